@@ -1,0 +1,142 @@
+package gimbal_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// lattice is the import policy of the house: a package may import what its
+// line names and nothing else of ours. Every arrow points down: a package may
+// name only packages that stand above it in this list, which is checked too.
+//
+// DO NOT ADD AN ARROW TO FIX A BUILD. If the right code needs one that is not
+// here, the design may be wrong: change it in one step and say so in
+// docs/architecture.md and RATIONALE.md.
+var lattice = []struct {
+	pkg  string
+	may  string
+	note string
+}{
+	{"internal/cpu", "", "CPU features"},
+	{"internal/par", "", "persistent worker pool"},
+	{"internal/rng", "", "counter-based random numbers"},
+	{"internal/durable", "", "the one door to disk"},
+	{"internal/durable/crash", "internal/durable", "its fault-injecting twin, for tests"},
+	{"internal/kernel", "internal/cpu internal/par", "SIMD kernels and tiers"},
+	{"internal/config", "", "the one description of a run"},
+	{"internal/guard", "", "pure decisions on step statistics; standard library only"},
+	{"internal/dist", "", "ranks and collectives; knows no model"},
+	{"internal/tokenizer", "", "text to tokens and back"},
+	{"internal/safetensors", "internal/durable", "the file format, strict"},
+	{"internal/checkpoint", "internal/safetensors internal/durable", "named tensors and state; knows no model"},
+	{"internal/runlog", "internal/durable", "the schema of a run's records"},
+	{"internal/baseline", "internal/tokenizer", "n-gram reference losses"},
+	{"internal/data", "internal/tokenizer internal/durable internal/rng", "documents to ragged batches"},
+	{"internal/nn", "internal/kernel internal/par internal/rng", "layers, forward beside backward"},
+	{"internal/optim", "internal/kernel internal/par", "AdamW, schedules, clipping"},
+	{"internal/model", "internal/nn internal/config internal/kernel internal/par internal/rng internal/safetensors", "the decoder"},
+	{"internal/generate", "internal/model internal/kernel internal/rng", "sampling with a KV cache"},
+	{"internal/train", "internal/model internal/optim internal/data internal/checkpoint internal/dist internal/guard internal/baseline internal/runlog internal/config " +
+		"internal/tokenizer internal/durable internal/generate internal/kernel internal/rng internal/safetensors", "the loop; owns no arithmetic"},
+	{".", "internal/train internal/generate internal/checkpoint internal/model internal/tokenizer internal/config internal/durable internal/kernel internal/data internal/baseline internal/runlog", "the public façade"},
+	{"cmd/gimbal", ". internal/train internal/config internal/runlog internal/durable internal/kernel", "main, one file per subcommand"},
+}
+
+// direct names the modules of others that each package may import.
+var direct = map[string]string{
+	"internal/config":    "github.com/pelletier/go-toml/v2/unstable github.com/pelletier/go-toml/v2",
+	"internal/cpu":       "golang.org/x/sys/cpu",
+	"internal/durable":   "golang.org/x/sys/unix golang.org/x/sys/windows",
+	"internal/tokenizer": "golang.org/x/text/unicode/norm",
+	"internal/data":      "github.com/klauspost/compress/zstd github.com/klauspost/compress/gzip",
+	"internal/train":     "golang.org/x/sys/unix golang.org/x/sys/windows",
+	"cmd/gimbal":         "github.com/alecthomas/kong golang.org/x/term",
+}
+
+func TestLattice(t *testing.T) {
+	may := map[string][]string{}
+	seen := map[string]bool{}
+	for _, l := range lattice {
+		for _, dep := range strings.Fields(l.may) {
+			if !seen[dep] {
+				t.Errorf("lattice: %s may import %s, which does not stand above it", l.pkg, dep)
+			}
+		}
+		if l.note == "" {
+			t.Errorf("lattice: %s has no note", l.pkg)
+		}
+		seen[l.pkg] = true
+		may[l.pkg] = strings.Fields(l.may)
+	}
+	for _, p := range listPackages(t) {
+		name := shorten(p.ImportPath)
+		allowed, known := may[name]
+		if !known {
+			t.Errorf("%s is not in the lattice: say what it is for and what it may import", name)
+			continue
+		}
+		for _, imp := range p.Imports {
+			switch {
+			case imp == "C":
+				t.Errorf("%s uses cgo", name)
+			case imp == "gimbal" || strings.HasPrefix(imp, "gimbal/"):
+				if dep := shorten(imp); !slices.Contains(allowed, dep) {
+					t.Errorf("%s imports %s: that arrow is not in the lattice", name, dep)
+				}
+			case strings.Contains(strings.SplitN(imp, "/", 2)[0], "."):
+				if !slices.Contains(strings.Fields(direct[name]), imp) {
+					t.Errorf("%s imports %s: not among the dependencies allowed to it", name, imp)
+				}
+			}
+		}
+	}
+}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+}
+
+// listPackages asks the go command on three systems, so that files behind
+// build tags are seen too; an arrow on any of them counts.
+func listPackages(t *testing.T) []goPackage {
+	t.Helper()
+	var all []goPackage
+	for _, target := range []string{"linux/amd64", "linux/arm64", "windows/amd64"} {
+		goos, goarch, _ := strings.Cut(target, "/")
+		cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
+		cmd.Env = append(cmd.Environ(), "GOOS="+goos, "GOARCH="+goarch, "CGO_ENABLED=0")
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("go list for %s: %v", target, err)
+		}
+		dec := json.NewDecoder(strings.NewReader(string(out)))
+		n := 0
+		for {
+			var p goPackage
+			if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, p)
+			n++
+		}
+		if n == 0 {
+			t.Fatalf("go list for %s found no package", target)
+		}
+	}
+	return all
+}
+
+func shorten(importPath string) string {
+	if importPath == "gimbal" {
+		return "."
+	}
+	return strings.TrimPrefix(importPath, "gimbal/")
+}
