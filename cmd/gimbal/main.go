@@ -1,0 +1,150 @@
+// Command gimbal trains autoregressive language models on the CPU and keeps
+// them level. "gimbal --help" leads with examples.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"gimbal"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// cli is the command line: one field per subcommand, one file each.
+type cli struct {
+	Train   trainCmd   `cmd:"" help:"Train a model on text: a folder, files, or by default the source tree of the installed Go."`
+	Resume  resumeCmd  `cmd:"" help:"Continue a run from its newest valid checkpoint, to the same bits as if it had never stopped."`
+	Sample  sampleCmd  `cmd:"" help:"Let a model write."`
+	Eval    evalCmd    `cmd:"" help:"Measure a model: validation loss, bits per byte, and the n-gram baseline beside them."`
+	Version versionCmd `cmd:"" help:"Print the version, the kernel tier and the exit codes."`
+}
+
+const description = `Trains autoregressive language models on the CPU, and keeps them level.
+
+Examples:
+  gimbal train                                train on the Go source tree: 5 minutes, then samples to read
+  gimbal train --data books/ --out runs/books train on a folder of text
+  gimbal train --data a.txt --dry-run         show the plan, try one step, leave nothing behind
+  gimbal resume runs/books                    go on after a stop, a kill or a power cut
+  gimbal sample runs/books "Once upon"        let the model write
+  gimbal eval runs/books --data new.txt       loss on other text, beside the n-gram baseline`
+
+// env is what a subcommand may touch: where results and messages go, and when to stop.
+type env struct {
+	ctx    context.Context
+	stdin  io.Reader
+	stdout io.Writer // results
+	stderr io.Writer // messages
+}
+
+// run is the whole program: it returns the exit code.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	var c cli
+	exited, exitCode := false, 0
+	parser, err := kong.New(&c, kong.Name("gimbal"), kong.Description(description), kong.Writers(stdout, stderr),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, Summary: false}), kong.UsageOnError(),
+		kong.Exit(func(code int) { exited, exitCode = true, code }))
+	if err != nil {
+		fmt.Fprintf(stderr, "gimbal: error: %v\n", err)
+		return codeError
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	k, err := parser.Parse(args)
+	if exited {
+		return exitCode
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "gimbal: error: %v\ngimbal: hint: \"gimbal --help\" shows examples\n", err)
+		return codeUsage
+	}
+	ctx, stop := interruptible(stderr)
+	defer stop()
+	err = k.Run(&env{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr})
+	if err != nil {
+		fmt.Fprintf(stderr, "gimbal: error: %v\n", err)
+		if hint := hintFor(err); hint != "" {
+			fmt.Fprintf(stderr, "gimbal: hint: %s\n", hint)
+		}
+	}
+	return exitCodeOf(err)
+}
+
+// interruptible returns a context that the first SIGINT or SIGTERM cancels. A second one leaves at once: what was
+// saved is complete, and what was being saved is litter that the next start sweeps.
+func interruptible(stderr io.Writer) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case <-done:
+				return
+			case <-signals:
+				if n > 0 {
+					os.Exit(codeSecondInterrupt)
+				}
+				fmt.Fprintln(stderr, "\ngimbal: stopping after this step, saving first (once more: leave at once)")
+				cancel()
+			}
+		}
+	}()
+	return ctx, func() { signal.Stop(signals); close(done); cancel() }
+}
+
+// Exit codes, as "gimbal version" lists them.
+const (
+	codeDone            = 0
+	codeError           = 1
+	codeUsage           = 2
+	codeGuard           = 3
+	codeData            = 4
+	codeCheckpoint      = 5
+	codeRoom            = 6
+	codeInterrupted     = 75
+	codeSecondInterrupt = 130
+)
+
+// exitCodeOf maps an error to its exit code.
+func exitCodeOf(err error) int {
+	var stop *gimbal.StopError
+	switch {
+	case err == nil:
+		return codeDone
+	case errors.As(err, &stop):
+		return codeGuard
+	case errors.Is(err, gimbal.ErrInterrupted):
+		return codeInterrupted
+	case errors.Is(err, gimbal.ErrNoSpace), errors.Is(err, gimbal.ErrMemory):
+		return codeRoom
+	case errors.Is(err, gimbal.ErrConfig):
+		return codeUsage
+	case errors.Is(err, gimbal.ErrData):
+		return codeData
+	case errors.Is(err, gimbal.ErrCheckpoint):
+		return codeCheckpoint
+	}
+	return codeError
+}
+
+// hintFor returns what to do about an error, where the error itself does not say.
+func hintFor(err error) string {
+	switch exitCodeOf(err) {
+	case codeGuard:
+		return "the run's report.md tells what was seen; its checkpoints are intact"
+	case codeRoom:
+		return "free some room, then \"gimbal resume RUN\": nothing that was saved is lost"
+	}
+	return ""
+}

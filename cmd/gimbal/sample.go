@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"gimbal"
+)
+
+type sampleCmd struct {
+	Run_        string  `arg:"" name:"run" help:"Run or checkpoint directory."`
+	Prompt      string  `arg:"" optional:"" help:"Text to continue; \"-\" reads standard input. Default: the model begins by itself."`
+	N           int     `short:"n" default:"3" help:"Texts to write."`
+	TopK        int     `default:"50" help:"Draw from the K likeliest tokens; 0: from all."`
+	Temperature float64 `default:"0.8" help:"Below 1 sharpens, above 1 flattens; 0: always the likeliest token."`
+	MaxTokens   int     `default:"256" help:"Longest text, in tokens."`
+	Seed        uint64  `default:"1" help:"Seed of the draws: the same seed gives the same texts."`
+	Checkpoint  string  `help:"Which checkpoint of the run: stable, best-loss, last or step-N. Default: stable, else last." placeholder:"NAME"`
+	JSON        bool    `name:"json" help:"Print the texts as JSON."`
+}
+
+func (c *sampleCmd) Run(e *env) error {
+	prompt := c.Prompt
+	if prompt == "-" {
+		raw, err := io.ReadAll(io.LimitReader(e.stdin, 1<<20))
+		if err != nil {
+			return fmt.Errorf("read the prompt: %w", err)
+		}
+		prompt = string(raw)
+	}
+	m, err := gimbal.Open(c.Run_, c.Checkpoint)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	fmt.Fprintf(e.stderr, "gimbal: %s, step %d\n", m.Path(), m.Step())
+	texts, err := m.Generate(e.ctx, prompt, gimbal.GenerateOptions{
+		Samples: c.N, TopK: c.TopK, Greedy: c.Temperature == 0, Temperature: c.Temperature, MaxTokens: c.MaxTokens, Seed: c.Seed})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, texts)
+	}
+	for _, t := range texts {
+		printSample(e.stdout, t.Prompt, t.Text)
+		if t.Finish != "eos" {
+			fmt.Fprintf(e.stderr, "gimbal: (cut: %s)\n", t.Finish)
+		}
+	}
+	return nil
+}
+
+type evalCmd struct {
+	Run_       string   `arg:"" name:"run" help:"Run or checkpoint directory."`
+	Data       []string `help:"File or folder to measure on, repeatable. Default: the run's validation part." placeholder:"PATH" sep:"none"`
+	Checkpoint string   `help:"Which checkpoint of the run: stable, best-loss, last or step-N. Default: stable, else last." placeholder:"NAME"`
+	JSON       bool     `name:"json" help:"Print the result as JSON."`
+}
+
+func (c *evalCmd) Run(e *env) error {
+	p := newProgress(e.stderr)
+	r, err := gimbal.Evaluate(e.ctx, c.Run_, gimbal.EvalOptions{Data: c.Data, Checkpoint: c.Checkpoint, Hooks: p.hooks()})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, r)
+	}
+	fmt.Fprintf(e.stdout, "%s\non %s: %d tokens, %d bytes\n", r.Checkpoint, r.On, r.Tokens, r.Bytes)
+	printLosses(e.stdout, fmt.Sprintf("model, step %d", r.Step), r.Loss, r.BitsPerByte, r.Baseline)
+	return nil
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"gimbal"
+	"gimbal/internal/config"
+)
+
+type trainCmd struct {
+	Config string   `help:"Configuration file (TOML); docs/config.md lists the keys." type:"path" placeholder:"FILE"`
+	Data   []string `help:"File or folder to read, repeatable. Default: the source tree of the installed Go." placeholder:"PATH" sep:"none"`
+	Out    string   `help:"Run directory. Default: runs/<date>-<name>." placeholder:"DIR"`
+	Steps  int64    `help:"Updates of the run. Default: planned from time and data." placeholder:"N"`
+	Seed   *uint64  `help:"Seed of every random number of the run. Default: 1." placeholder:"N"`
+	From   string   `help:"Run or checkpoint to start from: its weights, shape and tokenizer." placeholder:"CHECKPOINT"`
+	Set    []string `help:"Set a key of the configuration, repeatable." placeholder:"KEY=VALUE" sep:"none"`
+	DryRun bool     `help:"Show the plan, make one step, one evaluation, one save and one reload, and leave nothing behind."`
+	JSON   bool     `name:"json" help:"Print the result as JSON on standard output."`
+}
+
+func (c *trainCmd) Run(e *env) error {
+	var sets []config.Assignment
+	flag := func(name, key, value string) {
+		sets = append(sets, config.Assignment{Key: key, Value: value, Origin: "flag --" + name})
+	}
+	if len(c.Data) > 0 {
+		quoted := make([]string, len(c.Data))
+		for i, path := range c.Data {
+			quoted[i] = tomlString(path)
+		}
+		flag("data", "data.paths", "["+strings.Join(quoted, ", ")+"]")
+	}
+	if c.Steps != 0 {
+		flag("steps", "train.steps", strconv.FormatInt(c.Steps, 10))
+	}
+	if c.Seed != nil {
+		flag("seed", "train.seed", strconv.FormatUint(*c.Seed, 10))
+	}
+	for _, s := range c.Set {
+		sets = append(sets, config.Set(s))
+	}
+	cfg, err := config.Load(c.Config, sets)
+	if err != nil {
+		return err
+	}
+	p := newProgress(e.stderr)
+	r, err := gimbal.Train(e.ctx, cfg, gimbal.Options{Out: c.Out, From: c.From, DryRun: c.DryRun, Hooks: p.hooks()})
+	return finish(e, r, err, c.JSON)
+}
+
+// tomlString quotes a path as TOML does, in the form that has no escapes where it can.
+func tomlString(s string) string {
+	if !strings.ContainsAny(s, "'\n\r") {
+		return "'" + s + "'"
+	}
+	quoted, _ := json.Marshal(s) // a JSON string is a TOML basic string
+	return string(quoted)
+}
+
+type resumeCmd struct {
+	Run_  string `arg:"" name:"run" help:"Run directory."`
+	Steps int64  `help:"New number of steps: extends a run, also one that is done." placeholder:"N"`
+	JSON  bool   `name:"json" help:"Print the result as JSON on standard output."`
+}
+
+func (c *resumeCmd) Run(e *env) error {
+	p := newProgress(e.stderr)
+	r, err := gimbal.Resume(e.ctx, c.Run_, gimbal.ResumeOptions{Steps: c.Steps, Hooks: p.hooks()})
+	return finish(e, r, err, c.JSON)
+}
+
+// hooks tell a run on the terminal.
+func (p *progress) hooks() gimbal.Hooks {
+	return gimbal.Hooks{
+		Note: func(text string) { p.say("gimbal: %s", text) },
+		Plan: func(plan *gimbal.Plan) {
+			p.steps = plan.Config.Train.Steps
+			var b strings.Builder
+			plan.Write(&b)
+			p.say("plan\n%s", b.String())
+		},
+		Step: p.step,
+		Eval: func(rec gimbal.EvalRecord, _ []gimbal.SampleText) {
+			p.say("evaluation at step %d: validation loss %.4f nats/token, %.4f bits/byte (n-gram baseline %.4f nats/token)",
+				rec.Step, float64(rec.ValLoss), float64(rec.BitsPerByte), float64(rec.BaselineLoss))
+		},
+		Event: func(rec gimbal.EventRecord) {
+			p.say("%s at step %d: %s (%s)", rec.Code, rec.Step, rec.Message, rec.Action)
+		},
+	}
+}
+
+// finish prints what a run came to: results on standard output, also when it was interrupted or stopped.
+func finish(e *env, r *gimbal.Result, err error, asJSON bool) error {
+	if r == nil {
+		return err
+	}
+	if asJSON {
+		return firstError(err, printJSON(e.stdout, r))
+	}
+	if r.Dir == "" || r.Reason == "already done" {
+		return err
+	}
+	if r.ValTokens > 0 {
+		printLosses(e.stdout, "model", r.ValLoss, r.BitsPerByte, &r.Baseline)
+	}
+	for _, s := range r.Samples {
+		printSample(e.stdout, s.Prompt, s.Text)
+	}
+	fmt.Fprintf(e.stdout, "\n%s after step %d; %d events; the run lies in %s\n", r.Reason, r.Step, r.Events, r.Dir)
+	next := []string{fmt.Sprintf("gimbal sample %s", r.Dir), fmt.Sprintf("gimbal eval %s", r.Dir)}
+	if r.Reason == "done" {
+		next = append(next, fmt.Sprintf("gimbal resume %s --steps %d", r.Dir, 2*r.Step))
+	} else {
+		next = append([]string{fmt.Sprintf("gimbal resume %s", r.Dir)}, next...)
+	}
+	fmt.Fprintf(e.stdout, "next:\n  %s\n", strings.Join(next, "\n  "))
+	return err
+}
+
+// printLosses prints a loss beside the n-gram baseline.
+func printLosses(w io.Writer, name string, loss, bits float64, b *gimbal.Baseline) {
+	fmt.Fprintf(w, "\n%-34s %12s %12s\n", "validation loss", "nats/token", "bits/byte")
+	row := func(name string, loss, bits float64) { fmt.Fprintf(w, "%-34s %12.4f %12.4f\n", name, loss, bits) }
+	row(name, loss, bits)
+	if b != nil {
+		row(fmt.Sprintf("n-gram (Witten-Bell, order %d)", b.Order), float64(b.Loss), float64(b.Bits))
+		row("unigram", float64(b.Unigram), float64(b.UnigramBits))
+	}
+}
+
+// printSample prints a text with its prompt marked off.
+func printSample(w io.Writer, prompt, text string) {
+	fmt.Fprintf(w, "\n--- %s\n", strings.Repeat("-", 60))
+	if prompt != "" {
+		fmt.Fprintf(w, "[%s]", prompt)
+	}
+	fmt.Fprintln(w, strings.TrimRight(text, "\n"))
+}
+
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

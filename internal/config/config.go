@@ -1,0 +1,219 @@
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+)
+
+// Config holds every key of a run. The zero value is not useful: start from Default, Load or Parse.
+//
+// Copying a Config shares the record of origins; use Clone.
+type Config struct {
+	Data       Data
+	Tokenizer  Tokenizer
+	Model      Model
+	Train      Train
+	Optim      Optim
+	Schedule   Schedule
+	Numeric    Numeric
+	Checkpoint Checkpoint
+	Eval       Eval
+	Guard      Guard
+	Judge      Judge
+
+	origins map[string]string
+}
+
+// Data says what is read and how.
+type Data struct {
+	Paths        []string // files and folders; empty: the source tree of the installed Go
+	ValFraction  float64  // share of the corpus held out, in (0,0.5]
+	Separator    string   // splits a file into documents; empty: a file is a document
+	Start        string   // eos, bos or none: the input-only token that begins a document
+	BadDocuments string   // stop or skip
+}
+
+// Tokenizer says how text becomes ids.
+type Tokenizer struct {
+	Kind      string // bpe, bytes or chars
+	VocabSize int    // ids of a bpe; 0: by size of the corpus
+	Path      string // an existing tokenizer.json; empty: make one
+}
+
+// Model describes the decoder; see Arch for what the zeros become.
+type Model struct {
+	Preset   string // a name of Presets; empty: by corpus and budget
+	Shape    string // qwen3, llama, qwen2 or gpt2
+	Layers   int    // 0: from the preset
+	Width    int    // 0: from the preset
+	Heads    int    // 0: max(1, width/64), or width/head_size
+	KVHeads  int    // 0: heads/2 where that divides, gpt2: heads
+	HeadSize int    // 0: width/heads
+	MLP      int    // 0: 8/3 of the width rounded up to 64, gpt2: 4 times the width
+	Tie      bool   // the head is the embedding
+	Dropout  float64
+}
+
+// Train is the size of the run.
+type Train struct {
+	Steps       int64 // updates; 0: planned from time and data
+	Context     int   // longest sequence, in tokens
+	BatchTokens int   // ceiling of tokens of one step
+	MicroTokens int   // ceiling of tokens of one pass; 0: by memory
+	Seed        uint64
+}
+
+// Optim is AdamW and clipping.
+type Optim struct {
+	LR          Rule    // peak learning rate: article, article-literal, auto, or a number
+	Beta1       float64 // decay of the first moment
+	Beta2       float64 // decay of the second; 0: 0.99 below 0.5M tokens a step, else 0.95
+	Eps         float64
+	WeightDecay float64 // decoupled, on matrices only
+	Clip        float64 // largest global gradient norm
+}
+
+// Beta2At returns Beta2, or what its rule gives for a step of batchTokens tokens.
+func (o Optim) Beta2At(batchTokens int) float64 {
+	switch {
+	case o.Beta2 != 0:
+		return o.Beta2
+	case batchTokens < 500_000:
+		return 0.99
+	}
+	return 0.95
+}
+
+// Schedule is the learning rate over the run, relative to its peak.
+type Schedule struct {
+	Kind        string // cosine-restarts, cosine, linear, wsd or constant
+	Warmup      Rule   // article, or a number of steps
+	WarmupExact bool   // take Warmup as it is, without the ceiling of a quarter of the run
+	Period      int64  // steps of a cycle of cosine-restarts; 0: min(steps, 10000)
+	Floor       float64
+}
+
+// Numeric is precision and memory.
+type Numeric struct {
+	Mode          string // auto, fp32 or bf16
+	Checkpointing string // auto, none, attention or block
+}
+
+// Checkpoint is durability.
+type Checkpoint struct {
+	Every int64 // steps; 0: at each evaluation
+	Keep  int   // newest kept, beside the named ones
+}
+
+// Eval is the judge's input.
+type Eval struct {
+	Every     int64 // steps; 0: ten evaluations a run, epoch ends included
+	Prompts   int
+	Samples   int // for each prompt
+	MaxTokens int // of a sample
+}
+
+// Guard is what watches the updates.
+type Guard struct {
+	Mode  string // act or observe
+	Halve string // probation or article
+}
+
+// Judge decides on stopping and on the checkpoint to keep.
+type Judge struct {
+	EarlyStop string // sound, article or off
+	Select    string // sound, article or loss
+}
+
+// Rule is either the name of a rule or a number; the other is zero.
+type Rule struct {
+	Name  string
+	Value float64
+}
+
+// String returns the name, or the number as short as it reads back exactly.
+func (r Rule) String() string {
+	if r.Name != "" {
+		return r.Name
+	}
+	return formatFloat(r.Value)
+}
+
+// Default returns the configuration that a run without any setting has.
+func Default() *Config {
+	c := &Config{
+		Data:       Data{ValFraction: 0.05, Start: "eos", BadDocuments: "stop"},
+		Tokenizer:  Tokenizer{Kind: "bpe"},
+		Model:      Model{Shape: "qwen3", Tie: true},
+		Train:      Train{Context: 256, BatchTokens: 8192, Seed: 1},
+		Optim:      Optim{LR: Rule{Name: "article"}, Beta1: 0.9, Eps: 1e-8, WeightDecay: 0.1, Clip: 1},
+		Schedule:   Schedule{Kind: "cosine-restarts", Warmup: Rule{Name: "article"}, Floor: 0.1},
+		Numeric:    Numeric{Mode: "auto", Checkpointing: "auto"},
+		Checkpoint: Checkpoint{Keep: 3},
+		Eval:       Eval{Prompts: 20, Samples: 5, MaxTokens: 128},
+		Guard:      Guard{Mode: "act", Halve: "probation"},
+		Judge:      Judge{EarlyStop: "sound", Select: "sound"},
+		origins:    make(map[string]string, len(keys)),
+	}
+	for _, k := range keys {
+		c.origins[k.name] = "default"
+	}
+	return c
+}
+
+// Clone returns an independent copy.
+func (c *Config) Clone() *Config {
+	d := *c
+	d.Data.Paths = append([]string(nil), c.Data.Paths...)
+	d.origins = maps.Clone(c.origins)
+	return &d
+}
+
+// Origin returns where the value of a key came from: "default", "preset nano", "file run.toml:12", "--set",
+// "flag --steps", or what SetPlanned was told. It is empty for a key that does not exist.
+func (c *Config) Origin(key string) string { return c.origins[key] }
+
+// Value returns the value of a key as it is written in a file, without quotes ("auto" when automatic), and
+// whether the key exists.
+func (c *Config) Value(key string) (string, bool) {
+	k := lookup(key)
+	if k == nil {
+		return "", false
+	}
+	return k.format(c, false), true
+}
+
+// Auto reports whether a key that may be automatic is still undecided.
+func (c *Config) Auto(key string) bool {
+	k := lookup(key)
+	return k != nil && k.isAuto(c)
+}
+
+// SetPlanned sets a key to what was decided for it, under the same limits as a user's value, and records origin
+// ("planned: 3 min at 24k tokens/s", "rule: …"). value is an int, int64, uint64, float64, string, bool, []string
+// or Rule. It returns an *Error and changes nothing when the key does not exist or refuses the value.
+func (c *Config) SetPlanned(key string, value any, origin string) error {
+	text := ""
+	k := lookup(key)
+	if k == nil {
+		text = unknown(key)
+	} else {
+		text = k.assign(c, literalOf(value))
+	}
+	if text != "" {
+		return &Error{[]Fault{{origin, key, text}}}
+	}
+	c.origins[key] = origin
+	return nil
+}
+
+// Hash returns the hex SHA-256 of all values, in the order of Keys; origins do not enter.
+func (c *Config) Hash() string {
+	h := sha256.New()
+	for _, k := range keys {
+		fmt.Fprintf(h, "%s = %s\n", k.name, k.format(c, true))
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}

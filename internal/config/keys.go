@@ -1,0 +1,174 @@
+package config
+
+import "strings"
+
+// key is one row of the table that reading, checking, writing and the documentation share.
+type key struct {
+	name    string
+	at      func(*Config) any // pointer to the field
+	auto    bool              // zero means "decide later" and is written "auto"
+	lo, hi  float64           // limits of numbers, inclusive
+	above   bool              // lo itself is refused
+	below   bool              // hi itself is refused
+	choices []string          // names a string may have
+	doc     string
+}
+
+const maxVocab = 1 << 20
+
+var keys = []key{
+	{name: "data.paths", at: func(c *Config) any { return &c.Data.Paths }, doc: "files and folders to read; none: the source tree of the installed Go toolchain"},
+	{name: "data.val_fraction", at: func(c *Config) any { return &c.Data.ValFraction }, lo: 0, above: true, hi: 0.5, doc: "share of the corpus held out for validation"},
+	{name: "data.separator", at: func(c *Config) any { return &c.Data.Separator }, doc: "text that splits a file into documents; empty: a file is a document"},
+	{name: "data.start", at: func(c *Config) any { return &c.Data.Start }, choices: []string{"eos", "bos", "none"}, doc: "token that begins every document, as input only"},
+	{name: "data.bad_documents", at: func(c *Config) any { return &c.Data.BadDocuments }, choices: []string{"stop", "skip"}, doc: "what a document that cannot be read does to the run"},
+
+	{name: "tokenizer.kind", at: func(c *Config) any { return &c.Tokenizer.Kind }, choices: []string{"bpe", "bytes", "chars"}, doc: "how text becomes ids"},
+	{name: "tokenizer.vocab_size", at: func(c *Config) any { return &c.Tokenizer.VocabSize }, auto: true, lo: 2, hi: maxVocab, doc: "ids of a bpe, at least 257; auto: by size of the corpus"},
+	{name: "tokenizer.path", at: func(c *Config) any { return &c.Tokenizer.Path }, doc: "a tokenizer.json to use instead of making one"},
+
+	{name: "model.preset", at: func(c *Config) any { return &c.Model.Preset }, auto: true, choices: presetNames(), doc: "a named set of values, below the file and above the defaults; auto: by corpus and budget"},
+	{name: "model.shape", at: func(c *Config) any { return &c.Model.Shape }, choices: []string{"qwen3", "llama", "qwen2", "gpt2"}, doc: "family of the decoder"},
+	{name: "model.layers", at: func(c *Config) any { return &c.Model.Layers }, auto: true, lo: 1, hi: 1024, doc: "blocks; auto: from the preset"},
+	{name: "model.width", at: func(c *Config) any { return &c.Model.Width }, auto: true, lo: 2, hi: 1 << 16, doc: "channels of the residual stream; auto: from the preset"},
+	{name: "model.heads", at: func(c *Config) any { return &c.Model.Heads }, auto: true, lo: 1, hi: 1 << 12, doc: "query heads; auto: max(1, width/64), or width/head_size"},
+	{name: "model.kv_heads", at: func(c *Config) any { return &c.Model.KVHeads }, auto: true, lo: 1, hi: 1 << 12, doc: "key and value heads; auto: half of heads where that divides, else 1; gpt2: heads"},
+	{name: "model.head_size", at: func(c *Config) any { return &c.Model.HeadSize }, auto: true, lo: 2, hi: 1 << 12, doc: "channels of a head, even; auto: width/heads"},
+	{name: "model.mlp", at: func(c *Config) any { return &c.Model.MLP }, auto: true, lo: 1, hi: 1 << 20, doc: "channels of the hidden layer; auto: 8/3 of the width rounded up to 64; gpt2: 4 times the width"},
+	{name: "model.tie", at: func(c *Config) any { return &c.Model.Tie }, doc: "the head is the embedding"},
+	{name: "model.dropout", at: func(c *Config) any { return &c.Model.Dropout }, lo: 0, hi: 1, below: true, doc: "dropped share of the embedding output and of the residual branches"},
+
+	{name: "train.steps", at: func(c *Config) any { return &c.Train.Steps }, auto: true, lo: 1, hi: 1e12, doc: "updates of the run; auto: planned from time and data"},
+	{name: "train.context", at: func(c *Config) any { return &c.Train.Context }, lo: 1, hi: 1 << 20, doc: "longest sequence, in tokens"},
+	{name: "train.batch_tokens", at: func(c *Config) any { return &c.Train.BatchTokens }, lo: 1, hi: 1 << 28, doc: "ceiling of tokens of one update"},
+	{name: "train.micro_tokens", at: func(c *Config) any { return &c.Train.MicroTokens }, auto: true, lo: 1, hi: 1 << 28, doc: "ceiling of tokens of one forward and backward pass; auto: by memory"},
+	{name: "train.seed", at: func(c *Config) any { return &c.Train.Seed }, lo: 0, hi: 1e18, doc: "seed of every random number of the run"},
+
+	{name: "optim.lr", at: func(c *Config) any { return &c.Optim.LR }, lo: 1e-12, hi: 10, choices: []string{"article", "article-literal", "auto"}, doc: "peak learning rate, by rule or as a number"},
+	{name: "optim.beta1", at: func(c *Config) any { return &c.Optim.Beta1 }, lo: 0, hi: 1, below: true, doc: "decay of the first moment"},
+	{name: "optim.beta2", at: func(c *Config) any { return &c.Optim.Beta2 }, auto: true, lo: 0, above: true, hi: 1, below: true, doc: "decay of the second moment; auto: 0.99 below 500,000 tokens a step, else 0.95"},
+	{name: "optim.eps", at: func(c *Config) any { return &c.Optim.Eps }, lo: 0, above: true, hi: 1, doc: "added to the root of the second moment"},
+	{name: "optim.weight_decay", at: func(c *Config) any { return &c.Optim.WeightDecay }, lo: 0, hi: 10, doc: "decoupled weight decay, on matrices only"},
+	{name: "optim.clip", at: func(c *Config) any { return &c.Optim.Clip }, lo: 0, above: true, hi: 1e9, doc: "largest global gradient norm"},
+
+	{name: "schedule.kind", at: func(c *Config) any { return &c.Schedule.Kind }, choices: []string{"cosine-restarts", "cosine", "linear", "wsd", "constant"}, doc: "course of the learning rate after the warmup"},
+	{name: "schedule.warmup", at: func(c *Config) any { return &c.Schedule.Warmup }, lo: 0, hi: 1e12, choices: []string{"article"}, doc: "steps of linear warmup; article: max(500, 10 % of the steps); never more than a quarter of the run"},
+	{name: "schedule.warmup_exact", at: func(c *Config) any { return &c.Schedule.WarmupExact }, doc: "take schedule.warmup as it is, even beyond a quarter of the run"},
+	{name: "schedule.period", at: func(c *Config) any { return &c.Schedule.Period }, auto: true, lo: 10, hi: 1e12, doc: "steps of one cycle of cosine-restarts; auto: min(steps, 10000)"},
+	{name: "schedule.floor", at: func(c *Config) any { return &c.Schedule.Floor }, lo: 1e-6, hi: 1, doc: "learning rate at the end of the run, as a share of the peak"},
+
+	{name: "numeric.mode", at: func(c *Config) any { return &c.Numeric.Mode }, choices: []string{"auto", "fp32", "bf16"}, doc: "precision of the operands of multiplies"},
+	{name: "numeric.checkpointing", at: func(c *Config) any { return &c.Numeric.Checkpointing }, choices: []string{"auto", "none", "attention", "block"}, doc: "what is recomputed in the backward pass to save memory"},
+
+	{name: "checkpoint.every", at: func(c *Config) any { return &c.Checkpoint.Every }, auto: true, lo: 1, hi: 1e12, doc: "steps between checkpoints; auto: at each evaluation"},
+	{name: "checkpoint.keep", at: func(c *Config) any { return &c.Checkpoint.Keep }, lo: 1, hi: 1e6, doc: "newest checkpoints kept, beside the named ones"},
+
+	{name: "eval.every", at: func(c *Config) any { return &c.Eval.Every }, auto: true, lo: 1, hi: 1e12, doc: "steps between evaluations; auto: ten a run, ends of epochs included"},
+	{name: "eval.prompts", at: func(c *Config) any { return &c.Eval.Prompts }, lo: 1, hi: 1e4, doc: "held-out prompts of an evaluation"},
+	{name: "eval.samples", at: func(c *Config) any { return &c.Eval.Samples }, lo: 1, hi: 1e3, doc: "texts written for each prompt"},
+	{name: "eval.max_tokens", at: func(c *Config) any { return &c.Eval.MaxTokens }, lo: 1, hi: 1 << 20, doc: "longest text written, in tokens"},
+
+	{name: "guard.mode", at: func(c *Config) any { return &c.Guard.Mode }, choices: []string{"act", "observe"}, doc: "observe records what the guard would do and never acts"},
+	{name: "guard.halve", at: func(c *Config) any { return &c.Guard.Halve }, choices: []string{"probation", "article"}, doc: "whether a halved learning rate is earned back; article: never"},
+
+	{name: "judge.early_stop", at: func(c *Config) any { return &c.Judge.EarlyStop }, choices: []string{"sound", "article", "off"}, doc: "rule that ends a run whose texts become worse"},
+	{name: "judge.select", at: func(c *Config) any { return &c.Judge.Select }, choices: []string{"sound", "article", "loss"}, doc: "rule that chooses the checkpoint to keep"},
+}
+
+var byName = func() map[string]*key {
+	m := make(map[string]*key, len(keys))
+	for i := range keys {
+		m[keys[i].name] = &keys[i]
+	}
+	return m
+}()
+
+// sections in the order of the table.
+var sections = func() []string {
+	var s []string
+	for _, k := range keys {
+		if name, _, _ := strings.Cut(k.name, "."); len(s) == 0 || s[len(s)-1] != name {
+			s = append(s, name)
+		}
+	}
+	return s
+}()
+
+func lookup(name string) *key { return byName[name] }
+
+// Keys returns the names of all keys, in the order of the documentation.
+func Keys() []string {
+	names := make([]string, len(keys))
+	for i, k := range keys {
+		names[i] = k.name
+	}
+	return names
+}
+
+// Doc returns the meaning of a key in one line, or "" for a key that does not exist.
+func Doc(name string) string {
+	if k := lookup(name); k != nil {
+		return k.doc
+	}
+	return ""
+}
+
+// unknown returns the text of a fault about a name that is no key, with the nearest one that is.
+func unknown(name string) string {
+	if near := nearest(name); near != "" {
+		return "unknown key; did you mean " + near + "?"
+	}
+	section, _, _ := strings.Cut(name, ".")
+	var all []string
+	for _, k := range keys {
+		if s, short, _ := strings.Cut(k.name, "."); s == section {
+			all = append(all, short)
+		}
+	}
+	if all == nil {
+		return "unknown key; the sections are " + strings.Join(sections, ", ")
+	}
+	return "unknown key; [" + section + "] has " + strings.Join(all, ", ")
+}
+
+// nearest returns the key whose name is closest to name, or "" when none is close: by edit distance of the whole
+// name, or of its last part at the price of one more edit (the right key under a wrong section).
+func nearest(name string) string {
+	best, at := 1+max(2, len(name)/4), ""
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	for _, k := range keys {
+		_, short, _ := strings.Cut(k.name, ".")
+		d := min(distance(name, k.name), 1+distance(last, short))
+		if d < best {
+			best, at = d, k.name
+		}
+	}
+	return at
+}
+
+// distance is the optimal string alignment distance: insertions, deletions, substitutions, and swaps of neighbours.
+func distance(a, b string) int {
+	if len(a) > 64 {
+		return len(a) // no key is that long; keeps a hostile name cheap
+	}
+	var before, prev, row []int
+	for j := range len(b) + 1 {
+		prev = append(prev, j)
+	}
+	for i := range len(a) {
+		row = append(make([]int, 0, len(b)+1), i+1)
+		for j := range len(b) {
+			d := prev[j]
+			if a[i] != b[j] {
+				d++
+			}
+			d = min(d, prev[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				d = min(d, before[j-1]+1)
+			}
+			row = append(row, d)
+		}
+		before, prev = prev, row
+	}
+	return prev[len(b)]
+}

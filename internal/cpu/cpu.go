@@ -1,0 +1,17 @@
+// Package cpu names the instruction sets this program may use on the machine
+// it runs on. The variables are set once, before main, and never change; they
+// are true only where the processor and the operating system both support the
+// set (the registers are saved across context switches).
+//
+// It does not say which set is best: that choice is made by package kernel.
+package cpu
+
+// Features of the running CPU. All are false off amd64.
+var (
+	AVX2FMA    = detect().avx2fma    // AVX2 with FMA3: 256-bit vectors
+	AVX512     = detect().avx512     // AVX-512 F, BW, VL and DQ: 512-bit vectors, masks
+	AVX512BF16 = detect().avx512bf16 // AVX-512 conversions and dot products of bfloat16
+	AMXBF16    = detect().amxbf16    // AMX tiles of bfloat16; using them needs the kernel's permission too
+)
+
+type features struct{ avx2fma, avx512, avx512bf16, amxbf16 bool }

@@ -1,0 +1,94 @@
+package data
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Census counts what is in a prepared corpus. Tokens are text tokens, without start and EOS.
+type Census struct {
+	Sources      int64            `json:"sources"`
+	Documents    int64            `json:"documents"`
+	Empty        int64            `json:"empty"`     // documents without a token; they make no sequence
+	OneToken     int64            `json:"one_token"` // documents of one token
+	Tokens       int64            `json:"tokens"`
+	TextBytes    int64            `json:"text_bytes"`    // bytes of all documents
+	SpelledBytes int64            `json:"spelled_bytes"` // bytes that their tokens spell; the same unless the tokenizer normalises
+	InvalidUTF8  int64            `json:"invalid_utf8"`  // bytes kept that are not valid UTF-8
+	InvalidDocs  int64            `json:"invalid_documents"`
+	Read         tally            `json:"read"`
+	Lengths      [7]int64         `json:"lengths"`           // tokens per document at LengthQuantiles
+	Skipped      map[string]int64 `json:"skipped,omitempty"` // files and folders left out, by reason
+}
+
+// LengthQuantiles are the quantiles of Census.Lengths; the first is the least and the last the greatest length.
+var LengthQuantiles = [7]float64{0, 0.10, 0.25, 0.50, 0.75, 0.90, 1}
+
+// setLengths fills Lengths and sorts lengths.
+func (c *Census) setLengths(lengths []int64) {
+	slices.Sort(lengths)
+	for i, q := range LengthQuantiles {
+		if len(lengths) > 0 {
+			c.Lengths[i] = lengths[int(q*float64(len(lengths)-1))]
+		}
+	}
+}
+
+// BytesPerToken returns 0 for a corpus without tokens.
+func (c Census) BytesPerToken() float64 {
+	if c.Tokens == 0 {
+		return 0
+	}
+	return float64(c.TextBytes) / float64(c.Tokens)
+}
+
+// String returns a few lines for a person.
+func (c Census) String() string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "%s in %s: %s, %s, %.2f bytes per token\n", count(c.Documents, "document"), count(c.Sources, "file"),
+		count(c.TextBytes, "byte"), count(c.Tokens, "token"), c.BytesPerToken())
+	fmt.Fprintf(&s, "tokens per document: least %s, 10 %% %s, 25 %% %s, median %s, 75 %% %s, 90 %% %s, most %s", group(c.Lengths[0]),
+		group(c.Lengths[1]), group(c.Lengths[2]), group(c.Lengths[3]), group(c.Lengths[4]), group(c.Lengths[5]), group(c.Lengths[6]))
+	var notes []string
+	note := func(n int64, what string) {
+		if n > 0 {
+			notes = append(notes, group(n)+" "+what)
+		}
+	}
+	note(c.Empty, "empty")
+	note(c.OneToken, "of one token")
+	note(c.InvalidDocs, fmt.Sprintf("with invalid UTF-8 (%s, kept)", count(c.InvalidUTF8, "byte")))
+	if len(notes) > 0 {
+		s.WriteString("\ndocuments " + strings.Join(notes, ", "))
+	}
+	notes = nil
+	note(c.Read.Bad, "broken JSONL lines")
+	for _, reason := range slices.Sorted(maps.Keys(c.Skipped)) {
+		note(c.Skipped[reason], reason)
+	}
+	if len(notes) > 0 {
+		s.WriteString("\nleft out: " + strings.Join(notes, ", "))
+	}
+	if c.Read.FirstBad != "" {
+		s.WriteString("\nfirst broken line: " + c.Read.FirstBad)
+	}
+	return s.String()
+}
+
+func count(n int64, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return group(n) + " " + what
+}
+
+// group writes n with a comma at every third digit.
+func group(n int64) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}

@@ -1,0 +1,311 @@
+package data
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"hash"
+	"io"
+	"iter"
+	"os"
+	"unicode/utf8"
+)
+
+// Ref names a document: Sources[Source] of its corpus, and the bytes [Offset, Offset+Length) of that file.
+// For JSONL these are the bytes of the line, not of the text in it. Length is -1 while a document is being streamed.
+type Ref struct {
+	Source int32
+	Offset int64
+	Length int64
+}
+
+// Document is one text, readable once and only until the next one is asked for.
+type Document struct {
+	Ref  Ref
+	Text io.Reader // ends with io.EOF; other errors are *Error or the context's
+}
+
+// tally counts what reading the documents met.
+type tally struct {
+	BOMs     int64  `json:"boms"`
+	Blank    int64  `json:"blank_lines"`
+	Bad      int64  `json:"bad_documents"`
+	FirstBad string `json:"first_bad,omitempty"`
+}
+
+const readBuffer = 256 << 10
+
+// Documents yields every document of the corpus in order, holding at most one read buffer and, for JSONL, one line.
+//
+// A byte order mark at the start of a file is dropped; anything else, valid UTF-8 or not, is passed on as it is. A yielded
+// error is the last thing yielded. Each call reads the files anew; calls may run concurrently.
+func (c *Corpus) Documents(ctx context.Context) iter.Seq2[Document, error] {
+	return c.documents(ctx, new(tally))
+}
+
+func (c *Corpus) documents(ctx context.Context, t *tally) iter.Seq2[Document, error] {
+	return func(yield func(Document, error) bool) {
+		br := bufio.NewReaderSize(nil, readBuffer)
+		for i := range c.Sources {
+			if ok, err := c.source(ctx, int32(i), br, t, yield); err != nil {
+				yield(Document{}, err)
+				return
+			} else if !ok {
+				return
+			}
+		}
+	}
+}
+
+// source yields the documents of one file; ok is false when the consumer wants no more.
+func (c *Corpus) source(ctx context.Context, i int32, br *bufio.Reader, t *tally, yield func(Document, error) bool) (ok bool, err error) {
+	s := &c.Sources[i]
+	r, err := openSource(ctx, s)
+	if err != nil {
+		return false, err
+	}
+	defer r.f.Close()
+	br.Reset(r)
+	var off int64
+	if head, _ := br.Peek(3); bytes.Equal(head, []byte("\xEF\xBB\xBF")) { // an error shows again at the next read
+		t.BOMs++
+		n, _ := br.Discard(3)
+		off += int64(n)
+	}
+	if s.kind == jsonl {
+		return c.lines(i, off, br, t, yield)
+	}
+	if s.kind == goSource {
+		head, _ := br.Peek(sniffBytes)
+		n, _ := br.Discard(licenceLen(head))
+		off += int64(n)
+	}
+	return texts(i, off, br, []byte(c.opt.Separator), yield)
+}
+
+// texts cuts a plain file at sep. What follows the last separator is a document unless it is empty.
+func texts(i int32, off int64, br *bufio.Reader, sep []byte, yield func(Document, error) bool) (bool, error) {
+	for first := true; ; first = false {
+		if _, err := br.Peek(1); err == io.EOF && !first {
+			return true, nil
+		} else if err != nil && err != io.EOF {
+			return false, err
+		}
+		r := &textReader{br: br, sep: sep}
+		if !yield(Document{Ref: Ref{Source: i, Offset: off, Length: -1}, Text: r}, nil) {
+			return false, nil
+		}
+		if _, err := io.Copy(io.Discard, r); err != nil { // what the consumer left unread
+			return false, err
+		}
+		if !r.cut {
+			return true, nil
+		}
+		off += r.n + int64(len(sep))
+	}
+}
+
+// textReader reads up to the next separator or the end of the file.
+type textReader struct {
+	br   *bufio.Reader
+	sep  []byte
+	n    int64 // bytes given out
+	done bool
+	cut  bool // ended by a separator
+}
+
+func (t *textReader) Read(p []byte) (int, error) {
+	if t.done {
+		return 0, io.EOF
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if len(t.sep) == 0 {
+		n, err := t.br.Read(p)
+		t.n += int64(n)
+		t.done = err == io.EOF
+		return n, err
+	}
+	b, err := t.br.Peek(min(readBuffer, len(p)+len(t.sep)))
+	if err != nil && err != io.EOF {
+		return 0, err
+	}
+	n := bytes.Index(b, t.sep)
+	switch {
+	case n == 0:
+		t.done, t.cut = true, true
+		_, err = t.br.Discard(len(t.sep))
+		return 0, cmp.Or(err, io.EOF)
+	case n > 0:
+	case err == io.EOF: // all that is left
+		if n = len(b); n == 0 {
+			t.done = true
+			return 0, io.EOF
+		}
+	default: // the last bytes may begin a separator
+		n = len(b) - len(t.sep) + 1
+	}
+	n = copy(p, b[:n])
+	t.n += int64(n)
+	_, err = t.br.Discard(n)
+	return n, err
+}
+
+// lines yields the "text" of each line of a JSONL file.
+func (c *Corpus) lines(i int32, off int64, br *bufio.Reader, t *tally, yield func(Document, error) bool) (bool, error) {
+	path := c.Sources[i].Path
+	var buf []byte
+	var text bytes.Reader
+	for line := int64(1); ; line++ {
+		raw, size, err := readLine(br, buf[:0])
+		if err != nil && err != io.EOF {
+			return false, err
+		}
+		if size == 0 {
+			return true, nil
+		}
+		buf = raw
+		ref := Ref{Source: i, Offset: off, Length: size}
+		off += size
+		if size > maxLine {
+			err = &Error{What: "a line of more than 64 MiB", Advice: "cut the document, or pass it as a plain text file"}
+		} else if len(bytes.TrimLeft(raw, " \t\r\n")) == 0 {
+			t.Blank++
+			continue
+		} else {
+			raw, err = jsonText(raw)
+		}
+		if err != nil {
+			bad := err.(*Error)
+			bad.Path, bad.Line, bad.Byte = path, line, bad.Byte+1
+			if c.opt.BadDocuments != "skip" {
+				bad.Advice = joinAdvice(bad.Advice, "mend the line, or set data.bad_documents = \"skip\"")
+				return false, bad
+			}
+			if t.Bad++; t.FirstBad == "" {
+				t.FirstBad = bad.Error()
+			}
+			continue
+		}
+		text.Reset(raw)
+		if !yield(Document{Ref: ref, Text: &text}, nil) {
+			return false, nil
+		}
+	}
+}
+
+func joinAdvice(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a + "; " + b
+}
+
+// readLine appends the next line without its end to dst, and returns the line's size with it. Of a line longer than maxLine
+// it keeps nothing. At the end of the file size is 0.
+func readLine(br *bufio.Reader, dst []byte) (line []byte, size int64, err error) {
+	for {
+		part, err := br.ReadSlice('\n')
+		if size += int64(len(part)); size <= maxLine {
+			dst = append(dst, part...)
+		} else {
+			dst = dst[:0]
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			continue
+		}
+		return bytes.TrimSuffix(dst, []byte("\n")), size, err
+	}
+}
+
+// sourceReader reads a file, stops with its context, and, when the content's hash is known, refuses another content.
+type sourceReader struct {
+	ctx context.Context
+	f   *os.File
+	s   *Source
+	sum hash.Hash // nil when there is nothing to compare
+}
+
+func openSource(ctx context.Context, s *Source) (*sourceReader, error) {
+	f, err := os.Open(s.Path)
+	if err != nil {
+		return nil, &Error{Path: s.Path, What: "cannot open", Err: cause(err), Advice: "do not move files while they are read"}
+	}
+	r := &sourceReader{ctx: ctx, f: f, s: s}
+	if s.hash != "" {
+		r.sum = sha256.New()
+	}
+	return r, nil
+}
+
+func (r *sourceReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := r.f.Read(p)
+	if r.sum != nil {
+		r.sum.Write(p[:n])
+		if err == io.EOF && hex.EncodeToString(r.sum.Sum(nil)) != r.s.hash {
+			return n, &Error{Path: r.s.Path, What: "changed while it was being read", Advice: "run again when nothing writes to it"}
+		}
+	}
+	if err != nil && err != io.EOF {
+		err = &Error{Path: r.s.Path, What: "cannot read", Err: cause(err)}
+	}
+	return n, err
+}
+
+const textPiece = 1 << 20
+
+// Texts yields the corpus as pieces of at most 1 MiB, each of one document, for training a tokenizer or collecting characters.
+// A longer document is cut behind a newline where there is one near, else between characters. A piece is valid until the next.
+func (c *Corpus) Texts(ctx context.Context) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		buf := make([]byte, textPiece)
+		for doc, err := range c.Documents(ctx) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			have := 0
+			for end := false; !end; {
+				n, err := io.ReadFull(doc.Text, buf[have:])
+				end = err == io.EOF || err == io.ErrUnexpectedEOF
+				if err != nil && !end {
+					yield(nil, err)
+					return
+				}
+				have += n
+				cut := have
+				if !end {
+					cut = cutPoint(buf)
+				}
+				if cut > 0 && !yield(buf[:cut], nil) {
+					return
+				}
+				have = copy(buf, buf[cut:have])
+			}
+		}
+	}
+}
+
+// cutPoint returns where to end a full piece.
+func cutPoint(b []byte) int {
+	if i := bytes.LastIndexByte(b, '\n'); i >= len(b)/2 {
+		return i + 1
+	}
+	for i := 1; i < utf8.UTFMax; i++ {
+		if utf8.RuneStart(b[len(b)-i]) {
+			if !utf8.FullRune(b[len(b)-i:]) {
+				return len(b) - i
+			}
+			break
+		}
+	}
+	return len(b)
+}

@@ -1,0 +1,78 @@
+package data
+
+import (
+	"fmt"
+
+	"gimbal/internal/rng"
+)
+
+// Cursor is a place in the endless stream of batches, and all there is to save of it. The zero Cursor is the beginning.
+type Cursor struct {
+	Batch int64 // batches given out
+	Seq   int64 // sequences consumed; epoch = Seq / Sequences()
+}
+
+// Loader fills batches from a split. It holds no place; Next is a pure function of its cursor (and of Skip).
+type Loader struct {
+	// Skip, if not nil, names sequences to leave out (quarantine). Its Span has Start 0.
+	Skip func(Span) bool
+
+	split  *Split
+	order  rng.Key
+	budget int
+	n      int64
+}
+
+// NewLoader returns a loader of batches of at most budget inputs.
+//
+// Epoch e visits all sequences in the order of a permutation keyed by (seed, rng.Order, e). It fails with *Error if the
+// budget is smaller than the context, or the split smaller than the budget.
+func NewLoader(sp *Split, seed uint64, budget int) (*Loader, error) {
+	if budget < sp.Context() {
+		return nil, &Error{What: fmt.Sprintf("train.batch_tokens is %d, less than train.context %d", budget, sp.context),
+			Advice: fmt.Sprintf("raise train.batch_tokens to at least %d, or lower train.context", sp.context)}
+	}
+	if sp.labels < int64(budget) {
+		e := &Error{What: fmt.Sprintf("the corpus is smaller than one batch: %s to train on, train.batch_tokens is %d",
+			count(sp.labels, "label"), budget), Advice: "add text"}
+		if sp.labels >= sp.context {
+			e.Advice = fmt.Sprintf("add text, or lower train.batch_tokens to at most %d", sp.labels)
+		} else if sp.labels > 0 {
+			e.Advice = fmt.Sprintf("add text, or lower train.context and train.batch_tokens to at most %d", sp.labels)
+		}
+		return nil, e
+	}
+	return &Loader{split: sp, order: rng.New(seed, rng.Order), budget: budget, n: sp.Sequences()}, nil
+}
+
+// Epoch returns how many times every sequence has been consumed at cur.
+func (l *Loader) Epoch(cur Cursor) int64 { return cur.Seq / l.n }
+
+// Next overwrites b with the batch at cur and returns the cursor behind it.
+//
+// A batch takes sequences in order until the next does not fit the budget; that one opens the next batch. Batches run on
+// across the end of an epoch. If Skip refuses every sequence of a whole epoch, the batch is empty or short.
+// Nothing is allocated once b has room. Safe for concurrent use with different batches if Skip is.
+func (l *Loader) Next(b *Batch, cur Cursor) Cursor {
+	b.Reset()
+	epoch := l.Epoch(cur)
+	perm := l.order.Sub(uint64(epoch)).Perm(uint64(l.n))
+	for skipped := int64(0); skipped < l.n; cur.Seq++ {
+		if e := l.Epoch(cur); e != epoch {
+			epoch = e
+			perm = l.order.Sub(uint64(epoch)).Perm(uint64(l.n))
+		}
+		doc, lo, hi := l.split.locate(int64(perm.At(uint64(cur.Seq % l.n))))
+		if l.Skip != nil && l.Skip(l.split.span(doc, lo, hi)) {
+			skipped++
+			continue
+		}
+		if len(b.Tokens)+int(hi-lo) > l.budget {
+			break
+		}
+		skipped = 0
+		l.split.read(b, doc, lo, hi)
+	}
+	cur.Batch++
+	return cur
+}

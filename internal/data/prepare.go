@@ -1,0 +1,404 @@
+package data
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"gimbal/internal/durable"
+	"gimbal/internal/tokenizer"
+)
+
+// PrepareOptions say where tokens are kept and how sequences are formed from them. Only CacheDir touches the disk; the other
+// options act on the opened set, so that changing them costs nothing.
+type PrepareOptions struct {
+	CacheDir    string  // parent of the caches; "" means os.UserCacheDir()/gimbal, or a temporary folder where there is no home
+	ValFraction float64 // share held out, in [0, 1)
+	Start       string  // what opens a document: "eos" (default, also ""), "bos" or "none"
+	Workers     int     // tokenising and hashing; <= 0: GOMAXPROCS
+	Verify      bool    // hash the cache even if it is larger than 1 GiB
+
+	Progress func(done, total int64) // bytes tokenised, if not nil; called from the goroutine of Prepare
+
+	fs     durable.FS // nil: durable.OS
+	shard  int64      // tokens in a shard; 0: shardTokens
+	hashed func()     // tests: called between hashing the sources and tokenising them
+}
+
+// Prepare returns the corpus as tokens in memory-mapped shards, tokenising it only if no intact cache of the same content,
+// options and tokenizer exists.
+//
+// Every source is read once to know the key, and once more to tokenise it; a file that changes in between is an error. The
+// result does not depend on the number of workers. Memory: a bounded number of pieces of 256 KiB, one JSONL line, and 8 bytes
+// a document. A cache is written under a temporary name and renamed when it is durable, so a crash leaves no half of one, and
+// of two processes that make the same one the first to finish wins. A damaged cache is reported in Set.Events and made again.
+//
+// Failure: *Error for the user's text; other errors are of the cache (durable.ErrNoSpace when the disk is full) or ctx's.
+func Prepare(ctx context.Context, c *Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions) (*Set, error) {
+	if !(opt.ValFraction >= 0 && opt.ValFraction < 1) {
+		return nil, &Error{What: fmt.Sprintf("data.val_fraction is %v", opt.ValFraction), Advice: "use a share from 0 up to, but not including, 1"}
+	}
+	if opt.Start == "" {
+		opt.Start = "eos"
+	}
+	start, hasStart, err := tok.Start(opt.Start)
+	if err != nil {
+		return nil, &Error{What: fmt.Sprintf("data.start is %q", opt.Start), Err: err, Advice: "use eos, bos or none"}
+	}
+	if opt.fs == nil {
+		opt.fs = durable.OS
+	}
+	if opt.shard == 0 {
+		opt.shard = shardTokens
+	}
+	if opt.Workers <= 0 {
+		opt.Workers = runtime.GOMAXPROCS(0)
+	}
+	if opt.CacheDir == "" {
+		base, err := os.UserCacheDir()
+		if err != nil { // a container without a home
+			base = os.TempDir()
+		}
+		opt.CacheDir = filepath.Join(base, "gimbal")
+	}
+	sources, err := c.identify(ctx, opt.Workers)
+	if err != nil {
+		return nil, err
+	}
+	if opt.hashed != nil {
+		opt.hashed()
+	}
+	key := c.key(sources, tok, opt.shard)
+	dir := filepath.Join(opt.CacheDir, key)
+
+	s := &Set{Dir: dir, tok: tok, start: start, hasStart: hasStart, valFrac: opt.ValFraction}
+	for _, src := range sources {
+		s.Sources = append(s.Sources, src.Path)
+	}
+	work := &Corpus{Sources: sources, opt: c.opt}
+	for attempt := 1; ; attempt++ {
+		m, err := openCache(opt, dir, key)
+		var broken *damage
+		switch {
+		case err == nil:
+		case errors.As(err, &broken):
+			s.Events = append(s.Events, Event{"F-CACHE-DAMAGED", fmt.Sprintf("token cache %s: %s; made again", dir, broken.what)})
+			fallthrough
+		case errors.Is(err, errNoCache):
+			if m, err = buildCache(ctx, work, tok, opt, dir, key); err != nil {
+				return nil, err
+			}
+		default:
+			return nil, fmt.Errorf("data: read token cache %s: %w", dir, err)
+		}
+		s.census = m.Census
+		s.census.Skipped = maps.Clone(c.Skipped)
+		if err = s.open(m); err == nil {
+			return s, nil
+		}
+		err = errors.Join(fmt.Errorf("data: open token cache %s: %w", dir, err), s.Close())
+		if !errors.Is(err, fs.ErrNotExist) || attempt == 3 {
+			return nil, err
+		}
+		// Another process that mends the same cache moved it away between our look at it and this. What it makes is the same.
+	}
+}
+
+func openCache(opt PrepareOptions, dir, key string) (*manifest, error) {
+	m, err := readManifest(opt.fs, dir, key)
+	if err != nil {
+		return nil, err
+	}
+	var total int64
+	for _, e := range m.Files {
+		total += e.Bytes
+	}
+	return m, m.verify(opt.fs, dir, opt.Verify || total <= autoHashBytes)
+}
+
+// identify returns the sources with their sizes and hashes as they are now.
+func (c *Corpus) identify(ctx context.Context, workers int) ([]Source, error) {
+	sources := make([]Source, len(c.Sources))
+	errs := make([]error, len(sources))
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			buf := make([]byte, readBuffer)
+			h := sha256.New()
+			for i := range next {
+				s := c.Sources[i]
+				s.hash = ""
+				r, err := openSource(ctx, &s)
+				if err == nil {
+					h.Reset()
+					s.Size, err = io.CopyBuffer(struct{ io.Writer }{h}, r, buf)
+					s.hash = hex.EncodeToString(h.Sum(nil))
+					r.f.Close()
+				}
+				sources[i], errs[i] = s, err
+			}
+		})
+	}
+	for i := range sources {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return sources, nil
+}
+
+// key hashes everything that decides the content of a cache.
+func (c *Corpus) key(sources []Source, tok *tokenizer.Tokenizer, shard int64) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s %d\nshard %d\ntokenizer %s\nseparator %q\nbad %t\n", formatName, formatVersion, shard, tok.Hash(),
+		c.opt.Separator, c.opt.BadDocuments == "skip")
+	for _, s := range sources {
+		fmt.Fprintf(h, "%d %q %d %s\n", s.kind, s.Path, s.Size, s.hash)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// buildCache makes dir, which is missing or damaged.
+func buildCache(ctx context.Context, c *Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions, dir, key string) (m *manifest, err error) {
+	fsys := opt.fs
+	fail := func(err error) error {
+		if errors.Is(err, durable.ErrNoSpace) {
+			return fmt.Errorf("data: write token cache in %s: %w; free some space, or let XDG_CACHE_HOME name another disk", opt.CacheDir, err)
+		}
+		return fmt.Errorf("data: write token cache in %s: %w", opt.CacheDir, err)
+	}
+	if err := durable.Mkdir(fsys, opt.CacheDir); err != nil {
+		return nil, fail(err)
+	}
+	sweep(fsys, opt.CacheDir)
+	tmp := durable.TempName(opt.CacheDir, key)
+	if err := fsys.Mkdir(tmp); err != nil {
+		return nil, fail(err)
+	}
+	defer func() {
+		if rerr := fsys.RemoveAll(tmp); rerr != nil && err == nil { // gone already if it was renamed
+			err = fail(rerr)
+		}
+	}()
+	w := &cacheWriter{fs: fsys, dir: tmp, opt: opt}
+	m, err = w.write(ctx, c, tok, key)
+	if err != nil {
+		var user *Error
+		if errors.As(err, &user) || ctx.Err() != nil {
+			return nil, err
+		}
+		return nil, fail(err)
+	}
+	// Whatever another process has put there meanwhile is as good as ours if it is whole, and in the way if it is not.
+	for attempt := 1; ; attempt++ {
+		theirs, err := openCache(opt, dir, key)
+		if err == nil {
+			return theirs, nil
+		}
+		if !errors.Is(err, errNoCache) {
+			old := durable.TempName(opt.CacheDir, key)
+			if err := fsys.Rename(dir, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, fail(err)
+			}
+			if err := fsys.RemoveAll(old); err != nil {
+				return nil, fail(err)
+			}
+		}
+		if err = fsys.Rename(tmp, dir); err == nil {
+			break
+		}
+		if attempt == 3 {
+			return nil, fail(err)
+		}
+	}
+	if err := fsys.SyncDir(opt.CacheDir); err != nil {
+		return nil, fail(err)
+	}
+	return m, nil
+}
+
+// sweep removes what crashed processes left, a day later: a younger one may be at work. Failing to clean up fails nothing.
+func sweep(fsys durable.FS, dir string) {
+	entries, err := fsys.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && strings.HasPrefix(e.Name(), durable.TempPrefix) && time.Since(info.ModTime()) > 24*time.Hour {
+			_ = fsys.RemoveAll(filepath.Join(dir, e.Name()))
+		}
+	}
+}
+
+// cacheWriter writes tokens and index in document order.
+type cacheWriter struct {
+	fs   durable.FS
+	dir  string
+	opt  PrepareOptions
+	wide bool
+
+	tokens, index *fileWriter
+	total, inFile int64 // tokens written, and of these in the open shard
+	next          int64 // first token of the next document of the index
+	files         []fileEntry
+	census        Census
+	lengths       []int64
+}
+
+func (w *cacheWriter) write(ctx context.Context, c *Corpus, tok *tokenizer.Tokenizer, key string) (*manifest, error) {
+	defer func() { // after a failure; finish has cleared them otherwise
+		for _, f := range []*fileWriter{w.tokens, w.index} {
+			if f != nil {
+				_ = f.f.Close()
+			}
+		}
+	}()
+	var err error
+	if w.index, err = createFile(w.fs, w.dir, indexFile); err != nil {
+		return nil, err
+	}
+	w.wide = tok.VocabSize() > maxTwoByteSize
+	w.census.Sources = int64(len(c.Sources))
+	t, err := tokenise(ctx, c, tok, w.opt, w.take)
+	if err != nil {
+		return nil, err
+	}
+	w.census.Read = *t
+	w.census.Tokens = w.total
+	w.census.setLengths(w.lengths)
+	if w.total == 0 {
+		return nil, &Error{What: "the corpus has no text" + badNote(t), Advice: "pass --data with a file or folder of text"}
+	}
+	if w.census.Documents > math.MaxUint32 {
+		return nil, &Error{What: "more than 2^32 documents", Advice: "join short ones, or use a part of the corpus"}
+	}
+	for _, f := range []**fileWriter{&w.tokens, &w.index} {
+		if err := w.finish(f); err != nil {
+			return nil, err
+		}
+	}
+	sources := make([]sourceEntry, len(c.Sources))
+	for i, s := range c.Sources {
+		sources[i] = sourceEntry{s.Path, s.Size, s.hash}
+	}
+	f, err := createFile(w.fs, w.dir, sourcesFile)
+	if err != nil {
+		return nil, err
+	}
+	w.index = f // to be closed after a failure
+	if f.buf, err = json.MarshalIndent(sources, "", " "); err != nil {
+		return nil, err
+	}
+	if err := w.finish(&w.index); err != nil {
+		return nil, err
+	}
+	m := &manifest{Format: formatName, Version: formatVersion, Key: key, Tokenizer: tok.Hash(), VocabSize: tok.VocabSize(), TokenBytes: 2,
+		Tokens: w.total, Documents: w.census.Documents, ShardTokens: w.opt.shard, Census: w.census, Files: w.files}
+	if w.wide {
+		m.TokenBytes = 4
+	}
+	raw, err := m.encode()
+	if err != nil {
+		return nil, err
+	}
+	err = durable.WriteNew(w.fs, filepath.Join(w.dir, manifestFile), func(out io.Writer) error {
+		_, err := out.Write(raw)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return m, w.fs.SyncDir(w.dir)
+}
+
+func badNote(t *tally) string {
+	if t.Bad == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%s skipped, the first: %s)", count(t.Bad, "broken line"), t.FirstBad)
+}
+
+func (w *cacheWriter) finish(f **fileWriter) error {
+	e, err := (*f).finish()
+	*f = nil
+	w.files = append(w.files, e)
+	return err
+}
+
+// take appends the tokens of one piece and the documents that end in it.
+func (w *cacheWriter) take(ids []int32, docs []docRecord) error {
+	for len(ids) > 0 {
+		if w.tokens != nil && w.inFile == w.opt.shard {
+			if err := w.finish(&w.tokens); err != nil {
+				return err
+			}
+		}
+		if w.tokens == nil {
+			f, err := createFile(w.fs, w.dir, shardFile(w.total/w.opt.shard))
+			if err != nil {
+				return err
+			}
+			w.tokens, w.inFile = f, 0
+		}
+		n := int(min(int64(len(ids)), w.opt.shard-w.inFile, readBuffer/4))
+		if err := w.tokens.room(4 * n); err != nil {
+			return err
+		}
+		b := w.tokens.buf
+		for _, id := range ids[:n] {
+			if w.wide {
+				b = append(b, byte(id), byte(id>>8), byte(id>>16), byte(id>>24))
+			} else {
+				b = append(b, byte(id), byte(id>>8))
+			}
+		}
+		w.tokens.buf = b
+		w.inFile += int64(n)
+		w.total += int64(n)
+		ids = ids[n:]
+	}
+	c := &w.census
+	for i := range docs {
+		d := &docs[i]
+		c.Documents++
+		c.TextBytes += d.text
+		c.SpelledBytes += d.Bytes
+		c.InvalidUTF8 += int64(d.Invalid)
+		switch {
+		case d.Tokens == 0:
+			c.Empty++
+		case d.Tokens == 1:
+			c.OneToken++
+		}
+		if d.Invalid > 0 {
+			c.InvalidDocs++
+		}
+		d.Begin = w.next
+		w.next += d.Tokens
+		w.lengths = append(w.lengths, d.Tokens)
+		if err := w.index.room(recordBytes); err != nil {
+			return err
+		}
+		w.index.buf = d.append(w.index.buf)
+	}
+	return nil
+}

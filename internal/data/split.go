@@ -1,0 +1,199 @@
+package data
+
+import (
+	"fmt"
+	"iter"
+	"sort"
+)
+
+// Split is one side of a set, cut into sequences. Immutable and safe for concurrent use while its set is open.
+type Split struct {
+	set     *Set
+	side    side
+	context int64
+	docs    []uint32 // documents with a sequence here
+	ends    []int64  // sequences up to and including each of docs
+	labels  int64
+	bytes   int64
+	eos     int64
+	chunked int64
+}
+
+func (s *Set) newSplit(context int, on side) *Split {
+	if context < 1 {
+		panic("data: context below one")
+	}
+	sp := &Split{set: s, side: on, context: int64(context)}
+	var ids []int32
+	var seqs int64
+	for d := range s.index.len() {
+		lo, hi := s.labels(d, on)
+		if lo >= hi {
+			continue
+		}
+		n := s.index.tokens(d)
+		chunks := (hi - lo + sp.context - 1) / sp.context
+		seqs += chunks
+		sp.docs = append(sp.docs, uint32(d))
+		sp.ends = append(sp.ends, seqs)
+		sp.labels += hi - lo
+		if hi == n+2 {
+			sp.eos++
+		}
+		if chunks > 1 {
+			sp.chunked++
+		}
+		if lo == 1 && hi == n+2 {
+			sp.bytes += s.index.bytes(d)
+			continue
+		}
+		for at := lo; at < min(hi, n+1); at += int64(len(ids)) { // a part of a document: at most one, or without start tokens
+			ids = s.text(ids[:0], d, at, min(hi, n+1, at+readBuffer))
+			sp.bytes += s.spelled(ids)
+		}
+	}
+	return sp
+}
+
+// text appends the virtual row's [lo, hi) of a document, which must be text tokens.
+func (s *Set) text(dst []int32, doc int, lo, hi int64) []int32 {
+	begin := s.index.begin(doc)
+	return s.shards.append(dst, begin+lo-1, begin+hi-1)
+}
+
+// row appends the virtual row's [lo, hi) of a document: start at 0, EOS behind the last token.
+func (s *Set) row(dst []int32, doc int, lo, hi int64) []int32 {
+	n := s.index.tokens(doc)
+	if lo == 0 {
+		dst = append(dst, s.start)
+		lo = 1
+	}
+	if end := min(hi, n+1); lo < end {
+		dst = s.text(dst, doc, lo, end)
+	}
+	if hi == n+2 {
+		dst = append(dst, s.tok.EOS())
+	}
+	return dst
+}
+
+// spelled sums the bytes of ids; special tokens spell none.
+func (s *Set) spelled(ids []int32) int64 {
+	var n int64
+	for _, id := range ids {
+		if uint(id) >= uint(len(s.lengths)) {
+			panic("data: token outside of the vocabulary: the cache is damaged")
+		}
+		n += int64(s.lengths[id])
+	}
+	return n
+}
+
+// Sequences returns the number of sequences in an epoch.
+func (sp *Split) Sequences() int64 {
+	if len(sp.ends) == 0 {
+		return 0
+	}
+	return sp.ends[len(sp.ends)-1]
+}
+
+// Tokens returns the number of labels in an epoch, EOS included.
+func (sp *Split) Tokens() int64 { return sp.labels }
+
+// Bytes returns the bytes that the labels of an epoch spell.
+func (sp *Split) Bytes() int64 { return sp.bytes }
+
+// EOS returns the number of EOS labels: documents that end in this split.
+func (sp *Split) EOS() int64 { return sp.eos }
+
+// Chunked returns the number of documents that are longer than the context.
+func (sp *Split) Chunked() int64 { return sp.chunked }
+
+// Documents returns the number of documents with a sequence in this split.
+func (sp *Split) Documents() int { return len(sp.docs) }
+
+// Context returns the most labels that a sequence has.
+func (sp *Split) Context() int { return int(sp.context) }
+
+// String returns a line for a person.
+func (sp *Split) String() string {
+	return fmt.Sprintf("%s, %s of at most %d, %s (%s EOS), %s longer than the context", count(int64(len(sp.docs)), "document"),
+		count(sp.Sequences(), "sequence"), sp.context, count(sp.labels, "label"), group(sp.eos), group(sp.chunked))
+}
+
+// locate returns the document of sequence i and its labels [lo, hi) in the document's virtual row.
+func (sp *Split) locate(i int64) (doc int, lo, hi int64) {
+	if i < 0 || i >= sp.Sequences() {
+		panic("data: sequence outside of the split")
+	}
+	k := sort.Search(len(sp.ends), func(k int) bool { return sp.ends[k] > i })
+	if k > 0 {
+		i -= sp.ends[k-1]
+	}
+	doc = int(sp.docs[k])
+	first, end := sp.set.labels(doc, sp.side)
+	lo = first + i*sp.context
+	return doc, lo, min(end, lo+sp.context)
+}
+
+// Read appends sequence i to b: for labels v[lo] … v[hi-1] of its document's row v, the inputs v[lo-1] … v[hi-2]. All count.
+// Nothing is allocated once b has room. It costs a binary search over the documents.
+func (sp *Split) Read(b *Batch, i int64) {
+	doc, lo, hi := sp.locate(i)
+	sp.read(b, doc, lo, hi)
+}
+
+func (sp *Split) read(b *Batch, doc int, lo, hi int64) {
+	span := sp.span(doc, lo, hi)
+	span.Start = len(b.Tokens)
+	b.Spans = append(b.Spans, span)
+	b.Tokens = sp.set.row(b.Tokens, doc, lo-1, hi-1)
+	b.Labels = append(b.Labels, b.Tokens[span.Start+1:]...)
+	b.Labels = sp.set.row(b.Labels, doc, hi-1, hi)
+	for range span.Len {
+		b.Counts = append(b.Counts, true)
+	}
+	b.Counted += span.Len
+	b.Bytes += sp.set.spelled(b.Labels[span.Start:])
+}
+
+// span describes the sequence of labels [lo, hi) of a document, with Start 0.
+func (sp *Split) span(doc int, lo, hi int64) Span {
+	return Span{Len: int(hi - lo), Doc: sp.set.index.ref(doc), First: lo - 1}
+}
+
+// labelPiece bounds what Labels holds of one document.
+const labelPiece = 1 << 20
+
+// Labels yields the labels of each document of the split in corpus order, the same that an epoch of sequences has. A
+// document with more than 2^20 labels comes in pieces. A slice is valid until the next.
+func (sp *Split) Labels() iter.Seq[[]int32] {
+	return func(yield func([]int32) bool) {
+		var ids []int32
+		for _, d := range sp.docs {
+			lo, hi := sp.set.labels(int(d), sp.side)
+			for ; lo < hi; lo += labelPiece {
+				if ids = sp.set.row(ids[:0], int(d), lo, min(hi, lo+labelPiece)); !yield(ids) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Document returns where the k-th document of the split lies and how many text tokens of it are in the split.
+func (sp *Split) Document(k int) (ref Ref, tokens int64) {
+	doc := int(sp.docs[k])
+	lo, hi := sp.set.part(doc, sp.side)
+	return sp.set.index.ref(doc), hi - lo
+}
+
+// AppendText appends text tokens [lo, hi) of the k-th document's part in the split, without start and EOS.
+func (sp *Split) AppendText(dst []int32, k int, lo, hi int64) []int32 {
+	doc := int(sp.docs[k])
+	first, end := sp.set.part(doc, sp.side)
+	if lo < 0 || lo > hi || first+hi > end {
+		panic("data: text outside of the document")
+	}
+	return sp.set.text(dst, doc, first+lo+1, first+hi+1)
+}

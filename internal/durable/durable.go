@@ -1,0 +1,128 @@
+// Package durable is the one door to disk: whatever must survive a crash is written through it.
+//
+// Most callers want WriteFile, which replaces a file so that a reader finds the old content or the new and
+// never a mixture, whatever moment the process or the machine dies at, and Lock, which keeps two processes
+// from one run. The rest are the pieces those are made of (FS, File, WriteNew, Mkdir) for packages with a
+// protocol of their own, such as checkpoint, and two helpers close to the system: Map and FreeSpace.
+//
+// All functions that take an FS can run on crash.FS (subpackage crash), which loses what was not synced and
+// fails the operation it is told to: tests enumerate every operation of a protocol with it.
+//
+// A failed fsync ends the attempt. The system may have dropped the pages it could not write, and a second
+// fsync of the same file would then report success for lost data; a retry must write a new file.
+//
+// The package imports nothing of ours. It does not hide errors, retry, cache or read configuration.
+package durable
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// FS is the set of file operations that protocols on disk are built from. Names are paths in the form of the
+// operating system. OS is the real one; crash.FS is the twin for tests. Errors match fs.ErrNotExist,
+// fs.ErrExist and ErrNoSpace with errors.Is.
+type FS interface {
+	// Open opens a file for reading.
+	Open(name string) (File, error)
+	// Create opens a new or emptied file for reading and writing.
+	Create(name string) (File, error)
+	// Append opens a file, new if need be, for reading and for writing at its end.
+	Append(name string) (File, error)
+	// Mkdir makes a directory and all its missing parents. It syncs nothing; see the function Mkdir.
+	Mkdir(name string) error
+	// Rename moves from to to in one step, replacing a file that is there.
+	Rename(from, to string) error
+	// Remove deletes a file or an empty directory.
+	Remove(name string) error
+	// RemoveAll deletes name and all below it; a name that does not exist is no error.
+	RemoveAll(name string) error
+	// ReadDir lists a directory in the order of names.
+	ReadDir(name string) ([]fs.DirEntry, error)
+	// Stat describes what name leads to.
+	Stat(name string) (fs.FileInfo, error)
+	// SyncDir makes the names in a directory durable: what was created, renamed or removed in it.
+	SyncDir(name string) error
+}
+
+// File is an open file of an FS. Close reports errors of delayed writes: check it.
+type File interface {
+	io.Reader
+	io.ReaderAt
+	io.Writer
+	io.Closer
+	// Sync makes the content durable. After an error the file must not be synced again but written anew.
+	Sync() error
+	Truncate(size int64) error
+	Stat() (fs.FileInfo, error)
+}
+
+// ErrNoSpace is matched by every error of this package that means a full disk or an exhausted quota
+// (ENOSPC, EDQUOT; on Windows ERROR_DISK_FULL, ERROR_HANDLE_DISK_FULL, ERROR_DISK_QUOTA_EXCEEDED).
+var ErrNoSpace = errors.New("no space left on the disk or in the quota")
+
+// OS is the file system of the operating system. Safe for concurrent use.
+var OS FS = osFS{}
+
+// noSpace marks a system error so that errors.Is finds ErrNoSpace on every system.
+type noSpace struct{ err error }
+
+func (e *noSpace) Error() string {
+	return e.err.Error() + " (free some space or raise the quota, then try again)"
+}
+func (e *noSpace) Unwrap() error        { return e.err }
+func (e *noSpace) Is(target error) bool { return target == ErrNoSpace }
+
+// mark gives err the identity of ErrNoSpace where it has that meaning.
+func mark(err error) error {
+	if err == nil || errors.Is(err, ErrNoSpace) {
+		return err
+	}
+	for _, full := range diskFull {
+		if errors.Is(err, full) {
+			return &noSpace{err}
+		}
+	}
+	return err
+}
+
+type osFS struct{}
+
+func (osFS) open(name string, flag int) (File, error) {
+	f, err := os.OpenFile(name, flag, 0o666)
+	if err != nil {
+		return nil, mark(err)
+	}
+	return osFile{f}, nil
+}
+
+func (o osFS) Open(name string) (File, error) { return o.open(name, os.O_RDONLY) }
+func (o osFS) Create(name string) (File, error) {
+	return o.open(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
+}
+func (o osFS) Append(name string) (File, error) {
+	return o.open(name, os.O_RDWR|os.O_CREATE|os.O_APPEND)
+}
+func (osFS) Mkdir(name string) error                    { return mark(os.MkdirAll(name, 0o777)) }
+func (osFS) Rename(from, to string) error               { return mark(rename(from, to)) }
+func (osFS) Remove(name string) error                   { return mark(os.Remove(name)) }
+func (osFS) RemoveAll(name string) error                { return mark(os.RemoveAll(name)) }
+func (osFS) ReadDir(name string) ([]fs.DirEntry, error) { return os.ReadDir(name) }
+func (osFS) Stat(name string) (fs.FileInfo, error)      { return os.Stat(name) }
+func (osFS) SyncDir(name string) error                  { return mark(syncDir(name)) }
+
+// osFile is an os.File whose errors are marked.
+type osFile struct{ f *os.File }
+
+func (o osFile) Read(p []byte) (int, error)              { return o.f.Read(p) }
+func (o osFile) ReadAt(p []byte, off int64) (int, error) { return o.f.ReadAt(p, off) }
+func (o osFile) Stat() (fs.FileInfo, error)              { return o.f.Stat() }
+func (o osFile) Sync() error                             { return mark(o.f.Sync()) }
+func (o osFile) Close() error                            { return mark(o.f.Close()) }
+func (o osFile) Truncate(size int64) error               { return mark(o.f.Truncate(size)) }
+func (o osFile) Write(p []byte) (int, error) {
+	n, err := o.f.Write(p)
+	return n, mark(err)
+}

@@ -1,0 +1,33 @@
+//go:build !linux && !darwin && !freebsd && !windows
+
+package durable
+
+import (
+	"errors"
+	"io"
+	"os"
+	"syscall"
+)
+
+var diskFull = []error{syscall.ENOSPC}
+
+func rename(from, to string) error { return os.Rename(from, to) }
+
+func syncDir(name string) error {
+	d, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// lockFile refuses: a lock file without a lock of the system would outlive its process.
+func lockFile(*os.File) (held bool, err error) { return false, errors.ErrUnsupported }
+
+func mapFile(f *os.File, size int) ([]byte, func() error, error) {
+	data := make([]byte, size)
+	_, err := io.ReadFull(f, data)
+	return data, nil, err
+}
+
+func freeSpace(string) (uint64, error) { return 0, errors.ErrUnsupported }

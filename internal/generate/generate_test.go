@@ -1,0 +1,243 @@
+package generate
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"gimbal/internal/config"
+	"gimbal/internal/kernel"
+	"gimbal/internal/model"
+	"gimbal/internal/rng"
+)
+
+const (
+	vocab      = 23
+	eos        = 0
+	contextLen = 32
+)
+
+var archs = []config.Arch{
+	{Shape: "qwen3", Layers: 2, Width: 24, Heads: 3, KVHeads: 1, HeadSize: 8, MLP: 40, Vocab: vocab, Context: contextLen,
+		Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 10000, QKNorm: true, MLPKind: "swiglu", Tie: true},
+	{Shape: "gpt2", Layers: 2, Width: 24, Heads: 3, KVHeads: 3, HeadSize: 8, MLP: 96, Vocab: vocab, Context: contextLen,
+		Norm: "layer", NormEps: 1e-5, Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true},
+}
+
+// newTestModel returns a model whose logits are a few units wide, so that draws differ and some texts end.
+func newTestModel(t *testing.T, arch config.Arch) *model.Model[float32] {
+	t.Helper()
+	x, err := kernel.NewExec(2, kernel.TierAuto)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(x.Close)
+	m, err := model.New[float32](arch, x, model.Options{MicroTokens: contextLen})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Init(1)
+	key := rng.New(5, rng.Init)
+	for _, v := range m.Params().Views {
+		for i := v.Lo; i < v.Hi; i++ {
+			m.Params().Flat[i] += float32(0.3 * key.Normal(uint64(i)))
+		}
+	}
+	m.Refresh()
+	return m
+}
+
+func newGenerator(t *testing.T, m *model.Model[float32], rows, tokens int) *Generator {
+	t.Helper()
+	d, err := m.Decoder(model.DecoderOptions{Tokens: tokens, Rows: rows})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Refresh()
+	return New(d, model.NewCache[float32](m.Arch(), rows, contextLen))
+}
+
+// requests are prompts of every length, most of them short.
+func requests(n int) []Request {
+	key := rng.New(9, rng.Prompt)
+	r := make([]Request, n)
+	for i := range r {
+		length := 1 + (i*i)%contextLen
+		r[i] = Request{Prompt: make([]int32, length), Index: uint64(100 + i)}
+		for j := 1; j < length; j++ {
+			r[i].Prompt[j] = int32(1 + key.Uint64(uint64(i*100+j))%(vocab-1))
+		}
+	}
+	return r
+}
+
+func (s Sample) equal(o Sample) bool { return s.Finish == o.Finish && slices.Equal(s.Tokens, o.Tokens) }
+
+// A sample is the same alone, among others, in another order, on more rows, and with
+// its prompt cut into pieces wherever the decoder likes.
+func TestSampleDoesNotDependOnItsBatch(t *testing.T) {
+	opt := Options{TopK: 20, Temperature: 1.5, MaxTokens: 20, Seed: 3, EOS: eos}
+	for _, arch := range archs {
+		m := newTestModel(t, arch)
+		all := requests(20)
+		want := make([]Sample, len(all))
+		alone := newGenerator(t, m, 1, 64)
+		seen := map[Finish]int{}
+		for i := range all {
+			got, err := alone.Generate(t.Context(), all[i:i+1], opt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want[i] = got[0]
+			seen[got[0].Finish]++
+		}
+		if seen[FinishEOS] == 0 || seen[FinishLength] == 0 || seen[FinishContext] == 0 {
+			t.Fatalf("%s: the samples end for %v, so this test tells little", arch.Shape, seen)
+		}
+		reversed := slices.Clone(all)
+		slices.Reverse(reversed)
+		for _, c := range []struct{ rows, tokens int }{{1, 5}, {4, 64}, {7, 13}, {32, 7}, {32, 1024}} {
+			g := newGenerator(t, m, c.rows, c.tokens)
+			got, err := g.Generate(t.Context(), all, opt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			back, err := g.Generate(t.Context(), reversed, opt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			slices.Reverse(back)
+			for i := range want {
+				if !got[i].equal(want[i]) || !back[i].equal(want[i]) {
+					t.Errorf("%s, %d rows of %d tokens, request %d:\nalone    %v\namong    %v\nreversed %v", arch.Shape, c.rows, c.tokens, i, want[i], got[i], back[i])
+				}
+			}
+		}
+	}
+}
+
+// Another seed and another index give another text; the same give the same.
+func TestSeedAndIndex(t *testing.T) {
+	g := newGenerator(t, newTestModel(t, archs[0]), 4, 64)
+	opt := Options{Temperature: 1, MaxTokens: 20, Seed: 3, EOS: -1}
+	one := func(seed, index uint64) Sample {
+		opt.Seed = seed
+		s, err := g.Generate(t.Context(), []Request{{Prompt: []int32{eos}, Index: index}}, opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s[0]
+	}
+	first := one(3, 0)
+	if !first.equal(one(3, 0)) {
+		t.Error("the same request gave another text")
+	}
+	if first.equal(one(4, 0)) || first.equal(one(3, 1)) {
+		t.Error("another seed or index gave the same text")
+	}
+}
+
+// At temperature 0 every token is the argmax of the model's own logits over the text so far.
+func TestGreedyIsArgmaxOfLogits(t *testing.T) {
+	for _, arch := range archs {
+		m := newTestModel(t, arch)
+		g := newGenerator(t, m, 3, 16)
+		all := requests(6)
+		samples, err := g.Generate(t.Context(), all, Options{TopK: 50, MaxTokens: contextLen + 5, EOS: eos})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, s := range samples {
+			text := slices.Concat(all[i].Prompt, s.Tokens)
+			if s.Finish == FinishEOS {
+				text = append(text, eos)
+			}
+			n := len(text) - 1 // positions whose next token is known
+			logits := make([]float32, n*vocab)
+			m.Logits(logits, model.Input{Tokens: text[:n], Bounds: []int32{0, int32(n)}})
+			for p := len(all[i].Prompt) - 1; p < n; p++ {
+				row := logits[p*vocab : (p+1)*vocab]
+				if best := slices.Index(row, slices.Max(row)); int32(best) != text[p+1] {
+					t.Errorf("%s, request %d, position %d: wrote %d, the largest logit is that of %d", arch.Shape, i, p, text[p+1], best)
+				}
+			}
+		}
+	}
+}
+
+func TestFinish(t *testing.T) {
+	m := newTestModel(t, archs[0])
+	g := newGenerator(t, m, 2, 64)
+	prompt := []int32{eos, 3, 4}
+	run := func(p []int32, opt Options) Sample {
+		t.Helper()
+		s, err := g.Generate(t.Context(), []Request{{Prompt: p}}, opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s[0]
+	}
+	free := run(prompt, Options{MaxTokens: 5, EOS: -1})
+	if free.Finish != FinishLength || len(free.Tokens) != 5 {
+		t.Fatalf("%+v", free)
+	}
+	// Whatever token is called EOS ends the text at its first appearance, and is not part of it.
+	stop := free.Tokens[3]
+	at := slices.Index(free.Tokens, stop)
+	if s := run(prompt, Options{MaxTokens: 5, EOS: stop}); s.Finish != FinishEOS || !slices.Equal(s.Tokens, free.Tokens[:at]) {
+		t.Errorf("%+v, want the first %d of %v", s, at, free.Tokens)
+	}
+	// The prompt and all tokens but the last fill the context exactly.
+	if s := run(prompt, Options{MaxTokens: 1000, EOS: -1}); s.Finish != FinishContext || len(prompt)+len(s.Tokens) != contextLen+1 {
+		t.Errorf("%s after %d tokens", s.Finish, len(s.Tokens))
+	}
+	full := make([]int32, contextLen)
+	if s := run(full, Options{MaxTokens: 1000, EOS: -1}); s.Finish != FinishContext || len(s.Tokens) != 1 {
+		t.Errorf("%s after %d tokens", s.Finish, len(s.Tokens))
+	}
+}
+
+func TestGenerateRefuses(t *testing.T) {
+	m := newTestModel(t, archs[0])
+	g := newGenerator(t, m, 2, 64)
+	good := Options{MaxTokens: 3, Temperature: 1, EOS: eos}
+	with := func(edit func(*Options)) Options {
+		o := good
+		edit(&o)
+		return o
+	}
+	for _, c := range []struct {
+		prompt []int32
+		opt    Options
+		want   string
+	}{
+		{nil, good, "prompt 0 has 0 tokens"},
+		{make([]int32, contextLen+1), good, "prompt 0 has 33 tokens; it must have 1 to 32"},
+		{[]int32{1, vocab}, good, "prompt 0 holds token 23"},
+		{[]int32{1, -1}, good, "prompt 0 holds token -1"},
+		{[]int32{1}, with(func(o *Options) { o.MaxTokens = 0 }), "0 tokens to write"},
+		{[]int32{1}, with(func(o *Options) { o.TopK = -1 }), "top-k -1"},
+		{[]int32{1}, with(func(o *Options) { o.Temperature = -0.5 }), "temperature -0.5"},
+		{[]int32{1}, with(func(o *Options) { o.Temperature = math.NaN() }), "temperature NaN"},
+		{[]int32{1}, with(func(o *Options) { o.Temperature = math.Inf(1) }), "temperature +Inf"},
+	} {
+		if s, err := g.Generate(t.Context(), []Request{{Prompt: c.prompt}}, c.opt); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%v %v, want %q", s, err, c.want)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := g.Generate(ctx, requests(3), good); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled context gave %v", err)
+	}
+	m.Params().Tensor("model.norm.weight")[0] = float32(math.NaN())
+	if _, err := g.Generate(t.Context(), requests(3), good); err == nil || !strings.Contains(err.Error(), "request 0: the logits at position 1 are not finite") {
+		t.Errorf("a NaN in the model gave %v", err)
+	}
+	if s, err := g.Generate(t.Context(), nil, good); err != nil || len(s) != 0 {
+		t.Errorf("no requests gave %v %v", s, err)
+	}
+}

@@ -1,0 +1,231 @@
+package kernel
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"gimbal/internal/par"
+)
+
+// Float is an element type of the kernels.
+type Float interface{ float32 | float64 }
+
+// Tier names an instruction set for which kernels exist.
+type Tier int
+
+// The tiers, slowest first. TierAuto stands for the best one this CPU has.
+const (
+	TierAuto Tier = iota
+	Generic       // plain Go
+	AVX2          // amd64, 256-bit vectors with FMA
+	AVX512        // amd64, 512-bit vectors
+)
+
+var tierNames = [...]string{"auto", "generic", "avx2", "avx512"}
+
+func (t Tier) String() string {
+	if t < 0 || int(t) >= len(tierNames) {
+		return fmt.Sprintf("tier(%d)", int(t))
+	}
+	return tierNames[t]
+}
+
+// Tiers returns the tiers that this CPU and build have, best first.
+func Tiers() []Tier {
+	ts := make([]Tier, 0, len(tiers)+1)
+	for _, k := range tiers {
+		ts = append(ts, k.tier)
+	}
+	return append(ts, Generic)
+}
+
+// envTier is the variable that forces a tier where TierAuto is asked for.
+const envTier = "GIMBAL_KERNEL"
+
+// Exec executes kernels: it holds the worker pool, the tier, and all scratch
+// memory and job descriptions, so that no operation allocates for float32 (for
+// float64 the scratch is made at the first multiply). An Exec is not safe for
+// concurrent use, but the functions that take a worker number, and those on
+// slices, may be called from the workers of its own pool.
+type Exec struct {
+	pool    *par.Pool
+	tier    Tier
+	warning string
+	f32     engine[float32]
+	f64     engine[float64]
+}
+
+// NewExec makes an Exec with the given number of workers (<= 0: GOMAXPROCS).
+// TierAuto picks the best tier, or the one that the environment variable
+// GIMBAL_KERNEL names. Close ends the workers.
+//
+// The chosen tier first proves itself on a small multiply against the generic
+// twin; if it fails, the Exec falls back to Generic and Warning says so.
+// Returns an error that lists the available tiers if the one asked for is
+// unknown or missing here.
+func NewExec(workers int, tier Tier) (*Exec, error) {
+	asked := "kernel"
+	if name := os.Getenv(envTier); tier == TierAuto && name != "" {
+		asked = envTier
+		if tier = parseTier(name); tier < 0 {
+			return nil, fmt.Errorf("%s: no tier is called %q; this machine has %s", envTier, name, tierList())
+		}
+	}
+	if tier == TierAuto {
+		tier = Tiers()[0]
+	}
+	table, ok := tableOf(tier)
+	if !ok {
+		return nil, fmt.Errorf("%s: this machine or build lacks tier %s; it has %s", asked, tier, tierList())
+	}
+	x := &Exec{tier: tier}
+	if fault := selfTest(table); fault != "" {
+		x.warning = fmt.Sprintf("kernel: tier %s failed its self-test (%s); computing with the generic tier, which is much slower", tier, fault)
+		x.tier, table = Generic, &generic32
+	}
+	x.pool = par.New(workers)
+	x.f32.init(table, x.pool.Workers())
+	x.f64.init(&generic64, x.pool.Workers())
+	for w := range x.f32.scratch {
+		x.f32.scratch[w].grow()
+	}
+	return x, nil
+}
+
+// Pool returns the workers, for loops of the caller's own.
+func (x *Exec) Pool() *par.Pool { return x.pool }
+
+// Workers returns the number of workers.
+func (x *Exec) Workers() int { return x.pool.Workers() }
+
+// Tier returns the tier in use for float32.
+func (x *Exec) Tier() Tier { return x.tier }
+
+// Warning is empty, or says why the tier asked for is not the one in use. The
+// caller must show it.
+func (x *Exec) Warning() string { return x.warning }
+
+// Close ends the workers.
+func (x *Exec) Close() { x.pool.Close() }
+
+func parseTier(name string) Tier {
+	for i, n := range tierNames {
+		if n == name {
+			return Tier(i)
+		}
+	}
+	return -1
+}
+
+func tierList() string {
+	var names []string
+	for _, t := range Tiers() {
+		names = append(names, t.String())
+	}
+	return strings.Join(names, ", ")
+}
+
+// table is a tier's set of kernels for one element type.
+type table[T Float] struct {
+	tier   Tier
+	mr, nr int // tile computes up to mr rows and nr columns
+
+	// tile computes the product of rows (<= mr) rows of A and cols (<= nr)
+	// columns of B over k terms, starting from zero, in ascending order:
+	// C = alpha·A·B, or C += alpha·A·B if add. A's element (i, l) is
+	// a[i*rs+l*ks], B's (l, j) is b[l*bs+j], C's (i, j) is c[i*ldc+j].
+	// It reads whole rows of nr elements of B and writes only what it computes.
+	tile func(rows, k int, a *T, rs, ks int, b *T, bs int, c *T, ldc, cols int, alpha T, add bool)
+
+	// packN copies k rows of cols elements of src to rows of ldd elements of
+	// dst, without gaps and filled with zeros; ldd is nr or 16.
+	packN func(dst *T, ldd int, src *T, lds, k, cols int)
+
+	// packT writes the transpose of lanes rows of src (row stride lds, k
+	// columns, a multiple of 4) to dst (row stride ldd). Nil where Go does it.
+	packT func(dst *T, ldd int, src *T, lds, k int)
+	lanes int
+
+	vectors[T]
+}
+
+// vectors are the kernels on slices; the functions of the same name document
+// them.
+type vectors[T Float] struct {
+	exp, gelu       func(dst, src []T)
+	expSub          func(dst, src []T, m T) T
+	max, sum        func(src []T) T
+	dot             func(a, b []T) T
+	sumSquares      func(src []T) float64
+	axpy            func(dst []T, alpha T, src []T)
+	affine          func(dst, src []T, scale, shift T)
+	mul, mulAdd     func(dst, a, b []T)
+	geluBackward    func(dx, dy, src []T)
+	siluMul         func(dst, gate, up []T)
+	siluMulBackward func(dgate, dup, dy, gate, up []T)
+	rotate          func(dst1, dst2, a, b, cos, sin []T)
+	adamW           func(p, g, m, v []T, c adamCoef[T])
+}
+
+func tableOf(t Tier) (*table[float32], bool) {
+	if t == Generic {
+		return &generic32, true
+	}
+	for i := range tiers {
+		if tiers[i].tier == t {
+			return &tiers[i], true
+		}
+	}
+	return nil, false
+}
+
+// engine is the part of an Exec that serves one element type.
+type engine[T Float] struct {
+	*table[T]
+	scratch []scratch[T] // one per worker
+	job     job[T]
+}
+
+func (e *engine[T]) init(t *table[T], workers int) {
+	e.table = t
+	e.scratch = make([]scratch[T], workers)
+	e.job.e = e
+}
+
+// of returns the engine for T.
+func of[T Float](x *Exec) *engine[T] {
+	if e, ok := any(&x.f32).(*engine[T]); ok {
+		return e
+	}
+	return any(&x.f64).(*engine[T])
+}
+
+// selfTest multiplies two small matrices with edges in every direction on t
+// and on the generic twin and says what differs, if anything does.
+func selfTest(t *table[float32]) string {
+	m, n, k := t.mr+3, t.nr+5, 37
+	a, b := make([]float32, m*k), make([]float32, n*k)
+	for i := range a {
+		a[i] = float32(i*i%31-15) / 8 // exact in every order of summation
+	}
+	for i := range b {
+		b[i] = float32(i*i%29-14) / 8
+	}
+	got, want := make([]float32, m*n), make([]float32, m*n)
+	for _, c := range []struct {
+		t   *table[float32]
+		out []float32
+	}{{t, got}, {&generic32, want}} {
+		e := &engine[float32]{table: c.t}
+		s := new(scratch[float32])
+		s.grow()
+		e.multiply(s, &product[float32]{m: m, n: n, k: k, a: a, rs: k, ks: 1, b: b, ldb: k, transB: true, c: c.out, ldc: n, alpha: 1}, 0, m, 0, n)
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			return fmt.Sprintf("element %d of a %d by %d product is %g instead of %g", i, m, n, got[i], want[i])
+		}
+	}
+	return ""
+}

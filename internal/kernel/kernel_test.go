@@ -1,0 +1,227 @@
+package kernel
+
+import (
+	"flag"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"testing"
+	"time"
+)
+
+var seedFlag = flag.Uint64("seed", 0, "seed of the random tests (0: from the clock)")
+
+// newRand returns a generator whose seed the test prints if it fails.
+func newRand(t testing.TB) *rand.Rand {
+	seed := *seedFlag
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("repeat with -seed=%d", seed)
+		}
+	})
+	return rand.New(rand.NewPCG(seed, 1))
+}
+
+// newExec makes an Exec that is closed with the test and must not have fallen
+// back.
+func newExec(t testing.TB, workers int, tier Tier) *Exec {
+	t.Helper()
+	x, err := NewExec(workers, tier)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x.Warning() != "" {
+		t.Fatal(x.Warning())
+	}
+	t.Cleanup(x.Close)
+	return x
+}
+
+// eachTier runs the test on every tier of this machine and for float64, which
+// only the generic tier computes.
+func eachTier(t *testing.T, f32 func(t *testing.T, x *Exec), f64 func(t *testing.T, x *Exec)) {
+	for _, tier := range Tiers() {
+		t.Run(tier.String(), func(t *testing.T) { f32(t, newExec(t, 2, tier)) })
+	}
+	if f64 != nil {
+		t.Run("float64", func(t *testing.T) { f64(t, newExec(t, 2, Generic)) })
+	}
+}
+
+// arena hands out slices surrounded by guard words, so that a vector that runs
+// over an edge is seen, and remembers inputs to check that they stay unchanged.
+type arena[T Float] struct {
+	r       *rand.Rand
+	outer   [][]T
+	inner   []int
+	frozen  [][]T
+	guarded []string
+}
+
+const (
+	guardWords = 40
+	guardValue = -12345.678
+)
+
+// random returns n normal numbers between guard words. An input must still
+// hold them at check.
+func (a *arena[T]) random(name string, n int, input bool) []T {
+	offset := guardWords + a.r.IntN(16) // any alignment
+	o := make([]T, offset+n+guardWords)
+	for i := range o {
+		o[i] = guardValue
+	}
+	s := o[offset : offset+n : offset+n]
+	for i := range s {
+		s[i] = T(a.r.NormFloat64())
+	}
+	a.outer, a.inner, a.guarded = append(a.outer, o), append(a.inner, offset), append(a.guarded, name)
+	var copied []T
+	if input {
+		copied = append(copied, s...)
+	}
+	a.frozen = append(a.frozen, copied)
+	return s
+}
+
+// freeze makes the present contents of the named slice an input.
+func (a *arena[T]) freeze(name string, s []T) {
+	for i, n := range a.guarded {
+		if n == name {
+			a.frozen[i] = append([]T(nil), s...)
+		}
+	}
+}
+
+func (a *arena[T]) check(t *testing.T, what string) {
+	t.Helper()
+	for i, o := range a.outer {
+		n := len(o) - a.inner[i] - guardWords
+		for j, v := range o {
+			if (j < a.inner[i] || j >= a.inner[i]+n) && v != T(guardValue) {
+				t.Fatalf("%s: guard word %d of %s (length %d) overwritten", what, j-a.inner[i], a.guarded[i], n)
+			}
+		}
+		for j, v := range a.frozen[i] {
+			if w := o[a.inner[i]+j]; w != v && (w == w || v == v) {
+				t.Fatalf("%s: input %s[%d] changed from %g to %g", what, a.guarded[i], j, v, w)
+			}
+		}
+	}
+}
+
+// TestTiersPresent fails if a tier of this CPU did not take part in the tests.
+func TestTiersPresent(t *testing.T) {
+	want := machineTiers()
+	got := Tiers()
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("Tiers() = %v, this CPU and build should have %v", got, want)
+	}
+	for _, tier := range got {
+		if x := newExec(t, 1, tier); x.Tier() != tier {
+			t.Errorf("asked for %v, got %v", tier, x.Tier())
+		}
+	}
+}
+
+func TestNewExecEnvironment(t *testing.T) {
+	t.Setenv(envTier, "generic")
+	if x := newExec(t, 1, TierAuto); x.Tier() != Generic {
+		t.Errorf("%s=generic gave %v", envTier, x.Tier())
+	}
+	best := Tiers()[0]
+	if x := newExec(t, 1, best); x.Tier() != best {
+		t.Errorf("%s overrode the explicit tier %v", envTier, best)
+	}
+	t.Setenv(envTier, "")
+	if x := newExec(t, 3, TierAuto); x.Tier() != best || x.Workers() != 3 {
+		t.Errorf("default is %v with %d workers, want %v with 3", x.Tier(), x.Workers(), best)
+	}
+	t.Setenv(envTier, "sse9")
+	want := fmt.Sprintf(`GIMBAL_KERNEL: no tier is called "sse9"; this machine has %s`, tierList())
+	if _, err := NewExec(1, TierAuto); err == nil || err.Error() != want {
+		t.Errorf("got error %v, want %s", err, want)
+	}
+	if _, err := NewExec(1, Tier(99)); err == nil {
+		t.Error("tier 99 accepted")
+	}
+}
+
+// TestSelfTestFallsBack plants a fault in a tier and expects it to be refused.
+func TestSelfTestFallsBack(t *testing.T) {
+	for i := range tiers {
+		broken := tiers[i]
+		good := broken.tile
+		broken.tile = func(rows, k int, a *float32, rs, ks int, b *float32, bs int, c *float32, ldc, cols int, alpha float32, add bool) {
+			good(rows, k, a, rs, ks, b, bs, c, ldc, max(cols-1, 1), alpha, add)
+		}
+		if selfTest(&broken) == "" {
+			t.Errorf("%v: a tile without its last column passed the self-test", broken.tier)
+		}
+		saved := tiers[i]
+		tiers[i] = broken
+		x, err := NewExec(1, broken.tier)
+		tiers[i] = saved
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.Close()
+		if x.Warning() == "" || x.Tier() != Generic {
+			t.Errorf("%v: broken, but tier %v with warning %q", broken.tier, x.Tier(), x.Warning())
+		}
+	}
+}
+
+// TestAllocs checks that no operation allocates.
+func TestAllocs(t *testing.T) {
+	for _, tier := range Tiers() {
+		x := newExec(t, 2, tier)
+		const n, out, in = 37, 50, 70
+		f := func(n int) []float32 { return make([]float32, n) }
+		w := NewWeights(f(out*in), out, in)
+		y, src, dw := Dense(f(n*out), n, out), Dense(f(n*in), n, in), f(out*in)
+		a, b, c, d, e := f(100), f(100), f(100), f(100), f(100)
+		var sink float64
+		for name, op := range map[string]func(){
+			"Forward":         func() { w.Forward(x, y, src, n) },
+			"BackInput":       func() { w.BackInput(x, src, y, n) },
+			"BackWeight":      func() { w.BackWeight(x, dw, y, src, n) },
+			"Gemm":            func() { Gemm(x, 0, true, true, 9, 8, 7, 1, a, 9, b, 7, 0, c, 8) },
+			"Exp":             func() { Exp(x, a, b) },
+			"ExpSub":          func() { sink += float64(ExpSub(x, a, b, 1)) },
+			"Max":             func() { sink += float64(Max(x, a)) },
+			"Sum":             func() { sink += float64(Sum(x, a)) },
+			"Dot":             func() { sink += float64(Dot(x, a, b)) },
+			"SumSquares":      func() { sink += SumSquares(x, a) },
+			"Axpy":            func() { Axpy(x, a, 2, b) },
+			"Affine":          func() { Affine(x, a, b, 2, 1) },
+			"Mul":             func() { Mul(x, a, b, c) },
+			"MulAdd":          func() { MulAdd(x, a, b, c) },
+			"GELU":            func() { GELU(x, a, b) },
+			"GELUBackward":    func() { GELUBackward(x, a, b, c) },
+			"SiLUMul":         func() { SiLUMul(x, a, b, c) },
+			"SiLUMulBackward": func() { SiLUMulBackward(x, a, b, c, d, e) },
+			"Rotate":          func() { Rotate(x, a, b, c, d, e, e) },
+			"AdamW":           func() { AdamW(x, a, b, c, d, AdamWStep{Eps: 1, Correction1: 1, Correction2: 1}) },
+		} {
+			if got := testing.AllocsPerRun(20, op); got != 0 {
+				t.Errorf("%v: %s allocates %g times", tier, name, got)
+			}
+		}
+		if math.IsNaN(sink) {
+			t.Error("NaN from zeros")
+		}
+	}
+}
+
+func TestMain(m *testing.M) {
+	// The tests choose tiers themselves.
+	if err := os.Unsetenv(envTier); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}

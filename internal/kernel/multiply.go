@@ -1,0 +1,183 @@
+package kernel
+
+// Blocking. kBlock is part of the definition of every sum (see the package
+// doc); the others only bound the scratch memory.
+const (
+	kBlock   = 384          // terms summed from zero before they are added to the output
+	bBlock   = 768 * kBlock // elements of B packed at a time: about half of a 2 MB L2 cache
+	aPanels  = 8            // panels of A packed at a time
+	aLanes   = 16           // rows a panel may have
+	aPad     = 16           // keeps a panel's rows out of each other's cache sets
+	aPanel   = aLanes * (kBlock + aPad)
+	packStep = 8 // rows copied at a time from a row-major operand: streams a prefetcher can follow
+)
+
+// scratch is one worker's memory for packed operands.
+type scratch[T Float] struct {
+	a, b []T
+}
+
+func (s *scratch[T]) grow() {
+	if s.a == nil {
+		s.a, s.b = make([]T, aPanels*aPanel), make([]T, bBlock)
+	}
+}
+
+// product describes C = alpha·A·B or C += alpha·A·B with C (m, n) and k terms.
+type product[T Float] struct {
+	m, n, k int
+	a       []T // element (i, l) is a[i*rs+l*ks]; one of rs, ks is 1
+	rs, ks  int
+	b       []T // element (l, j) is b[l*ldb+j], or b[j*ldb+l] if transB
+	ldb     int
+	transB  bool
+	c       []T
+	ldc     int
+	alpha   T
+	add     bool
+	inPlace bool // read A and B where they lie if possible: they are small
+}
+
+// job is a product cut over the workers along one of C's dimensions.
+type job[T Float] struct {
+	e *engine[T]
+	product[T]
+	byCols bool
+}
+
+// run computes the product in e.job on the pool.
+func (e *engine[T]) run(x *Exec) {
+	j := &e.job
+	if j.m <= 0 || j.n <= 0 {
+		return
+	}
+	// Cut the dimension with more tiles. A worker packs the whole of the other
+	// operand for itself: buffers shared between cores were slower.
+	if j.byCols = (j.n+e.nr-1)/e.nr > (j.m+e.mr-1)/e.mr; j.byCols {
+		x.pool.Do(j.n, e.nr, j)
+	} else {
+		x.pool.Do(j.m, e.mr, j)
+	}
+	j.a, j.b, j.c = nil, nil, nil
+}
+
+// Part implements par.Job.
+func (j *job[T]) Part(worker, lo, hi int) {
+	s := &j.e.scratch[worker]
+	s.grow()
+	if j.byCols {
+		j.e.multiply(s, &j.product, 0, j.m, lo, hi)
+	} else {
+		j.e.multiply(s, &j.product, lo, hi, 0, j.n)
+	}
+}
+
+// multiply computes rows [m0, m1) and columns [n0, n1) of C.
+func (e *engine[T]) multiply(s *scratch[T], p *product[T], m0, m1, n0, n1 int) {
+	if p.k <= 0 && !p.add {
+		for i := m0; i < m1; i++ {
+			clear(p.c[i*p.ldc+n0 : i*p.ldc+n1])
+		}
+		return
+	}
+	width, height := bBlock/kBlock/e.nr*e.nr, aPanels*e.mr
+	if m1-m0 <= e.mr {
+		width = e.nr // each panel of B is used once: use it while it is in L1
+	}
+	inPlace := p.inPlace || m1-m0 <= e.mr
+	for j0 := n0; j0 < n1; j0 += width {
+		j1 := min(j0+width, n1)
+		for l0 := 0; l0 < p.k; l0 += kBlock {
+			k := min(kBlock, p.k-l0)
+			direct := j0 // where B lies in place until the packed part begins
+			if !p.transB && inPlace {
+				direct = j0 + (j1-j0)/e.nr*e.nr
+			}
+			e.packB(s.b, p, l0, k, direct, j1)
+			for i0 := m0; i0 < m1; i0 += height {
+				i1 := min(i0+height, m1)
+				if !p.inPlace {
+					e.packA(s.a, p, l0, k, i0, i1)
+				}
+				for i := i0; i < i1; i += e.mr {
+					a, rs, ks := s.a[(i-i0)/e.mr*aPanel:], kBlock+aPad, 1
+					if p.inPlace {
+						a, rs, ks = p.a[i*p.rs+l0*p.ks:], p.rs, p.ks
+					} else if p.ks != 1 {
+						rs, ks = 1, aLanes
+					}
+					for j := j0; j < j1; j += e.nr {
+						var b []T
+						bs := e.nr
+						if j < direct {
+							b, bs = p.b[l0*p.ldb+j:], p.ldb
+						} else {
+							b = s.b[(j-direct)*k:]
+						}
+						e.tile(min(e.mr, i1-i), k, &a[0], rs, ks, &b[0], bs, &p.c[i*p.ldc+j], p.ldc, min(e.nr, j1-j), p.alpha, p.add || l0 > 0)
+					}
+				}
+			}
+		}
+	}
+}
+
+// packB copies the k terms from l0 of columns [j0, j1) of B to dst: panels of nr
+// columns, in each one row of nr elements per term, missing columns zero.
+func (e *engine[T]) packB(dst []T, p *product[T], l0, k, j0, j1 int) {
+	nr := e.nr
+	if p.transB {
+		for j := j0; j < j1; j += nr {
+			e.packPanelT(dst[(j-j0)*k:], p, l0, k, j, min(nr, j1-j))
+		}
+		return
+	}
+	for l := 0; l < k; l += packStep {
+		for j := j0; j < j1; j += nr {
+			e.packN(&dst[(j-j0)*k+l*nr], nr, &p.b[(l0+l)*p.ldb+j], p.ldb, min(packStep, k-l), min(nr, j1-j))
+		}
+	}
+}
+
+// packPanelT is packB for one panel of cols columns from j of a transposed B.
+func (e *engine[T]) packPanelT(dst []T, p *product[T], l0, k, j, cols int) {
+	c, whole := 0, k&^3
+	if e.packT != nil && whole > 0 {
+		for ; c+e.lanes <= cols; c += e.lanes {
+			e.packT(&dst[c], e.nr, &p.b[(j+c)*p.ldb+l0], p.ldb, whole)
+			for r := c; r < c+e.lanes; r++ {
+				for l := whole; l < k; l++ {
+					dst[l*e.nr+r] = p.b[(j+r)*p.ldb+l0+l]
+				}
+			}
+		}
+	}
+	for ; c < cols; c++ {
+		for l, v := range p.b[(j+c)*p.ldb+l0:][:k] {
+			dst[l*e.nr+c] = v
+		}
+	}
+	for ; c < e.nr; c++ {
+		for l := range k {
+			dst[l*e.nr+c] = 0
+		}
+	}
+}
+
+// packA copies the k terms from l0 of rows [i0, i1) of A to dst: panels of mr
+// rows, in each one row after the other, or one term after the other if that is
+// how A is stored.
+func (e *engine[T]) packA(dst []T, p *product[T], l0, k, i0, i1 int) {
+	if p.ks == 1 {
+		for i := i0; i < i1; i++ {
+			o := (i-i0)/e.mr*aPanel + (i-i0)%e.mr*(kBlock+aPad)
+			copy(dst[o:o+k], p.a[i*p.rs+l0:])
+		}
+		return
+	}
+	for l := 0; l < k; l += packStep {
+		for i := i0; i < i1; i += e.mr {
+			e.packN(&dst[(i-i0)/e.mr*aPanel+l*aLanes], aLanes, &p.a[i+(l0+l)*p.ks], p.ks, min(packStep, k-l), min(e.mr, i1-i))
+		}
+	}
+}

@@ -1,0 +1,17 @@
+//go:build !purego
+
+package kernel
+
+import "gimbal/internal/cpu"
+
+// machineTiers is what the tests must cover here.
+func machineTiers() []Tier {
+	var ts []Tier
+	if cpu.AVX512 {
+		ts = append(ts, AVX512)
+	}
+	if cpu.AVX2FMA {
+		ts = append(ts, AVX2)
+	}
+	return append(ts, Generic)
+}

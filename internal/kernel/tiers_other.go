@@ -1,0 +1,6 @@
+//go:build !amd64 || purego
+
+package kernel
+
+// tiers are the assembly tiers of this CPU, best first: none.
+var tiers []table[float32]

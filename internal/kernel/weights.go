@@ -1,0 +1,153 @@
+package kernel
+
+// Mat is a matrix that enters or leaves a multiply: Rows rows of Cols elements,
+// row i at [i*Stride, i*Stride+Cols). Exactly one of F and H is set.
+type Mat[T Float] struct {
+	F                  []T      // elements in full precision
+	H                  []uint16 // bfloat16 operand rows; no tier takes them yet
+	Rows, Cols, Stride int
+}
+
+// Dense returns the (rows, cols) matrix that fills f without gaps.
+func Dense[T Float](f []T, rows, cols int) Mat[T] {
+	if len(f) < rows*cols {
+		panic("kernel: short matrix")
+	}
+	return Mat[T]{F: f, Rows: rows, Cols: cols, Stride: cols}
+}
+
+// check panics unless m has n rows of the given number of columns.
+func (m *Mat[T]) check(n, cols int) {
+	switch {
+	case m.H != nil || n > 0 && m.F == nil:
+		panic("kernel: operand of a kind this tier does not take")
+	case m.Cols != cols || m.Stride < cols:
+		panic("kernel: wrong number of columns")
+	case n < 0 || n > m.Rows || n > 0 && len(m.F) < (n-1)*m.Stride+cols:
+		panic("kernel: short matrix")
+	}
+}
+
+// Weights is a matrix W (Out, In) that multiplies activations. It is a view
+// into the parameters; a tier that needs another form of W owns it here.
+type Weights[T Float] struct {
+	w       []T // (Out, In)
+	out, in int
+}
+
+// NewWeights returns the handle of w, which holds W (out, in) row by row and
+// stays the caller's. Call Refresh after each change of w.
+func NewWeights[T Float](w []T, out, in int) *Weights[T] {
+	if len(w) != out*in {
+		panic("kernel: short weight")
+	}
+	return &Weights[T]{w: w, out: out, in: in}
+}
+
+// Refresh renews the packed forms of W; it must follow every change of W. The
+// float32 and float64 tiers read W itself, in blocks packed on the fly, and
+// need no other form, so that Refresh has nothing to do for them.
+func (w *Weights[T]) Refresh(x *Exec) {}
+
+// Forward computes y = x·Wᵀ.
+//
+// Shapes: dst (n, Out), src (n, In).
+// Memory: overwrites dst, which must not overlap src.
+// Numerics: see the package doc; a row's bits do not depend on n.
+func (w *Weights[T]) Forward(x *Exec, dst, src Mat[T], n int) {
+	dst.check(n, w.out)
+	src.check(n, w.in)
+	e := of[T](x)
+	e.job.product = product[T]{
+		m: n, n: w.out, k: w.in,
+		a: src.F, rs: src.Stride, ks: 1,
+		b: w.w, ldb: w.in, transB: true,
+		c: dst.F, ldc: dst.Stride, alpha: 1,
+	}
+	e.run(x)
+}
+
+// BackInput computes the gradient of Forward's input, dx = dy·W.
+//
+// Shapes: dst (n, In), dy (n, Out).
+// Memory: overwrites dst, which must not overlap dy.
+// Numerics: see the package doc; a row's bits do not depend on n.
+func (w *Weights[T]) BackInput(x *Exec, dst, dy Mat[T], n int) {
+	dst.check(n, w.in)
+	dy.check(n, w.out)
+	e := of[T](x)
+	e.job.product = product[T]{
+		m: n, n: w.in, k: w.out,
+		a: dy.F, rs: dy.Stride, ks: 1,
+		b: w.w, ldb: w.in,
+		c: dst.F, ldc: dst.Stride, alpha: 1,
+	}
+	e.run(x)
+}
+
+// BackWeight adds the gradient of the weights, dW += dyᵀ·x.
+//
+// Shapes: dw (Out, In) row by row, dy (n, Out), src (n, In).
+// Memory: adds to dw, which must not overlap dy or src.
+// Numerics: see the package doc; the sum is over the n rows in order.
+func (w *Weights[T]) BackWeight(x *Exec, dw []T, dy, src Mat[T], n int) {
+	dy.check(n, w.out)
+	src.check(n, w.in)
+	if len(dw) != w.out*w.in {
+		panic("kernel: short weight gradient")
+	}
+	e := of[T](x)
+	e.job.product = product[T]{
+		m: w.out, n: w.in, k: n,
+		a: dy.F, rs: 1, ks: dy.Stride,
+		b: src.F, ldb: src.Stride,
+		c: dw, ldc: w.in, alpha: 1, add: true,
+	}
+	e.run(x)
+}
+
+// Gemm computes C = alpha·op(A)·op(B) + beta·C on the calling goroutine, for
+// use inside a worker: blocks of attention, say.
+//
+// Shapes: op(A) (m, k), op(B) (k, n), C (m, n); op transposes if its flag is
+// set, so that A is stored (k, m) or B (n, k). lda, ldb, ldc are row strides in
+// elements of the matrices as stored.
+// Memory: overwrites C if beta is 0 and never reads it then; adds to C if beta
+// is 1. C must not overlap A or B. Uses the scratch memory of worker, which no
+// other goroutine may use meanwhile.
+// Numerics: see the package doc; each block's sum is multiplied by alpha.
+// Panics if beta is neither 0 nor 1 or a matrix is too short.
+func Gemm[T Float](x *Exec, worker int, transA, transB bool, m, n, k int, alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
+	if beta != 0 && beta != 1 {
+		panic("kernel: beta must be 0 or 1")
+	}
+	if m <= 0 || n <= 0 {
+		return
+	}
+	checkStored(a, lda, m, k, transA)
+	checkStored(b, ldb, k, n, transB)
+	checkStored(c, ldc, m, n, false)
+	p := product[T]{
+		m: m, n: n, k: k,
+		a: a, rs: lda, ks: 1,
+		b: b, ldb: ldb, transB: transB,
+		c: c, ldc: ldc, alpha: alpha, add: beta == 1,
+		inPlace: true,
+	}
+	if transA {
+		p.rs, p.ks = 1, lda
+	}
+	e := of[T](x)
+	s := &e.scratch[worker]
+	s.grow()
+	e.multiply(s, &p, 0, m, 0, n)
+}
+
+func checkStored[T Float](s []T, ld, rows, cols int, trans bool) {
+	if trans {
+		rows, cols = cols, rows
+	}
+	if rows > 0 && cols > 0 && (ld < cols || len(s) < (rows-1)*ld+cols) {
+		panic("kernel: short matrix")
+	}
+}

@@ -1,0 +1,159 @@
+package model
+
+import (
+	"gimbal/internal/config"
+	"gimbal/internal/kernel"
+	"gimbal/internal/nn"
+	"gimbal/internal/rng"
+)
+
+// buffers is all memory of a model. Matrices are what enters or leaves a multiply; those marked "operand" enter one
+// and are what another numeric mode stores in another kind.
+type buffers[T kernel.Float] struct {
+	params, grads []T
+
+	// Kept from the forward pass for the backward pass.
+	x                    [][]T         // (L+1) of (N, C): the residual stream before each block and after the last
+	saved                []saved[T]    // (L), sharing memory as checkpointing says
+	final                kernel.Mat[T] // (N, C) operand
+	finalMean, finalRstd []T           // (N)
+	nats, logZ           []float64     // (N)
+
+	// Used within a half of a block.
+	narrow  kernel.Mat[T] // (N, C): a branch before the residual sum; backward, the gradient of a normed input
+	dx      []T           // (N, C): the gradient of the residual stream
+	dropped kernel.Mat[T] // (N, C) operand: dx with a branch's mask; only with dropout
+	dactive kernel.Mat[T] // (N, F)
+	dhidden kernel.Mat[T] // (N, 2·F or F) operand
+	dheads  kernel.Mat[T] // (N, H·D)
+	dqkv    kernel.Mat[T] // (N, QKV) operand
+	logits  kernel.Mat[T] // (chunk, V) operand, as the gradient of the logits
+
+	cos, sin []T // RoPE tables
+	score    []T // attention
+	sums     []T // partial sums over positions
+
+	pos, span []int32   // (N)
+	keys      []rng.Key // (S); only with dropout
+}
+
+// saved is what one block keeps for its backward pass.
+type saved[T kernel.Float] struct {
+	savedAttention[T]
+	savedMLP[T]
+}
+
+type savedAttention[T kernel.Float] struct {
+	mean1, rstd1 []T           // (N)
+	normed1      kernel.Mat[T] // (N, C) operand
+	qkv          kernel.Mat[T] // (N, QKV), rotated in place unless there is QK-norm
+	qk           kernel.Mat[T] // (N, (H+KV)·D), with QK-norm only
+	qkRstd       []T           // (N, H) then (N, KV), with QK-norm only
+	heads        kernel.Mat[T] // (N, H·D) operand
+	lse          []T           // (N, H)
+}
+
+type savedMLP[T kernel.Float] struct {
+	middle       []T           // (N, C): the residual stream between the halves
+	mean2, rstd2 []T           // (N)
+	normed2      kernel.Mat[T] // (N, C) operand
+	hidden       kernel.Mat[T] // (N, 2·F or F), bias included
+	active       kernel.Mat[T] // (N, F) operand
+}
+
+// newBuffers allocates, or with a dry arena counts, the memory of a model.
+func newBuffers[T kernel.Float](ar *arena, a config.Arch, opt Options) *buffers[T] {
+	n, c := opt.MicroTokens, a.Width
+	b := new(buffers[T])
+	_, total := Layout(a)
+	b.params = alloc[T](ar, partParams, total)
+	b.grads = alloc[T](ar, partGrads, total)
+
+	b.x = make([][]T, a.Layers+1)
+	for i := range b.x {
+		b.x[i] = alloc[T](ar, partActivations, n*c)
+	}
+	b.saved = make([]saved[T], a.Layers)
+	for i := range b.saved {
+		s := &b.saved[i]
+		if i > 0 && (opt.Checkpointing == CheckpointBlock || opt.Checkpointing == CheckpointAttention) {
+			s.savedAttention = b.saved[0].savedAttention
+		} else {
+			s.savedAttention = newSavedAttention[T](ar, a, n)
+		}
+		if i > 0 && opt.Checkpointing == CheckpointBlock {
+			s.savedMLP = b.saved[0].savedMLP
+		} else {
+			s.savedMLP = newSavedMLP[T](ar, a, n)
+		}
+	}
+	b.final = mat[T](ar, partActivations, n, c)
+	b.finalMean, b.finalRstd = newStats[T](ar, a, n)
+
+	b.narrow = mat[T](ar, partBackward, n, c)
+	b.dx = alloc[T](ar, partBackward, n*c)
+	if a.Dropout > 0 {
+		b.dropped = mat[T](ar, partBackward, n, c)
+		b.keys = alloc[rng.Key](ar, partBatch, n)
+	} else {
+		b.dropped = kernel.Mat[T]{Rows: n, Cols: c, Stride: c}
+	}
+	b.wide(ar, a, n)
+	b.logits = mat[T](ar, partHead, nn.HeadChunk(n, a.Vocab), a.Vocab)
+
+	if a.Position == "rope" {
+		b.cos = alloc[T](ar, partScratch, nn.RopeLen(a.Context, a.HeadSize))
+		b.sin = alloc[T](ar, partScratch, nn.RopeLen(a.Context, a.HeadSize))
+	}
+	b.score = alloc[T](ar, partScratch, nn.AttentionLen(opt.Workers, a.Context))
+	b.sums = alloc[T](ar, partScratch, nn.BlockSumsLen(opt.Workers, n, sumsWidth(a)))
+	b.nats, b.logZ = alloc[float64](ar, partBatch, n), alloc[float64](ar, partBatch, n)
+	b.pos, b.span = alloc[int32](ar, partBatch, n), alloc[int32](ar, partBatch, n)
+	return b
+}
+
+// wide makes the gradients inside the halves of a block share memory: the halves follow one another, and the gradient
+// of GELU is taken in place.
+func (b *buffers[T]) wide(ar *arena, a config.Arch, n int) {
+	hidden, active := roundUp(n*hiddenWidth(a)), roundUp(n*a.MLP)
+	qkv, heads := roundUp(n*qkvWidth(a)), roundUp(n*queryWidth(a))
+	at := hidden
+	if a.MLPKind == "gelu" {
+		at = 0
+	}
+	all := alloc[T](ar, partBackward, max(at+active, qkv+heads))
+	if ar.dry {
+		return
+	}
+	b.dhidden, b.dactive = kernel.Dense(all, n, hiddenWidth(a)), kernel.Dense(all[at:], n, a.MLP)
+	b.dqkv, b.dheads = kernel.Dense(all, n, qkvWidth(a)), kernel.Dense(all[qkv:], n, queryWidth(a))
+}
+
+func newStats[T kernel.Float](ar *arena, a config.Arch, n int) (mean, rstd []T) {
+	if a.Norm == "layer" {
+		mean = alloc[T](ar, partActivations, n)
+	}
+	return mean, alloc[T](ar, partActivations, n)
+}
+
+func newSavedAttention[T kernel.Float](ar *arena, a config.Arch, n int) (s savedAttention[T]) {
+	s.mean1, s.rstd1 = newStats[T](ar, a, n)
+	s.normed1 = mat[T](ar, partActivations, n, a.Width)
+	s.qkv = mat[T](ar, partActivations, n, qkvWidth(a))
+	if a.QKNorm {
+		s.qk = mat[T](ar, partActivations, n, queryWidth(a)+keyWidth(a))
+		s.qkRstd = alloc[T](ar, partActivations, n*(a.Heads+a.KVHeads))
+	}
+	s.heads = mat[T](ar, partActivations, n, queryWidth(a))
+	s.lse = alloc[T](ar, partActivations, n*a.Heads)
+	return s
+}
+
+func newSavedMLP[T kernel.Float](ar *arena, a config.Arch, n int) (s savedMLP[T]) {
+	s.middle = alloc[T](ar, partActivations, n*a.Width)
+	s.mean2, s.rstd2 = newStats[T](ar, a, n)
+	s.normed2 = mat[T](ar, partActivations, n, a.Width)
+	s.hidden = mat[T](ar, partActivations, n, hiddenWidth(a))
+	s.active = mat[T](ar, partActivations, n, a.MLP)
+	return s
+}

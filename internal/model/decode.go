@@ -1,0 +1,231 @@
+package model
+
+import (
+	"fmt"
+
+	"gimbal/internal/config"
+	"gimbal/internal/kernel"
+	"gimbal/internal/nn"
+)
+
+// Cache holds the keys and values of sequences that are being continued, one row each.
+type Cache[T kernel.Float] struct {
+	rows, capacity int
+	k, v           [][]T // (L) of (rows, capacity, KV·D)
+	length         []int // (rows)
+}
+
+// CacheBytes is the memory of NewCache for float32.
+func CacheBytes(a config.Arch, rows, capacity int) int64 {
+	ar := arena{dry: true}
+	newCache[float32](&ar, a, rows, capacity)
+	return ar.plan.Total
+}
+
+// NewCache allocates a cache of rows sequences of at most capacity positions. Panics if capacity is above the context.
+func NewCache[T kernel.Float](a config.Arch, rows, capacity int) *Cache[T] {
+	return newCache[T](new(arena), a, rows, capacity)
+}
+
+func newCache[T kernel.Float](ar *arena, a config.Arch, rows, capacity int) *Cache[T] {
+	if capacity > a.Context || rows <= 0 || capacity <= 0 {
+		panic("model: cache of no rows or beyond the context")
+	}
+	c := &Cache[T]{rows: rows, capacity: capacity, k: make([][]T, a.Layers), v: make([][]T, a.Layers), length: make([]int, rows)}
+	for l := range c.k {
+		c.k[l] = alloc[T](ar, partCache, rows*capacity*keyWidth(a))
+		c.v[l] = alloc[T](ar, partCache, rows*capacity*keyWidth(a))
+	}
+	return c
+}
+
+// Rows is the number of rows.
+func (c *Cache[T]) Rows() int { return c.rows }
+
+// Capacity is the number of positions that a row can hold.
+func (c *Cache[T]) Capacity() int { return c.capacity }
+
+// Len is the number of positions that a row holds.
+func (c *Cache[T]) Len(row int) int { return c.length[row] }
+
+// Truncate forgets a row's positions from n on; 0 empties it.
+func (c *Cache[T]) Truncate(row, n int) {
+	if n < 0 || n > c.length[row] {
+		panic("model: cache truncated to more than it holds")
+	}
+	c.length[row] = n
+}
+
+// Fork makes row dst a copy of row src: several continuations of one prompt read it once.
+func (c *Cache[T]) Fork(dst, src int) {
+	n := c.length[src]
+	width := len(c.k[0]) / (c.rows * c.capacity)
+	for l := range c.k {
+		for _, m := range [][]T{c.k[l], c.v[l]} {
+			copy(m[dst*c.capacity*width:], m[src*c.capacity*width:(src*c.capacity+n)*width])
+		}
+	}
+	c.length[dst] = n
+}
+
+// DecoderOptions size a Decoder.
+type DecoderOptions struct {
+	Tokens int // positions computed at once; longer calls are cut
+	Rows   int // most rows that one call extends
+}
+
+// Decoder computes the logits after tokens that extend the rows of a cache. It needs no memory for training.
+// Not safe for concurrent use, nor together with the Model whose Exec it shares.
+type Decoder[T kernel.Float] struct {
+	network[T]
+	opt  DecoderOptions
+	plan Plan
+
+	embedding *nn.Embedding[T]
+	residual  *nn.Residual[T]
+
+	x0, mean, rstd []T // (N, C), (N), (N)
+	narrow, normed kernel.Mat[T]
+	qkv, qk, heads kernel.Mat[T]
+	hidden, active kernel.Mat[T]
+	qkRstd         []T
+	last           []T // (rows, C)
+	lastNormed     kernel.Mat[T]
+	pos            []int32
+	runs           []nn.Run
+}
+
+// NewDecoder returns a decoder with parameters of its own, all zero: load them and call Refresh.
+//
+// Returns an error if the architecture or an option makes no sense.
+func NewDecoder[T kernel.Float](a config.Arch, x *kernel.Exec, opt DecoderOptions) (*Decoder[T], error) {
+	return newDecoder[T](a, x, nil, opt)
+}
+
+// Decoder returns a decoder that shares the parameters of m. Its Refresh must follow each change of them, too.
+func (m *Model[T]) Decoder(opt DecoderOptions) (*Decoder[T], error) {
+	return newDecoder(m.arch, m.network.x, m.params, opt)
+}
+
+func newDecoder[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], opt DecoderOptions) (*Decoder[T], error) {
+	if err := check(a, Options{MicroTokens: opt.Tokens}); err != nil {
+		return nil, err
+	}
+	if opt.Rows <= 0 {
+		return nil, fmt.Errorf("model: decoder of %d rows", opt.Rows)
+	}
+	ar := new(arena)
+	if p == nil {
+		views, total := Layout(a)
+		p = newParams(alloc[T](ar, partParams, total), views)
+	}
+	n, c := opt.Tokens, a.Width
+	d := &Decoder[T]{opt: opt}
+	d.x0, d.narrow, d.normed = alloc[T](ar, partActivations, n*c), mat[T](ar, partActivations, n, c), mat[T](ar, partActivations, n, c)
+	d.mean, d.rstd = alloc[T](ar, partActivations, max(n, opt.Rows)), alloc[T](ar, partActivations, max(n, opt.Rows))
+	d.qkv, d.heads = mat[T](ar, partActivations, n, qkvWidth(a)), mat[T](ar, partActivations, n, queryWidth(a))
+	if a.QKNorm {
+		d.qk = mat[T](ar, partActivations, n, queryWidth(a)+keyWidth(a))
+		d.qkRstd = alloc[T](ar, partActivations, n*(a.Heads+a.KVHeads))
+	}
+	d.hidden, d.active = mat[T](ar, partActivations, n, hiddenWidth(a)), mat[T](ar, partActivations, n, a.MLP)
+	d.last, d.lastNormed = alloc[T](ar, partActivations, opt.Rows*c), mat[T](ar, partActivations, opt.Rows, c)
+	d.pos, d.runs = alloc[int32](ar, partBatch, n), make([]nn.Run, 0, n)
+	var cos, sin []T
+	if a.Position == "rope" {
+		cos, sin = alloc[T](ar, partScratch, nn.RopeLen(a.Context, a.HeadSize)), alloc[T](ar, partScratch, nn.RopeLen(a.Context, a.HeadSize))
+	}
+	score := alloc[T](ar, partScratch, nn.AttentionLen(x.Workers(), a.Context))
+	d.network = newNetwork(a, x, p, nil, cos, sin, score)
+	d.embedding = nn.NewEmbedding(x, c, nn.Dropout[T]{})
+	d.residual = nn.NewResidual(x, c, nn.Dropout[T]{})
+	d.plan = ar.plan
+	return d, nil
+}
+
+// Arch returns the architecture.
+func (d *Decoder[T]) Arch() config.Arch { return d.arch }
+
+// Params returns the parameters; call Refresh after changing them.
+func (d *Decoder[T]) Params() *Params[T] { return d.params }
+
+// Plan returns the memory of the decoder, without the cache.
+func (d *Decoder[T]) Plan() Plan { return d.plan }
+
+// Decode extends rows of the cache by tokens and overwrites logits with those of the token that follows each row's last.
+//
+// Shapes: tokens and rows (N): rows[i] is the row that tokens[i] extends; the tokens of one row lie together. logits
+// (R, V), in the order of rows in the call: R is their number, at most DecoderOptions.Rows, and is returned.
+// A prompt is a call with many tokens of a row, generation one with a token of each row that still runs; both may mix.
+// Numerics: a row's logits do not depend on the other rows, to the bit.
+// Panics if a row would grow beyond the cache's capacity.
+func (d *Decoder[T]) Decode(cache *Cache[T], tokens, rows []int32, logits []T) int {
+	if len(tokens) != len(rows) {
+		panic("model: decode: rows do not match the tokens")
+	}
+	done := 0
+	for lo := 0; lo < len(tokens); lo += d.opt.Tokens {
+		hi := min(len(tokens), lo+d.opt.Tokens)
+		d.chunk(cache, tokens[lo:hi], rows[lo:hi])
+		// Rows that end in this chunk.
+		for _, r := range d.runs {
+			end := r.First + r.Len
+			if hi < len(tokens) && lo+end == hi && rows[hi] == rows[hi-1] {
+				break
+			}
+			if done == d.opt.Rows {
+				panic("model: decode: more rows than the decoder has")
+			}
+			copy(d.last[done*d.arch.Width:(done+1)*d.arch.Width], d.x0[(end-1)*d.arch.Width:end*d.arch.Width])
+			done++
+		}
+	}
+	if done == 0 {
+		return 0
+	}
+	d.norm(d.lastNormed, d.mean, d.rstd, d.last, d.outside[slotGain], d.outside[slotBias], done)
+	d.headWeights.Forward(d.x, kernel.Dense(logits, done, d.arch.Vocab), d.lastNormed, done)
+	return done
+}
+
+// chunk computes the residual stream after the last block for tokens and appends their keys and values to the cache.
+func (d *Decoder[T]) chunk(cache *Cache[T], tokens, rows []int32) {
+	n := len(tokens)
+	d.runs = d.runs[:0]
+	for i, row := range rows {
+		if i == 0 || row != rows[i-1] {
+			d.runs = append(d.runs, nn.Run{Row: int(row), Past: cache.length[row], First: i})
+		}
+		if cache.length[row] == cache.capacity {
+			panic("model: decode: cache is full")
+		}
+		d.pos[i] = int32(cache.length[row])
+		cache.length[row]++
+		d.runs[len(d.runs)-1].Len++
+	}
+	pos := d.pos[:n]
+	width := keyWidth(d.arch)
+	d.embedding.Forward(d.x0, tokens, pos, d.outside[slotEmbed], d.outside[slotPosition], nn.Masks{})
+	for l := range d.blocks {
+		w := &d.blocks[l]
+		d.norm(d.normed, d.mean, d.rstd, d.x0, w.tensors[slotGain1], w.tensors[slotBias1], n)
+		w.qkv.Forward(d.x, d.qkv, d.normed, n)
+		if bias := w.tensors[slotQKVBias]; bias != nil {
+			d.bias.Forward(d.qkv, bias, n)
+		}
+		q, k, v := d.queriesAndKeys(w, d.qkv, d.qk, d.qkRstd, pos, n)
+		for i, row := range rows {
+			at := (int(row)*cache.capacity + int(pos[i])) * width
+			copy(cache.k[l][at:at+width], k.F[i*k.Stride:])
+			copy(cache.v[l][at:at+width], v.F[i*v.Stride:])
+		}
+		d.attention.Cached(d.heads, q, cache.k[l], cache.v[l], cache.capacity, d.runs)
+		w.o.Forward(d.x, d.narrow, d.heads, n)
+		d.residual.Forward(d.x0, d.x0, d.narrow, w.tensors[slotOBias], nn.Masks{}, n)
+		d.norm(d.normed, d.mean, d.rstd, d.x0, w.tensors[slotGain2], w.tensors[slotBias2], n)
+		w.gateUp.Forward(d.x, d.hidden, d.normed, n)
+		d.activate(w, d.active, d.hidden, n)
+		w.down.Forward(d.x, d.narrow, d.active, n)
+		d.residual.Forward(d.x0, d.x0, d.narrow, w.tensors[slotDownBias], nn.Masks{}, n)
+	}
+}

@@ -1,0 +1,122 @@
+package model
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"gimbal/internal/kernel"
+)
+
+// checkDecode feeds prompts of several lengths, then one token per row, and compares with Logits.
+func checkDecode[T kernel.Float](t *testing.T, tier kernel.Tier, limit float64) {
+	x := newExec(t, 2, tier)
+	for shape := range shapes() {
+		r := random(t)
+		a := testArch(shape)
+		lengths := []int{100, 1, 66, 9}
+		in := ragged(r, a.Vocab, lengths...)
+		m := newModel[T](t, a, x, Options{MicroTokens: len(in.Tokens)})
+		m.Init(5)
+		for i := range m.params.Flat {
+			m.params.Flat[i] *= 3
+		}
+		m.Refresh()
+		all := make([]T, len(in.Tokens)*a.Vocab)
+		m.Logits(all, in)
+		d, err := m.Decoder(DecoderOptions{Tokens: 40, Rows: len(lengths)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cache := NewCache[T](a, len(lengths)+1, 120)
+		got := make([]T, len(lengths)*a.Vocab)
+		compare := func(i int, row int, at int32) {
+			want := all[int(at)*a.Vocab:][:a.Vocab]
+			worst := 0.0
+			for v, z := range got[i*a.Vocab:][:a.Vocab] {
+				worst = max(worst, math.Abs(float64(z)-float64(want[v])))
+			}
+			if !(worst <= limit) {
+				t.Errorf("%s, %s: row %d position %d: logits differ by %g", tier, a.Shape, row, at-in.Bounds[row], worst)
+			}
+		}
+		// Prompts: all but the last few tokens, in one call that is cut into chunks.
+		held := make([]int32, len(lengths))
+		var tokens, rows []int32
+		for s, n := range lengths {
+			held[s] = int32(max(1, n-4))
+			for i := range held[s] {
+				tokens, rows = append(tokens, in.Tokens[in.Bounds[s]+i]), append(rows, int32(s))
+			}
+		}
+		if n := d.Decode(cache, tokens, rows, got); n != len(lengths) {
+			t.Fatalf("logits of %d rows", n)
+		}
+		for s := range lengths {
+			compare(s, s, in.Bounds[s]+held[s]-1)
+		}
+		// Rows that still run, one token each, the last row first.
+		for {
+			tokens, rows = tokens[:0], rows[:0]
+			for s := len(lengths) - 1; s >= 0; s-- {
+				if int(held[s]) < lengths[s] {
+					tokens, rows = append(tokens, in.Tokens[in.Bounds[s]+held[s]]), append(rows, int32(s))
+					held[s]++
+				}
+			}
+			if len(tokens) == 0 {
+				break
+			}
+			if n := d.Decode(cache, tokens, rows, got); n != len(rows) {
+				t.Fatalf("logits of %d rows of %d", n, len(rows))
+			}
+			for i, s := range rows {
+				compare(i, int(s), in.Bounds[s]+held[s]-1)
+			}
+		}
+		// A fork goes on as its source does, and a row on its own as among others, to the bit.
+		cache.Fork(4, 0)
+		d.Decode(cache, []int32{7, 7, 3}, []int32{0, 4, 2}, got)
+		if !slices.Equal(got[:a.Vocab], got[a.Vocab:2*a.Vocab]) {
+			t.Errorf("%s, %s: a forked row differs", tier, a.Shape)
+		}
+		among := slices.Clone(got[:a.Vocab])
+		cache.Truncate(0, cache.Len(0)-1)
+		d.Decode(cache, []int32{7}, []int32{0}, got)
+		if !slices.Equal(got[:a.Vocab], among) {
+			t.Errorf("%s, %s: a row depends on the others", tier, a.Shape)
+		}
+	}
+}
+
+func TestDecodeAgreesWithLogits(t *testing.T) {
+	for _, tier := range kernel.Tiers() {
+		checkDecode[float32](t, tier, 1e-5)
+	}
+	checkDecode[float64](t, kernel.Generic, 1e-12)
+}
+
+func TestDecoderNeedsLittleMemory(t *testing.T) {
+	x := newExec(t, 2, kernel.TierAuto)
+	a := testArch(0)
+	a.Width, a.MLP, a.Layers = 128, 512, 6
+	d, err := NewDecoder[float32](a, x, DecoderOptions{Tokens: 64, Rows: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, total := Layout(a)
+	if got := d.Plan().Total; got > int64(total)*4*13/10 {
+		t.Errorf("a decoder of %d bytes of parameters takes %d", total*4, got)
+	}
+	d.Params().Init(x.Pool(), a.Layers, 1)
+	d.Refresh()
+	cache := NewCache[float32](a, 2, 50)
+	logits := make([]float32, 2*a.Vocab)
+	tokens, rows := []int32{1, 2}, []int32{0, 1}
+	if n := testing.AllocsPerRun(3, func() { d.Decode(cache, tokens, rows, logits) }); n != 0 {
+		t.Errorf("%v allocations per call", n)
+	}
+	if CacheBytes(a, 2, 50) < int64(2*a.Layers*2*50*a.KVHeads*a.HeadSize*4) {
+		t.Error("cache counted too small")
+	}
+}

@@ -1,0 +1,15 @@
+// Package model is the decoder: the layout of its parameters and the wiring of its forward and backward passes.
+//
+// One decoder serves every architecture; config.Arch holds the choices (norm, positions, grouped queries, QK-norm,
+// biases, kind of MLP, tied head). The calls most readers want:
+//
+//	m, err := model.New[float32](arch, x, model.Options{MicroTokens: 4096})
+//	m.Init(seed)
+//	nats := m.Backward(in, scale) // adds to m.Grads()
+//
+// New plans and allocates all memory once (Memory tells the plan before); no call allocates afterwards. Gradients are
+// added, so micro-batches accumulate; whoever changes the parameters calls Refresh. NewDecoder makes a model for
+// generation only, which needs little more than the parameters. The shapes of buffers follow the legend of package nn.
+//
+// The package knows no files, no optimizer and no tokenizer. A Model is not safe for concurrent use.
+package model

@@ -1,0 +1,371 @@
+package model
+
+import (
+	"bytes"
+	"encoding/json"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"gimbal/internal/config"
+	"gimbal/internal/safetensors"
+)
+
+// One architecture of each family, no size equal to another.
+func familyArchs() []config.Arch {
+	base := config.Arch{
+		Layers: 3, Width: 48, Heads: 6, KVHeads: 2, HeadSize: 10, MLP: 40, Vocab: 37, Context: 24, NormEps: 1e-6,
+		Norm: "rms", Position: "rope", RopeTheta: 10000, MLPKind: "swiglu", Tie: true,
+	}
+	qwen3, qwen2, llama := base, base, base
+	qwen3.Shape, qwen3.QKNorm = "qwen3", true
+	qwen2.Shape, qwen2.QKVBias, qwen2.RopeTheta = "qwen2", true, 1e6
+	llama.Shape, llama.Tie, llama.NormEps = "llama", false, 1e-5
+	gpt2 := config.Arch{
+		Shape: "gpt2", Layers: 2, Width: 32, Heads: 4, KVHeads: 4, HeadSize: 8, MLP: 128, Vocab: 37, Context: 24,
+		Norm: "layer", NormEps: 1e-5, Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true,
+	}
+	wide := gpt2
+	wide.MLP, wide.Tie = 80, false
+	return []config.Arch{qwen3, qwen2, llama, gpt2, wide}
+}
+
+func TestHFConfigRoundTrip(t *testing.T) {
+	for _, a := range familyArchs() {
+		data, err := HFConfig(a, 5, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := ParseHFConfig(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got != a {
+			t.Errorf("%s: read back\n%+v, wrote\n%+v", a.Shape, got, a)
+		}
+	}
+}
+
+// The keys a reader needs, as text: floats must look like floats.
+func TestHFConfigKeys(t *testing.T) {
+	archs := familyArchs()
+	for _, c := range []struct {
+		arch config.Arch
+		want map[string]string
+	}{
+		{archs[0], map[string]string{
+			"architectures": `["Qwen3ForCausalLM"]`, "model_type": `"qwen3"`, "hidden_size": "48", "head_dim": "10",
+			"num_attention_heads": "6", "num_key_value_heads": "2", "intermediate_size": "40", "num_hidden_layers": "3",
+			"max_position_embeddings": "24", "vocab_size": "37", "hidden_act": `"silu"`, "rms_norm_eps": "1e-06",
+			"rope_theta": "10000.0", "rope_scaling": "null", "rope_parameters": `{"rope_theta":10000.0,"rope_type":"default"}`,
+			"attention_bias": "false", "use_sliding_window": "false", "sliding_window": "null", "max_window_layers": "3",
+			"layer_types":         `["full_attention","full_attention","full_attention"]`,
+			"tie_word_embeddings": "true", "dtype": `"float32"`, "torch_dtype": `"float32"`, "eos_token_id": "5",
+			"bos_token_id": "null", "transformers_version": `"` + transformersVersion + `"`,
+		}},
+		{archs[2], map[string]string{"architectures": `["LlamaForCausalLM"]`, "mlp_bias": "false", "attention_bias": "false", "layer_types": ""}},
+		{archs[3], map[string]string{
+			"architectures": `["GPT2LMHeadModel"]`, "model_type": `"gpt2"`, "n_positions": "24", "n_ctx": "24", "n_embd": "32",
+			"n_layer": "2", "n_head": "4", "n_inner": "null", "activation_function": `"gelu_new"`, "layer_norm_epsilon": "1e-05",
+			"embd_pdrop": "0.0", "resid_pdrop": "0.0", "attn_pdrop": "0.0", "scale_attn_weights": "true",
+		}},
+		{archs[4], map[string]string{"n_inner": "80", "tie_word_embeddings": "false"}},
+	} {
+		data, err := HFConfig(c.arch, 5, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var keys map[string]json.RawMessage
+		if err := json.Unmarshal(data, &keys); err != nil {
+			t.Fatal(err)
+		}
+		for key, want := range c.want {
+			got := strings.Join(strings.Fields(string(keys[key])), "")
+			if got != want {
+				t.Errorf("%s: %s is %q, want %q", c.arch.Shape, key, got, want)
+			}
+		}
+	}
+	gen, err := GenerationConfig(5, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys map[string]any
+	if err := json.Unmarshal(gen, &keys); err != nil {
+		t.Fatal(err)
+	}
+	if keys["eos_token_id"] != 5.0 || keys["bos_token_id"] != 2.0 {
+		t.Errorf("generation_config.json: %s", gen)
+	}
+}
+
+func TestHFConfigRefusesWhatNoFamilyHas(t *testing.T) {
+	for name, c := range map[string]struct {
+		family int
+		edit   func(*config.Arch)
+	}{
+		"QKNorm":             {0, func(a *config.Arch) { a.QKNorm = false }},
+		"Norm":               {0, func(a *config.Arch) { a.Norm = "layer" }},
+		"KVHeads":            {3, func(a *config.Arch) { a.KVHeads = 2 }},
+		"HeadSize":           {3, func(a *config.Arch) { a.HeadSize = 10 }},
+		"no Hugging Face":    {0, func(a *config.Arch) { a.Shape = "mamba" }},
+		"is not a multiple":  {2, func(a *config.Arch) { a.Width = 50 }},
+		"do not share":       {0, func(a *config.Arch) { a.KVHeads = 4 }},
+		"head size 9 is odd": {0, func(a *config.Arch) { a.HeadSize = 9 }},
+	} {
+		a := familyArchs()[c.family]
+		c.edit(&a)
+		if _, err := HFConfig(a, 0, 0); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Every refusal names its key, and all of them are reported at once.
+func TestParseHFConfigRefuses(t *testing.T) {
+	archs := familyArchs()
+	for _, c := range []struct {
+		family int
+		key    string
+		value  string // JSON; "" removes the key
+		want   string
+	}{
+		{0, "use_sliding_window", "true", "use_sliding_window is true"},
+		{0, "layer_types", `["full_attention","sliding_attention","full_attention"]`, `layer_types has "sliding_attention" for layer 1`},
+		{0, "layer_types", `["full_attention"]`, "layer_types names 1 layers of 3"},
+		{0, "rope_scaling", `{"rope_type":"yarn","factor":4.0}`, `rope_scaling: rope_type is "yarn"`},
+		{0, "rope_scaling", `{"type":"linear","factor":2.0}`, `rope_scaling: type is "linear"`},
+		{0, "rope_parameters", `{"rope_type":"default","rope_theta":5.0}`, "rope_parameters: rope_theta is 5, but 10000 outside"},
+		{0, "attention_bias", "true", "attention_bias is true"},
+		{0, "hidden_act", `"gelu"`, `hidden_act is "gelu"`},
+		{0, "hidden_act", "", "hidden_act is missing"},
+		{0, "hidden_size", "", "hidden_size is missing"},
+		{0, "hidden_size", "-3", "hidden_size is -3"},
+		{0, "hidden_size", `"48"`, `hidden_size is "48", not a int`},
+		{0, "head_dim", "", "head_dim is missing"},
+		{0, "head_dim", "7", "head size 7 is odd"},
+		{0, "num_key_value_heads", "4", "do not share"},
+		{0, "rms_norm_eps", "0", "rms_norm_eps is 0, not above 0"},
+		{0, "quantization_config", `{"bits":4}`, "quantization_config"},
+		{0, "model_type", `"mixtral"`, `"mixtral"`},
+		{2, "mlp_bias", "true", "mlp_bias is true"},
+		{3, "activation_function", `"relu"`, `activation_function is "relu"`},
+		{3, "scale_attn_by_inverse_layer_idx", "true", "scale_attn_by_inverse_layer_idx is true"},
+		{3, "n_head", "5", "not a multiple"},
+	} {
+		data, err := HFConfig(archs[c.family], 0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var keys map[string]json.RawMessage
+		if err := json.Unmarshal(data, &keys); err != nil {
+			t.Fatal(err)
+		}
+		if c.value == "" {
+			delete(keys, c.key)
+		} else {
+			keys[c.key] = json.RawMessage(c.value)
+		}
+		if data, err = json.Marshal(keys); err != nil {
+			t.Fatal(err)
+		}
+		if a, err := ParseHFConfig(data); err == nil {
+			t.Errorf("%s = %s was read as %+v", c.key, c.value, a)
+		} else if !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s = %s: %v", c.key, c.value, err)
+		}
+	}
+	_, err := ParseHFConfig([]byte(`{"model_type":"gpt2","n_layer":0}`))
+	for _, want := range []string{"n_layer is 0", "n_embd is missing", "activation_function is missing", "layer_norm_epsilon is missing"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("not all faults are reported: %v", err)
+		}
+	}
+	for _, bad := range []string{"", "{", "[]", "null", "{}", `{"model_type":3}`} {
+		if _, err := ParseHFConfig([]byte(bad)); err == nil {
+			t.Errorf("%q was read", bad)
+		}
+	}
+}
+
+// Files as other tools write them: keys that the library leaves out at their defaults, one RoPE spelling only.
+func TestParseHFConfigOfOthers(t *testing.T) {
+	for want, text := range map[config.Arch]string{
+		{Shape: "gpt2", Layers: 12, Width: 768, Heads: 12, KVHeads: 12, HeadSize: 64, MLP: 3072, Vocab: 50257, Context: 1024,
+			Norm: "layer", NormEps: 1e-5, Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true}: `{
+			"activation_function": "gelu_new", "architectures": ["GPT2LMHeadModel"], "attn_pdrop": 0.1, "bos_token_id": 50256,
+			"embd_pdrop": 0.1, "eos_token_id": 50256, "initializer_range": 0.02, "layer_norm_epsilon": 1e-05, "model_type": "gpt2",
+			"n_ctx": 1024, "n_embd": 768, "n_head": 12, "n_layer": 12, "n_positions": 1024, "resid_pdrop": 0.1,
+			"task_specific_params": {"text-generation": {"do_sample": true, "max_length": 50}}, "vocab_size": 50257}`,
+		{Shape: "qwen3", Layers: 28, Width: 1024, Heads: 16, KVHeads: 8, HeadSize: 128, MLP: 3072, Vocab: 151936, Context: 40960,
+			Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 1e6, QKNorm: true, MLPKind: "swiglu", Tie: true}: `{
+			"architectures": ["Qwen3ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0, "head_dim": 128,
+			"hidden_act": "silu", "hidden_size": 1024, "intermediate_size": 3072, "max_position_embeddings": 40960,
+			"max_window_layers": 28, "model_type": "qwen3", "num_attention_heads": 16, "num_hidden_layers": 28,
+			"num_key_value_heads": 8, "rms_norm_eps": 1e-06, "rope_scaling": null, "rope_theta": 1000000, "sliding_window": null,
+			"tie_word_embeddings": true, "torch_dtype": "bfloat16", "use_sliding_window": false, "vocab_size": 151936}`,
+		{Shape: "llama", Layers: 6, Width: 288, Heads: 6, KVHeads: 6, HeadSize: 48, MLP: 768, Vocab: 32000, Context: 256,
+			Norm: "rms", NormEps: 1e-5, Position: "rope", RopeTheta: 10000, MLPKind: "swiglu"}: `{
+			"architectures": ["LlamaForCausalLM"], "dtype": "float32", "hidden_act": "silu", "hidden_size": 288,
+			"intermediate_size": 768, "max_position_embeddings": 256, "model_type": "llama", "num_attention_heads": 6,
+			"num_hidden_layers": 6, "rms_norm_eps": 1e-05, "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"},
+			"vocab_size": 32000}`,
+	} {
+		if got, err := ParseHFConfig([]byte(text)); err != nil || got != want {
+			t.Errorf("%v\n got %+v\nwant %+v", err, got, want)
+		}
+	}
+}
+
+// filled returns parameters that are all different.
+func filled(a config.Arch) *Params[float32] {
+	p := NewParams[float32](a)
+	rnd := rand.New(rand.NewPCG(1, uint64(a.Vocab)))
+	for _, v := range p.Views {
+		for i := v.Lo; i < v.Hi; i++ {
+			p.Flat[i] = rnd.Float32() - 0.5
+		}
+	}
+	return p
+}
+
+func fileOf(t *testing.T, entries []safetensors.Entry) *safetensors.File {
+	t.Helper()
+	var b bytes.Buffer
+	if err := safetensors.Write(&b, entries, map[string]string{"format": "pt"}); err != nil {
+		t.Fatal(err)
+	}
+	f, err := safetensors.Parse(bytes.NewReader(b.Bytes()), int64(b.Len()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestEntriesRoundTrip(t *testing.T) {
+	for _, a := range familyArchs() {
+		p := filled(a)
+		entries := Entries(p)
+		f := fileOf(t, entries)
+		got := NewParams[float32](a)
+		if err := LoadEntries(got, f); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got.Flat, p.Flat) { // the gaps are zero in both
+			t.Errorf("%s: other parameters came back", a.Shape)
+		}
+		if _, ok := f.Lookup("lm_head.weight"); ok == a.Tie {
+			t.Errorf("%s: head in the file: %v, tied: %v", a.Shape, ok, a.Tie)
+		}
+		// The same file without the prefix of the family, as the bare decoder is saved, with its tables.
+		for i := range entries {
+			_, rest, _ := strings.Cut(entries[i].Name, ".")
+			if entries[i].Name != "lm_head.weight" {
+				entries[i].Name = rest
+			}
+		}
+		entries = append(entries, safetensors.Entry{Name: "h.0.attn.bias", Shape: []int{1, 1, 2, 2}, Data: make([]float32, 4)})
+		clear(got.Flat)
+		if err := LoadEntries(got, fileOf(t, entries)); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got.Flat, p.Flat) {
+			t.Errorf("%s: other parameters came back without the prefix", a.Shape)
+		}
+	}
+}
+
+// GPT-2 stores its block matrices as (In, Out), and only these.
+func TestEntriesOfGPT2AreTransposed(t *testing.T) {
+	a := familyArchs()[3]
+	p := filled(a)
+	transposed := 0
+	for _, e := range Entries(p) {
+		v, _ := p.Lookup(e.Name)
+		ours := p.Tensor(e.Name)
+		switch {
+		case strings.Contains(e.Name, ".h.") && len(v.Shape) == 2:
+			transposed++
+			out, in := v.Shape[0], v.Shape[1]
+			if !slices.Equal(e.Shape, []int{in, out}) || e.Data[1*out+2] != ours[2*in+1] {
+				t.Errorf("%s %v is not transposed", e.Name, e.Shape)
+			}
+		case !slices.Equal(e.Shape, v.Shape) || !slices.Equal(e.Data, ours):
+			t.Errorf("%s %v was changed", e.Name, e.Shape)
+		}
+	}
+	if transposed != 4*a.Layers {
+		t.Errorf("%d matrices were transposed, want %d", transposed, 4*a.Layers)
+	}
+}
+
+func TestLoadEntriesNamesWhatDoesNotFit(t *testing.T) {
+	archs := familyArchs()
+	for _, c := range []struct {
+		family int
+		edit   func(e []safetensors.Entry) []safetensors.Entry
+		want   []string
+	}{
+		{0, func(e []safetensors.Entry) []safetensors.Entry { return e[1:] },
+			[]string{"model.embed_tokens.weight [37 48] is missing"}},
+		{0, func(e []safetensors.Entry) []safetensors.Entry {
+			e[0].Name = "model.embed.weight"
+			e[1].Shape = []int{6, 8}
+			return e
+		}, []string{"model.embed_tokens.weight [37 48] is missing", "model.embed.weight [37 48] is unexpected",
+			"input_layernorm.weight has shape [6 8], the configuration asks for [48]"}},
+		{3, func(e []safetensors.Entry) []safetensors.Entry {
+			e[4].Shape = []int{96, 32} // c_attn as (Out, In)
+			return e
+		}, []string{"attn.c_attn.weight has shape [96 32], the configuration asks for [32 96]"}},
+		{0, func(e []safetensors.Entry) []safetensors.Entry {
+			other := e[0]
+			other.Name, other.Data = "lm_head.weight", slices.Clone(other.Data)
+			other.Data[7]++
+			return append(e, other)
+		}, []string{"lm_head.weight differs from model.embed_tokens.weight"}},
+		{2, func(e []safetensors.Entry) []safetensors.Entry { return e[:len(e)-1] }, []string{"lm_head.weight [37 48] is missing"}},
+		{0, func([]safetensors.Entry) []safetensors.Entry { return nil }, []string{"is missing", "and 27 more"}},
+	} {
+		p := filled(archs[c.family])
+		err := LoadEntries(NewParams[float32](archs[c.family]), fileOf(t, c.edit(Entries(p))))
+		for _, want := range c.want {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v, want %q", err, want)
+			}
+		}
+	}
+	// A tied model's file may repeat the embedding.
+	p := filled(archs[0])
+	head := Entries(p)[0]
+	head.Name = "lm_head.weight"
+	if err := LoadEntries(NewParams[float32](archs[0]), fileOf(t, append(Entries(p), head))); err != nil {
+		t.Error(err)
+	}
+}
+
+// Whatever is read can be written, and means the same.
+func FuzzParseHFConfig(f *testing.F) {
+	for _, a := range familyArchs() {
+		data, err := HFConfig(a, 0, 0)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add([]byte(`{"model_type":"gpt2"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		a, err := ParseHFConfig(data)
+		if err != nil {
+			return
+		}
+		again, err := HFConfig(a, 0, 0)
+		if err != nil {
+			t.Fatalf("%+v was read and cannot be written: %v", a, err)
+		}
+		if b, err := ParseHFConfig(again); err != nil || b != a {
+			t.Fatalf("%v: read %+v, then %+v", err, a, b)
+		}
+	})
+}

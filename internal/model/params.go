@@ -1,0 +1,303 @@
+package model
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math"
+
+	"gimbal/internal/config"
+	"gimbal/internal/kernel"
+	"gimbal/internal/par"
+	"gimbal/internal/rng"
+)
+
+// Kind says what a tensor does, so that like is compared with like.
+type Kind string
+
+// The kinds of tensors.
+const (
+	KindEmbed    Kind = "embed"
+	KindPosition Kind = "position"
+	KindQKV      Kind = "qkv"
+	KindO        Kind = "o"
+	KindGateUp   Kind = "gate_up"
+	KindDown     Kind = "down"
+	KindNorm     Kind = "norm"
+	KindBias     Kind = "bias"
+	KindHead     Kind = "head"
+)
+
+// View names a part of the flat parameters.
+type View struct {
+	Name   string // as in a Hugging Face checkpoint
+	Shape  []int  // matrices are (Out, In), for GPT-2 too: the file door transposes
+	Lo, Hi int    // elements of the flat slice
+	Decay  bool   // whether weight decay applies: matrices of the blocks and an untied head
+	Kind   Kind
+	Block  int // -1 outside the blocks
+
+	slot slot
+}
+
+// Len is the number of elements.
+func (v View) Len() int { return v.Hi - v.Lo }
+
+// slot is what a tensor, or a group of adjacent ones, is to the decoder.
+type slot int
+
+const (
+	slotEmbed slot = iota
+	slotPosition
+	slotGain1
+	slotBias1
+	slotQKV
+	slotQKVBias
+	slotQGain
+	slotKGain
+	slotO
+	slotOBias
+	slotGain2
+	slotBias2
+	slotGateUp
+	slotGateUpBias
+	slotDown
+	slotDownBias
+	slotGain
+	slotBias
+	slotHead
+	numSlots
+)
+
+// tensors holds the slices of one block, or of what is outside the blocks; absent ones are nil.
+type tensors[T kernel.Float] [numSlots][]T
+
+// align is the number of elements that begin on a boundary of 64 bytes in float32, and of 128 in float64.
+const align = 16
+
+func roundUp(n int) int { return (n + align - 1) / align * align }
+
+// Layout returns the tensors of an architecture in their order, and the length of the flat slice that holds them.
+//
+// Each tensor begins on a multiple of 16 elements, but for groups that one multiply serves: q, k and v lie adjacent, and
+// so do gate and up, and their biases.
+func Layout(a config.Arch) (views []View, total int) {
+	c, d := a.Width, a.HeadSize
+	q, kv := a.Heads*d, a.KVHeads*d
+	gpt2 := a.Shape == "gpt2"
+	add := func(s slot, kind Kind, block int, name string, shape ...int) {
+		n := 1
+		for _, v := range shape {
+			n *= v
+		}
+		if last := len(views) - 1; last < 0 || views[last].slot != s || views[last].Block != block {
+			total = roundUp(total)
+		}
+		decay := block >= 0 && len(shape) == 2 || kind == KindHead
+		views = append(views, View{Name: name, Shape: shape, Lo: total, Hi: total + n, Decay: decay, Kind: kind, Block: block, slot: s})
+		total += n
+	}
+	norm := func(gain slot, block int, name string) {
+		add(gain, KindNorm, block, name+".weight", c)
+		if a.Norm == "layer" {
+			add(gain+1, KindBias, block, name+".bias", c)
+		}
+	}
+	if gpt2 {
+		add(slotEmbed, KindEmbed, -1, "transformer.wte.weight", a.Vocab, c)
+	} else {
+		add(slotEmbed, KindEmbed, -1, "model.embed_tokens.weight", a.Vocab, c)
+	}
+	if a.Position == "learned" {
+		name := "model.embed_positions.weight"
+		if gpt2 {
+			name = "transformer.wpe.weight"
+		}
+		add(slotPosition, KindPosition, -1, name, a.Context, c)
+	}
+	gated := a.MLPKind == "swiglu"
+	for l := range a.Layers {
+		if gpt2 {
+			p := fmt.Sprintf("transformer.h.%d.", l)
+			norm(slotGain1, l, p+"ln_1")
+			add(slotQKV, KindQKV, l, p+"attn.c_attn.weight", q+2*kv, c)
+			if a.QKVBias {
+				add(slotQKVBias, KindBias, l, p+"attn.c_attn.bias", q+2*kv)
+			}
+			if a.QKNorm {
+				add(slotQGain, KindNorm, l, p+"attn.q_norm.weight", d)
+				add(slotKGain, KindNorm, l, p+"attn.k_norm.weight", d)
+			}
+			add(slotO, KindO, l, p+"attn.c_proj.weight", c, q)
+			if a.Bias {
+				add(slotOBias, KindBias, l, p+"attn.c_proj.bias", c)
+			}
+			norm(slotGain2, l, p+"ln_2")
+			if gated {
+				add(slotGateUp, KindGateUp, l, p+"mlp.c_gate.weight", a.MLP, c)
+			}
+			add(slotGateUp, KindGateUp, l, p+"mlp.c_fc.weight", a.MLP, c)
+			if a.Bias {
+				if gated {
+					add(slotGateUpBias, KindBias, l, p+"mlp.c_gate.bias", a.MLP)
+				}
+				add(slotGateUpBias, KindBias, l, p+"mlp.c_fc.bias", a.MLP)
+			}
+			add(slotDown, KindDown, l, p+"mlp.c_proj.weight", c, a.MLP)
+			if a.Bias {
+				add(slotDownBias, KindBias, l, p+"mlp.c_proj.bias", c)
+			}
+			continue
+		}
+		p := fmt.Sprintf("model.layers.%d.", l)
+		norm(slotGain1, l, p+"input_layernorm")
+		add(slotQKV, KindQKV, l, p+"self_attn.q_proj.weight", q, c)
+		add(slotQKV, KindQKV, l, p+"self_attn.k_proj.weight", kv, c)
+		add(slotQKV, KindQKV, l, p+"self_attn.v_proj.weight", kv, c)
+		if a.QKVBias {
+			add(slotQKVBias, KindBias, l, p+"self_attn.q_proj.bias", q)
+			add(slotQKVBias, KindBias, l, p+"self_attn.k_proj.bias", kv)
+			add(slotQKVBias, KindBias, l, p+"self_attn.v_proj.bias", kv)
+		}
+		if a.QKNorm {
+			add(slotQGain, KindNorm, l, p+"self_attn.q_norm.weight", d)
+			add(slotKGain, KindNorm, l, p+"self_attn.k_norm.weight", d)
+		}
+		add(slotO, KindO, l, p+"self_attn.o_proj.weight", c, q)
+		if a.Bias {
+			add(slotOBias, KindBias, l, p+"self_attn.o_proj.bias", c)
+		}
+		norm(slotGain2, l, p+"post_attention_layernorm")
+		if gated {
+			add(slotGateUp, KindGateUp, l, p+"mlp.gate_proj.weight", a.MLP, c)
+		}
+		add(slotGateUp, KindGateUp, l, p+"mlp.up_proj.weight", a.MLP, c)
+		if a.Bias {
+			if gated {
+				add(slotGateUpBias, KindBias, l, p+"mlp.gate_proj.bias", a.MLP)
+			}
+			add(slotGateUpBias, KindBias, l, p+"mlp.up_proj.bias", a.MLP)
+		}
+		add(slotDown, KindDown, l, p+"mlp.down_proj.weight", c, a.MLP)
+		if a.Bias {
+			add(slotDownBias, KindBias, l, p+"mlp.down_proj.bias", c)
+		}
+	}
+	if gpt2 {
+		norm(slotGain, -1, "transformer.ln_f")
+	} else {
+		norm(slotGain, -1, "model.norm")
+	}
+	if !a.Tie {
+		add(slotHead, KindHead, -1, "lm_head.weight", a.Vocab, c)
+	}
+	return views, roundUp(total)
+}
+
+// Params is the parameters of a model: one flat slice, 64-byte aligned, whose gaps between tensors stay zero.
+type Params[T kernel.Float] struct {
+	Flat  []T
+	Views []View
+	index map[string]int
+}
+
+// NewParams allocates the parameters of an architecture, all zero.
+func NewParams[T kernel.Float](a config.Arch) *Params[T] {
+	views, total := Layout(a)
+	return newParams(alloc[T](new(arena), partParams, total), views)
+}
+
+func newParams[T kernel.Float](flat []T, views []View) *Params[T] {
+	p := &Params[T]{Flat: flat, Views: views, index: make(map[string]int, len(views))}
+	for i, v := range views {
+		p.index[v.Name] = i
+	}
+	return p
+}
+
+// Lookup finds a view by name.
+func (p *Params[T]) Lookup(name string) (View, bool) {
+	i, ok := p.index[name]
+	if !ok {
+		return View{}, false
+	}
+	return p.Views[i], true
+}
+
+// Tensor returns the elements of a named tensor, nil if there is none.
+func (p *Params[T]) Tensor(name string) []T {
+	v, ok := p.Lookup(name)
+	if !ok {
+		return nil
+	}
+	return p.Flat[v.Lo:v.Hi:v.Hi]
+}
+
+// FirstNonFinite returns the first tensor of flat, which has the layout of the parameters (gradients, moments), that
+// holds a NaN or an infinity, the index inside the tensor and the value. found is false if all are finite.
+func (p *Params[T]) FirstNonFinite(flat []T) (name string, index int, value float64, found bool) {
+	for _, v := range p.Views {
+		for i, e := range flat[v.Lo:v.Hi] {
+			if e-e != 0 {
+				return v.Name, i, float64(e), true
+			}
+		}
+	}
+	return "", 0, 0, false
+}
+
+// split returns the slices of flat by block; the last element holds what is outside the blocks.
+func split[T kernel.Float](flat []T, views []View, layers int) []tensors[T] {
+	all := make([]tensors[T], layers+1)
+	for i := 0; i < len(views); {
+		first := views[i]
+		hi := first.Hi
+		for i++; i < len(views) && views[i].slot == first.slot && views[i].Block == first.Block; i++ {
+			hi = views[i].Hi
+		}
+		block := first.Block
+		if block < 0 {
+			block = layers
+		}
+		all[block][first.slot] = flat[first.Lo:hi:hi]
+	}
+	return all
+}
+
+// Init sets the initial weights: N(0, 0.02²), the projections that write to the residual stream divided by
+// √(2·layers), gains 1 and biases 0. Each tensor has its own random stream, keyed by its name.
+//
+// Source: Radford et al. 2019 (GPT-2), section 2.3.
+func (p *Params[T]) Init(pool *par.Pool, layers int, seed uint64) {
+	base := rng.New(seed, rng.Init)
+	for _, v := range p.Views {
+		dst := p.Flat[v.Lo:v.Hi]
+		switch v.Kind {
+		case KindNorm:
+			for i := range dst {
+				dst[i] = 1
+			}
+		case KindBias:
+			clear(dst)
+		default:
+			std := 0.02
+			if v.Kind == KindO || v.Kind == KindDown {
+				std /= math.Sqrt(2 * float64(layers))
+			}
+			h := fnv.New64a()
+			h.Write([]byte(v.Name))
+			pool.Do(len(dst), 1024, &normalFill[T]{dst, base.Sub(h.Sum64()), std})
+		}
+	}
+}
+
+type normalFill[T kernel.Float] struct {
+	dst []T
+	key rng.Key
+	std float64
+}
+
+func (f *normalFill[T]) Part(_, lo, hi int) {
+	for i := lo; i < hi; i++ {
+		f.dst[i] = T(f.key.Normal(uint64(i)) * f.std)
+	}
+}

@@ -1,0 +1,98 @@
+package model
+
+import (
+	"fmt"
+	"strings"
+	"unsafe"
+
+	"gimbal/internal/config"
+	"gimbal/internal/kernel"
+)
+
+// Plan is the memory of a model, known before any of it is allocated.
+type Plan struct {
+	Parts []Part
+	Total int64 // bytes
+}
+
+// Part is one purpose's share of a plan.
+type Part struct {
+	Name  string
+	Bytes int64
+}
+
+// String lists the parts, one per line.
+func (p Plan) String() string {
+	var b strings.Builder
+	for _, part := range p.Parts {
+		fmt.Fprintf(&b, "%-16s %9.1f MB\n", part.Name, float64(part.Bytes)/1e6)
+	}
+	fmt.Fprintf(&b, "%-16s %9.1f MB\n", "all", float64(p.Total)/1e6)
+	return b.String()
+}
+
+func (p *Plan) add(name string, bytes int64) {
+	p.Total += bytes
+	for i := range p.Parts {
+		if p.Parts[i].Name == name {
+			p.Parts[i].Bytes += bytes
+			return
+		}
+	}
+	p.Parts = append(p.Parts, Part{name, bytes})
+}
+
+// Parts of a plan.
+const (
+	partParams      = "parameters"
+	partPacked      = "packed weights"
+	partGrads       = "gradients"
+	partActivations = "activations"
+	partBackward    = "backward"
+	partHead        = "logits"
+	partScratch     = "scratch"
+	partBatch       = "batch"
+	partCache       = "cache"
+)
+
+// arena hands out the buffers of a model and accounts for them. A dry one only accounts, so that the plan and the
+// allocation are the same code.
+type arena struct {
+	plan Plan
+	dry  bool
+}
+
+// alloc returns n zero elements on a boundary of 64 bytes, nil if n is 0 or the arena is dry.
+func alloc[T any](a *arena, part string, n int) []T {
+	if n == 0 {
+		return nil
+	}
+	var zero T
+	size := int(unsafe.Sizeof(zero))
+	pad := (64 + size - 1) / size
+	a.plan.add(part, int64(n+pad)*int64(size))
+	if a.dry {
+		return nil
+	}
+	s := make([]T, n+pad)
+	at := 0
+	for at < pad && uintptr(unsafe.Pointer(&s[at]))%64 != 0 {
+		at++
+	}
+	return s[at : at+n : at+n]
+}
+
+// mat returns a matrix of rows and cols. An operand enters multiplies: in another numeric mode it is of another kind.
+func mat[T kernel.Float](a *arena, part string, rows, cols int) kernel.Mat[T] {
+	return kernel.Mat[T]{F: alloc[T](a, part, rows*cols), Rows: rows, Cols: cols, Stride: cols}
+}
+
+// Memory returns the bytes that New allocates for float32, by part. Options.Workers counts where New has an Exec.
+// The state of an optimizer is not in it.
+func Memory(a config.Arch, opt Options) Plan { return memory[float32](a, opt) }
+
+func memory[T kernel.Float](a config.Arch, opt Options) Plan {
+	ar := arena{dry: true}
+	newBuffers[T](&ar, a, opt)
+	return ar.plan
+}

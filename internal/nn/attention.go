@@ -1,0 +1,224 @@
+package nn
+
+import (
+	"math"
+
+	"gimbal/internal/kernel"
+)
+
+// queryRows is the number of queries of one block of attention. It is a constant of the numerics.
+const queryRows = 64
+
+// Attention is causal grouped-query attention inside spans, blocked so that (T, T) is never stored: a block of 64
+// queries of one head meets keys 0 to the end of the block.
+//
+// Formula: o_i = Σ_{j<=i} p_ij·v_j with p_i = softmax(q_i·k_j/√D), query head h reading key and value head h·KV/H.
+// Source: blocking and recomputation as in FlashAttention, Dao et al. 2022, arXiv:2205.14135, with whole rows of
+// scores instead of a running rescale.
+//
+// Causality is the bound of the loops: keys after the block are never touched, and inside the diagonal block only
+// entries j <= i enter the maximum, the exponential, the sum and the gradient; the others are zeros in the multiplies.
+type Attention[T kernel.Float] struct {
+	x                    *kernel.Exec
+	heads, kvHeads, size int
+	context              int
+	scale                T
+	scratch              []T // (workers, 2, queryRows, context)
+
+	out, q, k, v     kernel.Mat[T]
+	dout, dq, dk, dv kernel.Mat[T]
+	lse              []T
+	bounds           []int32
+	total            int64
+	runs             []Run // of Cached
+	capacity         int
+}
+
+// AttentionLen is the number of elements of scratch that NewAttention needs.
+func AttentionLen(workers, context int) int { return workers * 2 * queryRows * context }
+
+// NewAttention returns attention of heads query heads over kvHeads key and value heads of size channels, for spans of
+// at most context positions. scratch has AttentionLen(x.Workers(), context) elements.
+func NewAttention[T kernel.Float](x *kernel.Exec, heads, kvHeads, size, context int, scratch []T) *Attention[T] {
+	if heads%kvHeads != 0 || len(scratch) != AttentionLen(x.Workers(), context) {
+		panic("nn: attention: wrong shape")
+	}
+	return &Attention[T]{x: x, heads: heads, kvHeads: kvHeads, size: size, context: context,
+		scale: T(1 / math.Sqrt(float64(size))), scratch: scratch}
+}
+
+// Forward overwrites out (N, H·D) and saves lse (N, H), the logarithm of each row's sum of exponentials.
+// q (N, H·D), k and v (N, KV·D); bounds (S+1).
+func (l *Attention[T]) Forward(out kernel.Mat[T], lse []T, q, k, v kernel.Mat[T], bounds []int32) {
+	l.check(out, lse, q, k, v, bounds)
+	l.out, l.lse, l.q, l.k, l.v, l.bounds = out, lse, q, k, v, bounds
+	l.total = int64(l.heads) * l.spansCost()
+	l.x.Pool().Do(l.x.Workers(), 1, (*attentionForward[T])(l))
+}
+
+func (l *Attention[T]) check(out kernel.Mat[T], lse []T, q, k, v kernel.Mat[T], bounds []int32) {
+	n := int(bounds[len(bounds)-1])
+	if out.Cols != l.heads*l.size || q.Cols != out.Cols || k.Cols != l.kvHeads*l.size || v.Cols != k.Cols || len(lse) < n*l.heads {
+		panic("nn: attention: wrong shape")
+	}
+	for s := 1; s < len(bounds); s++ {
+		if int(bounds[s]-bounds[s-1]) > l.context {
+			panic("nn: attention: span longer than the context")
+		}
+	}
+}
+
+// The work of a block grows with the keys it meets, so shares are cut by cost and not by number. Results do not
+// depend on the cut.
+
+func blockCost(keys int) int64 { return int64(keys) + 16 }
+
+func spanCost(n int) (c int64) {
+	for q0 := 0; q0 < n; q0 += queryRows {
+		c += blockCost(min(n, q0+queryRows))
+	}
+	return c
+}
+
+func (l *Attention[T]) spansCost() (c int64) {
+	for s := 1; s < len(l.bounds); s++ {
+		c += spanCost(int(l.bounds[s] - l.bounds[s-1]))
+	}
+	return c
+}
+
+// share returns the range of costs of slots [lo, hi) of all workers.
+func (l *Attention[T]) share(lo, hi int) (from, to int64) {
+	slots := int64(l.x.Workers())
+	return l.total * int64(lo) / slots, l.total * int64(hi) / slots
+}
+
+type attentionForward[T kernel.Float] Attention[T]
+
+func (l *attentionForward[T]) Part(worker, lo, hi int) {
+	from, to := (*Attention[T])(l).share(lo, hi)
+	var at int64
+	for s := 1; s < len(l.bounds); s++ {
+		first := int(l.bounds[s-1])
+		n := int(l.bounds[s]) - first
+		for h := range l.heads {
+			for q0 := 0; q0 < n; q0 += queryRows {
+				q1 := min(n, q0+queryRows)
+				if at >= from && at < to {
+					l.block(worker, first, h, q0, q1)
+				}
+				at += blockCost(q1)
+			}
+			if at >= to {
+				return
+			}
+		}
+	}
+}
+
+// block attends queries [q0, q1) of head h in the span that begins at position first.
+func (l *attentionForward[T]) block(worker, first, h, q0, q1 int) {
+	g := h / (l.heads / l.kvHeads)
+	q := l.q.F[(first+q0)*l.q.Stride+h*l.size:]
+	k, v := l.k.F[first*l.k.Stride+g*l.size:], l.v.F[first*l.v.Stride+g*l.size:]
+	out := l.out.F[(first+q0)*l.out.Stride+h*l.size:]
+	p := l.scratch[worker*2*queryRows*l.context:][:queryRows*l.context]
+	softmaxBlock(l.x, worker, out, l.out.Stride, l.lse[(first+q0)*l.heads+h:], l.heads, q, l.q.Stride, k, l.k.Stride, v, l.v.Stride,
+		p, l.context, q0, q1, l.size, l.scale)
+}
+
+// softmaxBlock overwrites rows q0 to q1 of out with the attention of as many rows of q over keys [0, q1), row i over
+// keys [0, q0+i], and lse (with its stride) unless it is nil. p (q1-q0, ldp) is scratch.
+func softmaxBlock[T kernel.Float](x *kernel.Exec, worker int, out []T, ldo int, lse []T, ldl int, q []T, ldq int, k []T, ldk int, v []T, ldv int,
+	p []T, ldp, q0, q1, size int, scale T) {
+	rows := q1 - q0
+	kernel.Gemm(x, worker, false, true, rows, q1, size, scale, q, ldq, k, ldk, 0, p, ldp)
+	var inverse [queryRows]T
+	for i := range rows {
+		allowed := p[i*ldp : i*ldp+q0+i+1]
+		top := kernel.Max(x, allowed)
+		sum := kernel.ExpSub(x, allowed, allowed, top)
+		clear(p[i*ldp+q0+i+1 : i*ldp+q1])
+		inverse[i] = 1 / sum
+		if lse != nil {
+			lse[i*ldl] = top + T(math.Log(float64(sum)))
+		}
+	}
+	kernel.Gemm(x, worker, false, false, rows, size, q1, 1, p, ldp, v, ldv, 0, out, ldo)
+	for i := range rows {
+		o := out[i*ldo : i*ldo+size]
+		kernel.Affine(x, o, o, inverse[i], 0)
+	}
+}
+
+// Backward overwrites dq (N, H·D), dk and dv (N, KV·D). dout (N, H·D); out, lse, q, k, v and bounds as in Forward.
+//
+// Formula: with p recomputed from lse and d_i = do_i·o_i, ds_ij = p_ij·(do_i·v_j − d_i), dv_j = Σ p_ij·do_i,
+// dq_i = Σ ds_ij·k_j/√D, dk_j = Σ ds_ij·q_i/√D.
+func (l *Attention[T]) Backward(dq, dk, dv, dout, out kernel.Mat[T], lse []T, q, k, v kernel.Mat[T], bounds []int32) {
+	l.check(out, lse, q, k, v, bounds)
+	if dq.Cols != q.Cols || dk.Cols != k.Cols || dv.Cols != v.Cols || dout.Cols != out.Cols {
+		panic("nn: attention: wrong shape")
+	}
+	l.out, l.lse, l.q, l.k, l.v, l.bounds = out, lse, q, k, v, bounds
+	l.dq, l.dk, l.dv, l.dout = dq, dk, dv, dout
+	l.total = int64(l.kvHeads) * l.spansCost()
+	l.x.Pool().Do(l.x.Workers(), 1, (*attentionBackward[T])(l))
+}
+
+type attentionBackward[T kernel.Float] Attention[T]
+
+// One unit of work is one key and value head of one span: its dk and dv are summed by one worker over the queries.
+func (l *attentionBackward[T]) Part(worker, lo, hi int) {
+	from, to := (*Attention[T])(l).share(lo, hi)
+	var at int64
+	for s := 1; s < len(l.bounds); s++ {
+		first := int(l.bounds[s-1])
+		n := int(l.bounds[s]) - first
+		cost := spanCost(n)
+		for g := range l.kvHeads {
+			if at >= from && at < to {
+				l.unit(worker, first, n, g)
+			}
+			at += cost
+		}
+		if at >= to {
+			return
+		}
+	}
+}
+
+func (l *attentionBackward[T]) unit(worker, first, n, g int) {
+	d, group := l.size, l.heads/l.kvHeads
+	k, v := l.k.F[first*l.k.Stride+g*d:], l.v.F[first*l.v.Stride+g*d:]
+	dk, dv := l.dk.F[first*l.dk.Stride+g*d:], l.dv.F[first*l.dv.Stride+g*d:]
+	for j := range n {
+		clear(dk[j*l.dk.Stride : j*l.dk.Stride+d])
+		clear(dv[j*l.dv.Stride : j*l.dv.Stride+d])
+	}
+	p := l.scratch[worker*2*queryRows*l.context:][:queryRows*l.context]
+	ds := l.scratch[(worker*2+1)*queryRows*l.context:][:queryRows*l.context]
+	for h := g * group; h < (g+1)*group; h++ {
+		for q0 := 0; q0 < n; q0 += queryRows {
+			q1 := min(n, q0+queryRows)
+			rows, at := q1-q0, first+q0
+			q := l.q.F[at*l.q.Stride+h*d:]
+			out, dout := l.out.F[at*l.out.Stride+h*d:], l.dout.F[at*l.dout.Stride+h*d:]
+			kernel.Gemm(l.x, worker, false, true, rows, q1, d, l.scale, q, l.q.Stride, k, l.k.Stride, 0, p, l.context)
+			kernel.Gemm(l.x, worker, false, true, rows, q1, d, 1, dout, l.dout.Stride, v, l.v.Stride, 0, ds, l.context)
+			for i := range rows {
+				end := q0 + i + 1
+				pi, dsi := p[i*l.context:i*l.context+q1], ds[i*l.context:i*l.context+q1]
+				kernel.ExpSub(l.x, pi[:end], pi[:end], l.lse[(at+i)*l.heads+h])
+				clear(pi[end:])
+				di := kernel.Dot(l.x, dout[i*l.dout.Stride:i*l.dout.Stride+d], out[i*l.out.Stride:i*l.out.Stride+d])
+				kernel.Affine(l.x, dsi[:end], dsi[:end], 1, -di)
+				kernel.Mul(l.x, dsi[:end], dsi[:end], pi[:end])
+				clear(dsi[end:])
+			}
+			kernel.Gemm(l.x, worker, true, false, q1, d, rows, 1, p, l.context, dout, l.dout.Stride, 1, dv, l.dv.Stride)
+			kernel.Gemm(l.x, worker, false, false, rows, d, q1, l.scale, ds, l.context, k, l.k.Stride, 0, l.dq.F[at*l.dq.Stride+h*d:], l.dq.Stride)
+			kernel.Gemm(l.x, worker, true, false, q1, d, rows, l.scale, ds, l.context, q, l.q.Stride, 1, dk, l.dk.Stride)
+		}
+	}
+}

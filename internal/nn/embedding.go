@@ -1,0 +1,87 @@
+package nn
+
+import "gimbal/internal/kernel"
+
+// Embedding looks tokens up, adds learned positions where there are any, and drops.
+//
+// Formula: y_i = dropout(table[token_i] + positions[pos_i]).
+type Embedding[T kernel.Float] struct {
+	x       *kernel.Exec
+	width   int
+	dropout Dropout[T]
+
+	dst              []T
+	table, positions []T
+	tokens, pos      []int32
+	masks            Masks
+	n                int
+}
+
+// NewEmbedding returns the look-up of rows of width channels.
+func NewEmbedding[T kernel.Float](x *kernel.Exec, width int, dropout Dropout[T]) *Embedding[T] {
+	return &Embedding[T]{x: x, width: width, dropout: dropout}
+}
+
+// Forward overwrites dst (N, C). tokens and pos (N); table (V, C); positions (context, C) or nil.
+// Panics if a token is outside the table.
+func (l *Embedding[T]) Forward(dst []T, tokens, pos []int32, table, positions []T, masks Masks) {
+	if len(dst) < len(tokens)*l.width || len(pos) != len(tokens) {
+		panic("nn: embedding: wrong shape")
+	}
+	l.dst, l.tokens, l.pos, l.table, l.positions, l.masks = dst, tokens, pos, table, positions, masks
+	l.x.Pool().Do(len(tokens), rowGrain, (*embeddingForward[T])(l))
+}
+
+type embeddingForward[T kernel.Float] Embedding[T]
+
+func (l *embeddingForward[T]) Part(_, lo, hi int) {
+	drop := l.dropout.active(l.masks)
+	for i := lo; i < hi; i++ {
+		dst := l.dst[i*l.width : (i+1)*l.width]
+		from := int(l.tokens[i]) * l.width
+		copy(dst, l.table[from:from+l.width])
+		if l.positions != nil {
+			from := int(l.pos[i]) * l.width
+			kernel.Axpy(l.x, dst, 1, l.positions[from:from+l.width])
+		}
+		if drop {
+			l.dropout.apply(dst, l.masks, i)
+		}
+	}
+}
+
+// Backward adds to dtable (V, C) and dpositions (context, C) or nil. dy (N, C) is used up.
+//
+// Numerics: workers share the channels, so that each element is summed over positions in their order.
+func (l *Embedding[T]) Backward(dtable, dpositions, dy []T, tokens, pos []int32, masks Masks) {
+	if len(dy) < len(tokens)*l.width || len(pos) != len(tokens) {
+		panic("nn: embedding: wrong shape")
+	}
+	l.dst, l.tokens, l.pos, l.table, l.positions, l.masks = dy, tokens, pos, dtable, dpositions, masks
+	if l.dropout.active(masks) {
+		l.x.Pool().Do(len(tokens), rowGrain, (*embeddingMask[T])(l))
+	}
+	l.x.Pool().Do(l.width, 16, (*embeddingBackward[T])(l))
+}
+
+type embeddingMask[T kernel.Float] Embedding[T]
+
+func (l *embeddingMask[T]) Part(_, lo, hi int) {
+	for i := lo; i < hi; i++ {
+		l.dropout.apply(l.dst[i*l.width:(i+1)*l.width], l.masks, i)
+	}
+}
+
+type embeddingBackward[T kernel.Float] Embedding[T]
+
+func (l *embeddingBackward[T]) Part(_, lo, hi int) {
+	for i, token := range l.tokens {
+		dy := l.dst[i*l.width+lo : i*l.width+hi]
+		from := int(token) * l.width
+		kernel.Axpy(l.x, l.table[from+lo:from+hi], 1, dy)
+		if l.positions != nil {
+			from := int(l.pos[i]) * l.width
+			kernel.Axpy(l.x, l.positions[from+lo:from+hi], 1, dy)
+		}
+	}
+}

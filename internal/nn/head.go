@@ -1,0 +1,103 @@
+package nn
+
+import (
+	"math"
+
+	"gimbal/internal/kernel"
+)
+
+// Head is the last multiply fused with cross-entropy, in chunks of positions: (N, V) is never stored whole, and the
+// gradient of the logits is written over them.
+//
+// Formula: nats_i = ln Σ_v e^z_iv − z_i,label. With Z the sum, the optional z-loss adds coefficient·ln²Z to what is
+// differentiated (not to nats), which keeps logits from drifting.
+// Source: z-loss as in PaLM, Chowdhery et al. 2022, arXiv:2204.02311, section 5.
+type Head[T kernel.Float] struct {
+	x      *kernel.Exec
+	logits kernel.Mat[T] // (chunk, V)
+	zLoss  float64
+
+	nats, logZ []float64
+	labels     []int32
+	counts     []bool
+	scale      float64
+	from       int
+	gradient   bool
+}
+
+// HeadChunk is the number of positions of one chunk for a vocabulary and a capacity of n positions: about 2²² logits,
+// at least 256 positions and at most 2,048. It is a constant of the numerics.
+func HeadChunk(n, vocab int) int {
+	chunk := min(2048, max(256, (1<<22/vocab+63)/64*64))
+	return min(chunk, n)
+}
+
+// NewHead returns a head whose chunks have the rows of logits.
+func NewHead[T kernel.Float](x *kernel.Exec, logits kernel.Mat[T], zLoss float64) *Head[T] {
+	return &Head[T]{x: x, logits: logits, zLoss: zLoss}
+}
+
+// Loss overwrites nats and logZ (N). src (N, C), w (V, C), labels and counts (N).
+// Where counts is false nats is zero, and the label may be anything.
+//
+// Numerics: maximum, exponentials and their sum in T, logarithms and nats in float64.
+func (l *Head[T]) Loss(nats, logZ []float64, src kernel.Mat[T], w *kernel.Weights[T], labels []int32, counts []bool) {
+	l.gradient = false
+	l.chunks(nats, logZ, kernel.Mat[T]{}, nil, src, w, labels, counts)
+}
+
+// Backward is Loss, and overwrites dsrc (N, C) and adds to dw (V, C) the gradient of scale·Σ (nats + z-loss).
+func (l *Head[T]) Backward(nats, logZ []float64, dsrc kernel.Mat[T], dw []T, src kernel.Mat[T], w *kernel.Weights[T], labels []int32, counts []bool, scale float64) {
+	l.gradient, l.scale = true, scale
+	l.chunks(nats, logZ, dsrc, dw, src, w, labels, counts)
+}
+
+func (l *Head[T]) chunks(nats, logZ []float64, dsrc kernel.Mat[T], dw []T, src kernel.Mat[T], w *kernel.Weights[T], labels []int32, counts []bool) {
+	n := len(labels)
+	if len(nats) < n || len(logZ) < n || len(counts) != n {
+		panic("nn: head: wrong shape")
+	}
+	l.nats, l.logZ, l.labels, l.counts = nats, logZ, labels, counts
+	for l.from = 0; l.from < n; l.from += l.logits.Rows {
+		m := min(l.logits.Rows, n-l.from)
+		w.Forward(l.x, l.logits, Rows(src, l.from), m)
+		l.x.Pool().Do(m, 4, (*crossEntropy[T])(l))
+		if l.gradient {
+			w.BackInput(l.x, Rows(dsrc, l.from), l.logits, m)
+			w.BackWeight(l.x, dw, l.logits, Rows(src, l.from), m)
+		}
+	}
+}
+
+type crossEntropy[T kernel.Float] Head[T]
+
+func (l *crossEntropy[T]) Part(_, lo, hi int) {
+	for i := lo; i < hi; i++ {
+		z, at := row(l.logits, i), l.from+i
+		l.nats[at], l.logZ[at] = 0, 0
+		if !l.counts[at] {
+			if l.gradient {
+				clear(z)
+			}
+			continue
+		}
+		label := l.labels[at]
+		top, target := kernel.Max(l.x, z), z[label]
+		sum := float64(kernel.ExpSub(l.x, z, z, top))
+		logZ := float64(top) + math.Log(sum)
+		l.nats[at], l.logZ[at] = logZ-float64(target), logZ
+		if l.gradient {
+			kernel.Affine(l.x, z, z, T(l.scale*(1+2*l.zLoss*logZ)/sum), 0)
+			z[label] -= T(l.scale)
+		}
+	}
+}
+
+// Logits overwrites dst (N, V), all of it at once: for tests and small inputs.
+func (l *Head[T]) Logits(dst []T, src kernel.Mat[T], w *kernel.Weights[T], n int) {
+	vocab := l.logits.Cols
+	if len(dst) < n*vocab {
+		panic("nn: head: wrong shape")
+	}
+	w.Forward(l.x, kernel.Mat[T]{F: dst, Rows: n, Cols: vocab, Stride: vocab}, src, n)
+}

@@ -1,0 +1,73 @@
+package nn
+
+import (
+	"math"
+
+	"gimbal/internal/kernel"
+)
+
+// Rope rotates pairs of channels of each head by an angle that grows with the position.
+//
+// Formula: channels j and j+D/2 form a pair, turned by position·θ^(−2j/D) (the half-split convention of Hugging Face).
+// Source: Su et al. 2021, arXiv:2104.09864.
+// Numerics: the tables are computed in float64 and rounded to T.
+type Rope[T kernel.Float] struct {
+	x        *kernel.Exec
+	size     int
+	cos, sin []T // (context, D/2)
+
+	m    kernel.Mat[T]
+	pos  []int32
+	back bool
+}
+
+// RopeLen is the number of elements of each of the two tables.
+func RopeLen(context, size int) int { return context * size / 2 }
+
+// NewRope returns rotations for positions below context; cos and sin have RopeLen(context, size) elements each.
+func NewRope[T kernel.Float](x *kernel.Exec, context, size int, theta float64, cos, sin []T) *Rope[T] {
+	if len(cos) != RopeLen(context, size) || len(sin) != len(cos) || size%2 != 0 {
+		panic("nn: rope: wrong shape")
+	}
+	half := size / 2
+	for j := range half {
+		freq := math.Pow(theta, -2*float64(j)/float64(size))
+		for p := range context {
+			s, c := math.Sincos(float64(p) * freq)
+			cos[p*half+j], sin[p*half+j] = T(c), T(s)
+		}
+	}
+	return &Rope[T]{x: x, size: size, cos: cos, sin: sin}
+}
+
+// Forward rotates the heads of n rows of m (N, heads·D) in place; pos (N) is each row's position in its sequence.
+func (l *Rope[T]) Forward(m kernel.Mat[T], pos []int32, n int) { l.rotate(m, pos, n, false) }
+
+// Backward turns the gradient of the rotated heads into that of the heads, in place: the rotation backwards.
+func (l *Rope[T]) Backward(dm kernel.Mat[T], pos []int32, n int) { l.rotate(dm, pos, n, true) }
+
+func (l *Rope[T]) rotate(m kernel.Mat[T], pos []int32, n int, back bool) {
+	if m.Cols%l.size != 0 || len(pos) < n {
+		panic("nn: rope: wrong shape")
+	}
+	l.m, l.pos, l.back = m, pos, back
+	l.x.Pool().Do(n, rowGrain, (*ropeRotate[T])(l))
+}
+
+type ropeRotate[T kernel.Float] Rope[T]
+
+func (l *ropeRotate[T]) Part(_, lo, hi int) {
+	half := l.size / 2
+	for i := lo; i < hi; i++ {
+		at := int(l.pos[i]) * half
+		cos, sin := l.cos[at:at+half], l.sin[at:at+half]
+		heads := row(l.m, i)
+		for h := 0; h < len(heads); h += l.size {
+			a, b := heads[h:h+half], heads[h+half:h+l.size]
+			if l.back { // the pair the other way round turns the other way
+				a, b = b, a
+			}
+			kernel.Rotate(l.x, a, b, a, b, cos, sin)
+		}
+	}
+}

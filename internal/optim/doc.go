@@ -1,0 +1,16 @@
+// Package optim turns gradients into updates: AdamW on flat slices, clipping by the global norm, and learning rates
+// as pure functions of the step.
+//
+// The calls most readers want, in the order of one step:
+//
+//	norm := opt.GlobalNorm(grads)               // float64; not finite: the caller refuses the step
+//	scale, err := optim.ClipScale(norm, clip)
+//	lr := optim.LR(schedule, step)
+//	opt.Update(params, grads, step, lr, scale)
+//
+// Nothing here has hidden state: the schedule is computed from the number of the update, so a run that is killed,
+// resumed or extended asks the same function, and the only thing to save is the two moments of AdamW.
+//
+// The package knows no model: it sees slices and the ranges of them that decay. It does not decide what happens
+// after a bad step; guard does.
+package optim

@@ -1,0 +1,59 @@
+package optim
+
+import (
+	"fmt"
+	"math"
+)
+
+// Sizes is what the rules for the peak learning rate look at.
+type Sizes struct {
+	Width       int   // channels of the residual stream
+	Params      int64 // parameters that enter multiplies
+	BatchTokens int   // tokens of one update
+}
+
+// ArticleLR is the rule article: 6e-3/√width, which gives the article's own example, 2.2e-4 at 768.
+func ArticleLR(width int) float64 { return 6e-3 / math.Sqrt(float64(width)) }
+
+// ArticleLiteralLR is the rule article-literal: 6e-4/√width, the formula as the article prints it.
+func ArticleLiteralLR(width int) float64 { return 6e-4 / math.Sqrt(float64(width)) }
+
+// AutoLR is the rule auto: 0.00235·(N/108e6)^(-1/3)·√(B/B*), B* = 327680·(N/108e6)^(2/3).
+//
+// Source: the model ladder of OLMo-core, after Porian et al. 2024, arXiv:2406.19146, with the usual square root of
+// the batch. It was fitted with QK-norm, z-loss and weight decay on.
+func AutoLR(params int64, batchTokens int) float64 {
+	n := float64(params) / 108e6
+	best := 327680 * math.Pow(n, 2.0/3)
+	return 0.00235 * math.Pow(n, -1.0/3) * math.Sqrt(float64(batchTokens)/best)
+}
+
+// Rate is what one rule gives.
+type Rate struct {
+	Rule    string
+	LR      float64
+	Warning string // why a reader may not want it; empty for most
+}
+
+// Rates returns what each rule gives, for the log and for Peak.
+func Rates(s Sizes) []Rate {
+	return []Rate{
+		{Rule: "article", LR: ArticleLR(s.Width)},
+		{Rule: "article-literal", LR: ArticleLiteralLR(s.Width),
+			Warning: "article-literal is 6e-4/√width, ten times less than the article's own example (2.2e-4 at width 768): expect slow learning"},
+		{Rule: "auto", LR: AutoLR(s.Params, s.BatchTokens)},
+	}
+}
+
+// Peak returns the peak learning rate by the named rule.
+func Peak(rule string, s Sizes) (Rate, error) {
+	for _, r := range Rates(s) {
+		if r.Rule == rule {
+			return r, nil
+		}
+	}
+	if rule == "probe" {
+		return Rate{}, fmt.Errorf("optim: the learning rate rule %q (a range test before the run) does not exist yet; use article, auto or a number", rule)
+	}
+	return Rate{}, fmt.Errorf("optim: unknown learning rate rule %q", rule)
+}

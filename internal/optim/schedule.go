@@ -1,0 +1,129 @@
+package optim
+
+import "math"
+
+// Schedule describes the learning rate of a whole run. It is made of values only: the rate at any step is LR of it.
+type Schedule struct {
+	Kind   string  // cosine-restarts, cosine, linear, wsd or constant
+	Peak   float64 // largest rate
+	Steps  int64   // updates of the run
+	Warmup int64   // steps of linear warmup, as Warmup gives them; below Steps
+	Period int64   // steps of one cycle of cosine-restarts, counted from the end of the warmup; 0: min(Steps, 10000)
+	Floor  float64 // rate at the last step as a share of Peak, in (0,1]
+}
+
+// wsdShare is the share of a wsd run that cools down, and longestCycle the automatic period of the restarts.
+const (
+	wsdShare     = 0.2
+	longestCycle = 10_000
+)
+
+// LR returns the learning rate of update step, counted from 1.
+//
+// With W = Warmup it is Peak·k/W for k <= W. After that, with t the share of what follows the warmup:
+//
+//	cosine           Peak·(f + (1-f)·(1+cos πt)/2)
+//	cosine-restarts  the same over each cycle; the last cycle is stretched or cut so that it ends with the run
+//	linear           Peak·(1 - (1-f)·t)
+//	wsd              Peak, and over the last 20 % of the run Peak·(1 - (1-f)·√t)
+//	constant         Peak
+//
+// Every kind but constant ends at Floor·Peak exactly at Steps and stays there. A run shorter than one and a half
+// cycles is a single cosine. A longer run (Steps raised) is the same function.
+// Source: linear warmup and restarts after Loshchilov and Hutter 2016, arXiv:1608.03983; wsd with a square root
+// after Hägele et al. 2024, arXiv:2405.18392.
+// Numerics: 0 < LR <= Peak at every step. Panics if step < 1 or the schedule is malformed.
+func LR(s Schedule, step int64) float64 {
+	s.check()
+	if step < 1 {
+		panic("optim: step before the first")
+	}
+	if step <= s.Warmup {
+		return s.Peak * (float64(step) / float64(s.Warmup))
+	}
+	step = min(step, s.Steps)
+	first, last := s.Warmup, s.Steps // the rate leaves the peak after first and is at the floor at last
+	shape := cosine
+	switch s.Kind {
+	case "constant":
+		return s.Peak
+	case "linear":
+		shape = linear
+	case "wsd":
+		shape = root
+		first = max(first, s.Steps-max(1, int64(math.Round(wsdShare*float64(s.Steps)))))
+		if step <= first {
+			return s.Peak
+		}
+	case "cosine-restarts":
+		first, last = s.cycle(step)
+	}
+	if step >= last {
+		return s.Peak * s.Floor
+	}
+	share := s.Floor + (1-s.Floor)*shape(float64(step-first)/float64(last-first))
+	return s.Peak * min(1, share)
+}
+
+func cosine(t float64) float64 { return (1 + math.Cos(math.Pi*t)) / 2 }
+func linear(t float64) float64 { return 1 - t }
+func root(t float64) float64   { return 1 - math.Sqrt(t) }
+
+// cycle returns the cycle of cosine-restarts that holds step: it leaves the peak after first and ends at last.
+func (s Schedule) cycle(step int64) (first, last int64) {
+	period := s.Period
+	if period == 0 {
+		period = min(s.Steps, longestCycle)
+	}
+	all := s.Steps - s.Warmup
+	cycles := max(1, all/period)
+	if rest := all - cycles*period; rest > 0 && rest >= period-rest {
+		cycles++ // the rest is a cycle of its own, cut; a smaller rest stretches the last one
+	}
+	n := min((step-s.Warmup-1)/period, cycles-1)
+	first = s.Warmup + n*period
+	last = first + period
+	if n == cycles-1 {
+		last = s.Steps
+	}
+	return first, last
+}
+
+// Restarts reports whether the rate jumps up at step: whether step begins a cycle of cosine-restarts other than
+// the first. The step before it ends a cycle at the floor.
+func (s Schedule) Restarts(step int64) bool {
+	if s.Kind != "cosine-restarts" || step <= s.Warmup+1 || step > s.Steps {
+		return false
+	}
+	first, _ := s.cycle(step)
+	return step == first+1
+}
+
+// check panics on a schedule that no configuration can make.
+func (s Schedule) check() {
+	switch s.Kind {
+	case "cosine-restarts", "cosine", "linear", "wsd", "constant":
+	default:
+		panic("optim: unknown kind of schedule")
+	}
+	switch {
+	case s.Steps < 1 || s.Warmup < 0 || s.Period < 0:
+		panic("optim: negative length of schedule")
+	case !(s.Peak > 0 && s.Peak <= math.MaxFloat64):
+		panic("optim: peak learning rate is not positive and finite")
+	case !(s.Floor > 0 && s.Floor <= 1):
+		panic("optim: floor outside (0,1]")
+	}
+}
+
+// ArticleWarmup is the rule article: max(500, 10 % of the steps).
+func ArticleWarmup(steps int64) int64 { return max(500, steps/10) }
+
+// Warmup returns the warmup of a run of steps updates that is to have want of them: min(want, max(1, steps/4)), or
+// want itself when exact. capped reports that the ceiling made a difference, which belongs in the log.
+func Warmup(want, steps int64, exact bool) (warmup int64, capped bool) {
+	if ceiling := max(1, steps/4); want > ceiling && !exact {
+		return ceiling, true
+	}
+	return want, false
+}

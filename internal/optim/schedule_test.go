@@ -1,0 +1,232 @@
+package optim
+
+import (
+	"math"
+	"testing"
+)
+
+// The wanted shares of the peak are worked out by hand from the definitions.
+func TestLRGolden(t *testing.T) {
+	cos := func(t float64) float64 { return 0.1 + 0.9*(1+math.Cos(math.Pi*t))/2 }
+	nano := Schedule{Kind: "cosine", Steps: 2000, Warmup: 100}
+	single := Schedule{Kind: "cosine-restarts", Steps: 2000, Warmup: 500}
+	three := Schedule{Kind: "cosine-restarts", Steps: 32_000, Warmup: 2000}     // 3 × 10,000 after the warmup
+	stretched := Schedule{Kind: "cosine-restarts", Steps: 16_400, Warmup: 2000} // 14,400: one cycle
+	cut := Schedule{Kind: "cosine-restarts", Steps: 17_000, Warmup: 2000}       // 15,000: 10,000 and 5,000
+	short := Schedule{Kind: "cosine-restarts", Steps: 250, Warmup: 50, Period: 80}
+	linear := Schedule{Kind: "linear", Steps: 1000, Warmup: 200}
+	wsd := Schedule{Kind: "wsd", Steps: 1000, Warmup: 100}
+	for _, c := range []struct {
+		name string
+		s    Schedule
+		step int64
+		want float64 // share of the peak
+	}{
+		{"nanogpt-cpu", nano, 1, 0.01},
+		{"nanogpt-cpu", nano, 50, 0.5},
+		{"nanogpt-cpu", nano, 100, 1},
+		{"nanogpt-cpu", nano, 101, cos(1.0 / 1900)},
+		{"nanogpt-cpu", nano, 1050, 0.55}, // half way
+		{"nanogpt-cpu", nano, 2000, 0.1},
+		{"nanogpt-cpu", nano, 5000, 0.1}, // asked beyond its end
+		{"single", single, 250, 0.5},
+		{"single", single, 500, 1},
+		{"single", single, 1250, 0.55},
+		{"single", single, 2000, 0.1},
+		{"three", three, 2000, 1},
+		{"three", three, 7000, 0.55},
+		{"three", three, 12_000, 0.1},
+		{"three", three, 12_001, cos(1.0 / 10_000)},
+		{"three", three, 17_000, 0.55},
+		{"three", three, 22_000, 0.1},
+		{"three", three, 22_001, cos(1.0 / 10_000)},
+		{"three", three, 32_000, 0.1},
+		{"stretched", stretched, 9200, 0.55},
+		{"stretched", stretched, 12_001, cos(10_001.0 / 14_400)},
+		{"stretched", stretched, 16_400, 0.1},
+		{"cut", cut, 12_000, 0.1},
+		{"cut", cut, 14_500, 0.55},
+		{"cut", cut, 17_000, 0.1},
+		{"short", short, 90, 0.55}, // cycles 50-130, 130-250: 120 is 80 and a rest of 40 cut
+		{"short", short, 130, 0.1},
+		{"short", short, 170, 0.55},
+		{"short", short, 210, 0.1},
+		{"short", short, 230, 0.55},
+		{"short", short, 250, 0.1},
+		{"linear", linear, 200, 1},
+		{"linear", linear, 600, 0.55},
+		{"linear", linear, 1000, 0.1},
+		{"wsd", wsd, 10, 0.1},
+		{"wsd", wsd, 100, 1},
+		{"wsd", wsd, 800, 1},
+		{"wsd", wsd, 850, 0.55}, // √(50/200) is a half
+		{"wsd", wsd, 1000, 0.1},
+		{"constant", Schedule{Kind: "constant", Steps: 10, Warmup: 2}, 1, 0.5},
+		{"constant", Schedule{Kind: "constant", Steps: 10, Warmup: 2}, 10, 1},
+		{"no warmup", Schedule{Kind: "linear", Steps: 10}, 5, 0.55},
+		{"one step", Schedule{Kind: "cosine", Steps: 1, Warmup: 1}, 1, 1},
+		{"one step", Schedule{Kind: "cosine", Steps: 1, Warmup: 1}, 5, 0.1},
+		{"late warmup", Schedule{Kind: "wsd", Steps: 1000, Warmup: 900}, 925, 0.55}, // the cooldown has the 100 steps that are left
+	} {
+		c.s.Peak, c.s.Floor = 2e-3, 0.1
+		if got := LR(c.s, c.step); !(math.Abs(got-c.want*2e-3) <= 1e-12*2e-3) { // NaN fails too
+			t.Errorf("%s: step %d: %g, want %g", c.name, c.step, got, c.want*2e-3)
+		}
+	}
+}
+
+func TestRestarts(t *testing.T) {
+	for _, c := range []struct {
+		s    Schedule
+		want []int64
+	}{
+		{Schedule{Kind: "cosine-restarts", Steps: 250, Warmup: 50, Period: 80}, []int64{131, 211}},
+		{Schedule{Kind: "cosine-restarts", Steps: 240, Warmup: 50, Period: 80}, []int64{131}},
+		{Schedule{Kind: "cosine-restarts", Steps: 250, Warmup: 50}, nil},
+		{Schedule{Kind: "cosine", Steps: 250, Warmup: 50, Period: 80}, nil},
+	} {
+		c.s.Peak, c.s.Floor = 1, 0.1
+		var got []int64
+		for step := int64(1); step <= c.s.Steps+5; step++ {
+			if c.s.Restarts(step) {
+				got = append(got, step)
+			}
+			rose := step > c.s.Warmup+1 && LR(c.s, step) > LR(c.s, step-1)
+			if rose != c.s.Restarts(step) {
+				t.Errorf("%+v: step %d: rate rose: %t, Restarts: %t", c.s, step, rose, c.s.Restarts(step))
+			}
+		}
+		if len(got) != len(c.want) {
+			t.Errorf("%+v: restarts at %v, want %v", c.s, got, c.want)
+			continue
+		}
+		for i := range got {
+			if got[i] != c.want[i] {
+				t.Errorf("%+v: restarts at %v, want %v", c.s, got, c.want)
+			}
+		}
+	}
+}
+
+// For any schedule that a configuration can describe: 0 < lr <= peak at every step, the warmup rises, and the run
+// ends at the floor.
+func checkSchedule(t *testing.T, s Schedule, step int64) {
+	t.Helper()
+	lr := LR(s, step)
+	if !(lr > 0 && lr <= s.Peak) {
+		t.Fatalf("%+v: step %d: rate %g", s, step, lr)
+	}
+	if step > 1 && step <= s.Warmup && LR(s, step-1) >= lr {
+		t.Fatalf("%+v: step %d: the warmup does not rise", s, step)
+	}
+	if step > s.Warmup && !(lr >= s.Peak*s.Floor) {
+		t.Fatalf("%+v: step %d: rate %g is below the floor", s, step, lr)
+	}
+	if end := LR(s, s.Steps); s.Kind != "constant" && s.Warmup < s.Steps && end != s.Peak*s.Floor {
+		t.Fatalf("%+v: ends at %g", s, end)
+	}
+	if s.Warmup > 0 && LR(s, s.Warmup) != s.Peak {
+		t.Fatalf("%+v: the warmup ends at %g", s, LR(s, s.Warmup))
+	}
+}
+
+var kinds = []string{"cosine-restarts", "cosine", "linear", "wsd", "constant"}
+
+func TestLREveryStep(t *testing.T) {
+	r := random(t)
+	for range 300 {
+		s := Schedule{Kind: kinds[r.IntN(len(kinds))], Peak: math.Exp(-20 * r.Float64()), Floor: 1 - r.Float64(), Steps: 1 + r.Int64N(3000)}
+		if r.IntN(2) == 0 {
+			s.Period = 10 + r.Int64N(1000)
+		}
+		s.Warmup, _ = Warmup(r.Int64N(s.Steps), s.Steps, r.IntN(2) == 0)
+		for step := int64(1); step <= s.Steps+2; step++ {
+			checkSchedule(t, s, step)
+		}
+	}
+}
+
+func FuzzLR(f *testing.F) {
+	f.Add(uint8(0), 1e-3, 0.1, int64(2000), int64(500), int64(0), false, int64(700))
+	f.Add(uint8(3), 1e-12, 1.0, int64(1), int64(500), int64(10), true, int64(1))
+	f.Add(uint8(0), 10.0, 1e-9, int64(1e12), int64(1e11), int64(10), false, int64(1e12))
+	f.Fuzz(func(t *testing.T, kind uint8, peak, floor float64, steps, warmup, period int64, exact bool, step int64) {
+		// The limits are those of the configuration.
+		if !(peak >= 1e-12 && peak <= 10 && floor > 1e-300 && floor <= 1) || steps < 1 || steps > 1e12 || warmup < 0 || step < 1 {
+			t.Skip()
+		}
+		if period < 10 || period > 1e12 {
+			period = 0
+		}
+		s := Schedule{Kind: kinds[int(kind)%len(kinds)], Peak: peak, Floor: floor, Steps: steps, Period: period}
+		s.Warmup, _ = Warmup(min(warmup, steps-1), steps, exact)
+		checkSchedule(t, s, step)
+	})
+}
+
+// A longer run is the same function: nothing of the shorter one is remembered, and its warmup agrees.
+func TestExtension(t *testing.T) {
+	short := Schedule{Kind: "cosine", Peak: 1e-3, Steps: 1000, Warmup: 100, Floor: 0.1}
+	long := short
+	long.Steps = 3000
+	for step := int64(1); step <= 100; step++ {
+		if LR(short, step) != LR(long, step) {
+			t.Fatalf("step %d: %g and %g", step, LR(short, step), LR(long, step))
+		}
+	}
+	if LR(long, 1000) <= LR(short, 1000) || LR(long, 3000) != LR(short, 1000) {
+		t.Errorf("at 1000: %g and %g; at 3000: %g", LR(short, 1000), LR(long, 1000), LR(long, 3000))
+	}
+}
+
+func TestWarmup(t *testing.T) {
+	for _, c := range []struct {
+		want, steps int64
+		exact       bool
+		warmup      int64
+		capped      bool
+	}{
+		{ArticleWarmup(600), 600, false, 150, true},
+		{ArticleWarmup(600), 600, true, 500, false},
+		{ArticleWarmup(2000), 2000, false, 500, false},
+		{ArticleWarmup(20_000), 20_000, false, 2000, false},
+		{100, 2000, true, 100, false},
+		{0, 2000, false, 0, false},
+		{500, 1, false, 1, true},
+		{500, 3, false, 1, true},
+	} {
+		if got, capped := Warmup(c.want, c.steps, c.exact); got != c.warmup || capped != c.capped {
+			t.Errorf("Warmup(%d, %d, %t) = %d, %t; want %d, %t", c.want, c.steps, c.exact, got, capped, c.warmup, c.capped)
+		}
+	}
+}
+
+func TestRates(t *testing.T) {
+	near := func(got, want float64) bool { return math.Abs(got-want) <= 0.02*want }
+	// The article's example, and the table of the rules.
+	for _, c := range []struct {
+		rule string
+		s    Sizes
+		want float64
+	}{
+		{"article", Sizes{Width: 768}, 2.2e-4},
+		{"article", Sizes{Width: 128}, 5.3e-4},
+		{"article-literal", Sizes{Width: 768}, 2.2e-5},
+		{"auto", Sizes{Width: 128, Params: 796_544, BatchTokens: 768}, 3.0e-3},
+		{"auto", Sizes{Width: 768, Params: 124_000_000, BatchTokens: 524_288}, 2.7e-3},
+		{"auto", Sizes{Width: 768, Params: 108_000_000, BatchTokens: 327_680}, 0.00235},
+	} {
+		r, err := Peak(c.rule, c.s)
+		if err != nil || !near(r.LR, c.want) {
+			t.Errorf("%s of %+v: %g, %v; want about %g", c.rule, c.s, r.LR, err, c.want)
+		}
+		if (r.Warning != "") != (c.rule == "article-literal") {
+			t.Errorf("%s: warning %q", c.rule, r.Warning)
+		}
+	}
+	for _, rule := range []string{"probe", "", "cosine"} {
+		if r, err := Peak(rule, Sizes{Width: 1, Params: 1, BatchTokens: 1}); err == nil {
+			t.Errorf("rule %q: %+v", rule, r)
+		}
+	}
+}

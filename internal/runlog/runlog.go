@@ -1,0 +1,230 @@
+// Package runlog is the schema of log.jsonl, the record of a run: what every line may hold, a writer that only appends,
+// and a reader that survives what crashes leave behind.
+//
+// A run writes with OpenWriter and Writer.Write; everyone else calls Read, usually followed by Effective, which drops
+// what a resume has overwritten, and All, which picks one kind of record.
+//
+// Each line is one JSON object with a kind. A resume adds lines and erases none. Numbers that JSON does not have are
+// the strings "NaN", "+Inf" and "-Inf". The format is specified in docs/format/log.md.
+//
+// The package decides nothing and computes no statistics. It imports durable only.
+package runlog
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Float is a float64 that JSON can hold whatever its value: shortest text that reads back to the same bits, and
+// strings for NaN and the infinities (all NaNs are one).
+type Float float64
+
+// MarshalJSON implements json.Marshaler.
+func (f Float) MarshalJSON() ([]byte, error) {
+	v := float64(f)
+	switch {
+	case math.IsNaN(v):
+		return []byte(`"NaN"`), nil
+	case math.IsInf(v, 1):
+		return []byte(`"+Inf"`), nil
+	case math.IsInf(v, -1):
+		return []byte(`"-Inf"`), nil
+	}
+	return strconv.AppendFloat(nil, v, 'g', -1, 64), nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (f *Float) UnmarshalJSON(data []byte) error {
+	switch string(data) {
+	case `"NaN"`:
+		*f = Float(math.NaN())
+	case `"+Inf"`:
+		*f = Float(math.Inf(1))
+	case `"-Inf"`:
+		*f = Float(math.Inf(-1))
+	default:
+		var v float64
+		if len(data) == 0 || data[0] != '-' && (data[0] < '0' || data[0] > '9') {
+			return fmt.Errorf("runlog: %s is neither a number nor \"NaN\", \"+Inf\", \"-Inf\"", data)
+		}
+		if err := json.Unmarshal(data, &v); err != nil {
+			return err
+		}
+		*f = Float(v)
+	}
+	return nil
+}
+
+// At is where and when a record was written; every record has it.
+//
+// Step is the number of updates done (the first is 1), Batch the cursor into the data, which also advances when a batch
+// is skipped, Attempt 1 for the start and one more with each resume.
+type At struct {
+	Step    int64     `json:"step"`
+	Batch   int64     `json:"batch"`
+	Attempt int64     `json:"attempt"`
+	Time    time.Time `json:"time,omitzero"`
+}
+
+// Step is written for every optimizer step.
+type Step struct {
+	Kind string `json:"kind"` // "step"
+	At
+	Tokens          int64 `json:"tokens"` // labels counted in the loss, in all steps so far
+	Loss            Float `json:"loss"`   // nats per token
+	GradNorm        Float `json:"grad_norm"`
+	LR              Float `json:"lr"`
+	ClipScale       Float `json:"clip_scale"` // the gradient was multiplied by it: 1 when not clipped
+	TokensPerSecond Float `json:"tokens_per_second"`
+	MemoryBytes     int64 `json:"memory_bytes"`
+}
+
+// Layers is written every 100 steps: the state of each block and kind of tensor.
+type Layers struct {
+	Kind string `json:"kind"` // "layers"
+	At
+	Layers []Layer `json:"layers"`
+}
+
+// Layer is one block's tensors of one kind.
+type Layer struct {
+	Block     int    `json:"block"`                // from 0; -1 for what lies outside the blocks
+	Tensor    string `json:"tensor"`               // kind of tensor, such as "attn", "mlp", "norm", "embed", "head"
+	GradMean  Float  `json:"grad_mean"`            // mean of absolute values
+	GradRMS   Float  `json:"grad_rms"`             // root mean square
+	WeightRMS Float  `json:"weight_rms"`           // of the weights
+	UpdateRMS Float  `json:"update_rms"`           // of what the step added to the weights
+	NonFinite int64  `json:"non_finite,omitempty"` // gradient elements that are NaN or infinite
+}
+
+// Event is something that was detected.
+type Event struct {
+	Kind string `json:"kind"` // "event"
+	At
+	Code      string           `json:"code"`                // such as "E0-NONFINITE"; docs/guards.md
+	Severity  string           `json:"severity"`            // "info", "warning" or "error"
+	Action    string           `json:"action"`              // what was done about it, "none" for nothing
+	Injected  bool             `json:"injected,omitempty"`  // planted on purpose
+	Message   string           `json:"message,omitempty"`   // for people
+	Tensor    string           `json:"tensor,omitempty"`    // the first that is affected
+	Documents []string         `json:"documents,omitempty"` // "source:offset" of what was being learned
+	Numbers   map[string]Float `json:"numbers,omitempty"`   // that led to it
+}
+
+// Eval is an evaluation. Metrics are written beside the other fields as keys of their own, such as rep3, rep3_lo and
+// rep3_hi, and must not have their names.
+type Eval struct {
+	Kind string `json:"kind"` // "eval"
+	At
+	ValLoss      Float            `json:"val_loss"`      // nats per token
+	BitsPerByte  Float            `json:"bits_per_byte"` // summed nats / (ln 2 · bytes spelled): comparable between tokenizers
+	BaselineLoss Float            `json:"baseline_loss"` // nats per token of the best n-gram model on the same tokens
+	Metrics      map[string]Float `json:"-"`
+}
+
+// Start is written when a run begins.
+type Start struct {
+	Kind string `json:"kind"` // "start"
+	At
+	Process
+}
+
+// Resume is written when a run goes on from a checkpoint of Step. It takes back the records of later steps.
+type Resume struct {
+	Kind string `json:"kind"` // "resume"
+	At
+	Process
+	Checkpoint string   `json:"checkpoint"`        // directory it goes on from
+	Refused    []string `json:"refused,omitempty"` // newer ones that did not verify, and why
+}
+
+// End is written when a process ends by itself.
+type End struct {
+	Kind string `json:"kind"` // "end"
+	At
+	Process
+	ExitCode int `json:"exit_code"`
+}
+
+// Process is what start, resume and end say about the process.
+type Process struct {
+	ConfigHash string `json:"config_hash"`
+	Reason     string `json:"reason"`
+	Version    string `json:"version,omitempty"`
+	Tier       string `json:"tier,omitempty"` // of the kernels; another tier gives other bits
+	Mode       string `json:"mode,omitempty"` // numeric mode
+	Workers    int    `json:"workers,omitempty"`
+}
+
+// Plan is written once by each process before its first step: what it is going to do.
+type Plan struct {
+	Kind string `json:"kind"` // "plan"
+	At
+	Steps        int64 `json:"steps"`
+	Parameters   int64 `json:"parameters"`
+	TrainTokens  int64 `json:"train_tokens"` // labels in one epoch
+	ValTokens    int64 `json:"val_tokens"`
+	MemoryBytes  int64 `json:"memory_bytes"`
+	BaselineLoss Float `json:"baseline_loss"`
+	UnigramLoss  Float `json:"unigram_loss"`
+}
+
+// evalFields is Eval without its methods.
+type evalFields Eval
+
+// evalKeys are the keys that are not metrics.
+var evalKeys = []string{"kind", "step", "batch", "attempt", "time", "val_loss", "bits_per_byte", "baseline_loss"}
+
+// MarshalJSON implements json.Marshaler; metrics follow in the order of their names.
+func (e Eval) MarshalJSON() ([]byte, error) {
+	data, err := json.Marshal(evalFields(e))
+	if err != nil || len(e.Metrics) == 0 {
+		return data, err
+	}
+	for _, name := range evalKeys {
+		if _, ok := e.Metrics[name]; ok {
+			return nil, fmt.Errorf("runlog: a metric must not be called %q", name)
+		}
+	}
+	data = data[:len(data)-1]
+	for _, name := range slices.Sorted(maps.Keys(e.Metrics)) {
+		key, err := json.Marshal(name)
+		if err != nil {
+			return nil, err
+		}
+		value, err := e.Metrics[name].MarshalJSON()
+		if err != nil {
+			return nil, err
+		}
+		data = append(append(append(append(data, ','), key...), ':'), value...)
+	}
+	return append(data, '}'), nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler. Keys that are neither fields nor numbers are left out.
+func (e *Eval) UnmarshalJSON(data []byte) error {
+	if err := json.Unmarshal(data, (*evalFields)(e)); err != nil {
+		return err
+	}
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(data, &all); err != nil {
+		return err
+	}
+	e.Metrics = nil
+	for name, raw := range all {
+		var v Float
+		if slices.Contains(evalKeys, name) || v.UnmarshalJSON(raw) != nil {
+			continue
+		}
+		if e.Metrics == nil {
+			e.Metrics = map[string]Float{}
+		}
+		e.Metrics[name] = v
+	}
+	return nil
+}

@@ -1,0 +1,301 @@
+package tokenizer
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// noMerge is the entry of a pair that does not merge; it is above all others.
+const noMerge = 1<<64 - 1
+
+// pairTable maps a pair of tokens to rank<<32 | id of its merge: an open hash
+// table at most half full. Comparing entries compares ranks.
+type pairTable struct {
+	slots []pairSlot
+	shift uint
+}
+
+type pairSlot struct{ key, entry uint64 } // a free slot has the key noMerge, which is no pair
+
+func newPairTable(merges []merge) pairTable {
+	size := 1 << max(4, bits.Len(uint(2*len(merges))))
+	t := pairTable{slots: make([]pairSlot, size), shift: uint(64 - bits.TrailingZeros(uint(size)))}
+	for i := range t.slots {
+		t.slots[i] = pairSlot{noMerge, noMerge}
+	}
+	for rank, m := range merges {
+		key := pairKey(m.a, m.b)
+		i := t.index(key)
+		for t.slots[i].key != noMerge {
+			i = (i + 1) & (size - 1)
+		}
+		t.slots[i] = pairSlot{key, uint64(rank)<<32 | uint64(uint32(m.id))}
+	}
+	return t
+}
+
+func pairKey(a, b int32) uint64 { return uint64(uint32(a))<<32 | uint64(uint32(b)) }
+
+func (t *pairTable) index(key uint64) int {
+	hi, lo := bits.Mul64(key^0x9e3779b97f4a7c15, 0xd6e8feb86659fd93)
+	return int((hi ^ lo) >> t.shift)
+}
+
+// get returns the entry of the pair a, b, or noMerge.
+func (t *pairTable) get(a, b int32) uint64 {
+	key := pairKey(a, b)
+	mask := len(t.slots) - 1
+	for i := t.index(key); ; i++ {
+		s := &t.slots[i&mask]
+		if s.key == key {
+			return s.entry
+		}
+		if s.key == noMerge {
+			return noMerge
+		}
+	}
+}
+
+// Pieces of at most cacheKey bytes that became at most cacheIDs tokens are
+// remembered; most pieces of a text are short and have been seen before.
+const (
+	cacheKey  = 15
+	cacheIDs  = 4
+	cacheBits = 14
+	shortWord = 48 // longer pieces are merged with a heap
+)
+
+// cached is a slot of the cache: the bytes of a piece padded with zeros, its
+// length in the last one (so that no slot in use is zero), and its tokens,
+// ended by -1 if there are fewer than cacheIDs.
+type cached struct {
+	k0, k1 uint64
+	ids    [cacheIDs]int32
+}
+
+// scratch is what one encoding needs besides the tokenizer.
+type scratch struct {
+	cache []cached // (1 << cacheBits)
+	word  longWord
+}
+
+func newScratch() *scratch { return &scratch{cache: make([]cached, 1<<cacheBits)} }
+
+// longWord holds a piece while it is merged: a list linked by position and a
+// heap of candidates rank<<32 | position.
+type longWord struct {
+	ids        []int32
+	prev, next []int32
+	heap       []uint64
+}
+
+// appendPieces appends the tokens of text to dst and returns how many bytes of
+// text they cover: all of them if final, otherwise those that no further text
+// can change.
+func (t *Tokenizer) appendPieces(dst []int32, s *scratch, text []byte, final bool) ([]int32, int) {
+	if t.split == splitNone {
+		for _, c := range text {
+			dst = append(dst, t.byteID[c])
+		}
+		return dst, len(text)
+	}
+	safe := whole(text)
+	p := 0
+	for p < len(text) {
+		rest := text[p:]
+		n, look := t.split.next(window(rest, maxPiece))
+		if !final && p+look >= safe && len(rest) <= maxPiece {
+			break
+		}
+		dst = t.appendPiece(dst, s, rest, n)
+		p += n
+	}
+	return dst, p
+}
+
+// appendPiece appends the tokens of the piece rest[:n] to dst. The bytes behind
+// it do not matter; that they are there makes loading the piece cheap.
+func (t *Tokenizer) appendPiece(dst []int32, s *scratch, rest []byte, n int) []int32 {
+	if n > cacheKey {
+		return t.appendWord(dst, s, rest[:n])
+	}
+	if n == 1 {
+		return append(dst, t.byteID[rest[0]])
+	}
+	var k0, k1 uint64
+	if len(rest) >= 16 {
+		k0, k1 = binary.LittleEndian.Uint64(rest), binary.LittleEndian.Uint64(rest[8:16])
+	} else {
+		var buf [16]byte
+		copy(buf[:], rest)
+		k0, k1 = binary.LittleEndian.Uint64(buf[:]), binary.LittleEndian.Uint64(buf[8:])
+	}
+	if n < 8 {
+		k0 &= 1<<(8*n) - 1
+		k1 = 0
+	} else {
+		k1 &= 1<<(8*(n-8)) - 1
+	}
+	k1 |= uint64(n) << 56
+	hi, lo := bits.Mul64(k0^0x9e3779b97f4a7c15, k1^0xd6e8feb86659fd93)
+	c := &s.cache[(hi^lo)>>(64-cacheBits)]
+	if c.k0 != k0 || c.k1 != k1 {
+		have := len(dst)
+		dst = t.appendWord(dst, s, rest[:n])
+		if ids := dst[have:]; len(ids) <= cacheIDs {
+			c.k0, c.k1 = k0, k1
+			if copy(c.ids[:], ids) < cacheIDs {
+				c.ids[len(ids)] = -1
+			}
+		}
+		return dst
+	}
+	for _, id := range c.ids {
+		if id < 0 {
+			break
+		}
+		dst = append(dst, id)
+	}
+	return dst
+}
+
+// appendWord appends the tokens of the piece w to dst: starting from its bytes,
+// it merges the pair of lowest rank, the leftmost of equals, until none is left.
+func (t *Tokenizer) appendWord(dst []int32, s *scratch, w []byte) []int32 {
+	if len(w) > shortWord {
+		return t.appendLong(dst, &s.word, w)
+	}
+	var ids [shortWord]int32
+	var entries [shortWord]uint64 // of the pair ids[i], ids[i+1]
+	n := len(w)
+	for i, c := range w {
+		ids[i] = t.byteID[c]
+	}
+	for i := range n - 1 {
+		entries[i] = t.pairs.get(ids[i], ids[i+1])
+	}
+	for n > 1 {
+		best, at := uint64(noMerge), 0
+		for i, e := range entries[:n-1] {
+			if e < best {
+				best, at = e, i
+			}
+		}
+		if best == noMerge {
+			break
+		}
+		ids[at] = int32(uint32(best))
+		copy(ids[at+1:n-1], ids[at+2:n])
+		copy(entries[at:n-2], entries[at+1:n-1])
+		n--
+		if at > 0 {
+			entries[at-1] = t.pairs.get(ids[at-1], ids[at])
+		}
+		if at < n-1 {
+			entries[at] = t.pairs.get(ids[at], ids[at+1])
+		}
+	}
+	return append(dst, ids[:n]...)
+}
+
+// appendLong is appendWord in O(n log n).
+func (t *Tokenizer) appendLong(dst []int32, l *longWord, w []byte) []int32 {
+	n := len(w)
+	if cap(l.ids) < n {
+		*l = longWord{ids: make([]int32, n), prev: make([]int32, n), next: make([]int32, n)}
+	}
+	ids, prev, next := l.ids[:n], l.prev[:n], l.next[:n]
+	for i, c := range w {
+		ids[i], prev[i], next[i] = t.byteID[c], int32(i-1), int32(i+1)
+	}
+	h := l.heap[:0]
+	for i := range n - 1 {
+		if e := t.pairs.get(ids[i], ids[i+1]); e != noMerge {
+			h = append(h, e>>32<<32|uint64(i))
+		}
+	}
+	for i := len(h)/2 - 1; i >= 0; i-- {
+		siftDown(h, i)
+	}
+	for len(h) > 0 {
+		top := h[0]
+		i := int32(uint32(top))
+		j := int32(n)
+		if ids[i] >= 0 {
+			j = next[i]
+		}
+		var e uint64 = noMerge
+		if int(j) < n {
+			e = t.pairs.get(ids[i], ids[j])
+		}
+		if e>>32 != top>>32 { // one of the two has merged meanwhile
+			h[0] = h[len(h)-1]
+			h = h[:len(h)-1]
+			siftDown(h, 0)
+			continue
+		}
+		ids[i], ids[j] = int32(uint32(e)), -1
+		k := next[j]
+		next[i] = k
+		// The new pair to the right takes the place of the one just used.
+		replaced := false
+		if int(k) < n {
+			prev[k] = i
+			if e := t.pairs.get(ids[i], ids[k]); e != noMerge {
+				h[0] = e>>32<<32 | uint64(i)
+				replaced = true
+			}
+		}
+		if !replaced {
+			h[0] = h[len(h)-1]
+			h = h[:len(h)-1]
+		}
+		siftDown(h, 0)
+		if q := prev[i]; q >= 0 {
+			if e := t.pairs.get(ids[q], ids[i]); e != noMerge {
+				h = append(h, e>>32<<32|uint64(q))
+				siftUp(h, len(h)-1)
+			}
+		}
+	}
+	l.heap = h
+	for i := int32(0); int(i) < n; i = next[i] {
+		dst = append(dst, ids[i])
+	}
+	return dst
+}
+
+func siftDown(h []uint64, i int) {
+	if i >= len(h) {
+		return
+	}
+	x := h[i]
+	for {
+		c := 2*i + 1
+		if c >= len(h) {
+			break
+		}
+		if c+1 < len(h) && h[c+1] < h[c] {
+			c++
+		}
+		if x <= h[c] {
+			break
+		}
+		h[i] = h[c]
+		i = c
+	}
+	h[i] = x
+}
+
+func siftUp(h []uint64, i int) {
+	x := h[i]
+	for i > 0 {
+		p := (i - 1) / 2
+		if h[p] <= x {
+			break
+		}
+		h[i] = h[p]
+		i = p
+	}
+	h[i] = x
+}

@@ -1,0 +1,111 @@
+package tokenizer
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"flag"
+	"io"
+	"io/fs"
+	"iter"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// dataDir holds the third-party texts, which are never committed.
+const dataDir = "../../../shared/data"
+
+var seedFlag = flag.Uint64("seed", 0, "seed of the random tests; 0 takes a new one")
+
+// newRand returns a random source whose seed is printed if the test fails.
+func newRand(t testing.TB) *rand.Rand {
+	seed := *seedFlag
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("repeat with -seed=%d", seed)
+		}
+	})
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+// docsOf yields the documents.
+func docsOf(docs ...[]byte) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		for _, d := range docs {
+			if !yield(d, nil) {
+				return
+			}
+		}
+	}
+}
+
+// sharedText returns a third-party text: a file as it is, or of a JSONL file
+// whose lines have "text" these, joined by line breaks. It skips the test if
+// the texts are not there.
+func sharedText(t testing.TB, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dataDir, filepath.FromSlash(name)))
+	if os.IsNotExist(err) {
+		t.Skipf("third-party text %s is not beside the repository", name)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(name, ".gz") {
+		return data
+	}
+	zr, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if data, err = io.ReadAll(zr); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(name, ".jsonl") {
+		return data
+	}
+	var texts [][]byte
+	for line := range bytes.Lines(data) {
+		var doc struct{ Text string }
+		if err := json.Unmarshal(line, &doc); err != nil {
+			t.Fatal(err)
+		}
+		texts = append(texts, []byte(doc.Text))
+	}
+	return bytes.Join(texts, []byte("\n"))
+}
+
+// goSource returns the Go files of the toolchain's source tree, in the order
+// of their paths, up to limit bytes.
+var goSource = sync.OnceValue(func() [][]byte {
+	const limit = 20e6
+	var files [][]byte
+	total := 0
+	err := filepath.WalkDir(filepath.Join(runtime.GOROOT(), "src"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		files = append(files, text)
+		if total += len(text); total >= limit {
+			return filepath.SkipAll
+		}
+		return nil
+	})
+	if err != nil {
+		panic(err)
+	}
+	return files
+})

@@ -1,0 +1,197 @@
+package tokenizer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The golden values are what the Python library `tokenizers` made of the files
+// that this test writes with -write; testdata/golden.py records them.
+var writeFlag = flag.String("write", "", "write the tokenizers of TestGolden to this folder, for testdata/golden.py")
+
+type golden struct {
+	Library string
+	Ids     []struct {
+		Tokenizer, Text string
+		Tokens          int
+		Hash            string // of the ids as little-endian int32
+	}
+	Merges []struct {
+		Text      string
+		VocabSize int `json:"vocab_size"`
+		Merges    int
+		Hash      string // of the merges as written in files, one per line
+	}
+	Splits []struct {
+		Pattern string
+		Cases   [][]string // pieces; together they are the text
+	}
+}
+
+func readGolden(t *testing.T) golden {
+	t.Helper()
+	data, err := os.ReadFile("testdata/golden.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var g golden
+	if err := json.Unmarshal(data, &g); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// goldenTokenizer makes a tokenizer by the name it has in golden.json.
+func goldenTokenizer(t *testing.T, name string) *Tokenizer {
+	t.Helper()
+	switch name {
+	case "bytes":
+		return NewBytes()
+	case "gpt2":
+		return sharedTokenizer(t, name)
+	}
+	kind, text, _ := strings.Cut(name, ":")
+	doc := sharedText(t, text)
+	if kind == KindChars {
+		alphabet, err := CollectChars(docsOf(doc))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return NewChars(alphabet)
+	}
+	tok, _, err := TrainBPE(context.Background(), docsOf(doc), TrainOptions{VocabSize: 4096})
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch kind {
+	case "bpe-gpt2":
+		tok = build(KindBPE, splitGPT2, vocabOf(tok), tok.merges, tok.added)
+	case "bpe-llama3":
+		tok = build(KindBPE, splitLlama3, vocabOf(tok), tok.merges, tok.added)
+	}
+	return tok
+}
+
+func vocabOf(t *Tokenizer) [][]byte {
+	vocab := make([][]byte, t.VocabSize())
+	for i := range vocab {
+		vocab[i] = t.Bytes(int32(i))
+	}
+	return vocab
+}
+
+func hashIDs(ids []int32) string {
+	h := sha256.New()
+	var b [4]byte
+	for _, id := range ids {
+		binary.LittleEndian.PutUint32(b[:], uint32(id))
+		h.Write(b[:])
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// TestGolden compares ids with those of Hugging Face's library.
+func TestGolden(t *testing.T) {
+	if *writeFlag != "" {
+		for _, name := range []string{"bytes", "chars:tinyshakespeare.txt", "bpe:tinyshakespeare.txt",
+			"bpe-gpt2:tinyshakespeare.txt", "bpe-llama3:tinyshakespeare.txt", "bpe:sotu.jsonl.gz"} {
+			data, err := goldenTokenizer(t, name).JSON()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(*writeFlag, name+".json"), data, 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return
+	}
+	g := readGolden(t)
+	if len(g.Ids) == 0 {
+		t.Fatal("testdata/golden.json holds no ids")
+	}
+	made := map[string]*Tokenizer{}
+	for _, c := range g.Ids {
+		t.Run(c.Tokenizer+"/"+c.Text, func(t *testing.T) {
+			text := sharedText(t, c.Text)
+			tok := made[c.Tokenizer]
+			if tok == nil {
+				tok = goldenTokenizer(t, c.Tokenizer)
+				made[c.Tokenizer] = tok
+			}
+			ids, err := tok.Append(nil, text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(ids) != c.Tokens || hashIDs(ids) != c.Hash {
+				t.Errorf("got %d tokens with hash %s, the library %d with %s", len(ids), hashIDs(ids), c.Tokens, c.Hash)
+			}
+			if got := tok.Decode(nil, ids); string(got) != string(text) {
+				t.Error("the text does not come back")
+			}
+		})
+	}
+}
+
+// TestGoldenMerges compares training with that of Hugging Face's library.
+func TestGoldenMerges(t *testing.T) {
+	g := readGolden(t)
+	if len(g.Merges) == 0 {
+		t.Fatal("testdata/golden.json holds no merges")
+	}
+	for _, c := range g.Merges {
+		t.Run(c.Text, func(t *testing.T) {
+			tok, r, err := TrainBPE(context.Background(), docsOf(sharedText(t, c.Text)), TrainOptions{VocabSize: c.VocabSize})
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := sha256.New()
+			for _, m := range tok.merges {
+				h.Write([]byte(tok.name(m.a) + " " + tok.name(m.b) + "\n"))
+			}
+			if got := hex.EncodeToString(h.Sum(nil)); r.Merges != c.Merges || got != c.Hash {
+				t.Errorf("got %d merges with hash %s, the library %d with %s", r.Merges, got, c.Merges, c.Hash)
+			}
+		})
+	}
+}
+
+// TestGoldenSplits compares pieces with those of the patterns run by the
+// regular expression engine of Hugging Face's library.
+func TestGoldenSplits(t *testing.T) {
+	g := readGolden(t)
+	if len(g.Splits) != 3 {
+		t.Fatalf("testdata/golden.json holds %d patterns", len(g.Splits))
+	}
+	for _, p := range g.Splits {
+		s := splitNone
+		for i, pattern := range patterns {
+			if pattern == p.Pattern {
+				s = split(i)
+			}
+		}
+		if s == splitNone || len(p.Cases) == 0 {
+			t.Fatalf("pattern %s: unknown or without cases", p.Pattern)
+		}
+		for _, want := range p.Cases {
+			text := []byte(strings.Join(want, ""))
+			var got []string
+			for rest := text; len(rest) > 0; {
+				n, _ := s.next(rest)
+				got = append(got, string(rest[:n]))
+				rest = rest[n:]
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("pattern %d, text %q:\ngot  %q\nwant %q", s, text, got, want)
+			}
+		}
+	}
+}

@@ -1,0 +1,129 @@
+package tokenizer
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+)
+
+// writeJSON writes tokenizer.json: every key in the order of the tokenizers
+// library, one token and one merge per line.
+func (t *Tokenizer) writeJSON() []byte {
+	var b bytes.Buffer
+	b.WriteString("{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n  \"added_tokens\": [")
+	for i, a := range t.added {
+		comma(&b, i)
+		fmt.Fprintf(&b, `    {"id": %d, "content": %s, "single_word": false, "lstrip": false, "rstrip": false, "normalized": %t, "special": %t}`,
+			a.id, quote(a.content), a.normalized, a.special)
+	}
+	b.WriteString("\n  ],\n  \"normalizer\": null,\n  \"pre_tokenizer\": ")
+	const byteLevel = `{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": %t}`
+	decoder := fmt.Sprintf(byteLevel, true)
+	switch {
+	case t.kind == KindChars:
+		b.WriteString("null")
+		decoder = `{"type": "Fuse"}`
+	case t.split == splitNone || t.split == splitGPT2:
+		fmt.Fprintf(&b, byteLevel, t.split == splitGPT2)
+	default:
+		fmt.Fprintf(&b, "{\"type\": \"Sequence\", \"pretokenizers\": [\n    {\"type\": \"Split\", \"pattern\": {\"Regex\": %s}, \"behavior\": \"Isolated\", \"invert\": false},\n    ", quote(patterns[t.split]))
+		fmt.Fprintf(&b, byteLevel, false)
+		b.WriteString("\n  ]}")
+	}
+	fmt.Fprintf(&b, ",\n  \"post_processor\": null,\n  \"decoder\": %s,\n  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": null,\n    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n    \"fuse_unk\": false,\n    \"byte_fallback\": false,\n    \"ignore_merges\": false,\n    \"vocab\": {", decoder)
+	next := t.added
+	n := 0
+	for id := range int32(t.VocabSize()) {
+		name := ""
+		if len(next) > 0 && next[0].id == id {
+			a := next[0]
+			next = next[1:]
+			if !a.inVocab {
+				continue
+			}
+			name = a.content
+		} else {
+			name = t.name(id)
+		}
+		comma(&b, n)
+		n++
+		b.WriteString("      ")
+		b.WriteString(quote(name))
+		b.WriteString(": ")
+		b.WriteString(strconv.Itoa(int(id)))
+	}
+	b.WriteString("\n    },\n    \"merges\": [")
+	for i, m := range t.merges {
+		comma(&b, i)
+		b.WriteString("      ")
+		b.WriteString(quote(t.name(m.a) + " " + t.name(m.b)))
+	}
+	if len(t.merges) > 0 {
+		b.WriteString("\n    ")
+	}
+	b.WriteString("]\n  }\n}\n")
+	return b.Bytes()
+}
+
+func comma(b *bytes.Buffer, i int) {
+	if i > 0 {
+		b.WriteByte(',')
+	}
+	b.WriteByte('\n')
+}
+
+// name returns how a vocabulary token is written in files: itself, or in the
+// kinds that work on bytes, each byte as its character.
+func (t *Tokenizer) name(id int32) string {
+	if t.kind == KindChars {
+		return string(t.Bytes(id))
+	}
+	var name []rune
+	for _, c := range t.Bytes(id) {
+		name = append(name, byteRune[c])
+	}
+	return string(name)
+}
+
+// quote returns s as a JSON string.
+func quote(s string) string {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(s); err != nil {
+		panic("tokenizer: encode string") // cannot happen: a string always encodes
+	}
+	return string(bytes.TrimRight(b.Bytes(), "\n"))
+}
+
+// ConfigJSON returns the tokenizer_config.json that goes with JSON, for a model
+// with a context of contextLen tokens. Without a beginning-of-text token,
+// bos_token is the end-of-text token, with which documents start by default, so
+// that generating without a prompt starts as training did; it is not added to
+// prompts. The error is always nil today.
+func (t *Tokenizer) ConfigJSON(contextLen int) ([]byte, error) {
+	eos, bos := "", ""
+	for _, a := range t.added {
+		if a.id == t.eos {
+			eos = a.content
+		}
+		if a.id == t.bos {
+			bos = a.content
+		}
+	}
+	if bos == "" {
+		bos = eos
+	}
+	return fmt.Appendf(nil, `{
+  "add_bos_token": false,
+  "add_eos_token": false,
+  "add_prefix_space": false,
+  "bos_token": %s,
+  "clean_up_tokenization_spaces": false,
+  "eos_token": %s,
+  "model_max_length": %d,
+  "tokenizer_class": "PreTrainedTokenizerFast"
+}
+`, quote(bos), quote(eos), contextLen), nil
+}

@@ -1,0 +1,529 @@
+package tokenizer
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxFile bounds the size of a tokenizer.json in bytes; the largest known ones
+// have about 33 million.
+const maxFile = 64 << 20
+
+// ErrFormat marks a tokenizer.json that is broken: not JSON, a key missing or
+// given twice, ids with gaps, merges of unknown tokens, too large.
+var ErrFormat = errors.New("tokenizer: malformed tokenizer.json")
+
+// UnsupportedError reports a part of a tokenizer.json that is valid but that
+// this package does not implement.
+type UnsupportedError struct {
+	Key   string // where, such as "pre_tokenizer.type"
+	Value string // what is there, shortened
+}
+
+func (e *UnsupportedError) Error() string {
+	return fmt.Sprintf("tokenizer: tokenizer.json has %s = %s, which is not supported", e.Key, e.Value)
+}
+
+func broken(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrFormat, fmt.Sprintf(format, args...))
+}
+
+func unsupported(key string, value any) error {
+	s, ok := value.(string)
+	if ok {
+		s = quote(s)
+	} else {
+		s = fmt.Sprint(value)
+	}
+	if len(s) > 80 {
+		s = s[:80] + "…"
+	}
+	return &UnsupportedError{key, s}
+}
+
+// Parse reads a tokenizer.json: one written by JSON, or a byte-level BPE whose
+// split is that of GPT-2, Llama 3 or Qwen 2, with an end-of-text token named
+// <|endoftext|> or <|end_of_text|>. All else is refused with an error that
+// wraps ErrFormat or is an *UnsupportedError: nothing in the file is ignored.
+// Memory: proportional to the length of data, which is at most 64 MiB.
+func Parse(data []byte) (*Tokenizer, error) {
+	if len(data) > maxFile {
+		return nil, broken("%d bytes are more than %d", len(data), maxFile)
+	}
+	if !utf8.Valid(data) {
+		return nil, broken("not UTF-8")
+	}
+	p := &parser{dec: json.NewDecoder(bytes.NewReader(data))}
+	p.dec.UseNumber()
+	p.file()
+	if p.err == nil {
+		if _, err := p.dec.Token(); err != io.EOF {
+			p.fail(broken("more data after the end, at byte %d", p.dec.InputOffset()))
+		}
+	}
+	if p.err != nil {
+		return nil, p.err
+	}
+	return p.tokenizer()
+}
+
+// parser reads the file token by token and keeps the first error.
+type parser struct {
+	dec *json.Decoder
+	err error
+
+	added   []added
+	vocab   map[string]int32
+	merges  [][2]string
+	split   split
+	pre     bool   // there is a pre_tokenizer; it is or ends in ByteLevel
+	decoder string // ByteLevel, Fuse or nothing
+}
+
+func (p *parser) fail(err error) {
+	if p.err == nil {
+		p.err = err
+	}
+}
+
+// token returns the next JSON token; nil after an error.
+func (p *parser) token() json.Token {
+	if p.err != nil {
+		return nil
+	}
+	tok, err := p.dec.Token()
+	if err != nil {
+		p.fail(broken("byte %d: %v", p.dec.InputOffset(), err))
+		return nil
+	}
+	return tok
+}
+
+// object reads an object that starts here, with each key at most once, and
+// calls field at each value.
+func (p *parser) object(where string, field func(key string)) {
+	if p.token() != json.Delim('{') {
+		p.fail(broken("%s is not an object", where))
+		return
+	}
+	p.fields(where, field)
+}
+
+func (p *parser) fields(where string, field func(key string)) {
+	seen := map[string]bool{}
+	for p.err == nil && p.dec.More() {
+		key, _ := p.token().(string)
+		if seen[key] {
+			p.fail(broken("%s has the key %q twice", where, key))
+			return
+		}
+		seen[key] = true
+		field(key)
+	}
+	p.token() // the closing brace
+}
+
+// array reads an array that starts here and calls item at each element.
+func (p *parser) array(where string, item func(i int)) {
+	if p.token() != json.Delim('[') {
+		p.fail(broken("%s is not an array", where))
+		return
+	}
+	for i := 0; p.err == nil && p.dec.More(); i++ {
+		item(i)
+	}
+	p.token()
+}
+
+// component reads an object that tells its kind under "type", or null, in which
+// case the kind is "". Its fields must be scalars, but for those that nested
+// reads.
+func (p *parser) component(where string, nested func(key string) bool) map[string]any {
+	switch p.token() {
+	case nil:
+		return map[string]any{}
+	case json.Delim('{'):
+	default:
+		p.fail(broken("%s is neither an object nor null", where))
+		return nil
+	}
+	got := map[string]any{}
+	p.fields(where, func(key string) {
+		if nested != nil && nested(key) {
+			got[key] = true
+			return
+		}
+		got[key] = p.scalar(where + "." + key)
+	})
+	if typ, ok := got["type"].(string); p.err == nil && (!ok || typ == "") {
+		p.fail(broken("%s has no type", where))
+	}
+	return got
+}
+
+func (p *parser) scalar(where string) any {
+	tok := p.token()
+	if _, ok := tok.(json.Delim); ok {
+		p.fail(unsupported(where, "an object or array"))
+	}
+	return tok
+}
+
+// expect refuses fields of a component other than those wanted. A wanted value
+// of nil allows anything, a slice any of its elements.
+func (p *parser) expect(where string, got, want map[string]any) {
+	for _, key := range append([]string{"type"}, sortedKeys(got)...) { // the type tells most
+		w, ok := want[key]
+		allowed, many := w.([]any)
+		switch {
+		case !ok:
+			p.fail(unsupported(where+"."+key, got[key]))
+		case w != nil && !many && got[key] != w, many && !slices.Contains(allowed, got[key]):
+			p.fail(unsupported(where+"."+key, got[key]))
+		}
+	}
+}
+
+func sortedKeys(m map[string]any) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func (p *parser) file() {
+	model := false
+	p.object("the file", func(key string) {
+		switch key {
+		case "version":
+			if v := p.scalar(key); p.err == nil && v != "1.0" {
+				p.fail(unsupported(key, v))
+			}
+		case "truncation", "padding":
+			if p.token() != nil {
+				p.fail(unsupported(key, "set"))
+			}
+		case "normalizer":
+			if got := p.component(key, nil); len(got) > 0 {
+				p.fail(unsupported("normalizer.type", got["type"]))
+			}
+		case "added_tokens":
+			p.array(key, func(i int) { p.addedToken(fmt.Sprintf("added_tokens[%d]", i)) })
+		case "pre_tokenizer":
+			p.preTokenizer()
+		case "post_processor":
+			if got := p.component(key, nil); len(got) > 0 {
+				p.expect(key, got, map[string]any{"type": "ByteLevel", "add_prefix_space": nil, "trim_offsets": nil, "use_regex": nil})
+			}
+		case "decoder":
+			if got := p.component(key, nil); len(got) > 0 {
+				p.expect(key, got, map[string]any{"type": []any{"ByteLevel", "Fuse"}, "add_prefix_space": nil, "trim_offsets": nil, "use_regex": nil})
+				p.decoder, _ = got["type"].(string)
+			}
+		case "model":
+			model = true
+			p.model()
+		default:
+			p.fail(unsupported(key, "set"))
+		}
+	})
+	if p.err == nil && !model {
+		p.fail(broken("no model"))
+	}
+}
+
+func (p *parser) addedToken(where string) {
+	a := added{id: -1}
+	p.object(where, func(key string) {
+		v := p.scalar(where + "." + key)
+		flag, isFlag := v.(bool)
+		switch key {
+		case "id":
+			a.id = p.id(where, v)
+			return
+		case "content":
+			a.content, _ = v.(string)
+			return
+		case "special":
+			a.special = flag
+		case "normalized":
+			a.normalized = flag
+		case "single_word", "lstrip", "rstrip":
+			if flag {
+				p.fail(unsupported(where+"."+key, v))
+			}
+		default:
+			p.fail(unsupported(where+"."+key, v))
+		}
+		if !isFlag {
+			p.fail(broken("%s.%s is not true or false", where, key))
+		}
+	})
+	if p.err == nil && (a.content == "" || a.id < 0) {
+		p.fail(broken("%s lacks its content or id", where))
+	}
+	p.added = append(p.added, a)
+}
+
+// id returns the token id v, which is a JSON number.
+func (p *parser) id(where string, v any) int32 {
+	n, _ := v.(json.Number)
+	id, err := strconv.ParseUint(string(n), 10, 31)
+	if err != nil {
+		p.fail(broken("%s: %v is not a token id", where, v))
+		return -1
+	}
+	return int32(id)
+}
+
+var byteLevel = map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": nil, "use_regex": []any{true, false}}
+
+func (p *parser) preTokenizer() {
+	const where = "pre_tokenizer"
+	var parts []map[string]any
+	got := p.component(where, func(key string) bool {
+		if key != "pretokenizers" {
+			return false
+		}
+		p.array(where+"."+key, func(i int) {
+			in := fmt.Sprintf("%s.%s[%d]", where, key, i)
+			pattern := ""
+			part := p.component(in, func(key string) bool {
+				if key != "pattern" {
+					return false
+				}
+				p.object(in+"."+key, func(kind string) {
+					v := p.scalar(in + ".pattern." + kind)
+					if kind != "Regex" {
+						p.fail(unsupported(in+".pattern."+kind, v))
+					}
+					pattern, _ = v.(string)
+				})
+				return true
+			})
+			if part["pattern"] != nil {
+				part["pattern"] = pattern
+			}
+			if len(parts) < 2 {
+				parts = append(parts, part)
+			} else {
+				p.fail(unsupported(in, part["type"]))
+			}
+		})
+		return true
+	})
+	if p.err != nil || len(got) == 0 {
+		return
+	}
+	p.pre = true
+	if got["type"] == "ByteLevel" {
+		p.expect(where, got, byteLevel)
+		if got["use_regex"] != false { // the default is true
+			p.split = splitGPT2
+		}
+		return
+	}
+	p.expect(where, got, map[string]any{"type": "Sequence", "pretokenizers": true})
+	if p.err == nil && len(parts) != 2 {
+		p.fail(unsupported(where+".pretokenizers", "not a Split and a ByteLevel"))
+	}
+	if p.err != nil {
+		return
+	}
+	p.expect(where+".pretokenizers[0]", parts[0], map[string]any{"type": "Split", "pattern": nil, "behavior": "Isolated", "invert": false})
+	p.expect(where+".pretokenizers[1]", parts[1], byteLevel)
+	if p.err == nil && parts[1]["use_regex"] != false {
+		p.fail(unsupported(where+".pretokenizers[1].use_regex", true))
+	}
+	pattern, _ := parts[0]["pattern"].(string)
+	if i := slices.Index(patterns[1:], pattern); i >= 0 {
+		p.split = split(i + 1)
+	} else if p.err == nil {
+		p.fail(unsupported(where+".pretokenizers[0].pattern.Regex", pattern))
+	}
+}
+
+func (p *parser) model() {
+	p.object("model", func(key string) {
+		where := "model." + key
+		switch key {
+		case "vocab":
+			p.vocab = map[string]int32{}
+			p.fieldsOf(where)
+		case "merges":
+			p.array(where, func(i int) {
+				var m [2]string
+				switch tok := p.token().(type) {
+				case string:
+					a, b, ok := strings.Cut(tok, " ")
+					if !ok || strings.Contains(b, " ") {
+						p.fail(broken("merges[%d] = %s is not two tokens", i, quote(tok)))
+					}
+					m = [2]string{a, b}
+				case json.Delim:
+					for k := range m {
+						if m[k], _ = p.token().(string); m[k] == "" {
+							p.fail(broken("merges[%d] is not two tokens", i))
+						}
+					}
+					if p.token() != json.Delim(']') {
+						p.fail(broken("merges[%d] is not two tokens", i))
+					}
+				default:
+					p.fail(broken("merges[%d] is not two tokens", i))
+				}
+				p.merges = append(p.merges, m)
+			})
+		default:
+			v := p.scalar(where)
+			want, ok := map[string][]any{
+				"type":                      {"BPE"},
+				"dropout":                   {nil},
+				"unk_token":                 {nil},
+				"continuing_subword_prefix": {nil, ""},
+				"end_of_word_suffix":        {nil, ""},
+				"fuse_unk":                  {false},
+				"byte_fallback":             {false},
+				"ignore_merges":             {false},
+			}[key]
+			if !ok || !slices.Contains(want, v) {
+				p.fail(unsupported(where, v))
+			}
+		}
+	})
+	if p.err == nil && p.vocab == nil {
+		p.fail(broken("no model.vocab"))
+	}
+}
+
+func (p *parser) fieldsOf(where string) {
+	p.object(where, func(name string) {
+		id := p.id(where+" "+quote(name), p.scalar(where))
+		p.vocab[name] = id
+	})
+}
+
+// tokenizer checks that the parts fit together and builds the tokenizer.
+func (p *parser) tokenizer() (*Tokenizer, error) {
+	kind := KindBPE
+	switch {
+	case !p.pre && p.decoder == "Fuse":
+		kind = KindChars
+	case !p.pre:
+		return nil, unsupported("pre_tokenizer", nil)
+	case p.decoder != "ByteLevel":
+		return nil, unsupported("decoder.type", p.decoder)
+	case p.split == splitNone:
+		kind = KindBytes
+	}
+	if kind != KindBPE && len(p.merges) > 0 {
+		return nil, unsupported("model.merges", "merges without a split of the text")
+	}
+
+	// Ids: each of 0 … n-1 once, a token that is both added and in the
+	// vocabulary with the same id in both.
+	slices.SortFunc(p.added, func(a, b added) int { return cmp.Compare(a.id, b.id) })
+	n := len(p.vocab) + len(p.added)
+	special := map[string]bool{}
+	for i := range p.added {
+		a := &p.added[i]
+		if special[a.content] {
+			return nil, broken("added token %s comes twice", quote(a.content))
+		}
+		special[a.content] = true
+		if id, ok := p.vocab[a.content]; ok {
+			if id != a.id {
+				return nil, broken("token %s has the ids %d and %d", quote(a.content), id, a.id)
+			}
+			a.inVocab = true
+			n--
+		}
+	}
+	names := make([]string, n)
+	set := func(name string, id int32) error {
+		if int(id) >= n {
+			return broken("token %s has the id %d, but there are only %d tokens", quote(name), id, n)
+		}
+		if names[id] != "" {
+			return broken("tokens %s and %s share the id %d", quote(min(name, names[id])), quote(max(name, names[id])), id)
+		}
+		names[id] = name
+		return nil
+	}
+	for name, id := range p.vocab {
+		if name == "" {
+			return nil, broken("the token with the id %d is empty", id)
+		}
+		if err := set(name, id); err != nil {
+			return nil, err
+		}
+	}
+	for _, a := range p.added {
+		if !a.inVocab {
+			if err := set(a.content, a.id); err != nil {
+				return nil, err
+			}
+		}
+	}
+
+	vocab := make([][]byte, n)
+	single := map[byte]bool{}
+	for id, name := range names {
+		if special[name] {
+			continue
+		}
+		if kind == KindChars {
+			if utf8.RuneCountInString(name) != 1 {
+				return nil, broken("token %s is not one character", quote(name))
+			}
+			vocab[id] = []byte(name)
+			continue
+		}
+		for _, r := range name {
+			c, ok := runeByte[r]
+			if !ok {
+				return nil, broken("token %s holds %q, which stands for no byte", quote(name), r)
+			}
+			vocab[id] = append(vocab[id], c)
+		}
+		if len(vocab[id]) == 1 {
+			single[vocab[id][0]] = true
+		} else if kind == KindBytes {
+			return nil, unsupported("model.vocab", name)
+		}
+	}
+	if kind != KindChars && len(single) < 256 {
+		return nil, broken("only %d of the 256 bytes are tokens", len(single))
+	}
+
+	merges := make([]merge, len(p.merges))
+	seen := make(map[uint64]bool, len(merges))
+	for i, m := range p.merges {
+		a, aok := p.vocab[m[0]]
+		b, bok := p.vocab[m[1]]
+		id, ok := p.vocab[m[0]+m[1]]
+		switch {
+		case !aok || !bok || !ok || special[m[0]] || special[m[1]] || special[m[0]+m[1]]:
+			return nil, broken("merges[%d]: %s, %s or what they make is not in the vocabulary", i, quote(m[0]), quote(m[1]))
+		case seen[pairKey(a, b)]:
+			return nil, broken("merges[%d]: %s and %s merge twice", i, quote(m[0]), quote(m[1]))
+		}
+		seen[pairKey(a, b)] = true
+		merges[i] = merge{a, b, id}
+	}
+	t := build(kind, p.split, vocab, merges, p.added)
+	if t.eos < 0 {
+		return nil, unsupported("added_tokens", "no "+EndOfText)
+	}
+	return t, nil
+}

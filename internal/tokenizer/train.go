@@ -1,0 +1,484 @@
+package tokenizer
+
+import (
+	"bytes"
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"runtime"
+	"slices"
+	"sync"
+)
+
+// TrainOptions describes the tokenizer to train.
+type TrainOptions struct {
+	VocabSize int // tokens wanted: 256 bytes, the merges, and the end-of-text token
+	Workers   int // goroutines that count pieces; 0 means GOMAXPROCS. The result does not depend on it
+
+	// SampleBytes bounds the text that is counted; 0 means 128 MiB. If
+	// TotalBytes, the size of all documents, is known and larger, parts of
+	// about 1 MiB are taken evenly over all of it; otherwise the first
+	// SampleBytes count, and the rest is not read.
+	SampleBytes int64
+	TotalBytes  int64
+}
+
+// TrainReport says what training found.
+type TrainReport struct {
+	Documents int64 // read
+	Bytes     int64 // read
+	Sampled   int64 // bytes of them that were counted
+	Pieces    int64 // pieces counted
+	Unique    int   // different pieces
+	VocabSize int   // reached; less than wanted if no pair was left that occurs twice
+	Merges    int
+	LastCount int64 // how often the pair of the last merge occurred
+}
+
+// ErrNoText says that there was nothing to train on.
+var ErrNoText = errors.New("tokenizer: the documents hold no text to train on")
+
+const (
+	minVocab      = 257       // bytes and end of text
+	maxVocab      = 1 << 22   // far above any use; keeps ids and ranks small
+	defaultSample = 128 << 20 // bytes
+	partSize      = 1 << 20   // bytes of text handed to a worker at once
+	trainPiece    = 4 << 10   // bytes of the longest piece that is counted
+)
+
+// TrainBPE trains byte-level byte-pair encoding on documents, split as Qwen 2
+// does: again and again the most frequent pair of neighbouring tokens within
+// the pieces becomes a new token. Of pairs equally frequent, the one with the
+// smallest ids is taken, the first id before the second; this is the rule of
+// Hugging Face's tokenizers, too. Training ends at the wanted size or when no
+// pair occurs twice; the report tells which.
+//
+// The ids are 0 to 255 for the bytes in the order of GPT-2's alphabet, then the
+// merges by rank, then end of text. (A merge that spells what an older one
+// spells already shares its id.)
+//
+// Source: Sennrich et al. 2016, arXiv:1508.07909, algorithm 1.
+// Memory: the different pieces of the sample, and their pairs; documents are
+// not kept and may be reused after each step of docs.
+// The result depends only on the documents, their order and the options other
+// than Workers. It fails with the first error of docs, with ctx.Err(), or with
+// ErrNoText.
+func TrainBPE(ctx context.Context, docs iter.Seq2[[]byte, error], opt TrainOptions) (*Tokenizer, TrainReport, error) {
+	if opt.VocabSize < minVocab || opt.VocabSize > maxVocab {
+		return nil, TrainReport{}, fmt.Errorf("tokenizer: vocabulary size %d is not between %d (bytes and end of text) and %d", opt.VocabSize, minVocab, maxVocab)
+	}
+	words, report, err := countPieces(ctx, docs, opt)
+	if err != nil {
+		return nil, report, err
+	}
+	if report.Sampled == 0 {
+		return nil, report, ErrNoText
+	}
+	tr := newTrainer(words)
+	if err := tr.train(ctx, opt.VocabSize-1); err != nil {
+		return nil, report, err
+	}
+	eos := added{id: int32(len(tr.vocab)), content: EndOfText, special: true}
+	t := build(KindBPE, splitQwen2, tr.vocab, tr.merges, []added{eos})
+	report.VocabSize, report.Merges, report.LastCount = t.VocabSize(), len(tr.merges), tr.last
+	return t, report, nil
+}
+
+// part is a stretch of text for one worker: some documents or parts of them.
+type part struct {
+	text []byte
+	ends []int // where each document ends in text
+}
+
+// counter counts pieces in a worker of its own.
+type counter struct {
+	counts map[string]*int64
+	pieces int64
+}
+
+func (c *counter) add(p *part) {
+	start := 0
+	for _, end := range p.ends {
+		for text := p.text[start:end]; len(text) > 0; {
+			n, _ := splitQwen2.next(window(text, trainPiece))
+			if k := c.counts[string(text[:n])]; k != nil {
+				*k++
+			} else {
+				c.counts[string(text[:n])] = new(int64(1))
+			}
+			c.pieces++
+			text = text[n:]
+		}
+		start = end
+	}
+}
+
+// countPieces reads the documents and counts their pieces, over all workers.
+func countPieces(ctx context.Context, docs iter.Seq2[[]byte, error], opt TrainOptions) (map[string]*int64, TrainReport, error) {
+	var report TrainReport
+	workers := opt.Workers
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	counters := make([]counter, workers)
+	full, free := make(chan *part, workers), make(chan *part, 2*workers)
+	for range cap(free) {
+		free <- &part{text: make([]byte, 0, partSize)}
+	}
+	var wg sync.WaitGroup
+	for i := range counters {
+		c := &counters[i]
+		c.counts = map[string]*int64{}
+		wg.Go(func() {
+			for p := range full {
+				c.add(p)
+				p.text, p.ends = p.text[:0], p.ends[:0]
+				free <- p
+			}
+		})
+	}
+	err := readParts(ctx, docs, opt, &report, full, free)
+	close(full)
+	wg.Wait()
+	if err != nil {
+		return nil, report, err
+	}
+	all := counters[0]
+	for _, c := range counters[1:] {
+		all.pieces += c.pieces
+		for w, n := range c.counts {
+			if k := all.counts[w]; k != nil {
+				*k += *n
+			} else {
+				all.counts[w] = n
+			}
+		}
+	}
+	report.Pieces, report.Unique = all.pieces, len(all.counts)
+	return all.counts, report, nil
+}
+
+// readParts cuts the documents into parts and sends the sampled ones to full.
+func readParts(ctx context.Context, docs iter.Seq2[[]byte, error], opt TrainOptions, report *TrainReport, full chan<- *part, free <-chan *part) error {
+	limit := opt.SampleBytes
+	if limit <= 0 {
+		limit = defaultSample
+	}
+	frac := 1.0
+	if opt.TotalBytes > limit {
+		frac = float64(limit) / float64(opt.TotalBytes)
+	}
+	p := <-free
+	for doc, err := range docs {
+		if err != nil {
+			return err
+		}
+		report.Documents++
+		for len(doc) > 0 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			n := min(partEnd(doc), int(min(limit-report.Sampled, partSize)))
+			if n == 0 {
+				break // the sample is complete
+			}
+			report.Bytes += int64(n)
+			if float64(report.Sampled+int64(n)) <= frac*float64(report.Bytes)+partSize/2 || frac == 1 {
+				if len(p.text)+n > partSize {
+					full <- p
+					p = <-free
+				}
+				p.text = append(p.text, doc[:n]...)
+				p.ends = append(p.ends, len(p.text))
+				report.Sampled += int64(n)
+			}
+			doc = doc[n:]
+		}
+		if report.Sampled == limit {
+			break
+		}
+	}
+	full <- p
+	return ctx.Err()
+}
+
+// partEnd returns how much of doc to count in one part: all of it if it is
+// short, else up to a line break followed by something that is not a space,
+// where a piece always ends, else a full part.
+func partEnd(doc []byte) int {
+	if len(doc) <= partSize {
+		return len(doc)
+	}
+	for end := partSize; end > partSize/2; {
+		i := bytes.LastIndexByte(doc[partSize/2:end], '\n')
+		if i < 0 {
+			break
+		}
+		end = partSize/2 + i
+		if c, _ := at(doc, end+1); c != space && c != newline {
+			return end + 1
+		}
+	}
+	return len(window(doc, partSize))
+}
+
+// trainer holds the different pieces as tokens, and counts their pairs.
+type trainer struct {
+	syms   []int32 // the pieces end to end; a piece shrinks in place
+	words  []word
+	pairs  map[uint64]*pairCount
+	queue  pairQueue
+	ranks  map[uint64]int32 // pairs merged already, with their rank
+	ids    map[string]int32 // tokens by what they spell
+	vocab  [][]byte
+	merges []merge
+	last   int64        // count of the last merge
+	step   []*pairCount // pairs that changed since the last settle
+	near   [4][]*pairCount
+}
+
+type word struct {
+	start int // in syms
+	n     int32
+	count int64
+}
+
+// pairCount tells how often a pair occurs and where: the indices of words that
+// hold it, or held it once; repetitions are harmless.
+type pairCount struct {
+	key   uint64
+	count int64
+	words []int32
+	grown bool // in this step
+}
+
+// candidate is a pair in the queue with its count when it was put there. Counts
+// in the queue may be too high, never too low: the top is right once its count
+// is that of the table.
+type candidate struct {
+	key   uint64
+	count int64
+}
+
+type pairQueue []candidate
+
+func (q pairQueue) Len() int      { return len(q) }
+func (q pairQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *pairQueue) Push(x any)   { *q = append(*q, x.(candidate)) }
+func (q *pairQueue) Pop() any {
+	x := (*q)[len(*q)-1]
+	*q = (*q)[:len(*q)-1]
+	return x
+}
+func (q pairQueue) Less(i, j int) bool {
+	if q[i].count != q[j].count {
+		return q[i].count > q[j].count
+	}
+	return q[i].key < q[j].key // by the first id, then the second
+}
+
+func newTrainer(counts map[string]*int64) *trainer {
+	t := &trainer{pairs: map[uint64]*pairCount{}, ranks: map[uint64]int32{}, ids: map[string]int32{}}
+	var byteID [256]int32
+	for id, c := range byteOrder {
+		byteID[c] = int32(id)
+		t.vocab = append(t.vocab, []byte{c})
+		t.ids[string([]byte{c})] = int32(id)
+	}
+	symbols, words := 0, 0
+	for w := range counts {
+		if len(w) > 1 {
+			symbols += len(w)
+			words++
+		}
+	}
+	t.syms, t.words = make([]int32, 0, symbols), make([]word, 0, words)
+	near := make([][256]*pairCount, 256)
+	for w, n := range counts {
+		if len(w) < 2 {
+			continue
+		}
+		at := int32(len(t.words))
+		t.words = append(t.words, word{start: len(t.syms), n: int32(len(w)), count: *n})
+		for i := range len(w) {
+			t.syms = append(t.syms, byteID[w[i]])
+			if i > 0 {
+				a, b := byteID[w[i-1]], byteID[w[i]]
+				t.pair(near[a][:], b, pairKey(a, b)).add(*n, at)
+			}
+		}
+	}
+	return t
+}
+
+// pair returns the count of the pair with the given key, which it remembers at
+// near[i]: the next caller saves the look-up. The pair joins the step.
+func (t *trainer) pair(near []*pairCount, i int32, key uint64) *pairCount {
+	if p := near[i]; p != nil {
+		return p
+	}
+	p := t.pairs[key]
+	if p == nil {
+		p = &pairCount{key: key}
+		t.pairs[key] = p
+	}
+	near[i] = p
+	t.step = append(t.step, p)
+	return p
+}
+
+// add counts the pair n more times in word at.
+func (p *pairCount) add(n int64, at int32) {
+	p.count += n
+	p.grown = true
+	if k := len(p.words); k == 0 || p.words[k-1] != at {
+		p.words = append(p.words, at)
+	}
+}
+
+// train merges until the vocabulary has size tokens or no pair occurs twice.
+func (t *trainer) train(ctx context.Context, size int) error {
+	t.settle()
+	for len(t.vocab) < size && len(t.queue) > 0 {
+		if len(t.merges)%64 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		top := &t.queue[0]
+		p := t.pairs[top.key]
+		if p == nil || p.count < 2 {
+			heap.Pop(&t.queue)
+			continue
+		}
+		if p.count != top.count {
+			top.count = p.count
+			heap.Fix(&t.queue, 0)
+			continue
+		}
+		m := merge{a: int32(top.key >> 32), b: int32(uint32(top.key))}
+		spelled := slices.Concat(t.vocab[m.a], t.vocab[m.b])
+		id, ok := t.ids[string(spelled)]
+		if !ok {
+			id = int32(len(t.vocab))
+			t.vocab = append(t.vocab, spelled)
+			t.ids[string(spelled)] = id
+		}
+		m.id = id
+		t.ranks[top.key] = int32(len(t.merges))
+		t.merges = append(t.merges, m)
+		t.last = p.count
+		heap.Pop(&t.queue)
+		t.apply(m)
+		t.settle()
+	}
+	return nil
+}
+
+// settle puts the pairs that grew into the queue and drops those that are gone.
+// A pair that is merged already can come back when a later merge spells one of
+// its tokens in another way; it is merged again at once, lowest rank first, as
+// encoding would.
+func (t *trainer) settle() {
+	for {
+		again := int32(-1)
+		for _, p := range t.step {
+			if rank, ok := t.ranks[p.key]; ok && p.count > 0 && (again < 0 || rank < again) {
+				again = rank
+			}
+		}
+		if again < 0 {
+			break
+		}
+		t.apply(t.merges[again])
+	}
+	for _, p := range t.step {
+		switch {
+		case p.count <= 0:
+			delete(t.pairs, p.key)
+		case p.grown && p.count > 1:
+			heap.Push(&t.queue, candidate{p.key, p.count})
+		}
+		p.grown = false
+	}
+	t.step = t.step[:0]
+}
+
+// apply replaces the pair of m by its token wherever it occurs, from left to
+// right within a word, and keeps the counts of its neighbours.
+func (t *trainer) apply(m merge) {
+	// The pairs that change all hold a neighbour x of a, b: they are (x, a),
+	// (x, ab), (b, x) and (ab, x), remembered by x while this merge lasts.
+	for i := range t.near {
+		t.near[i] = append(t.near[i], make([]*pairCount, len(t.vocab)-len(t.near[i]))...)
+	}
+	start := len(t.step)
+	self := t.pairs[pairKey(m.a, m.b)]
+	for _, at := range self.words {
+		w := &t.words[at]
+		s := t.syms[w.start : w.start+int(w.n)]
+		out := 0
+		for i := 0; i < len(s); i++ {
+			if s[i] != m.a || i+1 == len(s) || s[i+1] != m.b {
+				s[out] = s[i]
+				out++
+				continue
+			}
+			if out > 0 {
+				x := s[out-1]
+				t.pair(t.near[0], x, pairKey(x, m.a)).count -= w.count
+				t.pair(t.near[1], x, pairKey(x, m.id)).add(w.count, at)
+			}
+			if i+2 < len(s) {
+				x := s[i+2]
+				t.pair(t.near[2], x, pairKey(m.b, x)).count -= w.count
+				t.pair(t.near[3], x, pairKey(m.id, x)).add(w.count, at)
+			}
+			s[out] = m.id
+			out++
+			i++
+		}
+		w.n = int32(out)
+	}
+	for _, p := range t.step[start:] {
+		a, b := int32(p.key>>32), int32(uint32(p.key))
+		t.near[0][a], t.near[1][a], t.near[2][b], t.near[3][b] = nil, nil, nil, nil
+	}
+	// What is left of the count are occurrences that overlapped, as in "aaa".
+	self.count, self.words, self.grown = 0, nil, false
+	t.step = append(t.step, self)
+}
+
+// byteOrder lists the bytes in the order of GPT-2's alphabet: the printable
+// ones, which stand for themselves, then the others.
+var byteOrder = func() (order []byte) {
+	for c := range 256 {
+		if printable(byte(c)) {
+			order = append(order, byte(c))
+		}
+	}
+	for c := range 256 {
+		if !printable(byte(c)) {
+			order = append(order, byte(c))
+		}
+	}
+	return order
+}()
+
+func printable(c byte) bool { return '!' <= c && c <= '~' || 0xa1 <= c && c <= 0xac || c >= 0xae }
+
+// byteRune maps a byte to the character that stands for it in files, runeByte
+// back.
+var byteRune, runeByte = func() (to [256]rune, from map[rune]byte) {
+	from = make(map[rune]byte, 256)
+	next := rune(256)
+	for c := range 256 {
+		r := rune(c)
+		if !printable(byte(c)) {
+			r = next
+			next++
+		}
+		to[c], from[r] = r, byte(c)
+	}
+	return to, from
+}()

@@ -1,0 +1,101 @@
+package train
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"gimbal/internal/checkpoint"
+	"gimbal/internal/config"
+	"gimbal/internal/durable"
+	"gimbal/internal/model"
+	"gimbal/internal/tokenizer"
+)
+
+// base is a checkpoint whose weights and tokenizer are used: by a run that starts from it, or to be measured.
+type base struct {
+	*checkpoint.Checkpoint
+	tok  *tokenizer.Tokenizer
+	arch config.Arch
+}
+
+// openBase opens what Options.From names; nil when it names nothing.
+func openBase(path string) (*base, error) {
+	if path == "" {
+		return nil, nil
+	}
+	c, err := OpenCheckpoint(path, "")
+	if err != nil {
+		return nil, err
+	}
+	b := &base{Checkpoint: c}
+	if b.tok, b.arch, err = Describe(c); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// load puts the weights into p.
+func (b *base) load(p *model.Params[float32]) error { return model.LoadEntries(p, b.Model()) }
+
+// OpenCheckpoint opens a checkpoint directory, or one of a run: the named one (stable, best-loss, last, or
+// step-N), or where name is empty the stable one, else the last one, else the newest that verifies.
+func OpenCheckpoint(path, name string) (*checkpoint.Checkpoint, error) {
+	dir := filepath.Join(path, checkpointsName)
+	if _, err := os.Stat(dir); err != nil {
+		if name != "" {
+			return nil, fmt.Errorf("%w: %s is no run, so it has no checkpoint %q", ErrResume, path, name)
+		}
+		if _, err := os.Stat(filepath.Join(path, "manifest.json")); err == nil {
+			return checkpoint.Open(durable.OS, path)
+		}
+		c, err := checkpoint.OpenWeights(durable.OS, path)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s is neither a run nor a checkpoint: %w", ErrResume, path, err)
+		}
+		return c, nil
+	}
+	marks, err := checkpoint.Marks(durable.OS, dir)
+	if err != nil {
+		return nil, err
+	}
+	wanted := []string{"stable", "last"}
+	if name != "" {
+		wanted = []string{name}
+	}
+	for _, mark := range wanted {
+		if step, ok := marks[mark]; ok {
+			return checkpoint.Open(durable.OS, filepath.Join(dir, checkpoint.StepName(step)))
+		}
+	}
+	if name != "" {
+		at := filepath.Join(dir, filepath.Base(name))
+		if _, err := os.Stat(at); err != nil {
+			return nil, fmt.Errorf("%w: %s has no checkpoint %q (it has %v)", ErrResume, path, name, marks)
+		}
+		return checkpoint.Open(durable.OS, at)
+	}
+	c, _, err := newest(path)
+	return c, err
+}
+
+// Describe reads the tokenizer and the architecture of a checkpoint.
+func Describe(c *checkpoint.Checkpoint) (*tokenizer.Tokenizer, config.Arch, error) {
+	raw, err := c.File(tokenizerName)
+	if err != nil {
+		return nil, config.Arch{}, fmt.Errorf("%w: %w", ErrResume, err)
+	}
+	tok, err := tokenizer.Parse(raw)
+	if err != nil {
+		return nil, config.Arch{}, fmt.Errorf("%w: %s: %w", ErrResume, c.Path(), err)
+	}
+	if raw, err = c.File("config.json"); err != nil {
+		return nil, config.Arch{}, fmt.Errorf("%w: %w", ErrResume, err)
+	}
+	arch, err := model.ParseHFConfig(raw)
+	if err != nil {
+		return nil, config.Arch{}, fmt.Errorf("%w: %s: %w", ErrResume, c.Path(), err)
+	}
+	return tok, arch, nil
+}

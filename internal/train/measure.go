@@ -1,0 +1,114 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"gimbal/internal/config"
+	"gimbal/internal/data"
+	"gimbal/internal/kernel"
+	"gimbal/internal/model"
+)
+
+// EvalOptions say what a model is measured on.
+type EvalOptions struct {
+	Data       []string // files and folders; empty: the validation part of the run
+	Checkpoint string   // which one of the run: stable, best-loss, last or step-N; empty: stable, else last
+	Workers    int
+	Hooks      Hooks
+}
+
+// EvalResult is what a measurement came to.
+type EvalResult struct {
+	Checkpoint  string    `json:"checkpoint"`
+	Step        int64     `json:"step"`
+	On          string    `json:"on"`            // what was scored, in a sentence
+	Loss        float64   `json:"val_loss"`      // nats per token
+	BitsPerByte float64   `json:"bits_per_byte"` // of the same
+	Tokens      int64     `json:"val_tokens"`
+	Bytes       int64     `json:"val_bytes"`
+	Baseline    *Baseline `json:"baseline,omitempty"` // n-grams counted on the run's training part; none without a run
+}
+
+// Evaluate measures a checkpoint, or one of a run, on the run's validation part or on other text, beside the n-gram
+// baseline that counted the run's training part. At most 2M tokens are scored.
+func Evaluate(ctx context.Context, path string, opt EvalOptions) (*EvalResult, error) {
+	c, err := OpenCheckpoint(path, opt.Checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	b := &base{Checkpoint: c}
+	defer b.Close()
+	if b.tok, b.arch, err = Describe(c); err != nil {
+		return nil, err
+	}
+	cfg, isRun := config.Default(), false
+	if raw, err := os.ReadFile(filepath.Join(path, configName)); err == nil {
+		if cfg, err = config.Reread(configName, raw, nil); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrResume, err)
+		}
+		isRun = true
+	} else if len(opt.Data) == 0 {
+		return nil, fmt.Errorf("%w: %s is a checkpoint without its run: say what to measure it on with --data", ErrData, path)
+	}
+	cfg.Train.Context = b.arch.Context
+	cfg.Train.BatchTokens = 1 // nothing is trained: any amount of text will do
+
+	var own, other *corpus // the run's text, and the text to measure on
+	if isRun {
+		docs, err := discover(cfg)
+		if err != nil {
+			return nil, err
+		}
+		if own, err = prepare(ctx, cfg, docs, b.tok, opt.Workers); err != nil {
+			return nil, err
+		}
+		defer own.set.Close()
+		other = own
+	}
+	r := &EvalResult{Checkpoint: c.Path(), Step: c.Step()}
+	if len(opt.Data) > 0 {
+		docs, err := data.Discover(opt.Data, data.Options{Separator: cfg.Data.Separator, BadDocuments: cfg.Data.BadDocuments})
+		if err != nil {
+			return nil, err
+		}
+		set, err := data.Prepare(ctx, docs, b.tok, data.PrepareOptions{Start: cfg.Data.Start, Workers: opt.Workers})
+		if err != nil {
+			return nil, err
+		}
+		defer set.Close()
+		other = &corpus{docs: docs, tok: b.tok, set: set, val: set.All(cfg.Train.Context)}
+		r.On = fmt.Sprintf("%s of other text in %d files", bytesText(docs.Bytes()), len(docs.Sources))
+	} else {
+		r.On = "the run's validation part: " + own.set.SplitNote
+	}
+	if other.val.Tokens() == 0 {
+		return nil, fmt.Errorf("%w: there is no text to measure on", ErrData)
+	}
+	x, err := kernel.NewExec(opt.Workers, kernel.TierAuto)
+	if err != nil {
+		return nil, err
+	}
+	defer x.Close()
+	micro := max(b.arch.Context, min(autoMicro, 16*b.arch.Context))
+	m, err := model.New[float32](b.arch, x, model.Options{MicroTokens: micro, Checkpointing: model.CheckpointBlock})
+	if err != nil {
+		return nil, err
+	}
+	if err := b.load(m.Params()); err != nil {
+		return nil, err
+	}
+	m.Refresh()
+	var s score
+	sc := scorer{micro: micro, loss: func(mb data.Micro) float64 { return m.Loss(input(mb)) }}
+	sc.run(&s, other.val, inOrder(other.val), maxEvalTokens)
+	r.Loss, r.BitsPerByte, r.Tokens, r.Bytes = s.loss(), s.bitsPerByte(), s.tokens, s.bytes
+	if own != nil {
+		opt.Hooks.note("fitting the n-gram baseline")
+		base := fitBaseline(&corpus{tok: b.tok, train: own.train, val: other.val})
+		r.Baseline = &base
+	}
+	return r, nil
+}

@@ -1,0 +1,177 @@
+package train
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"gimbal/internal/checkpoint"
+	"gimbal/internal/config"
+	"gimbal/internal/durable"
+	"gimbal/internal/runlog"
+	"gimbal/internal/tokenizer"
+)
+
+// ResumeOptions say how a run is continued.
+type ResumeOptions struct {
+	Steps   int64 // new number of steps; 0: as planned
+	Workers int
+	Hooks   Hooks
+}
+
+// Resume continues a run from its newest checkpoint that verifies. Weights, moments and log become the same bits as
+// if it had never stopped, on the same kernel tier. A run that is done says so and returns. Where there is nothing
+// valid to resume, or the data changed, the error matches ErrResume: it never starts over.
+func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error) {
+	raw, err := os.ReadFile(filepath.Join(dir, configName))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s holds no run: %w", ErrResume, dir, err)
+	}
+	lock, err := durable.Lock(filepath.Join(dir, lockName))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrResume, err)
+	}
+	defer lock.Unlock()
+
+	cfg, err := config.Reread(configName, raw, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrResume, err)
+	}
+	c, refused, err := newest(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	saved, err := readState(c)
+	if err != nil {
+		return nil, err
+	}
+	extended := opt.Steps != 0 && opt.Steps != cfg.Train.Steps
+	if extended {
+		if opt.Steps < saved.Step {
+			return nil, fmt.Errorf("%w: --steps %d is less than the %d steps already done", ErrResume, opt.Steps, saved.Step)
+		}
+		if err := cfg.SetPlanned("train.steps", opt.Steps, fmt.Sprintf("resume --steps at step %d, %d before", saved.Step, cfg.Train.Steps)); err != nil {
+			return nil, err
+		}
+	}
+	if saved.Step >= cfg.Train.Steps {
+		for _, r := range refused {
+			opt.Hooks.note("refused %s", r)
+		}
+		opt.Hooks.note("%s is done: %d of %d steps; \"gimbal resume %s --steps N\" extends it", dir, saved.Step, cfg.Train.Steps, dir)
+		return &Result{Dir: dir, Reason: "already done", Step: saved.Step, Tokens: saved.Tokens, Baseline: saved.Baseline, Checkpoint: c.Path()}, nil
+	}
+	t, err := reassemble(ctx, cfg, c, saved, Options{Workers: opt.Workers, Hooks: opt.Hooks})
+	if err != nil {
+		return nil, err
+	}
+	defer t.close()
+	t.dir, t.plan.Dir = dir, dir
+	hash := t.state.ConfigHash
+	numerics := t.state.Numerics
+	if err := t.restore(c); err != nil {
+		return nil, err
+	}
+	if saved.Numerics != numerics {
+		opt.Hooks.note("warning: the run computed on %s and goes on with %s: its bits will differ from those of an unbroken run", saved.Numerics, numerics)
+	}
+	t.state.ConfigHash, t.state.Numerics = hash, numerics
+	t.state.Attempt = saved.Attempt + 1
+	if t.log, err = runlog.OpenWriter(t.fs, filepath.Join(dir, logName)); err != nil {
+		return nil, err
+	}
+	past, err := runlog.Read(t.fs, filepath.Join(dir, logName))
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range past.Records { // an attempt that never came to a save has left only its records
+		t.state.Attempt = max(t.state.Attempt, r.At.Attempt+1)
+	}
+	reason := "continue"
+	if extended {
+		reason = "extended: " + cfg.Origin("train.steps")
+		if err := durable.WriteFile(t.fs, filepath.Join(dir, configName), cfg.TOML()); err != nil {
+			return nil, err
+		}
+	}
+	if err := t.log.Write(runlog.Resume{Kind: "resume", At: t.at(), Process: t.process(reason), Checkpoint: c.Path(), Refused: refused}); err != nil {
+		return nil, err
+	}
+	for _, r := range refused {
+		if err := t.event(runlog.Event{At: t.at(), Code: "F-CHECKPOINT-REFUSED", Severity: "error", Action: "took an older one", Message: r}); err != nil {
+			return nil, err
+		}
+	}
+	opt.Hooks.note("resuming %s at step %d of %d, attempt %d", dir, t.state.Step, cfg.Train.Steps, t.state.Attempt)
+	if err := t.tellPlan(); err != nil {
+		return nil, err
+	}
+	return t.train(ctx)
+}
+
+// newest opens the newest checkpoint of a run that verifies, and tells which it refused and why.
+func newest(dir string) (*checkpoint.Checkpoint, []string, error) {
+	path, bad, err := checkpoint.Newest(durable.OS, filepath.Join(dir, checkpointsName))
+	var refused []string
+	for _, r := range bad {
+		refused = append(refused, fmt.Sprintf("%s: %v", r.Path, r.Err))
+	}
+	if err != nil {
+		if len(refused) > 0 {
+			return nil, nil, fmt.Errorf("%w: no checkpoint of %s is whole: %w\n  %s", ErrResume, dir, err, strings.Join(refused, "\n  "))
+		}
+		return nil, nil, fmt.Errorf("%w: %s has no checkpoint: %w", ErrResume, dir, err)
+	}
+	c, err := checkpoint.Open(durable.OS, path)
+	return c, refused, err
+}
+
+// readState reads the state of a checkpoint.
+func readState(c *checkpoint.Checkpoint) (s state, err error) {
+	raw, err := c.File(stateName)
+	if err != nil {
+		return s, fmt.Errorf("%w: %w", ErrResume, err)
+	}
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return s, fmt.Errorf("%w: %s: %w", ErrResume, stateName, err)
+	}
+	if s.Version != stateVersion {
+		return s, fmt.Errorf("%w: %s has version %d, this program knows %d", ErrResume, stateName, s.Version, stateVersion)
+	}
+	return s, nil
+}
+
+// reassemble makes the trainer of a saved run again, from the same text and the tokenizer that was saved, and refuses
+// a corpus that is no longer the one it was.
+func reassemble(ctx context.Context, cfg *config.Config, c *checkpoint.Checkpoint, saved state, opt Options) (*trainer, error) {
+	raw, err := c.File(tokenizerName)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrResume, err)
+	}
+	tok, err := tokenizer.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrResume, err)
+	}
+	docs, err := discover(cfg)
+	if err != nil {
+		return nil, err
+	}
+	t, err := assemble(ctx, cfg, docs, tok, nil, opt)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.finishPlan(); err != nil {
+		t.close()
+		return nil, err
+	}
+	if got := t.state.DataHash; got != saved.DataHash {
+		t.close()
+		return nil, fmt.Errorf("%w: the text is not what the run was trained on (hash %.12s, was %.12s); bring the files back, or start a new run with --from %s",
+			ErrData, got, saved.DataHash, c.Path())
+	}
+	return t, nil
+}

@@ -1,0 +1,135 @@
+package train
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"gimbal/internal/checkpoint"
+	"gimbal/internal/guard"
+	"gimbal/internal/model"
+	"gimbal/internal/runlog"
+	"gimbal/internal/safetensors"
+)
+
+const stateVersion = 1
+
+// state is the rest of a run beside weights and moments: everything that decides what comes next.
+type state struct {
+	Version  int   `json:"version"`
+	Step     int64 `json:"step"`     // updates done
+	Batch    int64 `json:"batch"`    // cursor into the data: batches taken
+	Sequence int64 `json:"sequence"` // cursor into the data: sequences taken
+	Attempt  int64 `json:"attempt"`
+	Tokens   int64 `json:"tokens"` // labels learned from
+	Finished bool  `json:"finished"`
+	Evals    int   `json:"evals"`
+
+	Best     runlog.Float `json:"best_loss"` // lowest validation loss, nats per token
+	BestStep int64        `json:"best_step"` // 0: none yet
+	Guard    guard.State  `json:"guard"`
+	Baseline Baseline     `json:"baseline"`
+
+	// What the bits depend on. A resume compares them and says what changed.
+	ConfigHash    string `json:"config_hash"`
+	DataHash      string `json:"data_hash"`
+	TokenizerHash string `json:"tokenizer_hash"`
+	Numerics      string `json:"numerics"` // kernel tier and precision
+}
+
+const (
+	stateName = "state.json"
+	prefixM   = "exp_avg."    // first moments, PyTorch's name
+	prefixV   = "exp_avg_sq." // second moments
+)
+
+// snapshot describes the run as it stands; it shares the memory of weights and moments.
+func (t *trainer) snapshot() (*checkpoint.Snapshot, error) {
+	eos, bos := t.corpus.tok.EOS(), t.startToken()
+	files := map[string][]byte{}
+	for name, make := range map[string]func() ([]byte, error){
+		"config.json":            func() ([]byte, error) { return model.HFConfig(t.arch, eos, bos) },
+		"generation_config.json": func() ([]byte, error) { return model.GenerationConfig(eos, bos) },
+		tokenizerName:            t.corpus.tok.JSON,
+		"tokenizer_config.json":  func() ([]byte, error) { return t.corpus.tok.ConfigJSON(t.arch.Context) },
+		stateName:                func() ([]byte, error) { return json.MarshalIndent(&t.state, "", "  ") },
+	} {
+		data, err := make()
+		if err != nil {
+			return nil, fmt.Errorf("train: write %s: %w", name, err)
+		}
+		files[name] = data
+	}
+	p := t.model.Params()
+	moments := make([]safetensors.Entry, 0, 2*len(p.Views))
+	for _, v := range p.Views {
+		moments = append(moments,
+			safetensors.Entry{Name: prefixM + v.Name, Shape: v.Shape, Data: t.adam.M[v.Lo:v.Hi]},
+			safetensors.Entry{Name: prefixV + v.Name, Shape: v.Shape, Data: t.adam.V[v.Lo:v.Hi]})
+	}
+	return &checkpoint.Snapshot{Step: t.state.Step, Files: files, Model: model.Entries(p), Optimizer: moments}, nil
+}
+
+// save writes a checkpoint of the run as it stands and prunes old ones. Weights that are not finite are never
+// saved: a checkpoint is something to come back to.
+func (t *trainer) save() error {
+	p := t.model.Params()
+	if name, index, value, bad := p.FirstNonFinite(p.Flat); bad {
+		return fmt.Errorf("train: not saved: weight %s[%d] of step %d is %v", name, index, t.state.Step, value)
+	}
+	if err := t.log.Sync(); err != nil {
+		return err
+	}
+	s, err := t.snapshot()
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(t.dir, checkpointsName)
+	if _, err := checkpoint.Save(t.fs, dir, s); err != nil {
+		return err
+	}
+	if err := checkpoint.SetMark(t.fs, dir, "last", t.state.Step); err != nil {
+		return err
+	}
+	if t.state.BestStep == t.state.Step && t.state.Step > 0 {
+		if err := checkpoint.SetMark(t.fs, dir, "best-loss", t.state.Step); err != nil {
+			return err
+		}
+	}
+	t.saved = t.state.Step
+	_, err = checkpoint.Prune(t.fs, dir, t.cfg.Checkpoint.Keep, nil)
+	return err
+}
+
+// restore puts a checkpoint's weights, moments and state into a freshly made trainer.
+func (t *trainer) restore(c *checkpoint.Checkpoint) error {
+	raw, err := c.File(stateName)
+	if err != nil {
+		return err
+	}
+	var s state
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return fmt.Errorf("%w: %s is not readable: %w", ErrResume, stateName, err)
+	}
+	if s.Version != stateVersion {
+		return fmt.Errorf("%w: %s has version %d, this program knows %d", ErrResume, stateName, s.Version, stateVersion)
+	}
+	p := t.model.Params()
+	if err := model.LoadEntries(p, c.Model()); err != nil {
+		return err
+	}
+	opt := c.Optimizer()
+	if opt == nil {
+		return fmt.Errorf("%w: the checkpoint holds weights only; start from it with --from", ErrResume)
+	}
+	for _, v := range p.Views {
+		if err := errors.Join(opt.ReadF32(t.adam.M[v.Lo:v.Hi], prefixM+v.Name), opt.ReadF32(t.adam.V[v.Lo:v.Hi], prefixV+v.Name)); err != nil {
+			return err
+		}
+	}
+	t.model.Refresh()
+	t.state = s
+	t.saved = s.Step
+	return nil
+}
