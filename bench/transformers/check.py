@@ -42,6 +42,8 @@ def check(path, logits):
         want = torch.tensor(want)
         if got.shape != want.shape:
             return f"logits have shape {tuple(got.shape)}, recorded are {tuple(want.shape)}"
+        if not got.isfinite().all():
+            return "logits are not finite"
         worst = max(worst, (got - want).abs().max().item())
         largest = max(largest, want.abs().max().item())
         count += want.numel()

@@ -29,11 +29,7 @@ func (c *trainCmd) Run(e *env) error {
 		sets = append(sets, config.Assignment{Key: key, Value: value, Origin: "flag --" + name})
 	}
 	if len(c.Data) > 0 {
-		quoted := make([]string, len(c.Data))
-		for i, path := range c.Data {
-			quoted[i] = tomlString(path)
-		}
-		flag("data", "data.paths", "["+strings.Join(quoted, ", ")+"]")
+		sets = append(sets, config.Assignment{Key: "data.paths", List: c.Data, Origin: "flag --data"})
 	}
 	if c.Steps != 0 {
 		flag("steps", "train.steps", strconv.FormatInt(c.Steps, 10))
@@ -51,15 +47,6 @@ func (c *trainCmd) Run(e *env) error {
 	p := newProgress(e.stderr)
 	r, err := gimbal.Train(e.ctx, cfg, gimbal.Options{Out: c.Out, From: c.From, DryRun: c.DryRun, Hooks: p.hooks()})
 	return finish(e, r, err, c.JSON)
-}
-
-// tomlString quotes a path as TOML does, in the form that has no escapes where it can.
-func tomlString(s string) string {
-	if !strings.ContainsAny(s, "'\n\r") {
-		return "'" + s + "'"
-	}
-	quoted, _ := json.Marshal(s) // a JSON string is a TOML basic string
-	return string(quoted)
 }
 
 type resumeCmd struct {

@@ -199,33 +199,28 @@ func TestCacheReuse(t *testing.T) {
 		t.Errorf("not reused: %d pieces, events %v", built, again.Events)
 	}
 	dirs := map[string]bool{first.Dir: true}
-	for name, change := range map[string]func() *Set{
-		"content":   func() *Set { write(t, dir, "a.txt", "one Two"); return open(Options{}, nil) },
-		"separator": func() *Set { return open(Options{Separator: " "}, nil) },
-		"tokenizer": func() *Set { return open(Options{}, tokenizer.NewChars([]rune("one Tw"))) },
-		"file":      func() *Set { write(t, dir, "b.txt", "x"); return open(Options{}, nil) },
-		"name":      func() *Set { err := os.Rename(path, path+"2"); return errOr(t, err, open(Options{}, nil)) },
+	for _, c := range []struct {
+		name   string
+		change func() error
+		opt    Options
+		tok    *tokenizer.Tokenizer
+	}{
+		{"separator", func() error { return nil }, Options{Separator: " "}, nil},
+		{"tokenizer", func() error { return nil }, Options{}, tokenizer.NewChars([]rune("one tw"))},
+		{"content", func() error { return os.WriteFile(path, []byte("one Two"), 0o666) }, Options{}, nil}, // of the same size
+		{"file", func() error { return os.WriteFile(path+"2", []byte("x"), 0o666) }, Options{}, nil},
+		{"name", func() error { return os.Rename(path, path+"1") }, Options{}, nil},
 	} {
+		if err := c.change(); err != nil {
+			t.Fatal(err)
+		}
 		built = 0
-		if s := change(); built == 0 || dirs[s.Dir] {
-			t.Errorf("another %s, the same cache", name)
-		} else {
-			dirs[s.Dir] = true
+		s := open(c.opt, c.tok)
+		if built == 0 || dirs[s.Dir] {
+			t.Errorf("another %s, the same cache", c.name)
 		}
-		if name == "file" {
-			if err := os.Remove(filepath.Join(dir, "b.txt")); err != nil {
-				t.Fatal(err)
-			}
-		}
+		dirs[s.Dir] = true
 	}
-}
-
-func errOr(t *testing.T, err error, s *Set) *Set {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
 }
 
 // TestCacheDamage damages every file of a cache in every way; each must be found, named, and made good.
@@ -258,7 +253,11 @@ func TestCacheDamage(t *testing.T) {
 	}
 	for file, old := range want {
 		for way, damage := range ways {
-			for range map[bool]int{true: 4, false: 1}[way == "flipped"] {
+			times := 1
+			if way == "flipped" {
+				times = 4
+			}
+			for range times {
 				// A new file takes the name, so that the mappings of open sets keep the old one.
 				name := filepath.Join(intact.Dir, file)
 				if err := errors.Join(os.Remove(name), damage2(name, old, damage)); err != nil {

@@ -24,7 +24,6 @@ func (s *Set) newSplit(context int, on side) *Split {
 		panic("data: context below one")
 	}
 	sp := &Split{set: s, side: on, context: int64(context)}
-	var ids []int32
 	var seqs int64
 	for d := range s.index.len() {
 		lo, hi := s.labels(d, on)
@@ -43,16 +42,27 @@ func (s *Set) newSplit(context int, on side) *Split {
 		if chunks > 1 {
 			sp.chunked++
 		}
-		if lo == 1 && hi == n+2 {
-			sp.bytes += s.index.bytes(d)
-			continue
-		}
-		for at := lo; at < min(hi, n+1); at += int64(len(ids)) { // a part of a document: at most one, or without start tokens
-			ids = s.text(ids[:0], d, at, min(hi, n+1, at+readBuffer))
-			sp.bytes += s.spelled(ids)
-		}
+		sp.bytes += s.spelledPart(d, lo, min(hi, n+1))
 	}
 	return sp
+}
+
+// spelledPart returns the bytes that the virtual row's [lo, hi) of a document spells, which must be text tokens. It reads the
+// part or the rest, whichever is shorter: nothing for a whole document.
+func (s *Set) spelledPart(doc int, lo, hi int64) int64 {
+	n := s.index.tokens(doc)
+	sum := func(lo, hi int64) (bytes int64) {
+		var ids []int32
+		for ; lo < hi; lo += readBuffer {
+			ids = s.text(ids[:0], doc, lo, min(hi, lo+readBuffer))
+			bytes += s.spelled(ids)
+		}
+		return bytes
+	}
+	if hi-lo <= n/2 {
+		return sum(lo, hi)
+	}
+	return s.index.bytes(doc) - sum(1, lo) - sum(hi, n+1)
 }
 
 // text appends the virtual row's [lo, hi) of a document, which must be text tokens.

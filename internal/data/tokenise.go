@@ -95,6 +95,9 @@ func tokenise(ctx context.Context, c *Corpus, tok *tokenizer.Tokenizer, opt Prep
 		}
 	}
 	err := context.Cause(ctx)
+	if err == nil && opt.Progress != nil {
+		opt.Progress(total, total) // texts are shorter than their files
+	}
 	cancel(err) // release whoever waits to send
 	wg.Wait()
 	return &p.tally, err

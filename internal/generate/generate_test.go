@@ -241,3 +241,31 @@ func TestGenerateRefuses(t *testing.T) {
 		t.Errorf("no requests gave %v %v", s, err)
 	}
 }
+
+// BenchmarkGenerate writes 16 texts of 64 tokens at once with a decoder of 4 million parameters.
+func BenchmarkGenerate(b *testing.B) {
+	x, err := kernel.NewExec(0, kernel.TierAuto)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer x.Close()
+	arch := config.Arch{Shape: "qwen3", Layers: 4, Width: 256, Heads: 4, KVHeads: 2, HeadSize: 64, MLP: 704, Vocab: 4096, Context: 256,
+		Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 10000, QKNorm: true, MLPKind: "swiglu", Tie: true}
+	d, err := model.NewDecoder[float32](arch, x, model.DecoderOptions{Tokens: 64, Rows: 16})
+	if err != nil {
+		b.Fatal(err)
+	}
+	d.Params().Init(x.Pool(), arch.Layers, 1)
+	d.Refresh()
+	g := New(d, model.NewCache[float32](arch, 16, 256))
+	all := make([]Request, 16)
+	for i := range all {
+		all[i] = Request{Prompt: []int32{0}, Index: uint64(i)}
+	}
+	for b.Loop() {
+		if _, err := g.Generate(b.Context(), all, Options{TopK: 50, Temperature: 0.8, MaxTokens: 64, EOS: -1}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N*16*64)/b.Elapsed().Seconds(), "tokens/s")
+}

@@ -84,7 +84,7 @@ func (e *engine[T]) multiply(s *scratch[T], p *product[T], m0, m1, n0, n1 int) {
 	if m1-m0 <= e.mr {
 		width = e.nr // each panel of B is used once: use it while it is in L1
 	}
-	inPlace := p.inPlace || m1-m0 <= e.mr
+	inPlace := p.inPlace || m1-m0 <= e.mr // packing would cost more than it saves
 	for j0 := n0; j0 < n1; j0 += width {
 		j1 := min(j0+width, n1)
 		for l0 := 0; l0 < p.k; l0 += kBlock {
@@ -96,12 +96,12 @@ func (e *engine[T]) multiply(s *scratch[T], p *product[T], m0, m1, n0, n1 int) {
 			e.packB(s.b, p, l0, k, direct, j1)
 			for i0 := m0; i0 < m1; i0 += height {
 				i1 := min(i0+height, m1)
-				if !p.inPlace {
+				if !inPlace {
 					e.packA(s.a, p, l0, k, i0, i1)
 				}
 				for i := i0; i < i1; i += e.mr {
 					a, rs, ks := s.a[(i-i0)/e.mr*aPanel:], kBlock+aPad, 1
-					if p.inPlace {
+					if inPlace {
 						a, rs, ks = p.a[i*p.rs+l0*p.ks:], p.rs, p.ks
 					} else if p.ks != 1 {
 						rs, ks = 1, aLanes

@@ -7,8 +7,8 @@ import (
 	"gimbal/internal/rng"
 )
 
-// buffers is all memory of a model. Matrices are what enters or leaves a multiply; those marked "operand" enter one
-// and are what another numeric mode stores in another kind.
+// buffers is all memory of a model. Matrices enter or leave a multiply; those marked "operand" enter
+// one. dx is an operand, too, where nothing is dropped.
 type buffers[T kernel.Float] struct {
 	params, grads []T
 
@@ -87,19 +87,19 @@ func newBuffers[T kernel.Float](ar *arena, a config.Arch, opt Options) *buffers[
 			s.savedMLP = newSavedMLP[T](ar, a, n)
 		}
 	}
-	b.final = mat[T](ar, partActivations, n, c)
+	b.final = operand[T](ar, partActivations, n, c)
 	b.finalMean, b.finalRstd = newStats[T](ar, a, n)
 
 	b.narrow = mat[T](ar, partBackward, n, c)
 	b.dx = alloc[T](ar, partBackward, n*c)
 	if a.Dropout > 0 {
-		b.dropped = mat[T](ar, partBackward, n, c)
+		b.dropped = operand[T](ar, partBackward, n, c)
 		b.keys = alloc[rng.Key](ar, partBatch, n)
 	} else {
 		b.dropped = kernel.Mat[T]{Rows: n, Cols: c, Stride: c}
 	}
 	b.wide(ar, a, n)
-	b.logits = mat[T](ar, partHead, nn.HeadChunk(n, a.Vocab), a.Vocab)
+	b.logits = operand[T](ar, partHead, nn.HeadChunk(n, a.Vocab), a.Vocab)
 
 	if a.Position == "rope" {
 		b.cos = alloc[T](ar, partScratch, nn.RopeLen(a.Context, a.HeadSize))
@@ -138,13 +138,13 @@ func newStats[T kernel.Float](ar *arena, a config.Arch, n int) (mean, rstd []T) 
 
 func newSavedAttention[T kernel.Float](ar *arena, a config.Arch, n int) (s savedAttention[T]) {
 	s.mean1, s.rstd1 = newStats[T](ar, a, n)
-	s.normed1 = mat[T](ar, partActivations, n, a.Width)
+	s.normed1 = operand[T](ar, partActivations, n, a.Width)
 	s.qkv = mat[T](ar, partActivations, n, qkvWidth(a))
 	if a.QKNorm {
 		s.qk = mat[T](ar, partActivations, n, queryWidth(a)+keyWidth(a))
 		s.qkRstd = alloc[T](ar, partActivations, n*(a.Heads+a.KVHeads))
 	}
-	s.heads = mat[T](ar, partActivations, n, queryWidth(a))
+	s.heads = operand[T](ar, partActivations, n, queryWidth(a))
 	s.lse = alloc[T](ar, partActivations, n*a.Heads)
 	return s
 }
@@ -152,8 +152,8 @@ func newSavedAttention[T kernel.Float](ar *arena, a config.Arch, n int) (s saved
 func newSavedMLP[T kernel.Float](ar *arena, a config.Arch, n int) (s savedMLP[T]) {
 	s.middle = alloc[T](ar, partActivations, n*a.Width)
 	s.mean2, s.rstd2 = newStats[T](ar, a, n)
-	s.normed2 = mat[T](ar, partActivations, n, a.Width)
+	s.normed2 = operand[T](ar, partActivations, n, a.Width)
 	s.hidden = mat[T](ar, partActivations, n, hiddenWidth(a))
-	s.active = mat[T](ar, partActivations, n, a.MLP)
+	s.active = operand[T](ar, partActivations, n, a.MLP)
 	return s
 }

@@ -121,15 +121,15 @@ func newDecoder[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], opt
 	}
 	n, c := opt.Tokens, a.Width
 	d := &Decoder[T]{opt: opt}
-	d.x0, d.narrow, d.normed = alloc[T](ar, partActivations, n*c), mat[T](ar, partActivations, n, c), mat[T](ar, partActivations, n, c)
+	d.x0, d.narrow, d.normed = alloc[T](ar, partActivations, n*c), mat[T](ar, partActivations, n, c), operand[T](ar, partActivations, n, c)
 	d.mean, d.rstd = alloc[T](ar, partActivations, max(n, opt.Rows)), alloc[T](ar, partActivations, max(n, opt.Rows))
-	d.qkv, d.heads = mat[T](ar, partActivations, n, qkvWidth(a)), mat[T](ar, partActivations, n, queryWidth(a))
+	d.qkv, d.heads = mat[T](ar, partActivations, n, qkvWidth(a)), operand[T](ar, partActivations, n, queryWidth(a))
 	if a.QKNorm {
 		d.qk = mat[T](ar, partActivations, n, queryWidth(a)+keyWidth(a))
 		d.qkRstd = alloc[T](ar, partActivations, n*(a.Heads+a.KVHeads))
 	}
-	d.hidden, d.active = mat[T](ar, partActivations, n, hiddenWidth(a)), mat[T](ar, partActivations, n, a.MLP)
-	d.last, d.lastNormed = alloc[T](ar, partActivations, opt.Rows*c), mat[T](ar, partActivations, opt.Rows, c)
+	d.hidden, d.active = mat[T](ar, partActivations, n, hiddenWidth(a)), operand[T](ar, partActivations, n, a.MLP)
+	d.last, d.lastNormed = alloc[T](ar, partActivations, opt.Rows*c), operand[T](ar, partActivations, opt.Rows, c)
 	d.pos, d.runs = alloc[int32](ar, partBatch, n), make([]nn.Run, 0, n)
 	var cos, sin []T
 	if a.Position == "rope" {

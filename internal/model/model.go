@@ -23,7 +23,7 @@ type Options struct {
 	Checkpointing string  // none (also ""), attention or block
 	Mode          string  // fp32 (also "")
 	ZLoss         float64 // coefficient of the z-loss, see nn.Head
-	Workers       int     // for Memory: workers of the Exec; New asks its Exec
+	Workers       int     // for Memory: workers of the Exec, 0 for GOMAXPROCS; New asks its Exec
 }
 
 // Input is one call's sequences, lying end to end.

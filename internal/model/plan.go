@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"unsafe"
 
@@ -82,16 +83,25 @@ func alloc[T any](a *arena, part string, n int) []T {
 	return s[at : at+n : at+n]
 }
 
-// mat returns a matrix of rows and cols. An operand enters multiplies: in another numeric mode it is of another kind.
+// operand returns a matrix that enters a multiply: what another numeric mode stores in another kind.
+func operand[T kernel.Float](a *arena, part string, rows, cols int) kernel.Mat[T] {
+	return mat[T](a, part, rows, cols)
+}
+
+// mat returns a matrix that leaves a multiply and enters none.
 func mat[T kernel.Float](a *arena, part string, rows, cols int) kernel.Mat[T] {
 	return kernel.Mat[T]{F: alloc[T](a, part, rows*cols), Rows: rows, Cols: cols, Stride: cols}
 }
 
-// Memory returns the bytes that New allocates for float32, by part. Options.Workers counts where New has an Exec.
+// Memory returns the bytes that New allocates for float32, by part. New counts the workers of its Exec; here it is
+// Options.Workers.
 // The state of an optimizer is not in it.
 func Memory(a config.Arch, opt Options) Plan { return memory[float32](a, opt) }
 
 func memory[T kernel.Float](a config.Arch, opt Options) Plan {
+	if opt.Workers <= 0 {
+		opt.Workers = runtime.GOMAXPROCS(0)
+	}
 	ar := arena{dry: true}
 	newBuffers[T](&ar, a, opt)
 	return ar.plan

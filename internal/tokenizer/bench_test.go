@@ -85,3 +85,13 @@ func BenchmarkTrainTang(b *testing.B) {
 		b.ReportMetric(float64(r.Unique), "unique")
 	}
 }
+
+func BenchmarkLongPiece(b *testing.B) {
+	tok := trained(b)
+	text := bytes.Repeat([]byte("a"), 1e6)
+	b.SetBytes(int64(len(text)))
+	var dst []int32
+	for b.Loop() {
+		dst, _ = tok.Append(dst[:0], text)
+	}
+}

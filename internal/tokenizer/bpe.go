@@ -214,7 +214,7 @@ func (t *Tokenizer) appendLong(dst []int32, l *longWord, w []byte) []int32 {
 			h = append(h, e>>32<<32|uint64(i))
 		}
 	}
-	for i := len(h)/2 - 1; i >= 0; i-- {
+	for i := (len(h) - 2) / 4; i >= 0; i-- {
 		siftDown(h, i)
 	}
 	for len(h) > 0 {
@@ -271,17 +271,21 @@ func siftDown(h []uint64, i int) {
 	}
 	x := h[i]
 	for {
-		c := 2*i + 1
+		c0 := 4*i + 1
+		c := c0
 		if c >= len(h) {
 			break
 		}
-		if c+1 < len(h) && h[c+1] < h[c] {
-			c++
+		least := h[c]
+		for j := c + 1; j < min(c0+4, len(h)); j++ {
+			if h[j] < least {
+				c, least = j, h[j]
+			}
 		}
-		if x <= h[c] {
+		if x <= least {
 			break
 		}
-		h[i] = h[c]
+		h[i] = least
 		i = c
 	}
 	h[i] = x
@@ -290,7 +294,7 @@ func siftDown(h []uint64, i int) {
 func siftUp(h []uint64, i int) {
 	x := h[i]
 	for i > 0 {
-		p := (i - 1) / 2
+		p := (i - 1) / 4
 		if h[p] <= x {
 			break
 		}

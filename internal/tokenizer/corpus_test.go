@@ -53,6 +53,18 @@ func docsOf(docs ...[]byte) iter.Seq2[[]byte, error] {
 // the texts are not there.
 func sharedText(t testing.TB, name string) []byte {
 	t.Helper()
+	if text, ok := sharedTexts[name]; ok {
+		return text
+	}
+	text := readShared(t, name)
+	sharedTexts[name] = text
+	return text
+}
+
+var sharedTexts = map[string][]byte{} // no test of this package runs in parallel
+
+func readShared(t testing.TB, name string) []byte {
+	t.Helper()
 	data, err := os.ReadFile(filepath.Join(dataDir, filepath.FromSlash(name)))
 	if os.IsNotExist(err) {
 		t.Skipf("third-party text %s is not beside the repository", name)

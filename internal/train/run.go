@@ -27,6 +27,7 @@ type Options struct {
 	Workers int    // 0: one per processor that Go may use
 	Hooks   Hooks
 
+	fs    durable.FS                                       // tests; nil: durable.OS
 	plant func(step int64, loss *float64, grads []float32) // tests
 }
 
@@ -52,6 +53,9 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) 
 	cfg = cfg.Clone()
 	docs, err := discover(cfg)
 	if err != nil {
+		return nil, err
+	}
+	if err := absolutePaths(cfg); err != nil {
 		return nil, err
 	}
 	opt.Hooks.note("found %s of text in %d files%s", bytesText(docs.Bytes()), len(docs.Sources), where(cfg))
@@ -111,6 +115,21 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) 
 	return t.train(ctx)
 }
 
+// absolutePaths makes the paths of the data independent of the folder from which the run will be resumed.
+func absolutePaths(cfg *config.Config) error {
+	if len(cfg.Data.Paths) == 0 {
+		return nil
+	}
+	paths := make([]string, len(cfg.Data.Paths))
+	for i, p := range cfg.Data.Paths {
+		var err error
+		if paths[i], err = filepath.Abs(p); err != nil {
+			return fmt.Errorf("%w: %w", ErrData, err)
+		}
+	}
+	return cfg.SetPlanned("data.paths", paths, cfg.Origin("data.paths"))
+}
+
 // where says which corpus stands in where none was named.
 func where(cfg *config.Config) string {
 	if len(cfg.Data.Paths) == 0 {
@@ -120,11 +139,14 @@ func where(cfg *config.Config) string {
 }
 
 // assemble makes everything a run needs but its directory: corpus, model, optimizer, schedule and plan.
-func assemble(ctx context.Context, cfg *config.Config, docs *data.Corpus, tok *tokenizer.Tokenizer, base *base, opt Options) (t *trainer, err error) {
+func assemble(ctx context.Context, cfg *config.Config, docs *data.Corpus, tok *tokenizer.Tokenizer, base *base, opt Options) (_ *trainer, err error) {
 	if cfg.Numeric.Mode == "bf16" {
 		return nil, &config.Error{Faults: []config.Fault{{Where: cfg.Origin("numeric.mode"), Key: "numeric.mode", Text: "this version trains in fp32 only; use fp32 or auto"}}}
 	}
-	t = &trainer{fs: durable.OS, cfg: cfg, hooks: opt.Hooks, plant: opt.plant}
+	t := &trainer{fs: opt.fs, cfg: cfg, hooks: opt.Hooks, plant: opt.plant}
+	if t.fs == nil {
+		t.fs = durable.OS
+	}
 	defer func() {
 		if err != nil {
 			t.close()

@@ -56,7 +56,7 @@ def pre(pattern):
 
 
 merges = []
-for t, size in [("tinyshakespeare.txt", 1024), ("sotu.jsonl.gz", 8192), ("tang-poems-zh.jsonl.gz", 4096), ("gsm8k-test.jsonl", 60000)]:
+for t, size in [("tinyshakespeare.txt", 1024), ("sotu.jsonl.gz", 8192), ("tang-poems-zh.jsonl.gz", 1500), ("gsm8k-test.jsonl", 60000)]:
     tok = Tokenizer(models.BPE())
     tok.pre_tokenizer = pre(PATTERNS[1])
     tok.decoder = decoders.ByteLevel()

@@ -1,0 +1,393 @@
+package nn
+
+import (
+	"flag"
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"gimbal/internal/kernel"
+	"gimbal/internal/rng"
+)
+
+var seedFlag = flag.Uint64("seed", 0, "seed of random tests; 0: the clock")
+
+func random(t testing.TB) *rand.Rand {
+	t.Helper()
+	seed := *seedFlag
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+func newExec(t testing.TB, tier kernel.Tier) *kernel.Exec {
+	t.Helper()
+	x, err := kernel.NewExec(2, tier)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(x.Close)
+	return x
+}
+
+func normal(r *rand.Rand, n int) []float64 {
+	s := make([]float64, n)
+	for i := range s {
+		s[i] = r.NormFloat64()
+	}
+	return s
+}
+
+// padded returns a random matrix whose rows lie apart, and the gaps hold NaN: nothing may read them.
+func padded(r *rand.Rand, rows, cols int) kernel.Mat[float64] {
+	m := kernel.Mat[float64]{F: normal(r, rows*(cols+3)), Rows: rows, Cols: cols, Stride: cols + 3}
+	for i := range rows {
+		for c := cols; c < cols+3; c++ {
+			m.F[i*m.Stride+c] = math.NaN()
+		}
+	}
+	return m
+}
+
+func like(m kernel.Mat[float64]) kernel.Mat[float64] {
+	m.F = append([]float64(nil), m.F...)
+	return m
+}
+
+// weigh is the scalar that gradients are taken of: the sum of the elements of m weighted by w.
+func weigh(m, w kernel.Mat[float64]) (s float64) {
+	for i := range m.Rows {
+		s += dot(row(m, i), row(w, i))
+	}
+	return s
+}
+
+func dot(a, b []float64) (s float64) {
+	for i, v := range a {
+		s += v * b[i]
+	}
+	return s
+}
+
+// agree wants grad to be the derivative of f at values, at 40 elements of random choice or all if there are fewer.
+// NaN values are gaps.
+func agree(t *testing.T, r *rand.Rand, name string, grad, values []float64, f func() float64) {
+	t.Helper()
+	const h = 1e-3
+	checked := 0
+	for _, i := range r.Perm(len(values))[:min(len(values), 60)] {
+		x := values[i]
+		if math.IsNaN(x) {
+			continue
+		}
+		at := func(d float64) float64 {
+			values[i] = x + d
+			return f()
+		}
+		want := (8*(at(h)-at(-h)) - (at(2*h) - at(-2*h))) / (12 * h)
+		values[i] = x
+		if !(math.Abs(grad[i]-want) <= 1e-6*math.Abs(want)+1e-8) {
+			t.Errorf("%s[%d]: gradient %.12g, finite difference %.12g", name, i, grad[i], want)
+		}
+		checked++
+	}
+	if checked < min(len(values), 20)/2 {
+		t.Errorf("%s: only %d elements checked", name, checked)
+	}
+}
+
+func sumsFor(x *kernel.Exec, rows, width int) *BlockSums[float64] {
+	return NewBlockSums(x, rows, width, make([]float64, BlockSumsLen(x.Workers(), rows, width)))
+}
+
+func TestNorms(t *testing.T) {
+	const n, c = 150, 12 // three blocks of positions
+	x, r := newExec(t, kernel.TierAuto), random(t)
+	sums := sumsFor(x, n, 2*c)
+	src, gain, bias := normal(r, n*c), normal(r, c), normal(r, c)
+	dst, dy := padded(r, n, c), padded(r, n, c)
+	mean, rstd := make([]float64, n), make([]float64, n)
+
+	rms := NewRMSNorm(x, sums, c, 1e-5)
+	forward := func() float64 {
+		rms.Forward(dst, rstd, src, gain, n)
+		return weigh(dst, dy)
+	}
+	forward()
+	i := r.IntN(n)
+	square := dot(src[i*c:(i+1)*c], src[i*c:(i+1)*c])/c + 1e-5
+	if got, want := row(dst, i)[3], src[i*c+3]*gain[3]/math.Sqrt(square); math.Abs(got-want) > 1e-14 {
+		t.Errorf("rms norm is %v, want %v", got, want)
+	}
+	// Gradients are added to what is there.
+	dx, dgain := make([]float64, n*c), make([]float64, c)
+	dx[0], dgain[0] = 1, 2
+	rms.Backward(dx, dgain, rstd, dy, src, gain, n)
+	dx[0]--
+	dgain[0] -= 2
+	agree(t, r, "rms dx", dx, src, forward)
+	agree(t, r, "rms dgain", dgain, gain, forward)
+
+	layer := NewLayerNorm(x, sums, c, 1e-5)
+	forward = func() float64 {
+		layer.Forward(dst, mean, rstd, src, gain, bias, n)
+		return weigh(dst, dy)
+	}
+	forward()
+	dx, dgain, dbias := make([]float64, n*c), make([]float64, c), make([]float64, c)
+	dx[0], dgain[0], dbias[0] = 1, 2, 3
+	layer.Backward(dx, dgain, dbias, mean, rstd, dy, src, gain, n)
+	dx[0]--
+	dgain[0] -= 2
+	dbias[0] -= 3
+	agree(t, r, "layer dx", dx, src, forward)
+	agree(t, r, "layer dgain", dgain, gain, forward)
+	agree(t, r, "layer dbias", dbias, bias, forward)
+	for i := range n {
+		if m := dot(row(dst, i), bias); math.IsNaN(m) {
+			t.Fatal("a gap was read")
+		}
+	}
+}
+
+func TestHeadNorm(t *testing.T) {
+	const n, heads, d = 130, 3, 4
+	x, r := newExec(t, kernel.TierAuto), random(t)
+	src, dst, dy, gain, rstd := padded(r, n, heads*d), padded(r, n, heads*d), padded(r, n, heads*d), normal(r, d), make([]float64, n*heads)
+	l := NewHeadNorm(x, sumsFor(x, n, d), d, 1e-6)
+	forward := func() float64 {
+		l.Forward(dst, rstd, src, gain, n)
+		return weigh(dst, dy)
+	}
+	forward()
+	dx, dgain := like(dy), make([]float64, d)
+	l.Backward(dx, dgain, rstd, src, gain, n)
+	agree(t, r, "head norm dx", dx.F, src.F, forward)
+	agree(t, r, "head norm dgain", dgain, gain, forward)
+}
+
+func TestRope(t *testing.T) {
+	const n, heads, d, context = 20, 2, 6, 50
+	x, r := newExec(t, kernel.TierAuto), random(t)
+	l := NewRope(x, context, d, 10000, make([]float64, RopeLen(context, d)), make([]float64, RopeLen(context, d)))
+	src, w := padded(r, n, heads*d), padded(r, n, heads*d)
+	pos := make([]int32, n)
+	for i := range pos {
+		pos[i] = int32(r.IntN(context))
+	}
+	forward := func() float64 {
+		m := like(src)
+		l.Forward(m, pos, n)
+		return weigh(m, w)
+	}
+	dx := like(w)
+	l.Backward(dx, pos, n)
+	agree(t, r, "rope dx", dx.F, src.F, forward)
+
+	// Position 0 is left alone; pair 0 of another turns by as many radians; scores depend on the distance only.
+	score := func(p, q int32) float64 {
+		m := kernel.Dense(append(append([]float64(nil), row(src, 0)...), row(src, 1)...), 2, heads*d)
+		l.Forward(m, []int32{p, q}, 2)
+		return dot(row(m, 0), row(m, 1))
+	}
+	if a, b := score(5, 3), score(30, 28); math.Abs(a-b) > 1e-12 {
+		t.Errorf("scores at distance 2 are %v and %v", a, b)
+	}
+	m := kernel.Dense([]float64{1, 0, 0, 0, 0, 0}, 1, d)
+	l.Forward(m, []int32{0}, 1)
+	if m.F[0] != 1 || m.F[3] != 0 {
+		t.Errorf("position 0 was turned: %v", m.F)
+	}
+	l.Forward(m, []int32{2}, 1)
+	if math.Abs(m.F[0]-math.Cos(2)) > 1e-15 || math.Abs(m.F[3]-math.Sin(2)) > 1e-15 {
+		t.Errorf("position 2 gives %v, want cos and sin of 2 at 0 and 3", m.F)
+	}
+}
+
+func TestActivations(t *testing.T) {
+	const n, f = 9, 21
+	x, r := newExec(t, kernel.TierAuto), random(t)
+	for _, c := range []struct {
+		name  string
+		width int
+		run   func(dst, src kernel.Mat[float64])
+		back  func(dsrc, dy, src kernel.Mat[float64])
+		value func(a, b float64) float64
+	}{
+		{"swiglu", 2 * f, func(dst, src kernel.Mat[float64]) { NewSwiGLU[float64](x).Forward(dst, src, n) },
+			func(dsrc, dy, src kernel.Mat[float64]) { NewSwiGLU[float64](x).Backward(dsrc, dy, src, n) },
+			func(a, b float64) float64 { return a / (1 + math.Exp(-a)) * b }},
+		{"gelu", f, func(dst, src kernel.Mat[float64]) { NewGELU[float64](x).Forward(dst, src, n) },
+			func(dsrc, dy, src kernel.Mat[float64]) {
+				for i := range n {
+					copy(row(dsrc, i), row(dy, i))
+				}
+				NewGELU[float64](x).Backward(dsrc, src, n)
+			},
+			func(a, _ float64) float64 {
+				return a / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(a+0.044715*a*a*a)))
+			}},
+	} {
+		src, dst, dy := padded(r, n, c.width), padded(r, n, f), padded(r, n, f)
+		forward := func() float64 {
+			c.run(dst, src)
+			return weigh(dst, dy)
+		}
+		forward()
+		for k, v := range row(dst, 4) {
+			s := row(src, 4)
+			if want := c.value(s[k], s[c.width-f+k]); math.Abs(v-want) > 1e-14 {
+				t.Errorf("%s is %v, want %v", c.name, v, want)
+			}
+		}
+		dx := padded(r, n, c.width)
+		c.back(dx, dy, src)
+		agree(t, r, c.name, dx.F, src.F, forward)
+	}
+}
+
+func masksFor(r *rand.Rand, bounds ...int) Masks {
+	var m Masks
+	for s := 1; s < len(bounds); s++ {
+		m.Keys = append(m.Keys, rng.New(r.Uint64(), rng.Dropout))
+		for p := range bounds[s] - bounds[s-1] {
+			m.Span, m.Pos = append(m.Span, int32(s-1)), append(m.Pos, int32(p))
+		}
+	}
+	return m
+}
+
+func TestResidualBiasAndDropout(t *testing.T) {
+	const n, c = 70, 13
+	x, r := newExec(t, kernel.TierAuto), random(t)
+	src, branch, bias, w := normal(r, n*c), padded(r, n, c), normal(r, c), padded(r, n, c)
+	for _, masks := range []Masks{{}, masksFor(r, 0, 3, 3, n)} {
+		l := NewResidual(x, c, NewDropout[float64](0.25))
+		dst := kernel.Dense(make([]float64, n*c), n, c)
+		forward := func() float64 {
+			l.Forward(dst.F, src, like(branch), bias, masks, n)
+			return weigh(dst, w)
+		}
+		forward()
+		dy := make([]float64, n*c)
+		for i := range n {
+			copy(dy[i*c:], row(w, i))
+		}
+		agree(t, r, "residual dx", dy, src, forward)
+		d := l.Backward(padded(r, n, c), dy, masks, n)
+		dbranch := like(branch)
+		for i := range n {
+			copy(row(dbranch, i), row(d, i))
+		}
+		agree(t, r, "residual dbranch", dbranch.F, branch.F, forward)
+		dbias := make([]float64, c)
+		sumsFor(x, n, c).Columns(dbias, d, n)
+		agree(t, r, "dbias", dbias, bias, forward)
+	}
+
+	// The share that is dropped, its scale, and that masks of positions and sequences differ.
+	const wide = 4096
+	ones := make([]float64, wide)
+	drop, masks := NewDropout[float64](0.25), masksFor(r, 0, 2, 4)
+	var seen [4][]float64
+	for i := range seen {
+		for k := range ones {
+			ones[k] = 1
+		}
+		drop.apply(ones, masks, i)
+		zeros := 0
+		for k, v := range ones {
+			if v == 0 {
+				zeros++
+			} else if v != 4.0/3 {
+				t.Fatalf("kept channel %d is scaled by %v", k, v)
+			}
+		}
+		if share := float64(zeros) / wide; math.Abs(share-0.25) > 5*math.Sqrt(0.25*0.75/wide) {
+			t.Errorf("share dropped is %v", share)
+		}
+		seen[i] = append([]float64(nil), ones...)
+		for j := range i {
+			if same := dot(seen[i], seen[j]); math.Abs(same/wide-1) > 0.1 {
+				t.Errorf("masks of positions %d and %d are correlated: %v", i, j, same/wide)
+			}
+		}
+	}
+}
+
+func TestEmbedding(t *testing.T) {
+	const vocab, context, c = 7, 30, 18
+	x, r := newExec(t, kernel.TierAuto), random(t)
+	masks := masksFor(r, 0, 25, 27, 40)
+	n := len(masks.Pos)
+	tokens := make([]int32, n)
+	for i := range tokens {
+		tokens[i] = int32(r.IntN(vocab - 1)) // the last token does not occur
+	}
+	table, positions, w := normal(r, vocab*c), normal(r, context*c), normal(r, n*c)
+	l := NewEmbedding(x, c, NewDropout[float64](0.2))
+	dst := make([]float64, n*c)
+	forward := func() float64 {
+		l.Forward(dst, tokens, masks.Pos, table, positions, masks)
+		return dot(dst, w)
+	}
+	dtable, dpositions := make([]float64, vocab*c), make([]float64, context*c)
+	l.Backward(dtable, dpositions, append([]float64(nil), w...), tokens, masks.Pos, masks)
+	agree(t, r, "dtable", dtable, table, forward)
+	agree(t, r, "dpositions", dpositions, positions, forward)
+	for _, v := range dtable[(vocab-1)*c:] {
+		if v != 0 {
+			t.Fatal("a token that does not occur has a gradient")
+		}
+	}
+}
+
+func TestHead(t *testing.T) {
+	const n, c, vocab, chunk = 23, 5, 11, 4
+	x, r := newExec(t, kernel.TierAuto), random(t)
+	src, w := padded(r, n, c), normal(r, vocab*c)
+	labels, counts := make([]int32, n), make([]bool, n)
+	for i := range labels {
+		labels[i], counts[i] = int32(r.IntN(vocab)), i%3 != 1
+		if !counts[i] {
+			labels[i] = -1 // may be anything
+		}
+	}
+	weights := kernel.NewWeights(w, vocab, c)
+	nats, logZ := make([]float64, n), make([]float64, n)
+	const scale, zLoss = 0.3, 0.01
+	l := NewHead(x, padded(r, chunk, vocab), zLoss)
+	forward := func() (sum float64) {
+		weights.Refresh(x)
+		l.Loss(nats, logZ, src, weights, labels, counts)
+		for i := range nats {
+			sum += nats[i] + zLoss*logZ[i]*logZ[i]
+		}
+		return scale * sum
+	}
+	forward()
+	logits := make([]float64, n*vocab)
+	l.Logits(logits, src, weights, n)
+	for i := range n {
+		sum := 0.0
+		for _, z := range logits[i*vocab : (i+1)*vocab] {
+			sum += math.Exp(z)
+		}
+		want := 0.0
+		if counts[i] {
+			want = math.Log(sum) - logits[i*vocab+int(labels[i])]
+		}
+		if math.Abs(nats[i]-want) > 1e-13 {
+			t.Errorf("position %d has %v nats, want %v", i, nats[i], want)
+		}
+	}
+	dsrc, dw := padded(r, n, c), make([]float64, vocab*c)
+	dw[0] = 5
+	l.Backward(nats, logZ, dsrc, dw, src, weights, labels, counts, scale)
+	dw[0] -= 5
+	agree(t, r, "head dsrc", dsrc.F, src.F, forward)
+	agree(t, r, "head dw", dw, w, forward)
+}

@@ -1,0 +1,161 @@
+package tokenizer
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// anySpace is \s of the patterns; in Go's regexp \s is ASCII without \v.
+const anySpace = `\t-\r \x{85}\p{Z}`
+
+// oracle is a split by Go's regexp, which lacks only the look-ahead: the
+// alternatives before it, and then its own in plain code.
+func oracle(s split) func(b []byte) int {
+	pattern, _, _ := strings.Cut(patterns[s], `|\s+(?!\S)`)
+	pattern = strings.ReplaceAll(pattern, `[^\s`, `[^`+anySpace)
+	pattern = strings.ReplaceAll(pattern, `\s`, `[`+anySpace+`]`)
+	for _, class := range []struct {
+		name string
+		more [][2]rune
+	}{{`\p{L}`, newLetters}, {`\p{N}`, newNumbers}} {
+		var ranges strings.Builder
+		ranges.WriteString(class.name)
+		for _, r := range class.more {
+			ranges.WriteString(regexp.QuoteMeta(string(r[0])) + "-" + regexp.QuoteMeta(string(r[1])))
+		}
+		// Bare classes need brackets, those in brackets do not.
+		pattern = strings.ReplaceAll(pattern, class.name+"+", "["+class.name+"]+")
+		pattern = strings.ReplaceAll(pattern, class.name+"{", "["+class.name+"]{")
+		pattern = strings.ReplaceAll(pattern, "|"+class.name+"|", "|["+class.name+"]|")
+		pattern = strings.ReplaceAll(pattern, class.name, ranges.String())
+	}
+	first := regexp.MustCompile(`\A(?:` + pattern + `)`)
+	spaces := regexp.MustCompile(`\A[` + anySpace + `]+`)
+	lastChar := regexp.MustCompile(`(?s).\z`)
+	return func(b []byte) int {
+		if m := first.Find(b); m != nil {
+			return len(m)
+		}
+		m := spaces.Find(b)
+		if len(m) == len(b) {
+			return len(m)
+		}
+		if but := len(m) - len(lastChar.Find(m)); but > 0 {
+			return but
+		}
+		return len(m)
+	}
+}
+
+// hardParts are strings at the edges of the patterns, some of them not UTF-8.
+var hardParts = strings.Split(" | | |\n|\n|\r|\t|\v|\u0085|\u00a0|\u2003|\u2028|'|'|s|S|t|re|VE|ll|L|d|m|\u017f|a|Z|é|e\u0301|中|س|\U00020000|1|23|½|\u0664|Ⅷ|.|!|--|\u200d|\ufeff|😀|\ufffd|\x00|\u1c89|\U00010d40|\xff|\xc3|\xe4\xb8|\xf0\x9f\x98|\x80", "|")
+
+func hardText(r *rand.Rand, parts int) []byte {
+	var b []byte
+	for range parts {
+		b = append(b, hardParts[r.IntN(len(hardParts))]...)
+	}
+	return b
+}
+
+func TestSplitAgainstRegexp(t *testing.T) {
+	r := newRand(t)
+	for _, s := range []split{splitGPT2, splitQwen2, splitLlama3} {
+		want := oracle(s)
+		for range 3000 {
+			text := hardText(r, 1+r.IntN(12))
+			for rest := text; len(rest) > 0; {
+				n, look := s.next(rest)
+				if w := want(rest); n != w || look < n && s != splitNone {
+					t.Fatalf("split %d of %q at %q: length %d (looked at %d), want %d", s, text, rest, n, look, w)
+				}
+				rest = rest[n:]
+			}
+		}
+	}
+}
+
+// TestLookIsEnough: what next calls decided stays so whatever text follows.
+func TestLookIsEnough(t *testing.T) {
+	r := newRand(t)
+	for _, s := range []split{splitGPT2, splitQwen2, splitLlama3} {
+		for range 20000 {
+			text := hardText(r, 1+r.IntN(8))
+			n, look := s.next(text)
+			if look >= whole(text) {
+				continue // not decided
+			}
+			more := append(slices.Clone(text), hardText(r, 3)...)
+			if n2, _ := s.next(more); n2 != n {
+				t.Fatalf("split %d: %q has a first piece of %d bytes, but %q of %d", s, text, n, more, n2)
+			}
+		}
+	}
+}
+
+func TestWindow(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want int
+	}{
+		{"abcdef", 4}, {"abcd", 4}, {"abc中", 3}, {"ab中x", 2}, {"a中xy", 4}, {"a😀x", 1}, {"😀xy", 4},
+		{"\x80\x80\x80\x80\x80", 4}, {"a\x80\x80\x80\x80", 4}, {"ab\xf0\x9f", 4}, {"abc\xf0\x9f", 3},
+	} {
+		if got := len(window([]byte(c.text), 4)); got != c.want {
+			t.Errorf("window(%q, 4) has %d bytes, want %d", c.text, got, c.want)
+		}
+	}
+}
+
+func TestWhole(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want int
+	}{
+		{"", 0}, {"a", 1}, {"中", 3}, {"a\xe4\xb8", 1}, {"a\xe4", 1}, {"\xf0\x9f\x98", 0}, {"😀", 4},
+		{"a\x80", 2}, {"\x80\x80\x80\x80", 4}, {"a\xff", 2}, {"\xe4\x41", 2},
+	} {
+		if got := whole([]byte(c.text)); got != c.want {
+			t.Errorf("whole(%q) = %d, want %d", c.text, got, c.want)
+		}
+	}
+}
+
+// TestLinear: texts that a backtracking matcher or a naive merge loop would take
+// hours for: a million bytes take less than a second.
+func TestLinear(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
+	tok := trained(t)
+	r := newRand(t)
+	random, letters := make([]byte, 1e6), make([]byte, 1e6)
+	for i := range random {
+		random[i], letters[i] = byte(r.Uint32()), byte('a'+r.IntN(26))
+	}
+	const n = 1_000_000
+	for name, text := range map[string][]byte{
+		"a":        bytes.Repeat([]byte("a"), n),
+		"spaces":   bytes.Repeat([]byte(" "), n),
+		"newlines": bytes.Repeat([]byte("\n"), n),
+		"digits":   bytes.Repeat([]byte("7"), n),
+		"quotes":   bytes.Repeat([]byte("'"), n),
+		"cjk":      bytes.Repeat([]byte("中文字"), n/9),
+		"indents":  bytes.Repeat([]byte("\n   "), n/4),
+		"break":    append([]byte("\n"), bytes.Repeat([]byte(" "), n)...),
+		"random":   random,
+		"letters":  letters,
+	} {
+		var ids []int32
+		if took, ok := within(slow, func() { ids, _ = tok.Append(ids[:0], text) }); !ok {
+			t.Errorf("%s: %d bytes took %v", name, len(text), took)
+		}
+		if got := tok.Decode(nil, ids); !bytes.Equal(got, text) {
+			t.Errorf("%s: the text does not come back", name)
+		}
+	}
+}

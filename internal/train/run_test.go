@@ -1,0 +1,264 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gimbal/internal/checkpoint"
+	"gimbal/internal/config"
+	"gimbal/internal/data"
+	"gimbal/internal/durable"
+	"gimbal/internal/guard"
+	"gimbal/internal/runlog"
+)
+
+func TestRunLearnsAndLeavesACompleteDirectory(t *testing.T) {
+	cfg := tiny(t, "train.steps=150")
+	r := run(t, cfg, Options{})
+	if !(r.ValLoss < float64(r.Baseline.Unigram)-0.8) {
+		t.Errorf("validation loss %.3f; the unigram has %.3f", r.ValLoss, float64(r.Baseline.Unigram))
+	}
+	if r.Reason != "done" || r.Step != 150 || len(r.Samples) != 1+samplePrompts {
+		t.Errorf("result %+v", r)
+	}
+	for _, name := range []string{configName, tokenizerName, logName, reportName, "samples/eval-10.md", "checkpoints/step-150/config.json", "checkpoints/step-150/manifest.json"} {
+		if _, err := os.Stat(filepath.Join(r.Dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	l := readLog(t, r.Dir)
+	if got := len(runlog.All[runlog.Step](l)); got != 150 {
+		t.Errorf("%d step records", got)
+	}
+	evals := runlog.All[runlog.Eval](l)
+	if len(evals) < defaultEvals {
+		t.Errorf("%d evaluations", len(evals))
+	}
+	if last := evals[len(evals)-1]; float64(last.ValLoss) != r.ValLoss || last.BaselineLoss != r.Baseline.Loss {
+		t.Errorf("last record %+v", last)
+	}
+	left, err := checkpoint.List(durable.OS, filepath.Join(r.Dir, checkpointsName))
+	if err != nil || len(left) < 3 || len(left) > 4 {
+		t.Errorf("%d checkpoints left, %v", len(left), err)
+	}
+	report, err := os.ReadFile(filepath.Join(r.Dir, reportName))
+	if err != nil || !strings.Contains(string(report), "150 steps checked before their update, 0 events") {
+		t.Errorf("report: %v\n%s", err, report)
+	}
+}
+
+func TestWorkersGiveTheSameBits(t *testing.T) {
+	cfg := tiny(t)
+	one := run(t, cfg, Options{Workers: 1})
+	for _, workers := range []int{2, 3} {
+		sameRun(t, one.Dir, run(t, cfg, Options{Workers: workers}).Dir, 12)
+	}
+}
+
+// A step's loss and gradients do not depend on the split into micro-batches. The mean of the micro-batches' means
+// does, where their lengths differ, and must not pass the same check.
+func TestOneDenominatorForTheWholeStep(t *testing.T) {
+	cfg := tiny(t, "train.micro_tokens=256")
+	gradients := func(accumulate func(*trainer, *data.Batch) float64, micro int) (float64, []float32) {
+		c := cfg.Clone()
+		if err := c.SetPlanned("train.micro_tokens", micro, "test"); err != nil {
+			t.Fatal(err)
+		}
+		tr := newTrainer(t, c)
+		tr.loader.Next(&tr.batch, data.Cursor{})
+		loss := accumulate(tr, &tr.batch)
+		return loss, tr.model.Grads()
+	}
+	far := func(micro int, accumulate func(*trainer, *data.Batch) float64) float64 {
+		loss, g := gradients((*trainer).accumulate, 256)
+		loss2, g2 := gradients(accumulate, micro)
+		diff, all := math.Abs(loss-loss2), 0.0
+		for i := range g {
+			diff = math.Max(diff, math.Abs(float64(g[i]-g2[i])))
+			all = math.Max(all, math.Abs(float64(g[i])))
+		}
+		return diff / all
+	}
+	meanOfMeans := func(tr *trainer, b *data.Batch) (loss float64) {
+		micros := data.SplitMicro(nil, b, tr.cfg.Train.MicroTokens)
+		for _, m := range micros {
+			loss += tr.model.Backward(input(m), 1/float64(len(m.Tokens)*len(micros))) / float64(len(m.Tokens)*len(micros))
+		}
+		return loss
+	}
+	for _, micro := range []int{32, 40, 128} {
+		if d := far(micro, (*trainer).accumulate); !(d < 1e-5) {
+			t.Errorf("micro-batches of %d: loss or gradients differ by %.2g", micro, d)
+		}
+	}
+	if d := far(40, meanOfMeans); d < 1e-4 {
+		t.Errorf("the planted mean of means passes: %.2g", d)
+	}
+}
+
+// newTrainer assembles a trainer without a directory.
+func newTrainer(t *testing.T, cfg *config.Config) *trainer {
+	t.Helper()
+	c := cfg.Clone()
+	docs, err := discover(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := makeTokenizer(context.Background(), c, docs, 1, func(string, ...any) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr, err := assemble(context.Background(), c, docs, tok, nil, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(tr.close)
+	tr.model.Init(c.Train.Seed)
+	if err := tr.finishPlan(); err != nil {
+		t.Fatal(err)
+	}
+	return tr
+}
+
+func TestNonfiniteStopsBeforeTheUpdate(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		plant  func(loss *float64, grads []float32)
+		tensor bool
+	}{
+		{"NaN in a gradient", func(_ *float64, g []float32) { g[len(g)/2] = float32(math.NaN()) }, true},
+		{"infinite gradient", func(_ *float64, g []float32) { g[0] = float32(math.Inf(-1)) }, true},
+		{"NaN loss", func(l *float64, _ []float32) { *l = math.NaN() }, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := tiny(t, "checkpoint.every=1", "checkpoint.keep=20")
+			clean := run(t, cfg, Options{})
+			dir := filepath.Join(t.TempDir(), "run")
+			r, err := Run(context.Background(), cfg, Options{Out: dir, plant: func(step int64, loss *float64, grads []float32) {
+				if step == 7 {
+					tt.plant(loss, grads)
+				}
+			}})
+			var stop *StopError
+			if !errors.As(err, &stop) || stop.Code != guard.CodeNonfinite || stop.Step != 7 {
+				t.Fatalf("error %v", err)
+			}
+			if r.Step != 6 {
+				t.Errorf("stopped after step %d", r.Step)
+			}
+			if (stop.Tensor != "") != tt.tensor || len(stop.Documents) == 0 {
+				t.Errorf("tensor %q, documents %q", stop.Tensor, stop.Documents)
+			}
+			if weights(t, dir, 6) != weights(t, clean.Dir, 6) {
+				t.Error("weights or moments of the last step are not those of the clean run")
+			}
+			events := runlog.All[runlog.Event](readLog(t, dir))
+			if len(events) != 1 || events[0].Code != guard.CodeNonfinite || events[0].Step != 7 || events[0].Tensor != stop.Tensor {
+				t.Errorf("events %+v", events)
+			}
+			// The same run without the fault goes on from there to the same bits.
+			if _, err := Resume(context.Background(), dir, ResumeOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			if weights(t, dir, 12) != weights(t, clean.Dir, 12) {
+				t.Error("the resumed run is not the clean run")
+			}
+		})
+	}
+}
+
+// A document that makes the model's own arithmetic non-finite is named, and only it.
+func TestBlameNamesTheDocument(t *testing.T) {
+	tr := newTrainer(t, tiny(t, "model.tie=false")) // a tied head would carry the NaN to every logit
+	tr.loader.Next(&tr.batch, data.Cursor{})
+	bad := tr.batch.Spans[1]
+	poison := tr.batch.Tokens[bad.Start+bad.Len-1]
+	for i, s := range tr.batch.Spans { // the poisoned token must stand in one sequence only
+		for p := s.Start; p < s.Start+s.Len; p++ {
+			if i != 1 && tr.batch.Tokens[p] == poison {
+				tr.batch.Tokens[p] = poison ^ 1
+			}
+		}
+	}
+	width := tr.arch.Width
+	tr.model.Params().Tensor("model.embed_tokens.weight")[int(poison)*width] = float32(math.NaN())
+	tr.model.Refresh()
+	if got := tr.blame(); len(got) != 1 || got[0] != tr.corpus.set.Describe(bad.Doc) {
+		t.Errorf("blamed %q, not %q", got, tr.corpus.set.Describe(bad.Doc))
+	}
+}
+
+func TestDryRunLeavesNothing(t *testing.T) {
+	cfg := tiny(t)
+	t.Setenv("TMPDIR", t.TempDir())
+	wd := t.TempDir()
+	t.Chdir(wd)
+	steps := 0
+	r, err := Run(context.Background(), cfg, Options{DryRun: true, Hooks: Hooks{Step: func(runlog.Step, float64) { steps++ }}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Reason != "dry run" || r.Step != 1 || steps != 1 || !(r.ValLoss > 0) {
+		t.Errorf("result %+v after %d steps", r, steps)
+	}
+	for _, dir := range []string{wd, os.TempDir()} {
+		left, err := os.ReadDir(dir)
+		if err != nil || len(left) != 0 {
+			t.Errorf("left behind in %s: %v %v", dir, left, err)
+		}
+	}
+}
+
+func TestRunRefuses(t *testing.T) {
+	cfg := tiny(t)
+	existing := run(t, cfg, Options{}).Dir
+	for _, tt := range []struct {
+		name     string
+		settings []string
+		out      string
+		want     error
+		text     string
+	}{
+		{"a directory with a run", nil, existing, ErrExists, "gimbal resume"},
+		{"a corpus smaller than a batch", []string{"train.batch_tokens=1_000_000"}, "", ErrData, "lower train.batch_tokens"},
+		{"a vocabulary that the corpus does not support", []string{"tokenizer.kind=bpe", "tokenizer.vocab_size=30000"}, "", ErrData, "the corpus supports"},
+		{"a numeric mode that is not there", []string{"numeric.mode=bf16"}, "", nil, "fp32"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			out := tt.out
+			if out == "" {
+				out = filepath.Join(t.TempDir(), "run")
+			}
+			_, err := Run(context.Background(), tiny(t, tt.settings...), Options{Out: out})
+			if err == nil || tt.want != nil && !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) {
+				t.Errorf("error %v", err)
+			}
+			if tt.out == "" {
+				if _, err := os.Stat(out); err == nil {
+					t.Error("a run directory was made")
+				}
+			}
+		})
+	}
+}
+
+// Nothing of the size of a buffer is allocated by a step once the run is warm.
+func TestStepAllocatesNothing(t *testing.T) {
+	tr := newTrainer(t, tiny(t))
+	step := func() {
+		if _, err := tr.step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		step()
+	}
+	if n := testing.AllocsPerRun(10, step); n != 0 {
+		t.Errorf("%v allocations in a step on %s", n, tr.exec.Tier())
+	}
+}
