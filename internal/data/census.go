@@ -47,10 +47,12 @@ func (c Census) BytesPerToken() float64 {
 // String returns a few lines for a person.
 func (c Census) String() string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "%s in %s: %s, %s, %.2f bytes per token\n", count(c.Documents, "document"), count(c.Sources, "file"),
+	fmt.Fprintf(&s, "%s in %s: %s, %s, %.2f bytes per token", count(c.Documents, "document"), count(c.Sources, "file"),
 		count(c.TextBytes, "byte"), count(c.Tokens, "token"), c.BytesPerToken())
-	fmt.Fprintf(&s, "tokens per document: least %s, 10 %% %s, 25 %% %s, median %s, 75 %% %s, 90 %% %s, most %s", group(c.Lengths[0]),
-		group(c.Lengths[1]), group(c.Lengths[2]), group(c.Lengths[3]), group(c.Lengths[4]), group(c.Lengths[5]), group(c.Lengths[6]))
+	if c.Documents > 1 {
+		fmt.Fprintf(&s, "\ntokens per document: least %s, 10 %% %s, 25 %% %s, median %s, 75 %% %s, 90 %% %s, most %s", group(c.Lengths[0]),
+			group(c.Lengths[1]), group(c.Lengths[2]), group(c.Lengths[3]), group(c.Lengths[4]), group(c.Lengths[5]), group(c.Lengths[6]))
+	}
 	var notes []string
 	note := func(n int64, what string) {
 		if n > 0 {

@@ -176,11 +176,11 @@ func (d *discovery) folder(dir, real string) error {
 			realPath, err = filepath.EvalSymlinks(realPath)
 		}
 		switch {
-		case err != nil && e.Type()&fs.ModeSymlink != 0:
+		case err != nil && e.Type()&fs.ModeSymlink != 0 && !errors.Is(err, fs.ErrPermission):
 			d.c.Skipped["broken link"]++
 			continue
 		case err != nil:
-			return &Error{Path: path, What: "vanished or not usable", Err: cause(err), Advice: "run again, or make it readable"}
+			return &Error{Path: path, What: "vanished, or not readable", Err: cause(err), Advice: "run again, or make it readable for this user"}
 		case info.IsDir():
 			err = d.folder(path, realPath)
 		default:

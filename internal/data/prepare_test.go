@@ -260,7 +260,7 @@ func TestCacheDamage(t *testing.T) {
 			for range times {
 				// A new file takes the name, so that the mappings of open sets keep the old one.
 				name := filepath.Join(intact.Dir, file)
-				if err := errors.Join(os.Remove(name), damage2(name, old, damage)); err != nil {
+				if err := errors.Join(os.Remove(name), damageFile(name, old, damage)); err != nil {
 					t.Fatal(err)
 				}
 				s, err := Prepare(t.Context(), c, tokenizer.NewBytes(), opt)
@@ -287,7 +287,37 @@ func TestCacheDamage(t *testing.T) {
 	}
 }
 
-func damage2(name, old string, damage func(name, old string) error) error {
+// TestVerifyWithoutHashes is what a cache above autoHashBytes gets: the index is still read whole, the shards are not.
+func TestVerifyWithoutHashes(t *testing.T) {
+	s := prepareTexts(t, []string{"some text"}, PrepareOptions{})
+	m, err := readManifest(durable.OS, s.Dir, filepath.Base(s.Dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		file          string
+		hashed, found bool
+	}{{"tokens-00000.bin", false, false}, {"tokens-00000.bin", true, true}, {indexFile, false, true}, {sourcesFile, false, true}} {
+		name := filepath.Join(s.Dir, c.file)
+		old, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := bytes.Clone(old)
+		b[len(b)/2] ^= 1
+		if err := os.WriteFile(name, b, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.verify(durable.OS, s.Dir, c.hashed); (err != nil) != c.found {
+			t.Errorf("%s, hashes %v: %v", c.file, c.hashed, err)
+		}
+		if err := os.WriteFile(name, old, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func damageFile(name, old string, damage func(name, old string) error) error {
 	if err := os.WriteFile(name, []byte(old), 0o666); err != nil {
 		return err
 	}
@@ -506,7 +536,7 @@ first broken line: data: ` + filepath.Join(dir, "e.jsonl") + `:1:1: not a JSON o
 	if got := s.Census().String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if got := (Census{}).String(); strings.Contains(got, "NaN") {
+	if got := (Census{}).String(); strings.Contains(got, "NaN") || strings.Contains(got, "\n") {
 		t.Errorf("of nothing: %s", got)
 	}
 	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1234567: "-1,234,567", -123: "-123"} {

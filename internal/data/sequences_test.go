@@ -56,6 +56,9 @@ func TestSequencesExactly(t *testing.T) {
 				got = append(got, ids(tok.EOS(), b.Tokens)+">"+ids(tok.EOS(), b.Labels))
 			}
 		}
+		if chunked := sp.Chunked(); (chunked > 0) != (len(got) > 1) && c.context > 2 || sp.Documents() != 2+min(1, len(got)) {
+			t.Errorf("%q, context %d: %d documents, %d chunked", c.text, c.context, sp.Documents(), chunked)
+		}
 		if strings.Join(got, " ") != c.want {
 			t.Errorf("%q, start %s, context %d: %q, want %q", c.text, c.start, c.context, got, c.want)
 		}

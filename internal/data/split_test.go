@@ -43,7 +43,7 @@ func TestSplitNeverMoves(t *testing.T) {
 			held++
 		}
 	}
-	// Binomial(300, 0.2): sd 6.9, so this fails once in 10^9 of random hashes, and the hashes of fixed texts do not change.
+	// Binomial(300, 0.2) has mean 60 and sd 6.9; six of them are left by about two of 10^9 seeds.
 	if held < 18 || held > 102 {
 		t.Errorf("%d of 300 documents held out at 0.2", held)
 	}

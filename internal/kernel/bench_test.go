@@ -3,6 +3,8 @@ package kernel
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"testing"
 )
 
@@ -11,7 +13,11 @@ import (
 
 func benchExec(b *testing.B) *Exec {
 	b.Helper()
-	x, err := NewExec(0, TierAuto)
+	tier := TierAuto
+	if benchTier != "" {
+		tier = parseTier(benchTier)
+	}
+	x, err := NewExec(0, tier)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -33,8 +39,28 @@ func gflops(b *testing.B, flops float64) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkWeights times the three multiplies; n1024-1024x1024 is the square
-// product that other libraries quote.
+// BenchmarkSquare is our side of bench/peers/sgemm.py; GIMBAL_BENCH_SIZE is the
+// size of the square matrices (1024).
+func BenchmarkSquare(b *testing.B) {
+	n := 1024
+	if s := os.Getenv("GIMBAL_BENCH_SIZE"); s != "" {
+		var err error
+		if n, err = strconv.Atoi(s); err != nil {
+			b.Fatal(err)
+		}
+	}
+	x := benchExec(b)
+	w, src, dst := NewWeights(randomMat(n, n).F, n, n), randomMat(n, n), randomMat(n, n)
+	for range 3 {
+		w.Forward(x, dst, src, n) // warm up, as the other side does
+	}
+	for b.Loop() {
+		w.Forward(x, dst, src, n)
+	}
+	gflops(b, 2*float64(n)*float64(n)*float64(n))
+}
+
+// BenchmarkWeights times the three multiplies.
 func BenchmarkWeights(b *testing.B) {
 	x := benchExec(b)
 	for _, s := range [][3]int{{1024, 1024, 1024}, {4096, 3072, 768}, {4096, 768, 3072}, {16384, 1536, 384}, {16384, 384, 1536}, {16384, 384, 384}, {8, 3072, 768}, {1, 3072, 768}} {

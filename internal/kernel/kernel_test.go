@@ -88,15 +88,6 @@ func (a *arena[T]) random(name string, n int, input bool) []T {
 	return s
 }
 
-// freeze makes the present contents of the named slice an input.
-func (a *arena[T]) freeze(name string, s []T) {
-	for i, n := range a.guarded {
-		if n == name {
-			a.frozen[i] = append([]T(nil), s...)
-		}
-	}
-}
-
 func (a *arena[T]) check(t *testing.T, what string) {
 	t.Helper()
 	for i, o := range a.outer {
@@ -218,8 +209,11 @@ func TestAllocs(t *testing.T) {
 	}
 }
 
+// benchTier is the tier that the environment asks benchmarks to use.
+var benchTier = os.Getenv(envTier)
+
 func TestMain(m *testing.M) {
-	// The tests choose tiers themselves.
+	// The tests choose their tiers themselves.
 	if err := os.Unsetenv(envTier); err != nil {
 		panic(err)
 	}

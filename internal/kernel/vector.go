@@ -62,8 +62,8 @@ func MulAdd[T Float](x *Exec, dst, a, b []T) {
 // x/2·(1 + tanh(√(2/π)(x + 0.044715·x³))).
 //
 // Source: Hendrycks and Gimpel 2016, arXiv:1606.08415.
-// Numerics: relative error at most 1e-6 for src >= -5; below that the true
-// value is smaller than 1e-6 and the absolute error at most 1e-9.
+// Numerics: error at most 1e-6 times (the result's size + 0.001): far below
+// zero the result itself is smaller than that.
 func GELU[T Float](x *Exec, dst, src []T) {
 	of[T](x).gelu(dst[:len(src)], src)
 }
@@ -79,7 +79,8 @@ func GELUBackward[T Float](x *Exec, dx, dy, src []T) {
 // SiLUMul sets dst = silu(gate)·up with silu(x) = x·σ(x), the heart of SwiGLU.
 //
 // Source: Shazeer 2020, arXiv:2002.05202.
-// Numerics: relative error at most 1e-6 for |gate| <= 80.
+// Numerics: relative error at most 1e-6 for |gate| <= 80; beyond, silu is gate
+// or vanishes.
 func SiLUMul[T Float](x *Exec, dst, gate, up []T) {
 	n := len(gate)
 	of[T](x).siluMul(dst[:n], gate, up[:n])
@@ -128,7 +129,7 @@ type adamCoef[T Float] struct {
 // Formula: g' = Scale·g; m = β1·m + (1-β1)·g'; v = β2·v + (1-β2)·g'²;
 // p -= LR·((m/Correction1) / (√(v/Correction2) + Eps) + Decay·p).
 // Source: Loshchilov and Hutter 2017, arXiv:1711.05101, as PyTorch does it.
-// Numerics: each element within 4 ulp of the largest term of its formula.
+// Numerics: error within 6 rounding units of the sizes that enter it.
 func AdamW[T Float](x *Exec, p, g, m, v []T, s AdamWStep) {
 	n := len(p)
 	c := adamCoef[T]{

@@ -150,6 +150,16 @@ func TestInit(t *testing.T) {
 			t.Fatalf("gap at %d holds %g", i, v)
 		}
 	}
+	firsts := map[float64]string{}
+	for _, v := range m.params.Views {
+		if v.Kind != KindNorm && v.Kind != KindBias {
+			first := math.Round(m.params.Flat[v.Lo] / m.params.Flat[v.Lo+1] * 1e9)
+			if firsts[first] != "" {
+				t.Errorf("%s and %s begin alike", firsts[first], v.Name)
+			}
+			firsts[first] = v.Name
+		}
+	}
 	// Values belong to names: one more layer moves them and changes none but the projections' scale.
 	b := a
 	b.Layers++
@@ -241,6 +251,15 @@ func TestDropoutKeepsTheExpectation(t *testing.T) {
 	first := d.Loss(in)
 	if d.Loss(in) != first {
 		t.Error("the same keys give different masks")
+	}
+	seen := map[rng.Key]bool{}
+	for place := range 2*a.Layers + 1 {
+		for _, k := range d.site(place).Keys {
+			if seen[k] {
+				t.Errorf("place %d shares a mask with another", place)
+			}
+			seen[k] = true
+		}
 	}
 	in.Dropout = []rng.Key{in.Dropout[1], in.Dropout[0]}
 	if d.Loss(in) == first {

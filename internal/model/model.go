@@ -49,9 +49,8 @@ type Model[T kernel.Float] struct {
 	head      *nn.Head[T]
 	sums      *nn.BlockSums[T]
 
-	in    Input // the call in progress
-	n     int
-	masks nn.Masks
+	in Input // the call in progress
+	n  int
 }
 
 // New plans and allocates a model with all parameters zero: Init sets them, or the caller does and calls Refresh.

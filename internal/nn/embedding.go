@@ -14,7 +14,6 @@ type Embedding[T kernel.Float] struct {
 	table, positions []T
 	tokens, pos      []int32
 	masks            Masks
-	n                int
 }
 
 // NewEmbedding returns the look-up of rows of width channels.

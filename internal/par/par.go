@@ -230,6 +230,7 @@ func (s *signal) wait(spin time.Duration) {
 			if time.Since(start) > spin {
 				break
 			}
+			runtime.Gosched() // whom we wait for may wait for this processor
 		}
 	}
 	if s.state.CompareAndSwap(unset, parked) {

@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 )
 
 // noMerge is the entry of a pair that does not merge; it is above all others.
@@ -81,12 +82,12 @@ type scratch struct {
 
 func newScratch() *scratch { return &scratch{cache: make([]cached, 1<<cacheBits)} }
 
-// longWord holds a piece while it is merged: a list linked by position and a
-// heap of candidates rank<<32 | position.
+// longWord holds a piece while it is merged: a list linked by position and the
+// candidates rank<<32 | position.
 type longWord struct {
-	ids        []int32
-	prev, next []int32
-	heap       []uint64
+	ids         []int32
+	prev, next  []int32
+	queue, heap []uint64
 }
 
 // appendPieces appends the tokens of text to dst and returns how many bytes of
@@ -198,7 +199,9 @@ func (t *Tokenizer) appendWord(dst []int32, s *scratch, w []byte) []int32 {
 	return append(dst, ids[:n]...)
 }
 
-// appendLong is appendWord in O(n log n).
+// appendLong is appendWord in O(n log n). Candidates wait in a sorted queue;
+// those that merging brings forth go to a heap, which becomes the next queue.
+// As a rule they rank behind the whole queue, and the heap is sorted already.
 func (t *Tokenizer) appendLong(dst []int32, l *longWord, w []byte) []int32 {
 	n := len(w)
 	if cap(l.ids) < n {
@@ -208,93 +211,65 @@ func (t *Tokenizer) appendLong(dst []int32, l *longWord, w []byte) []int32 {
 	for i, c := range w {
 		ids[i], prev[i], next[i] = t.byteID[c], int32(i-1), int32(i+1)
 	}
-	h := l.heap[:0]
+	queue, h := l.queue[:0], l.heap[:0]
 	for i := range n - 1 {
 		if e := t.pairs.get(ids[i], ids[i+1]); e != noMerge {
-			h = append(h, e>>32<<32|uint64(i))
+			queue = append(queue, e>>32<<32|uint64(i))
 		}
 	}
-	for i := (len(h) - 2) / 4; i >= 0; i-- {
-		siftDown(h, i)
-	}
-	for len(h) > 0 {
-		top := h[0]
+	slices.Sort(queue)
+	for at := 0; ; {
+		if at == len(queue) {
+			if len(h) == 0 {
+				break
+			}
+			queue, h, at = h, queue[:0], 0
+			slices.Sort(queue)
+		}
+		top := queue[at]
+		if len(h) > 0 && h[0] < top {
+			top = h[0]
+			h = pop(h)
+		} else {
+			at++
+		}
 		i := int32(uint32(top))
-		j := int32(n)
-		if ids[i] >= 0 {
-			j = next[i]
-		}
-		var e uint64 = noMerge
-		if int(j) < n {
-			e = t.pairs.get(ids[i], ids[j])
-		}
-		if e>>32 != top>>32 { // one of the two has merged meanwhile
-			h[0] = h[len(h)-1]
-			h = h[:len(h)-1]
-			siftDown(h, 0)
+		j := next[i]
+		if ids[i] < 0 || int(j) == n {
 			continue
+		}
+		e := t.pairs.get(ids[i], ids[j])
+		if e>>32 != top>>32 {
+			continue // one of the two has merged meanwhile
 		}
 		ids[i], ids[j] = int32(uint32(e)), -1
 		k := next[j]
 		next[i] = k
-		// The new pair to the right takes the place of the one just used.
-		replaced := false
+		if q := prev[i]; q >= 0 {
+			if e := t.pairs.get(ids[q], ids[i]); e != noMerge {
+				h = push(h, e>>32<<32|uint64(q))
+			}
+		}
 		if int(k) < n {
 			prev[k] = i
 			if e := t.pairs.get(ids[i], ids[k]); e != noMerge {
-				h[0] = e>>32<<32 | uint64(i)
-				replaced = true
-			}
-		}
-		if !replaced {
-			h[0] = h[len(h)-1]
-			h = h[:len(h)-1]
-		}
-		siftDown(h, 0)
-		if q := prev[i]; q >= 0 {
-			if e := t.pairs.get(ids[q], ids[i]); e != noMerge {
-				h = append(h, e>>32<<32|uint64(q))
-				siftUp(h, len(h)-1)
+				h = push(h, e>>32<<32|uint64(i))
 			}
 		}
 	}
-	l.heap = h
+	l.queue, l.heap = queue, h
 	for i := int32(0); int(i) < n; i = next[i] {
 		dst = append(dst, ids[i])
 	}
 	return dst
 }
 
-func siftDown(h []uint64, i int) {
-	if i >= len(h) {
-		return
-	}
-	x := h[i]
-	for {
-		c0 := 4*i + 1
-		c := c0
-		if c >= len(h) {
-			break
-		}
-		least := h[c]
-		for j := c + 1; j < min(c0+4, len(h)); j++ {
-			if h[j] < least {
-				c, least = j, h[j]
-			}
-		}
-		if x <= least {
-			break
-		}
-		h[i] = least
-		i = c
-	}
-	h[i] = x
-}
-
-func siftUp(h []uint64, i int) {
-	x := h[i]
+// push adds x to the binary heap h, whose least element comes first.
+func push(h []uint64, x uint64) []uint64 {
+	h = append(h, x)
+	i := len(h) - 1
 	for i > 0 {
-		p := (i - 1) / 4
+		p := (i - 1) / 2
 		if h[p] <= x {
 			break
 		}
@@ -302,4 +277,25 @@ func siftUp(h []uint64, i int) {
 		i = p
 	}
 	h[i] = x
+	return h
+}
+
+// pop removes the least element of the heap h.
+func pop(h []uint64) []uint64 {
+	n := len(h) - 1
+	x := h[n]
+	h = h[:n]
+	for i := 0; n > 0; {
+		c := 2*i + 1
+		if c+1 < n && h[c+1] < h[c] {
+			c++
+		}
+		if c >= n || x <= h[c] {
+			h[i] = x
+			break
+		}
+		h[i] = h[c]
+		i = c
+	}
+	return h
 }

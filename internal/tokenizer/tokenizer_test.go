@@ -37,9 +37,9 @@ var trainedOnce = sync.OnceValues(func() (*Tokenizer, error) {
 })
 
 // within reports whether f takes at most limit, and how long it took, in the
-// best of three runs: the machine may be busy.
+// best of some runs: the machine may be busy.
 func within(limit time.Duration, f func()) (took time.Duration, ok bool) {
-	for range 3 {
+	for range 8 {
 		start := time.Now()
 		f()
 		if took = time.Since(start); took <= limit {

@@ -166,7 +166,9 @@ func (t *trainer) step() (runlog.Step, error) {
 	loss := t.accumulate(&t.batch)
 	step := t.state.Step + 1
 	if t.plant != nil {
-		t.plant(step, &loss, grads)
+		planted := loss // of its own, so that loss stays off the heap
+		t.plant(step, &planted, grads)
+		loss = planted
 	}
 	norm := t.adam.GlobalNorm(grads)
 
