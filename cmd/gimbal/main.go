@@ -119,6 +119,7 @@ const (
 // exitCodeOf maps an error to its exit code.
 func exitCodeOf(err error) int {
 	var stop *gimbal.StopError
+	var faults *gimbal.ConfigError
 	switch {
 	case err == nil:
 		return codeDone
@@ -128,7 +129,7 @@ func exitCodeOf(err error) int {
 		return codeInterrupted
 	case errors.Is(err, gimbal.ErrNoSpace), errors.Is(err, gimbal.ErrMemory):
 		return codeRoom
-	case errors.Is(err, gimbal.ErrConfig):
+	case errors.Is(err, gimbal.ErrConfig), errors.As(err, &faults):
 		return codeUsage
 	case errors.Is(err, gimbal.ErrData):
 		return codeData

@@ -281,3 +281,47 @@ func TestPruneCrash(t *testing.T) {
 	}
 	t.Logf("%d crash points", ops)
 }
+
+// careless is a file system whose syncs do nothing.
+type careless struct {
+	durable.FS
+	files, dirs bool
+}
+
+type carelessFile struct{ durable.File }
+
+func (carelessFile) Sync() error { return nil }
+
+func (c careless) Create(name string) (durable.File, error) {
+	f, err := c.FS.Create(name)
+	if err == nil && c.files {
+		f = carelessFile{f}
+	}
+	return f, err
+}
+
+func (c careless) SyncDir(name string) error {
+	if c.dirs {
+		return nil
+	}
+	return c.FS.SyncDir(name)
+}
+
+// TestCarelessIsCaught plants the fault that TestSaveCrash is there to find: without the syncs a Save that returned
+// without error must be lost.
+func TestCarelessIsCaught(t *testing.T) {
+	for _, c := range []careless{{files: true}, {dirs: true}} {
+		sc := scenarios[1]
+		fsys := sc.prepared(t)
+		c.FS = fsys
+		if _, err := Save(c, dir, sc.save); err != nil {
+			t.Fatal(err)
+		}
+		if got := newest(t, fsys.Clone(100, 0)); got != sc.after {
+			t.Errorf("without a power loss: %q", got)
+		}
+		if got := newest(t, fsys.Clone(0, 0)); got != sc.before {
+			t.Errorf("files unsynced %v, directories unsynced %v: %q survives a power loss", c.files, c.dirs, got)
+		}
+	}
+}

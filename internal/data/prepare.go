@@ -104,7 +104,7 @@ func Prepare(ctx context.Context, c *Corpus, tok *tokenizer.Tokenizer, opt Prepa
 		default:
 			return nil, fmt.Errorf("data: read token cache %s: %w", dir, err)
 		}
-		s.census = m.Census
+		s.census, s.Hash = m.Census, m.content()
 		s.census.Skipped = maps.Clone(c.Skipped)
 		if err = s.open(m); err == nil {
 			return s, nil

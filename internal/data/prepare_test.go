@@ -551,3 +551,29 @@ first broken line: data: ` + filepath.Join(dir, "e.jsonl") + `:1:1: not a JSON o
 		t.Error("a manifest encodes differently the second time")
 	}
 }
+
+// A run is resumed with the text it was trained on, wherever that lies now; other text is another hash.
+func TestSetHashFollowsTheText(t *testing.T) {
+	hash := func(text string) string {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "a.txt"), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		c, err := Discover([]string{dir}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := Prepare(context.Background(), c, tokenizer.NewBytes(), PrepareOptions{CacheDir: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		return s.Hash
+	}
+	if hash("one text") != hash("one text") {
+		t.Error("the same text elsewhere has another hash")
+	}
+	if hash("one text") == hash("one test") {
+		t.Error("other text has the same hash")
+	}
+}

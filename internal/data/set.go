@@ -17,6 +17,7 @@ type Event struct{ Code, Text string }
 // use until Close.
 type Set struct {
 	Dir       string   // the cache
+	Hash      string   // of tokens and document bounds: the same wherever the files lie
 	Sources   []string // paths; Ref.Source is an index into it
 	SplitBy   string   // "document", "position", or "none" when nothing is held out
 	SplitNote string   // a sentence that says why

@@ -78,6 +78,17 @@ func (m *manifest) encode() ([]byte, error) {
 	return json.MarshalIndent(m, "", " ")
 }
 
+// content hashes tokens and document bounds, and not where the files lie.
+func (m *manifest) content() string {
+	h := sha256.New()
+	for _, e := range m.Files {
+		if e.Name != sourcesFile {
+			fmt.Fprintln(h, e.Name, e.Bytes, e.SHA256)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
 // record is one document in index.bin.
 type record struct {
 	Begin   int64 // its first token, counted over all shards

@@ -1,11 +1,9 @@
 // The kernels on slices, written once for both widths. The including file
 // defines the registers V0-V15 (V15 may hold the tail's mask), WIDTH (elements
 // of a vector), BYTES1-BYTES4 (1 to 4 vectors), the operations that differ
-// (ROUND, FOLD, WIDEN, TAILMASK, MLOAD, MSTORE, KEEP, MLOADINF) and the names.
+// (ROUND, POW2, FOLD, WIDEN, TAILMASK, MLOAD, MSTORE, KEEP, MLOADINF) and the names.
 // An element takes the same instructions in the loop and in the tail, so that
 // its bits do not depend on its position.
-
-#include "textflag.h"
 
 #define CONST(name, value) \
 	DATA  name<>+0(SB)/4, value; \
@@ -15,7 +13,7 @@ CONST(one, $1.0)
 CONST(negInf, $0xff800000)
 
 // exp: bounds beyond which the result is Inf or 0, log2(e), ln 2 in two parts,
-// the polynomial's coefficients (Cephes, expf), the bias of the exponent.
+// the polynomial's coefficients (Cephes, expf).
 CONST(expMax, $88.8)
 CONST(expMin, $-104.0)
 CONST(log2e, $1.44269504088896341)
@@ -27,7 +25,6 @@ CONST(exp5, $8.3334519073e-3)
 CONST(exp4, $4.1665795894e-2)
 CONST(exp3, $1.6666665459e-1)
 CONST(exp2, $5.0000001201e-1)
-CONST(bias, $127)
 
 // GELU and SiLU: see generic.go.
 CONST(geluMax, $9.0)
@@ -63,8 +60,8 @@ tail:                   \
 done:
 
 // EXP replaces V0 by exp(V0); it uses V1-V4. With n = round(x/ln 2) and
-// f = x - n·ln 2 it is 2ⁿ·exp(f); 2ⁿ in two factors reaches the denormal
-// numbers and Inf. NaN passes min and max as their first operand.
+// f = x - n·ln 2 it is 2ⁿ·exp(f), V0 = V2·2^V1 by POW2, rounded once even where
+// it is denormal. NaN passes min and max as their first operand.
 #define EXP \
 	BC(expMax, V3);             \
 	VMINPS V0, V3, V0;          \
@@ -91,16 +88,7 @@ done:
 	BC(one, V3);                \
 	VFMADD213PS V3, V0, V2;     \
 	VFMADD213PS V3, V0, V2;     \
-	VCVTPS2DQ V1, V1;           \
-	VPSRAD $1, V1, V3;          \
-	VPSUBD V3, V1, V1;          \
-	BC(bias, V4);               \
-	VPADDD V4, V3, V3;          \
-	VPADDD V4, V1, V1;          \
-	VPSLLD $23, V3, V3;         \
-	VPSLLD $23, V1, V1;         \
-	VMULPS V3, V2, V0;          \
-	VMULPS V1, V0, V0
+	POW2
 
 // HSUM adds the lanes of V12 into X12.
 #define HSUM \

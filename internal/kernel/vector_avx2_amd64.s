@@ -1,5 +1,7 @@
 //go:build !purego
 
+#include "textflag.h"
+
 #define V0 Y0
 #define V1 Y1
 #define V2 Y2
@@ -41,6 +43,22 @@
 
 #define ROUND(src, dst) VROUNDPS $0, src, dst
 
+DATA bias<>+0(SB)/4, $127 // of the exponent
+GLOBL bias<>(SB), RODATA|NOPTR, $4
+
+// POW2 multiplies by 2^V1 in two factors, each of them a normal number.
+#define POW2 \
+	VCVTPS2DQ V1, V1;           \
+	VPSRAD $1, V1, V3;          \
+	VPSUBD V3, V1, V1;          \
+	VBROADCASTSS bias<>(SB), V4; \
+	VPADDD V4, V3, V3;          \
+	VPADDD V4, V1, V1;          \
+	VPSLLD $23, V3, V3;         \
+	VPSLLD $23, V1, V1;         \
+	VMULPS V3, V2, V0;          \
+	VMULPS V1, V0, V0
+
 // FOLD halves V12 to Y12, which it is.
 #define FOLD(op)
 
@@ -55,7 +73,7 @@ DATA lanes<>+0(SB)/8, $-1
 DATA lanes<>+8(SB)/8, $-1
 DATA lanes<>+16(SB)/8, $-1
 DATA lanes<>+24(SB)/8, $-1
-GLOBL lanes<>(SB), 8|16, $64 // RODATA|NOPTR
+GLOBL lanes<>(SB), RODATA|NOPTR, $64
 
 // TAILMASK selects CX < WIDTH elements in V15.
 #define TAILMASK \

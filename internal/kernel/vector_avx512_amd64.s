@@ -1,5 +1,7 @@
 //go:build !purego
 
+#include "textflag.h"
+
 #define V0 Z0
 #define V1 Z1
 #define V2 Z2
@@ -40,6 +42,7 @@
 #define ADAMW_NAME ·adamWAVX512
 
 #define ROUND(src, dst) VRNDSCALEPS $0, src, dst
+#define POW2            VSCALEFPS V1, V2, V0
 
 // FOLD halves V12 to Y12.
 #define FOLD(op) \

@@ -11,7 +11,8 @@ import (
 // Cache holds the keys and values of sequences that are being continued, one row each.
 type Cache[T kernel.Float] struct {
 	rows, capacity int
-	k, v           [][]T // (L) of (rows, capacity, KV·D)
+	heads, size    int   // KV, D
+	k, v           [][]T // (L) of (rows, KV, capacity, D)
 	length         []int // (rows)
 }
 
@@ -31,7 +32,7 @@ func newCache[T kernel.Float](ar *arena, a config.Arch, rows, capacity int) *Cac
 	if capacity > a.Context || rows <= 0 || capacity <= 0 {
 		panic("model: cache of no rows or beyond the context")
 	}
-	c := &Cache[T]{rows: rows, capacity: capacity, k: make([][]T, a.Layers), v: make([][]T, a.Layers), length: make([]int, rows)}
+	c := &Cache[T]{rows: rows, capacity: capacity, heads: a.KVHeads, size: a.HeadSize, k: make([][]T, a.Layers), v: make([][]T, a.Layers), length: make([]int, rows)}
 	for l := range c.k {
 		c.k[l] = alloc[T](ar, partCache, rows*capacity*keyWidth(a))
 		c.v[l] = alloc[T](ar, partCache, rows*capacity*keyWidth(a))
@@ -56,13 +57,19 @@ func (c *Cache[T]) Truncate(row, n int) {
 	c.length[row] = n
 }
 
+// at is the index of the first channel of a head at a position.
+func (c *Cache[T]) at(row, head, position int) int {
+	return ((row*c.heads+head)*c.capacity + position) * c.size
+}
+
 // Fork makes row dst a copy of row src: several continuations of one prompt read it once.
 func (c *Cache[T]) Fork(dst, src int) {
 	n := c.length[src]
-	width := len(c.k[0]) / (c.rows * c.capacity)
 	for l := range c.k {
-		for _, m := range [][]T{c.k[l], c.v[l]} {
-			copy(m[dst*c.capacity*width:], m[src*c.capacity*width:(src*c.capacity+n)*width])
+		for g := range c.heads {
+			to, from := c.at(dst, g, 0), c.at(src, g, 0)
+			copy(c.k[l][to:], c.k[l][from:from+n*c.size])
+			copy(c.v[l][to:], c.v[l][from:from+n*c.size])
 		}
 	}
 	c.length[dst] = n
@@ -166,7 +173,7 @@ func (d *Decoder[T]) Decode(cache *Cache[T], tokens, rows []int32, logits []T) i
 	done := 0
 	for lo := 0; lo < len(tokens); lo += d.opt.Tokens {
 		hi := min(len(tokens), lo+d.opt.Tokens)
-		d.chunk(cache, tokens[lo:hi], rows[lo:hi])
+		d.chunk(cache, tokens, rows, lo, hi)
 		// Rows that end in this chunk.
 		for _, r := range d.runs {
 			end := r.First + r.Len
@@ -188,13 +195,15 @@ func (d *Decoder[T]) Decode(cache *Cache[T], tokens, rows []int32, logits []T) i
 	return done
 }
 
-// chunk computes the residual stream after the last block for tokens and appends their keys and values to the cache.
-func (d *Decoder[T]) chunk(cache *Cache[T], tokens, rows []int32) {
-	n := len(tokens)
+// chunk computes the residual stream after the last block for tokens [lo, hi) of a call and appends their keys and
+// values to the cache.
+func (d *Decoder[T]) chunk(cache *Cache[T], tokens, rows []int32, lo, hi int) {
+	n := hi - lo
 	d.runs = d.runs[:0]
-	for i, row := range rows {
-		if i == 0 || row != rows[i-1] {
-			d.runs = append(d.runs, nn.Run{Row: int(row), Past: cache.length[row], First: i})
+	for i, row := range rows[lo:hi] {
+		if at := lo + i; i == 0 || row != rows[at-1] {
+			single := (at == 0 || row != rows[at-1]) && (at+1 == len(rows) || row != rows[at+1])
+			d.runs = append(d.runs, nn.Run{Row: int(row), Past: cache.length[row], First: i, Single: single})
 		}
 		if cache.length[row] == cache.capacity {
 			panic("model: decode: cache is full")
@@ -203,8 +212,8 @@ func (d *Decoder[T]) chunk(cache *Cache[T], tokens, rows []int32) {
 		cache.length[row]++
 		d.runs[len(d.runs)-1].Len++
 	}
+	tokens, rows = tokens[lo:hi], rows[lo:hi]
 	pos := d.pos[:n]
-	width := keyWidth(d.arch)
 	d.embedding.Forward(d.x0, tokens, pos, d.outside[slotEmbed], d.outside[slotPosition], nn.Masks{})
 	for l := range d.blocks {
 		w := &d.blocks[l]
@@ -215,9 +224,11 @@ func (d *Decoder[T]) chunk(cache *Cache[T], tokens, rows []int32) {
 		}
 		q, k, v := d.queriesAndKeys(w, d.qkv, d.qk, d.qkRstd, pos, n)
 		for i, row := range rows {
-			at := (int(row)*cache.capacity + int(pos[i])) * width
-			copy(cache.k[l][at:at+width], k.F[i*k.Stride:])
-			copy(cache.v[l][at:at+width], v.F[i*v.Stride:])
+			for g := range cache.heads {
+				at := cache.at(int(row), g, int(pos[i]))
+				copy(cache.k[l][at:at+cache.size], k.F[i*k.Stride+g*cache.size:])
+				copy(cache.v[l][at:at+cache.size], v.F[i*v.Stride+g*cache.size:])
+			}
 		}
 		d.attention.Cached(d.heads, q, cache.k[l], cache.v[l], cache.capacity, d.runs)
 		w.o.Forward(d.x, d.narrow, d.heads, n)

@@ -86,6 +86,20 @@ func checkDecode[T kernel.Float](t *testing.T, tier kernel.Tier, limit float64) 
 		if !slices.Equal(got[:a.Vocab], among) {
 			t.Errorf("%s, %s: a row depends on the others", tier, a.Shape)
 		}
+		// Whatever comes before it, and so wherever the call is cut: here after 41-n tokens.
+		prompt, owner := in.Tokens[:41], make([]int32, 41)
+		cache.Truncate(0, 0)
+		d.Decode(cache, prompt, owner, got)
+		alone := slices.Clone(got[:a.Vocab])
+		for n := range 4 {
+			cache.Truncate(0, 0)
+			cache.Truncate(1, 0)
+			other := []int32{1, 1, 1, 1}[:n]
+			r := d.Decode(cache, append(slices.Clone(other), prompt...), append(other, owner...), got)
+			if !slices.Equal(got[(r-1)*a.Vocab:][:a.Vocab], alone) {
+				t.Errorf("%s, %s: a prompt after %d other tokens differs", tier, a.Shape, n)
+			}
+		}
 	}
 }
 

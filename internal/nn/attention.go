@@ -123,31 +123,30 @@ func (l *attentionForward[T]) block(worker, first, h, q0, q1 int) {
 	k, v := l.k.F[first*l.k.Stride+g*l.size:], l.v.F[first*l.v.Stride+g*l.size:]
 	out := l.out.F[(first+q0)*l.out.Stride+h*l.size:]
 	p := l.scratch[worker*2*queryRows*l.context:][:queryRows*l.context]
-	softmaxBlock(l.x, worker, out, l.out.Stride, l.lse[(first+q0)*l.heads+h:], l.heads, q, l.q.Stride, k, l.k.Stride, v, l.v.Stride,
-		p, l.context, q0, q1, l.size, l.scale)
+	kernel.Gemm(l.x, worker, false, true, q1-q0, q1, l.size, l.scale, q, l.q.Stride, k, l.k.Stride, 0, p, l.context)
+	(*Attention[T])(l).weigh(worker, out, l.lse[(first+q0)*l.heads+h:], p, v, q0, q1)
 }
 
-// softmaxBlock overwrites rows q0 to q1 of out with the attention of as many rows of q over keys [0, q1), row i over
-// keys [0, q0+i], and lse (with its stride) unless it is nil. p (q1-q0, ldp) is scratch.
-func softmaxBlock[T kernel.Float](x *kernel.Exec, worker int, out []T, ldo int, lse []T, ldl int, q []T, ldq int, k []T, ldk int, v []T, ldv int,
-	p []T, ldp, q0, q1, size int, scale T) {
+// weigh turns the scores p (q1-q0, context) of a block of queries into probabilities, row i over keys [0, q0+i], and
+// overwrites the block's rows of out, and of lse unless it is nil, by the sums of v that they weigh.
+func (l *Attention[T]) weigh(worker int, out, lse, p, v []T, q0, q1 int) {
 	rows := q1 - q0
-	kernel.Gemm(x, worker, false, true, rows, q1, size, scale, q, ldq, k, ldk, 0, p, ldp)
 	var inverse [queryRows]T
 	for i := range rows {
-		allowed := p[i*ldp : i*ldp+q0+i+1]
-		top := kernel.Max(x, allowed)
-		sum := kernel.ExpSub(x, allowed, allowed, top)
-		clear(p[i*ldp+q0+i+1 : i*ldp+q1])
+		row := p[i*l.context : i*l.context+q1]
+		allowed := row[:q0+i+1]
+		top := kernel.Max(l.x, allowed)
+		sum := kernel.ExpSub(l.x, allowed, allowed, top)
+		clear(row[q0+i+1:])
 		inverse[i] = 1 / sum
 		if lse != nil {
-			lse[i*ldl] = top + T(math.Log(float64(sum)))
+			lse[i*l.heads] = top + T(math.Log(float64(sum)))
 		}
 	}
-	kernel.Gemm(x, worker, false, false, rows, size, q1, 1, p, ldp, v, ldv, 0, out, ldo)
+	kernel.Gemm(l.x, worker, false, false, rows, l.size, q1, 1, p, l.context, v, l.v.Stride, 0, out, l.out.Stride)
 	for i := range rows {
-		o := out[i*ldo : i*ldo+size]
-		kernel.Affine(x, o, o, inverse[i], 0)
+		o := out[i*l.out.Stride : i*l.out.Stride+l.size]
+		kernel.Affine(l.x, o, o, inverse[i], 0)
 	}
 }
 

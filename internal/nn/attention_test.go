@@ -72,9 +72,11 @@ func TestAttention(t *testing.T) {
 		for s := 1; s < len(bounds); s++ {
 			first, length := int(bounds[s-1]), int(bounds[s]-bounds[s-1])
 			for p := range length {
-				at := ((s-1)*capacity + p) * c.kvHeads * c.d
-				copy(kc[at:], row(k, first+p))
-				copy(vc[at:], row(v, first+p))
+				for g := range c.kvHeads {
+					at := (((s-1)*c.kvHeads+g)*capacity + p) * c.d
+					copy(kc[at:], row(k, first+p)[g*c.d:(g+1)*c.d])
+					copy(vc[at:], row(v, first+p)[g*c.d:(g+1)*c.d])
+				}
 			}
 			past := length / 3
 			runs = append(runs, Run{Row: s - 1, Past: past, First: len(order), Len: length - past})

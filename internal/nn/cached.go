@@ -8,18 +8,21 @@ type Run struct {
 	Past  int // positions that the row held before the call
 	First int // position of the call where the run begins
 	Len   int // positions of the run
+
+	// Single says that one position is all that the row is extended by: scores are scalar products then, which spares
+	// rearranging the keys. It is the caller's word, and not Len == 1, so that cutting a prompt changes no bits.
+	Single bool
 }
 
 // Cached overwrites out (N, H·D) with the attention of the queries q (N, H·D) of runs, each over its row of the cache
-// up to its own position. k and v (rows, capacity, KV·D) hold the keys and values of the runs already.
+// up to its own position. k and v (rows, KV, capacity, D) hold the keys and values of the runs already.
 func (l *Attention[T]) Cached(out, q kernel.Mat[T], k, v []T, capacity int, runs []Run) {
 	width := l.kvHeads * l.size
 	if out.Cols != l.heads*l.size || q.Cols != out.Cols || len(k) != len(v) || len(k)%(capacity*width) != 0 || capacity > l.context {
 		panic("nn: attention: wrong shape")
 	}
 	l.out, l.q, l.runs, l.capacity = out, q, runs, capacity
-	l.k = kernel.Mat[T]{F: k, Rows: len(k) / width, Cols: width, Stride: width}
-	l.v = kernel.Mat[T]{F: v, Rows: len(v) / width, Cols: width, Stride: width}
+	l.k, l.v = kernel.Dense(k, len(k)/l.size, l.size), kernel.Dense(v, len(v)/l.size, l.size)
 	l.total = 0
 	for _, r := range runs {
 		if r.Past+r.Len > capacity {
@@ -35,25 +38,32 @@ func (l *Attention[T]) Cached(out, q kernel.Mat[T], k, v []T, capacity int, runs
 type attentionCached[T kernel.Float] Attention[T]
 
 func (l *attentionCached[T]) Part(worker, lo, hi int) {
-	from, to := (*Attention[T])(l).share(lo, hi)
+	begin, end := (*Attention[T])(l).share(lo, hi)
 	p := l.scratch[worker*2*queryRows*l.context:][:queryRows*l.context]
 	var at int64
 	for _, r := range l.runs {
-		row := r.Row * l.capacity
 		for h := range l.heads {
 			g := h / (l.heads / l.kvHeads)
-			k, v := l.k.F[row*l.k.Stride+g*l.size:], l.v.F[row*l.v.Stride+g*l.size:]
+			from := (r.Row*l.kvHeads + g) * l.capacity * l.size
+			k, v := l.k.F[from:], l.v.F[from:]
 			for q0 := 0; q0 < r.Len; q0 += queryRows {
 				q1 := min(r.Len, q0+queryRows)
-				if at >= from && at < to {
+				if at >= begin && at < end {
 					q, out := l.q.F[(r.First+q0)*l.q.Stride+h*l.size:], l.out.F[(r.First+q0)*l.out.Stride+h*l.size:]
-					softmaxBlock(l.x, worker, out, l.out.Stride, nil, 0, q, l.q.Stride, k, l.k.Stride, v, l.v.Stride,
-						p, l.context, r.Past+q0, r.Past+q1, l.size, l.scale)
+					keys := r.Past + q1
+					if r.Single {
+						for j := range keys {
+							p[j] = l.scale * kernel.Dot(l.x, q[:l.size], k[j*l.size:(j+1)*l.size])
+						}
+					} else {
+						kernel.Gemm(l.x, worker, false, true, q1-q0, keys, l.size, l.scale, q, l.q.Stride, k, l.size, 0, p, l.context)
+					}
+					(*Attention[T])(l).weigh(worker, out, nil, p, v, r.Past+q0, keys)
 				}
 				at += blockCost(r.Past + q1)
 			}
 		}
-		if at >= to {
+		if at >= end {
 			return
 		}
 	}

@@ -180,20 +180,21 @@ func readParts(ctx context.Context, docs iter.Seq2[[]byte, error], opt TrainOpti
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			n := min(partEnd(doc), int(min(limit-report.Sampled, partSize)))
-			if n == 0 {
-				break // the sample is complete
+			if report.Sampled == limit {
+				break
 			}
-			report.Bytes += int64(n)
-			if float64(report.Sampled+int64(n)) <= frac*float64(report.Bytes)+partSize/2 || frac == 1 {
-				if len(p.text)+n > partSize {
+			n := partEnd(doc)
+			if float64(report.Sampled) <= frac*float64(report.Bytes) {
+				take := int(min(int64(n), limit-report.Sampled))
+				if len(p.text)+take > partSize {
 					full <- p
 					p = <-free
 				}
-				p.text = append(p.text, doc[:n]...)
+				p.text = append(p.text, doc[:take]...)
 				p.ends = append(p.ends, len(p.text))
-				report.Sampled += int64(n)
+				report.Sampled += int64(take)
 			}
+			report.Bytes += int64(n)
 			doc = doc[n:]
 		}
 		if report.Sampled == limit {

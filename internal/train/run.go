@@ -51,11 +51,11 @@ type Result struct {
 // what there was until then.
 func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) {
 	cfg = cfg.Clone()
-	docs, err := discover(cfg)
-	if err != nil {
+	if err := absolutePaths(cfg); err != nil {
 		return nil, err
 	}
-	if err := absolutePaths(cfg); err != nil {
+	docs, err := discover(cfg)
+	if err != nil {
 		return nil, err
 	}
 	opt.Hooks.note("found %s of text in %d files%s", bytesText(docs.Bytes()), len(docs.Sources), where(cfg))
@@ -251,7 +251,7 @@ func (t *trainer) finishPlan() error {
 	if speed > 0 {
 		p.Estimated = time.Duration(float64(t.cfg.Train.Steps) * float64(t.cfg.Train.BatchTokens) / speed * float64(time.Second))
 	}
-	t.state = state{Version: stateVersion, ConfigHash: t.cfg.Hash(), DataHash: filepath.Base(t.corpus.set.Dir), TokenizerHash: t.corpus.tok.Hash(),
+	t.state = state{Version: stateVersion, ConfigHash: t.cfg.Hash(), DataHash: t.corpus.set.Hash, TokenizerHash: t.corpus.tok.Hash(),
 		Numerics: fmt.Sprintf("%s fp32", t.exec.Tier())}
 	return nil
 }

@@ -1,0 +1,231 @@
+package tokenizer
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func mustJSON(t testing.TB, tok *Tokenizer) []byte {
+	t.Helper()
+	data, err := tok.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// small are tokenizers of each kind and split.
+func small(t testing.TB) []*Tokenizer {
+	bpe, _ := mustTrain(t, TrainOptions{VocabSize: 270}, []byte("the cat, the mat; \"quoted\" \\ the \u2028 </script>"))
+	return []*Tokenizer{
+		NewBytes(), NewChars([]rune("\x00\n \"\\ab<&>é中\u2028\ufffd😀")), NewChars(nil), bpe,
+		build(KindBPE, splitGPT2, vocabOf(bpe), bpe.merges, bpe.added),
+		build(KindBPE, splitLlama3, vocabOf(bpe), bpe.merges, bpe.added),
+	}
+}
+
+func TestParseOwn(t *testing.T) {
+	for _, tok := range append(small(t), trained(t)) {
+		data := mustJSON(t, tok)
+		got, err := Parse(data)
+		if err != nil {
+			t.Fatalf("%s, split %d: %v", tok.Kind(), tok.split, err)
+		}
+		if got.Kind() != tok.Kind() || got.split != tok.split || got.EOS() != tok.EOS() || got.VocabSize() != tok.VocabSize() || !slices.Equal(got.merges, tok.merges) {
+			t.Errorf("%s: differs after a round trip", tok.Kind())
+		}
+		if !bytes.Equal(mustJSON(t, got), data) || got.Hash() != tok.Hash() || len(got.Hash()) != 64 {
+			t.Errorf("%s: other bytes or hash after a round trip", tok.Kind())
+		}
+		if !json.Valid(data) {
+			t.Errorf("%s: not JSON", tok.Kind())
+		}
+		var config map[string]any
+		raw, err := tok.ConfigJSON(256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(raw, &config); err != nil || config["eos_token"] != EndOfText || config["bos_token"] != EndOfText || config["model_max_length"] != 256.0 || config["tokenizer_class"] != "PreTrainedTokenizerFast" {
+			t.Errorf("%s: configuration %s, error %v", tok.Kind(), raw, err)
+		}
+	}
+}
+
+// TestStableFile: the file of a fixed tokenizer never changes, since the hash
+// names caches and checkpoints.
+func TestStableFile(t *testing.T) {
+	for kind, want := range map[string]string{
+		KindBytes: "42063a49c713df0885968c9a60b72f73ba90b02a53ca8103910a4ede3716b5cc",
+		KindChars: "dcd72a7114280289db2758c72d526e53e118dc85e4fb1222ea25e3a1ae318e1b",
+		KindBPE:   "195d578cd292b7bdbbea08274b00900594ded3107aa921aca9f1d936c4b25b97",
+	} {
+		i := slices.IndexFunc(small(t), func(tok *Tokenizer) bool { return tok.Kind() == kind })
+		if got := small(t)[i].Hash(); got != want {
+			t.Errorf("%s: hash %s, want %s", kind, got, want)
+		}
+	}
+}
+
+func TestParseGPT2(t *testing.T) {
+	tok := sharedTokenizer(t, "gpt2")
+	if tok.VocabSize() != 50257 || tok.EOS() != 50256 || tok.Kind() != KindBPE || tok.split != splitGPT2 || tok.Merges() != 50000 {
+		t.Fatalf("%d tokens, end of text %d, %d merges", tok.VocabSize(), tok.EOS(), tok.Merges())
+	}
+	back, err := Parse(mustJSON(t, tok))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if back.Hash() != tok.Hash() {
+		t.Error("other hash after a round trip")
+	}
+	inputs := strings.Split(string(readShared(t, "tokenizers/gpt-2.inp")), "\n__ggml_vocab_test__\n")
+	outputs := strings.Split(strings.TrimSuffix(string(readShared(t, "tokenizers/gpt-2.out")), "\n"), "\n")
+	if len(outputs) < 40 || len(inputs) < len(outputs) {
+		t.Fatalf("%d inputs, %d outputs", len(inputs), len(outputs))
+	}
+	for i, line := range outputs {
+		var want []int32
+		for _, f := range strings.Fields(line) {
+			var id int32
+			if err := json.Unmarshal([]byte(f), &id); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, id)
+		}
+		if got := mustAppend(t, tok, []byte(inputs[i])); !slices.Equal(got, want) {
+			t.Errorf("%q: %v, want %v", inputs[i], got, want)
+		}
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	bpe := string(mustJSON(t, small(t)[3]))
+	chars := string(mustJSON(t, NewChars([]rune("ab"))))
+	eos := fmt.Sprintf(`"id": %d, `, small(t)[3].EOS())
+	added := `{` + eos + `"content": "<|endoftext|>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}`
+	for _, c := range []struct {
+		name, file, old, new string
+		want                 string // part of the message
+		unsupported          bool
+	}{
+		{"empty", "", "", "", "EOF", false},
+		{"array", "[]", "", "", "not an object", false},
+		{"cut", bpe[:len(bpe)/2], "", "", "byte", false},
+		{"trailing data", bpe + "{}", "", "", "more data", false},
+		{"not UTF-8", bpe + "\xff", "", "", "UTF-8", false},
+		{"unknown key", bpe, `"version"`, `"Version"`, "Version", true},
+		{"double key", bpe, `"truncation": null`, `"version": "1.0"`, "twice", false},
+		{"version", bpe, `"1.0"`, `"2.0"`, "version", true},
+		{"truncation", bpe, `"truncation": null`, `"truncation": {"max_length": 5}`, "truncation", true},
+		{"normalizer", bpe, `"normalizer": null`, `"normalizer": {"type": "NFKC"}`, "NFKC", true},
+		{"normalizers", bpe, `"normalizer": null`, `"normalizer": {"type": "Sequence", "normalizers": []}`, "normalizer", true},
+		{"hostile pattern", bpe, `"Regex": "(?i:`, `"Regex": "(a+)+$(?i:`, "(a+)+$", true},
+		{"pattern by string", bpe, `"Regex"`, `"String"`, "String", true},
+		{"behavior", bpe, `"Isolated"`, `"Removed"`, "behavior", true},
+		{"split only", bpe, `"type": "Sequence"`, `"type": "Metaspace"`, "Metaspace", true},
+		{"prefix space", bpe, `"add_prefix_space": false`, `"add_prefix_space": true`, "add_prefix_space", true},
+		{"no type", bpe, `"type": "Sequence", `, ``, "no type", false},
+		{"post processor", bpe, `"post_processor": null`, `"post_processor": {"type": "BertProcessing"}`, "BertProcessing", true},
+		{"decoder", bpe, `"decoder": {"type": "ByteLevel"`, `"decoder": {"type": "WordPiece"`, "WordPiece", true},
+		{"decoder of chars", bpe, `"decoder": {"type": "ByteLevel"`, `"decoder": {"type": "Fuse"`, "Fuse", true},
+		{"model type", bpe, `"type": "BPE"`, `"type": "Unigram"`, "Unigram", true},
+		{"dropout", bpe, `"dropout": null`, `"dropout": 0.1`, "dropout", true},
+		{"byte fallback", bpe, `"byte_fallback": false`, `"byte_fallback": true`, "byte_fallback", true},
+		{"unknown token", bpe, `"unk_token": null`, `"unk_token": "?"`, "unk_token", true},
+		{"model key", bpe, `"unk_token"`, `"unknown"`, "unknown", true},
+		{"gap", bpe, `"!": 0`, `"!": 270`, "270", false},
+		{"far id", bpe, `"!": 0`, `"!": 2147483647`, "2147483647", false},
+		{"huge id", bpe, `"!": 0`, `"!": 2147483648`, "not a token id", false},
+		{"negative id", bpe, `"!": 0`, `"!": -1`, "not a token id", false},
+		{"fraction", bpe, `"!": 0`, `"!": 0.0`, "not a token id", false},
+		{"text id", bpe, `"!": 0`, `"!": "0"`, "not a token id", false},
+		{"double id", bpe, `"!": 0`, `"!": 1`, "share the id 1", false},
+		{"double token", bpe, `"!": 0`, `"\"": 0`, "twice", false},
+		{"missing byte", bpe, `"!": 0`, `"!!": 0`, "255 of the 256", false},
+		{"no byte", bpe, `"!": 0`, `"中": 0`, "no byte", false},
+		{"merge of unknown", bpe, `"h e"`, `"h z"`, "merges[0]", false},
+		{"merge of one", bpe, `"h e"`, `"he"`, "two tokens", false},
+		{"merge of three", bpe, `"h e"`, `"h e e"`, "two tokens", false},
+		{"merge of numbers", bpe, `"h e"`, `[1, 2]`, "two tokens", false},
+		{"long merge", bpe, `"h e"`, `["h", "e", "e"]`, "two tokens", false},
+		{"merge twice", bpe, `"h e"`, `"h e", "h e"`, "twice", false},
+		{"merges by bytes", string(mustJSON(t, NewBytes())), `"merges": []`, `"merges": ["! !"]`, "merges", true},
+		{"no end", bpe, added, ``, EndOfText, true},
+		{"end is not special", bpe, `"special": true`, `"special": false`, EndOfText, true},
+		{"stripping", bpe, `"lstrip": false`, `"lstrip": true`, "lstrip", true},
+		{"added key", bpe, `"lstrip": false`, `"left": false`, "left", true},
+		{"added without id", bpe, eos, ``, "lacks", false},
+		{"added twice", bpe, added, added + "," + strings.Replace(added, eos, `"id": 299, `, 1), "twice", false},
+		{"added elsewhere", bpe, `"!": 0`, `"!": 0, "<|endoftext|>": 3`, "3", false},
+		{"long char", chars, `"a": 0`, `"aa": 0`, "one character", false},
+		{"no model", `{"version": "1.0"}`, "", "", "no model", false},
+		{"deep", strings.Repeat("[", 1e6), "", "", "not an object", false},
+		{"deep normalizer", bpe, `"normalizer": null`, `"normalizer": ` + strings.Repeat("[", 1e6), "normalizer", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := c.file
+			if c.old != "" {
+				if !strings.Contains(file, c.old) {
+					t.Fatalf("the file lacks %s", c.old)
+				}
+				file = strings.Replace(file, c.old, c.new, 1)
+			}
+			_, err := Parse([]byte(file))
+			var u *UnsupportedError
+			if err == nil || !strings.Contains(err.Error(), c.want) || errors.As(err, &u) != c.unsupported || errors.Is(err, ErrFormat) == c.unsupported {
+				t.Errorf("error %v, want one with %q", err, c.want)
+			}
+			if err != nil && len(err.Error()) > 400 {
+				t.Errorf("a message of %d bytes", len(err.Error()))
+			}
+		})
+	}
+	if _, err := Parse(make([]byte, maxFile+1)); !errors.Is(err, ErrFormat) {
+		t.Errorf("too large: %v", err)
+	}
+}
+
+// FuzzParse: no panic, no memory out of proportion, and what is accepted comes
+// back the same.
+func FuzzParse(f *testing.F) {
+	for _, tok := range small(f) {
+		f.Add(mustJSON(f, tok))
+	}
+	f.Add([]byte(`{"model":{"type":"BPE","vocab":{"a":0},"merges":[["a","a"]]},"decoder":{"type":"Fuse"}}`))
+	f.Add([]byte(`{"added_tokens":[{"id":2147483647,"content":"<|endoftext|>","special":true}],"model":{"vocab":{}},"decoder":{"type":"Fuse"}}`))
+	f.Add([]byte(`{"model":{"vocab":{"":0}}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		tok, err := Parse(data)
+		runtime.ReadMemStats(&after)
+		if got, most := after.TotalAlloc-before.TotalAlloc, uint64(100*len(data)+1<<20); got > most {
+			t.Fatalf("%d bytes allocated for %d", got, len(data))
+		}
+		if err != nil {
+			return
+		}
+		again, err := Parse(mustJSON(t, tok))
+		if err != nil {
+			t.Fatalf("its own file is refused: %v", err)
+		}
+		if again.Hash() != tok.Hash() {
+			t.Fatal("other hash after a round trip")
+		}
+		for id := range int32(tok.VocabSize()) {
+			if !bytes.Equal(tok.Bytes(id), again.Bytes(id)) {
+				t.Fatalf("token %d: %q, then %q", id, tok.Bytes(id), again.Bytes(id))
+			}
+		}
+		text := []byte("the cat, 中 \xff\n")
+		if ids, err := tok.Append(nil, text); err == nil && !bytes.Equal(tok.Decode(nil, ids), text) && tok.Kind() != KindChars {
+			t.Fatal("the text does not come back")
+		}
+	})
+}
