@@ -84,24 +84,27 @@ func (e *engine[T]) multiply(s *scratch[T], p *product[T], m0, m1, n0, n1 int) {
 	if m1-m0 <= e.mr {
 		width = e.nr // each panel of B is used once: use it while it is in L1
 	}
-	inPlace := p.inPlace || m1-m0 <= e.mr // packing would cost more than it saves
+	// Packing costs more than it saves for operands that are used little; but
+	// A stored by terms spreads over too many cache lines.
+	inPlace := p.inPlace || m1-m0 <= e.mr
+	aInPlace := inPlace && p.ks == 1
 	for j0 := n0; j0 < n1; j0 += width {
 		j1 := min(j0+width, n1)
 		for l0 := 0; l0 < p.k; l0 += kBlock {
 			k := min(kBlock, p.k-l0)
-			direct := j0 // where B lies in place until the packed part begins
+			split := j0 // B is read in place before it, packed from there on
 			if !p.transB && inPlace {
-				direct = j0 + (j1-j0)/e.nr*e.nr
+				split = j0 + (j1-j0)/e.nr*e.nr
 			}
-			e.packB(s.b, p, l0, k, direct, j1)
+			e.packB(s.b, p, l0, k, split, j1)
 			for i0 := m0; i0 < m1; i0 += height {
 				i1 := min(i0+height, m1)
-				if !inPlace {
+				if !aInPlace {
 					e.packA(s.a, p, l0, k, i0, i1)
 				}
 				for i := i0; i < i1; i += e.mr {
 					a, rs, ks := s.a[(i-i0)/e.mr*aPanel:], kBlock+aPad, 1
-					if inPlace {
+					if aInPlace {
 						a, rs, ks = p.a[i*p.rs+l0*p.ks:], p.rs, p.ks
 					} else if p.ks != 1 {
 						rs, ks = 1, aLanes
@@ -109,10 +112,10 @@ func (e *engine[T]) multiply(s *scratch[T], p *product[T], m0, m1, n0, n1 int) {
 					for j := j0; j < j1; j += e.nr {
 						var b []T
 						bs := e.nr
-						if j < direct {
+						if j < split {
 							b, bs = p.b[l0*p.ldb+j:], p.ldb
 						} else {
-							b = s.b[(j-direct)*k:]
+							b = s.b[(j-split)*k:]
 						}
 						e.tile(min(e.mr, i1-i), k, &a[0], rs, ks, &b[0], bs, &p.c[i*p.ldc+j], p.ldc, min(e.nr, j1-j), p.alpha, p.add || l0 > 0)
 					}

@@ -42,7 +42,7 @@ type View struct {
 // Len is the number of elements.
 func (v View) Len() int { return v.Hi - v.Lo }
 
-// slot is what a tensor, or a group of adjacent ones, is to the decoder.
+// slot is what a tensor, or a group of adjacent ones, is to the decoder. The bias of a matrix or norm follows it.
 type slot int
 
 const (
@@ -76,15 +76,41 @@ const align = 16
 
 func roundUp(n int) int { return (n + align - 1) / align * align }
 
+// tensorNames are the Hugging Face names of a family, without .weight and .bias. Those of a block follow its prefix.
+type tensorNames struct {
+	embed, position, final, block string
+	norm1, norm2, qNorm, kNorm    string
+	qkv                           []string // one, or q, k and v apart
+	o, gate, up, down             string
+}
+
+var (
+	llamaNames = tensorNames{
+		embed: "model.embed_tokens", position: "model.embed_positions", final: "model.norm", block: "model.layers.%d.",
+		norm1: "input_layernorm", norm2: "post_attention_layernorm", qNorm: "self_attn.q_norm", kNorm: "self_attn.k_norm",
+		qkv: []string{"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"},
+		o:   "self_attn.o_proj", gate: "mlp.gate_proj", up: "mlp.up_proj", down: "mlp.down_proj",
+	}
+	gpt2Names = tensorNames{
+		embed: "transformer.wte", position: "transformer.wpe", final: "transformer.ln_f", block: "transformer.h.%d.",
+		norm1: "ln_1", norm2: "ln_2", qNorm: "attn.q_norm", kNorm: "attn.k_norm",
+		qkv: []string{"attn.c_attn"},
+		o:   "attn.c_proj", gate: "mlp.c_gate", up: "mlp.c_fc", down: "mlp.c_proj",
+	}
+)
+
 // Layout returns the tensors of an architecture in their order, and the length of the flat slice that holds them.
 //
 // Each tensor begins on a multiple of 16 elements, but for groups that one multiply serves: q, k and v lie adjacent, and
 // so do gate and up, and their biases.
 func Layout(a config.Arch) (views []View, total int) {
-	c, d := a.Width, a.HeadSize
-	q, kv := a.Heads*d, a.KVHeads*d
-	gpt2 := a.Shape == "gpt2"
-	add := func(s slot, kind Kind, block int, name string, shape ...int) {
+	names := &llamaNames
+	if a.Shape == "gpt2" {
+		names = &gpt2Names
+	}
+	c, q, kv := a.Width, queryWidth(a), keyWidth(a)
+	block, prefix := -1, ""
+	add := func(s slot, kind Kind, name string, shape ...int) {
 		n := 1
 		for _, v := range shape {
 			n *= v
@@ -93,102 +119,56 @@ func Layout(a config.Arch) (views []View, total int) {
 			total = roundUp(total)
 		}
 		decay := block >= 0 && len(shape) == 2 || kind == KindHead
-		views = append(views, View{Name: name, Shape: shape, Lo: total, Hi: total + n, Decay: decay, Kind: kind, Block: block, slot: s})
+		views = append(views, View{Name: prefix + name, Shape: shape, Lo: total, Hi: total + n, Decay: decay, Kind: kind, Block: block, slot: s})
 		total += n
 	}
-	norm := func(gain slot, block int, name string) {
-		add(gain, KindNorm, block, name+".weight", c)
+	norm := func(gain slot, name string) {
+		add(gain, KindNorm, name+".weight", c)
 		if a.Norm == "layer" {
-			add(gain+1, KindBias, block, name+".bias", c)
+			add(gain+1, KindBias, name+".bias", c)
 		}
 	}
-	if gpt2 {
-		add(slotEmbed, KindEmbed, -1, "transformer.wte.weight", a.Vocab, c)
-	} else {
-		add(slotEmbed, KindEmbed, -1, "model.embed_tokens.weight", a.Vocab, c)
+	// linear adds the matrices, of outs rows each, that one multiply by in columns serves, and then their biases.
+	linear := func(s slot, kind Kind, in int, bias bool, names []string, outs ...int) {
+		for i, name := range names {
+			add(s, kind, name+".weight", outs[i], in)
+		}
+		for i, name := range names {
+			if bias {
+				add(s+1, KindBias, name+".bias", outs[i])
+			}
+		}
 	}
+
+	add(slotEmbed, KindEmbed, names.embed+".weight", a.Vocab, c)
 	if a.Position == "learned" {
-		name := "model.embed_positions.weight"
-		if gpt2 {
-			name = "transformer.wpe.weight"
-		}
-		add(slotPosition, KindPosition, -1, name, a.Context, c)
+		add(slotPosition, KindPosition, names.position+".weight", a.Context, c)
 	}
-	gated := a.MLPKind == "swiglu"
-	for l := range a.Layers {
-		if gpt2 {
-			p := fmt.Sprintf("transformer.h.%d.", l)
-			norm(slotGain1, l, p+"ln_1")
-			add(slotQKV, KindQKV, l, p+"attn.c_attn.weight", q+2*kv, c)
-			if a.QKVBias {
-				add(slotQKVBias, KindBias, l, p+"attn.c_attn.bias", q+2*kv)
-			}
-			if a.QKNorm {
-				add(slotQGain, KindNorm, l, p+"attn.q_norm.weight", d)
-				add(slotKGain, KindNorm, l, p+"attn.k_norm.weight", d)
-			}
-			add(slotO, KindO, l, p+"attn.c_proj.weight", c, q)
-			if a.Bias {
-				add(slotOBias, KindBias, l, p+"attn.c_proj.bias", c)
-			}
-			norm(slotGain2, l, p+"ln_2")
-			if gated {
-				add(slotGateUp, KindGateUp, l, p+"mlp.c_gate.weight", a.MLP, c)
-			}
-			add(slotGateUp, KindGateUp, l, p+"mlp.c_fc.weight", a.MLP, c)
-			if a.Bias {
-				if gated {
-					add(slotGateUpBias, KindBias, l, p+"mlp.c_gate.bias", a.MLP)
-				}
-				add(slotGateUpBias, KindBias, l, p+"mlp.c_fc.bias", a.MLP)
-			}
-			add(slotDown, KindDown, l, p+"mlp.c_proj.weight", c, a.MLP)
-			if a.Bias {
-				add(slotDownBias, KindBias, l, p+"mlp.c_proj.bias", c)
-			}
-			continue
-		}
-		p := fmt.Sprintf("model.layers.%d.", l)
-		norm(slotGain1, l, p+"input_layernorm")
-		add(slotQKV, KindQKV, l, p+"self_attn.q_proj.weight", q, c)
-		add(slotQKV, KindQKV, l, p+"self_attn.k_proj.weight", kv, c)
-		add(slotQKV, KindQKV, l, p+"self_attn.v_proj.weight", kv, c)
-		if a.QKVBias {
-			add(slotQKVBias, KindBias, l, p+"self_attn.q_proj.bias", q)
-			add(slotQKVBias, KindBias, l, p+"self_attn.k_proj.bias", kv)
-			add(slotQKVBias, KindBias, l, p+"self_attn.v_proj.bias", kv)
+	for block = range a.Layers {
+		prefix = fmt.Sprintf(names.block, block)
+		norm(slotGain1, names.norm1)
+		if len(names.qkv) == 1 {
+			linear(slotQKV, KindQKV, c, a.QKVBias, names.qkv, q+2*kv)
+		} else {
+			linear(slotQKV, KindQKV, c, a.QKVBias, names.qkv, q, kv, kv)
 		}
 		if a.QKNorm {
-			add(slotQGain, KindNorm, l, p+"self_attn.q_norm.weight", d)
-			add(slotKGain, KindNorm, l, p+"self_attn.k_norm.weight", d)
+			add(slotQGain, KindNorm, names.qNorm+".weight", a.HeadSize)
+			add(slotKGain, KindNorm, names.kNorm+".weight", a.HeadSize)
 		}
-		add(slotO, KindO, l, p+"self_attn.o_proj.weight", c, q)
-		if a.Bias {
-			add(slotOBias, KindBias, l, p+"self_attn.o_proj.bias", c)
+		linear(slotO, KindO, q, a.Bias, []string{names.o}, c)
+		norm(slotGain2, names.norm2)
+		if a.MLPKind == "swiglu" {
+			linear(slotGateUp, KindGateUp, c, a.Bias, []string{names.gate, names.up}, a.MLP, a.MLP)
+		} else {
+			linear(slotGateUp, KindGateUp, c, a.Bias, []string{names.up}, a.MLP)
 		}
-		norm(slotGain2, l, p+"post_attention_layernorm")
-		if gated {
-			add(slotGateUp, KindGateUp, l, p+"mlp.gate_proj.weight", a.MLP, c)
-		}
-		add(slotGateUp, KindGateUp, l, p+"mlp.up_proj.weight", a.MLP, c)
-		if a.Bias {
-			if gated {
-				add(slotGateUpBias, KindBias, l, p+"mlp.gate_proj.bias", a.MLP)
-			}
-			add(slotGateUpBias, KindBias, l, p+"mlp.up_proj.bias", a.MLP)
-		}
-		add(slotDown, KindDown, l, p+"mlp.down_proj.weight", c, a.MLP)
-		if a.Bias {
-			add(slotDownBias, KindBias, l, p+"mlp.down_proj.bias", c)
-		}
+		linear(slotDown, KindDown, a.MLP, a.Bias, []string{names.down}, c)
 	}
-	if gpt2 {
-		norm(slotGain, -1, "transformer.ln_f")
-	} else {
-		norm(slotGain, -1, "model.norm")
-	}
+	block, prefix = -1, ""
+	norm(slotGain, names.final)
 	if !a.Tie {
-		add(slotHead, KindHead, -1, "lm_head.weight", a.Vocab, c)
+		add(slotHead, KindHead, "lm_head.weight", a.Vocab, c)
 	}
 	return views, roundUp(total)
 }

@@ -329,7 +329,7 @@ func TestMicroBatchesGiveTheSameGradient(t *testing.T) {
 	}
 }
 
-// bits is a hash-free comparison of everything a call leaves behind.
+// result returns the gradients and nats of two calls on a fresh model.
 func result(t *testing.T, a config.Arch, workers int, tier kernel.Tier, mode string, seed uint64, in Input) ([]float32, []float64) {
 	x := newExec(t, workers, tier)
 	m := newModel[float32](t, a, x, Options{MicroTokens: len(in.Tokens), Checkpointing: mode, ZLoss: 1e-4})

@@ -18,6 +18,7 @@ const queryRows = 64
 //
 // Causality is the bound of the loops: keys after the block are never touched, and inside the diagonal block only
 // entries j <= i enter the maximum, the exponential, the sum and the gradient; the others are zeros in the multiplies.
+// So a position's bits do not depend on later ones; only a NaN or infinity, times zero, reaches back inside its block.
 type Attention[T kernel.Float] struct {
 	x                    *kernel.Exec
 	heads, kvHeads, size int

@@ -129,7 +129,7 @@ func checkCausal(r *rand.Rand, n, width, at int, run func(out, q, k, v kernel.Ma
 }
 
 func TestAttentionIsCausal(t *testing.T) {
-	const n, d = 150, 8
+	const n, d = 450, 8 // more keys than the multiplies sum at a time
 	for _, tier := range kernel.Tiers() {
 		x, r := newExec(t, tier), random(t)
 		l := NewAttention(x, 2, 2, d, n, make([]float32, AttentionLen(x.Workers(), n)))
@@ -147,7 +147,7 @@ func TestAttentionIsCausal(t *testing.T) {
 			l.Forward(out, lse, turn(q), turn(k), turn(v), []int32{0, n})
 			copy(out.F, turn(out).F)
 		}
-		for _, at := range []int{0, 1, 63, 64, 65, 100, 128, 149} {
+		for _, at := range []int{0, 1, 63, 64, 65, 100, 383, 384, 385, 447, 448, 449} {
 			if err := checkCausal(r, n, 2*d, at, honest); err != nil {
 				t.Errorf("%s: %v", tier, err)
 			}

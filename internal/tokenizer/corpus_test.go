@@ -10,8 +10,8 @@ import (
 	"iter"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -100,9 +100,17 @@ func readShared(t testing.TB, name string) []byte {
 // of their paths, up to limit bytes.
 var goSource = sync.OnceValue(func() [][]byte {
 	const limit = 20e6
+	root := os.Getenv("GOROOT") // go test sets it
+	if root == "" {
+		out, err := exec.Command("go", "env", "GOROOT").Output()
+		if err != nil {
+			panic(err)
+		}
+		root = strings.TrimSpace(string(out))
+	}
 	var files [][]byte
 	total := 0
-	err := filepath.WalkDir(filepath.Join(runtime.GOROOT(), "src"), func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(root, "src"), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") {
 			return err
 		}

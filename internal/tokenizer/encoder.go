@@ -68,8 +68,9 @@ func locate(err error, offset, lines int64) {
 func countLines(text []byte) int64 { return int64(bytes.Count(text, []byte{'\n'})) }
 
 // Encoder encodes one text after another from pieces of any size, with the same
-// ids as Append on the whole text. It keeps at most about 2 MiB of text that it
-// cannot decide yet, usually a few bytes. It is not safe for concurrent use.
+// ids as Append on the whole text. It keeps the text that it cannot decide yet:
+// usually a few bytes, at most about 2 MiB, and with pieces of that size about
+// 30 MiB of tables. It is not safe for concurrent use.
 type Encoder struct {
 	t      *Tokenizer
 	s      *scratch

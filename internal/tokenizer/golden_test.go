@@ -114,6 +114,9 @@ func TestGolden(t *testing.T) {
 		}
 		return
 	}
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	g := readGolden(t)
 	if len(g.Ids) == 0 {
 		t.Fatal("testdata/golden.json holds no ids")
@@ -143,6 +146,9 @@ func TestGolden(t *testing.T) {
 
 // TestGoldenMerges compares training with that of Hugging Face's library.
 func TestGoldenMerges(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	g := readGolden(t)
 	if len(g.Merges) == 0 {
 		t.Fatal("testdata/golden.json holds no merges")

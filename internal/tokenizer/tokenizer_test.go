@@ -300,15 +300,18 @@ func TestEncoder(t *testing.T) {
 		build(KindBPE, splitLlama3, vocabOf(own), own.merges, own.added),
 	} {
 		e := tok.NewEncoder()
-		for range 150 {
-			text := mixedText(r, r.IntN(5000))
+		for i := range 1500 {
+			text, most := hardText(r, 1+r.IntN(20)), 1+r.IntN(12)
+			if i%10 == 0 {
+				text, most = mixedText(r, r.IntN(5000)), 1+r.IntN(1+r.IntN(2000))
+			}
 			if tok.Kind() == KindChars {
 				text = bytes.ToValidUTF8(text, nil)
 				tok = NewChars([]rune(string(text)))
 				e = tok.NewEncoder()
 			}
 			want := mustAppend(t, tok, text)
-			got := encodeInParts(t, e, text, 1+r.IntN(1+r.IntN(2000)), r)
+			got := encodeInParts(t, e, text, most, r)
 			if !slices.Equal(got, want) {
 				t.Fatalf("%s, split %d: %q in parts gives\n%v, at once\n%v", tok.Kind(), tok.split, text, got, want)
 			}
@@ -348,6 +351,15 @@ func TestEncoderLongRuns(t *testing.T) {
 		e := tok.NewEncoder()
 		if got := encodeInParts(t, e, text, 200_000, r); !slices.Equal(got, want) {
 			t.Errorf("%q: in parts %d tokens, at once %d", unit, len(got), len(want))
+		}
+		for cut := maxPiece - 3; cut <= maxPiece+3; cut++ {
+			text := text[1:] // a run from the start on
+			got, _ := e.Write(nil, text[:cut])
+			got, _ = e.Write(got, text[cut:])
+			got, _ = e.Flush(got)
+			if !slices.Equal(got, mustAppend(t, tok, text)) {
+				t.Errorf("%q: other tokens when cut at %d", unit, cut)
+			}
 		}
 		if cap(e.tail) > 4*maxPiece {
 			t.Errorf("%q: the encoder holds %d bytes", unit, cap(e.tail))

@@ -1,15 +1,12 @@
 package tokenizer
 
 import (
-	"bytes"
 	"container/heap"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
-	"runtime"
 	"slices"
-	"sync"
 )
 
 // TrainOptions describes the tokenizer to train.
@@ -86,145 +83,6 @@ func TrainBPE(ctx context.Context, docs iter.Seq2[[]byte, error], opt TrainOptio
 	return t, report, nil
 }
 
-// part is a stretch of text for one worker: some documents or parts of them.
-type part struct {
-	text []byte
-	ends []int // where each document ends in text
-}
-
-// counter counts pieces in a worker of its own.
-type counter struct {
-	counts map[string]*int64
-	pieces int64
-}
-
-func (c *counter) add(p *part) {
-	start := 0
-	for _, end := range p.ends {
-		for text := p.text[start:end]; len(text) > 0; {
-			n, _ := splitQwen2.next(window(text, trainPiece))
-			if k := c.counts[string(text[:n])]; k != nil {
-				*k++
-			} else {
-				c.counts[string(text[:n])] = new(int64(1))
-			}
-			c.pieces++
-			text = text[n:]
-		}
-		start = end
-	}
-}
-
-// countPieces reads the documents and counts their pieces, over all workers.
-func countPieces(ctx context.Context, docs iter.Seq2[[]byte, error], opt TrainOptions) (map[string]*int64, TrainReport, error) {
-	var report TrainReport
-	workers := opt.Workers
-	if workers <= 0 {
-		workers = runtime.GOMAXPROCS(0)
-	}
-	counters := make([]counter, workers)
-	full, free := make(chan *part, workers), make(chan *part, 2*workers)
-	for range cap(free) {
-		free <- &part{text: make([]byte, 0, partSize)}
-	}
-	var wg sync.WaitGroup
-	for i := range counters {
-		c := &counters[i]
-		c.counts = map[string]*int64{}
-		wg.Go(func() {
-			for p := range full {
-				c.add(p)
-				p.text, p.ends = p.text[:0], p.ends[:0]
-				free <- p
-			}
-		})
-	}
-	err := readParts(ctx, docs, opt, &report, full, free)
-	close(full)
-	wg.Wait()
-	if err != nil {
-		return nil, report, err
-	}
-	all := counters[0]
-	for _, c := range counters[1:] {
-		all.pieces += c.pieces
-		for w, n := range c.counts {
-			if k := all.counts[w]; k != nil {
-				*k += *n
-			} else {
-				all.counts[w] = n
-			}
-		}
-	}
-	report.Pieces, report.Unique = all.pieces, len(all.counts)
-	return all.counts, report, nil
-}
-
-// readParts cuts the documents into parts and sends the sampled ones to full.
-func readParts(ctx context.Context, docs iter.Seq2[[]byte, error], opt TrainOptions, report *TrainReport, full chan<- *part, free <-chan *part) error {
-	limit := opt.SampleBytes
-	if limit <= 0 {
-		limit = defaultSample
-	}
-	frac := 1.0
-	if opt.TotalBytes > limit {
-		frac = float64(limit) / float64(opt.TotalBytes)
-	}
-	p := <-free
-	for doc, err := range docs {
-		if err != nil {
-			return err
-		}
-		report.Documents++
-		for len(doc) > 0 {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if report.Sampled == limit {
-				break
-			}
-			n := partEnd(doc)
-			if float64(report.Sampled) <= frac*float64(report.Bytes) {
-				take := int(min(int64(n), limit-report.Sampled))
-				if len(p.text)+take > partSize {
-					full <- p
-					p = <-free
-				}
-				p.text = append(p.text, doc[:take]...)
-				p.ends = append(p.ends, len(p.text))
-				report.Sampled += int64(take)
-			}
-			report.Bytes += int64(n)
-			doc = doc[n:]
-		}
-		if report.Sampled == limit {
-			break
-		}
-	}
-	full <- p
-	return ctx.Err()
-}
-
-// partEnd returns how much of doc to count in one part: all of it if it is
-// short, else up to a line break followed by something that is not a space,
-// where a piece always ends, else a full part.
-func partEnd(doc []byte) int {
-	if len(doc) <= partSize {
-		return len(doc)
-	}
-	for end := partSize; end > partSize/2; {
-		i := bytes.LastIndexByte(doc[partSize/2:end], '\n')
-		if i < 0 {
-			break
-		}
-		end = partSize/2 + i
-		if c, _ := at(doc, end+1); c != space && c != newline {
-			return end + 1
-		}
-	}
-	return len(window(doc, partSize))
-}
-
 // trainer holds the different pieces as tokens, and counts their pairs.
 type trainer struct {
 	syms   []int32 // the pieces end to end; a piece shrinks in place
@@ -235,9 +93,9 @@ type trainer struct {
 	ids    map[string]int32 // tokens by what they spell
 	vocab  [][]byte
 	merges []merge
-	last   int64        // count of the last merge
-	step   []*pairCount // pairs that changed since the last settle
-	near   [4][]*pairCount
+	last   int64           // count of the last merge
+	step   []*pairCount    // pairs that changed since the last settle
+	near   [4][]*pairCount // see apply
 }
 
 type word struct {
@@ -449,37 +307,3 @@ func (t *trainer) apply(m merge) {
 	self.count, self.words, self.grown = 0, nil, false
 	t.step = append(t.step, self)
 }
-
-// byteOrder lists the bytes in the order of GPT-2's alphabet: the printable
-// ones, which stand for themselves, then the others.
-var byteOrder = func() (order []byte) {
-	for c := range 256 {
-		if printable(byte(c)) {
-			order = append(order, byte(c))
-		}
-	}
-	for c := range 256 {
-		if !printable(byte(c)) {
-			order = append(order, byte(c))
-		}
-	}
-	return order
-}()
-
-func printable(c byte) bool { return '!' <= c && c <= '~' || 0xa1 <= c && c <= 0xac || c >= 0xae }
-
-// byteRune maps a byte to the character that stands for it in files, runeByte
-// back.
-var byteRune, runeByte = func() (to [256]rune, from map[rune]byte) {
-	from = make(map[rune]byte, 256)
-	next := rune(256)
-	for c := range 256 {
-		r := rune(c)
-		if !printable(byte(c)) {
-			r = next
-			next++
-		}
-		to[c], from[r] = r, byte(c)
-	}
-	return to, from
-}()

@@ -136,7 +136,7 @@ func TestTrainSameForAnyWorkers(t *testing.T) {
 // of the whole.
 func TestTrainHugeDocument(t *testing.T) {
 	var docs [][]byte
-	for _, f := range goSource()[:500] {
+	for _, f := range goSource()[:650] {
 		if f = bytes.TrimSpace(f); len(f) > 0 {
 			docs = append(docs, append(slices.Clone(f), '\n'))
 		}
