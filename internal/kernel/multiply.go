@@ -52,7 +52,7 @@ func (e *engine[T]) run(x *Exec) {
 		return
 	}
 	// Cut the dimension with more tiles. A worker packs the whole of the other
-	// operand for itself: buffers shared between cores were slower.
+	// operand for itself, so that workers need not wait for each other.
 	if j.byCols = (j.n+e.nr-1)/e.nr > (j.m+e.mr-1)/e.mr; j.byCols {
 		x.pool.Do(j.n, e.nr, j)
 	} else {

@@ -341,3 +341,39 @@ func TestVectors64(t *testing.T) {
 		t.Errorf("Dot %g, SumSquares %g; want %g, %g", Dot(x, a, b), SumSquares(x, a), dot, squares)
 	}
 }
+
+// TestActivationSweep checks the documented bounds over the whole range in
+// which the activations bend.
+func TestActivationSweep(t *testing.T) {
+	eachTier(t, func(t *testing.T, x *Exec) {
+		const n = 1 << 15
+		src, ones := make([]float32, n), make([]float32, n)
+		gelu, slope, silu := make([]float32, n), make([]float32, n), make([]float32, n)
+		for i := range src {
+			src[i], ones[i] = float32(i-n/2)/(n/2)*12, 1
+		}
+		GELU(x, gelu, src)
+		GELUBackward(x, slope, ones, src)
+		var worst [3]float64
+		for i, v := range src {
+			want := geluOracle(float64(v))
+			worst[0] = max(worst[0], math.Abs(float64(gelu[i])-want)/(math.Abs(want)+1e-3))
+			worst[1] = max(worst[1], math.Abs(float64(slope[i])-geluSlopeOracle(float64(v))))
+		}
+		for i := range src {
+			src[i] *= 80.0 / 12
+		}
+		SiLUMul(x, silu, src, ones)
+		for i, v := range src {
+			if want := float64(v) * sigmoid(float64(v)); want != 0 {
+				worst[2] = max(worst[2], math.Abs(float64(silu[i])/want-1))
+			}
+		}
+		t.Logf("worst errors: gelu %.2g, gelu' %.2g, silu %.2g", worst[0], worst[1], worst[2])
+		for i, w := range worst {
+			if !(w <= 1e-6) {
+				t.Errorf("bound %d exceeded: %g", i, w)
+			}
+		}
+	}, nil)
+}

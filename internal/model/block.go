@@ -138,17 +138,24 @@ func (net *network[T]) queriesAndKeys(b *block[T], qkv, qk kernel.Mat[T], rstd [
 func (m *Model[T]) attentionHalf(i int, recompute bool) {
 	b, s, n, w := m.buf, &m.buf.saved[i], m.n, &m.blocks[i]
 	m.norm(s.normed1, s.mean1, s.rstd1, b.x[i], w.tensors[slotGain1], w.tensors[slotBias1], n)
+	m.did(PartNorms)
 	w.qkv.Forward(m.x, s.qkv, s.normed1, n)
+	m.did(PartQKVForward)
 	if bias := w.tensors[slotQKVBias]; bias != nil {
 		m.bias.Forward(s.qkv, bias, n)
+		m.did(PartBiases)
 	}
 	q, k, v := m.queriesAndKeys(w, s.qkv, s.qk, s.qkRstd, b.pos[:n], n)
+	m.did(PartRotary)
 	m.attention.Forward(s.heads, s.lse, q, k, v, m.in.Bounds)
+	m.did(PartAttentionForward)
 	if recompute {
 		return
 	}
 	w.o.Forward(m.x, b.narrow, s.heads, n)
+	m.did(PartOForward)
 	m.residual.Forward(s.middle, b.x[i], b.narrow, w.tensors[slotOBias], m.site(1+2*i), n)
+	m.did(PartResiduals)
 }
 
 // attentionHalfBack turns dx, the gradient of the first half's output, into that of its input.
@@ -156,10 +163,14 @@ func (m *Model[T]) attentionHalfBack(i int) {
 	b, s, n, w, g := m.buf, &m.buf.saved[i], m.n, &m.blocks[i], &m.dblocks[i]
 	hd, kd := queryWidth(m.arch), keyWidth(m.arch)
 	dout := m.residual.Backward(b.dropped, b.dx, m.site(1+2*i), n)
+	m.did(PartResiduals)
 	w.o.BackInput(m.x, b.dheads, dout, n)
+	m.did(PartOBackInput)
 	w.o.BackWeight(m.x, g[slotO], dout, s.heads, n)
+	m.did(PartOBackWeight)
 	if g[slotOBias] != nil {
 		m.sums.Columns(g[slotOBias], dout, n)
+		m.did(PartBiases)
 	}
 
 	qk := s.qk
@@ -169,6 +180,7 @@ func (m *Model[T]) attentionHalfBack(i int) {
 	dq, dk, dv := nn.Columns(b.dqkv, 0, hd), nn.Columns(b.dqkv, hd, hd+kd), nn.Columns(b.dqkv, hd+kd, hd+2*kd)
 	m.attention.Backward(dq, dk, dv, b.dheads, s.heads, s.lse,
 		nn.Columns(qk, 0, hd), nn.Columns(qk, hd, hd+kd), nn.Columns(s.qkv, hd+kd, hd+2*kd), m.in.Bounds)
+	m.did(PartAttentionBackward)
 	if m.rope != nil {
 		m.rope.Backward(nn.Columns(b.dqkv, 0, hd+kd), b.pos[:n], n)
 	}
@@ -176,12 +188,17 @@ func (m *Model[T]) attentionHalfBack(i int) {
 		m.headNorm.Backward(dq, g[slotQGain], s.qkRstd, nn.Columns(s.qkv, 0, hd), w.tensors[slotQGain], n)
 		m.headNorm.Backward(dk, g[slotKGain], s.qkRstd[n*m.arch.Heads:], nn.Columns(s.qkv, hd, hd+kd), w.tensors[slotKGain], n)
 	}
+	m.did(PartRotary)
 	if g[slotQKVBias] != nil {
 		m.sums.Columns(g[slotQKVBias], b.dqkv, n)
+		m.did(PartBiases)
 	}
 	w.qkv.BackInput(m.x, b.narrow, b.dqkv, n)
+	m.did(PartQKVBackInput)
 	w.qkv.BackWeight(m.x, g[slotQKV], b.dqkv, s.normed1, n)
+	m.did(PartQKVBackWeight)
 	m.normBack(b.dx, g[slotGain1], g[slotBias1], s.mean1, s.rstd1, b.narrow, b.x[i], w.tensors[slotGain1], n)
+	m.did(PartNorms)
 }
 
 // mlpHalf computes the second half of block i from the first: y + down(activation(gateUp(norm(y)))). With recompute it
@@ -189,13 +206,18 @@ func (m *Model[T]) attentionHalfBack(i int) {
 func (m *Model[T]) mlpHalf(i int, recompute bool) {
 	b, s, n, w := m.buf, &m.buf.saved[i], m.n, &m.blocks[i]
 	m.norm(s.normed2, s.mean2, s.rstd2, s.middle, w.tensors[slotGain2], w.tensors[slotBias2], n)
+	m.did(PartNorms)
 	w.gateUp.Forward(m.x, s.hidden, s.normed2, n)
+	m.did(PartMLPForward)
 	m.activate(w, s.active, s.hidden, n)
+	m.did(PartActivation)
 	if recompute {
 		return
 	}
 	w.down.Forward(m.x, b.narrow, s.active, n)
+	m.did(PartMLPForward)
 	m.residual.Forward(b.x[i+1], s.middle, b.narrow, w.tensors[slotDownBias], m.site(2+2*i), n)
+	m.did(PartResiduals)
 }
 
 // activate adds the bias of the hidden layer to it and overwrites active.
@@ -214,20 +236,29 @@ func (net *network[T]) activate(b *block[T], active, hidden kernel.Mat[T], n int
 func (m *Model[T]) mlpHalfBack(i int) {
 	b, s, n, w, g := m.buf, &m.buf.saved[i], m.n, &m.blocks[i], &m.dblocks[i]
 	dout := m.residual.Backward(b.dropped, b.dx, m.site(2+2*i), n)
+	m.did(PartResiduals)
 	w.down.BackInput(m.x, b.dactive, dout, n)
+	m.did(PartMLPBackInput)
 	w.down.BackWeight(m.x, g[slotDown], dout, s.active, n)
+	m.did(PartMLPBackWeight)
 	if g[slotDownBias] != nil {
 		m.sums.Columns(g[slotDownBias], dout, n)
+		m.did(PartBiases)
 	}
 	if m.swiglu != nil {
 		m.swiglu.Backward(b.dhidden, b.dactive, s.hidden, n)
 	} else {
 		m.gelu.Backward(b.dhidden, s.hidden, n) // dhidden is dactive
 	}
+	m.did(PartActivation)
 	if g[slotGateUpBias] != nil {
 		m.sums.Columns(g[slotGateUpBias], b.dhidden, n)
+		m.did(PartBiases)
 	}
 	w.gateUp.BackInput(m.x, b.narrow, b.dhidden, n)
+	m.did(PartMLPBackInput)
 	w.gateUp.BackWeight(m.x, g[slotGateUp], b.dhidden, s.normed2, n)
+	m.did(PartMLPBackWeight)
 	m.normBack(b.dx, g[slotGain2], g[slotBias2], s.mean2, s.rstd2, b.narrow, s.middle, w.tensors[slotGain2], n)
+	m.did(PartNorms)
 }

@@ -24,6 +24,40 @@ type Options struct {
 	Mode          string  // fp32 (also "")
 	ZLoss         float64 // coefficient of the z-loss, see nn.Head
 	Workers       int     // for Memory: workers of the Exec, 0 for GOMAXPROCS; New asks its Exec
+
+	// Clock, if it is set, is called on the calling goroutine after each part of a pass, with the part that ended:
+	// one of the Part constants, again and again as blocks follow one another. What is computed again under
+	// checkpointing counts as the part that it is.
+	Clock func(part string)
+}
+
+// Parts of a pass, as Options.Clock hears of them.
+const (
+	PartEmbedding         = "embedding"
+	PartNorms             = "norms"
+	PartBiases            = "biases"
+	PartRotary            = "rotary" // and QK-norm
+	PartResiduals         = "residuals"
+	PartActivation        = "activation" // with the hidden layer's bias
+	PartQKVForward        = "qkv forward"
+	PartQKVBackInput      = "qkv backward-input"
+	PartQKVBackWeight     = "qkv backward-weight"
+	PartOForward          = "o forward"
+	PartOBackInput        = "o backward-input"
+	PartOBackWeight       = "o backward-weight"
+	PartMLPForward        = "mlp forward"
+	PartMLPBackInput      = "mlp backward-input"
+	PartMLPBackWeight     = "mlp backward-weight"
+	PartAttentionForward  = "attention forward"
+	PartAttentionBackward = "attention backward"
+	PartHead              = "head" // and the loss, forward and backward
+)
+
+// did tells the clock that a part of the pass has ended.
+func (m *Model[T]) did(part string) {
+	if m.opt.Clock != nil {
+		m.opt.Clock(part)
+	}
 }
 
 // Input is one call's sequences, lying end to end.
@@ -203,11 +237,13 @@ func (m *Model[T]) forward() {
 	b, n, l := m.buf, m.n, m.arch.Layers
 	pos := b.pos[:n]
 	m.embedding.Forward(b.x[0], m.in.Tokens, pos, m.outside[slotEmbed], m.outside[slotPosition], m.site(0))
+	m.did(PartEmbedding)
 	for i := range l {
 		m.attentionHalf(i, false)
 		m.mlpHalf(i, false)
 	}
 	m.norm(b.final, b.finalMean, b.finalRstd, b.x[l], m.outside[slotGain], m.outside[slotBias], n)
+	m.did(PartNorms)
 }
 
 func (m *Model[T]) backward(scale float64) {
@@ -218,8 +254,10 @@ func (m *Model[T]) backward(scale float64) {
 		dhead = grads[slotEmbed]
 	}
 	m.head.Backward(b.nats, b.logZ, b.narrow, dhead, b.final, m.headWeights, m.in.Labels, m.in.Counts, scale)
+	m.did(PartHead)
 	clear(b.dx[:n*m.arch.Width])
 	m.normBack(b.dx, grads[slotGain], grads[slotBias], b.finalMean, b.finalRstd, b.narrow, b.x[l], outside[slotGain], n)
+	m.did(PartNorms)
 	for i := l - 1; i >= 0; i-- {
 		// The last block's activations are still there from the forward pass.
 		if last := i == l-1; !last {
@@ -235,4 +273,5 @@ func (m *Model[T]) backward(scale float64) {
 		m.attentionHalfBack(i)
 	}
 	m.embedding.Backward(grads[slotEmbed], grads[slotPosition], b.dx, m.in.Tokens, b.pos[:n], m.site(0))
+	m.did(PartEmbedding)
 }

@@ -105,7 +105,7 @@ func (t *Tokenizer) appendPieces(dst []int32, s *scratch, text []byte, final boo
 	for p < len(text) {
 		rest := text[p:]
 		n, look := t.split.next(window(rest, maxPiece))
-		if !final && max(p+n,0*look) >= safe && len(rest) <= maxPiece {
+		if !final && p+look >= safe && len(rest) <= maxPiece {
 			break
 		}
 		dst = t.appendPiece(dst, s, rest, n)

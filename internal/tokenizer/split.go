@@ -198,6 +198,9 @@ func nextGPT2(b []byte) (n, look int) {
 		return spaces(b, false)
 	}
 	n = run(b, i, c)
+	if b[0] == '\'' {
+		return n, max(n, 2) // a letter at 2 may yet make it 're, 've or 'll
+	}
 	return n, n
 }
 

@@ -66,6 +66,8 @@ func (p *Plan) Write(w io.Writer) {
 	}
 	row("model", "%s shape, %d layers × %d wide, %d heads of %d%s, mlp %d, vocabulary %d, context %d", a.Shape, a.Layers, a.Width, a.Heads, a.HeadSize, kv, a.MLP, a.Vocab, a.Context)
 	row("parameters", "%s, of which %s are multiplied for every token", count(p.Params), count(p.Multiplied))
+	row("corpus", "%d documents in %d files: %s of text, %s tokens, %.2f bytes per token", p.Census.Documents, p.Census.Sources,
+		bytesText(p.Census.TextBytes), count(p.Census.Tokens), p.Census.BytesPerToken())
 	row("data", "%s tokens to train on, %s held out: %s", count(p.TrainTokens), count(p.ValTokens), p.SplitBy)
 	row("steps", "%d of up to %d tokens (passes of %d): %s tokens, %.2f epochs", c.Train.Steps, c.Train.BatchTokens, c.Train.MicroTokens,
 		count(c.Train.Steps*int64(c.Train.BatchTokens)), p.Epochs)

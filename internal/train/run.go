@@ -10,11 +10,7 @@ import (
 
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
-	"gimbal/internal/data"
 	"gimbal/internal/durable"
-	"gimbal/internal/kernel"
-	"gimbal/internal/model"
-	"gimbal/internal/optim"
 	"gimbal/internal/runlog"
 	"gimbal/internal/tokenizer"
 )
@@ -138,139 +134,6 @@ func where(cfg *config.Config) string {
 	return ""
 }
 
-// assemble makes everything a run needs but its directory: corpus, model, optimizer, schedule and plan.
-func assemble(ctx context.Context, cfg *config.Config, docs *data.Corpus, tok *tokenizer.Tokenizer, base *base, opt Options) (_ *trainer, err error) {
-	if cfg.Numeric.Mode == "bf16" {
-		return nil, &config.Error{Faults: []config.Fault{{Where: cfg.Origin("numeric.mode"), Key: "numeric.mode", Text: "this version trains in fp32 only; use fp32 or auto"}}}
-	}
-	t := &trainer{fs: opt.fs, cfg: cfg, hooks: opt.Hooks, plant: opt.plant}
-	if t.fs == nil {
-		t.fs = durable.OS
-	}
-	defer func() {
-		if err != nil {
-			t.close()
-		}
-	}()
-	if t.corpus, err = prepare(ctx, cfg, docs, tok, opt.Workers); err != nil {
-		return nil, err
-	}
-	if base != nil {
-		t.arch = base.arch
-		t.arch.Context = cfg.Train.Context
-	} else if t.arch, err = cfg.Arch(tok.VocabSize()); err != nil {
-		return nil, err
-	}
-	if t.exec, err = kernel.NewExec(opt.Workers, kernel.TierAuto); err != nil {
-		return nil, &config.Error{Faults: []config.Fault{{Text: err.Error()}}}
-	}
-	if warning := t.exec.Warning(); warning != "" {
-		t.hooks.note("warning: %s", warning)
-	}
-	if cfg.Train.MicroTokens == 0 {
-		micro := min(cfg.Train.BatchTokens, max(cfg.Train.Context, autoMicro))
-		if err := cfg.SetPlanned("train.micro_tokens", micro, "planned: large enough for the multiplies"); err != nil {
-			return nil, err
-		}
-	}
-	if err := t.planMemory(); err != nil {
-		return nil, err
-	}
-	if t.model, err = model.New[float32](t.arch, t.exec, t.modelOptions()); err != nil {
-		return nil, err
-	}
-	p := t.model.Params()
-	segments := make([]optim.Segment, len(p.Views))
-	for i, v := range p.Views {
-		segments[i] = optim.Segment{Lo: v.Lo, Hi: v.Hi, Decay: v.Decay}
-	}
-	o := cfg.Optim
-	t.adam = optim.NewAdamW[float32](t.exec, len(p.Flat), segments, optim.Options{
-		Beta1: o.Beta1, Beta2: o.Beta2At(cfg.Train.BatchTokens), Eps: o.Eps, WeightDecay: o.WeightDecay})
-	if t.loader, err = data.NewLoader(t.corpus.train, cfg.Train.Seed, cfg.Train.BatchTokens); err != nil {
-		return nil, err
-	}
-	return t, nil
-}
-
-func (t *trainer) modelOptions() model.Options {
-	return model.Options{MicroTokens: t.cfg.Train.MicroTokens, Checkpointing: t.cfg.Numeric.Checkpointing, Workers: t.exec.Workers()}
-}
-
-// planMemory picks the cheapest checkpointing that fits the memory there is, and refuses what does not fit at all.
-func (t *trainer) planMemory() error {
-	modes := []string{t.cfg.Numeric.Checkpointing}
-	if modes[0] == "auto" {
-		modes = []string{"none", "attention", "block"}
-	}
-	total, _ := t.arch.Params()
-	free := freeMemory()
-	t.plan = &Plan{Config: t.cfg, Arch: t.arch, Moments: 8 * total}
-	for _, mode := range modes {
-		opt := t.modelOptions()
-		opt.Checkpointing = mode
-		t.plan.Memory = model.Memory(t.arch, opt)
-		if free == 0 || float64(t.plan.bytes()) <= memoryShare*float64(free) {
-			if t.cfg.Numeric.Checkpointing == "auto" {
-				return t.cfg.SetPlanned("numeric.checkpointing", mode, "planned: the fastest that fits the memory")
-			}
-			return nil
-		}
-	}
-	return fmt.Errorf("%w: the run needs %s and %s are free; lower train.micro_tokens (%d), train.context or the size of the model",
-		ErrMemory, bytesText(t.plan.bytes()), bytesText(free), t.cfg.Train.MicroTokens)
-}
-
-// finishPlan decides what is still open (the number of steps, from the speed of a trial pass) and completes the plan.
-func (t *trainer) finishPlan() error {
-	speed := 0.0
-	if t.cfg.Train.Steps == 0 {
-		speed = t.trialSpeed()
-		if err := planSteps(t.cfg, t.corpus.train.Tokens(), speed); err != nil {
-			return err
-		}
-	}
-	if err := t.cfg.Check(); err != nil {
-		return err
-	}
-	sched, rates, warning, capped, err := schedule(t.cfg, t.arch)
-	if err != nil {
-		return &config.Error{Faults: []config.Fault{{Where: t.cfg.Origin("optim.lr"), Key: "optim.lr", Text: err.Error()}}}
-	}
-	if warning != "" {
-		t.hooks.note("warning: %s", warning)
-	}
-	t.sched = sched
-	p := t.plan
-	p.Params, p.Multiplied = t.arch.Params()
-	p.Census, p.SplitBy = t.corpus.set.Census(), t.corpus.set.SplitNote
-	p.TrainTokens, p.ValTokens = t.corpus.train.Tokens(), t.corpus.val.Tokens()
-	p.Epochs = float64(t.cfg.Train.Steps) * float64(t.cfg.Train.BatchTokens) / float64(p.TrainTokens)
-	p.Schedule, p.Rates, p.Capped = sched, rates, capped
-	p.Tier, p.Workers, p.Speed = t.exec.Tier(), t.exec.Workers(), speed
-	if speed > 0 {
-		p.Estimated = time.Duration(float64(t.cfg.Train.Steps) * float64(t.cfg.Train.BatchTokens) / speed * float64(time.Second))
-	}
-	t.state = state{Version: stateVersion, ConfigHash: t.cfg.Hash(), DataHash: t.corpus.set.Hash, TokenizerHash: t.corpus.tok.Hash(),
-		Numerics: fmt.Sprintf("%s fp32", t.exec.Tier())}
-	return nil
-}
-
-// trialSpeed measures tokens per second on the first batch. It changes nothing: gradients are cleared, nothing is
-// updated, and random numbers have no state.
-func (t *trainer) trialSpeed() float64 {
-	t.loader.Next(&t.batch, data.Cursor{})
-	best := 0.0
-	for range 3 {
-		began := time.Now()
-		t.accumulate(&t.batch)
-		best = max(best, float64(t.batch.Counted)/time.Since(began).Seconds())
-	}
-	clear(t.model.Grads())
-	const updateShare = 0.9 // what norm, update and records leave of it
-	return updateShare * best
-}
-
 // begin writes the configuration and the tokenizer and opens the log.
 func (t *trainer) begin() error {
 	tok, err := t.corpus.tok.JSON()
@@ -388,17 +251,4 @@ func (t *trainer) dryRun() (*Result, error) {
 	r := t.result("dry run", final, nil)
 	r.Dir, r.Checkpoint = "", ""
 	return r, nil
-}
-
-// close gives back everything that is held; it may be called at any stage.
-func (t *trainer) close() {
-	if t.log != nil {
-		t.log.Close()
-	}
-	if t.exec != nil {
-		t.exec.Close()
-	}
-	if t.corpus != nil {
-		t.corpus.set.Close()
-	}
 }
