@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -79,20 +78,31 @@ func TestSplitAgainstRegexp(t *testing.T) {
 	}
 }
 
-// TestLookIsEnough: what next calls decided stays so whatever text follows.
+// TestLookIsEnough: what next calls decided stays so whatever text follows. All
+// texts of one or two parts with all parts behind them, and longer ones.
 func TestLookIsEnough(t *testing.T) {
 	r := newRand(t)
 	for _, s := range []split{splitGPT2, splitQwen2, splitLlama3} {
-		for range 20000 {
-			text := hardText(r, 1+r.IntN(8))
+		check := func(text []byte, more string) {
 			n, look := s.next(text)
 			if look >= whole(text) {
-				continue // not decided
+				return // not decided
 			}
-			more := append(slices.Clone(text), hardText(r, 3)...)
-			if n2, _ := s.next(more); n2 != n {
-				t.Fatalf("split %d: %q has a first piece of %d bytes, but %q of %d", s, text, n, more, n2)
+			long := append(text[:len(text):len(text)], more...)
+			if n2, _ := s.next(long); n2 != n {
+				t.Fatalf("split %d: %q has a first piece of %d bytes, but %q of %d", s, text, n, long, n2)
 			}
+		}
+		for _, a := range hardParts {
+			for _, b := range hardParts {
+				for _, c := range hardParts {
+					check([]byte(a), b+c)
+					check([]byte(a+b), c)
+				}
+			}
+		}
+		for range 5000 {
+			check(hardText(r, 1+r.IntN(8)), string(hardText(r, 3)))
 		}
 	}
 }
