@@ -15,7 +15,7 @@ import (
 )
 
 // assemble makes everything a run needs but its directory: corpus, model, optimizer, schedule and plan.
-func assemble(ctx context.Context, cfg *config.Config, docs *data.Corpus, tok *tokenizer.Tokenizer, base *base, opt Options) (_ *trainer, err error) {
+func assemble(ctx context.Context, cfg *config.Config, docs *data.Corpus, tok *tokenizer.Tokenizer, opt Options) (_ *trainer, err error) {
 	if cfg.Numeric.Mode == "bf16" {
 		return nil, &config.Error{Faults: []config.Fault{{Where: cfg.Origin("numeric.mode"), Key: "numeric.mode", Text: "this version trains in fp32 only; use fp32 or auto"}}}
 	}
@@ -31,10 +31,7 @@ func assemble(ctx context.Context, cfg *config.Config, docs *data.Corpus, tok *t
 	if t.corpus, err = prepare(ctx, cfg, docs, tok, opt.Workers); err != nil {
 		return nil, err
 	}
-	if base != nil {
-		t.arch = base.arch
-		t.arch.Context = cfg.Train.Context
-	} else if t.arch, err = cfg.Arch(tok.VocabSize()); err != nil {
+	if t.arch, err = cfg.Arch(tok.VocabSize()); err != nil {
 		return nil, err
 	}
 	if t.exec, err = kernel.NewExec(opt.Workers, kernel.TierAuto); err != nil {

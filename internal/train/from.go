@@ -36,6 +36,39 @@ func openBase(path string) (*base, error) {
 	return b, nil
 }
 
+// describe writes the base's shape into the configuration of the run that starts from it, so that the run can be
+// resumed without the base. It refuses a setting that asks for another shape.
+func (b *base) describe(cfg *config.Config) error {
+	a := b.arch
+	for _, k := range []struct {
+		key   string
+		value any
+	}{
+		{"model.shape", a.Shape}, {"model.layers", a.Layers}, {"model.width", a.Width}, {"model.heads", a.Heads}, {"model.kv_heads", a.KVHeads},
+		{"model.head_size", a.HeadSize}, {"model.mlp", a.MLP}, {"model.tie", a.Tie},
+	} {
+		given, _ := cfg.Value(k.key)
+		if origin := cfg.Origin(k.key); origin != "default" && given != fmt.Sprint(k.value) {
+			return &config.Error{Faults: []config.Fault{{Where: origin, Key: k.key, Text: fmt.Sprintf("%s is not the %v of %s; leave it out", given, k.value, b.Path())}}}
+		}
+		if err := cfg.SetPlanned(k.key, k.value, "from "+b.Path()); err != nil {
+			return err
+		}
+	}
+	own, err := cfg.Arch(b.tok.VocabSize())
+	if err != nil {
+		return err
+	}
+	own.Dropout, a.Dropout = 0, 0 // a choice of the run, not of the weights
+	if own.Position == "rope" {
+		a.Context = own.Context // positions are computed, so any context will do
+	}
+	if own != a {
+		return fmt.Errorf("%w: the shape of %s cannot be trained on: it is %+v, and a run would have %+v", ErrResume, b.Path(), a, own)
+	}
+	return nil
+}
+
 // load puts the weights into p.
 func (b *base) load(p *model.Params[float32]) error { return model.LoadEntries(p, b.Model()) }
 

@@ -160,7 +160,7 @@ func reassemble(ctx context.Context, cfg *config.Config, c *checkpoint.Checkpoin
 	if err != nil {
 		return nil, err
 	}
-	t, err := assemble(ctx, cfg, docs, tok, nil, opt)
+	t, err := assemble(ctx, cfg, docs, tok, opt)
 	if err != nil {
 		return nil, err
 	}

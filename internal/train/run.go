@@ -63,6 +63,9 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) 
 	if base != nil {
 		defer base.Close()
 		tok = base.tok
+		if err := base.describe(cfg); err != nil {
+			return nil, err
+		}
 	} else {
 		if err := choosePreset(cfg, docs.Bytes()); err != nil {
 			return nil, err
@@ -71,7 +74,7 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) 
 			return nil, err
 		}
 	}
-	t, err := assemble(ctx, cfg, docs, tok, base, opt)
+	t, err := assemble(ctx, cfg, docs, tok, opt)
 	if err != nil {
 		return nil, err
 	}

@@ -113,7 +113,7 @@ func newTrainer(t *testing.T, cfg *config.Config) *trainer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr, err := assemble(context.Background(), c, docs, tok, nil, Options{})
+	tr, err := assemble(context.Background(), c, docs, tok, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,5 +260,47 @@ func TestStepAllocatesNothing(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(10, step); n != 0 {
 		t.Errorf("%v allocations in a step on %s", n, tr.exec.Tier())
+	}
+}
+
+// A run that starts from another has its weights, shape and tokenizer, and needs it no more once it has begun.
+func TestRunFrom(t *testing.T) {
+	cfg := tiny(t, "train.steps=100")
+	first := run(t, cfg, Options{})
+	bare := cfg.Clone()
+	for _, key := range []string{"model.layers", "model.width", "model.heads", "model.mlp"} {
+		if err := bare.SetPlanned(key, "auto", "default"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := bare.SetPlanned("train.steps", 6, "test"); err != nil {
+		t.Fatal(err)
+	}
+	base := filepath.Join(t.TempDir(), "base")
+	if err := os.CopyFS(base, os.DirFS(first.Dir)); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "run")
+	interruptAfter(t, dir, 3, func(ctx context.Context, h Hooks) error {
+		_, err := Run(ctx, bare, Options{Out: dir, From: base, Hooks: h})
+		return err
+	})
+	if err := os.RemoveAll(base); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Resume(context.Background(), dir, ResumeOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	steps := runlog.All[runlog.Step](readLog(t, dir))
+	if got := float64(steps[0].Loss); !(got < first.ValLoss+0.3) {
+		t.Errorf("the first loss is %.3f; the base ended at %.3f", got, first.ValLoss)
+	}
+
+	if err := bare.SetPlanned("model.width", 32, "--set"); err != nil {
+		t.Fatal(err)
+	}
+	var faults *config.Error
+	if _, err := Run(context.Background(), bare, Options{Out: filepath.Join(t.TempDir(), "run"), From: first.Dir}); !errors.As(err, &faults) || !strings.Contains(err.Error(), "model.width") {
+		t.Errorf("another width: %v", err)
 	}
 }
