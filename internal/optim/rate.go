@@ -18,15 +18,19 @@ func ArticleLR(width int) float64 { return 6e-3 / math.Sqrt(float64(width)) }
 // ArticleLiteralLR is the rule article-literal: 6e-4/√width, the formula as the article prints it.
 func ArticleLiteralLR(width int) float64 { return 6e-4 / math.Sqrt(float64(width)) }
 
-// AutoLR is the rule auto: 0.00235·(N/108e6)^(-1/3)·√(B/B*), B* = 327680·(N/108e6)^(2/3).
+// AutoLR is the rule auto: 0.00235·(N/108e6)^(-1/3)·√(B/B*), B* = 327680·(N/108e6)^(2/3), at most MaxAutoLR.
 //
 // Source: the model ladder of OLMo-core, after Porian et al. 2024, arXiv:2406.19146, with the usual square root of
-// the batch. It was fitted with QK-norm, z-loss and weight decay on.
+// the batch. It was fitted with QK-norm, z-loss and weight decay on; it is cut at MaxAutoLR, beyond which the range
+// tests of small models found nothing but divergence.
 func AutoLR(params int64, batchTokens int) float64 {
 	n := float64(params) / 108e6
 	best := 327680 * math.Pow(n, 2.0/3)
-	return 0.00235 * math.Pow(n, -1.0/3) * math.Sqrt(float64(batchTokens)/best)
+	return min(MaxAutoLR, 0.00235*math.Pow(n, -1.0/3)*math.Sqrt(float64(batchTokens)/best))
 }
+
+// MaxAutoLR is the largest rate that the rule auto gives.
+const MaxAutoLR = 1.2e-2
 
 // Rate is what one rule gives.
 type Rate struct {

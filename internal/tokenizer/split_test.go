@@ -101,6 +101,7 @@ func TestLookIsEnough(t *testing.T) {
 				}
 			}
 		}
+		check([]byte("  \xe2\x80"), "\x80") // a space cut in two
 		for range 5000 {
 			check(hardText(r, 1+r.IntN(8)), string(hardText(r, 3)))
 		}
