@@ -25,12 +25,9 @@ import (
 	"context"
 	"errors"
 
-	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
-	"gimbal/internal/data"
 	"gimbal/internal/durable"
 	"gimbal/internal/runlog"
-	"gimbal/internal/tokenizer"
 	"gimbal/internal/train"
 )
 
@@ -100,20 +97,13 @@ func (c *classed) Unwrap() []error { return []error{c.class, c.err} }
 
 // classify puts an internal error into the class that the package documents.
 func classify(err error) error {
-	var faults *config.Error
-	var bad *data.Error
-	var unseen *tokenizer.UnseenCharError
-	var invalid *tokenizer.InvalidByteError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &bad), errors.Is(err, train.ErrData), errors.As(err, &unseen), errors.As(err, &invalid), errors.Is(err, tokenizer.ErrNoText):
-		return &classed{ErrData, err}
-	case errors.Is(err, train.ErrResume), errors.Is(err, checkpoint.ErrCorrupt), errors.Is(err, checkpoint.ErrNone), errors.Is(err, checkpoint.ErrVersion),
-		errors.Is(err, durable.ErrLocked):
-		return &classed{ErrCheckpoint, err}
-	case errors.As(err, &faults), errors.Is(err, train.ErrExists):
+	switch train.ExitCode(err) {
+	case 2:
 		return &classed{ErrConfig, err}
+	case 4:
+		return &classed{ErrData, err}
+	case 5:
+		return &classed{ErrCheckpoint, err}
 	}
 	return err
 }
@@ -153,6 +143,19 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 func Evaluate(ctx context.Context, path string, opt EvalOptions) (*EvalResult, error) {
 	r, err := train.Evaluate(ctx, path, opt)
 	return r, classify(err)
+}
+
+// ExitCode is the exit code of a program that ends with err: what "gimbal version" lists.
+func ExitCode(err error) int {
+	switch {
+	case errors.Is(err, ErrConfig):
+		return 2
+	case errors.Is(err, ErrData):
+		return 4
+	case errors.Is(err, ErrCheckpoint):
+		return 5
+	}
+	return train.ExitCode(err)
 }
 
 // Version is the version of this build.

@@ -82,10 +82,10 @@ func (m *Model) Path() string { return m.path }
 // Step is the number of updates behind the model.
 func (m *Model) Step() int64 { return m.step }
 
-// GenerateOptions say how to write. The zero value writes one text with the usual settings.
+// GenerateOptions say how to write. The zero value writes one text of at most 256 tokens at temperature 0.8.
 type GenerateOptions struct {
 	Samples     int     // texts; 0: 1
-	TopK        int     // draw from this many likeliest tokens; 0: from all
+	TopK        int     // draw from this many likeliest tokens; 0: from all (the command line uses 50)
 	Temperature float64 // 0: 0.8, unless Greedy
 	Greedy      bool    // always the likeliest token
 	MaxTokens   int     // longest text; 0: 256
@@ -118,11 +118,7 @@ func (m *Model) Generate(ctx context.Context, prompt string, opt GenerateOptions
 	if maxTokens == 0 {
 		maxTokens = 256
 	}
-	start, _, err := m.tok.Start("eos")
-	if err != nil {
-		return nil, err
-	}
-	ids, err := m.tok.Append([]int32{start}, []byte(prompt))
+	ids, err := m.tok.Append([]int32{m.tok.EOS()}, []byte(prompt)) // the token after which documents begin
 	if err != nil {
 		return nil, classify(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -79,6 +80,10 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return exitCodeOf(err)
 }
 
+// sameInterrupt is how soon a second signal is taken for an echo of the first: a terminal or a supervisor may send one
+// to the process and one to its group.
+const sameInterrupt = 500 * time.Millisecond
+
 // interruptible returns a context that the first SIGINT or SIGTERM cancels. A second one leaves at once: what was
 // saved is complete, and what was being saved is litter that the next start sweeps.
 func interruptible(stderr io.Writer) (context.Context, func()) {
@@ -87,14 +92,19 @@ func interruptible(stderr io.Writer) (context.Context, func()) {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	done := make(chan struct{})
 	go func() {
-		for n := 0; ; n++ {
+		var first time.Time
+		for {
 			select {
 			case <-done:
 				return
 			case <-signals:
-				if n > 0 {
+				if !first.IsZero() {
+					if time.Since(first) < sameInterrupt {
+						continue
+					}
 					os.Exit(codeSecondInterrupt)
 				}
+				first = time.Now()
 				fmt.Fprintln(stderr, "\ngimbal: stopping after this step, saving first (once more: leave at once)")
 				cancel()
 			}
@@ -103,48 +113,34 @@ func interruptible(stderr io.Writer) (context.Context, func()) {
 	return ctx, func() { signal.Stop(signals); close(done); cancel() }
 }
 
-// Exit codes, as "gimbal version" lists them.
+// Exit codes that the command line decides by itself; the others are those of gimbal.ExitCode.
 const (
-	codeDone            = 0
 	codeError           = 1
 	codeUsage           = 2
-	codeGuard           = 3
-	codeData            = 4
-	codeCheckpoint      = 5
-	codeRoom            = 6
-	codeInterrupted     = 75
 	codeSecondInterrupt = 130
 )
 
+// usageError is a fault of the words of the command line.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
 // exitCodeOf maps an error to its exit code.
 func exitCodeOf(err error) int {
-	var stop *gimbal.StopError
-	var faults *gimbal.ConfigError
-	switch {
-	case err == nil:
-		return codeDone
-	case errors.As(err, &stop):
-		return codeGuard
-	case errors.Is(err, gimbal.ErrInterrupted):
-		return codeInterrupted
-	case errors.Is(err, gimbal.ErrNoSpace), errors.Is(err, gimbal.ErrMemory):
-		return codeRoom
-	case errors.Is(err, gimbal.ErrConfig), errors.As(err, &faults):
+	var usage usageError
+	if errors.As(err, &usage) {
 		return codeUsage
-	case errors.Is(err, gimbal.ErrData):
-		return codeData
-	case errors.Is(err, gimbal.ErrCheckpoint):
-		return codeCheckpoint
 	}
-	return codeError
+	return gimbal.ExitCode(err)
 }
 
 // hintFor returns what to do about an error, where the error itself does not say.
 func hintFor(err error) string {
-	switch exitCodeOf(err) {
-	case codeGuard:
+	var stop *gimbal.StopError
+	switch {
+	case errors.As(err, &stop):
 		return "the run's report.md tells what was seen; its checkpoints are intact"
-	case codeRoom:
+	case errors.Is(err, gimbal.ErrNoSpace):
 		return "free some room, then \"gimbal resume RUN\": nothing that was saved is lost"
 	}
 	return ""

@@ -20,6 +20,16 @@ type sampleCmd struct {
 }
 
 func (c *sampleCmd) Run(e *env) error {
+	switch {
+	case c.N < 1:
+		return usageError(fmt.Sprintf("-n %d: ask for at least one text", c.N))
+	case c.MaxTokens < 1:
+		return usageError(fmt.Sprintf("--max-tokens %d: ask for at least one token", c.MaxTokens))
+	case c.TopK < 0:
+		return usageError(fmt.Sprintf("--top-k %d: 0 draws from all tokens, K from the K likeliest", c.TopK))
+	case !(c.Temperature >= 0):
+		return usageError(fmt.Sprintf("--temperature %v: from 0 up", c.Temperature))
+	}
 	prompt := c.Prompt
 	if prompt == "-" {
 		raw, err := io.ReadAll(io.LimitReader(e.stdin, 1<<20))

@@ -15,7 +15,7 @@ type trainCmd struct {
 	Config string   `help:"Configuration file (TOML); docs/config.md lists the keys." type:"path" placeholder:"FILE"`
 	Data   []string `help:"File or folder to read, repeatable. Default: the source tree of the installed Go." placeholder:"PATH" sep:"none"`
 	Out    string   `help:"Run directory. Default: runs/<date>-<name>." placeholder:"DIR"`
-	Steps  int64    `help:"Updates of the run. Default: planned from time and data." placeholder:"N"`
+	Steps  *int64   `help:"Updates of the run. Default: planned from time and data." placeholder:"N"`
 	Seed   *uint64  `help:"Seed of every random number of the run. Default: 1." placeholder:"N"`
 	From   string   `help:"Run or checkpoint to start from: its weights, shape and tokenizer." placeholder:"CHECKPOINT"`
 	Set    []string `help:"Set a key of the configuration, repeatable." placeholder:"KEY=VALUE" sep:"none"`
@@ -31,8 +31,8 @@ func (c *trainCmd) Run(e *env) error {
 	if len(c.Data) > 0 {
 		sets = append(sets, config.Assignment{Key: "data.paths", List: c.Data, Origin: "flag --data"})
 	}
-	if c.Steps != 0 {
-		flag("steps", "train.steps", strconv.FormatInt(c.Steps, 10))
+	if c.Steps != nil {
+		flag("steps", "train.steps", strconv.FormatInt(*c.Steps, 10))
 	}
 	if c.Seed != nil {
 		flag("seed", "train.seed", strconv.FormatUint(*c.Seed, 10))
@@ -51,13 +51,18 @@ func (c *trainCmd) Run(e *env) error {
 
 type resumeCmd struct {
 	Run_  string `arg:"" name:"run" help:"Run directory."`
-	Steps int64  `help:"New number of steps: extends a run, also one that is done." placeholder:"N"`
+	Steps *int64 `help:"New number of steps: extends a run, also one that is done." placeholder:"N"`
 	JSON  bool   `name:"json" help:"Print the result as JSON on standard output."`
 }
 
 func (c *resumeCmd) Run(e *env) error {
-	p := newProgress(e.stderr)
-	r, err := gimbal.Resume(e.ctx, c.Run_, gimbal.ResumeOptions{Steps: c.Steps, Hooks: p.hooks()})
+	opt := gimbal.ResumeOptions{Hooks: newProgress(e.stderr).hooks()}
+	if c.Steps != nil {
+		if opt.Steps = *c.Steps; opt.Steps < 1 {
+			return usageError(fmt.Sprintf("--steps %d: a run has at least one", opt.Steps))
+		}
+	}
+	r, err := gimbal.Resume(e.ctx, c.Run_, opt)
 	return finish(e, r, err, c.JSON)
 }
 

@@ -62,6 +62,8 @@ func (c *Config) cross(skip map[string]bool, where map[string]string) []Fault {
 	a := c.resolve(0)
 	check(c.Model.HeadSize != 0 || a.Width%a.Heads == 0, "model.heads model.width",
 		"%d heads do not divide model.width %d; change one of them or set model.head_size", a.Heads, a.Width)
+	check(a.Shape != "llama" || a.Width%a.Heads == 0, "model.heads model.width model.shape",
+		"the llama shape has a width that is a multiple of its heads, and %d is none of %d", a.Width, a.Heads)
 	check(a.HeadSize%2 == 0 && a.HeadSize > 0, "model.head_size model.heads model.width",
 		"a head of %d channels is not even; set model.heads or model.head_size", a.HeadSize)
 	check(a.Heads%a.KVHeads == 0, "model.kv_heads model.heads model.width",

@@ -16,10 +16,10 @@ import (
 
 // assemble makes everything a run needs but its directory: corpus, model, optimizer, schedule and plan.
 func assemble(ctx context.Context, cfg *config.Config, docs *data.Corpus, tok *tokenizer.Tokenizer, opt Options) (_ *trainer, err error) {
-	if cfg.Numeric.Mode == "bf16" {
-		return nil, &config.Error{Faults: []config.Fault{{Where: cfg.Origin("numeric.mode"), Key: "numeric.mode", Text: "this version trains in fp32 only; use fp32 or auto"}}}
+	if err := refuseNotYet(cfg); err != nil {
+		return nil, err
 	}
-	t := &trainer{fs: opt.fs, cfg: cfg, hooks: opt.Hooks, plant: opt.plant}
+	t := &trainer{fs: opt.fs, cfg: cfg, hooks: opt.Hooks, plant: opt.plant, saved: -1}
 	if t.fs == nil {
 		t.fs = durable.OS
 	}
@@ -34,6 +34,9 @@ func assemble(ctx context.Context, cfg *config.Config, docs *data.Corpus, tok *t
 	if t.arch, err = cfg.Arch(tok.VocabSize()); err != nil {
 		return nil, err
 	}
+	if err := recordRules(cfg, t.arch); err != nil {
+		return nil, err
+	}
 	if t.exec, err = kernel.NewExec(opt.Workers, kernel.TierAuto); err != nil {
 		return nil, &config.Error{Faults: []config.Fault{{Text: err.Error()}}}
 	}
@@ -41,7 +44,7 @@ func assemble(ctx context.Context, cfg *config.Config, docs *data.Corpus, tok *t
 		t.hooks.note("warning: %s", warning)
 	}
 	if cfg.Train.MicroTokens == 0 {
-		micro := min(cfg.Train.BatchTokens, max(cfg.Train.Context, autoMicro))
+		micro := min(cfg.Train.BatchTokens, max(cfg.Train.Context, autoMicro(t.arch)))
 		if err := cfg.SetPlanned("train.micro_tokens", micro, "planned: large enough for the multiplies"); err != nil {
 			return nil, err
 		}
@@ -64,6 +67,44 @@ func assemble(ctx context.Context, cfg *config.Config, docs *data.Corpus, tok *t
 		return nil, err
 	}
 	return t, nil
+}
+
+// refuseNotYet refuses settings that this version would not act on: a setting that is read by nothing is a lie.
+func refuseNotYet(cfg *config.Config) error {
+	var faults []config.Fault
+	defaults := config.Default()
+	for _, key := range []string{"eval.prompts", "eval.samples", "guard.mode", "guard.halve", "judge.early_stop", "judge.select"} {
+		value, _ := cfg.Value(key)
+		if usual, _ := defaults.Value(key); value != usual {
+			faults = append(faults, config.Fault{Where: cfg.Origin(key), Key: key, Text: fmt.Sprintf("this version knows only %s", usual)})
+		}
+	}
+	if cfg.Numeric.Mode == "bf16" {
+		faults = append(faults, config.Fault{Where: cfg.Origin("numeric.mode"), Key: "numeric.mode", Text: "this version trains in fp32 only; use fp32 or auto"})
+	}
+	if len(faults) > 0 {
+		return &config.Error{Faults: faults}
+	}
+	return nil
+}
+
+// recordRules writes into the configuration what the rules made of the values that were left automatic.
+func recordRules(cfg *config.Config, a config.Arch) error {
+	for _, k := range []struct {
+		key   string
+		value any
+		rule  string
+	}{
+		{"model.heads", a.Heads, "from model.width"}, {"model.kv_heads", a.KVHeads, "from model.heads"}, {"model.head_size", a.HeadSize, "from width and heads"},
+		{"model.mlp", a.MLP, "from model.width"}, {"optim.beta2", cfg.Optim.Beta2At(cfg.Train.BatchTokens), "from train.batch_tokens"},
+	} {
+		if cfg.Auto(k.key) {
+			if err := cfg.SetPlanned(k.key, k.value, "rule: "+k.rule); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (t *trainer) modelOptions() model.Options {
@@ -100,6 +141,10 @@ func (t *trainer) finishPlan() error {
 	if t.cfg.Train.Steps == 0 {
 		speed = t.trialSpeed()
 		if err := planSteps(t.cfg, t.corpus.train.Tokens(), speed); err != nil {
+			return err
+		}
+		var err error
+		if t.loader, err = data.NewLoader(t.corpus.train, t.cfg.Train.Seed, t.cfg.Train.BatchTokens); err != nil {
 			return err
 		}
 	}

@@ -4,11 +4,19 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"gimbal/internal/checkpoint"
+	"gimbal/internal/config"
+	"gimbal/internal/data"
+	"gimbal/internal/durable"
+	"gimbal/internal/tokenizer"
 )
 
 var (
 	// ErrInterrupted says that the context was cancelled; the run was saved and can be resumed.
 	ErrInterrupted = errors.New("interrupted; the run is saved and can be resumed")
+	// ErrCheckpoint says that a path holds no checkpoint that can be used.
+	ErrCheckpoint = errors.New("no usable checkpoint")
 	// ErrResume says that a run cannot be continued: nothing valid to resume, or its inputs changed.
 	ErrResume = errors.New("cannot resume")
 	// ErrData says that the corpus cannot be trained on.
@@ -18,6 +26,33 @@ var (
 	// ErrMemory says that the run would need more memory than the machine has.
 	ErrMemory = errors.New("not enough memory")
 )
+
+// ExitCode is the exit code of a program that ends with err, as the log records it.
+func ExitCode(err error) int {
+	var stop *StopError
+	var faults *config.Error
+	var bad *data.Error
+	var unseen *tokenizer.UnseenCharError
+	var invalid *tokenizer.InvalidByteError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &stop):
+		return 3
+	case errors.Is(err, ErrInterrupted):
+		return 75
+	case errors.Is(err, durable.ErrNoSpace), errors.Is(err, ErrMemory):
+		return 6
+	case errors.As(err, &bad), errors.Is(err, ErrData), errors.As(err, &unseen), errors.As(err, &invalid), errors.Is(err, tokenizer.ErrNoText):
+		return 4
+	case errors.Is(err, ErrResume), errors.Is(err, ErrCheckpoint), errors.Is(err, checkpoint.ErrCorrupt), errors.Is(err, checkpoint.ErrNone),
+		errors.Is(err, checkpoint.ErrVersion), errors.Is(err, durable.ErrLocked):
+		return 5
+	case errors.As(err, &faults), errors.Is(err, ErrExists):
+		return 2
+	}
+	return 1
+}
 
 // StopError is a run that the guard ended. The weights are those before the step that was refused.
 type StopError struct {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
+	"strings"
 
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
@@ -64,9 +66,20 @@ func (b *base) describe(cfg *config.Config) error {
 		a.Context = own.Context // positions are computed, so any context will do
 	}
 	if own != a {
-		return fmt.Errorf("%w: the shape of %s cannot be trained on: it is %+v, and a run would have %+v", ErrResume, b.Path(), a, own)
+		return fmt.Errorf("%w: the shape of %s cannot be trained on: a run of its size differs in %s", ErrCheckpoint, b.Path(), strings.Join(differences(a, own), ", "))
 	}
 	return nil
+}
+
+// differences names the fields in which two architectures differ.
+func differences(a, b config.Arch) (names []string) {
+	x, y := reflect.ValueOf(a), reflect.ValueOf(b)
+	for i := range x.NumField() {
+		if !x.Field(i).Equal(y.Field(i)) {
+			names = append(names, fmt.Sprintf("%s (%v, not %v)", strings.ToLower(x.Type().Field(i).Name), x.Field(i), y.Field(i)))
+		}
+	}
+	return names
 }
 
 // load puts the weights into p.
@@ -78,14 +91,14 @@ func OpenCheckpoint(path, name string) (*checkpoint.Checkpoint, error) {
 	dir := filepath.Join(path, checkpointsName)
 	if _, err := os.Stat(dir); err != nil {
 		if name != "" {
-			return nil, fmt.Errorf("%w: %s is no run, so it has no checkpoint %q", ErrResume, path, name)
+			return nil, fmt.Errorf("%w: %s is no run, so it has no checkpoint %q", ErrCheckpoint, path, name)
 		}
 		if _, err := os.Stat(filepath.Join(path, "manifest.json")); err == nil {
 			return checkpoint.Open(durable.OS, path)
 		}
 		c, err := checkpoint.OpenWeights(durable.OS, path)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %s is neither a run nor a checkpoint: %w", ErrResume, path, err)
+			return nil, fmt.Errorf("%w: %s is neither a run nor a checkpoint: %w", ErrCheckpoint, path, err)
 		}
 		return c, nil
 	}
@@ -105,30 +118,33 @@ func OpenCheckpoint(path, name string) (*checkpoint.Checkpoint, error) {
 	if name != "" {
 		at := filepath.Join(dir, filepath.Base(name))
 		if _, err := os.Stat(at); err != nil {
-			return nil, fmt.Errorf("%w: %s has no checkpoint %q (it has %v)", ErrResume, path, name, marks)
+			return nil, fmt.Errorf("%w: %s has no checkpoint %q (it has %v)", ErrCheckpoint, path, name, marks)
 		}
 		return checkpoint.Open(durable.OS, at)
 	}
 	c, _, err := newest(path)
-	return c, err
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCheckpoint, err)
+	}
+	return c, nil
 }
 
 // Describe reads the tokenizer and the architecture of a checkpoint.
 func Describe(c *checkpoint.Checkpoint) (*tokenizer.Tokenizer, config.Arch, error) {
 	raw, err := c.File(tokenizerName)
 	if err != nil {
-		return nil, config.Arch{}, fmt.Errorf("%w: %w", ErrResume, err)
+		return nil, config.Arch{}, fmt.Errorf("%w: %w", ErrCheckpoint, err)
 	}
 	tok, err := tokenizer.Parse(raw)
 	if err != nil {
-		return nil, config.Arch{}, fmt.Errorf("%w: %s: %w", ErrResume, c.Path(), err)
+		return nil, config.Arch{}, fmt.Errorf("%w: %s: %w", ErrCheckpoint, c.Path(), err)
 	}
 	if raw, err = c.File("config.json"); err != nil {
-		return nil, config.Arch{}, fmt.Errorf("%w: %w", ErrResume, err)
+		return nil, config.Arch{}, fmt.Errorf("%w: %w", ErrCheckpoint, err)
 	}
 	arch, err := model.ParseHFConfig(raw)
 	if err != nil {
-		return nil, config.Arch{}, fmt.Errorf("%w: %s: %w", ErrResume, c.Path(), err)
+		return nil, config.Arch{}, fmt.Errorf("%w: %s: %w", ErrCheckpoint, c.Path(), err)
 	}
 	return tok, arch, nil
 }

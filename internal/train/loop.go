@@ -38,7 +38,7 @@ type trainer struct {
 
 	log    *runlog.Writer
 	state  state
-	saved  int64          // step of the newest checkpoint
+	saved  int64          // step of the newest checkpoint; -1: none
 	failed int            // saves that failed since the last that did not
 	events []runlog.Event // of this attempt
 

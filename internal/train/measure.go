@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -58,15 +59,16 @@ func Evaluate(ctx context.Context, path string, opt EvalOptions) (*EvalResult, e
 
 	var own, other *corpus // the run's text, and the text to measure on
 	if isRun {
-		docs, err := discover(cfg)
-		if err != nil {
+		own, err = ownText(ctx, cfg, b, opt.Workers)
+		switch {
+		case err == nil:
+			defer own.set.Close()
+			other = own
+		case len(opt.Data) > 0 && errors.Is(err, errOtherText):
+			opt.Hooks.note("no baseline: %v", err)
+		default:
 			return nil, err
 		}
-		if own, err = prepare(ctx, cfg, docs, b.tok, opt.Workers); err != nil {
-			return nil, err
-		}
-		defer own.set.Close()
-		other = own
 	}
 	r := &EvalResult{Checkpoint: c.Path(), Step: c.Step()}
 	if len(opt.Data) > 0 {
@@ -92,7 +94,7 @@ func Evaluate(ctx context.Context, path string, opt EvalOptions) (*EvalResult, e
 		return nil, err
 	}
 	defer x.Close()
-	micro := max(b.arch.Context, min(autoMicro, 16*b.arch.Context))
+	micro := max(b.arch.Context, min(autoMicro(b.arch), 16*b.arch.Context))
 	m, err := model.New[float32](b.arch, x, model.Options{MicroTokens: micro, Checkpointing: model.CheckpointBlock})
 	if err != nil {
 		return nil, err
@@ -111,4 +113,28 @@ func Evaluate(ctx context.Context, path string, opt EvalOptions) (*EvalResult, e
 		r.Baseline = &base
 	}
 	return r, nil
+}
+
+// errOtherText says that the text of a run is not there, or not what it was.
+var errOtherText = errors.New("the text of the run has changed or is gone")
+
+// ownText prepares the text that a run was trained on.
+func ownText(ctx context.Context, cfg *config.Config, b *base, workers int) (*corpus, error) {
+	docs, err := discover(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errOtherText, err)
+	}
+	c, err := prepare(ctx, cfg, docs, b.tok, workers)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errOtherText, err)
+	}
+	s, err := readState(b.Checkpoint)
+	if err == nil && s.DataHash != c.set.Hash {
+		err = fmt.Errorf("%w: %w (hash %.12s, was %.12s); measure on other text with --data", ErrData, errOtherText, c.set.Hash, s.DataHash)
+	}
+	if err != nil {
+		c.set.Close()
+		return nil, err
+	}
+	return c, nil
 }

@@ -19,7 +19,10 @@ const (
 	plannedTime      = 150 * time.Second // of training steps, where no number of steps is given
 	plannedEpochs    = 10                // most passes over the data that are planned by themselves
 	plannedMin       = 20                // fewest steps that are planned by themselves
-	autoMicro        = 4096              // tokens of one pass: enough rows for the multiplies, and activations stay small
+	plannedUpdates   = 1000              // updates that a planned run should have, before its batches grow to their full size
+	microNarrow      = 2048              // tokens of one pass of a narrow model: enough rows for the multiplies, and activations stay in cache
+	microWide        = 4096              // and of a wide one
+	wide             = 384               // channels from which a model is wide
 	tokensPerWeight  = 10                // training tokens for each weight that an automatic preset asks for
 	memoryShare      = 0.8               // of the memory that is free, which a plan may take
 	defaultPresetFor = "nano"
@@ -123,10 +126,23 @@ func choosePreset(cfg *config.Config, corpusBytes int64) error {
 	return cfg.UsePreset(name, "planned: by corpus and budget")
 }
 
-// planSteps decides the number of steps from the measured speed and the size of the data.
+// autoMicro is the tokens of one pass where nothing else was asked for.
+func autoMicro(a config.Arch) int {
+	if a.Width < wide {
+		return microNarrow
+	}
+	return microWide
+}
+
+// planSteps decides the number of steps from the measured speed and the size of the data. Where the time is short, and
+// nothing else was asked for, it takes smaller batches rather than few updates: they teach more for each token.
 func planSteps(cfg *config.Config, trainTokens int64, speed float64) error {
-	if cfg.Train.Steps > 0 {
-		return nil
+	tokens := min(plannedTime.Seconds()*speed, plannedEpochs*float64(trainTokens))
+	full := cfg.Train.BatchTokens
+	if batch := max(cfg.Train.MicroTokens, int(tokens/plannedUpdates)); cfg.Origin("train.batch_tokens") == "default" && batch < full {
+		if err := cfg.SetPlanned("train.batch_tokens", batch, fmt.Sprintf("planned: for about %d updates, %d at most", plannedUpdates, full)); err != nil {
+			return err
+		}
 	}
 	perStep := float64(cfg.Train.BatchTokens)
 	byTime := plannedTime.Seconds() * speed / perStep

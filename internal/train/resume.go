@@ -63,7 +63,7 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 			opt.Hooks.note("refused %s", r)
 		}
 		opt.Hooks.note("%s is done: %d of %d steps; \"gimbal resume %s --steps N\" extends it", dir, saved.Step, cfg.Train.Steps, dir)
-		return &Result{Dir: dir, Reason: "already done", Step: saved.Step, Tokens: saved.Tokens, Baseline: saved.Baseline, Checkpoint: c.Path()}, nil
+		return alreadyDone(dir, c, saved)
 	}
 	t, err := reassemble(ctx, cfg, c, saved, Options{Workers: opt.Workers, Hooks: opt.Hooks})
 	if err != nil {
@@ -98,6 +98,10 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 			return nil, err
 		}
 	}
+	if !extended && hash != saved.ConfigHash {
+		reason = "continue with an edited configuration"
+		opt.Hooks.note("warning: %s was edited since the run began: from here on it is another run", configName)
+	}
 	if err := t.log.Write(runlog.Resume{Kind: "resume", At: t.at(), Process: t.process(reason), Checkpoint: c.Path(), Refused: refused}); err != nil {
 		return nil, err
 	}
@@ -113,6 +117,24 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 	return t.train(ctx)
 }
 
+// alreadyDone is the result of a run that ended before.
+func alreadyDone(dir string, c *checkpoint.Checkpoint, saved state) (*Result, error) {
+	r := &Result{Dir: dir, Reason: "already done", Step: saved.Step, Tokens: saved.Tokens, Baseline: saved.Baseline, Checkpoint: c.Path()}
+	_, arch, err := Describe(c)
+	if err != nil {
+		return nil, err
+	}
+	r.Params, _ = arch.Params()
+	past, err := runlog.Read(durable.OS, filepath.Join(dir, logName))
+	if err != nil {
+		return nil, err
+	}
+	if evals := runlog.All[runlog.Eval](past.Effective()); len(evals) > 0 {
+		r.report(&evals[len(evals)-1])
+	}
+	return r, nil
+}
+
 // newest opens the newest checkpoint of a run that verifies, and tells which it refused and why.
 func newest(dir string) (*checkpoint.Checkpoint, []string, error) {
 	path, bad, err := checkpoint.Newest(durable.OS, filepath.Join(dir, checkpointsName))
@@ -124,7 +146,7 @@ func newest(dir string) (*checkpoint.Checkpoint, []string, error) {
 		if len(refused) > 0 {
 			return nil, nil, fmt.Errorf("%w: no checkpoint of %s is whole: %w\n  %s", ErrResume, dir, err, strings.Join(refused, "\n  "))
 		}
-		return nil, nil, fmt.Errorf("%w: %s has no checkpoint: %w", ErrResume, dir, err)
+		return nil, nil, fmt.Errorf("%w: %s has no checkpoint, it ended before its first save; delete it and start again: %w", ErrResume, dir, err)
 	}
 	c, err := checkpoint.Open(durable.OS, path)
 	return c, refused, err

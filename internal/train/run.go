@@ -30,7 +30,7 @@ type Options struct {
 // Result is how a run ended.
 type Result struct {
 	Dir         string       `json:"dir"`
-	Reason      string       `json:"reason"` // done, already done, dry run
+	Reason      string       `json:"reason"` // done, already done, dry run, interrupted, "stopped: CODE" or "failed: …"
 	Step        int64        `json:"step"`
 	Tokens      int64        `json:"tokens"`
 	Params      int64        `json:"parameters"`
@@ -109,6 +109,9 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) 
 		return nil, err
 	}
 	if err := t.tellPlan(); err != nil {
+		return nil, err
+	}
+	if err := t.save(); err != nil { // from here on the run can always be resumed
 		return nil, err
 	}
 	return t.train(ctx)
@@ -194,7 +197,7 @@ func (t *trainer) train(ctx context.Context) (*Result, error) {
 	case err != nil:
 		reason = "failed: " + err.Error()
 	}
-	endErr := t.log.Write(runlog.End{Kind: "end", At: t.at(), Process: t.process(reason)})
+	endErr := t.log.Write(runlog.End{Kind: "end", At: t.at(), Process: t.process(reason), ExitCode: ExitCode(err)})
 	err = errors.Join(err, endErr, t.log.Sync(), t.writeReport(reason, final))
 	return t.result(reason, final, texts), err
 }
@@ -203,12 +206,17 @@ func (t *trainer) result(reason string, final *runlog.Eval, texts []SampleText) 
 	r := &Result{Dir: t.dir, Reason: reason, Step: t.state.Step, Tokens: t.state.Tokens, Params: t.plan.Params,
 		Baseline: t.state.Baseline, Events: len(t.events), Samples: texts}
 	if final != nil {
-		r.ValLoss, r.BitsPerByte, r.ValTokens = float64(final.ValLoss), float64(final.BitsPerByte), int64(final.Metrics[metricTokens])
+		r.report(final)
 	}
-	if t.saved > 0 {
+	if t.saved >= 0 {
 		r.Checkpoint = filepath.Join(t.dir, checkpointsName, fmt.Sprintf("step-%d", t.saved))
 	}
 	return r
+}
+
+// report fills in an evaluation.
+func (r *Result) report(e *runlog.Eval) {
+	r.ValLoss, r.BitsPerByte, r.ValTokens = float64(e.ValLoss), float64(e.BitsPerByte), int64(e.Metrics[metricTokens])
 }
 
 // dryRun makes one step, one evaluation, one save and one reload in a directory that it removes again.
@@ -234,7 +242,9 @@ func (t *trainer) dryRun() (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.hooks.step(rec, time.Since(began).Seconds())
+	seconds := time.Since(began).Seconds()
+	rec.TokensPerSecond = runlog.Float(float64(t.batch.Counted) / seconds)
+	t.hooks.step(rec, seconds)
 	final, err := t.evaluate()
 	if err != nil {
 		return nil, err

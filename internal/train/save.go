@@ -23,7 +23,6 @@ type state struct {
 	Sequence int64 `json:"sequence"` // cursor into the data: sequences taken
 	Attempt  int64 `json:"attempt"`
 	Tokens   int64 `json:"tokens"` // labels learned from
-	Finished bool  `json:"finished"`
 	Evals    int   `json:"evals"`
 
 	Best     runlog.Float `json:"best_loss"` // lowest validation loss, nats per token
@@ -31,7 +30,7 @@ type state struct {
 	Guard    guard.State  `json:"guard"`
 	Baseline Baseline     `json:"baseline"`
 
-	// What the bits depend on. A resume compares them and says what changed.
+	// What the bits depend on. A resume refuses other data and says when the others changed.
 	ConfigHash    string `json:"config_hash"`
 	DataHash      string `json:"data_hash"`
 	TokenizerHash string `json:"tokenizer_hash"`
@@ -92,7 +91,7 @@ func (t *trainer) save() error {
 	if err := checkpoint.SetMark(t.fs, dir, "last", t.state.Step); err != nil {
 		return err
 	}
-	if t.state.BestStep == t.state.Step && t.state.Step > 0 {
+	if t.state.BestStep == t.state.Step && t.state.BestStep > 0 {
 		if err := checkpoint.SetMark(t.fs, dir, "best-loss", t.state.Step); err != nil {
 			return err
 		}
