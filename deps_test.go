@@ -53,7 +53,6 @@ var direct = map[string]string{
 	"internal/cpu":       "golang.org/x/sys/cpu",
 	"internal/durable":   "golang.org/x/sys/unix golang.org/x/sys/windows",
 	"internal/tokenizer": "golang.org/x/text/unicode/norm",
-	"internal/data":      "github.com/klauspost/compress/zstd github.com/klauspost/compress/gzip",
 	"internal/train":     "golang.org/x/sys/unix golang.org/x/sys/windows",
 	"cmd/gimbal":         "github.com/alecthomas/kong golang.org/x/term",
 }
