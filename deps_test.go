@@ -44,7 +44,8 @@ var lattice = []struct {
 	{"internal/train", "internal/model internal/optim internal/data internal/checkpoint internal/dist internal/guard internal/baseline internal/runlog internal/config " +
 		"internal/tokenizer internal/durable internal/generate internal/kernel internal/rng internal/safetensors", "the loop; owns no arithmetic"},
 	{".", "internal/train internal/generate internal/checkpoint internal/model internal/tokenizer internal/config internal/durable internal/kernel internal/data internal/baseline internal/runlog", "the public façade"},
-	{"cmd/gimbal", ". internal/train internal/config internal/runlog internal/durable internal/kernel", "main, one file per subcommand"},
+	{"internal/bench", "internal/config internal/model internal/nn internal/optim internal/kernel internal/generate internal/tokenizer internal/rng internal/data", "measures the parts; nothing depends on it but the command"},
+	{"cmd/gimbal", ". internal/train internal/config internal/runlog internal/durable internal/kernel internal/bench", "main, one file per subcommand"},
 }
 
 // direct names the modules of others that each package may import.

@@ -61,7 +61,7 @@ func open(path, name string) (m *Model, err error) {
 }
 
 func (m *Model) load(c *checkpoint.Checkpoint) (err error) {
-	m.writer, err = model.NewDecoder[float32](m.arch, m.exec, model.DecoderOptions{Tokens: 1024, Rows: decodeRows})
+	m.writer, err = model.NewDecoder[float32](m.arch, m.exec, model.DecoderOptions{Tokens: 1024, Rows: decodeRows, Mode: model.ModeAuto})
 	if err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func (m *Model) Loss(text string) (Loss, error) {
 	}
 	ids = append(ids, m.tok.EOS())
 	if m.scorer == nil {
-		s, err := model.New[float32](m.arch, m.exec, model.Options{MicroTokens: m.arch.Context, Checkpointing: model.CheckpointBlock})
+		s, err := model.New[float32](m.arch, m.exec, model.Options{MicroTokens: m.arch.Context, Checkpointing: model.CheckpointBlock, Mode: model.ModeAuto})
 		if err != nil {
 			return Loss{}, fmt.Errorf("gimbal: %w", err)
 		}

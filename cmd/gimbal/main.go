@@ -25,6 +25,7 @@ type cli struct {
 	Resume  resumeCmd  `cmd:"" help:"Continue a run from its newest valid checkpoint, to the same bits as if it had never stopped."`
 	Sample  sampleCmd  `cmd:"" help:"Let a model write."`
 	Eval    evalCmd    `cmd:"" help:"Measure a model: validation loss, bits per byte, and the n-gram baseline beside them."`
+	Bench   benchCmd   `cmd:"" help:"Measure this machine with this program: kernels, training, generation, tokenizer."`
 	Version versionCmd `cmd:"" help:"Print the version, the kernel tier and the exit codes."`
 }
 
@@ -36,7 +37,8 @@ Examples:
   gimbal train --data a.txt --dry-run         show the plan, try one step, leave nothing behind
   gimbal resume runs/books                    go on after a stop, a kill or a power cut
   gimbal sample runs/books "Once upon"        let the model write
-  gimbal eval runs/books --data new.txt       loss on other text, beside the n-gram baseline`
+  gimbal eval runs/books --data new.txt       loss on other text, beside the n-gram baseline
+  gimbal bench train --model char-10m         how fast this machine trains, and what takes the time`
 
 // env is what a subcommand may touch: where results and messages go, and when to stop.
 type env struct {

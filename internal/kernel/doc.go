@@ -7,13 +7,18 @@
 // on slices (Exp, Dot, GELU, AdamW, ...) run on the calling goroutine.
 //
 // Everything is generic over float32 and float64. Assembly exists for float32;
-// float64 always takes the twin and is there to check gradients.
+// float64 always takes the twin and is there to check gradients. With float32
+// the operands of multiplies may be bfloat16: NewWeightsBF16 is the handle then,
+// MulPacked and MulTransPacked are the serial multiplies.
 //
 // Order of summation: an element of a product is the sum over ascending blocks
 // of kBlock terms; within a block the terms are added one after the other,
 // starting from zero, in ascending order. So the bits of an element depend on
 // its row, its column and the tier, never on the number of rows, the position,
-// or the number of workers. A reduction over a slice uses a fixed number of
+// or the number of workers. With bfloat16 operands it is one chain over the terms
+// in ascending order, as the tier's instructions add them; a weight's gradient
+// gains one such sum for each tokenBlock rows, a float32 result one for each slab
+// terms. A reduction over a slice uses a fixed number of
 // lanes and depends on the slice's length and the tier only.
 //
 // The package does not know layers, shapes of models or files. It imports par

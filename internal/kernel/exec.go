@@ -19,10 +19,12 @@ const (
 	TierAuto Tier = iota
 	Generic       // plain Go
 	AVX2          // amd64, 256-bit vectors with FMA
-	AVX512        // amd64, 512-bit vectors
+	AVX512        // amd64, 512-bit vectors; bfloat16 dot products where the CPU has them
+	AMX           // AVX512 with bfloat16 multiplies on AMX tiles; Linux
+	NEON          // arm64, 128-bit vectors
 )
 
-var tierNames = [...]string{"auto", "generic", "avx2", "avx512"}
+var tierNames = [...]string{"auto", "generic", "avx2", "avx512", "amx", "neon"}
 
 func (t Tier) String() string {
 	if t < 0 || int(t) >= len(tierNames) {
@@ -54,6 +56,7 @@ type Exec struct {
 	warning string
 	f32     engine[float32]
 	f64     engine[float64]
+	bf16    bfEngine
 }
 
 // NewExec makes an Exec with the given number of workers (<= 0: GOMAXPROCS).
@@ -72,21 +75,34 @@ func NewExec(workers int, tier Tier) (*Exec, error) {
 			return nil, fmt.Errorf("%s: no tier is called %q; this machine has %s", envTier, name, tierList())
 		}
 	}
+	x := &Exec{}
 	if tier == TierAuto {
 		tier = Tiers()[0]
+		if amxMissing != "" {
+			x.warning = fmt.Sprintf("kernel: %s; computing with tier %s", amxMissing, tier)
+		}
 	}
 	table, ok := tableOf(tier)
 	if !ok {
-		return nil, fmt.Errorf("%s: this machine or build lacks tier %s; it has %s", asked, tier, tierList())
+		why := ""
+		if tier == AMX && amxMissing != "" {
+			why = ": " + amxMissing
+		}
+		return nil, fmt.Errorf("%s: this machine or build lacks tier %s; it has %s%s", asked, tier, tierList(), why)
 	}
-	x := &Exec{tier: tier}
+	x.tier = tier
 	if fault := selfTest(table); fault != "" {
 		x.warning = fmt.Sprintf("kernel: tier %s failed its self-test (%s); computing with the generic tier, which is much slower", tier, fault)
 		x.tier, table = Generic, &generic32
 	}
+	bf := x.testedBF16()
+	if x.tier < tier && x.tier > Generic { // without the tiles the vectors remain
+		table, _ = tableOf(x.tier)
+	}
 	x.pool = par.New(workers)
 	x.f32.init(table, x.pool.Workers())
 	x.f64.init(&generic64, x.pool.Workers())
+	x.bf16.init(bf, x.pool.Workers())
 	for w := range x.f32.scratch {
 		x.f32.scratch[w].grow()
 	}

@@ -33,6 +33,11 @@ func assemblyTiers() []table[float32] {
 			},
 		})
 	}
+	if amxAllowed { // vectors are those of AVX-512
+		amx := ts[0]
+		amx.tier = AMX
+		ts = append([]table[float32]{amx}, ts...)
+	}
 	if cpu.AVX2FMA {
 		ts = append(ts, table[float32]{
 			tier: AVX2, mr: 6, nr: 16, tile: tileAVX2,

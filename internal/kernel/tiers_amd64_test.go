@@ -2,11 +2,18 @@
 
 package kernel
 
-import "gimbal/internal/cpu"
+import (
+	"runtime"
+
+	"gimbal/internal/cpu"
+)
 
 // machineTiers is what the tests must cover here.
 func machineTiers() []Tier {
 	var ts []Tier
+	if cpu.AMXBF16 && amxMissing == "" && runtime.GOOS == "linux" {
+		ts = append(ts, AMX)
+	}
 	if cpu.AVX512 {
 		ts = append(ts, AVX512)
 	}

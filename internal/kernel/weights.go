@@ -4,7 +4,7 @@ package kernel
 // row i at [i*Stride, i*Stride+Cols). Exactly one of F and H is set.
 type Mat[T Float] struct {
 	F                  []T      // elements in full precision
-	H                  []uint16 // bfloat16 operand rows; no tier takes them yet
+	H                  []uint16 // bfloat16 operand rows, see NewWeightsBF16
 	Rows, Cols, Stride int
 }
 
@@ -33,6 +33,7 @@ func (m *Mat[T]) check(n, cols int) {
 type Weights[T Float] struct {
 	w       []T // (Out, In)
 	out, in int
+	bf16    *bfWeights // nil unless made by NewWeightsBF16
 }
 
 // NewWeights returns the handle of w, which holds W (out, in) row by row and
@@ -44,10 +45,14 @@ func NewWeights[T Float](w []T, out, in int) *Weights[T] {
 	return &Weights[T]{w: w, out: out, in: in}
 }
 
-// Refresh renews the packed forms of W; it must follow every change of W. The
-// float32 and float64 tiers read W itself, in blocks packed on the fly, and
-// need no other form, so that Refresh has nothing to do for them.
-func (w *Weights[T]) Refresh(x *Exec) {}
+// Refresh renews the packed forms of W; it must follow every change of W. Only
+// handles made by NewWeightsBF16 have such forms: the others read W itself, in
+// blocks packed on the fly, and Refresh has nothing to do for them.
+func (w *Weights[T]) Refresh(x *Exec) {
+	if w.bf16 != nil {
+		x.refreshBF16(any(w).(*Weights[float32]))
+	}
+}
 
 // Forward computes y = x·Wᵀ.
 //
@@ -55,6 +60,10 @@ func (w *Weights[T]) Refresh(x *Exec) {}
 // Memory: overwrites dst, which must not overlap src.
 // Numerics: see the package doc; a row's bits do not depend on n.
 func (w *Weights[T]) Forward(x *Exec, dst, src Mat[T], n int) {
+	if w.bf16 != nil {
+		x.multiplyBF16(inF32(&dst), inF32(&src), w.bf16.forward, n, w.out, w.in)
+		return
+	}
 	dst.check(n, w.out)
 	src.check(n, w.in)
 	e := of[T](x)
@@ -73,6 +82,10 @@ func (w *Weights[T]) Forward(x *Exec, dst, src Mat[T], n int) {
 // Memory: overwrites dst, which must not overlap dy.
 // Numerics: see the package doc; a row's bits do not depend on n.
 func (w *Weights[T]) BackInput(x *Exec, dst, dy Mat[T], n int) {
+	if w.bf16 != nil {
+		x.multiplyBF16(inF32(&dst), inF32(&dy), w.bf16.back, n, w.in, w.out)
+		return
+	}
 	dst.check(n, w.in)
 	dy.check(n, w.out)
 	e := of[T](x)
@@ -91,11 +104,15 @@ func (w *Weights[T]) BackInput(x *Exec, dst, dy Mat[T], n int) {
 // Memory: adds to dw, which must not overlap dy or src.
 // Numerics: see the package doc; the sum is over the n rows in order.
 func (w *Weights[T]) BackWeight(x *Exec, dw []T, dy, src Mat[T], n int) {
-	dy.check(n, w.out)
-	src.check(n, w.in)
 	if len(dw) != w.out*w.in {
 		panic("kernel: short weight gradient")
 	}
+	if w.bf16 != nil {
+		x.backWeightBF16(*any(&dw).(*[]float32), inF32(&dy), inF32(&src), n, w.out, w.in)
+		return
+	}
+	dy.check(n, w.out)
+	src.check(n, w.in)
 	e := of[T](x)
 	e.job.product = product[T]{
 		m: w.out, n: w.in, k: n,

@@ -4,53 +4,87 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
 )
 
-// BenchmarkBackward is forward and backward of a GPT-2 shape of 10.7M parameters (6 × 384, 65 characters, sequences
-// of 256), in micro-batches of 4,096 positions. TFLOP/s counts 6 operations per multiplied parameter and token, and
-// causal attention at half of 12·L·C·T.
-func BenchmarkBackward(b *testing.B) {
-	a := config.Arch{Shape: "gpt2", Layers: 6, Width: 384, Heads: 6, KVHeads: 6, HeadSize: 64, MLP: 1536, Vocab: 65, Context: 256,
+// char is a GPT-2 shape of 10.7M parameters, gpt2 the 124M of the original, qwen a small one with everything that GPT-2
+// does not have.
+func benchShapes() (char, gpt2, qwen config.Arch) {
+	char = config.Arch{Shape: "gpt2", Layers: 6, Width: 384, Heads: 6, KVHeads: 6, HeadSize: 64, MLP: 1536, Vocab: 65, Context: 256,
 		Norm: "layer", NormEps: 1e-5, Position: "learned", MLPKind: "gelu", QKVBias: true, Bias: true, Tie: true}
-	qwen := a
+	gpt2 = char
+	gpt2.Layers, gpt2.Width, gpt2.Heads, gpt2.KVHeads, gpt2.MLP, gpt2.Vocab, gpt2.Context = 12, 768, 12, 12, 3072, 50257, 1024
+	qwen = char
 	qwen.Shape, qwen.Norm, qwen.Position, qwen.RopeTheta, qwen.MLPKind = "qwen3", "rms", "rope", 10000, "swiglu"
 	qwen.QKNorm, qwen.QKVBias, qwen.Bias, qwen.KVHeads, qwen.MLP, qwen.Vocab = true, false, false, 2, 1024, 4096
-	for _, a := range []config.Arch{a, qwen} {
-		for _, workers := range []int{1, 2} {
-			b.Run(fmt.Sprintf("%s/workers=%d", a.Shape, workers), func(b *testing.B) {
-				const sequences = 16
-				x := newExec(b, workers, kernel.TierAuto)
-				m := newModel[float32](b, a, x, Options{MicroTokens: sequences * a.Context})
-				m.Init(1)
-				lengths := make([]int, sequences)
-				for i := range lengths {
-					lengths[i] = a.Context
-				}
-				in := ragged(rand.New(rand.NewPCG(1, 1)), a.Vocab, lengths...)
-				m.Backward(in, 1)
-				for b.Loop() {
-					m.Backward(in, 1)
-				}
-				tokens := float64(b.N) * float64(len(in.Tokens)) / b.Elapsed().Seconds()
-				_, multiplied := a.Params()
-				flop := 6*float64(multiplied) + 6*float64(a.Layers*queryWidth(a)*a.Context)
-				b.ReportMetric(tokens, "tokens/s")
-				b.ReportMetric(tokens*flop/1e12, "TFLOP/s")
-			})
+	return char, gpt2, qwen
+}
+
+// BenchmarkBackward is forward and backward of one micro-batch, in either mode. TFLOP/s counts 6 operations per
+// multiplied parameter and token, and causal attention at half of 12·L·C·T. The share of each part of the pass is in
+// the log of -v.
+func BenchmarkBackward(b *testing.B) {
+	char, gpt2, qwen := benchShapes()
+	for _, c := range []struct {
+		name      string
+		arch      config.Arch
+		sequences int
+	}{{"char-10m", char, 64}, {"gpt2-124m", gpt2, 4}, {"qwen", qwen, 16}} {
+		for _, mode := range []string{ModeFP32, ModeBF16} {
+			for _, workers := range []int{1, 2} {
+				b.Run(fmt.Sprintf("%s/%s/workers=%d", c.name, mode, workers), func(b *testing.B) {
+					benchmarkBackward(b, c.arch, mode, workers, c.sequences)
+				})
+			}
 		}
+	}
+}
+
+func benchmarkBackward(b *testing.B, a config.Arch, mode string, workers, sequences int) {
+	x := newExec(b, workers, kernel.TierAuto)
+	parts, last := map[string]time.Duration{}, time.Now()
+	m := newModel[float32](b, a, x, Options{MicroTokens: sequences * a.Context, Mode: mode, Clock: func(part string) {
+		now := time.Now()
+		parts[part] += now.Sub(last)
+		last = now
+	}})
+	m.Init(1)
+	lengths := make([]int, sequences)
+	for i := range lengths {
+		lengths[i] = a.Context
+	}
+	in := ragged(rand.New(rand.NewPCG(1, 1)), a.Vocab, lengths...)
+	m.Backward(in, 1e-4)
+	clear(parts)
+	for b.Loop() {
+		last = time.Now()
+		m.Backward(in, 1e-4)
+	}
+	tokens := float64(b.N) * float64(len(in.Tokens)) / b.Elapsed().Seconds()
+	_, multiplied := a.Params()
+	flop := 6*float64(multiplied) + 6*float64(a.Layers*queryWidth(a)*a.Context)
+	b.ReportMetric(tokens, "tokens/s")
+	b.ReportMetric(tokens*flop/1e12, "TFLOP/s")
+	for part, d := range parts {
+		b.Logf("%-22s %8.2f ms", part, float64(d.Microseconds())/1e3/float64(b.N))
 	}
 }
 
 // BenchmarkDecode writes 100 texts of 128 tokens at once with the model of 10.7M parameters, prompts of 32 read first.
 func BenchmarkDecode(b *testing.B) {
-	a := config.Arch{Shape: "gpt2", Layers: 6, Width: 384, Heads: 6, KVHeads: 6, HeadSize: 64, MLP: 1536, Vocab: 65, Context: 256,
-		Norm: "layer", NormEps: 1e-5, Position: "learned", MLPKind: "gelu", QKVBias: true, Bias: true, Tie: true}
+	for _, mode := range []string{ModeFP32, ModeBF16} {
+		b.Run(mode, func(b *testing.B) { benchmarkDecode(b, mode) })
+	}
+}
+
+func benchmarkDecode(b *testing.B, mode string) {
+	a, _, _ := benchShapes()
 	const texts, prompt, length = 100, 32, 128
 	x := newExec(b, 2, kernel.TierAuto)
-	d, err := NewDecoder[float32](a, x, DecoderOptions{Tokens: 1024, Rows: texts})
+	d, err := NewDecoder[float32](a, x, DecoderOptions{Tokens: 1024, Rows: texts, Mode: mode})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -16,14 +16,17 @@ type network[T kernel.Float] struct {
 
 	headWeights *kernel.Weights[T]
 
-	rms       *nn.RMSNorm[T] // one of the two norms
-	layer     *nn.LayerNorm[T]
-	bias      *nn.Bias[T]
-	headNorm  *nn.HeadNorm[T] // nil without QK-norm
-	rope      *nn.Rope[T]     // nil with learned positions
-	attention *nn.Attention[T]
-	swiglu    *nn.SwiGLU[T] // one of the two activations
-	gelu      *nn.GELU[T]
+	stage       *nn.Stage[T]
+	rms         *nn.RMSNorm[T] // one of the two norms
+	layer       *nn.LayerNorm[T]
+	bias        *nn.Bias[T]
+	headNorm    *nn.HeadNorm[T]  // nil without QK-norm
+	rope        *nn.Rope[T]      // nil with learned positions
+	attention   *nn.Attention[T] // nil where attention16 is not
+	heads       *nn.Heads[T]     // of attention16
+	attention16 *nn.Attention16  // training in bf16 mode
+	swiglu      *nn.SwiGLU[T]    // one of the two activations
+	gelu        *nn.GELU[T]
 }
 
 // block is one block's parameters and the multiplies by its matrices.
@@ -45,49 +48,143 @@ func hiddenWidth(a config.Arch) int {
 	return a.MLP
 }
 
-// sumsWidth is the widest gradient of a vector that is summed over positions.
-func sumsWidth(a config.Arch) int { return max(2*a.Width, qkvWidth(a), hiddenWidth(a)) }
+// directHeads reports whether the gradients that attention makes are those of the multiply's result, but for the bias.
+func directHeads(a config.Arch) bool {
+	return a.Position != "rope" && !a.QKNorm && a.Heads == a.KVHeads
+}
 
-func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], sums *nn.BlockSums[T], cos, sin, score []T) network[T] {
-	all := split(p.Flat, p.Views, a.Layers)
-	net := network[T]{arch: a, x: x, params: p, outside: &all[a.Layers], blocks: make([]block[T], a.Layers)}
-	for l := range net.blocks {
-		t := all[l]
-		net.blocks[l] = block[T]{
-			tensors: t,
-			qkv:     kernel.NewWeights(t[slotQKV], qkvWidth(a), a.Width),
-			o:       kernel.NewWeights(t[slotO], a.Width, queryWidth(a)),
-			gateUp:  kernel.NewWeights(t[slotGateUp], hiddenWidth(a), a.Width),
-			down:    kernel.NewWeights(t[slotDown], a.Width, a.MLP),
-		}
+// sumsWidth is the widest gradient of a vector that is summed over positions.
+func sumsWidth(a config.Arch) int {
+	return max(2*a.Width, nn.HeadsSums(a.Heads, a.KVHeads, a.HeadSize), hiddenWidth(a))
+}
+
+// stageWidth is the widest row, or rows, that a layer computes in full precision on the way to bfloat16.
+func stageWidth(a config.Arch) int {
+	mlp := nn.GELUStage(a.MLP)
+	if a.MLPKind == "swiglu" {
+		mlp = nn.SwiGLUStage(a.MLP)
 	}
-	head := net.outside[slotHead]
-	if a.Tie {
-		head = net.outside[slotEmbed]
+	return max(a.Width, mlp, nn.HeadsStage(a.Heads, a.KVHeads, a.HeadSize), nn.HeadStage)
+}
+
+// workspace is the memory of the layers of a network.
+type workspace[T kernel.Float] struct {
+	packed   []uint16  // weights as operands, in bf16 mode
+	cos, sin []T       // RoPE tables
+	stage    []T       // rows in full precision
+	score    []T       // attention in full precision
+	halves   []uint16  // attention on operands of bfloat16
+	floats   []float32 // the same
+}
+
+// What a workspace is for.
+const (
+	training   = iota
+	generation // attention to a cache is in full precision
+	sharing    // generation with the packed weights of a model that is trained
+)
+
+func newWorkspace[T kernel.Float](ar *arena, a config.Arch, workers, purpose int) (w workspace[T]) {
+	if a.Position == "rope" {
+		w.cos = alloc[T](ar, partScratch, nn.RopeLen(a.Context, a.HeadSize))
+		w.sin = alloc[T](ar, partScratch, nn.RopeLen(a.Context, a.HeadSize))
 	}
-	net.headWeights = kernel.NewWeights(head, a.Vocab, a.Width)
-	if a.Norm == "layer" {
-		net.layer = nn.NewLayerNorm(x, sums, a.Width, a.NormEps)
+	w.stage = alloc[T](ar, partScratch, nn.StageLen(workers, stageWidth(a)))
+	if ar.bf16 && purpose != sharing {
+		w.packed = alloc[uint16](ar, partPacked, packedLen(a))
+	}
+	if ar.bf16 && purpose == training {
+		halves, floats := nn.Attention16Len(workers, a.Context, a.HeadSize)
+		w.halves, w.floats = alloc[uint16](ar, partScratch, halves), alloc[float32](ar, partScratch, floats)
 	} else {
-		net.rms = nn.NewRMSNorm(x, sums, a.Width, a.NormEps)
+		w.score = alloc[T](ar, partScratch, nn.AttentionLen(workers, a.Context))
+	}
+	return w
+}
+
+// packedLen is the length of all weights as operands.
+func packedLen(a config.Arch) int {
+	block := kernel.WeightsBF16Len(qkvWidth(a), a.Width) + kernel.WeightsBF16Len(a.Width, queryWidth(a)) +
+		kernel.WeightsBF16Len(hiddenWidth(a), a.Width) + kernel.WeightsBF16Len(a.Width, a.MLP)
+	return a.Layers*block + kernel.WeightsBF16Len(a.Vocab, a.Width)
+}
+
+// weights returns the handle of a matrix; its operands, in bf16 mode, are cut off the front of packed.
+func weights[T kernel.Float](w []T, packed *[]uint16, out, in int) *kernel.Weights[T] {
+	if *packed == nil {
+		return kernel.NewWeights(w, out, in)
+	}
+	n := kernel.WeightsBF16Len(out, in)
+	handle := kernel.NewWeightsBF16In(float32s(w), (*packed)[:n:n], out, in)
+	*packed = (*packed)[n:]
+	return any(handle).(*kernel.Weights[T])
+}
+
+// float32s and mat32 are the identity: T is float32 in bf16 mode.
+func float32s[T kernel.Float](s []T) []float32                  { return any(s).([]float32) }
+func mat32[T kernel.Float](m kernel.Mat[T]) kernel.Mat[float32] { return any(m).(kernel.Mat[float32]) }
+
+// newNetwork returns a network with the parameters p, or with those of shared and their operands if that is not nil.
+// sums is nil for generation.
+func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], shared *network[T], sums *nn.BlockSums[T], mem workspace[T]) network[T] {
+	net := network[T]{arch: a, x: x}
+	if shared != nil {
+		net.params, net.outside, net.blocks, net.headWeights = shared.params, shared.outside, shared.blocks, shared.headWeights
+	} else {
+		net.params = p
+		net.newWeights(mem.packed)
+	}
+	net.stage = nn.NewStage(x, stageWidth(a), mem.stage)
+	if a.Norm == "layer" {
+		net.layer = nn.NewLayerNorm(x, net.stage, sums, a.Width, a.NormEps)
+	} else {
+		net.rms = nn.NewRMSNorm(x, net.stage, sums, a.Width, a.NormEps)
 	}
 	net.bias = nn.NewBias[T](x)
 	if a.QKNorm {
 		net.headNorm = nn.NewHeadNorm(x, sums, a.HeadSize, a.NormEps)
 	}
 	if a.Position == "rope" {
-		net.rope = nn.NewRope(x, a.Context, a.HeadSize, a.RopeTheta, cos, sin)
+		net.rope = nn.NewRope(x, a.Context, a.HeadSize, a.RopeTheta, mem.cos, mem.sin)
 	}
-	net.attention = nn.NewAttention(x, a.Heads, a.KVHeads, a.HeadSize, a.Context, score)
-	if a.MLPKind == "swiglu" {
-		net.swiglu = nn.NewSwiGLU[T](x)
+	if mem.halves != nil {
+		net.heads = nn.NewHeads(x, net.stage, sums, net.rope, a.Heads, a.KVHeads, a.HeadSize, a.NormEps)
+		net.attention16 = nn.NewAttention16(x, a.Heads, a.KVHeads, a.HeadSize, a.Context, mem.halves, mem.floats)
 	} else {
-		net.gelu = nn.NewGELU[T](x)
+		net.attention = nn.NewAttention(x, a.Heads, a.KVHeads, a.HeadSize, a.Context, mem.score)
+	}
+	if a.MLPKind == "swiglu" {
+		net.swiglu = nn.NewSwiGLU(x, net.stage, sums)
+	} else {
+		net.gelu = nn.NewGELU(x, net.stage, sums)
 	}
 	return net
 }
 
-// Refresh renews what is derived from the parameters; call it after every change of them.
+// newWeights makes the handles of all matrices, with operands in packed where that is not nil.
+func (net *network[T]) newWeights(packed []uint16) {
+	a := net.arch
+	all := split(net.params.Flat, net.params.Views, a.Layers)
+	net.outside, net.blocks = &all[a.Layers], make([]block[T], a.Layers)
+	for l := range net.blocks {
+		t := all[l]
+		net.blocks[l] = block[T]{
+			tensors: t,
+			qkv:     weights(t[slotQKV], &packed, qkvWidth(a), a.Width),
+			o:       weights(t[slotO], &packed, a.Width, queryWidth(a)),
+			gateUp:  weights(t[slotGateUp], &packed, hiddenWidth(a), a.Width),
+			down:    weights(t[slotDown], &packed, a.Width, a.MLP),
+		}
+	}
+	head := net.outside[slotHead]
+	if a.Tie {
+		head = net.outside[slotEmbed]
+	}
+	net.headWeights = weights(head, &packed, a.Vocab, a.Width)
+}
+
+// Refresh renews what is derived from the parameters; call it after every change of them. A model and its decoders share
+// it: one call serves all.
 func (net *network[T]) Refresh() {
 	for i := range net.blocks {
 		b := &net.blocks[i]
@@ -141,13 +238,19 @@ func (m *Model[T]) attentionHalf(i int, recompute bool) {
 	m.did(PartNorms)
 	w.qkv.Forward(m.x, s.qkv, s.normed1, n)
 	m.did(PartQKVForward)
-	if bias := w.tensors[slotQKVBias]; bias != nil {
-		m.bias.Forward(s.qkv, bias, n)
-		m.did(PartBiases)
+	if m.attention16 != nil {
+		m.heads.Forward(s.operands, s.qkRstd, s.qkv, w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[:n], n)
+		m.did(PartRotary)
+		m.attention16.Forward(mat32(s.heads), float32s(s.lse), mat32(s.operands), m.in.Bounds)
+	} else {
+		if bias := w.tensors[slotQKVBias]; bias != nil {
+			m.bias.Forward(s.qkv, bias, n)
+			m.did(PartBiases)
+		}
+		q, k, v := m.queriesAndKeys(w, s.qkv, s.qk, s.qkRstd, b.pos[:n], n)
+		m.did(PartRotary)
+		m.attention.Forward(s.heads, s.lse, q, k, v, m.in.Bounds)
 	}
-	q, k, v := m.queriesAndKeys(w, s.qkv, s.qk, s.qkRstd, b.pos[:n], n)
-	m.did(PartRotary)
-	m.attention.Forward(s.heads, s.lse, q, k, v, m.in.Bounds)
 	m.did(PartAttentionForward)
 	if recompute {
 		return
@@ -161,18 +264,37 @@ func (m *Model[T]) attentionHalf(i int, recompute bool) {
 // attentionHalfBack turns dx, the gradient of the first half's output, into that of its input.
 func (m *Model[T]) attentionHalfBack(i int) {
 	b, s, n, w, g := m.buf, &m.buf.saved[i], m.n, &m.blocks[i], &m.dblocks[i]
-	hd, kd := queryWidth(m.arch), keyWidth(m.arch)
-	dout := m.residual.Backward(b.dropped, b.dx, m.site(1+2*i), n)
+	dout := m.residual.Backward(b.dropped, g[slotOBias], b.dx, m.site(1+2*i), n)
 	m.did(PartResiduals)
 	w.o.BackInput(m.x, b.dheads, dout, n)
 	m.did(PartOBackInput)
 	w.o.BackWeight(m.x, g[slotO], dout, s.heads, n)
 	m.did(PartOBackWeight)
-	if g[slotOBias] != nil {
-		m.sums.Columns(g[slotOBias], dout, n)
-		m.did(PartBiases)
+	if m.attention16 != nil {
+		m.attention16.Backward(mat32(b.dpart), mat32(b.dheads), mat32(s.heads), float32s(s.lse), mat32(s.operands), m.in.Bounds)
+		m.did(PartAttentionBackward)
+		if !directHeads(m.arch) {
+			m.heads.Backward(b.dqkv, g[slotQKVBias], g[slotQGain], g[slotKGain], b.dpart, s.qkRstd, s.qkv,
+				w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[:n], n)
+		} else if g[slotQKVBias] != nil {
+			m.sums.Columns(g[slotQKVBias], b.dqkv, n)
+		}
+		m.did(PartRotary)
+	} else {
+		m.attentionBack(i)
 	}
+	w.qkv.BackInput(m.x, b.narrow, b.dqkv, n)
+	m.did(PartQKVBackInput)
+	w.qkv.BackWeight(m.x, g[slotQKV], b.dqkv, s.normed1, n)
+	m.did(PartQKVBackWeight)
+	m.normBack(b.dx, g[slotGain1], g[slotBias1], s.mean1, s.rstd1, b.narrow, b.x[i], w.tensors[slotGain1], n)
+	m.did(PartNorms)
+}
 
+// attentionBack turns dheads into dqkv in full precision.
+func (m *Model[T]) attentionBack(i int) {
+	b, s, n, w, g := m.buf, &m.buf.saved[i], m.n, &m.blocks[i], &m.dblocks[i]
+	hd, kd := queryWidth(m.arch), keyWidth(m.arch)
 	qk := s.qk
 	if m.headNorm == nil {
 		qk = s.qkv
@@ -193,12 +315,6 @@ func (m *Model[T]) attentionHalfBack(i int) {
 		m.sums.Columns(g[slotQKVBias], b.dqkv, n)
 		m.did(PartBiases)
 	}
-	w.qkv.BackInput(m.x, b.narrow, b.dqkv, n)
-	m.did(PartQKVBackInput)
-	w.qkv.BackWeight(m.x, g[slotQKV], b.dqkv, s.normed1, n)
-	m.did(PartQKVBackWeight)
-	m.normBack(b.dx, g[slotGain1], g[slotBias1], s.mean1, s.rstd1, b.narrow, b.x[i], w.tensors[slotGain1], n)
-	m.did(PartNorms)
 }
 
 // mlpHalf computes the second half of block i from the first: y + down(activation(gateUp(norm(y)))). With recompute it
@@ -220,41 +336,30 @@ func (m *Model[T]) mlpHalf(i int, recompute bool) {
 	m.did(PartResiduals)
 }
 
-// activate adds the bias of the hidden layer to it and overwrites active.
+// activate overwrites active by the activation of hidden and its bias.
 func (net *network[T]) activate(b *block[T], active, hidden kernel.Mat[T], n int) {
-	if bias := b.tensors[slotGateUpBias]; bias != nil {
-		net.bias.Forward(hidden, bias, n)
-	}
 	if net.swiglu != nil {
-		net.swiglu.Forward(active, hidden, n)
+		net.swiglu.Forward(active, hidden, b.tensors[slotGateUpBias], n)
 	} else {
-		net.gelu.Forward(active, hidden, n)
+		net.gelu.Forward(active, hidden, b.tensors[slotGateUpBias], n)
 	}
 }
 
 // mlpHalfBack turns dx, the gradient of the block's output, into that of its first half.
 func (m *Model[T]) mlpHalfBack(i int) {
 	b, s, n, w, g := m.buf, &m.buf.saved[i], m.n, &m.blocks[i], &m.dblocks[i]
-	dout := m.residual.Backward(b.dropped, b.dx, m.site(2+2*i), n)
+	dout := m.residual.Backward(b.dropped, g[slotDownBias], b.dx, m.site(2+2*i), n)
 	m.did(PartResiduals)
 	w.down.BackInput(m.x, b.dactive, dout, n)
 	m.did(PartMLPBackInput)
 	w.down.BackWeight(m.x, g[slotDown], dout, s.active, n)
 	m.did(PartMLPBackWeight)
-	if g[slotDownBias] != nil {
-		m.sums.Columns(g[slotDownBias], dout, n)
-		m.did(PartBiases)
-	}
-	if m.swiglu != nil {
-		m.swiglu.Backward(b.dhidden, b.dactive, s.hidden, n)
+	if bias := w.tensors[slotGateUpBias]; m.swiglu != nil {
+		m.swiglu.Backward(b.dhidden, g[slotGateUpBias], b.dactive, s.hidden, bias, n)
 	} else {
-		m.gelu.Backward(b.dhidden, s.hidden, n) // dhidden is dactive
+		m.gelu.Backward(b.dhidden, g[slotGateUpBias], b.dactive, s.hidden, bias, n) // dhidden is dactive
 	}
 	m.did(PartActivation)
-	if g[slotGateUpBias] != nil {
-		m.sums.Columns(g[slotGateUpBias], b.dhidden, n)
-		m.did(PartBiases)
-	}
 	w.gateUp.BackInput(m.x, b.narrow, b.dhidden, n)
 	m.did(PartMLPBackInput)
 	w.gateUp.BackWeight(m.x, g[slotGateUp], b.dhidden, s.normed2, n)

@@ -8,9 +8,10 @@ import (
 )
 
 // buffers is all memory of a model. Matrices enter or leave a multiply; those marked "operand" enter
-// one. dx is an operand, too, where nothing is dropped.
+// one. In full precision dx is an operand, too, where nothing is dropped.
 type buffers[T kernel.Float] struct {
 	params, grads []T
+	workspace[T]
 
 	// Kept from the forward pass for the backward pass.
 	x                    [][]T         // (L+1) of (N, C): the residual stream before each block and after the last
@@ -22,16 +23,16 @@ type buffers[T kernel.Float] struct {
 	// Used within a half of a block.
 	narrow  kernel.Mat[T] // (N, C): a branch before the residual sum; backward, the gradient of a normed input
 	dx      []T           // (N, C): the gradient of the residual stream
-	dropped kernel.Mat[T] // (N, C) operand: dx with a branch's mask; only with dropout
+	dropped kernel.Mat[T] // (N, C) operand: dx with a branch's mask; only with dropout or in bf16 mode
 	dactive kernel.Mat[T] // (N, F)
 	dhidden kernel.Mat[T] // (N, 2·F or F) operand
 	dheads  kernel.Mat[T] // (N, H·D)
 	dqkv    kernel.Mat[T] // (N, QKV) operand
-	logits  kernel.Mat[T] // (chunk, V) operand, as the gradient of the logits
+	dpart   kernel.Mat[T] // (N, 3·H·D) bfloat16, in bf16 mode only: see nn.Heads; dqkv where that is the same
+	logits  kernel.Mat[T] // (chunk, V)
+	dlogits kernel.Mat[T] // (chunk, V) operand, in the memory of logits
 
-	cos, sin []T // RoPE tables
-	score    []T // attention
-	sums     []T // partial sums over positions
+	sums []T // partial sums over positions
 
 	pos, span []int32   // (N)
 	keys      []rng.Key // (S); only with dropout
@@ -46,9 +47,10 @@ type saved[T kernel.Float] struct {
 type savedAttention[T kernel.Float] struct {
 	mean1, rstd1 []T           // (N)
 	normed1      kernel.Mat[T] // (N, C) operand
-	qkv          kernel.Mat[T] // (N, QKV), rotated in place unless there is QK-norm
-	qk           kernel.Mat[T] // (N, (H+KV)·D), with QK-norm only
-	qkRstd       []T           // (N, H) then (N, KV), with QK-norm only
+	qkv          kernel.Mat[T] // (N, QKV), in full precision rotated in place unless there is QK-norm
+	qk           kernel.Mat[T] // (N, (H+KV)·D), in full precision with QK-norm only
+	operands     kernel.Mat[T] // (N, QKV) operand, in bf16 mode only: see nn.Heads
+	qkRstd       []T           // (N, H) then (N, KV), or in bf16 mode (N, H+KV); with QK-norm only
 	heads        kernel.Mat[T] // (N, H·D) operand
 	lse          []T           // (N, H)
 }
@@ -57,7 +59,7 @@ type savedMLP[T kernel.Float] struct {
 	middle       []T           // (N, C): the residual stream between the halves
 	mean2, rstd2 []T           // (N)
 	normed2      kernel.Mat[T] // (N, C) operand
-	hidden       kernel.Mat[T] // (N, 2·F or F), bias included
+	hidden       kernel.Mat[T] // (N, 2·F or F), without the bias
 	active       kernel.Mat[T] // (N, F) operand
 }
 
@@ -68,18 +70,23 @@ func newBuffers[T kernel.Float](ar *arena, a config.Arch, opt Options) *buffers[
 	_, total := Layout(a)
 	b.params = alloc[T](ar, partParams, total)
 	b.grads = alloc[T](ar, partGrads, total)
+	b.workspace = newWorkspace[T](ar, a, opt.Workers, training)
 
 	b.x = make([][]T, a.Layers+1)
 	for i := range b.x {
 		b.x[i] = alloc[T](ar, partActivations, n*c)
 	}
 	b.saved = make([]saved[T], a.Layers)
+	var qkv kernel.Mat[T]
+	if ar.bf16 && !a.QKNorm { // the backward pass does not read it
+		qkv = product[T](ar, partActivations, n, qkvWidth(a))
+	}
 	for i := range b.saved {
 		s := &b.saved[i]
 		if i > 0 && (opt.Checkpointing == CheckpointBlock || opt.Checkpointing == CheckpointAttention) {
 			s.savedAttention = b.saved[0].savedAttention
 		} else {
-			s.savedAttention = newSavedAttention[T](ar, a, n)
+			s.savedAttention = newSavedAttention(ar, a, n, qkv)
 		}
 		if i > 0 && opt.Checkpointing == CheckpointBlock {
 			s.savedMLP = b.saved[0].savedMLP
@@ -90,22 +97,24 @@ func newBuffers[T kernel.Float](ar *arena, a config.Arch, opt Options) *buffers[
 	b.final = operand[T](ar, partActivations, n, c)
 	b.finalMean, b.finalRstd = newStats[T](ar, a, n)
 
-	b.narrow = mat[T](ar, partBackward, n, c)
+	b.narrow = product[T](ar, partBackward, n, c)
 	b.dx = alloc[T](ar, partBackward, n*c)
 	if a.Dropout > 0 {
-		b.dropped = operand[T](ar, partBackward, n, c)
 		b.keys = alloc[rng.Key](ar, partBatch, n)
+	}
+	if a.Dropout > 0 || ar.bf16 {
+		b.dropped = operand[T](ar, partBackward, n, c)
 	} else {
 		b.dropped = kernel.Mat[T]{Rows: n, Cols: c, Stride: c}
 	}
-	b.wide(ar, a, n)
-	b.logits = operand[T](ar, partHead, nn.HeadChunk(n, a.Vocab), a.Vocab)
-
-	if a.Position == "rope" {
-		b.cos = alloc[T](ar, partScratch, nn.RopeLen(a.Context, a.HeadSize))
-		b.sin = alloc[T](ar, partScratch, nn.RopeLen(a.Context, a.HeadSize))
+	if ar.bf16 {
+		b.wide16(ar, a, n)
+		b.head16(ar, a, nn.HeadChunk16(n, a.Vocab))
+	} else {
+		b.wide(ar, a, n)
+		b.logits = mat[T](ar, partHead, nn.HeadChunk(n, a.Vocab), a.Vocab)
+		b.dlogits = b.logits
 	}
-	b.score = alloc[T](ar, partScratch, nn.AttentionLen(opt.Workers, a.Context))
 	b.sums = alloc[T](ar, partScratch, nn.BlockSumsLen(opt.Workers, n, sumsWidth(a)))
 	b.nats, b.logZ = alloc[float64](ar, partBatch, n), alloc[float64](ar, partBatch, n)
 	b.pos, b.span = alloc[int32](ar, partBatch, n), alloc[int32](ar, partBatch, n)
@@ -129,6 +138,44 @@ func (b *buffers[T]) wide(ar *arena, a config.Arch, n int) {
 	b.dqkv, b.dheads = kernel.Dense(all, n, qkvWidth(a)), kernel.Dense(all[qkv:], n, queryWidth(a))
 }
 
+// wide16 is wide in bf16 mode.
+func (b *buffers[T]) wide16(ar *arena, a config.Arch, n int) {
+	size := func(cols int) int {
+		elements, _ := kernel.OperandLen(n, cols)
+		return elements
+	}
+	mlp, qkv := size(hiddenWidth(a)), size(qkvWidth(a))+size(queryWidth(a))
+	if !directHeads(a) {
+		qkv += size(3 * queryWidth(a))
+	}
+	if a.MLPKind != "gelu" {
+		mlp += size(a.MLP)
+	}
+	all := alloc[uint16](ar, partBackward, max(mlp, qkv))
+	if ar.dry {
+		return
+	}
+	rest := all
+	b.dhidden = cut[T](&rest, n, hiddenWidth(a))
+	b.dactive = b.dhidden
+	if a.MLPKind != "gelu" {
+		b.dactive = cut[T](&rest, n, a.MLP)
+	}
+	rest = all
+	b.dqkv, b.dheads = cut[T](&rest, n, qkvWidth(a)), cut[T](&rest, n, queryWidth(a))
+	if b.dpart = b.dqkv; !directHeads(a) {
+		b.dpart = cut[T](&rest, n, 3*queryWidth(a))
+	}
+}
+
+// head16 makes rows of logits whose gradients, half as long, take their place. Rows lie an odd number of cache lines
+// apart, as those of operands do.
+func (b *buffers[T]) head16(ar *arena, a config.Arch, rows int) {
+	lines := (a.Vocab+15)/16 | 1
+	b.logits = kernel.Mat[T]{F: alloc[T](ar, partHead, rows*lines*16), Rows: rows, Cols: a.Vocab, Stride: lines * 16}
+	b.dlogits = kernel.Mat[T]{H: view[uint16](b.logits.F), Rows: rows, Cols: a.Vocab, Stride: lines * 32}
+}
+
 func newStats[T kernel.Float](ar *arena, a config.Arch, n int) (mean, rstd []T) {
 	if a.Norm == "layer" {
 		mean = alloc[T](ar, partActivations, n)
@@ -136,12 +183,18 @@ func newStats[T kernel.Float](ar *arena, a config.Arch, n int) (mean, rstd []T) 
 	return mean, alloc[T](ar, partActivations, n)
 }
 
-func newSavedAttention[T kernel.Float](ar *arena, a config.Arch, n int) (s savedAttention[T]) {
+func newSavedAttention[T kernel.Float](ar *arena, a config.Arch, n int, qkv kernel.Mat[T]) (s savedAttention[T]) {
 	s.mean1, s.rstd1 = newStats[T](ar, a, n)
 	s.normed1 = operand[T](ar, partActivations, n, a.Width)
-	s.qkv = mat[T](ar, partActivations, n, qkvWidth(a))
-	if a.QKNorm {
+	if s.qkv = qkv; !ar.bf16 || a.QKNorm {
+		s.qkv = product[T](ar, partActivations, n, qkvWidth(a))
+	}
+	if ar.bf16 {
+		s.operands = operand[T](ar, partActivations, n, qkvWidth(a))
+	} else if a.QKNorm {
 		s.qk = mat[T](ar, partActivations, n, queryWidth(a)+keyWidth(a))
+	}
+	if a.QKNorm {
 		s.qkRstd = alloc[T](ar, partActivations, n*(a.Heads+a.KVHeads))
 	}
 	s.heads = operand[T](ar, partActivations, n, queryWidth(a))
@@ -153,7 +206,7 @@ func newSavedMLP[T kernel.Float](ar *arena, a config.Arch, n int) (s savedMLP[T]
 	s.middle = alloc[T](ar, partActivations, n*a.Width)
 	s.mean2, s.rstd2 = newStats[T](ar, a, n)
 	s.normed2 = operand[T](ar, partActivations, n, a.Width)
-	s.hidden = mat[T](ar, partActivations, n, hiddenWidth(a))
+	s.hidden = product[T](ar, partActivations, n, hiddenWidth(a))
 	s.active = operand[T](ar, partActivations, n, a.MLP)
 	return s
 }

@@ -77,8 +77,9 @@ func (c *Cache[T]) Fork(dst, src int) {
 
 // DecoderOptions size a Decoder.
 type DecoderOptions struct {
-	Tokens int // positions computed at once; longer calls are cut
-	Rows   int // most rows that one call extends
+	Tokens int    // positions computed at once; longer calls are cut
+	Rows   int    // most rows that one call extends
+	Mode   string // as Options.Mode; a Model's decoder has the mode of the model
 }
 
 // Decoder computes the logits after tokens that extend the rows of a cache. It needs no memory for training.
@@ -94,6 +95,8 @@ type Decoder[T kernel.Float] struct {
 	x0, mean, rstd []T // (N, C), (N), (N)
 	narrow, normed kernel.Mat[T]
 	qkv, qk, heads kernel.Mat[T]
+	rounding       *nn.Rounding[T] // bf16 mode only: of heads, to
+	headsOperand   kernel.Mat[T]
 	hidden, active kernel.Mat[T]
 	qkRstd         []T
 	last           []T // (rows, C)
@@ -109,43 +112,45 @@ func NewDecoder[T kernel.Float](a config.Arch, x *kernel.Exec, opt DecoderOption
 	return newDecoder[T](a, x, nil, opt)
 }
 
-// Decoder returns a decoder that shares the parameters of m. Its Refresh must follow each change of them, too.
+// Decoder returns a decoder that shares the parameters of m and what Refresh derives from them.
 func (m *Model[T]) Decoder(opt DecoderOptions) (*Decoder[T], error) {
-	return newDecoder(m.arch, m.network.x, m.params, opt)
+	opt.Mode = m.opt.Mode
+	return newDecoder(m.arch, m.network.x, &m.network, opt)
 }
 
-func newDecoder[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], opt DecoderOptions) (*Decoder[T], error) {
-	if err := check(a, Options{MicroTokens: opt.Tokens}); err != nil {
+func newDecoder[T kernel.Float](a config.Arch, x *kernel.Exec, shared *network[T], opt DecoderOptions) (*Decoder[T], error) {
+	opt.Mode = resolve[T](x, opt.Mode)
+	if err := check[T](a, Options{MicroTokens: opt.Tokens, Mode: opt.Mode}); err != nil {
 		return nil, err
 	}
 	if opt.Rows <= 0 {
 		return nil, fmt.Errorf("model: decoder of %d rows", opt.Rows)
 	}
-	ar := new(arena)
-	if p == nil {
+	ar := &arena{bf16: opt.Mode == ModeBF16}
+	purpose := sharing
+	var p *Params[T]
+	if shared == nil {
 		views, total := Layout(a)
-		p = newParams(alloc[T](ar, partParams, total), views)
+		purpose, p = generation, newParams(alloc[T](ar, partParams, total), views)
 	}
 	n, c := opt.Tokens, a.Width
 	d := &Decoder[T]{opt: opt}
 	d.x0, d.narrow, d.normed = alloc[T](ar, partActivations, n*c), mat[T](ar, partActivations, n, c), operand[T](ar, partActivations, n, c)
 	d.mean, d.rstd = alloc[T](ar, partActivations, max(n, opt.Rows)), alloc[T](ar, partActivations, max(n, opt.Rows))
-	d.qkv, d.heads = mat[T](ar, partActivations, n, qkvWidth(a)), operand[T](ar, partActivations, n, queryWidth(a))
+	d.qkv, d.heads = mat[T](ar, partActivations, n, qkvWidth(a)), mat[T](ar, partActivations, n, queryWidth(a))
+	if d.headsOperand = d.heads; ar.bf16 {
+		d.headsOperand, d.rounding = operand[T](ar, partActivations, n, queryWidth(a)), nn.NewRounding[T](x)
+	}
 	if a.QKNorm {
 		d.qk = mat[T](ar, partActivations, n, queryWidth(a)+keyWidth(a))
 		d.qkRstd = alloc[T](ar, partActivations, n*(a.Heads+a.KVHeads))
 	}
-	d.hidden, d.active = mat[T](ar, partActivations, n, hiddenWidth(a)), operand[T](ar, partActivations, n, a.MLP)
+	d.hidden, d.active = product[T](ar, partActivations, n, hiddenWidth(a)), operand[T](ar, partActivations, n, a.MLP)
 	d.last, d.lastNormed = alloc[T](ar, partActivations, opt.Rows*c), operand[T](ar, partActivations, opt.Rows, c)
 	d.pos, d.runs = alloc[int32](ar, partBatch, n), make([]nn.Run, 0, n)
-	var cos, sin []T
-	if a.Position == "rope" {
-		cos, sin = alloc[T](ar, partScratch, nn.RopeLen(a.Context, a.HeadSize)), alloc[T](ar, partScratch, nn.RopeLen(a.Context, a.HeadSize))
-	}
-	score := alloc[T](ar, partScratch, nn.AttentionLen(x.Workers(), a.Context))
-	d.network = newNetwork(a, x, p, nil, cos, sin, score)
+	d.network = newNetwork(a, x, p, shared, nil, newWorkspace[T](ar, a, x.Workers(), purpose))
 	d.embedding = nn.NewEmbedding(x, c, nn.Dropout[T]{})
-	d.residual = nn.NewResidual(x, c, nn.Dropout[T]{})
+	d.residual = nn.NewResidual(x, d.stage, nil, c, nn.Dropout[T]{})
 	d.plan = ar.plan
 	return d, nil
 }
@@ -231,7 +236,10 @@ func (d *Decoder[T]) chunk(cache *Cache[T], tokens, rows []int32, lo, hi int) {
 			}
 		}
 		d.attention.Cached(d.heads, q, cache.k[l], cache.v[l], cache.capacity, d.runs)
-		w.o.Forward(d.x, d.narrow, d.heads, n)
+		if d.rounding != nil {
+			d.rounding.Forward(d.headsOperand, d.heads, n)
+		}
+		w.o.Forward(d.x, d.narrow, d.headsOperand, n)
 		d.residual.Forward(d.x0, d.x0, d.narrow, w.tensors[slotOBias], nn.Masks{}, n)
 		d.norm(d.normed, d.mean, d.rstd, d.x0, w.tensors[slotGain2], w.tensors[slotBias2], n)
 		w.gateUp.Forward(d.x, d.hidden, d.normed, n)

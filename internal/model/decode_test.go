@@ -9,17 +9,19 @@ import (
 )
 
 // checkDecode feeds prompts of several lengths, then one token per row, and compares with Logits.
-func checkDecode[T kernel.Float](t *testing.T, tier kernel.Tier, limit float64) {
+func checkDecode[T kernel.Float](t *testing.T, tier kernel.Tier, mode string, limit float64) {
 	x := newExec(t, 2, tier)
 	for shape := range shapes() {
 		r := random(t)
 		a := testArch(shape)
 		lengths := []int{100, 1, 66, 9}
 		in := ragged(r, a.Vocab, lengths...)
-		m := newModel[T](t, a, x, Options{MicroTokens: len(in.Tokens)})
+		m := newModel[T](t, a, x, Options{MicroTokens: len(in.Tokens), Mode: mode})
 		m.Init(5)
-		for i := range m.params.Flat {
-			m.params.Flat[i] *= 3
+		for _, v := range m.params.Views {
+			for i := v.Lo; i < v.Hi && v.Kind != KindNorm; i++ {
+				m.params.Flat[i] *= 3
+			}
 		}
 		m.Refresh()
 		all := make([]T, len(in.Tokens)*a.Vocab)
@@ -105,21 +107,30 @@ func checkDecode[T kernel.Float](t *testing.T, tier kernel.Tier, limit float64) 
 
 func TestDecodeAgreesWithLogits(t *testing.T) {
 	for _, tier := range kernel.Tiers() {
-		checkDecode[float32](t, tier, 1e-5)
+		checkDecode[float32](t, tier, ModeFP32, 1e-5)
+		// Attention to the cache is in full precision, that of Logits is not.
+		checkDecode[float32](t, tier, ModeBF16, 0.1)
 	}
-	checkDecode[float64](t, kernel.Generic, 1e-12)
+	checkDecode[float64](t, kernel.Generic, ModeFP32, 1e-12)
 }
 
 func TestDecoderNeedsLittleMemory(t *testing.T) {
 	x := newExec(t, 2, kernel.TierAuto)
+	for mode, bytes := range map[string]int64{ModeFP32: 4, ModeBF16: 8} {
+		decoderNeedsLittleMemory(t, x, mode, bytes)
+	}
+}
+
+// decoderNeedsLittleMemory wants little more than bytes for each parameter, and nothing for each call.
+func decoderNeedsLittleMemory(t *testing.T, x *kernel.Exec, mode string, bytes int64) {
 	a := testArch(0)
 	a.Width, a.MLP, a.Layers = 128, 512, 6
-	d, err := NewDecoder[float32](a, x, DecoderOptions{Tokens: 64, Rows: 4})
+	d, err := NewDecoder[float32](a, x, DecoderOptions{Tokens: 64, Rows: 4, Mode: mode})
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, total := Layout(a)
-	if got := d.Plan().Total; got > int64(total)*4*13/10 {
+	if got := d.Plan().Total; got > int64(total)*bytes*13/10 {
 		t.Errorf("a decoder of %d bytes of parameters takes %d", total*4, got)
 	}
 	d.Params().Init(x.Pool(), a.Layers, 1)

@@ -14,17 +14,17 @@ import (
 func TestNothingIsAllocatedPerCall(t *testing.T) {
 	x := newExec(t, 2, kernel.TierAuto)
 	for shape := range shapes() {
-		for _, mode := range []string{CheckpointNone, CheckpointBlock} {
+		for _, c := range [][2]string{{CheckpointNone, ModeFP32}, {CheckpointBlock, ModeFP32}, {CheckpointNone, ModeBF16}, {CheckpointBlock, ModeBF16}} {
 			r := random(t)
 			a := testArch(shape)
 			a.Dropout = 0.1
 			in := ragged(r, a.Vocab, 1, 30, 2, 80)
 			in.Dropout = dropoutKeys(r, 4)
-			m := newModel[float32](t, a, x, Options{MicroTokens: 200, Checkpointing: mode})
+			m := newModel[float32](t, a, x, Options{MicroTokens: 200, Checkpointing: c[0], Mode: c[1]})
 			m.Init(1)
 			m.Backward(in, 1)
 			if n := testing.AllocsPerRun(3, func() { m.Backward(in, 1); m.Loss(in); m.Refresh() }); n != 0 {
-				t.Errorf("%s, %s: %v allocations in a step", a.Shape, mode, n)
+				t.Errorf("%s, %s: %v allocations in a step", a.Shape, c, n)
 			}
 		}
 	}
@@ -32,12 +32,13 @@ func TestNothingIsAllocatedPerCall(t *testing.T) {
 
 func TestPlanIsWhatIsAllocated(t *testing.T) {
 	x := newExec(t, 2, kernel.TierAuto)
-	for shape := range shapes() {
+	for i := range 2 * len(shapes()) {
+		shape, numbers := i/2, []string{ModeFP32, ModeBF16}[i%2]
 		totals := map[string]int64{}
 		for _, mode := range []string{CheckpointNone, CheckpointAttention, CheckpointBlock} {
 			a := testArch(shape)
 			a.Layers, a.Dropout = 4, float64(shape%2)*0.1
-			opt := Options{MicroTokens: 3000, Checkpointing: mode, Workers: x.Workers()}
+			opt := Options{MicroTokens: 3000, Checkpointing: mode, Mode: numbers, Workers: x.Workers()}
 			plan := Memory(a, opt)
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
@@ -178,11 +179,12 @@ func TestInit(t *testing.T) {
 
 func TestLossAtInitIsNearUniform(t *testing.T) {
 	x := newExec(t, 2, kernel.TierAuto)
-	for shape := range shapes() {
+	for i := range 2 * len(shapes()) {
+		shape, mode := i/2, []string{ModeFP32, ModeBF16}[i%2]
 		r := random(t)
 		a := testArch(shape)
 		in := ragged(r, a.Vocab, 100, 50, 3)
-		m := newModel[float32](t, a, x, Options{MicroTokens: 200})
+		m := newModel[float32](t, a, x, Options{MicroTokens: 200, Mode: mode})
 		m.Init(r.Uint64())
 		if loss := m.Loss(in) / float64(len(in.Tokens)); math.Abs(loss-math.Log(float64(a.Vocab))) > 0.05 {
 			t.Errorf("%s: %.4f nats, ln V is %.4f", a.Shape, loss, math.Log(float64(a.Vocab)))
@@ -199,13 +201,12 @@ func TestLossAtInitIsNearUniform(t *testing.T) {
 }
 
 func TestNonFiniteValuesFlow(t *testing.T) {
-	for _, tier := range kernel.Tiers() {
-		x := newExec(t, 2, tier)
+	eachMode(t, 2, func(t *testing.T, x *kernel.Exec, mode string) {
 		for shape := range shapes() {
 			r := random(t)
 			a := testArch(shape)
 			in := ragged(r, a.Vocab, 3, 70)
-			m := newModel[float32](t, a, x, Options{MicroTokens: 100})
+			m := newModel[float32](t, a, x, Options{MicroTokens: 100, Mode: mode})
 			for n, v := range m.params.Views {
 				if v.Kind != KindEmbed && v.Kind != KindPosition { // whose rows might not be read
 					bad := []float64{math.NaN(), math.Inf(1)}[n%2]
@@ -217,7 +218,7 @@ func TestNonFiniteValuesFlow(t *testing.T) {
 					loss := m.Backward(in, 1)
 					_, _, _, found := m.params.FirstNonFinite(m.grads)
 					if loss-loss == 0 || !found {
-						t.Fatalf("%s, %s: %v in %s: loss %v, in a gradient %v", tier, a.Shape, bad, v.Name, loss, found)
+						t.Fatalf("%s: %v in %s: loss %v, in a gradient %v", a.Shape, bad, v.Name, loss, found)
 					}
 					name, i, value, found := m.params.FirstNonFinite(m.params.Flat)
 					if name != v.Name || i != at || value == value && value != bad || !found {
@@ -230,7 +231,7 @@ func TestNonFiniteValuesFlow(t *testing.T) {
 				t.Errorf("%s is called non-finite", name)
 			}
 		}
-	}
+	})
 }
 
 func TestDropoutKeepsTheExpectation(t *testing.T) {
@@ -285,6 +286,16 @@ func TestNewRefuses(t *testing.T) {
 		if _, err := New[float32](good, x, c.change()); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("error %v, want one about %s", err, c.want)
 		}
+	}
+	if _, err := New[float64](good, x, Options{MicroTokens: 8, Mode: ModeBF16}); err == nil || !strings.Contains(err.Error(), "float32") {
+		t.Errorf("bf16 in float64: %v", err)
+	}
+	if m, err := New[float64](good, x, Options{MicroTokens: 8, Mode: ModeAuto}); err != nil || m.Mode() != ModeFP32 {
+		t.Errorf("auto in float64: %v", err)
+	}
+	m := newModel[float32](t, good, x, Options{MicroTokens: 8, Mode: ModeAuto})
+	if want := ResolveMode(x, ModeAuto); m.Mode() != want || (want == ModeBF16) != (x.BF16() != "") {
+		t.Errorf("auto is %s here, not %s", m.Mode(), want)
 	}
 	odd := good
 	odd.KVHeads = 3

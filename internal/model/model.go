@@ -17,11 +17,29 @@ const (
 	CheckpointBlock     = "block"     // whole blocks: one block's activations in all
 )
 
+// Modes of numbers.
+const (
+	ModeAuto = "auto" // bf16 where the tier of the Exec has hardware for it, else fp32
+	ModeFP32 = "fp32"
+	ModeBF16 = "bf16" // operands of multiplies are bfloat16; everything else, sums included, stays float32
+)
+
+// ResolveMode returns the mode that New would choose for float32: mode itself unless it is auto or empty.
+func ResolveMode(x *kernel.Exec, mode string) string {
+	switch {
+	case mode == ModeAuto && x.BF16() != "":
+		return ModeBF16
+	case mode == ModeAuto || mode == "":
+		return ModeFP32
+	}
+	return mode
+}
+
 // Options are the choices of a model that do not change its function.
 type Options struct {
 	MicroTokens   int     // most positions of one call
 	Checkpointing string  // none (also ""), attention or block
-	Mode          string  // fp32 (also "")
+	Mode          string  // fp32 (also ""), bf16 or auto
 	ZLoss         float64 // coefficient of the z-loss, see nn.Head
 	Workers       int     // for Memory: workers of the Exec, 0 for GOMAXPROCS; New asks its Exec
 
@@ -92,24 +110,39 @@ type Model[T kernel.Float] struct {
 // Returns an error if the architecture or an option makes no sense.
 func New[T kernel.Float](a config.Arch, x *kernel.Exec, opt Options) (*Model[T], error) {
 	opt.Workers = x.Workers()
-	if err := check(a, opt); err != nil {
+	opt.Mode = resolve[T](x, opt.Mode)
+	if err := check[T](a, opt); err != nil {
 		return nil, err
 	}
-	ar := new(arena)
+	ar := &arena{bf16: opt.Mode == ModeBF16}
 	b := newBuffers[T](ar, a, opt)
 	m := &Model[T]{opt: opt, plan: ar.plan, grads: b.grads, buf: b}
 	views, _ := Layout(a)
 	m.sums = nn.NewBlockSums(x, opt.MicroTokens, sumsWidth(a), b.sums)
-	m.network = newNetwork(a, x, newParams(b.params, views), m.sums, b.cos, b.sin, b.score)
+	m.network = newNetwork(a, x, newParams(b.params, views), nil, m.sums, b.workspace)
 	m.dblocks = split(b.grads, views, a.Layers)
 	drop := nn.NewDropout[T](a.Dropout)
 	m.embedding = nn.NewEmbedding(x, a.Width, drop)
-	m.residual = nn.NewResidual(x, a.Width, drop)
-	m.head = nn.NewHead(x, b.logits, opt.ZLoss)
+	m.residual = nn.NewResidual(x, m.stage, m.sums, a.Width, drop)
+	m.head = nn.NewHead(x, m.stage, b.logits, b.dlogits, opt.ZLoss)
 	return m, nil
 }
 
-func check(a config.Arch, opt Options) error {
+// resolve is ResolveMode, but that float64 has one mode only.
+func resolve[T kernel.Float](x *kernel.Exec, mode string) string {
+	if mode == ModeAuto && isFloat64[T]() {
+		return ModeFP32
+	}
+	return ResolveMode(x, mode)
+}
+
+func isFloat64[T kernel.Float]() bool {
+	var zero T
+	_, ok := any(zero).(float64)
+	return ok
+}
+
+func check[T kernel.Float](a config.Arch, opt Options) error {
 	bad := func(ok bool, format string, args ...any) error {
 		if ok {
 			return nil
@@ -126,7 +159,8 @@ func check(a config.Arch, opt Options) error {
 		bad(a.Dropout >= 0 && a.Dropout < 1, "dropout %g is not in [0,1)", a.Dropout),
 		bad(a.NormEps > 0, "norm epsilon %g is not positive", a.NormEps),
 		bad(opt.MicroTokens > 0 && opt.MicroTokens <= math.MaxInt32, "micro-batch of %d positions", opt.MicroTokens),
-		bad(opt.Mode == "" || opt.Mode == "fp32", "numeric.mode %q is not available: want fp32", opt.Mode),
+		bad(opt.Mode == ModeFP32 || opt.Mode == ModeBF16, "numeric.mode %q: want auto, fp32 or bf16", opt.Mode),
+		bad(opt.Mode != ModeBF16 || !isFloat64[T](), "numeric.mode bf16 is for float32 only"),
 		bad(opt.Checkpointing == "" || opt.Checkpointing == CheckpointNone || opt.Checkpointing == CheckpointAttention || opt.Checkpointing == CheckpointBlock,
 			"numeric.checkpointing %q: want none, attention or block", opt.Checkpointing),
 	} {
@@ -136,6 +170,9 @@ func check(a config.Arch, opt Options) error {
 	}
 	return nil
 }
+
+// Mode returns the mode of numbers in use, ModeFP32 or ModeBF16.
+func (m *Model[T]) Mode() string { return m.opt.Mode }
 
 // Arch returns the architecture.
 func (m *Model[T]) Arch() config.Arch { return m.arch }

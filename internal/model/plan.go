@@ -61,6 +61,7 @@ const (
 type arena struct {
 	plan Plan
 	dry  bool
+	bf16 bool // whether operands of multiplies are bfloat16
 }
 
 // alloc returns n zero elements on a boundary of 64 bytes, nil if n is 0 or the arena is dry.
@@ -76,6 +77,7 @@ func alloc[T any](a *arena, part string, n int) []T {
 		return nil
 	}
 	s := make([]T, n+pad)
+	hugePages(s)
 	at := 0
 	for at < pad && uintptr(unsafe.Pointer(&s[at]))%64 != 0 {
 		at++
@@ -83,18 +85,46 @@ func alloc[T any](a *arena, part string, n int) []T {
 	return s[at : at+n : at+n]
 }
 
-// operand returns a matrix that enters a multiply: what another numeric mode stores in another kind.
+// operand returns a matrix that enters a multiply, of the kind that the numeric mode asks for.
 func operand[T kernel.Float](a *arena, part string, rows, cols int) kernel.Mat[T] {
-	return mat[T](a, part, rows, cols)
+	if !a.bf16 {
+		return mat[T](a, part, rows, cols)
+	}
+	n, stride := kernel.OperandLen(rows, cols)
+	return kernel.Mat[T]{H: alloc[uint16](a, part, n), Rows: rows, Cols: cols, Stride: stride}
 }
 
-// mat returns a matrix that leaves a multiply and enters none.
+// product returns a matrix that leaves a multiply and is read element by element only. It is of the kind of operands:
+// rounding it costs less accuracy than rounding those does, and it halves the memory that is moved.
+func product[T kernel.Float](a *arena, part string, rows, cols int) kernel.Mat[T] {
+	return operand[T](a, part, rows, cols)
+}
+
+// cut takes the matrix (rows, cols) of bfloat16 off the front of s.
+func cut[T kernel.Float](s *[]uint16, rows, cols int) kernel.Mat[T] {
+	n, stride := kernel.OperandLen(rows, cols)
+	m := kernel.Mat[T]{H: (*s)[:n:n], Rows: rows, Cols: cols, Stride: stride}
+	*s = (*s)[n:]
+	return m
+}
+
+// view is the memory of s, 64-byte aligned, as elements of another type.
+func view[To, From any](s []From) []To {
+	if len(s) == 0 {
+		return nil
+	}
+	var from From
+	var to To
+	return unsafe.Slice((*To)(unsafe.Pointer(&s[0])), uintptr(len(s))*unsafe.Sizeof(from)/unsafe.Sizeof(to))
+}
+
+// mat returns a matrix in full precision.
 func mat[T kernel.Float](a *arena, part string, rows, cols int) kernel.Mat[T] {
 	return kernel.Mat[T]{F: alloc[T](a, part, rows*cols), Rows: rows, Cols: cols, Stride: cols}
 }
 
-// Memory returns the bytes that New allocates for float32, by part. New counts the workers of its Exec; here it is
-// Options.Workers.
+// Memory returns the bytes that New allocates for float32, by part. New counts the workers of its Exec and resolves the
+// mode by it; here they are Options.Workers and Options.Mode, which must not be auto (see ResolveMode).
 // The state of an optimizer is not in it.
 func Memory(a config.Arch, opt Options) Plan { return memory[float32](a, opt) }
 
@@ -102,7 +132,10 @@ func memory[T kernel.Float](a config.Arch, opt Options) Plan {
 	if opt.Workers <= 0 {
 		opt.Workers = runtime.GOMAXPROCS(0)
 	}
-	ar := arena{dry: true}
+	if opt.Mode == ModeAuto {
+		panic("model: memory of an unresolved mode")
+	}
+	ar := arena{dry: true, bf16: opt.Mode == ModeBF16}
 	newBuffers[T](&ar, a, opt)
 	return ar.plan
 }

@@ -163,7 +163,7 @@ func TestMisusePanics(t *testing.T) {
 	mat := func(rows, cols int) kernel.Mat[float64] { return kernel.Dense(make([]float64, rows*cols), rows, cols) }
 	for name, misuse := range map[string]func(){
 		"short gain": func() {
-			NewRMSNorm[float64](x, nil, 4, 1e-5).Forward(mat(2, 4), make([]float64, 2), make([]float64, 8), make([]float64, 3), 2)
+			NewRMSNorm(x, stageFor(x, 4), nil, 4, 1e-5).Forward(mat(2, 4), make([]float64, 2), make([]float64, 8), make([]float64, 3), 2)
 		},
 		"span beyond the context": func() {
 			NewAttention(x, 1, 1, 2, 4, make([]float64, AttentionLen(x.Workers(), 4))).

@@ -13,9 +13,11 @@ import (
 // differentiated (not to nats), which keeps logits from drifting.
 // Source: z-loss as in PaLM, Chowdhery et al. 2022, arXiv:2204.02311, section 5.
 type Head[T kernel.Float] struct {
-	x      *kernel.Exec
-	logits kernel.Mat[T] // (chunk, V)
-	zLoss  float64
+	x       *kernel.Exec
+	stage   *Stage[T]
+	logits  kernel.Mat[T] // (chunk, V)
+	dlogits kernel.Mat[T] // (chunk, V), in the memory of logits
+	zLoss   float64
 
 	nats, logZ []float64
 	labels     []int32
@@ -27,15 +29,24 @@ type Head[T kernel.Float] struct {
 
 // HeadChunk is the number of positions of one chunk for a vocabulary and a capacity of n positions: about 2²² logits,
 // at least 256 positions and at most 2,048. It is a constant of the numerics.
-func HeadChunk(n, vocab int) int {
-	chunk := min(2048, max(256, (1<<22/vocab+63)/64*64))
-	return min(chunk, n)
+func HeadChunk(n, vocab int) int { return headChunk(n, vocab, 256) }
+
+// HeadChunk16 is HeadChunk for bfloat16 operands: at least 1,024 positions, because their multiplies are so fast that
+// reading and writing dw once a chunk would take longer, as long as the logits are not more than 2²⁶.
+func HeadChunk16(n, vocab int) int {
+	return headChunk(n, vocab, max(256, min(1024, 1<<26/vocab/64*64)))
 }
 
-// NewHead returns a head whose chunks have the rows of logits.
-func NewHead[T kernel.Float](x *kernel.Exec, logits kernel.Mat[T], zLoss float64) *Head[T] {
-	return &Head[T]{x: x, logits: logits, zLoss: zLoss}
+func headChunk(n, vocab, least int) int { return min(n, 2048, max(least, (1<<22/vocab+63)/64*64)) }
+
+// NewHead returns a head whose chunks have the rows of logits. dlogits is logits, or a bfloat16 operand whose row i
+// begins where row i of logits does. The stage is for the latter and has HeadStage elements.
+func NewHead[T kernel.Float](x *kernel.Exec, stage *Stage[T], logits, dlogits kernel.Mat[T], zLoss float64) *Head[T] {
+	return &Head[T]{x: x, stage: stage, logits: logits, dlogits: dlogits, zLoss: zLoss}
 }
+
+// HeadStage is the width of the stage that a Head needs.
+const HeadStage = 2048
 
 // Loss overwrites nats and logZ (N). src (N, C), w (V, C), labels and counts (N).
 // Where counts is false nats is zero, and the label may be anything.
@@ -63,21 +74,25 @@ func (l *Head[T]) chunks(nats, logZ []float64, dsrc kernel.Mat[T], dw []T, src k
 		w.Forward(l.x, l.logits, Rows(src, l.from), m)
 		l.x.Pool().Do(m, 4, (*crossEntropy[T])(l))
 		if l.gradient {
-			w.BackInput(l.x, Rows(dsrc, l.from), l.logits, m)
-			w.BackWeight(l.x, dw, l.logits, Rows(src, l.from), m)
+			w.BackInput(l.x, Rows(dsrc, l.from), l.dlogits, m)
+			w.BackWeight(l.x, dw, l.dlogits, Rows(src, l.from), m)
 		}
 	}
 }
 
 type crossEntropy[T kernel.Float] Head[T]
 
-func (l *crossEntropy[T]) Part(_, lo, hi int) {
+func (l *crossEntropy[T]) Part(worker, lo, hi int) {
 	for i := lo; i < hi; i++ {
 		z, at := row(l.logits, i), l.from+i
 		l.nats[at], l.logZ[at] = 0, 0
 		if !l.counts[at] {
 			if l.gradient {
-				clear(z)
+				if l.dlogits.H != nil {
+					clear(row16(l.dlogits, i))
+				} else {
+					clear(z)
+				}
 			}
 			continue
 		}
@@ -87,9 +102,28 @@ func (l *crossEntropy[T]) Part(_, lo, hi int) {
 		logZ := float64(top) + math.Log(sum)
 		l.nats[at], l.logZ[at] = logZ-float64(target), logZ
 		if l.gradient {
-			kernel.Affine(l.x, z, z, T(l.scale*(1+2*l.zLoss*logZ)/sum), 0)
+			factor := T(l.scale * (1 + 2*l.zLoss*logZ) / sum)
+			if l.dlogits.H != nil {
+				l.round(worker, i, z, factor, int(label))
+				continue
+			}
+			kernel.Affine(l.x, z, z, factor, 0)
 			z[label] -= T(l.scale)
 		}
+	}
+}
+
+// round writes the gradient of row i over the exponentials z, a piece at a time: no piece ends beyond where the next
+// one is read.
+func (l *crossEntropy[T]) round(worker, i int, z []T, factor T, label int) {
+	temp, dst := l.stage.take(worker, HeadStage), row16(l.dlogits, i)
+	for lo := 0; lo < len(z); lo += HeadStage {
+		piece := temp[:min(HeadStage, len(z)-lo)]
+		kernel.Affine(l.x, piece, z[lo:lo+len(piece)], factor, 0)
+		if at := label - lo; at >= 0 && at < len(piece) {
+			piece[at] -= T(l.scale)
+		}
+		kernel.ToBF16(l.x, dst[lo:lo+len(piece)], float32s(piece))
 	}
 }
 

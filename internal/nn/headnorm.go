@@ -66,14 +66,18 @@ func (l *headNormBackward[T]) Part(worker, lo, hi int) {
 		for i := first; i < end; i++ {
 			dy, src := row(l.dst, i), row(l.src, i)
 			for h := range heads {
-				dy, src, r := dy[h*l.size:(h+1)*l.size], src[h*l.size:(h+1)*l.size], l.rstd[i*heads+h]
-				kernel.Mul(l.x, g, dy, src)
-				kernel.Axpy(l.x, dgain, r, g)
-				m := kernel.Dot(l.x, g, l.gain) * r * r / T(l.size)
-				kernel.Mul(l.x, dy, dy, l.gain)
-				kernel.Affine(l.x, dy, dy, r, 0)
-				kernel.Axpy(l.x, dy, -r*m, src)
+				headNormRowBack(l.x, dy[h*l.size:(h+1)*l.size], dgain, src[h*l.size:(h+1)*l.size], l.gain, g, l.rstd[i*heads+h])
 			}
 		}
 	}
+}
+
+// headNormRowBack turns dy, one head of one position, into the gradient of src, and adds to dgain. temp is as long.
+func headNormRowBack[T kernel.Float](x *kernel.Exec, dy, dgain, src, gain, temp []T, r T) {
+	kernel.Mul(x, temp, dy, src)
+	kernel.Axpy(x, dgain, r, temp)
+	m := kernel.Dot(x, temp, gain) * r * r / T(len(src))
+	kernel.Mul(x, dy, dy, gain)
+	kernel.Affine(x, dy, dy, r, 0)
+	kernel.Axpy(x, dy, -r*m, src)
 }

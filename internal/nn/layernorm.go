@@ -13,6 +13,7 @@ import (
 type LayerNorm[T kernel.Float] struct {
 	x     *kernel.Exec
 	sums  *BlockSums[T]
+	stage *Stage[T]
 	width int
 	eps   float64
 
@@ -24,8 +25,8 @@ type LayerNorm[T kernel.Float] struct {
 }
 
 // NewLayerNorm returns the norm over width channels; sums (at least 2·width wide) may be nil where Backward is not called.
-func NewLayerNorm[T kernel.Float](x *kernel.Exec, sums *BlockSums[T], width int, eps float64) *LayerNorm[T] {
-	return &LayerNorm[T]{x: x, sums: sums, width: width, eps: eps}
+func NewLayerNorm[T kernel.Float](x *kernel.Exec, stage *Stage[T], sums *BlockSums[T], width int, eps float64) *LayerNorm[T] {
+	return &LayerNorm[T]{x: x, stage: stage, sums: sums, width: width, eps: eps}
 }
 
 // Forward overwrites dst (N, C) and saves mean and rstd (N). src (N, C); gain and bias (C).
@@ -41,15 +42,17 @@ func (l *LayerNorm[T]) Forward(dst kernel.Mat[T], mean, rstd, src, gain, bias []
 
 type layerNormForward[T kernel.Float] LayerNorm[T]
 
-func (l *layerNormForward[T]) Part(_, lo, hi int) {
+func (l *layerNormForward[T]) Part(worker, lo, hi int) {
+	temp := l.stage.take(worker, l.width)
 	for i := lo; i < hi; i++ {
-		dst, src := row(l.dst, i), l.src[i*l.width:(i+1)*l.width]
+		dst, src := target(l.dst, i, temp), l.src[i*l.width:(i+1)*l.width]
 		mean := kernel.Sum(l.x, src) / T(l.width)
 		kernel.Affine(l.x, dst, src, 1, -mean)
 		r := T(1 / math.Sqrt(kernel.SumSquares(l.x, dst)/float64(l.width)+l.eps))
 		kernel.Affine(l.x, dst, dst, r, 0)
 		kernel.Mul(l.x, dst, dst, l.gain)
 		kernel.Axpy(l.x, dst, 1, l.bias)
+		write(l.x, l.dst, i, dst)
 		l.mean[i], l.rstd[i] = mean, r
 	}
 }
@@ -72,11 +75,12 @@ type layerNormBackward[T kernel.Float] LayerNorm[T]
 func (l *layerNormBackward[T]) Part(worker, lo, hi int) {
 	temp := l.sums.temp(worker, 2*l.width)
 	norm, g := temp[:l.width], temp[l.width:]
+	temp = l.stage.take(worker, l.width)
 	for b := lo; b < hi; b++ {
 		sum, first, end := l.sums.block(b, l.n, 2*l.width)
 		dgain, dbias := sum[:l.width], sum[l.width:]
 		for i := first; i < end; i++ {
-			dx, src, dy, r := l.dx[i*l.width:(i+1)*l.width], l.src[i*l.width:(i+1)*l.width], row(l.dy, i), l.rstd[i]
+			dx, src, dy, r := l.dx[i*l.width:(i+1)*l.width], l.src[i*l.width:(i+1)*l.width], read(l.x, l.dy, i, temp), l.rstd[i]
 			kernel.Affine(l.x, norm, src, r, -l.mean[i]*r)
 			kernel.MulAdd(l.x, dgain, dy, norm)
 			kernel.Axpy(l.x, dbias, 1, dy)

@@ -103,6 +103,10 @@ func sumsFor(x *kernel.Exec, rows, width int) *BlockSums[float64] {
 	return NewBlockSums(x, rows, width, make([]float64, BlockSumsLen(x.Workers(), rows, width)))
 }
 
+func stageFor(x *kernel.Exec, width int) *Stage[float64] {
+	return NewStage(x, width, make([]float64, StageLen(x.Workers(), width)))
+}
+
 func TestNorms(t *testing.T) {
 	const n, c = 150, 12 // three blocks of positions
 	x, r := newExec(t, kernel.TierAuto), random(t)
@@ -111,7 +115,7 @@ func TestNorms(t *testing.T) {
 	dst, dy := padded(r, n, c), padded(r, n, c)
 	mean, rstd := make([]float64, n), make([]float64, n)
 
-	rms := NewRMSNorm(x, sums, c, 1e-5)
+	rms := NewRMSNorm(x, stageFor(x, c), sums, c, 1e-5)
 	forward := func() float64 {
 		rms.Forward(dst, rstd, src, gain, n)
 		return weigh(dst, dy)
@@ -131,7 +135,7 @@ func TestNorms(t *testing.T) {
 	agree(t, r, "rms dx", dx, src, forward)
 	agree(t, r, "rms dgain", dgain, gain, forward)
 
-	layer := NewLayerNorm(x, sums, c, 1e-5)
+	layer := NewLayerNorm(x, stageFor(x, c), sums, c, 1e-5)
 	forward = func() float64 {
 		layer.Forward(dst, mean, rstd, src, gain, bias, n)
 		return weigh(dst, dy)
@@ -208,44 +212,62 @@ func TestRope(t *testing.T) {
 }
 
 func TestActivations(t *testing.T) {
-	const n, f = 9, 21
+	const n, f = 70, 21
 	x, r := newExec(t, kernel.TierAuto), random(t)
+	stage, sums := stageFor(x, SwiGLUStage(f)), sumsFor(x, n, 2*f)
+	swiglu, gelu := NewSwiGLU(x, stage, sums), NewGELU(x, stage, sums)
 	for _, c := range []struct {
 		name  string
 		width int
-		run   func(dst, src kernel.Mat[float64])
-		back  func(dsrc, dy, src kernel.Mat[float64])
+		run   func(dst, src kernel.Mat[float64], bias []float64)
+		back  func(dsrc kernel.Mat[float64], dbias []float64, dy, src kernel.Mat[float64], bias []float64)
 		value func(a, b float64) float64
 	}{
-		{"swiglu", 2 * f, func(dst, src kernel.Mat[float64]) { NewSwiGLU[float64](x).Forward(dst, src, n) },
-			func(dsrc, dy, src kernel.Mat[float64]) { NewSwiGLU[float64](x).Backward(dsrc, dy, src, n) },
+		{"swiglu", 2 * f, func(dst, src kernel.Mat[float64], bias []float64) { swiglu.Forward(dst, src, bias, n) },
+			func(dsrc kernel.Mat[float64], dbias []float64, dy, src kernel.Mat[float64], bias []float64) {
+				swiglu.Backward(dsrc, dbias, dy, src, bias, n)
+			},
 			func(a, b float64) float64 { return a / (1 + math.Exp(-a)) * b }},
-		{"gelu", f, func(dst, src kernel.Mat[float64]) { NewGELU[float64](x).Forward(dst, src, n) },
-			func(dsrc, dy, src kernel.Mat[float64]) {
+		{"gelu", f, func(dst, src kernel.Mat[float64], bias []float64) { gelu.Forward(dst, src, bias, n) },
+			func(dsrc kernel.Mat[float64], dbias []float64, dy, src kernel.Mat[float64], bias []float64) {
 				for i := range n {
 					copy(row(dsrc, i), row(dy, i))
 				}
-				NewGELU[float64](x).Backward(dsrc, src, n)
+				gelu.Backward(dsrc, dbias, dsrc, src, bias, n) // in place
 			},
 			func(a, _ float64) float64 {
 				return a / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(a+0.044715*a*a*a)))
 			}},
 	} {
 		src, dst, dy := padded(r, n, c.width), padded(r, n, f), padded(r, n, f)
-		forward := func() float64 {
-			c.run(dst, src)
-			return weigh(dst, dy)
-		}
-		forward()
-		for k, v := range row(dst, 4) {
-			s := row(src, 4)
-			if want := c.value(s[k], s[c.width-f+k]); math.Abs(v-want) > 1e-14 {
-				t.Errorf("%s is %v, want %v", c.name, v, want)
+		for _, bias := range [][]float64{nil, normal(r, c.width)} {
+			forward := func() float64 {
+				c.run(dst, src, bias)
+				return weigh(dst, dy)
+			}
+			forward()
+			s := append([]float64(nil), row(src, 4)...)
+			for k, b := range bias {
+				s[k] += b
+			}
+			for k, v := range row(dst, 4) {
+				if want := c.value(s[k], s[c.width-f+k]); math.Abs(v-want) > 1e-14 {
+					t.Errorf("%s is %v, want %v", c.name, v, want)
+				}
+			}
+			dx := padded(r, n, c.width)
+			var dbias []float64
+			if bias != nil {
+				dbias = make([]float64, c.width)
+				dbias[0] = 3 // added to
+			}
+			c.back(dx, dbias, dy, src, bias)
+			agree(t, r, c.name, dx.F, src.F, forward)
+			if bias != nil {
+				dbias[0] -= 3
+				agree(t, r, c.name+" dbias", dbias, bias, forward)
 			}
 		}
-		dx := padded(r, n, c.width)
-		c.back(dx, dy, src)
-		agree(t, r, c.name, dx.F, src.F, forward)
 	}
 }
 
@@ -265,7 +287,7 @@ func TestResidualBiasAndDropout(t *testing.T) {
 	x, r := newExec(t, kernel.TierAuto), random(t)
 	src, branch, bias, w := normal(r, n*c), padded(r, n, c), normal(r, c), padded(r, n, c)
 	for _, masks := range []Masks{{}, masksFor(r, 0, 3, 3, n)} {
-		l := NewResidual(x, c, NewDropout[float64](0.25))
+		l := NewResidual(x, stageFor(x, c), sumsFor(x, n, c), c, NewDropout[float64](0.25))
 		dst := kernel.Dense(make([]float64, n*c), n, c)
 		forward := func() float64 {
 			l.Forward(dst.F, src, like(branch), bias, masks, n)
@@ -277,14 +299,13 @@ func TestResidualBiasAndDropout(t *testing.T) {
 			copy(dy[i*c:], row(w, i))
 		}
 		agree(t, r, "residual dx", dy, src, forward)
-		d := l.Backward(padded(r, n, c), dy, masks, n)
+		dbias := make([]float64, c)
+		d := l.Backward(padded(r, n, c), dbias, dy, masks, n)
 		dbranch := like(branch)
 		for i := range n {
 			copy(row(dbranch, i), row(d, i))
 		}
 		agree(t, r, "residual dbranch", dbranch.F, branch.F, forward)
-		dbias := make([]float64, c)
-		sumsFor(x, n, c).Columns(dbias, d, n)
 		agree(t, r, "dbias", dbias, bias, forward)
 	}
 
@@ -359,7 +380,8 @@ func TestHead(t *testing.T) {
 	weights := kernel.NewWeights(w, vocab, c)
 	nats, logZ := make([]float64, n), make([]float64, n)
 	const scale, zLoss = 0.3, 0.01
-	l := NewHead(x, padded(r, chunk, vocab), zLoss)
+	rows := padded(r, chunk, vocab)
+	l := NewHead(x, nil, rows, rows, zLoss)
 	forward := func() (sum float64) {
 		weights.Refresh(x)
 		l.Loss(nats, logZ, src, weights, labels, counts)

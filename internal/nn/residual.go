@@ -7,6 +7,8 @@ import "gimbal/internal/kernel"
 // Formula: y = x + dropout(branch + bias).
 type Residual[T kernel.Float] struct {
 	x       *kernel.Exec
+	stage   *Stage[T]
+	sums    *BlockSums[T]
 	width   int
 	dropout Dropout[T]
 
@@ -14,11 +16,13 @@ type Residual[T kernel.Float] struct {
 	branch   kernel.Mat[T]
 	bias     []T
 	masks    Masks
+	n        int
+	dbias    bool
 }
 
-// NewResidual returns the sum over width channels.
-func NewResidual[T kernel.Float](x *kernel.Exec, width int, dropout Dropout[T]) *Residual[T] {
-	return &Residual[T]{x: x, width: width, dropout: dropout}
+// NewResidual returns the sum over width channels; sums may be nil where Backward is not called.
+func NewResidual[T kernel.Float](x *kernel.Exec, stage *Stage[T], sums *BlockSums[T], width int, dropout Dropout[T]) *Residual[T] {
+	return &Residual[T]{x: x, stage: stage, sums: sums, width: width, dropout: dropout}
 }
 
 // Forward overwrites dst (N, C), which may be src. src (N, C); branch (N, C) is used up; bias (C) or nil.
@@ -32,10 +36,11 @@ func (l *Residual[T]) Forward(dst, src []T, branch kernel.Mat[T], bias []T, mask
 
 type residualForward[T kernel.Float] Residual[T]
 
-func (l *residualForward[T]) Part(_, lo, hi int) {
+func (l *residualForward[T]) Part(worker, lo, hi int) {
 	drop := l.dropout.active(l.masks)
+	temp := l.stage.take(worker, l.width)
 	for i := lo; i < hi; i++ {
-		branch, dst, src := row(l.branch, i), l.dst[i*l.width:(i+1)*l.width], l.src[i*l.width:(i+1)*l.width]
+		branch, dst, src := read(l.x, l.branch, i, temp), l.dst[i*l.width:(i+1)*l.width], l.src[i*l.width:(i+1)*l.width]
 		if l.bias != nil {
 			kernel.Axpy(l.x, branch, 1, l.bias)
 		}
@@ -49,26 +54,47 @@ func (l *residualForward[T]) Part(_, lo, hi int) {
 	}
 }
 
-// Backward returns the gradient of branch+bias: dy (N, C) itself where nothing is dropped, else dbranch (N, C), which
-// it overwrites. The gradient of src is dy.
-func (l *Residual[T]) Backward(dbranch kernel.Mat[T], dy []T, masks Masks, n int) kernel.Mat[T] {
-	if dbranch.Cols != l.width || len(dy) < n*l.width {
+// Backward returns the gradient of branch+bias and adds its sum to dbias (C) unless that is nil. The gradient is
+// dy (N, C) itself where nothing is dropped and full precision is asked for, else dbranch (N, C), which it overwrites.
+// The gradient of src is dy.
+func (l *Residual[T]) Backward(dbranch kernel.Mat[T], dbias, dy []T, masks Masks, n int) kernel.Mat[T] {
+	if dbranch.Cols != l.width || len(dy) < n*l.width || dbias != nil && len(dbias) != l.width {
 		panic("nn: residual: wrong shape")
 	}
-	if !l.dropout.active(masks) {
-		return kernel.Mat[T]{F: dy, Rows: n, Cols: l.width, Stride: l.width}
+	if dbranch.H == nil && !l.dropout.active(masks) {
+		dbranch = kernel.Mat[T]{F: dy, Rows: n, Cols: l.width, Stride: l.width}
+		if dbias != nil {
+			l.sums.Columns(dbias, dbranch, n)
+		}
+		return dbranch
 	}
-	l.branch, l.src, l.masks = dbranch, dy, masks
-	l.x.Pool().Do(n, rowGrain, (*residualBackward[T])(l))
+	l.branch, l.src, l.masks, l.n, l.dbias = dbranch, dy, masks, n, dbias != nil
+	l.x.Pool().Do(blocksOf(n), 1, (*residualBackward[T])(l))
+	if l.dbias {
+		l.sums.addTo(dbias, 0, n)
+	}
 	return dbranch
 }
 
 type residualBackward[T kernel.Float] Residual[T]
 
-func (l *residualBackward[T]) Part(_, lo, hi int) {
-	for i := lo; i < hi; i++ {
-		dbranch := row(l.branch, i)
-		copy(dbranch, l.src[i*l.width:(i+1)*l.width])
-		l.dropout.apply(dbranch, l.masks, i)
+func (l *residualBackward[T]) Part(worker, lo, hi int) {
+	drop := l.dropout.active(l.masks)
+	temp := l.stage.take(worker, l.width)
+	for b := lo; b < hi; b++ {
+		sum, first, end := l.sums.block(b, l.n, l.width)
+		for i := first; i < end; i++ {
+			dbranch := l.src[i*l.width : (i+1)*l.width]
+			if drop {
+				copied := target(l.branch, i, temp)
+				copy(copied, dbranch)
+				l.dropout.apply(copied, l.masks, i)
+				dbranch = copied
+			}
+			if l.dbias {
+				kernel.Axpy(l.x, sum, 1, dbranch)
+			}
+			write(l.x, l.branch, i, dbranch)
+		}
 	}
 }

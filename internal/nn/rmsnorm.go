@@ -13,6 +13,7 @@ import (
 type RMSNorm[T kernel.Float] struct {
 	x     *kernel.Exec
 	sums  *BlockSums[T]
+	stage *Stage[T]
 	width int
 	eps   float64
 
@@ -24,8 +25,8 @@ type RMSNorm[T kernel.Float] struct {
 }
 
 // NewRMSNorm returns the norm over width channels; sums may be nil where Backward is not called.
-func NewRMSNorm[T kernel.Float](x *kernel.Exec, sums *BlockSums[T], width int, eps float64) *RMSNorm[T] {
-	return &RMSNorm[T]{x: x, sums: sums, width: width, eps: eps}
+func NewRMSNorm[T kernel.Float](x *kernel.Exec, stage *Stage[T], sums *BlockSums[T], width int, eps float64) *RMSNorm[T] {
+	return &RMSNorm[T]{x: x, stage: stage, sums: sums, width: width, eps: eps}
 }
 
 // Forward overwrites dst (N, C) and saves rstd (N). src (N, C), gain (C).
@@ -41,9 +42,12 @@ func (l *RMSNorm[T]) Forward(dst kernel.Mat[T], rstd, src, gain []T, n int) {
 
 type rmsForward[T kernel.Float] RMSNorm[T]
 
-func (l *rmsForward[T]) Part(_, lo, hi int) {
+func (l *rmsForward[T]) Part(worker, lo, hi int) {
+	temp := l.stage.take(worker, l.width)
 	for i := lo; i < hi; i++ {
-		l.rstd[i] = rmsNormRow(l.x, row(l.dst, i), l.src[i*l.width:(i+1)*l.width], l.gain, l.eps)
+		dst := target(l.dst, i, temp)
+		l.rstd[i] = rmsNormRow(l.x, dst, l.src[i*l.width:(i+1)*l.width], l.gain, l.eps)
+		write(l.x, l.dst, i, dst)
 	}
 }
 
@@ -70,11 +74,11 @@ func (l *RMSNorm[T]) Backward(dx, dgain, rstd []T, dy kernel.Mat[T], src, gain [
 type rmsBackward[T kernel.Float] RMSNorm[T]
 
 func (l *rmsBackward[T]) Part(worker, lo, hi int) {
-	g := l.sums.temp(worker, l.width)
+	g, temp := l.sums.temp(worker, l.width), l.stage.take(worker, l.width)
 	for b := lo; b < hi; b++ {
 		sum, first, end := l.sums.block(b, l.n, l.width)
 		for i := first; i < end; i++ {
-			dx, src, dy, r := l.dx[i*l.width:(i+1)*l.width], l.src[i*l.width:(i+1)*l.width], row(l.dy, i), l.rstd[i]
+			dx, src, dy, r := l.dx[i*l.width:(i+1)*l.width], l.src[i*l.width:(i+1)*l.width], read(l.x, l.dy, i, temp), l.rstd[i]
 			kernel.Mul(l.x, g, dy, src)
 			kernel.Axpy(l.x, sum, r, g)
 			m := kernel.Dot(l.x, g, l.gain) * r * r / T(l.width)

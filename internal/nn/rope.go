@@ -57,17 +57,21 @@ func (l *Rope[T]) rotate(m kernel.Mat[T], pos []int32, n int, back bool) {
 type ropeRotate[T kernel.Float] Rope[T]
 
 func (l *ropeRotate[T]) Part(_, lo, hi int) {
-	half := l.size / 2
 	for i := lo; i < hi; i++ {
-		at := int(l.pos[i]) * half
-		cos, sin := l.cos[at:at+half], l.sin[at:at+half]
 		heads := row(l.m, i)
 		for h := 0; h < len(heads); h += l.size {
-			a, b := heads[h:h+half], heads[h+half:h+l.size]
-			if l.back { // the pair the other way round turns the other way
-				a, b = b, a
-			}
-			kernel.Rotate(l.x, a, b, a, b, cos, sin)
+			(*Rope[T])(l).turn(heads[h:h+l.size], l.pos[i], l.back)
 		}
 	}
+}
+
+// turn rotates one head at a position in place.
+func (l *Rope[T]) turn(head []T, pos int32, back bool) {
+	half := l.size / 2
+	at := int(pos) * half
+	a, b := head[:half], head[half:]
+	if back { // the pair the other way round turns the other way
+		a, b = b, a
+	}
+	kernel.Rotate(l.x, a, b, a, b, l.cos[at:at+half], l.sin[at:at+half])
 }

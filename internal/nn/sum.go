@@ -80,11 +80,12 @@ func (s *BlockSums[T]) Columns(dbias []T, dy kernel.Mat[T], n int) {
 
 type columnSums[T kernel.Float] BlockSums[T]
 
-func (s *columnSums[T]) Part(_, lo, hi int) {
+func (s *columnSums[T]) Part(worker, lo, hi int) {
+	temp := (*BlockSums[T])(s).temp(worker, s.dy.Cols)
 	for b := lo; b < hi; b++ {
 		sum, first, end := (*BlockSums[T])(s).block(b, s.n, s.dy.Cols)
 		for i := first; i < end; i++ {
-			kernel.Axpy(s.x, sum, 1, row(s.dy, i))
+			kernel.Axpy(s.x, sum, 1, read(s.x, s.dy, i, temp))
 		}
 	}
 }

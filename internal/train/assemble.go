@@ -1,7 +1,6 @@
 package train
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -11,15 +10,15 @@ import (
 	"gimbal/internal/kernel"
 	"gimbal/internal/model"
 	"gimbal/internal/optim"
-	"gimbal/internal/tokenizer"
 )
 
-// assemble makes everything a run needs but its directory: corpus, model, optimizer, schedule and plan.
-func assemble(ctx context.Context, cfg *config.Config, docs *data.Corpus, tok *tokenizer.Tokenizer, opt Options) (_ *trainer, err error) {
+// assemble makes everything that training on a corpus needs but a directory: model, optimizer, schedule and plan. The
+// caller closes the corpus after the trainer.
+func assemble(cfg *config.Config, text *corpus, opt Options) (_ *trainer, err error) {
 	if err := refuseNotYet(cfg); err != nil {
 		return nil, err
 	}
-	t := &trainer{fs: opt.fs, cfg: cfg, hooks: opt.Hooks, plant: opt.plant, saved: -1}
+	t := &trainer{fs: opt.fs, cfg: cfg, corpus: text, hooks: opt.Hooks, plant: opt.plant, saved: -1}
 	if t.fs == nil {
 		t.fs = durable.OS
 	}
@@ -28,10 +27,7 @@ func assemble(ctx context.Context, cfg *config.Config, docs *data.Corpus, tok *t
 			t.close()
 		}
 	}()
-	if t.corpus, err = prepare(ctx, cfg, docs, tok, opt.Workers); err != nil {
-		return nil, err
-	}
-	if t.arch, err = cfg.Arch(tok.VocabSize()); err != nil {
+	if t.arch, err = cfg.Arch(text.tok.VocabSize()); err != nil {
 		return nil, err
 	}
 	if err := recordRules(cfg, t.arch); err != nil {
@@ -42,6 +38,9 @@ func assemble(ctx context.Context, cfg *config.Config, docs *data.Corpus, tok *t
 	}
 	if warning := t.exec.Warning(); warning != "" {
 		t.hooks.note("warning: %s", warning)
+	}
+	if err := t.chooseMode(); err != nil {
+		return nil, err
 	}
 	if cfg.Train.MicroTokens == 0 {
 		micro := min(cfg.Train.BatchTokens, max(cfg.Train.Context, autoMicro(t.arch)))
@@ -79,9 +78,6 @@ func refuseNotYet(cfg *config.Config) error {
 			faults = append(faults, config.Fault{Where: cfg.Origin(key), Key: key, Text: fmt.Sprintf("this version knows only %s", usual)})
 		}
 	}
-	if cfg.Numeric.Mode == "bf16" {
-		faults = append(faults, config.Fault{Where: cfg.Origin("numeric.mode"), Key: "numeric.mode", Text: "this version trains in fp32 only; use fp32 or auto"})
-	}
 	if len(faults) > 0 {
 		return &config.Error{Faults: faults}
 	}
@@ -108,7 +104,23 @@ func recordRules(cfg *config.Config, a config.Arch) error {
 }
 
 func (t *trainer) modelOptions() model.Options {
-	return model.Options{MicroTokens: t.cfg.Train.MicroTokens, Checkpointing: t.cfg.Numeric.Checkpointing, Workers: t.exec.Workers()}
+	return model.Options{MicroTokens: t.cfg.Train.MicroTokens, Checkpointing: t.cfg.Numeric.Checkpointing, Mode: t.cfg.Numeric.Mode, Workers: t.exec.Workers()}
+}
+
+// chooseMode decides the precision of the operands of multiplies, and says so when the one asked for has no hardware.
+func (t *trainer) chooseMode() error {
+	how := t.exec.BF16()
+	if t.cfg.Numeric.Mode == model.ModeBF16 && how == "" {
+		t.hooks.note("warning: no instruction of the %s tier multiplies bf16: it is emulated, slowly; fp32 would be faster", t.exec.Tier())
+	}
+	if t.cfg.Numeric.Mode != model.ModeAuto {
+		return nil
+	}
+	origin := "planned: this CPU does not multiply bf16"
+	if how != "" {
+		origin = "planned: this CPU multiplies bf16 (" + how + ")"
+	}
+	return t.cfg.SetPlanned("numeric.mode", model.ResolveMode(t.exec, model.ModeAuto), origin)
 }
 
 // planMemory picks the cheapest checkpointing that fits the memory there is, and refuses what does not fit at all.
@@ -119,7 +131,7 @@ func (t *trainer) planMemory() error {
 	}
 	total, _ := t.arch.Params()
 	free := freeMemory()
-	t.plan = &Plan{Config: t.cfg, Arch: t.arch, Moments: 8 * total}
+	t.plan = &Plan{Config: t.cfg, Arch: t.arch, Moments: 8 * total, Writing: model.CacheBytes(t.arch, 1+samplePrompts, t.arch.Context)}
 	for _, mode := range modes {
 		opt := t.modelOptions()
 		opt.Checkpointing = mode
@@ -170,7 +182,7 @@ func (t *trainer) finishPlan() error {
 		p.Estimated = time.Duration(float64(t.cfg.Train.Steps) * float64(t.cfg.Train.BatchTokens) / speed * float64(time.Second))
 	}
 	t.state = state{Version: stateVersion, ConfigHash: t.cfg.Hash(), DataHash: t.corpus.set.Hash, TokenizerHash: t.corpus.tok.Hash(),
-		Numerics: fmt.Sprintf("%s fp32", t.exec.Tier())}
+		Numerics: fmt.Sprintf("%s %s", t.exec.Tier(), t.cfg.Numeric.Mode)}
 	return nil
 }
 
@@ -196,8 +208,5 @@ func (t *trainer) close() {
 	}
 	if t.exec != nil {
 		t.exec.Close()
-	}
-	if t.corpus != nil {
-		t.corpus.set.Close()
 	}
 }

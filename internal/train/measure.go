@@ -95,7 +95,7 @@ func Evaluate(ctx context.Context, path string, opt EvalOptions) (*EvalResult, e
 	}
 	defer x.Close()
 	micro := max(b.arch.Context, min(autoMicro(b.arch), 16*b.arch.Context))
-	m, err := model.New[float32](b.arch, x, model.Options{MicroTokens: micro, Checkpointing: model.CheckpointBlock})
+	m, err := model.New[float32](b.arch, x, model.Options{MicroTokens: micro, Checkpointing: model.CheckpointBlock, Mode: model.ModeAuto})
 	if err != nil {
 		return nil, err
 	}

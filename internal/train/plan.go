@@ -47,6 +47,7 @@ type Plan struct {
 
 	Memory    model.Plan
 	Moments   int64 // bytes of the optimizer's state
+	Writing   int64 // bytes of the cache of keys and values with which samples are written
 	Tier      kernel.Tier
 	Workers   int
 	Speed     float64 // tokens per second, measured; 0 when it was not
@@ -54,8 +55,11 @@ type Plan struct {
 	Dir       string
 }
 
-// bytes is the memory that the run allocates for its model and optimizer.
-func (p *Plan) bytes() int64 { return p.Memory.Total + p.Moments }
+// programBytes is what the program itself takes while it trains: code, runtime, tokenizer, buffers of files. Measured.
+const programBytes = 14 << 20
+
+// bytes is the most memory that the run takes while it trains, without mapped files.
+func (p *Plan) bytes() int64 { return p.Memory.Total + p.Moments + p.Writing + programBytes }
 
 // Write prints the plan for a person: what will be trained on what, for how long, and where each setting came from.
 func (p *Plan) Write(w io.Writer) {
@@ -84,8 +88,9 @@ func (p *Plan) Write(w io.Writer) {
 		warmup += ", cut to a quarter of it"
 	}
 	row("schedule", "%s to %.3g, warmup %s", p.Schedule.Kind, p.Schedule.Peak*p.Schedule.Floor, warmup)
-	row("memory", "%s: weights, gradients and activations %s, moments %s", bytesText(p.bytes()), bytesText(p.Memory.Total), bytesText(p.Moments))
-	row("kernels", "%s, fp32, %d workers", p.Tier, p.Workers)
+	row("memory", "%s: weights, gradients and activations %s, moments %s, writing samples %s, the program %s", bytesText(p.bytes()),
+		bytesText(p.Memory.Total), bytesText(p.Moments), bytesText(p.Writing), bytesText(programBytes))
+	row("kernels", "%s, %s, %d workers", p.Tier, c.Numeric.Mode, p.Workers)
 	if p.Speed > 0 {
 		row("time", "about %s at %s tokens/s, evaluations not counted", p.Estimated.Round(time.Second), count(int64(p.Speed)))
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"gimbal/internal/checkpoint"
@@ -65,11 +66,19 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 		opt.Hooks.note("%s is done: %d of %d steps; \"gimbal resume %s --steps N\" extends it", dir, saved.Step, cfg.Train.Steps, dir)
 		return alreadyDone(dir, c, saved)
 	}
-	t, err := reassemble(ctx, cfg, c, saved, Options{Workers: opt.Workers, Hooks: opt.Hooks})
+	text, err := reprepare(ctx, cfg, c, saved, opt.Workers)
+	if err != nil {
+		return nil, err
+	}
+	defer text.set.Close()
+	t, err := assemble(cfg, text, Options{Workers: opt.Workers, Hooks: opt.Hooks})
 	if err != nil {
 		return nil, err
 	}
 	defer t.close()
+	if err := t.finishPlan(); err != nil {
+		return nil, err
+	}
 	t.dir, t.plan.Dir = dir, dir
 	hash := t.state.ConfigHash
 	numerics := t.state.Numerics
@@ -167,9 +176,9 @@ func readState(c *checkpoint.Checkpoint) (s state, err error) {
 	return s, nil
 }
 
-// reassemble makes the trainer of a saved run again, from the same text and the tokenizer that was saved, and refuses
-// a corpus that is no longer the one it was.
-func reassemble(ctx context.Context, cfg *config.Config, c *checkpoint.Checkpoint, saved state, opt Options) (*trainer, error) {
+// reprepare makes the corpus of a saved run again, from the same text and the tokenizer that was saved, and refuses a
+// text that is no longer the one it was.
+func reprepare(ctx context.Context, cfg *config.Config, c *checkpoint.Checkpoint, saved state, workers int) (*corpus, error) {
 	raw, err := c.File(tokenizerName)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrResume, err)
@@ -182,18 +191,15 @@ func reassemble(ctx context.Context, cfg *config.Config, c *checkpoint.Checkpoin
 	if err != nil {
 		return nil, err
 	}
-	t, err := assemble(ctx, cfg, docs, tok, opt)
+	text, err := prepare(ctx, cfg, docs, tok, workers)
 	if err != nil {
 		return nil, err
 	}
-	if err := t.finishPlan(); err != nil {
-		t.close()
-		return nil, err
-	}
-	if got := t.state.DataHash; got != saved.DataHash {
-		t.close()
+	if got := text.set.Hash; got != saved.DataHash {
+		text.set.Close()
 		return nil, fmt.Errorf("%w: the text is not what the run was trained on (hash %.12s, was %.12s); bring the files back, or start a new run with --from %s",
 			ErrData, got, saved.DataHash, c.Path())
 	}
-	return t, nil
+	debug.FreeOSMemory()
+	return text, nil
 }

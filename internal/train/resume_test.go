@@ -33,6 +33,8 @@ func TestResumeIsTheSameRun(t *testing.T) {
 		nil,
 		{"model.shape=gpt2", "model.dropout=0.1", "schedule.kind=wsd"},
 		{"train.batch_tokens=64", "train.micro_tokens=64", "numeric.checkpointing=block"}, // several epochs
+		{"numeric.mode=fp32"},
+		{"numeric.mode=bf16", "model.tie=false"},
 	} {
 		t.Run(strings.Join(settings, " "), func(t *testing.T) {
 			cfg := tiny(t, settings...)

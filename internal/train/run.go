@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"gimbal/internal/checkpoint"
@@ -74,7 +75,16 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) 
 			return nil, err
 		}
 	}
-	t, err := assemble(ctx, cfg, docs, tok, opt)
+	text, err := prepare(ctx, cfg, docs, tok, opt.Workers)
+	if err != nil {
+		return nil, err
+	}
+	defer text.set.Close()
+	opt.Hooks.note("fitting the n-gram baseline")
+	grams := fitBaseline(text)
+	debug.FreeOSMemory() // the tables of the tokenizer and the n-grams, before the model takes its place
+
+	t, err := assemble(cfg, text, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -89,8 +99,7 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) 
 	if err := t.finishPlan(); err != nil {
 		return nil, err
 	}
-	opt.Hooks.note("fitting the n-gram baseline")
-	t.state.Baseline = fitBaseline(t.corpus)
+	t.state.Baseline = grams
 	if opt.DryRun {
 		return t.dryRun()
 	}
@@ -158,7 +167,7 @@ func (t *trainer) begin() error {
 
 // process is what the log says of this process.
 func (t *trainer) process(reason string) runlog.Process {
-	return runlog.Process{ConfigHash: t.state.ConfigHash, Reason: reason, Version: Version(), Tier: t.exec.Tier().String(), Mode: "fp32", Workers: t.exec.Workers()}
+	return runlog.Process{ConfigHash: t.state.ConfigHash, Reason: reason, Version: Version(), Tier: t.exec.Tier().String(), Mode: t.cfg.Numeric.Mode, Workers: t.exec.Workers()}
 }
 
 // tellPlan records the plan and tells it.

@@ -113,7 +113,12 @@ func newTrainer(t *testing.T, cfg *config.Config) *trainer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr, err := assemble(context.Background(), c, docs, tok, Options{})
+	text, err := prepare(context.Background(), c, docs, tok, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { text.set.Close() })
+	tr, err := assemble(c, text, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +232,7 @@ func TestRunRefuses(t *testing.T) {
 		{"a directory with a run", nil, existing, ErrExists, "gimbal resume"},
 		{"a corpus smaller than a batch", []string{"train.batch_tokens=1_000_000"}, "", ErrData, "lower train.batch_tokens"},
 		{"a vocabulary that the corpus does not support", []string{"tokenizer.kind=bpe", "tokenizer.vocab_size=30000"}, "", ErrData, "the corpus supports"},
-		{"a numeric mode that is not there", []string{"numeric.mode=bf16"}, "", nil, "fp32"},
+		{"a setting that nothing would act on", []string{"guard.mode=observe"}, "", nil, "guard.mode"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			out := tt.out

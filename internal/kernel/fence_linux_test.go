@@ -1,0 +1,119 @@
+package kernel
+
+import (
+	"os"
+	"syscall"
+	"testing"
+	"unsafe"
+)
+
+// fence is memory that ends at, or begins after, a page that cannot be touched.
+type fence struct {
+	pages []byte
+	size  int
+}
+
+func newFence(t *testing.T) *fence {
+	size := os.Getpagesize()
+	pages, err := syscall.Mmap(-1, 0, 3*size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		t.Skipf("no memory to fence: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Munmap(pages); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, page := range [][]byte{pages[:size], pages[2*size:]} {
+		if err := syscall.Mprotect(page, syscall.PROT_NONE); err != nil {
+			t.Skipf("no memory to fence: %v", err)
+		}
+	}
+	return &fence{pages, size}
+}
+
+// take returns n elements against the end, or against the beginning.
+func (f *fence) take(n int, end bool) []float32 {
+	s := unsafe.Slice((*float32)(unsafe.Pointer(&f.pages[f.size])), f.size/4)
+	if end {
+		s = s[len(s)-n:]
+	}
+	s = s[:n:n]
+	for i := range s {
+		s[i] = float32(i%7) - 2.5
+	}
+	return s
+}
+
+// TestFences lets every kernel work against pages that cannot be read: a vector
+// that runs over an edge of an operand ends the test program, even if what it
+// read was not used.
+func TestFences(t *testing.T) {
+	var fences []*fence
+	for range 6 {
+		fences = append(fences, newFence(t))
+	}
+	for _, tier := range Tiers() {
+		x := newExec(t, 1, tier)
+		for _, end := range []bool{true, false} {
+			for _, c := range vectorCases() {
+				for _, n := range lengths {
+					if n*4 > fences[0].size {
+						continue
+					}
+					var s [][]float32
+					for i := range c.outs + c.ins {
+						s = append(s, fences[i].take(n, end))
+					}
+					c.call(x, s[:c.outs], s[c.outs:])
+				}
+			}
+			depths := []int{1, 3, 4, 7, 16}
+			for m := 1; m <= 20; m++ {
+				for n := 1; n <= 37; n++ {
+					k := depths[(m+n)%len(depths)]
+					for flags := range 8 {
+						transA, transB := flags&1 != 0, flags&2 != 0
+						a, b, out := fences[0].take(m*k, end), fences[1].take(k*n, end), fences[2].take(m*n, end)
+						lda, ldb := k, n
+						if transA {
+							lda = m
+						}
+						if transB {
+							ldb = k
+						}
+						want := float32(0)
+						for l := range k {
+							ia, ib := l, l*ldb
+							if transA {
+								ia = l * lda
+							}
+							if transB {
+								ib = l
+							}
+							want += a[ia] * b[ib] // exact: small multiples of a quarter
+						}
+						if flags&4 != 0 {
+							want += out[0]
+						}
+						Gemm(x, 0, transA, transB, m, n, k, 1, a, lda, b, ldb, float32(flags>>2), out, n)
+						if out[0] != want {
+							t.Fatalf("%v: m %d n %d k %d flags %d: element 0 is %g, want %g", tier, m, n, k, flags, out[0], want)
+						}
+					}
+				}
+			}
+			// The panels of packed operands lie in scratch, but what is packed does not.
+			for _, n := range []int{1, 7, 15, 33} {
+				w, in, out := fences[0].take(13*21, end), 21, 13
+				src, y := fences[1].take(n*in, end), fences[2].take(n*out, end)
+				dx := fences[3].take(n*in, end)
+				h := NewWeights(w, out, in)
+				h.Refresh(x)
+				h.Forward(x, Dense(y, n, out), Dense(src, n, in), n)
+				h.BackInput(x, Dense(dx, n, in), Dense(y, n, out), n)
+				h.BackWeight(x, fences[4].take(out*in, end), Dense(y, n, out), Dense(src, n, in), n)
+			}
+		}
+	}
+}

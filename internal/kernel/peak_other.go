@@ -1,0 +1,7 @@
+//go:build !amd64 || purego
+
+package kernel
+
+func peakFP32(Tier) peakLoop { return peakGeneric }
+
+func peakBF16(*Exec) *peakLoop { return nil }

@@ -1,0 +1,110 @@
+package kernel
+
+import (
+	"math"
+	"testing"
+)
+
+// guardedBF16 returns n bfloat16 words to write inside others, and a check that the others are as they were.
+func guardedBF16(n int) (inner []uint16, intact func() bool) {
+	const guard, mark = 40, 0x1234
+	outer := make([]uint16, n+2*guard)
+	for i := range outer {
+		outer[i] = mark
+	}
+	return outer[guard : guard+n : guard+n], func() bool {
+		for i, v := range outer {
+			if (i < guard || i >= guard+n) && v != mark {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// roundsTo reports whether h is what v may be rounded to, when v itself is known to a relative error of 1e-5.
+func roundsTo(h uint16, v float64) bool {
+	return math.Abs(float64(bf16Value(h))-v) <= math.Abs(v)*(1.0/256+1e-5)+1e-38
+}
+
+func TestSoftmaxRows(t *testing.T) {
+	eachTier(t, func(t *testing.T, x *Exec) {
+		r := newRand(t)
+		for n := range 200 {
+			src, dp, lse, delta := make([]float32, n), make([]float32, n), make([]float32, n), make([]float32, n)
+			for i := range src {
+				src[i], dp[i], delta[i] = float32(5*r.NormFloat64()), float32(r.NormFloat64()), float32(r.NormFloat64())
+				lse[i] = 8 + float32(r.NormFloat64())
+			}
+			if n > 3 {
+				src[1] = -1e4
+			}
+			top, sum := float32(math.Inf(-1)), 0.0
+			for _, v := range src {
+				top = max(top, v)
+			}
+			want := make([]float64, n)
+			for i, v := range src {
+				want[i] = math.Exp(float64(v - top))
+				sum += want[i]
+			}
+			dst, intact := guardedBF16(n)
+			gotTop, gotSum := SoftmaxRow(x, dst, append([]float32(nil), src...))
+			if gotTop != top || math.Abs(float64(gotSum)-sum) > 1e-5*sum || !intact() {
+				t.Fatalf("%d elements: top %v, sum %v, want %v, %v; guards intact: %v", n, gotTop, gotSum, top, sum, intact())
+			}
+			for i, h := range dst {
+				if !roundsTo(h, want[i]) {
+					t.Fatalf("%d elements: exp[%d] is %v, want %v", n, i, bf16Value(h), want[i])
+				}
+			}
+			p, intactP := guardedBF16(n)
+			ds, intactDS := guardedBF16(n)
+			SoftmaxBackRow(x, p, ds, append([]float32(nil), src...), append([]float32(nil), dp...), lse, delta)
+			for i := range p {
+				wantP := math.Exp(float64(src[i]) - float64(lse[i]))
+				if wantDS := wantP * float64(dp[i]-delta[i]); !roundsTo(p[i], wantP) || !roundsTo(ds[i], wantDS) {
+					t.Fatalf("%d elements: p[%d] is %v, ds %v; want %v, %v", n, i, bf16Value(p[i]), bf16Value(ds[i]), wantP, wantDS)
+				}
+			}
+			if !intactP() || !intactDS() {
+				t.Fatalf("%d elements: written beyond the row", n)
+			}
+			if n > 0 { // NaN is not lost, wherever it is
+				at := r.IntN(n)
+				src[at] = float32(math.NaN())
+				if _, sum := SoftmaxRow(x, dst, append([]float32(nil), src...)); sum == sum {
+					t.Fatalf("NaN at %d of %d is lost from the sum", at, n)
+				}
+				SoftmaxBackRow(x, p, ds, src, dp, lse, delta)
+				if v := bf16Value(ds[at]); v == v || bf16Value(p[at]) == bf16Value(p[at]) {
+					t.Fatalf("NaN at %d of %d is lost", at, n)
+				}
+			}
+		}
+	}, nil)
+}
+
+// An element's bits must not depend on its place: the softmax of a padded row and its gradient have the same.
+func TestSoftmaxRowsDoNotDependOnPosition(t *testing.T) {
+	eachTier(t, func(t *testing.T, x *Exec) {
+		r := newRand(t)
+		score, dp, lse, delta := make([]float32, 100), make([]float32, 100), make([]float32, 100), make([]float32, 100)
+		for i := range score {
+			score[i], dp[i], lse[i], delta[i] = float32(r.NormFloat64()), float32(r.NormFloat64()), 1, float32(r.NormFloat64())
+		}
+		p, ds := make([]uint16, 100), make([]uint16, 100)
+		SoftmaxBackRow(x, p, ds, append([]float32(nil), score...), append([]float32(nil), dp...), lse, delta)
+		for from := range 99 {
+			p2, ds2 := make([]uint16, 100-from), make([]uint16, 100-from)
+			SoftmaxBackRow(x, p2, ds2, append([]float32(nil), score[from:]...), append([]float32(nil), dp[from:]...), lse[from:], delta[from:])
+			for i := range p2 {
+				if p2[i] != p[from+i] || ds2[i] != ds[from+i] {
+					t.Fatalf("element %d differs in a row that begins at %d", from+i, from)
+				}
+			}
+		}
+	}, nil)
+}
+
+func bf16Value(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
