@@ -4,7 +4,6 @@ package kernel
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"runtime"
 	"slices"
 	"testing"
@@ -18,18 +17,6 @@ import (
 // and the median's share of the peak. Run with -benchtime=20x. With one worker
 // (-cpu 1) the clock is the thread's own, which stands still while other
 // processes have the processor.
-
-func randomOperand(rows, cols int) Mat[float32] {
-	m := NewOperand(rows, cols)
-	r := rand.New(rand.NewPCG(1, 2))
-	for i := range rows {
-		row := m.RowH(i)
-		for j := range row {
-			row[j] = roundBF16(float32(r.NormFloat64()))
-		}
-	}
-	return m
-}
 
 func rounds(b *testing.B, x *Exec, flops float64, op func()) {
 	b.Helper()

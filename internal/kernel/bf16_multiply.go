@@ -56,8 +56,10 @@ type panel struct {
 
 	// The kernel's own variables: addresses that may lie beyond the operands,
 	// where a pointer must not be.
+	//lint:ignore U1000 the assembly uses them
 	wa, wb, wbb, wchunk, wc, wpc, wpart, wfetch uintptr
-	wleft, wgroup, wblock, wsteps, wtail        int
+	//lint:ignore U1000 the assembly uses them
+	wleft, wgroup, wblock, wsteps, wtail int
 }
 
 // Modes of a panel.
@@ -79,14 +81,15 @@ type bfTable struct {
 // Blocking. The sums are defined by tokenBlock and slab only; the rest bounds
 // what has to stay in the caches.
 const (
-	tokenBlock = 384    // tokens summed before they are added to a weight's gradient
-	tokenCols  = 768    // columns of activations packed at a time for it
-	transRows  = 128    // columns of the other operand transposed at a time
-	transTerms = 3072   // terms a transposed operand may have
-	partBlocks = 6      // blocks of columns summed side by side
-	bBytes     = 983040 // bytes of packed weights that stay in the L2 cache
-	bBlocksMax = 12     // blocks of columns of packed weights used at a time
-	slab       = 3072   // terms summed before they are added to a float32 output
+	tokenBlock = 384     // tokens summed before they are added to a weight's gradient
+	tokenCols  = 768     // columns of activations packed at a time for it
+	transRows  = 128     // columns of the other operand transposed at a time
+	transTerms = 3072    // terms a transposed operand may have
+	partBlocks = 6       // blocks of columns summed side by side
+	bBytes     = 1200000 // bytes of packed weights used at a time: they stay in the L2 cache
+	bBlocksMax = 12      // blocks of columns of these
+	aSteps     = 32      // steps of terms up to which fetching a panel of A from that cache twice pays
+	slab       = 3072    // terms summed before they are added to a float32 output
 )
 
 // transStride is the row stride of a transposed operand of k terms: an odd
@@ -148,6 +151,9 @@ func (e *bfEngine) multiply(s *bfScratch, p *bfProduct, m0, m1, j0, j1 int) {
 	for l := 0; l < steps; l += whole {
 		part := min(whole, steps-l)
 		width := max(1, min(bBlocksMax, bBytes/(2*tileSize*part)))
+		if part > aSteps {
+			width = min(width, partBlocks)
+		}
 		for j := j0; j < j1; j += width {
 			e.rows(s, p, m0, m1, j, min(j+width, j1), l, part)
 		}

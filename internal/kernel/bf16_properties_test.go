@@ -15,11 +15,15 @@ import (
 // TestMulPacked compares the serial multiplies with the oracle, on operands
 // whose rows are surrounded by NaN.
 func TestMulPacked(t *testing.T) {
-	eachTier(t, func(t *testing.T, x *Exec) {
+	eachBF16(t, func(t *testing.T, x *Exec) {
 		r := newRand(t)
 		sizes := []int{1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 100}
 		depths := []int{1, 2, 3, 31, 32, 33, 64, 70, 383, 384, 385, 416, 450, 800}
-		for trial := range 120 {
+		trials := 120
+		if testing.Short() {
+			trials = 30
+		}
+		for trial := range trials {
 			m, n, k := sizes[r.IntN(len(sizes))], sizes[r.IntN(len(sizes))], depths[r.IntN(len(depths))]
 			switch trial % 10 {
 			case 0:
@@ -31,7 +35,7 @@ func TestMulPacked(t *testing.T) {
 			}
 			mulPackedOnce(t, x, r, trial&1 != 0, trial&2 != 0, trial&4 != 0, m, n, k)
 		}
-	}, nil)
+	})
 }
 
 func mulPackedOnce(t *testing.T, x *Exec, r *rand.Rand, transA, transB, add bool, m, n, k int) {
@@ -102,7 +106,7 @@ func mulPackedOnce(t *testing.T, x *Exec, r *rand.Rand, transA, transB, add bool
 
 // TestPackers compares the packed forms of every tier with their definition.
 func TestPackers(t *testing.T) {
-	eachTier(t, func(t *testing.T, x *Exec) {
+	eachBF16(t, func(t *testing.T, x *Exec) {
 		r := newRand(t)
 		for _, s := range [][2]int{{1, 1}, {31, 33}, {32, 64}, {33, 31}, {64, 100}, {70, 65}} {
 			rows, cols := s[0], s[1]
@@ -135,13 +139,13 @@ func TestPackers(t *testing.T) {
 			}
 			a.check(t, fmt.Sprint(s))
 		}
-	}, nil)
+	})
 }
 
 // TestConversions compares both conversions with their definition: every
 // bfloat16 number there and back, and what lies between two of them.
 func TestConversions(t *testing.T) {
-	eachTier(t, func(t *testing.T, x *Exec) {
+	eachBF16(t, func(t *testing.T, x *Exec) {
 		r := newRand(t)
 		for _, n := range []int{0, 1, 5, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100} {
 			a16, a32 := &arena16{r: r}, &arena[float32]{r: r}
@@ -208,13 +212,35 @@ func TestConversions(t *testing.T) {
 				}
 			}
 		}
-	}, nil)
+	})
+}
+
+// TestBF16Accuracy compares products with those of the numbers before they were
+// rounded to bfloat16.
+func TestBF16Accuracy(t *testing.T) {
+	eachBF16(t, func(t *testing.T, x *Exec) {
+		const n, out, in = 64, 96, 800
+		w, f, src := randomMat(out, in), randomMat(n, in), NewOperand(n, in)
+		r := newRand(t)
+		for i := range f.F {
+			f.F[i] = float32(r.NormFloat64())
+		}
+		for i := range n {
+			ToBF16(x, src.RowH(i), f.RowF(i))
+		}
+		h := NewWeightsBF16(w.F, out, in)
+		h.Refresh(x)
+		y := Dense(make([]float32, n*out), n, out)
+		h.Forward(x, y, src, n)
+		want, _ := reference(n, out, in, f.F, in, 1, w.F, 1, in)
+		frobenius(t, "Forward of unrounded operands", y.F, out, n, out, want, 0.004)
+	})
 }
 
 // TestBF16Specials sends NaN, infinities and denormal numbers through a
 // multiply: they must reach just the rows they belong to.
 func TestBF16Specials(t *testing.T) {
-	eachTier(t, func(t *testing.T, x *Exec) {
+	eachBF16(t, func(t *testing.T, x *Exec) {
 		const n, out, in = 40, 50, 70
 		w := randomMat(out, in)
 		h := NewWeightsBF16(w.F, out, in)
@@ -236,16 +262,19 @@ func TestBF16Specials(t *testing.T) {
 				}
 			}
 		}
-	}, nil)
+	})
 }
 
 // TestBF16Bits checks that the bits depend neither on the number of workers nor
 // on n, the row's position, or what stands in the rows beyond n.
 func TestBF16Bits(t *testing.T) {
-	eachTier(t, func(t *testing.T, x *Exec) {
+	eachBF16(t, func(t *testing.T, x *Exec) {
 		r := newRand(t)
 		for _, s := range [][3]int{{70, 100, 800}, {200, 65, 130}, {9, 200, 400}, {400, 70, 40}, {40, 33, 3200}} {
 			n, out, in := s[0], s[1], s[2]
+			if testing.Short() && n*out*in > 2<<20 {
+				continue // the twin is slow
+			}
 			w := make([]float32, out*in)
 			for i := range w {
 				w[i] = float32(r.NormFloat64())
@@ -293,14 +322,14 @@ func TestBF16Bits(t *testing.T) {
 			MulPacked(x, 0, y2, src.H, src.Stride, h.bf16.forward, n, out, in, false)
 			same(t, fmt.Sprintf("%v: MulPacked", s), y2.F, y.F)
 		}
-	}, nil)
+	})
 }
 
 // TestBF16Concurrency runs the serial multiplies on many goroutines while the
 // collector stops the world again and again: tiles must survive preemption and
 // moves between threads.
 func TestBF16Concurrency(t *testing.T) {
-	eachTier(t, func(t *testing.T, x *Exec) {
+	eachBF16(t, func(t *testing.T, x *Exec) {
 		const m, n, k, goroutines = 45, 70, 200, 8
 		y := newExec(t, goroutines, x.Tier()) // only its scratch is used
 		src, b := randomOperand(m, k), randomOperand(n, k)
@@ -316,7 +345,7 @@ func TestBF16Concurrency(t *testing.T) {
 			}
 		})
 		errs := make([]error, goroutines)
-		calls := 300
+		calls := 2000
 		if x.BF16() == "" {
 			calls = 5
 		}
@@ -342,11 +371,11 @@ func TestBF16Concurrency(t *testing.T) {
 				t.Error(err)
 			}
 		}
-	}, nil)
+	})
 }
 
 func TestBF16Allocs(t *testing.T) {
-	eachTier(t, func(t *testing.T, x *Exec) {
+	eachBF16(t, func(t *testing.T, x *Exec) {
 		const n, out, in = 37, 50, 70
 		w := NewWeightsBF16(make([]float32, out*in), out, in)
 		y, src, dw := NewOperand(n, out), NewOperand(n, in), make([]float32, out*in)
@@ -370,7 +399,7 @@ func TestBF16Allocs(t *testing.T) {
 				t.Errorf("%s allocates %g times", name, got)
 			}
 		}
-	}, nil)
+	})
 }
 
 // TestBF16SelfTestFallsBack plants a fault in the bfloat16 kernels of each tier

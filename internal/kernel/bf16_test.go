@@ -92,14 +92,17 @@ func frobenius(t *testing.T, what string, got []float32, ld, m, n int, want []fl
 }
 
 func TestWeightsBF16(t *testing.T) {
-	eachTier(t, func(t *testing.T, x *Exec) {
+	eachBF16(t, func(t *testing.T, x *Exec) {
 		r := newRand(t)
 		shapes := [][3]int{{1, 1, 1}, {1, 40, 70}, {2, 33, 384}, {16, 32, 16}, {17, 31, 385}, {1, 100, 50}, {31, 65, 500}, {32, 383, 64}, {33, 96, 96},
 			{100, 17, 23}, {385, 40, 45}, {33, 1, 70}, {70, 70, 1}, {40, 800, 30}, {384, 64, 64}, {390, 192, 800}, {5, 50, 3100}, {65, 3110, 33}}
 		for _, s := range shapes {
+			if testing.Short() && s[0]*s[1]*s[2] > 1<<20 {
+				continue // the twin is slow
+			}
 			weightsBF16(t, x, r, s[0], s[1], s[2])
 		}
-	}, nil)
+	})
 }
 
 func weightsBF16(t *testing.T, x *Exec, r *rand.Rand, n, out, in int) {
@@ -171,6 +174,27 @@ func unwritten(t *testing.T, what string, got, before []float32, stride, cols in
 	for i, v := range got {
 		if i%stride >= cols && v != before[i] {
 			t.Fatalf("%s: wrote between the rows at %d", what, i)
+		}
+	}
+}
+
+func randomOperand(rows, cols int) Mat[float32] {
+	m := NewOperand(rows, cols)
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range rows {
+		row := m.RowH(i)
+		for j := range row {
+			row[j] = roundBF16(float32(r.NormFloat64()))
+		}
+	}
+	return m
+}
+
+// eachBF16 runs the test on every tier with bfloat16 kernels of its own.
+func eachBF16(t *testing.T, f func(t *testing.T, x *Exec)) {
+	for _, tier := range Tiers() {
+		if tier == Generic || bfTableOf(tier).name != "" {
+			t.Run(tier.String(), func(t *testing.T) { f(t, newExec(t, 2, tier)) })
 		}
 	}
 }

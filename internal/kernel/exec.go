@@ -64,7 +64,9 @@ type Exec struct {
 // GIMBAL_KERNEL names. Close ends the workers.
 //
 // The chosen tier first proves itself on a small multiply against the generic
-// twin; if it fails, the Exec falls back to Generic and Warning says so.
+// twin; if it fails, the Exec falls back to Generic, or from AMX to AVX512 if
+// only the tiles fail, and Warning says so. Warning also says if TierAuto could
+// not have AMX because the operating system refuses it.
 // Returns an error that lists the available tiers if the one asked for is
 // unknown or missing here.
 func NewExec(workers int, tier Tier) (*Exec, error) {

@@ -1,8 +1,7 @@
 package kernel
 
-// Rows of attention: loops that would otherwise pass over a row of scores four
-// or five times. They run on the calling goroutine and are safe for concurrent
-// use.
+// Rows: loops of bf16 mode that would otherwise pass over a row four or five
+// times. They run on the calling goroutine and are safe for concurrent use.
 
 // SoftmaxRow sets dst = exp(src-top), rounded to bfloat16, with top = Max(src),
 // and returns top and the sum of the exponentials before rounding: softmax but
@@ -41,4 +40,60 @@ func SoftmaxBackRow(x *Exec, p, dscore []uint16, score, dp, lse, delta []float32
 	Mul(x, dp, dp, score)
 	ToBF16(x, p, score)
 	ToBF16(x, dscore, dp)
+}
+
+// GELURow sets dst = gelu(src+bias), from and to bfloat16; see GELU. bias may be
+// nil. temp is scratch memory of src's length.
+//
+// Memory: overwrites dst, which may be src.
+// Numerics: as GELU's, before rounding; an element's bits do not depend on its
+// position.
+func GELURow(x *Exec, dst, src []uint16, bias, temp []float32) {
+	n := len(src)
+	dst = dst[:n]
+	if n > 0 && rowsSIMD(x) {
+		geluRow(&dst[0], &src[0], first(bias, n), n)
+		return
+	}
+	temp = temp[:n]
+	FromBF16(x, temp, src)
+	if bias != nil {
+		Axpy(x, temp, 1, bias[:n])
+	}
+	GELU(x, temp, temp)
+	ToBF16(x, dst, temp)
+}
+
+// GELUBackRow sets dsrc = dy·gelu'(src+bias), from and to bfloat16, and adds it,
+// before rounding, to sum; see GELUBackward. bias and sum may be nil. temp is
+// scratch memory of twice src's length.
+//
+// Memory: overwrites dsrc, which may be dy; adds to sum.
+// Numerics: as GELURow.
+func GELUBackRow(x *Exec, dsrc, dy, src []uint16, bias, sum, temp []float32) {
+	n := len(src)
+	dsrc, dy = dsrc[:n], dy[:n]
+	if n > 0 && rowsSIMD(x) {
+		geluBackRow(&dsrc[0], &dy[0], &src[0], first(bias, n), first(sum, n), n)
+		return
+	}
+	in, d := temp[:n], temp[n:2*n]
+	FromBF16(x, in, src)
+	FromBF16(x, d, dy)
+	if bias != nil {
+		Axpy(x, in, 1, bias[:n])
+	}
+	GELUBackward(x, d, d, in)
+	if sum != nil {
+		Axpy(x, sum[:n], 1, d)
+	}
+	ToBF16(x, dsrc, d)
+}
+
+// first returns the address of n elements, or nil.
+func first(s []float32, n int) *float32 {
+	if s == nil {
+		return nil
+	}
+	return &s[:n][0]
 }

@@ -11,3 +11,9 @@ func softmaxRow(dst *uint16, src *float32, n int) (top, sum float32)
 
 //go:noescape
 func softmaxBackRow(p, dscore *uint16, score, dp, lse, delta *float32, n int)
+
+//go:noescape
+func geluRow(dst, src *uint16, bias *float32, n int)
+
+//go:noescape
+func geluBackRow(dsrc, dy, src *uint16, bias, sum *float32, n int)

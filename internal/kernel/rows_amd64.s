@@ -4,7 +4,7 @@
 #include "textflag.h"
 #include "amx_amd64.h"
 
-// Rows of attention; 32 elements at a time, as many as a register of bfloat16
+// Rows of bf16 mode; 32 elements at a time, as many as a register of bfloat16
 // holds. An element takes the same instructions in the loop and in the tail.
 
 // The constants of EXP (see vector_amd64.h), in registers Z16-Z27.
@@ -21,7 +21,14 @@ DATA rowConst<>+36(SB)/4, $1.6666665459e-1
 DATA rowConst<>+40(SB)/4, $5.0000001201e-1
 DATA rowConst<>+44(SB)/4, $1.0
 DATA rowConst<>+48(SB)/4, $0xff800000
-GLOBL rowConst<>(SB), RODATA|NOPTR, $52
+// Those of GELU.
+DATA rowConst<>+52(SB)/4, $9.0
+DATA rowConst<>+56(SB)/4, $-9.0
+DATA rowConst<>+60(SB)/4, $-1.5957691216057308
+DATA rowConst<>+64(SB)/4, $-0.07135481627159
+DATA rowConst<>+68(SB)/4, $1.5957691216057308
+DATA rowConst<>+72(SB)/4, $0.21406444881478
+GLOBL rowConst<>(SB), RODATA|NOPTR, $76
 
 #define EXP_CONSTANTS \
 	VBROADCASTSS rowConst<>+0(SB), Z16;  \
@@ -44,6 +51,10 @@ GLOBL rowConst<>(SB), RODATA|NOPTR, $52
 	VMINPS y, Z16, y;           \
 	VMAXPS x, Z17, x;           \
 	VMAXPS y, Z17, y;           \
+	EXP2_WITHIN(x, n, p, y, m, q)
+
+// EXP2_WITHIN is EXP2 for arguments that are within its bounds.
+#define EXP2_WITHIN(x, n, p, y, m, q) \
 	VMULPS x, Z18, n;           \
 	VMULPS y, Z18, m;           \
 	VRNDSCALEPS $0, n, n;       \
@@ -246,6 +257,196 @@ tail:
 	BACK32
 	VMOVDQU16 Z1, K3, (DI)(AX*1)
 	VMOVDQU16 Z8, K3, (DX)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// The constants of GELU take the place of the bounds of EXP, and more.
+#define GELU_CONSTANTS \
+	EXP_CONSTANTS;                       \
+	VBROADCASTSS rowConst<>+52(SB), Z16; \
+	VBROADCASTSS rowConst<>+56(SB), Z17; \
+	VBROADCASTSS rowConst<>+60(SB), Z28; \
+	VBROADCASTSS rowConst<>+64(SB), Z29; \
+	VBROADCASTSS rowConst<>+68(SB), Z30; \
+	VBROADCASTSS rowConst<>+72(SB), Z31
+
+// WIDEN32 makes float32 of 32 bfloat16 in Z0: in a and b.
+#define WIDEN32(a, b) \
+	VEXTRACTI64X4 $1, Z0, Y1; \
+	VPMOVZXWD Y0, a;          \
+	VPMOVZXWD Y1, b;          \
+	VPSLLD $16, a, a;         \
+	VPSLLD $16, b, b
+
+// GELU_SIGMOID is, for the x in Z8 and Z9: z, x within bounds, in Z10 and Z12,
+// its square in Z11 and Z13, e = exp(-2u) in Z0 and Z5, and σ = 1/(1+e) in Z1
+// and Z6. A division takes longer than everything else here; an estimate and a
+// step of Newton's method do as well.
+#define GELU_SIGMOID \
+	VMINPS Z8, Z16, Z10;          \
+	VMINPS Z9, Z16, Z12;          \
+	VMAXPS Z10, Z17, Z10;         \
+	VMAXPS Z12, Z17, Z12;         \
+	VMULPS Z10, Z10, Z11;         \
+	VMULPS Z12, Z12, Z13;         \
+	VMOVAPS Z28, Z0;              \
+	VMOVAPS Z28, Z5;              \
+	VFMADD231PS Z29, Z11, Z0;     \
+	VFMADD231PS Z29, Z13, Z5;     \
+	VMULPS Z10, Z0, Z0;           \
+	VMULPS Z12, Z5, Z5;           \
+	EXP2_WITHIN(Z0, Z1, Z2, Z5, Z6, Z7); \
+	VADDPS Z27, Z0, Z2;           \
+	VADDPS Z27, Z5, Z7;           \
+	VRCP14PS Z2, Z1;              \
+	VRCP14PS Z7, Z6;              \
+	VFNMADD213PS Z27, Z1, Z2;     \
+	VFNMADD213PS Z27, Z6, Z7;     \
+	VFMADD231PS Z2, Z1, Z1;       \
+	VFMADD231PS Z7, Z6, Z6
+
+// func geluRow(dst, src *uint16, bias *float32, n int)
+TEXT ·geluRow(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ bias+16(FP), R8
+	MOVQ n+24(FP), CX
+	GELU_CONSTANTS
+	XORQ AX, AX
+	SUBQ $32, CX
+	JLT  tail
+
+loop:
+	VMOVDQU64 (SI)(AX*1), Z0
+	WIDEN32(Z8, Z9)
+	TESTQ R8, R8
+	JEQ  unbiased
+	VADDPS (R8)(AX*2), Z8, Z8
+	VADDPS 64(R8)(AX*2), Z9, Z9
+
+unbiased:
+	GELU_SIGMOID
+	VMULPS Z8, Z1, Z8
+	VMULPS Z9, Z6, Z9
+	VCVTNE2PS2BF16(8, 9, 8)
+	VMOVUPS Z8, (DI)(AX*1)
+	ADDQ $64, AX
+	SUBQ $32, CX
+	JGE  loop
+
+tail:
+	ADDQ $32, CX
+	JEQ  done
+	TAIL
+	VMOVDQU16.Z (SI)(AX*1), K3, Z0
+	WIDEN32(Z8, Z9)
+	TESTQ R8, R8
+	JEQ  unbiasedTail
+	VMOVUPS.Z (R8)(AX*2), K1, Z2
+	VMOVUPS.Z 64(R8)(AX*2), K2, Z3
+	VADDPS Z2, Z8, Z8
+	VADDPS Z3, Z9, Z9
+
+unbiasedTail:
+	GELU_SIGMOID
+	VMULPS Z8, Z1, Z8
+	VMULPS Z9, Z6, Z9
+	VCVTNE2PS2BF16(8, 9, 8)
+	VMOVDQU16 Z8, K3, (DI)(AX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// GELU_SLOPE multiplies the gradients in Z3 and Z4 by σ + z·σ·(e·σ)·slope.
+#define GELU_SLOPE \
+	VMULPS Z0, Z1, Z0;         \
+	VMULPS Z5, Z6, Z5;         \
+	VMULPS Z1, Z0, Z0;         \
+	VMULPS Z6, Z5, Z5;         \
+	VMULPS Z10, Z0, Z0;        \
+	VMULPS Z12, Z5, Z5;        \
+	VMOVAPS Z30, Z2;           \
+	VMOVAPS Z30, Z7;           \
+	VFMADD231PS Z31, Z11, Z2;  \
+	VFMADD231PS Z31, Z13, Z7;  \
+	VFMADD231PS Z2, Z0, Z1;    \
+	VFMADD231PS Z7, Z5, Z6;    \
+	VMULPS Z1, Z3, Z3;         \
+	VMULPS Z6, Z4, Z4
+
+// func geluBackRow(dsrc, dy, src *uint16, bias, sum *float32, n int)
+TEXT ·geluBackRow(SB), NOSPLIT, $0-48
+	MOVQ dsrc+0(FP), DI
+	MOVQ dy+8(FP), DX
+	MOVQ src+16(FP), SI
+	MOVQ bias+24(FP), R8
+	MOVQ sum+32(FP), R9
+	MOVQ n+40(FP), CX
+	GELU_CONSTANTS
+	XORQ AX, AX
+	SUBQ $32, CX
+	JLT  tail
+
+loop:
+	VMOVDQU64 (SI)(AX*1), Z0
+	WIDEN32(Z8, Z9)
+	VMOVDQU64 (DX)(AX*1), Z0
+	WIDEN32(Z3, Z4)
+	TESTQ R8, R8
+	JEQ  unbiased
+	VADDPS (R8)(AX*2), Z8, Z8
+	VADDPS 64(R8)(AX*2), Z9, Z9
+
+unbiased:
+	GELU_SIGMOID
+	GELU_SLOPE
+	TESTQ R9, R9
+	JEQ  unsummed
+	VADDPS (R9)(AX*2), Z3, Z0
+	VADDPS 64(R9)(AX*2), Z4, Z1
+	VMOVUPS Z0, (R9)(AX*2)
+	VMOVUPS Z1, 64(R9)(AX*2)
+
+unsummed:
+	VCVTNE2PS2BF16(3, 4, 3)
+	VMOVUPS Z3, (DI)(AX*1)
+	ADDQ $64, AX
+	SUBQ $32, CX
+	JGE  loop
+
+tail:
+	ADDQ $32, CX
+	JEQ  done
+	TAIL
+	VMOVDQU16.Z (SI)(AX*1), K3, Z0
+	WIDEN32(Z8, Z9)
+	VMOVDQU16.Z (DX)(AX*1), K3, Z0
+	WIDEN32(Z3, Z4)
+	TESTQ R8, R8
+	JEQ  unbiasedTail
+	VMOVUPS.Z (R8)(AX*2), K1, Z0
+	VMOVUPS.Z 64(R8)(AX*2), K2, Z1
+	VADDPS Z0, Z8, Z8
+	VADDPS Z1, Z9, Z9
+
+unbiasedTail:
+	GELU_SIGMOID
+	GELU_SLOPE
+	TESTQ R9, R9
+	JEQ  unsummedTail
+	VMOVUPS.Z (R9)(AX*2), K1, Z0
+	VMOVUPS.Z 64(R9)(AX*2), K2, Z1
+	VADDPS Z3, Z0, Z0
+	VADDPS Z4, Z1, Z1
+	VMOVUPS Z0, K1, (R9)(AX*2)
+	VMOVUPS Z1, K2, 64(R9)(AX*2)
+
+unsummedTail:
+	VCVTNE2PS2BF16(3, 4, 3)
+	VMOVDQU16 Z3, K3, (DI)(AX*1)
 
 done:
 	VZEROUPPER

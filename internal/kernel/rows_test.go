@@ -107,4 +107,87 @@ func TestSoftmaxRowsDoNotDependOnPosition(t *testing.T) {
 	}, nil)
 }
 
+// TestGELURows compares with the definitions, with and without bias and sum, at every length, in place too.
+func TestGELURows(t *testing.T) {
+	eachTier(t, func(t *testing.T, x *Exec) {
+		r := newRand(t)
+		half := func(n int, scale float64) (h []uint16, f []float32) {
+			h, f = make([]uint16, n), make([]float32, n)
+			for i := range f {
+				f[i] = float32(scale * r.NormFloat64())
+			}
+			ToBF16(x, h, f)
+			FromBF16(x, f, h)
+			return h, f
+		}
+		for n := range 140 {
+			src, in := half(n, 4)
+			dy, d := half(n, 1)
+			var bias []float32
+			if n%2 == 1 {
+				_, bias = half(n, 1)
+			}
+			if n > 4 {
+				src[3], in[3] = 0xc6fa, -32000 // far below
+			}
+			arg := func(i int) float64 {
+				if bias == nil {
+					return float64(in[i])
+				}
+				return float64(in[i] + bias[i])
+			}
+			temp := make([]float32, 2*n)
+			dst, intact := guardedBF16(n)
+			GELURow(x, dst, src, bias, temp)
+			for i, h := range dst {
+				if want := geluOracle(arg(i)); math.Abs(float64(bf16Value(h))-want) > math.Abs(want)/256+1e-5 {
+					t.Fatalf("%d elements: gelu(%v) is %v, want %v", n, arg(i), bf16Value(h), want)
+				}
+			}
+			var sum []float32
+			if n%3 != 1 {
+				sum = make([]float32, n+20)
+				for i := range sum {
+					sum[i] = 2
+				}
+			}
+			ds, intactDS := guardedBF16(n)
+			GELUBackRow(x, ds, dy, src, bias, sum, temp)
+			for i, h := range ds {
+				want := float64(d[i]) * geluSlopeOracle(arg(i))
+				if math.Abs(float64(bf16Value(h))-want) > math.Abs(want)/256+1e-5 {
+					t.Fatalf("%d elements: the gradient at %v is %v, want %v", n, arg(i), bf16Value(h), want)
+				}
+				if sum != nil && math.Abs(float64(sum[i])-2-want) > 1e-5 {
+					t.Fatalf("%d elements: the sum at %v is %v, want %v", n, arg(i), sum[i], 2+want)
+				}
+			}
+			for i := n; i < len(sum); i++ {
+				if sum[i] != 2 {
+					t.Fatalf("%d elements: the sum is written beyond the row", n)
+				}
+			}
+			if !intact() || !intactDS() {
+				t.Fatalf("%d elements: written beyond the row", n)
+			}
+			GELUBackRow(x, dy, dy, src, bias, nil, temp)
+			GELURow(x, src, src, bias, temp)
+			for i := range n {
+				if dy[i] != ds[i] || src[i] != dst[i] {
+					t.Fatalf("%d elements: element %d differs in place", n, i)
+				}
+			}
+			if n > 0 {
+				at := r.IntN(n)
+				src[at] = 0x7fc0
+				GELURow(x, dst, src, bias, temp)
+				GELUBackRow(x, ds, dy, src, bias, nil, temp)
+				if v, w := bf16Value(dst[at]), bf16Value(ds[at]); v == v || w == w {
+					t.Fatalf("NaN at %d of %d is lost", at, n)
+				}
+			}
+		}
+	}, nil)
+}
+
 func bf16Value(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }

@@ -234,13 +234,20 @@ func (net *network[T]) queriesAndKeys(b *block[T], qkv, qk kernel.Mat[T], rstd [
 // before the projection, whose result is still there.
 func (m *Model[T]) attentionHalf(i int, recompute bool) {
 	b, s, n, w := m.buf, &m.buf.saved[i], m.n, &m.blocks[i]
-	m.norm(s.normed1, s.mean1, s.rstd1, b.x[i], w.tensors[slotGain1], w.tensors[slotBias1], n)
-	m.did(PartNorms)
-	w.qkv.Forward(m.x, s.qkv, s.normed1, n)
-	m.did(PartQKVForward)
+	c, masks := m.arch.Width, m.site(1+2*i)
+	for lo := 0; lo < n; lo += m.chunk {
+		k := min(m.chunk, n-lo)
+		normed, qkv := nn.Rows(s.normed1, lo), m.rawHeads(s, lo)
+		m.norm(normed, from(s.mean1, lo), s.rstd1[lo:], b.x[i][lo*c:], w.tensors[slotGain1], w.tensors[slotBias1], k)
+		m.did(PartNorms)
+		w.qkv.Forward(m.x, qkv, normed, k)
+		m.did(PartQKVForward)
+		if m.attention16 != nil {
+			m.heads.Forward(nn.Rows(s.operands, lo), m.headStats(s, lo), qkv, w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[lo:n], k)
+			m.did(PartRotary)
+		}
+	}
 	if m.attention16 != nil {
-		m.heads.Forward(s.operands, s.qkRstd, s.qkv, w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[:n], n)
-		m.did(PartRotary)
 		m.attention16.Forward(mat32(s.heads), float32s(s.lse), mat32(s.operands), m.in.Bounds)
 	} else {
 		if bias := w.tensors[slotQKVBias]; bias != nil {
@@ -255,40 +262,69 @@ func (m *Model[T]) attentionHalf(i int, recompute bool) {
 	if recompute {
 		return
 	}
-	w.o.Forward(m.x, b.narrow, s.heads, n)
-	m.did(PartOForward)
-	m.residual.Forward(s.middle, b.x[i], b.narrow, w.tensors[slotOBias], m.site(1+2*i), n)
-	m.did(PartResiduals)
+	for lo := 0; lo < n; lo += m.chunk {
+		k, narrow := min(m.chunk, n-lo), nn.Rows(b.narrow, lo)
+		w.o.Forward(m.x, narrow, nn.Rows(s.heads, lo), k)
+		m.did(PartOForward)
+		m.residual.Forward(s.middle[lo*c:], b.x[i][lo*c:], narrow, w.tensors[slotOBias], masks.From(lo), k)
+		m.did(PartResiduals)
+	}
+}
+
+// rawHeads returns the result of the multiply by q, k and v from position lo on: kept for all positions, or in bf16 mode
+// without QK-norm, where the backward pass does not read it, for a chunk.
+func (m *Model[T]) rawHeads(s *saved[T], lo int) kernel.Mat[T] {
+	if m.bf16() && !m.arch.QKNorm {
+		return s.qkv
+	}
+	return nn.Rows(s.qkv, lo)
+}
+
+// headStats returns what QK-norm saves in bf16 mode from position lo on, if there is any.
+func (m *Model[T]) headStats(s *saved[T], lo int) []T {
+	return from(s.qkRstd, lo*(m.arch.Heads+m.arch.KVHeads))
 }
 
 // attentionHalfBack turns dx, the gradient of the first half's output, into that of its input.
 func (m *Model[T]) attentionHalfBack(i int) {
 	b, s, n, w, g := m.buf, &m.buf.saved[i], m.n, &m.blocks[i], &m.dblocks[i]
-	dout := m.residual.Backward(b.dropped, g[slotOBias], b.dx, m.site(1+2*i), n)
-	m.did(PartResiduals)
-	w.o.BackInput(m.x, b.dheads, dout, n)
-	m.did(PartOBackInput)
+	c, masks := m.arch.Width, m.site(1+2*i)
+	dout := b.dropped
+	for lo := 0; lo < n; lo += m.chunk {
+		k := min(m.chunk, n-lo)
+		d := m.residual.Backward(nn.Rows(b.dropped, lo), g[slotOBias], b.dx[lo*c:], masks.From(lo), k)
+		if lo == 0 {
+			dout = d
+		}
+		m.did(PartResiduals)
+		w.o.BackInput(m.x, nn.Rows(b.dheads, lo), d, k)
+		m.did(PartOBackInput)
+	}
 	w.o.BackWeight(m.x, g[slotO], dout, s.heads, n)
 	m.did(PartOBackWeight)
 	if m.attention16 != nil {
 		m.attention16.Backward(mat32(b.dpart), mat32(b.dheads), mat32(s.heads), float32s(s.lse), mat32(s.operands), m.in.Bounds)
 		m.did(PartAttentionBackward)
-		if !directHeads(m.arch) {
-			m.heads.Backward(b.dqkv, g[slotQKVBias], g[slotQGain], g[slotKGain], b.dpart, s.qkRstd, s.qkv,
-				w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[:n], n)
-		} else if g[slotQKVBias] != nil {
-			m.sums.Columns(g[slotQKVBias], b.dqkv, n)
-		}
-		m.did(PartRotary)
 	} else {
 		m.attentionBack(i)
 	}
-	w.qkv.BackInput(m.x, b.narrow, b.dqkv, n)
-	m.did(PartQKVBackInput)
+	for lo := 0; lo < n; lo += m.chunk {
+		k, dqkv, narrow := min(m.chunk, n-lo), nn.Rows(b.dqkv, lo), nn.Rows(b.narrow, lo)
+		if m.attention16 != nil && !directHeads(m.arch) {
+			m.heads.Backward(dqkv, g[slotQKVBias], g[slotQGain], g[slotKGain], nn.Rows(b.dpart, lo), m.headStats(s, lo), m.rawHeads(s, lo),
+				w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[lo:n], k)
+			m.did(PartRotary)
+		} else if m.attention16 != nil && g[slotQKVBias] != nil {
+			m.sums.Columns(g[slotQKVBias], dqkv, k)
+			m.did(PartBiases)
+		}
+		w.qkv.BackInput(m.x, narrow, dqkv, k)
+		m.did(PartQKVBackInput)
+		m.normBack(b.dx[lo*c:], g[slotGain1], g[slotBias1], from(s.mean1, lo), s.rstd1[lo:], narrow, b.x[i][lo*c:], w.tensors[slotGain1], k)
+		m.did(PartNorms)
+	}
 	w.qkv.BackWeight(m.x, g[slotQKV], b.dqkv, s.normed1, n)
 	m.did(PartQKVBackWeight)
-	m.normBack(b.dx, g[slotGain1], g[slotBias1], s.mean1, s.rstd1, b.narrow, b.x[i], w.tensors[slotGain1], n)
-	m.did(PartNorms)
 }
 
 // attentionBack turns dheads into dqkv in full precision.
@@ -321,19 +357,32 @@ func (m *Model[T]) attentionBack(i int) {
 // stops before the projection, whose result is still there.
 func (m *Model[T]) mlpHalf(i int, recompute bool) {
 	b, s, n, w := m.buf, &m.buf.saved[i], m.n, &m.blocks[i]
-	m.norm(s.normed2, s.mean2, s.rstd2, s.middle, w.tensors[slotGain2], w.tensors[slotBias2], n)
-	m.did(PartNorms)
-	w.gateUp.Forward(m.x, s.hidden, s.normed2, n)
-	m.did(PartMLPForward)
-	m.activate(w, s.active, s.hidden, n)
-	m.did(PartActivation)
-	if recompute {
-		return
+	c, masks := m.arch.Width, m.site(2+2*i)
+	for lo := 0; lo < n; lo += m.chunk {
+		k := min(m.chunk, n-lo)
+		normed, hidden, active, narrow := nn.Rows(s.normed2, lo), nn.Rows(s.hidden, lo), nn.Rows(s.active, lo), nn.Rows(b.narrow, lo)
+		m.norm(normed, from(s.mean2, lo), s.rstd2[lo:], s.middle[lo*c:], w.tensors[slotGain2], w.tensors[slotBias2], k)
+		m.did(PartNorms)
+		w.gateUp.Forward(m.x, hidden, normed, k)
+		m.did(PartMLPForward)
+		m.activate(w, active, hidden, k)
+		m.did(PartActivation)
+		if recompute {
+			continue
+		}
+		w.down.Forward(m.x, narrow, active, k)
+		m.did(PartMLPForward)
+		m.residual.Forward(b.x[i+1][lo*c:], s.middle[lo*c:], narrow, w.tensors[slotDownBias], masks.From(lo), k)
+		m.did(PartResiduals)
 	}
-	w.down.Forward(m.x, b.narrow, s.active, n)
-	m.did(PartMLPForward)
-	m.residual.Forward(b.x[i+1], s.middle, b.narrow, w.tensors[slotDownBias], m.site(2+2*i), n)
-	m.did(PartResiduals)
+}
+
+// from is s[lo:], or nil if there is no s.
+func from[T any](s []T, lo int) []T {
+	if s == nil {
+		return nil
+	}
+	return s[lo:]
 }
 
 // activate overwrites active by the activation of hidden and its bias.
@@ -348,22 +397,37 @@ func (net *network[T]) activate(b *block[T], active, hidden kernel.Mat[T], n int
 // mlpHalfBack turns dx, the gradient of the block's output, into that of its first half.
 func (m *Model[T]) mlpHalfBack(i int) {
 	b, s, n, w, g := m.buf, &m.buf.saved[i], m.n, &m.blocks[i], &m.dblocks[i]
-	dout := m.residual.Backward(b.dropped, g[slotDownBias], b.dx, m.site(2+2*i), n)
-	m.did(PartResiduals)
-	w.down.BackInput(m.x, b.dactive, dout, n)
-	m.did(PartMLPBackInput)
-	w.down.BackWeight(m.x, g[slotDown], dout, s.active, n)
-	m.did(PartMLPBackWeight)
-	if bias := w.tensors[slotGateUpBias]; m.swiglu != nil {
-		m.swiglu.Backward(b.dhidden, g[slotGateUpBias], b.dactive, s.hidden, bias, n)
-	} else {
-		m.gelu.Backward(b.dhidden, g[slotGateUpBias], b.dactive, s.hidden, bias, n) // dhidden is dactive
+	c, masks := m.arch.Width, m.site(2+2*i)
+	dout := b.dropped
+	for lo := 0; lo < n; lo += m.chunk {
+		k := min(m.chunk, n-lo)
+		dactive, dhidden, hidden, narrow := nn.Rows(b.dactive, lo), nn.Rows(b.dhidden, lo), nn.Rows(s.hidden, lo), nn.Rows(b.narrow, lo)
+		d := m.residual.Backward(nn.Rows(b.dropped, lo), g[slotDownBias], b.dx[lo*c:], masks.From(lo), k)
+		if lo == 0 {
+			dout = d
+		}
+		m.did(PartResiduals)
+		w.down.BackInput(m.x, dactive, d, k)
+		m.did(PartMLPBackInput)
+		if bias := w.tensors[slotGateUpBias]; m.swiglu != nil {
+			m.swiglu.Backward(dhidden, g[slotGateUpBias], dactive, hidden, bias, k)
+		} else {
+			m.gelu.Backward(dhidden, g[slotGateUpBias], dactive, hidden, bias, k) // dhidden is dactive
+		}
+		m.did(PartActivation)
+		w.gateUp.BackInput(m.x, narrow, dhidden, k)
+		m.did(PartMLPBackInput)
+		if !m.bf16() {
+			break // dx may be dout
+		}
+		m.normBack(b.dx[lo*c:], g[slotGain2], g[slotBias2], from(s.mean2, lo), s.rstd2[lo:], narrow, s.middle[lo*c:], w.tensors[slotGain2], k)
+		m.did(PartNorms)
 	}
-	m.did(PartActivation)
-	w.gateUp.BackInput(m.x, b.narrow, b.dhidden, n)
-	m.did(PartMLPBackInput)
+	w.down.BackWeight(m.x, g[slotDown], dout, s.active, n)
 	w.gateUp.BackWeight(m.x, g[slotGateUp], b.dhidden, s.normed2, n)
 	m.did(PartMLPBackWeight)
-	m.normBack(b.dx, g[slotGain2], g[slotBias2], s.mean2, s.rstd2, b.narrow, s.middle, w.tensors[slotGain2], n)
-	m.did(PartNorms)
+	if !m.bf16() {
+		m.normBack(b.dx, g[slotGain2], g[slotBias2], s.mean2, s.rstd2, b.narrow, s.middle, w.tensors[slotGain2], n)
+		m.did(PartNorms)
+	}
 }

@@ -1,6 +1,8 @@
 package model
 
 import (
+	"unsafe"
+
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
 	"gimbal/internal/nn"
@@ -29,6 +31,7 @@ type buffers[T kernel.Float] struct {
 	dheads  kernel.Mat[T] // (N, H·D)
 	dqkv    kernel.Mat[T] // (N, QKV) operand
 	dpart   kernel.Mat[T] // (N, 3·H·D) bfloat16, in bf16 mode only: see nn.Heads; dqkv where that is the same
+	dfinal  kernel.Mat[T] // (N, C): the gradient of final, in full precision, for so many terms are summed in parts
 	logits  kernel.Mat[T] // (chunk, V)
 	dlogits kernel.Mat[T] // (chunk, V) operand, in the memory of logits
 
@@ -79,7 +82,7 @@ func newBuffers[T kernel.Float](ar *arena, a config.Arch, opt Options) *buffers[
 	b.saved = make([]saved[T], a.Layers)
 	var qkv kernel.Mat[T]
 	if ar.bf16 && !a.QKNorm { // the backward pass does not read it
-		qkv = product[T](ar, partActivations, n, qkvWidth(a))
+		qkv = product[T](ar, partActivations, min(n, opt.Workers*chunkRows), qkvWidth(a))
 	}
 	for i := range b.saved {
 		s := &b.saved[i]
@@ -112,6 +115,7 @@ func newBuffers[T kernel.Float](ar *arena, a config.Arch, opt Options) *buffers[
 		b.head16(ar, a, nn.HeadChunk16(n, a.Vocab))
 	} else {
 		b.wide(ar, a, n)
+		b.dfinal = b.narrow
 		b.logits = mat[T](ar, partHead, nn.HeadChunk(n, a.Vocab), a.Vocab)
 		b.dlogits = b.logits
 	}
@@ -151,10 +155,13 @@ func (b *buffers[T]) wide16(ar *arena, a config.Arch, n int) {
 	if a.MLPKind != "gelu" {
 		mlp += size(a.MLP)
 	}
-	all := alloc[uint16](ar, partBackward, max(mlp, qkv))
+	var zero T
+	final := n * a.Width * int(unsafe.Sizeof(zero)) / 2
+	all := alloc[uint16](ar, partBackward, max(mlp, qkv, final))
 	if ar.dry {
 		return
 	}
+	b.dfinal = kernel.Dense(view[T](all[:final]), n, a.Width)
 	rest := all
 	b.dhidden = cut[T](&rest, n, hiddenWidth(a))
 	b.dactive = b.dhidden

@@ -101,6 +101,10 @@ type Model[T kernel.Float] struct {
 	head      *nn.Head[T]
 	sums      *nn.BlockSums[T]
 
+	// chunk is the number of positions that go through the layers between two that need them all, such as attention,
+	// at a time. It changes no bits; in bf16 mode it bounds memory and keeps rows in the caches.
+	chunk int
+
 	in Input // the call in progress
 	n  int
 }
@@ -124,6 +128,9 @@ func New[T kernel.Float](a config.Arch, x *kernel.Exec, opt Options) (*Model[T],
 	drop := nn.NewDropout[T](a.Dropout)
 	m.embedding = nn.NewEmbedding(x, a.Width, drop)
 	m.residual = nn.NewResidual(x, m.stage, m.sums, a.Width, drop)
+	if m.chunk = opt.MicroTokens; m.bf16() {
+		m.chunk = chunkRows * x.Workers()
+	}
 	m.head = nn.NewHead(x, m.stage, b.logits, b.dlogits, opt.ZLoss)
 	return m, nil
 }
@@ -170,6 +177,12 @@ func check[T kernel.Float](a config.Arch, opt Options) error {
 	}
 	return nil
 }
+
+// chunkRows is the part of a worker in a chunk: a multiple of the rows that partial sums are made of. With fewer rows
+// reading the weights again costs more than it saves.
+const chunkRows = 2048
+
+func (m *Model[T]) bf16() bool { return m.opt.Mode == ModeBF16 }
 
 // Mode returns the mode of numbers in use, ModeFP32 or ModeBF16.
 func (m *Model[T]) Mode() string { return m.opt.Mode }
@@ -290,10 +303,10 @@ func (m *Model[T]) backward(scale float64) {
 	if m.arch.Tie {
 		dhead = grads[slotEmbed]
 	}
-	m.head.Backward(b.nats, b.logZ, b.narrow, dhead, b.final, m.headWeights, m.in.Labels, m.in.Counts, scale)
+	m.head.Backward(b.nats, b.logZ, b.dfinal, dhead, b.final, m.headWeights, m.in.Labels, m.in.Counts, scale)
 	m.did(PartHead)
 	clear(b.dx[:n*m.arch.Width])
-	m.normBack(b.dx, grads[slotGain], grads[slotBias], b.finalMean, b.finalRstd, b.narrow, b.x[l], outside[slotGain], n)
+	m.normBack(b.dx, grads[slotGain], grads[slotBias], b.finalMean, b.finalRstd, b.dfinal, b.x[l], outside[slotGain], n)
 	m.did(PartNorms)
 	for i := l - 1; i >= 0; i-- {
 		// The last block's activations are still there from the forward pass.

@@ -15,7 +15,9 @@
 //	V   vocabulary
 //
 // Every layer is generic over float32, which runs on the kernels of the chosen tier, and float64, the twin for
-// gradient checks. A buffer that enters a multiply is a kernel.Mat; everything else is a flat slice.
+// gradient checks. A buffer that enters or leaves a multiply is a kernel.Mat; everything else is a flat slice. A layer
+// reads and writes rows of such a matrix in the kind they have: rows of bfloat16 are widened and rounded a row at a
+// time, in a Stage, and the arithmetic is float32 in either case. Attention16 and Heads are for bfloat16 only.
 //
 // Numerics: ordered. Each output element is computed by one worker in one order; sums over positions are made of
 // blocks of fixed size, added in block order. The bits do not depend on the number of workers, nor those of a

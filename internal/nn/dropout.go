@@ -33,6 +33,14 @@ type Masks struct {
 	Pos  []int32   // (N) the position in it
 }
 
+// From returns the masks of the positions from lo on.
+func (m Masks) From(lo int) Masks {
+	if m.Keys != nil {
+		m.Span, m.Pos = m.Span[lo:], m.Pos[lo:]
+	}
+	return m
+}
+
 // active reports whether anything is dropped.
 func (d Dropout[T]) active(m Masks) bool { return d.threshold > 0 && m.Keys != nil }
 

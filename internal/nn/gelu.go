@@ -39,6 +39,10 @@ type geluForward[T kernel.Float] GELU[T]
 func (l *geluForward[T]) Part(worker, lo, hi int) {
 	temp := l.stage.take(worker, l.src.Cols)
 	for i := lo; i < hi; i++ {
+		if l.src.H != nil && l.dst.H != nil {
+			kernel.GELURow(l.x, row16(l.dst, i), row16(l.src, i), float32s(l.bias), float32s(temp))
+			continue
+		}
 		src := biased(l.x, l.src, i, l.bias, temp)
 		dst := target(l.dst, i, temp)
 		kernel.GELU(l.x, dst, src)
@@ -77,6 +81,13 @@ func (l *geluBackward[T]) Part(worker, lo, hi int) {
 	for b := lo; b < hi; b++ {
 		sum, first, end := l.sums.block(b, l.n, f)
 		for i := first; i < end; i++ {
+			if l.src.H != nil && l.dy.H != nil && l.dst.H != nil {
+				if !l.dbias {
+					sum = nil
+				}
+				kernel.GELUBackRow(l.x, row16(l.dst, i), row16(l.dy, i), row16(l.src, i), float32s(l.bias), float32s(sum), float32s(temp))
+				continue
+			}
 			src := biased(l.x, l.src, i, l.bias, temp[:f])
 			dy := read(l.x, l.dy, i, temp[f:])
 			dsrc := target(l.dst, i, temp[f:])
