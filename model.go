@@ -27,8 +27,13 @@ type Model struct {
 	scorer *model.Model[float32] // made by the first Loss
 }
 
-// decodeRows is how many texts are written at once.
-const decodeRows = 16
+// Most texts that are written at once, and the memory of the keys and values above which they are fewer, but not fewer
+// than fewRows: the more there are, the less often the weights are read.
+const (
+	decodeRows = 128
+	fewRows    = 16
+	cacheBytes = 1 << 30
+)
 
 // Open opens a run directory, or a checkpoint, for writing and measuring. name chooses a checkpoint of a run: stable,
 // best-loss, last or step-N; empty is the stable one, else the last.
@@ -127,7 +132,11 @@ func (m *Model) Generate(ctx context.Context, prompt string, opt GenerateOptions
 		requests[i] = generate.Request{Prompt: ids, Index: uint64(i)}
 	}
 	capacity := min(m.arch.Context, len(ids)+maxTokens)
-	g := generate.New(m.writer, model.NewCache[float32](m.arch, min(n, decodeRows), capacity))
+	rows := min(n, decodeRows)
+	for rows > fewRows && model.CacheBytes(m.arch, rows, capacity) > cacheBytes {
+		rows = max(fewRows, rows/2)
+	}
+	g := generate.New(m.writer, model.NewCache[float32](m.arch, rows, capacity))
 	samples, err := g.Generate(ctx, requests, generate.Options{TopK: opt.TopK, Temperature: temperature, MaxTokens: maxTokens, Seed: opt.Seed, EOS: m.tok.EOS()})
 	if err != nil {
 		return nil, err

@@ -61,6 +61,9 @@ type Generator struct {
 	logits  []float32 // (rows, V)
 	tokens  []int32   // of one call
 	rows    []int32
+
+	slots    []slot     // (rows)
+	samplers []*sampler // (workers), of one Generate
 }
 
 // New returns a generator that computes as many texts at once as cache has
@@ -76,7 +79,21 @@ func New(d *model.Decoder[float32], cache *model.Cache[float32]) *Generator {
 type slot struct {
 	request int // -1: the row is free
 	key     rng.Key
-	next    int32 // the token to feed, after the first call
+	logits  []float32 // (V), of the last call
+	next    int32     // the token drawn from them, to be fed
+	ok      bool      // they were finite
+}
+
+// drawing draws for the rows of a share.
+type drawing Generator
+
+// Part implements par.Job.
+func (g *drawing) Part(worker, lo, hi int) {
+	for row := lo; row < hi; row++ {
+		if s := &g.slots[row]; s.request >= 0 {
+			s.next, s.ok = g.samplers[worker].draw(s.logits, s.key.Float64(uint64(g.cache.Len(row))))
+		}
+	}
 }
 
 // Generate continues every request; sample i belongs to request i.
@@ -92,10 +109,15 @@ func (g *Generator) Generate(ctx context.Context, requests []Request, opt Option
 	g.clear()
 	samples := make([]Sample, len(requests))
 	slots := make([]slot, g.cache.Rows())
+	g.slots = slots
 	for row := range slots {
 		slots[row].request = -1
 	}
-	draw := newSampler(opt.TopK, opt.Temperature)
+	x := g.decoder.Exec()
+	g.samplers = make([]*sampler, x.Workers())
+	for i := range g.samplers {
+		g.samplers[i] = newSampler(opt.TopK, opt.Temperature)
+	}
 	seed := rng.New(opt.Seed, rng.Sample)
 	vocab := g.decoder.Arch().Vocab
 	for waiting := 0; ; {
@@ -121,22 +143,25 @@ func (g *Generator) Generate(ctx context.Context, requests []Request, opt Option
 		g.decoder.Decode(g.cache, g.tokens, g.rows, g.logits)
 		logits := g.logits
 		for row := range slots {
+			if s := &slots[row]; s.request >= 0 {
+				s.logits, logits = logits[:vocab], logits[vocab:]
+			}
+		}
+		x.Pool().Do(len(slots), 1, (*drawing)(g))
+		for row := range slots {
 			s := &slots[row]
 			if s.request < 0 {
 				continue
 			}
 			out := &samples[s.request]
 			position := g.cache.Len(row)
-			token, ok := draw.draw(logits[:vocab], s.key.Float64(uint64(position)))
-			logits = logits[vocab:]
-			if !ok {
+			if !s.ok {
 				return nil, fmt.Errorf("generate: request %d: the logits at position %d are not finite", s.request, position)
 			}
-			if token == opt.EOS {
+			if s.next == opt.EOS {
 				out.Finish = FinishEOS
 			} else {
-				out.Tokens = append(out.Tokens, token)
-				s.next = token
+				out.Tokens = append(out.Tokens, s.next)
 				switch {
 				case len(out.Tokens) == opt.MaxTokens:
 					out.Finish = FinishLength

@@ -37,13 +37,13 @@ func newSampler(topK int, temperature float64) *sampler {
 //
 // Numerics: exact selection; weights and their sum in float64, in the order of ids.
 func (s *sampler) draw(logits []float32, u float64) (token int32, ok bool) {
+	if !s.keep(logits) {
+		return 0, false
+	}
 	best := candidate{id: -1, logit: float32(math.Inf(-1))}
-	for i, l := range logits {
-		if !(l <= math.MaxFloat32) {
-			return 0, false
-		}
-		if l > best.logit {
-			best = candidate{id: int32(i), logit: l}
+	for _, c := range s.kept {
+		if c.logit > best.logit {
+			best = c
 		}
 	}
 	if best.id < 0 {
@@ -52,7 +52,6 @@ func (s *sampler) draw(logits []float32, u float64) (token int32, ok bool) {
 	if s.temperature == 0 {
 		return best.id, true
 	}
-	s.keep(logits)
 	sum := 0.0
 	for i := range s.kept {
 		c := &s.kept[i]
@@ -73,44 +72,75 @@ func (s *sampler) draw(logits []float32, u float64) (token int32, ok bool) {
 	return last, true
 }
 
-// keep fills s.kept with the topK best candidates in the order of their ids.
-func (s *sampler) keep(logits []float32) {
-	s.kept = s.kept[:0]
-	if s.topK == 0 || s.topK >= len(logits) {
-		for i, l := range logits {
-			s.kept = append(s.kept, candidate{id: int32(i), logit: l})
-		}
-		return
+// keep fills s.kept with the topK best candidates in the order of their ids, and returns false if a logit is NaN or
+// +Inf.
+//
+// The kept grow to twice the number wanted and are cut back to the best then; the worst of those is what a later token
+// has to exceed to be kept at all. Almost every token is dropped by that one comparison.
+func (s *sampler) keep(logits []float32) bool {
+	k := s.topK
+	switch {
+	case s.temperature == 0:
+		k = 1
+	case k == 0 || k > len(logits):
+		k = len(logits)
 	}
-	// A heap with the worst of the kept on top: almost every token loses against it at once.
-	h := s.kept
+	if cap(s.kept) < 2*k {
+		s.kept = make([]candidate, 2*k)
+	}
+	h, n := s.kept[:2*k], 0
+	limit := float32(math.Inf(-1)) // of what can be dropped: probability 0, and ties go to the lower id
 	for i, l := range logits {
-		c := candidate{id: int32(i), logit: l}
-		if len(h) < s.topK {
-			h = append(h, c)
-			for j := len(h) - 1; j > 0 && better(h[(j-1)/2], h[j]); j = (j - 1) / 2 {
-				h[j], h[(j-1)/2] = h[(j-1)/2], h[j]
-			}
+		if l <= limit {
 			continue
 		}
-		if !better(c, h[0]) {
-			continue
+		if !(l <= math.MaxFloat32) {
+			return false
 		}
-		h[0] = c
-		for j := 0; ; {
-			worst := j
-			for _, child := range [2]int{2*j + 1, 2*j + 2} {
-				if child < len(h) && better(h[worst], h[child]) {
-					worst = child
-				}
+		if n == len(h) {
+			cut(h, k)
+			n, limit = k, h[k-1].logit
+			if l <= limit {
+				continue
 			}
-			if worst == j {
-				break
+		}
+		h[n] = candidate{id: int32(i), logit: l}
+		n++
+	}
+	if n > k {
+		cut(h[:n], k)
+		n = k
+	}
+	s.kept = h[:n]
+	slices.SortFunc(s.kept, func(a, b candidate) int { return cmp.Compare(a.id, b.id) })
+	return true
+}
+
+// cut moves the k best candidates to the front, the worst of them last: quickselect (Hoare 1961).
+func cut(h []candidate, k int) {
+	for lo, hi := 0, len(h)-1; lo < hi; {
+		pivot := h[(lo+hi)/2]
+		i, j := lo, hi
+		for i <= j {
+			for better(h[i], pivot) {
+				i++
 			}
-			h[j], h[worst] = h[worst], h[j]
-			j = worst
+			for better(pivot, h[j]) {
+				j--
+			}
+			if i <= j {
+				h[i], h[j] = h[j], h[i]
+				i++
+				j--
+			}
+		}
+		switch {
+		case k-1 <= j:
+			hi = j
+		case k-1 >= i:
+			lo = i
+		default:
+			return
 		}
 	}
-	slices.SortFunc(h, func(a, b candidate) int { return cmp.Compare(a.id, b.id) })
-	s.kept = h
 }

@@ -89,6 +89,7 @@ const (
 	bBytes     = 1200000 // bytes of packed weights used at a time: they stay in the L2 cache
 	bBlocksMax = 12      // blocks of columns of these
 	aSteps     = 32      // steps of terms up to which fetching a panel of A from that cache twice pays
+	fewPanels  = 4       // panels of A up to which B is what is cut over the workers
 	slab       = 3072    // terms summed before they are added to a float32 output
 )
 

@@ -125,8 +125,8 @@ func (x *Exec) multiplyBF16(dst, src *Mat[float32], b []uint16, n, cols, k int) 
 		return
 	}
 	// Rows are cut if the shares are even enough, for the other cut makes each
-	// worker read all of A.
-	if panels := (n + tileSide - 1) / tileSide; panels%x.Workers() == 0 || panels > 8*x.Workers() {
+	// worker read all of A; but few rows are less to read than all of B.
+	if panels := (n + tileSide - 1) / tileSide; panels > fewPanels && panels%x.Workers() == 0 || panels > 8*x.Workers() {
 		j.kind = byRows
 		x.pool.Do(n, tileSide, j)
 	} else {

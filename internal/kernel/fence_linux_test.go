@@ -117,3 +117,60 @@ func TestFences(t *testing.T) {
 		}
 	}
 }
+
+// take16 is take for n bfloat16 numbers.
+func (f *fence) take16(n int, end bool) []uint16 {
+	words := (n + 1) / 2
+	s := unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(f.take(words, end)))), 2*words)
+	if end {
+		s = s[len(s)-n:]
+	}
+	for i := range s[:n] {
+		s[i] = 0x3f80
+	}
+	return s[:n:n]
+}
+
+// TestRowFences is TestFences for the fused rows of bf16 mode.
+func TestRowFences(t *testing.T) {
+	var f []*fence
+	for range 6 {
+		f = append(f, newFence(t))
+	}
+	for _, tier := range Tiers() {
+		x := newExec(t, 1, tier)
+		for _, end := range []bool{true, false} {
+			for n := 1; n < 140; n++ {
+				temp := make([]float32, 3*n)
+				a, b, c, d := f[0].take(n, end), f[1].take(n, end), f[2].take(n, end), f[3].take(n, end)
+				h, g := f[4].take16(n, end), f[5].take16(n, end)
+				mean, rstd := LayerNormRow(x, h, a, b, c, 1e-5, temp)
+				LayerNormBackRow(x, d, b, c, h, a, temp[:n], mean, rstd, temp[n:])
+				LayerNormBackRow(x, d, temp[:n], c, h, a, b, mean, rstd, temp[n:])
+				rstd = RMSNormRow(x, h, a, b, 1e-5, temp)
+				RMSNormBackRow(x, d, c, h, a, b, rstd, temp)
+				AddRow(x, a, b, h, c, temp)
+				AddRow(x, a, b, h, nil, temp)
+				RoundSumRow(x, h, a, b)
+				GELURow(x, h, g, a, temp)
+				GELURow(x, h, g, nil, temp)
+				for _, bias := range [][]float32{nil, a} {
+					for _, sum := range [][]float32{nil, b} {
+						GELUBackRow(x, h, h, g, bias, sum, temp)
+					}
+				}
+				if n%2 == 0 {
+					half := f[0].take16(n/2, end)
+					SwiGLURow(x, half, h, temp)
+					SwiGLUBackRow(x, g, half, h, temp)
+				}
+				copy(a, c)
+				SoftmaxRow(x, h, a)
+				SoftmaxBackRow(x, h, g, a, b, c, d)
+				if v := widenBF16(h[0]); v != v {
+					t.Fatalf("%v: %d elements: NaN", tier, n)
+				}
+			}
+		}
+	}
+}

@@ -113,6 +113,40 @@ func gemmOnce[T Float](t *testing.T, x *Exec, r *rand.Rand, transA, transB, add 
 	ar.check(t, what)
 }
 
+// TestGemmBlocks wants the bits of Gemm on the same matrices.
+func TestGemmBlocks(t *testing.T) {
+	eachTier(t, testGemmBlocks[float32], testGemmBlocks[float64])
+}
+
+func testGemmBlocks[T Float](t *testing.T, x *Exec) {
+	r := newRand(t)
+	for range 100 {
+		m, n, k := edges[r.IntN(len(edges))], 1+r.IntN(150), 1+r.IntN(80)
+		if r.IntN(8) == 0 {
+			k += kBlock
+		}
+		ar := &arena[T]{r: r}
+		lda, ldc := k+r.IntN(9), n+r.IntN(9)
+		a, b := ar.random("a", (m-1)*lda+k, true), ar.random("b", k*n, true)
+		blocks := ar.random("blocks", (n+BlockCols-1)/BlockCols*BlockCols*k, false)
+		for i := range blocks {
+			blocks[i] = T(math.NaN()) // what is beyond column n must not matter
+		}
+		for l := range k {
+			for j := range n {
+				blocks[(j/BlockCols*k+l)*BlockCols+j%BlockCols] = b[l*n+j]
+			}
+		}
+		c := ar.random("c", (m-1)*ldc+n, false)
+		want := append([]T(nil), c...)
+		Gemm(x, 1, false, false, m, n, k, 0.125, a, lda, b, n, 0, want, ldc)
+		GemmBlocks(x, m, n, k, 0.125, a, lda, blocks, c, ldc)
+		what := fmt.Sprintf("blocks m %d n %d k %d", m, n, k)
+		same(t, what, c, want)
+		ar.check(t, what)
+	}
+}
+
 func TestWeights(t *testing.T) {
 	eachTier(t, testWeights[float32], testWeights[float64])
 }

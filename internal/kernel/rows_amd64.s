@@ -3,9 +3,7 @@
 #include "go_asm.h"
 #include "textflag.h"
 #include "amx_amd64.h"
-
-// Rows of bf16 mode; 32 elements at a time, as many as a register of bfloat16
-// holds. An element takes the same instructions in the loop and in the tail.
+#include "rows_amd64.h"
 
 // The constants of EXP (see vector_amd64.h), in registers Z16-Z27.
 DATA rowConst<>+0(SB)/4, $88.8
@@ -21,14 +19,21 @@ DATA rowConst<>+36(SB)/4, $1.6666665459e-1
 DATA rowConst<>+40(SB)/4, $5.0000001201e-1
 DATA rowConst<>+44(SB)/4, $1.0
 DATA rowConst<>+48(SB)/4, $0xff800000
-// Those of GELU.
+// Those of GELU: bounds, -2u/ln 2 as a polynomial in x, the derivative of 2u,
+// and the polynomial for 2ᶠ. Those of SiLU.
 DATA rowConst<>+52(SB)/4, $9.0
 DATA rowConst<>+56(SB)/4, $-9.0
-DATA rowConst<>+60(SB)/4, $-1.5957691216057308
-DATA rowConst<>+64(SB)/4, $-0.07135481627159
+DATA rowConst<>+60(SB)/4, $-2.302208198144325
+DATA rowConst<>+64(SB)/4, $-0.1029432395800235
 DATA rowConst<>+68(SB)/4, $1.5957691216057308
 DATA rowConst<>+72(SB)/4, $0.21406444881478
-GLOBL rowConst<>(SB), RODATA|NOPTR, $76
+DATA rowConst<>+76(SB)/4, $0.07802452147006989
+DATA rowConst<>+80(SB)/4, $0.22606715559959412
+DATA rowConst<>+84(SB)/4, $0.6958335638046265
+DATA rowConst<>+88(SB)/4, $0.9999251961708069
+DATA rowConst<>+92(SB)/4, $-1.44269504088896341
+DATA rowConst<>+96(SB)/4, $100.0
+GLOBL rowConst<>(SB), RODATA|NOPTR, $100
 
 #define EXP_CONSTANTS \
 	VBROADCASTSS rowConst<>+0(SB), Z16;  \
@@ -51,10 +56,6 @@ GLOBL rowConst<>(SB), RODATA|NOPTR, $76
 	VMINPS y, Z16, y;           \
 	VMAXPS x, Z17, x;           \
 	VMAXPS y, Z17, y;           \
-	EXP2_WITHIN(x, n, p, y, m, q)
-
-// EXP2_WITHIN is EXP2 for arguments that are within its bounds.
-#define EXP2_WITHIN(x, n, p, y, m, q) \
 	VMULPS x, Z18, n;           \
 	VMULPS y, Z18, m;           \
 	VRNDSCALEPS $0, n, n;       \
@@ -81,17 +82,6 @@ GLOBL rowConst<>(SB), RODATA|NOPTR, $76
 	VFMADD213PS Z27, y, q;      \
 	VSCALEFPS n, p, x;          \
 	VSCALEFPS m, q, y
-
-// TAIL selects the first CX (< 32) elements: K1 and K2 of the two halves, K3 of
-// both as words.
-#define TAIL \
-	MOVQ  $1, R10;  \
-	SHLQ  CX, R10;  \
-	DECQ  R10;      \
-	KMOVD R10, K3;  \
-	KMOVW R10, K1;  \
-	SHRQ  $16, R10; \
-	KMOVW R10, K2
 
 // func softmaxRow(dst *uint16, src *float32, n int) (top, sum float32)
 TEXT ·softmaxRow(SB), NOSPLIT, $0-32
@@ -262,50 +252,83 @@ done:
 	VZEROUPPER
 	RET
 
-// The constants of GELU take the place of the bounds of EXP, and more.
+// GELU_CONSTANTS are in Z16-Z21, Z27 and, for its derivative, Z22, Z23, Z30, Z31.
 #define GELU_CONSTANTS \
-	EXP_CONSTANTS;                       \
-	VBROADCASTSS rowConst<>+52(SB), Z16; \
-	VBROADCASTSS rowConst<>+56(SB), Z17; \
-	VBROADCASTSS rowConst<>+60(SB), Z28; \
-	VBROADCASTSS rowConst<>+64(SB), Z29; \
+	VBROADCASTSS rowConst<>+60(SB), Z16; \
+	VBROADCASTSS rowConst<>+64(SB), Z17; \
+	VBROADCASTSS rowConst<>+76(SB), Z18; \
+	VBROADCASTSS rowConst<>+80(SB), Z19; \
+	VBROADCASTSS rowConst<>+84(SB), Z20; \
+	VBROADCASTSS rowConst<>+88(SB), Z21; \
+	VBROADCASTSS rowConst<>+52(SB), Z22; \
+	VBROADCASTSS rowConst<>+56(SB), Z23; \
+	VBROADCASTSS rowConst<>+44(SB), Z27; \
 	VBROADCASTSS rowConst<>+68(SB), Z30; \
 	VBROADCASTSS rowConst<>+72(SB), Z31
 
-// WIDEN32 makes float32 of 32 bfloat16 in Z0: in a and b.
-#define WIDEN32(a, b) \
-	VEXTRACTI64X4 $1, Z0, Y1; \
-	VPMOVZXWD Y0, a;          \
-	VPMOVZXWD Y1, b;          \
-	VPSLLD $16, a, a;         \
-	VPSLLD $16, b, b
+// GELU_SIGMOID is, for x and y: their squares in Z11 and Z13, e = exp(-2u) in Z0
+// and Z5, and σ = 1/(1+e) in Z1 and Z6.
+#define GELU_SIGMOID(x, y) \
+	VMULPS x, x, Z11;             \
+	VMULPS y, y, Z13;             \
+	VMOVAPS Z16, Z0;              \
+	VMOVAPS Z16, Z5;              \
+	VFMADD231PS Z17, Z11, Z0;     \
+	VFMADD231PS Z17, Z13, Z5;     \
+	VMULPS x, Z0, Z0;             \
+	VMULPS y, Z5, Z5;             \
+	SIGMOID
 
-// GELU_SIGMOID is, for the x in Z8 and Z9: z, x within bounds, in Z10 and Z12,
-// its square in Z11 and Z13, e = exp(-2u) in Z0 and Z5, and σ = 1/(1+e) in Z1
-// and Z6. A division takes longer than everything else here; an estimate and a
-// step of Newton's method do as well.
-#define GELU_SIGMOID \
-	VMINPS Z8, Z16, Z10;          \
-	VMINPS Z9, Z16, Z12;          \
-	VMAXPS Z10, Z17, Z10;         \
-	VMAXPS Z12, Z17, Z12;         \
-	VMULPS Z10, Z10, Z11;         \
-	VMULPS Z12, Z12, Z13;         \
-	VMOVAPS Z28, Z0;              \
-	VMOVAPS Z28, Z5;              \
-	VFMADD231PS Z29, Z11, Z0;     \
-	VFMADD231PS Z29, Z13, Z5;     \
-	VMULPS Z10, Z0, Z0;           \
-	VMULPS Z12, Z5, Z5;           \
-	EXP2_WITHIN(Z0, Z1, Z2, Z5, Z6, Z7); \
-	VADDPS Z27, Z0, Z2;           \
-	VADDPS Z27, Z5, Z7;           \
-	VRCP14PS Z2, Z1;              \
-	VRCP14PS Z7, Z6;              \
-	VFNMADD213PS Z27, Z1, Z2;     \
-	VFNMADD213PS Z27, Z6, Z7;     \
-	VFMADD231PS Z2, Z1, Z1;       \
-	VFMADD231PS Z7, Z6, Z6
+// SIGMOID sets, for the t in Z0 and Z5, these to 2ᵗ and Z1 and Z6 to 1/(1+2ᵗ).
+// As what becomes of them is rounded to bfloat16, a polynomial of degree 3 for
+// 2ᶠ with f = t - ⌊t⌋ and an estimate of the reciprocal do: either is off by
+// less than 8e-5 of its size. Infinite t have the right limits.
+#define SIGMOID \
+	VREDUCEPS $1, Z0, Z1;         \
+	VREDUCEPS $1, Z5, Z6;         \
+	VMOVAPS Z18, Z2;              \
+	VMOVAPS Z18, Z7;              \
+	VFMADD213PS Z19, Z1, Z2;      \
+	VFMADD213PS Z19, Z6, Z7;      \
+	VFMADD213PS Z20, Z1, Z2;      \
+	VFMADD213PS Z20, Z6, Z7;      \
+	VFMADD213PS Z21, Z1, Z2;      \
+	VFMADD213PS Z21, Z6, Z7;      \
+	VSCALEFPS Z0, Z2, Z0;         \
+	VSCALEFPS Z5, Z7, Z5;         \
+	VADDPS Z27, Z0, Z1;           \
+	VADDPS Z27, Z5, Z6;           \
+	VRCP14PS Z1, Z1;              \
+	VRCP14PS Z6, Z6
+
+// BIASED adds a bias to Z8 and Z9.
+#define BIASED(load) \
+	load(0, R8, K1, Z0);   \
+	load(64, R8, K2, Z1);  \
+	VADDPS Z0, Z8, Z8;     \
+	VADDPS Z1, Z9, Z9
+
+#define GELU_OF(storeH) \
+	GELU_SIGMOID(Z8, Z9);     \
+	VMULPS Z8, Z1, Z8;        \
+	VMULPS Z9, Z6, Z9;        \
+	VCVTNE2PS2BF16(8, 9, 8);  \
+	storeH(Z8, DI)
+
+#define GELU(load, store, loadH, storeH) \
+	AHEAD_H(SI);               \
+	AHEAD_H(DI);               \
+	loadH(0, SI, K1, Z8);     \
+	loadH(32, SI, K2, Z9);    \
+	GELU_OF(storeH)
+
+#define GELU_BIASED(load, store, loadH, storeH) \
+	AHEAD_H(SI);               \
+	AHEAD_H(DI);               \
+	loadH(0, SI, K1, Z8);     \
+	loadH(32, SI, K2, Z9);    \
+	BIASED(load);             \
+	GELU_OF(storeH)
 
 // func geluRow(dst, src *uint16, bias *float32, n int)
 TEXT ·geluRow(SB), NOSPLIT, $0-32
@@ -314,68 +337,85 @@ TEXT ·geluRow(SB), NOSPLIT, $0-32
 	MOVQ bias+16(FP), R8
 	MOVQ n+24(FP), CX
 	GELU_CONSTANTS
-	XORQ AX, AX
-	SUBQ $32, CX
-	JLT  tail
-
-loop:
-	VMOVDQU64 (SI)(AX*1), Z0
-	WIDEN32(Z8, Z9)
+	SPAN
 	TESTQ R8, R8
 	JEQ  unbiased
-	VADDPS (R8)(AX*2), Z8, Z8
-	VADDPS 64(R8)(AX*2), Z9, Z9
-
-unbiased:
-	GELU_SIGMOID
-	VMULPS Z8, Z1, Z8
-	VMULPS Z9, Z6, Z9
-	VCVTNE2PS2BF16(8, 9, 8)
-	VMOVUPS Z8, (DI)(AX*1)
-	ADDQ $64, AX
-	SUBQ $32, CX
-	JGE  loop
-
-tail:
-	ADDQ $32, CX
-	JEQ  done
-	TAIL
-	VMOVDQU16.Z (SI)(AX*1), K3, Z0
-	WIDEN32(Z8, Z9)
-	TESTQ R8, R8
-	JEQ  unbiasedTail
-	VMOVUPS.Z (R8)(AX*2), K1, Z2
-	VMOVUPS.Z 64(R8)(AX*2), K2, Z3
-	VADDPS Z2, Z8, Z8
-	VADDPS Z3, Z9, Z9
-
-unbiasedTail:
-	GELU_SIGMOID
-	VMULPS Z8, Z1, Z8
-	VMULPS Z9, Z6, Z9
-	VCVTNE2PS2BF16(8, 9, 8)
-	VMOVDQU16 Z8, K3, (DI)(AX*1)
-
-done:
+	EACH(GELU_BIASED, loop, tail, done)
 	VZEROUPPER
 	RET
 
-// GELU_SLOPE multiplies the gradients in Z3 and Z4 by σ + z·σ·(e·σ)·slope.
+unbiased:
+	EACH(GELU, loop2, tail2, done2)
+	VZEROUPPER
+	RET
+
+// GELU_SLOPE multiplies the gradients in Z3 and Z4 by σ + z·σ·(e·σ)·slope for
+// the x in Z8 and Z9, where z is x within bounds.
 #define GELU_SLOPE \
+	VMINPS Z8, Z22, Z10;       \
+	VMINPS Z9, Z22, Z12;       \
+	VMAXPS Z10, Z23, Z10;      \
+	VMAXPS Z12, Z23, Z12;      \
+	GELU_SIGMOID(Z10, Z12);    \
 	VMULPS Z0, Z1, Z0;         \
 	VMULPS Z5, Z6, Z5;         \
-	VMULPS Z1, Z0, Z0;         \
-	VMULPS Z6, Z5, Z5;         \
-	VMULPS Z10, Z0, Z0;        \
-	VMULPS Z12, Z5, Z5;        \
+	VMULPS Z1, Z10, Z10;       \
+	VMULPS Z6, Z12, Z12;       \
 	VMOVAPS Z30, Z2;           \
 	VMOVAPS Z30, Z7;           \
 	VFMADD231PS Z31, Z11, Z2;  \
 	VFMADD231PS Z31, Z13, Z7;  \
+	VMULPS Z10, Z0, Z0;        \
+	VMULPS Z12, Z5, Z5;        \
 	VFMADD231PS Z2, Z0, Z1;    \
 	VFMADD231PS Z7, Z5, Z6;    \
 	VMULPS Z1, Z3, Z3;         \
 	VMULPS Z6, Z4, Z4
+
+#define GELU_LOAD(loadH) \
+	AHEAD_H(SI);               \
+	AHEAD_H(DX);               \
+	AHEAD_H(DI);               \
+	loadH(0, SI, K1, Z8);      \
+	loadH(32, SI, K2, Z9);     \
+	loadH(0, DX, K1, Z3);      \
+	loadH(32, DX, K2, Z4)
+
+#define GELU_SUMMED(load, store) \
+	load(0, R9, K1, Z0);       \
+	load(64, R9, K2, Z1);      \
+	VADDPS Z3, Z0, Z0;         \
+	VADDPS Z4, Z1, Z1;         \
+	store(Z0, K1, 0, R9);      \
+	store(Z1, K2, 64, R9)
+
+#define GELU_WRITE(storeH) \
+	VCVTNE2PS2BF16(3, 4, 3);   \
+	storeH(Z3, DI)
+
+#define GELU_BACK(load, store, loadH, storeH) \
+	GELU_LOAD(loadH);          \
+	GELU_SLOPE;                \
+	GELU_WRITE(storeH)
+
+#define GELU_BACK_BIASED(load, store, loadH, storeH) \
+	GELU_LOAD(loadH);          \
+	BIASED(load);             \
+	GELU_SLOPE;                \
+	GELU_WRITE(storeH)
+
+#define GELU_BACK_SUMMED(load, store, loadH, storeH) \
+	GELU_LOAD(loadH);          \
+	GELU_SLOPE;                \
+	GELU_SUMMED(load, store);  \
+	GELU_WRITE(storeH)
+
+#define GELU_BACK_BOTH(load, store, loadH, storeH) \
+	GELU_LOAD(loadH);          \
+	BIASED(load);             \
+	GELU_SLOPE;                \
+	GELU_SUMMED(load, store);  \
+	GELU_WRITE(storeH)
 
 // func geluBackRow(dsrc, dy, src *uint16, bias, sum *float32, n int)
 TEXT ·geluBackRow(SB), NOSPLIT, $0-48
@@ -386,68 +426,105 @@ TEXT ·geluBackRow(SB), NOSPLIT, $0-48
 	MOVQ sum+32(FP), R9
 	MOVQ n+40(FP), CX
 	GELU_CONSTANTS
-	XORQ AX, AX
-	SUBQ $32, CX
-	JLT  tail
-
-loop:
-	VMOVDQU64 (SI)(AX*1), Z0
-	WIDEN32(Z8, Z9)
-	VMOVDQU64 (DX)(AX*1), Z0
-	WIDEN32(Z3, Z4)
+	SPAN
 	TESTQ R8, R8
 	JEQ  unbiased
-	VADDPS (R8)(AX*2), Z8, Z8
-	VADDPS 64(R8)(AX*2), Z9, Z9
-
-unbiased:
-	GELU_SIGMOID
-	GELU_SLOPE
 	TESTQ R9, R9
 	JEQ  unsummed
-	VADDPS (R9)(AX*2), Z3, Z0
-	VADDPS 64(R9)(AX*2), Z4, Z1
-	VMOVUPS Z0, (R9)(AX*2)
-	VMOVUPS Z1, 64(R9)(AX*2)
+	EACH(GELU_BACK_BOTH, loop, tail, done)
+	VZEROUPPER
+	RET
 
 unsummed:
-	VCVTNE2PS2BF16(3, 4, 3)
-	VMOVUPS Z3, (DI)(AX*1)
-	ADDQ $64, AX
-	SUBQ $32, CX
-	JGE  loop
+	EACH(GELU_BACK_BIASED, loop2, tail2, done2)
+	VZEROUPPER
+	RET
 
-tail:
-	ADDQ $32, CX
-	JEQ  done
-	TAIL
-	VMOVDQU16.Z (SI)(AX*1), K3, Z0
-	WIDEN32(Z8, Z9)
-	VMOVDQU16.Z (DX)(AX*1), K3, Z0
-	WIDEN32(Z3, Z4)
-	TESTQ R8, R8
-	JEQ  unbiasedTail
-	VMOVUPS.Z (R8)(AX*2), K1, Z0
-	VMOVUPS.Z 64(R8)(AX*2), K2, Z1
-	VADDPS Z0, Z8, Z8
-	VADDPS Z1, Z9, Z9
-
-unbiasedTail:
-	GELU_SIGMOID
-	GELU_SLOPE
+unbiased:
 	TESTQ R9, R9
-	JEQ  unsummedTail
-	VMOVUPS.Z (R9)(AX*2), K1, Z0
-	VMOVUPS.Z 64(R9)(AX*2), K2, Z1
-	VADDPS Z3, Z0, Z0
-	VADDPS Z4, Z1, Z1
-	VMOVUPS Z0, K1, (R9)(AX*2)
-	VMOVUPS Z1, K2, 64(R9)(AX*2)
+	JEQ  neither
+	EACH(GELU_BACK_SUMMED, loop3, tail3, done3)
+	VZEROUPPER
+	RET
 
-unsummedTail:
-	VCVTNE2PS2BF16(3, 4, 3)
-	VMOVDQU16 Z3, K3, (DI)(AX*1)
+neither:
+	EACH(GELU_BACK, loop4, tail4, done4)
+	VZEROUPPER
+	RET
 
-done:
+#define SWIGLU_LOAD(loadH) \
+	AHEAD_H(SI);               \
+	AHEAD_H(BX);               \
+	AHEAD_H(DI);               \
+	loadH(0, SI, K1, Z8);      \
+	loadH(32, SI, K2, Z9);     \
+	loadH(0, BX, K1, Z10);     \
+	loadH(32, BX, K2, Z12);    \
+	VMULPS Z8, Z16, Z0;        \
+	VMULPS Z9, Z16, Z5
+
+#define SWIGLU(load, store, loadH, storeH) \
+	SWIGLU_LOAD(loadH);        \
+	SIGMOID;                   \
+	VMULPS Z1, Z8, Z8;         \
+	VMULPS Z6, Z9, Z9;         \
+	VMULPS Z8, Z10, Z10;       \
+	VMULPS Z9, Z12, Z12;       \
+	VCVTNE2PS2BF16(10, 12, 8); \
+	storeH(Z8, DI)
+
+// func swigluRow(dst, gate, up *uint16, n int)
+TEXT ·swigluRow(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ gate+8(FP), SI
+	MOVQ up+16(FP), BX
+	MOVQ n+24(FP), CX
+	GELU_CONSTANTS
+	VBROADCASTSS rowConst<>+92(SB), Z16
+	SPAN
+	EACH(SWIGLU, loop, tail, done)
+	VZEROUPPER
+	RET
+
+// SWIGLU_BACK is, with silu = gate·σ, dup = dy·silu and dgate = dy·up·(σ + silu·e·σ).
+#define SWIGLU_BACK(load, store, loadH, storeH) \
+	SWIGLU_LOAD(loadH);        \
+	AHEAD_H(DX);               \
+	AHEAD_H(R8);               \
+	loadH(0, DX, K1, Z3);      \
+	loadH(32, DX, K2, Z4);     \
+	VMINPS Z0, Z22, Z0;        \
+	VMINPS Z5, Z22, Z5;        \
+	SIGMOID;                   \
+	VMULPS Z1, Z8, Z8;         \
+	VMULPS Z6, Z9, Z9;         \
+	VMULPS Z0, Z1, Z0;         \
+	VMULPS Z5, Z6, Z5;         \
+	VFMADD231PS Z8, Z0, Z1;    \
+	VFMADD231PS Z9, Z5, Z6;    \
+	VMULPS Z3, Z10, Z10;       \
+	VMULPS Z4, Z12, Z12;       \
+	VMULPS Z3, Z8, Z8;         \
+	VMULPS Z4, Z9, Z9;         \
+	VMULPS Z1, Z10, Z10;       \
+	VMULPS Z6, Z12, Z12;       \
+	VCVTNE2PS2BF16(8, 9, 8);   \
+	VCVTNE2PS2BF16(10, 12, 10); \
+	storeH(Z10, DI);           \
+	storeH(Z8, R8)
+
+// func swigluBackRow(dgate, dup, dy, gate, up *uint16, n int)
+TEXT ·swigluBackRow(SB), NOSPLIT, $0-48
+	MOVQ dgate+0(FP), DI
+	MOVQ dup+8(FP), R8
+	MOVQ dy+16(FP), DX
+	MOVQ gate+24(FP), SI
+	MOVQ up+32(FP), BX
+	MOVQ n+40(FP), CX
+	GELU_CONSTANTS
+	VBROADCASTSS rowConst<>+92(SB), Z16
+	VBROADCASTSS rowConst<>+96(SB), Z22
+	SPAN
+	EACH(SWIGLU_BACK, loop, tail, done)
 	VZEROUPPER
 	RET

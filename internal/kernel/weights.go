@@ -160,6 +160,35 @@ func Gemm[T Float](x *Exec, worker int, transA, transB bool, m, n, k int, alpha 
 	e.multiply(s, &p, 0, m, 0, n)
 }
 
+// BlockCols is the number of columns of a block of GemmBlocks.
+const BlockCols = 32
+
+// GemmBlocks computes C = alpha·A·B on the calling goroutine, for B that is stored in blocks of BlockCols columns, each
+// a dense (k, BlockCols) matrix: keys of attention that grow by a column at a time, say.
+//
+// Shapes: A (m, k), B (k, n), its last block stored as a whole, C (m, n); lda and ldc are row strides.
+// Memory: overwrites C, which must not overlap A or B. Safe for concurrent use.
+// Numerics: as Gemm; what B's last block holds beyond column n does not matter.
+func GemmBlocks[T Float](x *Exec, m, n, k int, alpha T, a []T, lda int, b, c []T, ldc int) {
+	if m <= 0 || n <= 0 || k <= 0 {
+		panic("kernel: empty product")
+	}
+	checkStored(a, lda, m, k, false)
+	checkStored(c, ldc, m, n, false)
+	if len(b) < (n+BlockCols-1)/BlockCols*BlockCols*k {
+		panic("kernel: short matrix")
+	}
+	e := of[T](x)
+	for j := 0; j < n; j += e.nr { // nr divides BlockCols
+		block := b[j/BlockCols*BlockCols*k+j%BlockCols:]
+		for i := 0; i < m; i += e.mr {
+			for l := 0; l < k; l += kBlock {
+				e.tile(min(e.mr, m-i), min(kBlock, k-l), &a[i*lda+l], lda, 1, &block[l*BlockCols], BlockCols, &c[i*ldc+j], ldc, min(e.nr, n-j), alpha, l > 0)
+			}
+		}
+	}
+}
+
 func checkStored[T Float](s []T, ld, rows, cols int, trans bool) {
 	if trans {
 		rows, cols = cols, rows

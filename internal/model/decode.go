@@ -12,7 +12,7 @@ import (
 type Cache[T kernel.Float] struct {
 	rows, capacity int
 	heads, size    int   // KV, D
-	k, v           [][]T // (L) of (rows, KV, capacity, D)
+	k, v           [][]T // (L) of what nn.Attention.Cached appends to
 	length         []int // (rows)
 }
 
@@ -34,7 +34,7 @@ func newCache[T kernel.Float](ar *arena, a config.Arch, rows, capacity int) *Cac
 	}
 	c := &Cache[T]{rows: rows, capacity: capacity, heads: a.KVHeads, size: a.HeadSize, k: make([][]T, a.Layers), v: make([][]T, a.Layers), length: make([]int, rows)}
 	for l := range c.k {
-		c.k[l] = alloc[T](ar, partCache, rows*capacity*keyWidth(a))
+		c.k[l] = alloc[T](ar, partCache, rows*a.KVHeads*nn.KeyCacheLen(capacity, a.HeadSize))
 		c.v[l] = alloc[T](ar, partCache, rows*capacity*keyWidth(a))
 	}
 	return c
@@ -57,22 +57,17 @@ func (c *Cache[T]) Truncate(row, n int) {
 	c.length[row] = n
 }
 
-// at is the index of the first channel of a head at a position.
-func (c *Cache[T]) at(row, head, position int) int {
-	return ((row*c.heads+head)*c.capacity + position) * c.size
-}
-
 // Fork makes row dst a copy of row src: several continuations of one prompt read it once.
 func (c *Cache[T]) Fork(dst, src int) {
-	n := c.length[src]
+	c.length[dst] = c.length[src]
+	keys, values := nn.KeyCacheLen(c.length[src], c.size), c.length[src]*c.size
 	for l := range c.k {
 		for g := range c.heads {
-			to, from := c.at(dst, g, 0), c.at(src, g, 0)
-			copy(c.k[l][to:], c.k[l][from:from+n*c.size])
-			copy(c.v[l][to:], c.v[l][from:from+n*c.size])
+			to, from := dst*c.heads+g, src*c.heads+g
+			copy(c.k[l][to*nn.KeyCacheLen(c.capacity, c.size):], c.k[l][from*nn.KeyCacheLen(c.capacity, c.size):][:keys])
+			copy(c.v[l][to*c.capacity*c.size:], c.v[l][from*c.capacity*c.size:][:values])
 		}
 	}
-	c.length[dst] = n
 }
 
 // DecoderOptions size a Decoder.
@@ -158,6 +153,9 @@ func newDecoder[T kernel.Float](a config.Arch, x *kernel.Exec, shared *network[T
 // Arch returns the architecture.
 func (d *Decoder[T]) Arch() config.Arch { return d.arch }
 
+// Exec returns what the decoder computes on.
+func (d *Decoder[T]) Exec() *kernel.Exec { return d.x }
+
 // Params returns the parameters; call Refresh after changing them.
 func (d *Decoder[T]) Params() *Params[T] { return d.params }
 
@@ -206,9 +204,8 @@ func (d *Decoder[T]) chunk(cache *Cache[T], tokens, rows []int32, lo, hi int) {
 	n := hi - lo
 	d.runs = d.runs[:0]
 	for i, row := range rows[lo:hi] {
-		if at := lo + i; i == 0 || row != rows[at-1] {
-			single := (at == 0 || row != rows[at-1]) && (at+1 == len(rows) || row != rows[at+1])
-			d.runs = append(d.runs, nn.Run{Row: int(row), Past: cache.length[row], First: i, Single: single})
+		if i == 0 || row != rows[lo+i-1] {
+			d.runs = append(d.runs, nn.Run{Row: int(row), Past: cache.length[row], First: i})
 		}
 		if cache.length[row] == cache.capacity {
 			panic("model: decode: cache is full")
@@ -217,8 +214,7 @@ func (d *Decoder[T]) chunk(cache *Cache[T], tokens, rows []int32, lo, hi int) {
 		cache.length[row]++
 		d.runs[len(d.runs)-1].Len++
 	}
-	tokens, rows = tokens[lo:hi], rows[lo:hi]
-	pos := d.pos[:n]
+	tokens, pos := tokens[lo:hi], d.pos[:n]
 	d.embedding.Forward(d.x0, tokens, pos, d.outside[slotEmbed], d.outside[slotPosition], nn.Masks{})
 	for l := range d.blocks {
 		w := &d.blocks[l]
@@ -228,14 +224,7 @@ func (d *Decoder[T]) chunk(cache *Cache[T], tokens, rows []int32, lo, hi int) {
 			d.bias.Forward(d.qkv, bias, n)
 		}
 		q, k, v := d.queriesAndKeys(w, d.qkv, d.qk, d.qkRstd, pos, n)
-		for i, row := range rows {
-			for g := range cache.heads {
-				at := cache.at(int(row), g, int(pos[i]))
-				copy(cache.k[l][at:at+cache.size], k.F[i*k.Stride+g*cache.size:])
-				copy(cache.v[l][at:at+cache.size], v.F[i*v.Stride+g*cache.size:])
-			}
-		}
-		d.attention.Cached(d.heads, q, cache.k[l], cache.v[l], cache.capacity, d.runs)
+		d.attention.Cached(d.heads, q, k, v, cache.k[l], cache.v[l], cache.capacity, d.runs)
 		if d.rounding != nil {
 			d.rounding.Forward(d.headsOperand, d.heads, n)
 		}

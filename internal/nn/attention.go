@@ -31,8 +31,11 @@ type Attention[T kernel.Float] struct {
 	lse              []T
 	bounds           []int32
 	total            int64
-	runs             []Run // of Cached
-	capacity         int
+
+	// Of Cached; the keys and values that it appends are dk and dv.
+	runs                 []Run
+	keyCache, valueCache []T
+	capacity             int
 }
 
 // AttentionLen is the number of elements of scratch that NewAttention needs.
@@ -125,28 +128,28 @@ func (l *attentionForward[T]) block(worker, first, h, q0, q1 int) {
 	out := l.out.F[(first+q0)*l.out.Stride+h*l.size:]
 	p := l.scratch[worker*2*queryRows*l.context:][:queryRows*l.context]
 	kernel.Gemm(l.x, worker, false, true, q1-q0, q1, l.size, l.scale, q, l.q.Stride, k, l.k.Stride, 0, p, l.context)
-	(*Attention[T])(l).weigh(worker, out, l.lse[(first+q0)*l.heads+h:], p, v, q0, q1)
+	(*Attention[T])(l).weigh(worker, out, l.out.Stride, l.lse[(first+q0)*l.heads+h:], p, v, q1-q0, q1, q0+1, 1)
 }
 
-// weigh turns the scores p (q1-q0, context) of a block of queries into probabilities, row i over keys [0, q0+i], and
-// overwrites the block's rows of out, and of lse unless it is nil, by the sums of v that they weigh.
-func (l *Attention[T]) weigh(worker int, out, lse, p, v []T, q0, q1 int) {
-	rows := q1 - q0
+// weigh turns the scores p (rows, context) of a block of queries for keys [0, keys) into probabilities, row i over the
+// first seen+i·step of them, and overwrites the block's rows of out, ldo apart, by the sums of v that they weigh, and
+// those of lse unless it is nil.
+func (l *Attention[T]) weigh(worker int, out []T, ldo int, lse, p, v []T, rows, keys, seen, step int) {
 	var inverse [queryRows]T
 	for i := range rows {
-		row := p[i*l.context : i*l.context+q1]
-		allowed := row[:q0+i+1]
+		row := p[i*l.context : i*l.context+keys]
+		allowed := row[:seen+i*step]
 		top := kernel.Max(l.x, allowed)
 		sum := kernel.ExpSub(l.x, allowed, allowed, top)
-		clear(row[q0+i+1:])
+		clear(row[len(allowed):])
 		inverse[i] = 1 / sum
 		if lse != nil {
 			lse[i*l.heads] = top + T(math.Log(float64(sum)))
 		}
 	}
-	kernel.Gemm(l.x, worker, false, false, rows, l.size, q1, 1, p, l.context, v, l.v.Stride, 0, out, l.out.Stride)
+	kernel.Gemm(l.x, worker, false, false, rows, l.size, keys, 1, p, l.context, v, l.v.Stride, 0, out, ldo)
 	for i := range rows {
-		o := out[i*l.out.Stride : i*l.out.Stride+l.size]
+		o := out[i*ldo : i*ldo+l.size]
 		kernel.Affine(l.x, o, o, inverse[i], 0)
 	}
 }

@@ -166,8 +166,11 @@ func (l *attention16Forward) block(worker, first, n, h, q0, q1 int) {
 		at, end := i*stride, i*stride+q0+i+1
 		top, sum := kernel.SoftmaxRow(s.x, w.p[at:end], w.score[at:end])
 		clear(w.p[end : at+q1])
+		inverse[i], l.lse[(first+q0+i)*s.heads+h] = sum, top
+	}
+	for i, sum := range inverse[:rows] { // apart from the rows, so that no row waits for the logarithm of the one before
 		inverse[i] = 1 / sum
-		l.lse[(first+q0+i)*s.heads+h] = top + float32(math.Log(float64(sum)))
+		l.lse[(first+q0+i)*s.heads+h] += float32(math.Log(float64(sum)))
 	}
 	a.mulTerms(worker, dense(w.o, rows, d, d), w.p, stride, w.vPair, n, rows, 0, q1)
 	for i := range rows {

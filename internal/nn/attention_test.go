@@ -64,35 +64,50 @@ func TestAttention(t *testing.T) {
 		agree(t, r, "dk", dk.F, k.F, forward)
 		agree(t, r, "dv", dv.F, v.F, forward)
 
-		// The cache holds the same keys and values, a row per span; queries come in runs that continue it.
+		// A cache with a row per span, extended by runs of every length, in three calls; what is beyond them is NaN.
 		const capacity = 135
-		kc, vc := make([]float64, len(bounds)*capacity*c.kvHeads*c.d), make([]float64, len(bounds)*capacity*c.kvHeads*c.d)
-		var runs []Run
-		var order []int
-		for s := 1; s < len(bounds); s++ {
-			first, length := int(bounds[s-1]), int(bounds[s]-bounds[s-1])
-			for p := range length {
-				for g := range c.kvHeads {
-					at := (((s-1)*c.kvHeads+g)*capacity + p) * c.d
-					copy(kc[at:], row(k, first+p)[g*c.d:(g+1)*c.d])
-					copy(vc[at:], row(v, first+p)[g*c.d:(g+1)*c.d])
+		kc := make([]float64, len(bounds)*c.kvHeads*KeyCacheLen(capacity, c.d))
+		vc := make([]float64, len(bounds)*c.kvHeads*capacity*c.d)
+		for _, f := range [][]float64{kc, vc} {
+			for i := range f {
+				f[i] = math.NaN()
+			}
+		}
+		for call := range 3 {
+			var runs []Run
+			var order []int
+			for s := 1; s < len(bounds); s++ {
+				first, length := int(bounds[s-1]), int(bounds[s]-bounds[s-1])
+				past, end := length/3, length
+				switch call {
+				case 0:
+					past, end = 0, past
+				case 1:
+					end = min(end, past+1)
+				default:
+					past = min(end, past+1)
+				}
+				if past == end {
+					continue
+				}
+				runs = append(runs, Run{Row: s - 1, Past: past, First: len(order), Len: end - past})
+				for p := past; p < end; p++ {
+					order = append(order, first+p)
 				}
 			}
-			past := length / 3
-			runs = append(runs, Run{Row: s - 1, Past: past, First: len(order), Len: length - past})
-			for p := past; p < length; p++ {
-				order = append(order, first+p)
+			cq, cout := padded(r, len(order), c.heads*c.d), padded(r, len(order), c.heads*c.d)
+			ck, cv := padded(r, len(order), c.kvHeads*c.d), padded(r, len(order), c.kvHeads*c.d)
+			for i, p := range order {
+				copy(row(cq, i), row(q, p))
+				copy(row(ck, i), row(k, p))
+				copy(row(cv, i), row(v, p))
 			}
-		}
-		cq, cout := padded(r, len(order), c.heads*c.d), padded(r, len(order), c.heads*c.d)
-		for i, p := range order {
-			copy(row(cq, i), row(q, p))
-		}
-		l.Cached(cout, cq, kc, vc, capacity, runs)
-		for i, p := range order {
-			for j, o := range row(cout, i) {
-				if e := math.Abs(o - row(want, p)[j]); !(e < 1e-13) {
-					t.Fatalf("%+v: cached position %d: %v, want %v", c, p, o, row(want, p)[j])
+			l.Cached(cout, cq, ck, cv, kc, vc, capacity, runs)
+			for i, p := range order {
+				for j, o := range row(cout, i) {
+					if e := math.Abs(o - row(want, p)[j]); !(e < 1e-13) {
+						t.Fatalf("%+v: call %d, cached position %d: %v, want %v", c, call, p, o, row(want, p)[j])
+					}
 				}
 			}
 		}

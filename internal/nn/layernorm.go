@@ -45,14 +45,19 @@ type layerNormForward[T kernel.Float] LayerNorm[T]
 func (l *layerNormForward[T]) Part(worker, lo, hi int) {
 	temp := l.stage.take(worker, l.width)
 	for i := lo; i < hi; i++ {
-		dst, src := target(l.dst, i, temp), l.src[i*l.width:(i+1)*l.width]
+		src := l.src[i*l.width : (i+1)*l.width]
+		if l.dst.H != nil {
+			mean, r := kernel.LayerNormRow(l.x, row16(l.dst, i), float32s(src), float32s(l.gain), float32s(l.bias), l.eps, float32s(temp))
+			l.mean[i], l.rstd[i] = T(mean), T(r)
+			continue
+		}
+		dst := row(l.dst, i)
 		mean := kernel.Sum(l.x, src) / T(l.width)
 		kernel.Affine(l.x, dst, src, 1, -mean)
 		r := T(1 / math.Sqrt(kernel.SumSquares(l.x, dst)/float64(l.width)+l.eps))
 		kernel.Affine(l.x, dst, dst, r, 0)
 		kernel.Mul(l.x, dst, dst, l.gain)
 		kernel.Axpy(l.x, dst, 1, l.bias)
-		write(l.x, l.dst, i, dst)
 		l.mean[i], l.rstd[i] = mean, r
 	}
 }
@@ -75,12 +80,17 @@ type layerNormBackward[T kernel.Float] LayerNorm[T]
 func (l *layerNormBackward[T]) Part(worker, lo, hi int) {
 	temp := l.sums.temp(worker, 2*l.width)
 	norm, g := temp[:l.width], temp[l.width:]
-	temp = l.stage.take(worker, l.width)
 	for b := lo; b < hi; b++ {
 		sum, first, end := l.sums.block(b, l.n, 2*l.width)
 		dgain, dbias := sum[:l.width], sum[l.width:]
 		for i := first; i < end; i++ {
-			dx, src, dy, r := l.dx[i*l.width:(i+1)*l.width], l.src[i*l.width:(i+1)*l.width], read(l.x, l.dy, i, temp), l.rstd[i]
+			dx, src, r := l.dx[i*l.width:(i+1)*l.width], l.src[i*l.width:(i+1)*l.width], l.rstd[i]
+			if l.dy.H != nil {
+				kernel.LayerNormBackRow(l.x, float32s(dx), float32s(dgain), float32s(dbias), row16(l.dy, i), float32s(src), float32s(l.gain),
+					float32(l.mean[i]), float32(r), float32s(temp))
+				continue
+			}
+			dy := row(l.dy, i)
 			kernel.Affine(l.x, norm, src, r, -l.mean[i]*r)
 			kernel.MulAdd(l.x, dgain, dy, norm)
 			kernel.Axpy(l.x, dbias, 1, dy)

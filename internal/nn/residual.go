@@ -40,7 +40,12 @@ func (l *residualForward[T]) Part(worker, lo, hi int) {
 	drop := l.dropout.active(l.masks)
 	temp := l.stage.take(worker, l.width)
 	for i := lo; i < hi; i++ {
-		branch, dst, src := read(l.x, l.branch, i, temp), l.dst[i*l.width:(i+1)*l.width], l.src[i*l.width:(i+1)*l.width]
+		dst, src := l.dst[i*l.width:(i+1)*l.width], l.src[i*l.width:(i+1)*l.width]
+		if l.branch.H != nil && !drop {
+			kernel.AddRow(l.x, float32s(dst), float32s(src), row16(l.branch, i), float32s(l.bias), float32s(temp))
+			continue
+		}
+		branch := read(l.x, l.branch, i, temp)
 		if l.bias != nil {
 			kernel.Axpy(l.x, branch, 1, l.bias)
 		}
@@ -90,6 +95,10 @@ func (l *residualBackward[T]) Part(worker, lo, hi int) {
 				copy(copied, dbranch)
 				l.dropout.apply(copied, l.masks, i)
 				dbranch = copied
+			}
+			if l.branch.H != nil && l.dbias {
+				kernel.RoundSumRow(l.x, row16(l.branch, i), float32s(dbranch), float32s(sum))
+				continue
 			}
 			if l.dbias {
 				kernel.Axpy(l.x, sum, 1, dbranch)

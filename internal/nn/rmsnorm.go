@@ -45,9 +45,12 @@ type rmsForward[T kernel.Float] RMSNorm[T]
 func (l *rmsForward[T]) Part(worker, lo, hi int) {
 	temp := l.stage.take(worker, l.width)
 	for i := lo; i < hi; i++ {
-		dst := target(l.dst, i, temp)
-		l.rstd[i] = rmsNormRow(l.x, dst, l.src[i*l.width:(i+1)*l.width], l.gain, l.eps)
-		write(l.x, l.dst, i, dst)
+		src := l.src[i*l.width : (i+1)*l.width]
+		if l.dst.H != nil {
+			l.rstd[i] = T(kernel.RMSNormRow(l.x, row16(l.dst, i), float32s(src), float32s(l.gain), l.eps, float32s(temp)))
+			continue
+		}
+		l.rstd[i] = rmsNormRow(l.x, row(l.dst, i), src, l.gain, l.eps)
 	}
 }
 
@@ -74,11 +77,16 @@ func (l *RMSNorm[T]) Backward(dx, dgain, rstd []T, dy kernel.Mat[T], src, gain [
 type rmsBackward[T kernel.Float] RMSNorm[T]
 
 func (l *rmsBackward[T]) Part(worker, lo, hi int) {
-	g, temp := l.sums.temp(worker, l.width), l.stage.take(worker, l.width)
+	g := l.sums.temp(worker, l.width)
 	for b := lo; b < hi; b++ {
 		sum, first, end := l.sums.block(b, l.n, l.width)
 		for i := first; i < end; i++ {
-			dx, src, dy, r := l.dx[i*l.width:(i+1)*l.width], l.src[i*l.width:(i+1)*l.width], read(l.x, l.dy, i, temp), l.rstd[i]
+			dx, src, r := l.dx[i*l.width:(i+1)*l.width], l.src[i*l.width:(i+1)*l.width], l.rstd[i]
+			if l.dy.H != nil {
+				kernel.RMSNormBackRow(l.x, float32s(dx), float32s(sum), row16(l.dy, i), float32s(src), float32s(l.gain), float32(r), float32s(g))
+				continue
+			}
+			dy := row(l.dy, i)
 			kernel.Mul(l.x, g, dy, src)
 			kernel.Axpy(l.x, sum, r, g)
 			m := kernel.Dot(l.x, g, l.gain) * r * r / T(l.width)

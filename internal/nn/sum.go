@@ -85,7 +85,11 @@ func (s *columnSums[T]) Part(worker, lo, hi int) {
 	for b := lo; b < hi; b++ {
 		sum, first, end := (*BlockSums[T])(s).block(b, s.n, s.dy.Cols)
 		for i := first; i < end; i++ {
-			kernel.Axpy(s.x, sum, 1, read(s.x, s.dy, i, temp))
+			if s.dy.H != nil {
+				kernel.AddRow(s.x, float32s(sum), float32s(sum), row16(s.dy, i), nil, float32s(temp))
+				continue
+			}
+			kernel.Axpy(s.x, sum, 1, row(s.dy, i))
 		}
 	}
 }

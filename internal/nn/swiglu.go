@@ -39,6 +39,10 @@ func (l *swigluForward[T]) Part(worker, lo, hi int) {
 	f := l.dst.Cols
 	temp := l.stage.take(worker, 2*f)
 	for i := lo; i < hi; i++ {
+		if l.src.H != nil && l.dst.H != nil && l.bias == nil {
+			kernel.SwiGLURow(l.x, row16(l.dst, i), row16(l.src, i), float32s(temp))
+			continue
+		}
 		src := biased(l.x, l.src, i, l.bias, temp)
 		dst := target(l.dst, i, temp)
 		kernel.SiLUMul(l.x, dst, src[:f], src[f:])
@@ -68,6 +72,10 @@ func (l *swigluBackward[T]) Part(worker, lo, hi int) {
 	for b := lo; b < hi; b++ {
 		sum, first, end := l.sums.block(b, l.n, 2*f)
 		for i := first; i < end; i++ {
+			if l.src.H != nil && l.dy.H != nil && l.dst.H != nil && l.bias == nil && !l.dbias {
+				kernel.SwiGLUBackRow(l.x, row16(l.dst, i), row16(l.dy, i), row16(l.src, i), float32s(temp))
+				continue
+			}
 			src := biased(l.x, l.src, i, l.bias, temp[:2*f])
 			dy := read(l.x, l.dy, i, temp[4*f:])
 			dsrc := target(l.dst, i, temp[2*f:4*f])

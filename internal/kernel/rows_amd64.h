@@ -1,0 +1,53 @@
+// Rows of bf16 mode; 32 elements at a time, as many as a register of bfloat16
+// holds. An element takes the same instructions in the loop and in the tail.
+
+// TAIL selects the first CX (< 32) elements: K1 and K2 of the two halves, K3 of
+// both as words.
+#define TAIL \
+	MOVQ  $1, R10;  \
+	SHLQ  CX, R10;  \
+	DECQ  R10;      \
+	KMOVD R10, K3;  \
+	KMOVW R10, K1;  \
+	SHRQ  $16, R10; \
+	KMOVW R10, K2
+
+// Loads and stores at byte offset AX of rows of bfloat16, twice that in rows of
+// float32: whole vectors, and the elements that k selects.
+#define LD(at, base, k, v)    VMOVUPS at(base)(AX*2), v
+#define LDT(at, base, k, v)   VMOVUPS.Z at(base)(AX*2), k, v
+#define ST(v, k, at, base)    VMOVUPS v, at(base)(AX*2)
+#define STT(v, k, at, base)   VMOVUPS v, k, at(base)(AX*2)
+#define LDH(at, base, k, v)   VPMOVZXWD at(base)(AX*1), v; VPSLLD $16, v, v
+#define LDHT(at, base, k, v)  VPMOVZXWD.Z at(base)(AX*1), k, v; VPSLLD $16, v, v
+#define STH(v, base)          VMOVDQU64 v, (base)(AX*1)
+#define STHT(v, base)         VMOVDQU16 v, K3, (base)(AX*1)
+
+// AHEAD_H and AHEAD fetch what lies 2 KB further, of bfloat16 or float32: rows
+// are read in order, but the processor itself stops at the end of a page.
+#define AHEAD_H(base) PREFETCHT0 2048(base)(AX*1)
+#define AHEAD(base)   PREFETCHT0 2048(base)(AX*2); PREFETCHT0 2112(base)(AX*2)
+
+// SPAN divides n elements, in CX, into R11 bytes of bfloat16 in whole blocks and
+// a tail of CX elements.
+#define SPAN \
+	MOVQ CX, R11;  \
+	ANDQ $31, CX;  \
+	SUBQ CX, R11;  \
+	SHLQ $1, R11;  \
+	TAIL
+
+// EACH works through a row with BODY(load, store, load bfloat16, store bfloat16).
+#define EACH(BODY, loop, tail, done) \
+	XORQ AX, AX;                \
+loop:                           \
+	CMPQ AX, R11;               \
+	JGE  tail;                  \
+	BODY(LD, ST, LDH, STH);     \
+	ADDQ $64, AX;               \
+	JMP  loop;                  \
+tail:                           \
+	TESTQ CX, CX;               \
+	JEQ  done;                  \
+	BODY(LDT, STT, LDHT, STHT); \
+done:
