@@ -103,16 +103,9 @@ func (t *trainer) save() error {
 
 // restore puts a checkpoint's weights, moments and state into a freshly made trainer.
 func (t *trainer) restore(c *checkpoint.Checkpoint) error {
-	raw, err := c.File(stateName)
+	s, err := readState(c)
 	if err != nil {
 		return err
-	}
-	var s state
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return fmt.Errorf("%w: %s is not readable: %w", ErrResume, stateName, err)
-	}
-	if s.Version != stateVersion {
-		return fmt.Errorf("%w: %s has version %d, this program knows %d", ErrResume, stateName, s.Version, stateVersion)
 	}
 	p := t.model.Params()
 	if err := model.LoadEntries(p, c.Model()); err != nil {
