@@ -161,13 +161,3 @@ func ClipScale(norm, clip float64) (float64, error) {
 	}
 	return clip / norm, nil
 }
-
-// FirstNonFinite returns the index of the first NaN or Inf, or -1.
-func FirstNonFinite[T kernel.Float](x []T) int {
-	for i, v := range x {
-		if v-v != 0 { // NaN for both
-			return i
-		}
-	}
-	return -1
-}

@@ -153,7 +153,7 @@ func FuzzLR(f *testing.F) {
 	f.Fuzz(func(t *testing.T, kind uint8, peak, floor float64, steps, warmup, period int64, exact bool, step int64) {
 		// The limits are those of the configuration.
 		if !(peak >= 1e-12 && peak <= 10 && floor > 1e-300 && floor <= 1) || steps < 1 || steps > 1e12 || warmup < 0 || step < 1 {
-			t.Skip()
+			t.Skip("outside the limits of the configuration")
 		}
 		if period < 10 || period > 1e12 {
 			period = 0
