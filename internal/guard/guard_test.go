@@ -26,8 +26,8 @@ func TestNextStopsOnNonfinite(t *testing.T) {
 		if (d.Action == Apply) != tt.apply || s.Checked != 1 {
 			t.Errorf("loss %v, norm %v: action %v, checked %d", tt.loss, tt.norm, d.Action, s.Checked)
 		}
-		if !tt.apply && (d.Code != CodeNonfinite || !strings.HasPrefix(d.Reason, tt.names+" of step 7") || s.Nonfinite != 1) {
-			t.Errorf("loss %v, norm %v: code %q, reason %q, nonfinite %d", tt.loss, tt.norm, d.Code, d.Reason, s.Nonfinite)
+		if !tt.apply && (len(d.Events) != 1 || d.Events[0].Code != CodeNonfinite || !strings.HasPrefix(d.Events[0].Message, tt.names+" of step 7") || s.Nonfinite != 1) {
+			t.Errorf("loss %v, norm %v: events %+v, nonfinite %d", tt.loss, tt.norm, d.Events, s.Nonfinite)
 		}
 	}
 }

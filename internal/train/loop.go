@@ -231,7 +231,8 @@ func (t *trainer) dropoutKeys(sequences int) []rng.Key {
 // refuse ends the run before an update that must not be made: it finds what is bad, records it, and leaves
 // weights and moments as they are.
 func (t *trainer) refuse(step int64, loss, norm float64, d guard.Decision) error {
-	stop := &StopError{Code: d.Code, Step: step, Reason: d.Reason}
+	e := d.Events[0]
+	stop := &StopError{Code: e.Code, Step: step, Reason: e.Message}
 	if name, index, _, bad := t.model.Params().FirstNonFinite(t.model.Grads()); bad {
 		stop.Tensor = fmt.Sprintf("%s[%d] (gradient)", name, index)
 	}
@@ -242,7 +243,7 @@ func (t *trainer) refuse(step int64, loss, norm float64, d guard.Decision) error
 	at := t.at()
 	at.Step = step // the update that was refused
 	err := t.event(runlog.Event{
-		At: at, Code: d.Code, Severity: "error", Action: "stop before the update", Message: d.Reason,
+		At: at, Code: e.Code, Severity: e.Severity, Action: e.Action, Message: e.Message,
 		Tensor: stop.Tensor, Documents: stop.Documents,
 		Numbers: map[string]runlog.Float{"loss": runlog.Float(loss), "grad_norm": runlog.Float(norm)},
 	})
