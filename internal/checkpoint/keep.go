@@ -115,8 +115,8 @@ func List(fsys durable.FS, dir string) ([]Info, error) {
 }
 
 // Prune deletes checkpoints in dir but: the keep newest ones that look complete, all steps that carry a mark, all whose
-// directory name (step-N) is in protect, the newest one that verifies, all newer than that, and those of a newer
-// program. It also sweeps the litter of saves that died. It returns the names of what it deleted.
+// directory name (step-N) is in protect, the newest one that verifies, all newer than that, the newest healthy one
+// (NewestHealthy), and those of a newer program. It also sweeps the litter of saves that died. It returns the names of what it deleted.
 //
 // If none verifies, or one or the marks cannot be read, nothing is deleted and the error says so. Each checkpoint is renamed
 // before its files go, so a crash leaves whole ones and litter.
@@ -133,8 +133,12 @@ func Prune(fsys durable.FS, dir string, keep int, protect []string) (removed []s
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint: prune %s: nothing is deleted: %w", dir, err)
 	}
+	healthy, _, err := newestHealthy(fsys, dir, newest)
+	if err != nil && !errors.Is(err, ErrNone) {
+		return nil, fmt.Errorf("checkpoint: prune %s: nothing is deleted: %w", dir, err)
+	}
 	protected := func(info Info) bool {
-		return len(info.Marks) > 0 || slices.ContainsFunc(protect, func(p string) bool {
+		return len(info.Marks) > 0 || info.Path == healthy || slices.ContainsFunc(protect, func(p string) bool {
 			return filepath.Base(p) == StepName(info.Step)
 		})
 	}

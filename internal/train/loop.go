@@ -154,6 +154,7 @@ func (t *trainer) at() runlog.At {
 func (t *trainer) event(e runlog.Event) error {
 	e.Kind = "event"
 	t.events = append(t.events, e)
+	t.state.Trouble.note(e)
 	t.hooks.event(e)
 	return t.log.Write(e)
 }

@@ -85,6 +85,9 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 	if err := t.restore(c); err != nil {
 		return nil, err
 	}
+	if !t.calm() {
+		opt.Hooks.note("warning: %s was saved soon after %v; the run goes on from it as it would have gone on by itself", c.Path(), t.state.Trouble.Codes)
+	}
 	if saved.Numerics != numerics {
 		opt.Hooks.note("warning: the run computed on %s and goes on with %s: its bits will differ from those of an unbroken run", saved.Numerics, numerics)
 	}

@@ -28,6 +28,7 @@ type state struct {
 	Best     runlog.Float `json:"best_loss"` // lowest validation loss, nats per token
 	BestStep int64        `json:"best_step"` // 0: none yet
 	Guard    guard.State  `json:"guard"`
+	Trouble  trouble      `json:"trouble"`
 	Baseline Baseline     `json:"baseline"`
 
 	// What the bits depend on. A resume refuses other data and says when the others changed.
@@ -53,6 +54,7 @@ func (t *trainer) snapshot() (*checkpoint.Snapshot, error) {
 		tokenizerName:            t.corpus.tok.JSON,
 		"tokenizer_config.json":  func() ([]byte, error) { return t.corpus.tok.ConfigJSON(t.arch.Context) },
 		stateName:                func() ([]byte, error) { return json.MarshalIndent(&t.state, "", "  ") },
+		checkpoint.HealthFile:    t.health().Encode,
 	} {
 		data, err := make()
 		if err != nil {
@@ -70,12 +72,17 @@ func (t *trainer) snapshot() (*checkpoint.Snapshot, error) {
 	return &checkpoint.Snapshot{Step: t.state.Step, Files: files, Model: model.Entries(p), Optimizer: moments}, nil
 }
 
-// save writes a checkpoint of the run as it stands and prunes old ones. Weights that are not finite are never
-// saved: a checkpoint is something to come back to.
+// save writes a checkpoint of the run as it stands and prunes old ones. Weights and moments that are not finite are
+// never saved: a checkpoint is something to come back to.
 func (t *trainer) save() error {
 	p := t.model.Params()
-	if name, index, value, bad := p.FirstNonFinite(p.Flat); bad {
-		return fmt.Errorf("train: not saved: weight %s[%d] of step %d is %v", name, index, t.state.Step, value)
+	for _, kind := range []struct {
+		name   string
+		values []float32
+	}{{"weight", p.Flat}, {"first moment of", t.adam.M}, {"second moment of", t.adam.V}} {
+		if name, index, value, bad := p.FirstNonFinite(kind.values); bad {
+			return fmt.Errorf("train: not saved: %s %s[%d] of step %d is %v", kind.name, name, index, t.state.Step, value)
+		}
 	}
 	if err := t.log.Sync(); err != nil {
 		return err

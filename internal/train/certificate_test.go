@@ -1,0 +1,81 @@
+package train
+
+import (
+	"math"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gimbal/internal/checkpoint"
+	"gimbal/internal/durable"
+	"gimbal/internal/runlog"
+)
+
+// A checkpoint saved soon after an error is not one to come back to; files and preflight are not the model's trouble,
+// and calm returns.
+func TestCalmAfterAnError(t *testing.T) {
+	event := func(step int64, code, severity string) runlog.Event {
+		return runlog.Event{At: runlog.At{Step: step}, Code: code, Severity: severity}
+	}
+	tr := &trainer{}
+	calm := func(step int64, want bool) {
+		t.Helper()
+		tr.state.Step = step
+		if h := tr.health(); h.Calm != want || h.Healthy() != want {
+			t.Errorf("step %d: %+v, want calm %v", step, h, want)
+		}
+	}
+	calm(10, true)
+	tr.state.Trouble.note(event(11, "F-SAVE-FAILED", "error"))
+	tr.state.Trouble.note(event(12, "W-EXAMPLE", "warning"))
+	calm(12, true)
+	tr.state.Trouble.note(event(13, "E1-OUTLIER", "error"))
+	calm(13, false)
+	tr.state.Trouble.note(event(20, "E2-SUSTAINED", "error"))
+	calm(69, false)
+	if got := strings.Join(tr.health().Events, " "); got != "E1-OUTLIER E2-SUSTAINED" {
+		t.Errorf("events %q", got)
+	}
+	calm(70, true)
+	tr.state.Trouble.note(event(90, "E0-NONFINITE", "error"))
+	calm(90, false)
+	if got := strings.Join(tr.health().Events, " "); got != "E0-NONFINITE" {
+		t.Errorf("events of the second time %q", got)
+	}
+}
+
+func TestEveryCheckpointIsCertified(t *testing.T) {
+	r := run(t, tiny(t), Options{})
+	dir := filepath.Join(r.Dir, checkpointsName)
+	infos, err := checkpoint.List(durable.OS, dir)
+	if err != nil || len(infos) == 0 {
+		t.Fatalf("%d checkpoints, %v", len(infos), err)
+	}
+	for _, info := range infos {
+		c, err := checkpoint.Open(durable.OS, info.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h, err := checkpoint.ReadHealth(c); err != nil || !h.Healthy() {
+			t.Errorf("%s: %+v, %v", info.Path, h, err)
+		}
+		c.Close()
+	}
+	if path, _, err := checkpoint.NewestHealthy(durable.OS, dir); err != nil || filepath.Base(path) != "step-12" {
+		t.Errorf("newest healthy %s, %v", path, err)
+	}
+}
+
+func TestMomentsThatAreNotFiniteAreNotSaved(t *testing.T) {
+	for _, which := range []string{"first", "second"} {
+		tr := newTrainer(t, tiny(t))
+		moments := tr.adam.M
+		if which == "second" {
+			moments = tr.adam.V
+		}
+		moments[3] = float32(math.Inf(1))
+		if err := tr.save(); err == nil || !strings.Contains(err.Error(), which+" moment of") {
+			t.Errorf("%s moment: %v", which, err)
+		}
+	}
+}
