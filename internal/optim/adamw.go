@@ -31,6 +31,7 @@ type AdamW[T kernel.Float] struct {
 	x        *kernel.Exec
 	update   update[T]
 	squares  squares[T]
+	observer observer[T]
 }
 
 // block is the number of elements that are worked on and summed as one. It is part of the order of GlobalNorm's sum.
@@ -58,6 +59,7 @@ func NewAdamW[T kernel.Float](x *kernel.Exec, n int, segments []Segment, o Optio
 	a.squares.x = x
 	a.squares.sums = make([]float64, (n+block-1)/block)
 	a.update.a = a
+	a.observer = newObserver(a)
 	return a
 }
 
@@ -74,18 +76,23 @@ func (a *AdamW[T]) Update(params, grads []T, step int64, lr, scale float64) {
 	if len(params) != len(a.M) || len(grads) != len(a.M) || len(a.V) != len(a.M) {
 		panic("optim: slice of the wrong length")
 	}
+	u := &a.update
+	u.params, u.grads, u.step = params, grads, a.stepAt(step, lr, scale)
+	a.x.Pool().Do(len(params), block, u)
+	u.params, u.grads = nil, nil
+}
+
+// stepAt is what is the same for all elements in update number step.
+func (a *AdamW[T]) stepAt(step int64, lr, scale float64) kernel.AdamWStep {
 	if step < 1 {
 		panic("optim: step before the first")
 	}
-	o, u := a.options, &a.update
-	u.params, u.grads = params, grads
-	u.step = kernel.AdamWStep{
+	o := a.options
+	return kernel.AdamWStep{
 		LR: lr, Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, Decay: o.WeightDecay, Scale: scale,
 		Correction1: 1 - math.Pow(o.Beta1, float64(step)),
 		Correction2: 1 - math.Pow(o.Beta2, float64(step)),
 	}
-	a.x.Pool().Do(len(params), block, u)
-	u.params, u.grads = nil, nil
 }
 
 // update is the loop of Update.

@@ -3,9 +3,11 @@
 //
 // The calls most readers want, in the order of one step:
 //
+//	opt.Stats(grads, byTensor)                  // now and then: mean, RMS and largest gradient of each tensor
 //	norm := opt.GlobalNorm(grads)               // float64; not finite: the caller refuses the step
 //	scale, err := optim.ClipScale(norm, clip)
 //	lr := optim.LR(schedule, step)
+//	ratio := opt.Trial(params, grads, step, lr, scale, byTensor) // now and then: what Update would do
 //	opt.Update(params, grads, step, lr, scale)
 //
 // Nothing here has hidden state: the schedule is computed from the number of the update, so a run that is killed,
