@@ -95,18 +95,21 @@ type gradStats[T kernel.Float] observer[T]
 // Part measures the pieces [lo,hi).
 func (o *gradStats[T]) Part(_, lo, hi int) {
 	for i := lo; i < hi; i++ {
-		var t tally
+		var abs, squares, top float64 // not fields: they stay in registers
+		count := int64(0)
 		for _, v := range o.grads[o.pieces[i].lo:o.pieces[i].hi] {
 			if v-v != 0 {
-				t.count++
+				count++
 				continue
 			}
 			g := math.Abs(float64(v))
-			t.abs += g
-			t.squares += g * g
-			t.max = max(t.max, g)
+			abs += g
+			squares += g * g
+			if g > top {
+				top = g
+			}
 		}
-		o.tallies[i] = t
+		o.tallies[i] = tally{abs: abs, squares: squares, max: top, count: count}
 	}
 }
 
@@ -174,18 +177,21 @@ func (o *trial[T]) Part(worker, lo, hi int) {
 		copy(m, a.M[at.lo:at.hi])
 		copy(v, a.V[at.lo:at.hi])
 		kernel.AdamW(a.x, p, o.grads[at.lo:at.hi], m, v, step)
-		t := tally{weights: kernel.SumSquares(a.x, before)}
+		var squares, top float64
+		count := int64(0)
 		for j, old := range before {
 			d := math.Abs(float64(p[j]) - float64(old))
 			if d == 0 {
-				t.count++
+				count++
 			}
-			t.squares += d * d
-			t.max = max(t.max, d) // NaN stays
+			squares += d * d
+			if !(d <= top) { // NaN and what follows it, too: the squares say so
+				top = d
+			}
 		}
-		if t.max-t.max != 0 {
-			t.max = math.NaN()
+		if squares-squares != 0 {
+			top = math.NaN()
 		}
-		o.tallies[i] = t
+		o.tallies[i] = tally{squares: squares, weights: kernel.SumSquares(a.x, before), max: top, count: count}
 	}
 }
