@@ -266,7 +266,8 @@ func (m *Model[T]) attentionHalf(i int, recompute bool) {
 		k, narrow := min(m.chunk, n-lo), nn.Rows(b.narrow, lo)
 		w.o.Forward(m.x, narrow, nn.Rows(s.heads, lo), k)
 		m.did(PartOForward)
-		m.residual.Forward(s.middle[lo*c:], b.x[i][lo*c:], narrow, w.tensors[slotOBias], masks.From(lo), k)
+		dst := s.middle[lo*c : (lo+k)*c]
+		m.residual.Forward(dst, m.skip(i, dst, b.x[i][lo*c:]), narrow, w.tensors[slotOBias], masks.From(lo), k)
 		m.did(PartResiduals)
 	}
 }
@@ -320,6 +321,7 @@ func (m *Model[T]) attentionHalfBack(i int) {
 		}
 		w.qkv.BackInput(m.x, narrow, dqkv, k)
 		m.did(PartQKVBackInput)
+		m.skipBack(i, b.dx[lo*c:(lo+k)*c])
 		m.normBack(b.dx[lo*c:], g[slotGain1], g[slotBias1], from(s.mean1, lo), s.rstd1[lo:], narrow, b.x[i][lo*c:], w.tensors[slotGain1], k)
 		m.did(PartNorms)
 	}
@@ -372,7 +374,8 @@ func (m *Model[T]) mlpHalf(i int, recompute bool) {
 		}
 		w.down.Forward(m.x, narrow, active, k)
 		m.did(PartMLPForward)
-		m.residual.Forward(b.x[i+1][lo*c:], s.middle[lo*c:], narrow, w.tensors[slotDownBias], masks.From(lo), k)
+		dst := b.x[i+1][lo*c : (lo+k)*c]
+		m.residual.Forward(dst, m.skip(i, dst, s.middle[lo*c:]), narrow, w.tensors[slotDownBias], masks.From(lo), k)
 		m.did(PartResiduals)
 	}
 }
@@ -420,6 +423,7 @@ func (m *Model[T]) mlpHalfBack(i int) {
 		if !m.bf16() {
 			break // dx may be dout
 		}
+		m.skipBack(i, b.dx[lo*c:(lo+k)*c])
 		m.normBack(b.dx[lo*c:], g[slotGain2], g[slotBias2], from(s.mean2, lo), s.rstd2[lo:], narrow, s.middle[lo*c:], w.tensors[slotGain2], k)
 		m.did(PartNorms)
 	}
@@ -427,6 +431,7 @@ func (m *Model[T]) mlpHalfBack(i int) {
 	w.gateUp.BackWeight(m.x, g[slotGateUp], b.dhidden, s.normed2, n)
 	m.did(PartMLPBackWeight)
 	if !m.bf16() {
+		m.skipBack(i, b.dx[:n*c])
 		m.normBack(b.dx, g[slotGain2], g[slotBias2], s.mean2, s.rstd2, b.narrow, s.middle, w.tensors[slotGain2], n)
 		m.did(PartNorms)
 	}

@@ -105,6 +105,8 @@ type Model[T kernel.Float] struct {
 	// at a time. It changes no bits; in bf16 mode it bounds memory and keeps rows in the caches.
 	chunk int
 
+	plants []Plant // faults to watch the guard by; none in a sound model
+
 	in Input // the call in progress
 	n  int
 }
@@ -291,6 +293,7 @@ func (m *Model[T]) forward() {
 	for i := range l {
 		m.attentionHalf(i, false)
 		m.mlpHalf(i, false)
+		m.spoil(i)
 	}
 	m.norm(b.final, b.finalMean, b.finalRstd, b.x[l], m.outside[slotGain], m.outside[slotBias], n)
 	m.did(PartNorms)
@@ -321,6 +324,9 @@ func (m *Model[T]) backward(scale float64) {
 		}
 		m.mlpHalfBack(i)
 		m.attentionHalfBack(i)
+		if m.planted(FaultStopGradient, i) {
+			clear(b.dx[:n*m.arch.Width])
+		}
 	}
 	m.embedding.Backward(grads[slotEmbed], grads[slotPosition], b.dx, m.in.Tokens, b.pos[:n], m.site(0))
 	m.did(PartEmbedding)

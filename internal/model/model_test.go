@@ -114,6 +114,12 @@ func derivative(p *float64, h float64, f func() float64) float64 {
 }
 
 func TestGradientAgainstFiniteDifferences(t *testing.T) {
+	checkGradients(t)
+}
+
+// checkGradients compares the gradient of each tensor with finite differences, in all shapes of a model with planted
+// faults: those change the function, and its gradient with it.
+func checkGradients(t *testing.T, plants ...Plant) {
 	x := newExec(t, 2, kernel.TierAuto)
 	for _, a := range shapes() {
 		t.Run(a.Shape, func(t *testing.T) {
@@ -127,6 +133,7 @@ func TestGradientAgainstFiniteDifferences(t *testing.T) {
 			}
 			opt := Options{MicroTokens: len(in.Tokens) + 3, ZLoss: 1e-3}
 			m := newModel[float64](t, a, x, opt)
+			m.SetPlants(plants...)
 			scramble(m, r)
 			const scale = 0.7
 			loss := func() float64 {

@@ -342,12 +342,13 @@ func TestMicroBatchesGiveTheSameGradient(t *testing.T) {
 }
 
 // result returns the gradients and nats of two calls on a fresh model.
-func result(t *testing.T, a config.Arch, workers int, tier kernel.Tier, mode, checkpointing string, seed uint64, in Input) ([]float32, []float64) {
+func result(t *testing.T, a config.Arch, workers int, tier kernel.Tier, mode, checkpointing string, seed uint64, in Input, plants ...Plant) ([]float32, []float64) {
 	x := newExec(t, workers, tier)
 	m := newModel[float32](t, a, x, Options{MicroTokens: len(in.Tokens) + 5, Checkpointing: checkpointing, Mode: mode, ZLoss: 1e-4})
 	if m.bf16() {
 		m.chunk = 64 * workers // several to the input, and not the same ones
 	}
+	m.SetPlants(plants...)
 	scramble(m, rand.New(rand.NewPCG(seed, 1)))
 	m.Backward(in, 0.01)
 	m.Backward(in, 0.01) // adds, and leaves nothing behind
@@ -378,6 +379,34 @@ func TestWorkersAndCheckpointingKeepTheBits(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What is computed again is inside the blocks: in every mode a pass goes through the embedding and the head once
+// forward and once backward, and other names for what to checkpoint are refused.
+func TestEmbeddingAndHeadAreNeverComputedAgain(t *testing.T) {
+	x := newExec(t, 1, kernel.TierAuto)
+	a := testArch(0)
+	a.Layers = 4
+	in := ragged(random(t), a.Vocab, 20, 3)
+	again := map[string][2]int{CheckpointNone: {0, 0}, CheckpointAttention: {3, 0}, CheckpointBlock: {3, 3}}
+	for checkpointing, want := range again {
+		times := map[string]int{}
+		m := newModel[float32](t, a, x, Options{MicroTokens: len(in.Tokens), Checkpointing: checkpointing, Clock: func(part string) { times[part]++ }})
+		m.Init(1)
+		m.Backward(in, 1)
+		if times[PartEmbedding] != 2 || times[PartHead] != 1 {
+			t.Errorf("%s: embedding %d times and head %d times, want 2 and 1", checkpointing, times[PartEmbedding], times[PartHead])
+		}
+		// The MLP's first multiply is computed again and its second never: it is counted under the same name.
+		if q, f := times[PartQKVForward]-a.Layers, times[PartMLPForward]-2*a.Layers; q != want[0] || f != want[1] {
+			t.Errorf("%s: attention of %d blocks and MLP of %d computed again, want %d and %d", checkpointing, q, f, want[0], want[1])
+		}
+	}
+	for _, name := range []string{"embedding", "head", "all"} {
+		if _, err := New[float32](a, x, Options{MicroTokens: 8, Checkpointing: name}); err == nil {
+			t.Errorf("checkpointing %q was accepted", name)
+		}
+	}
 }
 
 func TestFloat32AgreesWithItsTwin(t *testing.T) {
