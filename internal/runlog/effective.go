@@ -15,39 +15,57 @@ func ofProcess(kind string) bool {
 	return kind == "start" || kind == "resume" || kind == "end" || kind == "plan"
 }
 
+// ofStep reports whether a kind of record tells what a step came to: there is one for each step.
+func ofStep(kind string) bool { return kind == "step" || kind == "layers" || kind == "eval" }
+
+// behind reports whether a record was written for what comes after the checkpoint that at describes. The batch decides:
+// it only ever grows, while a rewind takes the step back. Records that know no batch are told by their step.
+func behind(r Record, at At) bool {
+	if at.Batch > 0 {
+		return r.At.Batch > at.Batch
+	}
+	return r.At.Step > at.Step
+}
+
 // Effective returns the log as if the run had never been interrupted: of each step only the last attempt. A resume
-// takes back all that was written for later steps. Records about processes all stay.
+// takes back all that was written for later batches, and a rewind of the guard what later steps came to. Records about
+// processes all stay.
 func (l *Log) Effective() *Log {
 	type key struct {
-		kind string
-		step int64
+		kind        string
+		step, batch int64
 	}
 	// The last attempt at each step; a resume that was lost from the log shows in this too.
 	attempt := map[key]int64{}
 	var kept []Record
 	for _, r := range l.Records {
 		if r.Kind == "resume" {
-			kept = slices.DeleteFunc(kept, func(k Record) bool { return !ofProcess(k.Kind) && k.At.Step > r.At.Step })
+			kept = slices.DeleteFunc(kept, func(k Record) bool { return !ofProcess(k.Kind) && behind(k, r.At) })
+		}
+		if r.Kind == "rewind" {
+			kept = slices.DeleteFunc(kept, func(k Record) bool { return ofStep(k.Kind) && k.At.Step > r.At.Step })
 		}
 		kept = append(kept, r)
 	}
 	lastLine := map[key]int{}
 	for _, r := range kept {
-		k := key{r.Kind, r.At.Step}
+		if ofStep(r.Kind) {
+			lastLine[key{kind: r.Kind, step: r.At.Step}] = r.Line
+		}
+		// What stands beside the steps belongs to its batch, and to the attempt that did it.
+		k := key{r.Kind, r.At.Step, r.At.Batch}
 		attempt[k] = max(attempt[k], r.At.Attempt)
-		lastLine[k] = r.Line
 	}
 	kept = slices.DeleteFunc(kept, func(r Record) bool {
-		k := key{r.Kind, r.At.Step}
-		switch r.Kind {
-		case "start", "resume", "end", "plan":
+		switch {
+		case ofProcess(r.Kind):
 			return false
-		case "step", "layers", "eval": // one for each step
-			return r.Line != lastLine[k]
-		case "event": // the attempt that did the step counts, if it was done
-			return r.At.Attempt < attempt[key{"step", r.At.Step}]
+		case ofStep(r.Kind):
+			return r.Line != lastLine[key{kind: r.Kind, step: r.At.Step}]
+		case r.Kind == "event":
+			return r.At.Attempt < max(attempt[key{"step", r.At.Step, r.At.Batch}], attempt[key{"refused", r.At.Step, r.At.Batch}])
 		}
-		return r.At.Attempt < attempt[k]
+		return r.At.Attempt < attempt[key{r.Kind, r.At.Step, r.At.Batch}]
 	})
 	return &Log{Records: kept, Garbled: l.Garbled, Torn: l.Torn}
 }
@@ -98,7 +116,9 @@ func training(l *Log) map[string][]Record {
 		kinds[r.Kind] = append(kinds[r.Kind], r)
 	}
 	for _, list := range kinds {
-		slices.SortStableFunc(list, func(a, b Record) int { return cmp.Compare(a.At.Step, b.At.Step) })
+		slices.SortStableFunc(list, func(a, b Record) int {
+			return cmp.Or(cmp.Compare(a.At.Batch, b.At.Batch), cmp.Compare(a.At.Step, b.At.Step))
+		})
 	}
 	return kinds
 }

@@ -109,6 +109,10 @@ func parseRecord(line []byte) (rec Record, ok bool) {
 	switch head.Kind {
 	case "step":
 		rec.Value, err = decode[Step](line)
+	case "refused":
+		rec.Value, err = decode[Refused](line)
+	case "rewind":
+		rec.Value, err = decode[Rewind](line)
 	case "layers":
 		rec.Value, err = decode[Layers](line)
 	case "event":

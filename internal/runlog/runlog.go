@@ -78,10 +78,44 @@ type Step struct {
 	Tokens          int64 `json:"tokens"` // labels counted in the loss, in all steps so far
 	Loss            Float `json:"loss"`   // nats per token
 	GradNorm        Float `json:"grad_norm"`
-	LR              Float `json:"lr"`
-	ClipScale       Float `json:"clip_scale"` // the gradient was multiplied by it: 1 when not clipped
+	LR              Float `json:"lr"`                     // as it was applied
+	LRScale         Float `json:"lr_scale,omitempty"`     // the guard's factor in it; left out when 1
+	LRPlanned       Float `json:"lr_planned,omitempty"`   // by the schedule; left out when it is lr
+	UpdateRatio     Float `json:"update_ratio,omitempty"` // median over matrices of RMS(Δw)/RMS(w); left out when not measured
+	ClipScale       Float `json:"clip_scale"`             // the gradient was multiplied by it: 1 when not clipped
 	TokensPerSecond Float `json:"tokens_per_second"`
 	MemoryBytes     int64 `json:"memory_bytes"`
+	Injected        bool  `json:"injected,omitempty"` // a fault was planted in it
+}
+
+// Planned is the learning rate of the schedule, before the guard's factor.
+func (s Step) Planned() Float {
+	if s.LRPlanned != 0 {
+		return s.LRPlanned
+	}
+	return s.LR
+}
+
+// Refused is an update that the guard did not let through: Step is the update that was not made, Batch the batch that
+// was used up for it.
+type Refused struct {
+	Kind string `json:"kind"` // "refused"
+	At
+	Loss        Float  `json:"loss"` // nats per token
+	GradNorm    Float  `json:"grad_norm"`
+	LR          Float  `json:"lr"`                     // by the schedule, without the guard's factor
+	UpdateRatio Float  `json:"update_ratio,omitempty"` // as in Step
+	Action      string `json:"action"`                 // "skip", "rewind" or "stop"
+	Injected    bool   `json:"injected,omitempty"`     // a fault was planted in it
+}
+
+// Rewind says that the run went back to a checkpoint: Step is that of the checkpoint, Batch the cursor behind the data
+// that was passed over. It takes back the steps, layers and evaluations of later steps; what was seen there stays.
+type Rewind struct {
+	Kind string `json:"kind"` // "rewind"
+	At
+	From    int64 `json:"from"`    // updates that had been done
+	Skipped int64 `json:"skipped"` // batches passed over beyond those already used up
 }
 
 // Layers is written every 100 steps: the state of each block and kind of tensor.

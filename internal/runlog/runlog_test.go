@@ -265,6 +265,42 @@ func TestEffective(t *testing.T) {
 	}
 }
 
+// A rewind takes back what later steps came to and keeps what was seen there; a kill after it, on either side of a later
+// checkpoint, leaves the same effective log.
+func TestEffectiveAfterARewind(t *testing.T) {
+	at := func(attempt, step, batch int64) At { return At{Step: step, Batch: batch, Attempt: attempt} }
+	step := func(a, n, b int64, loss Float) Step { return Step{At: at(a, n, b), Loss: loss} }
+	first := func(a int64) []any { // up to the rewind from step 4 to step 2, behind batch 9
+		return []any{step(a, 3, 3, 9), step(a, 4, 4, 9), Refused{At: at(a, 5, 5), Action: "skip"}, Event{At: at(a, 5, 5), Code: "E1-OUTLIER"},
+			Refused{At: at(a, 5, 6), Action: "rewind"}, Event{At: at(a, 5, 6), Code: "E2-SUSTAINED"}, Rewind{At: at(a, 2, 9), From: 4}}
+	}
+	after := func(a int64) []any { return []any{step(a, 3, 10, 3), step(a, 4, 11, 2), step(a, 5, 12, 1)} }
+	begin := []any{step(1, 1, 1, 5), step(1, 2, 2, 4)}
+	join := func(parts ...[]any) (all []any) {
+		for _, p := range parts {
+			all = append(all, p...)
+		}
+		return all
+	}
+	once := logOf(t, join(begin, first(1), after(1))...)
+	var got []string
+	for _, r := range once.Effective().Records {
+		got = append(got, fmt.Sprintf("%s %d/%d", r.Kind, r.At.Step, r.At.Batch))
+	}
+	if want := "step 1/1 step 2/2 refused 5/5 event 5/5 refused 5/6 event 5/6 rewind 2/9 step 3/10 step 4/11 step 5/12"; strings.Join(got, " ") != want {
+		t.Errorf("effective: %s\nwant: %s", strings.Join(got, " "), want)
+	}
+	for name, killed := range map[string][]any{
+		"before the rewind":            join(begin, first(1)[:4], []any{Resume{At: at(2, 2, 2)}}, first(2), after(2)),
+		"after it, no later save":      join(begin, first(1), after(1)[:1], []any{Resume{At: at(2, 2, 2)}}, first(2), after(2)),
+		"after a save of a new step 4": join(begin, first(1), after(1), []any{Resume{At: at(2, 4, 11)}}, after(2)[2:]),
+	} {
+		if err := Identical(once, logOf(t, killed...)); err != nil {
+			t.Errorf("killed %s: %v", name, err)
+		}
+	}
+}
+
 func TestIdenticalNamesTheDifference(t *testing.T) {
 	base := []any{step(1, 1, 5), step(1, 2, 4), Event{At: At{Step: 2, Attempt: 1}, Code: "W-A", Numbers: map[string]Float{"z": 3}}, Eval{At: At{Step: 2, Attempt: 1}, ValLoss: 1, Metrics: map[string]Float{"rep3": 0.5, "eval_seconds": 9}}}
 	for _, c := range []struct {

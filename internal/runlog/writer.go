@@ -63,6 +63,12 @@ func (w *Writer) Write(record any) error {
 	case Step:
 		r.Kind = "step"
 		record = r
+	case Refused:
+		r.Kind = "refused"
+		record = r
+	case Rewind:
+		r.Kind = "rewind"
+		record = r
 	case Layers:
 		r.Kind = "layers"
 		record = r
