@@ -7,20 +7,25 @@
 // its state is saved with the run. It imports the standard library alone.
 //
 // Finiteness is tested first and by itself, never through a comparison that
-// NaN would pass; what was refused never enters a window.
+// NaN would pass; what was refused never enters a window. All windows count
+// observations and not steps, because a rewind moves steps back.
+//
+// Detection is in detect.go, the response to it in ladder.go, and what is done
+// with accepted steps (probation, nudges, warnings) in accept.go.
 package guard
 
-import (
-	"fmt"
-	"math"
-)
-
-// Codes of the events of the ladder.
+// Codes of the events.
 const (
 	CodeNonfinite = "E0-NONFINITE" // loss, gradient norm or update is NaN or infinite
 	CodeOutlier   = "E1-OUTLIER"   // one step far outside the accepted ones
 	CodeSustained = "E2-SUSTAINED" // more than a step: the run is worse than it was
 	CodeDiverged  = "E3-DIVERGED"  // it does not come back, or a budget is used up
+	CodeRate      = "E3-RATE"      // the schedule gave a rate that it must not give
+
+	CodeNudge       = "I-NUDGE"        // slow and calm: the rate was raised a little
+	CodePeakLow     = "W-PEAK-LOW"     // all nudges are used up
+	CodeClipRegime  = "W-CLIP-REGIME"  // most updates are clipped
+	CodeUpdateRatio = "W-UPDATE-RATIO" // updates are large beside the weights
 )
 
 // Rules are what the controller needs to know of the run. They do not change
@@ -30,8 +35,9 @@ type Rules struct {
 	StayHalved bool    `json:"stay_halved"` // guard.halve = "article": a halved rate is never earned back
 	Steps      int64   `json:"steps"`       // planned updates
 	Warmup     int64   `json:"warmup"`      // steps of the first warmup
-	LossLimit  float64 `json:"loss_limit"`  // ln V, the loss of a model that knows nothing, nats per token
-	Clip       float64 `json:"clip"`        // largest global gradient norm
+	LossLimit  float64 `json:"loss_limit"`  // ln V, the loss of a model that knows nothing, nats per token; 0: none
+	Clip       float64 `json:"clip"`        // largest global gradient norm; 0: not clipped
+	MaxRate    float64 `json:"max_rate"`    // largest rate the schedule may give, its peak; 0: not checked
 	MaxScale   float64 `json:"max_scale"`   // largest factor on the scheduled rate that nudges may reach; 1: no nudges
 }
 
@@ -47,24 +53,76 @@ type Observation struct {
 	UpdateRatio float64
 }
 
-// State is everything the controller remembers. The zero value is a fresh run
-// without rules: see New.
+// State is everything the controller remembers. It is a value without
+// pointers: to assign it is to copy it, and all its numbers are finite, so it
+// goes through JSON and back unchanged. The zero value is a fresh run that
+// records and never acts: see New.
 type State struct {
-	Rules     Rules `json:"rules"`
-	Checked   int64 `json:"checked"`   // observations judged: a guard that never ran reports 0
-	Nonfinite int64 `json:"nonfinite"` // observations refused as not finite
+	Rules   Rules `json:"rules"`
+	Checked int64 `json:"checked"` // observations judged: a guard that never ran reports 0
+
+	// How often each thing was seen, for the report.
+	Nonfinite int64 `json:"nonfinite"`
+	Outlier   int64 `json:"outlier"`
+	Sustained int64 `json:"sustained"`
+	Stopped   int64 `json:"stopped"`
+
+	// Windows. Accepted steps enter the first three, every finite loss the fourth.
+	Losses ring `json:"losses"` // nats per token
+	Rates  ring `json:"rates"`  // that the updates of Losses were made at; 0 during the first warmup
+	Norms  ring `json:"norms"`  // ln(gradient norm)
+	Recent ring `json:"recent"` // the last divergeCount losses
+
+	Best    float64 `json:"best"` // lowest median of Recent since the last rewind
+	HasBest bool    `json:"has_best"`
+
+	// When it happened, as values of Checked, oldest first; 0: not yet.
+	Outliers   [manyOutliers]int64  `json:"outliers"`   // since the last rewind
+	Nonfinites [manyNonfinite]int64 `json:"nonfinites"` // since the last rewind
+	Rewinds    [manyRewinds]int64   `json:"rewinds"`
+	LastError  int64                `json:"last_error"` // any E event
+	RatioHigh  int64                `json:"ratio_high"` // large updates
+	RatioTold  int64                `json:"ratio_told"`
+
+	// The factor on the scheduled rate: 1.1^Nudges / 2^Halvings · (1 - Dip), the last part growing back to 1.
+	Halvings int64   `json:"halvings"` // for good
+	Nudges   int64   `json:"nudges"`
+	NudgedAt int64   `json:"nudged_at"` // step of the last nudge
+	Dip      float64 `json:"dip"`       // what a probation has taken off, in [0,1)
+	Calmed   int64   `json:"calmed"`    // accepted steps of the probation
+
+	Refused int64 `json:"refused"` // observations since the last rewind
+
+	// The clipping of the steps accepted since the share was last looked at.
+	ClipSteps  int64 `json:"clip_steps"`
+	Clipped    int64 `json:"clipped"`
+	ClipRegime bool  `json:"clip_regime"` // clipping is the rule, and it was said
 }
 
 // New is the state before the first step.
 func New(r Rules) State { return State{Rules: r} }
 
 // Scale is the factor on the scheduled learning rate that is in force for the
-// next update, in (0, MaxScale].
-func (s State) Scale() float64 { return 1 }
+// next update, in (0, MaxScale]. A guard that only records has 1.
+func (s State) Scale() float64 {
+	if !s.Rules.Act {
+		return 1
+	}
+	return s.factor()
+}
 
 // Calm reports whether a checkpoint saved now may be rewound to: nothing was
-// refused lately and the loss is where it was.
-func (s State) Calm() bool { return true }
+// refused in the last 50 observations and the loss is where it was.
+func (s State) Calm() bool {
+	if s.LastError > 0 && s.Checked-s.LastError < calmSpan {
+		return false
+	}
+	if !s.Losses.armed() {
+		return true
+	}
+	trend, _, scale := s.lossLine()
+	return !((s.recentLoss()-trend)/scale > recentCalm)
+}
 
 // Action is what the trainer does with the step.
 type Action int
@@ -102,26 +160,30 @@ type Event struct {
 
 // Next judges one observation.
 //
-// It is pure: the same state and observation give the same decision.
+// It is pure: the same state and observation give the same decision, and the
+// state that was passed in is unchanged. It allocates only where there is an
+// event to tell.
 func Next(s State, o Observation) (State, Decision) {
 	s.Checked++
-	lossOK, normOK := finite(o.Loss), finite(o.GradNorm)
-	if lossOK && normOK {
-		return s, Decision{Action: Apply, Scale: s.Scale()}
+	if finite(o.Loss) {
+		s.Recent.push(o.Loss, divergeCount)
 	}
-	s.Nonfinite++
-	what := "the gradient norm"
-	switch {
-	case !lossOK && !normOK:
-		what = "the loss and the gradient norm"
-	case !lossOK:
-		what = "the loss"
+	if s.rises(o) {
+		s.Losses, s.Rates = ring{}, ring{}
 	}
-	return s, Decision{Action: Stop, Scale: s.Scale(), Events: []Event{{
-		Code: CodeNonfinite, Severity: "error", Action: "stop before the update",
-		Message: fmt.Sprintf("%s of step %d is not finite (loss %v, gradient norm %v)", what, o.Step, o.Loss, o.GradNorm),
-		Numbers: map[string]float64{"loss": o.Loss, "grad_norm": o.GradNorm},
-	}}}
+	v := s.look(o)
+	if f := s.judge(o, v); f.action != Apply {
+		return s, s.refuse(o, v, f)
+	}
+	return s, s.accept(o, v)
 }
 
-func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+// Replay judges observations in their order, and returns the decision on each
+// and the state after the last.
+func Replay(s State, observations []Observation) (State, []Decision) {
+	decisions := make([]Decision, len(observations))
+	for i, o := range observations {
+		s, decisions[i] = Next(s, o)
+	}
+	return s, decisions
+}

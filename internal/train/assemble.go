@@ -2,11 +2,13 @@ package train
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"gimbal/internal/config"
 	"gimbal/internal/data"
 	"gimbal/internal/durable"
+	"gimbal/internal/guard"
 	"gimbal/internal/kernel"
 	"gimbal/internal/model"
 	"gimbal/internal/optim"
@@ -182,7 +184,9 @@ func (t *trainer) finishPlan() error {
 		p.Estimated = time.Duration(float64(t.cfg.Train.Steps) * float64(t.cfg.Train.BatchTokens) / speed * float64(time.Second))
 	}
 	t.state = state{Version: stateVersion, ConfigHash: t.cfg.Hash(), DataHash: t.corpus.set.Hash, TokenizerHash: t.corpus.tok.Hash(),
-		Numerics: fmt.Sprintf("%s %s", t.exec.Tier(), t.cfg.Numeric.Mode)}
+		Numerics: fmt.Sprintf("%s %s", t.exec.Tier(), t.cfg.Numeric.Mode),
+		Guard: guard.New(guard.Rules{Act: true, Steps: t.cfg.Train.Steps, Warmup: sched.Warmup, LossLimit: math.Log(float64(t.arch.Vocab)),
+			Clip: t.cfg.Optim.Clip, MaxScale: 1})}
 	return nil
 }
 

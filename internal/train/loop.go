@@ -266,7 +266,7 @@ func (t *trainer) blame() []string {
 		clear(grads)
 		alone := model.Input{Tokens: b.Tokens[lo:hi], Labels: b.Labels[lo:hi], Counts: b.Counts[lo:hi], Bounds: []int32{0, int32(s.Len)}}
 		nats := t.model.Backward(alone, 1/float64(b.Counted))
-		if _, d := guard.Next(guard.State{}, guard.Observation{Loss: nats, GradNorm: t.adam.GlobalNorm(grads)}); d.Action != guard.Apply {
+		if _, d := guard.Next(guard.New(guard.Rules{Act: true}), guard.Observation{Loss: nats, GradNorm: t.adam.GlobalNorm(grads)}); d.Action != guard.Apply {
 			guilty = append(guilty, where)
 		}
 	}

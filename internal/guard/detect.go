@@ -1,0 +1,163 @@
+package guard
+
+import (
+	"fmt"
+	"math"
+	"strings"
+)
+
+// Limits of detection. docs/guards.md says where they come from.
+const (
+	lossOutlier  = 6     // robust deviations of the loss above its trend …
+	lossExcess   = 0.05  // … and this share of the trend
+	normOutlier  = 8     // robust deviations of ln(gradient norm) above its median …
+	normExcess   = 3     // … and this many times the median norm
+	lossFloor    = 0.005 // least deviation, as a share of the median loss
+	normFloor    = 0.03  // least deviation of ln(gradient norm)
+	ratioOutlier = 0.1   // median over the matrices of RMS(Δw)/RMS(w)
+
+	recentCount   = 5  // losses whose median is compared with the trend
+	recentOutlier = 4  // deviations above it: something is wrong
+	recentCalm    = 2  // at most so many: all is well
+	divergeCount  = 50 // losses whose median is compared with the best
+	divergeNats   = 1.0
+
+	manyOutliers  = 3 // in outlierSpan observations
+	outlierSpan   = 10
+	manyNonfinite = 2 // in nonfiniteSpan observations
+	nonfiniteSpan = 100
+	plannedRise   = 1.5 // times the smallest rate of the accepted losses
+)
+
+// view is what one observation looks like against the windows. What a window that is not armed cannot say is NaN,
+// and NaN fails every comparison that would refuse a step.
+type view struct {
+	rate       float64 // the rate the update would be made at
+	trend      float64 // where the line through the accepted losses goes on
+	zLoss      float64
+	zRecent    float64 // of the median of the last losses, refused ones included
+	medianLoss float64
+	medianNorm float64
+	zNorm      float64
+}
+
+// look compares an observation with the windows. The last losses already hold it.
+func (s *State) look(o Observation) view {
+	nan := math.NaN()
+	v := view{rate: o.LR * s.Scale(), trend: nan, zLoss: nan, zRecent: nan, medianLoss: nan, medianNorm: nan, zNorm: nan}
+	if s.Losses.armed() {
+		var scale float64
+		v.trend, v.medianLoss, scale = s.lossLine()
+		v.zLoss = (o.Loss - v.trend) / scale
+		v.zRecent = (s.recentLoss() - v.trend) / scale
+	}
+	if s.Norms.armed() {
+		mid, spread := level(s.Norms.values())
+		v.medianNorm = math.Exp(mid)
+		v.zNorm = (math.Log(o.GradNorm) - mid) / max(spread, normFloor)
+	}
+	return v
+}
+
+// lossLine returns where the line through the accepted losses goes on, their median, and what counts as one deviation
+// from the line.
+func (s *State) lossLine() (trend, mid, scale float64) {
+	losses := s.Losses.values()
+	_, trend, spread := fit(losses)
+	mid, _ = level(losses)
+	return trend, mid, max(spread, lossFloor*math.Abs(mid))
+}
+
+// recentLoss is the median of the last losses, refused ones included; NaN before there are enough.
+func (s *State) recentLoss() float64 {
+	recent := s.Recent.last(recentCount)
+	if len(recent) < recentCount {
+		return math.NaN()
+	}
+	mid, _ := level(recent)
+	return mid
+}
+
+// nonfinite names what of an observation is NaN or infinite; "" if nothing is.
+func nonfinite(o Observation) string {
+	var bad []string
+	for _, x := range []struct {
+		name  string
+		value float64
+	}{{"the loss", o.Loss}, {"the gradient norm", o.GradNorm}, {"the update", o.UpdateRatio}} {
+		if !finite(x.value) {
+			bad = append(bad, x.name)
+		}
+	}
+	return strings.Join(bad, " and ")
+}
+
+// outlier says why one step is far outside the accepted ones, and whether its data may be the reason; "" if it is not.
+func outlier(o Observation, v view) (why string, data bool) {
+	var all []string
+	if v.zLoss > lossOutlier && o.Loss > v.trend+lossExcess*math.Abs(v.trend) {
+		all = append(all, fmt.Sprintf("loss %.4g is %.3g deviations above its trend of %.4g (limit %d)", o.Loss, v.zLoss, v.trend, lossOutlier))
+	}
+	if v.zNorm > normOutlier && o.GradNorm > normExcess*v.medianNorm {
+		all = append(all, fmt.Sprintf("gradient norm %.4g is %.3g deviations above its median of %.4g (limit %d)", o.GradNorm, v.zNorm, v.medianNorm, normOutlier))
+	}
+	data = len(all) > 0
+	if o.UpdateRatio > ratioOutlier {
+		all = append(all, fmt.Sprintf("the update would move the median matrix by %.3g of its size (limit %g): the learning rate is too high or the warmup too short", o.UpdateRatio, ratioOutlier))
+	}
+	return strings.Join(all, "; "), data
+}
+
+// sustained says why more than one step is wrong; "" if none of the reasons holds. The histories already hold the
+// observation.
+func (s *State) sustained(v view) string {
+	switch {
+	case s.Outliers[0] > 0 && s.Checked-s.Outliers[0] < outlierSpan:
+		return fmt.Sprintf("%d outliers in %d observations", manyOutliers, s.Checked-s.Outliers[0]+1)
+	case s.Nonfinites[0] > 0 && s.Checked-s.Nonfinites[0] < nonfiniteSpan:
+		return fmt.Sprintf("%d observations that are not finite in %d", manyNonfinite, s.Checked-s.Nonfinites[0]+1)
+	case s.Refused > s.budget():
+		return fmt.Sprintf("%d observations refused since the last rewind, more than the %d of the budget", s.Refused, s.budget())
+	case v.zRecent > recentOutlier:
+		return fmt.Sprintf("the median of the last %d losses is %.3g deviations above the trend of %.4g (limit %d)", recentCount, v.zRecent, v.trend, recentOutlier)
+	}
+	return ""
+}
+
+// budget is the largest number of refused observations between two rewinds.
+func (s *State) budget() int64 { return max(10, s.Rules.Steps/100) }
+
+// diverged says why the run as a whole is worse than it was, and keeps the best level it had.
+func (s *State) diverged() string {
+	if s.Recent.n < divergeCount {
+		return ""
+	}
+	mid, _ := level(s.Recent.values())
+	if !s.HasBest || mid < s.Best {
+		s.Best, s.HasBest = mid, true
+		return ""
+	}
+	limit := s.Best + divergeNats
+	if ln := s.Rules.LossLimit; s.Best < ln && ln < limit {
+		limit = ln
+	}
+	if mid > limit {
+		return fmt.Sprintf("the median of the last %d losses is %.4g, above %.4g; it has been %.4g", divergeCount, mid, limit, s.Best)
+	}
+	return ""
+}
+
+// rises reports whether the rate goes up by plan, and not by a little, against that of the accepted losses: a
+// restart, a second warmup, the end of a probation, a longer schedule after a resume. The first warmup is not one.
+func (s *State) rises(o Observation) bool {
+	if o.Step <= s.Rules.Warmup {
+		return false
+	}
+	rate := o.LR * s.Scale()
+	for _, r := range s.Rates.values() {
+		if r > 0 && rate > plannedRise*r {
+			return true
+		}
+	}
+	return false
+}
