@@ -35,7 +35,8 @@ type buffers[T kernel.Float] struct {
 	logits  kernel.Mat[T] // (chunk, V)
 	dlogits kernel.Mat[T] // (chunk, V) operand, in the memory of logits
 
-	sums []T // partial sums over positions
+	sums  []T // partial sums over positions
+	probe []T // of nn.Probe
 
 	pos, span []int32   // (N)
 	keys      []rng.Key // (S); only with dropout
@@ -120,6 +121,7 @@ func newBuffers[T kernel.Float](ar *arena, a config.Arch, opt Options) *buffers[
 		b.dlogits = b.logits
 	}
 	b.sums = alloc[T](ar, partScratch, nn.BlockSumsLen(opt.Workers, n, sumsWidth(a)))
+	b.probe = alloc[T](ar, partScratch, nn.ProbeLen(opt.Workers, probeRows(opt), a.HeadSize))
 	b.nats, b.logZ = alloc[float64](ar, partBatch, n), alloc[float64](ar, partBatch, n)
 	b.pos, b.span = alloc[int32](ar, partBatch, n), alloc[int32](ar, partBatch, n)
 	return b

@@ -100,12 +100,14 @@ type Model[T kernel.Float] struct {
 	residual  *nn.Residual[T]
 	head      *nn.Head[T]
 	sums      *nn.BlockSums[T]
+	prober    *nn.Probe[T]
 
 	// chunk is the number of positions that go through the layers between two that need them all, such as attention,
 	// at a time. It changes no bits; in bf16 mode it bounds memory and keeps rows in the caches.
 	chunk int
 
-	plants []Plant // faults to watch the guard by; none in a sound model
+	plants  []Plant     // faults to watch the guard by; none in a sound model
+	probing *ProbeStats // of the Probe in progress
 
 	in Input // the call in progress
 	n  int
@@ -134,6 +136,7 @@ func New[T kernel.Float](a config.Arch, x *kernel.Exec, opt Options) (*Model[T],
 		m.chunk = chunkRows * x.Workers()
 	}
 	m.head = nn.NewHead(x, m.stage, b.logits, b.dlogits, opt.ZLoss)
+	m.prober = nn.NewProbe(x, a.Heads, a.KVHeads, a.HeadSize, probeRows(opt), b.probe)
 	return m, nil
 }
 
@@ -294,6 +297,9 @@ func (m *Model[T]) forward() {
 		m.attentionHalf(i, false)
 		m.mlpHalf(i, false)
 		m.spoil(i)
+		if m.probing != nil {
+			m.probeBlock(i, m.probing)
+		}
 	}
 	m.norm(b.final, b.finalMean, b.finalRstd, b.x[l], m.outside[slotGain], m.outside[slotBias], n)
 	m.did(PartNorms)

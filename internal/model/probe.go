@@ -1,0 +1,133 @@
+package model
+
+import (
+	"math"
+	"slices"
+
+	"gimbal/internal/kernel"
+	"gimbal/internal/nn"
+)
+
+// ProbeTokens is the most positions that Probe looks at.
+const ProbeTokens = 256
+
+// probeRows is ProbeTokens, or what a smaller micro-batch can hold.
+func probeRows(opt Options) int { return min(ProbeTokens, opt.MicroTokens) }
+
+// ProbeStats says how a model computes one sequence. Make it with NewProbeStats.
+type ProbeStats struct {
+	Stream []StreamStats  // (L+1): before each block and after the last
+	Heads  []nn.HeadFocus // (L·H), block by block
+	Dead   []float64      // (L): share of units of the MLP that are silent at all positions
+
+	LogZ  float64 // mean logarithm of the sum of exponentials of logits
+	Logit float64 // largest logit
+}
+
+// StreamStats describes the residual stream at one place.
+type StreamStats struct {
+	RMS float64
+	// Kept is how much of the stream before the block is in the one after it: <x_l,x_(l-1)>/<x_(l-1),x_(l-1)>. A block
+	// that adds to its input keeps about 1 of it when it begins, whatever it adds, and one that replaces it about 0.
+	// It is 1 for the embedding.
+	Kept float64
+	Peak float64 // largest size over the median size of an element
+}
+
+// NewProbeStats returns the memory that Probe overwrites.
+func (m *Model[T]) NewProbeStats() *ProbeStats {
+	l := m.arch.Layers
+	return &ProbeStats{Stream: make([]StreamStats, l+1), Heads: make([]nn.HeadFocus, l*m.arch.Heads), Dead: make([]float64, l)}
+}
+
+// Probe computes one sequence of at most ProbeTokens positions without dropout and overwrites dst by how it went.
+//
+// Memory: uses the buffers of the next Backward and touches no gradients, so training goes on with the same bits.
+// TokenNats and TokenLogZ are those of the sequence afterwards.
+func (m *Model[T]) Probe(in Input, dst *ProbeStats) {
+	if len(in.Bounds) != 2 || len(in.Tokens) == 0 || len(in.Tokens) > ProbeTokens || in.Dropout != nil {
+		panic("model: probe of more than one short sequence")
+	}
+	m.begin(in, true)
+	m.probing = dst
+	m.forward()
+	m.probing = nil
+	m.head.Loss(m.buf.nats, m.buf.logZ, m.buf.final, m.headWeights, in.Labels, in.Counts)
+	m.probeStream(dst)
+	m.probeLogits(dst)
+}
+
+// probeBlock measures block i right after its forward pass, while what it saved is still its own.
+func (m *Model[T]) probeBlock(i int, dst *ProbeStats) {
+	s, a := &m.buf.saved[i], m.arch
+	qk, scale := s.qk, 1/math.Sqrt(float64(a.HeadSize))
+	switch {
+	case m.attention16 != nil:
+		qk, scale = s.operands, 1 // the queries carry it
+	case m.headNorm == nil:
+		qk = s.qkv
+	}
+	hd, kd := queryWidth(a), keyWidth(a)
+	m.prober.Focus(dst.Heads[i*a.Heads:(i+1)*a.Heads], nn.Columns(qk, 0, hd), nn.Columns(qk, hd, hd+kd), scale, m.n)
+	dst.Dead[i] = float64(m.prober.Dead(s.active, m.n)) / float64(a.MLP)
+}
+
+// probeSamples is the number of elements that the median size of the stream is taken of.
+const probeSamples = 4096
+
+func (m *Model[T]) probeStream(dst *ProbeStats) {
+	size := m.n * m.arch.Width
+	var before []T
+	for l := range dst.Stream {
+		x := m.buf.x[l][:size]
+		squares := kernel.SumSquares(m.x, x)
+		s := StreamStats{RMS: math.Sqrt(squares / float64(size)), Kept: 1}
+		if l > 0 {
+			both, old := 0.0, 0.0
+			for i, v := range before {
+				both += float64(v) * float64(x[i])
+				old += float64(v) * float64(v)
+			}
+			s.Kept = both / old
+		}
+		s.Peak = m.peak(x)
+		dst.Stream[l], before = s, x
+	}
+}
+
+// peak is the largest size of an element of x over the median size of a sample of them. The sample lies in dx, which the
+// backward pass clears.
+func (m *Model[T]) peak(x []T) float64 {
+	step := len(x)/probeSamples | 1 // odd, so that it meets all channels
+	sizes := m.buf.dx[:0]
+	var top T
+	for i, v := range x {
+		if v < 0 {
+			v = -v
+		}
+		top = max(top, v)
+		if i%step == 0 {
+			sizes = append(sizes, v)
+		}
+	}
+	slices.Sort(sizes)
+	return float64(top) / float64(sizes[len(sizes)/2])
+}
+
+// probeLogits reads the head's only chunk, whose rows are exponentials of the logits less the largest of the row:
+// ln Z less the logarithm of their sum is that largest one.
+func (m *Model[T]) probeLogits(dst *ProbeStats) {
+	dst.LogZ, dst.Logit = math.NaN(), math.Inf(-1)
+	sum, counted := 0.0, 0
+	for i, counts := range m.in.Counts {
+		if !counts {
+			continue
+		}
+		sum += m.buf.logZ[i]
+		counted++
+		dst.Logit = max(dst.Logit, m.buf.logZ[i]-math.Log(float64(kernel.Sum(m.x, m.buf.logits.RowF(i)))))
+	}
+	if counted > 0 {
+		dst.LogZ = sum / float64(counted)
+	}
+}

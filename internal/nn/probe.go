@@ -1,0 +1,141 @@
+package nn
+
+import (
+	"math"
+
+	"gimbal/internal/kernel"
+)
+
+// Probe measures what a block's forward pass over one short sequence left behind. It changes nothing.
+type Probe[T kernel.Float] struct {
+	x                    *kernel.Exec
+	heads, kvHeads, size int
+	rows                 int
+	scratch              []T // (workers, probeWidth)
+
+	dst   []HeadFocus
+	q, k  kernel.Mat[T]
+	scale T
+	n     int
+
+	src  kernel.Mat[T]
+	dead []int // (workers)
+}
+
+// HeadFocus says how sharply one query head attends.
+type HeadFocus struct {
+	Logit   float64 // largest size of a score q·k/√D
+	Entropy float64 // mean of H(p)/ln(keys) over the queries that have 8 before them; 1 looks everywhere alike; NaN without one
+}
+
+// firstFocused is the first query whose entropy counts: with few keys it says nothing.
+const firstFocused = 8
+
+// deadBelow is the size under which an activation counts as none.
+const deadBelow = 1e-3
+
+// probeColumns is the number of units whose activations are looked at together.
+const probeColumns = 512
+
+// ProbeLen is the number of elements of scratch that NewProbe needs for sequences of at most rows positions.
+func ProbeLen(workers, rows, size int) int { return workers * probeWidth(rows, size) }
+
+// probeWidth holds all keys of a head, a query and its scores twice, or two rows of activations.
+func probeWidth(rows, size int) int { return stageWidth(max(rows*size+size+2*rows, 2*probeColumns)) }
+
+// NewProbe returns measurements of sequences of at most rows positions. scratch has ProbeLen(x.Workers(), rows, size)
+// elements.
+func NewProbe[T kernel.Float](x *kernel.Exec, heads, kvHeads, size, rows int, scratch []T) *Probe[T] {
+	if len(scratch) != ProbeLen(x.Workers(), rows, size) {
+		panic("nn: probe: wrong shape")
+	}
+	return &Probe[T]{x: x, heads: heads, kvHeads: kvHeads, size: size, rows: rows, scratch: scratch, dead: make([]int, x.Workers())}
+}
+
+// Focus overwrites dst (H). q (n, H·D) and k (n, KV·D) are as attention reads them; scale is what their product is
+// multiplied by: 1/√D, or 1 where the queries carry it.
+//
+// Numerics: scores and softmax in T, entropies in float64. A score that is not finite makes the numbers of its head so.
+func (l *Probe[T]) Focus(dst []HeadFocus, q, k kernel.Mat[T], scale float64, n int) {
+	if len(dst) != l.heads || q.Cols != l.heads*l.size || k.Cols != l.kvHeads*l.size || n > l.rows {
+		panic("nn: probe: wrong shape")
+	}
+	l.dst, l.q, l.k, l.scale, l.n = dst, q, k, T(scale), n
+	l.x.Pool().Do(l.heads, 1, (*probeFocus[T])(l))
+}
+
+type probeFocus[T kernel.Float] Probe[T]
+
+func (l *probeFocus[T]) Part(worker, lo, hi int) {
+	width, d := probeWidth(l.rows, l.size), l.size
+	temp := l.scratch[worker*width:][:width]
+	keys, query := temp[:l.n*d], temp[l.n*d:(l.n+1)*d]
+	scores, weights := temp[(l.n+1)*d:(l.n+1)*d+l.n], temp[(l.n+1)*d+l.n:(l.n+1)*d+2*l.n]
+	for h := lo; h < hi; h++ {
+		g := h / (l.heads / l.kvHeads)
+		for j := range l.n {
+			load(l.x, Columns(l.k, g*d, (g+1)*d), j, keys[j*d:(j+1)*d])
+		}
+		focus := HeadFocus{Entropy: math.NaN()}
+		entropy := 0.0
+		for i := range l.n {
+			load(l.x, Columns(l.q, h*d, (h+1)*d), i, query)
+			s, e := scores[:i+1], weights[:i+1]
+			for j := range s {
+				s[j] = l.scale * kernel.Dot(l.x, query, keys[j*d:(j+1)*d])
+			}
+			top, low := s[0], s[0]
+			for _, v := range s {
+				top, low = max(top, v), min(low, v)
+			}
+			focus.Logit = max(focus.Logit, math.Abs(float64(top)), math.Abs(float64(low))) // NaN stays
+			if i < firstFocused {
+				continue
+			}
+			kernel.Affine(l.x, s, s, 1, -top)
+			sum := float64(kernel.ExpSub(l.x, e, s, 0))
+			entropy += (math.Log(sum) - float64(kernel.Dot(l.x, e, s))/sum) / math.Log(float64(i+1))
+		}
+		if l.n > firstFocused {
+			focus.Entropy = entropy / float64(l.n-firstFocused)
+		}
+		l.dst[h] = focus
+	}
+}
+
+// Dead returns the number of units, columns of the activations src (n, F), that are below 0.001 at all positions.
+func (l *Probe[T]) Dead(src kernel.Mat[T], n int) (dead int) {
+	l.src, l.n = src, n
+	clear(l.dead)
+	l.x.Pool().Do(src.Cols, probeColumns, (*probeDead[T])(l))
+	for _, d := range l.dead {
+		dead += d
+	}
+	return dead
+}
+
+type probeDead[T kernel.Float] Probe[T]
+
+func (l *probeDead[T]) Part(worker, lo, hi int) {
+	width := probeWidth(l.rows, l.size)
+	for ; lo < hi; lo += probeColumns {
+		cols := min(probeColumns, hi-lo)
+		top, temp := l.scratch[worker*width:][:cols], l.scratch[worker*width+probeColumns:][:cols]
+		clear(top)
+		for i := range l.n {
+			for j, v := range read(l.x, Columns(l.src, lo, lo+cols), i, temp) {
+				if v < 0 {
+					v = -v
+				}
+				if !(v <= top[j]) { // NaN is not dead
+					top[j] = v
+				}
+			}
+		}
+		for _, v := range top {
+			if v < deadBelow {
+				l.dead[worker]++
+			}
+		}
+	}
+}
