@@ -2,12 +2,13 @@ package tokenizer
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"unicode/utf8"
 )
 
 // tokenizer checks that the parts fit together and builds the tokenizer.
-func (p *parser) tokenizer() (*Tokenizer, error) {
+func (p *parser) tokenizer(roles Roles) (*Tokenizer, error) {
 	kind := KindBPE
 	switch {
 	case !p.pre && p.decoder == "Fuse":
@@ -19,8 +20,16 @@ func (p *parser) tokenizer() (*Tokenizer, error) {
 	case p.split == splitNone:
 		kind = KindBytes
 	}
-	if kind != KindBPE && len(p.merges) > 0 {
+	switch {
+	case kind == KindBPE:
+	case len(p.merges) > 0:
 		return nil, unsupported("model.merges", "merges without a split of the text")
+	case p.nfc:
+		return nil, unsupported("normalizer.type", "NFC")
+	case p.ignoreMerges:
+		return nil, unsupported("model.ignore_merges", true)
+	case slices.ContainsFunc(p.added, func(a added) bool { return !a.special }):
+		return nil, unsupported("added_tokens", "a token that is not special, without a split of the text")
 	}
 
 	// Ids: each of 0 … n-1 once, a token that is both added and in the
@@ -114,9 +123,60 @@ func (p *parser) tokenizer() (*Tokenizer, error) {
 		seen[pairKey(a, b)] = true
 		merges[i] = merge{a, b, id}
 	}
-	t := build(kind, p.split, vocab, merges, p.added)
-	if t.eos < 0 {
-		return nil, unsupported("added_tokens", "no "+EndOfText)
+	if p.unknown != "" && !special[p.unknown] {
+		return nil, unsupported("model.unk_token", p.unknown)
 	}
-	return t, nil
+	t := build(kind, p.split, vocab, merges, p.added)
+	t.nfc = p.nfc
+	t.setFront()
+	if p.ignoreMerges {
+		t.words = make(map[string]int32, len(vocab))
+		for id, v := range vocab {
+			if len(v) > 0 { // else an added token
+				t.words[string(v)] = int32(id)
+			}
+		}
+	}
+	return t, t.assign(roles, p.first)
+}
+
+// assign gives tokens their roles; first is the token that the file puts before a text.
+func (t *Tokenizer) assign(roles Roles, first string) error {
+	bad := func(role, format string, args ...any) error {
+		return &RoleError{role, fmt.Sprintf(format, args...)}
+	}
+	if roles.BOS < 0 && first != "" {
+		id, ok := t.Added(first)
+		if !ok {
+			return broken("post_processor: %s is not among the added tokens", quote(first))
+		}
+		t.bos = id
+	}
+	for _, r := range []struct {
+		name string
+		id   int32
+		to   *int32
+	}{{"EOS", roles.EOS, &t.eos}, {"BOS", roles.BOS, &t.bos}} {
+		if r.id < 0 {
+			continue
+		}
+		i, ok := slices.BinarySearchFunc(t.added, r.id, func(a added, id int32) int { return cmp.Compare(a.id, id) })
+		switch {
+		case int(r.id) >= t.VocabSize():
+			return bad(r.name, "there is no token %d: tokenizer.json has %d", r.id, t.VocabSize())
+		case !ok || !t.added[i].special:
+			return bad(r.name, "token %d is %s, which text can hold: it must be a special token", r.id, quote(string(t.Bytes(r.id))))
+		}
+		*r.to = r.id
+	}
+	if t.eos < 0 {
+		return unsupported("added_tokens", "no special token "+EndOfText)
+	}
+	if roles.Size != 0 && roles.Size < t.VocabSize() {
+		return bad("Size", "tokenizer.json has %d tokens, more than the %d of the model", t.VocabSize(), roles.Size)
+	}
+	if extra := roles.Size - t.VocabSize(); extra > 0 {
+		t.starts = append(t.starts, slices.Repeat(t.starts[t.VocabSize():], extra)...)
+	}
+	return nil
 }

@@ -160,9 +160,12 @@ func (t *Tokenizer) appendPiece(dst []int32, s *scratch, rest []byte, n int) []i
 	return dst
 }
 
-// appendWord appends the tokens of the piece w to dst: starting from its bytes,
-// it merges the pair of lowest rank, the leftmost of equals, until none is left.
+// appendWord appends the tokens of the piece w to dst: it may be one as it is;
+// else, starting from its bytes, it merges the pair of lowest rank, the leftmost of equals, until none is left.
 func (t *Tokenizer) appendWord(dst []int32, s *scratch, w []byte) []int32 {
+	if id, ok := t.words[string(w)]; ok {
+		return append(dst, id)
+	}
 	if len(w) > shortWord {
 		return t.appendLong(dst, &s.word, w)
 	}

@@ -2,11 +2,15 @@ package tokenizer
 
 import (
 	"bytes"
+	"slices"
+	"sync"
 	"unicode/utf8"
 )
 
 // Append appends the tokens of text to dst. Text is plain: what reads like a
-// special token is characters, and nothing is added before or after.
+// special token is characters, and nothing is added before or after. (An added
+// token that is not special, such as Qwen 3's "<think>", is part of the
+// vocabulary of text, and is found in it.)
 //
 // It fails only for kind chars, with *UnseenCharError or *InvalidByteError; dst
 // then holds the tokens of what lies before.
@@ -20,10 +24,34 @@ func (t *Tokenizer) Append(dst []int32, text []byte) ([]int32, error) {
 		}
 		return dst, err
 	}
+	if len(t.front) > 0 {
+		return t.whole(dst, text, &t.encoders, false)
+	}
 	s := t.pool.Get().(*scratch)
 	dst, _ = t.appendPieces(dst, s, text, true)
 	t.pool.Put(s)
 	return dst, nil
+}
+
+// AppendSpecial is Append for text of trusted origin, such as a chat template:
+// special tokens that it spells become these tokens.
+func (t *Tokenizer) AppendSpecial(dst []int32, text []byte) ([]int32, error) {
+	return t.whole(dst, text, &t.specials, true)
+}
+
+// whole encodes a text with one of the encoders of the pool.
+func (t *Tokenizer) whole(dst []int32, text []byte, pool *sync.Pool, special bool) ([]int32, error) {
+	e, _ := pool.Get().(*Encoder)
+	if e == nil {
+		e = t.newEncoder(special)
+	}
+	defer pool.Put(e)
+	dst, err := e.Write(dst, text)
+	if err != nil {
+		e.Reset()
+		return dst, err
+	}
+	return e.Flush(dst)
 }
 
 // appendChars appends the tokens of text to dst and returns how many bytes they
@@ -79,13 +107,27 @@ type Encoder struct {
 	offset int64  // bytes encoded since the start of the text
 	lines  int64  // line breaks among them; chars only
 	err    error  // the fault that ended this text
+
+	// What a stage in front of the pieces does, and where its text goes.
+	stage  stage
+	next   *Encoder
+	normal []byte // text on its way to next
 }
 
 // NewEncoder returns an encoder at the start of a text.
-func (t *Tokenizer) NewEncoder() *Encoder {
+func (t *Tokenizer) NewEncoder() *Encoder { return t.newEncoder(false) }
+
+func (t *Tokenizer) newEncoder(special bool) *Encoder {
 	e := &Encoder{t: t}
 	if t.kind == KindBPE {
 		e.s = newScratch()
+	}
+	front := t.front
+	if special {
+		front = t.frontSpecial
+	}
+	for _, s := range slices.Backward(front) {
+		e = &Encoder{t: t, stage: s, next: e}
 	}
 	return e
 }
@@ -136,23 +178,36 @@ func (e *Encoder) Write(dst []int32, p []byte) ([]int32, error) {
 // Flush ends the text: it appends to dst the tokens of what is left and makes
 // the encoder ready for the next text.
 func (e *Encoder) Flush(dst []int32) ([]int32, error) {
+	dst, err := e.end(dst)
+	e.Reset()
+	return dst, err
+}
+
+// end is Flush where the count of bytes and lines goes on: an added token ends
+// what lies before it.
+func (e *Encoder) end(dst []int32) ([]int32, error) {
 	if e.err == nil {
 		dst, _ = e.encode(dst, e.tail, true)
 	}
-	err := e.err
-	e.Reset()
-	return dst, err
+	e.tail, e.wait = e.tail[:0], 0
+	return dst, e.err
 }
 
 // Reset forgets the text so far.
 func (e *Encoder) Reset() {
 	e.tail, e.wait, e.offset, e.lines, e.err = e.tail[:0], 0, 0, 0, nil
+	if e.next != nil {
+		e.next.Reset()
+	}
 }
 
 // encode appends the tokens of text to dst, sets e.err and returns how many
 // bytes of text are done.
 func (e *Encoder) encode(dst []int32, text []byte, final bool) ([]int32, int) {
 	var n int
+	if e.next != nil {
+		return e.passOn(dst, text, final)
+	}
 	if e.t.kind != KindChars {
 		dst, n = e.t.appendPieces(dst, e.s, text, final)
 		return dst, n
@@ -164,4 +219,12 @@ func (e *Encoder) encode(dst []int32, text []byte, final bool) ([]int32, int) {
 		locate(e.err, e.offset, e.lines)
 	}
 	return dst, n
+}
+
+// passed counts text that a stage in front took out.
+func (e *Encoder) passed(text []byte) {
+	for ; e != nil; e = e.next {
+		e.offset += int64(len(text))
+		e.lines += countLines(text)
+	}
 }

@@ -7,11 +7,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 )
 
 // The golden values are what the Python library `tokenizers` made of the files
@@ -31,7 +34,13 @@ type golden struct {
 		Merges    int
 		Hash      string // of the merges as written in files, one per line
 	}
-	Splits []struct {
+	Hard []struct {
+		Tokenizer, Text string
+		Plain, Special  []int32
+	}
+	NFC     [][2]string
+	NFCHash string `json:"nfc_hash"` // see TestGoldenNFC
+	Splits  []struct {
 		Pattern string
 		Cases   [][]string // pieces; together they are the text
 	}
@@ -56,7 +65,7 @@ func goldenTokenizer(t *testing.T, name string) *Tokenizer {
 	switch name {
 	case "bytes":
 		return NewBytes()
-	case "gpt2":
+	case "gpt2", "qwen3":
 		return sharedTokenizer(t, name)
 	}
 	kind, text, _ := strings.Cut(name, ":")
@@ -137,10 +146,99 @@ func TestGolden(t *testing.T) {
 			if len(ids) != c.Tokens || hashIDs(ids) != c.Hash {
 				t.Errorf("got %d tokens with hash %s, the library %d with %s", len(ids), hashIDs(ids), c.Tokens, c.Hash)
 			}
+			if tok.nfc {
+				text, _ = appendNFC(nil, text, true)
+			}
 			if got := tok.Decode(nil, ids); string(got) != string(text) {
 				t.Error("the text does not come back")
 			}
 		})
+	}
+}
+
+// TestGoldenHard compares hard texts, with and without their special tokens, in
+// one piece and in many.
+func TestGoldenHard(t *testing.T) {
+	g := readGolden(t)
+	if len(g.Hard) == 0 {
+		t.Fatal("testdata/golden.json holds no hard texts")
+	}
+	made := map[string]*Tokenizer{}
+	r := newRand(t)
+	for _, c := range g.Hard {
+		tok := made[c.Tokenizer]
+		if tok == nil {
+			if tok = goldenTokenizer(t, c.Tokenizer); c.Tokenizer == "bpe-llama3:tinyshakespeare.txt" {
+				tok = likeLlama3(t, tok)
+			}
+			made[c.Tokenizer] = tok
+		}
+		if got := mustAppend(t, tok, []byte(c.Text)); !slices.Equal(got, c.Plain) {
+			t.Errorf("%s, %q: got %v, the library %v", c.Tokenizer, c.Text, got, c.Plain)
+		}
+		if got, err := tok.AppendSpecial(nil, []byte(c.Text)); err != nil || !slices.Equal(got, c.Special) {
+			t.Errorf("%s, %q with special tokens: got %v, %v, the library %v", c.Tokenizer, c.Text, got, err, c.Special)
+		}
+		for range 3 {
+			if got := encodeInParts(t, tok.NewEncoder(), []byte(c.Text), 12, r); !slices.Equal(got, c.Plain) {
+				t.Errorf("%s, %q in parts: got %v, the library %v", c.Tokenizer, c.Text, got, c.Plain)
+			}
+		}
+	}
+}
+
+// likeLlama3 gives a tokenizer what Llama 3's has and ours has not, as golden.py does.
+func likeLlama3(t *testing.T, tok *Tokenizer) *Tokenizer {
+	n := int(tok.EOS())
+	data := string(mustJSON(t, tok))
+	for _, edit := range [][2]string{
+		{`"ignore_merges": false`, `"ignore_merges": true`},
+		{fmt.Sprintf(`"id": %d, "content": "<|endoftext|>"`, n), fmt.Sprintf(`"id": %d, "content": "<|endoftext|>"`, n+2)},
+		{"\n    },\n    \"merges\"", fmt.Sprintf(",\"\u0120thou\u0120art\": %d, \"qzqz\": %d\n    },\n    \"merges\"", n, n+1)},
+		{`"post_processor": null`, `"post_processor": {"type": "Sequence", "processors": [{"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true},
+			{"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}], "pair": [], "special_tokens": {}}]}`},
+	} {
+		if !strings.Contains(data, edit[0]) {
+			t.Fatalf("the file lacks %s", edit[0])
+		}
+		data = strings.Replace(data, edit[0], edit[1], 1)
+	}
+	tok, err := Parse([]byte(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bos, ok := tok.BOS(); !ok || bos != tok.EOS() {
+		t.Errorf("the template begins with <|endoftext|>, and BOS is %d, %v", bos, ok)
+	}
+	return tok
+}
+
+// TestGoldenNFC compares normalization: hard runs of marks, and every character
+// among marks (by the hash of all results).
+func TestGoldenNFC(t *testing.T) {
+	g := readGolden(t)
+	if len(g.NFC) == 0 {
+		t.Fatal("testdata/golden.json holds no normal forms")
+	}
+	for _, c := range g.NFC {
+		if got, _ := appendNFC(nil, []byte(c[0]), true); string(got) != c[1] {
+			t.Errorf("%+q: got %+q, the library %+q", c[0], got, c[1])
+		}
+	}
+	if testing.Short() {
+		t.Skip("every character takes seconds")
+	}
+	h := sha256.New()
+	var got []byte
+	for c := range rune(unicode.MaxRune + 1) {
+		if utf8.ValidRune(c) {
+			s := string(c)
+			got, _ = appendNFC(got[:0], []byte("a"+s+"\u0323\u0301"+s+"\u0315"+s), true)
+			h.Write(append(got, '\n'))
+		}
+	}
+	if sum := hex.EncodeToString(h.Sum(nil)); sum != g.NFCHash {
+		t.Errorf("the hash of all normal forms is %s, the library's %s", sum, g.NFCHash)
 	}
 }
 

@@ -9,12 +9,19 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
-// maxFile bounds the size of a tokenizer.json in bytes; the largest known ones
+// MaxFile bounds the size of a tokenizer.json in bytes; the largest known ones
 // have about 33 million.
-const maxFile = 64 << 20
+const MaxFile = 64 << 20
+
+// maxAdded bounds the added tokens, and maxContent the bytes of one of them.
+const (
+	maxAdded   = 1 << 16
+	maxContent = 1 << 10
+)
 
 // ErrFormat marks a tokenizer.json that is broken: not JSON, a key missing or
 // given twice, ids with gaps, merges of unknown tokens, too large.
@@ -48,14 +55,25 @@ func unsupported(key string, value any) error {
 	return &UnsupportedError{key, s}
 }
 
-// Parse reads a tokenizer.json: one written by JSON, or a byte-level BPE whose
-// split is that of GPT-2, Llama 3 or Qwen 2, with an end-of-text token named
-// <|endoftext|> or <|end_of_text|>. All else is refused with an error that
-// wraps ErrFormat or is an *UnsupportedError: nothing in the file is ignored.
-// Memory: proportional to the length of data, which is at most 64 MiB.
-func Parse(data []byte) (*Tokenizer, error) {
-	if len(data) > maxFile {
-		return nil, broken("%d bytes are more than %d", len(data), maxFile)
+// Roles is what a model directory says of its tokens outside tokenizer.json.
+type Roles struct {
+	EOS  int32 // id of the end-of-text token; -1: <|endoftext|>, else <|end_of_text|>
+	BOS  int32 // id of the beginning-of-text token; -1: the one that the file puts first, else <|begin_of_text|>, else none
+	Size int   // ids that the model has; those above the file's tokens spell nothing. 0: as many as the file's
+}
+
+// Parse is ParseAs without Roles.
+func Parse(data []byte) (*Tokenizer, error) { return ParseAs(data, Roles{EOS: -1, BOS: -1}) }
+
+// ParseAs reads a tokenizer.json: one written by JSON, or a byte-level BPE whose
+// split is that of GPT-2, Llama 3 or Qwen 2, with normalization form C or none.
+// All else is refused with an error that wraps ErrFormat or is an
+// *UnsupportedError: nothing in the file is ignored. A role that does not fit
+// the file is a *RoleError. The tokenizer keeps data.
+// Memory: proportional to the length of data, which is at most MaxFile.
+func ParseAs(data []byte, roles Roles) (*Tokenizer, error) {
+	if len(data) > MaxFile {
+		return nil, broken("%d bytes are more than %d", len(data), MaxFile)
 	}
 	if !utf8.Valid(data) {
 		return nil, broken("not UTF-8")
@@ -71,20 +89,37 @@ func Parse(data []byte) (*Tokenizer, error) {
 	if p.err != nil {
 		return nil, p.err
 	}
-	return p.tokenizer()
+	t, err := p.tokenizer(roles)
+	if err != nil {
+		return nil, err
+	}
+	t.json = sync.OnceValues(func() ([]byte, string) { return data, hash(data) })
+	return t, nil
 }
+
+// RoleError says that a token cannot play the part that the model gives it.
+type RoleError struct {
+	Role string // EOS, BOS or Size
+	Text string
+}
+
+func (e *RoleError) Error() string { return "tokenizer: " + e.Text }
 
 // parser reads the file token by token and keeps the first error.
 type parser struct {
 	dec *json.Decoder
 	err error
 
-	added   []added
-	vocab   map[string]int32
-	merges  [][2]string
-	split   split
-	pre     bool   // there is a pre_tokenizer; it is or ends in ByteLevel
-	decoder string // ByteLevel, Fuse or nothing
+	added        []added
+	vocab        map[string]int32
+	merges       [][2]string
+	split        split
+	nfc          bool
+	pre          bool   // there is a pre_tokenizer; it is or ends in ByteLevel
+	first        string // the token that the template puts before a text
+	decoder      string // ByteLevel, Fuse or nothing
+	unknown      string // unk_token, which has no effect where every byte is a token
+	ignoreMerges bool
 }
 
 func (p *parser) fail(err error) {
@@ -214,16 +249,20 @@ func (p *parser) file() {
 			}
 		case "normalizer":
 			if got := p.component(key, nil); len(got) > 0 {
-				p.fail(unsupported("normalizer.type", got["type"]))
+				p.expect(key, got, map[string]any{"type": "NFC"})
+				p.nfc = true
 			}
 		case "added_tokens":
-			p.array(key, func(i int) { p.addedToken(fmt.Sprintf("added_tokens[%d]", i)) })
+			p.array(key, func(i int) {
+				if i == maxAdded {
+					p.fail(broken("more than %d added tokens", maxAdded))
+				}
+				p.addedToken(fmt.Sprintf("added_tokens[%d]", i))
+			})
 		case "pre_tokenizer":
 			p.preTokenizer()
 		case "post_processor":
-			if got := p.component(key, nil); len(got) > 0 {
-				p.expect(key, got, map[string]any{"type": "ByteLevel", "add_prefix_space": nil, "trim_offsets": nil, "use_regex": nil})
-			}
+			p.postProcessor(key, true)
 		case "decoder":
 			if got := p.component(key, nil); len(got) > 0 {
 				p.expect(key, got, map[string]any{"type": []any{"ByteLevel", "Fuse"}, "add_prefix_space": nil, "trim_offsets": nil, "use_regex": nil})
@@ -271,6 +310,9 @@ func (p *parser) addedToken(where string) {
 	if p.err == nil && (a.content == "" || a.id < 0) {
 		p.fail(broken("%s lacks its content or id", where))
 	}
+	if len(a.content) > maxContent {
+		p.fail(broken("%s has a content of %d bytes, more than %d", where, len(a.content), maxContent))
+	}
 	p.added = append(p.added, a)
 }
 
@@ -283,73 +325,6 @@ func (p *parser) id(where string, v any) int32 {
 		return -1
 	}
 	return int32(id)
-}
-
-var byteLevel = map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": nil, "use_regex": []any{true, false}}
-
-func (p *parser) preTokenizer() {
-	const where = "pre_tokenizer"
-	var parts []map[string]any
-	got := p.component(where, func(key string) bool {
-		if key != "pretokenizers" {
-			return false
-		}
-		p.array(where+"."+key, func(i int) {
-			in := fmt.Sprintf("%s.%s[%d]", where, key, i)
-			pattern := ""
-			part := p.component(in, func(key string) bool {
-				if key != "pattern" {
-					return false
-				}
-				p.object(in+"."+key, func(kind string) {
-					v := p.scalar(in + ".pattern." + kind)
-					if kind != "Regex" {
-						p.fail(unsupported(in+".pattern."+kind, v))
-					}
-					pattern, _ = v.(string)
-				})
-				return true
-			})
-			if part["pattern"] != nil {
-				part["pattern"] = pattern
-			}
-			if len(parts) < 2 {
-				parts = append(parts, part)
-			} else {
-				p.fail(unsupported(in, part["type"]))
-			}
-		})
-		return true
-	})
-	if p.err != nil || len(got) == 0 {
-		return
-	}
-	p.pre = true
-	if got["type"] == "ByteLevel" {
-		p.expect(where, got, byteLevel)
-		if got["use_regex"] != false { // the default is true
-			p.split = splitGPT2
-		}
-		return
-	}
-	p.expect(where, got, map[string]any{"type": "Sequence", "pretokenizers": true})
-	if p.err == nil && len(parts) != 2 {
-		p.fail(unsupported(where+".pretokenizers", "not a Split and a ByteLevel"))
-	}
-	if p.err != nil {
-		return
-	}
-	p.expect(where+".pretokenizers[0]", parts[0], map[string]any{"type": "Split", "pattern": nil, "behavior": "Isolated", "invert": false})
-	p.expect(where+".pretokenizers[1]", parts[1], byteLevel)
-	if p.err == nil && parts[1]["use_regex"] != false {
-		p.fail(unsupported(where+".pretokenizers[1].use_regex", true))
-	}
-	pattern, _ := parts[0]["pattern"].(string)
-	if i := slices.Index(patterns[1:], pattern); i >= 0 {
-		p.split = split(i + 1)
-	} else if p.err == nil {
-		p.fail(unsupported(where+".pretokenizers[0].pattern.Regex", pattern))
-	}
 }
 
 func (p *parser) model() {
@@ -387,15 +362,23 @@ func (p *parser) model() {
 			})
 		default:
 			v := p.scalar(where)
+			switch key {
+			case "unk_token":
+				p.unknown, _ = v.(string)
+				return
+			case "ignore_merges":
+				if flag, isFlag := v.(bool); isFlag {
+					p.ignoreMerges = flag
+					return
+				}
+			}
 			want, ok := map[string][]any{
 				"type":                      {"BPE"},
 				"dropout":                   {nil},
-				"unk_token":                 {nil},
 				"continuing_subword_prefix": {nil, ""},
 				"end_of_word_suffix":        {nil, ""},
 				"fuse_unk":                  {false},
 				"byte_fallback":             {false},
-				"ignore_merges":             {false},
 			}[key]
 			if !ok || !slices.Contains(want, v) {
 				p.fail(unsupported(where, v))

@@ -29,7 +29,7 @@ type Tokenizer struct {
 	kind   string
 	spell  []byte   // what the tokens spell, end to end in id order
 	starts []uint32 // (VocabSize+1) token i spells spell[starts[i]:starts[i+1]]
-	added  []added  // tokens that no text yields, by ascending id
+	added  []added  // tokens outside the vocabulary proper, by ascending id
 	eos    int32
 	bos    int32 // -1 if there is none
 
@@ -38,12 +38,17 @@ type Tokenizer struct {
 	byteID [256]int32
 	merges []merge
 	pairs  pairTable
-	pool   sync.Pool // *scratch, for Append
+	words  map[string]int32 // tokens that a piece becomes without merging; nil: none
+	pool   sync.Pool        // *scratch, for Append
+
+	front, frontSpecial []stage   // what text passes before it is cut into pieces
+	encoders, specials  sync.Pool // *Encoder, for Append and AppendSpecial with stages
 
 	// chars
 	ascii [utf8.RuneSelf]int32 // -1 if not in the alphabet
 	runes map[rune]int32
 
+	nfc  bool                    // text is normalized
 	json func() ([]byte, string) // the file and its hash, made on first use
 }
 
@@ -51,8 +56,8 @@ type Tokenizer struct {
 type added struct {
 	id         int32
 	content    string
-	special    bool // spells nothing when decoded
-	normalized bool
+	special    bool // spells nothing when decoded, and plain text never yields it
+	normalized bool // it is looked for in normalized text
 	inVocab    bool // the file lists it in the vocabulary, too
 }
 
@@ -127,8 +132,8 @@ func CollectChars(docs iter.Seq2[[]byte, error]) ([]rune, error) {
 }
 
 // build makes a tokenizer of a vocabulary in id order, its merges by rank and
-// its added tokens, whose ids may lie inside or after the vocabulary. All of
-// it is already checked: EndOfText (or its like) is among the added.
+// its added tokens by id, whose ids may lie inside or after the vocabulary. All
+// of it is already checked: EndOfText (or its like) is among the added.
 func build(kind string, sp split, vocab [][]byte, merges []merge, extra []added) *Tokenizer {
 	t := &Tokenizer{kind: kind, split: sp, merges: merges, added: extra, eos: -1, bos: -1}
 	n := len(vocab)
@@ -142,6 +147,7 @@ func build(kind string, sp split, vocab [][]byte, merges []merge, extra []added)
 			t.bos = a.id
 		}
 	}
+	t.setFront()
 	t.starts = make([]uint32, 1, n+1)
 	next := extra
 	for id := range n {
@@ -181,10 +187,23 @@ func build(kind string, sp split, vocab [][]byte, merges []merge, extra []added)
 	}
 	t.json = sync.OnceValues(func() ([]byte, string) {
 		data := t.writeJSON()
-		sum := sha256.Sum256(data)
-		return data, hex.EncodeToString(sum[:])
+		return data, hash(data)
 	})
 	return t
+}
+
+func hash(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// setFront makes the stages that text passes before it is cut into pieces. Only
+// "bpe" has them: the added tokens of other kinds are all special.
+func (t *Tokenizer) setFront() {
+	if t.kind == KindBPE {
+		t.front = stages(t.added, t.nfc, false)
+	}
+	t.frontSpecial = stages(t.added, t.nfc, true)
 }
 
 // Kind returns "bpe", "bytes" or "chars".
@@ -204,6 +223,17 @@ func (t *Tokenizer) BOS() (id int32, ok bool) { return t.bos, t.bos >= 0 }
 
 // ErrNoBOS says that a start token was asked for that the tokenizer lacks.
 var ErrNoBOS = errors.New(`tokenizer: there is no beginning-of-text token; use "eos" or "none"`)
+
+// Added returns the token outside the vocabulary proper that content names, such
+// as "<|im_start|>", if there is one.
+func (t *Tokenizer) Added(content string) (id int32, ok bool) {
+	for _, a := range t.added {
+		if a.content == content {
+			return a.id, true
+		}
+	}
+	return -1, false
+}
 
 // Start returns the token that opens a document: for "eos" the end-of-text
 // token, for "bos" the beginning-of-text token (ErrNoBOS if there is none),
@@ -232,8 +262,8 @@ func (t *Tokenizer) Bytes(id int32) []byte {
 	return t.spell[t.starts[id]:t.starts[id+1]:t.starts[id+1]]
 }
 
-// Decode appends to dst what ids spell: the exact bytes of the encoded text.
-// Special tokens spell nothing. It panics if an id is not in [0, VocabSize()).
+// Decode appends to dst what ids spell: the exact bytes of the encoded text, of
+// its normalized form if the tokenizer normalizes. Special tokens spell nothing. It panics if an id is not in [0, VocabSize()).
 func (t *Tokenizer) Decode(dst []byte, ids []int32) []byte {
 	for _, id := range ids {
 		dst = append(dst, t.Bytes(id)...)
@@ -241,8 +271,8 @@ func (t *Tokenizer) Decode(dst []byte, ids []int32) []byte {
 	return dst
 }
 
-// JSON returns the tokenizer as a Hugging Face tokenizer.json. The same
-// tokenizer always gives the same bytes. The result must not be changed.
+// JSON returns the tokenizer as a Hugging Face tokenizer.json: the file it was
+// read from, byte for byte, or one that is the same for the same tokenizer. The result must not be changed.
 // The error is always nil today.
 func (t *Tokenizer) JSON() ([]byte, error) {
 	data, _ := t.json()

@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"os"
 
 	"gimbal/internal/config"
 	"gimbal/internal/data"
+	"gimbal/internal/durable"
 	"gimbal/internal/tokenizer"
 )
 
@@ -24,7 +24,7 @@ func discover(cfg *config.Config) (*data.Corpus, error) {
 // that was left automatic. The whole corpus is its text: the alphabet must hold the validation part too.
 func makeTokenizer(ctx context.Context, cfg *config.Config, docs *data.Corpus, workers int, note func(string, ...any)) (*tokenizer.Tokenizer, error) {
 	if path := cfg.Tokenizer.Path; path != "" {
-		raw, err := os.ReadFile(path)
+		raw, err := durable.ReadFile(durable.OS, path, tokenizer.MaxFile)
 		if err != nil {
 			return nil, fmt.Errorf("train: tokenizer.path: %w", err)
 		}

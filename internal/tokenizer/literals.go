@@ -1,0 +1,88 @@
+package tokenizer
+
+import (
+	"bytes"
+	"slices"
+)
+
+// literals finds added tokens in text: a trie of their contents. The leftmost
+// match counts, and of those that begin there the longest.
+type literals struct {
+	next    map[uint64]int32 // node<<8 | byte to node; the root is 0
+	tokens  []int32          // by node: the index of the added token that ends there, or -1
+	first   []byte           // the bytes that begin one, ascending
+	longest int              // bytes
+}
+
+// newLiterals returns the trie of the added tokens that want chooses; nil if it
+// chooses none. Those for normalized text are written in NFC, if that is done.
+func newLiterals(all []added, nfc bool, want func(added) bool) *literals {
+	l := &literals{next: map[uint64]int32{}, tokens: []int32{-1}}
+	for i, a := range all {
+		if !want(a) {
+			continue
+		}
+		content := []byte(a.content)
+		if a.normalized && nfc {
+			content, _ = appendNFC(nil, content, true)
+		}
+		node := int32(0)
+		for _, c := range content {
+			key := uint64(node)<<8 | uint64(c)
+			to, ok := l.next[key]
+			if !ok {
+				to = int32(len(l.tokens))
+				l.next[key] = to
+				l.tokens = append(l.tokens, -1)
+			}
+			node = to
+		}
+		l.tokens[node] = int32(i)
+		l.longest = max(l.longest, len(content))
+		l.first = append(l.first, content[0])
+	}
+	if l.longest == 0 {
+		return nil
+	}
+	slices.Sort(l.first)
+	l.first = slices.Compact(l.first)
+	return l
+}
+
+// find returns the first match in text that begins in [at, limit): where it is,
+// and the index of the added token. Without one, token is -1.
+func (l *literals) find(text []byte, at, limit int) (begin, end, token int) {
+	for ; at < limit; at++ {
+		skip := l.skip(text[at:limit])
+		if skip < 0 {
+			break
+		}
+		at += skip
+		token, node := -1, int32(0)
+		for i := at; i < len(text); i++ {
+			to, ok := l.next[uint64(node)<<8|uint64(text[i])]
+			if !ok {
+				break
+			}
+			node = to
+			if t := l.tokens[node]; t >= 0 {
+				token, end = int(t), i+1
+			}
+		}
+		if token >= 0 {
+			return at, end, token
+		}
+	}
+	return limit, limit, -1
+}
+
+// skip returns how far away the next byte is that begins an added token; -1 if there is none.
+func (l *literals) skip(text []byte) int {
+	if len(l.first) == 1 {
+		return bytes.IndexByte(text, l.first[0])
+	}
+	return slices.IndexFunc(text, func(c byte) bool {
+		_, ok := slices.BinarySearch(l.first, c)
+		return ok
+	})
+}

@@ -1,0 +1,190 @@
+package tokenizer
+
+import (
+	"slices"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// Normalization form C, the one normalizer of byte-level BPE files. The tables
+// and the fast paths are x/text's. Its functions also break up runs of more
+// than 30 combining marks (stream-safe text), which the reference does not:
+// such runs are composed here.
+
+// fewMarks is a number of combining marks that x/text leaves alone even if each
+// of them, and the character before them, decomposes into three.
+const fewMarks = 8
+
+// appendNFC appends the NFC of text to dst and returns how many bytes of text
+// it stands for: all of them if final, otherwise those that no further text can
+// change. A segment (a character and what may combine with it) longer than
+// maxPiece is cut there.
+func appendNFC(dst, text []byte, final bool) ([]byte, int) {
+	end := len(text)
+	if !final {
+		end = lastSegment(text[:whole(text)])
+	}
+	done := 0
+	for done < end {
+		rest := text[done:end]
+		n := norm.NFC.QuickSpan(rest)
+		if n == 0 {
+			n = firstSegment(rest)
+			dst = appendSegment(dst, rest[:n])
+		} else {
+			dst = append(dst, rest[:n]...)
+		}
+		done += n
+	}
+	return dst, done
+}
+
+// firstSegment returns the length of the segment at the start of b, which is not empty.
+func firstSegment(b []byte) int {
+	_, i := utf8.DecodeRune(b)
+	for i < len(b) {
+		p := norm.NFC.Properties(b[i:])
+		if p.BoundaryBefore() {
+			break
+		}
+		if i+p.Size() > maxPiece {
+			break
+		}
+		i += p.Size()
+	}
+	return i
+}
+
+// lastSegment returns where the last segment of b begins, of which more may
+// follow. A segment of more than maxPiece begins where it is cut.
+func lastSegment(b []byte) int {
+	i := len(b)
+	for i > 0 {
+		_, w := utf8.DecodeLastRune(b[:i])
+		i -= w
+		if norm.NFC.Properties(b[i:]).BoundaryBefore() {
+			break
+		}
+	}
+	for len(b)-i > maxPiece {
+		i += firstSegment(b[i:])
+	}
+	return i
+}
+
+// newMarks are characters that combine and that the reference, whose tables are
+// those of Unicode 9, does not know: there they stay where they are, and nothing
+// moves or composes past them. (Those of x/text are of Unicode 15.)
+var newMarks = [][2]rune{
+	{0x7fd, 0x7fd}, {0x898, 0x89f}, {0x8ca, 0x8d3}, {0x9fe, 0x9fe}, {0xc3c, 0xc3c}, {0xd3b, 0xd3c},
+	{0xeba, 0xeba}, {0x1715, 0x1715}, {0x1abf, 0x1ace}, {0x1df6, 0x1dfa}, {0xa82c, 0xa82c},
+	{0x10d24, 0x10d27}, {0x10eab, 0x10eac}, {0x10efd, 0x10eff}, {0x10f46, 0x10f50},
+	{0x10f82, 0x10f85}, {0x11070, 0x11070}, {0x1133b, 0x1133b}, {0x1145e, 0x1145e},
+	{0x11839, 0x1183a}, {0x11930, 0x11930}, {0x11935, 0x11935}, {0x11938, 0x11938},
+	{0x1193d, 0x1193e}, {0x11943, 0x11943}, {0x119e0, 0x119e0}, {0x11a34, 0x11a34},
+	{0x11a47, 0x11a47}, {0x11a99, 0x11a99}, {0x11d42, 0x11d42}, {0x11d44, 0x11d45},
+	{0x11d97, 0x11d97}, {0x11f41, 0x11f42}, {0x16ff0, 0x16ff1}, {0x1e08f, 0x1e08f},
+	{0x1e130, 0x1e136}, {0x1e2ae, 0x1e2ae}, {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef},
+}
+
+func isNewMark(r rune) bool {
+	_, ok := slices.BinarySearchFunc(newMarks, r, func(m [2]rune, r rune) int {
+		switch {
+		case m[1] < r:
+			return -1
+		case m[0] > r:
+			return 1
+		}
+		return 0
+	})
+	return ok
+}
+
+// appendSegment appends the NFC of one segment.
+func appendSegment(dst, seg []byte) []byte {
+	marks, start := 0, 0
+	part := func(b []byte) {
+		if marks <= fewMarks {
+			dst = append(dst, norm.NFC.Bytes(b)...)
+		} else {
+			dst = appendComposed(dst, b)
+		}
+		marks = 0
+	}
+	for i := 0; i < len(seg); {
+		r, w := utf8.DecodeRune(seg[i:])
+		if norm.NFC.Properties(seg[i:]).CCC() != 0 {
+			marks++
+		}
+		if isNewMark(r) {
+			part(seg[start:i])
+			dst = append(dst, seg[i:i+w]...)
+			start = i + w
+		}
+		i += w
+	}
+	part(seg[start:])
+	return dst
+}
+
+// combining is a character and its canonical combining class.
+type combining struct {
+	r   rune
+	ccc uint8
+}
+
+// appendComposed is appendSegment by the definition: decompose, order by
+// combining class, compose.
+//
+// Source: The Unicode Standard, version 15, section 3.11, D108 to D117.
+func appendComposed(dst, seg []byte) []byte {
+	var all []combining
+	for len(seg) > 0 {
+		r, w := utf8.DecodeRune(seg)
+		if r == utf8.RuneError && w == 1 { // it can only stand first
+			dst = append(dst, seg[0])
+			seg = seg[1:]
+			continue
+		}
+		for _, d := range string(norm.NFD.Bytes(seg[:w])) {
+			all = append(all, combining{d, norm.NFD.PropertiesString(string(d)).CCC()})
+		}
+		seg = seg[w:]
+	}
+	for i := 0; i < len(all); {
+		j := i + 1
+		for j < len(all) && all[i].ccc != 0 && all[j].ccc != 0 {
+			j++
+		}
+		slices.SortStableFunc(all[i:j], func(a, b combining) int { return int(a.ccc) - int(b.ccc) })
+		i = j
+	}
+	out := all[:0]
+	starter := -1
+	for _, c := range all {
+		// c is blocked from the starter if something between them is a starter
+		// or has a class that is not below its own.
+		if starter >= 0 && (len(out) == starter+1 || out[len(out)-1].ccc < c.ccc) {
+			if r, ok := compose(out[starter].r, c.r); ok {
+				out[starter].r = r
+				continue
+			}
+		}
+		if c.ccc == 0 {
+			starter = len(out)
+		}
+		out = append(out, c)
+	}
+	for _, c := range out {
+		dst = utf8.AppendRune(dst, c.r)
+	}
+	return dst
+}
+
+// compose returns the character that the pair a, b composes to.
+func compose(a, b rune) (rune, bool) {
+	s := norm.NFC.String(string([]rune{a, b}))
+	r, w := utf8.DecodeRuneInString(s)
+	return r, w == len(s)
+}
