@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"time"
@@ -20,7 +21,7 @@ func assemble(cfg *config.Config, text *corpus, opt Options) (_ *trainer, err er
 	if err := refuseNotYet(cfg); err != nil {
 		return nil, err
 	}
-	t := &trainer{fs: opt.fs, cfg: cfg, corpus: text, hooks: opt.Hooks, plant: opt.plant, saved: -1}
+	t := &trainer{fs: opt.fs, cfg: cfg, corpus: text, hooks: opt.Hooks, plant: opt.plant, trial: opt.DryRun, unchecked: opt.unchecked, saved: -1}
 	if t.fs == nil {
 		t.fs = durable.OS
 	}
@@ -134,6 +135,9 @@ func (t *trainer) planMemory() error {
 	total, _ := t.arch.Params()
 	free := freeMemory()
 	t.plan = &Plan{Config: t.cfg, Arch: t.arch, Moments: 8 * total, Writing: model.CacheBytes(t.arch, 1+samplePrompts, t.arch.Context)}
+	if t.cfg.Optim.LR.Name == "probe" {
+		t.plan.Probing = 4 * total
+	}
 	for _, mode := range modes {
 		opt := t.modelOptions()
 		opt.Checkpointing = mode
@@ -150,7 +154,7 @@ func (t *trainer) planMemory() error {
 }
 
 // finishPlan decides what is still open (the number of steps, from the speed of a trial pass) and completes the plan.
-func (t *trainer) finishPlan() error {
+func (t *trainer) finishPlan(ctx context.Context) error {
 	speed := 0.0
 	if t.cfg.Train.Steps == 0 {
 		speed = t.trialSpeed()
@@ -163,6 +167,9 @@ func (t *trainer) finishPlan() error {
 		}
 	}
 	if err := t.cfg.Check(); err != nil {
+		return err
+	}
+	if err := t.probe(ctx); err != nil {
 		return err
 	}
 	sched, rates, warning, capped, err := schedule(t.cfg, t.arch)
@@ -178,7 +185,7 @@ func (t *trainer) finishPlan() error {
 	p.Census, p.SplitBy = t.corpus.set.Census(), t.corpus.set.SplitNote
 	p.TrainTokens, p.ValTokens = t.corpus.train.Tokens(), t.corpus.val.Tokens()
 	p.Epochs = float64(t.cfg.Train.Steps) * float64(t.cfg.Train.BatchTokens) / float64(p.TrainTokens)
-	p.Schedule, p.Rates, p.Capped = sched, rates, capped
+	p.Schedule, p.Rates, p.Capped = sched, append(rates, p.Probe.rate()...), capped
 	p.Tier, p.Workers, p.Speed = t.exec.Tier(), t.exec.Workers(), speed
 	if speed > 0 {
 		p.Estimated = time.Duration(float64(t.cfg.Train.Steps) * float64(t.cfg.Train.BatchTokens) / speed * float64(time.Second))
@@ -186,7 +193,8 @@ func (t *trainer) finishPlan() error {
 	t.state = state{Version: stateVersion, ConfigHash: t.cfg.Hash(), DataHash: t.corpus.set.Hash, TokenizerHash: t.corpus.tok.Hash(),
 		Numerics: fmt.Sprintf("%s %s", t.exec.Tier(), t.cfg.Numeric.Mode),
 		Guard: guard.New(guard.Rules{Act: true, Steps: t.cfg.Train.Steps, Warmup: sched.Warmup, LossLimit: math.Log(float64(t.arch.Vocab)),
-			Clip: t.cfg.Optim.Clip, MaxScale: 1})}
+			Clip: t.cfg.Optim.Clip, MaxScale: 1}),
+		RateLimit: p.Probe.limit()}
 	return nil
 }
 

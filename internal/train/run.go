@@ -24,8 +24,9 @@ type Options struct {
 	Workers int    // 0: one per processor that Go may use
 	Hooks   Hooks
 
-	fs    durable.FS                                       // tests; nil: durable.OS
-	plant func(step int64, loss *float64, grads []float32) // tests
+	fs        durable.FS                                       // tests; nil: durable.OS
+	unchecked bool                                             // tests: no preflight
+	plant     func(step int64, loss *float64, grads []float32) // tests
 }
 
 // Result is how a run ended.
@@ -89,17 +90,22 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) 
 		return nil, err
 	}
 	defer t.close()
+	t.weights = freshWeights
 	t.model.Init(cfg.Train.Seed)
 	if base != nil {
+		t.weights = baseWeights
 		if err := base.load(t.model.Params()); err != nil {
 			return nil, err
 		}
 	}
 	t.model.Refresh()
-	if err := t.finishPlan(); err != nil {
+	if err := t.finishPlan(ctx); err != nil {
 		return nil, err
 	}
 	t.state.Baseline = grams
+	if err := t.preflight(opt.Out); err != nil {
+		return nil, err
+	}
 	if opt.DryRun {
 		return t.dryRun()
 	}
@@ -176,8 +182,9 @@ func (t *trainer) tellPlan() error {
 	if t.hooks.Plan != nil {
 		t.hooks.Plan(p)
 	}
-	return t.log.Write(runlog.Plan{Kind: "plan", At: t.at(), Steps: t.cfg.Train.Steps, Parameters: p.Params, TrainTokens: p.TrainTokens, ValTokens: p.ValTokens,
+	err := t.log.Write(runlog.Plan{Kind: "plan", At: t.at(), Steps: t.cfg.Train.Steps, Parameters: p.Params, TrainTokens: p.TrainTokens, ValTokens: p.ValTokens,
 		MemoryBytes: p.bytes(), BaselineLoss: b.Loss, UnigramLoss: b.Unigram})
+	return errors.Join(err, t.tellProbe(), t.tellPreflight())
 }
 
 // train runs the loop and records how it ended.
