@@ -23,9 +23,11 @@ func TestProbeLeavesNoTrace(t *testing.T) {
 		return err
 	})
 	var plan *Plan
-	if _, err := Resume(context.Background(), dir, ResumeOptions{Hooks: Hooks{Plan: func(p *Plan) { plan = p }}}); err != nil {
-		t.Fatal(err)
-	}
+	interruptAfter(t, dir, 60, func(ctx context.Context, h Hooks) error {
+		h.Plan = func(p *Plan) { plan = p }
+		_, err := Resume(ctx, dir, ResumeOptions{Hooks: h})
+		return err
+	})
 	probes := runlog.All[runlog.Probe](readLog(t, dir))
 	if len(probes) != 1 {
 		t.Fatalf("%d probes in the log", len(probes))
@@ -42,10 +44,14 @@ func TestProbeLeavesNoTrace(t *testing.T) {
 	if err := given.SetPlanned("optim.lr", lr, "test"); err != nil {
 		t.Fatal(err)
 	}
-	other := run(t, given, Options{})
-	sameRun(t, dir, other.Dir, 800)
+	other := filepath.Join(t.TempDir(), "given")
+	interruptAfter(t, other, 60, func(ctx context.Context, h Hooks) error {
+		_, err := Run(ctx, given, Options{Out: other, Hooks: h})
+		return err
+	})
+	sameRun(t, dir, other, 60)
 
-	a, b := readLog(t, dir).Records[0].Value.(runlog.Start), readLog(t, other.Dir).Records[0].Value.(runlog.Start)
+	a, b := readLog(t, dir).Records[0].Value.(runlog.Start), readLog(t, other).Records[0].Value.(runlog.Start)
 	if a.ConfigHash != b.ConfigHash {
 		t.Error("the configurations differ in more than an origin")
 	}
