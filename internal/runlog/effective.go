@@ -12,11 +12,7 @@ import (
 
 // ofProcess reports whether a kind of record tells about a process and not about a step.
 func ofProcess(kind string) bool {
-	switch kind {
-	case "start", "resume", "end", "plan", "probe", "preflight":
-		return true
-	}
-	return false
+	return kind == "start" || kind == "resume" || kind == "end" || kind == "plan"
 }
 
 // ofStep reports whether a kind of record tells what a step came to: there is one for each step.

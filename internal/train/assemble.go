@@ -1,9 +1,7 @@
 package train
 
 import (
-	"context"
 	"fmt"
-	"math"
 	"time"
 
 	"gimbal/internal/config"
@@ -21,7 +19,7 @@ func assemble(cfg *config.Config, text *corpus, opt Options) (_ *trainer, err er
 	if err := refuseNotYet(cfg); err != nil {
 		return nil, err
 	}
-	t := &trainer{fs: opt.fs, cfg: cfg, corpus: text, hooks: opt.Hooks, plant: opt.plant, trial: opt.DryRun, unchecked: opt.unchecked, saved: -1}
+	t := &trainer{fs: opt.fs, cfg: cfg, corpus: text, hooks: opt.Hooks, saved: -1, rarest: -1}
 	if t.fs == nil {
 		t.fs = durable.OS
 	}
@@ -75,7 +73,7 @@ func assemble(cfg *config.Config, text *corpus, opt Options) (_ *trainer, err er
 func refuseNotYet(cfg *config.Config) error {
 	var faults []config.Fault
 	defaults := config.Default()
-	for _, key := range []string{"eval.prompts", "eval.samples", "guard.mode", "guard.halve", "judge.early_stop", "judge.select"} {
+	for _, key := range []string{"eval.prompts", "eval.samples", "judge.early_stop", "judge.select"} {
 		value, _ := cfg.Value(key)
 		if usual, _ := defaults.Value(key); value != usual {
 			faults = append(faults, config.Fault{Where: cfg.Origin(key), Key: key, Text: fmt.Sprintf("this version knows only %s", usual)})
@@ -135,9 +133,6 @@ func (t *trainer) planMemory() error {
 	total, _ := t.arch.Params()
 	free := freeMemory()
 	t.plan = &Plan{Config: t.cfg, Arch: t.arch, Moments: 8 * total, Writing: model.CacheBytes(t.arch, 1+samplePrompts, t.arch.Context)}
-	if t.cfg.Optim.LR.Name == "probe" {
-		t.plan.Probing = 4 * total
-	}
 	for _, mode := range modes {
 		opt := t.modelOptions()
 		opt.Checkpointing = mode
@@ -154,7 +149,7 @@ func (t *trainer) planMemory() error {
 }
 
 // finishPlan decides what is still open (the number of steps, from the speed of a trial pass) and completes the plan.
-func (t *trainer) finishPlan(ctx context.Context) error {
+func (t *trainer) finishPlan() error {
 	speed := 0.0
 	if t.cfg.Train.Steps == 0 {
 		speed = t.trialSpeed()
@@ -167,9 +162,6 @@ func (t *trainer) finishPlan(ctx context.Context) error {
 		}
 	}
 	if err := t.cfg.Check(); err != nil {
-		return err
-	}
-	if err := t.probe(ctx); err != nil {
 		return err
 	}
 	sched, rates, warning, capped, err := schedule(t.cfg, t.arch)
@@ -185,16 +177,13 @@ func (t *trainer) finishPlan(ctx context.Context) error {
 	p.Census, p.SplitBy = t.corpus.set.Census(), t.corpus.set.SplitNote
 	p.TrainTokens, p.ValTokens = t.corpus.train.Tokens(), t.corpus.val.Tokens()
 	p.Epochs = float64(t.cfg.Train.Steps) * float64(t.cfg.Train.BatchTokens) / float64(p.TrainTokens)
-	p.Schedule, p.Rates, p.Capped = sched, append(rates, p.Probe.rate()...), capped
+	p.Schedule, p.Rates, p.Capped = sched, rates, capped
 	p.Tier, p.Workers, p.Speed = t.exec.Tier(), t.exec.Workers(), speed
 	if speed > 0 {
 		p.Estimated = time.Duration(float64(t.cfg.Train.Steps) * float64(t.cfg.Train.BatchTokens) / speed * float64(time.Second))
 	}
 	t.state = state{Version: stateVersion, ConfigHash: t.cfg.Hash(), DataHash: t.corpus.set.Hash, TokenizerHash: t.corpus.tok.Hash(),
-		Numerics: fmt.Sprintf("%s %s", t.exec.Tier(), t.cfg.Numeric.Mode),
-		Guard: guard.New(guard.Rules{Act: true, Steps: t.cfg.Train.Steps, Warmup: sched.Warmup, LossLimit: math.Log(float64(t.arch.Vocab)),
-			Clip: t.cfg.Optim.Clip, MaxScale: 1}),
-		RateLimit: p.Probe.limit()}
+		Numerics: fmt.Sprintf("%s %s", t.exec.Tier(), t.cfg.Numeric.Mode), Guard: guard.New(t.rules())}
 	return nil
 }
 

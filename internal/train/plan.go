@@ -12,7 +12,6 @@ import (
 	"gimbal/internal/kernel"
 	"gimbal/internal/model"
 	"gimbal/internal/optim"
-	"gimbal/internal/runlog"
 )
 
 const (
@@ -45,14 +44,10 @@ type Plan struct {
 	Schedule optim.Schedule
 	Rates    []optim.Rate // what each rule for the peak would give
 	Capped   bool         // the warmup was cut to a quarter of the run
-	Probe    *Probe       // the range test that chose the peak; nil: none was made
-
-	Preflight *runlog.Preflight // what the checks before the first step came to; nil: not yet made
 
 	Memory    model.Plan
 	Moments   int64 // bytes of the optimizer's state
 	Writing   int64 // bytes of the cache of keys and values with which samples are written
-	Probing   int64 // bytes of the copy of the weights while the learning rate is probed, before anything is written
 	Tier      kernel.Tier
 	Workers   int
 	Speed     float64 // tokens per second, measured; 0 when it was not
@@ -64,9 +59,7 @@ type Plan struct {
 const programBytes = 14 << 20
 
 // bytes is the most memory that the run takes while it trains, without mapped files.
-func (p *Plan) bytes() int64 {
-	return p.Memory.Total + p.Moments + max(p.Writing, p.Probing) + programBytes
-}
+func (p *Plan) bytes() int64 { return p.Memory.Total + p.Moments + p.Writing + programBytes }
 
 // Write prints the plan for a person: what will be trained on what, for how long, and where each setting came from.
 func (p *Plan) Write(w io.Writer) {

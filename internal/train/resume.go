@@ -76,16 +76,13 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 		return nil, err
 	}
 	defer t.close()
-	if err := t.finishPlan(ctx); err != nil {
+	if err := t.finishPlan(); err != nil {
 		return nil, err
 	}
 	t.dir, t.plan.Dir = dir, dir
 	hash := t.state.ConfigHash
 	numerics := t.state.Numerics
 	if err := t.restore(c); err != nil {
-		return nil, err
-	}
-	if err := t.preflight(dir); err != nil {
 		return nil, err
 	}
 	if !t.calm() {
@@ -95,6 +92,11 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 		opt.Hooks.note("warning: the run computed on %s and goes on with %s: its bits will differ from those of an unbroken run", saved.Numerics, numerics)
 	}
 	t.state.ConfigHash, t.state.Numerics = hash, numerics
+	t.state.Guard.Rules = t.rules()
+	t.applyQuarantine()
+	if err := t.restoreFaults(); err != nil {
+		return nil, err
+	}
 	t.state.Attempt = saved.Attempt + 1
 	if t.log, err = runlog.OpenWriter(t.fs, filepath.Join(dir, logName)); err != nil {
 		return nil, err
