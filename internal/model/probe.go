@@ -24,12 +24,13 @@ type ProbeStats struct {
 	Logit float64 // largest logit
 }
 
-// StreamStats describes the residual stream at one place.
+// StreamStats describes the residual stream at one place. The first position is left out of it where there are others:
+// in sound models it collects elements thousands of times larger than the rest.
 type StreamStats struct {
 	RMS float64
-	// Kept is how much of the stream before the block is in the one after it: <x_l,x_(l-1)>/<x_(l-1),x_(l-1)>. A block
-	// that adds to its input keeps about 1 of it when it begins, whatever it adds, and one that replaces it about 0.
-	// It is 1 for the embedding.
+	// Kept is how much of the stream before the block is in the one after it: Σ y·x / Σ x·x, with the mean over positions
+	// taken from the input x and the output y. A block that adds to its input keeps about 1 of it when it begins,
+	// whatever it adds, and one that replaces it about 0. It is 1 for the embedding.
 	Kept float64
 	Peak float64 // largest size over the median size of an element
 }
@@ -76,23 +77,32 @@ func (m *Model[T]) probeBlock(i int, dst *ProbeStats) {
 const probeSamples = 4096
 
 func (m *Model[T]) probeStream(dst *ProbeStats) {
-	size := m.n * m.arch.Width
-	var before []T
+	c := m.arch.Width
+	lo, hi := min(1, m.n-1)*c, m.n*c
 	for l := range dst.Stream {
-		x := m.buf.x[l][:size]
-		squares := kernel.SumSquares(m.x, x)
-		s := StreamStats{RMS: math.Sqrt(squares / float64(size)), Kept: 1}
+		x := m.buf.x[l][lo:hi]
+		s := StreamStats{RMS: math.Sqrt(kernel.SumSquares(m.x, x) / float64(len(x))), Kept: 1, Peak: m.peak(x)}
 		if l > 0 {
-			both, old := 0.0, 0.0
-			for i, v := range before {
-				both += float64(v) * float64(x[i])
-				old += float64(v) * float64(v)
-			}
-			s.Kept = both / old
+			s.Kept = kept(x, m.buf.x[l-1][lo:hi], c)
 		}
-		s.Peak = m.peak(x)
-		dst.Stream[l], before = s, x
+		dst.Stream[l] = s
 	}
+}
+
+// kept is the share of before, rows of c channels, that is in after; see StreamStats.
+func kept[T kernel.Float](after, before []T, c int) float64 {
+	both, own := 0.0, 0.0
+	for channel := range c {
+		var y, x, yx, xx float64
+		for i := channel; i < len(before); i += c {
+			a, b := float64(after[i]), float64(before[i])
+			y, x, yx, xx = y+a, x+b, yx+a*b, xx+b*b
+		}
+		n := float64(len(before) / c)
+		both += yx - y*x/n
+		own += xx - x*x/n
+	}
+	return both / own
 }
 
 // peak is the largest size of an element of x over the median size of a sample of them. The sample lies in dx, which the

@@ -1,0 +1,273 @@
+package guard
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// Limits of the alarms on gradients and updates.
+const (
+	zeroChecks    = 3    // checks in a row with no gradient at all
+	starvedBelow  = 0.1  // a bottom block's mean |g| as a share of the top third's …
+	starvedError  = 0.01 // … and when it is an error
+	starvedChecks = 2    // checks in a row, after the warmup
+	explodesAbove = 100  // mean |g| of the bottom third over that of the top third
+	fallsBy       = 10   // times below the median of its own last checks …
+	fallsAlone    = 3    // … and so much more than the other blocks fell
+	fallsAfter    = 5    // checks that a median needs
+	frozenShare   = 0.01 // of a matrix that an update leaves as it is …
+	frozenBelow   = 0.01 // … while it is this share of what it should be …
+	frozenChecks  = 5    // … at so many checks in a row
+	frozenRate    = 0.01 // least rate, as a share of the peak: below it updates may well be lost
+	leastWeights  = 1e-3 // RMS of weights that a relative update needs
+)
+
+// tensors judges gradients and updates. Gradients that are not finite are named and enter no history: Next refuses the
+// step, and what else they show means nothing.
+func (h *healthJudge) tensors() {
+	groups := HealthGroups(h.c.Tensors)
+	if i := slices.IndexFunc(h.c.Tensors, func(t TensorHealth) bool { return t.NonFinite > 0 }); i >= 0 {
+		h.nonfinite(h.c.Tensors[i], groups)
+		return
+	}
+	h.s.Checks++
+	if len(h.s.Tensors) != len(h.c.Tensors) { // the first check of a run
+		h.s.Tensors = make([]tensorHistory, len(h.c.Tensors))
+	} else {
+		h.s.Tensors = slices.Clone(h.s.Tensors)
+	}
+	h.zeros()
+	h.starved(groups)
+	h.exploding(groups)
+	h.falling(groups)
+	h.frozen()
+}
+
+func (h *healthJudge) nonfinite(t TensorHealth, groups []HealthGroup) {
+	n := int64(0)
+	for _, g := range groups {
+		n += g.NonFinite
+	}
+	h.told = slices.Clone(h.s.ToldTensors) // what was the matter still is
+	h.raise(symptom{code: CodeNonfiniteGrad, subject: t.Name, bad: true, suspect: "numerics or data",
+		message: fmt.Sprintf("%d elements of the gradients are not finite, the first in %s (%s), which has %d of its %d", n, t.Name, where(t.Block), t.NonFinite, t.Len),
+		look:    "the event of the refused step, which names the documents",
+		numbers: map[string]float64{"non_finite": float64(n), "block": float64(t.Block)}})
+}
+
+// zeros finds tensors whose gradient is exactly zero: nothing that they do reaches the loss. At the first step a matrix
+// is enough to speak, for a mistake in the initialisation may heal before the second check.
+func (h *healthJudge) zeros() {
+	var long, first []TensorHealth
+	for i, t := range h.c.Tensors {
+		history := &h.s.Tensors[i]
+		if t.GradMax != 0 {
+			history.Zero = 0
+			continue
+		}
+		if history.Zero++; history.Zero >= zeroChecks {
+			long = append(long, t)
+		} else if h.c.Step == 1 && t.Matrix {
+			first = append(first, t)
+		}
+	}
+	h.raiseZeros(long, true, fmt.Sprintf("at %d checks in a row", zeroChecks), "frozen",
+		"what lies between the highest of them and the loss: a path that carries values up and no gradient down")
+	h.raiseZeros(first, false, "at the first step", "initialisation", "weights or gains that begin at zero")
+}
+
+// raiseZeros names the highest of the tensors: below a cut everything is zero, and the cut is above the highest.
+func (h *healthJudge) raiseZeros(zero []TensorHealth, bad bool, when, suspect, look string) {
+	if len(zero) == 0 {
+		return
+	}
+	highest := zero[0]
+	for _, t := range zero {
+		if t.Block > highest.Block {
+			highest = t
+		}
+	}
+	text := fmt.Sprintf("the gradient of %s (%s) is exactly zero %s", highest.Name, where(highest.Block), when)
+	if n := len(zero) - 1; n > 0 {
+		text += fmt.Sprintf(", and so are those of %d other tensors in the same block or below", n)
+	}
+	h.raise(symptom{code: CodeZeroGrad, subject: highest.Name, bad: bad, suspect: suspect, message: text, look: look,
+		numbers: map[string]float64{"tensors": float64(len(zero)), "block": float64(highest.Block)}})
+}
+
+// ends returns mean |g| of one kind in the bottom and the top third of the blocks, block by block. Like is compared with
+// like, because mean |g| depends on the shape of a tensor. What is exactly zero is left out: see zeros.
+func (h *healthJudge) ends(groups []HealthGroup, kind string) (bottom, top []HealthGroup) {
+	third := max(1, h.c.Layers/3)
+	if h.c.Layers < 2 {
+		return nil, nil
+	}
+	for _, g := range groups {
+		switch {
+		case g.Kind != kind || g.Block < 0 || g.GradMean == 0:
+		case g.Block < third:
+			bottom = append(bottom, g)
+		case g.Block >= h.c.Layers-third:
+			top = append(top, g)
+		}
+	}
+	return bottom, top
+}
+
+// comparedKinds are the kinds of which each block has the same: an embedding, tied to the head, carries its gradient.
+var comparedKinds = []string{"attn", "mlp"}
+
+func meanGrad(groups []HealthGroup) float64 {
+	sum := 0.0
+	for _, g := range groups {
+		sum += g.GradMean
+	}
+	return sum / float64(len(groups))
+}
+
+// starved compares the weakest block of the bottom third with the top third: among several sound ones a mean would hide
+// it. The first step is judged alone, because a mistake in the initialisation may heal before the second check.
+func (h *healthJudge) starved(groups []HealthGroup) {
+	worst, ratio, above := HealthGroup{}, math.Inf(1), 0.0
+	for _, kind := range comparedKinds {
+		bottom, top := h.ends(groups, kind)
+		if len(bottom) == 0 || len(top) == 0 {
+			continue
+		}
+		for _, g := range bottom {
+			if r := g.GradMean / meanGrad(top); r < ratio {
+				worst, ratio, above = g, r, meanGrad(top)
+			}
+		}
+	}
+	if !(ratio < starvedBelow) {
+		h.s.Starved = 0
+		return
+	}
+	suspect, look := "residual", "the residual paths and norms above the block, and whether its weights are as large as the others'"
+	if h.c.Step == 1 {
+		suspect, look = "initialisation", "how the weights of the block are initialised, or where they were loaded from"
+	} else if h.c.Step <= h.c.Warmup {
+		h.s.Starved = 0
+		return
+	} else if h.s.Starved++; h.s.Starved < starvedChecks {
+		return
+	}
+	h.raise(symptom{code: CodeStarved, subject: worst.Kind, bad: ratio < starvedError, suspect: suspect, look: look,
+		message: fmt.Sprintf("mean |g| of the %s matrices is %.2g in block %d and %.2g in the top third of the blocks: %.2g of it, and less than %g is an alarm",
+			worst.Kind, worst.GradMean, worst.Block, above, ratio, starvedBelow),
+		numbers: map[string]float64{"ratio": ratio, "bottom": worst.GradMean, "top": above, "block": float64(worst.Block)}})
+}
+
+func (h *healthJudge) exploding(groups []HealthGroup) {
+	for _, kind := range comparedKinds {
+		bottom, top := h.ends(groups, kind)
+		if len(bottom) == 0 || len(top) == 0 {
+			continue
+		}
+		low, high := meanGrad(bottom), meanGrad(top)
+		if ratio := low / high; ratio > explodesAbove {
+			h.raise(symptom{code: CodeExploding, subject: kind, suspect: "residual",
+				message: fmt.Sprintf("mean |g| of the %s matrices is %.2g in the bottom third of the blocks and %.2g in the top third: %.3g times as large", kind, low, high, ratio),
+				look:    "norms and the scale of the residual branches, which multiply the gradient on its way down",
+				numbers: map[string]float64{"ratio": ratio, "bottom": low, "top": high}})
+		}
+	}
+}
+
+// falling compares each group with its own last checks. A model that has learned its text has smaller gradients
+// everywhere: a fall of all blocks together counts only if the loss did not fall, too.
+func (h *healthJudge) falling(groups []HealthGroup) {
+	old := h.s.Groups
+	h.s.Groups = make([]groupHistory, len(groups))
+	falls := make([]float64, len(groups)) // below the median; 1 where there is none
+	var all []float64
+	for i, g := range groups {
+		n := &h.s.Groups[i]
+		n.Block, n.Kind, falls[i] = g.Block, g.Kind, 1
+		if i < len(old) {
+			if u := usual(old[i].Grads); len(old[i].Grads) >= fallsAfter && g.GradMean > 0 && u > 0 {
+				falls[i] = u / g.GradMean
+				all = append(all, falls[i])
+			}
+			n.Grads = old[i].Grads
+		}
+		n.Grads = pushed(n.Grads, finiteOr(g.GradMean, 0))
+	}
+	common := median(all)
+	if !(h.c.Loss < usual(h.s.Losses)/2) {
+		common = min(common, 1) // nothing excuses a common fall
+	}
+	h.s.Losses = pushed(h.s.Losses, finiteOr(h.c.Loss, 0))
+	var fallen []int
+	for i := range groups {
+		if falls[i] > fallsBy && falls[i] > fallsAlone*common {
+			fallen = append(fallen, i)
+		}
+	}
+	if len(fallen) == 0 {
+		return
+	}
+	i := fallen[0]
+	for _, j := range fallen {
+		if falls[j] > falls[i] {
+			i = j
+		}
+	}
+	g := groups[i]
+	text := fmt.Sprintf("mean |g| of the %s tensors of %s is %.2g, %.3g times below the median of its last checks", g.Kind, where(g.Block), g.GradMean, falls[i])
+	if n := len(fallen) - 1; n > 0 {
+		text += fmt.Sprintf(", and %d other groups fell by more than %d, too", n, fallsBy)
+	}
+	h.raise(symptom{code: CodeFalling, subject: "groups", suspect: "dead or frozen", message: text,
+		look:    "dead units and the focus of heads in that block, and what changed in the run since the last check",
+		numbers: map[string]float64{"fall": falls[i], "grad_mean": g.GradMean, "block": float64(g.Block), "groups": float64(len(fallen))}})
+}
+
+// frozen finds matrices whose updates are lost in rounding. AdamW in equilibrium turns weights by √(2·lr·λ) a step.
+func (h *healthJudge) frozen() {
+	var stuck []TensorHealth
+	for i, t := range h.c.Tensors {
+		history := &h.s.Tensors[i]
+		if !t.Matrix || t.Kind == "embed" { // rows that were not read do not move
+			continue
+		}
+		turn := math.Sqrt(2 * h.c.LR * h.c.WeightDecay)
+		if h.c.WeightDecay == 0 {
+			turn = h.c.LR / t.WeightRMS // an update of Adam is about the rate for each element
+		}
+		if h.c.LR >= frozenRate*h.c.PeakLR && t.WeightRMS >= leastWeights &&
+			t.UpdateRMS < frozenBelow*turn*t.WeightRMS && float64(t.Unmoved) > frozenShare*float64(t.Len) {
+			if history.Frozen++; history.Frozen >= frozenChecks {
+				stuck = append(stuck, t)
+			}
+		} else {
+			history.Frozen = 0
+		}
+	}
+	if len(stuck) == 0 {
+		return
+	}
+	t := stuck[0]
+	share := float64(t.Unmoved) / float64(t.Len)
+	h.raise(symptom{code: CodeFrozen, subject: t.Name, suspect: "frozen",
+		message: fmt.Sprintf("updates leave %.3g %% of %s (%s) exactly as it is and change it by %.2g of its size, at %d checks in a row; %d matrices are so", 100*share, t.Name, where(t.Block), t.UpdateRMS/t.WeightRMS, frozenChecks, len(stuck)),
+		look:    "the size of the weights beside the learning rate: float32 keeps seven digits",
+		numbers: map[string]float64{"unmoved": share, "ratio": t.UpdateRMS / t.WeightRMS, "block": float64(t.Block), "matrices": float64(len(stuck))}})
+}
+
+// where says where a block is, for people.
+func where(block int) string {
+	if block < 0 {
+		return "outside the blocks"
+	}
+	return fmt.Sprintf("block %d", block)
+}
+
+func finiteOr(v, other float64) float64 {
+	if v-v != 0 {
+		return other
+	}
+	return v
+}

@@ -1,0 +1,135 @@
+package guard
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// Limits of the alarms on activations. docs/guards.md says where they come from.
+const (
+	growsBy       = 10   // times, of the stream after the last block …
+	growsWithin   = 10   // … in so many steps; and times, from one block to the next
+	keptBelow     = 0.5  // share of a block's input that is in its output …
+	keptScale     = 3    // … where the output is at most so many times as large
+	focusBelow    = 0.2  // mean entropy of all heads …
+	focusSteps    = 1000 // … in the first steps
+	collapsed     = 0.05 // entropy of a head that looks at one key …
+	collapsedPart = 0.25 // … and the share of such heads
+	focusTokens   = 32   // least length of a sequence that says something about heads
+	scoreWarning  = 300  // largest score of attention
+	scoreError    = 1e4
+	deadWarning   = 0.3 // share of silent units of a block
+	deadError     = 0.6
+	deadTokens    = 128 // least length of a sequence in which a unit could have spoken
+	driftAbove    = 20  // size of the mean ln Z
+	driftProbes   = 5   // rises in a row …
+	driftRise     = 5   // … of so much together
+)
+
+// probe judges activations.
+func (h *healthJudge) probe(p *ProbeHealth) {
+	h.s.Probes++
+	h.growth(p)
+	h.cut(p)
+	h.focus(p)
+	for l, v := range p.Logit {
+		if !(v <= scoreWarning) {
+			h.raise(symptom{code: CodeAttnLogit, subject: where(l), bad: !(v <= scoreError), suspect: "learning rate, or no QK-norm",
+				message: fmt.Sprintf("the largest score of attention in block %d is %.3g; above %d it is no longer a soft choice", l, v, scoreWarning),
+				look:    "optim.lr, and a shape with QK-norm", numbers: map[string]float64{"logit": v, "block": float64(l)}})
+		}
+	}
+	for l, v := range p.Dead {
+		if p.Tokens >= deadTokens && v > deadWarning {
+			h.raise(symptom{code: CodeDeadUnits, subject: where(l), bad: v > deadError, suspect: "dead",
+				message: fmt.Sprintf("%.3g %% of the units of the MLP in block %d are silent at all %d positions of a sequence", 100*v, l, p.Tokens),
+				look:    "optim.lr and the warmup: large steps push units to where they have no gradient", numbers: map[string]float64{"dead": v, "block": float64(l)}})
+		}
+	}
+	h.drift(p)
+}
+
+// growth looks at the size of the residual stream: against the last probe, if that is fresh, and from block to block.
+// The first block may enlarge its input by any factor: trained models do.
+func (h *healthJudge) growth(p *ProbeHealth) {
+	last := len(p.Stream) - 1
+	now := p.Stream[last]
+	if before := h.s.Stream; h.s.StreamStep > 0 && h.c.Step-h.s.StreamStep <= growsWithin && before > 0 && !(now <= growsBy*before) {
+		h.raise(symptom{code: CodeResidualGrowth, subject: "steps", suspect: "learning rate or warmup",
+			message: fmt.Sprintf("the residual stream after the last block grew from %.3g to %.3g in %d steps", before, now, h.c.Step-h.s.StreamStep),
+			look:    "optim.lr and schedule.warmup: the first updates are too large for these weights",
+			numbers: map[string]float64{"rms": now, "before": before, "block": float64(last - 1)}})
+	}
+	for l := 2; l <= last; l++ {
+		if before := p.Stream[l-1]; !(p.Stream[l] <= growsBy*before) {
+			h.raise(symptom{code: CodeResidualGrowth, subject: where(l - 1), suspect: "residual",
+				message: fmt.Sprintf("block %d makes the residual stream %.3g times as large, from %.3g to %.3g", l-1, p.Stream[l]/before, before, p.Stream[l]),
+				look:    "the output projections and norms of that block",
+				numbers: map[string]float64{"rms": p.Stream[l], "before": before, "block": float64(l - 1)}})
+		}
+	}
+	h.s.Stream, h.s.StreamStep = finiteOr(now, 0), h.c.Step
+}
+
+// cut looks for blocks whose output has lost their input. Where a branch is much larger than its input, as in the first
+// block of trained models, the share of it says nothing.
+func (h *healthJudge) cut(p *ProbeHealth) {
+	for l, kept := range p.Kept {
+		if kept < keptBelow && p.Stream[l+1] <= keptScale*p.Stream[l] {
+			h.raise(symptom{code: CodeResidualCut, subject: where(l), bad: true, suspect: "residual",
+				message: fmt.Sprintf("block %d keeps %.2g of its input in its output; a block that adds to the residual stream keeps about 1", l, kept),
+				look:    "the residual path of that block: f(x) in place of x + f(x)",
+				numbers: map[string]float64{"kept": kept, "block": float64(l)}})
+		}
+	}
+}
+
+// focus looks for heads that attend to a single key.
+func (h *healthJudge) focus(p *ProbeHealth) {
+	if p.Tokens < focusTokens || len(p.Entropy) == 0 {
+		return
+	}
+	sum, narrow, falling := 0.0, 0, 0
+	for i, e := range p.Entropy {
+		sum += e
+		if e < collapsed {
+			narrow++
+			if i < len(h.s.Entropy) && e < h.s.Entropy[i] {
+				falling++
+			}
+		}
+	}
+	mean, n := sum/float64(len(p.Entropy)), float64(len(p.Entropy))
+	early := h.c.Step <= focusSteps && !(mean >= focusBelow)
+	if early || float64(falling) >= collapsedPart*n && narrow > 0 {
+		h.raise(symptom{code: CodeAttnEntropy, subject: "heads", suspect: "learning rate or warmup",
+			message: fmt.Sprintf("the attention of all heads has a mean entropy of %.2g of the largest possible, and %d of %d heads look at a single key", mean, narrow, len(p.Entropy)),
+			look:    "optim.lr and schedule.warmup: heads that choose too early stop learning what to choose",
+			numbers: map[string]float64{"entropy": mean, "narrow": float64(narrow), "heads": n}})
+	}
+	h.s.Entropy = slices.Clone(p.Entropy)
+	for i, e := range h.s.Entropy {
+		h.s.Entropy[i] = finiteOr(e, 0)
+	}
+}
+
+// drift looks at the common size of all logits, which the loss does not see.
+func (h *healthJudge) drift(p *ProbeHealth) {
+	z := p.LogZ
+	if math.IsNaN(z) { // no position counted
+		return
+	}
+	w := pushed(h.s.LogZ, finiteOr(z, 0))
+	h.s.LogZ = w
+	rises := 0
+	for i := len(w) - 1; i > 0 && rises < driftProbes && w[i] > w[i-1]; i-- {
+		rises++
+	}
+	rising := rises >= driftProbes && w[len(w)-1]-w[len(w)-1-rises] > driftRise
+	if !(math.Abs(z) <= driftAbove) || rising {
+		h.raise(symptom{code: CodeLogitDrift, subject: "logits", suspect: "drift",
+			message: fmt.Sprintf("the mean ln Z of the logits is %.3g and rose %d probes in a row: they move together, where the loss does not see it", z, rises),
+			look:    "optim.lr; weight decay of the head", numbers: map[string]float64{"log_z": z, "rises": float64(rises)}})
+	}
+}
