@@ -41,8 +41,9 @@ var lattice = []struct {
 	{"internal/optim", "internal/kernel internal/par", "AdamW, schedules, clipping"},
 	{"internal/model", "internal/nn internal/config internal/kernel internal/par internal/rng internal/safetensors", "the decoder"},
 	{"internal/generate", "internal/model internal/kernel internal/rng", "sampling with a KV cache"},
+	{"internal/judge", "internal/baseline internal/rng internal/safetensors", "metrics of what was written, early stop, choice of a checkpoint; knows no model"},
 	{"internal/train", "internal/model internal/optim internal/data internal/checkpoint internal/dist internal/guard internal/baseline internal/runlog internal/config " +
-		"internal/tokenizer internal/durable internal/generate internal/kernel internal/rng internal/safetensors", "the loop; owns no arithmetic"},
+		"internal/tokenizer internal/durable internal/generate internal/kernel internal/rng internal/safetensors internal/judge", "the loop; owns no arithmetic"},
 	{".", "internal/train internal/generate internal/checkpoint internal/model internal/tokenizer internal/config internal/durable internal/kernel internal/data internal/baseline internal/runlog", "the public façade"},
 	{"internal/bench", "internal/config internal/model internal/nn internal/optim internal/kernel internal/generate internal/tokenizer internal/rng internal/data", "measures the parts; nothing depends on it but the command"},
 	{"cmd/gimbal", ". internal/train internal/config internal/runlog internal/durable internal/kernel internal/bench", "main, one file per subcommand"},
@@ -53,6 +54,7 @@ var direct = map[string]string{
 	"internal/config":    "github.com/pelletier/go-toml/v2/unstable github.com/pelletier/go-toml/v2",
 	"internal/cpu":       "golang.org/x/sys/cpu",
 	"internal/durable":   "golang.org/x/sys/unix golang.org/x/sys/windows",
+	"internal/judge":     "golang.org/x/text/unicode/norm",
 	"internal/tokenizer": "golang.org/x/text/unicode/norm",
 	"internal/train":     "golang.org/x/sys/unix golang.org/x/sys/windows",
 	"cmd/gimbal":         "github.com/alecthomas/kong golang.org/x/term",

@@ -125,6 +125,8 @@ type Guard struct {
 type Judge struct {
 	EarlyStop string // sound, article or off
 	Select    string // sound, article or loss
+	Patience  int    // evaluations without a lower validation loss that end the run; 0: none do
+	Encoder   string // a local static embedding (safetensors); empty: hash-sif
 }
 
 // Rule is either the name of a rule or a number; the other is zero.

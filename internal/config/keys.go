@@ -73,6 +73,8 @@ var keys = []key{
 
 	{name: "judge.early_stop", at: func(c *Config) any { return &c.Judge.EarlyStop }, choices: []string{"sound", "article", "off"}, doc: "rule that ends a run whose texts become worse"},
 	{name: "judge.select", at: func(c *Config) any { return &c.Judge.Select }, choices: []string{"sound", "article", "loss"}, doc: "rule that chooses the checkpoint to keep"},
+	{name: "judge.patience", at: func(c *Config) any { return &c.Judge.Patience }, lo: 0, hi: 1e6, doc: "evaluations without a lower validation loss that end the run; 0: none do"},
+	{name: "judge.encoder", at: func(c *Config) any { return &c.Judge.Encoder }, doc: "folder of a static embedding (model.safetensors and tokenizer.json) that says how alike texts are; empty: hash-sif, which needs nothing"},
 }
 
 var byName = func() map[string]*key {

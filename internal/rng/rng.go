@@ -30,6 +30,8 @@ const (
 	Prompt  Stream = 6 // where prompts begin
 	Probe   Stream = 7 // tests of a run before it starts
 	Eval    Stream = 8 // which sequences an evaluation scores
+
+	Bootstrap Stream = 9 // which prompts are drawn again for an interval
 )
 
 // Key is one stream of random numbers; a small value, safe to copy and to use concurrently.

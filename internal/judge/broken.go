@@ -1,0 +1,110 @@
+package judge
+
+import (
+	"bytes"
+	"go/parser"
+	"go/scanner"
+	"go/token"
+	"strings"
+	"unicode/utf8"
+)
+
+// unbalanced counts the brackets and quotation marks of a text that have no partner in it.
+//
+// Brackets match by kind, innermost first; straight double quotes match each other; curly quotes and those of other
+// scripts match by pair. Apostrophes are left alone: they are letters more often than quotes.
+func unbalanced(text []byte) int {
+	const opening, closing = "([{“„«「『《（【", ")]}”“»」』》）】"
+	pairs := map[rune]rune{}
+	open := []rune(opening)
+	for i, r := range []rune(closing) {
+		pairs[r] = open[i]
+	}
+	var stack []rune
+	alone, straight := 0, 0
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRune(text[i:])
+		i += size
+		n := len(stack)
+		switch {
+		case r == '"':
+			straight++
+		case r == '“' && (n == 0 || stack[n-1] != '„'): // it closes „ and opens otherwise
+			stack = append(stack, r)
+		case pairs[r] != 0:
+			if n > 0 && stack[n-1] == pairs[r] {
+				stack = stack[:n-1]
+			} else {
+				alone++
+			}
+		case strings.ContainsRune(opening, r):
+			stack = append(stack, r)
+		}
+	}
+	return alone + len(stack) + straight%2
+}
+
+// ParsesAsGo reports whether a piece of Go source would be accepted where it stands: its whole lines are a file, a run
+// of declarations, or a run of statements, once the brackets that it leaves open are closed and those that it closes are opened.
+//
+// A window of a file is not a file: without this allowance nothing that people wrote would pass either.
+func ParsesAsGo(text []byte) bool {
+	// The first line may begin anywhere and the last one may be cut.
+	if i := bytes.IndexByte(text, '\n'); i >= 0 {
+		text = text[i+1:]
+	}
+	text = text[:bytes.LastIndexByte(text, '\n')+1]
+	if len(bytes.TrimSpace(text)) == 0 {
+		return false
+	}
+	before, after, ok := missingBrackets(text)
+	if !ok {
+		return false
+	}
+	accepts := func(head, tail string) bool {
+		_, err := parser.ParseFile(token.NewFileSet(), "", head+string(text)+tail, parser.SkipObjectResolution)
+		return err == nil
+	}
+	inside, ends := strings.CutPrefix(before, "{\n") // the last block that it closes may be a function's
+	return accepts("", "") ||                        // a whole file
+		before == "" && accepts("package p\n", after) || // declarations
+		accepts("package p\nfunc _() {\n"+before, after+"\n}\n") || // statements
+		ends && accepts("package p\nfunc _() {\n"+inside, after) || // the end of a function, and what follows it
+		accepts("package p\nvar _ = []any{\n"+before, after+"\n}\n") // a list of values, as tables of tests have
+}
+
+// missingBrackets returns what must stand before and behind a piece of Go source to balance its brackets, and false if
+// it is not made of Go tokens, its brackets cross, or it has nothing but comments.
+func missingBrackets(text []byte) (before, after string, ok bool) {
+	fset := token.NewFileSet()
+	var s scanner.Scanner
+	s.Init(fset.AddFile("", fset.Base(), len(text)), text, func(token.Position, string) {}, 0)
+	partner := map[token.Token]string{token.LPAREN: ")", token.LBRACK: "]", token.LBRACE: "}", token.RPAREN: "(", token.RBRACK: "[", token.RBRACE: "{"}
+	var open []token.Token
+	code := false
+	for {
+		_, tok, _ := s.Scan()
+		code = code || tok != token.EOF
+		switch tok {
+		case token.EOF:
+			for i := len(open) - 1; i >= 0; i-- {
+				after += "\n" + partner[open[i]]
+			}
+			return before, after, code && s.ErrorCount == 0
+		case token.LPAREN, token.LBRACK, token.LBRACE:
+			open = append(open, tok)
+		case token.RPAREN, token.RBRACK, token.RBRACE:
+			if n := len(open); n == 0 {
+				if tok != token.RBRACE { // the head of a block is unknown; a call or an index is not
+					before = "f" + partner[tok] + before
+				} else {
+					before = "{\n" + before
+				}
+			} else if partner[open[n-1]] == tok.String() {
+				open = open[:n-1]
+			} else {
+				return "", "", false
+			}
+		}
+	}
+}

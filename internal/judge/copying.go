@@ -1,0 +1,124 @@
+package judge
+
+import "iter"
+
+const (
+	seedTokens  = 12 // shorter matches with the training text are everybody's
+	novelTokens = 5
+	seedPlaces  = 8 // of one seed in the texts; more are repetition, which other metrics see
+)
+
+// copying compares texts with the training text, in one pass over it and with memory for the texts only.
+type copying struct {
+	texts   [][]int32
+	seeds   map[uint64][]place // runs of seedTokens
+	grams   map[uint64]bool    // runs of novelTokens, and whether the training text has them
+	sieve   []uint64           // one bit for each hash of either: most of the training text ends here
+	longest []int              // of each text
+}
+
+type place struct{ text, at int }
+
+const sieveBits = 1 << 20
+
+func newCopying(texts [][]int32) *copying {
+	c := &copying{texts: texts, seeds: map[uint64][]place{}, grams: map[uint64]bool{}, sieve: make([]uint64, sieveBits/64), longest: make([]int, len(texts))}
+	for i, t := range texts {
+		roll(t, seedTokens, func(at int, h uint64) {
+			if p := c.seeds[h]; len(p) < seedPlaces {
+				c.seeds[h] = append(p, place{i, at})
+			}
+			c.mark(h)
+		})
+		roll(t, novelTokens, func(_ int, h uint64) {
+			c.grams[h] = false
+			c.mark(h)
+		})
+	}
+	return c
+}
+
+func (c *copying) mark(h uint64) { c.sieve[h%sieveBits/64] |= 1 << (h % 64) }
+func (c *copying) maybe(h uint64) bool {
+	return c.sieve[h%sieveBits/64]>>(h%64)&1 == 1
+}
+
+// roll yields a hash of each run of n tokens and where it begins. Runs of different lengths have different hashes.
+func roll(tokens []int32, n int, yield func(at int, h uint64)) {
+	const base = 0x9e3779b97f4a7c15 | 1
+	out := uint64(1) // base to the power n
+	for range n {
+		out *= base
+	}
+	h := uint64(0)
+	for i, t := range tokens {
+		h = h*base + uint64(uint32(t)) + 1
+		if i >= n {
+			h -= out * (uint64(uint32(tokens[i-n])) + 1)
+		}
+		if i >= n-1 {
+			yield(i-n+1, mix(h+uint64(n)))
+		}
+	}
+}
+
+// read compares with one document, or a piece of it.
+func (c *copying) read(train []int32) {
+	roll(train, seedTokens, func(at int, h uint64) {
+		if !c.maybe(h) {
+			return
+		}
+		for _, p := range c.seeds[h] {
+			t := c.texts[p.text]
+			if at > 0 && p.at > 0 && train[at-1] == t[p.at-1] {
+				continue // inside a match that was seen from its beginning
+			}
+			n := 0
+			for at+n < len(train) && p.at+n < len(t) && train[at+n] == t[p.at+n] {
+				n++
+			}
+			c.longest[p.text] = max(c.longest[p.text], n)
+		}
+	})
+	roll(train, novelTokens, func(_ int, h uint64) {
+		if c.maybe(h) {
+			if _, ok := c.grams[h]; ok {
+				c.grams[h] = true
+			}
+		}
+	})
+}
+
+// result returns for each text its longest match with the training text, in tokens (0 for one shorter than seedTokens),
+// and the share of its runs of novelTokens that the training text does not have (NaN of a shorter text).
+func (c *copying) result() (longest, novel []float64) {
+	for i, t := range c.texts {
+		n := c.longest[i]
+		if n < seedTokens {
+			n = 0 // two runs of one hash, or none
+		}
+		longest = append(longest, float64(n))
+		all, fresh := 0, 0
+		roll(t, novelTokens, func(_ int, h uint64) {
+			all++
+			if !c.grams[h] {
+				fresh++
+			}
+		})
+		share := nan
+		if all > 0 {
+			share = float64(fresh) / float64(all)
+		}
+		novel = append(novel, share)
+	}
+	return longest, novel
+}
+
+// copied compares texts with the training text.
+func copied(texts [][]int32, train iter.Seq[[]int32]) (longest, novel []float64) {
+	c := newCopying(texts)
+	for doc := range train {
+		c.read(doc)
+	}
+	return c.result()
+}

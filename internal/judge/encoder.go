@@ -1,0 +1,209 @@
+package judge
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
+
+	"gimbal/internal/safetensors"
+)
+
+// tableNames are the tensors that hold a static embedding, in the files of those who make them.
+var tableNames = []string{
+	"embeddings", "embedding.weight", "embeddings.weight", "embeddings.word_embeddings.weight", "bert.embeddings.word_embeddings.weight",
+}
+
+// static is a frozen table of word-piece vectors: the vector of a text is their mean.
+type static struct {
+	name  string
+	dims  int
+	table []float32 // (V, dims)
+	piece wordPiece
+}
+
+// OpenEncoder reads a static embedding from a folder with model.safetensors and tokenizer.json (WordPiece), or from the
+// safetensors file in such a folder. Of a larger model only the table of its word pieces is used. Nothing is downloaded.
+func OpenEncoder(path string) (Encoder, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("judge: encoder: %w", err)
+	}
+	file := path
+	if info.IsDir() {
+		file = filepath.Join(path, "model.safetensors")
+	}
+	raw, err := os.ReadFile(filepath.Join(filepath.Dir(file), "tokenizer.json"))
+	if err != nil {
+		return nil, fmt.Errorf("judge: encoder: %w: it needs the tokenizer.json of the model beside it", err)
+	}
+	e := &static{name: filepath.Base(filepath.Dir(file))}
+	if e.piece, err = parseWordPiece(raw); err != nil {
+		return nil, fmt.Errorf("judge: encoder %s: %w", path, err)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("judge: encoder: %w", err)
+	}
+	defer f.Close()
+	size, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("judge: encoder: %w", err)
+	}
+	tensors, err := safetensors.Parse(f, size.Size())
+	if err != nil {
+		return nil, fmt.Errorf("judge: encoder %s: %w", file, err)
+	}
+	for _, t := range tensors.Tensors() {
+		for _, name := range tableNames {
+			if t.Name != name || len(t.Shape) != 2 {
+				continue
+			}
+			if rows := t.Shape[0]; rows < e.piece.ids {
+				return nil, fmt.Errorf("judge: encoder %s: %s has %d rows for %d word pieces", file, name, rows, e.piece.ids)
+			}
+			e.dims = t.Shape[1]
+			e.table = make([]float32, t.Shape[0]*t.Shape[1])
+			if err := tensors.ReadF32(e.table, name); err != nil {
+				return nil, fmt.Errorf("judge: encoder %s: %w", file, err)
+			}
+			return e, nil
+		}
+	}
+	return nil, fmt.Errorf("judge: encoder %s: it has no table of word pieces; one of %s is expected", file, strings.Join(tableNames, ", "))
+}
+
+func (e *static) Name() string { return e.name }
+func (e *static) Dims() int    { return e.dims }
+
+func (e *static) Encode(dst []float64, text []byte) {
+	clear(dst)
+	ids := e.piece.split(string(text))
+	for _, id := range ids {
+		for k, v := range e.table[id*e.dims : (id+1)*e.dims] {
+			dst[k] += float64(v) / float64(len(ids))
+		}
+	}
+}
+
+// wordPiece is BERT's tokenizer, without what marks the ends of a text.
+type wordPiece struct {
+	vocab        map[string]int
+	ids          int // above the largest
+	prefix       string
+	longest      int // characters of a word that is tried
+	lower, strip bool
+	chinese      bool // characters of Chinese are words
+}
+
+// parseWordPiece reads a tokenizer.json of type WordPiece.
+func parseWordPiece(raw []byte) (w wordPiece, err error) {
+	var file struct {
+		Normalizer *struct {
+			Type         string `json:"type"`
+			Lowercase    bool   `json:"lowercase"`
+			StripAccents *bool  `json:"strip_accents"`
+			Chinese      bool   `json:"handle_chinese_chars"`
+		} `json:"normalizer"`
+		Model struct {
+			Type    string         `json:"type"`
+			Vocab   map[string]int `json:"vocab"`
+			Prefix  string         `json:"continuing_subword_prefix"`
+			Longest int            `json:"max_input_chars_per_word"`
+		} `json:"model"`
+	}
+	if err := json.Unmarshal(raw, &file); err != nil {
+		var kind *json.UnmarshalTypeError
+		if errors.As(err, &kind) {
+			return w, fmt.Errorf("tokenizer.json is not of type WordPiece: %w", err)
+		}
+		return w, fmt.Errorf("tokenizer.json: %w", err)
+	}
+	if m := file.Model; m.Type != "WordPiece" || len(m.Vocab) == 0 {
+		return w, fmt.Errorf("tokenizer.json is of type %q; only WordPiece is read", m.Type)
+	}
+	w = wordPiece{vocab: file.Model.Vocab, prefix: file.Model.Prefix, longest: file.Model.Longest}
+	if n := file.Normalizer; n != nil {
+		if n.Type != "BertNormalizer" {
+			return w, fmt.Errorf("tokenizer.json has the normalizer %q; only BertNormalizer is read", n.Type)
+		}
+		w.lower, w.chinese, w.strip = n.Lowercase, n.Chinese, n.Lowercase
+		if n.StripAccents != nil {
+			w.strip = *n.StripAccents
+		}
+	}
+	for _, id := range w.vocab {
+		if id < 0 {
+			return w, fmt.Errorf("tokenizer.json has the id %d", id)
+		}
+		w.ids = max(w.ids, id+1)
+	}
+	return w, nil
+}
+
+// split returns the pieces of a text. Words that have none are left out.
+//
+// Source: the greedy longest match of Wu et al. 2016, as BERT has it (Devlin et al. 2018).
+func (w *wordPiece) split(text string) (ids []int) {
+	if w.strip {
+		text = norm.NFD.String(text)
+	}
+	var word []rune
+	flush := func() {
+		ids = append(ids, w.pieces(word)...)
+		word = word[:0]
+	}
+	for _, r := range text {
+		switch {
+		case r == 0 || r == unicode.ReplacementChar || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Cc, r) && !unicode.IsSpace(r), w.strip && unicode.Is(unicode.Mn, r):
+		case unicode.IsSpace(r):
+			flush()
+		case punctuation(r), w.chinese && unicode.Is(unicode.Unified_Ideograph, r):
+			flush()
+			word = append(word, r)
+			flush()
+		default:
+			if w.lower {
+				r = unicode.ToLower(r)
+			}
+			word = append(word, r)
+		}
+	}
+	flush()
+	return ids
+}
+
+// punctuation is what BERT takes for it: all that is no letter, digit or space in ASCII, and the classes P elsewhere.
+func punctuation(r rune) bool {
+	return r < unicode.MaxASCII && r > ' ' && !unicode.IsLetter(r) && !unicode.IsDigit(r) || unicode.IsPunct(r)
+}
+
+func (w *wordPiece) pieces(word []rune) (ids []int) {
+	if w.longest > 0 && len(word) > w.longest {
+		return nil
+	}
+	for at := 0; at < len(word); {
+		end, id := len(word), 0
+		for ; end > at; end-- {
+			piece := string(word[at:end])
+			if at > 0 {
+				piece = w.prefix + piece
+			}
+			if k, ok := w.vocab[piece]; ok {
+				id = k
+				break
+			}
+		}
+		if end == at {
+			return nil // the word is unknown as a whole
+		}
+		ids = append(ids, id)
+		at = end
+	}
+	return ids
+}

@@ -1,0 +1,174 @@
+package judge
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+)
+
+// Written is a text as a person reads it.
+type Written struct {
+	Prompt, Text string
+	Finish       string // eos, length or context
+	Reading      Reading
+}
+
+// Marks are what a person may say of a text, in the order in which they are offered.
+var Marks = []string{"good", "repeating", "drifting", "broken"}
+
+// A text takes at most a screen.
+const (
+	screenLines = 24
+	screenChars = 1600
+	promptChars = 400
+)
+
+// Page is the file of an evaluation: its texts, worst first, each with what the detectors say and boxes to tick.
+func Page(number int, step int64, about []string, texts []Written, order []int) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "# Evaluation %d, step %d\n\n", number, step)
+	for _, line := range about {
+		fmt.Fprintf(&b, "- %s\n", line)
+	}
+	b.WriteString("\nWorst first. Put an x into the box that fits, or run \"gimbal review\".\n")
+	for place, i := range order {
+		w := texts[i]
+		fmt.Fprintf(&b, "\n## %d of %d: %s\n\n", place+1, len(order), w.Reading.summary())
+		if w.Prompt != "" {
+			fmt.Fprintf(&b, "Prompt:\n\n%s\n\nWhat the model wrote (ended by: %s):\n\n", block(w.Prompt, promptChars), w.Finish)
+		}
+		b.WriteString(block(w.Text, screenChars) + "\n\n")
+		for _, m := range Marks {
+			fmt.Fprintf(&b, "- [ ] %s\n", m)
+		}
+	}
+	return b.Bytes()
+}
+
+// summary is the reasons in one line.
+func (r Reading) summary() string {
+	if len(r.Reasons) == 0 {
+		return "nothing found"
+	}
+	return strings.Join(r.Reasons, "; ")
+}
+
+// block makes text a Markdown code block, whatever is in it, and cuts it to a screen.
+func block(text string, chars int) string {
+	text = strings.ToValidUTF8(text, "\ufffd")
+	cut := 0
+	if runes := []rune(text); len(runes) > chars {
+		cut = len(runes) - chars
+		text = string(runes[:chars])
+	}
+	lines := strings.Split(text, "\n")
+	if len(lines) > screenLines {
+		rest := strings.Join(lines[screenLines:], "\n")
+		cut += len([]rune(rest))
+		lines = lines[:screenLines]
+	}
+	out := "    " + strings.Join(lines, "\n    ")
+	if cut > 0 {
+		out += fmt.Sprintf("\n\n(%d more characters)", cut)
+	}
+	return out
+}
+
+// Section is one text of a page, as a person sees it.
+type Section struct {
+	Text  string   // everything but the boxes
+	Marks []string // ticked
+}
+
+const heading = "\n## "
+
+// ReadPage cuts a page into its texts. Ticks that a person made in an editor are read as those made by Tick.
+func ReadPage(page []byte) (sections []Section) {
+	for _, part := range strings.Split(string(page), heading)[1:] {
+		var s Section
+		var text []string
+		for _, line := range strings.Split(part, "\n") {
+			mark, ticked, ok := box(line)
+			switch {
+			case !ok:
+				text = append(text, line)
+			case ticked:
+				s.Marks = append(s.Marks, mark)
+			}
+		}
+		s.Text = strings.TrimRight(strings.Join(text, "\n"), "\n")
+		sections = append(sections, s)
+	}
+	return sections
+}
+
+// box reads a line with a box. What the model wrote is indented, so it is never one.
+func box(line string) (mark string, ticked, ok bool) {
+	line = strings.TrimRight(line, " \r")
+	for _, m := range Marks {
+		switch line {
+		case "- [ ] " + m:
+			return m, false, true
+		case "- [x] " + m, "- [X] " + m:
+			return m, true, true
+		}
+	}
+	return "", false, false
+}
+
+// Tick returns the page with the marks of one text set to these and no others.
+func Tick(page []byte, section int, marks []string) []byte {
+	parts := strings.Split(string(page), heading)
+	if section < 0 || section+1 >= len(parts) {
+		panic("judge: no such text on the page")
+	}
+	lines := strings.Split(parts[section+1], "\n")
+	for i, line := range lines {
+		if mark, _, ok := box(line); ok {
+			lines[i] = "- [ ] " + mark
+			for _, m := range marks {
+				if m == mark {
+					lines[i] = "- [x] " + mark
+				}
+			}
+		}
+	}
+	parts[section+1] = strings.Join(lines, "\n")
+	return []byte(strings.Join(parts, heading))
+}
+
+// Looked counts what people said of the texts of a page.
+type Looked struct {
+	Texts  int
+	Marked int            // texts with any mark
+	Marks  map[string]int // by mark
+}
+
+// Look counts the marks of a page.
+func Look(page []byte) Looked {
+	l := Looked{Marks: map[string]int{}}
+	for _, s := range ReadPage(page) {
+		l.Texts++
+		if len(s.Marks) > 0 {
+			l.Marked++
+		}
+		for _, m := range s.Marks {
+			l.Marks[m]++
+		}
+	}
+	return l
+}
+
+// String says in a sentence whether anybody looked, and what they said.
+func (l Looked) String() string {
+	if l.Marked == 0 {
+		return fmt.Sprintf("nobody has marked any of the %d texts", l.Texts)
+	}
+	var said []string
+	for _, m := range Marks {
+		if n := l.Marks[m]; n > 0 {
+			said = append(said, fmt.Sprintf("%d %s", n, m))
+		}
+	}
+	return fmt.Sprintf("%d of %d texts were marked by a person: %s", l.Marked, l.Texts, strings.Join(said, ", "))
+}

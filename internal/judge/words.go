@@ -1,0 +1,115 @@
+package judge
+
+import (
+	"unicode"
+	"unicode/utf8"
+)
+
+// words yields what stands for words in a text: runs of letters and digits in lower case, and in scripts that put no
+// space between words every pair of neighbouring characters. The slices are valid until the next.
+func words(text []byte, yield func(word []byte)) {
+	var word []byte
+	var before rune // the character before, of a script without spaces
+	flush := func() {
+		if len(word) > 0 {
+			yield(word)
+			word = word[:0]
+		}
+	}
+	var pair [2 * utf8.UTFMax]byte
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRune(text[i:])
+		i += size
+		switch {
+		case unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Khmer, unicode.Lao):
+			flush()
+			if before != 0 {
+				yield(utf8.AppendRune(utf8.AppendRune(pair[:0], before), r))
+			}
+			before = r
+			continue
+		case r == utf8.RuneError:
+			flush()
+		case unicode.IsLetter(r), unicode.IsDigit(r), unicode.Is(unicode.Mn, r):
+			word = utf8.AppendRune(word, unicode.ToLower(r))
+		default:
+			flush()
+		}
+		before = 0
+	}
+	flush()
+}
+
+// charGrams yields the 3-, 4- and 5-grams of a text's characters.
+func charGrams(text []byte, yield func(gram []byte)) {
+	var starts [6]int // of the last characters
+	n := 0
+	for i := 0; i < len(text); {
+		_, size := utf8.DecodeRune(text[i:])
+		starts[n%6] = i
+		n++
+		i += size
+		for k := 3; k <= 5 && k <= n; k++ {
+			yield(text[starts[(n-k)%6]:i])
+		}
+	}
+}
+
+// hash is FNV-1a with a last mixing, so that all its bits are good.
+func hash(b []byte) uint64 {
+	h := uint64(14695981039346656037)
+	for _, c := range b {
+		h = (h ^ uint64(c)) * 1099511628211
+	}
+	return mix(h)
+}
+
+// mix is the finalizer of SplitMix64 (Steele et al. 2014), variant 13 of Stafford.
+func mix(x uint64) uint64 {
+	x ^= x >> 30
+	x *= 0xbf58476d1ce4e5b9
+	x ^= x >> 27
+	x *= 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// vocabulary is a set of words. It may take a word that it never met for one that it did: about one in a hundred when it
+// holds a million, and hardly ever when it holds fewer.
+type vocabulary struct{ bits []uint64 }
+
+const vocabularyBits = 1 << 24 // 2 MiB
+
+func newVocabulary() *vocabulary { return &vocabulary{make([]uint64, vocabularyBits/64)} }
+
+func (v *vocabulary) places(word []byte) (a, b uint64) {
+	h := hash(word)
+	return h % vocabularyBits, (h >> 32) % vocabularyBits
+}
+
+func (v *vocabulary) add(word []byte) {
+	a, b := v.places(word)
+	v.bits[a/64] |= 1 << (a % 64)
+	v.bits[b/64] |= 1 << (b % 64)
+}
+
+func (v *vocabulary) has(word []byte) bool {
+	a, b := v.places(word)
+	return v.bits[a/64]>>(a%64)&1 == 1 && v.bits[b/64]>>(b%64)&1 == 1
+}
+
+// unknown is the share of a text's words that are not in v, without the first and the last, which may be cut; NaN of
+// fewer than three words.
+func (v *vocabulary) unknown(text []byte) float64 {
+	var strange []bool
+	words(text, func(w []byte) { strange = append(strange, !v.has(w)) })
+	if len(strange) < 3 {
+		return nan
+	}
+	n := 0
+	for _, s := range strange[1 : len(strange)-1] {
+		if s {
+			n++
+		}
+	}
+	return float64(n) / float64(len(strange)-2)
+}
