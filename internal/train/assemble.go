@@ -2,6 +2,7 @@ package train
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"gimbal/internal/config"
@@ -19,7 +20,7 @@ func assemble(cfg *config.Config, text *corpus, opt Options) (_ *trainer, err er
 	if err := refuseNotYet(cfg); err != nil {
 		return nil, err
 	}
-	t := &trainer{fs: opt.fs, cfg: cfg, corpus: text, hooks: opt.Hooks, saved: -1, rarest: -1}
+	t := &trainer{fs: opt.fs, cfg: cfg, corpus: text, hooks: opt.Hooks, plant: opt.plant, saved: -1}
 	if t.fs == nil {
 		t.fs = durable.OS
 	}
@@ -73,7 +74,7 @@ func assemble(cfg *config.Config, text *corpus, opt Options) (_ *trainer, err er
 func refuseNotYet(cfg *config.Config) error {
 	var faults []config.Fault
 	defaults := config.Default()
-	for _, key := range []string{"eval.prompts", "eval.samples", "judge.early_stop", "judge.select"} {
+	for _, key := range []string{"guard.mode", "guard.halve"} {
 		value, _ := cfg.Value(key)
 		if usual, _ := defaults.Value(key); value != usual {
 			faults = append(faults, config.Fault{Where: cfg.Origin(key), Key: key, Text: fmt.Sprintf("this version knows only %s", usual)})
@@ -132,7 +133,7 @@ func (t *trainer) planMemory() error {
 	}
 	total, _ := t.arch.Params()
 	free := freeMemory()
-	t.plan = &Plan{Config: t.cfg, Arch: t.arch, Moments: 8 * total, Writing: model.CacheBytes(t.arch, 1+samplePrompts, t.arch.Context)}
+	t.plan = &Plan{Config: t.cfg, Arch: t.arch, Moments: 8 * total, Writing: t.writingBytes()}
 	for _, mode := range modes {
 		opt := t.modelOptions()
 		opt.Checkpointing = mode
@@ -161,6 +162,9 @@ func (t *trainer) finishPlan() error {
 			return err
 		}
 	}
+	if err := t.planWriting(); err != nil {
+		return err
+	}
 	if err := t.cfg.Check(); err != nil {
 		return err
 	}
@@ -183,7 +187,9 @@ func (t *trainer) finishPlan() error {
 		p.Estimated = time.Duration(float64(t.cfg.Train.Steps) * float64(t.cfg.Train.BatchTokens) / speed * float64(time.Second))
 	}
 	t.state = state{Version: stateVersion, ConfigHash: t.cfg.Hash(), DataHash: t.corpus.set.Hash, TokenizerHash: t.corpus.tok.Hash(),
-		Numerics: fmt.Sprintf("%s %s", t.exec.Tier(), t.cfg.Numeric.Mode), Guard: guard.New(t.rules())}
+		Numerics: fmt.Sprintf("%s %s", t.exec.Tier(), t.cfg.Numeric.Mode),
+		Guard: guard.New(guard.Rules{Act: true, Steps: t.cfg.Train.Steps, Warmup: sched.Warmup, LossLimit: math.Log(float64(t.arch.Vocab)),
+			Clip: t.cfg.Optim.Clip, MaxScale: 1})}
 	return nil
 }
 

@@ -31,9 +31,9 @@ func (d *trouble) note(e runlog.Event) {
 	}
 }
 
-// calm reports whether no error occurred in the last calmSteps steps, and the guard sees none coming.
+// calm reports whether no error occurred in the last calmSteps steps.
 func (t *trainer) calm() bool {
-	return t.state.Guard.Calm() && (t.state.Trouble.Step == 0 || t.state.Step-t.state.Trouble.Step >= calmSteps)
+	return t.state.Trouble.Step == 0 || t.state.Step-t.state.Trouble.Step >= calmSteps
 }
 
 // health is the certificate of the run as it stands. That all is finite is what save has checked before.
@@ -41,6 +41,13 @@ func (t *trainer) health() checkpoint.Health {
 	h := checkpoint.Health{Finite: true, Calm: t.calm()}
 	if !h.Calm {
 		h.Events = t.state.Trouble.Codes
+	}
+	if n := len(t.state.History); n > 0 && t.state.History[n-1].Step == t.state.Step {
+		p := t.state.History[n-1]
+		h.Metrics = map[string]float64{metricLoss: p.Loss}
+		for name, m := range p.Metrics {
+			h.Metrics[name] = m.Value
+		}
 	}
 	return h
 }

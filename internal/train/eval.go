@@ -1,20 +1,12 @@
 package train
 
 import (
-	"context"
-	"fmt"
-	"io"
 	"iter"
+	"maps"
 	"math"
-	"path/filepath"
-	"slices"
-	"strings"
 
 	"gimbal/internal/baseline"
 	"gimbal/internal/data"
-	"gimbal/internal/durable"
-	"gimbal/internal/generate"
-	"gimbal/internal/model"
 	"gimbal/internal/rng"
 	"gimbal/internal/runlog"
 	"gimbal/internal/tokenizer"
@@ -27,9 +19,8 @@ const (
 	maxEvalTokens = 2 << 20 // of the last evaluation
 	baselineOrder = 5
 	maxFitTokens  = 32 << 20 // of the training part that the n-gram baseline counts
-	samplePrompts = 3        // texts written at an evaluation, beside one without a prompt
-	promptTokens  = 16
 
+	metricLoss   = "val_loss"
 	metricTokens = "val_tokens"      // labels behind val_loss
 	metricSample = "val_loss_sample" // nats per token on the sample that every evaluation scores
 )
@@ -90,10 +81,35 @@ type score struct {
 	nats   float64
 	tokens int64
 	bytes  int64
+
+	passes                int
+	nats2, cross, tokens2 float64 // sums over the passes: of squares, and of nats times tokens
 }
 
 func (s score) loss() float64        { return s.nats / float64(s.tokens) }
 func (s score) bitsPerByte() float64 { return s.nats / (math.Ln2 * float64(s.bytes)) }
+
+// add adds one pass.
+func (s *score) add(nats float64, tokens int) {
+	n := float64(tokens)
+	s.nats += nats
+	s.passes++
+	s.nats2, s.cross, s.tokens2 = s.nats2+nats*nats, s.cross+nats*n, s.tokens2+n*n
+}
+
+// interval is the 95 % interval of loss: what another sample of as many sequences might give. A pass is one unit, of
+// whole sequences.
+//
+// Source: the variance of a ratio, Cochran 1977, section 2.11.
+func (s score) interval() (lo, hi float64) {
+	loss, n := s.loss(), float64(s.passes)
+	if n < 2 {
+		return math.Inf(-1), math.Inf(1)
+	}
+	rest := s.nats2 - 2*loss*s.cross + loss*loss*s.tokens2
+	half := 1.96 * math.Sqrt(max(0, rest)*n/(n-1)) / float64(s.tokens)
+	return loss - half, loss + half
+}
 
 // scorer measures the loss of a split in passes of a fixed number of tokens.
 type scorer struct {
@@ -108,7 +124,7 @@ func (r *scorer) run(s *score, sp *data.Split, order iter.Seq[int64], limit int6
 	flush := func() {
 		r.micros = data.SplitMicro(r.micros[:0], &r.batch, r.micro)
 		for _, m := range r.micros {
-			s.nats += r.loss(m)
+			s.add(r.loss(m), counted(m))
 		}
 		s.tokens += int64(r.batch.Counted)
 		s.bytes += r.batch.Bytes
@@ -125,6 +141,16 @@ func (r *scorer) run(s *score, sp *data.Split, order iter.Seq[int64], limit int6
 		sp.Read(&r.batch, i)
 	}
 	flush()
+}
+
+// counted is the number of labels of a pass that count.
+func counted(m data.Micro) (n int) {
+	for _, c := range m.Counts {
+		if c {
+			n++
+		}
+	}
+	return n
 }
 
 // inOrder visits all sequences of a split, first to last.
@@ -156,42 +182,52 @@ func shuffled(sp *data.Split, seed uint64) iter.Seq[int64] {
 func (t *trainer) evalTokens() int64 {
 	planned := float64(t.cfg.Train.Steps) * float64(t.cfg.Train.BatchTokens)
 	runs := float64(t.cfg.Train.Steps) / float64(t.evalEvery())
-	return max(minEvalTokens, int64(evalShare*forwardShare*planned/max(1, runs)))
+	return max(minEvalTokens, int64((evalShare-writeShare)*forwardShare*planned/max(1, runs)))
 }
 
-// evaluate scores the validation part, lets the model write, records both, and remembers the best loss.
+// evaluate scores the validation part, lets the model write and measures that, records both, remembers the best loss, and
+// decides whether to go on.
 //
 // Every evaluation scores the same seeded sample of sequences, which is what the best loss compares; the last one
 // scores the whole validation part beside it and reports that.
 func (t *trainer) evaluate() (*runlog.Eval, error) {
-	r := scorer{micro: t.cfg.Train.MicroTokens, loss: func(m data.Micro) float64 { return t.model.Loss(input(m)) }}
-	var sample score
-	r.run(&sample, t.corpus.val, shuffled(t.corpus.val, t.cfg.Train.Seed), t.evalTokens())
+	rec := t.scored(t.state.Step, t.state.Step == t.cfg.Train.Steps)
+	loss := float64(rec.Metrics[metricSample])
 	t.state.Evals++
-	if loss := sample.loss(); t.state.BestStep == 0 || loss < float64(t.state.Best) {
+	if t.state.BestStep == 0 || loss < float64(t.state.Best) {
 		t.state.Best, t.state.BestStep = runlog.Float(loss), t.state.Step
 	}
-	reported := sample
-	if t.state.Step == t.cfg.Train.Steps && sample.tokens < t.corpus.val.Tokens() {
-		reported = score{}
-		r.run(&reported, t.corpus.val, inOrder(t.corpus.val), maxEvalTokens)
-	}
-	rec := runlog.Eval{
-		Kind: "eval", At: t.at(), ValLoss: runlog.Float(reported.loss()), BitsPerByte: runlog.Float(reported.bitsPerByte()), BaselineLoss: t.state.Baseline.Loss,
-		Metrics: map[string]runlog.Float{metricTokens: runlog.Float(reported.tokens), metricSample: runlog.Float(sample.loss())},
-	}
-	texts, err := t.write()
+	metrics, shown, err := t.review(loss)
 	if err != nil {
 		return nil, err
 	}
-	if err := t.saveSamples(texts); err != nil {
-		return nil, err
-	}
+	maps.Copy(rec.Metrics, metrics)
 	if err := t.log.Write(rec); err != nil {
 		return nil, err
 	}
-	t.hooks.eval(rec, texts)
-	return &rec, nil
+	t.hooks.eval(rec, shown)
+	return &rec, t.decide()
+}
+
+// scored scores the model on the sample of the validation part that every evaluation scores, and where whole is set on
+// all of it.
+func (t *trainer) scored(step int64, whole bool) runlog.Eval {
+	r := scorer{micro: t.cfg.Train.MicroTokens, loss: func(m data.Micro) float64 { return t.model.Loss(input(m)) }}
+	var sample score
+	r.run(&sample, t.corpus.val, shuffled(t.corpus.val, t.cfg.Train.Seed), t.evalTokens())
+	reported := sample
+	if whole && sample.tokens < t.corpus.val.Tokens() {
+		reported = score{}
+		r.run(&reported, t.corpus.val, inOrder(t.corpus.val), maxEvalTokens)
+	}
+	at := t.at()
+	at.Step = step
+	lo, hi := reported.interval()
+	return runlog.Eval{
+		Kind: "eval", At: at, ValLoss: runlog.Float(reported.loss()), BitsPerByte: runlog.Float(reported.bitsPerByte()), BaselineLoss: t.state.Baseline.Loss,
+		Metrics: map[string]runlog.Float{metricTokens: runlog.Float(reported.tokens), metricSample: runlog.Float(sample.loss()),
+			metricLoss + "_lo": runlog.Float(lo), metricLoss + "_hi": runlog.Float(hi)},
+	}
 }
 
 // SampleText is one text that the model wrote.
@@ -199,42 +235,6 @@ type SampleText struct {
 	Prompt string // empty when the model began by itself
 	Text   string // what it wrote after the prompt
 	Finish string // eos, length or context
-}
-
-// write lets the model continue a few held-out beginnings, the same at every evaluation, and write one text by itself.
-func (t *trainer) write() ([]SampleText, error) {
-	requests := []generate.Request{{Prompt: []int32{t.startToken()}}}
-	var b data.Batch
-	for i := range shuffled(t.corpus.val, t.cfg.Train.Seed) {
-		if len(requests) > samplePrompts {
-			break
-		}
-		b.Reset()
-		t.corpus.val.Read(&b, i)
-		if n := min(promptTokens, len(b.Tokens)/2, t.arch.Context/2); n > 1 {
-			requests = append(requests, generate.Request{Prompt: slices.Clone(b.Tokens[:n]), Index: uint64(len(requests))})
-		}
-	}
-	if t.author == nil {
-		rows := 1 + samplePrompts
-		d, err := t.model.Decoder(model.DecoderOptions{Tokens: rows * promptTokens, Rows: rows})
-		if err != nil {
-			return nil, err
-		}
-		t.decoder, t.author = d, generate.New(d, model.NewCache[float32](t.arch, rows, t.arch.Context))
-	}
-	t.decoder.Refresh()
-	tok := t.corpus.tok
-	samples, err := t.author.Generate(context.Background(), requests, generate.Options{
-		TopK: 50, Temperature: 0.8, MaxTokens: t.cfg.Eval.MaxTokens, Seed: t.cfg.Train.Seed, EOS: tok.EOS()})
-	if err != nil {
-		return nil, err
-	}
-	texts := make([]SampleText, len(samples))
-	for i, s := range samples {
-		texts[i] = SampleText{Prompt: string(tok.Decode(nil, requests[i].Prompt)), Text: string(tok.Decode(nil, s.Tokens)), Finish: string(s.Finish)}
-	}
-	return texts, nil
 }
 
 // startToken begins a text that has no prompt.
@@ -246,27 +246,4 @@ func startToken(tok *tokenizer.Tokenizer, kind string) int32 {
 		return id
 	}
 	return tok.EOS()
-}
-
-// saveSamples writes samples/eval-N.md.
-func (t *trainer) saveSamples(texts []SampleText) error {
-	name := filepath.Join(t.dir, samplesName, fmt.Sprintf("eval-%d.md", t.state.Evals))
-	return durable.WriteWith(t.fs, name, func(w io.Writer) error {
-		var b strings.Builder
-		fmt.Fprintf(&b, "# Evaluation %d, step %d\n", t.state.Evals, t.state.Step)
-		for i, s := range texts {
-			fmt.Fprintf(&b, "\n## %d (ended by: %s)\n\n", i+1, s.Finish)
-			if s.Prompt != "" {
-				fmt.Fprintf(&b, "Prompt:\n\n%s\n\nContinuation:\n\n", indent(s.Prompt))
-			}
-			b.WriteString(indent(s.Text) + "\n")
-		}
-		_, err := io.WriteString(w, b.String())
-		return err
-	})
-}
-
-// indent makes text a Markdown code block, whatever is in it.
-func indent(text string) string {
-	return "    " + strings.ReplaceAll(strings.ToValidUTF8(text, "\ufffd"), "\n", "\n    ")
 }

@@ -9,6 +9,7 @@ import (
 
 	"gimbal/internal/config"
 	"gimbal/internal/data"
+	"gimbal/internal/judge"
 	"gimbal/internal/kernel"
 	"gimbal/internal/model"
 	"gimbal/internal/optim"
@@ -45,9 +46,14 @@ type Plan struct {
 	Rates    []optim.Rate // what each rule for the peak would give
 	Capped   bool         // the warmup was cut to a quarter of the run
 
-	Memory    model.Plan
-	Moments   int64 // bytes of the optimizer's state
-	Writing   int64 // bytes of the cache of keys and values with which samples are written
+	Memory  model.Plan
+	Moments int64 // bytes of the optimizer's state
+	Writing int64 // bytes of the judge, and of the cache of keys and values with which texts are written
+
+	Evaluations float64    // of the run, those at the ends of epochs not counted
+	Samples     judge.Plan // what each writes
+	WriteShare  float64    // of the training time, which all writing takes
+
 	Tier      kernel.Tier
 	Workers   int
 	Speed     float64 // tokens per second, measured; 0 when it was not
@@ -90,6 +96,7 @@ func (p *Plan) Write(w io.Writer) {
 	row("schedule", "%s to %.3g, warmup %s", p.Schedule.Kind, p.Schedule.Peak*p.Schedule.Floor, warmup)
 	row("memory", "%s: weights, gradients and activations %s, moments %s, writing samples %s, the program %s", bytesText(p.bytes()),
 		bytesText(p.Memory.Total), bytesText(p.Moments), bytesText(p.Writing), bytesText(programBytes))
+	row("judge", "%.0f evaluations of %s, about %.1f %% of the time", p.Evaluations, p.Samples, 100*p.WriteShare)
 	row("kernels", "%s, %s, %d workers", p.Tier, c.Numeric.Mode, p.Workers)
 	if p.Speed > 0 {
 		row("time", "about %s at %s tokens/s, evaluations not counted", p.Estimated.Round(time.Second), count(int64(p.Speed)))

@@ -16,6 +16,9 @@ func (t *trainer) writeReport(reason string, final *runlog.Eval) error {
 		var b strings.Builder
 		fmt.Fprintf(&b, "# %s\n\n", filepath.Base(t.dir))
 		fmt.Fprintf(&b, "%s after step %d of %d, attempt %d, %d tokens learned from.\n\n", reason, t.state.Step, t.cfg.Train.Steps, t.state.Attempt, t.state.Tokens)
+		if t.state.Stopped != "" {
+			fmt.Fprintf(&b, "The judge stopped it: %s.\n\n", t.state.Stopped)
+		}
 		b.WriteString("## Result\n\n")
 		if final == nil {
 			b.WriteString("No evaluation was reached.\n")
@@ -28,15 +31,15 @@ func (t *trainer) writeReport(reason string, final *runlog.Eval) error {
 		}
 		b.WriteString("\n## Guard\n\n")
 		fmt.Fprintf(&b, "%d steps checked before their update, %d events.\n", t.state.Guard.Checked, len(t.events))
-		fmt.Fprintf(&b, "Seen: %d not finite, %d outliers, %d times sustained. The run went back %d times; %d sequences are quarantined.\n",
-			t.state.Guard.Nonfinite, t.state.Guard.Outlier, t.state.Guard.Sustained, t.state.Rewinds, len(t.state.Quarantine))
 		for _, e := range t.events {
-			writeEvent(&b, e)
+			fmt.Fprintf(&b, "- step %d: %s: %s\n", e.Step, e.Code, e.Message)
 		}
-		b.WriteString("\n## Checkpoints\n\n")
-		fmt.Fprintf(&b, "- last: step %d\n", t.saved)
-		if t.state.BestStep > 0 {
-			fmt.Fprintf(&b, "- best-loss: step %d, validation loss %.4f nats per token (on the evaluation sample)\n", t.state.BestStep, float64(t.state.Best))
+		t.writeWriting(&b)
+		if err := t.writeCheckpoints(&b); err != nil {
+			return err
+		}
+		if err := writeHumanCheck(&b, t.fs, t.dir); err != nil {
+			return err
 		}
 		b.WriteString("\n## Plan\n\n```\n")
 		t.plan.Write(&b)

@@ -59,6 +59,10 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 			return nil, err
 		}
 	}
+	if saved.Stopped != "" && !extended && saved.Step < cfg.Train.Steps {
+		opt.Hooks.note("%s was stopped early at step %d of %d (%s); \"gimbal resume %s --steps N\" goes on with another number of steps", dir, saved.Step, cfg.Train.Steps, saved.Stopped, dir)
+		return alreadyDone(dir, c, saved)
+	}
 	if saved.Step >= cfg.Train.Steps {
 		for _, r := range refused {
 			opt.Hooks.note("refused %s", r)
@@ -92,11 +96,6 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 		opt.Hooks.note("warning: the run computed on %s and goes on with %s: its bits will differ from those of an unbroken run", saved.Numerics, numerics)
 	}
 	t.state.ConfigHash, t.state.Numerics = hash, numerics
-	t.state.Guard.Rules = t.rules()
-	t.applyQuarantine()
-	if err := t.restoreFaults(); err != nil {
-		return nil, err
-	}
 	t.state.Attempt = saved.Attempt + 1
 	if t.log, err = runlog.OpenWriter(t.fs, filepath.Join(dir, logName)); err != nil {
 		return nil, err
@@ -110,6 +109,7 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 	}
 	reason := "continue"
 	if extended {
+		t.state.Stopped = "" // somebody wants it to go on
 		reason = "extended: " + cfg.Origin("train.steps")
 		if err := durable.WriteFile(t.fs, filepath.Join(dir, configName), cfg.TOML()); err != nil {
 			return nil, err

@@ -95,7 +95,7 @@ func TestResumeAfterAKill(t *testing.T) {
 }
 
 func TestResumeFallsBackToAnOlderCheckpointAndSaysSo(t *testing.T) {
-	cfg := tiny(t, "checkpoint.every=3", "checkpoint.keep=9")
+	cfg := tiny(t, "eval.every=3", "checkpoint.keep=9")
 	whole := run(t, cfg, Options{}).Dir
 	dir := filepath.Join(t.TempDir(), "run")
 	interruptAfter(t, dir, 9, func(ctx context.Context, h Hooks) error {
@@ -189,7 +189,7 @@ func TestResumeExtends(t *testing.T) {
 
 // A save that fails is told, the run goes on, and what was saved before stays whole.
 func TestFailedSaveGoesOn(t *testing.T) {
-	cfg := tiny(t, "checkpoint.every=3", "checkpoint.keep=9")
+	cfg := tiny(t, "eval.every=3", "checkpoint.keep=9")
 	clean := run(t, cfg, Options{}).Dir
 	fails := &failing{FS: durable.OS}
 	dir := filepath.Join(t.TempDir(), "run")

@@ -12,7 +12,6 @@ import (
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
-	"gimbal/internal/guard"
 	"gimbal/internal/runlog"
 	"gimbal/internal/tokenizer"
 )
@@ -25,17 +24,14 @@ type Options struct {
 	Workers int    // 0: one per processor that Go may use
 	Hooks   Hooks
 
-	// Inject plants faults, each FAULT@STEP or FAULT:TARGET@STEP, so that anyone can watch the guard work; see
-	// docs/guards.md. What comes of them is marked as injected in the log.
-	Inject []string
-
-	fs durable.FS // tests; nil: durable.OS
+	fs    durable.FS                                       // tests; nil: durable.OS
+	plant func(step int64, loss *float64, grads []float32) // tests
 }
 
 // Result is how a run ended.
 type Result struct {
 	Dir         string       `json:"dir"`
-	Reason      string       `json:"reason"` // done, already done, dry run, interrupted, "stopped: CODE" or "failed: …"
+	Reason      string       `json:"reason"` // done, stopped early, already done, dry run, interrupted, "stopped: CODE" or "failed: …"
 	Step        int64        `json:"step"`
 	Tokens      int64        `json:"tokens"`
 	Params      int64        `json:"parameters"`
@@ -43,7 +39,8 @@ type Result struct {
 	BitsPerByte float64      `json:"bits_per_byte"` // of the same
 	ValTokens   int64        `json:"val_tokens"`
 	Baseline    Baseline     `json:"baseline"`
-	Checkpoint  string       `json:"checkpoint"` // the last one
+	Checkpoint  string       `json:"checkpoint"`       // the last one
+	Stable      string       `json:"stable,omitempty"` // the one that was chosen, which sample and eval use
 	Events      int          `json:"events"`
 	Samples     []SampleText `json:"samples,omitempty"`
 }
@@ -103,9 +100,6 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) 
 	if err := t.finishPlan(); err != nil {
 		return nil, err
 	}
-	if err := t.plantFaults(opt.Inject); err != nil {
-		return nil, err
-	}
 	t.state.Baseline = grams
 	if opt.DryRun {
 		return t.dryRun()
@@ -127,7 +121,7 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) 
 	if err := t.tellPlan(); err != nil {
 		return nil, err
 	}
-	if err := t.savePlanned(); err != nil { // from here on the run can always be resumed
+	if err := t.save(); err != nil { // from here on the run can always be resumed
 		return nil, err
 	}
 	return t.train(ctx)
@@ -187,6 +181,9 @@ func (t *trainer) tellPlan() error {
 		MemoryBytes: p.bytes(), BaselineLoss: b.Loss, UnigramLoss: b.Unigram})
 }
 
+// reasonEarly is how a run ended that the judge stopped.
+const reasonEarly = "stopped early"
+
 // train runs the loop and records how it ended.
 func (t *trainer) train(ctx context.Context) (*Result, error) {
 	var texts []SampleText
@@ -212,6 +209,8 @@ func (t *trainer) train(ctx context.Context) (*Result, error) {
 		reason = "stopped: " + stop.Code
 	case err != nil:
 		reason = "failed: " + err.Error()
+	case t.state.Stopped != "":
+		reason = reasonEarly
 	}
 	endErr := t.log.Write(runlog.End{Kind: "end", At: t.at(), Process: t.process(reason), ExitCode: ExitCode(err)})
 	err = errors.Join(err, endErr, t.log.Sync(), t.writeReport(reason, final))
@@ -226,6 +225,9 @@ func (t *trainer) result(reason string, final *runlog.Eval, texts []SampleText) 
 	}
 	if t.saved >= 0 {
 		r.Checkpoint = filepath.Join(t.dir, checkpointsName, fmt.Sprintf("step-%d", t.saved))
+	}
+	if step, ok := t.marked["stable"]; ok {
+		r.Stable = filepath.Join(t.dir, checkpointsName, checkpoint.StepName(step))
 	}
 	return r
 }
@@ -254,12 +256,9 @@ func (t *trainer) dryRun() (*Result, error) {
 		return nil, err
 	}
 	began := time.Now()
-	rec, d, err := t.step()
+	rec, err := t.step()
 	if err != nil {
 		return nil, err
-	}
-	if d.Action != guard.Apply {
-		return nil, &StopError{Code: d.Events[0].Code, Step: 1, Reason: d.Events[0].Message}
 	}
 	seconds := time.Since(began).Seconds()
 	rec.TokensPerSecond = runlog.Float(float64(t.batch.Counted) / seconds)
