@@ -17,12 +17,21 @@ type Arch struct {
 	NormEps   float64 // added to the mean square or variance
 	Position  string  // rope or learned
 	RopeTheta float64 // base of the rotary frequencies; 0 with learned positions
+	RopeScale RopeScale
 	QKNorm    bool    // RMSNorm on each head of q and k
 	QKVBias   bool    // bias on q, k, v
 	Bias      bool    // bias on the attention output and the MLP (and, with layer norm, on norms)
 	MLPKind   string  // swiglu or gelu
 	Tie       bool    // the head is the embedding
 	Dropout   float64 // share of dropped channels, embedding output and residual branches
+}
+
+// RopeScale stretches the slow rotary frequencies, for contexts longer than those first trained on: Llama 3's rule. The
+// zero value does not.
+type RopeScale struct {
+	Factor    float64 // by which frequencies of long wavelength are divided; 0: none are
+	Low, High float64 // waves longer than Original/Low are long, those shorter than Original/High stay as they are
+	Original  int     // context first trained on
 }
 
 // Params counts the parameters: all of them, and those that enter a multiply for every token.

@@ -145,7 +145,7 @@ func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], sha
 		net.headNorm = nn.NewHeadNorm(x, sums, a.HeadSize, a.NormEps)
 	}
 	if a.Position == "rope" {
-		net.rope = nn.NewRope(x, a.Context, a.HeadSize, a.RopeTheta, mem.cos, mem.sin)
+		net.rope = nn.NewRope(x, a.Context, a.HeadSize, a.RopeTheta, nn.RopeScale(a.RopeScale), mem.cos, mem.sin)
 	}
 	if mem.halves != nil {
 		net.heads = nn.NewHeads(x, net.stage, sums, net.rope, a.Heads, a.KVHeads, a.HeadSize, a.NormEps)

@@ -3,6 +3,7 @@ package model
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"strconv"
 	"strings"
@@ -44,7 +45,7 @@ func hfToken(id int32) any {
 func inFamily(a config.Arch) (config.Arch, error) {
 	switch a.Shape {
 	case "gpt2":
-		a.Norm, a.Position, a.RopeTheta, a.MLPKind = "layer", "learned", 0, "gelu"
+		a.Norm, a.Position, a.RopeTheta, a.RopeScale, a.MLPKind = "layer", "learned", 0, config.RopeScale{}, "gelu"
 		a.Bias, a.QKVBias, a.QKNorm = true, true, false
 		a.KVHeads, a.HeadSize = a.Heads, a.Width/max(1, a.Heads)
 	case "llama", "qwen2", "qwen3":
@@ -66,15 +67,28 @@ func checkSizes(a config.Arch) error {
 	case a.HeadSize%2 != 0:
 		return fmt.Errorf("model: head size %d is odd", a.HeadSize)
 	}
+	params := float64(a.Layers)*(float64(a.Width)*float64(a.Heads*a.HeadSize+a.KVHeads*a.HeadSize+a.MLP)) + float64(a.Vocab+a.Context)*float64(a.Width)
+	if params > maxParams {
+		return fmt.Errorf("model: the sizes make more than %.1g parameters", float64(maxParams))
+	}
 	return nil
 }
 
-// HFConfig returns the config.json that makes Hugging Face transformers build the decoder a.
+// maxParams is more than any machine holds, and keeps every product of sizes small.
+const maxParams = 1 << 40
+
+// HFConfig is HFConfigAs for weights in float32.
+func HFConfig(a config.Arch, eos, bos int32) ([]byte, error) {
+	return HFConfigAs(a, eos, bos, "float32")
+}
+
+// HFConfigAs returns the config.json that makes Hugging Face transformers build the decoder a.
 //
 // eos and bos are token ids; a negative one is written as null. RoPE is spelled both ways (rope_theta and
 // rope_parameters), for readers of either. Dropout is a choice of a run and not of the file: 0 is written.
+// dtype is that of the weights beside it, float32 or bfloat16.
 // It fails when a mixes choices in a way that its family does not know.
-func HFConfig(a config.Arch, eos, bos int32) ([]byte, error) {
+func HFConfigAs(a config.Arch, eos, bos int32, dtype string) ([]byte, error) {
 	f, err := inFamily(a)
 	if err != nil {
 		return nil, err
@@ -98,8 +112,8 @@ func HFConfig(a config.Arch, eos, bos int32) ([]byte, error) {
 		"tie_word_embeddings":  a.Tie,
 		"initializer_range":    hfFloat(0.02),
 		"use_cache":            true,
-		"dtype":                "float32",
-		"torch_dtype":          "float32",
+		"dtype":                dtype,
+		"torch_dtype":          dtype,
 		"transformers_version": transformersVersion,
 	}
 	if a.Shape == "gpt2" {
@@ -126,8 +140,7 @@ func HFConfig(a config.Arch, eos, bos int32) ([]byte, error) {
 	c["rms_norm_eps"] = hfFloat(a.NormEps)
 	c["attention_dropout"] = hfFloat(0)
 	c["rope_theta"] = hfFloat(a.RopeTheta)
-	c["rope_scaling"] = nil
-	c["rope_parameters"] = map[string]any{"rope_type": "default", "rope_theta": hfFloat(a.RopeTheta)}
+	c["rope_scaling"], c["rope_parameters"] = hfRope(a)
 	switch a.Shape {
 	case "llama":
 		c["attention_bias"], c["mlp_bias"] = false, false
@@ -143,6 +156,24 @@ func HFConfig(a config.Arch, eos, bos int32) ([]byte, error) {
 		c["use_sliding_window"], c["sliding_window"] = false, nil
 	}
 	return hfJSON(c)
+}
+
+// hfRope returns RoPE as older and as newer readers look for it.
+func hfRope(a config.Arch) (scaling, parameters map[string]any) {
+	s := a.RopeScale
+	if s.Factor == 0 {
+		return nil, map[string]any{"rope_type": "default", "rope_theta": hfFloat(a.RopeTheta)}
+	}
+	scaling = map[string]any{
+		"rope_type":                        "llama3",
+		"factor":                           hfFloat(s.Factor),
+		"low_freq_factor":                  hfFloat(s.Low),
+		"high_freq_factor":                 hfFloat(s.High),
+		"original_max_position_embeddings": s.Original,
+	}
+	parameters = maps.Clone(scaling)
+	parameters["rope_theta"] = hfFloat(a.RopeTheta)
+	return scaling, parameters
 }
 
 // GenerationConfig returns the generation_config.json of a base model: how to sample and where to stop.

@@ -4,57 +4,131 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
+	"slices"
 	"strings"
 
 	"gimbal/internal/config"
 )
 
+// The largest sizes that a config.json may ask for. Their products are bounded by maxParams.
+const (
+	maxLayers = 1 << 12
+	maxHeads  = 1 << 12
+	maxWide   = 1 << 20 // of the residual stream, the hidden layer, a head
+	maxIDs    = 1 << 22
+	maxPlaces = 1 << 24
+)
+
+// inert are keys that do not change what the model computes: names and versions; how it is trained, sampled, stored
+// or returned; heads for other tasks.
+var inert = strings.Fields(`
+	_name_or_path _attn_implementation attn_implementation transformers_version transformers.js_config is_llama_config
+	dtype torch_dtype use_cache initializer_range bos_token_id eos_token_id pad_token_id sep_token_id decoder_start_token_id
+	tokenizer_class task_specific_params problem_type id2label label2id finetuning_task prefix
+	attention_dropout embd_pdrop attn_pdrop resid_pdrop reorder_and_upcast_attn n_ctx max_window_layers sliding_window
+	summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout
+	output_attentions output_hidden_states output_scores return_dict return_dict_in_generate chunk_size_feed_forward
+	torchscript tf_legacy_loss use_bfloat16
+	max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty temperature top_k top_p typical_p
+	repetition_penalty length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids num_return_sequences
+	forced_bos_token_id forced_eos_token_id remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens`)
+
 // ParseHFConfig reads a Hugging Face config.json.
 //
 // Everything the decoder is built from must be there, and whatever this package cannot compute is refused by its
-// key: sliding windows, RoPE scaling, biases where the family has none, other activations, quantized weights.
-// All faults are reported together. Keys that do not change the function of the model are ignored; Dropout is 0.
+// key: sliding windows, RoPE scaling but Llama 3's, biases where the family has none, other activations, quantized
+// weights, and every key that it does not know. All faults are reported together. Keys known not to change the function
+// of the model (inert) are passed over; Dropout is 0.
 func ParseHFConfig(data []byte) (config.Arch, error) {
 	var none config.Arch
-	r := hfReader{}
-	if err := json.Unmarshal(data, &r.keys); err != nil {
+	keys, err := ReadObject(data, maxObject)
+	if err != nil {
 		return none, fmt.Errorf("model: config.json: %w", err)
 	}
-	if len(r.keys) == 0 {
-		return none, errors.New("model: config.json: no keys")
+	r := newHFReader(keys)
+	for _, key := range inert {
+		r.known[key] = true
 	}
 	var a config.Arch
 	r.read("model_type", &a.Shape)
-	if _, known := hfClass[a.Shape]; !known {
-		return none, fmt.Errorf("model: config.json: model_type %q is not one of qwen3, llama, qwen2, gpt2", a.Shape)
+	class, known := hfClass[a.Shape]
+	if !known {
+		return none, fmt.Errorf("model: config.json: model_type is %.60s, which is not supported (only qwen3, llama, qwen2 or gpt2)", orMissing(keys["model_type"]))
 	}
-	a.Vocab = r.size("vocab_size", 0)
+	var classes []string
+	r.read("architectures", &classes)
+	bare := strings.NewReplacer("ForCausalLM", "Model", "LMHeadModel", "Model").Replace(class)
+	if len(classes) > 0 && !slices.Contains(classes, class) && !slices.Contains(classes, bare) {
+		r.fault("architectures", "is %.80s, which is not supported (only %s)", keys["architectures"], class)
+	}
+	a.Vocab = r.size("vocab_size", 0, maxIDs)
+	for _, key := range []string{"is_encoder_decoder", "is_decoder", "add_cross_attention", "tie_encoder_decoder", "rope_interleaved"} {
+		r.only(key, "false")
+	}
 	r.only("quantization_config", "null")
-	r.only("is_encoder_decoder", "false")
-	r.only("add_cross_attention", "false")
+	r.only("cross_attention_hidden_size", "null")
+	r.only("pruned_heads", "{}")
 	if a.Shape == "gpt2" {
 		r.gpt2(&a)
 	} else {
 		r.llama(&a)
 	}
+	r.rest()
 	if len(r.faults) > 0 {
 		return none, fmt.Errorf("model: config.json: %w", errors.Join(r.faults...))
 	}
-	a, err := inFamily(a)
+	a, err = inFamily(a)
 	if err == nil {
 		err = checkSizes(a)
 	}
 	if err != nil {
-		return none, err
+		return none, fmt.Errorf("config.json: %w", err)
 	}
 	return a, nil
 }
 
+func orMissing(v json.RawMessage) string {
+	if v == nil {
+		return "missing"
+	}
+	return string(v)
+}
+
+// ParseHFEnds reads the ids of the end-of-text and the beginning-of-text token from a config.json; -1 where there is
+// none. Of a list the first counts: the others end a turn, not a text.
+func ParseHFEnds(data []byte) (eos, bos int32, err error) {
+	keys, err := ReadObject(data, maxObject)
+	if err != nil {
+		return -1, -1, fmt.Errorf("model: config.json: %w", err)
+	}
+	r := newHFReader(keys)
+	id := func(key string) int32 {
+		id := int32(-1)
+		if !r.has(key) {
+			return id
+		}
+		var list []int32
+		if json.Unmarshal(keys[key], &list) == nil && len(list) > 0 {
+			id = list[0]
+		} else {
+			r.read(key, &id)
+		}
+		if id < 0 {
+			r.fault(key, "is %.40s, which is no token", keys[key])
+		}
+		return id
+	}
+	eos, bos = id("eos_token_id"), id("bos_token_id")
+	if len(r.faults) > 0 {
+		return -1, -1, fmt.Errorf("model: config.json: %w", errors.Join(r.faults...))
+	}
+	return eos, bos, nil
+}
+
 func (r *hfReader) gpt2(a *config.Arch) {
-	a.Layers, a.Width, a.Heads = r.size("n_layer", 0), r.size("n_embd", 0), r.size("n_head", 0)
-	a.Context = r.size("n_positions", 0)
-	a.MLP = r.size("n_inner", 4*a.Width)
+	a.Layers, a.Width, a.Heads = r.size("n_layer", 0, maxLayers), r.size("n_embd", 0, maxWide), r.size("n_head", 0, maxHeads)
+	a.Context = r.size("n_positions", 0, maxPlaces)
+	a.MLP = r.size("n_inner", 4*a.Width, maxWide)
 	a.NormEps = r.positive("layer_norm_epsilon")
 	a.Tie = true // the library leaves a true out
 	r.read("tie_word_embeddings", &a.Tie)
@@ -68,8 +142,8 @@ func (r *hfReader) gpt2(a *config.Arch) {
 }
 
 func (r *hfReader) llama(a *config.Arch) {
-	a.Layers, a.Width, a.MLP = r.size("num_hidden_layers", 0), r.size("hidden_size", 0), r.size("intermediate_size", 0)
-	a.Heads = r.size("num_attention_heads", 0)
+	a.Layers, a.Width, a.MLP = r.size("num_hidden_layers", 0, maxLayers), r.size("hidden_size", 0, maxWide), r.size("intermediate_size", 0, maxWide)
+	a.Heads = r.size("num_attention_heads", 0, maxHeads)
 	kv, head := 0, 0 // no default: the library's own is neither of these for Qwen
 	if a.Shape == "llama" {
 		kv = a.Heads
@@ -77,10 +151,10 @@ func (r *hfReader) llama(a *config.Arch) {
 	if a.Shape != "qwen3" && a.Heads > 0 {
 		head = a.Width / a.Heads
 	}
-	a.KVHeads, a.HeadSize = r.size("num_key_value_heads", kv), r.size("head_dim", head)
-	a.Context = r.size("max_position_embeddings", 0)
+	a.KVHeads, a.HeadSize = r.size("num_key_value_heads", kv, maxHeads), r.size("head_dim", head, maxWide)
+	a.Context = r.size("max_position_embeddings", 0, maxPlaces)
 	a.NormEps = r.positive("rms_norm_eps")
-	a.RopeTheta = r.rope()
+	r.rope(a)
 	r.read("tie_word_embeddings", &a.Tie)
 	if r.has("hidden_act") {
 		r.only("hidden_act", `"silu"`, `"swish"`)
@@ -109,105 +183,77 @@ func (r *hfReader) llama(a *config.Arch) {
 	}
 }
 
-// rope reads the base from either spelling, which must agree, and refuses any scaling.
-func (r *hfReader) rope() float64 {
-	var theta float64
+// rope reads base and scaling from either spelling, which must agree.
+func (r *hfReader) rope(a *config.Arch) {
 	if r.has("rope_theta") {
-		theta = r.positive("rope_theta")
+		a.RopeTheta = r.positive("rope_theta")
 	}
+	scales := 0
 	for _, key := range []string{"rope_scaling", "rope_parameters"} {
 		if !r.has(key) {
 			continue
 		}
-		var p map[string]json.RawMessage
-		r.read(key, &p)
-		in := hfReader{keys: p}
-		in.only("rope_type", `"default"`)
-		in.only("type", `"default"`)
-		in.only("partial_rotary_factor", "1", "1.0")
-		in.only("factor", "1", "1.0")
+		keys, err := ReadObject(r.keys[key], maxObject)
+		if err != nil {
+			r.fault(key, "is broken: %v", err)
+			continue
+		}
+		in := newHFReader(keys)
+		if scale, ok := in.ropeScale(); ok {
+			if scales > 0 && scale != a.RopeScale {
+				in.fault("factor", "and its kin differ from those of rope_scaling")
+			}
+			scales++
+			a.RopeScale = scale
+		} else if a.RopeScale.Factor != 0 {
+			in.fault("rope_type", `is "default", but rope_scaling has "llama3"`)
+		}
 		if in.has("rope_theta") {
 			t := in.positive("rope_theta")
-			if theta != 0 && t != theta {
-				in.fault("rope_theta", "is %v, but %v outside", t, theta)
+			if a.RopeTheta != 0 && t != a.RopeTheta {
+				in.fault("rope_theta", "is %v, but %v outside", t, a.RopeTheta)
 			}
-			theta = t
+			a.RopeTheta = t
 		}
+		in.only("partial_rotary_factor", "1", "1.0")
+		in.rest()
 		for _, f := range in.faults {
 			r.faults = append(r.faults, fmt.Errorf("%s: %w", key, f))
 		}
 	}
-	if theta == 0 && len(r.faults) == 0 {
+	if a.RopeTheta == 0 && len(r.faults) == 0 {
 		r.fault("rope_theta", "is missing, there and in rope_parameters")
 	}
-	return theta
 }
 
-// hfReader reads keys of a JSON object and gathers the faults.
-type hfReader struct {
-	keys   map[string]json.RawMessage
-	faults []error
-}
-
-func (r *hfReader) fault(key, format string, args ...any) {
-	r.faults = append(r.faults, fmt.Errorf("%s "+format, append([]any{key}, args...)...))
-}
-
-// has reports whether key is there and not null.
-func (r *hfReader) has(key string) bool {
-	v, ok := r.keys[key]
-	return ok && string(v) != "null"
-}
-
-// read leaves dst as it is when key is missing or null.
-func (r *hfReader) read(key string, dst any) {
-	if !r.has(key) {
-		return
-	}
-	if err := json.Unmarshal(r.keys[key], dst); err != nil {
-		r.fault(key, "is %.40s, not a %T", r.keys[key], reflect.ValueOf(dst).Elem().Interface())
-	}
-}
-
-// size reads a number of things; byDefault 0 makes the key a must.
-func (r *hfReader) size(key string, byDefault int) int {
-	if !r.has(key) {
-		if byDefault == 0 {
-			r.fault(key, "is missing")
+// ropeScale reads the scaling of one spelling; ok is false where it is the default, which scales nothing.
+func (r *hfReader) ropeScale() (s config.RopeScale, ok bool) {
+	kind := "default"
+	r.read("type", &kind) // before it was rope_type
+	r.read("rope_type", &kind)
+	switch kind {
+	case "default":
+		r.only("factor", "1", "1.0")
+		return s, false
+	case "llama3":
+	default:
+		key := "rope_type"
+		if !r.has(key) {
+			key = "type"
 		}
-		return max(1, byDefault)
-	}
-	n := 0
-	r.read(key, &n)
-	if n < 1 || n > 1<<24 {
-		r.fault(key, "is %.40s, outside 1 to %d", r.keys[key], 1<<24)
-		return 1
-	}
-	return n
-}
-
-func (r *hfReader) positive(key string) float64 {
-	if !r.has(key) {
-		r.fault(key, "is missing")
-		return 1
-	}
-	x := 0.0
-	r.read(key, &x)
-	if !(x > 0) {
-		r.fault(key, "is %.40s, not above 0", r.keys[key])
-	}
-	return x
-}
-
-// only refuses a key that is there with another value than those allowed (as JSON text).
-func (r *hfReader) only(key string, allowed ...string) {
-	if !r.has(key) {
-		return
-	}
-	for _, a := range allowed {
-		if string(r.keys[key]) == a {
-			return
+		r.fault(key, `is %q, which is not supported (only "default" or "llama3")`, kind)
+		for key := range r.keys { // they belong to a kind that is refused already
+			r.known[key] = true
 		}
+		return s, false
 	}
-	r.fault(key, "is %.60s, which is not supported (only %s)", r.keys[key], strings.Join(allowed, " or "))
+	s = config.RopeScale{Factor: r.positive("factor"), Low: r.positive("low_freq_factor"), High: r.positive("high_freq_factor"),
+		Original: r.size("original_max_position_embeddings", 0, maxPlaces)}
+	if !(s.Factor >= 1) {
+		r.fault("factor", "is %v, below 1", s.Factor)
+	}
+	if !(s.High > s.Low) {
+		r.fault("high_freq_factor", "is %v, not above low_freq_factor, %v", s.High, s.Low)
+	}
+	return s, true
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"gimbal/internal/config"
 	"gimbal/internal/safetensors"
 )
 
@@ -38,44 +39,54 @@ func Entries(p *Params[float32]) []safetensors.Entry {
 	return entries
 }
 
-// LoadEntries overwrites p with the tensors of a Hugging Face model file, of any floating-point type.
-//
-// The names and shapes are all checked first: p is untouched when one is missing, misshaped or unexpected, and the
-// error names them. Names may lack the prefix of the family (transformer., model.), as in files of the bare decoder;
-// tables that are no weights (GPT-2's masks, RoPE's frequencies) are passed over; a head in the file of a tied model
-// must equal the embedding. An error while reading leaves p partly overwritten. The caller refreshes the model.
-func LoadEntries(p *Params[float32], f *safetensors.File) error {
-	prefix, _, _ := strings.Cut(p.Views[0].Name, ".")
-	prefix += "."
-	bare := !slices.ContainsFunc(f.Tensors(), func(t safetensors.Tensor) bool { return strings.HasPrefix(t.Name, prefix) })
-	inFile := func(v View) string {
-		if bare {
-			return strings.TrimPrefix(v.Name, prefix)
-		}
-		return v.Name
-	}
+// Tensors is where weights are read from: a safetensors file, or the shards of a model.
+type Tensors interface {
+	Tensors() []safetensors.Tensor
+	Lookup(name string) (safetensors.Tensor, bool)
+	ReadF32(dst []float32, name string) error
+}
 
+// head is the tensor of a head that is not tied.
+const head = "lm_head.weight"
+
+// CheckEntries reports what keeps the weights of an architecture from being read from f, before anything is allocated
+// for them: tensors that are missing, misshaped, unexpected or of a type that is not floating point, all by name.
+func CheckEntries(a config.Arch, f Tensors) error {
+	views, _ := Layout(a)
+	_, _, err := checkEntries(views, f)
+	return err
+}
+
+// checkEntries returns also what the names in the file lack at their front, and whether it holds the head of a tied model.
+func checkEntries(views []View, f Tensors) (missing string, tiedHead bool, err error) {
+	prefix, _, _ := strings.Cut(views[0].Name, ".")
+	prefix += "."
+	if !slices.ContainsFunc(f.Tensors(), func(t safetensors.Tensor) bool { return strings.HasPrefix(t.Name, prefix) }) {
+		missing = prefix
+	}
 	var faults hfFaults
-	expected := make(map[string]bool, len(p.Views))
-	for _, v := range p.Views {
-		name := inFile(v)
+	expected := make(map[string]bool, len(views))
+	for _, v := range views {
+		name := strings.TrimPrefix(v.Name, missing)
 		expected[name] = true
 		want := v.Shape
 		if isConv1D(v) {
 			want = []int{v.Shape[1], v.Shape[0]}
 		}
-		if t, ok := f.Lookup(name); !ok {
+		t, ok := f.Lookup(name)
+		switch {
+		case !ok:
 			faults.add("%s %v is missing", name, want)
-		} else if !slices.Equal(t.Shape, want) {
+		case !slices.Equal(t.Shape, want):
 			faults.add("%s has shape %v, the configuration asks for %v", name, t.Shape, want)
+		case !t.Float():
+			faults.add("%s has dtype %s, not F32, BF16, F16 or F64", name, t.DType)
 		}
 	}
-	const head = "lm_head.weight"
-	tiedHead := false
 	for _, t := range f.Tensors() {
 		switch {
 		case expected[t.Name]:
-		case t.Name == head && slices.Equal(t.Shape, p.Views[0].Shape): // the embedding is the first view
+		case t.Name == head && slices.Equal(t.Shape, views[0].Shape) && t.Float(): // the embedding is the first view
 			tiedHead = true
 		case strings.HasSuffix(t.Name, ".attn.bias") && len(t.Shape) == 4,
 			strings.HasSuffix(t.Name, ".attn.masked_bias"),
@@ -84,10 +95,20 @@ func LoadEntries(p *Params[float32], f *safetensors.File) error {
 			faults.add("%s %v is unexpected", t.Name, t.Shape)
 		}
 	}
-	if err := faults.err(); err != nil {
+	return missing, tiedHead, faults.err()
+}
+
+// LoadEntries overwrites p with the tensors of a Hugging Face model, of any floating-point type.
+//
+// The names and shapes are all checked first (CheckEntries): p is untouched when one is wrong. Names may lack the prefix of
+// the family (transformer., model.), as in files of the bare decoder; tables that are no weights (GPT-2's masks, RoPE's
+// frequencies) are passed over; a head in the file of a tied model must equal the embedding. An error while reading leaves
+// p partly overwritten. The caller refreshes the model.
+func LoadEntries(p *Params[float32], f Tensors) error {
+	missing, tiedHead, err := checkEntries(p.Views, f)
+	if err != nil {
 		return err
 	}
-
 	var scratch []float32
 	for _, v := range p.Views {
 		dst := p.Flat[v.Lo:v.Hi]
@@ -95,7 +116,7 @@ func LoadEntries(p *Params[float32], f *safetensors.File) error {
 			scratch = slices.Grow(scratch[:0], v.Len())[:v.Len()]
 			dst = scratch
 		}
-		if err := f.ReadF32(dst, inFile(v)); err != nil {
+		if err := f.ReadF32(dst, strings.TrimPrefix(v.Name, missing)); err != nil {
 			return fmt.Errorf("model: load: %w", err)
 		}
 		if isConv1D(v) {
@@ -109,7 +130,7 @@ func LoadEntries(p *Params[float32], f *safetensors.File) error {
 			return fmt.Errorf("model: load: %w", err)
 		}
 		if !slices.Equal(other, p.Flat[embed.Lo:embed.Hi]) {
-			return fmt.Errorf("model: load: %s differs from %s, but the configuration ties them", head, inFile(embed))
+			return fmt.Errorf("model: load: %s differs from %s, but the configuration ties them", head, strings.TrimPrefix(embed.Name, missing))
 		}
 	}
 	return nil

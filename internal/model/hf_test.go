@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +23,7 @@ func familyArchs() []config.Arch {
 	qwen3.Shape, qwen3.QKNorm = "qwen3", true
 	qwen2.Shape, qwen2.QKVBias, qwen2.RopeTheta = "qwen2", true, 1e6
 	llama.Shape, llama.Tie, llama.NormEps = "llama", false, 1e-5
+	llama.RopeTheta, llama.RopeScale = 5e5, config.RopeScale{Factor: 8, Low: 1, High: 4, Original: 8192}
 	gpt2 := config.Arch{
 		Shape: "gpt2", Layers: 2, Width: 32, Heads: 4, KVHeads: 4, HeadSize: 8, MLP: 128, Vocab: 37, Context: 24,
 		Norm: "layer", NormEps: 1e-5, Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true,
@@ -64,7 +66,9 @@ func TestHFConfigKeys(t *testing.T) {
 			"tie_word_embeddings": "true", "dtype": `"float32"`, "torch_dtype": `"float32"`, "eos_token_id": "5",
 			"bos_token_id": "null", "transformers_version": `"` + transformersVersion + `"`,
 		}},
-		{archs[2], map[string]string{"architectures": `["LlamaForCausalLM"]`, "mlp_bias": "false", "attention_bias": "false", "layer_types": ""}},
+		{archs[2], map[string]string{"architectures": `["LlamaForCausalLM"]`, "mlp_bias": "false", "attention_bias": "false", "layer_types": "",
+			"rope_scaling":    `{"factor":8.0,"high_freq_factor":4.0,"low_freq_factor":1.0,"original_max_position_embeddings":8192,"rope_type":"llama3"}`,
+			"rope_parameters": `{"factor":8.0,"high_freq_factor":4.0,"low_freq_factor":1.0,"original_max_position_embeddings":8192,"rope_theta":500000.0,"rope_type":"llama3"}`}},
 		{archs[3], map[string]string{
 			"architectures": `["GPT2LMHeadModel"]`, "model_type": `"gpt2"`, "n_positions": "24", "n_ctx": "24", "n_embd": "32",
 			"n_layer": "2", "n_head": "4", "n_inner": "null", "activation_function": `"gelu_new"`, "layer_norm_epsilon": "1e-05",
@@ -136,6 +140,18 @@ func TestParseHFConfigRefuses(t *testing.T) {
 		{0, "layer_types", `["full_attention"]`, "layer_types names 1 layers of 3"},
 		{0, "rope_scaling", `{"rope_type":"yarn","factor":4.0}`, `rope_scaling: rope_type is "yarn"`},
 		{0, "rope_scaling", `{"type":"linear","factor":2.0}`, `rope_scaling: type is "linear"`},
+		{0, "rope_scaling", `{"rope_type":"llama3","factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0}`, "rope_scaling: original_max_position_embeddings is missing"},
+		{0, "rope_scaling", `{"rope_type":"llama3","factor":0.5,"low_freq_factor":4.0,"high_freq_factor":4.0,"original_max_position_embeddings":64}`, "rope_scaling: factor is 0.5, below 1"},
+		{0, "rope_scaling", `{"rope_type":"default","rope_type":"default"}`, "rope_scaling is broken: rope_type comes twice"},
+		{0, "rope_parameters", `{"rope_type":"default","rope_theta":10000.0,"attention_factor":1.2}`, "rope_parameters: attention_factor is a key that this program does not know"},
+		{2, "rope_scaling", `{"rope_type":"llama3","factor":4.0,"low_freq_factor":1.0,"high_freq_factor":4.0,"original_max_position_embeddings":8192}`, "differ from those of rope_scaling"},
+		{2, "rope_parameters", `{"rope_type":"default","rope_theta":500000.0}`, `rope_type is "default", but rope_scaling has "llama3"`},
+		{0, "auto_map", `{"AutoModel":"x.py"}`, "auto_map is a key that this program does not know"},
+		{0, "Hidden_size", "48", "Hidden_size is a key that this program does not know"},
+		{0, "no_rope_layers", "[1]", "no_rope_layers is a key that this program does not know"},
+		{0, "architectures", `["Qwen3ForSequenceClassification"]`, "architectures is"},
+		{0, "hidden_size", "1048576", "more than 1e+12 parameters"},
+		{0, "num_hidden_layers", "5000", "num_hidden_layers is 5000, outside 1 to 4096"},
 		{0, "rope_parameters", `{"rope_type":"default","rope_theta":5.0}`, "rope_parameters: rope_theta is 5, but 10000 outside"},
 		{0, "attention_bias", "true", "attention_bias is true"},
 		{0, "hidden_act", `"gelu"`, `hidden_act is "gelu"`},
@@ -167,6 +183,9 @@ func TestParseHFConfigRefuses(t *testing.T) {
 		} else {
 			keys[c.key] = json.RawMessage(c.value)
 		}
+		if c.key == "hidden_size" && len(c.value) > 6 {
+			keys["vocab_size"] = json.RawMessage("2000000")
+		}
 		if data, err = json.Marshal(keys); err != nil {
 			t.Fatal(err)
 		}
@@ -182,7 +201,8 @@ func TestParseHFConfigRefuses(t *testing.T) {
 			t.Errorf("not all faults are reported: %v", err)
 		}
 	}
-	for _, bad := range []string{"", "{", "[]", "null", "{}", `{"model_type":3}`} {
+	for _, bad := range []string{"", "{", "[]", "null", "{}", `{"model_type":3}`, `{"model_type":"gpt2","model_type":"gpt2"}`, "{}{}", "{\"\xff\":1}", `{"a":NaN}`,
+		`{"a":` + strings.Repeat("[", 20000), `{"model_type":"` + strings.Repeat("x", maxObject) + `"}`} {
 		if _, err := ParseHFConfig([]byte(bad)); err == nil {
 			t.Errorf("%q was read", bad)
 		}
@@ -345,7 +365,30 @@ func TestLoadEntriesNamesWhatDoesNotFit(t *testing.T) {
 	}
 }
 
-// Whatever is read can be written, and means the same.
+func TestParseHFEnds(t *testing.T) {
+	for text, want := range map[string][2]int32{
+		`{}`:                                     {-1, -1},
+		`{"eos_token_id":null,"bos_token_id":7}`: {-1, 7},
+		`{"eos_token_id":[128001,128008]}`:       {128001, -1},
+	} {
+		if eos, bos, err := ParseHFEnds([]byte(text)); err != nil || eos != want[0] || bos != want[1] {
+			t.Errorf("%s: %d, %d, %v", text, eos, bos, err)
+		}
+	}
+	for text, want := range map[string]string{
+		`{"eos_token_id":-1}`:          "eos_token_id is -1",
+		`{"eos_token_id":[]}`:          "eos_token_id",
+		`{"bos_token_id":"<s>"}`:       "bos_token_id",
+		`{"eos_token_id":[-3,1]}`:      "eos_token_id",
+		`{"bos_token_id":99999999999}`: "bos_token_id",
+	} {
+		if _, _, err := ParseHFEnds([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// Whatever is read can be written, and means the same; reading takes memory in proportion.
 func FuzzParseHFConfig(f *testing.F) {
 	for _, a := range familyArchs() {
 		data, err := HFConfig(a, 0, 0)
@@ -356,7 +399,14 @@ func FuzzParseHFConfig(f *testing.F) {
 	}
 	f.Add([]byte(`{"model_type":"gpt2"}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
 		a, err := ParseHFConfig(data)
+		ParseHFEnds(data)
+		runtime.ReadMemStats(&after)
+		if got, most := after.TotalAlloc-before.TotalAlloc, uint64(100*len(data)+1<<20); got > most {
+			t.Fatalf("%d bytes allocated for %d", got, len(data))
+		}
 		if err != nil {
 			return
 		}

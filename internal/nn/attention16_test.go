@@ -154,7 +154,7 @@ func TestHeads(t *testing.T) {
 			r := random(t)
 			var rope *Rope[float64]
 			if turn {
-				rope = NewRope(x, context, d, 1e4, make([]float64, RopeLen(context, d)), make([]float64, RopeLen(context, d)))
+				rope = NewRope(x, context, d, 1e4, RopeScale{}, make([]float64, RopeLen(context, d)), make([]float64, RopeLen(context, d)))
 			}
 			sums, stage := sumsFor(x, n, HeadsSums(heads, kvHeads, d)), stageFor(x, HeadsStage(heads, kvHeads, d))
 			l := NewHeads(x, stage, sums, rope, heads, kvHeads, d, 1e-6)

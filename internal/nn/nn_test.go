@@ -176,7 +176,7 @@ func TestHeadNorm(t *testing.T) {
 func TestRope(t *testing.T) {
 	const n, heads, d, context = 20, 2, 6, 50
 	x, r := newExec(t, kernel.TierAuto), random(t)
-	l := NewRope(x, context, d, 10000, make([]float64, RopeLen(context, d)), make([]float64, RopeLen(context, d)))
+	l := NewRope(x, context, d, 10000, RopeScale{}, make([]float64, RopeLen(context, d)), make([]float64, RopeLen(context, d)))
 	src, w := padded(r, n, heads*d), padded(r, n, heads*d)
 	pos := make([]int32, n)
 	for i := range pos {

@@ -37,9 +37,7 @@ func read[T float32 | float64](f *File, dst []T, name string) error {
 	if len(dst) != t.Len() {
 		return &Error{name, fmt.Sprintf("has shape %v, %d elements, but %d are expected", t.Shape, t.Len(), len(dst))}
 	}
-	switch t.DType {
-	case "F32", "F64", "F16", "BF16":
-	default:
+	if !t.Float() {
 		return &Error{name, fmt.Sprintf("has dtype %s, which is no floating-point type that can be read (F64, F32, F16, BF16)", t.DType)}
 	}
 	buf := make([]byte, min(chunk, t.End-t.Begin))
@@ -116,14 +114,28 @@ type Entry struct {
 	Data  []float32
 }
 
-// Write writes a file of F32 tensors: the header with metadata (keys sorted) and entries in the given order, then
+// Write is WriteAs with F32, which is exact.
+func Write(w io.Writer, entries []Entry, metadata map[string]string) error {
+	return WriteAs(w, entries, metadata, "F32")
+}
+
+// WriteAs writes a file of tensors of one type, F32 or BF16: the header with metadata (keys sorted) and entries in the given order, then
 // their bytes in that order. Equal arguments give equal bytes. Metadata of a model must be {"format": "pt"}, which
 // Hugging Face loaders ask for.
 //
 // Layout: the header is padded with spaces so that the data begins at a multiple of 64 bytes.
-// Failure: an *Error if a name or shape is not valid, before anything is written; the error of w.
-func Write(w io.Writer, entries []Entry, metadata map[string]string) error {
-	header, err := makeHeader(entries, metadata)
+// Numerics: BF16 is rounded to nearest even; a NaN stays one.
+// Failure: an *Error if a name or shape is not valid, before anything is written; the error of w. Another type panics.
+func WriteAs(w io.Writer, entries []Entry, metadata map[string]string, dtype string) error {
+	put, width := putF32, 4
+	switch dtype {
+	case "F32":
+	case "BF16":
+		put, width = putBF16, 2
+	default:
+		panic("safetensors: write: unknown type")
+	}
+	header, err := makeHeader(entries, metadata, dtype, int64(width))
 	if err != nil {
 		return err
 	}
@@ -134,14 +146,12 @@ func Write(w io.Writer, entries []Entry, metadata map[string]string) error {
 	for _, e := range entries {
 		longest = max(longest, len(e.Data))
 	}
-	buf := make([]byte, min(chunk, 4*longest))
+	buf := make([]byte, min(chunk, width*longest))
 	for _, e := range entries {
 		for data := e.Data; len(data) > 0; {
-			n := min(len(data), chunk/4)
-			for i, v := range data[:n] {
-				binary.LittleEndian.PutUint32(buf[4*i:], math.Float32bits(v))
-			}
-			if _, err := w.Write(buf[:4*n]); err != nil {
+			n := min(len(data), chunk/width)
+			put(buf, data[:n])
+			if _, err := w.Write(buf[:width*n]); err != nil {
 				return fmt.Errorf("safetensors: write tensor %q: %w", e.Name, err)
 			}
 			data = data[n:]
@@ -150,8 +160,26 @@ func Write(w io.Writer, entries []Entry, metadata map[string]string) error {
 	return nil
 }
 
+func putF32(buf []byte, data []float32) {
+	for i, v := range data {
+		binary.LittleEndian.PutUint32(buf[4*i:], math.Float32bits(v))
+	}
+}
+
+func putBF16(buf []byte, data []float32) {
+	for i, v := range data {
+		b := math.Float32bits(v)
+		if v != v {
+			b |= 1 << 22 // a quiet NaN, whatever its low bits were
+		} else {
+			b += 1<<15 - 1 + b>>16&1
+		}
+		binary.LittleEndian.PutUint16(buf[2*i:], uint16(b>>16))
+	}
+}
+
 // makeHeader returns the length and the padded header.
-func makeHeader(entries []Entry, metadata map[string]string) ([]byte, error) {
+func makeHeader(entries []Entry, metadata map[string]string, dtype string, width int64) ([]byte, error) {
 	if len(entries) > MaxTensors {
 		return nil, &Error{Rule: fmt.Sprintf("more than %d tensors", MaxTensors)}
 	}
@@ -196,12 +224,12 @@ func makeHeader(entries []Entry, metadata map[string]string) ([]byte, error) {
 			return nil, &Error{e.Name, fmt.Sprintf("shape %v needs %d elements, there are %d", e.Shape, n, len(e.Data))}
 		}
 		comma()
-		h = append(appendString(h, e.Name), `:{"dtype":"F32","shape":[`...)
+		h = fmt.Appendf(appendString(h, e.Name), `:{"dtype":%q,"shape":[`, dtype)
 		for _, d := range e.Shape {
 			comma()
 			h = fmt.Append(h, d)
 		}
-		end := at + 4*int64(n)
+		end := at + width*int64(n)
 		h = fmt.Appendf(h, `],"data_offsets":[%d,%d]}`, at, end)
 		at = end
 	}

@@ -6,7 +6,7 @@
 // judged: NaN is data, and NonFinite counts it.
 //
 // The package holds no tensor in memory, converts only floating-point types (to float32 or float64), and writes
-// only F32. Sharded models and their index file belong to the caller. It uses only the standard library.
+// only F32 and BF16. Sharded models and their index file belong to the caller. It uses only the standard library.
 //
 // Format: https://github.com/huggingface/safetensors, "Format" in the README, and the checks of its
 // Rust reader (tensor.rs); docs/format/checkpoint.md tells where this reader is stricter.
@@ -66,6 +66,15 @@ func (t Tensor) Len() int {
 		n *= d
 	}
 	return n
+}
+
+// Float reports whether the elements are of a type that ReadF32 converts.
+func (t Tensor) Float() bool {
+	switch t.DType {
+	case "F64", "F32", "F16", "BF16":
+		return true
+	}
+	return false
 }
 
 // elementBytes gives the size of one element of each known type.

@@ -448,3 +448,43 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestWriteBF16: rounded to nearest even, as the hardware and PyTorch do.
+func TestWriteBF16(t *testing.T) {
+	inf := float32(math.Inf(1))
+	in := []float32{0, float32(math.Copysign(0, -1)), 1, -1.5, 1 + 1.0/256, 1 + 3.0/256, 1 + 1.0/256 + 1.0/65536, 3.3895314e38, math.MaxFloat32, inf, -inf, math.SmallestNonzeroFloat32, float32(math.NaN())}
+	want := []float32{0, float32(math.Copysign(0, -1)), 1, -1.5, 1, 1 + 4.0/256, 1 + 2.0/256, 3.3895314e38, inf, inf, -inf, 0, float32(math.NaN())}
+	long := make([]float32, chunk) // more than one buffer
+	for i := range long {
+		long[i] = float32(i)
+	}
+	var b bytes.Buffer
+	if err := WriteAs(&b, []Entry{{"a", []int{len(in)}, in}, {"b", []int{2, len(long) / 2}, long}}, nil, "BF16"); err != nil {
+		t.Fatal(err)
+	}
+	f, err := parse(b.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, _ := f.Lookup("a"); a.DType != "BF16" {
+		t.Errorf("dtype %s", a.DType)
+	}
+	got := make([]float32, len(in))
+	if err := f.ReadF32(got, "a"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range in {
+		if math.Float32bits(got[i]) != math.Float32bits(want[i]) && (got[i] == got[i] || want[i] == want[i]) {
+			t.Errorf("%v became %v, want %v", in[i], got[i], want[i])
+		}
+	}
+	back := make([]float32, len(long))
+	if err := f.ReadF32(back, "b"); err != nil {
+		t.Fatal(err)
+	}
+	for i, x := range back {
+		if d := math.Abs(float64(x) - float64(i)); d > float64(i)/256 {
+			t.Fatalf("%d became %v", i, x)
+		}
+	}
+}

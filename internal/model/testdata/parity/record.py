@@ -1,11 +1,11 @@
-"""Records what PyTorch computes for two tiny decoders: qwen3.json and gpt2.json.
+"""Records what PyTorch computes for tiny decoders of four families: qwen3.json, qwen2.json, llama.json, gpt2.json.
 
     pip install torch transformers
     python record.py
 
 The decoders are written out below in float64, in the plainest form (a full
 attention matrix with a mask), and are first held against transformers' own
-Qwen3ForCausalLM and GPT2LMHeadModel on each span alone. Then one batch of
+classes on each span alone. Then one batch of
 four spans is recorded: loss, per-position nats, logits, gradients, and ten
 steps of torch.optim.AdamW on the same batch.
 
@@ -30,7 +30,12 @@ SPANS = [1, 5, 3, 8]
 LR, BETAS, EPS, DECAY, CLIP, STEPS = 1e-3, (0.9, 0.95), 1e-8, 0.1, 1.0, 10
 
 
-def shapes_qwen3(kv_heads=1, mlp=24):
+# Llama 3's scaling of RoPE: with this context first trained on, of the four frequencies one is left as it is, one is
+# between and two are divided.
+SCALING = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 0.25, "high_freq_factor": 4.0, "original_max_position_embeddings": 32}
+
+
+def shapes_llama(shape, kv_heads=1, mlp=24):
     yield "model.embed_tokens.weight", (VOCAB, WIDTH)
     for i in range(LAYERS):
         p = f"model.layers.{i}."
@@ -38,14 +43,21 @@ def shapes_qwen3(kv_heads=1, mlp=24):
         yield p + "self_attn.q_proj.weight", (HEADS * HEAD, WIDTH)
         yield p + "self_attn.k_proj.weight", (kv_heads * HEAD, WIDTH)
         yield p + "self_attn.v_proj.weight", (kv_heads * HEAD, WIDTH)
-        yield p + "self_attn.q_norm.weight", (HEAD,)
-        yield p + "self_attn.k_norm.weight", (HEAD,)
+        if shape == "qwen2":
+            yield p + "self_attn.q_proj.bias", (HEADS * HEAD,)
+            yield p + "self_attn.k_proj.bias", (kv_heads * HEAD,)
+            yield p + "self_attn.v_proj.bias", (kv_heads * HEAD,)
+        if shape == "qwen3":
+            yield p + "self_attn.q_norm.weight", (HEAD,)
+            yield p + "self_attn.k_norm.weight", (HEAD,)
         yield p + "self_attn.o_proj.weight", (WIDTH, HEADS * HEAD)
         yield p + "post_attention_layernorm.weight", (WIDTH,)
         yield p + "mlp.gate_proj.weight", (mlp, WIDTH)
         yield p + "mlp.up_proj.weight", (mlp, WIDTH)
         yield p + "mlp.down_proj.weight", (WIDTH, mlp)
     yield "model.norm.weight", (WIDTH,)
+    if shape == "llama":
+        yield "lm_head.weight", (VOCAB, WIDTH)
 
 
 def shapes_gpt2(mlp=64):
@@ -109,31 +121,53 @@ def rms(x, gain):
     return gain * x * torch.rsqrt((x * x).mean(-1, keepdim=True) + 1e-6)
 
 
-def rotate(x, position):
+def frequencies(scaled):
+    """As the paper says, one after the other: which are slow, which are fast, and what is between."""
+    out = []
+    for j in range(HEAD // 2):
+        f = 10000.0 ** (-2 * j / HEAD)
+        if scaled:
+            length = 2 * math.pi / f
+            original, low, high = (SCALING[k] for k in ("original_max_position_embeddings", "low_freq_factor", "high_freq_factor"))
+            if length > original / low:
+                f /= SCALING["factor"]
+            elif length >= original / high:
+                s = (original / length - low) / (high - low)
+                f = (1 - s) * f / SCALING["factor"] + s * f
+        out.append(f)
+    return torch.tensor(out)
+
+
+def rotate(x, position, scaled):
     half = HEAD // 2
-    freq = 10000.0 ** (-torch.arange(half) * 2 / HEAD)
+    freq = frequencies(scaled)
     angle = (position[:, None] * freq)[:, None, :]
     c, s = angle.cos(), angle.sin()
     a, b = x[..., :half], x[..., half:]
     return torch.cat([a * c - b * s, b * c + a * s], -1)
 
 
-def qwen3(p, tokens, position, seen):
-    n = len(tokens)
-    x = p["model.embed_tokens.weight"][tokens]
-    for i in range(LAYERS):
-        w = lambda name: p[f"model.layers.{i}.{name}.weight"]
-        h = rms(x, w("input_layernorm"))
-        q = (h @ w("self_attn.q_proj").T).view(n, -1, HEAD)
-        k = (h @ w("self_attn.k_proj").T).view(n, -1, HEAD)
-        v = (h @ w("self_attn.v_proj").T).view(n, -1, HEAD)
-        q = rotate(rms(q, w("self_attn.q_norm")), position)
-        k = rotate(rms(k, w("self_attn.k_norm")), position)
-        x = x + attend(q, k, v, seen) @ w("self_attn.o_proj").T
-        h = rms(x, w("post_attention_layernorm"))
-        h = F.silu(h @ w("mlp.gate_proj").T) * (h @ w("mlp.up_proj").T)
-        x = x + h @ w("mlp.down_proj").T
-    return rms(x, p["model.norm.weight"]) @ p["model.embed_tokens.weight"].T
+def llama(shape):
+    """Qwen3 has norms on the heads of q and k, Qwen2 has biases on q, k and v, Llama has a head of its own."""
+
+    def forward(p, tokens, position, seen):
+        n = len(tokens)
+        scaled = shape == "llama"
+        x = p["model.embed_tokens.weight"][tokens]
+        for i in range(LAYERS):
+            w = lambda name: p[f"model.layers.{i}.{name}.weight"]
+            h = rms(x, w("input_layernorm"))
+            q, k, v = ((h @ w(f"self_attn.{m}_proj").T + p.get(f"model.layers.{i}.self_attn.{m}_proj.bias", 0)).view(n, -1, HEAD) for m in "qkv")
+            if shape == "qwen3":
+                q, k = rms(q, w("self_attn.q_norm")), rms(k, w("self_attn.k_norm"))
+            q, k = rotate(q, position, scaled), rotate(k, position, scaled)
+            x = x + attend(q, k, v, seen) @ w("self_attn.o_proj").T
+            h = rms(x, w("post_attention_layernorm"))
+            h = F.silu(h @ w("mlp.gate_proj").T) * (h @ w("mlp.up_proj").T)
+            x = x + h @ w("mlp.down_proj").T
+        return rms(x, p["model.norm.weight"]) @ p.get("lm_head.weight", p["model.embed_tokens.weight"]).T
+
+    return forward
 
 
 def gpt2(p, tokens, position, seen):
@@ -162,13 +196,15 @@ def library_model(shape, p):
     """The same decoder out of transformers, in float64."""
     import transformers
 
-    common = dict(vocab_size=VOCAB, bos_token_id=0, eos_token_id=0, tie_word_embeddings=True, attn_implementation="eager")
-    if shape == "qwen3":
-        config = transformers.Qwen3Config(
+    common = dict(vocab_size=VOCAB, bos_token_id=0, eos_token_id=0, tie_word_embeddings=shape != "llama", attn_implementation="eager")
+    if shape != "gpt2":
+        name = {"qwen3": "Qwen3", "qwen2": "Qwen2", "llama": "Llama"}[shape]
+        rope = {**(SCALING if shape == "llama" else {"rope_type": "default"}), "rope_theta": 10000.0}
+        head = {} if shape == "qwen2" else {"head_dim": HEAD}
+        config = getattr(transformers, name + "Config")(
             hidden_size=WIDTH, intermediate_size=24, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
-            num_key_value_heads=1, head_dim=HEAD, max_position_embeddings=CONTEXT, rms_norm_eps=1e-6,
-            rope_parameters={"rope_type": "default", "rope_theta": 10000.0}, **common)
-        model = transformers.Qwen3ForCausalLM(config)
+            num_key_value_heads=1, max_position_embeddings=64, rms_norm_eps=1e-6, rope_parameters=rope, **head, **common)
+        model = getattr(transformers, name + "ForCausalLM")(config)
     else:
         config = transformers.GPT2Config(
             n_embd=WIDTH, n_inner=64, n_layer=LAYERS, n_head=HEADS, n_positions=CONTEXT,
@@ -193,9 +229,11 @@ def check_against_library(shape, p, logits, tokens):
     real = torch.float32, torch.float, torch.Tensor.float
     torch.float32, torch.float, torch.Tensor.float = torch.float64, torch.float64, torch.Tensor.double
     try:
-        if shape == "qwen3":
-            rope = model.model.rotary_emb
-            rope.inv_freq = 10000.0 ** (-torch.arange(HEAD // 2) * 2 / HEAD)
+        if shape != "gpt2":
+            rope = model.model.rotary_emb  # its frequencies are rounded to float32
+            exact = frequencies(shape == "llama")
+            assert torch.allclose(rope.inv_freq.double(), exact, rtol=1e-6), (rope.inv_freq, exact)
+            rope.inv_freq = exact
         worst, at = 0.0, 0
         with torch.no_grad():
             for n in SPANS:
@@ -216,7 +254,7 @@ def pack(x):
 def record(shape, forward, shapes, seed):
     p = draw(shapes, seed)
     tokens, labels, counts, position, seen = batch(seed + 1)
-    decayed = [n for n, x in p.items() if x.dim() == 2 and (".layers." in n or ".h." in n)]
+    decayed = [n for n, x in p.items() if x.dim() == 2 and (".layers." in n or ".h." in n or n == "lm_head.weight")]
 
     def loss_of():
         logits = forward(p, tokens, position, seen)
@@ -268,5 +306,7 @@ def record(shape, forward, shapes, seed):
           + f", transformers {library['version']}: {library['largest_logit_difference']:.1e}")
 
 
-record("qwen3", qwen3, shapes_qwen3(), 20)
+record("qwen3", llama("qwen3"), shapes_llama("qwen3"), 20)
+record("qwen2", llama("qwen2"), shapes_llama("qwen2"), 60)
+record("llama", llama("llama"), shapes_llama("llama"), 80)
 record("gpt2", gpt2, shapes_gpt2(), 40)
