@@ -36,25 +36,29 @@ var lattice = []struct {
 	{"internal/checkpoint", "internal/safetensors internal/durable", "named tensors and state; knows no model"},
 	{"internal/runlog", "internal/durable", "the schema of a run's records"},
 	{"internal/baseline", "internal/tokenizer", "n-gram reference losses"},
-	{"internal/data", "internal/tokenizer internal/durable internal/rng", "documents to ragged batches"},
+	{"internal/parquet", "", "a column of text out of a Parquet file, strict"},
+	{"internal/corpus", "internal/parquet", "files to documents"},
+	{"internal/data", "internal/corpus internal/tokenizer internal/durable internal/rng", "documents to ragged batches"},
 	{"internal/nn", "internal/kernel internal/par internal/rng", "layers, forward beside backward"},
 	{"internal/optim", "internal/kernel internal/par", "AdamW, schedules, clipping"},
 	{"internal/model", "internal/nn internal/config internal/kernel internal/par internal/rng internal/safetensors", "the decoder"},
 	{"internal/generate", "internal/model internal/kernel internal/rng", "sampling with a KV cache"},
 	{"internal/judge", "internal/baseline internal/rng internal/safetensors", "metrics of what was written, early stop, choice of a checkpoint; knows no model"},
-	{"internal/train", "internal/model internal/optim internal/data internal/checkpoint internal/dist internal/guard internal/baseline internal/runlog internal/config " +
+	{"internal/train", "internal/model internal/optim internal/corpus internal/data internal/checkpoint internal/dist internal/guard internal/baseline internal/runlog internal/config " +
 		"internal/tokenizer internal/durable internal/generate internal/kernel internal/rng internal/safetensors internal/judge", "the loop; owns no arithmetic"},
 	{".", "internal/train internal/generate internal/checkpoint internal/model internal/tokenizer internal/config internal/durable internal/kernel internal/data internal/baseline internal/runlog", "the public façade"},
-	{"internal/bench", "internal/config internal/model internal/nn internal/optim internal/kernel internal/generate internal/tokenizer internal/rng internal/data", "measures the parts; nothing depends on it but the command"},
-	{"cmd/gimbal", ". internal/train internal/config internal/runlog internal/durable internal/kernel internal/bench", "main, one file per subcommand"},
+	{"internal/bench", "internal/config internal/model internal/nn internal/optim internal/kernel internal/generate internal/tokenizer internal/rng internal/corpus internal/data", "measures the parts; nothing depends on it but the command"},
+	{"cmd/gimbal", ". internal/train internal/config internal/runlog internal/durable internal/kernel internal/bench internal/data internal/tokenizer", "main, one file per subcommand"},
 }
 
 // direct names the modules of others that each package may import.
 var direct = map[string]string{
 	"internal/config":    "github.com/pelletier/go-toml/v2/unstable github.com/pelletier/go-toml/v2",
+	"internal/corpus":    "github.com/klauspost/compress/gzip github.com/klauspost/compress/zstd",
 	"internal/cpu":       "golang.org/x/sys/cpu",
 	"internal/durable":   "golang.org/x/sys/unix golang.org/x/sys/windows",
 	"internal/judge":     "golang.org/x/text/unicode/norm",
+	"internal/parquet":   "github.com/klauspost/compress/gzip github.com/klauspost/compress/snappy github.com/klauspost/compress/zstd",
 	"internal/tokenizer": "golang.org/x/text/unicode/norm",
 	"internal/train":     "golang.org/x/sys/unix golang.org/x/sys/windows",
 	"cmd/gimbal":         "github.com/alecthomas/kong golang.org/x/term",

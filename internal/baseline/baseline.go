@@ -58,7 +58,8 @@ type unigram struct {
 	types        uint32
 }
 
-// Fit counts the n-grams of lengths 1 to order in seqs.
+// Fit counts the n-grams of lengths 1 to order in seqs. It counts all labels: those that are not scored are the context of
+// others.
 //
 // A yielded slice is used only until the iterator goes on. Ids must lie in
 // [0, vocab).
@@ -72,11 +73,11 @@ type unigram struct {
 // 10⁻⁵ for a whole full table.
 //
 // Panics if order, vocab or a token is out of range.
-func Fit(order, vocab int, seqs iter.Seq[[]int32]) *Model {
+func Fit(order, vocab int, seqs iter.Seq2[[]int32, []bool]) *Model {
 	return fit(order, vocab, tableSlots, seqs)
 }
 
-func fit(order, vocab, slots int, seqs iter.Seq[[]int32]) *Model {
+func fit(order, vocab, slots int, seqs iter.Seq2[[]int32, []bool]) *Model {
 	if order < 1 || order > MaxOrder {
 		panic("baseline: order out of range")
 	}
@@ -196,30 +197,35 @@ type Result struct {
 	Tokens  int64     // labels
 }
 
-// Score sums -ln P over the labels of seqs, for every order at once.
+// Score sums -ln P over the labels of seqs that count, for every order at once. The second value of seqs says which do;
+// nil: all.
 //
 // Panics if a token is outside the vocabulary. Safe for concurrent use.
-func (m *Model) Score(seqs iter.Seq[[]int32]) Result {
+func (m *Model) Score(seqs iter.Seq2[[]int32, []bool]) Result {
 	r := Result{ByOrder: make([]float64, m.order)}
-	for seq := range seqs {
+	for seq, counts := range seqs {
 		m.check(seq)
-		m.score(&r, seq)
+		m.score(&r, seq, counts)
 	}
 	r.Nats = r.ByOrder[m.order-1]
 	return r
 }
 
-func (m *Model) score(r *Result, seq []int32) {
+func (m *Model) score(r *Result, seq []int32, counts []bool) {
 	var prev, cur window
 	before := int32(m.vocab)
 	prev.begin(before, 1)
-	for _, tok := range seq {
+	for i, tok := range seq {
+		weight := 1.0
+		if counts != nil && !counts[i] {
+			weight = 0
+		}
 		p := 1 / float64(m.vocab)
 		if m.tokens > 0 {
 			p = (float64(m.uni[tok].count) + m.types*p) / (float64(m.tokens) + m.types)
 		}
 		nats := -math.Log(p)
-		r.ByOrder[0] += nats
+		r.ByOrder[0] += weight * nats
 		cur.begin(tok, min(prev.n+1, m.order))
 		for k := 2; k <= cur.n; k++ {
 			h := mix(prev.hash[k-1], tok)
@@ -240,13 +246,13 @@ func (m *Model) score(r *Result, seq []int32) {
 				p = (n + types*p) / (total + types)
 				nats = -math.Log(p)
 			}
-			r.ByOrder[k-1] += nats
+			r.ByOrder[k-1] += weight * nats
 		}
 		// Near the start of a sequence the longer contexts do not exist.
 		for k := cur.n + 1; k <= m.order; k++ {
-			r.ByOrder[k-1] += nats
+			r.ByOrder[k-1] += weight * nats
 		}
-		r.Tokens++
+		r.Tokens += int64(weight)
 		prev, before = cur, tok
 	}
 }
@@ -270,7 +276,7 @@ func (r Report) BitsPerByte(bytes int64) float64 {
 
 // Best fits on train, scores val, and reports the best order up to maxOrder.
 // Losses are NaN when val has no label.
-func Best(maxOrder, vocab int, train, val iter.Seq[[]int32]) Report {
+func Best(maxOrder, vocab int, train, val iter.Seq2[[]int32, []bool]) Report {
 	m := Fit(maxOrder, vocab, train)
 	s := m.Score(val)
 	r := Report{Order: 1, ByOrder: s.ByOrder, Tokens: s.Tokens, TrainTokens: m.tokens, Missed: m.missed}

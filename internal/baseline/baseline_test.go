@@ -12,7 +12,15 @@ import (
 	"time"
 )
 
-func seqs(s ...[]int32) iter.Seq[[]int32] { return slices.Values(s) }
+func seqs(s ...[]int32) iter.Seq2[[]int32, []bool] {
+	return func(yield func([]int32, []bool) bool) {
+		for _, seq := range s {
+			if !yield(seq, nil) {
+				return
+			}
+		}
+	}
+}
 
 // By hand. Vocabulary {0,1,2}; the training sequences are 1 1 2 and 1, so of four labels c(1)=3, c(2)=1, T=2, and
 //
@@ -94,10 +102,10 @@ func TestSumsToOne(t *testing.T) {
 
 // Counters that are full stop the count and keep the sum.
 func TestFullCounter(t *testing.T) {
-	m := fit(3, 2, 64, func(yield func([]int32) bool) {
+	m := fit(3, 2, 64, func(yield func([]int32, []bool) bool) {
 		s := make([]int32, 1<<20)
 		for range 5 { // 5 · 2²⁰ > 2²² - 1
-			if !yield(s) {
+			if !yield(s, nil) {
 				return
 			}
 		}
@@ -112,6 +120,19 @@ func TestFullCounter(t *testing.T) {
 	}
 	if math.Abs(sum-1) > 1e-12 {
 		t.Errorf("probabilities sum to %v", sum)
+	}
+}
+
+// Labels that do not count are context: what is scored is the same as where all count, without them.
+func TestScoreOnlyWhatCounts(t *testing.T) {
+	text := []int32{0, 1, 2, 0, 1, 2, 1, 1}
+	m := Fit(3, 3, seqs(text))
+	all, last := m.Score(seqs(text)), m.Score(seqs(text[:7]))
+	r := m.Score(func(yield func([]int32, []bool) bool) {
+		yield(text, []bool{false, false, false, false, false, false, false, true})
+	})
+	if r.Tokens != 1 || math.Abs(r.Nats-(all.Nats-last.Nats)) > 1e-12 {
+		t.Errorf("%d labels of %v nats, want 1 of %v", r.Tokens, r.Nats, all.Nats-last.Nats)
 	}
 }
 

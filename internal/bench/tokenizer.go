@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"gimbal/internal/data"
+	"gimbal/internal/corpus"
 	"gimbal/internal/tokenizer"
 )
 
@@ -124,19 +124,19 @@ func (r *TokenizerResult) decode(ctx context.Context, tok *tokenizer.Tokenizer, 
 
 // readText reads documents into memory, in pieces of at most 1 MiB.
 func readText(ctx context.Context, paths []string) ([][]byte, error) {
-	var corpus *data.Corpus
+	var c *corpus.Corpus
 	var err error
 	if len(paths) > 0 {
-		corpus, err = data.Discover(paths, data.Options{})
+		c, err = corpus.Discover(paths, corpus.Options{})
 	} else {
-		corpus, err = data.GoCorpus("", data.Options{})
+		c, err = corpus.GoCorpus("", corpus.Options{})
 	}
 	if err != nil {
 		return nil, err
 	}
 	var pieces [][]byte
 	total := 0
-	for p, err := range corpus.Texts(ctx) {
+	for p, err := range c.Texts(ctx) {
 		if err != nil {
 			return nil, err
 		}

@@ -32,6 +32,10 @@ func (c *Config) cross(skip map[string]bool, where map[string]string) []Fault {
 		}
 	}
 
+	d := c.Data
+	check(len(d.Weights) == 0 || len(d.Weights) == len(d.Paths), "data.weights data.paths",
+		"%d weights for %d paths; give one for each of data.paths, in their order", len(d.Weights), len(d.Paths))
+
 	kind, ids := c.Tokenizer.Kind, c.Tokenizer.VocabSize
 	check(kind != "bpe" || ids == 0 || ids >= 257, "tokenizer.vocab_size tokenizer.kind",
 		"%d ids are too few for a bpe: 256 bytes and an end need 257", ids)

@@ -28,11 +28,13 @@ type Config struct {
 
 // Data says what is read and how.
 type Data struct {
-	Paths        []string // files and folders; empty: the source tree of the installed Go
-	ValFraction  float64  // share of the corpus held out, in (0,0.5]
-	Separator    string   // splits a file into documents; empty: a file is a document
-	Start        string   // eos, bos or none: the input-only token that begins a document
-	BadDocuments string   // stop or skip
+	Paths        []string  // files and folders; empty: the source tree of the installed Go
+	Weights      []float64 // share of training that each of Paths gets, in any unit; empty: by size
+	ValFraction  float64   // share of the corpus held out, in (0,0.5]
+	Separator    string    // splits a file into documents; empty: a file is a document
+	Start        string    // eos, bos or none: the input-only token that begins a document
+	BadDocuments string    // stop or skip
+	BadShare     float64   // largest share of documents that skip may leave out
 }
 
 // Tokenizer says how text becomes ids.
@@ -146,7 +148,7 @@ func (r Rule) String() string {
 // Default returns the configuration that a run without any setting has.
 func Default() *Config {
 	c := &Config{
-		Data:       Data{ValFraction: 0.05, Start: "eos", BadDocuments: "stop"},
+		Data:       Data{ValFraction: 0.05, Start: "eos", BadDocuments: "stop", BadShare: 0.001},
 		Tokenizer:  Tokenizer{Kind: "bpe"},
 		Model:      Model{Shape: "qwen3", Tie: true},
 		Train:      Train{Context: 256, BatchTokens: 8192, Seed: 1},
@@ -169,6 +171,7 @@ func Default() *Config {
 func (c *Config) Clone() *Config {
 	d := *c
 	d.Data.Paths = append([]string(nil), c.Data.Paths...)
+	d.Data.Weights = append([]float64(nil), c.Data.Weights...)
 	d.origins = maps.Clone(c.origins)
 	return &d
 }
@@ -194,8 +197,8 @@ func (c *Config) Auto(key string) bool {
 }
 
 // SetPlanned sets a key to what was decided for it, under the same limits as a user's value, and records origin
-// ("planned: 3 min at 24k tokens/s", "rule: …"). value is an int, int64, uint64, float64, string, bool, []string
-// or Rule. It returns an *Error and changes nothing when the key does not exist or refuses the value.
+// ("planned: 3 min at 24k tokens/s", "rule: …"). value is an int, int64, uint64, float64, string, bool, []string,
+// []float64 or Rule. It returns an *Error and changes nothing when the key does not exist or refuses the value.
 func (c *Config) SetPlanned(key string, value any, origin string) error {
 	text := ""
 	k := lookup(key)

@@ -18,10 +18,12 @@ const maxVocab = 1 << 20
 
 var keys = []key{
 	{name: "data.paths", at: func(c *Config) any { return &c.Data.Paths }, doc: "files and folders to read; none: the source tree of the installed Go toolchain"},
+	{name: "data.weights", at: func(c *Config) any { return &c.Data.Weights }, lo: 0, above: true, hi: 1e9, doc: "share of training that each path gets, in any unit and in their order; none: by size"},
 	{name: "data.val_fraction", at: func(c *Config) any { return &c.Data.ValFraction }, lo: 0, above: true, hi: 0.5, doc: "share of the corpus held out for validation"},
 	{name: "data.separator", at: func(c *Config) any { return &c.Data.Separator }, doc: "text that splits a file into documents; empty: a file is a document"},
 	{name: "data.start", at: func(c *Config) any { return &c.Data.Start }, choices: []string{"eos", "bos", "none"}, doc: "token that begins every document, as input only"},
 	{name: "data.bad_documents", at: func(c *Config) any { return &c.Data.BadDocuments }, choices: []string{"stop", "skip"}, doc: "what a document that cannot be read does to the run"},
+	{name: "data.bad_share", at: func(c *Config) any { return &c.Data.BadShare }, lo: 0, hi: 1, doc: "largest share of documents that bad_documents = skip may leave out"},
 
 	{name: "tokenizer.kind", at: func(c *Config) any { return &c.Tokenizer.Kind }, choices: []string{"bpe", "bytes", "chars"}, doc: "how text becomes ids"},
 	{name: "tokenizer.vocab_size", at: func(c *Config) any { return &c.Tokenizer.VocabSize }, auto: true, lo: 2, hi: maxVocab, doc: "ids of a bpe, at least 257; auto: by size of the corpus"},

@@ -36,6 +36,12 @@ func literalOf(value any) literal {
 			list.list = append(list.list, stringLiteral(s))
 		}
 		return list
+	case []float64:
+		list := listLiteral()
+		for _, f := range v {
+			list.list = append(list.list, floatLiteral(f))
+		}
+		return list
 	case int:
 		return intLiteral(int64(v))
 	case int64:
@@ -72,6 +78,11 @@ func (k *key) parse(text string) (literal, error) {
 			return parseTOMLValue(text)
 		}
 		return stringLiteral(text), nil
+	case *[]float64:
+		if !strings.HasPrefix(text, "[") {
+			text = "[" + text + "]"
+		}
+		return parseTOMLValue(text)
 	case *bool:
 		if b, err := strconv.ParseBool(text); err == nil {
 			return boolLiteral(b), nil
@@ -125,6 +136,21 @@ func (k *key) assign(c *Config, v literal) string {
 				return fault
 			}
 			list = append(list, e.s)
+		}
+		*p = list
+	case *[]float64:
+		if v.kind != "list" {
+			return k.wants(v)
+		}
+		var list []float64
+		for _, e := range v.list {
+			if e.kind != "number" && e.kind != "whole number" {
+				return "wants numbers in the list, not a " + e.kind
+			}
+			if fault := k.number(e.f); fault != "" {
+				return fault
+			}
+			list = append(list, e.f)
 		}
 		*p = list
 	case *bool:
@@ -188,6 +214,8 @@ func (k *key) wants(v literal) string {
 		want = "a string"
 	case *[]string:
 		want = "a string or a list of strings"
+	case *[]float64:
+		want = "a list of numbers"
 	case *bool:
 		want = "true or false"
 	case *Rule:
@@ -282,6 +310,12 @@ func (k *key) format(c *Config, quote bool) string {
 		}
 		if !quote {
 			return strings.Join(list, " ")
+		}
+		return "[" + strings.Join(list, ", ") + "]"
+	case *[]float64:
+		list := make([]string, len(*p))
+		for i, f := range *p {
+			list[i] = formatFloat(f)
 		}
 		return "[" + strings.Join(list, ", ") + "]"
 	case *bool:

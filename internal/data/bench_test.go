@@ -1,6 +1,7 @@
 package data
 
 import (
+	"gimbal/internal/corpus"
 	"testing"
 
 	"gimbal/internal/tokenizer"
@@ -8,7 +9,7 @@ import (
 
 // BenchmarkPrepare tokenises the default corpus (16 MB of Go) with a trained vocabulary into a new cache.
 func BenchmarkPrepare(b *testing.B) {
-	c, err := GoCorpus("", Options{})
+	c, err := corpus.GoCorpus("", corpus.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -30,7 +31,7 @@ func BenchmarkPrepare(b *testing.B) {
 
 // BenchmarkReuse opens the cache that BenchmarkPrepare makes: two passes of hashing.
 func BenchmarkReuse(b *testing.B) {
-	c, err := GoCorpus("", Options{})
+	c, err := corpus.GoCorpus("", corpus.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -49,7 +50,7 @@ func BenchmarkReuse(b *testing.B) {
 
 // BenchmarkNext fills batches of 8,192 inputs in permuted order.
 func BenchmarkNext(b *testing.B) {
-	c, err := GoCorpus("", Options{})
+	c, err := corpus.GoCorpus("", corpus.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -5,35 +5,71 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"gimbal/internal/corpus"
 )
 
 // Census counts what is in a prepared corpus. Tokens are text tokens, without start and EOS.
 type Census struct {
-	Sources      int64            `json:"sources"`
-	Documents    int64            `json:"documents"`
-	Empty        int64            `json:"empty"`     // documents without a token; they make no sequence
-	OneToken     int64            `json:"one_token"` // documents of one token
-	Tokens       int64            `json:"tokens"`
-	TextBytes    int64            `json:"text_bytes"`    // bytes of all documents
-	SpelledBytes int64            `json:"spelled_bytes"` // bytes that their tokens spell; the same unless the tokenizer normalises
-	InvalidUTF8  int64            `json:"invalid_utf8"`  // bytes kept that are not valid UTF-8
-	InvalidDocs  int64            `json:"invalid_documents"`
-	Read         tally            `json:"read"`
-	Lengths      [7]int64         `json:"lengths"`           // tokens per document at LengthQuantiles
-	Skipped      map[string]int64 `json:"skipped,omitempty"` // files and folders left out, by reason
+	Sources       int64            `json:"sources"`
+	Documents     int64            `json:"documents"`
+	Conversations int64            `json:"conversations"` // of the documents
+	Empty         int64            `json:"empty"`         // documents without a token; they make no sequence
+	OneToken      int64            `json:"one_token"`     // documents of one token
+	Tokens        int64            `json:"tokens"`
+	TextBytes     int64            `json:"text_bytes"`    // bytes of all documents
+	SpelledBytes  int64            `json:"spelled_bytes"` // bytes that their tokens spell; the same unless the tokenizer normalises
+	InvalidUTF8   int64            `json:"invalid_utf8"`  // bytes kept that are not valid UTF-8
+	InvalidDocs   int64            `json:"invalid_documents"`
+	Read          corpus.Tally     `json:"read"`
+	Lengths       [7]int64         `json:"lengths"`           // tokens per document at LengthQuantiles
+	Skipped       map[string]int64 `json:"skipped,omitempty"` // files and folders left out, by reason
 }
 
 // LengthQuantiles are the quantiles of Census.Lengths; the first is the least and the last the greatest length.
 var LengthQuantiles = [7]float64{0, 0.10, 0.25, 0.50, 0.75, 0.90, 1}
 
-// setLengths fills Lengths and sorts lengths.
-func (c *Census) setLengths(lengths []int64) {
-	slices.Sort(lengths)
-	for i, q := range LengthQuantiles {
-		if len(lengths) > 0 {
-			c.Lengths[i] = lengths[int(q*float64(len(lengths)-1))]
+// shortLength is the length from which documents are remembered one by one.
+const shortLength = 1 << 16
+
+// lengths counts documents by their length in tokens, in memory that does not grow with short ones.
+type lengths struct {
+	n     int64
+	short []int64 // by length
+	long  []int64 // each
+}
+
+func (l *lengths) add(n int64) {
+	if l.n++; l.short == nil {
+		l.short = make([]int64, shortLength)
+	}
+	if n < shortLength {
+		l.short[n]++
+	} else {
+		l.long = append(l.long, n)
+	}
+}
+
+// quantiles returns the lengths at LengthQuantiles.
+func (l *lengths) quantiles() (q [len(LengthQuantiles)]int64) {
+	slices.Sort(l.long)
+	for i, share := range LengthQuantiles {
+		if l.n > 0 {
+			q[i] = l.at(int64(share * float64(l.n-1)))
 		}
 	}
+	return q
+}
+
+// at returns the length at a rank; long is sorted.
+func (l *lengths) at(rank int64) int64 {
+	for n, docs := range l.short {
+		if rank < docs {
+			return int64(n)
+		}
+		rank -= docs
+	}
+	return l.long[rank]
 }
 
 // BytesPerToken returns 0 for a corpus without tokens.
@@ -59,6 +95,7 @@ func (c Census) String() string {
 			notes = append(notes, group(n)+" "+what)
 		}
 	}
+	note(c.Conversations, "conversations")
 	note(c.Empty, "empty")
 	note(c.OneToken, "of one token")
 	note(c.InvalidDocs, fmt.Sprintf("with invalid UTF-8 (%s, kept)", count(c.InvalidUTF8, "byte")))
@@ -66,7 +103,7 @@ func (c Census) String() string {
 		s.WriteString("\ndocuments " + strings.Join(notes, ", "))
 	}
 	notes = nil
-	note(c.Read.Bad, "broken JSONL lines")
+	note(c.Read.Bad, "broken documents")
 	for _, reason := range slices.Sorted(maps.Keys(c.Skipped)) {
 		note(c.Skipped[reason], reason)
 	}
@@ -74,7 +111,7 @@ func (c Census) String() string {
 		s.WriteString("\nleft out: " + strings.Join(notes, ", "))
 	}
 	if c.Read.FirstBad != "" {
-		s.WriteString("\nfirst broken line: " + c.Read.FirstBad)
+		s.WriteString("\nfirst broken document: " + c.Read.FirstBad)
 	}
 	return s.String()
 }

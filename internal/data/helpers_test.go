@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"gimbal/internal/corpus"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -55,9 +57,25 @@ func jsonLines(t *testing.T, dir, name string, texts []string) string {
 	return write(t, dir, name, b.String())
 }
 
-func discover(t *testing.T, opt Options, paths ...string) *Corpus {
+// readAll returns every text with where it lies.
+func readAll(t *testing.T, c *corpus.Corpus) (texts []string, refs []Ref) {
 	t.Helper()
-	c, err := Discover(paths, opt)
+	for doc, err := range c.Documents(t.Context(), nil) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(doc.Text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts, refs = append(texts, string(b)), append(refs, doc.Ref)
+	}
+	return texts, refs
+}
+
+func discover(t *testing.T, opt corpus.Options, paths ...string) *corpus.Corpus {
+	t.Helper()
+	c, err := corpus.Discover(paths, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +83,7 @@ func discover(t *testing.T, opt Options, paths ...string) *Corpus {
 }
 
 // prepare tokenises with one token a byte unless tok is given, into a cache of its own unless opt names one.
-func prepare(t *testing.T, c *Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions) *Set {
+func prepare(t *testing.T, c *corpus.Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions) *Set {
 	t.Helper()
 	if tok == nil {
 		tok = tokenizer.NewBytes()
@@ -88,7 +106,7 @@ func prepare(t *testing.T, c *Corpus, tok *tokenizer.Tokenizer, opt PrepareOptio
 // prepareTexts makes a set of one JSONL file with these documents.
 func prepareTexts(t *testing.T, texts []string, opt PrepareOptions) *Set {
 	t.Helper()
-	return prepare(t, discover(t, Options{}, jsonLines(t, t.TempDir(), "docs.jsonl", texts)), nil, opt)
+	return prepare(t, discover(t, corpus.Options{}, jsonLines(t, t.TempDir(), "docs.jsonl", texts)), nil, opt)
 }
 
 // randomTexts returns n texts of at most longest bytes; short, empty and repeated ones are common.

@@ -3,6 +3,7 @@ package data
 import (
 	"fmt"
 
+	"gimbal/internal/corpus"
 	"gimbal/internal/rng"
 )
 
@@ -21,19 +22,20 @@ type Loader struct {
 	order  rng.Key
 	budget int
 	n      int64
+	mix    *mixture // nil: every sequence once an epoch
 }
 
 // NewLoader returns a loader of batches of at most budget inputs.
 //
-// Epoch e visits all sequences in the order of a permutation keyed by (seed, rng.Order, e). It fails with *Error if the
-// budget is smaller than the context, or the split smaller than the budget.
+// Epoch e visits all sequences in the order of a permutation keyed by (seed, rng.Order, e); with weights see mixture. It fails
+// with *Error if the budget is smaller than the context, or the split smaller than the budget.
 func NewLoader(sp *Split, seed uint64, budget int) (*Loader, error) {
 	if budget < sp.Context() {
-		return nil, &Error{What: fmt.Sprintf("train.batch_tokens is %d, less than train.context %d", budget, sp.context),
+		return nil, &corpus.Error{What: fmt.Sprintf("train.batch_tokens is %d, less than train.context %d", budget, sp.context),
 			Advice: fmt.Sprintf("raise train.batch_tokens to at least %d, or lower train.context", sp.context)}
 	}
 	if sp.labels < int64(budget) {
-		e := &Error{What: fmt.Sprintf("the corpus is smaller than one batch: %s to train on, train.batch_tokens is %d",
+		e := &corpus.Error{What: fmt.Sprintf("the corpus is smaller than one batch: %s to train on, train.batch_tokens is %d",
 			count(sp.labels, "label"), budget), Advice: "add text"}
 		if sp.labels >= sp.context {
 			e.Advice = fmt.Sprintf("add text, or lower train.batch_tokens to at most %d", sp.labels)
@@ -42,16 +44,33 @@ func NewLoader(sp *Split, seed uint64, budget int) (*Loader, error) {
 		}
 		return nil, e
 	}
-	return &Loader{split: sp, order: rng.New(seed, rng.Order), budget: budget, n: sp.Sequences()}, nil
+	if sp.counted == 0 {
+		return nil, &corpus.Error{What: "nothing of the text is to be learned: there is no answer of an assistant", Advice: "add conversations with answers, or text"}
+	}
+	l := &Loader{split: sp, order: rng.New(seed, rng.Order), budget: budget, n: sp.Sequences()}
+	var err error
+	l.mix, err = newMixture(sp)
+	return l, err
 }
 
-// Epoch returns how many times every sequence has been consumed at cur.
+// at returns the sequence at a place of an epoch, whose permutation is perm.
+func (l *Loader) at(epoch, place int64, perm rng.Perm) int64 {
+	slot := int64(perm.At(uint64(place)))
+	if l.mix == nil {
+		return slot
+	}
+	return l.mix.at(l.order, epoch, slot)
+}
+
+// Epoch returns how many times every sequence has been consumed at cur; with weights, how many sequences there are of have
+// been consumed that many times in all.
 func (l *Loader) Epoch(cur Cursor) int64 { return cur.Seq / l.n }
 
 // Next overwrites b with the batch at cur and returns the cursor behind it.
 //
-// A batch takes sequences in order until the next does not fit the budget; that one opens the next batch. Batches run on
-// across the end of an epoch. If Skip refuses every sequence of a whole epoch, the batch is empty or short.
+// A batch takes sequences in order until the next does not fit the budget; that one opens the next batch. Sequences of which
+// nothing counts are left out. Batches run on across the end of an epoch. If Skip refuses every sequence of a whole epoch,
+// the batch is empty or short.
 // Nothing is allocated once b has room. Safe for concurrent use with different batches if Skip is.
 func (l *Loader) Next(b *Batch, cur Cursor) Cursor {
 	b.Reset()
@@ -62,7 +81,11 @@ func (l *Loader) Next(b *Batch, cur Cursor) Cursor {
 			epoch = e
 			perm = l.order.Sub(uint64(epoch)).Perm(uint64(l.n))
 		}
-		doc, lo, hi := l.split.locate(int64(perm.At(uint64(cur.Seq % l.n))))
+		doc, lo, hi := l.split.locate(l.at(epoch, cur.Seq%l.n, perm))
+		if l.split.set.counted(doc, lo, hi) == 0 {
+			skipped++
+			continue
+		}
 		if l.Skip != nil && l.Skip(l.split.span(doc, lo, hi)) {
 			skipped++
 			continue

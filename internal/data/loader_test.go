@@ -2,6 +2,7 @@ package data
 
 import (
 	"errors"
+	"gimbal/internal/corpus"
 	"reflect"
 	"slices"
 	"strings"
@@ -146,7 +147,7 @@ func TestLoaderErrors(t *testing.T) {
 		{128, 8192, []string{"smaller than one batch", "100 labels", "lower train.context and train.batch_tokens to at most 100"}},
 	} {
 		_, err := NewLoader(s.All(c.context), 1, c.budget)
-		if fault := new(Error); !errors.As(err, &fault) {
+		if fault := new(corpus.Error); !errors.As(err, &fault) {
 			t.Fatalf("%v: %v", c, err)
 		}
 		for _, want := range c.want {

@@ -3,6 +3,7 @@ package data
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -11,13 +12,12 @@ import (
 	"io/fs"
 	"maps"
 	"math"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"time"
 
+	"gimbal/internal/corpus"
 	"gimbal/internal/durable"
 	"gimbal/internal/tokenizer"
 )
@@ -47,16 +47,16 @@ type PrepareOptions struct {
 // of two processes that make the same one the first to finish wins. A damaged cache is reported in Set.Events and made again.
 //
 // Failure: *Error for the user's text; other errors are of the cache (durable.ErrNoSpace when the disk is full) or ctx's.
-func Prepare(ctx context.Context, c *Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions) (*Set, error) {
+func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions) (*Set, error) {
 	if !(opt.ValFraction >= 0 && opt.ValFraction < 1) {
-		return nil, &Error{What: fmt.Sprintf("data.val_fraction is %v", opt.ValFraction), Advice: "use a share from 0 up to, but not including, 1"}
+		return nil, &corpus.Error{What: fmt.Sprintf("data.val_fraction is %v", opt.ValFraction), Advice: "use a share from 0 up to, but not including, 1"}
 	}
 	if opt.Start == "" {
 		opt.Start = "eos"
 	}
 	start, hasStart, err := tok.Start(opt.Start)
 	if err != nil {
-		return nil, &Error{What: fmt.Sprintf("data.start is %q", opt.Start), Err: err, Advice: "use eos, bos or none"}
+		return nil, &corpus.Error{What: fmt.Sprintf("data.start is %q", opt.Start), Err: err, Advice: "use eos, bos or none"}
 	}
 	if opt.fs == nil {
 		opt.fs = durable.OS
@@ -68,27 +68,23 @@ func Prepare(ctx context.Context, c *Corpus, tok *tokenizer.Tokenizer, opt Prepa
 		opt.Workers = runtime.GOMAXPROCS(0)
 	}
 	if opt.CacheDir == "" {
-		base, err := os.UserCacheDir()
-		if err != nil { // a container without a home
-			base = os.TempDir()
-		}
-		opt.CacheDir = filepath.Join(base, "gimbal")
+		opt.CacheDir = DefaultCacheDir()
 	}
-	sources, err := c.identify(ctx, opt.Workers)
+	work, err := c.Identify(ctx, opt.Workers)
 	if err != nil {
 		return nil, err
 	}
 	if opt.hashed != nil {
 		opt.hashed()
 	}
-	key := c.key(sources, tok, opt.shard)
+	key := cacheKey(work, tok, opt.shard)
 	dir := filepath.Join(opt.CacheDir, key)
 
-	s := &Set{Dir: dir, tok: tok, start: start, hasStart: hasStart, valFrac: opt.ValFraction}
-	for _, src := range sources {
+	s := &Set{Dir: dir, tok: tok, start: start, hasStart: hasStart, valFrac: opt.ValFraction, weights: work.Weights()}
+	for _, src := range work.Sources {
 		s.Sources = append(s.Sources, src.Path)
+		s.roots = append(s.roots, src.Root)
 	}
-	work := &Corpus{Sources: sources, opt: c.opt}
 	for attempt := 1; ; attempt++ {
 		m, err := openCache(opt, dir, key)
 		var broken *damage
@@ -104,9 +100,13 @@ func Prepare(ctx context.Context, c *Corpus, tok *tokenizer.Tokenizer, opt Prepa
 		default:
 			return nil, fmt.Errorf("data: read token cache %s: %w", dir, err)
 		}
+		if err := work.WithinBudget(&m.Census.Read, m.Census.Documents); err != nil {
+			return nil, err
+		}
 		s.census, s.Hash = m.Census, m.content()
 		s.census.Skipped = maps.Clone(c.Skipped)
 		if err = s.open(m); err == nil {
+			touch(dir)
 			return s, nil
 		}
 		err = errors.Join(fmt.Errorf("data: open token cache %s: %w", dir, err), s.Close())
@@ -129,56 +129,15 @@ func openCache(opt PrepareOptions, dir, key string) (*manifest, error) {
 	return m, m.verify(opt.fs, dir, opt.Verify || total <= autoHashBytes)
 }
 
-// identify returns the sources with their sizes and hashes as they are now.
-func (c *Corpus) identify(ctx context.Context, workers int) ([]Source, error) {
-	sources := make([]Source, len(c.Sources))
-	errs := make([]error, len(sources))
-	next := make(chan int)
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Go(func() {
-			buf := make([]byte, readBuffer)
-			h := sha256.New()
-			for i := range next {
-				s := c.Sources[i]
-				s.hash = ""
-				r, err := openSource(ctx, &s)
-				if err == nil {
-					h.Reset()
-					s.Size, err = io.CopyBuffer(struct{ io.Writer }{h}, r, buf)
-					s.hash = hex.EncodeToString(h.Sum(nil))
-					r.f.Close()
-				}
-				sources[i], errs[i] = s, err
-			}
-		})
-	}
-	for i := range sources {
-		next <- i
-	}
-	close(next)
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return nil, err
-		}
-	}
-	return sources, nil
-}
-
-// key hashes everything that decides the content of a cache.
-func (c *Corpus) key(sources []Source, tok *tokenizer.Tokenizer, shard int64) string {
+// cacheKey hashes everything that decides the content of a cache.
+func cacheKey(c *corpus.Corpus, tok *tokenizer.Tokenizer, shard int64) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s %d\nshard %d\ntokenizer %s\nseparator %q\nbad %t\n", formatName, formatVersion, shard, tok.Hash(),
-		c.opt.Separator, c.opt.BadDocuments == "skip")
-	for _, s := range sources {
-		fmt.Fprintf(h, "%d %q %d %s\n", s.kind, s.Path, s.Size, s.hash)
-	}
+	fmt.Fprintf(h, "%s %d\nshard %d\ntokenizer %s\n%s", formatName, formatVersion, shard, tok.Hash(), c.Fingerprint())
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
 // buildCache makes dir, which is missing or damaged.
-func buildCache(ctx context.Context, c *Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions, dir, key string) (m *manifest, err error) {
+func buildCache(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions, dir, key string) (m *manifest, err error) {
 	fsys := opt.fs
 	fail := func(err error) error {
 		if errors.Is(err, durable.ErrNoSpace) {
@@ -257,16 +216,19 @@ type cacheWriter struct {
 	wide bool
 
 	tokens, index *fileWriter
+	mask          maskWriter
 	total, inFile int64 // tokens written, and of these in the open shard
 	next          int64 // first token of the next document of the index
 	files         []fileEntry
 	census        Census
-	lengths       []int64
+	lengths       lengths
+	uses          []int64   // how often each id came
+	begun         docRecord // a document of which not all jobs have come
 }
 
-func (w *cacheWriter) write(ctx context.Context, c *Corpus, tok *tokenizer.Tokenizer, key string) (*manifest, error) {
+func (w *cacheWriter) write(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, key string) (*manifest, error) {
 	defer func() { // after a failure; finish has cleared them otherwise
-		for _, f := range []*fileWriter{w.tokens, w.index} {
+		for _, f := range []*fileWriter{w.tokens, w.index, w.mask.f} {
 			if f != nil {
 				_ = f.f.Close()
 			}
@@ -277,6 +239,7 @@ func (w *cacheWriter) write(ctx context.Context, c *Corpus, tok *tokenizer.Token
 		return nil, err
 	}
 	w.wide = tok.VocabSize() > maxTwoByteSize
+	w.uses = make([]int64, tok.VocabSize())
 	w.census.Sources = int64(len(c.Sources))
 	t, err := tokenise(ctx, c, tok, w.opt, w.take)
 	if err != nil {
@@ -284,31 +247,37 @@ func (w *cacheWriter) write(ctx context.Context, c *Corpus, tok *tokenizer.Token
 	}
 	w.census.Read = *t
 	w.census.Tokens = w.total
-	w.census.setLengths(w.lengths)
+	w.census.Lengths = w.lengths.quantiles()
 	if w.total == 0 {
-		return nil, &Error{What: "the corpus has no text" + badNote(t), Advice: "pass --data with a file or folder of text"}
+		return nil, &corpus.Error{What: "the corpus has no text" + badNote(t), Advice: "pass --data with a file or folder of text"}
 	}
 	if w.census.Documents > math.MaxUint32 {
-		return nil, &Error{What: "more than 2^32 documents", Advice: "join short ones, or use a part of the corpus"}
+		return nil, &corpus.Error{What: "more than 2^32 documents", Advice: "join short ones, or use a part of the corpus"}
 	}
-	for _, f := range []**fileWriter{&w.tokens, &w.index} {
+	if err := w.mask.finish(); err != nil {
+		return nil, err
+	}
+	for _, f := range []**fileWriter{&w.tokens, &w.index, &w.mask.f} {
+		if *f == nil {
+			continue
+		}
 		if err := w.finish(f); err != nil {
 			return nil, err
 		}
 	}
 	sources := make([]sourceEntry, len(c.Sources))
 	for i, s := range c.Sources {
-		sources[i] = sourceEntry{s.Path, s.Size, s.hash}
+		sources[i] = sourceEntry{s.Path, s.Size, s.Hash}
 	}
-	f, err := createFile(w.fs, w.dir, sourcesFile)
+	raw, err := json.MarshalIndent(sources, "", " ")
 	if err != nil {
 		return nil, err
 	}
-	w.index = f // to be closed after a failure
-	if f.buf, err = json.MarshalIndent(sources, "", " "); err != nil {
-		return nil, err
+	uses := make([]byte, 0, 8*len(w.uses))
+	for _, n := range w.uses {
+		uses = binary.LittleEndian.AppendUint64(uses, uint64(n))
 	}
-	if err := w.finish(&w.index); err != nil {
+	if err := errors.Join(w.whole(sourcesFile, raw), w.whole(usesFile, uses)); err != nil {
 		return nil, err
 	}
 	m := &manifest{Format: formatName, Version: formatVersion, Key: key, Tokenizer: tok.Hash(), VocabSize: tok.VocabSize(), TokenBytes: 2,
@@ -316,8 +285,7 @@ func (w *cacheWriter) write(ctx context.Context, c *Corpus, tok *tokenizer.Token
 	if w.wide {
 		m.TokenBytes = 4
 	}
-	raw, err := m.encode()
-	if err != nil {
+	if raw, err = m.encode(); err != nil {
 		return nil, err
 	}
 	err = durable.WriteNew(w.fs, filepath.Join(w.dir, manifestFile), func(out io.Writer) error {
@@ -330,7 +298,18 @@ func (w *cacheWriter) write(ctx context.Context, c *Corpus, tok *tokenizer.Token
 	return m, w.fs.SyncDir(w.dir)
 }
 
-func badNote(t *tally) string {
+// whole writes a file at once.
+func (w *cacheWriter) whole(name string, content []byte) error {
+	f, err := createFile(w.fs, w.dir, name)
+	if err != nil {
+		return err
+	}
+	w.index = f // to be closed after a failure
+	f.buf = content
+	return w.finish(&w.index)
+}
+
+func badNote(t *corpus.Tally) string {
 	if t.Bad == 0 {
 		return ""
 	}
@@ -345,8 +324,13 @@ func (w *cacheWriter) finish(f **fileWriter) error {
 }
 
 // take appends the tokens of one piece and the documents that end in it.
-func (w *cacheWriter) take(ids []int32, docs []docRecord) error {
-	for len(ids) > 0 {
+func (w *cacheWriter) take(r *result) error {
+	for _, run := range r.runs {
+		if err := w.mask.add(run, func() (*fileWriter, error) { return createFile(w.fs, w.dir, countsFile) }); err != nil {
+			return err
+		}
+	}
+	for ids := r.ids; len(ids) > 0; {
 		if w.tokens != nil && w.inFile == w.opt.shard {
 			if err := w.finish(&w.tokens); err != nil {
 				return err
@@ -365,6 +349,7 @@ func (w *cacheWriter) take(ids []int32, docs []docRecord) error {
 		}
 		b := w.tokens.buf
 		for _, id := range ids[:n] {
+			w.uses[id]++
 			if w.wide {
 				b = append(b, byte(id), byte(id>>8), byte(id>>16), byte(id>>24))
 			} else {
@@ -377,9 +362,18 @@ func (w *cacheWriter) take(ids []int32, docs []docRecord) error {
 		ids = ids[n:]
 	}
 	c := &w.census
-	for i := range docs {
-		d := &docs[i]
+	for i := range r.docs {
+		d := &r.docs[i]
+		d.join(&w.begun)
+		if d.more {
+			w.begun = *d
+			continue
+		}
+		w.begun = docRecord{}
 		c.Documents++
+		if d.chat {
+			c.Conversations++
+		}
 		c.TextBytes += d.text
 		c.SpelledBytes += d.Bytes
 		c.InvalidUTF8 += int64(d.Invalid)
@@ -394,11 +388,19 @@ func (w *cacheWriter) take(ids []int32, docs []docRecord) error {
 		}
 		d.Begin = w.next
 		w.next += d.Tokens
-		w.lengths = append(w.lengths, d.Tokens)
+		w.lengths.add(d.Tokens)
 		if err := w.index.room(recordBytes); err != nil {
 			return err
 		}
 		w.index.buf = d.append(w.index.buf)
 	}
 	return nil
+}
+
+// join puts the part of the document before d, which may be nothing, in front of it.
+func (d *docRecord) join(before *docRecord) {
+	d.Tokens += before.Tokens
+	d.Bytes += before.Bytes
+	d.text += before.text
+	d.Invalid = uint32(min(uint64(d.Invalid)+uint64(before.Invalid), math.MaxUint32))
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"gimbal/internal/corpus"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -41,7 +42,7 @@ func contents(t *testing.T, dir string) map[string]string {
 }
 
 // mixedCorpus has plain files, JSONL, empty documents, faults, and a document of several pieces.
-func mixedCorpus(t *testing.T, r *rand.Rand) *Corpus {
+func mixedCorpus(t *testing.T, r *rand.Rand) *corpus.Corpus {
 	t.Helper()
 	dir := t.TempDir()
 	var long strings.Builder
@@ -55,7 +56,7 @@ func mixedCorpus(t *testing.T, r *rand.Rand) *Corpus {
 	jsonLines(t, dir, "e.jsonl", randomTexts(r, 3000, 400))
 	write(t, dir, "f.txt", long.String()[:pieceBytes]) // ends where a piece ends
 	write(t, dir, "g.txt", "caf\xe9")
-	return discover(t, Options{}, dir)
+	return discover(t, corpus.Options{}, dir)
 }
 
 // TestPrepareEqualsAppend is the meaning of a cache: each document's tokens are those of its whole text, whatever the workers,
@@ -63,10 +64,7 @@ func mixedCorpus(t *testing.T, r *rand.Rand) *Corpus {
 func TestPrepareEqualsAppend(t *testing.T) {
 	r := random(t)
 	c := mixedCorpus(t, r)
-	texts, _, err := readAll(c, new(tally))
-	if err != nil {
-		t.Fatal(err)
-	}
+	texts, _ := readAll(t, c)
 	bpe, _, err := tokenizer.TrainBPE(t.Context(), c.Texts(t.Context()), tokenizer.TrainOptions{VocabSize: 500})
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +165,7 @@ func TestWideTokens(t *testing.T) {
 		alphabet = append(alphabet, r)
 	}
 	text := string(alphabet[69_990:]) + string(alphabet[:5])
-	s := prepare(t, discover(t, Options{}, write(t, t.TempDir(), "a.txt", text)), tokenizer.NewChars(alphabet), PrepareOptions{shard: 4})
+	s := prepare(t, discover(t, corpus.Options{}, write(t, t.TempDir(), "a.txt", text)), tokenizer.NewChars(alphabet), PrepareOptions{shard: 4})
 	if !s.shards.wide {
 		t.Fatal("70,000 ids in two bytes")
 	}
@@ -177,8 +175,8 @@ func TestWideTokens(t *testing.T) {
 		t.Errorf("%d bytes of %d come back", len(got), len(text))
 	}
 	// The unseen character is named with its file.
-	_, err := Prepare(t.Context(), discover(t, Options{}, write(t, t.TempDir(), "b.txt", text+"x")), tokenizer.NewChars(alphabet), PrepareOptions{CacheDir: t.TempDir()})
-	if fault := new(Error); !errors.As(err, &fault) || !strings.Contains(err.Error(), "b.txt") || !strings.Contains(err.Error(), "'x'") {
+	_, err := Prepare(t.Context(), discover(t, corpus.Options{}, write(t, t.TempDir(), "b.txt", text+"x")), tokenizer.NewChars(alphabet), PrepareOptions{CacheDir: t.TempDir()})
+	if fault := new(corpus.Error); !errors.As(err, &fault) || !strings.Contains(err.Error(), "b.txt") || !strings.Contains(err.Error(), "'x'") {
 		t.Errorf("unseen character: %v", err)
 	}
 }
@@ -187,29 +185,29 @@ func TestCacheReuse(t *testing.T) {
 	dir, cache := t.TempDir(), t.TempDir()
 	path := write(t, dir, "a.txt", "one two")
 	built := 0
-	open := func(opt Options, tok *tokenizer.Tokenizer) *Set {
+	open := func(opt corpus.Options, tok *tokenizer.Tokenizer) *Set {
 		return prepare(t, discover(t, opt, dir), tok, PrepareOptions{CacheDir: cache, Progress: func(done, total int64) { built++ }})
 	}
-	first := open(Options{}, nil)
+	first := open(corpus.Options{}, nil)
 	if built == 0 {
 		t.Fatal("nothing was tokenised")
 	}
 	built = 0
-	if again := open(Options{}, nil); built != 0 || again.Dir != first.Dir || len(again.Events) != 0 || !reflect.DeepEqual(again.Census(), first.Census()) {
+	if again := open(corpus.Options{}, nil); built != 0 || again.Dir != first.Dir || len(again.Events) != 0 || !reflect.DeepEqual(again.Census(), first.Census()) {
 		t.Errorf("not reused: %d pieces, events %v", built, again.Events)
 	}
 	dirs := map[string]bool{first.Dir: true}
 	for _, c := range []struct {
 		name   string
 		change func() error
-		opt    Options
+		opt    corpus.Options
 		tok    *tokenizer.Tokenizer
 	}{
-		{"separator", func() error { return nil }, Options{Separator: " "}, nil},
-		{"tokenizer", func() error { return nil }, Options{}, tokenizer.NewChars([]rune("one tw"))},
-		{"content", func() error { return os.WriteFile(path, []byte("one Two"), 0o666) }, Options{}, nil}, // of the same size
-		{"file", func() error { return os.WriteFile(path+"2", []byte("x"), 0o666) }, Options{}, nil},
-		{"name", func() error { return os.Rename(path, path+"1") }, Options{}, nil},
+		{"separator", func() error { return nil }, corpus.Options{Separator: " "}, nil},
+		{"tokenizer", func() error { return nil }, corpus.Options{}, tokenizer.NewChars([]rune("one tw"))},
+		{"content", func() error { return os.WriteFile(path, []byte("one Two"), 0o666) }, corpus.Options{}, nil}, // of the same size
+		{"file", func() error { return os.WriteFile(path+"2", []byte("x"), 0o666) }, corpus.Options{}, nil},
+		{"name", func() error { return os.Rename(path, path+"1") }, corpus.Options{}, nil},
 	} {
 		if err := c.change(); err != nil {
 			t.Fatal(err)
@@ -227,7 +225,7 @@ func TestCacheReuse(t *testing.T) {
 func TestCacheDamage(t *testing.T) {
 	r := random(t)
 	cache := t.TempDir()
-	c := discover(t, Options{}, jsonLines(t, t.TempDir(), "a.jsonl", randomTexts(r, 50, 40)))
+	c := discover(t, corpus.Options{}, jsonLines(t, t.TempDir(), "a.jsonl", randomTexts(r, 50, 40)))
 	opt := PrepareOptions{CacheDir: cache, shard: 300}
 	intact := prepare(t, c, nil, opt)
 	want := contents(t, intact.Dir)
@@ -328,15 +326,14 @@ func damageFile(name, old string, damage func(name, old string) error) error {
 // cache unless it is whole, and the next build succeeds on the same disk.
 func TestCacheCrash(t *testing.T) {
 	r := random(t)
-	c := discover(t, Options{}, jsonLines(t, t.TempDir(), "a.jsonl", randomTexts(r, 20, 30)))
-	sources, err := c.identify(t.Context(), 1)
+	c := discover(t, corpus.Options{}, jsonLines(t, t.TempDir(), "a.jsonl", randomTexts(r, 20, 30)))
+	work, err := c.Identify(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	tok := tokenizer.NewBytes()
-	work := &Corpus{Sources: sources, opt: c.opt}
 	cache := filepath.Join(string(filepath.Separator), "home", "cache")
-	key := c.key(sources, tok, 100)
+	key := cacheKey(work, tok, 100)
 	dir := filepath.Join(cache, key)
 	build := func(fsys durable.FS) error {
 		opt := PrepareOptions{CacheDir: cache, Workers: 2, fs: fsys, shard: 100}
@@ -367,7 +364,7 @@ func TestCacheCrash(t *testing.T) {
 			if how == "full" && err != nil && (!errors.Is(err, durable.ErrNoSpace) || !strings.Contains(err.Error(), "free some space")) {
 				t.Fatalf("operation %d on a full disk: %v", k, err)
 			}
-			if fault := new(Error); errors.As(err, &fault) {
+			if fault := new(corpus.Error); errors.As(err, &fault) {
 				t.Fatalf("operation %d: a fault of the disk is blamed on the data: %v", k, err)
 			}
 			for _, percent := range []int{0, 50, 100} {
@@ -400,7 +397,7 @@ func TestCacheCrash(t *testing.T) {
 func TestConcurrentPrepare(t *testing.T) {
 	r := random(t)
 	cache := t.TempDir()
-	c := discover(t, Options{}, jsonLines(t, t.TempDir(), "a.jsonl", randomTexts(r, 300, 100)))
+	c := discover(t, corpus.Options{}, jsonLines(t, t.TempDir(), "a.jsonl", randomTexts(r, 300, 100)))
 	var want []int32
 	for round := range 6 {
 		if round > 0 { // damaged for all of them
@@ -443,7 +440,7 @@ func TestPrepareErrors(t *testing.T) {
 	dir := t.TempDir()
 	user := func(err error, wants ...string) {
 		t.Helper()
-		if fault := new(Error); !errors.As(err, &fault) {
+		if fault := new(corpus.Error); !errors.As(err, &fault) {
 			t.Errorf("%v", err)
 			return
 		}
@@ -453,7 +450,7 @@ func TestPrepareErrors(t *testing.T) {
 			}
 		}
 	}
-	try := func(c *Corpus, opt PrepareOptions) error {
+	try := func(c *corpus.Corpus, opt PrepareOptions) error {
 		t.Helper()
 		opt.CacheDir = filepath.Join(dir, "cache")
 		s, err := Prepare(t.Context(), c, tokenizer.NewBytes(), opt)
@@ -466,13 +463,13 @@ func TestPrepareErrors(t *testing.T) {
 		}
 		return err
 	}
-	user(try(discover(t, Options{}, write(t, dir, "empty.txt", "")), PrepareOptions{}), "no text", "--data")
+	user(try(discover(t, corpus.Options{}, write(t, dir, "empty.txt", "")), PrepareOptions{}), "no text", "--data")
 	broken := write(t, dir, "bad.jsonl", "{\"text\":\"a\"}\n{\"text\":7}\n")
-	user(try(discover(t, Options{}, broken), PrepareOptions{}), "bad.jsonl:2:9", "not a string", "data.bad_documents")
+	user(try(discover(t, corpus.Options{}, broken), PrepareOptions{}), "bad.jsonl:2:9", "not a string", "data.bad_documents")
 	onlyBad := write(t, dir, "bad2.jsonl", "[]\n[]\n")
-	user(try(discover(t, Options{BadDocuments: "skip"}, onlyBad), PrepareOptions{}), "no text", "2 broken lines", "bad2.jsonl:1:1")
+	user(try(discover(t, corpus.Options{BadDocuments: "skip"}, onlyBad), PrepareOptions{}), "no text", "2 broken lines", "bad2.jsonl:1:1")
 
-	gone := discover(t, Options{}, write(t, dir, "gone.txt", "a"))
+	gone := discover(t, corpus.Options{}, write(t, dir, "gone.txt", "a"))
 	if err := os.Remove(filepath.Join(dir, "gone.txt")); err != nil {
 		t.Fatal(err)
 	}
@@ -481,13 +478,13 @@ func TestPrepareErrors(t *testing.T) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v does not match fs.ErrNotExist", err)
 	}
-	changing := discover(t, Options{}, write(t, dir, "log.txt", "one"))
+	changing := discover(t, corpus.Options{}, write(t, dir, "log.txt", "one"))
 	user(try(changing, PrepareOptions{hashed: func() { write(t, dir, "log.txt", "two") }}), "log.txt", "changed while")
 
 	// A cache that cannot be made is no fault of the data.
-	good := discover(t, Options{}, write(t, dir, "good.txt", "a"))
+	good := discover(t, corpus.Options{}, write(t, dir, "good.txt", "a"))
 	_, err = Prepare(t.Context(), good, tokenizer.NewBytes(), PrepareOptions{CacheDir: filepath.Join(dir, "good.txt", "x")})
-	if fault := new(Error); err == nil || errors.As(err, &fault) {
+	if fault := new(corpus.Error); err == nil || errors.As(err, &fault) {
 		t.Errorf("a cache below a file: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -527,12 +524,12 @@ func TestCensusString(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, dir, "d2.txt", " \xff\xfe\xfd")
-	s := prepare(t, discover(t, Options{BadDocuments: "skip"}, dir), nil, PrepareOptions{})
+	s := prepare(t, discover(t, corpus.Options{BadDocuments: "skip", BadShare: 1}, dir), nil, PrepareOptions{})
 	want := `4 documents in 5 files: 1,239 bytes, 1,239 tokens, 1.00 bytes per token
 tokens per document: least 0, 10 % 0, 25 % 0, median 1, 75 % 4, 90 % 4, most 1,234
 documents 1 empty, 1 of one token, 1 with invalid UTF-8 (3 bytes, kept)
-left out: 1 broken JSONL lines, 1 binary
-first broken line: data: ` + filepath.Join(dir, "e.jsonl") + `:1:1: not a JSON object`
+left out: 1 broken documents, 1 binary
+first broken document: data: ` + filepath.Join(dir, "e.jsonl") + `:1:1: not a JSON object`
 	if got := s.Census().String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
@@ -559,7 +556,7 @@ func TestSetHashFollowsTheText(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "a.txt"), []byte(text), 0o666); err != nil {
 			t.Fatal(err)
 		}
-		c, err := Discover([]string{dir}, Options{})
+		c, err := corpus.Discover([]string{dir}, corpus.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,6 +3,7 @@ package data
 import (
 	"errors"
 	"fmt"
+	"gimbal/internal/corpus"
 	"slices"
 	"strings"
 	"testing"
@@ -305,16 +306,16 @@ func TestAppendText(t *testing.T) {
 }
 
 func TestStartErrors(t *testing.T) {
-	c := discover(t, Options{}, write(t, t.TempDir(), "a.txt", "abc"))
+	c := discover(t, corpus.Options{}, write(t, t.TempDir(), "a.txt", "abc"))
 	for _, start := range []string{"bos", "nonsense"} {
 		_, err := Prepare(t.Context(), c, tokenizer.NewBytes(), PrepareOptions{CacheDir: t.TempDir(), Start: start})
-		if fault := new(Error); !errors.As(err, &fault) || !strings.Contains(err.Error(), "data.start") {
+		if fault := new(corpus.Error); !errors.As(err, &fault) || !strings.Contains(err.Error(), "data.start") {
 			t.Errorf("start %s: %v", start, err)
 		}
 	}
 	for _, f := range []float64{-0.1, 1, 2, nan()} {
 		_, err := Prepare(t.Context(), c, tokenizer.NewBytes(), PrepareOptions{CacheDir: t.TempDir(), ValFraction: f})
-		if fault := new(Error); !errors.As(err, &fault) || !strings.Contains(err.Error(), "data.val_fraction") {
+		if fault := new(corpus.Error); !errors.As(err, &fault) || !strings.Contains(err.Error(), "data.val_fraction") {
 			t.Errorf("val_fraction %v: %v", f, err)
 		}
 	}

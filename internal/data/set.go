@@ -6,8 +6,15 @@ import (
 	"math"
 	"path/filepath"
 
+	"gimbal/internal/corpus"
 	"gimbal/internal/durable"
 	"gimbal/internal/tokenizer"
+)
+
+// Ref names a document, and Error is a fault of the user's data: both are the corpus's.
+type (
+	Ref   = corpus.Ref
+	Error = corpus.Error
 )
 
 // Event is something a person should hear of: a code of the run's log, and a sentence.
@@ -27,10 +34,14 @@ type Set struct {
 	start    int32
 	hasStart bool
 	valFrac  float64
-	lengths  []int32 // bytes spelled by each id
+	roots    []int     // of each source, which of the corpus's paths it is from
+	weights  []float64 // of each root; nil: none
+	lengths  []int32   // bytes spelled by each id
 	census   Census
 	index    index
 	shards   shards
+	mask     mask   // which tokens count
+	uses     []byte // how often each id came, 8 bytes each
 	mappings []*durable.Mapping
 	cutDoc   int   // split by position: the document that is cut,
 	cutAt    int64 // and how many of its tokens are in train
@@ -66,6 +77,14 @@ func (s *Set) open(m *manifest) error {
 		}
 		s.shards.data = append(s.shards.data, b)
 	}
+	if m.has(countsFile) {
+		if s.mask, err = s.mapFile(countsFile); err != nil {
+			return err
+		}
+	}
+	if s.uses, err = s.mapFile(usesFile); err != nil {
+		return err
+	}
 	s.lengths = spelledLengths(s.tok)
 	s.split()
 	return nil
@@ -86,7 +105,8 @@ func (s *Set) Census() Census { return s.census }
 
 // Describe names a document for a person: its file and where it lies in it.
 func (s *Set) Describe(r Ref) string {
-	return fmt.Sprintf("%s, bytes %d to %d", s.Sources[r.Source], r.Offset, r.Offset+r.Length)
+	path := s.Sources[r.Source]
+	return path + ", " + r.Place(path)
 }
 
 // split decides between document and position.
@@ -185,6 +205,24 @@ func (s *Set) labels(doc int, on side) (lo, hi int64) {
 		lo = 1
 	}
 	return lo + 1, hi + 1
+}
+
+// counts reports whether label j of a document's virtual row counts; the EOS does if the last token does.
+func (s *Set) counts(doc int, j int64) bool {
+	return s.mask.at(s.index.begin(doc) + min(j, s.index.tokens(doc)) - 1)
+}
+
+// counted returns how many of the labels [lo, hi) of a document count.
+func (s *Set) counted(doc int, lo, hi int64) int64 {
+	if s.mask == nil {
+		return hi - lo
+	}
+	begin, n := s.index.begin(doc)-1, s.index.tokens(doc)
+	sum := s.mask.count(begin+lo, begin+min(hi, n+1))
+	if hi == n+2 && s.counts(doc, n+1) {
+		sum++
+	}
+	return sum
 }
 
 // Train returns the part to learn from, cut into sequences of at most context labels.

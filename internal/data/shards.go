@@ -11,10 +11,13 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"math/bits"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
+	"gimbal/internal/corpus"
 	"gimbal/internal/durable"
 )
 
@@ -22,11 +25,13 @@ import (
 // docs/format/shards.md is its specification; formatVersion changes with it.
 const (
 	formatName    = "gimbal-tokens"
-	formatVersion = 1
+	formatVersion = 2
 
 	manifestFile = "manifest.json"
 	sourcesFile  = "sources.json"
 	indexFile    = "index.bin"
+	usesFile     = "uses.bin"
+	countsFile   = "counts.bin" // only where some tokens do not count
 	shardPrefix  = "tokens-"
 
 	recordBytes    = 64
@@ -35,6 +40,7 @@ const (
 	sourcesLimit   = 1 << 32
 	autoHashBytes  = 1 << 30 // the shards of a cache up to this size are hashed at every opening
 	maxTwoByteSize = 1 << 16
+	readBuffer     = 256 << 10
 )
 
 func shardFile(i int64) string { return fmt.Sprintf("%s%05d.bin", shardPrefix, i) }
@@ -78,11 +84,15 @@ func (m *manifest) encode() ([]byte, error) {
 	return json.MarshalIndent(m, "", " ")
 }
 
+func (m *manifest) has(name string) bool {
+	return slices.ContainsFunc(m.Files, func(e fileEntry) bool { return e.Name == name })
+}
+
 // content hashes tokens and document bounds, and not where the files lie.
 func (m *manifest) content() string {
 	h := sha256.New()
 	for _, e := range m.Files {
-		if e.Name != sourcesFile {
+		if e.Name != sourcesFile && e.Name != usesFile { // the first says where files lie, the second follows from the rest
 			fmt.Fprintln(h, e.Name, e.Bytes, e.SHA256)
 		}
 	}
@@ -94,7 +104,7 @@ type record struct {
 	Begin   int64 // its first token, counted over all shards
 	Tokens  int64
 	Bytes   int64 // what its tokens spell
-	Ref     Ref
+	Ref     corpus.Ref
 	Invalid uint32   // bytes that are not valid UTF-8, at most 2^32-1
 	Hash    [16]byte // first half of the SHA-256 of its text
 }
@@ -123,7 +133,9 @@ func (x index) hash(i int) []byte    { return x[i*recordBytes+48 : (i+1)*recordB
 func (x index) hash64(i int) uint64  { return binary.BigEndian.Uint64(x.hash(i)) }
 func (x index) invalid(i int) uint32 { return binary.LittleEndian.Uint32(x[i*recordBytes+44:]) }
 func (x index) source(i int) int32   { return int32(binary.LittleEndian.Uint32(x[i*recordBytes+40:])) }
-func (x index) ref(i int) Ref        { return Ref{x.source(i), x.word(i, 24), x.word(i, 32)} }
+func (x index) ref(i int) corpus.Ref {
+	return corpus.Ref{Source: x.source(i), Offset: x.word(i, 24), Length: x.word(i, 32)}
+}
 
 // shards are the tokens of a set in place.
 type shards struct {
@@ -151,6 +163,28 @@ func (s *shards) append(dst []int32, lo, hi int64) []int32 {
 		lo += n
 	}
 	return dst
+}
+
+// mask tells of each token whether it counts, one bit each; nil: all do.
+type mask []byte
+
+func (m mask) at(i int64) bool { return m == nil || m[i>>3]>>(i&7)&1 == 1 }
+
+// count returns how many of the tokens [lo, hi) count.
+func (m mask) count(lo, hi int64) (n int64) {
+	if m == nil {
+		return hi - lo
+	}
+	for ; lo < hi && lo&7 != 0; lo++ {
+		n += int64(m[lo>>3] >> (lo & 7) & 1)
+	}
+	for ; hi-lo >= 8; lo += 8 {
+		n += int64(bits.OnesCount8(m[lo>>3]))
+	}
+	for ; lo < hi; lo++ {
+		n += int64(m[lo>>3] >> (lo & 7) & 1)
+	}
+	return n
 }
 
 // damage says what is wrong with a cache. It is no error of the user: the cache is made again.
@@ -281,4 +315,67 @@ func (w *fileWriter) finish() (fileEntry, error) {
 		err = cerr
 	}
 	return fileEntry{w.name, w.n, hex.EncodeToString(w.h.Sum(nil))}, err
+}
+
+// maskWriter writes the file of counts. It begins with the first token that does not count: most corpora have none.
+type maskWriter struct {
+	f   *fileWriter
+	n   int64 // tokens so far
+	bit byte  // the byte that is being filled
+}
+
+// add appends a run of tokens; create makes the file.
+func (w *maskWriter) add(r run, create func() (*fileWriter, error)) (err error) {
+	if w.f == nil {
+		if r.learn {
+			w.n += r.n
+			return nil
+		}
+		if w.f, err = create(); err != nil {
+			return err
+		}
+		before := w.n
+		w.n = 0
+		if err = w.put(run{before, true}); err != nil {
+			return err
+		}
+	}
+	return w.put(r)
+}
+
+func (w *maskWriter) put(r run) error {
+	var fill byte
+	if r.learn {
+		fill = 0xFF
+	}
+	for r.n > 0 {
+		at := w.n & 7
+		take := min(8-at, r.n)
+		w.bit |= fill & (1<<take - 1) << at
+		w.n += take
+		r.n -= take
+		if w.n&7 == 0 {
+			if err := w.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (w *maskWriter) flush() error {
+	if err := w.f.room(1); err != nil {
+		return err
+	}
+	w.f.buf = append(w.f.buf, w.bit)
+	w.bit = 0
+	return nil
+}
+
+// finish writes the last byte, with zeros behind the last token.
+func (w *maskWriter) finish() error {
+	if w.f == nil || w.n&7 == 0 {
+		return nil
+	}
+	return w.flush()
 }

@@ -14,6 +14,7 @@ type Split struct {
 	docs    []uint32 // documents with a sequence here
 	ends    []int64  // sequences up to and including each of docs
 	labels  int64
+	counted int64 // of labels
 	bytes   int64
 	eos     int64
 	chunked int64
@@ -36,6 +37,7 @@ func (s *Set) newSplit(context int, on side) *Split {
 		sp.docs = append(sp.docs, uint32(d))
 		sp.ends = append(sp.ends, seqs)
 		sp.labels += hi - lo
+		sp.counted += s.counted(d, lo, hi)
 		if hi == n+2 {
 			sp.eos++
 		}
@@ -101,14 +103,15 @@ func (s *Set) spelled(ids []int32) int64 {
 
 // Sequences returns the number of sequences in an epoch.
 func (sp *Split) Sequences() int64 {
-	if len(sp.ends) == 0 {
-		return 0
-	}
-	return sp.ends[len(sp.ends)-1]
+	return sp.sequencesBefore(len(sp.ends))
 }
 
 // Tokens returns the number of labels in an epoch, EOS included.
 func (sp *Split) Tokens() int64 { return sp.labels }
+
+// Counted returns the number of labels in an epoch that count in the loss: all but those of conversations that are not the
+// assistant's.
+func (sp *Split) Counted() int64 { return sp.counted }
 
 // Bytes returns the bytes that the labels of an epoch spell.
 func (sp *Split) Bytes() int64 { return sp.bytes }
@@ -146,7 +149,8 @@ func (sp *Split) locate(i int64) (doc int, lo, hi int64) {
 	return doc, lo, min(end, lo+sp.context)
 }
 
-// Read appends sequence i to b: for labels v[lo] … v[hi-1] of its document's row v, the inputs v[lo-1] … v[hi-2]. All count.
+// Read appends sequence i to b: for labels v[lo] … v[hi-1] of its document's row v, the inputs v[lo-1] … v[hi-2]. All count
+// but those of a conversation that are not the assistant's; of some sequences none does.
 // Nothing is allocated once b has room. It costs a binary search over the documents.
 func (sp *Split) Read(b *Batch, i int64) {
 	doc, lo, hi := sp.locate(i)
@@ -160,11 +164,21 @@ func (sp *Split) read(b *Batch, doc int, lo, hi int64) {
 	b.Tokens = sp.set.row(b.Tokens, doc, lo-1, hi-1)
 	b.Labels = append(b.Labels, b.Tokens[span.Start+1:]...)
 	b.Labels = sp.set.row(b.Labels, doc, hi-1, hi)
-	for range span.Len {
-		b.Counts = append(b.Counts, true)
+	if sp.set.mask == nil {
+		for range span.Len {
+			b.Counts = append(b.Counts, true)
+		}
+		b.Counted += span.Len
+		b.Bytes += sp.set.spelled(b.Labels[span.Start:])
+		return
 	}
-	b.Counted += span.Len
-	b.Bytes += sp.set.spelled(b.Labels[span.Start:])
+	for j := lo; j < hi; j++ {
+		counts := sp.set.counts(doc, j)
+		if b.Counts = append(b.Counts, counts); counts {
+			b.Counted++
+			b.Bytes += sp.set.spelled(b.Labels[len(b.Counts)-1 : len(b.Counts)])
+		}
+	}
 }
 
 // span describes the sequence of labels [lo, hi) of a document, with Start 0.
@@ -175,15 +189,25 @@ func (sp *Split) span(doc int, lo, hi int64) Span {
 // labelPiece bounds what Labels holds of one document.
 const labelPiece = 1 << 20
 
-// Labels yields the labels of each document of the split in corpus order, the same that an epoch of sequences has. A
-// document with more than 2^20 labels comes in pieces. A slice is valid until the next.
-func (sp *Split) Labels() iter.Seq[[]int32] {
-	return func(yield func([]int32) bool) {
+// Labels yields the labels of each document of the split in corpus order, the same that an epoch of sequences has, and which
+// of them count; nil where all do. A document with more than 2^20 labels comes in pieces. A slice is valid until the next.
+func (sp *Split) Labels() iter.Seq2[[]int32, []bool] {
+	return func(yield func([]int32, []bool) bool) {
 		var ids []int32
+		var counts []bool
 		for _, d := range sp.docs {
-			lo, hi := sp.set.labels(int(d), sp.side)
+			doc := int(d)
+			lo, hi := sp.set.labels(doc, sp.side)
 			for ; lo < hi; lo += labelPiece {
-				if ids = sp.set.row(ids[:0], int(d), lo, min(hi, lo+labelPiece)); !yield(ids) {
+				end := min(hi, lo+labelPiece)
+				ids = sp.set.row(ids[:0], doc, lo, end)
+				if sp.set.mask != nil {
+					counts = counts[:0]
+					for j := lo; j < end; j++ {
+						counts = append(counts, sp.set.counts(doc, j))
+					}
+				}
+				if !yield(ids, counts) {
 					return
 				}
 			}

@@ -101,8 +101,9 @@ func quote(s string) string {
 // with a context of contextLen tokens. Without a beginning-of-text token,
 // bos_token is the end-of-text token, with which documents start by default, so
 // that generating without a prompt starts as training did; it is not added to
-// prompts. The error is always nil today.
-func (t *Tokenizer) ConfigJSON(contextLen int) ([]byte, error) {
+// prompts. chatTemplate is a Jinja template for conversations, "" for none. The
+// error is always nil today.
+func (t *Tokenizer) ConfigJSON(contextLen int, chatTemplate string) ([]byte, error) {
 	eos, bos := "", ""
 	for _, a := range t.added {
 		if a.id == t.eos {
@@ -115,15 +116,19 @@ func (t *Tokenizer) ConfigJSON(contextLen int) ([]byte, error) {
 	if bos == "" {
 		bos = eos
 	}
+	chat := ""
+	if chatTemplate != "" {
+		chat = fmt.Sprintf("  \"chat_template\": %s,\n", quote(chatTemplate))
+	}
 	return fmt.Appendf(nil, `{
   "add_bos_token": false,
   "add_eos_token": false,
   "add_prefix_space": false,
   "bos_token": %s,
-  "clean_up_tokenization_spaces": false,
+%s  "clean_up_tokenization_spaces": false,
   "eos_token": %s,
   "model_max_length": %d,
   "tokenizer_class": "PreTrainedTokenizerFast"
 }
-`, quote(bos), quote(eos), contextLen), nil
+`, quote(bos), chat, quote(eos), contextLen), nil
 }

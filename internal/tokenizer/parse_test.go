@@ -47,11 +47,11 @@ func TestParseOwn(t *testing.T) {
 			t.Errorf("%s: not JSON", tok.Kind())
 		}
 		var config map[string]any
-		raw, err := tok.ConfigJSON(256)
+		raw, err := tok.ConfigJSON(256, "{{ 'chat' }}\n")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := json.Unmarshal(raw, &config); err != nil || config["eos_token"] != EndOfText || config["bos_token"] != EndOfText || config["model_max_length"] != 256.0 || config["tokenizer_class"] != "PreTrainedTokenizerFast" {
+		if err := json.Unmarshal(raw, &config); err != nil || config["eos_token"] != EndOfText || config["bos_token"] != EndOfText || config["model_max_length"] != 256.0 || config["chat_template"] != "{{ 'chat' }}\n" || config["tokenizer_class"] != "PreTrainedTokenizerFast" {
 			t.Errorf("%s: configuration %s, error %v", tok.Kind(), raw, err)
 		}
 	}

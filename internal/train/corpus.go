@@ -6,23 +6,24 @@ import (
 	"math"
 
 	"gimbal/internal/config"
+	text "gimbal/internal/corpus"
 	"gimbal/internal/data"
 	"gimbal/internal/durable"
 	"gimbal/internal/tokenizer"
 )
 
 // discover finds the documents that the configuration names.
-func discover(cfg *config.Config) (*data.Corpus, error) {
-	opt := data.Options{Separator: cfg.Data.Separator, BadDocuments: cfg.Data.BadDocuments}
+func discover(cfg *config.Config) (*text.Corpus, error) {
+	opt := text.Options{Separator: cfg.Data.Separator, BadDocuments: cfg.Data.BadDocuments, BadShare: cfg.Data.BadShare, Weights: cfg.Data.Weights}
 	if len(cfg.Data.Paths) == 0 {
-		return data.GoCorpus("", opt)
+		return text.GoCorpus("", opt)
 	}
-	return data.Discover(cfg.Data.Paths, opt)
+	return text.Discover(cfg.Data.Paths, opt)
 }
 
 // makeTokenizer reads or makes the tokenizer that the configuration asks for, and records the size of a vocabulary
 // that was left automatic. The whole corpus is its text: the alphabet must hold the validation part too.
-func makeTokenizer(ctx context.Context, cfg *config.Config, docs *data.Corpus, workers int, note func(string, ...any)) (*tokenizer.Tokenizer, error) {
+func makeTokenizer(ctx context.Context, cfg *config.Config, docs *text.Corpus, workers int, note func(string, ...any)) (*tokenizer.Tokenizer, error) {
 	if path := cfg.Tokenizer.Path; path != "" {
 		raw, err := durable.ReadFile(durable.OS, path, tokenizer.MaxFile)
 		if err != nil {
@@ -34,24 +35,29 @@ func makeTokenizer(ctx context.Context, cfg *config.Config, docs *data.Corpus, w
 		}
 		return tok, nil
 	}
+	var roles []string // tokens that mark the turns of conversations
+	if docs.HasChat() {
+		roles = data.RoleTokens
+	}
 	switch cfg.Tokenizer.Kind {
 	case "bytes":
-		return tokenizer.NewBytes(), nil
+		return tokenizer.NewBytes().WithSpecial(roles...), nil
 	case "chars":
 		alphabet, err := tokenizer.CollectChars(docs.Texts(ctx))
 		if err != nil {
 			return nil, err
 		}
-		return tokenizer.NewChars(alphabet), nil
+		return tokenizer.NewChars(alphabet).WithSpecial(roles...), nil
 	}
 	asked, chosen := cfg.Tokenizer.VocabSize, cfg.Origin("tokenizer.vocab_size")
 	if asked == 0 {
 		asked = autoVocab(docs.Bytes())
 	}
-	tok, report, err := tokenizer.TrainBPE(ctx, docs.Texts(ctx), tokenizer.TrainOptions{VocabSize: asked, Workers: workers, TotalBytes: docs.Bytes()})
+	tok, report, err := tokenizer.TrainBPE(ctx, docs.Texts(ctx), tokenizer.TrainOptions{VocabSize: asked - len(roles), Workers: workers, TotalBytes: docs.Bytes()})
 	if err != nil {
 		return nil, err
 	}
+	tok = tok.WithSpecial(roles...)
 	if tok.VocabSize() < asked {
 		if cfg.Tokenizer.VocabSize != 0 {
 			return nil, fmt.Errorf("%w: tokenizer.vocab_size %d (%s): the corpus supports %d ids, no more pair of tokens occurs twice; lower it, or add text",
@@ -82,7 +88,7 @@ func autoVocab(bytes int64) int {
 
 // corpus is what a run reads: documents as tokens, cut into what trains and what validates.
 type corpus struct {
-	docs  *data.Corpus
+	docs  *text.Corpus
 	tok   *tokenizer.Tokenizer
 	set   *data.Set
 	train *data.Split
@@ -90,7 +96,7 @@ type corpus struct {
 }
 
 // prepare turns the documents into token shards and cuts them. The caller closes the set.
-func prepare(ctx context.Context, cfg *config.Config, docs *data.Corpus, tok *tokenizer.Tokenizer, workers int) (*corpus, error) {
+func prepare(ctx context.Context, cfg *config.Config, docs *text.Corpus, tok *tokenizer.Tokenizer, workers int) (*corpus, error) {
 	set, err := data.Prepare(ctx, docs, tok, data.PrepareOptions{
 		ValFraction: cfg.Data.ValFraction,
 		Start:       cfg.Data.Start,
@@ -100,7 +106,7 @@ func prepare(ctx context.Context, cfg *config.Config, docs *data.Corpus, tok *to
 		return nil, err
 	}
 	c := &corpus{docs: docs, tok: tok, set: set, train: set.Train(cfg.Train.Context), val: set.Val(cfg.Train.Context)}
-	if c.val.Tokens() == 0 || c.train.Tokens() < int64(cfg.Train.BatchTokens) {
+	if c.val.Counted() == 0 || c.train.Tokens() < int64(cfg.Train.BatchTokens) {
 		err := fmt.Errorf("%w: %d tokens to train on and %d to validate, and one step takes %d (train.batch_tokens); add text or lower train.batch_tokens",
 			ErrData, c.train.Tokens(), c.val.Tokens(), cfg.Train.BatchTokens)
 		set.Close()

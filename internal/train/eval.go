@@ -39,14 +39,16 @@ type Baseline struct {
 // fitBaseline counts n-grams on the training part and scores the validation part, document by document.
 func fitBaseline(c *corpus) Baseline {
 	scored, bytes := int64(0), int64(0)
-	val := func(yield func([]int32) bool) {
+	val := func(yield func([]int32, []bool) bool) {
 		scored, bytes = 0, 0
-		for ids := range head(c.val.Labels(), maxEvalTokens) {
-			scored += int64(len(ids))
-			for _, id := range ids {
-				bytes += int64(len(c.tok.Bytes(id)))
+		for ids, counts := range head(c.val.Labels(), maxEvalTokens) {
+			for i, id := range ids {
+				if counts == nil || counts[i] {
+					scored++
+					bytes += int64(len(c.tok.Bytes(id)))
+				}
 			}
-			if !yield(ids) {
+			if !yield(ids, counts) {
 				return
 			}
 		}
@@ -60,16 +62,16 @@ func fitBaseline(c *corpus) Baseline {
 	}
 }
 
-// head yields sequences until limit tokens have been seen; the last one may be cut.
-func head(seqs iter.Seq[[]int32], limit int64) iter.Seq[[]int32] {
-	return func(yield func([]int32) bool) {
+// head yields sequences, and which of their labels count, until limit labels have been seen; the last one may be cut.
+func head(seqs iter.Seq2[[]int32, []bool], limit int64) iter.Seq2[[]int32, []bool] {
+	return func(yield func([]int32, []bool) bool) {
 		left := limit
-		for ids := range seqs {
+		for ids, counts := range seqs {
 			if int64(len(ids)) > left {
 				ids = ids[:left]
 			}
 			left -= int64(len(ids))
-			if !yield(ids) || left <= 0 {
+			if !yield(ids, counts) || left <= 0 {
 				return
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"gimbal/internal/config"
+	text "gimbal/internal/corpus"
 	"gimbal/internal/data"
 	"gimbal/internal/kernel"
 	"gimbal/internal/model"
@@ -72,7 +73,7 @@ func Evaluate(ctx context.Context, path string, opt EvalOptions) (*EvalResult, e
 	}
 	r := &EvalResult{Checkpoint: c.Path(), Step: c.Step()}
 	if len(opt.Data) > 0 {
-		docs, err := data.Discover(opt.Data, data.Options{Separator: cfg.Data.Separator, BadDocuments: cfg.Data.BadDocuments})
+		docs, err := text.Discover(opt.Data, text.Options{Separator: cfg.Data.Separator, BadDocuments: cfg.Data.BadDocuments, BadShare: cfg.Data.BadShare})
 		if err != nil {
 			return nil, err
 		}

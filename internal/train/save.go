@@ -60,7 +60,7 @@ func (t *trainer) snapshot() (*checkpoint.Snapshot, error) {
 		"config.json":            func() ([]byte, error) { return model.HFConfig(t.arch, eos, bos) },
 		"generation_config.json": func() ([]byte, error) { return model.GenerationConfig(eos, bos) },
 		tokenizerName:            t.corpus.tok.JSON,
-		"tokenizer_config.json":  func() ([]byte, error) { return t.corpus.tok.ConfigJSON(t.arch.Context) },
+		"tokenizer_config.json":  func() ([]byte, error) { return t.corpus.tok.ConfigJSON(t.arch.Context, t.corpus.set.ChatTemplate()) },
 		stateName:                func() ([]byte, error) { return json.MarshalIndent(&t.state, "", "  ") },
 		checkpoint.HealthFile:    t.health().Encode,
 	} {
@@ -69,6 +69,9 @@ func (t *trainer) snapshot() (*checkpoint.Snapshot, error) {
 			return nil, fmt.Errorf("train: write %s: %w", name, err)
 		}
 		files[name] = data
+	}
+	if template := t.corpus.set.ChatTemplate(); template != "" {
+		files["chat_template.jinja"] = []byte(template)
 	}
 	p := t.model.Params()
 	moments := make([]safetensors.Entry, 0, 2*len(p.Views))

@@ -1,8 +1,9 @@
-package data
+package corpus
 
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -13,12 +14,16 @@ const (
 	maxDepth = 1000
 )
 
-// jsonText returns the "text" of the JSON object in line, unescaped in place: it overwrites line and aliases it.
+// lineParser reads lines of JSONL; its messages are used anew for each.
+type lineParser struct{ chat []Message }
+
+// parse returns what the JSON object in line holds: a "text", or a conversation in "messages" or in "prompt" and
+// "completion". It unescapes in place: the results overwrite line, alias it, and hold until the next call.
 //
 // encoding/json is not used because it replaces invalid UTF-8 (here kept as bytes), keeps the last of two equal keys, matches
 // keys in any case, and cannot say at which byte a value of the wrong type stands. A lone surrogate escape becomes its three
 // bytes, which count as invalid UTF-8. Errors are *Error with Byte counted from 0.
-func jsonText(line []byte) (text []byte, err error) {
+func (p *lineParser) parse(line []byte) (text []byte, chat []Message, err error) {
 	s := scanner{b: line}
 	defer func() {
 		if r := recover(); r != nil {
@@ -26,29 +31,23 @@ func jsonText(line []byte) (text []byte, err error) {
 			if !ok {
 				panic(r)
 			}
-			text, err = nil, fault
+			text, chat, err = nil, nil, fault
 		}
 	}()
-	found, chat := false, false
 	s.space()
 	start := s.i
 	if s.peek() != '{' {
 		s.fail("not a JSON object")
 	}
-	s.object(1, func(key []byte, at int) {
-		switch string(key) {
-		case "text":
-			if found {
-				s.i = at
-				s.fail("a second \"text\"")
+	var at [4]int // where the values of the known keys begin; 0: absent
+	s.keep = true // the keys tell which values are wanted
+	s.object(1, func(key []byte, keyAt int) {
+		if k := slices.Index(lineKeys[:], string(key)); k >= 0 {
+			if at[k] > 0 {
+				s.i = keyAt
+				s.fail(fmt.Sprintf("a second %q", key))
 			}
-			if s.peek() != '"' {
-				s.fail("\"text\" is not a string")
-			}
-			found, text = true, s.string()
-			return
-		case "messages", "prompt", "completion":
-			chat = true
+			at[k] = s.i
 		}
 		s.value(2)
 	})
@@ -56,19 +55,49 @@ func jsonText(line []byte) (text []byte, err error) {
 	if s.i < len(s.b) {
 		s.fail("text after the object")
 	}
-	if !found {
+	s.keep = false
+	isPair := at[promptKey] > 0 && at[completionKey] > 0
+	switch {
+	case at[textKey] > 0 && at[messagesKey] > 0, at[textKey] > 0 && isPair, at[messagesKey] > 0 && isPair:
 		s.i = start
-		if chat {
-			s.fail("no \"text\" field (chat data is not read yet)")
+		s.fail("more than one of \"text\", \"messages\", and \"prompt\" with \"completion\"")
+	case at[textKey] > 0:
+		if s.i = at[textKey]; s.peek() != '"' {
+			s.fail("\"text\" is not a string")
 		}
-		s.fail("no \"text\" field")
+		return s.string(), nil, nil
+	case at[messagesKey] > 0:
+		s.i = at[messagesKey]
+		p.chat = s.messages("messages", p.chat[:0], true)
+	case isPair:
+		s.i = at[promptKey]
+		p.chat = s.turn("prompt", User, p.chat[:0], false)
+		s.i = at[completionKey]
+		p.chat = s.turn("completion", Assistant, p.chat, true)
+	default:
+		s.i = start
+		s.fail("no \"text\", \"messages\", or \"prompt\" with \"completion\"")
 	}
-	return text, nil
+	if !slices.ContainsFunc(p.chat, func(m Message) bool { return m.Learn }) {
+		s.i = start
+		s.fail("a conversation without an answer of the assistant")
+	}
+	return nil, p.chat, nil
 }
 
+var lineKeys = [4]string{"text", "messages", "prompt", "completion"}
+
+const (
+	textKey = iota
+	messagesKey
+	promptKey
+	completionKey
+)
+
 type scanner struct {
-	b []byte
-	i int
+	b    []byte
+	i    int
+	keep bool // strings are scanned and left as they are written
 }
 
 func (s *scanner) fail(what string) { panic(&Error{Byte: int64(s.i), What: what}) }
@@ -107,7 +136,7 @@ func (s *scanner) object(depth int, member func(key []byte, at int)) {
 	for {
 		s.space()
 		at := s.i
-		key := s.string()
+		key := s.key()
 		s.space()
 		s.expect(':')
 		s.space()
@@ -192,7 +221,21 @@ func (s *scanner) number() {
 	}
 }
 
-// string scans a string and unescapes it over itself: what it spells is never longer than how it was written.
+// key scans the key of an object and returns what it spells, which holds until the next key.
+func (s *scanner) key() []byte {
+	keep, from := s.keep, s.i
+	s.keep = true
+	raw := s.string()
+	s.keep = keep
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return raw
+	}
+	inner := scanner{b: bytes.Clone(s.b[from:s.i])} // an escape in a key, which nobody writes
+	return inner.string()
+}
+
+// string scans a string and unescapes it over itself, unless it is to be kept: what it spells is never longer than how it was
+// written.
 func (s *scanner) string() []byte {
 	s.expect('"')
 	from := s.i
@@ -202,14 +245,22 @@ func (s *scanner) string() []byte {
 		switch {
 		case c == '"':
 			s.i++
+			if s.keep {
+				w = s.i - 1
+			}
 			return s.b[from:w]
 		case c < ' ':
 			s.fail("broken JSON: a control character in a string")
+		case c == '\\' && s.keep:
+			var spelled [utf8.UTFMax]byte
+			s.escape(spelled[:0])
 		case c == '\\':
 			w += s.escape(s.b[w:w])
 		default:
-			s.b[w] = c
-			w++
+			if !s.keep {
+				s.b[w] = c
+				w++
+			}
 			s.i++
 		}
 	}

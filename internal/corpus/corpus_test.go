@@ -1,4 +1,4 @@
-package data
+package corpus
 
 import (
 	"context"
@@ -13,21 +13,6 @@ import (
 	"strings"
 	"testing"
 )
-
-// readAll returns every document with where it lies.
-func readAll(c *Corpus, t *tally) (texts []string, refs []Ref, err error) {
-	for doc, err := range c.documents(context.Background(), t) {
-		if err != nil {
-			return texts, refs, err
-		}
-		b, err := io.ReadAll(doc.Text)
-		if err != nil {
-			return texts, refs, err
-		}
-		texts, refs = append(texts, string(b)), append(refs, doc.Ref)
-	}
-	return texts, refs, nil
-}
 
 func paths(c *Corpus, dir string) []string {
 	var p []string
@@ -107,10 +92,17 @@ func TestDiscoverErrors(t *testing.T) {
 		{[]string{empty}, Options{}, []string{"nothing", "no text found", "--data"}},
 		{[]string{filepath.Join(dir, "pictures")}, Options{}, []string{"no text found", "1 binary", "1 hidden"}},
 		{[]string{file("one.bin", "a\x00b")}, Options{}, []string{"one.bin", "binary"}},
-		{[]string{file("one.txt.gz", "\x1f\x8b")}, Options{}, []string{"one.txt.gz", "gzip -d"}},
-		{[]string{file("one.zst", "")}, Options{}, []string{"one.zst", "zstd -d"}},
+		{[]string{file("one.txt.gz", "\x1f\x8b")}, Options{}, []string{"one.txt.gz", "ends early", "copy it again"}},
+		{[]string{file("two.txt.gz", "plain text all the same")}, Options{}, []string{"two.txt.gz", "is not what its name says", "pack it again"}},
+		{[]string{file("three.gz.gz", "x")}, Options{}, []string{"three.gz.gz", "packed twice"}},
+		{[]string{file("one.zst", "")}, Options{}, []string{"one.zst", "is empty"}},
+		{[]string{file("two.zst", "not packed")}, Options{}, []string{"two.zst", "is not what its name says"}},
+		{[]string{file("t.parquet.gz", "x")}, Options{}, []string{"t.parquet.gz", "packed Parquet"}},
 		{[]string{filepath.Join(dir, "parquet")}, Options{}, []string{"data.parquet", "Parquet", ".jsonl"}},
-		{[]string{filepath.Join(dir, "gz")}, Options{}, []string{"a.jsonl.gz", "unpack"}},
+		{[]string{filepath.Join(dir, "gz")}, Options{}, []string{"a.jsonl.gz", "ends early"}},
+		{[]string{empty}, Options{Weights: []float64{1, 2}}, []string{"data.weights has 2 weights for 1 paths"}},
+		{[]string{empty}, Options{Weights: []float64{-1}}, []string{"data.weights has -1", "above 0"}},
+		{[]string{file("w.txt", "w"), filepath.Join(dir, "w.txt")}, Options{Weights: []float64{1, 2}}, []string{"w.txt", "no text of its own"}},
 		{[]string{empty}, Options{BadDocuments: "ignore"}, []string{"data.bad_documents", "ignore", "stop or skip"}},
 		{[]string{empty}, Options{Separator: strings.Repeat("x", 5000)}, []string{"data.separator", "4096"}},
 	}
@@ -160,7 +152,7 @@ func TestSeparator(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		corpus := discover(t, Options{Separator: c.sep}, write(t, dir, "a.txt", c.text), write(t, dir, "b.txt", "\xEF\xBB\xBF"+c.text))
-		var counts tally
+		var counts Tally
 		texts, refs, err := readAll(corpus, &counts)
 		if err != nil {
 			t.Fatal(err)
@@ -188,7 +180,7 @@ func TestSeparator(t *testing.T) {
 func TestDocumentsUnread(t *testing.T) {
 	c := discover(t, Options{Separator: "--"}, write(t, t.TempDir(), "a.txt", "first--second--third"))
 	var got []string
-	for doc, err := range c.Documents(t.Context()) {
+	for doc, err := range c.Documents(t.Context(), nil) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,12 +195,12 @@ func TestDocumentsUnread(t *testing.T) {
 	if want := []string{"0:fi", "7:\x00\x00", "15:th"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-	for range c.Documents(t.Context()) {
+	for range c.Documents(t.Context(), nil) {
 		break // must not go on
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, err := range c.Documents(ctx) {
+	for _, err := range c.Documents(ctx, nil) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("after cancellation: %v", err)
 		}
@@ -264,7 +256,7 @@ func TestGoCorpus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	texts, refs, err := readAll(c, new(tally))
+	texts, refs, err := readAll(c, new(Tally))
 	if err != nil {
 		t.Fatal(err)
 	}

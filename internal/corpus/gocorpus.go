@@ -1,4 +1,4 @@
-package data
+package corpus
 
 import (
 	"bytes"
@@ -98,7 +98,7 @@ func GoCorpus(goroot string, opt Options) (*Corpus, error) {
 			continue
 		}
 		total += f.size
-		c.Sources = append(c.Sources, Source{Path: f.path, Size: f.size, kind: goSource})
+		c.Sources = append(c.Sources, Source{Path: f.path, Size: f.size, Text: f.size, kind: goSource})
 	}
 	if len(c.Sources) == 0 {
 		return nil, &Error{Path: src, What: "the Go source tree is empty", Advice: adviceGoCorpus}

@@ -1,0 +1,189 @@
+package data
+
+import (
+	"crypto/sha256"
+	"hash"
+	"io"
+
+	"gimbal/internal/corpus"
+)
+
+// maxParts bounds the documents, or the turns of one, in a piece.
+const maxParts = pieceBytes / 16
+
+// reader fills pieces with documents and hands them out as jobs.
+type reader struct {
+	p    *pipeline
+	open *job // of the document that is being read
+	sent int  // pieces of that job
+	cur  *piece
+	sum  hash.Hash // of the document
+}
+
+// read reads the whole corpus.
+func (r *reader) read() error {
+	for doc, err := range r.p.c.Documents(r.p.ctx, &r.p.tally) {
+		if err != nil {
+			return err
+		}
+		r.sum.Reset()
+		if doc.Chat != nil {
+			err = r.chat(&doc)
+		} else {
+			err = r.text(&doc)
+		}
+		if err == nil {
+			err = r.end(doc.Ref)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return r.flush(true)
+}
+
+// text reads a document that is a text.
+func (r *reader) text(doc *corpus.Document) error {
+	size := int64(0)
+	next := part{ref: doc.Ref, token: -1, fresh: true, learn: true}
+	for end := false; !end; {
+		if len(r.cur.text) == cap(r.cur.text) {
+			cut, err := r.full(doc.Ref)
+			if err != nil {
+				return err
+			}
+			next.fresh = cut
+		}
+		n := len(r.cur.text)
+		k, err := doc.Text.Read(r.cur.text[n:cap(r.cur.text)])
+		if end = err == io.EOF; err != nil && !end {
+			return err
+		}
+		r.cur.text = r.cur.text[:n+k]
+		r.sum.Write(r.cur.text[n:])
+		if size += int64(k); end && doc.Ref.Length < 0 {
+			doc.Ref.Length = size
+		}
+		r.add(next)
+		next.fresh = false
+	}
+	return nil
+}
+
+// chat reads a document that is a conversation.
+func (r *reader) chat(doc *corpus.Document) error {
+	for run := range r.p.format.runs(doc.Chat) {
+		if len(r.cur.parts) >= maxParts {
+			if err := r.flush(false); err != nil {
+				return err
+			}
+		}
+		next := part{ref: doc.Ref, token: run.token, fresh: true, learn: run.learn}
+		r.sum.Write(run.text)
+		if run.token >= 0 {
+			r.add(next)
+			continue
+		}
+		for text := run.text; len(text) > 0; next.fresh = false {
+			if len(r.cur.text) == cap(r.cur.text) {
+				if err := r.flush(false); err != nil {
+					return err
+				}
+			}
+			n := min(len(text), cap(r.cur.text)-len(r.cur.text))
+			r.cur.text = append(r.cur.text, text[:n]...)
+			text = text[n:]
+			r.add(next)
+		}
+	}
+	return nil
+}
+
+// add makes the text that has come into the piece a part of it, joined to the one before where that is the same run.
+func (r *reader) add(next part) {
+	next.end = len(r.cur.text)
+	if last := len(r.cur.parts) - 1; last >= 0 && !next.fresh && !r.cur.parts[last].final {
+		r.cur.parts[last].end = next.end
+		return
+	}
+	r.cur.parts = append(r.cur.parts, next)
+}
+
+// end closes the document.
+func (r *reader) end(ref corpus.Ref) error {
+	if len(r.cur.parts) == 0 || r.cur.parts[len(r.cur.parts)-1].final { // its text went with the piece before
+		r.cur.parts = append(r.cur.parts, part{end: len(r.cur.text), token: -1})
+	}
+	last := &r.cur.parts[len(r.cur.parts)-1]
+	var sum [sha256.Size]byte
+	last.ref, last.final = ref, true
+	copy(last.hash[:], r.sum.Sum(sum[:0]))
+	// A document that shares its piece with the next must not leave that one the crumbs; many empty ones still end a piece.
+	if r.open != nil || len(r.cur.text) >= pieceBytes/2 || len(r.cur.parts) >= maxParts {
+		return r.flush(true)
+	}
+	return nil
+}
+
+// full sends the piece that a text has filled. Where the job is long enough and the text has a place that no token crosses,
+// the job ends there, and what is behind it begins the next: cut says so.
+func (r *reader) full(ref corpus.Ref) (cut bool, err error) {
+	if r.open == nil || r.sent+1 < jobPieces {
+		return false, r.flush(false)
+	}
+	at := safeCut(r.cur.text)
+	if at == 0 {
+		return false, r.flush(false)
+	}
+	rest := r.p.newPiece()
+	rest.text = append(rest.text, r.cur.text[at:]...)
+	r.cur.text = r.cur.text[:at]
+	last := &r.cur.parts[len(r.cur.parts)-1] // all of the piece: only the first of a job has other documents in it
+	last.end, last.ref, last.more = at, ref, true
+	if err := r.flush(true); err != nil {
+		return false, err
+	}
+	r.p.pieces.Put(r.cur)
+	r.cur = rest
+	return true, nil
+}
+
+// safeCut returns a place in the second half of text, behind a line break, where every tokenizer begins anew whatever lies
+// around: the break stands alone between a visible ASCII character and an ASCII letter. 0: there is none.
+//
+// In each split that is known a letter never joins a line break before it, and a single break does not depend on what follows
+// it. (A run of spaces does: GPT-2 leaves the last one to the word behind.) Normal forms compose nothing across it.
+func safeCut(text []byte) int {
+	for i := len(text) - 1; i > len(text)/2; i-- {
+		if letter := text[i] | 0x20; text[i-1] == '\n' && letter >= 'a' && letter <= 'z' && text[i-2] > ' ' && text[i-2] < 0x7f {
+			return i
+		}
+	}
+	return 0
+}
+
+// flush sends the piece; boundary ends the job with it.
+func (r *reader) flush(boundary bool) error {
+	if len(r.cur.parts) == 0 {
+		return nil
+	}
+	if r.open == nil {
+		r.open, r.sent = &job{in: make(chan *piece, jobPieces), out: make(chan *result, jobPieces)}, 0
+		if err := send(r.p.ctx, r.p.order, r.open); err != nil {
+			return err
+		}
+		if err := send(r.p.ctx, r.p.queue, r.open); err != nil {
+			return err
+		}
+	}
+	if err := send(r.p.ctx, r.open.in, r.cur); err != nil {
+		return err
+	}
+	r.sent++
+	if boundary {
+		close(r.open.in)
+		r.open = nil
+	}
+	r.cur = r.p.newPiece()
+	return nil
+}

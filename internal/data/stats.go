@@ -1,0 +1,241 @@
+package data
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Stats is what should be known of a prepared corpus before it is trained on: the census of its documents, what the split
+// makes of them, and what is in it twice.
+type Stats struct {
+	Census  Census    `json:"census"`
+	Context int       `json:"context"` // labels of the longest sequence
+	SplitBy string    `json:"split_by"`
+	Split   string    `json:"split"`
+	Train   SideStats `json:"train"`
+	Val     SideStats `json:"validation"`
+
+	Duplicates      int64 `json:"duplicates"`       // documents with text that are exact copies of an earlier one
+	DuplicateTokens int64 `json:"duplicate_tokens"` // their tokens
+	Overlap         int64 `json:"overlap"`          // documents of validation that are exact copies of one in training
+	Runs            int64 `json:"runs"`             // runs of RunTokens tokens of validation that were looked for in training
+	SharedRuns      int64 `json:"shared_runs"`      // and found there
+
+	VocabSize int     `json:"vocab_size"`
+	Unused    int64   `json:"unused_tokens"`      // ids that never come, but for start and EOS
+	Rare      int64   `json:"rare_tokens"`        // ids that come fewer than RareUses times, the unused ones among them
+	Chat      string  `json:"chat,omitempty"`     // how roles are marked
+	Mixture   []Share `json:"mixture,omitempty"`  // what each path gives, where there are weights
+	Scanned   int64   `json:"scanned_tokens"`     // of training, in which the runs were looked for
+	ValSample float64 `json:"validation_sampled"` // share of validation's runs that were looked for
+}
+
+// SideStats is one side of the split.
+type SideStats struct {
+	Documents int64 `json:"documents"`
+	Sequences int64 `json:"sequences"`
+	Labels    int64 `json:"labels"`
+	Counted   int64 `json:"counted"` // labels that count in the loss
+	EOS       int64 `json:"eos"`     // labels that are EOS
+	Chunked   int64 `json:"chunked"` // documents longer than the context
+}
+
+// What Stats looks for and how far it looks: its cost is bounded at seconds.
+const (
+	RunTokens = 32      // tokens in a row that no two texts share by chance
+	RareUses  = 10      // uses below which an embedding has hardly been trained
+	maxRuns   = 1 << 16 // of validation, evenly taken
+	maxScan   = 1 << 26 // tokens of training, from its beginning
+)
+
+// Stats examines the set, cut into sequences of at most context labels. It reads the index, and of the tokens at most
+// maxScan; memory is 8 bytes a document and a few megabytes.
+func (s *Set) Stats(context int) (*Stats, error) {
+	train, val := s.Train(context), s.Val(context)
+	st := &Stats{Census: s.census, Context: context, SplitBy: s.SplitBy, Split: s.SplitNote, Train: train.stats(), Val: val.stats(),
+		VocabSize: s.tok.VocabSize(), Chat: s.ChatNote()}
+	s.findCopies(st)
+	findRuns(st, train, val)
+	for id := range s.tok.VocabSize() {
+		uses := s.Uses(int32(id))
+		if int32(id) == s.tok.EOS() || s.hasStart && int32(id) == s.start {
+			continue // added when sequences are formed
+		}
+		if uses == 0 {
+			st.Unused++
+		}
+		if uses < RareUses {
+			st.Rare++
+		}
+	}
+	var err error
+	st.Mixture, err = train.Mixture()
+	return st, err
+}
+
+func (sp *Split) stats() SideStats {
+	return SideStats{Documents: int64(len(sp.docs)), Sequences: sp.Sequences(), Labels: sp.labels, Counted: sp.counted, EOS: sp.eos, Chunked: sp.chunked}
+}
+
+// Uses returns how often a token comes in the documents.
+func (s *Set) Uses(id int32) int64 { return int64(binary.LittleEndian.Uint64(s.uses[8*id:])) }
+
+// findCopies counts documents with equal texts, by the first 63 bits of their hashes.
+func (s *Set) findCopies(st *Stats) {
+	hashes := make([]uint64, 0, s.index.len())
+	for d := range s.index.len() {
+		if s.index.tokens(d) > 0 {
+			held := uint64(0)
+			if lo, hi := s.part(d, valSide); lo < hi {
+				held = 1 // behind the copies in training
+			}
+			hashes = append(hashes, s.index.hash64(d)&^1|held)
+		}
+	}
+	slices.Sort(hashes)
+	copies := map[uint64]bool{} // seen once already
+	for i, h := range hashes {
+		if i > 0 && h&^1 == hashes[i-1]&^1 {
+			st.Duplicates++
+			copies[h&^1] = false
+		}
+	}
+	for lo := 0; lo < len(hashes); {
+		hi := lo + 1
+		for hi < len(hashes) && hashes[hi]&^1 == hashes[lo]&^1 {
+			hi++
+		}
+		if hashes[lo]&1 == 0 { // it is in training
+			for _, h := range hashes[lo:hi] {
+				st.Overlap += int64(h & 1)
+			}
+		}
+		lo = hi
+	}
+	if st.Duplicates == 0 {
+		return
+	}
+	for d := range s.index.len() {
+		h := s.index.hash64(d) &^ 1
+		if seen, isCopy := copies[h]; !isCopy || s.index.tokens(d) == 0 {
+			continue
+		} else if seen {
+			st.DuplicateTokens += s.index.tokens(d)
+		}
+		copies[h] = true
+	}
+}
+
+// hashBase is that of a polynomial over tokens, modulo 2^64.
+const hashBase = 0x9E3779B97F4A7C15
+
+// findRuns counts how many runs of tokens of validation come in training too, word for word.
+func findRuns(st *Stats, train, val *Split) {
+	var ids []int32
+	total := int64(0)
+	for k := range val.Documents() {
+		_, n := val.Document(k)
+		total += n / RunTokens
+	}
+	every := max(1, (total+maxRuns-1)/maxRuns)
+	wanted := map[uint64]int32{} // hash of a run: how often validation has it
+	var filter [1 << 16]uint64   // which hashes may be wanted
+	i := int64(0)
+	for k := range val.Documents() {
+		_, n := val.Document(k)
+		for at := int64(0); at+RunTokens <= n; at += RunTokens {
+			if i++; i%every != 0 {
+				continue
+			}
+			ids = val.AppendText(ids[:0], k, at, at+RunTokens)
+			h := uint64(0)
+			for _, id := range ids {
+				h = h*hashBase + uint64(id) + 1
+			}
+			wanted[h]++
+			filter[h>>48] |= 1 << (h >> 42 & 63)
+			st.Runs++
+		}
+	}
+	if total > 0 {
+		st.ValSample = float64(st.Runs) / float64(total)
+	}
+	if st.Runs == 0 {
+		return
+	}
+	power := uint64(1) // of the token that leaves the run
+	for range RunTokens {
+		power *= hashBase
+	}
+	for k := range train.Documents() {
+		_, n := train.Document(k)
+		n = min(n, maxScan-st.Scanned)
+		st.Scanned += n
+		h := uint64(0)
+		var run [RunTokens]int32
+		for lo := int64(0); lo < n; lo += labelPiece {
+			ids = train.AppendText(ids[:0], k, lo, min(n, lo+labelPiece))
+			for j, id := range ids {
+				slot := &run[j%RunTokens] // labelPiece is a multiple of it
+				h = h*hashBase + uint64(id) + 1
+				if lo > 0 || j >= RunTokens {
+					h -= power * (uint64(*slot) + 1)
+				}
+				*slot = id
+				if filter[h>>48]>>(h>>42&63)&1 == 0 || lo == 0 && j < RunTokens-1 {
+					continue
+				}
+				if times, ok := wanted[h]; ok {
+					st.SharedRuns += int64(times)
+					delete(wanted, h)
+				}
+			}
+		}
+		if st.Scanned >= maxScan {
+			break
+		}
+	}
+}
+
+// share writes a part of a whole in per cent.
+func share(part, whole int64) string {
+	if whole == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("%.2f %%", 100*float64(part)/float64(whole))
+}
+
+// String returns a page for a person.
+func (st *Stats) String() string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line("%s", st.Census)
+	if reasons := st.Census.Read.ReasonsText(); reasons != "" {
+		line("broken documents: %s", reasons)
+	}
+	line("split: %s", st.Split)
+	for _, side := range []struct {
+		name string
+		SideStats
+	}{{"training", st.Train}, {"validation", st.Val}} {
+		line("%s: %s in %s of at most %d, %s to predict, %s of them EOS (%s)", side.name, count(side.Documents, "document"), count(side.Sequences, "sequence"),
+			st.Context, count(side.Labels, "token"), group(side.EOS), share(side.EOS, side.Labels))
+		line("  longer than the context: %s (%s)", count(side.Chunked, "document"), share(side.Chunked, side.Documents))
+		if side.Counted != side.Labels {
+			line("  counted in the loss: %s (%s)", count(side.Counted, "token"), share(side.Counted, side.Labels))
+		}
+	}
+	line("exact copies: %s (%s of the tokens); in validation and training both: %s", count(st.Duplicates, "document"),
+		share(st.DuplicateTokens, st.Census.Tokens), count(st.Overlap, "document"))
+	line("validation in training: %s of %s of %d tokens in a row, looked for in %s", group(st.SharedRuns), count(st.Runs, "run"), RunTokens, count(st.Scanned, "token"))
+	line("vocabulary: %s, never used %s (%s), used fewer than %d times %s", group(int64(st.VocabSize)), group(st.Unused), share(st.Unused, int64(st.VocabSize)), RareUses, group(st.Rare))
+	if st.Chat != "" {
+		line("chat: %s", st.Chat)
+	}
+	for g, m := range st.Mixture {
+		line("mixture: path %d gives %.2f %% of training (weight %g), %.2f passes over its %s an epoch", g+1, 100*m.Share, m.Weight, m.Passes, count(m.Labels, "token"))
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}

@@ -1,0 +1,376 @@
+package parquet
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/snappy"
+	"github.com/klauspost/compress/zstd"
+)
+
+const (
+	maxPage   = 128 << 20 // bytes of a page, unpacked
+	maxHeader = 1 << 20   // bytes of a page's header, which may quote its least and greatest value
+	firstRead = 4 << 10   // bytes that hold nearly every header
+)
+
+// The kinds of pages, and the encodings of values.
+const (
+	dataPage       = 0
+	indexPage      = 1
+	dictionaryPage = 2
+	dataPage2      = 3
+
+	plain           = 0
+	plainDictionary = 2
+	levelsRLE       = 3
+	deltaLength     = 6
+	deltaPrefix     = 7
+	dictionary      = 8
+)
+
+// header is what is needed of a page's header.
+type header struct {
+	kind             int32
+	unpacked, packed int32
+	values           int32
+	encoding         int32
+	levelEncoding    int32
+	defBytes         int32 // dataPage2: bytes of definition levels, which are never packed
+	repBytes         int32
+	plainBody        bool // dataPage2: the rest is not packed either
+	size             int  // bytes of the header itself
+}
+
+// parseHeader reads the header at the start of b.
+func parseHeader(b []byte) (header, error) {
+	h := header{kind: -1, levelEncoding: levelsRLE}
+	t := &thrift{b: b}
+	t.fields(func(id int64, kind byte) {
+		switch {
+		case id == 1:
+			want(t, kind, &h.kind)
+		case id == 2:
+			want(t, kind, &h.unpacked)
+		case id == 3:
+			want(t, kind, &h.packed)
+		case id == 5 && kind == structT:
+			t.fields(func(id int64, kind byte) {
+				switch id {
+				case 1:
+					want(t, kind, &h.values)
+				case 2:
+					want(t, kind, &h.encoding)
+				case 3:
+					want(t, kind, &h.levelEncoding)
+				default:
+					t.skip(kind)
+				}
+			})
+		case id == 7 && kind == structT:
+			t.fields(func(id int64, kind byte) {
+				switch id {
+				case 1:
+					want(t, kind, &h.values)
+				case 2:
+					want(t, kind, &h.encoding)
+				default:
+					t.skip(kind)
+				}
+			})
+		case id == 8 && kind == structT:
+			t.fields(func(id int64, kind byte) {
+				switch id {
+				case 1:
+					want(t, kind, &h.values)
+				case 4:
+					want(t, kind, &h.encoding)
+				case 5:
+					want(t, kind, &h.defBytes)
+				case 6:
+					want(t, kind, &h.repBytes)
+				case 7:
+					h.plainBody = kind == boolFalse
+				default:
+					t.skip(kind)
+				}
+			})
+		default:
+			t.skip(kind)
+		}
+	})
+	h.size = len(b) - len(t.b)
+	switch {
+	case t.err != nil:
+		return h, t.err
+	case h.kind < dataPage || h.kind > dataPage2:
+		return h, fmt.Errorf("a page of the unknown kind %d", h.kind)
+	case h.packed < 0 || h.unpacked < 0 || h.values < 0 || h.defBytes < 0 || h.repBytes < 0:
+		return h, errors.New("a page of negative size")
+	case h.unpacked > maxPage:
+		return h, fmt.Errorf("a page of %d bytes, more than %d; write the file with smaller pages", h.unpacked, maxPage)
+	case int64(h.unpacked) > freeBytes+maxRatio*int64(h.packed):
+		return h, fmt.Errorf("a page that grows from %d to %d bytes", h.packed, h.unpacked)
+	case int64(h.defBytes)+int64(h.repBytes) > int64(min(h.packed, h.unpacked)):
+		return h, errors.New("levels longer than their page")
+	}
+	return h, nil
+}
+
+// Values yields the value of each row; it shares memory with the reader and holds until the next. A row without a value
+// yields ErrNull and the reading goes on; any other error is *Error or the reader's, and the last thing yielded.
+func (c *Column) Values() iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		p := &pages{c: c}
+		defer p.close()
+		for i, k := range c.chunks {
+			if ok, err := p.chunk(k, yield); err != nil {
+				yield(nil, &Error{fmt.Sprintf("row group %d, page at byte %d", i, p.at), err})
+				return
+			} else if !ok {
+				return
+			}
+		}
+	}
+}
+
+// pages unpacks pages one after the other into the same memory.
+type pages struct {
+	c      *Column
+	at     int64 // where the page lies
+	head   []byte
+	packed []byte
+	body   []byte // of the data page
+	dict   []byte // of the dictionary page
+	words  []span // of the dictionary
+	values values
+	gz     *gzip.Reader
+	zst    *zstd.Decoder
+	given  int64 // bytes of values yielded from the chunk
+}
+
+// span is a word in the dictionary page.
+type span struct{ lo, hi int32 }
+
+func (p *pages) close() {
+	if p.zst != nil {
+		p.zst.Close()
+	}
+}
+
+// chunk yields the values of one chunk.
+func (p *pages) chunk(k chunk, yield func([]byte, error) bool) (ok bool, err error) {
+	p.at, p.words, p.given = k.begin, p.words[:0], 0
+	end := k.begin + k.len
+	for left := k.values; left > 0; {
+		h, err := p.header(end)
+		if err != nil {
+			return false, err
+		}
+		body := p.at + int64(h.size)
+		if int64(h.packed) > end-body {
+			return false, errors.New("a page that runs out of its column")
+		}
+		p.packed = grow(p.packed, int(h.packed))
+		if err := readFull(p.c.f.r, p.packed, body); err != nil {
+			return false, err
+		}
+		switch h.kind {
+		case dictionaryPage:
+			err = p.dictionary(h, k.codec)
+		case dataPage, dataPage2:
+			if int64(h.values) > left {
+				return false, fmt.Errorf("%d values where %d are left", h.values, left)
+			}
+			left -= int64(h.values)
+			ok, err = p.data(h, k, yield)
+			if err == nil && !ok {
+				return false, nil
+			}
+		}
+		if err != nil {
+			return false, err
+		}
+		p.at = body + int64(h.packed)
+	}
+	return true, nil
+}
+
+// header reads the header at p.at.
+func (p *pages) header(end int64) (header, error) {
+	for size := int64(firstRead); ; size *= 8 {
+		n := min(size, end-p.at, maxHeader)
+		if n <= 0 {
+			return header{}, errShort
+		}
+		p.head = grow(p.head, int(n))
+		if err := readFull(p.c.f.r, p.head, p.at); err != nil {
+			return header{}, err
+		}
+		h, err := parseHeader(p.head)
+		if !errors.Is(err, errShort) || n < size {
+			return h, err
+		}
+	}
+}
+
+// dictionary keeps the words of a dictionary page.
+func (p *pages) dictionary(h header, codec int32) (err error) {
+	if h.encoding != plain && h.encoding != plainDictionary {
+		return fmt.Errorf("a dictionary of the unknown encoding %d", h.encoding)
+	}
+	if p.dict, err = p.unpack(p.dict, p.packed, int(h.unpacked), codec); err != nil {
+		return err
+	}
+	if int64(h.values)*4 > int64(len(p.dict)) {
+		return errors.New("a dictionary with more words than room")
+	}
+	if cap(p.words) < int(h.values) {
+		p.words = make([]span, 0, h.values)
+	}
+	p.words = p.words[:0]
+	at := 0
+	for range h.values {
+		lo, hi, err := plainValue(p.dict, at)
+		if err != nil {
+			return err
+		}
+		p.words = append(p.words, span{int32(lo), int32(hi)})
+		at = hi
+	}
+	return nil
+}
+
+// data yields the values of a data page.
+func (p *pages) data(h header, k chunk, yield func([]byte, error) bool) (ok bool, err error) {
+	packed, levels := p.packed, []byte(nil)
+	if h.kind == dataPage2 {
+		skip := h.repBytes + h.defBytes
+		levels, packed = packed[h.repBytes:skip], packed[skip:]
+		h.unpacked -= skip
+		if h.plainBody {
+			k.codec = 0
+		}
+	}
+	if p.body, err = p.unpack(p.body, packed, int(h.unpacked), k.codec); err != nil {
+		return false, err
+	}
+	body := p.body
+	if h.kind == dataPage && p.c.optional {
+		if h.levelEncoding != levelsRLE {
+			return false, fmt.Errorf("levels of the unknown encoding %d", h.levelEncoding)
+		}
+		if levels, body, err = cutLevels(body); err != nil {
+			return false, err
+		}
+	}
+	there := hybrid{b: levels, width: 1}
+	set := int(h.values) // rows with a value
+	if p.c.optional {
+		if set, err = there.count(int(h.values)); err != nil {
+			return false, err
+		}
+	}
+	if err := p.values.reset(h.encoding, body, set, p.dict, p.words); err != nil {
+		return false, err
+	}
+	for range h.values {
+		if p.c.optional {
+			one, err := there.next()
+			if err != nil {
+				return false, err
+			}
+			if one == 0 {
+				if !yield(nil, ErrNull) {
+					return false, nil
+				}
+				continue
+			}
+		}
+		v, err := p.values.next()
+		if err != nil {
+			return false, err
+		}
+		if p.given += int64(len(v)); p.given > maxPage+maxRatio*k.len {
+			return false, fmt.Errorf("a column that grows from %d bytes to more than %d", k.len, p.given)
+		}
+		if !yield(v, nil) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// codecs are the ways of packing that are read.
+var codecs = map[int32]string{0: "none", 1: "Snappy", 2: "gzip", 6: "zstd"}
+
+func codecName(codec int32) string {
+	if name, ok := map[int32]string{3: "LZO", 4: "Brotli", 5: "LZ4", 7: "LZ4"}[codec]; ok {
+		return name
+	}
+	return fmt.Sprintf("codec %d", codec)
+}
+
+// unpack returns what packed holds, which must be exactly n bytes, in the memory of dst.
+func (p *pages) unpack(dst, packed []byte, n int, codec int32) ([]byte, error) {
+	fault := errors.New("a page of another size than it states")
+	if codec == 1 { // the length stands at the front
+		if got, err := snappy.DecodedLen(packed); err != nil || got != n {
+			return dst, fault
+		}
+	}
+	dst = grow(dst, n)
+	switch codec {
+	case 0:
+		if copy(dst, packed) != len(packed) || len(packed) != n {
+			return dst, fault
+		}
+	case 1:
+		if _, err := snappy.Decode(dst, packed); err != nil {
+			return dst, err
+		}
+	case 2:
+		r := bytes.NewReader(packed)
+		if p.gz == nil {
+			p.gz = new(gzip.Reader)
+		}
+		if err := p.gz.Reset(r); err != nil {
+			return dst, fmt.Errorf("gzip: %w", err)
+		}
+		if _, err := io.ReadFull(p.gz, dst); err != nil {
+			return dst, fmt.Errorf("gzip: %w", err)
+		}
+		var more [1]byte
+		if k, err := p.gz.Read(more[:]); k > 0 || err != io.EOF {
+			return dst, fault
+		}
+	case 6:
+		if p.zst == nil {
+			var err error
+			p.zst, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecodeAllCapLimit(true))
+			if err != nil {
+				return dst, err
+			}
+		}
+		out, err := p.zst.DecodeAll(packed, dst[:0:n])
+		if err != nil {
+			return dst, err
+		}
+		if len(out) != n {
+			return dst, fault
+		}
+	}
+	return dst, nil
+}
+
+// grow returns n bytes in the memory of b where that suffices.
+func grow(b []byte, n int) []byte {
+	if cap(b) < n {
+		return make([]byte, n)
+	}
+	return b[:n]
+}
