@@ -3,8 +3,8 @@ package tokenizer
 import "slices"
 
 // WithSpecial returns a tokenizer that has the given special tokens beside
-// those of t, with the ids behind it. Text gives the same ids as before. It
-// panics if a name is empty or taken.
+// those of t, which must have been made here, with the ids behind its own. Text
+// gives the same ids as before. It panics if a name is empty or taken.
 func (t *Tokenizer) WithSpecial(names ...string) *Tokenizer {
 	vocab := make([][]byte, t.VocabSize())
 	for id := range vocab {
@@ -18,17 +18,6 @@ func (t *Tokenizer) WithSpecial(names ...string) *Tokenizer {
 		extra = append(extra, added{id: int32(len(vocab) + i), content: name, special: true})
 	}
 	return build(t.kind, t.split, vocab, t.merges, extra)
-}
-
-// Added returns the token outside the vocabulary proper that content names, such
-// as "<|im_start|>", if there is one.
-func (t *Tokenizer) Added(content string) (id int32, ok bool) {
-	for _, a := range t.added {
-		if a.content == content {
-			return a.id, true
-		}
-	}
-	return -1, false
 }
 
 // Name returns what a person calls a token: the name of an added token, else
