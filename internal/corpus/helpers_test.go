@@ -2,27 +2,12 @@ package corpus
 
 import (
 	"context"
-	"flag"
 	"io"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
-
-var seedFlag = flag.Uint64("seed", 0, "seed of the random tests; 0 takes one from the clock")
-
-func random(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := *seedFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("repeat with: go test ./internal/corpus -run '^%s$' -seed %d", strings.SplitN(t.Name(), "/", 2)[0], seed)
-	return rand.New(rand.NewPCG(seed, 0))
-}
 
 // write makes a file below dir and returns its path.
 func write(t testing.TB, dir, name, content string) string {
