@@ -58,8 +58,7 @@ type unigram struct {
 	types        uint32
 }
 
-// Fit counts the n-grams of lengths 1 to order in seqs. It counts all labels: those that are not scored are the context of
-// others.
+// Fit counts the n-grams of lengths 1 to order in seqs.
 //
 // A yielded slice is used only until the iterator goes on. Ids must lie in
 // [0, vocab).
@@ -73,11 +72,11 @@ type unigram struct {
 // 10⁻⁵ for a whole full table.
 //
 // Panics if order, vocab or a token is out of range.
-func Fit(order, vocab int, seqs iter.Seq2[[]int32, []bool]) *Model {
+func Fit(order, vocab int, seqs iter.Seq[[]int32]) *Model {
 	return fit(order, vocab, tableSlots, seqs)
 }
 
-func fit(order, vocab, slots int, seqs iter.Seq2[[]int32, []bool]) *Model {
+func fit(order, vocab, slots int, seqs iter.Seq[[]int32]) *Model {
 	if order < 1 || order > MaxOrder {
 		panic("baseline: order out of range")
 	}
@@ -197,11 +196,22 @@ type Result struct {
 	Tokens  int64     // labels
 }
 
-// Score sums -ln P over the labels of seqs that count, for every order at once. The second value of seqs says which do;
-// nil: all.
+// Score sums -ln P over the labels of seqs, for every order at once.
 //
 // Panics if a token is outside the vocabulary. Safe for concurrent use.
-func (m *Model) Score(seqs iter.Seq2[[]int32, []bool]) Result {
+func (m *Model) Score(seqs iter.Seq[[]int32]) Result {
+	return m.ScoreCounted(func(yield func([]int32, []bool) bool) {
+		for seq := range seqs {
+			if !yield(seq, nil) {
+				return
+			}
+		}
+	})
+}
+
+// ScoreCounted is Score of the labels that count, which the second value of seqs says of each; nil: all. The others are
+// the context of those behind them.
+func (m *Model) ScoreCounted(seqs iter.Seq2[[]int32, []bool]) Result {
 	r := Result{ByOrder: make([]float64, m.order)}
 	for seq, counts := range seqs {
 		m.check(seq)
@@ -274,11 +284,11 @@ func (r Report) BitsPerByte(bytes int64) float64 {
 	return r.Loss * float64(r.Tokens) / (math.Ln2 * float64(bytes))
 }
 
-// Best fits on train, scores val, and reports the best order up to maxOrder.
+// Best fits on train, scores what counts of val, and reports the best order up to maxOrder.
 // Losses are NaN when val has no label.
-func Best(maxOrder, vocab int, train, val iter.Seq2[[]int32, []bool]) Report {
+func Best(maxOrder, vocab int, train iter.Seq[[]int32], val iter.Seq2[[]int32, []bool]) Report {
 	m := Fit(maxOrder, vocab, train)
-	s := m.Score(val)
+	s := m.ScoreCounted(val)
 	r := Report{Order: 1, ByOrder: s.ByOrder, Tokens: s.Tokens, TrainTokens: m.tokens, Missed: m.missed}
 	for k := range r.ByOrder {
 		r.ByOrder[k] /= float64(s.Tokens)

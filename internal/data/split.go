@@ -189,9 +189,20 @@ func (sp *Split) span(doc int, lo, hi int64) Span {
 // labelPiece bounds what Labels holds of one document.
 const labelPiece = 1 << 20
 
-// Labels yields the labels of each document of the split in corpus order, the same that an epoch of sequences has, and which
-// of them count; nil where all do. A document with more than 2^20 labels comes in pieces. A slice is valid until the next.
-func (sp *Split) Labels() iter.Seq2[[]int32, []bool] {
+// Labels yields the labels of each document of the split in corpus order, the same that an epoch of sequences has. A
+// document with more than 2^20 labels comes in pieces. A slice is valid until the next.
+func (sp *Split) Labels() iter.Seq[[]int32] {
+	return func(yield func([]int32) bool) {
+		for ids := range sp.CountedLabels() {
+			if !yield(ids) {
+				return
+			}
+		}
+	}
+}
+
+// CountedLabels is Labels, and which of them count; nil where all do.
+func (sp *Split) CountedLabels() iter.Seq2[[]int32, []bool] {
 	return func(yield func([]int32, []bool) bool) {
 		var ids []int32
 		var counts []bool

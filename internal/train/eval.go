@@ -41,7 +41,7 @@ func fitBaseline(c *corpus) Baseline {
 	scored, bytes := int64(0), int64(0)
 	val := func(yield func([]int32, []bool) bool) {
 		scored, bytes = 0, 0
-		for ids, counts := range head(c.val.Labels(), maxEvalTokens) {
+		for ids, counts := range head(c.val.CountedLabels(), maxEvalTokens) {
 			for i, id := range ids {
 				if counts == nil || counts[i] {
 					scored++
@@ -53,7 +53,14 @@ func fitBaseline(c *corpus) Baseline {
 			}
 		}
 	}
-	r := baseline.Best(baselineOrder, c.tok.VocabSize(), head(c.train.Labels(), maxFitTokens), val)
+	train := func(yield func([]int32) bool) {
+		for ids := range head(c.train.CountedLabels(), maxFitTokens) {
+			if !yield(ids) {
+				return
+			}
+		}
+	}
+	r := baseline.Best(baselineOrder, c.tok.VocabSize(), train, val)
 	perByte := float64(scored) / (math.Ln2 * float64(bytes))
 	return Baseline{
 		Order: r.Order, Loss: runlog.Float(r.Loss), Bits: runlog.Float(r.Loss * perByte),
