@@ -19,6 +19,7 @@ type trainCmd struct {
 	Seed   *uint64  `help:"Seed of every random number of the run. Default: 1." placeholder:"N"`
 	From   string   `help:"Run or checkpoint to start from: its weights, shape and tokenizer." placeholder:"CHECKPOINT"`
 	Set    []string `help:"Set a key of the configuration, repeatable." placeholder:"KEY=VALUE" sep:"none"`
+	Inject []string `help:"Plant a fault at a step, repeatable, to watch the guard work: nan-grad@100, loss-spike@200, … (docs/guards.md)." placeholder:"FAULT@STEP" sep:"none"`
 	DryRun bool     `help:"Show the plan, make one step, one evaluation, one save and one reload, and leave nothing behind."`
 	JSON   bool     `name:"json" help:"Print the result as JSON on standard output."`
 }
@@ -45,7 +46,7 @@ func (c *trainCmd) Run(e *env) error {
 		return err
 	}
 	p := newProgress(e.stderr)
-	r, err := gimbal.Train(e.ctx, cfg, gimbal.Options{Out: c.Out, From: c.From, DryRun: c.DryRun, Hooks: p.hooks()})
+	r, err := gimbal.Train(e.ctx, cfg, gimbal.Options{Out: c.Out, From: c.From, DryRun: c.DryRun, Inject: c.Inject, Hooks: p.hooks()})
 	return finish(e, r, err, c.JSON)
 }
 

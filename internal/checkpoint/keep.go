@@ -225,12 +225,16 @@ func SetMark(fsys durable.FS, dir, mark string, step int64) error {
 	}
 	marks = maps.Clone(marks)
 	marks[mark] = step
-	data, err := json.MarshalIndent(marks, "", "  ")
-	if err != nil {
-		return fail(err)
-	}
-	if err := durable.WriteFile(fsys, filepath.Join(dir, marksFile), append(data, '\n')); err != nil {
+	if err := writeMarks(fsys, dir, marks); err != nil {
 		return fail(err)
 	}
 	return nil
+}
+
+func writeMarks(fsys durable.FS, dir string, marks map[string]int64) error {
+	data, err := json.MarshalIndent(marks, "", "  ")
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(fsys, filepath.Join(dir, marksFile), append(data, '\n'))
 }

@@ -16,6 +16,7 @@ const (
 	normFloor    = 0.03  // least deviation of ln(gradient norm)
 	ratioOutlier = 0.1   // median over the matrices of RMS(Δw)/RMS(w)
 
+	nearCount     = 32 // accepted losses whose median the trend is not below
 	recentCount   = 5  // losses whose median is compared with the trend
 	recentOutlier = 4  // deviations above it: something is wrong
 	recentCalm    = 2  // at most so many: all is well
@@ -59,11 +60,15 @@ func (s *State) look(o Observation) view {
 	return v
 }
 
-// lossLine returns where the line through the accepted losses goes on, their median, and what counts as one deviation
-// from the line.
+// lossLine returns where the accepted losses go on, their median, and what counts as one deviation from them.
+//
+// They go on along their line, but not below where the last ones were: a loss that fell fast and levels off, as at the
+// beginning of every run, is convex, and lies above the line through its past for a while.
 func (s *State) lossLine() (trend, mid, scale float64) {
 	losses := s.Losses.values()
 	_, trend, spread := fit(losses)
+	near, _ := level(s.Losses.last(nearCount))
+	trend = max(trend, near)
 	mid, _ = level(losses)
 	return trend, mid, max(spread, lossFloor*math.Abs(mid))
 }

@@ -32,6 +32,8 @@ type AdamW[T kernel.Float] struct {
 	update   update[T]
 	squares  squares[T]
 	observer observer[T]
+	glance   observer[T]
+	glanced  []TensorUpdate
 }
 
 // block is the number of elements that are worked on and summed as one. It is part of the order of GlobalNorm's sum.
@@ -59,7 +61,8 @@ func NewAdamW[T kernel.Float](x *kernel.Exec, n int, segments []Segment, o Optio
 	a.squares.x = x
 	a.squares.sums = make([]float64, (n+block-1)/block)
 	a.update.a = a
-	a.observer = newObserver(a)
+	a.observer, a.glance = newObserver(a, true), newObserver(a, false)
+	a.glanced = make([]TensorUpdate, len(segments))
 	return a
 }
 

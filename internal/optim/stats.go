@@ -39,10 +39,11 @@ type tally struct {
 	count                      int64
 }
 
-// observer is the memory of Stats and Trial.
+// observer is the memory of Stats, Trial and Glance.
 type observer[T kernel.Float] struct {
 	a       *AdamW[T]
 	pieces  []piece
+	covered []int64 // elements of each segment that are in pieces
 	tallies []tally
 	scratch []T // (workers, 3, block): copies that a trial update may spoil
 	ratios  []float64
@@ -51,11 +52,15 @@ type observer[T kernel.Float] struct {
 	step          kernel.AdamWStep
 }
 
-func newObserver[T kernel.Float](a *AdamW[T]) observer[T] {
-	o := observer[T]{a: a, scratch: make([]T, a.x.Workers()*3*block), ratios: make([]float64, 0, len(a.segments))}
+// newObserver observes all of each segment, or the first piece of those that decay.
+func newObserver[T kernel.Float](a *AdamW[T], all bool) observer[T] {
+	o := observer[T]{a: a, covered: make([]int64, len(a.segments)), scratch: make([]T, a.x.Workers()*3*block), ratios: make([]float64, 0, len(a.segments))}
 	for i, s := range a.segments {
 		for lo := s.Lo; lo < s.Hi; lo += block {
-			o.pieces = append(o.pieces, piece{i, lo, min(lo+block, s.Hi)})
+			if all || s.Decay && lo == s.Lo {
+				o.pieces = append(o.pieces, piece{i, lo, min(lo+block, s.Hi)})
+				o.covered[i] += int64(min(lo+block, s.Hi) - lo)
+			}
 		}
 	}
 	o.tallies = make([]tally, len(o.pieces))
@@ -122,11 +127,22 @@ func (o *gradStats[T]) Part(_, lo, hi int) {
 // what would happen, to the bit.
 // Numerics: as Stats.
 func (a *AdamW[T]) Trial(params, grads []T, step int64, lr, scale float64, dst []TensorUpdate) (median float64) {
+	return a.observer.try(params, grads, a.stepAt(step, lr, scale), dst)
+}
+
+// Glance returns what Trial returns, from a sample: the first 4,096 elements of each matrix. It is cheap enough for
+// every step.
+func (a *AdamW[T]) Glance(params, grads []T, step int64, lr, scale float64) (median float64) {
+	return a.glance.try(params, grads, a.stepAt(step, lr, scale), a.glanced)
+}
+
+// try is Trial and Glance.
+func (o *observer[T]) try(params, grads []T, step kernel.AdamWStep, dst []TensorUpdate) (median float64) {
+	a := o.a
 	if len(params) != len(a.M) || len(grads) != len(a.M) || len(a.V) != len(a.M) || len(dst) != len(a.segments) {
 		panic("optim: slice of the wrong length")
 	}
-	o := &a.observer
-	o.params, o.grads, o.step = params, grads, a.stepAt(step, lr, scale)
+	o.params, o.grads, o.step = params, grads, step
 	a.x.Pool().Do(len(o.pieces), 1, (*trial[T])(o))
 	o.params, o.grads = nil, nil
 	clear(dst)
@@ -140,7 +156,7 @@ func (a *AdamW[T]) Trial(params, grads []T, step int64, lr, scale float64, dst [
 	o.ratios = o.ratios[:0]
 	for i, s := range a.segments {
 		d := &dst[i]
-		d.Len = int64(s.Hi - s.Lo)
+		d.Len = o.covered[i]
 		n := float64(max(1, d.Len))
 		d.RMS, d.WeightRMS = math.Sqrt(d.RMS/n), math.Sqrt(d.WeightRMS/n)
 		if d.Max-d.Max != 0 {
@@ -158,7 +174,7 @@ func (a *AdamW[T]) Trial(params, grads []T, step int64, lr, scale float64, dst [
 	return (o.ratios[(n-1)/2] + o.ratios[n/2]) / 2
 }
 
-// trial is the loop of Trial.
+// trial is the loop of Trial and Glance.
 type trial[T kernel.Float] observer[T]
 
 // Part updates copies of the pieces [lo,hi) and measures the change.

@@ -127,6 +127,24 @@ func TestTrialMedian(t *testing.T) {
 	}
 }
 
+// Glance is Trial on the first block of each matrix.
+func TestGlanceIsATrialOfTheBeginnings(t *testing.T) {
+	a, params, grads := observed(t, random(t), 2, kernel.TierAuto)
+	var starts []Segment
+	for _, s := range a.segments {
+		if s.Decay {
+			starts = append(starts, Segment{s.Lo, min(s.Hi, s.Lo+block), true})
+		}
+	}
+	b := NewAdamW[float32](a.x, len(params), starts, a.options)
+	copy(b.M, a.M)
+	copy(b.V, a.V)
+	want := b.Trial(params, grads, 3, 1e-3, 0.5, make([]TensorUpdate, len(starts)))
+	if got := a.Glance(params, grads, 3, 1e-3, 0.5); got != want || !(got > 0) {
+		t.Errorf("glance %g, want %g", got, want)
+	}
+}
+
 func TestStatsWorkersGiveTheSameBits(t *testing.T) {
 	r := random(t)
 	seed := [2]uint64{r.Uint64(), r.Uint64()}
@@ -150,6 +168,7 @@ func TestStatsAllocateNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(5, func() {
 		a.Stats(grads, g)
 		a.Trial(params, grads, 2, 1e-3, 1, u)
+		a.Glance(params, grads, 2, 1e-3, 1)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -2,7 +2,6 @@ package train
 
 import (
 	"fmt"
-	"math"
 	"time"
 
 	"gimbal/internal/config"
@@ -17,10 +16,7 @@ import (
 // assemble makes everything that training on a corpus needs but a directory: model, optimizer, schedule and plan. The
 // caller closes the corpus after the trainer.
 func assemble(cfg *config.Config, text *corpus, opt Options) (_ *trainer, err error) {
-	if err := refuseNotYet(cfg); err != nil {
-		return nil, err
-	}
-	t := &trainer{fs: opt.fs, cfg: cfg, corpus: text, hooks: opt.Hooks, plant: opt.plant, saved: -1}
+	t := &trainer{fs: opt.fs, cfg: cfg, corpus: text, hooks: opt.Hooks, saved: -1, rarest: -1}
 	if t.fs == nil {
 		t.fs = durable.OS
 	}
@@ -68,22 +64,6 @@ func assemble(cfg *config.Config, text *corpus, opt Options) (_ *trainer, err er
 		return nil, err
 	}
 	return t, nil
-}
-
-// refuseNotYet refuses settings that this version would not act on: a setting that is read by nothing is a lie.
-func refuseNotYet(cfg *config.Config) error {
-	var faults []config.Fault
-	defaults := config.Default()
-	for _, key := range []string{"guard.mode", "guard.halve"} {
-		value, _ := cfg.Value(key)
-		if usual, _ := defaults.Value(key); value != usual {
-			faults = append(faults, config.Fault{Where: cfg.Origin(key), Key: key, Text: fmt.Sprintf("this version knows only %s", usual)})
-		}
-	}
-	if len(faults) > 0 {
-		return &config.Error{Faults: faults}
-	}
-	return nil
 }
 
 // recordRules writes into the configuration what the rules made of the values that were left automatic.
@@ -187,9 +167,7 @@ func (t *trainer) finishPlan() error {
 		p.Estimated = time.Duration(float64(t.cfg.Train.Steps) * float64(t.cfg.Train.BatchTokens) / speed * float64(time.Second))
 	}
 	t.state = state{Version: stateVersion, ConfigHash: t.cfg.Hash(), DataHash: t.corpus.set.Hash, TokenizerHash: t.corpus.tok.Hash(),
-		Numerics: fmt.Sprintf("%s %s", t.exec.Tier(), t.cfg.Numeric.Mode),
-		Guard: guard.New(guard.Rules{Act: true, Steps: t.cfg.Train.Steps, Warmup: sched.Warmup, LossLimit: math.Log(float64(t.arch.Vocab)),
-			Clip: t.cfg.Optim.Clip, MaxScale: 1})}
+		Numerics: fmt.Sprintf("%s %s", t.exec.Tier(), t.cfg.Numeric.Mode), Guard: guard.New(t.rules())}
 	return nil
 }
 

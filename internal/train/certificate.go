@@ -31,9 +31,9 @@ func (d *trouble) note(e runlog.Event) {
 	}
 }
 
-// calm reports whether no error occurred in the last calmSteps steps.
+// calm reports whether no error occurred in the last calmSteps steps, and the guard sees none coming.
 func (t *trainer) calm() bool {
-	return t.state.Trouble.Step == 0 || t.state.Step-t.state.Trouble.Step >= calmSteps
+	return t.state.Guard.Calm() && (t.state.Trouble.Step == 0 || t.state.Step-t.state.Trouble.Step >= calmSteps)
 }
 
 // health is the certificate of the run as it stands. That all is finite is what save has checked before.

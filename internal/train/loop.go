@@ -49,8 +49,11 @@ type trainer struct {
 	micros []data.Micro
 	keys   []rng.Key
 
-	// plant lets a test put a fault into the gradients of a step, after they are summed.
-	plant func(step int64, loss *float64, grads []float32)
+	faults     []fault           // planted on purpose; state.Faults says how far each has come
+	plants     []model.Plant     // of the step in progress
+	rarest     int32             // token of the poison; -1: not counted yet
+	quarantine map[sequence]bool // the state's list, to look up
+	bad        badPass           // of the batch in progress
 }
 
 // maxFailedSaves in a row end the run: going on without being able to save is a promise that cannot be kept.
@@ -71,9 +74,15 @@ func (t *trainer) loop(ctx context.Context) (*runlog.Eval, error) {
 		}
 		before := t.epoch()
 		began := time.Now()
-		rec, err := t.step()
+		rec, d, err := t.step()
 		if err != nil {
 			return last, err
+		}
+		if d.Action != guard.Apply {
+			if err := t.refuse(d); err != nil {
+				return last, err
+			}
+			continue
 		}
 		seconds := time.Since(began).Seconds()
 		rec.TokensPerSecond = runlog.Float(float64(t.batch.Counted) / seconds)
@@ -134,7 +143,7 @@ func (t *trainer) saveDue(evaluated bool) bool {
 // saveOrGoOn saves. A save that fails (a full disk) is told and the run goes on, for what was saved before is
 // intact; the last save of a run, and the third in a row, must not fail.
 func (t *trainer) saveOrGoOn() error {
-	err := t.save()
+	err := t.savePlanned()
 	if err == nil {
 		t.failed = 0
 		t.hooks.note("saved step %d", t.state.Step)
@@ -154,60 +163,85 @@ func (t *trainer) at() runlog.At {
 
 // event writes an event to the log and tells it.
 func (t *trainer) event(e runlog.Event) error {
-	e.Kind = "event"
+	e.Kind, e.Injected = "event", t.tainted(e.Batch)
 	t.events = append(t.events, e)
 	t.state.Trouble.note(e)
 	t.hooks.event(e)
 	return t.log.Write(e)
 }
 
-// step makes one update, or returns a StopError and changes nothing.
-func (t *trainer) step() (runlog.Step, error) {
-	next := t.loader.Next(&t.batch, data.Cursor{Batch: t.state.Batch, Seq: t.state.Sequence})
+// step takes the next batch and makes one update, or refuses it: the decision says which. What the guard saw is recorded
+// either way; the record of an update that was made is the caller's to complete and write.
+func (t *trainer) step() (rec runlog.Step, d guard.Decision, err error) {
+	next := t.loader.Next(&t.batch, t.cursor())
+	step := t.state.Step + 1
+	if t.batch.Counted == 0 {
+		return rec, d, fmt.Errorf("%w: batch %d has no label that counts (%d sequences are quarantined)", ErrData, next.Batch, len(t.state.Quarantine))
+	}
+	t.injectBefore(step, next.Batch)
 	grads := t.model.Grads()
 	clear(grads)
-	loss := t.accumulate(&t.batch)
-	step := t.state.Step + 1
-	if t.plant != nil {
-		planted := loss // of its own, so that loss stays off the heap
-		t.plant(step, &planted, grads)
-		loss = planted
-	}
+	loss := t.injectAfter(next.Batch, t.accumulate(&t.batch), grads)
 	norm := t.adam.GlobalNorm(grads)
+	planned := optim.LR(t.sched, step)
 
-	gs, decision := guard.Next(t.state.Guard, guard.Observation{Step: step, Loss: loss, GradNorm: norm})
-	if decision.Action != guard.Apply {
-		return runlog.Step{}, t.refuse(step, loss, norm, decision)
+	o := guard.Observation{Step: step, Batch: next.Batch, Loss: loss, GradNorm: norm, LR: planned}
+	scale, clipErr := optim.ClipScale(norm, t.cfg.Optim.Clip)
+	if clipErr == nil {
+		o.UpdateRatio = t.adam.Glance(t.model.Params().Flat, grads, step, t.injectLR(next.Batch, planned*t.state.Guard.Scale()), scale)
 	}
-	scale, err := optim.ClipScale(norm, t.cfg.Optim.Clip)
-	if err != nil {
-		return runlog.Step{}, err
+	t.state.Guard, d = guard.Next(t.state.Guard, o)
+	if err := t.witness(o, d); err != nil {
+		return rec, d, err
 	}
-	lr := optim.LR(t.sched, step)
+	t.state.Batch, t.state.Sequence = next.Batch, next.Seq
+	if d.Action != guard.Apply {
+		return rec, d, nil
+	}
+	if clipErr != nil { // only a guard that never acts comes here
+		scale = 1
+	}
+	lr := t.injectLR(next.Batch, planned*d.Scale)
 	t.adam.Update(t.model.Params().Flat, grads, step, lr, scale)
 	t.model.Refresh()
-
-	t.state.Step, t.state.Guard = step, gs
-	t.state.Batch, t.state.Sequence = next.Batch, next.Seq
+	t.state.Step = step
 	t.state.Tokens += int64(t.batch.Counted)
-	return runlog.Step{
-		Kind: "step", At: t.at(), Tokens: t.state.Tokens,
-		Loss: runlog.Float(loss), GradNorm: runlog.Float(norm), LR: runlog.Float(lr), ClipScale: runlog.Float(scale),
-	}, nil
+	rec = runlog.Step{
+		Kind: "step", At: t.at(), Tokens: t.state.Tokens, Injected: t.injected(next.Batch),
+		Loss: runlog.Float(loss), GradNorm: runlog.Float(norm), LR: runlog.Float(lr), UpdateRatio: runlog.Float(o.UpdateRatio), ClipScale: runlog.Float(scale),
+	}
+	if d.Scale != 1 {
+		rec.LRScale = runlog.Float(d.Scale)
+	}
+	if lr != planned {
+		rec.LRPlanned = runlog.Float(planned)
+	}
+	return rec, d, nil
+}
+
+// cursor is the place in the data that the run has come to.
+func (t *trainer) cursor() data.Cursor {
+	return data.Cursor{Batch: t.state.Batch, Seq: t.state.Sequence}
 }
 
 // accumulate adds the gradient of the mean loss of a batch to the gradients, micro-batch by micro-batch under one
 // denominator, and returns that loss in nats per token.
 func (t *trainer) accumulate(b *data.Batch) float64 {
 	nats, scale := 0.0, 1/float64(b.Counted)
+	t.bad = badPass{micro: -1}
 	t.micros = data.SplitMicro(t.micros[:0], b, t.cfg.Train.MicroTokens)
 	keys := t.dropoutKeys(len(b.Spans))
-	for _, m := range t.micros {
+	for i, m := range t.micros {
 		in := input(m)
 		if keys != nil {
 			in.Dropout, keys = keys[:len(m.Spans)], keys[len(m.Spans):]
 		}
-		nats += t.model.Backward(in, scale)
+		sum := t.model.Backward(in, scale)
+		if t.bad.micro < 0 && !finite(sum) {
+			t.bad = t.findBad(i)
+		}
+		nats += sum
+		t.injectPassed()
 	}
 	return nats * scale
 }
@@ -229,56 +263,4 @@ func (t *trainer) dropoutKeys(sequences int) []rng.Key {
 		t.keys = append(t.keys, step.Sub(uint64(i)))
 	}
 	return t.keys
-}
-
-// refuse ends the run before an update that must not be made: it finds what is bad, records it, and leaves
-// weights and moments as they are.
-func (t *trainer) refuse(step int64, loss, norm float64, d guard.Decision) error {
-	e := d.Events[0]
-	stop := &StopError{Code: e.Code, Step: step, Reason: e.Message}
-	if name, index, _, bad := t.model.Params().FirstNonFinite(t.model.Grads()); bad {
-		stop.Tensor = fmt.Sprintf("%s[%d] (gradient)", name, index)
-	}
-	if name, index, _, bad := t.model.Params().FirstNonFinite(t.model.Params().Flat); bad {
-		stop.Tensor = fmt.Sprintf("%s[%d] (weight)", name, index)
-	}
-	stop.Documents = t.blame()
-	at := t.at()
-	at.Step = step // the update that was refused
-	err := t.event(runlog.Event{
-		At: at, Code: e.Code, Severity: e.Severity, Action: e.Action, Message: e.Message,
-		Tensor: stop.Tensor, Documents: stop.Documents,
-		Numbers: map[string]runlog.Float{"loss": runlog.Float(loss), "grad_norm": runlog.Float(norm)},
-	})
-	if err != nil {
-		return err
-	}
-	return stop
-}
-
-// blame names the documents whose sequences alone give a loss or a gradient that is not finite. It runs the batch
-// again, one sequence at a time; where no single one is guilty it names the whole batch.
-func (t *trainer) blame() []string {
-	var guilty, all []string
-	grads := t.model.Grads()
-	b := &t.batch
-	for _, s := range b.Spans {
-		where, lo, hi := t.corpus.set.Describe(s.Doc), s.Start, s.Start+s.Len
-		all = append(all, where)
-		clear(grads)
-		alone := model.Input{Tokens: b.Tokens[lo:hi], Labels: b.Labels[lo:hi], Counts: b.Counts[lo:hi], Bounds: []int32{0, int32(s.Len)}}
-		nats := t.model.Backward(alone, 1/float64(b.Counted))
-		if _, d := guard.Next(guard.New(guard.Rules{Act: true}), guard.Observation{Loss: nats, GradNorm: t.adam.GlobalNorm(grads)}); d.Action != guard.Apply {
-			guilty = append(guilty, where)
-		}
-	}
-	clear(grads)
-	if len(guilty) == 0 {
-		guilty = all
-	}
-	const limit = 8
-	if len(guilty) > limit {
-		guilty = append(guilty[:limit:limit], fmt.Sprintf("and %d more", len(guilty)-limit))
-	}
-	return guilty
 }

@@ -31,8 +31,10 @@ func (t *trainer) writeReport(reason string, final *runlog.Eval) error {
 		}
 		b.WriteString("\n## Guard\n\n")
 		fmt.Fprintf(&b, "%d steps checked before their update, %d events.\n", t.state.Guard.Checked, len(t.events))
+		fmt.Fprintf(&b, "Seen: %d not finite, %d outliers, %d times sustained. The run went back %d times; %d sequences are quarantined.\n",
+			t.state.Guard.Nonfinite, t.state.Guard.Outlier, t.state.Guard.Sustained, t.state.Rewinds, len(t.state.Quarantine))
 		for _, e := range t.events {
-			fmt.Fprintf(&b, "- step %d: %s: %s\n", e.Step, e.Code, e.Message)
+			writeEvent(&b, e)
 		}
 		t.writeWriting(&b)
 		if err := t.writeCheckpoints(&b); err != nil {

@@ -96,6 +96,11 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 		opt.Hooks.note("warning: the run computed on %s and goes on with %s: its bits will differ from those of an unbroken run", saved.Numerics, numerics)
 	}
 	t.state.ConfigHash, t.state.Numerics = hash, numerics
+	t.state.Guard.Rules = t.rules()
+	t.applyQuarantine()
+	if err := t.restoreFaults(); err != nil {
+		return nil, err
+	}
 	t.state.Attempt = saved.Attempt + 1
 	if t.log, err = runlog.OpenWriter(t.fs, filepath.Join(dir, logName)); err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
+	"gimbal/internal/guard"
 	"gimbal/internal/runlog"
 	"gimbal/internal/tokenizer"
 )
@@ -24,8 +25,11 @@ type Options struct {
 	Workers int    // 0: one per processor that Go may use
 	Hooks   Hooks
 
-	fs    durable.FS                                       // tests; nil: durable.OS
-	plant func(step int64, loss *float64, grads []float32) // tests
+	// Inject plants faults, each FAULT@STEP or FAULT:TARGET@STEP, so that anyone can watch the guard work; see
+	// docs/guards.md. What comes of them is marked as injected in the log.
+	Inject []string
+
+	fs durable.FS // tests; nil: durable.OS
 }
 
 // Result is how a run ended.
@@ -100,6 +104,9 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) 
 	if err := t.finishPlan(); err != nil {
 		return nil, err
 	}
+	if err := t.plantFaults(opt.Inject); err != nil {
+		return nil, err
+	}
 	t.state.Baseline = grams
 	if opt.DryRun {
 		return t.dryRun()
@@ -121,7 +128,7 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) 
 	if err := t.tellPlan(); err != nil {
 		return nil, err
 	}
-	if err := t.save(); err != nil { // from here on the run can always be resumed
+	if err := t.savePlanned(); err != nil { // from here on the run can always be resumed
 		return nil, err
 	}
 	return t.train(ctx)
@@ -256,9 +263,12 @@ func (t *trainer) dryRun() (*Result, error) {
 		return nil, err
 	}
 	began := time.Now()
-	rec, err := t.step()
+	rec, d, err := t.step()
 	if err != nil {
 		return nil, err
+	}
+	if d.Action != guard.Apply {
+		return nil, &StopError{Code: d.Events[0].Code, Step: 1, Reason: d.Events[0].Message}
 	}
 	seconds := time.Since(began).Seconds()
 	rec.TokensPerSecond = runlog.Float(float64(t.batch.Counted) / seconds)

@@ -18,7 +18,7 @@ import (
 )
 
 func TestRunLearnsAndLeavesACompleteDirectory(t *testing.T) {
-	cfg := tiny(t, "train.steps=150")
+	cfg := tiny(t, "train.steps=150", "optim.lr=0.01")
 	r := run(t, cfg, Options{})
 	if !(r.ValLoss < float64(r.Baseline.Unigram)-0.8) {
 		t.Errorf("validation loss %.3f; the unigram has %.3f", r.ValLoss, float64(r.Baseline.Unigram))
@@ -47,7 +47,7 @@ func TestRunLearnsAndLeavesACompleteDirectory(t *testing.T) {
 		t.Errorf("%d checkpoints left, %v", len(left), err)
 	}
 	report, err := os.ReadFile(filepath.Join(r.Dir, reportName))
-	if err != nil || !strings.Contains(string(report), "150 steps checked before their update, 0 events") {
+	if err != nil || !strings.Contains(string(report), "150 steps checked before their update") || !strings.Contains(string(report), "Seen: 0 not finite, 0 outliers, 0 times sustained.") {
 		t.Errorf("report: %v\n%s", err, report)
 	}
 }
@@ -130,53 +130,6 @@ func newTrainer(t *testing.T, cfg *config.Config) *trainer {
 	return tr
 }
 
-func TestNonfiniteStopsBeforeTheUpdate(t *testing.T) {
-	for _, tt := range []struct {
-		name   string
-		plant  func(loss *float64, grads []float32)
-		tensor bool
-	}{
-		{"NaN in a gradient", func(_ *float64, g []float32) { g[len(g)/2] = float32(math.NaN()) }, true},
-		{"infinite gradient", func(_ *float64, g []float32) { g[0] = float32(math.Inf(-1)) }, true},
-		{"NaN loss", func(l *float64, _ []float32) { *l = math.NaN() }, false},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			cfg := tiny(t, "checkpoint.every=1", "checkpoint.keep=20")
-			clean := run(t, cfg, Options{})
-			dir := filepath.Join(t.TempDir(), "run")
-			r, err := Run(context.Background(), cfg, Options{Out: dir, plant: func(step int64, loss *float64, grads []float32) {
-				if step == 7 {
-					tt.plant(loss, grads)
-				}
-			}})
-			var stop *StopError
-			if !errors.As(err, &stop) || stop.Code != guard.CodeNonfinite || stop.Step != 7 {
-				t.Fatalf("error %v", err)
-			}
-			if r.Step != 6 {
-				t.Errorf("stopped after step %d", r.Step)
-			}
-			if (stop.Tensor != "") != tt.tensor || len(stop.Documents) == 0 {
-				t.Errorf("tensor %q, documents %q", stop.Tensor, stop.Documents)
-			}
-			if weights(t, dir, 6) != weights(t, clean.Dir, 6) {
-				t.Error("weights or moments of the last step are not those of the clean run")
-			}
-			events := runlog.All[runlog.Event](readLog(t, dir))
-			if len(events) != 1 || events[0].Code != guard.CodeNonfinite || events[0].Step != 7 || events[0].Tensor != stop.Tensor {
-				t.Errorf("events %+v", events)
-			}
-			// The same run without the fault goes on from there to the same bits.
-			if _, err := Resume(context.Background(), dir, ResumeOptions{}); err != nil {
-				t.Fatal(err)
-			}
-			if weights(t, dir, 12) != weights(t, clean.Dir, 12) {
-				t.Error("the resumed run is not the clean run")
-			}
-		})
-	}
-}
-
 // A document that makes the model's own arithmetic non-finite is named, and only it.
 func TestBlameNamesTheDocument(t *testing.T) {
 	tr := newTrainer(t, tiny(t, "model.tie=false")) // a tied head would carry the NaN to every logit
@@ -193,8 +146,8 @@ func TestBlameNamesTheDocument(t *testing.T) {
 	width := tr.arch.Width
 	tr.model.Params().Tensor("model.embed_tokens.weight")[int(poison)*width] = float32(math.NaN())
 	tr.model.Refresh()
-	if got := tr.blame(); len(got) != 1 || got[0] != tr.corpus.set.Describe(bad.Doc) {
-		t.Errorf("blamed %q, not %q", got, tr.corpus.set.Describe(bad.Doc))
+	if got := tr.blame(tr.batch.Spans); len(got) != 1 || got[0] != bad {
+		t.Errorf("blamed %v, not %v", got, bad)
 	}
 }
 
@@ -232,7 +185,6 @@ func TestRunRefuses(t *testing.T) {
 		{"a directory with a run", nil, existing, ErrExists, "gimbal resume"},
 		{"a corpus smaller than a batch", []string{"train.batch_tokens=1_000_000"}, "", ErrData, "lower train.batch_tokens"},
 		{"a vocabulary that the corpus does not support", []string{"tokenizer.kind=bpe", "tokenizer.vocab_size=30000"}, "", ErrData, "the corpus supports"},
-		{"a setting that nothing would act on", []string{"guard.mode=observe"}, "", nil, "guard.mode"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			out := tt.out
@@ -256,8 +208,8 @@ func TestRunRefuses(t *testing.T) {
 func TestStepAllocatesNothing(t *testing.T) {
 	tr := newTrainer(t, tiny(t))
 	step := func() {
-		if _, err := tr.step(); err != nil {
-			t.Fatal(err)
+		if _, d, err := tr.step(); err != nil || d.Action != guard.Apply {
+			t.Fatal(d, err)
 		}
 	}
 	for range 20 { // batches differ in size: until every buffer has met a large one
@@ -270,7 +222,7 @@ func TestStepAllocatesNothing(t *testing.T) {
 
 // A run that starts from another has its weights, shape and tokenizer, and needs it no more once it has begun.
 func TestRunFrom(t *testing.T) {
-	cfg := tiny(t, "train.steps=100")
+	cfg := tiny(t, "train.steps=100", "optim.lr=0.006")
 	first := run(t, cfg, Options{})
 	bare := cfg.Clone()
 	for _, key := range []string{"model.layers", "model.width", "model.heads", "model.mlp"} {

@@ -21,6 +21,8 @@ const (
 	checkpointsName = "checkpoints"
 	reportName      = "report.md"
 	lockName        = "lock"
+	refusedName     = "refused"
+	postMortemName  = "post-mortem.md"
 )
 
 // newDir makes the directory of a new run and locks it. An empty name becomes runs/<date>-<label>.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/guard"
@@ -31,7 +32,13 @@ type state struct {
 	Best     runlog.Float `json:"best_loss"` // lowest validation loss, nats per token
 	BestStep int64        `json:"best_step"` // 0: none yet
 	Guard    guard.State  `json:"guard"`
-	Trouble  trouble      `json:"trouble"`
+
+	Quarantine []sequence     `json:"quarantine,omitempty"` // left out for the rest of the run
+	Anchor     int64          `json:"anchor"`               // step to go back to: the newest planned save that was healthy
+	Rewinds    int            `json:"rewinds,omitempty"`    // times the run went back
+	Faults     []plantedFault `json:"faults,omitempty"`     // planted on purpose
+
+	Trouble trouble `json:"trouble"`
 
 	History  []judge.Point `json:"history,omitempty"`  // the evaluations so far
 	Stopped  string        `json:"stopped,omitempty"`  // why the judge ended the run
@@ -98,20 +105,56 @@ func (t *trainer) save() error {
 	if err := t.log.Sync(); err != nil {
 		return err
 	}
+	fsys := t.injectDisk()
 	s, err := t.snapshot()
 	if err != nil {
 		return err
 	}
 	dir := filepath.Join(t.dir, checkpointsName)
-	if _, err := checkpoint.Save(t.fs, dir, s); err != nil {
+	began := time.Now()
+	if _, err := checkpoint.Save(fsys, dir, s); err != nil {
+		return err
+	}
+	if err := t.watchDisk(time.Since(began)); err != nil {
 		return err
 	}
 	if err := t.mark(dir); err != nil {
 		return err
 	}
 	t.saved = t.state.Step
-	_, err = checkpoint.Prune(t.fs, dir, t.cfg.Checkpoint.Keep, nil)
+	_, err = checkpoint.Prune(t.fs, dir, t.cfg.Checkpoint.Keep, []string{checkpoint.StepName(t.state.Anchor)})
 	return err
+}
+
+// savePlanned saves at a step at which every run of this plan saves, and makes it the one to go back to if it is
+// healthy. What an interrupt saves is none: a run that was never interrupted could not go back there.
+func (t *trainer) savePlanned() error {
+	before := t.state.Anchor
+	if t.calm() {
+		t.state.Anchor = t.state.Step
+	}
+	err := t.save()
+	if err != nil {
+		t.state.Anchor = before
+	}
+	return err
+}
+
+// A save that takes longer than slowest, and longer than its bytes at slowRate take, is told.
+const (
+	slowest  = 2 * time.Second
+	slowRate = 10 << 20 // bytes a second
+)
+
+// watchDisk tells when a save took longer than a sound disk takes.
+func (t *trainer) watchDisk(took time.Duration) error {
+	bytes := 12 * float64(t.plan.Params) // weights and two moments
+	if took < slowest || took.Seconds() < bytes/slowRate {
+		return nil
+	}
+	return t.event(runlog.Event{At: t.at(), Code: "F-SLOW-DISK", Severity: "warning", Action: "go on",
+		Message: fmt.Sprintf("saving step %d took %.1f s for %s", t.state.Step, took.Seconds(), bytesText(int64(bytes))),
+		Numbers: map[string]runlog.Float{"seconds": runlog.Float(took.Seconds()), "bytes": runlog.Float(bytes)}})
 }
 
 // mark gives their names to the newest checkpoint, the one with the lowest loss, and the one that is chosen.
