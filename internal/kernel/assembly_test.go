@@ -103,6 +103,19 @@ func TestPacking(t *testing.T) {
 					}
 				}
 			}
+			for k := 1; k <= 40 && e.packRows != nil; k++ {
+				ar, rows := &arena[float32]{r: r}, 1+r.IntN(e.mr)
+				lds, ldd := k+r.IntN(20), k+r.IntN(20)
+				src, dst := ar.random("src", (rows-1)*lds+k, true), ar.random("dst", (rows-1)*ldd+k, false)
+				want := append([]float32(nil), dst...)
+				for i := range rows {
+					copy(want[i*ldd:][:k], src[i*lds:])
+				}
+				what := fmt.Sprintf("packRows: %d rows of %d", rows, k)
+				e.packRows(&dst[0], ldd, &src[0], lds, rows, k)
+				same(t, what, dst, want)
+				ar.check(t, what)
+			}
 			for k := 4; k <= 40; k += 4 {
 				ar, lds := &arena[float32]{r: r}, k+r.IntN(20)
 				src, dst := ar.random("src", (e.lanes-1)*lds+k, true), ar.random("dst", (k-1)*e.nr+e.lanes, false)

@@ -165,6 +165,10 @@ type table[T Float] struct {
 	packT func(dst *T, ldd int, src *T, lds, k int)
 	lanes int
 
+	// packRows copies rows of k elements of src (row stride lds) to rows of dst
+	// (row stride ldd). Nil where Go does it.
+	packRows func(dst *T, ldd int, src *T, lds, rows, k int)
+
 	vectors[T]
 }
 

@@ -3,11 +3,11 @@ package kernel
 // Blocking. kBlock is part of the definition of every sum (see the package
 // doc); the others only bound the scratch memory.
 const (
-	kBlock   = 384          // terms summed from zero before they are added to the output
-	bBlock   = 768 * kBlock // elements of B packed at a time: about half of a 2 MB L2 cache
-	aPanels  = 8            // panels of A packed at a time
-	aLanes   = 16           // rows a panel may have
-	aPad     = 16           // keeps a panel's rows out of each other's cache sets
+	kBlock   = 384           // terms summed from zero before they are added to the output
+	bBlock   = 1024 * kBlock // elements of B packed at a time: 1.6 MB
+	aPanels  = 8             // panels of A packed at a time
+	aLanes   = 16            // rows a panel may have
+	aPad     = 16            // keeps a panel's rows out of each other's cache sets
 	aPanel   = aLanes * (kBlock + aPad)
 	packStep = 8 // rows copied at a time from a row-major operand: streams a prefetcher can follow
 )
@@ -171,7 +171,13 @@ func (e *engine[T]) packPanelT(dst []T, p *product[T], l0, k, j, cols int) {
 // rows, in each one row after the other, or one term after the other if that is
 // how A is stored.
 func (e *engine[T]) packA(dst []T, p *product[T], l0, k, i0, i1 int) {
-	if p.ks == 1 {
+	switch {
+	case p.ks == 1 && e.packRows != nil:
+		for i := i0; i < i1; i += e.mr {
+			e.packRows(&dst[(i-i0)/e.mr*aPanel], kBlock+aPad, &p.a[i*p.rs+l0], p.rs, min(e.mr, i1-i), k)
+		}
+		return
+	case p.ks == 1:
 		for i := i0; i < i1; i++ {
 			o := (i-i0)/e.mr*aPanel + (i-i0)%e.mr*(kBlock+aPad)
 			copy(dst[o:o+k], p.a[i*p.rs+l0:])

@@ -287,6 +287,8 @@ TEXT ·packNAVX512(SB), NOSPLIT, $0-48
 	JEQ   one
 
 two:
+	PREFETCHT0 (SI)(R8*8)
+	PREFETCHT0 64(SI)(R8*8)
 	VMOVUPS.Z (SI), K1, Z0
 	VMOVUPS.Z 64(SI), K2, Z1
 	VMOVUPS   Z0, (DI)
@@ -299,11 +301,61 @@ two:
 	RET
 
 one:
+	PREFETCHT0 (SI)(R8*8)
 	VMOVUPS.Z (SI), K1, Z0
 	VMOVUPS   Z0, (DI)
 	ADDQ      R8, SI
 	ADDQ      $64, DI
 	DECQ      AX
 	JNZ       one
+	VZEROUPPER
+	RET
+
+// func packRowsAVX512(dst *float32, ldd int, src *float32, lds, rows, k int)
+//
+// Copies rows of k elements and fetches the row four further on meanwhile: each
+// begins on a page of its own, where a prefetcher has to start anew.
+TEXT ·packRowsAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst+0(FP), DI
+	MOVQ ldd+8(FP), DX
+	MOVQ src+16(FP), SI
+	MOVQ lds+24(FP), R8
+	MOVQ rows+32(FP), AX
+	MOVQ k+40(FP), CX
+	SHLQ $2, DX
+	SHLQ $2, R8
+	LEAQ (SI)(R8*4), R10
+
+	// BX: bytes in whole lines. K1 selects the rest.
+	MOVQ  CX, BX
+	ANDQ  $~15, BX
+	SHLQ  $2, BX
+	ANDQ  $15, CX
+	MOVQ  $-1, R9
+	SHLQ  CX, R9
+	NOTQ  R9
+	KMOVW R9, K1
+
+row:
+	XORQ R9, R9
+	CMPQ R9, BX
+	JGE  tail
+
+line:
+	PREFETCHT0 (R10)(R9*1)
+	VMOVUPS    (SI)(R9*1), Z0
+	VMOVUPS    Z0, (DI)(R9*1)
+	ADDQ       $64, R9
+	CMPQ       R9, BX
+	JLT        line
+
+tail:
+	VMOVUPS.Z (SI)(R9*1), K1, Z0
+	VMOVUPS   Z0, K1, (DI)(R9*1)
+	ADDQ      R8, SI
+	ADDQ      R8, R10
+	ADDQ      DX, DI
+	DECQ      AX
+	JNZ       row
 	VZEROUPPER
 	RET

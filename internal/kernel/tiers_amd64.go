@@ -12,7 +12,7 @@ func assemblyTiers() []table[float32] {
 	if cpu.AVX512 {
 		ts = append(ts, table[float32]{
 			tier: AVX512, mr: 14, nr: 32, tile: tileAVX512,
-			lanes: 16, packT: packTAVX512, packN: packNAVX512,
+			lanes: 16, packT: packTAVX512, packN: packNAVX512, packRows: packRowsAVX512,
 			vectors: vectors[float32]{
 				exp:             expAVX512,
 				gelu:            geluAVX512,
@@ -70,6 +70,9 @@ func tileAVX512(rows, k int, a *float32, rs, ks int, b *float32, bs int, c *floa
 
 //go:noescape
 func packTAVX512(dst *float32, ldd int, src *float32, lds, k int)
+
+//go:noescape
+func packRowsAVX512(dst *float32, ldd int, src *float32, lds, rows, k int)
 
 //go:noescape
 func tileAVX2(rows, k int, a *float32, rs, ks int, b *float32, bs int, c *float32, ldc, cols int, alpha float32, add bool)
