@@ -8,15 +8,17 @@ import (
 
 // Limits of detection. docs/guards.md says where they come from.
 const (
-	lossOutlier  = 6     // robust deviations of the loss above its trend …
+	lossOutlier  = 8     // deviations of the loss above its trend …
 	lossExcess   = 0.05  // … and this share of the trend
-	normOutlier  = 8     // robust deviations of ln(gradient norm) above its median …
-	normExcess   = 3     // … and this many times the median norm
+	normOutlier  = 8     // deviations of ln(gradient norm) above its median …
+	normExcess   = 3     // … and this many times the median norm …
+	normWitness  = 3     // … and so many deviations of the loss,
+	normAlone    = 20    // or this many times the median norm, whatever the loss says
 	lossFloor    = 0.005 // least deviation, as a share of the median loss
 	normFloor    = 0.03  // least deviation of ln(gradient norm)
 	ratioOutlier = 0.1   // median over the matrices of RMS(Δw)/RMS(w)
 
-	nearCount     = 32 // accepted losses whose median the trend is not below
+	newestCount   = 32 // losses that the trend is not below
 	recentCount   = 5  // losses whose median is compared with the trend
 	recentOutlier = 4  // deviations above it: something is wrong
 	recentCalm    = 2  // at most so many: all is well
@@ -60,17 +62,14 @@ func (s *State) look(o Observation) view {
 	return v
 }
 
-// lossLine returns where the accepted losses go on, their median, and what counts as one deviation from them.
-//
-// They go on along their line, but not below where the last ones were: a loss that fell fast and levels off, as at the
-// beginning of every run, is convex, and lies above the line through its past for a while.
+// lossLine returns where the accepted losses go on, their median, and what counts as one deviation from the line through
+// them. They go on with the line, but not below the newest of them: where a loss that fell fast levels out, the line does
+// not know of it yet.
 func (s *State) lossLine() (trend, mid, scale float64) {
-	losses := s.Losses.values()
-	_, trend, spread := fit(losses)
-	near, _ := level(s.Losses.last(nearCount))
-	trend = max(trend, near)
-	mid, _ = level(losses)
-	return trend, mid, max(spread, lossFloor*math.Abs(mid))
+	_, line, spread := fit(s.Losses.values())
+	mid = middle(s.Losses.values())
+	newest := middle(s.Losses.last(newestCount))
+	return max(line, newest), mid, max(spread, lossFloor*math.Abs(mid))
 }
 
 // recentLoss is the median of the last losses, refused ones included; NaN before there are enough.
@@ -79,8 +78,7 @@ func (s *State) recentLoss() float64 {
 	if len(recent) < recentCount {
 		return math.NaN()
 	}
-	mid, _ := level(recent)
-	return mid
+	return middle(recent)
 }
 
 // nonfinite names what of an observation is NaN or infinite; "" if nothing is.
@@ -103,8 +101,9 @@ func outlier(o Observation, v view) (why string, data bool) {
 	if v.zLoss > lossOutlier && o.Loss > v.trend+lossExcess*math.Abs(v.trend) {
 		all = append(all, fmt.Sprintf("loss %.4g is %.3g deviations above its trend of %.4g (limit %d)", o.Loss, v.zLoss, v.trend, lossOutlier))
 	}
-	if v.zNorm > normOutlier && o.GradNorm > normExcess*v.medianNorm {
-		all = append(all, fmt.Sprintf("gradient norm %.4g is %.3g deviations above its median of %.4g (limit %d)", o.GradNorm, v.zNorm, v.medianNorm, normOutlier))
+	if v.zNorm > normOutlier && (o.GradNorm > normAlone*v.medianNorm || o.GradNorm > normExcess*v.medianNorm && v.zLoss > normWitness) {
+		all = append(all, fmt.Sprintf("gradient norm %.4g is %.3g times its median of %.4g (%.3g deviations, limit %d; the loss is at %.3g)",
+			o.GradNorm, o.GradNorm/v.medianNorm, v.medianNorm, v.zNorm, normOutlier, v.zLoss))
 	}
 	data = len(all) > 0
 	if o.UpdateRatio > ratioOutlier {
@@ -137,7 +136,7 @@ func (s *State) diverged() string {
 	if s.Recent.n < divergeCount {
 		return ""
 	}
-	mid, _ := level(s.Recent.values())
+	mid := middle(s.Recent.values())
 	if !s.HasBest || mid < s.Best {
 		s.Best, s.HasBest = mid, true
 		return ""

@@ -73,6 +73,8 @@ type State struct {
 	Norms  ring `json:"norms"`  // ln(gradient norm)
 	Recent ring `json:"recent"` // the last divergeCount losses
 
+	Rises int64 `json:"rises"` // planned rises of the rate that were seen
+
 	Best    float64 `json:"best"` // lowest median of Recent since the last rewind
 	HasBest bool    `json:"has_best"`
 
@@ -169,6 +171,7 @@ func Next(s State, o Observation) (State, Decision) {
 		s.Recent.push(o.Loss, divergeCount)
 	}
 	if s.rises(o) {
+		s.Rises++
 		s.Losses, s.Rates = ring{}, ring{}
 	}
 	v := s.look(o)

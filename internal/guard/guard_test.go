@@ -138,18 +138,40 @@ func TestPure(t *testing.T) {
 		if s1 != s2 || !sameDecision(d1, d2) {
 			t.Fatalf("observation %d: two answers", i)
 		}
-		data, err := json.Marshal(r.s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var read State
-		if err := json.Unmarshal(data, &read); err != nil || read != r.s {
-			t.Fatalf("observation %d: the state does not survive JSON: %v", i, err)
+		if throughJSON(t, r.s) != r.s {
+			t.Fatalf("observation %d: the state does not survive JSON", i)
 		}
 		r.give(o)
 	}
 	if r.s.Outlier < 5 || r.s.Nonfinite < 3 {
 		t.Fatalf("the stream tested little: %+v", r.s)
+	}
+}
+
+func throughJSON(t *testing.T, s State) State {
+	t.Helper()
+	data, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read State
+	if err := json.Unmarshal(data, &read); err != nil {
+		t.Fatal(err)
+	}
+	return read
+}
+
+// A window that no run can have written is refused.
+func TestWindowOfAnotherSize(t *testing.T) {
+	long, err := json.Marshal(make([]float64, ringSize+1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{string(long), `"1"`, `[1e999]`} {
+		var r ring
+		if err := json.Unmarshal([]byte(text), &r); err == nil {
+			t.Errorf("%.20s… was read as %d values", text, r.n)
+		}
 	}
 }
 
@@ -242,14 +264,29 @@ func number(r *rand.Rand) float64 {
 	return 2 + 0.1*r.NormFloat64()
 }
 
+// BenchmarkNext is the cost of a step. The target is 20 µs, a thousandth of the shortest step there is.
 func BenchmarkNext(b *testing.B) {
 	r := newStream(acting, 1)
 	for range 200 {
 		r.give(r.next())
 	}
-	o := r.next()
+	var all [1000]Observation // as many as keep the branches from being learned
+	for i := range all {
+		all[i] = r.next()
+	}
 	b.ReportAllocs()
+	s, i := r.s, 0
 	for b.Loop() {
-		Next(r.s, o)
+		s, _ = Next(s, all[i%len(all)])
+		i++
+	}
+}
+
+func TestNothingAllocated(t *testing.T) {
+	r := newStream(acting, 1)
+	r.calm(t, 200)
+	o := r.next()
+	if n := testing.AllocsPerRun(100, func() { r.s, _ = Next(r.s, o) }); n != 0 {
+		t.Errorf("%v allocations a step", n)
 	}
 }

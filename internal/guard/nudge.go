@@ -13,17 +13,19 @@ const (
 	nudgeUntil  = 1000
 	nudgeMargin = 500 // steps after the warmup that there are at least
 
-	calmShare  = 0.03                // spread of the losses, as a share of their median
-	slowShare  = 0.005               // fall over a window, as a share of the median
-	clipFalls  = 0.9                 // the clip scale of the second half of a window against the first
-	slopeError = 0.34641016151377546 // standard error of the fall, in spreads: n·√(12/n³) at n = 100
+	calmShare   = 0.03                // spread of the losses, as a share of their median
+	slowShare   = 0.005               // fall over a window, as a share of the median
+	surelyRises = 3                   // standard errors of a rise that is no chance: a higher rate is no cure for it
+	clipFalls   = 0.9                 // the clip scale of the second half of a window against the first
+	slopeError  = 0.34641016151377546 // standard error of the fall, in spreads: n·√(12/n³) at n = 100
 )
 
-// nudge raises the rate by a tenth where the loss falls slowly and calmly early in the run.
+// nudge raises the rate by a tenth where the loss falls slowly and calmly early in the run. After any halving, and after
+// a restart, slowness says something else and nothing is raised.
 func (s *State) nudge(o Observation, events []Event) []Event {
 	since := o.Step - s.Rules.Warmup
 	if since <= 0 || since%nudgeSpan != 0 || o.Step > max(nudgeUntil, s.Rules.Warmup+nudgeMargin) ||
-		s.LastError > 0 || s.Nudges >= mostNudges || s.Nudges > 0 && o.Step-s.NudgedAt < nudgeGap ||
+		s.LastError > 0 || s.Rises > 0 || s.Nudges >= mostNudges || s.Nudges > 0 && o.Step-s.NudgedAt < nudgeGap ||
 		s.RatioHigh > 0 && s.Checked-s.RatioHigh < nudgeSpan {
 		return events
 	}
@@ -32,9 +34,9 @@ func (s *State) nudge(o Observation, events []Event) []Event {
 		return events
 	}
 	slope, _, spread := fit(window)
-	mid, _ := level(window)
+	mid := middle(window)
 	fall, errorOfFall := -nudgeSpan*slope, slopeError*spread
-	slow := fall < max(slowShare*mid, 2*errorOfFall) && fall > -2*errorOfFall
+	slow := fall < max(slowShare*mid, 2*errorOfFall) && fall > -surelyRises*errorOfFall
 	calm := spread < calmShare*mid && !(s.clipTrend(norms) < clipFalls)
 	if !slow || !calm {
 		return events
@@ -79,8 +81,8 @@ func (s *State) clipTrend(norms []float64) float64 {
 		return 1
 	}
 	half := len(norms) / 2
-	first, _ := level(norms[:half])
-	second, _ := level(norms[half:])
+	first := middle(norms[:half])
+	second := middle(norms[half:])
 	scale := func(y float64) float64 { return min(1, s.Rules.Clip/math.Exp(y)) }
 	return scale(second) / scale(first)
 }

@@ -56,21 +56,62 @@ func (r *ring) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// median returns the middle of v, NaN for none, and sorts v. NaN sorts first.
+// median returns the middle of v, NaN for none and where one of them is NaN. It reorders v.
 func median(v []float64) float64 {
 	n := len(v)
-	if n == 0 {
+	for _, x := range v {
+		if math.IsNaN(x) {
+			return x
+		}
+	}
+	switch {
+	case n == 0:
 		return math.NaN()
+	case n%2 == 1:
+		return pick(v, n/2)
 	}
-	slices.Sort(v)
-	if n%2 == 1 {
-		return v[n/2]
+	upper := pick(v, n/2)
+	return slices.Max(v[:n/2])/2 + upper/2 // halved first: the sum may overflow
+}
+
+// pick returns the value that would be v[k] if v were sorted, and puts what is not larger before it. Source: Hoare 1961,
+// algorithm 65; a third of the time of sorting.
+func pick(v []float64, k int) float64 {
+	for lo, hi := 0, len(v)-1; lo < hi; {
+		pivot, i, j := v[(lo+hi)/2], lo, hi
+		for i <= j {
+			for v[i] < pivot {
+				i++
+			}
+			for v[j] > pivot {
+				j--
+			}
+			if i <= j {
+				v[i], v[j] = v[j], v[i]
+				i++
+				j--
+			}
+		}
+		switch {
+		case k <= j:
+			hi = j
+		case k >= i:
+			lo = i
+		default:
+			return v[k]
+		}
 	}
-	return v[n/2-1]/2 + v[n/2]/2 // halved first: the sum may overflow
+	return v[k]
 }
 
 // madScale makes the median absolute deviation of normal numbers their standard deviation.
 const madScale = 1.4826
+
+// middle returns the median of v and leaves v alone.
+func middle(v []float64) float64 {
+	var buf [ringSize]float64
+	return median(buf[:copy(buf[:], v)])
+}
 
 // level returns the median of v and the spread around it, 1.4826·MAD.
 func level(v []float64) (mid, spread float64) {
