@@ -175,7 +175,7 @@ func TestPublishedWindowPoisoned(t *testing.T) {
 // 2b and 3. OLMo-core and levanter skip by multiplying the update by 0, and 0·NaN is NaN. Here a refusal is an action
 // other than Apply and no factor: Scale stays above 0, so that nobody can skip with it by mistake.
 func TestPublishedSkipByZero(t *testing.T) {
-	weight, update, factor := 1.0, math.NaN(), 0.0
+	weight, update, factor := 1.0, nan, 0.0
 	if weight += factor * update; !math.IsNaN(weight) {
 		t.Fatal("0·NaN is a number on this machine")
 	}
