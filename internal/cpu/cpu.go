@@ -14,4 +14,9 @@ var (
 	AMXBF16    = detect().amxbf16    // AMX tiles of bfloat16; using them needs the kernel's permission too
 )
 
+// Vendor is the maker's name as amd64 processors spell it (AuthenticAMD,
+// GenuineIntel), empty elsewhere: the same set can be fast in one maker's
+// processors and slow in another's.
+var Vendor = vendorName()
+
 type features struct{ avx2fma, avx512, avx512bf16, amxbf16 bool }

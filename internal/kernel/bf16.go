@@ -50,6 +50,11 @@ func (m Mat[T]) RowH(i int) []uint16 { return m.H[i*m.Stride:][:m.Cols:m.Cols] }
 // "avx512_bf16", or "" if only the generic twin can, slowly.
 func (x *Exec) BF16() string { return x.bf16.name }
 
+// FasterBF16 reports whether the multiplies of bfloat16 do more operations in a
+// second than those of float32. It is a rule about processors and no timing, so
+// that a machine always says the same.
+func (x *Exec) FasterBF16() bool { return fasterBF16(x.bf16.name) }
+
 // ToBF16 rounds src to bfloat16: to nearest, ties to even. NaN stays NaN and
 // becomes quiet, infinities stay, denormal numbers become zero of their sign.
 //

@@ -24,6 +24,13 @@ func bfTableOf(t Tier) *bfTable {
 	return &genericBF16
 }
 
+// fasterBF16 knows the rates of VDPBF16PS, which makes twice the multiply-adds of
+// VFMADD231PS: AMD's cores begin as many of either in a cycle, the Xeon of
+// docs/kernels.md a quarter as many. Makers not listed are not known to gain.
+func fasterBF16(name string) bool {
+	return name == "amx" || name == "avx512_bf16" && cpu.Vendor == "AuthenticAMD"
+}
+
 func packBlocks(kind packKind, simd bool, dst *uint16, step int, src *uint16, stride, blocks int) {
 	switch {
 	case !simd:

@@ -2,6 +2,8 @@
 
 package kernel
 
+func fasterBF16(string) bool { return false }
+
 func bfTableOf(Tier) *bfTable { return &genericBF16 }
 
 func packBlocks(kind packKind, _ bool, dst *uint16, step int, src *uint16, stride, blocks int) {

@@ -294,7 +294,7 @@ func TestNewRefuses(t *testing.T) {
 		t.Errorf("auto in float64: %v", err)
 	}
 	m := newModel[float32](t, good, x, Options{MicroTokens: 8, Mode: ModeAuto})
-	if want := ResolveMode(x, ModeAuto); m.Mode() != want || (want == ModeBF16) != (x.BF16() != "") {
+	if want := ResolveMode(x, ModeAuto); m.Mode() != want || (want == ModeBF16) != x.FasterBF16() {
 		t.Errorf("auto is %s here, not %s", m.Mode(), want)
 	}
 	odd := good

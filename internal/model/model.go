@@ -19,7 +19,7 @@ const (
 
 // Modes of numbers.
 const (
-	ModeAuto = "auto" // bf16 where the tier of the Exec has hardware for it, else fp32
+	ModeAuto = "auto" // bf16 where the hardware of the Exec's tier is faster at it, else fp32
 	ModeFP32 = "fp32"
 	ModeBF16 = "bf16" // operands of multiplies are bfloat16; everything else, sums included, stays float32
 )
@@ -27,7 +27,7 @@ const (
 // ResolveMode returns the mode that New would choose for float32: mode itself unless it is auto or empty.
 func ResolveMode(x *kernel.Exec, mode string) string {
 	switch {
-	case mode == ModeAuto && x.BF16() != "":
+	case mode == ModeAuto && x.FasterBF16():
 		return ModeBF16
 	case mode == ModeAuto || mode == "":
 		return ModeFP32

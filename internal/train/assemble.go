@@ -99,8 +99,11 @@ func (t *trainer) chooseMode() error {
 		return nil
 	}
 	origin := "planned: this CPU does not multiply bf16"
-	if how != "" {
+	switch {
+	case t.exec.FasterBF16():
 		origin = "planned: this CPU multiplies bf16 (" + how + ")"
+	case how != "":
+		origin = "planned: this CPU multiplies bf16 (" + how + ") slower than fp32"
 	}
 	return t.cfg.SetPlanned("numeric.mode", model.ResolveMode(t.exec, model.ModeAuto), origin)
 }
