@@ -254,6 +254,8 @@ func (c *Column) rowGroup(t *thrift, name string) (err error) {
 		return fmt.Errorf("there is no column %q", name)
 	case k.values < 0 || k.values > c.f.rows || k.values != rows:
 		return fmt.Errorf("%d values of column %q in %d rows", k.values, name, rows)
+	case k.values == 0:
+		return nil
 	case k.begin < magicSize || k.len < 0 || k.begin > c.f.end || k.len > c.f.end-k.begin:
 		return fmt.Errorf("column %q lies at byte %d with %d bytes, outside of the file's data", name, k.begin, k.len)
 	}
