@@ -73,7 +73,7 @@ func (c *Corpus) bad(t *Tally, e *Error) error {
 		t.Reasons = map[string]int64{}
 	}
 	reason := e.What
-	if _, known := t.Reasons[reason]; !known && len(t.Reasons) == maxReasons {
+	if _, known := t.Reasons[reason]; !known && len(t.Reasons) >= maxReasons {
 		reason = "other reasons"
 	}
 	t.Reasons[reason]++

@@ -78,7 +78,7 @@ func (r *reader) chat(doc *corpus.Document) error {
 				return err
 			}
 		}
-		next := part{ref: doc.Ref, token: run.token, fresh: true, learn: run.learn}
+		next := part{ref: doc.Ref, token: run.token, fresh: true, learn: run.learn, chat: true}
 		r.sum.Write(run.text)
 		if run.token >= 0 {
 			r.add(next)

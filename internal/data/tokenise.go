@@ -37,6 +37,7 @@ type part struct {
 	token int32    // a special token in place of text; -1: text
 	fresh bool     // the text before ends here: what follows is encoded on its own
 	learn bool     // its tokens count in the loss
+	chat  bool     // of a conversation
 	final bool     // the document ends here, or
 	more  bool     // goes on in the next job
 	hash  [16]byte // of its text, where it ends
@@ -211,7 +212,6 @@ func (e *encoder) part(r *result, text []byte, part part) (err error) {
 	}
 	if part.token >= 0 {
 		r.ids = append(r.ids, part.token)
-		e.doc.chat = true
 	} else if err == nil {
 		r.ids, err = e.enc.Write(r.ids, text)
 	}
@@ -224,6 +224,7 @@ func (e *encoder) part(r *result, text []byte, part part) (err error) {
 	}
 	e.account(r, have)
 	d := &e.doc
+	d.chat = d.chat || part.chat
 	d.text += int64(len(text))
 	e.utf8.write(text)
 	if !part.final && !part.more {
