@@ -71,6 +71,12 @@ type (
 	EventRecord = runlog.Event
 )
 
+// Diagnosis is every check that Doctor or DoctorRun made, with what it came to.
+type Diagnosis = train.Diagnosis
+
+// PreflightError is a run that its checks refused before its first step.
+type PreflightError = train.PreflightError
+
 // StopError is a run that the guard ended before a harmful update.
 type StopError = train.StopError
 
@@ -137,6 +143,19 @@ func Train(ctx context.Context, cfg *Config, opt Options) (*Result, error) {
 func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error) {
 	r, err := train.Resume(ctx, dir, opt)
 	return r, classify(err)
+}
+
+// Doctor makes the checks that Train makes before its first step, and begins nothing. A run that they would refuse
+// is a [PreflightError]; the diagnosis is there, too.
+func Doctor(ctx context.Context, cfg *Config, opt Options) (*Diagnosis, error) {
+	d, err := train.Doctor(ctx, cfg, opt)
+	return d, classify(err)
+}
+
+// DoctorRun makes the checks that Resume makes before its first step. It only reads the run.
+func DoctorRun(ctx context.Context, dir string, opt ResumeOptions) (*Diagnosis, error) {
+	d, err := train.DoctorRun(ctx, dir, opt)
+	return d, classify(err)
 }
 
 // Evaluate measures a run or a checkpoint on its validation part or on other text, beside the n-gram baseline.

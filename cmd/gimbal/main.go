@@ -25,6 +25,7 @@ type cli struct {
 	Resume  resumeCmd  `cmd:"" help:"Continue a run from its newest valid checkpoint, to the same bits as if it had never stopped."`
 	Sample  sampleCmd  `cmd:"" help:"Let a model write."`
 	Eval    evalCmd    `cmd:"" help:"Measure a model: validation loss, bits per byte, and the n-gram baseline beside them."`
+	Doctor  doctorCmd  `cmd:"" help:"Check a run, or one to come, on its own model, configuration and data, in seconds: what train and resume check before their first step."`
 	Bench   benchCmd   `cmd:"" help:"Measure this machine with this program: kernels, training, generation, tokenizer."`
 	Version versionCmd `cmd:"" help:"Print the version, the kernel tier and the exit codes."`
 }
@@ -35,6 +36,7 @@ Examples:
   gimbal train                                train on the Go source tree: 5 minutes, then samples to read
   gimbal train --data books/ --out runs/books train on a folder of text
   gimbal train --data a.txt --dry-run         show the plan, try one step, leave nothing behind
+  gimbal doctor --data books/                 check the run before it begins: leaks, labels, rates, memory, disk
   gimbal resume runs/books                    go on after a stop, a kill or a power cut
   gimbal sample runs/books "Once upon"        let the model write
   gimbal eval runs/books --data new.txt       loss on other text, beside the n-gram baseline

@@ -12,19 +12,30 @@ import (
 )
 
 type trainCmd struct {
-	Config string   `help:"Configuration file (TOML); docs/config.md lists the keys." type:"path" placeholder:"FILE"`
-	Data   []string `help:"File or folder to read, repeatable. Default: the source tree of the installed Go." placeholder:"PATH" sep:"none"`
+	Config string `help:"Configuration file (TOML); docs/config.md lists the keys." type:"path" placeholder:"FILE"`
+	settings
 	Out    string   `help:"Run directory. Default: runs/<date>-<name>." placeholder:"DIR"`
-	Steps  *int64   `help:"Updates of the run. Default: planned from time and data." placeholder:"N"`
-	Seed   *uint64  `help:"Seed of every random number of the run. Default: 1." placeholder:"N"`
 	From   string   `help:"Run or checkpoint to start from: its weights, shape and tokenizer." placeholder:"CHECKPOINT"`
-	Set    []string `help:"Set a key of the configuration, repeatable." placeholder:"KEY=VALUE" sep:"none"`
 	Inject []string `help:"Plant a fault at a step, repeatable, to watch the guard work: nan-grad@100, loss-spike@200, … (docs/guards.md)." placeholder:"FAULT@STEP" sep:"none"`
 	DryRun bool     `help:"Show the plan, make one step, one evaluation, one save and one reload, and leave nothing behind."`
 	JSON   bool     `name:"json" help:"Print the result as JSON on standard output."`
 }
 
-func (c *trainCmd) Run(e *env) error {
+// settings are the flags that describe a run, over its configuration file.
+type settings struct {
+	Data  []string `help:"File or folder to read, repeatable. Default: the source tree of the installed Go." placeholder:"PATH" sep:"none"`
+	Steps *int64   `help:"Updates of the run. Default: planned from time and data." placeholder:"N"`
+	Seed  *uint64  `help:"Seed of every random number of the run. Default: 1." placeholder:"N"`
+	Set   []string `help:"Set a key of the configuration, repeatable." placeholder:"KEY=VALUE" sep:"none"`
+}
+
+// given reports whether there is any.
+func (c *settings) given() bool {
+	return len(c.Data) > 0 || c.Steps != nil || c.Seed != nil || len(c.Set) > 0
+}
+
+// load reads the configuration file, if one is named, and applies the settings over it.
+func (c *settings) load(file string) (*config.Config, error) {
 	var sets []config.Assignment
 	flag := func(name, key, value string) {
 		sets = append(sets, config.Assignment{Key: key, Value: value, Origin: "flag --" + name})
@@ -41,7 +52,11 @@ func (c *trainCmd) Run(e *env) error {
 	for _, s := range c.Set {
 		sets = append(sets, config.Set(s))
 	}
-	cfg, err := config.Load(c.Config, sets)
+	return config.Load(file, sets)
+}
+
+func (c *trainCmd) Run(e *env) error {
+	cfg, err := c.load(c.Config)
 	if err != nil {
 		return err
 	}

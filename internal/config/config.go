@@ -69,7 +69,7 @@ type Train struct {
 
 // Optim is AdamW and clipping.
 type Optim struct {
-	LR          Rule    // peak learning rate: article, article-literal, auto, or a number
+	LR          Rule    // peak learning rate: article, article-literal, auto, probe, or a number
 	Beta1       float64 // decay of the first moment
 	Beta2       float64 // decay of the second; 0: 0.99 below 0.5M tokens a step, else 0.95
 	Eps         float64
@@ -95,6 +95,7 @@ type Schedule struct {
 	WarmupExact bool   // take Warmup as it is, without the ceiling of a quarter of the run
 	Period      int64  // steps of a cycle of cosine-restarts; 0: min(steps, 10000)
 	Floor       float64
+	LateRestart bool // allow a restart shortly before the end of the run
 }
 
 // Numeric is precision and memory.

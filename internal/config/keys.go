@@ -46,7 +46,7 @@ var keys = []key{
 	{name: "train.micro_tokens", at: func(c *Config) any { return &c.Train.MicroTokens }, auto: true, lo: 1, hi: 1 << 28, doc: "ceiling of tokens of one forward and backward pass; auto: by memory"},
 	{name: "train.seed", at: func(c *Config) any { return &c.Train.Seed }, lo: 0, hi: 1e18, doc: "seed of every random number of the run"},
 
-	{name: "optim.lr", at: func(c *Config) any { return &c.Optim.LR }, lo: 1e-12, hi: 10, choices: []string{"article", "article-literal", "auto"}, doc: "peak learning rate, by rule or as a number"},
+	{name: "optim.lr", at: func(c *Config) any { return &c.Optim.LR }, lo: 1e-12, hi: 10, choices: []string{"article", "article-literal", "auto", "probe"}, doc: "peak learning rate, by rule or as a number; probe: by a range test before the run"},
 	{name: "optim.beta1", at: func(c *Config) any { return &c.Optim.Beta1 }, lo: 0, hi: 1, below: true, doc: "decay of the first moment"},
 	{name: "optim.beta2", at: func(c *Config) any { return &c.Optim.Beta2 }, auto: true, lo: 0, above: true, hi: 1, below: true, doc: "decay of the second moment; auto: 0.99 below 500,000 tokens a step, else 0.95"},
 	{name: "optim.eps", at: func(c *Config) any { return &c.Optim.Eps }, lo: 0, above: true, hi: 1, doc: "added to the root of the second moment"},
@@ -58,6 +58,7 @@ var keys = []key{
 	{name: "schedule.warmup_exact", at: func(c *Config) any { return &c.Schedule.WarmupExact }, doc: "take schedule.warmup as it is, even beyond a quarter of the run"},
 	{name: "schedule.period", at: func(c *Config) any { return &c.Schedule.Period }, auto: true, lo: 10, hi: 1e12, doc: "steps of one cycle of cosine-restarts; auto: min(steps, 10000)"},
 	{name: "schedule.floor", at: func(c *Config) any { return &c.Schedule.Floor }, lo: 1e-6, hi: 1, doc: "learning rate at the end of the run, as a share of the peak"},
+	{name: "schedule.late_restart", at: func(c *Config) any { return &c.Schedule.LateRestart }, doc: "allow a restart less than 500 steps, or a fifth of a shorter run, before the end"},
 
 	{name: "numeric.mode", at: func(c *Config) any { return &c.Numeric.Mode }, choices: []string{"auto", "fp32", "bf16"}, doc: "precision of the operands of multiplies"},
 	{name: "numeric.checkpointing", at: func(c *Config) any { return &c.Numeric.Checkpointing }, choices: []string{"auto", "none", "attention", "block"}, doc: "what is recomputed in the backward pass to save memory"},

@@ -161,9 +161,6 @@ func (k *key) assign(c *Config, v literal) string {
 	case *Rule:
 		switch v.kind {
 		case "string":
-			if v.s == "probe" && k.name == "optim.lr" {
-				return `the rule "probe" (a range test before the run) does not exist yet; use article, article-literal, auto or a number`
-			}
 			if fault := k.text(v.s); fault != "" {
 				return fault + ", or a number"
 			}

@@ -49,15 +49,12 @@ func Rates(s Sizes) []Rate {
 	}
 }
 
-// Peak returns the peak learning rate by the named rule.
+// Peak returns the peak learning rate by the named rule. The rule probe is none of them: it takes a RangeTest.
 func Peak(rule string, s Sizes) (Rate, error) {
 	for _, r := range Rates(s) {
 		if r.Rule == rule {
 			return r, nil
 		}
-	}
-	if rule == "probe" {
-		return Rate{}, fmt.Errorf("optim: the learning rate rule %q (a range test before the run) does not exist yet; use article, auto or a number", rule)
 	}
 	return Rate{}, fmt.Errorf("optim: unknown learning rate rule %q", rule)
 }

@@ -99,6 +99,32 @@ func (s Schedule) Restarts(step int64) bool {
 	return step == first+1
 }
 
+// LastRestart returns the last step at which the rate jumps up, 0 if it never does.
+func (s Schedule) LastRestart() int64 {
+	if s.Kind != "cosine-restarts" || s.Steps <= s.Warmup {
+		return 0
+	}
+	first, _ := s.cycle(s.Steps)
+	if first == s.Warmup {
+		return 0
+	}
+	return first + 1
+}
+
+// FirstOutside returns the first of the steps 1, 1+stride, … and steps itself at which rate is not in (0, limit], and that
+// rate; step is 0 where there is none. NaN lies outside.
+func FirstOutside(rate func(step int64) float64, steps, stride int64, limit float64) (step int64, lr float64) {
+	for k := int64(1); k <= steps; k += stride {
+		if lr := rate(k); !(lr > 0 && lr <= limit) {
+			return k, lr
+		}
+	}
+	if lr := rate(steps); !(lr > 0 && lr <= limit) {
+		return steps, lr
+	}
+	return 0, 0
+}
+
 // check panics on a schedule that no configuration can make.
 func (s Schedule) check() {
 	switch s.Kind {

@@ -140,8 +140,37 @@ func TestLREveryStep(t *testing.T) {
 			s.Period = 10 + r.Int64N(1000)
 		}
 		s.Warmup, _ = Warmup(r.Int64N(s.Steps), s.Steps, r.IntN(2) == 0)
+		last := int64(0)
 		for step := int64(1); step <= s.Steps+2; step++ {
 			checkSchedule(t, s, step)
+			if s.Restarts(step) {
+				last = step
+			}
+		}
+		if got := s.LastRestart(); got != last {
+			t.Fatalf("%+v: the last restart is at %d, not %d", s, last, got)
+		}
+	}
+}
+
+func TestFirstOutside(t *testing.T) {
+	at := func(bad int64, lr float64) func(int64) float64 {
+		return func(step int64) float64 {
+			if step == bad {
+				return lr
+			}
+			return 0.5
+		}
+	}
+	for _, c := range []struct {
+		bad, stride int64
+		lr          float64
+		want        int64
+	}{
+		{0, 1, 0, 0}, {1, 1, 0, 1}, {7, 1, math.NaN(), 7}, {100, 1, -1, 100}, {100, 7, 1.5, 100}, {50, 49, math.Inf(1), 50}, {51, 49, 0, 0}, {3, 1, 1, 0},
+	} {
+		if got, lr := FirstOutside(at(c.bad, c.lr), 100, c.stride, 1); got != c.want || got != 0 && !(lr == c.lr || lr != lr && c.lr != c.lr) {
+			t.Errorf("rate %g at step %d, every %d: step %d, rate %g", c.lr, c.bad, c.stride, got, lr)
 		}
 	}
 }

@@ -12,7 +12,11 @@ import (
 
 // ofProcess reports whether a kind of record tells about a process and not about a step.
 func ofProcess(kind string) bool {
-	return kind == "start" || kind == "resume" || kind == "end" || kind == "plan"
+	switch kind {
+	case "start", "resume", "end", "plan", "probe", "preflight":
+		return true
+	}
+	return false
 }
 
 // ofStep reports whether a kind of record tells what a step came to: there is one for each step.

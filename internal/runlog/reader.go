@@ -127,6 +127,10 @@ func parseRecord(line []byte) (rec Record, ok bool) {
 		rec.Value, err = decode[End](line)
 	case "plan":
 		rec.Value, err = decode[Plan](line)
+	case "probe":
+		rec.Value, err = decode[Probe](line)
+	case "preflight":
+		rec.Value, err = decode[Preflight](line)
 	}
 	return rec, err == nil
 }

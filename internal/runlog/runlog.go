@@ -208,6 +208,40 @@ type Plan struct {
 	UnigramLoss  Float `json:"unigram_loss"`
 }
 
+// Probe is written when a range test has been made: the curve behind a peak learning rate. Its lists have one element for
+// each update of the test, whose weights were thrown away.
+type Probe struct {
+	Kind string `json:"kind"` // "probe"
+	At
+	LR       Float   `json:"lr"`       // peak that was chosen
+	Argmin   Float   `json:"argmin"`   // rate at which the smoothed loss was least
+	Best     Float   `json:"best"`     // that loss, nats per token
+	Planned  int64   `json:"planned"`  // updates that the ramp would have had
+	Diverged bool    `json:"diverged"` // whether the loss left its least value behind before the ramp ended
+	Message  string  `json:"message"`
+	Rates    []Float `json:"rates"`
+	Losses   []Float `json:"losses"`
+	Smoothed []Float `json:"smoothed"`
+	Seconds  Float   `json:"seconds"`
+}
+
+// Preflight is written by each process before its first step: every check that was made, also those that found nothing.
+type Preflight struct {
+	Kind string `json:"kind"` // "preflight"
+	At
+	Checks  []Check `json:"checks"`
+	Seconds Float   `json:"seconds"`
+}
+
+// Check is what one check of the preflight came to.
+type Check struct {
+	Code    string           `json:"code"`              // such as "P-LEAK"; docs/guards.md
+	Result  string           `json:"result"`            // "ok", "info", "warning", "error" or "skipped"
+	Message string           `json:"message"`           // what was seen, or why it was skipped
+	Advice  string           `json:"advice,omitempty"`  // what to do, where something should be done
+	Numbers map[string]Float `json:"numbers,omitempty"` // that the message is made of
+}
+
 // evalFields is Eval without its methods.
 type evalFields Eval
 

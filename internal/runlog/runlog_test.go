@@ -79,6 +79,14 @@ var golden = []struct {
 		Plan{At: At{Attempt: 1}, Steps: 2000, Parameters: 1e6, TrainTokens: 5, ValTokens: 6, MemoryBytes: 7, BaselineLoss: 1.5, UnigramLoss: 3},
 		`{"kind":"plan","step":0,"batch":0,"attempt":1,"steps":2000,"parameters":1000000,"train_tokens":5,"val_tokens":6,"memory_bytes":7,"baseline_loss":1.5,"unigram_loss":3}`,
 	},
+	{
+		Probe{At: At{Attempt: 1}, LR: 0.5, Argmin: 1, Best: 2.5, Planned: 2, Diverged: true, Message: "half", Rates: []Float{0.5, 1}, Losses: []Float{4, nan}, Smoothed: []Float{4, 2.5}, Seconds: 3},
+		`{"kind":"probe","step":0,"batch":0,"attempt":1,"lr":0.5,"argmin":1,"best":2.5,"planned":2,"diverged":true,"message":"half","rates":[0.5,1],"losses":[4,"NaN"],"smoothed":[4,2.5],"seconds":3}`,
+	},
+	{
+		Preflight{At: at, Checks: []Check{{Code: "P-EOS", Result: "warning", Message: "none", Advice: "add", Numbers: map[string]Float{"eos": 0}}, {Code: "P-LEAK", Result: "ok", Message: "none"}}, Seconds: 1},
+		`{"kind":"preflight","step":7,"batch":8,"attempt":2,"time":"2026-11-23T12:00:00.5Z","checks":[{"code":"P-EOS","result":"warning","message":"none","advice":"add","numbers":{"eos":0}},{"code":"P-LEAK","result":"ok","message":"none"}],"seconds":1}`,
+	},
 }
 
 // withKind returns the record as Read gives it back.

@@ -90,6 +90,12 @@ func (w *Writer) Write(record any) error {
 	case Plan:
 		r.Kind = "plan"
 		record = r
+	case Probe:
+		r.Kind = "probe"
+		record = r
+	case Preflight:
+		r.Kind = "preflight"
+		record = r
 	default:
 		panic("runlog: not a record")
 	}

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 // assemble makes everything that training on a corpus needs but a directory: model, optimizer, schedule and plan. The
 // caller closes the corpus after the trainer.
 func assemble(cfg *config.Config, text *corpus, opt Options) (_ *trainer, err error) {
-	t := &trainer{fs: opt.fs, cfg: cfg, corpus: text, hooks: opt.Hooks, saved: -1, rarest: -1}
+	t := &trainer{fs: opt.fs, cfg: cfg, corpus: text, hooks: opt.Hooks, trial: opt.DryRun, unchecked: opt.unchecked, saved: -1, rarest: -1}
 	if t.fs == nil {
 		t.fs = durable.OS
 	}
@@ -117,6 +118,9 @@ func (t *trainer) planMemory() error {
 	total, _ := t.arch.Params()
 	free := freeMemory()
 	t.plan = &Plan{Config: t.cfg, Arch: t.arch, Moments: 8 * total, Writing: t.writingBytes()}
+	if t.cfg.Optim.LR.Name == "probe" {
+		t.plan.Probing = 4 * total
+	}
 	for _, mode := range modes {
 		opt := t.modelOptions()
 		opt.Checkpointing = mode
@@ -133,7 +137,7 @@ func (t *trainer) planMemory() error {
 }
 
 // finishPlan decides what is still open (the number of steps, from the speed of a trial pass) and completes the plan.
-func (t *trainer) finishPlan() error {
+func (t *trainer) finishPlan(ctx context.Context) error {
 	speed := 0.0
 	if t.cfg.Train.Steps == 0 {
 		speed = t.trialSpeed()
@@ -151,6 +155,9 @@ func (t *trainer) finishPlan() error {
 	if err := t.cfg.Check(); err != nil {
 		return err
 	}
+	if err := t.probe(ctx); err != nil {
+		return err
+	}
 	sched, rates, warning, capped, err := schedule(t.cfg, t.arch)
 	if err != nil {
 		return &config.Error{Faults: []config.Fault{{Where: t.cfg.Origin("optim.lr"), Key: "optim.lr", Text: err.Error()}}}
@@ -164,13 +171,14 @@ func (t *trainer) finishPlan() error {
 	p.Census, p.SplitBy = t.corpus.set.Census(), t.corpus.set.SplitNote
 	p.TrainTokens, p.ValTokens = t.corpus.train.Tokens(), t.corpus.val.Tokens()
 	p.Epochs = float64(t.cfg.Train.Steps) * float64(t.cfg.Train.BatchTokens) / float64(p.TrainTokens)
-	p.Schedule, p.Rates, p.Capped = sched, rates, capped
+	p.Schedule, p.Rates, p.Capped = sched, append(rates, p.Probe.rate()...), capped
 	p.Tier, p.Workers, p.Speed = t.exec.Tier(), t.exec.Workers(), speed
 	if speed > 0 {
 		p.Estimated = time.Duration(float64(t.cfg.Train.Steps) * float64(t.cfg.Train.BatchTokens) / speed * float64(time.Second))
 	}
 	t.state = state{Version: stateVersion, ConfigHash: t.cfg.Hash(), DataHash: t.corpus.set.Hash, TokenizerHash: t.corpus.tok.Hash(),
-		Numerics: fmt.Sprintf("%s %s", t.exec.Tier(), t.cfg.Numeric.Mode), Guard: guard.New(t.rules())}
+		Numerics: fmt.Sprintf("%s %s", t.exec.Tier(), t.cfg.Numeric.Mode), RateLimit: p.Probe.limit()}
+	t.state.Guard = guard.New(t.rules())
 	return nil
 }
 

@@ -30,6 +30,7 @@ var (
 // ExitCode is the exit code of a program that ends with err, as the log records it.
 func ExitCode(err error) int {
 	var stop *StopError
+	var refused *PreflightError
 	var faults *config.Error
 	var bad *data.Error
 	var unseen *tokenizer.UnseenCharError
@@ -39,6 +40,8 @@ func ExitCode(err error) int {
 		return 0
 	case errors.As(err, &stop):
 		return 3
+	case errors.As(err, &refused):
+		return refused.Exit
 	case errors.Is(err, ErrInterrupted):
 		return 75
 	case errors.Is(err, durable.ErrNoSpace), errors.Is(err, ErrMemory):

@@ -18,11 +18,11 @@ import (
 func (t *trainer) rules() guard.Rules {
 	return guard.Rules{
 		Act: t.cfg.Guard.Mode == "act", StayHalved: t.cfg.Guard.Halve == "article",
-		Steps: t.cfg.Train.Steps, Warmup: t.sched.Warmup, LossLimit: math.Log(float64(t.arch.Vocab)), Clip: t.cfg.Optim.Clip, MaxRate: t.sched.Peak, MaxScale: maxNudge,
+		Steps: t.cfg.Train.Steps, Warmup: t.sched.Warmup, LossLimit: math.Log(float64(t.arch.Vocab)), Clip: t.cfg.Optim.Clip, MaxRate: t.sched.Peak, MaxScale: t.nudgeCeiling(),
 	}
 }
 
-// maxNudge is how far the guard may raise the learning rate: three times by a tenth.
+// maxNudge is how far the guard may raise a learning rate that no probe has measured: three times by a tenth.
 const maxNudge = 1.1 * 1.1 * 1.1
 
 // sequence names a sequence for good: the document it is cut from and where it begins in it.

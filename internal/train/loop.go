@@ -25,6 +25,11 @@ type trainer struct {
 	hooks Hooks
 	plan  *Plan
 
+	weights weightsFrom // where they came from
+	trial   bool        // a dry run: nothing is to come of it
+
+	unchecked bool // leaves the preflight out: for tests that compare runs with and without it
+
 	corpus *corpus
 	arch   config.Arch
 	exec   *kernel.Exec

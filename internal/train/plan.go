@@ -13,6 +13,7 @@ import (
 	"gimbal/internal/kernel"
 	"gimbal/internal/model"
 	"gimbal/internal/optim"
+	"gimbal/internal/runlog"
 )
 
 const (
@@ -45,10 +46,14 @@ type Plan struct {
 	Schedule optim.Schedule
 	Rates    []optim.Rate // what each rule for the peak would give
 	Capped   bool         // the warmup was cut to a quarter of the run
+	Probe    *Probe       // the range test that chose the peak; nil: none was made
+
+	Preflight *runlog.Preflight // what the checks before the first step came to; nil: not yet made
 
 	Memory  model.Plan
 	Moments int64 // bytes of the optimizer's state
 	Writing int64 // bytes of the judge, and of the cache of keys and values with which texts are written
+	Probing int64 // bytes of the copy of the weights while the learning rate is probed, before anything is written
 
 	Evaluations float64    // of the run, those at the ends of epochs not counted
 	Samples     judge.Plan // what each writes
@@ -65,7 +70,9 @@ type Plan struct {
 const programBytes = 14 << 20
 
 // bytes is the most memory that the run takes while it trains, without mapped files.
-func (p *Plan) bytes() int64 { return p.Memory.Total + p.Moments + p.Writing + programBytes }
+func (p *Plan) bytes() int64 {
+	return p.Memory.Total + p.Moments + max(p.Writing, p.Probing) + programBytes
+}
 
 // Write prints the plan for a person: what will be trained on what, for how long, and where each setting came from.
 func (p *Plan) Write(w io.Writer) {

@@ -80,13 +80,16 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 		return nil, err
 	}
 	defer t.close()
-	if err := t.finishPlan(); err != nil {
+	if err := t.finishPlan(ctx); err != nil {
 		return nil, err
 	}
 	t.dir, t.plan.Dir = dir, dir
 	hash := t.state.ConfigHash
 	numerics := t.state.Numerics
 	if err := t.restore(c); err != nil {
+		return nil, err
+	}
+	if err := t.preflight(dir); err != nil {
 		return nil, err
 	}
 	if !t.calm() {

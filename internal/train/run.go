@@ -29,7 +29,9 @@ type Options struct {
 	// docs/guards.md. What comes of them is marked as injected in the log.
 	Inject []string
 
-	fs durable.FS // tests; nil: durable.OS
+	fs        durable.FS  // tests; nil: durable.OS
+	unchecked bool        // tests: no preflight
+	checked   func(*Plan) // Doctor: ends the run after its preflight
 }
 
 // Result is how a run ended.
@@ -85,8 +87,11 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) 
 		return nil, err
 	}
 	defer text.set.Close()
-	opt.Hooks.note("fitting the n-gram baseline")
-	grams := fitBaseline(text)
+	var grams Baseline
+	if opt.checked == nil {
+		opt.Hooks.note("fitting the n-gram baseline")
+		grams = fitBaseline(text)
+	}
 	debug.FreeOSMemory() // the tables of the tokenizer and the n-grams, before the model takes its place
 
 	t, err := assemble(cfg, text, opt)
@@ -94,20 +99,29 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) 
 		return nil, err
 	}
 	defer t.close()
+	t.weights = freshWeights
 	t.model.Init(cfg.Train.Seed)
 	if base != nil {
+		t.weights = baseWeights
 		if err := base.load(t.model.Params()); err != nil {
 			return nil, err
 		}
 	}
 	t.model.Refresh()
-	if err := t.finishPlan(); err != nil {
+	if err := t.finishPlan(ctx); err != nil {
 		return nil, err
 	}
 	if err := t.plantFaults(opt.Inject); err != nil {
 		return nil, err
 	}
 	t.state.Baseline = grams
+	err = t.preflight(opt.Out)
+	if opt.checked != nil {
+		opt.checked(t.plan)
+	}
+	if err != nil || opt.checked != nil {
+		return nil, err
+	}
 	if opt.DryRun {
 		return t.dryRun()
 	}
@@ -184,8 +198,9 @@ func (t *trainer) tellPlan() error {
 	if t.hooks.Plan != nil {
 		t.hooks.Plan(p)
 	}
-	return t.log.Write(runlog.Plan{Kind: "plan", At: t.at(), Steps: t.cfg.Train.Steps, Parameters: p.Params, TrainTokens: p.TrainTokens, ValTokens: p.ValTokens,
+	err := t.log.Write(runlog.Plan{Kind: "plan", At: t.at(), Steps: t.cfg.Train.Steps, Parameters: p.Params, TrainTokens: p.TrainTokens, ValTokens: p.ValTokens,
 		MemoryBytes: p.bytes(), BaselineLoss: b.Loss, UnigramLoss: b.Unigram})
+	return errors.Join(err, t.tellProbe(), t.tellPreflight())
 }
 
 // reasonEarly is how a run ended that the judge stopped.

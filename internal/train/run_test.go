@@ -124,7 +124,7 @@ func newTrainer(t *testing.T, cfg *config.Config) *trainer {
 	}
 	t.Cleanup(tr.close)
 	tr.model.Init(c.Train.Seed)
-	if err := tr.finishPlan(); err != nil {
+	if err := tr.finishPlan(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	return tr

@@ -46,6 +46,8 @@ type state struct {
 
 	Baseline Baseline `json:"baseline"`
 
+	RateLimit float64 `json:"rate_limit,omitempty"` // rate at which the probe's loss was least: no nudge goes above it; 0: no probe
+
 	// What the bits depend on. A resume refuses other data and says when the others changed.
 	ConfigHash    string `json:"config_hash"`
 	DataHash      string `json:"data_hash"`
@@ -200,6 +202,6 @@ func (t *trainer) restore(c *checkpoint.Checkpoint) error {
 	}
 	t.model.Refresh()
 	t.state = s
-	t.saved = s.Step
+	t.saved, t.weights = s.Step, savedWeights
 	return nil
 }

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"gimbal"
+)
+
+type doctorCmd struct {
+	Target string `arg:"" optional:"" help:"Run directory, or configuration file of a run to come." placeholder:"RUN|CONFIG"`
+	settings
+	Out  string `help:"Run directory that the run would have: its disk is checked." placeholder:"DIR"`
+	From string `help:"Run or checkpoint that the run would start from." placeholder:"CHECKPOINT"`
+	JSON bool   `name:"json" help:"Print every check as JSON on standard output."`
+}
+
+func (c *doctorCmd) Run(e *env) error {
+	hooks := gimbal.Hooks{Note: newProgress(e.stderr).hooks().Note}
+	var d *gimbal.Diagnosis
+	info, err := os.Stat(filepath.Join(c.Target, "config.toml"))
+	switch {
+	case c.Target != "" && err == nil && !info.IsDir():
+		if c.given() || c.Out != "" || c.From != "" {
+			return usageError("a run is checked as it is: --data, --set, --steps, --seed, --out and --from are for a run to come")
+		}
+		d, err = gimbal.DoctorRun(e.ctx, c.Target, gimbal.ResumeOptions{Hooks: hooks})
+	default:
+		cfg, loadErr := c.load(c.Target)
+		if loadErr != nil {
+			return loadErr
+		}
+		d, err = gimbal.Doctor(e.ctx, cfg, gimbal.Options{Out: c.Out, From: c.From, Hooks: hooks})
+	}
+	if d == nil {
+		return err
+	}
+	if c.JSON {
+		return firstError(err, printJSON(e.stdout, struct {
+			*gimbal.Diagnosis
+			ExitCode int `json:"exit_code"`
+		}{d, exitCodeOf(err)}))
+	}
+	printDiagnosis(e.stdout, d)
+	return err
+}
+
+// printDiagnosis prints each check in a line, and what to do below those that want something done.
+func printDiagnosis(w io.Writer, d *gimbal.Diagnosis) {
+	count := map[string]int{}
+	for _, c := range d.Checks {
+		count[c.Result]++
+		fmt.Fprintf(w, "%-21s %-8s %s\n", c.Code, c.Result, c.Message)
+		if c.Advice != "" {
+			fmt.Fprintf(w, "%-30s → %s\n", "", c.Advice)
+		}
+	}
+	fmt.Fprintf(w, "\n%d checks in %.1f s: %d ok, %d notes, %d warnings, %d errors, %d skipped; docs/guards.md says what each means\n",
+		len(d.Checks), float64(d.Seconds), count["ok"], count["info"], count["warning"], count["error"], count["skipped"])
+}
