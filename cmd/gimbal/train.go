@@ -98,7 +98,7 @@ func (p *progress) hooks() gimbal.Hooks {
 				rec.Step, float64(rec.ValLoss), float64(rec.BitsPerByte), float64(rec.BaselineLoss))
 		},
 		Event: func(rec gimbal.EventRecord) {
-			p.say("%s at step %d: %s (%s)", rec.Code, rec.Step, rec.Message, rec.Action)
+			p.say("%s", rec)
 		},
 	}
 }

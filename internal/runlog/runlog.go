@@ -17,6 +17,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -148,6 +149,25 @@ type Event struct {
 	Tensor    string           `json:"tensor,omitempty"`    // the first that is affected
 	Documents []string         `json:"documents,omitempty"` // "source:offset" of what was being learned
 	Numbers   map[string]Float `json:"numbers,omitempty"`   // that led to it
+}
+
+// String tells the event in a line: the code, what was seen, where, and what was done.
+func (e Event) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s at step %d: %s", e.Code, e.Step, strings.TrimPrefix(e.Message, fmt.Sprintf("step %d: ", e.Step)))
+	if e.Tensor != "" {
+		fmt.Fprintf(&b, "; first in %s", e.Tensor)
+	}
+	if len(e.Documents) > 0 {
+		fmt.Fprintf(&b, "; documents: %s", strings.Join(e.Documents, ", "))
+	}
+	if e.Action != "" && e.Action != "none" {
+		fmt.Fprintf(&b, " → %s", e.Action)
+	}
+	if e.Injected {
+		b.WriteString(" (planted)")
+	}
+	return b.String()
 }
 
 // Eval is an evaluation. Metrics are written beside the other fields as keys of their own, such as rep3, rep3_lo and

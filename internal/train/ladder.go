@@ -195,7 +195,7 @@ func (t *trainer) writePostMortem(stop *StopError) error {
 			g.Checked, t.state.Rewinds, len(t.state.Quarantine), g.Scale(), t.sched.Peak)
 		b.WriteString("\n## Events\n\n")
 		for _, e := range t.events {
-			writeEvent(&b, e)
+			fmt.Fprintf(&b, "- %s\n", e)
 		}
 		b.WriteString("\n## What to do\n\n" +
 			"The weights of the stopped run were not saved: its checkpoints are those from before, and the newest healthy one is intact.\n" +
@@ -206,22 +206,4 @@ func (t *trainer) writePostMortem(stop *StopError) error {
 		_, err := io.WriteString(w, b.String())
 		return err
 	})
-}
-
-// writeEvent writes an event as an item of a list.
-func writeEvent(b *strings.Builder, e runlog.Event) {
-	fmt.Fprintf(b, "- step %d: %s: %s", e.Step, e.Code, e.Message)
-	if e.Tensor != "" {
-		fmt.Fprintf(b, "; %s", e.Tensor)
-	}
-	if len(e.Documents) > 0 {
-		fmt.Fprintf(b, "; documents: %s", strings.Join(e.Documents, ", "))
-	}
-	if e.Action != "" && e.Action != "none" {
-		fmt.Fprintf(b, " → %s", e.Action)
-	}
-	if e.Injected {
-		b.WriteString(" (planted)")
-	}
-	b.WriteString("\n")
 }

@@ -34,7 +34,7 @@ func (t *trainer) writeReport(reason string, final *runlog.Eval) error {
 		fmt.Fprintf(&b, "Seen: %d not finite, %d outliers, %d times sustained. The run went back %d times; %d sequences are quarantined.\n",
 			t.state.Guard.Nonfinite, t.state.Guard.Outlier, t.state.Guard.Sustained, t.state.Rewinds, len(t.state.Quarantine))
 		for _, e := range t.events {
-			writeEvent(&b, e)
+			fmt.Fprintf(&b, "- %s\n", e)
 		}
 		t.writeWriting(&b)
 		if err := t.writeCheckpoints(&b); err != nil {
