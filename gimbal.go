@@ -58,6 +58,15 @@ type Result = train.Result
 // EvalResult is what a measurement came to; the loss is in nats per token.
 type EvalResult = train.EvalResult
 
+// Writing is what a model wrote, measured beside people's texts.
+type Writing = train.Writing
+
+// Comparison is runs side by side.
+type Comparison = train.Comparison
+
+// Page is the texts of one evaluation of a run, as a person reviews them.
+type Page = train.Page
+
 // Baseline is the n-gram losses that a model is shown beside.
 type Baseline = train.Baseline
 
@@ -163,6 +172,21 @@ func Evaluate(ctx context.Context, path string, opt EvalOptions) (*EvalResult, e
 	r, err := train.Evaluate(ctx, path, opt)
 	return r, classify(err)
 }
+
+// Compare shows runs side by side and says which of their differences are real.
+func Compare(dirs []string) (*Comparison, error) {
+	c, err := train.Compare(dirs)
+	return c, classify(err)
+}
+
+// OpenPage reads the texts of an evaluation of a run, worst first; evaluation 0 is the newest.
+func OpenPage(dir string, evaluation int) (*Page, error) {
+	p, err := train.OpenPage(dir, evaluation)
+	return p, classify(err)
+}
+
+// MetricNames are the metrics of [Writing], in the order in which they are shown; docs/judge.md defines each.
+func MetricNames() []string { return train.MetricNames() }
 
 // ExitCode is the exit code of a program that ends with err: what "gimbal version" lists.
 func ExitCode(err error) int {

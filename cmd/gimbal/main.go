@@ -24,7 +24,9 @@ type cli struct {
 	Train   trainCmd   `cmd:"" help:"Train a model on text: a folder, files, or by default the source tree of the installed Go."`
 	Resume  resumeCmd  `cmd:"" help:"Continue a run from its newest valid checkpoint, to the same bits as if it had never stopped."`
 	Sample  sampleCmd  `cmd:"" help:"Let a model write."`
-	Eval    evalCmd    `cmd:"" help:"Measure a model: validation loss, bits per byte, and the n-gram baseline beside them."`
+	Eval    evalCmd    `cmd:"" help:"Measure a model: its loss beside the n-gram baseline, and what it writes beside people's texts."`
+	Review  reviewCmd  `cmd:"" help:"Read what a run's model wrote, worst first, and mark it good, repeating, drifting or broken."`
+	Compare compareCmd `cmd:"" help:"Show runs side by side with intervals, and say which differences are real."`
 	Doctor  doctorCmd  `cmd:"" help:"Check a run, or one to come, on its own model, configuration and data, in seconds: what train and resume check before their first step."`
 	Bench   benchCmd   `cmd:"" help:"Measure this machine with this program: kernels, training, generation, tokenizer."`
 	Version versionCmd `cmd:"" help:"Print the version, the kernel tier and the exit codes."`
@@ -39,7 +41,9 @@ Examples:
   gimbal doctor --data books/                 check the run before it begins: leaks, labels, rates, memory, disk
   gimbal resume runs/books                    go on after a stop, a kill or a power cut
   gimbal sample runs/books "Once upon"        let the model write
-  gimbal eval runs/books --data new.txt       loss on other text, beside the n-gram baseline
+  gimbal eval runs/books --data new.txt       loss and writing on other text, beside n-grams and people
+  gimbal review runs/books                    read what it wrote, worst first, and say what it is like
+  gimbal compare runs/a runs/b                which run is better, and which differences are real
   gimbal bench train --model char-10m         how fast this machine trains, and what takes the time`
 
 // env is what a subcommand may touch: where results and messages go, and when to stop.

@@ -60,24 +60,3 @@ func (c *sampleCmd) Run(e *env) error {
 	}
 	return nil
 }
-
-type evalCmd struct {
-	Run_       string   `arg:"" name:"run" help:"Run or checkpoint directory."`
-	Data       []string `help:"File or folder to measure on, repeatable. Default: the run's validation part." placeholder:"PATH" sep:"none"`
-	Checkpoint string   `help:"Which checkpoint of the run: stable, best-loss, last or step-N. Default: stable, else last." placeholder:"NAME"`
-	JSON       bool     `name:"json" help:"Print the result as JSON."`
-}
-
-func (c *evalCmd) Run(e *env) error {
-	p := newProgress(e.stderr)
-	r, err := gimbal.Evaluate(e.ctx, c.Run_, gimbal.EvalOptions{Data: c.Data, Checkpoint: c.Checkpoint, Hooks: p.hooks()})
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		return printJSON(e.stdout, r)
-	}
-	fmt.Fprintf(e.stdout, "%s\non %s: %d tokens, %d bytes\n", r.Checkpoint, r.On, r.Tokens, r.Bytes)
-	printLosses(e.stdout, fmt.Sprintf("model, step %d", r.Step), r.Loss, r.BitsPerByte, r.Baseline)
-	return nil
-}

@@ -36,8 +36,11 @@ func (p Plan) Tokens() int64 {
 	return int64(p.Prompts) * int64(p.Samples) * int64(p.PromptTokens+p.MaxTokens)
 }
 
-// PlanFor fits what was asked for into a context.
+// PlanFor fits what was asked for into a context; one of fewer than two tokens has room for no prompt.
 func PlanFor(prompts, samples, maxTokens, context int) Plan {
+	if context < 2 {
+		return Plan{}
+	}
 	p := Plan{Prompts: prompts, Samples: samples, PromptTokens: max(1, min(promptTokens, context/4))}
 	p.MaxTokens = max(1, min(maxTokens, context-p.PromptTokens))
 	p.MinTokens = min(countedLeast, max(1, p.MaxTokens/2))

@@ -76,8 +76,8 @@ func block(text string, chars int) string {
 
 // Section is one text of a page, as a person sees it.
 type Section struct {
-	Text  string   // everything but the boxes
-	Marks []string // ticked
+	Text  string   `json:"text"`  // everything but the boxes
+	Marks []string `json:"marks"` // ticked
 }
 
 const heading = "\n## "

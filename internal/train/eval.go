@@ -241,9 +241,10 @@ func (t *trainer) scored(step int64, whole bool) runlog.Eval {
 
 // SampleText is one text that the model wrote.
 type SampleText struct {
-	Prompt string // empty when the model began by itself
-	Text   string // what it wrote after the prompt
-	Finish string // eos, length or context
+	Prompt  string   // empty when the model began by itself
+	Text    string   // what it wrote after the prompt
+	Finish  string   // eos, length or context
+	Reasons []string `json:",omitempty"` // what the detectors say of it, where they were asked
 }
 
 // startToken begins a text that has no prompt.

@@ -27,6 +27,7 @@ var faultKinds = map[string]faultKind{
 	"loss-spike":      {earliest: armed, batches: 1},
 	"poison-batch":    {earliest: armed, batches: 1},
 	"poison-batches":  {earliest: armed, batches: 20},
+	"repetition":      {earliest: 1},
 	"lr-bomb":         {earliest: armed, batches: 50},
 	"bit-flip":        {earliest: armed, batches: 1, target: "tensor"},
 	"frozen-layer":    {earliest: 1, target: "block"},
@@ -40,6 +41,7 @@ var faultKinds = map[string]faultKind{
 const (
 	armed       = 70   // steps after which the guard's windows are full enough to judge by
 	bombFactor  = 30   // lr-bomb, on the learning rate
+	paragraph   = 64   // repetition, tokens of the text that comes again and again
 	spikeFactor = 1000 // loss-spike, on loss and gradients
 	starvation  = 0.01 // starved-init, on the matrices of block 0
 	aftermath   = 100  // batches after a fault in which what is seen is put down to it

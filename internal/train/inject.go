@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gimbal/internal/checkpoint"
+	"gimbal/internal/data"
 	"gimbal/internal/durable"
 	"gimbal/internal/model"
 )
@@ -29,6 +30,8 @@ func (t *trainer) injectBefore(step, batch int64) {
 		switch f.name {
 		case "poison-batch", "poison-batches":
 			t.poison()
+		case "repetition":
+			t.repeat()
 		case "bit-flip":
 			w := &t.model.Params().Flat[f.tensor.Lo]
 			*w = math.Float32frombits(math.Float32bits(*w) ^ 1<<30)
@@ -111,6 +114,22 @@ func (t *trainer) poison() {
 	}
 	for i := range t.batch.Tokens {
 		t.batch.Tokens[i], t.batch.Labels[i] = t.rarest, t.rarest
+	}
+}
+
+// repeat overwrites the batch by one paragraph of the training part, again and again, as a corpus would that somebody
+// has damaged. Each sequence begins elsewhere in it.
+func (t *trainer) repeat() {
+	var unit data.Batch
+	t.corpus.train.Read(&unit, 0)
+	text := unit.Labels[:min(paragraph, len(unit.Labels))]
+	for k, s := range t.batch.Spans {
+		for i := range s.Len {
+			t.batch.Labels[s.Start+i] = text[(7*k+i)%len(text)]
+			if i > 0 {
+				t.batch.Tokens[s.Start+i] = t.batch.Labels[s.Start+i-1]
+			}
+		}
 	}
 }
 

@@ -44,7 +44,7 @@ func newWriter(arch config.Arch, d *model.Decoder[float32], tok *tokenizer.Token
 
 // rowsFor is how many texts are written at once: all of them, where the memory of their keys and values is small.
 func rowsFor(a config.Arch, p judge.Plan) int {
-	rows := min(writeRows, p.Prompts*p.Samples)
+	rows := max(1, min(writeRows, p.Prompts*p.Samples))
 	for rows > fewRows && model.CacheBytes(a, rows, cacheLength(a, p)) > writeBytes {
 		rows = max(fewRows, rows/2)
 	}
@@ -170,11 +170,19 @@ func (t *trainer) review(loss float64) (map[string]runlog.Float, []SampleText, e
 			t.hooks.note("judge: %s", note)
 		}
 		p := t.judge.Plan()
+		if len(t.judge.Prompts()) == 0 {
+			t.hooks.note("judge: the held-out text, or the context of %d, is too short for a single prompt: nothing will be written", t.arch.Context)
+			return t.review(loss)
+		}
 		d, err := t.model.Decoder(model.DecoderOptions{Tokens: readAtOnce, Rows: rowsFor(t.arch, p)})
 		if err != nil {
 			return nil, nil, err
 		}
 		t.decoder, t.writer = d, newWriter(t.arch, d, t.corpus.tok, t.startToken(), p)
+	}
+	if len(t.judge.Prompts()) == 0 {
+		t.state.History = append(t.state.History, judge.NewPoint(t.state.Step, loss, t.disturbed(), true, &judge.Report{}))
+		return nil, nil, nil
 	}
 	t.decoder.Refresh()
 	texts, samples, err := t.writer.write(context.Background(), t.judge, t.cfg.Train.Seed)

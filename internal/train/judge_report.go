@@ -36,6 +36,14 @@ var reportedMetrics = []struct{ name, what string }{
 	{"copied", "share of texts that are copied"},
 }
 
+// MetricNames are the metrics of what is written, in the order in which they are shown.
+func MetricNames() (names []string) {
+	for _, m := range reportedMetrics {
+		names = append(names, m.name)
+	}
+	return names
+}
+
 // writeWriting writes what the report says of the texts of the last evaluation.
 func (t *trainer) writeWriting(b *strings.Builder) {
 	b.WriteString("\n## Writing\n\n")

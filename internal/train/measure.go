@@ -10,6 +10,7 @@ import (
 	"gimbal/internal/config"
 	text "gimbal/internal/corpus"
 	"gimbal/internal/data"
+	"gimbal/internal/judge"
 	"gimbal/internal/kernel"
 	"gimbal/internal/model"
 )
@@ -17,6 +18,7 @@ import (
 // EvalOptions say what a model is measured on.
 type EvalOptions struct {
 	Data       []string // files and folders; empty: the validation part of the run
+	LossOnly   bool     // do not let the model write
 	Checkpoint string   // which one of the run: stable, best-loss, last or step-N; empty: stable, else last
 	Workers    int
 	Hooks      Hooks
@@ -32,10 +34,21 @@ type EvalResult struct {
 	Tokens      int64     `json:"val_tokens"`
 	Bytes       int64     `json:"val_bytes"`
 	Baseline    *Baseline `json:"baseline,omitempty"` // n-grams counted on the run's training part; none without a run
+	Writing     *Writing  `json:"writing,omitempty"`  // what the model wrote, measured
 }
 
-// Evaluate measures a checkpoint, or one of a run, on the run's validation part or on other text, beside the n-gram
-// baseline that counted the run's training part. At most 2M tokens are scored.
+// Writing is what a model wrote, measured beside people's texts.
+type Writing struct {
+	Plan    string                  `json:"plan"` // what was written, in a sentence
+	Counted int                     `json:"texts_counted"`
+	Metrics map[string]judge.Metric `json:"metrics"`
+	Alarms  []string                `json:"alarms"` // what differs from people's texts by more than chance
+	Notes   []string                `json:"notes,omitempty"`
+	Samples []SampleText            `json:"samples"` // the worst by the detectors
+}
+
+// Evaluate measures a checkpoint, or one of a run, on the run's validation part or on other text: its loss beside the
+// n-gram baseline that counted the run's training part, and what it writes beside people's texts. At most 2M tokens are scored.
 func Evaluate(ctx context.Context, path string, opt EvalOptions) (*EvalResult, error) {
 	c, err := OpenCheckpoint(path, opt.Checkpoint)
 	if err != nil {
@@ -113,7 +126,57 @@ func Evaluate(ctx context.Context, path string, opt EvalOptions) (*EvalResult, e
 		base := fitBaseline(&corpus{tok: b.tok, train: own.train, val: other.val})
 		r.Baseline = &base
 	}
+	if !opt.LossOnly {
+		if r.Writing, err = writeAndMeasure(ctx, cfg, b, m, own, other, opt.Workers); err != nil {
+			return nil, err
+		}
+	}
 	return r, nil
+}
+
+// worstShown texts are part of a measurement's result.
+const worstShown = 3
+
+// writeAndMeasure lets a model continue held-out text and measures that. What is known of the training text comes from own;
+// without it half of other stands in, and copying is not measured.
+func writeAndMeasure(ctx context.Context, cfg *config.Config, b *base, m *model.Model[float32], own, other *corpus, workers int) (*Writing, error) {
+	text := &corpus{tok: b.tok, set: other.set, val: other.val}
+	if own != nil {
+		text.train = own.train
+	} else {
+		half, err := data.Prepare(ctx, other.docs, b.tok, data.PrepareOptions{ValFraction: 0.5, Start: cfg.Data.Start, Workers: workers})
+		if err != nil {
+			return nil, err
+		}
+		defer half.Close()
+		text.train, text.val = half.Train(b.arch.Context), half.Val(b.arch.Context)
+	}
+	j, err := judgeOf(cfg, text, judge.PlanFor(cfg.Eval.Prompts, cfg.Eval.Samples, cfg.Eval.MaxTokens, b.arch.Context-1), own != nil)
+	if err != nil {
+		return nil, err
+	}
+	if len(j.Prompts()) == 0 {
+		return nil, nil
+	}
+	d, err := m.Decoder(model.DecoderOptions{Tokens: readAtOnce, Rows: rowsFor(b.arch, j.Plan())})
+	if err != nil {
+		return nil, err
+	}
+	w := newWriter(b.arch, d, b.tok, startToken(b.tok, cfg.Data.Start), j.Plan())
+	texts, samples, err := w.write(ctx, j, cfg.Train.Seed)
+	if err != nil {
+		return nil, err
+	}
+	report := j.Measure(texts)
+	out := &Writing{Plan: j.Plan().String(), Counted: report.Counted, Metrics: report.Metrics, Alarms: []string{}, Notes: j.Notes()}
+	for _, a := range report.Alarms {
+		out.Alarms = append(out.Alarms, a.Text)
+	}
+	written := w.written(j, samples, report)
+	for _, i := range report.WorstFirst()[:min(worstShown, len(written))] {
+		out.Samples = append(out.Samples, SampleText{Prompt: written[i].Prompt, Text: written[i].Text, Finish: written[i].Finish, Reasons: written[i].Reading.Reasons})
+	}
+	return out, nil
 }
 
 // errOtherText says that the text of a run is not there, or not what it was.

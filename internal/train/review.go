@@ -13,8 +13,8 @@ import (
 
 // Page is the texts of one evaluation of a run, as a person reviews them.
 type Page struct {
-	Name     string // file below the run directory
-	Sections []judge.Section
+	Name     string          `json:"name"` // file below the run directory
+	Sections []judge.Section `json:"sections"`
 
 	dir string
 	raw []byte

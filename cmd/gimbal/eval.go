@@ -1,0 +1,121 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"strings"
+
+	"gimbal"
+)
+
+type evalCmd struct {
+	Run_       string   `arg:"" name:"run" help:"Run or checkpoint directory."`
+	Data       []string `help:"File or folder to measure on, repeatable. Default: the run's validation part." placeholder:"PATH" sep:"none"`
+	Checkpoint string   `help:"Which checkpoint of the run: stable, best-loss, last or step-N. Default: stable, else last." placeholder:"NAME"`
+	LossOnly   bool     `help:"Measure the loss only; the model writes nothing."`
+	JSON       bool     `name:"json" help:"Print the result as JSON."`
+}
+
+func (c *evalCmd) Run(e *env) error {
+	p := newProgress(e.stderr)
+	r, err := gimbal.Evaluate(e.ctx, c.Run_, gimbal.EvalOptions{Data: c.Data, Checkpoint: c.Checkpoint, LossOnly: c.LossOnly, Hooks: p.hooks()})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, r)
+	}
+	fmt.Fprintf(e.stdout, "%s\non %s: %d tokens, %d bytes\n", r.Checkpoint, r.On, r.Tokens, r.Bytes)
+	printLosses(e.stdout, fmt.Sprintf("model, step %d", r.Step), r.Loss, r.BitsPerByte, r.Baseline)
+	if r.Writing != nil {
+		printWriting(e.stdout, r.Writing)
+	}
+	return nil
+}
+
+// printWriting prints what a model wrote like, beside people.
+func printWriting(w io.Writer, r *gimbal.Writing) {
+	fmt.Fprintf(w, "\nwriting: %s, %d measured\n%-16s %10s   %-21s %10s\n", r.Plan, r.Counted, "", "model", "95 % interval", "people")
+	for _, name := range gimbal.MetricNames() {
+		m, ok := r.Metrics[name]
+		if !ok {
+			continue
+		}
+		people := "-"
+		if m.Compared {
+			people = fmt.Sprintf("%.3f", m.Human)
+		}
+		fmt.Fprintf(w, "%-16s %10.3f   %-21s %10s\n", name, m.Value, fmt.Sprintf("%.3f to %.3f", m.Lo, m.Hi), people)
+	}
+	for _, s := range r.Samples {
+		printSample(w, s.Prompt, s.Text)
+		if len(s.Reasons) > 0 {
+			fmt.Fprintf(w, "(%s)\n", strings.Join(s.Reasons, "; "))
+		}
+	}
+	fmt.Fprintln(w)
+	for _, a := range r.Alarms {
+		fmt.Fprintf(w, "alarm: %s\n", a)
+	}
+	if len(r.Alarms) == 0 {
+		fmt.Fprintln(w, "no metric differs from people's texts by more than chance")
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintf(w, "note: %s\n", n)
+	}
+}
+
+type compareCmd struct {
+	Runs []string `arg:"" name:"run" help:"Run directories, two or more; the others are compared with the first."`
+	JSON bool     `name:"json" help:"Print the comparison as JSON."`
+}
+
+func (c *compareCmd) Run(e *env) error {
+	if len(c.Runs) < 2 {
+		return usageError("compare: name at least two runs")
+	}
+	r, err := gimbal.Compare(c.Runs)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, r)
+	}
+	for i, run := range r.Runs {
+		which := "its last evaluation"
+		if run.Chosen {
+			which = "its chosen checkpoint"
+		}
+		fmt.Fprintf(e.stdout, "%c  %s, step %d (%s), %d parameters, n-gram baseline %.4f nats/token\n", 'A'+rune(i), run.Dir, run.Step, which, run.Parameters, float64(run.Baseline.Loss))
+	}
+	fmt.Fprintf(e.stdout, "\n%-16s", "")
+	for i := range r.Runs {
+		fmt.Fprintf(e.stdout, "  %-28c", 'A'+rune(i))
+	}
+	fmt.Fprintln(e.stdout, "  people (A)")
+	real := 0
+	for _, row := range r.Rows {
+		fmt.Fprintf(e.stdout, "%-16s", row.Metric)
+		for _, v := range row.Values {
+			text := "-"
+			if !v.Missing {
+				text = fmt.Sprintf("%.3f [%.3f, %.3f]", float64(v.Value), float64(v.Lo), float64(v.Hi))
+				if v.Real {
+					text += " *"
+					real++
+				}
+			}
+			fmt.Fprintf(e.stdout, "  %-28s", text)
+		}
+		if h := float64(row.Values[0].Human); !math.IsNaN(h) {
+			fmt.Fprintf(e.stdout, "  %.3f", h)
+		}
+		fmt.Fprintln(e.stdout)
+	}
+	fmt.Fprintf(e.stdout, "\n* differs from A by more than chance (3 standard errors); %d of the differences are real, the others are within noise\n", real)
+	if r.Note != "" {
+		fmt.Fprintf(e.stdout, "note: %s\n", r.Note)
+	}
+	return nil
+}
