@@ -138,7 +138,7 @@ func (t *trainer) planWriting() error {
 		key          string
 		asked, thins int
 	}{{"eval.prompts", cfg.Eval.Prompts, thin.Prompts}, {"eval.samples", cfg.Eval.Samples, thin.Samples}, {"eval.max_tokens", min(cfg.Eval.MaxTokens, asked.MaxTokens), thin.MaxTokens}} {
-		if cfg.Origin(k.key) != "default" || k.thins == k.asked {
+		if cfg.Origin(k.key) != "default" || k.thins == k.asked || k.thins == 0 { // 0: the context has no room for a prompt
 			continue
 		}
 		if err := cfg.SetPlanned(k.key, k.thins, origin); err != nil {
