@@ -47,6 +47,8 @@ func (t *trainer) injectBefore(step, batch int64) {
 			t.plants = append(t.plants, model.Plant{Fault: model.FaultStopGradient, Block: f.block})
 		case "cut-residual":
 			t.plants = append(t.plants, model.Plant{Fault: model.FaultCutResidual, Block: f.block})
+		default:
+			t.misbuild(f.name)
 		}
 	}
 	t.model.SetPlants(t.plants...)

@@ -209,6 +209,7 @@ func (t *trainer) step() (rec runlog.Step, d guard.Decision, err error) {
 	lr := t.injectLR(next.Batch, planned*d.Scale)
 	t.adam.Update(t.model.Params().Flat, grads, step, lr, scale)
 	t.model.Refresh()
+	t.misround(next.Batch)
 	t.state.Step = step
 	t.state.Tokens += int64(t.batch.Counted)
 	rec = runlog.Step{
@@ -241,7 +242,8 @@ func (t *trainer) accumulate(b *data.Batch) float64 {
 		if keys != nil {
 			in.Dropout, keys = keys[:len(m.Spans)], keys[len(m.Spans):]
 		}
-		sum := t.model.Backward(in, scale)
+		weight := t.misweigh(m, scale)
+		sum := t.model.Backward(in, weight)
 		if t.bad.micro < 0 && !finite(sum) {
 			t.bad = t.findBad(i)
 		}

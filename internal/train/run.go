@@ -2,7 +2,6 @@ package train
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -199,12 +198,8 @@ func (t *trainer) tellPlan() error {
 	if t.hooks.Plan != nil {
 		t.hooks.Plan(p)
 	}
-	rules, err := json.Marshal(t.rules())
-	if err != nil {
-		return fmt.Errorf("train: rules of the guard: %w", err)
-	}
-	err = t.log.Write(runlog.Plan{Kind: "plan", At: t.at(), Steps: t.cfg.Train.Steps, Parameters: p.Params, TrainTokens: p.TrainTokens, ValTokens: p.ValTokens,
-		MemoryBytes: p.bytes(), BaselineLoss: b.Loss, UnigramLoss: b.Unigram, Guard: rules})
+	err := t.log.Write(runlog.Plan{Kind: "plan", At: t.at(), Steps: t.cfg.Train.Steps, Parameters: p.Params, TrainTokens: p.TrainTokens, ValTokens: p.ValTokens,
+		MemoryBytes: p.bytes(), BaselineLoss: b.Loss, UnigramLoss: b.Unigram})
 	return errors.Join(err, t.tellProbe(), t.tellPreflight())
 }
 

@@ -1,0 +1,402 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"gimbal"
+	"gimbal/internal/durable"
+	"gimbal/internal/runlog"
+)
+
+// runAll runs the arms of the parts that have no result yet, as many at a time as parallel says.
+func (p *proof) runAll(ctx context.Context, parts []part, parallel int) error {
+	var todo []arm
+	for _, q := range parts {
+		for _, a := range q.arms(p.seeds) {
+			a = p.version(a)
+			known := slices.ContainsFunc(todo, func(b arm) bool { return b.key() == a.key() })
+			if _, done := p.store.get(a); !done && !known {
+				todo = append(todo, a)
+			}
+		}
+	}
+	fmt.Fprintf(p.log, "%d runs to do\n", len(todo))
+	queue := make(chan arm)
+	errs := make([][]error, parallel)
+	var wg sync.WaitGroup
+	for w := range parallel {
+		wg.Go(func() {
+			for a := range queue {
+				if ctx.Err() != nil {
+					continue
+				}
+				if err := p.trial(ctx, a); err != nil && ctx.Err() == nil {
+					fmt.Fprintf(p.log, "%s: %v\n", a.label, err)
+					errs[w] = append(errs[w], fmt.Errorf("%s: %w", a.label, err))
+				}
+			}
+		})
+	}
+	for _, a := range todo {
+		queue <- a
+	}
+	close(queue)
+	wg.Wait()
+	return errors.Join(append(slices.Concat(errs...), ctx.Err())...)
+}
+
+// trial runs one arm and keeps what became of it. A run that fails because of its fault is a result; one that cannot be
+// started, or is interrupted, is an error.
+func (p *proof) trial(ctx context.Context, a arm) error {
+	dir, err := os.MkdirTemp(p.work, "arm-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	r := &runner{texts: p.texts, arm: a, dir: filepath.Join(dir, "run")}
+	began := time.Now()
+	o, err := r.run(ctx)
+	if err != nil {
+		return err
+	}
+	o.Seconds = math.Round(10*time.Since(began).Seconds()) / 10
+	fmt.Fprintf(p.log, "%s  %-44s loss %.4f  %s  %s  (%.0f s)\n", time.Now().Format("15:04:05"), a.label, float64(o.Loss), o.Reason, o.codes(), o.Seconds)
+	return p.store.put(a, o)
+}
+
+// runner runs one arm in one directory.
+type runner struct {
+	texts texts
+	arm   arm
+	dir   string
+}
+
+func (r *runner) run(ctx context.Context) (outcome, error) {
+	switch r.arm.How {
+	case howKill:
+		return r.killed(ctx)
+	case howRestart:
+		return r.restarted(ctx)
+	}
+	res, err := r.train(ctx, r.dir, r.arm)
+	var refused *gimbal.PreflightError
+	switch {
+	case errors.As(err, &refused):
+		return outcome{Loss: runlog.Float(math.NaN()), Reason: "refused: " + refused.Failed[0].Code, Scale: 1}, nil
+	case res == nil:
+		return outcome{}, err
+	}
+	if ctx.Err() != nil {
+		return outcome{}, ctx.Err()
+	}
+	return r.measure(ctx, res)
+}
+
+// train runs an arm in this process. The result is nil where it could not be started.
+func (r *runner) train(ctx context.Context, dir string, a arm) (*gimbal.Result, error) {
+	cfg, err := gimbal.LoadConfig("", r.texts.fill(a.Set)...)
+	if err != nil {
+		return nil, err
+	}
+	opt := gimbal.Options{Out: dir, Inject: a.Inject, Workers: 1}
+	res, err := gimbal.Train(ctx, cfg, opt)
+	if res == nil && errors.Is(err, gimbal.ErrConfig) && strings.Contains(err.Error(), "no such fault") {
+		err = fmt.Errorf("%w (the mistakes that construction forbids need -tags planted)", err)
+	}
+	return res, err
+}
+
+// measure reads what became of a run from its directory.
+func (r *runner) measure(ctx context.Context, res *gimbal.Result) (outcome, error) {
+	o := outcome{Loss: runlog.Float(math.NaN()), Reason: res.Reason, Step: res.Step}
+	l, err := runlog.Read(durable.OS, filepath.Join(r.dir, "log.jsonl"))
+	if err != nil {
+		return o, err
+	}
+	o.read(l)
+	switch {
+	case res.Reason == "done" && res.ValLoss > 0:
+		o.Loss = runlog.Float(res.ValLoss)
+	case res.Reason == "done" || res.Reason == "stopped early":
+		last, err := gimbal.Evaluate(ctx, r.dir, gimbal.EvalOptions{Checkpoint: "last", Workers: 1})
+		if err != nil {
+			return o, err
+		}
+		o.Loss = runlog.Float(last.Loss)
+	}
+	if slices.ContainsFunc(r.arm.Set, func(s string) bool { return strings.HasPrefix(s, "judge.select") }) {
+		chosen, err := gimbal.Evaluate(ctx, r.dir, gimbal.EvalOptions{Workers: 1})
+		if err != nil {
+			return o, err
+		}
+		o.Stable = runlog.Float(chosen.Loss)
+	}
+	if slices.Contains(r.arm.Set, "data.paths=$grammar") && !math.IsNaN(float64(o.Loss)) {
+		if err := o.write(ctx, r.dir); err != nil {
+			return o, err
+		}
+	}
+	o.Whole, err = wholeCheckpoints(r.dir)
+	return o, err
+}
+
+// read takes from the log what a table may tell.
+func (o *outcome) read(l *runlog.Log) {
+	var speeds []float64
+	o.Scale = 1
+	for _, s := range runlog.All[runlog.Step](l) {
+		o.Made++
+		o.Tokens = s.Tokens
+		o.Peak = max(o.Peak, s.LR)
+		speeds = append(speeds, float64(s.TokensPerSecond))
+		if o.Scale = 1; s.LRScale != 0 {
+			o.Scale = s.LRScale
+		}
+	}
+	o.Refused = len(runlog.All[runlog.Refused](l))
+	o.Made += int64(o.Refused)
+	o.Rewinds = len(runlog.All[runlog.Rewind](l))
+	for _, e := range runlog.All[runlog.Event](l) {
+		o.Events = append(o.Events, seen{e.Code, e.Severity, e.Step, e.Injected, e.Tensor, e.Message})
+	}
+	if evals := runlog.All[runlog.Eval](l); len(evals) > 0 {
+		o.Metrics = map[string]runlog.Float{}
+		for _, name := range []string{"rep3", "rep4", "finish_rate", "consistency"} {
+			if v, ok := evals[len(evals)-1].Metrics[name]; ok {
+				o.Metrics[name] = v
+			}
+		}
+	}
+	if len(speeds) > 0 {
+		slices.Sort(speeds)
+		o.Speed = math.Round(speeds[len(speeds)-1-len(speeds)/10])
+	}
+}
+
+// write lets the model write documents of the grammar, and counts the right ones that end.
+func (o *outcome) write(ctx context.Context, dir string) error {
+	m, err := gimbal.Open(dir, "last")
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	const samples = 300
+	list, err := m.Generate(ctx, "", gimbal.GenerateOptions{Samples: samples, Temperature: 0.5, MaxTokens: 60, Seed: 1})
+	if err != nil {
+		return err
+	}
+	n := 0
+	for _, t := range list {
+		if t.Finish == "eos" && right(t.Text) {
+			n++
+		}
+	}
+	o.Right = runlog.Float(float64(n) / samples)
+	return nil
+}
+
+// wholeCheckpoints counts the checkpoints that can be opened, which verifies them.
+func wholeCheckpoints(dir string) (n int, err error) {
+	list, err := filepath.Glob(filepath.Join(dir, "checkpoints", "step-*"))
+	if err != nil {
+		return 0, err
+	}
+	for _, path := range list {
+		m, err := gimbal.Open(path, "")
+		if errors.Is(err, gimbal.ErrCheckpoint) {
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		m.Close()
+		n++
+	}
+	return n, nil
+}
+
+// childFlag makes the command train one arm and end: what is killed must be a process.
+const childFlag = "-child"
+
+// order is what a child does.
+type order struct {
+	Texts  texts
+	Arm    arm
+	Dir    string
+	Resume bool
+}
+
+func child(ctx context.Context, path string) error {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var o order
+	if err := json.Unmarshal(raw, &o); err != nil {
+		return err
+	}
+	if o.Resume {
+		_, err = gimbal.Resume(ctx, o.Dir, gimbal.ResumeOptions{Workers: 1})
+		return err
+	}
+	r := &runner{texts: o.Texts}
+	_, err = r.train(ctx, o.Dir, o.Arm)
+	return err
+}
+
+// kill lets a child train, and kills it when its log has come to a step; 0 lets it end.
+func (r *runner) kill(ctx context.Context, resume bool, step int64) error {
+	raw, err := json.Marshal(order{r.texts, arm{Set: r.arm.Set, Inject: r.arm.Inject}, r.dir, resume})
+	if err != nil {
+		return err
+	}
+	path := r.dir + ".order"
+	if err := os.WriteFile(path, raw, 0o666); err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	var said bytes.Buffer
+	cmd := exec.CommandContext(ctx, self, childFlag, path)
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-ended:
+			if err != nil || step > 0 {
+				return fmt.Errorf("the child ended by itself before step %d: %v: %s", step, err, &said)
+			}
+			return nil
+		case <-tick.C:
+			if step > 0 && lastStep(r.dir) >= step {
+				if err := cmd.Process.Kill(); err != nil {
+					return err
+				}
+				<-ended
+				return nil
+			}
+		}
+	}
+}
+
+// lastStep is the last whole step in the log of a run, which may not be there yet.
+func lastStep(dir string) int64 {
+	raw, err := os.ReadFile(filepath.Join(dir, "log.jsonl"))
+	if err != nil {
+		return 0
+	}
+	last := int64(0)
+	for line := range bytes.Lines(raw) {
+		var s runlog.Step
+		if json.Unmarshal(line, &s) == nil && s.Kind == "step" {
+			last = s.Step
+		}
+	}
+	return last
+}
+
+// killed runs an arm that is killed twice and resumed, beside the same one left alone, and compares the two.
+func (r *runner) killed(ctx context.Context) (outcome, error) {
+	alone := *r
+	alone.dir, alone.arm.How = r.dir+"-alone", ""
+	if res, err := alone.train(ctx, alone.dir, alone.arm); err != nil {
+		return outcome{}, fmt.Errorf("%v: %w", res, err)
+	}
+	for i, at := range []int64{r.arm.At, r.arm.At + r.arm.At/3, 0} {
+		if err := r.kill(ctx, i > 0, at); err != nil {
+			return outcome{}, err
+		}
+	}
+	o, err := r.measure(ctx, &gimbal.Result{Reason: "done", Step: lastStep(r.dir)})
+	if err != nil {
+		return o, err
+	}
+	o.Processes = 3
+	o.Same, err = sameRuns(alone.dir, r.dir)
+	return o, err
+}
+
+// sameRuns compares weights and moments of the last checkpoints byte by byte, and the logs as docs/format/log.md says.
+func sameRuns(a, b string) (bool, error) {
+	last := func(dir string) string {
+		return filepath.Join(dir, "checkpoints", fmt.Sprintf("step-%d", lastStep(dir)))
+	}
+	for _, name := range []string{"model.safetensors", "optimizer.safetensors"} {
+		x, err := os.ReadFile(filepath.Join(last(a), name))
+		if err != nil {
+			return false, err
+		}
+		y, err := os.ReadFile(filepath.Join(last(b), name))
+		if err != nil {
+			return false, err
+		}
+		if !bytes.Equal(x, y) {
+			return false, nil
+		}
+	}
+	var logs [2]*runlog.Log
+	for i, dir := range []string{a, b} {
+		var err error
+		if logs[i], err = runlog.Read(durable.OS, filepath.Join(dir, "log.jsonl")); err != nil {
+			return false, err
+		}
+	}
+	return runlog.Identical(logs[0], logs[1]) == nil, nil
+}
+
+// restarted kills a run and trains the rest of its steps from its newest weights, as one does who saved nothing else:
+// new moments, a new schedule, the data from the beginning.
+func (r *runner) restarted(ctx context.Context) (outcome, error) {
+	if err := r.kill(ctx, false, r.arm.At); err != nil {
+		return outcome{}, err
+	}
+	m, err := gimbal.Open(r.dir, "last")
+	if err != nil {
+		return outcome{}, err
+	}
+	step := m.Step()
+	m.Close()
+	set := slices.Clone(r.arm.Set)
+	i := slices.IndexFunc(set, func(s string) bool { return strings.HasPrefix(s, "train.steps=") })
+	var steps int64
+	if _, err := fmt.Sscanf(set[i], "train.steps=%d", &steps); err != nil {
+		return outcome{}, err
+	}
+	set[i] = fmt.Sprintf("train.steps=%d", steps-step)
+	set = slices.DeleteFunc(set, func(s string) bool { // the checkpoint says these
+		return strings.HasPrefix(s, "model.") || strings.HasPrefix(s, "tokenizer.")
+	})
+	cfg, err := gimbal.LoadConfig("", r.texts.fill(set)...)
+	if err != nil {
+		return outcome{}, err
+	}
+	rest := *r
+	rest.dir = r.dir + "-rest"
+	res, err := gimbal.Train(ctx, cfg, gimbal.Options{Out: rest.dir, From: r.dir, Workers: 1})
+	if err != nil {
+		return outcome{}, err
+	}
+	o, err := rest.measure(ctx, res)
+	o.Processes = 2
+	return o, err
+}
