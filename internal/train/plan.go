@@ -192,6 +192,10 @@ func schedule(cfg *config.Config, arch config.Arch) (s optim.Schedule, rates []o
 		want = optim.ArticleWarmup(cfg.Train.Steps)
 	}
 	warmup, capped := optim.Warmup(want, cfg.Train.Steps, cfg.Schedule.WarmupExact)
+	if most := optim.WarmupPeak(warmup); cfg.Optim.LR.Name != "" && peak > most {
+		warning = fmt.Sprintf("the rule %s gives a peak of %.3g; a warmup of %d steps carries %.3g, which is taken", cfg.Optim.LR.Name, peak, warmup, most)
+		peak = most
+	}
 	s = optim.Schedule{Kind: cfg.Schedule.Kind, Peak: peak, Steps: cfg.Train.Steps, Warmup: warmup, Period: cfg.Schedule.Period, Floor: cfg.Schedule.Floor}
 	return s, rates, warning, capped, nil
 }
