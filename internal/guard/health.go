@@ -73,6 +73,7 @@ type HealthState struct {
 	Probes     int64     `json:"probes"`
 	StreamStep int64     `json:"stream_step"` // of the last probe
 	Stream     float64   `json:"stream"`      // RMS of the residual stream after the last block
+	Kept       []float64 `json:"kept"`        // of each block, at the last probe
 	LogZ       []float64 `json:"log_z"`       // of the last probes
 	Entropy    []float64 `json:"entropy"`     // of each head, at the last probe
 

@@ -9,9 +9,14 @@ import (
 // Limits of the alarms on activations. docs/guards.md says where they come from.
 const (
 	growsBy       = 10   // times, of the stream after the last block …
-	growsWithin   = 10   // … in so many steps; and times, from one block to the next
-	keptBelow     = 0.5  // share of a block's input that is in its output …
+	growsWithin   = 10   // … in so many steps, …
+	growsTo       = 1    // … to more than this; and times, from one block to the next, …
+	growsFirst    = 2    // … if those before have enlarged the embedding by so much
+	keptBelow     = 0.5  // share of a block's input that is in its output, …
+	keptAfter     = 0.7  // … or this …
+	keptFall      = 0.3  // … and so much less than at the last probe, …
 	keptScale     = 3    // … where the output is at most so many times as large
+	keptFirst     = 50   // steps in which the first block is judged, too
 	focusBelow    = 0.2  // mean entropy of all heads …
 	focusSteps    = 1000 // … in the first steps
 	collapsed     = 0.05 // entropy of a head that looks at one key …
@@ -51,18 +56,18 @@ func (h *healthJudge) probe(p *ProbeHealth) {
 }
 
 // growth looks at the size of the residual stream: against the last probe, if that is fresh, and from block to block.
-// The first block may enlarge its input by any factor: trained models do.
+// The first block that does much may enlarge its input by any factor: trained models do.
 func (h *healthJudge) growth(p *ProbeHealth) {
 	last := len(p.Stream) - 1
 	now := p.Stream[last]
-	if before := h.s.Stream; h.s.StreamStep > 0 && h.c.Step-h.s.StreamStep <= growsWithin && before > 0 && !(now <= growsBy*before) {
+	if before := h.s.Stream; h.s.StreamStep > 0 && h.c.Step-h.s.StreamStep <= growsWithin && before > 0 && !(now <= max(growsTo, growsBy*before)) {
 		h.raise(symptom{code: CodeResidualGrowth, subject: "steps", suspect: "learning rate or warmup",
 			message: fmt.Sprintf("the residual stream after the last block grew from %.3g to %.3g in %d steps", before, now, h.c.Step-h.s.StreamStep),
 			look:    "optim.lr and schedule.warmup: the first updates are too large for these weights",
 			numbers: map[string]float64{"rms": now, "before": before, "block": float64(last - 1)}})
 	}
 	for l := 2; l <= last; l++ {
-		if before := p.Stream[l-1]; !(p.Stream[l] <= growsBy*before) {
+		if before := p.Stream[l-1]; !(p.Stream[l] <= growsBy*before) && (h.c.Step == 1 || before > growsFirst*p.Stream[0]) {
 			h.raise(symptom{code: CodeResidualGrowth, subject: where(l - 1), suspect: "residual",
 				message: fmt.Sprintf("block %d makes the residual stream %.3g times as large, from %.3g to %.3g", l-1, p.Stream[l]/before, before, p.Stream[l]),
 				look:    "the output projections and norms of that block",
@@ -72,11 +77,17 @@ func (h *healthJudge) growth(p *ProbeHealth) {
 	h.s.Stream, h.s.StreamStep = finiteOr(now, 0), h.c.Step
 }
 
-// cut looks for blocks whose output has lost their input. Where a branch is much larger than its input, as in the first
-// block of trained models, the share of it says nothing.
+// cut looks for blocks whose output has lost their input. Where a branch is much larger than its input the share of it
+// says nothing; nor does it in the first block once it has learned, for that may take an embedding, which is the head's,
+// too, out of the stream.
 func (h *healthJudge) cut(p *ProbeHealth) {
+	last := h.s.Kept
+	h.s.Kept = make([]float64, len(p.Kept))
 	for l, kept := range p.Kept {
-		if kept < keptBelow && p.Stream[l+1] <= keptScale*p.Stream[l] {
+		h.s.Kept[l] = finiteOr(kept, 0)
+		sudden := l < len(last) && kept < keptAfter && last[l]-kept > keptFall
+		telling := p.Stream[l+1] <= keptScale*p.Stream[l] && (l > 0 || h.c.Step <= keptFirst)
+		if (kept < keptBelow || sudden) && telling {
 			h.raise(symptom{code: CodeResidualCut, subject: where(l), bad: true, suspect: "residual",
 				message: fmt.Sprintf("block %d keeps %.2g of its input in its output; a block that adds to the residual stream keeps about 1", l, kept),
 				look:    "the residual path of that block: f(x) in place of x + f(x)",

@@ -157,9 +157,14 @@ func TestHealthAlarms(t *testing.T) {
 		}), "", nil},
 		{"the stream explodes at once", from(10, func(c *HealthCheck) {
 			for l := range c.Probe.Stream {
-				c.Probe.Stream[l] *= 12
+				c.Probe.Stream[l] *= 30
 			}
 		}), "10 W-RESIDUAL-GROWTH warning", []string{"in 9 steps", "warmup"}},
+		{"the stream grows fast to where it belongs", from(10, func(c *HealthCheck) {
+			for l := range c.Probe.Stream {
+				c.Probe.Stream[l] *= 12
+			}
+		}), "", nil},
 		{"a block enlarges the stream", from(200, func(c *HealthCheck) {
 			for l := 4; l <= healthLayers; l++ {
 				c.Probe.Stream[l] *= 7
@@ -171,6 +176,18 @@ func TestHealthAlarms(t *testing.T) {
 			}
 		}), "", nil},
 		{"a residual path is cut", from(150, func(c *HealthCheck) { c.Probe.Kept[4] = 0.1 }), "200 W-RESIDUAL-CUT error", []string{"block 4", "suspect: residual"}},
+		{"a residual path is cut and partly learned again", from(150, func(c *HealthCheck) { c.Probe.Kept[1] = 0.6 }), "200 W-RESIDUAL-CUT error", []string{"block 1"}},
+		{"a block slowly rewrites its input", func(c *HealthCheck) { c.Probe.Kept[1] = 1.1 - 0.5*float64(c.Step)/3000 }, "", nil},
+		{"the first block that learns may enlarge it", from(200, func(c *HealthCheck) {
+			for l := range c.Probe.Stream {
+				c.Probe.Stream[l] = 0.03
+				if l > 2 {
+					c.Probe.Stream[l] = 0.9
+				}
+			}
+		}), "", nil},
+		{"the first residual path is cut", func(c *HealthCheck) { c.Probe.Kept[0] = 0 }, "1 W-RESIDUAL-CUT error", []string{"block 0"}},
+		{"the first block takes out the embedding", from(100, func(c *HealthCheck) { c.Probe.Kept[0] = 0.4 }), "", nil},
 		{"a branch outweighs its input", from(150, func(c *HealthCheck) {
 			c.Probe.Kept[0] = -2
 			c.Probe.Stream[0] /= 10

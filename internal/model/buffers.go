@@ -121,7 +121,7 @@ func newBuffers[T kernel.Float](ar *arena, a config.Arch, opt Options) *buffers[
 		b.dlogits = b.logits
 	}
 	b.sums = alloc[T](ar, partScratch, nn.BlockSumsLen(opt.Workers, n, sumsWidth(a)))
-	b.probe = alloc[T](ar, partScratch, nn.ProbeLen(opt.Workers, probeRows(opt), a.HeadSize))
+	b.probe = alloc[T](ar, partScratch, nn.ProbeLen(opt.Workers, probeRows(opt), a.HeadSize, a.MLP))
 	b.nats, b.logZ = alloc[float64](ar, partBatch, n), alloc[float64](ar, partBatch, n)
 	b.pos, b.span = alloc[int32](ar, partBatch, n), alloc[int32](ar, partBatch, n)
 	return b

@@ -136,7 +136,7 @@ func New[T kernel.Float](a config.Arch, x *kernel.Exec, opt Options) (*Model[T],
 		m.chunk = chunkRows * x.Workers()
 	}
 	m.head = nn.NewHead(x, m.stage, b.logits, b.dlogits, opt.ZLoss)
-	m.prober = nn.NewProbe(x, a.Heads, a.KVHeads, a.HeadSize, probeRows(opt), b.probe)
+	m.prober = nn.NewProbe(x, a.Heads, a.KVHeads, a.HeadSize, a.MLP, probeRows(opt), b.probe)
 	return m, nil
 }
 

@@ -126,6 +126,13 @@ func TestProbeCountsDeadUnits(t *testing.T) {
 			}
 			m.Refresh()
 			m.Probe(in, stats)
+			const starved = 2 // a block with small weights is not dead
+			m.params.ScaleBlock(starved, 1e-3)
+			if bias := m.blocks[starved].tensors[slotGateUpBias]; bias != nil {
+				clear(bias)
+			}
+			m.Refresh()
+			m.Probe(in, stats)
 			if want := []float64{0, 0.3, 0}; !slices.EqualFunc(stats.Dead, want, func(a, b float64) bool { return math.Abs(a-b) < 1e-9 }) {
 				t.Errorf("%s: dead units %v, want %v", a.Shape, stats.Dead, want)
 			}

@@ -12,14 +12,14 @@ type Probe[T kernel.Float] struct {
 	heads, kvHeads, size int
 	rows                 int
 	scratch              []T // (workers, probeWidth)
+	tops                 []T // (F): the largest activation of each unit
 
 	dst   []HeadFocus
 	q, k  kernel.Mat[T]
 	scale T
 	n     int
 
-	src  kernel.Mat[T]
-	dead []int // (workers)
+	src kernel.Mat[T]
 }
 
 // HeadFocus says how sharply one query head attends.
@@ -31,25 +31,30 @@ type HeadFocus struct {
 // firstFocused is the first query whose entropy counts: with few keys it says nothing.
 const firstFocused = 8
 
-// deadBelow is the size under which an activation counts as none.
-const deadBelow = 1e-3
+// A unit is dead where its largest activation is below deadBelow, or below deadShare of what is usual in its block if
+// that is less: where all are small, by their weights, none is dead.
+const (
+	deadBelow = 1e-3
+	deadShare = 0.01
+)
 
 // probeColumns is the number of units whose activations are looked at together.
 const probeColumns = 512
 
-// ProbeLen is the number of elements of scratch that NewProbe needs for sequences of at most rows positions.
-func ProbeLen(workers, rows, size int) int { return workers * probeWidth(rows, size) }
+// ProbeLen is the number of elements of scratch that NewProbe needs for sequences of at most rows positions, and units
+// in the hidden layer.
+func ProbeLen(workers, rows, size, units int) int { return workers*probeWidth(rows, size) + units }
 
-// probeWidth holds all keys of a head, a query and its scores twice, or two rows of activations.
-func probeWidth(rows, size int) int { return stageWidth(max(rows*size+size+2*rows, 2*probeColumns)) }
+// probeWidth holds all keys of a head, a query and its scores twice, or a row of activations.
+func probeWidth(rows, size int) int { return stageWidth(max(rows*size+size+2*rows, probeColumns)) }
 
-// NewProbe returns measurements of sequences of at most rows positions. scratch has ProbeLen(x.Workers(), rows, size)
-// elements.
-func NewProbe[T kernel.Float](x *kernel.Exec, heads, kvHeads, size, rows int, scratch []T) *Probe[T] {
-	if len(scratch) != ProbeLen(x.Workers(), rows, size) {
+// NewProbe returns measurements of sequences of at most rows positions. scratch has
+// ProbeLen(x.Workers(), rows, size, units) elements.
+func NewProbe[T kernel.Float](x *kernel.Exec, heads, kvHeads, size, units, rows int, scratch []T) *Probe[T] {
+	if len(scratch) != ProbeLen(x.Workers(), rows, size, units) {
 		panic("nn: probe: wrong shape")
 	}
-	return &Probe[T]{x: x, heads: heads, kvHeads: kvHeads, size: size, rows: rows, scratch: scratch, dead: make([]int, x.Workers())}
+	return &Probe[T]{x: x, heads: heads, kvHeads: kvHeads, size: size, rows: rows, scratch: scratch[units:], tops: scratch[:units]}
 }
 
 // Focus overwrites dst (H). q (n, H·D) and k (n, KV·D) are as attention reads them; scale is what their product is
@@ -103,38 +108,39 @@ func (l *probeFocus[T]) Part(worker, lo, hi int) {
 	}
 }
 
-// Dead returns the number of units, columns of the activations src (n, F), that are below 0.001 at all positions.
+// Dead returns the number of units, columns of the activations src (n, F), that are silent at all positions.
 func (l *Probe[T]) Dead(src kernel.Mat[T], n int) (dead int) {
+	if src.Cols != len(l.tops) {
+		panic("nn: probe: wrong shape")
+	}
 	l.src, l.n = src, n
-	clear(l.dead)
-	l.x.Pool().Do(src.Cols, probeColumns, (*probeDead[T])(l))
-	for _, d := range l.dead {
-		dead += d
+	clear(l.tops)
+	l.x.Pool().Do(src.Cols, probeColumns, (*probeTops[T])(l))
+	usual := math.Sqrt(kernel.SumSquares(l.x, l.tops) / float64(len(l.tops)))
+	limit := T(min(deadBelow, deadShare*usual))
+	for _, v := range l.tops {
+		if v == 0 || v < limit {
+			dead++
+		}
 	}
 	return dead
 }
 
-type probeDead[T kernel.Float] Probe[T]
+type probeTops[T kernel.Float] Probe[T]
 
-func (l *probeDead[T]) Part(worker, lo, hi int) {
-	width := probeWidth(l.rows, l.size)
+func (l *probeTops[T]) Part(worker, lo, hi int) {
+	temp := l.scratch[worker*probeWidth(l.rows, l.size):][:probeColumns]
 	for ; lo < hi; lo += probeColumns {
 		cols := min(probeColumns, hi-lo)
-		top, temp := l.scratch[worker*width:][:cols], l.scratch[worker*width+probeColumns:][:cols]
-		clear(top)
+		tops := l.tops[lo : lo+cols]
 		for i := range l.n {
 			for j, v := range read(l.x, Columns(l.src, lo, lo+cols), i, temp) {
 				if v < 0 {
 					v = -v
 				}
-				if !(v <= top[j]) { // NaN is not dead
-					top[j] = v
+				if !(v <= tops[j]) { // NaN is not dead
+					tops[j] = v
 				}
-			}
-		}
-		for _, v := range top {
-			if v < deadBelow {
-				l.dead[worker]++
 			}
 		}
 	}

@@ -119,22 +119,46 @@ type Rewind struct {
 	Skipped int64 `json:"skipped"` // batches passed over beyond those already used up
 }
 
-// Layers is written every 100 steps: the state of each block and kind of tensor.
+// Layers is written at step 1 and every 100 steps: the state of each block and kind of tensor, before clipping and
+// before the update of that step.
 type Layers struct {
 	Kind string `json:"kind"` // "layers"
 	At
-	Layers []Layer `json:"layers"`
+	Layers      []Layer     `json:"layers"`
+	UpdateRatio Float       `json:"update_ratio"`         // median over the matrices of RMS(update)/RMS(weights)
+	Activations Activations `json:"activations,omitzero"` // none where gradients are not finite
+	Unread      int         `json:"unread"`               // tokens of the vocabulary that no batch has held
 }
 
 // Layer is one block's tensors of one kind.
 type Layer struct {
 	Block     int    `json:"block"`                // from 0; -1 for what lies outside the blocks
-	Tensor    string `json:"tensor"`               // kind of tensor, such as "attn", "mlp", "norm", "embed", "head"
+	Tensor    string `json:"tensor"`               // kind of tensor: "attn", "mlp", "norm" (and biases), "embed", "head"
 	GradMean  Float  `json:"grad_mean"`            // mean of absolute values
 	GradRMS   Float  `json:"grad_rms"`             // root mean square
+	GradMax   Float  `json:"grad_max"`             // largest absolute value
 	WeightRMS Float  `json:"weight_rms"`           // of the weights
-	UpdateRMS Float  `json:"update_rms"`           // of what the step added to the weights
-	NonFinite int64  `json:"non_finite,omitempty"` // gradient elements that are NaN or infinite
+	UpdateRMS Float  `json:"update_rms"`           // of what the step adds to the weights
+	NonFinite int64  `json:"non_finite,omitempty"` // gradient elements that are NaN or infinite; they are in no other number
+}
+
+// Activations are what the forward pass of one sequence of the batch showed.
+type Activations struct {
+	Tokens   int                `json:"tokens"`
+	EmbedRMS Float              `json:"embed_rms"` // of the residual stream before the first block
+	LogZ     Float              `json:"log_z"`     // mean logarithm of the sum of exponentials of the logits
+	LogitMax Float              `json:"logit_max"`
+	Blocks   []ActivationsBlock `json:"blocks"`
+}
+
+// ActivationsBlock is what they were in one block.
+type ActivationsBlock struct {
+	StreamRMS Float   `json:"stream_rms"` // of the residual stream after the block
+	Kept      Float   `json:"kept"`       // share of the block's input that is in its output
+	Peak      Float   `json:"peak"`       // largest element of the stream over the median size of one
+	Dead      Float   `json:"dead"`       // share of units of the MLP that are silent at every position
+	ScoreMax  Float   `json:"score_max"`  // largest score of attention
+	Entropy   []Float `json:"entropy"`    // of each head, as a share of the largest possible
 }
 
 // Event is something that was detected.

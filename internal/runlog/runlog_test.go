@@ -49,8 +49,9 @@ var golden = []struct {
 		`{"kind":"step","step":1,"batch":1,"attempt":1,"tokens":0,"loss":"NaN","grad_norm":"+Inf","lr":"-Inf","clip_scale":0,"tokens_per_second":0,"memory_bytes":0}`,
 	},
 	{
-		Layers{At: at, Layers: []Layer{{Block: -1, Tensor: "embed", GradMean: 1e-9, GradRMS: 2e-9, WeightRMS: 0.02, UpdateRMS: 1e-5}, {Block: 0, Tensor: "attn", NonFinite: 3}}},
-		`{"kind":"layers","step":7,"batch":8,"attempt":2,"time":"2026-11-23T12:00:00.5Z","layers":[{"block":-1,"tensor":"embed","grad_mean":1e-09,"grad_rms":2e-09,"weight_rms":0.02,"update_rms":1e-05},{"block":0,"tensor":"attn","grad_mean":0,"grad_rms":0,"weight_rms":0,"update_rms":0,"non_finite":3}]}`,
+		Layers{At: at, Layers: []Layer{{Block: -1, Tensor: "embed", GradMean: 1e-9, GradRMS: 2e-9, GradMax: 3e-9, WeightRMS: 0.02, UpdateRMS: 1e-5}, {Block: 0, Tensor: "attn", NonFinite: 3}},
+			UpdateRatio: 0.01, Unread: 3, Activations: Activations{Tokens: 256, EmbedRMS: 0.02, LogZ: 5, LogitMax: 6, Blocks: []ActivationsBlock{{StreamRMS: 0.5, Kept: 1, Peak: 7, Dead: 0.25, ScoreMax: 8, Entropy: []Float{0.5}}}}},
+		`{"kind":"layers","step":7,"batch":8,"attempt":2,"time":"2026-11-23T12:00:00.5Z","layers":[{"block":-1,"tensor":"embed","grad_mean":1e-09,"grad_rms":2e-09,"grad_max":3e-09,"weight_rms":0.02,"update_rms":1e-05},{"block":0,"tensor":"attn","grad_mean":0,"grad_rms":0,"grad_max":0,"weight_rms":0,"update_rms":0,"non_finite":3}],"update_ratio":0.01,"activations":{"tokens":256,"embed_rms":0.02,"log_z":5,"logit_max":6,"blocks":[{"stream_rms":0.5,"kept":1,"peak":7,"dead":0.25,"score_max":8,"entropy":[0.5]}]},"unread":3}`,
 	},
 	{
 		Event{

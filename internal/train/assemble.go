@@ -53,6 +53,7 @@ func assemble(cfg *config.Config, text *corpus, opt Options) (_ *trainer, err er
 	if t.model, err = model.New[float32](t.arch, t.exec, t.modelOptions()); err != nil {
 		return nil, err
 	}
+	t.examiner = newExaminer(t.model)
 	p := t.model.Params()
 	segments := make([]optim.Segment, len(p.Views))
 	for i, v := range p.Views {

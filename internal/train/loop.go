@@ -38,6 +38,8 @@ type trainer struct {
 	sched  optim.Schedule
 	loader *data.Loader
 
+	examiner *examiner
+
 	decoder *model.Decoder[float32] // made at the first evaluation, like the next two
 	writer  *writer
 	judge   *judge.Judge
@@ -194,6 +196,9 @@ func (t *trainer) step() (rec runlog.Step, d guard.Decision, err error) {
 	scale, clipErr := optim.ClipScale(norm, t.cfg.Optim.Clip)
 	if clipErr == nil {
 		o.UpdateRatio = t.adam.Glance(t.model.Params().Flat, grads, step, t.injectLR(next.Batch, planned*t.state.Guard.Scale()), scale)
+	}
+	if err := t.examine(o, t.injectLR(next.Batch, planned*t.state.Guard.Scale()), scale); err != nil {
+		return rec, d, err
 	}
 	t.state.Guard, d = guard.Next(t.state.Guard, o)
 	if err := t.witness(o, d); err != nil {

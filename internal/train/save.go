@@ -32,6 +32,7 @@ type state struct {
 	Best     runlog.Float `json:"best_loss"` // lowest validation loss, nats per token
 	BestStep int64        `json:"best_step"` // 0: none yet
 	Guard    guard.State  `json:"guard"`
+	Health   healthState  `json:"health"`
 
 	Quarantine []sequence     `json:"quarantine,omitempty"` // left out for the rest of the run
 	Anchor     int64          `json:"anchor"`               // step to go back to: the newest planned save that was healthy
