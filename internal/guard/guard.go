@@ -142,6 +142,19 @@ const (
 	Rewind
 )
 
+// String is the action as logs have it.
+func (a Action) String() string {
+	switch a {
+	case Apply:
+		return "apply"
+	case Skip:
+		return "skip"
+	case Rewind:
+		return "rewind"
+	}
+	return "stop"
+}
+
 // Decision is what the controller says of one observation.
 type Decision struct {
 	Action     Action

@@ -250,6 +250,8 @@ type Plan struct {
 	MemoryBytes  int64 `json:"memory_bytes"`
 	BaselineLoss Float `json:"baseline_loss"`
 	UnigramLoss  Float `json:"unigram_loss"`
+	// Guard holds the rules of the guard as its package writes them: with them its decisions can be made again.
+	Guard json.RawMessage `json:"guard,omitempty"`
 }
 
 // Probe is written when a range test has been made: the curve behind a peak learning rate. Its lists have one element for

@@ -77,8 +77,8 @@ var golden = []struct {
 		`{"kind":"end","step":7,"batch":8,"attempt":2,"time":"2026-11-23T12:00:00.5Z","config_hash":"abc","reason":"done","exit_code":75}`,
 	},
 	{
-		Plan{At: At{Attempt: 1}, Steps: 2000, Parameters: 1e6, TrainTokens: 5, ValTokens: 6, MemoryBytes: 7, BaselineLoss: 1.5, UnigramLoss: 3},
-		`{"kind":"plan","step":0,"batch":0,"attempt":1,"steps":2000,"parameters":1000000,"train_tokens":5,"val_tokens":6,"memory_bytes":7,"baseline_loss":1.5,"unigram_loss":3}`,
+		Plan{At: At{Attempt: 1}, Steps: 2000, Parameters: 1e6, TrainTokens: 5, ValTokens: 6, MemoryBytes: 7, BaselineLoss: 1.5, UnigramLoss: 3, Guard: json.RawMessage(`{"act":true,"clip":1}`)},
+		`{"kind":"plan","step":0,"batch":0,"attempt":1,"steps":2000,"parameters":1000000,"train_tokens":5,"val_tokens":6,"memory_bytes":7,"baseline_loss":1.5,"unigram_loss":3,"guard":{"act":true,"clip":1}}`,
 	},
 	{
 		Probe{At: At{Attempt: 1}, LR: 0.5, Argmin: 1, Best: 2.5, Planned: 2, Diverged: true, Message: "half", Rates: []Float{0.5, 1}, Losses: []Float{4, nan}, Smoothed: []Float{4, 2.5}, Seconds: 3},

@@ -63,7 +63,7 @@ func (t *trainer) witness(o guard.Observation, d guard.Decision) error {
 	at.Step, at.Batch = o.Step, o.Batch
 	if d.Action != guard.Apply {
 		err := t.log.Write(runlog.Refused{At: at, Loss: runlog.Float(o.Loss), GradNorm: runlog.Float(o.GradNorm), LR: runlog.Float(o.LR),
-			UpdateRatio: runlog.Float(o.UpdateRatio), Action: actionName(d.Action), Injected: t.injected(o.Batch)})
+			UpdateRatio: runlog.Float(o.UpdateRatio), Action: d.Action.String(), Injected: t.injected(o.Batch)})
 		if err != nil {
 			return err
 		}
@@ -84,18 +84,6 @@ func (t *trainer) witness(o guard.Observation, d guard.Decision) error {
 		}
 	}
 	return nil
-}
-
-func actionName(a guard.Action) string {
-	switch a {
-	case guard.Apply:
-		return "apply"
-	case guard.Skip:
-		return "skip"
-	case guard.Rewind:
-		return "rewind"
-	}
-	return "stop"
 }
 
 // refuse does what the guard decided about a step that was not made. It returns an error where the run ends.

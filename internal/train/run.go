@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -198,8 +199,12 @@ func (t *trainer) tellPlan() error {
 	if t.hooks.Plan != nil {
 		t.hooks.Plan(p)
 	}
-	err := t.log.Write(runlog.Plan{Kind: "plan", At: t.at(), Steps: t.cfg.Train.Steps, Parameters: p.Params, TrainTokens: p.TrainTokens, ValTokens: p.ValTokens,
-		MemoryBytes: p.bytes(), BaselineLoss: b.Loss, UnigramLoss: b.Unigram})
+	rules, err := json.Marshal(t.rules())
+	if err != nil {
+		return fmt.Errorf("train: rules of the guard: %w", err)
+	}
+	err = t.log.Write(runlog.Plan{Kind: "plan", At: t.at(), Steps: t.cfg.Train.Steps, Parameters: p.Params, TrainTokens: p.TrainTokens, ValTokens: p.ValTokens,
+		MemoryBytes: p.bytes(), BaselineLoss: b.Loss, UnigramLoss: b.Unigram, Guard: rules})
 	return errors.Join(err, t.tellProbe(), t.tellPreflight())
 }
 
