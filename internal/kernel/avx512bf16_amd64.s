@@ -377,6 +377,25 @@ done:
 	VDPBF16PS(16, 18, c0);  \
 	VDPBF16PS(17, 18, c1)
 
+// PUT32 writes a row of sums, ADD32 adds one, PUT16 rounds one; CX is from one
+// row of C to the next.
+#define PUT32(a, b) \
+	VMOVUPS a, K1, (AX);   \
+	VMOVUPS b, K2, 64(AX); \
+	ADDQ    CX, AX
+
+#define ADD32(a, b) \
+	VMOVUPS.Z (AX), K1, Z16;   \
+	VMOVUPS.Z 64(AX), K2, Z17; \
+	VADDPS    Z16, a, a;       \
+	VADDPS    Z17, b, b;       \
+	PUT32(a, b)
+
+#define PUT16(na, nb, a) \
+	VCVTNE2PS2BF16(na, nb, na); \
+	VMOVDQU16 a, K1, (AX);      \
+	ADDQ      CX, AX
+
 // func panelAVX512BF16(d *panel)
 //
 // 8 rows by 32 columns of C in Z0-Z15, or one row in Z0 and Z1 for the rest. A
@@ -389,12 +408,35 @@ TEXT ·panelAVX512BF16(SB), NOSPLIT, $0-8
 	MOVQ panel_blocks(R15), R12
 
 block:
-	// R10: B. R11: row of A. R13: rows left. AX: where the sums go.
+	// R10: B. R11: row of A. R13: rows left. AX: row of C.
 	MOVQ panel_a(R15), R11
 	MOVQ panel_tail(R15), R8
 	MOVQ R8, panel_wa(R15)
 	MOVQ panel_rows(R15), R13
-	MOVQ panel_part(R15), AX
+	MOVQ R9, AX
+
+	// K1 and K2 select the columns of the two halves.
+	MOVL $-1, R8
+	CMPQ R12, $1
+	JNE  wide
+	MOVL panel_mask(R15), R8
+wide:
+	KMOVD R8, K1
+	KSHIFTRD $16, K1, K2
+	CMPQ panel_mode(R15), $const_addF32
+	JNE  fetched
+
+	// C is needed last: fetch it meanwhile.
+	MOVQ panel_ldc(R15), CX
+	MOVQ R9, DI
+	MOVQ R13, SI
+fetch:
+	PREFETCHT0 (DI)
+	PREFETCHT0 64(DI)
+	ADDQ CX, DI
+	DECQ SI
+	JNZ  fetch
+fetched:
 	CMPQ R13, $8
 	JLT  one
 
@@ -455,23 +497,39 @@ tailed8:
 	ADDQ $512, R8
 	MOVQ R8, panel_wa(R15)
 sums8:
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, 128(AX)
-	VMOVUPS Z3, 192(AX)
-	VMOVUPS Z4, 256(AX)
-	VMOVUPS Z5, 320(AX)
-	VMOVUPS Z6, 384(AX)
-	VMOVUPS Z7, 448(AX)
-	VMOVUPS Z8, 512(AX)
-	VMOVUPS Z9, 576(AX)
-	VMOVUPS Z10, 640(AX)
-	VMOVUPS Z11, 704(AX)
-	VMOVUPS Z12, 768(AX)
-	VMOVUPS Z13, 832(AX)
-	VMOVUPS Z14, 896(AX)
-	VMOVUPS Z15, 960(AX)
-	ADDQ $1024, AX
+	MOVQ panel_ldc(R15), CX
+	CMPQ panel_mode(R15), $const_addF32
+	JLT  put8
+	JGT  round8
+	ADD32(Z0, Z1)
+	ADD32(Z2, Z3)
+	ADD32(Z4, Z5)
+	ADD32(Z6, Z7)
+	ADD32(Z8, Z9)
+	ADD32(Z10, Z11)
+	ADD32(Z12, Z13)
+	ADD32(Z14, Z15)
+	JMP  next8
+put8:
+	PUT32(Z0, Z1)
+	PUT32(Z2, Z3)
+	PUT32(Z4, Z5)
+	PUT32(Z6, Z7)
+	PUT32(Z8, Z9)
+	PUT32(Z10, Z11)
+	PUT32(Z12, Z13)
+	PUT32(Z14, Z15)
+	JMP  next8
+round8:
+	PUT16(0, 1, Z0)
+	PUT16(2, 3, Z2)
+	PUT16(4, 5, Z4)
+	PUT16(6, 7, Z6)
+	PUT16(8, 9, Z8)
+	PUT16(10, 11, Z10)
+	PUT16(12, 13, Z12)
+	PUT16(14, 15, Z14)
+next8:
 	MOVQ panel_lda(R15), CX
 	LEAQ (R11)(CX*8), R11
 	MOVQ panel_wleft(R15), R13
@@ -479,7 +537,7 @@ sums8:
 	CMPQ R13, $8
 	JGE  eight
 	TESTQ R13, R13
-	JEQ  sums
+	JEQ  next
 
 one:
 	ZERO2(Z0, Z1)
@@ -513,47 +571,23 @@ tail1:
 	MOVQ $1, BX
 	JMP  step1
 sum1:
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	ADDQ $128, AX
+	MOVQ panel_ldc(R15), CX
+	CMPQ panel_mode(R15), $const_addF32
+	JLT  put1
+	JGT  round1
+	ADD32(Z0, Z1)
+	JMP  next1
+put1:
+	PUT32(Z0, Z1)
+	JMP  next1
+round1:
+	PUT16(0, 1, Z0)
+next1:
 	ADDQ panel_lda(R15), R11
 	DECQ R13
 	JNZ  one
 
-sums:
-	MOVL $-1, R8
-	CMPQ R12, $1
-	JNE  wide
-	MOVL panel_mask(R15), R8
-wide:
-	KMOVD R8, K1
-	KSHIFTRD $16, K1, K2
-	MOVQ panel_part(R15), AX
-	MOVQ panel_ldc(R15), CX
-	MOVQ panel_rows(R15), R13
-	MOVQ R9, DI
-rows:
-	VMOVUPS (AX), Z0
-	VMOVUPS 64(AX), Z1
-	ADDQ $128, AX
-	CMPQ panel_mode(R15), $const_addF32
-	JLT  put32
-	JGT  put16
-	VMOVUPS.Z (DI), K1, Z2
-	VMOVUPS.Z 64(DI), K2, Z3
-	VADDPS Z2, Z0, Z0
-	VADDPS Z3, Z1, Z1
-put32:
-	VMOVUPS Z0, K1, (DI)
-	VMOVUPS Z1, K2, 64(DI)
-	JMP  put
-put16:
-	VCVTNE2PS2BF16(0, 1, 0)
-	VMOVDQU16 Z0, K1, (DI)
-put:
-	ADDQ CX, DI
-	DECQ R13
-	JNZ  rows
+next:
 	ADDQ panel_cstep(R15), R9
 	ADDQ panel_bstep(R15), R10
 	DECQ R12
