@@ -164,6 +164,11 @@ func TestRowFences(t *testing.T) {
 					SwiGLURow(x, half, h, temp)
 					SwiGLUBackRow(x, g, half, h, temp)
 				}
+				if n%headBlock == 0 {
+					row := HeadsRow{Size: n, Bias: a, Gain: b, Cos: f[2].take(n/2, end), Sin: f[3].take(n/2, end), Scale: 1, Eps: 1e-6}
+					row.Forward(x, h, g, []float32{0}, temp)
+					row.Backward(x, h, g, 1, g, []float32{1}, make([]float32, n), b, make([]float32, 4*n))
+				}
 				copy(a, c)
 				SoftmaxRow(x, h, a)
 				SoftmaxBackRow(x, h, g, a, b, c, d)

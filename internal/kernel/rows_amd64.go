@@ -41,3 +41,9 @@ func swigluRow(dst, gate, up *uint16, n int)
 
 //go:noescape
 func swigluBackRow(dgate, dup, dy, gate, up *uint16, n int)
+
+//go:noescape
+func headsRow(a *headsArgs)
+
+//go:noescape
+func headsBackRow(a *headsArgs)

@@ -43,3 +43,7 @@ func rmsNormBackRow(dx, dgain *float32, dy *uint16, src, gain *float32, rstd flo
 func swigluRow(dst, gate, up *uint16, n int) { panic("kernel: no such assembly") }
 
 func swigluBackRow(dgate, dup, dy, gate, up *uint16, n int) { panic("kernel: no such assembly") }
+
+func headsRow(*headsArgs) { panic("kernel: no such assembly") }
+
+func headsBackRow(*headsArgs) { panic("kernel: no such assembly") }

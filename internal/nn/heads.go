@@ -58,6 +58,10 @@ func (l *Heads[T]) check(dst kernel.Mat[T], rstd []T, src kernel.Mat[T], bias, q
 type headsForward[T kernel.Float] Heads[T]
 
 func (l *headsForward[T]) Part(worker, lo, hi int) {
+	if l.dst.H != nil {
+		(*Heads[T])(l).forward16(worker, lo, hi)
+		return
+	}
 	temp := l.stage.take(worker, l.dst.Cols)
 	normed := l.heads + l.kvHeads
 	for i := lo; i < hi; i++ {
@@ -80,10 +84,54 @@ func (l *headsForward[T]) Part(worker, lo, hi int) {
 		}
 		q := all[:l.heads*l.size]
 		kernel.Affine(l.x, q, q, l.scale, 0)
-		if l.dst.H == nil {
-			copy(row(l.dst, i), all)
+		copy(row(l.dst, i), all)
+	}
+}
+
+// rows16 says what is done to the heads of a row of bfloat16, those of queries, keys and values, and where each begin.
+func (l *Heads[T]) rows16() (rows [3]kernel.HeadsRow, at [4]int) {
+	hd, kd := l.heads*l.size, l.kvHeads*l.size
+	at = [4]int{0, hd, hd + kd, hd + 2*kd}
+	for p := range rows {
+		rows[p] = kernel.HeadsRow{Size: l.size, Scale: 1, Eps: l.eps}
+		if l.bias != nil {
+			rows[p].Bias = float32s(l.bias[at[p]:at[p+1]])
 		}
-		write(l.x, l.dst, i, all)
+	}
+	rows[0].Scale = float32(l.scale)
+	if l.qGain != nil {
+		rows[0].Gain, rows[1].Gain = float32s(l.qGain), float32s(l.kGain)
+	}
+	return rows, at
+}
+
+// turn16 sets the rotation of row i's queries and keys.
+func (l *Heads[T]) turn16(rows *[3]kernel.HeadsRow, i int) {
+	if l.rope != nil {
+		cos, sin := l.rope.angles(l.pos[i])
+		for p := range 2 {
+			rows[p].Cos, rows[p].Sin = float32s(cos), float32s(sin)
+		}
+	}
+}
+
+// rstd16 is what QK-norm saves of head h on of row i, nil without it.
+func (l *Heads[T]) rstd16(i, h int) []float32 {
+	if l.qGain == nil || h == l.heads+l.kvHeads {
+		return nil
+	}
+	return float32s(l.rstd[i*(l.heads+l.kvHeads)+h:])
+}
+
+func (l *Heads[T]) forward16(worker, lo, hi int) {
+	temp := float32s(l.stage.take(worker, l.dst.Cols))
+	rows, at := l.rows16()
+	for i := lo; i < hi; i++ {
+		dst, src := row16(l.dst, i), row16(l.src, i)
+		l.turn16(&rows, i)
+		for p := range rows {
+			rows[p].Forward(l.x, dst[at[p]:at[p+1]], src[at[p]:at[p+1]], l.rstd16(i, at[p]/l.size), temp)
+		}
 	}
 }
 
@@ -112,6 +160,10 @@ func (l *Heads[T]) Backward(dsrc kernel.Mat[T], dbias, dqGain, dkGain []T, dpart
 type headsBackward[T kernel.Float] Heads[T]
 
 func (l *headsBackward[T]) Part(worker, lo, hi int) {
+	if l.dst.H != nil {
+		(*Heads[T])(l).backward16(worker, lo, hi)
+		return
+	}
 	width, d, normed, group := l.dst.Cols, l.size, l.heads+l.kvHeads, l.heads/l.kvHeads
 	temp := l.stage.take(worker, 2*width+d+l.dpart.Cols)
 	all, saved, g, parts := temp[:width], temp[width:2*width], temp[2*width:2*width+d], temp[2*width+d:]
@@ -145,10 +197,39 @@ func (l *headsBackward[T]) Part(worker, lo, hi int) {
 			if l.dbias {
 				kernel.Axpy(l.x, sum[:width], 1, all)
 			}
-			if l.dst.H == nil {
-				copy(row(l.dst, i), all)
+			copy(row(l.dst, i), all)
+		}
+	}
+}
+
+func (l *Heads[T]) backward16(worker, lo, hi int) {
+	width, hd, group := l.dst.Cols, l.heads*l.size, l.heads/l.kvHeads
+	temp := float32s(l.stage.take(worker, 2*width+l.size+l.dpart.Cols))
+	rows, at := l.rows16()
+	for b := lo; b < hi; b++ {
+		partial, first, end := l.sums.block(b, l.n, width+2*l.size)
+		sums := float32s(partial)
+		for i := first; i < end; i++ {
+			dst, part := row16(l.dst, i), row16(l.dpart, i)
+			l.turn16(&rows, i)
+			for p := range rows {
+				parts, dgain := group, sums[width:]
+				var src []uint16
+				var sum []float32
+				switch p {
+				case 0:
+					parts = 1
+				case 1:
+					dgain = sums[width+l.size:]
+				}
+				if rows[p].Gain != nil {
+					src = row16(l.src, i)[at[p]:]
+				}
+				if l.dbias {
+					sum = sums[at[p]:at[p+1]]
+				}
+				rows[p].Backward(l.x, dst[at[p]:at[p+1]], part[p*hd:(p+1)*hd], parts, src, l.rstd16(i, at[p]/l.size), dgain, sum, temp)
 			}
-			write(l.x, l.dst, i, all)
 		}
 	}
 }

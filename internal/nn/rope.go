@@ -92,10 +92,17 @@ func (l *ropeRotate[T]) Part(_, lo, hi int) {
 // turn rotates one head at a position in place.
 func (l *Rope[T]) turn(head []T, pos int32, back bool) {
 	half := l.size / 2
-	at := int(pos) * half
+	cos, sin := l.angles(pos)
 	a, b := head[:half], head[half:]
 	if back { // the pair the other way round turns the other way
 		a, b = b, a
 	}
-	kernel.Rotate(l.x, a, b, a, b, l.cos[at:at+half], l.sin[at:at+half])
+	kernel.Rotate(l.x, a, b, a, b, cos, sin)
+}
+
+// angles returns the cosines and sines of a position, (D/2) each.
+func (l *Rope[T]) angles(pos int32) (cos, sin []T) {
+	half := l.size / 2
+	at := int(pos) * half
+	return l.cos[at : at+half], l.sin[at : at+half]
 }
