@@ -2,17 +2,18 @@ package optim
 
 import "math"
 
-// The range test of the rule probe. Its ends span what any model was seen to want; the stop and the share of the argmin
-// were calibrated together (a cure for one without the other is none).
+// The range test of the rule probe. Its ends span what any model was seen to want. Memory, stop and divisor belong
+// together; bench/lr shows how they were measured against sweeps, and what a longer memory or a later stop gives.
 const (
 	ProbeShare = 0.05 // of a run's steps, at most
 	ProbeMost  = 400  // steps; more resolve nothing that the noise of batches leaves
-	ProbeLeast = 40   // steps; fewer than eight a decade lag too far behind the ramp
+	ProbeLeast = 150  // steps; on fewer than 30 a decade the loss lags too far behind the ramp
 	ProbeLow   = 1e-5 // first rate
 	ProbeHigh  = 1.0  // last rate, which few ramps reach
 
-	probeMemory = 0.95 // decay of the smoothed loss
-	probeStop   = 1.3  // times the least smoothed loss so far: diverged
+	probeMemory = 0.9  // decay of the smoothed loss
+	probeStop   = 1.05 // times the least smoothed loss so far: it leads nowhere from here
+	probeBlind  = 0.2  // of the ramp, whose rates are too low for a rise to be more than noise
 	probeDivide = 2    // the peak is the argmin by this
 )
 
@@ -28,13 +29,14 @@ func ProbeSteps(steps int64) int64 {
 // RangeTest is a learning-rate range test in progress: the rate rises exponentially from ProbeLow to ProbeHigh, one
 // update a step, until the smoothed loss leaves its least value behind. It holds numbers only; the caller makes the updates.
 //
-// Source: Smith 2015, arXiv:1506.01186; smoothing and stop as in fastai's learner.
+// Source: Smith 2015, arXiv:1506.01186. The stop is an early one: with QK-norm the loss of ever higher rates falls a second
+// time, to a plateau from which nothing is learned.
 type RangeTest struct {
 	Steps    int64     // planned length
 	Rates    []float64 // of the updates so far
 	Losses   []float64 // before each of them
 	Smoothed []float64 // exponential mean of Losses, without the bias of its start
-	Diverged bool      // the loss rose to 1.3 times its least, or was not finite
+	Diverged bool      // the loss rose above its least by a twentieth, or was not finite
 
 	mean float64
 	best int // index of the least of Smoothed
@@ -70,14 +72,17 @@ func (r *RangeTest) Observe(loss float64) (more bool) {
 	if smoothed < r.Smoothed[r.best] {
 		r.best = len(r.Smoothed) - 1
 	}
-	r.Diverged = !(smoothed <= probeStop*r.Smoothed[r.best])
+	r.Diverged = !r.blind(len(r.Rates)) && !(smoothed <= probeStop*r.Smoothed[r.best])
 	return !r.Diverged
 }
 
-// Argmin returns the rate at the least smoothed loss, and that loss. ok is false where the loss never fell: the test then
-// says nothing.
+// blind reports whether the first n rates are all too low to tell anything.
+func (r *RangeTest) blind(n int) bool { return float64(n) < probeBlind*float64(r.Steps) }
+
+// Argmin returns the rate at the least smoothed loss, and that loss. ok is false where the loss was least among the lowest
+// rates, which learn nothing: the test then says nothing.
 func (r *RangeTest) Argmin() (rate, loss float64, ok bool) {
-	if r.best == 0 {
+	if len(r.Rates) == 0 || r.blind(r.best+1) {
 		return 0, math.NaN(), false
 	}
 	return r.Rates[r.best], r.Smoothed[r.best], true

@@ -16,7 +16,7 @@ import (
 // A run whose learning rate was probed is the run that was given the number: weights, moments and log, also through a
 // resume, which does not probe again. Dropout takes part, as its masks are keyed by the step.
 func TestProbeLeavesNoTrace(t *testing.T) {
-	cfg := tiny(t, "train.steps=800", "optim.lr=probe", "model.dropout=0.1", "eval.every=400", "numeric.mode=fp32")
+	cfg := tiny(t, "train.steps=3000", "optim.lr=probe", "model.dropout=0.1", "eval.every=1500", "numeric.mode=fp32")
 	dir := filepath.Join(t.TempDir(), "probed")
 	interruptAfter(t, dir, 30, func(ctx context.Context, h Hooks) error {
 		_, err := Run(ctx, cfg, Options{Out: dir, Hooks: h})
@@ -34,7 +34,7 @@ func TestProbeLeavesNoTrace(t *testing.T) {
 	}
 	p := probes[0]
 	lr := float64(p.LR)
-	if n := len(p.Rates); p.Planned != 40 || n < 20 || n > 40 || len(p.Losses) != n || len(p.Smoothed) != n || !(lr > 0 && lr <= optim.MaxAutoLR && lr <= float64(p.Argmin)/2) {
+	if n := len(p.Rates); p.Planned != 150 || n < 50 || n > 150 || len(p.Losses) != n || len(p.Smoothed) != n || !(lr > 0 && lr <= optim.MaxAutoLR && lr <= float64(p.Argmin)/2) {
 		t.Errorf("probe of %d steps: rate %g, argmin %g: %+v", n, lr, float64(p.Argmin), p)
 	}
 	if i := slices.IndexFunc(plan.Rates, func(r optim.Rate) bool { return r.Rule == "probe" }); i < 0 || plan.Rates[i].LR != lr || plan.Schedule.Peak != lr {
@@ -105,8 +105,8 @@ func TestProbeStandIn(t *testing.T) {
 		opt   Options
 		want  string
 	}{
-		"a short run": {"train.steps=60", Options{}, "fewer than the 40"},
-		"a dry run":   {"train.steps=2000", Options{DryRun: true}, "up to 100 steps"},
+		"a short run": {"train.steps=60", Options{}, "fewer than the 150"},
+		"a dry run":   {"train.steps=4000", Options{DryRun: true}, "up to 200 steps"},
 	} {
 		var plan *Plan
 		var notes []string

@@ -1,0 +1,293 @@
+// Command lr compares the rules for the peak learning rate on small models, against each other and against a sweep, and
+// writes the table of bench/lr. It runs the gimbal binary; each run is one thread, so that times do not decide anything.
+//
+//	go build -o /tmp/gimbal ./cmd/gimbal
+//	nice -n 10 go run ./bench/lr -gimbal /tmp/gimbal -text ../shared/data/tinyshakespeare.txt -chat ../shared/data/perlfaq.jsonl
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// model is a shape and a size.
+type model struct {
+	shape         string
+	width, layers int
+}
+
+// corpus is a text and how it becomes tokens.
+type corpus struct{ name, path, tokenizer string }
+
+// point is one measured run.
+type point struct{ lr, loss float64 }
+
+var (
+	binary = flag.String("gimbal", "gimbal", "binary to measure")
+	text   = flag.String("text", "", "first corpus, read as bytes")
+	chat   = flag.String("chat", "", "second corpus, with a vocabulary of its own")
+	steps  = flag.Int("steps", 500, "updates of a run")
+	seeds  = flag.Int("seeds", 3, "seeds of each arm")
+	ramp   = flag.Int("ramp", 200, "steps of the range test, as a run of twenty times as many would make it")
+	jobs   = flag.Int("jobs", 2, "runs at a time")
+)
+
+// rules are the arms; capped is auto, but no more than the probe of the same seed.
+var rules = []string{"article-literal", "article", "auto", "probe", "capped"}
+
+var rates = []string{"5e-4", "1e-3", "2e-3", "4e-3", "8e-3", "1.6e-2", "3.2e-2"}
+
+func main() {
+	flag.Parse()
+	if err := report(os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "lr:", err)
+		os.Exit(1)
+	}
+}
+
+func report(w io.Writer) error {
+	var models []model
+	for _, size := range []model{{"", 64, 2}, {"", 128, 4}} {
+		for _, shape := range []string{"qwen3", "llama", "gpt2"} {
+			models = append(models, model{shape, size.width, size.layers})
+		}
+	}
+	corpora := []corpus{{"text, bytes", *text, "bytes"}, {"chat, bpe", *chat, "bpe"}}
+	results := &table{points: map[key]point{}}
+	var work []func() error
+	for _, m := range models {
+		for _, c := range corpora {
+			for seed := 1; seed <= *seeds; seed++ {
+				work = append(work, func() error { return arms(results, m, c, seed) })
+			}
+		}
+		for _, lr := range rates {
+			work = append(work, func() error { return results.measure(m, corpora[0], 1, "sweep "+lr, lr) })
+		}
+	}
+	if err := each(work); err != nil {
+		return err
+	}
+
+	fmt.Fprintf(w, "Validation loss in nats per token after %d steps of 768 tokens, mean ± sd of %d seeds, and the mean peak.\n\n", *steps, *seeds)
+	fmt.Fprintf(w, "| model | corpus | %s |\n|---|---|%s\n", strings.Join(rules, " | "), strings.Repeat("---|", len(rules)))
+	excess := map[string][]float64{}
+	for _, m := range models {
+		for _, c := range corpora {
+			fmt.Fprintf(w, "| %s %d × %d | %s |", m.shape, m.layers, m.width, c.name)
+			best := math.Inf(1)
+			for _, rule := range rules {
+				mean, _, _ := results.mean(m, c, rule)
+				best = min(best, mean)
+			}
+			for _, rule := range rules {
+				mean, sd, lr := results.mean(m, c, rule)
+				excess[rule] = append(excess[rule], mean-best)
+				fmt.Fprintf(w, " %.3f ± %.3f (%.2g) |", mean, sd, lr)
+			}
+			fmt.Fprintln(w)
+		}
+	}
+	fmt.Fprintf(w, "| **nats above the best rule, mean and most** | |")
+	for _, rule := range rules {
+		sum := 0.0
+		for _, e := range excess[rule] {
+			sum += e
+		}
+		fmt.Fprintf(w, " **%.3f**, %.3f |", sum/float64(len(excess[rule])), slices.Max(excess[rule]))
+	}
+	fmt.Fprintf(w, "\n\nThe sweep behind it, first corpus, seed 1:\n\n| model | %s |\n|---|%s\n", strings.Join(rates, " | "), strings.Repeat("---|", len(rates)))
+	for _, m := range models {
+		fmt.Fprintf(w, "| %s %d × %d |", m.shape, m.layers, m.width)
+		for _, lr := range rates {
+			mean, _, _ := results.mean(m, corpora[0], "sweep "+lr)
+			fmt.Fprintf(w, " %.3f |", mean)
+		}
+		fmt.Fprintln(w)
+	}
+	return nil
+}
+
+// arms measures every rule on one model, corpus and seed.
+func arms(results *table, m model, c corpus, seed int) error {
+	probed, err := probe(m, c, seed)
+	if err != nil {
+		return err
+	}
+	for _, rule := range rules {
+		lr := rule
+		switch rule {
+		case "probe":
+			lr = strconv.FormatFloat(probed, 'g', -1, 64)
+		case "capped":
+			p := results.get(m, c, seed, "auto")
+			if p.lr > probed {
+				p = results.get(m, c, seed, "probe")
+			}
+			results.add(m, c, seed, rule, p)
+			continue
+		case "article-literal":
+			if seed > 1 {
+				continue // one is enough to see where it lies
+			}
+		}
+		if err := results.measure(m, c, seed, rule, lr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// table holds the point of each model, corpus, rule and seed.
+type table struct {
+	sync.Mutex
+	points map[key]point
+}
+
+type key struct {
+	m            model
+	corpus, rule string
+	seed         int
+}
+
+func (t *table) add(m model, c corpus, seed int, rule string, p point) {
+	t.Lock()
+	defer t.Unlock()
+	t.points[key{m, c.name, rule, seed}] = p
+}
+
+func (t *table) get(m model, c corpus, seed int, rule string) point {
+	t.Lock()
+	defer t.Unlock()
+	return t.points[key{m, c.name, rule, seed}]
+}
+
+func (t *table) mean(m model, c corpus, rule string) (mean, sd, lr float64) {
+	var list []point
+	for seed := 1; seed <= *seeds; seed++ {
+		if p := t.get(m, c, seed, rule); p.loss > 0 {
+			list = append(list, p)
+		}
+	}
+	for _, p := range list {
+		mean, lr = mean+p.loss/float64(len(list)), lr+p.lr/float64(len(list))
+	}
+	for _, p := range list {
+		sd += (p.loss - mean) * (p.loss - mean) / float64(max(1, len(list)-1))
+	}
+	return mean, math.Sqrt(sd), lr
+}
+
+// command is a run of the binary that nothing but the learning rate is to decide: the guard looks on, the judge does not stop.
+func command(ctx context.Context, m model, c corpus, seed, steps int, lr, out string) *exec.Cmd {
+	args := []string{"train", "--json", "--data", c.path, "--out", out, "--steps", strconv.Itoa(steps), "--seed", strconv.Itoa(seed)}
+	for _, set := range []string{"optim.lr=" + lr, "tokenizer.kind=" + c.tokenizer, "model.shape=" + m.shape, fmt.Sprint("model.width=", m.width), fmt.Sprint("model.layers=", m.layers),
+		"train.context=64", "train.batch_tokens=768", "guard.mode=observe", "judge.early_stop=off", fmt.Sprint("eval.every=", steps), "eval.prompts=1", "eval.samples=1", "eval.max_tokens=1"} {
+		args = append(args, "--set", set)
+	}
+	cmd := exec.CommandContext(ctx, *binary, args...)
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+	return cmd
+}
+
+func (t *table) measure(m model, c corpus, seed int, rule, lr string) error {
+	dir, err := os.MkdirTemp("", "lr-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	var messages strings.Builder
+	cmd := command(context.Background(), m, c, seed, *steps, lr, filepath.Join(dir, "run"))
+	cmd.Stderr = &messages
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("%v, %s, seed %d, %s: %w\n%s", m, c.name, seed, rule, err, messages.String())
+	}
+	var r struct {
+		Loss float64 `json:"val_loss"`
+	}
+	if err := json.Unmarshal(out, &r); err != nil {
+		return err
+	}
+	peak := regexp.MustCompile(`lr +peak ([0-9.e-]+)`).FindStringSubmatch(messages.String())
+	if peak == nil || !(r.Loss > 0) {
+		return fmt.Errorf("%v, %s, %s: no peak or no loss in the output\n%s", m, c.name, rule, messages.String())
+	}
+	value, err := strconv.ParseFloat(peak[1], 64)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "%v, %s, seed %d, %s: peak %g, loss %.4f\n", m, c.name, seed, rule, value, r.Loss)
+	t.add(m, c, seed, rule, point{lr: value, loss: r.Loss})
+	return nil
+}
+
+// probe starts a run of twenty ramps, reads what its range test recommends, and ends it.
+func probe(m model, c corpus, seed int) (float64, error) {
+	dir, err := os.MkdirTemp("", "lr-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	cmd := command(ctx, m, c, seed, 20**ramp, "probe", filepath.Join(dir, "run"))
+	messages, err := cmd.StderrPipe()
+	if err != nil {
+		return 0, err
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	said := regexp.MustCompile(`peak learning rate ([0-9.e-]+): `)
+	lr, lines := 0.0, bufio.NewScanner(messages)
+	for lr == 0 && lines.Scan() {
+		if found := said.FindStringSubmatch(lines.Text()); found != nil {
+			lr, err = strconv.ParseFloat(found[1], 64)
+		}
+	}
+	cancel()
+	cmd.Wait() // killed: its error says nothing
+	if err != nil || lr == 0 {
+		return 0, fmt.Errorf("%v, %s, seed %d: the probe recommended nothing: %v", m, c.name, seed, err)
+	}
+	return lr, nil
+}
+
+// each does the work, a few at a time in its order, and returns the first error.
+func each(work []func() error) error {
+	next, errs := make(chan func() error), make(chan error, len(work))
+	var wg sync.WaitGroup
+	for range *jobs {
+		wg.Go(func() {
+			for f := range next {
+				errs <- f()
+			}
+		})
+	}
+	for _, f := range work {
+		next <- f
+	}
+	close(next)
+	wg.Wait()
+	close(errs)
+	for err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
