@@ -1,6 +1,7 @@
 package train
 
 import (
+	"errors"
 	"iter"
 	"maps"
 	"math"
@@ -215,7 +216,7 @@ func (t *trainer) evaluate() (*runlog.Eval, error) {
 		return nil, err
 	}
 	t.hooks.eval(rec, shown)
-	return &rec, t.decide()
+	return &rec, errors.Join(t.watchRestart(loss), t.decide())
 }
 
 // scored scores the model on the sample of the validation part that every evaluation scores, and where whole is set on

@@ -121,12 +121,12 @@ func (t *trainer) loop(ctx context.Context) (*runlog.Eval, error) {
 // epoch is the number of whole passes over the training part.
 func (t *trainer) epoch() int64 { return t.state.Sequence / t.corpus.train.Sequences() }
 
-// evalDue says whether the step just done ends with an evaluation: at equal distances, at the last step, and at the
-// end of an epoch unless there are more epochs than evaluations.
+// evalDue says whether the step just done ends with an evaluation: at equal distances, at the last step, at the end of
+// each cycle of the learning rate, and at the end of an epoch unless there are more epochs than evaluations.
 func (t *trainer) evalDue(epochBefore int64) bool {
 	every := t.evalEvery()
 	switch {
-	case t.state.Step == t.cfg.Train.Steps, t.state.Step%every == 0:
+	case t.state.Step == t.cfg.Train.Steps, t.state.Step%every == 0, endsCycle(t.sched, t.state.Step):
 		return true
 	case t.cfg.Eval.Every == 0 && t.plan.Epochs <= defaultEvals:
 		return t.epoch() > epochBefore

@@ -47,6 +47,7 @@ type state struct {
 
 	Baseline Baseline `json:"baseline"`
 
+	Cycle     cycle   `json:"cycle"`                // the last cycle of the learning rate that ended
 	RateLimit float64 `json:"rate_limit,omitempty"` // rate at which the probe's loss was least: no nudge goes above it; 0: no probe
 
 	// What the bits depend on. A resume refuses other data and says when the others changed.
