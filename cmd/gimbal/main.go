@@ -28,6 +28,7 @@ type cli struct {
 	Review  reviewCmd  `cmd:"" help:"Read what a run's model wrote, worst first, and mark it good, repeating, drifting or broken."`
 	Compare compareCmd `cmd:"" help:"Show runs side by side with intervals, and say which differences are real."`
 	Doctor  doctorCmd  `cmd:"" help:"Check a run, or one to come, on its own model, configuration and data, in seconds: what train and resume check before their first step."`
+	Data    dataCmd    `cmd:"" help:"Look at the text before it is trained on: a batch, its statistics, the token caches."`
 	Bench   benchCmd   `cmd:"" help:"Measure this machine with this program: kernels, training, generation, tokenizer."`
 	Version versionCmd `cmd:"" help:"Print the version, the kernel tier and the exit codes."`
 }
@@ -44,6 +45,7 @@ Examples:
   gimbal eval runs/books --data new.txt       loss and writing on other text, beside n-grams and people
   gimbal review runs/books                    read what it wrote, worst first, and say what it is like
   gimbal compare runs/a runs/b                which run is better, and which differences are real
+  gimbal data stats --data books/             what is in a corpus, before it is trained on
   gimbal bench train --model char-10m         how fast this machine trains, and what takes the time`
 
 // env is what a subcommand may touch: where results and messages go, and when to stop.

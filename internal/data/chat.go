@@ -153,3 +153,11 @@ func (s *Set) ChatNote() string {
 	}
 	return fmt.Sprintf("roles are marked by the special tokens %s and %s", f.open.text, f.close.text)
 }
+
+// TurnEnds returns the special tokens, beside the EOS, that end what the assistant says: none for a set without conversations.
+func (s *Set) TurnEnds() []int32 {
+	if f := chatFormatOf(s.tok); s.census.Conversations > 0 && f.close.id >= 0 && f.close.id != s.tok.EOS() {
+		return []int32{f.close.id}
+	}
+	return nil
+}

@@ -176,11 +176,16 @@ func hfRope(a config.Arch) (scaling, parameters map[string]any) {
 	return scaling, parameters
 }
 
-// GenerationConfig returns the generation_config.json of a base model: how to sample and where to stop.
-func GenerationConfig(eos, bos int32) ([]byte, error) {
+// GenerationConfig returns the generation_config.json of a model: how to sample and where to stop, which of a model that
+// converses is also the end of its turn.
+func GenerationConfig(eos, bos int32, turnEnds ...int32) ([]byte, error) {
+	stop := hfToken(eos)
+	if len(turnEnds) > 0 {
+		stop = append([]int32{eos}, turnEnds...)
+	}
 	return hfJSON(map[string]any{
 		"bos_token_id":         hfToken(bos),
-		"eos_token_id":         hfToken(eos),
+		"eos_token_id":         stop,
 		"do_sample":            true,
 		"temperature":          hfFloat(0.8),
 		"top_k":                50,

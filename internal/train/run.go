@@ -88,6 +88,9 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) 
 		return nil, err
 	}
 	defer text.set.Close()
+	if note := text.set.ChatNote(); note != "" {
+		opt.Hooks.note("%s", note)
+	}
 	var grams Baseline
 	if opt.checked == nil {
 		opt.Hooks.note("fitting the n-gram baseline")

@@ -69,7 +69,7 @@ func (t *trainer) snapshot() (*checkpoint.Snapshot, error) {
 	files := map[string][]byte{}
 	for name, make := range map[string]func() ([]byte, error){
 		"config.json":            func() ([]byte, error) { return model.HFConfig(t.arch, eos, bos) },
-		"generation_config.json": func() ([]byte, error) { return model.GenerationConfig(eos, bos) },
+		"generation_config.json": func() ([]byte, error) { return model.GenerationConfig(eos, bos, t.corpus.set.TurnEnds()...) },
 		tokenizerName:            t.corpus.tok.JSON,
 		"tokenizer_config.json":  func() ([]byte, error) { return t.corpus.tok.ConfigJSON(t.arch.Context, t.corpus.set.ChatTemplate()) },
 		stateName:                func() ([]byte, error) { return json.MarshalIndent(&t.state, "", "  ") },

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/term"
+
+	"gimbal/internal/data"
+	"gimbal/internal/train"
+)
+
+type dataCmd struct {
+	Inspect inspectCmd `cmd:"" help:"Show a batch as text: where documents begin and end, what counts in the loss, and every end of text."`
+	Stats   statsCmd   `cmd:"" help:"Count a corpus: documents, tokens, lengths, copies, overlap of training and validation, unused tokens."`
+	Cache   cacheCmd   `cmd:"" help:"List the token caches, and remove those that were not used for some time."`
+}
+
+// dataFlags are those of train that decide what is read and how.
+type dataFlags struct {
+	Config string `help:"Configuration file (TOML); docs/config.md lists the keys." type:"path" placeholder:"FILE"`
+	settings
+	From string `help:"Run or checkpoint to start from: its weights, shape and tokenizer." placeholder:"CHECKPOINT"`
+}
+
+// open prepares the text that the flags describe.
+func (f *dataFlags) open(e *env) (*train.Text, error) {
+	cfg, err := f.load(f.Config)
+	if err != nil {
+		return nil, err
+	}
+	text, err := train.OpenText(e.ctx, cfg, train.Options{From: f.From, Hooks: newProgress(e.stderr).hooks()})
+	if err != nil {
+		return nil, err
+	}
+	for _, ev := range text.Set.Events {
+		fmt.Fprintf(e.stderr, "gimbal: %s: %s\n", ev.Code, ev.Text)
+	}
+	return text, nil
+}
+
+type inspectCmd struct {
+	dataFlags
+	Batch     int64  `help:"Which batch of the run, from 0." placeholder:"N"`
+	Sequences int    `short:"n" default:"8" help:"Sequences of the batch to show; 0: all."`
+	Color     string `enum:"auto,always,never" default:"auto" help:"Colours instead of marks: auto (on a terminal, unless NO_COLOR is set), always or never."`
+}
+
+func (c *inspectCmd) Run(e *env) error {
+	switch {
+	case c.Batch < 0:
+		return usageError(fmt.Sprintf("--batch %d: the first is 0", c.Batch))
+	case c.Sequences < 0:
+		return usageError(fmt.Sprintf("-n %d: 0 shows all", c.Sequences))
+	}
+	text, err := c.open(e)
+	if err != nil {
+		return err
+	}
+	defer text.Set.Close()
+	cfg := text.Config
+	loader, err := data.NewLoader(text.Train, cfg.Train.Seed, cfg.Train.BatchTokens)
+	if err != nil {
+		return err
+	}
+	var b data.Batch
+	var cur data.Cursor
+	for cur.Batch <= c.Batch {
+		if err := e.ctx.Err(); err != nil {
+			return err
+		}
+		cur = loader.Next(&b, cur)
+	}
+	marks := data.PlainMarks
+	if coloured(c.Color, e.stdout) {
+		marks = data.ColourMarks
+	}
+	shown := len(b.Spans)
+	if c.Sequences > 0 {
+		shown = min(shown, c.Sequences)
+	}
+	fmt.Fprintf(e.stdout, "batch %d: %d sequences of %d tokens, %d of them counted\n", c.Batch, len(b.Spans), len(b.Tokens), b.Counted)
+	fmt.Fprintf(e.stdout, "legend: %sdoes not count%s %sspecial token%s %sinput only, or where a document is cut%s\n\n",
+		marks.Ignored[0], marks.Ignored[1], marks.Special[0], marks.Special[1], marks.Start[0], marks.Start[1])
+	if err := text.Set.Show(e.stdout, &b, 0, shown, marks); err != nil {
+		return err
+	}
+	if rest := len(b.Spans) - shown; rest > 0 {
+		fmt.Fprintf(e.stdout, "and %d more (-n 0 shows all)\n", rest)
+	}
+	if note := text.Set.ChatNote(); note != "" {
+		fmt.Fprintf(e.stderr, "gimbal: %s\n", note)
+	}
+	return nil
+}
+
+// coloured decides whether what is written to w has colours.
+func coloured(choice string, w io.Writer) bool {
+	if choice != "auto" {
+		return choice == "always"
+	}
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == ""
+}
+
+type statsCmd struct {
+	dataFlags
+	JSON bool `name:"json" help:"Print the counts as JSON."`
+}
+
+func (c *statsCmd) Run(e *env) error {
+	text, err := c.open(e)
+	if err != nil {
+		return err
+	}
+	defer text.Set.Close()
+	stats, err := text.Set.Stats(text.Config.Train.Context)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, stats)
+	}
+	_, err = fmt.Fprintln(e.stdout, stats)
+	return err
+}
+
+type cacheCmd struct {
+	Remove *int `help:"Remove the caches that were not opened for N days; 0 removes all. They are made again when they are needed." placeholder:"N"`
+	JSON   bool `name:"json" help:"Print the list as JSON."`
+}
+
+func (c *cacheCmd) Run(e *env) error {
+	if c.Remove != nil && *c.Remove < 0 {
+		return usageError(fmt.Sprintf("--remove %d: days, from 0 up", *c.Remove))
+	}
+	list, err := data.Caches("")
+	if err != nil {
+		return err
+	}
+	var kept []data.Cache
+	var freed, total int64
+	for _, cache := range list {
+		if c.Remove != nil && time.Since(cache.Used) >= time.Duration(*c.Remove)*24*time.Hour {
+			if err := cache.Remove(); err != nil {
+				return err
+			}
+			freed += cache.Bytes
+			continue
+		}
+		total += cache.Bytes
+		kept = append(kept, cache)
+	}
+	if c.Remove != nil {
+		fmt.Fprintf(e.stderr, "gimbal: removed %d caches of %d MB\n", len(list)-len(kept), (freed+5e5)/1e6)
+	}
+	if c.JSON {
+		return printJSON(e.stdout, kept)
+	}
+	for _, cache := range kept {
+		what := fmt.Sprintf("%d documents, %d tokens", cache.Documents, cache.Tokens)
+		if cache.Broken != "" {
+			what = "will be made again: " + cache.Broken
+		}
+		fmt.Fprintf(e.stdout, "%s  %6d MB  used %s  %s\n", cache.Dir, (cache.Bytes+5e5)/1e6, cache.Used.Format("2006-01-02 15:04"), what)
+	}
+	_, err = fmt.Fprintf(e.stdout, "%d caches, %d MB, in %s\n", len(kept), (total+5e5)/1e6, data.DefaultCacheDir())
+	return err
+}

@@ -1,0 +1,88 @@
+package data
+
+import "math/bits"
+
+// mask tells of each token whether it counts, one bit each; nil: all do.
+type mask []byte
+
+func (m mask) at(i int64) bool { return m == nil || m[i>>3]>>(i&7)&1 == 1 }
+
+// count returns how many of the tokens [lo, hi) count.
+func (m mask) count(lo, hi int64) (n int64) {
+	if m == nil {
+		return hi - lo
+	}
+	for ; lo < hi && lo&7 != 0; lo++ {
+		n += int64(m[lo>>3] >> (lo & 7) & 1)
+	}
+	for ; hi-lo >= 8; lo += 8 {
+		n += int64(bits.OnesCount8(m[lo>>3]))
+	}
+	for ; lo < hi; lo++ {
+		n += int64(m[lo>>3] >> (lo & 7) & 1)
+	}
+	return n
+}
+
+// maskWriter writes the file of counts. It begins with the first token that does not count: most corpora have none.
+type maskWriter struct {
+	f   *fileWriter
+	n   int64 // tokens so far
+	bit byte  // the byte that is being filled
+}
+
+// add appends a run of tokens; create makes the file.
+func (w *maskWriter) add(r run, create func() (*fileWriter, error)) (err error) {
+	if w.f == nil {
+		if r.learn {
+			w.n += r.n
+			return nil
+		}
+		if w.f, err = create(); err != nil {
+			return err
+		}
+		before := w.n
+		w.n = 0
+		if err = w.put(run{before, true}); err != nil {
+			return err
+		}
+	}
+	return w.put(r)
+}
+
+func (w *maskWriter) put(r run) error {
+	var fill byte
+	if r.learn {
+		fill = 0xFF
+	}
+	for r.n > 0 {
+		at := w.n & 7
+		take := min(8-at, r.n)
+		w.bit |= fill & (1<<take - 1) << at
+		w.n += take
+		r.n -= take
+		if w.n&7 == 0 {
+			if err := w.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (w *maskWriter) flush() error {
+	if err := w.f.room(1); err != nil {
+		return err
+	}
+	w.f.buf = append(w.f.buf, w.bit)
+	w.bit = 0
+	return nil
+}
+
+// finish writes the last byte, with zeros behind the last token.
+func (w *maskWriter) finish() error {
+	if w.f == nil || w.n&7 == 0 {
+		return nil
+	}
+	return w.flush()
+}

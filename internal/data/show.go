@@ -1,0 +1,98 @@
+package data
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Marks are what stands around the parts of a batch that is shown to a person.
+type Marks struct {
+	Head    [2]string // the line above a sequence
+	Ignored [2]string // text that does not count in the loss
+	Special [2]string // special tokens, the EOS among them
+	Start   [2]string // the start token, which is input only
+}
+
+// PlainMarks serve where there are no colours, ColourMarks a terminal.
+var (
+	PlainMarks  = Marks{Head: [2]string{"--- ", ""}, Ignored: [2]string{"[[", "]]"}, Special: [2]string{"", ""}, Start: [2]string{"(", ")"}}
+	ColourMarks = Marks{Head: [2]string{"\x1b[1m--- ", "\x1b[0m"}, Ignored: [2]string{"\x1b[2m", "\x1b[0m"}, Special: [2]string{"\x1b[1;35m", "\x1b[0m"}, Start: [2]string{"\x1b[36m", "\x1b[0m"}}
+)
+
+// Show writes sequences [lo, hi) of a batch of s as text: a line that says which document each is cut from, the start token,
+// and the labels, those that do not count marked off. Bytes that would move a terminal's cursor are written as escapes.
+func (s *Set) Show(w io.Writer, b *Batch, lo, hi int, m Marks) error {
+	var out bytes.Buffer
+	for k, span := range b.Spans[lo:hi] {
+		end := span.Start + span.Len
+		counted := 0
+		for _, c := range b.Counts[span.Start:end] {
+			if c {
+				counted++
+			}
+		}
+		what := ""
+		if span.First > 0 {
+			what = fmt.Sprintf(", from its token %d on", span.First)
+		}
+		fmt.Fprintf(&out, "%s%d: %s%s: %s, %s counted%s\n", m.Head[0], lo+k+1, s.Describe(span.Doc), what, count(int64(span.Len), "token"), group(int64(counted)), m.Head[1])
+		if span.First == 0 && s.hasStart {
+			out.WriteString(m.Start[0] + s.tok.Name(b.Tokens[span.Start]) + m.Start[1])
+		}
+		s.showLabels(&out, b.Labels[span.Start:end], b.Counts[span.Start:end], m)
+		if b.Labels[end-1] != s.tok.EOS() {
+			out.WriteString(m.Start[0] + "cut" + m.Start[1])
+		}
+		out.WriteString("\n\n")
+	}
+	_, err := w.Write(out.Bytes())
+	return err
+}
+
+// showLabels writes labels, in runs of those that count and those that do not.
+func (s *Set) showLabels(out *bytes.Buffer, labels []int32, counts []bool, m Marks) {
+	var text []byte
+	flush := func() {
+		escapeText(out, text)
+		text = text[:0]
+	}
+	for i, id := range labels {
+		if begins := i == 0 || counts[i-1]; begins && !counts[i] {
+			flush()
+			out.WriteString(m.Ignored[0])
+		}
+		if spelled := s.tok.Bytes(id); len(spelled) > 0 {
+			text = append(text, spelled...)
+		} else {
+			flush()
+			out.WriteString(m.Special[0] + s.tok.Name(id) + m.Special[1])
+			if !counts[i] && m.Special[1] != "" {
+				out.WriteString(m.Ignored[0]) // the end of a colour is the end of all
+			}
+		}
+		if ends := i == len(labels)-1 || counts[i+1]; ends && !counts[i] {
+			flush()
+			out.WriteString(m.Ignored[1])
+		}
+	}
+	flush()
+}
+
+// escapeText writes text as it is, but for control characters and what is not UTF-8.
+func escapeText(out *bytes.Buffer, text []byte) {
+	for len(text) > 0 {
+		r, n := utf8.DecodeRune(text)
+		switch {
+		case r == utf8.RuneError && n == 1:
+			fmt.Fprintf(out, `\x%02x`, text[0])
+		case r == '\n' || r == '\t' || !unicode.IsControl(r) && r != '\u2028' && r != '\u2029':
+			out.Write(text[:n])
+		default:
+			fmt.Fprintf(out, `\u%04x`, r)
+		}
+		text = text[n:]
+	}
+}
