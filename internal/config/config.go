@@ -75,6 +75,7 @@ type Optim struct {
 	Eps         float64
 	WeightDecay float64 // decoupled, on matrices only
 	Clip        float64 // largest global gradient norm
+	AGC         bool    // each tensor is clipped by its own history first
 }
 
 // Beta2At returns Beta2, or what its rule gives for a step of batchTokens tokens.

@@ -52,6 +52,7 @@ var keys = []key{
 	{name: "optim.eps", at: func(c *Config) any { return &c.Optim.Eps }, lo: 0, above: true, hi: 1, doc: "added to the root of the second moment"},
 	{name: "optim.weight_decay", at: func(c *Config) any { return &c.Optim.WeightDecay }, lo: 0, hi: 10, doc: "decoupled weight decay, on matrices only"},
 	{name: "optim.clip", at: func(c *Config) any { return &c.Optim.Clip }, lo: 0, above: true, hi: 1e9, doc: "largest global gradient norm"},
+	{name: "optim.agc", at: func(c *Config) any { return &c.Optim.AGC }, doc: "layered clipping: after 100 steps a tensor's gradient is at most 1.05 times its usual norm, before the global norm is clipped"},
 
 	{name: "schedule.kind", at: func(c *Config) any { return &c.Schedule.Kind }, choices: []string{"cosine-restarts", "cosine", "linear", "wsd", "constant"}, doc: "course of the learning rate after the warmup"},
 	{name: "schedule.warmup", at: func(c *Config) any { return &c.Schedule.Warmup }, lo: 0, hi: 1e12, choices: []string{"article"}, doc: "steps of linear warmup; article: max(500, 10 % of the steps); never more than a quarter of the run"},

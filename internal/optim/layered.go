@@ -44,8 +44,13 @@ func NewLayered[T kernel.Float](a *AdamW[T]) *Layered[T] {
 // State returns what is to be saved. It shares memory with l.
 func (l *Layered[T]) State() LayeredState { return l.state }
 
-// SetState puts back what was saved. Returns an error if it is not of these segments.
+// SetState puts back what was saved; the zero value is a fresh start. Returns an error if it is not of these segments.
 func (l *Layered[T]) SetState(s LayeredState) error {
+	if s.Steps == 0 && len(s.Norms) == 0 {
+		l.state.Steps = 0
+		clear(l.state.Norms)
+		return nil
+	}
 	if len(s.Norms) != len(l.state.Norms) || s.Steps < 0 {
 		return fmt.Errorf("optim: averages of %d tensors after %d steps, want %d tensors", len(s.Norms), s.Steps, len(l.state.Norms))
 	}

@@ -103,6 +103,9 @@ func TestLayeredLeavesNonFiniteAlone(t *testing.T) {
 func TestLayeredRefusesForeignState(t *testing.T) {
 	a, _, _ := observed(t, random(t), 1, kernel.TierAuto)
 	l := NewLayered(a)
+	if err := l.SetState(LayeredState{}); err != nil {
+		t.Error(err)
+	}
 	for _, s := range []LayeredState{
 		{Steps: 1, Norms: make([]float64, 3)},
 		{Steps: 1, Norms: []float64{1, 2, math.NaN(), 1}},

@@ -79,11 +79,12 @@ type Step struct {
 	Tokens          int64 `json:"tokens"` // labels counted in the loss, in all steps so far
 	Loss            Float `json:"loss"`   // nats per token
 	GradNorm        Float `json:"grad_norm"`
-	LR              Float `json:"lr"`                     // as it was applied
-	LRScale         Float `json:"lr_scale,omitempty"`     // the guard's factor in it; left out when 1
-	LRPlanned       Float `json:"lr_planned,omitempty"`   // by the schedule; left out when it is lr
-	UpdateRatio     Float `json:"update_ratio,omitempty"` // median over matrices of RMS(Δw)/RMS(w); left out when not measured
-	ClipScale       Float `json:"clip_scale"`             // the gradient was multiplied by it: 1 when not clipped
+	LR              Float `json:"lr"`                        // as it was applied
+	LRScale         Float `json:"lr_scale,omitempty"`        // the guard's factor in it; left out when 1
+	LRPlanned       Float `json:"lr_planned,omitempty"`      // by the schedule; left out when it is lr
+	UpdateRatio     Float `json:"update_ratio,omitempty"`    // median over matrices of RMS(Δw)/RMS(w); left out when not measured
+	ClipScale       Float `json:"clip_scale"`                // the gradient was multiplied by it: 1 when not clipped
+	ClippedTensors  int   `json:"clipped_tensors,omitempty"` // by layered clipping, before that
 	TokensPerSecond Float `json:"tokens_per_second"`
 	MemoryBytes     int64 `json:"memory_bytes"`
 	Injected        bool  `json:"injected,omitempty"` // a fault was planted in it

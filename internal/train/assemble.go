@@ -62,6 +62,9 @@ func assemble(cfg *config.Config, text *corpus, opt Options) (_ *trainer, err er
 	o := cfg.Optim
 	t.adam = optim.NewAdamW[float32](t.exec, len(p.Flat), segments, optim.Options{
 		Beta1: o.Beta1, Beta2: o.Beta2At(cfg.Train.BatchTokens), Eps: o.Eps, WeightDecay: o.WeightDecay})
+	if o.AGC {
+		t.layered = optim.NewLayered(t.adam)
+	}
 	if t.loader, err = data.NewLoader(t.corpus.train, cfg.Train.Seed, cfg.Train.BatchTokens); err != nil {
 		return nil, err
 	}

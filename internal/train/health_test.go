@@ -1,8 +1,10 @@
 package train
 
 import (
+	"context"
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -160,4 +162,34 @@ func TestHealthNamesFaults(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Layered clipping acts after 100 steps, and what health and clipping remember goes through a resume: the log of a run
+// that was killed has the same looks, and its weights are the same.
+func TestHealthAndLayeredClippingSurviveAKill(t *testing.T) {
+	cfg := tiny(t, healthConfig(t, 220, "optim.agc=true", "checkpoint.every=50", "guard.mode=observe")...)
+	whole := run(t, cfg, Options{})
+	l := readLog(t, whole.Dir)
+	clipped := 0
+	for _, s := range runlog.All[runlog.Step](l) {
+		if s.ClippedTensors > 0 && s.Step <= 100 {
+			t.Errorf("step %d: %d tensors clipped before they are known", s.Step, s.ClippedTensors)
+		}
+		clipped += s.ClippedTensors
+	}
+	if clipped == 0 {
+		t.Error("no tensor was ever clipped")
+	}
+	if n := len(runlog.All[runlog.Layers](l)); n != 3 {
+		t.Errorf("%d looks, want 3", n)
+	}
+	dir := filepath.Join(t.TempDir(), "run")
+	interruptAfter(t, dir, 130, func(ctx context.Context, h Hooks) error {
+		_, err := Run(ctx, cfg, Options{Out: dir, Hooks: h})
+		return err
+	})
+	if _, err := Resume(context.Background(), dir, ResumeOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	sameRun(t, whole.Dir, dir, 220)
 }

@@ -38,6 +38,7 @@ type trainer struct {
 	sched  optim.Schedule
 	loader *data.Loader
 
+	layered  *optim.Layered[float32] // nil without optim.agc
 	examiner *examiner
 
 	decoder *model.Decoder[float32] // made at the first evaluation, like the next two
@@ -211,6 +212,10 @@ func (t *trainer) step() (rec runlog.Step, d guard.Decision, err error) {
 	if clipErr != nil { // only a guard that never acts comes here
 		scale = 1
 	}
+	clipped := 0
+	if t.layered != nil {
+		scale, clipped = t.clipLayered(grads)
+	}
 	lr := t.injectLR(next.Batch, planned*d.Scale)
 	t.adam.Update(t.model.Params().Flat, grads, step, lr, scale)
 	t.model.Refresh()
@@ -219,7 +224,7 @@ func (t *trainer) step() (rec runlog.Step, d guard.Decision, err error) {
 	t.state.Tokens += int64(t.batch.Counted)
 	rec = runlog.Step{
 		Kind: "step", At: t.at(), Tokens: t.state.Tokens, Injected: t.injected(next.Batch),
-		Loss: runlog.Float(loss), GradNorm: runlog.Float(norm), LR: runlog.Float(lr), UpdateRatio: runlog.Float(o.UpdateRatio), ClipScale: runlog.Float(scale),
+		Loss: runlog.Float(loss), GradNorm: runlog.Float(norm), LR: runlog.Float(lr), UpdateRatio: runlog.Float(o.UpdateRatio), ClipScale: runlog.Float(scale), ClippedTensors: clipped,
 	}
 	if d.Scale != 1 {
 		rec.LRScale = runlog.Float(d.Scale)
@@ -228,6 +233,18 @@ func (t *trainer) step() (rec runlog.Step, d guard.Decision, err error) {
 		rec.LRPlanned = runlog.Float(planned)
 	}
 	return rec, d, nil
+}
+
+// clipLayered clips each tensor by its own history and returns how many it clipped, and the factor that clips the global
+// norm of what is left.
+func (t *trainer) clipLayered(grads []float32) (scale float64, clipped int) {
+	norm, clipped := t.layered.Clip(grads)
+	t.state.Layered = t.layered.State()
+	scale, err := optim.ClipScale(norm, t.cfg.Optim.Clip)
+	if err != nil { // only a guard that never acts comes here
+		scale = 1
+	}
+	return scale, clipped
 }
 
 // cursor is the place in the data that the run has come to.

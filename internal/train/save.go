@@ -13,6 +13,7 @@ import (
 	"gimbal/internal/guard"
 	"gimbal/internal/judge"
 	"gimbal/internal/model"
+	"gimbal/internal/optim"
 	"gimbal/internal/runlog"
 	"gimbal/internal/safetensors"
 )
@@ -33,6 +34,8 @@ type state struct {
 	BestStep int64        `json:"best_step"` // 0: none yet
 	Guard    guard.State  `json:"guard"`
 	Health   healthState  `json:"health"`
+
+	Layered optim.LayeredState `json:"layered,omitzero"` // with optim.agc
 
 	Quarantine []sequence     `json:"quarantine,omitempty"` // left out for the rest of the run
 	Anchor     int64          `json:"anchor"`               // step to go back to: the newest planned save that was healthy
@@ -200,6 +203,11 @@ func (t *trainer) restore(c *checkpoint.Checkpoint) error {
 	for _, v := range p.Views {
 		if err := errors.Join(opt.ReadF32(t.adam.M[v.Lo:v.Hi], prefixM+v.Name), opt.ReadF32(t.adam.V[v.Lo:v.Hi], prefixV+v.Name)); err != nil {
 			return err
+		}
+	}
+	if t.layered != nil {
+		if err := t.layered.SetState(s.Layered); err != nil {
+			return fmt.Errorf("%w: %w", ErrResume, err)
 		}
 	}
 	t.model.Refresh()
