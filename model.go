@@ -8,6 +8,7 @@ import (
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
 	"gimbal/internal/generate"
+	"gimbal/internal/hub"
 	"gimbal/internal/kernel"
 	"gimbal/internal/model"
 	"gimbal/internal/tokenizer"
@@ -16,11 +17,12 @@ import (
 
 // Model is a trained model, ready to write. It is not safe for concurrent use.
 type Model struct {
-	path string
-	step int64
-	tok  *tokenizer.Tokenizer
-	arch config.Arch
-	exec *kernel.Exec
+	path  string
+	step  int64
+	tok   *tokenizer.Tokenizer
+	start int32 // the token after which texts begin
+	arch  config.Arch
+	exec  *kernel.Exec
 
 	params *model.Params[float32]
 	writer *model.Decoder[float32]
@@ -34,6 +36,9 @@ const (
 	fewRows    = 16
 	cacheBytes = 1 << 30
 )
+
+// longestPiece bounds what Loss scores in one piece: the context of a model of others may be larger than memory.
+const longestPiece = 2048
 
 // Open opens a run directory, or a checkpoint, for writing and measuring. name chooses a checkpoint of a run: stable,
 // best-loss, last or step-N; empty is the stable one, else the last.
@@ -53,6 +58,9 @@ func open(path, name string) (m *Model, err error) {
 	defer c.Close()
 	m = &Model{path: c.Path(), step: c.Step()}
 	if m.tok, m.arch, err = train.Describe(c); err != nil {
+		return nil, err
+	}
+	if m.start, err = hub.Start(c, m.tok); err != nil {
 		return nil, err
 	}
 	if m.exec, err = kernel.NewExec(0, kernel.TierAuto); err != nil {
@@ -95,6 +103,7 @@ type GenerateOptions struct {
 	Greedy      bool    // always the likeliest token
 	MaxTokens   int     // longest text; 0: 256
 	Seed        uint64  // the same seed gives the same texts
+	Special     bool    // special tokens that the prompt spells become these tokens; else they are characters
 }
 
 // Text is one text that the model wrote.
@@ -123,7 +132,11 @@ func (m *Model) Generate(ctx context.Context, prompt string, opt GenerateOptions
 	if maxTokens == 0 {
 		maxTokens = 256
 	}
-	ids, err := m.tok.Append([]int32{m.tok.EOS()}, []byte(prompt)) // the token after which documents begin
+	encode := m.tok.Append
+	if opt.Special {
+		encode = m.tok.AppendSpecial
+	}
+	ids, err := encode([]int32{m.start}, []byte(prompt))
 	if err != nil {
 		return nil, classify(err)
 	}
@@ -157,18 +170,19 @@ type Loss struct {
 }
 
 // Loss measures one text as a document of its own: after the start token, up to and with its end, in pieces of the
-// context length where it is longer.
+// context length, at most 2,048 tokens, where it is longer.
 //
 // Formula: nats = -Σ ln p(token | before it in its piece), over the tokens and the end of text.
 // Memory: the first call allocates room for one context. It fails on a character that the tokenizer has never seen.
 func (m *Model) Loss(text string) (Loss, error) {
-	ids, err := m.tok.Append([]int32{m.tok.EOS()}, []byte(text))
+	ids, err := m.tok.Append([]int32{m.start}, []byte(text))
 	if err != nil {
 		return Loss{}, classify(err)
 	}
 	ids = append(ids, m.tok.EOS())
+	piece := min(m.arch.Context, longestPiece)
 	if m.scorer == nil {
-		s, err := model.New[float32](m.arch, m.exec, model.Options{MicroTokens: m.arch.Context, Checkpointing: model.CheckpointBlock, Mode: model.ModeAuto})
+		s, err := model.New[float32](m.arch, m.exec, model.Options{MicroTokens: piece, Checkpointing: model.CheckpointBlock, Mode: model.ModeAuto})
 		if err != nil {
 			return Loss{}, fmt.Errorf("gimbal: %w", err)
 		}
@@ -178,8 +192,8 @@ func (m *Model) Loss(text string) (Loss, error) {
 	}
 	nats := 0.0
 	labels := len(ids) - 1
-	for at := 0; at < labels; at += m.arch.Context {
-		end := min(labels, at+m.arch.Context)
+	for at := 0; at < labels; at += piece {
+		end := min(labels, at+piece)
 		counts := make([]bool, end-at)
 		for i := range counts {
 			counts[i] = true

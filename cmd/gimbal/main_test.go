@@ -34,6 +34,8 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			// foreign DIR: writes a model directory that no run of ours has made.
+			"foreign": func(ts *testscript.TestScript, neg bool, args []string) { ts.Check(writeForeign(ts.MkAbs(args[0]))) },
 			// code N gimbal ARGS...: runs gimbal and wants exit code N.
 			"code": func(ts *testscript.TestScript, neg bool, args []string) {
 				var stdout, stderr bytes.Buffer

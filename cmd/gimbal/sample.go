@@ -15,6 +15,7 @@ type sampleCmd struct {
 	Temperature float64 `default:"0.8" help:"Below 1 sharpens, above 1 flattens; 0: always the likeliest token."`
 	MaxTokens   int     `default:"256" help:"Longest text, in tokens."`
 	Seed        uint64  `default:"1" help:"Seed of the draws: the same seed gives the same texts."`
+	Special     bool    `help:"Special tokens that the prompt spells, such as <|im_start|>, become these tokens. Default: they are characters."`
 	Checkpoint  string  `help:"Which checkpoint of the run: stable, best-loss, last or step-N. Default: stable, else last." placeholder:"NAME"`
 	JSON        bool    `name:"json" help:"Print the texts as JSON."`
 }
@@ -45,7 +46,7 @@ func (c *sampleCmd) Run(e *env) error {
 	defer m.Close()
 	fmt.Fprintf(e.stderr, "gimbal: %s, step %d\n", m.Path(), m.Step())
 	texts, err := m.Generate(e.ctx, prompt, gimbal.GenerateOptions{
-		Samples: c.N, TopK: c.TopK, Greedy: c.Temperature == 0, Temperature: c.Temperature, MaxTokens: c.MaxTokens, Seed: c.Seed})
+		Samples: c.N, TopK: c.TopK, Greedy: c.Temperature == 0, Temperature: c.Temperature, MaxTokens: c.MaxTokens, Seed: c.Seed, Special: c.Special})
 	if err != nil {
 		return err
 	}

@@ -162,7 +162,7 @@ func OpenWeights(fsys durable.FS, path string) (*Checkpoint, error) {
 	info, err := fsys.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		for _, other := range []struct{ name, advice string }{
-			{ModelFile + ".index.json", "the model is in shards: merge them into one " + ModelFile},
+			{ModelFile + ".index.json", "the model is in shards: make a checkpoint of it with gimbal import"},
 			{"pytorch_model.bin", "pickle files can run code and are not read: convert it to " + ModelFile},
 			{"", "it has no " + ModelFile + ": give a model directory"},
 		} {

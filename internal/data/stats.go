@@ -79,8 +79,14 @@ func (sp *Split) stats() SideStats {
 	return SideStats{Documents: int64(len(sp.docs)), Sequences: sp.Sequences(), Labels: sp.labels, Counted: sp.counted, EOS: sp.eos, Chunked: sp.chunked}
 }
 
-// Uses returns how often a token comes in the documents.
-func (s *Set) Uses(id int32) int64 { return int64(binary.LittleEndian.Uint64(s.uses[8*id:])) }
+// Uses returns how often a token comes in the documents. A model may have more ids than the tokenizer with which the
+// cache was made; those never come.
+func (s *Set) Uses(id int32) int64 {
+	if at := 8 * int(id); at < len(s.uses) {
+		return int64(binary.LittleEndian.Uint64(s.uses[at:]))
+	}
+	return 0
+}
 
 // findCopies counts documents with equal texts, by the first 63 bits of their hashes.
 func (s *Set) findCopies(st *Stats) {

@@ -26,7 +26,7 @@ func assemble(cfg *config.Config, text *corpus, opt Options) (_ *trainer, err er
 			t.close()
 		}
 	}()
-	if t.arch, err = cfg.Arch(text.tok.VocabSize()); err != nil {
+	if t.arch, err = architecture(cfg, text.tok, opt.arch); err != nil {
 		return nil, err
 	}
 	if err := recordRules(cfg, t.arch); err != nil {

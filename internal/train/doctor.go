@@ -45,12 +45,12 @@ func DoctorRun(ctx context.Context, dir string, opt ResumeOptions) (*Diagnosis, 
 		return nil, err
 	}
 	opt.Hooks.note("checking %s at step %d of %d", dir, saved.Step, cfg.Train.Steps)
-	text, err := reprepare(ctx, cfg, c, saved, opt.Workers)
+	text, arch, err := reprepare(ctx, cfg, c, saved, opt.Workers)
 	if err != nil {
 		return nil, err
 	}
 	defer text.set.Close()
-	t, err := assemble(cfg, text, Options{Workers: opt.Workers, Hooks: opt.Hooks})
+	t, err := assemble(cfg, text, Options{Workers: opt.Workers, Hooks: opt.Hooks, arch: arch})
 	if err != nil {
 		return nil, err
 	}

@@ -4,12 +4,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"reflect"
-	"strings"
 
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
+	"gimbal/internal/hub"
 	"gimbal/internal/model"
 	"gimbal/internal/tokenizer"
 )
@@ -38,10 +37,9 @@ func openBase(path string) (*base, error) {
 	return b, nil
 }
 
-// describe writes the base's shape into the configuration of the run that starts from it, so that the run can be
-// resumed without the base. It refuses a setting that asks for another shape.
-func (b *base) describe(cfg *config.Config) error {
-	a := b.arch
+// adopt writes the shape of weights into the configuration of a run that uses them, so that the run says what it trains.
+// It refuses a setting that asks for another shape. origin says where the weights are from.
+func adopt(cfg *config.Config, a config.Arch, origin string) error {
 	for _, k := range []struct {
 		key   string
 		value any
@@ -50,40 +48,43 @@ func (b *base) describe(cfg *config.Config) error {
 		{"model.head_size", a.HeadSize}, {"model.mlp", a.MLP}, {"model.tie", a.Tie},
 	} {
 		given, _ := cfg.Value(k.key)
-		if origin := cfg.Origin(k.key); origin != "default" && given != fmt.Sprint(k.value) {
-			return &config.Error{Faults: []config.Fault{{Where: origin, Key: k.key, Text: fmt.Sprintf("%s is not the %v of %s; leave it out", given, k.value, b.Path())}}}
+		if given == fmt.Sprint(k.value) {
+			continue
 		}
-		if err := cfg.SetPlanned(k.key, k.value, "from "+b.Path()); err != nil {
+		if where := cfg.Origin(k.key); where != "default" && !cfg.Auto(k.key) {
+			return &config.Error{Faults: []config.Fault{{Where: where, Key: k.key, Text: fmt.Sprintf("%s is not the %v of %s; leave it out", given, k.value, origin)}}}
+		}
+		if err := cfg.SetPlanned(k.key, k.value, "from "+origin); err != nil {
 			return err
 		}
 	}
-	own, err := cfg.Arch(b.tok.VocabSize())
-	if err != nil {
-		return err
-	}
-	own.Dropout, a.Dropout = 0, 0 // a choice of the run, not of the weights
-	if own.Position == "rope" {
-		a.Context = own.Context // positions are computed, so any context will do
-	}
-	if own != a {
-		return fmt.Errorf("%w: the shape of %s cannot be trained on: a run of its size differs in %s", ErrCheckpoint, b.Path(), strings.Join(differences(a, own), ", "))
-	}
-	return nil
+	return cfg.Check()
 }
 
-// differences names the fields in which two architectures differ.
-func differences(a, b config.Arch) (names []string) {
-	x, y := reflect.ValueOf(a), reflect.ValueOf(b)
-	for i := range x.NumField() {
-		if !x.Field(i).Equal(y.Field(i)) {
-			names = append(names, fmt.Sprintf("%s (%v, not %v)", strings.ToLower(x.Type().Field(i).Name), x.Field(i), y.Field(i)))
-		}
+// architecture is the decoder of a run: that of the weights it starts from, or else the one that the configuration
+// describes. Sequences have the run's context; positions that are computed end there, positions that were learned are
+// all kept.
+func architecture(cfg *config.Config, tok *tokenizer.Tokenizer, from *config.Arch) (config.Arch, error) {
+	if from == nil {
+		return cfg.Arch(tok.VocabSize())
 	}
-	return names
+	a := *from
+	a.Dropout = cfg.Model.Dropout
+	switch {
+	case a.Position == "rope":
+		a.Context = cfg.Train.Context
+	case a.Context < cfg.Train.Context:
+		return a, &config.Error{Faults: []config.Fault{{Where: cfg.Origin("train.context"), Key: "train.context",
+			Text: fmt.Sprintf("%d is more than the %d positions that the weights have learned", cfg.Train.Context, a.Context)}}}
+	}
+	return a, nil
 }
 
 // load puts the weights into p.
 func (b *base) load(p *model.Params[float32]) error { return model.LoadEntries(p, b.Model()) }
+
+// CheckpointsOf returns the directory of the checkpoints of a run.
+func CheckpointsOf(run string) string { return filepath.Join(run, checkpointsName) }
 
 // OpenCheckpoint opens a checkpoint directory, or one of a run: the named one (stable, best-loss, last, or
 // step-N), or where name is empty the stable one, else the last one, else the newest that verifies.
@@ -129,22 +130,14 @@ func OpenCheckpoint(path, name string) (*checkpoint.Checkpoint, error) {
 	return c, nil
 }
 
-// Describe reads the tokenizer and the architecture of a checkpoint.
+// Describe reads the tokenizer and the architecture of a checkpoint, and checks that its weights fit.
 func Describe(c *checkpoint.Checkpoint) (*tokenizer.Tokenizer, config.Arch, error) {
-	raw, err := c.File(tokenizerName)
+	tok, arch, err := hub.Describe(c)
+	if err == nil {
+		err = model.CheckEntries(arch, c.Model())
+	}
 	if err != nil {
 		return nil, config.Arch{}, fmt.Errorf("%w: %w", ErrCheckpoint, err)
-	}
-	tok, err := tokenizer.Parse(raw)
-	if err != nil {
-		return nil, config.Arch{}, fmt.Errorf("%w: %s: %w", ErrCheckpoint, c.Path(), err)
-	}
-	if raw, err = c.File("config.json"); err != nil {
-		return nil, config.Arch{}, fmt.Errorf("%w: %w", ErrCheckpoint, err)
-	}
-	arch, err := model.ParseHFConfig(raw)
-	if err != nil {
-		return nil, config.Arch{}, fmt.Errorf("%w: %s: %w", ErrCheckpoint, c.Path(), err)
 	}
 	return tok, arch, nil
 }

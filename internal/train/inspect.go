@@ -36,7 +36,7 @@ func OpenText(ctx context.Context, cfg *config.Config, opt Options) (*Text, erro
 	if base != nil {
 		defer base.Close()
 		t.Tok = base.tok
-		err = base.describe(cfg)
+		err = adopt(cfg, base.arch, base.Path())
 	} else if err = choosePreset(cfg, docs.Bytes()); err == nil {
 		t.Tok, err = makeTokenizer(ctx, cfg, docs, opt.Workers, opt.Hooks.note)
 	}

@@ -47,6 +47,9 @@ type Writing struct {
 	Samples []SampleText            `json:"samples"` // the worst by the detectors
 }
 
+// longestPiece bounds the sequences on which a checkpoint without its run is measured: its context may be larger than memory.
+const longestPiece = 2048
+
 // Evaluate measures a checkpoint, or one of a run, on the run's validation part or on other text: its loss beside the
 // n-gram baseline that counted the run's training part, and what it writes beside people's texts. At most 2M tokens are scored.
 func Evaluate(ctx context.Context, path string, opt EvalOptions) (*EvalResult, error) {
@@ -68,7 +71,9 @@ func Evaluate(ctx context.Context, path string, opt EvalOptions) (*EvalResult, e
 	} else if len(opt.Data) == 0 {
 		return nil, fmt.Errorf("%w: %s is a checkpoint without its run: say what to measure it on with --data", ErrData, path)
 	}
-	cfg.Train.Context = b.arch.Context
+	if !isRun {
+		cfg.Train.Context = min(b.arch.Context, longestPiece)
+	}
 	cfg.Train.BatchTokens = 1 // nothing is trained: any amount of text will do
 
 	var own, other *corpus // the run's text, and the text to measure on
@@ -108,7 +113,7 @@ func Evaluate(ctx context.Context, path string, opt EvalOptions) (*EvalResult, e
 		return nil, err
 	}
 	defer x.Close()
-	micro := max(b.arch.Context, min(autoMicro(b.arch), 16*b.arch.Context))
+	micro := max(cfg.Train.Context, min(autoMicro(b.arch), 16*cfg.Train.Context))
 	m, err := model.New[float32](b.arch, x, model.Options{MicroTokens: micro, Checkpointing: model.CheckpointBlock, Mode: model.ModeAuto})
 	if err != nil {
 		return nil, err
@@ -149,9 +154,9 @@ func writeAndMeasure(ctx context.Context, cfg *config.Config, b *base, m *model.
 			return nil, err
 		}
 		defer half.Close()
-		text.train, text.val = half.Train(b.arch.Context), half.Val(b.arch.Context)
+		text.train, text.val = half.Train(cfg.Train.Context), half.Val(cfg.Train.Context)
 	}
-	j, err := judgeOf(cfg, text, judge.PlanFor(cfg.Eval.Prompts, cfg.Eval.Samples, cfg.Eval.MaxTokens, b.arch.Context-1), own != nil)
+	j, err := judgeOf(cfg, text, judge.PlanFor(cfg.Eval.Prompts, cfg.Eval.Samples, cfg.Eval.MaxTokens, cfg.Train.Context-1), own != nil)
 	if err != nil {
 		return nil, err
 	}

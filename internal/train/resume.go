@@ -13,7 +13,6 @@ import (
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
 	"gimbal/internal/runlog"
-	"gimbal/internal/tokenizer"
 )
 
 // ResumeOptions say how a run is continued.
@@ -70,12 +69,12 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 		opt.Hooks.note("%s is done: %d of %d steps; \"gimbal resume %s --steps N\" extends it", dir, saved.Step, cfg.Train.Steps, dir)
 		return alreadyDone(dir, c, saved)
 	}
-	text, err := reprepare(ctx, cfg, c, saved, opt.Workers)
+	text, arch, err := reprepare(ctx, cfg, c, saved, opt.Workers)
 	if err != nil {
 		return nil, err
 	}
 	defer text.set.Close()
-	t, err := assemble(cfg, text, Options{Workers: opt.Workers, Hooks: opt.Hooks})
+	t, err := assemble(cfg, text, Options{Workers: opt.Workers, Hooks: opt.Hooks, arch: arch})
 	if err != nil {
 		return nil, err
 	}
@@ -193,29 +192,29 @@ func readState(c *checkpoint.Checkpoint) (s state, err error) {
 }
 
 // reprepare makes the corpus of a saved run again, from the same text and the tokenizer that was saved, and refuses a
-// text that is no longer the one it was.
-func reprepare(ctx context.Context, cfg *config.Config, c *checkpoint.Checkpoint, saved state, workers int) (*corpus, error) {
-	raw, err := c.File(tokenizerName)
+// text that is no longer the one it was. It returns the architecture that was saved, too, which the configuration must
+// describe.
+func reprepare(ctx context.Context, cfg *config.Config, c *checkpoint.Checkpoint, saved state, workers int) (*corpus, *config.Arch, error) {
+	tok, arch, err := Describe(c)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrResume, err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrResume, err)
 	}
-	tok, err := tokenizer.Parse(raw)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrResume, err)
+	if err := adopt(cfg, arch, c.Path()); err != nil {
+		return nil, nil, err
 	}
 	docs, err := discover(cfg)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	text, err := prepare(ctx, cfg, docs, tok, workers)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if got := text.set.Hash; got != saved.DataHash {
 		text.set.Close()
-		return nil, fmt.Errorf("%w: the text is not what the run was trained on (hash %.12s, was %.12s); bring the files back, or start a new run with --from %s",
+		return nil, nil, fmt.Errorf("%w: the text is not what the run was trained on (hash %.12s, was %.12s); bring the files back, or start a new run with --from %s",
 			ErrData, got, saved.DataHash, c.Path())
 	}
 	debug.FreeOSMemory()
-	return text, nil
+	return text, &arch, nil
 }

@@ -30,9 +30,10 @@ type Options struct {
 	// docs/guards.md. What comes of them is marked as injected in the log.
 	Inject []string
 
-	fs        durable.FS  // tests; nil: durable.OS
-	unchecked bool        // tests: no preflight
-	checked   func(*Plan) // Doctor: ends the run after its preflight
+	arch      *config.Arch // of the weights that are loaded; nil: fresh ones
+	fs        durable.FS   // tests; nil: durable.OS
+	unchecked bool         // tests: no preflight
+	checked   func(*Plan)  // Doctor: ends the run after its preflight
 }
 
 // Result is how a run ended.
@@ -72,9 +73,10 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) 
 	if base != nil {
 		defer base.Close()
 		tok = base.tok
-		if err := base.describe(cfg); err != nil {
+		if err := adopt(cfg, base.arch, base.Path()); err != nil {
 			return nil, err
 		}
+		opt.arch = &base.arch
 	} else {
 		if err := choosePreset(cfg, docs.Bytes()); err != nil {
 			return nil, err

@@ -1,0 +1,59 @@
+package gimbal_test
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gimbal"
+	"gimbal/internal/checkpoint"
+	"gimbal/internal/config"
+	"gimbal/internal/durable"
+	"gimbal/internal/model"
+	"gimbal/internal/tokenizer"
+)
+
+// TestExportConsultsTheCertificate: a checkpoint that is not healthy leaves the house only when it is named.
+func TestExportConsultsTheCertificate(t *testing.T) {
+	arch := config.Arch{Shape: "qwen3", Layers: 1, Width: 8, Heads: 2, KVHeads: 1, HeadSize: 4, MLP: 8, Vocab: 257, Context: 16, Norm: "rms", NormEps: 1e-6,
+		Position: "rope", RopeTheta: 1e4, QKNorm: true, MLPKind: "swiglu", Tie: true}
+	conf, err := model.HFConfig(arch, 256, 256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := tokenizer.NewBytes().JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		health  checkpoint.Health
+		refused bool
+	}{
+		{checkpoint.Health{Finite: true, Calm: true}, false},
+		{checkpoint.Health{Finite: true, Calm: false, Events: []string{"E1-OUTLIER"}}, true},
+		{checkpoint.Health{Finite: false, Calm: true}, true},
+	} {
+		run := t.TempDir()
+		health, err := c.health.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		path, err := checkpoint.Save(durable.OS, filepath.Join(run, "checkpoints"), &checkpoint.Snapshot{Step: 5, Model: model.Entries(model.NewParams[float32](arch)),
+			Files: map[string][]byte{"config.json": conf, "tokenizer.json": tok, checkpoint.HealthFile: health}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := checkpoint.SetMark(durable.OS, filepath.Dir(path), "last", 5); err != nil {
+			t.Fatal(err)
+		}
+		_, err = gimbal.Export(run, filepath.Join(run, "out"), gimbal.ExportOptions{})
+		if (err != nil) != c.refused || err != nil && (!errors.Is(err, gimbal.ErrCheckpoint) || !strings.Contains(err.Error(), "--checkpoint step-5")) {
+			t.Errorf("%v: %v", c.health, err)
+		}
+		r, err := gimbal.Export(run, filepath.Join(run, "named"), gimbal.ExportOptions{Checkpoint: "step-5"})
+		if err != nil || r.Health != c.health.String() {
+			t.Errorf("%v, named: %+v, %v", c.health, r, err)
+		}
+	}
+}

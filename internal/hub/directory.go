@@ -1,0 +1,157 @@
+package hub
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"gimbal/internal/safetensors"
+	"gimbal/internal/tokenizer"
+)
+
+// maxFile bounds the small files of a directory.
+const maxFile = 1 << 20
+
+// directory is a model directory of others, open for reading.
+type directory struct {
+	path string
+	root *os.Root
+	open []*os.File // weights
+}
+
+// openDirectory opens the directory at path.
+func openDirectory(path string) (*directory, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, &Error{path, "", errors.New("there is no such directory")}
+	case err != nil:
+		return nil, err
+	case !info.IsDir():
+		return nil, &Error{path, "", fmt.Errorf("is a file: give the directory that holds %s, %s and %s", configFile, tokenizerFile, weightsFile)}
+	}
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, err
+	}
+	return &directory{path: path, root: root}, nil
+}
+
+func (d *directory) Path() string { return d.path }
+
+// close closes what was opened.
+func (d *directory) close() error {
+	errs := []error{d.root.Close()}
+	for _, f := range d.open {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// file opens a regular file by its plain name and returns its size.
+func (d *directory) file(name string) (*os.File, int64, error) {
+	if !plainName(name) {
+		return nil, 0, fmt.Errorf("%q is not the plain name of a file", name)
+	}
+	info, err := d.root.Stat(name) // opening a pipe would wait
+	if err != nil {
+		if link, lerr := d.root.Lstat(name); lerr == nil && link.Mode()&fs.ModeSymlink != 0 {
+			return nil, 0, fmt.Errorf("is a symbolic link that leads out of the directory or nowhere: make a copy with the files themselves (cp -rL)")
+		}
+		return nil, 0, plain(err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, 0, errors.New("is not a regular file")
+	}
+	f, err := d.root.Open(name)
+	if err != nil {
+		return nil, 0, plain(err)
+	}
+	return f, info.Size(), nil
+}
+
+// plain drops the path from an error, which names it elsewhere.
+func plain(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// File returns the content of a file, of at most its limit.
+func (d *directory) File(name string) ([]byte, error) {
+	limit := int64(maxFile)
+	switch name {
+	case tokenizerFile:
+		limit = tokenizer.MaxFile
+	case indexFile:
+		limit = maxIndex
+	}
+	f, size, err := d.file(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if size > limit {
+		return nil, fmt.Errorf("has %d bytes, more than %d", size, limit)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = fmt.Errorf("has more than %d bytes", limit)
+	}
+	return data, err
+}
+
+// safetensors opens a file of weights, which stays open until close.
+func (d *directory) safetensors(name string) (*safetensors.File, error) {
+	f, size, err := d.file(name)
+	if err != nil {
+		return nil, err
+	}
+	d.open = append(d.open, f)
+	return safetensors.Parse(f, size)
+}
+
+// names lists the directory.
+func (d *directory) names() ([]string, error) {
+	f, err := d.root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	slices.Sort(names)
+	return names, err
+}
+
+// plainName reports whether name is that of a file in a directory, on every system: no path, nothing hidden.
+func plainName(name string) bool {
+	return name != "" && name[0] != '.' && !strings.ContainsAny(name, "/\\:\x00") && filepath.IsLocal(name) && filepath.Base(name) == name
+}
+
+// pickles are endings of files that are, or may be, Python's pickle format.
+var pickles = []string{".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
+
+// noWeights says why a directory without safetensors is refused.
+func (d *directory) noWeights() error {
+	names, err := d.names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		switch end := strings.ToLower(filepath.Ext(name)); {
+		case slices.Contains(pickles, end):
+			return &Error{d.path, name, fmt.Errorf("is a pickle file, which can run code when it is read, so it is not: convert it where you trust it "+
+				`(transformers: model.save_pretrained("DIR") writes %s)`, weightsFile)}
+		case end == ".gguf" || end == ".h5" || end == ".msgpack" || end == ".onnx":
+			return &Error{d.path, name, fmt.Errorf("is not read: convert it to %s", weightsFile)}
+		}
+	}
+	return &Error{d.path, "", fmt.Errorf("it has neither %s nor %s", weightsFile, indexFile)}
+}

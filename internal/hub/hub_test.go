@@ -1,0 +1,264 @@
+package hub
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"gimbal/internal/checkpoint"
+	"gimbal/internal/config"
+	"gimbal/internal/durable"
+	"gimbal/internal/model"
+	"gimbal/internal/safetensors"
+	"gimbal/internal/tokenizer"
+)
+
+// archs are small decoders of each family. The vocabulary is larger than that of the tokenizer, as those of others are.
+func archs() []config.Arch {
+	base := config.Arch{Layers: 2, Width: 16, Heads: 4, KVHeads: 2, HeadSize: 6, MLP: 24, Vocab: 264, Context: 32, NormEps: 1e-6, Norm: "rms",
+		Position: "rope", RopeTheta: 1e4, MLPKind: "swiglu", Tie: true}
+	qwen3, qwen2, llama := base, base, base
+	qwen3.Shape, qwen3.QKNorm = "qwen3", true
+	qwen2.Shape, qwen2.QKVBias, qwen2.HeadSize, qwen2.RopeTheta = "qwen2", true, 4, 1e6
+	llama.Shape, llama.Tie, llama.NormEps, llama.RopeTheta = "llama", false, 1e-5, 5e5
+	llama.RopeScale = config.RopeScale{Factor: 8, Low: 1, High: 4, Original: 16}
+	gpt2 := config.Arch{Shape: "gpt2", Layers: 2, Width: 16, Heads: 4, KVHeads: 4, HeadSize: 4, MLP: 64, Vocab: 264, Context: 32, NormEps: 1e-5,
+		Norm: "layer", Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true}
+	return []config.Arch{qwen3, qwen2, llama, gpt2}
+}
+
+// weights returns parameters that are exact in each of the types of weights, and all nowhere at their initial value.
+func weights(a config.Arch) *model.Params[float32] {
+	p := model.NewParams[float32](a)
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, v := range p.Views {
+		for i := v.Lo; i < v.Hi; i++ {
+			p.Flat[i] = float32(r.IntN(255)-127) / 128
+		}
+	}
+	return p
+}
+
+// putFile writes a file of weights of one type, by hand: the package under test writes others.
+func putFile(t *testing.T, name string, entries []safetensors.Entry, dtype string) {
+	t.Helper()
+	put := map[string]func([]byte, float32) []byte{
+		"F32": func(b []byte, x float32) []byte { return binary.LittleEndian.AppendUint32(b, math.Float32bits(x)) },
+		"BF16": func(b []byte, x float32) []byte {
+			return binary.LittleEndian.AppendUint16(b, uint16(math.Float32bits(x)>>16))
+		},
+		"F16": func(b []byte, x float32) []byte { // normal numbers with few digits only
+			bits := math.Float32bits(x)
+			if x == 0 {
+				return append(b, 0, 0)
+			}
+			return binary.LittleEndian.AppendUint16(b, uint16(bits>>16&0x8000|(bits>>23&0xff-112)<<10|bits>>13&0x3ff))
+		},
+		"I32": func(b []byte, x float32) []byte { return binary.LittleEndian.AppendUint32(b, uint32(int32(x))) },
+	}[dtype]
+	header, data := map[string]any{"__metadata__": map[string]string{"format": "pt"}}, []byte{}
+	for _, e := range entries {
+		begin := len(data)
+		for _, x := range e.Data {
+			data = put(data, x)
+		}
+		header[e.Name] = map[string]any{"dtype": dtype, "shape": e.Shape, "data_offsets": []int{begin, len(data)}}
+	}
+	h, err := json.Marshal(header)
+	if err != nil {
+		t.Fatal(err)
+	}
+	putBytes(t, name, slices.Concat(binary.LittleEndian.AppendUint64(nil, uint64(len(h))), h, data))
+}
+
+func putBytes(t *testing.T, name string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(name, data, 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// putModel writes a model directory as others do, in so many shards.
+func putModel(t *testing.T, a config.Arch, dtype string, shards int) string {
+	t.Helper()
+	dir := t.TempDir()
+	conf, err := model.HFConfig(a, 256, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := tokenizer.NewBytes().JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	putBytes(t, filepath.Join(dir, configFile), conf)
+	putBytes(t, filepath.Join(dir, tokenizerFile), tok)
+	entries := model.Entries(weights(a))
+	if shards == 1 {
+		putFile(t, filepath.Join(dir, weightsFile), entries, dtype)
+		return dir
+	}
+	where := map[string]string{}
+	per := (len(entries) + shards - 1) / shards
+	for i := 0; i*per < len(entries); i++ {
+		name := fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, shards)
+		part := entries[i*per : min(len(entries), (i+1)*per)]
+		putFile(t, filepath.Join(dir, name), part, dtype)
+		for _, e := range part {
+			where[e.Name] = name
+		}
+	}
+	putIndex(t, dir, where)
+	return dir
+}
+
+func putIndex(t *testing.T, dir string, where map[string]string) {
+	t.Helper()
+	index, err := json.Marshal(map[string]any{"metadata": map[string]any{"total_size": 1}, "weight_map": where})
+	if err != nil {
+		t.Fatal(err)
+	}
+	putBytes(t, filepath.Join(dir, indexFile), index)
+}
+
+func mustImport(t *testing.T, dir string) *checkpoint.Checkpoint {
+	t.Helper()
+	got, err := Import(dir, filepath.Join(t.TempDir(), "checkpoints"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := checkpoint.Open(durable.OS, got.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// files reads a directory.
+func files(t *testing.T, dir string) map[string][]byte {
+	t.Helper()
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string][]byte{}
+	for _, n := range names {
+		if all[n.Name()], err = os.ReadFile(filepath.Join(dir, n.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
+}
+
+// TestRoundTrip: whatever the family, the type and the number of files, no bit of a weight changes on the way in, out and
+// in again, and what goes out is the same bytes each time.
+func TestRoundTrip(t *testing.T) {
+	for _, a := range archs() {
+		want := weights(a)
+		for _, c := range []struct {
+			dtype  string
+			shards int
+		}{{"F32", 1}, {"F16", 1}, {"BF16", 3}} {
+			t.Run(fmt.Sprintf("%s %s in %d", a.Shape, c.dtype, c.shards), func(t *testing.T) {
+				in := mustImport(t, putModel(t, a, c.dtype, c.shards))
+				tok, arch, err := Describe(in)
+				if err != nil || arch != a || tok.VocabSize() != a.Vocab || tok.EOS() != 256 {
+					t.Fatalf("%v: %+v, %d tokens", err, arch, tok.VocabSize())
+				}
+				if start, err := Start(in, tok); err != nil || start != 256 {
+					t.Errorf("texts begin with %d, %v", start, err)
+				}
+				var first map[string][]byte
+				for _, dtype := range []string{"fp32", "fp32", "bf16"} {
+					dir := filepath.Join(t.TempDir(), "a", "b")
+					if err := Export(in, dir, dtype); err != nil {
+						t.Fatal(err)
+					}
+					out := files(t, dir)
+					if first == nil {
+						first = out
+					} else if dtype == "fp32" {
+						for name := range first {
+							if !bytes.Equal(first[name], out[name]) || len(first) != len(out) {
+								t.Errorf("%s differs when it is exported again", name)
+							}
+						}
+					}
+					back := mustImport(t, dir)
+					p := model.NewParams[float32](arch)
+					if err := model.LoadEntries(p, back.Model()); err != nil {
+						t.Fatal(err)
+					}
+					if !slices.Equal(p.Flat, want.Flat) { // all are exact in bf16
+						t.Errorf("%s: other weights came back", dtype)
+					}
+					if kind := map[string]string{"fp32": `"dtype": "float32"`, "bf16": `"dtype": "bfloat16"`}[dtype]; !bytes.Contains(out[configFile], []byte(kind)) {
+						t.Errorf("config.json of %s lacks %s", dtype, kind)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestCompanions: what transformers puts beside a model goes through unchanged.
+func TestCompanions(t *testing.T) {
+	dir := putModel(t, archs()[0], "F32", 1)
+	kept := map[string]string{
+		generationFile: `{"eos_token_id": [256, 1], "temperature": 0.7}`,
+		tokConfigFile:  `{"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>", "chat_template": "{{ x }}"}`,
+		templateFile:   "{{ messages }}\n",
+	}
+	for name, text := range kept {
+		putBytes(t, filepath.Join(dir, name), []byte(text))
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	if err := Export(mustImport(t, dir), out, "fp32"); err != nil {
+		t.Fatal(err)
+	}
+	got := files(t, out)
+	for name, text := range kept {
+		if string(got[name]) != text {
+			t.Errorf("%s became %q", name, got[name])
+		}
+	}
+	if want := files(t, dir)[tokenizerFile]; !bytes.Equal(got[tokenizerFile], want) {
+		t.Error("tokenizer.json changed")
+	}
+	for _, name := range []string{"manifest.json", "state.json", "health.json", "optimizer.safetensors"} {
+		if got[name] != nil {
+			t.Errorf("%s belongs to the run and not to the model", name)
+		}
+	}
+}
+
+func TestExportRefuses(t *testing.T) {
+	c := mustImport(t, putModel(t, archs()[0], "F32", 1))
+	full := t.TempDir()
+	putBytes(t, filepath.Join(full, "x"), nil)
+	if err := Export(c, full, "fp32"); err == nil {
+		t.Error("a directory with something in it was written to")
+	}
+	if err := Export(c, filepath.Join(t.TempDir(), "new"), "fp8"); err == nil {
+		t.Error("an unknown type was taken")
+	}
+	if err := Export(c, t.TempDir(), "fp32"); err != nil {
+		t.Errorf("an empty directory was refused: %v", err)
+	}
+	parent := t.TempDir()
+	if err := write(filepath.Join(parent, "half"), nil, func(io.Writer) error { return errors.New("broken") }); err == nil {
+		t.Error("a failure was not told")
+	}
+	if left := files(t, parent); len(left) > 0 {
+		t.Errorf("a failure left %d files", len(left))
+	}
+}
