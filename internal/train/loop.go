@@ -27,6 +27,7 @@ type trainer struct {
 
 	weights weightsFrom // where they came from
 	trial   bool        // a dry run: nothing is to come of it
+	longer  bool        // a resume has changed the number of steps, and the schedule with it
 
 	unchecked bool // leaves the preflight out: for tests that compare runs with and without it
 

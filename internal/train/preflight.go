@@ -43,7 +43,7 @@ func (f finding) with(numbers map[string]float64) finding { f.numbers = numbers;
 // gradients are cleared, nothing is updated. The functions are the trainer's own; tests put faulty ones in their place.
 type preflight struct {
 	*trainer
-	begun bool   // the run goes on from a checkpoint
+	begun bool   // the run goes on as it was planned
 	out   string // directory of the run, which may not exist yet
 	stats *data.Stats
 
@@ -88,7 +88,7 @@ func newPreflight(t *trainer, out string) (*preflight, error) {
 		return nil, err
 	}
 	return &preflight{
-		trainer: t, begun: t.weights == savedWeights, out: out, stats: stats,
+		trainer: t, begun: t.weights == savedWeights && !t.longer, out: out, stats: stats,
 		loss: t.model.Loss, backward: t.model.Backward, accumulate: t.accumulate,
 		read: (*data.Split).Read, next: t.loader.Next, rate: t.plan.rateAt,
 		multiply: newMultiplies(t), space: durable.FreeSpace, free: freeMemory,
@@ -161,7 +161,7 @@ func (t *trainer) tellPreflight() error {
 		return err
 	}
 	for _, c := range rec.Checks {
-		if c.Result != resultWarning || !strings.HasPrefix(c.Code, "P-") && t.weights == savedWeights {
+		if c.Result != resultWarning || !strings.HasPrefix(c.Code, "P-") && t.weights == savedWeights && !t.longer {
 			continue
 		}
 		message := c.Message

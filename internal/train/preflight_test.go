@@ -324,6 +324,15 @@ func TestPreflightRefusesAndTells(t *testing.T) {
 		t.Errorf("events %v", counts)
 	}
 	sameRun(t, run(t, cfg, Options{}).Dir, out, 100)
+
+	// A run that is made longer is planned anew, and refused where its new end comes too soon after a restart.
+	short := run(t, tiny(t, "train.steps=40", "schedule.period=30", "eval.every=50"), Options{}).Dir
+	if _, err := Resume(context.Background(), short, ResumeOptions{Steps: 56}); err != nil {
+		t.Errorf("to 56 steps: %v", err)
+	}
+	if _, err := Resume(context.Background(), short, ResumeOptions{Steps: 330}); !errors.As(err, &refused) || refused.Failed[0].Code != "P-RESTART-LATE" {
+		t.Errorf("to 330 steps: %v", err)
+	}
 }
 
 // A resume meets the preflight, too: weights that are spoiled are refused before a step is made.

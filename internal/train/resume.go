@@ -88,6 +88,7 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 	if err := t.restore(c); err != nil {
 		return nil, err
 	}
+	t.longer = extended
 	if err := t.preflight(dir); err != nil {
 		return nil, err
 	}
