@@ -122,11 +122,10 @@ func (t *trainer) describe(spans []data.Span) (names []string) {
 	return names
 }
 
-// explainOutlier names the documents of a batch far outside the accepted ones, the worst first, and where the guard
-// acts leaves its sequences out and saves it.
+// explainOutlier names the documents of a batch far outside the accepted ones, the worst first, leaves its sequences out
+// and saves it. Where the data is not the reason, or the guard does not act, there is nothing to explain.
 func (t *trainer) explainOutlier(e *runlog.Event, d guard.Decision) {
-	if d.Action == guard.Apply {
-		e.Documents = t.describe(t.batch.Spans)
+	if !d.Quarantine {
 		return
 	}
 	worst := slices.Clone(t.batch.Spans)
@@ -146,9 +145,7 @@ func (t *trainer) explainOutlier(e *runlog.Event, d guard.Decision) {
 	if len(worst) > 0 {
 		e.Numbers["worst_sequence_loss"] = runlog.Float(loss[worst[0].Start])
 	}
-	if d.Quarantine {
-		t.setAside(t.batch.Spans)
-	}
+	t.setAside(t.batch.Spans)
 	if err := t.saveBatch(e); err != nil {
 		t.hooks.note("warning: the batch could not be saved for replay: %v", err)
 	}

@@ -184,8 +184,15 @@ func (t *trainer) event(e runlog.Event) error {
 func (t *trainer) step() (rec runlog.Step, d guard.Decision, err error) {
 	next := t.loader.Next(&t.batch, t.cursor())
 	step := t.state.Step + 1
-	if t.batch.Counted == 0 {
-		return rec, d, fmt.Errorf("%w: batch %d has no label that counts (%d sequences are quarantined)", ErrData, next.Batch, len(t.state.Quarantine))
+	switch {
+	case len(t.batch.Spans) == 0:
+		return rec, d, fmt.Errorf("%w: nothing is left to train on: all sequences are quarantined (%d)", ErrData, len(t.state.Quarantine))
+	case t.batch.Counted == 0: // prompts without an answer: the mean of no losses is not a loss
+		t.state.Batch, t.state.Sequence = next.Batch, next.Seq
+		at := t.at()
+		at.Step = step
+		return rec, guard.Decision{Action: guard.Skip}, t.event(runlog.Event{At: at, Code: "W-NO-LABELS", Severity: "warning", Action: "take the next batch",
+			Message: "no label of the batch counts", Documents: t.describe(t.batch.Spans)})
 	}
 	t.injectBefore(step, next.Batch)
 	grads := t.model.Grads()
