@@ -35,6 +35,7 @@ var lattice = []struct {
 	{"internal/safetensors", "internal/durable", "the file format, strict"},
 	{"internal/checkpoint", "internal/safetensors internal/durable", "named tensors and state; knows no model"},
 	{"internal/runlog", "internal/durable", "the schema of a run's records"},
+	{"internal/story", "internal/runlog internal/guard", "what happened in a run, from its log alone"},
 	{"internal/baseline", "internal/tokenizer", "n-gram reference losses"},
 	{"internal/parquet", "", "a column of text out of a Parquet file, strict"},
 	{"internal/corpus", "internal/parquet", "files to documents"},
@@ -51,7 +52,7 @@ var lattice = []struct {
 	{"internal/bench", "internal/config internal/model internal/nn internal/optim internal/kernel internal/generate internal/tokenizer internal/rng internal/corpus internal/data", "measures the parts; nothing depends on it but the command"},
 	{"bench/guards", ". internal/runlog internal/durable", "regenerates the proof of the guard; nothing depends on it"},
 	{"bench/lr", "", "compares rules for the learning rate, through the binary"},
-	{"cmd/gimbal", ". internal/train internal/config internal/runlog internal/durable internal/kernel internal/bench internal/data internal/tokenizer", "main, one file per subcommand"},
+	{"cmd/gimbal", ". internal/train internal/config internal/runlog internal/durable internal/kernel internal/bench internal/data internal/tokenizer internal/story", "main, one file per subcommand"},
 }
 
 // direct names the modules of others that each package may import.

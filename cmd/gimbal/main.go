@@ -29,6 +29,7 @@ type cli struct {
 	Compare compareCmd `cmd:"" help:"Show runs side by side with intervals, and say which differences are real."`
 	Doctor  doctorCmd  `cmd:"" help:"Check a run, or one to come, on its own model, configuration and data, in seconds: what train and resume check before their first step."`
 	Data    dataCmd    `cmd:"" help:"Look at the text before it is trained on: a batch, its statistics, the token caches."`
+	Why     whyCmd     `cmd:"" help:"Tell what happened in a run, and why: from its log, judged again."`
 	Bench   benchCmd   `cmd:"" help:"Measure this machine with this program: kernels, training, generation, tokenizer."`
 	Import  importCmd  `cmd:"" help:"Make a checkpoint of a Hugging Face model directory: to sample, to measure, to train on."`
 	Export  exportCmd  `cmd:"" help:"Write a checkpoint as a Hugging Face model directory."`
@@ -49,6 +50,7 @@ Examples:
   gimbal compare runs/a runs/b                which run is better, and which differences are real
   gimbal data stats --data books/             what is in a corpus, before it is trained on
   gimbal import models/qwen                   take a Hugging Face model directory; export gives one back
+  gimbal why runs/books                       what was seen, what was done, and what it did to the loss
   gimbal bench train --model char-10m         how fast this machine trains, and what takes the time`
 
 // env is what a subcommand may touch: where results and messages go, and when to stop.
