@@ -152,11 +152,8 @@ func (s *State) diverged() string {
 }
 
 // rises reports whether the rate goes up by plan, and not by a little, against that of the accepted losses: a
-// restart, a second warmup, the end of a probation, a longer schedule after a resume. The first warmup is not one.
+// restart, a second warmup, the end of a probation, a longer schedule after a resume. The first warmup is not one: its rates are not entered.
 func (s *State) rises(o Observation) bool {
-	if o.Step <= s.Rules.Warmup {
-		return false
-	}
 	rate := o.LR * s.Scale()
 	for _, r := range s.Rates.values() {
 		if r > 0 && rate > plannedRise*r {

@@ -95,3 +95,51 @@ func TestLadder(t *testing.T) {
 		}
 	}
 }
+
+// TestProbationWaitsForCalm: steps that are accepted while the loss is still up do not count, and do not undo what counted.
+func TestProbationWaitsForCalm(t *testing.T) {
+	r := newStream(acting, 1)
+	r.calm(t, 150)
+	r.give(outlierOf(r.next()))
+	r.calm(t, 15)
+	for range 10 {
+		o := r.next()
+		o.Loss = r.loss(o.Step) * 1.065 // three deviations: no event, and no calm
+		if d := r.give(o); d.Action != Apply {
+			t.Fatalf("%+v", d)
+		}
+		if i := r.s.Calmed; i > 18 {
+			t.Fatalf("%d steps counted", i)
+		}
+	}
+	before := r.s.Calmed
+	r.calm(t, probation+ramp)
+	if before < 15 || r.s.Scale() != 1 {
+		t.Errorf("%d steps counted; at the end the scale is %v", before, r.s.Scale())
+	}
+}
+
+// TestNewAccountAfterStop: a guard that only records begins anew after an E3, so that the next trouble is told for what
+// it is.
+func TestNewAccountAfterStop(t *testing.T) {
+	rules := acting
+	rules.Act = false
+	r := newStream(rules, 3)
+	r.calm(t, 120)
+	var seen []string
+	for range 5 {
+		for range 2 {
+			o := r.next()
+			o.Loss = math.NaN()
+			all := strings.Fields(codes(r.give(o)))
+			seen = append(seen, all[len(all)-1][:2])
+		}
+		r.calm(t, 100)
+	}
+	if got := strings.Join(seen, " "); got != "E0 E2 E0 E2 E0 E3 E0 E2 E0 E2" {
+		t.Errorf("seen %s", got)
+	}
+	if r.s.Stopped != 1 || r.s.Nonfinite != 10 || r.s.Sustained != 5 {
+		t.Errorf("counted %d, %d, %d", r.s.Stopped, r.s.Nonfinite, r.s.Sustained)
+	}
+}

@@ -65,6 +65,11 @@ func TestNudge(t *testing.T) {
 			o.GradNorm *= 1.5 * math.Exp(0.005*float64(min(o.Step, 350)))
 		}, "500 700 900 W"},
 		{"as large a rate as the probe allows", 0.001, 0.002, func(r *stream, _ *Observation) { r.s.Rules.MaxScale = 1.15 }, "200 400"},
+		{"an outlier, long ago, and half the rate for good", 0.001, 0.002, func(r *stream, o *Observation) {
+			if r.s.Rules.StayHalved = true; o.Step == 80 {
+				o.GradNorm *= 100
+			}
+		}, ""},
 		{"no nudges", 0.001, 0.002, func(r *stream, _ *Observation) { r.s.Rules.MaxScale = 1 }, ""},
 	}
 	for _, tt := range tests {

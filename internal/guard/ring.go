@@ -137,9 +137,7 @@ func fit(v []float64) (slope, next, spread float64) {
 	for i := range w {
 		w[i] = (v[i+half] - v[i]) / float64(half)
 	}
-	if slope = median(w); !finite(slope) {
-		slope = 0
-	}
+	slope = median(w)
 	w = buf[:len(v)]
 	for i, x := range v {
 		w[i] = x - float64(slope*float64(i))
