@@ -164,6 +164,8 @@ func TestRowFences(t *testing.T) {
 					SwiGLURow(x, half, h, temp)
 					SwiGLUBackRow(x, g, half, h, temp)
 				}
+				ScaleRow(x, h, a, 0.5, temp)
+				DotRow(x, h, g, temp)
 				if n%headBlock == 0 {
 					row := HeadsRow{Size: n, Bias: a, Gain: b, Cos: f[2].take(n/2, end), Sin: f[3].take(n/2, end), Scale: 1, Eps: 1e-6}
 					row.Forward(x, h, g, []float32{0}, temp)

@@ -132,6 +132,36 @@ func SwiGLUBackRow(x *Exec, dsrc, dy, src []uint16, temp []float32) {
 	ToBF16(x, dsrc, in)
 }
 
+// ScaleRow sets dst = scale·src, rounded to bfloat16. temp is scratch memory of
+// src's length, and may be src.
+//
+// Memory: overwrites dst, which may lie over the beginning of src.
+func ScaleRow(x *Exec, dst []uint16, src []float32, scale float32, temp []float32) {
+	n := len(src)
+	dst = dst[:n]
+	if n > 0 && rowsSIMD(x) {
+		scaleRow(&dst[0], &src[0], scale, n)
+		return
+	}
+	Affine(x, temp[:n], src, scale, 0)
+	ToBF16(x, dst, temp[:n])
+}
+
+// DotRow returns the scalar product of two rows of bfloat16, added in float32.
+// temp is scratch memory of twice a's length.
+//
+// Numerics: the bits depend on the values, the length and the tier only.
+func DotRow(x *Exec, a, b []uint16, temp []float32) float32 {
+	n := len(a)
+	b = b[:n]
+	if n > 0 && rowsSIMD(x) {
+		return dotRow(&a[0], &b[0], n)
+	}
+	FromBF16(x, temp[:n], a)
+	FromBF16(x, temp[n:2*n], b)
+	return Dot(x, temp[:n], temp[n:2*n])
+}
+
 // first returns the address of n elements, or nil.
 func first(s []float32, n int) *float32 {
 	if s == nil {

@@ -47,3 +47,9 @@ func headsRow(a *headsArgs)
 
 //go:noescape
 func headsBackRow(a *headsArgs)
+
+//go:noescape
+func scaleRow(dst *uint16, src *float32, scale float32, n int)
+
+//go:noescape
+func dotRow(a, b *uint16, n int) float32

@@ -333,3 +333,45 @@ TEXT ·roundSumRow(SB), NOSPLIT, $0-32
 	EACH(ROUND_SUM, loop, tail, done)
 	VZEROUPPER
 	RET
+
+#define SCALE_ROUND(load, store, loadH, storeH) \
+	load(0, SI, K1, Z0);     \
+	load(64, SI, K2, Z1);    \
+	VMULPS Z11, Z0, Z0;      \
+	VMULPS Z11, Z1, Z1;      \
+	VCVTNE2PS2BF16(0, 1, 0); \
+	storeH(Z0, DI)
+
+// func scaleRow(dst *uint16, src *float32, scale float32, n int)
+TEXT ·scaleRow(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	VBROADCASTSS scale+16(FP), Z11
+	MOVQ n+24(FP), CX
+	SPAN
+	EACH(SCALE_ROUND, loop, tail, done)
+	VZEROUPPER
+	RET
+
+#define DOT_ROUNDED(load, store, loadH, storeH) \
+	loadH(0, SI, K1, Z0);     \
+	loadH(32, SI, K2, Z1);    \
+	loadH(0, DI, K1, Z2);     \
+	loadH(32, DI, K2, Z3);    \
+	VFMADD231PS Z0, Z2, Z12;  \
+	VFMADD231PS Z1, Z3, Z13
+
+// func dotRow(a, b *uint16, n int) float32
+TEXT ·dotRow(SB), NOSPLIT, $0-28
+	MOVQ a+0(FP), DI
+	MOVQ b+8(FP), SI
+	MOVQ n+16(FP), CX
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	SPAN
+	EACH(DOT_ROUNDED, loop, tail, done)
+	VADDPS Z13, Z12, Z12
+	TOTAL(Z12, Y12, X12)
+	VMOVSS X12, ret+24(FP)
+	VZEROUPPER
+	RET

@@ -47,3 +47,7 @@ func swigluBackRow(dgate, dup, dy, gate, up *uint16, n int) { panic("kernel: no 
 func headsRow(*headsArgs) { panic("kernel: no such assembly") }
 
 func headsBackRow(*headsArgs) { panic("kernel: no such assembly") }
+
+func scaleRow(dst *uint16, src *float32, scale float32, n int) { panic("kernel: no such assembly") }
+
+func dotRow(a, b *uint16, n int) float32 { panic("kernel: no such assembly") }

@@ -2,7 +2,9 @@ package kernel
 
 import (
 	"math"
+	"slices"
 	"testing"
+	"unsafe"
 )
 
 // guardedBF16 returns n bfloat16 words to write inside others, and a check that the others are as they were.
@@ -191,3 +193,42 @@ func TestGELURows(t *testing.T) {
 }
 
 func bf16Value(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
+
+// TestScaleAndDotRows compares with the definitions at every length: rounding to the bit, over the row's own memory too.
+func TestScaleAndDotRows(t *testing.T) {
+	eachTier(t, func(t *testing.T, x *Exec) {
+		r := newRand(t)
+		for n := range 140 {
+			ar := &arena[float32]{r: r}
+			src, temp := ar.random("src", n, true), make([]float32, 2*n)
+			dst, intact := guardedBF16(n)
+			scale := float32(0.1 + r.Float64())
+			ScaleRow(x, dst, src, scale, temp)
+			for i, v := range src {
+				if want := roundBF16(v * scale); dst[i] != want {
+					t.Fatalf("%d elements: [%d] is %v, want %v", n, i, bf16Value(dst[i]), bf16Value(want))
+				}
+			}
+			ar.check(t, "ScaleRow")
+			if n > 0 {
+				over := append([]float32(nil), src...)
+				row := unsafe.Slice((*uint16)(unsafe.Pointer(&over[0])), n)
+				if ScaleRow(x, row, over, scale, temp); !slices.Equal(row, dst) {
+					t.Fatalf("%d elements: over its own memory the row is another", n)
+				}
+			}
+			other, want, size := make([]uint16, n), 0.0, 0.0
+			for i := range other {
+				other[i] = roundBF16(float32(r.NormFloat64()))
+				product := float64(bf16Value(dst[i])) * float64(bf16Value(other[i]))
+				want, size = want+product, size+math.Abs(product)
+			}
+			if got := DotRow(x, dst, other, temp); !(math.Abs(float64(got)-want) <= 1e-6*size) {
+				t.Fatalf("%d elements: the product is %v, want %v", n, got, want)
+			}
+			if !intact() {
+				t.Fatalf("%d elements: written beyond the row", n)
+			}
+		}
+	}, nil)
+}

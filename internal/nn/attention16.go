@@ -175,8 +175,7 @@ func (l *attention16Forward) block(worker, first, n, h, q0, q1 int) {
 	a.mulTerms(worker, dense(w.o, rows, d, d), w.p, stride, w.vPair, n, rows, 0, q1)
 	for i := range rows {
 		o, at := w.o[i*d:(i+1)*d], (first+q0+i)*l.out.Stride+h*d
-		kernel.Affine(s.x, o, o, inverse[i], 0)
-		kernel.ToBF16(s.x, l.out.H[at:at+d], o)
+		kernel.ScaleRow(s.x, l.out.H[at:at+d], o, inverse[i], o)
 	}
 }
 
@@ -226,10 +225,8 @@ func (l *attention16Backward) unit(worker, first, n, h int) {
 	kernel.PackT(x, w.doT, dout, n, d, l.dout.Stride)
 	kernel.PackPair(x, w.doPair, dout, n, d, l.dout.Stride)
 	for i := range n {
-		o, do := w.o[:d], w.o[d:2*d]
-		kernel.FromBF16(x, o, out[i*l.out.Stride:i*l.out.Stride+d])
-		kernel.FromBF16(x, do, dout[i*l.dout.Stride:i*l.dout.Stride+d])
-		w.lse[i], w.delta[i] = l.lse[(first+i)*s.heads+h], kernel.Dot(x, o, do)
+		w.lse[i] = l.lse[(first+i)*s.heads+h]
+		w.delta[i] = kernel.DotRow(x, out[i*l.out.Stride:i*l.out.Stride+d], dout[i*l.dout.Stride:i*l.dout.Stride+d], w.o)
 	}
 	dq := Columns(Rows(l.dpart, first), h*d, (h+1)*d)
 	dk, dv := Columns(dq, s.heads*d, (s.heads+1)*d), Columns(dq, 2*s.heads*d, (2*s.heads+1)*d)
@@ -251,7 +248,6 @@ func (l *attention16Backward) unit(worker, first, n, h int) {
 	}
 	for i := range n {
 		sum := w.dq[i*d : (i+1)*d]
-		kernel.Affine(x, sum, sum, s.scale, 0)
-		kernel.ToBF16(x, row16(dq, i), sum)
+		kernel.ScaleRow(x, row16(dq, i), sum, s.scale, sum)
 	}
 }

@@ -116,15 +116,13 @@ func (l *crossEntropy[T]) Part(worker, lo, hi int) {
 // round writes the gradient of row i over the exponentials z, a piece at a time: no piece ends beyond where the next
 // one is read.
 func (l *crossEntropy[T]) round(worker, i int, z []T, factor T, label int) {
-	temp, dst := l.stage.take(worker, HeadStage), row16(l.dlogits, i)
+	temp, dst := float32s(l.stage.take(worker, HeadStage)), row16(l.dlogits, i)
+	target := [1]float32{float32(z[label]*factor) - float32(l.scale)}
 	for lo := 0; lo < len(z); lo += HeadStage {
-		piece := temp[:min(HeadStage, len(z)-lo)]
-		kernel.Affine(l.x, piece, z[lo:lo+len(piece)], factor, 0)
-		if at := label - lo; at >= 0 && at < len(piece) {
-			piece[at] -= T(l.scale)
-		}
-		kernel.ToBF16(l.x, dst[lo:lo+len(piece)], float32s(piece))
+		hi := min(len(z), lo+HeadStage)
+		kernel.ScaleRow(l.x, dst[lo:hi], float32s(z[lo:hi]), float32(factor), temp)
 	}
+	kernel.ToBF16(l.x, dst[label:label+1], target[:])
 }
 
 // Logits overwrites dst (N, V), all of it at once: for tests and small inputs.
