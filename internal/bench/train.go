@@ -243,7 +243,7 @@ func (t *trainer) update() (float64, error) {
 	const lr = 1e-4
 	t.step++
 	grads := t.model.Grads()
-	clear(grads)
+	t.model.ClearGrads()
 	t.watch.did(partClear)
 	nats, scale := 0.0, 1/float64(t.opt.Tokens)
 	for _, in := range t.inputs {

@@ -201,8 +201,16 @@ func (m *Model[T]) Plan() Plan { return m.plan }
 // Params returns the parameters; call Refresh after changing them.
 func (m *Model[T]) Params() *Params[T] { return m.params }
 
-// Grads returns the gradients, in the layout of the parameters. Backward adds to them; the caller clears them.
+// Grads returns the gradients, in the layout of the parameters. Backward adds to them; the caller clears them, by
+// ClearGrads or itself.
 func (m *Model[T]) Grads() []T { return m.grads }
+
+// ClearGrads sets the gradients to zero. All workers do: one core alone does not write as fast as memory takes it.
+func (m *Model[T]) ClearGrads() { m.x.Pool().Do(len(m.grads), 1<<14, (*clearGrads[T])(m)) }
+
+type clearGrads[T kernel.Float] Model[T]
+
+func (m *clearGrads[T]) Part(_, lo, hi int) { clear(m.grads[lo:hi]) }
 
 // Init sets the initial weights of a seed; see Params.Init.
 func (m *Model[T]) Init(seed uint64) {

@@ -196,7 +196,7 @@ func (t *trainer) step() (rec runlog.Step, d guard.Decision, err error) {
 	}
 	t.injectBefore(step, next.Batch)
 	grads := t.model.Grads()
-	clear(grads)
+	t.model.ClearGrads()
 	loss := t.injectAfter(next.Batch, t.accumulate(&t.batch), grads)
 	norm := t.adam.GlobalNorm(grads)
 	planned := optim.LR(t.sched, step)
