@@ -117,12 +117,13 @@ func (l *crossEntropy[T]) Part(worker, lo, hi int) {
 // one is read.
 func (l *crossEntropy[T]) round(worker, i int, z []T, factor T, label int) {
 	temp, dst := float32s(l.stage.take(worker, HeadStage)), row16(l.dlogits, i)
-	target := [1]float32{float32(z[label]*factor) - float32(l.scale)}
+	target := float32(z[label]*factor) - float32(l.scale)
 	for lo := 0; lo < len(z); lo += HeadStage {
 		hi := min(len(z), lo+HeadStage)
 		kernel.ScaleRow(l.x, dst[lo:hi], float32s(z[lo:hi]), float32(factor), temp)
 	}
-	kernel.ToBF16(l.x, dst[label:label+1], target[:])
+	temp[0] = target
+	kernel.ToBF16(l.x, dst[label:label+1], temp[:1])
 }
 
 // Logits overwrites dst (N, V), all of it at once: for tests and small inputs.
