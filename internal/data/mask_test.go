@@ -1,0 +1,111 @@
+package data
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"gimbal/internal/corpus"
+	"gimbal/internal/durable/crash"
+	"gimbal/internal/tokenizer"
+)
+
+// TestMaskFile writes runs and reads them back bit by bit; it begins late, or not at all.
+func TestMaskFile(t *testing.T) {
+	r := random(t)
+	for range 300 {
+		fsys := crash.New()
+		if err := fsys.Mkdir("/d"); err != nil {
+			t.Fatal(err)
+		}
+		var w maskWriter
+		var want []bool
+		some := false
+		for range r.IntN(12) {
+			run := run{r.Int64N(40), r.IntN(3) > 0}
+			if run.n == 0 {
+				continue
+			}
+			some = some || !run.learn
+			for range run.n {
+				want = append(want, run.learn)
+			}
+			if err := w.add(run, func() (*fileWriter, error) { return createFile(fsys, "/d", countsFile) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.finish(); err != nil {
+			t.Fatal(err)
+		}
+		if (w.f != nil) != some {
+			t.Fatalf("a file: %v, tokens that do not count: %v", w.f != nil, some)
+		}
+		var m mask
+		if some {
+			m = bytes.Clone(w.f.buf)
+			if len(m) != (len(want)+7)/8 {
+				t.Fatalf("%d bytes for %d tokens", len(m), len(want))
+			}
+		}
+		for i, learn := range want {
+			if m.at(int64(i)) != learn {
+				t.Fatalf("token %d counts: %v, want %v", i, m.at(int64(i)), learn)
+			}
+		}
+		for range 20 {
+			lo := r.IntN(len(want) + 1)
+			hi := lo + r.IntN(len(want)-lo+1)
+			n := int64(0)
+			for _, learn := range want[lo:hi] {
+				if learn {
+					n++
+				}
+			}
+			if got := m.count(int64(lo), int64(hi)); got != n {
+				t.Fatalf("%d of tokens %d to %d count, want %d", got, lo, hi, n)
+			}
+		}
+	}
+}
+
+// TestShow looks at a batch as a person would: marks where they belong, and nothing that moves a terminal's cursor.
+func TestShow(t *testing.T) {
+	tok := tokenizer.NewBytes().WithSpecial(RoleTokens...)
+	path := chatLines(t, t.TempDir(), "a.jsonl", [][]turn{
+		{{"user", "a\x1b[2Jb"}, {"assistant", "c\xffd\r\n\u0085é"}, {"user", "e"}},
+		{{"", "plain text that is longer than the context"}},
+	})
+	s := prepare(t, discover(t, corpus.Options{}, path), tok, PrepareOptions{})
+	b := epoch(s.All(20))
+	var plain, colour bytes.Buffer
+	for out, marks := range map[*bytes.Buffer]Marks{&plain: PlainMarks, &colour: ColourMarks} {
+		if err := s.Show(out, b, 0, len(b.Spans), marks); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{
+		"--- 1: " + path + ", bytes 0 to ", ": 20 tokens, 0 counted\n(<|endoftext|>)[[<|im_start|>user\na\\u001b[2Jb<|im_end|>\n<|im_start|>assis]](cut)\n",
+		", from its token 20 on: 20 tokens, 12 counted\n[[tant\n]]c", "\\u000d\n\\u0085é<|im_end|>[[\n<|im_start|>u]](cut)\n", "[[ser\ne<|im_end|><|endoftext|>]]\n",
+		"(<|endoftext|>)plain text that is l(cut)\n", "counted\nonger than the conte(cut)\n", "3 counted\nxt<|endoftext|>\n",
+	} {
+		if !strings.Contains(plain.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, plain.String())
+		}
+	}
+	if strings.ContainsAny(plain.String(), "\x1b\r") {
+		t.Error("control characters in plain text")
+	}
+	for _, line := range strings.Split(colour.String(), "\x1b")[1:] {
+		if !strings.HasPrefix(line, "[0m") && !strings.HasPrefix(line, "[2m") && !strings.HasPrefix(line, "[1m") && !strings.HasPrefix(line, "[1;35m") && !strings.HasPrefix(line, "[36m") {
+			t.Errorf("an escape that is no mark: %q", line)
+		}
+	}
+	if strings.Count(colour.String(), "\x1b[0m") == 0 || !strings.HasSuffix(strings.TrimSpace(colour.String()), "\x1b[0m") {
+		t.Error("a colour that does not end")
+	}
+	var out bytes.Buffer
+	escapeText(&out, []byte("a\xff\u2028\tb\x00\xe4\xb8"))
+	if got, want := out.String(), "a\\xff\\u2028\tb\\u0000\\xe4\\xb8"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
