@@ -17,7 +17,7 @@ import (
 // assemble makes everything that training on a corpus needs but a directory: model, optimizer, schedule and plan. The
 // caller closes the corpus after the trainer.
 func assemble(cfg *config.Config, text *corpus, opt Options) (_ *trainer, err error) {
-	t := &trainer{fs: opt.fs, cfg: cfg, corpus: text, hooks: opt.Hooks, trial: opt.DryRun, unchecked: opt.unchecked, saved: -1, rarest: -1}
+	t := &trainer{fs: opt.fs, cfg: cfg, corpus: text, template: opt.template, hooks: opt.Hooks, trial: opt.DryRun, unchecked: opt.unchecked, saved: -1, rarest: -1}
 	if t.fs == nil {
 		t.fs = durable.OS
 	}

@@ -1,7 +1,9 @@
 package train
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -78,6 +80,15 @@ func architecture(cfg *config.Config, tok *tokenizer.Tokenizer, from *config.Arc
 			Text: fmt.Sprintf("%d is more than the %d positions that the weights have learned", cfg.Train.Context, a.Context)}}}
 	}
 	return a, nil
+}
+
+// templateOf returns the template of conversations of a checkpoint, "" if it has none.
+func templateOf(c *checkpoint.Checkpoint) (string, error) {
+	data, err := c.File(templateName)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%w: %w", ErrCheckpoint, err)
+	}
+	return string(data), nil
 }
 
 // load puts the weights into p.

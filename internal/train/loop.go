@@ -31,13 +31,14 @@ type trainer struct {
 
 	unchecked bool // leaves the preflight out: for tests that compare runs with and without it
 
-	corpus *corpus
-	arch   config.Arch
-	exec   *kernel.Exec
-	model  *model.Model[float32]
-	adam   *optim.AdamW[float32]
-	sched  optim.Schedule
-	loader *data.Loader
+	corpus   *corpus
+	template string // of conversations, where the text has none
+	arch     config.Arch
+	exec     *kernel.Exec
+	model    *model.Model[float32]
+	adam     *optim.AdamW[float32]
+	sched    optim.Schedule
+	loader   *data.Loader
 
 	layered  *optim.Layered[float32] // nil without optim.agc
 	examiner *examiner

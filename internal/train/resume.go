@@ -74,7 +74,11 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 		return nil, err
 	}
 	defer text.set.Close()
-	t, err := assemble(cfg, text, Options{Workers: opt.Workers, Hooks: opt.Hooks, arch: arch})
+	template, err := templateOf(c)
+	if err != nil {
+		return nil, err
+	}
+	t, err := assemble(cfg, text, Options{Workers: opt.Workers, Hooks: opt.Hooks, arch: arch, template: template})
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,7 @@ type Options struct {
 	Inject []string
 
 	arch      *config.Arch // of the weights that are loaded; nil: fresh ones
+	template  string       // of conversations, of the checkpoint that is loaded; text without any keeps it
 	fs        durable.FS   // tests; nil: durable.OS
 	unchecked bool         // tests: no preflight
 	checked   func(*Plan)  // Doctor: ends the run after its preflight
@@ -77,6 +78,9 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) 
 			return nil, err
 		}
 		opt.arch = &base.arch
+		if opt.template, err = templateOf(base.Checkpoint); err != nil {
+			return nil, err
+		}
 	} else {
 		if err := choosePreset(cfg, docs.Bytes()); err != nil {
 			return nil, err

@@ -61,20 +61,25 @@ type state struct {
 }
 
 const (
-	stateName = "state.json"
-	prefixM   = "exp_avg."    // first moments, PyTorch's name
-	prefixV   = "exp_avg_sq." // second moments
+	stateName    = "state.json"
+	templateName = "chat_template.jinja"
+	prefixM      = "exp_avg."    // first moments, PyTorch's name
+	prefixV      = "exp_avg_sq." // second moments
 )
 
 // snapshot describes the run as it stands; it shares the memory of weights and moments.
 func (t *trainer) snapshot() (*checkpoint.Snapshot, error) {
 	eos, bos := t.corpus.tok.EOS(), t.startToken()
+	template := t.corpus.set.ChatTemplate()
+	if template == "" {
+		template = t.template
+	}
 	files := map[string][]byte{}
 	for name, make := range map[string]func() ([]byte, error){
 		"config.json":            func() ([]byte, error) { return model.HFConfig(t.arch, eos, bos) },
 		"generation_config.json": func() ([]byte, error) { return model.GenerationConfig(eos, bos, t.corpus.set.TurnEnds()...) },
 		tokenizerName:            t.corpus.tok.JSON,
-		"tokenizer_config.json":  func() ([]byte, error) { return t.corpus.tok.ConfigJSON(t.arch.Context, t.corpus.set.ChatTemplate()) },
+		"tokenizer_config.json":  func() ([]byte, error) { return t.corpus.tok.ConfigJSON(t.arch.Context, template) },
 		stateName:                func() ([]byte, error) { return json.MarshalIndent(&t.state, "", "  ") },
 		checkpoint.HealthFile:    t.health().Encode,
 	} {
@@ -84,8 +89,8 @@ func (t *trainer) snapshot() (*checkpoint.Snapshot, error) {
 		}
 		files[name] = data
 	}
-	if template := t.corpus.set.ChatTemplate(); template != "" {
-		files["chat_template.jinja"] = []byte(template)
+	if template != "" {
+		files[templateName] = []byte(template)
 	}
 	p := t.model.Params()
 	moments := make([]safetensors.Entry, 0, 2*len(p.Views))
