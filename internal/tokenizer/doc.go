@@ -11,8 +11,12 @@
 // optional; a padding token does not exist. Plain text never yields a special
 // token: the characters of "<|endoftext|>" in a document are characters.
 //
+// AppendSpecial finds the special tokens, for texts of trusted origin.
+//
 // A tokenizer is stored as a Hugging Face tokenizer.json
-// (docs/format/tokenizer.md) and Parse accepts only pipelines it knows by name.
+// (docs/format/tokenizer.md). Parse reads those of others, too: byte-level BPE with
+// the splits of GPT-2, Qwen 2 and Llama 3, normalization form C or none, and added
+// tokens. It accepts only pipelines it knows by name.
 // No regular expression of a file is ever run: the known split patterns are
 // scanners written by hand, linear in the length of the text.
 //

@@ -6,6 +6,9 @@ import "slices"
 // those of t, which must have been made here, with the ids behind its own. Text
 // gives the same ids as before. It panics if a name is empty or taken.
 func (t *Tokenizer) WithSpecial(names ...string) *Tokenizer {
+	if t.nfc || t.words != nil || len(t.front) > 0 {
+		panic("tokenizer: special tokens for a tokenizer that was read")
+	}
 	vocab := make([][]byte, t.VocabSize())
 	for id := range vocab {
 		vocab[id] = t.Bytes(int32(id))
