@@ -65,6 +65,8 @@ if sys.argv[1:] == ["library"]:
 args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 args.add_argument("data", metavar="DATA", type=pathlib.Path)
 args.add_argument("--rounds", type=int, default=5)
+args.add_argument("--megabytes", type=float, default=10, help="of each text to encode")
+args.add_argument("--only", choices=["encode", "train"])
 args = args.parse_args()
 work = pathlib.Path(tempfile.mkdtemp())
 subprocess.run(["go", "test", "-c", "-o", work / "peer", "./internal/tokenizer"], check=True)
@@ -144,11 +146,25 @@ print(f"tokenizers {__import__('tokenizers').__version__}, python {sys.version.s
 print("| what | MB | ours, MB/s of one core | theirs | ours/theirs: CPU, 1 worker | CPU, 2 | clock, 1 | clock, 2 "
       "| ours, 2 workers/1: by CPU (2 is ideal) | by the clock | result |")
 print("|---|---|---|---|---|---|---|---|---|---|---|")
-sotu, go = jsonl("sotu.jsonl.gz"), source(20e6)
-texts = {"English prose": put("sotu", sotu), "Go source": put("go", go), "Chinese poems": put("tang", jsonl("tang-poems-zh.jsonl.gz"))}
-for name, tokenizer in tokens.items():
+
+
+def head(docs):
+    left, out = args.megabytes * 1e6, []
+    for d in docs:
+        if left > 0:
+            out.append(d)
+            left -= len(d.encode())
+    return out
+
+
+sotu = jsonl("sotu.jsonl.gz")
+texts = {"English prose": put("sotu", head(sotu)), "Go source": put("go", source(args.megabytes * 1e6)),
+         "Chinese poems": put("tang", head(jsonl("tang-poems-zh.jsonl.gz")))}
+for name, tokenizer in tokens.items() if args.only != "train" else []:
     for kind, (text, size) in texts.items():
         compare(f"encode {kind}, {name}", text, size, tokenizer, 0, args.rounds)
+if args.only == "encode":
+    sys.exit()
 text, size = put("thirty", sotu + source(30e6 - sum(len(d.encode()) for d in sotu)))
 compare("train 32,768", text, size, None, 32768, max(1, args.rounds // 2))
 a, b = ((work / f"thirty.{end}").read_text().split() for end in ("merges", "theirs"))
