@@ -8,8 +8,8 @@ import (
 
 // The task of most comparisons: the nano model (4 blocks of width 128, 0.8 million parameters) on characters.
 const (
-	steps   = 600
-	faultAt = 250 // where faults of a step are planted: behind the warmup of 150, with room to recover in
+	steps   = 400
+	faultAt = 180 // where faults of a step are planted: behind the warmup of 100, with room to recover in
 )
 
 // with appends settings to others.
@@ -23,13 +23,13 @@ var quiet = []string{"eval.prompts=2", "eval.samples=1", "eval.max_tokens=8", "j
 // task is the run that faults are planted in. Saves are near to one another, as a rewind goes back to one.
 func task(seed int, more ...string) []string {
 	return with(quiet, append([]string{"data.paths=$shakespeare", "tokenizer.kind=chars", "data.val_fraction=0.1", "model.preset=nano",
-		"train.context=64", "train.batch_tokens=768", fmt.Sprintf("train.steps=%d", steps), "checkpoint.every=50", fmt.Sprintf("eval.every=%d", steps), seedOf(seed)}, more...)...)
+		"train.context=64", "train.batch_tokens=512", fmt.Sprintf("train.steps=%d", steps), "checkpoint.every=50", fmt.Sprintf("eval.every=%d", steps), seedOf(seed)}, more...)...)
 }
 
 // documents is the run on the exact grammar: short documents of unequal length, many to a batch.
 func documents(seed int, more ...string) []string {
 	return with(quiet, append([]string{"data.paths=$grammar", `data.separator="\n"`, "tokenizer.kind=chars", "data.val_fraction=0.1", "model.preset=nano",
-		"train.context=64", "train.batch_tokens=1024", "train.micro_tokens=64", "train.steps=500", "eval.every=500", seedOf(seed)}, more...)...)
+		"train.context=64", "train.batch_tokens=768", "train.micro_tokens=64", "train.steps=400", "eval.every=400", seedOf(seed)}, more...)...)
 }
 
 // version is an arm as it is run.
@@ -89,35 +89,35 @@ func on(text string, steps int, more ...string) []string {
 }
 
 var (
-	chars = []string{"tokenizer.kind=chars", "train.context=64", "train.batch_tokens=768"}
-	bpe   = []string{"tokenizer.vocab_size=1024", "train.context=128", "train.batch_tokens=1024"}
-	raw   = []string{"tokenizer.kind=bytes", "train.context=128", "train.batch_tokens=1024"}
+	chars = []string{"tokenizer.kind=chars", "train.context=64", "train.batch_tokens=512"}
+	bpe   = []string{"tokenizer.vocab_size=1024", "train.context=128", "train.batch_tokens=768"}
+	raw   = []string{"tokenizer.kind=bytes", "train.context=128", "train.batch_tokens=768"}
 )
 
 var cleanCases = []struct {
 	label string
 	set   []string
 }{
-	{"qwen3 4x128, Shakespeare, characters", slices.Concat(shape(4, 128), on("shakespeare", 600), chars)},
-	{"the same, fp32", slices.Concat(shape(4, 128), on("shakespeare", 600), chars, []string{"numeric.mode=fp32"})},
+	{"qwen3 4x128, Shakespeare, characters", slices.Concat(shape(4, 128), on("shakespeare", 500), chars)},
+	{"the same, fp32", slices.Concat(shape(4, 128), on("shakespeare", 500), chars, []string{"numeric.mode=fp32"})},
 	{"the same, cycles of 300", slices.Concat(shape(4, 128), on("shakespeare", 1200), chars, []string{"schedule.period=300"})},
 	{"the same, 1500 steps", slices.Concat(shape(4, 128), on("shakespeare", 1500), chars)},
-	{"llama 4x128, Shakespeare, characters", slices.Concat(shape(4, 128, "model.shape=llama"), on("shakespeare", 600), chars)},
+	{"llama 4x128, Shakespeare, characters", slices.Concat(shape(4, 128, "model.shape=llama"), on("shakespeare", 500), chars)},
 	{"llama 4x128, cycles of 350", slices.Concat(shape(4, 128, "model.shape=llama"), on("shakespeare", 950), chars, []string{"schedule.period=350"})},
-	{"qwen2 4x128, Shakespeare, characters", slices.Concat(shape(4, 128, "model.shape=qwen2"), on("shakespeare", 600), chars)},
-	{"gpt2 4x128, Shakespeare, characters", slices.Concat(shape(4, 128, "model.shape=gpt2"), on("shakespeare", 600), chars)},
+	{"qwen2 4x128, Shakespeare, characters", slices.Concat(shape(4, 128, "model.shape=qwen2"), on("shakespeare", 500), chars)},
+	{"gpt2 4x128, Shakespeare, characters", slices.Concat(shape(4, 128, "model.shape=gpt2"), on("shakespeare", 500), chars)},
 	{"gpt2 4x128, dropout 0.1, cycles of 350", slices.Concat(shape(4, 128, "model.shape=gpt2", "model.dropout=0.1"), on("shakespeare", 950), chars, []string{"schedule.period=350"})},
-	{"qwen3 2x64, Shakespeare, bytes", slices.Concat(shape(2, 64), on("shakespeare", 600), raw)},
-	{"qwen3 8x64, Shakespeare, characters", slices.Concat(shape(8, 64), on("shakespeare", 600), chars)},
-	{"qwen3 4x128, addresses, 1,024 pieces", slices.Concat(shape(4, 128), on("sotu", 500), bpe)},
+	{"qwen3 2x64, Shakespeare, bytes", slices.Concat(shape(2, 64), on("shakespeare", 500), raw)},
+	{"qwen3 8x64, Shakespeare, characters", slices.Concat(shape(8, 64), on("shakespeare", 500), chars)},
+	{"qwen3 4x128, addresses, 1,024 pieces", slices.Concat(shape(4, 128), on("sotu", 400), bpe)},
 	{"gpt2 3x192, addresses, 1,024 pieces", slices.Concat(shape(3, 192, "model.shape=gpt2"), on("sotu", 400), bpe)},
-	{"qwen3 4x128, Tang poems, bytes", slices.Concat(shape(4, 128), on("poems", 500), raw)},
-	{"llama 3x128, Tang poems, bytes", slices.Concat(shape(3, 128, "model.shape=llama"), on("poems", 500), raw)},
-	{"qwen3 4x128, conversations, 1,024 pieces", slices.Concat(shape(4, 128), on("perl", 500), bpe)},
-	{"qwen3 4x128, Go source, 1,024 pieces", slices.Concat(shape(4, 128), on("go", 500), bpe)},
-	{"qwen2 3x128, Go source, bytes", slices.Concat(shape(3, 128, "model.shape=qwen2"), on("go2", 500), raw)},
-	{"qwen3 4x128, Go source, linear", slices.Concat(shape(4, 128), on("go2", 500), bpe, []string{"schedule.kind=linear"})},
-	{"qwen3 4x128, the grammar, article's rate", slices.Concat(shape(4, 128), on("grammar", 600), chars, []string{`data.separator="\n"`, "optim.lr=article"})},
+	{"qwen3 4x128, Tang poems, bytes", slices.Concat(shape(4, 128), on("poems", 400), raw)},
+	{"llama 3x128, Tang poems, bytes", slices.Concat(shape(3, 128, "model.shape=llama"), on("poems", 400), raw)},
+	{"qwen3 4x128, conversations, 1,024 pieces", slices.Concat(shape(4, 128), on("perl", 400), bpe)},
+	{"qwen3 4x128, Go source, 1,024 pieces", slices.Concat(shape(4, 128), on("go", 400), bpe)},
+	{"qwen2 3x128, Go source, bytes", slices.Concat(shape(3, 128, "model.shape=qwen2"), on("go2", 400), raw)},
+	{"qwen3 4x128, Go source, linear", slices.Concat(shape(4, 128), on("go2", 400), bpe, []string{"schedule.kind=linear"})},
+	{"qwen3 4x128, the grammar, article's rate", slices.Concat(shape(4, 128), on("grammar", 500), chars, []string{`data.separator="\n"`, "optim.lr=article"})},
 }
 
 // faultTable is every fault of train --inject, over seeds, beside the clean run.

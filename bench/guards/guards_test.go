@@ -31,7 +31,7 @@ func TestQuick(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := string(got); !strings.HasPrefix(s, "before\n"+beginMark) || !strings.HasSuffix(s, endMark+"after\n") || !strings.Contains(s, "| `nan-grad@250` | E0, tensor named | 1 of 1 | E0-NONFINITE |") {
+	if s := string(got); !strings.HasPrefix(s, "before\n"+beginMark) || !strings.HasSuffix(s, endMark+"after\n") || !strings.Contains(s, "| `nan-grad@180` | E0, tensor named | 1 of 1 | E0-NONFINITE |") {
 		t.Errorf("the page:\n%s", s)
 	}
 	log.Reset()
@@ -68,7 +68,7 @@ func TestStatistics(t *testing.T) {
 	if got := spread([]float64{1, math.NaN()}, 2); got != "no finite weights" {
 		t.Error(got)
 	}
-	saved := []outcome{{Reason: "failed: x"}}
+	saved := []*outcome{{Reason: "failed: x"}}
 	for want, gain := range map[string][]float64{"**gain**": {0.1, 0.11, 0.09}, "no gain here": {0.1, -0.1, 0.02}, "loss": {-0.1, -0.11, -0.1}, "saves": {math.NaN(), 1}} {
 		if got := verdict(gain, saved); !strings.Contains(got, want) {
 			t.Errorf("%v: %s", gain, got)

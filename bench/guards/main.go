@@ -56,6 +56,7 @@ func run(ctx context.Context, args []string, log io.Writer) error {
 	docs := fs.String("docs", "", "page whose table of proof is replaced, such as docs/guards.md; empty: none")
 	data := fs.String("data", filepath.Join("..", "shared", "data"), "folder of texts; without it the Go source tree stands in")
 	parallel := fs.Int("parallel", runtime.GOMAXPROCS(0), "runs at a time")
+	told := fs.Bool("report", false, "run nothing and write the report of what was run so far")
 	fresh := fs.Bool("fresh", false, "forget the results of earlier runs")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -79,10 +80,10 @@ func run(ctx context.Context, args []string, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := p.runAll(ctx, parts, *parallel); err != nil {
-		return err
+	if !*told {
+		err = p.runAll(ctx, parts, *parallel)
 	}
-	return p.report(parts, *out+".md", *docs)
+	return errors.Join(err, p.report(parts, *out+".md", *docs))
 }
 
 // part is a table of the report.

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -63,30 +64,47 @@ func (p *proof) table(b *bytes.Buffer, q part) {
 	}
 }
 
-// results are the outcomes of an arm over the seeds.
-func (p *proof) results(make func(seed int) arm) (list []outcome) {
+// results are the outcomes of an arm over the seeds; nil: not run yet.
+func (p *proof) results(make func(seed int) arm) (list []*outcome) {
 	for seed := 1; seed <= p.seeds; seed++ {
 		list = append(list, p.result(make(seed)))
 	}
 	return list
 }
 
-func (p *proof) result(a arm) outcome {
-	o, ok := p.store.get(p.version(a))
-	if !ok {
-		panic("guards: an arm of the report was not run")
+func (p *proof) result(a arm) *outcome {
+	if o, ok := p.store.get(p.version(a)); ok {
+		return &o
 	}
-	return o
+	return nil
+}
+
+// ran leaves out what was not run.
+func ran(list []*outcome) []*outcome {
+	return slices.DeleteFunc(slices.Clone(list), func(o *outcome) bool { return o == nil })
+}
+
+// told are the events of the first run, for a table.
+func told(list []*outcome) string {
+	list = ran(list)
+	if len(list) == 0 {
+		return "not run"
+	}
+	return orNone(list[0].codes())
 }
 
 // head says what was run, where, and what it costs.
 func (p *proof) head(parts []part) string {
-	done := map[string]outcome{}
+	done, missing := map[string]*outcome{}, map[string]bool{}
 	commits := map[string]bool{}
 	for _, q := range parts {
 		for _, a := range q.arms(p.seeds) {
 			key := p.version(a).key()
-			done[key] = p.result(a)
+			if done[key] = p.result(a); done[key] == nil {
+				delete(done, key)
+				missing[key] = true
+				continue
+			}
 			commits[p.store.Results[key].Commit] = true
 		}
 	}
@@ -104,9 +122,13 @@ func (p *proof) head(parts []part) string {
 	for c := range commits {
 		names = append(names, c)
 	}
+	slices.Sort(names)
 	quick := ""
+	if len(missing) > 0 {
+		quick = fmt.Sprintf("\n**Not complete: %d of %d runs are missing.**\n", len(missing), len(missing)+len(done))
+	}
 	if p.quick {
-		quick = "\n**Made with -quick: it shows that the harness works and proves nothing.**\n"
+		quick += "\n**Made with -quick: it shows that the harness works and proves nothing.**\n"
 	}
 	return fmt.Sprintf(`# Proof of the guard, %s
 %s
@@ -144,11 +166,15 @@ func group(n int64) string {
 }
 
 func (p *proof) cleanRuns(b *bytes.Buffer, q cleanRuns) {
-	var errors int
+	var errors, n int
 	var checked int64
 	var rows bytes.Buffer
 	for i, a := range q.arms(p.seeds) {
 		o := p.result(a)
+		if o == nil {
+			continue
+		}
+		n++
 		checked += o.Made
 		for _, e := range o.Events {
 			if strings.HasPrefix(e.Code, "E") {
@@ -158,7 +184,7 @@ func (p *proof) cleanRuns(b *bytes.Buffer, q cleanRuns) {
 		fmt.Fprintf(&rows, "| %s | %d | %d | %.4f | %.2e | %s |\n", cleanCases[i].label, i%5+1, o.Step, float64(o.Loss), float64(o.Peak), orNone(o.codes()))
 	}
 	fmt.Fprintf(b, "\n### Clean runs\n\n%d runs, %s steps checked, **%d false E events**.\n\n| run | seed | steps | loss | peak rate | all that was told |\n|---|---|---|---|---|---|\n%s",
-		len(cleanCases), group(checked), errors, &rows)
+		n, group(checked), errors, &rows)
 }
 
 func orNone(s string) string {
@@ -175,20 +201,20 @@ func (p *proof) faults(b *bytes.Buffer, q faultTable) {
 	for _, c := range q.cases {
 		got := p.results(guarded(c.fault))
 		met := 0
-		for _, o := range got {
-			if c.met(o) {
+		for _, o := range ran(got) {
+			if c.met(*o) {
 				met++
 			}
 		}
 		diff := paired(got, clean, loss)
 		verdict := "met"
 		switch mean, _ := meanSD(diff); {
-		case met < len(got):
+		case met < len(ran(got)):
 			verdict = "**missed**"
 		case c.close && !(mean <= 0.02):
 			verdict = "**code met, loss short**"
 		}
-		fmt.Fprintf(b, "| `%s` | %s | %d of %d | %s | %s | %s | %s |\n", c.fault, c.must, met, len(got), orNone(got[0].codes()), spread(values(got, loss), 4), signed(diff), verdict)
+		fmt.Fprintf(b, "| `%s` | %s | %d of %d | %s | %s | %s | %s |\n", c.fault, c.must, met, len(ran(got)), told(got), spread(values(got, loss), 4), signed(diff), verdict)
 	}
 }
 
@@ -198,12 +224,12 @@ func (p *proof) unseen(b *bytes.Buffer, _ unseen) {
 	for _, f := range unseenFaults {
 		got := p.results(guarded(f))
 		n := 0
-		for _, o := range got {
+		for _, o := range ran(got) {
 			if o.has("E") {
 				n++
 			}
 		}
-		fmt.Fprintf(b, "| `%s` | %d of %d | %s | %s | %s |\n", f, n, len(got), orNone(got[0].codes()), spread(values(got, loss), 4), signed(paired(got, clean, loss)))
+		fmt.Fprintf(b, "| `%s` | %d of %d | %s | %s | %s |\n", f, n, len(ran(got)), told(got), spread(values(got, loss), 4), signed(paired(got, clean, loss)))
 	}
 }
 
@@ -211,15 +237,17 @@ func (p *proof) comparisons(b *bytes.Buffer, list []comparison) {
 	fmt.Fprint(b, "\n### With and without each guard\n\nGain: what the guard is worth, paired by seed; positive is good.\n\n| | fault | guard | clean | fault without it | fault with it | gain | told, first seed | |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, c := range list {
 		clean, without := p.results(c.clean), p.results(c.without)
-		guarded, told := clean, "cannot be made"
+		guarded, said := clean, "cannot be made"
 		if c.refused != nil {
-			told = p.results(c.refused)[0].Reason
+			if r := p.result(c.refused(1)); r != nil {
+				said = r.Reason
+			}
 		}
 		if c.with != nil {
 			guarded = p.results(c.with)
-			told = orNone(guarded[0].codes())
-			if guarded[0].Processes > 1 {
-				told = "identical to the bit: " + yes(guarded)
+			said = told(guarded)
+			if r := ran(guarded); len(r) > 0 && r[0].Processes > 1 {
+				said = "identical to the bit: " + yes(r)
 			}
 		}
 		gain := paired(without, guarded, c.value)
@@ -231,14 +259,16 @@ func (p *proof) comparisons(b *bytes.Buffer, list []comparison) {
 			}
 		}
 		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", c.id, c.fault, c.guard, spread(values(clean, c.value), digits)+c.unit, spread(values(without, c.value), digits),
-			spread(values(guarded, c.value), digits), signed(gain), told, verdict(gain, without))
+			spread(values(guarded, c.value), digits), signed(gain), said, verdict(gain, ran(without)))
 	}
 }
 
 // verdict says in a word whether a guard shows a gain here: more than twice the standard error of the paired gains.
-func verdict(gain []float64, without []outcome) string {
+func verdict(gain []float64, without []*outcome) string {
 	mean, sd := meanSD(gain)
 	switch {
+	case len(gain) == 0:
+		return "not run"
 	case math.IsNaN(mean):
 		return fmt.Sprintf("**saves the run** (without it: %s)", strings.SplitN(without[0].Reason, ";", 2)[0])
 	case len(gain) > 1 && mean > 2*sd/math.Sqrt(float64(len(gain))) && mean > 0.002:
@@ -249,7 +279,7 @@ func verdict(gain []float64, without []outcome) string {
 	return "no gain here"
 }
 
-func yes(list []outcome) string {
+func yes(list []*outcome) string {
 	n := 0
 	for _, o := range list {
 		if o.Same {
@@ -259,17 +289,19 @@ func yes(list []outcome) string {
 	return fmt.Sprintf("%d of %d", n, len(list))
 }
 
-func values(list []outcome, value func(outcome) float64) (v []float64) {
-	for _, o := range list {
-		v = append(v, value(o))
+func values(list []*outcome, value func(outcome) float64) (v []float64) {
+	for _, o := range ran(list) {
+		v = append(v, value(*o))
 	}
 	return v
 }
 
 // paired are the differences of two arms, seed by seed.
-func paired(a, b []outcome, value func(outcome) float64) (d []float64) {
+func paired(a, b []*outcome, value func(outcome) float64) (d []float64) {
 	for i := range a {
-		d = append(d, value(a[i])-value(b[i]))
+		if a[i] != nil && b[i] != nil {
+			d = append(d, value(*a[i])-value(*b[i]))
+		}
 	}
 	return d
 }
@@ -287,7 +319,10 @@ func meanSD(v []float64) (mean, sd float64) {
 
 func spread(v []float64, digits int) string {
 	mean, sd := meanSD(v)
-	if math.IsNaN(mean) {
+	switch {
+	case len(v) == 0:
+		return "not run"
+	case math.IsNaN(mean):
 		return "no finite weights"
 	}
 	return fmt.Sprintf("%.*f ± %.*f", digits, mean, digits, sd)
@@ -295,7 +330,7 @@ func spread(v []float64, digits int) string {
 
 func signed(v []float64) string {
 	mean, sd := meanSD(v)
-	if math.IsNaN(mean) {
+	if len(v) == 0 || math.IsNaN(mean) {
 		return "–"
 	}
 	return fmt.Sprintf("%+.4f ± %.4f", mean, sd)

@@ -23,12 +23,14 @@ import (
 // runAll runs the arms of the parts that have no result yet, as many at a time as parallel says.
 func (p *proof) runAll(ctx context.Context, parts []part, parallel int) error {
 	var todo []arm
-	for _, q := range parts {
-		for _, a := range q.arms(p.seeds) {
-			a = p.version(a)
-			known := slices.ContainsFunc(todo, func(b arm) bool { return b.key() == a.key() })
-			if _, done := p.store.get(a); !done && !known {
-				todo = append(todo, a)
+	for n := 1; n <= p.seeds; n++ { // of all comparisons one seed before the next
+		for _, q := range parts {
+			for _, a := range q.arms(n) {
+				a = p.version(a)
+				known := slices.ContainsFunc(todo, func(b arm) bool { return b.key() == a.key() })
+				if _, done := p.store.get(a); !done && !known {
+					todo = append(todo, a)
+				}
 			}
 		}
 	}
