@@ -8,8 +8,8 @@ import (
 
 // The task of most comparisons: the nano model (4 blocks of width 128, 0.8 million parameters) on characters.
 const (
-	steps   = 400
-	faultAt = 180 // where faults of a step are planted: behind the warmup of 100, with room to recover in
+	steps   = 600
+	faultAt = 250 // where faults of a step are planted: behind the warmup of 150, with room to recover in
 )
 
 // with appends settings to others.
@@ -23,13 +23,13 @@ var quiet = []string{"eval.prompts=2", "eval.samples=1", "eval.max_tokens=8", "j
 // task is the run that faults are planted in. Saves are near to one another, as a rewind goes back to one.
 func task(seed int, more ...string) []string {
 	return with(quiet, append([]string{"data.paths=$shakespeare", "tokenizer.kind=chars", "data.val_fraction=0.1", "model.preset=nano",
-		"train.context=64", "train.batch_tokens=512", fmt.Sprintf("train.steps=%d", steps), "checkpoint.every=50", fmt.Sprintf("eval.every=%d", steps), seedOf(seed)}, more...)...)
+		"train.context=64", "train.batch_tokens=768", fmt.Sprintf("train.steps=%d", steps), "checkpoint.every=50", fmt.Sprintf("eval.every=%d", steps), seedOf(seed)}, more...)...)
 }
 
 // documents is the run on the exact grammar: short documents of unequal length, many to a batch.
 func documents(seed int, more ...string) []string {
 	return with(quiet, append([]string{"data.paths=$grammar", `data.separator="\n"`, "tokenizer.kind=chars", "data.val_fraction=0.1", "model.preset=nano",
-		"train.context=64", "train.batch_tokens=768", "train.micro_tokens=64", "train.steps=400", "eval.every=400", seedOf(seed)}, more...)...)
+		"train.context=64", "train.batch_tokens=1024", "train.micro_tokens=64", "train.steps=500", "eval.every=500", seedOf(seed)}, more...)...)
 }
 
 // version is an arm as it is run.

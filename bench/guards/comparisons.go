@@ -62,24 +62,24 @@ func setting(label string, more ...string) func(int) arm {
 }
 
 const (
-	lateBy = 70  // steps before the end at which G8 restarts
-	killAt = 220 // between two saves
+	lateBy = 100 // steps before the end at which G8 restarts
+	killAt = 330 // between two saves
 )
 
 func comparisons() []comparison {
 	tooLow := "optim.lr=0.0004" // an eighth of what the rule auto gives here
-	late := []string{fmt.Sprintf("schedule.period=%d", steps-lateBy-100), "schedule.warmup=100"}
+	late := []string{fmt.Sprintf("schedule.period=%d", steps-lateBy-150), "schedule.warmup=150"}
 	long := func(label string, more ...string) func(int) arm { // nudges need room behind the warmup
 		return func(seed int) arm {
 			set := task(seed, more...)
-			set[slices.Index(set, fmt.Sprintf("train.steps=%d", steps))] = "train.steps=800"
-			set[slices.Index(set, fmt.Sprintf("eval.every=%d", steps))] = "eval.every=800"
+			set[slices.Index(set, fmt.Sprintf("train.steps=%d", steps))] = "train.steps=1000"
+			set[slices.Index(set, fmt.Sprintf("eval.every=%d", steps))] = "eval.every=1000"
 			return labelled(label, seed, arm{Set: set})
 		}
 	}
 	judged := func(stop, choice string, inject ...string) func(int) arm {
 		return func(seed int) arm {
-			set := task(seed, "eval.every=40", "eval.prompts=20", "eval.samples=3", "eval.max_tokens=40", "checkpoint.keep=20", "judge.early_stop="+stop, "judge.select="+choice)
+			set := task(seed, "eval.every=50", "eval.prompts=20", "eval.samples=3", "eval.max_tokens=40", "checkpoint.keep=20", "judge.early_stop="+stop, "judge.select="+choice)
 			return labelled(fmt.Sprintf("judge %s, %v", stop, inject), seed, arm{Set: set, Inject: inject})
 		}
 	}
@@ -93,12 +93,12 @@ func comparisons() []comparison {
 		{id: "G4", fault: "rate × 30 for 50 steps", guard: "the ladder", clean: cleanTask, without: unguarded("lr-bomb" + at(faultAt)), with: guarded("lr-bomb" + at(faultAt)), value: loss},
 		{id: "G5", fault: "20 batches of one token", guard: "the ladder", clean: cleanTask, without: unguarded("poison-batches" + at(faultAt)), with: guarded("poison-batches" + at(faultAt)), value: loss},
 		{id: "G6", fault: "one NaN in a gradient", guard: "finiteness before the update", clean: cleanTask, without: unguarded("nan-grad" + at(faultAt)), with: guarded("nan-grad" + at(faultAt)), value: loss},
-		{id: "G7a", fault: "rate an eighth of the rule's", guard: "nudges", clean: long("800 steps"), without: long("low rate, observed", tooLow, "guard.mode=observe"), with: long("low rate, nudged", tooLow), value: loss},
-		{id: "G7b", fault: "rate an eighth of the rule's", guard: "optim.lr = probe", clean: long("800 steps"), without: long("low rate, observed", tooLow, "guard.mode=observe"), with: long("probed", "optim.lr=probe"), value: loss},
+		{id: "G7a", fault: "rate an eighth of the rule's", guard: "nudges", clean: long("1000 steps"), without: long("low rate, observed", tooLow, "guard.mode=observe"), with: long("low rate, nudged", tooLow), value: loss},
+		{id: "G7b", fault: "rate an eighth of the rule's", guard: "optim.lr = probe", clean: long("1000 steps"), without: long("low rate, observed", tooLow, "guard.mode=observe"), with: long("probed", "optim.lr=probe"), value: loss},
 		{id: "G8", fault: fmt.Sprintf("a restart %d steps before the end", lateBy), guard: "refused before step 1", clean: cleanTask,
 			without: setting("a late restart", with(late, "schedule.late_restart=true")...), refused: setting("a late restart, checked", late...), value: loss},
 		{id: "G9", fault: "no gradient below block 1", guard: "alarm A1 (it repairs nothing)", clean: cleanTask, without: unguarded("frozen-layer:1@1"), with: guarded("frozen-layer:1@1"), value: loss},
-		{id: "G10", fault: "one paragraph for the last 120 steps", guard: "early stop and choice by the judge", clean: judged("sound", "sound"), without: judged("off", "loss", "one-paragraph@280"), with: judged("sound", "sound", "one-paragraph@280"),
+		{id: "G10", fault: "one paragraph for the last 180 steps", guard: "early stop and choice by the judge", clean: judged("sound", "sound"), without: judged("off", "loss", "one-paragraph@420"), with: judged("sound", "sound", "one-paragraph@420"),
 			value: func(o outcome) float64 { return float64(o.Stable) }},
 		{id: "G11", fault: "weights in bf16", guard: "fp32 masters", clean: setting("fp32", "numeric.mode=fp32"), without: guarded("bf16-weights@1"), with: cleanTask, value: loss},
 		{id: "G12", fault: "kill -9", guard: "resume of the whole state", clean: cleanTask,

@@ -31,7 +31,7 @@ func TestQuick(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := string(got); !strings.HasPrefix(s, "before\n"+beginMark) || !strings.HasSuffix(s, endMark+"after\n") || !strings.Contains(s, "| `nan-grad@180` | E0, tensor named | 1 of 1 | E0-NONFINITE |") {
+	if s := string(got); !strings.HasPrefix(s, "before\n"+beginMark) || !strings.HasSuffix(s, endMark+"after\n") || !strings.Contains(s, "| `nan-grad@250` | E0, tensor named | 1 of 1 | E0-NONFINITE") {
 		t.Errorf("the page:\n%s", s)
 	}
 	log.Reset()
