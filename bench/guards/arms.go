@@ -170,7 +170,11 @@ var faultCases = []faultCase{
 	{"poison-batches" + at(faultAt), "E1 and E2", both(code("E1"), code("E2"), done), false},
 	{"lr-bomb" + at(faultAt), "E1 or E2, recovers", both(code("E1", "E2"), done), false},
 	{"bit-flip" + at(faultAt), "E0, E1 or E2", both(code("E0", "E1", "E2"), done), false},
-	{"frozen-layer@1", "A1 after 3 checks, block named", both(named("layers.1", "A1")), false},
+	{"frozen-layer@1", "A1 after 3 checks, block named", func(o outcome) bool { // checks are made at step 1 and every 100 steps
+		return slices.ContainsFunc(o.Events, func(e seen) bool {
+			return strings.HasPrefix(e.Code, "A1") && e.Step == 200 && strings.Contains(e.Message, "block 1")
+		})
+	}, false},
 	{"starved-init@1", "A2 at step 1", func(o outcome) bool {
 		return slices.ContainsFunc(o.Events, func(e seen) bool { return strings.HasPrefix(e.Code, "A2") && e.Step == 1 })
 	}, false},

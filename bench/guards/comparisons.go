@@ -77,12 +77,13 @@ func comparisons() []comparison {
 			return labelled(label, seed, arm{Set: set})
 		}
 	}
-	judged := func(stop, choice string, inject ...string) func(int) arm {
+	judged := func(settings []string, inject ...string) func(int) arm {
 		return func(seed int) arm {
-			set := task(seed, "eval.every=50", "eval.prompts=20", "eval.samples=3", "eval.max_tokens=40", "checkpoint.keep=20", "judge.early_stop="+stop, "judge.select="+choice)
-			return labelled(fmt.Sprintf("judge %s, %v", stop, inject), seed, arm{Set: set, Inject: inject})
+			set := with(task(seed, "eval.every=50", "eval.prompts=20", "eval.samples=3", "eval.max_tokens=40", "checkpoint.keep=20"), settings...)
+			return labelled(fmt.Sprintf("judged %v, %v", settings, inject), seed, arm{Set: set, Inject: inject})
 		}
 	}
+	sound := []string{"judge.early_stop=sound", "judge.select=sound"}
 	return []comparison{
 		{id: "G1a", fault: "padding counted in the loss", guard: "no padding exists", clean: cleanDocuments, without: misbuilt("padding-in-loss"), value: loss},
 		{id: "G1b", fault: "padding counted in the loss", guard: "no padding exists", clean: cleanDocuments, without: misbuilt("padding-in-loss"), value: share, unit: "% right texts"},
@@ -98,8 +99,13 @@ func comparisons() []comparison {
 		{id: "G8", fault: fmt.Sprintf("a restart %d steps before the end", lateBy), guard: "refused before step 1", clean: cleanTask,
 			without: setting("a late restart", with(late, "schedule.late_restart=true")...), refused: setting("a late restart, checked", late...), value: loss},
 		{id: "G9", fault: "no gradient below block 1", guard: "alarm A1 (it repairs nothing)", clean: cleanTask, without: unguarded("frozen-layer:1@1"), with: guarded("frozen-layer:1@1"), value: loss},
-		{id: "G10", fault: "one paragraph for the last 180 steps", guard: "early stop and choice by the judge", clean: judged("sound", "sound"), without: judged("off", "loss", "one-paragraph@420"), with: judged("sound", "sound", "one-paragraph@420"),
-			value: func(o outcome) float64 { return float64(o.Stable) }},
+		{id: "G10", fault: "one paragraph for the last 180 steps", guard: "early stop and choice by the judge", clean: judged(sound), without: judged(nil, "one-paragraph@420"), with: judged(sound, "one-paragraph@420"),
+			value: func(o outcome) float64 { // of the checkpoint that is kept: the judge's choice, or the last
+				if o.Stable != 0 {
+					return float64(o.Stable)
+				}
+				return float64(o.Loss)
+			}},
 		{id: "G11", fault: "weights in bf16", guard: "fp32 masters", clean: setting("fp32", "numeric.mode=fp32"), without: guarded("bf16-weights@1"), with: cleanTask, value: loss},
 		{id: "G12", fault: "kill -9", guard: "resume of the whole state", clean: cleanTask,
 			without: func(seed int) arm {
