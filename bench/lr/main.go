@@ -9,6 +9,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -43,6 +44,8 @@ var (
 	seeds  = flag.Int("seeds", 3, "seeds of each arm")
 	ramp   = flag.Int("ramp", 200, "steps of the range test, as a run of twenty times as many would make it")
 	jobs   = flag.Int("jobs", 2, "runs at a time")
+	past   = flag.String("log", "", "what an earlier call said on standard error: its runs are not made again")
+	skip   = flag.String("skip", "^$", "regular expression of model, corpus and rule that are left out")
 )
 
 // rules are the arms; capped is auto, but no more than the probe of the same seed.
@@ -67,6 +70,9 @@ func report(w io.Writer) error {
 	}
 	corpora := []corpus{{"text, bytes", *text, "bytes"}, {"chat, bpe", *chat, "bpe"}}
 	results := &table{points: map[key]point{}}
+	if err := results.read(*past, models, corpora); err != nil {
+		return err
+	}
 	var work []func() error
 	for _, m := range models {
 		for _, c := range corpora {
@@ -90,11 +96,16 @@ func report(w io.Writer) error {
 			fmt.Fprintf(w, "| %s %d × %d | %s |", m.shape, m.layers, m.width, c.name)
 			best := math.Inf(1)
 			for _, rule := range rules {
-				mean, _, _ := results.mean(m, c, rule)
-				best = min(best, mean)
+				if mean, _, _ := results.mean(m, c, rule); mean > 0 {
+					best = min(best, mean)
+				}
 			}
 			for _, rule := range rules {
 				mean, sd, lr := results.mean(m, c, rule)
+				if mean == 0 {
+					fmt.Fprint(w, " – |")
+					continue
+				}
 				excess[rule] = append(excess[rule], mean-best)
 				fmt.Fprintf(w, " %.3f ± %.3f (%.2g) |", mean, sd, lr)
 			}
@@ -113,8 +124,11 @@ func report(w io.Writer) error {
 	for _, m := range models {
 		fmt.Fprintf(w, "| %s %d × %d |", m.shape, m.layers, m.width)
 		for _, lr := range rates {
-			mean, _, _ := results.mean(m, corpora[0], "sweep "+lr)
-			fmt.Fprintf(w, " %.3f |", mean)
+			if mean, _, _ := results.mean(m, corpora[0], "sweep "+lr); mean > 0 {
+				fmt.Fprintf(w, " %.3f |", mean)
+			} else {
+				fmt.Fprint(w, " – |")
+			}
 		}
 		fmt.Fprintln(w)
 	}
@@ -123,21 +137,24 @@ func report(w io.Writer) error {
 
 // arms measures every rule on one model, corpus and seed.
 func arms(results *table, m model, c corpus, seed int) error {
-	probed, err := probe(m, c, seed)
-	if err != nil {
-		return err
-	}
 	for _, rule := range rules {
 		lr := rule
 		switch rule {
 		case "probe":
+			if left, err := regexp.MatchString(*skip, fmt.Sprint(m, c.name, rule)); left || err != nil || results.get(m, c, seed, rule).loss > 0 {
+				continue
+			}
+			probed, err := probe(m, c, seed)
+			if err != nil {
+				return err
+			}
 			lr = strconv.FormatFloat(probed, 'g', -1, 64)
 		case "capped":
-			p := results.get(m, c, seed, "auto")
-			if p.lr > probed {
-				p = results.get(m, c, seed, "probe")
+			auto, probed := results.get(m, c, seed, "auto"), results.get(m, c, seed, "probe")
+			if auto.lr > probed.lr {
+				auto = probed
 			}
-			results.add(m, c, seed, rule, p)
+			results.add(m, c, seed, rule, auto)
 			continue
 		case "article-literal":
 			if seed > 1 {
@@ -175,6 +192,39 @@ func (t *table) get(m model, c corpus, seed int, rule string) point {
 	return t.points[key{m, c.name, rule, seed}]
 }
 
+// line is what is said of a point on standard error, and read back from a log.
+var line = regexp.MustCompile(`^(\{.*\}), (.*), seed (\d+), (.*): peak ([^ ]+), loss ([0-9.]+)$`)
+
+func (t *table) read(log string, models []model, corpora []corpus) error {
+	if log == "" {
+		return nil
+	}
+	raw, err := os.ReadFile(log)
+	if err != nil {
+		return err
+	}
+	for text := range strings.Lines(string(raw)) {
+		f := line.FindStringSubmatch(strings.TrimSpace(text))
+		if f == nil {
+			continue
+		}
+		seed, err1 := strconv.Atoi(f[3])
+		lr, err2 := strconv.ParseFloat(f[5], 64)
+		loss, err3 := strconv.ParseFloat(f[6], 64)
+		if err := errors.Join(err1, err2, err3); err != nil {
+			return err
+		}
+		for _, m := range models {
+			for _, c := range corpora {
+				if fmt.Sprint(m) == f[1] && c.name == f[2] {
+					t.add(m, c, seed, f[4], point{lr, loss})
+				}
+			}
+		}
+	}
+	return nil
+}
+
 func (t *table) mean(m model, c corpus, rule string) (mean, sd, lr float64) {
 	var list []point
 	for seed := 1; seed <= *seeds; seed++ {
@@ -204,6 +254,9 @@ func command(ctx context.Context, m model, c corpus, seed, steps int, lr, out st
 }
 
 func (t *table) measure(m model, c corpus, seed int, rule, lr string) error {
+	if left, err := regexp.MatchString(*skip, fmt.Sprint(m, c.name, rule)); left || err != nil || t.get(m, c, seed, rule).loss > 0 {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "lr-")
 	if err != nil {
 		return err
