@@ -96,6 +96,10 @@ func (p *progress) hooks() gimbal.Hooks {
 		Eval: func(rec gimbal.EvalRecord, _ []gimbal.SampleText) {
 			p.say("evaluation at step %d: validation loss %.4f nats/token, %.4f bits/byte (n-gram baseline %.4f nats/token)",
 				rec.Step, float64(rec.ValLoss), float64(rec.BitsPerByte), float64(rec.BaselineLoss))
+			if rep, ok := rec.Metrics["rep4"]; ok {
+				p.say("  writing: %.1f %% of 4-grams repeated (people %.1f %%), prompt consistency %.3f, %.0f alarms", 100*float64(rep), 100*float64(rec.Metrics["rep4_human"]),
+					float64(rec.Metrics["consistency"]), float64(rec.Metrics["alarms"]))
+			}
 		},
 		Event: func(rec gimbal.EventRecord) {
 			p.say("%s", rec)

@@ -5,7 +5,6 @@ import "iter"
 const (
 	seedTokens  = 12 // shorter matches with the training text are everybody's
 	novelTokens = 5
-	seedPlaces  = 8 // of one seed in the texts; more are repetition, which other metrics see
 )
 
 // copying compares texts with the training text, in one pass over it and with memory for the texts only.
@@ -15,17 +14,22 @@ type copying struct {
 	grams   map[uint64]bool    // runs of novelTokens, and whether the training text has them
 	sieve   []uint64           // one bit for each hash of either: most of the training text ends here
 	longest []int              // of each text
+	last    []match            // of each text, in the document that is being read
 }
+
+// match is a run that a text shares with a document: which of their positions lie beside each other, and where it ends in
+// the document.
+type match struct{ diagonal, end int }
 
 type place struct{ text, at int }
 
 const sieveBits = 1 << 20
 
 func newCopying(texts [][]int32) *copying {
-	c := &copying{texts: texts, seeds: map[uint64][]place{}, grams: map[uint64]bool{}, sieve: make([]uint64, sieveBits/64), longest: make([]int, len(texts))}
+	c := &copying{texts: texts, seeds: map[uint64][]place{}, grams: map[uint64]bool{}, sieve: make([]uint64, sieveBits/64), longest: make([]int, len(texts)), last: make([]match, len(texts))}
 	for i, t := range texts {
 		roll(t, seedTokens, func(at int, h uint64) {
-			if p := c.seeds[h]; len(p) < seedPlaces {
+			if p := c.seeds[h]; len(p) == 0 || p[len(p)-1].text != i { // a loop has one seed again and again: its first will do
 				c.seeds[h] = append(p, place{i, at})
 			}
 			c.mark(h)
@@ -64,20 +68,27 @@ func roll(tokens []int32, n int, yield func(at int, h uint64)) {
 
 // read compares with one document, or a piece of it.
 func (c *copying) read(train []int32) {
+	for i := range c.last {
+		c.last[i] = match{end: -1}
+	}
 	roll(train, seedTokens, func(at int, h uint64) {
 		if !c.maybe(h) {
 			return
 		}
 		for _, p := range c.seeds[h] {
-			t := c.texts[p.text]
-			if at > 0 && p.at > 0 && train[at-1] == t[p.at-1] {
-				continue // inside a match that was seen from its beginning
+			t, seen := c.texts[p.text], &c.last[p.text]
+			if seen.diagonal == at-p.at && at < seen.end {
+				continue // inside the run that was just measured
 			}
-			n := 0
-			for at+n < len(train) && p.at+n < len(t) && train[at+n] == t[p.at+n] {
-				n++
+			lo, hi := 0, 0
+			for at+lo > 0 && p.at+lo > 0 && train[at+lo-1] == t[p.at+lo-1] {
+				lo--
 			}
-			c.longest[p.text] = max(c.longest[p.text], n)
+			for at+hi < len(train) && p.at+hi < len(t) && train[at+hi] == t[p.at+hi] {
+				hi++
+			}
+			*seen = match{at - p.at, at + hi}
+			c.longest[p.text] = max(c.longest[p.text], hi-lo)
 		}
 	})
 	roll(train, novelTokens, func(_ int, h uint64) {

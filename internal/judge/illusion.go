@@ -14,7 +14,7 @@ func Illusion(history []Point, last *Report) (warnings []string) {
 		a, b := history[n-illusionPoints], history[n-1]
 		if a.measured() && b.measured() {
 			grew := b.excess("rep") - a.excess("rep")
-			if b.Loss < a.Loss && grew > max(worseFloor, worseSigmas*b.Metrics["rep"].SE) && b.excess("rep") > worseFloor {
+			if b.Loss < a.Loss && grew > max(worseFloor, worseSigmas*b.Metrics["rep"].SE) && b.excess("rep") > excessCap { // below it an untrained model is learning to repeat as people do
 				warnings = append(warnings, fmt.Sprintf("since step %d the validation loss fell from %.4f to %.4f while excess repetition grew from %.3f to %.3f: the loss improves and the writing does not",
 					a.Step, a.Loss, b.Loss, a.excess("rep"), b.excess("rep")))
 			}

@@ -29,7 +29,7 @@ var rules = []rule{
 	{"loop", false, 8, 0, "repeating: a loop of %v tokens (people: %v)"},
 	{"predictable", false, 0.05, 0, ""},
 	{"garbled", false, 0.05, 0, ""},
-	{"ngram_nats", false, 1, 1, "broken: %v nats per token by n-grams (people: %v)"},
+	{"ngram_nats", false, 0.5, 1, "broken: %v nats per token by n-grams (people: %v)"},
 	{"unknown_words", false, 0.05, 0, "broken: %v of its words are not in the training text (people: %v)"},
 	{"unbalanced", false, 1, 1, "broken: %v unmatched brackets or quotes in 100 tokens (people: %v)"},
 	{"parses", true, 0.1, 0, ""},
@@ -131,8 +131,8 @@ type Alarm struct {
 func (r *Report) alarm(fewDocuments bool) {
 	for _, u := range rules {
 		m, ok := r.Metrics[u.metric]
-		if !ok || !m.Compared || u.metric == "ngram_nats" || u.metric == "match" || u.metric == "finish_rate" && fewDocuments {
-			continue // those two have shares that say it
+		if !ok || !m.Compared || u.metric == "match" || u.metric == "finish_rate" && fewDocuments {
+			continue // the share of copied texts says what the length of a match means
 		}
 		if u.beyond(m.Value, m.Human, m.ExcessSE()) > 0 {
 			r.Alarms = append(r.Alarms, Alarm{u.metric, fmt.Sprintf("%s is %s [%s, %s], of people's texts %s", u.metric, u.write(m.Value), u.write(m.Lo), u.write(m.Hi), u.write(m.Human))})

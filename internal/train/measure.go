@@ -19,6 +19,7 @@ import (
 type EvalOptions struct {
 	Data       []string // files and folders; empty: the validation part of the run
 	LossOnly   bool     // do not let the model write
+	Seed       *uint64  // of the prompts and draws of what is written; nil: those of the run
 	Checkpoint string   // which one of the run: stable, best-loss, last or step-N; empty: stable, else last
 	Workers    int
 	Hooks      Hooks
@@ -73,6 +74,9 @@ func Evaluate(ctx context.Context, path string, opt EvalOptions) (*EvalResult, e
 	}
 	if !isRun {
 		cfg.Train.Context = min(b.arch.Context, longestPiece)
+	}
+	if opt.Seed != nil {
+		cfg.Train.Seed = *opt.Seed
 	}
 	cfg.Train.BatchTokens = 1 // nothing is trained: any amount of text will do
 
