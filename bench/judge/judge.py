@@ -39,7 +39,7 @@ TINY = dict(model__layers=2, model__width=64, model__heads=1, schedule__warmup=5
 
 
 def push(text):
-    steps, every, at = 900, 75, 525
+    steps, every, at = 900, 75, 526  # the evaluation at 525 is the last before the push
     sets = dict(TINY, tokenizer__kind="chars", train__context=192, train__batch_tokens=1152, eval__every=every, eval__prompts=20, eval__samples=3, eval__max_tokens=128)
     print("| seed | pushed at | stopped at | evaluations after the push | kept | control (not pushed) | literal rule on the control |\n|---|---|---|---|---|---|---|")
     good = 0
@@ -47,7 +47,7 @@ def push(text):
         run = OUT / f"push-{seed}"
         r = train(run, text, "--steps", steps, "--seed", seed, "--inject", f"repetition@{at}", **sets)
         kept = int(re.search(r"step-(\d+)", r["stable"])[1])
-        after = (r["step"] - at) // every + 1 if r["reason"] == "stopped early" else None
+        after = -(-(r["step"] - at) // every) if r["reason"] == "stopped early" else None
         c = train(OUT / f"control-{seed}", text, "--steps", steps, "--seed", seed, **sets)
         literal = train(OUT / f"literal-{seed}", text, "--steps", steps, "--seed", seed, **sets, judge__early_stop="article")
         ok = after is not None and after <= 3 and kept < at and c["reason"] == "done"

@@ -7,8 +7,8 @@ import (
 	"io"
 	"iter"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -41,7 +41,11 @@ var corpora = []struct {
 func readCorpus(t *testing.T, file, field string, limit int) (texts []string) {
 	t.Helper()
 	if file == "" {
-		paths, err := filepath.Glob(filepath.Join(runtime.GOROOT(), "src", "[a-n]*", "*.go"))
+		root, err := exec.Command("go", "env", "GOROOT").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths, err := filepath.Glob(filepath.Join(strings.TrimSpace(string(root)), "src", "[a-n]*", "*.go"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -249,20 +249,24 @@ func (j *Judge) ofSets(r *Report, model, human *side) {
 	r.add("self_bleu", m)
 }
 
-// setEstimate is a statistic of a set with the interval of leaving out one group after another.
+// leftOut is how many times a part of the prompts is left out for the interval of a set's statistic.
+const leftOut = 10
+
+// setEstimate is a statistic of a set with the interval of leaving out one part of the groups after another.
 func setEstimate(s *side, group []int, groups int, stat func(s *side, take []int) float64) Estimate {
+	parts := min(groups, leftOut)
 	without := func(skip int) (take []int) {
 		for i, g := range group {
-			if g != skip {
+			if g%parts != skip {
 				take = append(take, i)
 			}
 		}
 		return take
 	}
 	var left []float64
-	for g := range groups {
-		if slices.Contains(group, g) {
-			left = append(left, stat(s, without(g)))
+	for g := range parts {
+		if rest := without(g); len(rest) < len(group) {
+			left = append(left, stat(s, rest))
 		}
 	}
 	return jackknife(stat(s, without(-1)), left)

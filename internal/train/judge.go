@@ -20,9 +20,14 @@ import (
 
 const (
 	writeShare = 0.02 // of the training time, which all writing together may take; the scored losses take the rest of evalShare
-	writeCost  = 1.0  // of a token written or read, in tokens of training
-	writeRows  = 128  // most texts that are written at once
-	fewRows    = 16   // and fewest, whatever the memory
+
+	// A token that is written costs about one of training, and measuring it as much as training one on measureCost weights does:
+	// it does not get cheaper with the model. Measured in bench/judge.
+	writeCost   = 1.0
+	measureCost = 400_000
+
+	writeRows  = 128 // most texts that are written at once
+	fewRows    = 16  // and fewest, whatever the memory
 	writeBytes = 256 << 20
 	readAtOnce = 1024 // tokens of prompts
 	shownTexts = 3    // of an evaluation, on the terminal and in the result
@@ -132,7 +137,9 @@ func (t *trainer) planWriting() error {
 	asked := judge.PlanFor(cfg.Eval.Prompts, cfg.Eval.Samples, cfg.Eval.MaxTokens, t.arch.Context-1)
 	evaluations := max(1, float64(cfg.Train.Steps)/float64(t.evalEvery()))
 	training := float64(cfg.Train.Steps) * float64(cfg.Train.BatchTokens)
-	thin := asked.Thin(int64(writeShare / writeCost * training / evaluations))
+	_, weights := t.arch.Params()
+	cost := writeCost + measureCost/float64(weights)
+	thin := asked.Thin(int64(writeShare / cost * training / evaluations))
 	origin := fmt.Sprintf("planned: writing takes about %.0f %% of the time", 100*writeShare)
 	for _, k := range []struct {
 		key          string
@@ -147,7 +154,7 @@ func (t *trainer) planWriting() error {
 	}
 	p := judge.PlanFor(cfg.Eval.Prompts, cfg.Eval.Samples, cfg.Eval.MaxTokens, t.arch.Context-1)
 	t.plan.Evaluations, t.plan.Samples = evaluations, p
-	t.plan.WriteShare = writeCost * float64(p.Tokens()) * evaluations / training
+	t.plan.WriteShare = cost * float64(p.Tokens()) * evaluations / training
 	t.plan.Writing = t.writingBytes()
 	return nil
 }
