@@ -13,6 +13,12 @@ const (
 	chunk      = 4096      // tokens that are taken or left out together
 )
 
+// Bytes is about the memory of a Judge, of which the n-grams have most.
+func Bytes(trainTokens int64) int64 {
+	const fixed, perToken = 8 << 20, 100
+	return fixed + perToken*min(trainTokens, gramTokens)
+}
+
 // Known is the text that a model was trained on, as the judge reads it: again and again, never all at once.
 type Known struct {
 	Tokens int64                    // in Labels

@@ -31,7 +31,6 @@ const (
 	writeBytes = 256 << 20
 	readAtOnce = 1024 // tokens of prompts
 	shownTexts = 3    // of an evaluation, on the terminal and in the result
-	judgeBytes = 48 << 20
 )
 
 // writer lets a model continue prompts.
@@ -162,7 +161,7 @@ func (t *trainer) planWriting() error {
 // writingBytes is the memory of an evaluation, as far as the configuration says yet.
 func (t *trainer) writingBytes() int64 {
 	p := judge.PlanFor(t.cfg.Eval.Prompts, t.cfg.Eval.Samples, t.cfg.Eval.MaxTokens, t.arch.Context-1)
-	return model.CacheBytes(t.arch, rowsFor(t.arch, p), cacheLength(t.arch, p)) + judgeBytes
+	return model.CacheBytes(t.arch, rowsFor(t.arch, p), cacheLength(t.arch, p)) + judge.Bytes(t.corpus.train.Tokens())
 }
 
 // review lets the model write, measures it, saves the page for people, and remembers the evaluation. It returns the
