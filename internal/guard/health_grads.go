@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -9,7 +10,7 @@ import (
 // Limits of the alarms on gradients and updates.
 const (
 	zeroChecks    = 3    // checks in a row with no gradient at all
-	starvedBelow  = 0.1  // a bottom block's mean |g| as a share of the top third's …
+	starvedBelow  = 0.1  // mean |g| of the bottom third as a share of the top third's …
 	starvedError  = 0.01 // … and when it is an error
 	starvedChecks = 2    // checks in a row, after the warmup
 	explodesAbove = 100  // mean |g| of the bottom third over that of the top third
@@ -99,7 +100,7 @@ func (h *healthJudge) raiseZeros(zero []TensorHealth, bad bool, when, suspect, l
 // ends returns mean |g| of one kind in the bottom and the top third of the blocks, block by block. Like is compared with
 // like, because mean |g| depends on the shape of a tensor. What is exactly zero is left out: see zeros.
 func (h *healthJudge) ends(groups []HealthGroup, kind string) (bottom, top []HealthGroup) {
-	third := max(1, h.c.Layers/3)
+	third := (h.c.Layers + 2) / 3
 	if h.c.Layers < 2 {
 		return nil, nil
 	}
@@ -126,19 +127,23 @@ func meanGrad(groups []HealthGroup) float64 {
 	return sum / float64(len(groups))
 }
 
-// starved compares the weakest block of the bottom third with the top third: among several sound ones a mean would hide
-// it. The first step is judged alone, because a mistake in the initialisation may heal before the second check.
+// starved compares the bottom third with the top third. At the first step its weakest block is compared, alone and at
+// once: a mistake in the initialisation of one block would hide in a mean, and may heal before the second check. Later
+// a sound block may have an eighth of the gradients of the top.
 func (h *healthJudge) starved(groups []HealthGroup) {
-	worst, ratio, above := HealthGroup{}, math.Inf(1), 0.0
+	weakest, ratio, low, high := HealthGroup{}, math.Inf(1), 0.0, 0.0
 	for _, kind := range comparedKinds {
 		bottom, top := h.ends(groups, kind)
 		if len(bottom) == 0 || len(top) == 0 {
 			continue
 		}
-		for _, g := range bottom {
-			if r := g.GradMean / meanGrad(top); r < ratio {
-				worst, ratio, above = g, r, meanGrad(top)
-			}
+		w := slices.MinFunc(bottom, func(a, b HealthGroup) int { return cmp.Compare(a.GradMean, b.GradMean) })
+		g := meanGrad(bottom)
+		if h.c.Step == 1 {
+			g = w.GradMean
+		}
+		if r := g / meanGrad(top); r < ratio {
+			weakest, ratio, low, high = w, r, g, meanGrad(top)
 		}
 	}
 	if !(ratio < starvedBelow) {
@@ -154,10 +159,10 @@ func (h *healthJudge) starved(groups []HealthGroup) {
 	} else if h.s.Starved++; h.s.Starved < starvedChecks {
 		return
 	}
-	h.raise(symptom{code: CodeStarved, subject: worst.Kind, bad: ratio < starvedError, suspect: suspect, look: look,
-		message: fmt.Sprintf("mean |g| of the %s matrices is %.2g in block %d and %.2g in the top third of the blocks: %.2g of it, and less than %g is an alarm",
-			worst.Kind, worst.GradMean, worst.Block, above, ratio, starvedBelow),
-		numbers: map[string]float64{"ratio": ratio, "bottom": worst.GradMean, "top": above, "block": float64(worst.Block)}})
+	h.raise(symptom{code: CodeStarved, subject: weakest.Kind, bad: ratio < starvedError, suspect: suspect, look: look,
+		message: fmt.Sprintf("mean |g| of the %s matrices is %.2g at the bottom, weakest in block %d, and %.2g in the top third of the blocks: %.2g of it, and less than %g is an alarm",
+			weakest.Kind, low, weakest.Block, high, ratio, starvedBelow),
+		numbers: map[string]float64{"ratio": ratio, "bottom": low, "top": high, "block": float64(weakest.Block)}})
 }
 
 func (h *healthJudge) exploding(groups []HealthGroup) {
