@@ -16,7 +16,7 @@ const (
 	keptAfter     = 0.7  // … or this …
 	keptFall      = 0.3  // … and so much less than at the last probe, …
 	keptScale     = 3    // … where the output is at most so many times as large
-	keptFirst     = 50   // steps in which the first block is judged, too
+	keptFirst     = 20   // steps in which the first block is judged, too
 	focusBelow    = 0.2  // mean entropy of all heads …
 	focusSteps    = 1000 // … in the first steps
 	collapsed     = 0.05 // entropy of a head that looks at one key …
@@ -85,7 +85,7 @@ func (h *healthJudge) cut(p *ProbeHealth) {
 	h.s.Kept = make([]float64, len(p.Kept))
 	for l, kept := range p.Kept {
 		h.s.Kept[l] = finiteOr(kept, 0)
-		sudden := l < len(last) && kept < keptAfter && last[l]-kept > keptFall
+		sudden := l > 0 && l < len(last) && kept < keptAfter && last[l]-kept > keptFall
 		telling := p.Stream[l+1] <= keptScale*p.Stream[l] && (l > 0 || h.c.Step <= keptFirst)
 		if (kept < keptBelow || sudden) && telling {
 			h.raise(symptom{code: CodeResidualCut, subject: where(l), bad: true, suspect: "residual",
