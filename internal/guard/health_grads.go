@@ -127,9 +127,20 @@ func meanGrad(groups []HealthGroup) float64 {
 	return sum / float64(len(groups))
 }
 
-// starved compares the bottom third with the top third. At the first step its weakest block is compared, alone and at
-// once: a mistake in the initialisation of one block would hide in a mean, and may heal before the second check. Later
-// a sound block may have an eighth of the gradients of the top.
+// medianGrad is the median of mean |g| of one kind over all blocks.
+func medianGrad(groups []HealthGroup, kind string) float64 {
+	var all []float64
+	for _, g := range groups {
+		if g.Kind == kind && g.Block >= 0 {
+			all = append(all, g.GradMean)
+		}
+	}
+	return median(all)
+}
+
+// starved compares the bottom third with the top third. At the first step the weakest block of the bottom third is
+// compared, with the median of all and at once: a mistake in the initialisation of one block would hide in a mean, and
+// may heal before the second check. Later a sound block may have an eighth of the gradients of the top.
 func (h *healthJudge) starved(groups []HealthGroup) {
 	weakest, ratio, low, high := HealthGroup{}, math.Inf(1), 0.0, 0.0
 	for _, kind := range comparedKinds {
@@ -138,12 +149,12 @@ func (h *healthJudge) starved(groups []HealthGroup) {
 			continue
 		}
 		w := slices.MinFunc(bottom, func(a, b HealthGroup) int { return cmp.Compare(a.GradMean, b.GradMean) })
-		g := meanGrad(bottom)
+		g, above := meanGrad(bottom), meanGrad(top)
 		if h.c.Step == 1 {
-			g = w.GradMean
+			g, above = w.GradMean, medianGrad(groups, kind)
 		}
-		if r := g / meanGrad(top); r < ratio {
-			weakest, ratio, low, high = w, r, g, meanGrad(top)
+		if r := g / above; r < ratio {
+			weakest, ratio, low, high = w, r, g, above
 		}
 	}
 	if !(ratio < starvedBelow) {
@@ -160,7 +171,7 @@ func (h *healthJudge) starved(groups []HealthGroup) {
 		return
 	}
 	h.raise(symptom{code: CodeStarved, subject: weakest.Kind, bad: ratio < starvedError, suspect: suspect, look: look,
-		message: fmt.Sprintf("mean |g| of the %s matrices is %.2g at the bottom, weakest in block %d, and %.2g in the top third of the blocks: %.2g of it, and less than %g is an alarm",
+		message: fmt.Sprintf("mean |g| of the %s matrices is %.2g at the bottom, weakest in block %d, and %.2g above: %.2g of it, and less than %g is an alarm",
 			weakest.Kind, low, weakest.Block, high, ratio, starvedBelow),
 		numbers: map[string]float64{"ratio": ratio, "bottom": low, "top": high, "block": float64(weakest.Block)}})
 }
