@@ -1,6 +1,7 @@
 package train
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -15,10 +16,16 @@ const calmSteps = 50
 type trouble struct {
 	Step  int64    `json:"step"` // 0: there was none
 	Codes []string `json:"codes,omitempty"`
+
+	Alarm   string `json:"alarm,omitempty"` // the last one on gradients, updates or activations
+	AlarmAt int64  `json:"alarm_at,omitempty"`
 }
 
 // note remembers an event that disturbs the calm: an error of training, not one of files or of the preflight.
 func (d *trouble) note(e runlog.Event) {
+	if strings.HasPrefix(e.Code, "A") {
+		d.Alarm, d.AlarmAt = e.Code, e.Step
+	}
 	if e.Severity != "error" || strings.HasPrefix(e.Code, "F-") || strings.HasPrefix(e.Code, "P-") {
 		return
 	}
@@ -41,6 +48,12 @@ func (t *trainer) health() checkpoint.Health {
 	h := checkpoint.Health{Finite: true, Calm: t.calm()}
 	if !h.Calm {
 		h.Events = t.state.Trouble.Codes
+	}
+	switch d := t.state.Trouble; {
+	case d.Alarm != "":
+		h.Verdict = fmt.Sprintf("the last alarm on gradients, updates or activations: %s at step %d", d.Alarm, d.AlarmAt)
+	case t.state.Health.Step > 0:
+		h.Verdict = fmt.Sprintf("no alarm on gradients, updates or activations; last look at step %d", t.state.Health.Step)
 	}
 	if n := len(t.state.History); n > 0 && t.state.History[n-1].Step == t.state.Step {
 		p := t.state.History[n-1]

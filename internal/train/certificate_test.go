@@ -26,6 +26,18 @@ func TestCalmAfterAnError(t *testing.T) {
 		}
 	}
 	calm(10, true)
+	if v := tr.health().Verdict; v != "" {
+		t.Errorf("a verdict without a look: %q", v)
+	}
+	tr.state.Health.Step = 10
+	if v := tr.health().Verdict; !strings.Contains(v, "no alarm") || !strings.Contains(v, "step 10") {
+		t.Errorf("verdict %q", v)
+	}
+	tr.state.Trouble.note(event(10, "A2-BOTTOM-STARVED", "warning"))
+	if v := tr.health().Verdict; !strings.Contains(v, "A2-BOTTOM-STARVED at step 10") {
+		t.Errorf("verdict %q", v)
+	}
+	calm(10, true)
 	tr.state.Trouble.note(event(11, "F-SAVE-FAILED", "error"))
 	tr.state.Trouble.note(event(12, "W-EXAMPLE", "warning"))
 	calm(12, true)
