@@ -86,8 +86,8 @@ func comparisons() []comparison {
 	sound := []string{"judge.early_stop=sound", "judge.select=sound"}
 	return []comparison{
 		{id: "G1a", fault: "padding counted in the loss", guard: "no padding exists", clean: cleanDocuments, without: misbuilt("padding-in-loss"), value: loss},
-		{id: "G1b", fault: "padding counted in the loss", guard: "no padding exists", clean: cleanDocuments, without: misbuilt("padding-in-loss"), value: share, unit: "% right texts"},
-		{id: "G1c", fault: "EOS left out of the loss by its id", guard: "labels count by length", clean: cleanDocuments, without: misbuilt("lost-eos"), value: share, unit: "% right texts"},
+		{id: "G1b", fault: "padding counted in the loss", guard: "no padding exists", clean: cleanDocuments, without: misbuilt("padding-in-loss"), value: share, unit: " % right texts"},
+		{id: "G1c", fault: "EOS left out of the loss by its id", guard: "labels count by length", clean: cleanDocuments, without: misbuilt("lost-eos"), value: share, unit: " % right texts"},
 		{id: "G1d", fault: "labels not shifted", guard: "labels are cut with the inputs", clean: cleanDocuments, without: misbuilt("shifted-label"), value: loss},
 		{id: "G2", fault: "mean of the passes' means", guard: "one denominator a step", clean: cleanDocuments, without: misbuilt("mean-of-means"), value: loss},
 		{id: "G3", fault: "documents see their neighbours", guard: "attention within a span", clean: cleanDocuments, without: misbuilt("document-leak"), value: loss},

@@ -20,6 +20,9 @@ const (
 // report writes the report, and puts its tables into a page of the documentation.
 func (p *proof) report(parts []part, path, docs string) error {
 	var b bytes.Buffer
+	if n, all := p.missing(parts); n > 0 {
+		fmt.Fprintf(&b, "\n**Not complete: %d of %d runs are missing.** A spread of one run is 0.\n", n, all)
+	}
 	for _, q := range parts {
 		if _, first := q.(comparison); first {
 			break
@@ -93,16 +96,32 @@ func told(list []*outcome) string {
 	return orNone(list[0].codes())
 }
 
+// missing counts the runs of the parts that have no result yet.
+func (p *proof) missing(parts []part) (n, all int) {
+	seen := map[string]bool{}
+	for _, q := range parts {
+		for _, a := range q.arms(p.seeds) {
+			if key := a.key(); !seen[key] {
+				seen[key] = true
+				all++
+				if p.result(a) == nil {
+					n++
+				}
+			}
+		}
+	}
+	return n, all
+}
+
 // head says what was run, where, and what it costs.
 func (p *proof) head(parts []part) string {
-	done, missing := map[string]*outcome{}, map[string]bool{}
+	done := map[string]*outcome{}
 	commits := map[string]bool{}
 	for _, q := range parts {
 		for _, a := range q.arms(p.seeds) {
 			key := p.version(a).key()
 			if done[key] = p.result(a); done[key] == nil {
 				delete(done, key)
-				missing[key] = true
 				continue
 			}
 			commits[p.store.Results[key].Commit] = true
@@ -124,8 +143,8 @@ func (p *proof) head(parts []part) string {
 	}
 	slices.Sort(names)
 	quick := ""
-	if len(missing) > 0 {
-		quick = fmt.Sprintf("\n**Not complete: %d of %d runs are missing.**\n", len(missing), len(missing)+len(done))
+	if len(names) > 1 {
+		quick = "\nOf more than one commit: what changed the bits between them is in the pairs. -fresh runs all of it again.\n"
 	}
 	if p.quick {
 		quick += "\n**Made with -quick: it shows that the harness works and proves nothing.**\n"
@@ -214,12 +233,15 @@ func (p *proof) faults(b *bytes.Buffer, q faultTable) {
 		case c.close && !(mean <= 0.02):
 			verdict = "**code met, loss short**"
 		}
-		fmt.Fprintf(b, "| `%s` | %s | %d of %d | %s | %s | %s | %s |\n", c.fault, c.must, met, len(ran(got)), told(got), spread(values(got, loss), 4), signed(diff), verdict)
+		fmt.Fprintf(b, "| `%s` | %s | %d of %d | %s | %s | %s | %s |\n", c.fault, c.must, met, len(ran(got)), told(got), spread(values(got, loss), 4), signed(diff, 4), verdict)
 	}
 }
 
 func (p *proof) unseen(b *bytes.Buffer, _ unseen) {
 	clean := p.results(cleanTask)
+	if !slices.ContainsFunc(unseenFaults, func(f string) bool { return len(ran(p.results(guarded(f)))) > 0 }) {
+		return
+	}
 	fmt.Fprint(b, "\n### Faults that the thresholds may not see\n\n| fault | runs with an E event for it | told, first seed | loss | paired difference |\n|---|---|---|---|---|\n")
 	for _, f := range unseenFaults {
 		got := p.results(guarded(f))
@@ -229,12 +251,13 @@ func (p *proof) unseen(b *bytes.Buffer, _ unseen) {
 				n++
 			}
 		}
-		fmt.Fprintf(b, "| `%s` | %d of %d | %s | %s | %s |\n", f, n, len(ran(got)), told(got), spread(values(got, loss), 4), signed(paired(got, clean, loss)))
+		fmt.Fprintf(b, "| `%s` | %d of %d | %s | %s | %s |\n", f, n, len(ran(got)), told(got), spread(values(got, loss), 4), signed(paired(got, clean, loss), 4))
 	}
 }
 
 func (p *proof) comparisons(b *bytes.Buffer, list []comparison) {
 	fmt.Fprint(b, "\n### With and without each guard\n\nGain: what the guard is worth, paired by seed; positive is good.\n\n| | fault | guard | clean | fault without it | fault with it | gain | told, first seed | |\n|---|---|---|---|---|---|---|---|---|\n")
+	var absent []string
 	for _, c := range list {
 		clean, without := p.results(c.clean), p.results(c.without)
 		guarded, said := clean, "cannot be made"
@@ -251,6 +274,10 @@ func (p *proof) comparisons(b *bytes.Buffer, list []comparison) {
 			}
 		}
 		gain := paired(without, guarded, c.value)
+		if len(gain) == 0 {
+			absent = append(absent, c.id)
+			continue
+		}
 		digits := 4
 		if c.unit != "" {
 			digits = 1
@@ -259,7 +286,10 @@ func (p *proof) comparisons(b *bytes.Buffer, list []comparison) {
 			}
 		}
 		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", c.id, c.fault, c.guard, spread(values(clean, c.value), digits)+c.unit, spread(values(without, c.value), digits),
-			spread(values(guarded, c.value), digits), signed(gain), said, verdict(gain, ran(without)))
+			spread(values(guarded, c.value), digits), signed(gain, digits), said, verdict(gain, ran(without)))
+	}
+	if len(absent) > 0 {
+		fmt.Fprintf(b, "\nNot run yet: %s.\n", strings.Join(absent, ", "))
 	}
 }
 
@@ -267,14 +297,15 @@ func (p *proof) comparisons(b *bytes.Buffer, list []comparison) {
 func verdict(gain []float64, without []*outcome) string {
 	mean, sd := meanSD(gain)
 	switch {
-	case len(gain) == 0:
-		return "not run"
 	case math.IsNaN(mean):
 		return fmt.Sprintf("**saves the run** (without it: %s)", strings.SplitN(without[0].Reason, ";", 2)[0])
 	case len(gain) > 1 && mean > 2*sd/math.Sqrt(float64(len(gain))) && mean > 0.002:
 		return "**gain**"
 	case len(gain) > 1 && mean < -2*sd/math.Sqrt(float64(len(gain))) && mean < -0.002:
 		return "loss"
+	}
+	if len(gain) == 1 {
+		return "one seed"
 	}
 	return "no gain here"
 }
@@ -328,10 +359,10 @@ func spread(v []float64, digits int) string {
 	return fmt.Sprintf("%.*f ± %.*f", digits, mean, digits, sd)
 }
 
-func signed(v []float64) string {
+func signed(v []float64, digits int) string {
 	mean, sd := meanSD(v)
 	if len(v) == 0 || math.IsNaN(mean) {
 		return "–"
 	}
-	return fmt.Sprintf("%+.4f ± %.4f", mean, sd)
+	return fmt.Sprintf("%+.*f ± %.*f", digits, mean, digits, sd)
 }
