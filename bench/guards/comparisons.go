@@ -62,14 +62,14 @@ func setting(label string, more ...string) func(int) arm {
 }
 
 const (
-	lateBy = 100 // steps before the end at which G8 restarts
+	lateBy = 110 // steps before the end at which G8 restarts
 	killAt = 330 // between two saves
 )
 
 func comparisons() []comparison {
-	tooLow := "optim.lr=0.0004" // an eighth of what the rule auto gives here
-	late := []string{fmt.Sprintf("schedule.period=%d", steps-lateBy-150), "schedule.warmup=150"}
-	long := func(label string, more ...string) func(int) arm { // nudges need room behind the warmup
+	tooLow := "optim.lr=0.0004"                                                                      // an eighth of what the rule auto gives here
+	late := []string{fmt.Sprintf("schedule.period=%d", (steps-lateBy-150)/2), "schedule.warmup=150"} // a rest of half a cycle or more is one of its own
+	long := func(label string, more ...string) func(int) arm {                                       // nudges need room behind the warmup
 		return func(seed int) arm {
 			set := task(seed, more...)
 			set[slices.Index(set, fmt.Sprintf("train.steps=%d", steps))] = "train.steps=1000"
