@@ -100,8 +100,8 @@ func TestKill(t *testing.T) {
 		return cmd
 	}
 	train := func(dir string) []string {
-		return []string{"train", "--data", text, "--out", dir, "--steps", "60", "--set", "tokenizer.kind=bytes", "--set", "model.layers=1", "--set", "model.width=32",
-			"--set", "model.heads=1", "--set", "train.context=32", "--set", "train.batch_tokens=256", "--set", "eval.max_tokens=4", "--set", "checkpoint.every=3"}
+		return []string{"train", "--data", text, "--out", dir, "--steps", "150", "--set", "tokenizer.kind=bytes", "--set", "model.layers=1", "--set", "model.width=32",
+			"--set", "model.heads=1", "--set", "train.context=32", "--set", "train.batch_tokens=256", "--set", "eval.max_tokens=4", "--set", "checkpoint.every=5"}
 	}
 	whole, killed := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "killed")
 	began := time.Now()
@@ -110,6 +110,7 @@ func TestKill(t *testing.T) {
 	}
 	length := time.Since(began)
 
+	moments := []time.Duration{4, 2, 7, 3, 9, 5, 1, 8} // sixteenths of the run: spread over it, its start and its saves
 	kills := 0
 	for attempt := 1; ; attempt++ {
 		args := []string{"resume", killed}
@@ -125,9 +126,9 @@ func TestKill(t *testing.T) {
 		}
 		done := make(chan error, 1)
 		go func() { done <- cmd.Wait() }()
-		wait := time.After(length * time.Duration(3+attempt*7%11) / 16) // spread over the run, its start and its saves
-		if attempt > 8 {
-			wait = nil
+		var wait <-chan time.Time
+		if attempt <= len(moments) {
+			wait = time.After(length * moments[attempt-1] / 16)
 		}
 		select {
 		case err := <-done:
@@ -147,11 +148,11 @@ func TestKill(t *testing.T) {
 	}
 	t.Logf("%d kills in a run of %v", kills, length)
 	for _, name := range []string{"model.safetensors", "optimizer.safetensors"} {
-		a, err := os.ReadFile(filepath.Join(whole, "checkpoints", "step-60", name))
+		a, err := os.ReadFile(filepath.Join(whole, "checkpoints", "step-150", name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := os.ReadFile(filepath.Join(killed, "checkpoints", "step-60", name))
+		b, err := os.ReadFile(filepath.Join(killed, "checkpoints", "step-150", name))
 		if err != nil {
 			t.Fatal(err)
 		}
