@@ -130,6 +130,7 @@ type Judge struct {
 	EarlyStop string // sound, article or off
 	Select    string // sound, article or loss
 	Patience  int    // evaluations without a lower validation loss that end the run; 0: none do
+	Average   bool   // the last three eligible checkpoints are averaged at the end of the run
 	Encoder   string // a local static embedding (safetensors); empty: hash-sif
 }
 

@@ -78,6 +78,7 @@ var keys = []key{
 	{name: "judge.early_stop", at: func(c *Config) any { return &c.Judge.EarlyStop }, choices: []string{"sound", "article", "off"}, doc: "rule that ends a run whose texts become worse"},
 	{name: "judge.select", at: func(c *Config) any { return &c.Judge.Select }, choices: []string{"sound", "article", "loss"}, doc: "rule that chooses the checkpoint to keep"},
 	{name: "judge.patience", at: func(c *Config) any { return &c.Judge.Patience }, lo: 0, hi: 1e6, doc: "evaluations without a lower validation loss that end the run; 0: none do"},
+	{name: "judge.average", at: func(c *Config) any { return &c.Judge.Average }, doc: "average the weights of the last three eligible checkpoints at the end of the run, into averaged/"},
 	{name: "judge.encoder", at: func(c *Config) any { return &c.Judge.Encoder }, doc: "folder of a static embedding (model.safetensors and tokenizer.json) that says how alike texts are; empty: hash-sif, which needs nothing"},
 }
 

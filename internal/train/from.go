@@ -97,8 +97,8 @@ func (b *base) load(p *model.Params[float32]) error { return model.LoadEntries(p
 // CheckpointsOf returns the directory of the checkpoints of a run.
 func CheckpointsOf(run string) string { return filepath.Join(run, checkpointsName) }
 
-// OpenCheckpoint opens a checkpoint directory, or one of a run: the named one (stable, best-loss, last, or
-// step-N), or where name is empty the stable one, else the last one, else the newest that verifies.
+// OpenCheckpoint opens a checkpoint directory, or one of a run: the named one (stable, best-loss, last,
+// averaged or step-N), or where name is empty the stable one, else the last one, else the newest that verifies.
 func OpenCheckpoint(path, name string) (*checkpoint.Checkpoint, error) {
 	dir := filepath.Join(path, checkpointsName)
 	if _, err := os.Stat(dir); err != nil {
@@ -113,6 +113,13 @@ func OpenCheckpoint(path, name string) (*checkpoint.Checkpoint, error) {
 			return nil, fmt.Errorf("%w: %s is neither a run nor a checkpoint: %w", ErrCheckpoint, path, err)
 		}
 		return c, nil
+	}
+	if name == averagedName {
+		c, err := checkpoint.Open(durable.OS, filepath.Join(path, averagedName))
+		if errors.Is(err, checkpoint.ErrNone) {
+			return nil, fmt.Errorf("%w: %s has no average of checkpoints; a run that ends with judge.average makes one, and its report says why when it does not", ErrCheckpoint, path)
+		}
+		return c, err
 	}
 	marks, err := checkpoint.Marks(durable.OS, dir)
 	if err != nil {

@@ -167,35 +167,14 @@ func (t *trainer) writingBytes() int64 {
 // review lets the model write, measures it, saves the page for people, and remembers the evaluation. It returns the
 // numbers for the log and a few texts, not chosen by quality, to show.
 func (t *trainer) review(loss float64) (map[string]runlog.Float, []SampleText, error) {
-	if t.judge == nil {
-		var err error
-		if t.judge, err = judgeOf(t.cfg, t.corpus, t.plan.Samples, true); err != nil {
-			return nil, nil, err
-		}
-		for _, note := range t.judge.Notes() {
-			t.hooks.note("judge: %s", note)
-		}
-		p := t.judge.Plan()
-		if len(t.judge.Prompts()) == 0 {
-			t.hooks.note("judge: the held-out text, or the context of %d, is too short for a single prompt: nothing will be written", t.arch.Context)
-			return t.review(loss)
-		}
-		d, err := t.model.Decoder(model.DecoderOptions{Tokens: readAtOnce, Rows: rowsFor(t.arch, p)})
-		if err != nil {
-			return nil, nil, err
-		}
-		t.decoder, t.writer = d, newWriter(t.arch, d, t.corpus.tok, t.startToken(), p)
-	}
-	if len(t.judge.Prompts()) == 0 {
-		t.state.History = append(t.state.History, judge.NewPoint(t.state.Step, loss, t.disturbed(), true, &judge.Report{}))
-		return nil, nil, nil
-	}
-	t.decoder.Refresh()
-	texts, samples, err := t.writer.write(context.Background(), t.judge, t.cfg.Train.Seed)
+	r, samples, err := t.compose()
 	if err != nil {
 		return nil, nil, err
 	}
-	r := t.judge.Measure(texts)
+	if samples == nil {
+		t.state.History = append(t.state.History, judge.NewPoint(t.state.Step, loss, t.disturbed(), true, r))
+		return nil, nil, nil
+	}
 	t.report = r
 	written := t.writer.written(t.judge, samples, r)
 	name := filepath.Join(t.dir, samplesName, pageName(t.state.Evals))
@@ -208,6 +187,39 @@ func (t *trainer) review(loss float64) (map[string]runlog.Float, []SampleText, e
 		shown = append(shown, SampleText{Prompt: w.Prompt, Text: w.Text, Finish: w.Finish})
 	}
 	return flat(r), shown, nil
+}
+
+// compose lets the model as it is write, and measures that. Where there is no prompt it writes nothing: no samples and
+// an empty report.
+func (t *trainer) compose() (*judge.Report, []generate.Sample, error) {
+	if t.judge == nil {
+		var err error
+		if t.judge, err = judgeOf(t.cfg, t.corpus, t.plan.Samples, true); err != nil {
+			return nil, nil, err
+		}
+		for _, note := range t.judge.Notes() {
+			t.hooks.note("judge: %s", note)
+		}
+		p := t.judge.Plan()
+		if len(t.judge.Prompts()) == 0 {
+			t.hooks.note("judge: the held-out text, or the context of %d, is too short for a single prompt: nothing will be written", t.arch.Context)
+			return t.compose()
+		}
+		d, err := t.model.Decoder(model.DecoderOptions{Tokens: readAtOnce, Rows: rowsFor(t.arch, p)})
+		if err != nil {
+			return nil, nil, err
+		}
+		t.decoder, t.writer = d, newWriter(t.arch, d, t.corpus.tok, t.startToken(), p)
+	}
+	if len(t.judge.Prompts()) == 0 {
+		return &judge.Report{}, nil, nil
+	}
+	t.decoder.Refresh()
+	texts, samples, err := t.writer.write(context.Background(), t.judge, t.cfg.Train.Seed)
+	if err != nil {
+		return nil, nil, err
+	}
+	return t.judge.Measure(texts), samples, nil
 }
 
 // disturbed reports whether the guard confirmed an instability since the evaluation before.

@@ -98,6 +98,9 @@ func (t *trainer) writeCheckpoints(b *strings.Builder) error {
 	if t.state.BestStep > 0 {
 		fmt.Fprintf(b, "- best-loss: step %d, validation loss %.4f nats per token (on the evaluation sample)\n", t.state.BestStep, float64(t.state.Best))
 	}
+	if a := t.averaged; a != nil {
+		fmt.Fprintf(b, "- averaged: %s\n", a.what)
+	}
 	c, err := t.choose()
 	if err != nil {
 		return err
@@ -108,7 +111,15 @@ func (t *trainer) writeCheckpoints(b *strings.Builder) error {
 	}
 	fmt.Fprintf(b, "- stable: %s\n\n", c.Reason)
 	b.WriteString("| step | validation loss | excess rep-3 | excess rep-4 | C | X | spread | chosen |\n|---|---|---|---|---|---|---|---|\n")
-	for _, k := range c.Candidates {
+	rows := c.Candidates
+	if a := t.averaged; a != nil && a.made {
+		rows = append(rows, a.Candidate)
+	}
+	for i, k := range rows {
+		label := fmt.Sprint(k.Step)
+		if i == len(c.Candidates) {
+			label = averagedName
+		}
 		num := func(name string, human bool) string {
 			m, ok := k.Metrics[name]
 			switch {
@@ -123,7 +134,7 @@ func (t *trainer) writeCheckpoints(b *strings.Builder) error {
 		if k.Spread == k.Spread {
 			spread = fmt.Sprintf("%.2g", k.Spread)
 		}
-		fmt.Fprintf(b, "| %d | %.4f | %s | %s | %s | %s | %s | %s |\n", k.Step, k.Loss, num("rep3", true), num("rep4", true), num("consistency", false), num("between", false), spread, k.Why)
+		fmt.Fprintf(b, "| %s | %.4f | %s | %s | %s | %s | %s | %s |\n", label, k.Loss, num("rep3", true), num("rep4", true), num("consistency", false), num("between", false), spread, k.Why)
 	}
 	return nil
 }

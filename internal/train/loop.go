@@ -48,6 +48,8 @@ type trainer struct {
 	judge   *judge.Judge
 	report  *judge.Report // of the last evaluation of this attempt
 
+	averaged *averaged // at the end of the run, with judge.average
+
 	log    *runlog.Writer
 	state  state
 	saved  int64            // step of the newest checkpoint; -1: none
@@ -73,7 +75,7 @@ const maxFailedSaves = 3
 // last evaluation, which is nil when none was reached.
 func (t *trainer) loop(ctx context.Context) (*runlog.Eval, error) {
 	var last *runlog.Eval
-	for t.state.Step < t.cfg.Train.Steps {
+	for t.state.Step < t.cfg.Train.Steps && t.state.Stopped == "" {
 		if ctx.Err() != nil {
 			if t.saved != t.state.Step {
 				if err := t.save(); err != nil {
@@ -114,9 +116,12 @@ func (t *trainer) loop(ctx context.Context) (*runlog.Eval, error) {
 				return last, err
 			}
 		}
-		if t.state.Stopped != "" {
-			return t.stopEarly()
-		}
+	}
+	switch {
+	case t.state.Stopped != "":
+		return t.stopEarly()
+	case last == nil: // all steps were done before
+		return lastEval(t.dir)
 	}
 	return last, nil
 }

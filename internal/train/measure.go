@@ -20,7 +20,7 @@ type EvalOptions struct {
 	Data       []string // files and folders; empty: the validation part of the run
 	LossOnly   bool     // do not let the model write
 	Seed       *uint64  // of the prompts and draws of what is written; nil: those of the run
-	Checkpoint string   // which one of the run: stable, best-loss, last or step-N; empty: stable, else last
+	Checkpoint string   // which one of the run: stable, best-loss, last, averaged or step-N; empty: stable, else last
 	Workers    int
 	Hooks      Hooks
 }

@@ -58,11 +58,17 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 			return nil, err
 		}
 	}
-	if saved.Stopped != "" && !extended && saved.Step < cfg.Train.Steps {
+	unaveraged := false // it ended, but died before the average was made
+	if cfg.Judge.Average && !extended && (saved.Stopped != "" || saved.Step >= cfg.Train.Steps) {
+		if unaveraged, err = lacksAverage(dir, saved.Step); err != nil {
+			return nil, err
+		}
+	}
+	if saved.Stopped != "" && !extended && !unaveraged && saved.Step < cfg.Train.Steps {
 		opt.Hooks.note("%s was stopped early at step %d of %d (%s); \"gimbal resume %s --steps N\" goes on with another number of steps", dir, saved.Step, cfg.Train.Steps, saved.Stopped, dir)
 		return alreadyDone(dir, c, saved)
 	}
-	if saved.Step >= cfg.Train.Steps {
+	if saved.Step >= cfg.Train.Steps && !unaveraged {
 		for _, r := range refused {
 			opt.Hooks.note("refused %s", r)
 		}
@@ -154,14 +160,24 @@ func alreadyDone(dir string, c *checkpoint.Checkpoint, saved state) (*Result, er
 		return nil, err
 	}
 	r.Params, _ = arch.Params()
+	last, err := lastEval(dir)
+	if err == nil && last != nil {
+		r.report(last)
+	}
+	return r, err
+}
+
+// lastEval returns the last evaluation in the log of a run, nil if there is none.
+func lastEval(dir string) (*runlog.Eval, error) {
 	past, err := runlog.Read(durable.OS, filepath.Join(dir, logName))
 	if err != nil {
 		return nil, err
 	}
-	if evals := runlog.All[runlog.Eval](past.Effective()); len(evals) > 0 {
-		r.report(&evals[len(evals)-1])
+	evals := runlog.All[runlog.Eval](past.Effective())
+	if len(evals) == 0 {
+		return nil, nil
 	}
-	return r, nil
+	return &evals[len(evals)-1], nil
 }
 
 // newest opens the newest checkpoint of a run that verifies, and tells which it refused and why.

@@ -236,6 +236,9 @@ func (t *trainer) train(ctx context.Context) (*Result, error) {
 		}
 	}
 	final, err := t.loop(ctx)
+	if err == nil && t.cfg.Judge.Average {
+		err = t.average()
+	}
 	reason := "done"
 	var stop *StopError
 	switch {

@@ -19,6 +19,7 @@ const (
 	logName         = "log.jsonl"
 	samplesName     = "samples"
 	checkpointsName = "checkpoints"
+	averagedName    = "averaged"
 	reportName      = "report.md"
 	lockName        = "lock"
 	refusedName     = "refused"

@@ -37,10 +37,12 @@ type state struct {
 
 	Layered optim.LayeredState `json:"layered,omitzero"` // with optim.agc
 
-	Quarantine []sequence     `json:"quarantine,omitempty"` // left out for the rest of the run
-	Anchor     int64          `json:"anchor"`               // step to go back to: the newest planned save that was healthy
-	Rewinds    int            `json:"rewinds,omitempty"`    // times the run went back
-	Faults     []plantedFault `json:"faults,omitempty"`     // planted on purpose
+	Quarantine []sequence     `json:"quarantine,omitempty"`        // left out for the rest of the run
+	Anchor     int64          `json:"anchor"`                      // step to go back to: the newest planned save that was healthy
+	Average    []int64        `json:"average,omitempty"`           // steps that an average at the end would be of
+	AtAnchor   []int64        `json:"average_at_anchor,omitempty"` // what Average was there: going back needs them again
+	Rewinds    int            `json:"rewinds,omitempty"`           // times the run went back
+	Faults     []plantedFault `json:"faults,omitempty"`            // planted on purpose
 
 	Trouble trouble `json:"trouble"`
 
@@ -134,20 +136,30 @@ func (t *trainer) save() error {
 		return err
 	}
 	t.saved = t.state.Step
-	_, err = checkpoint.Prune(t.fs, dir, t.cfg.Checkpoint.Keep, []string{checkpoint.StepName(t.state.Anchor)})
+	_, err = checkpoint.Prune(t.fs, dir, t.cfg.Checkpoint.Keep, t.protected())
 	return err
+}
+
+// protected are the names of the checkpoints that are still needed, whatever their age.
+func (t *trainer) protected() []string {
+	names := []string{checkpoint.StepName(t.state.Anchor)}
+	for _, step := range slices.Concat(t.state.Average, t.state.AtAnchor) {
+		names = append(names, checkpoint.StepName(step))
+	}
+	return names
 }
 
 // savePlanned saves at a step at which every run of this plan saves, and makes it the one to go back to if it is
 // healthy. What an interrupt saves is none: a run that was never interrupted could not go back there.
 func (t *trainer) savePlanned() error {
-	before := t.state.Anchor
+	anchor, average, atAnchor := t.state.Anchor, t.state.Average, t.state.AtAnchor
+	t.state.Average = t.averageOf()
 	if t.calm() {
-		t.state.Anchor = t.state.Step
+		t.state.Anchor, t.state.AtAnchor = t.state.Step, t.state.Average
 	}
 	err := t.save()
 	if err != nil {
-		t.state.Anchor = before
+		t.state.Anchor, t.state.Average, t.state.AtAnchor = anchor, average, atAnchor
 	}
 	return err
 }
