@@ -172,7 +172,11 @@ func (t *trainer) tellAverage(a averaged, numbers map[string]runlog.Float) error
 
 // dropAverage deletes what an earlier end of this run left: it is of other checkpoints.
 func (t *trainer) dropAverage() error {
-	if err := t.fs.RemoveAll(filepath.Join(t.dir, averagedName)); err != nil {
+	err := t.fs.RemoveAll(filepath.Join(t.dir, averagedName))
+	if err == nil {
+		err = t.fs.SyncDir(t.dir)
+	}
+	if err != nil {
 		return fmt.Errorf("train: delete the average of an earlier end: %w", err)
 	}
 	return nil
