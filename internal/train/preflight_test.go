@@ -198,7 +198,7 @@ func TestPreflightFindsPlantedFaults(t *testing.T) {
 		}, func() (string, []string) { return same(resultError, "P-MEMORY") }, 6},
 		{"memory that is nearly gone", nil, func(p *preflight) {
 			p.plan.Writing += 1 << 40
-			p.free = func() int64 { return 5 << 38 }
+			p.free = func() int64 { return 9 << 37 }
 		}, func() (string, []string) { return same(resultWarning, "P-MEMORY") }, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
