@@ -24,6 +24,7 @@ const (
 	recentCalm    = 2  // at most so many: all is well
 	divergeCount  = 50 // losses whose median is compared with the best
 	divergeNats   = 1.0
+	divergeLeast  = 0.1 // where ln V is nearer than that
 
 	manyOutliers  = 3 // in outlierSpan observations
 	outlierSpan   = 10
@@ -142,8 +143,8 @@ func (s *State) diverged() string {
 		return ""
 	}
 	limit := s.Best + divergeNats
-	if ln := s.Rules.LossLimit; s.Best < ln && ln < limit {
-		limit = ln
+	if ln := s.Rules.LossLimit; s.Best < ln { // a little more than the noise of a median: a run that begins at ln V stays there for a while
+		limit = min(limit, max(ln, s.Best+divergeLeast))
 	}
 	if mid > limit {
 		return fmt.Sprintf("the median of the last %d losses is %.4g, above %.4g; it has been %.4g", divergeCount, mid, limit, s.Best)
