@@ -2,9 +2,6 @@ package train
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"path/filepath"
 
 	"gimbal/internal/config"
 	"gimbal/internal/runlog"
@@ -27,23 +24,15 @@ func Doctor(ctx context.Context, cfg *config.Config, opt Options) (d *Diagnosis,
 
 // DoctorRun makes the checks of the preflight for going on with the run in dir, and only reads it: it may be in progress.
 func DoctorRun(ctx context.Context, dir string, opt ResumeOptions) (*Diagnosis, error) {
-	raw, err := os.ReadFile(filepath.Join(dir, configName))
+	cfg, err := runConfig(dir)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s holds no run: %w", ErrResume, dir, err)
+		return nil, err
 	}
-	cfg, err := config.Reread(configName, raw, nil)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrResume, err)
-	}
-	c, refused, err := newest(dir)
+	c, refused, saved, err := newestState(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
-	saved, err := readState(c)
-	if err != nil {
-		return nil, err
-	}
 	opt.Hooks.note("checking %s at step %d of %d", dir, saved.Step, cfg.Train.Steps)
 	text, arch, err := reprepare(ctx, cfg, c, saved, opt.Workers)
 	if err != nil {

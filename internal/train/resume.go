@@ -26,9 +26,9 @@ type ResumeOptions struct {
 // if it had never stopped, on the same kernel tier. A run that is done says so and returns. Where there is nothing
 // valid to resume, or the data changed, the error matches ErrResume: it never starts over.
 func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error) {
-	raw, err := os.ReadFile(filepath.Join(dir, configName))
+	cfg, err := runConfig(dir)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s holds no run: %w", ErrResume, dir, err)
+		return nil, err
 	}
 	lock, err := durable.Lock(filepath.Join(dir, lockName))
 	if err != nil {
@@ -36,19 +36,11 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 	}
 	defer lock.Unlock()
 
-	cfg, err := config.Reread(configName, raw, nil)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrResume, err)
-	}
-	c, refused, err := newest(dir)
+	c, refused, saved, err := newestState(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
-	saved, err := readState(c)
-	if err != nil {
-		return nil, err
-	}
 	extended := opt.Steps != 0 && opt.Steps != cfg.Train.Steps
 	if extended {
 		if opt.Steps < saved.Step {
@@ -150,6 +142,31 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 		return nil, err
 	}
 	return t.train(ctx)
+}
+
+// runConfig reads the configuration of the run in dir.
+func runConfig(dir string) (*config.Config, error) {
+	raw, err := os.ReadFile(filepath.Join(dir, configName))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s holds no run: %w", ErrResume, dir, err)
+	}
+	cfg, err := config.Reread(configName, raw, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrResume, err)
+	}
+	return cfg, nil
+}
+
+// newestState opens the newest checkpoint of a run that verifies, tells which were refused, and reads its state.
+func newestState(dir string) (c *checkpoint.Checkpoint, refused []string, saved state, err error) {
+	if c, refused, err = newest(dir); err != nil {
+		return nil, nil, saved, err
+	}
+	if saved, err = readState(c); err != nil {
+		c.Close()
+		return nil, nil, saved, err
+	}
+	return c, refused, saved, nil
 }
 
 // alreadyDone is the result of a run that ended before.
