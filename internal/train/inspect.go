@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"gimbal/internal/config"
+	text "gimbal/internal/corpus"
 	"gimbal/internal/data"
 	"gimbal/internal/tokenizer"
 )
@@ -20,29 +21,14 @@ type Text struct {
 // and Hooks. Any amount of text will do. The caller closes the set.
 func OpenText(ctx context.Context, cfg *config.Config, opt Options) (*Text, error) {
 	cfg = cfg.Clone()
-	if err := absolutePaths(cfg); err != nil {
-		return nil, err
-	}
-	docs, err := discover(cfg)
+	docs, tok, base, err := findText(ctx, cfg, opt)
 	if err != nil {
 		return nil, err
 	}
-	opt.Hooks.note("found %s of text in %d files%s", bytesText(docs.Bytes()), len(docs.Sources), where(cfg))
-	base, err := openBase(opt.From)
-	if err != nil {
-		return nil, err
-	}
-	t := &Text{Config: cfg}
 	if base != nil {
 		defer base.Close()
-		t.Tok = base.tok
-		err = adopt(cfg, base.arch, base.Path())
-	} else if err = choosePreset(cfg, docs.Bytes()); err == nil {
-		t.Tok, err = makeTokenizer(ctx, cfg, docs, opt.Workers, opt.Hooks.note)
 	}
-	if err != nil {
-		return nil, err
-	}
+	t := &Text{Config: cfg, Tok: tok}
 	any := cfg.Clone()
 	any.Train.BatchTokens = 1
 	c, err := prepare(ctx, any, docs, t.Tok, opt.Workers)
@@ -51,4 +37,32 @@ func OpenText(ctx context.Context, cfg *config.Config, opt Options) (*Text, erro
 	}
 	t.Set, t.Train = c.set, c.train
 	return t, nil
+}
+
+// findText finds the documents that a configuration names, and the tokenizer that reads them: that of the base, whose
+// shape the configuration takes over, or one that is read or made. The base is nil where Options.From names none; the
+// caller closes it.
+func findText(ctx context.Context, cfg *config.Config, opt Options) (docs *text.Corpus, tok *tokenizer.Tokenizer, b *base, err error) {
+	if err := absolutePaths(cfg); err != nil {
+		return docs, nil, nil, err
+	}
+	if docs, err = discover(cfg); err != nil {
+		return docs, nil, nil, err
+	}
+	opt.Hooks.note("found %s of text in %d files%s", bytesText(docs.Bytes()), len(docs.Sources), where(cfg))
+	if b, err = openBase(opt.From); err != nil {
+		return docs, nil, nil, err
+	}
+	if b != nil {
+		if err := adopt(cfg, b.arch, b.Path()); err != nil {
+			b.Close()
+			return docs, nil, nil, err
+		}
+		return docs, b.tok, b, nil
+	}
+	if err := choosePreset(cfg, docs.Bytes()); err != nil {
+		return docs, nil, nil, err
+	}
+	tok, err = makeTokenizer(ctx, cfg, docs, opt.Workers, opt.Hooks.note)
+	return docs, tok, nil, err
 }

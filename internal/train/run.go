@@ -15,7 +15,6 @@ import (
 	"gimbal/internal/durable"
 	"gimbal/internal/guard"
 	"gimbal/internal/runlog"
-	"gimbal/internal/tokenizer"
 )
 
 // Options say how a run is started, beside its configuration.
@@ -58,34 +57,14 @@ type Result struct {
 // what there was until then.
 func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) {
 	cfg = cfg.Clone()
-	if err := absolutePaths(cfg); err != nil {
-		return nil, err
-	}
-	docs, err := discover(cfg)
+	docs, tok, base, err := findText(ctx, cfg, opt)
 	if err != nil {
 		return nil, err
 	}
-	opt.Hooks.note("found %s of text in %d files%s", bytesText(docs.Bytes()), len(docs.Sources), where(cfg))
-	base, err := openBase(opt.From)
-	if err != nil {
-		return nil, err
-	}
-	var tok *tokenizer.Tokenizer
 	if base != nil {
 		defer base.Close()
-		tok = base.tok
-		if err := adopt(cfg, base.arch, base.Path()); err != nil {
-			return nil, err
-		}
 		opt.arch = &base.arch
 		if opt.template, err = templateOf(base.Checkpoint); err != nil {
-			return nil, err
-		}
-	} else {
-		if err := choosePreset(cfg, docs.Bytes()); err != nil {
-			return nil, err
-		}
-		if tok, err = makeTokenizer(ctx, cfg, docs, opt.Workers, opt.Hooks.note); err != nil {
 			return nil, err
 		}
 	}
