@@ -1,0 +1,37 @@
+package engine
+
+// Planter is implemented by engines in which faults can be planted, so that anyone can watch the guard meet them.
+type Planter interface {
+	// Plant replaces the faults that sit in the model; none makes it sound again. Decoders are not touched.
+	Plant(...Fault)
+	// Harm does one fault now: to parameters or to the gradients so far.
+	Harm(Fault)
+}
+
+// Fault is a mistake or an accident.
+type Fault struct {
+	Kind   FaultKind
+	Block  int
+	Tensor string
+	Factor float64 // of ScaleBlock and ScaleGradients
+}
+
+// FaultKind says what a fault does.
+type FaultKind int
+
+// Faults that sit in the model.
+const (
+	NaNActivation FaultKind = iota + 1 // the first element of a block's output is NaN in every pass
+	StopGradient                       // no gradient passes below a block
+	CutResidual                        // a block is f(x) instead of x + f(x)
+)
+
+// Faults that are done once.
+const (
+	NaNGradient    FaultKind = iota + 101 // the first element of a tensor's gradient
+	InfGradient                           // the same
+	ScaleGradients                        // all of them, by Factor
+	FlipBit                               // the highest bit of the exponent of a tensor's first element
+	ScaleBlock                            // the matrices of a block, by Factor
+	RoundWeights                          // all parameters to bfloat16, as if there were no masters
+)

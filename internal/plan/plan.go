@@ -1,0 +1,91 @@
+// Package plan decides what a run will do before its first step: configuration, text, hardware and the speed of a
+// trial go in, and one value comes out that nothing changes afterwards.
+//
+// [OpenText] finds and prepares what a configuration names; [Make] makes the plan. The configuration that a person
+// gave is a request and is never written to: the plan holds a copy in which every key has a value and an origin, and
+// the config.toml of a run is written from it.
+package plan
+
+import (
+	"errors"
+	"time"
+
+	"gimbal/internal/config"
+	"gimbal/internal/data"
+	"gimbal/internal/engine"
+	"gimbal/internal/judge"
+	"gimbal/internal/optim"
+)
+
+// ErrMemory says that a run would need more memory than the machine has.
+var ErrMemory = errors.New("not enough memory")
+
+// Plan is what a run will do. It is not changed once it is made.
+type Plan struct {
+	Config   *config.Config // every key decided, each with its origin
+	Spec     engine.Spec    // of the engine, with the architecture
+	Hardware engine.Hardware
+
+	Params     int64 // parameters
+	Multiplied int64 // of them, those that enter multiplies
+
+	Text    Text
+	Rate    Rate
+	Memory  Memory
+	Writing Writing
+
+	Speed     float64       // tokens per second of a trial; 0: none was made
+	Estimated time.Duration // of all steps, at that speed
+	Warnings  []string      // what a person should know of these decisions
+}
+
+// Text is the numbers of what is read.
+type Text struct {
+	Census  data.Census
+	SplitBy string  // how the validation part was held out, in a sentence
+	Train   int64   // labels of one epoch
+	Val     int64   // labels of the validation part
+	Epochs  float64 // passes over the training part
+}
+
+// Rate is the learning rate and where it comes from.
+type Rate struct {
+	Schedule optim.Schedule
+	Rules    []optim.Rate // what each rule for the peak would give
+	Capped   bool         // the warmup was cut to a quarter of the run
+	Test     *RangeTest   // that chose the peak; nil: none did
+}
+
+// RangeTest is the range test of the rule probe.
+type RangeTest struct {
+	*optim.RangeTest         // nil: it was made when the run began
+	LR               float64 // what it recommends; 0: nothing
+	Message          string
+	Seconds          float64
+}
+
+// Memory is the bytes that a run takes while it trains, without mapped files.
+type Memory struct {
+	engine.Memory
+	Writing int64 // of the judge, and of the keys and values with which texts are written
+}
+
+// programBytes is what the program itself takes while it trains: code, runtime, tokenizer, buffers of files. Measured.
+const programBytes = 14 << 20
+
+// Total is all of it.
+func (m Memory) Total() int64 { return m.Model + m.Slots + m.Writing + programBytes }
+
+// Writing is what an evaluation scores and writes.
+type Writing struct {
+	Evaluations float64    // of the run, those at the ends of epochs not counted
+	Samples     judge.Plan // what each writes
+	Share       float64    // of the training time, which all writing takes
+	SampleSize  int64      // tokens of the validation part that each evaluation scores
+}
+
+// RateAt is the planned rate of an update.
+func (p *Plan) RateAt(step int64) float64 { return optim.LR(p.Rate.Schedule, step) }
+
+// EvalEvery is the steps between evaluations.
+func (p *Plan) EvalEvery() int64 { return evalEvery(p.Config) }

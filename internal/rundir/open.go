@@ -1,0 +1,232 @@
+package rundir
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"gimbal/internal/checkpoint"
+	"gimbal/internal/config"
+	"gimbal/internal/durable"
+	"gimbal/internal/hub"
+	"gimbal/internal/model"
+	"gimbal/internal/runlog"
+	"gimbal/internal/tokenizer"
+)
+
+// Opened is a run, or a checkpoint by itself, that is read.
+type Opened struct {
+	Dir  string // of the run; empty: a checkpoint without its run
+	path string // as it was named
+}
+
+// Open finds what a person names: the directory of a run, a run below runs/, or a checkpoint directory.
+func Open(name string) (*Opened, error) {
+	for _, path := range []string{name, filepath.Join(Parent, name)} {
+		if path != name && strings.ContainsRune(name, filepath.Separator) {
+			break
+		}
+		if isRun(path) {
+			return &Opened{Dir: path, path: path}, nil
+		}
+	}
+	if _, err := os.Stat(name); err != nil {
+		return nil, fmt.Errorf("%w: there is no %s, here or in %s: %w", ErrCheckpoint, name, Parent, err)
+	}
+	return &Opened{path: name}, nil
+}
+
+// isRun reports whether a run lies at path, whatever became of it.
+func isRun(path string) bool {
+	for _, name := range []string{ConfigFile, Checkpoints, LogFile} {
+		if exists(filepath.Join(path, name)) {
+			return true
+		}
+	}
+	return false
+}
+
+// Config reads the configuration of a run.
+func Config(dir string) (*config.Config, error) {
+	raw, err := os.ReadFile(filepath.Join(dir, ConfigFile))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s holds no run: %w", ErrResume, dir, err)
+	}
+	cfg, err := config.Reread(ConfigFile, raw, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrResume, err)
+	}
+	return cfg, nil
+}
+
+// Log reads the log of a run; see runlog.Read.
+func Log(dir string) (*runlog.Log, error) {
+	return runlog.Read(durable.OS, filepath.Join(dir, LogFile))
+}
+
+// CheckpointsOf returns the directory of the checkpoints of a run.
+func CheckpointsOf(run string) string { return filepath.Join(run, Checkpoints) }
+
+// Checkpoint opens the checkpoint itself, or one of the run: the named one (stable, best-loss, last or step-N), or
+// where name is empty the stable one, else the last one, else the newest that verifies.
+func (o *Opened) Checkpoint(name string) (*checkpoint.Checkpoint, error) {
+	path, dir := o.path, CheckpointsOf(o.path)
+	if o.Dir == "" {
+		return single(path, name)
+	}
+	marks, err := checkpoint.Marks(durable.OS, dir)
+	if err != nil {
+		return nil, err
+	}
+	wanted := []string{"stable", "last"}
+	if name != "" {
+		wanted = []string{name}
+	}
+	for _, mark := range wanted {
+		if step, ok := marks[mark]; ok {
+			return checkpoint.Open(durable.OS, filepath.Join(dir, checkpoint.StepName(step)))
+		}
+	}
+	if name != "" {
+		at := filepath.Join(dir, filepath.Base(name))
+		if _, err := os.Stat(at); err != nil {
+			return nil, fmt.Errorf("%w: %s has no checkpoint %q (it has %v)", ErrCheckpoint, path, name, marks)
+		}
+		return checkpoint.Open(durable.OS, at)
+	}
+	c, _, err := Newest(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCheckpoint, err)
+	}
+	return c, nil
+}
+
+// single opens a directory that is a checkpoint, of ours or of others.
+func single(path, name string) (*checkpoint.Checkpoint, error) {
+	if name != "" {
+		return nil, fmt.Errorf("%w: %s is no run, so it has no checkpoint %q", ErrCheckpoint, path, name)
+	}
+	if exists(filepath.Join(path, "manifest.json")) {
+		return checkpoint.Open(durable.OS, path)
+	}
+	c, err := checkpoint.OpenWeights(durable.OS, path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s is neither a run nor a checkpoint: %w", ErrCheckpoint, path, err)
+	}
+	return c, nil
+}
+
+// OpenCheckpoint opens what a person names, and the named checkpoint of it; see Open and Opened.Checkpoint.
+func OpenCheckpoint(path, name string) (*checkpoint.Checkpoint, error) {
+	o, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return o.Checkpoint(name)
+}
+
+// Newest opens the newest checkpoint of a run that verifies, and tells which it refused and why.
+func Newest(dir string) (c *checkpoint.Checkpoint, refused []string, err error) {
+	path, bad, err := checkpoint.Newest(durable.OS, CheckpointsOf(dir))
+	for _, r := range bad {
+		refused = append(refused, fmt.Sprintf("%s: %v", r.Path, r.Err))
+	}
+	if err != nil {
+		if len(refused) > 0 {
+			return nil, nil, fmt.Errorf("%w: no checkpoint of %s is whole: %w\n  %s", ErrResume, dir, err,
+				strings.Join(refused, "\n  "))
+		}
+		return nil, nil, fmt.Errorf("%w: %s has no checkpoint, it ended before its first save; delete it and start again: %w",
+			ErrResume, dir, err)
+	}
+	c, err = checkpoint.Open(durable.OS, path)
+	return c, refused, err
+}
+
+// Model is a checkpoint that is used for its weights and its tokenizer.
+type Model struct {
+	*checkpoint.Checkpoint
+	Tok  *tokenizer.Tokenizer
+	Arch config.Arch
+}
+
+// OpenModel opens what a person names as a model: OpenCheckpoint and Describe.
+func OpenModel(path, name string) (*Model, error) {
+	c, err := OpenCheckpoint(path, name)
+	if err != nil {
+		return nil, err
+	}
+	m, err := Describe(c)
+	if err != nil {
+		c.Close()
+	}
+	return m, err
+}
+
+// Describe reads the tokenizer and the architecture of a checkpoint, and checks that its weights fit. Closing the
+// model closes the checkpoint.
+func Describe(c *checkpoint.Checkpoint) (*Model, error) {
+	tok, arch, err := hub.Describe(c)
+	if err == nil {
+		err = model.CheckEntries(arch, c.Model())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCheckpoint, err)
+	}
+	return &Model{c, tok, arch}, nil
+}
+
+// Template returns the template of conversations of a checkpoint, "" if it has none.
+func Template(c *checkpoint.Checkpoint) (string, error) {
+	data, err := c.File(TemplateFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%w: %w", ErrCheckpoint, err)
+	}
+	return string(data), nil
+}
+
+// Inputs is what the bits of a run depend on. It is part of the state in every checkpoint: a resume refuses other data
+// and says when the others changed.
+type Inputs struct {
+	ConfigHash    string `json:"config_hash"`
+	DataHash      string `json:"data_hash"`
+	TokenizerHash string `json:"tokenizer_hash"`
+	Numerics      string `json:"numerics"` // hardware and precision
+}
+
+// Facts is the part of a checkpoint's state that others than its run may ask for.
+type Facts struct {
+	Inputs
+	Step     int64           `json:"step"`
+	Stopped  string          `json:"stopped"` // why the judge ended the run
+	Baseline runlog.Baseline `json:"baseline"`
+}
+
+// ReadFacts reads them from a checkpoint of a run.
+func ReadFacts(c *checkpoint.Checkpoint) (f Facts, err error) {
+	err = ReadState(c, &f)
+	return f, err
+}
+
+// ReadState reads the state of a checkpoint into v. A state of another version is refused.
+func ReadState(c *checkpoint.Checkpoint, v any) error {
+	raw, err := c.File(StateFile)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrResume, err)
+	}
+	var head struct{ Version int }
+	if err := errors.Join(json.Unmarshal(raw, &head), json.Unmarshal(raw, v)); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrResume, StateFile, err)
+	}
+	if head.Version != StateVersion {
+		return fmt.Errorf("%w: %s has version %d, this program knows %d", ErrResume, StateFile, head.Version, StateVersion)
+	}
+	return nil
+}
+
+// StateVersion is the version of state.json that this program writes and reads.
+const StateVersion = 1

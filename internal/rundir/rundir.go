@@ -1,0 +1,105 @@
+// Package rundir is what lies in the directory of a run: its names, how it is created, locked and opened, and how a
+// checkpoint of it is found by name.
+//
+// [Create] makes a new one and locks it. [Open] takes what people type: the directory of a run, the name of one below
+// runs/, or a checkpoint directory. Reading takes no lock and writes nothing, so a run in progress can be read.
+//
+// The package knows no training: it sees files, and what a checkpoint says of itself.
+package rundir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"gimbal/internal/durable"
+)
+
+// Names of what lies in a run directory.
+const (
+	ConfigFile     = "config.toml"
+	TokenizerFile  = "tokenizer.json"
+	LogFile        = "log.jsonl"
+	ReportFile     = "report.md"
+	PostMortemFile = "post-mortem.md"
+	LockFile       = "lock"
+	Samples        = "samples"
+	Checkpoints    = "checkpoints"
+	Refused        = "refused"
+)
+
+// Names of what lies in a checkpoint, beside the files of its Hugging Face family.
+const (
+	StateFile    = "state.json"
+	TemplateFile = "chat_template.jinja"
+)
+
+// Parent is the folder that runs without a given place are made in.
+const Parent = "runs"
+
+var (
+	// ErrCheckpoint says that a path holds no checkpoint that can be used.
+	ErrCheckpoint = errors.New("no usable checkpoint")
+	// ErrResume says that a run cannot be continued: nothing valid to resume, or its inputs changed.
+	ErrResume = errors.New("cannot resume")
+	// ErrExists says that the output directory already holds a run.
+	ErrExists = errors.New("a run lies there already")
+)
+
+// Create makes the directory of a new run and locks it. An empty name becomes runs/<date>-<label>.
+func Create(name, label string, now time.Time) (dir string, lock *durable.FileLock, err error) {
+	if name == "" {
+		base := filepath.Join(Parent, now.Format("2006-01-02-1504")+"-"+label)
+		name = base
+		for i := 2; exists(name); i++ {
+			name = fmt.Sprintf("%s-%d", base, i)
+		}
+	}
+	if exists(filepath.Join(name, ConfigFile)) || exists(filepath.Join(name, Checkpoints)) {
+		return "", nil, fmt.Errorf("%w: %s (continue it with \"gimbal resume %s\", or choose another --out)",
+			ErrExists, name, name)
+	}
+	if err := os.MkdirAll(filepath.Join(name, Samples), 0o777); err != nil {
+		return "", nil, fmt.Errorf("make the run directory: %w", err)
+	}
+	if lock, err = Lock(name); err != nil {
+		return "", nil, err
+	}
+	return name, lock, nil
+}
+
+// Lock locks a run for writing. It fails at once where another process holds the lock.
+func Lock(dir string) (*durable.FileLock, error) {
+	return durable.Lock(filepath.Join(dir, LockFile))
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// Label is a short name for a run from what it reads and what it trains.
+func Label(paths []string, preset string) string {
+	name := "go"
+	if len(paths) > 0 {
+		name = strings.TrimSuffix(filepath.Base(filepath.Clean(paths[0])), filepath.Ext(paths[0]))
+	}
+	clean := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_':
+			return r
+		}
+		return '-'
+	}, name)
+	if clean = strings.Trim(clean, "-"); clean == "" {
+		clean = "text"
+	}
+	if preset == "" {
+		return clean
+	}
+	return clean + "-" + preset
+}
