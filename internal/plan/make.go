@@ -1,0 +1,155 @@
+package plan
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"gimbal/internal/config"
+	"gimbal/internal/engine"
+	"gimbal/internal/judge"
+)
+
+// memoryShare of the memory that is free is what a plan may take.
+const memoryShare = 0.8
+
+// Request is what a plan is made of, beside the text.
+type Request struct {
+	Opener engine.Opener
+	// Engine opens the engine of the run with the weights that it starts from. It is called where something must be
+	// measured: the speed, where no number of steps was given, and the loss at rising rates for the rule probe.
+	Engine func(engine.Spec) (engine.Engine, error)
+	// Reset puts an engine back to how Engine returned it.
+	Reset func(engine.Engine) error
+
+	Begun bool // the run has begun: its rate cannot be probed any more
+	Dry   bool // nothing is to come of the plan: no range test is made
+	Note  func(format string, args ...any)
+}
+
+// Make decides what is still open in a draft and returns the plan.
+//
+// Its errors are a *config.Error, match ErrMemory or data.ErrUnusable, or are those of the engine.
+func (d *Draft) Make(ctx context.Context, r Request) (*Plan, error) {
+	if r.Note == nil {
+		r.Note = func(string, ...any) {}
+	}
+	cfg := d.Config
+	p := &Plan{Config: cfg, Hardware: r.Opener.Hardware()}
+	if w := p.Hardware.Warning; w != "" {
+		p.Warnings = append(p.Warnings, w)
+	}
+	if err := p.chooseSpec(d); err != nil {
+		return nil, err
+	}
+	if err := p.chooseMemory(d, r.Opener); err != nil {
+		return nil, err
+	}
+	t := &trial{draft: d, plan: p, request: r}
+	if cfg.Train.Steps == 0 {
+		speed, err := t.speed(ctx)
+		if err != nil {
+			return nil, err
+		}
+		p.Speed = speed
+		if err := planSteps(cfg, d.Text.Train.Tokens(), speed); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.chooseWriting(d); err != nil {
+		return nil, err
+	}
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	if err := p.chooseRate(ctx, t); err != nil {
+		return nil, err
+	}
+	p.count(d)
+	return p, nil
+}
+
+// chooseSpec decides architecture, precision and the size of a pass.
+func (p *Plan) chooseSpec(d *Draft) error {
+	cfg := p.Config
+	a, err := d.architecture()
+	if err != nil {
+		return err
+	}
+	if err := recordRules(cfg, a); err != nil {
+		return err
+	}
+	if err := p.chooseMode(); err != nil {
+		return err
+	}
+	if cfg.Train.MicroTokens == 0 {
+		micro := min(cfg.Train.BatchTokens, max(cfg.Train.Context, AutoMicro(a)))
+		if err := cfg.SetPlanned("train.micro_tokens", micro, "planned: large enough for the multiplies"); err != nil {
+			return err
+		}
+	}
+	o := cfg.Optim
+	p.Spec = engine.Spec{Arch: a, MicroTokens: cfg.Train.MicroTokens, Mode: cfg.Numeric.Mode}
+	p.Spec.Optim.Beta1, p.Spec.Optim.Beta2 = o.Beta1, o.Beta2At(cfg.Train.BatchTokens)
+	p.Spec.Optim.Eps, p.Spec.Optim.WeightDecay = o.Eps, o.WeightDecay
+	p.Params, p.Multiplied = a.Params()
+	return nil
+}
+
+// chooseMode decides the precision of the operands of multiplies, and warns where the one asked for has no hardware.
+func (p *Plan) chooseMode() error {
+	hw, mode := p.Hardware, p.Config.Numeric.Mode
+	if mode == "bf16" && hw.BF16 == "" {
+		p.Warnings = append(p.Warnings, fmt.Sprintf("no instruction of the %s tier multiplies bf16: it is emulated, slowly; "+
+			"fp32 would be faster", hw.Name))
+	}
+	if mode != "auto" {
+		return nil
+	}
+	mode, origin := "fp32", "planned: this CPU does not multiply bf16"
+	switch {
+	case hw.FasterBF16:
+		mode, origin = "bf16", "planned: this CPU multiplies bf16 ("+hw.BF16+")"
+	case hw.BF16 != "":
+		origin = "planned: this CPU multiplies bf16 (" + hw.BF16 + ") slower than fp32"
+	}
+	return p.Config.SetPlanned("numeric.mode", mode, origin)
+}
+
+// chooseMemory picks the cheapest checkpointing that fits the memory there is, and refuses what does not fit at all.
+func (p *Plan) chooseMemory(d *Draft, o engine.Opener) error {
+	cfg := p.Config
+	modes := []string{cfg.Numeric.Checkpointing}
+	if modes[0] == "auto" {
+		modes = []string{"none", "attention", "block"}
+	}
+	p.Memory.Writing = p.writingBytes(d)
+	for _, mode := range modes {
+		p.Spec.Checkpointing = mode
+		p.Memory.Memory = o.Estimate(p.Spec)
+		if free := p.Hardware.Free; free == 0 || float64(p.Memory.Total()) <= memoryShare*float64(free) {
+			if cfg.Numeric.Checkpointing == "auto" {
+				return cfg.SetPlanned("numeric.checkpointing", mode, "planned: the fastest that fits the memory")
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: the run needs %s and %s are free; lower train.micro_tokens (%d), train.context or the size of "+
+		"the model", ErrMemory, BytesText(p.Memory.Total()), BytesText(p.Hardware.Free), cfg.Train.MicroTokens)
+}
+
+// count fills in the numbers of the text.
+func (p *Plan) count(d *Draft) {
+	t := d.Text
+	p.Text = Text{Census: t.Set.Census(), SplitBy: t.Set.SplitNote, Train: t.Train.Tokens(), Val: t.Val.Tokens()}
+	tokens := float64(p.Config.Train.Steps) * float64(p.Config.Train.BatchTokens)
+	p.Text.Epochs = tokens / float64(p.Text.Train)
+	if p.Speed > 0 {
+		p.Estimated = time.Duration(tokens / p.Speed * float64(time.Second))
+	}
+}
+
+// samplesFor is what an evaluation writes by the configuration as it stands.
+func samplesFor(cfg *config.Config, context int) judge.Plan {
+	return judge.PlanFor(cfg.Eval.Prompts, cfg.Eval.Samples, cfg.Eval.MaxTokens, context-1)
+}

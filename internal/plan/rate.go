@@ -1,0 +1,126 @@
+package plan
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"gimbal/internal/config"
+	"gimbal/internal/optim"
+)
+
+// probeOrigin begins the origin of a peak that a range test has chosen.
+const probeOrigin = "probe: "
+
+// Limit is the rate at which the loss of the range test was least; 0: not measured.
+func (r *RangeTest) Limit() float64 {
+	if r == nil || r.LR == 0 || r.RangeTest == nil {
+		return 0
+	}
+	rate, _, _ := r.Argmin()
+	return rate
+}
+
+// chooseRate decides the peak and resolves the schedule.
+func (p *Plan) chooseRate(ctx context.Context, t *trial) error {
+	if err := p.probe(ctx, t); err != nil {
+		return err
+	}
+	rate, warning, err := schedule(p.Config, p.Spec.Arch)
+	if err != nil {
+		return fault(p.Config.Origin("optim.lr"), "optim.lr", "%v", err)
+	}
+	if warning != "" {
+		p.Warnings = append(p.Warnings, warning)
+	}
+	rate.Test = p.Rate.Test
+	if r := rate.Test; r != nil && r.LR != 0 {
+		rate.Rules = append(rate.Rules, optim.Rate{Rule: "probe", LR: r.LR})
+	}
+	p.Rate = rate
+	return nil
+}
+
+// schedule resolves the learning rate of the run: everything in it follows from the configuration and the model.
+func schedule(cfg *config.Config, arch config.Arch) (r Rate, warning string, err error) {
+	_, multiplied := arch.Params()
+	sizes := optim.Sizes{Width: arch.Width, Params: multiplied, BatchTokens: cfg.Train.BatchTokens}
+	r.Rules = optim.Rates(sizes)
+	peak := cfg.Optim.LR.Value
+	if rule := cfg.Optim.LR.Name; rule != "" {
+		chosen, err := optim.Peak(rule, sizes)
+		if err != nil {
+			return r, "", err
+		}
+		peak, warning = chosen.LR, chosen.Warning
+	}
+	want := int64(cfg.Schedule.Warmup.Value)
+	if cfg.Schedule.Warmup.Name != "" {
+		want = optim.ArticleWarmup(cfg.Train.Steps)
+	}
+	var warmup int64
+	warmup, r.Capped = optim.Warmup(want, cfg.Train.Steps, cfg.Schedule.WarmupExact)
+	if most := optim.WarmupPeak(warmup); cfg.Optim.LR.Name != "" && peak > most {
+		warning = fmt.Sprintf("the rule %s gives a peak of %.3g; a warmup of %d steps carries %.3g, which is taken",
+			cfg.Optim.LR.Name, peak, warmup, most)
+		peak = most
+	}
+	r.Schedule = optim.Schedule{Kind: cfg.Schedule.Kind, Peak: peak, Steps: cfg.Train.Steps, Warmup: warmup,
+		Period: cfg.Schedule.Period, Floor: cfg.Schedule.Floor}
+	return r, warning, nil
+}
+
+// probe replaces the rule probe in the configuration by the number that a range test recommends, so that the run is,
+// bit for bit, the run that was given that number. Where the run is too short, or the test says nothing, the rule auto
+// stands in and a warning says so.
+func (p *Plan) probe(ctx context.Context, t *trial) error {
+	cfg := p.Config
+	if message, ok := strings.CutPrefix(cfg.Origin("optim.lr"), probeOrigin); ok && cfg.Optim.LR.Name == "" {
+		p.Rate.Test = &RangeTest{LR: cfg.Optim.LR.Value, Message: message}
+		return nil
+	}
+	if cfg.Optim.LR.Name != "probe" {
+		return nil
+	}
+	if t.request.Begun {
+		return fault(cfg.Origin("optim.lr"), "optim.lr", "a run that has begun cannot be probed: its weights are no longer "+
+			"those of its first step; write a number")
+	}
+	steps := optim.ProbeSteps(cfg.Train.Steps)
+	switch {
+	case steps == 0:
+		return p.standIn(fmt.Sprintf("%g %% of %d steps are fewer than the %d that it needs", 100*optim.ProbeShare,
+			cfg.Train.Steps, optim.ProbeLeast))
+	case t.request.Dry:
+		return p.standIn(fmt.Sprintf("a dry run makes none, the run itself would make one of up to %d steps", steps))
+	}
+	t.request.Note("probing the learning rate: up to %d steps, which leave no trace", steps)
+	test, seconds, err := t.rangeTest(ctx, steps)
+	if err != nil {
+		return err
+	}
+	r := &RangeTest{RangeTest: test, Seconds: seconds}
+	p.Rate.Test = r
+	lr, ok := test.Peak()
+	if !ok {
+		r.Message = "the loss never fell"
+		return p.standIn(fmt.Sprintf("in %d steps the loss never fell", len(test.Rates)))
+	}
+	argmin, loss, _ := test.Argmin()
+	r.LR = lr
+	r.Message = fmt.Sprintf("half of %.3g, where the smoothed loss of %d steps was least (%.3f)", argmin, len(test.Rates), loss)
+	if lr < argmin/2 {
+		r.Message = fmt.Sprintf("the most that is recommended; the smoothed loss of %d steps was least at %.3g (%.3f)",
+			len(test.Rates), argmin, loss)
+	}
+	t.request.Note("peak learning rate %.3g: %s", lr, r.Message)
+	return cfg.SetPlanned("optim.lr", lr, probeOrigin+r.Message)
+}
+
+// standIn takes the rule auto where no range test says anything.
+func (p *Plan) standIn(why string) error {
+	auto := optim.AutoLR(p.Multiplied, p.Config.Train.BatchTokens)
+	p.Warnings = append(p.Warnings, fmt.Sprintf("no range test: %s; the peak learning rate is that of the rule auto, %.2g",
+		why, auto))
+	return p.Config.SetPlanned("optim.lr", auto, "rule auto in place of probe: "+why)
+}

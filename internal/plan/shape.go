@@ -1,0 +1,114 @@
+package plan
+
+import (
+	"fmt"
+
+	"gimbal/internal/config"
+)
+
+const (
+	tokensPerWeight  = 10 // training tokens for each weight that an automatic preset asks for
+	defaultPresetFor = "nano"
+	microNarrow      = 2048 // tokens of one pass of a narrow model: rows enough for the multiplies, all in cache
+	microWide        = 4096 // and of a wide one
+	wide             = 384  // channels from which a model is wide
+)
+
+// choosePreset gives the model a size where nothing else did: the largest preset that the planned tokens can feed,
+// and nano where the steps are planned by time.
+func choosePreset(cfg *config.Config, corpusBytes int64) error {
+	if cfg.Model.Preset != "" || cfg.Model.Layers != 0 && cfg.Model.Width != 0 {
+		return nil
+	}
+	name := defaultPresetFor
+	if cfg.Train.Steps > 0 {
+		budget := cfg.Train.Steps * int64(cfg.Train.BatchTokens)
+		budget = min(budget, plannedEpochs*corpusBytes/3) // a token spells about three bytes
+		for _, size := range []struct {
+			name   string
+			weight int64
+		}{{"micro", 5e6}, {"mini", 10e6}, {"small", 30e6}} {
+			if tokensPerWeight*size.weight <= budget {
+				name = size.name
+			}
+		}
+	}
+	return cfg.UsePreset(name, "planned: by corpus and budget")
+}
+
+// adopt writes the shape of weights into the configuration of a run that uses them, so that the run says what it trains.
+// It refuses a setting that asks for another shape. origin says where the weights are from.
+func adopt(cfg *config.Config, a config.Arch, origin string) error {
+	for _, k := range []struct {
+		key   string
+		value any
+	}{
+		{"model.shape", a.Shape}, {"model.layers", a.Layers}, {"model.width", a.Width}, {"model.heads", a.Heads},
+		{"model.kv_heads", a.KVHeads}, {"model.head_size", a.HeadSize}, {"model.mlp", a.MLP}, {"model.tie", a.Tie},
+	} {
+		given, _ := cfg.Value(k.key)
+		if given == fmt.Sprint(k.value) {
+			continue
+		}
+		if where := cfg.Origin(k.key); where != "default" && !cfg.Auto(k.key) {
+			return fault(where, k.key, "%s is not the %v of %s; leave it out", given, k.value, origin)
+		}
+		if err := cfg.SetPlanned(k.key, k.value, "from "+origin); err != nil {
+			return err
+		}
+	}
+	return cfg.Check()
+}
+
+// architecture is the decoder of a run: that of the weights it starts from, or else the one that the configuration
+// describes. Sequences have the run's context; positions that are computed end there, positions that were learned are
+// all kept.
+func (d *Draft) architecture() (config.Arch, error) {
+	cfg := d.Config
+	if d.arch == nil {
+		return cfg.Arch(d.Text.Tok.VocabSize())
+	}
+	a := *d.arch
+	a.Dropout = cfg.Model.Dropout
+	switch {
+	case a.Position == "rope":
+		a.Context = cfg.Train.Context
+	case a.Context < cfg.Train.Context:
+		return a, fault(cfg.Origin("train.context"), "train.context", "%d is more than the %d positions that the weights have learned",
+			cfg.Train.Context, a.Context)
+	}
+	return a, nil
+}
+
+// recordRules writes into the configuration what the rules made of the values that were left automatic.
+func recordRules(cfg *config.Config, a config.Arch) error {
+	for _, k := range []struct {
+		key   string
+		value any
+		rule  string
+	}{
+		{"model.heads", a.Heads, "from model.width"}, {"model.kv_heads", a.KVHeads, "from model.heads"},
+		{"model.head_size", a.HeadSize, "from width and heads"}, {"model.mlp", a.MLP, "from model.width"},
+		{"optim.beta2", cfg.Optim.Beta2At(cfg.Train.BatchTokens), "from train.batch_tokens"},
+	} {
+		if cfg.Auto(k.key) {
+			if err := cfg.SetPlanned(k.key, k.value, "rule: "+k.rule); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// AutoMicro is the tokens of one pass where nothing else was asked for.
+func AutoMicro(a config.Arch) int {
+	if a.Width < wide {
+		return microNarrow
+	}
+	return microWide
+}
+
+// fault is an error of one key of the configuration.
+func fault(where, key, format string, args ...any) error {
+	return &config.Error{Faults: []config.Fault{{Where: where, Key: key, Text: fmt.Sprintf(format, args...)}}}
+}

@@ -1,0 +1,179 @@
+package plan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime/debug"
+
+	"gimbal/internal/config"
+	"gimbal/internal/corpus"
+	"gimbal/internal/data"
+	"gimbal/internal/rundir"
+	"gimbal/internal/tokenizer"
+)
+
+// Draft is a plan in the making: the text is there, and the keys that follow from it are decided.
+type Draft struct {
+	Config *config.Config // a copy of the request
+	Text   *data.Text
+	arch   *config.Arch // of weights that are loaded; nil: fresh ones
+}
+
+// Close gives the text back.
+func (d *Draft) Close() error { return d.Text.Set.Close() }
+
+// TextOptions say how a text is opened, beside its configuration.
+type TextOptions struct {
+	Model   *rundir.Model // whose tokenizer reads the text and whose shape is trained; nil: a new one
+	Hash    string        // of the text that must be found; empty: any text will do
+	Little  bool          // even less text than one batch will do
+	Workers int
+	Note    func(format string, args ...any) // told what is found; nil: nobody
+}
+
+// ErrChanged says that the text of a run is not there any more, or not what it was.
+var ErrChanged = errors.New("the text of the run has changed or is gone")
+
+// OpenText finds the documents that a configuration names, reads or makes the tokenizer, and turns the documents into
+// token shards. The caller closes the draft.
+//
+// Its errors match data.ErrUnusable or ErrChanged, or are a *config.Error, a *corpus.Error or one of the tokenizer.
+func OpenText(ctx context.Context, request *config.Config, opt TextOptions) (*Draft, error) {
+	d := &Draft{Config: request.Clone()}
+	cfg := d.Config
+	if opt.Note == nil {
+		opt.Note = func(string, ...any) {}
+	}
+	if err := absolutePaths(cfg); err != nil {
+		return nil, err
+	}
+	if m := opt.Model; m != nil {
+		d.arch = &m.Arch
+		if err := adopt(cfg, m.Arch, m.Path()); err != nil {
+			return nil, err
+		}
+	}
+	docs, err := discover(cfg)
+	if err != nil {
+		return nil, changed(opt, err)
+	}
+	opt.Note("found %s of text in %d files%s", BytesText(docs.Bytes()), len(docs.Sources), where(cfg))
+	var tok *tokenizer.Tokenizer
+	if opt.Model != nil {
+		tok = opt.Model.Tok
+	} else {
+		if err := choosePreset(cfg, docs.Bytes()); err != nil {
+			return nil, err
+		}
+		if tok, err = makeTokenizer(ctx, cfg, docs, opt); err != nil {
+			return nil, err
+		}
+	}
+	if d.Text, err = prepare(ctx, cfg, docs, tok, opt); err != nil {
+		return nil, changed(opt, err)
+	}
+	if got := d.Text.Set.Hash; opt.Hash != "" && got != opt.Hash {
+		d.Close()
+		return nil, fmt.Errorf("%w: %w (hash %.12s, was %.12s)", data.ErrUnusable, ErrChanged, got, opt.Hash)
+	}
+	debug.FreeOSMemory() // the tables of the tokenizer, before the model takes their place
+	return d, nil
+}
+
+// changed marks an error of a text that was there before.
+func changed(opt TextOptions, err error) error {
+	if opt.Hash == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrChanged, err)
+}
+
+// absolutePaths makes the paths of the data independent of the folder from which the run will be resumed.
+func absolutePaths(cfg *config.Config) error {
+	if len(cfg.Data.Paths) == 0 {
+		return nil
+	}
+	paths := make([]string, len(cfg.Data.Paths))
+	for i, p := range cfg.Data.Paths {
+		var err error
+		if paths[i], err = filepath.Abs(p); err != nil {
+			return fmt.Errorf("%w: %w", data.ErrUnusable, err)
+		}
+	}
+	return cfg.SetPlanned("data.paths", paths, cfg.Origin("data.paths"))
+}
+
+// discover finds the documents that the configuration names.
+func discover(cfg *config.Config) (*corpus.Corpus, error) {
+	opt := reading(cfg)
+	opt.Weights = cfg.Data.Weights
+	if len(cfg.Data.Paths) == 0 {
+		return corpus.GoCorpus("", opt)
+	}
+	return corpus.Discover(cfg.Data.Paths, opt)
+}
+
+// reading is how files become documents.
+func reading(cfg *config.Config) corpus.Options {
+	return corpus.Options{Separator: cfg.Data.Separator, BadDocuments: cfg.Data.BadDocuments, BadShare: cfg.Data.BadShare}
+}
+
+// where says which corpus stands in where none was named.
+func where(cfg *config.Config) string {
+	if len(cfg.Data.Paths) == 0 {
+		return ": the source tree of the installed Go, as no --data was given"
+	}
+	return ""
+}
+
+// prepare turns the documents into token shards and cuts them into what trains and what validates.
+func prepare(ctx context.Context, cfg *config.Config, docs *corpus.Corpus, tok *tokenizer.Tokenizer,
+	opt TextOptions) (*data.Text, error) {
+	set, err := data.Prepare(ctx, docs, tok, data.PrepareOptions{
+		ValFraction: cfg.Data.ValFraction, Start: cfg.Data.Start, Workers: opt.Workers})
+	if err != nil {
+		return nil, err
+	}
+	t := &data.Text{Docs: docs, Tok: tok, Set: set, Train: set.Train(cfg.Train.Context), Val: set.Val(cfg.Train.Context)}
+	least := int64(cfg.Train.BatchTokens)
+	if opt.Little {
+		least = 1
+	}
+	if t.Val.Counted() == 0 || t.Train.Tokens() < least {
+		err := fmt.Errorf("%w: %d tokens to train on and %d to validate, and one step takes %d (train.batch_tokens); "+
+			"add text or lower train.batch_tokens", data.ErrUnusable, t.Train.Tokens(), t.Val.Tokens(), cfg.Train.BatchTokens)
+		set.Close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// OpenOther prepares files and folders that no run was trained on, all of them to be measured. The caller closes the
+// set.
+func OpenOther(ctx context.Context, cfg *config.Config, paths []string, tok *tokenizer.Tokenizer,
+	workers int) (*data.Text, error) {
+	docs, err := corpus.Discover(paths, reading(cfg))
+	if err != nil {
+		return nil, err
+	}
+	set, err := data.Prepare(ctx, docs, tok, data.PrepareOptions{Start: cfg.Data.Start, Workers: workers})
+	if err != nil {
+		return nil, err
+	}
+	return &data.Text{Docs: docs, Tok: tok, Set: set, Val: set.All(cfg.Train.Context)}, nil
+}
+
+// BytesText writes a number of bytes for a person.
+func BytesText(n int64) string {
+	switch {
+	case n >= 1e9:
+		return fmt.Sprintf("%.2f GB", float64(n)/1e9)
+	case n >= 1e6:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	case n >= 1e3:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	}
+	return fmt.Sprintf("%d bytes", n)
+}

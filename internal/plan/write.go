@@ -1,0 +1,70 @@
+package plan
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"gimbal/internal/config"
+)
+
+// Write prints the plan for a person: what will be trained on what, for how long, and where each setting came from.
+func (p *Plan) Write(w io.Writer) {
+	c, a := p.Config, p.Spec.Arch
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "  %-11s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	kv := ""
+	if a.KVHeads != a.Heads {
+		kv = fmt.Sprintf(" (%d for keys and values)", a.KVHeads)
+	}
+	row("model", "%s shape, %d layers × %d wide, %d heads of %d%s, mlp %d, vocabulary %d, context %d", a.Shape, a.Layers,
+		a.Width, a.Heads, a.HeadSize, kv, a.MLP, a.Vocab, a.Context)
+	row("parameters", "%s, of which %s are multiplied for every token", Count(p.Params), Count(p.Multiplied))
+	census := p.Text.Census
+	row("corpus", "%d documents in %d files: %s of text, %s tokens, %.2f bytes per token", census.Documents, census.Sources,
+		BytesText(census.TextBytes), Count(census.Tokens), census.BytesPerToken())
+	row("data", "%s tokens to train on, %s held out: %s", Count(p.Text.Train), Count(p.Text.Val), p.Text.SplitBy)
+	row("steps", "%d of up to %d tokens (passes of %d): %s tokens, %.2f epochs", c.Train.Steps, c.Train.BatchTokens,
+		c.Train.MicroTokens, Count(c.Train.Steps*int64(c.Train.BatchTokens)), p.Text.Epochs)
+	p.writeRate(row)
+	m := p.Memory
+	row("memory", "%s: weights, gradients and activations %s, moments %s, writing samples %s, the program %s",
+		BytesText(m.Total()), BytesText(m.Model), BytesText(m.Slots), BytesText(m.Writing), BytesText(programBytes))
+	row("judge", "%.0f evaluations of %s, about %.1f %% of the time", p.Writing.Evaluations, p.Writing.Samples,
+		100*p.Writing.Share)
+	row("kernels", "%s, %s, %d workers", p.Hardware.Name, c.Numeric.Mode, p.Hardware.Workers)
+	if p.Speed > 0 {
+		row("time", "about %s at %s tokens/s, evaluations not counted", p.Estimated.Round(time.Second), Count(int64(p.Speed)))
+	}
+	p.writeSettings(w)
+}
+
+func (p *Plan) writeRate(row func(name, format string, args ...any)) {
+	s := p.Rate.Schedule
+	var rates []string
+	for _, r := range p.Rate.Rules {
+		rates = append(rates, fmt.Sprintf("%s %.2g", r.Rule, r.LR))
+	}
+	row("lr", "peak %.3g (rules would give: %s)", s.Peak, strings.Join(rates, ", "))
+	warmup := fmt.Sprintf("%d steps, %.0f %% of the run", s.Warmup, 100*float64(s.Warmup)/float64(s.Steps))
+	if p.Rate.Capped {
+		warmup += ", cut to a quarter of it"
+	}
+	row("schedule", "%s to %.3g, warmup %s", s.Kind, s.Peak*s.Floor, warmup)
+}
+
+// writeSettings lists the keys that have another value than their default, and where it came from.
+func (p *Plan) writeSettings(w io.Writer) {
+	var settings []string
+	for _, key := range config.Keys() {
+		if origin := p.Config.Origin(key); origin != "default" {
+			value, _ := p.Config.Value(key)
+			settings = append(settings, fmt.Sprintf("    %-24s %-14s %s", key, value, origin))
+		}
+	}
+	if len(settings) > 0 {
+		fmt.Fprintf(w, "  settings that are not defaults, and where they came from:\n%s\n", strings.Join(settings, "\n"))
+	}
+}
