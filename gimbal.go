@@ -27,7 +27,11 @@ import (
 
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
+	"gimbal/internal/evaluate"
+	"gimbal/internal/plan"
+	"gimbal/internal/preflight"
 	"gimbal/internal/runlog"
+	"gimbal/internal/runs"
 	"gimbal/internal/train"
 )
 
@@ -43,35 +47,32 @@ type Options = train.Options
 // ResumeOptions say how a run is continued.
 type ResumeOptions = train.ResumeOptions
 
-// EvalOptions say what a model is measured on.
-type EvalOptions = train.EvalOptions
-
 // Hooks tell what a run does while it does it.
 type Hooks = train.Hooks
 
 // Plan is what a run will do, known before its first step.
-type Plan = train.Plan
+type Plan = plan.Plan
 
 // Result is how a run ended; losses are in nats per token.
 type Result = train.Result
 
 // EvalResult is what a measurement came to; the loss is in nats per token.
-type EvalResult = train.EvalResult
+type EvalResult = evaluate.Result
 
 // Writing is what a model wrote, measured beside people's texts.
-type Writing = train.Writing
+type Writing = evaluate.Summary
 
 // Comparison is runs side by side.
-type Comparison = train.Comparison
+type Comparison = runs.Comparison
 
 // Page is the texts of one evaluation of a run, as a person reviews them.
-type Page = train.Page
+type Page = runs.Page
 
 // Baseline is the n-gram losses that a model is shown beside.
-type Baseline = train.Baseline
+type Baseline = runlog.Baseline
 
 // SampleText is a text that the model wrote at an evaluation.
-type SampleText = train.SampleText
+type SampleText = evaluate.Sample
 
 // StepRecord, EvalRecord and EventRecord are lines of a run's log; see docs/format/log.md.
 type (
@@ -84,7 +85,7 @@ type (
 type Diagnosis = train.Diagnosis
 
 // PreflightError is a run that its checks refused before its first step.
-type PreflightError = train.PreflightError
+type PreflightError = preflight.Refusal
 
 // StopError is a run that the guard ended before a harmful update.
 type StopError = train.StopError
@@ -95,7 +96,7 @@ var (
 	// ErrNoSpace says that the disk is full. What was saved before is intact.
 	ErrNoSpace = durable.ErrNoSpace
 	// ErrMemory says that the run needs more memory than there is.
-	ErrMemory = train.ErrMemory
+	ErrMemory = plan.ErrMemory
 	// ErrConfig is matched by faults of a configuration.
 	ErrConfig = errors.New("configuration")
 	// ErrData is matched by text that cannot be trained on.
@@ -157,36 +158,30 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 // Doctor makes the checks that Train makes before its first step, and begins nothing. A run that they would refuse
 // is a [PreflightError]; the diagnosis is there, too.
 func Doctor(ctx context.Context, cfg *Config, opt Options) (*Diagnosis, error) {
-	d, err := train.Doctor(ctx, cfg, opt)
+	d, err := train.Check(ctx, cfg, opt)
 	return d, classify(err)
 }
 
 // DoctorRun makes the checks that Resume makes before its first step. It only reads the run.
 func DoctorRun(ctx context.Context, dir string, opt ResumeOptions) (*Diagnosis, error) {
-	d, err := train.DoctorRun(ctx, dir, opt)
+	d, err := train.CheckRun(ctx, dir, opt)
 	return d, classify(err)
-}
-
-// Evaluate measures a run or a checkpoint on its validation part or on other text, beside the n-gram baseline.
-func Evaluate(ctx context.Context, path string, opt EvalOptions) (*EvalResult, error) {
-	r, err := train.Evaluate(ctx, path, opt)
-	return r, classify(err)
 }
 
 // Compare shows runs side by side and says which of their differences are real.
 func Compare(dirs []string) (*Comparison, error) {
-	c, err := train.Compare(dirs)
+	c, err := runs.Compare(dirs)
 	return c, classify(err)
 }
 
 // OpenPage reads the texts of an evaluation of a run, worst first; evaluation 0 is the newest.
 func OpenPage(dir string, evaluation int) (*Page, error) {
-	p, err := train.OpenPage(dir, evaluation)
+	p, err := runs.OpenPage(dir, evaluation)
 	return p, classify(err)
 }
 
 // MetricNames are the metrics of [Writing], in the order in which they are shown; docs/judge.md defines each.
-func MetricNames() []string { return train.MetricNames() }
+func MetricNames() []string { return evaluate.MetricNames() }
 
 // ExitCode is the exit code of a program that ends with err: what "gimbal version" lists.
 func ExitCode(err error) int {

@@ -9,7 +9,7 @@ import (
 
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/hub"
-	"gimbal/internal/train"
+	"gimbal/internal/rundir"
 )
 
 // Imported is what [Import] made of a Hugging Face model directory.
@@ -37,7 +37,7 @@ func Import(dir, out string) (*Imported, error) {
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	got, err := hub.Import(dir, train.CheckpointsOf(out))
+	got, err := hub.Import(dir, rundir.CheckpointsOf(out))
 	if err != nil {
 		return nil, classifyHub(err)
 	}
@@ -66,7 +66,7 @@ func Export(path, dir string, opt ExportOptions) (_ *Exported, err error) {
 	if opt.DType == "" {
 		opt.DType = "fp32"
 	}
-	c, err := train.OpenCheckpoint(path, opt.Checkpoint)
+	c, err := rundir.OpenCheckpoint(path, opt.Checkpoint)
 	if err != nil {
 		return nil, classify(err)
 	}

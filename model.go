@@ -11,8 +11,8 @@ import (
 	"gimbal/internal/hub"
 	"gimbal/internal/kernel"
 	"gimbal/internal/model"
+	"gimbal/internal/rundir"
 	"gimbal/internal/tokenizer"
-	"gimbal/internal/train"
 )
 
 // Model is a trained model, ready to write. It is not safe for concurrent use.
@@ -51,22 +51,19 @@ func Open(path, name string) (*Model, error) {
 }
 
 func open(path, name string) (m *Model, err error) {
-	c, err := train.OpenCheckpoint(path, name)
+	c, err := rundir.OpenModel(path, name)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
-	m = &Model{path: c.Path(), step: c.Step()}
-	if m.tok, m.arch, err = train.Describe(c); err != nil {
-		return nil, err
-	}
-	if m.start, err = hub.Start(c, m.tok); err != nil {
+	m = &Model{path: c.Path(), step: c.Step(), tok: c.Tok, arch: c.Arch}
+	if m.start, err = hub.Start(c.Checkpoint, m.tok); err != nil {
 		return nil, err
 	}
 	if m.exec, err = kernel.NewExec(0, kernel.TierAuto); err != nil {
 		return nil, err
 	}
-	if err := m.load(c); err != nil {
+	if err := m.load(c.Checkpoint); err != nil {
 		m.exec.Close()
 		return nil, err
 	}

@@ -9,7 +9,8 @@ import (
 	"golang.org/x/term"
 
 	"gimbal/internal/data"
-	"gimbal/internal/train"
+	"gimbal/internal/plan"
+	"gimbal/internal/rundir"
 )
 
 type dataCmd struct {
@@ -25,20 +26,27 @@ type dataFlags struct {
 	From string `help:"Run or checkpoint to start from: its weights, shape and tokenizer." placeholder:"CHECKPOINT"`
 }
 
-// open prepares the text that the flags describe.
-func (f *dataFlags) open(e *env) (*train.Text, error) {
+// open prepares the text that the flags describe. The caller closes it.
+func (f *dataFlags) open(e *env) (*plan.Draft, error) {
 	cfg, err := f.load(f.Config)
 	if err != nil {
 		return nil, err
 	}
-	text, err := train.OpenText(e.ctx, cfg, train.Options{From: f.From, Hooks: newProgress(e.stderr).hooks()})
+	opt := plan.TextOptions{Little: true, Note: newProgress(e.stderr).note}
+	if f.From != "" {
+		if opt.Model, err = rundir.OpenModel(f.From, ""); err != nil {
+			return nil, err
+		}
+		defer opt.Model.Close()
+	}
+	draft, err := plan.OpenText(e.ctx, cfg, opt)
 	if err != nil {
 		return nil, err
 	}
-	for _, ev := range text.Set.Events {
+	for _, ev := range draft.Text.Set.Events {
 		fmt.Fprintf(e.stderr, "gimbal: %s: %s\n", ev.Code, ev.Text)
 	}
-	return text, nil
+	return draft, nil
 }
 
 type inspectCmd struct {
@@ -55,12 +63,12 @@ func (c *inspectCmd) Run(e *env) error {
 	case c.Sequences < 0:
 		return usageError(fmt.Sprintf("-n %d: 0 shows all", c.Sequences))
 	}
-	text, err := c.open(e)
+	draft, err := c.open(e)
 	if err != nil {
 		return err
 	}
-	defer text.Set.Close()
-	cfg := text.Config
+	defer draft.Close()
+	cfg, text := draft.Config, draft.Text
 	loader, err := data.NewLoader(text.Train, cfg.Train.Seed, cfg.Train.BatchTokens)
 	if err != nil {
 		return err
@@ -111,12 +119,12 @@ type statsCmd struct {
 }
 
 func (c *statsCmd) Run(e *env) error {
-	text, err := c.open(e)
+	draft, err := c.open(e)
 	if err != nil {
 		return err
 	}
-	defer text.Set.Close()
-	stats, err := text.Set.Stats(text.Config.Train.Context)
+	defer draft.Close()
+	stats, err := draft.Text.Set.Stats(draft.Config.Train.Context)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 type evalCmd struct {
 	Run_       string   `arg:"" name:"run" help:"Run or checkpoint directory."`
 	Data       []string `help:"File or folder to measure on, repeatable. Default: the run's validation part." placeholder:"PATH" sep:"none"`
-	Checkpoint string   `help:"Which checkpoint of the run: stable, best-loss, last, averaged or step-N. Default: stable, else last." placeholder:"NAME"`
+	Checkpoint string   `help:"Which checkpoint of the run: stable, best-loss, last or step-N. Default: stable, else last." placeholder:"NAME"`
 	Seed       *uint64  `help:"Other prompts and draws than those of the run's evaluations." placeholder:"N"`
 	LossOnly   bool     `help:"Measure the loss only; the model writes nothing."`
 	JSON       bool     `name:"json" help:"Print the result as JSON."`
@@ -20,7 +20,7 @@ type evalCmd struct {
 
 func (c *evalCmd) Run(e *env) error {
 	p := newProgress(e.stderr)
-	r, err := gimbal.Evaluate(e.ctx, c.Run_, gimbal.EvalOptions{Data: c.Data, Checkpoint: c.Checkpoint, LossOnly: c.LossOnly, Seed: c.Seed, Hooks: p.hooks()})
+	r, err := gimbal.Evaluate(e.ctx, c.Run_, gimbal.EvalOptions{Data: c.Data, Checkpoint: c.Checkpoint, LossOnly: c.LossOnly, Seed: c.Seed, Note: p.hooks().Note})
 	if err != nil {
 		return err
 	}

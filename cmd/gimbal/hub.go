@@ -29,7 +29,7 @@ type exportCmd struct {
 	Run_       string `arg:"" name:"run" help:"Run or checkpoint directory."`
 	Dir        string `arg:"" help:"Directory to make."`
 	DType      string `name:"dtype" default:"fp32" enum:"fp32,bf16" help:"Type of the weights: fp32, which is exact, or bf16, which rounds (${enum})."`
-	Checkpoint string `help:"Which checkpoint of the run: stable, best-loss, last, averaged or step-N. Default: stable, else last, if it is healthy." placeholder:"NAME"`
+	Checkpoint string `help:"Which checkpoint of the run: stable, best-loss, last or step-N. Default: stable, else last, if it is healthy." placeholder:"NAME"`
 	JSON       bool   `name:"json" help:"Print the result as JSON on standard output."`
 }
 

@@ -16,7 +16,7 @@ type sampleCmd struct {
 	MaxTokens   int     `default:"256" help:"Longest text, in tokens."`
 	Seed        uint64  `default:"1" help:"Seed of the draws: the same seed gives the same texts."`
 	Special     bool    `help:"Special tokens that the prompt spells, such as <|im_start|>, become these tokens. Default: they are characters."`
-	Checkpoint  string  `help:"Which checkpoint of the run: stable, best-loss, last, averaged or step-N. Default: stable, else last." placeholder:"NAME"`
+	Checkpoint  string  `help:"Which checkpoint of the run: stable, best-loss, last or step-N. Default: stable, else last." placeholder:"NAME"`
 	JSON        bool    `name:"json" help:"Print the texts as JSON."`
 }
 

@@ -17,7 +17,7 @@ type trainCmd struct {
 	Out    string   `help:"Run directory. Default: runs/<date>-<name>." placeholder:"DIR"`
 	From   string   `help:"Run or checkpoint to start from: its weights, shape and tokenizer." placeholder:"CHECKPOINT"`
 	Inject []string `help:"Plant a fault at a step, repeatable, to watch the guard work: nan-grad@100, loss-spike@200, … (docs/guards.md)." placeholder:"FAULT@STEP" sep:"none"`
-	DryRun bool     `help:"Show the plan, make one step, one evaluation, one save and one reload, and leave nothing behind."`
+	DryRun bool     `help:"Show the plan, make the checks of \"gimbal doctor\", and begin nothing."`
 	JSON   bool     `name:"json" help:"Print the result as JSON on standard output."`
 }
 
@@ -61,7 +61,15 @@ func (c *trainCmd) Run(e *env) error {
 		return err
 	}
 	p := newProgress(e.stderr)
-	r, err := gimbal.Train(e.ctx, cfg, gimbal.Options{Out: c.Out, From: c.From, DryRun: c.DryRun, Inject: c.Inject, Hooks: p.hooks()})
+	opt := gimbal.Options{Out: c.Out, From: c.From, Inject: c.Inject, Hooks: p.hooks()}
+	if c.DryRun {
+		d, err := gimbal.Doctor(e.ctx, cfg, opt)
+		if d != nil {
+			p.plan(d.Plan, "")
+		}
+		return err
+	}
+	r, err := gimbal.Train(e.ctx, cfg, opt)
 	return finish(e, r, err, c.JSON)
 }
 
@@ -82,16 +90,25 @@ func (c *resumeCmd) Run(e *env) error {
 	return finish(e, r, err, c.JSON)
 }
 
+// plan prints what a run will do.
+func (p *progress) plan(plan *gimbal.Plan, dir string) {
+	p.steps = plan.Config.Train.Steps
+	var b strings.Builder
+	plan.Write(&b)
+	p.say("plan\n%s", b.String())
+	if dir != "" {
+		p.say("  run         %s", dir)
+	}
+}
+
+// note prints a sentence about what was found or done.
+func (p *progress) note(format string, args ...any) { p.say("gimbal: "+format, args...) }
+
 // hooks tell a run on the terminal.
 func (p *progress) hooks() gimbal.Hooks {
 	return gimbal.Hooks{
 		Note: func(text string) { p.say("gimbal: %s", text) },
-		Plan: func(plan *gimbal.Plan) {
-			p.steps = plan.Config.Train.Steps
-			var b strings.Builder
-			plan.Write(&b)
-			p.say("plan\n%s", b.String())
-		},
+		Plan: p.plan,
 		Step: p.step,
 		Eval: func(rec gimbal.EvalRecord, _ []gimbal.SampleText) {
 			p.say("evaluation at step %d: validation loss %.4f nats/token, %.4f bits/byte (n-gram baseline %.4f nats/token)",

@@ -10,8 +10,8 @@ import (
 	"gimbal/internal/judge"
 )
 
-// memoryShare of the memory that is free is what a plan may take.
-const memoryShare = 0.8
+// MemoryShare of the memory that is free is what a plan may take.
+const MemoryShare = 0.8
 
 // Request is what a plan is made of, beside the text.
 type Request struct {
@@ -127,7 +127,7 @@ func (p *Plan) chooseMemory(d *Draft, o engine.Opener) error {
 	for _, mode := range modes {
 		p.Spec.Checkpointing = mode
 		p.Memory.Memory = o.Estimate(p.Spec)
-		if free := p.Hardware.Free; free == 0 || float64(p.Memory.Total()) <= memoryShare*float64(free) {
+		if free := p.Hardware.Free; free == 0 || float64(p.Memory.Total()) <= MemoryShare*float64(free) {
 			if cfg.Numeric.Checkpointing == "auto" {
 				return cfg.SetPlanned("numeric.checkpointing", mode, "planned: the fastest that fits the memory")
 			}

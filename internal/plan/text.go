@@ -28,7 +28,7 @@ func (d *Draft) Close() error { return d.Text.Set.Close() }
 type TextOptions struct {
 	Model   *rundir.Model // whose tokenizer reads the text and whose shape is trained; nil: a new one
 	Hash    string        // of the text that must be found; empty: any text will do
-	Little  bool          // even less text than one batch will do
+	Little  bool          // even less text than one batch will do: nothing is trained on it
 	Workers int
 	Note    func(format string, args ...any) // told what is found; nil: nobody
 }

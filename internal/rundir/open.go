@@ -154,9 +154,18 @@ type Model struct {
 	Arch config.Arch
 }
 
-// OpenModel opens what a person names as a model: OpenCheckpoint and Describe.
+// OpenModel opens what a person names as a model: Open and Opened.Model.
 func OpenModel(path, name string) (*Model, error) {
-	c, err := OpenCheckpoint(path, name)
+	o, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return o.Model(name)
+}
+
+// Model opens a checkpoint as a model; see Opened.Checkpoint.
+func (o *Opened) Model(name string) (*Model, error) {
+	c, err := o.Checkpoint(name)
 	if err != nil {
 		return nil, err
 	}

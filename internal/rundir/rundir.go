@@ -103,3 +103,6 @@ func Label(paths []string, preset string) string {
 	}
 	return clean + "-" + preset
 }
+
+// Page is the name of the file with the texts of an evaluation, below Samples.
+func Page(evaluation int) string { return fmt.Sprintf("eval-%d.md", evaluation) }

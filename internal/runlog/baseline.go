@@ -10,3 +10,12 @@ type Baseline struct {
 	TrainTokens int64 `json:"train_tokens"` // counted
 	Tokens      int64 `json:"tokens"`       // scored
 }
+
+// Floats converts numbers for a record.
+func Floats(list []float64) []Float {
+	out := make([]Float, len(list))
+	for i, v := range list {
+		out[i] = Float(v)
+	}
+	return out
+}

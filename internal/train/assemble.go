@@ -2,211 +2,193 @@ package train
 
 import (
 	"context"
-	"fmt"
-	"time"
+	"runtime/debug"
 
 	"gimbal/internal/config"
-	"gimbal/internal/data"
 	"gimbal/internal/durable"
+	"gimbal/internal/engine"
+	"gimbal/internal/evaluate"
+	"gimbal/internal/faults"
 	"gimbal/internal/guard"
-	"gimbal/internal/kernel"
-	"gimbal/internal/model"
 	"gimbal/internal/optim"
+	"gimbal/internal/plan"
+	"gimbal/internal/preflight"
+	"gimbal/internal/rundir"
+	"gimbal/internal/runlog"
 )
 
-// assemble makes everything that training on a corpus needs but a directory: model, optimizer, schedule and plan. The
-// caller closes the corpus after the trainer.
-func assemble(cfg *config.Config, text *corpus, opt Options) (_ *trainer, err error) {
-	t := &trainer{fs: opt.fs, cfg: cfg, corpus: text, template: opt.template, hooks: opt.Hooks, trial: opt.DryRun, unchecked: opt.unchecked, saved: -1, rarest: -1}
-	if t.fs == nil {
-		t.fs = durable.OS
-	}
-	defer func() {
-		if err != nil {
-			t.close()
-		}
-	}()
-	if t.arch, err = architecture(cfg, text.tok, opt.arch); err != nil {
+// start is what a run begins or goes on with.
+type start struct {
+	weights  preflight.Weights
+	set      func(engine.Engine) error // gives an engine these weights, with the slots that go with them
+	template string                    // of conversations, where the text has none
+	out      string                    // directory of the run, which may not exist yet; empty: not chosen
+	longer   bool                      // a resume has changed the number of steps, and the schedule with it
+	dry      bool                      // nothing is to come of it
+}
+
+// begun reports whether the run goes on as it was planned.
+func (s start) begun() bool { return s.weights == preflight.Saved && !s.longer }
+
+// prepare opens the text of a new run, assembles it and checks it. With an error the run may be there, too, as far as
+// it had come; the caller closes it.
+func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*run, error) {
+	rec := &recorder{hooks: opt.Hooks}
+	from := start{weights: preflight.Fresh, out: opt.Out, dry: dry}
+	base, err := openBase(opt.From)
+	if err != nil {
 		return nil, err
 	}
-	if err := recordRules(cfg, t.arch); err != nil {
-		return nil, err
-	}
-	if t.exec, err = kernel.NewExec(opt.Workers, kernel.TierAuto); err != nil {
-		return nil, &config.Error{Faults: []config.Fault{{Text: err.Error()}}}
-	}
-	if warning := t.exec.Warning(); warning != "" {
-		t.hooks.note("warning: %s", warning)
-	}
-	if err := t.chooseMode(); err != nil {
-		return nil, err
-	}
-	if cfg.Train.MicroTokens == 0 {
-		micro := min(cfg.Train.BatchTokens, max(cfg.Train.Context, autoMicro(t.arch)))
-		if err := cfg.SetPlanned("train.micro_tokens", micro, "planned: large enough for the multiplies"); err != nil {
+	if base != nil {
+		defer base.Close()
+		from.weights = preflight.Base
+		if from.template, err = rundir.Template(base.Checkpoint); err != nil {
 			return nil, err
 		}
 	}
-	if err := t.planMemory(); err != nil {
+	draft, err := plan.OpenText(ctx, cfg, plan.TextOptions{Model: base, Workers: opt.Workers, Note: rec.note})
+	if err != nil {
 		return nil, err
 	}
-	if t.model, err = model.New[float32](t.arch, t.exec, t.modelOptions()); err != nil {
-		return nil, err
+	if note := draft.Text.Set.ChatNote(); note != "" {
+		rec.note("%s", note)
 	}
-	t.examiner = newExaminer(t.model)
-	p := t.model.Params()
-	segments := make([]optim.Segment, len(p.Views))
-	for i, v := range p.Views {
-		segments[i] = optim.Segment{Lo: v.Lo, Hi: v.Hi, Decay: v.Decay}
+	var grams runlog.Baseline
+	if !dry {
+		rec.note("fitting the n-gram baseline")
+		if grams, err = evaluate.Fit(ctx, draft.Text); err != nil {
+			draft.Close()
+			return nil, err
+		}
+		debug.FreeOSMemory() // the tables of the n-grams, before the model takes their place
 	}
-	o := cfg.Optim
-	t.adam = optim.NewAdamW[float32](t.exec, len(p.Flat), segments, optim.Options{
-		Beta1: o.Beta1, Beta2: o.Beta2At(cfg.Train.BatchTokens), Eps: o.Eps, WeightDecay: o.WeightDecay})
-	if o.AGC {
-		t.layered = optim.NewLayered(t.adam)
+	from.set = func(e engine.Engine) error {
+		if err := e.Init(draft.Config.Train.Seed); err != nil || base == nil {
+			return err
+		}
+		return e.Set(base.Model(), nil)
 	}
-	if t.loader, err = data.NewLoader(t.corpus.train, cfg.Train.Seed, cfg.Train.BatchTokens); err != nil {
-		return nil, err
+	t, err := assemble(ctx, draft, opt.Workers, opt.seams, from, rec)
+	if err != nil {
+		return t, err
 	}
+	t.state.Baseline = grams
+	planted := make([]faults.Planted, len(opt.Inject))
+	for i, spec := range opt.Inject {
+		planted[i].Spec = spec
+	}
+	if err := t.plant(planted); err != nil {
+		return t, err
+	}
+	return t, t.check(ctx, opt.unchecked)
+}
+
+// openBase opens what Options.From names; nil when it names nothing.
+func openBase(path string) (*rundir.Model, error) {
+	if path == "" {
+		return nil, nil
+	}
+	return rundir.OpenModel(path, "")
+}
+
+// assemble makes everything that training on a text needs but a directory: plan, engine, and what stands around it.
+// The run that it returns owns the draft, and is there with an error, too.
+func assemble(ctx context.Context, draft *plan.Draft, workers int, with seams, from start, rec *recorder) (*run, error) {
+	t := &run{start: from, text: draft.Text, record: rec, opener: with.opener, store: &store{fs: with.fs, saved: -1}}
+	if t.store.fs == nil {
+		t.store.fs = durable.OS
+	}
+	var err error
+	if t.opener == nil {
+		if t.opener, err = engine.CPU(workers); err != nil {
+			return t, &config.Error{Faults: []config.Fault{{Text: err.Error()}}}
+		}
+	}
+	t.plan, err = draft.Make(ctx, plan.Request{Opener: t.opener, Engine: t.open, Reset: from.set,
+		Begun: from.weights == preflight.Saved, Dry: from.dry, Note: rec.note})
+	if err != nil {
+		return t, err
+	}
+	for _, w := range t.plan.Warnings {
+		rec.note("warning: %s", w)
+	}
+	if _, err := t.open(t.plan.Spec); err != nil {
+		return t, err
+	}
+	cfg := t.plan.Config
+	if t.feed, err = newFeed(t.text, cfg.Train.Seed, cfg.Train.BatchTokens); err != nil {
+		return t, err
+	}
+	t.acc, t.evaluator = t.plan.Accumulator(), t.newEvaluator()
+	if cfg.Optim.AGC {
+		t.layered = optim.NewLayered(len(t.engine.Info().Tensors))
+	}
+	t.state = state{Version: rundir.StateVersion, RateLimit: t.plan.Rate.Test.Limit(), Inputs: rundir.Inputs{
+		ConfigHash: cfg.Hash(), DataHash: t.text.Set.Hash, TokenizerHash: t.text.Tok.Hash(),
+		Numerics: t.engine.Info().Numerics}}
+	t.state.Guard = guard.New(t.rules())
 	return t, nil
 }
 
-// recordRules writes into the configuration what the rules made of the values that were left automatic.
-func recordRules(cfg *config.Config, a config.Arch) error {
-	for _, k := range []struct {
-		key   string
-		value any
-		rule  string
-	}{
-		{"model.heads", a.Heads, "from model.width"}, {"model.kv_heads", a.KVHeads, "from model.heads"}, {"model.head_size", a.HeadSize, "from width and heads"},
-		{"model.mlp", a.MLP, "from model.width"}, {"optim.beta2", cfg.Optim.Beta2At(cfg.Train.BatchTokens), "from train.batch_tokens"},
-	} {
-		if cfg.Auto(k.key) {
-			if err := cfg.SetPlanned(k.key, k.value, "rule: "+k.rule); err != nil {
-				return err
-			}
-		}
+// open opens the engine with the weights that the run starts with, once: a trial that the plan asks for is made on it.
+func (t *run) open(spec engine.Spec) (engine.Engine, error) {
+	if t.engine != nil {
+		return t.engine, nil
 	}
-	return nil
+	e, err := t.opener.Open(spec)
+	if err != nil {
+		return nil, err
+	}
+	t.engine = e
+	return e, t.start.set(e)
 }
 
-func (t *trainer) modelOptions() model.Options {
-	return model.Options{MicroTokens: t.cfg.Train.MicroTokens, Checkpointing: t.cfg.Numeric.Checkpointing, Mode: t.cfg.Numeric.Mode, Workers: t.exec.Workers()}
-}
-
-// chooseMode decides the precision of the operands of multiplies, and says so when the one asked for has no hardware.
-func (t *trainer) chooseMode() error {
-	how := t.exec.BF16()
-	if t.cfg.Numeric.Mode == model.ModeBF16 && how == "" {
-		t.hooks.note("warning: no instruction of the %s tier multiplies bf16: it is emulated, slowly; fp32 would be faster", t.exec.Tier())
-	}
-	if t.cfg.Numeric.Mode != model.ModeAuto {
+// plant wraps the engine and the batches of the run where faults are planted in it.
+func (t *run) plant(planted []faults.Planted) (err error) {
+	if len(planted) == 0 {
 		return nil
 	}
-	origin := "planned: this CPU does not multiply bf16"
-	switch {
-	case t.exec.FasterBF16():
-		origin = "planned: this CPU multiplies bf16 (" + how + ")"
-	case how != "":
-		origin = "planned: this CPU multiplies bf16 (" + how + ") slower than fp32"
-	}
-	return t.cfg.SetPlanned("numeric.mode", model.ResolveMode(t.exec, model.ModeAuto), origin)
-}
-
-// planMemory picks the cheapest checkpointing that fits the memory there is, and refuses what does not fit at all.
-func (t *trainer) planMemory() error {
-	modes := []string{t.cfg.Numeric.Checkpointing}
-	if modes[0] == "auto" {
-		modes = []string{"none", "attention", "block"}
-	}
-	total, _ := t.arch.Params()
-	free := freeMemory()
-	t.plan = &Plan{Config: t.cfg, Arch: t.arch, Moments: 8 * total, Writing: t.writingBytes()}
-	if t.cfg.Optim.LR.Name == "probe" {
-		t.plan.Probing = 4 * total
-	}
-	for _, mode := range modes {
-		opt := t.modelOptions()
-		opt.Checkpointing = mode
-		t.plan.Memory = model.Memory(t.arch, opt)
-		if free == 0 || float64(t.plan.bytes()) <= memoryShare*float64(free) {
-			if t.cfg.Numeric.Checkpointing == "auto" {
-				return t.cfg.SetPlanned("numeric.checkpointing", mode, "planned: the fastest that fits the memory")
-			}
-			return nil
-		}
-	}
-	return fmt.Errorf("%w: the run needs %s and %s are free; lower train.micro_tokens (%d), train.context or the size of the model",
-		ErrMemory, bytesText(t.plan.bytes()), bytesText(free), t.cfg.Train.MicroTokens)
-}
-
-// finishPlan decides what is still open (the number of steps, from the speed of a trial pass) and completes the plan.
-func (t *trainer) finishPlan(ctx context.Context) error {
-	speed := 0.0
-	if t.cfg.Train.Steps == 0 {
-		speed = t.trialSpeed()
-		if err := planSteps(t.cfg, t.corpus.train.Tokens(), speed); err != nil {
-			return err
-		}
-		var err error
-		if t.loader, err = data.NewLoader(t.corpus.train, t.cfg.Train.Seed, t.cfg.Train.BatchTokens); err != nil {
-			return err
-		}
-	}
-	if err := t.planWriting(); err != nil {
-		return err
-	}
-	if err := t.cfg.Check(); err != nil {
-		return err
-	}
-	if err := t.probe(ctx); err != nil {
-		return err
-	}
-	sched, rates, warning, capped, err := schedule(t.cfg, t.arch)
+	t.faults, err = faults.New(planted, faults.Env{Info: t.engine.Info(), Steps: t.plan.Config.Train.Steps, Text: t.text,
+		Seed: t.plan.Config.Train.Seed, MicroTokens: t.plan.Spec.MicroTokens, Note: t.record.note})
 	if err != nil {
-		return &config.Error{Faults: []config.Fault{{Where: t.cfg.Origin("optim.lr"), Key: "optim.lr", Text: err.Error()}}}
+		return err
 	}
-	if warning != "" {
-		t.hooks.note("warning: %s", warning)
-	}
-	t.sched = sched
-	p := t.plan
-	p.Params, p.Multiplied = t.arch.Params()
-	p.Census, p.SplitBy = t.corpus.set.Census(), t.corpus.set.SplitNote
-	p.TrainTokens, p.ValTokens = t.corpus.train.Tokens(), t.corpus.val.Tokens()
-	p.Epochs = float64(t.cfg.Train.Steps) * float64(t.cfg.Train.BatchTokens) / float64(p.TrainTokens)
-	p.Schedule, p.Rates, p.Capped = sched, append(rates, p.Probe.rate()...), capped
-	p.Tier, p.Workers, p.Speed = t.exec.Tier(), t.exec.Workers(), speed
-	if speed > 0 {
-		p.Estimated = time.Duration(float64(t.cfg.Train.Steps) * float64(t.cfg.Train.BatchTokens) / speed * float64(time.Second))
-	}
-	t.state = state{Version: stateVersion, ConfigHash: t.cfg.Hash(), DataHash: t.corpus.set.Hash, TokenizerHash: t.corpus.tok.Hash(),
-		Numerics: fmt.Sprintf("%s %s", t.exec.Tier(), t.cfg.Numeric.Mode), RateLimit: p.Probe.limit()}
-	t.state.Guard = guard.New(t.rules())
+	t.engine, t.feed.source = t.faults.Engine(t.engine), t.faults.Source(t.feed.source)
+	t.state.Faults = t.faults.State()
 	return nil
 }
 
-// trialSpeed measures tokens per second on the first batch. It changes nothing: gradients are cleared, nothing is
-// updated, and random numbers have no state.
-func (t *trainer) trialSpeed() float64 {
-	t.loader.Next(&t.batch, data.Cursor{})
-	best := 0.0
-	for range 3 {
-		began := time.Now()
-		t.accumulate(&t.batch)
-		best = max(best, float64(len(t.batch.Tokens))/time.Since(began).Seconds()) // also those that do not count take time
+// check makes the preflight of the run, and remembers what to record of it.
+func (t *run) check(ctx context.Context, skip bool) (err error) {
+	if skip {
+		return nil
 	}
-	clear(t.model.Grads())
-	const updateShare = 0.9 // what norm, update and records leave of it
-	return updateShare * best
+	p := preflight.Run{Plan: t.plan, Engine: t.engine, Opener: t.opener, Text: t.text, Weights: t.start.weights,
+		Begun: t.start.begun(), Out: t.start.out}
+	if t.checks, err = p.Check(ctx); err == nil {
+		t.record.note("%s", preflight.Summary(t.checks))
+	}
+	return err
 }
 
-// close gives back everything that is held; it may be called at any stage.
-func (t *trainer) close() {
-	if t.log != nil {
-		t.log.Close()
+// Diagnosis is what the preflight says about a run that is not begun, or not continued.
+type Diagnosis struct {
+	*runlog.Preflight
+	Plan *plan.Plan `json:"-"`
+}
+
+// Check plans the run that cfg and opt describe, makes the checks of the preflight, and begins nothing. With an error of
+// the preflight the diagnosis is there, too; the other errors are those of Run.
+func Check(ctx context.Context, cfg *config.Config, opt Options) (*Diagnosis, error) {
+	t, err := prepare(ctx, cfg, opt, true) // no range test: it would take as long as the start of the run
+	defer t.close()
+	return t.diagnosis(), err
+}
+
+// diagnosis is nil where the checks were not reached.
+func (t *run) diagnosis() *Diagnosis {
+	if t == nil || t.checks == nil {
+		return nil
 	}
-	if t.exec != nil {
-		t.exec.Close()
-	}
+	return &Diagnosis{t.checks, t.plan}
 }

@@ -9,28 +9,19 @@ import (
 	"gimbal/internal/config"
 	"gimbal/internal/data"
 	"gimbal/internal/durable"
+	"gimbal/internal/plan"
+	"gimbal/internal/preflight"
+	"gimbal/internal/rundir"
 	"gimbal/internal/tokenizer"
 )
 
-var (
-	// ErrInterrupted says that the context was cancelled; the run was saved and can be resumed.
-	ErrInterrupted = errors.New("interrupted; the run is saved and can be resumed")
-	// ErrCheckpoint says that a path holds no checkpoint that can be used.
-	ErrCheckpoint = errors.New("no usable checkpoint")
-	// ErrResume says that a run cannot be continued: nothing valid to resume, or its inputs changed.
-	ErrResume = errors.New("cannot resume")
-	// ErrData says that the corpus cannot be trained on.
-	ErrData = errors.New("unusable data")
-	// ErrExists says that the output directory already holds a run.
-	ErrExists = errors.New("a run lies there already")
-	// ErrMemory says that the run would need more memory than the machine has.
-	ErrMemory = errors.New("not enough memory")
-)
+// ErrInterrupted says that the context was cancelled; the run was saved and can be resumed.
+var ErrInterrupted = errors.New("interrupted; the run is saved and can be resumed")
 
 // ExitCode is the exit code of a program that ends with err, as the log records it.
 func ExitCode(err error) int {
 	var stop *StopError
-	var refused *PreflightError
+	var refused *preflight.Refusal
 	var faults *config.Error
 	var bad *data.Error
 	var unseen *tokenizer.UnseenCharError
@@ -44,14 +35,15 @@ func ExitCode(err error) int {
 		return refused.Exit
 	case errors.Is(err, ErrInterrupted):
 		return 75
-	case errors.Is(err, durable.ErrNoSpace), errors.Is(err, ErrMemory):
+	case errors.Is(err, durable.ErrNoSpace), errors.Is(err, plan.ErrMemory):
 		return 6
-	case errors.As(err, &bad), errors.Is(err, ErrData), errors.As(err, &unseen), errors.As(err, &invalid), errors.Is(err, tokenizer.ErrNoText):
+	case errors.As(err, &bad), errors.Is(err, data.ErrUnusable), errors.As(err, &unseen), errors.As(err, &invalid),
+		errors.Is(err, tokenizer.ErrNoText):
 		return 4
-	case errors.Is(err, ErrResume), errors.Is(err, ErrCheckpoint), errors.Is(err, checkpoint.ErrCorrupt), errors.Is(err, checkpoint.ErrNone),
-		errors.Is(err, checkpoint.ErrVersion), errors.Is(err, durable.ErrLocked):
+	case errors.Is(err, rundir.ErrResume), errors.Is(err, rundir.ErrCheckpoint), errors.Is(err, checkpoint.ErrCorrupt),
+		errors.Is(err, checkpoint.ErrNone), errors.Is(err, checkpoint.ErrVersion), errors.Is(err, durable.ErrLocked):
 		return 5
-	case errors.As(err, &faults), errors.Is(err, ErrExists):
+	case errors.As(err, &faults), errors.Is(err, rundir.ErrExists):
 		return 2
 	}
 	return 1

@@ -2,16 +2,17 @@ package train
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"runtime/debug"
-	"strings"
 
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
+	"gimbal/internal/engine"
+	"gimbal/internal/plan"
+	"gimbal/internal/preflight"
+	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
 )
 
@@ -20,239 +21,255 @@ type ResumeOptions struct {
 	Steps   int64 // new number of steps; 0: as planned
 	Workers int
 	Hooks   Hooks
+
+	seams
+}
+
+// saved is a run that began before, at its newest checkpoint that verifies.
+type saved struct {
+	dir     string
+	cfg     *config.Config
+	model   *rundir.Model
+	state   state
+	refused []string // checkpoints that are newer, and why they were not taken
+}
+
+// openSaved reads a run. The caller closes the model.
+func openSaved(dir string) (*saved, error) {
+	cfg, err := rundir.Config(dir)
+	if err != nil {
+		return nil, err
+	}
+	c, refused, err := rundir.Newest(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &saved{dir: dir, cfg: cfg, refused: refused}
+	err = rundir.ReadState(c, &s.state)
+	if err == nil {
+		if s.model, err = rundir.Describe(c); err != nil {
+			err = fmt.Errorf("%w: %w", rundir.ErrResume, err)
+		}
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return s, nil
 }
 
 // Resume continues a run from its newest checkpoint that verifies. Weights, moments and log become the same bits as
 // if it had never stopped, on the same kernel tier. A run that is done says so and returns. Where there is nothing
-// valid to resume, or the data changed, the error matches ErrResume: it never starts over.
+// valid to resume, or the data changed, the error matches rundir.ErrResume: it never starts over.
 func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error) {
-	cfg, err := runConfig(dir)
-	if err != nil {
+	if _, err := rundir.Config(dir); err != nil { // before a lock file is made where no run is
 		return nil, err
 	}
-	lock, err := durable.Lock(filepath.Join(dir, lockName))
+	lock, err := rundir.Lock(dir)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrResume, err)
+		return nil, fmt.Errorf("%w: %w", rundir.ErrResume, err)
 	}
 	defer lock.Unlock()
-
-	c, refused, saved, err := newestState(dir)
+	s, err := openSaved(dir)
 	if err != nil {
 		return nil, err
 	}
-	defer c.Close()
-	extended := opt.Steps != 0 && opt.Steps != cfg.Train.Steps
+	defer s.model.Close()
+	before := s.cfg.Train.Steps
+	extended := opt.Steps != 0 && opt.Steps != before
 	if extended {
-		if opt.Steps < saved.Step {
-			return nil, fmt.Errorf("%w: --steps %d is less than the %d steps already done", ErrResume, opt.Steps, saved.Step)
+		if opt.Steps < s.state.Step {
+			return nil, fmt.Errorf("%w: --steps %d is less than the %d steps already done", rundir.ErrResume, opt.Steps, s.state.Step)
 		}
-		if err := cfg.SetPlanned("train.steps", opt.Steps, fmt.Sprintf("resume --steps at step %d, %d before", saved.Step, cfg.Train.Steps)); err != nil {
+		origin := fmt.Sprintf("resume --steps at step %d, %d before", s.state.Step, before)
+		if err := s.cfg.SetPlanned("train.steps", opt.Steps, origin); err != nil {
 			return nil, err
 		}
 	}
-	unaveraged := false // it ended, but died before the average was made
-	if cfg.Judge.Average && !extended && (saved.Stopped != "" || saved.Step >= cfg.Train.Steps) {
-		if unaveraged, err = lacksAverage(dir, saved.Step); err != nil {
-			return nil, err
-		}
+	rec := &recorder{hooks: opt.Hooks}
+	if !extended && s.ended(rec) {
+		return s.result()
 	}
-	if saved.Stopped != "" && !extended && !unaveraged && saved.Step < cfg.Train.Steps {
-		opt.Hooks.note("%s was stopped early at step %d of %d (%s); \"gimbal resume %s --steps N\" goes on with another number of steps", dir, saved.Step, cfg.Train.Steps, saved.Stopped, dir)
-		return alreadyDone(dir, c, saved)
-	}
-	if saved.Step >= cfg.Train.Steps && !unaveraged {
-		for _, r := range refused {
-			opt.Hooks.note("refused %s", r)
-		}
-		opt.Hooks.note("%s is done: %d of %d steps; \"gimbal resume %s --steps N\" extends it", dir, saved.Step, cfg.Train.Steps, dir)
-		return alreadyDone(dir, c, saved)
-	}
-	text, arch, err := reprepare(ctx, cfg, c, saved, opt.Workers)
-	if err != nil {
-		return nil, err
-	}
-	defer text.set.Close()
-	template, err := templateOf(c)
-	if err != nil {
-		return nil, err
-	}
-	t, err := assemble(cfg, text, Options{Workers: opt.Workers, Hooks: opt.Hooks, arch: arch, template: template})
-	if err != nil {
-		return nil, err
-	}
+	t, err := s.assemble(ctx, opt, rec, extended)
 	defer t.close()
-	if err := t.finishPlan(ctx); err != nil {
-		return nil, err
-	}
-	t.dir, t.plan.Dir = dir, dir
-	hash := t.state.ConfigHash
-	numerics := t.state.Numerics
-	if err := t.restore(c); err != nil {
-		return nil, err
-	}
-	t.longer = extended
-	if err := t.preflight(dir); err != nil {
-		return nil, err
-	}
-	if !t.calm() {
-		opt.Hooks.note("warning: %s was saved soon after %v; the run goes on from it as it would have gone on by itself", c.Path(), t.state.Trouble.Codes)
-	}
-	if saved.Numerics != numerics {
-		opt.Hooks.note("warning: the run computed on %s and goes on with %s: its bits will differ from those of an unbroken run", saved.Numerics, numerics)
-	}
-	t.state.ConfigHash, t.state.Numerics = hash, numerics
-	t.state.Guard.Rules = t.rules()
-	t.applyQuarantine()
-	if err := t.restoreFaults(); err != nil {
-		return nil, err
-	}
-	t.state.Attempt = saved.Attempt + 1
-	if t.log, err = runlog.OpenWriter(t.fs, filepath.Join(dir, logName)); err != nil {
-		return nil, err
-	}
-	past, err := runlog.Read(t.fs, filepath.Join(dir, logName))
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range past.Records { // an attempt that never came to a save has left only its records
-		t.state.Attempt = max(t.state.Attempt, r.At.Attempt+1)
-	}
-	reason := "continue"
-	if extended {
-		t.state.Stopped = "" // somebody wants it to go on
-		reason = "extended: " + cfg.Origin("train.steps")
-		if err := durable.WriteFile(t.fs, filepath.Join(dir, configName), cfg.TOML()); err != nil {
-			return nil, err
-		}
-	}
-	if !extended && hash != saved.ConfigHash {
-		reason = "continue with an edited configuration"
-		opt.Hooks.note("warning: %s was edited since the run began: from here on it is another run", configName)
-	}
-	if err := t.log.Write(runlog.Resume{Kind: "resume", At: t.at(), Process: t.process(reason), Checkpoint: c.Path(), Refused: refused}); err != nil {
-		return nil, err
-	}
-	for _, r := range refused {
-		if err := t.event(runlog.Event{At: t.at(), Code: "F-CHECKPOINT-REFUSED", Severity: "error", Action: "took an older one", Message: r}); err != nil {
-			return nil, err
-		}
-	}
-	opt.Hooks.note("resuming %s at step %d of %d, attempt %d", dir, t.state.Step, cfg.Train.Steps, t.state.Attempt)
-	if err := t.tellPlan(); err != nil {
+	if err := t.goOn(s, extended); err != nil {
 		return nil, err
 	}
 	return t.train(ctx)
 }
 
-// runConfig reads the configuration of the run in dir.
-func runConfig(dir string) (*config.Config, error) {
-	raw, err := os.ReadFile(filepath.Join(dir, configName))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s holds no run: %w", ErrResume, dir, err)
+// ended reports whether nothing is left to do, and tells why.
+func (s *saved) ended(rec *recorder) bool {
+	step, steps := s.state.Step, s.cfg.Train.Steps
+	switch {
+	case s.state.Due:
+		return false
+	case step >= steps:
+		for _, r := range s.refused {
+			rec.note("refused %s", r)
+		}
+		rec.note("%s is done: %d of %d steps; \"gimbal resume %s --steps N\" extends it", s.dir, step, steps, s.dir)
+	case s.state.Stopped != "":
+		rec.note("%s was stopped early at step %d of %d (%s); \"gimbal resume %s --steps N\" goes on with another number of steps",
+			s.dir, step, steps, s.state.Stopped, s.dir)
+	default:
+		return false
 	}
-	cfg, err := config.Reread(configName, raw, nil)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrResume, err)
-	}
-	return cfg, nil
+	return true
 }
 
-// newestState opens the newest checkpoint of a run that verifies, tells which were refused, and reads its state.
-func newestState(dir string) (c *checkpoint.Checkpoint, refused []string, saved state, err error) {
-	if c, refused, err = newest(dir); err != nil {
-		return nil, nil, saved, err
-	}
-	if saved, err = readState(c); err != nil {
-		c.Close()
-		return nil, nil, saved, err
-	}
-	return c, refused, saved, nil
-}
-
-// alreadyDone is the result of a run that ended before.
-func alreadyDone(dir string, c *checkpoint.Checkpoint, saved state) (*Result, error) {
-	r := &Result{Dir: dir, Reason: "already done", Step: saved.Step, Tokens: saved.Tokens, Baseline: saved.Baseline, Checkpoint: c.Path()}
-	_, arch, err := Describe(c)
-	if err != nil {
-		return nil, err
-	}
-	r.Params, _ = arch.Params()
-	last, err := lastEval(dir)
+// result is that of a run that ended before.
+func (s *saved) result() (*Result, error) {
+	r := &Result{Dir: s.dir, Reason: "already done", Step: s.state.Step, Tokens: s.state.Tokens, Baseline: s.state.Baseline,
+		Checkpoint: s.model.Path()}
+	r.Params, _ = s.model.Arch.Params()
+	last, err := lastEval(s.dir)
 	if err == nil && last != nil {
 		r.report(last)
 	}
 	return r, err
 }
 
-// lastEval returns the last evaluation in the log of a run, nil if there is none.
-func lastEval(dir string) (*runlog.Eval, error) {
-	past, err := runlog.Read(durable.OS, filepath.Join(dir, logName))
+// assemble makes the run as it was when it was saved, from the same text, and checks it. With an error the run may be
+// there, too; the caller closes it.
+func (s *saved) assemble(ctx context.Context, opt ResumeOptions, rec *recorder, extended bool) (*run, error) {
+	draft, err := plan.OpenText(ctx, s.cfg, plan.TextOptions{Model: s.model, Hash: s.state.DataHash, Workers: opt.Workers})
+	if errors.Is(err, plan.ErrChanged) {
+		return nil, fmt.Errorf("%w; bring the files back, or start a new run with --from %s", err, s.model.Path())
+	}
 	if err != nil {
 		return nil, err
 	}
-	evals := runlog.All[runlog.Eval](past.Effective())
-	if len(evals) == 0 {
-		return nil, nil
+	from := start{weights: preflight.Saved, out: s.dir, longer: extended,
+		set: func(e engine.Engine) error { return setAll(e, s.model.Checkpoint) }}
+	if from.template, err = rundir.Template(s.model.Checkpoint); err != nil {
+		draft.Close()
+		return nil, err
 	}
-	return &evals[len(evals)-1], nil
+	t, err := assemble(ctx, draft, opt.Workers, opt.seams, from, rec)
+	if err != nil {
+		return t, err
+	}
+	t.store.dir = s.dir
+	now := t.state.Inputs
+	if err := t.takeState(s.state); err != nil {
+		return t, err
+	}
+	if err := t.check(ctx, opt.unchecked); err != nil {
+		return t, err
+	}
+	if err := t.plant(s.state.Faults); err != nil {
+		return t, err
+	}
+	if !t.state.calm() {
+		rec.note("warning: %s was saved soon after %v; the run goes on from it as it would have gone on by itself",
+			s.model.Path(), t.state.Trouble.Codes)
+	}
+	if t.state.Numerics != now.Numerics {
+		rec.note("warning: the run computed on %s and goes on with %s: its bits will differ from those of an unbroken run",
+			t.state.Numerics, now.Numerics)
+	}
+	t.state.ConfigHash, t.state.Numerics = now.ConfigHash, now.Numerics
+	t.state.Guard.Rules = t.rules()
+	t.feed.leaveOut(t.state.Quarantine)
+	return t, nil
 }
 
-// newest opens the newest checkpoint of a run that verifies, and tells which it refused and why.
-func newest(dir string) (*checkpoint.Checkpoint, []string, error) {
-	path, bad, err := checkpoint.Newest(durable.OS, filepath.Join(dir, checkpointsName))
-	var refused []string
-	for _, r := range bad {
-		refused = append(refused, fmt.Sprintf("%s: %v", r.Path, r.Err))
+// goOn opens the log behind what was written before, and records that the run goes on.
+func (t *run) goOn(s *saved, extended bool) error {
+	t.state.Attempt = s.state.Attempt + 1
+	if err := t.openLog(); err != nil {
+		return err
 	}
+	past, err := runlog.Read(t.store.fs, filepath.Join(s.dir, rundir.LogFile))
 	if err != nil {
-		if len(refused) > 0 {
-			return nil, nil, fmt.Errorf("%w: no checkpoint of %s is whole: %w\n  %s", ErrResume, dir, err, strings.Join(refused, "\n  "))
+		return err
+	}
+	for _, r := range past.Records { // an attempt that never came to a save has left only its records
+		t.state.Attempt = max(t.state.Attempt, r.At.Attempt+1)
+	}
+	reason := "continue"
+	switch {
+	case extended:
+		t.state.Stopped = "" // somebody wants it to go on
+		reason = "extended: " + t.plan.Config.Origin("train.steps")
+		name := filepath.Join(s.dir, rundir.ConfigFile)
+		if err := durable.WriteFile(t.store.fs, name, t.plan.Config.TOML()); err != nil {
+			return err
 		}
-		return nil, nil, fmt.Errorf("%w: %s has no checkpoint, it ended before its first save; delete it and start again: %w", ErrResume, dir, err)
+	case t.state.ConfigHash != s.state.ConfigHash:
+		reason = "continue with an edited configuration"
+		t.record.note("warning: %s was edited since the run began: from here on it is another run", rundir.ConfigFile)
 	}
-	c, err := checkpoint.Open(durable.OS, path)
-	return c, refused, err
+	err = t.record.write(runlog.Resume{Kind: "resume", At: t.at(), Process: t.process(reason), Checkpoint: s.model.Path(),
+		Refused: s.refused})
+	if err != nil {
+		return err
+	}
+	for _, r := range s.refused {
+		err := t.event(runlog.Event{At: t.at(), Code: "F-CHECKPOINT-REFUSED", Severity: "error",
+			Action: "took an older one", Message: r})
+		if err != nil {
+			return err
+		}
+	}
+	t.record.note("resuming %s at step %d of %d, attempt %d", s.dir, t.state.Step, t.plan.Config.Train.Steps, t.state.Attempt)
+	return t.recordPlan()
 }
 
-// readState reads the state of a checkpoint.
-func readState(c *checkpoint.Checkpoint) (s state, err error) {
-	raw, err := c.File(stateName)
-	if err != nil {
-		return s, fmt.Errorf("%w: %w", ErrResume, err)
+// setAll gives an engine the weights and moments of a checkpoint.
+func setAll(e engine.Engine, c *checkpoint.Checkpoint) error {
+	if c.Optimizer() == nil {
+		return fmt.Errorf("%w: the checkpoint holds weights only; start from it with --from", rundir.ErrResume)
 	}
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return s, fmt.Errorf("%w: %s: %w", ErrResume, stateName, err)
-	}
-	if s.Version != stateVersion {
-		return s, fmt.Errorf("%w: %s has version %d, this program knows %d", ErrResume, stateName, s.Version, stateVersion)
-	}
-	return s, nil
+	return e.Set(c.Model(), c.Optimizer())
 }
 
-// reprepare makes the corpus of a saved run again, from the same text and the tokenizer that was saved, and refuses a
-// text that is no longer the one it was. It returns the architecture that was saved, too, which the configuration must
-// describe.
-func reprepare(ctx context.Context, cfg *config.Config, c *checkpoint.Checkpoint, saved state, workers int) (*corpus, *config.Arch, error) {
-	tok, arch, err := Describe(c)
+// restore puts a checkpoint's weights, moments and state into the run.
+func (t *run) restore(c *checkpoint.Checkpoint) error {
+	var s state
+	if err := rundir.ReadState(c, &s); err != nil {
+		return err
+	}
+	if err := setAll(t.engine, c); err != nil {
+		return err
+	}
+	return t.takeState(s)
+}
+
+// takeState makes a saved state the run's.
+func (t *run) takeState(s state) error {
+	if t.layered != nil {
+		if err := t.layered.SetState(s.Layered); err != nil {
+			return fmt.Errorf("%w: %w", rundir.ErrResume, err)
+		}
+	}
+	t.state, t.store.saved = s, s.Step
+	return nil
+}
+
+// CheckRun makes the checks of the preflight for going on with the run in dir, and only reads it: it may be in
+// progress.
+func CheckRun(ctx context.Context, dir string, opt ResumeOptions) (*Diagnosis, error) {
+	s, err := openSaved(dir)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrResume, err)
+		return nil, err
 	}
-	if err := adopt(cfg, arch, c.Path()); err != nil {
-		return nil, nil, err
+	defer s.model.Close()
+	rec := &recorder{hooks: opt.Hooks}
+	rec.note("checking %s at step %d of %d", dir, s.state.Step, s.cfg.Train.Steps)
+	t, err := s.assemble(ctx, opt, rec, false)
+	defer t.close()
+	d := t.diagnosis()
+	if d == nil {
+		return nil, err
 	}
-	docs, err := discover(cfg)
-	if err != nil {
-		return nil, nil, err
+	for _, r := range s.refused {
+		d.Checks = append(d.Checks, runlog.Check{Code: "F-CHECKPOINT-REFUSED", Result: "warning", Message: r,
+			Advice: "a resume takes the newest that verifies, " + s.model.Path()})
 	}
-	text, err := prepare(ctx, cfg, docs, tok, workers)
-	if err != nil {
-		return nil, nil, err
-	}
-	if got := text.set.Hash; got != saved.DataHash {
-		text.set.Close()
-		return nil, nil, fmt.Errorf("%w: the text is not what the run was trained on (hash %.12s, was %.12s); bring the files back, or start a new run with --from %s",
-			ErrData, got, saved.DataHash, c.Path())
-	}
-	debug.FreeOSMemory()
-	return text, &arch, nil
+	return d, err
 }

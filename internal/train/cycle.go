@@ -13,33 +13,36 @@ type cycle struct {
 	Loss runlog.Float `json:"loss"` // nats per token, on the sample that every evaluation scores
 }
 
-// endsCycle reports whether a cycle ends with step: the rate is at its floor, and jumps up behind it unless the run ends.
+// endsCycle reports whether a cycle ends with step: the rate is at its floor, and jumps up behind it unless the run
+// ends.
 func endsCycle(s optim.Schedule, step int64) bool {
 	return s.LastRestart() != 0 && (step == s.Steps || s.Restarts(step+1))
 }
 
 // regained compares the loss at the end of a cycle with that before the restart that began it. It returns the cycle to
-// compare with next, and what is wrong in a sentence, empty where the restart has paid back what it cost. The same sample
-// is scored each time, so any loss above the one before counts; NaN is above.
+// compare with next, and what is wrong in a sentence, empty where the restart has paid back what it cost. The same
+// sample is scored each time, so any loss above the one before counts; NaN is above.
 func regained(s optim.Schedule, before cycle, step int64, loss float64) (next cycle, wrong string) {
 	if !endsCycle(s, step) {
 		return before, ""
 	}
 	if before.Step > 0 && before.Step < step && !(loss <= float64(before.Loss)) {
-		wrong = fmt.Sprintf("the cycle that ends here has a validation loss of %.4f, and before its restart, at step %d, it was %.4f", loss, before.Step, float64(before.Loss))
+		wrong = fmt.Sprintf("the cycle that ends here has a validation loss of %.4f, and before its restart, at step %d, "+
+			"it was %.4f", loss, before.Step, float64(before.Loss))
 	}
 	return cycle{Step: step, Loss: runlog.Float(loss)}, wrong
 }
 
-// watchRestart reports a restart of the learning rate whose cost is not regained by its cycle's end. It is asked at each
-// evaluation, and there is one at the end of each cycle.
-func (t *trainer) watchRestart(loss float64) error {
+// watchRestart reports a restart of the learning rate whose cost is not regained by its cycle's end. It is asked at
+// each evaluation, and there is one at the end of each cycle.
+func (t *run) watchRestart(loss float64) error {
 	before := t.state.Cycle
 	var wrong string
-	if t.state.Cycle, wrong = regained(t.sched, before, t.state.Step, loss); wrong == "" {
+	if t.state.Cycle, wrong = regained(t.plan.Rate.Schedule, before, t.state.Step, loss); wrong == "" {
 		return nil
 	}
 	return t.event(runlog.Event{At: t.at(), Code: "W-RESTART-NOT-REGAINED", Severity: "warning", Action: "none",
 		Message: wrong + "; a schedule without restarts (schedule.kind cosine or linear) would not have lost it",
-		Numbers: map[string]runlog.Float{"loss": runlog.Float(loss), "loss_before": before.Loss, "step_before": runlog.Float(before.Step)}})
+		Numbers: map[string]runlog.Float{"loss": runlog.Float(loss), "loss_before": before.Loss,
+			"step_before": runlog.Float(before.Step)}})
 }

@@ -1,0 +1,129 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+
+	"gimbal/internal/checkpoint"
+	"gimbal/internal/durable"
+	"gimbal/internal/guard"
+	"gimbal/internal/rundir"
+	"gimbal/internal/runlog"
+	"gimbal/internal/runs"
+)
+
+// maxNudge is how far the guard may raise a learning rate that no range test has measured: three times by a tenth.
+const maxNudge = 1.1 * 1.1 * 1.1
+
+// rules are what the guard needs to know of the run.
+func (t *run) rules() guard.Rules {
+	cfg, s := t.plan.Config, t.plan.Rate.Schedule
+	return guard.Rules{Act: cfg.Guard.Mode == "act", StayHalved: cfg.Guard.Halve == "article", Steps: cfg.Train.Steps,
+		Warmup: s.Warmup, LossLimit: math.Log(float64(t.plan.Spec.Arch.Vocab)), Clip: cfg.Optim.Clip, MaxRate: s.Peak,
+		MaxScale: nudgeCeiling(t.state.RateLimit, s.Peak)}
+}
+
+// nudgeCeiling is the factor on the peak that no nudge of the guard may pass: up to the rate at which the loss of the
+// range test was least, where there was one.
+func nudgeCeiling(limit, peak float64) float64 {
+	if limit == 0 {
+		return maxNudge
+	}
+	return max(1, min(maxNudge, limit/peak))
+}
+
+// act does what the guard decided about a step that was not made. It is the one place where a decision is acted upon.
+// It returns an error where the run ends.
+func (t *run) act(ctx context.Context, d guard.Decision) error {
+	switch d.Action {
+	case guard.Skip: // the batch was passed over, and nothing else changes
+		return nil
+	case guard.Rewind:
+		return t.rewind(ctx)
+	}
+	stop := &StopError{Code: guard.CodeDiverged, Step: t.state.Step + 1, Reason: "the guard ended the run"}
+	if n := len(d.Events); n > 0 {
+		e := t.record.events[len(t.record.events)-1] // as it was explained
+		stop.Code, stop.Reason, stop.Tensor, stop.Documents = d.Events[n-1].Code, d.Events[n-1].Message, e.Tensor, e.Documents
+	}
+	return t.stop(stop)
+}
+
+// stop writes the post-mortem and returns the reason.
+func (t *run) stop(stop *StopError) error {
+	m := runs.PostMortem{Run: filepath.Base(t.store.dir), Code: stop.Code, Step: stop.Step, Reason: stop.Reason,
+		Checked: t.state.Guard.Checked, Rewinds: t.state.Rewinds, Quarantined: len(t.state.Quarantine),
+		Scale: t.state.Guard.Scale(), Peak: t.plan.Rate.Schedule.Peak, Events: t.record.events}
+	name := filepath.Join(t.store.dir, rundir.PostMortemFile)
+	err := durable.WriteWith(t.store.fs, name, func(w io.Writer) error { return m.Write(w) })
+	if err != nil {
+		return err
+	}
+	return stop
+}
+
+// Data passed over after a rewind, beyond what was used up: twice as many batches, within these bounds. Far-apart
+// checkpoints would otherwise throw away a good part of the corpus for a few bad batches.
+const (
+	leastSkipped = 20
+	mostSkipped  = 100
+)
+
+// rewind takes the run back to its newest healthy checkpoint, and past the data that was used up since. Weights,
+// moments and evaluations become those of the checkpoint; what the guard knows, the quarantine and the place in the
+// data do not.
+// Faults that were planted stay as far as they have come: the next save asks for them.
+//
+// Checkpoints that are newer than the healthy one go first: a run that is killed at any moment from here on resumes
+// from the healthy one, meets the same batches and decides the same.
+func (t *run) rewind(ctx context.Context) error {
+	c, err := t.openAnchor()
+	if err != nil {
+		return t.stop(&StopError{Code: guard.CodeDiverged, Step: t.state.Step + 1,
+			Reason: fmt.Sprintf("there is no healthy checkpoint to go back to: %v", err)})
+	}
+	defer c.Close()
+	if err := t.record.log.Sync(); err != nil {
+		return err
+	}
+	if err := checkpoint.Forget(t.store.fs, t.store.checkpoints(), c.Step()); err != nil {
+		return err
+	}
+	before := t.state
+	if err := t.restore(c); err != nil {
+		return err
+	}
+	was := t.state.Batch
+	s := &t.state
+	s.Guard, s.Quarantine = before.Guard, before.Quarantine
+	s.Attempt, s.ConfigHash, s.Numerics = before.Attempt, before.ConfigHash, before.Numerics
+	s.Trouble, s.Rewinds = before.Trouble, before.Rewinds+1
+	s.Trouble.Step = s.Step
+
+	skip := min(max(2*(before.Batch-was), leastSkipped), mostSkipped)
+	s.move(t.feed.pass(skip, before.cursor()))
+	if err := checkpoint.SetMark(t.store.fs, t.store.checkpoints(), "last", s.Step); err != nil {
+		return err
+	}
+	t.record.note("went back from step %d to step %d; %d batches are passed over", before.Step, s.Step, s.Batch-was)
+	return t.record.write(runlog.Rewind{At: t.at(), From: before.Step, Skipped: skip})
+}
+
+// openAnchor opens the checkpoint to go back to: the newest planned one that was healthy, or, where that is damaged, the
+// newest healthy one that is whole, which it tells.
+func (t *run) openAnchor() (*checkpoint.Checkpoint, error) {
+	fsys, dir := t.store.fs, t.store.checkpoints()
+	c, err := checkpoint.Open(fsys, filepath.Join(dir, checkpoint.StepName(t.state.Anchor)))
+	if err == nil {
+		return c, nil
+	}
+	path, _, none := checkpoint.NewestHealthy(fsys, dir)
+	if none != nil {
+		return nil, fmt.Errorf("%w; %w", err, none)
+	}
+	t.record.note("warning: %v; going back to %s instead", err, path)
+	return checkpoint.Open(fsys, path)
+}

@@ -1,0 +1,154 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"strings"
+
+	"gimbal/internal/checkpoint"
+	"gimbal/internal/durable"
+	"gimbal/internal/evaluate"
+	"gimbal/internal/judge"
+	"gimbal/internal/rundir"
+	"gimbal/internal/runlog"
+)
+
+// shownTexts of an evaluation are in the result and on the terminal.
+const shownTexts = 3
+
+// newEvaluator returns what measures the run.
+func (t *run) newEvaluator() *evaluate.Evaluator {
+	cfg := t.plan.Config
+	return evaluate.New(evaluate.Options{Engine: t.engine, Text: t.text, Own: true, MicroTokens: t.plan.Spec.MicroTokens,
+		Seed: cfg.Train.Seed, SampleSize: t.plan.Writing.SampleSize, Start: t.startToken(), Samples: t.plan.Writing.Samples,
+		Encoder: cfg.Judge.Encoder, EncoderOrigin: cfg.Origin("judge.encoder"), Note: t.record.note})
+}
+
+// evaluate scores the validation part, lets the model write and measures that, records both, remembers the best loss,
+// and decides whether to go on. Where ctx is done first, nothing has changed and the evaluation is still due.
+//
+// Every evaluation scores the same seeded sample of sequences, which is what the best loss compares; the last one
+// scores the whole validation part beside it and reports that.
+func (t *run) evaluate(ctx context.Context) (*runlog.Eval, error) {
+	loss, err := t.evaluator.Loss(ctx, t.state.Step == t.plan.Config.Train.Steps)
+	if err != nil {
+		return nil, err
+	}
+	w, err := t.evaluator.Write(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &t.state
+	s.Due = false
+	s.Evals++
+	sample := loss.Sample.Loss()
+	if s.BestStep == 0 || sample < float64(s.Best) {
+		s.Best, s.BestStep = runlog.Float(sample), s.Step
+	}
+	if len(w.Texts) > 0 {
+		t.written = w
+		name := filepath.Join(t.store.dir, rundir.Samples, rundir.Page(s.Evals))
+		if err := durable.WriteFile(t.store.fs, name, w.Page(s.Evals, s.Step)); err != nil {
+			return nil, err
+		}
+	}
+	s.History = append(s.History, judge.NewPoint(s.Step, sample, s.disturbed(), w.FewDocuments, w.Report))
+	rec := loss.Record(t.at(), s.Baseline.Loss)
+	maps.Copy(rec.Metrics, w.Metrics())
+	if err := t.record.eval(rec, w.Shown(shownTexts)); err != nil {
+		return nil, err
+	}
+	return &rec, errors.Join(t.watchRestart(sample), t.decide())
+}
+
+// decide applies the rules of the judge to the history: an alarm becomes an event, a stop ends the run after the save
+// to come.
+func (t *run) decide() error {
+	s := &t.state
+	if w := judge.Illusion(s.History, t.report()); len(w) > 0 && !s.Illusion {
+		s.Illusion = true
+		err := t.event(runlog.Event{At: t.at(), Code: judge.CodeIllusion, Severity: "warning", Action: "none",
+			Message: strings.Join(w, "; ")})
+		if err != nil {
+			return err
+		}
+	}
+	rules := t.plan.Config.Judge
+	v := judge.Stop(s.History, judge.StopOptions{Rule: rules.EarlyStop, Warmup: t.plan.Rate.Schedule.Warmup,
+		Patience: rules.Patience})
+	if v.Code == "" {
+		return nil
+	}
+	e := runlog.Event{At: t.at(), Code: v.Code, Severity: "warning", Action: "none", Message: v.Reason}
+	if v.Stop {
+		s.Stopped = fmt.Sprintf("%s: %s", v.Code, v.Reason)
+		e.Action = "stop; the checkpoint that was chosen is restored"
+	}
+	return t.event(e)
+}
+
+// report is what the judge measured at the last evaluation of this attempt, nil where nothing was written.
+func (t *run) report() *judge.Report {
+	if t.written == nil {
+		return nil
+	}
+	return t.written.Report
+}
+
+// choose picks the checkpoint to keep among those that are there.
+func (t *run) choose() (judge.Choice, error) {
+	infos, err := checkpoint.List(t.store.fs, t.store.checkpoints())
+	if err != nil {
+		return judge.Choice{}, err
+	}
+	there := map[int64]bool{}
+	for _, info := range infos {
+		there[info.Step] = there[info.Step] || info.Err == nil
+	}
+	held := func(step int64) bool { return there[step] }
+	return judge.Choose(t.state.History, held, t.plan.Config.Judge.Select), nil
+}
+
+// stopEarly ends a run that the judge stopped: the chosen weights are restored and scored on the whole validation part.
+func (t *run) stopEarly(ctx context.Context) (*runlog.Eval, error) {
+	choice, err := t.choose()
+	if err != nil {
+		return nil, err
+	}
+	c, err := checkpoint.Open(t.store.fs, filepath.Join(t.store.checkpoints(), checkpoint.StepName(choice.Step)))
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	if err := t.engine.Set(c.Model(), nil); err != nil {
+		return nil, err
+	}
+	t.record.note("stopped early: %s; restored %s", t.state.Stopped, choice.Reason)
+	loss, err := t.evaluator.Loss(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	at := t.at()
+	at.Step = choice.Step
+	rec := loss.Record(at, t.state.Baseline.Loss)
+	return &rec, nil
+}
+
+// startToken begins a text that has no prompt.
+func (t *run) startToken() int32 { return evaluate.StartToken(t.text.Tok, t.plan.Config.Data.Start) }
+
+// lastEval returns the last evaluation in the log of a run, nil if there is none.
+func lastEval(dir string) (*runlog.Eval, error) {
+	past, err := rundir.Log(dir)
+	if err != nil {
+		return nil, err
+	}
+	evals := runlog.All[runlog.Eval](past.Effective())
+	if len(evals) == 0 {
+		return nil, nil
+	}
+	return &evals[len(evals)-1], nil
+}

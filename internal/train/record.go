@@ -1,0 +1,68 @@
+package train
+
+import (
+	"fmt"
+
+	"gimbal/internal/evaluate"
+	"gimbal/internal/plan"
+	"gimbal/internal/runlog"
+)
+
+// recorder is the one sink of what a run does: its log, and whoever watches.
+type recorder struct {
+	hooks  Hooks
+	log    *runlog.Writer // nil until the run has a directory
+	events []runlog.Event // of this attempt
+}
+
+// note tells a sentence. It does not go to the log.
+func (r *recorder) note(format string, args ...any) {
+	if r.hooks.Note != nil {
+		r.hooks.Note(fmt.Sprintf(format, args...))
+	}
+}
+
+// write appends a record that nobody watches.
+func (r *recorder) write(rec any) error { return r.log.Write(rec) }
+
+func (r *recorder) plan(p *plan.Plan, dir string) {
+	if r.hooks.Plan != nil {
+		r.hooks.Plan(p, dir)
+	}
+}
+
+func (r *recorder) step(rec runlog.Step, seconds float64) error {
+	if err := r.log.Write(rec); err != nil {
+		return err
+	}
+	if r.hooks.Step != nil {
+		r.hooks.Step(rec, seconds)
+	}
+	return nil
+}
+
+func (r *recorder) eval(rec runlog.Eval, samples []evaluate.Sample) error {
+	if err := r.log.Write(rec); err != nil {
+		return err
+	}
+	if r.hooks.Eval != nil {
+		r.hooks.Eval(rec, samples)
+	}
+	return nil
+}
+
+func (r *recorder) event(e runlog.Event) error {
+	e.Kind = "event"
+	r.events = append(r.events, e)
+	if r.hooks.Event != nil {
+		r.hooks.Event(e)
+	}
+	return r.log.Write(e)
+}
+
+func (r *recorder) close() error {
+	if r.log == nil {
+		return nil
+	}
+	return r.log.Close()
+}

@@ -1,0 +1,140 @@
+package train
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"gimbal/internal/checkpoint"
+	"gimbal/internal/data"
+	"gimbal/internal/evaluate"
+	"gimbal/internal/faults"
+	"gimbal/internal/guard"
+	"gimbal/internal/inspect"
+	"gimbal/internal/judge"
+	"gimbal/internal/optim"
+	"gimbal/internal/rundir"
+	"gimbal/internal/runlog"
+)
+
+// state is the rest of a run beside weights and moments: everything that decides what comes next.
+type state struct {
+	Version  int   `json:"version"`
+	Step     int64 `json:"step"`     // updates done
+	Batch    int64 `json:"batch"`    // cursor into the data: batches taken
+	Sequence int64 `json:"sequence"` // cursor into the data: sequences taken
+	Attempt  int64 `json:"attempt"`
+	Tokens   int64 `json:"tokens"` // labels learned from
+	Evals    int   `json:"evals"`
+	Due      bool  `json:"evaluation_due,omitempty"` // the evaluation of this step was interrupted
+
+	Best     runlog.Float   `json:"best_loss"` // lowest validation loss, nats per token
+	BestStep int64          `json:"best_step"` // 0: none yet
+	Guard    guard.State    `json:"guard"`
+	Health   inspect.Health `json:"health"`
+
+	Layered optim.LayeredState `json:"layered,omitzero"` // with optim.agc
+
+	Quarantine []sequence       `json:"quarantine,omitempty"` // left out for the rest of the run
+	Anchor     int64            `json:"anchor"`               // step to go back to: the newest planned save that was healthy
+	Rewinds    int              `json:"rewinds,omitempty"`    // times the run went back
+	Faults     []faults.Planted `json:"faults,omitempty"`     // planted on purpose
+
+	Trouble trouble `json:"trouble"`
+
+	History  []judge.Point `json:"history,omitempty"`  // the evaluations so far
+	Stopped  string        `json:"stopped,omitempty"`  // why the judge ended the run
+	Illusion bool          `json:"illusion,omitempty"` // it was reported that the loss flatters
+
+	Baseline runlog.Baseline `json:"baseline"`
+
+	Cycle     cycle   `json:"cycle"`                // the last cycle of the learning rate that ended
+	RateLimit float64 `json:"rate_limit,omitempty"` // where the range test's loss was least: no nudge goes above; 0: none
+
+	rundir.Inputs
+}
+
+// cursor is the place in the data that the run has come to.
+func (s *state) cursor() data.Cursor { return data.Cursor{Batch: s.Batch, Seq: s.Sequence} }
+
+// move sets the place in the data.
+func (s *state) move(to data.Cursor) { s.Batch, s.Sequence = to.Batch, to.Seq }
+
+// sequence names a sequence for good: the document it is cut from and where it begins in it.
+type sequence struct {
+	Source int32 `json:"source"`
+	Offset int64 `json:"offset"` // of the document in its source, bytes
+	First  int64 `json:"first"`  // text token of the document that is its first label
+}
+
+func sequenceOf(s data.Span) sequence { return sequence{s.Doc.Source, s.Doc.Offset, s.First} }
+
+// calmSteps without an error make a checkpoint one to come back to.
+const calmSteps = 50
+
+// trouble is the last error of a run. It is saved with it, so that a resumed run certifies the same.
+type trouble struct {
+	Step  int64    `json:"step"` // 0: there was none
+	Codes []string `json:"codes,omitempty"`
+
+	Alarm   string `json:"alarm,omitempty"` // the last one on gradients, updates or activations
+	AlarmAt int64  `json:"alarm_at,omitempty"`
+}
+
+// note remembers an event that disturbs the calm: an error of training, not one of files or of the preflight.
+func (d *trouble) note(e runlog.Event) {
+	if strings.HasPrefix(e.Code, "A") {
+		d.Alarm, d.AlarmAt = e.Code, e.Step
+	}
+	if e.Severity != "error" || strings.HasPrefix(e.Code, "F-") || strings.HasPrefix(e.Code, "P-") {
+		return
+	}
+	if e.Step-d.Step >= calmSteps {
+		d.Codes = nil
+	}
+	d.Step = e.Step
+	if !slices.Contains(d.Codes, e.Code) {
+		d.Codes = append(d.Codes, e.Code)
+	}
+}
+
+// calm reports whether no error occurred in the last calmSteps steps, and the guard sees none coming.
+func (s *state) calm() bool {
+	return s.Guard.Calm() && (s.Trouble.Step == 0 || s.Step-s.Trouble.Step >= calmSteps)
+}
+
+// disturbed reports whether the guard confirmed an instability since the evaluation before.
+func (s *state) disturbed() bool {
+	before := int64(0)
+	if n := len(s.History); n > 0 {
+		before = s.History[n-1].Step
+	}
+	if s.Trouble.Step <= before {
+		return false
+	}
+	return slices.ContainsFunc(s.Trouble.Codes, func(code string) bool {
+		return strings.HasPrefix(code, "E2") || strings.HasPrefix(code, "E3")
+	})
+}
+
+// certificate is what a checkpoint says of its health. That all is finite is what the engine has checked.
+func (s *state) certificate() checkpoint.Health {
+	h := checkpoint.Health{Finite: true, Calm: s.calm()}
+	if !h.Calm {
+		h.Events = s.Trouble.Codes
+	}
+	switch d := s.Trouble; {
+	case d.Alarm != "":
+		h.Verdict = fmt.Sprintf("the last alarm on gradients, updates or activations: %s at step %d", d.Alarm, d.AlarmAt)
+	case s.Health.Step > 0:
+		h.Verdict = fmt.Sprintf("no alarm on gradients, updates or activations; last look at step %d", s.Health.Step)
+	}
+	if n := len(s.History); n > 0 && s.History[n-1].Step == s.Step {
+		p := s.History[n-1]
+		h.Metrics = map[string]float64{evaluate.MetricLoss: p.Loss}
+		for name, m := range p.Metrics {
+			h.Metrics[name] = m.Value
+		}
+	}
+	return h
+}
