@@ -25,6 +25,7 @@ var lattice = []struct {
 	{"internal/cpu", "", "CPU features"},
 	{"internal/par", "", "persistent worker pool"},
 	{"internal/rng", "", "counter-based random numbers"},
+	{"internal/memory", "", "what this process holds and can still take"},
 	{"internal/durable", "", "the one door to disk"},
 	{"internal/durable/crash", "internal/durable", "its fault-injecting twin, for tests"},
 	{"internal/kernel", "internal/cpu internal/par", "SIMD kernels and tiers"},
