@@ -26,8 +26,9 @@ func TestGroupRoom(t *testing.T) {
 			"memory/a/memory.usage_in_bytes": "500\n"}, 1500, true},
 		"no limit in it": {"4:memory:/a\n", map[string]string{"memory/a/memory.limit_in_bytes": "9223372036854771712\n",
 			"memory/a/memory.usage_in_bytes": "5\n"}, 0, false},
-		"more than it may":   {"0::/\n", map[string]string{"memory.max": "100\n", "memory.current": "400\n"}, -300, true},
-		"garbage on the way": {"nonsense\n0::/a\n", map[string]string{"a/memory.max": "100\n", "a/memory.current": "x\n"}, 0, false},
+		"more than it may": {"0::/\n", map[string]string{"memory.max": "100\n", "memory.current": "400\n"}, -300, true},
+		"garbage on the way": {"nonsense\n0::/a\n", map[string]string{"a/memory.max": "100\n",
+			"a/memory.current": "x\n"}, 0, false},
 	} {
 		root := t.TempDir()
 		for file, body := range tt.files {
