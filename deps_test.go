@@ -47,6 +47,8 @@ var lattice = []struct {
 	{"internal/hub", "internal/model internal/checkpoint internal/safetensors internal/tokenizer internal/config internal/durable", "Hugging Face model directories, in and out"},
 	{"internal/generate", "internal/model internal/kernel internal/rng", "sampling with a KV cache"},
 	{"internal/judge", "internal/baseline internal/rng internal/safetensors", "metrics of what was written, early stop, choice of a checkpoint; knows no model"},
+	{"internal/preflight", "internal/plan internal/engine internal/data internal/rundir internal/checkpoint " +
+		"internal/durable internal/memory internal/optim internal/rng internal/runlog", "checks before step 1, on a plan and an engine"},
 	{"internal/train", "internal/model internal/optim internal/corpus internal/data internal/checkpoint internal/dist internal/guard internal/baseline internal/runlog internal/config " +
 		"internal/tokenizer internal/durable internal/generate internal/hub internal/kernel internal/rng internal/safetensors internal/judge", "the loop; owns no arithmetic"},
 	{".", "internal/train internal/hub internal/generate internal/checkpoint internal/model internal/tokenizer internal/config internal/durable internal/kernel internal/data internal/baseline internal/runlog", "the public façade"},
