@@ -46,6 +46,8 @@ var lattice = []struct {
 	{"internal/hub", "internal/model internal/checkpoint internal/safetensors internal/tokenizer internal/config internal/durable", "Hugging Face model directories, in and out"},
 	{"internal/generate", "internal/model internal/kernel internal/rng", "sampling with a KV cache"},
 	{"internal/judge", "internal/baseline internal/rng internal/safetensors", "metrics of what was written, early stop, choice of a checkpoint; knows no model"},
+	{"internal/evaluate", "internal/engine internal/generate internal/judge internal/baseline internal/data internal/rundir internal/runlog internal/rng internal/tokenizer internal/config",
+		"the one evaluator: loss, baseline, writing; decides nothing and knows no model"},
 	{"internal/train", "internal/model internal/optim internal/corpus internal/data internal/checkpoint internal/dist internal/guard internal/baseline internal/runlog internal/config " +
 		"internal/tokenizer internal/durable internal/generate internal/hub internal/kernel internal/rng internal/safetensors internal/judge", "the loop; owns no arithmetic"},
 	{".", "internal/train internal/hub internal/generate internal/checkpoint internal/model internal/tokenizer internal/config internal/durable internal/kernel internal/data internal/baseline internal/runlog", "the public façade"},
