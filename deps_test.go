@@ -47,17 +47,35 @@ var lattice = []struct {
 	{"internal/hub", "internal/model internal/checkpoint internal/safetensors internal/tokenizer internal/config internal/durable", "Hugging Face model directories, in and out"},
 	{"internal/generate", "internal/par internal/rng", "sampling over a decoder; knows no model"},
 	{"internal/engine", "internal/model internal/optim internal/kernel internal/generate internal/data internal/config " +
-		"internal/rng internal/safetensors", "what trains and runs a model, whatever the hardware; the CPU engine"},
+		"internal/memory internal/rng internal/safetensors", "what trains and runs a model, whatever the hardware; the CPU engine"},
 	{"internal/judge", "internal/baseline internal/rng internal/safetensors", "metrics of what was written, early stop, choice of a checkpoint; knows no model"},
+	{"internal/rundir", "internal/checkpoint internal/config internal/durable internal/hub internal/model internal/runlog " +
+		"internal/tokenizer", "what lies in the directory of a run, and how it is found and opened"},
+	{"internal/plan", "internal/config internal/corpus internal/data internal/durable internal/engine internal/judge " +
+		"internal/optim internal/rundir internal/tokenizer", "configuration, text and hardware to one immutable plan"},
 	{"internal/preflight", "internal/plan internal/engine internal/data internal/rundir internal/checkpoint " +
-		"internal/durable internal/memory internal/optim internal/rng internal/runlog", "checks before step 1, on a plan and an engine"},
-	{"internal/train", "internal/model internal/optim internal/corpus internal/data internal/checkpoint internal/dist internal/guard internal/baseline internal/runlog internal/config " +
-		"internal/tokenizer internal/durable internal/generate internal/hub internal/kernel internal/rng internal/safetensors internal/judge", "the loop; owns no arithmetic"},
-	{".", "internal/train internal/hub internal/generate internal/checkpoint internal/model internal/tokenizer internal/config internal/durable internal/kernel internal/data internal/baseline internal/runlog", "the public façade"},
+		"internal/durable internal/memory internal/optim internal/rng internal/runlog",
+		"checks before step 1, on a plan and an engine"},
+	{"internal/evaluate", "internal/engine internal/generate internal/judge internal/baseline internal/data " +
+		"internal/rundir internal/runlog internal/rng internal/tokenizer internal/config",
+		"the one evaluator: loss, baseline, writing; decides nothing and knows no model"},
+	{"internal/inspect", "internal/data internal/engine internal/guard internal/memory internal/plan internal/runlog " +
+		"internal/safetensors", "health of a model, and what is behind a number that is not finite"},
+	{"internal/faults", "internal/config internal/data internal/durable internal/checkpoint internal/engine internal/rng",
+		"faults planted on purpose, around batches, engine and disk"},
+	{"internal/runs", "internal/checkpoint internal/durable internal/guard internal/judge internal/rundir internal/runlog",
+		"readers of finished, running and crashed runs"},
+	{"internal/train", "internal/checkpoint internal/config internal/data internal/durable internal/engine " +
+		"internal/evaluate internal/faults internal/guard internal/hub internal/inspect internal/judge internal/memory " +
+		"internal/optim internal/plan internal/preflight internal/rundir internal/runlog internal/runs internal/tokenizer",
+		"the loop; sees numbers and events, and no array"},
+	{".", "internal/train internal/hub internal/generate internal/checkpoint internal/model internal/tokenizer " +
+		"internal/config internal/durable internal/kernel internal/data internal/engine internal/evaluate internal/judge " +
+		"internal/plan internal/preflight internal/rundir internal/runlog internal/runs", "the public façade"},
 	{"internal/bench", "internal/config internal/model internal/nn internal/optim internal/kernel internal/generate internal/tokenizer internal/rng internal/corpus internal/data", "measures the parts; nothing depends on it but the command"},
 	{"bench/guards", ". internal/runlog internal/durable", "regenerates the proof of the guard; nothing depends on it"},
 	{"bench/lr", "", "compares rules for the learning rate, through the binary"},
-	{"cmd/gimbal", ". internal/train internal/config internal/runlog internal/durable internal/kernel internal/bench internal/data internal/tokenizer internal/story", "main, one file per subcommand"},
+	{"cmd/gimbal", ". internal/plan internal/rundir internal/runs internal/config internal/runlog internal/durable internal/kernel internal/bench internal/data internal/tokenizer internal/story", "main, one file per subcommand"},
 }
 
 // direct names the modules of others that each package may import.
@@ -69,7 +87,6 @@ var direct = map[string]string{
 	"internal/judge":     "golang.org/x/text/unicode/norm",
 	"internal/parquet":   "github.com/klauspost/compress/gzip github.com/klauspost/compress/snappy github.com/klauspost/compress/zstd",
 	"internal/tokenizer": "golang.org/x/text/unicode/norm",
-	"internal/train":     "golang.org/x/sys/unix golang.org/x/sys/windows",
 	"cmd/gimbal":         "github.com/alecthomas/kong golang.org/x/term",
 }
 
