@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"gimbal/internal/kernel"
+	"gimbal/internal/memory"
 	"gimbal/internal/model"
 	"gimbal/internal/optim"
 )
@@ -25,7 +26,7 @@ type cpuOpener struct{ x *kernel.Exec }
 // Hardware implements Opener.
 func (o *cpuOpener) Hardware() Hardware {
 	return Hardware{Name: o.x.Tier().String(), Workers: o.x.Workers(), BF16: o.x.BF16(), FasterBF16: o.x.FasterBF16(),
-		Free: freeMemory(), Warning: o.x.Warning()}
+		Free: memory.Free(), Warning: o.x.Warning()}
 }
 
 // modelOptions are those of the model of a spec.
