@@ -115,7 +115,7 @@ func TestStepsAreThoseOfModelAndOptim(t *testing.T) {
 			}
 			w.adam.Update(flat, grads, step, u.LR, scale)
 			w.m.Refresh()
-			if got := e.memory().first(memory{flat, w.adam.M, w.adam.V}); got != "" {
+			if got := e.held().first(held{flat, w.adam.M, w.adam.V}); got != "" {
 				t.Fatalf("step %d: %s", step, got)
 			}
 		}
@@ -170,7 +170,7 @@ func TestProbeIsThatOfTheModel(t *testing.T) {
 func TestProposeChangesNothing(t *testing.T) {
 	e := open(t, opener(t), spec(shapes[0], model.ModeFP32))
 	train(t, e, 1, 2)
-	before := e.memory()
+	before := e.held()
 	first := propose(t, e, 3, Norms|TensorStats|Hashes)
 	grads := slices.Clone(e.model.Grads())
 	b := batch(3)
@@ -178,7 +178,7 @@ func TestProposeChangesNothing(t *testing.T) {
 	if err != nil || !same(first, again) || first.Loss == 0 || first.UpdateRatio == 0 || first.UpdateMedian == 0 {
 		t.Errorf("%+v and then %+v: %v", first, again, err)
 	}
-	if got := e.memory().first(before) + firstOf(named{"gradient", grads, e.model.Grads()}); got != "" {
+	if got := e.held().first(before) + firstOf(named{"gradient", grads, e.model.Grads()}); got != "" {
 		t.Error(got)
 	}
 	other := propose(t, e, 4, Hashes|NoUpdate)

@@ -46,7 +46,7 @@ func TestGetSetThroughFiles(t *testing.T) {
 		}
 		train(t, e, 4, 5)
 		train(t, other, 4, 5)
-		if got := e.memory().first(other.memory()); got != "" {
+		if got := e.held().first(other.held()); got != "" {
 			t.Error(got)
 		}
 	})
@@ -58,8 +58,8 @@ func TestSetParametersOnly(t *testing.T) {
 	from, e := open(t, o, spec(shapes[3], model.ModeFP32)), open(t, o, spec(shapes[3], model.ModeFP32))
 	train(t, from, 1, 2)
 	train(t, e, 3, 3)
-	want := e.memory()
-	want.params = from.memory().params
+	want := e.held()
+	want.params = from.held().params
 	snap, err := from.Get()
 	if err == nil {
 		err = e.Set(safetensors.Memory(snap.Params), nil)
@@ -67,7 +67,7 @@ func TestSetParametersOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := e.memory().first(want); got != "" {
+	if got := e.held().first(want); got != "" {
 		t.Error(got)
 	}
 }
@@ -78,7 +78,7 @@ func TestSetRefuses(t *testing.T) {
 	from, e := open(t, o, spec(shapes[0], model.ModeFP32)), open(t, o, spec(shapes[0], model.ModeFP32))
 	train(t, from, 1, 1)
 	train(t, e, 2, 2)
-	before := e.memory()
+	before := e.held()
 	snap, err := from.Get()
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +98,7 @@ func TestSetRefuses(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tt.text) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if got := e.memory().first(before); got != "" {
+		if got := e.held().first(before); got != "" {
 			t.Errorf("%s: %s", name, got)
 		}
 	}
@@ -128,13 +128,13 @@ func TestInit(t *testing.T) {
 	o := opener(t)
 	e, fresh := open(t, o, spec(shapes[2], model.ModeFP32)), open(t, o, spec(shapes[2], model.ModeFP32))
 	train(t, e, 1, 2)
-	if e.memory().first(fresh.memory()) == "" {
+	if e.held().first(fresh.held()) == "" {
 		t.Fatal("nothing was trained")
 	}
 	if err := e.Init(1); err != nil {
 		t.Fatal(err)
 	}
-	if got := e.memory().first(fresh.memory()); got != "" {
+	if got := e.held().first(fresh.held()); got != "" {
 		t.Error(got)
 	}
 }

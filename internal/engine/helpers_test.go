@@ -118,15 +118,15 @@ func train(t testing.TB, e Engine, first, last int64) {
 	}
 }
 
-// memory is everything that training changes, bit by bit.
-type memory struct{ params, m, v []float32 }
+// held is everything that training changes, bit by bit.
+type held struct{ params, m, v []float32 }
 
-func (e *cpuEngine) memory() memory {
-	return memory{slices.Clone(e.model.Params().Flat), slices.Clone(e.adam.M), slices.Clone(e.adam.V)}
+func (e *cpuEngine) held() held {
+	return held{slices.Clone(e.model.Params().Flat), slices.Clone(e.adam.M), slices.Clone(e.adam.V)}
 }
 
 // first is where two memories differ, "" where every bit is the same.
-func (a memory) first(b memory) string {
+func (a held) first(b held) string {
 	return firstOf(named{"weight", a.params, b.params}, named{"first moment", a.m, b.m}, named{"second moment", a.v, b.v})
 }
 

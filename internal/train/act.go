@@ -55,8 +55,7 @@ func (t *run) act(ctx context.Context, d guard.Decision) error {
 // stop writes the post-mortem and returns the reason.
 func (t *run) stop(stop *StopError) error {
 	m := runs.PostMortem{Run: filepath.Base(t.store.dir), Code: stop.Code, Step: stop.Step, Reason: stop.Reason,
-		Checked: t.state.Guard.Checked, Rewinds: t.state.Rewinds, Quarantined: len(t.state.Quarantine),
-		Scale: t.state.Guard.Scale(), Peak: t.plan.Rate.Schedule.Peak, Events: t.record.events}
+		Guard: t.guarding(), Peak: t.plan.Rate.Schedule.Peak, Events: t.record.events}
 	name := filepath.Join(t.store.dir, rundir.PostMortemFile)
 	err := durable.WriteWith(t.store.fs, name, func(w io.Writer) error { return m.Write(w) })
 	if err != nil {

@@ -1,0 +1,43 @@
+package train
+
+import (
+	"io"
+	"path/filepath"
+	"strings"
+
+	"gimbal/internal/durable"
+	"gimbal/internal/judge"
+	"gimbal/internal/rundir"
+	"gimbal/internal/runlog"
+	"gimbal/internal/runs"
+)
+
+// writeReport writes report.md: what happened, what was kept and why.
+func (t *run) writeReport(reason string, final *runlog.Eval) error {
+	choice, err := t.choose()
+	if err != nil {
+		return err
+	}
+	human, err := runs.ReadHumanCheck(t.store.fs, t.store.dir)
+	if err != nil {
+		return err
+	}
+	var plan strings.Builder
+	t.plan.Write(&plan)
+	s := &t.state
+	r := &runs.Report{Run: filepath.Base(t.store.dir), Reason: reason, Step: s.Step, Steps: t.plan.Config.Train.Steps,
+		Attempt: s.Attempt, Tokens: s.Tokens, Stopped: s.Stopped, Final: final, Baseline: s.Baseline, Guard: t.guarding(),
+		Events: t.record.events, Human: human, Plan: plan.String(),
+		Kept: runs.Kept{Last: t.store.saved, BestStep: s.BestStep, Best: float64(s.Best), Choice: choice}}
+	if w := t.written; w != nil {
+		r.Writing = &runs.Writing{Step: s.History[len(s.History)-1].Step, Plan: w.Plan, Report: w.Report, Notes: w.Notes,
+			Flatters: judge.Illusion(s.History, w.Report)}
+	}
+	return durable.WriteWith(t.store.fs, filepath.Join(t.store.dir, rundir.ReportFile),
+		func(w io.Writer) error { return r.Write(w) })
+}
+
+// guarding is what the guard did in the run.
+func (t *run) guarding() runs.Guarding {
+	return runs.Guarding{State: t.state.Guard, Back: t.state.Rewinds, Quarantined: len(t.state.Quarantine)}
+}
