@@ -3,8 +3,6 @@ package optim
 import (
 	"fmt"
 	"math"
-
-	"gimbal/internal/kernel"
 )
 
 // Constants of layered clipping.
@@ -15,14 +13,13 @@ const (
 )
 
 // Layered clips each tensor by its own history, before the global norm is clipped: a tensor whose gradient is suddenly
-// large is brought down to what is usual for it, and the others stay as they are.
+// large is brought down to what is usual for it, and the others stay as they are. It sees norms, and no gradient.
 //
-// Formula: after 100 steps g *= min(1, 1.05·γ/|g|), then γ = 0.98·γ + 0.02·|g|, with γ the average of the tensor's norms,
-// clipped ones as they were clipped. A tensor that never had a gradient is not held at zero: its first one sets γ.
+// Formula: after 100 steps g *= min(1, 1.05·γ/|g|), then γ = 0.98·γ + 0.02·|g|, with γ the average of the tensor's
+// norms, clipped ones as they were clipped. A tensor that never had a gradient is not held at zero: its first one sets γ.
 // Source: AdaGC, Wang et al. 2025, arXiv:2502.11034; its first steps take the least of globally clipped norms for γ,
 // here they average what the guard let through.
-type Layered[T kernel.Float] struct {
-	a       *AdamW[T]
+type Layered struct {
 	state   LayeredState
 	factors []float64
 }
@@ -30,20 +27,19 @@ type Layered[T kernel.Float] struct {
 // LayeredState is what layered clipping remembers: save it, and put it back before the next step.
 type LayeredState struct {
 	Steps int64     `json:"steps"` // seen
-	Norms []float64 `json:"norms"` // averages, segment by segment
+	Norms []float64 `json:"norms"` // averages, tensor by tensor
 }
 
-// NewLayered returns layered clipping of the segments of a, with nothing seen yet.
-func NewLayered[T kernel.Float](a *AdamW[T]) *Layered[T] {
-	n := len(a.segments)
-	return &Layered[T]{a: a, state: LayeredState{Norms: make([]float64, n)}, factors: make([]float64, n)}
+// NewLayered returns layered clipping of a number of tensors, with nothing seen yet.
+func NewLayered(tensors int) *Layered {
+	return &Layered{state: LayeredState{Norms: make([]float64, tensors)}, factors: make([]float64, tensors)}
 }
 
 // State returns what is to be saved. It shares memory with l.
-func (l *Layered[T]) State() LayeredState { return l.state }
+func (l *Layered) State() LayeredState { return l.state }
 
-// SetState puts back what was saved; the zero value is a fresh start. Returns an error if it is not of these segments.
-func (l *Layered[T]) SetState(s LayeredState) error {
+// SetState puts back what was saved; the zero value is a fresh start. Returns an error if it is not of these tensors.
+func (l *Layered) SetState(s LayeredState) error {
 	if s.Steps == 0 && len(s.Norms) == 0 {
 		l.state.Steps = 0
 		clear(l.state.Norms)
@@ -62,22 +58,22 @@ func (l *Layered[T]) SetState(s LayeredState) error {
 	return nil
 }
 
-// Clip clips grads and returns their global norm afterwards and the number of tensors that were clipped. Call it for
-// steps that are made only: what a guard refuses is no history.
+// Factors returns what each tensor's gradient is to be multiplied by, the global norm that this leaves, and the number
+// of tensors that are clipped. Call it for steps that are made only: what a guard refuses is no history.
 //
-// Shapes: grads (n).
-// Memory: multiplies the gradients of clipped tensors.
-// Numerics: norms in float64 from pieces of fixed size, added in order: the same bits for any number of workers.
-// Failure: gradients that are not finite are left as they are, as is the history, and the norm says so.
-func (l *Layered[T]) Clip(grads []T) (norm float64, clipped int) {
-	norms := l.factors
-	l.a.SegmentNorms(grads, norms)
+// Shapes: norms, factors (tensors).
+// Memory: factors is overwritten by the next call.
+// Failure: with a norm that is not finite there are no factors, the history stays as it is, and the global norm says so.
+func (l *Layered) Factors(norms []float64) (factors []float64, norm float64, clipped int) {
+	if len(norms) != len(l.factors) {
+		panic("optim: slice of the wrong length")
+	}
 	total := 0.0
 	for _, n := range norms {
 		total += n * n
 	}
 	if total-total != 0 {
-		return math.Sqrt(total), 0
+		return nil, math.Sqrt(total), 0
 	}
 	total = 0
 	for i, n := range norms {
@@ -96,8 +92,5 @@ func (l *Layered[T]) Clip(grads []T) (norm float64, clipped int) {
 		l.factors[i] = factor
 	}
 	l.state.Steps++
-	if clipped > 0 {
-		l.a.ScaleSegments(grads, l.factors)
-	}
-	return math.Sqrt(total), clipped
+	return l.factors, math.Sqrt(total), clipped
 }

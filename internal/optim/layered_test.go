@@ -9,12 +9,23 @@ import (
 	"gimbal/internal/kernel"
 )
 
+// clip is layered clipping of a gradient: norms, factors, and the product.
+func clip(a *AdamW[float32], l *Layered, grads []float32) (norm float64, clipped int) {
+	norms := make([]float64, len(a.segments))
+	a.SegmentNorms(grads, norms)
+	factors, norm, clipped := l.Factors(norms)
+	if factors != nil {
+		a.ScaleSegments(grads, factors)
+	}
+	return norm, clipped
+}
+
 // TestLayeredAgainstReference compares 160 steps, with sudden large gradients in single tensors, with the formula
 // written out in float64, and takes state out and back in on the way.
 func TestLayeredAgainstReference(t *testing.T) {
 	r := random(t)
 	a, _, grads := observed(t, r, 2, kernel.TierAuto)
-	l := NewLayered(a)
+	l := NewLayered(len(a.segments))
 	average := make([]float64, len(a.segments))
 	spikes := map[int]int{50: 1, 120: 1, 121: 3, 140: 0} // step: segment
 	for step := range 160 {
@@ -27,7 +38,7 @@ func TestLayeredAgainstReference(t *testing.T) {
 			if err := json.Unmarshal(data, &s); err != nil {
 				t.Fatal(err)
 			}
-			l = NewLayered(a)
+			l = NewLayered(len(a.segments))
 			if err := l.SetState(s); err != nil {
 				t.Fatal(err)
 			}
@@ -67,7 +78,7 @@ func TestLayeredAgainstReference(t *testing.T) {
 				average[i] = 0.98*average[i] + 0.02*norm
 			}
 		}
-		norm, clipped := l.Clip(grads)
+		norm, clipped := clip(a, l, grads)
 		if clipped != wantClipped || !near(norm, math.Sqrt(wantTotal), 1e-6) {
 			t.Fatalf("step %d: norm %g with %d clipped, want %g with %d", step, norm, clipped, math.Sqrt(wantTotal), wantClipped)
 		}
@@ -87,12 +98,12 @@ func TestLayeredAgainstReference(t *testing.T) {
 
 func TestLayeredLeavesNonFiniteAlone(t *testing.T) {
 	a, _, grads := observed(t, random(t), 2, kernel.TierAuto)
-	l := NewLayered(a)
-	l.Clip(grads)
+	l := NewLayered(len(a.segments))
+	clip(a, l, grads)
 	before := slices.Clone(l.State().Norms)
 	grads[60] = float32(math.Inf(1))
 	old := slices.Clone(grads)
-	if norm, clipped := l.Clip(grads); !math.IsInf(norm, 1) || clipped != 0 {
+	if norm, clipped := clip(a, l, grads); !math.IsInf(norm, 1) || clipped != 0 {
 		t.Errorf("norm %v with %d clipped, want +Inf and none", norm, clipped)
 	}
 	if !slices.Equal(grads, old) || !slices.Equal(l.State().Norms, before) || l.State().Steps != 1 {
@@ -102,7 +113,7 @@ func TestLayeredLeavesNonFiniteAlone(t *testing.T) {
 
 func TestLayeredRefusesForeignState(t *testing.T) {
 	a, _, _ := observed(t, random(t), 1, kernel.TierAuto)
-	l := NewLayered(a)
+	l := NewLayered(len(a.segments))
 	if err := l.SetState(LayeredState{}); err != nil {
 		t.Error(err)
 	}
@@ -120,8 +131,45 @@ func TestLayeredRefusesForeignState(t *testing.T) {
 
 func TestLayeredAllocatesNothing(t *testing.T) {
 	a, _, grads := observed(t, random(t), 2, kernel.TierAuto)
-	l := NewLayered(a)
-	if n := testing.AllocsPerRun(5, func() { l.Clip(grads) }); n != 0 {
+	l, norms := NewLayered(len(a.segments)), make([]float64, len(a.segments))
+	if n := testing.AllocsPerRun(5, func() {
+		a.SegmentNorms(grads, norms)
+		factors, _, _ := l.Factors(norms)
+		a.ScaleSegments(grads, factors)
+	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// The norms of segments are those of their elements, for any number of workers and whatever lies between; scaling
+// touches nothing but the segments whose factor is not 1.
+func TestSegments(t *testing.T) {
+	r := random(t)
+	a, _, grads := observed(t, r, 3, kernel.TierAuto)
+	for i := range grads {
+		grads[i] = float32(r.NormFloat64())
+	}
+	norms := make([]float64, len(a.segments))
+	a.SegmentNorms(grads, norms)
+	factors := slices.Repeat([]float64{1}, len(norms))
+	factors[1], factors[3] = 0.25, 2
+	want := slices.Clone(grads)
+	for i, s := range a.segments {
+		sum := 0.0
+		for j := s.Lo; j < s.Hi; j++ {
+			sum += float64(grads[j]) * float64(grads[j])
+			want[j] *= float32(factors[i])
+		}
+		if !near(norms[i], math.Sqrt(sum), 1e-9) {
+			t.Errorf("segment %d: norm %v, want %v", i, norms[i], math.Sqrt(sum))
+		}
+	}
+	a.ScaleSegments(grads, factors)
+	if !slices.Equal(grads, want) {
+		t.Error("the scaled gradient is another one")
+	}
+	grads[a.segments[2].Lo] = float32(math.NaN())
+	if a.SegmentNorms(grads, norms); !math.IsNaN(norms[2]) || math.IsNaN(norms[1]) {
+		t.Errorf("norms %v with a NaN in segment 2", norms)
 	}
 }
