@@ -1,0 +1,76 @@
+package faults
+
+import (
+	"fmt"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"gimbal/internal/checkpoint"
+	"gimbal/internal/durable"
+)
+
+// Disk returns the file system that the save of a step goes through, after the given number of batches. Only what the
+// save writes goes through it.
+func (s *Set) Disk(fsys durable.FS, step, batch int64) durable.FS {
+	if s.none() {
+		return fsys
+	}
+	for i := range s.faults {
+		if f := &s.faults[i]; f.disk && f.Begun == 0 && step >= f.step {
+			f.Begun = max(1, batch)
+			s.env.Note("planted %s in the save of step %d", f.Spec, step)
+			fsys = &badDisk{FS: fsys, fault: f.name}
+		}
+	}
+	return fsys
+}
+
+// badDisk is a disk with a fault.
+type badDisk struct {
+	durable.FS
+	fault string
+	slept atomic.Bool
+}
+
+// Create implements durable.FS.
+func (d *badDisk) Create(name string) (durable.File, error) {
+	f, err := d.FS.Create(name)
+	if err != nil {
+		return nil, err
+	}
+	return &badFile{File: f, disk: d, tensors: filepath.Base(name) == checkpoint.ModelFile}, nil
+}
+
+type badFile struct {
+	durable.File
+	disk    *badDisk
+	tensors bool
+	written int64
+}
+
+// room is what the full disk still has for a file.
+const room = 4096
+
+// slowSave is how long the slow disk takes over one write: more than a small save takes on a sound disk.
+const slowSave = 3 * time.Second
+
+// Write implements io.Writer.
+func (f *badFile) Write(p []byte) (int, error) {
+	f.written += int64(len(p))
+	switch f.disk.fault {
+	case "full-disk":
+		if f.tensors && f.written > room {
+			return 0, fmt.Errorf("write: %w (planted)", durable.ErrNoSpace)
+		}
+	case "torn-checkpoint": // the disk says that it wrote what it did not
+		if f.tensors && f.written > room {
+			return len(p), nil
+		}
+	case "slow-disk":
+		if f.disk.slept.CompareAndSwap(false, true) {
+			time.Sleep(slowSave)
+		}
+	}
+	return f.File.Write(p)
+}
