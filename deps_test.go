@@ -50,7 +50,8 @@ var lattice = []struct {
 		"internal/rng internal/safetensors", "what trains and runs a model, whatever the hardware; the CPU engine"},
 	{"internal/judge", "internal/baseline internal/rng internal/safetensors", "metrics of what was written, early stop, choice of a checkpoint; knows no model"},
 	{"internal/preflight", "internal/plan internal/engine internal/data internal/rundir internal/checkpoint " +
-		"internal/durable internal/memory internal/optim internal/rng internal/runlog", "checks before step 1, on a plan and an engine"},
+		"internal/durable internal/memory internal/optim internal/rng internal/runlog",
+		"checks before step 1, on a plan and an engine"},
 	{"internal/train", "internal/model internal/optim internal/corpus internal/data internal/checkpoint internal/dist internal/guard internal/baseline internal/runlog internal/config " +
 		"internal/tokenizer internal/durable internal/generate internal/hub internal/kernel internal/rng internal/safetensors internal/judge", "the loop; owns no arithmetic"},
 	{".", "internal/train internal/hub internal/generate internal/checkpoint internal/model internal/tokenizer internal/config internal/durable internal/kernel internal/data internal/baseline internal/runlog", "the public façade"},
