@@ -12,6 +12,7 @@ import (
 	"gimbal/internal/durable"
 	"gimbal/internal/memory"
 	"gimbal/internal/optim"
+	"gimbal/internal/plan"
 	"gimbal/internal/rundir"
 )
 
@@ -20,7 +21,6 @@ const (
 	warmupShare   = 0.25    // of a run, beyond which a warmup is long
 	lateRestart   = 500     // steps before the end in which no restart should fall,
 	lateShare     = 5       // or this part of a short run
-	memoryShare   = 0.8     // of the memory that is free, beyond which a plan takes much
 	namedKept     = 2       // checkpoints that are kept for their name
 	stateOverhead = 1 << 20 // bytes of a checkpoint beside weights, moments and tokenizer
 )
@@ -105,13 +105,13 @@ func (c *checker) checkMemory(context.Context) finding {
 	}
 	need := max(0, total-held)
 	numbers := map[string]float64{"plan": float64(total), "held": float64(held), "free": float64(free)}
-	text := fmt.Sprintf("the plan takes %s, of which %s are taken; %s are free", bytesText(total),
-		bytesText(min(held, total)), bytesText(free))
+	text := fmt.Sprintf("the plan takes %s, of which %s are taken; %s are free", plan.BytesText(total),
+		plan.BytesText(min(held, total)), plan.BytesText(free))
 	switch {
 	case need > free:
 		return found(resultError, "%s", text).
 			do("lower train.micro_tokens, train.context or the size of the model, or end other programs").with(numbers)
-	case float64(need) > memoryShare*float64(free):
+	case float64(need) > plan.MemoryShare*float64(free):
 		return found(resultWarning, "%s: little is left for anything else", text).
 			do("lower train.micro_tokens, or end other programs").with(numbers)
 	}
@@ -141,8 +141,8 @@ func (c *checker) checkDisk(context.Context) finding {
 	more := max(1, c.Plan.Config.Checkpoint.Keep+namedKept+1-kept) // the newest is written before the oldest goes
 	need := int64(more) * one
 	numbers := map[string]float64{"checkpoint": float64(one), "more": float64(more), "free": float64(space)}
-	text := fmt.Sprintf("a checkpoint takes %s, %d more will be there at a time, and %s has %s", bytesText(one), more,
-		at, bytesText(int64(min(space, 1<<62))))
+	text := fmt.Sprintf("a checkpoint takes %s, %d more will be there at a time, and %s has %s", plan.BytesText(one), more,
+		at, plan.BytesText(int64(min(space, 1<<62))))
 	switch {
 	case space < uint64(one):
 		return found(resultError, "%s: not even the first one fits", text).
@@ -161,16 +161,4 @@ func existing(path string) string {
 			return path
 		}
 	}
-}
-
-func bytesText(n int64) string {
-	switch {
-	case n >= 1e9:
-		return fmt.Sprintf("%.2f GB", float64(n)/1e9)
-	case n >= 1e6:
-		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
-	case n >= 1e3:
-		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
-	}
-	return fmt.Sprintf("%d bytes", n)
 }

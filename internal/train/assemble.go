@@ -165,7 +165,7 @@ func (t *run) check(ctx context.Context, skip bool) (err error) {
 	}
 	p := preflight.Run{Plan: t.plan, Engine: t.engine, Opener: t.opener, Text: t.text, Weights: t.start.weights,
 		Begun: t.start.begun(), Out: t.start.out}
-	if t.checks, err = p.Check(ctx); err == nil {
+	if t.checks, err = p.Check(context.WithoutCancel(ctx)); err == nil { // seconds, and an interrupt is saved after them
 		t.record.note("%s", preflight.Summary(t.checks))
 	}
 	return err

@@ -50,7 +50,7 @@ func (t *run) evaluate(ctx context.Context) (*runlog.Eval, error) {
 	}
 	if len(w.Texts) > 0 {
 		t.written = w
-		name := filepath.Join(t.store.dir, rundir.Samples, rundir.Page(s.Evals))
+		name := filepath.Join(t.store.dir, rundir.Samples, rundir.PageName(s.Evals))
 		if err := durable.WriteFile(t.store.fs, name, w.Page(s.Evals, s.Step)); err != nil {
 			return nil, err
 		}

@@ -39,5 +39,5 @@ func (t *run) writeReport(reason string, final *runlog.Eval) error {
 
 // guarding is what the guard did in the run.
 func (t *run) guarding() runs.Guarding {
-	return runs.Guarding{State: t.state.Guard, Back: t.state.Rewinds, Quarantined: len(t.state.Quarantine)}
+	return runs.Guarding{State: t.state.Guard, Rewinds: t.state.Rewinds, Quarantined: len(t.state.Quarantine)}
 }
