@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"gimbal/internal/config"
 	"gimbal/internal/data"
@@ -45,16 +46,17 @@ func measure(ctx context.Context, path string, opt EvalOptions) (*EvalResult, er
 			opt.Note(fmt.Sprintf(format, args...))
 		}
 	}
-	cfg := config.Default()
+	cfg, err := rundir.Config(o.Dir)
+	isRun := o.Dir != "" && err == nil
 	switch {
-	case o.Dir != "":
-		if cfg, err = rundir.Config(o.Dir); err != nil {
-			return nil, err
-		}
+	case isRun:
+	case o.Dir != "" && !errors.Is(err, fs.ErrNotExist): // what was imported has checkpoints and no configuration
+		return nil, err
 	case len(opt.Data) == 0:
 		return nil, fmt.Errorf("%w: %s is a checkpoint without its run: say what to measure it on with --data",
 			data.ErrUnusable, path)
 	default:
+		cfg = config.Default()
 		cfg.Train.Context = min(m.Arch.Context, longestPiece)
 	}
 	with := evaluate.MeasureOptions{Model: m, Start: cfg.Data.Start, Seed: cfg.Train.Seed, LossOnly: opt.LossOnly, Note: say,
@@ -64,7 +66,7 @@ func measure(ctx context.Context, path string, opt EvalOptions) (*EvalResult, er
 	if opt.Seed != nil {
 		with.Seed = *opt.Seed
 	}
-	if o.Dir != "" {
+	if isRun {
 		own, err := ownText(ctx, cfg, m, opt.Workers)
 		switch {
 		case err == nil:
