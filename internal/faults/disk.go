@@ -20,7 +20,7 @@ func (s *Set) Disk(fsys durable.FS, step, batch int64) durable.FS {
 		if f := &s.faults[i]; f.disk && f.Begun == 0 && step >= f.step {
 			f.Begun = max(1, batch)
 			s.env.Note("planted %s in the save of step %d", f.Spec, step)
-			fsys = &badDisk{FS: fsys, fault: f.name}
+			fsys = &badDisk{FS: fsys, fault: f.name, sleep: time.Sleep}
 		}
 	}
 	return fsys
@@ -30,6 +30,7 @@ func (s *Set) Disk(fsys durable.FS, step, batch int64) durable.FS {
 type badDisk struct {
 	durable.FS
 	fault string
+	sleep func(time.Duration)
 	slept atomic.Bool
 }
 
@@ -69,7 +70,7 @@ func (f *badFile) Write(p []byte) (int, error) {
 		}
 	case "slow-disk":
 		if f.disk.slept.CompareAndSwap(false, true) {
-			time.Sleep(slowSave)
+			f.disk.sleep(slowSave)
 		}
 	}
 	return f.File.Write(p)
