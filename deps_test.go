@@ -44,7 +44,9 @@ var lattice = []struct {
 	{"internal/optim", "internal/kernel internal/par", "AdamW, schedules, clipping"},
 	{"internal/model", "internal/nn internal/config internal/kernel internal/par internal/rng internal/safetensors", "the decoder"},
 	{"internal/hub", "internal/model internal/checkpoint internal/safetensors internal/tokenizer internal/config internal/durable", "Hugging Face model directories, in and out"},
-	{"internal/generate", "internal/model internal/kernel internal/rng", "sampling with a KV cache"},
+	{"internal/generate", "internal/par internal/rng", "sampling over a decoder; knows no model"},
+	{"internal/engine", "internal/model internal/optim internal/kernel internal/generate internal/data internal/config " +
+		"internal/rng internal/safetensors", "what trains and runs a model, whatever the hardware; the CPU engine"},
 	{"internal/judge", "internal/baseline internal/rng internal/safetensors", "metrics of what was written, early stop, choice of a checkpoint; knows no model"},
 	{"internal/evaluate", "internal/engine internal/generate internal/judge internal/baseline internal/data internal/rundir internal/runlog internal/rng internal/tokenizer internal/config",
 		"the one evaluator: loss, baseline, writing; decides nothing and knows no model"},

@@ -149,7 +149,7 @@ func (m *Model) Generate(ctx context.Context, prompt string, opt GenerateOptions
 	for rows > fewRows && model.CacheBytes(m.arch, rows, capacity) > cacheBytes {
 		rows = max(fewRows, rows/2)
 	}
-	g := generate.New(m.writer, model.NewCache[float32](m.arch, rows, capacity))
+	g := generate.New(model.NewWriter(m.writer, rows, capacity))
 	samples, err := g.Generate(ctx, requests, generate.Options{TopK: opt.TopK, Temperature: temperature, MaxTokens: maxTokens, Seed: opt.Seed, EOS: m.tok.EOS()})
 	if err != nil {
 		return nil, err

@@ -75,7 +75,7 @@ func Generate(ctx context.Context, opt GenerateOptions) (*GenerateResult, error)
 	}
 	d.Params().Init(x.Pool(), arch.Layers, 1)
 	d.Refresh()
-	author := generate.New(d, model.NewCache[float32](arch, opt.Texts, opt.Prompt+opt.Tokens))
+	author := generate.New(model.NewWriter(d, opt.Texts, opt.Prompt+opt.Tokens))
 	k := rng.New(1, rng.Prompt)
 	requests := make([]generate.Request, opt.Texts)
 	for i := range requests {

@@ -1,7 +1,7 @@
 // Package generate writes texts with a decoder: several at once, each row of a
 // key-value cache holding one of them.
 //
-//	g := generate.New(decoder, cache)
+//	g := generate.New(decoder)
 //	samples, err := g.Generate(ctx, requests, generate.Options{TopK: 50, Temperature: 0.8, MaxTokens: 128, EOS: eos})
 //
 // A sample is a function of the parameters, its prompt, the options and its own
@@ -18,7 +18,6 @@ import (
 	"fmt"
 	"math"
 
-	"gimbal/internal/model"
 	"gimbal/internal/rng"
 )
 
@@ -33,7 +32,7 @@ type Options struct {
 
 // Request is one text to continue.
 type Request struct {
-	Prompt []int32 // at least the start token, at most the cache's capacity
+	Prompt []int32 // at least the start token, at most the decoder's capacity
 	Index  uint64  // random stream: samples of one prompt differ in it
 }
 
@@ -53,11 +52,10 @@ type Sample struct {
 	Finish Finish
 }
 
-// Generator continues requests on the rows of one cache. Not safe for
+// Generator continues requests on the rows of one decoder. Not safe for
 // concurrent use.
 type Generator struct {
-	decoder *model.Decoder[float32]
-	cache   *model.Cache[float32]
+	decoder Decoder
 	logits  []float32 // (rows, V)
 	tokens  []int32   // of one call
 	rows    []int32
@@ -66,13 +64,12 @@ type Generator struct {
 	samplers []*sampler // (workers), of one Generate
 }
 
-// New returns a generator that computes as many texts at once as cache has
-// rows. The decoder must have been made for that many rows; its parameters are
-// refreshed by whoever changes them.
+// New returns a generator that computes as many texts at once as d has rows.
+// Whoever changes the parameters of d refreshes it.
 //
 // Memory: allocates the logits of all rows.
-func New(d *model.Decoder[float32], cache *model.Cache[float32]) *Generator {
-	return &Generator{decoder: d, cache: cache, logits: make([]float32, cache.Rows()*d.Arch().Vocab)}
+func New(d Decoder) *Generator {
+	return &Generator{decoder: d, logits: make([]float32, d.Rows()*d.Vocab())}
 }
 
 // slot is a row's text.
@@ -91,7 +88,7 @@ type drawing Generator
 func (g *drawing) Part(worker, lo, hi int) {
 	for row := lo; row < hi; row++ {
 		if s := &g.slots[row]; s.request >= 0 {
-			s.next, s.ok = g.samplers[worker].draw(s.logits, s.key.Float64(uint64(g.cache.Len(row))))
+			s.next, s.ok = g.samplers[worker].draw(s.logits, s.key.Float64(uint64(g.decoder.Len(row))))
 		}
 	}
 }
@@ -99,8 +96,8 @@ func (g *drawing) Part(worker, lo, hi int) {
 // Generate continues every request; sample i belongs to request i.
 //
 // A row whose text ends takes the next request at once. It fails, without a
-// sample, if an option or a prompt cannot be used, if ctx is done, or if the model's logits
-// are not finite. The cache is empty afterwards.
+// sample, if an option or a prompt cannot be used, if ctx is done, if the decoder
+// fails, or if its logits are not finite. The rows are empty afterwards.
 func (g *Generator) Generate(ctx context.Context, requests []Request, opt Options) ([]Sample, error) {
 	if err := g.check(requests, opt); err != nil {
 		return nil, err
@@ -108,18 +105,18 @@ func (g *Generator) Generate(ctx context.Context, requests []Request, opt Option
 	defer g.clear()
 	g.clear()
 	samples := make([]Sample, len(requests))
-	slots := make([]slot, g.cache.Rows())
+	slots := make([]slot, g.decoder.Rows())
 	g.slots = slots
 	for row := range slots {
 		slots[row].request = -1
 	}
-	x := g.decoder.Exec()
-	g.samplers = make([]*sampler, x.Workers())
+	pool := g.decoder.Pool()
+	g.samplers = make([]*sampler, pool.Workers())
 	for i := range g.samplers {
 		g.samplers[i] = newSampler(opt.TopK, opt.Temperature)
 	}
 	seed := rng.New(opt.Seed, rng.Sample)
-	vocab := g.decoder.Arch().Vocab
+	vocab := g.decoder.Vocab()
 	for waiting := 0; ; {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -140,21 +137,23 @@ func (g *Generator) Generate(ctx context.Context, requests []Request, opt Option
 		if len(g.tokens) == 0 {
 			return samples, nil
 		}
-		g.decoder.Decode(g.cache, g.tokens, g.rows, g.logits)
+		if err := g.decoder.Decode(ctx, g.tokens, g.rows, g.logits); err != nil {
+			return nil, err
+		}
 		logits := g.logits
 		for row := range slots {
 			if s := &slots[row]; s.request >= 0 {
 				s.logits, logits = logits[:vocab], logits[vocab:]
 			}
 		}
-		x.Pool().Do(len(slots), 1, (*drawing)(g))
+		pool.Do(len(slots), 1, (*drawing)(g))
 		for row := range slots {
 			s := &slots[row]
 			if s.request < 0 {
 				continue
 			}
 			out := &samples[s.request]
-			position := g.cache.Len(row)
+			position := g.decoder.Len(row)
 			if !s.ok {
 				return nil, fmt.Errorf("generate: request %d: the logits at position %d are not finite", s.request, position)
 			}
@@ -165,12 +164,12 @@ func (g *Generator) Generate(ctx context.Context, requests []Request, opt Option
 				switch {
 				case len(out.Tokens) == opt.MaxTokens:
 					out.Finish = FinishLength
-				case position == g.cache.Capacity():
+				case position == g.decoder.Capacity():
 					out.Finish = FinishContext
 				}
 			}
 			if out.Finish != "" {
-				g.cache.Truncate(row, 0)
+				g.decoder.Truncate(row, 0)
 				s.request = -1
 			}
 		}
@@ -185,8 +184,8 @@ func (g *Generator) feed(row int, tokens ...int32) {
 }
 
 func (g *Generator) clear() {
-	for row := range g.cache.Rows() {
-		g.cache.Truncate(row, 0)
+	for row := range g.decoder.Rows() {
+		g.decoder.Truncate(row, 0)
 	}
 }
 
@@ -199,10 +198,10 @@ func (g *Generator) check(requests []Request, opt Options) error {
 	case opt.MaxTokens < 1:
 		return fmt.Errorf("generate: %d tokens to write; ask for at least 1", opt.MaxTokens)
 	}
-	vocab := g.decoder.Arch().Vocab
+	vocab := g.decoder.Vocab()
 	for i, r := range requests {
-		if n := len(r.Prompt); n == 0 || n > g.cache.Capacity() {
-			return fmt.Errorf("generate: prompt %d has %d tokens; it must have 1 to %d, the context", i, n, g.cache.Capacity())
+		if n := len(r.Prompt); n == 0 || n > g.decoder.Capacity() {
+			return fmt.Errorf("generate: prompt %d has %d tokens; it must have 1 to %d, the context", i, n, g.decoder.Capacity())
 		}
 		for _, t := range r.Prompt {
 			if t < 0 || int(t) >= vocab {

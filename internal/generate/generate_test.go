@@ -57,7 +57,7 @@ func newGenerator(t *testing.T, m *model.Model[float32], rows, tokens int) *Gene
 		t.Fatal(err)
 	}
 	d.Refresh()
-	return New(d, model.NewCache[float32](m.Arch(), rows, contextLen))
+	return New(model.NewWriter(d, rows, contextLen))
 }
 
 // requests are prompts of every length, most of them short.
@@ -257,7 +257,7 @@ func BenchmarkGenerate(b *testing.B) {
 	}
 	d.Params().Init(x.Pool(), arch.Layers, 1)
 	d.Refresh()
-	g := New(d, model.NewCache[float32](arch, 16, 256))
+	g := New(model.NewWriter(d, 16, 256))
 	all := make([]Request, 16)
 	for i := range all {
 		all[i] = Request{Prompt: []int32{0}, Index: uint64(i)}

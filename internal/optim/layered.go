@@ -25,8 +25,6 @@ type Layered[T kernel.Float] struct {
 	a       *AdamW[T]
 	state   LayeredState
 	factors []float64
-
-	grads []T
 }
 
 // LayeredState is what layered clipping remembers: save it, and put it back before the next step.
@@ -72,24 +70,13 @@ func (l *Layered[T]) SetState(s LayeredState) error {
 // Numerics: norms in float64 from pieces of fixed size, added in order: the same bits for any number of workers.
 // Failure: gradients that are not finite are left as they are, as is the history, and the norm says so.
 func (l *Layered[T]) Clip(grads []T) (norm float64, clipped int) {
-	o := &l.a.observer
-	if len(grads) != len(l.a.M) {
-		panic("optim: slice of the wrong length")
-	}
-	o.grads, l.grads = grads, grads
-	l.a.x.Pool().Do(len(o.pieces), 1, (*pieceSquares[T])(o))
 	norms := l.factors
-	clear(norms)
-	for i, p := range o.pieces {
-		norms[p.segment] += o.tallies[i].squares
-	}
+	l.a.SegmentNorms(grads, norms)
 	total := 0.0
-	for i := range norms {
-		norms[i] = math.Sqrt(norms[i])
-		total += norms[i] * norms[i]
+	for _, n := range norms {
+		total += n * n
 	}
 	if total-total != 0 {
-		o.grads, l.grads = nil, nil
 		return math.Sqrt(total), 0
 	}
 	total = 0
@@ -110,31 +97,7 @@ func (l *Layered[T]) Clip(grads []T) (norm float64, clipped int) {
 	}
 	l.state.Steps++
 	if clipped > 0 {
-		l.a.x.Pool().Do(len(o.pieces), 1, (*scalePieces[T])(l))
+		l.a.ScaleSegments(grads, l.factors)
 	}
-	o.grads, l.grads = nil, nil
 	return math.Sqrt(total), clipped
-}
-
-// pieceSquares is the loop of norms.
-type pieceSquares[T kernel.Float] observer[T]
-
-// Part sums the squares of the pieces [lo,hi).
-func (o *pieceSquares[T]) Part(_, lo, hi int) {
-	for i := lo; i < hi; i++ {
-		o.tallies[i].squares = kernel.SumSquares(o.a.x, o.grads[o.pieces[i].lo:o.pieces[i].hi])
-	}
-}
-
-// scalePieces is the loop of clipping.
-type scalePieces[T kernel.Float] Layered[T]
-
-// Part multiplies the pieces [lo,hi) by the factors of their segments.
-func (l *scalePieces[T]) Part(_, lo, hi int) {
-	for _, p := range l.a.observer.pieces[lo:hi] {
-		if f := l.factors[p.segment]; f != 1 {
-			g := l.grads[p.lo:p.hi]
-			kernel.Affine(l.a.x, g, g, T(f), 0)
-		}
-	}
 }

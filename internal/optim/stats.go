@@ -50,6 +50,7 @@ type observer[T kernel.Float] struct {
 
 	params, grads []T
 	step          kernel.AdamWStep
+	factors       []float64 // of ScaleSegments
 }
 
 // newObserver observes all of each segment, or the first piece of those that decay.

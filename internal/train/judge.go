@@ -43,7 +43,7 @@ type writer struct {
 
 // newWriter returns a writer with a decoder, whose rows it fills.
 func newWriter(arch config.Arch, d *model.Decoder[float32], tok *tokenizer.Tokenizer, start int32, p judge.Plan) *writer {
-	return &writer{tok: tok, start: start, plan: p, author: generate.New(d, model.NewCache[float32](arch, rowsFor(arch, p), cacheLength(arch, p)))}
+	return &writer{tok: tok, start: start, plan: p, author: generate.New(model.NewWriter(d, rowsFor(arch, p), cacheLength(arch, p)))}
 }
 
 // rowsFor is how many texts are written at once: all of them, where the memory of their keys and values is small.

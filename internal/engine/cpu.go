@@ -1,0 +1,88 @@
+package engine
+
+import (
+	"fmt"
+
+	"gimbal/internal/kernel"
+	"gimbal/internal/model"
+	"gimbal/internal/optim"
+)
+
+// CPU returns the opener of engines on this machine's CPUs: model.Model, optim.AdamW, and one kernel.Exec that all of
+// them share. workers is the number of threads, 0 for as many as Go may use at once.
+//
+// Returns the error of kernel.NewExec, when GIMBAL_KERNEL names a tier that is not here.
+func CPU(workers int) (Opener, error) {
+	x, err := kernel.NewExec(workers, kernel.TierAuto)
+	if err != nil {
+		return nil, err
+	}
+	return &cpuOpener{x}, nil
+}
+
+type cpuOpener struct{ x *kernel.Exec }
+
+// Hardware implements Opener.
+func (o *cpuOpener) Hardware() Hardware {
+	return Hardware{Name: o.x.Tier().String(), Workers: o.x.Workers(), BF16: o.x.BF16(), FasterBF16: o.x.FasterBF16(),
+		Free: freeMemory(), Warning: o.x.Warning()}
+}
+
+// modelOptions are those of the model of a spec.
+func (o *cpuOpener) modelOptions(s Spec) model.Options {
+	return model.Options{MicroTokens: s.MicroTokens, Checkpointing: s.Checkpointing, Mode: s.Mode, Workers: o.x.Workers()}
+}
+
+// Estimate implements Opener. A model has gradients whether or not they are wanted.
+func (o *cpuOpener) Estimate(s Spec) Memory {
+	m := Memory{Model: model.Memory(s.Arch, o.modelOptions(s)).Total}
+	if !s.Forward {
+		params, _ := s.Arch.Params()
+		m.Slots = 8 * params
+	}
+	return m
+}
+
+// Open implements Opener. It fails where the architecture or an option makes no sense.
+func (o *cpuOpener) Open(s Spec) (Engine, error) {
+	m, err := model.New[float32](s.Arch, o.x, o.modelOptions(s))
+	if err != nil {
+		return nil, err
+	}
+	e := &cpuEngine{model: m, passes: passes{bad: -1}, probe: newProber(m)}
+	e.info = Info{Arch: s.Arch, Mode: m.Mode(), Numerics: numerics(o.x, m.Mode())}
+	views := m.Params().Views
+	for _, v := range views {
+		e.info.Tensors = append(e.info.Tensors, Tensor{Name: v.Name, Kind: kindOf(v.Kind), Block: v.Block, Shape: v.Shape})
+	}
+	if !s.Forward {
+		segments := make([]optim.Segment, len(views))
+		for i, v := range views {
+			segments[i] = optim.Segment{Lo: v.Lo, Hi: v.Hi, Decay: v.Decay}
+		}
+		e.adam = optim.NewAdamW[float32](o.x, len(m.Params().Flat), segments, s.Optim)
+		e.report = newReporter(len(views))
+	}
+	return e, nil
+}
+
+// Close implements Opener.
+func (o *cpuOpener) Close() { o.x.Close() }
+
+// numerics names what the bits depend on.
+func numerics(x *kernel.Exec, mode string) string { return fmt.Sprintf("%s %s", x.Tier(), mode) }
+
+// kindOf is the kind under which a tensor is summed up.
+func kindOf(k model.Kind) string {
+	switch k {
+	case model.KindEmbed, model.KindPosition:
+		return "embed"
+	case model.KindQKV, model.KindO:
+		return "attn"
+	case model.KindGateUp, model.KindDown:
+		return "mlp"
+	case model.KindHead:
+		return "head"
+	}
+	return "norm"
+}

@@ -1,0 +1,167 @@
+package engine
+
+import (
+	"context"
+	"math"
+
+	"gimbal/internal/model"
+	"gimbal/internal/optim"
+)
+
+// passes is what is known of the passes with Gradient since Discard.
+type passes struct {
+	count int
+	nats  float64 // of all, added in their order
+	bad   int     // the first whose nats are not finite; -1: none
+	block int     // whose output is the first that is not finite in it, -1 the embedding's
+	found bool    // whether there is such a block; else it is the head
+}
+
+// Pass implements Engine.
+func (e *cpuEngine) Pass(ctx context.Context, in Input, want Want) (v Values, err error) {
+	if err := ctx.Err(); err != nil {
+		return v, err
+	}
+	m := model.Input{Tokens: in.Tokens, Labels: in.Labels, Counts: in.Counts, Bounds: in.Bounds, Dropout: in.Dropout}
+	var nats float64
+	switch {
+	case want&Gradient != 0 && (e.adam == nil || want&Probe != 0):
+		panic("engine: gradient of a pass, or on an engine, that has none")
+	case want&Gradient != 0:
+		nats = e.model.Backward(m, in.Scale)
+		e.note(nats)
+	case want&Probe != 0:
+		e.model.Probe(m, e.probe.stats)
+		v.Probe = e.probe.read()
+		for _, n := range e.model.TokenNats() {
+			nats += n
+		}
+	default:
+		nats = e.model.Loss(m)
+	}
+	if want&Nats != 0 {
+		v.Nats = nats
+	}
+	if want&PerToken != 0 {
+		v.TokenNats, v.TokenLogZ = e.model.TokenNats(), e.model.TokenLogZ()
+	}
+	return v, nil
+}
+
+// note adds the nats of a pass with Gradient that has just ended.
+func (e *cpuEngine) note(nats float64) {
+	p := &e.passes
+	if p.bad < 0 && !finite(nats) {
+		p.bad = p.count
+		p.block, p.found = e.model.NonFiniteBlock()
+	}
+	p.nats += nats
+	p.count++
+}
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
+// Discard implements Engine.
+func (e *cpuEngine) Discard() {
+	if e.adam != nil { // else there are none, and their memory stays untouched
+		e.model.ClearGrads()
+	}
+	e.passes = passes{bad: -1}
+}
+
+// reporter is the memory of reports.
+type reporter struct {
+	norms   []float64
+	grads   []optim.TensorGrad
+	updates []optim.TensorUpdate
+	tensors []TensorState
+	hashes  []uint64
+}
+
+func newReporter(tensors int) *reporter {
+	return &reporter{norms: make([]float64, tensors), grads: make([]optim.TensorGrad, tensors),
+		updates: make([]optim.TensorUpdate, tensors), tensors: make([]TensorState, tensors), hashes: make([]uint64, tensors)}
+}
+
+// Propose implements Engine.
+func (e *cpuEngine) Propose(ctx context.Context, p Proposal) (r Report, err error) {
+	if e.adam == nil {
+		panic("engine: proposal on an engine without an optimizer")
+	}
+	if err := ctx.Err(); err != nil {
+		return r, err
+	}
+	flat, grads := e.model.Params().Flat, e.model.Grads()
+	r.Loss, r.LR = e.passes.nats*p.Scale, p.LR
+	r.GradNorm = e.adam.GlobalNorm(grads)
+	scale, notFinite := optim.ClipScale(r.GradNorm, p.Clip)
+	r.ClipScale = scale
+	if notFinite != nil {
+		r.ClipScale = 1
+	} else if p.Detail&NoUpdate == 0 {
+		r.UpdateRatio = e.adam.Glance(flat, grads, p.Step, p.LR, scale)
+	}
+	if p.Detail&Norms != 0 {
+		r.Norms = e.report.norms
+		e.adam.SegmentNorms(grads, r.Norms)
+	}
+	if p.Detail&TensorStats != 0 {
+		r.Tensors = e.report.tensors
+		e.adam.Stats(grads, e.report.grads)
+		r.UpdateMedian = e.adam.Trial(flat, grads, p.Step, p.LR, scale, e.report.updates)
+		for i := range r.Tensors {
+			r.Tensors[i] = TensorState{e.report.grads[i], e.report.updates[i]}
+		}
+	}
+	if p.Detail&Hashes != 0 {
+		r.Hashes = e.report.hashes
+		for i, v := range e.model.Params().Views {
+			r.Hashes[i] = hash(grads[v.Lo:v.Hi])
+		}
+	}
+	return r, nil
+}
+
+// hash is FNV-1a by words; zeros of both signs are one.
+func hash(values []float32) uint64 {
+	h := uint64(14695981039346656037)
+	for _, x := range values {
+		h = (h ^ uint64(math.Float32bits(x+0))) * 1099511628211
+	}
+	return h
+}
+
+// Commit implements Engine.
+func (e *cpuEngine) Commit(u Update) (lr float64, err error) {
+	if e.adam == nil {
+		panic("engine: update on an engine without an optimizer")
+	}
+	grads := e.model.Grads()
+	if u.Factors != nil {
+		e.adam.ScaleSegments(grads, u.Factors)
+	}
+	e.adam.Update(e.model.Params().Flat, grads, u.Step, u.LR, u.Scale)
+	e.model.Refresh()
+	return u.LR, nil
+}
+
+// absurdWeight is larger than any weight of a model that still computes: one flipped exponent bit gives it.
+const absurdWeight = 1e6
+
+// Inspect implements Engine.
+func (e *cpuEngine) Inspect() (Inspection, error) {
+	p, b := e.model.Params(), e.passes
+	r := Inspection{Pass: b.bad, Found: b.found, Block: b.block}
+	if name, index, value, bad := p.FirstNonFinite(e.model.Grads()); bad {
+		r.Gradient = &Element{name, index, value}
+	}
+	for _, v := range p.Views {
+		for i, w := range p.Flat[v.Lo:v.Hi] {
+			if !(w < absurdWeight && w > -absurdWeight) {
+				r.Weight = &Element{v.Name, i, float64(w)}
+				return r, nil
+			}
+		}
+	}
+	return r, nil
+}
