@@ -11,8 +11,8 @@ import (
 	"gimbal/internal/runlog"
 )
 
-// The unigram is that of Witten and Bell, written down here from its formula; the best order beats it, and bits per byte
-// are of the bytes that the labels spell.
+// The unigram is that of Witten and Bell, written down here from its formula; the best order beats it, and bits per
+// byte are of the bytes that the labels spell.
 func TestFit(t *testing.T) {
 	text := openText(t, grammar(t, 60), 0.2)
 	b, err := Fit(t.Context(), text)

@@ -47,7 +47,9 @@ func chats(t testing.TB, n int) string {
 	var b strings.Builder
 	for i := range n {
 		raw, err := json.Marshal(map[string]any{"messages": []map[string]string{
-			{"role": "user", "content": strings.Repeat("how many? ", 1+i%4)}, {"role": "assistant", "content": fmt.Sprint(i)}}})
+			{"role": "user", "content": strings.Repeat("how many? ", 1+i%4)},
+			{"role": "assistant", "content": fmt.Sprint(i)},
+		}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +67,7 @@ func put(t testing.TB, path, content string) {
 	}
 }
 
-// open prepares the text at path in bytes, with a part of it held out; 0: it is other text, all of which is held out.
+// openText prepares the text at path in bytes, with a part of it held out; 0: it is other text, all of which is held out.
 func openText(t testing.TB, path string, valFraction float64) *data.Text {
 	t.Helper()
 	docs, err := corpus.Discover([]string{path}, corpus.Options{})
@@ -119,7 +121,7 @@ func newFake(t testing.TB, text *data.Text) *fakeEngine {
 }
 
 func (f *fakeEngine) Info() engine.Info {
-	return engine.Info{Arch: config.Arch{Shape: "qwen3", Layers: 1, Width: 8, Heads: 1, KVHeads: 1, HeadSize: 8, MLP: 8,
+	return engine.Info{Arch: config.Arch{Layers: 1, Width: 8, Heads: 1, KVHeads: 1, HeadSize: 8, MLP: 8,
 		Vocab: f.vocab, Context: f.context}}
 }
 

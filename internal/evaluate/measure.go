@@ -132,8 +132,8 @@ func summarise(ctx context.Context, eng engine.Engine, opt MeasureOptions) (*Sum
 			return nil, err
 		}
 		defer half.Close()
-		context := text.Val.Context()
-		text.Train, text.Val = half.Train(context), half.Val(context)
+		length := text.Val.Context()
+		text.Train, text.Val = half.Train(length), half.Val(length)
 	}
 	w, err := New(Options{
 		Engine: eng, Text: &text, Own: opt.Own != nil, Seed: opt.Seed, Samples: opt.Samples,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -22,7 +23,9 @@ func TestLossIsThatOfTheLabels(t *testing.T) {
 		t.Fatal(err)
 	}
 	nats, bytes := 0.0, int64(0)
+	var labels, scored []int32 // in the order of the text
 	for ids := range text.Val.Labels() {
+		labels = append(labels, ids...)
 		for _, id := range ids {
 			nats += float64(id)
 			bytes += int64(len(text.Tok.Bytes(id)))
@@ -38,15 +41,21 @@ func TestLossIsThatOfTheLabels(t *testing.T) {
 	if s := l.Sample; s.Tokens < 500 || s.Tokens >= 500+128 || s.Loss() == r.Loss() {
 		t.Errorf("the sample of 500 has %d tokens and a loss of %v; all have %v", s.Tokens, s.Loss(), r.Loss())
 	}
-	for _, in := range f.passes {
+	for i, in := range f.passes {
 		if len(in.Tokens) > 128 || in.Scale != 0 {
 			t.Errorf("a pass of %d tokens, scale %v", len(in.Tokens), in.Scale)
 		}
+		if i >= l.Sample.passes {
+			scored = append(scored, in.Labels...)
+		}
+	}
+	if !slices.Equal(scored, labels) {
+		t.Error("all of it is not scored from first to last")
 	}
 }
 
-// Evaluations are compared by their sample, so it is the same sequences in the same order, whether all is scored too or
-// not. Another seed takes others.
+// Evaluations are compared by their sample, so it is the same sequences in the same order, whether all is scored too
+// or not. Another seed takes others.
 func TestSampleIsTheSameAtEveryEvaluation(t *testing.T) {
 	text := openText(t, grammar(t, 60), 0.2)
 	f := newFake(t, text)
@@ -166,7 +175,8 @@ func TestInterval(t *testing.T) {
 	}
 	// Passes of one size: the interval of a mean.
 	lo, hi := scoreOf([][2]float64{{10, 10}, {20, 10}, {30, 10}, {40, 10}}).Interval()
-	if half := 1.96 * math.Sqrt((2.25+0.25+0.25+2.25)/3/4); math.Abs(lo-(2.5-half)) > 1e-12 || math.Abs(hi-(2.5+half)) > 1e-12 {
+	half := 1.96 * math.Sqrt((2.25+0.25+0.25+2.25)/3/4)
+	if math.Abs(lo-(2.5-half)) > 1e-12 || math.Abs(hi-(2.5+half)) > 1e-12 {
 		t.Errorf("[%v, %v], want 2.5 ± %v", lo, hi, half)
 	}
 	// The same loss in every pass, however long: nothing varies.
@@ -175,8 +185,8 @@ func TestInterval(t *testing.T) {
 	}
 }
 
-// The interval holds the loss of the population in 95 of 100 samples. One that takes tokens for independent, when those
-// of a pass are alike, must not pass the same check.
+// The interval holds the loss of the population in 95 of 100 samples. One that takes tokens for independent, when
+// those of a pass are alike, must not pass the same check.
 func TestIntervalCovers(t *testing.T) {
 	const truth, trials, passes = 3.0, 2000, 40
 	r := rand.New(rand.NewPCG(1, 1))
@@ -218,12 +228,15 @@ func TestRecord(t *testing.T) {
 	l := Loss{Sample: scoreOf([][2]float64{{30, 10}, {32, 10}}), Reported: scoreOf([][2]float64{{20, 10}, {24, 10}})}
 	l.Reported.Bytes = 40
 	rec := l.Record(runlog.At{Step: 5, Batch: 6}, 4.5)
-	if rec.Kind != "eval" || rec.Step != 5 || rec.Batch != 6 || rec.BaselineLoss != 4.5 || rec.ValLoss != 2.2 ||
-		rec.BitsPerByte != runlog.Float(44/math.Ln2/40) || rec.Metrics[MetricTokens] != 20 || rec.Metrics[MetricSample] != 3.1 {
-		t.Errorf("%+v", rec)
+	lo, hi := l.Reported.Interval()
+	want := runlog.Eval{
+		Kind: "eval", At: runlog.At{Step: 5, Batch: 6}, BaselineLoss: 4.5, ValLoss: 2.2, BitsPerByte: 44 / math.Ln2 / 40,
+		Metrics: map[string]runlog.Float{
+			"val_tokens": 20, "val_loss_sample": 3.1, "val_loss_lo": runlog.Float(lo), "val_loss_hi": runlog.Float(hi),
+		},
 	}
-	if lo, hi := rec.Metrics[MetricLossLo], rec.Metrics[MetricLossHi]; !(lo < rec.ValLoss && rec.ValLoss < hi) || len(rec.Metrics) != 4 {
-		t.Errorf("loss %v in [%v, %v]: %v", rec.ValLoss, lo, hi, rec.Metrics)
+	if !reflect.DeepEqual(rec, want) || !(lo < 2.2 && 2.2 < hi) {
+		t.Errorf("%+v, want %+v", rec, want)
 	}
 }
 

@@ -16,8 +16,8 @@ import (
 // Write lets the model continue every prompt, always with the same random streams, and measures the texts. Where the
 // validation part or the context has no room for a prompt it writes nothing, which is no error.
 //
-// It fails where the engine does, with a *config.Error where the encoder cannot be read, and with the error of ctx once
-// that is done.
+// It fails where the engine does, with a *config.Error where the encoder cannot be read, and with the error of ctx
+// once that is done.
 func (e *Evaluator) Write(ctx context.Context) (*Writing, error) {
 	if e.author == nil && e.nothing == nil {
 		if err := e.prepare(ctx); err != nil {

@@ -38,22 +38,22 @@ func TestWriteContinuesEveryPrompt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.Plan.Prompts != 6 || w.Plan.Samples != 3 || len(w.Texts) != 18 || w.Report.Texts != 18 || w.Report.Counted != 18 {
+	if w.Plan.Prompts*w.Plan.Samples != 18 || len(w.Texts) != 18 || w.Report.Texts != 18 || w.Report.Counted != 18 {
 		t.Fatalf("%+v: %d texts, the report has %d", w.Plan, len(w.Texts), w.Report.Texts)
 	}
 	if want := [][2]int{{18, 1 + w.Plan.PromptTokens + w.Plan.MaxTokens}}; !slices.Equal(f.sizes, want) {
 		t.Errorf("decoders of %v, want %v", f.sizes, want)
 	}
 	for i, s := range w.Texts {
-		prompt := f.decoder.prompts[i]
-		if prompt[0] != text.Tok.EOS() || string(text.Tok.Decode(nil, prompt[1:])) != s.Prompt || s.Prompt != w.Texts[i%6].Prompt {
-			t.Errorf("text %d: read %q, told %q", i, text.Tok.Decode(nil, prompt), s.Prompt)
+		start, read := f.decoder.prompts[i][0], string(text.Tok.Decode(nil, f.decoder.prompts[i][1:]))
+		if start != text.Tok.EOS() || read != s.Prompt || s.Prompt != w.Texts[i%6].Prompt {
+			t.Errorf("text %d: read %q behind %d, told %q", i, read, start, s.Prompt)
 		}
 		if want := alphabet(s.Prompt[len(s.Prompt)-1], 12); s.Text != want || s.Finish != "length" {
 			t.Errorf("text %d: %q, %s; the model writes %q", i, s.Text, s.Finish, want)
 		}
 	}
-	if w.FewDocuments != (text.Val.Documents() < 40) || len(w.Notes) == 0 || len(notes) != len(w.Notes) || notes[0] != "judge: "+w.Notes[0] {
+	if !w.FewDocuments || len(w.Notes) == 0 || len(notes) != len(w.Notes) || notes[0] != "judge: "+w.Notes[0] {
 		t.Errorf("notes %q were told as %q", w.Notes, notes)
 	}
 	again, err := e.Write(t.Context())
@@ -94,31 +94,36 @@ func TestWritingIsTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := w.Metrics()
-	if m[MetricTexts] != 18 || int(m[MetricCounted]) != w.Report.Counted || w.Report.Counted == 0 || w.Report.Counted == 18 ||
-		int(m[MetricAlarms]) != len(w.Report.Alarms) || len(w.Report.Alarms) == 0 {
-		t.Errorf("%v texts, %v measured, %v alarms; report %+v", m[MetricTexts], m[MetricCounted], m[MetricAlarms], w.Report)
+	counted, alarms := w.Report.Counted, w.Report.Alarms
+	if counted == 0 || counted == 18 || len(alarms) == 0 {
+		t.Fatalf("%d texts are measured, with the alarms %v, so this test tells little", counted, alarms)
+	}
+	if m["texts"] != 18 || int(m["texts_counted"]) != counted || int(m["alarms"]) != len(alarms) {
+		t.Errorf("%v, %v and %v; report %+v", m["texts"], m["texts_counted"], m["alarms"], w.Report)
 	}
 	for name, v := range w.Report.Metrics {
 		if float64(m[name]) != v.Value || float64(m[name+"_lo"]) != v.Lo || float64(m[name+"_hi"]) != v.Hi {
 			t.Errorf("%s: %v [%v, %v], measured %+v", name, m[name], m[name+"_lo"], m[name+"_hi"], v)
 		}
-		if human, ok := m[name+"_human"]; ok != v.Compared || float64(human) != v.Human || float64(m[name+"_human_se"]) != v.HumanSE {
+		human, ok := m[name+"_human"]
+		if ok != v.Compared || float64(human) != v.Human || float64(m[name+"_human_se"]) != v.HumanSE {
 			t.Errorf("%s of people: %v, measured %+v", name, human, v)
 		}
 	}
 	page := string(w.Page(4, 60))
-	if !strings.HasPrefix(page, "# Evaluation 4, step 60\n\n- 18 texts, ") || !strings.Contains(page, "\n- "+w.Report.Alarms[0].Text) ||
-		len(judge.ReadPage([]byte(page))) != 18 {
+	if !strings.HasPrefix(page, "# Evaluation 4, step 60\n\n- 18 texts, ") || len(judge.ReadPage([]byte(page))) != 18 ||
+		!strings.Contains(page, "\n- "+alarms[0].Text) {
 		t.Errorf("page:\n%.300s", page)
 	}
 	shown := w.Shown(3)
 	for i, s := range shown {
-		if s.Text != w.Texts[i].Text || s.Prompt != w.Texts[i].Prompt || s.Finish != w.Texts[i].Finish || s.Reasons != nil {
+		if t0 := w.Texts[i]; !reflect.DeepEqual(s, Sample{Prompt: t0.Prompt, Text: t0.Text, Finish: t0.Finish}) {
 			t.Errorf("shown %d: %+v", i, s)
 		}
 	}
 	worst := w.Worst(2)
-	if len(shown) != 3 || len(worst) != 2 || len(worst[0].Reasons) == 0 || !strings.Contains(page, worst[0].Reasons[0]) {
+	if len(shown) != 3 || len(worst) != 2 || len(worst[0].Reasons) == 0 ||
+		!strings.Contains(page, "\n## 1 of 18: "+worst[0].Reasons[0]) {
 		t.Errorf("%d shown, worst %+v", len(shown), worst)
 	}
 	if len(w.Shown(100)) != 18 || len(w.Worst(100)) != 18 {
@@ -126,8 +131,8 @@ func TestWritingIsTold(t *testing.T) {
 	}
 }
 
-// Where the context or the held-out text has no room for a prompt nothing is written, told once, and no memory is taken
-// for it.
+// Where the context or the held-out text has no room for a prompt nothing is written, told once, and no memory is
+// taken for it.
 func TestNothingToWrite(t *testing.T) {
 	short := grammar(t, 30)
 	for i := range 30 {
@@ -146,7 +151,7 @@ func TestNothingToWrite(t *testing.T) {
 		opt.Samples = judge.PlanFor(6, 3, 12, c.context-1)
 		told := 0
 		opt.Note = func(format string, args ...any) {
-			if strings.HasSuffix(fmt.Sprintf(format, args...), "is too short for a single prompt: nothing will be written") {
+			if strings.HasSuffix(fmt.Sprintf(format, args...), "too short for a single prompt: nothing will be written") {
 				told++
 			}
 		}
@@ -166,8 +171,8 @@ func TestNothingToWrite(t *testing.T) {
 	}
 }
 
-// A context that is done ends the writing between two tokens, not after the last text. Asked again, the model writes as
-// if nothing had happened.
+// A context that is done ends the writing between two tokens, not after the last text. Asked again, the model writes
+// as if nothing had happened.
 func TestWritingStops(t *testing.T) {
 	text := openText(t, grammar(t, 60), 0.2)
 	f := newFake(t, text)

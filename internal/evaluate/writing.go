@@ -32,7 +32,8 @@ func (w *Writing) Metrics() map[string]runlog.Float {
 	}
 	r := w.Report
 	m := map[string]runlog.Float{
-		MetricTexts: runlog.Float(r.Texts), MetricCounted: runlog.Float(r.Counted), MetricAlarms: runlog.Float(len(r.Alarms)),
+		MetricTexts: runlog.Float(r.Texts), MetricCounted: runlog.Float(r.Counted),
+		MetricAlarms: runlog.Float(len(r.Alarms)),
 	}
 	for name, v := range r.Metrics {
 		m[name], m[name+"_lo"], m[name+"_hi"] = runlog.Float(v.Value), runlog.Float(v.Lo), runlog.Float(v.Hi)
