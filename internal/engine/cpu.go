@@ -31,7 +31,8 @@ func (o *cpuOpener) Hardware() Hardware {
 
 // modelOptions are those of the model of a spec.
 func (o *cpuOpener) modelOptions(s Spec) model.Options {
-	return model.Options{MicroTokens: s.MicroTokens, Checkpointing: s.Checkpointing, Mode: s.Mode, Workers: o.x.Workers()}
+	return model.Options{MicroTokens: s.MicroTokens, Checkpointing: s.Checkpointing, Mode: s.Mode,
+		Workers: o.x.Workers()}
 }
 
 // Estimate implements Opener. A model has gradients whether or not they are wanted.
@@ -54,7 +55,8 @@ func (o *cpuOpener) Open(s Spec) (Engine, error) {
 	e.info = Info{Arch: s.Arch, Mode: m.Mode(), Numerics: numerics(o.x, m.Mode())}
 	views := m.Params().Views
 	for _, v := range views {
-		e.info.Tensors = append(e.info.Tensors, Tensor{Name: v.Name, Kind: kindOf(v.Kind), Block: v.Block, Shape: v.Shape})
+		e.info.Tensors = append(e.info.Tensors, Tensor{Name: v.Name, Kind: kindOf(v.Kind), Block: v.Block,
+			Shape: v.Shape})
 	}
 	if !s.Forward {
 		segments := make([]optim.Segment, len(views))

@@ -120,7 +120,8 @@ func TestInspectFindsWeights(t *testing.T) {
 	for _, w := range []float32{2e6, -1e6, float32(math.NaN()), float32(math.Inf(-1))} {
 		e.model.Params().Flat[v.Lo+3] = w
 		i, err := e.Inspect()
-		if err != nil || i.Weight == nil || i.Weight.Tensor != v.Name || i.Weight.Index != 3 || !same(i.Weight.Value, float64(w)) {
+		if err != nil || i.Weight == nil || i.Weight.Tensor != v.Name || i.Weight.Index != 3 ||
+			!same(i.Weight.Value, float64(w)) {
 			t.Errorf("%v: %+v, %v", w, i, err)
 		}
 	}

@@ -74,7 +74,8 @@ func compareMultiplies(multiply multiplies, s Spec, name string) (difference str
 					sum += c.a[i*c.ai+k*c.ak] * c.b[j*c.bj+k*c.bk]
 				}
 				if got := c.got[i*c.n+j]; got != sum {
-					return fmt.Sprintf("element (%d, %d) of %s is %g on %s and %g in plain Go", i, j, c.name, got, name, sum)
+					return fmt.Sprintf("element (%d, %d) of %s is %g on %s and %g in plain Go", i, j, c.name,
+						got, name, sum)
 				}
 			}
 		}

@@ -80,7 +80,8 @@ type reporter struct {
 
 func newReporter(tensors int) *reporter {
 	return &reporter{norms: make([]float64, tensors), grads: make([]optim.TensorGrad, tensors),
-		updates: make([]optim.TensorUpdate, tensors), tensors: make([]TensorState, tensors), hashes: make([]uint64, tensors)}
+		updates: make([]optim.TensorUpdate, tensors), tensors: make([]TensorState, tensors),
+		hashes: make([]uint64, tensors)}
 }
 
 // Propose implements Engine.

@@ -122,7 +122,8 @@ func TestStepsAreThoseOfModelAndOptim(t *testing.T) {
 		v, err := e.Pass(t.Context(), Alone(batch(9), batch(9).Spans[2]), Nats|PerToken)
 		in := Alone(batch(9), batch(9).Spans[2])
 		nats := w.m.Loss(model.Input{Tokens: in.Tokens, Labels: in.Labels, Counts: in.Counts, Bounds: in.Bounds})
-		if err != nil || v.Nats != nats || !slices.Equal(v.TokenNats, w.m.TokenNats()) || !slices.Equal(v.TokenLogZ, w.m.TokenLogZ()) {
+		if err != nil || v.Nats != nats || !slices.Equal(v.TokenNats, w.m.TokenNats()) ||
+			!slices.Equal(v.TokenLogZ, w.m.TokenLogZ()) {
 			t.Errorf("a loss of %v, want %v, or tokens differ: %v", v.Nats, nats, err)
 		}
 		if v, _ := e.Pass(t.Context(), in, 0); !same(v, Values{}) {
@@ -174,7 +175,8 @@ func TestProposeChangesNothing(t *testing.T) {
 	first := propose(t, e, 3, Norms|TensorStats|Hashes)
 	grads := slices.Clone(e.model.Grads())
 	b := batch(3)
-	again, err := e.Propose(t.Context(), Proposal{Step: 3, LR: 1e-2, Clip: 1, Scale: Scale(b), Detail: Norms | TensorStats | Hashes})
+	again, err := e.Propose(t.Context(), Proposal{Step: 3, LR: 1e-2, Clip: 1, Scale: Scale(b),
+		Detail: Norms | TensorStats | Hashes})
 	if err != nil || !same(first, again) || first.Loss == 0 || first.UpdateRatio == 0 || first.UpdateMedian == 0 {
 		t.Errorf("%+v and then %+v: %v", first, again, err)
 	}
@@ -186,7 +188,8 @@ func TestProposeChangesNothing(t *testing.T) {
 		t.Errorf("%+v", other)
 	}
 	e.Discard()
-	if r, err := e.Propose(t.Context(), Proposal{Step: 3, LR: 1, Clip: 1, Scale: 1}); err != nil || r.Loss != 0 || r.GradNorm != 0 {
+	if r, err := e.Propose(t.Context(), Proposal{Step: 3, LR: 1, Clip: 1, Scale: 1}); err != nil ||
+		r.Loss != 0 || r.GradNorm != 0 {
 		t.Errorf("%+v after Discard: %v", r, err)
 	}
 }
@@ -213,12 +216,13 @@ func TestProposeNonFinite(t *testing.T) {
 	name := e.info.Tensors[4].Name
 	e.Harm(Fault{Kind: InfGradient, Tensor: name})
 	r, err := e.Propose(t.Context(), Proposal{Step: 1, LR: 1e-2, Clip: 1, Scale: 1, Detail: TensorStats | Norms})
-	if err != nil || !math.IsInf(r.GradNorm, 1) || r.ClipScale != 1 || r.UpdateRatio != 0 || r.Tensors[4].Grad.NonFinite != 1 ||
-		!math.IsNaN(r.UpdateMedian) || !math.IsInf(r.Norms[4], 1) {
+	if err != nil || !math.IsInf(r.GradNorm, 1) || r.ClipScale != 1 || r.UpdateRatio != 0 ||
+		r.Tensors[4].Grad.NonFinite != 1 || !math.IsNaN(r.UpdateMedian) || !math.IsInf(r.Norms[4], 1) {
 		t.Errorf("%+v: %v", r, err)
 	}
 	i, err := e.Inspect()
-	if err != nil || i.Pass != -1 || i.Weight != nil || i.Gradient == nil || i.Gradient.Tensor != name || i.Gradient.Index != 0 || !math.IsInf(i.Gradient.Value, 1) {
+	if err != nil || i.Pass != -1 || i.Weight != nil || i.Gradient == nil || i.Gradient.Tensor != name ||
+		i.Gradient.Index != 0 || !math.IsInf(i.Gradient.Value, 1) {
 		t.Errorf("%+v: %v", i, err)
 	}
 }

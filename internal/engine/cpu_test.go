@@ -27,7 +27,8 @@ func TestGetSetThroughFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		dir := filepath.Join(t.TempDir(), "checkpoints")
-		path, err := checkpoint.Save(durable.OS, dir, &checkpoint.Snapshot{Step: 3, Model: snap.Params, Optimizer: snap.Slots})
+		path, err := checkpoint.Save(durable.OS, dir, &checkpoint.Snapshot{Step: 3, Model: snap.Params,
+			Optimizer: snap.Slots})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -41,7 +42,8 @@ func TestGetSetThroughFiles(t *testing.T) {
 		if err := other.Set(c.Model(), c.Optimizer()); err != nil {
 			t.Fatal(err)
 		}
-		if r, err := other.Propose(t.Context(), Proposal{Step: 4, LR: 1, Clip: 1, Scale: 1}); err != nil || r.GradNorm != 0 || r.Loss != 0 {
+		if r, err := other.Propose(t.Context(), Proposal{Step: 4, LR: 1, Clip: 1, Scale: 1}); err != nil ||
+			r.GradNorm != 0 || r.Loss != 0 {
 			t.Errorf("gradients are left: %+v, %v", r, err)
 		}
 		train(t, e, 4, 5)
@@ -108,12 +110,14 @@ func TestSetRefuses(t *testing.T) {
 func TestGetRefusesNonFinite(t *testing.T) {
 	e := open(t, opener(t), spec(shapes[0], model.ModeFP32))
 	v := e.model.Params().Views[3]
-	for what, values := range map[string][]float32{"weight": e.model.Params().Flat, "first moment of": e.adam.M, "second moment of": e.adam.V} {
+	for what, values := range map[string][]float32{"weight": e.model.Params().Flat, "first moment of": e.adam.M,
+		"second moment of": e.adam.V} {
 		old := values[v.Lo+2]
 		values[v.Lo+2] = float32(math.NaN())
 		_, err := e.Get()
 		var bad *NonFiniteError
-		if !errors.As(err, &bad) || bad.What != what || bad.Tensor != v.Name || bad.Index != 2 || err.Error() != what+" "+v.Name+"[2] is NaN" {
+		if !errors.As(err, &bad) || bad.What != what || bad.Tensor != v.Name || bad.Index != 2 ||
+			err.Error() != what+" "+v.Name+"[2] is NaN" {
 			t.Errorf("%s: %v", what, err)
 		}
 		values[v.Lo+2] = old
@@ -160,7 +164,8 @@ func TestForwardOnly(t *testing.T) {
 		if err != nil || err2 != nil || want.Nats != got.Nats || want.Nats == 0 {
 			t.Errorf("%v, want %v: %v, %v", got, want, err, err2)
 		}
-		if again, err := e.Get(); err != nil || again.Slots != nil || !slices.Equal(again.Params[0].Data, snap.Params[0].Data) {
+		if again, err := e.Get(); err != nil || again.Slots != nil ||
+			!slices.Equal(again.Params[0].Data, snap.Params[0].Data) {
 			t.Errorf("%d slots, or other weights: %v", len(again.Slots), err)
 		}
 		if m := o.Estimate(s); m.Slots != 0 || m.Model <= 0 {
@@ -214,8 +219,10 @@ func TestInfo(t *testing.T) {
 		for n, v := range i.Tensors {
 			kinds[v.Kind]++
 			want := "norm"
-			for part, kind := range map[string]string{"attn.": "attn", "mlp.": "mlp", "embed": "embed", "transformer.w": "embed", "lm_head": "head"} {
-				if strings.Contains(v.Name, part) && strings.HasSuffix(v.Name, ".weight") && !strings.Contains(v.Name, "_norm") {
+			for part, kind := range map[string]string{"attn.": "attn", "mlp.": "mlp", "embed": "embed",
+				"transformer.w": "embed", "lm_head": "head"} {
+				if strings.Contains(v.Name, part) && strings.HasSuffix(v.Name, ".weight") &&
+					!strings.Contains(v.Name, "_norm") {
 					want = kind
 				}
 			}
@@ -229,7 +236,8 @@ func TestInfo(t *testing.T) {
 				t.Errorf("tensor %d: %+v, want kind %s and block %d", n, v, want, block)
 			}
 		}
-		if kinds["attn"] == 0 || kinds["mlp"] == 0 || kinds["norm"] == 0 || kinds["embed"] == 0 || (kinds["head"] == 0) != s.Arch.Tie {
+		if kinds["attn"] == 0 || kinds["mlp"] == 0 || kinds["norm"] == 0 || kinds["embed"] == 0 ||
+			(kinds["head"] == 0) != s.Arch.Tie {
 			t.Errorf("%v", kinds)
 		}
 	})
@@ -247,13 +255,15 @@ func TestSelfTest(t *testing.T) {
 			t.Errorf("%s: %s", mode, text)
 		}
 		sound := newMultiplies(o.(*cpuOpener).x, mode)
-		for k, name := range []string{"element (0, 3) of x·Wᵀ is", "element (0, 3) of dy·W is", "element (0, 3) of dyᵀ·x is"} {
+		for k, name := range []string{"element (0, 3) of x·Wᵀ is", "element (0, 3) of dy·W is",
+			"element (0, 3) of dyᵀ·x is"} {
 			text := compareMultiplies(func(w, x, dy []float32, n, out, in int) (y, dx, dw []float32) {
 				y, dx, dw = sound(w, x, dy, n, out, in)
 				[][]float32{y, dx, dw}[k][3]++
 				return y, dx, dw
 			}, s, "this "+mode)
-			if !strings.HasPrefix(text, name) || !strings.Contains(text, " on this "+mode+" and ") || !strings.HasSuffix(text, " in plain Go") {
+			if !strings.HasPrefix(text, name) || !strings.Contains(text, " on this "+mode+" and ") ||
+				!strings.HasSuffix(text, " in plain Go") {
 				t.Errorf("%q, want %q …", text, name)
 			}
 		}
@@ -265,13 +275,14 @@ func TestDecoder(t *testing.T) {
 	o := opener(t)
 	every(t, func(t *testing.T, s Spec) {
 		e := open(t, o, s)
-		d, err := e.Decoder(3, contextLen)
+		d, err := e.Decoder(3, length)
 		if err != nil {
 			t.Fatal(err)
 		}
 		write := func() []generate.Sample {
 			d.Refresh()
-			samples, err := generate.New(d).Generate(t.Context(), []generate.Request{{Prompt: []int32{1, 5}}, {Prompt: []int32{9}, Index: 1}},
+			samples, err := generate.New(d).Generate(t.Context(),
+				[]generate.Request{{Prompt: []int32{1, 5}}, {Prompt: []int32{9}, Index: 1}},
 				generate.Options{Temperature: 1, MaxTokens: 20, EOS: -1})
 			if err != nil {
 				t.Fatal(err)
@@ -288,11 +299,11 @@ func TestDecoder(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d = model.NewWriter(direct, 3, contextLen)
+		d = model.NewWriter(direct, 3, length)
 		if third := write(); !same(second, third) {
 			t.Errorf("the engine's decoder writes %v, the model's %v", second, third)
 		}
-		if _, err := e.Decoder(0, contextLen); err == nil {
+		if _, err := e.Decoder(0, length); err == nil {
 			t.Error("a decoder of no rows was made")
 		}
 	})

@@ -15,20 +15,20 @@ import (
 )
 
 const (
-	vocab      = 61
-	contextLen = 24
-	micro      = 40
+	vocab  = 61
+	length = 24
+	micro  = 40
 )
 
 // shapes are the four families, with every choice that they make.
 var shapes = []config.Arch{
-	{Shape: "qwen3", Layers: 3, Width: 32, Heads: 4, KVHeads: 2, HeadSize: 8, MLP: 48, Vocab: vocab, Context: contextLen,
+	{Shape: "qwen3", Layers: 3, Width: 32, Heads: 4, KVHeads: 2, HeadSize: 8, MLP: 48, Vocab: vocab, Context: length,
 		Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 10000, QKNorm: true, MLPKind: "swiglu", Tie: true},
-	{Shape: "llama", Layers: 2, Width: 32, Heads: 2, KVHeads: 2, HeadSize: 16, MLP: 64, Vocab: vocab, Context: contextLen,
+	{Shape: "llama", Layers: 2, Width: 32, Heads: 2, KVHeads: 2, HeadSize: 16, MLP: 64, Vocab: vocab, Context: length,
 		Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 10000, MLPKind: "swiglu", Dropout: 0.1},
-	{Shape: "qwen2", Layers: 2, Width: 32, Heads: 4, KVHeads: 1, HeadSize: 8, MLP: 48, Vocab: vocab, Context: contextLen,
+	{Shape: "qwen2", Layers: 2, Width: 32, Heads: 4, KVHeads: 1, HeadSize: 8, MLP: 48, Vocab: vocab, Context: length,
 		Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 10000, QKVBias: true, MLPKind: "swiglu"},
-	{Shape: "gpt2", Layers: 2, Width: 32, Heads: 4, KVHeads: 4, HeadSize: 8, MLP: 128, Vocab: vocab, Context: contextLen,
+	{Shape: "gpt2", Layers: 2, Width: 32, Heads: 4, KVHeads: 4, HeadSize: 8, MLP: 128, Vocab: vocab, Context: length,
 		Norm: "layer", NormEps: 1e-5, Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true},
 }
 
@@ -75,7 +75,7 @@ func open(t testing.TB, o Opener, s Spec) *cpuEngine {
 func batch(step int64) *data.Batch {
 	b, key := new(data.Batch), rng.New(7, rng.Order).Sub(uint64(step))
 	for i := range 7 {
-		n := 1 + int(key.Uint64(uint64(1000+i))%contextLen)
+		n := 1 + int(key.Uint64(uint64(1000+i))%length)
 		b.Spans = append(b.Spans, data.Span{Start: len(b.Tokens), Len: n, Doc: data.Ref{Source: int32(i)}})
 		for range n {
 			x, y := key.Block(uint64(len(b.Tokens)))
@@ -127,7 +127,8 @@ func (e *cpuEngine) held() held {
 
 // first is where two memories differ, "" where every bit is the same.
 func (a held) first(b held) string {
-	return firstOf(named{"weight", a.params, b.params}, named{"first moment", a.m, b.m}, named{"second moment", a.v, b.v})
+	return firstOf(named{"weight", a.params, b.params}, named{"first moment", a.m, b.m},
+		named{"second moment", a.v, b.v})
 }
 
 type named struct {

@@ -48,7 +48,8 @@ func TestRepeat(t *testing.T) {
 	for k, span := range b.Spans {
 		for i := range span.Len {
 			at := span.Start + i
-			if b.Labels[at] != paragraph[(7*k+i)%len(paragraph)] || i > 0 && b.Tokens[at] != b.Labels[at-1] || i == 0 && b.Tokens[at] != clean.Tokens[at] {
+			if b.Labels[at] != paragraph[(7*k+i)%len(paragraph)] || i > 0 && b.Tokens[at] != b.Labels[at-1] ||
+				i == 0 && b.Tokens[at] != clean.Tokens[at] {
 				t.Fatalf("sequence %d, position %d: %d, then %d", k, i, b.Tokens[at], b.Labels[at])
 			}
 		}

@@ -15,7 +15,9 @@ import (
 // A disk fails in the first save from its step on, in its own way, and in no other.
 func TestDisk(t *testing.T) {
 	for name, check := range map[string]func(err error, slept time.Duration) bool{
-		"full-disk": func(err error, slept time.Duration) bool { return errors.Is(err, durable.ErrNoSpace) && slept == 0 },
+		"full-disk": func(err error, slept time.Duration) bool {
+			return errors.Is(err, durable.ErrNoSpace) && slept == 0
+		},
 		"torn-checkpoint": func(err error, slept time.Duration) bool {
 			return err != nil && !errors.Is(err, durable.ErrNoSpace) && slept == 0
 		},
@@ -43,7 +45,8 @@ func TestDisk(t *testing.T) {
 			if want := fmt.Sprintf("planted %s@5 in the save of step 6", name); note != want {
 				t.Errorf("note %q", note)
 			}
-			if s.State()[0].Begun != 7 || s.Active(6) || !s.Active(7) || s.Active(8) || !s.Tainted(107) || s.Tainted(108) {
+			if s.State()[0].Begun != 7 || s.Active(6) || !s.Active(7) || s.Active(8) || !s.Tainted(107) ||
+				s.Tainted(108) {
 				t.Errorf("state %+v", s.State())
 			}
 		})

@@ -35,7 +35,8 @@ func differ(a, b []float32) (n int) {
 // has the bits of a run without it.
 func TestOnCPU(t *testing.T) {
 	x := text(t)
-	for spec, check := range map[string]func(t *testing.T, e engine.Engine, sound, got, blamed engine.Report, moved int){
+	for spec, check := range map[string]func(t *testing.T, e engine.Engine, sound, got, blamed engine.Report,
+		moved int){
 		"nan-grad@3": func(t *testing.T, e engine.Engine, sound, got, blamed engine.Report, _ int) {
 			if !math.IsNaN(got.GradNorm) || got.Loss != sound.Loss || !finite(blamed.GradNorm) {
 				t.Errorf("%+v, blamed %+v", got, blamed)
@@ -63,14 +64,17 @@ func TestOnCPU(t *testing.T) {
 		},
 		"bit-flip@70": func(t *testing.T, e engine.Engine, sound, got, blamed engine.Report, moved int) {
 			i, err := e.Inspect()
-			if err != nil || got.Loss == sound.Loss || i.Weight == nil || i.Weight.Tensor != "model.layers.1.mlp.down_proj.weight" || i.Weight.Index != 0 {
+			if err != nil || got.Loss == sound.Loss || i.Weight == nil ||
+				i.Weight.Tensor != "model.layers.1.mlp.down_proj.weight" || i.Weight.Index != 0 {
 				t.Errorf("%+v, %+v, %v", got, i.Weight, err)
 			}
 		},
 		"frozen-layer:1@3": func(t *testing.T, e engine.Engine, sound, got, blamed engine.Report, moved int) {
 			for i, v := range e.Info().Tensors {
-				if v.Block == 0 && (sound.Norms[i] == 0 || got.Norms[i] != 0 || blamed.Norms[i] != 0) || v.Block > 0 && got.Norms[i] != sound.Norms[i] {
-					t.Errorf("%s has a norm of %v, sound %v, blamed %v", v.Name, got.Norms[i], sound.Norms[i], blamed.Norms[i])
+				if v.Block == 0 && (sound.Norms[i] == 0 || got.Norms[i] != 0 || blamed.Norms[i] != 0) ||
+					v.Block > 0 && got.Norms[i] != sound.Norms[i] {
+					t.Errorf("%s has a norm of %v, sound %v, blamed %v", v.Name, got.Norms[i], sound.Norms[i],
+						blamed.Norms[i])
 				}
 			}
 		},
@@ -95,7 +99,8 @@ func TestOnCPU(t *testing.T) {
 				r.cur.Batch, sound.cur.Batch = step-1, step-1
 				got, _, lr := r.step(step)
 				want, _, lr2 := sound.step(step)
-				if got.Loss != want.Loss || got.GradNorm != want.GradNorm || got.UpdateRatio != want.UpdateRatio || lr != lr2 ||
+				if got.Loss != want.Loss || got.GradNorm != want.GradNorm ||
+					got.UpdateRatio != want.UpdateRatio || lr != lr2 ||
 					differ(weights(t, wrapped), weights(t, clean)) != 0 {
 					t.Errorf("step %d before the fault: %+v, want %+v", step, got, want)
 				}

@@ -23,7 +23,7 @@ type kind struct {
 	before engine.FaultKind                 // is done to the weights, before the passes of its first batch
 	plant  engine.FaultKind                 // sits in the model; NaN leaves it after the first pass of a batch
 	scale  func(*Set, engine.Input) float64 // changes the scale of each pass
-	after  engine.FaultKind                 // is done to the gradients, after the passes; a scaled one has a scaled loss
+	after  engine.FaultKind                 // is done to the gradients, after the passes; scaled, the loss is, too
 	factor float64                          // of before or after
 	rate   float64                          // multiplies the learning rate; 0: does not
 	update engine.FaultKind                 // is done to the weights, after each update
@@ -132,7 +132,8 @@ func parse(spec string, env Env) (f fault, err error) {
 	}
 	switch {
 	case f.step < k.earliest:
-		return f, fmt.Errorf("the earliest step for it is %d: before that nothing could be told from a beginning", k.earliest)
+		return f, fmt.Errorf("the earliest step for it is %d: before that nothing could be told from a beginning",
+			k.earliest)
 	case name == starved && f.step != 1:
 		return f, errors.New("the weights are initialised before step 1 only")
 	case f.step > env.Steps:

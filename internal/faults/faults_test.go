@@ -97,7 +97,8 @@ func TestEveryFaultActsInItsPlace(t *testing.T) {
 				rec.log = nil
 				report, blamed, lr := r.step(step)
 				on := step >= begin && (f.batches == 0 || step < begin+f.batches)
-				same := slices.Equal(sound.Labels, r.batch.Labels) && slices.Equal(sound.Counts, r.batch.Counts) && slices.Equal(sound.Spans, r.batch.Spans)
+				same := slices.Equal(sound.Labels, r.batch.Labels) &&
+					slices.Equal(sound.Counts, r.batch.Counts) && slices.Equal(sound.Spans, r.batch.Spans)
 				if same == (on && f.batch != nil) {
 					t.Errorf("step %d: the batch is the sound one: %v", step, same)
 				}
@@ -140,7 +141,8 @@ func TestStateGoesOn(t *testing.T) {
 		r.step(step)
 	}
 	raw, err := json.Marshal(whole.State())
-	want := `[{"spec":"repetition@2","begun":2},{"spec":"nan-grad@3","begun":3},{"spec":"frozen-layer:0@9","begun":0},{"spec":"full-disk@4","begun":0}]`
+	want := `[{"spec":"repetition@2","begun":2},{"spec":"nan-grad@3","begun":3},` +
+		`{"spec":"frozen-layer:0@9","begun":0},{"spec":"full-disk@4","begun":0}]`
 	if err != nil || string(raw) != want {
 		t.Fatalf("%s, %v", raw, err)
 	}
@@ -159,7 +161,8 @@ func TestStateGoesOn(t *testing.T) {
 		rec.log, rec2.log = nil, nil
 		r.step(step)
 		r2.step(step)
-		if !slices.Equal(rec.log, rec2.log) || !slices.Equal(r.batch.Labels, r2.batch.Labels) || !slices.Equal(whole.State(), again.State()) {
+		if !slices.Equal(rec.log, rec2.log) || !slices.Equal(r.batch.Labels, r2.batch.Labels) ||
+			!slices.Equal(whole.State(), again.State()) {
 			t.Errorf("step %d: %q and %q", step, rec.log, rec2.log)
 		}
 	}
@@ -185,7 +188,8 @@ func TestEmptyBatches(t *testing.T) {
 			return cur
 		})
 		var b data.Batch
-		if cur := next(1, &b, data.Cursor{}); cur.Batch != 1 || !slices.Equal(b.Labels, kept) || s.State()[0].Begun != 0 || s.Tainted(1) {
+		if cur := next(1, &b, data.Cursor{}); cur.Batch != 1 || !slices.Equal(b.Labels, kept) ||
+			s.State()[0].Begun != 0 || s.Tainted(1) {
 			t.Errorf("%s: %+v", name, s.State())
 		}
 		e := s.Engine(rec)
@@ -206,7 +210,8 @@ func TestNoFaults(t *testing.T) {
 		called, rec := false, newRecorder()
 		next := s.Source(func(int64, *data.Batch, data.Cursor) data.Cursor { called = true; return data.Cursor{} })
 		next(1, nil, data.Cursor{})
-		if !called || s.Engine(rec) != engine.Engine(rec) || s.Disk(nil, 1, 1) != nil || s.Active(1) || s.Tainted(1) || s.State() != nil {
+		if !called || s.Engine(rec) != engine.Engine(rec) || s.Disk(nil, 1, 1) != nil || s.Active(1) ||
+			s.Tainted(1) || s.State() != nil {
 			t.Error("there is something")
 		}
 	}

@@ -23,7 +23,8 @@ const (
 	testSteps   = 400
 )
 
-var arch = config.Arch{Shape: "llama", Layers: 3, Width: 16, Heads: 2, KVHeads: 2, HeadSize: 8, MLP: 24, Vocab: 257, Context: testContext,
+var arch = config.Arch{Shape: "llama", Layers: 3, Width: 16, Heads: 2, KVHeads: 2, HeadSize: 8, MLP: 24,
+	Vocab: 257, Context: testContext,
 	Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 10000, MLPKind: "swiglu"}
 
 // text is documents of which many are shorter than half of the context.
@@ -158,7 +159,8 @@ func newRecorder() *recorder {
 	r := &recorder{info: engine.Info{Arch: arch}}
 	for l := range arch.Layers {
 		for _, k := range []string{"norm", "attn", "mlp", "mlp"} {
-			r.info.Tensors = append(r.info.Tensors, engine.Tensor{Name: fmt.Sprintf("%d.%d", l, len(r.info.Tensors)), Kind: k, Block: l})
+			name := fmt.Sprintf("%d.%d", l, len(r.info.Tensors))
+			r.info.Tensors = append(r.info.Tensors, engine.Tensor{Name: name, Kind: k, Block: l})
 		}
 	}
 	return r
@@ -190,7 +192,8 @@ func (r *recorder) Commit(u engine.Update) (float64, error) {
 	return u.LR, nil
 }
 
-var faultNames = map[engine.FaultKind]string{engine.NaNActivation: "nan", engine.StopGradient: "stop", engine.CutResidual: "cut",
+var faultNames = map[engine.FaultKind]string{
+	engine.NaNActivation: "nan", engine.StopGradient: "stop", engine.CutResidual: "cut",
 	engine.NaNGradient: "nan", engine.InfGradient: "inf", engine.ScaleGradients: "scale", engine.FlipBit: "flip",
 	engine.ScaleBlock: "block", engine.RoundWeights: "round"}
 

@@ -30,7 +30,8 @@ func TestMistakesInBatches(t *testing.T) {
 	eos := x.Tok.EOS()
 	for name, check := range map[string]func(t *testing.T, b *data.Batch){
 		"padding-in-loss": func(t *testing.T, b *data.Batch) {
-			if len(b.Tokens) != len(b.Spans)*testContext || b.Counted != len(b.Tokens) || len(b.Spans) != len(clean.Spans) {
+			if len(b.Tokens) != len(b.Spans)*testContext || b.Counted != len(b.Tokens) ||
+				len(b.Spans) != len(clean.Spans) {
 				t.Errorf("%d positions, %d counted, %d sequences", len(b.Tokens), b.Counted, len(b.Spans))
 			}
 			for i, s := range b.Spans {
@@ -96,7 +97,8 @@ func TestMistakesInBatches(t *testing.T) {
 			}
 		},
 		"random-tokens": func(t *testing.T, b *data.Batch) {
-			if slices.Equal(b.Labels, clean.Labels) || slices.Equal(b.Tokens, b.Labels) || len(b.Tokens) != len(clean.Tokens) {
+			if slices.Equal(b.Labels, clean.Labels) || slices.Equal(b.Tokens, b.Labels) ||
+				len(b.Tokens) != len(clean.Tokens) {
 				t.Error("not random")
 			}
 		},

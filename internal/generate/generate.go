@@ -155,7 +155,8 @@ func (g *Generator) Generate(ctx context.Context, requests []Request, opt Option
 			out := &samples[s.request]
 			position := g.decoder.Len(row)
 			if !s.ok {
-				return nil, fmt.Errorf("generate: request %d: the logits at position %d are not finite", s.request, position)
+				return nil, fmt.Errorf("generate: request %d: the logits at position %d are not finite",
+					s.request, position)
 			}
 			if s.next == opt.EOS {
 				out.Finish = FinishEOS
@@ -201,7 +202,8 @@ func (g *Generator) check(requests []Request, opt Options) error {
 	vocab := g.decoder.Vocab()
 	for i, r := range requests {
 		if n := len(r.Prompt); n == 0 || n > g.decoder.Capacity() {
-			return fmt.Errorf("generate: prompt %d has %d tokens; it must have 1 to %d, the context", i, n, g.decoder.Capacity())
+			return fmt.Errorf("generate: prompt %d has %d tokens; it must have 1 to %d, the context", i, n,
+				g.decoder.Capacity())
 		}
 		for _, t := range r.Prompt {
 			if t < 0 || int(t) >= vocab {

@@ -16,7 +16,8 @@ const (
 // large is brought down to what is usual for it, and the others stay as they are. It sees norms, and no gradient.
 //
 // Formula: after 100 steps g *= min(1, 1.05·γ/|g|), then γ = 0.98·γ + 0.02·|g|, with γ the average of the tensor's
-// norms, clipped ones as they were clipped. A tensor that never had a gradient is not held at zero: its first one sets γ.
+// norms, clipped ones as they were clipped. A tensor that never had a gradient is not held at zero: its first one sets
+// γ.
 // Source: AdaGC, Wang et al. 2025, arXiv:2502.11034; its first steps take the least of globally clipped norms for γ,
 // here they average what the guard let through.
 type Layered struct {
@@ -46,7 +47,8 @@ func (l *Layered) SetState(s LayeredState) error {
 		return nil
 	}
 	if len(s.Norms) != len(l.state.Norms) || s.Steps < 0 {
-		return fmt.Errorf("optim: averages of %d tensors after %d steps, want %d tensors", len(s.Norms), s.Steps, len(l.state.Norms))
+		return fmt.Errorf("optim: averages of %d tensors after %d steps, want %d tensors",
+			len(s.Norms), s.Steps, len(l.state.Norms))
 	}
 	for i, v := range s.Norms {
 		if !(v >= 0 && v <= math.MaxFloat64) {
@@ -63,7 +65,8 @@ func (l *Layered) SetState(s LayeredState) error {
 //
 // Shapes: norms, factors (tensors).
 // Memory: factors is overwritten by the next call.
-// Failure: with a norm that is not finite there are no factors, the history stays as it is, and the global norm says so.
+// Failure: with a norm that is not finite there are no factors, the history stays as it is, and the global norm says
+// so.
 func (l *Layered) Factors(norms []float64) (factors []float64, norm float64, clipped int) {
 	if len(norms) != len(l.factors) {
 		panic("optim: slice of the wrong length")

@@ -80,7 +80,8 @@ func TestLayeredAgainstReference(t *testing.T) {
 		}
 		norm, clipped := clip(a, l, grads)
 		if clipped != wantClipped || !near(norm, math.Sqrt(wantTotal), 1e-6) {
-			t.Fatalf("step %d: norm %g with %d clipped, want %g with %d", step, norm, clipped, math.Sqrt(wantTotal), wantClipped)
+			t.Fatalf("step %d: norm %g with %d clipped, want %g with %d", step, norm, clipped,
+				math.Sqrt(wantTotal), wantClipped)
 		}
 		for j := range want {
 			if math.Abs(float64(grads[j])-want[j]) > 1e-6*math.Abs(want[j]) {

@@ -46,7 +46,8 @@ func (m *InMemory) ReadF32(dst []float32, name string) error {
 		return &Error{name, "is not there"}
 	}
 	if data := m.entries[i].Data; len(dst) != len(data) {
-		return &Error{name, fmt.Sprintf("has shape %v, %d elements, but %d are expected", m.entries[i].Shape, len(data), len(dst))}
+		return &Error{name, fmt.Sprintf("has shape %v, %d elements, but %d are expected",
+			m.entries[i].Shape, len(data), len(dst))}
 	}
 	copy(dst, m.entries[i].Data)
 	return nil

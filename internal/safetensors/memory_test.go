@@ -25,7 +25,8 @@ func TestMemory(t *testing.T) {
 	for i, e := range all {
 		got, ok := m.Lookup(e.Name)
 		want, _ := f.Lookup(e.Name)
-		if !ok || got.DType != want.DType || !slices.Equal(got.Shape, want.Shape) || got.Len() != want.Len() || m.Tensors()[i].Name != e.Name {
+		if !ok || got.DType != want.DType || !slices.Equal(got.Shape, want.Shape) || got.Len() != want.Len() ||
+			m.Tensors()[i].Name != e.Name {
 			t.Errorf("%+v, want %+v", got, want)
 		}
 		a, b := make([]float32, len(e.Data)), make([]float32, len(e.Data))
@@ -42,7 +43,8 @@ func TestMemory(t *testing.T) {
 		}
 	}
 	name := all[0].Name
-	if err := m.ReadF32(make([]float32, len(all[0].Data)+1), name); err == nil || !strings.Contains(err.Error(), "elements") {
+	if err := m.ReadF32(make([]float32, len(all[0].Data)+1), name); err == nil ||
+		!strings.Contains(err.Error(), "elements") {
 		t.Errorf("a slice of the wrong length: %v", err)
 	}
 	if err := m.ReadF32(nil, "nowhere"); err == nil {
@@ -51,7 +53,8 @@ func TestMemory(t *testing.T) {
 	if _, ok := m.Lookup("nowhere"); ok {
 		t.Error("a tensor that is not there was found")
 	}
-	for what, bad := range map[string][]Entry{"twice": {all[0], all[0]}, "shape": {{Name: "a", Shape: []int{3}, Data: make([]float32, 2)}}} {
+	for what, bad := range map[string][]Entry{"twice": {all[0], all[0]},
+		"shape": {{Name: "a", Shape: []int{3}, Data: make([]float32, 2)}}} {
 		func() {
 			defer func() {
 				if text, ok := recover().(string); !ok || !strings.Contains(text, what) {
