@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"gimbal/internal/strictjson"
 )
 
 const chunk = 1 << 16 // bytes converted at a time; a multiple of every element size
@@ -190,7 +192,7 @@ func makeHeader(entries []Entry, metadata map[string]string, dtype string, width
 		}
 	}
 	if len(metadata) > 0 {
-		h = append(h, `"__metadata__":{`...)
+		h = append(h, `"`+metadataKey+`":{`...)
 		for _, key := range slices.Sorted(maps.Keys(metadata)) {
 			comma()
 			h = append(appendString(h, key), ':')
@@ -205,7 +207,7 @@ func makeHeader(entries []Entry, metadata map[string]string, dtype string, width
 	at := int64(0)
 	for _, e := range entries {
 		switch {
-		case e.Name == "__metadata__" || !utf8.ValidString(e.Name):
+		case e.Name == metadataKey || !utf8.ValidString(e.Name) || len(e.Name) > strictjson.MaxKey:
 			return nil, &Error{e.Name, "is no name for a tensor"}
 		case seen[e.Name]:
 			return nil, &Error{e.Name, "name appears twice"}
