@@ -25,6 +25,7 @@ var lattice = []struct {
 	{"internal/cpu", "", "CPU features"},
 	{"internal/par", "", "persistent worker pool"},
 	{"internal/rng", "", "counter-based random numbers"},
+	{"internal/testseed", "", "the seed of random tests; no line grants it, so only tests import it"},
 	{"internal/durable", "", "the one door to disk"},
 	{"internal/durable/crash", "internal/durable", "its fault-injecting twin, for tests"},
 	{"internal/kernel", "internal/cpu internal/par", "SIMD kernels and tiers"},

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"math"
@@ -14,21 +13,13 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"gimbal/internal/strictjson"
+	"gimbal/internal/testseed"
 )
 
-var seed = flag.Uint64("seed", 0, "of random tests; 0: by the clock")
-
-func random(t *testing.T) *rand.Rand {
-	s := *seed
-	if s == 0 {
-		s = uint64(time.Now().UnixNano())
-	}
-	t.Logf("-seed=%d", s)
-	return rand.New(rand.NewPCG(s, 1))
-}
+// random returns a generator whose seed is printed.
+var random = testseed.Rand
 
 // file returns a file with this header and so many bytes of data.
 func file(header string, data int) []byte {
