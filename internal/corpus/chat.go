@@ -16,7 +16,8 @@ const (
 	Assistant = "assistant"
 )
 
-// Roles are the roles that a message may have. Another one is refused: a misspelt "assistant" would be learned by nobody.
+// Roles are the roles that a message may have. Another one is refused: a misspelt "assistant" would be learned by
+// nobody.
 var Roles = []string{"system", User, Assistant, "tool"}
 
 // Message is one turn of a conversation.
@@ -96,8 +97,8 @@ func message(r *strictjson.Reader, learn bool) (m Message) {
 	return m
 }
 
-// beginsWithChat reports whether the first line with something in it holds a conversation. A line that is broken does not:
-// whoever reads the documents will say so.
+// beginsWithChat reports whether the first line with something in it holds a conversation. A line that is broken does
+// not: whoever reads the documents will say so.
 func beginsWithChat(br *bufio.Reader) (bool, error) {
 	var line []byte
 	for {

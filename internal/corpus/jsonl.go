@@ -58,7 +58,8 @@ func (p *lineParser) parse(line []byte) (text []byte, chat []Message, err error)
 	p.chat = p.chat[:0]
 	switch {
 	case isText && isChat, isText && isPair, isChat && isPair:
-		return nil, nil, &Error{Byte: start, What: `more than one of "text", "messages", and "prompt" with "completion"`}
+		return nil, nil, &Error{Byte: start,
+			What: `more than one of "text", "messages", and "prompt" with "completion"`}
 	case isText:
 		if parts[0].json[0] != '"' {
 			return nil, nil, &Error{Byte: parts[0].at, What: `"text" is not a string`}

@@ -8,8 +8,8 @@ import (
 	"gimbal/internal/strictjson"
 )
 
-// parseHeader reads the JSON of a header. The reader lets names come twice: checkLayout finds them by sorting, without a
-// second copy of all of them.
+// parseHeader reads the JSON of a header. The reader lets names come twice: checkLayout finds them by sorting,
+// without a second copy of all of them.
 func parseHeader(data []byte) (*File, error) {
 	h := header{Reader: strictjson.New(data, strictjson.AllowDuplicates)}
 	// A guess, which no file can push beyond what it pays for, so that as a rule the result is allocated once.

@@ -55,9 +55,14 @@ func unsupported(key string, value any) error {
 
 // Roles is what a model directory says of its tokens outside tokenizer.json.
 type Roles struct {
-	EOS  int32 // id of the end-of-text token; -1: <|endoftext|>, else <|end_of_text|>
-	BOS  int32 // id of the beginning-of-text token; -1: the one that the file puts first, else <|begin_of_text|>, else none
-	Size int   // ids that the model has; those above the file's tokens spell nothing. 0: as many as the file's
+	// EOS is the id of the end-of-text token; -1: <|endoftext|>, else <|end_of_text|>.
+	EOS int32
+	// BOS is the id of the beginning-of-text token; -1: the one that the file puts first, else <|begin_of_text|>, else
+	// none.
+	BOS int32
+	// Size is the number of ids that the model has; those above the file's tokens spell nothing. 0: as many as the
+	// file's.
+	Size int
 }
 
 // Parse is ParseAs without Roles.
@@ -230,7 +235,8 @@ func (p *parser) file() {
 			p.postProcessor(key, true)
 		case "decoder":
 			if got := p.component(key, nil); len(got) > 0 {
-				p.expect(key, got, map[string]any{"type": []any{"ByteLevel", "Fuse"}, "add_prefix_space": nil, "trim_offsets": nil, "use_regex": nil})
+				p.expect(key, got, map[string]any{"type": []any{"ByteLevel", "Fuse"},
+					"add_prefix_space": nil, "trim_offsets": nil, "use_regex": nil})
 				p.decoder, _ = got["type"].(string)
 			}
 		case "model":

@@ -7,7 +7,9 @@ import (
 
 // The components of a tokenizer.json around its model.
 
-var byteLevel = map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": nil, "use_regex": []any{true, false}}
+var byteLevel = map[string]any{
+	"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": nil, "use_regex": []any{true, false},
+}
 
 func (p *parser) preTokenizer() {
 	const where = "pre_tokenizer"
@@ -61,7 +63,8 @@ func (p *parser) preTokenizer() {
 	if p.Failed() {
 		return
 	}
-	p.expect(where+".pretokenizers[0]", parts[0], map[string]any{"type": "Split", "pattern": nil, "behavior": "Isolated", "invert": false})
+	p.expect(where+".pretokenizers[0]", parts[0],
+		map[string]any{"type": "Split", "pattern": nil, "behavior": "Isolated", "invert": false})
 	p.expect(where+".pretokenizers[1]", parts[1], byteLevel)
 	if parts[1]["use_regex"] != false {
 		p.Fail(unsupported(where+".pretokenizers[1].use_regex", true))
@@ -97,9 +100,11 @@ func (p *parser) postProcessor(where string, outside bool) {
 	case "Sequence":
 		p.expect(where, got, map[string]any{"type": "Sequence", "processors": true})
 	case "TemplateProcessing":
-		p.expect(where, got, map[string]any{"type": "TemplateProcessing", "single": true, "pair": nil, "special_tokens": nil})
+		p.expect(where, got,
+			map[string]any{"type": "TemplateProcessing", "single": true, "pair": nil, "special_tokens": nil})
 	default:
-		p.expect(where, got, map[string]any{"type": "ByteLevel", "add_prefix_space": nil, "trim_offsets": nil, "use_regex": nil})
+		p.expect(where, got,
+			map[string]any{"type": "ByteLevel", "add_prefix_space": nil, "trim_offsets": nil, "use_regex": nil})
 	}
 }
 
