@@ -282,5 +282,6 @@ func parseName(name string) (step int64, old, ok bool) {
 
 // goodName reports whether name can be a file of a checkpoint on every system: no path, nothing hidden.
 func goodName(name string) bool {
-	return name != "" && name[0] != '.' && !strings.ContainsAny(name, `/\:`) && filepath.IsLocal(name) && filepath.Base(name) == name
+	return name != "" && name[0] != '.' && !strings.ContainsAny(name, `/\:`) && filepath.IsLocal(name) &&
+		filepath.Base(name) == name
 }

@@ -7,34 +7,23 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"gimbal/internal/durable"
 	"gimbal/internal/durable/crash"
 	"gimbal/internal/safetensors"
+	"gimbal/internal/testseed"
 )
 
-var (
-	update = flag.Bool("update", false, "rewrite testdata")
-	seed   = flag.Uint64("seed", 0, "of random tests; 0: by the clock")
-)
+var update = flag.Bool("update", false, "rewrite testdata")
 
-// random returns a generator and prints its seed.
-func random(t *testing.T) *rand.Rand {
-	s := *seed
-	if s == 0 {
-		s = uint64(time.Now().UnixNano())
-	}
-	t.Logf("-seed=%d", s)
-	return rand.New(rand.NewPCG(s, 1))
-}
+// random returns a generator whose seed is printed.
+var random = testseed.Rand
 
 // snapshot returns a small snapshot; all its content depends on step and version.
 func snapshot(step int64, version string) *Snapshot {

@@ -66,8 +66,8 @@ func parseHealth(path string, data []byte) (h Health, err error) {
 		return Health{}, corrupt(path, HealthFile, "is malformed (%v)", err)
 	}
 	if h.Version != healthVersion {
-		return Health{}, fmt.Errorf("checkpoint: %s: %s has version %d, but this program reads %d: %w: use the version of gimbal that wrote it",
-			path, HealthFile, h.Version, healthVersion, ErrVersion)
+		return Health{}, fmt.Errorf("checkpoint: %s: %s has version %d, but this program reads %d: %w: "+
+			"use the version of gimbal that wrote it", path, HealthFile, h.Version, healthVersion, ErrVersion)
 	}
 	return h, nil
 }
@@ -95,8 +95,8 @@ func certified(fsys durable.FS, path string) error {
 }
 
 // NewestHealthy returns the checkpoint in dir with the highest step whose certificate says healthy and that verifies,
-// and the ones with higher steps that were passed over. One without a certificate is passed over too. If there is none the
-// error matches ErrNone.
+// and the ones with higher steps that were passed over. One without a certificate is passed over too. If there is
+// none the error matches ErrNone.
 func NewestHealthy(fsys durable.FS, dir string) (path string, refused []Refused, err error) {
 	return newestHealthy(fsys, dir, "")
 }

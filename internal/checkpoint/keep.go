@@ -71,7 +71,8 @@ func Newest(fsys durable.FS, dir string) (path string, refused []Refused, err er
 	if len(refused) == 0 {
 		return "", nil, fmt.Errorf("checkpoint: there is none in %s: %w", dir, ErrNone)
 	}
-	return "", refused, fmt.Errorf("checkpoint: none of the %d in %s can be used: %w (the newest: %v)", len(refused), dir, ErrNone, refused[0].Err)
+	return "", refused, fmt.Errorf("checkpoint: none of the %d in %s can be used: %w (the newest: %v)",
+		len(refused), dir, ErrNone, refused[0].Err)
 }
 
 // List describes all checkpoints in dir, newest first. It checks manifests and sizes but reads no tensor data: only
@@ -116,10 +117,11 @@ func List(fsys durable.FS, dir string) ([]Info, error) {
 
 // Prune deletes checkpoints in dir but: the keep newest ones that look complete, all steps that carry a mark, all whose
 // directory name (step-N) is in protect, the newest one that verifies, all newer than that, the newest healthy one
-// (NewestHealthy), and those of a newer program. It also sweeps the litter of saves that died. It returns the names of what it deleted.
+// (NewestHealthy), and those of a newer program. It also sweeps the litter of saves that died. It returns the names
+// of what it deleted.
 //
-// If none verifies, or one or the marks cannot be read, nothing is deleted and the error says so. Each checkpoint is renamed
-// before its files go, so a crash leaves whole ones and litter.
+// If none verifies, or one or the marks cannot be read, nothing is deleted and the error says so. Each checkpoint is
+// renamed before its files go, so a crash leaves whole ones and litter.
 func Prune(fsys durable.FS, dir string, keep int, protect []string) (removed []string, err error) {
 	infos, err := List(fsys, dir)
 	if err != nil {
@@ -201,7 +203,8 @@ func Marks(fsys durable.FS, dir string) (map[string]int64, error) {
 	}
 	var marks map[string]int64
 	if err := json.Unmarshal(data, &marks); err != nil || marks == nil {
-		return nil, fmt.Errorf("checkpoint: %s is not a list of names and steps (%v): mend it, or delete it to forget the marks", name, err)
+		return nil, fmt.Errorf("checkpoint: %s is not a list of names and steps (%v): mend it, or delete it to forget "+
+			"the marks", name, err)
 	}
 	return marks, nil
 }

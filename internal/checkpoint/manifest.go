@@ -94,8 +94,8 @@ func readManifest(fsys durable.FS, path string) (*manifest, error) {
 		return nil, corrupt(path, ManifestFile, "is malformed (%v)", err)
 	}
 	if version.Format != formatVersion {
-		return nil, fmt.Errorf("checkpoint: %s: format %d, but this program reads %d: %w: use the version of gimbal that wrote it",
-			path, version.Format, formatVersion, ErrVersion)
+		return nil, fmt.Errorf("checkpoint: %s: format %d, but this program reads %d: %w: "+
+			"use the version of gimbal that wrote it", path, version.Format, formatVersion, ErrVersion)
 	}
 	var m manifest
 	dec := json.NewDecoder(bytes.NewReader(data))

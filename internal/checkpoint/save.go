@@ -26,16 +26,16 @@ type Snapshot struct {
 	Optimizer []safetensors.Entry // to optimizer.safetensors; nil: no such file
 }
 
-// Save writes a snapshot to dir/step-N, or under the name that it has, making dir if need be, and returns that path. When it returns without
-// error the checkpoint has been read back and verified, and it survives a power loss.
+// Save writes a snapshot to dir/step-N, or under the name that it has, making dir if need be, and returns that path.
+// When it returns without error the checkpoint has been read back and verified, and it survives a power loss.
 //
 // If step-N is there already with the same content, that is all; if it is damaged or differs, the new one takes its
 // place, and at every moment one valid version of it is found by Newest. What an earlier Save that died left in
 // dir is removed first.
 //
 // Failure: nothing that was there before is touched, and the unfinished files are removed. An error of the last
-// step (syncing dir) leaves the new checkpoint in place, but a power loss may still take it. Save again writes all files
-// anew. Errors match durable.ErrNoSpace when the disk is full, ErrVersion when step-N was written by a newer
+// step (syncing dir) leaves the new checkpoint in place, but a power loss may still take it. Save again writes all
+// files anew. Errors match durable.ErrNoSpace when the disk is full, ErrVersion when step-N was written by a newer
 // program (it is left alone, as is one that cannot be read).
 func Save(fsys durable.FS, dir string, s *Snapshot) (path string, err error) {
 	if err := s.check(); err != nil {
@@ -79,7 +79,8 @@ func (s *Snapshot) check() error {
 		case name == ModelFile || name == OptimizerFile || name == ManifestFile || !goodName(name):
 			return fmt.Errorf("checkpoint: save: %q is no name for a file of a checkpoint", name)
 		case len(data) > maxSmallFile:
-			return fmt.Errorf("checkpoint: save: %s has %d bytes, at most %d are read back", name, len(data), maxSmallFile)
+			return fmt.Errorf("checkpoint: save: %s has %d bytes, at most %d are read back",
+				name, len(data), maxSmallFile)
 		}
 	}
 	return nil
@@ -124,9 +125,13 @@ func (s *Snapshot) write(fsys durable.FS, tmp string) (*manifest, error) {
 		return nil, err
 	}
 	if len(data) > maxManifest {
-		return nil, fmt.Errorf("%d files make a manifest of %d bytes, at most %d are read back", len(m.Files), len(data), maxManifest)
+		return nil, fmt.Errorf("%d files make a manifest of %d bytes, at most %d are read back",
+			len(m.Files), len(data), maxManifest)
 	}
-	err = durable.WriteNew(fsys, filepath.Join(tmp, ManifestFile), func(w io.Writer) error { _, err := w.Write(data); return err })
+	err = durable.WriteNew(fsys, filepath.Join(tmp, ManifestFile), func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", ManifestFile, err)
 	}

@@ -6,29 +6,19 @@ import (
 	"flag"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
-	"time"
+
+	"gimbal/internal/testseed"
 )
 
-var (
-	seedFlag   = flag.Uint64("seed", 0, "seed of the random tests; 0: by the clock")
-	updateFlag = flag.Bool("update", false, "write docs/config.md and the golden faults anew")
-)
+var updateFlag = flag.Bool("update", false, "write docs/config.md and the golden faults anew")
 
-// random returns a source for a random test and prints its seed.
-func random(t *testing.T) *rand.Rand {
-	seed := *seedFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("-seed=%d", seed)
-	return rand.New(rand.NewPCG(seed, 1))
-}
+// random returns a generator whose seed is printed.
+var random = testseed.Rand
 
 func sets(texts ...string) []Assignment {
 	var list []Assignment

@@ -3,10 +3,11 @@ package corpus
 import (
 	"bufio"
 	"bytes"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
+
+	"gimbal/internal/strictjson"
 )
 
 // The roles of a conversation that the package itself gives or looks for.
@@ -15,7 +16,8 @@ const (
 	Assistant = "assistant"
 )
 
-// Roles are the roles that a message may have. Another one is refused: a misspelt "assistant" would be learned by nobody.
+// Roles are the roles that a message may have. Another one is refused: a misspelt "assistant" would be learned by
+// nobody.
 var Roles = []string{"system", User, Assistant, "tool"}
 
 // Message is one turn of a conversation.
@@ -25,95 +27,78 @@ type Message struct {
 	Learn bool // its words count in the loss: the assistant's, but for those that a "prompt" quotes
 }
 
-// messages reads an array of messages that begins here and appends them to dst.
-func (s *scanner) messages(name string, dst []Message, learn bool) []Message {
-	if s.peek() != '[' {
-		s.fail(fmt.Sprintf("%q is not an array of messages", name))
+// messages reads an array of messages, or, where a role is given, a string that is one of that role, and appends them
+// to p.chat.
+func (p *lineParser) messages(name string, from part, role string, learn bool) error {
+	r := &p.value
+	r.Reset(from.json, strictjson.AllowDuplicates, strictjson.AllowInvalidUTF8)
+	first := len(p.chat)
+	switch kind := r.Kind(); {
+	case kind == '"' && role != "":
+		p.chat = append(p.chat, Message{Role: role, Text: r.Value(), Learn: learn && role == Assistant})
+	case kind == '[':
+		r.Array(func(int) { p.chat = append(p.chat, message(r, learn)) })
+	case role != "":
+		fail(r, 0, "%q is neither a string nor an array of messages", name)
+	default:
+		fail(r, 0, "%q is not an array of messages", name)
 	}
-	s.i++
-	for {
-		if s.space(); s.peek() == ']' { // also behind a comma, which the first pass has refused
-			break
-		}
-		dst = append(dst, s.message(learn))
-		if s.space(); s.peek() != ',' {
-			break
-		}
-		s.i++
+	if err := r.End(); err != nil {
+		return lineFault(err, from.at)
 	}
-	s.expect(']')
-	return dst
+	for i, m := range p.chat[first:] {
+		p.chat[first+i].Text = unescape(m.Text)
+	}
+	return nil
 }
 
-// message reads {"role": …, "content": …}.
-func (s *scanner) message(learn bool) (m Message) {
-	start := s.i
-	if s.peek() != '{' {
-		s.fail("a message is not an object")
+// message reads {"role": …, "content": …}. Its text is as it is written.
+func message(r *strictjson.Reader, learn bool) (m Message) {
+	start := r.At()
+	if r.Kind() != '{' {
+		fail(r, start, "a message is not an object")
 	}
-	var role, content bool
-	s.object(2, func(key []byte, at int) {
+	r.Object(func(key []byte) {
+		at, kind := r.At(), r.Kind()
 		switch string(key) {
 		case "role":
-			if role {
-				s.i = at
-				s.fail("a second \"role\"")
+			if m.Role != "" {
+				fail(r, r.KeyAt(), `a second "role"`)
 			}
-			role = true
-			m.Role = s.role()
+			k := -1
+			if kind == '"' {
+				k = slices.Index(Roles, r.Text())
+			}
+			if k < 0 {
+				fail(r, at, `"role" is none of %s`, strings.Join(Roles, ", "))
+				return
+			}
+			m.Role = Roles[k]
 		case "content":
-			if content {
-				s.i = at
-				s.fail("a second \"content\"")
+			if m.Text != nil {
+				fail(r, r.KeyAt(), `a second "content"`)
 			}
-			if content = true; s.peek() != '"' {
-				s.fail("\"content\" is not a string")
+			if kind != '"' {
+				fail(r, at, `"content" is not a string`)
 			}
-			m.Text = s.string()
+			m.Text = r.Value()
 		case "tool_calls", "function_call":
-			begin := s.i
-			s.value(3)
-			if v := string(s.b[begin:s.i]); v != "null" && v != "[]" && v != "{}" {
-				s.i = begin
-				s.fail(fmt.Sprintf("%q are not read: they are words of the assistant that would be lost", key))
+			if v := string(r.Value()); v != "null" && v != "[]" && v != "{}" {
+				fail(r, at, "%q are not read: they are words of the assistant that would be lost", key)
 			}
 		default:
-			s.value(3)
+			r.Value()
 		}
 	})
-	if !role || !content {
-		s.i = start
-		s.fail("a message without \"role\" or \"content\"")
+	if m.Role == "" || m.Text == nil {
+		fail(r, start, `a message without "role" or "content"`)
 	}
 	m.Learn = learn && m.Role == Assistant
 	return m
 }
 
-func (s *scanner) role() string {
-	begin := s.i
-	if s.peek() == '"' {
-		if k := slices.Index(Roles, string(s.string())); k >= 0 {
-			return Roles[k]
-		}
-	}
-	s.i = begin
-	s.fail("\"role\" is none of " + strings.Join(Roles, ", "))
-	return ""
-}
-
-// turn reads a string that is one message of role, or an array of messages.
-func (s *scanner) turn(name, role string, dst []Message, learn bool) []Message {
-	if s.peek() == '[' {
-		return s.messages(name, dst, learn)
-	}
-	if s.peek() != '"' {
-		s.fail(fmt.Sprintf("%q is neither a string nor an array of messages", name))
-	}
-	return append(dst, Message{Role: role, Text: s.string(), Learn: learn && role == Assistant})
-}
-
-// beginsWithChat reports whether the first line with something in it holds a conversation. A line that is broken does not:
-// whoever reads the documents will say so.
+// beginsWithChat reports whether the first line with something in it holds a conversation. A line that is broken does
+// not: whoever reads the documents will say so.
 func beginsWithChat(br *bufio.Reader) (bool, error) {
 	var line []byte
 	for {

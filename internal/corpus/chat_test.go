@@ -53,7 +53,7 @@ func TestChatErrors(t *testing.T) {
 		{`{"prompt":7,"completion":"a"}`, 11, "\"prompt\" is neither a string nor an array"},
 		{`{"text":"a","messages":[]}`, 1, "more than one of"},
 		{`{"text":"a","prompt":"","completion":""}`, 1, "more than one of"},
-		{`{"messages":[{"role":"user","content":"a"},]}`, 44, "a value expected"},
+		{`{"messages":[{"role":"user","content":"a"},]}`, 43, "invalid character ','"},
 	} {
 		path := write(t, t.TempDir(), "a.jsonl", "{\"text\":\"good\"}\n"+c.line+"\n")
 		_, _, err := readAll(discover(t, Options{}, path), new(Tally))

@@ -78,7 +78,8 @@ func (c *Corpus) HasChat() bool {
 	return slices.ContainsFunc(c.Sources, func(s Source) bool { return s.chat })
 }
 
-// Fingerprint describes everything but the content of the files that decides the documents, and, once identified, that too.
+// Fingerprint describes everything but the content of the files that decides the documents, and, once identified,
+// that too.
 func (c *Corpus) Fingerprint() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "separator %q\nbad %t\n", c.opt.Separator, c.opt.BadDocuments == "skip")
@@ -88,13 +89,13 @@ func (c *Corpus) Fingerprint() string {
 	return b.String()
 }
 
-// Discover finds the files under paths, recursively: any text, .jsonl with texts or conversations, both also packed as .gz
-// or .zst, and .parquet with a "text" column.
+// Discover finds the files under paths, recursively: any text, .jsonl with texts or conversations, both also packed
+// as .gz or .zst, and .parquet with a "text" column.
 //
-// Below a folder, hidden entries, binary files (a NUL byte in the first 8 KB), archives, broken links, second paths to the
-// same file and what is no regular file are left out and counted in Skipped. The same things named directly are errors, and
-// so are, anywhere, files that cannot be read or unpacked, because leaving out the very data would be silent.
-// Links are followed; a folder is entered once, so loops end. All errors are *Error.
+// Below a folder, hidden entries, binary files (a NUL byte in the first 8 KB), archives, broken links, second paths
+// to the same file and what is no regular file are left out and counted in Skipped. The same things named directly
+// are errors, and so are, anywhere, files that cannot be read or unpacked, because leaving out the very data would be
+// silent. Links are followed; a folder is entered once, so loops end. All errors are *Error.
 func Discover(paths []string, opt Options) (*Corpus, error) {
 	if err := opt.check(); err != nil {
 		return nil, err
@@ -104,7 +105,8 @@ func Discover(paths []string, opt Options) (*Corpus, error) {
 	}
 	d := discovery{seen: map[string]bool{}, c: &Corpus{Skipped: map[string]int64{}, opt: opt}}
 	if w := opt.Weights; w != nil && len(w) != len(paths) {
-		return nil, &Error{What: fmt.Sprintf("data.weights has %d weights for %d paths", len(w), len(paths)), Advice: "give one for each of data.paths, in their order"}
+		return nil, &Error{What: fmt.Sprintf("data.weights has %d weights for %d paths", len(w), len(paths)),
+			Advice: "give one for each of data.paths, in their order"}
 	}
 	for i, p := range paths {
 		d.index = i
@@ -118,17 +120,20 @@ func Discover(paths []string, opt Options) (*Corpus, error) {
 			Advice: "pass --data with a file or folder of UTF-8 text, .jsonl or .parquet"}
 	}
 	if len(c.Sources) > math.MaxInt32 {
-		return nil, &Error{Path: strings.Join(paths, ", "), What: "more than 2^31 files", Advice: "join them into .jsonl files"}
+		return nil, &Error{Path: strings.Join(paths, ", "), What: "more than 2^31 files",
+			Advice: "join them into .jsonl files"}
 	}
 	slices.SortFunc(c.Sources, func(a, b Source) int {
-		if opt.Weights != nil && a.Root != b.Root { // each path's documents together, so that they can be drawn from apart
+		// Each path's documents lie together, so that they can be drawn from apart.
+		if opt.Weights != nil && a.Root != b.Root {
 			return cmp.Compare(a.Root, b.Root)
 		}
 		return strings.Compare(a.Path, b.Path)
 	})
 	for i, p := range paths {
 		if opt.Weights != nil && !slices.ContainsFunc(c.Sources, func(s Source) bool { return s.Root == i }) {
-			return nil, &Error{Path: p, What: "has a weight and no text of its own", Advice: "take it out of data.paths and data.weights"}
+			return nil, &Error{Path: p, What: "has a weight and no text of its own",
+				Advice: "take it out of data.paths and data.weights"}
 		}
 	}
 	return c, nil
@@ -142,7 +147,8 @@ func (o Options) check() error {
 	}
 	for _, w := range o.Weights {
 		if !(w > 0) || math.IsInf(w, 0) {
-			return &Error{What: fmt.Sprintf("data.weights has %v", w), Advice: "use numbers above 0, and leave out a path that should have no share"}
+			return &Error{What: fmt.Sprintf("data.weights has %v", w),
+				Advice: "use numbers above 0, and leave out a path that should have no share"}
 		}
 	}
 	if len(o.Separator) > maxSeparator {
@@ -213,7 +219,8 @@ func (d *discovery) folder(dir, real string) error {
 	d.seen[real] = true
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return &Error{Path: dir, What: "cannot list the folder", Err: cause(err), Advice: "make it readable for this user"}
+		return &Error{Path: dir, What: "cannot list the folder", Err: cause(err),
+			Advice: "make it readable for this user"}
 	}
 	for _, e := range entries {
 		path, realPath := filepath.Join(dir, e.Name()), filepath.Join(real, e.Name())
@@ -230,7 +237,8 @@ func (d *discovery) folder(dir, real string) error {
 			d.c.Skipped["broken link"]++
 			continue
 		case err != nil:
-			return &Error{Path: path, What: "vanished, or not readable", Err: cause(err), Advice: "run again, or make it readable for this user"}
+			return &Error{Path: path, What: "vanished, or not readable", Err: cause(err),
+				Advice: "run again, or make it readable for this user"}
 		case info.IsDir():
 			err = d.folder(path, realPath)
 		default:
@@ -270,7 +278,8 @@ func (d *discovery) file(path, real string, info fs.FileInfo) (reason string, er
 	case ".parquet":
 		s.kind = table
 		if s.pack != 0 {
-			return "", &Error{Path: path, What: "a packed Parquet file", Advice: "unpack it: Parquet packs its columns itself"}
+			return "", &Error{Path: path, What: "a packed Parquet file",
+				Advice: "unpack it: Parquet packs its columns itself"}
 		}
 		if s.Text, err = tableBytes(&s); err == nil {
 			d.c.Sources = append(d.c.Sources, s)

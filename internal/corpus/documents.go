@@ -15,8 +15,8 @@ import (
 )
 
 // Ref names a document: Sources[Source] of its corpus, and the bytes [Offset, Offset+Length) of the text in that file,
-// unpacked where it is packed. For JSONL these are the bytes of the line, not of the text in it; for Parquet Offset is the
-// row, from 0, and Length the bytes of its text. Length is -1 while a document is being streamed.
+// unpacked where it is packed. For JSONL these are the bytes of the line, not of the text in it; for Parquet Offset
+// is the row, from 0, and Length the bytes of its text. Length is -1 while a document is being streamed.
 type Ref struct {
 	Source int32
 	Offset int64
@@ -50,8 +50,8 @@ const readBuffer = 256 << 10
 // Documents yields every document of the corpus in order, holding at most one read buffer and, for JSONL, one line, for
 // Parquet one page. What is left out is counted in t, if that is not nil.
 //
-// A byte order mark at the start of a file is dropped; anything else, valid UTF-8 or not, is passed on as it is. A yielded
-// error is the last thing yielded. Each call reads the files anew; calls may run concurrently.
+// A byte order mark at the start of a file is dropped; anything else, valid UTF-8 or not, is passed on as it is. A
+// yielded error is the last thing yielded. Each call reads the files anew; calls may run concurrently.
 func (c *Corpus) Documents(ctx context.Context, t *Tally) iter.Seq2[Document, error] {
 	if t == nil {
 		t = new(Tally)
@@ -70,7 +70,9 @@ func (c *Corpus) Documents(ctx context.Context, t *Tally) iter.Seq2[Document, er
 }
 
 // source yields the documents of one file; ok is false when the consumer wants no more.
-func (c *Corpus) source(ctx context.Context, i int32, br *bufio.Reader, t *Tally, yield func(Document, error) bool) (ok bool, err error) {
+func (c *Corpus) source(ctx context.Context, i int32, br *bufio.Reader, t *Tally, yield func(Document, error) bool) (
+	ok bool, err error,
+) {
 	s := &c.Sources[i]
 	if s.kind == table {
 		return c.rows(ctx, i, t, yield)
@@ -185,7 +187,8 @@ func (c *Corpus) lines(i int32, off int64, br *bufio.Reader, t *Tally, yield fun
 		doc := Document{Ref: Ref{Source: i, Offset: off, Length: size}}
 		off += size
 		if size > maxLine {
-			err = &Error{What: "a line of more than 64 MiB", Advice: "cut the document, or pass it as a plain text file"}
+			err = &Error{What: "a line of more than 64 MiB",
+				Advice: "cut the document, or pass it as a plain text file"}
 		} else if len(bytes.TrimLeft(raw, " \t\r\n")) == 0 {
 			t.Blank++
 			continue
@@ -217,8 +220,8 @@ func joinAdvice(a, b string) string {
 	return a + "; " + b
 }
 
-// readLine appends the next line without its end to dst, and returns the line's size with it. Of a line longer than maxLine
-// it keeps nothing. At the end of the file size is 0.
+// readLine appends the next line without its end to dst, and returns the line's size with it. Of a line longer than
+// maxLine it keeps nothing. At the end of the file size is 0.
 func readLine(br *bufio.Reader, dst []byte) (line []byte, size int64, err error) {
 	for {
 		part, err := br.ReadSlice('\n')
@@ -236,9 +239,9 @@ func readLine(br *bufio.Reader, dst []byte) (line []byte, size int64, err error)
 
 const textPiece = 1 << 20
 
-// Texts yields the corpus as pieces of at most 1 MiB, each of one document, for training a tokenizer or collecting characters.
-// A longer document is cut behind a newline where there is one near, else between characters. Of a conversation each message
-// comes by itself, behind a line with its role. A piece is valid until the next.
+// Texts yields the corpus as pieces of at most 1 MiB, each of one document, for training a tokenizer or collecting
+// characters. A longer document is cut behind a newline where there is one near, else between characters. Of a
+// conversation each message comes by itself, behind a line with its role. A piece is valid until the next.
 func (c *Corpus) Texts(ctx context.Context) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		buf := make([]byte, textPiece)

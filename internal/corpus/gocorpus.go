@@ -24,9 +24,10 @@ const (
 
 // GoCorpus is the default corpus: the source tree of an installed Go toolchain.
 //
-// It takes src/**/*.go without tests, testdata, vendor, generated files and files over 200 KB, and drops the leading licence
-// comment of each. Files are chosen in the order of a hash of their path below src until Options.MaxBytes is reached, so the
-// subset is the same on every machine with the same Go release. An empty goroot means $GOROOT, then `go env GOROOT`.
+// It takes src/**/*.go without tests, testdata, vendor, generated files and files over 200 KB, and drops the leading
+// licence comment of each. Files are chosen in the order of a hash of their path below src until Options.MaxBytes is
+// reached, so the subset is the same on every machine with the same Go release. An empty goroot means $GOROOT, then
+// `go env GOROOT`.
 func GoCorpus(goroot string, opt Options) (*Corpus, error) {
 	if err := opt.check(); err != nil {
 		return nil, err
@@ -43,7 +44,8 @@ func GoCorpus(goroot string, opt Options) (*Corpus, error) {
 	}
 	src, err := filepath.EvalSymlinks(filepath.Join(goroot, "src")) // distributions link it elsewhere
 	if err != nil {
-		return nil, &Error{Path: filepath.Join(goroot, "src"), What: "no Go source tree for the default corpus", Err: cause(err), Advice: adviceGoCorpus}
+		return nil, &Error{Path: filepath.Join(goroot, "src"), What: "no Go source tree for the default corpus",
+			Err: cause(err), Advice: adviceGoCorpus}
 	}
 	type candidate struct {
 		path string
@@ -57,7 +59,8 @@ func GoCorpus(goroot string, opt Options) (*Corpus, error) {
 		}
 		name := e.Name()
 		if e.IsDir() {
-			if path != src && (name == "testdata" || name == "vendor" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_")) {
+			if path != src && (name == "testdata" || name == "vendor" || strings.HasPrefix(name, ".") ||
+				strings.HasPrefix(name, "_")) {
 				return fs.SkipDir
 			}
 			return nil
@@ -143,8 +146,8 @@ func isGenerated(path string) (bool, error) {
 	return false, nil
 }
 
-// licenceLen returns how many leading bytes of a Go file are its licence: the first comment, if it names a copyright, and
-// the blank lines around it.
+// licenceLen returns how many leading bytes of a Go file are its licence: the first comment, if it names a copyright,
+// and the blank lines around it.
 func licenceLen(head []byte) int {
 	rest := bytes.TrimLeft(head, " \t\r\n")
 	start := len(head) - len(rest)

@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// Identify returns the corpus with the sizes and hashes that its files have now. Reading its documents fails if a file has
-// another content by then.
+// Identify returns the corpus with the sizes and hashes that its files have now. Reading its documents fails if a
+// file has another content by then.
 func (c *Corpus) Identify(ctx context.Context, workers int) (*Corpus, error) {
 	id := &Corpus{Sources: make([]Source, len(c.Sources)), Skipped: c.Skipped, opt: c.opt}
 	errs := make([]error, len(c.Sources))

@@ -24,9 +24,9 @@ const (
 	zst
 )
 
-// Limits of what a packed file may do. Text shrinks to a third or a tenth, and boilerplate to a hundredth: what grows more
-// than a thousandfold is a bomb. A zstd frame states how far back it refers; the memory for that is given to a file only as
-// far as its size can justify it.
+// Limits of what a packed file may do. Text shrinks to a third or a tenth, and boilerplate to a hundredth: what grows
+// more than a thousandfold is a bomb. A zstd frame states how far back it refers; the memory for that is given to a
+// file only as far as its size can justify it.
 const (
 	maxRatio  = 1000
 	ratioFrom = 8 << 20   // bytes unpacked from which the ratio is looked at
@@ -64,7 +64,8 @@ type reader struct {
 func (s *Source) open(ctx context.Context) (*reader, error) {
 	f, err := os.Open(s.Path)
 	if err != nil {
-		return nil, &Error{Path: s.Path, What: "cannot open", Err: cause(err), Advice: "make it readable for this user, and do not move files while they are read"}
+		return nil, &Error{Path: s.Path, What: "cannot open", Err: cause(err),
+			Advice: "make it readable for this user, and do not move files while they are read"}
 	}
 	r := &reader{ctx: ctx, f: f, s: s, done: func() {}}
 	if s.Hash != "" {
@@ -79,7 +80,9 @@ func (s *Source) open(ctx context.Context) (*reader, error) {
 	case zst:
 		var z *zstd.Decoder
 		window := min(max(minWindow, maxRatio*s.Size), maxWindow)
-		if z, err = zstd.NewReader(file{r}, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(uint64(window))); err == nil {
+		z, err = zstd.NewReader(file{r}, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+			zstd.WithDecoderMaxWindow(uint64(window)))
+		if err == nil {
 			r.text, r.done = z, z.Close
 		}
 	}
@@ -160,7 +163,8 @@ func (r *reader) fault(err error) error {
 	if r.broken != nil {
 		return r.broken
 	}
-	e := &Error{Path: r.s.Path, What: "is not what its name says, or is damaged", Err: err, Advice: "pack it again, or take it out of the data"}
+	e := &Error{Path: r.s.Path, What: "is not what its name says, or is damaged", Err: err,
+		Advice: "pack it again, or take it out of the data"}
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF) && r.in > 0:
 		e.What, e.Err = "ends early", nil

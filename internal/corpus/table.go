@@ -16,7 +16,8 @@ const textColumn = "text"
 func openTable(s *Source) (*os.File, *parquet.Column, error) {
 	f, err := os.Open(s.Path)
 	if err != nil {
-		return nil, nil, &Error{Path: s.Path, What: "cannot open", Err: cause(err), Advice: "make it readable for this user"}
+		return nil, nil, &Error{Path: s.Path, What: "cannot open", Err: cause(err),
+			Advice: "make it readable for this user"}
 	}
 	info, err := f.Stat()
 	if err == nil {

@@ -45,8 +45,11 @@ func (c *Corpus) bad(t *Tally, e *Error) error {
 func (c *Corpus) WithinBudget(t *Tally, documents int64) error {
 	all := documents + t.Bad
 	if share := float64(t.Bad) / float64(all); t.Bad > 0 && share > c.opt.BadShare {
-		return &Error{What: fmt.Sprintf("%d of %d documents cannot be read, and data.bad_share allows %.4g %%: %s; the first: %s",
-			t.Bad, all, 100*c.opt.BadShare, t.ReasonsText(), t.FirstBad), Advice: fmt.Sprintf("mend them, or raise data.bad_share to %.2g", math.Ceil(1000*share)/1000)}
+		return &Error{
+			What: fmt.Sprintf("%d of %d documents cannot be read, and data.bad_share allows %.4g %%: %s; the first: %s",
+				t.Bad, all, 100*c.opt.BadShare, t.ReasonsText(), t.FirstBad),
+			Advice: fmt.Sprintf("mend them, or raise data.bad_share to %.2g", math.Ceil(1000*share)/1000),
+		}
 	}
 	return nil
 }

@@ -3,31 +3,20 @@ package data
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
-	"gimbal/internal/corpus"
 	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
-	"time"
 
+	"gimbal/internal/corpus"
+	"gimbal/internal/testseed"
 	"gimbal/internal/tokenizer"
 )
 
-var seedFlag = flag.Uint64("seed", 0, "seed of the random tests; 0 takes one from the clock")
-
-func random(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := *seedFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("repeat with: go test ./internal/data -run '^%s$' -seed %d", strings.SplitN(t.Name(), "/", 2)[0], seed)
-	return rand.New(rand.NewPCG(seed, 0))
-}
+// random returns a generator whose seed is printed.
+var random = testseed.Rand
 
 // write makes a file below dir and returns its path.
 func write(t *testing.T, dir, name, content string) string {

@@ -1,30 +1,17 @@
 package kernel
 
 import (
-	"flag"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
 	"testing"
-	"time"
+
+	"gimbal/internal/testseed"
 )
 
-var seedFlag = flag.Uint64("seed", 0, "seed of the random tests (0: from the clock)")
-
-// newRand returns a generator whose seed the test prints if it fails.
-func newRand(t testing.TB) *rand.Rand {
-	seed := *seedFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("repeat with -seed=%d", seed)
-		}
-	})
-	return rand.New(rand.NewPCG(seed, 1))
-}
+// newRand returns a generator whose seed is printed.
+var newRand = testseed.Rand
 
 // newExec makes an Exec that is closed with the test and must not have fallen
 // back.

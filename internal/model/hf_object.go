@@ -1,54 +1,34 @@
 package model
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"reflect"
 	"slices"
 	"strings"
-	"unicode/utf8"
+
+	"gimbal/internal/strictjson"
 )
 
 // maxObject bounds the JSON files of a Hugging Face directory but for tokenizer.json and the index of shards.
 const maxObject = 1 << 20
 
 // ReadObject reads a JSON object, such as a file of a Hugging Face directory, of at most limit bytes. Other than
-// encoding/json it keeps keys apart that differ in case, and refuses one that comes twice and anything after the end.
+// encoding/json it keeps keys apart that differ in case, and refuses one that comes twice at any depth, text that is
+// not UTF-8, and anything after the end. The values are parts of data.
 func ReadObject(data []byte, limit int) (map[string]json.RawMessage, error) {
 	if len(data) > limit {
 		return nil, fmt.Errorf("%d bytes are more than %d", len(data), limit)
 	}
-	if !utf8.Valid(data) {
-		return nil, errors.New("not UTF-8")
-	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	if tok, err := dec.Token(); err != nil || tok != json.Delim('{') {
+	r := strictjson.New(data)
+	if r.Kind() != '{' {
 		return nil, errors.New("not a JSON object")
 	}
 	keys := map[string]json.RawMessage{}
-	for dec.More() {
-		tok, err := dec.Token()
-		if err != nil {
-			return nil, fmt.Errorf("byte %d: %w", dec.InputOffset(), err)
-		}
-		key, _ := tok.(string) // the decoder takes nothing else
-		if _, twice := keys[key]; twice {
-			return nil, fmt.Errorf("%s comes twice", key)
-		}
-		var value json.RawMessage
-		if err := dec.Decode(&value); err != nil {
-			return nil, fmt.Errorf("%s: %w", key, err)
-		}
-		keys[key] = value
-	}
-	if _, err := dec.Token(); err != nil {
-		return nil, fmt.Errorf("byte %d: %w", dec.InputOffset(), err)
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return nil, fmt.Errorf("more data after the end, at byte %d", dec.InputOffset())
+	r.Object(func(key []byte) { keys[string(key)] = r.Value() })
+	if err := r.End(); err != nil {
+		return nil, err
 	}
 	return keys, nil
 }

@@ -142,7 +142,7 @@ func TestParseHFConfigRefuses(t *testing.T) {
 		{0, "rope_scaling", `{"type":"linear","factor":2.0}`, `rope_scaling: type is "linear"`},
 		{0, "rope_scaling", `{"rope_type":"llama3","factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0}`, "rope_scaling: original_max_position_embeddings is missing"},
 		{0, "rope_scaling", `{"rope_type":"llama3","factor":0.5,"low_freq_factor":4.0,"high_freq_factor":4.0,"original_max_position_embeddings":64}`, "rope_scaling: factor is 0.5, below 1"},
-		{0, "rope_scaling", `{"rope_type":"default","rope_type":"default"}`, "rope_scaling is broken: rope_type comes twice"},
+		{0, "rope_scaling", `{"rope_type":"default","rope_type":"default"}`, "rope_scaling/rope_type comes twice, at byte"},
 		{0, "rope_parameters", `{"rope_type":"default","rope_theta":10000.0,"attention_factor":1.2}`, "rope_parameters: attention_factor is a key that this program does not know"},
 		{2, "rope_scaling", `{"rope_type":"llama3","factor":4.0,"low_freq_factor":1.0,"high_freq_factor":4.0,"original_max_position_embeddings":8192}`, "differ from those of rope_scaling"},
 		{2, "rope_parameters", `{"rope_type":"default","rope_theta":500000.0}`, `rope_type is "default", but rope_scaling has "llama3"`},

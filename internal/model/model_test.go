@@ -1,29 +1,18 @@
 package model
 
 import (
-	"flag"
 	"math"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
 	"gimbal/internal/rng"
+	"gimbal/internal/testseed"
 )
 
-var seedFlag = flag.Uint64("seed", 0, "seed of random tests; 0: the clock")
-
 // random returns a generator whose seed is printed.
-func random(t testing.TB) *rand.Rand {
-	t.Helper()
-	seed := *seedFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("seed %d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
-}
+var random = testseed.Rand
 
 func newExec(t testing.TB, workers int, tier kernel.Tier) *kernel.Exec {
 	t.Helper()

@@ -1,27 +1,17 @@
 package nn
 
 import (
-	"flag"
 	"math"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"gimbal/internal/kernel"
 	"gimbal/internal/rng"
+	"gimbal/internal/testseed"
 )
 
-var seedFlag = flag.Uint64("seed", 0, "seed of random tests; 0: the clock")
-
-func random(t testing.TB) *rand.Rand {
-	t.Helper()
-	seed := *seedFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("seed %d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
-}
+// random returns a generator whose seed is printed.
+var random = testseed.Rand
 
 func newExec(t testing.TB, tier kernel.Tier) *kernel.Exec {
 	t.Helper()

@@ -2,26 +2,15 @@ package optim
 
 import (
 	"errors"
-	"flag"
 	"math"
-	"math/rand/v2"
 	"testing"
-	"time"
 
 	"gimbal/internal/kernel"
+	"gimbal/internal/testseed"
 )
 
-var seedFlag = flag.Uint64("seed", 0, "seed of the random tests; 0: by the clock")
-
-// random returns a source for a random test and prints its seed.
-func random(t *testing.T) *rand.Rand {
-	seed := *seedFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("-seed=%d", seed)
-	return rand.New(rand.NewPCG(seed, 1))
-}
+// random returns a generator whose seed is printed.
+var random = testseed.Rand
 
 func newExec(t testing.TB, workers int, tier kernel.Tier) *kernel.Exec {
 	x, err := kernel.NewExec(workers, tier)

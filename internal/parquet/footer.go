@@ -41,7 +41,8 @@ type File struct {
 	rows   int64
 }
 
-// Open reads the footer of a file of the given size. The file stays the caller's. All errors are of the reader or *Error.
+// Open reads the footer of a file of the given size. The file stays the caller's. All errors are of the reader or
+// *Error.
 func Open(r io.ReaderAt, size int64) (*File, error) {
 	place := func(err error) error { return &Error{"the footer", err} }
 	if size < 2*magicSize+4 {

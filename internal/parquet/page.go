@@ -263,7 +263,8 @@ func (p *pages) unpack(dst, packed []byte, n int, codec int32) ([]byte, error) {
 	case 6:
 		if p.zst == nil {
 			var err error
-			p.zst, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecodeAllCapLimit(true))
+			p.zst, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+				zstd.WithDecodeAllCapLimit(true))
 			if err != nil {
 				return dst, err
 			}

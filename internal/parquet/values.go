@@ -151,7 +151,8 @@ func newDelta(b []byte) (d delta, err error) {
 	switch {
 	case t.err != nil:
 		return d, errValues
-	case d.block == 0 || d.block > 1<<20 || d.block%128 != 0 || minis == 0 || d.block%minis != 0 || d.block/minis%32 != 0:
+	case d.block == 0 || d.block > 1<<20 || d.block%128 != 0,
+		minis == 0 || d.block%minis != 0 || d.block/minis%32 != 0:
 		return d, fmt.Errorf("blocks of %d values in %d parts", d.block, minis)
 	}
 	d.mini = d.block / minis

@@ -1,24 +1,14 @@
 package rng
 
 import (
-	"flag"
 	"math"
-	"math/rand/v2"
 	"testing"
-	"time"
+
+	"gimbal/internal/testseed"
 )
 
-var seedFlag = flag.Uint64("seed", 0, "seed of the random tests; 0: by the clock")
-
-// random returns a source for a random test and prints its seed.
-func random(t *testing.T) *rand.Rand {
-	seed := *seedFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("-seed=%d", seed)
-	return rand.New(rand.NewPCG(seed, 1))
-}
+// random returns a generator whose seed is printed.
+var random = testseed.Rand
 
 // The vectors are those of Random123 (D. E. Shaw Research), examples/kat_vectors, philox4x32 10.
 func TestPhiloxKnownAnswers(t *testing.T) {

@@ -67,7 +67,8 @@ func (l *Log) Effective() *Log {
 		case ofStep(r.Kind):
 			return r.Line != lastLine[key{kind: r.Kind, step: r.At.Step}]
 		case r.Kind == "event":
-			return r.At.Attempt < max(attempt[key{"step", r.At.Step, r.At.Batch}], attempt[key{"refused", r.At.Step, r.At.Batch}])
+			step, refused := key{"step", r.At.Step, r.At.Batch}, key{"refused", r.At.Step, r.At.Batch}
+			return r.At.Attempt < max(attempt[step], attempt[refused])
 		}
 		return r.At.Attempt < attempt[key{r.Kind, r.At.Step, r.At.Batch}]
 	})
@@ -98,9 +99,11 @@ func Identical(a, b *Log) error {
 		for i := range max(len(la), len(lb)) {
 			switch {
 			case i >= len(lb):
-				return fmt.Errorf("runlog: %s of step %d (line %d) is only in the first log", kind, la[i].At.Step, la[i].Line)
+				return fmt.Errorf("runlog: %s of step %d (line %d) is only in the first log",
+					kind, la[i].At.Step, la[i].Line)
 			case i >= len(la):
-				return fmt.Errorf("runlog: %s of step %d (line %d) is only in the second log", kind, lb[i].At.Step, lb[i].Line)
+				return fmt.Errorf("runlog: %s of step %d (line %d) is only in the second log",
+					kind, lb[i].At.Step, lb[i].Line)
 			}
 			if err := sameRecord(la[i], lb[i]); err != nil {
 				return err
@@ -114,10 +117,10 @@ func Identical(a, b *Log) error {
 func training(l *Log) map[string][]Record {
 	kinds := map[string][]Record{}
 	for _, r := range l.Effective().Records {
-		if e, ok := r.Value.(Event); ofProcess(r.Kind) || ok && (strings.HasPrefix(e.Code, "F-") || strings.HasPrefix(e.Code, "P-")) {
-			continue
+		e, ok := r.Value.(Event)
+		if !ofProcess(r.Kind) && !(ok && (strings.HasPrefix(e.Code, "F-") || strings.HasPrefix(e.Code, "P-"))) {
+			kinds[r.Kind] = append(kinds[r.Kind], r)
 		}
-		kinds[r.Kind] = append(kinds[r.Kind], r)
 	}
 	for _, list := range kinds {
 		slices.SortStableFunc(list, func(a, b Record) int {
@@ -143,7 +146,8 @@ func sameRecord(a, b Record) error {
 	maps.Copy(fields, fb)
 	for _, field := range slices.Sorted(maps.Keys(fields)) {
 		if !varies(field) && !bytes.Equal(fa[field], fb[field]) {
-			return fmt.Errorf("runlog: %s: %s is %s in the first log and %s in the second", where, field, orNothing(fa[field]), orNothing(fb[field]))
+			return fmt.Errorf("runlog: %s: %s is %s in the first log and %s in the second",
+				where, field, orNothing(fa[field]), orNothing(fb[field]))
 		}
 	}
 	return nil

@@ -82,7 +82,7 @@ type Step struct {
 	LR              Float `json:"lr"`                        // as it was applied
 	LRScale         Float `json:"lr_scale,omitempty"`        // the guard's factor in it; left out when 1
 	LRPlanned       Float `json:"lr_planned,omitempty"`      // by the schedule; left out when it is lr
-	UpdateRatio     Float `json:"update_ratio,omitempty"`    // median over matrices of RMS(Δw)/RMS(w); left out when not measured
+	UpdateRatio     Float `json:"update_ratio,omitempty"`    // median over matrices of RMS(Δw)/RMS(w); absent if unmeasured
 	ClipScale       Float `json:"clip_scale"`                // the gradient was multiplied by it: 1 when not clipped
 	ClippedTensors  int   `json:"clipped_tensors,omitempty"` // by layered clipping, before that
 	TokensPerSecond Float `json:"tokens_per_second"`
@@ -134,13 +134,13 @@ type Layers struct {
 // Layer is one block's tensors of one kind.
 type Layer struct {
 	Block     int    `json:"block"`                // from 0; -1 for what lies outside the blocks
-	Tensor    string `json:"tensor"`               // kind of tensor: "attn", "mlp", "norm" (and biases), "embed", "head"
+	Tensor    string `json:"tensor"`               // the kind: "attn", "mlp", "norm" (and biases), "embed", "head"
 	GradMean  Float  `json:"grad_mean"`            // mean of absolute values
 	GradRMS   Float  `json:"grad_rms"`             // root mean square
 	GradMax   Float  `json:"grad_max"`             // largest absolute value
 	WeightRMS Float  `json:"weight_rms"`           // of the weights
 	UpdateRMS Float  `json:"update_rms"`           // of what the step adds to the weights
-	NonFinite int64  `json:"non_finite,omitempty"` // gradient elements that are NaN or infinite; they are in no other number
+	NonFinite int64  `json:"non_finite,omitempty"` // gradient elements, NaN or infinite; they are in no other number
 }
 
 // Activations are what the forward pass of one sequence of the batch showed.
@@ -179,7 +179,8 @@ type Event struct {
 // String tells the event in a line: the code, what was seen, where, and what was done.
 func (e Event) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s at step %d: %s", e.Code, e.Step, strings.TrimPrefix(e.Message, fmt.Sprintf("step %d: ", e.Step)))
+	message := strings.TrimPrefix(e.Message, fmt.Sprintf("step %d: ", e.Step))
+	fmt.Fprintf(&b, "%s at step %d: %s", e.Code, e.Step, message)
 	if e.Tensor != "" {
 		fmt.Fprintf(&b, "; first in %s", e.Tensor)
 	}
@@ -201,7 +202,7 @@ type Eval struct {
 	Kind string `json:"kind"` // "eval"
 	At
 	ValLoss      Float            `json:"val_loss"`      // nats per token
-	BitsPerByte  Float            `json:"bits_per_byte"` // summed nats / (ln 2 · bytes spelled): comparable between tokenizers
+	BitsPerByte  Float            `json:"bits_per_byte"` // Σ nats / (ln 2 · bytes spelled): compares across tokenizers
 	BaselineLoss Float            `json:"baseline_loss"` // nats per token of the best n-gram model on the same tokens
 	Metrics      map[string]Float `json:"-"`
 }
@@ -255,8 +256,8 @@ type Plan struct {
 	Guard json.RawMessage `json:"guard,omitempty"`
 }
 
-// Probe is written when a range test has been made: the curve behind a peak learning rate. Its lists have one element for
-// each update of the test, whose weights were thrown away.
+// Probe is written when a range test has been made: the curve behind a peak learning rate. Its lists have one element
+// for each update of the test, whose weights were thrown away.
 type Probe struct {
 	Kind string `json:"kind"` // "probe"
 	At

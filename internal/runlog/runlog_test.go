@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
 	"math"
-	"math/rand/v2"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -17,18 +15,11 @@ import (
 
 	"gimbal/internal/durable"
 	"gimbal/internal/durable/crash"
+	"gimbal/internal/testseed"
 )
 
-var seed = flag.Uint64("seed", 0, "of random tests; 0: by the clock")
-
-func random(t *testing.T) *rand.Rand {
-	s := *seed
-	if s == 0 {
-		s = uint64(time.Now().UnixNano())
-	}
-	t.Logf("-seed=%d", s)
-	return rand.New(rand.NewPCG(s, 1))
-}
+// random returns a generator whose seed is printed.
+var random = testseed.Rand
 
 var (
 	inf, nan = Float(math.Inf(1)), Float(math.NaN())

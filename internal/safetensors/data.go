@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"gimbal/internal/strictjson"
 )
 
 const chunk = 1 << 16 // bytes converted at a time; a multiple of every element size
@@ -38,7 +40,8 @@ func read[T float32 | float64](f *File, dst []T, name string) error {
 		return &Error{name, fmt.Sprintf("has shape %v, %d elements, but %d are expected", t.Shape, t.Len(), len(dst))}
 	}
 	if !t.Float() {
-		return &Error{name, fmt.Sprintf("has dtype %s, which is no floating-point type that can be read (F64, F32, F16, BF16)", t.DType)}
+		return &Error{name, fmt.Sprintf("has dtype %s, which is no floating-point type that can be read "+
+			"(F64, F32, F16, BF16)", t.DType)}
 	}
 	buf := make([]byte, min(chunk, t.End-t.Begin))
 	for off := t.Begin; off < t.End; off += int64(len(buf)) {
@@ -119,9 +122,9 @@ func Write(w io.Writer, entries []Entry, metadata map[string]string) error {
 	return WriteAs(w, entries, metadata, "F32")
 }
 
-// WriteAs writes a file of tensors of one type, F32 or BF16: the header with metadata (keys sorted) and entries in the given order, then
-// their bytes in that order. Equal arguments give equal bytes. Metadata of a model must be {"format": "pt"}, which
-// Hugging Face loaders ask for.
+// WriteAs writes a file of tensors of one type, F32 or BF16: the header with metadata (keys sorted) and entries in
+// the given order, then their bytes in that order. Equal arguments give equal bytes. Metadata of a model must be
+// {"format": "pt"}, which Hugging Face loaders ask for.
 //
 // Layout: the header is padded with spaces so that the data begins at a multiple of 64 bytes.
 // Numerics: BF16 is rounded to nearest even; a NaN stays one.
@@ -190,7 +193,7 @@ func makeHeader(entries []Entry, metadata map[string]string, dtype string, width
 		}
 	}
 	if len(metadata) > 0 {
-		h = append(h, `"__metadata__":{`...)
+		h = append(h, `"`+metadataKey+`":{`...)
 		for _, key := range slices.Sorted(maps.Keys(metadata)) {
 			comma()
 			h = append(appendString(h, key), ':')
@@ -205,7 +208,7 @@ func makeHeader(entries []Entry, metadata map[string]string, dtype string, width
 	at := int64(0)
 	for _, e := range entries {
 		switch {
-		case e.Name == "__metadata__" || !utf8.ValidString(e.Name):
+		case e.Name == metadataKey || !utf8.ValidString(e.Name) || len(e.Name) > strictjson.MaxKey:
 			return nil, &Error{e.Name, "is no name for a tensor"}
 		case seen[e.Name]:
 			return nil, &Error{e.Name, "name appears twice"}

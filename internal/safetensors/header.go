@@ -1,289 +1,129 @@
 package safetensors
 
 import (
-	"encoding/json"
-	"fmt"
+	"bytes"
 	"math"
 	"slices"
-	"strings"
-	"unicode/utf8"
+
+	"gimbal/internal/strictjson"
 )
 
-// parseHeader reads the JSON of a header. It is a reader of its own, not encoding/json: that one keeps the last of
-// two equal keys, matches keys in any case, and allocates for every token.
-func parseHeader(header string) (f *File, err error) {
-	s := scanner{text: header}
-	// A counting pass first, so that the result is allocated once and in its exact size.
-	tensors, dims, err := s.header(nil)
-	if err != nil {
-		return nil, err
-	}
-	f = &File{tensors: make([]Tensor, 0, tensors)}
-	s = scanner{text: header, dims: make([]int, 0, dims)}
-	if _, _, err := s.header(f); err != nil {
-		return nil, err
-	}
-	return f, nil
-}
-
-// scanner reads the JSON that a header may hold, and no other.
-type scanner struct {
-	text   string
-	pos    int
-	tensor string // being read, for errors
-	dims   []int  // all shapes, end to end
-}
-
-func (s *scanner) fail(format string, args ...any) error {
-	return &Error{s.tensor, fmt.Sprintf(format, args...)}
-}
-
-// next skips white space and returns the byte that follows, 0 at the end.
-func (s *scanner) next() byte {
-	for s.pos < len(s.text) {
-		switch c := s.text[s.pos]; c {
-		case ' ', '\t', '\n', '\r':
-			s.pos++
-		default:
-			return c
-		}
-	}
-	return 0
-}
-
-// expect takes the byte c.
-func (s *scanner) expect(c byte) error {
-	if got := s.next(); got != c {
-		what := "the header ends"
-		if s.pos < len(s.text) {
-			what = fmt.Sprintf("there is %q", got)
-		}
-		return s.fail("at byte %d of the header %q is expected, but %s", s.pos, c, what)
-	}
-	s.pos++
-	return nil
-}
-
-// list reads open, elements separated by commas, and end.
-func (s *scanner) list(open, end byte, element func() error) error {
-	if err := s.expect(open); err != nil {
-		return err
-	}
-	if s.next() == end {
-		s.pos++
-		return nil
-	}
-	for {
-		if err := element(); err != nil {
-			return err
-		}
-		if s.next() != ',' {
-			return s.expect(end)
-		}
-		s.pos++
-	}
-}
-
-// str reads a string; without escapes the result shares the memory of the header.
-func (s *scanner) str() (string, error) {
-	if err := s.expect('"'); err != nil {
-		return "", err
-	}
-	start, escaped := s.pos, false
-	for ; s.pos < len(s.text); s.pos++ {
-		switch c := s.text[s.pos]; {
-		case c == '\\':
-			escaped = true
-			s.pos++ // the byte after it does not end the string
-		case c < ' ':
-			return "", s.fail("at byte %d of the header a string holds a control character", s.pos)
-		case c == '"':
-			raw := s.text[start:s.pos]
-			s.pos++
-			if !escaped {
-				return raw, nil
-			}
-			var out string
-			if err := json.Unmarshal([]byte(s.text[start-1:s.pos]), &out); err != nil {
-				return "", s.fail("at byte %d of the header a string has a bad escape", start)
-			}
-			// encoding/json puts U+FFFD for half a surrogate pair; then two names could become one.
-			if strings.ContainsRune(out, utf8.RuneError) && !strings.ContainsRune(raw, utf8.RuneError) &&
-				!strings.Contains(strings.ToLower(raw), `\ufffd`) {
-				return "", s.fail("at byte %d of the header a string holds half a surrogate pair", start)
-			}
-			return out, nil
-		}
-	}
-	return "", s.fail("the header ends inside a string")
-}
-
-// number reads an integer in [0, 2^63), written as plain digits.
-func (s *scanner) number() (int64, error) {
-	s.next()
-	start, n := s.pos, int64(0)
-	for ; s.pos < len(s.text) && s.text[s.pos] >= '0' && s.text[s.pos] <= '9'; s.pos++ {
-		d := int64(s.text[s.pos] - '0')
-		if n > (math.MaxInt64-d)/10 {
-			return 0, s.fail("at byte %d of the header a number is too large", start)
-		}
-		n = n*10 + d
-	}
-	digits := s.text[start:s.pos]
-	if digits == "" || len(digits) > 1 && digits[0] == '0' || strings.IndexByte(".eE", s.next()) >= 0 {
-		return 0, s.fail("at byte %d of the header a plain non-negative integer is expected", start)
-	}
-	return n, nil
-}
-
-// header reads all of it: into f, or only counting tensors and dimensions when f is nil.
-func (s *scanner) header(f *File) (tensors, dims int, err error) {
+// parseHeader reads the JSON of a header. The reader lets names come twice: checkLayout finds them by sorting,
+// without a second copy of all of them.
+func parseHeader(data []byte) (*File, error) {
+	h := header{Reader: strictjson.New(data, strictjson.AllowDuplicates)}
+	// A guess, which no file can push beyond what it pays for, so that as a rule the result is allocated once.
+	const least = len(`"":{"dtype":"","shape":[],"data_offsets":[0,0]}`)
+	guess := min(bytes.Count(data, []byte(infoKeys[2])), len(data)/least, MaxTensors)
+	h.file.tensors = make([]Tensor, 0, guess)
 	metadata := false
-	err = s.list('{', '}', func() error {
-		s.tensor = ""
-		name, err := s.str()
-		if err != nil {
-			return err
-		}
-		if err := s.expect(':'); err != nil {
-			return err
-		}
-		if name == "__metadata__" {
-			if metadata {
-				return s.fail("__metadata__ appears twice")
-			}
+	h.Object(func(key []byte) {
+		switch {
+		case string(key) == metadataKey && metadata:
+			h.Failf(h.KeyAt(), "%s appears twice", key)
+		case string(key) == metadataKey:
 			metadata = true
-			return s.metadata(f)
+			h.metadata()
+		case len(h.file.tensors) == MaxTensors:
+			h.Failf(h.KeyAt(), "more than %d tensors", MaxTensors)
+		default:
+			h.info(string(key))
 		}
-		if tensors++; tensors > MaxTensors {
-			return s.fail("more than %d tensors", MaxTensors)
-		}
-		s.tensor = name
-		t, rank, err := s.info(f != nil)
-		if err != nil {
-			return err
-		}
-		dims += rank
-		if f != nil {
-			t.Name = name
-			f.tensors = append(f.tensors, t)
-		}
-		return nil
 	})
-	s.tensor = ""
-	if err == nil {
-		if s.next(); s.pos < len(s.text) {
-			err = s.fail("at byte %d of the header something follows its end", s.pos)
-		}
+	if err := h.End(); err != nil {
+		return nil, &Error{h.tensor, err.Error() + " of the header"}
 	}
-	return tensors, dims, err
+	return &h.file, nil
 }
+
+// header reads a header into a file.
+type header struct {
+	*strictjson.Reader
+	file   File
+	tensor string // being read, for errors
+}
+
+const metadataKey = "__metadata__"
 
 // metadata reads an object of strings.
-func (s *scanner) metadata(f *File) error {
-	return s.list('{', '}', func() error {
-		key, err := s.str()
-		if err != nil {
-			return err
+func (h *header) metadata() {
+	h.Object(func(key []byte) {
+		if _, twice := h.file.metadata[string(key)]; twice {
+			h.Failf(h.KeyAt(), "%s key %.80q appears twice", metadataKey, key)
 		}
-		if err := s.expect(':'); err != nil {
-			return err
+		if len(h.file.metadata) == maxMetadata {
+			h.Failf(h.KeyAt(), "%s has more than %d keys", metadataKey, maxMetadata)
 		}
-		value, err := s.str()
-		if err != nil {
-			return err
+		if h.file.metadata == nil {
+			h.file.metadata = map[string]string{}
 		}
-		if f == nil {
-			return nil
-		}
-		if _, dup := f.metadata[key]; dup {
-			return s.fail("__metadata__ key %q appears twice", key)
-		}
-		if len(f.metadata) >= maxMetadata {
-			return s.fail("__metadata__ has more than %d keys", maxMetadata)
-		}
-		if f.metadata == nil {
-			f.metadata = map[string]string{}
-		}
-		f.metadata[key] = value
-		return nil
+		h.file.metadata[string(key)] = h.Text()
 	})
-}
-
-// info reads the description of one tensor: exactly dtype, shape and data_offsets, in any order.
-func (s *scanner) info(keep bool) (t Tensor, rank int, err error) {
-	var seen [3]bool
-	first := len(s.dims)
-	err = s.list('{', '}', func() error {
-		key, err := s.str()
-		if err != nil {
-			return err
-		}
-		k := slices.Index(infoKeys[:], key)
-		if k < 0 {
-			return s.fail("unknown key %q", key)
-		}
-		if seen[k] {
-			return s.fail("key %q appears twice", key)
-		}
-		seen[k] = true
-		if err := s.expect(':'); err != nil {
-			return err
-		}
-		switch key {
-		case "dtype":
-			t.DType, err = s.str()
-			return err
-		case "shape":
-			return s.list('[', ']', func() error {
-				n, err := s.number()
-				if err != nil {
-					return err
-				}
-				if n > math.MaxInt {
-					return s.fail("dimension %d does not fit this machine", n)
-				}
-				if rank++; rank > MaxRank {
-					return s.fail("more than %d dimensions", MaxRank)
-				}
-				if keep {
-					s.dims = append(s.dims, int(n))
-				}
-				return nil
-			})
-		default:
-			count := 0
-			err := s.list('[', ']', func() error {
-				n, err := s.number()
-				if err != nil {
-					return err
-				}
-				switch count++; count {
-				case 1:
-					t.Begin = n
-				case 2:
-					t.End = n
-				default:
-					return s.fail("data_offsets has more than two numbers")
-				}
-				return nil
-			})
-			if err == nil && count != 2 {
-				err = s.fail("data_offsets has %d numbers instead of two", count)
-			}
-			return err
-		}
-	})
-	if err != nil {
-		return t, rank, err
-	}
-	for k, ok := range seen {
-		if !ok {
-			return t, rank, s.fail("key %q is missing", infoKeys[k])
-		}
-	}
-	t.Shape = s.dims[first:len(s.dims):len(s.dims)]
-	return t, rank, nil
 }
 
 var infoKeys = [3]string{"dtype", "shape", "data_offsets"}
+
+// info reads the description of one tensor: exactly infoKeys, in any order.
+func (h *header) info(name string) {
+	h.tensor = name
+	at, t := h.At(), Tensor{Name: name}
+	var seen [len(infoKeys)]bool
+	h.Object(func(key []byte) {
+		k := slices.Index(infoKeys[:], string(key))
+		switch {
+		case k < 0:
+			h.Failf(h.KeyAt(), "unknown key %.80q", key)
+			return
+		case seen[k]:
+			h.Failf(h.KeyAt(), "key %q appears twice", key)
+		}
+		seen[k] = true
+		switch k {
+		case 0:
+			t.DType = h.Text()
+		case 1:
+			t.Shape = h.shape()
+		case 2:
+			t.Begin, t.End = h.offsets()
+		}
+	})
+	for k, ok := range seen {
+		if !ok {
+			h.Failf(at, "key %q is missing", infoKeys[k])
+		}
+	}
+	if !h.Failed() {
+		h.file.tensors = append(h.file.tensors, t)
+		h.tensor = ""
+	}
+}
+
+// shape reads an array of dimensions.
+func (h *header) shape() []int {
+	var dims [MaxRank]int
+	rank := 0
+	h.Array(func(i int) {
+		if rank = i + 1; rank > MaxRank {
+			h.Failf(h.At(), "more than %d dimensions", MaxRank)
+			return
+		}
+		dims[i] = int(h.Size(math.MaxInt))
+	})
+	if h.Failed() {
+		return nil
+	}
+	return append(make([]int, 0, rank), dims[:rank]...)
+}
+
+// offsets reads an array of two numbers.
+func (h *header) offsets() (begin, end int64) {
+	at, count := h.At(), 0
+	h.Array(func(i int) {
+		begin, end = end, h.Size(math.MaxInt64)
+		count++
+	})
+	if count != 2 {
+		h.Failf(at, "data_offsets has %d numbers instead of two", count)
+	}
+	return begin, end
+}

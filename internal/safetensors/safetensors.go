@@ -6,13 +6,14 @@
 // judged: NaN is data, and NonFinite counts it.
 //
 // The package holds no tensor in memory, converts only floating-point types (to float32 or float64), and writes
-// only F32 and BF16. Sharded models and their index file belong to the caller. It uses only the standard library.
+// only F32 and BF16. Sharded models and their index file belong to the caller.
 //
 // Format: https://github.com/huggingface/safetensors, "Format" in the README, and the checks of its
 // Rust reader (tensor.rs); docs/format/checkpoint.md tells where this reader is stricter.
 package safetensors
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -20,7 +21,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"unicode/utf8"
 )
 
 // Limits of a header. Real ones stay far below; the others bound what Parse allocates beyond the header itself.
@@ -96,8 +96,8 @@ type File struct {
 // Parse reads the header of a file of size bytes and checks all of it. It returns an *Error (ErrFormat) if a
 // rule is broken and the error of r if reading fails. It never reads tensor data.
 //
-// Memory: the header, which is never longer than the file, and at most 144 bytes for each of at most
-// MaxTensors tensors.
+// Memory: the header, which is never longer than the file, while it is read; a copy of its strings; and at most 160
+// bytes for each of at most MaxTensors tensors.
 func Parse(r io.ReaderAt, size int64) (*File, error) {
 	fail := func(format string, args ...any) (*File, error) {
 		return nil, &Error{Rule: fmt.Sprintf(format, args...)}
@@ -116,21 +116,12 @@ func Parse(r io.ReaderAt, size int64) (*File, error) {
 	if int64(n) > size-8 {
 		return fail("header of %d bytes is longer than the file, which has %d after the length", n, size-8)
 	}
-	// The bytes go straight into a builder: names are substrings of the header, not copies.
-	var sb strings.Builder
-	sb.Grow(int(n))
-	if _, err := io.CopyBuffer(onlyWriter{&sb}, io.NewSectionReader(r, 8, int64(n)), make([]byte, min(n+1, 1<<15))); err != nil {
-		return nil, fmt.Errorf("safetensors: read header: %w", err)
+	header := make([]byte, n)
+	if err := readFull(r, header, 8); err != nil {
+		return nil, err
 	}
-	header := sb.String()
-	if uint64(len(header)) != n {
-		return nil, fmt.Errorf("safetensors: read header: %w", io.ErrUnexpectedEOF)
-	}
-	if !strings.HasPrefix(header, "{") {
+	if !bytes.HasPrefix(header, []byte("{")) {
 		return fail("header does not start with '{'")
-	}
-	if !utf8.ValidString(header) {
-		return fail("header is not UTF-8")
 	}
 	f, err := parseHeader(header)
 	if err != nil {
@@ -142,9 +133,6 @@ func Parse(r io.ReaderAt, size int64) (*File, error) {
 	}
 	return f, nil
 }
-
-// onlyWriter hides other methods, so that io.CopyBuffer uses its buffer.
-type onlyWriter struct{ io.Writer }
 
 func readFull(r io.ReaderAt, p []byte, off int64) error {
 	n, err := r.ReadAt(p, off)

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"math"
@@ -14,19 +13,13 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
+
+	"gimbal/internal/strictjson"
+	"gimbal/internal/testseed"
 )
 
-var seed = flag.Uint64("seed", 0, "of random tests; 0: by the clock")
-
-func random(t *testing.T) *rand.Rand {
-	s := *seed
-	if s == 0 {
-		s = uint64(time.Now().UnixNano())
-	}
-	t.Logf("-seed=%d", s)
-	return rand.New(rand.NewPCG(s, 1))
-}
+// random returns a generator whose seed is printed.
+var random = testseed.Rand
 
 // file returns a file with this header and so many bytes of data.
 func file(header string, data int) []byte {
@@ -52,29 +45,30 @@ var malformed = []struct {
 	{"no brace", file(" {}", 0), "", "does not start"},
 	{"empty header", file("", 0), "", "does not start"},
 	{"array", file("[]", 0), "", "does not start"},
-	{"not UTF-8", file("{\"\xff\":1}", 0), "", "not UTF-8"},
+	{"not UTF-8", file("{\"\xff\":1}", 0), "", "invalid UTF-8"},
 	{"trailing bytes", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 2), "", "1 bytes after the last tensor"},
 	{"data without tensors", file("{}", 1), "", "1 bytes after the last tensor"},
 
-	{"unfinished", file(`{"a":`, 0), "a", "header ends"},
-	{"text after the end", file(`{}x`, 0), "", "something follows"},
-	{"two objects", file(`{}{}`, 0), "", "something follows"},
-	{"NUL after the end", file("{}\x00", 0), "", "something follows"},
-	{"trailing comma", file(`{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},}`, 0), "", `'"' is expected`},
+	{"unfinished", file(`{"a":`, 0), "a", "the text ends early"},
+	{"text after the end", file(`{}x`, 0), "", "more data after the end"},
+	{"two objects", file(`{}{}`, 0), "", "more data after the end"},
+	{"NUL after the end", file("{}\x00", 0), "", "more data after the end"},
+	{"trailing comma", file(`{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},}`, 0), "", "invalid character ','"},
 	{"control character", file("{\"a\nb\":1}", 0), "", "control character"},
 	{"unfinished string", file(`{"a`, 0), "", "inside a string"},
 	{"escape at the end", file(`{"a\`, 0), "", "inside a string"},
-	{"bad escape", file(`{"\x":1}`, 0), "", "bad escape"},
+	{"bad escape", file(`{"\x":1}`, 0), "", "invalid escape"},
 	{"half a surrogate pair", file(`{"\ud800":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}`, 0), "", "surrogate"},
 	{"tensor twice", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}`, 2), "a", "twice"},
 	{"tensor twice, one escaped", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"\u0061":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}`, 2), "a", "twice"},
 	{"metadata twice", file(`{"__metadata__":{},"__metadata__":{}}`, 0), "", "twice"},
 	{"metadata key twice", file(`{"__metadata__":{"a":"1","a":"2"}}`, 0), "", "twice"},
-	{"metadata no string", file(`{"__metadata__":{"a":1}}`, 0), "", `'"' is expected`},
-	{"metadata no object", file(`{"__metadata__":null}`, 0), "", `'{' is expected`},
-	{"tensor null", file(`{"a":null}`, 0), "a", `'{' is expected`},
-	{"deep", file(`{"a":`+strings.Repeat("[", 100_000), 0), "a", `'{' is expected`},
+	{"metadata no string", file(`{"__metadata__":{"a":1}}`, 0), "", "a string is expected"},
+	{"metadata no object", file(`{"__metadata__":null}`, 0), "", "an object is expected"},
+	{"tensor null", file(`{"a":null}`, 0), "a", "an object is expected"},
+	{"deep", file(`{"a":`+strings.Repeat("[", 100_000), 0), "a", "an object is expected"},
 	{"deep in a shape", file(`{"a":{"shape":`+strings.Repeat("[", 100_000), 0), "a", "plain non-negative"},
+	{"long name", file(`{"`+strings.Repeat("a", strictjson.MaxKey+1)+`":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}`, 0), "", "more than 65536 bytes"},
 	{"key twice", file(`{"a":{"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 1), "a", "twice"},
 	{"key in another case", file(`{"a":{"DType":"U8","shape":[1],"data_offsets":[0,1]}}`, 1), "a", "unknown key"},
 	{"unknown key", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"x":1}}`, 1), "a", "unknown key"},
@@ -82,11 +76,11 @@ var malformed = []struct {
 	{"no shape", file(`{"a":{"dtype":"U8","data_offsets":[0,1]}}`, 1), "a", `"shape" is missing`},
 	{"no offsets", file(`{"a":{"dtype":"U8","shape":[1]}}`, 1), "a", `"data_offsets" is missing`},
 	{"unknown dtype", file(`{"a":{"dtype":"F31","shape":[1],"data_offsets":[0,4]}}`, 4), "a", "unknown dtype"},
-	{"dtype no string", file(`{"a":{"dtype":8,"shape":[1],"data_offsets":[0,4]}}`, 4), "a", `'"' is expected`},
+	{"dtype no string", file(`{"a":{"dtype":8,"shape":[1],"data_offsets":[0,4]}}`, 4), "a", "a string is expected"},
 	{"negative dimension", file(`{"a":{"dtype":"U8","shape":[-1],"data_offsets":[0,1]}}`, 1), "a", "plain non-negative"},
 	{"fraction", file(`{"a":{"dtype":"U8","shape":[1.0],"data_offsets":[0,1]}}`, 1), "a", "plain non-negative"},
 	{"exponent", file(`{"a":{"dtype":"U8","shape":[1e0],"data_offsets":[0,1]}}`, 1), "a", "plain non-negative"},
-	{"leading zero", file(`{"a":{"dtype":"U8","shape":[01],"data_offsets":[0,1]}}`, 1), "a", "plain non-negative"},
+	{"leading zero", file(`{"a":{"dtype":"U8","shape":[01],"data_offsets":[0,1]}}`, 1), "a", "invalid character '1'"},
 	{"number too large", file(`{"a":{"dtype":"U8","shape":[9223372036854775808],"data_offsets":[0,1]}}`, 1), "a", "too large"},
 	{"nine dimensions", file(`{"a":{"dtype":"U8","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,1]}}`, 1), "a", "more than 8 dimensions"},
 	{"shape too small", file(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,8]}}`, 8), "a", "needs 4 bytes"},
@@ -99,7 +93,7 @@ var malformed = []struct {
 	{"behind the file", file(`{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}`, 1), "a", "behind the file"},
 	{"far behind the file", file(`{"a":{"dtype":"U8","shape":[9223372036854775807],"data_offsets":[0,9223372036854775807]}}`, 1), "a", "behind the file"},
 	{"one offset", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0]}}`, 1), "a", "instead of two"},
-	{"three offsets", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,2]}}`, 1), "a", "more than two"},
+	{"three offsets", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,2]}}`, 1), "a", "3 numbers instead of two"},
 	{"hole at the start", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}`, 2), "a", "hole after byte 0"},
 	{"hole", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"U8","shape":[1],"data_offsets":[2,3]}}`, 3), "b", "hole after byte 1"},
 	{"overlap", file(`{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}`, 3), "b", "overlap"},
@@ -305,6 +299,7 @@ func TestWriteRefuses(t *testing.T) {
 	for what, list := range map[string][]Entry{
 		"reserved": {{"__metadata__", nil, []float32{1}}},
 		"UTF-8":    {{"\xff", nil, []float32{1}}},
+		"long":     {{strings.Repeat("a", strictjson.MaxKey+1), nil, []float32{1}}},
 		"twice":    {{"a", nil, []float32{1}}, {"a", nil, []float32{1}}},
 		"length":   {{"a", []int{2}, []float32{1}}},
 		"negative": {{"a", []int{-1, -1}, []float32{1}}},

@@ -57,7 +57,8 @@ func (p *parser) tokenizer(roles Roles) (*Tokenizer, error) {
 			return broken("token %s has the id %d, but there are only %d tokens", quote(name), id, n)
 		}
 		if names[id] != "" {
-			return broken("tokens %s and %s share the id %d", quote(min(name, names[id])), quote(max(name, names[id])), id)
+			a, b := min(name, names[id]), max(name, names[id])
+			return broken("tokens %s and %s share the id %d", quote(a), quote(b), id)
 		}
 		names[id] = name
 		return nil
@@ -116,7 +117,8 @@ func (p *parser) tokenizer(roles Roles) (*Tokenizer, error) {
 		id, ok := p.vocab[m[0]+m[1]]
 		switch {
 		case !aok || !bok || !ok || special[m[0]] || special[m[1]] || special[m[0]+m[1]]:
-			return nil, broken("merges[%d]: %s, %s or what they make is not in the vocabulary", i, quote(m[0]), quote(m[1]))
+			return nil, broken("merges[%d]: %s, %s or what they make is not in the vocabulary",
+				i, quote(m[0]), quote(m[1]))
 		case seen[pairKey(a, b)]:
 			return nil, broken("merges[%d]: %s and %s merge twice", i, quote(m[0]), quote(m[1]))
 		}
@@ -165,7 +167,8 @@ func (t *Tokenizer) assign(roles Roles, first string) error {
 		case int(r.id) >= t.VocabSize():
 			return bad(r.name, "there is no token %d: tokenizer.json has %d", r.id, t.VocabSize())
 		case !ok || !t.added[i].special:
-			return bad(r.name, "token %d is %s, which text can hold: it must be a special token", r.id, quote(string(t.Bytes(r.id))))
+			return bad(r.name, "token %d is %s, which text can hold: it must be a special token",
+				r.id, quote(string(t.Bytes(r.id))))
 		}
 		*r.to = r.id
 	}

@@ -4,38 +4,24 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
-	"flag"
 	"io"
 	"io/fs"
 	"iter"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
+
+	"gimbal/internal/testseed"
 )
 
 // dataDir holds the third-party texts, which are never committed.
 const dataDir = "../../../shared/data"
 
-var seedFlag = flag.Uint64("seed", 0, "seed of the random tests; 0 takes a new one")
-
-// newRand returns a random source whose seed is printed if the test fails.
-func newRand(t testing.TB) *rand.Rand {
-	seed := *seedFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("repeat with -seed=%d", seed)
-		}
-	})
-	return rand.New(rand.NewPCG(seed, 0))
-}
+// newRand returns a generator whose seed is printed.
+var newRand = testseed.Rand
 
 // docsOf yields the documents.
 func docsOf(docs ...[]byte) iter.Seq2[[]byte, error] {

@@ -40,7 +40,9 @@ func (c *counter) add(p *part) {
 }
 
 // countPieces reads the documents and counts their pieces, over all workers.
-func countPieces(ctx context.Context, docs iter.Seq2[[]byte, error], opt TrainOptions) (map[string]*int64, TrainReport, error) {
+func countPieces(ctx context.Context, docs iter.Seq2[[]byte, error], opt TrainOptions) (
+	map[string]*int64, TrainReport, error,
+) {
 	var report TrainReport
 	workers := opt.Workers
 	if workers <= 0 {
@@ -85,7 +87,9 @@ func countPieces(ctx context.Context, docs iter.Seq2[[]byte, error], opt TrainOp
 }
 
 // readParts cuts the documents into parts and sends the sampled ones to full.
-func readParts(ctx context.Context, docs iter.Seq2[[]byte, error], opt TrainOptions, report *TrainReport, full chan<- *part, free <-chan *part) error {
+func readParts(ctx context.Context, docs iter.Seq2[[]byte, error], opt TrainOptions, report *TrainReport,
+	full chan<- *part, free <-chan *part,
+) error {
 	limit := opt.SampleBytes
 	if limit <= 0 {
 		limit = defaultSample

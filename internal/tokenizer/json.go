@@ -14,8 +14,8 @@ func (t *Tokenizer) writeJSON() []byte {
 	b.WriteString("{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n  \"added_tokens\": [")
 	for i, a := range t.added {
 		comma(&b, i)
-		fmt.Fprintf(&b, `    {"id": %d, "content": %s, "single_word": false, "lstrip": false, "rstrip": false, "normalized": %t, "special": %t}`,
-			a.id, quote(a.content), a.normalized, a.special)
+		fmt.Fprintf(&b, `    {"id": %d, "content": %s, "single_word": false, "lstrip": false, "rstrip": false, `+
+			`"normalized": %t, "special": %t}`, a.id, quote(a.content), a.normalized, a.special)
 	}
 	b.WriteString("\n  ],\n  \"normalizer\": null,\n  \"pre_tokenizer\": ")
 	const byteLevel = `{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": %t}`
@@ -27,11 +27,25 @@ func (t *Tokenizer) writeJSON() []byte {
 	case t.split == splitNone || t.split == splitGPT2:
 		fmt.Fprintf(&b, byteLevel, t.split == splitGPT2)
 	default:
-		fmt.Fprintf(&b, "{\"type\": \"Sequence\", \"pretokenizers\": [\n    {\"type\": \"Split\", \"pattern\": {\"Regex\": %s}, \"behavior\": \"Isolated\", \"invert\": false},\n    ", quote(patterns[t.split]))
+		fmt.Fprintf(&b, `{"type": "Sequence", "pretokenizers": [
+    {"type": "Split", "pattern": {"Regex": %s}, "behavior": "Isolated", "invert": false},
+    `, quote(patterns[t.split]))
 		fmt.Fprintf(&b, byteLevel, false)
 		b.WriteString("\n  ]}")
 	}
-	fmt.Fprintf(&b, ",\n  \"post_processor\": null,\n  \"decoder\": %s,\n  \"model\": {\n    \"type\": \"BPE\",\n    \"dropout\": null,\n    \"unk_token\": null,\n    \"continuing_subword_prefix\": null,\n    \"end_of_word_suffix\": null,\n    \"fuse_unk\": false,\n    \"byte_fallback\": false,\n    \"ignore_merges\": false,\n    \"vocab\": {", decoder)
+	fmt.Fprintf(&b, `,
+  "post_processor": null,
+  "decoder": %s,
+  "model": {
+    "type": "BPE",
+    "dropout": null,
+    "unk_token": null,
+    "continuing_subword_prefix": null,
+    "end_of_word_suffix": null,
+    "fuse_unk": false,
+    "byte_fallback": false,
+    "ignore_merges": false,
+    "vocab": {`, decoder)
 	next := t.added
 	n := 0
 	for id := range int32(t.VocabSize()) {

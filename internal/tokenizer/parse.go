@@ -1,16 +1,14 @@
 package tokenizer
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"unicode/utf8"
+
+	"gimbal/internal/strictjson"
 )
 
 // MaxFile bounds the size of a tokenizer.json in bytes; the largest known ones
@@ -57,9 +55,14 @@ func unsupported(key string, value any) error {
 
 // Roles is what a model directory says of its tokens outside tokenizer.json.
 type Roles struct {
-	EOS  int32 // id of the end-of-text token; -1: <|endoftext|>, else <|end_of_text|>
-	BOS  int32 // id of the beginning-of-text token; -1: the one that the file puts first, else <|begin_of_text|>, else none
-	Size int   // ids that the model has; those above the file's tokens spell nothing. 0: as many as the file's
+	// EOS is the id of the end-of-text token; -1: <|endoftext|>, else <|end_of_text|>.
+	EOS int32
+	// BOS is the id of the beginning-of-text token; -1: the one that the file puts first, else <|begin_of_text|>, else
+	// none.
+	BOS int32
+	// Size is the number of ids that the model has; those above the file's tokens spell nothing. 0: as many as the
+	// file's.
+	Size int
 }
 
 // Parse is ParseAs without Roles.
@@ -75,19 +78,13 @@ func ParseAs(data []byte, roles Roles) (*Tokenizer, error) {
 	if len(data) > MaxFile {
 		return nil, broken("%d bytes are more than %d", len(data), MaxFile)
 	}
-	if !utf8.Valid(data) {
-		return nil, broken("not UTF-8")
-	}
-	p := &parser{dec: json.NewDecoder(bytes.NewReader(data))}
-	p.dec.UseNumber()
+	p := &parser{Reader: strictjson.New(data)}
 	p.file()
-	if p.err == nil {
-		if _, err := p.dec.Token(); err != io.EOF {
-			p.fail(broken("more data after the end, at byte %d", p.dec.InputOffset()))
+	if err := p.End(); err != nil {
+		if syntax, ok := err.(*strictjson.Error); ok {
+			err = broken("%v", syntax)
 		}
-	}
-	if p.err != nil {
-		return nil, p.err
+		return nil, err
 	}
 	t, err := p.tokenizer(roles)
 	if err != nil {
@@ -105,10 +102,9 @@ type RoleError struct {
 
 func (e *RoleError) Error() string { return "tokenizer: " + e.Text }
 
-// parser reads the file token by token and keeps the first error.
+// parser reads the file from its first byte to its last, and stops at the first error.
 type parser struct {
-	dec *json.Decoder
-	err error
+	*strictjson.Reader
 
 	added        []added
 	vocab        map[string]int32
@@ -122,93 +118,67 @@ type parser struct {
 	ignoreMerges bool
 }
 
-func (p *parser) fail(err error) {
-	if p.err == nil {
-		p.err = err
-	}
-}
-
-// token returns the next JSON token; nil after an error.
-func (p *parser) token() json.Token {
-	if p.err != nil {
-		return nil
-	}
-	tok, err := p.dec.Token()
-	if err != nil {
-		p.fail(broken("byte %d: %v", p.dec.InputOffset(), err))
-		return nil
-	}
-	return tok
-}
-
-// object reads an object that starts here, with each key at most once, and
-// calls field at each value.
+// object reads an object that starts here and calls field at each value.
 func (p *parser) object(where string, field func(key string)) {
-	if p.token() != json.Delim('{') {
-		p.fail(broken("%s is not an object", where))
-		return
+	if p.Kind() != '{' {
+		p.Fail(broken("%s is not an object", where))
 	}
-	p.fields(where, field)
-}
-
-func (p *parser) fields(where string, field func(key string)) {
-	seen := map[string]bool{}
-	for p.err == nil && p.dec.More() {
-		key, _ := p.token().(string)
-		if seen[key] {
-			p.fail(broken("%s has the key %q twice", where, key))
-			return
-		}
-		seen[key] = true
-		field(key)
-	}
-	p.token() // the closing brace
+	p.Object(func(key []byte) { field(string(key)) })
 }
 
 // array reads an array that starts here and calls item at each element.
 func (p *parser) array(where string, item func(i int)) {
-	if p.token() != json.Delim('[') {
-		p.fail(broken("%s is not an array", where))
-		return
+	if p.Kind() != '[' {
+		p.Fail(broken("%s is not an array", where))
 	}
-	for i := 0; p.err == nil && p.dec.More(); i++ {
-		item(i)
-	}
-	p.token()
+	p.Array(item)
 }
 
 // component reads an object that tells its kind under "type", or null, in which
 // case the kind is "". Its fields must be scalars, but for those that nested
 // reads.
 func (p *parser) component(where string, nested func(key string) bool) map[string]any {
-	switch p.token() {
-	case nil:
-		return map[string]any{}
-	case json.Delim('{'):
-	default:
-		p.fail(broken("%s is neither an object nor null", where))
-		return nil
-	}
 	got := map[string]any{}
-	p.fields(where, func(key string) {
+	switch p.Kind() {
+	case 'n':
+		p.Value()
+		return got
+	case '{':
+	default:
+		p.Fail(broken("%s is neither an object nor null", where))
+	}
+	p.object(where, func(key string) {
 		if nested != nil && nested(key) {
 			got[key] = true
 			return
 		}
 		got[key] = p.scalar(where + "." + key)
 	})
-	if typ, ok := got["type"].(string); p.err == nil && (!ok || typ == "") {
-		p.fail(broken("%s has no type", where))
+	if typ, ok := got["type"].(string); !ok || typ == "" {
+		p.Fail(broken("%s has no type", where))
 	}
 	return got
 }
 
+// jsonNumber is a number as it is written.
+type jsonNumber string
+
+// scalar reads a string, a number, a bool or null.
 func (p *parser) scalar(where string) any {
-	tok := p.token()
-	if _, ok := tok.(json.Delim); ok {
-		p.fail(unsupported(where, "an object or array"))
+	switch p.Kind() {
+	case '"':
+		return p.Text()
+	case '{', '[':
+		p.Fail(unsupported(where, "an object or array"))
 	}
-	return tok
+	switch v := string(p.Value()); v {
+	case "true", "false":
+		return v == "true"
+	case "null", "": // the latter after an error
+		return nil
+	default:
+		return jsonNumber(v)
+	}
 }
 
 // expect refuses fields of a component other than those wanted. A wanted value
@@ -219,9 +189,9 @@ func (p *parser) expect(where string, got, want map[string]any) {
 		allowed, many := w.([]any)
 		switch {
 		case !ok:
-			p.fail(unsupported(where+"."+key, got[key]))
+			p.Fail(unsupported(where+"."+key, got[key]))
 		case w != nil && !many && got[key] != w, many && !slices.Contains(allowed, got[key]):
-			p.fail(unsupported(where+"."+key, got[key]))
+			p.Fail(unsupported(where+"."+key, got[key]))
 		}
 	}
 }
@@ -240,12 +210,12 @@ func (p *parser) file() {
 	p.object("the file", func(key string) {
 		switch key {
 		case "version":
-			if v := p.scalar(key); p.err == nil && v != "1.0" {
-				p.fail(unsupported(key, v))
+			if v := p.scalar(key); v != "1.0" {
+				p.Fail(unsupported(key, v))
 			}
 		case "truncation", "padding":
-			if p.token() != nil {
-				p.fail(unsupported(key, "set"))
+			if string(p.Value()) != "null" {
+				p.Fail(unsupported(key, "set"))
 			}
 		case "normalizer":
 			if got := p.component(key, nil); len(got) > 0 {
@@ -255,7 +225,7 @@ func (p *parser) file() {
 		case "added_tokens":
 			p.array(key, func(i int) {
 				if i == maxAdded {
-					p.fail(broken("more than %d added tokens", maxAdded))
+					p.Fail(broken("more than %d added tokens", maxAdded))
 				}
 				p.addedToken(fmt.Sprintf("added_tokens[%d]", i))
 			})
@@ -265,18 +235,19 @@ func (p *parser) file() {
 			p.postProcessor(key, true)
 		case "decoder":
 			if got := p.component(key, nil); len(got) > 0 {
-				p.expect(key, got, map[string]any{"type": []any{"ByteLevel", "Fuse"}, "add_prefix_space": nil, "trim_offsets": nil, "use_regex": nil})
+				p.expect(key, got, map[string]any{"type": []any{"ByteLevel", "Fuse"},
+					"add_prefix_space": nil, "trim_offsets": nil, "use_regex": nil})
 				p.decoder, _ = got["type"].(string)
 			}
 		case "model":
 			model = true
 			p.model()
 		default:
-			p.fail(unsupported(key, "set"))
+			p.Fail(unsupported(key, "set"))
 		}
 	})
-	if p.err == nil && !model {
-		p.fail(broken("no model"))
+	if !model {
+		p.Fail(broken("no model"))
 	}
 }
 
@@ -287,7 +258,7 @@ func (p *parser) addedToken(where string) {
 		flag, isFlag := v.(bool)
 		switch key {
 		case "id":
-			a.id = p.id(where, v)
+			a.id = p.id(where, key, v)
 			return
 		case "content":
 			a.content, _ = v.(string)
@@ -298,30 +269,30 @@ func (p *parser) addedToken(where string) {
 			a.normalized = flag
 		case "single_word", "lstrip", "rstrip":
 			if flag {
-				p.fail(unsupported(where+"."+key, v))
+				p.Fail(unsupported(where+"."+key, v))
 			}
 		default:
-			p.fail(unsupported(where+"."+key, v))
+			p.Fail(unsupported(where+"."+key, v))
 		}
 		if !isFlag {
-			p.fail(broken("%s.%s is not true or false", where, key))
+			p.Fail(broken("%s.%s is not true or false", where, key))
 		}
 	})
-	if p.err == nil && (a.content == "" || a.id < 0) {
-		p.fail(broken("%s lacks its content or id", where))
+	if a.content == "" || a.id < 0 {
+		p.Fail(broken("%s lacks its content or id", where))
 	}
 	if len(a.content) > maxContent {
-		p.fail(broken("%s has a content of %d bytes, more than %d", where, len(a.content), maxContent))
+		p.Fail(broken("%s has a content of %d bytes, more than %d", where, len(a.content), maxContent))
 	}
 	p.added = append(p.added, a)
 }
 
 // id returns the token id v, which is a JSON number.
-func (p *parser) id(where string, v any) int32 {
-	n, _ := v.(json.Number)
+func (p *parser) id(where, name string, v any) int32 {
+	n, _ := v.(jsonNumber)
 	id, err := strconv.ParseUint(string(n), 10, 31)
 	if err != nil {
-		p.fail(broken("%s: %v is not a token id", where, v))
+		p.Fail(broken("%s %s: %v is not a token id", where, quote(name), v))
 		return -1
 	}
 	return int32(id)
@@ -334,31 +305,11 @@ func (p *parser) model() {
 		case "vocab":
 			p.vocab = map[string]int32{}
 			p.object(where, func(name string) {
-				p.vocab[name] = p.id(where+" "+quote(name), p.scalar(where))
+				p.vocab[name] = p.id(where, name, p.scalar(where))
 			})
 		case "merges":
 			p.array(where, func(i int) {
-				var m [2]string
-				switch tok := p.token().(type) {
-				case string:
-					a, b, ok := strings.Cut(tok, " ")
-					if !ok || strings.Contains(b, " ") {
-						p.fail(broken("merges[%d] = %s is not two tokens", i, quote(tok)))
-					}
-					m = [2]string{a, b}
-				case json.Delim:
-					for k := range m {
-						if m[k], _ = p.token().(string); m[k] == "" {
-							p.fail(broken("merges[%d] is not two tokens", i))
-						}
-					}
-					if p.token() != json.Delim(']') {
-						p.fail(broken("merges[%d] is not two tokens", i))
-					}
-				default:
-					p.fail(broken("merges[%d] is not two tokens", i))
-				}
-				p.merges = append(p.merges, m)
+				p.merges = append(p.merges, p.merge(i))
 			})
 		default:
 			v := p.scalar(where)
@@ -381,11 +332,34 @@ func (p *parser) model() {
 				"byte_fallback":             {false},
 			}[key]
 			if !ok || !slices.Contains(want, v) {
-				p.fail(unsupported(where, v))
+				p.Fail(unsupported(where, v))
 			}
 		}
 	})
-	if p.err == nil && p.vocab == nil {
-		p.fail(broken("no model.vocab"))
+	if p.vocab == nil {
+		p.Fail(broken("no model.vocab"))
 	}
+}
+
+// merge reads a merge, which is "a b" or ["a", "b"].
+func (p *parser) merge(i int) (m [2]string) {
+	fault := func() { p.Fail(broken("merges[%d] is not two tokens", i)) }
+	switch p.Kind() {
+	case '"':
+		if a, b, _ := strings.Cut(p.Text(), " "); !strings.Contains(b, " ") {
+			m = [2]string{a, b}
+		}
+	case '[':
+		p.Array(func(k int) {
+			if k >= len(m) || p.Kind() != '"' {
+				fault()
+			} else {
+				m[k] = p.Text()
+			}
+		})
+	}
+	if m[0] == "" || m[1] == "" {
+		fault()
+	}
+	return m
 }

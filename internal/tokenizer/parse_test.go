@@ -128,11 +128,13 @@ func TestParseRefuses(t *testing.T) {
 		want                 string // part of the message
 		unsupported          bool
 	}{
-		{"empty", "", "", "", "EOF", false},
+		{"empty", "", "", "", "the text ends early", false},
 		{"array", "[]", "", "", "not an object", false},
 		{"cut", bpe[:len(bpe)/2], "", "", "byte", false},
 		{"trailing data", bpe + "{}", "", "", "more data", false},
-		{"not UTF-8", bpe + "\xff", "", "", "UTF-8", false},
+		{"not UTF-8", bpe, `"h e"`, "\"h \xff\"", "UTF-8", false},
+		{"not UTF-8 after the end", bpe + "\xff", "", "", "more data", false},
+		{"half a surrogate pair", bpe, `"!": 0`, `"\ud800": 0`, "surrogate", false},
 		{"unknown key", bpe, `"version"`, `"Version"`, "Version", true},
 		{"double key", bpe, `"truncation": null`, `"version": "1.0"`, "twice", false},
 		{"version", bpe, `"1.0"`, `"2.0"`, "version", true},

@@ -1,14 +1,15 @@
 package tokenizer
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 )
 
 // The components of a tokenizer.json around its model.
 
-var byteLevel = map[string]any{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": nil, "use_regex": []any{true, false}}
+var byteLevel = map[string]any{
+	"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": nil, "use_regex": []any{true, false},
+}
 
 func (p *parser) preTokenizer() {
 	const where = "pre_tokenizer"
@@ -27,7 +28,7 @@ func (p *parser) preTokenizer() {
 				p.object(in+"."+key, func(kind string) {
 					v := p.scalar(in + ".pattern." + kind)
 					if kind != "Regex" {
-						p.fail(unsupported(in+".pattern."+kind, v))
+						p.Fail(unsupported(in+".pattern."+kind, v))
 					}
 					pattern, _ = v.(string)
 				})
@@ -39,12 +40,12 @@ func (p *parser) preTokenizer() {
 			if len(parts) < 2 {
 				parts = append(parts, part)
 			} else {
-				p.fail(unsupported(in, part["type"]))
+				p.Fail(unsupported(in, part["type"]))
 			}
 		})
 		return true
 	})
-	if p.err != nil || len(got) == 0 {
+	if p.Failed() || len(got) == 0 {
 		return
 	}
 	p.pre = true
@@ -56,22 +57,23 @@ func (p *parser) preTokenizer() {
 		return
 	}
 	p.expect(where, got, map[string]any{"type": "Sequence", "pretokenizers": true})
-	if p.err == nil && len(parts) != 2 {
-		p.fail(unsupported(where+".pretokenizers", "not a Split and a ByteLevel"))
+	if len(parts) != 2 {
+		p.Fail(unsupported(where+".pretokenizers", "not a Split and a ByteLevel"))
 	}
-	if p.err != nil {
+	if p.Failed() {
 		return
 	}
-	p.expect(where+".pretokenizers[0]", parts[0], map[string]any{"type": "Split", "pattern": nil, "behavior": "Isolated", "invert": false})
+	p.expect(where+".pretokenizers[0]", parts[0],
+		map[string]any{"type": "Split", "pattern": nil, "behavior": "Isolated", "invert": false})
 	p.expect(where+".pretokenizers[1]", parts[1], byteLevel)
-	if p.err == nil && parts[1]["use_regex"] != false {
-		p.fail(unsupported(where+".pretokenizers[1].use_regex", true))
+	if parts[1]["use_regex"] != false {
+		p.Fail(unsupported(where+".pretokenizers[1].use_regex", true))
 	}
 	pattern, _ := parts[0]["pattern"].(string)
 	if i := slices.Index(patterns[1:], pattern); i >= 0 {
 		p.split = split(i + 1)
-	} else if p.err == nil {
-		p.fail(unsupported(where+".pretokenizers[0].pattern.Regex", pattern))
+	} else {
+		p.Fail(unsupported(where+".pretokenizers[0].pattern.Regex", pattern))
 	}
 }
 
@@ -87,7 +89,7 @@ func (p *parser) postProcessor(where string, outside bool) {
 		case key == "single":
 			p.template(in)
 		case key == "pair" || key == "special_tokens":
-			p.skip() // texts never come in pairs, and the tokens are in added_tokens
+			p.Value() // texts never come in pairs, and the tokens are in added_tokens
 		default:
 			return false
 		}
@@ -98,9 +100,11 @@ func (p *parser) postProcessor(where string, outside bool) {
 	case "Sequence":
 		p.expect(where, got, map[string]any{"type": "Sequence", "processors": true})
 	case "TemplateProcessing":
-		p.expect(where, got, map[string]any{"type": "TemplateProcessing", "single": true, "pair": nil, "special_tokens": nil})
+		p.expect(where, got,
+			map[string]any{"type": "TemplateProcessing", "single": true, "pair": nil, "special_tokens": nil})
 	default:
-		p.expect(where, got, map[string]any{"type": "ByteLevel", "add_prefix_space": nil, "trim_offsets": nil, "use_regex": nil})
+		p.expect(where, got,
+			map[string]any{"type": "ByteLevel", "add_prefix_space": nil, "trim_offsets": nil, "use_regex": nil})
 	}
 }
 
@@ -118,7 +122,7 @@ func (p *parser) template(where string) {
 					id, _ = v.(string)
 				case "type_id":
 				default:
-					p.fail(unsupported(in+"."+kind+"."+key, v))
+					p.Fail(unsupported(in+"."+kind+"."+key, v))
 				}
 			})
 			switch {
@@ -128,23 +132,8 @@ func (p *parser) template(where string) {
 				p.first = id
 			case kind == "SpecialToken" && id != "" && text:
 			default:
-				p.fail(unsupported(in+"."+kind, id))
+				p.Fail(unsupported(in+"."+kind, id))
 			}
 		})
 	})
-}
-
-// skip passes over a value of any kind.
-func (p *parser) skip() {
-	for depth := 0; p.err == nil; {
-		switch p.token() {
-		case json.Delim('{'), json.Delim('['):
-			depth++
-		case json.Delim('}'), json.Delim(']'):
-			depth--
-		}
-		if depth == 0 {
-			return
-		}
-	}
 }

@@ -112,7 +112,8 @@ func CollectChars(docs iter.Seq2[[]byte, error]) ([]rune, error) {
 			}
 			r, w := utf8.DecodeRune(doc[i:])
 			if r == utf8.RuneError && w == 1 {
-				return nil, fmt.Errorf("tokenizer: document %d: %w", n, &InvalidByteError{Byte: doc[i], Offset: int64(i), Line: countLines(doc[:i]) + 1})
+				err := &InvalidByteError{Byte: doc[i], Offset: int64(i), Line: countLines(doc[:i]) + 1}
+				return nil, fmt.Errorf("tokenizer: document %d: %w", n, err)
 			}
 			seen[r] = struct{}{}
 			i += w
@@ -263,7 +264,8 @@ func (t *Tokenizer) Bytes(id int32) []byte {
 }
 
 // Decode appends to dst what ids spell: the exact bytes of the encoded text, of
-// its normalized form if the tokenizer normalizes. Special tokens spell nothing. It panics if an id is not in [0, VocabSize()).
+// its normalized form if the tokenizer normalizes. Special tokens spell nothing. It panics if an id is not in [0,
+// VocabSize()).
 func (t *Tokenizer) Decode(dst []byte, ids []int32) []byte {
 	for _, id := range ids {
 		dst = append(dst, t.Bytes(id)...)
@@ -294,7 +296,8 @@ type UnseenCharError struct {
 }
 
 func (e *UnseenCharError) Error() string {
-	return fmt.Sprintf("tokenizer: character %q (%U) at byte %d, line %d is not in the alphabet of this chars tokenizer; remove it, or use kind bpe or bytes", e.Char, e.Char, e.Offset, e.Line)
+	return fmt.Sprintf("tokenizer: character %q (%U) at byte %d, line %d is not in the alphabet of this chars "+
+		"tokenizer; remove it, or use kind bpe or bytes", e.Char, e.Char, e.Offset, e.Line)
 }
 
 // InvalidByteError reports a byte that is not part of valid UTF-8, which a
@@ -306,5 +309,6 @@ type InvalidByteError struct {
 }
 
 func (e *InvalidByteError) Error() string {
-	return fmt.Sprintf("tokenizer: byte 0x%02x at byte %d, line %d is not valid UTF-8, which kind chars needs; mend the text, or use kind bpe or bytes", e.Byte, e.Offset, e.Line)
+	return fmt.Sprintf("tokenizer: byte 0x%02x at byte %d, line %d is not valid UTF-8, which kind chars needs; "+
+		"mend the text, or use kind bpe or bytes", e.Byte, e.Offset, e.Line)
 }

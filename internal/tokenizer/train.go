@@ -64,7 +64,8 @@ const (
 // ErrNoText.
 func TrainBPE(ctx context.Context, docs iter.Seq2[[]byte, error], opt TrainOptions) (*Tokenizer, TrainReport, error) {
 	if opt.VocabSize < minVocab || opt.VocabSize > maxVocab {
-		return nil, TrainReport{}, fmt.Errorf("tokenizer: vocabulary size %d is not between %d (bytes and end of text) and %d", opt.VocabSize, minVocab, maxVocab)
+		return nil, TrainReport{}, fmt.Errorf("tokenizer: vocabulary size %d is not between %d "+
+			"(bytes and end of text) and %d", opt.VocabSize, minVocab, maxVocab)
 	}
 	words, report, err := countPieces(ctx, docs, opt)
 	if err != nil {
