@@ -1,8 +1,8 @@
 // Package inspect looks into a model in training: how healthy it is, and what is behind a number that is not finite.
 //
-// [Health.Look] measures gradients, updates and a forward pass and lets the rules of guard judge them. A [Batch] is the
-// batch of a step that something is wrong with: it is asked for the first bad place, for the sequences to blame, and for
-// a second opinion in full precision.
+// [Health.Look] measures gradients, updates and a forward pass and lets the rules of guard judge them. A [Batch] is
+// the batch of a step that something is wrong with: it is asked for the first bad place, for the sequences to blame,
+// and for a second opinion in full precision.
 //
 // The package asks an engine and changes nothing but gradients. It decides nothing: that is guard's, and acting on it
 // the trainer's.

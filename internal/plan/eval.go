@@ -12,10 +12,11 @@ const (
 	// DefaultEvals is the evaluations of a run where nothing else was asked for.
 	DefaultEvals = 10
 
-	evalShare     = 0.03 // of the training time, which all evaluations together may take
-	writeShare    = 0.02 // of it, which all writing may take; the scored losses take the rest
-	forwardShare  = 3    // a forward pass costs a third of a training pass
-	minEvalTokens = 8192 // of one evaluation, where the validation part has them
+	evalShare     = 0.03    // of the training time, which all evaluations together may take
+	writeShare    = 0.02    // of it, which all writing may take; the scored losses take the rest
+	forwardShare  = 3       // a forward pass costs a third of a training pass
+	minEvalTokens = 8192    // of one evaluation, where the validation part has them
+	maxEvalTokens = 2 << 20 // of the last one
 
 	// A token that is written costs about one of training, and measuring it as much as training one on measureCost
 	// weights does: it does not get cheaper with the model. Measured in bench/judge.
@@ -56,7 +57,8 @@ func (p *Plan) chooseWriting(d *Draft) error {
 		}
 	}
 	samples := samplesFor(cfg, context)
-	p.Writing = Writing{Evaluations: evaluations, Samples: samples, Share: cost * float64(samples.Tokens()) * evaluations / training}
+	p.Writing = Writing{Evaluations: evaluations, Samples: samples,
+		Share: cost * float64(samples.Tokens()) * evaluations / training}
 	p.Writing.SampleSize = max(minEvalTokens, int64((evalShare-writeShare)*forwardShare*training/evaluations))
 	p.Memory.Writing = p.writingBytes(d)
 	return nil

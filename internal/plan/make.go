@@ -22,8 +22,9 @@ type Request struct {
 	// Reset puts an engine back to how Engine returned it.
 	Reset func(engine.Engine) error
 
-	Begun bool // the run has begun: its rate cannot be probed any more
-	Dry   bool // nothing is to come of the plan: no range test is made
+	Began time.Time // when preparing began, which counts in the time of a run that is planned by time
+	Begun bool      // the run has begun: its rate cannot be probed any more
+	Dry   bool      // nothing is to come of the plan: no range test is made
 	Note  func(format string, args ...any)
 }
 
@@ -52,7 +53,8 @@ func (d *Draft) Make(ctx context.Context, r Request) (*Plan, error) {
 			return nil, err
 		}
 		p.Speed = speed
-		if err := planSteps(cfg, d.Text.Train.Tokens(), speed); err != nil {
+		given := p.trainingTime(time.Since(r.Began), d.Text.Val.Tokens(), speed)
+		if err := planSteps(cfg, d.Text.Train.Tokens(), speed, given); err != nil {
 			return nil, err
 		}
 	}

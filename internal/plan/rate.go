@@ -108,7 +108,8 @@ func (p *Plan) probe(ctx context.Context, t *trial) error {
 	}
 	argmin, loss, _ := test.Argmin()
 	r.LR = lr
-	r.Message = fmt.Sprintf("half of %.3g, where the smoothed loss of %d steps was least (%.3f)", argmin, len(test.Rates), loss)
+	r.Message = fmt.Sprintf("half of %.3g, where the smoothed loss of %d steps was least (%.3f)",
+		argmin, len(test.Rates), loss)
 	if lr < argmin/2 {
 		r.Message = fmt.Sprintf("the most that is recommended; the smoothed loss of %d steps was least at %.3g (%.3f)",
 			len(test.Rates), argmin, loss)

@@ -36,8 +36,8 @@ func choosePreset(cfg *config.Config, corpusBytes int64) error {
 	return cfg.UsePreset(name, "planned: by corpus and budget")
 }
 
-// adopt writes the shape of weights into the configuration of a run that uses them, so that the run says what it trains.
-// It refuses a setting that asks for another shape. origin says where the weights are from.
+// adopt writes the shape of weights into the configuration of a run that uses them, so that the run says what it
+// trains. It refuses a setting that asks for another shape. origin says where the weights are from.
 func adopt(cfg *config.Config, a config.Arch, origin string) error {
 	for _, k := range []struct {
 		key   string
@@ -74,8 +74,8 @@ func (d *Draft) architecture() (config.Arch, error) {
 	case a.Position == "rope":
 		a.Context = cfg.Train.Context
 	case a.Context < cfg.Train.Context:
-		return a, fault(cfg.Origin("train.context"), "train.context", "%d is more than the %d positions that the weights have learned",
-			cfg.Train.Context, a.Context)
+		return a, fault(cfg.Origin("train.context"), "train.context",
+			"%d is more than the %d positions that the weights have learned", cfg.Train.Context, a.Context)
 	}
 	return a, nil
 }

@@ -9,16 +9,30 @@ import (
 )
 
 const (
-	plannedTime    = 150 * time.Second // of training steps, where no number of steps is given
+	plannedRun     = 170 * time.Second // of a whole run, where no number of steps is given: three minutes, with a margin
+	plannedLeast   = 30 * time.Second  // of it for training, whatever the rest takes
 	plannedEpochs  = 10                // most passes over the data that are planned by themselves
 	plannedMin     = 20                // fewest steps that are planned by themselves
 	plannedUpdates = 1000              // updates that a planned run should have, before its batches grow to full size
+
+	saveSeconds = 0.15  // of one save, beside its bytes
+	saveBytes   = 100e6 // a second, that an ordinary disk takes
 )
 
-// planSteps decides the number of steps from the measured speed and the size of the data. Where the time is short, and
-// nothing else was asked for, it takes smaller batches rather than few updates: they teach more for each token.
-func planSteps(cfg *config.Config, trainTokens int64, speed float64) error {
-	tokens := min(plannedTime.Seconds()*speed, plannedEpochs*float64(trainTokens))
+// trainingTime is what a run of plannedRun leaves for training, after what preparing took, the evaluations and the
+// saves that end with them.
+func (p *Plan) trainingTime(prepared time.Duration, valTokens int64, speed float64) time.Duration {
+	whole := float64(min(valTokens, maxEvalTokens)) / (forwardShare * speed) // the last evaluation scores all of it
+	saves := (DefaultEvals + 1) * (saveSeconds + float64(p.Memory.Slots)*3/2/saveBytes)
+	left := plannedRun - prepared - time.Duration((whole+saves)*float64(time.Second))
+	return max(plannedLeast, time.Duration((1-evalShare)*float64(left)))
+}
+
+// planSteps decides the number of steps from the time for training, the measured speed and the size of the data. Where
+// the time is short, and nothing else was asked for, it takes smaller batches rather than few updates: they teach more
+// for each token.
+func planSteps(cfg *config.Config, trainTokens int64, speed float64, given time.Duration) error {
+	tokens := min(given.Seconds()*speed, plannedEpochs*float64(trainTokens))
 	full := cfg.Train.BatchTokens
 	batch := max(cfg.Train.MicroTokens, int(tokens/plannedUpdates))
 	if cfg.Origin("train.batch_tokens") == "default" && batch < full {
@@ -28,10 +42,10 @@ func planSteps(cfg *config.Config, trainTokens int64, speed float64) error {
 		}
 	}
 	perStep := float64(cfg.Train.BatchTokens)
-	byTime := plannedTime.Seconds() * speed / perStep
+	byTime := given.Seconds() * speed / perStep
 	byData := plannedEpochs * float64(trainTokens) / perStep
 	steps := max(plannedMin, int64(math.Min(byTime, byData)))
-	origin := fmt.Sprintf("planned: %s at %s tokens/s", plannedTime, Count(int64(speed)))
+	origin := fmt.Sprintf("planned: %s at %s tokens/s", given.Round(time.Second), Count(int64(speed)))
 	if byData < byTime {
 		origin = fmt.Sprintf("planned: %d epochs", plannedEpochs)
 	}

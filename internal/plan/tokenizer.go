@@ -14,7 +14,8 @@ import (
 
 // makeTokenizer reads or makes the tokenizer that the configuration asks for, and records the size of a vocabulary
 // that was left automatic. The whole corpus is its text: the alphabet must hold the validation part too.
-func makeTokenizer(ctx context.Context, cfg *config.Config, docs *corpus.Corpus, opt TextOptions) (*tokenizer.Tokenizer, error) {
+func makeTokenizer(ctx context.Context, cfg *config.Config, docs *corpus.Corpus,
+	opt TextOptions) (*tokenizer.Tokenizer, error) {
 	if path := cfg.Tokenizer.Path; path != "" {
 		return readTokenizer(path)
 	}

@@ -30,10 +30,11 @@ func (t *trial) open() (engine.Engine, *engine.Accumulator, *data.Loader, error)
 
 // Accumulator returns what adds up the gradients of the plan's batches.
 func (p *Plan) Accumulator() *engine.Accumulator {
-	return &engine.Accumulator{MicroTokens: p.Spec.MicroTokens, Dropout: p.Spec.Arch.Dropout > 0, Seed: p.Config.Train.Seed}
+	s := p.Spec
+	return &engine.Accumulator{MicroTokens: s.MicroTokens, Dropout: s.Arch.Dropout > 0, Seed: p.Config.Train.Seed}
 }
 
-// speed measures tokens per second on the first batch. It changes nothing: gradients are cleared and nothing is updated.
+// speed measures tokens per second on the first batch. It changes nothing: gradients are cleared, nothing is updated.
 func (t *trial) speed(ctx context.Context) (float64, error) {
 	e, acc, loader, err := t.open()
 	if err != nil {

@@ -23,8 +23,8 @@ func (p *Plan) Write(w io.Writer) {
 		a.Width, a.Heads, a.HeadSize, kv, a.MLP, a.Vocab, a.Context)
 	row("parameters", "%s, of which %s are multiplied for every token", Count(p.Params), Count(p.Multiplied))
 	census := p.Text.Census
-	row("corpus", "%d documents in %d files: %s of text, %s tokens, %.2f bytes per token", census.Documents, census.Sources,
-		BytesText(census.TextBytes), Count(census.Tokens), census.BytesPerToken())
+	row("corpus", "%d documents in %d files: %s of text, %s tokens, %.2f bytes per token", census.Documents,
+		census.Sources, BytesText(census.TextBytes), Count(census.Tokens), census.BytesPerToken())
 	row("data", "%s tokens to train on, %s held out: %s", Count(p.Text.Train), Count(p.Text.Val), p.Text.SplitBy)
 	row("steps", "%d of up to %d tokens (passes of %d): %s tokens, %.2f epochs", c.Train.Steps, c.Train.BatchTokens,
 		c.Train.MicroTokens, Count(c.Train.Steps*int64(c.Train.BatchTokens)), p.Text.Epochs)

@@ -111,8 +111,8 @@ func (t *run) rewind(ctx context.Context) error {
 	return t.record.write(runlog.Rewind{At: t.at(), From: before.Step, Skipped: skip})
 }
 
-// openAnchor opens the checkpoint to go back to: the newest planned one that was healthy, or, where that is damaged, the
-// newest healthy one that is whole, which it tells.
+// openAnchor opens the checkpoint to go back to: the newest planned one that was healthy, or, where that is damaged,
+// the newest healthy one that is whole, which it tells.
 func (t *run) openAnchor() (*checkpoint.Checkpoint, error) {
 	fsys, dir := t.store.fs, t.store.checkpoints()
 	c, err := checkpoint.Open(fsys, filepath.Join(dir, checkpoint.StepName(t.state.Anchor)))

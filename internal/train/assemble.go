@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"runtime/debug"
+	"time"
 
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
@@ -25,6 +26,7 @@ type start struct {
 	out      string                    // directory of the run, which may not exist yet; empty: not chosen
 	longer   bool                      // a resume has changed the number of steps, and the schedule with it
 	dry      bool                      // nothing is to come of it
+	began    time.Time                 // when preparing began
 }
 
 // begun reports whether the run goes on as it was planned.
@@ -34,7 +36,7 @@ func (s start) begun() bool { return s.weights == preflight.Saved && !s.longer }
 // it had come; the caller closes it.
 func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*run, error) {
 	rec := &recorder{hooks: opt.Hooks}
-	from := start{weights: preflight.Fresh, out: opt.Out, dry: dry}
+	from := start{weights: preflight.Fresh, out: opt.Out, dry: dry, began: time.Now()}
 	base, err := openBase(opt.From)
 	if err != nil {
 		return nil, err
@@ -93,7 +95,8 @@ func openBase(path string) (*rundir.Model, error) {
 
 // assemble makes everything that training on a text needs but a directory: plan, engine, and what stands around it.
 // The run that it returns owns the draft, and is there with an error, too.
-func assemble(ctx context.Context, draft *plan.Draft, workers int, with seams, from start, rec *recorder) (*run, error) {
+func assemble(ctx context.Context, draft *plan.Draft, workers int, with seams, from start,
+	rec *recorder) (*run, error) {
 	t := &run{start: from, text: draft.Text, record: rec, opener: with.opener, store: &store{fs: with.fs, saved: -1}}
 	if t.store.fs == nil {
 		t.store.fs = durable.OS
@@ -105,7 +108,7 @@ func assemble(ctx context.Context, draft *plan.Draft, workers int, with seams, f
 		}
 	}
 	t.plan, err = draft.Make(ctx, plan.Request{Opener: t.opener, Engine: t.open, Reset: from.set,
-		Begun: from.weights == preflight.Saved, Dry: from.dry, Note: rec.note})
+		Began: from.began, Begun: from.weights == preflight.Saved, Dry: from.dry, Note: rec.note})
 	if err != nil {
 		return t, err
 	}
@@ -177,8 +180,8 @@ type Diagnosis struct {
 	Plan *plan.Plan `json:"-"`
 }
 
-// Check plans the run that cfg and opt describe, makes the checks of the preflight, and begins nothing. With an error of
-// the preflight the diagnosis is there, too; the other errors are those of Run.
+// Check plans the run that cfg and opt describe, makes the checks of the preflight, and begins nothing. With an error
+// of the preflight the diagnosis is there, too; the other errors are those of Run.
 func Check(ctx context.Context, cfg *config.Config, opt Options) (*Diagnosis, error) {
 	t, err := prepare(ctx, cfg, opt, true) // no range test: it would take as long as the start of the run
 	defer t.close()

@@ -79,7 +79,8 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 	extended := opt.Steps != 0 && opt.Steps != before
 	if extended {
 		if opt.Steps < s.state.Step {
-			return nil, fmt.Errorf("%w: --steps %d is less than the %d steps already done", rundir.ErrResume, opt.Steps, s.state.Step)
+			return nil, fmt.Errorf("%w: --steps %d is less than the %d steps already done", rundir.ErrResume, opt.Steps,
+				s.state.Step)
 		}
 		origin := fmt.Sprintf("resume --steps at step %d, %d before", s.state.Step, before)
 		if err := s.cfg.SetPlanned("train.steps", opt.Steps, origin); err != nil {
@@ -113,8 +114,8 @@ func (s *saved) ended(rec *recorder) bool {
 		}
 		rec.note("%s is done: %d of %d steps; \"gimbal resume %s --steps N\" extends it", s.dir, step, steps, s.dir)
 	case s.state.Stopped != "":
-		rec.note("%s was stopped early at step %d of %d (%s); \"gimbal resume %s --steps N\" goes on with another number of steps",
-			s.dir, step, steps, s.state.Stopped, s.dir)
+		rec.note("%s was stopped early at step %d of %d (%s); \"gimbal resume %s --steps N\" goes on with another number "+
+			"of steps", s.dir, step, steps, s.state.Stopped, s.dir)
 	default:
 		return false
 	}
@@ -123,8 +124,8 @@ func (s *saved) ended(rec *recorder) bool {
 
 // result is that of a run that ended before.
 func (s *saved) result() (*Result, error) {
-	r := &Result{Dir: s.dir, Reason: "already done", Step: s.state.Step, Tokens: s.state.Tokens, Baseline: s.state.Baseline,
-		Checkpoint: s.model.Path()}
+	r := &Result{Dir: s.dir, Reason: "already done", Step: s.state.Step, Tokens: s.state.Tokens,
+		Baseline: s.state.Baseline, Checkpoint: s.model.Path()}
 	r.Params, _ = s.model.Arch.Params()
 	last, err := lastEval(s.dir)
 	if err == nil && last != nil {
@@ -216,7 +217,8 @@ func (t *run) goOn(s *saved, extended bool) error {
 			return err
 		}
 	}
-	t.record.note("resuming %s at step %d of %d, attempt %d", s.dir, t.state.Step, t.plan.Config.Train.Steps, t.state.Attempt)
+	t.record.note("resuming %s at step %d of %d, attempt %d", s.dir, t.state.Step, t.plan.Config.Train.Steps,
+		t.state.Attempt)
 	return t.recordPlan()
 }
 

@@ -70,7 +70,8 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) 
 	if err != nil {
 		return nil, err
 	}
-	dir, lock, err := rundir.Create(opt.Out, rundir.Label(t.plan.Config.Data.Paths, t.plan.Config.Model.Preset), time.Now())
+	asked := t.plan.Config
+	dir, lock, err := rundir.Create(opt.Out, rundir.Label(asked.Data.Paths, asked.Model.Preset), time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -213,8 +214,9 @@ func (t *run) close() {
 
 // Result is how a run ended.
 type Result struct {
-	Dir         string            `json:"dir"`
-	Reason      string            `json:"reason"` // done, stopped early, already done, interrupted, "stopped: CODE" or "failed: …"
+	Dir string `json:"dir"`
+	// Reason is done, stopped early, already done, interrupted, "stopped: CODE" or "failed: …".
+	Reason      string            `json:"reason"`
 	Step        int64             `json:"step"`
 	Tokens      int64             `json:"tokens"`
 	Params      int64             `json:"parameters"`

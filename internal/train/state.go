@@ -36,7 +36,7 @@ type state struct {
 	Layered optim.LayeredState `json:"layered,omitzero"` // with optim.agc
 
 	Quarantine []sequence       `json:"quarantine,omitempty"` // left out for the rest of the run
-	Anchor     int64            `json:"anchor"`               // step to go back to: the newest planned save that was healthy
+	Anchor     int64            `json:"anchor"`               // step to go back to: the newest planned healthy save
 	Rewinds    int              `json:"rewinds,omitempty"`    // times the run went back
 	Faults     []faults.Planted `json:"faults,omitempty"`     // planted on purpose
 
