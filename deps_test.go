@@ -35,7 +35,6 @@ var lattice = []struct {
 	{"internal/safetensors", "internal/durable", "the file format, strict"},
 	{"internal/checkpoint", "internal/safetensors internal/durable", "named tensors and state; knows no model"},
 	{"internal/runlog", "internal/durable", "the schema of a run's records"},
-	{"internal/story", "internal/runlog internal/guard", "what happened in a run, from its log alone"},
 	{"internal/baseline", "internal/tokenizer", "n-gram reference losses"},
 	{"internal/parquet", "", "a column of text out of a Parquet file, strict"},
 	{"internal/corpus", "internal/parquet", "files to documents"},
@@ -46,13 +45,15 @@ var lattice = []struct {
 	{"internal/hub", "internal/model internal/checkpoint internal/safetensors internal/tokenizer internal/config internal/durable", "Hugging Face model directories, in and out"},
 	{"internal/generate", "internal/model internal/kernel internal/rng", "sampling with a KV cache"},
 	{"internal/judge", "internal/baseline internal/rng internal/safetensors", "metrics of what was written, early stop, choice of a checkpoint; knows no model"},
+	{"internal/rundir", "internal/checkpoint internal/config internal/durable internal/hub internal/model internal/runlog internal/tokenizer", "what lies in the directory of a run: names, lock, how it is opened"},
+	{"internal/runs", "internal/rundir internal/checkpoint internal/config internal/durable internal/guard internal/judge internal/runlog", "readers of runs in any state: list, compare, review, why, reports; knows no training"},
 	{"internal/train", "internal/model internal/optim internal/corpus internal/data internal/checkpoint internal/dist internal/guard internal/baseline internal/runlog internal/config " +
 		"internal/tokenizer internal/durable internal/generate internal/hub internal/kernel internal/rng internal/safetensors internal/judge", "the loop; owns no arithmetic"},
 	{".", "internal/train internal/hub internal/generate internal/checkpoint internal/model internal/tokenizer internal/config internal/durable internal/kernel internal/data internal/baseline internal/runlog", "the public façade"},
 	{"internal/bench", "internal/config internal/model internal/nn internal/optim internal/kernel internal/generate internal/tokenizer internal/rng internal/corpus internal/data", "measures the parts; nothing depends on it but the command"},
 	{"bench/guards", ". internal/runlog internal/durable", "regenerates the proof of the guard; nothing depends on it"},
 	{"bench/lr", "", "compares rules for the learning rate, through the binary"},
-	{"cmd/gimbal", ". internal/train internal/config internal/runlog internal/durable internal/kernel internal/bench internal/data internal/tokenizer internal/story", "main, one file per subcommand"},
+	{"cmd/gimbal", ". internal/train internal/config internal/runlog internal/durable internal/kernel internal/bench internal/data internal/tokenizer internal/rundir internal/runs", "main, one file per subcommand"},
 }
 
 // direct names the modules of others that each package may import.

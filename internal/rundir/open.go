@@ -30,7 +30,7 @@ func Open(name string) (*Opened, error) {
 		if path != name && strings.ContainsRune(name, filepath.Separator) {
 			break
 		}
-		if isRun(path) {
+		if IsRun(path) {
 			return &Opened{Dir: path, path: path}, nil
 		}
 	}
@@ -40,8 +40,11 @@ func Open(name string) (*Opened, error) {
 	return &Opened{path: name}, nil
 }
 
-// isRun reports whether a run lies at path, whatever became of it.
-func isRun(path string) bool {
+// IsRun reports whether a run lies at path, whatever became of it. A directory that may not be looked into can be one.
+func IsRun(path string) bool {
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		return false
+	}
 	for _, name := range []string{ConfigFile, Checkpoints, LogFile} {
 		if exists(filepath.Join(path, name)) {
 			return true

@@ -38,6 +38,9 @@ const (
 	TemplateFile = "chat_template.jinja"
 )
 
+// PageName is the file, below Samples, of the texts of the n-th evaluation.
+func PageName(n int) string { return fmt.Sprintf("eval-%d.md", n) }
+
 // Parent is the folder that runs without a given place are made in.
 const Parent = "runs"
 
