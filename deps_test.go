@@ -38,7 +38,6 @@ var lattice = []struct {
 	{"internal/safetensors", "internal/durable internal/strictjson", "the file format, strict"},
 	{"internal/checkpoint", "internal/safetensors internal/durable", "named tensors and state; knows no model"},
 	{"internal/runlog", "internal/durable", "the schema of a run's records"},
-	{"internal/story", "internal/runlog internal/guard", "what happened in a run, from its log alone"},
 	{"internal/baseline", "internal/tokenizer", "n-gram reference losses"},
 	{"internal/parquet", "", "a column of text out of a Parquet file, strict"},
 	{"internal/corpus", "internal/parquet internal/strictjson", "files to documents"},
@@ -65,7 +64,7 @@ var lattice = []struct {
 		"internal/safetensors", "health of a model, and what is behind a number that is not finite"},
 	{"internal/faults", "internal/config internal/data internal/durable internal/checkpoint internal/engine internal/rng",
 		"faults planted on purpose, around batches, engine and disk"},
-	{"internal/runs", "internal/checkpoint internal/durable internal/guard internal/judge internal/rundir internal/runlog",
+	{"internal/runs", "internal/checkpoint internal/config internal/durable internal/guard internal/judge internal/rundir internal/runlog",
 		"readers of finished, running and crashed runs"},
 	{"internal/train", "internal/checkpoint internal/config internal/data internal/durable internal/engine " +
 		"internal/evaluate internal/faults internal/guard internal/hub internal/inspect internal/judge internal/memory " +
@@ -77,7 +76,7 @@ var lattice = []struct {
 	{"internal/bench", "internal/config internal/model internal/nn internal/optim internal/kernel internal/generate internal/tokenizer internal/rng internal/corpus internal/data", "measures the parts; nothing depends on it but the command"},
 	{"bench/guards", ". internal/runlog internal/durable", "regenerates the proof of the guard; nothing depends on it"},
 	{"bench/lr", "", "compares rules for the learning rate, through the binary"},
-	{"cmd/gimbal", ". internal/plan internal/rundir internal/runs internal/config internal/runlog internal/durable internal/kernel internal/bench internal/data internal/tokenizer internal/story", "main, one file per subcommand"},
+	{"cmd/gimbal", ". internal/plan internal/rundir internal/runs internal/config internal/runlog internal/durable internal/kernel internal/bench internal/data internal/tokenizer", "main, one file per subcommand"},
 }
 
 // direct names the modules of others that each package may import.

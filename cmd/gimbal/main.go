@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"gimbal"
+	"gimbal/internal/rundir"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -29,7 +30,8 @@ type cli struct {
 	Compare compareCmd `cmd:"" help:"Show runs side by side with intervals, and say which differences are real."`
 	Doctor  doctorCmd  `cmd:"" help:"Check a run, or one to come, on its own model, configuration and data, in seconds: what train and resume check before their first step."`
 	Data    dataCmd    `cmd:"" help:"Look at the text before it is trained on: a batch, its statistics, the token caches."`
-	Why     whyCmd     `cmd:"" help:"Tell what happened in a run, and why: from its log, judged again."`
+	Why     whyCmd     `cmd:"" help:"Show what happened in a run, and why: from its log, which is replayed."`
+	Runs    runsCmd    `cmd:"" help:"List runs, newest first, and delete them."`
 	Bench   benchCmd   `cmd:"" help:"Measure this machine with this program: kernels, training, generation, tokenizer."`
 	Import  importCmd  `cmd:"" help:"Make a checkpoint of a Hugging Face model directory: to sample, to measure, to train on."`
 	Export  exportCmd  `cmd:"" help:"Write a checkpoint as a Hugging Face model directory."`
@@ -51,6 +53,7 @@ Examples:
   gimbal data stats --data books/             what is in a corpus, before it is trained on
   gimbal import models/qwen                   take a Hugging Face model directory; export gives one back
   gimbal why runs/books                       what was seen, what was done, and what it did to the loss
+  gimbal runs                                 which runs there are, how they stand, and what they take
   gimbal bench train --model char-10m         how fast this machine trains, and what takes the time`
 
 // env is what a subcommand may touch: where results and messages go, and when to stop.
@@ -132,6 +135,7 @@ func interruptible(stderr io.Writer) (context.Context, func()) {
 const (
 	codeError           = 1
 	codeUsage           = 2
+	codeCheckpoint      = 5
 	codeSecondInterrupt = 130
 )
 
@@ -145,6 +149,9 @@ func exitCodeOf(err error) int {
 	var usage usageError
 	if errors.As(err, &usage) {
 		return codeUsage
+	}
+	if errors.Is(err, rundir.ErrCheckpoint) {
+		return codeCheckpoint
 	}
 	return gimbal.ExitCode(err)
 }

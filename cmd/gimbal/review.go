@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"strings"
 
-	"gimbal"
+	"gimbal/internal/runs"
 )
 
 type reviewCmd struct {
-	Run_ string `arg:"" name:"run" help:"Run directory."`
+	Run_ string `arg:"" name:"run" help:"Run directory, or name of a run below runs/."`
 	Eval int    `help:"Which evaluation. Default: the newest." placeholder:"N"`
 	List bool   `help:"Print all texts and ask nothing."`
 	JSON bool   `name:"json" help:"Print the texts and their marks as JSON, and ask nothing."`
@@ -22,7 +22,7 @@ func (c *reviewCmd) Run(e *env) error {
 	if c.Eval < 0 {
 		return usageError(fmt.Sprintf("--eval %d: evaluations are counted from 1", c.Eval))
 	}
-	page, err := gimbal.OpenPage(c.Run_, c.Eval)
+	page, err := runs.OpenPage(c.Run_, c.Eval)
 	if err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func (c *reviewCmd) Run(e *env) error {
 	}
 	in := bufio.NewScanner(e.stdin)
 	for i, s := range page.Sections {
-		fmt.Fprintf(e.stdout, "%s\n", s.Text)
+		fmt.Fprintf(e.stdout, "%s\n", runs.EscapeText(s.Text))
 		if len(s.Marks) > 0 {
 			fmt.Fprintf(e.stdout, "(marked: %s)\n", strings.Join(s.Marks, ", "))
 		}

@@ -2,39 +2,27 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 
-	"gimbal/internal/durable"
-	"gimbal/internal/runlog"
-	"gimbal/internal/story"
+	"gimbal/internal/runs"
 )
 
 type whyCmd struct {
-	Run_ string `arg:"" name:"run" help:"Run directory, or a log.jsonl."`
-	JSON bool   `name:"json" help:"Print the story as JSON on standard output."`
+	Run_ string `arg:"" name:"run" help:"Run directory, name of a run below runs/, or a log.jsonl."`
+	JSON bool   `name:"json" help:"Print what happened as JSON on standard output."`
 }
 
 func (c *whyCmd) Run(e *env) error {
-	path := c.Run_
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		path = filepath.Join(path, "log.jsonl")
-	}
-	log, err := runlog.Read(durable.OS, path)
+	t, err := runs.Why(c.Run_)
 	if err != nil {
-		return fmt.Errorf("%w; name the directory of a run", err)
+		return err
 	}
-	if len(log.Records) == 0 {
-		return fmt.Errorf("%s holds no record of a run", path)
-	}
-	s := story.Tell(log)
 	if c.JSON {
-		err = printJSON(e.stdout, s)
+		err = printJSON(e.stdout, t)
 	} else {
-		err = s.Write(e.stdout, c.Run_)
+		err = t.Write(e.stdout, c.Run_)
 	}
-	if n := len(s.Replay.Differences); err == nil && n > 0 {
-		return fmt.Errorf("judged again, the guard says another thing than is recorded in %d places", n)
+	if n := len(t.Replay.Differences); err == nil && n > 0 {
+		return fmt.Errorf("replaying the log disagrees with it in %s", plural(n, "place"))
 	}
 	return err
 }

@@ -1,4 +1,4 @@
-package story
+package runs
 
 import (
 	"encoding/json"
@@ -11,16 +11,16 @@ import (
 	"gimbal/internal/runlog"
 )
 
-// Replay is what came of letting the guard judge the recorded observations again.
+// Replay is what the guard decides when it gets the recorded observations again.
 type Replay struct {
-	Observations int          `json:"observations"` // judged again
+	Observations int          `json:"observations"` // replayed
 	Refused      int          `json:"refused"`      // of them
-	Left         int          `json:"left"`         // that could not be judged again; Notes say why
+	Left         int          `json:"left"`         // that could not be replayed; Notes say why
 	Differences  []Difference `json:"differences"`
 	Notes        []string     `json:"notes,omitempty"`
 }
 
-// Difference is where the guard, judging again, says another thing than is recorded.
+// Difference is where a replayed decision is not the recorded one.
 type Difference struct {
 	Step     int64  `json:"step"`
 	Batch    int64  `json:"batch"`
@@ -41,13 +41,13 @@ type observation struct {
 	action  string
 	scale   float64 // of an update that was applied
 	events  []runlog.Event
-	last    bool // of a process that ended without a word: what follows it may be missing
+	last    bool // of a process without an end record: what follows it may be missing
 }
 
-// replay judges every observation of a log again, in the order of the attempts.
+// replay gives every observation of a log to the guard again, in the order of the attempts.
 //
 // The state after a batch is kept where a later process went on from it. Numbers are compared to 1e-9: they are the
-// same to the bit on the machine that recorded them, and another may round logarithms another way.
+// same bit for bit on the machine that recorded them, and another may round logarithms another way.
 func replay(l *runlog.Log) *Replay {
 	r := &Replay{Differences: []Difference{}}
 	states := map[int64]*guard.State{} // after the batch of a resume
@@ -100,7 +100,8 @@ func replay(l *runlog.Log) *Replay {
 				lose("attempt %d does not say the rules of its guard; an older version wrote it", o.attempt)
 			}
 			if known && o.seen.Batch != batch+1 {
-				lose("%d observations before batch %d of attempt %d are not in the log", o.seen.Batch-batch-1, o.seen.Batch, o.attempt)
+				lose("missing from the log: %s before batch %d of attempt %d",
+					plural(o.seen.Batch-batch-1, "observation"), o.seen.Batch, o.attempt)
 			}
 			batch = o.seen.Batch
 			if !known {
@@ -113,7 +114,7 @@ func replay(l *runlog.Log) *Replay {
 			if d.Action != guard.Apply {
 				r.Refused++
 			}
-			r.Differences = append(r.Differences, compare(o, d)...)
+			r.Differences = append(r.Differences, differences(o, d)...)
 			keep(batch)
 		}
 	}
@@ -137,13 +138,12 @@ func collect(l *runlog.Log) map[int]*observation {
 		switch v := rec.Value.(type) {
 		case runlog.Step:
 			o = &observation{action: "apply", scale: 1,
-				seen: guard.Observation{Loss: float64(v.Loss), GradNorm: float64(v.GradNorm), LR: float64(v.Planned()), UpdateRatio: float64(v.UpdateRatio)}}
+				seen: observed(v.Loss, v.GradNorm, v.Planned(), v.UpdateRatio)}
 			if v.LRScale != 0 {
 				o.scale = float64(v.LRScale)
 			}
 		case runlog.Refused:
-			o = &observation{action: v.Action,
-				seen: guard.Observation{Loss: float64(v.Loss), GradNorm: float64(v.GradNorm), LR: float64(v.LR), UpdateRatio: float64(v.UpdateRatio)}}
+			o = &observation{action: v.Action, seen: observed(v.Loss, v.GradNorm, v.LR, v.UpdateRatio)}
 		case runlog.End:
 			last = nil
 			continue
@@ -166,8 +166,12 @@ func collect(l *runlog.Log) map[int]*observation {
 	return all
 }
 
-// compare says where a decision differs from what is recorded.
-func compare(o *observation, d guard.Decision) (all []Difference) {
+func observed(loss, norm, lr, ratio runlog.Float) guard.Observation {
+	return guard.Observation{Loss: float64(loss), GradNorm: float64(norm), LR: float64(lr), UpdateRatio: float64(ratio)}
+}
+
+// differences says where a decision is not the recorded one.
+func differences(o *observation, d guard.Decision) (all []Difference) {
 	differ := func(what, recorded, replayed string) {
 		all = append(all, Difference{o.seen.Step, o.seen.Batch, o.attempt, what, recorded, replayed})
 	}

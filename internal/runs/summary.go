@@ -1,0 +1,167 @@
+package runs
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	"gimbal/internal/rundir"
+	"gimbal/internal/runlog"
+)
+
+// Of a log that is longer than both parts, List reads the first, which has how the run began, and the last, which has
+// how it stands: about 200,000 steps.
+const (
+	summaryHead = 8 << 20
+	summaryTail = 56 << 20
+	summaryLine = 1 << 20 // bytes; none of the records that a summary takes is longer
+)
+
+// summary is what List takes from a log. It is read line by line, and little is kept.
+type summary struct {
+	records      int
+	began, wrote time.Time
+	step         int64 // updates done
+	steps        int64 // planned
+	evals        []evaluation
+	events       Events
+	end          *runlog.End // of the last process; nil: it has none
+	partial      bool        // the middle was left out
+}
+
+// evaluation is what a summary keeps of one.
+type evaluation struct {
+	step, batch    int64
+	loss, baseline runlog.Float // nats per token
+}
+
+func (s *summary) lastEval() *evaluation {
+	if len(s.evals) == 0 {
+		return nil
+	}
+	return &s.evals[len(s.evals)-1]
+}
+
+// summarize reads the log of the run in dir. With an error the summary holds what could be read.
+func summarize(dir string) (s summary, err error) {
+	f, err := open(dir, rundir.LogFile)
+	if err != nil {
+		return s, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return s, err
+	}
+	if n := info.Size(); n <= summaryHead+summaryTail {
+		err = s.read(f)
+	} else { // the lines that are cut are no records
+		s.partial = true
+		err = errors.Join(s.read(io.NewSectionReader(f, 0, summaryHead)),
+			s.read(io.NewSectionReader(f, n-summaryTail, summaryTail)))
+	}
+	if err == nil && s.records == 0 {
+		err = errors.New("no record of a run")
+	}
+	return s, err
+}
+
+// read takes lines to the end. Lines that are too long are passed over.
+func (s *summary) read(r io.Reader) error {
+	br := bufio.NewReaderSize(r, summaryLine)
+	for tooLong := false; ; {
+		line, err := br.ReadSlice('\n')
+		if !tooLong && !errors.Is(err, bufio.ErrBufferFull) {
+			s.add(line)
+		}
+		tooLong = errors.Is(err, bufio.ErrBufferFull)
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil && !tooLong:
+			return err
+		}
+	}
+}
+
+// add takes one line, which may be anything. It agrees with runlog.Log.Effective in which evaluations stand.
+func (s *summary) add(line []byte) {
+	if line = bytes.TrimSpace(line); len(line) == 0 || line[0] != '{' {
+		return
+	}
+	var r struct {
+		Kind string `json:"kind"`
+		runlog.At
+	}
+	if json.Unmarshal(line, &r) != nil || r.Attempt < 1 { // every record of ours has an attempt
+		return
+	}
+	switch r.Kind {
+	case "start":
+		s.step, s.end = r.Step, nil
+	case "resume":
+		s.step, s.end = r.Step, nil
+		s.takeBack(func(e evaluation) bool {
+			return r.Batch > 0 && e.batch > r.Batch || r.Batch == 0 && e.step > r.Step
+		})
+	case "rewind":
+		s.step = r.Step
+		s.takeBack(func(e evaluation) bool { return e.step > r.Step })
+	case "step":
+		s.step = r.Step
+	case "end":
+		var end runlog.End
+		if json.Unmarshal(line, &end) != nil {
+			return
+		}
+		s.step, s.end = r.Step, &end
+	case "plan":
+		var plan struct{ Steps int64 }
+		if json.Unmarshal(line, &plan) == nil && plan.Steps > 0 {
+			s.steps = plan.Steps
+		}
+	case "eval":
+		var e runlog.Eval
+		if json.Unmarshal(line, &e) != nil {
+			return
+		}
+		s.evals = append(s.evals, evaluation{r.Step, r.Batch, e.ValLoss, e.BaselineLoss})
+	case "event":
+		s.count(line)
+	case "refused", "layers", "probe", "preflight":
+	default:
+		return // of something else
+	}
+	s.records++
+	if !r.Time.IsZero() {
+		if s.began.IsZero() {
+			s.began = r.Time
+		}
+		s.wrote = r.Time
+	}
+}
+
+// takeBack drops the newest evaluations that were made after the place that the run went back to.
+func (s *summary) takeBack(after func(evaluation) bool) {
+	for n := len(s.evals); n > 0 && after(s.evals[n-1]); n-- {
+		s.evals = s.evals[:n-1]
+	}
+}
+
+func (s *summary) count(line []byte) {
+	var e struct{ Severity string }
+	if json.Unmarshal(line, &e) != nil {
+		return
+	}
+	switch e.Severity {
+	case "error":
+		s.events.Errors++
+	case "warning":
+		s.events.Warnings++
+	default:
+		s.events.Notes++
+	}
+}

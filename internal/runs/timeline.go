@@ -1,0 +1,158 @@
+package runs
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"gimbal/internal/rundir"
+	"gimbal/internal/runlog"
+)
+
+// Timeline is what happened in a run, from its log alone.
+type Timeline struct {
+	State     string       `json:"state"` // how it stands, in a sentence
+	Processes []Process    `json:"processes"`
+	Plan      *PlanSummary `json:"plan,omitempty"` // of the last process
+	Steps     int64        `json:"steps"`          // updates done
+	Refused   int          `json:"refused"`        // updates that were not let through
+	Rate      []Point      `json:"rate"`           // of the learning rate: first, highest, last
+	Loss      []Point      `json:"loss"`           // medians of up to lossSpan steps: first, last
+	Entries   []Entry      `json:"chapters"`
+	Replay    *Replay      `json:"replay"`
+	Garbled   int          `json:"garbled"` // lines that could not be parsed
+	Torn      bool         `json:"torn"`    // the last line is incomplete
+}
+
+// Process is one attempt: how it began and, where it left an end record, how it ended.
+type Process struct {
+	Attempt  int64     `json:"attempt"`
+	Began    time.Time `json:"began,omitzero"`
+	Step     int64     `json:"step"` // it went on from
+	Batch    int64     `json:"batch"`
+	Reason   string    `json:"reason"`
+	Version  string    `json:"version,omitempty"`
+	Tier     string    `json:"tier,omitempty"`
+	Mode     string    `json:"mode,omitempty"`
+	Workers  int       `json:"workers,omitempty"`
+	Refused  []string  `json:"refused,omitempty"` // checkpoints that did not verify
+	End      string    `json:"end,omitempty"`     // empty: it crashed, or is running
+	EndStep  int64     `json:"end_step,omitempty"`
+	Ended    time.Time `json:"ended,omitzero"`
+	ExitCode *int      `json:"exit_code,omitempty"`
+}
+
+// PlanSummary is what a process was going to do.
+type PlanSummary struct {
+	Steps        int64        `json:"steps"`
+	Parameters   int64        `json:"parameters"`
+	TrainTokens  int64        `json:"train_tokens"`
+	BaselineLoss runlog.Float `json:"baseline_loss"`
+}
+
+// Point is a number at a step.
+type Point struct {
+	Step  int64        `json:"step"`
+	Value runlog.Float `json:"value"`
+}
+
+// Entry is one thing that happened.
+type Entry struct {
+	Kind     string                  `json:"kind"` // "event", "rewind", "eval", "probe", "preflight", "resume"
+	Step     int64                   `json:"step"`
+	Batch    int64                   `json:"batch"`
+	Attempt  int64                   `json:"attempt"`
+	Code     string                  `json:"code,omitempty"`
+	Severity string                  `json:"severity,omitempty"`
+	Injected bool                    `json:"injected,omitempty"`
+	Seen     string                  `json:"seen"`
+	Done     string                  `json:"done,omitempty"`
+	Numbers  map[string]runlog.Float `json:"numbers,omitempty"`
+	Before   *runlog.Float           `json:"loss_before,omitempty"` // median of the steps before it
+	After    *runlog.Float           `json:"loss_after,omitempty"`
+	Times    int                     `json:"times"` // repetitions make one entry
+	LastStep int64                   `json:"last_step"`
+}
+
+// lossSpan is how many steps the loss before and after is the median of.
+const lossSpan = 50
+
+// Why makes the timeline of what a person names: the directory of a run, the name of one below runs/, or a log by
+// itself. The run may have crashed, be running, or be gone but for its log.
+func Why(name string) (*Timeline, error) {
+	path, l := name, (*runlog.Log)(nil)
+	o, err := rundir.Open(name)
+	if err == nil && o.Dir != "" {
+		path = filepath.Join(o.Dir, rundir.LogFile)
+		l, err = readLog(o.Dir)
+	} else if err == nil {
+		l, err = readLogFile(name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w; name the directory of a run, or its %s", err, rundir.LogFile)
+	}
+	if len(l.Records) == 0 {
+		return nil, unreadablef("%s holds no record of a run", path)
+	}
+	return NewTimeline(l), nil
+}
+
+// NewTimeline makes the timeline of a log, also of one that a crash cut off.
+func NewTimeline(l *runlog.Log) *Timeline {
+	s := &Timeline{Garbled: l.Garbled, Torn: l.Torn, Replay: replay(l), Rate: []Point{}, Loss: []Point{}}
+	// The timeline has what a resume took back, for it did happen; rates and losses are those of the run as it is.
+	for _, rec := range l.Records {
+		switch v := rec.Value.(type) {
+		case runlog.Start:
+			s.Processes = append(s.Processes, process(v.At, v.Process))
+		case runlog.Resume:
+			p := process(v.At, v.Process)
+			p.Refused = v.Refused
+			s.Processes = append(s.Processes, p)
+		case runlog.Plan:
+			s.Plan = &PlanSummary{v.Steps, v.Parameters, v.TrainTokens, v.BaselineLoss}
+		case runlog.End:
+			if n := len(s.Processes); n > 0 {
+				p := &s.Processes[n-1]
+				p.End, p.EndStep, p.Ended, p.ExitCode = v.Reason, v.Step, v.Time, &v.ExitCode
+			}
+		case runlog.Refused:
+			s.Refused++
+		}
+	}
+	steps := runlog.All[runlog.Step](l.Effective())
+	if n := len(steps); n > 0 {
+		s.Steps = steps[n-1].Step
+		top := slices.MaxFunc(steps, func(a, b runlog.Step) int { return compareFloat(a.LR, b.LR) })
+		for _, p := range []runlog.Step{steps[0], top, steps[n-1]} {
+			s.Rate = append(s.Rate, Point{p.Step, p.LR})
+		}
+		s.Loss = append(s.Loss, Point{steps[0].Step, middle(steps[:min(n, lossSpan)])},
+			Point{steps[n-1].Step, middle(steps[max(0, n-lossSpan):])})
+	}
+	s.Entries = entries(l)
+	s.State = s.state()
+	return s
+}
+
+func process(at runlog.At, p runlog.Process) Process {
+	return Process{Attempt: at.Attempt, Began: at.Time, Step: at.Step, Batch: at.Batch, Reason: p.Reason,
+		Version: p.Version, Tier: p.Tier, Mode: p.Mode, Workers: p.Workers}
+}
+
+// state says how the run stands.
+func (s *Timeline) state() string {
+	if len(s.Processes) == 0 {
+		return "never began: the log has no start"
+	}
+	of := ""
+	if s.Plan != nil {
+		of = fmt.Sprintf(" of %d", s.Plan.Steps)
+	}
+	last := s.Processes[len(s.Processes)-1]
+	if last.End == "" {
+		return fmt.Sprintf("after step %d%s: no end record; it crashed, or is running", s.Steps, of)
+	}
+	return fmt.Sprintf("after step %d%s: %s (exit code %d)", s.Steps, of, last.End, *last.ExitCode)
+}

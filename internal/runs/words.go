@@ -1,0 +1,56 @@
+package runs
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// plural writes a number with the thing that it counts.
+func plural[N int | int64](n N, thing string) string {
+	if n == 1 {
+		return fmt.Sprintf("1 %s", thing)
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// Size writes a number of bytes for a person: 412 MB.
+func Size(bytes int64) string {
+	x, unit := float64(bytes), "B"
+	for _, larger := range []string{"kB", "MB", "GB", "TB"} {
+		if x < 999.5 {
+			break
+		}
+		x, unit = x/1000, larger
+	}
+	if unit != "B" && x < 9.95 {
+		return fmt.Sprintf("%.1f %s", x, unit)
+	}
+	return fmt.Sprintf("%.0f %s", x, unit)
+}
+
+// Escape makes a name that may come from anybody safe to print in a line: control characters, those that turn the
+// direction of writing, and bytes that are not UTF-8 become escapes as in Go.
+func Escape(s string) string { return escape(s, "") }
+
+// EscapeText is Escape for a text of several lines: newlines and tabs stay.
+func EscapeText(s string) string { return escape(s, "\n\t") }
+
+func escape(s, keep string) string {
+	var b strings.Builder
+	for len(s) > 0 {
+		r, n := utf8.DecodeRuneInString(s)
+		switch {
+		case r == utf8.RuneError && n == 1:
+			fmt.Fprintf(&b, `\x%02x`, s[0])
+		case !strings.ContainsRune(keep, r) && (unicode.IsControl(r) || r >= 0x2028 && r <= 0x202e ||
+			r >= 0x2066 && r <= 0x2069): // separators of lines, and overrides of direction
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			b.WriteString(s[:n])
+		}
+		s = s[n:]
+	}
+	return b.String()
+}
