@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 )
@@ -33,7 +34,7 @@ func compare(scenario string, a, b outcome) string {
 
 type comparison struct{ scenario string }
 
-// records compares kind by kind, each in its order.
+// records compares kind by kind, each in its order, and names the difference of the earliest step.
 func (c comparison) records(a, b []record) string {
 	byKind := func(list []record) map[string][]record {
 		kinds := map[string][]record{}
@@ -46,24 +47,32 @@ func (c comparison) records(a, b []record) string {
 		return kinds
 	}
 	ka, kb := byKind(a), byKind(b)
+	step, first := int64(math.MaxInt64), ""
 	for _, kind := range union(ka, kb) {
-		la, lb := ka[kind], kb[kind]
-		for i := range max(len(la), len(lb)) {
-			switch {
-			case i >= len(lb) || i < len(la) && (la[i].Where != lb[i].Where || la[i].Step != lb[i].Step):
-				if i < len(lb) {
-					return fmt.Sprintf("%s of step %d, now %s of step %d", la[i].Where, la[i].Step, lb[i].Where, lb[i].Step)
-				}
-				return fmt.Sprintf("%s of step %d is there no more", la[i].Where, la[i].Step)
-			case i >= len(la):
-				return fmt.Sprintf("%s of step %d is new", lb[i].Where, lb[i].Step)
-			}
-			if d := c.texts(la[i].Where, la[i].Fields, lb[i].Fields); d != "" {
-				return fmt.Sprintf("step %d: %s", la[i].Step, d)
-			}
+		if at, d := c.list(ka[kind], kb[kind]); d != "" && at < step {
+			step, first = at, d
 		}
 	}
-	return ""
+	return first
+}
+
+// list compares the records of a kind, and returns the step of the first difference.
+func (c comparison) list(a, b []record) (step int64, difference string) {
+	for i := range max(len(a), len(b)) {
+		switch {
+		case i >= len(b):
+			return a[i].Step, fmt.Sprintf("%s of step %d is there no more", a[i].Where, a[i].Step)
+		case i >= len(a):
+			return b[i].Step, fmt.Sprintf("%s of step %d is new", b[i].Where, b[i].Step)
+		case a[i].Where != b[i].Where || a[i].Step != b[i].Step:
+			return min(a[i].Step, b[i].Step),
+				fmt.Sprintf("%s of step %d, now %s of step %d", a[i].Where, a[i].Step, b[i].Where, b[i].Step)
+		}
+		if d := c.texts(a[i].Where, a[i].Fields, b[i].Fields); d != "" {
+			return a[i].Step, fmt.Sprintf("step %d: %s", a[i].Step, d)
+		}
+	}
+	return 0, ""
 }
 
 // texts compares two JSON texts.

@@ -1,15 +1,52 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
-// writeTexts writes the corpora of the matrix into dir: the same bytes each time.
-func writeTexts(dir string) error {
+// writeTexts writes the corpora of the matrix into a folder of dir, the same bytes each time, and returns the folder.
+// Its name is made of what is in it, so it is written once.
+func writeTexts(dir string) (string, error) {
+	files := corpora()
+	hash := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		fmt.Fprintf(hash, "%s %d\n%s", name, len(files[name]), files[name])
+	}
+	folder := filepath.Join(dir, "gimbal-matrix-"+hex.EncodeToString(hash.Sum(nil)[:6]))
+	if _, err := os.Stat(folder); err == nil {
+		return folder, nil
+	}
+	temp, err := os.MkdirTemp(dir, "gimbal-matrix-new-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(temp)
+	for name, text := range files {
+		path := filepath.Join(temp, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			return "", err
+		}
+		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+			return "", err
+		}
+	}
+	err = os.Rename(temp, folder)
+	if _, serr := os.Stat(folder); serr == nil {
+		err = nil // another process was quicker
+	}
+	return folder, err
+}
+
+// corpora are the texts of the matrix by file.
+func corpora() map[string]string {
 	r := rand.New(rand.NewPCG(1, 2))
 	files := map[string]string{}
 	for i := range 60 {
@@ -29,17 +66,14 @@ func writeTexts(dir string) error {
 	for i := range 30 {
 		files[fmt.Sprintf("copies/b%d.txt", i)] = files["copies/a.txt"]
 	}
-	files["run.toml"] = strings.Join(append([]string{"[model]", "shape = \"llama\"", "tie = false", "layers = 1"}, "[optim]", "weight_decay = 0.2", ""), "\n")
-	for name, text := range files {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-			return err
-		}
-		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
-			return err
-		}
-	}
-	return nil
+	files["run.toml"] = `[model]
+shape = "llama"
+tie = false
+layers = 1
+[optim]
+weight_decay = 0.2
+`
+	return files
 }
 
 // document is a text of a small language: enough structure to learn in a few steps.

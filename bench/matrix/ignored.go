@@ -12,7 +12,8 @@ import (
 var varying = []string{"time", "attempt", "seconds", "began", "ended", "*_seconds", "*_per_second", "memory_*"}
 
 // said are fields that people read: their words may change. A list of sentences or a sentence; not numbers.
-var said = []string{"message", "advice", "seen", "state", "on", "plan", "note", "notes", "reasons", "alarms", "verdict", "refused"}
+var said = []string{"message", "advice", "seen", "state", "on", "plan", "note", "notes", "reasons", "alarms", "verdict",
+	"refused"}
 
 // ofBuild are fields that name the program and the place, and not what was trained.
 var ofBuild = []string{"version", "config_hash"}

@@ -26,6 +26,7 @@ type outcome struct {
 	Records   []record                   `json:"records,omitempty"` // of the effective log
 	Hashes    map[string]string          `json:"hashes,omitempty"`  // sha256 by file of the run
 	Documents map[string]json.RawMessage `json:"documents,omitempty"`
+	Begun     []byte                     `json:"begun,omitempty"` // the run that another program opens, packed
 	Seconds   float64                    `json:"seconds"`
 }
 

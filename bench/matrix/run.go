@@ -30,10 +30,11 @@ type place struct {
 	keep  bool // the runs are not removed
 }
 
-// run runs the commands of a scenario and returns what they left.
-func (p place) run(ctx context.Context, s scenario) (o outcome, err error) {
+// run runs the commands of a scenario and returns what they left. A scenario that was begun before takes the run that
+// is packed in begun; nil: its first command makes one.
+func (p place) run(ctx context.Context, s scenario, begun []byte) (o outcome, err error) {
 	for range 3 {
-		if o, err = p.try(ctx, s); !errors.Is(err, errEarly) {
+		if o, err = p.try(ctx, s, begun); !errors.Is(err, errEarly) {
 			break
 		}
 	}
@@ -43,8 +44,8 @@ func (p place) run(ctx context.Context, s scenario) (o outcome, err error) {
 	return o, nil
 }
 
-func (p place) try(ctx context.Context, s scenario) (o outcome, err error) {
-	dir, err := os.MkdirTemp(p.root, strings.ReplaceAll(s.name, " ", "-")+"-")
+func (p place) try(ctx context.Context, s scenario, begun []byte) (o outcome, err error) {
+	dir, err := os.MkdirTemp(p.root, strings.Map(fileLetter, s.name)+"-")
 	if err != nil {
 		return o, err
 	}
@@ -52,65 +53,96 @@ func (p place) try(ctx context.Context, s scenario) (o outcome, err error) {
 		defer os.RemoveAll(dir)
 	}
 	began := time.Now()
-	c := cleaner{roots: []string{dir, p.texts}}
-	bin := p.shipped
+	t := trial{place: p, bin: p.shipped, dir: dir, clean: cleaner{roots: []string{dir, p.texts}}}
 	if s.planted {
-		bin = p.planted
-	}
-	call := func(cmd command) error {
-		code, out, err := p.call(ctx, bin, dir, cmd)
-		if err != nil {
-			return fmt.Errorf("%s: %w", strings.Join(cmd.words, " "), err)
-		}
-		name := cmd.words[0]
-		o.Exits = append(o.Exits, fmt.Sprintf("%s %d", name, code))
-		if !cmd.record || len(bytes.TrimSpace(out)) == 0 {
-			return nil
-		}
-		for n := 2; o.Documents[name] != nil; n++ {
-			name = fmt.Sprintf("%s-%d", cmd.words[0], n)
-		}
-		return o.document(c, name, out)
-	}
-	for _, cmd := range s.commands {
-		if err := call(cmd); err != nil {
-			return o, err
-		}
+		t.bin = p.planted
 	}
 	run := filepath.Join(dir, "run")
-	if _, err := os.Stat(filepath.Join(run, "checkpoints")); err == nil {
-		if err := call(told("eval", "$run", "--json")); err != nil {
+	commands := s.commands
+	if begun != nil {
+		t.Exits, commands = []string{"train 0"}, commands[1:]
+		if err := unpack(begun, run); err != nil {
 			return o, err
 		}
 	}
-	if _, err := os.Stat(filepath.Join(run, "log.jsonl")); err == nil {
-		if err := call(told("why", "$run", "--json")); err != nil {
+	for i, cmd := range commands {
+		if err := t.call(ctx, cmd); err != nil {
+			return o, err
+		}
+		if i == 0 && s.old && begun == nil {
+			if begun, err = pack(run); err != nil {
+				return o, err
+			}
+		}
+	}
+	for _, last := range []struct{ word, needs string }{{"eval", "checkpoints"}, {"why", "log.jsonl"}} {
+		if _, err := os.Stat(filepath.Join(run, last.needs)); err != nil {
+			continue // the run was refused
+		}
+		if err := t.call(ctx, told(last.word, "$run", "--json")); err != nil {
 			return o, err
 		}
 	}
-	if err := o.read(c, run); err != nil {
+	if err := t.read(t.clean, run); err != nil {
 		return o, err
 	}
-	if s.cut {
+	if o = t.outcome; s.cut {
 		o = o.core()
+	}
+	if s.old {
+		o.Begun = begun
 	}
 	o.Seconds = time.Since(began).Seconds()
 	return o, nil
 }
 
-// call runs one command to its end, or ends it when its log has come far enough.
-func (p place) call(ctx context.Context, bin, dir string, c command) (code int, stdout []byte, err error) {
+// fileLetter keeps what may stand in a file's name.
+func fileLetter(r rune) rune {
+	if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+		return r
+	}
+	return '-'
+}
+
+// trial is a scenario that is run.
+type trial struct {
+	place
+	dir   string
+	bin   string // the binary that the scenario needs
+	clean cleaner
+	outcome
+}
+
+// call runs a command, and keeps its exit code and the JSON that it prints.
+func (t *trial) call(ctx context.Context, c command) error {
+	code, out, err := t.start(ctx, c)
+	if err != nil {
+		return fmt.Errorf("%s: %w", strings.Join(c.words, " "), err)
+	}
+	name := c.words[0]
+	t.Exits = append(t.Exits, fmt.Sprintf("%s %d", name, code))
+	if !c.record || len(bytes.TrimSpace(out)) == 0 {
+		return nil
+	}
+	for n := 2; t.Documents[name] != nil; n++ {
+		name = fmt.Sprintf("%s-%d", c.words[0], n)
+	}
+	return t.document(t.clean, name, out)
+}
+
+// start runs one command to its end, or ends it when its log has come far enough.
+func (t *trial) start(ctx context.Context, c command) (code int, stdout []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
-	fill := strings.NewReplacer("$run", "run", "$other", "other", "$text", p.texts)
+	fill := strings.NewReplacer("$run", "run", "$other", "other", "$text", t.texts)
 	args := make([]string, len(c.words))
 	for i, w := range c.words {
 		args[i] = fill.Replace(w)
 	}
-	cmd := exec.CommandContext(ctx, bin, args...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+filepath.Join(p.root, "cache"), "GIMBAL_KERNEL="+p.tier,
-		"GOMAXPROCS="+strconv.Itoa(max(1, c.procs)), "NO_COLOR=1")
+	cmd := exec.CommandContext(ctx, t.bin, args...)
+	cmd.Dir = t.dir
+	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+filepath.Join(t.root, "cache"), "GIMBAL_KERNEL="+t.tier,
+		"GOMAXPROCS="+strconv.Itoa(max(1, c.procs)))
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := cmd.Start(); err != nil {
@@ -119,7 +151,7 @@ func (p place) call(ctx context.Context, bin, dir string, c command) (code int, 
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	if c.end != byItself {
-		if err = endAt(cmd.Process, c, filepath.Join(dir, "run", "log.jsonl"), ended); err != nil {
+		if err = endAt(cmd.Process, c, filepath.Join(t.dir, "run", "log.jsonl"), ended); err != nil {
 			return 0, nil, fmt.Errorf("%w\n%s", err, &said)
 		}
 	} else {
