@@ -154,7 +154,8 @@ func (o outcome) core() outcome {
 	return o
 }
 
-// coreOfStory leaves the processes of a story out.
+// coreOfStory is what a story says of the run as it is. The rest of it tells what happened, and that may have been done
+// twice.
 func coreOfStory(raw json.RawMessage) json.RawMessage {
 	v, err := decode(raw)
 	if err != nil {
@@ -162,22 +163,13 @@ func coreOfStory(raw json.RawMessage) json.RawMessage {
 	}
 	story, _ := v.(map[string]any)
 	kept := map[string]any{}
-	for _, key := range []string{"steps", "refused", "rate", "loss", "differences"} {
+	for _, key := range []string{"steps", "rate", "loss"} {
 		kept[key] = story[key]
 	}
-	var told []any
-	chapters, _ := story["chapters"].([]any)
-	for _, c := range chapters {
-		chapter, _ := c.(map[string]any)
-		delete(chapter, "loss_before") // medians of the log as it lies there, with what was done twice
-		delete(chapter, "loss_after")
-		if kind := chapter["kind"]; kind != "preflight" && kind != "resume" && kind != "probe" {
-			told = append(told, c)
-		}
-	}
-	kept["chapters"] = told
 	if replay, ok := story["replay"].(map[string]any); ok {
 		kept["differences"] = replay["differences"]
+	} else {
+		kept["differences"] = story["differences"]
 	}
 	out, err := json.Marshal(kept)
 	if err != nil {
