@@ -1,0 +1,88 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+)
+
+// varying are fields that differ from one run to the next of the same program.
+var varying = []string{"time", "attempt", "seconds", "began", "ended", "*_seconds", "*_per_second", "memory_*"}
+
+// said are fields that people read: their words may change. A list of sentences or a sentence; not numbers.
+var said = []string{"message", "advice", "seen", "state", "on", "plan", "note", "notes", "reasons", "alarms", "verdict",
+	"refused"}
+
+// ofBuild are fields that name the program and the place, and not what was trained.
+var ofBuild = []string{"version", "config_hash"}
+
+// leftOut reports whether a field is not recorded.
+func leftOut(key string, value any) bool {
+	matches := func(pattern string) bool {
+		ok, err := path.Match(pattern, key)
+		return err == nil && ok
+	}
+	if slices.ContainsFunc(varying, matches) || slices.Contains(ofBuild, key) {
+		return true
+	}
+	switch v := value.(type) {
+	case string:
+		return slices.Contains(said, key)
+	case []any:
+		for _, e := range v {
+			if _, ok := e.(string); !ok {
+				return false
+			}
+		}
+		return len(v) > 0 && slices.Contains(said, key)
+	}
+	return false
+}
+
+// ofMachine reports whether a number of a check is the machine's: what is free just now.
+func ofMachine(code any, key string) bool {
+	switch code {
+	case "P-MEMORY":
+		return key == "free" || key == "held" || key == "plan"
+	case "P-DISK":
+		return key == "free"
+	}
+	return false
+}
+
+// excuse is a difference that is meant.
+type excuse struct {
+	scenario string // pattern of its name; "*" for all
+	where    string // pattern of the place: "plan/guard/act", "event/W-OLD", "hashes/config.json", "eval/writing"
+	reason   string
+}
+
+// excuses are all differences between the two sides that are meant, each with its reason. A pattern takes the whole
+// subtree below the place with it.
+var excuses = []excuse{}
+
+// excused returns the index of the excuse for a place, or -1.
+func excused(scenario, where string) int {
+	return slices.IndexFunc(excuses, func(e excuse) bool {
+		inScenario, err := path.Match(e.scenario, scenario)
+		if err != nil {
+			panic("matrix: a malformed pattern among the excuses")
+		}
+		inPlace, err := path.Match(e.where, where)
+		if err != nil {
+			panic("matrix: a malformed pattern among the excuses")
+		}
+		return inScenario && inPlace
+	})
+}
+
+// printIgnored says what is not compared.
+func printIgnored(w io.Writer) {
+	fmt.Fprintf(w, "not compared: fields that vary (%s), texts (%s), the build (%s), free memory and disk\n",
+		strings.Join(varying, ", "), strings.Join(said, ", "), strings.Join(ofBuild, ", "))
+	for _, e := range excuses {
+		fmt.Fprintf(w, "excused: %s in %s: %s\n", e.where, e.scenario, e.reason)
+	}
+}
