@@ -7,23 +7,19 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"gimbal/internal/chat"
 )
 
-// The roles of a conversation that the package itself gives or looks for.
+// What a conversation is made of is package chat's. It is read here, where lines of JSONL are.
+type Message = chat.Message
+
 const (
-	User      = "user"
-	Assistant = "assistant"
+	User      = chat.User
+	Assistant = chat.Assistant
 )
 
-// Roles are the roles that a message may have. Another one is refused: a misspelt "assistant" would be learned by nobody.
-var Roles = []string{"system", User, Assistant, "tool"}
-
-// Message is one turn of a conversation.
-type Message struct {
-	Role  string
-	Text  []byte
-	Learn bool // its words count in the loss: the assistant's, but for those that a "prompt" quotes
-}
+var Roles = chat.Roles
 
 // messages reads an array of messages that begins here and appends them to dst.
 func (s *scanner) messages(name string, dst []Message, learn bool) []Message {

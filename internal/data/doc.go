@@ -12,8 +12,8 @@
 // A document of n tokens is seen as the virtual row v = start, t0 … tn-1, EOS. Labels are v[1] … v[n+1], and the input of
 // label j is v[j-1]: that one rule gives the start token that is never a label, the EOS that is the last one, and chunks that
 // overlap by one token. A sequence is a run of at most `context` labels; nothing is padded, so no padding can be learnt from.
-// Only t0 … tn-1 are stored; the format is described in docs/format/shards.md. A conversation is a document too: its messages
-// between markers of their roles, of which only the assistant's words and the end of its turn count (see chatFormat).
+// Only t0 … tn-1 are stored; the format is described in docs/format/shards.md. A conversation is a document too: package chat
+// writes its messages between marks of their roles, and says that only the assistant's words and the end of its turn count.
 //
 // What it does not do: it knows no model and no schedule, keeps no state between batches (a Cursor is all there is to save),
 // and never writes beside the user's files, only into the cache.

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"gimbal/internal/chat"
 	"gimbal/internal/corpus"
 	"gimbal/internal/durable"
 	"gimbal/internal/tokenizer"
@@ -33,9 +34,10 @@ type PrepareOptions struct {
 
 	Progress func(done, total int64) // bytes tokenised, if not nil; called from the goroutine of Prepare
 
-	fs     durable.FS // nil: durable.OS
-	shard  int64      // tokens in a shard; 0: shardTokens
-	hashed func()     // tests: called between hashing the sources and tokenising them
+	fs     durable.FS  // nil: durable.OS
+	shard  int64       // tokens in a shard; 0: shardTokens
+	format chat.Format // of conversations; nil: the tokenizer's. The key of the cache does not know of another
+	hashed func()      // tests: called between hashing the sources and tokenising them
 }
 
 // Prepare returns the corpus as tokens in memory-mapped shards, tokenising it only if no intact cache of the same content,
@@ -64,6 +66,9 @@ func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, op
 	if opt.shard == 0 {
 		opt.shard = shardTokens
 	}
+	if opt.format == nil {
+		opt.format = chat.For(tok)
+	}
 	if opt.Workers <= 0 {
 		opt.Workers = runtime.GOMAXPROCS(0)
 	}
@@ -80,7 +85,7 @@ func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, op
 	key := cacheKey(work, tok, opt.shard)
 	dir := filepath.Join(opt.CacheDir, key)
 
-	s := &Set{Dir: dir, tok: tok, start: start, hasStart: hasStart, valFrac: opt.ValFraction, weights: work.Weights()}
+	s := &Set{Dir: dir, tok: tok, format: opt.format, start: start, hasStart: hasStart, valFrac: opt.ValFraction, weights: work.Weights()}
 	for _, src := range work.Sources {
 		s.Sources = append(s.Sources, src.Path)
 		s.roots = append(s.roots, src.Root)

@@ -2,6 +2,7 @@ package data
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"hash"
 	"io"
 
@@ -72,19 +73,24 @@ func (r *reader) text(doc *corpus.Document) error {
 
 // chat reads a document that is a conversation.
 func (r *reader) chat(doc *corpus.Document) error {
-	for run := range r.p.format.runs(doc.Chat) {
+	for piece, err := range r.p.format.Render(doc.Chat) {
+		if err != nil {
+			path := r.p.c.Sources[doc.Ref.Source].Path
+			what := fmt.Sprintf("the conversation at %s cannot be written as %s", doc.Ref.Place(path), r.p.format.Name())
+			return &corpus.Error{Path: path, What: what, Err: err}
+		}
 		if len(r.cur.parts) >= maxParts {
 			if err := r.flush(false); err != nil {
 				return err
 			}
 		}
-		next := part{ref: doc.Ref, token: run.token, fresh: true, learn: run.learn, chat: true}
-		r.sum.Write(run.text)
-		if run.token >= 0 {
+		next := part{ref: doc.Ref, token: piece.Token, fresh: true, learn: piece.Counted, chat: true}
+		r.sum.Write(piece.Text)
+		if piece.Token >= 0 {
 			r.add(next)
 			continue
 		}
-		for text := run.text; len(text) > 0; next.fresh = false {
+		for text := piece.Text; len(text) > 0; next.fresh = false {
 			if len(r.cur.text) == cap(r.cur.text) {
 				if err := r.flush(false); err != nil {
 					return err

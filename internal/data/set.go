@@ -6,6 +6,7 @@ import (
 	"math"
 	"path/filepath"
 
+	"gimbal/internal/chat"
 	"gimbal/internal/corpus"
 	"gimbal/internal/durable"
 	"gimbal/internal/tokenizer"
@@ -31,6 +32,7 @@ type Set struct {
 	Events    []Event  // what happened to the cache, if anything
 
 	tok      *tokenizer.Tokenizer
+	format   chat.Format // of its conversations
 	start    int32
 	hasStart bool
 	valFrac  float64

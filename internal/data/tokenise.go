@@ -7,6 +7,7 @@ import (
 	"math"
 	"sync"
 
+	"gimbal/internal/chat"
 	"gimbal/internal/corpus"
 	"gimbal/internal/tokenizer"
 )
@@ -73,7 +74,7 @@ type job struct {
 func tokenise(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions, take func(*result) error) (*corpus.Tally, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	p := &pipeline{ctx: ctx, c: c, format: chatFormatOf(tok), order: make(chan *job, opt.Workers+2), queue: make(chan *job, opt.Workers+2)}
+	p := &pipeline{ctx: ctx, c: c, format: opt.format, order: make(chan *job, opt.Workers+2), queue: make(chan *job, opt.Workers+2)}
 	p.pieces.New = func() any { return &piece{text: make([]byte, 0, pieceBytes)} }
 	p.results.New = func() any { return new(result) }
 	var wg sync.WaitGroup
@@ -125,7 +126,7 @@ func tokenise(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, o
 type pipeline struct {
 	ctx     context.Context
 	c       *corpus.Corpus
-	format  *chatFormat
+	format  chat.Format
 	order   chan *job
 	queue   chan *job
 	tally   corpus.Tally

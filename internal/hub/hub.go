@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"gimbal/internal/chat"
 	"gimbal/internal/config"
 	"gimbal/internal/model"
 	"gimbal/internal/tokenizer"
@@ -30,7 +31,7 @@ const (
 	generationFile = "generation_config.json"
 	tokenizerFile  = "tokenizer.json"
 	tokConfigFile  = "tokenizer_config.json"
-	templateFile   = "chat_template.jinja"
+	templateFile   = chat.TemplateFile
 	weightsFile    = "model.safetensors"
 	indexFile      = weightsFile + ".index.json"
 )
