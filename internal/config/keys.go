@@ -112,14 +112,6 @@ func Keys() []string {
 	return names
 }
 
-// Doc returns the meaning of a key in one line, or "" for a key that does not exist.
-func Doc(name string) string {
-	if k := lookup(name); k != nil {
-		return k.doc
-	}
-	return ""
-}
-
 // unknown returns the text of a fault about a name that is no key, with the nearest one that is.
 func unknown(name string) string {
 	if near := nearest(name); near != "" {

@@ -55,18 +55,6 @@ func presetNames() []string {
 	return names
 }
 
-// Preset is the name and the one-line description of a preset.
-type Preset struct{ Name, Doc string }
-
-// Presets lists the presets, from the smallest to the largest, then the benchmark presets.
-func Presets() []Preset {
-	list := make([]Preset, len(presets))
-	for i, p := range presets {
-		list[i] = Preset{p.name, p.doc}
-	}
-	return list
-}
-
 // UsePreset sets model.preset, recording origin for it, and gives every key that nothing else has set the
 // preset's value, or its default. A key that a file, a flag or the planner has set stays as it is.
 func (c *Config) UsePreset(name, origin string) error {
