@@ -30,7 +30,6 @@ type PrepareOptions struct {
 	ValFraction float64 // share held out, in [0, 1)
 	Start       string  // what opens a document: "eos" (default, also ""), "bos" or "none"
 	Workers     int     // tokenising and hashing; <= 0: GOMAXPROCS
-	Verify      bool    // hash the cache even if it is larger than 1 GiB
 
 	Progress func(done, total int64) // bytes tokenised, if not nil; called from the goroutine of Prepare
 
@@ -131,7 +130,7 @@ func openCache(opt PrepareOptions, dir, key string) (*manifest, error) {
 	for _, e := range m.Files {
 		total += e.Bytes
 	}
-	return m, m.verify(opt.fs, dir, opt.Verify || total <= autoHashBytes)
+	return m, m.verify(opt.fs, dir, total <= autoHashBytes)
 }
 
 // cacheKey hashes everything that decides the content of a cache.

@@ -15,7 +15,6 @@ type Split struct {
 	ends    []int64  // sequences up to and including each of docs
 	labels  int64
 	counted int64 // of labels
-	bytes   int64
 	eos     int64
 	chunked int64
 }
@@ -44,27 +43,8 @@ func (s *Set) newSplit(context int, on side) *Split {
 		if chunks > 1 {
 			sp.chunked++
 		}
-		sp.bytes += s.spelledPart(d, lo, min(hi, n+1))
 	}
 	return sp
-}
-
-// spelledPart returns the bytes that the virtual row's [lo, hi) of a document spells, which must be text tokens. It reads the
-// part or the rest, whichever is shorter: nothing for a whole document.
-func (s *Set) spelledPart(doc int, lo, hi int64) int64 {
-	n := s.index.tokens(doc)
-	sum := func(lo, hi int64) (bytes int64) {
-		var ids []int32
-		for ; lo < hi; lo += readBuffer {
-			ids = s.text(ids[:0], doc, lo, min(hi, lo+readBuffer))
-			bytes += s.spelled(ids)
-		}
-		return bytes
-	}
-	if hi-lo <= n/2 {
-		return sum(lo, hi)
-	}
-	return s.index.bytes(doc) - sum(1, lo) - sum(hi, n+1)
 }
 
 // text appends the virtual row's [lo, hi) of a document, which must be text tokens.
@@ -112,9 +92,6 @@ func (sp *Split) Tokens() int64 { return sp.labels }
 // Counted returns the number of labels in an epoch that count in the loss: all but those of conversations that are not the
 // assistant's.
 func (sp *Split) Counted() int64 { return sp.counted }
-
-// Bytes returns the bytes that the labels of an epoch spell.
-func (sp *Split) Bytes() int64 { return sp.bytes }
 
 // EOS returns the number of EOS labels: documents that end in this split.
 func (sp *Split) EOS() int64 { return sp.eos }
