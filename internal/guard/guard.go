@@ -193,13 +193,3 @@ func Next(s State, o Observation) (State, Decision) {
 	}
 	return s, s.accept(o, v)
 }
-
-// Replay judges observations in their order, and returns the decision on each
-// and the state after the last.
-func Replay(s State, observations []Observation) (State, []Decision) {
-	decisions := make([]Decision, len(observations))
-	for i, o := range observations {
-		s, decisions[i] = Next(s, o)
-	}
-	return s, decisions
-}

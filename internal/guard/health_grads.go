@@ -209,13 +209,13 @@ func (h *healthJudge) falling(groups []HealthGroup) {
 			}
 			n.Grads = old[i].Grads
 		}
-		n.Grads = pushed(n.Grads, finiteOr(g.GradMean, 0))
+		n.Grads = pushed(n.Grads, orZero(g.GradMean))
 	}
 	common := median(all)
 	if !(h.c.Loss < usual(h.s.Losses)/2) {
 		common = min(common, 1) // nothing excuses a common fall
 	}
-	h.s.Losses = pushed(h.s.Losses, finiteOr(h.c.Loss, 0))
+	h.s.Losses = pushed(h.s.Losses, orZero(h.c.Loss))
 	var fallen []int
 	for i := range groups {
 		if falls[i] > fallsBy && falls[i] > fallsAlone*common {
@@ -281,9 +281,10 @@ func where(block int) string {
 	return fmt.Sprintf("block %d", block)
 }
 
-func finiteOr(v, other float64) float64 {
+// orZero is v where it is finite.
+func orZero(v float64) float64 {
 	if v-v != 0 {
-		return other
+		return 0
 	}
 	return v
 }

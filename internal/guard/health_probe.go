@@ -74,7 +74,7 @@ func (h *healthJudge) growth(p *ProbeHealth) {
 				numbers: map[string]float64{"rms": p.Stream[l], "before": before, "block": float64(l - 1)}})
 		}
 	}
-	h.s.Stream, h.s.StreamStep = finiteOr(now, 0), h.c.Step
+	h.s.Stream, h.s.StreamStep = orZero(now), h.c.Step
 }
 
 // cut looks for blocks whose output has lost their input. Where a branch is much larger than its input the share of it
@@ -84,7 +84,7 @@ func (h *healthJudge) cut(p *ProbeHealth) {
 	last := h.s.Kept
 	h.s.Kept = make([]float64, len(p.Kept))
 	for l, kept := range p.Kept {
-		h.s.Kept[l] = finiteOr(kept, 0)
+		h.s.Kept[l] = orZero(kept)
 		sudden := l > 0 && l < len(last) && kept < keptAfter && last[l]-kept > keptFall
 		telling := p.Stream[l+1] <= keptScale*p.Stream[l] && (l > 0 || h.c.Step <= keptFirst)
 		if (kept < keptBelow || sudden) && telling {
@@ -121,7 +121,7 @@ func (h *healthJudge) focus(p *ProbeHealth) {
 	}
 	h.s.Entropy = slices.Clone(p.Entropy)
 	for i, e := range h.s.Entropy {
-		h.s.Entropy[i] = finiteOr(e, 0)
+		h.s.Entropy[i] = orZero(e)
 	}
 }
 
@@ -131,7 +131,7 @@ func (h *healthJudge) drift(p *ProbeHealth) {
 	if math.IsNaN(z) { // no position counted
 		return
 	}
-	w := pushed(h.s.LogZ, finiteOr(z, 0))
+	w := pushed(h.s.LogZ, orZero(z))
 	h.s.LogZ = w
 	rises := 0
 	for i := len(w) - 1; i > 0 && rises < driftProbes && w[i] > w[i-1]; i-- {
