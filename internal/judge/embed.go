@@ -10,7 +10,6 @@ var nan = math.NaN()
 // Encoder turns a text into a vector of fixed length that says what it is about. It must be frozen: the same text has the
 // same vector at every evaluation of a run, or a trend would be the ruler's.
 type Encoder interface {
-	Name() string
 	Dims() int
 	// Encode overwrites dst (Dims) with the vector of text.
 	Encode(dst []float64, text []byte)
@@ -53,8 +52,7 @@ func (e *hashSIF) features(text []byte, yield func([]byte)) {
 	}
 }
 
-func (e *hashSIF) Name() string { return "hash-sif" }
-func (e *hashSIF) Dims() int    { return sifDims }
+func (e *hashSIF) Dims() int { return sifDims }
 
 func (e *hashSIF) Encode(dst []float64, text []byte) {
 	clear(dst)

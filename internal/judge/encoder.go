@@ -21,7 +21,6 @@ var tableNames = []string{
 
 // static is a frozen table of word-piece vectors: the vector of a text is their mean.
 type static struct {
-	name  string
 	dims  int
 	table []float32 // (V, dims)
 	piece wordPiece
@@ -42,7 +41,7 @@ func OpenEncoder(path string) (Encoder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("judge: encoder: %w: it needs the tokenizer.json of the model beside it", err)
 	}
-	e := &static{name: filepath.Base(filepath.Dir(file))}
+	e := new(static)
 	if e.piece, err = parseWordPiece(raw); err != nil {
 		return nil, fmt.Errorf("judge: encoder %s: %w", path, err)
 	}
@@ -78,8 +77,7 @@ func OpenEncoder(path string) (Encoder, error) {
 	return nil, fmt.Errorf("judge: encoder %s: it has no table of word pieces; one of %s is expected", file, strings.Join(tableNames, ", "))
 }
 
-func (e *static) Name() string { return e.name }
-func (e *static) Dims() int    { return e.dims }
+func (e *static) Dims() int { return e.dims }
 
 func (e *static) Encode(dst []float64, text []byte) {
 	clear(dst)

@@ -31,7 +31,7 @@ type Judge struct {
 	opt     Options
 	plan    Plan
 	prompts [][]int32
-	human   []Text // the continuation at each spot; Prompt is the number of the spot
+	human   []Text // people's texts: the continuation at each spot; Prompt is the number of the spot
 	spots   []spot
 
 	space   *space
@@ -125,9 +125,6 @@ func (j *Judge) Plan() Plan { return j.plan }
 
 // Prompts are the tokens of each prompt, without a start token: the same at every evaluation.
 func (j *Judge) Prompts() [][]int32 { return j.prompts }
-
-// Human are people's texts: what follows each prompt, and other places of the held-out text.
-func (j *Judge) Human() []Text { return j.human }
 
 // FewDocuments reports whether the held-out text has so few documents that windows are compared, and that how texts end
 // says little.

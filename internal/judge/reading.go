@@ -10,7 +10,6 @@ import (
 type Reading struct {
 	Badness float64  // how far it is from people's texts, in their standard deviations; 0: as people write
 	Reasons []string // what is wrong, worst first; none: nothing was found
-	Short   bool     // it ended too early to be measured
 }
 
 // rule says when a metric differs from people's by more than matters.
@@ -74,11 +73,7 @@ func (u rule) beyond(value, human, spread float64) float64 {
 // read judges the texts one by one.
 func (j *Judge) read(r *Report, counted []int, texts []Text, model, human *side) {
 	for i, t := range texts {
-		if len(t.Tokens) < j.plan.MinTokens {
-			r.Readings[i] = Reading{Short: true}
-			if !t.Ended {
-				continue
-			}
+		if len(t.Tokens) < j.plan.MinTokens && t.Ended {
 			r.Readings[i].Reasons = []string{fmt.Sprintf("ended after %d tokens: too short to be measured", len(t.Tokens))}
 		}
 	}
