@@ -18,7 +18,7 @@ const (
 )
 
 // accept lets an update through, enters it into the windows, and does what is due after a healthy step.
-func (s *State) accept(o Observation, v view) Decision {
+func (s *State) accept(o Observation, v comparison) Decision {
 	d := Decision{Action: Apply, Scale: s.Scale()}
 	s.Losses.push(o.Loss, ringSize)
 	rate := 0.0
@@ -35,7 +35,7 @@ func (s *State) accept(o Observation, v view) Decision {
 }
 
 // recover gives the rate back after an E0 or E1: the first calm steps are a probation, and then it grows.
-func (s *State) recover(v view) {
+func (s *State) recover(v comparison) {
 	if s.Dip == 0 || s.Calmed < probation && v.zRecent > recentCalm {
 		return
 	}

@@ -187,8 +187,8 @@ func Next(s State, o Observation) (State, Decision) {
 		s.Rises++
 		s.Losses, s.Rates = ring{}, ring{}
 	}
-	v := s.look(o)
-	if f := s.judge(o, v); f.action != Apply {
+	v := s.compare(o)
+	if f := s.detect(o, v); f.action != Apply {
 		return s, s.refuse(o, v, f)
 	}
 	return s, s.accept(o, v)

@@ -13,7 +13,7 @@ const (
 	CodeStarved        = "A2-BOTTOM-STARVED" // gradients fade on their way down
 	CodeExploding      = "A3-EXPLODING"      // they grow on it
 	CodeFalling        = "A4-FALLING"        // a part of the model suddenly learns much less
-	CodeNonfiniteGrad  = "A5-NONFINITE"      // which tensor spoiled the step
+	CodeNonfiniteGrad  = "A5-NONFINITE"      // the first tensor whose gradient is not finite
 	CodeFrozen         = "W-FROZEN-WEIGHTS"  // updates that are lost in rounding
 	CodeResidualGrowth = "W-RESIDUAL-GROWTH" // the stream grows without bound
 	CodeResidualCut    = "W-RESIDUAL-CUT"    // a block replaces its input
@@ -158,8 +158,8 @@ type healthJudge struct {
 	events []Event
 }
 
-// symptom is an alarm before it is known whether it is news.
-type symptom struct {
+// alarm is what one check found wrong. It becomes an event if it is news.
+type alarm struct {
 	code    string
 	subject string // what it is about: the same subject is told once
 	bad     bool   // an error and not a warning
@@ -169,8 +169,8 @@ type symptom struct {
 	numbers map[string]float64
 }
 
-// raise records a symptom, and makes an event of it if it was not told before, or was a mere warning then.
-func (h *healthJudge) raise(f symptom) {
+// raise records an alarm, and makes an event of it if it was not told before, or was a mere warning then.
+func (h *healthJudge) raise(f alarm) {
 	severity := "warning"
 	if f.bad {
 		severity = "error"
@@ -193,5 +193,5 @@ func pushed(window []float64, v float64) []float64 {
 	return append(slices.Clone(window[max(0, len(window)-healthWindow+1):]), v)
 }
 
-// usual returns the median of a window, NaN of none.
-func usual(window []float64) float64 { return median(slices.Clone(window)) }
+// medianOf returns the median of a window, NaN of none, and leaves the window alone.
+func medianOf(window []float64) float64 { return median(slices.Clone(window)) }

@@ -33,8 +33,8 @@ func (s *State) nudge(o Observation, events []Event) []Event {
 	if len(window) < nudgeSpan || len(norms) < nudgeSpan {
 		return events
 	}
-	slope, _, spread := fit(window)
-	mid := middle(window)
+	slope, _, spread := fitLine(window)
+	mid := windowMedian(window)
 	fall, errorOfFall := -nudgeSpan*slope, slopeError*spread
 	slow := fall < max(slowShare*mid, 2*errorOfFall) && fall > -surelyRises*errorOfFall
 	calm := spread < calmShare*mid && !(s.clipTrend(norms) < clipFalls)
@@ -81,8 +81,8 @@ func (s *State) clipTrend(norms []float64) float64 {
 		return 1
 	}
 	half := len(norms) / 2
-	first := middle(norms[:half])
-	second := middle(norms[half:])
+	first := windowMedian(norms[:half])
+	second := windowMedian(norms[half:])
 	scale := func(y float64) float64 { return min(1, s.Rules.Clip/math.Exp(y)) }
 	return scale(second) / scale(first)
 }

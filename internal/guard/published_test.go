@@ -291,7 +291,7 @@ func TestPublishedRetention(t *testing.T) {
 	}
 }
 
-// 8. entrenar prints "[ROLLBACK]" and goes on. Here the word and the deed are one value: an E2 that is told is a Rewind.
+// 8. entrenar prints "[ROLLBACK]" and goes on. Here the word and the action are one value: an E2 that is told is a Rewind.
 func TestPublishedRollbackOnlyPrinted(t *testing.T) {
 	rewinds := 0
 	for seed := range uint64(20) {
@@ -398,7 +398,7 @@ func TestLevelShift(t *testing.T) {
 		var accepted []float64
 		excluding := func(loss, _ float64) bool {
 			if n := len(accepted); n >= 64 {
-				if mid, spread := level(accepted[max(0, n-ringSize):]); loss > mid+6*spread {
+				if mid, spread := medianAndSpread(accepted[max(0, n-ringSize):]); loss > mid+6*spread {
 					return false
 				}
 			}
