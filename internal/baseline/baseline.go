@@ -202,8 +202,8 @@ func (m *Model) Score(seqs iter.Seq[[]int32]) Result {
 	})
 }
 
-// ScoreCounted is Score of the labels that count, which the second value of seqs says of each; nil: all. The others are
-// the context of those behind them.
+// ScoreCounted is Score of the labels that count, which the second value of seqs
+// says of each; nil: all. The others are the context of those behind them.
 func (m *Model) ScoreCounted(seqs iter.Seq2[[]int32, []bool]) Result {
 	r := Result{ByOrder: make([]float64, m.order)}
 	for seq, counts := range seqs {
