@@ -90,7 +90,8 @@ func (m *manifest) has(name string) bool {
 func (m *manifest) content() string {
 	h := sha256.New()
 	for _, e := range m.Files {
-		if e.Name != sourcesFile && e.Name != usesFile { // the first says where files lie, the second follows from the rest
+		// The first says where files lie, the second follows from the rest.
+		if e.Name != sourcesFile && e.Name != usesFile {
 			fmt.Fprintln(h, e.Name, e.Bytes, e.SHA256)
 		}
 	}

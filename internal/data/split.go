@@ -89,8 +89,8 @@ func (sp *Split) Sequences() int64 {
 // Tokens returns the number of labels in an epoch, EOS included.
 func (sp *Split) Tokens() int64 { return sp.labels }
 
-// Counted returns the number of labels in an epoch that count in the loss: all but those of conversations that are not the
-// assistant's.
+// Counted returns the number of labels in an epoch that count in the loss: all but those of conversations that are not
+// the assistant's.
 func (sp *Split) Counted() int64 { return sp.counted }
 
 // EOS returns the number of EOS labels: documents that end in this split.
@@ -107,8 +107,9 @@ func (sp *Split) Context() int { return int(sp.context) }
 
 // String returns a line for a person.
 func (sp *Split) String() string {
-	return fmt.Sprintf("%s, %s of at most %d, %s (%s EOS), %s longer than the context", count(int64(len(sp.docs)), "document"),
-		count(sp.Sequences(), "sequence"), sp.context, count(sp.labels, "label"), group(sp.eos), group(sp.chunked))
+	return fmt.Sprintf("%s, %s of at most %d, %s (%s EOS), %s longer than the context",
+		count(int64(len(sp.docs)), "document"), count(sp.Sequences(), "sequence"), sp.context,
+		count(sp.labels, "label"), group(sp.eos), group(sp.chunked))
 }
 
 // locate returns the document of sequence i and its labels [lo, hi) in the document's virtual row.
@@ -126,9 +127,9 @@ func (sp *Split) locate(i int64) (doc int, lo, hi int64) {
 	return doc, lo, min(end, lo+sp.context)
 }
 
-// Read appends sequence i to b: for labels v[lo] … v[hi-1] of its document's row v, the inputs v[lo-1] … v[hi-2]. All count
-// but those of a conversation that are not the assistant's; of some sequences none does.
-// Nothing is allocated once b has room. It costs a binary search over the documents.
+// Read appends sequence i to b: for labels v[lo] … v[hi-1] of its document's row v, the inputs v[lo-1] … v[hi-2]. All
+// count but those of a conversation that are not the assistant's; of some sequences none does. Nothing is allocated
+// once b has room. It costs a binary search over the documents.
 func (sp *Split) Read(b *Batch, i int64) {
 	doc, lo, hi := sp.locate(i)
 	sp.read(b, doc, lo, hi)
