@@ -33,8 +33,8 @@ const (
 	plannedRise   = 1.5 // times the smallest rate of the accepted losses
 )
 
-// comparison is one observation against the windows of accepted steps. What a window that is not armed cannot say is NaN,
-// and NaN fails every comparison that would refuse a step.
+// comparison is one observation against the windows of accepted steps. What a window that is not armed cannot say is
+// NaN, and NaN fails every comparison that would refuse a step.
 type comparison struct {
 	rate       float64 // the rate the update would be made at
 	trend      float64 // where the line through the accepted losses goes on
@@ -48,7 +48,8 @@ type comparison struct {
 // compare compares an observation with the windows. The last losses already hold it.
 func (s *State) compare(o Observation) comparison {
 	nan := math.NaN()
-	v := comparison{rate: o.LR * s.Scale(), trend: nan, zLoss: nan, zRecent: nan, medianLoss: nan, medianNorm: nan, zNorm: nan}
+	v := comparison{rate: o.LR * s.Scale(), trend: nan, zLoss: nan, zRecent: nan, medianLoss: nan, medianNorm: nan,
+		zNorm: nan}
 	if s.Losses.armed() {
 		var scale float64
 		v.trend, v.medianLoss, scale = s.lossLine()
@@ -63,9 +64,9 @@ func (s *State) compare(o Observation) comparison {
 	return v
 }
 
-// lossLine returns where the accepted losses go on, their median, and what counts as one deviation from the line through
-// them. They go on with the line, but not below the newest of them: where a loss that fell fast levels out, the line does
-// not know of it yet.
+// lossLine returns where the accepted losses go on, their median, and what counts as one deviation from the line
+// through them. They go on with the line, but not below the newest of them: where a loss that fell fast levels out,
+// the line does not know of it yet.
 func (s *State) lossLine() (trend, mid, scale float64) {
 	_, line, spread := fitLine(s.Losses.values())
 	mid = windowMedian(s.Losses.values())
@@ -100,15 +101,19 @@ func nonfinite(o Observation) string {
 func outlier(o Observation, v comparison) (why string, data bool) {
 	var all []string
 	if v.zLoss > lossOutlier && o.Loss > v.trend+lossExcess*math.Abs(v.trend) {
-		all = append(all, fmt.Sprintf("loss %.4g is %.3g deviations above its trend of %.4g (limit %d)", o.Loss, v.zLoss, v.trend, lossOutlier))
+		all = append(all, fmt.Sprintf("loss %.4g is %.3g deviations above its trend of %.4g (limit %d)",
+			o.Loss, v.zLoss, v.trend, lossOutlier))
 	}
-	if v.zNorm > normOutlier && (o.GradNorm > normAlone*v.medianNorm || o.GradNorm > normExcess*v.medianNorm && v.zLoss > normWithLoss) {
-		all = append(all, fmt.Sprintf("gradient norm %.4g is %.3g times its median of %.4g (%.3g deviations, limit %d; the loss is at %.3g)",
+	if v.zNorm > normOutlier && (o.GradNorm > normAlone*v.medianNorm ||
+		o.GradNorm > normExcess*v.medianNorm && v.zLoss > normWithLoss) {
+		all = append(all, fmt.Sprintf("gradient norm %.4g is %.3g times its median of %.4g (%.3g deviations, "+
+			"limit %d; the loss is at %.3g)",
 			o.GradNorm, o.GradNorm/v.medianNorm, v.medianNorm, v.zNorm, normOutlier, v.zLoss))
 	}
 	data = len(all) > 0
 	if o.UpdateRatio > ratioOutlier {
-		all = append(all, fmt.Sprintf("the update would move the median matrix by %.3g of its size (limit %g): the learning rate is too high or the warmup too short", o.UpdateRatio, ratioOutlier))
+		all = append(all, fmt.Sprintf("the update would move the median matrix by %.3g of its size (limit %g): "+
+			"the learning rate is too high or the warmup too short", o.UpdateRatio, ratioOutlier))
 	}
 	return strings.Join(all, "; "), data
 }
@@ -122,9 +127,11 @@ func (s *State) sustained(v comparison) string {
 	case s.Nonfinites[0] > 0 && s.Checked-s.Nonfinites[0] < nonfiniteSpan:
 		return fmt.Sprintf("%d observations that are not finite in %d", manyNonfinite, s.Checked-s.Nonfinites[0]+1)
 	case s.Refused > s.budget():
-		return fmt.Sprintf("%d observations refused since the last rewind, more than the %d of the budget", s.Refused, s.budget())
+		return fmt.Sprintf("%d observations refused since the last rewind, more than the %d of the budget",
+			s.Refused, s.budget())
 	case v.zRecent > recentOutlier:
-		return fmt.Sprintf("the median of the last %d losses is %.3g deviations above the trend of %.4g (limit %d)", recentCount, v.zRecent, v.trend, recentOutlier)
+		return fmt.Sprintf("the median of the last %d losses is %.3g deviations above the trend of %.4g (limit %d)",
+			recentCount, v.zRecent, v.trend, recentOutlier)
 	}
 	return ""
 }
@@ -143,17 +150,20 @@ func (s *State) diverged() string {
 		return ""
 	}
 	limit := s.Best + divergeNats
-	if ln := s.Rules.LossLimit; s.Best < ln { // a little more than the noise of a median: a run that begins at ln V stays there for a while
+	// divergeLeast is a little more than the noise of a median: a run that begins at ln V stays there for a while.
+	if ln := s.Rules.LossLimit; s.Best < ln {
 		limit = min(limit, max(ln, s.Best+divergeLeast))
 	}
 	if mid > limit {
-		return fmt.Sprintf("the median of the last %d losses is %.4g, above %.4g; it has been %.4g", divergeCount, mid, limit, s.Best)
+		return fmt.Sprintf("the median of the last %d losses is %.4g, above %.4g; it has been %.4g",
+			divergeCount, mid, limit, s.Best)
 	}
 	return ""
 }
 
-// rises reports whether the rate goes up by plan, and not by a little, against that of the accepted losses: a
-// restart, a second warmup, the end of a probation, a longer schedule after a resume. The first warmup is not one: its rates are not entered.
+// rises reports whether the rate goes up by plan, and not by a little, against that of the accepted losses: a restart,
+// a second warmup, the end of a probation, a longer schedule after a resume. The first warmup is not one: its rates
+// are not entered.
 func (s *State) rises(o Observation) bool {
 	rate := o.LR * s.Scale()
 	for _, r := range s.Rates.values() {

@@ -129,7 +129,8 @@ func HealthGroups(tensors []TensorHealth) []HealthGroup {
 	for i := range groups {
 		g, n := &groups[i], float64(max(1, groups[i].Len))
 		g.GradMean /= n
-		g.GradRMS, g.WeightRMS, g.UpdateRMS = math.Sqrt(g.GradRMS/n), math.Sqrt(g.WeightRMS/n), math.Sqrt(g.UpdateRMS/n)
+		g.GradRMS, g.WeightRMS, g.UpdateRMS = math.Sqrt(g.GradRMS/n), math.Sqrt(g.WeightRMS/n),
+			math.Sqrt(g.UpdateRMS/n)
 	}
 	return groups
 }
@@ -185,7 +186,8 @@ func (h *healthJudge) raise(f alarm) {
 		return
 	}
 	h.events = append(h.events, Event{Code: f.code, Severity: severity, Action: "none",
-		Message: fmt.Sprintf("step %d: %s; suspect: %s; look at %s", h.c.Step, f.message, f.suspect, f.look), Numbers: f.numbers})
+		Message: fmt.Sprintf("step %d: %s; suspect: %s; look at %s", h.c.Step, f.message, f.suspect, f.look),
+		Numbers: f.numbers})
 }
 
 // pushed returns a copy of a window with v at its end.

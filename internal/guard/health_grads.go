@@ -52,13 +52,14 @@ func (h *healthJudge) nonfinite(t TensorHealth, groups []HealthGroup) {
 	}
 	h.told = slices.Clone(h.s.ToldTensors) // what was the matter still is
 	h.raise(alarm{code: CodeNonfiniteGrad, subject: t.Name, bad: true, suspect: "numerics or data",
-		message: fmt.Sprintf("%d elements of the gradients are not finite, the first in %s (%s), which has %d of its %d", n, t.Name, blockName(t.Block), t.NonFinite, t.Len),
+		message: fmt.Sprintf("%d elements of the gradients are not finite, the first in %s (%s), which has %d of "+
+			"its %d", n, t.Name, blockName(t.Block), t.NonFinite, t.Len),
 		look:    "the event of the refused step, which names the documents",
 		numbers: map[string]float64{"non_finite": float64(n), "block": float64(t.Block)}})
 }
 
-// zeros finds tensors whose gradient is exactly zero: nothing that they do reaches the loss. At the first step a matrix
-// is enough to speak, for a mistake in the initialisation may heal before the second check.
+// zeros finds tensors whose gradient is exactly zero: nothing that they do reaches the loss. At the first step a
+// matrix is enough to speak, for a mistake in the initialisation may heal before the second check.
 func (h *healthJudge) zeros() {
 	var long, first []TensorHealth
 	for i, t := range h.c.Tensors {
@@ -97,8 +98,8 @@ func (h *healthJudge) raiseZeros(zero []TensorHealth, bad bool, when, suspect, l
 		numbers: map[string]float64{"tensors": float64(len(zero)), "block": float64(highest.Block)}})
 }
 
-// bottomAndTop returns mean |g| of one kind in the bottom and the top third of the blocks, block by block. Like is compared with
-// like, because mean |g| depends on the shape of a tensor. What is exactly zero is left out: see zeros.
+// bottomAndTop returns mean |g| of one kind in the bottom and the top third of the blocks, block by block. Like is
+// compared with like, because mean |g| depends on the shape of a tensor. What is exactly zero is left out: see zeros.
 func (h *healthJudge) bottomAndTop(groups []HealthGroup, kind string) (bottom, top []HealthGroup) {
 	third := (h.c.Layers + 2) / 3
 	if h.c.Layers < 2 {
@@ -161,9 +162,11 @@ func (h *healthJudge) starved(groups []HealthGroup) {
 		h.s.Starved = 0
 		return
 	}
-	suspect, look := "residual", "the residual paths and norms above the block, and whether its weights are as large as the others'"
+	suspect := "residual"
+	look := "the residual paths and norms above the block, and whether its weights are as large as the others'"
 	if h.c.Step == 1 {
-		suspect, look = "initialisation", "how the weights of the block are initialised, or where they were loaded from"
+		suspect, look = "initialisation",
+			"how the weights of the block are initialised, or where they were loaded from"
 	} else if h.c.Step <= h.c.Warmup {
 		h.s.Starved = 0
 		return
@@ -171,7 +174,8 @@ func (h *healthJudge) starved(groups []HealthGroup) {
 		return
 	}
 	h.raise(alarm{code: CodeStarved, subject: weakest.Kind, bad: ratio < starvedError, suspect: suspect, look: look,
-		message: fmt.Sprintf("mean |g| of the %s matrices is %.2g at the bottom, weakest in block %d, and %.2g above: %.2g of it, and less than %g is an alarm",
+		message: fmt.Sprintf("mean |g| of the %s matrices is %.2g at the bottom, weakest in block %d, "+
+			"and %.2g above: %.2g of it, and less than %g is an alarm",
 			weakest.Kind, low, weakest.Block, high, ratio, starvedBelow),
 		numbers: map[string]float64{"ratio": ratio, "bottom": low, "top": high, "block": float64(weakest.Block)}})
 }
@@ -185,7 +189,8 @@ func (h *healthJudge) exploding(groups []HealthGroup) {
 		low, high := meanGrad(bottom), meanGrad(top)
 		if ratio := low / high; ratio > explodesAbove {
 			h.raise(alarm{code: CodeExploding, subject: kind, suspect: "residual",
-				message: fmt.Sprintf("mean |g| of the %s matrices is %.2g in the bottom third of the blocks and %.2g in the top third: %.3g times as large", kind, low, high, ratio),
+				message: fmt.Sprintf("mean |g| of the %s matrices is %.2g in the bottom third of the blocks and "+
+					"%.2g in the top third: %.3g times as large", kind, low, high, ratio),
 				look:    "norms and the scale of the residual branches, which multiply the gradient on its way down",
 				numbers: map[string]float64{"ratio": ratio, "bottom": low, "top": high}})
 		}
@@ -232,13 +237,15 @@ func (h *healthJudge) falling(groups []HealthGroup) {
 		}
 	}
 	g := groups[i]
-	text := fmt.Sprintf("mean |g| of the %s tensors of %s is %.2g, %.3g times below the median of its last checks", g.Kind, blockName(g.Block), g.GradMean, falls[i])
+	text := fmt.Sprintf("mean |g| of the %s tensors of %s is %.2g, %.3g times below the median of its last checks",
+		g.Kind, blockName(g.Block), g.GradMean, falls[i])
 	if n := len(fallen) - 1; n > 0 {
 		text += fmt.Sprintf(", and %d other groups fell by more than %d, too", n, fallsBy)
 	}
 	h.raise(alarm{code: CodeFalling, subject: "groups", suspect: "dead or frozen", message: text,
-		look:    "dead units and the focus of heads in that block, and what changed in the run since the last check",
-		numbers: map[string]float64{"fall": falls[i], "grad_mean": g.GradMean, "block": float64(g.Block), "groups": float64(len(fallen))}})
+		look: "dead units and the focus of heads in that block, and what changed in the run since the last check",
+		numbers: map[string]float64{"fall": falls[i], "grad_mean": g.GradMean, "block": float64(g.Block),
+			"groups": float64(len(fallen))}})
 }
 
 // frozen finds matrices whose updates are lost in rounding. AdamW in equilibrium turns weights by √(2·lr·λ) a step.
@@ -268,9 +275,12 @@ func (h *healthJudge) frozen() {
 	t := stuck[0]
 	share := float64(t.Unmoved) / float64(t.Len)
 	h.raise(alarm{code: CodeFrozen, subject: t.Name, suspect: "frozen",
-		message: fmt.Sprintf("updates leave %.3g %% of %s (%s) exactly as it is and change it by %.2g of its size, at %d checks in a row; %d matrices are so", 100*share, t.Name, blockName(t.Block), t.UpdateRMS/t.WeightRMS, frozenChecks, len(stuck)),
-		look:    "the size of the weights beside the learning rate: float32 keeps seven digits",
-		numbers: map[string]float64{"unmoved": share, "ratio": t.UpdateRMS / t.WeightRMS, "block": float64(t.Block), "matrices": float64(len(stuck))}})
+		message: fmt.Sprintf("updates leave %.3g %% of %s (%s) exactly as it is and change it by %.2g of its size, "+
+			"at %d checks in a row; %d matrices are so", 100*share, t.Name, blockName(t.Block),
+			t.UpdateRMS/t.WeightRMS, frozenChecks, len(stuck)),
+		look: "the size of the weights beside the learning rate: float32 keeps seven digits",
+		numbers: map[string]float64{"unmoved": share, "ratio": t.UpdateRMS / t.WeightRMS, "block": float64(t.Block),
+			"matrices": float64(len(stuck))}})
 }
 
 // blockName says where a block is, for people.

@@ -30,7 +30,8 @@ func (f *findings) add(a Action, code, text string) {
 	f.n++
 }
 
-// detect finds what is wrong with an observation, decides how far the response must go, and updates what is remembered.
+// detect finds what is wrong with an observation, decides how far the response must go, and updates what is
+// remembered.
 func (s *State) detect(o Observation, v comparison) findings {
 	f := findings{action: Apply, before: s.factor()}
 	if s.Rules.MaxRate > 0 && !(o.LR > 0 && o.LR <= s.Rules.MaxRate) {
@@ -38,7 +39,8 @@ func (s *State) detect(o Observation, v comparison) findings {
 	}
 	if f.action == Apply {
 		if bad := nonfinite(o); bad != "" {
-			f.add(Skip, CodeNonfinite, fmt.Sprintf("%s is not finite (loss %v, gradient norm %v, update %v)", bad, o.Loss, o.GradNorm, o.UpdateRatio))
+			f.add(Skip, CodeNonfinite, fmt.Sprintf("%s is not finite (loss %v, gradient norm %v, update %v)",
+				bad, o.Loss, o.GradNorm, o.UpdateRatio))
 			s.Nonfinite++
 			remember(s.Nonfinites[:], s.Checked)
 		} else if why, data := outlier(o, v); why != "" {
@@ -75,7 +77,8 @@ func (s *State) escalate(v comparison, f *findings) {
 		s.Halvings++
 		s.forget()
 		if s.Rewinds[0] > 0 && s.Checked-s.Rewinds[0] < rewindSpan {
-			f.add(Stop, CodeDiverged, fmt.Sprintf("%d rewinds in %d observations, the last because of %s", manyRewinds, s.Checked-s.Rewinds[0]+1, why))
+			f.add(Stop, CodeDiverged, fmt.Sprintf("%d rewinds in %d observations, the last because of %s",
+				manyRewinds, s.Checked-s.Rewinds[0]+1, why))
 			return
 		}
 		f.add(Rewind, CodeSustained, why)

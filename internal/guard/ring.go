@@ -74,8 +74,8 @@ func median(v []float64) float64 {
 	return slices.Max(v[:n/2])/2 + upper/2 // halved first: the sum may overflow
 }
 
-// quickselect returns the value that would be v[k] if v were sorted, and puts what is not larger before it. Source: Hoare 1961,
-// algorithm 65; a third of the time of sorting.
+// quickselect returns the value that would be v[k] if v were sorted, and puts what is not larger before it. Source:
+// Hoare 1961, algorithm 65; a third of the time of sorting.
 func quickselect(v []float64, k int) float64 {
 	for lo, hi := 0, len(v)-1; lo < hi; {
 		pivot, i, j := v[(lo+hi)/2], lo, hi
@@ -124,8 +124,8 @@ func medianAndSpread(v []float64) (mid, spread float64) {
 	return mid, madScale * median(w)
 }
 
-// fitLine lays a line through v at 0, 1, 2, … and returns its slope, its value at len(v), which is where the next value
-// would lie, and the spread of v around it.
+// fitLine lays a line through v at 0, 1, 2, … and returns its slope, its value at len(v), which is where the next
+// value would lie, and the spread of v around it.
 //
 // The slope is the incomplete one of Theil 1950: the median of the slopes between the values half a window apart. A
 // quarter of the values may be arbitrary without moving it far. Products are rounded before they are added, so that
