@@ -7,8 +7,8 @@ import (
 
 var nan = math.NaN()
 
-// Encoder turns a text into a vector of fixed length that says what it is about. It must be frozen: the same text has the
-// same vector at every evaluation of a run, or a trend would be the ruler's.
+// Encoder turns a text into a vector of fixed length that says what it is about. It must be frozen: the same text has
+// the same vector at every evaluation of a run, or a trend would be the ruler's.
 type Encoder interface {
 	Dims() int
 	// Encode overwrites dst (Dims) with the vector of text.
@@ -76,8 +76,8 @@ func (e *hashSIF) Encode(dst []float64, text []byte) {
 	}
 }
 
-// space is an encoder with what all texts of the corpus have in common taken out: their mean, and the direction in which
-// they differ most.
+// space is an encoder with what all texts of the corpus have in common taken out: their mean, and the direction in
+// which they differ most.
 //
 // Source: all-but-the-top, Mu and Viswanath 2018, with one component.
 type space struct {
