@@ -96,13 +96,6 @@ func fit(order, vocab, slots int, seqs iter.Seq[[]int32]) *Model {
 	return m
 }
 
-// Missed is the number of observations that found no room in the table or met
-// a full counter (4,194,303), summed over orders.
-func (m *Model) Missed() int64 { return m.missed }
-
-// Tokens is the number of labels counted.
-func (m *Model) Tokens() int64 { return m.tokens }
-
 // window holds the n-grams that end at one position: their hashes and their
 // slots in the table, by length. Length 1 has no slot; a missing one is -1.
 type window struct {
@@ -209,8 +202,8 @@ func (m *Model) Score(seqs iter.Seq[[]int32]) Result {
 	})
 }
 
-// ScoreCounted is Score of the labels that count, which the second value of seqs says of each; nil: all. The others are
-// the context of those behind them.
+// ScoreCounted is Score of the labels that count, which the second value of seqs
+// says of each; nil: all. The others are the context of those behind them.
 func (m *Model) ScoreCounted(seqs iter.Seq2[[]int32, []bool]) Result {
 	r := Result{ByOrder: make([]float64, m.order)}
 	for seq, counts := range seqs {
@@ -275,13 +268,6 @@ type Report struct {
 	ByOrder     []float64 // nats per label of the orders 1, 2, …
 	Tokens      int64     // labels scored
 	TrainTokens int64     // labels counted
-	Missed      int64     // see Model.Missed
-}
-
-// BitsPerByte is the loss of the best order on the scale that does not depend on
-// the tokenizer; bytes is what the scored labels spell.
-func (r Report) BitsPerByte(bytes int64) float64 {
-	return r.Loss * float64(r.Tokens) / (math.Ln2 * float64(bytes))
 }
 
 // Best fits on train, scores what counts of val, and reports the best order up to maxOrder.
@@ -289,7 +275,7 @@ func (r Report) BitsPerByte(bytes int64) float64 {
 func Best(maxOrder, vocab int, train iter.Seq[[]int32], val iter.Seq2[[]int32, []bool]) Report {
 	m := Fit(maxOrder, vocab, train)
 	s := m.ScoreCounted(val)
-	r := Report{Order: 1, ByOrder: s.ByOrder, Tokens: s.Tokens, TrainTokens: m.tokens, Missed: m.missed}
+	r := Report{Order: 1, ByOrder: s.ByOrder, Tokens: s.Tokens, TrainTokens: m.tokens}
 	for k := range r.ByOrder {
 		r.ByOrder[k] /= float64(s.Tokens)
 		if r.ByOrder[k] < r.ByOrder[r.Order-1] {

@@ -26,8 +26,8 @@ type Arch struct {
 	Dropout   float64 // share of dropped channels, embedding output and residual branches
 }
 
-// RopeScale stretches the slow rotary frequencies, for contexts longer than those first trained on: Llama 3's rule. The
-// zero value does not.
+// RopeScale stretches the slow rotary frequencies, for contexts longer than those first trained on: Llama 3's rule.
+// The zero value does not.
 type RopeScale struct {
 	Factor    float64 // by which frequencies of long wavelength are divided; 0: none are
 	Low, High float64 // waves longer than Original/Low are long, those shorter than Original/High stay as they are
@@ -91,7 +91,8 @@ func (c *Config) Arch(vocab int) (Arch, error) {
 		}
 	}
 	if vocab < 1 || vocab > maxVocab {
-		faults = append(faults, Fault{Key: "tokenizer.vocab_size", Text: fmt.Sprintf("%d is outside the range from 1 to %d", vocab, maxVocab)})
+		text := fmt.Sprintf("%d is outside the range from 1 to %d", vocab, maxVocab)
+		faults = append(faults, Fault{Key: "tokenizer.vocab_size", Text: text})
 	}
 	if len(faults) > 0 {
 		return Arch{}, &Error{faults}
@@ -112,8 +113,8 @@ const (
 func (c *Config) resolve(vocab int) Arch {
 	m := c.Model
 	a := Arch{
-		Shape: m.Shape, Layers: m.Layers, Width: m.Width, Heads: m.Heads, KVHeads: m.KVHeads, HeadSize: m.HeadSize, MLP: m.MLP,
-		Vocab: vocab, Context: c.Train.Context, Tie: m.Tie, Dropout: m.Dropout,
+		Shape: m.Shape, Layers: m.Layers, Width: m.Width, Heads: m.Heads, KVHeads: m.KVHeads, HeadSize: m.HeadSize,
+		MLP: m.MLP, Vocab: vocab, Context: c.Train.Context, Tie: m.Tie, Dropout: m.Dropout,
 		Norm: "rms", NormEps: epsRMS, Position: "rope", RopeTheta: thetaShort, MLPKind: "swiglu",
 	}
 	if a.Context > longest {

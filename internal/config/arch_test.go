@@ -134,8 +134,8 @@ func TestPresets(t *testing.T) {
 			t.Errorf("%s: %s, %s parameters, %s without embedding; want %+v", w.name, shape, million(total), million(multiplied-int64(w.vocab*a.Width)), w)
 		}
 	}
-	if len(Presets()) != 7 {
-		t.Errorf("%d presets", len(Presets()))
+	if len(presets) != 7 {
+		t.Errorf("%d presets", len(presets))
 	}
 	// The figure that the design's own measurements were made with.
 	a, err := parse(t, "", "model.preset=nano", "train.context=64").Arch(66)

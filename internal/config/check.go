@@ -55,7 +55,8 @@ func (c *Config) cross(skip map[string]bool, where map[string]string) []Fault {
 			steps = max(500, t.Steps/10)
 		}
 		check(steps < t.Steps, "schedule.warmup schedule.warmup_exact train.steps",
-			"%d steps of exact warmup leave nothing of %d steps; lower it or unset schedule.warmup_exact", steps, t.Steps)
+			"%d steps of exact warmup leave nothing of %d steps; lower it or unset schedule.warmup_exact",
+			steps, t.Steps)
 	}
 	check(s.Period == 0 || s.Kind == "cosine-restarts", "schedule.period schedule.kind",
 		"only cosine-restarts has a period, and schedule.kind is %s", s.Kind)
@@ -74,7 +75,9 @@ func (c *Config) cross(skip map[string]bool, where map[string]string) []Fault {
 		"%d do not divide the %d heads", a.KVHeads, a.Heads)
 	check(a.Shape != "gpt2" || a.KVHeads == a.Heads, "model.kv_heads model.shape model.heads",
 		"the gpt2 shape has as many as heads, %d; take another model.shape for fewer", a.Heads)
-	check(a.Shape == "qwen3" || a.Shape == "llama" || a.Heads*a.HeadSize == a.Width, "model.head_size model.shape model.heads model.width",
-		"the %s shape has heads times head_size equal to the width, and %d x %d is not %d", a.Shape, a.Heads, a.HeadSize, a.Width)
+	check(a.Shape == "qwen3" || a.Shape == "llama" || a.Heads*a.HeadSize == a.Width,
+		"model.head_size model.shape model.heads model.width",
+		"the %s shape has heads times head_size equal to the width, and %d x %d is not %d",
+		a.Shape, a.Heads, a.HeadSize, a.Width)
 	return faults
 }

@@ -75,8 +75,8 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("%+v\nwant %+v", *c, want)
 	}
 	for _, k := range Keys() {
-		if c.Origin(k) != "default" || Doc(k) == "" {
-			t.Errorf("%s: origin %q, doc %q", k, c.Origin(k), Doc(k))
+		if c.Origin(k) != "default" || lookup(k).doc == "" {
+			t.Errorf("%s: origin %q, doc %q", k, c.Origin(k), lookup(k).doc)
 		}
 		if v, ok := c.Value(k); !ok || (v == "auto") != (c.Auto(k) || k == "numeric.mode" || k == "numeric.checkpointing" || k == "optim.lr") {
 			t.Errorf("%s: value %q, auto %t", k, v, c.Auto(k))
@@ -90,7 +90,7 @@ func TestDefaults(t *testing.T) {
 	if c.Optim.Beta2At(8192) != 0.99 || c.Optim.Beta2At(500_000) != 0.95 || (Optim{Beta2: 0.9}).Beta2At(1) != 0.9 {
 		t.Error("beta2 by rule")
 	}
-	if v, ok := c.Value("train.stepz"); ok || v != "" || Doc("train.stepz") != "" || c.Origin("train.stepz") != "" {
+	if v, ok := c.Value("train.stepz"); ok || v != "" || lookup("train.stepz") != nil || c.Origin("train.stepz") != "" {
 		t.Error("a key that does not exist has a value")
 	}
 }

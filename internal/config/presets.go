@@ -42,8 +42,8 @@ var presets = []preset{
 		{"model.shape", "gpt2"}, {"model.layers", 4}, {"model.width", 128}, {"model.heads", 4},
 		{"tokenizer.kind", "chars"}, {"data.val_fraction", 0.1},
 		{"train.context", 64}, {"train.batch_tokens", 12 * 64}, {"train.steps", 2000},
-		{"optim.lr", 1e-3}, {"optim.beta2", 0.99},
-		{"schedule.kind", "cosine"}, {"schedule.warmup", 100}, {"schedule.warmup_exact", true}, {"schedule.floor", 0.1},
+		{"optim.lr", 1e-3}, {"optim.beta2", 0.99}, {"schedule.kind", "cosine"},
+		{"schedule.warmup", 100}, {"schedule.warmup_exact", true}, {"schedule.floor", 0.1},
 	}},
 }
 
@@ -53,18 +53,6 @@ func presetNames() []string {
 		names[i] = p.name
 	}
 	return names
-}
-
-// Preset is the name and the one-line description of a preset.
-type Preset struct{ Name, Doc string }
-
-// Presets lists the presets, from the smallest to the largest, then the benchmark presets.
-func Presets() []Preset {
-	list := make([]Preset, len(presets))
-	for i, p := range presets {
-		list[i] = Preset{p.name, p.doc}
-	}
-	return list
 }
 
 // UsePreset sets model.preset, recording origin for it, and gives every key that nothing else has set the

@@ -272,7 +272,8 @@ func (k *key) number(f float64) string {
 	if k.below {
 		closing = " to below "
 	}
-	return fmt.Sprintf("%s is outside the range %s%s%s%s", formatFloat(f), open, formatFloat(k.lo), closing, formatFloat(k.hi))
+	return fmt.Sprintf("%s is outside the range %s%s%s%s",
+		formatFloat(f), open, formatFloat(k.lo), closing, formatFloat(k.hi))
 }
 
 // reset makes the key automatic.

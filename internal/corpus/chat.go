@@ -7,25 +7,9 @@ import (
 	"slices"
 	"strings"
 
+	"gimbal/internal/chat"
 	"gimbal/internal/strictjson"
 )
-
-// The roles of a conversation that the package itself gives or looks for.
-const (
-	User      = "user"
-	Assistant = "assistant"
-)
-
-// Roles are the roles that a message may have. Another one is refused: a misspelt "assistant" would be learned by
-// nobody.
-var Roles = []string{"system", User, Assistant, "tool"}
-
-// Message is one turn of a conversation.
-type Message struct {
-	Role  string
-	Text  []byte
-	Learn bool // its words count in the loss: the assistant's, but for those that a "prompt" quotes
-}
 
 // messages reads an array of messages, or, where a role is given, a string that is one of that role, and appends them
 // to p.chat.
@@ -35,7 +19,7 @@ func (p *lineParser) messages(name string, from part, role string, learn bool) e
 	first := len(p.chat)
 	switch kind := r.Kind(); {
 	case kind == '"' && role != "":
-		p.chat = append(p.chat, Message{Role: role, Text: r.Value(), Learn: learn && role == Assistant})
+		p.chat = append(p.chat, chat.Message{Role: role, Text: r.Value(), Learn: learn && role == chat.Assistant})
 	case kind == '[':
 		r.Array(func(int) { p.chat = append(p.chat, message(r, learn)) })
 	case role != "":
@@ -53,7 +37,7 @@ func (p *lineParser) messages(name string, from part, role string, learn bool) e
 }
 
 // message reads {"role": …, "content": …}. Its text is as it is written.
-func message(r *strictjson.Reader, learn bool) (m Message) {
+func message(r *strictjson.Reader, learn bool) (m chat.Message) {
 	start := r.At()
 	if r.Kind() != '{' {
 		fail(r, start, "a message is not an object")
@@ -67,13 +51,13 @@ func message(r *strictjson.Reader, learn bool) (m Message) {
 			}
 			k := -1
 			if kind == '"' {
-				k = slices.Index(Roles, r.Text())
+				k = slices.Index(chat.Roles, r.Text())
 			}
 			if k < 0 {
-				fail(r, at, `"role" is none of %s`, strings.Join(Roles, ", "))
+				fail(r, at, `"role" is none of %s`, strings.Join(chat.Roles, ", "))
 				return
 			}
-			m.Role = Roles[k]
+			m.Role = chat.Roles[k]
 		case "content":
 			if m.Text != nil {
 				fail(r, r.KeyAt(), `a second "content"`)
@@ -93,7 +77,7 @@ func message(r *strictjson.Reader, learn bool) (m Message) {
 	if m.Role == "" || m.Text == nil {
 		fail(r, start, `a message without "role" or "content"`)
 	}
-	m.Learn = learn && m.Role == Assistant
+	m.Learn = learn && m.Role == chat.Assistant
 	return m
 }
 

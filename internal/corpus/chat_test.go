@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"gimbal/internal/chat"
 )
 
 func TestChat(t *testing.T) {
@@ -150,7 +152,7 @@ func FuzzChat(f *testing.F) {
 		for _, m := range chat {
 			learn = learn || m.Learn
 			size += len(m.Text)
-			if !slices.Contains(Roles, m.Role) || m.Learn && m.Role != Assistant {
+			if !slices.Contains(chat.Roles, m.Role) || m.Learn && m.Role != chat.Assistant {
 				t.Fatalf("%q: %s", before, spell(chat))
 			}
 		}

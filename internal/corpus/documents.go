@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"unicode/utf8"
+
+	"gimbal/internal/chat"
 )
 
 // Ref names a document: Sources[Source] of its corpus, and the bytes [Offset, Offset+Length) of the text in that file,
@@ -41,8 +43,8 @@ func (r Ref) Place(path string) string {
 // Document is one text or one conversation, readable once and only until the next one is asked for.
 type Document struct {
 	Ref  Ref
-	Text io.Reader // ends with io.EOF; other errors are *Error or the context's; nil for a conversation
-	Chat []Message // nil for a text
+	Text io.Reader      // ends with io.EOF; other errors are *Error or the context's; nil for a conversation
+	Chat []chat.Message // nil for a text
 }
 
 const readBuffer = 256 << 10

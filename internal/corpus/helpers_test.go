@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"gimbal/internal/chat"
 )
 
 // write makes a file below dir and returns its path.
@@ -32,9 +34,9 @@ func discover(t testing.TB, opt Options, paths ...string) *Corpus {
 }
 
 // spell writes a conversation for comparison: "role: words", with a star where they are to be learned.
-func spell(chat []Message) string {
+func spell(turns []chat.Message) string {
 	var s strings.Builder
-	for _, m := range chat {
+	for _, m := range turns {
 		star := ""
 		if m.Learn {
 			star = "*"

@@ -9,6 +9,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"gimbal/internal/chat"
 	"gimbal/internal/strictjson"
 )
 
@@ -17,7 +18,7 @@ const maxLine = 64 << 20
 // lineParser reads lines of JSONL; its memory is used anew for each.
 type lineParser struct {
 	line, value strictjson.Reader // of the line, and of one value in it
-	chat        []Message
+	chat        []chat.Message
 }
 
 // part is a value of a line.
@@ -33,7 +34,7 @@ var lineKeys = [4]string{"text", "messages", "prompt", "completion"}
 //
 // Bytes that are not UTF-8 are kept as they are, and a lone surrogate escape becomes its three bytes, which count as
 // invalid UTF-8. Only a key that is looked for may not come twice. Errors are *Error with Byte counted from 0.
-func (p *lineParser) parse(line []byte) (text []byte, chat []Message, err error) {
+func (p *lineParser) parse(line []byte) (text []byte, turns []chat.Message, err error) {
 	r := &p.line
 	r.Reset(line, strictjson.AllowDuplicates, strictjson.AllowInvalidUTF8)
 	start := r.At()
@@ -68,8 +69,8 @@ func (p *lineParser) parse(line []byte) (text []byte, chat []Message, err error)
 	case isChat:
 		err = p.messages("messages", parts[1], "", true)
 	case isPair:
-		if err = p.messages("prompt", parts[2], User, false); err == nil {
-			err = p.messages("completion", parts[3], Assistant, true)
+		if err = p.messages("prompt", parts[2], chat.User, false); err == nil {
+			err = p.messages("completion", parts[3], chat.Assistant, true)
 		}
 	default:
 		return nil, nil, &Error{Byte: start, What: `no "text", "messages", or "prompt" with "completion"`}
@@ -77,7 +78,7 @@ func (p *lineParser) parse(line []byte) (text []byte, chat []Message, err error)
 	if err != nil {
 		return nil, nil, err
 	}
-	if !slices.ContainsFunc(p.chat, func(m Message) bool { return m.Learn }) {
+	if !slices.ContainsFunc(p.chat, func(m chat.Message) bool { return m.Learn }) {
 		return nil, nil, &Error{Byte: start, What: "a conversation without an answer of the assistant"}
 	}
 	return nil, p.chat, nil

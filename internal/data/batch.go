@@ -1,6 +1,7 @@
 package data
 
-// Span is one sequence of a batch. Doc and First name it for good: they do not change with order, context or neighbours.
+// Span is one sequence of a batch. Doc and First name it for good: they do not change with order, context or
+// neighbours.
 type Span struct {
 	Start, Len int   // positions [Start, Start+Len) of the batch
 	Doc        Ref   // the document it is cut from
@@ -29,12 +30,14 @@ func (b *Batch) Reset() {
 type Micro struct {
 	Tokens, Labels []int32
 	Counts         []bool
-	Spans          []Span  // Start counts from the start of the batch
-	Bounds         []int32 // (sequences+1) where each sequence begins, counted from the start of Tokens; last: len(Tokens)
+	Spans          []Span // Start counts from the start of the batch
+	// (sequences+1) where each sequence begins, counted from the start of Tokens; the last is len(Tokens).
+	Bounds []int32
 }
 
-// SplitMicro appends to dst the batch cut into micro-batches of at most ceiling positions, each as many sequences as fit, in
-// order. The views hold until the next SplitMicro of b, or until b changes. It panics if a sequence is longer than ceiling.
+// SplitMicro appends to dst the batch cut into micro-batches of at most ceiling positions, each as many sequences as
+// fit, in order. The views hold until the next SplitMicro of b, or until b changes. It panics if a sequence is longer
+// than ceiling.
 func SplitMicro(dst []Micro, b *Batch, ceiling int) []Micro {
 	if need := 2 * len(b.Spans); cap(b.bounds) < need { // grown before views are taken
 		b.bounds = make([]int32, 0, need)
@@ -55,7 +58,8 @@ func SplitMicro(dst []Micro, b *Batch, ceiling int) []Micro {
 		if i == first {
 			panic("data: micro-batch smaller than a sequence")
 		}
-		dst = append(dst, Micro{b.Tokens[begin:end], b.Labels[begin:end], b.Counts[begin:end], b.Spans[first:i], bounds[mark:len(bounds):len(bounds)]})
+		dst = append(dst, Micro{b.Tokens[begin:end], b.Labels[begin:end], b.Counts[begin:end], b.Spans[first:i],
+			bounds[mark:len(bounds):len(bounds)]})
 	}
 	return dst
 }

@@ -11,19 +11,20 @@ import (
 
 // Census counts what is in a prepared corpus. Tokens are text tokens, without start and EOS.
 type Census struct {
-	Sources       int64            `json:"sources"`
-	Documents     int64            `json:"documents"`
-	Conversations int64            `json:"conversations"` // of the documents
-	Empty         int64            `json:"empty"`         // documents without a token; they make no sequence
-	OneToken      int64            `json:"one_token"`     // documents of one token
-	Tokens        int64            `json:"tokens"`
-	TextBytes     int64            `json:"text_bytes"`    // bytes of all documents
-	SpelledBytes  int64            `json:"spelled_bytes"` // bytes that their tokens spell; the same unless the tokenizer normalises
-	InvalidUTF8   int64            `json:"invalid_utf8"`  // bytes kept that are not valid UTF-8
-	InvalidDocs   int64            `json:"invalid_documents"`
-	Read          corpus.Tally     `json:"read"`
-	Lengths       [7]int64         `json:"lengths"`           // tokens per document at LengthQuantiles
-	Skipped       map[string]int64 `json:"skipped,omitempty"` // files and folders left out, by reason
+	Sources       int64 `json:"sources"`
+	Documents     int64 `json:"documents"`
+	Conversations int64 `json:"conversations"` // of the documents
+	Empty         int64 `json:"empty"`         // documents without a token; they make no sequence
+	OneToken      int64 `json:"one_token"`     // documents of one token
+	Tokens        int64 `json:"tokens"`
+	TextBytes     int64 `json:"text_bytes"` // bytes of all documents
+	// Bytes that their tokens spell; the same unless the tokenizer normalises.
+	SpelledBytes int64            `json:"spelled_bytes"`
+	InvalidUTF8  int64            `json:"invalid_utf8"` // bytes kept that are not valid UTF-8
+	InvalidDocs  int64            `json:"invalid_documents"`
+	Read         corpus.Tally     `json:"read"`
+	Lengths      [7]int64         `json:"lengths"`           // tokens per document at LengthQuantiles
+	Skipped      map[string]int64 `json:"skipped,omitempty"` // files and folders left out, by reason
 }
 
 // LengthQuantiles are the quantiles of Census.Lengths; the first is the least and the last the greatest length.
@@ -86,8 +87,9 @@ func (c Census) String() string {
 	fmt.Fprintf(&s, "%s in %s: %s, %s, %.2f bytes per token", count(c.Documents, "document"), count(c.Sources, "file"),
 		count(c.TextBytes, "byte"), count(c.Tokens, "token"), c.BytesPerToken())
 	if c.Documents > 1 {
-		fmt.Fprintf(&s, "\ntokens per document: least %s, 10 %% %s, 25 %% %s, median %s, 75 %% %s, 90 %% %s, most %s", group(c.Lengths[0]),
-			group(c.Lengths[1]), group(c.Lengths[2]), group(c.Lengths[3]), group(c.Lengths[4]), group(c.Lengths[5]), group(c.Lengths[6]))
+		fmt.Fprintf(&s, "\ntokens per document: least %s, 10 %% %s, 25 %% %s, median %s, 75 %% %s, 90 %% %s, most %s",
+			group(c.Lengths[0]), group(c.Lengths[1]), group(c.Lengths[2]), group(c.Lengths[3]), group(c.Lengths[4]),
+			group(c.Lengths[5]), group(c.Lengths[6]))
 	}
 	var notes []string
 	note := func(n int64, what string) {

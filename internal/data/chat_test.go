@@ -2,15 +2,13 @@ package data
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"gimbal/internal/chat"
 	"gimbal/internal/corpus"
 	"gimbal/internal/tokenizer"
 )
@@ -50,7 +48,7 @@ func randomChats(r *rand.Rand, n int) [][]turn {
 			continue
 		}
 		for range r.IntN(5) {
-			chats[i] = append(chats[i], turn{corpus.Roles[r.IntN(4)], word()})
+			chats[i] = append(chats[i], turn{chat.Roles[r.IntN(4)], word()})
 		}
 		at := r.IntN(len(chats[i]) + 1)
 		chats[i] = slices.Insert(chats[i], at, turn{"assistant", word()})
@@ -348,107 +346,6 @@ func TestNothingToLearn(t *testing.T) {
 	for cur := (Cursor{}); l.Epoch(cur) < 3; {
 		if cur = l.Next(&b, cur); b.Counted == 0 {
 			t.Fatal("a batch without a counted label")
-		}
-	}
-}
-
-var writeDir = flag.String("write", "", "write the templates and tokenizers for testdata/chat.py into this folder")
-
-// TestChatTemplate compares how conversations are written with what jinja2 and transformers make of the template and the
-// tokenizer; testdata/chat.py recorded it. Contents begin with a letter: one that begins with white space may be joined by a
-// tokenizer to the line break before it when a whole text is encoded, which is not how a model meets it (see chatFormat.runs).
-func TestChatTemplate(t *testing.T) {
-	chats := [][]turn{
-		{{"user", "What is 2 + 2?"}, {"assistant", "4."}},
-		{{"system", "Be 'brief' and \"exact\"\\."}, {"user", "größer 中文 😀?\n\nSay {{ it }} {% twice %}"}, {"assistant", "Yes.\n  Yes."}, {"user", "<b>thanks</b>"}},
-		{{"user", "q"}, {"tool", "{\"a\": 1}"}, {"assistant", "done "}, {"user", "more"}, {"assistant", "no"}},
-	}
-	var text strings.Builder
-	for range 20 {
-		for _, chat := range chats {
-			for _, m := range chat {
-				text.WriteString(m.Role + "\n" + m.Content + "\n")
-			}
-		}
-	}
-	bpe, _, err := tokenizer.TrainBPE(t.Context(), func(yield func([]byte, error) bool) { yield([]byte(text.String()), nil) }, tokenizer.TrainOptions{VocabSize: 400})
-	if err != nil {
-		t.Fatal(err)
-	}
-	type rendered struct {
-		Text   string  `json:"text"`
-		Prompt string  `json:"prompt"` // with the generation prompt behind it
-		IDs    []int32 `json:"ids"`
-	}
-	var recorded map[string]json.RawMessage
-	raw, err := os.ReadFile(filepath.Join("testdata", "chat.json"))
-	if err == nil {
-		err = json.Unmarshal(raw, &recorded)
-	}
-	if err != nil && *writeDir == "" {
-		t.Fatal(err)
-	}
-	path := chatLines(t, t.TempDir(), "a.jsonl", chats)
-	for name, tok := range map[string]*tokenizer.Tokenizer{
-		"chatml": bpe.WithSpecial(RoleTokens...),
-		"llama3": bpe.WithSpecial("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
-		"plain":  bpe,
-	} {
-		s := prepare(t, discover(t, corpus.Options{}, path), tok, PrepareOptions{})
-		if *writeDir != "" {
-			dir := filepath.Join(*writeDir, name)
-			file, err := tok.JSON()
-			if err != nil {
-				t.Fatal(err)
-			}
-			config, err := tok.ConfigJSON(256, s.ChatTemplate())
-			if err != nil {
-				t.Fatal(err)
-			}
-			asked, err := json.Marshal(chats)
-			if err != nil {
-				t.Fatal(err)
-			}
-			write(t, dir, "chat_template.jinja", s.ChatTemplate())
-			write(t, dir, "tokenizer.json", string(file))
-			write(t, dir, "tokenizer_config.json", string(config))
-			write(t, dir, "chats.json", string(asked))
-			continue
-		}
-		var golden []rendered
-		if err := json.Unmarshal(recorded[name], &golden); err != nil || len(golden) != len(chats) {
-			t.Fatalf("%s: %d conversations recorded, %v", name, len(golden), err)
-		}
-		f := chatFormatOf(tok)
-		for i, want := range golden {
-			n := s.index.tokens(i)
-			ids := s.row(nil, i, 0, n+1)
-			written := tokenizer.EndOfText
-			var messages []corpus.Message
-			for _, m := range chats[i] {
-				messages = append(messages, corpus.Message{Role: m.Role, Text: []byte(m.Content), Learn: m.Role == corpus.Assistant})
-			}
-			for run := range f.runs(messages) {
-				written += string(run.text)
-			}
-			if written != want.Text {
-				t.Errorf("%s: conversation %d is written\n%q, the template gives\n%q", name, i, written, want.Text)
-			}
-			// Plain marks are letters like others: the line break behind an answer is encoded apart from them here, since the
-			// answer counts and it does not, and together with them there.
-			more := slices.ContainsFunc(chats[i][:len(chats[i])-1], func(m turn) bool { return m.Role == "assistant" })
-			if !slices.Equal(ids, want.IDs) && !(name == "plain" && more) {
-				t.Errorf("%s: conversation %d has the ids\n%v, transformers gives\n%v", name, i, ids, want.IDs)
-			}
-			// What the model is given when it is asked is what stands before its words in training.
-			next := append(slices.Clone(messages), corpus.Message{Role: corpus.Assistant, Text: []byte("!")})
-			asked := tokenizer.EndOfText
-			for run := range f.runs(next) {
-				asked += string(run.text)
-			}
-			if want, _, _ := strings.Cut(asked[len(written):], "!"); written+want != golden[i].Prompt {
-				t.Errorf("%s: asked for an answer with\n%q, trained with\n%q", name, golden[i].Prompt, written+want)
-			}
 		}
 	}
 }

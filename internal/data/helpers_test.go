@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -118,6 +119,11 @@ func randomTexts(r *rand.Rand, n, longest int) []string {
 	}
 	return texts
 }
+
+// bytes and invalid are what the index says of a document: the bytes that its tokens spell, and those of its text that are
+// not valid UTF-8. Readers of the format want them; the package sums them up and reads neither.
+func (x index) bytes(i int) int64    { return x.word(i, 16) }
+func (x index) invalid(i int) uint32 { return binary.LittleEndian.Uint32(x[i*recordBytes+44:]) }
 
 // epoch reads all sequences of a split into one batch.
 func epoch(sp *Split) *Batch {

@@ -7,7 +7,8 @@ import (
 	"gimbal/internal/rng"
 )
 
-// Cursor is a place in the endless stream of batches, and all there is to save of it. The zero Cursor is the beginning.
+// Cursor is a place in the endless stream of batches, and all there is to save of it. The zero Cursor is the
+// beginning.
 type Cursor struct {
 	Batch int64 // batches given out
 	Seq   int64 // sequences consumed; epoch = Seq / Sequences()
@@ -27,16 +28,18 @@ type Loader struct {
 
 // NewLoader returns a loader of batches of at most budget inputs.
 //
-// Epoch e visits all sequences in the order of a permutation keyed by (seed, rng.Order, e); with weights see mixture. It fails
-// with *Error if the budget is smaller than the context, or the split smaller than the budget.
+// Epoch e visits all sequences in the order of a permutation keyed by (seed, rng.Order, e); with weights see mixture.
+// It fails with *Error if the budget is smaller than the context, or the split smaller than the budget.
 func NewLoader(sp *Split, seed uint64, budget int) (*Loader, error) {
 	if budget < sp.Context() {
-		return nil, &corpus.Error{What: fmt.Sprintf("train.batch_tokens is %d, less than train.context %d", budget, sp.context),
-			Advice: fmt.Sprintf("raise train.batch_tokens to at least %d, or lower train.context", sp.context)}
+		return nil, &corpus.Error{
+			What:   fmt.Sprintf("train.batch_tokens is %d, less than train.context %d", budget, sp.context),
+			Advice: fmt.Sprintf("raise train.batch_tokens to at least %d, or lower train.context", sp.context),
+		}
 	}
 	if sp.labels < int64(budget) {
-		e := &corpus.Error{What: fmt.Sprintf("the corpus is smaller than one batch: %s to train on, train.batch_tokens is %d",
-			count(sp.labels, "label"), budget), Advice: "add text"}
+		const small = "the corpus is smaller than one batch: %s to train on, train.batch_tokens is %d"
+		e := &corpus.Error{What: fmt.Sprintf(small, count(sp.labels, "label"), budget), Advice: "add text"}
 		if sp.labels >= sp.context {
 			e.Advice = fmt.Sprintf("add text, or lower train.batch_tokens to at most %d", sp.labels)
 		} else if sp.labels > 0 {
@@ -45,7 +48,8 @@ func NewLoader(sp *Split, seed uint64, budget int) (*Loader, error) {
 		return nil, e
 	}
 	if sp.counted == 0 {
-		return nil, &corpus.Error{What: "nothing of the text is to be learned: there is no answer of an assistant", Advice: "add conversations with answers, or text"}
+		return nil, &corpus.Error{What: "nothing of the text is to be learned: there is no answer of an assistant",
+			Advice: "add conversations with answers, or text"}
 	}
 	l := &Loader{split: sp, order: rng.New(seed, rng.Order), budget: budget, n: sp.Sequences()}
 	var err error
@@ -62,16 +66,16 @@ func (l *Loader) at(epoch, place int64, perm rng.Perm) int64 {
 	return l.mix.at(l.order, epoch, slot)
 }
 
-// Epoch returns how many times every sequence has been consumed at cur; with weights, how many sequences there are of have
-// been consumed that many times in all.
+// Epoch returns how many times every sequence has been consumed at cur; with weights, how many sequences there are of
+// have been consumed that many times in all.
 func (l *Loader) Epoch(cur Cursor) int64 { return cur.Seq / l.n }
 
 // Next overwrites b with the batch at cur and returns the cursor behind it.
 //
-// A batch takes sequences in order until the next does not fit the budget; that one opens the next batch. Sequences of which
-// nothing counts are left out. Batches run on across the end of an epoch. If Skip refuses every sequence of a whole epoch,
-// the batch is empty or short.
-// Nothing is allocated once b has room. Safe for concurrent use with different batches if Skip is.
+// A batch takes sequences in order until the next does not fit the budget; that one opens the next batch. Sequences of
+// which nothing counts are left out. Batches run on across the end of an epoch. If Skip refuses every sequence of a
+// whole epoch, the batch is empty or short. Nothing is allocated once b has room. Safe for concurrent use with
+// different batches if Skip is.
 func (l *Loader) Next(b *Batch, cur Cursor) Cursor {
 	b.Reset()
 	epoch := l.Epoch(cur)

@@ -12,11 +12,11 @@ import (
 
 // mixture draws from the roots of a corpus by weight.
 //
-// An epoch has as many sequences as the split; root g gets the share of them that gives its labels the weight's share of all
-// labels, and at least one. Which places of an epoch are whose is a permutation keyed by the epoch; what stands there is the
-// next sequence of the root's own endless row, in which every pass over the root is a permutation of its own. So a root is
-// passed over passes[g] times an epoch, no sequence comes a second time before all of its root have come once, and the
-// sequence at any place is computed from the place alone.
+// An epoch has as many sequences as the split; root g gets the share of them that gives its labels the weight's share
+// of all labels, and at least one. Which places of an epoch are whose is a permutation keyed by the epoch; what stands
+// there is the next sequence of the root's own endless row, in which every pass over the root is a permutation of its
+// own. So a root is passed over passes[g] times an epoch, no sequence comes a second time before all of its root have
+// come once, and the sequence at any place is computed from the place alone.
 type mixture struct {
 	begin  []int64 // first sequence of each root in the split
 	seqs   []int64 // sequences of each root
@@ -48,7 +48,8 @@ func newMixture(sp *Split) (*mixture, error) {
 		}
 		m.labels = append(m.labels, labels)
 		if labels == 0 {
-			return nil, &corpus.Error{What: fmt.Sprintf("data.weights gives %v to path %d, of which no text is there to train on", weights[g], g+1),
+			const none = "data.weights gives %v to path %d, of which no text is there to train on"
+			return nil, &corpus.Error{What: fmt.Sprintf(none, weights[g], g+1),
 				Advice: "add text there, or take the path out"}
 		}
 	}

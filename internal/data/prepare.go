@@ -17,52 +17,61 @@ import (
 	"strings"
 	"time"
 
+	"gimbal/internal/chat"
 	"gimbal/internal/corpus"
 	"gimbal/internal/durable"
 	"gimbal/internal/tokenizer"
 )
 
-// PrepareOptions say where tokens are kept and how sequences are formed from them. Only CacheDir touches the disk; the other
-// options act on the opened set, so that changing them costs nothing.
+// PrepareOptions say where tokens are kept and how sequences are formed from them. Only CacheDir touches the disk; the
+// other options act on the opened set, so that changing them costs nothing.
 type PrepareOptions struct {
-	CacheDir    string  // parent of the caches; "" means os.UserCacheDir()/gimbal, or a temporary folder where there is no home
+	// Parent of the caches; "" means os.UserCacheDir()/gimbal, or a temporary folder where there is no home.
+	CacheDir    string
 	ValFraction float64 // share held out, in [0, 1)
 	Start       string  // what opens a document: "eos" (default, also ""), "bos" or "none"
 	Workers     int     // tokenising and hashing; <= 0: GOMAXPROCS
-	Verify      bool    // hash the cache even if it is larger than 1 GiB
 
 	Progress func(done, total int64) // bytes tokenised, if not nil; called from the goroutine of Prepare
 
-	fs     durable.FS // nil: durable.OS
-	shard  int64      // tokens in a shard; 0: shardTokens
-	hashed func()     // tests: called between hashing the sources and tokenising them
+	fs     durable.FS  // nil: durable.OS
+	shard  int64       // tokens in a shard; 0: shardTokens
+	format chat.Format // of conversations; nil: the tokenizer's. The key of the cache does not know of another
+	hashed func()      // tests: called between hashing the sources and tokenising them
 }
 
-// Prepare returns the corpus as tokens in memory-mapped shards, tokenising it only if no intact cache of the same content,
-// options and tokenizer exists.
+// Prepare returns the corpus as tokens in memory-mapped shards, tokenising it only if no intact cache of the same
+// content, options and tokenizer exists.
 //
-// Every source is read once to know the key, and once more to tokenise it; a file that changes in between is an error. The
-// result does not depend on the number of workers. Memory: a bounded number of pieces of 256 KiB, one JSONL line, and 8 bytes
-// a document. A cache is written under a temporary name and renamed when it is durable, so a crash leaves no half of one, and
-// of two processes that make the same one the first to finish wins. A damaged cache is reported in Set.Events and made again.
+// Every source is read once to know the key, and once more to tokenise it; a file that changes in between is an error.
+// The result does not depend on the number of workers. Memory: a bounded number of pieces of 256 KiB, one JSONL line,
+// and 8 bytes a document. A cache is written under a temporary name and renamed when it is durable, so a crash leaves
+// no half of one, and of two processes that make the same one the first to finish wins. A damaged cache is reported in
+// Set.Events and made again.
 //
-// Failure: *Error for the user's text; other errors are of the cache (durable.ErrNoSpace when the disk is full) or ctx's.
+// Failure: *Error for the user's text; other errors are of the cache (durable.ErrNoSpace when the disk is full) or
+// ctx's.
 func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions) (*Set, error) {
 	if !(opt.ValFraction >= 0 && opt.ValFraction < 1) {
-		return nil, &corpus.Error{What: fmt.Sprintf("data.val_fraction is %v", opt.ValFraction), Advice: "use a share from 0 up to, but not including, 1"}
+		return nil, &corpus.Error{What: fmt.Sprintf("data.val_fraction is %v", opt.ValFraction),
+			Advice: "use a share from 0 up to, but not including, 1"}
 	}
 	if opt.Start == "" {
 		opt.Start = "eos"
 	}
 	start, hasStart, err := tok.Start(opt.Start)
 	if err != nil {
-		return nil, &corpus.Error{What: fmt.Sprintf("data.start is %q", opt.Start), Err: err, Advice: "use eos, bos or none"}
+		return nil, &corpus.Error{What: fmt.Sprintf("data.start is %q", opt.Start), Err: err,
+			Advice: "use eos, bos or none"}
 	}
 	if opt.fs == nil {
 		opt.fs = durable.OS
 	}
 	if opt.shard == 0 {
 		opt.shard = shardTokens
+	}
+	if opt.format == nil {
+		opt.format = chat.For(tok)
 	}
 	if opt.Workers <= 0 {
 		opt.Workers = runtime.GOMAXPROCS(0)
@@ -80,7 +89,8 @@ func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, op
 	key := cacheKey(work, tok, opt.shard)
 	dir := filepath.Join(opt.CacheDir, key)
 
-	s := &Set{Dir: dir, tok: tok, start: start, hasStart: hasStart, valFrac: opt.ValFraction, weights: work.Weights()}
+	s := &Set{Dir: dir, tok: tok, format: opt.format, start: start, hasStart: hasStart, valFrac: opt.ValFraction,
+		weights: work.Weights()}
 	for _, src := range work.Sources {
 		s.Sources = append(s.Sources, src.Path)
 		s.roots = append(s.roots, src.Root)
@@ -91,7 +101,8 @@ func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, op
 		switch {
 		case err == nil:
 		case errors.As(err, &broken):
-			s.Events = append(s.Events, Event{"F-CACHE-DAMAGED", fmt.Sprintf("token cache %s: %s; made again", dir, broken.what)})
+			what := fmt.Sprintf("token cache %s: %s; made again", dir, broken.what)
+			s.Events = append(s.Events, Event{"F-CACHE-DAMAGED", what})
 			fallthrough
 		case errors.Is(err, errNoCache):
 			if m, err = buildCache(ctx, work, tok, opt, dir, key); err != nil {
@@ -113,7 +124,8 @@ func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, op
 		if !errors.Is(err, fs.ErrNotExist) || attempt == 3 {
 			return nil, err
 		}
-		// Another process that mends the same cache moved it away between our look at it and this. What it makes is the same.
+		// Another process that mends the same cache moved it away between our look at it and this. What it makes is
+		// the same.
 	}
 }
 
@@ -126,7 +138,7 @@ func openCache(opt PrepareOptions, dir, key string) (*manifest, error) {
 	for _, e := range m.Files {
 		total += e.Bytes
 	}
-	return m, m.verify(opt.fs, dir, opt.Verify || total <= autoHashBytes)
+	return m, m.verify(opt.fs, dir, total <= autoHashBytes)
 }
 
 // cacheKey hashes everything that decides the content of a cache.
@@ -137,11 +149,13 @@ func cacheKey(c *corpus.Corpus, tok *tokenizer.Tokenizer, shard int64) string {
 }
 
 // buildCache makes dir, which is missing or damaged.
-func buildCache(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions, dir, key string) (m *manifest, err error) {
+func buildCache(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions,
+	dir, key string) (m *manifest, err error) {
 	fsys := opt.fs
 	fail := func(err error) error {
 		if errors.Is(err, durable.ErrNoSpace) {
-			return fmt.Errorf("data: write token cache in %s: %w; free some space, or let XDG_CACHE_HOME name another disk", opt.CacheDir, err)
+			return fmt.Errorf("data: write token cache in %s: %w; "+
+				"free some space, or let XDG_CACHE_HOME name another disk", opt.CacheDir, err)
 		}
 		return fmt.Errorf("data: write token cache in %s: %w", opt.CacheDir, err)
 	}
@@ -195,14 +209,16 @@ func buildCache(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer,
 	return m, nil
 }
 
-// sweep removes what crashed processes left, a day later: a younger one may be at work. Failing to clean up fails nothing.
+// sweep removes what crashed processes left, a day later: a younger one may be at work. Failing to clean up fails
+// nothing.
 func sweep(fsys durable.FS, dir string) {
 	entries, err := fsys.ReadDir(dir)
 	if err != nil {
 		return
 	}
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil && strings.HasPrefix(e.Name(), durable.TempPrefix) && time.Since(info.ModTime()) > 24*time.Hour {
+		if info, err := e.Info(); err == nil && strings.HasPrefix(e.Name(), durable.TempPrefix) &&
+			time.Since(info.ModTime()) > 24*time.Hour {
 			_ = fsys.RemoveAll(filepath.Join(dir, e.Name()))
 		}
 	}
@@ -226,7 +242,8 @@ type cacheWriter struct {
 	begun         docRecord // a document of which not all jobs have come
 }
 
-func (w *cacheWriter) write(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, key string) (*manifest, error) {
+func (w *cacheWriter) write(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer,
+	key string) (*manifest, error) {
 	defer func() { // after a failure; finish has cleared them otherwise
 		for _, f := range []*fileWriter{w.tokens, w.index, w.mask.f} {
 			if f != nil {
@@ -249,10 +266,12 @@ func (w *cacheWriter) write(ctx context.Context, c *corpus.Corpus, tok *tokenize
 	w.census.Tokens = w.total
 	w.census.Lengths = w.lengths.quantiles()
 	if w.total == 0 {
-		return nil, &corpus.Error{What: "the corpus has no text" + badNote(t), Advice: "pass --data with a file or folder of text"}
+		return nil, &corpus.Error{What: "the corpus has no text" + badNote(t),
+			Advice: "pass --data with a file or folder of text"}
 	}
 	if w.census.Documents > math.MaxUint32 {
-		return nil, &corpus.Error{What: "more than 2^32 documents", Advice: "join short ones, or use a part of the corpus"}
+		return nil, &corpus.Error{What: "more than 2^32 documents",
+			Advice: "join short ones, or use a part of the corpus"}
 	}
 	if err := w.mask.finish(); err != nil {
 		return nil, err
@@ -280,8 +299,9 @@ func (w *cacheWriter) write(ctx context.Context, c *corpus.Corpus, tok *tokenize
 	if err := errors.Join(w.whole(sourcesFile, raw), w.whole(usesFile, uses)); err != nil {
 		return nil, err
 	}
-	m := &manifest{Format: formatName, Version: formatVersion, Key: key, Tokenizer: tok.Hash(), VocabSize: tok.VocabSize(), TokenBytes: 2,
-		Tokens: w.total, Documents: w.census.Documents, ShardTokens: w.opt.shard, Census: w.census, Files: w.files}
+	m := &manifest{Format: formatName, Version: formatVersion, Key: key, Tokenizer: tok.Hash(),
+		VocabSize: tok.VocabSize(), TokenBytes: 2, Tokens: w.total, Documents: w.census.Documents,
+		ShardTokens: w.opt.shard, Census: w.census, Files: w.files}
 	if w.wide {
 		m.TokenBytes = 4
 	}
@@ -325,8 +345,9 @@ func (w *cacheWriter) finish(f **fileWriter) error {
 
 // take appends the tokens of one piece and the documents that end in it.
 func (w *cacheWriter) take(r *result) error {
+	create := func() (*fileWriter, error) { return createFile(w.fs, w.dir, countsFile) }
 	for _, run := range r.runs {
-		if err := w.mask.add(run, func() (*fileWriter, error) { return createFile(w.fs, w.dir, countsFile) }); err != nil {
+		if err := w.mask.add(run, create); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package data
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"hash"
 	"io"
 
@@ -72,19 +73,25 @@ func (r *reader) text(doc *corpus.Document) error {
 
 // chat reads a document that is a conversation.
 func (r *reader) chat(doc *corpus.Document) error {
-	for run := range r.p.format.runs(doc.Chat) {
+	for piece, err := range r.p.format.Render(doc.Chat) {
+		if err != nil {
+			path := r.p.c.Sources[doc.Ref.Source].Path
+			what := fmt.Sprintf("the conversation at %s cannot be written as %s",
+				doc.Ref.Place(path), r.p.format.Name())
+			return &corpus.Error{Path: path, What: what, Err: err}
+		}
 		if len(r.cur.parts) >= maxParts {
 			if err := r.flush(false); err != nil {
 				return err
 			}
 		}
-		next := part{ref: doc.Ref, token: run.token, fresh: true, learn: run.learn, chat: true}
-		r.sum.Write(run.text)
-		if run.token >= 0 {
+		next := part{ref: doc.Ref, token: piece.Token, fresh: true, learn: piece.Counted, chat: true}
+		r.sum.Write(piece.Text)
+		if piece.Token >= 0 {
 			r.add(next)
 			continue
 		}
-		for text := run.text; len(text) > 0; next.fresh = false {
+		for text := piece.Text; len(text) > 0; next.fresh = false {
 			if len(r.cur.text) == cap(r.cur.text) {
 				if err := r.flush(false); err != nil {
 					return err
@@ -118,15 +125,16 @@ func (r *reader) end(ref corpus.Ref) error {
 	var sum [sha256.Size]byte
 	last.ref, last.final = ref, true
 	copy(last.hash[:], r.sum.Sum(sum[:0]))
-	// A document that shares its piece with the next must not leave that one the crumbs; many empty ones still end a piece.
+	// A document that shares its piece with the next must not leave that one the crumbs; many empty ones still end a
+	// piece.
 	if r.open != nil || len(r.cur.text) >= pieceBytes/2 || len(r.cur.parts) >= maxParts {
 		return r.flush(true)
 	}
 	return nil
 }
 
-// full sends the piece that a text has filled. Where the job is long enough and the text has a place that no token crosses,
-// the job ends there, and what is behind it begins the next: cut says so.
+// full sends the piece that a text has filled. Where the job is long enough and the text has a place that no token
+// crosses, the job ends there, and what is behind it begins the next: cut says so.
 func (r *reader) full(ref corpus.Ref) (cut bool, err error) {
 	if r.open == nil || r.sent+1 < jobPieces {
 		return false, r.flush(false)
@@ -148,14 +156,16 @@ func (r *reader) full(ref corpus.Ref) (cut bool, err error) {
 	return true, nil
 }
 
-// safeCut returns a place in the second half of text, behind a line break, where every tokenizer begins anew whatever lies
-// around: the break stands alone between a visible ASCII character and an ASCII letter. 0: there is none.
+// safeCut returns a place in the second half of text, behind a line break, where every tokenizer begins anew whatever
+// lies around: the break stands alone between a visible ASCII character and an ASCII letter. 0: there is none.
 //
-// In each split that is known a letter never joins a line break before it, and a single break does not depend on what follows
-// it. (A run of spaces does: GPT-2 leaves the last one to the word behind.) Normal forms compose nothing across it.
+// In each split that is known a letter never joins a line break before it, and a single break does not depend on what
+// follows it. (A run of spaces does: GPT-2 leaves the last one to the word behind.) Normal forms compose nothing
+// across it.
 func safeCut(text []byte) int {
 	for i := len(text) - 1; i > len(text)/2; i-- {
-		if letter := text[i] | 0x20; text[i-1] == '\n' && letter >= 'a' && letter <= 'z' && text[i-2] > ' ' && text[i-2] < 0x7f {
+		if letter := text[i] | 0x20; text[i-1] == '\n' && letter >= 'a' && letter <= 'z' && text[i-2] > ' ' &&
+			text[i-2] < 0x7f {
 			return i
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"path/filepath"
 
+	"gimbal/internal/chat"
 	"gimbal/internal/corpus"
 	"gimbal/internal/durable"
 	"gimbal/internal/tokenizer"
@@ -20,8 +21,8 @@ type (
 // Event is something a person should hear of: a code of the run's log, and a sentence.
 type Event struct{ Code, Text string }
 
-// Set is a prepared corpus: its tokens in memory-mapped shards, and the rule that holds some of it out. Safe for concurrent
-// use until Close.
+// Set is a prepared corpus: its tokens in memory-mapped shards, and the rule that holds some of it out. Safe for
+// concurrent use until Close.
 type Set struct {
 	Dir       string   // the cache
 	Hash      string   // of tokens and document bounds: the same wherever the files lie
@@ -31,6 +32,7 @@ type Set struct {
 	Events    []Event  // what happened to the cache, if anything
 
 	tok      *tokenizer.Tokenizer
+	format   chat.Format // of its conversations
 	start    int32
 	hasStart bool
 	valFrac  float64
@@ -137,12 +139,14 @@ func (s *Set) split() {
 		why = "hashing documents leaves too little to train on"
 	default:
 		s.SplitBy = "document"
-		s.SplitNote = fmt.Sprintf("validation is every document whose hash falls below %g: %.2f %% of the tokens", f, 100*float64(val)/float64(total))
+		s.SplitNote = fmt.Sprintf("validation is every document whose hash falls below %g: %.2f %% of the tokens",
+			f, 100*float64(val)/float64(total))
 		return
 	}
 	cut := int64(math.Floor(float64(total) * (1 - f)))
 	s.SplitBy = "position"
-	s.SplitNote = fmt.Sprintf("validation is the last %s of %s by position (%s)", count(total-cut, "token"), group(total), why)
+	s.SplitNote = fmt.Sprintf("validation is the last %s of %s by position (%s)",
+		count(total-cut, "token"), group(total), why)
 	for s.cutDoc = 0; s.cutDoc < s.index.len(); s.cutDoc++ {
 		if n := s.index.tokens(s.cutDoc); cut < n {
 			break
@@ -189,10 +193,10 @@ func (s *Set) part(doc int, on side) (lo, hi int64) {
 	return 0, n
 }
 
-// labels returns the labels [lo, hi) of a document on a side, counted in its virtual row v (see the package doc): label 1 is
-// the first token, label n+1 the EOS. Only the part with the last token has the EOS. The first label of a part that begins
-// inside the document has the token before it as input, borrowed from the other side; the first token of a document has
-// only a start token for input, and is no label where there is none.
+// labels returns the labels [lo, hi) of a document on a side, counted in its virtual row v (see the package doc):
+// label 1 is the first token, label n+1 the EOS. Only the part with the last token has the EOS. The first label of a
+// part that begins inside the document has the token before it as input, borrowed from the other side; the first token
+// of a document has only a start token for input, and is no label where there is none.
 func (s *Set) labels(doc int, on side) (lo, hi int64) {
 	lo, hi = s.part(doc, on)
 	if lo == hi {

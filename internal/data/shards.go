@@ -36,7 +36,6 @@ const (
 	recordBytes    = 64
 	shardTokens    = 64 << 20 // tokens in each shard but the last: 128 MB of 16-bit ids
 	manifestLimit  = 64 << 20
-	sourcesLimit   = 1 << 32
 	autoHashBytes  = 1 << 30 // the shards of a cache up to this size are hashed at every opening
 	maxTwoByteSize = 1 << 16
 	readBuffer     = 256 << 10
@@ -91,7 +90,8 @@ func (m *manifest) has(name string) bool {
 func (m *manifest) content() string {
 	h := sha256.New()
 	for _, e := range m.Files {
-		if e.Name != sourcesFile && e.Name != usesFile { // the first says where files lie, the second follows from the rest
+		// The first says where files lie, the second follows from the rest.
+		if e.Name != sourcesFile && e.Name != usesFile {
 			fmt.Fprintln(h, e.Name, e.Bytes, e.SHA256)
 		}
 	}
@@ -127,10 +127,8 @@ func (x index) len() int             { return len(x) / recordBytes }
 func (x index) word(i, at int) int64 { return int64(binary.LittleEndian.Uint64(x[i*recordBytes+at:])) }
 func (x index) begin(i int) int64    { return x.word(i, 0) }
 func (x index) tokens(i int) int64   { return x.word(i, 8) }
-func (x index) bytes(i int) int64    { return x.word(i, 16) }
 func (x index) hash(i int) []byte    { return x[i*recordBytes+48 : (i+1)*recordBytes] }
 func (x index) hash64(i int) uint64  { return binary.BigEndian.Uint64(x.hash(i)) }
-func (x index) invalid(i int) uint32 { return binary.LittleEndian.Uint32(x[i*recordBytes+44:]) }
 func (x index) source(i int) int32   { return int32(binary.LittleEndian.Uint32(x[i*recordBytes+40:])) }
 func (x index) ref(i int) corpus.Ref {
 	return corpus.Ref{Source: x.source(i), Offset: x.word(i, 24), Length: x.word(i, 32)}

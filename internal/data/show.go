@@ -18,12 +18,15 @@ type Marks struct {
 
 // PlainMarks serve where there are no colours, ColourMarks a terminal.
 var (
-	PlainMarks  = Marks{Head: [2]string{"--- ", ""}, Ignored: [2]string{"[[", "]]"}, Special: [2]string{"", ""}, Start: [2]string{"(", ")"}}
-	ColourMarks = Marks{Head: [2]string{"\x1b[1m--- ", "\x1b[0m"}, Ignored: [2]string{"\x1b[2m", "\x1b[0m"}, Special: [2]string{"\x1b[1;35m", "\x1b[0m"}, Start: [2]string{"\x1b[36m", "\x1b[0m"}}
+	PlainMarks = Marks{Head: [2]string{"--- ", ""}, Ignored: [2]string{"[[", "]]"}, Special: [2]string{"", ""},
+		Start: [2]string{"(", ")"}}
+	ColourMarks = Marks{Head: [2]string{"\x1b[1m--- ", "\x1b[0m"}, Ignored: [2]string{"\x1b[2m", "\x1b[0m"},
+		Special: [2]string{"\x1b[1;35m", "\x1b[0m"}, Start: [2]string{"\x1b[36m", "\x1b[0m"}}
 )
 
-// Show writes sequences [lo, hi) of a batch of s as text: a line that says which document each is cut from, the start token,
-// and the labels, those that do not count marked off. Bytes that would move a terminal's cursor are written as escapes.
+// Show writes sequences [lo, hi) of a batch of s as text: a line that says which document each is cut from, the start
+// token, and the labels, those that do not count marked off. Bytes that would move a terminal's cursor are written as
+// escapes.
 func (s *Set) Show(w io.Writer, b *Batch, lo, hi int, m Marks) error {
 	var out bytes.Buffer
 	for k, span := range b.Spans[lo:hi] {
@@ -38,7 +41,8 @@ func (s *Set) Show(w io.Writer, b *Batch, lo, hi int, m Marks) error {
 		if span.First > 0 {
 			what = fmt.Sprintf(", from its token %d on", span.First)
 		}
-		fmt.Fprintf(&out, "%s%d: %s%s: %s, %s counted%s\n", m.Head[0], lo+k+1, s.Describe(span.Doc), what, count(int64(span.Len), "token"), group(int64(counted)), m.Head[1])
+		fmt.Fprintf(&out, "%s%d: %s%s: %s, %s counted%s\n", m.Head[0], lo+k+1, s.Describe(span.Doc), what,
+			count(int64(span.Len), "token"), group(int64(counted)), m.Head[1])
 		if span.First == 0 && s.hasStart {
 			out.WriteString(m.Start[0] + s.tok.Name(b.Tokens[span.Start]) + m.Start[1])
 		}

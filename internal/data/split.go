@@ -15,7 +15,6 @@ type Split struct {
 	ends    []int64  // sequences up to and including each of docs
 	labels  int64
 	counted int64 // of labels
-	bytes   int64
 	eos     int64
 	chunked int64
 }
@@ -44,27 +43,8 @@ func (s *Set) newSplit(context int, on side) *Split {
 		if chunks > 1 {
 			sp.chunked++
 		}
-		sp.bytes += s.spelledPart(d, lo, min(hi, n+1))
 	}
 	return sp
-}
-
-// spelledPart returns the bytes that the virtual row's [lo, hi) of a document spells, which must be text tokens. It reads the
-// part or the rest, whichever is shorter: nothing for a whole document.
-func (s *Set) spelledPart(doc int, lo, hi int64) int64 {
-	n := s.index.tokens(doc)
-	sum := func(lo, hi int64) (bytes int64) {
-		var ids []int32
-		for ; lo < hi; lo += readBuffer {
-			ids = s.text(ids[:0], doc, lo, min(hi, lo+readBuffer))
-			bytes += s.spelled(ids)
-		}
-		return bytes
-	}
-	if hi-lo <= n/2 {
-		return sum(lo, hi)
-	}
-	return s.index.bytes(doc) - sum(1, lo) - sum(hi, n+1)
 }
 
 // text appends the virtual row's [lo, hi) of a document, which must be text tokens.
@@ -109,12 +89,9 @@ func (sp *Split) Sequences() int64 {
 // Tokens returns the number of labels in an epoch, EOS included.
 func (sp *Split) Tokens() int64 { return sp.labels }
 
-// Counted returns the number of labels in an epoch that count in the loss: all but those of conversations that are not the
-// assistant's.
+// Counted returns the number of labels in an epoch that count in the loss: all but those of conversations that are not
+// the assistant's.
 func (sp *Split) Counted() int64 { return sp.counted }
-
-// Bytes returns the bytes that the labels of an epoch spell.
-func (sp *Split) Bytes() int64 { return sp.bytes }
 
 // EOS returns the number of EOS labels: documents that end in this split.
 func (sp *Split) EOS() int64 { return sp.eos }
@@ -130,8 +107,9 @@ func (sp *Split) Context() int { return int(sp.context) }
 
 // String returns a line for a person.
 func (sp *Split) String() string {
-	return fmt.Sprintf("%s, %s of at most %d, %s (%s EOS), %s longer than the context", count(int64(len(sp.docs)), "document"),
-		count(sp.Sequences(), "sequence"), sp.context, count(sp.labels, "label"), group(sp.eos), group(sp.chunked))
+	return fmt.Sprintf("%s, %s of at most %d, %s (%s EOS), %s longer than the context",
+		count(int64(len(sp.docs)), "document"), count(sp.Sequences(), "sequence"), sp.context,
+		count(sp.labels, "label"), group(sp.eos), group(sp.chunked))
 }
 
 // locate returns the document of sequence i and its labels [lo, hi) in the document's virtual row.
@@ -149,9 +127,9 @@ func (sp *Split) locate(i int64) (doc int, lo, hi int64) {
 	return doc, lo, min(end, lo+sp.context)
 }
 
-// Read appends sequence i to b: for labels v[lo] … v[hi-1] of its document's row v, the inputs v[lo-1] … v[hi-2]. All count
-// but those of a conversation that are not the assistant's; of some sequences none does.
-// Nothing is allocated once b has room. It costs a binary search over the documents.
+// Read appends sequence i to b: for labels v[lo] … v[hi-1] of its document's row v, the inputs v[lo-1] … v[hi-2]. All
+// count but those of a conversation that are not the assistant's; of some sequences none does. Nothing is allocated
+// once b has room. It costs a binary search over the documents.
 func (sp *Split) Read(b *Batch, i int64) {
 	doc, lo, hi := sp.locate(i)
 	sp.read(b, doc, lo, hi)

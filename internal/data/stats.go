@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Stats is what should be known of a prepared corpus before it is trained on: the census of its documents, what the split
-// makes of them, and what is in it twice.
+// Stats is what should be known of a prepared corpus before it is trained on: the census of its documents, what the
+// split makes of them, and what is in it twice.
 type Stats struct {
 	Census  Census    `json:"census"`
 	Context int       `json:"context"` // labels of the longest sequence
@@ -20,12 +20,14 @@ type Stats struct {
 	Duplicates      int64 `json:"duplicates"`       // documents with text that are exact copies of an earlier one
 	DuplicateTokens int64 `json:"duplicate_tokens"` // their tokens
 	Overlap         int64 `json:"overlap"`          // documents of validation that are exact copies of one in training
-	Runs            int64 `json:"runs"`             // runs of RunTokens tokens of validation that were looked for in training
-	SharedRuns      int64 `json:"shared_runs"`      // and found there
+	// Runs of RunTokens tokens of validation that were looked for in training.
+	Runs       int64 `json:"runs"`
+	SharedRuns int64 `json:"shared_runs"` // and found there
 
-	VocabSize int     `json:"vocab_size"`
-	Unused    int64   `json:"unused_tokens"`      // ids that never come, but for start and EOS
-	Rare      int64   `json:"rare_tokens"`        // ids that come fewer than RareUses times, the unused ones among them
+	VocabSize int   `json:"vocab_size"`
+	Unused    int64 `json:"unused_tokens"` // ids that never come, but for start and EOS
+	// Ids that come fewer than RareUses times, the unused ones among them.
+	Rare      int64   `json:"rare_tokens"`
 	Chat      string  `json:"chat,omitempty"`     // how roles are marked
 	Mixture   []Share `json:"mixture,omitempty"`  // what each path gives, where there are weights
 	Scanned   int64   `json:"scanned_tokens"`     // of training, in which the runs were looked for
@@ -54,8 +56,8 @@ const (
 // maxScan; memory is 8 bytes a document and a few megabytes.
 func (s *Set) Stats(context int) (*Stats, error) {
 	train, val := s.Train(context), s.Val(context)
-	st := &Stats{Census: s.census, Context: context, SplitBy: s.SplitBy, Split: s.SplitNote, Train: train.stats(), Val: val.stats(),
-		VocabSize: s.tok.VocabSize(), Chat: s.ChatNote()}
+	st := &Stats{Census: s.census, Context: context, SplitBy: s.SplitBy, Split: s.SplitNote, Train: train.stats(),
+		Val: val.stats(), VocabSize: s.tok.VocabSize(), Chat: s.ChatNote()}
 	s.findCopies(st)
 	findRuns(st, train, val)
 	for id := range s.tok.VocabSize() {
@@ -76,7 +78,8 @@ func (s *Set) Stats(context int) (*Stats, error) {
 }
 
 func (sp *Split) stats() SideStats {
-	return SideStats{Documents: int64(len(sp.docs)), Sequences: sp.Sequences(), Labels: sp.labels, Counted: sp.counted, EOS: sp.eos, Chunked: sp.chunked}
+	return SideStats{Documents: int64(len(sp.docs)), Sequences: sp.Sequences(), Labels: sp.labels, Counted: sp.counted,
+		EOS: sp.eos, Chunked: sp.chunked}
 }
 
 // Uses returns how often a token comes in the documents. A model may have more ids than the tokenizer with which the
@@ -226,22 +229,27 @@ func (st *Stats) String() string {
 		name string
 		SideStats
 	}{{"training", st.Train}, {"validation", st.Val}} {
-		line("%s: %s in %s of at most %d, %s to predict, %s of them EOS (%s)", side.name, count(side.Documents, "document"), count(side.Sequences, "sequence"),
+		line("%s: %s in %s of at most %d, %s to predict, %s of them EOS (%s)",
+			side.name, count(side.Documents, "document"), count(side.Sequences, "sequence"),
 			st.Context, count(side.Labels, "token"), group(side.EOS), share(side.EOS, side.Labels))
-		line("  longer than the context: %s (%s)", count(side.Chunked, "document"), share(side.Chunked, side.Documents))
+		line("  longer than the context: %s (%s)",
+			count(side.Chunked, "document"), share(side.Chunked, side.Documents))
 		if side.Counted != side.Labels {
 			line("  counted in the loss: %s (%s)", count(side.Counted, "token"), share(side.Counted, side.Labels))
 		}
 	}
 	line("exact copies: %s (%s of the tokens); in validation and training both: %s", count(st.Duplicates, "document"),
 		share(st.DuplicateTokens, st.Census.Tokens), count(st.Overlap, "document"))
-	line("validation in training: %s of %s of %d tokens in a row, looked for in %s", group(st.SharedRuns), count(st.Runs, "run"), RunTokens, count(st.Scanned, "token"))
-	line("vocabulary: %s, never used %s (%s), used fewer than %d times %s", group(int64(st.VocabSize)), group(st.Unused), share(st.Unused, int64(st.VocabSize)), RareUses, group(st.Rare))
+	line("validation in training: %s of %s of %d tokens in a row, looked for in %s",
+		group(st.SharedRuns), count(st.Runs, "run"), RunTokens, count(st.Scanned, "token"))
+	line("vocabulary: %s, never used %s (%s), used fewer than %d times %s",
+		group(int64(st.VocabSize)), group(st.Unused), share(st.Unused, int64(st.VocabSize)), RareUses, group(st.Rare))
 	if st.Chat != "" {
 		line("chat: %s", st.Chat)
 	}
 	for g, m := range st.Mixture {
-		line("mixture: path %d gives %.2f %% of training (weight %g), %.2f passes over its %s an epoch", g+1, 100*m.Share, m.Weight, m.Passes, count(m.Labels, "token"))
+		line("mixture: path %d gives %.2f %% of training (weight %g), %.2f passes over its %s an epoch",
+			g+1, 100*m.Share, m.Weight, m.Passes, count(m.Labels, "token"))
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }

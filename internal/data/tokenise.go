@@ -7,18 +7,19 @@ import (
 	"math"
 	"sync"
 
+	"gimbal/internal/chat"
 	"gimbal/internal/corpus"
 	"gimbal/internal/tokenizer"
 )
 
-// Tokenising is a pipeline of one reader, several encoders and one writer. The unit of work is a job: a few pieces of text
-// that begin and end where tokens do. Many short documents share a piece; a document longer than a job is cut where no token
-// can cross (see safeCut), or, where it has no such place, is one job that one encoder takes as a stream. The reader hands
-// each job to the writer's queue before the encoders', and the writer takes results in that order, so the output does not
-// depend on which encoder is faster. Every queue is bounded.
+// Tokenising is a pipeline of one reader, several encoders and one writer. The unit of work is a job: a few pieces of
+// text that begin and end where tokens do. Many short documents share a piece; a document longer than a job is cut
+// where no token can cross (see safeCut), or, where it has no such place, is one job that one encoder takes as a
+// stream. The reader hands each job to the writer's queue before the encoders', and the writer takes results in that
+// order, so the output does not depend on which encoder is faster. Every queue is bounded.
 //
-// It cannot lock up: the job that the writer waits for is with an encoder or will be the next one taken, its pieces are all
-// read or being read, and nobody else empties or fills its two channels.
+// It cannot lock up: the job that the writer waits for is with an encoder or will be the next one taken, its pieces
+// are all read or being read, and nobody else empties or fills its two channels.
 
 const (
 	pieceBytes = 256 << 10
@@ -70,10 +71,12 @@ type job struct {
 }
 
 // tokenise calls take with the tokens of c in order, on the calling goroutine.
-func tokenise(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions, take func(*result) error) (*corpus.Tally, error) {
+func tokenise(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions,
+	take func(*result) error) (*corpus.Tally, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	p := &pipeline{ctx: ctx, c: c, format: chatFormatOf(tok), order: make(chan *job, opt.Workers+2), queue: make(chan *job, opt.Workers+2)}
+	p := &pipeline{ctx: ctx, c: c, format: opt.format, order: make(chan *job, opt.Workers+2),
+		queue: make(chan *job, opt.Workers+2)}
 	p.pieces.New = func() any { return &piece{text: make([]byte, 0, pieceBytes)} }
 	p.results.New = func() any { return new(result) }
 	var wg sync.WaitGroup
@@ -125,7 +128,7 @@ func tokenise(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, o
 type pipeline struct {
 	ctx     context.Context
 	c       *corpus.Corpus
-	format  *chatFormat
+	format  chat.Format
 	order   chan *job
 	queue   chan *job
 	tally   corpus.Tally
@@ -220,7 +223,8 @@ func (e *encoder) part(r *result, text []byte, part part) (err error) {
 	}
 	if err != nil {
 		path := e.p.c.Sources[part.ref.Source].Path
-		return &corpus.Error{Path: path, What: fmt.Sprintf("the document at %s cannot be encoded", part.ref.Place(path)), Err: err}
+		what := fmt.Sprintf("the document at %s cannot be encoded", part.ref.Place(path))
+		return &corpus.Error{Path: path, What: what, Err: err}
 	}
 	e.account(r, have)
 	d := &e.doc

@@ -55,7 +55,6 @@ type File interface {
 	io.Closer
 	// Sync makes the content durable. After an error the file must not be synced again but written anew.
 	Sync() error
-	Truncate(size int64) error
 	Stat() (fs.FileInfo, error)
 }
 
@@ -121,7 +120,6 @@ func (o osFile) ReadAt(p []byte, off int64) (int, error) { return o.f.ReadAt(p, 
 func (o osFile) Stat() (fs.FileInfo, error)              { return o.f.Stat() }
 func (o osFile) Sync() error                             { return mark(o.f.Sync()) }
 func (o osFile) Close() error                            { return mark(o.f.Close()) }
-func (o osFile) Truncate(size int64) error               { return mark(o.f.Truncate(size)) }
 func (o osFile) Write(p []byte) (int, error) {
 	n, err := o.f.Write(p)
 	return n, mark(err)

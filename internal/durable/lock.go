@@ -25,8 +25,9 @@ func (e *LockedError) Error() string {
 	if e.PID != 0 {
 		who = fmt.Sprintf("process %d on %s (since %s)", e.PID, e.Host, e.Since.Format(time.DateTime))
 	}
-	return fmt.Sprintf("durable: lock %s: held by %s: wait for it or stop it; a lock ends with its process, so a lock file "+
-		"that is left over does not block and need not be deleted (on a network disk, look on the machine named)", e.Name, who)
+	return fmt.Sprintf("durable: lock %s: held by %s: wait for it or stop it; a lock ends with its process, "+
+		"so a lock file that is left over does not block and need not be deleted "+
+		"(on a network disk, look on the machine named)", e.Name, who)
 }
 
 // Is reports whether target is ErrLocked.

@@ -125,7 +125,8 @@ func Mkdir(fsys FS, name string) error {
 		info, err := fsys.Stat(d)
 		if err == nil {
 			if !info.IsDir() {
-				return fmt.Errorf("durable: make directory %s: %s is a file: move it away or choose another directory", name, d)
+				return fmt.Errorf("durable: make directory %s: %s is a file: move it away or choose another directory",
+					name, d)
 			}
 			break
 		}

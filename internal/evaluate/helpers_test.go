@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"gimbal/internal/chat"
 	"gimbal/internal/config"
 	"gimbal/internal/corpus"
 	"gimbal/internal/data"
@@ -76,7 +77,7 @@ func openText(t testing.TB, path string, valFraction float64) *data.Text {
 	}
 	text := &data.Text{Docs: docs, Tok: tokenizer.NewBytes()}
 	if docs.HasChat() {
-		text.Tok = text.Tok.WithSpecial(data.RoleTokens...)
+		text.Tok = text.Tok.WithSpecial(chat.RoleTokens...)
 	}
 	text.Set, err = data.Prepare(t.Context(), docs, text.Tok, data.PrepareOptions{ValFraction: valFraction})
 	if err != nil {

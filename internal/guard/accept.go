@@ -18,7 +18,7 @@ const (
 )
 
 // accept lets an update through, enters it into the windows, and does what is due after a healthy step.
-func (s *State) accept(o Observation, v view) Decision {
+func (s *State) accept(o Observation, v comparison) Decision {
 	d := Decision{Action: Apply, Scale: s.Scale()}
 	s.Losses.push(o.Loss, ringSize)
 	rate := 0.0
@@ -35,7 +35,7 @@ func (s *State) accept(o Observation, v view) Decision {
 }
 
 // recover gives the rate back after an E0 or E1: the first calm steps are a probation, and then it grows.
-func (s *State) recover(v view) {
+func (s *State) recover(v comparison) {
 	if s.Dip == 0 || s.Calmed < probation && v.zRecent > recentCalm {
 		return
 	}
@@ -56,7 +56,8 @@ func (s *State) watchRatio(o Observation, events []Event) []Event {
 	s.RatioTold = s.Checked
 	return append(events, Event{
 		Code: CodeUpdateRatio, Severity: "warning", Action: "none",
-		Message: fmt.Sprintf("step %d: the update moves the median matrix by %.3g of its size (above %g is much, above %g is refused)",
+		Message: fmt.Sprintf("step %d: the update moves the median matrix by %.3g of its size (above %g is much, "+
+			"above %g is refused)",
 			o.Step, o.UpdateRatio, ratioWarning, ratioOutlier),
 		Numbers: map[string]float64{"update_ratio": o.UpdateRatio, "lr": o.LR * s.Scale()},
 	})
@@ -86,7 +87,8 @@ func (s *State) watchClip(o Observation, events []Event) []Event {
 	}
 	return append(events, Event{
 		Code: CodeClipRegime, Severity: "warning", Action: "none",
-		Message: fmt.Sprintf("step %d: %.0f %% of the last %d updates were clipped to a norm of %g; clipping is the rule here, not the exception",
+		Message: fmt.Sprintf("step %d: %.0f %% of the last %d updates were clipped to a norm of %g; clipping is the "+
+			"rule here, not the exception",
 			o.Step, 100*share, clipSpan, s.Rules.Clip),
 		Numbers: map[string]float64{"clip_share": share, "clip": s.Rules.Clip, "grad_norm": o.GradNorm},
 	})

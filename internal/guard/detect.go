@@ -12,7 +12,7 @@ const (
 	lossExcess   = 0.05  // … and this share of the trend
 	normOutlier  = 8     // deviations of ln(gradient norm) above its median …
 	normExcess   = 3     // … and this many times the median norm …
-	normWitness  = 3     // … and so many deviations of the loss,
+	normWithLoss = 3     // … and so many deviations of the loss,
 	normAlone    = 20    // or this many times the median norm, whatever the loss says
 	lossFloor    = 0.005 // least deviation, as a share of the median loss
 	normFloor    = 0.03  // least deviation of ln(gradient norm)
@@ -33,9 +33,9 @@ const (
 	plannedRise   = 1.5 // times the smallest rate of the accepted losses
 )
 
-// view is what one observation looks like against the windows. What a window that is not armed cannot say is NaN,
-// and NaN fails every comparison that would refuse a step.
-type view struct {
+// comparison is one observation against the windows of accepted steps. What a window that is not armed cannot say is
+// NaN, and NaN fails every comparison that would refuse a step.
+type comparison struct {
 	rate       float64 // the rate the update would be made at
 	trend      float64 // where the line through the accepted losses goes on
 	zLoss      float64
@@ -45,10 +45,11 @@ type view struct {
 	zNorm      float64
 }
 
-// look compares an observation with the windows. The last losses already hold it.
-func (s *State) look(o Observation) view {
+// compare compares an observation with the windows. The last losses already hold it.
+func (s *State) compare(o Observation) comparison {
 	nan := math.NaN()
-	v := view{rate: o.LR * s.Scale(), trend: nan, zLoss: nan, zRecent: nan, medianLoss: nan, medianNorm: nan, zNorm: nan}
+	v := comparison{rate: o.LR * s.Scale(), trend: nan, zLoss: nan, zRecent: nan, medianLoss: nan, medianNorm: nan,
+		zNorm: nan}
 	if s.Losses.armed() {
 		var scale float64
 		v.trend, v.medianLoss, scale = s.lossLine()
@@ -56,20 +57,20 @@ func (s *State) look(o Observation) view {
 		v.zRecent = (s.recentLoss() - v.trend) / scale
 	}
 	if s.Norms.armed() {
-		mid, spread := level(s.Norms.values())
+		mid, spread := medianAndSpread(s.Norms.values())
 		v.medianNorm = math.Exp(mid)
 		v.zNorm = (math.Log(o.GradNorm) - mid) / max(spread, normFloor)
 	}
 	return v
 }
 
-// lossLine returns where the accepted losses go on, their median, and what counts as one deviation from the line through
-// them. They go on with the line, but not below the newest of them: where a loss that fell fast levels out, the line does
-// not know of it yet.
+// lossLine returns where the accepted losses go on, their median, and what counts as one deviation from the line
+// through them. They go on with the line, but not below the newest of them: where a loss that fell fast levels out,
+// the line does not know of it yet.
 func (s *State) lossLine() (trend, mid, scale float64) {
-	_, line, spread := fit(s.Losses.values())
-	mid = middle(s.Losses.values())
-	newest := middle(s.Losses.last(newestCount))
+	_, line, spread := fitLine(s.Losses.values())
+	mid = windowMedian(s.Losses.values())
+	newest := windowMedian(s.Losses.last(newestCount))
 	return max(line, newest), mid, max(spread, lossFloor*math.Abs(mid))
 }
 
@@ -79,7 +80,7 @@ func (s *State) recentLoss() float64 {
 	if len(recent) < recentCount {
 		return math.NaN()
 	}
-	return middle(recent)
+	return windowMedian(recent)
 }
 
 // nonfinite names what of an observation is NaN or infinite; "" if nothing is.
@@ -97,34 +98,40 @@ func nonfinite(o Observation) string {
 }
 
 // outlier says why one step is far outside the accepted ones, and whether its data may be the reason; "" if it is not.
-func outlier(o Observation, v view) (why string, data bool) {
+func outlier(o Observation, v comparison) (why string, data bool) {
 	var all []string
 	if v.zLoss > lossOutlier && o.Loss > v.trend+lossExcess*math.Abs(v.trend) {
-		all = append(all, fmt.Sprintf("loss %.4g is %.3g deviations above its trend of %.4g (limit %d)", o.Loss, v.zLoss, v.trend, lossOutlier))
+		all = append(all, fmt.Sprintf("loss %.4g is %.3g deviations above its trend of %.4g (limit %d)",
+			o.Loss, v.zLoss, v.trend, lossOutlier))
 	}
-	if v.zNorm > normOutlier && (o.GradNorm > normAlone*v.medianNorm || o.GradNorm > normExcess*v.medianNorm && v.zLoss > normWitness) {
-		all = append(all, fmt.Sprintf("gradient norm %.4g is %.3g times its median of %.4g (%.3g deviations, limit %d; the loss is at %.3g)",
+	if v.zNorm > normOutlier && (o.GradNorm > normAlone*v.medianNorm ||
+		o.GradNorm > normExcess*v.medianNorm && v.zLoss > normWithLoss) {
+		all = append(all, fmt.Sprintf("gradient norm %.4g is %.3g times its median of %.4g (%.3g deviations, "+
+			"limit %d; the loss is at %.3g)",
 			o.GradNorm, o.GradNorm/v.medianNorm, v.medianNorm, v.zNorm, normOutlier, v.zLoss))
 	}
 	data = len(all) > 0
 	if o.UpdateRatio > ratioOutlier {
-		all = append(all, fmt.Sprintf("the update would move the median matrix by %.3g of its size (limit %g): the learning rate is too high or the warmup too short", o.UpdateRatio, ratioOutlier))
+		all = append(all, fmt.Sprintf("the update would move the median matrix by %.3g of its size (limit %g): "+
+			"the learning rate is too high or the warmup too short", o.UpdateRatio, ratioOutlier))
 	}
 	return strings.Join(all, "; "), data
 }
 
 // sustained says why more than one step is wrong; "" if none of the reasons holds. The histories already hold the
 // observation.
-func (s *State) sustained(v view) string {
+func (s *State) sustained(v comparison) string {
 	switch {
 	case s.Outliers[0] > 0 && s.Checked-s.Outliers[0] < outlierSpan:
 		return fmt.Sprintf("%d outliers in %d observations", manyOutliers, s.Checked-s.Outliers[0]+1)
 	case s.Nonfinites[0] > 0 && s.Checked-s.Nonfinites[0] < nonfiniteSpan:
 		return fmt.Sprintf("%d observations that are not finite in %d", manyNonfinite, s.Checked-s.Nonfinites[0]+1)
 	case s.Refused > s.budget():
-		return fmt.Sprintf("%d observations refused since the last rewind, more than the %d of the budget", s.Refused, s.budget())
+		return fmt.Sprintf("%d observations refused since the last rewind, more than the %d of the budget",
+			s.Refused, s.budget())
 	case v.zRecent > recentOutlier:
-		return fmt.Sprintf("the median of the last %d losses is %.3g deviations above the trend of %.4g (limit %d)", recentCount, v.zRecent, v.trend, recentOutlier)
+		return fmt.Sprintf("the median of the last %d losses is %.3g deviations above the trend of %.4g (limit %d)",
+			recentCount, v.zRecent, v.trend, recentOutlier)
 	}
 	return ""
 }
@@ -137,23 +144,26 @@ func (s *State) diverged() string {
 	if s.Recent.n < divergeCount {
 		return ""
 	}
-	mid := middle(s.Recent.values())
+	mid := windowMedian(s.Recent.values())
 	if !s.HasBest || mid < s.Best {
 		s.Best, s.HasBest = mid, true
 		return ""
 	}
 	limit := s.Best + divergeNats
-	if ln := s.Rules.LossLimit; s.Best < ln { // a little more than the noise of a median: a run that begins at ln V stays there for a while
+	// divergeLeast is a little more than the noise of a median: a run that begins at ln V stays there for a while.
+	if ln := s.Rules.LossLimit; s.Best < ln {
 		limit = min(limit, max(ln, s.Best+divergeLeast))
 	}
 	if mid > limit {
-		return fmt.Sprintf("the median of the last %d losses is %.4g, above %.4g; it has been %.4g", divergeCount, mid, limit, s.Best)
+		return fmt.Sprintf("the median of the last %d losses is %.4g, above %.4g; it has been %.4g",
+			divergeCount, mid, limit, s.Best)
 	}
 	return ""
 }
 
-// rises reports whether the rate goes up by plan, and not by a little, against that of the accepted losses: a
-// restart, a second warmup, the end of a probation, a longer schedule after a resume. The first warmup is not one: its rates are not entered.
+// rises reports whether the rate goes up by plan, and not by a little, against that of the accepted losses: a restart,
+// a second warmup, the end of a probation, a longer schedule after a resume. The first warmup is not one: its rates
+// are not entered.
 func (s *State) rises(o Observation) bool {
 	rate := o.LR * s.Scale()
 	for _, r := range s.Rates.values() {

@@ -187,19 +187,9 @@ func Next(s State, o Observation) (State, Decision) {
 		s.Rises++
 		s.Losses, s.Rates = ring{}, ring{}
 	}
-	v := s.look(o)
-	if f := s.judge(o, v); f.action != Apply {
+	v := s.compare(o)
+	if f := s.detect(o, v); f.action != Apply {
 		return s, s.refuse(o, v, f)
 	}
 	return s, s.accept(o, v)
-}
-
-// Replay judges observations in their order, and returns the decision on each
-// and the state after the last.
-func Replay(s State, observations []Observation) (State, []Decision) {
-	decisions := make([]Decision, len(observations))
-	for i, o := range observations {
-		s, decisions[i] = Next(s, o)
-	}
-	return s, decisions
 }

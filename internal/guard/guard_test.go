@@ -12,6 +12,16 @@ import (
 // acting are the rules of the tests: a run of 10,000 steps that has its warmup behind it and is not nudged.
 var acting = Rules{Act: true, Steps: 10_000, Warmup: 100, LossLimit: math.Log(4096), Clip: 1, MaxRate: 1, MaxScale: 1}
 
+// replay judges observations in their order, and returns the decision on each
+// and the state after the last.
+func replay(s State, observations []Observation) (State, []Decision) {
+	decisions := make([]Decision, len(observations))
+	for i, o := range observations {
+		s, decisions[i] = Next(s, o)
+	}
+	return s, decisions
+}
+
 // stream makes observations, and passes them on.
 type stream struct {
 	s    State

@@ -13,7 +13,7 @@ const (
 	CodeStarved        = "A2-BOTTOM-STARVED" // gradients fade on their way down
 	CodeExploding      = "A3-EXPLODING"      // they grow on it
 	CodeFalling        = "A4-FALLING"        // a part of the model suddenly learns much less
-	CodeNonfiniteGrad  = "A5-NONFINITE"      // which tensor spoiled the step
+	CodeNonfiniteGrad  = "A5-NONFINITE"      // the first tensor whose gradient is not finite
 	CodeFrozen         = "W-FROZEN-WEIGHTS"  // updates that are lost in rounding
 	CodeResidualGrowth = "W-RESIDUAL-GROWTH" // the stream grows without bound
 	CodeResidualCut    = "W-RESIDUAL-CUT"    // a block replaces its input
@@ -129,7 +129,8 @@ func HealthGroups(tensors []TensorHealth) []HealthGroup {
 	for i := range groups {
 		g, n := &groups[i], float64(max(1, groups[i].Len))
 		g.GradMean /= n
-		g.GradRMS, g.WeightRMS, g.UpdateRMS = math.Sqrt(g.GradRMS/n), math.Sqrt(g.WeightRMS/n), math.Sqrt(g.UpdateRMS/n)
+		g.GradRMS, g.WeightRMS, g.UpdateRMS = math.Sqrt(g.GradRMS/n), math.Sqrt(g.WeightRMS/n),
+			math.Sqrt(g.UpdateRMS/n)
 	}
 	return groups
 }
@@ -158,8 +159,8 @@ type healthJudge struct {
 	events []Event
 }
 
-// symptom is an alarm before it is known whether it is news.
-type symptom struct {
+// alarm is what one check found wrong. It becomes an event if it is news.
+type alarm struct {
 	code    string
 	subject string // what it is about: the same subject is told once
 	bad     bool   // an error and not a warning
@@ -169,8 +170,8 @@ type symptom struct {
 	numbers map[string]float64
 }
 
-// raise records a symptom, and makes an event of it if it was not told before, or was a mere warning then.
-func (h *healthJudge) raise(f symptom) {
+// raise records an alarm, and makes an event of it if it was not told before, or was a mere warning then.
+func (h *healthJudge) raise(f alarm) {
 	severity := "warning"
 	if f.bad {
 		severity = "error"
@@ -185,7 +186,8 @@ func (h *healthJudge) raise(f symptom) {
 		return
 	}
 	h.events = append(h.events, Event{Code: f.code, Severity: severity, Action: "none",
-		Message: fmt.Sprintf("step %d: %s; suspect: %s; look at %s", h.c.Step, f.message, f.suspect, f.look), Numbers: f.numbers})
+		Message: fmt.Sprintf("step %d: %s; suspect: %s; look at %s", h.c.Step, f.message, f.suspect, f.look),
+		Numbers: f.numbers})
 }
 
 // pushed returns a copy of a window with v at its end.
@@ -193,5 +195,5 @@ func pushed(window []float64, v float64) []float64 {
 	return append(slices.Clone(window[max(0, len(window)-healthWindow+1):]), v)
 }
 
-// usual returns the median of a window, NaN of none.
-func usual(window []float64) float64 { return median(slices.Clone(window)) }
+// medianOf returns the median of a window, NaN of none, and leaves the window alone.
+func medianOf(window []float64) float64 { return median(slices.Clone(window)) }

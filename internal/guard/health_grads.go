@@ -51,14 +51,15 @@ func (h *healthJudge) nonfinite(t TensorHealth, groups []HealthGroup) {
 		n += g.NonFinite
 	}
 	h.told = slices.Clone(h.s.ToldTensors) // what was the matter still is
-	h.raise(symptom{code: CodeNonfiniteGrad, subject: t.Name, bad: true, suspect: "numerics or data",
-		message: fmt.Sprintf("%d elements of the gradients are not finite, the first in %s (%s), which has %d of its %d", n, t.Name, where(t.Block), t.NonFinite, t.Len),
+	h.raise(alarm{code: CodeNonfiniteGrad, subject: t.Name, bad: true, suspect: "numerics or data",
+		message: fmt.Sprintf("%d elements of the gradients are not finite, the first in %s (%s), which has %d of "+
+			"its %d", n, t.Name, blockName(t.Block), t.NonFinite, t.Len),
 		look:    "the event of the refused step, which names the documents",
 		numbers: map[string]float64{"non_finite": float64(n), "block": float64(t.Block)}})
 }
 
-// zeros finds tensors whose gradient is exactly zero: nothing that they do reaches the loss. At the first step a matrix
-// is enough to speak, for a mistake in the initialisation may heal before the second check.
+// zeros finds tensors whose gradient is exactly zero: nothing that they do reaches the loss. At the first step a
+// matrix is enough to speak, for a mistake in the initialisation may heal before the second check.
 func (h *healthJudge) zeros() {
 	var long, first []TensorHealth
 	for i, t := range h.c.Tensors {
@@ -89,17 +90,17 @@ func (h *healthJudge) raiseZeros(zero []TensorHealth, bad bool, when, suspect, l
 			highest = t
 		}
 	}
-	text := fmt.Sprintf("the gradient of %s (%s) is exactly zero %s", highest.Name, where(highest.Block), when)
+	text := fmt.Sprintf("the gradient of %s (%s) is exactly zero %s", highest.Name, blockName(highest.Block), when)
 	if n := len(zero) - 1; n > 0 {
 		text += fmt.Sprintf(", and so are those of %d other tensors in the same block or below", n)
 	}
-	h.raise(symptom{code: CodeZeroGrad, subject: highest.Name, bad: bad, suspect: suspect, message: text, look: look,
+	h.raise(alarm{code: CodeZeroGrad, subject: highest.Name, bad: bad, suspect: suspect, message: text, look: look,
 		numbers: map[string]float64{"tensors": float64(len(zero)), "block": float64(highest.Block)}})
 }
 
-// ends returns mean |g| of one kind in the bottom and the top third of the blocks, block by block. Like is compared with
-// like, because mean |g| depends on the shape of a tensor. What is exactly zero is left out: see zeros.
-func (h *healthJudge) ends(groups []HealthGroup, kind string) (bottom, top []HealthGroup) {
+// bottomAndTop returns mean |g| of one kind in the bottom and the top third of the blocks, block by block. Like is
+// compared with like, because mean |g| depends on the shape of a tensor. What is exactly zero is left out: see zeros.
+func (h *healthJudge) bottomAndTop(groups []HealthGroup, kind string) (bottom, top []HealthGroup) {
 	third := (h.c.Layers + 2) / 3
 	if h.c.Layers < 2 {
 		return nil, nil
@@ -144,7 +145,7 @@ func medianGrad(groups []HealthGroup, kind string) float64 {
 func (h *healthJudge) starved(groups []HealthGroup) {
 	weakest, ratio, low, high := HealthGroup{}, math.Inf(1), 0.0, 0.0
 	for _, kind := range comparedKinds {
-		bottom, top := h.ends(groups, kind)
+		bottom, top := h.bottomAndTop(groups, kind)
 		if len(bottom) == 0 || len(top) == 0 {
 			continue
 		}
@@ -161,31 +162,35 @@ func (h *healthJudge) starved(groups []HealthGroup) {
 		h.s.Starved = 0
 		return
 	}
-	suspect, look := "residual", "the residual paths and norms above the block, and whether its weights are as large as the others'"
+	suspect := "residual"
+	look := "the residual paths and norms above the block, and whether its weights are as large as the others'"
 	if h.c.Step == 1 {
-		suspect, look = "initialisation", "how the weights of the block are initialised, or where they were loaded from"
+		suspect, look = "initialisation",
+			"how the weights of the block are initialised, or where they were loaded from"
 	} else if h.c.Step <= h.c.Warmup {
 		h.s.Starved = 0
 		return
 	} else if h.s.Starved++; h.s.Starved < starvedChecks {
 		return
 	}
-	h.raise(symptom{code: CodeStarved, subject: weakest.Kind, bad: ratio < starvedError, suspect: suspect, look: look,
-		message: fmt.Sprintf("mean |g| of the %s matrices is %.2g at the bottom, weakest in block %d, and %.2g above: %.2g of it, and less than %g is an alarm",
+	h.raise(alarm{code: CodeStarved, subject: weakest.Kind, bad: ratio < starvedError, suspect: suspect, look: look,
+		message: fmt.Sprintf("mean |g| of the %s matrices is %.2g at the bottom, weakest in block %d, "+
+			"and %.2g above: %.2g of it, and less than %g is an alarm",
 			weakest.Kind, low, weakest.Block, high, ratio, starvedBelow),
 		numbers: map[string]float64{"ratio": ratio, "bottom": low, "top": high, "block": float64(weakest.Block)}})
 }
 
 func (h *healthJudge) exploding(groups []HealthGroup) {
 	for _, kind := range comparedKinds {
-		bottom, top := h.ends(groups, kind)
+		bottom, top := h.bottomAndTop(groups, kind)
 		if len(bottom) == 0 || len(top) == 0 {
 			continue
 		}
 		low, high := meanGrad(bottom), meanGrad(top)
 		if ratio := low / high; ratio > explodesAbove {
-			h.raise(symptom{code: CodeExploding, subject: kind, suspect: "residual",
-				message: fmt.Sprintf("mean |g| of the %s matrices is %.2g in the bottom third of the blocks and %.2g in the top third: %.3g times as large", kind, low, high, ratio),
+			h.raise(alarm{code: CodeExploding, subject: kind, suspect: "residual",
+				message: fmt.Sprintf("mean |g| of the %s matrices is %.2g in the bottom third of the blocks and "+
+					"%.2g in the top third: %.3g times as large", kind, low, high, ratio),
 				look:    "norms and the scale of the residual branches, which multiply the gradient on its way down",
 				numbers: map[string]float64{"ratio": ratio, "bottom": low, "top": high}})
 		}
@@ -203,19 +208,19 @@ func (h *healthJudge) falling(groups []HealthGroup) {
 		n := &h.s.Groups[i]
 		n.Block, n.Kind, falls[i] = g.Block, g.Kind, 1
 		if i < len(old) {
-			if u := usual(old[i].Grads); len(old[i].Grads) >= fallsAfter && g.GradMean > 0 && u > 0 {
+			if u := medianOf(old[i].Grads); len(old[i].Grads) >= fallsAfter && g.GradMean > 0 && u > 0 {
 				falls[i] = u / g.GradMean
 				all = append(all, falls[i])
 			}
 			n.Grads = old[i].Grads
 		}
-		n.Grads = pushed(n.Grads, finiteOr(g.GradMean, 0))
+		n.Grads = pushed(n.Grads, orZero(g.GradMean))
 	}
 	common := median(all)
-	if !(h.c.Loss < usual(h.s.Losses)/2) {
+	if !(h.c.Loss < medianOf(h.s.Losses)/2) {
 		common = min(common, 1) // nothing excuses a common fall
 	}
-	h.s.Losses = pushed(h.s.Losses, finiteOr(h.c.Loss, 0))
+	h.s.Losses = pushed(h.s.Losses, orZero(h.c.Loss))
 	var fallen []int
 	for i := range groups {
 		if falls[i] > fallsBy && falls[i] > fallsAlone*common {
@@ -232,13 +237,15 @@ func (h *healthJudge) falling(groups []HealthGroup) {
 		}
 	}
 	g := groups[i]
-	text := fmt.Sprintf("mean |g| of the %s tensors of %s is %.2g, %.3g times below the median of its last checks", g.Kind, where(g.Block), g.GradMean, falls[i])
+	text := fmt.Sprintf("mean |g| of the %s tensors of %s is %.2g, %.3g times below the median of its last checks",
+		g.Kind, blockName(g.Block), g.GradMean, falls[i])
 	if n := len(fallen) - 1; n > 0 {
 		text += fmt.Sprintf(", and %d other groups fell by more than %d, too", n, fallsBy)
 	}
-	h.raise(symptom{code: CodeFalling, subject: "groups", suspect: "dead or frozen", message: text,
-		look:    "dead units and the focus of heads in that block, and what changed in the run since the last check",
-		numbers: map[string]float64{"fall": falls[i], "grad_mean": g.GradMean, "block": float64(g.Block), "groups": float64(len(fallen))}})
+	h.raise(alarm{code: CodeFalling, subject: "groups", suspect: "dead or frozen", message: text,
+		look: "dead units and the focus of heads in that block, and what changed in the run since the last check",
+		numbers: map[string]float64{"fall": falls[i], "grad_mean": g.GradMean, "block": float64(g.Block),
+			"groups": float64(len(fallen))}})
 }
 
 // frozen finds matrices whose updates are lost in rounding. AdamW in equilibrium turns weights by √(2·lr·λ) a step.
@@ -267,23 +274,27 @@ func (h *healthJudge) frozen() {
 	}
 	t := stuck[0]
 	share := float64(t.Unmoved) / float64(t.Len)
-	h.raise(symptom{code: CodeFrozen, subject: t.Name, suspect: "frozen",
-		message: fmt.Sprintf("updates leave %.3g %% of %s (%s) exactly as it is and change it by %.2g of its size, at %d checks in a row; %d matrices are so", 100*share, t.Name, where(t.Block), t.UpdateRMS/t.WeightRMS, frozenChecks, len(stuck)),
-		look:    "the size of the weights beside the learning rate: float32 keeps seven digits",
-		numbers: map[string]float64{"unmoved": share, "ratio": t.UpdateRMS / t.WeightRMS, "block": float64(t.Block), "matrices": float64(len(stuck))}})
+	h.raise(alarm{code: CodeFrozen, subject: t.Name, suspect: "frozen",
+		message: fmt.Sprintf("updates leave %.3g %% of %s (%s) exactly as it is and change it by %.2g of its size, "+
+			"at %d checks in a row; %d matrices are so", 100*share, t.Name, blockName(t.Block),
+			t.UpdateRMS/t.WeightRMS, frozenChecks, len(stuck)),
+		look: "the size of the weights beside the learning rate: float32 keeps seven digits",
+		numbers: map[string]float64{"unmoved": share, "ratio": t.UpdateRMS / t.WeightRMS, "block": float64(t.Block),
+			"matrices": float64(len(stuck))}})
 }
 
-// where says where a block is, for people.
-func where(block int) string {
+// blockName says where a block is, for people.
+func blockName(block int) string {
 	if block < 0 {
 		return "outside the blocks"
 	}
 	return fmt.Sprintf("block %d", block)
 }
 
-func finiteOr(v, other float64) float64 {
+// orZero is v where it is finite.
+func orZero(v float64) float64 {
 	if v-v != 0 {
-		return other
+		return 0
 	}
 	return v
 }

@@ -35,69 +35,79 @@ const (
 // probe judges activations.
 func (h *healthJudge) probe(p *ProbeHealth) {
 	h.s.Probes++
-	h.growth(p)
-	h.cut(p)
-	h.focus(p)
+	h.streamGrowth(p)
+	h.residualCut(p)
+	h.attentionFocus(p)
 	for l, v := range p.Logit {
 		if !(v <= scoreWarning) {
-			h.raise(symptom{code: CodeAttnLogit, subject: where(l), bad: !(v <= scoreError), suspect: "learning rate, or no QK-norm",
-				message: fmt.Sprintf("the largest score of attention in block %d is %.3g; above %d it is no longer a soft choice", l, v, scoreWarning),
-				look:    "optim.lr, and a shape with QK-norm", numbers: map[string]float64{"logit": v, "block": float64(l)}})
+			h.raise(alarm{code: CodeAttnLogit, subject: blockName(l), bad: !(v <= scoreError),
+				suspect: "learning rate, or no QK-norm",
+				message: fmt.Sprintf("the largest score of attention in block %d is %.3g; above %d it is no longer "+
+					"a soft choice", l, v, scoreWarning),
+				look:    "optim.lr, and a shape with QK-norm",
+				numbers: map[string]float64{"logit": v, "block": float64(l)}})
 		}
 	}
 	for l, v := range p.Dead {
 		if p.Tokens >= deadTokens && v > deadWarning {
-			h.raise(symptom{code: CodeDeadUnits, subject: where(l), bad: v > deadError, suspect: "dead",
-				message: fmt.Sprintf("%.3g %% of the units of the MLP in block %d are silent at all %d positions of a sequence", 100*v, l, p.Tokens),
-				look:    "optim.lr and the warmup: large steps push units to where they have no gradient", numbers: map[string]float64{"dead": v, "block": float64(l)}})
+			h.raise(alarm{code: CodeDeadUnits, subject: blockName(l), bad: v > deadError, suspect: "dead",
+				message: fmt.Sprintf("%.3g %% of the units of the MLP in block %d are silent at all %d positions of "+
+					"a sequence", 100*v, l, p.Tokens),
+				look:    "optim.lr and the warmup: large steps push units to where they have no gradient",
+				numbers: map[string]float64{"dead": v, "block": float64(l)}})
 		}
 	}
-	h.drift(p)
+	h.logitDrift(p)
 }
 
-// growth looks at the size of the residual stream: against the last probe, if that is fresh, and from block to block.
-// The first block that does much may enlarge its input by any factor: trained models do.
-func (h *healthJudge) growth(p *ProbeHealth) {
+// streamGrowth looks at the size of the residual stream: against the last probe, if that is fresh, and from block to
+// block. The first block that does much may enlarge its input by any factor: trained models do.
+func (h *healthJudge) streamGrowth(p *ProbeHealth) {
 	last := len(p.Stream) - 1
 	now := p.Stream[last]
-	if before := h.s.Stream; h.s.StreamStep > 0 && h.c.Step-h.s.StreamStep <= growsWithin && before > 0 && !(now <= max(growsTo, growsBy*before)) {
-		h.raise(symptom{code: CodeResidualGrowth, subject: "steps", suspect: "learning rate or warmup",
-			message: fmt.Sprintf("the residual stream after the last block grew from %.3g to %.3g in %d steps", before, now, h.c.Step-h.s.StreamStep),
+	if before := h.s.Stream; h.s.StreamStep > 0 && h.c.Step-h.s.StreamStep <= growsWithin && before > 0 &&
+		!(now <= max(growsTo, growsBy*before)) {
+		h.raise(alarm{code: CodeResidualGrowth, subject: "steps", suspect: "learning rate or warmup",
+			message: fmt.Sprintf("the residual stream after the last block grew from %.3g to %.3g in %d steps",
+				before, now, h.c.Step-h.s.StreamStep),
 			look:    "optim.lr and schedule.warmup: the first updates are too large for these weights",
 			numbers: map[string]float64{"rms": now, "before": before, "block": float64(last - 1)}})
 	}
 	for l := 2; l <= last; l++ {
-		if before := p.Stream[l-1]; !(p.Stream[l] <= growsBy*before) && (h.c.Step == 1 || before > growsFirst*p.Stream[0]) {
-			h.raise(symptom{code: CodeResidualGrowth, subject: where(l - 1), suspect: "residual",
-				message: fmt.Sprintf("block %d makes the residual stream %.3g times as large, from %.3g to %.3g", l-1, p.Stream[l]/before, before, p.Stream[l]),
+		if before := p.Stream[l-1]; !(p.Stream[l] <= growsBy*before) &&
+			(h.c.Step == 1 || before > growsFirst*p.Stream[0]) {
+			h.raise(alarm{code: CodeResidualGrowth, subject: blockName(l - 1), suspect: "residual",
+				message: fmt.Sprintf("block %d makes the residual stream %.3g times as large, from %.3g to %.3g",
+					l-1, p.Stream[l]/before, before, p.Stream[l]),
 				look:    "the output projections and norms of that block",
 				numbers: map[string]float64{"rms": p.Stream[l], "before": before, "block": float64(l - 1)}})
 		}
 	}
-	h.s.Stream, h.s.StreamStep = finiteOr(now, 0), h.c.Step
+	h.s.Stream, h.s.StreamStep = orZero(now), h.c.Step
 }
 
-// cut looks for blocks whose output has lost their input. Where a branch is much larger than its input the share of it
-// says nothing; nor does it in the first block once it has learned, for that may take an embedding, which is the head's,
-// too, out of the stream.
-func (h *healthJudge) cut(p *ProbeHealth) {
+// residualCut looks for blocks whose output has lost their input. Where a branch is much larger than its input the
+// share of it says nothing; nor does it in the first block once it has learned, for that may take an embedding, which
+// is the head's, too, out of the stream.
+func (h *healthJudge) residualCut(p *ProbeHealth) {
 	last := h.s.Kept
 	h.s.Kept = make([]float64, len(p.Kept))
 	for l, kept := range p.Kept {
-		h.s.Kept[l] = finiteOr(kept, 0)
+		h.s.Kept[l] = orZero(kept)
 		sudden := l > 0 && l < len(last) && kept < keptAfter && last[l]-kept > keptFall
 		telling := p.Stream[l+1] <= keptScale*p.Stream[l] && (l > 0 || h.c.Step <= keptFirst)
 		if (kept < keptBelow || sudden) && telling {
-			h.raise(symptom{code: CodeResidualCut, subject: where(l), bad: true, suspect: "residual",
-				message: fmt.Sprintf("block %d keeps %.2g of its input in its output; a block that adds to the residual stream keeps about 1", l, kept),
+			h.raise(alarm{code: CodeResidualCut, subject: blockName(l), bad: true, suspect: "residual",
+				message: fmt.Sprintf("block %d keeps %.2g of its input in its output; a block that adds to the "+
+					"residual stream keeps about 1", l, kept),
 				look:    "the residual path of that block: f(x) in place of x + f(x)",
 				numbers: map[string]float64{"kept": kept, "block": float64(l)}})
 		}
 	}
 }
 
-// focus looks for heads that attend to a single key.
-func (h *healthJudge) focus(p *ProbeHealth) {
+// attentionFocus looks for heads that attend to a single key.
+func (h *healthJudge) attentionFocus(p *ProbeHealth) {
 	if p.Tokens < focusTokens || len(p.Entropy) == 0 {
 		return
 	}
@@ -114,24 +124,25 @@ func (h *healthJudge) focus(p *ProbeHealth) {
 	mean, n := sum/float64(len(p.Entropy)), float64(len(p.Entropy))
 	early := h.c.Step <= focusSteps && !(mean >= focusBelow)
 	if early || float64(falling) >= collapsedPart*n && narrow > 0 {
-		h.raise(symptom{code: CodeAttnEntropy, subject: "heads", suspect: "learning rate or warmup",
-			message: fmt.Sprintf("the attention of all heads has a mean entropy of %.2g of the largest possible, and %d of %d heads look at a single key", mean, narrow, len(p.Entropy)),
+		h.raise(alarm{code: CodeAttnEntropy, subject: "heads", suspect: "learning rate or warmup",
+			message: fmt.Sprintf("the attention of all heads has a mean entropy of %.2g of the largest possible, "+
+				"and %d of %d heads look at a single key", mean, narrow, len(p.Entropy)),
 			look:    "optim.lr and schedule.warmup: heads that choose too early stop learning what to choose",
 			numbers: map[string]float64{"entropy": mean, "narrow": float64(narrow), "heads": n}})
 	}
 	h.s.Entropy = slices.Clone(p.Entropy)
 	for i, e := range h.s.Entropy {
-		h.s.Entropy[i] = finiteOr(e, 0)
+		h.s.Entropy[i] = orZero(e)
 	}
 }
 
-// drift looks at the common size of all logits, which the loss does not see.
-func (h *healthJudge) drift(p *ProbeHealth) {
+// logitDrift looks at the common size of all logits, which the loss does not see.
+func (h *healthJudge) logitDrift(p *ProbeHealth) {
 	z := p.LogZ
 	if math.IsNaN(z) { // no position counted
 		return
 	}
-	w := pushed(h.s.LogZ, finiteOr(z, 0))
+	w := pushed(h.s.LogZ, orZero(z))
 	h.s.LogZ = w
 	rises := 0
 	for i := len(w) - 1; i > 0 && rises < driftProbes && w[i] > w[i-1]; i-- {
@@ -139,8 +150,10 @@ func (h *healthJudge) drift(p *ProbeHealth) {
 	}
 	rising := rises >= driftProbes && w[len(w)-1]-w[len(w)-1-rises] > driftRise
 	if !(math.Abs(z) <= driftAbove) || rising {
-		h.raise(symptom{code: CodeLogitDrift, subject: "logits", suspect: "drift",
-			message: fmt.Sprintf("the mean ln Z of the logits is %.3g and rose %d probes in a row: they move together, where the loss does not see it", z, rises),
-			look:    "optim.lr; weight decay of the head", numbers: map[string]float64{"log_z": z, "rises": float64(rises)}})
+		h.raise(alarm{code: CodeLogitDrift, subject: "logits", suspect: "drift",
+			message: fmt.Sprintf("the mean ln Z of the logits is %.3g and rose %d probes in a row: "+
+				"they move together, where the loss does not see it", z, rises),
+			look:    "optim.lr; weight decay of the head",
+			numbers: map[string]float64{"log_z": z, "rises": float64(rises)}})
 	}
 }

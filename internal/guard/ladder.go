@@ -30,15 +30,17 @@ func (f *findings) add(a Action, code, text string) {
 	f.n++
 }
 
-// judge climbs the ladder as far as the observation demands, and takes the consequences for what is remembered.
-func (s *State) judge(o Observation, v view) findings {
+// detect finds what is wrong with an observation, decides how far the response must go, and updates what is
+// remembered.
+func (s *State) detect(o Observation, v comparison) findings {
 	f := findings{action: Apply, before: s.factor()}
 	if s.Rules.MaxRate > 0 && !(o.LR > 0 && o.LR <= s.Rules.MaxRate) {
 		f.add(Stop, CodeRate, fmt.Sprintf("the schedule gives the rate %g, outside (0, %g]", o.LR, s.Rules.MaxRate))
 	}
 	if f.action == Apply {
 		if bad := nonfinite(o); bad != "" {
-			f.add(Skip, CodeNonfinite, fmt.Sprintf("%s is not finite (loss %v, gradient norm %v, update %v)", bad, o.Loss, o.GradNorm, o.UpdateRatio))
+			f.add(Skip, CodeNonfinite, fmt.Sprintf("%s is not finite (loss %v, gradient norm %v, update %v)",
+				bad, o.Loss, o.GradNorm, o.UpdateRatio))
 			s.Nonfinite++
 			remember(s.Nonfinites[:], s.Checked)
 		} else if why, data := outlier(o, v); why != "" {
@@ -64,7 +66,7 @@ func (s *State) judge(o Observation, v view) findings {
 }
 
 // escalate decides whether the observation is a matter of one step, and sets the rate back.
-func (s *State) escalate(v view, f *findings) {
+func (s *State) escalate(v comparison, f *findings) {
 	if why := s.diverged(); why != "" {
 		f.add(Stop, CodeDiverged, why)
 		return
@@ -75,7 +77,8 @@ func (s *State) escalate(v view, f *findings) {
 		s.Halvings++
 		s.forget()
 		if s.Rewinds[0] > 0 && s.Checked-s.Rewinds[0] < rewindSpan {
-			f.add(Stop, CodeDiverged, fmt.Sprintf("%d rewinds in %d observations, the last because of %s", manyRewinds, s.Checked-s.Rewinds[0]+1, why))
+			f.add(Stop, CodeDiverged, fmt.Sprintf("%d rewinds in %d observations, the last because of %s",
+				manyRewinds, s.Checked-s.Rewinds[0]+1, why))
 			return
 		}
 		f.add(Rewind, CodeSustained, why)
@@ -100,13 +103,13 @@ func (s *State) forget() {
 
 // refuse tells what was found, and makes the decision of it. After a stop the account is a new one: what goes on
 // after it does so because a person wanted it, or because the guard only records.
-func (s *State) refuse(o Observation, v view, f findings) Decision {
+func (s *State) refuse(o Observation, v comparison, f findings) Decision {
 	after := s.factor()
 	d := Decision{Action: f.action, Scale: s.Scale(), Events: make([]Event, f.n)}
 	for i, found := range f.found[:f.n] {
 		what := "refuse the update"
 		if i == f.n-1 {
-			what = deed(f)
+			what = describeAction(f)
 		}
 		if !s.Rules.Act {
 			what = "none; would " + what
@@ -129,8 +132,8 @@ func (s *State) refuse(o Observation, v view, f findings) Decision {
 	return d
 }
 
-// deed says what an action does.
-func deed(f findings) string {
+// describeAction says what the action of the findings does, as logs have it.
+func describeAction(f findings) string {
 	switch {
 	case f.action == Rewind:
 		return "rewind to a healthy checkpoint, past this data, at half the rate for good"
@@ -143,7 +146,7 @@ func deed(f findings) string {
 }
 
 // numbers are what every error carries. NaN: the window was not armed.
-func numbers(o Observation, v view, before, after float64) map[string]float64 {
+func numbers(o Observation, v comparison, before, after float64) map[string]float64 {
 	return map[string]float64{
 		"loss": o.Loss, "grad_norm": o.GradNorm, "update_ratio": o.UpdateRatio, "lr": v.rate,
 		"trend_loss": v.trend, "median_loss": v.medianLoss, "median_norm": v.medianNorm,

@@ -20,8 +20,8 @@ const (
 	slopeError  = 0.34641016151377546 // standard error of the fall, in spreads: n·√(12/n³) at n = 100
 )
 
-// nudge raises the rate by a tenth where the loss falls slowly and calmly early in the run. After any halving, and after
-// a restart, slowness says something else and nothing is raised.
+// nudge raises the rate by a tenth where the loss falls slowly and calmly early in the run. After any halving, and
+// after a restart, slowness says something else and nothing is raised.
 func (s *State) nudge(o Observation, events []Event) []Event {
 	since := o.Step - s.Rules.Warmup
 	if since <= 0 || since%nudgeSpan != 0 || o.Step > max(nudgeUntil, s.Rules.Warmup+nudgeMargin) ||
@@ -33,8 +33,8 @@ func (s *State) nudge(o Observation, events []Event) []Event {
 	if len(window) < nudgeSpan || len(norms) < nudgeSpan {
 		return events
 	}
-	slope, _, spread := fit(window)
-	mid := middle(window)
+	slope, _, spread := fitLine(window)
+	mid := windowMedian(window)
 	fall, errorOfFall := -nudgeSpan*slope, slopeError*spread
 	slow := fall < max(slowShare*mid, 2*errorOfFall) && fall > -surelyRises*errorOfFall
 	calm := spread < calmShare*mid && !(s.clipTrend(norms) < clipFalls)
@@ -59,14 +59,16 @@ func (s *State) nudge(o Observation, events []Event) []Event {
 	}
 	events = append(events, Event{
 		Code: CodeNudge, Severity: "info", Action: what,
-		Message: fmt.Sprintf("step %d: the loss fell by %.3g ± %.2g nats in %d steps, with a spread of %.2g %% around the line: slow and calm",
+		Message: fmt.Sprintf("step %d: the loss fell by %.3g ± %.2g nats in %d steps, with a spread of %.2g "+
+			"%% around the line: slow and calm",
 			o.Step, fall, errorOfFall, nudgeSpan, 100*spread/mid),
 		Numbers: n,
 	})
 	if s.Nudges == mostNudges {
 		events = append(events, Event{
 			Code: CodePeakLow, Severity: "warning", Action: "none",
-			Message: fmt.Sprintf("step %d: the rate was raised %d times and the loss is still slow and calm: the peak rate is probably too low; run the range test (optim.lr = \"probe\")",
+			Message: fmt.Sprintf("step %d: the rate was raised %d times and the loss is still slow and calm: "+
+				"the peak rate is probably too low; run the range test (optim.lr = \"probe\")",
 				o.Step, mostNudges),
 			Numbers: n,
 		})
@@ -74,15 +76,15 @@ func (s *State) nudge(o Observation, events []Event) []Event {
 	return events
 }
 
-// clipTrend is the clip scale of the second half of a window over that of the first. Where it falls, the gradients grow
-// and the run is not calm. Norms are logarithms.
+// clipTrend is the clip scale of the second half of a window over that of the first. Where it falls, the gradients
+// grow and the run is not calm. Norms are logarithms.
 func (s *State) clipTrend(norms []float64) float64 {
 	if !(s.Rules.Clip > 0) {
 		return 1
 	}
 	half := len(norms) / 2
-	first := middle(norms[:half])
-	second := middle(norms[half:])
+	first := windowMedian(norms[:half])
+	second := windowMedian(norms[half:])
 	scale := func(y float64) float64 { return min(1, s.Rules.Clip/math.Exp(y)) }
 	return scale(second) / scale(first)
 }

@@ -210,10 +210,10 @@ func TestResumeDecidesTheSame(t *testing.T) {
 	rules := acting
 	rules.MaxScale = 1.34
 	sc := newScript(7).calm(120).add(40, 90).calm(200).add(nan, 1).calm(10).add(50, 50).add(60, 50).add(70, 50).calm(300).add(4, nan).add(nan, 3).calm(100)
-	_, want := Replay(New(rules), sc.all)
+	_, want := replay(New(rules), sc.all)
 	for cut := 0; cut < len(sc.all); cut += 37 {
-		s, _ := Replay(New(rules), sc.all[:cut])
-		_, got := Replay(throughJSON(t, s), sc.all[cut:])
+		s, _ := replay(New(rules), sc.all[:cut])
+		_, got := replay(throughJSON(t, s), sc.all[cut:])
 		for i := range got {
 			if !sameDecision(got[i], want[cut+i]) {
 				t.Fatalf("saved before observation %d: %d is %+v, was %+v", cut, cut+i, got[i], want[cut+i])

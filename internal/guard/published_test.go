@@ -76,7 +76,7 @@ func applied(p published, all []Observation) []bool {
 // ours says which updates Next lets through.
 func ours(all []Observation) []bool {
 	var ok []bool
-	_, decisions := Replay(New(acting), all)
+	_, decisions := replay(New(acting), all)
 	for _, d := range decisions {
 		ok = append(ok, d.Action == Apply)
 	}
@@ -214,7 +214,7 @@ func TestPublishedStrikesReset(t *testing.T) {
 	if applied(watchdog, all); stopped {
 		t.Error("the published rule stopped: the stream tests nothing")
 	}
-	_, decisions := Replay(New(acting), all)
+	_, decisions := replay(New(acting), all)
 	for i, want := range []Action{Skip, Skip, Skip, Rewind} { // E1, E0, E1, and the second NaN in a hundred
 		if got := decisions[200+i].Action; got != want {
 			t.Errorf("observation %d: %v, want %v", i, got, want)
@@ -237,7 +237,7 @@ func TestPublishedNaNAveragedAway(t *testing.T) {
 	if ok := applied(logged, all); !ok[100] || !finite(total/n) {
 		t.Error("the published rule saw it: the stream tests nothing")
 	}
-	_, decisions := Replay(New(acting), all)
+	_, decisions := replay(New(acting), all)
 	d := decisions[100]
 	if d.Action == Apply || len(d.Events) != 1 || !math.IsNaN(d.Events[0].Numbers["loss"]) || !strings.Contains(d.Events[0].Message, "NaN") {
 		t.Errorf("%+v", d)
@@ -291,7 +291,7 @@ func TestPublishedRetention(t *testing.T) {
 	}
 }
 
-// 8. entrenar prints "[ROLLBACK]" and goes on. Here the word and the deed are one value: an E2 that is told is a Rewind.
+// 8. entrenar prints "[ROLLBACK]" and goes on. Here the word and the action are one value: an E2 that is told is a Rewind.
 func TestPublishedRollbackOnlyPrinted(t *testing.T) {
 	rewinds := 0
 	for seed := range uint64(20) {
@@ -332,7 +332,7 @@ func TestPublishedOnlyWhenLogged(t *testing.T) {
 	if applied(logging, all); seen {
 		t.Error("the published rule saw it: the stream tests nothing")
 	}
-	s, _ := Replay(New(acting), all)
+	s, _ := replay(New(acting), all)
 	if s.Checked != int64(len(all)) || s.Nonfinite != 1 {
 		t.Errorf("%d of %d judged, %d not finite", s.Checked, len(all), s.Nonfinite)
 	}
@@ -398,7 +398,7 @@ func TestLevelShift(t *testing.T) {
 		var accepted []float64
 		excluding := func(loss, _ float64) bool {
 			if n := len(accepted); n >= 64 {
-				if mid, spread := level(accepted[max(0, n-ringSize):]); loss > mid+6*spread {
+				if mid, spread := medianAndSpread(accepted[max(0, n-ringSize):]); loss > mid+6*spread {
 					return false
 				}
 			}
@@ -412,7 +412,7 @@ func TestLevelShift(t *testing.T) {
 			rules := acting
 			rules.Act = act
 			flagged := 0
-			_, decisions := Replay(New(rules), sc.all)
+			_, decisions := replay(New(rules), sc.all)
 			for _, d := range decisions {
 				if hasError(d) {
 					flagged++

@@ -68,15 +68,15 @@ func median(v []float64) float64 {
 	case n == 0:
 		return math.NaN()
 	case n%2 == 1:
-		return pick(v, n/2)
+		return quickselect(v, n/2)
 	}
-	upper := pick(v, n/2)
+	upper := quickselect(v, n/2)
 	return slices.Max(v[:n/2])/2 + upper/2 // halved first: the sum may overflow
 }
 
-// pick returns the value that would be v[k] if v were sorted, and puts what is not larger before it. Source: Hoare 1961,
-// algorithm 65; a third of the time of sorting.
-func pick(v []float64, k int) float64 {
+// quickselect returns the value that would be v[k] if v were sorted, and puts what is not larger before it. Source:
+// Hoare 1961, algorithm 65; a third of the time of sorting.
+func quickselect(v []float64, k int) float64 {
 	for lo, hi := 0, len(v)-1; lo < hi; {
 		pivot, i, j := v[(lo+hi)/2], lo, hi
 		for i <= j {
@@ -107,14 +107,14 @@ func pick(v []float64, k int) float64 {
 // madScale makes the median absolute deviation of normal numbers their standard deviation.
 const madScale = 1.4826
 
-// middle returns the median of v and leaves v alone.
-func middle(v []float64) float64 {
+// windowMedian returns the median of at most ringSize values and leaves v alone.
+func windowMedian(v []float64) float64 {
 	var buf [ringSize]float64
 	return median(buf[:copy(buf[:], v)])
 }
 
-// level returns the median of v and the spread around it, 1.4826·MAD.
-func level(v []float64) (mid, spread float64) {
+// medianAndSpread returns the median of at most ringSize values and the spread around it, 1.4826·MAD.
+func medianAndSpread(v []float64) (mid, spread float64) {
 	var buf [ringSize]float64
 	w := buf[:copy(buf[:], v)]
 	mid = median(w)
@@ -124,13 +124,13 @@ func level(v []float64) (mid, spread float64) {
 	return mid, madScale * median(w)
 }
 
-// fit lays a line through v at 0, 1, 2, … and returns its slope, its value at len(v), which is where the next value
-// would lie, and the spread of v around it.
+// fitLine lays a line through v at 0, 1, 2, … and returns its slope, its value at len(v), which is where the next
+// value would lie, and the spread of v around it.
 //
 // The slope is the incomplete one of Theil 1950: the median of the slopes between the values half a window apart. A
 // quarter of the values may be arbitrary without moving it far. Products are rounded before they are added, so that
 // every machine gets the same bits.
-func fit(v []float64) (slope, next, spread float64) {
+func fitLine(v []float64) (slope, next, spread float64) {
 	var buf [ringSize]float64
 	half := len(v) / 2
 	w := buf[:half]
@@ -142,7 +142,7 @@ func fit(v []float64) (slope, next, spread float64) {
 	for i, x := range v {
 		w[i] = x - float64(slope*float64(i))
 	}
-	base, spread := level(w)
+	base, spread := medianAndSpread(w)
 	return slope, base + float64(slope*float64(len(v))), spread
 }
 

@@ -33,7 +33,8 @@ func openDirectory(path string) (*directory, error) {
 	case err != nil:
 		return nil, err
 	case !info.IsDir():
-		return nil, &Error{path, "", fmt.Errorf("is a file: give the directory that holds %s, %s and %s", configFile, tokenizerFile, weightsFile)}
+		return nil, &Error{path, "", fmt.Errorf("is a file: give the directory that holds %s, %s and %s",
+			configFile, tokenizerFile, weightsFile)}
 	}
 	root, err := os.OpenRoot(path)
 	if err != nil {
@@ -61,7 +62,8 @@ func (d *directory) file(name string) (*os.File, int64, error) {
 	info, err := d.root.Stat(name) // opening a pipe would wait
 	if err != nil {
 		if link, lerr := d.root.Lstat(name); lerr == nil && link.Mode()&fs.ModeSymlink != 0 {
-			return nil, 0, fmt.Errorf("is a symbolic link that leads out of the directory or nowhere: make a copy with the files themselves (cp -rL)")
+			return nil, 0, fmt.Errorf("is a symbolic link that leads out of the directory or nowhere: " +
+				"make a copy with the files themselves (cp -rL)")
 		}
 		return nil, 0, plain(err)
 	}
@@ -132,7 +134,8 @@ func (d *directory) names() ([]string, error) {
 
 // plainName reports whether name is that of a file in a directory, on every system: no path, nothing hidden.
 func plainName(name string) bool {
-	return name != "" && name[0] != '.' && !strings.ContainsAny(name, "/\\:\x00") && filepath.IsLocal(name) && filepath.Base(name) == name
+	return name != "" && name[0] != '.' && !strings.ContainsAny(name, "/\\:\x00") && filepath.IsLocal(name) &&
+		filepath.Base(name) == name
 }
 
 // pickles are endings of files that are, or may be, Python's pickle format.
@@ -147,7 +150,8 @@ func (d *directory) noWeights() error {
 	for _, name := range names {
 		switch end := strings.ToLower(filepath.Ext(name)); {
 		case slices.Contains(pickles, end):
-			return &Error{d.path, name, fmt.Errorf("is a pickle file, which can run code when it is read, so it is not: convert it where you trust it "+
+			return &Error{d.path, name, fmt.Errorf("is a pickle file, which can run code when it is read, "+
+				"so it is not: convert it where you trust it "+
 				`(transformers: model.save_pretrained("DIR") writes %s)`, weightsFile)}
 		case end == ".gguf" || end == ".h5" || end == ".msgpack" || end == ".onnx":
 			return &Error{d.path, name, fmt.Errorf("is not read: convert it to %s", weightsFile)}

@@ -19,8 +19,9 @@ import (
 // dtypes are the types that weights can be exported in, as a file of weights and as config.json call them.
 var dtypes = map[string][2]string{"fp32": {"F32", "float32"}, "bf16": {"BF16", "bfloat16"}}
 
-// Export writes a checkpoint as the Hugging Face model directory dir, which must not be there yet, or be empty. dtype is
-// fp32, which is exact, or bf16. The same checkpoint gives the same bytes; the directory is there whole or not at all.
+// Export writes a checkpoint as the Hugging Face model directory dir, which must not be there yet, or be empty. dtype
+// is fp32, which is exact, or bf16. The same checkpoint gives the same bytes; the directory is there whole or not at
+// all.
 //
 // Memory: the parameters in float32.
 func Export(c *checkpoint.Checkpoint, dir, dtype string) error {
@@ -102,7 +103,10 @@ func write(dir string, files map[string][]byte, weights func(io.Writer) error) (
 		}
 	}()
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		err := durable.WriteNew(fsys, filepath.Join(tmp, name), func(w io.Writer) error { _, err := w.Write(files[name]); return err })
+		err := durable.WriteNew(fsys, filepath.Join(tmp, name), func(w io.Writer) error {
+			_, err := w.Write(files[name])
+			return err
+		})
 		if err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"gimbal/internal/chat"
 	"gimbal/internal/config"
 	"gimbal/internal/model"
 	"gimbal/internal/tokenizer"
@@ -30,7 +31,7 @@ const (
 	generationFile = "generation_config.json"
 	tokenizerFile  = "tokenizer.json"
 	tokConfigFile  = "tokenizer_config.json"
-	templateFile   = "chat_template.jinja"
+	templateFile   = chat.TemplateFile
 	weightsFile    = "model.safetensors"
 	indexFile      = weightsFile + ".index.json"
 )
@@ -58,8 +59,9 @@ type Files interface {
 	File(name string) ([]byte, error)
 }
 
-// Describe reads the tokenizer and the architecture of a model directory and checks that they fit one another. The ends
-// of a text are those of config.json, else those known by name. Ids of the model above those of the tokenizer spell nothing.
+// Describe reads the tokenizer and the architecture of a model directory and checks that they fit one another. The
+// ends of a text are those of config.json, else those known by name. Ids of the model above those of the tokenizer
+// spell nothing.
 func Describe(f Files) (*tokenizer.Tokenizer, config.Arch, error) {
 	fail := func(name string, err error) (*tokenizer.Tokenizer, config.Arch, error) {
 		return nil, config.Arch{}, &Error{f.Path(), name, err}
@@ -97,8 +99,8 @@ func Describe(f Files) (*tokenizer.Tokenizer, config.Arch, error) {
 	return tok, arch, nil
 }
 
-// Start returns the token after which the texts of a model begin: the one that config.json names as their beginning, else
-// that of the tokenizer, else the end of the text before.
+// Start returns the token after which the texts of a model begin: the one that config.json names as their beginning,
+// else that of the tokenizer, else the end of the text before.
 func Start(f Files, tok *tokenizer.Tokenizer) (int32, error) {
 	raw, err := f.File(configFile)
 	if err == nil {

@@ -21,8 +21,9 @@ type Imported struct {
 }
 
 // Import reads the Hugging Face model directory dir and saves it as a checkpoint, step 0, in checkpoints (made if need
-// be). The weights become float32, which is exact for F32, BF16 and F16. config.json is written anew; tokenizer.json, and
-// where they are there generation_config.json, tokenizer_config.json and chat_template.jinja, are kept byte for byte.
+// be). The weights become float32, which is exact for F32, BF16 and F16. config.json is written anew; tokenizer.json,
+// and where they are there generation_config.json, tokenizer_config.json and chat_template.jinja, are kept byte for
+// byte.
 //
 // Failure: *Error for what is wrong in dir, with nothing written; those of checkpoint.Save.
 // Memory: the parameters in float32.
@@ -48,7 +49,8 @@ func Import(dir, checkpoints string) (_ *Imported, err error) {
 		return nil, &Error{dir, "", err}
 	}
 	if name, i, v, found := p.FirstNonFinite(p.Flat); found {
-		return nil, &Error{dir, "", fmt.Errorf("weight %s[%d] is %v: a model with such a weight computes nothing", name, i, v)}
+		return nil, &Error{dir, "", fmt.Errorf("weight %s[%d] is %v: a model with such a weight computes nothing",
+			name, i, v)}
 	}
 	files, err := d.companions()
 	if err != nil {

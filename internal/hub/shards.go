@@ -128,7 +128,8 @@ func (d *directory) shards(where map[string]string) (*shards, error) {
 	}
 	for _, tensor := range slices.Sorted(maps.Keys(where)) {
 		if s.in[tensor] == nil {
-			return nil, &Error{d.path, where[tensor], fmt.Errorf("lacks %s, which %s says it holds", tensor, indexFile)}
+			return nil, &Error{d.path, where[tensor], fmt.Errorf("lacks %s, which %s says it holds",
+				tensor, indexFile)}
 		}
 	}
 	return s, nil

@@ -45,7 +45,8 @@ func unbalanced(text []byte) int {
 }
 
 // ParsesAsGo reports whether a piece of Go source would be accepted where it stands: its whole lines are a file, a run
-// of declarations, or a run of statements, once the brackets that it leaves open are closed and those that it closes are opened.
+// of declarations, or a run of statements, once the brackets that it leaves open are closed and those that it closes
+// are opened.
 //
 // A window of a file is not a file: without this allowance nothing that people wrote would pass either.
 func ParsesAsGo(text []byte) bool {
@@ -79,7 +80,8 @@ func missingBrackets(text []byte) (before, after string, ok bool) {
 	fset := token.NewFileSet()
 	var s scanner.Scanner
 	s.Init(fset.AddFile("", fset.Base(), len(text)), text, func(token.Position, string) {}, 0)
-	partner := map[token.Token]string{token.LPAREN: ")", token.LBRACK: "]", token.LBRACE: "}", token.RPAREN: "(", token.RBRACK: "[", token.RBRACE: "{"}
+	partner := map[token.Token]string{token.LPAREN: ")", token.LBRACK: "]", token.LBRACE: "}", token.RPAREN: "(",
+		token.RBRACK: "[", token.RBRACE: "{"}
 	var open []token.Token
 	code := false
 	for {

@@ -9,8 +9,8 @@ const (
 	window    = 3    // evaluations whose repetition is compared
 	lossSlack = 1.02 // of the lowest validation loss
 	excessCap = 0.02 // of repetition
-	// two variances of three values each are called different when one is at least nine times the other: F(2,2) exceeds 9
-	// once in ten.
+	// two variances of three values each are called different when one is at least nine times the other: F(2,2)
+	// exceeds 9 once in ten.
 	variancesDiffer = 9
 )
 
@@ -34,11 +34,11 @@ type Choice struct {
 
 // Choose picks the checkpoint to keep. held says which steps have one. It is pure.
 //
-// Sound: eligible is what has two evaluations before it, a validation loss within 2 % of the lowest, excess repetition of at most
-// max(0.02, 2 SE) for rep-3 and rep-4, consistency and likeness in people's band or within 2 SE of the best that pass the
-// rest, texts that end about as people's do, and no confirmed instability since the evaluation before. Of those, the least
-// variance of repetition over the last three evaluations, less what sampling explains; differences that chance explains are ties, and
-// ties go to the lower loss. Where nothing is eligible it is the lowest loss.
+// Sound: eligible is what has two evaluations before it, a validation loss within 2 % of the lowest, excess repetition
+// of at most max(0.02, 2 SE) for rep-3 and rep-4, consistency and likeness in people's band or within 2 SE of the best
+// that pass the rest, texts that end about as people's do, and no confirmed instability since the evaluation before.
+// Of those, the least variance of repetition over the last three evaluations, less what sampling explains; differences
+// that chance explains are ties, and ties go to the lower loss. Where nothing is eligible it is the lowest loss.
 //
 // Article, literally: the least variance of rep-4 over the last three evaluations. Loss: the lowest validation loss.
 func Choose(history []Point, held func(step int64) bool, rule string) Choice {
@@ -68,7 +68,8 @@ func Choose(history []Point, held func(step int64) bool, rule string) Choice {
 	chosen.Chosen, c.Step = true, chosen.Step
 	switch {
 	case c.Fallback:
-		c.Reason = fmt.Sprintf("step %d, the lowest validation loss: no evaluation passes the floor of quality", c.Step)
+		c.Reason = fmt.Sprintf("step %d, the lowest validation loss: no evaluation passes the floor of quality",
+			c.Step)
 		chosen.Why = "chosen for its loss, as nothing is eligible; itself: " + chosen.Why
 	case rule == Loss:
 		c.Reason = fmt.Sprintf("step %d, the lowest validation loss (rule loss)", c.Step)
@@ -192,13 +193,14 @@ func (c *Candidate) fault(lowest float64) string {
 	case m["short_rate"].Value > 0.25:
 		return fmt.Sprintf("%.0f %% of its texts end too early", 100*m["short_rate"].Value)
 	case !c.Few && m["finish_rate"].Value < m["finish_rate"].Human/4:
-		return fmt.Sprintf("%.0f %% of its texts come to an end, of people's %.0f %%", 100*m["finish_rate"].Value, 100*m["finish_rate"].Human)
+		return fmt.Sprintf("%.0f %% of its texts come to an end, of people's %.0f %%",
+			100*m["finish_rate"].Value, 100*m["finish_rate"].Human)
 	}
 	return ""
 }
 
-// consistent takes eligibility from those whose consistency is below people's band, or whose likeness between prompts is
-// above it, and that are worse in it than the best eligible one by two standard errors.
+// consistent takes eligibility from those whose consistency is below people's band, or whose likeness between prompts
+// is above it, and that are worse in it than the best eligible one by two standard errors.
 func (c *Choice) consistent() {
 	within2 := func(a, b Metric, d float64) bool { return d <= 2*math.Hypot(a.SE, b.SE) }
 	top, low := -1, -1
@@ -221,13 +223,15 @@ func (c *Choice) consistent() {
 		own, best := k.Metrics["consistency"], c.Candidates[top].Metrics["consistency"]
 		inBand := own.Compared && own.Value >= own.Human-2*own.HumanSE
 		if !inBand && !within2(own, best, best.Value-own.Value) {
-			k.Eligible, k.Why = false, fmt.Sprintf("prompt consistency %.3f is below people's %.3f and the best eligible %.3f", own.Value, own.Human, best.Value)
+			k.Eligible, k.Why = false, fmt.Sprintf("prompt consistency %.3f is below people's %.3f and the best "+
+				"eligible %.3f", own.Value, own.Human, best.Value)
 			continue
 		}
 		own, best = k.Metrics["between"], c.Candidates[low].Metrics["between"]
 		inBand = own.Compared && own.Value <= own.Human+2*own.HumanSE
 		if !inBand && !within2(own, best, own.Value-best.Value) {
-			k.Eligible, k.Why = false, fmt.Sprintf("texts of different prompts are alike: %.3f, people's %.3f, the best eligible %.3f", own.Value, own.Human, best.Value)
+			k.Eligible, k.Why = false, fmt.Sprintf("texts of different prompts are alike: %.3f, people's %.3f, "+
+				"the best eligible %.3f", own.Value, own.Human, best.Value)
 		}
 	}
 }

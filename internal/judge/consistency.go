@@ -5,8 +5,8 @@ type similarity struct {
 	sum, count [][]float64
 }
 
-// compare returns the similarity of texts, of which each belongs to a prompt. A text is not compared with itself; a nil
-// vector is no text.
+// compare returns the similarity of texts, of which each belongs to a prompt. A text is not compared with itself; a
+// nil vector is no text.
 func compare(vectors [][]float64, prompt []int, prompts int) similarity {
 	s := similarity{make([][]float64, prompts), make([][]float64, prompts)}
 	for p := range prompts {
@@ -56,8 +56,8 @@ func (s similarity) between(weight []int) float64 {
 	return sum / n
 }
 
-// Consistency is C = (W - X) / (1 - X): how much more alike the texts of one prompt are than those of different ones. A
-// model that always writes the same has W = X = 1 and C = 0.
+// Consistency is C = (W - X) / (1 - X): how much more alike the texts of one prompt are than those of different ones.
+// A model that always writes the same has W = X = 1 and C = 0.
 func Consistency(within, between float64) float64 {
 	const same = 1 - 1e-9
 	if between > same {

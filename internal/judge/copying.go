@@ -17,8 +17,8 @@ type copying struct {
 	last    []match            // of each text, in the document that is being read
 }
 
-// match is a run that a text shares with a document: which of their positions lie beside each other, and where it ends in
-// the document.
+// match is a run that a text shares with a document: which of their positions lie beside each other, and where it ends
+// in the document.
 type match struct{ diagonal, end int }
 
 type place struct{ text, at int }
@@ -26,10 +26,12 @@ type place struct{ text, at int }
 const sieveBits = 1 << 20
 
 func newCopying(texts [][]int32) *copying {
-	c := &copying{texts: texts, seeds: map[uint64][]place{}, grams: map[uint64]bool{}, sieve: make([]uint64, sieveBits/64), longest: make([]int, len(texts)), last: make([]match, len(texts))}
+	c := &copying{texts: texts, seeds: map[uint64][]place{}, grams: map[uint64]bool{},
+		sieve: make([]uint64, sieveBits/64), longest: make([]int, len(texts)), last: make([]match, len(texts))}
 	for i, t := range texts {
 		roll(t, seedTokens, func(at int, h uint64) {
-			if p := c.seeds[h]; len(p) == 0 || p[len(p)-1].text != i { // a loop has one seed again and again: its first will do
+			// A loop has one seed again and again: its first will do.
+			if p := c.seeds[h]; len(p) == 0 || p[len(p)-1].text != i {
 				c.seeds[h] = append(p, place{i, at})
 			}
 			c.mark(h)
@@ -100,8 +102,8 @@ func (c *copying) read(train []int32) {
 	})
 }
 
-// result returns for each text its longest match with the training text, in tokens (0 for one shorter than seedTokens),
-// and the share of its runs of novelTokens that the training text does not have (NaN of a shorter text).
+// result returns for each text its longest match with the training text, in tokens (0 for one shorter than
+// seedTokens), and the share of its runs of novelTokens that the training text does not have (NaN of a shorter text).
 func (c *copying) result() (longest, novel []float64) {
 	for i, t := range c.texts {
 		n := c.longest[i]

@@ -7,10 +7,9 @@ import (
 
 var nan = math.NaN()
 
-// Encoder turns a text into a vector of fixed length that says what it is about. It must be frozen: the same text has the
-// same vector at every evaluation of a run, or a trend would be the ruler's.
+// Encoder turns a text into a vector of fixed length that says what it is about. It must be frozen: the same text has
+// the same vector at every evaluation of a run, or a trend would be the ruler's.
 type Encoder interface {
-	Name() string
 	Dims() int
 	// Encode overwrites dst (Dims) with the vector of text.
 	Encode(dst []float64, text []byte)
@@ -53,8 +52,7 @@ func (e *hashSIF) features(text []byte, yield func([]byte)) {
 	}
 }
 
-func (e *hashSIF) Name() string { return "hash-sif" }
-func (e *hashSIF) Dims() int    { return sifDims }
+func (e *hashSIF) Dims() int { return sifDims }
 
 func (e *hashSIF) Encode(dst []float64, text []byte) {
 	clear(dst)
@@ -78,8 +76,8 @@ func (e *hashSIF) Encode(dst []float64, text []byte) {
 	}
 }
 
-// space is an encoder with what all texts of the corpus have in common taken out: their mean, and the direction in which
-// they differ most.
+// space is an encoder with what all texts of the corpus have in common taken out: their mean, and the direction in
+// which they differ most.
 //
 // Source: all-but-the-top, Mu and Viswanath 2018, with one component.
 type space struct {

@@ -16,19 +16,20 @@ import (
 
 // tableNames are the tensors that hold a static embedding, in the files of those who make them.
 var tableNames = []string{
-	"embeddings", "embedding.weight", "embeddings.weight", "embeddings.word_embeddings.weight", "bert.embeddings.word_embeddings.weight",
+	"embeddings", "embedding.weight", "embeddings.weight", "embeddings.word_embeddings.weight",
+	"bert.embeddings.word_embeddings.weight",
 }
 
 // static is a frozen table of word-piece vectors: the vector of a text is their mean.
 type static struct {
-	name  string
 	dims  int
 	table []float32 // (V, dims)
 	piece wordPiece
 }
 
-// OpenEncoder reads a static embedding from a folder with model.safetensors and tokenizer.json (WordPiece), or from the
-// safetensors file in such a folder. Of a larger model only the table of its word pieces is used. Nothing is downloaded.
+// OpenEncoder reads a static embedding from a folder with model.safetensors and tokenizer.json (WordPiece), or from
+// the safetensors file in such a folder. Of a larger model only the table of its word pieces is used. Nothing is
+// downloaded.
 func OpenEncoder(path string) (Encoder, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -42,7 +43,7 @@ func OpenEncoder(path string) (Encoder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("judge: encoder: %w: it needs the tokenizer.json of the model beside it", err)
 	}
-	e := &static{name: filepath.Base(filepath.Dir(file))}
+	e := new(static)
 	if e.piece, err = parseWordPiece(raw); err != nil {
 		return nil, fmt.Errorf("judge: encoder %s: %w", path, err)
 	}
@@ -65,7 +66,8 @@ func OpenEncoder(path string) (Encoder, error) {
 				continue
 			}
 			if rows := t.Shape[0]; rows < e.piece.ids {
-				return nil, fmt.Errorf("judge: encoder %s: %s has %d rows for %d word pieces", file, name, rows, e.piece.ids)
+				return nil, fmt.Errorf("judge: encoder %s: %s has %d rows for %d word pieces",
+					file, name, rows, e.piece.ids)
 			}
 			e.dims = t.Shape[1]
 			e.table = make([]float32, t.Shape[0]*t.Shape[1])
@@ -75,11 +77,11 @@ func OpenEncoder(path string) (Encoder, error) {
 			return e, nil
 		}
 	}
-	return nil, fmt.Errorf("judge: encoder %s: it has no table of word pieces; one of %s is expected", file, strings.Join(tableNames, ", "))
+	return nil, fmt.Errorf("judge: encoder %s: it has no table of word pieces; one of %s is expected",
+		file, strings.Join(tableNames, ", "))
 }
 
-func (e *static) Name() string { return e.name }
-func (e *static) Dims() int    { return e.dims }
+func (e *static) Dims() int { return e.dims }
 
 func (e *static) Encode(dst []float64, text []byte) {
 	clear(dst)
@@ -160,7 +162,8 @@ func (w *wordPiece) split(text string) (ids []int) {
 	}
 	for _, r := range text {
 		switch {
-		case r == 0 || r == unicode.ReplacementChar || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Cc, r) && !unicode.IsSpace(r), w.strip && unicode.Is(unicode.Mn, r):
+		case r == 0 || r == unicode.ReplacementChar || w.strip && unicode.Is(unicode.Mn, r),
+			unicode.Is(unicode.Cf, r), unicode.Is(unicode.Cc, r) && !unicode.IsSpace(r):
 		case unicode.IsSpace(r):
 			flush()
 		case punctuation(r), w.chinese && unicode.Is(unicode.Unified_Ideograph, r):

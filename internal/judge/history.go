@@ -4,11 +4,12 @@ import "math"
 
 // Point is what a run remembers of an evaluation: all that stopping and choosing look at.
 type Point struct {
-	Step      int64             `json:"step"`
-	Loss      float64           `json:"loss"` // validation loss in nats per token, on the same sample every time
-	Disturbed bool              `json:"disturbed,omitempty"`
-	Few       bool              `json:"few_documents,omitempty"` // how texts end says little
-	Metrics   map[string]Metric `json:"metrics,omitempty"`       // of decisive; none where too little was written to be measured
+	Step      int64   `json:"step"`
+	Loss      float64 `json:"loss"` // validation loss in nats per token, on the same sample every time
+	Disturbed bool    `json:"disturbed,omitempty"`
+	Few       bool    `json:"few_documents,omitempty"` // how texts end says little
+	// Of decisive; none where too little was written to be measured.
+	Metrics map[string]Metric `json:"metrics,omitempty"`
 }
 
 // decisive are the metrics that a Point keeps.

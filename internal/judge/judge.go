@@ -31,7 +31,7 @@ type Judge struct {
 	opt     Options
 	plan    Plan
 	prompts [][]int32
-	human   []Text // the continuation at each spot; Prompt is the number of the spot
+	human   []Text // people's texts: the continuation at each spot; Prompt is the number of the spot
 	spots   []spot
 
 	space   *space
@@ -76,14 +76,16 @@ func New(opt Options) *Judge {
 		}
 		v := j.space.vector(spell(nil, prompt))
 		j.ref.spotVectors = append(j.ref.spotVectors, v)
-		j.human = append(j.human, Text{Prompt: i, Tokens: opt.Held.Append(nil, s.doc, begin, end), Ended: end-begin < int64(plan.MaxTokens)})
+		j.human = append(j.human, Text{Prompt: i, Tokens: opt.Held.Append(nil, s.doc, begin, end),
+			Ended: end-begin < int64(plan.MaxTokens)})
 	}
 	j.about = j.ref.spotVectors[:plan.Prompts]
 	j.refer()
 	return j
 }
 
-// refer measures how alike people's texts are: two neighbouring pieces of one document against pieces of different ones.
+// refer measures how alike people's texts are: two neighbouring pieces of one document against pieces of different
+// ones.
 func (j *Judge) refer() {
 	var vectors [][]float64
 	var group, doc []int
@@ -126,17 +128,15 @@ func (j *Judge) Plan() Plan { return j.plan }
 // Prompts are the tokens of each prompt, without a start token: the same at every evaluation.
 func (j *Judge) Prompts() [][]int32 { return j.prompts }
 
-// Human are people's texts: what follows each prompt, and other places of the held-out text.
-func (j *Judge) Human() []Text { return j.human }
-
-// FewDocuments reports whether the held-out text has so few documents that windows are compared, and that how texts end
-// says little.
+// FewDocuments reports whether the held-out text has so few documents that windows are compared, and that how texts
+// end says little.
 func (j *Judge) FewDocuments() bool { return j.opt.Held.Documents() < fewDocuments }
 
 // Notes say what the judge cannot do here, for a person.
 func (j *Judge) Notes() (notes []string) {
 	if j.FewDocuments() {
-		notes = append(notes, fmt.Sprintf("%d held-out documents: windows are compared instead, and how texts end is only noted", j.opt.Held.Documents()))
+		notes = append(notes, fmt.Sprintf("%d held-out documents: windows are compared instead, and how texts end "+
+			"is only noted", j.opt.Held.Documents()))
 	}
 	if want := j.opt.Plan; j.plan != want {
 		notes = append(notes, fmt.Sprintf("the held-out text has room for %s", j.plan))
@@ -151,9 +151,11 @@ func (j *Judge) Notes() (notes []string) {
 		notes = append(notes, "held-out documents are too short to say how alike people's texts are")
 	}
 	if !j.opt.Own {
-		notes = append(notes, "the training text is not here: copying is not measured, and words and n-grams are known from half of the given text")
+		notes = append(notes, "the training text is not here: copying is not measured, and words and n-grams are "+
+			"known from half of the given text")
 	} else if !j.seenAll {
-		notes = append(notes, fmt.Sprintf("copying is measured against %d of %d training tokens", copyTokens, j.opt.Known.Tokens))
+		notes = append(notes, fmt.Sprintf("copying is measured against %d of %d training tokens",
+			copyTokens, j.opt.Known.Tokens))
 	}
 	return notes
 }

@@ -26,8 +26,8 @@ type Known struct {
 	Spell  func(dst []byte, ids []int32) []byte
 }
 
-// spread yields pieces of the training text, evenly over all of it, until about limit tokens were seen: all of it where it
-// is no longer.
+// spread yields pieces of the training text, evenly over all of it, until about limit tokens were seen: all of it
+// where it is no longer.
 func (k Known) spread(limit int64) iter.Seq[[]int32] {
 	return func(yield func([]int32) bool) {
 		share := min(1, float64(limit)/float64(max(1, k.Tokens)))

@@ -190,8 +190,8 @@ func (j *Judge) nats(prompt, text []int32) float64 {
 	return (score(slices.Concat(prompt, text)) - score(prompt)) / float64(len(text))
 }
 
-// band counts the texts whose n-gram cross-entropy is outside of what people's texts have: mean ± 3 standard deviations.
-// Above it a text is garbled, below it is repeating what is common.
+// band counts the texts whose n-gram cross-entropy is outside of what people's texts have: mean ± 3 standard
+// deviations. Above it a text is garbled, below it is repeating what is common.
 func (j *Judge) band(model, human *side) {
 	mean, sd := meanSD(human.values["ngram_nats"])
 	for _, s := range []*side{model, human} {
@@ -205,9 +205,11 @@ func (j *Judge) band(model, human *side) {
 // ends measures how the texts end; all of them count.
 func (j *Judge) ends(r *Report, texts []Text) {
 	clusters := len(j.prompts)
-	ended, short, length, prompt := make([]float64, len(texts)), make([]float64, len(texts)), make([]float64, len(texts)), make([]int, len(texts))
+	ended, short, length, prompt := make([]float64, len(texts)), make([]float64, len(texts)),
+		make([]float64, len(texts)), make([]int, len(texts))
 	for i, t := range texts {
-		ended[i], short[i], length[i], prompt[i] = is(t.Ended), is(len(t.Tokens) < j.plan.MinTokens), float64(len(t.Tokens)), t.Prompt
+		ended[i], short[i], length[i], prompt[i] = is(t.Ended), is(len(t.Tokens) < j.plan.MinTokens),
+			float64(len(t.Tokens)), t.Prompt
 	}
 	var humanEnded, humanLength []float64
 	for _, t := range j.human {

@@ -48,10 +48,12 @@ func PlanFor(prompts, samples, maxTokens, context int) Plan {
 }
 
 // Thin makes a plan smaller until it costs at most budget tokens: shorter texts first, then fewer of each prompt, then
-// fewer prompts, and in the end shorter texts again. Below 4 prompts of 2 texts nothing can be judged, so it stops there.
-// It depends on numbers known before the first step only, never on a clock, so that a resumed run writes the same.
+// fewer prompts, and in the end shorter texts again. Below 4 prompts of 2 texts nothing can be judged, so it stops
+// there. It depends on numbers known before the first step only, never on a clock, so that a resumed run writes the
+// same.
 func (p Plan) Thin(budget int64) Plan {
-	for _, least := range []Plan{{Prompts: 20, Samples: 5, MaxTokens: 64}, {Prompts: 20, Samples: 2, MaxTokens: 64}, {Prompts: 8, Samples: 2, MaxTokens: 64},
+	for _, least := range []Plan{{Prompts: 20, Samples: 5, MaxTokens: 64}, {Prompts: 20, Samples: 2, MaxTokens: 64},
+		{Prompts: 8, Samples: 2, MaxTokens: 64},
 		{Prompts: 8, Samples: 2, MaxTokens: countedLeast}, {Prompts: 4, Samples: 2, MaxTokens: countedLeast}} {
 		for p.Tokens() > budget {
 			switch {
@@ -73,7 +75,8 @@ func (p Plan) Thin(budget int64) Plan {
 
 // String says the plan in a sentence.
 func (p Plan) String() string {
-	return fmt.Sprintf("%d texts (%d prompts of %d tokens × %d), at most %d tokens each", p.Prompts*p.Samples, p.Prompts, p.PromptTokens, p.Samples, p.MaxTokens)
+	return fmt.Sprintf("%d texts (%d prompts of %d tokens × %d), at most %d tokens each",
+		p.Prompts*p.Samples, p.Prompts, p.PromptTokens, p.Samples, p.MaxTokens)
 }
 
 // spot is a place in the held-out text: a prompt begins there, and people's continuation of it follows.
@@ -113,9 +116,10 @@ func (p Plan) fit(c Corpus) Plan {
 	return p
 }
 
-// spots chooses places in the held-out text: one at a seeded position in each of as many equal parts of it as texts are
-// wanted, inside a document, and with p.MinTokens behind the prompt. The first p.Prompts of them are for the prompts, no two
-// of which share sharedTokens; all are used to see what people write. There are fewer where the text has no room.
+// spots chooses places in the held-out text: one at a seeded position in each of as many equal parts of it as texts
+// are wanted, inside a document, and with p.MinTokens behind the prompt. The first p.Prompts of them are for the
+// prompts, no two of which share sharedTokens; all are used to see what people write. There are fewer where the text
+// has no room.
 func spots(c Corpus, p Plan, seed uint64) []spot {
 	room := func(k int) int64 { return max(0, c.Len(k)-int64(p.PromptTokens+p.MinTokens)+1) }
 	total, tokens := int64(0), int64(0)

@@ -10,7 +10,6 @@ import (
 type Reading struct {
 	Badness float64  // how far it is from people's texts, in their standard deviations; 0: as people write
 	Reasons []string // what is wrong, worst first; none: nothing was found
-	Short   bool     // it ended too early to be measured
 }
 
 // rule says when a metric differs from people's by more than matters.
@@ -74,12 +73,9 @@ func (u rule) beyond(value, human, spread float64) float64 {
 // read judges the texts one by one.
 func (j *Judge) read(r *Report, counted []int, texts []Text, model, human *side) {
 	for i, t := range texts {
-		if len(t.Tokens) < j.plan.MinTokens {
-			r.Readings[i] = Reading{Short: true}
-			if !t.Ended {
-				continue
-			}
-			r.Readings[i].Reasons = []string{fmt.Sprintf("ended after %d tokens: too short to be measured", len(t.Tokens))}
+		if len(t.Tokens) < j.plan.MinTokens && t.Ended {
+			r.Readings[i].Reasons = []string{fmt.Sprintf("ended after %d tokens: too short to be measured",
+				len(t.Tokens))}
 		}
 	}
 	for _, u := range rules {
@@ -135,10 +131,13 @@ func (r *Report) alarm(fewDocuments bool) {
 			continue // the share of copied texts says what the length of a match means
 		}
 		if u.beyond(m.Value, m.Human, m.ExcessSE()) > 0 {
-			r.Alarms = append(r.Alarms, Alarm{u.metric, fmt.Sprintf("%s is %s [%s, %s], of people's texts %s", u.metric, u.write(m.Value), u.write(m.Lo), u.write(m.Hi), u.write(m.Human))})
+			text := fmt.Sprintf("%s is %s [%s, %s], of people's texts %s",
+				u.metric, u.write(m.Value), u.write(m.Lo), u.write(m.Hi), u.write(m.Human))
+			r.Alarms = append(r.Alarms, Alarm{u.metric, text})
 		}
 	}
 	if share := float64(r.Counted) / math.Max(1, float64(r.Texts)); r.Texts > 0 && share < 0.5 {
-		r.Alarms = append(r.Alarms, Alarm{"short_rate", fmt.Sprintf("%d of %d texts ended too early to be measured", r.Texts-r.Counted, r.Texts)})
+		r.Alarms = append(r.Alarms, Alarm{"short_rate", fmt.Sprintf("%d of %d texts ended too early to be measured",
+			r.Texts-r.Counted, r.Texts)})
 	}
 }

@@ -48,8 +48,8 @@ const (
 	loopTurns = 3  // a unit that comes this often in a row is a loop
 )
 
-// Loop returns the length of the longest stretch of tokens that is one unit of at most 32 tokens, at least three times in
-// a row, and the length of that unit; zeros where there is none.
+// Loop returns the length of the longest stretch of tokens that is one unit of at most 32 tokens, at least three times
+// in a row, and the length of that unit; zeros where there is none.
 func Loop(tokens []int32) (length, period int) {
 	for p := 1; p <= min(maxPeriod, len(tokens)/loopTurns); p++ {
 		run := 0
@@ -68,7 +68,8 @@ func Loop(tokens []int32) (length, period int) {
 
 // Compression is how many times smaller zlib makes the texts, laid end to end; NaN where there is nothing.
 //
-// Source: Shaib et al. 2024, who find that this ratio, Self-BLEU and long self-repetition say most of what diversity scores say.
+// Source: Shaib et al. 2024, who find that this ratio, Self-BLEU and long self-repetition say most of what diversity
+// scores say.
 func Compression(texts [][]byte) float64 {
 	var small counter
 	z, err := zlib.NewWriterLevel(&small, zlib.BestCompression)

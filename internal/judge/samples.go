@@ -35,7 +35,8 @@ func Page(number int, step int64, about []string, texts []Written, order []int) 
 		w := texts[i]
 		fmt.Fprintf(&b, "\n## %d of %d: %s\n\n", place+1, len(order), w.Reading.summary())
 		if w.Prompt != "" {
-			fmt.Fprintf(&b, "Prompt:\n\n%s\n\nWhat the model wrote (ended by: %s):\n\n", block(w.Prompt, promptChars), w.Finish)
+			fmt.Fprintf(&b, "Prompt:\n\n%s\n\nWhat the model wrote (ended by: %s):\n\n",
+				block(w.Prompt, promptChars), w.Finish)
 		}
 		b.WriteString(block(w.Text, screenChars) + "\n\n")
 		for _, m := range Marks {

@@ -10,7 +10,7 @@ func TestPageRoundTrip(t *testing.T) {
 	texts := []Written{
 		{"The cat", " sat\n## 9 of 9: a heading\n- [x] good\n", "eos", Reading{}},
 		{"", strings.Repeat("line\n", 60), "length", Reading{Badness: 3, Reasons: []string{"repeating: much", "broken: a little"}}},
-		{"p", strings.Repeat("長", 3000), "length", Reading{Short: true}},
+		{"p", strings.Repeat("長", 3000), "length", Reading{}},
 	}
 	page := Page(4, 120, []string{"one", "two"}, texts, []int{1, 0, 2})
 	sections := ReadPage(page)

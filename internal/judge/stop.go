@@ -33,13 +33,13 @@ type StopOptions struct {
 
 // Stop judges the last point of a history. It is pure.
 //
-// Sound: an evaluation is bad when both are worse than the median of all earlier ones since the warmup (four at least), by
-// more than 0.01 and by more than 2.45 standard errors: repetition (the excess of rep-3 and rep-4, their mean) above it, and
-// prompt consistency (C below it, or X, the likeness of texts of different prompts, above it). Two bad evaluations in a row
-// stop the run; one of the two worse in both is an alarm.
+// Sound: an evaluation is bad when both are worse than the median of all earlier ones since the warmup (four at
+// least), by more than 0.01 and by more than 2.45 standard errors: repetition (the excess of rep-3 and rep-4, their
+// mean) above it, and prompt consistency (C below it, or X, the likeness of texts of different prompts, above it). Two
+// bad evaluations in a row stop the run; one of the two worse in both is an alarm.
 //
-// Article, literally: both are worse than at the evaluation before. That stops a run that does not change in three of four cases
-// within five evaluations.
+// Article, literally: both are worse than at the evaluation before. That stops a run that does not change in three of
+// four cases within five evaluations.
 func Stop(history []Point, opt StopOptions) Verdict {
 	v := Verdict{}
 	switch opt.Rule {
@@ -58,8 +58,9 @@ func Stop(history []Point, opt StopOptions) Verdict {
 		}
 	}
 	if since := len(history) - 1 - best; since >= opt.Patience {
-		return Verdict{true, CodePatience, fmt.Sprintf("the validation loss has not fallen for %d evaluations: %.4f, it was %.4f at step %d",
-			since, history[len(history)-1].Loss, history[best].Loss, history[best].Step)}
+		return Verdict{true, CodePatience,
+			fmt.Sprintf("the validation loss has not fallen for %d evaluations: %.4f, it was %.4f at step %d",
+				since, history[len(history)-1].Loss, history[best].Loss, history[best].Step)}
 	}
 	return v
 }
@@ -109,7 +110,8 @@ func judged(history []Point, warmup int64) (w worse) {
 	r, c, x := last.excess("rep"), last.Metrics["consistency"], last.Metrics["between"]
 	w.repetition = by(r-median(rep), last.Metrics["rep"].SE)
 	w.consistency = by(median(con)-c.Value, c.SE) || by(x.Value-median(between), x.SE)
-	w.text = fmt.Sprintf("excess repetition is %.3f (median of the %d earlier evaluations %.3f), prompt consistency %.3f (%.3f), likeness between prompts %.3f (%.3f)",
+	w.text = fmt.Sprintf("excess repetition is %.3f (median of the %d earlier evaluations %.3f), prompt consistency "+
+		"%.3f (%.3f), likeness between prompts %.3f (%.3f)",
 		r, len(rep), median(rep), c.Value, median(con), x.Value, median(between))
 	return w
 }
@@ -124,7 +126,8 @@ func articleStop(history []Point) Verdict {
 	}
 	was, is := a.Metrics, b.Metrics
 	if is["rep4"].Value > was["rep4"].Value && is["within"].Value < was["within"].Value {
-		return Verdict{true, CodeStop, fmt.Sprintf("repetition rose from %.3f to %.3f and the consistency of prompts fell from %.3f to %.3f (rule article: any change counts)",
+		return Verdict{true, CodeStop, fmt.Sprintf("repetition rose from %.3f to %.3f and the consistency of "+
+			"prompts fell from %.3f to %.3f (rule article: any change counts)",
 			was["rep4"].Value, is["rep4"].Value, was["within"].Value, is["within"].Value)}
 	}
 	return Verdict{}

@@ -73,8 +73,8 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// vocabulary is a set of words. It may take a word that it never met for one that it did: about one in a hundred when it
-// holds a million, and hardly ever when it holds fewer.
+// vocabulary is a set of words. It may take a word that it never met for one that it did: about one in a hundred when
+// it holds a million, and hardly ever when it holds fewer.
 type vocabulary struct{ bits []uint64 }
 
 const vocabularyBits = 1 << 24 // 2 MiB

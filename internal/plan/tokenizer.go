@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"gimbal/internal/chat"
 	"gimbal/internal/config"
 	"gimbal/internal/corpus"
 	"gimbal/internal/data"
@@ -21,7 +22,7 @@ func makeTokenizer(ctx context.Context, cfg *config.Config, docs *corpus.Corpus,
 	}
 	var roles []string // tokens that mark the turns of conversations
 	if docs.HasChat() {
-		roles = data.RoleTokens
+		roles = chat.RoleTokens
 	}
 	switch cfg.Tokenizer.Kind {
 	case "bytes":

@@ -28,9 +28,6 @@ func (k Key) Perm(n uint64) Perm {
 	return p
 }
 
-// Len returns n.
-func (p Perm) Len() uint64 { return p.n }
-
 // At returns where i goes. Every value below n is returned for exactly one i. Panics if i >= n.
 //
 // The domain is less than four times n, so fewer than four rounds of the network are expected.

@@ -112,21 +112,6 @@ func (h *file) Sync() error {
 	return nil
 }
 
-func (h *file) Truncate(size int64) error {
-	h.fs.mu.Lock()
-	defer h.fs.mu.Unlock()
-	if h.flag&readOnly != 0 || size < 0 {
-		return &fs.PathError{Op: "truncate", Path: h.name, Err: fs.ErrInvalid}
-	}
-	if err := h.op(true, "truncate"); err != nil {
-		return err
-	}
-	data := make([]byte, size)
-	copy(data, h.n.data)
-	h.n.data = data
-	return nil
-}
-
 func (h *file) Close() error {
 	h.fs.mu.Lock()
 	defer h.fs.mu.Unlock()

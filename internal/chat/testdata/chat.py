@@ -1,7 +1,7 @@
 """Records what jinja2 and transformers make of our chat templates.
 
-    go test ./internal/data -run TestChatTemplate -write /tmp/chat
-    python3 internal/data/testdata/chat.py /tmp/chat
+    go test ./internal/chat -run TestTemplate -write /tmp/chat
+    python3 internal/chat/testdata/chat.py /tmp/chat
 
 Recorded with the versions in chat.json. jinja2 is set up as transformers documents it for templates.
 """
@@ -19,16 +19,17 @@ for name in sorted(os.listdir(source)):
     folder = os.path.join(source, name)
     chats = json.load(open(os.path.join(folder, "chats.json")))
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(open(os.path.join(folder, "chat_template.jinja")).read())
+    source_text = open(os.path.join(folder, "chat_template.jinja")).read()
+    template = environment.from_string(source_text)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    out[name] = []
+    out[name] = {"template": source_text, "chats": []}
     for chat in chats:
         text = template.render(messages=chat, add_generation_prompt=False)
         prompt = template.render(messages=chat, add_generation_prompt=True)
         assert text == tokenizer.apply_chat_template(chat, tokenize=False)
         assert prompt == tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
         ids = tokenizer.apply_chat_template(chat, tokenize=True, return_dict=True)["input_ids"]
-        out[name].append({"text": text, "prompt": prompt, "ids": ids})
+        out[name]["chats"].append({"text": text, "prompt": prompt, "ids": ids})
 with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "chat.json"), "w") as f:
     json.dump(out, f)
     f.write("\n")
