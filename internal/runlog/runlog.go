@@ -82,7 +82,7 @@ type Step struct {
 	LR              Float `json:"lr"`                        // as it was applied
 	LRScale         Float `json:"lr_scale,omitempty"`        // the guard's factor in it; left out when 1
 	LRPlanned       Float `json:"lr_planned,omitempty"`      // by the schedule; left out when it is lr
-	UpdateRatio     Float `json:"update_ratio,omitempty"`    // median over matrices of RMS(Δw)/RMS(w); absent if unmeasured
+	UpdateRatio     Float `json:"update_ratio,omitempty"`    // median over matrices of RMS(Δw)/RMS(w), if measured
 	ClipScale       Float `json:"clip_scale"`                // the gradient was multiplied by it: 1 when not clipped
 	ClippedTensors  int   `json:"clipped_tensors,omitempty"` // by layered clipping, before that
 	TokensPerSecond Float `json:"tokens_per_second"`
