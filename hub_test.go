@@ -47,11 +47,13 @@ func TestExportConsultsTheCertificate(t *testing.T) {
 		if err := checkpoint.SetMark(durable.OS, filepath.Dir(path), "last", 5); err != nil {
 			t.Fatal(err)
 		}
-		_, err = gimbal.Export(run, filepath.Join(run, "out"), gimbal.ExportOptions{})
-		if (err != nil) != c.refused || err != nil && (!errors.Is(err, gimbal.ErrCheckpoint) || !strings.Contains(err.Error(), "--checkpoint step-5")) {
+		_, err = gimbal.Export(t.Context(), run, filepath.Join(run, "out"), gimbal.ExportOptions{})
+		var unusable *gimbal.CheckpointError
+		if (err != nil) != c.refused ||
+			err != nil && (!errors.As(err, &unusable) || !strings.Contains(err.Error(), "--checkpoint step-5")) {
 			t.Errorf("%v: %v", c.health, err)
 		}
-		r, err := gimbal.Export(run, filepath.Join(run, "named"), gimbal.ExportOptions{Checkpoint: "step-5"})
+		r, err := gimbal.Export(t.Context(), run, filepath.Join(run, "named"), gimbal.ExportOptions{Checkpoint: "step-5"})
 		if err != nil || r.Health != c.health.String() {
 			t.Errorf("%v, named: %+v, %v", c.health, r, err)
 		}
