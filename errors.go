@@ -74,7 +74,7 @@ type StopError struct {
 	Step      int64    // the update that was refused
 	Reason    string   // what was seen, with its numbers
 	Tensor    string   // the first tensor with a number that is not finite; empty: none
-	Documents []string // what was being learned, each as "file:byte"
+	Documents []string // what was being learned, each with its file and place
 	Err       error    // the cause, with the whole message
 }
 
@@ -84,7 +84,8 @@ type PromptError struct {
 	Context int // most tokens that the model takes
 }
 
-// The message of each is that of its cause.
+// Their messages are those of their causes.
+
 func (e *ConfigError) Error() string     { return e.Err.Error() }
 func (e *DataError) Error() string       { return e.Err.Error() }
 func (e *CheckpointError) Error() string { return e.Err.Error() }

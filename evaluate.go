@@ -25,11 +25,11 @@ type EvalOptions struct {
 
 // EvalResult is what a model was measured to be.
 type EvalResult struct {
-	Checkpoint  string    `json:"checkpoint"` // path of it
-	Step        int64     `json:"step"`       // updates behind it
-	On          string    `json:"on"`         // what was scored, in a sentence
-	Loss        float64   `json:"val_loss"`   // nats per token
-	BitsPerByte float64   `json:"bits_per_byte"`
+	Checkpoint  string    `json:"checkpoint"`         // path of it
+	Step        int64     `json:"step"`               // updates behind it
+	On          string    `json:"on"`                 // what was scored, in a sentence
+	Loss        float64   `json:"val_loss"`           // nats per token
+	BitsPerByte float64   `json:"bits_per_byte"`      // the same on a scale that does not depend on the tokenizer
 	Tokens      int64     `json:"val_tokens"`         // scored
 	Bytes       int64     `json:"val_bytes"`          // that they spell
 	Baseline    *Baseline `json:"baseline,omitempty"` // to compare Loss with; nil: the text of the run is not there
@@ -41,16 +41,16 @@ type Writing struct {
 	Plan    string            `json:"plan"`            // what was written, in a sentence
 	Counted int               `json:"texts_counted"`   // texts that were long enough to be measured
 	Metrics map[string]Metric `json:"metrics"`         // by name; MetricNames has their order, docs/judge.md defines them
-	Alarms  []string          `json:"alarms"`          // what differs from people's texts by more than chance, a sentence each
+	Alarms  []string          `json:"alarms"`          // what differs from people's texts, a sentence each
 	Notes   []string          `json:"notes,omitempty"` // what could not be measured, a sentence each
 	Samples []Sample          `json:"samples"`         // the worst texts
 }
 
 // Metric is one metric of what a model wrote.
 type Metric struct {
-	Value    float64 `json:"value"`
-	Lo       float64 `json:"lo"` // of its 95 % interval
-	Hi       float64 `json:"hi"`
+	Value    float64 `json:"value"`    // as measured
+	Lo       float64 `json:"lo"`       // lower end of its 95 % interval
+	Hi       float64 `json:"hi"`       // upper end
 	SE       float64 `json:"se"`       // standard error
 	Human    float64 `json:"human"`    // the same metric of people's texts, if Compared
 	HumanSE  float64 `json:"human_se"` // standard error of Human

@@ -285,7 +285,7 @@ func ExampleRuns() {
 
 func ExampleCompare() {
 	defer trained()()
-	opt := gimbal.TrainOptions{Config: "runs/books/config.toml", Set: []string{"model.width=32"}, Steps: 60, Out: "runs/small"}
+	opt := gimbal.TrainOptions{Config: "runs/books/config.toml", Set: []string{"model.width=32"}, Out: "runs/small"}
 	if _, err := gimbal.Train(context.Background(), opt); err != nil {
 		log.Fatal(err)
 	}

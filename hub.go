@@ -75,8 +75,8 @@ type Exported struct {
 // Export writes a checkpoint, or one of a run, as the Hugging Face model directory dir, which must not hold anything
 // yet. The same checkpoint gives the same bytes.
 //
-// It fails with a [CheckpointError], also where the checkpoint is not healthy and ExportOptions.Checkpoint does not name
-// it; with [ErrNoSpace]; or with the error of ctx. Then dir was not made.
+// It fails with a [CheckpointError], also if the checkpoint is not healthy and was not chosen by name; with
+// [ErrNoSpace]; or with the error of ctx. Then dir was not made.
 func Export(ctx context.Context, path, dir string, opt ExportOptions) (_ *Exported, err error) {
 	if opt.DType == "" {
 		opt.DType = "fp32"

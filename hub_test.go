@@ -16,8 +16,8 @@ import (
 
 // TestExportConsultsTheCertificate: a checkpoint that is not healthy leaves the house only when it is named.
 func TestExportConsultsTheCertificate(t *testing.T) {
-	arch := config.Arch{Shape: "qwen3", Layers: 1, Width: 8, Heads: 2, KVHeads: 1, HeadSize: 4, MLP: 8, Vocab: 257, Context: 16, Norm: "rms", NormEps: 1e-6,
-		Position: "rope", RopeTheta: 1e4, QKNorm: true, MLPKind: "swiglu", Tie: true}
+	arch := config.Arch{Shape: "qwen3", Layers: 1, Width: 8, Heads: 2, KVHeads: 1, HeadSize: 4, MLP: 8, Vocab: 257,
+		Context: 16, Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 1e4, QKNorm: true, MLPKind: "swiglu", Tie: true}
 	conf, err := model.HFConfig(arch, 256, 256)
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +39,8 @@ func TestExportConsultsTheCertificate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		path, err := checkpoint.Save(durable.OS, filepath.Join(run, "checkpoints"), &checkpoint.Snapshot{Step: 5, Model: model.Entries(model.NewParams[float32](arch)),
+		path, err := checkpoint.Save(durable.OS, filepath.Join(run, "checkpoints"), &checkpoint.Snapshot{Step: 5,
+			Model: model.Entries(model.NewParams[float32](arch)),
 			Files: map[string][]byte{"config.json": conf, "tokenizer.json": tok, checkpoint.HealthFile: health}})
 		if err != nil {
 			t.Fatal(err)

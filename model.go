@@ -62,8 +62,8 @@ const (
 
 // Open opens a model: the directory of a run, the name of a run below runs/, or a checkpoint.
 //
-// Memory: four bytes for each parameter, and eight more from the first Score on. Each call of Generate or Stream holds
-// keys and values while it runs. The files are not needed any more once Open returns.
+// Memory: four bytes for each parameter (eight with bf16 arithmetic), and about twice as much more from the first Score
+// on. Each call of Generate or Stream holds keys and values while it runs. Once Open has returned the files may go.
 //
 // It fails with a [CheckpointError] if nothing there can be used. Close gives everything back.
 func Open(path string, opt OpenOptions) (*Model, error) {
@@ -127,6 +127,9 @@ func (m *Model) Close() error {
 
 // compute calls pass when it is this call's turn. It fails if ctx is done or the model is closed before.
 func (m *Model) compute(ctx context.Context, pass func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	select {
 	case m.turn <- struct{}{}:
 		defer func() { <-m.turn }()

@@ -73,14 +73,14 @@ type Step struct {
 	LR              float64       // learning rate as it was applied
 	UpdateRatio     float64       // size of the update relative to the weights, median over matrices; 0: not measured
 	Duration        time.Duration // of the step
-	TokensPerSecond float64
-	MemoryBytes     int64 // held by the process
-	Injected        bool  // a fault was planted in it
+	TokensPerSecond float64       // learned in the step
+	MemoryBytes     int64         // held by the process
+	Injected        bool          // a fault was planted in it
 }
 
 // Evaluation is a measurement on the text that is held out.
 type Evaluation struct {
-	Step         int64
+	Step         int64    // updates made
 	Loss         float64  // nats per token
 	BitsPerByte  float64  // the same on a scale that does not depend on the tokenizer
 	BaselineLoss float64  // of the best n-gram model on the same text, nats per token
@@ -90,13 +90,13 @@ type Evaluation struct {
 
 // Event is something that was detected, and what was done about it.
 type Event struct {
-	Step      int64
+	Step      int64    // updates made, or the one that was refused
 	Code      string   // such as "E0-NONFINITE"; docs/guards.md lists them
 	Severity  string   // "info", "warning" or "error"
 	Action    string   // what was done, "none" for nothing
 	Message   string   // what was seen
 	Tensor    string   // the first that is affected; empty: none
-	Documents []string // what was being learned, each as "file:byte"
+	Documents []string // what was being learned, each with its file and place
 	Numbers   Numbers  // that led to it, by name
 	Injected  bool     // it comes from a planted fault
 }

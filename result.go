@@ -10,30 +10,32 @@ import (
 
 // Result is how a training ended. Its JSON, like that of the other results, is what the command prints with --json.
 type Result struct {
-	Dir         string   `json:"dir"`              // of the run
-	Reason      string   `json:"reason"`           // "done", "stopped early", "already done", "interrupted", "stopped: CODE" or "failed: …"
-	Step        int64    `json:"step"`             // updates made
-	Tokens      int64    `json:"tokens"`           // learned
-	Parameters  int64    `json:"parameters"`       // of the model
-	ValLoss     float64  `json:"val_loss"`         // on the text that is held out, nats per token; 0: it was not evaluated
-	BitsPerByte float64  `json:"bits_per_byte"`    // the same on a scale that does not depend on the tokenizer
-	ValTokens   int64    `json:"val_tokens"`       // behind ValLoss; 0: it was not evaluated
-	Baseline    Baseline `json:"baseline"`         // to compare ValLoss with
-	Checkpoint  string   `json:"checkpoint"`       // path of the last one
-	Stable      string   `json:"stable,omitempty"` // path of the one that was chosen, which Open takes; empty: none was
-	Events      int      `json:"events"`           // of this process
-	Samples     []Sample `json:"samples,omitempty"`
+	Dir string `json:"dir"` // of the run
+	// Reason is why it ended: "done", "stopped early" (its texts became worse), "already done" (nothing was left to
+	// do), "interrupted", "stopped: CODE" (by the guard, for that event) or "failed: …" (with the error).
+	Reason      string   `json:"reason"`
+	Step        int64    `json:"step"`              // updates made
+	Tokens      int64    `json:"tokens"`            // learned
+	Parameters  int64    `json:"parameters"`        // of the model
+	ValLoss     float64  `json:"val_loss"`          // on the text held out, nats per token; 0: it was not evaluated
+	BitsPerByte float64  `json:"bits_per_byte"`     // the same on a scale that does not depend on the tokenizer
+	ValTokens   int64    `json:"val_tokens"`        // behind ValLoss; 0: it was not evaluated
+	Baseline    Baseline `json:"baseline"`          // to compare ValLoss with
+	Checkpoint  string   `json:"checkpoint"`        // path of the last one
+	Stable      string   `json:"stable,omitempty"`  // path of the one that was chosen, which Open takes; empty: none was
+	Events      int      `json:"events"`            // of this process
+	Samples     []Sample `json:"samples,omitempty"` // of the last evaluation, not chosen by quality
 }
 
 // Baseline is the loss of n-gram models that counted the training part, on the text that a model is measured on.
 type Baseline struct {
-	Order              int     `json:"order"`         // longest n-gram of the model that is best
-	Loss               float64 `json:"loss"`          // its loss, nats per token
-	BitsPerByte        float64 `json:"bits_per_byte"` // the same on a scale that does not depend on the tokenizer
-	UnigramLoss        float64 `json:"unigram_loss"`  // of the frequencies of tokens alone, nats per token
-	UnigramBitsPerByte float64 `json:"unigram_bits_per_byte"`
-	TrainTokens        int64   `json:"train_tokens"` // counted
-	Tokens             int64   `json:"tokens"`       // scored
+	Order              int     `json:"order"`                 // longest n-gram of the model that is best
+	Loss               float64 `json:"loss"`                  // its loss, nats per token
+	BitsPerByte        float64 `json:"bits_per_byte"`         // the same on a scale that does not depend on the tokenizer
+	UnigramLoss        float64 `json:"unigram_loss"`          // of the frequencies of tokens alone, nats per token
+	UnigramBitsPerByte float64 `json:"unigram_bits_per_byte"` // the same on a scale that does not depend on the tokenizer
+	TrainTokens        int64   `json:"train_tokens"`          // counted
+	Tokens             int64   `json:"tokens"`                // scored
 }
 
 // MarshalJSON implements json.Marshaler. Numbers that JSON does not have are strings, as in Numbers.

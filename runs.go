@@ -23,8 +23,8 @@ const (
 
 // Run is a run in a few numbers.
 type Run struct {
-	Dir          string
-	State        RunState
+	Dir          string    // of the run
+	State        RunState  // how it stands
 	Code         string    // of the event for which the guard stopped it
 	Detail       string    // the error of a failed run, and what of it cannot be read
 	Step         int64     // updates made
@@ -59,30 +59,30 @@ func Runs(folders ...string) ([]Run, error) {
 
 // Comparison is runs side by side, each by the evaluation of its chosen checkpoint, else by its last evaluation.
 type Comparison struct {
-	Runs []ComparedRun
-	Rows []ComparedRow
-	Note string // what cannot be compared, and why; empty: everything can
+	Runs []ComparedRun // in the order of the paths
+	Rows []ComparedRow // one for each metric that a run has
+	Note string        // what cannot be compared, and why; empty: everything can
 }
 
 // ComparedRun is one run of a [Comparison].
 type ComparedRun struct {
-	Dir        string
-	Step       int64 // of the evaluation
-	Chosen     bool  // it is that of the stable checkpoint
-	Parameters int64
-	Baseline   Baseline
+	Dir        string   // of the run
+	Step       int64    // of the evaluation
+	Chosen     bool     // it is that of the stable checkpoint
+	Parameters int64    // of the model
+	Baseline   Baseline // as in Result
 }
 
-// ComparedRow is one metric of all runs: "val_loss" (nats per token), "bits_per_byte", and those of [MetricNames].
+// ComparedRow is one metric of all runs.
 type ComparedRow struct {
-	Metric string
+	Metric string          // "val_loss" (nats per token), "bits_per_byte", or one of MetricNames
 	Values []ComparedValue // in the order of the runs
 }
 
 // ComparedValue is a metric of one run.
 type ComparedValue struct {
 	Missing    bool    // the run does not have it; the numbers are NaN
-	Value      float64 //
+	Value      float64 // of the metric
 	Lo, Hi     float64 // 95 % interval
 	Human      float64 // the same metric of people's texts; NaN: there is none
 	Difference bool    // it differs from that of the first run by more than three standard errors

@@ -10,12 +10,12 @@ import (
 // Score says how probable a text is to a model.
 type Score struct {
 	Loss        float64 `json:"loss"`          // nats per token; the lower, the more probable
-	BitsPerByte float64 `json:"bits_per_byte"` // the same on a scale that does not depend on the tokenizer; +Inf without text
+	BitsPerByte float64 `json:"bits_per_byte"` // the same on a scale that does not depend on the tokenizer; no text: 0
 	Tokens      int     `json:"tokens"`        // of the text and its end
 	Bytes       int     `json:"bytes"`         // of the text
 }
 
-// longestPiece is the tokens in which a long text is scored: the context of an imported model may be larger than memory.
+// longestPiece is the tokens in which a long text is scored: the context of an imported model may not fit into memory.
 const longestPiece = 2048
 
 // Score measures a text as a document of its own: after the token that starts a text, up to and with its end. Where the
@@ -50,8 +50,11 @@ func (m *Model) Score(ctx context.Context, text string) (Score, error) {
 			return Score{}, err
 		}
 	}
-	return Score{Loss: nats / float64(labels), BitsPerByte: nats / (math.Ln2 * float64(len(text))), Tokens: labels,
-		Bytes: len(text)}, nil
+	s := Score{Loss: nats / float64(labels), Tokens: labels, Bytes: len(text)}
+	if s.Bytes > 0 {
+		s.BitsPerByte = nats / (math.Ln2 * float64(s.Bytes))
+	}
+	return s, nil
 }
 
 // openScorer makes the scorer, once: a model with buffers for a piece.

@@ -43,7 +43,7 @@ const (
 
 // Text is one text that a model wrote.
 type Text struct {
-	Prompt string `json:"prompt"`
+	Prompt string `json:"prompt"` // as it was given
 	Text   string `json:"text"`   // what follows the prompt
 	Tokens int    `json:"tokens"` // of Text
 	Finish Finish `json:"finish"` // why it ends
@@ -54,7 +54,7 @@ type Token struct {
 	Sample int    `json:"sample"` // which text it belongs to, from 0
 	ID     int    `json:"id"`     // in the vocabulary
 	Text   string `json:"text"`   // what it adds to the text: whole characters, so it may be empty
-	Finish Finish `json:"finish"` // why the text ends here; empty: it goes on. With FinishEOS the token ends it and is no part of it
+	Finish Finish `json:"finish"` // why the text ends here; empty: it goes on. FinishEOS: the token is no part of it
 }
 
 // Generate continues a prompt, or begins by itself where the prompt is empty.
