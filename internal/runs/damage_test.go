@@ -93,7 +93,7 @@ func damages() []damage {
 			for _, do := range all {
 				do(t, dir)
 			}
-			gone(rundir.Samples, rundir.ReportFile, rundir.TokenizerFile)(t, dir)
+			gone(rundir.ReportFile, rundir.TokenizerFile, "samples/eval-1.md", "samples/eval-2.md")(t, dir)
 		}, state: Broken, detail: "no checkpoint; no log.jsonl; no config.toml", why: "neither", compar: "no run",
 			review: "no run"},
 		{name: "nothing that can be read", do: func(t *testing.T, dir string) {

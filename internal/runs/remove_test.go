@@ -56,6 +56,10 @@ func TestRemoveRefuses(t *testing.T) {
 		{"nothing", func(string) {}, "no such file"},
 		{"a file", func(dir string) { write(t, dir, "") }, "no directory"},
 		{"an empty folder", func(dir string) { check(t, os.Mkdir(dir, 0o777)) }, "no run"},
+		{"somebody's lock", func(dir string) {
+			check(t, os.Mkdir(dir, 0o777))
+			write(t, filepath.Join(dir, rundir.LockFile), "")
+		}, "no run"},
 		{"a folder of runs", func(dir string) { makeRun(t, filepath.Join(dir, "run")) }, "no run"},
 		{"a link to a run", func(dir string) {
 			makeRun(t, dir+"-itself")

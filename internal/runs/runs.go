@@ -111,8 +111,9 @@ func started(dir string) bool {
 	if rundir.IsRun(dir) {
 		return true
 	}
-	info, err := os.Lstat(filepath.Join(dir, rundir.LockFile))
-	return err == nil && info.Mode().IsRegular()
+	lock, err := os.Lstat(filepath.Join(dir, rundir.LockFile))
+	samples, serr := os.Lstat(filepath.Join(dir, rundir.Samples))
+	return err == nil && serr == nil && lock.Mode().IsRegular() && samples.IsDir()
 }
 
 // Read describes the run in dir. It does not fail: what cannot be read is left out, and Detail says so.
