@@ -53,7 +53,7 @@ var lattice = []struct {
 	{"internal/judge", "internal/baseline internal/rng internal/safetensors", "metrics of what was written, early stop, choice of a checkpoint; knows no model"},
 	{"internal/rundir", "internal/checkpoint internal/config internal/durable internal/hub internal/model internal/runlog " +
 		"internal/tokenizer", "what lies in the directory of a run, and how it is found and opened"},
-	{"internal/plan", "internal/config internal/corpus internal/data internal/durable internal/engine internal/judge " +
+	{"internal/plan", "internal/chat internal/config internal/corpus internal/data internal/durable internal/engine internal/judge " +
 		"internal/optim internal/rundir internal/tokenizer", "configuration, text and hardware to one immutable plan"},
 	{"internal/preflight", "internal/plan internal/engine internal/data internal/rundir internal/checkpoint " +
 		"internal/durable internal/memory internal/optim internal/rng internal/runlog",

@@ -28,6 +28,7 @@ import (
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
 	"gimbal/internal/evaluate"
+	"gimbal/internal/judge"
 	"gimbal/internal/plan"
 	"gimbal/internal/preflight"
 	"gimbal/internal/runlog"
@@ -181,7 +182,7 @@ func OpenPage(dir string, evaluation int) (*Page, error) {
 }
 
 // MetricNames are the metrics of [Writing], in the order in which they are shown; docs/judge.md defines each.
-func MetricNames() []string { return evaluate.MetricNames() }
+func MetricNames() []string { return judge.MetricNames() }
 
 // ExitCode is the exit code of a program that ends with err: what "gimbal version" lists.
 func ExitCode(err error) int {

@@ -135,7 +135,7 @@ func FuzzChat(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line []byte) {
 		before := bytes.Clone(line)
 		var p lineParser
-		text, chat, err := p.parse(line)
+		text, turns, err := p.parse(line)
 		if err != nil {
 			if fault := err.(*Error); fault.Byte < 0 || fault.Byte > int64(len(before)) {
 				t.Fatalf("fault at byte %d of %d", fault.Byte, len(before))
@@ -145,19 +145,19 @@ func FuzzChat(f *testing.F) {
 		if !json.Valid(before) {
 			t.Fatalf("took what is no JSON: %q", before)
 		}
-		if text != nil || chat == nil {
+		if text != nil || turns == nil {
 			return // FuzzJSONText looks at these
 		}
 		learn, size := false, 0
-		for _, m := range chat {
+		for _, m := range turns {
 			learn = learn || m.Learn
 			size += len(m.Text)
 			if !slices.Contains(chat.Roles, m.Role) || m.Learn && m.Role != chat.Assistant {
-				t.Fatalf("%q: %s", before, spell(chat))
+				t.Fatalf("%q: %s", before, spell(turns))
 			}
 		}
 		if !learn || size > len(before) {
-			t.Fatalf("%q: %s", before, spell(chat))
+			t.Fatalf("%q: %s", before, spell(turns))
 		}
 		var fields struct {
 			Messages []message `json:"messages"`
