@@ -12,8 +12,8 @@ package kernel
 // only. The sum is NaN if there is a NaN.
 func SoftmaxRow(x *Exec, dst []uint16, src []float32) (top, sum float32) {
 	dst = dst[:len(src)]
-	if len(src) > 0 && rowsSIMD(x) {
-		return softmaxRow(&dst[0], &src[0], len(src))
+	if f := x.bf16.fused.softmax; f != nil && len(src) > 0 {
+		return f(&dst[0], &src[0], len(src))
 	}
 	top = Max(x, src)
 	sum = ExpSub(x, src, src, top)
@@ -30,8 +30,8 @@ func SoftmaxRow(x *Exec, dst []uint16, src []float32) (top, sum float32) {
 func SoftmaxBackRow(x *Exec, p, dscore []uint16, score, dp, lse, delta []float32) {
 	n := len(score)
 	p, dscore, dp, lse, delta = p[:n], dscore[:n], dp[:n], lse[:n], delta[:n]
-	if n > 0 && rowsSIMD(x) {
-		softmaxBackRow(&p[0], &dscore[0], &score[0], &dp[0], &lse[0], &delta[0], n)
+	if f := x.bf16.fused.softmaxBack; f != nil && n > 0 {
+		f(&p[0], &dscore[0], &score[0], &dp[0], &lse[0], &delta[0], n)
 		return
 	}
 	Axpy(x, score, -1, lse)
@@ -51,8 +51,8 @@ func SoftmaxBackRow(x *Exec, p, dscore []uint16, score, dp, lse, delta []float32
 func GELURow(x *Exec, dst, src []uint16, bias, temp []float32) {
 	n := len(src)
 	dst = dst[:n]
-	if n > 0 && rowsSIMD(x) {
-		geluRow(&dst[0], &src[0], first(bias, n), n)
+	if f := x.bf16.fused.gelu; f != nil && n > 0 {
+		f(&dst[0], &src[0], first(bias, n), n)
 		return
 	}
 	temp = temp[:n]
@@ -74,8 +74,8 @@ func GELURow(x *Exec, dst, src []uint16, bias, temp []float32) {
 func GELUBackRow(x *Exec, dsrc, dy, src []uint16, bias, sum, temp []float32) {
 	n := len(src)
 	dsrc, dy = dsrc[:n], dy[:n]
-	if n > 0 && rowsSIMD(x) {
-		geluBackRow(&dsrc[0], &dy[0], &src[0], first(bias, n), first(sum, n), n)
+	if f := x.bf16.fused.geluBack; f != nil && n > 0 {
+		f(&dsrc[0], &dy[0], &src[0], first(bias, n), first(sum, n), n)
 		return
 	}
 	in, d := temp[:n], temp[n:2*n]
@@ -101,8 +101,8 @@ func GELUBackRow(x *Exec, dsrc, dy, src []uint16, bias, sum, temp []float32) {
 func SwiGLURow(x *Exec, dst, src []uint16, temp []float32) {
 	n := len(dst)
 	src = src[:2*n]
-	if n > 0 && rowsSIMD(x) {
-		swigluRow(&dst[0], &src[0], &src[n], n)
+	if f := x.bf16.fused.swiglu; f != nil && n > 0 {
+		f(&dst[0], &src[0], &src[n], n)
 		return
 	}
 	temp = temp[:2*n]
@@ -121,8 +121,8 @@ func SwiGLURow(x *Exec, dst, src []uint16, temp []float32) {
 func SwiGLUBackRow(x *Exec, dsrc, dy, src []uint16, temp []float32) {
 	n := len(dy)
 	dsrc, src = dsrc[:2*n], src[:2*n]
-	if n > 0 && rowsSIMD(x) {
-		swigluBackRow(&dsrc[0], &dsrc[n], &dy[0], &src[0], &src[n], n)
+	if f := x.bf16.fused.swigluBack; f != nil && n > 0 {
+		f(&dsrc[0], &dsrc[n], &dy[0], &src[0], &src[n], n)
 		return
 	}
 	in, d := temp[:2*n], temp[2*n:3*n]
@@ -139,8 +139,8 @@ func SwiGLUBackRow(x *Exec, dsrc, dy, src []uint16, temp []float32) {
 func ScaleRow(x *Exec, dst []uint16, src []float32, scale float32, temp []float32) {
 	n := len(src)
 	dst = dst[:n]
-	if n > 0 && rowsSIMD(x) {
-		scaleRow(&dst[0], &src[0], scale, n)
+	if f := x.bf16.fused.scale; f != nil && n > 0 {
+		f(&dst[0], &src[0], scale, n)
 		return
 	}
 	Affine(x, temp[:n], src, scale, 0)
@@ -154,8 +154,8 @@ func ScaleRow(x *Exec, dst []uint16, src []float32, scale float32, temp []float3
 func DotRow(x *Exec, a, b []uint16, temp []float32) float32 {
 	n := len(a)
 	b = b[:n]
-	if n > 0 && rowsSIMD(x) {
-		return dotRow(&a[0], &b[0], n)
+	if f := x.bf16.fused.dot; f != nil && n > 0 {
+		return f(&a[0], &b[0], n)
 	}
 	FromBF16(x, temp[:n], a)
 	FromBF16(x, temp[n:2*n], b)

@@ -53,9 +53,9 @@ const headBlock = 32
 //
 // Numerics: squares are added in float64; bits depend on the values, Size and the tier only.
 func (h *HeadsRow) Forward(x *Exec, dst, src []uint16, rstd, temp []float32) {
-	if rowsSIMD(x) && h.Size%headBlock == 0 {
+	if f := x.bf16.fused.heads; f != nil && h.Size%headBlock == 0 {
 		a := h.args(dst, src, rstd)
-		headsRow(&a)
+		f(a)
 		return
 	}
 	temp = h.load(x, src[:len(dst)], temp)
@@ -94,7 +94,7 @@ func (h *HeadsRow) load(x *Exec, src []uint16, temp []float32) []float32 {
 func (h *HeadsRow) Backward(x *Exec, dst, dy []uint16, group int, src []uint16, rstd, dgain, sum, temp []float32) {
 	n := len(dst)
 	dy = dy[:n*group]
-	if rowsSIMD(x) && h.Size%headBlock == 0 {
+	if f := x.bf16.fused.headsBack; f != nil && h.Size%headBlock == 0 {
 		if h.Gain == nil {
 			src = nil
 		}
@@ -103,7 +103,7 @@ func (h *HeadsRow) Backward(x *Exec, dst, dy []uint16, group int, src []uint16, 
 		if h.Gain != nil {
 			a.dgain = &dgain[:h.Size][0]
 		}
-		headsBackRow(&a)
+		f(a)
 		return
 	}
 	d, v, t, parts := temp[:n], temp[n:2*n], temp[2*n:3*n], temp[3*n:][:n*group]

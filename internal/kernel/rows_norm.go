@@ -12,8 +12,8 @@ import "math"
 func LayerNormRow(x *Exec, dst []uint16, src, gain, bias []float32, eps float64, temp []float32) (mean, rstd float32) {
 	n := len(src)
 	dst, gain, bias = dst[:n], gain[:n], bias[:n]
-	if n > 0 && rowsSIMD(x) {
-		return layerNormRow(&dst[0], &src[0], &gain[0], &bias[0], n, eps)
+	if f := x.bf16.fused.layerNorm; f != nil && n > 0 {
+		return f(&dst[0], &src[0], &gain[0], &bias[0], n, eps)
 	}
 	temp = temp[:n]
 	mean = Sum(x, src) / float32(n)
@@ -36,8 +36,8 @@ func LayerNormRow(x *Exec, dst []uint16, src, gain, bias []float32, eps float64,
 func LayerNormBackRow(x *Exec, dx, dgain, dbias []float32, dy []uint16, src, gain []float32, mean, rstd float32, temp []float32) {
 	n := len(src)
 	dx, dgain, dbias, dy, gain = dx[:n], dgain[:n], dbias[:n], dy[:n], gain[:n]
-	if n > 0 && rowsSIMD(x) {
-		layerNormBackRow(&dx[0], &dgain[0], &dbias[0], &dy[0], &src[0], &gain[0], mean, rstd, n)
+	if f := x.bf16.fused.layerNormBack; f != nil && n > 0 {
+		f(&dx[0], &dgain[0], &dbias[0], &dy[0], &src[0], &gain[0], mean, rstd, n)
 		return
 	}
 	norm, g := temp[:n], temp[n:2*n]
@@ -60,8 +60,8 @@ func LayerNormBackRow(x *Exec, dx, dgain, dbias []float32, dy []uint16, src, gai
 func RMSNormRow(x *Exec, dst []uint16, src, gain []float32, eps float64, temp []float32) (rstd float32) {
 	n := len(src)
 	dst, gain = dst[:n], gain[:n]
-	if n > 0 && rowsSIMD(x) {
-		return rmsNormRow(&dst[0], &src[0], &gain[0], n, eps)
+	if f := x.bf16.fused.rmsNorm; f != nil && n > 0 {
+		return f(&dst[0], &src[0], &gain[0], n, eps)
 	}
 	temp = temp[:n]
 	rstd = float32(1 / math.Sqrt(SumSquares(x, src)/float64(n)+eps))
@@ -81,8 +81,8 @@ func RMSNormRow(x *Exec, dst []uint16, src, gain []float32, eps float64, temp []
 func RMSNormBackRow(x *Exec, dx, dgain []float32, dy []uint16, src, gain []float32, rstd float32, temp []float32) {
 	n := len(src)
 	dx, dgain, dy, gain = dx[:n], dgain[:n], dy[:n], gain[:n]
-	if n > 0 && rowsSIMD(x) {
-		rmsNormBackRow(&dx[0], &dgain[0], &dy[0], &src[0], &gain[0], rstd, n)
+	if f := x.bf16.fused.rmsNormBack; f != nil && n > 0 {
+		f(&dx[0], &dgain[0], &dy[0], &src[0], &gain[0], rstd, n)
 		return
 	}
 	g := temp[:n]
@@ -103,8 +103,8 @@ func RMSNormBackRow(x *Exec, dx, dgain []float32, dy []uint16, src, gain []float
 func AddRow(x *Exec, dst, src []float32, term []uint16, bias, temp []float32) {
 	n := len(term)
 	dst, src = dst[:n], src[:n]
-	if n > 0 && rowsSIMD(x) {
-		addRow(&dst[0], &src[0], &term[0], first(bias, n), n)
+	if f := x.bf16.fused.add; f != nil && n > 0 {
+		f(&dst[0], &src[0], &term[0], first(bias, n), n)
 		return
 	}
 	temp = temp[:n]
@@ -120,8 +120,8 @@ func AddRow(x *Exec, dst, src []float32, term []uint16, bias, temp []float32) {
 func RoundSumRow(x *Exec, dst []uint16, src, sum []float32) {
 	n := len(src)
 	dst, sum = dst[:n], sum[:n]
-	if n > 0 && rowsSIMD(x) {
-		roundSumRow(&dst[0], &src[0], &sum[0], n)
+	if f := x.bf16.fused.roundSum; f != nil && n > 0 {
+		f(&dst[0], &src[0], &sum[0], n)
 		return
 	}
 	Axpy(x, sum, 1, src)
