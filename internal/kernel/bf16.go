@@ -40,12 +40,6 @@ func alignedBF16(n int) []uint16 {
 	return s[skip : skip+n : skip+n]
 }
 
-// RowF returns row i of a matrix in full precision.
-func (m Mat[T]) RowF(i int) []T { return m.F[i*m.Stride:][:m.Cols:m.Cols] }
-
-// RowH returns row i of a bfloat16 matrix.
-func (m Mat[T]) RowH(i int) []uint16 { return m.H[i*m.Stride:][:m.Cols:m.Cols] }
-
 // BF16 names what multiplies bfloat16 operands on this tier: "amx",
 // "avx512_bf16", or "" if only the generic twin can, slowly.
 func (x *Exec) BF16() string { return x.bf16.name }
