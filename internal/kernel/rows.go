@@ -4,7 +4,8 @@ package kernel
 // kind are operands. Where a tier has a fused loop, a row of bfloat16 is passed
 // over once; otherwise, and in full precision, the functions on slices follow one
 // another. They run on the calling goroutine and are safe for concurrent use.
-// What is said of rounding holds for rows of bfloat16, and temp is scratch memory.
+// What is said of rounding, and of errors before it, holds for rows of bfloat16: in
+// full precision errors are those of the functions on slices. temp is scratch memory.
 
 // SoftmaxRow sets dst = exp(src-top), rounded to bfloat16, with top = Max(src),
 // and returns top and the sum of the exponentials before rounding: softmax but
