@@ -21,10 +21,10 @@ import (
 func rounds(b *testing.B, x *Exec, flops float64, op func()) {
 	b.Helper()
 	op()
-	l := peakBF16(x)
+	l := x.bf16.peak
 	var peak *peakJob
-	if l != nil {
-		peak = &peakJob{loop: *l, turns: 1500, calls: 10, data: make([][]float32, x.Workers())}
+	if l.run != nil {
+		peak = &peakJob{loop: l, turns: 1500, calls: 10, data: make([][]float32, x.Workers())}
 		for w := range peak.data {
 			peak.data[w] = randomMat(1, l.operands+l.sums).F
 		}

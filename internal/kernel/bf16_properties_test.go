@@ -406,7 +406,8 @@ func TestBF16Allocs(t *testing.T) {
 // that has some.
 func TestBF16SelfTestFallsBack(t *testing.T) {
 	for _, tier := range Tiers() {
-		table := bfTableOf(tier)
+		k, _ := tableOf(tier)
+		table := &k.bf16
 		if table.name == "" {
 			continue
 		}
@@ -426,7 +427,7 @@ func TestBF16SelfTestFallsBack(t *testing.T) {
 		if !strings.Contains(x.Warning(), "self-test") || x.BF16() == saved.name {
 			t.Errorf("%v: broken, but %q multiplies, with warning %q", tier, x.BF16(), x.Warning())
 		}
-		if tier == AMX && (x.Tier() != AVX512 || x.BF16() != bfTableOf(AVX512).name) {
+		if k, _ := tableOf(AVX512); tier == AMX && (x.Tier() != AVX512 || x.BF16() != k.bf16.name) {
 			t.Errorf("without tiles tier %v with %q, not the best there is", x.Tier(), x.BF16())
 		}
 	}

@@ -193,7 +193,7 @@ func randomOperand(rows, cols int) Mat[float32] {
 // eachBF16 runs the test on every tier with bfloat16 kernels of its own.
 func eachBF16(t *testing.T, f func(t *testing.T, x *Exec)) {
 	for _, tier := range Tiers() {
-		if tier == Generic || bfTableOf(tier).name != "" {
+		if k, _ := tableOf(tier); tier == Generic || k.bf16.name != "" {
 			t.Run(tier.String(), func(t *testing.T) { f(t, newExec(t, 2, tier)) })
 		}
 	}

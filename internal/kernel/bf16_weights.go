@@ -41,8 +41,8 @@ func (w *Weights[T]) RefreshRows(x *Exec, lo, hi int) {
 	terms := roundUp(w.in)
 	for o := lo; o < hi; o += tileSide {
 		rows := min(tileSide, hi-o)
-		packRowsF32(natural, x.bf16.simd, w.bf16.forward[o*terms:], tileSize, f[o*w.in:], w.in, rows, w.in)
-		packRowsF32(pairs, x.bf16.simd, w.bf16.back[o*tileSide:], roundUp(w.out)*tileSide, f[o*w.in:], w.in, rows, w.in)
+		x.bf16.packRowsF32(natural, w.bf16.forward[o*terms:], tileSize, f[o*w.in:], w.in, rows, w.in)
+		x.bf16.packRowsF32(pairs, w.bf16.back[o*tileSide:], roundUp(w.out)*tileSide, f[o*w.in:], w.in, rows, w.in)
 	}
 }
 
@@ -167,7 +167,7 @@ func (j *bfJob) gradient(s *bfScratch, o0, o1, i0, i1 int) {
 		for i := i0; i < i1; i += tokenCols {
 			cols := min(tokenCols, i1-i)
 			for t := 0; t < k; t += tileSide {
-				packRows(pairs, e.simd, s.b[t*tileSide:], roundUp(k)*tileSide, j.in[(t0+t)*j.ldx+i:], j.ldx, min(tileSide, k-t), cols)
+				e.packRows(pairs, s.b[t*tileSide:], roundUp(k)*tileSide, j.in[(t0+t)*j.ldx+i:], j.ldx, min(tileSide, k-t), cols)
 			}
 			for o := o0; o < o1; o += transRows {
 				rows := min(transRows, o1-o)

@@ -41,7 +41,8 @@ func BenchmarkPeak(b *testing.B) {
 func TestPeakCountsItsOperations(t *testing.T) {
 	const turns = 1000
 	for _, tier := range Tiers() {
-		l := peakFP32(tier)
+		k, _ := tableOf(tier)
+		l := k.peak
 		operands, sums := make([]float32, l.operands), make([]float32, l.sums)
 		for i := range operands {
 			operands[i] = 1
@@ -58,7 +59,7 @@ func TestPeakCountsItsOperations(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if l := peakBF16(x); l != nil {
+		if l := x.bf16.peak; l.run != nil {
 			operands, sums := make([]float32, l.operands), make([]float32, l.sums)
 			for i := range operands {
 				operands[i] = 1 // its upper half, which is what the loop takes, is 1 in bfloat16

@@ -32,7 +32,7 @@ func TestLayerNormRows(t *testing.T) {
 			dx, dgain, dbias := ar.random("dx", n, false), ar.random("dgain", n, false), ar.random("dbias", n, false)
 			temp := make([]float32, 2*n)
 			dst, intact := guardedBF16(n)
-			mean, rstd := LayerNormRow(x, dst, src, gain, bias, eps, temp)
+			mean, rstd := LayerNormRow(x, bf(dst), src, gain, bias, eps, temp)
 			wantMean, wantR, norm := normOracle(src, eps)
 			near := func(what string, got float32, want, size float64) {
 				t.Helper()
@@ -56,7 +56,7 @@ func TestLayerNormRows(t *testing.T) {
 			ToBF16(x, dy, d)
 			FromBF16(x, d, dy)
 			before := widen([][]float32{dx, dgain, dbias})
-			LayerNormBackRow(x, dx, dgain, dbias, dy, src, gain, mean, rstd, temp)
+			LayerNormBackRow(x, dx, dgain, dbias, bf(dy), src, gain, mean, rstd, temp)
 			g, gx := 0.0, 0.0
 			for i := range n {
 				g += float64(d[i]*gain[i]) / float64(n)
@@ -74,7 +74,7 @@ func TestLayerNormRows(t *testing.T) {
 			}
 			in := append([]float32(nil), src...) // NaN is not lost, wherever it is
 			in[r.IntN(n)] = float32(math.NaN())
-			if _, rstd := LayerNormRow(x, dst, in, gain, bias, eps, temp); rstd == rstd || bf16Value(dst[0]) == bf16Value(dst[0]) {
+			if _, rstd := LayerNormRow(x, bf(dst), in, gain, bias, eps, temp); rstd == rstd || bf16Value(dst[0]) == bf16Value(dst[0]) {
 				t.Fatalf("%d elements: NaN is lost", n)
 			}
 		}
@@ -89,7 +89,7 @@ func TestLayerNormRowIsCentred(t *testing.T) {
 			src[i], ones[i] = 4096+float32(i%2), 1
 		}
 		dst := make([]uint16, 100)
-		mean, rstd := LayerNormRow(x, dst, src, ones, zeros, 0, make([]float32, 100))
+		mean, rstd := LayerNormRow(x, bf(dst), src, ones, zeros, 0, make([]float32, 100))
 		if mean != 4096.5 || rstd != 2 || bf16Value(dst[0]) != -1 || bf16Value(dst[99]) != 1 {
 			t.Errorf("mean %v, 1/deviation %v, elements %v and %v; want 4096.5, 2, -1, 1", mean, rstd, bf16Value(dst[0]), bf16Value(dst[99]))
 		}
@@ -110,10 +110,10 @@ func TestSumRows(t *testing.T) {
 			if n%2 == 0 {
 				bias = nil
 			}
-			AddRow(x, dst, src, term, bias, temp)
+			AddRow(x, dst, src, bf(term), bias, temp)
 			before := append([]float32(nil), sum...)
 			rounded, intact := guardedBF16(n)
-			RoundSumRow(x, rounded, src, sum)
+			RoundSumRow(x, bf(rounded), src, sum)
 			for i := range n {
 				added := wide[i]
 				if bias != nil {
@@ -134,7 +134,7 @@ func TestSumRows(t *testing.T) {
 			for i := range want {
 				want[i] += wide[i]
 			}
-			if AddRow(x, dst, dst, term, nil, temp); n > 0 {
+			if AddRow(x, dst, dst, bf(term), nil, temp); n > 0 {
 				same(t, "in place", dst, want)
 			}
 		}
@@ -155,8 +155,8 @@ func TestGELURowSweep(t *testing.T) {
 		for i := range ones {
 			ones[i] = 0x3f80
 		}
-		GELURow(x, dst, src, nil, temp)
-		GELUBackRow(x, make([]uint16, n), ones, src, nil, slope, temp)
+		GELURow(x, bf(dst), bf(src), nil, temp)
+		GELUBackRow(x, bf(make([]uint16, n)), bf(ones), bf(src), nil, slope, temp)
 		worst := 0.0
 		for i, h := range src {
 			v := float64(bf16Value(h))
@@ -189,7 +189,7 @@ func TestRMSNormRows(t *testing.T) {
 			dx, dgain := ar.random("dx", n, false), ar.random("dgain", n, false)
 			temp := make([]float32, n)
 			dst, intact := guardedBF16(n)
-			rstd := RMSNormRow(x, dst, src, gain, eps, temp)
+			rstd := RMSNormRow(x, bf(dst), src, gain, eps, temp)
 			square := 0.0
 			for _, v := range src {
 				square += float64(v) * float64(v) / float64(n)
@@ -213,7 +213,7 @@ func TestRMSNormRows(t *testing.T) {
 			for i := range n {
 				m += float64(d[i]) * float64(gain[i]) * float64(src[i]) * wantR / float64(n)
 			}
-			RMSNormBackRow(x, dx, dgain, dy, src, gain, rstd, temp)
+			RMSNormBackRow(x, dx, dgain, bf(dy), src, gain, rstd, temp)
 			for i := range n {
 				norm := float64(src[i]) * wantR
 				wantX, wantGain := before[0][i]+wantR*(float64(d[i])*float64(gain[i])-norm*m), before[1][i]+float64(d[i])*norm
@@ -225,7 +225,7 @@ func TestRMSNormRows(t *testing.T) {
 			ar.check(t, fmt.Sprintf("%d elements", n))
 			in := append([]float32(nil), src...)
 			in[r.IntN(n)] = float32(math.NaN())
-			if rstd := RMSNormRow(x, dst, in, gain, eps, temp); rstd == rstd || bf16Value(dst[0]) == bf16Value(dst[0]) {
+			if rstd := RMSNormRow(x, bf(dst), in, gain, eps, temp); rstd == rstd || bf16Value(dst[0]) == bf16Value(dst[0]) {
 				t.Fatalf("%d elements: NaN is lost", n)
 			}
 		}
@@ -252,11 +252,11 @@ func TestSwiGLURows(t *testing.T) {
 				src[3], in[3] = 0xc6fa, -32000 // far below
 				src[4], in[4] = 0x46fa, 32000
 			}
-			temp := make([]float32, 3*n)
+			temp := make([]float32, 5*n)
 			dst, intact := guardedBF16(n)
 			ds, intactDS := guardedBF16(2 * n)
-			SwiGLURow(x, dst, src, temp)
-			SwiGLUBackRow(x, ds, dy, src, temp)
+			SwiGLURow(x, bf(dst), bf(src), nil, temp)
+			SwiGLUBackRow(x, bf(ds), bf(dy), bf(src), nil, nil, temp)
 			near := func(what string, i int, h uint16, want, size float64) {
 				t.Helper()
 				if !(math.Abs(float64(bf16Value(h))-want) <= math.Abs(want)/256+2e-4*size) {
@@ -276,8 +276,8 @@ func TestSwiGLURows(t *testing.T) {
 			if n > 0 {
 				at := r.IntN(n)
 				src[at] = 0x7fc0
-				SwiGLURow(x, dst, src, temp)
-				SwiGLUBackRow(x, ds, dy, src, temp)
+				SwiGLURow(x, bf(dst), bf(src), nil, temp)
+				SwiGLUBackRow(x, bf(ds), bf(dy), bf(src), nil, nil, temp)
 				if a, b, c := bf16Value(dst[at]), bf16Value(ds[at]), bf16Value(ds[n+at]); a == a || b == b || c == c {
 					t.Fatalf("NaN at %d of %d is lost", at, n)
 				}

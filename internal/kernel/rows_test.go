@@ -24,6 +24,9 @@ func guardedBF16(n int) (inner []uint16, intact func() bool) {
 	}
 }
 
+// bf is a row of bfloat16.
+func bf(h []uint16) Row[float32] { return Row[float32]{H: h} }
+
 // roundsTo reports whether h is what v may be rounded to, when v itself is known to a relative error of 1e-5.
 func roundsTo(h uint16, v float64) bool {
 	return math.Abs(float64(bf16Value(h))-v) <= math.Abs(v)*(1.0/256+1e-5)+1e-38
@@ -140,7 +143,7 @@ func TestGELURows(t *testing.T) {
 			}
 			temp := make([]float32, 2*n)
 			dst, intact := guardedBF16(n)
-			GELURow(x, dst, src, bias, temp)
+			GELURow(x, bf(dst), bf(src), bias, temp)
 			for i, h := range dst {
 				if want := geluOracle(arg(i)); math.Abs(float64(bf16Value(h))-want) > math.Abs(want)/256+1e-5 {
 					t.Fatalf("%d elements: gelu(%v) is %v, want %v", n, arg(i), bf16Value(h), want)
@@ -154,7 +157,7 @@ func TestGELURows(t *testing.T) {
 				}
 			}
 			ds, intactDS := guardedBF16(n)
-			GELUBackRow(x, ds, dy, src, bias, sum, temp)
+			GELUBackRow(x, bf(ds), bf(dy), bf(src), bias, sum, temp)
 			for i, h := range ds {
 				want := float64(d[i]) * geluSlopeOracle(arg(i))
 				if math.Abs(float64(bf16Value(h))-want) > math.Abs(want)/256+1e-4*math.Abs(float64(d[i]))+1e-6 {
@@ -172,8 +175,8 @@ func TestGELURows(t *testing.T) {
 			if !intact() || !intactDS() {
 				t.Fatalf("%d elements: written beyond the row", n)
 			}
-			GELUBackRow(x, dy, dy, src, bias, nil, temp)
-			GELURow(x, src, src, bias, temp)
+			GELUBackRow(x, bf(dy), bf(dy), bf(src), bias, nil, temp)
+			GELURow(x, bf(src), bf(src), bias, temp)
 			for i := range n {
 				if dy[i] != ds[i] || src[i] != dst[i] {
 					t.Fatalf("%d elements: element %d differs in place", n, i)
@@ -182,8 +185,8 @@ func TestGELURows(t *testing.T) {
 			if n > 0 {
 				at := r.IntN(n)
 				src[at] = 0x7fc0
-				GELURow(x, dst, src, bias, temp)
-				GELUBackRow(x, ds, dy, src, bias, nil, temp)
+				GELURow(x, bf(dst), bf(src), bias, temp)
+				GELUBackRow(x, bf(ds), bf(dy), bf(src), bias, nil, temp)
 				if v, w := bf16Value(dst[at]), bf16Value(ds[at]); v == v || w == w {
 					t.Fatalf("NaN at %d of %d is lost", at, n)
 				}
@@ -203,7 +206,7 @@ func TestScaleAndDotRows(t *testing.T) {
 			src, temp := ar.random("src", n, true), make([]float32, 2*n)
 			dst, intact := guardedBF16(n)
 			scale := float32(0.1 + r.Float64())
-			ScaleRow(x, dst, src, scale, temp)
+			ScaleRow(x, bf(dst), src, scale, temp)
 			for i, v := range src {
 				if want := roundBF16(v * scale); dst[i] != want {
 					t.Fatalf("%d elements: [%d] is %v, want %v", n, i, bf16Value(dst[i]), bf16Value(want))
@@ -213,7 +216,7 @@ func TestScaleAndDotRows(t *testing.T) {
 			if n > 0 {
 				over := append([]float32(nil), src...)
 				row := unsafe.Slice((*uint16)(unsafe.Pointer(&over[0])), n)
-				if ScaleRow(x, row, over, scale, temp); !slices.Equal(row, dst) {
+				if ScaleRow(x, bf(row), over, scale, temp); !slices.Equal(row, dst) {
 					t.Fatalf("%d elements: over its own memory the row is another", n)
 				}
 			}

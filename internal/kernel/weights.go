@@ -1,33 +1,5 @@
 package kernel
 
-// Mat is a matrix that enters or leaves a multiply: Rows rows of Cols elements,
-// row i at [i*Stride, i*Stride+Cols). Exactly one of F and H is set.
-type Mat[T Float] struct {
-	F                  []T      // elements in full precision
-	H                  []uint16 // bfloat16 operand rows, see NewWeightsBF16
-	Rows, Cols, Stride int
-}
-
-// Dense returns the (rows, cols) matrix that fills f without gaps.
-func Dense[T Float](f []T, rows, cols int) Mat[T] {
-	if len(f) < rows*cols {
-		panic("kernel: short matrix")
-	}
-	return Mat[T]{F: f, Rows: rows, Cols: cols, Stride: cols}
-}
-
-// check panics unless m has n rows of the given number of columns.
-func (m *Mat[T]) check(n, cols int) {
-	switch {
-	case m.H != nil || n > 0 && m.F == nil:
-		panic("kernel: operand of a kind this tier does not take")
-	case m.Cols != cols || m.Stride < cols:
-		panic("kernel: wrong number of columns")
-	case n < 0 || n > m.Rows || n > 0 && len(m.F) < (n-1)*m.Stride+cols:
-		panic("kernel: short matrix")
-	}
-}
-
 // Weights is a matrix W (Out, In) that multiplies activations. It is a view
 // into the parameters; a tier that needs another form of W owns it here.
 type Weights[T Float] struct {

@@ -140,7 +140,7 @@ func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], sha
 	} else {
 		net.rms = nn.NewRMSNorm(x, net.stage, sums, a.Width, a.NormEps)
 	}
-	net.bias = nn.NewBias[T](x)
+	net.bias = nn.NewBias(x, sums)
 	if a.QKNorm {
 		net.headNorm = nn.NewHeadNorm(x, sums, a.HeadSize, a.NormEps)
 	}
@@ -215,17 +215,17 @@ func (net *network[T]) normBack(dx, dgain, dbias, mean, rstd []T, dy kernel.Mat[
 // what attention reads.
 func (net *network[T]) queriesAndKeys(b *block[T], qkv, qk kernel.Mat[T], rstd []T, pos []int32, n int) (q, k, v kernel.Mat[T]) {
 	hd, kd := queryWidth(net.arch), keyWidth(net.arch)
-	v = nn.Columns(qkv, hd+kd, hd+2*kd)
+	v = qkv.Columns(hd+kd, hd+2*kd)
 	if net.headNorm == nil {
-		qk = nn.Columns(qkv, 0, hd+kd)
+		qk = qkv.Columns(0, hd+kd)
 	}
-	q, k = nn.Columns(qk, 0, hd), nn.Columns(qk, hd, hd+kd)
+	q, k = qk.Columns(0, hd), qk.Columns(hd, hd+kd)
 	if net.headNorm != nil {
-		net.headNorm.Forward(q, rstd, nn.Columns(qkv, 0, hd), b.tensors[slotQGain], n)
-		net.headNorm.Forward(k, rstd[n*net.arch.Heads:], nn.Columns(qkv, hd, hd+kd), b.tensors[slotKGain], n)
+		net.headNorm.Forward(q, rstd, qkv.Columns(0, hd), b.tensors[slotQGain], n)
+		net.headNorm.Forward(k, rstd[n*net.arch.Heads:], qkv.Columns(hd, hd+kd), b.tensors[slotKGain], n)
 	}
 	if net.rope != nil {
-		net.rope.Forward(nn.Columns(qk, 0, hd+kd), pos, n)
+		net.rope.Forward(qk.Columns(0, hd+kd), pos, n)
 	}
 	return q, k, v
 }
@@ -237,13 +237,13 @@ func (m *Model[T]) attentionHalf(i int, recompute bool) {
 	c, masks := m.arch.Width, m.site(1+2*i)
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
-		normed, qkv := nn.Rows(s.normed1, lo), m.rawHeads(s, lo)
+		normed, qkv := s.normed1.From(lo), m.rawHeads(s, lo)
 		m.norm(normed, from(s.mean1, lo), s.rstd1[lo:], b.x[i][lo*c:], w.tensors[slotGain1], w.tensors[slotBias1], k)
 		m.did(PartNorms)
 		w.qkv.Forward(m.x, qkv, normed, k)
 		m.did(PartQKVForward)
 		if m.attention16 != nil {
-			m.heads.Forward(nn.Rows(s.operands, lo), m.headStats(s, lo), qkv, w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[lo:n], k)
+			m.heads.Forward(s.operands.From(lo), m.headStats(s, lo), qkv, w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[lo:n], k)
 			m.did(PartRotary)
 		}
 	}
@@ -263,8 +263,8 @@ func (m *Model[T]) attentionHalf(i int, recompute bool) {
 		return
 	}
 	for lo := 0; lo < n; lo += m.chunk {
-		k, narrow := min(m.chunk, n-lo), nn.Rows(b.narrow, lo)
-		w.o.Forward(m.x, narrow, nn.Rows(s.heads, lo), k)
+		k, narrow := min(m.chunk, n-lo), b.narrow.From(lo)
+		w.o.Forward(m.x, narrow, s.heads.From(lo), k)
 		m.did(PartOForward)
 		dst := s.middle[lo*c : (lo+k)*c]
 		m.residual.Forward(dst, m.skip(i, dst, b.x[i][lo*c:]), narrow, w.tensors[slotOBias], masks.From(lo), k)
@@ -278,7 +278,7 @@ func (m *Model[T]) rawHeads(s *saved[T], lo int) kernel.Mat[T] {
 	if m.bf16() && !m.arch.QKNorm {
 		return s.qkv
 	}
-	return nn.Rows(s.qkv, lo)
+	return s.qkv.From(lo)
 }
 
 // headStats returns what QK-norm saves in bf16 mode from position lo on, if there is any.
@@ -293,12 +293,12 @@ func (m *Model[T]) attentionHalfBack(i int) {
 	dout := b.dropped
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
-		d := m.residual.Backward(nn.Rows(b.dropped, lo), g[slotOBias], b.dx[lo*c:], masks.From(lo), k)
+		d := m.residual.Backward(b.dropped.From(lo), g[slotOBias], b.dx[lo*c:], masks.From(lo), k)
 		if lo == 0 {
 			dout = d
 		}
 		m.did(PartResiduals)
-		w.o.BackInput(m.x, nn.Rows(b.dheads, lo), d, k)
+		w.o.BackInput(m.x, b.dheads.From(lo), d, k)
 		m.did(PartOBackInput)
 	}
 	w.o.BackWeight(m.x, g[slotO], dout, s.heads, n)
@@ -310,13 +310,13 @@ func (m *Model[T]) attentionHalfBack(i int) {
 		m.attentionBack(i)
 	}
 	for lo := 0; lo < n; lo += m.chunk {
-		k, dqkv, narrow := min(m.chunk, n-lo), nn.Rows(b.dqkv, lo), nn.Rows(b.narrow, lo)
+		k, dqkv, narrow := min(m.chunk, n-lo), b.dqkv.From(lo), b.narrow.From(lo)
 		if m.attention16 != nil && !directHeads(m.arch) {
-			m.heads.Backward(dqkv, g[slotQKVBias], g[slotQGain], g[slotKGain], nn.Rows(b.dpart, lo), m.headStats(s, lo), m.rawHeads(s, lo),
+			m.heads.Backward(dqkv, g[slotQKVBias], g[slotQGain], g[slotKGain], b.dpart.From(lo), m.headStats(s, lo), m.rawHeads(s, lo),
 				w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[lo:n], k)
 			m.did(PartRotary)
 		} else if m.attention16 != nil && g[slotQKVBias] != nil {
-			m.sums.Columns(g[slotQKVBias], dqkv, k)
+			m.bias.Backward(g[slotQKVBias], dqkv, k)
 			m.did(PartBiases)
 		}
 		w.qkv.BackInput(m.x, narrow, dqkv, k)
@@ -337,20 +337,20 @@ func (m *Model[T]) attentionBack(i int) {
 	if m.headNorm == nil {
 		qk = s.qkv
 	}
-	dq, dk, dv := nn.Columns(b.dqkv, 0, hd), nn.Columns(b.dqkv, hd, hd+kd), nn.Columns(b.dqkv, hd+kd, hd+2*kd)
+	dq, dk, dv := b.dqkv.Columns(0, hd), b.dqkv.Columns(hd, hd+kd), b.dqkv.Columns(hd+kd, hd+2*kd)
 	m.attention.Backward(dq, dk, dv, b.dheads, s.heads, s.lse,
-		nn.Columns(qk, 0, hd), nn.Columns(qk, hd, hd+kd), nn.Columns(s.qkv, hd+kd, hd+2*kd), m.in.Bounds)
+		qk.Columns(0, hd), qk.Columns(hd, hd+kd), s.qkv.Columns(hd+kd, hd+2*kd), m.in.Bounds)
 	m.did(PartAttentionBackward)
 	if m.rope != nil {
-		m.rope.Backward(nn.Columns(b.dqkv, 0, hd+kd), b.pos[:n], n)
+		m.rope.Backward(b.dqkv.Columns(0, hd+kd), b.pos[:n], n)
 	}
 	if m.headNorm != nil {
-		m.headNorm.Backward(dq, g[slotQGain], s.qkRstd, nn.Columns(s.qkv, 0, hd), w.tensors[slotQGain], n)
-		m.headNorm.Backward(dk, g[slotKGain], s.qkRstd[n*m.arch.Heads:], nn.Columns(s.qkv, hd, hd+kd), w.tensors[slotKGain], n)
+		m.headNorm.Backward(dq, g[slotQGain], s.qkRstd, s.qkv.Columns(0, hd), w.tensors[slotQGain], n)
+		m.headNorm.Backward(dk, g[slotKGain], s.qkRstd[n*m.arch.Heads:], s.qkv.Columns(hd, hd+kd), w.tensors[slotKGain], n)
 	}
 	m.did(PartRotary)
 	if g[slotQKVBias] != nil {
-		m.sums.Columns(g[slotQKVBias], b.dqkv, n)
+		m.bias.Backward(g[slotQKVBias], b.dqkv, n)
 		m.did(PartBiases)
 	}
 }
@@ -362,7 +362,7 @@ func (m *Model[T]) mlpHalf(i int, recompute bool) {
 	c, masks := m.arch.Width, m.site(2+2*i)
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
-		normed, hidden, active, narrow := nn.Rows(s.normed2, lo), nn.Rows(s.hidden, lo), nn.Rows(s.active, lo), nn.Rows(b.narrow, lo)
+		normed, hidden, active, narrow := s.normed2.From(lo), s.hidden.From(lo), s.active.From(lo), b.narrow.From(lo)
 		m.norm(normed, from(s.mean2, lo), s.rstd2[lo:], s.middle[lo*c:], w.tensors[slotGain2], w.tensors[slotBias2], k)
 		m.did(PartNorms)
 		w.gateUp.Forward(m.x, hidden, normed, k)
@@ -404,8 +404,8 @@ func (m *Model[T]) mlpHalfBack(i int) {
 	dout := b.dropped
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
-		dactive, dhidden, hidden, narrow := nn.Rows(b.dactive, lo), nn.Rows(b.dhidden, lo), nn.Rows(s.hidden, lo), nn.Rows(b.narrow, lo)
-		d := m.residual.Backward(nn.Rows(b.dropped, lo), g[slotDownBias], b.dx[lo*c:], masks.From(lo), k)
+		dactive, dhidden, hidden, narrow := b.dactive.From(lo), b.dhidden.From(lo), s.hidden.From(lo), b.narrow.From(lo)
+		d := m.residual.Backward(b.dropped.From(lo), g[slotDownBias], b.dx[lo*c:], masks.From(lo), k)
 		if lo == 0 {
 			dout = d
 		}

@@ -69,7 +69,7 @@ func (m *Model[T]) probeBlock(i int, dst *ProbeStats) {
 		qk = s.qkv
 	}
 	hd, kd := queryWidth(a), keyWidth(a)
-	m.prober.Focus(dst.Heads[i*a.Heads:(i+1)*a.Heads], nn.Columns(qk, 0, hd), nn.Columns(qk, hd, hd+kd), scale, m.n)
+	m.prober.Focus(dst.Heads[i*a.Heads:(i+1)*a.Heads], qk.Columns(0, hd), qk.Columns(hd, hd+kd), scale, m.n)
 	dst.Dead[i] = float64(m.prober.Dead(s.active, m.n)) / float64(a.MLP)
 }
 

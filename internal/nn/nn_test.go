@@ -89,6 +89,8 @@ func agree(t *testing.T, r *rand.Rand, name string, grad, values []float64, f fu
 	}
 }
 
+func row[T kernel.Float](m kernel.Mat[T], i int) []T { return m.RowF(i) }
+
 func sumsFor(x *kernel.Exec, rows, width int) *BlockSums[float64] {
 	return NewBlockSums(x, rows, width, make([]float64, BlockSumsLen(x.Workers(), rows, width)))
 }
@@ -371,7 +373,7 @@ func TestHead(t *testing.T) {
 	nats, logZ := make([]float64, n), make([]float64, n)
 	const scale, zLoss = 0.3, 0.01
 	rows := padded(r, chunk, vocab)
-	l := NewHead(x, nil, rows, rows, zLoss)
+	l := NewHead(x, stageFor(x, HeadStage), rows, rows, zLoss)
 	forward := func() (sum float64) {
 		weights.Refresh(x)
 		l.Loss(nats, logZ, src, weights, labels, counts)

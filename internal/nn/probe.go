@@ -79,12 +79,12 @@ func (l *probeFocus[T]) Part(worker, lo, hi int) {
 	for h := lo; h < hi; h++ {
 		g := h / (l.heads / l.kvHeads)
 		for j := range l.n {
-			load(l.x, Columns(l.k, g*d, (g+1)*d), j, keys[j*d:(j+1)*d])
+			l.k.Row(j).Slice(g*d, (g+1)*d).Load(l.x, keys[j*d:(j+1)*d])
 		}
 		focus := HeadFocus{Entropy: math.NaN()}
 		entropy := 0.0
 		for i := range l.n {
-			load(l.x, Columns(l.q, h*d, (h+1)*d), i, query)
+			l.q.Row(i).Slice(h*d, (h+1)*d).Load(l.x, query)
 			s, e := scores[:i+1], weights[:i+1]
 			for j := range s {
 				s[j] = l.scale * kernel.Dot(l.x, query, keys[j*d:(j+1)*d])
@@ -134,7 +134,7 @@ func (l *probeTops[T]) Part(worker, lo, hi int) {
 		cols := min(probeColumns, hi-lo)
 		tops := l.tops[lo : lo+cols]
 		for i := range l.n {
-			for j, v := range read(l.x, Columns(l.src, lo, lo+cols), i, temp) {
+			for j, v := range l.src.Row(i).Slice(lo, lo+cols).Read(l.x, temp) {
 				if v < 0 {
 					v = -v
 				}
