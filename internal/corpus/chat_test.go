@@ -171,12 +171,12 @@ func FuzzChat(f *testing.F) {
 			bytes.Count(lower, []byte("content")) != len(fields.Messages) || bytes.Count(lower, []byte("messages")) != 1 || !bytes.Equal(lower, before) {
 			return
 		}
-		if len(fields.Messages) != len(chat) {
-			t.Fatalf("%q: %d messages, encoding/json %d", before, len(chat), len(fields.Messages))
+		if len(fields.Messages) != len(turns) {
+			t.Fatalf("%q: %d messages, encoding/json %d", before, len(turns), len(fields.Messages))
 		}
 		for i, m := range fields.Messages {
-			if chat[i].Role != m.Role || !bytes.Equal(bytes.ToValidUTF8(chat[i].Text, []byte("\uFFFD")), []byte(m.Content)) && bytes.Equal(before, bytes.ToValidUTF8(before, nil)) {
-				t.Fatalf("%q: message %d is %+v, encoding/json %+v", before, i, chat[i], m)
+			if turns[i].Role != m.Role || !bytes.Equal(bytes.ToValidUTF8(turns[i].Text, []byte("\uFFFD")), []byte(m.Content)) && bytes.Equal(before, bytes.ToValidUTF8(before, nil)) {
+				t.Fatalf("%q: message %d is %+v, encoding/json %+v", before, i, turns[i], m)
 			}
 		}
 	})
