@@ -103,13 +103,13 @@ func TestAttention16(t *testing.T) {
 			summed := func(part int) func(at int) float64 {
 				return func(at int) (sum float64) {
 					for j := range group {
-						sum += float64(wide.RowF(at/kd)[part*hd+(at%kd/c.d*group+j)*c.d+at%c.d])
+						sum += float64(wide.RowF(at / kd)[part*hd+(at%kd/c.d*group+j)*c.d+at%c.d])
 					}
 					return sum
 				}
 			}
 			for name, e := range map[string]float64{
-				"dq": relative(func(at int) float64 { return float64(wide.RowF(at/hd)[at%hd]) }, dq),
+				"dq": relative(func(at int) float64 { return float64(wide.RowF(at / hd)[at%hd]) }, dq),
 				"dk": relative(summed(1), dk),
 				"dv": relative(summed(2), dv),
 			} {

@@ -3,6 +3,7 @@ package plan
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"gimbal/internal/config"
@@ -36,7 +37,7 @@ func (d *Draft) Make(ctx context.Context, r Request) (*Plan, error) {
 		r.Note = func(string, ...any) {}
 	}
 	cfg := d.Config
-	p := &Plan{Config: cfg, Hardware: r.Opener.Hardware()}
+	p := &Plan{Config: cfg, Hardware: r.Opener.Hardware(), Warnings: slices.Clone(cfg.Notes())}
 	if w := p.Hardware.Warning; w != "" {
 		p.Warnings = append(p.Warnings, w)
 	}
