@@ -155,10 +155,10 @@ func TestEventsPage(t *testing.T) {
 
 const eventsHead = `# Event codes
 
-Every event of a run is in its ` + "`log.jsonl`" + `, with one of these codes and its numbers.
-` + "`gimbal why RUN`" + ` prints them in order. The first letter is the kind: E an update that was refused, A an alarm about gradients, W a
-warning, I information, J a decision about the writing, F files, P a check before step 1. Numbers in brackets are
-exit codes. [guards.md](guards.md) explains how the guard decides.
+Every event of a run is in its ` + "`log.jsonl`" + `, with one of these codes and its numbers. The command
+` + "`gimbal why RUN`" + ` prints them in order. The first letter is the kind: E an update that was refused, A an
+alarm about gradients, W a warning, I information, J a decision about the writing, F files, P a check before step 1.
+Numbers in brackets are exit codes. [guards.md](guards.md) explains how the guard decides.
 
 This page is generated from ` + "`internal/runlog/codes.go`" + `.
 `
