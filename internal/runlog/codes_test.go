@@ -120,7 +120,7 @@ func TestCodesAreDescribed(t *testing.T) {
 // docs/events.md is made from the table, so that it cannot fall behind.
 func TestEventsPage(t *testing.T) {
 	var b strings.Builder
-	b.WriteString(eventsHead)
+	b.WriteString(strings.ReplaceAll(eventsHead, "'", "`"))
 	for _, part := range Codes {
 		fmt.Fprintf(&b, "\n## %s\n\n", part.Title)
 		if part.Intro != "" {
@@ -153,12 +153,13 @@ func TestEventsPage(t *testing.T) {
 	}
 }
 
+// eventsHead has ' where the page has a back quote.
 const eventsHead = `# Event codes
 
-Every event of a run is in its ` + "`log.jsonl`" + `, with one of these codes and its numbers. The command
-` + "`gimbal why RUN`" + ` prints them in order. The first letter is the kind: E an update that was refused, A an
-alarm about gradients, W a warning, I information, J a decision about the writing, F files, P a check before step 1.
-Numbers in brackets are exit codes. [guards.md](guards.md) explains how the guard decides.
+Every event of a run is in its 'log.jsonl', with one of these codes and its numbers. The command 'gimbal why RUN'
+prints them in order. The first letter is the kind: E an update that was refused, A an alarm about gradients, W a
+warning, I information, J a decision about the writing, F files, P a check before step 1. Numbers in brackets are exit
+codes. [guards.md](guards.md) explains how the guard decides.
 
-This page is generated from ` + "`internal/runlog/codes.go`" + `.
+This page is generated from 'internal/runlog/codes.go'.
 `
