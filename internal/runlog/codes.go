@@ -66,8 +66,8 @@ var stepCodes = CodePart{
 
 var healthCodes = CodePart{
 	Title: "Health of the model",
-	Intro: "Checked at step 1 and every 100 steps; activations also every 10 of the first 50. These events name a\n" +
-		"block and change nothing.",
+	Intro: "Checked at step 1 and every 100 steps; activations also every 10 of the first 50. They change nothing\n" +
+		"in training; most name a block.",
 	Codes: []Code{
 		{"A1-ZERO-GRAD", "warning, error",
 			"a tensor's gradient is exactly zero at three checks, or a matrix's at step 1", "",
