@@ -87,7 +87,8 @@ func PackT(x *Exec, dst, src []uint16, rows, cols, stride int) {
 	}
 	steps := roundUp(cols) / tileSide
 	for i := 0; i < rows; i += tileSide {
-		x.bf16.packRows(natural, dst[i*roundUp(cols):][:steps*tileSize], tileSize, src[i*stride:], stride, min(tileSide, rows-i), cols)
+		panel, some := dst[i*roundUp(cols):][:steps*tileSize], min(tileSide, rows-i)
+		x.bf16.packRows(natural, panel, tileSize, src[i*stride:], stride, some, cols)
 	}
 }
 
@@ -180,7 +181,8 @@ func MulPacked(x *Exec, worker int, dst Mat[float32], a []uint16, lda int, packe
 }
 
 // MulTransPacked is MulPacked for a stored (k, m): dst = aᵀ·B or dst += aᵀ·B.
-func MulTransPacked(x *Exec, worker int, dst Mat[float32], a []uint16, lda int, packed []uint16, m, n, k int, add bool) {
+func MulTransPacked(x *Exec, worker int, dst Mat[float32], a []uint16, lda int, packed []uint16,
+	m, n, k int, add bool) {
 	p := bfProduct{m: m, n: n, k: k, lda: transStride(k), b: packed, add: add}
 	if p.check(dst); m <= 0 || n <= 0 {
 		return

@@ -23,7 +23,8 @@ func (p *bfProduct) check(dst Mat[float32]) {
 	if (dst.F == nil) == (dst.H == nil) && p.m > 0 || p.add && dst.H != nil {
 		panic("kernel: result of a kind that cannot be written")
 	}
-	if dst.Stride < p.n || len(p.b) < PackLen(p.k, p.n) || p.m > 0 && max(len(dst.F), len(dst.H)) < (p.m-1)*dst.Stride+p.n {
+	if dst.Stride < p.n || len(p.b) < PackLen(p.k, p.n) ||
+		p.m > 0 && max(len(dst.F), len(dst.H)) < (p.m-1)*dst.Stride+p.n {
 		panic("kernel: short matrix")
 	}
 	p.f, p.h, p.ldc = dst.F, dst.H, dst.Stride
@@ -292,7 +293,8 @@ func bfSelfTest(t *bfTable) string {
 		e.multiply(s, &bfProduct{m: m, n: n, k: k, a: a, lda: k, b: packed, f: c(), ldc: n}, 0, m, 0, 2)
 		// a read as (k, m), its transpose as the first operand
 		e.transpose(s.trans, a, m, 0, k, 0, m)
-		e.multiply(s, &bfProduct{m: m, n: n, k: k, a: s.trans, lda: transStride(k), b: packed, f: c(), ldc: n}, 0, m, 0, 2)
+		p := &bfProduct{m: m, n: n, k: k, a: s.trans, lda: transStride(k), b: packed, f: c(), ldc: n}
+		e.multiply(s, p, 0, m, 0, 2)
 		rounded := make([]uint16, m*n)
 		t.toBF16(rounded, out[side][0])
 		t.fromBF16(c(), rounded)

@@ -182,7 +182,9 @@ func selfTest(t *table[float32]) string {
 		e := &engine[float32]{table: c.t}
 		s := new(scratch[float32])
 		s.grow()
-		e.multiply(s, &product[float32]{m: m, n: n, k: k, a: a, rs: k, ks: 1, b: b, ldb: k, transB: true, c: c.out, ldc: n, alpha: 1}, 0, m, 0, n)
+		p := product[float32]{m: m, n: n, k: k, a: a, rs: k, ks: 1, b: b, ldb: k, transB: true,
+			c: c.out, ldc: n, alpha: 1}
+		e.multiply(s, &p, 0, m, 0, n)
 	}
 	for i := range want {
 		if got[i] != want[i] {

@@ -15,7 +15,8 @@ type fence struct {
 
 func newFence(t *testing.T) *fence {
 	size := os.Getpagesize()
-	pages, err := syscall.Mmap(-1, 0, 3*size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	pages, err := syscall.Mmap(-1, 0, 3*size,
+		syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
 		t.Skipf("no memory to fence: %v", err)
 	}
@@ -98,7 +99,8 @@ func TestFences(t *testing.T) {
 						}
 						Gemm(x, 0, transA, transB, m, n, k, 1, a, lda, b, ldb, float32(flags>>2), out, n)
 						if out[0] != want {
-							t.Fatalf("%v: m %d n %d k %d flags %d: element 0 is %g, want %g", tier, m, n, k, flags, out[0], want)
+							t.Fatalf("%v: m %d n %d k %d flags %d: element 0 is %g, want %g",
+								tier, m, n, k, flags, out[0], want)
 						}
 					}
 				}
@@ -168,7 +170,8 @@ func TestRowFences(t *testing.T) {
 				ScaleRow(x, hr, a, 0.5, temp)
 				DotRow(x, h, g, temp)
 				if n%headBlock == 0 {
-					row := HeadsRow[float32]{Size: n, Bias: a, Gain: b, Cos: f[2].take(n/2, end), Sin: f[3].take(n/2, end), Scale: 1, Eps: 1e-6}
+					row := HeadsRow[float32]{Size: n, Bias: a, Gain: b, Scale: 1, Eps: 1e-6,
+						Cos: f[2].take(n/2, end), Sin: f[3].take(n/2, end)}
 					row.Forward(x, hr, gr, []float32{0}, temp)
 					row.Backward(x, hr, gr, 1, gr, []float32{1}, make([]float32, n), b, make([]float32, 4*n))
 				}

@@ -15,7 +15,8 @@ type peakLoop struct {
 	run            func(operands, sums []float32, turns int)
 }
 
-// peakCall is how long one call of a loop may last: assembly cannot be interrupted, and a garbage collection would wait for it.
+// peakCall is how long one call of a loop may last: assembly cannot be interrupted, and a garbage collection would wait
+// for it.
 const peakCall = 100 * time.Microsecond
 
 // PeakFP32 is the FLOP/s that the float32 units of all workers reach together while no operand leaves the registers:

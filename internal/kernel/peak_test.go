@@ -18,7 +18,8 @@ func TestFasterBF16(t *testing.T) {
 	for _, tier := range Tiers() {
 		x := newExec(t, 1, tier)
 		if want := measured[[2]string{x.BF16(), cpu.Vendor}] > 1; x.FasterBF16() != want {
-			t.Errorf("%s, %q of %s: the rule says faster: %v, the peaks say %v", tier, x.BF16(), cpu.Vendor, !want, want)
+			t.Errorf("%s, %q of %s: the rule says faster: %v, the peaks say %v",
+				tier, x.BF16(), cpu.Vendor, !want, want)
 		}
 	}
 }

@@ -104,7 +104,8 @@ func rowCases(kind func(h []uint16) Row[float32]) map[string]func(x *Exec, o *ro
 					sum = nil
 				}
 				h.Backward(x, kind(o.h[0]), kind(o.h[1]), 1, kind(o.h[2]), o.f[3], o.f[2][size:], sum, temp)
-				h.Backward(x, kind(o.h[0][:size]), kind(o.h[1][:2*size]), 2, kind(o.h[2][:size]), o.f[3], o.f[2][size:], sum, temp)
+				h.Backward(x, kind(o.h[0][:size]), kind(o.h[1][:2*size]), 2, kind(o.h[2][:size]),
+					o.f[3], o.f[2][size:], sum, temp)
 			}
 		},
 	}

@@ -69,7 +69,8 @@ func TestHeadsRows(t *testing.T) {
 				if choice&4 != 0 {
 					h.Cos, h.Sin = ar.random("cos", size/2, true), ar.random("sin", size/2, true)
 				}
-				rstd, dgain, sum := ar.random("rstd", heads, false), ar.random("dgain", size, false), ar.random("sum", n, false)
+				rstd, dgain, sum := ar.random("rstd", heads, false), ar.random("dgain", size, false),
+					ar.random("sum", n, false)
 				if choice&8 == 0 {
 					sum = nil
 				}
@@ -108,8 +109,10 @@ func TestHeadsRows(t *testing.T) {
 						most = max(most, math.Abs(y[i]), math.Abs(dv[i]))
 					}
 					for i := range size {
-						near(fmt.Sprintf("y[%d]", at+i), float64(bf16Value(dst[at+i])), y[i], math.Abs(y[i])/256+1e-5*most)
-						near(fmt.Sprintf("dv[%d]", at+i), float64(bf16Value(ddst[at+i])), dv[i], math.Abs(dv[i])/256+1e-5*most)
+						near(fmt.Sprintf("y[%d]", at+i), float64(bf16Value(dst[at+i])), y[i],
+							math.Abs(y[i])/256+1e-5*most)
+						near(fmt.Sprintf("dv[%d]", at+i), float64(bf16Value(ddst[at+i])), dv[i],
+							math.Abs(dv[i])/256+1e-5*most)
 						if sum != nil {
 							near(fmt.Sprintf("sum[%d]", at+i), float64(sum[at+i]), before[1][at+i]+dv[i], 1e-5*(most+1))
 						}
@@ -120,7 +123,8 @@ func TestHeadsRows(t *testing.T) {
 					}
 				}
 				for i := range wantGain {
-					near(fmt.Sprintf("dgain[%d]", i), float64(dgain[i]), before[0][i]+wantGain[i], 1e-4*(1+math.Abs(wantGain[i])))
+					near(fmt.Sprintf("dgain[%d]", i), float64(dgain[i]), before[0][i]+wantGain[i],
+						1e-4*(1+math.Abs(wantGain[i])))
 				}
 				ar.check(t, what)
 				if !intact() || !dintact() {

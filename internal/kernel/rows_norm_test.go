@@ -63,8 +63,10 @@ func TestLayerNormRows(t *testing.T) {
 				gx += float64(d[i]*gain[i]) * norm[i] / float64(n)
 			}
 			for i := range n {
-				size := 20 * (1 + wantR) * (1 + wantR) * (1 + math.Abs(norm[i])) * (1 + math.Abs(g) + math.Abs(gx) + math.Abs(float64(d[i])))
-				near(fmt.Sprintf("dx[%d]", i), dx[i], before[0][i]+wantR*(float64(d[i])*float64(gain[i])-g-norm[i]*gx), size)
+				size := 20 * (1 + wantR) * (1 + wantR) * (1 + math.Abs(norm[i])) * (1 + math.Abs(g) + math.Abs(gx) +
+					math.Abs(float64(d[i])))
+				near(fmt.Sprintf("dx[%d]", i), dx[i], before[0][i]+wantR*(float64(d[i])*float64(gain[i])-g-norm[i]*gx),
+					size)
 				near(fmt.Sprintf("dgain[%d]", i), dgain[i], before[1][i]+float64(d[i])*norm[i], size)
 				near(fmt.Sprintf("dbias[%d]", i), dbias[i], before[2][i]+float64(d[i]), size)
 			}
@@ -74,7 +76,8 @@ func TestLayerNormRows(t *testing.T) {
 			}
 			in := append([]float32(nil), src...) // NaN is not lost, wherever it is
 			in[r.IntN(n)] = float32(math.NaN())
-			if _, rstd := LayerNormRow(x, bf(dst), in, gain, bias, eps, temp); rstd == rstd || bf16Value(dst[0]) == bf16Value(dst[0]) {
+			if _, rstd := LayerNormRow(x, bf(dst), in, gain, bias, eps, temp); rstd == rstd ||
+				bf16Value(dst[0]) == bf16Value(dst[0]) {
 				t.Fatalf("%d elements: NaN is lost", n)
 			}
 		}
@@ -91,7 +94,8 @@ func TestLayerNormRowIsCentred(t *testing.T) {
 		dst := make([]uint16, 100)
 		mean, rstd := LayerNormRow(x, bf(dst), src, ones, zeros, 0, make([]float32, 100))
 		if mean != 4096.5 || rstd != 2 || bf16Value(dst[0]) != -1 || bf16Value(dst[99]) != 1 {
-			t.Errorf("mean %v, 1/deviation %v, elements %v and %v; want 4096.5, 2, -1, 1", mean, rstd, bf16Value(dst[0]), bf16Value(dst[99]))
+			t.Errorf("mean %v, 1/deviation %v, elements %v and %v; want 4096.5, 2, -1, 1",
+				mean, rstd, bf16Value(dst[0]), bf16Value(dst[99]))
 		}
 	}, nil)
 }
@@ -123,7 +127,8 @@ func TestSumRows(t *testing.T) {
 					t.Fatalf("%d elements: the sum [%d] is %v, want %v", n, i, dst[i], want)
 				}
 				if want := before[i] + src[i]; sum[i] != want || rounded[i] != roundBF16(src[i]) {
-					t.Fatalf("%d elements: the partial sum [%d] is %v, want %v; the element %v of %v", n, i, sum[i], want, bf16Value(rounded[i]), src[i])
+					t.Fatalf("%d elements: the partial sum [%d] is %v, want %v; the element %v of %v",
+						n, i, sum[i], want, bf16Value(rounded[i]), src[i])
 				}
 			}
 			ar.check(t, fmt.Sprintf("%d elements", n))
@@ -160,7 +165,8 @@ func TestGELURowSweep(t *testing.T) {
 		worst := 0.0
 		for i, h := range src {
 			v := float64(bf16Value(h))
-			if v < -1e10 || v > 1e10 { // what remains below is not zero on all tiers; x² may overflow in the oracle's float64 too
+			// What remains below is not zero on all tiers; x² may overflow in the oracle's float64 too.
+			if v < -1e10 || v > 1e10 {
 				if got := float64(slope[i]); !(math.Abs(got-max(0, math.Copysign(1, v))) <= 1e-4) {
 					t.Fatalf("gelu'(%g) is %g", v, got)
 				}
@@ -216,7 +222,8 @@ func TestRMSNormRows(t *testing.T) {
 			RMSNormBackRow(x, dx, dgain, bf(dy), src, gain, rstd, temp)
 			for i := range n {
 				norm := float64(src[i]) * wantR
-				wantX, wantGain := before[0][i]+wantR*(float64(d[i])*float64(gain[i])-norm*m), before[1][i]+float64(d[i])*norm
+				wantX, wantGain := before[0][i]+wantR*(float64(d[i])*float64(gain[i])-norm*m),
+					before[1][i]+float64(d[i])*norm
 				size := 4e-5 * (1 + wantR) * (1 + math.Abs(norm)) * (1 + math.Abs(m) + math.Abs(float64(d[i])))
 				if !(math.Abs(float64(dx[i])-wantX) <= size) || !(math.Abs(float64(dgain[i])-wantGain) <= size) {
 					t.Fatalf("%d elements: dx[%d] is %v, dgain %v; want %v, %v", n, i, dx[i], dgain[i], wantX, wantGain)
@@ -225,7 +232,8 @@ func TestRMSNormRows(t *testing.T) {
 			ar.check(t, fmt.Sprintf("%d elements", n))
 			in := append([]float32(nil), src...)
 			in[r.IntN(n)] = float32(math.NaN())
-			if rstd := RMSNormRow(x, bf(dst), in, gain, eps, temp); rstd == rstd || bf16Value(dst[0]) == bf16Value(dst[0]) {
+			if rstd := RMSNormRow(x, bf(dst), in, gain, eps, temp); rstd == rstd ||
+				bf16Value(dst[0]) == bf16Value(dst[0]) {
 				t.Fatalf("%d elements: NaN is lost", n)
 			}
 		}

@@ -56,7 +56,8 @@ func TestSoftmaxRows(t *testing.T) {
 			dst, intact := guardedBF16(n)
 			gotTop, gotSum := SoftmaxRow(x, dst, append([]float32(nil), src...))
 			if gotTop != top || math.Abs(float64(gotSum)-sum) > 1e-5*sum || !intact() {
-				t.Fatalf("%d elements: top %v, sum %v, want %v, %v; guards intact: %v", n, gotTop, gotSum, top, sum, intact())
+				t.Fatalf("%d elements: top %v, sum %v, want %v, %v; guards intact: %v",
+					n, gotTop, gotSum, top, sum, intact())
 			}
 			for i, h := range dst {
 				if !roundsTo(h, want[i]) {
@@ -69,7 +70,8 @@ func TestSoftmaxRows(t *testing.T) {
 			for i := range p {
 				wantP := math.Exp(float64(src[i]) - float64(lse[i]))
 				if wantDS := wantP * float64(dp[i]-delta[i]); !roundsTo(p[i], wantP) || !roundsTo(ds[i], wantDS) {
-					t.Fatalf("%d elements: p[%d] is %v, ds %v; want %v, %v", n, i, bf16Value(p[i]), bf16Value(ds[i]), wantP, wantDS)
+					t.Fatalf("%d elements: p[%d] is %v, ds %v; want %v, %v",
+						n, i, bf16Value(p[i]), bf16Value(ds[i]), wantP, wantDS)
 				}
 			}
 			if !intactP() || !intactDS() {
@@ -96,13 +98,15 @@ func TestSoftmaxRowsDoNotDependOnPosition(t *testing.T) {
 		r := newRand(t)
 		score, dp, lse, delta := make([]float32, 100), make([]float32, 100), make([]float32, 100), make([]float32, 100)
 		for i := range score {
-			score[i], dp[i], lse[i], delta[i] = float32(r.NormFloat64()), float32(r.NormFloat64()), 1, float32(r.NormFloat64())
+			score[i], dp[i], lse[i], delta[i] = float32(r.NormFloat64()), float32(r.NormFloat64()), 1,
+				float32(r.NormFloat64())
 		}
 		p, ds := make([]uint16, 100), make([]uint16, 100)
 		SoftmaxBackRow(x, p, ds, append([]float32(nil), score...), append([]float32(nil), dp...), lse, delta)
 		for from := range 99 {
 			p2, ds2 := make([]uint16, 100-from), make([]uint16, 100-from)
-			SoftmaxBackRow(x, p2, ds2, append([]float32(nil), score[from:]...), append([]float32(nil), dp[from:]...), lse[from:], delta[from:])
+			SoftmaxBackRow(x, p2, ds2, append([]float32(nil), score[from:]...), append([]float32(nil), dp[from:]...),
+				lse[from:], delta[from:])
 			for i := range p2 {
 				if p2[i] != p[from+i] || ds2[i] != ds[from+i] {
 					t.Fatalf("element %d differs in a row that begins at %d", from+i, from)
@@ -197,7 +201,8 @@ func TestGELURows(t *testing.T) {
 
 func bf16Value(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
 
-// TestScaleAndDotRows compares with the definitions at every length: rounding to the bit, over the row's own memory too.
+// TestScaleAndDotRows compares with the definitions at every length: rounding to the bit, over the row's own memory
+// too.
 func TestScaleAndDotRows(t *testing.T) {
 	eachTier(t, func(t *testing.T, x *Exec) {
 		r := newRand(t)

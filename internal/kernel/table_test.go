@@ -29,15 +29,16 @@ func lacks(k *tierTable) []string {
 	return slices.DeleteFunc(all, func(name string) bool { return slices.Contains(may, name) })
 }
 
-// TestTablesAreWhole finds functions that a table forgot, in those of tiers that this CPU lacks, too: a call would panic,
-// or Go would do the work, slowly and unnoticed.
+// TestTablesAreWhole finds functions that a table forgot, in those of tiers that this CPU lacks, too: a call would
+// panic, or Go would do the work, slowly and unnoticed.
 func TestTablesAreWhole(t *testing.T) {
 	for _, k := range append(archTables(), genericTier) {
 		if names := lacks(&k); len(names) > 0 {
 			t.Errorf("%v with bfloat16 by %q lacks %q", k.tier, k.bf16.name, names)
 		}
 		k.bf16.name, k.bf16.fused.gelu, k.dot = "planted", nil, nil
-		if names := lacks(&k); !slices.Contains(names, "bf16.fused.gelu") || !slices.Contains(names, "table.vectors.dot") {
+		if names := lacks(&k); !slices.Contains(names, "bf16.fused.gelu") ||
+			!slices.Contains(names, "table.vectors.dot") {
 			t.Errorf("%v without gelu and dot lacks only %q", k.tier, names)
 		}
 	}

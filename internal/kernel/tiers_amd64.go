@@ -122,7 +122,8 @@ var fusedAVX512 = rowTable{
 }
 
 //go:noescape
-func tileAVX512(rows, k int, a *float32, rs, ks int, b *float32, bs int, c *float32, ldc, cols int, alpha float32, add bool)
+func tileAVX512(rows, k int, a *float32, rs, ks int, b *float32, bs int,
+	c *float32, ldc, cols int, alpha float32, add bool)
 
 //go:noescape
 func packTAVX512(dst *float32, ldd int, src *float32, lds, k int)
@@ -131,7 +132,8 @@ func packTAVX512(dst *float32, ldd int, src *float32, lds, k int)
 func packRowsAVX512(dst *float32, ldd int, src *float32, lds, rows, k int)
 
 //go:noescape
-func tileAVX2(rows, k int, a *float32, rs, ks int, b *float32, bs int, c *float32, ldc, cols int, alpha float32, add bool)
+func tileAVX2(rows, k int, a *float32, rs, ks int, b *float32, bs int,
+	c *float32, ldc, cols int, alpha float32, add bool)
 
 //go:noescape
 func packTAVX2(dst *float32, ldd int, src *float32, lds, k int)

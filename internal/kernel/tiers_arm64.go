@@ -32,7 +32,8 @@ var tiers = []tierTable{{
 }}
 
 //go:noescape
-func tileNEON(rows, k int, a *float32, rs, ks int, b *float32, bs int, c *float32, ldc, cols int, alpha float32, add bool)
+func tileNEON(rows, k int, a *float32, rs, ks int, b *float32, bs int,
+	c *float32, ldc, cols int, alpha float32, add bool)
 
 //go:noescape
 func packTNEON(dst *float32, ldd int, src *float32, lds, k int)

@@ -106,7 +106,8 @@ func (w *Weights[T]) BackWeight(x *Exec, dw []T, dy, src Mat[T], n int) {
 // other goroutine may use meanwhile.
 // Numerics: see the package doc; each block's sum is multiplied by alpha.
 // Panics if beta is neither 0 nor 1 or a matrix is too short.
-func Gemm[T Float](x *Exec, worker int, transA, transB bool, m, n, k int, alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
+func Gemm[T Float](x *Exec, worker int, transA, transB bool, m, n, k int,
+	alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
 	if beta != 0 && beta != 1 {
 		panic("kernel: beta must be 0 or 1")
 	}
@@ -155,7 +156,8 @@ func GemmBlocks[T Float](x *Exec, m, n, k int, alpha T, a []T, lda int, b, c []T
 		block := b[j/BlockCols*BlockCols*k+j%BlockCols:]
 		for i := 0; i < m; i += e.mr {
 			for l := 0; l < k; l += kBlock {
-				e.tile(min(e.mr, m-i), min(kBlock, k-l), &a[i*lda+l], lda, 1, &block[l*BlockCols], BlockCols, &c[i*ldc+j], ldc, min(e.nr, n-j), alpha, l > 0)
+				e.tile(min(e.mr, m-i), min(kBlock, k-l), &a[i*lda+l], lda, 1,
+					&block[l*BlockCols], BlockCols, &c[i*ldc+j], ldc, min(e.nr, n-j), alpha, l > 0)
 			}
 		}
 	}

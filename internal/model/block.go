@@ -126,10 +126,12 @@ func mat32[T kernel.Float](m kernel.Mat[T]) kernel.Mat[float32] { return any(m).
 
 // newNetwork returns a network with the parameters p, or with those of shared and their operands if that is not nil.
 // sums is nil for generation.
-func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], shared *network[T], sums *nn.BlockSums[T], mem workspace[T]) network[T] {
+func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], shared *network[T],
+	sums *nn.BlockSums[T], mem workspace[T]) network[T] {
 	net := network[T]{arch: a, x: x}
 	if shared != nil {
-		net.params, net.outside, net.blocks, net.headWeights = shared.params, shared.outside, shared.blocks, shared.headWeights
+		net.params, net.outside = shared.params, shared.outside
+		net.blocks, net.headWeights = shared.blocks, shared.headWeights
 	} else {
 		net.params = p
 		net.newWeights(mem.packed)
@@ -183,8 +185,8 @@ func (net *network[T]) newWeights(packed []uint16) {
 	net.headWeights = weights(head, &packed, a.Vocab, a.Width)
 }
 
-// Refresh renews what is derived from the parameters; call it after every change of them. A model and its decoders share
-// it: one call serves all.
+// Refresh renews what is derived from the parameters; call it after every change of them. A model and its decoders
+// share it: one call serves all.
 func (net *network[T]) Refresh() {
 	for i := range net.blocks {
 		b := &net.blocks[i]
@@ -213,7 +215,8 @@ func (net *network[T]) normBack(dx, dgain, dbias, mean, rstd []T, dy kernel.Mat[
 
 // queriesAndKeys norms (from qkv to qk, where there is QK-norm) and rotates n rows of queries and keys and returns
 // what attention reads.
-func (net *network[T]) queriesAndKeys(b *block[T], qkv, qk kernel.Mat[T], rstd []T, pos []int32, n int) (q, k, v kernel.Mat[T]) {
+func (net *network[T]) queriesAndKeys(b *block[T], qkv, qk kernel.Mat[T], rstd []T, pos []int32,
+	n int) (q, k, v kernel.Mat[T]) {
 	hd, kd := queryWidth(net.arch), keyWidth(net.arch)
 	v = qkv.Columns(hd+kd, hd+2*kd)
 	if net.headNorm == nil {
@@ -243,7 +246,8 @@ func (m *Model[T]) attentionHalf(i int, recompute bool) {
 		w.qkv.Forward(m.x, qkv, normed, k)
 		m.did(PartQKVForward)
 		if m.attention16 != nil {
-			m.heads.Forward(s.operands.From(lo), m.headStats(s, lo), qkv, w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[lo:n], k)
+			m.heads.Forward(s.operands.From(lo), m.headStats(s, lo), qkv,
+				w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[lo:n], k)
 			m.did(PartRotary)
 		}
 	}
@@ -272,8 +276,8 @@ func (m *Model[T]) attentionHalf(i int, recompute bool) {
 	}
 }
 
-// rawHeads returns the result of the multiply by q, k and v from position lo on: kept for all positions, or in bf16 mode
-// without QK-norm, where the backward pass does not read it, for a chunk.
+// rawHeads returns the result of the multiply by q, k and v from position lo on: kept for all positions, or in bf16
+// mode without QK-norm, where the backward pass does not read it, for a chunk.
 func (m *Model[T]) rawHeads(s *saved[T], lo int) kernel.Mat[T] {
 	if m.bf16() && !m.arch.QKNorm {
 		return s.qkv
@@ -304,7 +308,8 @@ func (m *Model[T]) attentionHalfBack(i int) {
 	w.o.BackWeight(m.x, g[slotO], dout, s.heads, n)
 	m.did(PartOBackWeight)
 	if m.attention16 != nil {
-		m.attention16.Backward(mat32(b.dpart), mat32(b.dheads), mat32(s.heads), float32s(s.lse), mat32(s.operands), m.in.Bounds)
+		m.attention16.Backward(mat32(b.dpart), mat32(b.dheads), mat32(s.heads), float32s(s.lse),
+			mat32(s.operands), m.in.Bounds)
 		m.did(PartAttentionBackward)
 	} else {
 		m.attentionBack(i)
@@ -312,7 +317,8 @@ func (m *Model[T]) attentionHalfBack(i int) {
 	for lo := 0; lo < n; lo += m.chunk {
 		k, dqkv, narrow := min(m.chunk, n-lo), b.dqkv.From(lo), b.narrow.From(lo)
 		if m.attention16 != nil && !directHeads(m.arch) {
-			m.heads.Backward(dqkv, g[slotQKVBias], g[slotQGain], g[slotKGain], b.dpart.From(lo), m.headStats(s, lo), m.rawHeads(s, lo),
+			m.heads.Backward(dqkv, g[slotQKVBias], g[slotQGain], g[slotKGain],
+				b.dpart.From(lo), m.headStats(s, lo), m.rawHeads(s, lo),
 				w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[lo:n], k)
 			m.did(PartRotary)
 		} else if m.attention16 != nil && g[slotQKVBias] != nil {
@@ -322,7 +328,8 @@ func (m *Model[T]) attentionHalfBack(i int) {
 		w.qkv.BackInput(m.x, narrow, dqkv, k)
 		m.did(PartQKVBackInput)
 		m.skipBack(i, b.dx[lo*c:(lo+k)*c])
-		m.normBack(b.dx[lo*c:], g[slotGain1], g[slotBias1], from(s.mean1, lo), s.rstd1[lo:], narrow, b.x[i][lo*c:], w.tensors[slotGain1], k)
+		m.normBack(b.dx[lo*c:], g[slotGain1], g[slotBias1], from(s.mean1, lo), s.rstd1[lo:],
+			narrow, b.x[i][lo*c:], w.tensors[slotGain1], k)
 		m.did(PartNorms)
 	}
 	w.qkv.BackWeight(m.x, g[slotQKV], b.dqkv, s.normed1, n)
@@ -345,8 +352,9 @@ func (m *Model[T]) attentionBack(i int) {
 		m.rope.Backward(b.dqkv.Columns(0, hd+kd), b.pos[:n], n)
 	}
 	if m.headNorm != nil {
-		m.headNorm.Backward(dq, g[slotQGain], s.qkRstd, s.qkv.Columns(0, hd), w.tensors[slotQGain], n)
-		m.headNorm.Backward(dk, g[slotKGain], s.qkRstd[n*m.arch.Heads:], s.qkv.Columns(hd, hd+kd), w.tensors[slotKGain], n)
+		q, k := s.qkv.Columns(0, hd), s.qkv.Columns(hd, hd+kd)
+		m.headNorm.Backward(dq, g[slotQGain], s.qkRstd, q, w.tensors[slotQGain], n)
+		m.headNorm.Backward(dk, g[slotKGain], s.qkRstd[n*m.arch.Heads:], k, w.tensors[slotKGain], n)
 	}
 	m.did(PartRotary)
 	if g[slotQKVBias] != nil {
@@ -424,7 +432,8 @@ func (m *Model[T]) mlpHalfBack(i int) {
 			break // dx may be dout
 		}
 		m.skipBack(i, b.dx[lo*c:(lo+k)*c])
-		m.normBack(b.dx[lo*c:], g[slotGain2], g[slotBias2], from(s.mean2, lo), s.rstd2[lo:], narrow, s.middle[lo*c:], w.tensors[slotGain2], k)
+		m.normBack(b.dx[lo*c:], g[slotGain2], g[slotBias2], from(s.mean2, lo), s.rstd2[lo:],
+			narrow, s.middle[lo*c:], w.tensors[slotGain2], k)
 		m.did(PartNorms)
 	}
 	w.down.BackWeight(m.x, g[slotDown], dout, s.active, n)

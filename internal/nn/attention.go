@@ -137,8 +137,10 @@ func (l *attentionBackward[T]) head(worker, first, n, g int) {
 				clear(dsi[end:])
 			}
 			kernel.Gemm(l.x, worker, true, false, q1, d, rows, 1, p, l.context, dout, l.dout.Stride, 1, dv, l.dv.Stride)
-			kernel.Gemm(l.x, worker, false, false, rows, d, q1, l.scale, ds, l.context, k, l.k.Stride, 0, l.dq.F[at*l.dq.Stride+h*d:], l.dq.Stride)
-			kernel.Gemm(l.x, worker, true, false, q1, d, rows, l.scale, ds, l.context, q, l.q.Stride, 1, dk, l.dk.Stride)
+			kernel.Gemm(l.x, worker, false, false, rows, d, q1,
+				l.scale, ds, l.context, k, l.k.Stride, 0, l.dq.F[at*l.dq.Stride+h*d:], l.dq.Stride)
+			kernel.Gemm(l.x, worker, true, false, q1, d, rows,
+				l.scale, ds, l.context, q, l.q.Stride, 1, dk, l.dk.Stride)
 		}
 	}
 }

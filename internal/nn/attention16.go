@@ -35,8 +35,8 @@ type attention16Worker struct {
 	lse, delta             []float32 // (context)
 }
 
-// attention16Len is the lengths of the packed forms of a span and of a block, of a row of scores and of a number for each
-// position.
+// attention16Len is the lengths of the packed forms of a span and of a block, of a row of scores and of a number for
+// each position.
 func attention16Len(context, size int) (spanPack, blockPack, stride, rows int) {
 	_, stride = kernel.OperandLen(1, context)
 	return kernel.PackLen(context, size), kernel.PackLen(queryRows, size), stride, stageWidth(context)
@@ -115,7 +115,8 @@ func dense(f []float32, rows, cols, stride int) kernel.Mat[float32] {
 
 // mulTerms multiplies by terms [from, from+k) of a packed matrix (terms, D). A block of 32 columns of the packed form
 // holds the terms one after the other, so that neighbouring ones are a matrix of their own. from is a multiple of 32.
-func (l *Attention16) mulTerms(worker int, dst kernel.Mat[float32], a []uint16, lda int, packed []uint16, terms, m, from, k int) {
+func (l *Attention16) mulTerms(worker int, dst kernel.Mat[float32], a []uint16, lda int, packed []uint16,
+	terms, m, from, k int) {
 	n, block := l.size, kernel.PackLen(terms, 32)
 	for j := 0; j < n; j += 32 {
 		end := min(j+32, n)
@@ -143,7 +144,8 @@ func (l *attention16Forward) block(worker, first, n, h, q0, q1 int) {
 		clear(w.p[end : at+q1])
 		inverse[i], l.lse[(first+q0+i)*l.heads+h] = sum, top
 	}
-	for i, sum := range inverse[:rows] { // apart from the rows, so that no row waits for the logarithm of the one before
+	// Apart from the rows, so that no row waits for the logarithm of the one before.
+	for i, sum := range inverse[:rows] {
 		inverse[i] = 1 / sum
 		l.lse[(first+q0+i)*l.heads+h] += float32(math.Log(float64(sum)))
 	}
@@ -156,7 +158,8 @@ func (l *attention16Forward) block(worker, first, n, h, q0, q1 int) {
 
 // Backward overwrites dpart (N, 3·H·D), of bfloat16: the gradients of the queries before they were scaled, and of keys
 // and values for each query head apart. dout (N, H·D); out, lse, qkv and bounds as in Forward.
-func (l *Attention16) Backward(dpart, dout, out kernel.Mat[float32], lse []float32, qkv kernel.Mat[float32], bounds []int32) {
+func (l *Attention16) Backward(dpart, dout, out kernel.Mat[float32], lse []float32,
+	qkv kernel.Mat[float32], bounds []int32) {
 	l.begin(out, lse, qkv, bounds)
 	if dout.Cols != out.Cols || dpart.Cols != 3*out.Cols {
 		panic("nn: attention: wrong shape")
@@ -181,24 +184,28 @@ func (l *attention16Backward) head(worker, first, n, h int) {
 	kernel.PackPair(x, w.doPair, dout, n, d, l.dout.Stride)
 	for i := range n {
 		w.lse[i] = l.lse[(first+i)*l.heads+h]
-		w.delta[i] = kernel.DotRow(x, out[i*l.out.Stride:i*l.out.Stride+d], dout[i*l.dout.Stride:i*l.dout.Stride+d], w.o)
+		w.delta[i] = kernel.DotRow(x, out[i*l.out.Stride:][:d], dout[i*l.dout.Stride:][:d], w.o)
 	}
 	dq := l.dpart.From(first).Columns(h*d, (h+1)*d)
 	dk, dv := dq.Columns(l.heads*d, (l.heads+1)*d), dq.Columns(2*l.heads*d, (2*l.heads+1)*d)
 	for k0 := 0; k0 < n; k0 += queryRows {
 		rows, m := min(queryRows, n-k0), n-k0 // keys, and queries from the first of them on
 		block := k0 / 32 * kernel.PackLen(d, 32)
-		kernel.MulPacked(x, worker, dense(w.score, rows, m, stride), k[k0*l.qkv.Stride:], l.qkv.Stride, w.qT[block:], rows, m, d, false)
-		kernel.MulPacked(x, worker, dense(w.dscore, rows, m, stride), v[k0*l.qkv.Stride:], l.qkv.Stride, w.doT[block:], rows, m, d, false)
+		from := k0 * l.qkv.Stride
+		kernel.MulPacked(x, worker, dense(w.score, rows, m, stride),
+			k[from:], l.qkv.Stride, w.qT[block:], rows, m, d, false)
+		kernel.MulPacked(x, worker, dense(w.dscore, rows, m, stride),
+			v[from:], l.qkv.Stride, w.doT[block:], rows, m, d, false)
 		for j := range rows { // queries before the key do not see it
 			at, end := j*stride+j, j*stride+m
 			clear(w.p[j*stride : at])
 			clear(w.ds[j*stride : at])
-			kernel.SoftmaxBackRow(x, w.p[at:end], w.ds[at:end], w.score[at:end], w.dscore[at:end], w.lse[k0+j:n], w.delta[k0+j:n])
+			kernel.SoftmaxBackRow(x, w.p[at:end], w.ds[at:end],
+				w.score[at:end], w.dscore[at:end], w.lse[k0+j:n], w.delta[k0+j:n])
 		}
 		a.mulTerms(worker, dv.From(k0), w.p, stride, w.doPair, n, rows, k0, m)
 		a.mulTerms(worker, dk.From(k0), w.ds, stride, w.qPair, n, rows, k0, m)
-		kernel.PackPair(x, w.kPair, k[k0*l.qkv.Stride:], rows, d, l.qkv.Stride)
+		kernel.PackPair(x, w.kPair, k[from:], rows, d, l.qkv.Stride)
 		kernel.MulTransPacked(x, worker, dense(w.dq[k0*d:], m, d, d), w.ds, stride, w.kPair, m, d, rows, k0 > 0)
 	}
 	for i := range n {

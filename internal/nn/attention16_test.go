@@ -75,7 +75,8 @@ func TestAttention16(t *testing.T) {
 				}
 			}
 			k, v := values.Columns(hd, hd+kd), values.Columns(hd+kd, hd+2*kd)
-			twin := NewAttention(x, c.heads, c.kvHeads, c.d, context, make([]float64, AttentionLen(x.Workers(), context)))
+			twin := NewAttention(x, c.heads, c.kvHeads, c.d, context,
+				make([]float64, AttentionLen(x.Workers(), context)))
 			out64, lse64 := kernel.Dense(make([]float64, n*hd), n, hd), make([]float64, n*c.heads)
 			twin.Forward(out64, lse64, q, k, v, bounds)
 			widened := make([]float32, hd)
@@ -93,7 +94,8 @@ func TestAttention16(t *testing.T) {
 
 			dpart, _ := operand(x, r, n, 3*hd)
 			l.Backward(dpart, dout, out, lse, qkv, bounds)
-			dq, dk, dv := kernel.Dense(make([]float64, n*hd), n, hd), kernel.Dense(make([]float64, n*kd), n, kd), kernel.Dense(make([]float64, n*kd), n, kd)
+			dq, dk, dv := kernel.Dense(make([]float64, n*hd), n, hd), kernel.Dense(make([]float64, n*kd), n, kd),
+				kernel.Dense(make([]float64, n*kd), n, kd)
 			twin.Backward(dq, dk, dv, dout64, out64, lse64, q, k, v, bounds)
 			group := c.heads / c.kvHeads
 			wide := kernel.Dense(make([]float32, n*3*hd), n, 3*hd)
@@ -125,7 +127,8 @@ func TestAttention16(t *testing.T) {
 					t.Fatal(err)
 				}
 				halves, floats := Attention16Len(workers, context, c.d)
-				other := NewAttention16(y, c.heads, c.kvHeads, c.d, context, make([]uint16, halves), make([]float32, floats))
+				other := NewAttention16(y, c.heads, c.kvHeads, c.d, context, make([]uint16, halves),
+					make([]float32, floats))
 				out2, lse2 := out, make([]float32, len(lse))
 				out2.H = slices.Clone(out.H)
 				other.Forward(out2, lse2, qkv, bounds)
@@ -154,7 +157,8 @@ func TestHeads(t *testing.T) {
 			r := random(t)
 			var rope *Rope[float64]
 			if turn {
-				rope = NewRope(x, context, d, 1e4, RopeScale{}, make([]float64, RopeLen(context, d)), make([]float64, RopeLen(context, d)))
+				rope = NewRope(x, context, d, 1e4, RopeScale{}, make([]float64, RopeLen(context, d)),
+					make([]float64, RopeLen(context, d)))
 			}
 			sums, stage := sumsFor(x, n, HeadsSums(heads, kvHeads, d)), stageFor(x, HeadsStage(heads, kvHeads, d))
 			l := NewHeads(x, stage, sums, rope, heads, kvHeads, d, 1e-6)

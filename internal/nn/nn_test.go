@@ -152,7 +152,8 @@ func TestNorms(t *testing.T) {
 func TestHeadNorm(t *testing.T) {
 	const n, heads, d = 130, 3, 4
 	x, r := newExec(t, kernel.TierAuto), random(t)
-	src, dst, dy, gain, rstd := padded(r, n, heads*d), padded(r, n, heads*d), padded(r, n, heads*d), normal(r, d), make([]float64, n*heads)
+	src, dst, dy, gain, rstd := padded(r, n, heads*d), padded(r, n, heads*d), padded(r, n, heads*d), normal(r, d),
+		make([]float64, n*heads)
 	l := NewHeadNorm(x, sumsFor(x, n, d), d, 1e-6)
 	forward := func() float64 {
 		l.Forward(dst, rstd, src, gain, n)
@@ -168,7 +169,8 @@ func TestHeadNorm(t *testing.T) {
 func TestRope(t *testing.T) {
 	const n, heads, d, context = 20, 2, 6, 50
 	x, r := newExec(t, kernel.TierAuto), random(t)
-	l := NewRope(x, context, d, 10000, RopeScale{}, make([]float64, RopeLen(context, d)), make([]float64, RopeLen(context, d)))
+	l := NewRope(x, context, d, 10000, RopeScale{}, make([]float64, RopeLen(context, d)),
+		make([]float64, RopeLen(context, d)))
 	src, w := padded(r, n, heads*d), padded(r, n, heads*d)
 	pos := make([]int32, n)
 	for i := range pos {

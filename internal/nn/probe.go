@@ -24,8 +24,11 @@ type Probe[T kernel.Float] struct {
 
 // HeadFocus says how sharply one query head attends.
 type HeadFocus struct {
-	Logit   float64 // largest size of a score q·k/√D
-	Entropy float64 // mean of H(p)/ln(keys) over the queries that have 8 before them; 1 looks everywhere alike; NaN without one
+	Logit float64 // largest size of a score q·k/√D
+
+	// Entropy is the mean of H(p)/ln(keys) over the queries that have 8 before them: 1 looks everywhere alike. NaN
+	// without one.
+	Entropy float64
 }
 
 // firstFocused is the first query whose entropy counts: with few keys it says nothing.
@@ -54,7 +57,8 @@ func NewProbe[T kernel.Float](x *kernel.Exec, heads, kvHeads, size, units, rows 
 	if len(scratch) != ProbeLen(x.Workers(), rows, size, units) {
 		panic("nn: probe: wrong shape")
 	}
-	return &Probe[T]{x: x, heads: heads, kvHeads: kvHeads, size: size, rows: rows, scratch: scratch[units:], tops: scratch[:units]}
+	return &Probe[T]{x: x, heads: heads, kvHeads: kvHeads, size: size, rows: rows,
+		scratch: scratch[units:], tops: scratch[:units]}
 }
 
 // Focus overwrites dst (H). q (n, H·D) and k (n, KV·D) are as attention reads them; scale is what their product is

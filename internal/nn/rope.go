@@ -8,8 +8,8 @@ import (
 
 // Rope rotates pairs of channels of each head by an angle that grows with the position.
 //
-// Formula: channels j and j+D/2 form a pair, turned by position·f(j) with f(j) = θ^(−2j/D), scaled where RopeScale says so (the
-// half-split convention of Hugging Face).
+// Formula: channels j and j+D/2 form a pair, turned by position·f(j) with f(j) = θ^(−2j/D), scaled where RopeScale says
+// so (the half-split convention of Hugging Face).
 // Source: Su et al. 2021, arXiv:2104.09864.
 // Numerics: the tables are computed in float64 and rounded to T.
 type Rope[T kernel.Float] struct {

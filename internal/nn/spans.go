@@ -5,8 +5,8 @@ import "gimbal/internal/kernel"
 // queryRows is the number of queries of one block of attention. It is a constant of the numerics.
 const queryRows = 64
 
-// spans is the sizes of attention, and how its work is shared out. The work of a block of queries grows with the keys it meets, so
-// shares are cut by cost and not by number. Results do not depend on the cut.
+// spans is the sizes of attention, and how its work is shared out. The work of a block of queries grows with the keys
+// it meets, so shares are cut by cost and not by number. Results do not depend on the cut.
 type spans struct {
 	x                    *kernel.Exec
 	heads, kvHeads, size int
@@ -19,7 +19,8 @@ type spans struct {
 	byHead  headLayer
 }
 
-// blockLayer is a pass that attends queries [q0, q1) of head h in the span of n positions that begins at position first.
+// blockLayer is a pass that attends queries [q0, q1) of head h in the span of n positions that begins at position
+// first.
 type blockLayer interface {
 	block(worker, first, n, h, q0, q1 int)
 }

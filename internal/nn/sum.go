@@ -22,8 +22,8 @@ type BlockSums[T kernel.Float] struct {
 // BlockSumsLen is the number of elements that NewBlockSums needs.
 func BlockSumsLen(workers, rows, width int) int { return (blocksOf(rows) + workers) * width }
 
-// NewBlockSums returns sums for at most rows positions and width channels. buf has BlockSumsLen(x.Workers(), rows, width)
-// elements.
+// NewBlockSums returns sums for at most rows positions and width channels. buf has BlockSumsLen(x.Workers(), rows,
+// width) elements.
 func NewBlockSums[T kernel.Float](x *kernel.Exec, rows, width int, buf []T) *BlockSums[T] {
 	if len(buf) != BlockSumsLen(x.Workers(), rows, width) {
 		panic("nn: short partial sums")
