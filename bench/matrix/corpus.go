@@ -62,6 +62,11 @@ func corpora() map[string]string {
 	files["lines.txt"] = lines.String()
 	files["chat.jsonl"] = conversations(r, 80)
 	files["broken.jsonl"] = files["chat.jsonl"] + "{\"messages\": [}\n" + conversations(r, 1)
+	var prompts strings.Builder
+	for range 120 {
+		fmt.Fprintf(&prompts, "{\"prompt\": %q, \"completion\": %q}\n", document(r, 1), document(r, 1+r.IntN(2)))
+	}
+	files["prompts.jsonl"] = prompts.String()
 	files["copies/a.txt"] = strings.Repeat(document(r, 40), 3)
 	for i := range 30 {
 		files[fmt.Sprintf("copies/b%d.txt", i)] = files["copies/a.txt"]

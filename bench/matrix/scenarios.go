@@ -70,6 +70,8 @@ func courses() []scenario {
 
 func choices() []scenario {
 	return []scenario{
+		scene("other numbers of the optimizer", train(60, "optim.clip=0.7", "optim.beta1=0.8", "optim.beta2=0.97",
+			"optim.eps=1e-6", "optim.weight_decay=0.3")),
 		scene("layered clipping", train(140, "optim.agc=true")).lightly(),
 		scene("dropout", train(60, "model.dropout=0.2")).lightly(),
 		scene("dropout, two workers", train(60, "model.dropout=0.2").on(2)).as("dropout"),
@@ -106,6 +108,8 @@ func texts() []scenario {
 	return []scenario{
 		scene("conversations", trainOn("$text/chat.jsonl", 60, "tokenizer.kind=bpe", "tokenizer.vocab_size=280",
 			"train.context=64")).lightly(),
+		scene("conversations in plain text", trainOn("$text/chat.jsonl", 40, "train.context=64")),
+		scene("prompts and completions", trainOn("$text/prompts.jsonl", 40, "train.context=64")),
 		scene("characters", train(40, "tokenizer.kind=chars")),
 		scene("pieces", train(40, "tokenizer.kind=bpe", "tokenizer.vocab_size=270")),
 		scene("separator, start token none",
@@ -192,7 +196,7 @@ func processes() []scenario {
 	}
 }
 
-// models are runs that begin with the weights of others, and models that are measured.
+// models are runs that begin with the weights of others, and models that are measured or compared.
 func models() []scenario {
 	dropped := []string{"model.", "tokenizer."} // the model that a run begins with brings them
 	return []scenario{
@@ -205,6 +209,7 @@ func models() []scenario {
 			plain("import", "$run-hf", "--out", "$run")),
 		scene("measured on other text", train(40), told("eval", "$run", "--data", "$text/other", "--json", "--seed", "5"),
 			told("eval", "$run", "--checkpoint", "step-20", "--loss-only", "--json")),
+		scene("compared", train(40).into("$other"), train(40, "train.seed=3"), told("compare", "$other", "$run", "--json")),
 	}
 }
 
