@@ -50,9 +50,6 @@ var lattice = []struct {
 		"internal/tokenizer internal/durable internal/generate internal/hub internal/kernel internal/rng internal/safetensors internal/judge", "the loop; owns no arithmetic"},
 	{".", "internal/train internal/hub internal/generate internal/checkpoint internal/model internal/tokenizer internal/config internal/durable internal/kernel internal/data internal/baseline internal/runlog", "the public façade"},
 	{"internal/bench", "internal/config internal/model internal/nn internal/optim internal/kernel internal/generate internal/tokenizer internal/rng internal/corpus internal/data", "measures the parts; nothing depends on it but the command"},
-	{"bench/guards", ". internal/runlog internal/durable", "regenerates the proof of the guard; nothing depends on it"},
-	{"bench/lr", "", "compares rules for the learning rate, through the binary"},
-	{"bench/matrix", "internal/runlog internal/durable", "what a change of structure must not change; nothing depends on it"},
 	{"cmd/gimbal", ". internal/train internal/config internal/runlog internal/durable internal/kernel internal/bench internal/data internal/tokenizer internal/story", "main, one file per subcommand"},
 }
 
