@@ -75,9 +75,6 @@ var lattice = []struct {
 		"internal/config internal/durable internal/kernel internal/data internal/engine internal/evaluate internal/judge " +
 		"internal/plan internal/preflight internal/rundir internal/runlog internal/runs", "the public façade"},
 	{"internal/bench", "internal/config internal/model internal/nn internal/optim internal/kernel internal/generate internal/tokenizer internal/rng internal/corpus internal/data", "measures the parts; nothing depends on it but the command"},
-	{"bench/guards", ". internal/runlog internal/durable", "regenerates the proof of the guard; nothing depends on it"},
-	{"bench/lr", "", "compares rules for the learning rate, through the binary"},
-	{"bench/matrix", "internal/runlog internal/durable", "what a change of structure must not change; nothing depends on it"},
 	{"cmd/gimbal", ". internal/plan internal/rundir internal/runs internal/config internal/runlog internal/durable internal/kernel internal/bench internal/data internal/tokenizer", "main, one file per subcommand"},
 }
 
