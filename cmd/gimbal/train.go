@@ -107,9 +107,10 @@ func (p *progress) note(format string, args ...any) { p.say("gimbal: "+format, a
 // hooks tell a run on the terminal.
 func (p *progress) hooks() gimbal.Hooks {
 	return gimbal.Hooks{
-		Note: func(text string) { p.say("gimbal: %s", text) },
-		Plan: p.plan,
-		Step: p.step,
+		Note:   func(text string) { p.say("gimbal: %s", text) },
+		Detail: func(text string) { p.say("gimbal: %s", text) },
+		Plan:   p.plan,
+		Step:   p.step,
 		Eval: func(rec gimbal.EvalRecord, _ []gimbal.SampleText) {
 			p.say("evaluation at step %d: validation loss %.4f nats/token, %.4f bits/byte (n-gram baseline %.4f nats/token)",
 				rec.Step, float64(rec.ValLoss), float64(rec.BitsPerByte), float64(rec.BaselineLoss))

@@ -30,10 +30,9 @@ func (t *run) watch(ctx context.Context, o guard.Observation, r engine.Report) e
 		}
 		if rec != nil {
 			rec.At = t.atObservation(o)
-			if err := t.record.write(*rec); err != nil {
+			if err := t.record.look(rec, len(events)); err != nil {
 				return err
 			}
-			t.record.note("%s", inspect.Line(rec, len(events)))
 		}
 		for _, e := range events {
 			if err := t.event(eventOf(t.atObservation(o), e)); err != nil {

@@ -35,7 +35,7 @@ func (t *run) saveOrGoOn() error {
 	err := t.savePlanned()
 	if err == nil {
 		t.store.failed = 0
-		t.record.note("saved step %d", t.state.Step)
+		t.record.detail("saved step %d", t.state.Step)
 		return nil
 	}
 	t.store.failed++
