@@ -56,7 +56,7 @@ var lattice = []struct {
 	{"internal/judge", "internal/baseline internal/rng internal/safetensors", "metrics of what was written, early stop, choice of a checkpoint; knows no model"},
 	{"internal/rundir", "internal/checkpoint internal/config internal/durable internal/hub internal/model internal/runlog " +
 		"internal/tokenizer", "what lies in the directory of a run, and how it is found and opened"},
-	{"internal/plan", "internal/config internal/corpus internal/data internal/durable internal/engine internal/judge " +
+	{"internal/plan", "internal/chat internal/config internal/corpus internal/data internal/durable internal/engine internal/judge " +
 		"internal/optim internal/rundir internal/tokenizer", "configuration, text and hardware to one immutable plan"},
 	{"internal/preflight", "internal/plan internal/engine internal/data internal/rundir internal/checkpoint " +
 		"internal/durable internal/memory internal/optim internal/rng internal/runlog",
@@ -80,13 +80,10 @@ var lattice = []struct {
 		"internal/tokenizer",
 		"the loop; sees numbers and events, and no array"},
 	{".", "internal/checkpoint internal/config internal/data internal/durable internal/engine internal/evaluate " +
-		"internal/exit internal/generate internal/hub internal/kernel internal/measure internal/model internal/plan " +
+		"internal/exit internal/generate internal/hub internal/judge internal/kernel internal/measure internal/model internal/plan " +
 		"internal/preflight internal/rundir internal/runlog internal/runs internal/tokenizer internal/train",
 		"the Go API: types of its own over what is internal"},
 	{"internal/bench", "internal/config internal/model internal/nn internal/optim internal/kernel internal/generate internal/tokenizer internal/rng internal/corpus internal/data", "measures the parts; nothing depends on it but the command"},
-	{"bench/guards", ". internal/runlog internal/durable", "regenerates the proof of the guard; nothing depends on it"},
-	{"bench/lr", "", "compares rules for the learning rate, through the binary"},
-	{"bench/matrix", "internal/runlog internal/durable", "what a change of structure must not change; nothing depends on it"},
 	{"cmd/gimbal", ". internal/bench internal/config internal/data internal/exit internal/kernel internal/plan " +
 		"internal/rundir internal/runlog internal/runs internal/tokenizer", "main, one file per subcommand"},
 }

@@ -3,7 +3,7 @@ package gimbal
 import (
 	"context"
 
-	"gimbal/internal/evaluate"
+	"gimbal/internal/judge"
 	"gimbal/internal/measure"
 )
 
@@ -58,7 +58,7 @@ type Metric struct {
 }
 
 // MetricNames are the names of the metrics of a [Writing], in the order in which tables show them.
-func MetricNames() []string { return evaluate.MetricNames() }
+func MetricNames() []string { return judge.MetricNames() }
 
 // Evaluate measures a run, a checkpoint or an imported model: its loss beside n-grams that counted the training part,
 // and what it writes beside texts of people. At most two million tokens are scored.

@@ -1,9 +1,9 @@
 // Command guards regenerates the proof of the guard: what each fault does to a run without it and with it, and that
 // clean runs raise no false alarm. From the root of the module:
 //
-//	go run -tags planted ./bench/guards                 # everything
-//	go run -tags planted ./bench/guards -only clean     # clean runs, faults, or G1 to G12
-//	go run -tags planted ./bench/guards -seeds 1 -quick # a tenth of the steps, to see that it works
+//	go -C bench run -tags planted ./guards                 # everything
+//	go -C bench run -tags planted ./guards -only clean     # clean runs, faults, or G1 to G12
+//	go -C bench run -tags planted ./guards -seeds 1 -quick # a tenth of the steps, to see that it works
 //
 // The tag planted adds the mistakes that the trainer cannot make by itself. Results of finished runs are kept beside
 // the report, by what was run: a proof that was interrupted goes on, and one that is repeated under another commit
@@ -52,9 +52,11 @@ func run(ctx context.Context, args []string, log io.Writer) error {
 	only := fs.String("only", "", "parts to run, by comma: clean, faults, unseen, G1 … G12, or a fault such as nan-grad; empty: all")
 	seeds := fs.Int("seeds", 3, "seeds of each comparison")
 	quick := fs.Bool("quick", false, "a tenth of the steps; proves nothing but that the harness works")
-	out := fs.String("out", filepath.Join("bench", "guards", time.Now().Format(time.DateOnly)), "report (OUT.md) and results of the runs (OUT.json)")
-	docs := fs.String("docs", "", "page whose table of proof is replaced, such as docs/guards.md; empty: none")
-	data := fs.String("data", filepath.Join("..", "shared", "data"), "folder of texts; without it the Go source tree stands in")
+	out := fs.String("out", filepath.Join("guards", time.Now().Format(time.DateOnly)),
+		"report (OUT.md) and results of the runs (OUT.json)")
+	docs := fs.String("docs", "", "page whose table of proof is replaced, such as ../docs/guards.md; empty: none")
+	data := fs.String("data", filepath.Join("..", "..", "shared", "data"),
+		"folder of texts; without it the Go source tree stands in")
 	parallel := fs.Int("parallel", runtime.GOMAXPROCS(0), "runs at a time")
 	told := fs.Bool("report", false, "run nothing and write the report of what was run so far")
 	fresh := fs.Bool("fresh", false, "forget the results of earlier runs")

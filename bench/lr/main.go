@@ -2,7 +2,8 @@
 // writes the table of bench/lr. It runs the gimbal binary; each run is one thread, so that times do not decide anything.
 //
 //	go build -o /tmp/gimbal ./cmd/gimbal
-//	nice -n 10 go run ./bench/lr -gimbal /tmp/gimbal -text ../shared/data/tinyshakespeare.txt -chat ../shared/data/perlfaq.jsonl
+//	texts=../../shared/data
+//	nice go -C bench run ./lr -gimbal /tmp/gimbal -text $texts/tinyshakespeare.txt -chat $texts/perlfaq.jsonl
 package main
 
 import (

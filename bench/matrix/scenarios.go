@@ -59,7 +59,9 @@ func courses() []scenario {
 		scene("wsd", train(40, "schedule.kind=wsd")),
 		scene("constant, exact warmup",
 			train(40, "schedule.kind=constant", "schedule.warmup=20", "schedule.warmup_exact=true")),
-		scene("rate by probe", train(60, "optim.lr=probe")).lightly(),
+		scene("rate by probe", train(3000, "optim.lr=probe", "schedule.warmup=10", "judge.patience=2", "eval.every=10",
+			"--inject", "repetition@40")).lightly(), // stops early; the range test is made of the planned steps
+		scene("rate by probe, too few steps", train(60, "optim.lr=probe")),
 		scene("rate by article", train(30, "optim.lr=article")),
 		scene("rate by article, literal", train(30, "optim.lr=article-literal")),
 		scene("rate by auto", train(30, "optim.lr=auto")),
@@ -70,10 +72,15 @@ func courses() []scenario {
 
 func choices() []scenario {
 	return []scenario{
+		scene("other numbers of the optimizer", train(60, "optim.clip=0.7", "optim.beta1=0.8", "optim.beta2=0.97",
+			"optim.eps=1e-6", "optim.weight_decay=0.3")),
 		scene("layered clipping", train(140, "optim.agc=true")).lightly(),
 		scene("dropout", train(60, "model.dropout=0.2")).lightly(),
 		scene("dropout, two workers", train(60, "model.dropout=0.2").on(2)).as("dropout"),
-		scene("averaged weights", train(110, "judge.average=true")),
+		scene("averaged weights", train(300, "judge.average=true", "schedule.kind=cosine", "schedule.floor=1e-4",
+			"schedule.warmup=10", "optim.lr=0.01", "eval.every=20", "eval.prompts=6")),
+		scene("too few to average", train(60, "judge.average=true")),
+		scene("an encoder of its own", train(40, "judge.encoder=$text/encoder", "eval.max_tokens=24")),
 		scene("chosen as the article says",
 			train(80, "judge.select=article", "judge.early_stop=article", "eval.every=10")),
 		scene("chosen by loss",
@@ -106,8 +113,13 @@ func texts() []scenario {
 	return []scenario{
 		scene("conversations", trainOn("$text/chat.jsonl", 60, "tokenizer.kind=bpe", "tokenizer.vocab_size=280",
 			"train.context=64")).lightly(),
+		scene("conversations in plain text", trainOn("$text/chat.jsonl", 40, "train.context=64")),
+		scene("prompts and completions", trainOn("$text/prompts.jsonl", 40, "train.context=64")),
 		scene("characters", train(40, "tokenizer.kind=chars")),
 		scene("pieces", train(40, "tokenizer.kind=bpe", "tokenizer.vocab_size=270")),
+		scene("Go source, all automatic", trainOn("$text/code", 40, "tokenizer.kind=bpe", "numeric.mode=auto",
+			"train.micro_tokens=auto", "eval.max_tokens=32")),
+		scene("packed, with escapes", trainOn("$text/escapes.jsonl.gz", 40, "train.context=64")),
 		scene("separator, start token none",
 			trainOn("$text/lines.txt", 40, `data.separator="\n"`, "data.start=none")),
 		scene("mixture", train(60, "--data", "$text/other", "data.weights=[1, 3]")),
@@ -145,6 +157,8 @@ func faults() []scenario {
 		fault("full-disk@20", 60),
 		fault("slow-disk@20", 45),
 		fault("poison-batches@75", 130, "guard.mode=observe"),
+		fault("poison-batches@75", 130, "checkpoint.every=5"),                    // passes over the least
+		fault("poison-batches@135", 170, "checkpoint.every=70", "eval.every=70"), // and the most
 		fault("lr-bomb@75", 130, "guard.mode=observe"),
 		fault("nan-grad@30", 60, "guard.mode=observe"),
 		fault("loss-spike@75", 110, "guard.halve=article"),
@@ -192,7 +206,7 @@ func processes() []scenario {
 	}
 }
 
-// models are runs that begin with the weights of others, and models that are measured.
+// models are runs that begin with the weights of others, and models that are measured or compared.
 func models() []scenario {
 	dropped := []string{"model.", "tokenizer."} // the model that a run begins with brings them
 	return []scenario{
@@ -205,6 +219,7 @@ func models() []scenario {
 			plain("import", "$run-hf", "--out", "$run")),
 		scene("measured on other text", train(40), told("eval", "$run", "--data", "$text/other", "--json", "--seed", "5"),
 			told("eval", "$run", "--checkpoint", "step-20", "--loss-only", "--json")),
+		scene("compared", train(40).into("$other"), train(40, "train.seed=3"), told("compare", "$other", "$run", "--json")),
 	}
 }
 

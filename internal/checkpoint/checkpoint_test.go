@@ -393,39 +393,6 @@ func TestPrune(t *testing.T) {
 	}
 }
 
-// A checkpoint under another name is saved and replaced like one of a step, but is none of them.
-func TestNamed(t *testing.T) {
-	fsys := crash.New()
-	for _, version := range []string{"a", "b"} {
-		s := snapshot(7, version)
-		s.Name = "averaged"
-		path := save(t, fsys, s)
-		if filepath.Base(path) != "averaged" {
-			t.Fatalf("saved as %s", path)
-		}
-		c, err := Open(fsys, path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if state, err := c.File("state.json"); err != nil || string(state) != string(s.Files["state.json"]) || c.Step() != 7 {
-			t.Errorf("step %d, %s, %v", c.Step(), state, err)
-		}
-		if err := c.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if infos, err := List(fsys, dir); err != nil || len(infos) != 0 {
-		t.Errorf("listed: %v, %v", infos, err)
-	}
-	for _, bad := range []string{"step-7", "step-7.old", ".tmp-x", "a/b", ".."} {
-		s := snapshot(7, "a")
-		s.Name = bad
-		if _, err := Save(fsys, dir, s); err == nil {
-			t.Errorf("saved as %q", bad)
-		}
-	}
-}
-
 func TestOpenWeights(t *testing.T) {
 	fsys := crash.New()
 	path := save(t, fsys, snapshot(10, "a"))

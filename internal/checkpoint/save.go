@@ -1,7 +1,6 @@
 package checkpoint
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -20,13 +19,12 @@ import (
 // Snapshot is what Save writes.
 type Snapshot struct {
 	Step      int64               // updates done, >= 0
-	Name      string              // of its directory; empty: step-N. Under another name no listing shows it
 	Files     map[string][]byte   // config.json, tokenizer.json, state.json and so on
 	Model     []safetensors.Entry // to model.safetensors, with the metadata that Hugging Face loaders ask for
 	Optimizer []safetensors.Entry // to optimizer.safetensors; nil: no such file
 }
 
-// Save writes a snapshot to dir/step-N, or under the name that it has, making dir if need be, and returns that path.
+// Save writes a snapshot to dir/step-N, making dir if need be, and returns that path.
 // When it returns without error the checkpoint has been read back and verified, and it survives a power loss.
 //
 // If step-N is there already with the same content, that is all; if it is damaged or differs, the new one takes its
@@ -51,7 +49,7 @@ func Save(fsys durable.FS, dir string, s *Snapshot) (path string, err error) {
 		return fail(err)
 	}
 	tmp := durable.TempName(dir, strconv.FormatInt(s.Step, 10))
-	final := filepath.Join(dir, cmp.Or(s.Name, StepName(s.Step)))
+	final := filepath.Join(dir, StepName(s.Step))
 	m, err := s.write(fsys, tmp)
 	if err == nil {
 		err = place(fsys, tmp, final, m)
@@ -70,9 +68,6 @@ func Save(fsys durable.FS, dir string, s *Snapshot) (path string, err error) {
 func (s *Snapshot) check() error {
 	if s.Step < 0 {
 		return fmt.Errorf("checkpoint: save: step %d is negative", s.Step)
-	}
-	if _, _, step := parseName(s.Name); s.Name != "" && (step || !goodName(s.Name)) {
-		return fmt.Errorf("checkpoint: save: %q is no name for a directory beside those of steps", s.Name)
 	}
 	for name, data := range s.Files {
 		switch {

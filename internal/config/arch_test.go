@@ -153,7 +153,7 @@ func TestPresets(t *testing.T) {
 // docs/config.md is made from the table, so that it cannot fall behind.
 func TestDocs(t *testing.T) {
 	var b strings.Builder
-	b.WriteString(docsHead)
+	b.WriteString(strings.ReplaceAll(docsHead, "'", "`"))
 	c := Default()
 	section := ""
 	for _, k := range keys {
@@ -217,27 +217,31 @@ func (k *key) values() string {
 	return strings.Join(list, ", ")
 }
 
+// docsHead has ' where the page has a back quote.
 const docsHead = `# Configuration
 
-A run is described by these keys. A file is TOML, with the sections below; on the command line the same keys have
-dotted names: ` + "`--set train.steps=500`" + `. A value comes from, each overruling the one before: the defaults, the preset
-(` + "`model.preset`" + `), the file (` + "`--config`" + `), ` + "`--set`" + ` and flags in the order they are given. The run's own
-` + "`config.toml`" + ` holds every value with its origin behind it.
+These keys describe a run. A configuration file is TOML with the sections below; on the command line a key has a
+dotted name: '--set train.steps=500'. Values come from the defaults, the preset ('model.preset'), the file
+('--config'), and '--set' and flags in their order; a later source overrides an earlier one. The 'config.toml' of a
+run holds every value and where it came from.
 
-Unknown keys, values of the wrong kind or outside their range, keys given twice and parts that do not fit one another
-are errors (exit code 2). All of them are reported at once, with the file and line, and for an unknown key the
-nearest that exists.
+Unknown keys, keys given twice, values out of range, and values that do not fit together are errors (exit code 2).
+All are reported at once, with file and line. An unknown key comes with the nearest known one.
 
-` + "`auto`" + ` means that Gimbal decides, says so and writes down what it decided. In ` + "`--set`" + ` strings need no quotes, and a list
-is one path or has the TOML form ` + "`[\"a\", \"b\"]`" + `.
+- 'auto': Gimbal chooses the value, prints it and records it.
+- 'article': a rule of the guide in [article.md](article.md). [guards.md](guards.md) and [judge.md](judge.md) explain
+  the other rules of the guard and the judge.
+- In '--set', strings need no quotes. A list is one path, or TOML: '["a", "b"]'.
 
-What must hold together: ` + "`model.heads`" + ` divides ` + "`model.width`" + ` unless ` + "`model.head_size`" + ` is given;
-` + "`model.kv_heads`" + ` divides ` + "`model.heads`" + `; a head has an even number of channels; in the ` + "`gpt2`" + ` shape every head has its own
-keys, and in ` + "`gpt2` and `qwen2`" + ` heads times head size is the width; ` + "`train.batch_tokens`" + ` holds a whole
-` + "`train.context`" + `; ` + "`train.micro_tokens`" + ` lies between the two; an exact warmup is shorter than the run; only
-` + "`cosine-restarts`" + ` has a ` + "`schedule.period`" + `.
+Values that must fit together:
 
-What a shape brings with it: ` + "`qwen3`, `llama` and `qwen2`" + ` have RMSNorm (eps 1e-6), rotary positions (base 10,000 up to
-a context of 4,096, beyond that 1,000,000) and SwiGLU; ` + "`qwen3`" + ` normalises queries and keys, ` + "`qwen2`" + ` has biases on them
-and on the values; ` + "`gpt2`" + ` has LayerNorm (eps 1e-5), learned positions, GELU and biases.
+- 'model.heads' divides 'model.width', unless 'model.head_size' is given; 'model.kv_heads' divides 'model.heads'.
+- A head has an even number of channels. In 'gpt2', 'model.kv_heads' equals 'model.heads'. In 'gpt2' and 'qwen2',
+  heads times head size is the width.
+- 'train.context' <= 'train.micro_tokens' <= 'train.batch_tokens'.
+- An exact warmup is shorter than the run. Only 'cosine-restarts' has a 'schedule.period'.
+
+What a shape includes: 'qwen3', 'llama' and 'qwen2' have RMSNorm (eps 1e-6), rotary positions (base 10,000 up to a
+context of 4,096, then 1,000,000) and SwiGLU. 'qwen3' normalises queries and keys. 'qwen2' has biases on queries, keys
+and values. 'gpt2' has LayerNorm (eps 1e-5), learned positions, GELU and biases.
 `

@@ -24,6 +24,7 @@ type Config struct {
 	Judge      Judge
 
 	origins map[string]string
+	notes   []string
 }
 
 // Data says what is read and how.
@@ -130,7 +131,6 @@ type Judge struct {
 	EarlyStop string // sound, article or off
 	Select    string // sound, article or loss
 	Patience  int    // evaluations without a lower validation loss that end the run; 0: none do
-	Average   bool   // the last three eligible checkpoints are averaged at the end of the run
 	Encoder   string // a local static embedding (safetensors); empty: hash-sif
 }
 
@@ -183,6 +183,9 @@ func (c *Config) Clone() *Config {
 // "flag --steps", or what SetPlanned was told. It is empty for a key that does not exist.
 func (c *Config) Origin(key string) string { return c.origins[key] }
 
+// Notes says which keys were given that this version ignores, a sentence each.
+func (c *Config) Notes() []string { return c.notes }
+
 // Value returns the value of a key as it is written in a file, without quotes ("auto" when automatic), and
 // whether the key exists.
 func (c *Config) Value(key string) (string, bool) {
@@ -217,10 +220,16 @@ func (c *Config) SetPlanned(key string, value any, origin string) error {
 	return nil
 }
 
-// Hash returns the hex SHA-256 of all values, in the order of Keys; origins do not enter.
+// Hash returns the hex SHA-256 of all values, in the order of Keys; origins do not enter. Keys that were removed count
+// as what most runs had.
 func (c *Config) Hash() string {
 	h := sha256.New()
 	for _, k := range keys {
+		for _, r := range removed {
+			if r.before == k.name {
+				fmt.Fprintf(h, "%s = %s\n", r.name, r.was)
+			}
+		}
 		fmt.Fprintf(h, "%s = %s\n", k.name, k.format(c, true))
 	}
 	return hex.EncodeToString(h.Sum(nil))

@@ -437,3 +437,18 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// A key of an older version is read and ignored with a note, and a run that had its usual value keeps its hash.
+func TestRemovedKey(t *testing.T) {
+	c := parse(t, "[judge]\naverage = true\npatience = 3\n", "judge.average=false")
+	if len(c.Notes()) != 2 || !strings.Contains(c.Notes()[0], "judge.average is ignored") || c.Judge.Patience != 3 {
+		t.Errorf("notes %q, patience %d", c.Notes(), c.Judge.Patience)
+	}
+	plain := parse(t, "[judge]\npatience = 3\n")
+	if len(plain.Notes()) != 0 || plain.Hash() != c.Hash() || !bytes.Equal(plain.TOML()[:80], c.TOML()[:80]) {
+		t.Errorf("notes %q, or the hash depends on a key that is ignored", plain.Notes())
+	}
+	if strings.Contains(string(c.TOML()), "average") {
+		t.Error("the key is still written")
+	}
+}

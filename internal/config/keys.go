@@ -14,33 +14,45 @@ type key struct {
 	doc     string
 }
 
+// removed are the keys of older versions. A file that has one is read: the key is ignored, and a note says so.
+var removed = []removedKey{
+	{"judge.average", "false", "judge.encoder", "averaging the last checkpoints gained 0.003 nats at most"},
+}
+
+// removedKey is a key of older versions.
+type removedKey struct {
+	name, was string // what most runs had
+	before    string // the key that it stood in front of: the hash of a run from then stays what it was
+	why       string
+}
+
 const maxVocab = 1 << 20
 
 var keys = []key{
 	{name: "data.paths", at: func(c *Config) any { return &c.Data.Paths },
-		doc: "files and folders to read; none: the source tree of the installed Go toolchain"},
+		doc: "files and folders to read; default: the source tree of the installed Go"},
 	{name: "data.weights", at: func(c *Config) any { return &c.Data.Weights }, lo: 0, above: true, hi: 1e9,
-		doc: "share of training that each path gets, in any unit and in their order; none: by size"},
+		doc: "share of the training tokens of each path, in the order of the paths; default: by size"},
 	{name: "data.val_fraction", at: func(c *Config) any { return &c.Data.ValFraction }, lo: 0, above: true, hi: 0.5,
 		doc: "share of the corpus held out for validation"},
 	{name: "data.separator", at: func(c *Config) any { return &c.Data.Separator },
-		doc: "text that splits a file into documents; empty: a file is a document"},
+		doc: "text that splits a file into documents; empty: one file, one document"},
 	{name: "data.start", at: func(c *Config) any { return &c.Data.Start }, choices: []string{"eos", "bos", "none"},
-		doc: "token that begins every document, as input only"},
+		doc: "token before every document; it is input only"},
 	{name: "data.bad_documents", at: func(c *Config) any { return &c.Data.BadDocuments },
-		choices: []string{"stop", "skip"}, doc: "what a document that cannot be read does to the run"},
+		choices: []string{"stop", "skip"}, doc: "stop at a document that cannot be read, or skip it"},
 	{name: "data.bad_share", at: func(c *Config) any { return &c.Data.BadShare }, lo: 0, hi: 1,
-		doc: "largest share of documents that bad_documents = skip may leave out"},
+		doc: "largest share of documents that may be skipped"},
 
 	{name: "tokenizer.kind", at: func(c *Config) any { return &c.Tokenizer.Kind },
-		choices: []string{"bpe", "bytes", "chars"}, doc: "how text becomes ids"},
+		choices: []string{"bpe", "bytes", "chars"}, doc: "how text becomes tokens"},
 	{name: "tokenizer.vocab_size", at: func(c *Config) any { return &c.Tokenizer.VocabSize }, auto: true,
-		lo: 2, hi: maxVocab, doc: "ids of a bpe, at least 257; auto: by size of the corpus"},
+		lo: 2, hi: maxVocab, doc: "tokens of a bpe, at least 257; auto: by size of the corpus"},
 	{name: "tokenizer.path", at: func(c *Config) any { return &c.Tokenizer.Path },
-		doc: "a tokenizer.json to use instead of making one"},
+		doc: "a tokenizer.json to use instead of training one"},
 
 	{name: "model.preset", at: func(c *Config) any { return &c.Model.Preset }, auto: true, choices: presetNames(),
-		doc: "a named set of values, below the file and above the defaults; auto: by corpus and budget"},
+		doc: "a named set of values, see below; auto: the largest that the plan can train"},
 	{name: "model.shape", at: func(c *Config) any { return &c.Model.Shape },
 		choices: []string{"qwen3", "llama", "qwen2", "gpt2"}, doc: "family of the decoder"},
 	{name: "model.layers", at: func(c *Config) any { return &c.Model.Layers }, auto: true, lo: 1, hi: 1024,
@@ -54,25 +66,26 @@ var keys = []key{
 	{name: "model.head_size", at: func(c *Config) any { return &c.Model.HeadSize }, auto: true, lo: 2, hi: 1 << 12,
 		doc: "channels of a head, even; auto: width/heads"},
 	{name: "model.mlp", at: func(c *Config) any { return &c.Model.MLP }, auto: true, lo: 1, hi: 1 << 20,
-		doc: "channels of the hidden layer; auto: 8/3 of the width rounded up to 64; gpt2: 4 times the width"},
-	{name: "model.tie", at: func(c *Config) any { return &c.Model.Tie }, doc: "the head is the embedding"},
+		doc: "channels of the MLP; auto: 8/3 of the width rounded up to 64; gpt2: 4 times the width"},
+	{name: "model.tie", at: func(c *Config) any { return &c.Model.Tie }, doc: "use the embedding as the head"},
 	{name: "model.dropout", at: func(c *Config) any { return &c.Model.Dropout }, lo: 0, hi: 1, below: true,
-		doc: "dropped share of the embedding output and of the residual branches"},
+		doc: "share dropped of embedding output and residual branches"},
 
 	{name: "train.steps", at: func(c *Config) any { return &c.Train.Steps }, auto: true, lo: 1, hi: 1e12,
-		doc: "updates of the run; auto: planned from time and data"},
+		doc: "updates; auto: planned from time and data"},
 	{name: "train.context", at: func(c *Config) any { return &c.Train.Context }, lo: 1, hi: 1 << 20,
-		doc: "longest sequence, in tokens"},
+		doc: "tokens of the longest sequence"},
 	{name: "train.batch_tokens", at: func(c *Config) any { return &c.Train.BatchTokens }, lo: 1, hi: 1 << 28,
-		doc: "ceiling of tokens of one update"},
+		doc: "most tokens of one update"},
 	{name: "train.micro_tokens", at: func(c *Config) any { return &c.Train.MicroTokens }, auto: true,
-		lo: 1, hi: 1 << 28, doc: "ceiling of tokens of one forward and backward pass; auto: by memory"},
+		lo: 1, hi: 1 << 28, doc: "most tokens of one forward and backward pass; auto: by memory"},
 	{name: "train.seed", at: func(c *Config) any { return &c.Train.Seed }, lo: 0, hi: 1e18,
-		doc: "seed of every random number of the run"},
+		doc: "seed of all random numbers"},
 
 	{name: "optim.lr", at: func(c *Config) any { return &c.Optim.LR }, lo: 1e-12, hi: 10,
 		choices: []string{"article", "article-literal", "auto", "probe"},
-		doc:     "peak learning rate, by rule or as a number; probe: by a range test before the run"},
+		doc: "peak learning rate, a number or a rule; auto: by model size and batch; probe: by a range test " +
+			"before the run; article, article-literal: by the width"},
 	{name: "optim.beta1", at: func(c *Config) any { return &c.Optim.Beta1 }, lo: 0, hi: 1, below: true,
 		doc: "decay of the first moment"},
 	{name: "optim.beta2", at: func(c *Config) any { return &c.Optim.Beta2 }, auto: true,
@@ -81,41 +94,40 @@ var keys = []key{
 	{name: "optim.eps", at: func(c *Config) any { return &c.Optim.Eps }, lo: 0, above: true, hi: 1,
 		doc: "added to the root of the second moment"},
 	{name: "optim.weight_decay", at: func(c *Config) any { return &c.Optim.WeightDecay }, lo: 0, hi: 10,
-		doc: "decoupled weight decay, on matrices only"},
+		doc: "decoupled weight decay of matrices"},
 	{name: "optim.clip", at: func(c *Config) any { return &c.Optim.Clip }, lo: 0, above: true, hi: 1e9,
 		doc: "largest global gradient norm"},
 	{name: "optim.agc", at: func(c *Config) any { return &c.Optim.AGC },
-		doc: "layered clipping: after 100 steps a tensor's gradient is at most 1.05 times its usual norm, before " +
-			"the global norm is clipped"},
+		doc: "layered clipping: after 100 steps, limit each tensor to 1.05 times its usual gradient norm"},
 
 	{name: "schedule.kind", at: func(c *Config) any { return &c.Schedule.Kind },
 		choices: []string{"cosine-restarts", "cosine", "linear", "wsd", "constant"},
 		doc:     "course of the learning rate after the warmup"},
 	{name: "schedule.warmup", at: func(c *Config) any { return &c.Schedule.Warmup }, lo: 0, hi: 1e12,
 		choices: []string{"article"},
-		doc:     "steps of linear warmup; article: max(500, 10 % of the steps); never more than a quarter of the run"},
+		doc:     "steps of linear warmup, at most a quarter of the run; article: max(500, 10 % of the steps)"},
 	{name: "schedule.warmup_exact", at: func(c *Config) any { return &c.Schedule.WarmupExact },
-		doc: "take schedule.warmup as it is, even beyond a quarter of the run"},
+		doc: "do not limit the warmup to a quarter of the run"},
 	{name: "schedule.period", at: func(c *Config) any { return &c.Schedule.Period }, auto: true, lo: 10, hi: 1e12,
 		doc: "steps of one cycle of cosine-restarts; auto: min(steps, 10000)"},
 	{name: "schedule.floor", at: func(c *Config) any { return &c.Schedule.Floor }, lo: 1e-6, hi: 1,
-		doc: "learning rate at the end of the run, as a share of the peak"},
+		doc: "learning rate at the end, as a share of the peak"},
 	{name: "schedule.late_restart", at: func(c *Config) any { return &c.Schedule.LateRestart },
-		doc: "allow a restart less than 500 steps, or a fifth of a shorter run, before the end"},
+		doc: "allow a restart in the last 500 steps, or the last fifth of a short run"},
 
 	{name: "numeric.mode", at: func(c *Config) any { return &c.Numeric.Mode },
 		choices: []string{"auto", "fp32", "bf16"}, doc: "precision of the operands of multiplies"},
 	{name: "numeric.checkpointing", at: func(c *Config) any { return &c.Numeric.Checkpointing },
 		choices: []string{"auto", "none", "attention", "block"},
-		doc:     "what is recomputed in the backward pass to save memory"},
+		doc:     "what the backward pass computes again to save memory"},
 
 	{name: "checkpoint.every", at: func(c *Config) any { return &c.Checkpoint.Every }, auto: true, lo: 1, hi: 1e12,
 		doc: "steps between checkpoints; auto: at each evaluation"},
 	{name: "checkpoint.keep", at: func(c *Config) any { return &c.Checkpoint.Keep }, lo: 1, hi: 1e6,
-		doc: "newest checkpoints kept, beside the named ones"},
+		doc: "newest checkpoints to keep, beside the named ones"},
 
 	{name: "eval.every", at: func(c *Config) any { return &c.Eval.Every }, auto: true, lo: 1, hi: 1e12,
-		doc: "steps between evaluations; auto: ten a run, ends of epochs included"},
+		doc: "steps between evaluations; auto: ten a run, and at ends of epochs"},
 	{name: "eval.prompts", at: func(c *Config) any { return &c.Eval.Prompts }, lo: 1, hi: 1e4,
 		doc: "held-out prompts of an evaluation"},
 	{name: "eval.samples", at: func(c *Config) any { return &c.Eval.Samples }, lo: 1, hi: 1e3,
@@ -124,21 +136,19 @@ var keys = []key{
 		doc: "longest text written, in tokens"},
 
 	{name: "guard.mode", at: func(c *Config) any { return &c.Guard.Mode }, choices: []string{"act", "observe"},
-		doc: "observe records what the guard would do and never acts"},
+		doc: "act, or only record what the guard would do"},
 	{name: "guard.halve", at: func(c *Config) any { return &c.Guard.Halve }, choices: []string{"probation", "article"},
-		doc: "whether a halved learning rate is earned back; article: never"},
+		doc: "probation: a halved learning rate grows back; article: it does not"},
 
 	{name: "judge.early_stop", at: func(c *Config) any { return &c.Judge.EarlyStop },
-		choices: []string{"sound", "article", "off"}, doc: "rule that ends a run whose texts become worse"},
+		choices: []string{"sound", "article", "off"}, doc: "rule that stops a run whose writing gets worse"},
 	{name: "judge.select", at: func(c *Config) any { return &c.Judge.Select },
 		choices: []string{"sound", "article", "loss"}, doc: "rule that chooses the checkpoint to keep"},
 	{name: "judge.patience", at: func(c *Config) any { return &c.Judge.Patience }, lo: 0, hi: 1e6,
-		doc: "evaluations without a lower validation loss that end the run; 0: none do"},
-	{name: "judge.average", at: func(c *Config) any { return &c.Judge.Average },
-		doc: "average the weights of the last three eligible checkpoints at the end of the run, into averaged/"},
+		doc: "stop after so many evaluations without a lower validation loss; 0: never"},
 	{name: "judge.encoder", at: func(c *Config) any { return &c.Judge.Encoder },
-		doc: "folder of a static embedding (model.safetensors and tokenizer.json) that says how alike texts are; " +
-			"empty: hash-sif, which needs nothing"},
+		doc: "folder of a static embedding that compares texts (model.safetensors, tokenizer.json); empty: " +
+			"hash-sif, which needs no file"},
 }
 
 var byName = func() map[string]*key {

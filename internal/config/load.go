@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -80,6 +81,10 @@ func build(entries []entry, sets []Assignment) (*Config, error) {
 	faulty := make(map[string]bool)  // keys that already have a fault: nothing more is said about them
 	apply := func(name, at, origin string, v literal, fault string) {
 		k := lookup(name)
+		if i := slices.IndexFunc(removed, func(r removedKey) bool { return r.name == name }); i >= 0 {
+			c.notes = append(c.notes, fmt.Sprintf("%s: %s is ignored, it is no more: %s", at, name, removed[i].why))
+			return
+		}
 		switch {
 		case fault != "":
 		case k == nil:

@@ -135,7 +135,7 @@ func FuzzChat(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line []byte) {
 		before := bytes.Clone(line)
 		var p lineParser
-		text, chat, err := p.parse(line)
+		text, turns, err := p.parse(line)
 		if err != nil {
 			if fault := err.(*Error); fault.Byte < 0 || fault.Byte > int64(len(before)) {
 				t.Fatalf("fault at byte %d of %d", fault.Byte, len(before))
@@ -145,19 +145,19 @@ func FuzzChat(f *testing.F) {
 		if !json.Valid(before) {
 			t.Fatalf("took what is no JSON: %q", before)
 		}
-		if text != nil || chat == nil {
+		if text != nil || turns == nil {
 			return // FuzzJSONText looks at these
 		}
 		learn, size := false, 0
-		for _, m := range chat {
+		for _, m := range turns {
 			learn = learn || m.Learn
 			size += len(m.Text)
 			if !slices.Contains(chat.Roles, m.Role) || m.Learn && m.Role != chat.Assistant {
-				t.Fatalf("%q: %s", before, spell(chat))
+				t.Fatalf("%q: %s", before, spell(turns))
 			}
 		}
 		if !learn || size > len(before) {
-			t.Fatalf("%q: %s", before, spell(chat))
+			t.Fatalf("%q: %s", before, spell(turns))
 		}
 		var fields struct {
 			Messages []message `json:"messages"`
@@ -171,12 +171,12 @@ func FuzzChat(f *testing.F) {
 			bytes.Count(lower, []byte("content")) != len(fields.Messages) || bytes.Count(lower, []byte("messages")) != 1 || !bytes.Equal(lower, before) {
 			return
 		}
-		if len(fields.Messages) != len(chat) {
-			t.Fatalf("%q: %d messages, encoding/json %d", before, len(chat), len(fields.Messages))
+		if len(fields.Messages) != len(turns) {
+			t.Fatalf("%q: %d messages, encoding/json %d", before, len(turns), len(fields.Messages))
 		}
 		for i, m := range fields.Messages {
-			if chat[i].Role != m.Role || !bytes.Equal(bytes.ToValidUTF8(chat[i].Text, []byte("\uFFFD")), []byte(m.Content)) && bytes.Equal(before, bytes.ToValidUTF8(before, nil)) {
-				t.Fatalf("%q: message %d is %+v, encoding/json %+v", before, i, chat[i], m)
+			if turns[i].Role != m.Role || !bytes.Equal(bytes.ToValidUTF8(turns[i].Text, []byte("\uFFFD")), []byte(m.Content)) && bytes.Equal(before, bytes.ToValidUTF8(before, nil)) {
+				t.Fatalf("%q: message %d is %+v, encoding/json %+v", before, i, turns[i], m)
 			}
 		}
 	})

@@ -155,28 +155,6 @@ func (c *Choice) sound(held func(int64) bool) int {
 	return best
 }
 
-// Floor says why p, which is no evaluation of history but of other weights, does not pass the floor of quality that
-// history sets; "" if it does. What needs three evaluations is not asked of it.
-func Floor(history []Point, p Point) string {
-	c := Choose(history, func(int64) bool { return true }, Sound)
-	k := Candidate{Point: p, Spread: nan}
-	lowest := p.Loss
-	for _, h := range history {
-		lowest = min(lowest, h.Loss)
-	}
-	if !p.measured() {
-		return "too little was written to be measured"
-	}
-	k.Why = k.fault(lowest)
-	k.Eligible = k.Why == ""
-	c.Candidates = append(c.Candidates, k)
-	c.consistent()
-	if k = c.Candidates[len(history)]; k.Eligible {
-		return ""
-	}
-	return k.Why
-}
-
 // fault says why a candidate does not pass the floor, but for consistency, which needs the others.
 func (c *Candidate) fault(lowest float64) string {
 	m := c.Metrics

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"strings"
 	"testing"
 )
 
@@ -394,27 +393,5 @@ func TestIllusion(t *testing.T) {
 	report := &Report{Metrics: map[string]Metric{"rep4": {Human: 0.4, Compared: true}, "copied": {Human: 0.5, Compared: true}}}
 	if w := Illusion(nil, report); len(w) != 2 {
 		t.Errorf("repetitive and overlapping validation text: %q", w)
-	}
-}
-
-// What is measured beside the history must pass the floor that the history sets, and is not asked for three evaluations.
-func TestFloor(t *testing.T) {
-	r := rand.New(rand.NewPCG(5, 6))
-	h := history(r, repSE, good(2.2), good(2.1), good(2.05), good(2.0), good(2.0))
-	for _, tt := range []struct {
-		name string
-		p    Point
-		want string // within the answer
-	}{
-		{"as good", observed(r, 500, good(2.0), repSE), ""},
-		{"better", observed(r, 500, good(1.5), repSE), ""},
-		{"a higher loss", observed(r, 500, good(2.1), repSE), "more than 2 % above the lowest, 2.0000"},
-		{"a repeater", observed(r, 500, repeater(1.9), repSE), "it repeats itself"},
-		{"nothing written", Point{Step: 500, Loss: 1.9}, "too little was written"},
-		{"inconsistent", observed(r, 500, truth{loss: 2, within: 0.1, between: 0.1}, repSE), "consistency"},
-	} {
-		if got := Floor(h, tt.p); tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
-			t.Errorf("%s: %q", tt.name, got)
-		}
 	}
 }

@@ -63,7 +63,8 @@ func BenchmarkSquare(b *testing.B) {
 // BenchmarkWeights times the three multiplies.
 func BenchmarkWeights(b *testing.B) {
 	x := benchExec(b)
-	for _, s := range [][3]int{{1024, 1024, 1024}, {4096, 3072, 768}, {4096, 768, 3072}, {16384, 1536, 384}, {16384, 384, 1536}, {16384, 384, 384}, {8, 3072, 768}, {1, 3072, 768}} {
+	for _, s := range [][3]int{{1024, 1024, 1024}, {4096, 3072, 768}, {4096, 768, 3072}, {16384, 1536, 384},
+		{16384, 384, 1536}, {16384, 384, 384}, {8, 3072, 768}, {1, 3072, 768}} {
 		n, out, in := s[0], s[1], s[2]
 		name := fmt.Sprintf("n%d-%dx%d", n, out, in)
 		flops := 2 * float64(n) * float64(out) * float64(in)

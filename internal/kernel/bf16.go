@@ -40,12 +40,6 @@ func alignedBF16(n int) []uint16 {
 	return s[skip : skip+n : skip+n]
 }
 
-// RowF returns row i of a matrix in full precision.
-func (m Mat[T]) RowF(i int) []T { return m.F[i*m.Stride:][:m.Cols:m.Cols] }
-
-// RowH returns row i of a bfloat16 matrix.
-func (m Mat[T]) RowH(i int) []uint16 { return m.H[i*m.Stride:][:m.Cols:m.Cols] }
-
 // BF16 names what multiplies bfloat16 operands on this tier: "amx",
 // "avx512_bf16", or "" if only the generic twin can, slowly.
 func (x *Exec) BF16() string { return x.bf16.name }
@@ -53,7 +47,7 @@ func (x *Exec) BF16() string { return x.bf16.name }
 // FasterBF16 reports whether the multiplies of bfloat16 do more operations in a
 // second than those of float32. It is a rule about processors and no timing, so
 // that a machine always says the same.
-func (x *Exec) FasterBF16() bool { return fasterBF16(x.bf16.name) }
+func (x *Exec) FasterBF16() bool { return x.bf16.faster }
 
 // ToBF16 rounds src to bfloat16: to nearest, ties to even. NaN stays NaN and
 // becomes quiet, infinities stay, denormal numbers become zero of their sign.
@@ -93,7 +87,8 @@ func PackT(x *Exec, dst, src []uint16, rows, cols, stride int) {
 	}
 	steps := roundUp(cols) / tileSide
 	for i := 0; i < rows; i += tileSide {
-		packRows(natural, x.bf16.simd, dst[i*roundUp(cols):][:steps*tileSize], tileSize, src[i*stride:], stride, min(tileSide, rows-i), cols)
+		panel, some := dst[i*roundUp(cols):][:steps*tileSize], min(tileSide, rows-i)
+		x.bf16.packRows(natural, panel, tileSize, src[i*stride:], stride, some, cols)
 	}
 }
 
@@ -109,7 +104,7 @@ func PackPair(x *Exec, dst, src []uint16, rows, cols, stride int) {
 	}
 	step := roundUp(rows) * tileSide
 	for l := 0; l < rows; l += tileSide {
-		packRows(pairs, x.bf16.simd, dst[l*tileSide:], step, src[l*stride:], stride, min(tileSide, rows-l), cols)
+		x.bf16.packRows(pairs, dst[l*tileSide:], step, src[l*stride:], stride, min(tileSide, rows-l), cols)
 	}
 }
 
@@ -125,13 +120,13 @@ const (
 
 // packRows packs up to 32 rows of src; what is missing in blocks at the edge
 // counts as zero.
-func packRows(kind packKind, simd bool, dst []uint16, step int, src []uint16, stride, rows, cols int) {
+func (t *bfTable) packRows(kind packKind, dst []uint16, step int, src []uint16, stride, rows, cols int) {
 	whole := 0
 	if rows == tileSide {
 		whole = cols / tileSide
 	}
 	if whole > 0 {
-		packBlocks(kind, simd, &dst[0], step, &src[0], stride, whole)
+		t.packBlocks(kind, &dst[0], step, &src[0], stride, whole)
 	}
 	next := step // from one block to the next
 	if kind == transpose {
@@ -142,26 +137,26 @@ func packRows(kind packKind, simd bool, dst []uint16, step int, src []uint16, st
 		for i := range rows {
 			copy(edge[i*tileSide:(i+1)*tileSide], src[i*stride+j:i*stride+cols])
 		}
-		packBlocks(kind, simd, &dst[j/tileSide*next], step, &edge[0], tileSide, 1)
+		t.packEdge(kind, &dst[j/tileSide*next], step, edge)
 	}
 }
 
 // packRowsF32 is packRows for a source that has yet to be rounded; not for
 // transpose.
-func packRowsF32(kind packKind, simd bool, dst []uint16, step int, src []float32, stride, rows, cols int) {
+func (t *bfTable) packRowsF32(kind packKind, dst []uint16, step int, src []float32, stride, rows, cols int) {
 	whole := 0
 	if rows == tileSide {
 		whole = cols / tileSide
 	}
 	if whole > 0 {
-		packBlocksF32(kind, simd, &dst[0], step, &src[0], stride, whole)
+		t.packBlocksF32(kind, &dst[0], step, &src[0], stride, whole)
 	}
 	for j := whole * tileSide; j < cols; j += tileSide {
 		var edge [tileSize]uint16
 		for i := range rows {
 			toBF16Go(edge[i*tileSide:], src[i*stride+j:i*stride+min(j+tileSide, cols)])
 		}
-		packBlocks(kind, simd, &dst[j/tileSide*step], step, &edge[0], tileSide, 1)
+		t.packEdge(kind, &dst[j/tileSide*step], step, edge)
 	}
 }
 
@@ -186,7 +181,8 @@ func MulPacked(x *Exec, worker int, dst Mat[float32], a []uint16, lda int, packe
 }
 
 // MulTransPacked is MulPacked for a stored (k, m): dst = aᵀ·B or dst += aᵀ·B.
-func MulTransPacked(x *Exec, worker int, dst Mat[float32], a []uint16, lda int, packed []uint16, m, n, k int, add bool) {
+func MulTransPacked(x *Exec, worker int, dst Mat[float32], a []uint16, lda int, packed []uint16,
+	m, n, k int, add bool) {
 	p := bfProduct{m: m, n: n, k: k, lda: transStride(k), b: packed, add: add}
 	if p.check(dst); m <= 0 || n <= 0 {
 		return
@@ -222,9 +218,8 @@ func checkRows(s []uint16, stride, rows, cols int) {
 // once while no operand leaves the registers; 0 if the tier has no such
 // measurement. PeakFP32 is its twin.
 func PeakBF16(x *Exec) float64 {
-	l := peakBF16(x)
-	if l == nil {
+	if x.bf16.peak.run == nil {
 		return 0
 	}
-	return x.rate(*l, 20*time.Millisecond)
+	return x.rate(x.bf16.peak, 20*time.Millisecond)
 }

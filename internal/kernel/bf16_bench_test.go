@@ -21,10 +21,10 @@ import (
 func rounds(b *testing.B, x *Exec, flops float64, op func()) {
 	b.Helper()
 	op()
-	l := peakBF16(x)
+	l := x.bf16.peak
 	var peak *peakJob
-	if l != nil {
-		peak = &peakJob{loop: *l, turns: 1500, calls: 10, data: make([][]float32, x.Workers())}
+	if l.run != nil {
+		peak = &peakJob{loop: l, turns: 1500, calls: 10, data: make([][]float32, x.Workers())}
 		for w := range peak.data {
 			peak.data[w] = randomMat(1, l.operands+l.sums).F
 		}
@@ -70,7 +70,9 @@ func rounds(b *testing.B, x *Exec, flops float64, op func()) {
 // BenchmarkWeightsBF16 times the three multiplies.
 func BenchmarkWeightsBF16(b *testing.B) {
 	x := benchExec(b)
-	for _, s := range [][3]int{{4096, 2304, 768}, {4096, 768, 768}, {4096, 3072, 768}, {4096, 768, 3072}, {16384, 1536, 384}, {16384, 384, 1536}, {16384, 384, 384}, {1024, 4192, 768}, {4096, 4192, 768}, {8, 3072, 768}, {1, 3072, 768}} {
+	for _, s := range [][3]int{{4096, 2304, 768}, {4096, 768, 768}, {4096, 3072, 768}, {4096, 768, 3072},
+		{16384, 1536, 384}, {16384, 384, 1536}, {16384, 384, 384}, {1024, 4192, 768}, {4096, 4192, 768},
+		{8, 3072, 768}, {1, 3072, 768}} {
 		n, out, in := s[0], s[1], s[2]
 		name := fmt.Sprintf("n%d-%dto%d", n, in, out)
 		flops := 2 * float64(n) * float64(out) * float64(in)

@@ -9,7 +9,8 @@ import (
 // The generic twin of the bfloat16 kernels: always compiled, and the definition
 // of what the others do. Products and sums are float32.
 
-var genericBF16 = bfTable{panel: panelGo, toBF16: toBF16Go, fromBF16: fromBF16Go}
+var genericBF16 = bfTable{panel: panelGo, toBF16: toBF16Go, fromBF16: fromBF16Go,
+	packBlocks: packBlocksGo, packBlocksF32: packBlocksF32Go, packEdge: packEdgeGo}
 
 func toBF16Go(dst []uint16, src []float32) {
 	for i, v := range src {
@@ -63,6 +64,10 @@ func packBlocksGo(kind packKind, dst *uint16, step int, src *uint16, stride, blo
 			}
 		}
 	}
+}
+
+func packEdgeGo(kind packKind, dst *uint16, step int, rows [tileSize]uint16) {
+	packBlocksGo(kind, dst, step, &rows[0], tileSide, 1)
 }
 
 func packBlocksF32Go(kind packKind, dst *uint16, step int, src *float32, stride, blocks int) {

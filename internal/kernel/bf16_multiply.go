@@ -23,7 +23,8 @@ func (p *bfProduct) check(dst Mat[float32]) {
 	if (dst.F == nil) == (dst.H == nil) && p.m > 0 || p.add && dst.H != nil {
 		panic("kernel: result of a kind that cannot be written")
 	}
-	if dst.Stride < p.n || len(p.b) < PackLen(p.k, p.n) || p.m > 0 && max(len(dst.F), len(dst.H)) < (p.m-1)*dst.Stride+p.n {
+	if dst.Stride < p.n || len(p.b) < PackLen(p.k, p.n) ||
+		p.m > 0 && max(len(dst.F), len(dst.H)) < (p.m-1)*dst.Stride+p.n {
 		panic("kernel: short matrix")
 	}
 	p.f, p.h, p.ldc = dst.F, dst.H, dst.Stride
@@ -68,15 +69,6 @@ const (
 	addF32
 	storeBF16
 )
-
-// bfTable is a tier's set of kernels for bfloat16.
-type bfTable struct {
-	name     string
-	simd     bool // pack with AVX-512
-	panel    func(p *panel)
-	toBF16   func(dst []uint16, src []float32)
-	fromBF16 func(dst []float32, src []uint16)
-}
 
 // Blocking. The sums are defined by tokenBlock and slab only; the rest bounds
 // what has to stay in the caches.
@@ -246,25 +238,26 @@ func (d *panel) release() {
 // dst, transStride(k) apart, padded with zeros to whole steps.
 func (e *bfEngine) transpose(dst, src []uint16, stride, l, k, i, rows int) {
 	for t := 0; t < k; t += tileSide {
-		packRows(transpose, e.simd, dst[t:], transStride(k), src[(l+t)*stride+i:], stride, min(tileSide, k-t), rows)
+		e.packRows(transpose, dst[t:], transStride(k), src[(l+t)*stride+i:], stride, min(tileSide, k-t), rows)
 	}
 }
 
-// testedBF16 returns the bfloat16 kernels of the tier of x that pass the self
-// test. If the tiles fail, x steps down to tier AVX512, and the warning says so.
-func (x *Exec) testedBF16() *bfTable {
-	t := bfTableOf(x.tier)
-	fault := bfSelfTest(t)
+// testedBF16 returns the tier to compute with, given one that passed selfTest, and its bfloat16 kernels if they pass
+// theirs. If the tiles fail, the vectors remain: the tier is AVX512 then. The warning says so.
+func (x *Exec) testedBF16(k *tierTable) (*tierTable, *bfTable) {
+	fault := bfSelfTest(&k.bf16)
 	if fault == "" {
-		return t
+		return k, &k.bf16
 	}
-	if x.tier == AMX {
-		x.tier = AVX512
-		x.warning = fmt.Sprintf("kernel: tier amx failed its self-test (%s); computing with tier avx512, whose bfloat16 multiplies are much slower", fault)
-		return x.testedBF16()
+	if k.tier == AMX {
+		x.warning = fmt.Sprintf("kernel: tier amx failed its self-test (%s); "+
+			"computing with tier avx512, whose bfloat16 multiplies are much slower", fault)
+		k, _ = tableOf(AVX512)
+		return x.testedBF16(k)
 	}
-	x.warning = fmt.Sprintf("kernel: bfloat16 multiplies of tier %s failed their self-test (%s); this tier offers none", x.tier, fault)
-	return &genericBF16
+	x.warning = fmt.Sprintf("kernel: bfloat16 multiplies of tier %s failed their self-test (%s); "+
+		"this tier offers none", k.tier, fault)
+	return k, &genericBF16
 }
 
 // bfSelfTest multiplies small matrices with edges in every direction on t and
@@ -291,16 +284,17 @@ func bfSelfTest(t *bfTable) string {
 		}
 		packed := make([]uint16, PackLen(k, n))
 		for l := 0; l < k; l += tileSide { // B from its rows
-			packRows(pairs, t.simd, packed[l*tileSide:], steps*tileSize, b[l*n:], n, min(tileSide, k-l), n)
+			t.packRows(pairs, packed[l*tileSide:], steps*tileSize, b[l*n:], n, min(tileSide, k-l), n)
 		}
 		e.multiply(s, &bfProduct{m: m, n: n, k: k, a: a, lda: k, b: packed, f: c(), ldc: n}, 0, m, 0, 2)
 		for j := 0; j < n; j += tileSide { // B from the rows of its transpose, in float32
-			packRowsF32(natural, t.simd, packed[j*steps*tileSide:], tileSize, w[j*k:], k, min(tileSide, n-j), k)
+			t.packRowsF32(natural, packed[j*steps*tileSide:], tileSize, w[j*k:], k, min(tileSide, n-j), k)
 		}
 		e.multiply(s, &bfProduct{m: m, n: n, k: k, a: a, lda: k, b: packed, f: c(), ldc: n}, 0, m, 0, 2)
 		// a read as (k, m), its transpose as the first operand
 		e.transpose(s.trans, a, m, 0, k, 0, m)
-		e.multiply(s, &bfProduct{m: m, n: n, k: k, a: s.trans, lda: transStride(k), b: packed, f: c(), ldc: n}, 0, m, 0, 2)
+		p := &bfProduct{m: m, n: n, k: k, a: s.trans, lda: transStride(k), b: packed, f: c(), ldc: n}
+		e.multiply(s, p, 0, m, 0, 2)
 		rounded := make([]uint16, m*n)
 		t.toBF16(rounded, out[side][0])
 		t.fromBF16(c(), rounded)

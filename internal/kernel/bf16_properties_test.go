@@ -256,8 +256,14 @@ func TestBF16Specials(t *testing.T) {
 		h.Forward(x, y, src, n)
 		for i := range n {
 			for j, v := range y.RowF(i) {
-				finite := !math.IsNaN(float64(v)) && !math.IsInf(float64(v), 0)
-				if ok := finite; i == 3 && !math.IsNaN(float64(v)) || i == 20 && !math.IsInf(float64(v), int(math.Copysign(1, float64(w.F[j*in])))) || i != 3 && i != 20 && !ok {
+				ok := !math.IsNaN(float64(v)) && !math.IsInf(float64(v), 0)
+				switch i {
+				case 3:
+					ok = math.IsNaN(float64(v))
+				case 20:
+					ok = math.IsInf(float64(v), int(math.Copysign(1, float64(w.F[j*in]))))
+				}
+				if !ok {
 					t.Fatalf("element (%d,%d) is %g", i, j, v)
 				}
 			}
@@ -291,7 +297,8 @@ func TestBF16Bits(t *testing.T) {
 			run := func(x *Exec) (y, dx Mat[float32], dw []float32) {
 				h := NewWeightsBF16(w, out, in)
 				h.Refresh(x)
-				y, dx, dw = Dense(make([]float32, n*out), n, out), Dense(make([]float32, n*in), n, in), slices.Clone(dw0)
+				y, dx, dw = Dense(make([]float32, n*out), n, out), Dense(make([]float32, n*in), n, in),
+					slices.Clone(dw0)
 				h.Forward(x, y, src, n)
 				h.BackInput(x, dx, dy, n)
 				h.BackWeight(x, dw, dy, src, n)
@@ -406,7 +413,8 @@ func TestBF16Allocs(t *testing.T) {
 // that has some.
 func TestBF16SelfTestFallsBack(t *testing.T) {
 	for _, tier := range Tiers() {
-		table := bfTableOf(tier)
+		k, _ := tableOf(tier)
+		table := &k.bf16
 		if table.name == "" {
 			continue
 		}
@@ -426,7 +434,7 @@ func TestBF16SelfTestFallsBack(t *testing.T) {
 		if !strings.Contains(x.Warning(), "self-test") || x.BF16() == saved.name {
 			t.Errorf("%v: broken, but %q multiplies, with warning %q", tier, x.BF16(), x.Warning())
 		}
-		if tier == AMX && (x.Tier() != AVX512 || x.BF16() != bfTableOf(AVX512).name) {
+		if k, _ := tableOf(AVX512); tier == AMX && (x.Tier() != AVX512 || x.BF16() != k.bf16.name) {
 			t.Errorf("without tiles tier %v with %q, not the best there is", x.Tier(), x.BF16())
 		}
 	}
@@ -447,16 +455,22 @@ func TestBF16MisusePanics(t *testing.T) {
 		"columns":       {"kernel: wrong number of columns", func() { w.Forward(x, Dense(f, 2, 5), half(2, 5), 2) }},
 		"rows":          {"kernel: short matrix", func() { w.Forward(x, Dense(f, 2, 4), half(2, 5), 3) }},
 		"result rows":   {"kernel: short matrix", func() { w.Forward(x, Dense(f, 2, 4), half(4, 5), 3) }},
-		"kind":          {"kernel: operand of a kind this weight does not take", func() { w.Forward(x, Dense(f, 2, 4), Dense(f, 2, 5), 2) }},
-		"gradient kind": {"kernel: operand of a kind this weight does not take", func() { w.BackWeight(x, f[:20], half(2, 4), Dense(f, 2, 5), 2) }},
-		"dw":            {"kernel: short weight gradient", func() { w.BackWeight(x, f[:19], half(2, 4), half(2, 5), 2) }},
-		"refresh":       {"kernel: rows to refresh do not fit the blocks", func() { w.RefreshRows(x, 1, 4) }},
-		"pack":          {"kernel: short packed form", func() { PackT(x, h[:1023], h, 2, 2, 2) }},
-		"source":        {"kernel: short matrix", func() { PackPair(x, h, h[:3], 2, 2, 2) }},
-		"added":         {"kernel: result of a kind that cannot be written", func() { MulPacked(x, 0, half(2, 2), h, 2, h, 2, 2, 2, true) }},
-		"a":             {"kernel: short matrix", func() { MulPacked(x, 0, half(2, 2), h[:3], 2, h, 2, 2, 2, false) }},
-		"b":             {"kernel: short matrix", func() { MulPacked(x, 0, half(2, 2), h, 2, h[:1023], 2, 2, 2, false) }},
-		"terms":         {"kernel: too many terms for a transposed operand", func() { MulTransPacked(x, 0, half(1, 1), h, 1, make([]uint16, 32*4096), 1, 1, 3073, false) }},
+		"kind": {"kernel: operand of a kind this weight does not take",
+			func() { w.Forward(x, Dense(f, 2, 4), Dense(f, 2, 5), 2) }},
+		"gradient kind": {"kernel: operand of a kind this weight does not take",
+			func() { w.BackWeight(x, f[:20], half(2, 4), Dense(f, 2, 5), 2) }},
+		"dw": {"kernel: short weight gradient",
+			func() { w.BackWeight(x, f[:19], half(2, 4), half(2, 5), 2) }},
+		"refresh": {"kernel: rows to refresh do not fit the blocks", func() { w.RefreshRows(x, 1, 4) }},
+		"pack":    {"kernel: short packed form", func() { PackT(x, h[:1023], h, 2, 2, 2) }},
+		"source":  {"kernel: short matrix", func() { PackPair(x, h, h[:3], 2, 2, 2) }},
+		"added": {"kernel: result of a kind that cannot be written",
+			func() { MulPacked(x, 0, half(2, 2), h, 2, h, 2, 2, 2, true) }},
+		"a": {"kernel: short matrix", func() { MulPacked(x, 0, half(2, 2), h[:3], 2, h, 2, 2, 2, false) }},
+		"b": {"kernel: short matrix",
+			func() { MulPacked(x, 0, half(2, 2), h, 2, h[:1023], 2, 2, 2, false) }},
+		"terms": {"kernel: too many terms for a transposed operand",
+			func() { MulTransPacked(x, 0, half(1, 1), h, 1, make([]uint16, 32*4096), 1, 1, 3073, false) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {

@@ -33,7 +33,8 @@ func (a *arena16) random(name string, n int, input bool) []uint16 {
 	if input {
 		copied = append(copied, s...)
 	}
-	a.outer, a.inner, a.frozen, a.names = append(a.outer, o), append(a.inner, offset), append(a.frozen, copied), append(a.names, name)
+	a.outer, a.inner = append(a.outer, o), append(a.inner, offset)
+	a.frozen, a.names = append(a.frozen, copied), append(a.names, name)
 	return s
 }
 
@@ -94,8 +95,9 @@ func frobenius(t *testing.T, what string, got []float32, ld, m, n int, want []fl
 func TestWeightsBF16(t *testing.T) {
 	eachBF16(t, func(t *testing.T, x *Exec) {
 		r := newRand(t)
-		shapes := [][3]int{{1, 1, 1}, {1, 40, 70}, {2, 33, 384}, {16, 32, 16}, {17, 31, 385}, {1, 100, 50}, {31, 65, 500}, {32, 383, 64}, {33, 96, 96},
-			{100, 17, 23}, {385, 40, 45}, {33, 1, 70}, {70, 70, 1}, {40, 800, 30}, {384, 64, 64}, {390, 192, 800}, {5, 50, 3100}, {65, 3110, 33}}
+		shapes := [][3]int{{1, 1, 1}, {1, 40, 70}, {2, 33, 384}, {16, 32, 16}, {17, 31, 385}, {1, 100, 50},
+			{31, 65, 500}, {32, 383, 64}, {33, 96, 96}, {100, 17, 23}, {385, 40, 45}, {33, 1, 70}, {70, 70, 1},
+			{40, 800, 30}, {384, 64, 64}, {390, 192, 800}, {5, 50, 3100}, {65, 3110, 33}}
 		for _, s := range shapes {
 			if testing.Short() && s[0]*s[1]*s[2] > 1<<20 {
 				continue // the twin is slow
@@ -193,7 +195,7 @@ func randomOperand(rows, cols int) Mat[float32] {
 // eachBF16 runs the test on every tier with bfloat16 kernels of its own.
 func eachBF16(t *testing.T, f func(t *testing.T, x *Exec)) {
 	for _, tier := range Tiers() {
-		if tier == Generic || bfTableOf(tier).name != "" {
+		if k, _ := tableOf(tier); tier == Generic || k.bf16.name != "" {
 			t.Run(tier.String(), func(t *testing.T) { f(t, newExec(t, 2, tier)) })
 		}
 	}

@@ -41,8 +41,8 @@ func (w *Weights[T]) RefreshRows(x *Exec, lo, hi int) {
 	terms := roundUp(w.in)
 	for o := lo; o < hi; o += tileSide {
 		rows := min(tileSide, hi-o)
-		packRowsF32(natural, x.bf16.simd, w.bf16.forward[o*terms:], tileSize, f[o*w.in:], w.in, rows, w.in)
-		packRowsF32(pairs, x.bf16.simd, w.bf16.back[o*tileSide:], roundUp(w.out)*tileSide, f[o*w.in:], w.in, rows, w.in)
+		x.bf16.packRowsF32(natural, w.bf16.forward[o*terms:], tileSize, f[o*w.in:], w.in, rows, w.in)
+		x.bf16.packRowsF32(pairs, w.bf16.back[o*tileSide:], roundUp(w.out)*tileSide, f[o*w.in:], w.in, rows, w.in)
 	}
 }
 
@@ -126,7 +126,8 @@ func (x *Exec) multiplyBF16(dst, src *Mat[float32], b []uint16, n, cols, k int) 
 	}
 	// Rows are cut if the shares are even enough, for the other cut makes each
 	// worker read all of A; but few rows are less to read than all of B.
-	if panels := (n + tileSide - 1) / tileSide; panels > fewPanels && panels%x.Workers() == 0 || panels > 8*x.Workers() {
+	panels, workers := (n+tileSide-1)/tileSide, x.Workers()
+	if panels > fewPanels && panels%workers == 0 || panels > 8*workers {
 		j.kind = byRows
 		x.pool.Do(n, tileSide, j)
 	} else {
@@ -167,12 +168,14 @@ func (j *bfJob) gradient(s *bfScratch, o0, o1, i0, i1 int) {
 		for i := i0; i < i1; i += tokenCols {
 			cols := min(tokenCols, i1-i)
 			for t := 0; t < k; t += tileSide {
-				packRows(pairs, e.simd, s.b[t*tileSide:], roundUp(k)*tileSide, j.in[(t0+t)*j.ldx+i:], j.ldx, min(tileSide, k-t), cols)
+				src, rows := j.in[(t0+t)*j.ldx+i:], min(tileSide, k-t)
+				e.packRows(pairs, s.b[t*tileSide:], roundUp(k)*tileSide, src, j.ldx, rows, cols)
 			}
 			for o := o0; o < o1; o += transRows {
 				rows := min(transRows, o1-o)
 				e.transpose(s.trans, j.dy, j.ldy, t0, k, o, rows)
-				p := bfProduct{m: rows, n: cols, k: roundUp(k), a: s.trans, lda: transStride(k), b: s.b, f: j.dw[o*j.ldc+i:], ldc: j.ldc, add: true}
+				p := bfProduct{m: rows, n: cols, k: roundUp(k), a: s.trans, lda: transStride(k),
+					b: s.b, f: j.dw[o*j.ldc+i:], ldc: j.ldc, add: true}
 				e.rows(s, &p, 0, rows, 0, roundUp(cols)/tileSide, 0, roundUp(k)/tileSide)
 			}
 		}

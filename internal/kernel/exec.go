@@ -84,7 +84,7 @@ func NewExec(workers int, tier Tier) (*Exec, error) {
 			x.warning = fmt.Sprintf("kernel: %s; computing with tier %s", amxMissing, tier)
 		}
 	}
-	table, ok := tableOf(tier)
+	k, ok := tableOf(tier)
 	if !ok {
 		why := ""
 		if tier == AMX && amxMissing != "" {
@@ -92,17 +92,15 @@ func NewExec(workers int, tier Tier) (*Exec, error) {
 		}
 		return nil, fmt.Errorf("%s: this machine or build lacks tier %s; it has %s%s", asked, tier, tierList(), why)
 	}
-	x.tier = tier
-	if fault := selfTest(table); fault != "" {
-		x.warning = fmt.Sprintf("kernel: tier %s failed its self-test (%s); computing with the generic tier, which is much slower", tier, fault)
-		x.tier, table = Generic, &generic32
+	if fault := selfTest(&k.table); fault != "" {
+		x.warning = fmt.Sprintf("kernel: tier %s failed its self-test (%s); "+
+			"computing with the generic tier, which is much slower", tier, fault)
+		k = &genericTier
 	}
-	bf := x.testedBF16()
-	if x.tier < tier && x.tier > Generic { // without the tiles the vectors remain
-		table, _ = tableOf(x.tier)
-	}
+	k, bf := x.testedBF16(k)
+	x.tier = k.tier
 	x.pool = par.New(workers)
-	x.f32.init(table, x.pool.Workers())
+	x.f32.init(&k.table, x.pool.Workers())
 	x.f64.init(&generic64, x.pool.Workers())
 	x.bf16.init(bf, x.pool.Workers())
 	for w := range x.f32.scratch {
@@ -142,64 +140,6 @@ func tierList() string {
 		names = append(names, t.String())
 	}
 	return strings.Join(names, ", ")
-}
-
-// table is a tier's set of kernels for one element type.
-type table[T Float] struct {
-	tier   Tier
-	mr, nr int // tile computes up to mr rows and nr columns
-
-	// tile computes the product of rows (<= mr) rows of A and cols (<= nr)
-	// columns of B over k terms, starting from zero, in ascending order:
-	// C = alpha·A·B, or C += alpha·A·B if add. A's element (i, l) is
-	// a[i*rs+l*ks], B's (l, j) is b[l*bs+j], C's (i, j) is c[i*ldc+j].
-	// It reads whole rows of nr elements of B and writes only what it computes.
-	tile func(rows, k int, a *T, rs, ks int, b *T, bs int, c *T, ldc, cols int, alpha T, add bool)
-
-	// packN copies k rows of cols elements of src to rows of ldd elements of
-	// dst, without gaps and filled with zeros; ldd is nr or 16.
-	packN func(dst *T, ldd int, src *T, lds, k, cols int)
-
-	// packT writes the transpose of lanes rows of src (row stride lds, k
-	// columns, a multiple of 4) to dst (row stride ldd). Nil where Go does it.
-	packT func(dst *T, ldd int, src *T, lds, k int)
-	lanes int
-
-	// packRows copies rows of k elements of src (row stride lds) to rows of dst
-	// (row stride ldd). Nil where Go does it.
-	packRows func(dst *T, ldd int, src *T, lds, rows, k int)
-
-	vectors[T]
-}
-
-// vectors are the kernels on slices; the functions of the same name document
-// them.
-type vectors[T Float] struct {
-	exp, gelu       func(dst, src []T)
-	expSub          func(dst, src []T, m T) T
-	max, sum        func(src []T) T
-	dot             func(a, b []T) T
-	sumSquares      func(src []T) float64
-	axpy            func(dst []T, alpha T, src []T)
-	affine          func(dst, src []T, scale, shift T)
-	mul, mulAdd     func(dst, a, b []T)
-	geluBackward    func(dx, dy, src []T)
-	siluMul         func(dst, gate, up []T)
-	siluMulBackward func(dgate, dup, dy, gate, up []T)
-	rotate          func(dst1, dst2, a, b, cos, sin []T)
-	adamW           func(p, g, m, v []T, c adamCoef[T])
-}
-
-func tableOf(t Tier) (*table[float32], bool) {
-	if t == Generic {
-		return &generic32, true
-	}
-	for i := range tiers {
-		if tiers[i].tier == t {
-			return &tiers[i], true
-		}
-	}
-	return nil, false
 }
 
 // engine is the part of an Exec that serves one element type.
@@ -242,7 +182,9 @@ func selfTest(t *table[float32]) string {
 		e := &engine[float32]{table: c.t}
 		s := new(scratch[float32])
 		s.grow()
-		e.multiply(s, &product[float32]{m: m, n: n, k: k, a: a, rs: k, ks: 1, b: b, ldb: k, transB: true, c: c.out, ldc: n, alpha: 1}, 0, m, 0, n)
+		p := product[float32]{m: m, n: n, k: k, a: a, rs: k, ks: 1, b: b, ldb: k, transB: true,
+			c: c.out, ldc: n, alpha: 1}
+		e.multiply(s, &p, 0, m, 0, n)
 	}
 	for i := range want {
 		if got[i] != want[i] {

@@ -15,7 +15,8 @@ type fence struct {
 
 func newFence(t *testing.T) *fence {
 	size := os.Getpagesize()
-	pages, err := syscall.Mmap(-1, 0, 3*size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	pages, err := syscall.Mmap(-1, 0, 3*size,
+		syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
 		t.Skipf("no memory to fence: %v", err)
 	}
@@ -98,7 +99,8 @@ func TestFences(t *testing.T) {
 						}
 						Gemm(x, 0, transA, transB, m, n, k, 1, a, lda, b, ldb, float32(flags>>2), out, n)
 						if out[0] != want {
-							t.Fatalf("%v: m %d n %d k %d flags %d: element 0 is %g, want %g", tier, m, n, k, flags, out[0], want)
+							t.Fatalf("%v: m %d n %d k %d flags %d: element 0 is %g, want %g",
+								tier, m, n, k, flags, out[0], want)
 						}
 					}
 				}
@@ -141,35 +143,37 @@ func TestRowFences(t *testing.T) {
 		x := newExec(t, 1, tier)
 		for _, end := range []bool{true, false} {
 			for n := 1; n < 140; n++ {
-				temp := make([]float32, 3*n)
+				temp := make([]float32, 5*n)
 				a, b, c, d := f[0].take(n, end), f[1].take(n, end), f[2].take(n, end), f[3].take(n, end)
 				h, g := f[4].take16(n, end), f[5].take16(n, end)
-				mean, rstd := LayerNormRow(x, h, a, b, c, 1e-5, temp)
-				LayerNormBackRow(x, d, b, c, h, a, temp[:n], mean, rstd, temp[n:])
-				LayerNormBackRow(x, d, temp[:n], c, h, a, b, mean, rstd, temp[n:])
-				rstd = RMSNormRow(x, h, a, b, 1e-5, temp)
-				RMSNormBackRow(x, d, c, h, a, b, rstd, temp)
-				AddRow(x, a, b, h, c, temp)
-				AddRow(x, a, b, h, nil, temp)
-				RoundSumRow(x, h, a, b)
-				GELURow(x, h, g, a, temp)
-				GELURow(x, h, g, nil, temp)
+				hr, gr := bf(h), bf(g)
+				mean, rstd := LayerNormRow(x, hr, a, b, c, 1e-5, temp)
+				LayerNormBackRow(x, d, b, c, hr, a, temp[:n], mean, rstd, temp[n:])
+				LayerNormBackRow(x, d, temp[:n], c, hr, a, b, mean, rstd, temp[n:])
+				rstd = RMSNormRow(x, hr, a, b, 1e-5, temp)
+				RMSNormBackRow(x, d, c, hr, a, b, rstd, temp)
+				AddRow(x, a, b, hr, c, temp)
+				AddRow(x, a, b, hr, nil, temp)
+				RoundSumRow(x, hr, a, b)
+				GELURow(x, hr, gr, a, temp)
+				GELURow(x, hr, gr, nil, temp)
 				for _, bias := range [][]float32{nil, a} {
 					for _, sum := range [][]float32{nil, b} {
-						GELUBackRow(x, h, h, g, bias, sum, temp)
+						GELUBackRow(x, hr, hr, gr, bias, sum, temp)
 					}
 				}
 				if n%2 == 0 {
-					half := f[0].take16(n/2, end)
-					SwiGLURow(x, half, h, temp)
-					SwiGLUBackRow(x, g, half, h, temp)
+					half := bf(f[0].take16(n/2, end))
+					SwiGLURow(x, half, hr, nil, temp)
+					SwiGLUBackRow(x, gr, half, hr, nil, nil, temp)
 				}
-				ScaleRow(x, h, a, 0.5, temp)
+				ScaleRow(x, hr, a, 0.5, temp)
 				DotRow(x, h, g, temp)
 				if n%headBlock == 0 {
-					row := HeadsRow{Size: n, Bias: a, Gain: b, Cos: f[2].take(n/2, end), Sin: f[3].take(n/2, end), Scale: 1, Eps: 1e-6}
-					row.Forward(x, h, g, []float32{0}, temp)
-					row.Backward(x, h, g, 1, g, []float32{1}, make([]float32, n), b, make([]float32, 4*n))
+					row := HeadsRow[float32]{Size: n, Bias: a, Gain: b, Scale: 1, Eps: 1e-6,
+						Cos: f[2].take(n/2, end), Sin: f[3].take(n/2, end)}
+					row.Forward(x, hr, gr, []float32{0}, temp)
+					row.Backward(x, hr, gr, 1, gr, []float32{1}, make([]float32, n), b, make([]float32, 4*n))
 				}
 				copy(a, c)
 				SoftmaxRow(x, h, a)

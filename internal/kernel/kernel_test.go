@@ -134,10 +134,11 @@ func TestSelfTestFallsBack(t *testing.T) {
 	for i := range tiers {
 		broken := tiers[i]
 		good := broken.tile
-		broken.tile = func(rows, k int, a *float32, rs, ks int, b *float32, bs int, c *float32, ldc, cols int, alpha float32, add bool) {
+		broken.tile = func(rows, k int, a *float32, rs, ks int, b *float32, bs int,
+			c *float32, ldc, cols int, alpha float32, add bool) {
 			good(rows, k, a, rs, ks, b, bs, c, ldc, max(cols-1, 1), alpha, add)
 		}
-		if selfTest(&broken) == "" {
+		if selfTest(&broken.table) == "" {
 			t.Errorf("%v: a tile without its last column passed the self-test", broken.tier)
 		}
 		saved := tiers[i]

@@ -117,7 +117,8 @@ func (e *engine[T]) multiply(s *scratch[T], p *product[T], m0, m1, n0, n1 int) {
 						} else {
 							b = s.b[(j-split)*k:]
 						}
-						e.tile(min(e.mr, i1-i), k, &a[0], rs, ks, &b[0], bs, &p.c[i*p.ldc+j], p.ldc, min(e.nr, j1-j), p.alpha, p.add || l0 > 0)
+						e.tile(min(e.mr, i1-i), k, &a[0], rs, ks, &b[0], bs,
+							&p.c[i*p.ldc+j], p.ldc, min(e.nr, j1-j), p.alpha, p.add || l0 > 0)
 					}
 				}
 			}
@@ -186,7 +187,8 @@ func (e *engine[T]) packA(dst []T, p *product[T], l0, k, i0, i1 int) {
 	}
 	for l := 0; l < k; l += packStep {
 		for i := i0; i < i1; i += e.mr {
-			e.packN(&dst[(i-i0)/e.mr*aPanel+l*aLanes], aLanes, &p.a[i+(l0+l)*p.ks], p.ks, min(packStep, k-l), min(e.mr, i1-i))
+			to, from := &dst[(i-i0)/e.mr*aPanel+l*aLanes], &p.a[i+(l0+l)*p.ks]
+			e.packN(to, aLanes, from, p.ks, min(packStep, k-l), min(e.mr, i1-i))
 		}
 	}
 }

@@ -154,7 +154,8 @@ func TestWeights(t *testing.T) {
 // testWeights compares the three multiplies with the oracle.
 func testWeights[T Float](t *testing.T, x *Exec) {
 	r := newRand(t)
-	shapes := [][3]int{{1, 1, 1}, {2, 33, 384}, {14, 32, 16}, {15, 31, 385}, {1, 100, 50}, {5, 65, 500}, {29, 300, 64}, {100, 17, 23}, {400, 40, 45}, {33, 1, 70}, {70, 70, 1}, {40, 800, 30}}
+	shapes := [][3]int{{1, 1, 1}, {2, 33, 384}, {14, 32, 16}, {15, 31, 385}, {1, 100, 50}, {5, 65, 500}, {29, 300, 64},
+		{100, 17, 23}, {400, 40, 45}, {33, 1, 70}, {70, 70, 1}, {40, 800, 30}}
 	for _, shape := range shapes {
 		n, out, in := shape[0], shape[1], shape[2]
 		what := fmt.Sprintf("n %d out %d in %d", n, out, in)
@@ -287,7 +288,8 @@ func TestMisusePanics(t *testing.T) {
 		"weights": {"kernel: short weight", func() { NewWeights(f, 3, 5) }},
 		"columns": {"kernel: wrong number of columns", func() { w.Forward(x, Dense(f, 2, 5), Dense(f, 2, 5), 2) }},
 		"rows":    {"kernel: short matrix", func() { w.Forward(x, Dense(f, 2, 4), Dense(f, 2, 5), 3) }},
-		"dw":      {"kernel: short weight gradient", func() { w.BackWeight(x, f[:19], Dense(f, 2, 4), Dense(f, 2, 5), 2) }},
+		"dw": {"kernel: short weight gradient",
+			func() { w.BackWeight(x, f[:19], Dense(f, 2, 4), Dense(f, 2, 5), 2) }},
 		"kind": {"kernel: operand of a kind this tier does not take", func() {
 			w.Forward(x, Dense(f, 2, 4), Mat[float32]{H: make([]uint16, 10), Rows: 2, Cols: 5, Stride: 5}, 2)
 		}},

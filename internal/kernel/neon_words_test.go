@@ -28,7 +28,8 @@ func TestWords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	macro := regexp.MustCompile(`(?m)^// (.+)\n#define (\w+)\([a-z, ]+\) WORD \$\((0x[0-9a-f]{8})((?: \| \([mnd]\)(?:<<\d+)?)+)\)$`)
+	macro := regexp.MustCompile(`(?m)^// (.+)\n#define (\w+)\([a-z, ]+\) WORD ` +
+		`\$\((0x[0-9a-f]{8})((?: \| \([mnd]\)(?:<<\d+)?)+)\)$`)
 	operand := regexp.MustCompile(`\(([mnd])\)(?:<<(\d+))?`)
 	found := macro.FindAllStringSubmatch(string(header), -1)
 	if n := strings.Count(string(header), "#define"); len(found) != n || n == 0 {
@@ -41,7 +42,8 @@ func TestWords(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, regs := range []map[string]uint64{{"m": 17, "n": 9, "d": 26}, {"m": 0, "n": 31, "d": 5}, {"m": 31, "n": 0, "d": 22}} {
+		for _, regs := range []map[string]uint64{{"m": 17, "n": 9, "d": 26}, {"m": 0, "n": 31, "d": 5},
+			{"m": 31, "n": 0, "d": 22}} {
 			word, text := base, f[1]
 			for _, o := range operand.FindAllStringSubmatch(f[4], -1) {
 				shift := 0

@@ -14,7 +14,8 @@ type peakLoop struct {
 	run            func(operands, sums []float32, turns int)
 }
 
-// peakCall is how long one call of a loop may last: assembly cannot be interrupted, and a garbage collection would wait for it.
+// peakCall is how long one call of a loop may last: assembly cannot be interrupted, and a garbage collection would wait
+// for it.
 const peakCall = 100 * time.Microsecond
 
 // PeakFP32 is the FLOP/s that the float32 units of all workers reach together while no operand leaves the registers:
@@ -22,7 +23,10 @@ const peakCall = 100 * time.Microsecond
 // run faster.
 //
 // A tier without a loop of its own (generic, and those of other architectures) is measured with that of plain Go.
-func PeakFP32(x *Exec, d time.Duration) float64 { return x.rate(peakFP32(x.tier), d) }
+func PeakFP32(x *Exec, d time.Duration) float64 {
+	k, _ := tableOf(x.tier)
+	return x.rate(k.peak, d)
+}
 
 // peakRuns is the number of runs of which the median counts.
 const peakRuns = 5

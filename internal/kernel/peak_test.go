@@ -18,7 +18,8 @@ func TestFasterBF16(t *testing.T) {
 	for _, tier := range Tiers() {
 		x := newExec(t, 1, tier)
 		if want := measured[[2]string{x.BF16(), cpu.Vendor}] > 1; x.FasterBF16() != want {
-			t.Errorf("%s, %q of %s: the rule says faster: %v, the peaks say %v", tier, x.BF16(), cpu.Vendor, !want, want)
+			t.Errorf("%s, %q of %s: the rule says faster: %v, the peaks say %v",
+				tier, x.BF16(), cpu.Vendor, !want, want)
 		}
 	}
 }
@@ -41,7 +42,8 @@ func BenchmarkPeak(b *testing.B) {
 func TestPeakCountsItsOperations(t *testing.T) {
 	const turns = 1000
 	for _, tier := range Tiers() {
-		l := peakFP32(tier)
+		k, _ := tableOf(tier)
+		l := k.peak
 		operands, sums := make([]float32, l.operands), make([]float32, l.sums)
 		for i := range operands {
 			operands[i] = 1
@@ -58,7 +60,7 @@ func TestPeakCountsItsOperations(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if l := peakBF16(x); l != nil {
+		if l := x.bf16.peak; l.run != nil {
 			operands, sums := make([]float32, l.operands), make([]float32, l.sums)
 			for i := range operands {
 				operands[i] = 1 // its upper half, which is what the loop takes, is 1 in bfloat16

@@ -1,7 +1,11 @@
 package kernel
 
-// Rows: loops of bf16 mode that would otherwise pass over a row four or five
-// times. They run on the calling goroutine and are safe for concurrent use.
+// Rows: what layers do with one position, forward and backward. Rows of either
+// kind are operands. Where a tier has a fused loop, a row of bfloat16 is passed
+// over once; otherwise, and in full precision, the functions on slices follow one
+// another. They run on the calling goroutine and are safe for concurrent use.
+// What is said of rounding, and of errors before it, holds for rows of bfloat16: in
+// full precision errors are those of the functions on slices. temp is scratch memory.
 
 // SoftmaxRow sets dst = exp(src-top), rounded to bfloat16, with top = Max(src),
 // and returns top and the sum of the exponentials before rounding: softmax but
@@ -12,8 +16,8 @@ package kernel
 // only. The sum is NaN if there is a NaN.
 func SoftmaxRow(x *Exec, dst []uint16, src []float32) (top, sum float32) {
 	dst = dst[:len(src)]
-	if len(src) > 0 && rowsSIMD(x) {
-		return softmaxRow(&dst[0], &src[0], len(src))
+	if f := x.bf16.fused.softmax; f != nil && len(src) > 0 {
+		return f(&dst[0], &src[0], len(src))
 	}
 	top = Max(x, src)
 	sum = ExpSub(x, src, src, top)
@@ -30,8 +34,8 @@ func SoftmaxRow(x *Exec, dst []uint16, src []float32) (top, sum float32) {
 func SoftmaxBackRow(x *Exec, p, dscore []uint16, score, dp, lse, delta []float32) {
 	n := len(score)
 	p, dscore, dp, lse, delta = p[:n], dscore[:n], dp[:n], lse[:n], delta[:n]
-	if n > 0 && rowsSIMD(x) {
-		softmaxBackRow(&p[0], &dscore[0], &score[0], &dp[0], &lse[0], &delta[0], n)
+	if f := x.bf16.fused.softmaxBack; f != nil && n > 0 {
+		f(&p[0], &dscore[0], &score[0], &dp[0], &lse[0], &delta[0], n)
 		return
 	}
 	Axpy(x, score, -1, lse)
@@ -42,130 +46,117 @@ func SoftmaxBackRow(x *Exec, p, dscore []uint16, score, dp, lse, delta []float32
 	ToBF16(x, dscore, dp)
 }
 
-// GELURow sets dst = gelu(src+bias), from and to bfloat16; see GELU. bias may be
-// nil. temp is scratch memory of src's length.
+// GELURow sets dst = gelu(src+bias); see GELU. bias may be nil. temp has src's
+// length.
 //
 // Memory: overwrites dst, which may be src.
 // Numerics: error before rounding at most 2e-4 times (the result's size + 0.001);
 // an element's bits do not depend on its position.
-func GELURow(x *Exec, dst, src []uint16, bias, temp []float32) {
-	n := len(src)
-	dst = dst[:n]
-	if n > 0 && rowsSIMD(x) {
-		geluRow(&dst[0], &src[0], first(bias, n), n)
+func GELURow[T Float](x *Exec, dst, src Row[T], bias, temp []T) {
+	if f, n := x.bf16.fused.gelu, len(src.H); f != nil && n > 0 && len(dst.H) == n {
+		f(&dst.H[0], &src.H[0], first(bias, n), n)
 		return
 	}
-	temp = temp[:n]
-	FromBF16(x, temp, src)
-	if bias != nil {
-		Axpy(x, temp, 1, bias[:n])
-	}
-	GELU(x, temp, temp)
-	ToBF16(x, dst, temp)
+	v, in := dst.Target(temp), src.biased(x, bias, temp)
+	GELU(x, v, in)
+	dst.Write(x, v)
 }
 
-// GELUBackRow sets dsrc = dy·gelu'(src+bias), from and to bfloat16, and adds it,
-// before rounding, to sum; see GELUBackward. bias and sum may be nil. temp is
-// scratch memory of twice src's length.
+// GELUBackRow sets dsrc = dy·gelu'(src+bias) and adds it, before rounding, to
+// sum; see GELUBackward. bias and sum may be nil. temp has twice src's length.
 //
 // Memory: overwrites dsrc, which may be dy; adds to sum.
 // Numerics: absolute error of gelu' before rounding at most 1e-4; an element's
 // bits do not depend on its position.
-func GELUBackRow(x *Exec, dsrc, dy, src []uint16, bias, sum, temp []float32) {
-	n := len(src)
-	dsrc, dy = dsrc[:n], dy[:n]
-	if n > 0 && rowsSIMD(x) {
-		geluBackRow(&dsrc[0], &dy[0], &src[0], first(bias, n), first(sum, n), n)
+func GELUBackRow[T Float](x *Exec, dsrc, dy, src Row[T], bias, sum, temp []T) {
+	if f, n := x.bf16.fused.geluBack, len(src.H); f != nil && n > 0 && len(dsrc.H) == n && len(dy.H) == n {
+		f(&dsrc.H[0], &dy.H[0], &src.H[0], first(bias, n), first(sum, n), n)
 		return
 	}
-	in, d := temp[:n], temp[n:2*n]
-	FromBF16(x, in, src)
-	FromBF16(x, d, dy)
-	if bias != nil {
-		Axpy(x, in, 1, bias[:n])
-	}
-	GELUBackward(x, d, d, in)
-	if sum != nil {
-		Axpy(x, sum[:n], 1, d)
-	}
-	ToBF16(x, dsrc, d)
+	in := src.biased(x, bias, temp)
+	temp = temp[len(in):]
+	v := dsrc.Target(temp)
+	GELUBackward(x, v, dy.Read(x, temp), in)
+	addTo(x, sum, v)
+	dsrc.Write(x, v)
 }
 
-// SwiGLURow sets dst = silu(gate)·up with the gate in the first half of src and
-// up in the second, from and to bfloat16; see SiLUMul. temp is scratch memory of
-// src's length.
+// SwiGLURow sets dst = silu(gate)·up with the gate in the first half of src+bias
+// and up in the second; see SiLUMul. bias may be nil. temp has src's length.
 //
 // Memory: overwrites dst.
 // Numerics: relative error before rounding at most 2e-4 for gate >= -60; below,
 // silu vanishes. An element's bits do not depend on its position.
-func SwiGLURow(x *Exec, dst, src []uint16, temp []float32) {
-	n := len(dst)
-	src = src[:2*n]
-	if n > 0 && rowsSIMD(x) {
-		swigluRow(&dst[0], &src[0], &src[n], n)
+func SwiGLURow[T Float](x *Exec, dst, src Row[T], bias, temp []T) {
+	if f, n := x.bf16.fused.swiglu, len(dst.H); f != nil && n > 0 && len(src.H) == 2*n && bias == nil {
+		f(&dst.H[0], &src.H[0], &src.H[n], n)
 		return
 	}
-	temp = temp[:2*n]
-	FromBF16(x, temp, src)
-	SiLUMul(x, temp[:n], temp[:n], temp[n:])
-	ToBF16(x, dst, temp[:n])
+	v, in := dst.Target(temp), src.biased(x, bias, temp)
+	SiLUMul(x, v, in[:len(v)], in[len(v):])
+	dst.Write(x, v)
 }
 
 // SwiGLUBackRow sets dsrc to the gradient of SwiGLURow's src, given dy, that of
-// its output, from and to bfloat16; see SiLUMulBackward. temp is scratch memory
-// of three times dy's length.
+// its output, and adds it, before rounding, to sum; see SiLUMulBackward. bias and
+// sum may be nil. temp has five times dy's length.
 //
-// Memory: overwrites dsrc.
+// Memory: overwrites dsrc; adds to sum.
 // Numerics: error of the factors before rounding at most 2e-4 of their size plus
 // 1; an element's bits do not depend on its position.
-func SwiGLUBackRow(x *Exec, dsrc, dy, src []uint16, temp []float32) {
-	n := len(dy)
-	dsrc, src = dsrc[:2*n], src[:2*n]
-	if n > 0 && rowsSIMD(x) {
-		swigluBackRow(&dsrc[0], &dsrc[n], &dy[0], &src[0], &src[n], n)
+func SwiGLUBackRow[T Float](x *Exec, dsrc, dy, src Row[T], bias, sum, temp []T) {
+	f, n := x.bf16.fused.swigluBack, len(dy.H)
+	if f != nil && n > 0 && len(dsrc.H) == 2*n && len(src.H) == 2*n && bias == nil && sum == nil {
+		f(&dsrc.H[0], &dsrc.H[n], &dy.H[0], &src.H[0], &src.H[n], n)
 		return
 	}
-	in, d := temp[:2*n], temp[2*n:3*n]
-	FromBF16(x, in, src)
-	FromBF16(x, d, dy)
-	SiLUMulBackward(x, in[:n], in[n:], d, in[:n], in[n:])
-	ToBF16(x, dsrc, in)
+	in := src.biased(x, bias, temp)
+	n = len(in) / 2
+	v, d := dsrc.Target(temp[2*n:]), dy.Read(x, temp[4*n:])
+	SiLUMulBackward(x, v[:n], v[n:], d, in[:n], in[n:])
+	addTo(x, sum, v)
+	dsrc.Write(x, v)
 }
 
-// ScaleRow sets dst = scale·src, rounded to bfloat16. temp is scratch memory of
-// src's length, and may be src.
+// ScaleRow sets dst = scale·src, rounded. temp has src's length, and may be src.
 //
 // Memory: overwrites dst, which may lie over the beginning of src.
-func ScaleRow(x *Exec, dst []uint16, src []float32, scale float32, temp []float32) {
-	n := len(src)
-	dst = dst[:n]
-	if n > 0 && rowsSIMD(x) {
-		scaleRow(&dst[0], &src[0], scale, n)
+func ScaleRow[T Float](x *Exec, dst Row[T], src []T, scale T, temp []T) {
+	if f, n := x.bf16.fused.scale, len(dst.H); f != nil && n > 0 {
+		f(&dst.H[0], first(src, n), float32(scale), n)
 		return
 	}
-	Affine(x, temp[:n], src, scale, 0)
-	ToBF16(x, dst, temp[:n])
+	v := dst.Target(temp)
+	Affine(x, v, src, scale, 0)
+	dst.Write(x, v)
 }
 
 // DotRow returns the scalar product of two rows of bfloat16, added in float32.
-// temp is scratch memory of twice a's length.
+// temp has twice a's length.
 //
 // Numerics: the bits depend on the values, the length and the tier only.
 func DotRow(x *Exec, a, b []uint16, temp []float32) float32 {
 	n := len(a)
 	b = b[:n]
-	if n > 0 && rowsSIMD(x) {
-		return dotRow(&a[0], &b[0], n)
+	if f := x.bf16.fused.dot; f != nil && n > 0 {
+		return f(&a[0], &b[0], n)
 	}
 	FromBF16(x, temp[:n], a)
 	FromBF16(x, temp[n:2*n], b)
 	return Dot(x, temp[:n], temp[n:2*n])
 }
 
-// first returns the address of n elements, or nil.
-func first(s []float32, n int) *float32 {
+// addTo adds v to sum unless that is nil.
+func addTo[T Float](x *Exec, sum, v []T) {
+	if sum != nil {
+		Axpy(x, sum, 1, v)
+	}
+}
+
+// first returns the address of n elements, or nil. T is float32: there are rows of bfloat16.
+func first[T Float](s []T, n int) *float32 {
 	if s == nil {
 		return nil
 	}
-	return &s[:n][0]
+	return &float32s(s)[:n][0]
 }

@@ -2,10 +2,6 @@
 
 package kernel
 
-// rowsSIMD reports whether the tier of x may run the loops below, which need
-// AVX-512 with bfloat16 conversions.
-func rowsSIMD(x *Exec) bool { return x.bf16.simd }
-
 //go:noescape
 func softmaxRow(dst *uint16, src *float32, n int) (top, sum float32)
 

@@ -1,17 +1,15 @@
 package kernel
 
-import "math"
-
-// HeadsRow turns neighbouring heads of one position, from and to bfloat16, on the calling goroutine: bias, RMSNorm
-// over the channels of each head, rotation of channels j and j+Size/2, scale.
+// HeadsRow turns neighbouring heads of one position: bias, RMSNorm over the channels of each head, rotation of channels
+// j and j+Size/2, scale.
 //
 // Formula: y = Scale·rotate(Gain·v·r) with v = src+Bias and r = 1/√(mean(v²)+Eps).
-type HeadsRow struct {
-	Size     int       // channels of a head, even
-	Bias     []float32 // (heads·Size), or nil
-	Gain     []float32 // (Size), or nil without the norm
-	Cos, Sin []float32 // (Size/2), or nil without rotation
-	Scale    float32
+type HeadsRow[T Float] struct {
+	Size     int // channels of a head, even
+	Bias     []T // (heads·Size), or nil
+	Gain     []T // (Size), or nil without the norm
+	Cos, Sin []T // (Size/2), or nil without rotation
+	Scale    T
 	Eps      float64
 }
 
@@ -29,10 +27,11 @@ type headsArgs struct {
 }
 
 // args fills in what both directions need; src and rstd count only where there is a norm, or no gradient.
-func (h *HeadsRow) args(dst, src []uint16, rstd []float32) headsArgs {
+func (h *HeadsRow[T]) args(dst, src []uint16, rstd []T) headsArgs {
 	n, half := len(dst), h.Size/2
-	a := headsArgs{dst: &dst[0], bias: first(h.Bias, n), gain: first(h.Gain, h.Size), cos: first(h.Cos, half), sin: first(h.Sin, half),
-		heads: n / h.Size, half: half, eps: h.Eps, scale: h.Scale}
+	a := headsArgs{dst: &dst[0], bias: first(h.Bias, n), gain: first(h.Gain, h.Size),
+		cos: first(h.Cos, half), sin: first(h.Sin, half),
+		heads: n / h.Size, half: half, eps: h.Eps, scale: float32(h.Scale)}
 	if (a.cos == nil) != (a.sin == nil) || n%h.Size != 0 {
 		panic("kernel: heads: wrong shape")
 	}
@@ -40,7 +39,7 @@ func (h *HeadsRow) args(dst, src []uint16, rstd []float32) headsArgs {
 		a.src = &src[:n][0]
 	}
 	if h.Gain != nil {
-		a.rstd = &rstd[:a.heads][0]
+		a.rstd = first(rstd, a.heads)
 	}
 	return a
 }
@@ -48,68 +47,57 @@ func (h *HeadsRow) args(dst, src []uint16, rstd []float32) headsArgs {
 // headBlock is the number of channels that assembly takes at a time: one vector of each half of a head.
 const headBlock = 32
 
-// Forward overwrites dst (heads·Size) and, where there is a norm, rstd (heads) by each head's r. temp is scratch memory
-// of dst's length.
+// Forward overwrites dst (heads·Size) and, where there is a norm, rstd (heads) by each head's r. temp has dst's length.
 //
 // Numerics: squares are added in float64; bits depend on the values, Size and the tier only.
-func (h *HeadsRow) Forward(x *Exec, dst, src []uint16, rstd, temp []float32) {
-	if rowsSIMD(x) && h.Size%headBlock == 0 {
-		a := h.args(dst, src, rstd)
-		headsRow(&a)
+func (h *HeadsRow[T]) Forward(x *Exec, dst, src Row[T], rstd, temp []T) {
+	if f, n := x.bf16.fused.heads, len(dst.H); f != nil && n > 0 && len(src.H) == n && h.Size%headBlock == 0 {
+		f(h.args(dst.H, src.H, rstd))
 		return
 	}
-	temp = h.load(x, src[:len(dst)], temp)
+	temp = src.Load(x, temp)
+	if h.Bias != nil {
+		Axpy(x, temp, 1, h.Bias[:len(temp)])
+	}
 	for i, at := 0, 0; at < len(temp); i, at = i+1, at+h.Size {
 		v := temp[at : at+h.Size]
 		if h.Gain != nil {
-			rstd[i] = float32(1 / math.Sqrt(SumSquares(x, v)/float64(h.Size)+h.Eps))
-			Affine(x, v, v, rstd[i], 0)
-			Mul(x, v, v, h.Gain)
+			rstd[i] = RMSNormRow(x, Row[T]{F: v}, v, h.Gain, h.Eps, nil)
 		}
 		if h.Cos != nil {
 			Rotate(x, v[:h.Size/2], v[h.Size/2:], v[:h.Size/2], v[h.Size/2:], h.Cos, h.Sin)
 		}
 	}
 	Affine(x, temp, temp, h.Scale, 0)
-	ToBF16(x, dst, temp)
-}
-
-// load returns src+Bias in temp.
-func (h *HeadsRow) load(x *Exec, src []uint16, temp []float32) []float32 {
-	temp = temp[:len(src)]
-	FromBF16(x, temp, src)
-	if h.Bias != nil {
-		Axpy(x, temp, 1, h.Bias[:len(src)])
-	}
-	return temp
+	dst.Write(x, temp)
 }
 
 // Backward overwrites dst (heads·Size) by the gradient of Forward's src, given dy (heads·group·Size), that of its
 // output before Scale: group gradients of each head, which are added in order. With a norm it reads src and rstd as
 // Forward did and adds to dgain (Size). It adds the result, before rounding, to sum (heads·Size) unless that is nil.
-// temp is scratch memory of three times dst's length and dy's.
+// temp has three times dst's length and dy's.
 //
 // Formula: with g the gradient rotated back, dv = r·(Gain·g − v·r²·mean(Gain·g·v)), dgain += r·g·v.
-// Numerics: float32; bits depend on the values, Size and the tier only.
-func (h *HeadsRow) Backward(x *Exec, dst, dy []uint16, group int, src []uint16, rstd, dgain, sum, temp []float32) {
-	n := len(dst)
-	dy = dy[:n*group]
-	if rowsSIMD(x) && h.Size%headBlock == 0 {
+// Numerics: T; bits depend on the values, Size and the tier only.
+func (h *HeadsRow[T]) Backward(x *Exec, dst, dy Row[T], group int, src Row[T], rstd, dgain, sum, temp []T) {
+	if f, n := x.bf16.fused.headsBack, len(dst.H); f != nil && n > 0 && len(dy.H) == n*group && h.Size%headBlock == 0 {
 		if h.Gain == nil {
-			src = nil
+			src.H = nil
 		}
-		a := h.args(dst, src, rstd)
-		a.dy, a.group, a.sum, a.temp = &dy[0], group, first(sum, n), &temp[:h.Size][0]
+		a := h.args(dst.H, src.H, rstd)
+		a.dy, a.group, a.sum, a.temp = &dy.H[0], group, first(sum, n), first(temp, h.Size)
 		if h.Gain != nil {
-			a.dgain = &dgain[:h.Size][0]
+			a.dgain = first(dgain, h.Size)
 		}
-		headsBackRow(&a)
+		f(a)
 		return
 	}
-	d, v, t, parts := temp[:n], temp[n:2*n], temp[2*n:3*n], temp[3*n:][:n*group]
-	FromBF16(x, parts, dy)
+	parts := dy.Read(x, temp)
+	n := len(parts) / group
+	temp = temp[n*group:]
+	d, v, t := temp[:n], temp[n:2*n], temp[2*n:3*n]
 	if h.Gain != nil {
-		h.load(x, src[:n], v)
+		v = src.biased(x, h.Bias, v)
 	}
 	for i, at := 0, 0; at < n; i, at = i+1, at+h.Size {
 		g, part := d[at:at+h.Size], parts[at*group:]
@@ -122,20 +110,19 @@ func (h *HeadsRow) Backward(x *Exec, dst, dy []uint16, group int, src []uint16, 
 			Rotate(x, b, a, b, a, h.Cos, h.Sin)
 		}
 		if h.Gain != nil {
-			normHeadBack(x, g, dgain, v[at:at+h.Size], h.Gain, t[:h.Size], rstd[i])
+			HeadNormBackRow(x, g, dgain, v[at:at+h.Size], h.Gain, t[:h.Size], rstd[i])
 		}
 	}
-	if sum != nil {
-		Axpy(x, sum[:n], 1, d)
-	}
-	ToBF16(x, dst, d)
+	addTo(x, sum, d)
+	dst.Write(x, d)
 }
 
-// normHeadBack turns dy into the gradient of v, which was normed, and adds to dgain. temp is as long.
-func normHeadBack(x *Exec, dy, dgain, v, gain, temp []float32, r float32) {
+// HeadNormBackRow turns dy, one head of one position, into the gradient of v, which RMSNormRow normed and returned r,
+// and adds to dgain. temp is as long.
+func HeadNormBackRow[T Float](x *Exec, dy, dgain, v, gain, temp []T, r T) {
 	Mul(x, temp, dy, v)
 	Axpy(x, dgain, r, temp)
-	m := Dot(x, temp, gain) * r * r / float32(len(v))
+	m := Dot(x, temp, gain) * r * r / T(len(v))
 	Mul(x, dy, dy, gain)
 	Affine(x, dy, dy, r, 0)
 	Axpy(x, dy, -r*m, v)

@@ -7,7 +7,7 @@ import (
 )
 
 // headOracle computes one head in float64 and returns its output, and what Backward makes of the gradient g of it.
-func headOracle(h *HeadsRow, at int, src []uint16, g []float64) (y, dv, dgain []float64, r float64) {
+func headOracle(h *HeadsRow[float32], at int, src []uint16, g []float64) (y, dv, dgain []float64, r float64) {
 	n, half := h.Size, h.Size/2
 	v, w, ss := make([]float64, n), make([]float64, n), 0.0
 	for i := range v {
@@ -59,7 +59,7 @@ func TestHeadsRows(t *testing.T) {
 				heads, group := 1+r.IntN(3), 1+choice>>4*2
 				ar := &arena[float32]{r: r}
 				n := heads * size
-				h := &HeadsRow{Size: size, Scale: 0.125, Eps: 1e-6}
+				h := &HeadsRow[float32]{Size: size, Scale: 0.125, Eps: 1e-6}
 				if choice&1 != 0 {
 					h.Bias = ar.random("bias", n, true)
 				}
@@ -69,7 +69,8 @@ func TestHeadsRows(t *testing.T) {
 				if choice&4 != 0 {
 					h.Cos, h.Sin = ar.random("cos", size/2, true), ar.random("sin", size/2, true)
 				}
-				rstd, dgain, sum := ar.random("rstd", heads, false), ar.random("dgain", size, false), ar.random("sum", n, false)
+				rstd, dgain, sum := ar.random("rstd", heads, false), ar.random("dgain", size, false),
+					ar.random("sum", n, false)
 				if choice&8 == 0 {
 					sum = nil
 				}
@@ -86,8 +87,8 @@ func TestHeadsRows(t *testing.T) {
 				temp := make([]float32, (3+group)*n)
 				dst, intact := guardedBF16(n)
 				ddst, dintact := guardedBF16(n)
-				h.Forward(x, dst, src, rstd, temp)
-				h.Backward(x, ddst, dy, group, src, rstd, dgain, sum, temp)
+				h.Forward(x, bf(dst), bf(src), rstd, temp)
+				h.Backward(x, bf(ddst), bf(dy), group, bf(src), rstd, dgain, sum, temp)
 				what := fmt.Sprintf("%d heads of %d, choice %d", heads, size, choice)
 				wantGain := make([]float64, size)
 				near := func(name string, got, want, size float64) {
@@ -108,8 +109,10 @@ func TestHeadsRows(t *testing.T) {
 						most = max(most, math.Abs(y[i]), math.Abs(dv[i]))
 					}
 					for i := range size {
-						near(fmt.Sprintf("y[%d]", at+i), float64(bf16Value(dst[at+i])), y[i], math.Abs(y[i])/256+1e-5*most)
-						near(fmt.Sprintf("dv[%d]", at+i), float64(bf16Value(ddst[at+i])), dv[i], math.Abs(dv[i])/256+1e-5*most)
+						near(fmt.Sprintf("y[%d]", at+i), float64(bf16Value(dst[at+i])), y[i],
+							math.Abs(y[i])/256+1e-5*most)
+						near(fmt.Sprintf("dv[%d]", at+i), float64(bf16Value(ddst[at+i])), dv[i],
+							math.Abs(dv[i])/256+1e-5*most)
 						if sum != nil {
 							near(fmt.Sprintf("sum[%d]", at+i), float64(sum[at+i]), before[1][at+i]+dv[i], 1e-5*(most+1))
 						}
@@ -120,7 +123,8 @@ func TestHeadsRows(t *testing.T) {
 					}
 				}
 				for i := range wantGain {
-					near(fmt.Sprintf("dgain[%d]", i), float64(dgain[i]), before[0][i]+wantGain[i], 1e-4*(1+math.Abs(wantGain[i])))
+					near(fmt.Sprintf("dgain[%d]", i), float64(dgain[i]), before[0][i]+wantGain[i],
+						1e-4*(1+math.Abs(wantGain[i])))
 				}
 				ar.check(t, what)
 				if !intact() || !dintact() {

@@ -2,128 +2,115 @@ package kernel
 
 import "math"
 
-// LayerNormRow sets dst = gain·(src-mean)·rstd + bias, rounded to bfloat16, and
-// returns mean and rstd = 1/√(variance+eps) of src. temp is scratch memory of
-// src's length.
+// LayerNormRow sets dst = gain·(src-mean)·rstd + bias and returns mean and rstd =
+// 1/√(variance+eps) of src. temp has src's length.
 //
 // Memory: overwrites dst.
-// Numerics: the mean is added in float32, the variance, that of the centred
+// Numerics: the mean is added in T, the variance, that of the centred
 // elements, in float64; bits depend on the values, the length and the tier only.
-func LayerNormRow(x *Exec, dst []uint16, src, gain, bias []float32, eps float64, temp []float32) (mean, rstd float32) {
+func LayerNormRow[T Float](x *Exec, dst Row[T], src, gain, bias []T, eps float64, temp []T) (mean, rstd T) {
 	n := len(src)
-	dst, gain, bias = dst[:n], gain[:n], bias[:n]
-	if n > 0 && rowsSIMD(x) {
-		return layerNormRow(&dst[0], &src[0], &gain[0], &bias[0], n, eps)
+	if f := x.bf16.fused.layerNorm; f != nil && n > 0 && len(dst.H) == n {
+		mean, rstd := f(&dst.H[0], first(src, n), first(gain, n), first(bias, n), n, eps)
+		return T(mean), T(rstd)
 	}
-	temp = temp[:n]
-	mean = Sum(x, src) / float32(n)
-	Affine(x, temp, src, 1, -mean)
-	rstd = float32(1 / math.Sqrt(SumSquares(x, temp)/float64(n)+eps))
-	Affine(x, temp, temp, rstd, 0)
-	Mul(x, temp, temp, gain)
-	Axpy(x, temp, 1, bias)
-	ToBF16(x, dst, temp)
+	v := dst.Target(temp)
+	mean = Sum(x, src) / T(n)
+	Affine(x, v, src, 1, -mean)
+	rstd = T(1 / math.Sqrt(SumSquares(x, v)/float64(n)+eps))
+	Affine(x, v, v, rstd, 0)
+	Mul(x, v, v, gain)
+	Axpy(x, v, 1, bias)
+	dst.Write(x, v)
 	return mean, rstd
 }
 
 // LayerNormBackRow adds the gradients of a LayerNormRow to dx, dgain and dbias,
-// given dy, that of its output, and what it returned. temp is scratch memory of
-// twice src's length.
+// given dy, that of its output, and what it returned. temp has twice src's length.
 //
 // Formula: with x̂ = (src-mean)·rstd and g = gain·dy, dx += rstd·(g - mean(g) -
 // x̂·mean(g·x̂)), dgain += dy·x̂, dbias += dy.
-// Numerics: float32; bits depend on the values, the length and the tier only.
-func LayerNormBackRow(x *Exec, dx, dgain, dbias []float32, dy []uint16, src, gain []float32, mean, rstd float32, temp []float32) {
+// Numerics: T; bits depend on the values, the length and the tier only.
+func LayerNormBackRow[T Float](x *Exec, dx, dgain, dbias []T, dy Row[T], src, gain []T, mean, rstd T, temp []T) {
 	n := len(src)
-	dx, dgain, dbias, dy, gain = dx[:n], dgain[:n], dbias[:n], dy[:n], gain[:n]
-	if n > 0 && rowsSIMD(x) {
-		layerNormBackRow(&dx[0], &dgain[0], &dbias[0], &dy[0], &src[0], &gain[0], mean, rstd, n)
+	if f := x.bf16.fused.layerNormBack; f != nil && n > 0 && len(dy.H) == n {
+		f(first(dx, n), first(dgain, n), first(dbias, n), &dy.H[0], first(src, n), first(gain, n),
+			float32(mean), float32(rstd), n)
 		return
 	}
 	norm, g := temp[:n], temp[n:2*n]
-	FromBF16(x, g, dy)
+	d := dy.Read(x, g)
 	Affine(x, norm, src, rstd, -mean*rstd)
-	MulAdd(x, dgain, g, norm)
-	Axpy(x, dbias, 1, g)
-	Mul(x, g, g, gain)
-	shift, slope := Sum(x, g)/float32(n), Dot(x, g, norm)/float32(n)
+	MulAdd(x, dgain, d, norm)
+	Axpy(x, dbias, 1, d)
+	Mul(x, g, d, gain)
+	shift, slope := Sum(x, g)/T(n), Dot(x, g, norm)/T(n)
 	Axpy(x, dx, -rstd*slope, norm)
 	Affine(x, g, g, rstd, -rstd*shift)
 	Axpy(x, dx, 1, g)
 }
 
-// RMSNormRow sets dst = gain·src·rstd, rounded to bfloat16, and returns rstd =
-// 1/√(mean square of src + eps). temp is scratch memory of src's length.
+// RMSNormRow sets dst = gain·src·rstd and returns rstd = 1/√(mean square of src
+// + eps). temp has src's length.
 //
-// Memory: overwrites dst.
+// Memory: overwrites dst, which may be src.
 // Numerics: as LayerNormRow's.
-func RMSNormRow(x *Exec, dst []uint16, src, gain []float32, eps float64, temp []float32) (rstd float32) {
+func RMSNormRow[T Float](x *Exec, dst Row[T], src, gain []T, eps float64, temp []T) (rstd T) {
 	n := len(src)
-	dst, gain = dst[:n], gain[:n]
-	if n > 0 && rowsSIMD(x) {
-		return rmsNormRow(&dst[0], &src[0], &gain[0], n, eps)
+	if f := x.bf16.fused.rmsNorm; f != nil && n > 0 && len(dst.H) == n {
+		return T(f(&dst.H[0], first(src, n), first(gain, n), n, eps))
 	}
-	temp = temp[:n]
-	rstd = float32(1 / math.Sqrt(SumSquares(x, src)/float64(n)+eps))
-	Affine(x, temp, src, rstd, 0)
-	Mul(x, temp, temp, gain)
-	ToBF16(x, dst, temp)
+	v := dst.Target(temp)
+	rstd = T(1 / math.Sqrt(SumSquares(x, src)/float64(n)+eps))
+	Affine(x, v, src, rstd, 0)
+	Mul(x, v, v, gain)
+	dst.Write(x, v)
 	return rstd
 }
 
 // RMSNormBackRow adds the gradients of an RMSNormRow to dx and dgain, given dy,
-// that of its output, and what it returned. temp is scratch memory of src's
-// length.
+// that of its output, and what it returned. temp has src's length.
 //
 // Formula: with x̂ = src·rstd and g = gain·dy, dx += rstd·(g - x̂·mean(g·x̂)),
 // dgain += dy·x̂.
 // Numerics: as LayerNormBackRow's.
-func RMSNormBackRow(x *Exec, dx, dgain []float32, dy []uint16, src, gain []float32, rstd float32, temp []float32) {
+func RMSNormBackRow[T Float](x *Exec, dx, dgain []T, dy Row[T], src, gain []T, rstd T, temp []T) {
 	n := len(src)
-	dx, dgain, dy, gain = dx[:n], dgain[:n], dy[:n], gain[:n]
-	if n > 0 && rowsSIMD(x) {
-		rmsNormBackRow(&dx[0], &dgain[0], &dy[0], &src[0], &gain[0], rstd, n)
+	if f := x.bf16.fused.rmsNormBack; f != nil && n > 0 && len(dy.H) == n {
+		f(first(dx, n), first(dgain, n), &dy.H[0], first(src, n), first(gain, n), float32(rstd), n)
 		return
 	}
 	g := temp[:n]
-	FromBF16(x, g, dy)
-	Mul(x, g, g, src)
+	Mul(x, g, dy.Read(x, g), src)
 	Axpy(x, dgain, rstd, g)
-	slope := Dot(x, g, gain) * rstd * rstd / float32(n)
-	FromBF16(x, g, dy)
-	Mul(x, g, g, gain)
+	slope := Dot(x, g, gain) * rstd * rstd / T(n)
+	Mul(x, g, dy.Read(x, g), gain)
 	Axpy(x, dx, rstd, g)
 	Axpy(x, dx, -rstd*slope, src)
 }
 
-// AddRow sets dst = src + (term+bias) with term in bfloat16. bias may be nil.
-// temp is scratch memory of term's length.
+// AddRow sets dst = src + (term+bias). bias may be nil. temp has term's length.
 //
-// Memory: overwrites dst, which may be src.
-func AddRow(x *Exec, dst, src []float32, term []uint16, bias, temp []float32) {
-	n := len(term)
-	dst, src = dst[:n], src[:n]
-	if n > 0 && rowsSIMD(x) {
-		addRow(&dst[0], &src[0], &term[0], first(bias, n), n)
+// Memory: overwrites dst, which may be src; term is used up.
+func AddRow[T Float](x *Exec, dst, src []T, term Row[T], bias, temp []T) {
+	if f, n := x.bf16.fused.add, len(term.H); f != nil && n > 0 {
+		f(first(dst, n), first(src, n), &term.H[0], first(bias, n), n)
 		return
 	}
-	temp = temp[:n]
-	FromBF16(x, temp, term)
+	v := term.Read(x, temp)
 	if bias != nil {
-		Axpy(x, temp, 1, bias[:n])
+		Axpy(x, v, 1, bias[:len(v)])
 	}
-	copy(dst, src)
-	Axpy(x, dst, 1, temp)
+	copy(dst[:len(v)], src)
+	Axpy(x, dst, 1, v)
 }
 
-// RoundSumRow sets dst = src, rounded to bfloat16, and adds src to sum.
-func RoundSumRow(x *Exec, dst []uint16, src, sum []float32) {
-	n := len(src)
-	dst, sum = dst[:n], sum[:n]
-	if n > 0 && rowsSIMD(x) {
-		roundSumRow(&dst[0], &src[0], &sum[0], n)
+// RoundSumRow sets dst = src, rounded, and adds src to sum unless that is nil.
+func RoundSumRow[T Float](x *Exec, dst Row[T], src, sum []T) {
+	if f, n := x.bf16.fused.roundSum, len(dst.H); f != nil && n > 0 && sum != nil {
+		f(&dst.H[0], first(src, n), first(sum, n), n)
 		return
 	}
-	Axpy(x, sum, 1, src)
-	ToBF16(x, dst, src)
+	addTo(x, sum, src)
+	dst.Write(x, src)
 }

@@ -32,7 +32,7 @@ func TestLayerNormRows(t *testing.T) {
 			dx, dgain, dbias := ar.random("dx", n, false), ar.random("dgain", n, false), ar.random("dbias", n, false)
 			temp := make([]float32, 2*n)
 			dst, intact := guardedBF16(n)
-			mean, rstd := LayerNormRow(x, dst, src, gain, bias, eps, temp)
+			mean, rstd := LayerNormRow(x, bf(dst), src, gain, bias, eps, temp)
 			wantMean, wantR, norm := normOracle(src, eps)
 			near := func(what string, got float32, want, size float64) {
 				t.Helper()
@@ -56,15 +56,17 @@ func TestLayerNormRows(t *testing.T) {
 			ToBF16(x, dy, d)
 			FromBF16(x, d, dy)
 			before := widen([][]float32{dx, dgain, dbias})
-			LayerNormBackRow(x, dx, dgain, dbias, dy, src, gain, mean, rstd, temp)
+			LayerNormBackRow(x, dx, dgain, dbias, bf(dy), src, gain, mean, rstd, temp)
 			g, gx := 0.0, 0.0
 			for i := range n {
 				g += float64(d[i]*gain[i]) / float64(n)
 				gx += float64(d[i]*gain[i]) * norm[i] / float64(n)
 			}
 			for i := range n {
-				size := 20 * (1 + wantR) * (1 + wantR) * (1 + math.Abs(norm[i])) * (1 + math.Abs(g) + math.Abs(gx) + math.Abs(float64(d[i])))
-				near(fmt.Sprintf("dx[%d]", i), dx[i], before[0][i]+wantR*(float64(d[i])*float64(gain[i])-g-norm[i]*gx), size)
+				size := 20 * (1 + wantR) * (1 + wantR) * (1 + math.Abs(norm[i])) * (1 + math.Abs(g) + math.Abs(gx) +
+					math.Abs(float64(d[i])))
+				near(fmt.Sprintf("dx[%d]", i), dx[i], before[0][i]+wantR*(float64(d[i])*float64(gain[i])-g-norm[i]*gx),
+					size)
 				near(fmt.Sprintf("dgain[%d]", i), dgain[i], before[1][i]+float64(d[i])*norm[i], size)
 				near(fmt.Sprintf("dbias[%d]", i), dbias[i], before[2][i]+float64(d[i]), size)
 			}
@@ -74,7 +76,8 @@ func TestLayerNormRows(t *testing.T) {
 			}
 			in := append([]float32(nil), src...) // NaN is not lost, wherever it is
 			in[r.IntN(n)] = float32(math.NaN())
-			if _, rstd := LayerNormRow(x, dst, in, gain, bias, eps, temp); rstd == rstd || bf16Value(dst[0]) == bf16Value(dst[0]) {
+			if _, rstd := LayerNormRow(x, bf(dst), in, gain, bias, eps, temp); rstd == rstd ||
+				bf16Value(dst[0]) == bf16Value(dst[0]) {
 				t.Fatalf("%d elements: NaN is lost", n)
 			}
 		}
@@ -89,9 +92,10 @@ func TestLayerNormRowIsCentred(t *testing.T) {
 			src[i], ones[i] = 4096+float32(i%2), 1
 		}
 		dst := make([]uint16, 100)
-		mean, rstd := LayerNormRow(x, dst, src, ones, zeros, 0, make([]float32, 100))
+		mean, rstd := LayerNormRow(x, bf(dst), src, ones, zeros, 0, make([]float32, 100))
 		if mean != 4096.5 || rstd != 2 || bf16Value(dst[0]) != -1 || bf16Value(dst[99]) != 1 {
-			t.Errorf("mean %v, 1/deviation %v, elements %v and %v; want 4096.5, 2, -1, 1", mean, rstd, bf16Value(dst[0]), bf16Value(dst[99]))
+			t.Errorf("mean %v, 1/deviation %v, elements %v and %v; want 4096.5, 2, -1, 1",
+				mean, rstd, bf16Value(dst[0]), bf16Value(dst[99]))
 		}
 	}, nil)
 }
@@ -110,10 +114,10 @@ func TestSumRows(t *testing.T) {
 			if n%2 == 0 {
 				bias = nil
 			}
-			AddRow(x, dst, src, term, bias, temp)
+			AddRow(x, dst, src, bf(term), bias, temp)
 			before := append([]float32(nil), sum...)
 			rounded, intact := guardedBF16(n)
-			RoundSumRow(x, rounded, src, sum)
+			RoundSumRow(x, bf(rounded), src, sum)
 			for i := range n {
 				added := wide[i]
 				if bias != nil {
@@ -123,7 +127,8 @@ func TestSumRows(t *testing.T) {
 					t.Fatalf("%d elements: the sum [%d] is %v, want %v", n, i, dst[i], want)
 				}
 				if want := before[i] + src[i]; sum[i] != want || rounded[i] != roundBF16(src[i]) {
-					t.Fatalf("%d elements: the partial sum [%d] is %v, want %v; the element %v of %v", n, i, sum[i], want, bf16Value(rounded[i]), src[i])
+					t.Fatalf("%d elements: the partial sum [%d] is %v, want %v; the element %v of %v",
+						n, i, sum[i], want, bf16Value(rounded[i]), src[i])
 				}
 			}
 			ar.check(t, fmt.Sprintf("%d elements", n))
@@ -134,7 +139,7 @@ func TestSumRows(t *testing.T) {
 			for i := range want {
 				want[i] += wide[i]
 			}
-			if AddRow(x, dst, dst, term, nil, temp); n > 0 {
+			if AddRow(x, dst, dst, bf(term), nil, temp); n > 0 {
 				same(t, "in place", dst, want)
 			}
 		}
@@ -155,12 +160,13 @@ func TestGELURowSweep(t *testing.T) {
 		for i := range ones {
 			ones[i] = 0x3f80
 		}
-		GELURow(x, dst, src, nil, temp)
-		GELUBackRow(x, make([]uint16, n), ones, src, nil, slope, temp)
+		GELURow(x, bf(dst), bf(src), nil, temp)
+		GELUBackRow(x, bf(make([]uint16, n)), bf(ones), bf(src), nil, slope, temp)
 		worst := 0.0
 		for i, h := range src {
 			v := float64(bf16Value(h))
-			if v < -1e10 || v > 1e10 { // what remains below is not zero on all tiers; x² may overflow in the oracle's float64 too
+			// What remains below is not zero on all tiers; x² may overflow in the oracle's float64 too.
+			if v < -1e10 || v > 1e10 {
 				if got := float64(slope[i]); !(math.Abs(got-max(0, math.Copysign(1, v))) <= 1e-4) {
 					t.Fatalf("gelu'(%g) is %g", v, got)
 				}
@@ -189,7 +195,7 @@ func TestRMSNormRows(t *testing.T) {
 			dx, dgain := ar.random("dx", n, false), ar.random("dgain", n, false)
 			temp := make([]float32, n)
 			dst, intact := guardedBF16(n)
-			rstd := RMSNormRow(x, dst, src, gain, eps, temp)
+			rstd := RMSNormRow(x, bf(dst), src, gain, eps, temp)
 			square := 0.0
 			for _, v := range src {
 				square += float64(v) * float64(v) / float64(n)
@@ -213,10 +219,11 @@ func TestRMSNormRows(t *testing.T) {
 			for i := range n {
 				m += float64(d[i]) * float64(gain[i]) * float64(src[i]) * wantR / float64(n)
 			}
-			RMSNormBackRow(x, dx, dgain, dy, src, gain, rstd, temp)
+			RMSNormBackRow(x, dx, dgain, bf(dy), src, gain, rstd, temp)
 			for i := range n {
 				norm := float64(src[i]) * wantR
-				wantX, wantGain := before[0][i]+wantR*(float64(d[i])*float64(gain[i])-norm*m), before[1][i]+float64(d[i])*norm
+				wantX, wantGain := before[0][i]+wantR*(float64(d[i])*float64(gain[i])-norm*m),
+					before[1][i]+float64(d[i])*norm
 				size := 4e-5 * (1 + wantR) * (1 + math.Abs(norm)) * (1 + math.Abs(m) + math.Abs(float64(d[i])))
 				if !(math.Abs(float64(dx[i])-wantX) <= size) || !(math.Abs(float64(dgain[i])-wantGain) <= size) {
 					t.Fatalf("%d elements: dx[%d] is %v, dgain %v; want %v, %v", n, i, dx[i], dgain[i], wantX, wantGain)
@@ -225,7 +232,8 @@ func TestRMSNormRows(t *testing.T) {
 			ar.check(t, fmt.Sprintf("%d elements", n))
 			in := append([]float32(nil), src...)
 			in[r.IntN(n)] = float32(math.NaN())
-			if rstd := RMSNormRow(x, dst, in, gain, eps, temp); rstd == rstd || bf16Value(dst[0]) == bf16Value(dst[0]) {
+			if rstd := RMSNormRow(x, bf(dst), in, gain, eps, temp); rstd == rstd ||
+				bf16Value(dst[0]) == bf16Value(dst[0]) {
 				t.Fatalf("%d elements: NaN is lost", n)
 			}
 		}
@@ -252,11 +260,11 @@ func TestSwiGLURows(t *testing.T) {
 				src[3], in[3] = 0xc6fa, -32000 // far below
 				src[4], in[4] = 0x46fa, 32000
 			}
-			temp := make([]float32, 3*n)
+			temp := make([]float32, 5*n)
 			dst, intact := guardedBF16(n)
 			ds, intactDS := guardedBF16(2 * n)
-			SwiGLURow(x, dst, src, temp)
-			SwiGLUBackRow(x, ds, dy, src, temp)
+			SwiGLURow(x, bf(dst), bf(src), nil, temp)
+			SwiGLUBackRow(x, bf(ds), bf(dy), bf(src), nil, nil, temp)
 			near := func(what string, i int, h uint16, want, size float64) {
 				t.Helper()
 				if !(math.Abs(float64(bf16Value(h))-want) <= math.Abs(want)/256+2e-4*size) {
@@ -276,8 +284,8 @@ func TestSwiGLURows(t *testing.T) {
 			if n > 0 {
 				at := r.IntN(n)
 				src[at] = 0x7fc0
-				SwiGLURow(x, dst, src, temp)
-				SwiGLUBackRow(x, ds, dy, src, temp)
+				SwiGLURow(x, bf(dst), bf(src), nil, temp)
+				SwiGLUBackRow(x, bf(ds), bf(dy), bf(src), nil, nil, temp)
 				if a, b, c := bf16Value(dst[at]), bf16Value(ds[at]), bf16Value(ds[n+at]); a == a || b == b || c == c {
 					t.Fatalf("NaN at %d of %d is lost", at, n)
 				}

@@ -24,6 +24,9 @@ func guardedBF16(n int) (inner []uint16, intact func() bool) {
 	}
 }
 
+// bf is a row of bfloat16.
+func bf(h []uint16) Row[float32] { return Row[float32]{H: h} }
+
 // roundsTo reports whether h is what v may be rounded to, when v itself is known to a relative error of 1e-5.
 func roundsTo(h uint16, v float64) bool {
 	return math.Abs(float64(bf16Value(h))-v) <= math.Abs(v)*(1.0/256+1e-5)+1e-38
@@ -53,7 +56,8 @@ func TestSoftmaxRows(t *testing.T) {
 			dst, intact := guardedBF16(n)
 			gotTop, gotSum := SoftmaxRow(x, dst, append([]float32(nil), src...))
 			if gotTop != top || math.Abs(float64(gotSum)-sum) > 1e-5*sum || !intact() {
-				t.Fatalf("%d elements: top %v, sum %v, want %v, %v; guards intact: %v", n, gotTop, gotSum, top, sum, intact())
+				t.Fatalf("%d elements: top %v, sum %v, want %v, %v; guards intact: %v",
+					n, gotTop, gotSum, top, sum, intact())
 			}
 			for i, h := range dst {
 				if !roundsTo(h, want[i]) {
@@ -66,7 +70,8 @@ func TestSoftmaxRows(t *testing.T) {
 			for i := range p {
 				wantP := math.Exp(float64(src[i]) - float64(lse[i]))
 				if wantDS := wantP * float64(dp[i]-delta[i]); !roundsTo(p[i], wantP) || !roundsTo(ds[i], wantDS) {
-					t.Fatalf("%d elements: p[%d] is %v, ds %v; want %v, %v", n, i, bf16Value(p[i]), bf16Value(ds[i]), wantP, wantDS)
+					t.Fatalf("%d elements: p[%d] is %v, ds %v; want %v, %v",
+						n, i, bf16Value(p[i]), bf16Value(ds[i]), wantP, wantDS)
 				}
 			}
 			if !intactP() || !intactDS() {
@@ -93,13 +98,15 @@ func TestSoftmaxRowsDoNotDependOnPosition(t *testing.T) {
 		r := newRand(t)
 		score, dp, lse, delta := make([]float32, 100), make([]float32, 100), make([]float32, 100), make([]float32, 100)
 		for i := range score {
-			score[i], dp[i], lse[i], delta[i] = float32(r.NormFloat64()), float32(r.NormFloat64()), 1, float32(r.NormFloat64())
+			score[i], dp[i], lse[i], delta[i] = float32(r.NormFloat64()), float32(r.NormFloat64()), 1,
+				float32(r.NormFloat64())
 		}
 		p, ds := make([]uint16, 100), make([]uint16, 100)
 		SoftmaxBackRow(x, p, ds, append([]float32(nil), score...), append([]float32(nil), dp...), lse, delta)
 		for from := range 99 {
 			p2, ds2 := make([]uint16, 100-from), make([]uint16, 100-from)
-			SoftmaxBackRow(x, p2, ds2, append([]float32(nil), score[from:]...), append([]float32(nil), dp[from:]...), lse[from:], delta[from:])
+			SoftmaxBackRow(x, p2, ds2, append([]float32(nil), score[from:]...), append([]float32(nil), dp[from:]...),
+				lse[from:], delta[from:])
 			for i := range p2 {
 				if p2[i] != p[from+i] || ds2[i] != ds[from+i] {
 					t.Fatalf("element %d differs in a row that begins at %d", from+i, from)
@@ -140,7 +147,7 @@ func TestGELURows(t *testing.T) {
 			}
 			temp := make([]float32, 2*n)
 			dst, intact := guardedBF16(n)
-			GELURow(x, dst, src, bias, temp)
+			GELURow(x, bf(dst), bf(src), bias, temp)
 			for i, h := range dst {
 				if want := geluOracle(arg(i)); math.Abs(float64(bf16Value(h))-want) > math.Abs(want)/256+1e-5 {
 					t.Fatalf("%d elements: gelu(%v) is %v, want %v", n, arg(i), bf16Value(h), want)
@@ -154,7 +161,7 @@ func TestGELURows(t *testing.T) {
 				}
 			}
 			ds, intactDS := guardedBF16(n)
-			GELUBackRow(x, ds, dy, src, bias, sum, temp)
+			GELUBackRow(x, bf(ds), bf(dy), bf(src), bias, sum, temp)
 			for i, h := range ds {
 				want := float64(d[i]) * geluSlopeOracle(arg(i))
 				if math.Abs(float64(bf16Value(h))-want) > math.Abs(want)/256+1e-4*math.Abs(float64(d[i]))+1e-6 {
@@ -172,8 +179,8 @@ func TestGELURows(t *testing.T) {
 			if !intact() || !intactDS() {
 				t.Fatalf("%d elements: written beyond the row", n)
 			}
-			GELUBackRow(x, dy, dy, src, bias, nil, temp)
-			GELURow(x, src, src, bias, temp)
+			GELUBackRow(x, bf(dy), bf(dy), bf(src), bias, nil, temp)
+			GELURow(x, bf(src), bf(src), bias, temp)
 			for i := range n {
 				if dy[i] != ds[i] || src[i] != dst[i] {
 					t.Fatalf("%d elements: element %d differs in place", n, i)
@@ -182,8 +189,8 @@ func TestGELURows(t *testing.T) {
 			if n > 0 {
 				at := r.IntN(n)
 				src[at] = 0x7fc0
-				GELURow(x, dst, src, bias, temp)
-				GELUBackRow(x, ds, dy, src, bias, nil, temp)
+				GELURow(x, bf(dst), bf(src), bias, temp)
+				GELUBackRow(x, bf(ds), bf(dy), bf(src), bias, nil, temp)
 				if v, w := bf16Value(dst[at]), bf16Value(ds[at]); v == v || w == w {
 					t.Fatalf("NaN at %d of %d is lost", at, n)
 				}
@@ -194,7 +201,8 @@ func TestGELURows(t *testing.T) {
 
 func bf16Value(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
 
-// TestScaleAndDotRows compares with the definitions at every length: rounding to the bit, over the row's own memory too.
+// TestScaleAndDotRows compares with the definitions at every length: rounding to the bit, over the row's own memory
+// too.
 func TestScaleAndDotRows(t *testing.T) {
 	eachTier(t, func(t *testing.T, x *Exec) {
 		r := newRand(t)
@@ -203,7 +211,7 @@ func TestScaleAndDotRows(t *testing.T) {
 			src, temp := ar.random("src", n, true), make([]float32, 2*n)
 			dst, intact := guardedBF16(n)
 			scale := float32(0.1 + r.Float64())
-			ScaleRow(x, dst, src, scale, temp)
+			ScaleRow(x, bf(dst), src, scale, temp)
 			for i, v := range src {
 				if want := roundBF16(v * scale); dst[i] != want {
 					t.Fatalf("%d elements: [%d] is %v, want %v", n, i, bf16Value(dst[i]), bf16Value(want))
@@ -213,7 +221,7 @@ func TestScaleAndDotRows(t *testing.T) {
 			if n > 0 {
 				over := append([]float32(nil), src...)
 				row := unsafe.Slice((*uint16)(unsafe.Pointer(&over[0])), n)
-				if ScaleRow(x, row, over, scale, temp); !slices.Equal(row, dst) {
+				if ScaleRow(x, bf(row), over, scale, temp); !slices.Equal(row, dst) {
 					t.Fatalf("%d elements: over its own memory the row is another", n)
 				}
 			}

@@ -22,3 +22,10 @@ func machineTiers() []Tier {
 	}
 	return append(ts, Generic)
 }
+
+// archTables are the tables of all tiers of this architecture.
+func archTables() []tierTable {
+	vectors, tiles := avx512, avx512
+	vectors.bf16, tiles.tier, tiles.bf16 = avx512BF16, AMX, amxBF16
+	return []tierTable{avx512, vectors, tiles, avx2}
+}

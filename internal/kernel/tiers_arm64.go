@@ -3,31 +3,37 @@
 package kernel
 
 // tiers are the assembly tiers of this CPU: every arm64 CPU has NEON.
-var tiers = []table[float32]{{
-	tier: NEON, mr: 6, nr: 16, tile: tileNEON,
-	lanes: 4, packT: packTNEON, packN: packNNEON,
-	vectors: vectors[float32]{
-		exp:             expNEON,
-		gelu:            geluNEON,
-		expSub:          expSubNEON,
-		max:             maxNEON,
-		sum:             sumNEON,
-		dot:             dotNEON,
-		sumSquares:      sumSquaresNEON,
-		axpy:            axpyNEON,
-		affine:          affineNEON,
-		mul:             mulNEON,
-		mulAdd:          mulAddNEON,
-		geluBackward:    geluBackwardNEON,
-		siluMul:         siluMulNEON,
-		siluMulBackward: siluMulBackwardNEON,
-		rotate:          rotateNEON,
-		adamW:           adamWNEON,
+var tiers = []tierTable{{
+	tier: NEON,
+	table: table[float32]{
+		mr: 6, nr: 16, tile: tileNEON,
+		lanes: 4, packT: packTNEON, packN: packNNEON,
+		vectors: vectors[float32]{
+			exp:             expNEON,
+			gelu:            geluNEON,
+			expSub:          expSubNEON,
+			max:             maxNEON,
+			sum:             sumNEON,
+			dot:             dotNEON,
+			sumSquares:      sumSquaresNEON,
+			axpy:            axpyNEON,
+			affine:          affineNEON,
+			mul:             mulNEON,
+			mulAdd:          mulAddNEON,
+			geluBackward:    geluBackwardNEON,
+			siluMul:         siluMulNEON,
+			siluMulBackward: siluMulBackwardNEON,
+			rotate:          rotateNEON,
+			adamW:           adamWNEON,
+		},
 	},
+	bf16: genericBF16,
+	peak: peakGeneric,
 }}
 
 //go:noescape
-func tileNEON(rows, k int, a *float32, rs, ks int, b *float32, bs int, c *float32, ldc, cols int, alpha float32, add bool)
+func tileNEON(rows, k int, a *float32, rs, ks int, b *float32, bs int,
+	c *float32, ldc, cols int, alpha float32, add bool)
 
 //go:noescape
 func packTNEON(dst *float32, ldd int, src *float32, lds, k int)

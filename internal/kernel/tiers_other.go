@@ -3,4 +3,4 @@
 package kernel
 
 // tiers are the assembly tiers of this CPU, best first: none.
-var tiers []table[float32]
+var tiers []tierTable

@@ -7,7 +7,8 @@ import (
 )
 
 // lengths are slice lengths around the widths and unrolled blocks of all tiers.
-var lengths = []int{0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 23, 24, 31, 32, 33, 47, 48, 63, 64, 65, 100, 127, 128, 129, 1000}
+var lengths = []int{0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 23, 24, 31, 32, 33,
+	47, 48, 63, 64, 65, 100, 127, 128, 129, 1000}
 
 // ulps returns the distance of got from want in units of want's last float32
 // place, denormal numbers included.
@@ -80,7 +81,8 @@ func vectorCases() []vectorCase {
 		}
 		return s
 	}
-	adam := AdamWStep{LR: 0.01, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1, Scale: 0.7, Correction1: 0.3, Correction2: 0.2}
+	adam := AdamWStep{LR: 0.01, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1, Scale: 0.7,
+		Correction1: 0.3, Correction2: 0.2}
 	return []vectorCase{
 		{"Exp", 1, 1, false, func(x *Exec, o, in [][]float32) float64 { Exp(x, o[0], in[0]); return 0 },
 			func(i int, _, in [][]float64) []float64 { return []float64{math.Exp(in[0][i])} }, 4,
@@ -88,7 +90,9 @@ func vectorCases() []vectorCase {
 		{"ExpSub", 1, 1, false, func(x *Exec, o, in [][]float32) float64 { ExpSub(x, o[0], in[0], 1.5); return 0 },
 			func(i int, _, in [][]float64) []float64 { return []float64{expm(in, i)} }, 4,
 			func(i int, _, in [][]float64) float64 { return expm(in, i) * (1 + math.Abs(in[0][i])) }},
-		{"ExpSub sum", 1, 1, true, func(x *Exec, o, in [][]float32) float64 { return float64(ExpSub(x, o[0], in[0], 1.5)) }, sumOf(expm), 12, absOf(expm)},
+		{"ExpSub sum", 1, 1, true,
+			func(x *Exec, o, in [][]float32) float64 { return float64(ExpSub(x, o[0], in[0], 1.5)) },
+			sumOf(expm), 12, absOf(expm)},
 		{"Max", 0, 1, true, func(x *Exec, _, in [][]float32) float64 { return float64(Max(x, in[0])) },
 			func(_ int, _, in [][]float64) []float64 {
 				m := math.Inf(-1)
@@ -97,12 +101,16 @@ func vectorCases() []vectorCase {
 				}
 				return []float64{m}
 			}, 0, one},
-		{"Sum", 0, 1, true, func(x *Exec, _, in [][]float32) float64 { return float64(Sum(x, in[0])) }, sumOf(first), 8, absOf(first)},
-		{"Dot", 0, 2, true, func(x *Exec, _, in [][]float32) float64 { return float64(Dot(x, in[0], in[1])) }, sumOf(product), 8, absOf(product)},
-		{"SumSquares", 0, 1, true, func(x *Exec, _, in [][]float32) float64 { return SumSquares(x, in[0]) }, sumOf(square), 1e-7, absOf(square)},
+		{"Sum", 0, 1, true, func(x *Exec, _, in [][]float32) float64 { return float64(Sum(x, in[0])) },
+			sumOf(first), 8, absOf(first)},
+		{"Dot", 0, 2, true, func(x *Exec, _, in [][]float32) float64 { return float64(Dot(x, in[0], in[1])) },
+			sumOf(product), 8, absOf(product)},
+		{"SumSquares", 0, 1, true, func(x *Exec, _, in [][]float32) float64 { return SumSquares(x, in[0]) },
+			sumOf(square), 1e-7, absOf(square)},
 		{"Axpy", 1, 1, false, func(x *Exec, o, in [][]float32) float64 { Axpy(x, o[0], 1.25, in[0]); return 0 },
 			func(i int, o, in [][]float64) []float64 { return []float64{o[0][i] + 1.25*in[0][i]} }, 3, inputs},
-		{"Affine", 1, 1, false, func(x *Exec, o, in [][]float32) float64 { Affine(x, o[0], in[0], 1.25, -0.5); return 0 },
+		{"Affine", 1, 1, false,
+			func(x *Exec, o, in [][]float32) float64 { Affine(x, o[0], in[0], 1.25, -0.5); return 0 },
 			func(i int, _, in [][]float64) []float64 { return []float64{1.25*in[0][i] - 0.5} }, 3, inputs},
 		{"Mul", 1, 2, false, func(x *Exec, o, in [][]float32) float64 { Mul(x, o[0], in[0], in[1]); return 0 },
 			func(i int, _, in [][]float64) []float64 { return []float64{product(in, i)} }, 1,
@@ -112,7 +120,8 @@ func vectorCases() []vectorCase {
 		{"GELU", 1, 1, false, func(x *Exec, o, in [][]float32) float64 { GELU(x, o[0], in[0]); return 0 },
 			func(i int, _, in [][]float64) []float64 { return []float64{geluOracle(in[0][i])} }, 16,
 			func(i int, _, in [][]float64) float64 { return math.Abs(geluOracle(in[0][i])) + 1e-3 }},
-		{"GELUBackward", 1, 2, false, func(x *Exec, o, in [][]float32) float64 { GELUBackward(x, o[0], in[0], in[1]); return 0 },
+		{"GELUBackward", 1, 2, false,
+			func(x *Exec, o, in [][]float32) float64 { GELUBackward(x, o[0], in[0], in[1]); return 0 },
 			func(i int, _, in [][]float64) []float64 { return []float64{in[0][i] * geluSlopeOracle(in[1][i])} }, 16,
 			func(i int, _, in [][]float64) float64 { return math.Abs(in[0][i]) }},
 		{"SiLUMul", 1, 2, false, func(x *Exec, o, in [][]float32) float64 { SiLUMul(x, o[0], in[0], in[1]); return 0 },
@@ -192,15 +201,18 @@ func TestVectors(t *testing.T) {
 					ar.check(t, fmt.Sprintf("length %d", n))
 					if c.reduces {
 						want := c.oracle(-1, out64, in64)[0]
-						if got != want && !(math.Abs(got-want) <= c.tolerance*epsilon[float32]()*c.size(-1, out64, in64)) {
+						if got != want &&
+							!(math.Abs(got-want) <= c.tolerance*epsilon[float32]()*c.size(-1, out64, in64)) {
 							t.Fatalf("length %d: %g, want %g", n, got, want)
 						}
 						continue
 					}
 					for i := range n {
 						for k, want := range c.oracle(i, out64, in64) {
-							if g := float64(out[k][i]); !(math.Abs(g-want) <= c.tolerance*epsilon[float32]()*c.size(i, out64, in64)) {
-								t.Fatalf("length %d: output %d [%d] is %g, want %g (inputs %v)", n, k, i, g, want, column(in, i))
+							limit := c.tolerance * epsilon[float32]() * c.size(i, out64, in64)
+							if g := float64(out[k][i]); !(math.Abs(g-want) <= limit) {
+								t.Fatalf("length %d: output %d [%d] is %g, want %g (inputs %v)",
+									n, k, i, g, want, column(in, i))
 							}
 						}
 					}
@@ -240,7 +252,8 @@ func TestExpEverywhere(t *testing.T) {
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
 	eachTier(t, func(t *testing.T, x *Exec) {
 		r := newRand(t)
-		src := []float32{0, 1, -1, inf, -inf, nan, 88.72283, 88.72284, 88.8, 89, 1e10, -87.33655, -87.4, -103.2789, -103.9, -103.98, -104, -110, -1e10,
+		src := []float32{0, 1, -1, inf, -inf, nan, 88.72283, 88.72284, 88.8, 89, 1e10, -87.33655, -87.4, -103.2789,
+			-103.9, -103.98, -104, -110, -1e10,
 			math.MaxFloat32, -math.MaxFloat32, math.SmallestNonzeroFloat32, float32(math.Copysign(0, -1))}
 		for len(src) < 1<<17 {
 			src = append(src, float32(r.Float64()*196-105))
@@ -312,7 +325,8 @@ func TestActivationExtremes(t *testing.T) {
 				t.Errorf("SumSquares hides %g", bad)
 			}
 		}
-		if s := SumSquares(x, []float32{3e38, 1e-30}); s != float64(float32(3e38))*float64(float32(3e38))+float64(float32(1e-30))*float64(float32(1e-30)) {
+		high, low := float32(3e38), float32(1e-30)
+		if s := SumSquares(x, []float32{high, low}); s != float64(high)*float64(high)+float64(low)*float64(low) {
 			t.Errorf("SumSquares near the limits is %g", s)
 		}
 	}, nil)
@@ -333,7 +347,8 @@ func TestVectors64(t *testing.T) {
 	for i := range a {
 		dot += a[i] * b[i]
 		squares += a[i] * a[i]
-		if math.Abs(gelu[i]-geluOracle(a[i])) > 1e-14 || math.Abs(slope[i]-b[i]*geluSlopeOracle(a[i])) > 1e-14*(1+math.Abs(b[i])) {
+		if math.Abs(gelu[i]-geluOracle(a[i])) > 1e-14 ||
+			math.Abs(slope[i]-b[i]*geluSlopeOracle(a[i])) > 1e-14*(1+math.Abs(b[i])) {
 			t.Fatalf("gelu(%g) = %g, slope %g", a[i], gelu[i], slope[i]/b[i])
 		}
 	}

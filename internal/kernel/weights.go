@@ -1,33 +1,5 @@
 package kernel
 
-// Mat is a matrix that enters or leaves a multiply: Rows rows of Cols elements,
-// row i at [i*Stride, i*Stride+Cols). Exactly one of F and H is set.
-type Mat[T Float] struct {
-	F                  []T      // elements in full precision
-	H                  []uint16 // bfloat16 operand rows, see NewWeightsBF16
-	Rows, Cols, Stride int
-}
-
-// Dense returns the (rows, cols) matrix that fills f without gaps.
-func Dense[T Float](f []T, rows, cols int) Mat[T] {
-	if len(f) < rows*cols {
-		panic("kernel: short matrix")
-	}
-	return Mat[T]{F: f, Rows: rows, Cols: cols, Stride: cols}
-}
-
-// check panics unless m has n rows of the given number of columns.
-func (m *Mat[T]) check(n, cols int) {
-	switch {
-	case m.H != nil || n > 0 && m.F == nil:
-		panic("kernel: operand of a kind this tier does not take")
-	case m.Cols != cols || m.Stride < cols:
-		panic("kernel: wrong number of columns")
-	case n < 0 || n > m.Rows || n > 0 && len(m.F) < (n-1)*m.Stride+cols:
-		panic("kernel: short matrix")
-	}
-}
-
 // Weights is a matrix W (Out, In) that multiplies activations. It is a view
 // into the parameters; a tier that needs another form of W owns it here.
 type Weights[T Float] struct {
@@ -134,7 +106,8 @@ func (w *Weights[T]) BackWeight(x *Exec, dw []T, dy, src Mat[T], n int) {
 // other goroutine may use meanwhile.
 // Numerics: see the package doc; each block's sum is multiplied by alpha.
 // Panics if beta is neither 0 nor 1 or a matrix is too short.
-func Gemm[T Float](x *Exec, worker int, transA, transB bool, m, n, k int, alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
+func Gemm[T Float](x *Exec, worker int, transA, transB bool, m, n, k int,
+	alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
 	if beta != 0 && beta != 1 {
 		panic("kernel: beta must be 0 or 1")
 	}
@@ -183,7 +156,8 @@ func GemmBlocks[T Float](x *Exec, m, n, k int, alpha T, a []T, lda int, b, c []T
 		block := b[j/BlockCols*BlockCols*k+j%BlockCols:]
 		for i := 0; i < m; i += e.mr {
 			for l := 0; l < k; l += kBlock {
-				e.tile(min(e.mr, m-i), min(kBlock, k-l), &a[i*lda+l], lda, 1, &block[l*BlockCols], BlockCols, &c[i*ldc+j], ldc, min(e.nr, n-j), alpha, l > 0)
+				e.tile(min(e.mr, m-i), min(kBlock, k-l), &a[i*lda+l], lda, 1,
+					&block[l*BlockCols], BlockCols, &c[i*ldc+j], ldc, min(e.nr, n-j), alpha, l > 0)
 			}
 		}
 	}

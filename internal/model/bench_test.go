@@ -13,10 +13,12 @@ import (
 // char is a GPT-2 shape of 10.7M parameters, gpt2 the 124M of the original, qwen a small one with everything that GPT-2
 // does not have.
 func benchShapes() (char, gpt2, qwen config.Arch) {
-	char = config.Arch{Shape: "gpt2", Layers: 6, Width: 384, Heads: 6, KVHeads: 6, HeadSize: 64, MLP: 1536, Vocab: 65, Context: 256,
-		Norm: "layer", NormEps: 1e-5, Position: "learned", MLPKind: "gelu", QKVBias: true, Bias: true, Tie: true}
+	char = config.Arch{Shape: "gpt2", Layers: 6, Width: 384, Heads: 6, KVHeads: 6, HeadSize: 64, MLP: 1536, Vocab: 65,
+		Context: 256, Norm: "layer", NormEps: 1e-5, Position: "learned", MLPKind: "gelu",
+		QKVBias: true, Bias: true, Tie: true}
 	gpt2 = char
-	gpt2.Layers, gpt2.Width, gpt2.Heads, gpt2.KVHeads, gpt2.MLP, gpt2.Vocab, gpt2.Context = 12, 768, 12, 12, 3072, 50257, 1024
+	gpt2.Layers, gpt2.Width, gpt2.Heads, gpt2.KVHeads = 12, 768, 12, 12
+	gpt2.MLP, gpt2.Vocab, gpt2.Context = 3072, 50257, 1024
 	qwen = char
 	qwen.Shape, qwen.Norm, qwen.Position, qwen.RopeTheta, qwen.MLPKind = "qwen3", "rms", "rope", 10000, "swiglu"
 	qwen.QKNorm, qwen.QKVBias, qwen.Bias, qwen.KVHeads, qwen.MLP, qwen.Vocab = true, false, false, 2, 1024, 4096

@@ -78,11 +78,13 @@ func TestBF16AgreesWithFP32(t *testing.T) {
 					}
 					cosine, relative := closeness(half.grads[v.Lo:v.Hi], full.grads[v.Lo:v.Hi])
 					if !(cosine > 0.999) || !(relative < 0.045) {
-						t.Errorf("%s, %s, weights times %v: gradient of %s has cosine %.6f and differs by %.4f", tier, a.Shape, factor, v.Name, cosine, relative)
+						t.Errorf("%s, %s, weights times %v: gradient of %s has cosine %.6f and differs by %.4f",
+							tier, a.Shape, factor, v.Name, cosine, relative)
 					}
 					worstCosine, worstError = min(worstCosine, cosine), max(worstError, relative)
 				}
-				t.Logf("%s, %s, weights times %v: loss %.5f and %.5f, worst cosine %.6f, worst error %.4f", tier, a.Shape, factor, got, want, worstCosine, worstError)
+				t.Logf("%s, %s, weights times %v: loss %.5f and %.5f, worst cosine %.6f, worst error %.4f",
+					tier, a.Shape, factor, got, want, worstCosine, worstError)
 			}
 		}
 	}

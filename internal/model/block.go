@@ -126,10 +126,12 @@ func mat32[T kernel.Float](m kernel.Mat[T]) kernel.Mat[float32] { return any(m).
 
 // newNetwork returns a network with the parameters p, or with those of shared and their operands if that is not nil.
 // sums is nil for generation.
-func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], shared *network[T], sums *nn.BlockSums[T], mem workspace[T]) network[T] {
+func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], shared *network[T],
+	sums *nn.BlockSums[T], mem workspace[T]) network[T] {
 	net := network[T]{arch: a, x: x}
 	if shared != nil {
-		net.params, net.outside, net.blocks, net.headWeights = shared.params, shared.outside, shared.blocks, shared.headWeights
+		net.params, net.outside = shared.params, shared.outside
+		net.blocks, net.headWeights = shared.blocks, shared.headWeights
 	} else {
 		net.params = p
 		net.newWeights(mem.packed)
@@ -140,7 +142,7 @@ func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], sha
 	} else {
 		net.rms = nn.NewRMSNorm(x, net.stage, sums, a.Width, a.NormEps)
 	}
-	net.bias = nn.NewBias[T](x)
+	net.bias = nn.NewBias(x, sums)
 	if a.QKNorm {
 		net.headNorm = nn.NewHeadNorm(x, sums, a.HeadSize, a.NormEps)
 	}
@@ -183,8 +185,8 @@ func (net *network[T]) newWeights(packed []uint16) {
 	net.headWeights = weights(head, &packed, a.Vocab, a.Width)
 }
 
-// Refresh renews what is derived from the parameters; call it after every change of them. A model and its decoders share
-// it: one call serves all.
+// Refresh renews what is derived from the parameters; call it after every change of them. A model and its decoders
+// share it: one call serves all.
 func (net *network[T]) Refresh() {
 	for i := range net.blocks {
 		b := &net.blocks[i]
@@ -213,19 +215,20 @@ func (net *network[T]) normBack(dx, dgain, dbias, mean, rstd []T, dy kernel.Mat[
 
 // queriesAndKeys norms (from qkv to qk, where there is QK-norm) and rotates n rows of queries and keys and returns
 // what attention reads.
-func (net *network[T]) queriesAndKeys(b *block[T], qkv, qk kernel.Mat[T], rstd []T, pos []int32, n int) (q, k, v kernel.Mat[T]) {
+func (net *network[T]) queriesAndKeys(b *block[T], qkv, qk kernel.Mat[T], rstd []T, pos []int32,
+	n int) (q, k, v kernel.Mat[T]) {
 	hd, kd := queryWidth(net.arch), keyWidth(net.arch)
-	v = nn.Columns(qkv, hd+kd, hd+2*kd)
+	v = qkv.Columns(hd+kd, hd+2*kd)
 	if net.headNorm == nil {
-		qk = nn.Columns(qkv, 0, hd+kd)
+		qk = qkv.Columns(0, hd+kd)
 	}
-	q, k = nn.Columns(qk, 0, hd), nn.Columns(qk, hd, hd+kd)
+	q, k = qk.Columns(0, hd), qk.Columns(hd, hd+kd)
 	if net.headNorm != nil {
-		net.headNorm.Forward(q, rstd, nn.Columns(qkv, 0, hd), b.tensors[slotQGain], n)
-		net.headNorm.Forward(k, rstd[n*net.arch.Heads:], nn.Columns(qkv, hd, hd+kd), b.tensors[slotKGain], n)
+		net.headNorm.Forward(q, rstd, qkv.Columns(0, hd), b.tensors[slotQGain], n)
+		net.headNorm.Forward(k, rstd[n*net.arch.Heads:], qkv.Columns(hd, hd+kd), b.tensors[slotKGain], n)
 	}
 	if net.rope != nil {
-		net.rope.Forward(nn.Columns(qk, 0, hd+kd), pos, n)
+		net.rope.Forward(qk.Columns(0, hd+kd), pos, n)
 	}
 	return q, k, v
 }
@@ -237,13 +240,14 @@ func (m *Model[T]) attentionHalf(i int, recompute bool) {
 	c, masks := m.arch.Width, m.site(1+2*i)
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
-		normed, qkv := nn.Rows(s.normed1, lo), m.rawHeads(s, lo)
+		normed, qkv := s.normed1.From(lo), m.rawHeads(s, lo)
 		m.norm(normed, from(s.mean1, lo), s.rstd1[lo:], b.x[i][lo*c:], w.tensors[slotGain1], w.tensors[slotBias1], k)
 		m.did(PartNorms)
 		w.qkv.Forward(m.x, qkv, normed, k)
 		m.did(PartQKVForward)
 		if m.attention16 != nil {
-			m.heads.Forward(nn.Rows(s.operands, lo), m.headStats(s, lo), qkv, w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[lo:n], k)
+			m.heads.Forward(s.operands.From(lo), m.headStats(s, lo), qkv,
+				w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[lo:n], k)
 			m.did(PartRotary)
 		}
 	}
@@ -263,8 +267,8 @@ func (m *Model[T]) attentionHalf(i int, recompute bool) {
 		return
 	}
 	for lo := 0; lo < n; lo += m.chunk {
-		k, narrow := min(m.chunk, n-lo), nn.Rows(b.narrow, lo)
-		w.o.Forward(m.x, narrow, nn.Rows(s.heads, lo), k)
+		k, narrow := min(m.chunk, n-lo), b.narrow.From(lo)
+		w.o.Forward(m.x, narrow, s.heads.From(lo), k)
 		m.did(PartOForward)
 		dst := s.middle[lo*c : (lo+k)*c]
 		m.residual.Forward(dst, m.skip(i, dst, b.x[i][lo*c:]), narrow, w.tensors[slotOBias], masks.From(lo), k)
@@ -272,13 +276,13 @@ func (m *Model[T]) attentionHalf(i int, recompute bool) {
 	}
 }
 
-// rawHeads returns the result of the multiply by q, k and v from position lo on: kept for all positions, or in bf16 mode
-// without QK-norm, where the backward pass does not read it, for a chunk.
+// rawHeads returns the result of the multiply by q, k and v from position lo on: kept for all positions, or in bf16
+// mode without QK-norm, where the backward pass does not read it, for a chunk.
 func (m *Model[T]) rawHeads(s *saved[T], lo int) kernel.Mat[T] {
 	if m.bf16() && !m.arch.QKNorm {
 		return s.qkv
 	}
-	return nn.Rows(s.qkv, lo)
+	return s.qkv.From(lo)
 }
 
 // headStats returns what QK-norm saves in bf16 mode from position lo on, if there is any.
@@ -293,36 +297,39 @@ func (m *Model[T]) attentionHalfBack(i int) {
 	dout := b.dropped
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
-		d := m.residual.Backward(nn.Rows(b.dropped, lo), g[slotOBias], b.dx[lo*c:], masks.From(lo), k)
+		d := m.residual.Backward(b.dropped.From(lo), g[slotOBias], b.dx[lo*c:], masks.From(lo), k)
 		if lo == 0 {
 			dout = d
 		}
 		m.did(PartResiduals)
-		w.o.BackInput(m.x, nn.Rows(b.dheads, lo), d, k)
+		w.o.BackInput(m.x, b.dheads.From(lo), d, k)
 		m.did(PartOBackInput)
 	}
 	w.o.BackWeight(m.x, g[slotO], dout, s.heads, n)
 	m.did(PartOBackWeight)
 	if m.attention16 != nil {
-		m.attention16.Backward(mat32(b.dpart), mat32(b.dheads), mat32(s.heads), float32s(s.lse), mat32(s.operands), m.in.Bounds)
+		m.attention16.Backward(mat32(b.dpart), mat32(b.dheads), mat32(s.heads), float32s(s.lse),
+			mat32(s.operands), m.in.Bounds)
 		m.did(PartAttentionBackward)
 	} else {
 		m.attentionBack(i)
 	}
 	for lo := 0; lo < n; lo += m.chunk {
-		k, dqkv, narrow := min(m.chunk, n-lo), nn.Rows(b.dqkv, lo), nn.Rows(b.narrow, lo)
+		k, dqkv, narrow := min(m.chunk, n-lo), b.dqkv.From(lo), b.narrow.From(lo)
 		if m.attention16 != nil && !directHeads(m.arch) {
-			m.heads.Backward(dqkv, g[slotQKVBias], g[slotQGain], g[slotKGain], nn.Rows(b.dpart, lo), m.headStats(s, lo), m.rawHeads(s, lo),
+			m.heads.Backward(dqkv, g[slotQKVBias], g[slotQGain], g[slotKGain],
+				b.dpart.From(lo), m.headStats(s, lo), m.rawHeads(s, lo),
 				w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[lo:n], k)
 			m.did(PartRotary)
 		} else if m.attention16 != nil && g[slotQKVBias] != nil {
-			m.sums.Columns(g[slotQKVBias], dqkv, k)
+			m.bias.Backward(g[slotQKVBias], dqkv, k)
 			m.did(PartBiases)
 		}
 		w.qkv.BackInput(m.x, narrow, dqkv, k)
 		m.did(PartQKVBackInput)
 		m.skipBack(i, b.dx[lo*c:(lo+k)*c])
-		m.normBack(b.dx[lo*c:], g[slotGain1], g[slotBias1], from(s.mean1, lo), s.rstd1[lo:], narrow, b.x[i][lo*c:], w.tensors[slotGain1], k)
+		m.normBack(b.dx[lo*c:], g[slotGain1], g[slotBias1], from(s.mean1, lo), s.rstd1[lo:],
+			narrow, b.x[i][lo*c:], w.tensors[slotGain1], k)
 		m.did(PartNorms)
 	}
 	w.qkv.BackWeight(m.x, g[slotQKV], b.dqkv, s.normed1, n)
@@ -337,20 +344,21 @@ func (m *Model[T]) attentionBack(i int) {
 	if m.headNorm == nil {
 		qk = s.qkv
 	}
-	dq, dk, dv := nn.Columns(b.dqkv, 0, hd), nn.Columns(b.dqkv, hd, hd+kd), nn.Columns(b.dqkv, hd+kd, hd+2*kd)
+	dq, dk, dv := b.dqkv.Columns(0, hd), b.dqkv.Columns(hd, hd+kd), b.dqkv.Columns(hd+kd, hd+2*kd)
 	m.attention.Backward(dq, dk, dv, b.dheads, s.heads, s.lse,
-		nn.Columns(qk, 0, hd), nn.Columns(qk, hd, hd+kd), nn.Columns(s.qkv, hd+kd, hd+2*kd), m.in.Bounds)
+		qk.Columns(0, hd), qk.Columns(hd, hd+kd), s.qkv.Columns(hd+kd, hd+2*kd), m.in.Bounds)
 	m.did(PartAttentionBackward)
 	if m.rope != nil {
-		m.rope.Backward(nn.Columns(b.dqkv, 0, hd+kd), b.pos[:n], n)
+		m.rope.Backward(b.dqkv.Columns(0, hd+kd), b.pos[:n], n)
 	}
 	if m.headNorm != nil {
-		m.headNorm.Backward(dq, g[slotQGain], s.qkRstd, nn.Columns(s.qkv, 0, hd), w.tensors[slotQGain], n)
-		m.headNorm.Backward(dk, g[slotKGain], s.qkRstd[n*m.arch.Heads:], nn.Columns(s.qkv, hd, hd+kd), w.tensors[slotKGain], n)
+		q, k := s.qkv.Columns(0, hd), s.qkv.Columns(hd, hd+kd)
+		m.headNorm.Backward(dq, g[slotQGain], s.qkRstd, q, w.tensors[slotQGain], n)
+		m.headNorm.Backward(dk, g[slotKGain], s.qkRstd[n*m.arch.Heads:], k, w.tensors[slotKGain], n)
 	}
 	m.did(PartRotary)
 	if g[slotQKVBias] != nil {
-		m.sums.Columns(g[slotQKVBias], b.dqkv, n)
+		m.bias.Backward(g[slotQKVBias], b.dqkv, n)
 		m.did(PartBiases)
 	}
 }
@@ -362,7 +370,7 @@ func (m *Model[T]) mlpHalf(i int, recompute bool) {
 	c, masks := m.arch.Width, m.site(2+2*i)
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
-		normed, hidden, active, narrow := nn.Rows(s.normed2, lo), nn.Rows(s.hidden, lo), nn.Rows(s.active, lo), nn.Rows(b.narrow, lo)
+		normed, hidden, active, narrow := s.normed2.From(lo), s.hidden.From(lo), s.active.From(lo), b.narrow.From(lo)
 		m.norm(normed, from(s.mean2, lo), s.rstd2[lo:], s.middle[lo*c:], w.tensors[slotGain2], w.tensors[slotBias2], k)
 		m.did(PartNorms)
 		w.gateUp.Forward(m.x, hidden, normed, k)
@@ -404,8 +412,8 @@ func (m *Model[T]) mlpHalfBack(i int) {
 	dout := b.dropped
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
-		dactive, dhidden, hidden, narrow := nn.Rows(b.dactive, lo), nn.Rows(b.dhidden, lo), nn.Rows(s.hidden, lo), nn.Rows(b.narrow, lo)
-		d := m.residual.Backward(nn.Rows(b.dropped, lo), g[slotDownBias], b.dx[lo*c:], masks.From(lo), k)
+		dactive, dhidden, hidden, narrow := b.dactive.From(lo), b.dhidden.From(lo), s.hidden.From(lo), b.narrow.From(lo)
+		d := m.residual.Backward(b.dropped.From(lo), g[slotDownBias], b.dx[lo*c:], masks.From(lo), k)
 		if lo == 0 {
 			dout = d
 		}
@@ -424,7 +432,8 @@ func (m *Model[T]) mlpHalfBack(i int) {
 			break // dx may be dout
 		}
 		m.skipBack(i, b.dx[lo*c:(lo+k)*c])
-		m.normBack(b.dx[lo*c:], g[slotGain2], g[slotBias2], from(s.mean2, lo), s.rstd2[lo:], narrow, s.middle[lo*c:], w.tensors[slotGain2], k)
+		m.normBack(b.dx[lo*c:], g[slotGain2], g[slotBias2], from(s.mean2, lo), s.rstd2[lo:],
+			narrow, s.middle[lo*c:], w.tensors[slotGain2], k)
 		m.did(PartNorms)
 	}
 	w.down.BackWeight(m.x, g[slotDown], dout, s.active, n)

@@ -32,7 +32,8 @@ func newCache[T kernel.Float](ar *arena, a config.Arch, rows, capacity int) *Cac
 	if capacity > a.Context || rows <= 0 || capacity <= 0 {
 		panic("model: cache of no rows or beyond the context")
 	}
-	c := &Cache[T]{rows: rows, capacity: capacity, heads: a.KVHeads, size: a.HeadSize, k: make([][]T, a.Layers), v: make([][]T, a.Layers), length: make([]int, rows)}
+	c := &Cache[T]{rows: rows, capacity: capacity, heads: a.KVHeads, size: a.HeadSize,
+		k: make([][]T, a.Layers), v: make([][]T, a.Layers), length: make([]int, rows)}
 	for l := range c.k {
 		c.k[l] = alloc[T](ar, partCache, rows*a.KVHeads*nn.KeyCacheLen(capacity, a.HeadSize))
 		c.v[l] = alloc[T](ar, partCache, rows*capacity*keyWidth(a))
@@ -64,7 +65,8 @@ func (c *Cache[T]) Fork(dst, src int) {
 	for l := range c.k {
 		for g := range c.heads {
 			to, from := dst*c.heads+g, src*c.heads+g
-			copy(c.k[l][to*nn.KeyCacheLen(c.capacity, c.size):], c.k[l][from*nn.KeyCacheLen(c.capacity, c.size):][:keys])
+			room := nn.KeyCacheLen(c.capacity, c.size)
+			copy(c.k[l][to*room:], c.k[l][from*room:][:keys])
 			copy(c.v[l][to*c.capacity*c.size:], c.v[l][from*c.capacity*c.size:][:values])
 		}
 	}
@@ -113,7 +115,8 @@ func (m *Model[T]) Decoder(opt DecoderOptions) (*Decoder[T], error) {
 	return newDecoder(m.arch, m.network.x, &m.network, opt)
 }
 
-func newDecoder[T kernel.Float](a config.Arch, x *kernel.Exec, shared *network[T], opt DecoderOptions) (*Decoder[T], error) {
+func newDecoder[T kernel.Float](a config.Arch, x *kernel.Exec, shared *network[T],
+	opt DecoderOptions) (*Decoder[T], error) {
 	opt.Mode = resolve[T](x, opt.Mode)
 	if err := check[T](a, Options{MicroTokens: opt.Tokens, Mode: opt.Mode}); err != nil {
 		return nil, err
@@ -130,7 +133,8 @@ func newDecoder[T kernel.Float](a config.Arch, x *kernel.Exec, shared *network[T
 	}
 	n, c := opt.Tokens, a.Width
 	d := &Decoder[T]{opt: opt}
-	d.x0, d.narrow, d.normed = alloc[T](ar, partActivations, n*c), mat[T](ar, partActivations, n, c), operand[T](ar, partActivations, n, c)
+	d.x0, d.narrow = alloc[T](ar, partActivations, n*c), mat[T](ar, partActivations, n, c)
+	d.normed = operand[T](ar, partActivations, n, c)
 	d.mean, d.rstd = alloc[T](ar, partActivations, max(n, opt.Rows)), alloc[T](ar, partActivations, max(n, opt.Rows))
 	d.qkv, d.heads = mat[T](ar, partActivations, n, qkvWidth(a)), mat[T](ar, partActivations, n, queryWidth(a))
 	if d.headsOperand = d.heads; ar.bf16 {
@@ -162,7 +166,8 @@ func (d *Decoder[T]) Params() *Params[T] { return d.params }
 // Plan returns the memory of the decoder, without the cache.
 func (d *Decoder[T]) Plan() Plan { return d.plan }
 
-// Decode extends rows of the cache by tokens and overwrites logits with those of the token that follows each row's last.
+// Decode extends rows of the cache by tokens and overwrites logits with those of the token that follows each row's
+// last.
 //
 // Shapes: tokens and rows (N): rows[i] is the row that tokens[i] extends; the tokens of one row lie together. logits
 // (R, V), in the order of rows in the call: R is their number, at most DecoderOptions.Rows, and is returned.

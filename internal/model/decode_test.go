@@ -39,7 +39,8 @@ func checkDecode[T kernel.Float](t *testing.T, tier kernel.Tier, mode string, li
 				worst = max(worst, math.Abs(float64(z)-float64(want[v])))
 			}
 			if !(worst <= limit) {
-				t.Errorf("%s, %s: row %d position %d: logits differ by %g", tier, a.Shape, row, at-in.Bounds[row], worst)
+				t.Errorf("%s, %s: row %d position %d: logits differ by %g",
+					tier, a.Shape, row, at-in.Bounds[row], worst)
 			}
 		}
 		// Prompts: all but the last few tokens, in one call that is cut into chunks.

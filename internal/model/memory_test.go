@@ -14,7 +14,8 @@ import (
 func TestNothingIsAllocatedPerCall(t *testing.T) {
 	x := newExec(t, 2, kernel.TierAuto)
 	for shape := range shapes() {
-		for _, c := range [][2]string{{CheckpointNone, ModeFP32}, {CheckpointBlock, ModeFP32}, {CheckpointNone, ModeBF16}, {CheckpointBlock, ModeBF16}} {
+		for _, c := range [][2]string{{CheckpointNone, ModeFP32}, {CheckpointBlock, ModeFP32},
+			{CheckpointNone, ModeBF16}, {CheckpointBlock, ModeBF16}} {
 			r := random(t)
 			a := testArch(shape)
 			a.Dropout = 0.1
@@ -61,7 +62,8 @@ func TestPlanIsWhatIsAllocated(t *testing.T) {
 			}
 			totals[mode] = plan.Total
 		}
-		if !(totals[CheckpointBlock] < totals[CheckpointAttention] && totals[CheckpointAttention] < totals[CheckpointNone]) {
+		if !(totals[CheckpointBlock] < totals[CheckpointAttention] &&
+			totals[CheckpointAttention] < totals[CheckpointNone]) {
 			t.Errorf("checkpointing does not save memory: %v", totals)
 		}
 	}
@@ -191,7 +193,8 @@ func TestLossAtInitIsNearUniform(t *testing.T) {
 		}
 		clear(m.grads)
 		in.Counts = make([]bool, len(in.Tokens))
-		if loss := m.Backward(in, 1); loss != 0 || slices.ContainsFunc(m.grads, func(g float32) bool { return g != 0 }) {
+		if loss := m.Backward(in, 1); loss != 0 ||
+			slices.ContainsFunc(m.grads, func(g float32) bool { return g != 0 }) {
 			t.Errorf("%s: nothing counts, but the loss is %v or a gradient is not zero", a.Shape, loss)
 		}
 		if loss := m.Backward(Input{Bounds: []int32{0}}, 1); loss != 0 {
@@ -287,7 +290,8 @@ func TestNewRefuses(t *testing.T) {
 			t.Errorf("error %v, want one about %s", err, c.want)
 		}
 	}
-	if _, err := New[float64](good, x, Options{MicroTokens: 8, Mode: ModeBF16}); err == nil || !strings.Contains(err.Error(), "float32") {
+	if _, err := New[float64](good, x, Options{MicroTokens: 8, Mode: ModeBF16}); err == nil ||
+		!strings.Contains(err.Error(), "float32") {
 		t.Errorf("bf16 in float64: %v", err)
 	}
 	if m, err := New[float64](good, x, Options{MicroTokens: 8, Mode: ModeAuto}); err != nil || m.Mode() != ModeFP32 {

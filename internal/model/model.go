@@ -162,18 +162,22 @@ func check[T kernel.Float](a config.Arch, opt Options) error {
 		return fmt.Errorf("model: "+format, args...)
 	}
 	for _, err := range []error{
-		bad(min(a.Layers, a.Width, a.Heads, a.KVHeads, a.HeadSize, a.MLP, a.Vocab, a.Context) > 0, "a size is not positive: %+v", a),
-		bad(a.KVHeads > 0 && a.Heads%max(1, a.KVHeads) == 0, "%d query heads do not share %d key and value heads evenly", a.Heads, a.KVHeads),
+		bad(min(a.Layers, a.Width, a.Heads, a.KVHeads, a.HeadSize, a.MLP, a.Vocab, a.Context) > 0,
+			"a size is not positive: %+v", a),
+		bad(a.KVHeads > 0 && a.Heads%max(1, a.KVHeads) == 0,
+			"%d query heads do not share %d key and value heads evenly", a.Heads, a.KVHeads),
 		bad(a.Norm == "rms" || a.Norm == "layer", "norm %q: want rms or layer", a.Norm),
 		bad(a.Position == "rope" || a.Position == "learned", "position %q: want rope or learned", a.Position),
-		bad(a.Position != "rope" || a.HeadSize%2 == 0 && a.RopeTheta > 0, "rope needs an even head size and a positive theta, not %d and %g", a.HeadSize, a.RopeTheta),
+		bad(a.Position != "rope" || a.HeadSize%2 == 0 && a.RopeTheta > 0,
+			"rope needs an even head size and a positive theta, not %d and %g", a.HeadSize, a.RopeTheta),
 		bad(a.MLPKind == "swiglu" || a.MLPKind == "gelu", "mlp %q: want swiglu or gelu", a.MLPKind),
 		bad(a.Dropout >= 0 && a.Dropout < 1, "dropout %g is not in [0,1)", a.Dropout),
 		bad(a.NormEps > 0, "norm epsilon %g is not positive", a.NormEps),
 		bad(opt.MicroTokens > 0 && opt.MicroTokens <= math.MaxInt32, "micro-batch of %d positions", opt.MicroTokens),
 		bad(opt.Mode == ModeFP32 || opt.Mode == ModeBF16, "numeric.mode %q: want auto, fp32 or bf16", opt.Mode),
 		bad(opt.Mode != ModeBF16 || !isFloat64[T](), "numeric.mode bf16 is for float32 only"),
-		bad(opt.Checkpointing == "" || opt.Checkpointing == CheckpointNone || opt.Checkpointing == CheckpointAttention || opt.Checkpointing == CheckpointBlock,
+		bad(opt.Checkpointing == "" || opt.Checkpointing == CheckpointNone ||
+			opt.Checkpointing == CheckpointAttention || opt.Checkpointing == CheckpointBlock,
 			"numeric.checkpointing %q: want none, attention or block", opt.Checkpointing),
 	} {
 		if err != nil {

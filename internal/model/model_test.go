@@ -26,8 +26,8 @@ func newExec(t testing.TB, workers int, tier kernel.Tier) *kernel.Exec {
 
 // shapes are the four families, small; a span of 70 makes two blocks of queries.
 func shapes() []config.Arch {
-	base := config.Arch{Layers: 2, Width: 16, Heads: 4, KVHeads: 2, HeadSize: 4, MLP: 24, Vocab: 29, Context: 80, NormEps: 1e-5,
-		Norm: "rms", Position: "rope", RopeTheta: 10000, MLPKind: "swiglu", Tie: true}
+	base := config.Arch{Layers: 2, Width: 16, Heads: 4, KVHeads: 2, HeadSize: 4, MLP: 24, Vocab: 29, Context: 80,
+		Norm: "rms", NormEps: 1e-5, Position: "rope", RopeTheta: 10000, MLPKind: "swiglu", Tie: true}
 	qwen3 := base
 	qwen3.Shape, qwen3.QKNorm, qwen3.HeadSize = "qwen3", true, 6
 	llama := base

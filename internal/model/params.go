@@ -87,7 +87,8 @@ type tensorNames struct {
 var (
 	llamaNames = tensorNames{
 		embed: "model.embed_tokens", position: "model.embed_positions", final: "model.norm", block: "model.layers.%d.",
-		norm1: "input_layernorm", norm2: "post_attention_layernorm", qNorm: "self_attn.q_norm", kNorm: "self_attn.k_norm",
+		norm1: "input_layernorm", norm2: "post_attention_layernorm",
+		qNorm: "self_attn.q_norm", kNorm: "self_attn.k_norm",
 		qkv: []string{"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"},
 		o:   "self_attn.o_proj", gate: "mlp.gate_proj", up: "mlp.up_proj", down: "mlp.down_proj",
 	}
@@ -101,8 +102,8 @@ var (
 
 // Layout returns the tensors of an architecture in their order, and the length of the flat slice that holds them.
 //
-// Each tensor begins on a multiple of 16 elements, but for groups that one multiply serves: q, k and v lie adjacent, and
-// so do gate and up, and their biases.
+// Each tensor begins on a multiple of 16 elements, but for groups that one multiply serves: q, k and v lie adjacent,
+// and so do gate and up, and their biases.
 func Layout(a config.Arch) (views []View, total int) {
 	names := &llamaNames
 	if a.Shape == "gpt2" {
@@ -119,7 +120,8 @@ func Layout(a config.Arch) (views []View, total int) {
 			total = roundUp(total)
 		}
 		decay := block >= 0 && len(shape) == 2 || kind == KindHead
-		views = append(views, View{Name: prefix + name, Shape: shape, Lo: total, Hi: total + n, Decay: decay, Kind: kind, Block: block, slot: s})
+		views = append(views, View{Name: prefix + name, Shape: shape, Lo: total, Hi: total + n,
+			Decay: decay, Kind: kind, Block: block, slot: s})
 		total += n
 	}
 	norm := func(gain slot, name string) {

@@ -68,14 +68,15 @@ func (v *values) UnmarshalJSON(data []byte) error {
 
 // The shapes of record.py.
 var parityArchs = []config.Arch{
-	{Shape: "qwen3", Layers: 2, Width: 16, Heads: 2, KVHeads: 1, HeadSize: 8, MLP: 24, Vocab: 29, Context: 12, Norm: "rms",
-		NormEps: 1e-6, Position: "rope", RopeTheta: 10000, QKNorm: true, MLPKind: "swiglu", Tie: true},
-	{Shape: "qwen2", Layers: 2, Width: 16, Heads: 2, KVHeads: 1, HeadSize: 8, MLP: 24, Vocab: 29, Context: 12, Norm: "rms",
-		NormEps: 1e-6, Position: "rope", RopeTheta: 10000, QKVBias: true, MLPKind: "swiglu", Tie: true},
-	{Shape: "llama", Layers: 2, Width: 16, Heads: 2, KVHeads: 1, HeadSize: 8, MLP: 24, Vocab: 29, Context: 12, Norm: "rms",
-		NormEps: 1e-6, Position: "rope", RopeTheta: 10000, RopeScale: config.RopeScale{Factor: 8, Low: 0.25, High: 4, Original: 32}, MLPKind: "swiglu"},
-	{Shape: "gpt2", Layers: 2, Width: 16, Heads: 2, KVHeads: 2, HeadSize: 8, MLP: 64, Vocab: 29, Context: 12, Norm: "layer",
-		NormEps: 1e-5, Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true},
+	{Shape: "qwen3", Layers: 2, Width: 16, Heads: 2, KVHeads: 1, HeadSize: 8, MLP: 24, Vocab: 29, Context: 12,
+		Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 10000, QKNorm: true, MLPKind: "swiglu", Tie: true},
+	{Shape: "qwen2", Layers: 2, Width: 16, Heads: 2, KVHeads: 1, HeadSize: 8, MLP: 24, Vocab: 29, Context: 12,
+		Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 10000, QKVBias: true, MLPKind: "swiglu", Tie: true},
+	{Shape: "llama", Layers: 2, Width: 16, Heads: 2, KVHeads: 1, HeadSize: 8, MLP: 24, Vocab: 29, Context: 12,
+		Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 10000,
+		RopeScale: config.RopeScale{Factor: 8, Low: 0.25, High: 4, Original: 32}, MLPKind: "swiglu"},
+	{Shape: "gpt2", Layers: 2, Width: 16, Heads: 2, KVHeads: 2, HeadSize: 8, MLP: 64, Vocab: 29, Context: 12,
+		Norm: "layer", NormEps: 1e-5, Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true},
 }
 
 func readGolden(t *testing.T, shape string) *golden {
@@ -108,7 +109,8 @@ func TestParityFloat64(t *testing.T) {
 		t.Run(arch.Shape, func(t *testing.T) {
 			// Of a gradient: the difference against the norm of all gradients.
 			gradError := func(diff, _, all float64) float64 { return diff / all }
-			parity[float64](t, arch, kernel.Generic, gradError, limits{logits: 1e-12, loss: 1e-12, grad: 1e-9, params: 1e-9})
+			parity[float64](t, arch, kernel.Generic, gradError,
+				limits{logits: 1e-12, loss: 1e-12, grad: 1e-9, params: 1e-9})
 		})
 	}
 }
@@ -125,7 +127,8 @@ func TestParityFloat32(t *testing.T) {
 	}
 }
 
-func parity[T kernel.Float](t *testing.T, arch config.Arch, tier kernel.Tier, gradError func(diff, tensor, all float64) float64, limit limits) {
+func parity[T kernel.Float](t *testing.T, arch config.Arch, tier kernel.Tier,
+	gradError func(diff, tensor, all float64) float64, limit limits) {
 	g := readGolden(t, arch.Shape)
 	single := unsafe.Sizeof(T(0)) == 4
 	x, err := kernel.NewExec(2, tier)
@@ -221,7 +224,8 @@ func parity[T kernel.Float](t *testing.T, arch config.Arch, tier kernel.Tier, gr
 		for i, got := range p.Tensor(w.Name) {
 			// A key bias adds the same to all scores of a row: its true gradient is zero, and AdamW, which divides by
 			// the root of the second moment, makes steps of the size of the rate out of its rounding errors.
-			if single && (strings.HasSuffix(w.Name, ".c_attn.bias") && i/arch.Width == 1 || strings.HasSuffix(w.Name, ".k_proj.bias")) {
+			if single && (strings.HasSuffix(w.Name, ".c_attn.bias") && i/arch.Width == 1 ||
+				strings.HasSuffix(w.Name, ".k_proj.bias")) {
 				continue
 			}
 			worst.params = max(worst.params, math.Abs(float64(got)-w.After[i]))

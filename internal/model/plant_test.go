@@ -104,7 +104,8 @@ func TestScaleBlock(t *testing.T) {
 			factor = 0.01
 		}
 		for i := v.Lo; i < v.Hi; i++ {
-			if got, want := m.params.Flat[i], factor*before[i]; math.Abs(float64(got-want)) > 1e-6*math.Abs(float64(want)) {
+			got, want := m.params.Flat[i], factor*before[i]
+			if math.Abs(float64(got-want)) > 1e-6*math.Abs(float64(want)) {
 				t.Fatalf("%s: %v, want %v", v.Name, got, want)
 			}
 		}

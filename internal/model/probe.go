@@ -28,9 +28,9 @@ type ProbeStats struct {
 // in sound models it collects elements thousands of times larger than the rest.
 type StreamStats struct {
 	RMS float64
-	// Kept is how much of the stream before the block is in the one after it: Σ y·x / Σ x·x, with the mean over positions
-	// taken from the input x and the output y. A block that adds to its input keeps about 1 of it when it begins,
-	// whatever it adds, and one that replaces it about 0. It is 1 for the embedding.
+	// Kept is how much of the stream before the block is in the one after it: Σ y·x / Σ x·x, with the mean over
+	// positions taken from the input x and the output y. A block that adds to its input keeps about 1 of it when it
+	// begins, whatever it adds, and one that replaces it about 0. It is 1 for the embedding.
 	Kept float64
 	Peak float64 // largest size over the median size of an element
 }
@@ -38,7 +38,8 @@ type StreamStats struct {
 // NewProbeStats returns the memory that Probe overwrites.
 func (m *Model[T]) NewProbeStats() *ProbeStats {
 	l := m.arch.Layers
-	return &ProbeStats{Stream: make([]StreamStats, l+1), Heads: make([]nn.HeadFocus, l*m.arch.Heads), Dead: make([]float64, l)}
+	return &ProbeStats{Stream: make([]StreamStats, l+1), Heads: make([]nn.HeadFocus, l*m.arch.Heads),
+		Dead: make([]float64, l)}
 }
 
 // Probe computes one sequence of at most ProbeTokens positions without dropout and overwrites dst by how it went.
@@ -69,7 +70,7 @@ func (m *Model[T]) probeBlock(i int, dst *ProbeStats) {
 		qk = s.qkv
 	}
 	hd, kd := queryWidth(a), keyWidth(a)
-	m.prober.Focus(dst.Heads[i*a.Heads:(i+1)*a.Heads], nn.Columns(qk, 0, hd), nn.Columns(qk, hd, hd+kd), scale, m.n)
+	m.prober.Focus(dst.Heads[i*a.Heads:(i+1)*a.Heads], qk.Columns(0, hd), qk.Columns(hd, hd+kd), scale, m.n)
 	dst.Dead[i] = float64(m.prober.Dead(s.active, m.n)) / float64(a.MLP)
 }
 
@@ -105,8 +106,8 @@ func kept[T kernel.Float](after, before []T, c int) float64 {
 	return both / own
 }
 
-// peak is the largest size of an element of x over the median size of a sample of them. The sample lies in dx, which the
-// backward pass clears.
+// peak is the largest size of an element of x over the median size of a sample of them. The sample lies in dx, which
+// the backward pass clears.
 func (m *Model[T]) peak(x []T) float64 {
 	step := len(x)/probeSamples | 1 // odd, so that it meets all channels
 	sizes := m.buf.dx[:0]

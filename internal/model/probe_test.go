@@ -63,7 +63,8 @@ func TestProbeAgainstTheBuffers(t *testing.T) {
 			stats := m.NewProbeStats()
 			m.Probe(in, stats)
 			for h, want := range naiveFocus(m, 70) {
-				if got := stats.Heads[h]; math.Abs(got.Logit-want.Logit) > 1e-4*want.Logit || math.Abs(got.Entropy-want.Entropy) > 1e-4 {
+				if got := stats.Heads[h]; math.Abs(got.Logit-want.Logit) > 1e-4*want.Logit ||
+					math.Abs(got.Entropy-want.Entropy) > 1e-4 {
 					t.Errorf("%s: head %d: %+v, want %+v", a.Shape, h, got, want)
 				}
 			}
@@ -82,7 +83,8 @@ func TestProbeAgainstTheBuffers(t *testing.T) {
 				mean += math.Log(sum) / 69
 			}
 			if math.Abs(stats.LogZ-mean) > 1e-5*math.Abs(mean)+1e-5 || math.Abs(stats.Logit-top) > 1e-4*math.Abs(top) {
-				t.Errorf("%s: ln Z %g and largest logit %g, want %g and %g", a.Shape, stats.LogZ, stats.Logit, mean, top)
+				t.Errorf("%s: ln Z %g and largest logit %g, want %g and %g",
+					a.Shape, stats.LogZ, stats.Logit, mean, top)
 			}
 			x0, x1 := m.buf.x[0][a.Width:70*a.Width], m.buf.x[1][a.Width:70*a.Width]
 			var mean0, mean1 [16]float64
@@ -96,7 +98,8 @@ func TestProbeAgainstTheBuffers(t *testing.T) {
 				both, s0, s1 = both+x*y, s0+x*x, s1+float64(x1[i])*float64(x1[i])
 			}
 			want := StreamStats{RMS: math.Sqrt(s1 / float64(len(x1))), Kept: both / s0}
-			if got := stats.Stream[1]; math.Abs(got.RMS-want.RMS) > 1e-9*want.RMS || math.Abs(got.Kept-want.Kept) > 1e-6 || !(got.Peak > 1) {
+			if got := stats.Stream[1]; math.Abs(got.RMS-want.RMS) > 1e-9*want.RMS ||
+				math.Abs(got.Kept-want.Kept) > 1e-6 || !(got.Peak > 1) {
 				t.Errorf("%s: stream %+v, want %+v", a.Shape, got, want)
 			}
 		}
@@ -133,7 +136,8 @@ func TestProbeCountsDeadUnits(t *testing.T) {
 			}
 			m.Refresh()
 			m.Probe(in, stats)
-			if want := []float64{0, 0.3, 0}; !slices.EqualFunc(stats.Dead, want, func(a, b float64) bool { return math.Abs(a-b) < 1e-9 }) {
+			if want := []float64{0, 0.3, 0}; !slices.EqualFunc(stats.Dead, want,
+				func(a, b float64) bool { return math.Abs(a-b) < 1e-9 }) {
 				t.Errorf("%s: dead units %v, want %v", a.Shape, stats.Dead, want)
 			}
 		}

@@ -161,7 +161,8 @@ func TestLossHasNoGradientForLaterInputs(t *testing.T) {
 // part returns sequence s of in, alone.
 func part(in Input, s int) Input {
 	lo, hi := in.Bounds[s], in.Bounds[s+1]
-	one := Input{Tokens: in.Tokens[lo:hi], Labels: in.Labels[lo:hi], Counts: in.Counts[lo:hi], Bounds: []int32{0, hi - lo}}
+	one := Input{Tokens: in.Tokens[lo:hi], Labels: in.Labels[lo:hi], Counts: in.Counts[lo:hi],
+		Bounds: []int32{0, hi - lo}}
 	if in.Dropout != nil {
 		one.Dropout = in.Dropout[s : s+1]
 	}
@@ -207,7 +208,8 @@ func checkNeighbours[T kernel.Float](m *Model[T], r *rand.Rand, in Input, plant 
 		a, b := together[in.Bounds[s]:in.Bounds[s+1]], reordered[mixed.Bounds[i]:mixed.Bounds[i+1]]
 		for p, v := range m.TokenNats() {
 			if v != a[p] || v != b[p] {
-				return fmt.Errorf("position %d of sequence %d: %v nats alone, %v among neighbours, %v in another order", p, s, v, a[p], b[p])
+				return fmt.Errorf("position %d of sequence %d: %v nats alone, %v among neighbours, %v in another order",
+					p, s, v, a[p], b[p])
 			}
 		}
 	}
@@ -335,16 +337,19 @@ func TestMicroBatchesGiveTheSameGradient(t *testing.T) {
 		if err := checkMicroBatches(m, r, in, func(_, all, _ int) float64 { return 1 / float64(all) }); err != nil {
 			t.Errorf("%s: %v", a.Shape, err)
 		}
-		if checkMicroBatches(m, r, in, func(counted, _, parts int) float64 { return 1 / float64(max(1, counted)*parts) }) == nil {
+		if checkMicroBatches(m, r, in,
+			func(counted, _, parts int) float64 { return 1 / float64(max(1, counted)*parts) }) == nil {
 			t.Errorf("%s: a mean of means was not found out", a.Shape)
 		}
 	}
 }
 
 // result returns the gradients and nats of two calls on a fresh model.
-func result(t *testing.T, a config.Arch, workers int, tier kernel.Tier, mode, checkpointing string, seed uint64, in Input, plants ...Plant) ([]float32, []float64) {
+func result(t *testing.T, a config.Arch, workers int, tier kernel.Tier, mode, checkpointing string, seed uint64,
+	in Input, plants ...Plant) ([]float32, []float64) {
 	x := newExec(t, workers, tier)
-	m := newModel[float32](t, a, x, Options{MicroTokens: len(in.Tokens) + 5, Checkpointing: checkpointing, Mode: mode, ZLoss: 1e-4})
+	m := newModel[float32](t, a, x,
+		Options{MicroTokens: len(in.Tokens) + 5, Checkpointing: checkpointing, Mode: mode, ZLoss: 1e-4})
 	if m.bf16() {
 		m.chunk = 64 * workers // several to the input, and not the same ones
 	}
@@ -374,7 +379,8 @@ func TestWorkersAndCheckpointingKeepTheBits(t *testing.T) {
 			}{{2, CheckpointNone}, {3, CheckpointNone}, {1, CheckpointAttention}, {2, CheckpointBlock}} {
 				g, l := result(t, a, c.workers, tier, mode, c.checkpointing, seed, in)
 				if !slices.Equal(g, grads) || !slices.Equal(l, nats) {
-					t.Errorf("%s: %d workers with checkpointing %s differ from one with none", a.Shape, c.workers, c.checkpointing)
+					t.Errorf("%s: %d workers with checkpointing %s differ from one with none",
+						a.Shape, c.workers, c.checkpointing)
 				}
 			}
 		}
@@ -391,15 +397,18 @@ func TestEmbeddingAndHeadAreNeverComputedAgain(t *testing.T) {
 	again := map[string][2]int{CheckpointNone: {0, 0}, CheckpointAttention: {3, 0}, CheckpointBlock: {3, 3}}
 	for checkpointing, want := range again {
 		times := map[string]int{}
-		m := newModel[float32](t, a, x, Options{MicroTokens: len(in.Tokens), Checkpointing: checkpointing, Clock: func(part string) { times[part]++ }})
+		m := newModel[float32](t, a, x, Options{MicroTokens: len(in.Tokens), Checkpointing: checkpointing,
+			Clock: func(part string) { times[part]++ }})
 		m.Init(1)
 		m.Backward(in, 1)
 		if times[PartEmbedding] != 2 || times[PartHead] != 1 {
-			t.Errorf("%s: embedding %d times and head %d times, want 2 and 1", checkpointing, times[PartEmbedding], times[PartHead])
+			t.Errorf("%s: embedding %d times and head %d times, want 2 and 1",
+				checkpointing, times[PartEmbedding], times[PartHead])
 		}
 		// The MLP's first multiply is computed again and its second never: it is counted under the same name.
 		if q, f := times[PartQKVForward]-a.Layers, times[PartMLPForward]-2*a.Layers; q != want[0] || f != want[1] {
-			t.Errorf("%s: attention of %d blocks and MLP of %d computed again, want %d and %d", checkpointing, q, f, want[0], want[1])
+			t.Errorf("%s: attention of %d blocks and MLP of %d computed again, want %d and %d",
+				checkpointing, q, f, want[0], want[1])
 		}
 	}
 	for _, name := range []string{"embedding", "head", "all"} {
@@ -416,7 +425,8 @@ func TestFloat32AgreesWithItsTwin(t *testing.T) {
 			r := random(t)
 			a := testArch(shape)
 			in := ragged(r, a.Vocab, 1, 90, 20)
-			m32, m64 := newModel[float32](t, a, x, Options{MicroTokens: 200}), newModel[float64](t, a, x, Options{MicroTokens: 200})
+			m32, m64 := newModel[float32](t, a, x, Options{MicroTokens: 200}),
+				newModel[float64](t, a, x, Options{MicroTokens: 200})
 			m64.Init(r.Uint64())
 			for i, v := range m64.params.Flat {
 				m64.params.Flat[i] *= 3
@@ -440,7 +450,8 @@ func TestFloat32AgreesWithItsTwin(t *testing.T) {
 					num += d * d
 					den += m64.grads[i] * m64.grads[i]
 				}
-				if e := math.Sqrt(num) / max(math.Sqrt(den), 1e-6*math.Sqrt(norm)); !(e <= 5e-5) && v.Kind != KindBias || e > 1e-4 && den > 1e-6*norm {
+				e := math.Sqrt(num) / max(math.Sqrt(den), 1e-6*math.Sqrt(norm))
+				if !(e <= 5e-5) && v.Kind != KindBias || e > 1e-4 && den > 1e-6*norm {
 					t.Errorf("%s, %s: %s differs from its twin by %.2g", tier, a.Shape, v.Name, e)
 				}
 			}

@@ -6,9 +6,6 @@ import (
 	"gimbal/internal/kernel"
 )
 
-// queryRows is the number of queries of one block of attention. It is a constant of the numerics.
-const queryRows = 64
-
 // Attention is causal grouped-query attention inside spans, blocked so that (T, T) is never stored: a block of 64
 // queries of one head meets keys 0 to the end of the block.
 //
@@ -20,17 +17,13 @@ const queryRows = 64
 // entries j <= i enter the maximum, the exponential, the sum and the gradient; the others are zeros in the multiplies.
 // So a position's bits do not depend on later ones; only a NaN or infinity, times zero, reaches back inside its block.
 type Attention[T kernel.Float] struct {
-	x                    *kernel.Exec
-	heads, kvHeads, size int
-	context              int
-	scale                T
-	scratch              []T // (workers, 2, queryRows, context)
+	spans
+	scale   T
+	scratch []T // (workers, 2, queryRows, context)
 
 	out, q, k, v     kernel.Mat[T]
 	dout, dq, dk, dv kernel.Mat[T]
 	lse              []T
-	bounds           []int32
-	total            int64
 
 	// Of Cached; the keys and values that it appends are dk and dv.
 	runs                 []Run
@@ -47,81 +40,26 @@ func NewAttention[T kernel.Float](x *kernel.Exec, heads, kvHeads, size, context 
 	if heads%kvHeads != 0 || len(scratch) != AttentionLen(x.Workers(), context) {
 		panic("nn: attention: wrong shape")
 	}
-	return &Attention[T]{x: x, heads: heads, kvHeads: kvHeads, size: size, context: context,
+	return &Attention[T]{spans: spans{x: x, heads: heads, kvHeads: kvHeads, size: size, context: context},
 		scale: T(1 / math.Sqrt(float64(size))), scratch: scratch}
 }
 
 // Forward overwrites out (N, H·D) and saves lse (N, H), the logarithm of each row's sum of exponentials.
 // q (N, H·D), k and v (N, KV·D); bounds (S+1).
 func (l *Attention[T]) Forward(out kernel.Mat[T], lse []T, q, k, v kernel.Mat[T], bounds []int32) {
-	l.check(out, lse, q, k, v, bounds)
-	l.out, l.lse, l.q, l.k, l.v, l.bounds = out, lse, q, k, v, bounds
-	l.total = int64(l.heads) * l.spansCost()
-	l.x.Pool().Do(l.x.Workers(), 1, (*attentionForward[T])(l))
+	l.begin(out, lse, q, k, v, bounds)
+	l.eachBlock(bounds, (*attentionForward[T])(l))
 }
 
-func (l *Attention[T]) check(out kernel.Mat[T], lse []T, q, k, v kernel.Mat[T], bounds []int32) {
-	n := int(bounds[len(bounds)-1])
-	if out.Cols != l.heads*l.size || q.Cols != out.Cols || k.Cols != l.kvHeads*l.size || v.Cols != k.Cols || len(lse) < n*l.heads {
-		panic("nn: attention: wrong shape")
-	}
-	for s := 1; s < len(bounds); s++ {
-		if int(bounds[s]-bounds[s-1]) > l.context {
-			panic("nn: attention: span longer than the context")
-		}
-	}
-}
-
-// The work of a block grows with the keys it meets, so shares are cut by cost and not by number. Results do not
-// depend on the cut.
-
-func blockCost(keys int) int64 { return int64(keys) + 16 }
-
-func spanCost(n int) (c int64) {
-	for q0 := 0; q0 < n; q0 += queryRows {
-		c += blockCost(min(n, q0+queryRows))
-	}
-	return c
-}
-
-func (l *Attention[T]) spansCost() (c int64) {
-	for s := 1; s < len(l.bounds); s++ {
-		c += spanCost(int(l.bounds[s] - l.bounds[s-1]))
-	}
-	return c
-}
-
-// share returns the range of costs of slots [lo, hi) of all workers.
-func (l *Attention[T]) share(lo, hi int) (from, to int64) {
-	slots := int64(l.x.Workers())
-	return l.total * int64(lo) / slots, l.total * int64(hi) / slots
+// begin takes the arguments of both directions.
+func (l *Attention[T]) begin(out kernel.Mat[T], lse []T, q, k, v kernel.Mat[T], bounds []int32) {
+	l.check(out.Cols, q.Cols, k.Cols, v.Cols, len(lse), bounds)
+	l.out, l.lse, l.q, l.k, l.v = out, lse, q, k, v
 }
 
 type attentionForward[T kernel.Float] Attention[T]
 
-func (l *attentionForward[T]) Part(worker, lo, hi int) {
-	from, to := (*Attention[T])(l).share(lo, hi)
-	var at int64
-	for s := 1; s < len(l.bounds); s++ {
-		first := int(l.bounds[s-1])
-		n := int(l.bounds[s]) - first
-		for h := range l.heads {
-			for q0 := 0; q0 < n; q0 += queryRows {
-				q1 := min(n, q0+queryRows)
-				if at >= from && at < to {
-					l.block(worker, first, h, q0, q1)
-				}
-				at += blockCost(q1)
-			}
-			if at >= to {
-				return
-			}
-		}
-	}
-}
-
-// block attends queries [q0, q1) of head h in the span that begins at position first.
-func (l *attentionForward[T]) block(worker, first, h, q0, q1 int) {
+func (l *attentionForward[T]) block(worker, first, _, h, q0, q1 int) {
 	g := h / (l.heads / l.kvHeads)
 	q := l.q.F[(first+q0)*l.q.Stride+h*l.size:]
 	k, v := l.k.F[first*l.k.Stride+g*l.size:], l.v.F[first*l.v.Stride+g*l.size:]
@@ -159,39 +97,18 @@ func (l *Attention[T]) weigh(worker int, out []T, ldo int, lse, p, v []T, rows, 
 // Formula: with p recomputed from lse and d_i = do_i·o_i, ds_ij = p_ij·(do_i·v_j − d_i), dv_j = Σ p_ij·do_i,
 // dq_i = Σ ds_ij·k_j/√D, dk_j = Σ ds_ij·q_i/√D.
 func (l *Attention[T]) Backward(dq, dk, dv, dout, out kernel.Mat[T], lse []T, q, k, v kernel.Mat[T], bounds []int32) {
-	l.check(out, lse, q, k, v, bounds)
+	l.begin(out, lse, q, k, v, bounds)
 	if dq.Cols != q.Cols || dk.Cols != k.Cols || dv.Cols != v.Cols || dout.Cols != out.Cols {
 		panic("nn: attention: wrong shape")
 	}
-	l.out, l.lse, l.q, l.k, l.v, l.bounds = out, lse, q, k, v, bounds
 	l.dq, l.dk, l.dv, l.dout = dq, dk, dv, dout
-	l.total = int64(l.kvHeads) * l.spansCost()
-	l.x.Pool().Do(l.x.Workers(), 1, (*attentionBackward[T])(l))
+	l.eachHead(bounds, l.kvHeads, (*attentionBackward[T])(l))
 }
 
 type attentionBackward[T kernel.Float] Attention[T]
 
-// One unit of work is one key and value head of one span: its dk and dv are summed by one worker over the queries.
-func (l *attentionBackward[T]) Part(worker, lo, hi int) {
-	from, to := (*Attention[T])(l).share(lo, hi)
-	var at int64
-	for s := 1; s < len(l.bounds); s++ {
-		first := int(l.bounds[s-1])
-		n := int(l.bounds[s]) - first
-		cost := spanCost(n)
-		for g := range l.kvHeads {
-			if at >= from && at < to {
-				l.unit(worker, first, n, g)
-			}
-			at += cost
-		}
-		if at >= to {
-			return
-		}
-	}
-}
-
-func (l *attentionBackward[T]) unit(worker, first, n, g int) {
+// head sums dk and dv of one key and value head over the queries.
+func (l *attentionBackward[T]) head(worker, first, n, g int) {
 	d, group := l.size, l.heads/l.kvHeads
 	k, v := l.k.F[first*l.k.Stride+g*d:], l.v.F[first*l.v.Stride+g*d:]
 	dk, dv := l.dk.F[first*l.dk.Stride+g*d:], l.dv.F[first*l.dv.Stride+g*d:]
@@ -220,8 +137,10 @@ func (l *attentionBackward[T]) unit(worker, first, n, g int) {
 				clear(dsi[end:])
 			}
 			kernel.Gemm(l.x, worker, true, false, q1, d, rows, 1, p, l.context, dout, l.dout.Stride, 1, dv, l.dv.Stride)
-			kernel.Gemm(l.x, worker, false, false, rows, d, q1, l.scale, ds, l.context, k, l.k.Stride, 0, l.dq.F[at*l.dq.Stride+h*d:], l.dq.Stride)
-			kernel.Gemm(l.x, worker, true, false, q1, d, rows, l.scale, ds, l.context, q, l.q.Stride, 1, dk, l.dk.Stride)
+			kernel.Gemm(l.x, worker, false, false, rows, d, q1,
+				l.scale, ds, l.context, k, l.k.Stride, 0, l.dq.F[at*l.dq.Stride+h*d:], l.dq.Stride)
+			kernel.Gemm(l.x, worker, true, false, q1, d, rows,
+				l.scale, ds, l.context, q, l.q.Stride, 1, dk, l.dk.Stride)
 		}
 	}
 }

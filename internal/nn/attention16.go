@@ -13,7 +13,8 @@ import (
 // One unit of work is a block of queries in the forward pass, where keys and values are packed once per span and head
 // that a worker meets, and a query head of a span in the backward pass.
 type Attention16 struct {
-	shape   Attention[float32] // sizes, bounds and shares of the work
+	spans
+	scale   float32
 	workers []attention16Worker
 
 	out, qkv, dout, dpart kernel.Mat[float32]
@@ -23,6 +24,7 @@ type Attention16 struct {
 // attention16Worker is one worker's memory. What the forward and the backward pass need shares names where it has one
 // shape.
 type attention16Worker struct {
+	packed                 int       // first position·KV + head of the keys and values in kT and vPair, -1 for none
 	kT, vPair              []uint16  // packed keys and values of a span, for the forward pass
 	qT, qPair, doT, doPair []uint16  // packed queries of a span and the gradients of their outputs
 	kPair                  []uint16  // packed block of keys
@@ -33,8 +35,8 @@ type attention16Worker struct {
 	lse, delta             []float32 // (context)
 }
 
-// attention16Len is the lengths of the packed forms of a span and of a block, of a row of scores and of a number for each
-// position.
+// attention16Len is the lengths of the packed forms of a span and of a block, of a row of scores and of a number for
+// each position.
 func attention16Len(context, size int) (spanPack, blockPack, stride, rows int) {
 	_, stride = kernel.OperandLen(1, context)
 	return kernel.PackLen(context, size), kernel.PackLen(queryRows, size), stride, stageWidth(context)
@@ -55,8 +57,8 @@ func NewAttention16(x *kernel.Exec, heads, kvHeads, size, context int, halves []
 	if heads%kvHeads != 0 || len(halves) != h || len(floats) != f {
 		panic("nn: attention: wrong shape")
 	}
-	l := &Attention16{shape: Attention[float32]{x: x, heads: heads, kvHeads: kvHeads, size: size, context: context,
-		scale: float32(1 / math.Sqrt(float64(size)))}, workers: make([]attention16Worker, x.Workers())}
+	l := &Attention16{spans: spans{x: x, heads: heads, kvHeads: kvHeads, size: size, context: context},
+		scale: float32(1 / math.Sqrt(float64(size))), workers: make([]attention16Worker, x.Workers())}
 	takeHalves := func(n int) (s []uint16) {
 		s, halves = halves[:n:n], halves[n:]
 		return s
@@ -84,32 +86,27 @@ func NewAttention16(x *kernel.Exec, heads, kvHeads, size, context int, halves []
 // Forward overwrites out (N, H·D) and saves lse (N, H). qkv (N, QKV) holds the operands that Heads makes; bounds (S+1).
 func (l *Attention16) Forward(out kernel.Mat[float32], lse []float32, qkv kernel.Mat[float32], bounds []int32) {
 	l.begin(out, lse, qkv, bounds)
-	l.shape.x.Pool().Do(l.shape.x.Workers(), 1, (*attention16Forward)(l))
+	for i := range l.workers {
+		l.workers[i].packed = -1
+	}
+	l.eachBlock(bounds, (*attention16Forward)(l))
 }
 
+// begin takes the arguments of both directions.
 func (l *Attention16) begin(out kernel.Mat[float32], lse []float32, qkv kernel.Mat[float32], bounds []int32) {
-	s := &l.shape
-	hd, kd := s.heads*s.size, s.kvHeads*s.size
+	hd, kd := l.heads*l.size, l.kvHeads*l.size
 	if qkv.Cols != hd+2*kd {
 		panic("nn: attention: wrong shape")
 	}
-	s.check(out, lse, Columns(qkv, 0, hd), Columns(qkv, hd, hd+kd), Columns(qkv, hd+kd, hd+2*kd), bounds)
-	l.out, l.lse, l.qkv, s.bounds = out, lse, qkv, bounds
-	s.total = int64(s.heads) * s.spansCost()
+	l.check(out.Cols, hd, kd, kd, len(lse), bounds)
+	l.out, l.lse, l.qkv = out, lse, qkv
 }
 
-// keys returns the rows of the keys, and values those of the values, of head g from position first on.
-func (l *Attention16) keys(first, g int) []uint16 {
-	return l.qkv.H[first*l.qkv.Stride+(l.shape.heads+g)*l.shape.size:]
-}
-
-func (l *Attention16) values(first, g int) []uint16 {
-	return l.qkv.H[first*l.qkv.Stride+(l.shape.heads+l.shape.kvHeads+g)*l.shape.size:]
-}
-
-func (l *Attention16) queries(first, h int) []uint16 {
-	return l.qkv.H[first*l.qkv.Stride+h*l.shape.size:]
-}
+// queries returns the rows of the queries of head h from position first on, keys and values those of the keys and the
+// values of head g.
+func (l *Attention16) queries(first, h int) []uint16 { return l.qkv.H[first*l.qkv.Stride+h*l.size:] }
+func (l *Attention16) keys(first, g int) []uint16    { return l.queries(first, l.heads+g) }
+func (l *Attention16) values(first, g int) []uint16  { return l.keys(first, l.kvHeads+g) }
 
 // dense is a matrix of float32 rows for a multiply to write.
 func dense(f []float32, rows, cols, stride int) kernel.Mat[float32] {
@@ -118,106 +115,67 @@ func dense(f []float32, rows, cols, stride int) kernel.Mat[float32] {
 
 // mulTerms multiplies by terms [from, from+k) of a packed matrix (terms, D). A block of 32 columns of the packed form
 // holds the terms one after the other, so that neighbouring ones are a matrix of their own. from is a multiple of 32.
-func (l *Attention16) mulTerms(worker int, dst kernel.Mat[float32], a []uint16, lda int, packed []uint16, terms, m, from, k int) {
-	n, block := l.shape.size, kernel.PackLen(terms, 32)
+func (l *Attention16) mulTerms(worker int, dst kernel.Mat[float32], a []uint16, lda int, packed []uint16,
+	terms, m, from, k int) {
+	n, block := l.size, kernel.PackLen(terms, 32)
 	for j := 0; j < n; j += 32 {
 		end := min(j+32, n)
-		kernel.MulPacked(l.shape.x, worker, Columns(dst, j, end), a, lda, packed[j/32*block+from*32:], m, end-j, k, false)
+		kernel.MulPacked(l.x, worker, dst.Columns(j, end), a, lda, packed[j/32*block+from*32:], m, end-j, k, false)
 	}
 }
 
 type attention16Forward Attention16
 
-func (l *attention16Forward) Part(worker, lo, hi int) {
-	s, w, a := &l.shape, &l.workers[worker], (*Attention16)(l)
-	from, to := s.share(lo, hi)
-	var at int64
-	for span := 1; span < len(s.bounds); span++ {
-		first := int(s.bounds[span-1])
-		n := int(s.bounds[span]) - first
-		packed := -1 // the key and value head that is packed
-		for h := range s.heads {
-			for q0 := 0; q0 < n; q0 += queryRows {
-				q1 := min(n, q0+queryRows)
-				if at >= from && at < to {
-					if g := h / (s.heads / s.kvHeads); g != packed {
-						kernel.PackT(s.x, w.kT, a.keys(first, g), n, s.size, l.qkv.Stride)
-						kernel.PackPair(s.x, w.vPair, a.values(first, g), n, s.size, l.qkv.Stride)
-						packed = g
-					}
-					l.block(worker, first, n, h, q0, q1)
-				}
-				at += blockCost(q1)
-			}
-			if at >= to {
-				return
-			}
-		}
-	}
-}
-
-// block attends queries [q0, q1) of head h in the span of n positions that begins at position first.
+// block packs the keys and values that its queries meet unless the worker has them from the block before.
 func (l *attention16Forward) block(worker, first, n, h, q0, q1 int) {
-	s, w, a := &l.shape, &l.workers[worker], (*Attention16)(l)
-	rows, stride, d := q1-q0, len(w.p)/queryRows, s.size
-	kernel.MulPacked(s.x, worker, dense(w.score, rows, q1, stride), a.queries(first+q0, h), l.qkv.Stride, w.kT, rows, q1, d, false)
+	w, a, g := &l.workers[worker], (*Attention16)(l), h/(l.heads/l.kvHeads)
+	rows, stride, d := q1-q0, len(w.p)/queryRows, l.size
+	if this := first*l.kvHeads + g; this != w.packed {
+		kernel.PackT(l.x, w.kT, a.keys(first, g), n, d, l.qkv.Stride)
+		kernel.PackPair(l.x, w.vPair, a.values(first, g), n, d, l.qkv.Stride)
+		w.packed = this
+	}
+	q := a.queries(first+q0, h)
+	kernel.MulPacked(l.x, worker, dense(w.score, rows, q1, stride), q, l.qkv.Stride, w.kT, rows, q1, d, false)
 	var inverse [queryRows]float32
 	for i := range rows {
 		at, end := i*stride, i*stride+q0+i+1
-		top, sum := kernel.SoftmaxRow(s.x, w.p[at:end], w.score[at:end])
+		top, sum := kernel.SoftmaxRow(l.x, w.p[at:end], w.score[at:end])
 		clear(w.p[end : at+q1])
-		inverse[i], l.lse[(first+q0+i)*s.heads+h] = sum, top
+		inverse[i], l.lse[(first+q0+i)*l.heads+h] = sum, top
 	}
-	for i, sum := range inverse[:rows] { // apart from the rows, so that no row waits for the logarithm of the one before
+	// Apart from the rows, so that no row waits for the logarithm of the one before.
+	for i, sum := range inverse[:rows] {
 		inverse[i] = 1 / sum
-		l.lse[(first+q0+i)*s.heads+h] += float32(math.Log(float64(sum)))
+		l.lse[(first+q0+i)*l.heads+h] += float32(math.Log(float64(sum)))
 	}
 	a.mulTerms(worker, dense(w.o, rows, d, d), w.p, stride, w.vPair, n, rows, 0, q1)
 	for i := range rows {
-		o, at := w.o[i*d:(i+1)*d], (first+q0+i)*l.out.Stride+h*d
-		kernel.ScaleRow(s.x, l.out.H[at:at+d], o, inverse[i], o)
+		o := w.o[i*d : (i+1)*d]
+		kernel.ScaleRow(l.x, l.out.Row(first+q0+i).Slice(h*d, (h+1)*d), o, inverse[i], o)
 	}
 }
 
 // Backward overwrites dpart (N, 3·H·D), of bfloat16: the gradients of the queries before they were scaled, and of keys
 // and values for each query head apart. dout (N, H·D); out, lse, qkv and bounds as in Forward.
-func (l *Attention16) Backward(dpart, dout, out kernel.Mat[float32], lse []float32, qkv kernel.Mat[float32], bounds []int32) {
+func (l *Attention16) Backward(dpart, dout, out kernel.Mat[float32], lse []float32,
+	qkv kernel.Mat[float32], bounds []int32) {
 	l.begin(out, lse, qkv, bounds)
 	if dout.Cols != out.Cols || dpart.Cols != 3*out.Cols {
 		panic("nn: attention: wrong shape")
 	}
 	l.dpart, l.dout = dpart, dout
-	l.shape.x.Pool().Do(l.shape.x.Workers(), 1, (*attention16Backward)(l))
+	l.eachHead(bounds, l.heads, (*attention16Backward)(l))
 }
 
 type attention16Backward Attention16
 
-func (l *attention16Backward) Part(worker, lo, hi int) {
-	s := &l.shape
-	from, to := s.share(lo, hi)
-	var at int64
-	for span := 1; span < len(s.bounds); span++ {
-		first := int(s.bounds[span-1])
-		n := int(s.bounds[span]) - first
-		cost := spanCost(n)
-		for h := range s.heads {
-			if n > 0 && at >= from && at < to {
-				l.unit(worker, first, n, h)
-			}
-			at += cost
-		}
-		if at >= to {
-			return
-		}
-	}
-}
-
-// unit works through the keys of one query head of a span in blocks: with scores stored by keys, the gradients of a
+// head works through the keys of one query head of a span in blocks: with scores stored by keys, the gradients of a
 // block's keys and values are one multiply over all queries that see it, and only those of the queries add up over
 // the blocks.
-func (l *attention16Backward) unit(worker, first, n, h int) {
-	s, w, a := &l.shape, &l.workers[worker], (*Attention16)(l)
-	d, stride, x, g := s.size, len(w.p)/queryRows, s.x, h/(s.heads/s.kvHeads)
+func (l *attention16Backward) head(worker, first, n, h int) {
+	w, a := &l.workers[worker], (*Attention16)(l)
+	d, stride, x, g := l.size, len(w.p)/queryRows, l.x, h/(l.heads/l.kvHeads)
 	q, dout, out := a.queries(first, h), l.dout.H[first*l.dout.Stride+h*d:], l.out.H[first*l.out.Stride+h*d:]
 	k, v := a.keys(first, g), a.values(first, g)
 	kernel.PackT(x, w.qT, q, n, d, l.qkv.Stride)
@@ -225,29 +183,33 @@ func (l *attention16Backward) unit(worker, first, n, h int) {
 	kernel.PackT(x, w.doT, dout, n, d, l.dout.Stride)
 	kernel.PackPair(x, w.doPair, dout, n, d, l.dout.Stride)
 	for i := range n {
-		w.lse[i] = l.lse[(first+i)*s.heads+h]
-		w.delta[i] = kernel.DotRow(x, out[i*l.out.Stride:i*l.out.Stride+d], dout[i*l.dout.Stride:i*l.dout.Stride+d], w.o)
+		w.lse[i] = l.lse[(first+i)*l.heads+h]
+		w.delta[i] = kernel.DotRow(x, out[i*l.out.Stride:][:d], dout[i*l.dout.Stride:][:d], w.o)
 	}
-	dq := Columns(Rows(l.dpart, first), h*d, (h+1)*d)
-	dk, dv := Columns(dq, s.heads*d, (s.heads+1)*d), Columns(dq, 2*s.heads*d, (2*s.heads+1)*d)
+	dq := l.dpart.From(first).Columns(h*d, (h+1)*d)
+	dk, dv := dq.Columns(l.heads*d, (l.heads+1)*d), dq.Columns(2*l.heads*d, (2*l.heads+1)*d)
 	for k0 := 0; k0 < n; k0 += queryRows {
 		rows, m := min(queryRows, n-k0), n-k0 // keys, and queries from the first of them on
 		block := k0 / 32 * kernel.PackLen(d, 32)
-		kernel.MulPacked(x, worker, dense(w.score, rows, m, stride), k[k0*l.qkv.Stride:], l.qkv.Stride, w.qT[block:], rows, m, d, false)
-		kernel.MulPacked(x, worker, dense(w.dscore, rows, m, stride), v[k0*l.qkv.Stride:], l.qkv.Stride, w.doT[block:], rows, m, d, false)
+		from := k0 * l.qkv.Stride
+		kernel.MulPacked(x, worker, dense(w.score, rows, m, stride),
+			k[from:], l.qkv.Stride, w.qT[block:], rows, m, d, false)
+		kernel.MulPacked(x, worker, dense(w.dscore, rows, m, stride),
+			v[from:], l.qkv.Stride, w.doT[block:], rows, m, d, false)
 		for j := range rows { // queries before the key do not see it
 			at, end := j*stride+j, j*stride+m
 			clear(w.p[j*stride : at])
 			clear(w.ds[j*stride : at])
-			kernel.SoftmaxBackRow(x, w.p[at:end], w.ds[at:end], w.score[at:end], w.dscore[at:end], w.lse[k0+j:n], w.delta[k0+j:n])
+			kernel.SoftmaxBackRow(x, w.p[at:end], w.ds[at:end],
+				w.score[at:end], w.dscore[at:end], w.lse[k0+j:n], w.delta[k0+j:n])
 		}
-		a.mulTerms(worker, Rows(dv, k0), w.p, stride, w.doPair, n, rows, k0, m)
-		a.mulTerms(worker, Rows(dk, k0), w.ds, stride, w.qPair, n, rows, k0, m)
-		kernel.PackPair(x, w.kPair, k[k0*l.qkv.Stride:], rows, d, l.qkv.Stride)
+		a.mulTerms(worker, dv.From(k0), w.p, stride, w.doPair, n, rows, k0, m)
+		a.mulTerms(worker, dk.From(k0), w.ds, stride, w.qPair, n, rows, k0, m)
+		kernel.PackPair(x, w.kPair, k[from:], rows, d, l.qkv.Stride)
 		kernel.MulTransPacked(x, worker, dense(w.dq[k0*d:], m, d, d), w.ds, stride, w.kPair, m, d, rows, k0 > 0)
 	}
 	for i := range n {
 		sum := w.dq[i*d : (i+1)*d]
-		kernel.ScaleRow(x, row16(dq, i), sum, s.scale, sum)
+		kernel.ScaleRow(x, dq.Row(i), sum, l.scale, sum)
 	}
 }

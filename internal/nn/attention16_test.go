@@ -23,8 +23,8 @@ func operand(x *kernel.Exec, r *rand.Rand, rows, cols int) (kernel.Mat[float32],
 		for c := range line {
 			line[c] = float32(r.NormFloat64())
 		}
-		kernel.ToBF16(x, row16(m, i), line)
-		kernel.FromBF16(x, line, row16(m, i))
+		kernel.ToBF16(x, m.RowH(i), line)
+		kernel.FromBF16(x, line, m.RowH(i))
 		for c, v := range line {
 			row(values, i)[c] = float64(v)
 		}
@@ -70,17 +70,18 @@ func TestAttention16(t *testing.T) {
 			root := math.Sqrt(float64(c.d))
 			q := kernel.Dense(make([]float64, n*hd), n, hd)
 			for i := range n {
-				for j, v := range row(Columns(values, 0, hd), i) {
+				for j, v := range row(values.Columns(0, hd), i) {
 					row(q, i)[j] = v * root
 				}
 			}
-			k, v := Columns(values, hd, hd+kd), Columns(values, hd+kd, hd+2*kd)
-			twin := NewAttention(x, c.heads, c.kvHeads, c.d, context, make([]float64, AttentionLen(x.Workers(), context)))
+			k, v := values.Columns(hd, hd+kd), values.Columns(hd+kd, hd+2*kd)
+			twin := NewAttention(x, c.heads, c.kvHeads, c.d, context,
+				make([]float64, AttentionLen(x.Workers(), context)))
 			out64, lse64 := kernel.Dense(make([]float64, n*hd), n, hd), make([]float64, n*c.heads)
 			twin.Forward(out64, lse64, q, k, v, bounds)
 			widened := make([]float32, hd)
 			if e := relative(func(at int) float64 {
-				kernel.FromBF16(x, widened, row16(out, at/hd))
+				kernel.FromBF16(x, widened, out.RowH(at/hd))
 				return float64(widened[at%hd])
 			}, out64); !(e < 0.004) {
 				t.Errorf("%s, %+v: outputs differ by %.5f", tier, c, e)
@@ -93,23 +94,24 @@ func TestAttention16(t *testing.T) {
 
 			dpart, _ := operand(x, r, n, 3*hd)
 			l.Backward(dpart, dout, out, lse, qkv, bounds)
-			dq, dk, dv := kernel.Dense(make([]float64, n*hd), n, hd), kernel.Dense(make([]float64, n*kd), n, kd), kernel.Dense(make([]float64, n*kd), n, kd)
+			dq, dk, dv := kernel.Dense(make([]float64, n*hd), n, hd), kernel.Dense(make([]float64, n*kd), n, kd),
+				kernel.Dense(make([]float64, n*kd), n, kd)
 			twin.Backward(dq, dk, dv, dout64, out64, lse64, q, k, v, bounds)
 			group := c.heads / c.kvHeads
 			wide := kernel.Dense(make([]float32, n*3*hd), n, 3*hd)
 			for i := range n {
-				kernel.FromBF16(x, row(wide, i), row16(dpart, i))
+				kernel.FromBF16(x, wide.RowF(i), dpart.RowH(i))
 			}
 			summed := func(part int) func(at int) float64 {
 				return func(at int) (sum float64) {
 					for j := range group {
-						sum += float64(row(wide, at/kd)[part*hd+(at%kd/c.d*group+j)*c.d+at%c.d])
+						sum += float64(wide.RowF(at / kd)[part*hd+(at%kd/c.d*group+j)*c.d+at%c.d])
 					}
 					return sum
 				}
 			}
 			for name, e := range map[string]float64{
-				"dq": relative(func(at int) float64 { return float64(row(wide, at/hd)[at%hd]) }, dq),
+				"dq": relative(func(at int) float64 { return float64(wide.RowF(at / hd)[at%hd]) }, dq),
 				"dk": relative(summed(1), dk),
 				"dv": relative(summed(2), dv),
 			} {
@@ -125,14 +127,15 @@ func TestAttention16(t *testing.T) {
 					t.Fatal(err)
 				}
 				halves, floats := Attention16Len(workers, context, c.d)
-				other := NewAttention16(y, c.heads, c.kvHeads, c.d, context, make([]uint16, halves), make([]float32, floats))
+				other := NewAttention16(y, c.heads, c.kvHeads, c.d, context, make([]uint16, halves),
+					make([]float32, floats))
 				out2, lse2 := out, make([]float32, len(lse))
 				out2.H = slices.Clone(out.H)
 				other.Forward(out2, lse2, qkv, bounds)
 				dpart2 := dpart
 				dpart2.H = slices.Clone(dpart.H)
 				for i := range n {
-					clear(row16(dpart2, i))
+					clear(dpart2.RowH(i))
 				}
 				other.Backward(dpart2, dout, out2, lse2, qkv, bounds)
 				if !slices.Equal(out2.H, out.H) || !slices.Equal(lse2, lse) || !slices.Equal(dpart2.H, dpart.H) {
@@ -154,7 +157,8 @@ func TestHeads(t *testing.T) {
 			r := random(t)
 			var rope *Rope[float64]
 			if turn {
-				rope = NewRope(x, context, d, 1e4, RopeScale{}, make([]float64, RopeLen(context, d)), make([]float64, RopeLen(context, d)))
+				rope = NewRope(x, context, d, 1e4, RopeScale{}, make([]float64, RopeLen(context, d)),
+					make([]float64, RopeLen(context, d)))
 			}
 			sums, stage := sumsFor(x, n, HeadsSums(heads, kvHeads, d)), stageFor(x, HeadsStage(heads, kvHeads, d))
 			l := NewHeads(x, stage, sums, rope, heads, kvHeads, d, 1e-6)

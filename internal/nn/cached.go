@@ -26,7 +26,8 @@ func KeyCacheLen(capacity, size int) int {
 func (l *Attention[T]) Cached(out, q, k, v kernel.Mat[T], keyCache, valueCache []T, capacity int, runs []Run) {
 	width := l.kvHeads * l.size
 	if out.Cols != l.heads*l.size || q.Cols != out.Cols || k.Cols != width || v.Cols != width || capacity > l.context ||
-		len(valueCache)%(capacity*width) != 0 || len(keyCache) != len(valueCache)/(capacity*l.size)*KeyCacheLen(capacity, l.size) {
+		len(valueCache)%(capacity*width) != 0 ||
+		len(keyCache) != len(valueCache)/(capacity*l.size)*KeyCacheLen(capacity, l.size) {
 		panic("nn: attention: wrong shape")
 	}
 	l.out, l.q, l.dk, l.dv, l.runs, l.capacity = out, q, k, v, runs, capacity
@@ -137,7 +138,8 @@ func (l *attentionCached[T]) position(worker int, p []T, r Run, g int) {
 	group, keys := l.heads/l.kvHeads, r.Past+1
 	for h := g * group; h < (g+1)*group; h += queryRows {
 		rows := min(queryRows, (g+1)*group-h)
-		kernel.GemmBlocks(l.x, rows, keys, l.size, l.scale, l.q.F[r.First*l.q.Stride+h*l.size:], l.size, k, p, l.context)
+		q := l.q.F[r.First*l.q.Stride+h*l.size:]
+		kernel.GemmBlocks(l.x, rows, keys, l.size, l.scale, q, l.size, k, p, l.context)
 		a.weigh(worker, l.out.F[r.First*l.out.Stride+h*l.size:], l.size, nil, p, v, rows, keys, keys, 0)
 	}
 }

@@ -15,9 +15,13 @@
 //	V   vocabulary
 //
 // Every layer is generic over float32, which runs on the kernels of the chosen tier, and float64, the twin for
-// gradient checks. A buffer that enters or leaves a multiply is a kernel.Mat; everything else is a flat slice. A layer
-// reads and writes rows of such a matrix in the kind they have: rows of bfloat16 are widened and rounded a row at a
-// time, in a Stage, and the arithmetic is float32 in either case. Attention16 and Heads are for bfloat16 only.
+// gradient checks. A buffer that enters or leaves a multiply is a kernel.Mat; everything else is a flat slice. A row of
+// such a matrix is in full precision or bfloat16, and a layer need not know which: the functions on rows of package
+// kernel widen and round a row at a time, in a Stage, and the arithmetic is float32 in either case. Attention and
+// Attention16 are apart because they multiply in another order.
+//
+// A layer that sees one position at a time embeds rows, which runs its method row over the positions of a call;
+// attention embeds spans, which runs it over blocks of queries or over heads.
 //
 // Numerics: ordered. Each output element is computed by one worker in one order; sums over positions are made of
 // blocks of fixed size, added in block order. The bits do not depend on the number of workers, nor those of a

@@ -6,7 +6,7 @@ import "gimbal/internal/kernel"
 //
 // Formula: y_i = dropout(table[token_i] + positions[pos_i]).
 type Embedding[T kernel.Float] struct {
-	x       *kernel.Exec
+	rows[T]
 	width   int
 	dropout Dropout[T]
 
@@ -18,7 +18,7 @@ type Embedding[T kernel.Float] struct {
 
 // NewEmbedding returns the look-up of rows of width channels.
 func NewEmbedding[T kernel.Float](x *kernel.Exec, width int, dropout Dropout[T]) *Embedding[T] {
-	return &Embedding[T]{x: x, width: width, dropout: dropout}
+	return &Embedding[T]{rows: rows[T]{x: x}, width: width, dropout: dropout}
 }
 
 // Forward overwrites dst (N, C). tokens and pos (N); table (V, C); positions (context, C) or nil.
@@ -28,24 +28,21 @@ func (l *Embedding[T]) Forward(dst []T, tokens, pos []int32, table, positions []
 		panic("nn: embedding: wrong shape")
 	}
 	l.dst, l.tokens, l.pos, l.table, l.positions, l.masks = dst, tokens, pos, table, positions, masks
-	l.x.Pool().Do(len(tokens), rowGrain, (*embeddingForward[T])(l))
+	l.each(len(tokens), (*embeddingForward[T])(l))
 }
 
 type embeddingForward[T kernel.Float] Embedding[T]
 
-func (l *embeddingForward[T]) Part(_, lo, hi int) {
-	drop := l.dropout.active(l.masks)
-	for i := lo; i < hi; i++ {
-		dst := l.dst[i*l.width : (i+1)*l.width]
-		from := int(l.tokens[i]) * l.width
-		copy(dst, l.table[from:from+l.width])
-		if l.positions != nil {
-			from := int(l.pos[i]) * l.width
-			kernel.Axpy(l.x, dst, 1, l.positions[from:from+l.width])
-		}
-		if drop {
-			l.dropout.apply(dst, l.masks, i)
-		}
+func (l *embeddingForward[T]) row(_, i int, _ []T) {
+	dst := l.dst[i*l.width : (i+1)*l.width]
+	from := int(l.tokens[i]) * l.width
+	copy(dst, l.table[from:from+l.width])
+	if l.positions != nil {
+		from := int(l.pos[i]) * l.width
+		kernel.Axpy(l.x, dst, 1, l.positions[from:from+l.width])
+	}
+	if l.dropout.active(l.masks) {
+		l.dropout.apply(dst, l.masks, i)
 	}
 }
 
@@ -58,17 +55,15 @@ func (l *Embedding[T]) Backward(dtable, dpositions, dy []T, tokens, pos []int32,
 	}
 	l.dst, l.tokens, l.pos, l.table, l.positions, l.masks = dy, tokens, pos, dtable, dpositions, masks
 	if l.dropout.active(masks) {
-		l.x.Pool().Do(len(tokens), rowGrain, (*embeddingMask[T])(l))
+		l.each(len(tokens), (*embeddingMask[T])(l))
 	}
 	l.x.Pool().Do(l.width, 16, (*embeddingBackward[T])(l))
 }
 
 type embeddingMask[T kernel.Float] Embedding[T]
 
-func (l *embeddingMask[T]) Part(_, lo, hi int) {
-	for i := lo; i < hi; i++ {
-		l.dropout.apply(l.dst[i*l.width:(i+1)*l.width], l.masks, i)
-	}
+func (l *embeddingMask[T]) row(_, i int, _ []T) {
+	l.dropout.apply(l.dst[i*l.width:(i+1)*l.width], l.masks, i)
 }
 
 type embeddingBackward[T kernel.Float] Embedding[T]

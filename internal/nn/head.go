@@ -13,8 +13,7 @@ import (
 // differentiated (not to nats), which keeps logits from drifting.
 // Source: z-loss as in PaLM, Chowdhery et al. 2022, arXiv:2204.02311, section 5.
 type Head[T kernel.Float] struct {
-	x       *kernel.Exec
-	stage   *Stage[T]
+	rows[T]
 	logits  kernel.Mat[T] // (chunk, V)
 	dlogits kernel.Mat[T] // (chunk, V), in the memory of logits
 	zLoss   float64
@@ -40,9 +39,9 @@ func HeadChunk16(n, vocab int) int {
 func headChunk(n, vocab, least int) int { return min(n, 2048, max(least, (1<<22/vocab+63)/64*64)) }
 
 // NewHead returns a head whose chunks have the rows of logits. dlogits is logits, or a bfloat16 operand whose row i
-// begins where row i of logits does. The stage is for the latter and has HeadStage elements.
+// begins where row i of logits does. The stage has HeadStage elements.
 func NewHead[T kernel.Float](x *kernel.Exec, stage *Stage[T], logits, dlogits kernel.Mat[T], zLoss float64) *Head[T] {
-	return &Head[T]{x: x, stage: stage, logits: logits, dlogits: dlogits, zLoss: zLoss}
+	return &Head[T]{rows: rows[T]{x: x, stage: stage}, logits: logits, dlogits: dlogits, zLoss: zLoss}
 }
 
 // HeadStage is the width of the stage that a Head needs.
@@ -58,12 +57,14 @@ func (l *Head[T]) Loss(nats, logZ []float64, src kernel.Mat[T], w *kernel.Weight
 }
 
 // Backward is Loss, and overwrites dsrc (N, C) and adds to dw (V, C) the gradient of scale·Σ (nats + z-loss).
-func (l *Head[T]) Backward(nats, logZ []float64, dsrc kernel.Mat[T], dw []T, src kernel.Mat[T], w *kernel.Weights[T], labels []int32, counts []bool, scale float64) {
+func (l *Head[T]) Backward(nats, logZ []float64, dsrc kernel.Mat[T], dw []T, src kernel.Mat[T], w *kernel.Weights[T],
+	labels []int32, counts []bool, scale float64) {
 	l.gradient, l.scale = true, scale
 	l.chunks(nats, logZ, dsrc, dw, src, w, labels, counts)
 }
 
-func (l *Head[T]) chunks(nats, logZ []float64, dsrc kernel.Mat[T], dw []T, src kernel.Mat[T], w *kernel.Weights[T], labels []int32, counts []bool) {
+func (l *Head[T]) chunks(nats, logZ []float64, dsrc kernel.Mat[T], dw []T, src kernel.Mat[T], w *kernel.Weights[T],
+	labels []int32, counts []bool) {
 	n := len(labels)
 	if len(nats) < n || len(logZ) < n || len(counts) != n {
 		panic("nn: head: wrong shape")
@@ -71,59 +72,47 @@ func (l *Head[T]) chunks(nats, logZ []float64, dsrc kernel.Mat[T], dw []T, src k
 	l.nats, l.logZ, l.labels, l.counts = nats, logZ, labels, counts
 	for l.from = 0; l.from < n; l.from += l.logits.Rows {
 		m := min(l.logits.Rows, n-l.from)
-		w.Forward(l.x, l.logits, Rows(src, l.from), m)
-		l.x.Pool().Do(m, 4, (*crossEntropy[T])(l))
+		w.Forward(l.x, l.logits, src.From(l.from), m)
+		l.each(m, (*crossEntropy[T])(l))
 		if l.gradient {
-			w.BackInput(l.x, Rows(dsrc, l.from), l.dlogits, m)
-			w.BackWeight(l.x, dw, l.dlogits, Rows(src, l.from), m)
+			w.BackInput(l.x, dsrc.From(l.from), l.dlogits, m)
+			w.BackWeight(l.x, dw, l.dlogits, src.From(l.from), m)
 		}
 	}
 }
 
 type crossEntropy[T kernel.Float] Head[T]
 
-func (l *crossEntropy[T]) Part(worker, lo, hi int) {
-	for i := lo; i < hi; i++ {
-		z, at := row(l.logits, i), l.from+i
-		l.nats[at], l.logZ[at] = 0, 0
-		if !l.counts[at] {
-			if l.gradient {
-				if l.dlogits.H != nil {
-					clear(row16(l.dlogits, i))
-				} else {
-					clear(z)
-				}
-			}
-			continue
-		}
-		label := l.labels[at]
-		top, target := kernel.Max(l.x, z), z[label]
-		sum := float64(kernel.ExpSub(l.x, z, z, top))
-		logZ := float64(top) + math.Log(sum)
-		l.nats[at], l.logZ[at] = logZ-float64(target), logZ
+func (l *crossEntropy[T]) row(worker, i int, _ []T) {
+	z, dz, at := l.logits.RowF(i), l.dlogits.Row(i), l.from+i
+	l.nats[at], l.logZ[at] = 0, 0
+	if !l.counts[at] {
 		if l.gradient {
-			factor := T(l.scale * (1 + 2*l.zLoss*logZ) / sum)
-			if l.dlogits.H != nil {
-				l.round(worker, i, z, factor, int(label))
-				continue
-			}
-			kernel.Affine(l.x, z, z, factor, 0)
-			z[label] -= T(l.scale)
+			dz.Clear()
 		}
+		return
+	}
+	label := l.labels[at]
+	top, target := kernel.Max(l.x, z), z[label]
+	sum := float64(kernel.ExpSub(l.x, z, z, top))
+	logZ := float64(top) + math.Log(sum)
+	l.nats[at], l.logZ[at] = logZ-float64(target), logZ
+	if l.gradient {
+		factor := T(l.scale * (1 + 2*l.zLoss*logZ) / sum)
+		l.differentiate(worker, dz, z, factor, int(label))
 	}
 }
 
-// round writes the gradient of row i over the exponentials z, a piece at a time: no piece ends beyond where the next
+// differentiate writes the gradient dz over the exponentials z, a piece at a time: no piece ends beyond where the next
 // one is read.
-func (l *crossEntropy[T]) round(worker, i int, z []T, factor T, label int) {
-	temp, dst := float32s(l.stage.take(worker, HeadStage)), row16(l.dlogits, i)
-	target := float32(z[label]*factor) - float32(l.scale)
+func (l *crossEntropy[T]) differentiate(worker int, dz kernel.Row[T], z []T, factor T, label int) {
+	temp, target := l.stage.take(worker, HeadStage), T(z[label]*factor)-T(l.scale)
 	for lo := 0; lo < len(z); lo += HeadStage {
 		hi := min(len(z), lo+HeadStage)
-		kernel.ScaleRow(l.x, dst[lo:hi], float32s(z[lo:hi]), float32(factor), temp)
+		kernel.ScaleRow(l.x, dz.Slice(lo, hi), z[lo:hi], factor, temp)
 	}
 	temp[0] = target
-	kernel.ToBF16(l.x, dst[label:label+1], temp[:1])
+	dz.Slice(label, label+1).Write(l.x, temp[:1])
 }
 
 // Logits overwrites dst (N, V), all of it at once: for tests and small inputs.
@@ -132,5 +121,5 @@ func (l *Head[T]) Logits(dst []T, src kernel.Mat[T], w *kernel.Weights[T], n int
 	if len(dst) < n*vocab {
 		panic("nn: head: wrong shape")
 	}
-	w.Forward(l.x, kernel.Mat[T]{F: dst, Rows: n, Cols: vocab, Stride: vocab}, src, n)
+	w.Forward(l.x, kernel.Dense(dst, n, vocab), src, n)
 }

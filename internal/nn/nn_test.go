@@ -89,6 +89,8 @@ func agree(t *testing.T, r *rand.Rand, name string, grad, values []float64, f fu
 	}
 }
 
+func row[T kernel.Float](m kernel.Mat[T], i int) []T { return m.RowF(i) }
+
 func sumsFor(x *kernel.Exec, rows, width int) *BlockSums[float64] {
 	return NewBlockSums(x, rows, width, make([]float64, BlockSumsLen(x.Workers(), rows, width)))
 }
@@ -150,7 +152,8 @@ func TestNorms(t *testing.T) {
 func TestHeadNorm(t *testing.T) {
 	const n, heads, d = 130, 3, 4
 	x, r := newExec(t, kernel.TierAuto), random(t)
-	src, dst, dy, gain, rstd := padded(r, n, heads*d), padded(r, n, heads*d), padded(r, n, heads*d), normal(r, d), make([]float64, n*heads)
+	src, dst, dy, gain, rstd := padded(r, n, heads*d), padded(r, n, heads*d), padded(r, n, heads*d), normal(r, d),
+		make([]float64, n*heads)
 	l := NewHeadNorm(x, sumsFor(x, n, d), d, 1e-6)
 	forward := func() float64 {
 		l.Forward(dst, rstd, src, gain, n)
@@ -166,7 +169,8 @@ func TestHeadNorm(t *testing.T) {
 func TestRope(t *testing.T) {
 	const n, heads, d, context = 20, 2, 6, 50
 	x, r := newExec(t, kernel.TierAuto), random(t)
-	l := NewRope(x, context, d, 10000, RopeScale{}, make([]float64, RopeLen(context, d)), make([]float64, RopeLen(context, d)))
+	l := NewRope(x, context, d, 10000, RopeScale{}, make([]float64, RopeLen(context, d)),
+		make([]float64, RopeLen(context, d)))
 	src, w := padded(r, n, heads*d), padded(r, n, heads*d)
 	pos := make([]int32, n)
 	for i := range pos {
@@ -371,7 +375,7 @@ func TestHead(t *testing.T) {
 	nats, logZ := make([]float64, n), make([]float64, n)
 	const scale, zLoss = 0.3, 0.01
 	rows := padded(r, chunk, vocab)
-	l := NewHead(x, nil, rows, rows, zLoss)
+	l := NewHead(x, stageFor(x, HeadStage), rows, rows, zLoss)
 	forward := func() (sum float64) {
 		weights.Refresh(x)
 		l.Loss(nats, logZ, src, weights, labels, counts)

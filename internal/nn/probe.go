@@ -24,8 +24,11 @@ type Probe[T kernel.Float] struct {
 
 // HeadFocus says how sharply one query head attends.
 type HeadFocus struct {
-	Logit   float64 // largest size of a score q·k/√D
-	Entropy float64 // mean of H(p)/ln(keys) over the queries that have 8 before them; 1 looks everywhere alike; NaN without one
+	Logit float64 // largest size of a score q·k/√D
+
+	// Entropy is the mean of H(p)/ln(keys) over the queries that have 8 before them: 1 looks everywhere alike. NaN
+	// without one.
+	Entropy float64
 }
 
 // firstFocused is the first query whose entropy counts: with few keys it says nothing.
@@ -54,7 +57,8 @@ func NewProbe[T kernel.Float](x *kernel.Exec, heads, kvHeads, size, units, rows 
 	if len(scratch) != ProbeLen(x.Workers(), rows, size, units) {
 		panic("nn: probe: wrong shape")
 	}
-	return &Probe[T]{x: x, heads: heads, kvHeads: kvHeads, size: size, rows: rows, scratch: scratch[units:], tops: scratch[:units]}
+	return &Probe[T]{x: x, heads: heads, kvHeads: kvHeads, size: size, rows: rows,
+		scratch: scratch[units:], tops: scratch[:units]}
 }
 
 // Focus overwrites dst (H). q (n, H·D) and k (n, KV·D) are as attention reads them; scale is what their product is
@@ -79,12 +83,12 @@ func (l *probeFocus[T]) Part(worker, lo, hi int) {
 	for h := lo; h < hi; h++ {
 		g := h / (l.heads / l.kvHeads)
 		for j := range l.n {
-			load(l.x, Columns(l.k, g*d, (g+1)*d), j, keys[j*d:(j+1)*d])
+			l.k.Row(j).Slice(g*d, (g+1)*d).Load(l.x, keys[j*d:(j+1)*d])
 		}
 		focus := HeadFocus{Entropy: math.NaN()}
 		entropy := 0.0
 		for i := range l.n {
-			load(l.x, Columns(l.q, h*d, (h+1)*d), i, query)
+			l.q.Row(i).Slice(h*d, (h+1)*d).Load(l.x, query)
 			s, e := scores[:i+1], weights[:i+1]
 			for j := range s {
 				s[j] = l.scale * kernel.Dot(l.x, query, keys[j*d:(j+1)*d])
@@ -134,7 +138,7 @@ func (l *probeTops[T]) Part(worker, lo, hi int) {
 		cols := min(probeColumns, hi-lo)
 		tops := l.tops[lo : lo+cols]
 		for i := range l.n {
-			for j, v := range read(l.x, Columns(l.src, lo, lo+cols), i, temp) {
+			for j, v := range l.src.Row(i).Slice(lo, lo+cols).Read(l.x, temp) {
 				if v < 0 {
 					v = -v
 				}

@@ -6,9 +6,7 @@ import "gimbal/internal/kernel"
 //
 // Formula: y = x + dropout(branch + bias).
 type Residual[T kernel.Float] struct {
-	x       *kernel.Exec
-	stage   *Stage[T]
-	sums    *BlockSums[T]
+	rows[T]
 	width   int
 	dropout Dropout[T]
 
@@ -16,13 +14,12 @@ type Residual[T kernel.Float] struct {
 	branch   kernel.Mat[T]
 	bias     []T
 	masks    Masks
-	n        int
-	dbias    bool
 }
 
 // NewResidual returns the sum over width channels; sums may be nil where Backward is not called.
-func NewResidual[T kernel.Float](x *kernel.Exec, stage *Stage[T], sums *BlockSums[T], width int, dropout Dropout[T]) *Residual[T] {
-	return &Residual[T]{x: x, stage: stage, sums: sums, width: width, dropout: dropout}
+func NewResidual[T kernel.Float](x *kernel.Exec, stage *Stage[T], sums *BlockSums[T], width int,
+	dropout Dropout[T]) *Residual[T] {
+	return &Residual[T]{rows: rows[T]{x: x, stage: stage, sums: sums}, width: width, dropout: dropout}
 }
 
 // Forward overwrites dst (N, C), which may be src. src (N, C); branch (N, C) is used up; bias (C) or nil.
@@ -31,32 +28,23 @@ func (l *Residual[T]) Forward(dst, src []T, branch kernel.Mat[T], bias []T, mask
 		panic("nn: residual: wrong shape")
 	}
 	l.dst, l.src, l.branch, l.bias, l.masks = dst, src, branch, bias, masks
-	l.x.Pool().Do(n, rowGrain, (*residualForward[T])(l))
+	l.each(n, (*residualForward[T])(l))
 }
 
 type residualForward[T kernel.Float] Residual[T]
 
-func (l *residualForward[T]) Part(worker, lo, hi int) {
-	drop := l.dropout.active(l.masks)
-	temp := l.stage.take(worker, l.width)
-	for i := lo; i < hi; i++ {
-		dst, src := l.dst[i*l.width:(i+1)*l.width], l.src[i*l.width:(i+1)*l.width]
-		if l.branch.H != nil && !drop {
-			kernel.AddRow(l.x, float32s(dst), float32s(src), row16(l.branch, i), float32s(l.bias), float32s(temp))
-			continue
+func (l *residualForward[T]) row(worker, i int, _ []T) {
+	dst, src := l.dst[i*l.width:(i+1)*l.width], l.src[i*l.width:(i+1)*l.width]
+	branch, bias, temp := l.branch.Row(i), l.bias, l.stage.take(worker, l.width)
+	if l.dropout.active(l.masks) {
+		v := branch.Read(l.x, temp)
+		if bias != nil {
+			kernel.Axpy(l.x, v, 1, bias)
 		}
-		branch := read(l.x, l.branch, i, temp)
-		if l.bias != nil {
-			kernel.Axpy(l.x, branch, 1, l.bias)
-		}
-		if drop {
-			l.dropout.apply(branch, l.masks, i)
-		}
-		if &dst[0] != &src[0] {
-			copy(dst, src)
-		}
-		kernel.Axpy(l.x, dst, 1, branch)
+		l.dropout.apply(v, l.masks, i)
+		branch, bias = kernel.Row[T]{F: v}, nil
 	}
+	kernel.AddRow(l.x, dst, src, branch, bias, temp)
 }
 
 // Backward returns the gradient of branch+bias and adds its sum to dbias (C) unless that is nil. The gradient is
@@ -67,43 +55,25 @@ func (l *Residual[T]) Backward(dbranch kernel.Mat[T], dbias, dy []T, masks Masks
 		panic("nn: residual: wrong shape")
 	}
 	if dbranch.H == nil && !l.dropout.active(masks) {
-		dbranch = kernel.Mat[T]{F: dy, Rows: n, Cols: l.width, Stride: l.width}
-		if dbias != nil {
-			l.sums.Columns(dbias, dbranch, n)
+		if dbranch = kernel.Dense(dy, n, l.width); dbias == nil {
+			return dbranch
 		}
-		return dbranch
 	}
-	l.branch, l.src, l.masks, l.n, l.dbias = dbranch, dy, masks, n, dbias != nil
-	l.x.Pool().Do(blocksOf(n), 1, (*residualBackward[T])(l))
-	if l.dbias {
-		l.sums.addTo(dbias, 0, n)
-	}
+	l.branch, l.src, l.masks = dbranch, dy, masks
+	l.eachSummed(n, len(dbias), (*residualBackward[T])(l))
+	l.sums.addTo(dbias, 0, n)
 	return dbranch
 }
 
 type residualBackward[T kernel.Float] Residual[T]
 
-func (l *residualBackward[T]) Part(worker, lo, hi int) {
-	drop := l.dropout.active(l.masks)
-	temp := l.stage.take(worker, l.width)
-	for b := lo; b < hi; b++ {
-		sum, first, end := l.sums.block(b, l.n, l.width)
-		for i := first; i < end; i++ {
-			dbranch := l.src[i*l.width : (i+1)*l.width]
-			if drop {
-				copied := target(l.branch, i, temp)
-				copy(copied, dbranch)
-				l.dropout.apply(copied, l.masks, i)
-				dbranch = copied
-			}
-			if l.branch.H != nil && l.dbias {
-				kernel.RoundSumRow(l.x, row16(l.branch, i), float32s(dbranch), float32s(sum))
-				continue
-			}
-			if l.dbias {
-				kernel.Axpy(l.x, sum, 1, dbranch)
-			}
-			write(l.x, l.branch, i, dbranch)
-		}
+func (l *residualBackward[T]) row(worker, i int, sum []T) {
+	dst, d := l.branch.Row(i), l.src[i*l.width:(i+1)*l.width]
+	if l.dropout.active(l.masks) {
+		v := dst.Target(l.stage.take(worker, l.width))
+		copy(v, d)
+		l.dropout.apply(v, l.masks, i)
+		d = v
 	}
+	kernel.RoundSumRow(l.x, dst, d, sum)
 }

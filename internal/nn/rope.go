@@ -8,12 +8,12 @@ import (
 
 // Rope rotates pairs of channels of each head by an angle that grows with the position.
 //
-// Formula: channels j and j+D/2 form a pair, turned by position·f(j) with f(j) = θ^(−2j/D), scaled where RopeScale says so (the
-// half-split convention of Hugging Face).
+// Formula: channels j and j+D/2 form a pair, turned by position·f(j) with f(j) = θ^(−2j/D), scaled where RopeScale says
+// so (the half-split convention of Hugging Face).
 // Source: Su et al. 2021, arXiv:2104.09864.
 // Numerics: the tables are computed in float64 and rounded to T.
 type Rope[T kernel.Float] struct {
-	x        *kernel.Exec
+	rows[T]
 	size     int
 	cos, sin []T // (context, D/2)
 
@@ -61,7 +61,7 @@ func NewRope[T kernel.Float](x *kernel.Exec, context, size int, theta float64, s
 			cos[p*half+j], sin[p*half+j] = T(c), T(s)
 		}
 	}
-	return &Rope[T]{x: x, size: size, cos: cos, sin: sin}
+	return &Rope[T]{rows: rows[T]{x: x}, size: size, cos: cos, sin: sin}
 }
 
 // Forward rotates the heads of n rows of m (N, heads·D) in place; pos (N) is each row's position in its sequence.
@@ -75,29 +75,21 @@ func (l *Rope[T]) rotate(m kernel.Mat[T], pos []int32, n int, back bool) {
 		panic("nn: rope: wrong shape")
 	}
 	l.m, l.pos, l.back = m, pos, back
-	l.x.Pool().Do(n, rowGrain, (*ropeRotate[T])(l))
+	l.each(n, (*ropeRotate[T])(l))
 }
 
 type ropeRotate[T kernel.Float] Rope[T]
 
-func (l *ropeRotate[T]) Part(_, lo, hi int) {
-	for i := lo; i < hi; i++ {
-		heads := row(l.m, i)
-		for h := 0; h < len(heads); h += l.size {
-			(*Rope[T])(l).turn(heads[h:h+l.size], l.pos[i], l.back)
+func (l *ropeRotate[T]) row(_, i int, _ []T) {
+	cos, sin := (*Rope[T])(l).angles(l.pos[i])
+	heads, half := l.m.RowF(i), l.size/2
+	for at := 0; at < len(heads); at += l.size {
+		a, b := heads[at:at+half], heads[at+half:at+l.size]
+		if l.back { // the pair the other way round turns the other way
+			a, b = b, a
 		}
+		kernel.Rotate(l.x, a, b, a, b, cos, sin)
 	}
-}
-
-// turn rotates one head at a position in place.
-func (l *Rope[T]) turn(head []T, pos int32, back bool) {
-	half := l.size / 2
-	cos, sin := l.angles(pos)
-	a, b := head[:half], head[half:]
-	if back { // the pair the other way round turns the other way
-		a, b = b, a
-	}
-	kernel.Rotate(l.x, a, b, a, b, cos, sin)
 }
 
 // angles returns the cosines and sines of a position, (D/2) each.

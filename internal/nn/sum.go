@@ -6,9 +6,6 @@ import "gimbal/internal/kernel"
 // It is a constant of the numerics: changing it changes bits.
 const sumRows = 64
 
-// rowGrain is the smallest share of positions worth handing to a worker.
-const rowGrain = 8
-
 // BlockSums adds contributions of positions to the gradient of a vector, with the same bits for any number of
 // workers: blocks of 64 positions are summed apart, then in block order. One serves all layers of a model in turn.
 type BlockSums[T kernel.Float] struct {
@@ -20,15 +17,13 @@ type BlockSums[T kernel.Float] struct {
 	dst    []T
 	offset int
 	blocks int
-	dy     kernel.Mat[T]
-	n      int
 }
 
 // BlockSumsLen is the number of elements that NewBlockSums needs.
 func BlockSumsLen(workers, rows, width int) int { return (blocksOf(rows) + workers) * width }
 
-// NewBlockSums returns sums for at most rows positions and width channels. buf has BlockSumsLen(x.Workers(), rows, width)
-// elements.
+// NewBlockSums returns sums for at most rows positions and width channels. buf has BlockSumsLen(x.Workers(), rows,
+// width) elements.
 func NewBlockSums[T kernel.Float](x *kernel.Exec, rows, width int, buf []T) *BlockSums[T] {
 	if len(buf) != BlockSumsLen(x.Workers(), rows, width) {
 		panic("nn: short partial sums")
@@ -37,17 +32,20 @@ func NewBlockSums[T kernel.Float](x *kernel.Exec, rows, width int, buf []T) *Blo
 	return &BlockSums[T]{x: x, width: width, partial: buf[:at], scratch: buf[at:]}
 }
 
-// block returns the zeroed partial sums of block b and its positions [lo, hi) of n.
-func (s *BlockSums[T]) block(b, n, width int) (sum []T, lo, hi int) {
+// block returns the zeroed partial sums of block b, nil for a width of 0.
+func (s *BlockSums[T]) block(b, width int) []T {
 	if width > s.width {
 		panic("nn: partial sums too narrow")
 	}
-	sum = s.partial[b*s.width : b*s.width+width]
+	if width == 0 {
+		return nil
+	}
+	sum := s.partial[b*s.width : b*s.width+width]
 	clear(sum)
-	return sum, b * sumRows, min(n, (b+1)*sumRows)
+	return sum
 }
 
-// addTo adds channels offset to offset+len(dst) of the partial sums of n positions to dst.
+// addTo adds channels offset to offset+len(dst) of the partial sums of n positions to dst, which may be empty.
 func (s *BlockSums[T]) addTo(dst []T, offset, n int) {
 	s.dst, s.offset, s.blocks = dst, offset, blocksOf(n)
 	s.x.Pool().Do(len(dst), 16, (*addBlocks[T])(s))
@@ -65,31 +63,5 @@ func (s *addBlocks[T]) Part(_, lo, hi int) {
 	for b := range s.blocks {
 		from := b*s.width + s.offset
 		kernel.Axpy(s.x, dst, 1, s.partial[from+lo:from+hi])
-	}
-}
-
-// Columns adds the sum of n rows of dy to dbias (Out).
-func (s *BlockSums[T]) Columns(dbias []T, dy kernel.Mat[T], n int) {
-	if len(dbias) != dy.Cols {
-		panic("nn: short bias")
-	}
-	s.dy, s.n = dy, n
-	s.x.Pool().Do(blocksOf(n), 1, (*columnSums[T])(s))
-	s.addTo(dbias, 0, n)
-}
-
-type columnSums[T kernel.Float] BlockSums[T]
-
-func (s *columnSums[T]) Part(worker, lo, hi int) {
-	temp := (*BlockSums[T])(s).temp(worker, s.dy.Cols)
-	for b := lo; b < hi; b++ {
-		sum, first, end := (*BlockSums[T])(s).block(b, s.n, s.dy.Cols)
-		for i := first; i < end; i++ {
-			if s.dy.H != nil {
-				kernel.AddRow(s.x, float32s(sum), float32s(sum), row16(s.dy, i), nil, float32s(temp))
-				continue
-			}
-			kernel.Axpy(s.x, sum, 1, row(s.dy, i))
-		}
 	}
 }

@@ -26,14 +26,20 @@ func TestAdamWAgainstPyTorch(t *testing.T) {
 	type state struct{ p, m, v [9]float64 }
 	want := map[int64]state{
 		1: {
-			p: [9]float64{0.4895000008097733, -1.258749999384757, 2.00799999982691, -0.7392500002837696, 0.0999, 2.9870000128013228, 1.0099999998405522, -1.0099999996575106, 0.24000000067849028},
-			m: [9]float64{0.01234913446538092, 0.016253739478295164, -0.05777335723549226, -0.03523984192613389, 0.0, 0.0007811682621909035, -0.06271641376632603, 0.02919798541424106, 0.01473860352529501},
-			v: [9]float64{0.0001525011220440591, 0.00026418404702829114, 0.00333776080625981, 0.0012418464589789059, 0.0, 6.10223853854357e-07, 0.003933348555709014, 0.0008525223522502349, 0.00021722643387583876},
+			p: [9]float64{0.4895000008097733, -1.258749999384757, 2.00799999982691, -0.7392500002837696, 0.0999,
+				2.9870000128013228, 1.0099999998405522, -1.0099999996575106, 0.24000000067849028},
+			m: [9]float64{0.01234913446538092, 0.016253739478295164, -0.05777335723549226, -0.03523984192613389, 0.0,
+				0.0007811682621909035, -0.06271641376632603, 0.02919798541424106, 0.01473860352529501},
+			v: [9]float64{0.0001525011220440591, 0.00026418404702829114, 0.00333776080625981, 0.0012418464589789059,
+				0.0, 6.10223853854357e-07, 0.003933348555709014, 0.0008525223522502349, 0.00021722643387583876},
 		},
 		10: {
-			p: [9]float64{0.3486802059641545, -1.16623713536732, 2.004242498401198, -0.7697116378300614, 0.09463020068743533, 2.937155339986895, 1.0824137620759646, -1.1413065861705094, 0.18785914262902417},
-			m: [9]float64{0.018505046269585237, -0.005622259568131253, -0.07112259631492471, 0.05914405809325004, 0.0, -0.022967924665053114, -0.05166504750536904, 0.1184987263345467, 0.00909928475903261},
-			v: [9]float64{0.0007447096725966315, 0.0021830410952749075, 0.01323752317679134, 0.03083667230417745, 0.0, 0.001865982749693553, 0.013711712702907858, 0.03224204121916274, 0.0007962420705911142},
+			p: [9]float64{0.3486802059641545, -1.16623713536732, 2.004242498401198, -0.7697116378300614,
+				0.09463020068743533, 2.937155339986895, 1.0824137620759646, -1.1413065861705094, 0.18785914262902417},
+			m: [9]float64{0.018505046269585237, -0.005622259568131253, -0.07112259631492471, 0.05914405809325004, 0.0,
+				-0.022967924665053114, -0.05166504750536904, 0.1184987263345467, 0.00909928475903261},
+			v: [9]float64{0.0007447096725966315, 0.0021830410952749075, 0.01323752317679134, 0.03083667230417745, 0.0,
+				0.001865982749693553, 0.013711712702907858, 0.03224204121916274, 0.0007962420705911142},
 		},
 	}
 	norms := map[int64]float64{1: 1.5857931416639588, 10: 2.790299047714368}
@@ -77,7 +83,8 @@ func TestAdamWAgainstPyTorch(t *testing.T) {
 func TestAdamWSegmentsAndWorkers(t *testing.T) {
 	r := random(t)
 	const n = 3*block + 77
-	segments := []Segment{{0, 1000, true}, {1008, 1009, false}, {1024, block + 5, true}, {block + 16, 2*block + 1, false}, {2*block + 16, n - 13, true}}
+	segments := []Segment{{0, 1000, true}, {1008, 1009, false}, {1024, block + 5, true},
+		{block + 16, 2*block + 1, false}, {2*block + 16, n - 13, true}}
 	covered := make([]int, n) // 0 gap, 1 plain, 2 decays
 	for _, s := range segments {
 		for i := s.Lo; i < s.Hi; i++ {
@@ -106,7 +113,8 @@ func TestAdamWSegmentsAndWorkers(t *testing.T) {
 			}
 			for i := range p {
 				if math.Float32bits(p[i]) != math.Float32bits(first[i]) {
-					t.Fatalf("tier %v, %d workers: element %d is %g, with one worker %g", tier, workers, i, p[i], first[i])
+					t.Fatalf("tier %v, %d workers: element %d is %g, with one worker %g",
+						tier, workers, i, p[i], first[i])
 				}
 			}
 		}
@@ -146,7 +154,8 @@ func TestGlobalNorm(t *testing.T) {
 					first = got
 				}
 				if got != first || !(math.Abs(got-want) <= 1e-12*want) {
-					t.Errorf("n %d, tier %v, %d workers: %.17g, one worker %.17g, want %.17g", n, tier, workers, got, first, want)
+					t.Errorf("n %d, tier %v, %d workers: %.17g, one worker %.17g, want %.17g",
+						n, tier, workers, got, first, want)
 				}
 			}
 		}
@@ -184,7 +193,8 @@ func TestClipScale(t *testing.T) {
 // A step allocates nothing.
 func TestNoAllocation(t *testing.T) {
 	const n = 2*block + 50
-	a := NewAdamW[float32](newExec(t, 2, kernel.TierAuto), n, []Segment{{0, 100, true}, {128, n, false}}, Options{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8})
+	a := NewAdamW[float32](newExec(t, 2, kernel.TierAuto), n, []Segment{{0, 100, true}, {128, n, false}},
+		Options{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8})
 	p, g := make([]float32, n), make([]float32, n)
 	step := int64(0)
 	if got := testing.AllocsPerRun(20, func() {
@@ -229,7 +239,8 @@ func TestMisuse(t *testing.T) {
 
 func BenchmarkUpdate(b *testing.B) {
 	const n = 10 << 20
-	a := NewAdamW[float32](newExec(b, 0, kernel.TierAuto), n, []Segment{{0, n, true}}, Options{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8})
+	a := NewAdamW[float32](newExec(b, 0, kernel.TierAuto), n, []Segment{{0, n, true}},
+		Options{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8})
 	p, g := make([]float32, n), make([]float32, n)
 	for i := range g {
 		g[i] = float32(i%17) - 8

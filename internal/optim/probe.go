@@ -27,10 +27,11 @@ func ProbeSteps(steps int64) int64 {
 }
 
 // RangeTest is a learning-rate range test in progress: the rate rises exponentially from ProbeLow to ProbeHigh, one
-// update a step, until the smoothed loss leaves its least value behind. It holds numbers only; the caller makes the updates.
+// update a step, until the smoothed loss leaves its least value behind. It holds numbers only; the caller makes the
+// updates.
 //
-// Source: Smith 2015, arXiv:1506.01186. The stop is an early one: with QK-norm the loss of ever higher rates falls a second
-// time, to a plateau from which nothing is learned.
+// Source: Smith 2015, arXiv:1506.01186. The stop is an early one: with QK-norm the loss of ever higher rates falls a
+// second time, to a plateau from which nothing is learned.
 type RangeTest struct {
 	Steps    int64     // planned length
 	Rates    []float64 // of the updates so far
@@ -79,8 +80,8 @@ func (r *RangeTest) Observe(loss float64) (more bool) {
 // blind reports whether the first n rates are all too low to tell anything.
 func (r *RangeTest) blind(n int) bool { return float64(n) < probeBlind*float64(r.Steps) }
 
-// Argmin returns the rate at the least smoothed loss, and that loss. ok is false where the loss was least among the lowest
-// rates, which learn nothing: the test then says nothing.
+// Argmin returns the rate at the least smoothed loss, and that loss. ok is false where the loss was least among the
+// lowest rates, which learn nothing: the test then says nothing.
 func (r *RangeTest) Argmin() (rate, loss float64, ok bool) {
 	if len(r.Rates) == 0 || r.blind(r.best+1) {
 		return 0, math.NaN(), false

@@ -35,8 +35,9 @@ const MaxAutoLR = 1.2e-2
 // WarmupPeak is the largest peak that a rule may give to a run with so many steps of warmup: 2.5e-4 for each of them.
 //
 // The first updates of AdamW move every weight by about the rate, and matrices begin with an RMS of 0.02. A steeper
-// warmup moves the median matrix by more than a tenth of its size while it still has that size, at widths from 16 to 128
-// alike, which cost 0.1 to 0.4 nats after 300 steps and is an outlier to the guard. It binds in very short runs only.
+// warmup moves the median matrix by more than a tenth of its size while it still has that size, at widths from 16 to
+// 128 alike, which cost 0.1 to 0.4 nats after 300 steps and is an outlier to the guard. It binds in very short runs
+// only.
 func WarmupPeak(warmup int64) float64 { return 2.5e-4 * float64(max(1, warmup)) }
 
 // Rate is what one rule gives.
@@ -51,7 +52,8 @@ func Rates(s Sizes) []Rate {
 	return []Rate{
 		{Rule: "article", LR: ArticleLR(s.Width)},
 		{Rule: "article-literal", LR: ArticleLiteralLR(s.Width),
-			Warning: "article-literal is 6e-4/√width, ten times less than the article's own example (2.2e-4 at width 768): expect slow learning"},
+			Warning: "article-literal is 6e-4/√width, ten times less than the article's own example " +
+				"(2.2e-4 at width 768): expect slow learning"},
 		{Rule: "auto", LR: AutoLR(s.Params, s.BatchTokens)},
 	}
 }

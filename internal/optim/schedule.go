@@ -111,8 +111,8 @@ func (s Schedule) LastRestart() int64 {
 	return first + 1
 }
 
-// FirstOutside returns the first of the steps 1, 1+stride, … and steps itself at which rate is not in (0, limit], and that
-// rate; step is 0 where there is none. NaN lies outside.
+// FirstOutside returns the first of the steps 1, 1+stride, … and steps itself at which rate is not in (0, limit], and
+// that rate; step is 0 where there is none. NaN lies outside.
 func FirstOutside(rate func(step int64) float64, steps, stride int64, limit float64) (step int64, lr float64) {
 	for k := int64(1); k <= steps; k += stride {
 		if lr := rate(k); !(lr > 0 && lr <= limit) {

@@ -66,7 +66,8 @@ func TestLRGolden(t *testing.T) {
 		{"no warmup", Schedule{Kind: "linear", Steps: 10}, 5, 0.55},
 		{"one step", Schedule{Kind: "cosine", Steps: 1, Warmup: 1}, 1, 1},
 		{"one step", Schedule{Kind: "cosine", Steps: 1, Warmup: 1}, 5, 0.1},
-		{"late warmup", Schedule{Kind: "wsd", Steps: 1000, Warmup: 900}, 925, 0.55}, // the cooldown has the 100 steps that are left
+		// The cooldown has the 100 steps that are left.
+		{"late warmup", Schedule{Kind: "wsd", Steps: 1000, Warmup: 900}, 925, 0.55},
 	} {
 		c.s.Peak, c.s.Floor = 2e-3, 0.1
 		if got := LR(c.s, c.step); !(math.Abs(got-c.want*2e-3) <= 1e-12*2e-3) { // NaN fails too
@@ -135,7 +136,8 @@ var kinds = []string{"cosine-restarts", "cosine", "linear", "wsd", "constant"}
 func TestLREveryStep(t *testing.T) {
 	r := random(t)
 	for range 300 {
-		s := Schedule{Kind: kinds[r.IntN(len(kinds))], Peak: math.Exp(-20 * r.Float64()), Floor: 1 - r.Float64(), Steps: 1 + r.Int64N(3000)}
+		s := Schedule{Kind: kinds[r.IntN(len(kinds))], Peak: math.Exp(-20 * r.Float64()), Floor: 1 - r.Float64(),
+			Steps: 1 + r.Int64N(3000)}
 		if r.IntN(2) == 0 {
 			s.Period = 10 + r.Int64N(1000)
 		}
@@ -167,9 +169,11 @@ func TestFirstOutside(t *testing.T) {
 		lr          float64
 		want        int64
 	}{
-		{0, 1, 0, 0}, {1, 1, 0, 1}, {7, 1, math.NaN(), 7}, {100, 1, -1, 100}, {100, 7, 1.5, 100}, {50, 49, math.Inf(1), 50}, {51, 49, 0, 0}, {3, 1, 1, 0},
+		{0, 1, 0, 0}, {1, 1, 0, 1}, {7, 1, math.NaN(), 7}, {100, 1, -1, 100}, {100, 7, 1.5, 100},
+		{50, 49, math.Inf(1), 50}, {51, 49, 0, 0}, {3, 1, 1, 0},
 	} {
-		if got, lr := FirstOutside(at(c.bad, c.lr), 100, c.stride, 1); got != c.want || got != 0 && !(lr == c.lr || lr != lr && c.lr != c.lr) {
+		if got, lr := FirstOutside(at(c.bad, c.lr), 100, c.stride, 1); got != c.want ||
+			got != 0 && !(lr == c.lr || lr != lr && c.lr != c.lr) {
 			t.Errorf("rate %g at step %d, every %d: step %d, rate %g", c.lr, c.bad, c.stride, got, lr)
 		}
 	}
@@ -181,7 +185,8 @@ func FuzzLR(f *testing.F) {
 	f.Add(uint8(0), 10.0, 1e-9, int64(1e12), int64(1e11), int64(10), false, int64(1e12))
 	f.Fuzz(func(t *testing.T, kind uint8, peak, floor float64, steps, warmup, period int64, exact bool, step int64) {
 		// The limits are those of the configuration.
-		if !(peak >= 1e-12 && peak <= 10 && floor > 1e-300 && floor <= 1) || steps < 1 || steps > 1e12 || warmup < 0 || step < 1 {
+		if !(peak >= 1e-12 && peak <= 10 && floor > 1e-300 && floor <= 1) || steps < 1 || steps > 1e12 || warmup < 0 ||
+			step < 1 {
 			t.Skip("outside the limits of the configuration")
 		}
 		if period < 10 || period > 1e12 {
@@ -225,7 +230,8 @@ func TestWarmup(t *testing.T) {
 		{500, 3, false, 1, true},
 	} {
 		if got, capped := Warmup(c.want, c.steps, c.exact); got != c.warmup || capped != c.capped {
-			t.Errorf("Warmup(%d, %d, %t) = %d, %t; want %d, %t", c.want, c.steps, c.exact, got, capped, c.warmup, c.capped)
+			t.Errorf("Warmup(%d, %d, %t) = %d, %t; want %d, %t",
+				c.want, c.steps, c.exact, got, capped, c.warmup, c.capped)
 		}
 	}
 }

@@ -55,7 +55,8 @@ type observer[T kernel.Float] struct {
 
 // newObserver observes all of each segment, or the first piece of those that decay.
 func newObserver[T kernel.Float](a *AdamW[T], all bool) observer[T] {
-	o := observer[T]{a: a, covered: make([]int64, len(a.segments)), scratch: make([]T, a.x.Workers()*3*block), ratios: make([]float64, 0, len(a.segments))}
+	o := observer[T]{a: a, covered: make([]int64, len(a.segments)),
+		scratch: make([]T, a.x.Workers()*3*block), ratios: make([]float64, 0, len(a.segments))}
 	for i, s := range a.segments {
 		for lo := s.Lo; lo < s.Hi; lo += block {
 			if all || s.Decay && lo == s.Lo {

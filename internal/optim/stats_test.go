@@ -12,8 +12,10 @@ import (
 // observed returns an optimizer with moments, weights and gradients of n elements in uneven segments, with gaps.
 func observed(t *testing.T, r *rand.Rand, workers int, tier kernel.Tier) (a *AdamW[float32], params, grads []float32) {
 	const n = 3*block + 500
-	segments := []Segment{{0, 37, false}, {48, 2*block + 100, true}, {2*block + 112, 2*block + 113, true}, {2*block + 128, n, true}}
-	a = NewAdamW[float32](newExec(t, workers, tier), n, segments, Options{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: 0.1})
+	segments := []Segment{{0, 37, false}, {48, 2*block + 100, true}, {2*block + 112, 2*block + 113, true},
+		{2*block + 128, n, true}}
+	a = NewAdamW[float32](newExec(t, workers, tier), n, segments,
+		Options{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: 0.1})
 	params, grads = make([]float32, n), make([]float32, n)
 	for _, s := range segments {
 		for i := s.Lo; i < s.Hi; i++ {
@@ -53,7 +55,8 @@ func TestStats(t *testing.T) {
 			n++
 		}
 		want.MeanAbs, want.RMS = want.MeanAbs/n, math.Sqrt(want.RMS/n)
-		if got := dst[i]; !near(got.MeanAbs, want.MeanAbs, 1e-12) || !near(got.RMS, want.RMS, 1e-12) || got.Max != want.Max || got.NonFinite != want.NonFinite {
+		if got := dst[i]; !near(got.MeanAbs, want.MeanAbs, 1e-12) || !near(got.RMS, want.RMS, 1e-12) ||
+			got.Max != want.Max || got.NonFinite != want.NonFinite {
 			t.Errorf("segment %d: %+v, want %+v", i, got, want)
 		}
 	}
@@ -72,7 +75,8 @@ func TestTrialIsTheUpdate(t *testing.T) {
 		old, oldM, oldV, oldG := slices.Clone(params), slices.Clone(a.M), slices.Clone(a.V), slices.Clone(grads)
 		dst := make([]TensorUpdate, len(a.segments))
 		median := a.Trial(params, grads, 3, 0.01, 0.5, dst)
-		if !slices.Equal(old, params) || !slices.Equal(oldM, a.M) || !slices.Equal(oldV, a.V) || !slices.Equal(oldG, grads) {
+		if !slices.Equal(old, params) || !slices.Equal(oldM, a.M) || !slices.Equal(oldV, a.V) ||
+			!slices.Equal(oldG, grads) {
 			t.Fatalf("%s: a trial changed something", tier)
 		}
 		a.Update(params, grads, 3, 0.01, 0.5)
@@ -176,7 +180,8 @@ func TestStatsAllocateNothing(t *testing.T) {
 
 func BenchmarkObserve(b *testing.B) {
 	const n = 1 << 22
-	a := NewAdamW[float32](newExec(b, 0, kernel.TierAuto), n, []Segment{{0, n, true}}, Options{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: 0.1})
+	a := NewAdamW[float32](newExec(b, 0, kernel.TierAuto), n, []Segment{{0, n, true}},
+		Options{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: 0.1})
 	params, grads := make([]float32, n), make([]float32, n)
 	for i := range params {
 		params[i], grads[i] = float32(i%1000)/1e4, float32(i%777)/1e5

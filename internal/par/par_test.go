@@ -231,7 +231,8 @@ func TestAllocs(t *testing.T) {
 func TestIdlePoolParks(t *testing.T) {
 	p := newPool(t, 2)
 	checkWorks(t, p)
-	for deadline := time.Now().Add(10 * time.Second); p.helpers[0].start.state.Load() != parked; time.Sleep(time.Millisecond) {
+	deadline, state := time.Now().Add(10*time.Second), &p.helpers[0].start.state
+	for ; state.Load() != parked; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("an idle worker never parked")
 		}

@@ -3,6 +3,7 @@ package plan
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"gimbal/internal/config"
@@ -36,7 +37,7 @@ func (d *Draft) Make(ctx context.Context, r Request) (*Plan, error) {
 		r.Note = func(string, ...any) {}
 	}
 	cfg := d.Config
-	p := &Plan{Config: cfg, Hardware: r.Opener.Hardware()}
+	p := &Plan{Config: cfg, Hardware: r.Opener.Hardware(), Warnings: slices.Clone(cfg.Notes())}
 	if w := p.Hardware.Warning; w != "" {
 		p.Warnings = append(p.Warnings, w)
 	}
@@ -102,8 +103,8 @@ func (p *Plan) chooseSpec(d *Draft) error {
 func (p *Plan) chooseMode() error {
 	hw, mode := p.Hardware, p.Config.Numeric.Mode
 	if mode == "bf16" && hw.BF16 == "" {
-		p.Warnings = append(p.Warnings, fmt.Sprintf("no instruction of the %s tier multiplies bf16: it is emulated, slowly; "+
-			"fp32 would be faster", hw.Name))
+		p.Warnings = append(p.Warnings, fmt.Sprintf("the %s tier has no bf16 multiply, so bf16 is emulated; fp32 would be "+
+			"faster", hw.Name))
 	}
 	if mode != "auto" {
 		return nil

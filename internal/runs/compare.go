@@ -7,6 +7,7 @@ import (
 
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/durable"
+	"gimbal/internal/judge"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
 )
@@ -77,7 +78,7 @@ func Compare(names []string) (*Comparison, error) {
 		return nil, unreadablef("%s has no evaluation yet", strings.Join(without, ", "))
 	}
 	sameTokens := c.note()
-	for _, name := range append([]string{metricLoss, metricBits}, MetricNames()...) {
+	for _, name := range append([]string{metricLoss, metricBits}, judge.MetricNames()...) {
 		row := ComparedRow{Metric: name}
 		any := false
 		for _, r := range c.Runs {

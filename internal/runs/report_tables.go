@@ -40,7 +40,7 @@ func (w *Writing) write(b *strings.Builder) {
 // writeMetrics writes the metrics that could be measured, beside people's.
 func writeMetrics(b *strings.Builder, r *judge.Report) {
 	b.WriteString("| metric | model | 95 % interval | people |\n|---|---|---|---|\n")
-	for _, k := range Metrics {
+	for _, k := range judge.Tabulated {
 		m, ok := r.Metrics[k.Name]
 		if !ok {
 			continue

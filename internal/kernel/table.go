@@ -1,0 +1,112 @@
+package kernel
+
+// tierTable is all functions of a tier. These tables are the only dispatch: tiers_<arch>.go fills one for each tier
+// that its CPUs may have, and tableOf looks one up. The generic twin has one, too.
+type tierTable struct {
+	tier Tier
+	table[float32]
+	bf16 bfTable
+	peak peakLoop // multiply-adds of float32
+}
+
+// genericTier is the tier that is always there.
+var genericTier = tierTable{tier: Generic, table: generic32, bf16: genericBF16, peak: peakGeneric}
+
+// tableOf returns the functions of a tier that this CPU and build have.
+func tableOf(t Tier) (*tierTable, bool) {
+	if t == Generic {
+		return &genericTier, true
+	}
+	for i := range tiers {
+		if tiers[i].tier == t {
+			return &tiers[i], true
+		}
+	}
+	return nil, false
+}
+
+// table is a tier's set of kernels for one element type.
+type table[T Float] struct {
+	mr, nr int // tile computes up to mr rows and nr columns
+
+	// tile computes the product of rows (<= mr) rows of A and cols (<= nr)
+	// columns of B over k terms, starting from zero, in ascending order:
+	// C = alpha·A·B, or C += alpha·A·B if add. A's element (i, l) is
+	// a[i*rs+l*ks], B's (l, j) is b[l*bs+j], C's (i, j) is c[i*ldc+j].
+	// It reads whole rows of nr elements of B and writes only what it computes.
+	tile func(rows, k int, a *T, rs, ks int, b *T, bs int, c *T, ldc, cols int, alpha T, add bool)
+
+	// packN copies k rows of cols elements of src to rows of ldd elements of
+	// dst, without gaps and filled with zeros; ldd is nr or 16.
+	packN func(dst *T, ldd int, src *T, lds, k, cols int)
+
+	// packT writes the transpose of lanes rows of src (row stride lds, k
+	// columns, a multiple of 4) to dst (row stride ldd). Nil where Go does it.
+	packT func(dst *T, ldd int, src *T, lds, k int)
+	lanes int
+
+	// packRows copies rows of k elements of src (row stride lds) to rows of dst
+	// (row stride ldd). Nil where Go does it.
+	packRows func(dst *T, ldd int, src *T, lds, rows, k int)
+
+	vectors[T]
+}
+
+// vectors are the kernels on slices; the functions of the same name document
+// them.
+type vectors[T Float] struct {
+	exp, gelu       func(dst, src []T)
+	expSub          func(dst, src []T, m T) T
+	max, sum        func(src []T) T
+	dot             func(a, b []T) T
+	sumSquares      func(src []T) float64
+	axpy            func(dst []T, alpha T, src []T)
+	affine          func(dst, src []T, scale, shift T)
+	mul, mulAdd     func(dst, a, b []T)
+	geluBackward    func(dx, dy, src []T)
+	siluMul         func(dst, gate, up []T)
+	siluMulBackward func(dgate, dup, dy, gate, up []T)
+	rotate          func(dst1, dst2, a, b, cos, sin []T)
+	adamW           func(p, g, m, v []T, c adamCoef[T])
+}
+
+// bfTable is a tier's set of kernels for bfloat16.
+type bfTable struct {
+	name     string // what multiplies; empty for the twin
+	faster   bool   // see FasterBF16
+	panel    func(p *panel)
+	toBF16   func(dst []uint16, src []float32)
+	fromBF16 func(dst []float32, src []uint16)
+
+	// packBlocks makes blocks of 32 by 32 at dst, dst+step, ... of 32 rows of
+	// src; packBlocksF32, which does not transpose, rounds them first. packEdge
+	// makes one: it gets the rows by value, so that the caller can have them on
+	// its stack.
+	packBlocks    func(kind packKind, dst *uint16, step int, src *uint16, stride, blocks int)
+	packBlocksF32 func(kind packKind, dst *uint16, step int, src *float32, stride, blocks int)
+	packEdge      func(kind packKind, dst *uint16, step int, rows [tileSize]uint16)
+
+	fused rowTable
+	peak  peakLoop // of the multiplies; without a run for the twin
+}
+
+// rowTable is a tier's loops over a row of bfloat16; the functions of similar
+// names document them. Nil where Go does it, with the tier's functions on slices.
+type rowTable struct {
+	softmax       func(dst *uint16, src *float32, n int) (top, sum float32)
+	softmaxBack   func(p, dscore *uint16, score, dp, lse, delta *float32, n int)
+	gelu          func(dst, src *uint16, bias *float32, n int)
+	geluBack      func(dsrc, dy, src *uint16, bias, sum *float32, n int)
+	swiglu        func(dst, gate, up *uint16, n int)
+	swigluBack    func(dgate, dup, dy, gate, up *uint16, n int)
+	layerNorm     func(dst *uint16, src, gain, bias *float32, n int, eps float64) (mean, rstd float32)
+	layerNormBack func(dx, dgain, dbias *float32, dy *uint16, src, gain *float32, mean, rstd float32, n int)
+	rmsNorm       func(dst *uint16, src, gain *float32, n int, eps float64) (rstd float32)
+	rmsNormBack   func(dx, dgain *float32, dy *uint16, src, gain *float32, rstd float32, n int)
+	heads         func(a headsArgs) // by value, as packEdge
+	headsBack     func(a headsArgs)
+	add           func(dst, src *float32, term *uint16, bias *float32, n int)
+	roundSum      func(dst *uint16, src, sum *float32, n int)
+	scale         func(dst *uint16, src *float32, scale float32, n int)
+	dot           func(a, b *uint16, n int) float32
+}

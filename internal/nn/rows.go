@@ -1,0 +1,83 @@
+package nn
+
+import "gimbal/internal/kernel"
+
+// rowGrain is the smallest share of positions worth handing to a worker.
+const rowGrain = 8
+
+// rowLayer is a layer in one direction, for one position at a time.
+type rowLayer[T kernel.Float] interface {
+	// row computes row i. A backward pass adds what the row contributes to gradients of vectors to sum, which is nil
+	// where there are none.
+	row(worker, i int, sum []T)
+}
+
+// rows runs a layer over the rows of a call; the layers that see one position at a time embed it.
+type rows[T kernel.Float] struct {
+	x     *kernel.Exec
+	stage *Stage[T]     // nil where a layer needs none
+	sums  *BlockSums[T] // nil where Backward is not called
+
+	layer    rowLayer[T]
+	n, width int
+}
+
+// each computes n rows of layer.
+func (r *rows[T]) each(n int, layer rowLayer[T]) {
+	r.layer = layer
+	r.x.Pool().Do(n, rowGrain, (*eachRow[T])(r))
+}
+
+type eachRow[T kernel.Float] rows[T]
+
+func (r *eachRow[T]) Part(worker, lo, hi int) {
+	for i := lo; i < hi; i++ {
+		r.layer.row(worker, i, nil)
+	}
+}
+
+// eachSummed is each with sums of width channels over the rows, block by block: addTo adds them up.
+func (r *rows[T]) eachSummed(n, width int, layer rowLayer[T]) {
+	r.layer, r.n, r.width = layer, n, width
+	r.x.Pool().Do(blocksOf(n), 1, (*eachBlock[T])(r))
+}
+
+type eachBlock[T kernel.Float] rows[T]
+
+func (r *eachBlock[T]) Part(worker, lo, hi int) {
+	for b := lo; b < hi; b++ {
+		sum := r.sums.block(b, r.width)
+		for i := b * sumRows; i < min(r.n, (b+1)*sumRows); i++ {
+			r.layer.row(worker, i, sum)
+		}
+	}
+}
+
+// Stage holds rows in full precision, some for each worker: layers compute in them what they read from and write to
+// rows of bfloat16, so that such a row is touched once. One serves all layers of a model in turn.
+type Stage[T kernel.Float] struct {
+	width int
+	buf   []T // (workers, width)
+}
+
+// StageLen is the number of elements that NewStage needs.
+func StageLen(workers, width int) int { return workers * stageWidth(width) }
+
+// stageWidth keeps the workers out of each other's cache lines.
+func stageWidth(width int) int { return (width + 31) &^ 31 }
+
+// NewStage returns width elements for each worker. buf has StageLen(x.Workers(), width) elements.
+func NewStage[T kernel.Float](x *kernel.Exec, width int, buf []T) *Stage[T] {
+	if len(buf) != StageLen(x.Workers(), width) {
+		panic("nn: short stage")
+	}
+	return &Stage[T]{width: stageWidth(width), buf: buf}
+}
+
+// take returns the worker's first n elements.
+func (s *Stage[T]) take(worker, n int) []T {
+	if n > s.width {
+		panic("nn: stage too narrow")
+	}
+	return s.buf[worker*s.width : worker*s.width+n]
+}

@@ -1,0 +1,166 @@
+package runlog
+
+// Code is what an event code or a preflight check means, for a person. Texts are Markdown without a full stop.
+type Code struct {
+	Code     string
+	Severity string // "info", "warning" or "error"; "warning, error" where it can be either
+	When     string // what was seen
+	Does     string // what Gimbal does about it; empty: it reports it, and training does not change
+	Advice   string // what to do; empty: nothing
+}
+
+// CodePart is the codes of one kind: a section of docs/events.md.
+type CodePart struct {
+	Title string
+	Intro string
+	Codes []Code
+}
+
+// Codes are all codes that a log can hold. docs/events.md is made from this table, and a test compares the table with
+// the sources: a code that is new there needs a line here.
+var Codes = []CodePart{stepCodes, healthCodes, writingCodes, fileCodes, preflightCodes}
+
+const (
+	lowerRate = "lower `optim.lr`"
+	calmRate  = "a longer warmup or a lower `optim.lr`"
+	report    = "report it, with the run's `config.toml`"
+
+	refuseData   = "refuses (4)"
+	refuseRun    = "refuses (3)"
+	refuseConfig = "refuses (2)"
+	refuseRoom   = "refuses (6), or reports"
+)
+
+var stepCodes = CodePart{
+	Title: "Training steps",
+	Intro: "Checked at every step, before the update. \"Halves the rate\" is temporary: the rate grows back after\n" +
+		"20 calm steps.",
+	Codes: []Code{
+		{"E0-NONFINITE", "error", "loss, gradient norm or update is NaN or infinite",
+			"skips the update, halves the rate, names tensor and documents",
+			"read the named documents; if they are fine and it recurs, " + lowerRate},
+		{"E1-OUTLIER", "error", "loss, gradient norm or update size is far outside the last accepted steps",
+			"skips the update, halves the rate, leaves the sequences out if they may be the cause",
+			"nothing for one; if it recurs, read the named documents or lengthen the warmup"},
+		{"E2-SUSTAINED", "error", "several outliers, or the loss stays up",
+			"returns to a healthy checkpoint, skips this data, halves the rate for good",
+			"run `gimbal why`; if it recurs, " + lowerRate},
+		{"E3-DIVERGED", "error",
+			"the loss does not recover, a third rewind in 1,000 steps, or a rate below 1/16 of the schedule's",
+			"stops (3), writes `post-mortem.md`",
+			"run `gimbal why`, " + lowerRate + " or repair the data, use `--from`"},
+		{"E3-RATE", "error", "the schedule's rate is outside (0, peak]", "stops (3)", report},
+		{"I-NUDGE", "info",
+			"early on, the loss falls slowly and calmly", "raises the rate by a tenth, at most three times", ""},
+		{"W-PEAK-LOW", "warning", "the third nudge", "", "start again with `optim.lr = \"probe\"`"},
+		{"W-CLIP-REGIME", "warning", "over half of the last 200 updates were clipped", "",
+			"nothing if the loss falls well; else raise `optim.clip`"},
+		{"W-UPDATE-RATIO", "warning", "an update moves the median matrix by over 0.05 of its size", "", calmRate},
+		{"W-NO-LABELS", "warning",
+			"no label of the batch counts: its answers are in other sequences", "takes the next batch",
+			"raise `train.batch_tokens`"},
+		{"W-RESTART-NOT-REGAINED", "warning", "a cycle ends with a higher validation loss than the one before it", "",
+			"set `schedule.kind` to `cosine` or `linear`"},
+	},
+}
+
+var healthCodes = CodePart{
+	Title: "Health of the model",
+	Intro: "Checked at step 1 and every 100 steps; activations also every 10 of the first 50. They change nothing\n" +
+		"in training; most name a block.",
+	Codes: []Code{
+		{"A1-ZERO-GRAD", "warning, error",
+			"a tensor's gradient is exactly zero at three checks, or a matrix's at step 1", "",
+			"look at what lies between that block and the loss; with `--from`, for weights of zero"},
+		{"A2-BOTTOM-STARVED", "warning, error",
+			"gradients of the bottom blocks are below a tenth of the top's at two checks, or at step 1", "",
+			"at step 1 check the block's initial weights; later the residual paths and norms above it"},
+		{"A3-EXPLODING", "warning", "gradients of the bottom blocks are over 100 times the top's", "",
+			"check norms and the scale of residual branches"},
+		{"A4-FALLING", "warning", "a block's gradients are ten times below their recent median", "",
+			"check dead units and attention entropy of that block"},
+		{"A5-NONFINITE", "error",
+			"gradient elements are NaN or infinite", "", "see E0-NONFINITE, which refuses the step"},
+		{"W-FROZEN-WEIGHTS", "warning", "updates of a matrix are lost in rounding at five checks", "",
+			"compare the size of its weights with the rate"},
+		{"W-RESIDUAL-GROWTH", "warning", "the residual stream grows tenfold in ten steps or in one block", "",
+			calmRate + "; for one block, check its output projections"},
+		{"W-RESIDUAL-CUT", "error", "a block's output keeps less than half of its input", "",
+			"look for f(x) where x + f(x) should be"},
+		{"W-ATTN-ENTROPY", "warning", "attention heads look at almost a single key", "", calmRate},
+		{"W-ATTN-LOGIT", "warning, error", "an attention score is above 300 (10,000: error)", "",
+			lowerRate + ", or take a shape with QK-norm"},
+		{"W-DEAD-UNITS", "warning, error", "over 30 % (60 %: error) of a block's MLP units are silent", "", calmRate},
+		{"W-LOGIT-DRIFT", "warning", "mean ln Z of the logits is beyond ±20, or rises at five checks", "", lowerRate},
+	},
+}
+
+var writingCodes = CodePart{
+	Title: "What the model writes",
+	Intro: "Checked at every evaluation; [judge.md](judge.md) has the rules. A stop restores the chosen checkpoint\n" +
+		"and exits with code 0.",
+	Codes: []Code{
+		{"J-STOP", "warning", "repetition and prompt consistency are both worse, twice in a row", "stops",
+			"read `samples/`; `gimbal resume --steps N` continues"},
+		{"J-PATIENCE", "warning", "no lower validation loss for `judge.patience` evaluations", "stops",
+			"the same"},
+		{"W-REPETITION", "warning", "repetition alone is worse, twice in a row", "", "read `samples/`"},
+		{"W-CONSISTENCY", "warning", "prompt consistency alone is worse, twice in a row", "", "read `samples/`"},
+		{"W-ILLUSION", "warning",
+			"the loss falls while the writing gets worse, or the validation text proves little", "",
+			"do not judge this model by its loss"},
+	},
+}
+
+var fileCodes = CodePart{
+	Title: "Files",
+	Codes: []Code{
+		{"F-SAVE-FAILED", "error", "a checkpoint could not be written; earlier ones are intact",
+			"goes on; the third failure in a row, or the last save, ends the run", "free disk space, check the disk"},
+		{"F-SLOW-DISK", "warning", "a save took over 2 s and was slower than 10 MiB/s", "",
+			"use another disk, or raise `checkpoint.every`"},
+		{"F-CHECKPOINT-REFUSED", "error", "a newer checkpoint does not verify",
+			"resumes from the newest that does; never starts over", "check the disk"},
+		{"F-CACHE-DAMAGED", "warning",
+			"cached tokens do not match their manifest", "makes them again", "check the disk"},
+	},
+}
+
+var preflightCodes = CodePart{
+	Title: "Checks before step 1",
+	Intro: "Made by `train`, `resume` and `doctor`. A refusal ends the run before its first step, with the exit\n" +
+		"code in brackets. Warnings become events.",
+	Codes: []Code{
+		{"P-KERNEL", "warning, error",
+			"a multiply differs from plain Go, or (warning) another kernel tier than asked for",
+			refuseRun, "choose a tier with `GIMBAL_KERNEL`; the CPU or a kernel computes wrongly"},
+		{"P-LEAK", "error", "a position's output depends on later tokens, or on no token", refuseRun, report},
+		{"P-LEAK-GRADIENT", "error", "a gradient changes with later tokens", refuseRun, report},
+		{"P-INVARIANCE", "error", "a sequence's loss depends on its neighbours, or gradients on how a batch is cut",
+			refuseRun, report},
+		{"P-START-LOSS", "warning, error",
+			"the loss of fresh weights is not ln(vocabulary)", refuseRun + ", or reports",
+			report},
+		{"P-LABELS", "error", "a label is not the next token, or none counts", refuseData,
+			"check which parts are marked as not trained on"},
+		{"P-EOS", "error", "documents do not end in EOS, or EOS is inside one", refuseData,
+			"split text with `data.separator`; search it for the EOS token"},
+		{"P-OVERLAP", "warning", "over a tenth of the held-out text is also in the training text", "",
+			"remove repeated text"},
+		{"P-DUPLICATES", "warning", "over 5 % of documents are copies, or a held-out one is also in training", "",
+			"remove copies"},
+		{"P-SAMPLER", "error", "a sequence comes twice in an epoch, or a batch is empty", refuseRun, report},
+		{"P-LR-TRACE", "error",
+			"a planned rate is outside (0, peak], or the last is not the floor", refuseConfig, report},
+		{"W-WARMUP-SHARE", "warning", "the warmup takes over a quarter of the run", "",
+			"train longer, or set `schedule.warmup_exact = false`"},
+		{"P-WARMUP-SHORT", "warning", "there is no warmup", "", "leave `schedule.warmup` at its default"},
+		{"P-RESTART-LATE", "warning, error", "the last restart leaves too few steps to recover",
+			refuseConfig + "; reports with `schedule.late_restart`", "change `schedule.period` or `train.steps`"},
+		{"P-MEMORY", "warning, error", "the plan needs more memory than is free (error) or 80 % of it", refuseRoom,
+			"lower `train.micro_tokens`, `train.context` or the model's size"},
+		{"P-DISK", "warning, error",
+			"the disk has no room for one checkpoint (error) or for all it will keep", refuseRoom,
+			"free space, lower `checkpoint.keep`, or change `--out`"},
+	},
+}
