@@ -24,13 +24,9 @@ func inTempDir() (cleanup func()) {
 		log.Fatal(err)
 	}
 	before, err := os.Getwd()
-	if err != nil {
-		log.Fatal(err)
-	}
-	os.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache"))
 	text := strings.Repeat("The cat sat on the mat. The dog sat on the cat. ", 60)
-	err = errors.Join(os.Chdir(dir), os.Mkdir("books", 0o777), os.WriteFile("books/cat.txt", []byte(text), 0o666))
-	if err != nil {
+	if err := errors.Join(err, os.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache")), os.Chdir(dir),
+		os.Mkdir("books", 0o777), os.WriteFile("books/cat.txt", []byte(text), 0o666)); err != nil {
 		log.Fatal(err)
 	}
 	return func() {
@@ -97,8 +93,7 @@ func ExampleTrain_progress() {
 					cancel()
 				}
 			case gimbal.Evaluation: // p.Loss beside p.BaselineLoss, p.Samples, …
-			case gimbal.Event: // something was detected: fmt.Println(p)
-			case gimbal.Note: // what is being done, in a sentence
+			case gimbal.Event, gimbal.Note: // fmt.Println(p)
 			}
 		},
 	})

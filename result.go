@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"gimbal/internal/evaluate"
+	"gimbal/internal/preflight"
 	"gimbal/internal/runlog"
 	"gimbal/internal/train"
 )
@@ -69,8 +70,12 @@ func (n Numbers) MarshalJSON() ([]byte, error) {
 type Diagnosis struct {
 	Checks  []CheckResult `json:"checks"`  // all that were made, also those that found nothing
 	Seconds float64       `json:"seconds"` // that they took
-	Plan    *Plan         `json:"-"`       // of the run
+	Plan    *Plan         `json:"-"`       // of the run; nil where it is told by itself
+	text    string
 }
+
+// String counts the checks by their results, in a line.
+func (d *Diagnosis) String() string { return d.text }
 
 // CheckResult is what one check came to.
 type CheckResult struct {
@@ -117,7 +122,13 @@ func diagnosis(d *train.Diagnosis) *Diagnosis {
 	if d == nil {
 		return nil
 	}
-	return &Diagnosis{Checks: checkResults(d.Checks), Seconds: float64(d.Seconds), Plan: publicPlan(d.Plan, "")}
+	public := publicChecks(d.Preflight)
+	public.Plan = publicPlan(d.Plan, "")
+	return public
+}
+
+func publicChecks(r *runlog.Preflight) *Diagnosis {
+	return &Diagnosis{Checks: checkResults(r.Checks), Seconds: float64(r.Seconds), text: preflight.Summary(r)}
 }
 
 func checkResults(list []runlog.Check) (public []CheckResult) {
