@@ -15,7 +15,7 @@ import (
 
 // tiny trains a model of a moment on a text of two sentences.
 var tiny = []string{"tokenizer.kind=chars", "model.layers=1", "model.width=64", "train.context=32",
-	"train.batch_tokens=256", "optim.lr=0.01", "eval.max_tokens=8"}
+	"train.batch_tokens=256", "optim.lr=0.01", "eval.every=30", "eval.max_tokens=8"}
 
 // inTempDir makes an empty working directory with a folder books/, for an example to use.
 func inTempDir() (cleanup func()) {
@@ -61,7 +61,7 @@ func Example() {
 	}
 	fmt.Println(res.Reason, "after", res.Step, "steps")
 
-	m, err := gimbal.Open("books", gimbal.OpenOptions{}) // by name: it is below runs/
+	m, err := gimbal.Open("runs/books", gimbal.OpenOptions{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func ExampleResume() {
 		log.Fatal(err)
 	}
 	fmt.Println(res.Reason, res.Step)
-	res, err = gimbal.Resume(ctx, "runs/books", gimbal.ResumeOptions{Steps: 62})
+	res, err = gimbal.Resume(ctx, "books", gimbal.ResumeOptions{Steps: 62}) // by name: it is below runs/
 	if err != nil {
 		log.Fatal(err)
 	}
