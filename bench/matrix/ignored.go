@@ -71,6 +71,7 @@ var excuses = []excuse{
 	{"*", "checkpoints/*/state.json/baseline/sample_*", sameTokens},
 	{"*", "eval/baseline_loss", sameTokens},
 	{"*", "why/chapters/*/baseline_loss", sameTokens},
+	{"*", "compare/*/baseline/sample_*", sameTokens},
 	{"dry run", "train", "a dry run shows the plan and makes the checks of doctor: it trains nothing and has no result"},
 }
 
