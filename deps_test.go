@@ -61,7 +61,7 @@ var lattice = []struct {
 	{"internal/evaluate", "internal/engine internal/generate internal/judge internal/baseline internal/data " +
 		"internal/rundir internal/runlog internal/rng internal/tokenizer internal/config",
 		"the one evaluator: loss, baseline, writing; decides nothing and knows no model"},
-	{"internal/inspect", "internal/data internal/engine internal/guard internal/memory internal/plan internal/runlog " +
+	{"internal/inspect", "internal/data internal/durable internal/engine internal/guard internal/memory internal/plan internal/runlog " +
 		"internal/safetensors", "health of a model, and what is behind a number that is not finite"},
 	{"internal/faults", "internal/config internal/data internal/durable internal/checkpoint internal/engine internal/rng",
 		"faults planted on purpose, around batches, engine and disk"},
