@@ -53,6 +53,7 @@ import (
 
 	"gimbal/internal/config"
 	"gimbal/internal/rundir"
+	"gimbal/internal/runlog"
 	"gimbal/internal/train"
 )
 
@@ -174,4 +175,4 @@ func runDir(path string) string {
 }
 
 // Version is the version of this build, with its revision where the go command recorded one.
-func Version() string { return train.Version() }
+func Version() string { return runlog.Version() }

@@ -114,7 +114,7 @@ type Evaluation struct {
 	Step         int64    // updates made
 	Loss         float64  // nats per token
 	BitsPerByte  float64  // the same on a scale that does not depend on the tokenizer
-	BaselineLoss float64  // of the best n-gram model on the same text, nats per token
+	BaselineLoss float64  // of the best n-gram model on the same tokens, nats per token; NaN: unknown
 	Metrics      Numbers  // of what the model wrote, by name; docs/judge.md defines them
 	Samples      []Sample // some texts that it wrote, not chosen by quality
 }

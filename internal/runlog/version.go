@@ -1,4 +1,4 @@
-package train
+package runlog
 
 import (
 	"reflect"
@@ -13,7 +13,7 @@ func Version() string {
 	if !ok {
 		return "unknown"
 	}
-	path := strings.TrimSuffix(reflect.TypeFor[Result]().PkgPath(), "/internal/train")
+	path := strings.TrimSuffix(reflect.TypeFor[Writer]().PkgPath(), "/internal/runlog")
 	for _, dep := range info.Deps {
 		if dep.Path == path { // another program's build
 			return versionOf(dep)
