@@ -67,15 +67,22 @@ var lattice = []struct {
 		"faults planted on purpose, around batches, engine and disk"},
 	{"internal/runs", "internal/checkpoint internal/config internal/durable internal/guard internal/judge internal/rundir internal/runlog",
 		"readers of finished, running and crashed runs"},
+	{"internal/exit", "internal/checkpoint internal/config internal/data internal/durable internal/hub internal/plan " +
+		"internal/preflight internal/rundir internal/tokenizer", "from errors to exit codes, for the command and the log"},
+	{"internal/measure", "internal/config internal/data internal/engine internal/evaluate internal/judge internal/plan " +
+		"internal/rundir", "opens a model and a text, and measures the one on the other"},
 	{"internal/train", "internal/checkpoint internal/config internal/data internal/durable internal/engine " +
-		"internal/evaluate internal/faults internal/guard internal/hub internal/inspect internal/judge internal/memory " +
-		"internal/optim internal/plan internal/preflight internal/rundir internal/runlog internal/runs internal/tokenizer",
+		"internal/evaluate internal/exit internal/faults internal/guard internal/hub internal/inspect internal/judge " +
+		"internal/memory internal/optim internal/plan internal/preflight internal/rundir internal/runlog internal/runs " +
+		"internal/tokenizer",
 		"the loop; sees numbers and events, and no array"},
-	{".", "internal/train internal/hub internal/generate internal/checkpoint internal/model internal/tokenizer " +
-		"internal/config internal/durable internal/kernel internal/data internal/engine internal/evaluate internal/judge " +
-		"internal/plan internal/preflight internal/rundir internal/runlog internal/runs", "the public façade"},
+	{".", "internal/checkpoint internal/config internal/data internal/durable internal/engine internal/evaluate " +
+		"internal/exit internal/generate internal/hub internal/judge internal/kernel internal/measure internal/model internal/plan " +
+		"internal/preflight internal/rundir internal/runlog internal/runs internal/tokenizer internal/train",
+		"the Go API: types of its own over what is internal"},
 	{"internal/bench", "internal/config internal/model internal/nn internal/optim internal/kernel internal/generate internal/tokenizer internal/rng internal/corpus internal/data", "measures the parts; nothing depends on it but the command"},
-	{"cmd/gimbal", ". internal/plan internal/rundir internal/runs internal/config internal/runlog internal/durable internal/kernel internal/bench internal/data internal/tokenizer", "main, one file per subcommand"},
+	{"cmd/gimbal", ". internal/bench internal/config internal/data internal/exit internal/kernel internal/plan " +
+		"internal/rundir internal/runlog internal/runs internal/tokenizer", "main, one file per subcommand"},
 }
 
 // direct names the modules of others that each package may import.

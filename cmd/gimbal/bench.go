@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"gimbal"
 	"gimbal/internal/bench"
+	"gimbal/internal/data"
 	"gimbal/internal/kernel"
 )
 
@@ -53,7 +53,7 @@ func (c *benchKernelsCmd) Run(e *env) error {
 		return err
 	}
 	if len(all.Kernels) == 0 {
-		return fmt.Errorf("%w: --only: no kernel's name contains %q", gimbal.ErrConfig, c.Only)
+		return usageError(fmt.Sprintf("--only: no kernel's name contains %q", c.Only))
 	}
 	if c.JSON {
 		return printJSON(e.stdout, all)
@@ -74,7 +74,7 @@ func tierNamed(name string) (kernel.Tier, error) {
 		}
 		have = append(have, t.String())
 	}
-	return 0, fmt.Errorf("%w: --tier: no tier %q here; this machine has %s", gimbal.ErrConfig, name, strings.Join(have, ", "))
+	return 0, usageError(fmt.Sprintf("--tier: no tier %q here; this machine has %s", name, strings.Join(have, ", ")))
 }
 
 type benchTrainCmd struct {
@@ -163,7 +163,7 @@ type benchTokenizerCmd struct {
 func (c *benchTokenizerCmd) Run(e *env) error {
 	r, err := bench.Tokenizer(e.ctx, bench.TokenizerOptions{Paths: c.Data, Vocab: c.Vocab, Seconds: c.Seconds, Workers: c.Workers})
 	if errors.Is(err, bench.ErrText) {
-		return fmt.Errorf("%w: %w", gimbal.ErrData, err)
+		return fmt.Errorf("%w: %w", data.ErrUnusable, err)
 	}
 	if err != nil {
 		return err

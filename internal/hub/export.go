@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -24,7 +25,7 @@ var dtypes = map[string][2]string{"fp32": {"F32", "float32"}, "bf16": {"BF16", "
 // all.
 //
 // Memory: the parameters in float32.
-func Export(c *checkpoint.Checkpoint, dir, dtype string) error {
+func Export(ctx context.Context, c *checkpoint.Checkpoint, dir, dtype string) error {
 	types, ok := dtypes[dtype]
 	if !ok {
 		return fmt.Errorf("hub: export: dtype %q: fp32 or bf16", dtype)
@@ -41,10 +42,15 @@ func Export(c *checkpoint.Checkpoint, dir, dtype string) error {
 		return &Error{c.Path(), weightsFile, err}
 	}
 	p := model.NewParams[float32](arch)
-	if err := model.LoadEntries(p, c.Model()); err != nil {
+	err = model.LoadEntries(p, until{c.Model(), ctx})
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
 		return &Error{c.Path(), weightsFile, err}
 	}
 	return write(dir, files, func(w io.Writer) error {
+		w = untilWriter{w, ctx}
 		return safetensors.WriteAs(w, model.Entries(p), map[string]string{"format": "pt"}, types[0])
 	})
 }

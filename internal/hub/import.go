@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,9 +26,9 @@ type Imported struct {
 // and where they are there generation_config.json, tokenizer_config.json and chat_template.jinja, are kept byte for
 // byte.
 //
-// Failure: *Error for what is wrong in dir, with nothing written; those of checkpoint.Save.
+// Failure: *Error for what is wrong in dir, and the error of ctx, with nothing written; those of checkpoint.Save.
 // Memory: the parameters in float32.
-func Import(dir, checkpoints string) (_ *Imported, err error) {
+func Import(ctx context.Context, dir, checkpoints string) (_ *Imported, err error) {
 	d, err := openDirectory(dir)
 	if err != nil {
 		return nil, err
@@ -45,7 +46,11 @@ func Import(dir, checkpoints string) (_ *Imported, err error) {
 		return nil, &Error{dir, "", err}
 	}
 	p := model.NewParams[float32](arch)
-	if err := model.LoadEntries(p, w); err != nil {
+	err = model.LoadEntries(p, until{w, ctx})
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
 		return nil, &Error{dir, "", err}
 	}
 	if name, i, v, found := p.FirstNonFinite(p.Flat); found {

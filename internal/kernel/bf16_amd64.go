@@ -2,6 +2,8 @@
 
 package kernel
 
+import "unsafe"
+
 func packBlocksAVX512(kind packKind, dst *uint16, step int, src *uint16, stride, blocks int) {
 	switch kind {
 	case pairs:
@@ -22,6 +24,17 @@ func packBlocksF32AVX512(kind packKind, dst *uint16, step int, src *float32, str
 		packPairsF32AVX512(dst, step, src, stride, blocks)
 	} else {
 		packNaturalF32AVX512(dst, step, src, stride, blocks)
+	}
+}
+
+// onBF16 is run on operands of bfloat16: the upper halves of the numbers, for a lower half is no useful one.
+func onBF16(run func(operands, sums []float32, turns int)) func(operands, sums []float32, turns int) {
+	return func(operands, sums []float32, turns int) {
+		words := unsafe.Slice((*uint16)(unsafe.Pointer(&operands[0])), 2*len(operands))
+		for i := 0; i < len(words); i += 2 {
+			words[i] = words[i+1]
+		}
+		run(operands, sums, turns)
 	}
 }
 

@@ -50,7 +50,7 @@ var (
 	// ErrResume says that a run cannot be continued: nothing valid to resume, or its inputs changed.
 	ErrResume = errors.New("cannot resume")
 	// ErrExists says that the output directory already holds a run.
-	ErrExists = errors.New("a run lies there already")
+	ErrExists = errors.New("the directory already holds a run")
 )
 
 // Create makes the directory of a new run and locks it. An empty name becomes runs/<date>-<label>.

@@ -48,7 +48,7 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 			return nil, err
 		}
 	}
-	draft, err := plan.OpenText(ctx, cfg, plan.TextOptions{Model: base, Workers: opt.Workers, Note: rec.note})
+	draft, err := plan.OpenText(ctx, cfg, plan.TextOptions{Model: base, Workers: opt.Workers, Note: rec.detail})
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 	}
 	var grams runlog.Baseline
 	if !dry {
-		rec.note("fitting the n-gram baseline")
+		rec.detail("fitting the n-gram baseline")
 		if grams, err = evaluate.Fit(ctx, draft.Text); err != nil {
 			draft.Close()
 			return nil, err
@@ -169,7 +169,7 @@ func (t *run) check(ctx context.Context, skip bool) (err error) {
 	p := preflight.Run{Plan: t.plan, Engine: t.engine, Opener: t.opener, Text: t.text, Weights: t.start.weights,
 		Begun: t.start.begun(), Out: t.start.out}
 	if t.checks, err = p.Check(context.WithoutCancel(ctx)); err == nil { // seconds, and an interrupt is saved after them
-		t.record.note("%s", preflight.Summary(t.checks))
+		t.record.check(t.checks)
 	}
 	return err
 }

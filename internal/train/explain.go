@@ -16,8 +16,8 @@ import (
 	"gimbal/internal/runlog"
 )
 
-// watch looks at the health of the model where that is due, records what it sees and tells what is new. It comes
-// before the guard's decision and has no part in it.
+// watch measures the health of the model when that is due, and records the result and new alarms. It runs before the
+// guard's decision and does not influence it.
 func (t *run) watch(ctx context.Context, o guard.Observation, r engine.Report) error {
 	h, b, vocab := &t.state.Health, &t.feed.batch, t.plan.Spec.Arch.Vocab
 	h.MarkRead(b.Tokens, vocab)
@@ -30,10 +30,9 @@ func (t *run) watch(ctx context.Context, o guard.Observation, r engine.Report) e
 		}
 		if rec != nil {
 			rec.At = t.atObservation(o)
-			if err := t.record.write(*rec); err != nil {
+			if err := t.record.look(rec, len(events)); err != nil {
 				return err
 			}
-			t.record.note("%s", inspect.Line(rec, len(events)))
 		}
 		for _, e := range events {
 			if err := t.event(eventOf(t.atObservation(o), e)); err != nil {
@@ -42,8 +41,7 @@ func (t *run) watch(ctx context.Context, o guard.Observation, r engine.Report) e
 		}
 	}
 	if n := h.Unread(vocab); n > 0 && o.Step == t.plan.Config.Train.Steps {
-		t.record.note("%d of the %d tokens of the vocabulary were never read in training: what the model makes of them "+
-			"is chance", n, vocab)
+		t.record.note("%d of %d vocabulary tokens never occurred in training; their embeddings are untrained", n, vocab)
 	}
 	return nil
 }
@@ -114,7 +112,7 @@ func (t *run) explainNonfinite(ctx context.Context, e *runlog.Event, d guard.Dec
 		e.Documents = t.feed.describe(guilty)
 		if !weight {
 			t.setAside(guilty)
-			e.Message += fmt.Sprintf("; %d of its sequences alone give it again and are left out from here on", len(guilty))
+			e.Message += fmt.Sprintf("; sequences that cause it alone: %d, now quarantined", len(guilty))
 		}
 	}
 	if d.Diagnose {
@@ -196,6 +194,6 @@ func (t *run) saveBatch(e *runlog.Event) {
 		err = durable.WriteFile(t.store.fs, filepath.Join(dir, fmt.Sprintf("batch-%d.json", e.Batch)), raw)
 	}
 	if err != nil {
-		t.record.note("warning: the batch could not be saved for replay: %v", err)
+		t.record.note("warning: the refused batch could not be saved: %v", err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
+	"gimbal/internal/exit"
 	"gimbal/internal/guard"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
@@ -210,7 +211,7 @@ func TestDivergedStops(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	_, err := Run(context.Background(), cfg, Options{Out: dir, Inject: []string{"poison-batches@80", "poison-batches@150", "poison-batches@220"}})
 	var stop *StopError
-	if !errors.As(err, &stop) || stop.Code != guard.CodeDiverged || ExitCode(err) != 3 {
+	if !errors.As(err, &stop) || stop.Code != guard.CodeDiverged || exit.Of(err) != 3 {
 		t.Fatalf("%v; events %q", err, codes(t, dir))
 	}
 	if got := codes(t, dir); got[len(got)-1] != guard.CodeDiverged {

@@ -13,6 +13,7 @@ import (
 	"gimbal/internal/durable"
 	"gimbal/internal/engine"
 	"gimbal/internal/evaluate"
+	"gimbal/internal/exit"
 	"gimbal/internal/faults"
 	"gimbal/internal/optim"
 	"gimbal/internal/plan"
@@ -192,7 +193,7 @@ func (t *run) train(ctx context.Context) (*Result, error) {
 	case t.state.Stopped != "":
 		reason = reasonEarly
 	}
-	end := runlog.End{Kind: "end", At: t.at(), Process: t.process(reason), ExitCode: ExitCode(err)}
+	end := runlog.End{Kind: "end", At: t.at(), Process: t.process(reason), ExitCode: exit.Of(err)}
 	err = errors.Join(err, t.record.write(end), t.record.log.Sync(), t.writeReport(reason, final))
 	return t.result(reason, final), err
 }
