@@ -48,6 +48,7 @@ func readNames(t *testing.T) *names {
 	for _, key := range config.Keys() {
 		n.keys[key] = true
 	}
+	n.keys["judge.average"] = true // removed; old runs have it
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		ext := filepath.Ext(path)
 		if err != nil || d.IsDir() || !slices.Contains([]string{".go", ".s", ".h", ".py"}, ext) {
