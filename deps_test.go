@@ -61,7 +61,7 @@ var lattice = []struct {
 	{"internal/evaluate", "internal/engine internal/generate internal/judge internal/baseline internal/data " +
 		"internal/rundir internal/runlog internal/rng internal/tokenizer internal/config",
 		"the one evaluator: loss, baseline, writing; decides nothing and knows no model"},
-	{"internal/inspect", "internal/data internal/engine internal/guard internal/memory internal/plan internal/runlog " +
+	{"internal/inspect", "internal/data internal/durable internal/engine internal/guard internal/memory internal/plan internal/runlog " +
 		"internal/safetensors", "health of a model, and what is behind a number that is not finite"},
 	{"internal/faults", "internal/config internal/data internal/durable internal/checkpoint internal/engine internal/rng",
 		"faults planted on purpose, around batches, engine and disk"},
@@ -80,7 +80,8 @@ var lattice = []struct {
 		"internal/exit internal/generate internal/hub internal/judge internal/kernel internal/measure internal/model internal/plan " +
 		"internal/preflight internal/rundir internal/runlog internal/runs internal/tokenizer internal/train",
 		"the Go API: types of its own over what is internal"},
-	{"internal/bench", "internal/config internal/model internal/nn internal/optim internal/kernel internal/generate internal/tokenizer internal/rng internal/corpus internal/data", "measures the parts; nothing depends on it but the command"},
+	{"internal/bench", "internal/config internal/model internal/optim internal/kernel internal/generate internal/tokenizer " +
+		"internal/rng internal/corpus", "what gimbal bench tells; nothing depends on it but the command"},
 	{"cmd/gimbal", ". internal/bench internal/config internal/data internal/exit internal/kernel internal/plan " +
 		"internal/rundir internal/runlog internal/runs internal/tokenizer", "main, one file per subcommand"},
 }

@@ -52,6 +52,7 @@ import (
 	"context"
 
 	"gimbal/internal/config"
+	"gimbal/internal/runlog"
 	"gimbal/internal/train"
 )
 
@@ -165,4 +166,4 @@ func CheckRun(ctx context.Context, dir string, opt ResumeOptions) (*Diagnosis, e
 }
 
 // Version is the version of this build, with its revision where the go command recorded one.
-func Version() string { return train.Version() }
+func Version() string { return runlog.Version() }

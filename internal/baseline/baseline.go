@@ -1,16 +1,13 @@
 // Package baseline answers one question about a language model: what would
 // plain counting have scored on the same text?
 //
-// It holds a count model of token n-grams with interpolated Witten-Bell
-// smoothing. Best fits one on the training sequences and reports the
-// validation loss of every order up to a maximum, so that a run can print its
-// own loss beside the best of them and beside the unigram. Fit and Score are
-// its two halves, for callers that keep the counts.
+// It holds a count model of token n-grams with interpolated Witten-Bell smoothing. Best fits one on the training
+// sequences and reports the validation loss of every order up to a maximum, so that a run can print its own loss
+// beside the best of them and beside the unigram. Fit and Score are its two halves, for callers that keep the counts.
 //
-// A sequence is the labels of one document in their order, the end token
-// included: exactly what the decoder is scored on. An n-gram looks back inside
-// its own sequence and no further; before the first label lies a mark that
-// stands for the decoder's start token and is a context only.
+// A sequence is the labels of one document in their order, the end token included: exactly what the decoder is scored
+// on. An n-gram looks back inside its own sequence and no further; before the first label lies a mark that stands for
+// the decoder's start token and is a context only.
 //
 // It knows token ids only: no text, no files, no tokenizer. It is
 // deterministic, uses one core, and its memory is bounded (see Fit).
@@ -51,8 +48,7 @@ type Model struct {
 	grams  table
 }
 
-// unigram is what is known about one token: how often it was a label, and
-// what followed it.
+// unigram is what is known about one token: how often it was a label, and what followed it.
 type unigram struct {
 	count, total uint64
 	types        uint32
@@ -63,13 +59,11 @@ type unigram struct {
 // A yielded slice is used only until the iterator goes on. Ids must lie in
 // [0, vocab).
 //
-// Memory: 24 bytes per vocabulary entry, and a table that grows to at most
-// 256 MiB (1.5 times that while it grows for the last time). When it fills,
-// n-grams not in it are counted no more, the longest first: length k stops at
-// (10-k)/8 of the room. Such an observation leaves its context untouched, so the
-// model stays a distribution; Missed says how many there were. N-grams are
-// known by 64-bit hashes: two of them share an entry with a chance of about
-// 10⁻⁵ for a whole full table.
+// Memory: 24 bytes per vocabulary entry, and a table that grows to at most 256 MiB (1.5 times that while it grows for
+// the last time). When it fills, n-grams not in it are counted no more, the longest first: length k stops at (10-k)/8
+// of the room. Such an observation leaves its context untouched, so the model stays a distribution; Missed says how
+// many there were. N-grams are known by 64-bit hashes: two of them share an entry with a chance of about 10⁻⁵ for a
+// whole full table.
 //
 // Panics if order, vocab or a token is out of range.
 func Fit(order, vocab int, seqs iter.Seq[[]int32]) *Model {
@@ -187,6 +181,8 @@ type Result struct {
 	Nats    float64   // summed over the labels, at the model's order
 	ByOrder []float64 // summed nats of the orders 1, 2, … (ByOrder[0] is the unigram)
 	Tokens  int64     // labels
+
+	each func(sequence, label int, nats []float64) // called for every label that counts; nil: not
 }
 
 // Score sums -ln P over the labels of seqs, for every order at once.
@@ -205,17 +201,24 @@ func (m *Model) Score(seqs iter.Seq[[]int32]) Result {
 // ScoreCounted is Score of the labels that count, which the second value of seqs
 // says of each; nil: all. The others are the context of those behind them.
 func (m *Model) ScoreCounted(seqs iter.Seq2[[]int32, []bool]) Result {
-	r := Result{ByOrder: make([]float64, m.order)}
+	return m.scoreEach(seqs, nil)
+}
+
+func (m *Model) scoreEach(seqs iter.Seq2[[]int32, []bool], each func(sequence, label int, nats []float64)) Result {
+	r := Result{ByOrder: make([]float64, m.order), each: each}
+	n := 0
 	for seq, counts := range seqs {
 		m.check(seq)
-		m.score(&r, seq, counts)
+		m.score(&r, n, seq, counts)
+		n++
 	}
 	r.Nats = r.ByOrder[m.order-1]
 	return r
 }
 
-func (m *Model) score(r *Result, seq []int32, counts []bool) {
+func (m *Model) score(r *Result, number int, seq []int32, counts []bool) {
 	var prev, cur window
+	var byOrder [MaxOrder]float64
 	before := int32(m.vocab)
 	prev.begin(before, 1)
 	for i, tok := range seq {
@@ -229,6 +232,7 @@ func (m *Model) score(r *Result, seq []int32, counts []bool) {
 		}
 		nats := -math.Log(p)
 		r.ByOrder[0] += weight * nats
+		byOrder[0] = nats
 		cur.begin(tok, min(prev.n+1, m.order))
 		for k := 2; k <= cur.n; k++ {
 			h := mix(prev.hash[k-1], tok)
@@ -250,12 +254,17 @@ func (m *Model) score(r *Result, seq []int32, counts []bool) {
 				nats = -math.Log(p)
 			}
 			r.ByOrder[k-1] += weight * nats
+			byOrder[k-1] = nats
 		}
 		// Near the start of a sequence the longer contexts do not exist.
 		for k := cur.n + 1; k <= m.order; k++ {
 			r.ByOrder[k-1] += weight * nats
+			byOrder[k-1] = nats
 		}
 		r.Tokens += int64(weight)
+		if r.each != nil && weight > 0 {
+			r.each(number, i, byOrder[:m.order])
+		}
 		prev, before = cur, tok
 	}
 }
@@ -270,11 +279,13 @@ type Report struct {
 	TrainTokens int64     // labels counted
 }
 
-// Best fits on train, scores what counts of val, and reports the best order up to maxOrder.
-// Losses are NaN when val has no label.
-func Best(maxOrder, vocab int, train iter.Seq[[]int32], val iter.Seq2[[]int32, []bool]) Report {
+// Best fits on train, scores what counts of val, and reports the best order up to maxOrder. each, unless it is nil,
+// gets the nats of every label that counts, by order; the slice holds until it returns. Losses are NaN when val has
+// no label.
+func Best(maxOrder, vocab int, train iter.Seq[[]int32], val iter.Seq2[[]int32, []bool],
+	each func(sequence, label int, nats []float64)) Report {
 	m := Fit(maxOrder, vocab, train)
-	s := m.ScoreCounted(val)
+	s := m.scoreEach(val, each)
 	r := Report{Order: 1, ByOrder: s.ByOrder, Tokens: s.Tokens, TrainTokens: m.tokens}
 	for k := range r.ByOrder {
 		r.ByOrder[k] /= float64(s.Tokens)

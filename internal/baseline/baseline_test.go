@@ -141,7 +141,7 @@ func TestScoreOnlyWhatCounts(t *testing.T) {
 
 func TestBestReportsTheLowest(t *testing.T) {
 	text := []int32{0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0}
-	r := Best(4, 3, seqs(text), counted(text))
+	r := Best(4, 3, seqs(text), counted(text), nil)
 	for k, l := range r.ByOrder {
 		if l < r.Loss || k+1 == r.Order && l != r.Loss {
 			t.Errorf("order %d has %v, reported order %d with %v", k+1, l, r.Order, r.Loss)
@@ -150,7 +150,7 @@ func TestBestReportsTheLowest(t *testing.T) {
 	if r.Unigram != r.ByOrder[0] || r.Order < 2 || r.Tokens != 13 || r.TrainTokens != 13 {
 		t.Errorf("%+v", r)
 	}
-	if r := Best(2, 3, seqs(text), counted()); !math.IsNaN(r.Loss) || r.Tokens != 0 {
+	if r := Best(2, 3, seqs(text), counted(), nil); !math.IsNaN(r.Loss) || r.Tokens != 0 {
 		t.Errorf("no labels to score, and a loss of %v", r.Loss)
 	}
 }
@@ -195,7 +195,7 @@ func TestTinyShakespeare(t *testing.T) {
 	}
 	cut := len(all) * 9 / 10
 	begin := time.Now()
-	r := Best(6, len(ids), seqs(all[:cut]), counted(all[cut:]))
+	r := Best(6, len(ids), seqs(all[:cut]), counted(all[cut:]), nil)
 	t.Logf("%.4f in %v", r.ByOrder, time.Since(begin).Round(time.Millisecond))
 	for k, want := range []float64{3.347, 2.486, 2.049, 1.774, 1.669, 1.698} {
 		if math.Abs(r.ByOrder[k]-want) > 0.005 {

@@ -88,7 +88,7 @@ func Measure(ctx context.Context, opt MeasureOptions) (*Result, error) {
 		if err != nil {
 			return nil, err
 		}
-		r.Baseline = &grams
+		r.Baseline = &grams.Baseline
 	}
 	if !opt.LossOnly {
 		if r.Writing, err = summarise(ctx, eng, opt); err != nil {

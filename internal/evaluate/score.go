@@ -20,11 +20,11 @@ type Loss struct {
 	Reported Score // on the whole validation part where that was asked for, else the sample
 }
 
-// Record is the evaluation as the log has it. baseline is the loss of the n-grams.
-func (l Loss) Record(at runlog.At, baseline runlog.Float) runlog.Eval {
+// Record is the evaluation as the log has it, with the loss of n-grams on the same tokens.
+func (l Loss) Record(at runlog.At, grams runlog.Baseline) runlog.Eval {
 	lo, hi := l.Reported.Interval()
 	return runlog.Eval{
-		Kind: "eval", At: at, BaselineLoss: baseline,
+		Kind: "eval", At: at, BaselineLoss: grams.Of(l.Reported.Tokens),
 		ValLoss: runlog.Float(l.Reported.Loss()), BitsPerByte: runlog.Float(l.Reported.BitsPerByte()),
 		Metrics: map[string]runlog.Float{
 			MetricTokens: runlog.Float(l.Reported.Tokens), MetricSample: runlog.Float(l.Sample.Loss()),
@@ -74,6 +74,24 @@ func (s *Score) add(nats float64, tokens int) {
 // whole scores the validation part from its beginning.
 func (e *Evaluator) whole(ctx context.Context) (Score, error) {
 	return e.score(ctx, inOrder(e.opt.Text.Val), maxTokens)
+}
+
+// sampled returns the sequences of the sample that every evaluation scores.
+func (e *Evaluator) sampled() (list []int64) {
+	var b data.Batch
+	val, tokens := e.opt.Text.Val, int64(0)
+	for i := range shuffled(val, e.opt.Seed) {
+		if len(b.Tokens)+val.Context() > e.opt.MicroTokens {
+			tokens += int64(b.Counted)
+			b.Reset()
+		}
+		if tokens >= e.opt.SampleSize {
+			break
+		}
+		val.Read(&b, i)
+		list = append(list, i)
+	}
+	return list
 }
 
 // score scores the sequences of the validation part in an order, until there are no more or limit labels were scored.

@@ -1,5 +1,7 @@
 package runlog
 
+import "math"
+
 // Baseline is the n-gram losses on the validation part that the last evaluation scores.
 type Baseline struct {
 	Order       int   `json:"order"`
@@ -9,6 +11,21 @@ type Baseline struct {
 	UnigramBits Float `json:"unigram_bits_per_byte"`
 	TrainTokens int64 `json:"train_tokens"` // counted
 	Tokens      int64 `json:"tokens"`       // scored
+
+	Sample       Float `json:"sample_loss,omitempty"` // nats per token on the sample that every evaluation scores
+	SampleTokens int64 `json:"sample_tokens,omitempty"`
+}
+
+// Of is the loss on so many scored tokens: those of the whole, beyond which a model may score part of one more pass, or
+// those of the sample; NaN where it is unknown.
+func (b Baseline) Of(tokens int64) Float {
+	switch {
+	case tokens >= b.Tokens:
+		return b.Loss
+	case tokens == b.SampleTokens:
+		return b.Sample
+	}
+	return Float(math.NaN())
 }
 
 // Floats converts numbers for a record.

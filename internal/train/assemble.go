@@ -55,7 +55,7 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 	if note := draft.Text.Set.ChatNote(); note != "" {
 		rec.note("%s", note)
 	}
-	var grams runlog.Baseline
+	var grams *evaluate.Grams
 	if !dry {
 		rec.detail("fitting the n-gram baseline")
 		if grams, err = evaluate.Fit(ctx, draft.Text); err != nil {
@@ -74,7 +74,9 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 	if err != nil {
 		return t, err
 	}
-	t.state.Baseline = grams
+	if grams != nil {
+		t.state.Baseline = grams.On(t.evaluator)
+	}
 	planted := make([]faults.Planted, len(opt.Inject))
 	for i, spec := range opt.Inject {
 		planted[i].Spec = spec
