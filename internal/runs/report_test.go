@@ -74,7 +74,7 @@ func TestReport(t *testing.T) {
 		"| 10 | 2.0000 | 0.300 | 0.400 | 0.200 | 0.300 | 0.012 | chosen |\n"+
 		"| 20 | 2.2000 | – | – | – | – | – | loss too high |\n\n"+
 		"## Human check\n\n"+
-		"samples/eval-2.md: 2 of 8 texts were marked by a person: 2 good.\n\n"+
+		"samples/eval-2.md: a person marked 2 of 8 texts: 2 good.\n\n"+
 		"## Plan\n\n```\n  model  small\n```\n")
 }
 

@@ -57,7 +57,7 @@ func TestEvaluationIsJudged(t *testing.T) {
 	if err := page.Report(); err != nil {
 		t.Fatal(err)
 	}
-	if after := readReport(t, r.Dir); !strings.Contains(after, "1 of 18 texts were marked by a person: 1 drifting") || !strings.Contains(after, "## Plan") || strings.Contains(after, "nobody") {
+	if after := readReport(t, r.Dir); !strings.Contains(after, "a person marked 1 of 18 texts: 1 drifting") || !strings.Contains(after, "## Plan") || strings.Contains(after, "nobody") {
 		t.Errorf("the report after a review:\n%s", after)
 	}
 	marks, err := checkpoint.Marks(durable.OS, filepath.Join(r.Dir, rundir.Checkpoints))
