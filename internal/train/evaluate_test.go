@@ -46,7 +46,7 @@ func TestEvaluationIsJudged(t *testing.T) {
 		t.Fatalf("%+v, %v", page, err)
 	}
 	report := readReport(t, r.Dir)
-	for _, want := range []string{"n-gram baseline", "| rep4: ", "## Does the loss flatter?", "- stable: step ", "nobody has marked any of the 18 texts", "| 60 | "} {
+	for _, want := range []string{"n-gram baseline", "| rep4: ", "## Is the loss misleading?", "- stable: step ", "nobody has marked any of the 18 texts", "| 60 | "} {
 		if !strings.Contains(report, want) {
 			t.Errorf("the report lacks %q:\n%s", want, report)
 		}
