@@ -78,8 +78,8 @@ func (r *Report) Write(w io.Writer) error {
 	}
 	g := r.Guard
 	fmt.Fprintf(&b, "\n## Guard\n\nThe guard checked %s before the update and recorded %s: %d not finite, %s, %d "+
-		"sustained. The run was rewound %s, and %s left out.\n", plural(g.State.Checked, "step"), plural(len(r.Events), "event"),
-		g.State.Nonfinite, plural(g.State.Outlier, "outlier"), g.State.Sustained, plural(g.Rewinds, "time"),
+		"sustained. The run was rewound %s, and %s left out.\n", plural(g.State.Checked, "step"),
+		plural(len(r.Events), "event"), g.State.Nonfinite, plural(g.State.Outlier, "outlier"), g.State.Sustained, plural(g.Rewinds, "time"),
 		were(g.Quarantined, "sequence"))
 	list(&b, "", r.Events)
 	r.Writing.write(&b)
