@@ -46,20 +46,21 @@ var lattice = []struct {
 	{"internal/nn", "internal/kernel internal/par internal/rng", "layers, forward beside backward"},
 	{"internal/optim", "internal/kernel internal/par", "AdamW, schedules, clipping"},
 	{"internal/model", "internal/nn internal/config internal/kernel internal/par internal/rng internal/safetensors internal/strictjson", "the decoder"},
-	{"internal/hub", "internal/chat internal/model internal/checkpoint internal/safetensors internal/tokenizer internal/config internal/durable", "Hugging Face model directories, in and out"},
+	{"internal/rundir", "internal/checkpoint internal/config internal/durable internal/runlog",
+		"what lies in the directory of a run, and how it is found and opened"},
+	{"internal/hub", "internal/chat internal/model internal/checkpoint internal/safetensors internal/tokenizer " +
+		"internal/config internal/durable internal/rundir", "Hugging Face model directories, in and out; a checkpoint as a model"},
 	{"internal/generate", "internal/par internal/rng", "sampling over a decoder; knows no model"},
 	{"internal/engine", "internal/model internal/optim internal/kernel internal/generate internal/data internal/config " +
 		"internal/memory internal/rng internal/safetensors", "what trains and runs a model, whatever the hardware; the CPU engine"},
 	{"internal/judge", "internal/baseline internal/rng internal/safetensors", "metrics of what was written, early stop, choice of a checkpoint; knows no model"},
-	{"internal/rundir", "internal/checkpoint internal/config internal/durable internal/hub internal/model internal/runlog " +
-		"internal/tokenizer", "what lies in the directory of a run, and how it is found and opened"},
 	{"internal/plan", "internal/chat internal/config internal/corpus internal/data internal/durable internal/engine internal/judge " +
-		"internal/optim internal/rundir internal/tokenizer", "configuration, text and hardware to one immutable plan"},
+		"internal/optim internal/hub internal/tokenizer", "configuration, text and hardware to one immutable plan"},
 	{"internal/preflight", "internal/plan internal/engine internal/data internal/rundir internal/checkpoint " +
 		"internal/durable internal/memory internal/optim internal/rng internal/runlog",
 		"checks before step 1, on a plan and an engine"},
 	{"internal/evaluate", "internal/engine internal/generate internal/judge internal/baseline internal/data " +
-		"internal/rundir internal/runlog internal/rng internal/tokenizer internal/config",
+		"internal/hub internal/runlog internal/rng internal/tokenizer internal/config",
 		"the one evaluator: loss, baseline, writing; decides nothing and knows no model"},
 	{"internal/inspect", "internal/data internal/engine internal/guard internal/memory internal/plan internal/runlog " +
 		"internal/safetensors", "health of a model, and what is behind a number that is not finite"},
@@ -75,7 +76,7 @@ var lattice = []struct {
 		"internal/config internal/durable internal/kernel internal/data internal/engine internal/evaluate internal/judge " +
 		"internal/plan internal/preflight internal/rundir internal/runlog internal/runs", "the public façade"},
 	{"internal/bench", "internal/config internal/model internal/nn internal/optim internal/kernel internal/generate internal/tokenizer internal/rng internal/corpus internal/data", "measures the parts; nothing depends on it but the command"},
-	{"cmd/gimbal", ". internal/plan internal/rundir internal/runs internal/config internal/runlog internal/durable internal/kernel internal/bench internal/data internal/tokenizer", "main, one file per subcommand"},
+	{"cmd/gimbal", ". internal/hub internal/plan internal/rundir internal/runs internal/config internal/runlog internal/durable internal/kernel internal/bench internal/data internal/tokenizer", "main, one file per subcommand"},
 }
 
 // direct names the modules of others that each package may import.

@@ -10,6 +10,7 @@ import (
 	"gimbal/internal/data"
 	"gimbal/internal/engine"
 	"gimbal/internal/evaluate"
+	"gimbal/internal/hub"
 	"gimbal/internal/judge"
 	"gimbal/internal/plan"
 	"gimbal/internal/rundir"
@@ -36,7 +37,7 @@ func measure(ctx context.Context, path string, opt EvalOptions) (*EvalResult, er
 	if err != nil {
 		return nil, err
 	}
-	m, err := o.Model(opt.Checkpoint)
+	m, err := hub.OpenModel(path, opt.Checkpoint)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +95,7 @@ func measure(ctx context.Context, path string, opt EvalOptions) (*EvalResult, er
 }
 
 // ownText prepares the text that a run was trained on.
-func ownText(ctx context.Context, cfg *config.Config, m *rundir.Model, workers int) (*plan.Draft, error) {
+func ownText(ctx context.Context, cfg *config.Config, m *hub.Model, workers int) (*plan.Draft, error) {
 	facts, err := rundir.ReadFacts(m.Checkpoint)
 	if err != nil {
 		return nil, err

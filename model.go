@@ -11,7 +11,6 @@ import (
 	"gimbal/internal/hub"
 	"gimbal/internal/kernel"
 	"gimbal/internal/model"
-	"gimbal/internal/rundir"
 	"gimbal/internal/tokenizer"
 )
 
@@ -51,13 +50,13 @@ func Open(path, name string) (*Model, error) {
 }
 
 func open(path, name string) (m *Model, err error) {
-	c, err := rundir.OpenModel(path, name)
+	c, err := hub.OpenModel(path, name)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
 	m = &Model{path: c.Path(), step: c.Step(), tok: c.Tok, arch: c.Arch}
-	if m.start, err = hub.Start(c.Checkpoint, m.tok); err != nil {
+	if m.start, err = c.Start(); err != nil {
 		return nil, err
 	}
 	if m.exec, err = kernel.NewExec(0, kernel.TierAuto); err != nil {

@@ -87,7 +87,7 @@ func (e *Evaluator) score(ctx context.Context, order iter.Seq[int64], limit int6
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			v, err := e.opt.Engine.Pass(ctx, engine.Of(m), engine.Nats)
+			v, err := e.opt.Engine.Pass(ctx, engine.MicroInput(m), engine.Nats)
 			if err != nil {
 				return err
 			}

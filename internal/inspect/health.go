@@ -98,7 +98,7 @@ func forwardPass(ctx context.Context, e engine.Engine, b *data.Batch) (*guard.Pr
 		return nil, nil, err
 	}
 	s, layers := v.Probe, e.Info().Arch.Layers
-	p := &guard.ProbeHealth{Tokens: n, LogZ: s.LogZ, Entropy: s.Entropy, Dead: s.Dead,
+	p := &guard.ProbeHealth{Tokens: n, LogZ: s.LogZ, Entropy: make([]float64, len(s.Heads)), Dead: s.Dead,
 		Stream: make([]float64, layers+1), Kept: make([]float64, layers), Logit: make([]float64, layers)}
 	for l, at := range s.Stream {
 		p.Stream[l] = at.RMS
@@ -106,9 +106,10 @@ func forwardPass(ctx context.Context, e engine.Engine, b *data.Batch) (*guard.Pr
 			p.Kept[l-1] = at.Kept
 		}
 	}
-	heads := len(s.ScoreMax) / layers
-	for i, score := range s.ScoreMax {
-		p.Logit[i/heads] = max(p.Logit[i/heads], score) // NaN stays
+	heads := len(s.Heads) / layers
+	for i, h := range s.Heads {
+		p.Entropy[i] = h.Entropy
+		p.Logit[i/heads] = max(p.Logit[i/heads], h.Logit) // NaN stays
 	}
 	return p, s, nil
 }
@@ -126,12 +127,12 @@ func layersOf(tensors []guard.TensorHealth) (list []runlog.Layer) {
 // activationsOf is a forward pass as the log records it.
 func activationsOf(h *guard.ProbeHealth, s *engine.ProbeStats) runlog.Activations {
 	p := runlog.Activations{Tokens: h.Tokens, EmbedRMS: runlog.Float(s.Stream[0].RMS), LogZ: runlog.Float(s.LogZ),
-		LogitMax: runlog.Float(s.LogitMax)}
-	heads := len(s.Entropy) / len(h.Dead)
+		LogitMax: runlog.Float(s.Logit)}
+	heads := len(h.Entropy) / len(h.Dead)
 	for l, after := range s.Stream[1:] {
 		b := runlog.ActivationsBlock{StreamRMS: runlog.Float(after.RMS), Kept: runlog.Float(after.Kept),
 			Peak: runlog.Float(after.Peak), Dead: runlog.Float(s.Dead[l]), ScoreMax: runlog.Float(h.Logit[l])}
-		for _, e := range s.Entropy[l*heads : (l+1)*heads] {
+		for _, e := range h.Entropy[l*heads : (l+1)*heads] {
 			b.Entropy = append(b.Entropy, runlog.Float(e))
 		}
 		p.Blocks = append(p.Blocks, b)
