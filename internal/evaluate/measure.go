@@ -6,14 +6,14 @@ import (
 
 	"gimbal/internal/data"
 	"gimbal/internal/engine"
+	"gimbal/internal/hub"
 	"gimbal/internal/judge"
-	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
 )
 
 // MeasureOptions say which model is measured, on what and how.
 type MeasureOptions struct {
-	Model  *rundir.Model
+	Model  *hub.Model
 	Opener engine.Opener
 
 	Text  *data.Text // in the model's tokens: Val is scored and gives the prompts

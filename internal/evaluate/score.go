@@ -118,7 +118,7 @@ func (e *Evaluator) score(ctx context.Context, order func(i int64) int64, limit 
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			v, err := e.opt.Engine.Pass(ctx, engine.Of(m), engine.Nats)
+			v, err := e.opt.Engine.Pass(ctx, engine.MicroInput(m), engine.Nats)
 			if err != nil {
 				return err
 			}

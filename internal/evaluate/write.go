@@ -80,7 +80,7 @@ func (e *Evaluator) prepare(ctx context.Context) (err error) {
 		}
 		if p := e.judge.Plan(); p.Prompts > 0 {
 			length := TextLength(arch, p)
-			rows := engine.WritingRows(arch, p.Prompts*p.Samples, length)
+			rows, _ := engine.DecoderRows(arch, p.Prompts*p.Samples, length)
 			if e.decoder, err = e.opt.Engine.Decoder(rows, length); err != nil {
 				return err
 			}

@@ -55,7 +55,7 @@ func (b Batch) Blame(ctx context.Context, suspects []data.Span) (guilty []data.S
 	defer b.Engine.Discard()
 	for _, s := range suspects {
 		b.Engine.Discard()
-		in := engine.Alone(b.Batch, s)
+		in := engine.SequenceInput(b.Batch, s)
 		in.Scale = engine.Scale(b.Batch)
 		v, err := b.Engine.Pass(ctx, in, engine.Gradient|engine.Nats)
 		if err != nil {
@@ -82,7 +82,7 @@ func (b Batch) Worst(ctx context.Context) (spans []data.Span, loss float64, err 
 	spans = slices.Clone(b.Spans)
 	losses := make(map[int]float64, len(spans))
 	for _, s := range spans {
-		in := engine.Alone(b.Batch, s)
+		in := engine.SequenceInput(b.Batch, s)
 		v, err := b.Engine.Pass(ctx, in, engine.Nats)
 		if err != nil {
 			return nil, 0, err
@@ -127,7 +127,7 @@ func (b Batch) InFullPrecision(ctx context.Context, o engine.Opener, spec engine
 		return op, err
 	}
 	for _, m := range b.Passes {
-		in := engine.Of(m)
+		in := engine.MicroInput(m)
 		in.Scale = engine.Scale(b.Batch)
 		if _, err := full.Pass(ctx, in, engine.Gradient); err != nil {
 			return op, err

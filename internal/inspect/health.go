@@ -96,24 +96,24 @@ func tensorHealth(tensors []engine.Tensor, states []engine.TensorState) []guard.
 func forwardPass(ctx context.Context, e engine.Engine, b *data.Batch) (*guard.ProbeHealth, *engine.ProbeStats, error) {
 	longest := slices.MaxFunc(b.Spans, func(a, b data.Span) int { return a.Len - b.Len })
 	longest.Len = min(longest.Len, engine.ProbeTokens)
-	in := engine.Alone(b, longest)
+	in := engine.SequenceInput(b, longest)
 	in.Counts = slices.Repeat([]bool{true}, longest.Len)
 	v, err := e.Pass(ctx, in, engine.Probe)
 	if err != nil {
 		return nil, nil, err
 	}
 	s, layers := v.Probe, e.Info().Arch.Layers
-	p := &guard.ProbeHealth{Tokens: longest.Len, LogZ: s.LogZ, Entropy: s.Entropy, Dead: s.Dead,
-		Logit: make([]float64, layers)}
+	p := &guard.ProbeHealth{Tokens: longest.Len, LogZ: s.LogZ, Dead: s.Dead, Logit: make([]float64, layers)}
 	for l, at := range s.Stream {
 		p.Stream = append(p.Stream, at.RMS)
 		if l > 0 {
 			p.Kept = append(p.Kept, at.Kept)
 		}
 	}
-	heads := len(s.ScoreMax) / layers
-	for i, score := range s.ScoreMax {
-		p.Logit[i/heads] = max(p.Logit[i/heads], score) // NaN stays
+	heads := len(s.Heads) / layers
+	for i, h := range s.Heads {
+		p.Entropy = append(p.Entropy, h.Entropy)
+		p.Logit[i/heads] = max(p.Logit[i/heads], h.Logit) // NaN stays
 	}
 	return p, s, nil
 }
@@ -121,12 +121,12 @@ func forwardPass(ctx context.Context, e engine.Engine, b *data.Batch) (*guard.Pr
 // activationsOf is a forward pass as the log records it.
 func activationsOf(h *guard.ProbeHealth, s *engine.ProbeStats) runlog.Activations {
 	p := runlog.Activations{Tokens: h.Tokens, EmbedRMS: runlog.Float(s.Stream[0].RMS), LogZ: runlog.Float(s.LogZ),
-		LogitMax: runlog.Float(s.LogitMax)}
-	heads := len(s.Entropy) / len(h.Dead)
+		LogitMax: runlog.Float(s.Logit)}
+	heads := len(h.Entropy) / len(h.Dead)
 	for l, after := range s.Stream[1:] {
 		p.Blocks = append(p.Blocks, runlog.ActivationsBlock{StreamRMS: runlog.Float(after.RMS),
 			Kept: runlog.Float(after.Kept), Peak: runlog.Float(after.Peak), Dead: runlog.Float(s.Dead[l]),
-			ScoreMax: runlog.Float(h.Logit[l]), Entropy: runlog.Floats(s.Entropy[l*heads : (l+1)*heads])})
+			ScoreMax: runlog.Float(h.Logit[l]), Entropy: runlog.Floats(h.Entropy[l*heads : (l+1)*heads])})
 	}
 	return p
 }
