@@ -70,7 +70,7 @@ type RefusedError struct {
 // StopError is a run that the guard ended. The weights are those before the update that was refused, and the
 // checkpoints are intact.
 type StopError struct {
-	Code      string   // of the event, such as "E3-DIVERGED"; docs/guards.md lists them
+	Code      string   // of the event, such as "E3-DIVERGED"; docs/events.md lists them
 	Step      int64    // the update that was refused
 	Reason    string   // what was seen, with its numbers
 	Tensor    string   // the first tensor with a number that is not finite; empty: none

@@ -122,7 +122,7 @@ type Evaluation struct {
 // Event is something that was detected, and what was done about it.
 type Event struct {
 	Step      int64    // updates made, or the one that was refused
-	Code      string   // such as "E0-NONFINITE"; docs/guards.md lists them
+	Code      string   // such as "E0-NONFINITE"; docs/events.md lists them
 	Severity  string   // "info", "warning" or "error"
 	Action    string   // what was done, "none" for nothing
 	Message   string   // what was seen
