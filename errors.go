@@ -99,7 +99,8 @@ func (e *RefusedError) Unwrap() error    { return e.Err }
 func (e *StopError) Unwrap() error       { return e.Err }
 
 func (e *PromptError) Error() string {
-	return fmt.Sprintf("the prompt has %d tokens; the model takes %d", e.Tokens, e.Context)
+	return fmt.Sprintf("the prompt has %d tokens, and the context of the model is %d: shorten the prompt", e.Tokens,
+		e.Context)
 }
 
 // classify gives an internal error the type that this package documents. path is what the call was about.

@@ -6,23 +6,30 @@ import (
 
 	"gimbal/internal/config"
 	"gimbal/internal/evaluate"
+	"gimbal/internal/inspect"
 	"gimbal/internal/plan"
 	"gimbal/internal/runlog"
 	"gimbal/internal/train"
 )
 
-// Progress is something that a call has to tell while it works: a *[Plan], a [Step], an [Evaluation], an [Event] or a
-// [Note]. A type switch tells them apart; more kinds may be added.
+// Progress is something that a call has to tell while it works: a [Note], a [Detail], a *[Diagnosis], a *[Plan], a
+// [Step], a [Look], an [Evaluation] or an [Event]. A type switch tells them apart; more kinds may be added.
 type Progress interface{ progress() }
 
+func (Note) progress()       {}
+func (Detail) progress()     {}
+func (*Diagnosis) progress() {}
 func (*Plan) progress()      {}
 func (Step) progress()       {}
+func (Look) progress()       {}
 func (Evaluation) progress() {}
 func (Event) progress()      {}
-func (Note) progress()       {}
 
-// Note is a sentence about what was found or is being done.
+// Note is a sentence that a person should read.
 type Note string
+
+// Detail is a sentence for whoever wants to know more: what was found, or is being done.
+type Detail string
 
 // Plan is what a run will do. It is told once, before the first step, and does not change.
 type Plan struct {
@@ -78,12 +85,36 @@ type Step struct {
 	Injected        bool          // a fault was planted in it
 }
 
+// Look is a look at the health of every block, at step 1 and every 100 steps, before the update of that step.
+type Look struct {
+	Step        int64   // the update that follows
+	Alarms      int     // that are new; each is an Event, too
+	UpdateRatio float64 // size of the update relative to the weights, median over matrices
+	Layers      []Layer // of every block
+	text        string
+}
+
+// String tells the look in a line.
+func (l Look) String() string { return l.text }
+
+// Layer is the tensors of one kind in one block. Its numbers are those before clipping.
+type Layer struct {
+	Block     int     // from 0; -1: outside of the blocks
+	Tensor    string  // the kind: "attn", "mlp", "norm", "embed" or "head"
+	GradMean  float64 // mean of the absolute values of the gradient
+	GradRMS   float64 // root mean square of the gradient
+	GradMax   float64 // largest absolute value of the gradient
+	WeightRMS float64 // root mean square of the weights
+	UpdateRMS float64 // root mean square of what the update adds
+	NonFinite int64   // elements of the gradient that are NaN or infinite; they are in no other number
+}
+
 // Evaluation is a measurement on the text that is held out.
 type Evaluation struct {
 	Step         int64    // updates made
 	Loss         float64  // nats per token
 	BitsPerByte  float64  // the same on a scale that does not depend on the tokenizer
-	BaselineLoss float64  // of the best n-gram model on the same text, nats per token
+	BaselineLoss float64  // of the best n-gram model on the same tokens, nats per token; NaN: unknown
 	Metrics      Numbers  // of what the model wrote, by name; docs/judge.md defines them
 	Samples      []Sample // some texts that it wrote, not chosen by quality
 }
@@ -114,7 +145,10 @@ func hooks(tell func(Progress)) train.Hooks {
 	}
 	steps := int64(0)
 	return train.Hooks{
-		Note: func(text string) { tell(Note(text)) },
+		Note:   func(text string) { tell(Note(text)) },
+		Detail: func(text string) { tell(Detail(text)) },
+		Check:  func(r *runlog.Preflight) { tell(publicChecks(r)) },
+		Look:   func(r *runlog.Layers, alarms int) { tell(publicLook(r, alarms)) },
 		Plan: func(p *plan.Plan, dir string) {
 			steps = p.Config.Train.Steps
 			tell(publicPlan(p, dir))
@@ -134,6 +168,15 @@ func hooks(tell func(Progress)) train.Hooks {
 				Tensor: r.Tensor, Documents: r.Documents, Numbers: numbers(r.Numbers), Injected: r.Injected})
 		},
 	}
+}
+
+func publicLook(r *runlog.Layers, alarms int) Look {
+	l := Look{Step: r.Step, Alarms: alarms, UpdateRatio: float64(r.UpdateRatio), text: inspect.Line(r, alarms)}
+	for _, v := range r.Layers {
+		l.Layers = append(l.Layers, Layer{v.Block, v.Tensor, float64(v.GradMean), float64(v.GradRMS), float64(v.GradMax),
+			float64(v.WeightRMS), float64(v.UpdateRMS), v.NonFinite})
+	}
+	return l
 }
 
 func publicPlan(p *plan.Plan, dir string) *Plan {

@@ -105,7 +105,7 @@ func (p *progress) note(format string, args ...any) { p.say("gimbal: "+format, a
 // tell tells a run on the terminal.
 func (p *progress) tell(what gimbal.Progress) {
 	switch v := what.(type) {
-	case gimbal.Note:
+	case gimbal.Note, gimbal.Detail, *gimbal.Diagnosis, gimbal.Look:
 		p.note("%s", v)
 	case *gimbal.Plan:
 		p.plan(v)

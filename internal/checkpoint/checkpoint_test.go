@@ -315,7 +315,7 @@ func TestNewest(t *testing.T) {
 		got = append(got, filepath.ToSlash(r.Err.Error()))
 	}
 	want := []string{
-		"checkpoint: open run/checkpoints/step-50: it is no directory: corrupt checkpoint",
+		"checkpoint: open run/checkpoints/step-50: it is not a directory: corrupt checkpoint",
 		"checkpoint: run/checkpoints/step-12: model.safetensors differs from what was saved (hash): corrupt checkpoint: restore it from a copy, or use another checkpoint",
 		"checkpoint: run/checkpoints/step-11: manifest.json is missing: corrupt checkpoint: restore it from a copy, or use another checkpoint",
 	}

@@ -109,7 +109,7 @@ func TestWriteFileCrash(t *testing.T) {
 				if err != nil || !bytes.Equal(got, old) && !bytes.Equal(got, next) || werr == nil && !bytes.Equal(got, next) {
 					t.Fatalf("stopped at %d, %d %% kept, seed %d: %d bytes, %v", k, percent, seed, len(got), err)
 				}
-				if _, err := durable.Sweep(after, "dir"); err != nil {
+				if err := durable.Sweep(after, "dir"); err != nil {
 					t.Fatal(err)
 				}
 				if entries, err := after.ReadDir("dir"); err != nil || len(entries) != 1 {

@@ -19,7 +19,7 @@ func (e *cpuEngine) Plant(faults ...Fault) {
 		case CutResidual:
 			p.Fault = model.FaultCutResidual
 		default:
-			panic("engine: this fault does not sit in the model")
+			panic("engine: a fault that Plant does not know")
 		}
 		e.plants = append(e.plants, p)
 	}
@@ -51,11 +51,11 @@ func (e *cpuEngine) Harm(f Fault) {
 		}
 		e.model.Refresh()
 	default:
-		panic("engine: this fault is not done once")
+		panic("engine: a fault that Harm does not know")
 	}
 }
 
-// first is where the named tensor begins.
+// first returns the index of the first element of the named tensor.
 func (e *cpuEngine) first(tensor string) int {
 	v, ok := e.model.Params().Lookup(tensor)
 	if !ok {

@@ -12,7 +12,7 @@ import (
 
 const (
 	baselineOrder = 5
-	maxFitTokens  = 32 << 20 // of the training part that the n-grams are counted on
+	maxFitTokens  = 32 << 20 // of the training part, on which the n-grams are counted
 )
 
 // Grams is the n-gram losses of a validation part.
@@ -22,8 +22,8 @@ type Grams struct {
 	tokens []int64   // that count in it
 }
 
-// Fit counts n-grams on the training part and scores them on the validation part, document by document: on as much of
-// it as the last evaluation scores. It fails only with the error of ctx.
+// Fit counts n-grams on the training part and scores them on the validation part, document by document, up to the same
+// limit as the last evaluation. The only error is that of ctx.
 //
 // Memory: that of baseline.Fit, given back, and a few words for each sequence.
 func Fit(ctx context.Context, text *data.Text) (*Grams, error) {
@@ -89,15 +89,12 @@ func (g *Grams) On(e *Evaluator) runlog.Baseline {
 	return b
 }
 
-// head yields sequences, and which of their labels count, until limit labels have been seen or ctx is done; the last
-// one may be cut.
+// head yields sequences, with which of their labels count, until limit labels or ctx is done. It may cut the last one.
 func head(ctx context.Context, seqs iter.Seq2[[]int32, []bool], limit int64) iter.Seq2[[]int32, []bool] {
 	return func(yield func([]int32, []bool) bool) {
 		left := limit
 		for ids, counts := range seqs {
-			if int64(len(ids)) > left {
-				ids = ids[:left]
-			}
+			ids = ids[:min(int64(len(ids)), left)]
 			left -= int64(len(ids))
 			if ctx.Err() != nil || !yield(ids, counts) || left <= 0 {
 				return

@@ -18,6 +18,7 @@ import (
 	"gimbal/internal/generate"
 	"gimbal/internal/judge"
 	"gimbal/internal/par"
+	"gimbal/internal/safetensors"
 	"gimbal/internal/tokenizer"
 )
 
@@ -151,8 +152,8 @@ func (f *fakeEngine) Decoder(rows, capacity int) (generate.Decoder, error) {
 	return f.decoder, nil
 }
 
-func (f *fakeEngine) Set(engine.Tensors, engine.Tensors) error { return nil }
-func (f *fakeEngine) Close() error                             { f.closed = true; return nil }
+func (f *fakeEngine) Set(_, _ *safetensors.File) error { return nil }
+func (f *fakeEngine) Close() error                     { f.closed = true; return nil }
 
 // fakeDecoder gives all probability to the token that the engine's script has next.
 type fakeDecoder struct {

@@ -13,11 +13,11 @@ import (
 
 	"gimbal/internal/data"
 	"gimbal/internal/engine"
-	"gimbal/internal/rundir"
+	"gimbal/internal/hub"
 )
 
 // measureOptions measure a model as options evaluate an engine.
-func measureOptions(m *rundir.Model, o engine.Opener, text, own *data.Text) MeasureOptions {
+func measureOptions(m *hub.Model, o engine.Opener, text, own *data.Text) MeasureOptions {
 	opt := options(nil, text)
 	return MeasureOptions{Model: m, Opener: o, Text: text, Own: own, On: "a test", Start: "eos",
 		MicroTokens: opt.MicroTokens, Seed: opt.Seed, Samples: opt.Samples}

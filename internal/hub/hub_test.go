@@ -171,11 +171,11 @@ func TestRoundTrip(t *testing.T) {
 		}{{"F32", 1}, {"F16", 1}, {"BF16", 3}} {
 			t.Run(fmt.Sprintf("%s %s in %d", a.Shape, c.dtype, c.shards), func(t *testing.T) {
 				in := mustImport(t, putModel(t, a, c.dtype, c.shards))
-				tok, arch, err := Describe(in)
+				tok, arch, err := describe(in)
 				if err != nil || arch != a || tok.VocabSize() != a.Vocab || tok.EOS() != 256 {
 					t.Fatalf("%v: %+v, %d tokens", err, arch, tok.VocabSize())
 				}
-				if start, err := Start(in, tok); err != nil || start != 256 {
+				if start, err := startToken(in, tok); err != nil || start != 256 {
 					t.Errorf("texts begin with %d, %v", start, err)
 				}
 				var first map[string][]byte

@@ -66,7 +66,7 @@ func TestImportRefuses(t *testing.T) {
 	}{
 		{"no configuration", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, configFile)) }, "config.json: no such file"},
 		{"no tokenizer", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, tokenizerFile)) }, "tokenizer.json: no such file"},
-		{"foreign model", key("model_type", `"mamba"`), `config.json: model: config.json: model_type is "mamba"`},
+		{"foreign model", key("model_type", `"mamba"`), `config.json: model_type is "mamba"`},
 		{"unknown key", key("rope_dimensions", "3"), "rope_dimensions is a key that this program does not know"},
 		{"large configuration", put(configFile, strings.Repeat(" ", maxFile+1)), "config.json: has 1048577 bytes"},
 		{"end outside", key("eos_token_id", "300"), "config.json: eos_token_id: tokenizer: there is no token 300"},
@@ -214,7 +214,7 @@ func FuzzDescribe(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, conf, tok []byte) {
 		m := memory{configFile: conf, tokenizerFile: tok}
-		got, arch, err := Describe(m)
+		got, arch, err := describe(m)
 		if err != nil {
 			var bad *Error
 			if !errors.As(err, &bad) || bad.File == "" {
@@ -222,7 +222,7 @@ func FuzzDescribe(f *testing.F) {
 			}
 			return
 		}
-		start, err := Start(m, got)
+		start, err := startToken(m, got)
 		if err != nil || got.VocabSize() != arch.Vocab || got.EOS() < 0 || int(got.EOS()) >= arch.Vocab || start < 0 || int(start) >= arch.Vocab {
 			t.Fatalf("%d ids of %d, end of text %d, start %d, %v", got.VocabSize(), arch.Vocab, got.EOS(), start, err)
 		}

@@ -334,11 +334,11 @@ func TestLoadEntriesNamesWhatDoesNotFit(t *testing.T) {
 			e[1].Shape = []int{6, 8}
 			return e
 		}, []string{"model.embed_tokens.weight [37 48] is missing", "model.embed.weight [37 48] is unexpected",
-			"input_layernorm.weight has shape [6 8], the configuration asks for [48]"}},
+			"input_layernorm.weight has shape [6 8], want [48]"}},
 		{3, func(e []safetensors.Entry) []safetensors.Entry {
 			e[4].Shape = []int{96, 32} // c_attn as (Out, In)
 			return e
-		}, []string{"attn.c_attn.weight has shape [96 32], the configuration asks for [32 96]"}},
+		}, []string{"attn.c_attn.weight has shape [96 32], want [32 96]"}},
 		{0, func(e []safetensors.Entry) []safetensors.Entry {
 			other := e[0]
 			other.Name, other.Data = "lm_head.weight", slices.Clone(other.Data)

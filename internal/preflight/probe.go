@@ -53,7 +53,7 @@ func add(dst, src *data.Batch, s data.Span) {
 
 // whole is a batch as one pass of the model.
 func whole(b *data.Batch) engine.Input {
-	return engine.Of(data.SplitMicro(nil, b, max(1, len(b.Tokens)))[0])
+	return engine.MicroInput(data.SplitMicro(nil, b, max(1, len(b.Tokens)))[0])
 }
 
 // all marks n positions as counted.
@@ -66,7 +66,7 @@ func (c *checker) longest() (in engine.Input, ok bool) {
 		b := c.sequences(most)
 		for _, s := range b.Spans {
 			if s.Len > len(in.Tokens) {
-				in = engine.Alone(b, s)
+				in = engine.SequenceInput(b, s)
 			}
 		}
 	}

@@ -183,19 +183,21 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !reflect.DeepEqual(f.Metadata(), metadata) || len(f.Tensors()) != len(want) {
-			t.Fatalf("metadata %v, %d tensors", f.Metadata(), len(f.Tensors()))
+		var header struct {
+			Metadata map[string]string `json:"__metadata__"`
+		}
+		err = json.Unmarshal(out.Bytes()[8:8+binary.LittleEndian.Uint64(out.Bytes())], &header)
+		if err != nil || !reflect.DeepEqual(header.Metadata, metadata) || len(f.Tensors()) != len(want) {
+			t.Fatalf("metadata %v, %d tensors, %v", header.Metadata, len(f.Tensors()), err)
 		}
 		for i, e := range want {
-			got, wide := make([]float32, len(e.Data)), make([]float64, len(e.Data))
-			if err := errors.Join(f.ReadF32(got, e.Name), f.ReadF64(wide, e.Name)); err != nil {
+			got := make([]float32, len(e.Data))
+			if err := f.ReadF32(got, e.Name); err != nil {
 				t.Fatal(err)
 			}
 			for j := range got {
-				// A conversion may quiet a signalling NaN; all else keeps its bits.
-				same := math.Float32bits(got[j]) == math.Float32bits(e.Data[j]) || got[j] != got[j] && e.Data[j] != e.Data[j]
-				if !same || wide[j] != float64(got[j]) && got[j] == got[j] {
-					t.Fatalf("element %d of %q: %x, want %x", j, e.Name, math.Float32bits(got[j]), math.Float32bits(e.Data[j]))
+				if a, b := math.Float32bits(got[j]), math.Float32bits(e.Data[j]); a != b {
+					t.Fatalf("element %d of %q: %x, want %x", j, e.Name, a, b)
 				}
 			}
 			if i == 0 && f.Tensors()[0].Begin%64 != 0 {
@@ -240,32 +242,25 @@ func TestConversions(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		want []float64
-		narr []float64 // as float32, where it differs
 	}{
-		{"h", []float64{1, -2, 0x1p-24, 65504, inf, nan, math.Copysign(0, -1), 0x3ffp-24}, nil},
-		{"b", []float64{1, -3.140625, 0x1p-133, -inf}, nil},
-		{"d", []float64{0.1, math.MaxFloat64}, []float64{float64(float32(0.1)), inf}},
+		{"h", []float64{1, -2, 0x1p-24, 65504, inf, nan, math.Copysign(0, -1), 0x3ffp-24}},
+		{"b", []float64{1, -3.140625, 0x1p-133, -inf}},
+		{"d", []float64{float64(float32(0.1)), inf}},
 	} {
-		wide, narrow := make([]float64, len(c.want)), make([]float32, len(c.want))
-		if err := errors.Join(f.ReadF64(wide, c.name), f.ReadF32(narrow, c.name)); err != nil {
+		got := make([]float32, len(c.want))
+		if err := f.ReadF32(got, c.name); err != nil {
 			t.Fatal(err)
 		}
-		if c.narr == nil {
-			c.narr = c.want
-		}
-		for i := range c.want {
-			if same := func(a, b float64) bool {
-				return a == b && math.Signbit(a) == math.Signbit(b) || a != a && b != b
-			}; !same(wide[i], c.want[i]) || !same(float64(narrow[i]), c.narr[i]) {
-				t.Errorf("%s[%d] = %g and %g, want %g and %g", c.name, i, wide[i], narrow[i], c.want[i], c.narr[i])
+		for i, want := range c.want {
+			x := float64(got[i])
+			if !(x == want && math.Signbit(x) == math.Signbit(want)) && (x == x || want == want) {
+				t.Errorf("%s[%d] = %g, want %g", c.name, i, x, want)
 			}
-		}
-		if c.name == "h" && (NonFinite(wide) != 2 || NonFinite(narrow) != 2) {
-			t.Errorf("%d and %d non-finite, want 2", NonFinite(wide), NonFinite(narrow))
 		}
 	}
 	for what, err := range map[string]error{
-		"integers": f.ReadF32(make([]float32, 1), "i"), "missing": f.ReadF64(nil, "none"), "wrong length": f.ReadF32(make([]float32, 3), "b"),
+		"integers": f.ReadF32(make([]float32, 1), "i"), "missing": f.ReadF32(nil, "none"),
+		"wrong length": f.ReadF32(make([]float32, 3), "b"),
 	} {
 		if !errors.Is(err, ErrFormat) {
 			t.Errorf("%s: %v", what, err)
@@ -431,7 +426,7 @@ func FuzzParse(f *testing.F) {
 			}
 			if tensor.DType[0] == 'F' || tensor.DType == "BF16" {
 				dst := make([]float32, tensor.Len())
-				if err := file.ReadF32(dst, tensor.Name); err != nil && !strings.Contains(err.Error(), "no floating-point") {
+				if err := file.ReadF32(dst, tensor.Name); err != nil && !strings.Contains(err.Error(), "are read") {
 					t.Fatal(err)
 				}
 			}

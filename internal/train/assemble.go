@@ -11,6 +11,7 @@ import (
 	"gimbal/internal/evaluate"
 	"gimbal/internal/faults"
 	"gimbal/internal/guard"
+	"gimbal/internal/hub"
 	"gimbal/internal/optim"
 	"gimbal/internal/plan"
 	"gimbal/internal/preflight"
@@ -44,7 +45,7 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 	if base != nil {
 		defer base.Close()
 		from.weights = preflight.Base
-		if from.template, err = rundir.Template(base.Checkpoint); err != nil {
+		if from.template, err = base.Template(); err != nil {
 			return nil, err
 		}
 	}
@@ -88,11 +89,11 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 }
 
 // openBase opens what Options.From names; nil when it names nothing.
-func openBase(path string) (*rundir.Model, error) {
+func openBase(path string) (*hub.Model, error) {
 	if path == "" {
 		return nil, nil
 	}
-	return rundir.OpenModel(path, "")
+	return hub.OpenModel(path, "")
 }
 
 // assemble makes everything that training on a text needs but a directory: plan, engine, and what stands around it.
