@@ -49,7 +49,7 @@ func TestByHand(t *testing.T) {
 		{[]int32{2, 0}, [3]float64{5. / 18 / 9, 5. / 54 / 9, 5. / 54 / 9}}, // nothing ever followed 2
 		{nil, [3]float64{1, 1, 1}},
 	} {
-		r := m.Score(seqs(c.seq))
+		r := m.Score(counted(c.seq))
 		if r.Tokens != int64(len(c.seq)) {
 			t.Errorf("%v: %d labels", c.seq, r.Tokens)
 		}
@@ -87,9 +87,9 @@ func TestSumsToOne(t *testing.T) {
 		}
 		for _, ctx := range [][]int32{nil, {0}, {3, 1, 0}, {10, 10}, {0, 0, 0, 0}, {1, 0, 2, 0, 1}} {
 			var sum [5]float64
-			base := m.Score(seqs(ctx))
+			base := m.Score(counted(ctx))
 			for w := range int32(vocab) {
-				r := m.Score(seqs(append(slices.Clone(ctx), w)))
+				r := m.Score(counted(append(slices.Clone(ctx), w)))
 				for k := range sum {
 					sum[k] += math.Exp(base.ByOrder[k] - r.ByOrder[k])
 				}
@@ -116,10 +116,10 @@ func TestFullCounter(t *testing.T) {
 	if m.missed == 0 {
 		t.Fatal("no counter was full")
 	}
-	base := m.Score(seqs([]int32{0, 0}))
+	base := m.Score(counted([]int32{0, 0}))
 	var sum float64
 	for w := range int32(2) {
-		sum += math.Exp(base.Nats - m.Score(seqs([]int32{0, 0, w})).Nats)
+		sum += math.Exp(base.Nats - m.Score(counted([]int32{0, 0, w})).Nats)
 	}
 	if math.Abs(sum-1) > 1e-12 {
 		t.Errorf("probabilities sum to %v", sum)
@@ -130,8 +130,8 @@ func TestFullCounter(t *testing.T) {
 func TestScoreOnlyWhatCounts(t *testing.T) {
 	text := []int32{0, 1, 2, 0, 1, 2, 1, 1}
 	m := Fit(3, 3, seqs(text))
-	all, last := m.Score(seqs(text)), m.Score(seqs(text[:7]))
-	r := m.ScoreCounted(func(yield func([]int32, []bool) bool) {
+	all, last := m.Score(counted(text)), m.Score(counted(text[:7]))
+	r := m.Score(func(yield func([]int32, []bool) bool) {
 		yield(text, []bool{false, false, false, false, false, false, false, true})
 	})
 	if r.Tokens != 1 || math.Abs(r.Nats-(all.Nats-last.Nats)) > 1e-12 {
@@ -160,7 +160,7 @@ func TestMisusePanics(t *testing.T) {
 		"order":   func() { Fit(0, 2, seqs()) },
 		"vocab":   func() { Fit(1, 0, seqs()) },
 		"token":   func() { Fit(1, 2, seqs([]int32{0, 2})) },
-		"scoring": func() { Fit(1, 2, seqs()).Score(seqs([]int32{0, -1})) },
+		"scoring": func() { Fit(1, 2, seqs()).Score(counted([]int32{0, -1})) },
 	} {
 		func() {
 			defer func() {

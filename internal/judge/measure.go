@@ -190,7 +190,9 @@ func topic(about [][]float64, own int, end []float64) float64 {
 
 // nats is the cross-entropy per token of a text after its prompt, under the n-grams of the training text.
 func (j *Judge) nats(prompt, text []int32) float64 {
-	score := func(ids []int32) float64 { return j.grams.Score(slices.Values([][]int32{ids})).Nats }
+	score := func(ids []int32) float64 {
+		return j.grams.Score(func(yield func([]int32, []bool) bool) { yield(ids, nil) }).Nats
+	}
 	return (score(slices.Concat(prompt, text)) - score(prompt)) / float64(len(text))
 }
 
