@@ -1,16 +1,13 @@
-// Package generate writes texts with a decoder: several at once, each row of a
-// key-value cache holding one of them.
+// Package generate writes texts with a decoder, several at once: each row of a key-value cache holds one text.
 //
 //	g := generate.New(decoder)
 //	samples, err := g.Generate(ctx, requests, generate.Options{TopK: 50, Temperature: 0.8, MaxTokens: 128, EOS: eos})
 //
-// A sample is a function of the parameters, its prompt, the options and its own
-// index: the random number for a position comes from (seed, index, position),
-// and a row's logits do not depend on the other rows. So it does not matter
-// with which others, in which order or on how many rows it was computed.
+// A sample depends only on the parameters, its prompt, the options and its own index: the random number for a position
+// comes from (seed, index, position), and a row's logits do not depend on the other rows. The other requests, their order
+// and the number of rows do not matter.
 //
-// The package knows token ids only; prompts come with their start token, and
-// text is the tokenizer's business. It judges nothing.
+// The package knows token ids only. Prompts come with their start token.
 package generate
 
 import (
@@ -18,8 +15,28 @@ import (
 	"fmt"
 	"math"
 
+	"gimbal/internal/par"
 	"gimbal/internal/rng"
 )
+
+// Decoder continues rows of tokens and holds their keys and values.
+type Decoder interface {
+	Refresh()      // takes the parameters as they are now
+	Vocab() int    // ids from 0 up
+	Rows() int     // texts at a time
+	Capacity() int // most positions of a row
+	Len(row int) int
+	Truncate(row, n int) // forgets what follows the first n positions
+
+	// Decode extends rows by tokens and overwrites logits with those of the token that follows each row's last.
+	//
+	// Shapes: tokens and rows (N): tokens[i] extends row rows[i], and the tokens of one row are adjacent; logits (R, V)
+	// for the R rows of the call, in their order.
+	Decode(ctx context.Context, tokens, rows []int32, logits []float32) error
+
+	// Pool returns the workers that draw from the logits.
+	Pool() *par.Pool
+}
 
 // Options say how to continue.
 type Options struct {
@@ -27,13 +44,13 @@ type Options struct {
 	Temperature float64 // divides the logits; 0: always the most probable token
 	MaxTokens   int     // most tokens to write, at least 1
 	Seed        uint64
-	EOS         int32 // ends a text; negative: nothing does
+	EOS         int32 // ends a text; negative: no token does
 }
 
 // Request is one text to continue.
 type Request struct {
 	Prompt []int32 // at least the start token, at most the decoder's capacity
-	Index  uint64  // random stream: samples of one prompt differ in it
+	Index  uint64  // of the random stream; samples of one prompt need different ones
 }
 
 // Finish says why a text ended.
@@ -48,12 +65,11 @@ const (
 
 // Sample is a text that was written.
 type Sample struct {
-	Tokens []int32 // the continuation: without the prompt and without EOS
+	Tokens []int32 // without the prompt and without EOS
 	Finish Finish
 }
 
-// Generator continues requests on the rows of one decoder. Not safe for
-// concurrent use.
+// Generator continues requests on the rows of one decoder. Not safe for concurrent use.
 type Generator struct {
 	decoder Decoder
 	logits  []float32 // (rows, V)
@@ -64,28 +80,28 @@ type Generator struct {
 	samplers []*sampler // (workers), of one Generate
 }
 
-// New returns a generator that computes as many texts at once as d has rows.
-// Whoever changes the parameters of d refreshes it.
+// New returns a generator that computes as many texts at once as d has rows. The caller refreshes d after a change of the
+// parameters.
 //
 // Memory: allocates the logits of all rows.
 func New(d Decoder) *Generator {
-	return &Generator{decoder: d, logits: make([]float32, d.Rows()*d.Vocab())}
+	return &Generator{decoder: d, logits: make([]float32, d.Rows()*d.Vocab()), slots: make([]slot, d.Rows())}
 }
 
-// slot is a row's text.
+// slot is the text of a row.
 type slot struct {
 	request int // -1: the row is free
 	key     rng.Key
 	logits  []float32 // (V), of the last call
-	next    int32     // the token drawn from them, to be fed
-	ok      bool      // they were finite
+	next    int32     // the token drawn from them, not decoded yet
+	ok      bool      // the logits were finite
 }
 
-// drawing draws for the rows of a share.
-type drawing Generator
+// drawLoop draws a token for each row.
+type drawLoop Generator
 
 // Part implements par.Job.
-func (g *drawing) Part(worker, lo, hi int) {
+func (g *drawLoop) Part(worker, lo, hi int) {
 	for row := lo; row < hi; row++ {
 		if s := &g.slots[row]; s.request >= 0 {
 			s.next, s.ok = g.samplers[worker].draw(s.logits, s.key.Float64(uint64(g.decoder.Len(row))))
@@ -95,44 +111,40 @@ func (g *drawing) Part(worker, lo, hi int) {
 
 // Generate continues every request; sample i belongs to request i.
 //
-// A row whose text ends takes the next request at once. It fails, without a
-// sample, if an option or a prompt cannot be used, if ctx is done, if the decoder
-// fails, or if its logits are not finite. The rows are empty afterwards.
+// A row whose text ends takes the next request at once. Generate fails, without a sample, if an option or a prompt cannot
+// be used, if ctx is done, if the decoder fails, or if its logits are not finite. It leaves the rows empty.
 func (g *Generator) Generate(ctx context.Context, requests []Request, opt Options) ([]Sample, error) {
 	if err := g.check(requests, opt); err != nil {
 		return nil, err
 	}
 	defer g.clear()
 	g.clear()
-	samples := make([]Sample, len(requests))
-	slots := make([]slot, g.decoder.Rows())
-	g.slots = slots
-	for row := range slots {
-		slots[row].request = -1
-	}
 	pool := g.decoder.Pool()
 	g.samplers = make([]*sampler, pool.Workers())
 	for i := range g.samplers {
-		g.samplers[i] = newSampler(opt.TopK, opt.Temperature)
+		g.samplers[i] = &sampler{topK: opt.TopK, temperature: opt.Temperature}
 	}
+	samples, waiting := make([]Sample, len(requests)), 0
 	seed := rng.New(opt.Seed, rng.Sample)
-	vocab := g.decoder.Vocab()
-	for waiting := 0; ; {
+	for {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		g.tokens, g.rows = g.tokens[:0], g.rows[:0]
-		for row := range slots {
-			s := &slots[row]
-			switch {
-			case s.request >= 0:
+		logits := g.logits
+		for row := range g.slots {
+			s := &g.slots[row]
+			if s.request >= 0 {
 				g.feed(row, s.next)
-			case waiting < len(requests):
+			} else if waiting < len(requests) {
 				r := requests[waiting]
 				*s = slot{request: waiting, key: seed.Sub(r.Index)}
 				g.feed(row, r.Prompt...)
 				waiting++
+			} else {
+				continue
 			}
+			s.logits, logits = logits[:g.decoder.Vocab()], logits[g.decoder.Vocab():]
 		}
 		if len(g.tokens) == 0 {
 			return samples, nil
@@ -140,32 +152,22 @@ func (g *Generator) Generate(ctx context.Context, requests []Request, opt Option
 		if err := g.decoder.Decode(ctx, g.tokens, g.rows, g.logits); err != nil {
 			return nil, err
 		}
-		logits := g.logits
-		for row := range slots {
-			if s := &slots[row]; s.request >= 0 {
-				s.logits, logits = logits[:vocab], logits[vocab:]
-			}
-		}
-		pool.Do(len(slots), 1, (*drawing)(g))
-		for row := range slots {
-			s := &slots[row]
+		pool.Do(len(g.slots), 1, (*drawLoop)(g))
+		for row := range g.slots {
+			s := &g.slots[row]
 			if s.request < 0 {
 				continue
 			}
-			out := &samples[s.request]
-			position := g.decoder.Len(row)
-			if !s.ok {
-				return nil, fmt.Errorf("generate: request %d: the logits at position %d are not finite",
-					s.request, position)
-			}
-			if s.next == opt.EOS {
+			out, position := &samples[s.request], g.decoder.Len(row)
+			switch {
+			case !s.ok:
+				return nil, fmt.Errorf("generate: request %d: the logits at position %d are not finite", s.request, position)
+			case s.next == opt.EOS:
 				out.Finish = FinishEOS
-			} else {
-				out.Tokens = append(out.Tokens, s.next)
-				switch {
-				case len(out.Tokens) == opt.MaxTokens:
+			default:
+				if out.Tokens = append(out.Tokens, s.next); len(out.Tokens) == opt.MaxTokens {
 					out.Finish = FinishLength
-				case position == g.decoder.Capacity():
+				} else if position == g.decoder.Capacity() {
 					out.Finish = FinishContext
 				}
 			}
@@ -177,6 +179,7 @@ func (g *Generator) Generate(ctx context.Context, requests []Request, opt Option
 	}
 }
 
+// feed adds the next tokens of a row to the call.
 func (g *Generator) feed(row int, tokens ...int32) {
 	g.tokens = append(g.tokens, tokens...)
 	for range tokens {
@@ -184,9 +187,11 @@ func (g *Generator) feed(row int, tokens ...int32) {
 	}
 }
 
+// clear frees all rows.
 func (g *Generator) clear() {
-	for row := range g.decoder.Rows() {
+	for row := range g.slots {
 		g.decoder.Truncate(row, 0)
+		g.slots[row].request = -1
 	}
 }
 
@@ -199,15 +204,14 @@ func (g *Generator) check(requests []Request, opt Options) error {
 	case opt.MaxTokens < 1:
 		return fmt.Errorf("generate: %d tokens to write; ask for at least 1", opt.MaxTokens)
 	}
-	vocab := g.decoder.Vocab()
+	vocab, capacity := g.decoder.Vocab(), g.decoder.Capacity()
 	for i, r := range requests {
-		if n := len(r.Prompt); n == 0 || n > g.decoder.Capacity() {
-			return fmt.Errorf("generate: prompt %d has %d tokens; it must have 1 to %d, the context", i, n,
-				g.decoder.Capacity())
+		if n := len(r.Prompt); n == 0 || n > capacity {
+			return fmt.Errorf("generate: prompt %d has %d tokens; it must have 1 to %d, the context", i, n, capacity)
 		}
 		for _, t := range r.Prompt {
 			if t < 0 || int(t) >= vocab {
-				return fmt.Errorf("generate: prompt %d holds token %d; the vocabulary has %d", i, t, vocab)
+				return fmt.Errorf("generate: prompt %d has token %d; the vocabulary has %d", i, t, vocab)
 			}
 		}
 	}

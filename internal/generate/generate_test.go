@@ -216,8 +216,8 @@ func TestGenerateRefuses(t *testing.T) {
 	}{
 		{nil, good, "prompt 0 has 0 tokens"},
 		{make([]int32, contextLen+1), good, "prompt 0 has 33 tokens; it must have 1 to 32"},
-		{[]int32{1, vocab}, good, "prompt 0 holds token 23"},
-		{[]int32{1, -1}, good, "prompt 0 holds token -1"},
+		{[]int32{1, vocab}, good, "prompt 0 has token 23"},
+		{[]int32{1, -1}, good, "prompt 0 has token -1"},
 		{[]int32{1}, with(func(o *Options) { o.MaxTokens = 0 }), "0 tokens to write"},
 		{[]int32{1}, with(func(o *Options) { o.TopK = -1 }), "top-k -1"},
 		{[]int32{1}, with(func(o *Options) { o.Temperature = -0.5 }), "temperature -0.5"},
