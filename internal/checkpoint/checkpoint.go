@@ -262,17 +262,10 @@ const (
 func StepName(step int64) string { return stepPrefix + strconv.FormatInt(step, 10) }
 
 // parseName reads a name made by StepName, or that of an older version.
-func parseName(name string) (step int64, old, ok bool) {
-	base, old := strings.CutSuffix(name, oldSuffix)
-	digits, ok := strings.CutPrefix(base, stepPrefix)
-	if !ok {
-		return 0, false, false
-	}
-	step, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || step < 0 || StepName(step) != base {
-		return 0, false, false
-	}
-	return step, old, true
+func parseName(name string) (step int64, ok bool) {
+	base := strings.TrimSuffix(name, oldSuffix)
+	step, err := strconv.ParseInt(strings.TrimPrefix(base, stepPrefix), 10, 64)
+	return step, err == nil && step >= 0 && StepName(step) == base
 }
 
 // PlainName reports whether name is that of a file in a directory on every system: no path, and not hidden.

@@ -312,7 +312,7 @@ func TestNewest(t *testing.T) {
 	}
 	var got []string
 	for _, r := range refused {
-		got = append(got, filepath.ToSlash(r.Err.Error()))
+		got = append(got, filepath.ToSlash(r.Error()))
 	}
 	want := []string{
 		"checkpoint: open run/checkpoints/step-50: it is not a directory: corrupt checkpoint",

@@ -176,7 +176,7 @@ func checkClean(t *testing.T, fsys durable.FS, want string) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if _, old, ok := parseName(e.Name()); !ok || old {
+		if _, ok := parseName(e.Name()); !ok || strings.HasSuffix(e.Name(), oldSuffix) {
 			t.Fatalf("left over: %s", e.Name())
 		}
 	}

@@ -84,14 +84,14 @@ func checkHealth(fsys durable.FS, path string) error {
 }
 
 // NewestHealthy returns the checkpoint in dir with the highest step whose certificate says healthy and that verifies,
-// and the refused ones with higher steps. One without a certificate is refused. If there is none the error matches
+// and why those with higher steps are refused. One without a certificate is refused. If there is none the error matches
 // ErrNone.
-func NewestHealthy(fsys durable.FS, dir string) (path string, refused []Refused, err error) {
+func NewestHealthy(fsys durable.FS, dir string) (path string, refused []error, err error) {
 	return newestHealthy(fsys, dir, "")
 }
 
 // newestHealthy does not read the tensors of the checkpoint at verified again.
-func newestHealthy(fsys durable.FS, dir, verified string) (path string, refused []Refused, err error) {
+func newestHealthy(fsys durable.FS, dir, verified string) (path string, refused []error, err error) {
 	path, refused, err = first(fsys, dir, func(path string) error {
 		if err := checkHealth(fsys, path); err != nil || path == verified {
 			return err

@@ -72,11 +72,7 @@ func (t Tensor) Len() int {
 
 // Float reports whether the elements are of a type that ReadF32 converts.
 func (t Tensor) Float() bool {
-	switch t.DType {
-	case "F64", "F32", "F16", "BF16":
-		return true
-	}
-	return false
+	return slices.Contains([]string{"F64", "F32", "F16", "BF16"}, t.DType)
 }
 
 // elementBytes gives the size of one element of each known type.
