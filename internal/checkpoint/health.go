@@ -50,8 +50,8 @@ func (h Health) Encode() ([]byte, error) {
 	return append(data, '\n'), nil
 }
 
-// ReadHealth returns the certificate of an open checkpoint. An error that matches fs.ErrNotExist means that it has none:
-// its health is unknown.
+// ReadHealth returns the certificate of an open checkpoint. An error that matches fs.ErrNotExist means that it has
+// none: its health is unknown.
 func ReadHealth(c *Checkpoint) (h Health, err error) {
 	data, err := c.File(HealthFile)
 	if err != nil {

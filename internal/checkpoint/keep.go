@@ -22,8 +22,8 @@ type Info struct {
 	Err   error    // why it cannot be used; nil if it looks complete
 }
 
-// candidates returns the names of all checkpoints in dir, newest first, and the older version of a step after the one in
-// place. A missing dir has none.
+// candidates returns the names of all checkpoints in dir, newest first, and the older version of a step after the one
+// in place. A missing dir has none.
 func candidates(fsys durable.FS, dir string) ([]string, error) {
 	entries, err := fsys.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -46,8 +46,8 @@ func candidates(fsys durable.FS, dir string) ([]string, error) {
 	return names, nil
 }
 
-// first returns the newest checkpoint in dir for which check returns nil, "" if there is none, and why the newer ones are
-// refused.
+// first returns the newest checkpoint in dir for which check returns nil, "" if there is none, and why the newer ones
+// are refused.
 func first(fsys durable.FS, dir string, check func(path string) error) (path string, refused []error, err error) {
 	names, err := candidates(fsys, dir)
 	for _, name := range names {
@@ -61,8 +61,9 @@ func first(fsys durable.FS, dir string, check func(path string) error) (path str
 	return "", refused, err
 }
 
-// Newest returns the checkpoint in dir with the highest step that verifies, reading all of it, and why those with higher
-// steps are refused. If none verifies the error matches ErrNone: then do not start over, but show what was refused.
+// Newest returns the checkpoint in dir with the highest step that verifies, reading all of it, and why those with
+// higher steps are refused. If none verifies the error matches ErrNone: then do not start over, but show what was
+// refused.
 func Newest(fsys durable.FS, dir string) (path string, refused []error, err error) {
 	path, refused, err = first(fsys, dir, func(path string) error {
 		_, err := verify(fsys, path)
@@ -79,8 +80,8 @@ func Newest(fsys durable.FS, dir string) (path string, refused []error, err erro
 	return path, refused, err
 }
 
-// List describes all checkpoints in dir, newest first. It checks manifests and sizes, and reads no tensor data: only Open
-// and Newest verify content.
+// List describes all checkpoints in dir, newest first. It checks manifests and sizes, and reads no tensor data: only
+// Open and Newest verify content.
 func List(fsys durable.FS, dir string) ([]Info, error) {
 	names, err := candidates(fsys, dir)
 	if err != nil {
@@ -208,8 +209,8 @@ func Forget(fsys durable.FS, dir string, step int64) error {
 	return nil
 }
 
-// remove deletes checkpoints and sweeps dir. It renames all of them before it deletes their files, and returns the names
-// of those that it renamed.
+// remove deletes checkpoints and sweeps dir. It renames all of them before it deletes their files, and returns the
+// names of those that it renamed.
 func remove(fsys durable.FS, dir string, names []string) (removed []string, err error) {
 	for _, name := range names {
 		if _, err := discard(fsys, filepath.Join(dir, name)); err != nil {

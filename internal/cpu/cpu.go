@@ -1,6 +1,6 @@
 // Package cpu names the instruction sets that this program may use on the machine it runs on. The variables are set
-// before main and never change. They are true only if both the processor and the operating system support the set, which
-// must save its registers.
+// before main and never change. They are true only if both the processor and the operating system support the set,
+// which must save its registers.
 //
 // Package kernel chooses which set is best.
 package cpu
@@ -13,8 +13,8 @@ var (
 	AMXBF16    = detect().amxbf16    // AMX tiles of bfloat16; the system must permit their use, too
 )
 
-// Vendor is the maker's name as amd64 processors spell it (AuthenticAMD, GenuineIntel), empty elsewhere. The same set can
-// be fast in one maker's processors and slow in another's.
+// Vendor is the maker's name as amd64 processors spell it (AuthenticAMD, GenuineIntel), empty elsewhere. The same set
+// can be fast in one maker's processors and slow in another's.
 var Vendor = vendorName()
 
 type features struct{ avx2fma, avx512, avx512bf16, amxbf16 bool }

@@ -92,8 +92,9 @@ func TestSetRefuses(t *testing.T) {
 		text          string
 	}{
 		"a parameter is missing": {snap.Params[1:], snap.Slots, snap.Params[0].Name},
-		"a slot is missing":      {snap.Params, snap.Slots[:last], snap.Slots[last].Name + " [" + strconv.Itoa(snap.Slots[last].Shape[0])},
-		"a slot has no shape":    {snap.Params, wrong, snap.Slots[last].Name + " has shape"},
+		"a slot is missing": {snap.Params, snap.Slots[:last],
+			snap.Slots[last].Name + " [" + strconv.Itoa(snap.Slots[last].Shape[0])},
+		"a slot has no shape": {snap.Params, wrong, snap.Slots[last].Name + " has shape"},
 	} {
 		err := e.Set(safetensors.Memory(tt.params), safetensors.Memory(tt.slots))
 		if err == nil || !strings.Contains(err.Error(), tt.text) {

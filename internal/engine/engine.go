@@ -72,8 +72,8 @@ type Engine interface {
 	Info() Info
 	// Init draws fresh parameters from a seed and clears slots and gradients.
 	Init(seed uint64) error
-	// Get returns parameters and slots, as a checkpoint holds them. It fails if one of them is not finite. The result may
-	// share memory with the engine, and is valid until the next call.
+	// Get returns parameters and slots, as a checkpoint holds them. It fails if one of them is not finite. The result
+	// may share memory with the engine, and is valid until the next call.
 	Get() (Snapshot, error)
 	// Set overwrites parameters and slots, and clears the gradients. It checks names and shapes before it overwrites
 	// anything. If slots is nil the slots stay as they are: params may be those of another run.

@@ -3,9 +3,9 @@
 //	g := generate.New(decoder)
 //	samples, err := g.Generate(ctx, requests, generate.Options{TopK: 50, Temperature: 0.8, MaxTokens: 128, EOS: eos})
 //
-// A sample depends only on the parameters, its prompt, the options and its own index: the random number for a position
-// comes from (seed, index, position), and a row's logits do not depend on the other rows. The other requests, their order
-// and the number of rows do not matter.
+// A sample depends only on the parameters, its prompt, the options and its own index: the random number for a
+// position comes from (seed, index, position), and a row's logits do not depend on the other rows. The other
+// requests, their order and the number of rows do not matter.
 //
 // The package knows token ids only. Prompts come with their start token.
 package generate
@@ -80,8 +80,8 @@ type Generator struct {
 	samplers []*sampler // (workers), of one Generate
 }
 
-// New returns a generator that computes as many texts at once as d has rows. The caller refreshes d after a change of the
-// parameters.
+// New returns a generator that computes as many texts at once as d has rows. The caller refreshes d after a change of
+// the parameters.
 //
 // Memory: allocates the logits of all rows.
 func New(d Decoder) *Generator {
@@ -111,8 +111,8 @@ func (g *drawLoop) Part(worker, lo, hi int) {
 
 // Generate continues every request; sample i belongs to request i.
 //
-// A row whose text ends takes the next request at once. Generate fails, without a sample, if an option or a prompt cannot
-// be used, if ctx is done, if the decoder fails, or if its logits are not finite. It leaves the rows empty.
+// A row whose text ends takes the next request at once. Generate fails, without a sample, if an option or a prompt
+// cannot be used, if ctx is done, if the decoder fails, or if its logits are not finite. It leaves the rows empty.
 func (g *Generator) Generate(ctx context.Context, requests []Request, opt Options) ([]Sample, error) {
 	if err := g.check(requests, opt); err != nil {
 		return nil, err

@@ -70,8 +70,8 @@ func (s *sampler) draw(logits []float32, u float64) (token int32, ok bool) {
 // keep fills s.kept with the topK best candidates in the order of their ids, and returns false if a logit is NaN or
 // +Inf.
 //
-// It collects twice as many candidates and then cuts them back to the best. From then on a token must exceed the worst of
-// those. That one comparison drops almost every token.
+// It collects twice as many candidates and then cuts them back to the best. From then on a token must exceed the
+// worst of those. That one comparison drops almost every token.
 func (s *sampler) keep(logits []float32) bool {
 	k := s.topK
 	switch {

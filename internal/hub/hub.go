@@ -1,10 +1,10 @@
 // Package hub reads and writes Hugging Face model directories: Import makes a checkpoint of one, Export writes one, and
 // OpenModel reads a checkpoint's tokenizer and architecture.
 //
-// Import does not trust a directory. It opens files by their plain names through os.Root, so that it reads nothing outside
-// of the directory, and no file further than its limit. It compares the weights with the configuration before it
-// allocates anything for them. It refuses by file and key what cannot be computed. It does not read pickle files, which
-// can run code. Every such refusal is an *Error.
+// Import does not trust a directory. It opens files by their plain names through os.Root, so that it reads nothing
+// outside of the directory, and no file further than its limit. It compares the weights with the configuration before
+// it allocates anything for them. It refuses by file and key what cannot be computed. It does not read pickle files,
+// which can run code. Every such refusal is an *Error.
 //
 // The package knows files and how they fit together. model knows what a configuration means, tokenizer what a tokenizer
 // file means, and checkpoint what makes a checkpoint whole.
@@ -47,8 +47,8 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // ModelFiles returns the files of a Hugging Face model directory except the weights, by name. start is the token that
-// begins a text, negative for none. template is that of conversations, empty for none; turnEnds are the tokens that end a
-// turn.
+// begins a text, negative for none. template is that of conversations, empty for none; turnEnds are the tokens that
+// end a turn.
 func ModelFiles(a config.Arch, tok *tokenizer.Tokenizer, start int32, template string, turnEnds ...int32) (
 	map[string][]byte, error) {
 	files := map[string][]byte{}

@@ -43,8 +43,8 @@ func figure(name, key string) int64 {
 }
 
 // groupRoom returns the least memory that a control group of this process still allows, from its own up to the root:
-// limit minus use, where cached files count as free. limited is false if no group has a limit. It reads both versions of
-// the interface.
+// limit minus use, where cached files count as free. limited is false if no group has a limit. It reads both versions
+// of the interface.
 func groupRoom(root, self string) (room int64, limited bool) {
 	raw, _ := os.ReadFile(self)
 	for line := range strings.Lines(string(raw)) {

@@ -128,8 +128,8 @@ func (a *AdamW[T]) Trial(params, grads []T, step int64, lr, scale float64, dst [
 	return a.try(&a.all, params, grads, a.stepAt(step, lr, scale), dst)
 }
 
-// UpdateRatio returns what Trial returns, from a sample: the first 4,096 elements of each matrix. It is cheap enough for
-// every step.
+// UpdateRatio returns what Trial returns, from a sample: the first 4,096 elements of each matrix. It is cheap enough
+// for every step.
 func (a *AdamW[T]) UpdateRatio(params, grads []T, step int64, lr, scale float64) (median float64) {
 	return a.try(&a.sample, params, grads, a.stepAt(step, lr, scale), a.sampled)
 }

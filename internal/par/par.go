@@ -6,8 +6,8 @@
 // number of workers. Results must not depend on the cut: one worker computes each output element in one order, and sums
 // over everything use blocks of fixed size whose partial sums are added in block order.
 //
-// There is no work stealing, no task queue, no future and no nesting. Do is for one caller at a time, and a Job must not
-// call Do on its own pool.
+// There is no work stealing, no task queue, no future and no nesting. Do is for one caller at a time, and a Job must
+// not call Do on its own pool.
 package par
 
 import (
@@ -88,9 +88,9 @@ func New(workers int) *Pool {
 // Workers returns the number of workers, the caller of Do included.
 func (p *Pool) Workers() int { return len(p.helpers) + 1 }
 
-// Do cuts [0, n) into contiguous shares, one per worker, at multiples of grain (grain < 1 counts as 1), runs j.Part on
-// each and returns when all are done. Shares differ by at most one grain. With fewer grains than workers the last workers
-// get nothing. It allocates nothing.
+// Do cuts [0, n) into contiguous shares, one per worker, at multiples of grain (grain < 1 counts as 1), runs j.Part
+// on each and returns when all are done. Shares differ by at most one grain. With fewer grains than workers the last
+// workers get nothing. It allocates nothing.
 //
 // If a Part panics, the others finish first and Do panics in the caller; the pool stays usable. Panics on nested or
 // concurrent use and after Close.

@@ -8,8 +8,8 @@
 //	u := k.Float64(position)
 //
 // Every purpose has its own Stream, so that one more draw in one place changes nothing elsewhere. Sub derives further
-// independent streams (a step, a layer, a prompt). Perm is a permutation of [0,n) that is computed at any index, so that
-// an epoch's order can be resumed at any batch.
+// independent streams (a step, a layer, a prompt). Perm is a permutation of [0,n) that is computed at any index, so
+// that an epoch's order can be resumed at any batch.
 //
 // The package has no sequential generator and is not for secrets.
 package rng
@@ -30,8 +30,8 @@ const (
 	Bootstrap Stream = 9 // which prompts are drawn again for an interval
 )
 
-// Key is one stream of random numbers. Index i of a Key always has the same 128 random bits. It is a small value, safe to
-// copy and to use concurrently.
+// Key is one stream of random numbers. Index i of a Key always has the same 128 random bits. It is a small value,
+// safe to copy and to use concurrently.
 type Key struct{ seed, stream uint64 }
 
 // New returns the key of stream s under seed.
