@@ -1,13 +1,13 @@
 // Package checkpoint saves named tensors and the state of a run. A crash at any moment leaves the old checkpoint or the
 // new one, complete. A damaged checkpoint is recognised and never loaded.
 //
-// Save writes dir/step-N; Newest finds the newest checkpoint that verifies, and Open reads it. A checkpoint is a Hugging
-// Face model directory with the state of the run beside it. It is complete when its manifest verifies. Prune deletes old
-// checkpoints; marks give names to steps worth keeping.
+// Save writes dir/step-N; Newest finds the newest checkpoint that verifies, and Open reads it. A checkpoint is a
+// Hugging Face model directory with the state of the run beside it. It is complete when its manifest verifies. Prune
+// deletes old checkpoints; marks give names to steps worth keeping.
 //
 // docs/format/checkpoint.md specifies the protocol and the format. The package knows no model: it sees names, shapes,
-// []float32 and bytes. It does not decide when to save or what to keep, does not shard, and reads no pickle. One process
-// writes to a directory at a time; the caller holds the lock of the run.
+// []float32 and bytes. It does not decide when to save or what to keep, does not shard, and reads no pickle. The caller
+// holds the lock of the run: one process writes to a directory at a time.
 package checkpoint
 
 import (
@@ -63,8 +63,8 @@ type Checkpoint struct {
 // Open opens a checkpoint after reading all of it: the manifest, the size and hash of every file, and the headers of
 // the tensors.
 //
-// Failure: ErrNone if there is nothing at path, ErrVersion if a newer program wrote it, ErrCorrupt if anything is missing
-// or differs from what was saved; other errors come from the file system.
+// Failure: ErrNone if there is nothing at path, ErrVersion if a newer program wrote it, ErrCorrupt if anything is
+// missing or differs from what was saved; other errors come from the file system.
 func Open(fsys durable.FS, path string) (_ *Checkpoint, err error) {
 	m, err := readManifest(fsys, path)
 	if err != nil {
@@ -158,9 +158,9 @@ func parseTensors(f durable.File, path, name string, size int64) (*safetensors.F
 	return t, nil
 }
 
-// OpenWeights opens a Hugging Face model directory for its weights. With a manifest it does what Open does. Without one
-// there is nothing to verify against, and the result is step 0 without optimizer state. A model in shards or in a pickle
-// file is refused.
+// OpenWeights opens a Hugging Face model directory for its weights. With a manifest it does what Open does. Without
+// one there is nothing to verify against, and the result is step 0 without optimizer state. A model in shards or in a
+// pickle file is refused.
 func OpenWeights(fsys durable.FS, path string) (*Checkpoint, error) {
 	if _, err := fsys.Stat(filepath.Join(path, ManifestFile)); !errors.Is(err, fs.ErrNotExist) {
 		return Open(fsys, path)
@@ -262,17 +262,10 @@ const (
 func StepName(step int64) string { return stepPrefix + strconv.FormatInt(step, 10) }
 
 // parseName reads a name made by StepName, or that of an older version.
-func parseName(name string) (step int64, old, ok bool) {
-	base, old := strings.CutSuffix(name, oldSuffix)
-	digits, ok := strings.CutPrefix(base, stepPrefix)
-	if !ok {
-		return 0, false, false
-	}
-	step, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || step < 0 || StepName(step) != base {
-		return 0, false, false
-	}
-	return step, old, true
+func parseName(name string) (step int64, ok bool) {
+	base := strings.TrimSuffix(name, oldSuffix)
+	step, err := strconv.ParseInt(strings.TrimPrefix(base, stepPrefix), 10, 64)
+	return step, err == nil && step >= 0 && StepName(step) == base
 }
 
 // PlainName reports whether name is that of a file in a directory on every system: no path, and not hidden.

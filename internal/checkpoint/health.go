@@ -50,8 +50,8 @@ func (h Health) Encode() ([]byte, error) {
 	return append(data, '\n'), nil
 }
 
-// ReadHealth returns the certificate of an open checkpoint. An error that matches fs.ErrNotExist means that it has none:
-// its health is unknown.
+// ReadHealth returns the certificate of an open checkpoint. An error that matches fs.ErrNotExist means that it has
+// none: its health is unknown.
 func ReadHealth(c *Checkpoint) (h Health, err error) {
 	data, err := c.File(HealthFile)
 	if err != nil {
@@ -84,14 +84,14 @@ func checkHealth(fsys durable.FS, path string) error {
 }
 
 // NewestHealthy returns the checkpoint in dir with the highest step whose certificate says healthy and that verifies,
-// and the refused ones with higher steps. One without a certificate is refused. If there is none the error matches
+// and why those with higher steps are refused. One without a certificate is refused. If there is none the error matches
 // ErrNone.
-func NewestHealthy(fsys durable.FS, dir string) (path string, refused []Refused, err error) {
+func NewestHealthy(fsys durable.FS, dir string) (path string, refused []error, err error) {
 	return newestHealthy(fsys, dir, "")
 }
 
 // newestHealthy does not read the tensors of the checkpoint at verified again.
-func newestHealthy(fsys durable.FS, dir, verified string) (path string, refused []Refused, err error) {
+func newestHealthy(fsys durable.FS, dir, verified string) (path string, refused []error, err error) {
 	path, refused, err = first(fsys, dir, func(path string) error {
 		if err := checkHealth(fsys, path); err != nil || path == verified {
 			return err

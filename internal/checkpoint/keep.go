@@ -13,12 +13,6 @@ import (
 	"gimbal/internal/durable"
 )
 
-// Refused is a checkpoint that cannot be used.
-type Refused struct {
-	Path string
-	Err  error // says which file, what is wrong, and what to do
-}
-
 // Info describes a checkpoint in a listing.
 type Info struct {
 	Path  string
@@ -28,8 +22,8 @@ type Info struct {
 	Err   error    // why it cannot be used; nil if it looks complete
 }
 
-// candidates returns the names of all checkpoints in dir, newest first, and the older version of a step after the one in
-// place. A missing dir has none.
+// candidates returns the names of all checkpoints in dir, newest first, and the older version of a step after the one
+// in place. A missing dir has none.
 func candidates(fsys durable.FS, dir string) ([]string, error) {
 	entries, err := fsys.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -40,20 +34,21 @@ func candidates(fsys durable.FS, dir string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if _, _, ok := parseName(e.Name()); ok {
+		if _, ok := parseName(e.Name()); ok {
 			names = append(names, e.Name())
 		}
 	}
 	slices.SortFunc(names, func(a, b string) int {
-		sa, _, _ := parseName(a)
-		sb, _, _ := parseName(b)
+		sa, _ := parseName(a)
+		sb, _ := parseName(b)
 		return cmp.Or(cmp.Compare(sb, sa), cmp.Compare(len(a), len(b)))
 	})
 	return names, nil
 }
 
-// first returns the newest checkpoint in dir for which check returns nil, "" if there is none, and the newer ones.
-func first(fsys durable.FS, dir string, check func(path string) error) (path string, refused []Refused, err error) {
+// first returns the newest checkpoint in dir for which check returns nil, "" if there is none, and why the newer ones
+// are refused.
+func first(fsys durable.FS, dir string, check func(path string) error) (path string, refused []error, err error) {
 	names, err := candidates(fsys, dir)
 	for _, name := range names {
 		path := filepath.Join(dir, name)
@@ -61,14 +56,15 @@ func first(fsys durable.FS, dir string, check func(path string) error) (path str
 		if err == nil {
 			return path, refused, nil
 		}
-		refused = append(refused, Refused{path, err})
+		refused = append(refused, err)
 	}
 	return "", refused, err
 }
 
-// Newest returns the checkpoint in dir with the highest step that verifies, reading all of it, and the refused ones with
-// higher steps. If none verifies the error matches ErrNone: then do not start over, but show why each was refused.
-func Newest(fsys durable.FS, dir string) (path string, refused []Refused, err error) {
+// Newest returns the checkpoint in dir with the highest step that verifies, reading all of it, and why those with
+// higher steps are refused. If none verifies the error matches ErrNone: then do not start over, but show what was
+// refused.
+func Newest(fsys durable.FS, dir string) (path string, refused []error, err error) {
 	path, refused, err = first(fsys, dir, func(path string) error {
 		_, err := verify(fsys, path)
 		return err
@@ -79,13 +75,13 @@ func Newest(fsys durable.FS, dir string) (path string, refused []Refused, err er
 		err = fmt.Errorf("checkpoint: there is none in %s: %w", dir, ErrNone)
 	default:
 		err = fmt.Errorf("checkpoint: none of the %d in %s can be used: %w (the newest: %v)",
-			len(refused), dir, ErrNone, refused[0].Err)
+			len(refused), dir, ErrNone, refused[0])
 	}
 	return path, refused, err
 }
 
-// List describes all checkpoints in dir, newest first. It checks manifests and sizes, and reads no tensor data: only Open
-// and Newest verify content.
+// List describes all checkpoints in dir, newest first. It checks manifests and sizes, and reads no tensor data: only
+// Open and Newest verify content.
 func List(fsys durable.FS, dir string) ([]Info, error) {
 	names, err := candidates(fsys, dir)
 	if err != nil {
@@ -97,7 +93,7 @@ func List(fsys durable.FS, dir string) ([]Info, error) {
 	}
 	var infos []Info
 	for _, name := range names {
-		step, _, _ := parseName(name)
+		step, _ := parseName(name)
 		info := Info{Path: filepath.Join(dir, name), Step: step}
 		for mark, s := range marks {
 			if s == step {
@@ -206,15 +202,15 @@ func Forget(fsys durable.FS, dir string, step int64) error {
 	if err != nil {
 		return fail(err)
 	}
-	newer := slices.DeleteFunc(names, func(name string) bool { s, _, _ := parseName(name); return s <= step })
+	newer := slices.DeleteFunc(names, func(name string) bool { s, _ := parseName(name); return s <= step })
 	if _, err := remove(fsys, dir, newer); err != nil {
 		return fail(err)
 	}
 	return nil
 }
 
-// remove deletes checkpoints and sweeps dir. It renames all of them before it deletes their files, and returns the names
-// of those that it renamed.
+// remove deletes checkpoints and sweeps dir. It renames all of them before it deletes their files, and returns the
+// names of those that it renamed.
 func remove(fsys durable.FS, dir string, names []string) (removed []string, err error) {
 	for _, name := range names {
 		if _, err := discard(fsys, filepath.Join(dir, name)); err != nil {

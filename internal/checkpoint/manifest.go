@@ -109,7 +109,7 @@ func readManifest(fsys durable.FS, path string) (*manifest, error) {
 		seen[e.Name] = true
 	}
 	// A copy may have any name, but a name of a step must be the right one.
-	if step, _, ok := parseName(filepath.Base(path)); ok && step != m.Step {
+	if step, ok := parseName(filepath.Base(path)); ok && step != m.Step {
 		return nil, corrupt(path, ManifestFile, "belongs to step %d", m.Step)
 	}
 	return &m, nil

@@ -24,16 +24,16 @@ type Snapshot struct {
 	Optimizer []safetensors.Entry // for optimizer.safetensors; nil: no such file
 }
 
-// Save writes a snapshot to dir/step-N, making dir if it is missing, and returns that path. When it returns without error
-// it has read the checkpoint back and verified it, and the checkpoint survives a power loss.
+// Save writes a snapshot to dir/step-N, making dir if it is missing, and returns that path. When it returns without
+// error it has read the checkpoint back and verified it, and the checkpoint survives a power loss.
 //
 // If step-N exists with the same content, it stays. If it is damaged or differs, the new one takes its place; Newest
 // finds a valid version of it at every moment. Save first removes what an earlier Save that died left in dir.
 //
-// Failure: Save touches nothing that was there before, and removes the unfinished files. If the last sync of dir fails,
-// the new checkpoint is in place, but a power loss may still remove it. Another Save writes all files again. Errors match
-// durable.ErrNoSpace when the disk is full, and ErrVersion when a newer program wrote step-N. Save does not replace such
-// a checkpoint, nor one that cannot be read.
+// Failure: Save touches nothing that was there before, and removes the unfinished files. If the last sync of dir
+// fails, the new checkpoint is in place, but a power loss may still remove it. Another Save writes all files again.
+// Errors match durable.ErrNoSpace when the disk is full, and ErrVersion when a newer program wrote step-N. Save does
+// not replace such a checkpoint, nor one that cannot be read.
 func Save(fsys durable.FS, dir string, s *Snapshot) (path string, err error) {
 	if err := s.check(); err != nil {
 		return "", err
@@ -43,8 +43,7 @@ func Save(fsys durable.FS, dir string, s *Snapshot) (path string, err error) {
 	}
 	if err := durable.Mkdir(fsys, dir); err != nil {
 		return fail(err)
-	}
-	if err := durable.Sweep(fsys, dir); err != nil {
+	} else if err := durable.Sweep(fsys, dir); err != nil {
 		return fail(err)
 	}
 	tmp := durable.TempName(dir, strconv.FormatInt(s.Step, 10))
@@ -184,8 +183,8 @@ func place(fsys durable.FS, tmp, final string, m *manifest) error {
 	if err := throw(old); err != nil || len(trash) == 0 {
 		return err
 	}
-	// The new names of the trash must be durable before its files are deleted: else a power loss could bring back an old
-	// name over missing files.
+	// The new names of the trash must be durable before its files are deleted: else a power loss could bring back an
+	// old name over missing files.
 	if err := fsys.SyncDir(dir); err != nil {
 		return err
 	}

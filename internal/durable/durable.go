@@ -60,19 +60,10 @@ type File interface {
 
 // ErrNoSpace is matched by every error that means a full disk or an exhausted quota (ENOSPC, EDQUOT; on Windows
 // ERROR_DISK_FULL, ERROR_HANDLE_DISK_FULL, ERROR_DISK_QUOTA_EXCEEDED).
-var ErrNoSpace = errors.New("no space left on the disk or in the quota")
+var ErrNoSpace = errors.New("the disk or the quota is full: free some space or raise the quota, then try again")
 
 // OS is the file system of the operating system. Safe for concurrent use.
 var OS FS = osFS{}
-
-// noSpace marks a system error so that errors.Is finds ErrNoSpace on every system.
-type noSpace struct{ err error }
-
-func (e *noSpace) Error() string {
-	return e.err.Error() + " (free some space or raise the quota, then try again)"
-}
-func (e *noSpace) Unwrap() error        { return e.err }
-func (e *noSpace) Is(target error) bool { return target == ErrNoSpace }
 
 // mark makes an error of a full disk match ErrNoSpace.
 func mark(err error) error {
@@ -81,7 +72,7 @@ func mark(err error) error {
 	}
 	for _, full := range diskFull {
 		if errors.Is(err, full) {
-			return &noSpace{err}
+			return fmt.Errorf("%w: %w", err, ErrNoSpace)
 		}
 	}
 	return err

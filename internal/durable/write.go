@@ -57,8 +57,9 @@ func WriteWith(fsys FS, name string, fn func(io.Writer) error) error {
 	return nil
 }
 
-// WriteNew creates name, writes what fn writes (buffered), syncs and closes it. It does not sync the directory: it is for
-// a file of a directory that is itself made durable afterwards. After an error the file is not complete; remove it.
+// WriteNew creates name, writes what fn writes (buffered), syncs and closes it. It does not sync the directory: it is
+// for a file of a directory that is itself made durable afterwards. After an error the file is not complete; remove
+// it.
 func WriteNew(fsys FS, name string, fn func(io.Writer) error) (err error) {
 	f, err := fsys.Create(name)
 	if err != nil {

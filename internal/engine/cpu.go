@@ -23,7 +23,6 @@ func CPU(workers int) (Opener, error) {
 
 type cpuOpener struct{ x *kernel.Exec }
 
-// Hardware implements Opener.
 func (o *cpuOpener) Hardware() Hardware {
 	return Hardware{Name: o.x.Tier().String(), Workers: o.x.Workers(), BF16: o.x.BF16(), FasterBF16: o.x.FasterBF16(),
 		Free: memory.Free(), Warning: o.x.Warning()}
@@ -35,7 +34,6 @@ func (o *cpuOpener) modelOptions(s Spec) model.Options {
 		Workers: o.x.Workers()}
 }
 
-// Estimate implements Opener.
 func (o *cpuOpener) Estimate(s Spec) Memory {
 	m := Memory{Model: model.Memory(s.Arch, o.modelOptions(s)).Total}
 	if !s.Forward {
@@ -45,7 +43,6 @@ func (o *cpuOpener) Estimate(s Spec) Memory {
 	return m
 }
 
-// Open implements Opener. It fails where the architecture or an option makes no sense.
 func (o *cpuOpener) Open(s Spec) (Engine, error) {
 	m, err := model.New[float32](s.Arch, o.x, o.modelOptions(s))
 	if err != nil {
@@ -65,7 +62,6 @@ func (o *cpuOpener) Open(s Spec) (Engine, error) {
 	return e, nil
 }
 
-// Close implements Opener.
 func (o *cpuOpener) Close() { o.x.Close() }
 
 // numerics names what the bits depend on.

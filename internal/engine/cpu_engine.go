@@ -9,7 +9,7 @@ import (
 	"gimbal/internal/safetensors"
 )
 
-// cpuEngine is the engine on CPUs. All its memory is allocated when it is opened.
+// cpuEngine is the Engine, and Planter, on CPUs. All its memory is allocated when it is opened.
 type cpuEngine struct {
 	model *model.Model[float32]
 	adam  *optim.AdamW[float32] // nil: for passes without gradient only
@@ -21,10 +21,8 @@ type cpuEngine struct {
 	plants []model.Plant
 }
 
-// Info implements Engine.
 func (e *cpuEngine) Info() Info { return e.info }
 
-// Init implements Engine.
 func (e *cpuEngine) Init(seed uint64) error {
 	e.model.Init(seed)
 	for _, s := range e.slots() {
@@ -47,12 +45,11 @@ func (e *cpuEngine) slots() (list []safetensors.Entry) {
 	return list
 }
 
-// Get implements Engine.
 func (e *cpuEngine) Get() (s Snapshot, err error) {
 	p := e.model.Params()
 	check := func(what string, values []float32) { // values are laid out as the parameters
 		if name, index, value, bad := p.FirstNonFinite(values); bad && err == nil {
-			err = &NonFiniteError{what, Element{name, index, value}}
+			err = fmt.Errorf("engine: %s %s[%d] is %v", what, name, index, value)
 		}
 	}
 	check("weight", p.Flat)
@@ -66,7 +63,7 @@ func (e *cpuEngine) Get() (s Snapshot, err error) {
 	return Snapshot{Params: model.Entries(p), Slots: e.slots()}, nil
 }
 
-// Set implements Engine. An error while reading leaves parameters and slots partly overwritten.
+// Set leaves parameters and slots partly overwritten if reading fails.
 func (e *cpuEngine) Set(params, slots *safetensors.File) error {
 	var own []safetensors.Entry // the slots to overwrite
 	if slots != nil {
@@ -95,7 +92,7 @@ func (e *cpuEngine) Set(params, slots *safetensors.File) error {
 // promptTokens is how many tokens of prompts a decoder computes at once.
 const promptTokens = 1024
 
-// Decoder implements Engine. The decoder shares the engine's parameters: use one of the two at a time.
+// Decoder returns a decoder that shares the engine's parameters: use one of the two at a time.
 func (e *cpuEngine) Decoder(rows, capacity int) (generate.Decoder, error) {
 	d, err := e.model.Decoder(model.DecoderOptions{Tokens: promptTokens, Rows: rows})
 	if err != nil {
@@ -104,7 +101,7 @@ func (e *cpuEngine) Decoder(rows, capacity int) (generate.Decoder, error) {
 	return model.NewWriter(d, rows, capacity), nil
 }
 
-// Close implements Engine: its memory can be collected afterwards.
+// Close drops all memory, so that it can be collected.
 func (e *cpuEngine) Close() error {
 	*e = cpuEngine{}
 	return nil

@@ -6,27 +6,14 @@ import (
 	"gimbal/internal/model"
 )
 
-// Plant implements Planter.
 func (e *cpuEngine) Plant(faults ...Fault) {
 	e.plants = e.plants[:0]
 	for _, f := range faults {
-		p := model.Plant{Block: f.Block}
-		switch f.Kind {
-		case NaNActivation:
-			p.Fault = model.FaultNaN
-		case StopGradient:
-			p.Fault = model.FaultStopGradient
-		case CutResidual:
-			p.Fault = model.FaultCutResidual
-		default:
-			panic("engine: a fault that Plant does not know")
-		}
-		e.plants = append(e.plants, p)
+		e.plants = append(e.plants, model.Plant{Fault: model.Fault(f.Kind), Block: f.Block})
 	}
-	e.model.SetPlants(e.plants...)
+	e.model.SetPlants(e.plants...) // panics where a fault is none of these
 }
 
-// Harm implements Planter.
 func (e *cpuEngine) Harm(f Fault) {
 	p, grads := e.model.Params(), e.model.Grads()
 	switch f.Kind {

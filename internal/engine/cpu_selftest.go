@@ -34,8 +34,7 @@ func newMultiplies(exec *kernel.Exec, mode string) multiplies {
 	}
 }
 
-// SelfTest implements Opener. It runs the three multiplies of training on numbers whose products and sums are exact in
-// every precision.
+// SelfTest runs the three multiplies of training on numbers whose products and sums are exact in every precision.
 func (o *cpuOpener) SelfTest(s Spec) (difference string) {
 	return compareMultiplies(newMultiplies(o.x, s.Mode), s, numerics(o.x, s.Mode))
 }

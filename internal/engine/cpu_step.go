@@ -17,7 +17,6 @@ type passes struct {
 	found bool    // there is such a block; else it is the head
 }
 
-// Pass implements Engine.
 func (e *cpuEngine) Pass(ctx context.Context, in Input, want Want) (v Values, err error) {
 	if err := ctx.Err(); err != nil {
 		return v, err
@@ -60,7 +59,6 @@ func (p *passes) add(nats float64, m *model.Model[float32]) {
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
-// Discard implements Engine.
 func (e *cpuEngine) Discard() {
 	e.model.ClearGrads()
 	e.passes = passes{bad: -1}
@@ -77,7 +75,6 @@ func newReporter(tensors int) reporter {
 	return reporter{make([]float64, tensors), make([]TensorState, tensors), make([]uint64, tensors)}
 }
 
-// Propose implements Engine.
 func (e *cpuEngine) Propose(ctx context.Context, p Proposal) (r Report, err error) {
 	if e.adam == nil {
 		panic("engine: proposal on an engine without an optimizer")
@@ -122,7 +119,6 @@ func hash(values []float32) uint64 {
 	return h
 }
 
-// Commit implements Engine.
 func (e *cpuEngine) Commit(u Update) (lr float64, err error) {
 	if e.adam == nil {
 		panic("engine: update on an engine without an optimizer")
@@ -139,7 +135,6 @@ func (e *cpuEngine) Commit(u Update) (lr float64, err error) {
 // absurdWeight is larger than any weight of a model that still computes. One flipped bit of an exponent exceeds it.
 const absurdWeight = 1e6
 
-// Inspect implements Engine.
 func (e *cpuEngine) Inspect() (Inspection, error) {
 	p, b := e.model.Params(), e.passes
 	r := Inspection{Pass: b.bad, Found: b.found, Block: b.block}

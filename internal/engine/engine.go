@@ -15,7 +15,6 @@ package engine
 
 import (
 	"context"
-	"fmt"
 
 	"gimbal/internal/config"
 	"gimbal/internal/generate"
@@ -73,8 +72,8 @@ type Engine interface {
 	Info() Info
 	// Init draws fresh parameters from a seed and clears slots and gradients.
 	Init(seed uint64) error
-	// Get returns parameters and slots, as a checkpoint holds them. It returns a *NonFiniteError if one of them is not
-	// finite. The result may share memory with the engine, and is valid until the next call.
+	// Get returns parameters and slots, as a checkpoint holds them. It fails if one of them is not finite. The result
+	// may share memory with the engine, and is valid until the next call.
 	Get() (Snapshot, error)
 	// Set overwrites parameters and slots, and clears the gradients. It checks names and shapes before it overwrites
 	// anything. If slots is nil the slots stay as they are: params may be those of another run.
@@ -223,16 +222,6 @@ type Element struct {
 	Tensor string
 	Index  int
 	Value  float64
-}
-
-// NonFiniteError says that a parameter or a slot is not finite.
-type NonFiniteError struct {
-	What string // weight, first moment of or second moment of
-	Element
-}
-
-func (e *NonFiniteError) Error() string {
-	return fmt.Sprintf("%s %s[%d] is %v", e.What, e.Tensor, e.Index, e.Value)
 }
 
 // DecoderRows returns how many of the texts of length positions to decode at once, and the bytes of their keys and

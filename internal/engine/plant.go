@@ -1,5 +1,7 @@
 package engine
 
+import "gimbal/internal/model"
+
 // Planter is an engine in which faults can be planted, to watch the guard find them.
 type Planter interface {
 	// Plant replaces the faults inside the model; without arguments it removes them. Decoders do not change.
@@ -21,9 +23,9 @@ type FaultKind int
 
 // Faults for Plant.
 const (
-	NaNActivation FaultKind = iota + 1 // the first element of a block's output is NaN in every pass
-	StopGradient                       // no gradient passes below a block
-	CutResidual                        // a block is f(x) instead of x + f(x)
+	NaNActivation = FaultKind(model.FaultNaN)          // the first element of a block's output is NaN in every pass
+	StopGradient  = FaultKind(model.FaultStopGradient) // no gradient passes below a block
+	CutResidual   = FaultKind(model.FaultCutResidual)  // a block is f(x) instead of x + f(x)
 )
 
 // Faults for Harm.

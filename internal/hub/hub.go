@@ -1,10 +1,10 @@
 // Package hub reads and writes Hugging Face model directories: Import makes a checkpoint of one, Export writes one, and
 // OpenModel reads a checkpoint's tokenizer and architecture.
 //
-// Import does not trust a directory. It opens files by their plain names through os.Root, so that it reads nothing outside
-// of the directory, and no file further than its limit. It compares the weights with the configuration before it
-// allocates anything for them. It refuses by file and key what cannot be computed. It does not read pickle files, which
-// can run code. Every such refusal is an *Error.
+// Import does not trust a directory. It opens files by their plain names through os.Root, so that it reads nothing
+// outside of the directory, and no file further than its limit. It compares the weights with the configuration before
+// it allocates anything for them. It refuses by file and key what cannot be computed. It does not read pickle files,
+// which can run code. Every such refusal is an *Error.
 //
 // The package knows files and how they fit together. model knows what a configuration means, tokenizer what a tokenizer
 // file means, and checkpoint what makes a checkpoint whole.
@@ -46,24 +46,17 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Companion describes a model that is saved, for the files beside its weights.
-type Companion struct {
-	Arch     config.Arch
-	Tok      *tokenizer.Tokenizer
-	Start    int32   // token that begins a text; negative: none
-	Template string  // of conversations; empty: none
-	TurnEnds []int32 // tokens that end a turn of a conversation
-}
-
-// Files returns the files of a Hugging Face model directory except the weights, by name.
-func (c Companion) Files() (map[string][]byte, error) {
+// ModelFiles returns the files of a Hugging Face model directory except the weights, by name. start is the token that
+// begins a text, negative for none. template is that of conversations, empty for none; turnEnds are the tokens that
+// end a turn.
+func ModelFiles(a config.Arch, tok *tokenizer.Tokenizer, start int32, template string, turnEnds ...int32) (
+	map[string][]byte, error) {
 	files := map[string][]byte{}
-	eos := c.Tok.EOS()
 	for name, write := range map[string]func() ([]byte, error){
-		configFile:     func() ([]byte, error) { return model.HFConfig(c.Arch, eos, c.Start) },
-		generationFile: func() ([]byte, error) { return model.GenerationConfig(eos, c.Start, c.TurnEnds...) },
-		tokenizerFile:  c.Tok.JSON,
-		tokConfigFile:  func() ([]byte, error) { return c.Tok.ConfigJSON(c.Arch.Context, c.Template) },
+		configFile:     func() ([]byte, error) { return model.HFConfig(a, tok.EOS(), start) },
+		generationFile: func() ([]byte, error) { return model.GenerationConfig(tok.EOS(), start, turnEnds...) },
+		tokenizerFile:  tok.JSON,
+		tokConfigFile:  func() ([]byte, error) { return tok.ConfigJSON(a.Context, template) },
 	} {
 		data, err := write()
 		if err != nil {
@@ -71,8 +64,8 @@ func (c Companion) Files() (map[string][]byte, error) {
 		}
 		files[name] = data
 	}
-	if c.Template != "" {
-		files[templateFile] = []byte(c.Template)
+	if template != "" {
+		files[templateFile] = []byte(template)
 	}
 	return files, nil
 }

@@ -66,7 +66,7 @@ func Import(ctx context.Context, dir, checkpoints string) (_ *Imported, err erro
 	if !ok {
 		bos = -1
 	}
-	files, err := Companion{Arch: arch, Tok: tok, Start: bos, Template: string(kept[templateFile])}.Files()
+	files, err := ModelFiles(arch, tok, bos, string(kept[templateFile]))
 	if err != nil {
 		return nil, err
 	}

@@ -28,8 +28,8 @@ func OpenModel(path, name string) (*Model, error) {
 	return ModelOf(c)
 }
 
-// ModelOf reads the tokenizer and the architecture of a checkpoint, and checks that the weights fit. If it fails it closes
-// the checkpoint.
+// ModelOf reads the tokenizer and the architecture of a checkpoint, and checks that the weights fit. If it fails it
+// closes the checkpoint.
 func ModelOf(c *checkpoint.Checkpoint) (*Model, error) {
 	tok, arch, err := describe(c)
 	if err == nil {
@@ -65,10 +65,7 @@ type source interface {
 func readConfig(f source) (arch config.Arch, eos, bos int32, err error) {
 	raw, err := f.File(configFile)
 	if err == nil {
-		arch, err = model.ParseHFConfig(raw)
-	}
-	if err == nil {
-		eos, bos, err = model.ParseHFEnds(raw)
+		arch, eos, bos, err = model.ParseHFConfig(raw)
 	}
 	if err != nil {
 		err = &Error{f.Path(), configFile, err}
@@ -76,9 +73,9 @@ func readConfig(f source) (arch config.Arch, eos, bos int32, err error) {
 	return arch, eos, bos, err
 }
 
-// describe reads the tokenizer and the architecture of a model, and checks that they fit. The ends of a text are those of
-// config.json, else those that the tokenizer knows by name. The model may have more ids than the tokenizer; those have no
-// text.
+// describe reads the tokenizer and the architecture of a model, and checks that they fit. The ends of a text are
+// those of config.json, else those that the tokenizer knows by name. The model may have more ids than the tokenizer;
+// those have no text.
 func describe(f source) (*tokenizer.Tokenizer, config.Arch, error) {
 	arch, eos, bos, err := readConfig(f)
 	if err != nil {

@@ -33,16 +33,17 @@ var inert = strings.Fields(`
 	encoder_no_repeat_ngram_size bad_words_ids num_return_sequences forced_bos_token_id forced_eos_token_id
 	remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens`)
 
-// ParseHFConfig reads a Hugging Face config.json.
+// ParseHFConfig reads a Hugging Face config.json: the decoder, and the ids of the end-of-text and the beginning-of-text
+// token, -1 where there is none.
 //
 // Everything that the decoder is built from must be there. What this package cannot compute is refused by its key:
 // sliding windows, RoPE scaling other than Llama 3's, biases where the family has none, other activations, quantized
 // weights, and every key that it does not know. The error lists all faults. Keys known not to change what the model
 // computes are skipped. Dropout is 0.
-func ParseHFConfig(data []byte) (a config.Arch, err error) {
+func ParseHFConfig(data []byte) (a config.Arch, eos, bos int32, err error) {
 	r, err := newHFReader(data)
 	if err != nil {
-		return a, err
+		return a, -1, -1, err
 	}
 	for _, key := range inert {
 		r.known[key] = true
@@ -50,7 +51,7 @@ func ParseHFConfig(data []byte) (a config.Arch, err error) {
 	r.read("model_type", &a.Shape)
 	class, known := hfClass[a.Shape]
 	if !known {
-		return a, fmt.Errorf("model_type is %.60s, which is not supported (only qwen3, llama, qwen2 or gpt2)",
+		return a, -1, -1, fmt.Errorf("model_type is %.60s, which is not supported (only qwen3, llama, qwen2 or gpt2)",
 			cmp.Or(string(r.keys["model_type"]), "missing"))
 	}
 	var classes []string
@@ -72,41 +73,33 @@ func ParseHFConfig(data []byte) (a config.Arch, err error) {
 	} else {
 		r.llama(&a)
 	}
+	eos, bos = r.token("eos_token_id"), r.token("bos_token_id")
 	r.rest()
-	if err := r.err(); err != nil {
-		return a, err
+	if err = r.err(); err == nil {
+		a, err = inFamily(a)
 	}
-	if a, err = inFamily(a); err != nil {
-		return a, err
+	if err == nil {
+		err = checkSizes(a)
 	}
-	return a, checkSizes(a)
+	return a, eos, bos, err
 }
 
-// ParseHFEnds reads the ids of the end-of-text and the beginning-of-text token from a config.json; -1 where there is
-// none. The first of a list counts: the others end a turn, not a text.
-func ParseHFEnds(data []byte) (eos, bos int32, err error) {
-	r, err := newHFReader(data)
-	if err != nil {
-		return -1, -1, err
-	}
-	id := func(key string) int32 {
-		id := int32(-1)
-		if !r.has(key) {
-			return id
-		}
-		var list []int32
-		if json.Unmarshal(r.keys[key], &list) == nil && len(list) > 0 {
-			id = list[0]
-		} else {
-			r.read(key, &id)
-		}
-		if id < 0 {
-			r.fault(key, "is %.40s, which is no token", r.keys[key])
-		}
+// token reads the id of a token, -1 where there is none. The first of a list counts: the others end a turn, not a text.
+func (r *hfReader) token(key string) int32 {
+	id := int32(-1)
+	if !r.has(key) {
 		return id
 	}
-	eos, bos = id("eos_token_id"), id("bos_token_id")
-	return eos, bos, r.err()
+	var list []int32
+	if json.Unmarshal(r.keys[key], &list) == nil && len(list) > 0 {
+		id = list[0]
+	} else {
+		r.read(key, &id)
+	}
+	if id < 0 {
+		r.fault(key, "is %.40s, which is no token", r.keys[key])
+	}
+	return id
 }
 
 func (r *hfReader) gpt2(a *config.Arch) {

@@ -132,9 +132,9 @@ func (a *updateLoop[T]) Part(_, lo, hi int) {
 // GlobalNorm returns the Euclidean norm of grads.
 //
 // Shapes: grads (n).
-// Numerics: squares and sums in float64, so a large finite float32 gradient does not look infinite. Blocks have a fixed
-// size and their sums are added in order, so any number of workers gives the same bits. NaN and Inf are returned as they
-// come: the caller refuses the step.
+// Numerics: squares and sums in float64, so a large finite float32 gradient does not look infinite. Blocks have a
+// fixed size and their sums are added in order, so any number of workers gives the same bits. NaN and Inf are
+// returned as they come: the caller refuses the step.
 func (a *AdamW[T]) GlobalNorm(grads []T) float64 {
 	a.check(len(a.segments), grads)
 	a.run((*squaresLoop[T])(a), len(a.sums), 1, nil, grads)

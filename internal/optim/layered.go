@@ -12,8 +12,8 @@ const (
 	layeredDecay = 0.98 // of the average
 )
 
-// Layered clips each tensor by its own history, before the global norm is clipped. It reduces a gradient that is suddenly
-// large to what is usual for its tensor, and leaves the other tensors alone. It sees norms, not gradients.
+// Layered clips each tensor by its own history, before the global norm is clipped. It reduces a gradient that is
+// suddenly large to what is usual for its tensor, and leaves the other tensors alone. It sees norms, not gradients.
 //
 // Formula: after 100 steps g *= min(1, 1.05·γ/|g|), then γ = 0.98·γ + 0.02·|g|, where γ is the average of the tensor's
 // norms after clipping. The first gradient of a tensor sets its γ, so a tensor that had none is not held at zero.

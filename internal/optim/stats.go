@@ -25,11 +25,7 @@ type TensorUpdate struct {
 	RMS, Max  float64 // of the change; Max is NaN if any element would not be finite
 	WeightRMS float64 // of the weights before the update
 	Unmoved   int64   // elements whose bits would not change
-	Len       int64
 }
-
-// Ratio is the relative size of the update, RMS(Δw)/RMS(w).
-func (u TensorUpdate) Ratio() float64 { return u.RMS / u.WeightRMS }
 
 // leastWeight is the RMS of weights below which a relative update says nothing: those tensors began at zero.
 const leastWeight = 1e-3
@@ -132,8 +128,8 @@ func (a *AdamW[T]) Trial(params, grads []T, step int64, lr, scale float64, dst [
 	return a.try(&a.all, params, grads, a.stepAt(step, lr, scale), dst)
 }
 
-// UpdateRatio returns what Trial returns, from a sample: the first 4,096 elements of each matrix. It is cheap enough for
-// every step.
+// UpdateRatio returns what Trial returns, from a sample: the first 4,096 elements of each matrix. It is cheap enough
+// for every step.
 func (a *AdamW[T]) UpdateRatio(params, grads []T, step int64, lr, scale float64) (median float64) {
 	return a.try(&a.sample, params, grads, a.stepAt(step, lr, scale), a.sampled)
 }
@@ -144,7 +140,7 @@ func (a *AdamW[T]) try(o *observer[T], params, grads []T, step kernel.AdamWStep,
 	a.step = step
 	a.run((*trialLoop[T])(o), len(o.pieces), 1, params, grads)
 	for i := range dst {
-		dst[i].Update = TensorUpdate{Len: o.covered[i]}
+		dst[i].Update = TensorUpdate{}
 	}
 	for i, p := range o.pieces {
 		d, t := &dst[p.segment].Update, &o.tallies[i]
@@ -156,13 +152,13 @@ func (a *AdamW[T]) try(o *observer[T], params, grads []T, step kernel.AdamWStep,
 	o.ratios = o.ratios[:0]
 	for i, s := range a.segments {
 		d := &dst[i].Update
-		n := float64(max(1, d.Len))
+		n := float64(max(1, o.covered[i]))
 		d.RMS, d.WeightRMS = math.Sqrt(d.RMS/n), math.Sqrt(d.WeightRMS/n)
 		if d.Max-d.Max != 0 {
 			median = math.NaN()
 		}
 		if s.Decay && d.WeightRMS >= leastWeight {
-			o.ratios = append(o.ratios, d.Ratio())
+			o.ratios = append(o.ratios, d.RMS/d.WeightRMS)
 		}
 	}
 	if median != median || len(o.ratios) == 0 {

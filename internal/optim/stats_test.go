@@ -93,13 +93,13 @@ func TestTrialIsTheUpdate(t *testing.T) {
 				}
 			}
 			n := float64(s.Hi - s.Lo)
-			want.Len, want.RMS, want.WeightRMS = int64(n), math.Sqrt(want.RMS/n), math.Sqrt(want.WeightRMS/n)
+			want.RMS, want.WeightRMS = math.Sqrt(want.RMS/n), math.Sqrt(want.WeightRMS/n)
 			if got := dst[i].Update; !near(got.RMS, want.RMS, 1e-12) || !near(got.WeightRMS, want.WeightRMS, 1e-12) ||
-				got.Max != want.Max || got.Unmoved != want.Unmoved || got.Len != want.Len {
+				got.Max != want.Max || got.Unmoved != want.Unmoved {
 				t.Errorf("%s: segment %d: %+v, want %+v", tier, i, got, want)
 			}
 			if s.Decay && want.WeightRMS >= leastWeight {
-				ratios = append(ratios, want.Ratio())
+				ratios = append(ratios, want.RMS/want.WeightRMS)
 			}
 		}
 		if dst[3].Update.Unmoved < 2 {

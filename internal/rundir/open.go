@@ -124,7 +124,7 @@ func OpenCheckpoint(path, name string) (*checkpoint.Checkpoint, error) {
 func Newest(dir string) (c *checkpoint.Checkpoint, refused []string, err error) {
 	path, bad, err := checkpoint.Newest(durable.OS, CheckpointsOf(dir))
 	for _, r := range bad {
-		refused = append(refused, fmt.Sprintf("%s: %v", r.Path, r.Err))
+		refused = append(refused, r.Error())
 	}
 	switch {
 	case err == nil:

@@ -1,5 +1,5 @@
-// Package rundir names the files in the directory of a run, creates, locks and opens it, and finds a checkpoint of it by
-// name.
+// Package rundir names the files in the directory of a run, creates, locks and opens it, and finds a checkpoint of it
+// by name.
 //
 // [Create] makes a new directory and locks it. [Open] takes what people type: the directory of a run, the name of a run
 // below runs/, or a checkpoint directory. Reading takes no lock and writes nothing, so a run in progress can be read.

@@ -12,8 +12,8 @@ const metadataKey = "__metadata__"
 
 var infoKeys = [3]string{"dtype", "shape", "data_offsets"}
 
-// parseHeader reads the JSON of a header. A name may come twice here: newFile finds it by sorting, without a second copy
-// of all names.
+// parseHeader reads the JSON of a header. A name may come twice here: newFile finds it by sorting, without a second
+// copy of all names.
 func parseHeader(data []byte) ([]Tensor, error) {
 	h := header{Reader: strictjson.New(data, strictjson.AllowDuplicates)}
 	// Guess the number of tensors, so that the slice is usually allocated once. No header can push the guess beyond
@@ -122,7 +122,7 @@ func (h *header) offsets() (begin, end int64) {
 		count++
 	})
 	if count != 2 {
-		h.Failf(at, "data_offsets has %d numbers instead of two", count)
+		h.Failf(at, "data_offsets has %d instead of two numbers", count)
 	}
 	return begin, end
 }

@@ -1,5 +1,5 @@
-// Package safetensors reads and writes the safetensors format: a JSON header that names tensors, then their bytes. It is
-// the format of Hugging Face model directories.
+// Package safetensors reads and writes the safetensors format: a JSON header that names tensors, then their bytes. It
+// is the format of Hugging Face model directories.
 //
 // Parse checks a file and Write makes one. Parse trusts nothing: it checks every rule of the format before it hands out
 // any tensor, and a violation is an *Error that names the tensor and the rule. Values are not checked: NaN is data.
@@ -73,11 +73,7 @@ func (t Tensor) Len() int {
 
 // Float reports whether the elements are of a type that ReadF32 converts.
 func (t Tensor) Float() bool {
-	switch t.DType {
-	case "F64", "F32", "F16", "BF16":
-		return true
-	}
-	return false
+	return slices.Contains([]string{"F64", "F32", "F16", "BF16"}, t.DType)
 }
 
 // elementBytes gives the size of one element of each known type.
@@ -95,11 +91,11 @@ type File struct {
 	byName  []int32  // indices into tensors, in the order of names
 }
 
-// Parse reads the header of a file of size bytes and checks all of it. It returns an *Error if a rule is broken, and the
-// error of r if reading fails. It never reads tensor data.
+// Parse reads the header of a file of size bytes and checks all of it. It returns an *Error if a rule is broken, and
+// the error of r if reading fails. It never reads tensor data.
 //
-// Memory: the header while it is read, which is never longer than the file; a copy of its strings; and at most 160 bytes
-// for each of at most MaxTensors tensors.
+// Memory: the header while it is read, which is never longer than the file; a copy of its strings; and at most 160
+// bytes for each of at most MaxTensors tensors.
 func Parse(r io.ReaderAt, size int64) (*File, error) {
 	fail := func(format string, args ...any) (*File, error) {
 		return nil, &Error{Rule: fmt.Sprintf(format, args...)}
@@ -146,8 +142,8 @@ func readFull(r io.ReaderAt, p []byte, off int64) error {
 	return fmt.Errorf("safetensors: read %d bytes at %d: %w", len(p), off, err)
 }
 
-// place checks that the tensors cover the data section of the file r exactly, and that each has the bytes that its shape
-// and type need. It sorts them by their bytes and turns their offsets into positions in the file.
+// place checks that the tensors cover the data section of the file r exactly, and that each has the bytes that its
+// shape and type need. It sorts them by their bytes and turns their offsets into positions in the file.
 func place(tensors []Tensor, r io.ReaderAt, dataStart, size int64) error {
 	slices.SortStableFunc(tensors, func(a, b Tensor) int {
 		return cmp.Or(cmp.Compare(a.Begin, b.Begin), cmp.Compare(a.End, b.End))
@@ -184,7 +180,7 @@ func place(tensors []Tensor, r io.ReaderAt, dataStart, size int64) error {
 		t.Begin, t.End, t.from = t.Begin+dataStart, t.End+dataStart, r
 	}
 	if at != dataLen {
-		return &Error{Rule: fmt.Sprintf("%d bytes after the last tensor belong to none", dataLen-at)}
+		return &Error{Rule: fmt.Sprintf("the data after the last tensor belongs to none (bytes: %d)", dataLen-at)}
 	}
 	return nil
 }
