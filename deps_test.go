@@ -77,7 +77,7 @@ var lattice = []struct {
 		"internal/tokenizer",
 		"the loop; sees numbers and events, and no array"},
 	{".", "internal/checkpoint internal/config internal/data internal/durable internal/engine internal/evaluate " +
-		"internal/exit internal/generate internal/hub internal/judge internal/kernel internal/measure internal/model internal/plan " +
+		"internal/exit internal/generate internal/hub internal/inspect internal/judge internal/kernel internal/measure internal/model internal/plan " +
 		"internal/preflight internal/rundir internal/runlog internal/runs internal/tokenizer internal/train",
 		"the Go API: types of its own over what is internal"},
 	{"internal/bench", "internal/config internal/model internal/nn internal/optim internal/kernel internal/generate internal/tokenizer internal/rng internal/corpus internal/data", "measures the parts; nothing depends on it but the command"},

@@ -1,28 +1,39 @@
 package gimbal
 
 import (
+	"math"
 	"strings"
 	"time"
 
 	"gimbal/internal/config"
 	"gimbal/internal/evaluate"
+	"gimbal/internal/inspect"
 	"gimbal/internal/plan"
 	"gimbal/internal/runlog"
 	"gimbal/internal/train"
 )
 
-// Progress is something that a call has to tell while it works: a *[Plan], a [Step], an [Evaluation], an [Event] or a
-// [Note]. A type switch tells them apart; more kinds may be added.
+// Progress is something that a call has to tell while it works: a *[Plan], [Checks], a [Step], a [Look], an
+// [Evaluation], an [Event], a [Note] or a [Detail]. A type switch tells them apart; more kinds may be added.
 type Progress interface{ progress() }
 
 func (*Plan) progress()      {}
+func (Checks) progress()     {}
 func (Step) progress()       {}
+func (Look) progress()       {}
 func (Evaluation) progress() {}
 func (Event) progress()      {}
 func (Note) progress()       {}
+func (Detail) progress()     {}
 
-// Note is a sentence about what was found or is being done.
+// Note is a sentence that a person should read.
 type Note string
+
+// Detail is a sentence for whoever wants to know more: what is being done, what was found.
+type Detail string
+
+// Checks are the results of all checks before the first step. They are told once, before the [Plan].
+type Checks []CheckResult
 
 // Plan is what a run will do. It is told once, before the first step, and does not change.
 type Plan struct {
@@ -32,12 +43,16 @@ type Plan struct {
 	Parameters  int64   // of the model
 	Vocabulary  int     // tokens
 	Context     int     // longest sequence, in tokens
+	Documents   int64   // of the text, those held out included
 	BatchTokens int     // most tokens of an update
 	TrainTokens int64   // of one pass over the text
 	ValTokens   int64   // of the text that is held out
 	Epochs      float64 // passes over the text
 	PeakLR      float64 // highest learning rate
+	Warmup      int64   // steps until the rate is at its peak
 	EvalEvery   int64   // steps between evaluations
+	Evaluations int64   // of the whole run, about: those at the ends of epochs are counted, too
+	EvalShare   float64 // of the training time, which they take together as planned
 
 	MemoryBytes     int64         // that the run takes
 	Kernels         string        // instruction set, such as "avx2"
@@ -78,12 +93,25 @@ type Step struct {
 	Injected        bool          // a fault was planted in it
 }
 
+// Look is a look at the health of every block. There is one at the first step and every 100 steps.
+type Look struct {
+	Step   int64   // the update that was looked at
+	Bottom float64 // mean |gradient| of attention and MLP in the first block
+	Top    float64 // the same in the last block
+	Alarms int     // that are new; each is an Event, too
+
+	text string
+}
+
+// String tells the look in a line: gradients from bottom to top, update size, activations and alarms.
+func (l Look) String() string { return l.text }
+
 // Evaluation is a measurement on the text that is held out.
 type Evaluation struct {
 	Step         int64    // updates made
 	Loss         float64  // nats per token
 	BitsPerByte  float64  // the same on a scale that does not depend on the tokenizer
-	BaselineLoss float64  // of the best n-gram model on the same text, nats per token
+	BaselineLoss float64  // of the best n-gram model on the same tokens, nats per token; NaN: unknown
 	Metrics      Numbers  // of what the model wrote, by name; docs/judge.md defines them
 	Samples      []Sample // some texts that it wrote, not chosen by quality
 }
@@ -91,7 +119,7 @@ type Evaluation struct {
 // Event is something that was detected, and what was done about it.
 type Event struct {
 	Step      int64    // updates made, or the one that was refused
-	Code      string   // such as "E0-NONFINITE"; docs/guards.md lists them
+	Code      string   // such as "E0-NONFINITE"; docs/events.md lists them
 	Severity  string   // "info", "warning" or "error"
 	Action    string   // what was done, "none" for nothing
 	Message   string   // what was seen
@@ -114,7 +142,9 @@ func hooks(tell func(Progress)) train.Hooks {
 	}
 	steps := int64(0)
 	return train.Hooks{
-		Note: func(text string) { tell(Note(text)) },
+		Note:   func(text string) { tell(Note(text)) },
+		Detail: func(text string) { tell(Detail(text)) },
+		Check:  func(rec *runlog.Preflight) { tell(Checks(checkResults(rec.Checks))) },
 		Plan: func(p *plan.Plan, dir string) {
 			steps = p.Config.Train.Steps
 			tell(publicPlan(p, dir))
@@ -125,6 +155,7 @@ func hooks(tell func(Progress)) train.Hooks {
 				Duration:        time.Duration(seconds * float64(time.Second)),
 				TokensPerSecond: float64(r.TokensPerSecond), MemoryBytes: r.MemoryBytes, Injected: r.Injected})
 		},
+		Look: func(rec *runlog.Layers, alarms int) { tell(publicLook(rec, alarms)) },
 		Eval: func(r runlog.Eval, written []evaluate.Sample) {
 			tell(Evaluation{Step: r.Step, Loss: float64(r.ValLoss), BitsPerByte: float64(r.BitsPerByte),
 				BaselineLoss: float64(r.BaselineLoss), Metrics: numbers(r.Metrics), Samples: samples(written)})
@@ -136,15 +167,44 @@ func hooks(tell func(Progress)) train.Hooks {
 	}
 }
 
+// forwardShare is how many forward passes take the time of a training pass.
+const forwardShare = 3
+
+func publicLook(rec *runlog.Layers, alarms int) Look {
+	l := Look{Step: rec.Step, Alarms: alarms, text: inspect.Line(rec, alarms)}
+	last := 0
+	for _, r := range rec.Layers {
+		last = max(last, r.Block)
+	}
+	mean := func(block int) float64 {
+		sum, n := 0.0, 0.0
+		for _, r := range rec.Layers {
+			if r.Block == block && (r.Tensor == "attn" || r.Tensor == "mlp") {
+				sum, n = sum+float64(r.GradMean), n+1
+			}
+		}
+		return sum / n
+	}
+	l.Bottom, l.Top = mean(0), mean(last)
+	return l
+}
+
 func publicPlan(p *plan.Plan, dir string) *Plan {
 	var text strings.Builder
 	p.Write(&text)
 	c := p.Config
 	public := &Plan{Dir: dir, Steps: c.Train.Steps, Parameters: p.Params, Vocabulary: p.Spec.Arch.Vocab,
-		Context: p.Spec.Arch.Context, BatchTokens: c.Train.BatchTokens, TrainTokens: p.Text.Train, ValTokens: p.Text.Val,
-		Epochs: p.Text.Epochs, PeakLR: p.Rate.Schedule.Peak, EvalEvery: p.EvalEvery(), MemoryBytes: p.Memory.Total(),
+		Context: p.Spec.Arch.Context, Documents: int64(p.Text.Census.Documents), BatchTokens: c.Train.BatchTokens,
+		TrainTokens: p.Text.Train, ValTokens: p.Text.Val, Epochs: p.Text.Epochs, PeakLR: p.Rate.Schedule.Peak,
+		Warmup: p.Rate.Schedule.Warmup, EvalEvery: p.EvalEvery(), MemoryBytes: p.Memory.Total(),
 		Kernels: p.Hardware.Name, Precision: p.Spec.Mode, Workers: p.Hardware.Workers, TokensPerSecond: p.Speed,
 		Duration: p.Estimated, Warnings: p.Warnings, text: text.String()}
+	public.Evaluations = int64(math.Ceil(p.Writing.Evaluations))
+	if c.Eval.Every == 0 && p.Text.Epochs <= plan.DefaultEvals {
+		public.Evaluations += int64(p.Text.Epochs)
+	}
+	tokens := float64(c.Train.Steps) * float64(c.Train.BatchTokens)
+	public.EvalShare = p.Writing.Share + p.Writing.Evaluations*float64(p.Writing.SampleSize)/(forwardShare*tokens)
 	for _, key := range config.Keys() {
 		value, _ := c.Value(key)
 		public.Settings = append(public.Settings, Setting{key, value, c.Origin(key)})
