@@ -201,7 +201,7 @@ func publicPlan(p *plan.Plan, dir string) *Plan {
 		Duration: p.Estimated, Warnings: p.Warnings, text: text.String()}
 	public.Evaluations = int64(math.Ceil(p.Writing.Evaluations))
 	if c.Eval.Every == 0 && p.Text.Epochs <= plan.DefaultEvals {
-		public.Evaluations += int64(p.Text.Epochs)
+		public.Evaluations = min(public.Evaluations+int64(p.Text.Epochs), c.Train.Steps)
 	}
 	tokens := float64(c.Train.Steps) * float64(c.Train.BatchTokens)
 	public.EvalShare = p.Writing.Share + p.Writing.Evaluations*float64(p.Writing.SampleSize)/(forwardShare*tokens)

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	horizon   = 50      // steps over which times are averaged
+	horizon   = 100     // steps over which times are averaged
 	wholeEval = 2 << 20 // most tokens that the last evaluation scores
 	forward   = 3       // a forward pass takes a third of the time of a training pass
 	slower    = 1.25    // times the planned time of a step, which is worth a message
@@ -26,7 +26,8 @@ type clock struct {
 	end     time.Time // of the last step, or of the evaluation after it
 
 	evaluated bool    // there was an evaluation since the last step
-	pause     float64 // seconds of the last evaluation with its save; 0: none was measured
+	eval      float64 // seconds of the last evaluation; 0: none was measured
+	save      float64 // seconds between the last evaluation and the step after it
 }
 
 // start begins a run. Until a step is measured, the clock goes by the plan's speed.
@@ -39,7 +40,7 @@ func (c *clock) stepped(now time.Time, s gimbal.Step) {
 	seconds := s.Duration.Seconds()
 	learned := s.TokensPerSecond * seconds
 	if between := now.Sub(c.end).Seconds() - seconds; c.evaluated {
-		c.pause += max(0, between) // the save
+		c.save = max(0, between)
 	} else if c.n > 0 {
 		seconds += max(0, between) // saves, refused steps, and whatever else there was
 	}
@@ -53,7 +54,7 @@ func (c *clock) stepped(now time.Time, s gimbal.Step) {
 // evaluation takes the time of an evaluation that has just ended.
 func (c *clock) evaluation(now time.Time) {
 	if c.n > 0 {
-		c.pause = now.Sub(c.end).Seconds()
+		c.eval = now.Sub(c.end).Seconds()
 	}
 	c.end, c.evaluated = now, true
 }
@@ -64,13 +65,16 @@ func (c *clock) left(now time.Time) (time.Duration, bool) {
 		return 0, false
 	}
 	p := c.plan
-	pause := c.pause
-	if pause == 0 {
+	pause := c.eval + c.save
+	if c.eval == 0 {
 		pause = p.EvalShare * c.step * float64(p.Steps) / float64(max(1, p.Evaluations))
 	}
-	seconds := float64(p.Steps-c.done)*c.step + c.pending()*pause
+	seconds := float64(p.Steps-c.done)*c.step + float64(c.pending())*pause
 	if c.done < p.Steps || !c.evaluated { // the last evaluation scores the whole validation part
 		seconds += float64(min(p.ValTokens, wholeEval)) / forward * c.step / float64(p.BatchTokens)
+	}
+	if c.evaluated {
+		seconds += c.save
 	}
 	if c.n > 0 {
 		seconds -= now.Sub(c.end).Seconds()
@@ -79,12 +83,14 @@ func (c *clock) left(now time.Time) (time.Duration, bool) {
 }
 
 // pending is the number of evaluations that are still to come.
-func (c *clock) pending() float64 {
+func (c *clock) pending() int64 {
 	p := c.plan
 	every, rest := max(1, p.EvalEvery), p.Steps-c.done
-	n := math.Ceil(float64(rest) / float64(every))
-	extra := float64(p.Evaluations) - math.Ceil(float64(p.Steps)/float64(every)) // those at the ends of epochs
-	n += math.Round(max(0, extra) * float64(rest) / float64(p.Steps))
+	n, all := p.Steps/every-c.done/every, (p.Steps+every-1)/every
+	if p.Steps%every != 0 && rest > 0 {
+		n++ // that of the last step
+	}
+	n += int64(math.Round(float64(max(0, p.Evaluations-all)*rest) / float64(p.Steps))) // at the ends of epochs
 	if due := c.done > 0 && (c.done%every == 0 || rest == 0); due && !c.evaluated {
 		n++
 	}

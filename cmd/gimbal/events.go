@@ -117,10 +117,33 @@ func (p *progress) event(e gimbal.Event) {
 	if severe {
 		colour = red
 	}
-	p.say(p.screen.paint(colour, p.message(e.String())))
+	text := e.String()
+	if p.level < verbose {
+		text = shortEvent(e)
+	}
+	p.say(p.screen.paint(colour, p.message(text)))
 	if p.events[e.Code] == repeated && p.level < verbose {
 		p.say(fmt.Sprintf("  further %s events are in the log, which \"gimbal why\" shows", e.Code))
 	}
+}
+
+// shortEvent tells an event with what may be cut off last.
+func shortEvent(e gimbal.Event) string {
+	text := fmt.Sprintf("%s at step %d", e.Code, e.Step)
+	if e.Injected {
+		text += " (planted)"
+	}
+	text += ": " + strings.TrimPrefix(e.Message, fmt.Sprintf("step %d: ", e.Step))
+	if e.Action != "" && e.Action != "none" {
+		text += " → " + e.Action
+	}
+	if e.Tensor != "" {
+		text += "; first in " + e.Tensor
+	}
+	if len(e.Documents) > 0 {
+		text += "; documents: " + strings.Join(e.Documents, ", ")
+	}
+	return text
 }
 
 // eventsText counts the events of a run by their codes.

@@ -85,36 +85,35 @@ func (r *told) beside(res *gimbal.Result) float64 {
 	return math.NaN()
 }
 
-// level losses differ by less than this, in nats.
+// Losses that differ by less, in nats, are as good as each other.
 const asGood = 0.005
 
 // verdict says in words how the loss compares with counting n-grams. Where it is worse, it says about how long a run
 // would take to get there, and returns its steps, if that can be estimated.
 func (p *progress) verdict(r *gimbal.Result, base float64) (words string, steps int64) {
-	behind := r.ValLoss - base
-	switch {
-	case math.IsNaN(behind):
-		return "", 0
-	case behind < -asGood:
-		return fmt.Sprintf("better than counting n-grams by %.2f nats", -behind), 0
-	case behind <= asGood:
-		return "as good as counting n-grams", 0
-	}
-	words = fmt.Sprintf("worse than counting n-grams by %.2f nats", behind)
-	if r.Reason == "interrupted" {
-		return words + " so far", 0
-	}
-	ratio := p.run.longer(behind)
+	words = compared(r.ValLoss, base)
+	ratio := p.run.longer(r.ValLoss - base)
 	if r.Reason != "done" || ratio == 0 {
 		return words, 0
 	}
 	steps = roundUp(float64(r.Step) * ratio)
-	seconds := p.run.clock.step * float64(steps)
-	if n := p.run.clock.pause; n > 0 { // as many evaluations, which take longer in a longer run
-		seconds += n * ratio * float64(len(p.run.evals))
-	}
+	c := &p.run.clock
+	seconds := c.step*float64(steps) + (c.eval*ratio+c.save)*float64(c.plan.Evaluations) // of longer samples
 	return fmt.Sprintf("%s: train longer, about %s on this machine", words,
 		aboutText(time.Duration(seconds*float64(time.Second)))), steps
+}
+
+// compared says in words how a loss compares with that of the n-grams on the same tokens; empty where one is unknown.
+func compared(loss, base float64) string {
+	switch behind := loss - base; {
+	case math.IsNaN(behind):
+		return ""
+	case behind < -asGood:
+		return fmt.Sprintf("better than counting n-grams by %.2f nats", -behind)
+	case behind > asGood:
+		return fmt.Sprintf("worse than counting n-grams by %.2f nats", behind)
+	}
+	return "as good as counting n-grams"
 }
 
 // An estimate says nothing of a run that is much longer, or that sees its text too often.
@@ -134,7 +133,7 @@ func (r *told) longer(behind float64) float64 {
 		}
 	}
 	n := float64(len(x))
-	if n < 3 {
+	if n < 3 || !(behind > asGood) {
 		return 0
 	}
 	var sx, sy, sxx, sxy float64
