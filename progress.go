@@ -1,6 +1,7 @@
 package gimbal
 
 import (
+	"math"
 	"strings"
 	"time"
 
@@ -12,14 +13,14 @@ import (
 	"gimbal/internal/train"
 )
 
-// Progress is something that a call has to tell while it works: a [Note], a [Detail], a *[Diagnosis], a *[Plan], a
-// [Step], a [Look], an [Evaluation] or an [Event]. A type switch tells them apart; more kinds may be added.
+// Progress is something that a call has to tell while it works: a *[Plan], [Checks], a [Step], a [Look], an
+// [Evaluation], an [Event], a [Note] or a [Detail]. A type switch tells them apart; more kinds may be added.
 type Progress interface{ progress() }
 
 func (Note) progress()       {}
 func (Detail) progress()     {}
-func (*Diagnosis) progress() {}
 func (*Plan) progress()      {}
+func (Checks) progress()     {}
 func (Step) progress()       {}
 func (Look) progress()       {}
 func (Evaluation) progress() {}
@@ -28,8 +29,11 @@ func (Event) progress()      {}
 // Note is a sentence that a person should read.
 type Note string
 
-// Detail is a sentence for whoever wants to know more: what was found, or is being done.
+// Detail is a sentence for whoever wants to know more: what is being done, what was found.
 type Detail string
+
+// Checks are the results of all checks before the first step. They are told once, before the [Plan].
+type Checks []CheckResult
 
 // Plan is what a run will do. It is told once, before the first step, and does not change.
 type Plan struct {
@@ -39,12 +43,16 @@ type Plan struct {
 	Parameters  int64   // of the model
 	Vocabulary  int     // tokens
 	Context     int     // longest sequence, in tokens
+	Documents   int64   // of the text, those held out included
 	BatchTokens int     // most tokens of an update
 	TrainTokens int64   // of one pass over the text
 	ValTokens   int64   // of the text that is held out
 	Epochs      float64 // passes over the text
 	PeakLR      float64 // highest learning rate
+	Warmup      int64   // steps until the rate is at its peak
 	EvalEvery   int64   // steps between evaluations
+	Evaluations int64   // of the whole run, about: those at the ends of epochs are counted, too
+	EvalShare   float64 // of the training time, which they take together as planned
 
 	MemoryBytes     int64         // that the run takes
 	Kernels         string        // instruction set, such as "avx2"
@@ -88,6 +96,8 @@ type Step struct {
 // Look is a look at the health of every block, at step 1 and every 100 steps, before the update of that step.
 type Look struct {
 	Step        int64   // the update that follows
+	Bottom      float64 // mean |gradient| of attention and MLP in the first block
+	Top         float64 // the same in the last block
 	Alarms      int     // that are new; each is an Event, too
 	UpdateRatio float64 // size of the update relative to the weights, median over matrices
 	Layers      []Layer // of every block
@@ -147,8 +157,7 @@ func hooks(tell func(Progress)) train.Hooks {
 	return train.Hooks{
 		Note:   func(text string) { tell(Note(text)) },
 		Detail: func(text string) { tell(Detail(text)) },
-		Check:  func(r *runlog.Preflight) { tell(publicChecks(r)) },
-		Look:   func(r *runlog.Layers, alarms int) { tell(publicLook(r, alarms)) },
+		Check:  func(r *runlog.Preflight) { tell(Checks(checkResults(r.Checks))) },
 		Plan: func(p *plan.Plan, dir string) {
 			steps = p.Config.Train.Steps
 			tell(publicPlan(p, dir))
@@ -159,6 +168,7 @@ func hooks(tell func(Progress)) train.Hooks {
 				Duration:        time.Duration(seconds * float64(time.Second)),
 				TokensPerSecond: float64(r.TokensPerSecond), MemoryBytes: r.MemoryBytes, Injected: r.Injected})
 		},
+		Look: func(rec *runlog.Layers, alarms int) { tell(publicLook(rec, alarms)) },
 		Eval: func(r runlog.Eval, written []evaluate.Sample) {
 			tell(Evaluation{Step: r.Step, Loss: float64(r.ValLoss), BitsPerByte: float64(r.BitsPerByte),
 				BaselineLoss: float64(r.BaselineLoss), Metrics: numbers(r.Metrics), Samples: samples(written)})
@@ -170,12 +180,27 @@ func hooks(tell func(Progress)) train.Hooks {
 	}
 }
 
-func publicLook(r *runlog.Layers, alarms int) Look {
-	l := Look{Step: r.Step, Alarms: alarms, UpdateRatio: float64(r.UpdateRatio), text: inspect.Line(r, alarms)}
-	for _, v := range r.Layers {
+// forwardShare is how many forward passes take the time of a training pass.
+const forwardShare = 3
+
+func publicLook(rec *runlog.Layers, alarms int) Look {
+	l := Look{Step: rec.Step, Alarms: alarms, UpdateRatio: float64(rec.UpdateRatio), text: inspect.Line(rec, alarms)}
+	last := 0
+	for _, v := range rec.Layers {
+		last = max(last, v.Block)
 		l.Layers = append(l.Layers, Layer{v.Block, v.Tensor, float64(v.GradMean), float64(v.GradRMS), float64(v.GradMax),
 			float64(v.WeightRMS), float64(v.UpdateRMS), v.NonFinite})
 	}
+	mean := func(block int) float64 {
+		sum, n := 0.0, 0.0
+		for _, r := range rec.Layers {
+			if r.Block == block && (r.Tensor == "attn" || r.Tensor == "mlp") {
+				sum, n = sum+float64(r.GradMean), n+1
+			}
+		}
+		return sum / n
+	}
+	l.Bottom, l.Top = mean(0), mean(last)
 	return l
 }
 
@@ -184,10 +209,17 @@ func publicPlan(p *plan.Plan, dir string) *Plan {
 	p.Write(&text)
 	c := p.Config
 	public := &Plan{Dir: dir, Steps: c.Train.Steps, Parameters: p.Params, Vocabulary: p.Spec.Arch.Vocab,
-		Context: p.Spec.Arch.Context, BatchTokens: c.Train.BatchTokens, TrainTokens: p.Text.Train, ValTokens: p.Text.Val,
-		Epochs: p.Text.Epochs, PeakLR: p.Rate.Schedule.Peak, EvalEvery: p.EvalEvery(), MemoryBytes: p.Memory.Total(),
+		Context: p.Spec.Arch.Context, Documents: int64(p.Text.Census.Documents), BatchTokens: c.Train.BatchTokens,
+		TrainTokens: p.Text.Train, ValTokens: p.Text.Val, Epochs: p.Text.Epochs, PeakLR: p.Rate.Schedule.Peak,
+		Warmup: p.Rate.Schedule.Warmup, EvalEvery: p.EvalEvery(), MemoryBytes: p.Memory.Total(),
 		Kernels: p.Hardware.Name, Precision: p.Spec.Mode, Workers: p.Hardware.Workers, TokensPerSecond: p.Speed,
 		Duration: p.Estimated, Warnings: p.Warnings, text: text.String()}
+	public.Evaluations = int64(math.Ceil(p.Writing.Evaluations))
+	if c.Eval.Every == 0 && p.Text.Epochs <= plan.DefaultEvals {
+		public.Evaluations = min(public.Evaluations+int64(p.Text.Epochs), c.Train.Steps)
+	}
+	tokens := float64(c.Train.Steps) * float64(c.Train.BatchTokens)
+	public.EvalShare = p.Writing.Share + p.Writing.Evaluations*float64(p.Writing.SampleSize)/(forwardShare*tokens)
 	for _, key := range config.Keys() {
 		value, _ := c.Value(key)
 		public.Settings = append(public.Settings, Setting{key, value, c.Origin(key)})

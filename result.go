@@ -26,6 +26,8 @@ type Result struct {
 	Stable      string   `json:"stable,omitempty"`  // path of the one that was chosen, which Open takes; empty: none was
 	Events      int      `json:"events"`            // of this process
 	Samples     []Sample `json:"samples,omitempty"` // of the last evaluation, not chosen by quality
+
+	StableReason string `json:"-"` // why Stable was chosen, in a sentence
 }
 
 // Baseline is the loss of n-gram models that counted the training part, on the text that a model is measured on. Losses
@@ -82,7 +84,7 @@ func (d *Diagnosis) String() string { return d.text }
 
 // CheckResult is what one check came to.
 type CheckResult struct {
-	Code    string  `json:"code"`              // such as "P-LEAK"; docs/guards.md says what each checks
+	Code    string  `json:"code"`              // such as "P-LEAK"; docs/events.md says what each checks
 	Result  string  `json:"result"`            // "ok", "info", "warning", "error" (the run is refused) or "skipped"
 	Message string  `json:"message"`           // what was seen, or why it was skipped
 	Advice  string  `json:"advice,omitempty"`  // what to do; empty: nothing
@@ -95,7 +97,7 @@ func result(r *train.Result) *Result {
 	}
 	return &Result{Dir: r.Dir, Reason: r.Reason, Step: r.Step, Tokens: r.Tokens, Parameters: r.Params, ValLoss: r.ValLoss,
 		BitsPerByte: r.BitsPerByte, ValTokens: r.ValTokens, Baseline: baseline(r.Baseline), Checkpoint: r.Checkpoint,
-		Stable: r.Stable, Events: r.Events, Samples: samples(r.Samples)}
+		Stable: r.Stable, Events: r.Events, Samples: samples(r.Samples), StableReason: r.StableReason}
 }
 
 func baseline(b runlog.Baseline) Baseline {

@@ -20,8 +20,8 @@ type benchCmd struct {
 }
 
 type benchKernelsCmd struct {
-	Seconds float64 `default:"0.1" help:"Time for each figure; at least three runs are made."`
-	Tier    string  `help:"Only this tier: avx512, avx2, generic … Default: all that this CPU has." placeholder:"NAME"`
+	Seconds float64 `default:"0.1" help:"Seconds for each figure, at least three runs."`
+	Tier    string  `help:"Only this tier, such as avx2 or generic. Default: all of this CPU." placeholder:"NAME"`
 	Only    string  `help:"Only kernels whose name contains this." placeholder:"TEXT"`
 	Workers int     `help:"Threads. Default: one for each processor." placeholder:"N"`
 	JSON    bool    `name:"json" help:"Print one JSON object."`
@@ -61,7 +61,7 @@ func (c *benchKernelsCmd) Run(e *env) error {
 	if c.JSON {
 		return printJSON(e.stdout, all)
 	}
-	fmt.Fprintf(e.stdout, "%s, %d workers, random operands\n", all.CPU, all.Workers)
+	fmt.Fprintf(e.stdout, "%s, %s, random operands\n", all.CPU, plural(all.Workers, "worker"))
 	return nil
 }
 
@@ -81,10 +81,10 @@ func tierNamed(name string) (kernel.Tier, error) {
 }
 
 type benchTrainCmd struct {
-	Model         string `default:"gpt2-124m" help:"Preset: nano, micro, mini, small, gpt2-124m, char-10m or nanogpt-cpu." placeholder:"PRESET"`
-	Vocab         int    `help:"Token ids. Default: the preset's, 65 for characters, else 4096." placeholder:"N"`
+	Model         string `default:"gpt2-124m" help:"Preset, such as nano, char-10m or gpt2-124m." placeholder:"PRESET"`
+	Vocab         int    `help:"Size of the vocabulary. Default: the preset's, 65 for characters, else 4096." placeholder:"N"`
 	Tokens        int    `help:"Tokens of a step, in whole sequences. Default: the preset's." placeholder:"N"`
-	Context       int    `help:"Length of every sequence. Default: the preset's." placeholder:"T"`
+	Context       int    `help:"Tokens of a sequence. Default: the preset's." placeholder:"T"`
 	Micro         int    `help:"Tokens of a pass. Default: about 4096." placeholder:"M"`
 	Steps         int    `default:"5" help:"Steps to time, after one to warm up."`
 	Mode          string `enum:"auto,fp32,bf16" default:"auto" help:"Numeric mode."`
@@ -106,7 +106,7 @@ func (c *benchTrainCmd) Run(e *env) error {
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(e.stdout, "%-12s %s\n", name, fmt.Sprintf(format, args...))
 	}
-	row("machine", "%s, %s, tier %s, %d workers", r.CPU, r.Go, r.Tier, r.Workers)
+	row("machine", "%s, %s, tier %s, %s", r.CPU, r.Go, r.Tier, plural(r.Workers, "worker"))
 	row("model", "%s: %d parameters, %d multiplied for every token, vocabulary %d",
 		r.Model, r.Params, r.Multiplied, r.Vocab)
 	row("step", "%d tokens in sequences of %d, passes of %d, %s, checkpointing %s",
@@ -134,8 +134,8 @@ func (c *benchTrainCmd) Run(e *env) error {
 }
 
 type benchGenerateCmd struct {
-	Model   string `default:"char-10m" help:"Preset: nano, micro, mini, small, gpt2-124m, char-10m or nanogpt-cpu." placeholder:"PRESET"`
-	Vocab   int    `help:"Token ids. Default: the preset's, 65 for characters, else 4096." placeholder:"N"`
+	Model   string `default:"char-10m" help:"Preset, such as nano, char-10m or gpt2-124m." placeholder:"PRESET"`
+	Vocab   int    `help:"Size of the vocabulary. Default: the preset's, 65 for characters, else 4096." placeholder:"N"`
 	Texts   int    `default:"100" help:"Texts written at once."`
 	Tokens  int    `default:"128" help:"Tokens of each."`
 	Prompt  int    `default:"16" help:"Tokens of each prompt."`
@@ -154,17 +154,17 @@ func (c *benchGenerateCmd) Run(e *env) error {
 	if c.JSON {
 		return printJSON(e.stdout, r)
 	}
-	fmt.Fprintf(e.stdout, "%s, tier %s, %s, %d workers\n", r.CPU, r.Tier, r.Mode, r.Workers)
-	fmt.Fprintf(e.stdout, "%s (%d parameters): %d texts of %d tokens after prompts of %d in %.3f s (best %.3f)",
-		r.Model, r.Params, r.Texts, r.Tokens, r.Prompt, r.Seconds, r.Best)
-	fmt.Fprintf(e.stdout, ": %.0f tokens/s, %.1f MB\n", r.TokensPerSecond, float64(r.PeakMemory)/1e6)
+	fmt.Fprintf(e.stdout, "%s, tier %s, %s, %s\n%s (%d parameters): %s of %s after prompts of %d in %.3f s (best %.3f): "+
+		"%.0f tokens/s, %.1f MB\n", r.CPU, r.Tier, r.Mode, plural(r.Workers, "worker"), r.Model, r.Params,
+		plural(r.Texts, "text"), plural(r.Tokens, "token"), r.Prompt, r.Seconds, r.Best, r.TokensPerSecond,
+		float64(r.PeakMemory)/1e6)
 	return nil
 }
 
 type benchTokenizerCmd struct {
-	Data    []string `help:"File or folder of text, repeatable. Default: the source tree of the installed Go." placeholder:"PATH" sep:"none"`
+	Data    []string `help:"File or folder of text; repeatable. Default: the source tree of the installed Go." placeholder:"PATH" sep:"none"`
 	Vocab   int      `default:"4096" help:"Tokens to train."`
-	Seconds float64  `default:"1" help:"Time for each figure of encoding."`
+	Seconds float64  `default:"1" help:"Seconds for each figure of encoding."`
 	Workers int      `help:"Threads. Default: one for each processor." placeholder:"N"`
 	JSON    bool     `name:"json" help:"Print one JSON object."`
 }
@@ -184,7 +184,7 @@ func (c *benchTokenizerCmd) Run(e *env) error {
 	w := e.stdout
 	fmt.Fprintf(w, "%s\n%.1f MB of text, %d tokens, %.2f bytes a token\n",
 		r.CPU, float64(r.Bytes)/1e6, r.Vocab, r.BytesPerToken)
-	fmt.Fprintf(w, "%-10s %12s %12s\n", "", "1 worker", fmt.Sprintf("%d workers", r.Workers))
+	fmt.Fprintf(w, "%-10s %12s %12s\n", "", "1 worker", plural(r.Workers, "worker"))
 	fmt.Fprintf(w, "%-10s %10.2f s %10.2f s\n", "train", r.TrainSecondsOne, r.TrainSeconds)
 	fmt.Fprintf(w, "%-10s %7.1f MB/s %7.1f MB/s\n", "encode", r.EncodeMBsOne, r.EncodeMBs)
 	fmt.Fprintf(w, "%-10s %7.1f MB/s\n", "decode", r.DecodeMBsOne)

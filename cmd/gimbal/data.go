@@ -11,19 +11,20 @@ import (
 	"gimbal/internal/data"
 	"gimbal/internal/hub"
 	"gimbal/internal/plan"
+	"gimbal/internal/runs"
 )
 
 type dataCmd struct {
-	Inspect inspectCmd `cmd:"" help:"Show a batch as text: where documents begin and end, what counts in the loss, and every end of text."`
-	Stats   statsCmd   `cmd:"" help:"Count a corpus: documents, tokens, lengths, copies, overlap of training and validation, unused tokens."`
-	Cache   cacheCmd   `cmd:"" help:"List the token caches, and remove those that were not used for some time."`
+	Inspect inspectCmd `cmd:"" help:"Show a batch as text, with what counts in the loss."`
+	Stats   statsCmd   `cmd:"" help:"Count a text: documents, tokens, lengths, copies, overlap."`
+	Cache   cacheCmd   `cmd:"" help:"List the token caches, or remove old ones."`
 }
 
 // dataFlags are those of train that decide what is read and how.
 type dataFlags struct {
-	Config string `help:"Configuration file (TOML); docs/config.md lists the keys." type:"path" placeholder:"FILE"`
+	Config string `help:"Configuration file (TOML)." type:"path" placeholder:"FILE"`
 	settings
-	From string `help:"Run or checkpoint to start from: its weights, shape and tokenizer." placeholder:"CHECKPOINT"`
+	From string `help:"Run or checkpoint whose tokenizer reads the text." placeholder:"CHECKPOINT"`
 }
 
 // open prepares the text that the flags describe. The caller closes it.
@@ -32,7 +33,7 @@ func (f *dataFlags) open(e *env) (*plan.Draft, error) {
 	if err != nil {
 		return nil, err
 	}
-	opt := plan.TextOptions{Little: true, Note: newProgress(e.stderr).note}
+	opt := plan.TextOptions{Little: true, Note: e.progress.detailf}
 	if f.From != "" {
 		if opt.Model, err = hub.OpenModel(f.From, ""); err != nil {
 			return nil, err
@@ -40,20 +41,21 @@ func (f *dataFlags) open(e *env) (*plan.Draft, error) {
 		defer opt.Model.Close()
 	}
 	draft, err := plan.OpenText(e.ctx, cfg, opt)
+	e.progress.end()
 	if err != nil {
 		return nil, err
 	}
 	for _, ev := range draft.Text.Set.Events {
-		fmt.Fprintf(e.stderr, "gimbal: %s: %s\n", ev.Code, ev.Text)
+		e.progress.notef("%s: %s", ev.Code, ev.Text)
 	}
 	return draft, nil
 }
 
 type inspectCmd struct {
 	dataFlags
-	Batch     int64  `help:"Which batch of the run, from 0." placeholder:"N"`
-	Sequences int    `short:"n" default:"8" help:"Sequences of the batch to show; 0: all."`
-	Color     string `enum:"auto,always,never" default:"auto" help:"Colours instead of marks: auto (on a terminal, unless NO_COLOR is set), always or never."`
+	Batch     int64  `help:"Batch of the run to show, from 0." placeholder:"N"`
+	Sequences int    `short:"n" default:"8" help:"Sequences to show; 0: all."`
+	Color     string `enum:"auto,always,never" default:"auto" help:"Colours instead of marks: auto (on a terminal), always or never."`
 }
 
 func (c *inspectCmd) Run(e *env) error {
@@ -89,7 +91,8 @@ func (c *inspectCmd) Run(e *env) error {
 	if c.Sequences > 0 {
 		shown = min(shown, c.Sequences)
 	}
-	fmt.Fprintf(e.stdout, "batch %d: %d sequences of %d tokens, %d of them counted\n", c.Batch, len(b.Spans), len(b.Tokens), b.Counted)
+	fmt.Fprintf(e.stdout, "batch %d: %s of %s, %d of them counted\n", c.Batch, plural(len(b.Spans), "sequence"),
+		plural(len(b.Tokens), "token"), b.Counted)
 	fmt.Fprintf(e.stdout, "legend: %sdoes not count%s %sspecial token%s %sinput only, or where a document is cut%s\n\n",
 		marks.Ignored[0], marks.Ignored[1], marks.Special[0], marks.Special[1], marks.Start[0], marks.Start[1])
 	if err := text.Set.Show(e.stdout, &b, 0, shown, marks); err != nil {
@@ -99,7 +102,7 @@ func (c *inspectCmd) Run(e *env) error {
 		fmt.Fprintf(e.stdout, "and %d more (-n 0 shows all)\n", rest)
 	}
 	if note := text.Set.ChatNote(); note != "" {
-		fmt.Fprintf(e.stderr, "gimbal: %s\n", note)
+		e.progress.notef("%s", note)
 	}
 	return nil
 }
@@ -111,6 +114,13 @@ func coloured(choice string, w io.Writer) bool {
 	}
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == ""
+}
+
+// Help implements kong.HelpProvider.
+func (*statsCmd) Help() string {
+	return `Counts the text as "gimbal train" would read it, with the same flags: documents, tokens, their lengths, copies,
+overlap of the training and the validation part, and tokens of the vocabulary that never occur. It looks at the text
+alone: "gimbal doctor" checks a run, "gimbal train --dry-run" prints its plan.`
 }
 
 type statsCmd struct {
@@ -136,7 +146,7 @@ func (c *statsCmd) Run(e *env) error {
 }
 
 type cacheCmd struct {
-	Remove *int `help:"Remove the caches that were not opened for N days; 0 removes all. They are made again when they are needed." placeholder:"N"`
+	Remove *int `help:"Remove caches not used for N days; 0: all. They are made again when needed." placeholder:"N"`
 	JSON   bool `name:"json" help:"Print the list as JSON."`
 }
 
@@ -162,18 +172,18 @@ func (c *cacheCmd) Run(e *env) error {
 		kept = append(kept, cache)
 	}
 	if c.Remove != nil {
-		fmt.Fprintf(e.stderr, "gimbal: removed %d caches of %d MB\n", len(list)-len(kept), (freed+5e5)/1e6)
+		e.progress.notef("removed %s of %s", plural(len(list)-len(kept), "cache"), runs.Size(freed))
 	}
 	if c.JSON {
 		return printJSON(e.stdout, kept)
 	}
 	for _, cache := range kept {
-		what := fmt.Sprintf("%d documents, %d tokens", cache.Documents, cache.Tokens)
+		what := plural(cache.Documents, "document") + ", " + plural(cache.Tokens, "token")
 		if cache.Broken != "" {
 			what = "will be made again: " + cache.Broken
 		}
 		fmt.Fprintf(e.stdout, "%s  %6d MB  used %s  %s\n", cache.Dir, (cache.Bytes+5e5)/1e6, cache.Used.Format("2006-01-02 15:04"), what)
 	}
-	_, err = fmt.Fprintf(e.stdout, "%d caches, %d MB, in %s\n", len(kept), (total+5e5)/1e6, data.DefaultCacheDir())
+	_, err = fmt.Fprintf(e.stdout, "%s, %d MB, in %s\n", plural(len(kept), "cache"), (total+5e5)/1e6, data.DefaultCacheDir())
 	return err
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -11,21 +10,29 @@ import (
 )
 
 type doctorCmd struct {
-	Target string `arg:"" optional:"" help:"Run directory, or configuration file of a run to come." placeholder:"RUN|CONFIG"`
+	Target string `arg:"" optional:"" help:"Run directory, or configuration file of a new run." placeholder:"RUN|CONFIG"`
 	settings
-	Out  string `help:"Run directory that the run would have: its disk is checked." placeholder:"DIR"`
-	From string `help:"Run or checkpoint that the run would start from." placeholder:"CHECKPOINT"`
-	JSON bool   `name:"json" help:"Print every check as JSON on standard output."`
+	Out  string `help:"Directory of the new run, whose disk is checked." placeholder:"DIR"`
+	From string `help:"Run or checkpoint that the new run starts from." placeholder:"CHECKPOINT"`
+	JSON bool   `name:"json" help:"Print the checks as JSON."`
+}
+
+// Help implements kong.HelpProvider.
+func (*doctorCmd) Help() string {
+	return `Makes the checks that train and resume make before their first step, on the model, configuration and data of the
+run, and prints all of them: leaks, labels, learning rates, memory, disk. It takes seconds and changes nothing.
+
+"gimbal train --dry-run" prints the plan of a run, "gimbal data stats" counts its text.`
 }
 
 func (c *doctorCmd) Run(e *env) error {
-	tell := newProgress(e.stderr).tell
+	tell := e.progress.tell
 	var d *gimbal.Diagnosis
 	info, err := os.Stat(filepath.Join(c.Target, "config.toml"))
 	switch {
 	case c.Target != "" && err == nil && !info.IsDir():
 		if c.given() || c.Out != "" || c.From != "" {
-			return usageError("a run is checked as it is: --data, --set, --steps, --seed, --out and --from are for a run to come")
+			return usageError("a run is checked as it is: --data, --set, --steps, --seed, --out and --from are for a new run")
 		}
 		d, err = gimbal.CheckRun(e.ctx, c.Target, gimbal.ResumeOptions{Progress: tell})
 	default:
@@ -36,6 +43,7 @@ func (c *doctorCmd) Run(e *env) error {
 		opt.Out, opt.From, opt.Progress = c.Out, c.From, tell
 		d, err = gimbal.Check(e.ctx, opt)
 	}
+	e.progress.end()
 	if d == nil {
 		return err
 	}
@@ -47,20 +55,7 @@ func (c *doctorCmd) Run(e *env) error {
 			ExitCode int `json:"exit_code"`
 		}{Diagnosis: d, ExitCode: exitCodeOf(err)}))
 	}
-	printDiagnosis(e.stdout, d)
-	return err
-}
-
-// printDiagnosis prints each check in a line, and what to do below those that want something done.
-func printDiagnosis(w io.Writer, d *gimbal.Diagnosis) {
-	count := map[string]int{}
-	for _, c := range d.Checks {
-		count[c.Result]++
-		fmt.Fprintf(w, "%-21s %-8s %s\n", c.Code, c.Result, c.Message)
-		if c.Advice != "" {
-			fmt.Fprintf(w, "%-30s → %s\n", "", c.Advice)
-		}
-	}
-	fmt.Fprintf(w, "\n%d checks in %.1f s: %d ok, %d notes, %d warnings, %d errors, %d skipped; docs/guards.md says what each means\n",
-		len(d.Checks), d.Seconds, count["ok"], count["info"], count["warning"], count["error"], count["skipped"])
+	printChecks(e.stdout, d.Checks)
+	_, failed := fmt.Fprintf(e.stdout, "%.1f s; docs/events.md says what each check means\n", d.Seconds)
+	return firstError(err, failed)
 }

@@ -12,32 +12,35 @@ import (
 
 type evalCmd struct {
 	Run_       string   `arg:"" name:"run" help:"Run or checkpoint directory."`
-	Data       []string `help:"File or folder to measure on, repeatable. Default: the run's validation part." placeholder:"PATH" sep:"none"`
-	Checkpoint string   `help:"Which checkpoint of the run: stable, best-loss, last or step-N. Default: stable, else last." placeholder:"NAME"`
-	Seed       *uint64  `help:"Other prompts and draws than those of the run's evaluations." placeholder:"N"`
-	LossOnly   bool     `help:"Measure the loss only; the model writes nothing."`
+	Data       []string `help:"File or folder to measure on; repeatable. Default: the run's validation part." placeholder:"PATH" sep:"none"`
+	Checkpoint string   `help:"Checkpoint: stable, best-loss, last or step-N. Default: stable, else last." placeholder:"NAME"`
+	Seed       *uint64  `help:"Seed of prompts and samples. Default: that of the run." placeholder:"N"`
+	LossOnly   bool     `help:"Measure only the loss; write nothing."`
 	JSON       bool     `name:"json" help:"Print the result as JSON."`
 }
 
 func (c *evalCmd) Run(e *env) error {
-	p := newProgress(e.stderr)
 	r, err := gimbal.Evaluate(e.ctx, c.Run_, gimbal.EvalOptions{Data: c.Data, Checkpoint: c.Checkpoint,
-		LossOnly: c.LossOnly, Seed: c.Seed, Progress: p.tell})
+		LossOnly: c.LossOnly, Seed: c.Seed, Progress: e.progress.tell})
+	e.progress.end()
 	if err != nil {
 		return err
 	}
 	if c.JSON {
 		return printJSON(e.stdout, r)
 	}
-	fmt.Fprintf(e.stdout, "%s\non %s: %d tokens, %d bytes\n", r.Checkpoint, r.On, r.Tokens, r.Bytes)
+	fmt.Fprintf(e.stdout, "%s\non %s: %s, %s\n", r.Checkpoint, r.On, plural(r.Tokens, "token"), plural(r.Bytes, "byte"))
 	printLosses(e.stdout, fmt.Sprintf("model, step %d", r.Step), r.Loss, r.BitsPerByte, r.Baseline)
+	if b := r.Baseline; b != nil && b.Tokens == r.Tokens {
+		fmt.Fprintln(e.stdout, compared(r.Loss, b.Loss))
+	}
 	if r.Writing != nil {
 		printWriting(e.stdout, r.Writing)
 	}
 	return nil
 }
 
-// printWriting prints what a model wrote like, beside people.
+// printWriting prints the metrics of what a model wrote, beside those of people's texts.
 func printWriting(w io.Writer, r *gimbal.Writing) {
 	fmt.Fprintf(w, "\nwriting: %s, %d measured\n%-16s %10s   %-21s %10s\n", r.Plan, r.Counted, "", "model", "95 % interval", "people")
 	for _, name := range gimbal.MetricNames() {
@@ -70,7 +73,7 @@ func printWriting(w io.Writer, r *gimbal.Writing) {
 }
 
 type compareCmd struct {
-	Runs []string `arg:"" name:"run" help:"Run directories, two or more; the others are compared with the first."`
+	Runs []string `arg:"" name:"run" help:"Two runs or more; the others are compared with the first."`
 	JSON bool     `name:"json" help:"Print the comparison as JSON."`
 }
 
@@ -90,7 +93,8 @@ func (c *compareCmd) Run(e *env) error {
 		if run.Chosen {
 			which = "its chosen checkpoint"
 		}
-		fmt.Fprintf(e.stdout, "%c  %s, step %d (%s), %d parameters, n-gram baseline %.4f nats/token\n", 'A'+rune(i), run.Dir, run.Step, which, run.Parameters, float64(run.Baseline.Loss))
+		fmt.Fprintf(e.stdout, "%c  %s, step %d (%s), %d parameters, n-gram baseline %.4f nats/token\n", 'A'+rune(i), run.Dir,
+			run.Step, which, run.Parameters, float64(run.Baseline.Loss))
 	}
 	fmt.Fprintf(e.stdout, "\n%-16s", "")
 	for i := range r.Runs {
@@ -116,7 +120,8 @@ func (c *compareCmd) Run(e *env) error {
 		}
 		fmt.Fprintln(e.stdout)
 	}
-	fmt.Fprintf(e.stdout, "\n* differs from A by more than chance (3 standard errors); %d of the differences are real, the others are within noise\n", real)
+	fmt.Fprintf(e.stdout, "\n* differs from A by more than chance (3 standard errors): %s; the others are within noise\n",
+		plural(real, "real difference"))
 	if r.Note != "" {
 		fmt.Fprintf(e.stdout, "note: %s\n", r.Note)
 	}

@@ -7,9 +7,9 @@ import (
 )
 
 type importCmd struct {
-	Dir  string `arg:"" help:"Hugging Face model directory: config.json, tokenizer.json, and model.safetensors, whole or in shards."`
+	Dir  string `arg:"" help:"Directory with config.json, tokenizer.json and model.safetensors."`
 	Out  string `help:"Directory to make. Default: imported/<name of DIR>." placeholder:"DIR"`
-	JSON bool   `name:"json" help:"Print the result as JSON on standard output."`
+	JSON bool   `name:"json" help:"Print the result as JSON."`
 }
 
 func (c *importCmd) Run(e *env) error {
@@ -21,16 +21,17 @@ func (c *importCmd) Run(e *env) error {
 		return printJSON(e.stdout, r)
 	}
 	fmt.Fprintf(e.stdout, "%s: %s shape, %d parameters, context %d\n", r.Dir, r.Shape, r.Parameters, r.Context)
-	fmt.Fprintf(e.stdout, "next:\n  gimbal sample %[1]s\n  gimbal eval %[1]s --data TEXT\n  gimbal train --from %[1]s --data TEXT\n", r.Dir)
+	fmt.Fprintf(e.stdout, "next:\n  %[2]s sample %[1]s\n  %[2]s eval %[1]s --data TEXT\n  %[2]s train --from %[1]s --data TEXT\n",
+		quote(r.Dir), e.program)
 	return nil
 }
 
 type exportCmd struct {
 	Run_       string `arg:"" name:"run" help:"Run or checkpoint directory."`
 	Dir        string `arg:"" help:"Directory to make."`
-	DType      string `name:"dtype" default:"fp32" enum:"fp32,bf16" help:"Type of the weights: fp32, which is exact, or bf16, which rounds (${enum})."`
-	Checkpoint string `help:"Which checkpoint of the run: stable, best-loss, last or step-N. Default: stable, else last, if it is healthy." placeholder:"NAME"`
-	JSON       bool   `name:"json" help:"Print the result as JSON on standard output."`
+	DType      string `name:"dtype" default:"fp32" enum:"fp32,bf16" help:"Type of the weights: fp32 (exact) or bf16 (rounded)."`
+	Checkpoint string `help:"Checkpoint: stable, best-loss, last or step-N. Default: stable, else last." placeholder:"NAME"`
+	JSON       bool   `name:"json" help:"Print the result as JSON."`
 }
 
 func (c *exportCmd) Run(e *env) error {
@@ -41,7 +42,7 @@ func (c *exportCmd) Run(e *env) error {
 	if c.JSON {
 		return printJSON(e.stdout, r)
 	}
-	fmt.Fprintf(e.stderr, "gimbal: %s, step %d, health %s\n", r.Checkpoint, r.Step, r.Health)
-	fmt.Fprintf(e.stdout, "%s: %s, as transformers and its kin read it\n", r.Dir, r.DType)
+	e.progress.notef("%s, step %d, health %s", r.Checkpoint, r.Step, r.Health)
+	fmt.Fprintf(e.stdout, "%s: %s, in Hugging Face format\n", r.Dir, r.DType)
 	return nil
 }

@@ -1,5 +1,5 @@
-// Command gimbal trains autoregressive language models on the CPU and keeps
-// them level. "gimbal --help" leads with examples.
+// Command gimbal trains autoregressive language models on the CPU and keeps them level. "gimbal --help" begins with
+// examples.
 package main
 
 import (
@@ -22,46 +22,50 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // cli is the command line: one field per subcommand, one file each.
 type cli struct {
-	Train   trainCmd   `cmd:"" help:"Train a model on text: a folder, files, or by default the source tree of the installed Go."`
-	Resume  resumeCmd  `cmd:"" help:"Continue a run from its newest valid checkpoint, to the same bits as if it had never stopped."`
-	Sample  sampleCmd  `cmd:"" help:"Let a model write."`
-	Eval    evalCmd    `cmd:"" help:"Measure a model: its loss beside the n-gram baseline, and what it writes beside people's texts."`
-	Review  reviewCmd  `cmd:"" help:"Read what a run's model wrote, worst first, and mark it good, repeating, drifting or broken."`
-	Compare compareCmd `cmd:"" help:"Show runs side by side with intervals, and say which differences are real."`
-	Doctor  doctorCmd  `cmd:"" help:"Check a run, or one to come, on its own model, configuration and data, in seconds: what train and resume check before their first step."`
-	Data    dataCmd    `cmd:"" help:"Look at the text before it is trained on: a batch, its statistics, the token caches."`
-	Why     whyCmd     `cmd:"" help:"Show what happened in a run, and why: from its log, which is replayed."`
-	Runs    runsCmd    `cmd:"" help:"List runs, newest first, and delete them."`
-	Bench   benchCmd   `cmd:"" help:"Measure this machine with this program: kernels, training, generation, tokenizer."`
-	Import  importCmd  `cmd:"" help:"Make a checkpoint of a Hugging Face model directory: to sample, to measure, to train on."`
-	Export  exportCmd  `cmd:"" help:"Write a checkpoint as a Hugging Face model directory."`
-	Version versionCmd `cmd:"" help:"Print the version, the kernel tier and the exit codes."`
+	Version_ versionFlag `name:"version" help:"Print the version."`
+	Verbose  bool        `short:"v" xor:"level" help:"Print everything: details, settings, every check and look."`
+	Quiet    bool        `short:"q" xor:"level" help:"Print errors and results only."`
+
+	Train      trainCmd      `cmd:"" help:"Train a model on text."`
+	Resume     resumeCmd     `cmd:"" help:"Continue a run that was interrupted, or extend one that is done."`
+	Sample     sampleCmd     `cmd:"" help:"Let a model write."`
+	Eval       evalCmd       `cmd:"" help:"Measure a model: its loss and its writing."`
+	Review     reviewCmd     `cmd:"" help:"Read what a run's model wrote, and rate the samples."`
+	Compare    compareCmd    `cmd:"" help:"Compare runs, and tell real differences from noise."`
+	Why        whyCmd        `cmd:"" help:"Show what happened in a run, from its log."`
+	Runs       runsCmd       `cmd:"" help:"List runs, or delete them."`
+	Doctor     doctorCmd     `cmd:"" help:"Check a run before its first step."`
+	Data       dataCmd       `cmd:"" help:"Look at the text before training on it."`
+	Import     importCmd     `cmd:"" help:"Import a model in Hugging Face format."`
+	Export     exportCmd     `cmd:"" help:"Export a model in Hugging Face format."`
+	Bench      benchCmd      `cmd:"" help:"Measure how fast this machine is."`
+	Version    versionCmd    `cmd:"" help:"Print the version, the kernels and the exit codes."`
+	Completion completionCmd `cmd:"" help:"Print a completion script for bash, zsh or fish."`
+	Help       helpCmd       `cmd:"" help:"Print the help of a command."`
 }
 
 const description = `Trains autoregressive language models on the CPU, and keeps them level.
 
 Examples:
-  gimbal train                                train on the Go source tree: 5 minutes, then samples to read
-  gimbal train --data books/ --out runs/books train on a folder of text
-  gimbal train --data a.txt --dry-run         show the plan, try one step, leave nothing behind
-  gimbal doctor --data books/                 check the run before it begins: leaks, labels, rates, memory, disk
-  gimbal resume runs/books                    go on after a stop, a kill or a power cut
-  gimbal sample runs/books "Once upon"        let the model write
-  gimbal eval runs/books --data new.txt       loss and writing on other text, beside n-grams and people
-  gimbal review runs/books                    read what it wrote, worst first, and say what it is like
-  gimbal compare runs/a runs/b                which run is better, and which differences are real
-  gimbal data stats --data books/             what is in a corpus, before it is trained on
-  gimbal import models/qwen                   take a Hugging Face model directory; export gives one back
-  gimbal why runs/books                       what was seen, what was done, and what it did to the loss
-  gimbal runs                                 which runs there are, how they stand, and what they take
-  gimbal bench train --model char-10m         how fast this machine trains, and what takes the time`
+  gimbal train                           train on the Go source tree: 3 minutes
+  gimbal train --data books/             train on a folder of text
+  gimbal train --data books/ --dry-run   print the plan and stop
+  gimbal resume runs/books               continue after a stop or a power cut
+  gimbal sample runs/books "Once upon"   let the model write
+  gimbal eval runs/books --data new.txt  measure it on other text
+  gimbal compare runs/a runs/b           see which run is better
+  gimbal why runs/books                  see what happened, and why
+  gimbal import models/qwen              take a model in Hugging Face format`
 
 // env is what a subcommand may touch: where results and messages go, and when to stop.
 type env struct {
-	ctx    context.Context
-	stdin  io.Reader
-	stdout io.Writer // results
-	stderr io.Writer // messages
+	ctx      context.Context
+	stdin    io.Reader
+	stdout   io.Writer // results
+	stderr   io.Writer // messages
+	progress *progress // messages of what takes a while
+	program  string    // to type to start this program
+	from     string    // what --from named
 }
 
 // run is the whole program: it returns the exit code.
@@ -69,7 +73,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	var c cli
 	exited, exitCode := false, 0
 	parser, err := kong.New(&c, kong.Name("gimbal"), kong.Description(description), kong.Writers(stdout, stderr),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, Summary: false}), kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: mostWidth}), kong.UsageOnError(),
 		kong.Vars{"top_k": fmt.Sprint(gimbal.DefaultTopK), "temperature": fmt.Sprint(gimbal.DefaultTemperature),
 			"max_tokens": fmt.Sprint(gimbal.DefaultMaxTokens)},
 		kong.Exit(func(code int) { exited, exitCode = true, code }))
@@ -77,8 +81,12 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "gimbal: error: %v\n", err)
 		return exit.Error
 	}
-	if len(args) == 0 {
+	parser.Model.HelpFlag.Help = "Print help."
+	switch {
+	case len(args) == 0:
 		args = []string{"--help"}
+	case args[0] == "help":
+		args = append(args[1:len(args):len(args)], "--help")
 	}
 	k, err := parser.Parse(args)
 	if exited {
@@ -88,9 +96,12 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "gimbal: error: %v\ngimbal: hint: \"gimbal --help\" shows examples\n", err)
 		return exit.Usage
 	}
-	ctx, stop := interruptible(stderr)
+	p := newProgress(stderr, c.level())
+	ctx, stop := interruptible(p)
 	defer stop()
-	err = k.Run(&env{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr})
+	err = k.Run(&env{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr, progress: p,
+		program: programName(os.Args[0])})
+	p.end()
 	if err != nil {
 		fmt.Fprintf(stderr, "gimbal: error: %v\n", err)
 		if hint := hintFor(err); hint != "" {
@@ -104,12 +115,16 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 // to the process and one to its group.
 const sameInterrupt = 500 * time.Millisecond
 
-// interruptible returns a context that the first SIGINT or SIGTERM cancels. A second one leaves at once: what was
-// saved is complete, and what was being saved is litter that the next start sweeps.
-func interruptible(stderr io.Writer) (context.Context, func()) {
+// interruptible returns a context that the first signal to end cancels. A second interrupt leaves at once: what was
+// saved is complete, and what was being saved is litter that the next start sweeps. A terminal that is closed saves, too,
+// unless the program was started to outlive it.
+func interruptible(p *progress) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	done := make(chan struct{})
 	go func() {
 		var first time.Time
@@ -117,15 +132,16 @@ func interruptible(stderr io.Writer) (context.Context, func()) {
 			select {
 			case <-done:
 				return
-			case <-signals:
+			case s := <-signals:
 				if !first.IsZero() {
-					if time.Since(first) < sameInterrupt {
+					if time.Since(first) < sameInterrupt || s == syscall.SIGHUP {
 						continue
 					}
+					p.end()
 					os.Exit(exit.SecondInterrupt)
 				}
 				first = time.Now()
-				fmt.Fprintln(stderr, "\ngimbal: stopping after this step, saving first (once more: leave at once)")
+				p.interrupted()
 				cancel()
 			}
 		}
@@ -152,9 +168,9 @@ func hintFor(err error) string {
 	var stop *gimbal.StopError
 	switch {
 	case errors.As(err, &stop):
-		return "the run's report.md tells what was seen; its checkpoints are intact"
+		return "report.md and post-mortem.md of the run say what happened; its checkpoints are intact"
 	case errors.Is(err, gimbal.ErrNoSpace):
-		return "free some room, then \"gimbal resume RUN\": nothing that was saved is lost"
+		return "free disk space, then resume the run: what was saved is intact"
 	}
 	return ""
 }

@@ -3,77 +3,183 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
+	"sync"
 	"time"
 
-	"golang.org/x/term"
-
 	"gimbal"
+	"gimbal/internal/runs"
 )
 
-// progress draws the live line of a run: redrawn in place on a terminal, one line per interval elsewhere.
+// level is how much is told.
+type level int
+
+const (
+	quiet   level = -1 // errors, and results
+	normal  level = 0
+	verbose level = 1 // everything
+)
+
+// progress tells a person what a run does: in lines, and on a terminal in a live line below them, too. It is safe for
+// concurrent use: a run, its live line and an interrupt speak at any time.
 type progress struct {
-	w        io.Writer
-	terminal bool
-	every    time.Duration // between lines where there is no terminal
-	last     time.Time
-	open     bool    // a redrawn line stands unfinished
-	rate     float64 // smoothed seconds of a step
+	level level
+	now   func() time.Time
+	began time.Time
+
+	mu     sync.Mutex
+	screen *screen
+	ticker chan struct{} // closed to end the live line; nil: there is none
+
+	run     told
+	doing   string         // what is being done before the first step
+	events  map[string]int // by their code
+	stepped time.Time      // when a step was last told in a line of its own
+	paced   bool           // it was told how long the run takes
 }
 
-func newProgress(w io.Writer) *progress {
-	p := &progress{w: w, every: 5 * time.Second}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		p.terminal, p.every = true, 100*time.Millisecond
+// told is what was told of a run.
+type told struct {
+	clock  clock
+	checks []gimbal.CheckResult
+	step   gimbal.Step
+	loss   float64 // of the batches, smoothed
+	look   *gimbal.Look
+	evals  []evaluation
+}
+
+// evaluation is a measurement, and the tokens that were learned until then.
+type evaluation struct {
+	gimbal.Evaluation
+	tokens int64
+}
+
+func newProgress(w io.Writer, l level) *progress {
+	return &progress{level: l, now: time.Now, began: time.Now(), screen: newScreen(w), events: map[string]int{}}
+}
+
+// tell tells what a call of the library has to tell.
+func (p *progress) tell(what gimbal.Progress) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch v := what.(type) {
+	case gimbal.Note:
+		p.note(string(v))
+	case gimbal.Detail:
+		p.detail(string(v))
+	case gimbal.Checks:
+		p.run.checks = v
+	case *gimbal.Plan:
+		p.run.clock.start(v)
+		if p.level > quiet {
+			p.plan(v)
+		}
+	case gimbal.Step:
+		p.step(v)
+	case gimbal.Look:
+		p.run.look = &v
+		if p.level == verbose {
+			p.say(v.String())
+		}
+	case gimbal.Evaluation:
+		p.evaluation(v)
+	case gimbal.Event:
+		p.event(v)
 	}
-	return p
 }
 
-// step draws one step, when its time has come.
+// say prints lines, above the live one.
+func (p *progress) say(text string) { p.screen.say(text, p.live()) }
+
+// noteLines is the most lines that a message takes, unless everything is told.
+const noteLines = 3
+
+// message is a text wrapped to the screen.
+func (p *progress) message(text string) string {
+	most := noteLines
+	if p.level == verbose {
+		most = 0
+	}
+	return wrap(text, p.screen.width(), 2, most)
+}
+
+// note tells a sentence that a person should read.
+func (p *progress) note(text string) {
+	if p.level == quiet {
+		return
+	}
+	line := p.message("gimbal: " + text)
+	if strings.HasPrefix(text, "warning: ") {
+		line = p.screen.paint(yellow, line)
+	}
+	p.say(line)
+}
+
+// notef is note for a command.
+func (p *progress) notef(format string, args ...any) {
+	p.tell(gimbal.Note(fmt.Sprintf(format, args...)))
+}
+
+// detail tells a sentence for whoever wants to know more. To others it is the live line, until there are steps.
+func (p *progress) detail(text string) {
+	switch p.level {
+	case verbose:
+		p.say(p.message("gimbal: " + text))
+	case normal:
+		p.doing = runs.Escape(text)
+		p.start()
+	}
+}
+
+// detailf is detail for a command.
+func (p *progress) detailf(format string, args ...any) {
+	p.tell(gimbal.Detail(fmt.Sprintf(format, args...)))
+}
+
+// stepEvery is how often a step has a line of its own, where everything is told and there is no live line.
+const stepEvery = 5 * time.Second
+
+// step takes an update.
 func (p *progress) step(s gimbal.Step) {
-	seconds := s.Duration.Seconds()
-	if p.rate == 0 {
-		p.rate = seconds
+	r, now := &p.run, p.now()
+	r.clock.stepped(now, s)
+	r.step = s
+	if s.Loss-s.Loss == 0 { // a finite one
+		r.loss += (s.Loss - r.loss) / float64(min(r.clock.n, horizon))
 	}
-	p.rate += 0.1 * (seconds - p.rate)
-	now := time.Now()
-	if now.Sub(p.last) < p.every && s.Step != 1 && s.Step != s.Steps {
-		return
+	p.start()
+	if p.level == verbose && !p.screen.live &&
+		(now.Sub(p.stepped) >= stepEvery || s.Step == 1 || s.Step == s.Steps) {
+		p.stepped = now
+		left, _ := r.clock.left(now)
+		p.say(fmt.Sprintf("step %d/%d  loss %.4f  grad norm %.3g  lr %.3g  %s tokens/s  left %s", s.Step, s.Steps, s.Loss,
+			s.GradNorm, s.LR, si(s.TokensPerSecond), clockText(left)))
 	}
-	p.last = now
-	eta := time.Duration(float64(s.Steps-s.Step) * p.rate * float64(time.Second)).Round(time.Second)
-	line := fmt.Sprintf("step %d/%d  loss %.4f  grad norm %.3g  lr %.3g  %s tokens/s  eta %s",
-		s.Step, s.Steps, s.Loss, s.GradNorm, s.LR, si(s.TokensPerSecond), eta)
-	if !p.terminal {
-		fmt.Fprintln(p.w, line)
-		return
-	}
-	if width, _, err := term.GetSize(int(p.w.(*os.File).Fd())); err == nil && width > 1 && len(line) >= width {
-		line = line[:width-1]
-	}
-	fmt.Fprintf(p.w, "\r\x1b[K%s", line)
-	p.open = true
+	p.pace(now)
 }
 
-// say prints a message on lines of its own.
-func (p *progress) say(format string, args ...any) {
-	if p.open {
-		fmt.Fprintln(p.w)
-		p.open = false
+// pace says how long the run takes, once: as soon as steps show that the machine is slower than planned, or where
+// nothing was planned and no live line shows it.
+func (p *progress) pace(now time.Time) {
+	c := &p.run.clock
+	planned := c.plan.Duration > 0
+	if p.paced || p.level == quiet || !c.settled() || planned && !c.slow() || !planned && p.screen.live {
+		return
 	}
-	fmt.Fprintln(p.w, strings.TrimRight(fmt.Sprintf(format, args...), "\n"))
+	p.paced = true
+	left, _ := c.left(now)
+	speed := float64(c.plan.BatchTokens) / c.step
+	if planned {
+		p.note(fmt.Sprintf("slower than planned: %s tokens/s, not %s; about %s left", si(speed),
+			si(c.plan.TokensPerSecond), aboutText(left)))
+		return
+	}
+	p.note(fmt.Sprintf("about %s left at %s tokens/s", aboutText(left), si(speed)))
 }
 
-// si writes a number with a unit prefix: 24100 as 24.1k.
-func si(x float64) string {
-	switch {
-	case x >= 1e9:
-		return fmt.Sprintf("%.2fG", x/1e9)
-	case x >= 1e6:
-		return fmt.Sprintf("%.2fM", x/1e6)
-	case x >= 1e3:
-		return fmt.Sprintf("%.1fk", x/1e3)
-	}
-	return fmt.Sprintf("%.0f", x)
+// interrupted says what an interrupt does.
+func (p *progress) interrupted() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.say("gimbal: stopping after this step and saving; interrupt again to leave at once")
 }

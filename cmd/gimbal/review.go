@@ -10,9 +10,15 @@ import (
 
 type reviewCmd struct {
 	Run_ string `arg:"" name:"run" help:"Run directory, or name of a run below runs/."`
-	Eval int    `help:"Which evaluation. Default: the newest." placeholder:"N"`
-	List bool   `help:"Print all texts and ask nothing."`
-	JSON bool   `name:"json" help:"Print the texts and their marks as JSON, and ask nothing."`
+	Eval int    `help:"Evaluation, from 1. Default: the newest." placeholder:"N"`
+	List bool   `help:"Print all texts without asking."`
+	JSON bool   `name:"json" help:"Print texts and marks as JSON without asking."`
+}
+
+// Help implements kong.HelpProvider.
+func (*reviewCmd) Help() string {
+	return "Shows the samples of an evaluation, the worst first by the detectors, and asks for marks: good, repeating, drifting " +
+		"or broken. They go to the page of the samples and to report.md."
 }
 
 // answers are the letters of the marks; several may be given.
@@ -81,6 +87,6 @@ func (c *reviewCmd) ask(e *env, in *bufio.Scanner) (marks []string, done bool, e
 		if known {
 			return marks, false, nil
 		}
-		fmt.Fprintf(e.stderr, "%q is none of them\n", said)
+		fmt.Fprintf(e.stderr, "%q is not one of these letters\n", said)
 	}
 }

@@ -18,13 +18,13 @@ import (
 )
 
 type runsCmd struct {
-	List runsListCmd `cmd:"" default:"withargs" help:"List runs, newest first. \"gimbal runs\" alone does it."`
+	List runsListCmd `cmd:"" default:"withargs" help:"List runs, newest first. This is the default."`
 	Rm   runsRmCmd   `cmd:"" help:"Delete runs, after asking."`
 }
 
 type runsListCmd struct {
-	Folders []string `arg:"" optional:"" name:"folder" help:"Folders that hold runs, or runs. Default: runs."`
-	JSON    bool     `name:"json" help:"Print the list as JSON on standard output."`
+	Folders []string `arg:"" optional:"" name:"folder" help:"Folders of runs, or runs. Default: runs."`
+	JSON    bool     `name:"json" help:"Print the list as JSON."`
 }
 
 func (c *runsListCmd) Run(e *env) error {
@@ -168,14 +168,6 @@ func ageOf(now, then time.Time) string {
 	}
 }
 
-// plural writes a number with the thing that it counts.
-func plural(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
-}
-
 type runsRmCmd struct {
 	Runs []string `arg:"" name:"run" help:"Run directories, or names of runs below runs/."`
 	Yes  bool     `short:"y" help:"Delete without asking."`
@@ -201,7 +193,7 @@ func (c *runsRmCmd) Run(e *env) error {
 	for _, r := range list {
 		if !c.Yes {
 			fmt.Fprintf(e.stderr, "Delete %s (%s, %s)? [y/N] ", runs.Escape(r.Dir), runs.Size(r.Bytes),
-				plural(int(r.Step), "step"))
+				plural(r.Step, "step"))
 			if !in.Scan() {
 				fmt.Fprintln(e.stderr)
 				return in.Err()

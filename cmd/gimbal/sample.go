@@ -9,14 +9,14 @@ import (
 
 type sampleCmd struct {
 	Run_        string  `arg:"" name:"run" help:"Run or checkpoint directory."`
-	Prompt      string  `arg:"" optional:"" help:"Text to continue; \"-\" reads standard input. Default: the model begins by itself."`
+	Prompt      string  `arg:"" optional:"" help:"Text to continue; - reads standard input. Default: none."`
 	N           int     `short:"n" default:"3" help:"Texts to write."`
-	TopK        int     `default:"${top_k}" help:"Draw from the K likeliest tokens; 0: from all."`
-	Temperature float64 `default:"${temperature}" help:"Below 1 sharpens, above 1 flattens; 0: always the likeliest token."`
-	MaxTokens   int     `default:"${max_tokens}" help:"Longest text, in tokens."`
-	Seed        uint64  `default:"1" help:"Seed of the draws: the same seed gives the same texts."`
-	Special     bool    `help:"Special tokens that the prompt spells, such as <|im_start|>, become these tokens. Default: they are characters."`
-	Checkpoint  string  `help:"Which checkpoint of the run: stable, best-loss, last or step-N. Default: stable, else last." placeholder:"NAME"`
+	TopK        int     `default:"${top_k}" help:"Draw from the K most probable tokens; 0: from all."`
+	Temperature float64 `default:"${temperature}" help:"Below 1 sharpens, above 1 flattens; 0: always the most probable token."`
+	MaxTokens   int     `default:"${max_tokens}" help:"Most tokens of a text."`
+	Seed        uint64  `default:"1" help:"Seed: the same seed gives the same texts."`
+	Special     bool    `help:"Read special tokens in the prompt, such as <|im_start|>, as tokens, not as text."`
+	Checkpoint  string  `help:"Checkpoint: stable, best-loss, last or step-N. Default: stable, else last." placeholder:"NAME"`
 	JSON        bool    `name:"json" help:"Print the texts as JSON."`
 }
 
@@ -27,7 +27,7 @@ func (c *sampleCmd) Run(e *env) error {
 	case c.MaxTokens < 1:
 		return usageError(fmt.Sprintf("--max-tokens %d: ask for at least one token", c.MaxTokens))
 	case c.TopK < 0:
-		return usageError(fmt.Sprintf("--top-k %d: 0 draws from all tokens, K from the K likeliest", c.TopK))
+		return usageError(fmt.Sprintf("--top-k %d: 0 draws from all tokens, K from the K most probable", c.TopK))
 	case !(c.Temperature >= 0):
 		return usageError(fmt.Sprintf("--temperature %v: from 0 up", c.Temperature))
 	}
@@ -44,7 +44,7 @@ func (c *sampleCmd) Run(e *env) error {
 		return err
 	}
 	defer m.Close()
-	fmt.Fprintf(e.stderr, "gimbal: %s, step %d\n", m.Info().Path, m.Info().Step)
+	e.progress.notef("%s, step %d", m.Info().Path, m.Info().Step)
 	topK := c.TopK
 	if topK == 0 {
 		topK = -1 // the library's word for all tokens
@@ -60,7 +60,7 @@ func (c *sampleCmd) Run(e *env) error {
 	for _, t := range texts {
 		printSample(e.stdout, t.Prompt, t.Text)
 		if t.Finish != "eos" {
-			fmt.Fprintf(e.stderr, "gimbal: (cut: %s)\n", t.Finish)
+			e.progress.notef("the text was cut: %s", t.Finish)
 		}
 	}
 	return nil

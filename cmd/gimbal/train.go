@@ -4,28 +4,40 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
+	"os/signal"
+	"syscall"
 
 	"gimbal"
 	"gimbal/internal/config"
 )
 
 type trainCmd struct {
-	Config string `help:"Configuration file (TOML); docs/config.md lists the keys." type:"path" placeholder:"FILE"`
+	Config string `help:"Configuration file (TOML)." type:"path" placeholder:"FILE"`
 	settings
 	Out    string   `help:"Run directory. Default: runs/<date>-<name>." placeholder:"DIR"`
-	From   string   `help:"Run or checkpoint to start from: its weights, shape and tokenizer." placeholder:"CHECKPOINT"`
-	Inject []string `help:"Plant a fault at a step, repeatable, to watch the guard work: nan-grad@100, loss-spike@200, … (docs/guards.md)." placeholder:"FAULT@STEP" sep:"none"`
-	DryRun bool     `help:"Show the plan, make the checks of \"gimbal doctor\", and begin nothing."`
-	JSON   bool     `name:"json" help:"Print the result as JSON on standard output."`
+	From   string   `help:"Run or checkpoint to start from: weights, shape and tokenizer." placeholder:"CHECKPOINT"`
+	Inject []string `help:"Plant a fault at a step to test the guard; repeatable." placeholder:"FAULT@STEP" sep:"none"`
+	DryRun bool     `help:"Print the plan and what the checks find, and stop."`
+	JSON   bool     `name:"json" help:"Print the result as JSON."`
+}
+
+// Help implements kong.HelpProvider.
+func (*trainCmd) Help() string {
+	return `Every file is a document; a line of JSONL or a row of Parquet is one, too. Without --data it trains on the
+source tree of the installed Go, for about three minutes.
+
+An interrupt (Ctrl-C) saves the run. "gimbal resume" continues it, also after a kill or a power cut.
+
+docs/config.md lists the keys of --set and --config, docs/guards.md the faults of --inject. --dry-run plans the run and
+makes the checks of "gimbal doctor", which prints all of them.`
 }
 
 // settings are the flags that describe a run, over its configuration file.
 type settings struct {
-	Data  []string `help:"File or folder to read, repeatable. Default: the source tree of the installed Go." placeholder:"PATH" sep:"none"`
-	Steps *int64   `help:"Updates of the run. Default: planned from time and data." placeholder:"N"`
-	Seed  *uint64  `help:"Seed of every random number of the run. Default: 1." placeholder:"N"`
-	Set   []string `help:"Set a key of the configuration, repeatable." placeholder:"KEY=VALUE" sep:"none"`
+	Data  []string `help:"File or folder to read; repeatable." placeholder:"PATH" sep:"none"`
+	Steps *int64   `help:"Updates to make. Default: planned from time and text." placeholder:"N"`
+	Seed  *uint64  `help:"Seed of all random numbers. Default: 1." placeholder:"N"`
+	Set   []string `help:"Set a key of the configuration; repeatable." placeholder:"KEY=VALUE" sep:"none"`
 }
 
 // given reports whether there is any.
@@ -60,115 +72,58 @@ func (c *trainCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	p := newProgress(e.stderr)
-	opt.Out, opt.From, opt.Inject, opt.Progress = c.Out, c.From, c.Inject, p.tell
+	e.from = c.From
+	opt.Out, opt.From, opt.Inject, opt.Progress = c.Out, c.From, c.Inject, e.progress.tell
 	if c.DryRun {
 		d, err := gimbal.Check(e.ctx, opt)
+		e.progress.end()
 		if d != nil {
-			p.plan(d.Plan)
+			e.progress.dry(e.stdout, d)
 		}
 		return err
 	}
+	goOn()
 	r, err := gimbal.Train(e.ctx, opt)
 	return finish(e, r, err, c.JSON)
 }
 
+// goOn lets a run outlive whoever reads its messages: writing to a pipe that is gone fails, and ends nothing.
+func goOn() { signal.Ignore(syscall.SIGPIPE) }
+
+// dry prints what a run would do: the plan, and what the checks found.
+func (p *progress) dry(w io.Writer, d *gimbal.Diagnosis) {
+	out := newProgress(w, p.level)
+	out.run.checks = d.Checks
+	out.run.clock.start(d.Plan)
+	out.plan(d.Plan)
+	if p.level < verbose {
+		out.say("checks   " + countChecks(d.Checks) + "; \"gimbal doctor\" prints all")
+	}
+}
+
 type resumeCmd struct {
 	Run_  string `arg:"" name:"run" help:"Run directory."`
-	Steps *int64 `help:"New number of steps: extends a run, also one that is done." placeholder:"N"`
-	JSON  bool   `name:"json" help:"Print the result as JSON on standard output."`
+	Steps *int64 `help:"New total number of steps: extends the run, even one that is done." placeholder:"N"`
+	JSON  bool   `name:"json" help:"Print the result as JSON."`
+}
+
+// Help implements kong.HelpProvider.
+func (*resumeCmd) Help() string {
+	return `The run continues from its newest checkpoint that verifies. Weights and log become what they would be without
+the interruption, bit for bit. The text must be unchanged.`
 }
 
 func (c *resumeCmd) Run(e *env) error {
-	opt := gimbal.ResumeOptions{Progress: newProgress(e.stderr).tell}
+	opt := gimbal.ResumeOptions{Progress: e.progress.tell}
 	if c.Steps != nil {
 		opt.Steps = *c.Steps
 		if err := checkSteps(opt.Steps); err != nil {
 			return err
 		}
 	}
+	goOn()
 	r, err := gimbal.Resume(e.ctx, c.Run_, opt)
 	return finish(e, r, err, c.JSON)
-}
-
-// plan prints what a run will do.
-func (p *progress) plan(plan *gimbal.Plan) {
-	p.say("plan\n%s", plan)
-	if plan.Dir != "" {
-		p.say("  run         %s", plan.Dir)
-	}
-}
-
-// note prints a sentence about what was found or done.
-func (p *progress) note(format string, args ...any) { p.say("gimbal: "+format, args...) }
-
-// tell tells a run on the terminal.
-func (p *progress) tell(what gimbal.Progress) {
-	switch v := what.(type) {
-	case gimbal.Note, gimbal.Detail, *gimbal.Diagnosis, gimbal.Look:
-		p.note("%s", v)
-	case *gimbal.Plan:
-		p.plan(v)
-	case gimbal.Step:
-		p.step(v)
-	case gimbal.Evaluation:
-		p.say("evaluation at step %d: validation loss %.4f nats/token, %.4f bits/byte (n-gram baseline %.4f nats/token)",
-			v.Step, v.Loss, v.BitsPerByte, v.BaselineLoss)
-		if rep, ok := v.Metrics["rep4"]; ok {
-			p.say("  writing: %.1f %% of 4-grams repeated (people %.1f %%), prompt consistency %.3f, %.0f alarms", 100*rep,
-				100*v.Metrics["rep4_human"], v.Metrics["consistency"], v.Metrics["alarms"])
-		}
-	case gimbal.Event:
-		p.say("%s", v)
-	}
-}
-
-// finish prints what a run came to: results on standard output, also when it was interrupted or stopped.
-func finish(e *env, r *gimbal.Result, err error, asJSON bool) error {
-	if r == nil {
-		return err
-	}
-	if asJSON {
-		return firstError(err, printJSON(e.stdout, r))
-	}
-	if r.Dir == "" || r.Reason == "already done" {
-		return err
-	}
-	if r.ValTokens > 0 {
-		printLosses(e.stdout, "model", r.ValLoss, r.BitsPerByte, &r.Baseline)
-	}
-	for _, s := range r.Samples {
-		printSample(e.stdout, s.Prompt, s.Text)
-	}
-	fmt.Fprintf(e.stdout, "\n%s after step %d; %d events; the run lies in %s\n", r.Reason, r.Step, r.Events, r.Dir)
-	next := []string{fmt.Sprintf("gimbal sample %s", r.Dir), fmt.Sprintf("gimbal eval %s", r.Dir)}
-	if r.Reason == "done" {
-		next = append(next, fmt.Sprintf("gimbal resume %s --steps %d", r.Dir, 2*r.Step))
-	} else {
-		next = append([]string{fmt.Sprintf("gimbal resume %s", r.Dir)}, next...)
-	}
-	fmt.Fprintf(e.stdout, "next:\n  %s\n", strings.Join(next, "\n  "))
-	return err
-}
-
-// printLosses prints a loss beside the n-gram baseline.
-func printLosses(w io.Writer, name string, loss, bits float64, b *gimbal.Baseline) {
-	fmt.Fprintf(w, "\n%-34s %12s %12s\n", "validation loss", "nats/token", "bits/byte")
-	row := func(name string, loss, bits float64) { fmt.Fprintf(w, "%-34s %12.4f %12.4f\n", name, loss, bits) }
-	row(name, loss, bits)
-	if b != nil {
-		row(fmt.Sprintf("n-gram (Witten-Bell, order %d)", b.Order), b.Loss, b.BitsPerByte)
-		row("unigram", b.UnigramLoss, b.UnigramBitsPerByte)
-	}
-}
-
-// printSample prints a text with its prompt marked off.
-func printSample(w io.Writer, prompt, text string) {
-	fmt.Fprintf(w, "\n--- %s\n", strings.Repeat("-", 60))
-	if prompt != "" {
-		fmt.Fprintf(w, "[%s]", prompt)
-	}
-	fmt.Fprintln(w, strings.TrimRight(text, "\n"))
 }
 
 func printJSON(w io.Writer, v any) error {

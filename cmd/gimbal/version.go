@@ -2,11 +2,31 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"runtime"
 
+	"github.com/alecthomas/kong"
+
 	"gimbal"
+	"gimbal/internal/bench"
 	"gimbal/internal/kernel"
 )
+
+// versionFlag prints the version in a line, and ends the program.
+type versionFlag bool
+
+// BeforeReset implements kong's hook: it runs before anything is missed in the rest of the command line.
+func (versionFlag) BeforeReset(app *kong.Kong) error {
+	x, err := kernel.NewExec(1, kernel.TierAuto)
+	if err != nil {
+		return err
+	}
+	defer x.Close()
+	fmt.Fprintf(app.Stdout, "gimbal %s, %s, %s kernels, %s\n", gimbal.Version(), runtime.Version(), x.Tier(),
+		bench.CPUName())
+	app.Exit(0)
+	return nil
+}
 
 type versionCmd struct{}
 
@@ -16,12 +36,13 @@ func (versionCmd) Run(e *env) error {
 		return err
 	}
 	defer x.Close()
-	fmt.Fprintf(e.stdout, "gimbal %s\n%s %s/%s, %d processors\nkernels: %s of %v (GIMBAL_KERNEL forces one)\n", gimbal.Version(),
-		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), x.Tier(), kernel.Tiers())
+	fmt.Fprintf(e.stdout, "gimbal %s\n%s %s/%s, %s, %s\nkernels: %s of %v (GIMBAL_KERNEL chooses one)\n", gimbal.Version(),
+		runtime.Version(), runtime.GOOS, runtime.GOARCH, bench.CPUName(), plural(runtime.GOMAXPROCS(0), "processor"),
+		x.Tier(), kernel.Tiers())
 	if w := x.Warning(); w != "" {
 		fmt.Fprintf(e.stdout, "warning: %s\n", w)
 	}
-	fmt.Fprint(e.stdout, `exit codes:
+	_, err = io.WriteString(e.stdout, `exit codes:
   0    done
   1    error
   2    usage or configuration
@@ -32,5 +53,28 @@ func (versionCmd) Run(e *env) error {
   75   interrupted, saved and resumable
   130  second interrupt
 `)
+	return err
+}
+
+// level is how much the flags want to be told.
+func (c *cli) level() level {
+	switch {
+	case c.Verbose:
+		return verbose
+	case c.Quiet:
+		return quiet
+	}
+	return normal
+}
+
+type helpCmd struct {
+	Command []string `arg:"" optional:"" help:"Command, such as train or data stats."`
+}
+
+// Run prints help where flags came before the word; else run does.
+func (c *helpCmd) Run(e *env) error {
+	if run(append(c.Command, "--help"), e.stdin, e.stdout, io.Discard) != 0 {
+		return usageError(fmt.Sprintf("help: there is no command %q", c.Command))
+	}
 	return nil
 }

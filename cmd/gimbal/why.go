@@ -8,7 +8,7 @@ import (
 
 type whyCmd struct {
 	Run_ string `arg:"" name:"run" help:"Run directory, name of a run below runs/, or a log.jsonl."`
-	JSON bool   `name:"json" help:"Print what happened as JSON on standard output."`
+	JSON bool   `name:"json" help:"Print what happened as JSON."`
 }
 
 func (c *whyCmd) Run(e *env) error {

@@ -17,7 +17,8 @@ func status(key string) int64 {
 	return kib << 10
 }
 
-func cpuName() string {
+// CPUName is the model of the CPU, as the system names it.
+func CPUName() string {
 	if name := field("/proc/cpuinfo", "model name"); name != "" {
 		return name
 	}

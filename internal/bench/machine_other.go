@@ -11,4 +11,5 @@ func peakMemory() int64 {
 	return int64(m.Sys)
 }
 
-func cpuName() string { return runtime.GOARCH }
+// CPUName is the architecture: this system is not asked for the model.
+func CPUName() string { return runtime.GOARCH }

@@ -21,7 +21,7 @@ type Machine struct {
 
 // machine describes this one; x may be nil.
 func machine(x *kernel.Exec) Machine {
-	m := Machine{CPU: cpuName(), OS: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version()}
+	m := Machine{CPU: CPUName(), OS: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version()}
 	if x != nil {
 		m.Tier, m.Workers = x.Tier().String(), x.Workers()
 	}

@@ -229,6 +229,8 @@ type Result struct {
 	Stable      string            `json:"stable,omitempty"` // the one that was chosen, which sample and eval use
 	Events      int               `json:"events"`
 	Samples     []evaluate.Sample `json:"samples,omitempty"`
+
+	StableReason string `json:"-"` // why the stable one was chosen, in a sentence
 }
 
 func (t *run) result(reason string, final *runlog.Eval) *Result {
@@ -246,6 +248,9 @@ func (t *run) result(reason string, final *runlog.Eval) *Result {
 	}
 	if step, ok := t.store.marked["stable"]; ok {
 		r.Stable = at(step)
+		if choice, err := t.choose(); err == nil && choice.Step == step {
+			r.StableReason = choice.Reason
+		}
 	}
 	return r
 }

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"gimbal"
+	"gimbal/internal/runlog"
+)
+
+// evaluation takes an evaluation and prints it in a line: the loss beside the n-grams on the same tokens, speed, time,
+// and the gradients of the last look.
+func (p *progress) evaluation(e gimbal.Evaluation) {
+	r, now := &p.run, p.now()
+	r.clock.evaluation(now)
+	r.evals = append(r.evals, evaluation{e, r.step.Tokens})
+	if p.level == quiet {
+		return
+	}
+	speed, left, colour, mark := "-", "-", "", ""
+	if r.clock.n > 0 {
+		speed = si(r.clock.speed())
+	}
+	if d, ok := r.clock.left(now); ok {
+		left = clockText(d)
+	}
+	if e.Loss < e.BaselineLoss {
+		colour = green
+	}
+	gradients, verdict := r.gradients()
+	if verdict != levelled {
+		mark = yellow
+	}
+	heads := []string{"  step", "    loss", "  n-gram", "   tok/s", "  elapsed", "    left", "  mean |gradient| bottom, top"}
+	cells := []string{fmt.Sprintf("%6d", e.Step), p.screen.paint(colour, fmt.Sprintf("%8s", nats(e.Loss))),
+		fmt.Sprintf("%8s", nats(e.BaselineLoss)), fmt.Sprintf("%8s", speed), fmt.Sprintf("%9s", clockText(now.Sub(p.began))),
+		fmt.Sprintf("%8s", left), "  " + gradients + p.screen.paint(mark, verdict)}
+	for fitting(strings.Join(heads, ""), p.screen.width()) < len(strings.Join(heads, "")) {
+		heads = heads[:len(heads)-1] // a narrow terminal
+	}
+	if len(r.evals) == 1 {
+		p.say(strings.Join(heads, ""))
+	}
+	p.say(strings.Join(cells[:len(heads)], ""))
+	m := e.Metrics
+	people, compared := m["rep4_human"]
+	if m["rep4_lo"] > people && compared || p.level == verbose {
+		p.say(fmt.Sprintf("        repeats %.1f %% of 4-grams; people repeat %.1f %%", 100*m["rep4"], 100*people))
+	}
+	if p.level == verbose {
+		p.say(fmt.Sprintf("        %.4f bits/byte, prompt consistency %.3f, %s from people's texts", e.BitsPerByte,
+			m["consistency"], plural(int64(m["alarms"]), "difference")))
+	}
+}
+
+// nats writes a loss; what is unknown is a dash.
+func nats(loss float64) string {
+	if math.IsNaN(loss) {
+		return "-"
+	}
+	return fmt.Sprintf("%.3f", loss)
+}
+
+// levelled is the verdict on gradients that are about as large at the bottom as at the top.
+const levelled = "ok"
+
+// gradients is the last look in two numbers and a word. The limits are those of the alarms A2 and A3.
+func (r *told) gradients() (numbers, verdict string) {
+	if r.look == nil {
+		return "-", ""
+	}
+	bottom, top := r.look.Bottom, r.look.Top
+	switch {
+	case bottom-bottom != 0 || top-top != 0:
+		verdict = "broken"
+	case bottom < top/10:
+		verdict = "starved"
+	case bottom > 100*top:
+		verdict = "exploding"
+	case r.look.Alarms > 0:
+		verdict = "alarm"
+	default:
+		verdict = levelled
+	}
+	return fmt.Sprintf("%.1e %.1e ", bottom, top), verdict
+}
+
+// idle are the codes of events that ask nothing of anybody.
+var idle = func() map[string]bool {
+	codes := map[string]bool{}
+	for _, part := range runlog.Codes {
+		for _, c := range part.Codes {
+			codes[c.Code] = c.Severity != "error" && (c.Advice == "" || strings.HasPrefix(c.Advice, "nothing"))
+		}
+	}
+	return codes
+}()
+
+// repeated is how often events of one code are told. All are in the log.
+const repeated = 3
+
+// event prints an event in a line of its own. Where not everything is told, those that ask nothing of anybody are left
+// out, those that the checks have told, and those that come again and again.
+func (p *progress) event(e gimbal.Event) {
+	p.events[e.Code]++
+	checked := slices.ContainsFunc(p.run.checks, func(c gimbal.CheckResult) bool { return c.Code == e.Code })
+	severe := e.Severity == "error"
+	switch {
+	case p.level == verbose:
+	case p.level == quiet && !severe, idle[e.Code], checked, p.events[e.Code] > repeated:
+		return
+	}
+	colour := yellow
+	if severe {
+		colour = red
+	}
+	text := e.String()
+	if p.level < verbose {
+		text = shortEvent(e)
+	}
+	p.say(p.screen.paint(colour, p.message(text)))
+	if p.events[e.Code] == repeated && p.level < verbose {
+		p.say(fmt.Sprintf("  further %s events are in the log, which \"gimbal why\" shows", e.Code))
+	}
+}
+
+// shortEvent tells an event with what may be cut off last.
+func shortEvent(e gimbal.Event) string {
+	text := fmt.Sprintf("%s at step %d", e.Code, e.Step)
+	if e.Injected {
+		text += " (planted)"
+	}
+	text += ": " + strings.TrimPrefix(e.Message, fmt.Sprintf("step %d: ", e.Step))
+	if e.Action != "" && e.Action != "none" {
+		text += " → " + e.Action
+	}
+	if e.Tensor != "" {
+		text += "; first in " + e.Tensor
+	}
+	if len(e.Documents) > 0 {
+		text += "; documents: " + strings.Join(e.Documents, ", ")
+	}
+	return text
+}
+
+// eventsText counts the events of a run by their codes.
+func (p *progress) eventsText(n int) string {
+	if n == 0 {
+		return "no events"
+	}
+	var codes []string
+	for _, code := range slices.Sorted(maps.Keys(p.events)) {
+		codes = append(codes, fmt.Sprintf("%d %s", p.events[code], code))
+	}
+	return plural(n, "event") + ": " + strings.Join(codes, ", ")
+}

@@ -1,0 +1,232 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"gimbal"
+	"gimbal/internal/runs"
+)
+
+// finish prints what a run came to, also when it was interrupted or stopped: samples, the loss in words, what was kept,
+// and what to type next.
+func finish(e *env, r *gimbal.Result, err error, asJSON bool) error {
+	e.progress.end()
+	if r == nil {
+		return err
+	}
+	if asJSON {
+		return firstError(err, printJSON(e.stdout, r))
+	}
+	if r.Dir == "" || r.Reason == "already done" {
+		return err
+	}
+	p := e.progress
+	if p.level > quiet {
+		for i, s := range r.Samples {
+			printShort(e.stdout, fmt.Sprintf("sample %d of %d", i+1, len(r.Samples)), s)
+		}
+		if len(r.Samples) > 0 {
+			fmt.Fprintln(e.stdout)
+		}
+	}
+	width := newScreen(e.stdout).width()
+	line := func(format string, args ...any) {
+		fmt.Fprintln(e.stdout, wrap(fmt.Sprintf(format, args...), width, 2, 0))
+	}
+	reason, _, failed := strings.Cut(r.Reason, "failed: ")
+	if failed {
+		reason = "failed"
+	}
+	line("%s after step %d, in %s: %s tokens, %s", reason, r.Step, clockText(p.now().Sub(p.began)),
+		si(float64(r.Tokens)), p.eventsText(r.Events))
+	steps := int64(0)
+	if r.ValTokens > 0 {
+		base := p.run.beside(r)
+		line("validation loss %.3f nats/token (%.3f bits/byte), n-gram %s, unigram %.3f", r.ValLoss, r.BitsPerByte,
+			nats(base), r.Baseline.UnigramLoss)
+		var words string
+		if words, steps = p.verdict(r, base); words != "" {
+			line("%s", words)
+		}
+	}
+	if r.Stable != "" {
+		why := r.StableReason
+		if why == "" {
+			why = filepath.Base(r.Stable)
+		}
+		if r.Checkpoint != r.Stable {
+			why += "; the last is " + filepath.Base(r.Checkpoint)
+		}
+		line("kept as stable: %s", why)
+	}
+	line("saved to %s", r.Dir)
+	fmt.Fprintf(e.stdout, "next:\n")
+	for _, command := range p.next(e, r, steps) {
+		fmt.Fprintf(e.stdout, "  %s %s\n", e.program, command)
+	}
+	return err
+}
+
+// beside is the loss of the n-grams on the tokens behind the loss of a result; NaN where it is not known.
+func (r *told) beside(res *gimbal.Result) float64 {
+	for _, e := range r.evals {
+		if e.Loss == res.ValLoss {
+			return e.BaselineLoss
+		}
+	}
+	if res.ValTokens == res.Baseline.Tokens {
+		return res.Baseline.Loss
+	}
+	return math.NaN()
+}
+
+// Losses that differ by less, in nats, are as good as each other.
+const asGood = 0.005
+
+// verdict says in words how the loss compares with counting n-grams. Where it is worse, it says about how long a run
+// would take to get there, and returns its steps, if that can be estimated.
+func (p *progress) verdict(r *gimbal.Result, base float64) (words string, steps int64) {
+	words = compared(r.ValLoss, base)
+	ratio := p.run.longer(r.ValLoss - base)
+	if r.Reason != "done" || ratio == 0 {
+		return words, 0
+	}
+	steps = roundUp(float64(r.Step) * ratio)
+	c := &p.run.clock
+	seconds := c.step*float64(steps) + (c.eval*ratio+c.save)*float64(c.plan.Evaluations) // of longer samples
+	return fmt.Sprintf("%s: train longer, about %s on this machine", words,
+		aboutText(time.Duration(seconds*float64(time.Second)))), steps
+}
+
+// compared says in words how a loss compares with that of the n-grams on the same tokens; empty where one is unknown.
+func compared(loss, base float64) string {
+	switch behind := loss - base; {
+	case math.IsNaN(behind):
+		return ""
+	case behind < -asGood:
+		return fmt.Sprintf("better than counting n-grams by %.2f nats", -behind)
+	case behind > asGood:
+		return fmt.Sprintf("worse than counting n-grams by %.2f nats", behind)
+	}
+	return "as good as counting n-grams"
+}
+
+// An estimate says nothing of a run that is much longer, or that sees its text too often.
+const (
+	mostLonger = 10 // times
+	mostEpochs = 10
+)
+
+// longer estimates how many times as many tokens make up for a loss that is so many nats too high, by the slope of the
+// last half of the evaluations against the logarithm of the tokens. 0: that cannot be told.
+func (r *told) longer(behind float64) float64 {
+	var x, y []float64
+	for _, e := range r.evals[len(r.evals)/2:] {
+		loss, ok := e.Metrics["val_loss_sample"] // of the same tokens each time
+		if ok && e.tokens > 0 {
+			x, y = append(x, math.Log(float64(e.tokens))), append(y, loss)
+		}
+	}
+	n := float64(len(x))
+	if n < 3 || !(behind > asGood) {
+		return 0
+	}
+	var sx, sy, sxx, sxy float64
+	for i := range x {
+		sx, sy, sxx, sxy = sx+x[i], sy+y[i], sxx+x[i]*x[i], sxy+x[i]*y[i]
+	}
+	slope := (n*sxy - sx*sy) / (n*sxx - sx*sx)
+	ratio := math.Exp(-behind / slope)
+	if !(slope < 0) || !(ratio <= mostLonger) || ratio*r.clock.plan.Epochs > mostEpochs {
+		return 0
+	}
+	return ratio
+}
+
+// roundUp rounds a number of steps up to two digits.
+func roundUp(x float64) int64 {
+	unit := math.Pow(10, max(0, math.Floor(math.Log10(x))-1))
+	return int64(math.Ceil(x/unit) * unit)
+}
+
+// next are the commands that come next, for how the run ended. longer is a number of steps that is worth a try, 0
+// where none is known.
+func (p *progress) next(e *env, r *gimbal.Result, longer int64) []string {
+	dir := quote(r.Dir)
+	extend := fmt.Sprintf("resume %s --steps %d", dir, max(longer, 2*r.Step))
+	if longer > 0 {
+		extend = fmt.Sprintf("resume %s --steps %d", dir, longer)
+	}
+	switch {
+	case r.Reason == "done" && longer > 0:
+		return []string{extend, "sample " + dir, "eval " + dir}
+	case r.Reason == "done":
+		return []string{"sample " + dir, "eval " + dir, extend}
+	case r.Reason == "stopped early":
+		return []string{"sample " + dir, "review " + dir,
+			fmt.Sprintf("resume %s --steps %d", dir, 2*p.run.clock.plan.Steps)}
+	case strings.HasPrefix(r.Reason, "stopped: "):
+		again := "train --config " + quote(filepath.Join(r.Dir, "config.toml"))
+		if e.from != "" {
+			again += " --from " + quote(e.from)
+		}
+		return []string{"why " + dir, fmt.Sprintf("%s --set optim.lr=%.2g", again, p.run.clock.plan.PeakLR/2)}
+	}
+	return []string{"resume " + dir}
+}
+
+// sampleLines is the most lines of a sample that are printed after a run.
+const sampleLines = 3
+
+// printShort prints the beginning of a text below the end of its prompt, clipped to the width.
+func printShort(w io.Writer, title string, s gimbal.Sample) {
+	width := newScreen(w).width()
+	if s.Prompt != "" {
+		prompt := runs.Escape(strings.Join(strings.Fields(s.Prompt), " "))
+		title += ", after " + clipLeft(prompt, width-len(title)-len(", after :"))
+	}
+	fmt.Fprintln(w, title+":")
+	text := strings.ReplaceAll(strings.Trim(runs.EscapeText(s.Text), "\n"), "\t", "    ")
+	for i := 1; text != "" && i <= sampleLines; i++ {
+		line, rest, _ := strings.Cut(text, "\n")
+		if n := fitting(line, width-2); n < len(line) {
+			if space := strings.LastIndexByte(line[:n], ' '); space > n/2 {
+				n = space + 1
+			}
+			line, rest = line[:n], text[n:]
+		}
+		if i == sampleLines && rest != "" {
+			line = clip(line+"…", width-2)
+		}
+		fmt.Fprintln(w, "  "+strings.TrimRight(line, " "))
+		text = rest
+	}
+}
+
+// printLosses prints a loss beside the n-gram baseline.
+func printLosses(w io.Writer, name string, loss, bits float64, b *gimbal.Baseline) {
+	fmt.Fprintf(w, "\n%-34s %12s %12s\n", "validation loss", "nats/token", "bits/byte")
+	row := func(name string, loss, bits float64) { fmt.Fprintf(w, "%-34s %12.4f %12.4f\n", name, loss, bits) }
+	row(name, loss, bits)
+	if b != nil {
+		row(fmt.Sprintf("n-gram (Witten-Bell, order %d)", b.Order), b.Loss, b.BitsPerByte)
+		row("unigram", b.UnigramLoss, b.UnigramBitsPerByte)
+	}
+}
+
+// printSample prints a text with its prompt marked off. A terminal gets no control characters of others.
+func printSample(w io.Writer, prompt, text string) {
+	if newScreen(w).file != nil {
+		prompt, text = runs.EscapeText(prompt), runs.EscapeText(text)
+	}
+	fmt.Fprintf(w, "\n--- %s\n", strings.Repeat("-", 60))
+	if prompt != "" {
+		fmt.Fprintf(w, "[%s]", prompt)
+	}
+	fmt.Fprintln(w, strings.TrimRight(text, "\n"))
+}

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"gimbal/internal/runs"
+)
+
+// plural writes a number with the thing that it counts.
+func plural[N int | int64](n N, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// si writes a number with a unit prefix: 24100 as 24.1k.
+func si(x float64) string {
+	switch {
+	case x >= 1e9:
+		return fmt.Sprintf("%.2fG", x/1e9)
+	case x >= 1e6:
+		return fmt.Sprintf("%.2fM", x/1e6)
+	case x >= 1e3:
+		return fmt.Sprintf("%.1fk", x/1e3)
+	}
+	return fmt.Sprintf("%.0f", x)
+}
+
+// clockText writes a duration in its two largest units: 15s, 2m35s, 1h05m, 3d04h.
+func clockText(d time.Duration) string {
+	switch s := int64(d.Round(time.Second) / time.Second); {
+	case s < 60:
+		return fmt.Sprintf("%ds", s)
+	case s < 3600:
+		return fmt.Sprintf("%dm%02ds", s/60, s%60)
+	case s < 24*3600:
+		return fmt.Sprintf("%dh%02dm", s/3600, s/60%60)
+	default:
+		return fmt.Sprintf("%dd%02dh", s/(24*3600), s/3600%24)
+	}
+}
+
+// aboutText writes a duration that is an estimate, in words: 40 seconds, 12 minutes, 3 hours.
+func aboutText(d time.Duration) string {
+	switch {
+	case d < 100*time.Second:
+		return fmt.Sprintf("%d seconds", max(10, d.Round(10*time.Second)/time.Second))
+	case d < 100*time.Minute:
+		return fmt.Sprintf("%d minutes", d.Round(time.Minute)/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d hours", d.Round(time.Hour)/time.Hour)
+	default:
+		return fmt.Sprintf("%d days", d.Round(24*time.Hour)/(24*time.Hour))
+	}
+}
+
+// columns is how many columns of a terminal a character takes.
+func columns(r rune) int {
+	switch {
+	case r < 0x300:
+		return 1
+	case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
+		return 0
+	case r >= 0x1100 && r <= 0x115f, r >= 0x2e80 && r <= 0xa4cf && r != 0x303f, r >= 0xac00 && r <= 0xd7a3,
+		r >= 0xf900 && r <= 0xfaff, r >= 0xfe30 && r <= 0xfe6f, r >= 0xff00 && r <= 0xff60,
+		r >= 0xffe0 && r <= 0xffe6, r >= 0x1f300 && r <= 0x1faff, r >= 0x20000 && r <= 0x3fffd: // East Asian, emoji
+		return 2
+	}
+	return 1
+}
+
+// fitting is how many bytes of s fit into so many columns.
+func fitting(s string, width int) int {
+	for i, r := range s {
+		if width -= columns(r); width < 0 {
+			return i
+		}
+	}
+	return len(s)
+}
+
+// clip cuts a line to a width; an ellipsis says so.
+func clip(s string, width int) string {
+	if fitting(s, width) == len(s) {
+		return s
+	}
+	return s[:fitting(s, width-1)] + "…"
+}
+
+// clipLeft is clip at the other end.
+func clipLeft(s string, width int) string {
+	if fitting(s, width) == len(s) {
+		return s
+	}
+	for fitting(s, width-1) < len(s) {
+		_, n := utf8.DecodeRuneInString(s)
+		s = s[n:]
+	}
+	return "…" + s
+}
+
+// wrap breaks a text into lines between words, at most so many; 0: as many as it takes. Lines after the first are
+// indented. What others wrote is escaped.
+func wrap(s string, width, indent, most int) string {
+	s = runs.Escape(strings.Join(strings.Fields(s), " "))
+	var lines []string
+	for pad := 0; ; pad = indent {
+		room := max(10, width-pad)
+		n := fitting(s, room)
+		if n < len(s) && len(lines)+1 == most {
+			return strings.Join(append(lines, strings.Repeat(" ", pad)+clip(s, room)), "\n")
+		}
+		if n < len(s) {
+			if space := strings.LastIndexByte(s[:n+1], ' '); space > 0 {
+				n = space
+			}
+		}
+		lines = append(lines, strings.Repeat(" ", pad)+s[:n])
+		if s = strings.TrimPrefix(s[n:], " "); s == "" {
+			return strings.Join(lines, "\n")
+		}
+	}
+}
+
+// quote writes a path so that a shell takes it as one argument.
+func quote(path string) string {
+	if strings.HasPrefix(path, "-") {
+		path = "." + string(os.PathSeparator) + path // not a flag
+	}
+	special := func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("_@%+=:,./-", r)
+	}
+	switch {
+	case runtime.GOOS == "windows" && !strings.ContainsAny(path, " &^()"):
+		return path
+	case runtime.GOOS == "windows":
+		return `"` + path + `"`
+	case path != "" && !strings.ContainsFunc(path, special):
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}
+
+// programName is what to type to start this program again as it was started.
+func programName(arg string) string {
+	if strings.Contains(filepath.ToSlash(arg), "/go-build") { // by "go run"
+		if _, err := os.Stat(filepath.Join("cmd", "gimbal", "main.go")); err == nil {
+			return "go run ./cmd/gimbal"
+		}
+		return "gimbal"
+	}
+	return quote(arg)
+}
