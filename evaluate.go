@@ -2,103 +2,91 @@ package gimbal
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
 
-	"gimbal/internal/config"
-	"gimbal/internal/data"
-	"gimbal/internal/engine"
-	"gimbal/internal/evaluate"
-	"gimbal/internal/hub"
 	"gimbal/internal/judge"
-	"gimbal/internal/plan"
-	"gimbal/internal/rundir"
+	"gimbal/internal/measure"
 )
 
-// EvalOptions say what a model is measured on.
+// EvalOptions say what [Evaluate] measures a model on.
 type EvalOptions struct {
-	Data       []string // files and folders; empty: the validation part of the run
-	LossOnly   bool     // do not let the model write
-	Seed       *uint64  // of the prompts and draws of what is written; nil: those of the run
-	Checkpoint string   // which one of the run: stable, best-loss, last or step-N; empty: stable, else last
-	Workers    int
-	Note       func(text string) // told what takes a while
+	// Data is the text: files and folders. Empty: the part of the run's text that is held out.
+	Data []string
+	// LossOnly leaves out what the model writes.
+	LossOnly bool
+	// Seed is that of the prompts and draws of what the model writes. nil: that of the run.
+	Seed *uint64
+	// Checkpoint chooses a checkpoint of a run, as in [OpenOptions].
+	Checkpoint string
+	// Workers is the number of threads that compute. 0: one for each processor that Go may use.
+	Workers int
+	// Progress hears what takes a while, each a [Note]. nil: nobody does.
+	Progress func(Progress)
 }
 
-// Evaluate measures a run or a checkpoint on its validation part or on other text, beside the n-gram baseline.
+// EvalResult is what a model was measured to be.
+type EvalResult struct {
+	Checkpoint  string    `json:"checkpoint"`         // path of it
+	Step        int64     `json:"step"`               // updates behind it
+	On          string    `json:"on"`                 // what was scored, in a sentence
+	Loss        float64   `json:"val_loss"`           // nats per token
+	BitsPerByte float64   `json:"bits_per_byte"`      // the same on a scale that does not depend on the tokenizer
+	Tokens      int64     `json:"val_tokens"`         // scored
+	Bytes       int64     `json:"val_bytes"`          // that they spell
+	Baseline    *Baseline `json:"baseline,omitempty"` // to compare Loss with; nil: the text of the run is not there
+	Writing     *Writing  `json:"writing,omitempty"`  // what the model wrote, measured; nil: nothing was written
+}
+
+// Writing is what a model wrote, measured beside texts of the same length that people wrote.
+type Writing struct {
+	Plan    string            `json:"plan"`            // what was written, in a sentence
+	Counted int               `json:"texts_counted"`   // texts that were long enough to be measured
+	Metrics map[string]Metric `json:"metrics"`         // by name; MetricNames has their order, docs/judge.md defines them
+	Alarms  []string          `json:"alarms"`          // what differs from people's texts, a sentence each
+	Notes   []string          `json:"notes,omitempty"` // what could not be measured, a sentence each
+	Samples []Sample          `json:"samples"`         // the worst texts
+}
+
+// Metric is one metric of what a model wrote.
+type Metric struct {
+	Value    float64 `json:"value"`    // as measured
+	Lo       float64 `json:"lo"`       // lower end of its 95 % interval
+	Hi       float64 `json:"hi"`       // upper end
+	SE       float64 `json:"se"`       // standard error
+	Human    float64 `json:"human"`    // the same metric of people's texts, if Compared
+	HumanSE  float64 `json:"human_se"` // standard error of Human
+	Compared bool    `json:"compared"` // whether Human says something
+}
+
+// MetricNames are the names of the metrics of a [Writing], in the order in which tables show them.
+func MetricNames() []string { return judge.MetricNames() }
+
+// Evaluate measures a run, a checkpoint or an imported model: its loss beside n-grams that counted the training part,
+// and what it writes beside texts of people. At most two million tokens are scored.
+//
+// It fails with a [CheckpointError], with a [DataError] (also if the path is no run and no Data is given), or with the
+// error of ctx.
 func Evaluate(ctx context.Context, path string, opt EvalOptions) (*EvalResult, error) {
-	r, err := measure(ctx, path, opt)
-	return r, classify(err)
-}
-
-func measure(ctx context.Context, path string, opt EvalOptions) (*EvalResult, error) {
-	o, err := rundir.Open(path)
-	if err != nil {
-		return nil, err
+	with := measure.Options{Data: opt.Data, LossOnly: opt.LossOnly, Seed: opt.Seed, Checkpoint: opt.Checkpoint,
+		Workers: opt.Workers, Note: func(string) {}}
+	if opt.Progress != nil {
+		with.Note = func(text string) { opt.Progress(Note(text)) }
 	}
-	m, err := hub.OpenModel(path, opt.Checkpoint)
+	r, err := measure.Measure(ctx, path, with)
 	if err != nil {
-		return nil, err
+		return nil, classify(err, path)
 	}
-	defer m.Close()
-	say := func(format string, args ...any) {
-		if opt.Note != nil {
-			opt.Note(fmt.Sprintf(format, args...))
+	public := &EvalResult{Checkpoint: r.Checkpoint, Step: r.Step, On: r.On, Loss: r.Loss, BitsPerByte: r.BitsPerByte,
+		Tokens: r.Tokens, Bytes: r.Bytes}
+	if r.Baseline != nil {
+		b := baseline(*r.Baseline)
+		public.Baseline = &b
+	}
+	if w := r.Writing; w != nil {
+		public.Writing = &Writing{Plan: w.Plan, Counted: w.Counted, Metrics: make(map[string]Metric, len(w.Metrics)),
+			Alarms: w.Alarms, Notes: w.Notes, Samples: samples(w.Samples)}
+		for name, v := range w.Metrics {
+			public.Writing.Metrics[name] = Metric{v.Value, v.Lo, v.Hi, v.SE, v.Human, v.HumanSE, v.Compared}
 		}
 	}
-	cfg, err := rundir.Config(o.Dir)
-	isRun := o.Dir != "" && err == nil
-	switch {
-	case isRun:
-	case o.Dir != "" && !errors.Is(err, fs.ErrNotExist): // what was imported has checkpoints and no configuration
-		return nil, err
-	case len(opt.Data) == 0:
-		return nil, fmt.Errorf("%w: %s is a checkpoint without its run: say what to measure it on with --data",
-			data.ErrUnusable, path)
-	default:
-		cfg = config.Default()
-		cfg.Train.Context = min(m.Arch.Context, longestPiece)
-	}
-	with := evaluate.MeasureOptions{Model: m, Start: cfg.Data.Start, Seed: cfg.Train.Seed, LossOnly: opt.LossOnly, Note: say,
-		MicroTokens: max(cfg.Train.Context, min(plan.AutoMicro(m.Arch), 16*cfg.Train.Context)),
-		Samples:     judge.PlanFor(cfg.Eval.Prompts, cfg.Eval.Samples, cfg.Eval.MaxTokens, cfg.Train.Context-1),
-		Encoder:     cfg.Judge.Encoder, EncoderOrigin: cfg.Origin("judge.encoder")}
-	if opt.Seed != nil {
-		with.Seed = *opt.Seed
-	}
-	if isRun {
-		own, err := ownText(ctx, cfg, m, opt.Workers)
-		switch {
-		case err == nil:
-			defer own.Close()
-			with.Own, with.Text, with.On = own.Text, own.Text, "the run's validation part: "+own.Text.Set.SplitNote
-		case len(opt.Data) > 0 && errors.Is(err, plan.ErrChanged):
-			say("no baseline: %v", err)
-		default:
-			return nil, err
-		}
-	}
-	if len(opt.Data) > 0 {
-		if with.Text, err = plan.OpenOther(ctx, cfg, opt.Data, m.Tok, opt.Workers); err != nil {
-			return nil, err
-		}
-		defer with.Text.Set.Close()
-		docs := with.Text.Docs
-		with.On = fmt.Sprintf("%s of other text in %d files", plan.BytesText(docs.Bytes()), len(docs.Sources))
-	}
-	if with.Opener, err = engine.CPU(opt.Workers); err != nil {
-		return nil, err
-	}
-	defer with.Opener.Close()
-	return evaluate.Measure(ctx, with)
-}
-
-// ownText prepares the text that a run was trained on.
-func ownText(ctx context.Context, cfg *config.Config, m *hub.Model, workers int) (*plan.Draft, error) {
-	facts, err := rundir.ReadFacts(m.Checkpoint)
-	if err != nil {
-		return nil, err
-	}
-	return plan.OpenText(ctx, cfg, plan.TextOptions{Model: m, Hash: facts.DataHash, Little: true, Workers: workers})
+	return public, nil
 }

@@ -1,201 +1,178 @@
-// Package gimbal trains autoregressive language models on the CPU, and keeps
-// them level: text in, a correctly trained decoder out, watched while it
-// trains and saved so that nothing is lost.
+// Package gimbal trains autoregressive language models, and uses them: a folder of text goes in, a correctly trained
+// decoder comes out, watched while it trains and saved so that nothing is lost.
 //
-// The two calls most programs want are [Train] and [Open]:
+// Most programs need two calls, [Train] and [Open]:
 //
-//	cfg, err := gimbal.LoadConfig("run.toml")
-//	res, err := gimbal.Train(ctx, cfg, gimbal.Options{})
+//	res, err := gimbal.Train(ctx, gimbal.TrainOptions{Data: []string{"books/"}, Out: "runs/books"})
 //
-//	m, err := gimbal.Open(res.Dir, "")
+//	m, err := gimbal.Open("runs/books", gimbal.OpenOptions{})
 //	defer m.Close()
-//	texts, err := m.Generate(ctx, "Once upon", gimbal.GenerateOptions{Samples: 3})
+//	texts, err := m.Generate(ctx, "Once upon", gimbal.GenerateOptions{})
 //
-// A configuration holds every choice of a run; docs/config.md lists the keys.
-// A run lives in a directory that [Resume] can continue after a stop, a kill
-// or a power cut, to the same bits. Each of its checkpoints is a Hugging Face
-// model directory.
+// # Runs
 //
-// Errors that a program may want to tell apart match [ErrConfig], [ErrData],
-// [ErrCheckpoint], [ErrInterrupted], [ErrNoSpace], [ErrMemory] or are a
-// [StopError]. Everything else of the module is internal and may change.
+// A run is a directory. [Resume] continues it after an interrupt, a kill or a power cut, to the same bits. [Check] says
+// before a run begins whether it should, [Evaluate] measures a model beside an n-gram baseline, [Runs] lists runs and
+// [Compare] puts them side by side. Wherever a path names a run or a model it is the directory of a run, the name of a
+// run below runs/, a checkpoint, or a Hugging Face model directory that [Import] or [Export] has made.
+//
+// # Models
+//
+// [Model.Generate] writes whole texts, [Model.Stream] their tokens as they are drawn, and [Model.Score] says how
+// probable a text is. A model may be used by many goroutines at once.
+//
+// # Configuration
+//
+// A run has some fifty settings, each with a default and a key, such as "model.width". They are set by key, in a file
+// or in TrainOptions.Set, exactly as on the command line; docs/config.md lists them. [Train] reports every fault of a
+// configuration at once.
+//
+// # Errors
+//
+// What a program may want to tell apart is a type that holds what failed: [ConfigError], [DataError],
+// [CheckpointError], [RefusedError], [StopError] and [PromptError], for errors.As. [ErrInterrupted], [ErrClosed],
+// [ErrExists], [ErrLocked], [ErrMemory] and [ErrNoSpace] have nothing to hold and are for errors.Is. Messages name
+// options as the command line does: --set is Set, --out is Out.
+//
+// # Contexts
+//
+// A context that is done ends every call that takes one: a generation between two tokens, a score between two pieces,
+// an evaluation between two passes, a training after its current step, once it is saved. The error matches that of the
+// context. [Train] and [Resume] then match [ErrInterrupted] as well if there is a run to resume.
+//
+// # Compatibility
+//
+// Within a major version this package only grows. Names, meanings, defaults and the keys of the configuration stay;
+// fields and functions are added, so name the fields of a struct literal. Files keep their meaning as docs/format says.
+// Not promised: the texts of messages, and which tokens a seed draws with another version or on another CPU. Everything
+// under internal may change at any time.
 package gimbal
 
 import (
 	"context"
-	"errors"
 
 	"gimbal/internal/config"
-	"gimbal/internal/durable"
-	"gimbal/internal/evaluate"
-	"gimbal/internal/judge"
-	"gimbal/internal/plan"
-	"gimbal/internal/preflight"
+	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
-	"gimbal/internal/runs"
 	"gimbal/internal/train"
 )
 
-// Config is every choice of a run; the zero value is not useful. Keys are set by name, as on the command line.
-type Config = config.Config
+// TrainOptions say what [Train] trains, on what, and where. The zero value trains a small model on the source tree of
+// the installed Go.
+type TrainOptions struct {
+	// Data is the text: files and folders. A file is a document, a line of JSONL or a row of Parquet is one.
+	// Empty: data.paths of the configuration.
+	Data []string
+	// Steps is the number of updates. 0: train.steps of the configuration; where that is not set either, a number that
+	// follows from the measured speed and the amount of text.
+	Steps int64
+	// Seed is that of every random number of the run. nil: train.seed of the configuration, which is 1 by default.
+	Seed *uint64
+	// Config is the path of a configuration file (TOML). Empty: none. The config.toml of a run repeats that run.
+	Config string
+	// Set changes settings, each as "key=value": "model.width=128". It takes precedence over what stands above.
+	Set []string
 
-// ConfigError is every fault of a configuration, each with its place.
-type ConfigError = config.Error
+	// Out is the directory of the run, which must not hold one. Empty: runs/<date>-<name>.
+	Out string
+	// From is a run, a checkpoint or an imported model to start from: its weights, shape and tokenizer. Empty: fresh
+	// weights.
+	From string
+	// Workers is the number of threads that compute. 0: one for each processor that Go may use. Results do not depend
+	// on it.
+	Workers int
+	// Inject plants faults, each "FAULT@STEP" or "FAULT:TARGET@STEP", to watch the guard work; docs/guards.md lists
+	// them. What comes of them is marked as injected.
+	Inject []string
 
-// Options say how a run is started, beside its configuration.
-type Options = train.Options
+	// Progress hears what the run does. nil: nobody does. It is called by the goroutine that called Train, never twice
+	// at a time, and training waits until it returns. It may cancel the context.
+	Progress func(Progress)
+}
 
-// ResumeOptions say how a run is continued.
-type ResumeOptions = train.ResumeOptions
-
-// Hooks tell what a run does while it does it.
-type Hooks = train.Hooks
-
-// Plan is what a run will do, known before its first step.
-type Plan = plan.Plan
-
-// Result is how a run ended; losses are in nats per token.
-type Result = train.Result
-
-// EvalResult is what a measurement came to; the loss is in nats per token.
-type EvalResult = evaluate.Result
-
-// Writing is what a model wrote, measured beside people's texts.
-type Writing = evaluate.Summary
-
-// Comparison is runs side by side.
-type Comparison = runs.Comparison
-
-// Page is the texts of one evaluation of a run, as a person reviews them.
-type Page = runs.Page
-
-// Baseline is the n-gram losses that a model is shown beside.
-type Baseline = runlog.Baseline
-
-// SampleText is a text that the model wrote at an evaluation.
-type SampleText = evaluate.Sample
-
-// StepRecord, EvalRecord and EventRecord are lines of a run's log; see docs/format/log.md.
-type (
-	StepRecord  = runlog.Step
-	EvalRecord  = runlog.Eval
-	EventRecord = runlog.Event
-)
-
-// Diagnosis is every check that Doctor or DoctorRun made, with what it came to.
-type Diagnosis = train.Diagnosis
-
-// PreflightError is a run that its checks refused before its first step.
-type PreflightError = preflight.Refusal
-
-// StopError is a run that the guard ended before a harmful update.
-type StopError = train.StopError
-
-var (
-	// ErrInterrupted says that the context was cancelled; the run is saved and can be resumed.
-	ErrInterrupted = train.ErrInterrupted
-	// ErrNoSpace says that the disk is full. What was saved before is intact.
-	ErrNoSpace = durable.ErrNoSpace
-	// ErrMemory says that the run needs more memory than there is.
-	ErrMemory = plan.ErrMemory
-	// ErrConfig is matched by faults of a configuration.
-	ErrConfig = errors.New("configuration")
-	// ErrData is matched by text that cannot be trained on.
-	ErrData = errors.New("data")
-	// ErrCheckpoint is matched when there is nothing valid to resume or to open.
-	ErrCheckpoint = errors.New("checkpoint")
-)
-
-// classed gives an error the class that callers tell it apart by, and keeps its text.
-type classed struct{ class, err error }
-
-func (c *classed) Error() string   { return c.err.Error() }
-func (c *classed) Unwrap() []error { return []error{c.class, c.err} }
-
-// classify puts an internal error into the class that the package documents.
-func classify(err error) error {
-	switch train.ExitCode(err) {
-	case 2:
-		return &classed{ErrConfig, err}
-	case 4:
-		return &classed{ErrData, err}
-	case 5:
-		return &classed{ErrCheckpoint, err}
+// config returns the configuration that the options describe, or an error with all its faults.
+func (o TrainOptions) config() (*config.Config, error) {
+	f := config.Flags{Data: o.Data, Seed: o.Seed, Set: o.Set}
+	if o.Steps != 0 {
+		f.Steps = &o.Steps
 	}
-	return err
+	return f.Load(o.Config)
 }
 
-// DefaultConfig returns the configuration of a run without any setting.
-func DefaultConfig() *Config { return config.Default() }
+// options returns the options beside the configuration.
+func (o TrainOptions) options() train.Options {
+	return train.Options{Out: o.Out, From: o.From, Workers: o.Workers, Inject: o.Inject, Hooks: hooks(o.Progress)}
+}
 
-// LoadConfig reads a configuration file (TOML; "" for none) and applies settings of the form key=value over it.
+// ResumeOptions say how [Resume] continues a run.
+type ResumeOptions struct {
+	// Steps is a new number of steps, counted from the beginning of the run. It extends a run, also one that is done.
+	// 0: as planned.
+	Steps int64
+	// Workers is the number of threads that compute. 0: one for each processor that Go may use.
+	Workers int
+	// Progress hears what the run does, as in [TrainOptions].
+	Progress func(Progress)
+}
+
+func (o ResumeOptions) options() train.ResumeOptions {
+	return train.ResumeOptions{Steps: o.Steps, Workers: o.Workers, Hooks: hooks(o.Progress)}
+}
+
+// Train trains a model in a new run directory and returns how that ended.
 //
-// It fails with every fault at once, as a [ConfigError] that matches [ErrConfig].
-func LoadConfig(path string, settings ...string) (*Config, error) {
-	sets := make([]config.Assignment, len(settings))
-	for i, s := range settings {
-		sets[i] = config.Set(s)
+// Errors: [ConfigError], [DataError], [RefusedError] if a check found something wrong, [ErrExists] if Out holds a run,
+// [ErrLocked], [CheckpointError] for From, [ErrMemory], [ErrNoSpace]. When ctx is done the run is saved and the error
+// matches [ErrInterrupted]; when the guard ends the run it is a [StopError]. In these two cases the result is there as
+// well.
+//
+// Several runs may train at the same time, in different directories.
+func Train(ctx context.Context, opt TrainOptions) (*Result, error) {
+	cfg, err := opt.config()
+	if err != nil {
+		return nil, classify(err, opt.Config)
 	}
-	cfg, err := config.Load(path, sets)
-	return cfg, classify(err)
+	r, err := train.Run(ctx, cfg, opt.options())
+	return result(r), ended(ctx, classify(err, opt.From))
 }
 
-// Train trains a model in a new run directory and returns what it came to.
+// Resume continues the run in dir from its newest checkpoint that verifies. Weights and log become the same, bit for
+// bit, as if it had never stopped. A run that is done is left as it is, unless ResumeOptions.Steps extends it.
 //
-// With an error that matches [ErrInterrupted], or a [StopError], the result is what there was until then and the run
-// directory is whole. Runs of one process may go on at the same time, in different directories.
-func Train(ctx context.Context, cfg *Config, opt Options) (*Result, error) {
-	r, err := train.Run(ctx, cfg, opt)
-	return r, classify(err)
-}
-
-// Resume continues the run in dir from its newest checkpoint that verifies, to the same weights and log, bit for
-// bit, as if it had never stopped. It never starts over: with nothing valid to resume it fails with [ErrCheckpoint].
+// Errors: [CheckpointError] where nothing valid is there to resume, since Resume never starts over; [DataError] if the
+// text has changed; [ErrLocked] if a process works on the run; else those of [Train].
 func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error) {
-	r, err := train.Resume(ctx, dir, opt)
-	return r, classify(err)
+	r, err := train.Resume(ctx, runDir(dir), opt.options())
+	return result(r), ended(ctx, classify(err, dir))
 }
 
-// Doctor makes the checks that Train makes before its first step, and begins nothing. A run that they would refuse
-// is a [PreflightError]; the diagnosis is there, too.
-func Doctor(ctx context.Context, cfg *Config, opt Options) (*Diagnosis, error) {
-	d, err := train.Check(ctx, cfg, opt)
-	return d, classify(err)
-}
-
-// DoctorRun makes the checks that Resume makes before its first step. It only reads the run.
-func DoctorRun(ctx context.Context, dir string, opt ResumeOptions) (*Diagnosis, error) {
-	d, err := train.CheckRun(ctx, dir, opt)
-	return d, classify(err)
-}
-
-// Compare shows runs side by side and says which of their differences are real.
-func Compare(dirs []string) (*Comparison, error) {
-	c, err := runs.Compare(dirs)
-	return c, classify(err)
-}
-
-// OpenPage reads the texts of an evaluation of a run, worst first; evaluation 0 is the newest.
-func OpenPage(dir string, evaluation int) (*Page, error) {
-	p, err := runs.OpenPage(dir, evaluation)
-	return p, classify(err)
-}
-
-// MetricNames are the metrics of [Writing], in the order in which they are shown; docs/judge.md defines each.
-func MetricNames() []string { return judge.MetricNames() }
-
-// ExitCode is the exit code of a program that ends with err: what "gimbal version" lists.
-func ExitCode(err error) int {
-	switch {
-	case errors.Is(err, ErrConfig):
-		return 2
-	case errors.Is(err, ErrData):
-		return 4
-	case errors.Is(err, ErrCheckpoint):
-		return 5
+// Check plans the run that opt describes and makes the checks that [Train] makes before its first step: leaks, labels,
+// learning rates, memory, disk. It begins nothing and takes seconds.
+//
+// With a [RefusedError] the diagnosis is there as well. The other errors are those of [Train].
+func Check(ctx context.Context, opt TrainOptions) (*Diagnosis, error) {
+	cfg, err := opt.config()
+	if err != nil {
+		return nil, classify(err, opt.Config)
 	}
-	return train.ExitCode(err)
+	d, err := train.Check(ctx, cfg, opt.options())
+	return diagnosis(d), classify(err, opt.From)
 }
 
-// Version is the version of this build.
-func Version() string { return train.Version() }
+// CheckRun makes the checks that [Resume] makes before its first step. It only reads the run, so the run may be in
+// progress. Results and errors are as those of [Check].
+func CheckRun(ctx context.Context, dir string, opt ResumeOptions) (*Diagnosis, error) {
+	d, err := train.CheckRun(ctx, runDir(dir), opt.options())
+	return diagnosis(d), classify(err, dir)
+}
+
+// runDir is the directory of the run that a path names; the path itself where it names none.
+func runDir(path string) string {
+	if o, err := rundir.Open(path); err == nil && o.Dir != "" {
+		return o.Dir
+	}
+	return path
+}
+
+// Version is the version of this build, with its revision where the go command recorded one.
+func Version() string { return runlog.Version() }

@@ -1,8 +1,8 @@
 package gimbal
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,19 +12,28 @@ import (
 	"gimbal/internal/rundir"
 )
 
-// Imported is what [Import] made of a Hugging Face model directory.
-type Imported struct {
-	Dir        string `json:"dir"`
-	Checkpoint string `json:"checkpoint"`
-	Shape      string `json:"shape"`
-	Parameters int64  `json:"parameters"`
-	Context    int    `json:"context"`
+// ImportOptions say what [Import] makes.
+type ImportOptions struct {
+	// Out is the directory to make, which must not hold anything yet. Empty: "imported/" and the name of the source.
+	Out string
 }
 
-// Import reads the Hugging Face model directory dir (safetensors, in one file or in shards) and makes out of it a
-// checkpoint that [Open], [Evaluate] and Options.From take. The directory out must not hold anything yet; empty is
-// "imported/" and the name of dir. What cannot be computed is refused by file and key; errors match [ErrCheckpoint].
-func Import(dir, out string) (*Imported, error) {
+// Imported is what [Import] made.
+type Imported struct {
+	Dir        string `json:"dir"`        // what Open, Evaluate and TrainOptions.From take
+	Checkpoint string `json:"checkpoint"` // path of the checkpoint in it
+	Shape      string `json:"shape"`      // family of the decoder, such as "qwen3"
+	Parameters int64  `json:"parameters"` // number of them
+	Context    int    `json:"context"`    // longest text, in tokens
+}
+
+// Import makes a model of a Hugging Face model directory: config.json, tokenizer.json, and the weights as safetensors,
+// in one file or in shards. The directory is not trusted: files that could run code are not read.
+//
+// Memory: four bytes for each parameter. It fails with a [CheckpointError] that names the file and the key that cannot
+// be used, with [ErrNoSpace], or with the error of ctx; then nothing was written.
+func Import(ctx context.Context, dir string, opt ImportOptions) (*Imported, error) {
+	out := opt.Out
 	if out == "" {
 		abs, err := filepath.Abs(dir)
 		if err != nil {
@@ -33,66 +42,63 @@ func Import(dir, out string) (*Imported, error) {
 		out = filepath.Join("imported", filepath.Base(abs))
 	}
 	if there, err := os.ReadDir(out); err == nil && len(there) > 0 {
-		return nil, &classed{ErrCheckpoint, fmt.Errorf("%s is there already and not empty: name another directory with --out", out)}
+		return nil, unusable(out, "%s is there already and not empty: name another directory with --out", out)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	got, err := hub.Import(dir, rundir.CheckpointsOf(out))
+	got, err := hub.Import(ctx, dir, rundir.CheckpointsOf(out))
 	if err != nil {
-		return nil, classifyHub(err)
+		return nil, classify(err, dir)
 	}
-	return &Imported{Dir: out, Checkpoint: got.Path, Shape: got.Arch.Shape, Parameters: got.Params, Context: got.Arch.Context}, nil
+	return &Imported{Dir: out, Checkpoint: got.Path, Shape: got.Arch.Shape, Parameters: got.Params,
+		Context: got.Arch.Context}, nil
 }
 
-// ExportOptions say what is exported and how.
+// ExportOptions say what [Export] writes.
 type ExportOptions struct {
-	Checkpoint string // stable, best-loss, last or step-N; empty: the stable one, else the last, if it is healthy
-	DType      string // fp32, or bf16, which rounds; empty: fp32
+	// Checkpoint chooses a checkpoint of a run: "stable", "best-loss", "last" or "step-N". Empty: the stable one, else
+	// the last, if it is healthy.
+	Checkpoint string
+	// DType is the type of the weights: "fp32", which is exact, or "bf16", which rounds. Empty: fp32.
+	DType string
 }
 
 // Exported is what [Export] wrote.
 type Exported struct {
-	Checkpoint string `json:"checkpoint"`
-	Step       int64  `json:"step"`
-	Dir        string `json:"dir"`
-	DType      string `json:"dtype"`
-	Health     string `json:"health"` // of the checkpoint, in a few words
+	Checkpoint string `json:"checkpoint"` // path of what was exported
+	Step       int64  `json:"step"`       // updates behind it
+	Dir        string `json:"dir"`        // that was made
+	DType      string `json:"dtype"`      // of the weights
+	Health     string `json:"health"`     // of the checkpoint, in a few words
 }
 
 // Export writes a checkpoint, or one of a run, as the Hugging Face model directory dir, which must not hold anything
-// yet. The same checkpoint gives the same bytes. One whose certificate says that it is not healthy is exported only if
-// it is named. Errors match [ErrCheckpoint].
-func Export(path, dir string, opt ExportOptions) (_ *Exported, err error) {
+// yet. The same checkpoint gives the same bytes.
+//
+// It fails with a [CheckpointError], also if the checkpoint is not healthy and was not chosen by name; with
+// [ErrNoSpace]; or with the error of ctx. Then dir was not made.
+func Export(ctx context.Context, path, dir string, opt ExportOptions) (_ *Exported, err error) {
 	if opt.DType == "" {
 		opt.DType = "fp32"
 	}
 	c, err := rundir.OpenCheckpoint(path, opt.Checkpoint)
 	if err != nil {
-		return nil, classify(err)
+		return nil, classify(err, path)
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	health := "unknown: it has no certificate"
 	switch h, err := checkpoint.ReadHealth(c); {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		return nil, &classed{ErrCheckpoint, err}
+		return nil, unusable(c.Path(), "%w", err)
 	case !h.Healthy() && opt.Checkpoint == "":
-		return nil, &classed{ErrCheckpoint, fmt.Errorf("%s is %v: choose another checkpoint, or name this one (--checkpoint %s) to export it all the same",
-			c.Path(), h, checkpoint.StepName(c.Step()))}
+		return nil, unusable(c.Path(), "%s is %v: choose another checkpoint, or name this one (--checkpoint %s) to export "+
+			"it all the same", c.Path(), h, checkpoint.StepName(c.Step()))
 	default:
 		health = h.String()
 	}
-	if err := hub.Export(c, dir, opt.DType); err != nil {
-		return nil, classifyHub(err)
+	if err := hub.Export(ctx, c, dir, opt.DType); err != nil {
+		return nil, classify(err, path)
 	}
 	return &Exported{Checkpoint: c.Path(), Step: c.Step(), Dir: dir, DType: opt.DType, Health: health}, nil
-}
-
-// classifyHub puts what is wrong with a model directory into the class of checkpoints.
-func classifyHub(err error) error {
-	var bad *hub.Error
-	if errors.As(err, &bad) {
-		return &classed{ErrCheckpoint, err}
-	}
-	return classify(err)
 }

@@ -16,8 +16,8 @@ import (
 
 // TestExportConsultsTheCertificate: a checkpoint that is not healthy leaves the house only when it is named.
 func TestExportConsultsTheCertificate(t *testing.T) {
-	arch := config.Arch{Shape: "qwen3", Layers: 1, Width: 8, Heads: 2, KVHeads: 1, HeadSize: 4, MLP: 8, Vocab: 257, Context: 16, Norm: "rms", NormEps: 1e-6,
-		Position: "rope", RopeTheta: 1e4, QKNorm: true, MLPKind: "swiglu", Tie: true}
+	arch := config.Arch{Shape: "qwen3", Layers: 1, Width: 8, Heads: 2, KVHeads: 1, HeadSize: 4, MLP: 8, Vocab: 257,
+		Context: 16, Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 1e4, QKNorm: true, MLPKind: "swiglu", Tie: true}
 	conf, err := model.HFConfig(arch, 256, 256)
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +39,8 @@ func TestExportConsultsTheCertificate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		path, err := checkpoint.Save(durable.OS, filepath.Join(run, "checkpoints"), &checkpoint.Snapshot{Step: 5, Model: model.Entries(model.NewParams[float32](arch)),
+		path, err := checkpoint.Save(durable.OS, filepath.Join(run, "checkpoints"), &checkpoint.Snapshot{Step: 5,
+			Model: model.Entries(model.NewParams[float32](arch)),
 			Files: map[string][]byte{"config.json": conf, "tokenizer.json": tok, checkpoint.HealthFile: health}})
 		if err != nil {
 			t.Fatal(err)
@@ -47,11 +48,13 @@ func TestExportConsultsTheCertificate(t *testing.T) {
 		if err := checkpoint.SetMark(durable.OS, filepath.Dir(path), "last", 5); err != nil {
 			t.Fatal(err)
 		}
-		_, err = gimbal.Export(run, filepath.Join(run, "out"), gimbal.ExportOptions{})
-		if (err != nil) != c.refused || err != nil && (!errors.Is(err, gimbal.ErrCheckpoint) || !strings.Contains(err.Error(), "--checkpoint step-5")) {
+		_, err = gimbal.Export(t.Context(), run, filepath.Join(run, "out"), gimbal.ExportOptions{})
+		var unusable *gimbal.CheckpointError
+		if (err != nil) != c.refused ||
+			err != nil && (!errors.As(err, &unusable) || !strings.Contains(err.Error(), "--checkpoint step-5")) {
 			t.Errorf("%v: %v", c.health, err)
 		}
-		r, err := gimbal.Export(run, filepath.Join(run, "named"), gimbal.ExportOptions{Checkpoint: "step-5"})
+		r, err := gimbal.Export(t.Context(), run, filepath.Join(run, "named"), gimbal.ExportOptions{Checkpoint: "step-5"})
 		if err != nil || r.Health != c.health.String() {
 			t.Errorf("%v, named: %+v, %v", c.health, r, err)
 		}

@@ -93,7 +93,7 @@ func (r *runner) run(ctx context.Context) (outcome, error) {
 		return r.restarted(ctx)
 	}
 	res, err := r.train(ctx, r.dir, r.arm)
-	var refused *gimbal.PreflightError
+	var refused *gimbal.RefusedError
 	switch {
 	case errors.As(err, &refused):
 		return outcome{Loss: runlog.Float(math.NaN()), Reason: "refused: " + refused.Failed[0].Code, Scale: 1}, nil
@@ -108,13 +108,10 @@ func (r *runner) run(ctx context.Context) (outcome, error) {
 
 // train runs an arm in this process. The result is nil where it could not be started.
 func (r *runner) train(ctx context.Context, dir string, a arm) (*gimbal.Result, error) {
-	cfg, err := gimbal.LoadConfig("", r.texts.fill(a.Set)...)
-	if err != nil {
-		return nil, err
-	}
-	opt := gimbal.Options{Out: dir, Inject: a.Inject, Workers: 1}
-	res, err := gimbal.Train(ctx, cfg, opt)
-	if res == nil && errors.Is(err, gimbal.ErrConfig) && strings.Contains(err.Error(), "no such fault") {
+	opt := gimbal.TrainOptions{Set: r.texts.fill(a.Set), Out: dir, Inject: a.Inject, Workers: 1}
+	res, err := gimbal.Train(ctx, opt)
+	var faults *gimbal.ConfigError
+	if res == nil && errors.As(err, &faults) && strings.Contains(err.Error(), "no such fault") {
 		err = fmt.Errorf("%w (the mistakes that construction forbids need -tags planted)", err)
 	}
 	return res, err
@@ -189,13 +186,13 @@ func (o *outcome) read(l *runlog.Log) {
 
 // write lets the model write documents of the grammar, and counts the right ones that end.
 func (o *outcome) write(ctx context.Context, dir string) error {
-	m, err := gimbal.Open(dir, "last")
+	m, err := gimbal.Open(dir, gimbal.OpenOptions{Checkpoint: "last"})
 	if err != nil {
 		return err
 	}
 	defer m.Close()
 	const samples = 300
-	list, err := m.Generate(ctx, "", gimbal.GenerateOptions{Samples: samples, Temperature: 0.5, MaxTokens: 60, Seed: 1})
+	list, err := m.Generate(ctx, "", gimbal.GenerateOptions{Samples: samples, TopK: -1, Temperature: 0.5, MaxTokens: 60, Seed: 1})
 	if err != nil {
 		return err
 	}
@@ -216,8 +213,9 @@ func wholeCheckpoints(dir string) (n int, err error) {
 		return 0, err
 	}
 	for _, path := range list {
-		m, err := gimbal.Open(path, "")
-		if errors.Is(err, gimbal.ErrCheckpoint) {
+		m, err := gimbal.Open(path, gimbal.OpenOptions{})
+		var broken *gimbal.CheckpointError
+		if errors.As(err, &broken) {
 			continue
 		}
 		if err != nil {
@@ -372,11 +370,11 @@ func (r *runner) restarted(ctx context.Context) (outcome, error) {
 	if err := r.kill(ctx, false, r.arm.At); err != nil {
 		return outcome{}, err
 	}
-	m, err := gimbal.Open(r.dir, "last")
+	m, err := gimbal.Open(r.dir, gimbal.OpenOptions{Checkpoint: "last"})
 	if err != nil {
 		return outcome{}, err
 	}
-	step := m.Step()
+	step := m.Info().Step
 	m.Close()
 	set := slices.Clone(r.arm.Set)
 	i := slices.IndexFunc(set, func(s string) bool { return strings.HasPrefix(s, "train.steps=") })
@@ -388,13 +386,9 @@ func (r *runner) restarted(ctx context.Context) (outcome, error) {
 	set = slices.DeleteFunc(set, func(s string) bool { // the checkpoint says these
 		return strings.HasPrefix(s, "model.") || strings.HasPrefix(s, "tokenizer.")
 	})
-	cfg, err := gimbal.LoadConfig("", r.texts.fill(set)...)
-	if err != nil {
-		return outcome{}, err
-	}
 	rest := *r
 	rest.dir = r.dir + "-rest"
-	res, err := gimbal.Train(ctx, cfg, gimbal.Options{Out: rest.dir, From: r.dir, Workers: 1})
+	res, err := gimbal.Train(ctx, gimbal.TrainOptions{Set: r.texts.fill(set), Out: rest.dir, From: r.dir, Workers: 1})
 	if err != nil {
 		return outcome{}, err
 	}

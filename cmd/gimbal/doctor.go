@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"gimbal"
+	"gimbal/internal/runlog"
 )
 
 type doctorCmd struct {
@@ -18,7 +19,7 @@ type doctorCmd struct {
 }
 
 func (c *doctorCmd) Run(e *env) error {
-	hooks := gimbal.Hooks{Note: newProgress(e.stderr).hooks().Note}
+	tell := newProgress(e.stderr).tell
 	var d *gimbal.Diagnosis
 	info, err := os.Stat(filepath.Join(c.Target, "config.toml"))
 	switch {
@@ -26,22 +27,25 @@ func (c *doctorCmd) Run(e *env) error {
 		if c.given() || c.Out != "" || c.From != "" {
 			return usageError("a run is checked as it is: --data, --set, --steps, --seed, --out and --from are for a run to come")
 		}
-		d, err = gimbal.DoctorRun(e.ctx, c.Target, gimbal.ResumeOptions{Hooks: hooks})
+		d, err = gimbal.CheckRun(e.ctx, c.Target, gimbal.ResumeOptions{Progress: tell})
 	default:
-		cfg, loadErr := c.load(c.Target)
-		if loadErr != nil {
-			return loadErr
+		opt, bad := c.options(c.Target)
+		if bad != nil {
+			return bad
 		}
-		d, err = gimbal.Doctor(e.ctx, cfg, gimbal.Options{Out: c.Out, From: c.From, Hooks: hooks})
+		opt.Out, opt.From, opt.Progress = c.Out, c.From, tell
+		d, err = gimbal.Check(e.ctx, opt)
 	}
 	if d == nil {
 		return err
 	}
 	if c.JSON {
-		return firstError(err, printJSON(e.stdout, struct {
+		return firstError(err, printJSON(e.stdout, struct { // the record of a log, with the exit code
+			Kind string `json:"kind"`
+			runlog.At
 			*gimbal.Diagnosis
 			ExitCode int `json:"exit_code"`
-		}{d, exitCodeOf(err)}))
+		}{Diagnosis: d, ExitCode: exitCodeOf(err)}))
 	}
 	printDiagnosis(e.stdout, d)
 	return err
@@ -58,5 +62,5 @@ func printDiagnosis(w io.Writer, d *gimbal.Diagnosis) {
 		}
 	}
 	fmt.Fprintf(w, "\n%d checks in %.1f s: %d ok, %d notes, %d warnings, %d errors, %d skipped; docs/guards.md says what each means\n",
-		len(d.Checks), float64(d.Seconds), count["ok"], count["info"], count["warning"], count["error"], count["skipped"])
+		len(d.Checks), d.Seconds, count["ok"], count["info"], count["warning"], count["error"], count["skipped"])
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"gimbal"
+	"gimbal/internal/runs"
 )
 
 type evalCmd struct {
@@ -20,7 +21,8 @@ type evalCmd struct {
 
 func (c *evalCmd) Run(e *env) error {
 	p := newProgress(e.stderr)
-	r, err := gimbal.Evaluate(e.ctx, c.Run_, gimbal.EvalOptions{Data: c.Data, Checkpoint: c.Checkpoint, LossOnly: c.LossOnly, Seed: c.Seed, Note: p.hooks().Note})
+	r, err := gimbal.Evaluate(e.ctx, c.Run_, gimbal.EvalOptions{Data: c.Data, Checkpoint: c.Checkpoint,
+		LossOnly: c.LossOnly, Seed: c.Seed, Progress: p.tell})
 	if err != nil {
 		return err
 	}
@@ -76,7 +78,7 @@ func (c *compareCmd) Run(e *env) error {
 	if len(c.Runs) < 2 {
 		return usageError("compare: name at least two runs")
 	}
-	r, err := gimbal.Compare(c.Runs)
+	r, err := runs.Compare(c.Runs)
 	if err != nil {
 		return err
 	}

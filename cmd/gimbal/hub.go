@@ -13,7 +13,7 @@ type importCmd struct {
 }
 
 func (c *importCmd) Run(e *env) error {
-	r, err := gimbal.Import(c.Dir, c.Out)
+	r, err := gimbal.Import(e.ctx, c.Dir, gimbal.ImportOptions{Out: c.Out})
 	if err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ type exportCmd struct {
 }
 
 func (c *exportCmd) Run(e *env) error {
-	r, err := gimbal.Export(c.Run_, c.Dir, gimbal.ExportOptions{Checkpoint: c.Checkpoint, DType: c.DType})
+	r, err := gimbal.Export(e.ctx, c.Run_, c.Dir, gimbal.ExportOptions{Checkpoint: c.Checkpoint, DType: c.DType})
 	if err != nil {
 		return err
 	}

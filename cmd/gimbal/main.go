@@ -15,7 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"gimbal"
-	"gimbal/internal/rundir"
+	"gimbal/internal/exit"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -70,10 +70,12 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	exited, exitCode := false, 0
 	parser, err := kong.New(&c, kong.Name("gimbal"), kong.Description(description), kong.Writers(stdout, stderr),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, Summary: false}), kong.UsageOnError(),
+		kong.Vars{"top_k": fmt.Sprint(gimbal.DefaultTopK), "temperature": fmt.Sprint(gimbal.DefaultTemperature),
+			"max_tokens": fmt.Sprint(gimbal.DefaultMaxTokens)},
 		kong.Exit(func(code int) { exited, exitCode = true, code }))
 	if err != nil {
 		fmt.Fprintf(stderr, "gimbal: error: %v\n", err)
-		return codeError
+		return exit.Error
 	}
 	if len(args) == 0 {
 		args = []string{"--help"}
@@ -84,7 +86,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "gimbal: error: %v\ngimbal: hint: \"gimbal --help\" shows examples\n", err)
-		return codeUsage
+		return exit.Usage
 	}
 	ctx, stop := interruptible(stderr)
 	defer stop()
@@ -120,7 +122,7 @@ func interruptible(stderr io.Writer) (context.Context, func()) {
 					if time.Since(first) < sameInterrupt {
 						continue
 					}
-					os.Exit(codeSecondInterrupt)
+					os.Exit(exit.SecondInterrupt)
 				}
 				first = time.Now()
 				fmt.Fprintln(stderr, "\ngimbal: stopping after this step, saving first (once more: leave at once)")
@@ -131,14 +133,6 @@ func interruptible(stderr io.Writer) (context.Context, func()) {
 	return ctx, func() { signal.Stop(signals); close(done); cancel() }
 }
 
-// Exit codes that the command line decides by itself; the others are those of gimbal.ExitCode.
-const (
-	codeError           = 1
-	codeUsage           = 2
-	codeCheckpoint      = 5
-	codeSecondInterrupt = 130
-)
-
 // usageError is a fault of the words of the command line.
 type usageError string
 
@@ -148,12 +142,9 @@ func (e usageError) Error() string { return string(e) }
 func exitCodeOf(err error) int {
 	var usage usageError
 	if errors.As(err, &usage) {
-		return codeUsage
+		return exit.Usage
 	}
-	if errors.Is(err, rundir.ErrCheckpoint) {
-		return codeCheckpoint
-	}
-	return gimbal.ExitCode(err)
+	return exit.Of(err)
 }
 
 // hintFor returns what to do about an error, where the error itself does not say.

@@ -17,6 +17,7 @@ import (
 	"gimbal"
 	"gimbal/internal/durable"
 	"gimbal/internal/runlog"
+	"gimbal/internal/train"
 )
 
 func TestMain(m *testing.M) {
@@ -59,15 +60,21 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// TestEveryErrorHasItsExitCode keeps the table of the version command true.
+// TestEveryErrorHasItsExitCode keeps the table of the version command true, for errors as the library returns them.
 func TestEveryErrorHasItsExitCode(t *testing.T) {
+	t.Chdir(t.TempDir())
+	fault := func(opt gimbal.TrainOptions) error { _, err := gimbal.Check(t.Context(), opt); return err }
+	_, nothing := gimbal.Open("nowhere", gimbal.OpenOptions{})
 	for err, want := range map[error]int{
-		nil:                   0,
-		io.ErrUnexpectedEOF:   1,
-		&gimbal.ConfigError{}: 2,
-		&gimbal.StopError{}:   3,
-		gimbal.ErrData:        4,
-		gimbal.ErrCheckpoint:  5,
+		nil:                 0,
+		io.ErrUnexpectedEOF: 1,
+		usageError("words"): 2,
+		gimbal.ErrExists:    2,
+		fault(gimbal.TrainOptions{Set: []string{"model.width=-1"}}): 2,
+		&gimbal.StopError{Err: &train.StopError{Code: "E3"}}:        3,
+		fault(gimbal.TrainOptions{Data: []string{"nowhere"}}):       4,
+		nothing:               5,
+		gimbal.ErrLocked:      5,
 		gimbal.ErrNoSpace:     6,
 		gimbal.ErrMemory:      6,
 		gimbal.ErrInterrupted: 75,

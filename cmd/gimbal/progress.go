@@ -17,7 +17,6 @@ type progress struct {
 	w        io.Writer
 	terminal bool
 	every    time.Duration // between lines where there is no terminal
-	steps    int64
 	last     time.Time
 	open     bool    // a redrawn line stands unfinished
 	rate     float64 // smoothed seconds of a step
@@ -32,19 +31,20 @@ func newProgress(w io.Writer) *progress {
 }
 
 // step draws one step, when its time has come.
-func (p *progress) step(s gimbal.StepRecord, seconds float64) {
+func (p *progress) step(s gimbal.Step) {
+	seconds := s.Duration.Seconds()
 	if p.rate == 0 {
 		p.rate = seconds
 	}
 	p.rate += 0.1 * (seconds - p.rate)
 	now := time.Now()
-	if now.Sub(p.last) < p.every && s.Step != 1 && s.Step != p.steps {
+	if now.Sub(p.last) < p.every && s.Step != 1 && s.Step != s.Steps {
 		return
 	}
 	p.last = now
-	eta := time.Duration(float64(p.steps-s.Step) * p.rate * float64(time.Second)).Round(time.Second)
+	eta := time.Duration(float64(s.Steps-s.Step) * p.rate * float64(time.Second)).Round(time.Second)
 	line := fmt.Sprintf("step %d/%d  loss %.4f  grad norm %.3g  lr %.3g  %s tokens/s  eta %s",
-		s.Step, p.steps, float64(s.Loss), float64(s.GradNorm), float64(s.LR), si(float64(s.TokensPerSecond)), eta)
+		s.Step, s.Steps, s.Loss, s.GradNorm, s.LR, si(s.TokensPerSecond), eta)
 	if !p.terminal {
 		fmt.Fprintln(p.w, line)
 		return

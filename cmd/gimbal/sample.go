@@ -11,9 +11,9 @@ type sampleCmd struct {
 	Run_        string  `arg:"" name:"run" help:"Run or checkpoint directory."`
 	Prompt      string  `arg:"" optional:"" help:"Text to continue; \"-\" reads standard input. Default: the model begins by itself."`
 	N           int     `short:"n" default:"3" help:"Texts to write."`
-	TopK        int     `default:"50" help:"Draw from the K likeliest tokens; 0: from all."`
-	Temperature float64 `default:"0.8" help:"Below 1 sharpens, above 1 flattens; 0: always the likeliest token."`
-	MaxTokens   int     `default:"256" help:"Longest text, in tokens."`
+	TopK        int     `default:"${top_k}" help:"Draw from the K likeliest tokens; 0: from all."`
+	Temperature float64 `default:"${temperature}" help:"Below 1 sharpens, above 1 flattens; 0: always the likeliest token."`
+	MaxTokens   int     `default:"${max_tokens}" help:"Longest text, in tokens."`
 	Seed        uint64  `default:"1" help:"Seed of the draws: the same seed gives the same texts."`
 	Special     bool    `help:"Special tokens that the prompt spells, such as <|im_start|>, become these tokens. Default: they are characters."`
 	Checkpoint  string  `help:"Which checkpoint of the run: stable, best-loss, last or step-N. Default: stable, else last." placeholder:"NAME"`
@@ -39,14 +39,18 @@ func (c *sampleCmd) Run(e *env) error {
 		}
 		prompt = string(raw)
 	}
-	m, err := gimbal.Open(c.Run_, c.Checkpoint)
+	m, err := gimbal.Open(c.Run_, gimbal.OpenOptions{Checkpoint: c.Checkpoint})
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	fmt.Fprintf(e.stderr, "gimbal: %s, step %d\n", m.Path(), m.Step())
+	fmt.Fprintf(e.stderr, "gimbal: %s, step %d\n", m.Info().Path, m.Info().Step)
+	topK := c.TopK
+	if topK == 0 {
+		topK = -1 // the library's word for all tokens
+	}
 	texts, err := m.Generate(e.ctx, prompt, gimbal.GenerateOptions{
-		Samples: c.N, TopK: c.TopK, Greedy: c.Temperature == 0, Temperature: c.Temperature, MaxTokens: c.MaxTokens, Seed: c.Seed, Special: c.Special})
+		Samples: c.N, TopK: topK, Greedy: c.Temperature == 0, Temperature: c.Temperature, MaxTokens: c.MaxTokens, Seed: c.Seed, Special: c.Special})
 	if err != nil {
 		return err
 	}

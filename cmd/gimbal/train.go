@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 
 	"gimbal"
@@ -36,40 +35,41 @@ func (c *settings) given() bool {
 
 // load reads the configuration file, if one is named, and applies the settings over it.
 func (c *settings) load(file string) (*config.Config, error) {
-	var sets []config.Assignment
-	flag := func(name, key, value string) {
-		sets = append(sets, config.Assignment{Key: key, Value: value, Origin: "flag --" + name})
-	}
-	if len(c.Data) > 0 {
-		sets = append(sets, config.Assignment{Key: "data.paths", List: c.Data, Origin: "flag --data"})
-	}
+	return config.Flags{Data: c.Data, Steps: c.Steps, Seed: c.Seed, Set: c.Set}.Load(file)
+}
+
+// options are the settings for the library.
+func (c *settings) options(file string) (opt gimbal.TrainOptions, err error) {
+	opt = gimbal.TrainOptions{Data: c.Data, Seed: c.Seed, Config: file, Set: c.Set}
 	if c.Steps != nil {
-		flag("steps", "train.steps", strconv.FormatInt(*c.Steps, 10))
+		opt.Steps, err = *c.Steps, checkSteps(*c.Steps)
 	}
-	if c.Seed != nil {
-		flag("seed", "train.seed", strconv.FormatUint(*c.Seed, 10))
+	return opt, err
+}
+
+// checkSteps is what is wrong with a value of --steps.
+func checkSteps(n int64) error {
+	if n < 1 {
+		return usageError(fmt.Sprintf("--steps %d: a run has at least one", n))
 	}
-	for _, s := range c.Set {
-		sets = append(sets, config.Set(s))
-	}
-	return config.Load(file, sets)
+	return nil
 }
 
 func (c *trainCmd) Run(e *env) error {
-	cfg, err := c.load(c.Config)
+	opt, err := c.options(c.Config)
 	if err != nil {
 		return err
 	}
 	p := newProgress(e.stderr)
-	opt := gimbal.Options{Out: c.Out, From: c.From, Inject: c.Inject, Hooks: p.hooks()}
+	opt.Out, opt.From, opt.Inject, opt.Progress = c.Out, c.From, c.Inject, p.tell
 	if c.DryRun {
-		d, err := gimbal.Doctor(e.ctx, cfg, opt)
+		d, err := gimbal.Check(e.ctx, opt)
 		if d != nil {
-			p.plan(d.Plan, "")
+			p.plan(d.Plan)
 		}
 		return err
 	}
-	r, err := gimbal.Train(e.ctx, cfg, opt)
+	r, err := gimbal.Train(e.ctx, opt)
 	return finish(e, r, err, c.JSON)
 }
 
@@ -80,10 +80,11 @@ type resumeCmd struct {
 }
 
 func (c *resumeCmd) Run(e *env) error {
-	opt := gimbal.ResumeOptions{Hooks: newProgress(e.stderr).hooks()}
+	opt := gimbal.ResumeOptions{Progress: newProgress(e.stderr).tell}
 	if c.Steps != nil {
-		if opt.Steps = *c.Steps; opt.Steps < 1 {
-			return usageError(fmt.Sprintf("--steps %d: a run has at least one", opt.Steps))
+		opt.Steps = *c.Steps
+		if err := checkSteps(opt.Steps); err != nil {
+			return err
 		}
 	}
 	r, err := gimbal.Resume(e.ctx, c.Run_, opt)
@@ -91,36 +92,34 @@ func (c *resumeCmd) Run(e *env) error {
 }
 
 // plan prints what a run will do.
-func (p *progress) plan(plan *gimbal.Plan, dir string) {
-	p.steps = plan.Config.Train.Steps
-	var b strings.Builder
-	plan.Write(&b)
-	p.say("plan\n%s", b.String())
-	if dir != "" {
-		p.say("  run         %s", dir)
+func (p *progress) plan(plan *gimbal.Plan) {
+	p.say("plan\n%s", plan)
+	if plan.Dir != "" {
+		p.say("  run         %s", plan.Dir)
 	}
 }
 
 // note prints a sentence about what was found or done.
 func (p *progress) note(format string, args ...any) { p.say("gimbal: "+format, args...) }
 
-// hooks tell a run on the terminal.
-func (p *progress) hooks() gimbal.Hooks {
-	return gimbal.Hooks{
-		Note: func(text string) { p.say("gimbal: %s", text) },
-		Plan: p.plan,
-		Step: p.step,
-		Eval: func(rec gimbal.EvalRecord, _ []gimbal.SampleText) {
-			p.say("evaluation at step %d: validation loss %.4f nats/token, %.4f bits/byte (n-gram baseline %.4f nats/token)",
-				rec.Step, float64(rec.ValLoss), float64(rec.BitsPerByte), float64(rec.BaselineLoss))
-			if rep, ok := rec.Metrics["rep4"]; ok {
-				p.say("  writing: %.1f %% of 4-grams repeated (people %.1f %%), prompt consistency %.3f, %.0f alarms", 100*float64(rep), 100*float64(rec.Metrics["rep4_human"]),
-					float64(rec.Metrics["consistency"]), float64(rec.Metrics["alarms"]))
-			}
-		},
-		Event: func(rec gimbal.EventRecord) {
-			p.say("%s", rec)
-		},
+// tell tells a run on the terminal.
+func (p *progress) tell(what gimbal.Progress) {
+	switch v := what.(type) {
+	case gimbal.Note, gimbal.Detail, *gimbal.Diagnosis, gimbal.Look:
+		p.note("%s", v)
+	case *gimbal.Plan:
+		p.plan(v)
+	case gimbal.Step:
+		p.step(v)
+	case gimbal.Evaluation:
+		p.say("evaluation at step %d: validation loss %.4f nats/token, %.4f bits/byte (n-gram baseline %.4f nats/token)",
+			v.Step, v.Loss, v.BitsPerByte, v.BaselineLoss)
+		if rep, ok := v.Metrics["rep4"]; ok {
+			p.say("  writing: %.1f %% of 4-grams repeated (people %.1f %%), prompt consistency %.3f, %.0f alarms", 100*rep,
+				100*v.Metrics["rep4_human"], v.Metrics["consistency"], v.Metrics["alarms"])
+		}
+	case gimbal.Event:
+		p.say("%s", v)
 	}
 }
 
@@ -158,8 +157,8 @@ func printLosses(w io.Writer, name string, loss, bits float64, b *gimbal.Baselin
 	row := func(name string, loss, bits float64) { fmt.Fprintf(w, "%-34s %12.4f %12.4f\n", name, loss, bits) }
 	row(name, loss, bits)
 	if b != nil {
-		row(fmt.Sprintf("n-gram (Witten-Bell, order %d)", b.Order), float64(b.Loss), float64(b.Bits))
-		row("unigram", float64(b.Unigram), float64(b.UnigramBits))
+		row(fmt.Sprintf("n-gram (Witten-Bell, order %d)", b.Order), b.Loss, b.BitsPerByte)
+		row("unigram", b.UnigramLoss, b.UnigramBitsPerByte)
 	}
 }
 

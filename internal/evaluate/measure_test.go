@@ -51,8 +51,8 @@ func TestMeasureAgreesWithTheRun(t *testing.T) {
 	if r.Loss != s.Loss() || r.BitsPerByte != s.BitsPerByte() || r.Tokens != s.Tokens || r.Bytes != s.Bytes {
 		t.Errorf("measured %+v, the run had %+v", r, s)
 	}
-	if *r.Baseline != grams || r.Step != 40 || filepath.Base(r.Checkpoint) != "step-40" || r.On != "a test" {
-		t.Errorf("%+v; the run's baseline %+v", r, grams)
+	if *r.Baseline != grams.Baseline || r.Step != 40 || filepath.Base(r.Checkpoint) != "step-40" || r.On != "a test" {
+		t.Errorf("%+v; the run's baseline %+v", r, grams.Baseline)
 	}
 	want := &Summary{Plan: w.Plan.String(), Counted: w.Report.Counted, Metrics: w.Report.Metrics, Alarms: []string{},
 		Notes: w.Notes, Samples: w.Worst(3)}

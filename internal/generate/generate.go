@@ -3,6 +3,8 @@
 //	g := generate.New(decoder)
 //	samples, err := g.Generate(ctx, requests, generate.Options{TopK: 50, Temperature: 0.8, MaxTokens: 128, EOS: eos})
 //
+// For the tokens one by one, or to let others compute in between, call Start, and then Step while Active.
+//
 // A sample depends only on the parameters, its prompt, the options and its own index: the random number for a
 // position comes from (seed, index, position), and a row's logits do not depend on the other rows. The other
 // requests, their order and the number of rows do not matter.
@@ -14,6 +16,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"gimbal/internal/par"
 	"gimbal/internal/rng"
@@ -45,6 +48,7 @@ type Options struct {
 	MaxTokens   int     // most tokens to write, at least 1
 	Seed        uint64
 	EOS         int32 // ends a text; negative: no token does
+	AtOnce      int   // most prompt tokens that one Step computes; 0: any number
 }
 
 // Request is one text to continue.
@@ -69,15 +73,27 @@ type Sample struct {
 	Finish Finish
 }
 
+// Drawn is a token that a Step drew.
+type Drawn struct {
+	Request int
+	Token   int32
+	Finish  Finish // why the text ends here; empty: it continues. A token with FinishEOS is not part of the text
+}
+
 // Generator continues requests on the rows of one decoder. Not safe for concurrent use.
 type Generator struct {
 	decoder Decoder
 	logits  []float32 // (rows, V)
-	tokens  []int32   // of one call
+	tokens  []int32   // of one Step
 	rows    []int32
+	drawn   []Drawn
 
+	opt      Options // of Start
+	seed     rng.Key
+	requests []Request
+	waiting  int        // requests from here on have no row yet
 	slots    []slot     // (rows)
-	samplers []*sampler // (workers), of one Generate
+	samplers []*sampler // (workers)
 }
 
 // New returns a generator that computes as many texts at once as d has rows. The caller refreshes d after a change of
@@ -92,8 +108,10 @@ func New(d Decoder) *Generator {
 type slot struct {
 	request int // -1: the row is free
 	key     rng.Key
-	logits  []float32 // (V), of the last call
-	next    int32     // the token drawn from them, not decoded yet
+	prompt  []int32   // what the decoder has not read of it
+	written int       // tokens
+	logits  []float32 // (V), of this Step; nil: there are none to draw from
+	next    int32     // the token drawn
 	ok      bool      // the logits were finite
 }
 
@@ -103,7 +121,7 @@ type drawLoop Generator
 // Part implements par.Job.
 func (g *drawLoop) Part(worker, lo, hi int) {
 	for row := lo; row < hi; row++ {
-		if s := &g.slots[row]; s.request >= 0 {
+		if s := &g.slots[row]; s.logits != nil {
 			s.next, s.ok = g.samplers[worker].draw(s.logits, s.key.Float64(uint64(g.decoder.Len(row))))
 		}
 	}
@@ -114,84 +132,142 @@ func (g *drawLoop) Part(worker, lo, hi int) {
 // A row whose text ends takes the next request at once. Generate fails, without a sample, if an option or a prompt
 // cannot be used, if ctx is done, if the decoder fails, or if its logits are not finite. It leaves the rows empty.
 func (g *Generator) Generate(ctx context.Context, requests []Request, opt Options) ([]Sample, error) {
-	if err := g.check(requests, opt); err != nil {
+	if err := g.Start(requests, opt); err != nil {
 		return nil, err
 	}
-	defer g.clear()
+	samples := make([]Sample, len(requests))
+	for g.Active() {
+		drawn, err := g.Step(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range drawn {
+			s := &samples[d.Request]
+			if s.Finish = d.Finish; d.Finish != FinishEOS {
+				s.Tokens = append(s.Tokens, d.Token)
+			}
+		}
+	}
+	return samples, nil
+}
+
+// Start begins requests and forgets those before. It computes nothing, and fails if an option or a prompt cannot be
+// used.
+func (g *Generator) Start(requests []Request, opt Options) error {
+	if err := g.check(requests, opt); err != nil {
+		return err
+	}
+	if opt.AtOnce == 0 {
+		opt.AtOnce = math.MaxInt
+	}
+	g.opt, g.seed, g.requests, g.waiting = opt, rng.New(opt.Seed, rng.Sample), requests, 0
+	g.slots = make([]slot, g.decoder.Rows())
 	g.clear()
-	pool := g.decoder.Pool()
-	g.samplers = make([]*sampler, pool.Workers())
+	g.samplers = make([]*sampler, g.decoder.Pool().Workers())
 	for i := range g.samplers {
 		g.samplers[i] = &sampler{topK: opt.TopK, temperature: opt.Temperature}
 	}
-	samples, waiting := make([]Sample, len(requests)), 0
-	seed := rng.New(opt.Seed, rng.Sample)
-	for {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		g.tokens, g.rows = g.tokens[:0], g.rows[:0]
-		logits := g.logits
-		for row := range g.slots {
-			s := &g.slots[row]
-			if s.request >= 0 {
-				g.feed(row, s.next)
-			} else if waiting < len(requests) {
-				r := requests[waiting]
-				*s = slot{request: waiting, key: seed.Sub(r.Index)}
-				g.feed(row, r.Prompt...)
-				waiting++
-			} else {
+	return nil
+}
+
+// Active reports whether a request is not finished.
+func (g *Generator) Active() bool {
+	return g.waiting < len(g.requests) || slices.ContainsFunc(g.slots, func(s slot) bool { return s.request >= 0 })
+}
+
+// Step computes one position of every row, or a part of its prompt, and returns the tokens that were drawn: at most one
+// of each row, valid until the next call. It fails as Generate does; then nothing is active any more.
+func (g *Generator) Step(ctx context.Context) ([]Drawn, error) {
+	err := ctx.Err()
+	if err == nil {
+		g.collect()
+		err = g.decoder.Decode(ctx, g.tokens, g.rows, g.logits)
+	}
+	if err == nil {
+		err = g.draw()
+	}
+	if err != nil {
+		g.clear()
+		g.waiting = len(g.requests)
+		return nil, err
+	}
+	return g.drawn, nil
+}
+
+// collect lists what the decoder is to read, and where in the logits each row will find its own.
+func (g *Generator) collect() {
+	g.tokens, g.rows = g.tokens[:0], g.rows[:0]
+	logits, vocab, left := g.logits, g.decoder.Vocab(), g.opt.AtOnce
+	for row := range g.slots {
+		s := &g.slots[row]
+		s.logits = nil
+		if s.request < 0 {
+			if g.waiting == len(g.requests) {
 				continue
 			}
-			s.logits, logits = logits[:g.decoder.Vocab()], logits[g.decoder.Vocab():]
+			r := g.requests[g.waiting]
+			*s = slot{request: g.waiting, key: g.seed.Sub(r.Index), prompt: r.Prompt}
+			g.waiting++
 		}
-		if len(g.tokens) == 0 {
-			return samples, nil
+		n := 1
+		if len(s.prompt) > 0 {
+			n = min(len(s.prompt), left)
+			left -= n
+			g.tokens = append(g.tokens, s.prompt[:n]...)
+			s.prompt = s.prompt[n:]
+		} else {
+			g.tokens = append(g.tokens, s.next)
 		}
-		if err := g.decoder.Decode(ctx, g.tokens, g.rows, g.logits); err != nil {
-			return nil, err
+		if n == 0 {
+			continue
 		}
-		pool.Do(len(g.slots), 1, (*drawLoop)(g))
-		for row := range g.slots {
-			s := &g.slots[row]
-			if s.request < 0 {
-				continue
-			}
-			out, position := &samples[s.request], g.decoder.Len(row)
-			switch {
-			case !s.ok:
-				return nil, fmt.Errorf("generate: request %d: the logits at position %d are not finite", s.request, position)
-			case s.next == opt.EOS:
-				out.Finish = FinishEOS
-			default:
-				if out.Tokens = append(out.Tokens, s.next); len(out.Tokens) == opt.MaxTokens {
-					out.Finish = FinishLength
-				} else if position == g.decoder.Capacity() {
-					out.Finish = FinishContext
-				}
-			}
-			if out.Finish != "" {
-				g.decoder.Truncate(row, 0)
-				s.request = -1
-			}
+		for range n {
+			g.rows = append(g.rows, int32(row))
 		}
+		if len(s.prompt) == 0 {
+			s.logits = logits[:vocab]
+		}
+		logits = logits[vocab:]
 	}
 }
 
-// feed adds the next tokens of a row to the call.
-func (g *Generator) feed(row int, tokens ...int32) {
-	g.tokens = append(g.tokens, tokens...)
-	for range tokens {
-		g.rows = append(g.rows, int32(row))
+// draw draws the next token of every row that has logits.
+func (g *Generator) draw() error {
+	g.decoder.Pool().Do(len(g.slots), 1, (*drawLoop)(g))
+	g.drawn = g.drawn[:0]
+	for row := range g.slots {
+		s := &g.slots[row]
+		if s.logits == nil {
+			continue
+		}
+		position := g.decoder.Len(row)
+		if !s.ok {
+			return fmt.Errorf("generate: request %d: the logits at position %d are not finite", s.request, position)
+		}
+		s.written++
+		d := Drawn{Request: s.request, Token: s.next}
+		switch {
+		case s.next == g.opt.EOS:
+			d.Finish = FinishEOS
+		case s.written == g.opt.MaxTokens:
+			d.Finish = FinishLength
+		case position == g.decoder.Capacity():
+			d.Finish = FinishContext
+		}
+		g.drawn = append(g.drawn, d)
+		if d.Finish != "" {
+			g.decoder.Truncate(row, 0)
+			s.request = -1
+		}
 	}
+	return nil
 }
 
 // clear frees all rows.
 func (g *Generator) clear() {
 	for row := range g.slots {
 		g.decoder.Truncate(row, 0)
-		g.slots[row].request = -1
+		g.slots[row] = slot{request: -1}
 	}
 }
 
@@ -203,6 +279,8 @@ func (g *Generator) check(requests []Request, opt Options) error {
 		return fmt.Errorf("generate: temperature %v is not a number from 0 up", opt.Temperature)
 	case opt.MaxTokens < 1:
 		return fmt.Errorf("generate: %d tokens to write; ask for at least 1", opt.MaxTokens)
+	case opt.AtOnce < 0:
+		panic("generate: a negative number of tokens at once")
 	}
 	vocab, capacity := g.decoder.Vocab(), g.decoder.Capacity()
 	for i, r := range requests {

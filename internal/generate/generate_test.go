@@ -99,8 +99,11 @@ func TestSampleDoesNotDependOnItsBatch(t *testing.T) {
 		}
 		reversed := slices.Clone(all)
 		slices.Reverse(reversed)
-		for _, c := range []struct{ rows, tokens int }{{1, 5}, {4, 64}, {7, 13}, {32, 7}, {32, 1024}} {
+		for _, c := range []struct{ rows, tokens, atOnce int }{
+			{1, 5, 0}, {4, 64, 0}, {7, 13, 0}, {32, 7, 0}, {32, 1024, 0}, {1, 64, 1}, {4, 64, 7}, {7, 13, 20},
+		} {
 			g := newGenerator(t, m, c.rows, c.tokens)
+			opt.AtOnce = c.atOnce
 			got, err := g.Generate(t.Context(), all, opt)
 			if err != nil {
 				t.Fatal(err)
@@ -112,11 +115,62 @@ func TestSampleDoesNotDependOnItsBatch(t *testing.T) {
 			slices.Reverse(back)
 			for i := range want {
 				if !got[i].equal(want[i]) || !back[i].equal(want[i]) {
-					t.Errorf("%s, %d rows of %d tokens, request %d:\nalone    %v\namong    %v\nreversed %v", arch.Shape, c.rows,
-						c.tokens, i, want[i], got[i], back[i])
+					t.Errorf("%s, %+v, request %d:\nalone    %v\namong    %v\nreversed %v", arch.Shape, c, i, want[i],
+						got[i], back[i])
 				}
 			}
 		}
+	}
+}
+
+// Steps yield the tokens of Generate, in their order, and no step reads more of the prompts than it may. A generator
+// whose steps were broken off begins anew.
+func TestStep(t *testing.T) {
+	m := newTestModel(t, archs[0])
+	g := newGenerator(t, m, 3, 64)
+	all, opt := requests(12), Options{TopK: 20, Temperature: 1.5, MaxTokens: 20, Seed: 3, EOS: eos, AtOnce: 4}
+	want, err := g.Generate(t.Context(), all, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, limit := range []int{5, 1000} { // the first is broken off
+		if err := g.Start(all, opt); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]Sample, len(all))
+		for n := 0; n < limit && g.Active(); n++ {
+			read := g.decoder.Len(0) + g.decoder.Len(1) + g.decoder.Len(2)
+			drawn, err := g.Step(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if more := g.decoder.Len(0) + g.decoder.Len(1) + g.decoder.Len(2) - read; more > opt.AtOnce+3 {
+				t.Fatalf("step %d read %d tokens, more than %d of prompts and one of each row", n, more, opt.AtOnce)
+			}
+			for _, d := range drawn {
+				s := &got[d.Request]
+				if s.Finish != "" {
+					t.Fatalf("request %d goes on after its end", d.Request)
+				}
+				if s.Finish = d.Finish; d.Finish != FinishEOS {
+					s.Tokens = append(s.Tokens, d.Token)
+				}
+			}
+		}
+		if limit == 1000 && !slices.EqualFunc(got, want, Sample.equal) {
+			t.Errorf("steps wrote\n%v, Generate\n%v", got, want)
+		}
+	}
+	if err := g.Start(all, opt); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := g.Step(ctx); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if _, err := g.Step(ctx); !errors.Is(err, context.Canceled) || g.Active() {
+		t.Errorf("cancelled between steps: %v, active %v", err, g.Active())
 	}
 }
 

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -23,7 +24,7 @@ var dtypes = map[string][2]string{"fp32": {"F32", "float32"}, "bf16": {"BF16", "
 // which is exact, or bf16. The same checkpoint gives the same bytes. After a failure there is no directory.
 //
 // Memory: the parameters in float32.
-func Export(c *checkpoint.Checkpoint, dir, dtype string) error {
+func Export(ctx context.Context, c *checkpoint.Checkpoint, dir, dtype string) error {
 	types, ok := dtypes[dtype]
 	if !ok {
 		return fmt.Errorf("hub: export: dtype %q: fp32 or bf16", dtype)
@@ -40,10 +41,15 @@ func Export(c *checkpoint.Checkpoint, dir, dtype string) error {
 		return &Error{c.Path(), weightsFile, err}
 	}
 	p := model.NewParams[float32](arch)
-	if err := model.LoadEntries(p, c.Model()); err != nil {
+	err = model.LoadEntries(p, c.Model().Until(ctx))
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
 		return &Error{c.Path(), weightsFile, err}
 	}
 	return write(dir, files, func(w io.Writer) error {
+		w = untilWriter{w, ctx}
 		return safetensors.WriteAs(w, model.Entries(p), map[string]string{"format": "pt"}, types[0])
 	})
 }

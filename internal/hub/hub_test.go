@@ -2,6 +2,7 @@ package hub
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -131,7 +132,7 @@ func putIndex(t *testing.T, dir string, where map[string]string) {
 
 func mustImport(t *testing.T, dir string) *checkpoint.Checkpoint {
 	t.Helper()
-	got, err := Import(dir, filepath.Join(t.TempDir(), "checkpoints"))
+	got, err := Import(t.Context(), dir, filepath.Join(t.TempDir(), "checkpoints"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +181,7 @@ func TestRoundTrip(t *testing.T) {
 				var first map[string][]byte
 				for _, dtype := range []string{"fp32", "fp32", "bf16"} {
 					dir := filepath.Join(t.TempDir(), "a", "b")
-					if err := Export(in, dir, dtype); err != nil {
+					if err := Export(t.Context(), in, dir, dtype); err != nil {
 						t.Fatal(err)
 					}
 					out := files(t, dir)
@@ -224,7 +225,7 @@ func TestCompanions(t *testing.T) {
 		putBytes(t, filepath.Join(dir, name), []byte(text))
 	}
 	out := filepath.Join(t.TempDir(), "out")
-	if err := Export(mustImport(t, dir), out, "fp32"); err != nil {
+	if err := Export(t.Context(), mustImport(t, dir), out, "fp32"); err != nil {
 		t.Fatal(err)
 	}
 	got := files(t, out)
@@ -247,13 +248,13 @@ func TestExportRefuses(t *testing.T) {
 	c := mustImport(t, putModel(t, archs()[0], "F32", 1))
 	full := t.TempDir()
 	putBytes(t, filepath.Join(full, "x"), nil)
-	if err := Export(c, full, "fp32"); err == nil {
+	if err := Export(t.Context(), c, full, "fp32"); err == nil {
 		t.Error("a directory with something in it was written to")
 	}
-	if err := Export(c, filepath.Join(t.TempDir(), "new"), "fp8"); err == nil {
+	if err := Export(t.Context(), c, filepath.Join(t.TempDir(), "new"), "fp8"); err == nil {
 		t.Error("an unknown type was taken")
 	}
-	if err := Export(c, t.TempDir(), "fp32"); err != nil {
+	if err := Export(t.Context(), c, t.TempDir(), "fp32"); err != nil {
 		t.Errorf("an empty directory was refused: %v", err)
 	}
 	parent := t.TempDir()
@@ -263,5 +264,47 @@ func TestExportRefuses(t *testing.T) {
 	}
 	if left := files(t, parent); len(left) > 0 {
 		t.Errorf("a failure left %d files", len(left))
+	}
+}
+
+// doneAfter is a context that is done when its error has been asked for n times.
+type doneAfter struct {
+	context.Context
+	n int
+}
+
+func (c *doneAfter) Err() error {
+	if c.n--; c.n < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestCancel wants an import and an export to end wherever they are cancelled, and to leave nothing.
+func TestCancel(t *testing.T) {
+	dir := putModel(t, archs()[0], "F32", 1)
+	c := mustImport(t, dir)
+	for what, do := range map[string]func(context.Context, string) error{
+		"import": func(ctx context.Context, out string) error { _, err := Import(ctx, dir, out); return err },
+		"export": func(ctx context.Context, out string) error { return Export(ctx, c, out, "fp32") },
+	} {
+		n := 0
+		for ; ; n++ {
+			parent := t.TempDir()
+			err := do(&doneAfter{t.Context(), n}, filepath.Join(parent, "out"))
+			if err == nil {
+				break
+			}
+			var bad *Error
+			if !errors.Is(err, context.Canceled) || errors.As(err, &bad) {
+				t.Fatalf("%s, cancelled at %d: %v", what, n, err)
+			}
+			if left := files(t, parent); len(left) > 0 {
+				t.Errorf("%s, cancelled at %d, left %v", what, n, left)
+			}
+		}
+		if n < 5 {
+			t.Errorf("%s looks at its context %d times only", what, n)
+		}
 	}
 }

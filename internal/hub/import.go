@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,9 +27,9 @@ type Imported struct {
 // files that exist are kept byte for byte: tokenizer.json, generation_config.json, tokenizer_config.json and
 // chat_template.jinja.
 //
-// Failure: *Error for what is wrong in dir, with nothing written; the errors of checkpoint.Save.
+// Failure: *Error for what is wrong in dir, and the error of ctx, with nothing written; the errors of checkpoint.Save.
 // Memory: the parameters in float32.
-func Import(dir, checkpoints string) (_ *Imported, err error) {
+func Import(ctx context.Context, dir, checkpoints string) (_ *Imported, err error) {
 	d, err := openDirectory(dir)
 	if err != nil {
 		return nil, err
@@ -46,7 +47,11 @@ func Import(dir, checkpoints string) (_ *Imported, err error) {
 		return nil, &Error{dir, "", err}
 	}
 	p := model.NewParams[float32](arch)
-	if err := model.LoadEntries(p, w); err != nil {
+	err = model.LoadEntries(p, w.Until(ctx))
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
 		return nil, &Error{dir, "", err}
 	}
 	if name, i, v, found := p.FirstNonFinite(p.Flat); found {

@@ -139,7 +139,7 @@ func TestImportRefuses(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir, out := putModel(t, a, "F32", 1), filepath.Join(t.TempDir(), "out")
 			c.edit(t, dir)
-			_, err := Import(dir, out)
+			_, err := Import(t.Context(), dir, out)
 			var bad *Error
 			if !errors.As(err, &bad) || bad.Dir != dir || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
@@ -154,7 +154,7 @@ func TestImportRefuses(t *testing.T) {
 	for path, want := range map[string]string{file: "is a file",
 		filepath.Join(t.TempDir(), "nowhere"): "there is no such directory"} {
 		var bad *Error
-		if _, err := Import(path, t.TempDir()); !errors.As(err, &bad) || !strings.Contains(err.Error(), want) {
+		if _, err := Import(t.Context(), path, t.TempDir()); !errors.As(err, &bad) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
@@ -173,7 +173,7 @@ func TestNothingIsAllocatedOnFaith(t *testing.T) {
 	putBytes(t, filepath.Join(dir, configFile), conf)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	_, err = Import(dir, filepath.Join(t.TempDir(), "out"))
+	_, err = Import(t.Context(), dir, filepath.Join(t.TempDir(), "out"))
 	runtime.ReadMemStats(&after)
 	if err == nil || !strings.Contains(err.Error(), "does not fit its configuration") {
 		t.Errorf("error %v", err)

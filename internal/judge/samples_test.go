@@ -44,7 +44,7 @@ func TestPageRoundTrip(t *testing.T) {
 			t.Errorf("marking changed text %d", i)
 		}
 	}
-	if l := Look(page); l.String() != "3 of 3 texts were marked by a person: 2 good, 1 drifting, 1 broken" {
+	if l := Look(page); l.String() != "a person marked 3 of 3 texts: 2 good, 1 drifting, 1 broken" {
 		t.Error(l)
 	}
 }

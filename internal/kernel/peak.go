@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
-	"unsafe"
 )
 
 // peakLoop is a run of independent multiply-adds in registers.
@@ -96,14 +95,3 @@ var peakGeneric = peakLoop{operands: 8, sums: 8, flops: 2 * 8, run: func(operand
 	}
 	c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7] = c0, c1, c2, c3, c4, c5, c6, c7
 }}
-
-// onBF16 is run on operands of bfloat16: the upper halves of the numbers, for a lower half is no useful one.
-func onBF16(run func(operands, sums []float32, turns int)) func(operands, sums []float32, turns int) {
-	return func(operands, sums []float32, turns int) {
-		words := unsafe.Slice((*uint16)(unsafe.Pointer(&operands[0])), 2*len(operands))
-		for i := 0; i < len(words); i += 2 {
-			words[i] = words[i+1]
-		}
-		run(operands, sums, turns)
-	}
-}

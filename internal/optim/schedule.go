@@ -101,6 +101,12 @@ func (s Schedule) Restarts(step int64) bool {
 	return step == first+1
 }
 
+// EndsCycle reports whether a cycle ends with step: the rate is at its floor, and jumps up behind it unless the run
+// ends.
+func (s Schedule) EndsCycle(step int64) bool {
+	return s.LastRestart() != 0 && (step == s.Steps || s.Restarts(step+1))
+}
+
 // LastRestart returns the last step at which the rate jumps up, 0 if it never does.
 func (s Schedule) LastRestart() int64 {
 	if s.Kind != "cosine-restarts" || s.Steps <= s.Warmup {

@@ -103,8 +103,8 @@ func (p *Plan) chooseSpec(d *Draft) error {
 func (p *Plan) chooseMode() error {
 	hw, mode := p.Hardware, p.Config.Numeric.Mode
 	if mode == "bf16" && hw.BF16 == "" {
-		p.Warnings = append(p.Warnings, fmt.Sprintf("no instruction of the %s tier multiplies bf16: it is emulated, slowly; "+
-			"fp32 would be faster", hw.Name))
+		p.Warnings = append(p.Warnings, fmt.Sprintf("the %s tier has no bf16 multiply, so bf16 is emulated; fp32 would be "+
+			"faster", hw.Name))
 	}
 	if mode != "auto" {
 		return nil

@@ -61,7 +61,7 @@ func schedule(cfg *config.Config, arch config.Arch) (r Rate, warning string, err
 	var warmup int64
 	warmup, r.Capped = optim.Warmup(want, cfg.Train.Steps, cfg.Schedule.WarmupExact)
 	if most := optim.WarmupPeak(warmup); cfg.Optim.LR.Name != "" && peak > most {
-		warning = fmt.Sprintf("the rule %s gives a peak of %.3g; a warmup of %d steps carries %.3g, which is taken",
+		warning = fmt.Sprintf("the rule %s gives a peak of %.3g, but a warmup of %d steps allows only %.3g, which is used",
 			cfg.Optim.LR.Name, peak, warmup, most)
 		peak = most
 	}
@@ -83,18 +83,18 @@ func (p *Plan) probe(ctx context.Context, t *trial) error {
 		return nil
 	}
 	if t.request.Begun {
-		return fault(cfg.Origin("optim.lr"), "optim.lr", "a run that has begun cannot be probed: its weights are no longer "+
-			"those of its first step; write a number")
+		return fault(cfg.Origin("optim.lr"), "optim.lr", "probe needs the weights of step 0, and this run has trained "+
+			"already; give a number")
 	}
 	steps := optim.ProbeSteps(cfg.Train.Steps)
 	switch {
 	case steps == 0:
-		return p.standIn(fmt.Sprintf("%g %% of %d steps are fewer than the %d that it needs", 100*optim.ProbeShare,
+		return p.standIn(fmt.Sprintf("%g %% of %d steps is fewer than the %d that it needs", 100*optim.ProbeShare,
 			cfg.Train.Steps, optim.ProbeLeast))
 	case t.request.Dry:
-		return p.standIn(fmt.Sprintf("a dry run makes none, the run itself would make one of up to %d steps", steps))
+		return p.standIn(fmt.Sprintf("a check makes none; the run itself would make one of up to %d steps", steps))
 	}
-	t.request.Note("probing the learning rate: up to %d steps, which leave no trace", steps)
+	t.request.Note("range test of the learning rate: up to %d steps, undone afterwards", steps)
 	test, seconds, err := t.rangeTest(ctx, steps)
 	if err != nil {
 		return err
@@ -108,11 +108,11 @@ func (p *Plan) probe(ctx context.Context, t *trial) error {
 	}
 	argmin, loss, _ := test.Argmin()
 	r.LR = lr
-	r.Message = fmt.Sprintf("half of %.3g, where the smoothed loss of %d steps was least (%.3f)",
+	r.Message = fmt.Sprintf("half of %.3g, where the smoothed loss of %d steps was lowest (%.3f)",
 		argmin, len(test.Rates), loss)
 	if lr < argmin/2 {
-		r.Message = fmt.Sprintf("the most that is recommended; the smoothed loss of %d steps was least at %.3g (%.3f)",
-			len(test.Rates), argmin, loss)
+		r.Message = fmt.Sprintf("the largest rate that is recommended; the smoothed loss of %d steps was lowest at %.3g "+
+			"(%.3f)", len(test.Rates), argmin, loss)
 	}
 	t.request.Note("peak learning rate %.3g: %s", lr, r.Message)
 	return cfg.SetPlanned("optim.lr", lr, probeOrigin+r.Message)

@@ -123,7 +123,7 @@ func reading(cfg *config.Config) corpus.Options {
 // where says which corpus stands in where none was named.
 func where(cfg *config.Config) string {
 	if len(cfg.Data.Paths) == 0 {
-		return ": the source tree of the installed Go, as no --data was given"
+		return ": no --data was given, so this is the source tree of the installed Go"
 	}
 	return ""
 }
@@ -142,7 +142,7 @@ func prepare(ctx context.Context, cfg *config.Config, docs *corpus.Corpus, tok *
 		least = 1
 	}
 	if t.Val.Counted() == 0 || t.Train.Tokens() < least {
-		err := fmt.Errorf("%w: %d tokens to train on and %d to validate, and one step takes %d (train.batch_tokens); "+
+		err := fmt.Errorf("%w: too little text: %d tokens to train on, %d to validate, and one step takes %d; "+
 			"add text or lower train.batch_tokens", data.ErrUnusable, t.Train.Tokens(), t.Val.Tokens(), cfg.Train.BatchTokens)
 		set.Close()
 		return nil, err

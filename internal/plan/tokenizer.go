@@ -63,10 +63,11 @@ func trainBPE(ctx context.Context, cfg *config.Config, docs *corpus.Corpus, role
 	tok = tok.WithSpecial(roles...)
 	if tok.VocabSize() < asked {
 		if cfg.Tokenizer.VocabSize != 0 {
-			return nil, fmt.Errorf("%w: tokenizer.vocab_size %d (%s): the corpus supports %d ids, no more pair of tokens "+
-				"occurs twice; lower it, or add text", data.ErrUnusable, asked, cfg.Origin("tokenizer.vocab_size"), tok.VocabSize())
+			return nil, fmt.Errorf("%w: tokenizer.vocab_size %d (%s): the corpus supports only %d ids, because no other "+
+				"pair of tokens occurs twice; lower it or add text", data.ErrUnusable,
+				asked, cfg.Origin("tokenizer.vocab_size"), tok.VocabSize())
 		}
-		opt.Note("the corpus supports %d token ids, no more", tok.VocabSize())
+		opt.Note("the corpus supports only %d token ids", tok.VocabSize())
 	}
 	opt.Note("made a vocabulary of %d tokens from %s", tok.VocabSize(), BytesText(report.Bytes))
 	if cfg.Tokenizer.VocabSize == 0 {

@@ -14,6 +14,7 @@ package safetensors
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -261,4 +262,26 @@ func (f *File) Mismatch(name string, shape []int) string {
 		return fmt.Sprintf("%s has dtype %s, want F32, BF16, F16 or F64", name, t.DType)
 	}
 	return ""
+}
+
+// Until returns the same tensors, which cannot be read any more once ctx is done.
+func (f *File) Until(ctx context.Context) *File {
+	g := &File{tensors: slices.Clone(f.tensors), byName: f.byName}
+	for i := range g.tensors {
+		g.tensors[i].from = until{g.tensors[i].from, ctx}
+	}
+	return g
+}
+
+// until is a reader that fails with the error of a context once that is done.
+type until struct {
+	io.ReaderAt
+	ctx context.Context
+}
+
+func (u until) ReadAt(p []byte, off int64) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.ReaderAt.ReadAt(p, off)
 }

@@ -35,8 +35,8 @@ func nudgeCeiling(limit, peak float64) float64 {
 	return max(1, min(maxNudge, limit/peak))
 }
 
-// act does what the guard decided about a step that was not made. It is the one place where a decision is acted upon.
-// It returns an error where the run ends.
+// act carries out what the guard decided about a refused step. It is the only place that acts on a decision. It returns
+// an error if the run ends.
 func (t *run) act(ctx context.Context, d guard.Decision) error {
 	switch d.Action {
 	case guard.Skip: // the batch was passed over, and nothing else changes
@@ -64,25 +64,24 @@ func (t *run) stop(stop *StopError) error {
 	return stop
 }
 
-// Data passed over after a rewind, beyond what was used up: twice as many batches, within these bounds. Far-apart
-// checkpoints would otherwise throw away a good part of the corpus for a few bad batches.
+// Batches skipped after a rewind: twice as many as were used since the checkpoint, within these bounds. Without an
+// upper bound, checkpoints far apart would throw away a good part of the corpus for a few bad batches.
 const (
 	leastSkipped = 20
 	mostSkipped  = 100
 )
 
-// rewind takes the run back to its newest healthy checkpoint, and past the data that was used up since. Weights,
-// moments and evaluations become those of the checkpoint; what the guard knows, the quarantine and the place in the
-// data do not.
-// Faults that were planted stay as far as they have come: the next save asks for them.
+// rewind returns the run to its newest healthy checkpoint and skips the data that was used since. Weights, moments and
+// evaluations become those of the checkpoint. The guard's state, the quarantine and the place in the data do not.
+// Planted faults keep their progress: the next save asks for it.
 //
-// Checkpoints that are newer than the healthy one go first: a run that is killed at any moment from here on resumes
-// from the healthy one, meets the same batches and decides the same.
+// Checkpoints newer than the healthy one are deleted first. A run that is killed at any moment after that resumes from
+// the healthy one, sees the same batches and decides the same.
 func (t *run) rewind(ctx context.Context) error {
 	c, err := t.openAnchor()
 	if err != nil {
 		return t.stop(&StopError{Code: guard.CodeDiverged, Step: t.state.Step + 1,
-			Reason: fmt.Sprintf("there is no healthy checkpoint to go back to: %v", err)})
+			Reason: fmt.Sprintf("no healthy checkpoint to rewind to: %v", err)})
 	}
 	defer c.Close()
 	if err := t.record.log.Sync(); err != nil {
@@ -107,12 +106,12 @@ func (t *run) rewind(ctx context.Context) error {
 	if err := checkpoint.SetMark(t.store.fs, t.store.checkpoints(), "last", s.Step); err != nil {
 		return err
 	}
-	t.record.note("went back from step %d to step %d; %d batches are passed over", before.Step, s.Step, s.Batch-was)
+	t.record.note("rewound from step %d to step %d; skipped %d batches", before.Step, s.Step, s.Batch-was)
 	return t.record.write(runlog.Rewind{At: t.at(), From: before.Step, Skipped: skip})
 }
 
-// openAnchor opens the checkpoint to go back to: the newest planned one that was healthy, or, where that is damaged,
-// the newest healthy one that is whole, which it tells.
+// openAnchor opens the checkpoint to rewind to: the newest planned one that was healthy. If that is damaged, it opens
+// the newest healthy one that verifies, and says so.
 func (t *run) openAnchor() (*checkpoint.Checkpoint, error) {
 	fsys, dir := t.store.fs, t.store.checkpoints()
 	c, err := checkpoint.Open(fsys, filepath.Join(dir, checkpoint.StepName(t.state.Anchor)))
@@ -123,6 +122,6 @@ func (t *run) openAnchor() (*checkpoint.Checkpoint, error) {
 	if none != nil {
 		return nil, fmt.Errorf("%w; %w", err, none)
 	}
-	t.record.note("warning: %v; going back to %s instead", err, path)
+	t.record.note("warning: %v; rewinding to %s instead", err, path)
 	return checkpoint.Open(fsys, path)
 }

@@ -49,16 +49,16 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 			return nil, err
 		}
 	}
-	draft, err := plan.OpenText(ctx, cfg, plan.TextOptions{Model: base, Workers: opt.Workers, Note: rec.note})
+	draft, err := plan.OpenText(ctx, cfg, plan.TextOptions{Model: base, Workers: opt.Workers, Note: rec.detail})
 	if err != nil {
 		return nil, err
 	}
 	if note := draft.Text.Set.ChatNote(); note != "" {
 		rec.note("%s", note)
 	}
-	var grams runlog.Baseline
+	var grams *evaluate.Grams
 	if !dry {
-		rec.note("fitting the n-gram baseline")
+		rec.detail("fitting the n-gram baseline")
 		if grams, err = evaluate.Fit(ctx, draft.Text); err != nil {
 			draft.Close()
 			return nil, err
@@ -75,7 +75,9 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 	if err != nil {
 		return t, err
 	}
-	t.state.Baseline = grams
+	if grams != nil {
+		t.state.Baseline = grams.On(t.evaluator)
+	}
 	planted := make([]faults.Planted, len(opt.Inject))
 	for i, spec := range opt.Inject {
 		planted[i].Spec = spec
@@ -170,7 +172,7 @@ func (t *run) check(ctx context.Context, skip bool) (err error) {
 	p := preflight.Run{Plan: t.plan, Engine: t.engine, Opener: t.opener, Text: t.text, Weights: t.start.weights,
 		Begun: t.start.begun(), Out: t.start.out}
 	if t.checks, err = p.Check(context.WithoutCancel(ctx)); err == nil { // seconds, and an interrupt is saved after them
-		t.record.note("%s", preflight.Summary(t.checks))
+		t.record.check(t.checks)
 	}
 	return err
 }

@@ -13,22 +13,16 @@ type cycle struct {
 	Loss runlog.Float `json:"loss"` // nats per token, on the sample that every evaluation scores
 }
 
-// endsCycle reports whether a cycle ends with step: the rate is at its floor, and jumps up behind it unless the run
-// ends.
-func endsCycle(s optim.Schedule, step int64) bool {
-	return s.LastRestart() != 0 && (step == s.Steps || s.Restarts(step+1))
-}
-
 // regained compares the loss at the end of a cycle with that before the restart that began it. It returns the cycle to
 // compare with next, and what is wrong in a sentence, empty where the restart has paid back what it cost. The same
 // sample is scored each time, so any loss above the one before counts; NaN is above.
 func regained(s optim.Schedule, before cycle, step int64, loss float64) (next cycle, wrong string) {
-	if !endsCycle(s, step) {
+	if !s.EndsCycle(step) {
 		return before, ""
 	}
 	if before.Step > 0 && before.Step < step && !(loss <= float64(before.Loss)) {
-		wrong = fmt.Sprintf("the cycle that ends here has a validation loss of %.4f, and before its restart, at step %d, "+
-			"it was %.4f", loss, before.Step, float64(before.Loss))
+		wrong = fmt.Sprintf("the validation loss at the end of this learning-rate cycle is %.4f, above the %.4f before "+
+			"its restart at step %d", loss, float64(before.Loss), before.Step)
 	}
 	return cycle{Step: step, Loss: runlog.Float(loss)}, wrong
 }
@@ -42,7 +36,7 @@ func (t *run) watchRestart(loss float64) error {
 		return nil
 	}
 	return t.event(runlog.Event{At: t.at(), Code: "W-RESTART-NOT-REGAINED", Severity: "warning", Action: "none",
-		Message: wrong + "; a schedule without restarts (schedule.kind cosine or linear) would not have lost it",
+		Message: wrong + "; schedule.kind = cosine or linear has no restarts",
 		Numbers: map[string]runlog.Float{"loss": runlog.Float(loss), "loss_before": before.Loss,
 			"step_before": runlog.Float(before.Step)}})
 }

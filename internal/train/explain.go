@@ -2,13 +2,11 @@ package train
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
 
 	"gimbal/internal/data"
-	"gimbal/internal/durable"
 	"gimbal/internal/engine"
 	"gimbal/internal/guard"
 	"gimbal/internal/inspect"
@@ -16,8 +14,8 @@ import (
 	"gimbal/internal/runlog"
 )
 
-// watch looks at the health of the model where that is due, records what it sees and tells what is new. It comes
-// before the guard's decision and has no part in it.
+// watch measures the health of the model when that is due, and records the result and new alarms. It runs before the
+// guard's decision and does not influence it.
 func (t *run) watch(ctx context.Context, o guard.Observation, r engine.Report) error {
 	h, b, vocab := &t.state.Health, &t.feed.batch, t.plan.Spec.Arch.Vocab
 	h.MarkRead(b.Tokens, vocab)
@@ -30,10 +28,9 @@ func (t *run) watch(ctx context.Context, o guard.Observation, r engine.Report) e
 		}
 		if rec != nil {
 			rec.At = t.atObservation(o)
-			if err := t.record.write(*rec); err != nil {
+			if err := t.record.look(rec, len(events)); err != nil {
 				return err
 			}
-			t.record.note("%s", inspect.Line(rec, len(events)))
 		}
 		for _, e := range events {
 			if err := t.event(eventOf(t.atObservation(o), e)); err != nil {
@@ -42,8 +39,7 @@ func (t *run) watch(ctx context.Context, o guard.Observation, r engine.Report) e
 		}
 	}
 	if n := h.Unread(vocab); n > 0 && o.Step == t.plan.Config.Train.Steps {
-		t.record.note("%d of the %d tokens of the vocabulary were never read in training: what the model makes of them "+
-			"is chance", n, vocab)
+		t.record.note("%d of %d vocabulary tokens never occurred in training; their embeddings are untrained", n, vocab)
 	}
 	return nil
 }
@@ -114,7 +110,7 @@ func (t *run) explainNonfinite(ctx context.Context, e *runlog.Event, d guard.Dec
 		e.Documents = t.feed.describe(guilty)
 		if !weight {
 			t.setAside(guilty)
-			e.Message += fmt.Sprintf("; %d of its sequences alone give it again and are left out from here on", len(guilty))
+			e.Message += fmt.Sprintf("; sequences that cause it alone: %d, now quarantined", len(guilty))
 		}
 	}
 	if d.Diagnose {
@@ -129,7 +125,7 @@ func (t *run) explainNonfinite(ctx context.Context, e *runlog.Event, d guard.Dec
 			e.Message += "; " + op.Text
 		}
 	}
-	t.saveBatch(e)
+	t.keep(e)
 	return nil
 }
 
@@ -150,7 +146,7 @@ func (t *run) explainOutlier(ctx context.Context, e *runlog.Event, d guard.Decis
 	}
 	e.Documents, e.Numbers["worst_sequence_loss"] = t.feed.describe(worst), runlog.Float(loss)
 	t.setAside(t.feed.batch.Spans)
-	t.saveBatch(e)
+	t.keep(e)
 	return nil
 }
 
@@ -164,38 +160,10 @@ func (t *run) setAside(spans []data.Span) {
 	t.feed.leaveOut(t.state.Quarantine)
 }
 
-// refusedBatch is a batch that was refused, as it is kept for replay.
-type refusedBatch struct {
-	Code      string   `json:"code"`
-	Step      int64    `json:"step"`  // the update that was not made
-	Batch     int64    `json:"batch"` // cursor behind it
-	Message   string   `json:"message"`
-	Documents []string `json:"documents"` // of each sequence
-	Bounds    []int    `json:"bounds"`    // where each sequence begins; last: the number of positions
-	Tokens    []int32  `json:"tokens"`
-	Labels    []int32  `json:"labels"`
-	Counts    []bool   `json:"counts"`
-}
-
-// saveBatch keeps the batch in progress in refused/batch-N.json. A disk that is full does not end the run for it.
-func (t *run) saveBatch(e *runlog.Event) {
-	b := &t.feed.batch
-	r := refusedBatch{Code: e.Code, Step: e.Step, Batch: e.Batch, Message: e.Message, Tokens: b.Tokens, Labels: b.Labels,
-		Counts: b.Counts}
-	for _, s := range b.Spans {
-		r.Documents = append(r.Documents, t.text.Set.Describe(s.Doc))
-		r.Bounds = append(r.Bounds, s.Start)
-	}
-	r.Bounds = append(r.Bounds, len(b.Tokens))
-	raw, err := json.Marshal(r)
+// keep saves the batch in progress, which was refused. A disk that is full does not end the run for it.
+func (t *run) keep(e *runlog.Event) {
 	dir := filepath.Join(t.store.dir, rundir.Refused)
-	if err == nil {
-		err = durable.Mkdir(t.store.fs, dir)
-	}
-	if err == nil {
-		err = durable.WriteFile(t.store.fs, filepath.Join(dir, fmt.Sprintf("batch-%d.json", e.Batch)), raw)
-	}
-	if err != nil {
-		t.record.note("warning: the batch could not be saved for replay: %v", err)
+	if err := t.inspected().Save(t.store.fs, dir, t.text.Set.Describe, e); err != nil {
+		t.record.note("warning: the refused batch could not be saved: %v", err)
 	}
 }

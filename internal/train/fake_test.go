@@ -14,6 +14,7 @@ import (
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/durable"
 	"gimbal/internal/engine"
+	"gimbal/internal/exit"
 	"gimbal/internal/generate"
 	"gimbal/internal/guard"
 	"gimbal/internal/model"
@@ -279,7 +280,7 @@ func TestScriptedDivergence(t *testing.T) {
 	o := &scripted{loss: badAt(80, 150, 220)}
 	dir, err := script(t, o, "train.steps=260")
 	var stop *StopError
-	if !errors.As(err, &stop) || stop.Code != guard.CodeDiverged || ExitCode(err) != 3 {
+	if !errors.As(err, &stop) || stop.Code != guard.CodeDiverged || exit.Of(err) != 3 {
 		t.Fatalf("error %v", err)
 	}
 	if n := len(runlog.All[runlog.Rewind](readLog(t, dir))); n != 2 {

@@ -14,7 +14,9 @@ import (
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
+	"gimbal/internal/exit"
 	"gimbal/internal/guard"
+	"gimbal/internal/inspect"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
 )
@@ -66,7 +68,7 @@ func TestNonfiniteIsSkippedAndNamed(t *testing.T) {
 			if weights(t, r.Dir, 7) == weights(t, clean.Dir, 7) {
 				t.Error("step 7 is that of the clean run: nothing was skipped")
 			}
-			var saved refusedBatch
+			var saved inspect.Refused
 			raw, err := os.ReadFile(filepath.Join(r.Dir, rundir.Refused, "batch-7.json"))
 			if err == nil {
 				err = json.Unmarshal(raw, &saved)
@@ -210,7 +212,7 @@ func TestDivergedStops(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	_, err := Run(context.Background(), cfg, Options{Out: dir, Inject: []string{"poison-batches@80", "poison-batches@150", "poison-batches@220"}})
 	var stop *StopError
-	if !errors.As(err, &stop) || stop.Code != guard.CodeDiverged || ExitCode(err) != 3 {
+	if !errors.As(err, &stop) || stop.Code != guard.CodeDiverged || exit.Of(err) != 3 {
 		t.Fatalf("%v; events %q", err, codes(t, dir))
 	}
 	if got := codes(t, dir); got[len(got)-1] != guard.CodeDiverged {

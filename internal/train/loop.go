@@ -49,7 +49,7 @@ func (t *run) loop(ctx context.Context) (last *runlog.Eval, err error) {
 	}
 }
 
-// interrupt saves the run where it stands.
+// interrupt saves the run at its current step.
 func (t *run) interrupt() error {
 	if t.store.saved != t.state.Step || t.state.Due {
 		if err := t.save(); err != nil {
@@ -59,7 +59,7 @@ func (t *run) interrupt() error {
 	return ErrInterrupted
 }
 
-// stepAndSave makes one step and does what was decided about it. Where an evaluation is due, the save follows it.
+// stepAndSave makes one step and acts on the decision about it. If an evaluation is due, the save follows that.
 func (t *run) stepAndSave(ctx context.Context) error {
 	before := t.epoch()
 	began := time.Now()
@@ -93,14 +93,14 @@ func (t *run) step(ctx context.Context) (rec runlog.Step, d guard.Decision, err 
 	b, next := &t.feed.batch, t.feed.next
 	switch {
 	case len(b.Spans) == 0:
-		return rec, d, fmt.Errorf("%w: nothing is left to train on: all sequences are quarantined (%d)", data.ErrUnusable,
+		return rec, d, fmt.Errorf("%w: no sequence is left to train on: all %d are quarantined", data.ErrUnusable,
 			len(t.state.Quarantine))
-	case b.Counted == 0: // prompts without an answer: the mean of no losses is not a loss
+	case b.Counted == 0: // only prompts without answers: there is no loss to average
 		t.state.move(next)
 		at := t.at()
 		at.Step = step
 		return rec, guard.Decision{Action: guard.Skip}, t.event(runlog.Event{At: at, Code: "W-NO-LABELS",
-			Severity: "warning", Action: "take the next batch", Message: "no label of the batch counts",
+			Severity: "warning", Action: "take the next batch", Message: "the batch has no trainable tokens",
 			Documents: t.feed.describe(b.Spans)})
 	}
 	t.engine.Discard()
@@ -201,7 +201,7 @@ func (t *run) epoch() int64 { return t.state.Sequence / t.text.Train.Sequences()
 func (t *run) evalDue(epochBefore int64) bool {
 	step, cfg := t.state.Step, t.plan.Config
 	switch {
-	case step == cfg.Train.Steps, step%t.plan.EvalEvery() == 0, endsCycle(t.plan.Rate.Schedule, step):
+	case step == cfg.Train.Steps, step%t.plan.EvalEvery() == 0, t.plan.Rate.Schedule.EndsCycle(step):
 		return true
 	case cfg.Eval.Every == 0 && t.plan.Text.Epochs <= plan.DefaultEvals:
 		return t.epoch() > epochBefore

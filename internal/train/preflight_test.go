@@ -11,6 +11,7 @@ import (
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
+	"gimbal/internal/exit"
 	"gimbal/internal/preflight"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
@@ -38,7 +39,7 @@ func TestPreflightRefusesAndTells(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "run")
 	late := []string{"train.steps=100", "schedule.period=15", "eval.every=50"}
 	var refused *preflight.Refusal
-	if _, err := Run(context.Background(), tiny(t, late...), Options{Out: out}); !errors.As(err, &refused) || ExitCode(err) != 2 || !strings.Contains(err.Error(), "schedule.period") {
+	if _, err := Run(context.Background(), tiny(t, late...), Options{Out: out}); !errors.As(err, &refused) || exit.Of(err) != 2 || !strings.Contains(err.Error(), "schedule.period") {
 		t.Errorf("error %v", err)
 	}
 	if _, err := os.Stat(out); err == nil {
@@ -94,7 +95,7 @@ func TestPreflightOfAResume(t *testing.T) {
 	}
 	d, err := CheckRun(context.Background(), dir, ResumeOptions{})
 	var refused *preflight.Refusal
-	if !errors.As(err, &refused) || ExitCode(err) != 3 || d == nil {
+	if !errors.As(err, &refused) || exit.Of(err) != 3 || d == nil {
 		t.Fatalf("weights of zero: %v", err)
 	}
 	var codes []string

@@ -22,6 +22,13 @@ func (r *recorder) note(format string, args ...any) {
 	}
 }
 
+// detail tells a sentence to whoever wants to know more.
+func (r *recorder) detail(format string, args ...any) {
+	if r.hooks.Detail != nil {
+		r.hooks.Detail(fmt.Sprintf(format, args...))
+	}
+}
+
 // write appends a record that nobody watches.
 func (r *recorder) write(rec any) error { return r.log.Write(rec) }
 
@@ -29,6 +36,22 @@ func (r *recorder) plan(p *plan.Plan, dir string) {
 	if r.hooks.Plan != nil {
 		r.hooks.Plan(p, dir)
 	}
+}
+
+func (r *recorder) check(rec *runlog.Preflight) {
+	if r.hooks.Check != nil {
+		r.hooks.Check(rec)
+	}
+}
+
+func (r *recorder) look(rec *runlog.Layers, alarms int) error {
+	if err := r.log.Write(*rec); err != nil {
+		return err
+	}
+	if r.hooks.Look != nil {
+		r.hooks.Look(rec, alarms)
+	}
+	return nil
 }
 
 func (r *recorder) step(rec runlog.Step, seconds float64) error {

@@ -59,9 +59,9 @@ func openSaved(dir string) (*saved, error) {
 	return s, nil
 }
 
-// Resume continues a run from its newest checkpoint that verifies. Weights, moments and log become the same bits as
-// if it had never stopped, on the same kernel tier. A run that is done says so and returns. Where there is nothing
-// valid to resume, or the data changed, the error matches rundir.ErrResume: it never starts over.
+// Resume continues a run from its newest checkpoint that verifies. On the same kernel tier, weights, moments and log
+// get the same bits as if the run had never stopped. A finished run says so and returns. If nothing valid is there,
+// or the data changed, the error matches rundir.ErrResume or data.ErrUnusable: Resume never starts over.
 func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error) {
 	if _, err := rundir.Config(dir); err != nil { // before a lock file is made where no run is
 		return nil, err
@@ -103,7 +103,7 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 	return t.train(ctx)
 }
 
-// ended reports whether nothing is left to do, and tells why.
+// ended reports whether nothing is left to do, and notes why.
 func (s *saved) ended(rec *recorder) bool {
 	step, steps := s.state.Step, s.cfg.Train.Steps
 	switch {
@@ -115,8 +115,8 @@ func (s *saved) ended(rec *recorder) bool {
 		}
 		rec.note("%s is done: %d of %d steps; \"gimbal resume %s --steps N\" extends it", s.dir, step, steps, s.dir)
 	case s.state.Stopped != "":
-		rec.note("%s was stopped early at step %d of %d (%s); \"gimbal resume %s --steps N\" goes on with another number "+
-			"of steps", s.dir, step, steps, s.state.Stopped, s.dir)
+		rec.note("%s was stopped early at step %d of %d (%s); \"gimbal resume %s --steps N\" continues it with another "+
+			"number of steps", s.dir, step, steps, s.state.Stopped, s.dir)
 	default:
 		return false
 	}
@@ -167,11 +167,11 @@ func (s *saved) assemble(ctx context.Context, opt ResumeOptions, rec *recorder, 
 		return t, err
 	}
 	if !t.state.calm() {
-		rec.note("warning: %s was saved soon after %v; the run goes on from it as it would have gone on by itself",
+		rec.note("warning: %s was saved soon after %v; training continues from it as it would have without the interruption",
 			s.model.Path(), t.state.Trouble.Codes)
 	}
 	if t.state.Numerics != now.Numerics {
-		rec.note("warning: the run computed on %s and goes on with %s: its bits will differ from those of an unbroken run",
+		rec.note("warning: the run used %s and continues with %s: its numbers will differ slightly from an uninterrupted run",
 			t.state.Numerics, now.Numerics)
 	}
 	t.state.ConfigHash, t.state.Numerics = now.ConfigHash, now.Numerics
@@ -180,7 +180,7 @@ func (s *saved) assemble(ctx context.Context, opt ResumeOptions, rec *recorder, 
 	return t, nil
 }
 
-// goOn opens the log behind what was written before, and records that the run goes on.
+// goOn opens the log for appending and records the resume.
 func (t *run) goOn(s *saved, extended bool) error {
 	t.state.Attempt = s.state.Attempt + 1
 	if err := t.openLog(); err != nil {
@@ -190,7 +190,7 @@ func (t *run) goOn(s *saved, extended bool) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range past.Records { // an attempt that never came to a save has left only its records
+	for _, r := range past.Records { // an attempt that died before its first save left only records
 		t.state.Attempt = max(t.state.Attempt, r.At.Attempt+1)
 	}
 	reason := "continue"
@@ -204,7 +204,7 @@ func (t *run) goOn(s *saved, extended bool) error {
 		}
 	case t.state.ConfigHash != s.state.ConfigHash:
 		reason = "continue with an edited configuration"
-		t.record.note("warning: %s was edited since the run began: from here on it is another run", rundir.ConfigFile)
+		t.record.note("warning: %s was edited since the run began: from here on the new settings apply", rundir.ConfigFile)
 	}
 	err = t.record.write(runlog.Resume{Kind: "resume", At: t.at(), Process: t.process(reason), Checkpoint: s.model.Path(),
 		Refused: s.refused})

@@ -13,6 +13,7 @@ import (
 	"gimbal/internal/durable"
 	"gimbal/internal/engine"
 	"gimbal/internal/evaluate"
+	"gimbal/internal/exit"
 	"gimbal/internal/faults"
 	"gimbal/internal/optim"
 	"gimbal/internal/plan"
@@ -116,8 +117,8 @@ func (t *run) openLog() (err error) {
 
 // process is what the log says of this process.
 func (t *run) process(reason string) runlog.Process {
-	return runlog.Process{ConfigHash: t.state.ConfigHash, Reason: reason, Version: Version(), Tier: t.plan.Hardware.Name,
-		Mode: t.plan.Config.Numeric.Mode, Workers: t.plan.Hardware.Workers}
+	return runlog.Process{ConfigHash: t.state.ConfigHash, Reason: reason, Version: runlog.Version(),
+		Tier: t.plan.Hardware.Name, Mode: t.plan.Config.Numeric.Mode, Workers: t.plan.Hardware.Workers}
 }
 
 // recordPlan records the plan, what was measured for it and what the preflight found, and tells it.
@@ -192,7 +193,7 @@ func (t *run) train(ctx context.Context) (*Result, error) {
 	case t.state.Stopped != "":
 		reason = reasonEarly
 	}
-	end := runlog.End{Kind: "end", At: t.at(), Process: t.process(reason), ExitCode: ExitCode(err)}
+	end := runlog.End{Kind: "end", At: t.at(), Process: t.process(reason), ExitCode: exit.Of(err)}
 	err = errors.Join(err, t.record.write(end), t.record.log.Sync(), t.writeReport(reason, final))
 	return t.result(reason, final), err
 }

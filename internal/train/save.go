@@ -26,16 +26,16 @@ type store struct {
 
 func (s *store) checkpoints() string { return rundir.CheckpointsOf(s.dir) }
 
-// maxFailedSaves in a row end the run: going on without being able to save is a promise that cannot be kept.
+// maxFailedSaves in a row end the run: training that cannot be saved is lost at the next failure.
 const maxFailedSaves = 3
 
-// saveOrGoOn saves at a step at which every run of this plan saves. A save that fails (a full disk) is told and the run
-// goes on, for what was saved before is intact; the last save of a run, and the third in a row, must not fail.
+// saveOrGoOn makes a planned save. If it fails (a full disk), an event is recorded and the run continues, because
+// earlier checkpoints are intact. The last save of a run, and the third in a row, must not fail.
 func (t *run) saveOrGoOn() error {
 	err := t.savePlanned()
 	if err == nil {
 		t.store.failed = 0
-		t.record.note("saved step %d", t.state.Step)
+		t.record.detail("saved step %d", t.state.Step)
 		return nil
 	}
 	t.store.failed++
@@ -46,8 +46,8 @@ func (t *run) saveOrGoOn() error {
 		Message: err.Error()})
 }
 
-// savePlanned saves at a step at which every run of this plan saves, and makes it the one to go back to if it is
-// healthy. What an interrupt saves is none: a run that was never interrupted could not go back there.
+// savePlanned saves at a step at which every run of this plan saves. A healthy one becomes the checkpoint to rewind to.
+// The save of an interrupt does not: a run that was never interrupted could not rewind there.
 func (t *run) savePlanned() error {
 	anchor := t.state.Anchor
 	if t.state.calm() {
@@ -60,8 +60,7 @@ func (t *run) savePlanned() error {
 	return err
 }
 
-// save writes a checkpoint of the run as it stands and prunes old ones. Weights and moments that are not finite are
-// never saved: a checkpoint is something to come back to.
+// save writes a checkpoint of the run and prunes old ones. Weights and moments that are not finite are never saved.
 func (t *run) save() error {
 	s := t.store
 	if err := t.record.log.Sync(); err != nil {
@@ -112,24 +111,25 @@ func (t *run) snapshot() (*checkpoint.Snapshot, error) {
 	return &checkpoint.Snapshot{Step: t.state.Step, Files: files, Model: tensors.Params, Optimizer: tensors.Slots}, nil
 }
 
-// A save that takes longer than slowest, and longer than its bytes at slowRate take, is told.
+// A save that takes longer than both slowest and its bytes at slowRate is reported.
 const (
 	slowest  = 2 * time.Second
 	slowRate = 10 << 20 // bytes a second
 )
 
-// watchDisk tells when a save took longer than a sound disk takes.
+// watchDisk reports a save that took longer than a sound disk needs.
 func (t *run) watchDisk(took time.Duration) error {
 	bytes := 12 * float64(t.plan.Params) // weights and two moments
 	if took < slowest || took.Seconds() < bytes/slowRate {
 		return nil
 	}
 	return t.event(runlog.Event{At: t.at(), Code: "F-SLOW-DISK", Severity: "warning", Action: "go on",
-		Message: fmt.Sprintf("saving step %d took %.1f s for %s", t.state.Step, took.Seconds(), plan.BytesText(int64(bytes))),
+		Message: fmt.Sprintf("saving step %d took %.1f s for %s; a sound disk needs at most %.1f s", t.state.Step,
+			took.Seconds(), plan.BytesText(int64(bytes)), max(slowest.Seconds(), bytes/slowRate)),
 		Numbers: map[string]runlog.Float{"seconds": runlog.Float(took.Seconds()), "bytes": runlog.Float(bytes)}})
 }
 
-// mark gives their names to the newest checkpoint, the one with the lowest loss, and the one that is chosen.
+// mark names the newest checkpoint "last", the one with the lowest loss "best-loss", and the chosen one "stable".
 func (t *run) mark(dir string) error {
 	marks := map[string]int64{"last": t.state.Step}
 	if t.state.BestStep == t.state.Step && t.state.BestStep > 0 {

@@ -1,0 +1,74 @@
+// Package exit has the exit codes of the command, and [Of] says which one an error means. The command ends with it, and
+// the end record of a run's log has it, also where another program made the run.
+package exit
+
+import (
+	"errors"
+
+	"gimbal/internal/checkpoint"
+	"gimbal/internal/config"
+	"gimbal/internal/data"
+	"gimbal/internal/durable"
+	"gimbal/internal/hub"
+	"gimbal/internal/plan"
+	"gimbal/internal/preflight"
+	"gimbal/internal/rundir"
+	"gimbal/internal/tokenizer"
+)
+
+// The exit codes.
+const (
+	Done            = 0
+	Error           = 1
+	Usage           = 2 // or configuration
+	Stopped         = 3 // by the guard, or refused before the first step
+	Data            = 4
+	Checkpoint      = 5 // or resume
+	Resources       = 6 // disk or memory
+	Interrupted     = 75
+	SecondInterrupt = 130 // interrupted a second time
+)
+
+// Coder is an error that says its exit code.
+type Coder interface {
+	error
+	ExitCode() int
+}
+
+// Of is the exit code of the command where it ends with err.
+func Of(err error) int {
+	var own Coder
+	var refused *preflight.Refusal
+	var faults *config.Error
+	var text *data.Error
+	var directory *hub.Error
+	var unseen *tokenizer.UnseenCharError
+	var invalid *tokenizer.InvalidByteError
+	is := func(any ...error) bool {
+		for _, target := range any {
+			if errors.Is(err, target) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case err == nil:
+		return Done
+	case errors.As(err, &own):
+		return own.ExitCode()
+	case errors.As(err, &refused):
+		return refused.Exit
+	case is(durable.ErrNoSpace, plan.ErrMemory):
+		return Resources
+	case errors.As(err, &text), errors.As(err, &unseen), errors.As(err, &invalid),
+		is(data.ErrUnusable, tokenizer.ErrNoText):
+		return Data
+	case errors.As(err, &directory), is(rundir.ErrResume, rundir.ErrCheckpoint, checkpoint.ErrCorrupt,
+		checkpoint.ErrNone, checkpoint.ErrVersion, durable.ErrLocked):
+		return Checkpoint
+	case errors.As(err, &faults), is(rundir.ErrExists):
+		return Usage
+	}
+	return Error
+}

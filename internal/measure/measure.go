@@ -1,0 +1,105 @@
+// Package measure opens a model and the text that it is to be measured on, and measures it: what a command or a program
+// asks of package evaluate, when no run is in progress.
+package measure
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"gimbal/internal/config"
+	"gimbal/internal/data"
+	"gimbal/internal/engine"
+	"gimbal/internal/evaluate"
+	"gimbal/internal/hub"
+	"gimbal/internal/judge"
+	"gimbal/internal/plan"
+	"gimbal/internal/rundir"
+)
+
+// Options say what a model is measured on.
+type Options struct {
+	Data       []string // files and folders; empty: the validation part of the run
+	LossOnly   bool     // do not let the model write
+	Seed       *uint64  // of the prompts and draws of what is written; nil: that of the run
+	Checkpoint string   // which one of the run; see rundir.Opened.Checkpoint
+	Workers    int
+	Note       func(text string) // told what takes a while
+}
+
+// longestPiece is the tokens in which texts are scored for a model without a run: its context may be larger than memory.
+const longestPiece = 2048
+
+// Measure measures a run, a checkpoint or an imported model that path names. Its errors are those of rundir.Open,
+// plan.OpenText and evaluate.Measure, and match data.ErrUnusable where there is nothing to measure on.
+func Measure(ctx context.Context, path string, opt Options) (*evaluate.Result, error) {
+	o, err := rundir.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	c, err := o.Checkpoint(opt.Checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	m, err := hub.ModelOf(c)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	say := func(format string, args ...any) { opt.Note(fmt.Sprintf(format, args...)) }
+	cfg, err := rundir.Config(o.Dir)
+	isRun := o.Dir != "" && err == nil
+	switch {
+	case isRun:
+	case o.Dir != "" && !errors.Is(err, fs.ErrNotExist): // what was imported has checkpoints and no configuration
+		return nil, err
+	case len(opt.Data) == 0:
+		return nil, fmt.Errorf("%w: %s is a checkpoint without its run: say what to measure it on with --data",
+			data.ErrUnusable, path)
+	default:
+		cfg = config.Default()
+		cfg.Train.Context = min(m.Arch.Context, longestPiece)
+	}
+	with := evaluate.MeasureOptions{Model: m, Start: cfg.Data.Start, Seed: cfg.Train.Seed, LossOnly: opt.LossOnly, Note: say,
+		MicroTokens: max(cfg.Train.Context, min(plan.AutoMicro(m.Arch), 16*cfg.Train.Context)),
+		Samples:     judge.PlanFor(cfg.Eval.Prompts, cfg.Eval.Samples, cfg.Eval.MaxTokens, cfg.Train.Context-1),
+		Encoder:     cfg.Judge.Encoder, EncoderOrigin: cfg.Origin("judge.encoder")}
+	if opt.Seed != nil {
+		with.Seed = *opt.Seed
+	}
+	if isRun {
+		own, err := ownText(ctx, cfg, m, opt.Workers)
+		switch {
+		case err == nil:
+			defer own.Close()
+			with.Own, with.Text, with.On = own.Text, own.Text, "the run's validation part: "+own.Text.Set.SplitNote
+		case len(opt.Data) > 0 && errors.Is(err, plan.ErrChanged):
+			say("no baseline: %v", err)
+		default:
+			return nil, err
+		}
+	}
+	if len(opt.Data) > 0 {
+		if with.Text, err = plan.OpenOther(ctx, cfg, opt.Data, m.Tok, opt.Workers); err != nil {
+			return nil, err
+		}
+		defer with.Text.Set.Close()
+		docs := with.Text.Docs
+		with.On = fmt.Sprintf("%s of other text in %d files", plan.BytesText(docs.Bytes()), len(docs.Sources))
+	}
+	if with.Opener, err = engine.CPU(opt.Workers); err != nil {
+		return nil, err
+	}
+	defer with.Opener.Close()
+	return evaluate.Measure(ctx, with)
+}
+
+// ownText prepares the text that a run was trained on.
+func ownText(ctx context.Context, cfg *config.Config, m *hub.Model, workers int) (*plan.Draft, error) {
+	facts, err := rundir.ReadFacts(m.Checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	return plan.OpenText(ctx, cfg, plan.TextOptions{Model: m, Hash: facts.DataHash, Little: true, Workers: workers})
+}

@@ -1,0 +1,243 @@
+package plan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"gimbal/internal/config"
+	"gimbal/internal/data"
+	"gimbal/internal/engine"
+)
+
+// machine is hardware that is written down. Its engines cannot be opened.
+type machine struct {
+	hw    engine.Hardware
+	model func(engine.Spec) int64 // bytes
+}
+
+func (m machine) Hardware() engine.Hardware { return m.hw }
+
+func (m machine) Estimate(s engine.Spec) engine.Memory {
+	if m.model == nil {
+		return engine.Memory{Model: 1 << 20}
+	}
+	return engine.Memory{Model: m.model(s)}
+}
+func (m machine) Open(engine.Spec) (engine.Engine, error) { return nil, errors.New("not to be opened") }
+func (m machine) SelfTest(engine.Spec) string             { return "" }
+func (m machine) Close()                                  {}
+
+// asked is a configuration of a small run on a text of its own.
+func asked(t *testing.T, settings ...string) *config.Config {
+	t.Helper()
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	dir := t.TempDir()
+	for i := range 40 {
+		text := strings.Repeat(fmt.Sprintf("the %d cats sat on mat %d. ", i%7, i), 8)
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%02d.txt", i)), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var sets []config.Assignment
+	for _, s := range append([]string{"data.paths=" + dir, "data.val_fraction=0.2", "tokenizer.kind=bytes",
+		"model.layers=2", "model.width=16", "train.context=32", "train.batch_tokens=256", "train.steps=100",
+		"optim.lr=0.001"}, settings...) {
+		sets = append(sets, config.Set(s))
+	}
+	cfg, err := config.Load("", sets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+func draft(t *testing.T, cfg *config.Config) *Draft {
+	t.Helper()
+	d, err := OpenText(context.Background(), cfg, TextOptions{Workers: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+func made(t *testing.T, m machine, settings ...string) *Plan {
+	t.Helper()
+	p, err := draft(t, asked(t, settings...)).Make(context.Background(), Request{Opener: m})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// What was asked for is not written to, and in the plan every key has a value and says where it came from.
+func TestRequestIsNotWrittenTo(t *testing.T) {
+	cfg := asked(t)
+	before := string(cfg.TOML())
+	d := draft(t, cfg)
+	p, err := d.Make(context.Background(), Request{Opener: machine{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(cfg.TOML()) != before {
+		t.Error("the request was changed")
+	}
+	for _, key := range config.Keys() {
+		if p.Config.Auto(key) && !strings.HasPrefix(key, "schedule.") && key != "eval.every" && key != "checkpoint.every" &&
+			key != "model.preset" && key != "tokenizer.vocab_size" {
+			t.Errorf("%s is still automatic", key)
+		}
+		if p.Config.Origin(key) == "" {
+			t.Errorf("%s has no origin", key)
+		}
+	}
+	again, err := config.Reread("config.toml", p.Config.TOML(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Hash() != p.Config.Hash() || again.Origin("train.micro_tokens") != p.Config.Origin("train.micro_tokens") {
+		t.Error("config.toml is not the plan's configuration with its origins")
+	}
+}
+
+// The same inputs give the same plan.
+func TestPlanIsAFunction(t *testing.T) {
+	cfg := asked(t, "optim.lr=auto")
+	var plans [2]*Plan
+	for i := range plans {
+		var err error
+		if plans[i], err = draft(t, cfg).Make(context.Background(), Request{Opener: machine{}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, b := plans[0], plans[1]
+	if string(a.Config.TOML()) != string(b.Config.TOML()) || a.Rate.Schedule != b.Rate.Schedule || a.Spec != b.Spec ||
+		a.Writing != b.Writing {
+		t.Errorf("%+v, then %+v", a, b)
+	}
+}
+
+func TestModeFollowsHardware(t *testing.T) {
+	for name, tt := range map[string]struct {
+		hw   engine.Hardware
+		set  string
+		mode string
+		warn string
+	}{
+		"none":         {engine.Hardware{}, "auto", "fp32", ""},
+		"slower":       {engine.Hardware{BF16: "VDPBF16PS"}, "auto", "fp32", ""},
+		"faster":       {engine.Hardware{BF16: "TDPBF16PS", FasterBF16: true}, "auto", "bf16", ""},
+		"asked for":    {engine.Hardware{}, "bf16", "bf16", "emulated"},
+		"of a machine": {engine.Hardware{Warning: "kernels are broken"}, "fp32", "fp32", "kernels are broken"},
+	} {
+		p := made(t, machine{hw: tt.hw}, "numeric.mode="+tt.set)
+		warnings := strings.Join(p.Warnings, "\n")
+		if p.Config.Numeric.Mode != tt.mode || p.Spec.Mode != tt.mode || (tt.warn != "") != (warnings != "") ||
+			!strings.Contains(warnings, tt.warn) {
+			t.Errorf("%s: %s, warnings %q", name, p.Spec.Mode, warnings)
+		}
+	}
+}
+
+// The cheapest checkpointing that fits is taken; what does not fit at all is refused.
+func TestMemory(t *testing.T) {
+	bytes := map[string]int64{"none": 900 << 20, "attention": 600 << 20, "block": 300 << 20}
+	m := machine{model: func(s engine.Spec) int64 { return bytes[s.Checkpointing] }}
+	for free, want := range map[int64]string{0: "none", 4 << 30: "none", 900 << 20: "attention", 500 << 20: "block"} {
+		m.hw.Free = free
+		if p := made(t, m); p.Config.Numeric.Checkpointing != want || p.Spec.Checkpointing != want {
+			t.Errorf("%d MB free: %s, want %s", free>>20, p.Spec.Checkpointing, want)
+		}
+	}
+	m.hw.Free = 200 << 20
+	_, err := draft(t, asked(t)).Make(context.Background(), Request{Opener: m})
+	if !errors.Is(err, ErrMemory) || !strings.Contains(err.Error(), "train.micro_tokens") {
+		t.Errorf("error %v", err)
+	}
+	m.hw.Free = 500 << 20
+	fixed := draft(t, asked(t, "numeric.checkpointing=none"))
+	if _, err := fixed.Make(context.Background(), Request{Opener: m}); !errors.Is(err, ErrMemory) {
+		t.Errorf("a mode that was asked for was changed: %v", err)
+	}
+}
+
+// A run that is planned by time leaves room for what comes before and after the steps, on any machine.
+func TestTrainingTime(t *testing.T) {
+	p := &Plan{}
+	p.Memory.Slots = 8e6
+	for _, speed := range []float64{3e3, 15e3, 100e3} {
+		for _, prepared := range []time.Duration{2 * time.Second, 40 * time.Second} {
+			given := p.trainingTime(prepared, 400_000, speed)
+			whole := time.Duration(400_000 / 3 / speed * float64(time.Second))
+			if total := given + prepared + whole; given > plannedLeast && (total > plannedRun || total < plannedRun*8/10) {
+				t.Errorf("%.0f tokens/s, %v prepared: %v for training, %v in all", speed, prepared, given, total)
+			}
+		}
+	}
+	if given := p.trainingTime(10*time.Minute, 1, 1e4); given != plannedLeast {
+		t.Errorf("after ten minutes of preparing: %v", given)
+	}
+}
+
+func TestSteps(t *testing.T) {
+	cfg := config.Default()
+	cfg.Train.MicroTokens = 512
+	if err := planSteps(cfg, 100e6, 10e3, 100*time.Second); err != nil { // a million tokens: a thousand updates
+		t.Fatal(err)
+	}
+	origin := cfg.Origin("train.steps")
+	if cfg.Train.BatchTokens != 1000 || cfg.Train.Steps != 1000 || !strings.Contains(origin, "10.0k tokens/s") {
+		t.Errorf("%d steps of %d tokens: %s", cfg.Train.Steps, cfg.Train.BatchTokens, origin)
+	}
+	cfg = config.Default()
+	cfg.Train.MicroTokens = 512
+	if err := planSteps(cfg, 20_000, 1e6, 100*time.Second); err != nil { // little text: ten epochs
+		t.Fatal(err)
+	}
+	origin = cfg.Origin("train.steps")
+	if got := cfg.Train.Steps * int64(cfg.Train.BatchTokens); got > 10*20_000 || !strings.Contains(origin, "epochs") {
+		t.Errorf("%d tokens: %s", got, origin)
+	}
+}
+
+// A text that is not what a run was trained on is refused, and one that is gone, too.
+func TestChangedText(t *testing.T) {
+	cfg := asked(t)
+	hash := draft(t, cfg).Text.Set.Hash
+	opt := TextOptions{Hash: hash, Workers: 1}
+	d, err := OpenText(context.Background(), cfg, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+	if err := os.WriteFile(filepath.Join(cfg.Data.Paths[0], "00.txt"), []byte("another text"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	_, err = OpenText(context.Background(), cfg, opt)
+	if !errors.Is(err, ErrChanged) || !errors.Is(err, data.ErrUnusable) {
+		t.Errorf("error %v", err)
+	}
+	if err := os.RemoveAll(cfg.Data.Paths[0]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenText(context.Background(), cfg, opt); !errors.Is(err, ErrChanged) {
+		t.Errorf("error %v", err)
+	}
+	if _, err := OpenText(context.Background(), cfg, TextOptions{}); err == nil || errors.Is(err, ErrChanged) {
+		t.Errorf("a new run: %v", err)
+	}
+}
+
+func TestAutoVocab(t *testing.T) {
+	for bytes, want := range map[int64]int{0: 512, 1e6: 1024, 4e6: 2048, 100e6: 8192, 1e12: 32768} {
+		if got := autoVocab(bytes); got != want {
+			t.Errorf("%d bytes: %d ids, want %d", bytes, got, want)
+		}
+	}
+}

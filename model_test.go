@@ -1,0 +1,269 @@
+package gimbal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"unicode/utf8"
+
+	"gimbal/internal/checkpoint"
+	"gimbal/internal/config"
+	"gimbal/internal/durable"
+	"gimbal/internal/model"
+	"gimbal/internal/rng"
+	"gimbal/internal/tokenizer"
+)
+
+// openRandom opens a model of bytes with random weights, whose texts differ and some of which end.
+func openRandom(t *testing.T, contextLen int) *Model {
+	t.Helper()
+	arch := config.Arch{Shape: "qwen3", Layers: 1, Width: 16, Heads: 2, KVHeads: 1, HeadSize: 8, MLP: 24, Vocab: 257,
+		Context: contextLen, Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 1e4, QKNorm: true,
+		MLPKind: "swiglu", Tie: true}
+	p := model.NewParams[float32](arch)
+	key := rng.New(1, rng.Init)
+	for i := range p.Flat {
+		p.Flat[i] = float32(0.5 * key.Normal(uint64(i)))
+	}
+	clear(p.Tensor("model.embed_tokens.weight")[256*arch.Width:]) // the end is never the most probable token
+	conf, err := model.HFConfig(arch, 256, 256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tok, err := tokenizer.NewBytes().JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := checkpoint.Save(durable.OS, filepath.Join(t.TempDir(), "checkpoints"), &checkpoint.Snapshot{Step: 7,
+		Model: model.Entries(p), Files: map[string][]byte{"config.json": conf, "tokenizer.json": tok}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := Open(path, OpenOptions{Workers: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
+// TestStreamIsGenerate wants the tokens of a stream, joined, to be the texts of Generate, and each loop to yield
+// the same ones.
+func TestStreamIsGenerate(t *testing.T) {
+	m := openRandom(t, 48)
+	seen := map[Finish]int{}
+	for seed := range uint64(6) {
+		opt := GenerateOptions{Samples: 5, TopK: -1, Temperature: 1.5, MaxTokens: 45, Seed: seed}
+		want, err := m.Generate(t.Context(), "prompt", opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream := m.Stream(t.Context(), "prompt", opt)
+		for range 2 {
+			got := make([]Text, 5)
+			for token, err := range stream {
+				if err != nil {
+					t.Fatal(err)
+				}
+				text := &got[token.Sample]
+				if text.Finish != "" {
+					t.Fatalf("text %d goes on after its end", token.Sample)
+				}
+				if text.Text += token.Text; token.Finish != FinishEOS {
+					text.Tokens++
+				}
+				text.Prompt, text.Finish = "prompt", token.Finish
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("seed %d: streamed\n%+v, generated\n%+v", seed, got, want)
+			}
+		}
+		for _, text := range want {
+			seen[text.Finish]++
+		}
+	}
+	if seen[FinishEOS] == 0 || seen[FinishContext]+seen[FinishLength] == 0 {
+		t.Errorf("texts end for %v: the test says little", seen)
+	}
+}
+
+// TestDefaults wants zero options to be what the constants say, and a text to be the same alone and among others.
+func TestDefaults(t *testing.T) {
+	m := openRandom(t, 512)
+	zero, err := m.Generate(t.Context(), "", GenerateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	full, err := m.Generate(t.Context(), "", GenerateOptions{Samples: 3, TopK: DefaultTopK,
+		Temperature: DefaultTemperature, MaxTokens: DefaultMaxTokens})
+	if err != nil || len(zero) != 1 || zero[0] != full[0] {
+		t.Errorf("%+v by default, %+v with the defaults, %v", zero, full[:1], err)
+	}
+	all, err := m.Generate(t.Context(), "", GenerateOptions{TopK: -1})
+	if err != nil || all[0] == zero[0] {
+		t.Errorf("drawn from all tokens: %+v, as from %d; %v", all, DefaultTopK, err)
+	}
+}
+
+func TestWholeCharacters(t *testing.T) {
+	for text, want := range map[string]int{
+		"": 0, "a": 1, "aä": 3, "a\xc3": 1, "€": 3, "\xe2": 0, "\xe2\x82": 0, "x\xf0\x9f\x98": 1, "😀": 4,
+		"\x82": 1, "\xff": 1, "a\x82\x82\x82\x82": 5, "\xe2\x82a": 3, "\xc3\xc3": 1,
+	} {
+		if got := wholeCharacters([]byte(text)); got != want {
+			t.Errorf("%q: %d, want %d", text, got, want)
+		}
+	}
+	// However a text is cut, every piece that is given out is whole.
+	text := "añ€😀 ∑x\u0301"
+	for cut := range len(text) {
+		n := wholeCharacters([]byte(text[:cut]))
+		if !utf8.ValidString(text[:n]) || !utf8.ValidString(text[n:]) || cut-n >= utf8.UTFMax {
+			t.Errorf("cut at %d: %q", cut, text[:n])
+		}
+	}
+}
+
+// TestConcurrentUse wants texts and scores of many calls at once to be those of the calls alone.
+func TestConcurrentUse(t *testing.T) {
+	m := openRandom(t, 64)
+	type call struct {
+		texts []Text
+		score Score
+	}
+	do := func(i int) (c call) {
+		opt := GenerateOptions{Samples: 1 + i%3, MaxTokens: 20 + i, Seed: uint64(i)}
+		prompt := strings.Repeat("x", 3*i)
+		var err, scoreErr error
+		if i%2 == 0 {
+			c.texts, err = m.Generate(t.Context(), prompt, opt)
+		} else {
+			for token, e := range m.Stream(t.Context(), prompt, opt) {
+				c.texts, err = append(c.texts, Text{Text: token.Text, Tokens: token.ID}), errors.Join(err, e)
+			}
+		}
+		c.score, scoreErr = m.Score(t.Context(), strings.Repeat("score ", 1+5*i))
+		if err := errors.Join(err, scoreErr); err != nil {
+			t.Error(err)
+		}
+		return c
+	}
+	const calls = 10
+	var want, got [calls]call
+	for i := range calls {
+		want[i] = do(i)
+	}
+	var all sync.WaitGroup
+	for i := range calls {
+		all.Go(func() { got[i] = do(i) })
+	}
+	all.Wait()
+	for i := range calls {
+		if !slices.Equal(got[i].texts, want[i].texts) || got[i].score != want[i].score {
+			t.Errorf("call %d: %+v among others, %+v alone", i, got[i], want[i])
+		}
+	}
+}
+
+// TestStreamHoldsNobody wants a stream to be free for others between two of its tokens, even in its own loop, and a
+// short text not to wait for the end of a long one.
+func TestStreamHoldsNobody(t *testing.T) {
+	m := openRandom(t, 1<<14)
+	endless := GenerateOptions{Greedy: true, MaxTokens: 1 << 14}
+	n := 0
+	for _, err := range m.Stream(t.Context(), "a", endless) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Generate(t.Context(), "b", GenerateOptions{MaxTokens: 3}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Score(t.Context(), "c"); err != nil {
+			t.Fatal(err)
+		}
+		if n++; n == 5 {
+			break
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var written atomic.Int64
+	begun := make(chan bool)
+	var long sync.WaitGroup
+	long.Go(func() {
+		for token, err := range m.Stream(ctx, "a", endless) {
+			if err != nil || token.Finish != "" {
+				return
+			}
+			if written.Add(1) == 1 {
+				close(begun)
+			}
+		}
+	})
+	<-begun
+	if _, err := m.Generate(t.Context(), "b", GenerateOptions{MaxTokens: 20}); err != nil {
+		t.Error(err)
+	}
+	if n := written.Load(); n > 1000 { // about one for each of the 20
+		t.Errorf("a text of 20 tokens was kept waiting for %d tokens of another", n)
+	}
+	cancel()
+	long.Wait()
+}
+
+// TestClose closes a model while others use it, twice at the same time.
+func TestClose(t *testing.T) {
+	m := openRandom(t, 1<<12)
+	var users, closers sync.WaitGroup
+	begun := make(chan bool, 4)
+	for i := range 4 {
+		users.Go(func() {
+			n, last := 0, error(nil)
+			for _, err := range m.Stream(t.Context(), fmt.Sprint(i), GenerateOptions{Greedy: true, MaxTokens: 1 << 12}) {
+				if n, last = n+1, err; n == 1 {
+					begun <- true
+				}
+			}
+			if !errors.Is(last, ErrClosed) {
+				t.Errorf("stream %d, of which %d came, ends with %v", i, n, last)
+			}
+		})
+	}
+	for range 4 {
+		<-begun
+	}
+	for range 2 {
+		closers.Go(func() {
+			if err := m.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	closers.Wait()
+	users.Wait()
+	if _, err := m.Generate(t.Context(), "", GenerateOptions{}); !errors.Is(err, ErrClosed) {
+		t.Errorf("generate after close: %v", err)
+	}
+	if _, err := m.Score(t.Context(), "x"); !errors.Is(err, ErrClosed) {
+		t.Errorf("score after close: %v", err)
+	}
+	if m.Close() != nil || m.Info().Step != 7 {
+		t.Errorf("closed again, it is %+v", m.Info())
+	}
+
+	m = openRandom(t, 64) // in the loop over its own stream
+	n, last := 0, error(nil)
+	for _, err := range m.Stream(t.Context(), "", GenerateOptions{TopK: -1}) {
+		if n, last = n+1, err; n == 1 {
+			m.Close()
+		}
+	}
+	if n != 2 || !errors.Is(last, ErrClosed) {
+		t.Errorf("a stream that closes its model yields %d, the last with %v", n, last)
+	}
+}

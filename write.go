@@ -1,0 +1,173 @@
+package gimbal
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"strings"
+	"unicode/utf8"
+
+	"gimbal/internal/engine"
+	"gimbal/internal/generate"
+	"gimbal/internal/model"
+)
+
+// What zero fields of [GenerateOptions] mean. The command line has the same defaults.
+const (
+	DefaultTopK        = 50
+	DefaultTemperature = 0.8
+	DefaultMaxTokens   = 256
+)
+
+// GenerateOptions say how to continue a prompt. The zero value writes one text.
+type GenerateOptions struct {
+	Samples     int     // texts to write. 0: 1
+	TopK        int     // draw from this many of the most probable tokens. 0: DefaultTopK; negative: from all tokens
+	Temperature float64 // below 1 sharpens the probabilities, above 1 flattens them. 0: DefaultTemperature
+	Greedy      bool    // always take the most probable token; TopK and Temperature say nothing then
+	MaxTokens   int     // longest text, in tokens. 0: DefaultMaxTokens
+	Seed        uint64  // of the draws: the same seed gives the same texts
+	Special     bool    // special tokens that the prompt spells, such as <|im_start|>, become these; else they are text
+}
+
+// Finish says why a text ends.
+type Finish string
+
+// Why a text ends.
+const (
+	FinishEOS     Finish = "eos"     // the model ended it
+	FinishLength  Finish = "length"  // it has GenerateOptions.MaxTokens
+	FinishContext Finish = "context" // the context of the model is full
+)
+
+// Text is one text that a model wrote.
+type Text struct {
+	Prompt string `json:"prompt"` // as it was given
+	Text   string `json:"text"`   // what follows the prompt
+	Tokens int    `json:"tokens"` // of Text
+	Finish Finish `json:"finish"` // why it ends
+}
+
+// Token is one token of a text that a model writes.
+type Token struct {
+	Sample int    `json:"sample"` // which text it belongs to, from 0
+	ID     int    `json:"id"`     // in the vocabulary
+	Text   string `json:"text"`   // what it adds to the text: whole characters, so it may be empty
+	Finish Finish `json:"finish"` // why the text ends here; empty: it goes on. FinishEOS: the token is no part of it
+}
+
+// Generate continues a prompt, or begins by itself where the prompt is empty.
+//
+// A text depends on the model, the prompt, the options and its number, and not on what else is computed. Generate fails
+// with a [PromptError] if the prompt does not fit the context, with a [DataError] if the prompt has a character that
+// the tokenizer does not know, with the error of ctx, or with [ErrClosed]; then there are no texts.
+func (m *Model) Generate(ctx context.Context, prompt string, opt GenerateOptions) ([]Text, error) {
+	texts := make([]Text, max(1, opt.Samples))
+	written := make([]strings.Builder, len(texts))
+	for t, err := range m.Stream(ctx, prompt, opt) {
+		if err != nil {
+			return nil, err
+		}
+		written[t.Sample].WriteString(t.Text)
+		text := &texts[t.Sample]
+		if text.Finish = t.Finish; t.Finish != FinishEOS {
+			text.Tokens++
+		}
+	}
+	for i := range texts {
+		texts[i].Prompt, texts[i].Text = prompt, written[i].String()
+	}
+	return texts, nil
+}
+
+// Stream is [Model.Generate], token by token: it yields the tokens of all texts as they are drawn. Texts are written
+// side by side; the last token of each has a Finish. The Text of the tokens of one text, joined, is its Text in
+// Generate.
+//
+// An error, as those of Generate, is yielded last. Nothing is computed between two tokens, and leaving the loop ends
+// the texts. Each loop over the sequence writes them anew.
+func (m *Model) Stream(ctx context.Context, prompt string, opt GenerateOptions) iter.Seq2[Token, error] {
+	return func(yield func(Token, error) bool) {
+		g, err := m.begin(ctx, prompt, opt)
+		held := make([][]byte, max(1, opt.Samples)) // of each text: bytes of a character that is not whole
+		for err == nil && g.Active() {
+			var drawn []generate.Drawn
+			err = m.compute(ctx, func() (err error) {
+				drawn, err = g.Step(ctx)
+				return err
+			})
+			for _, d := range drawn {
+				t := Token{Sample: d.Request, ID: int(d.Token), Finish: Finish(d.Finish)}
+				if t.Finish != FinishEOS {
+					held[d.Request] = append(held[d.Request], m.tok.Bytes(d.Token)...)
+				}
+				bytes := held[d.Request]
+				n := len(bytes)
+				if t.Finish == "" {
+					n = wholeCharacters(bytes)
+				}
+				t.Text, held[d.Request] = string(bytes[:n]), bytes[n:]
+				if !yield(t, nil) {
+					return
+				}
+			}
+		}
+		if err != nil {
+			yield(Token{}, err)
+		}
+	}
+}
+
+// begin prepares the texts of a call. It computes nothing.
+func (m *Model) begin(ctx context.Context, prompt string, opt GenerateOptions) (*generate.Generator, error) {
+	encode := m.tok.Append
+	if opt.Special {
+		encode = m.tok.AppendSpecial
+	}
+	ids, err := encode([]int32{m.start}, []byte(prompt))
+	switch {
+	case err != nil:
+		return nil, classify(err, "")
+	case len(ids) > m.arch.Context:
+		return nil, &PromptError{len(ids), m.arch.Context}
+	case opt.Samples < 0:
+		return nil, fmt.Errorf("gimbal: %d texts to write; ask for at least 1", opt.Samples)
+	case opt.MaxTokens < 0:
+		return nil, fmt.Errorf("gimbal: %d tokens to write; ask for at least 1", opt.MaxTokens)
+	}
+	with := generate.Options{TopK: cmp.Or(max(opt.TopK, -1), DefaultTopK), EOS: m.tok.EOS(), Seed: opt.Seed,
+		Temperature: cmp.Or(opt.Temperature, DefaultTemperature), MaxTokens: cmp.Or(opt.MaxTokens, DefaultMaxTokens),
+		AtOnce: promptAtOnce}
+	with.TopK = max(with.TopK, 0) // generate draws from all tokens for 0
+	if opt.Greedy {
+		with.Temperature = 0
+	}
+	requests := make([]generate.Request, max(1, opt.Samples))
+	for i := range requests {
+		requests[i] = generate.Request{Prompt: ids, Index: uint64(i)}
+	}
+	capacity := min(m.arch.Context, len(ids)+with.MaxTokens)
+	rows, _ := engine.DecoderRows(m.arch, len(requests), capacity)
+	rows = min(textsAtOnce, rows)
+	var g *generate.Generator
+	err = m.compute(ctx, func() error {
+		g = generate.New(model.NewWriter(m.writer, rows, capacity))
+		return g.Start(requests, with)
+	})
+	return g, err
+}
+
+// wholeCharacters is the length of b without a character at its end that may become whole. Bytes that are no UTF-8 are
+// whole.
+func wholeCharacters(b []byte) int {
+	for i := len(b) - 1; i >= max(0, len(b)-utf8.UTFMax); i-- {
+		if utf8.RuneStart(b[i]) {
+			if !utf8.FullRune(b[i:]) {
+				return i
+			}
+			break
+		}
+	}
+	return len(b)
+}
