@@ -310,7 +310,8 @@ func BenchmarkGenerate(b *testing.B) {
 	}
 	defer x.Close()
 	arch := config.Arch{Shape: "qwen3", Layers: 4, Width: 256, Heads: 4, KVHeads: 2, HeadSize: 64, MLP: 704, Vocab: 4096,
-		Context: 256, Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 10000, QKNorm: true, MLPKind: "swiglu", Tie: true}
+		Context: 256, Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 10000, QKNorm: true,
+		MLPKind: "swiglu", Tie: true}
 	d, err := model.NewDecoder[float32](arch, x, model.DecoderOptions{Tokens: 64, Rows: 16})
 	if err != nil {
 		b.Fatal(err)
