@@ -29,10 +29,9 @@ func counted(s ...[]int32) iter.Seq2[[]int32, []bool] {
 //
 //	P1(0) = (0 + 2/3)/6 = 1/9,  P1(1) = (3 + 2/3)/6 = 11/18,  P1(2) = (1 + 2/3)/6 = 5/18.
 //
-// At the start ^: 1 twice, T=1: P2(1|^) = (2 + 11/18)/3 = 47/54, P2(2|^) = (0 + 5/18)/3 = 5/54.
-// After 1: 1 once, 2 once, T=2 (the 1 that ends the second sequence is followed
-// by nothing): P2(1|1) = (1 + 2·11/18)/4 = 5/9, P2(2|1) = (1 + 2·5/18)/4 = 7/18.
-// After ^ 1: 1 once, T=1: P3(1|^1) = (1 + 5/9)/2 = 7/9, P3(2|^1) = (0 + 7/18)/2 = 7/36.
+// At the start ^: 1 twice, T=1: P2(1|^) = (2 + 11/18)/3 = 47/54, P2(2|^) = (0 + 5/18)/3 = 5/54. After 1: 1 once, 2
+// once, T=2 (the 1 that ends the second sequence is followed by nothing): P2(1|1) = (1 + 2·11/18)/4 = 5/9, P2(2|1) =
+// (1 + 2·5/18)/4 = 7/18. After ^ 1: 1 once, T=1: P3(1|^1) = (1 + 5/9)/2 = 7/9, P3(2|^1) = (0 + 7/18)/2 = 7/36.
 func TestByHand(t *testing.T) {
 	m := Fit(3, 3, seqs([]int32{1, 1, 2}, []int32{1}, nil))
 	if m.tokens != 4 || m.missed != 0 {

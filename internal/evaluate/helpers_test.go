@@ -69,7 +69,8 @@ func put(t testing.TB, path, content string) {
 	}
 }
 
-// openText prepares the text at path in bytes, with a part of it held out; 0: it is other text, all of which is held out.
+// openText prepares the text at path in bytes, with a part of it held out; 0: it is other text, all of which is held
+// out.
 func openText(t testing.TB, path string, valFraction float64) *data.Text {
 	t.Helper()
 	docs, err := corpus.Discover([]string{path}, corpus.Options{})

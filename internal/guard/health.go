@@ -97,24 +97,14 @@ type groupHistory struct {
 // healthWindow is the number of checks that histories hold.
 const healthWindow = 20
 
-// HealthGroup is the tensors of one kind in one block.
-type HealthGroup struct {
-	Block                      int
-	Kind                       string
-	Len                        int64
-	GradMean, GradRMS, GradMax float64
-	NonFinite                  int64
-	WeightRMS, UpdateRMS       float64
-}
-
-// HealthGroups combines tensors by block and kind, in the order in which they first occur.
-func HealthGroups(tensors []TensorHealth) []HealthGroup {
-	var groups []HealthGroup
+// HealthGroups combines tensors by block and kind, in the order in which they first occur. A group has no name.
+func HealthGroups(tensors []TensorHealth) []TensorHealth {
+	var groups []TensorHealth
 	for _, t := range tensors {
-		i := slices.IndexFunc(groups, func(g HealthGroup) bool { return g.Block == t.Block && g.Kind == t.Kind })
+		i := slices.IndexFunc(groups, func(g TensorHealth) bool { return g.Block == t.Block && g.Kind == t.Kind })
 		if i < 0 {
 			i = len(groups)
-			groups = append(groups, HealthGroup{Block: t.Block, Kind: t.Kind})
+			groups = append(groups, TensorHealth{Block: t.Block, Kind: t.Kind})
 		}
 		g, n := &groups[i], float64(t.Len)
 		g.Len += t.Len

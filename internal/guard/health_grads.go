@@ -45,7 +45,7 @@ func (h *healthJudge) tensors() {
 	h.frozen()
 }
 
-func (h *healthJudge) nonfinite(t TensorHealth, groups []HealthGroup) {
+func (h *healthJudge) nonfinite(t TensorHealth, groups []TensorHealth) {
 	n := int64(0)
 	for _, g := range groups {
 		n += g.NonFinite
@@ -93,29 +93,35 @@ func (h *healthJudge) raiseZeros(zero []TensorHealth, bad bool, when, suspect, l
 		numbers: map[string]float64{"tensors": float64(len(zero)), "block": float64(highest.Block)}})
 }
 
-// bottomAndTop returns the groups of one kind in the bottom and the top third of the blocks. Only one kind is compared
-// at a time, because mean |g| depends on the shape of a tensor. Gradients of exactly zero are left out: see zeros.
-func (h *healthJudge) bottomAndTop(groups []HealthGroup, kind string) (bottom, top []HealthGroup) {
-	third := (h.c.Layers + 2) / 3
-	if h.c.Layers < 2 {
-		return nil, nil
-	}
-	for _, g := range groups {
-		switch {
-		case g.Kind != kind || g.Block < 0 || g.GradMean == 0:
-		case g.Block < third:
-			bottom = append(bottom, g)
-		case g.Block >= h.c.Layers-third:
-			top = append(top, g)
-		}
-	}
-	return bottom, top
+// thirds are the groups of one kind in the bottom and the top third of the blocks.
+type thirds struct {
+	kind        string
+	bottom, top []TensorHealth
 }
 
-// comparedKinds are the kinds that every block has. An embedding that is tied to the head also carries its gradient.
-var comparedKinds = []string{"attn", "mlp"}
+// thirds returns what can be compared: the kinds that every block has, one at a time, because mean |g| depends on the
+// shape of a tensor. Gradients of exactly zero are left out: see zeros.
+func (h *healthJudge) thirds(groups []TensorHealth) (all []thirds) {
+	third := (h.c.Layers + 2) / 3
+	for _, kind := range []string{"attn", "mlp"} {
+		t := thirds{kind: kind}
+		for _, g := range groups {
+			switch {
+			case g.Kind != kind || g.Block < 0 || g.GradMean == 0:
+			case g.Block < third:
+				t.bottom = append(t.bottom, g)
+			case g.Block >= h.c.Layers-third:
+				t.top = append(t.top, g)
+			}
+		}
+		if t.bottom != nil && t.top != nil && h.c.Layers > 1 {
+			all = append(all, t)
+		}
+	}
+	return all
+}
 
-func meanGrad(groups []HealthGroup) float64 {
+func meanGrad(groups []TensorHealth) float64 {
 	sum := 0.0
 	for _, g := range groups {
 		sum += g.GradMean
@@ -124,7 +130,7 @@ func meanGrad(groups []HealthGroup) float64 {
 }
 
 // medianGrad is the median of mean |g| of one kind over all blocks.
-func medianGrad(groups []HealthGroup, kind string) float64 {
+func medianGrad(groups []TensorHealth, kind string) float64 {
 	var all []float64
 	for _, g := range groups {
 		if g.Kind == kind && g.Block >= 0 {
@@ -137,17 +143,13 @@ func medianGrad(groups []HealthGroup, kind string) float64 {
 // starved compares the bottom third with the top third. At step 1 it compares the weakest block of the bottom third
 // with the median of all blocks, and reports at once: a mistake in the initialisation of one block would be hidden by a
 // mean, and may heal before the second check. Later, a sound block may have an eighth of the gradients of the top.
-func (h *healthJudge) starved(groups []HealthGroup) {
-	weakest, ratio, low, high := HealthGroup{}, math.Inf(1), 0.0, 0.0
-	for _, kind := range comparedKinds {
-		bottom, top := h.bottomAndTop(groups, kind)
-		if len(bottom) == 0 || len(top) == 0 {
-			continue
-		}
-		w := slices.MinFunc(bottom, func(a, b HealthGroup) int { return cmp.Compare(a.GradMean, b.GradMean) })
-		g, above := meanGrad(bottom), meanGrad(top)
+func (h *healthJudge) starved(groups []TensorHealth) {
+	weakest, ratio, low, high := TensorHealth{}, math.Inf(1), 0.0, 0.0
+	for _, t := range h.thirds(groups) {
+		w := slices.MinFunc(t.bottom, func(a, b TensorHealth) int { return cmp.Compare(a.GradMean, b.GradMean) })
+		g, above := meanGrad(t.bottom), meanGrad(t.top)
 		if h.c.Step == 1 {
-			g, above = w.GradMean, medianGrad(groups, kind)
+			g, above = w.GradMean, medianGrad(groups, t.kind)
 		}
 		if r := g / above; r < ratio {
 			weakest, ratio, low, high = w, r, g, above
@@ -172,17 +174,13 @@ func (h *healthJudge) starved(groups []HealthGroup) {
 		numbers: map[string]float64{"ratio": ratio, "bottom": low, "top": high, "block": float64(weakest.Block)}})
 }
 
-func (h *healthJudge) exploding(groups []HealthGroup) {
-	for _, kind := range comparedKinds {
-		bottom, top := h.bottomAndTop(groups, kind)
-		if len(bottom) == 0 || len(top) == 0 {
-			continue
-		}
-		low, high := meanGrad(bottom), meanGrad(top)
+func (h *healthJudge) exploding(groups []TensorHealth) {
+	for _, t := range h.thirds(groups) {
+		low, high := meanGrad(t.bottom), meanGrad(t.top)
 		if ratio := low / high; ratio > explodesAbove {
-			h.raise(alarm{code: CodeExploding, subject: kind,
+			h.raise(alarm{code: CodeExploding, subject: t.kind,
 				message: fmt.Sprintf("mean |g| of the %s matrices is %.2g in the bottom third of the blocks and %.2g in "+
-					"the top third: %.3g times as large", kind, low, high, ratio),
+					"the top third: %.3g times as large", t.kind, low, high, ratio),
 				suspect: "residual connections",
 				look:    "norms and the scale of the residual branches, which multiply the gradient on its way down",
 				numbers: map[string]float64{"ratio": ratio, "bottom": low, "top": high}})
@@ -192,7 +190,7 @@ func (h *healthJudge) exploding(groups []HealthGroup) {
 
 // falling compares each group with its own last checks. A model that has learned its text has smaller gradients
 // everywhere, so a fall of all blocks together counts only if the loss did not fall too.
-func (h *healthJudge) falling(groups []HealthGroup) {
+func (h *healthJudge) falling(groups []TensorHealth) {
 	old := h.s.Groups
 	h.s.Groups = make([]groupHistory, len(groups))
 	falls := make([]float64, len(groups)) // median over the value now; 1 where there is no median

@@ -6,7 +6,6 @@ import (
 	"go/scanner"
 	"go/token"
 	"strings"
-	"unicode/utf8"
 )
 
 // unbalanced counts the brackets and quotation marks of a text without a partner.
@@ -14,17 +13,12 @@ import (
 // Brackets match by kind, innermost first. Straight double quotes match each other; curly quotes and those of other
 // scripts match by pair. Apostrophes are ignored: they are letters more often than quotes.
 func unbalanced(text []byte) int {
-	const opening, closing = "([{“„«「『《（【", ")]}”“»」』》）】"
-	pairs := map[rune]rune{}
-	open := []rune(opening)
-	for i, r := range []rune(closing) {
-		pairs[r] = open[i]
-	}
+	const opening = "([{“„«「『《（【"
+	pairs := map[rune]rune{')': '(', ']': '[', '}': '{', '”': '“', '“': '„', '»': '«', '」': '「', '』': '『', '》': '《',
+		'）': '（', '】': '【'}
 	var stack []rune
 	alone, straight := 0, 0
-	for i := 0; i < len(text); {
-		r, size := utf8.DecodeRune(text[i:])
-		i += size
+	for _, r := range string(text) {
 		n := len(stack)
 		switch {
 		case r == '"':
@@ -94,16 +88,15 @@ func missingBrackets(text []byte) (before, after string, ok bool) {
 		case token.LPAREN, token.LBRACK, token.LBRACE:
 			open = append(open, tok)
 		case token.RPAREN, token.RBRACK, token.RBRACE:
-			if n := len(open); n == 0 {
-				if tok != token.RBRACE { // the head of a block is unknown; a call or an index is not
-					before = "f" + partner[tok] + before
-				} else {
-					before = "{\n" + before
-				}
-			} else if partner[open[n-1]] == tok.String() {
+			switch n := len(open); {
+			case n > 0 && partner[open[n-1]] == tok.String():
 				open = open[:n-1]
-			} else {
+			case n > 0:
 				return "", "", false
+			case tok == token.RBRACE: // the head of a block is unknown; a call or an index is not
+				before = "{\n" + before
+			default:
+				before = "f" + partner[tok] + before
 			}
 		}
 	}

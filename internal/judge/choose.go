@@ -34,14 +34,10 @@ type Choice struct {
 
 // Choose picks the checkpoint to keep. held says which steps have one. It is pure.
 //
-// Sound: a candidate is eligible with two evaluations before it, a validation loss within 2 % of the lowest, excess
-// repetition of at most max(0.02, 2 SE) for rep-3 and rep-4, consistency and similarity like those of human text or
-// within 2 SE of the best that pass the rest, texts that end about as human ones do, and no confirmed instability since
-// the evaluation before. Of those, it takes the least variance of repetition over the last three evaluations, minus
-// what sampling explains. Differences that chance explains are ties; the lower loss wins a tie. If none is eligible it
-// takes the lowest loss.
-//
-// Article, literally: the least variance of rep-4 over the last three evaluations. Loss: the lowest validation loss.
+// Sound takes, of the eligible candidates (see fault and consistent), the one with the least variance of repetition over
+// three evaluations, minus what sampling explains. Differences that chance explains are ties; the lower loss wins a tie.
+// If none is eligible it takes the lowest loss. Article takes the least variance of rep-4, Loss the lowest validation
+// loss.
 func Choose(history []Point, held func(step int64) bool, rule string) Choice {
 	c := Choice{Step: -1, Candidates: make([]Candidate, len(history))}
 	for i, p := range history {

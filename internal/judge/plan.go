@@ -97,10 +97,8 @@ func (p Plan) fit(c Corpus) Plan {
 	var lengths []int64 // of documents
 	total := int64(0)
 	for k := range c.Documents() {
-		if n := c.Len(k); n > 0 {
-			lengths = append(lengths, n)
-			total += n
-		}
+		lengths = append(lengths, c.Len(k))
+		total += c.Len(k)
 	}
 	slices.Sort(lengths)
 	half, seen := int64(0), int64(0) // half of the text is in documents at least that long

@@ -1,6 +1,8 @@
 package judge
 
 import (
+	"bytes"
+	"cmp"
 	"compress/zlib"
 	"math"
 )
@@ -66,7 +68,7 @@ func Loop(tokens []int32) (length, period int) {
 // Source: Shaib et al. 2024, who find that this ratio, Self-BLEU and long self-repetition carry most of the information
 // in diversity scores.
 func Compression(texts [][]byte) float64 {
-	var small counter
+	var small bytes.Buffer
 	z, err := zlib.NewWriterLevel(&small, zlib.BestCompression)
 	if err != nil {
 		panic("judge: zlib level") // a constant
@@ -74,21 +76,13 @@ func Compression(texts [][]byte) float64 {
 	total := 0
 	for _, t := range texts {
 		total += len(t)
-		z.Write(t) // the counter never fails
+		z.Write(t) // a buffer never fails
 	}
 	z.Close()
 	if total == 0 {
 		return nan
 	}
-	return float64(total) / float64(small)
-}
-
-// counter counts the bytes written to it.
-type counter int
-
-func (c *counter) Write(p []byte) (int, error) {
-	*c += counter(len(p))
-	return len(p), nil
+	return float64(total) / float64(small.Len())
 }
 
 const (
@@ -112,14 +106,9 @@ func SelfBLEU(texts [][]int32) []float64 {
 			grams(t, n+1, func(g gram) { c[g]++ })
 			counts[i][n] = c
 			for g, k := range c {
-				m, ok := tables[n][g]
-				switch {
-				case !ok:
-					m = most{k, 0, int32(i)}
-				case k > m.first:
+				m := tables[n][g]
+				if m.second = max(m.second, k); k > m.first {
 					m = most{k, m.first, int32(i)}
-				default:
-					m.second = max(m.second, k)
 				}
 				tables[n][g] = m
 			}
@@ -164,11 +153,7 @@ func SelfBLEU(texts [][]int32) []float64 {
 func brevity(texts [][]int32, i int) float64 {
 	own, closest := len(texts[i]), -1
 	for j, t := range texts {
-		if j == i {
-			continue
-		}
-		d, best := abs(len(t)-own), abs(closest-own)
-		if closest < 0 || d < best || d == best && len(t) < closest {
+		if j != i && (closest < 0 || cmp.Or(abs(len(t)-own)-abs(closest-own), len(t)-closest) < 0) {
 			closest = len(t)
 		}
 	}

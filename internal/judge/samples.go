@@ -96,16 +96,9 @@ func ReadPage(page []byte) (sections []Section) {
 
 // box reads a line with a box. What the model wrote is indented, so it cannot be one.
 func box(line string) (mark string, ticked, ok bool) {
-	line = strings.TrimRight(line, " \r")
-	for _, m := range Marks {
-		switch line {
-		case "- [ ] " + m:
-			return m, false, true
-		case "- [x] " + m, "- [X] " + m:
-			return m, true, true
-		}
-	}
-	return "", false, false
+	line, isBox := strings.CutPrefix(strings.TrimRight(line, " \r"), "- [")
+	tick, mark, _ := strings.Cut(line, "] ")
+	return mark, tick != " ", isBox && slices.Contains(Marks, mark) && slices.Contains([]string{" ", "x", "X"}, tick)
 }
 
 // Tick returns the page with the marks of one text set to these and no others.

@@ -31,15 +31,11 @@ type StopOptions struct {
 	Patience int    // evaluations without a lower validation loss; 0: the loss never stops a run
 }
 
-// Stop judges the last point of a history. It is pure.
+// Stop judges the last point of a history. It is pure. docs/judge.md has the rules.
 //
-// Sound: an evaluation is bad when repetition and prompt consistency are both worse than the median of all earlier ones
-// since the warmup (at least four), by more than 0.01 and by more than 2.45 standard errors. Repetition is the excess
-// of rep. Consistency is worse when C is lower or X is higher. Two bad evaluations in a row stop the run. One of the
-// two alone, twice in a row, is a warning.
-//
-// Article, literally: both are worse than at the evaluation before. That stops a run that does not change in three of
-// four cases within five evaluations.
+// Sound stops when repetition and prompt consistency are both worse than the median of the earlier evaluations, twice
+// in a row. One of the two alone, twice in a row, is a warning. Article stops when both are worse than at the
+// evaluation before. That stops a run that does not change in three of four cases within five evaluations.
 func Stop(history []Point, opt StopOptions) (v Verdict) {
 	switch opt.Rule {
 	case Sound:

@@ -17,9 +17,7 @@ func words(text []byte, yield func(word []byte)) {
 		}
 	}
 	var pair [2 * utf8.UTFMax]byte
-	for i := 0; i < len(text); {
-		r, size := utf8.DecodeRune(text[i:])
-		i += size
+	for _, r := range string(text) {
 		switch {
 		case unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Khmer, unicode.Lao):
 			flush()
@@ -28,8 +26,6 @@ func words(text []byte, yield func(word []byte)) {
 			}
 			before = r
 			continue
-		case r == utf8.RuneError:
-			flush()
 		case unicode.IsLetter(r), unicode.IsDigit(r), unicode.Is(unicode.Mn, r):
 			word = utf8.AppendRune(word, unicode.ToLower(r))
 		default:
@@ -42,15 +38,14 @@ func words(text []byte, yield func(word []byte)) {
 
 // charGrams yields the 3-, 4- and 5-grams of a text's characters.
 func charGrams(text []byte, yield func(gram []byte)) {
-	var starts [6]int // of the last characters
-	n := 0
-	for i := 0; i < len(text); {
-		_, size := utf8.DecodeRune(text[i:])
-		starts[n%6] = i
-		n++
-		i += size
-		for k := 3; k <= 5 && k <= n; k++ {
-			yield(text[starts[(n-k)%6]:i])
+	starts := make([]int, 0, len(text)+1)
+	for i := range string(text) {
+		starts = append(starts, i)
+	}
+	starts = append(starts, len(text))
+	for n, end := range starts {
+		for k := 3; k <= min(5, n); k++ {
+			yield(text[starts[n-k]:end])
 		}
 	}
 }

@@ -1,8 +1,8 @@
 // Package crash is a file system in memory for tests. It knows what a power loss would take away.
 //
 // A test runs its protocol on New(), with StopAt(k) to end the process at the k-th operation or FailAt(k, err) to make
-// that one fail, for every k up to Ops() of an undisturbed run. Then Clone gives the disk as it may be after the machine
-// died, and the test opens what it finds there.
+// that one fail, for every k up to Ops() of an undisturbed run. Then Clone gives the disk as it may be after the
+// machine died, and the test opens what it finds there.
 //
 // The model is a journaling file system at its least helpful. Content is durable after File.Sync, a name after SyncDir
 // of its directory, and neither implies the other. Every unsynced change of a name survives or is lost independently,
