@@ -26,7 +26,7 @@ type clock struct {
 	end     time.Time // of the last step, or of the evaluation after it
 
 	evaluated bool    // there was an evaluation since the last step
-	eval      float64 // seconds of the last evaluation; 0: none was measured
+	eval      float64 // seconds of an evaluation, smoothed; 0: none was measured
 	save      float64 // seconds between the last evaluation and the step after it
 }
 
@@ -54,7 +54,11 @@ func (c *clock) stepped(now time.Time, s gimbal.Step) {
 // evaluation takes the time of an evaluation that has just ended.
 func (c *clock) evaluation(now time.Time) {
 	if c.n > 0 {
-		c.eval = now.Sub(c.end).Seconds()
+		seconds := now.Sub(c.end).Seconds()
+		if c.eval > 0 {
+			seconds = (c.eval + seconds) / 2
+		}
+		c.eval = seconds
 	}
 	c.end, c.evaluated = now, true
 }

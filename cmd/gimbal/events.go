@@ -38,7 +38,7 @@ func (p *progress) evaluation(e gimbal.Evaluation) {
 	cells := []string{fmt.Sprintf("%6d", e.Step), p.screen.paint(colour, fmt.Sprintf("%8s", nats(e.Loss))),
 		fmt.Sprintf("%8s", nats(e.BaselineLoss)), fmt.Sprintf("%8s", speed), fmt.Sprintf("%9s", clockText(now.Sub(p.began))),
 		fmt.Sprintf("%8s", left), "  " + gradients + p.screen.paint(mark, verdict)}
-	for fitting(strings.Join(heads, ""), p.screen.width()) < len(strings.Join(heads, "")) {
+	for len(strings.Join(heads, "")) > p.screen.width() && len(heads) > 1 {
 		heads = heads[:len(heads)-1] // a narrow terminal
 	}
 	if len(r.evals) == 1 {

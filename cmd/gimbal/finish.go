@@ -12,6 +12,9 @@ import (
 	"gimbal/internal/runs"
 )
 
+// early is how a run ended that the judge stopped.
+const early = "stopped early"
+
 // finish prints what a run came to, also when it was interrupted or stopped: samples, the loss in words, what was kept,
 // and what to type next.
 func finish(e *env, r *gimbal.Result, err error, asJSON bool) error {
@@ -46,8 +49,11 @@ func finish(e *env, r *gimbal.Result, err error, asJSON bool) error {
 		si(float64(r.Tokens)), p.eventsText(r.Events))
 	steps := int64(0)
 	if r.ValTokens > 0 {
-		base := p.run.beside(r)
-		line("validation loss %.3f nats/token (%.3f bits/byte), n-gram %s, unigram %.3f", r.ValLoss, r.BitsPerByte,
+		base, of := p.run.beside(r), ""
+		if r.Reason == early {
+			of = " of " + filepath.Base(r.Stable) // its weights were restored
+		}
+		line("validation loss%s %.3f nats/token (%.3f bits/byte), n-gram %s, unigram %.3f", of, r.ValLoss, r.BitsPerByte,
 			nats(base), r.Baseline.UnigramLoss)
 		var words string
 		if words, steps = p.verdict(r, base); words != "" {
@@ -167,7 +173,7 @@ func (p *progress) next(e *env, r *gimbal.Result, longer int64) []string {
 		return []string{extend, "sample " + dir, "eval " + dir}
 	case r.Reason == "done":
 		return []string{"sample " + dir, "eval " + dir, extend}
-	case r.Reason == "stopped early":
+	case r.Reason == early:
 		return []string{"sample " + dir, "review " + dir,
 			fmt.Sprintf("resume %s --steps %d", dir, 2*p.run.clock.plan.Steps)}
 	case strings.HasPrefix(r.Reason, "stopped: "):

@@ -108,7 +108,7 @@ func bar(share float64, room int) string {
 	if room < leastBar {
 		return ""
 	}
-	width := min(room, mostBar) - len("[] ")
+	width := min(room, mostBar)&^3 - len("[] ") // not a new one for each digit
 	full := min(width, int(share*float64(width)))
 	return "[" + strings.Repeat("#", full) + strings.Repeat("-", width-full) + "] "
 }

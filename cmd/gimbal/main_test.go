@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -34,29 +33,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HOME", e.WorkDir)
 			return nil
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			// foreign DIR: writes a model directory that no run of ours has made.
-			"foreign": func(ts *testscript.TestScript, neg bool, args []string) { ts.Check(writeForeign(ts.MkAbs(args[0]))) },
-			// code N gimbal ARGS...: runs gimbal and wants exit code N.
-			"code": func(ts *testscript.TestScript, neg bool, args []string) {
-				var stdout, stderr bytes.Buffer
-				cmd := exec.Command(args[1], args[2:]...)
-				cmd.Dir, cmd.Stdout, cmd.Stderr = ts.Getenv("WORK"), &stdout, &stderr
-				cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+ts.Getenv("XDG_CACHE_HOME"), "PATH="+ts.Getenv("PATH"), "HOME="+ts.Getenv("HOME"))
-				err := cmd.Run()
-				var exit *exec.ExitError
-				if err != nil && !errors.As(err, &exit) {
-					ts.Fatalf("%v", err)
-				}
-				fmt.Fprint(ts.Stdout(), stdout.String())
-				fmt.Fprint(ts.Stderr(), stderr.String())
-				ts.Check(os.WriteFile(ts.MkAbs("stdout.txt"), stdout.Bytes(), 0o666))
-				ts.Check(os.WriteFile(ts.MkAbs("stderr.txt"), stderr.Bytes(), 0o666))
-				if got := fmt.Sprint(cmd.ProcessState.ExitCode()); got != args[0] {
-					ts.Fatalf("exit code %s, want %s\n%s%s", got, args[0], stdout.String(), stderr.String())
-				}
-			},
-		},
+		Cmds: commands,
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -55,7 +56,8 @@ func planLines(plan *gimbal.Plan, total time.Duration, known bool, width int) st
 	row := func(name, format string, args ...any) {
 		lines = append(lines, clip(runs.Escape(fmt.Sprintf("%-8s ", name)+fmt.Sprintf(format, args...)), width))
 	}
-	row("model", "%s, %s layers × %s wide, %s parameters, vocabulary %d", set["model.shape"], set["model.layers"],
+	layers, _ := strconv.Atoi(set["model.layers"])
+	row("model", "%s, %s × %s wide, %s parameters, vocabulary %d", set["model.shape"], plural(layers, "layer"),
 		set["model.width"], si(float64(plan.Parameters)), plan.Vocabulary)
 	row("text", "%s: %s, %s tokens, %s held out", sources(set["data.paths"]), plural(plan.Documents, "document"),
 		si(float64(plan.TrainTokens)), si(float64(plan.ValTokens)))

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"golang.org/x/term"
 )
@@ -21,7 +20,8 @@ type screen struct {
 	file   *os.File // the terminal; nil: there is none
 	live   bool     // whether lines can be drawn in place
 	colour bool
-	stands int // columns of the live line as it stands; 0: none does
+	line   string // the live line as it stands; empty: none does
+	wide   int    // the terminal when it was drawn
 }
 
 func newScreen(w io.Writer) *screen {
@@ -49,24 +49,24 @@ func (s *screen) width() int { return min(s.size(), mostWidth) }
 // say prints lines above the live line, which is drawn again.
 func (s *screen) say(text, live string) {
 	out := s.erased() + text + "\n"
-	s.stands = 0
 	io.WriteString(s.w, out+s.drawn(live)) // a terminal that is gone ends no run
 }
 
 // draw draws the live line again, or removes it if the line is empty.
 func (s *screen) draw(line string) {
-	if out := s.erased(); s.live && (out != "" || line != "") {
-		s.stands = 0
-		io.WriteString(s.w, out+s.drawn(line))
+	if !s.live || s.wide == s.size() && s.line == clip(line, s.wide-1) {
+		return
 	}
+	out := s.erased()
+	io.WriteString(s.w, out+s.drawn(line))
 }
 
 // erased removes the live line. A terminal that was made narrower has broken it into rows.
 func (s *screen) erased() string {
-	if s.stands == 0 {
+	if s.line == "" {
 		return ""
 	}
-	if rows := (s.stands - 1) / s.size(); rows > 0 {
+	if rows := (widthOf(s.line) - 1) / s.size(); rows > 0 {
 		return fmt.Sprintf("\x1b[%dA\r\x1b[J", rows)
 	}
 	return "\r\x1b[J"
@@ -74,14 +74,12 @@ func (s *screen) erased() string {
 
 // drawn is the live line; the last column stays free, so that no terminal breaks it.
 func (s *screen) drawn(line string) string {
-	if !s.live {
-		return ""
+	s.line = ""
+	if s.live {
+		s.wide = s.size()
+		s.line = clip(line, s.wide-1)
 	}
-	line = clip(line, s.size()-1)
-	for _, r := range line {
-		s.stands += columns(r)
-	}
-	return line
+	return s.line
 }
 
 // Colours of a few words.
@@ -93,8 +91,8 @@ const (
 
 // paint colours a text where there are colours.
 func (s *screen) paint(colour, text string) string {
-	if !s.colour || text == "" {
+	if !s.colour || colour == "" || text == "" {
 		return text
 	}
-	return "\x1b[" + colour + "m" + strings.TrimRight(text, " ") + "\x1b[0m" + text[len(strings.TrimRight(text, " ")):]
+	return "\x1b[" + colour + "m" + text + "\x1b[0m"
 }

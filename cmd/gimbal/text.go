@@ -77,6 +77,14 @@ func columns(r rune) int {
 	return 1
 }
 
+// widthOf is how many columns a line takes.
+func widthOf(s string) (n int) {
+	for _, r := range s {
+		n += columns(r)
+	}
+	return n
+}
+
 // fitting is how many bytes of s fit into so many columns.
 func fitting(s string, width int) int {
 	for i, r := range s {
@@ -89,7 +97,7 @@ func fitting(s string, width int) int {
 
 // clip cuts a line to a width; an ellipsis says so.
 func clip(s string, width int) string {
-	if fitting(s, width) == len(s) {
+	if widthOf(s) <= width {
 		return s
 	}
 	return s[:fitting(s, width-1)] + "…"
@@ -97,10 +105,10 @@ func clip(s string, width int) string {
 
 // clipLeft is clip at the other end.
 func clipLeft(s string, width int) string {
-	if fitting(s, width) == len(s) {
+	if widthOf(s) <= width {
 		return s
 	}
-	for fitting(s, width-1) < len(s) {
+	for widthOf(s) > width-1 {
 		_, n := utf8.DecodeRuneInString(s)
 		s = s[n:]
 	}

@@ -97,7 +97,7 @@ func (p *progress) dry(w io.Writer, d *gimbal.Diagnosis) {
 	out.run.clock.start(d.Plan)
 	out.plan(d.Plan)
 	if p.level < verbose {
-		out.say("checks   " + countChecks(d.Checks) + "; \"gimbal doctor\" prints all")
+		out.say("checks   " + wrap(countChecks(d.Checks)+"; \"gimbal doctor\" prints all", pageWidth-9, 9, 0))
 	}
 }
 
