@@ -47,13 +47,13 @@ func (s *Set) newSplit(context int, on side) *Split {
 	return sp
 }
 
-// text appends the virtual row's [lo, hi) of a document, which must be text tokens.
+// text appends [lo, hi) of a document's virtual row, which must be text tokens.
 func (s *Set) text(dst []int32, doc int, lo, hi int64) []int32 {
 	begin := s.index.begin(doc)
 	return s.shards.append(dst, begin+lo-1, begin+hi-1)
 }
 
-// row appends the virtual row's [lo, hi) of a document: start at 0, EOS behind the last token.
+// row appends [lo, hi) of a document's virtual row: the start token at 0, EOS after the last token.
 func (s *Set) row(dst []int32, doc int, lo, hi int64) []int32 {
 	n := s.index.tokens(doc)
 	if lo == 0 {
@@ -89,8 +89,7 @@ func (sp *Split) Sequences() int64 {
 // Tokens returns the number of labels in an epoch, EOS included.
 func (sp *Split) Tokens() int64 { return sp.labels }
 
-// Counted returns the number of labels in an epoch that count in the loss: all but those of conversations that are not
-// the assistant's.
+// Counted returns the number of labels in an epoch that count in the loss: all but what others than the assistant say.
 func (sp *Split) Counted() int64 { return sp.counted }
 
 // EOS returns the number of EOS labels: documents that end in this split.
@@ -105,7 +104,7 @@ func (sp *Split) Documents() int { return len(sp.docs) }
 // Context returns the most labels that a sequence has.
 func (sp *Split) Context() int { return int(sp.context) }
 
-// String returns a line for a person.
+// String describes the split in a line.
 func (sp *Split) String() string {
 	return fmt.Sprintf("%s, %s of at most %d, %s (%s EOS), %s longer than the context",
 		count(int64(len(sp.docs)), "document"), count(sp.Sequences(), "sequence"), sp.context,
@@ -127,8 +126,8 @@ func (sp *Split) locate(i int64) (doc int, lo, hi int64) {
 	return doc, lo, min(end, lo+sp.context)
 }
 
-// Read appends sequence i to b: for labels v[lo] … v[hi-1] of its document's row v, the inputs v[lo-1] … v[hi-2]. All
-// count but those of a conversation that are not the assistant's; of some sequences none does. Nothing is allocated
+// Read appends sequence i to b: for labels v[lo] … v[hi-1] of its document's row v, the inputs v[lo-1] … v[hi-2]. In a
+// conversation only what the assistant says counts, so some sequences have no label that counts. Nothing is allocated
 // once b has room. It costs a binary search over the documents.
 func (sp *Split) Read(b *Batch, i int64) {
 	doc, lo, hi := sp.locate(i)
@@ -167,7 +166,7 @@ func (sp *Split) span(doc int, lo, hi int64) Span {
 // labelPiece bounds what Labels holds of one document.
 const labelPiece = 1 << 20
 
-// Labels yields the labels of each document of the split in corpus order, the same that an epoch of sequences has. A
+// Labels yields the labels of each document of the split in corpus order, the same as an epoch of sequences has. A
 // document with more than 2^20 labels comes in pieces. A slice is valid until the next.
 func (sp *Split) Labels() iter.Seq[[]int32] {
 	return func(yield func([]int32) bool) {
@@ -179,7 +178,7 @@ func (sp *Split) Labels() iter.Seq[[]int32] {
 	}
 }
 
-// CountedLabels is Labels, and which of them count; nil where all do.
+// CountedLabels yields Labels and which of them count; nil if all do.
 func (sp *Split) CountedLabels() iter.Seq2[[]int32, []bool] {
 	return func(yield func([]int32, []bool) bool) {
 		var ids []int32
@@ -204,7 +203,7 @@ func (sp *Split) CountedLabels() iter.Seq2[[]int32, []bool] {
 	}
 }
 
-// Document returns where the k-th document of the split lies and how many text tokens of it are in the split.
+// Document returns the k-th document of the split and how many of its text tokens are in the split.
 func (sp *Split) Document(k int) (ref Ref, tokens int64) {
 	doc := int(sp.docs[k])
 	lo, hi := sp.set.part(doc, sp.side)

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -95,12 +96,9 @@ func (t *run) snapshot() (*checkpoint.Snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("step %d is not saved: %w", t.state.Step, err)
 	}
-	template := t.text.Set.ChatTemplate()
-	if template == "" {
-		template = t.start.template
-	}
-	files, err := hub.Companion{Arch: t.plan.Spec.Arch, Tok: t.text.Tok, Start: t.startToken(), Template: template,
-		TurnEnds: t.text.Set.TurnEnds()}.Files()
+	chat := t.text.Set.Chat()
+	files, err := hub.Companion{Arch: t.plan.Spec.Arch, Tok: t.text.Tok, Start: t.startToken(),
+		Template: cmp.Or(chat.Template, t.start.template), TurnEnds: chat.TurnEnds}.Files()
 	if err != nil {
 		return nil, err
 	}
