@@ -31,13 +31,13 @@ const (
 	table                // Parquet, the rows of its "text" column
 )
 
-// Source is one file of a corpus.
+// Source is one file of a corpus. As JSON it is an entry of sources.json of a token cache.
 type Source struct {
-	Path string
-	Size int64  // bytes on the disk, as found
-	Text int64  // bytes of text in it; an estimate for a packed file
-	Root int    // index of the path of Discover that it was found under
-	Hash string // hex SHA-256 of the file; "" until Identify has read it
+	Path string `json:"path"`
+	Size int64  `json:"bytes"`  // bytes on the disk, as found
+	Text int64  `json:"-"`      // bytes of text in it; an estimate for a packed file
+	Root int    `json:"-"`      // index of the path of Discover that it was found under
+	Hash string `json:"sha256"` // hex SHA-256 of the file; "" until Identify has read it
 
 	kind kind
 	pack pack

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"path/filepath"
@@ -150,19 +149,12 @@ func (w *cacheWriter) write(ctx context.Context, c *corpus.Corpus, tok *tokenize
 			return nil, err
 		}
 	}
-	sources := make([]sourceEntry, len(c.Sources))
-	for i, s := range c.Sources {
-		sources[i] = sourceEntry{s.Path, s.Size, s.Hash}
-	}
-	raw, err := json.MarshalIndent(sources, "", " ")
+	sources, err := json.MarshalIndent(c.Sources, "", " ")
 	if err != nil {
 		return nil, err
 	}
-	uses := make([]byte, 0, 8*len(w.uses))
-	for _, n := range w.uses {
-		uses = binary.LittleEndian.AppendUint64(uses, uint64(n))
-	}
-	if err := errors.Join(w.whole(sourcesFile, raw), w.whole(usesFile, uses)); err != nil {
+	uses, err := binary.Append(nil, binary.LittleEndian, w.uses)
+	if err := errors.Join(err, w.whole(sourcesFile, sources), w.whole(usesFile, uses)); err != nil {
 		return nil, err
 	}
 	m := &manifest{Format: formatName, Version: formatVersion, Key: key, Tokenizer: tok.Hash(),
@@ -171,13 +163,10 @@ func (w *cacheWriter) write(ctx context.Context, c *corpus.Corpus, tok *tokenize
 	if w.wide {
 		m.TokenBytes = 4
 	}
-	if raw, err = m.encode(); err != nil {
-		return nil, err
+	raw, err := m.encode()
+	if err == nil {
+		err = w.whole(manifestFile, raw)
 	}
-	err = durable.WriteNew(w.fs, filepath.Join(w.dir, manifestFile), func(out io.Writer) error {
-		_, err := out.Write(raw)
-		return err
-	})
 	if err != nil {
 		return nil, err
 	}

@@ -35,17 +35,17 @@ func NewLoader(sp *Split, seed uint64, budget int) (*Loader, error) {
 			Advice: fmt.Sprintf("raise train.batch_tokens to at least %d, or lower train.context", sp.context),
 		}
 	}
-	if sp.labels < int64(budget) {
+	if sp.sums.Labels < int64(budget) {
 		const small = "the corpus is smaller than one batch: %s to train on, train.batch_tokens is %d"
-		e := &corpus.Error{What: fmt.Sprintf(small, count(sp.labels, "label"), budget), Advice: "add text"}
-		if sp.labels >= sp.context {
-			e.Advice = fmt.Sprintf("add text, or lower train.batch_tokens to at most %d", sp.labels)
-		} else if sp.labels > 0 {
-			e.Advice = fmt.Sprintf("add text, or lower train.context and train.batch_tokens to at most %d", sp.labels)
+		e := &corpus.Error{What: fmt.Sprintf(small, count(sp.sums.Labels, "label"), budget), Advice: "add text"}
+		if sp.sums.Labels >= sp.context {
+			e.Advice = fmt.Sprintf("add text, or lower train.batch_tokens to at most %d", sp.sums.Labels)
+		} else if sp.sums.Labels > 0 {
+			e.Advice = fmt.Sprintf("add text, or lower train.context and train.batch_tokens to at most %d", sp.sums.Labels)
 		}
 		return nil, e
 	}
-	if sp.counted == 0 {
+	if sp.sums.Counted == 0 {
 		return nil, &corpus.Error{What: "no trainable tokens: there is no answer of an assistant",
 			Advice: "add conversations with answers, or text"}
 	}

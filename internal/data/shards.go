@@ -64,12 +64,6 @@ type fileEntry struct {
 	SHA256 string `json:"sha256"`
 }
 
-type sourceEntry struct {
-	Path   string `json:"path"`
-	Bytes  int64  `json:"bytes"`
-	SHA256 string `json:"sha256"`
-}
-
 // encode fills in the manifest's own hash.
 func (m *manifest) encode() ([]byte, error) {
 	m.SHA256 = ""

@@ -1,7 +1,6 @@
 package data
 
 import (
-	"fmt"
 	"iter"
 	"sort"
 )
@@ -13,10 +12,7 @@ type Split struct {
 	context int64
 	docs    []uint32 // documents with a sequence here
 	ends    []int64  // sequences up to and including each of docs
-	labels  int64
-	counted int64 // of labels
-	eos     int64
-	chunked int64
+	sums    SideStats
 }
 
 func (s *Set) newSplit(context int, on side) *Split {
@@ -24,25 +20,25 @@ func (s *Set) newSplit(context int, on side) *Split {
 		panic("data: context below one")
 	}
 	sp := &Split{set: s, side: on, context: int64(context)}
-	var seqs int64
+	n := &sp.sums
 	for d := range s.index.len() {
 		lo, hi := s.labels(d, on)
 		if lo >= hi {
 			continue
 		}
-		n := s.index.tokens(d)
 		chunks := (hi - lo + sp.context - 1) / sp.context
-		seqs += chunks
-		sp.docs = append(sp.docs, uint32(d))
-		sp.ends = append(sp.ends, seqs)
-		sp.labels += hi - lo
-		sp.counted += s.counted(d, lo, hi)
-		if hi == n+2 {
-			sp.eos++
+		n.Documents++
+		n.Sequences += chunks
+		n.Labels += hi - lo
+		n.Counted += s.counted(d, lo, hi)
+		if hi == s.index.tokens(d)+2 {
+			n.EOS++
 		}
 		if chunks > 1 {
-			sp.chunked++
+			n.Chunked++
 		}
+		sp.docs = append(sp.docs, uint32(d))
+		sp.ends = append(sp.ends, n.Sequences)
 	}
 	return sp
 }
@@ -82,34 +78,25 @@ func (s *Set) spelled(ids []int32) int64 {
 }
 
 // Sequences returns the number of sequences in an epoch.
-func (sp *Split) Sequences() int64 {
-	return sp.sequencesBefore(len(sp.ends))
-}
+func (sp *Split) Sequences() int64 { return sp.sums.Sequences }
 
 // Tokens returns the number of labels in an epoch, EOS included.
-func (sp *Split) Tokens() int64 { return sp.labels }
+func (sp *Split) Tokens() int64 { return sp.sums.Labels }
 
 // Counted returns the number of labels in an epoch that count in the loss: all but what others than the assistant say.
-func (sp *Split) Counted() int64 { return sp.counted }
+func (sp *Split) Counted() int64 { return sp.sums.Counted }
 
 // EOS returns the number of EOS labels: documents that end in this split.
-func (sp *Split) EOS() int64 { return sp.eos }
+func (sp *Split) EOS() int64 { return sp.sums.EOS }
 
 // Chunked returns the number of documents that are longer than the context.
-func (sp *Split) Chunked() int64 { return sp.chunked }
+func (sp *Split) Chunked() int64 { return sp.sums.Chunked }
 
 // Documents returns the number of documents with a sequence in this split.
 func (sp *Split) Documents() int { return len(sp.docs) }
 
-// Context returns the most labels that a sequence has.
+// Context returns the largest number of labels in a sequence.
 func (sp *Split) Context() int { return int(sp.context) }
-
-// String describes the split in a line.
-func (sp *Split) String() string {
-	return fmt.Sprintf("%s, %s of at most %d, %s (%s EOS), %s longer than the context",
-		count(int64(len(sp.docs)), "document"), count(sp.Sequences(), "sequence"), sp.context,
-		count(sp.labels, "label"), group(sp.eos), group(sp.chunked))
-}
 
 // locate returns the document of sequence i and its labels [lo, hi) in the document's virtual row.
 func (sp *Split) locate(i int64) (doc int, lo, hi int64) {

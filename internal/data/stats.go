@@ -54,8 +54,8 @@ const (
 // Memory: 16 bytes a document and a few megabytes.
 func (s *Set) Stats(context int) (*Stats, error) {
 	train, val := s.Train(context), s.Val(context)
-	st := &Stats{Census: s.census, Context: context, SplitBy: s.SplitBy, Split: s.SplitNote, Train: train.stats(),
-		Val: val.stats(), VocabSize: s.tok.VocabSize(), Chat: s.Chat().Note}
+	st := &Stats{Census: s.census, Context: context, SplitBy: s.SplitBy, Split: s.SplitNote, Train: train.sums,
+		Val: val.sums, VocabSize: s.tok.VocabSize(), Chat: s.Chat().Note}
 	s.findCopies(st)
 	findRuns(st, train, val)
 	for id := range s.tok.VocabSize() {
@@ -73,11 +73,6 @@ func (s *Set) Stats(context int) (*Stats, error) {
 	var err error
 	st.Mixture, err = train.Mixture()
 	return st, err
-}
-
-func (sp *Split) stats() SideStats {
-	return SideStats{Documents: int64(len(sp.docs)), Sequences: sp.Sequences(), Labels: sp.labels, Counted: sp.counted,
-		EOS: sp.eos, Chunked: sp.chunked}
 }
 
 // timesUsed returns how often a token comes in the documents. The tokenizer may have more ids than when the cache was
