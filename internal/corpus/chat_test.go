@@ -48,7 +48,7 @@ func TestChatErrors(t *testing.T) {
 		{`{"messages":[{"role":"user","content":[{"type":"text"}]}]}`, 39, "\"content\" is not a string"},
 		{`{"messages":[{"role":"user","role":"user","content":""}]}`, 29, "a second \"role\""},
 		{`{"messages":[{"role":"user","content":"","content":""}]}`, 42, "a second \"content\""},
-		{`{"messages":[{"role":"assistant","content":"","tool_calls":[{"id":1}]}]}`, 60, "\"tool_calls\" are not read"},
+		{`{"messages":[{"role":"assistant","content":"","tool_calls":[{"id":1}]}]}`, 60, "\"tool_calls\" is not supported"},
 		{`{"messages":[],"messages":[]}`, 16, "a second \"messages\""},
 		{`{"prompt":"a"}`, 1, "no \"text\", \"messages\""},
 		{`{"completion":"a"}`, 1, "no \"text\", \"messages\""},

@@ -42,7 +42,7 @@ func TestTable(t *testing.T) {
 	}
 	// By default a row without a value ends it, with its number.
 	_, _, err = readAll(discover(t, Options{}, path), new(Tally))
-	if fault := new(Error); !errors.As(err, &fault) || fault.Line != 4 || !strings.Contains(err.Error(), "\"text\" is null; mend it") {
+	if fault := new(Error); !errors.As(err, &fault) || fault.Line != 4 || !strings.Contains(err.Error(), "\"text\" is null; correct it") {
 		t.Errorf("%v", err)
 	}
 	// Whatever it is, it is refused when it is found and not when it is read.

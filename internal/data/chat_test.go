@@ -129,7 +129,7 @@ func checkChat(b *Batch, rows map[Ref][]int32, counts map[Ref][]bool) error {
 // the end of its turn, and the EOS behind it count. Mistakes planted in a copy must be found.
 func TestChatMask(t *testing.T) {
 	r := random(t)
-	tok := tokenizer.NewBytes().WithSpecial(RoleTokens...)
+	tok := tokenizer.NewBytes().WithSpecial(chat.RoleTokens...)
 	user, _ := tok.Added("<|im_start|>")
 	closing, _ := tok.Added("<|im_end|>")
 	planted := map[string]int{}
@@ -278,7 +278,7 @@ func TestChatWords(t *testing.T) {
 	for _, own := range []bool{true, false} {
 		tok, closing := bpe, "<|im_end|>" // plain text
 		if own {
-			tok, closing = bpe.WithSpecial(RoleTokens...), ""
+			tok, closing = bpe.WithSpecial(chat.RoleTokens...), ""
 		}
 		var want []string
 		for _, chat := range chats {
@@ -323,7 +323,7 @@ func TestChatWords(t *testing.T) {
 			if strings.Join(got[len(want)-1:], "") != want[len(want)-1] {
 				t.Errorf("own %v: the long answer is another", own)
 			}
-			if note := s.ChatNote(); strings.Contains(note, "plain text") == own || s.Census().Conversations == 0 || s.Census().SpelledBytes != s.Census().TextBytes {
+			if note := s.Chat().Note; strings.Contains(note, "plain text") == own || s.Census().Conversations == 0 || s.Census().SpelledBytes != s.Census().TextBytes {
 				t.Errorf("own %v: %s, %+v", own, note, s.Census())
 			}
 		}
@@ -333,12 +333,12 @@ func TestChatWords(t *testing.T) {
 // TestNothingToLearn is a corpus in which the validation part, or a batch, has no answer: it is not divided by zero.
 func TestNothingToLearn(t *testing.T) {
 	chats := [][]turn{{{"assistant", "a"}, {"user", strings.Repeat("long ", 500)}}}
-	tok := tokenizer.NewBytes().WithSpecial(RoleTokens...)
+	tok := tokenizer.NewBytes().WithSpecial(chat.RoleTokens...)
 	s := prepare(t, discover(t, corpus.Options{}, chatLines(t, t.TempDir(), "a.jsonl", chats)), tok, PrepareOptions{ValFraction: 0.1})
 	if n := s.Val(32).Counted(); n != 0 {
 		t.Errorf("%d labels of the user count", n)
 	}
-	if _, err := NewLoader(s.Val(32), 1, 32); err == nil || !strings.Contains(err.Error(), "nothing of the text is to be learned") {
+	if _, err := NewLoader(s.Val(32), 1, 32); err == nil || !strings.Contains(err.Error(), "no trainable tokens") {
 		t.Errorf("%v", err)
 	}
 	l := loader(t, s.Train(32), 1, 32)

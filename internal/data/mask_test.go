@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"gimbal/internal/chat"
 	"gimbal/internal/corpus"
 	"gimbal/internal/durable/crash"
 	"gimbal/internal/tokenizer"
@@ -30,7 +31,7 @@ func TestMaskFile(t *testing.T) {
 			for range run.n {
 				want = append(want, run.learn)
 			}
-			if err := w.add(run, func() (*fileWriter, error) { return createFile(fsys, "/d", countsFile) }); err != nil {
+			if err := w.add(run, func(string) (*fileWriter, error) { return createFile(fsys, "/d", countsFile) }); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -70,7 +71,7 @@ func TestMaskFile(t *testing.T) {
 
 // TestShow looks at a batch as a person would: marks where they belong, and nothing that moves a terminal's cursor.
 func TestShow(t *testing.T) {
-	tok := tokenizer.NewBytes().WithSpecial(RoleTokens...)
+	tok := tokenizer.NewBytes().WithSpecial(chat.RoleTokens...)
 	path := chatLines(t, t.TempDir(), "a.jsonl", [][]turn{
 		{{"user", "a\x1b[2Jb"}, {"assistant", "c\xffd\r\n\u0085é"}, {"user", "e"}},
 		{{"", "plain text that is longer than the context"}},

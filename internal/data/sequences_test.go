@@ -2,7 +2,6 @@ package data
 
 import (
 	"errors"
-	"fmt"
 	"gimbal/internal/corpus"
 	"slices"
 	"strings"
@@ -322,9 +321,3 @@ func TestStartErrors(t *testing.T) {
 }
 
 func nan() float64 { zero := 0.0; return zero / zero }
-
-func ExampleSplit_String() {
-	sp := &Split{context: 256, docs: make([]uint32, 2), ends: []int64{1, 7}, labels: 1234, eos: 2, chunked: 1}
-	fmt.Println(sp)
-	// Output: 2 documents, 7 sequences of at most 256, 1,234 labels (2 EOS), 1 longer than the context
-}

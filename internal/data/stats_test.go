@@ -40,7 +40,7 @@ func TestStats(t *testing.T) {
 			letters[c] = true
 		}
 	}
-	if st.VocabSize != 257 || st.Unused != int64(256-len(letters)) || s.Uses('x') < 1 || s.Uses(0) != 0 {
+	if st.VocabSize != 257 || st.Unused != int64(256-len(letters)) || s.timesUsed('x') < 1 || s.timesUsed(0) != 0 {
 		t.Errorf("%d tokens unused, %d letters", st.Unused, len(letters))
 	}
 

@@ -79,24 +79,12 @@ func (h *hybrid) begin() error {
 
 // count returns how many of the next n numbers are not zero, without taking them.
 func (h hybrid) count(n int) (set int, err error) {
-	for n > 0 {
-		if h.run > 1 { // whole runs at once
-			k := min(h.run, uint64(n))
-			if h.value != 0 {
-				set += int(k)
-			}
-			h.run -= k
-			n -= int(k)
-			continue
-		}
+	for range n {
 		v, err := h.next()
 		if err != nil {
 			return 0, err
 		}
-		if v != 0 {
-			set++
-		}
-		n--
+		set += int(min(v, 1))
 	}
 	return set, nil
 }
