@@ -29,7 +29,7 @@ type Timeline struct {
 type Process struct {
 	Attempt  int64     `json:"attempt"`
 	Began    time.Time `json:"began,omitzero"`
-	Step     int64     `json:"step"` // it went on from
+	Step     int64     `json:"step"` // from which it continued
 	Batch    int64     `json:"batch"`
 	Reason   string    `json:"reason"`
 	Version  string    `json:"version,omitempty"`
