@@ -94,9 +94,9 @@ func (o Options) check() error {
 	return nil
 }
 
-// Ref names a document: Sources[Source] of its corpus, and the bytes [Offset, Offset+Length) of the text in that file,
-// unpacked if it is packed. In JSONL these are the bytes of the line; in Parquet Offset is the row, from 0, and Length the
-// bytes of its text. Length is -1 while a document is streamed.
+// Ref names a document: Sources[Source] of its corpus, and the bytes [Offset, Offset+Length) of the text in that
+// file, unpacked if it is packed. In JSONL these are the bytes of the line; in Parquet Offset is the row, from 0, and
+// Length the bytes of its text. Length is -1 while a document is streamed.
 type Ref struct {
 	Source int32
 	Offset int64

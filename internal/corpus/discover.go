@@ -25,10 +25,10 @@ const (
 // Discover finds the files under paths, recursively: any text, .jsonl with texts or conversations, both also packed as
 // .gz or .zst, and .parquet with a "text" column.
 //
-// Below a folder it skips and counts hidden entries, binary files (a NUL byte in the first 8 KB), archives, broken links,
-// second paths to the same file, and what is not a regular file. The same things named directly are errors. Files that
-// cannot be read or unpacked are errors anywhere, so that no data is missed silently. Links are followed, and a folder is
-// entered once, so loops end. All errors are *Error.
+// Below a folder it skips and counts hidden entries, binary files (a NUL byte in the first 8 KB), archives, broken
+// links, second paths to the same file, and what is not a regular file. The same things named directly are errors.
+// Files that cannot be read or unpacked are errors anywhere, so that no data is missed silently. Links are followed,
+// and a folder is entered once, so loops end. All errors are *Error.
 func Discover(paths []string, opt Options) (*Corpus, error) {
 	if err := opt.check(); err != nil {
 		return nil, err

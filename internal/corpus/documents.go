@@ -19,8 +19,8 @@ var errStop = errors.New("stopped")
 
 // Documents yields every document of the corpus in order. It counts what it skips in t, unless that is nil.
 //
-// It drops a byte order mark at the start of a file and passes on everything else as it is, valid UTF-8 or not. An error
-// is the last thing yielded. Each call reads the files again; calls may run concurrently.
+// It drops a byte order mark at the start of a file and passes on everything else as it is, valid UTF-8 or not. An
+// error is the last thing yielded. Each call reads the files again; calls may run concurrently.
 // Memory: one read buffer, and one line of JSONL or one page of Parquet.
 func (c *Corpus) Documents(ctx context.Context, t *Tally) iter.Seq2[Document, error] {
 	if t == nil {
@@ -54,7 +54,6 @@ type documents struct {
 	give func(Document) error
 }
 
-// source reads one file.
 func (d *documents) source(ctx context.Context, i int32) error {
 	s := &d.c.Sources[i]
 	if s.kind == table {
@@ -196,8 +195,8 @@ func (d *documents) lines(i int32, off int64) error {
 	}
 }
 
-// readLine appends the next line without its end to dst, and returns the line's size with it. It keeps nothing of a line
-// longer than maxLine. At the end of the file size is 0.
+// readLine appends the next line without its end to dst, and returns the line's size with it. It keeps nothing of a
+// line longer than maxLine. At the end of the file size is 0.
 func readLine(br *bufio.Reader, dst []byte) (line []byte, size int64, err error) {
 	for {
 		part, err := br.ReadSlice('\n')

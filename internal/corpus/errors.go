@@ -11,8 +11,8 @@ import (
 	"strings"
 )
 
-// Error is a fault of the user's data: what is wrong, where, and what to do about it. Line and Byte count from 1; 0 means
-// no place. Byte is the position in its line.
+// Error is a fault of the user's data: what is wrong, where, and what to do about it. Line and Byte count from 1; 0
+// means no place. Byte is the position in its line.
 type Error struct {
 	Path       string
 	Line, Byte int64

@@ -25,8 +25,9 @@ const (
 // GoCorpus returns the default corpus: the source tree of an installed Go toolchain.
 //
 // It takes src/**/*.go without tests, testdata, vendor, generated files and files over 200 KB, and drops the licence
-// comment at the start of each. Files are chosen by a hash of their path below src until Options.MaxBytes is reached, so
-// the choice is the same on every machine with the same Go release. An empty goroot means $GOROOT, then `go env GOROOT`.
+// comment at the start of each. Files are chosen by a hash of their path below src until Options.MaxBytes is reached,
+// so the choice is the same on every machine with the same Go release. An empty goroot means $GOROOT, then `go env
+// GOROOT`.
 func GoCorpus(goroot string, opt Options) (*Corpus, error) {
 	if err := opt.check(); err != nil {
 		return nil, err

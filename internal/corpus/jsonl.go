@@ -34,8 +34,8 @@ var lineKeys = [4]string{"text", "messages", "prompt", "completion"}
 // parse returns the text of the JSON object in line, or the conversation in its "messages" or its "prompt" and
 // "completion". It unescapes in place: the results overwrite line, alias it, and hold until the next call.
 //
-// Bytes that are not UTF-8 are kept as they are. A lone surrogate escape becomes its three bytes, which count as invalid
-// UTF-8. Only the keys that are read may not come twice. Errors are *Error with Byte counted from 0.
+// Bytes that are not UTF-8 are kept as they are. A lone surrogate escape becomes its three bytes, which count as
+// invalid UTF-8. Only the keys that are read may not come twice. Errors are *Error with Byte counted from 0.
 func (p *lineParser) parse(line []byte) (text []byte, turns []chat.Message, err error) {
 	r := &p.line
 	r.Reset(line, strictjson.AllowDuplicates, strictjson.AllowInvalidUTF8)
@@ -101,8 +101,8 @@ func lineFault(err error, from int64) error {
 	return fault
 }
 
-// unescape returns what a JSON string spells, and overwrites the string, which is never shorter. The JSON library replaces
-// bytes that are not UTF-8 with U+FFFD; here they stay.
+// unescape returns what a JSON string spells, and overwrites the string, which is never shorter. The JSON library
+// replaces bytes that are not UTF-8 with U+FFFD; here they stay.
 func unescape(quoted []byte) []byte {
 	rest := quoted[1 : len(quoted)-1]
 	out := rest[:0]

@@ -27,9 +27,9 @@ const (
 	zst
 )
 
-// Limits of a packed file. Text shrinks to a third or a tenth, and boilerplate to a hundredth: a file that grows more than
-// a thousandfold is a bomb. A zstd frame states how far back it refers; the memory for that is limited by the size of the
-// file.
+// Limits of a packed file. Text shrinks to a third or a tenth, and boilerplate to a hundredth: a file that grows more
+// than a thousandfold is a bomb. A zstd frame states how far back it refers; the memory for that is limited by the
+// size of the file.
 const (
 	maxRatio  = 1000
 	ratioFrom = 8 << 20   // bytes unpacked from which the ratio is checked
@@ -48,8 +48,8 @@ func cutPack(name string) (string, pack) {
 	return name, 0
 }
 
-// reader reads the text of a source. It unpacks, stops with its context, and refuses a content with another hash, if the
-// hash is known.
+// reader reads the text of a source. It unpacks, stops with its context, and refuses a content with another hash, if
+// the hash is known.
 type reader struct {
 	ctx context.Context
 	s   *Source
@@ -63,7 +63,6 @@ type reader struct {
 	broken error     // of f, which the unpacker may wrap beyond recognition
 }
 
-// open opens the text of a source.
 func (s *Source) open(ctx context.Context) (*reader, error) {
 	f, err := os.Open(s.Path)
 	if err != nil {
@@ -172,8 +171,8 @@ func (r *reader) fault(err error) error {
 	return e
 }
 
-// Identify returns the corpus with the present sizes and hashes of its files. Reading its documents fails if the content
-// of a file has changed since.
+// Identify returns the corpus with the present sizes and hashes of its files. Reading its documents fails if the
+// content of a file has changed since.
 func (c *Corpus) Identify(ctx context.Context, workers int) (*Corpus, error) {
 	id := &Corpus{Sources: make([]Source, len(c.Sources)), Skipped: c.Skipped, opt: c.opt}
 	errs := make([]error, len(c.Sources))

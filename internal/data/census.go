@@ -120,7 +120,7 @@ func (c Census) String() string {
 	note(c.Conversations, count(c.Conversations, "conversation"))
 	note(c.Empty, group(c.Empty)+" empty")
 	note(c.OneToken, group(c.OneToken)+" of one token")
-	note(c.InvalidDocs, fmt.Sprintf("%s with invalid UTF-8 (%s, kept)", group(c.InvalidDocs), count(c.InvalidUTF8, "byte")))
+	note(c.InvalidDocs, group(c.InvalidDocs)+" with invalid UTF-8 ("+count(c.InvalidUTF8, "byte")+", kept)")
 	if len(notes) > 0 {
 		s.WriteString("\ndocuments: " + strings.Join(notes, ", "))
 	}

@@ -26,8 +26,8 @@ type Loader struct {
 }
 
 // NewLoader returns a loader of batches of at most budget inputs. Epoch e visits all sequences in the order of a
-// permutation keyed by (seed, rng.Order, e); with weights see mixture. It fails with *Error if the budget is smaller than
-// the context, or the split smaller than the budget.
+// permutation keyed by (seed, rng.Order, e); with weights see mixture. It fails with *Error if the budget is smaller
+// than the context, or the split smaller than the budget.
 func NewLoader(sp *Split, seed uint64, budget int) (*Loader, error) {
 	if budget < sp.Context() {
 		return nil, &corpus.Error{

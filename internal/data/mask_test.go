@@ -85,8 +85,11 @@ func TestShow(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"--- 1: " + path + ", bytes 0 to ", ": 20 tokens, 0 counted\n(<|endoftext|>)[[<|im_start|>user\na\\u001b[2Jb<|im_end|>\n<|im_start|>assis]](cut)\n",
-		", from its token 20 on: 20 tokens, 12 counted\n[[tant\n]]c", "\\u000d\n\\u0085é<|im_end|>[[\n<|im_start|>u]](cut)\n", "[[ser\ne<|im_end|><|endoftext|>]]\n",
+		"--- 1: " + path + ", bytes 0 to ",
+		": 20 tokens, 0 counted\n(<|endoftext|>)[[<|im_start|>user\na\\u001b[2Jb<|im_end|>\n<|im_start|>assis]](cut)\n",
+		", from its token 20 on: 20 tokens, 12 counted\n[[tant\n]]c",
+		"\\u000d\n\\u0085é<|im_end|>[[\n<|im_start|>u]](cut)\n",
+		"[[ser\ne<|im_end|><|endoftext|>]]\n",
 		"(<|endoftext|>)plain text that is l(cut)\n", "counted\nonger than the conte(cut)\n", "3 counted\nxt<|endoftext|>\n",
 	} {
 		if !strings.Contains(plain.String(), want) {
@@ -97,11 +100,13 @@ func TestShow(t *testing.T) {
 		t.Error("control characters in plain text")
 	}
 	for _, line := range strings.Split(colour.String(), "\x1b")[1:] {
-		if !strings.HasPrefix(line, "[0m") && !strings.HasPrefix(line, "[2m") && !strings.HasPrefix(line, "[1m") && !strings.HasPrefix(line, "[1;35m") && !strings.HasPrefix(line, "[36m") {
+		if !strings.HasPrefix(line, "[0m") && !strings.HasPrefix(line, "[2m") && !strings.HasPrefix(line, "[1m") &&
+			!strings.HasPrefix(line, "[1;35m") && !strings.HasPrefix(line, "[36m") {
 			t.Errorf("an escape that is no mark: %q", line)
 		}
 	}
-	if strings.Count(colour.String(), "\x1b[0m") == 0 || !strings.HasSuffix(strings.TrimSpace(colour.String()), "\x1b[0m") {
+	if strings.Count(colour.String(), "\x1b[0m") == 0 ||
+		!strings.HasSuffix(strings.TrimSpace(colour.String()), "\x1b[0m") {
 		t.Error("a colour that does not end")
 	}
 	var out bytes.Buffer

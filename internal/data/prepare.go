@@ -37,8 +37,8 @@ type PrepareOptions struct {
 	hashed func()      // tests: called between hashing the sources and tokenising them
 }
 
-// Prepare returns the corpus as tokens in memory-mapped shards. It tokenises only if there is no intact cache of the same
-// content, options and tokenizer.
+// Prepare returns the corpus as tokens in memory-mapped shards. It tokenises only if there is no intact cache of the
+// same content, options and tokenizer.
 //
 // It reads every source once for the key, and again to tokenise it; a file that changes in between is an error. The
 // result does not depend on the number of workers. A cache is written under a temporary name and renamed when it is
@@ -46,7 +46,8 @@ type PrepareOptions struct {
 // damaged cache is reported in Set.Events and made again.
 //
 // Memory: a bounded number of pieces of 256 KiB, one JSONL line, and 8 bytes a document.
-// Failure: *Error for the user's text; other errors are of the cache (durable.ErrNoSpace when the disk is full) or ctx's.
+// Failure: *Error for the user's text; other errors are of the cache (durable.ErrNoSpace when the disk is full) or
+// ctx's.
 func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions) (*Set, error) {
 	if !(opt.ValFraction >= 0 && opt.ValFraction < 1) {
 		return nil, &corpus.Error{What: fmt.Sprintf("data.val_fraction is %v", opt.ValFraction),

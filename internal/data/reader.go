@@ -20,7 +20,6 @@ type reader struct {
 	sum  hash.Hash     // of the document
 }
 
-// read reads the whole corpus.
 func (r *reader) read() error {
 	for doc, err := range r.p.c.Documents(r.p.ctx, &r.p.tally) {
 		if err != nil {
@@ -42,7 +41,6 @@ func (r *reader) read() error {
 	return r.flush(true)
 }
 
-// text reads a document that is a text.
 func (r *reader) text(doc *corpus.Document) error {
 	size := int64(0)
 	next := part{ref: doc.Ref, token: -1, fresh: true, learn: true}
@@ -70,7 +68,6 @@ func (r *reader) text(doc *corpus.Document) error {
 	return nil
 }
 
-// chat reads a document that is a conversation.
 func (r *reader) chat(doc *corpus.Document) error {
 	for piece, err := range r.p.format.Render(doc.Chat) {
 		if err != nil {
@@ -123,7 +120,6 @@ func (r *reader) last() *part {
 	return &r.cur.parts[len(r.cur.parts)-1]
 }
 
-// end closes the document.
 func (r *reader) end(ref corpus.Ref) error {
 	if last := r.last(); last == nil || last.final { // its text went with the piece before
 		r.cur.parts = append(r.cur.parts, part{end: len(r.cur.text), token: -1})
@@ -162,8 +158,8 @@ func (r *reader) full(ref corpus.Ref) (cut bool, err error) {
 // safeCut returns a place in the second half of text, after a line break, where every tokenizer begins anew whatever is
 // around: the break stands alone between a visible ASCII character and an ASCII letter. 0: there is none.
 //
-// In each known split a letter never joins a line break before it, and a single break does not depend on what follows it.
-// (A run of spaces does: GPT-2 leaves the last one to the next word.) Normal forms compose nothing across it.
+// In each known split a letter never joins a line break before it, and a single break does not depend on what follows
+// it. (A run of spaces does: GPT-2 leaves the last one to the next word.) Normal forms compose nothing across it.
 func safeCut(text []byte) int {
 	for i := len(text) - 1; i > len(text)/2; i-- {
 		if letter := text[i] | 0x20; text[i-1] == '\n' && letter >= 'a' && letter <= 'z' && text[i-2] > ' ' &&

@@ -65,7 +65,8 @@ func TestSequencesExactly(t *testing.T) {
 	}
 }
 
-// TestEveryLabelOnce is the property of an epoch over random corpora; the faults planted in a copy of each must be found.
+// TestEveryLabelOnce is the property of an epoch over random corpora; the faults planted in a copy of each must be
+// found.
 func TestEveryLabelOnce(t *testing.T) {
 	r := random(t)
 	planted := map[string]int{}
@@ -166,7 +167,8 @@ var faults = map[string]func(b *Batch, o *oracle) bool{
 			return false
 		}
 		at := b.Spans[k].Start + b.Spans[k].Len - 1
-		b.Tokens, b.Labels, b.Counts = slices.Delete(b.Tokens, at, at+1), slices.Delete(b.Labels, at, at+1), slices.Delete(b.Counts, at, at+1)
+		b.Tokens, b.Labels = slices.Delete(b.Tokens, at, at+1), slices.Delete(b.Labels, at, at+1)
+		b.Counts = slices.Delete(b.Counts, at, at+1)
 		b.Spans[k].Len--
 		for i := k + 1; i < len(b.Spans); i++ {
 			b.Spans[i].Start--
@@ -188,7 +190,8 @@ var faults = map[string]func(b *Batch, o *oracle) bool{
 		for _, s := range b.Spans {
 			if s.Len > 1 && b.Labels[s.Start] != o.eos {
 				at := s.Start
-				b.Tokens, b.Labels, b.Counts = append(b.Tokens, b.Tokens[at]), append(b.Labels, b.Labels[at]), append(b.Counts, true)
+				b.Tokens, b.Labels = append(b.Tokens, b.Tokens[at]), append(b.Labels, b.Labels[at])
+				b.Counts = append(b.Counts, true)
 				b.Spans = append(b.Spans, Span{len(b.Tokens) - 1, 1, s.Doc, s.First})
 				b.Counted++
 				b.Bytes++
@@ -232,7 +235,8 @@ var faults = map[string]func(b *Batch, o *oracle) bool{
 
 func cloneBatch(b *Batch) *Batch {
 	c := *b
-	c.Tokens, c.Labels, c.Counts, c.Spans = slices.Clone(b.Tokens), slices.Clone(b.Labels), slices.Clone(b.Counts), slices.Clone(b.Spans)
+	c.Tokens, c.Labels = slices.Clone(b.Tokens), slices.Clone(b.Labels)
+	c.Counts, c.Spans = slices.Clone(b.Counts), slices.Clone(b.Spans)
 	c.bounds = nil
 	return &c
 }
@@ -242,7 +246,8 @@ func appendBatch(dst, b *Batch) {
 		s.Start += len(dst.Tokens)
 		dst.Spans = append(dst.Spans, s)
 	}
-	dst.Tokens, dst.Labels, dst.Counts = append(dst.Tokens, b.Tokens...), append(dst.Labels, b.Labels...), append(dst.Counts, b.Counts...)
+	dst.Tokens, dst.Labels = append(dst.Tokens, b.Tokens...), append(dst.Labels, b.Labels...)
+	dst.Counts = append(dst.Counts, b.Counts...)
 	dst.Bytes += b.Bytes
 	dst.Counted += b.Counted
 }

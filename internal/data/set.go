@@ -219,10 +219,10 @@ func (s *Set) part(doc int, on side) (lo, hi int64) {
 	return 0, n
 }
 
-// labels returns the labels [lo, hi) of a document on a side, counted in its virtual row v (see the package doc): label 1
-// is the first token, label n+1 the EOS. Only the part with the last token has the EOS. If a part begins inside the
-// document, the input of its first label is the token before, from the other side. The input of the first token of a
-// document is the start token; without one it is no label.
+// labels returns the labels [lo, hi) of a document on a side, counted in its virtual row v (see the package doc):
+// label 1 is the first token, label n+1 the EOS. Only the part with the last token has the EOS. If a part begins
+// inside the document, the input of its first label is the token before, from the other side. The input of the first
+// token of a document is the start token; without one it is no label.
 func (s *Set) labels(doc int, on side) (lo, hi int64) {
 	lo, hi = s.part(doc, on)
 	if lo == hi {

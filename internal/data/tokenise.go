@@ -15,11 +15,12 @@ import (
 
 // Tokenising is a pipeline of one reader, several encoders and one writer. The unit of work is a piece of text. Many
 // short documents share a piece, and a long document has several. If a piece ends inside a document, it ends where no
-// token can cross (see safeCut); if the text has no such place, the encoder goes on to the next piece with its state. The
-// reader hands each piece to the writer before the encoders, and the writer takes the pieces in that order, so the output
-// does not depend on which encoder is faster. All queues are bounded.
+// token can cross (see safeCut); if the text has no such place, the encoder goes on to the next piece with its state.
+// The reader hands each piece to the writer before the encoders, and the writer takes the pieces in that order, so
+// the output does not depend on which encoder is faster. All queues are bounded.
 //
-// It cannot deadlock: a piece only waits for the one before it, which an earlier turn of an encoder took from the queue.
+// It cannot deadlock: a piece only waits for the one before it, which an earlier turn of an encoder took from the
+// queue.
 
 const pieceBytes = 256 << 10
 
@@ -153,7 +154,6 @@ func (p *pipeline) newPiece() *piece {
 	return q
 }
 
-// encode makes the tokens of a piece.
 func (p *pipeline) encode(q *piece) (err error) {
 	var e *encoder
 	if q.from == nil {

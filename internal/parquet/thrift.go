@@ -142,7 +142,6 @@ func (t *thrift) each(field func(id int64, kind byte)) {
 	}
 }
 
-// number reads an integer of any size.
 func (t *thrift) number(kind byte) int64 {
 	if kind < int16Type || kind > int64Type {
 		t.fail(fmt.Errorf("a value of type %d where a number should be", kind))
@@ -233,7 +232,6 @@ type header struct {
 	size             int  // bytes of the header itself
 }
 
-// parseHeader reads the header at the start of b.
 func parseHeader(b []byte) (header, error) {
 	h := header{kind: -1, levelEncoding: levelsRLE}
 	t := &thrift{b: b}

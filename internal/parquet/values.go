@@ -32,7 +32,6 @@ type hybrid struct {
 	bit   uint   // of b, where the next packed number begins
 }
 
-// next returns the next number.
 func (h *hybrid) next() (uint32, error) {
 	for h.run == 0 && h.left == 0 {
 		if err := h.begin(); err != nil {
@@ -143,7 +142,6 @@ func newDelta(b []byte, n int) (d delta, rest []byte, err error) {
 	return d, all.b, nil
 }
 
-// next returns the next number.
 func (d *delta) next() (int64, error) {
 	if !d.begun {
 		d.begun = true
@@ -167,7 +165,6 @@ func (d *delta) next() (int64, error) {
 	return d.last, nil
 }
 
-// begin opens the next miniblock.
 func (d *delta) begin() error {
 	if len(d.width) == 0 {
 		t := &thrift{b: d.b}
