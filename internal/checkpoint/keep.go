@@ -15,11 +15,9 @@ import (
 
 // Info describes a checkpoint in a listing.
 type Info struct {
-	Path  string
-	Step  int64
-	Bytes int64    // of the files in the manifest
-	Marks []string // of this step, sorted
-	Err   error    // why it cannot be used; nil if it looks complete
+	Path string
+	Step int64
+	Err  error // why it cannot be used; nil if it looks complete
 }
 
 // candidates returns the names of all checkpoints in dir, newest first, and the older version of a step after the one
@@ -87,24 +85,13 @@ func List(fsys durable.FS, dir string) ([]Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	marks, err := Marks(fsys, dir)
-	if err != nil {
-		return nil, err
-	}
 	var infos []Info
 	for _, name := range names {
-		step, _ := parseName(name)
-		info := Info{Path: filepath.Join(dir, name), Step: step}
-		for mark, s := range marks {
-			if s == step {
-				info.Marks = append(info.Marks, mark)
-			}
-		}
-		slices.Sort(info.Marks)
+		info := Info{Path: filepath.Join(dir, name)}
+		info.Step, _ = parseName(name)
 		m, err := readManifest(fsys, info.Path)
 		if info.Err = err; err == nil {
 			for _, e := range m.Files {
-				info.Bytes += e.Size
 				f, _, err := openFile(fsys, info.Path, e.Name, e.Size)
 				if err == nil {
 					err = f.Close()
@@ -129,6 +116,10 @@ func Prune(fsys durable.FS, dir string, keep int, protect []string) (removed []s
 	if err != nil {
 		return nil, err
 	}
+	marks, err := Marks(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
 	if len(infos) == 0 {
 		return remove(fsys, dir, nil)
 	}
@@ -149,7 +140,8 @@ func Prune(fsys durable.FS, dir string, keep int, protect []string) (removed []s
 		}
 	}
 	protected := func(info Info) bool {
-		return len(info.Marks) > 0 || info.Path == healthy || slices.ContainsFunc(protect, func(p string) bool {
+		marked := slices.Contains(slices.Collect(maps.Values(marks)), info.Step)
+		return marked || info.Path == healthy || slices.ContainsFunc(protect, func(p string) bool {
 			return filepath.Base(p) == StepName(info.Step)
 		})
 	}

@@ -43,16 +43,9 @@ func Import(ctx context.Context, dir, checkpoints string) (_ *Imported, err erro
 	if err != nil {
 		return nil, err
 	}
-	if err := model.CheckEntries(arch, w); err != nil {
-		return nil, &Error{dir, "", err}
-	}
-	p := model.NewParams[float32](arch)
-	err = model.LoadEntries(p, w.Until(ctx))
-	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case err != nil:
-		return nil, &Error{dir, "", err}
+	p, err := readParams(ctx, arch, w, dir, "")
+	if err != nil {
+		return nil, err
 	}
 	if name, i, v, found := p.FirstNonFinite(p.Flat); found {
 		return nil, &Error{dir, "", fmt.Errorf("weight %s[%d] is %v: a model with such a weight computes nothing",

@@ -202,15 +202,11 @@ func problem(name string, err error) string {
 
 // find returns the directory of the run that a person names.
 func find(name string) (dir string, err error) {
-	o, err := rundir.Open(name)
-	if err != nil {
-		return "", err
-	}
-	if o.Dir == "" {
-		return "", unreadablef("%s is no run: it has no %s, %s or %s", name, rundir.ConfigFile, rundir.LogFile,
+	if dir, err = rundir.Find(name); err == nil && dir == "" {
+		err = unreadablef("%s is no run: it has no %s, %s or %s", name, rundir.ConfigFile, rundir.LogFile,
 			rundir.Checkpoints)
 	}
-	return o.Dir, nil
+	return dir, err
 }
 
 // Find describes the run that a person names.
