@@ -70,7 +70,7 @@ type RefusedError struct {
 // StopError is a run that the guard ended. The weights are those before the update that was refused, and the
 // checkpoints are intact.
 type StopError struct {
-	Code      string   // of the event, such as "E3-DIVERGED"; docs/guards.md lists them
+	Code      string   // of the event, such as "E3-DIVERGED"; docs/events.md lists them
 	Step      int64    // the update that was refused
 	Reason    string   // what was seen, with its numbers
 	Tensor    string   // the first tensor with a number that is not finite; empty: none
@@ -99,7 +99,8 @@ func (e *RefusedError) Unwrap() error    { return e.Err }
 func (e *StopError) Unwrap() error       { return e.Err }
 
 func (e *PromptError) Error() string {
-	return fmt.Sprintf("the prompt has %d tokens; the model takes %d", e.Tokens, e.Context)
+	return fmt.Sprintf("the prompt has %d tokens, and the context of the model is %d: shorten the prompt", e.Tokens,
+		e.Context)
 }
 
 // classify gives an internal error the type that this package documents. path is what the call was about.

@@ -15,7 +15,7 @@ import (
 
 // tiny trains a model of a moment on a text of two sentences.
 var tiny = []string{"tokenizer.kind=chars", "model.layers=1", "model.width=64", "train.context=32",
-	"train.batch_tokens=256", "optim.lr=0.01", "eval.max_tokens=8"}
+	"train.batch_tokens=256", "optim.lr=0.01", "eval.every=30", "eval.max_tokens=8"}
 
 // inTempDir makes an empty working directory with a folder books/, for an example to use.
 func inTempDir() (cleanup func()) {
@@ -24,13 +24,9 @@ func inTempDir() (cleanup func()) {
 		log.Fatal(err)
 	}
 	before, err := os.Getwd()
-	if err != nil {
-		log.Fatal(err)
-	}
-	os.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache"))
 	text := strings.Repeat("The cat sat on the mat. The dog sat on the cat. ", 60)
-	err = errors.Join(os.Chdir(dir), os.Mkdir("books", 0o777), os.WriteFile("books/cat.txt", []byte(text), 0o666))
-	if err != nil {
+	if err := errors.Join(err, os.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache")), os.Chdir(dir),
+		os.Mkdir("books", 0o777), os.WriteFile("books/cat.txt", []byte(text), 0o666)); err != nil {
 		log.Fatal(err)
 	}
 	return func() {
@@ -65,7 +61,7 @@ func Example() {
 	}
 	fmt.Println(res.Reason, "after", res.Step, "steps")
 
-	m, err := gimbal.Open("books", gimbal.OpenOptions{}) // by name: it is below runs/
+	m, err := gimbal.Open("runs/books", gimbal.OpenOptions{})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -97,8 +93,7 @@ func ExampleTrain_progress() {
 					cancel()
 				}
 			case gimbal.Evaluation: // p.Loss beside p.BaselineLoss, p.Samples, …
-			case gimbal.Event: // something was detected: fmt.Println(p)
-			case gimbal.Note: // what is being done, in a sentence
+			case gimbal.Event, gimbal.Note: // fmt.Println(p)
 			}
 		},
 	})
@@ -132,7 +127,7 @@ func ExampleResume() {
 		log.Fatal(err)
 	}
 	fmt.Println(res.Reason, res.Step)
-	res, err = gimbal.Resume(ctx, "runs/books", gimbal.ResumeOptions{Steps: 62})
+	res, err = gimbal.Resume(ctx, "books", gimbal.ResumeOptions{Steps: 62}) // by name: it is below runs/
 	if err != nil {
 		log.Fatal(err)
 	}

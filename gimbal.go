@@ -52,6 +52,8 @@ import (
 	"context"
 
 	"gimbal/internal/config"
+	"gimbal/internal/rundir"
+	"gimbal/internal/runlog"
 	"gimbal/internal/train"
 )
 
@@ -68,7 +70,7 @@ type TrainOptions struct {
 	Seed *uint64
 	// Config is the path of a configuration file (TOML). Empty: none. The config.toml of a run repeats that run.
 	Config string
-	// Set changes settings, each as "key=value": "model.width=128". It takes precedence over Config.
+	// Set changes settings, each as "key=value": "model.width=128". It takes precedence over what stands above.
 	Set []string
 
 	// Out is the directory of the run, which must not hold one. Empty: runs/<date>-<name>.
@@ -140,7 +142,7 @@ func Train(ctx context.Context, opt TrainOptions) (*Result, error) {
 // Errors: [CheckpointError] where nothing valid is there to resume, since Resume never starts over; [DataError] if the
 // text has changed; [ErrLocked] if a process works on the run; else those of [Train].
 func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error) {
-	r, err := train.Resume(ctx, dir, opt.options())
+	r, err := train.Resume(ctx, runDir(dir), opt.options())
 	return result(r), ended(ctx, classify(err, dir))
 }
 
@@ -160,9 +162,17 @@ func Check(ctx context.Context, opt TrainOptions) (*Diagnosis, error) {
 // CheckRun makes the checks that [Resume] makes before its first step. It only reads the run, so the run may be in
 // progress. Results and errors are as those of [Check].
 func CheckRun(ctx context.Context, dir string, opt ResumeOptions) (*Diagnosis, error) {
-	d, err := train.CheckRun(ctx, dir, opt.options())
+	d, err := train.CheckRun(ctx, runDir(dir), opt.options())
 	return diagnosis(d), classify(err, dir)
 }
 
+// runDir is the directory of the run that a path names; the path itself where it names none.
+func runDir(path string) string {
+	if o, err := rundir.Open(path); err == nil && o.Dir != "" {
+		return o.Dir
+	}
+	return path
+}
+
 // Version is the version of this build, with its revision where the go command recorded one.
-func Version() string { return train.Version() }
+func Version() string { return runlog.Version() }

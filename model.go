@@ -9,7 +9,6 @@ import (
 	"gimbal/internal/hub"
 	"gimbal/internal/kernel"
 	"gimbal/internal/model"
-	"gimbal/internal/rundir"
 	"gimbal/internal/tokenizer"
 )
 
@@ -75,7 +74,7 @@ func Open(path string, opt OpenOptions) (*Model, error) {
 }
 
 func open(path string, opt OpenOptions) (m *Model, err error) {
-	c, err := rundir.OpenModel(path, opt.Checkpoint)
+	c, err := hub.OpenModel(path, opt.Checkpoint)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +83,7 @@ func open(path string, opt OpenOptions) (m *Model, err error) {
 	params, _ := c.Arch.Params()
 	m.info = ModelInfo{Path: c.Path(), Step: c.Step(), Shape: c.Arch.Shape, Parameters: params, Vocabulary: c.Arch.Vocab,
 		Context: c.Arch.Context}
-	if m.start, err = hub.Start(c.Checkpoint, m.tok); err != nil {
+	if m.start, err = c.Start(); err != nil {
 		return nil, err
 	}
 	if m.exec, err = kernel.NewExec(opt.Workers, kernel.TierAuto); err != nil {

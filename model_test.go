@@ -53,7 +53,7 @@ func openRandom(t *testing.T, contextLen int) *Model {
 	return m
 }
 
-// TestStreamIsGenerate wants the tokens of a stream, joined, to be the texts of Generate, and each loop over it to yield
+// TestStreamIsGenerate wants the tokens of a stream, joined, to be the texts of Generate, and each loop to yield
 // the same ones.
 func TestStreamIsGenerate(t *testing.T) {
 	m := openRandom(t, 48)

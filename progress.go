@@ -17,14 +17,14 @@ import (
 // [Evaluation], an [Event], a [Note] or a [Detail]. A type switch tells them apart; more kinds may be added.
 type Progress interface{ progress() }
 
+func (Note) progress()       {}
+func (Detail) progress()     {}
 func (*Plan) progress()      {}
 func (Checks) progress()     {}
 func (Step) progress()       {}
 func (Look) progress()       {}
 func (Evaluation) progress() {}
 func (Event) progress()      {}
-func (Note) progress()       {}
-func (Detail) progress()     {}
 
 // Note is a sentence that a person should read.
 type Note string
@@ -93,18 +93,31 @@ type Step struct {
 	Injected        bool          // a fault was planted in it
 }
 
-// Look is a look at the health of every block. There is one at the first step and every 100 steps.
+// Look is a look at the health of every block, at step 1 and every 100 steps, before the update of that step.
 type Look struct {
-	Step   int64   // the update that was looked at
-	Bottom float64 // mean |gradient| of attention and MLP in the first block
-	Top    float64 // the same in the last block
-	Alarms int     // that are new; each is an Event, too
-
-	text string
+	Step        int64   // the update that follows
+	Bottom      float64 // mean |gradient| of attention and MLP in the first block
+	Top         float64 // the same in the last block
+	Alarms      int     // that are new; each is an Event, too
+	UpdateRatio float64 // size of the update relative to the weights, median over matrices
+	Layers      []Layer // of every block
+	text        string
 }
 
-// String tells the look in a line: gradients from bottom to top, update size, activations and alarms.
+// String tells the look in a line.
 func (l Look) String() string { return l.text }
+
+// Layer is the tensors of one kind in one block. Its numbers are those before clipping.
+type Layer struct {
+	Block     int     // from 0; -1: outside of the blocks
+	Tensor    string  // the kind: "attn", "mlp", "norm", "embed" or "head"
+	GradMean  float64 // mean of the absolute values of the gradient
+	GradRMS   float64 // root mean square of the gradient
+	GradMax   float64 // largest absolute value of the gradient
+	WeightRMS float64 // root mean square of the weights
+	UpdateRMS float64 // root mean square of what the update adds
+	NonFinite int64   // elements of the gradient that are NaN or infinite; they are in no other number
+}
 
 // Evaluation is a measurement on the text that is held out.
 type Evaluation struct {
@@ -144,7 +157,7 @@ func hooks(tell func(Progress)) train.Hooks {
 	return train.Hooks{
 		Note:   func(text string) { tell(Note(text)) },
 		Detail: func(text string) { tell(Detail(text)) },
-		Check:  func(rec *runlog.Preflight) { tell(Checks(checkResults(rec.Checks))) },
+		Check:  func(r *runlog.Preflight) { tell(Checks(checkResults(r.Checks))) },
 		Plan: func(p *plan.Plan, dir string) {
 			steps = p.Config.Train.Steps
 			tell(publicPlan(p, dir))
@@ -171,10 +184,12 @@ func hooks(tell func(Progress)) train.Hooks {
 const forwardShare = 3
 
 func publicLook(rec *runlog.Layers, alarms int) Look {
-	l := Look{Step: rec.Step, Alarms: alarms, text: inspect.Line(rec, alarms)}
+	l := Look{Step: rec.Step, Alarms: alarms, UpdateRatio: float64(rec.UpdateRatio), text: inspect.Line(rec, alarms)}
 	last := 0
-	for _, r := range rec.Layers {
-		last = max(last, r.Block)
+	for _, v := range rec.Layers {
+		last = max(last, v.Block)
+		l.Layers = append(l.Layers, Layer{v.Block, v.Tensor, float64(v.GradMean), float64(v.GradRMS), float64(v.GradMax),
+			float64(v.WeightRMS), float64(v.UpdateRMS), v.NonFinite})
 	}
 	mean := func(block int) float64 {
 		sum, n := 0.0, 0.0

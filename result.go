@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"gimbal/internal/evaluate"
+	"gimbal/internal/preflight"
 	"gimbal/internal/runlog"
 	"gimbal/internal/train"
 )
@@ -29,22 +30,25 @@ type Result struct {
 	StableReason string `json:"-"` // why Stable was chosen, in a sentence
 }
 
-// Baseline is the loss of n-gram models that counted the training part, on the text that a model is measured on.
+// Baseline is the loss of n-gram models that counted the training part, on the text that a model is measured on. Losses
+// are nats per token; bits per byte are the same on a scale that does not depend on the tokenizer.
 type Baseline struct {
-	Order              int     `json:"order"`                 // longest n-gram of the model that is best
-	Loss               float64 `json:"loss"`                  // its loss, nats per token
-	BitsPerByte        float64 `json:"bits_per_byte"`         // the same on a scale that does not depend on the tokenizer
-	UnigramLoss        float64 `json:"unigram_loss"`          // of the frequencies of tokens alone, nats per token
-	UnigramBitsPerByte float64 `json:"unigram_bits_per_byte"` // the same on a scale that does not depend on the tokenizer
-	TrainTokens        int64   `json:"train_tokens"`          // counted
-	Tokens             int64   `json:"tokens"`                // scored
+	Order              int     `json:"order"`                   // longest n-gram of the model that is best
+	Loss               float64 `json:"loss"`                    // of that model
+	BitsPerByte        float64 `json:"bits_per_byte"`           // of that model
+	UnigramLoss        float64 `json:"unigram_loss"`            // of the frequencies of tokens alone
+	UnigramBitsPerByte float64 `json:"unigram_bits_per_byte"`   // of the frequencies of tokens alone
+	TrainTokens        int64   `json:"train_tokens"`            // counted
+	Tokens             int64   `json:"tokens"`                  // scored
+	SampleLoss         float64 `json:"sample_loss,omitempty"`   // on the sample that every evaluation scores; 0: unknown
+	SampleTokens       int64   `json:"sample_tokens,omitempty"` // of that sample
 }
 
 // MarshalJSON implements json.Marshaler. Numbers that JSON does not have are strings, as in Numbers.
 func (b Baseline) MarshalJSON() ([]byte, error) {
 	return json.Marshal(runlog.Baseline{Order: b.Order, Loss: runlog.Float(b.Loss), Bits: runlog.Float(b.BitsPerByte),
 		Unigram: runlog.Float(b.UnigramLoss), UnigramBits: runlog.Float(b.UnigramBitsPerByte),
-		TrainTokens: b.TrainTokens, Tokens: b.Tokens})
+		TrainTokens: b.TrainTokens, Tokens: b.Tokens, Sample: runlog.Float(b.SampleLoss), SampleTokens: b.SampleTokens})
 }
 
 // Sample is a text that the model wrote at an evaluation.
@@ -71,8 +75,12 @@ func (n Numbers) MarshalJSON() ([]byte, error) {
 type Diagnosis struct {
 	Checks  []CheckResult `json:"checks"`  // all that were made, also those that found nothing
 	Seconds float64       `json:"seconds"` // that they took
-	Plan    *Plan         `json:"-"`       // of the run
+	Plan    *Plan         `json:"-"`       // of the run; nil where it is told by itself
+	text    string
 }
+
+// String counts the checks by their results, in a line.
+func (d *Diagnosis) String() string { return d.text }
 
 // CheckResult is what one check came to.
 type CheckResult struct {
@@ -94,7 +102,8 @@ func result(r *train.Result) *Result {
 
 func baseline(b runlog.Baseline) Baseline {
 	return Baseline{Order: b.Order, Loss: float64(b.Loss), BitsPerByte: float64(b.Bits), UnigramLoss: float64(b.Unigram),
-		UnigramBitsPerByte: float64(b.UnigramBits), TrainTokens: b.TrainTokens, Tokens: b.Tokens}
+		UnigramBitsPerByte: float64(b.UnigramBits), TrainTokens: b.TrainTokens, Tokens: b.Tokens,
+		SampleLoss: float64(b.Sample), SampleTokens: b.SampleTokens}
 }
 
 func samples(list []evaluate.Sample) (public []Sample) {
@@ -119,7 +128,13 @@ func diagnosis(d *train.Diagnosis) *Diagnosis {
 	if d == nil {
 		return nil
 	}
-	return &Diagnosis{Checks: checkResults(d.Checks), Seconds: float64(d.Seconds), Plan: publicPlan(d.Plan, "")}
+	public := publicChecks(d.Preflight)
+	public.Plan = publicPlan(d.Plan, "")
+	return public
+}
+
+func publicChecks(r *runlog.Preflight) *Diagnosis {
+	return &Diagnosis{Checks: checkResults(r.Checks), Seconds: float64(r.Seconds), text: preflight.Summary(r)}
 }
 
 func checkResults(list []runlog.Check) (public []CheckResult) {

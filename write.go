@@ -148,7 +148,8 @@ func (m *Model) begin(ctx context.Context, prompt string, opt GenerateOptions) (
 		requests[i] = generate.Request{Prompt: ids, Index: uint64(i)}
 	}
 	capacity := min(m.arch.Context, len(ids)+with.MaxTokens)
-	rows := min(textsAtOnce, engine.WritingRows(m.arch, len(requests), capacity))
+	rows, _ := engine.DecoderRows(m.arch, len(requests), capacity)
+	rows = min(textsAtOnce, rows)
 	var g *generate.Generator
 	err = m.compute(ctx, func() error {
 		g = generate.New(model.NewWriter(m.writer, rows, capacity))

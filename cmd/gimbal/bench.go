@@ -13,10 +13,10 @@ import (
 
 // benchCmd measures this machine with this program: one subcommand for each thing measured.
 type benchCmd struct {
-	Kernels   benchKernelsCmd   `cmd:"" help:"Time each kernel on each tier."`
-	Train     benchTrainCmd     `cmd:"" help:"Time training steps, part by part."`
-	Generate  benchGenerateCmd  `cmd:"" help:"Time writing with a key-value cache."`
-	Tokenizer benchTokenizerCmd `cmd:"" help:"Time training a tokenizer, encoding and decoding."`
+	Kernels   benchKernelsCmd   `cmd:"" help:"Peaks and multiplies of each tier, with their share of the peak."`
+	Train     benchTrainCmd     `cmd:"" help:"Training steps: tokens/s, TFLOP/s, share of the peak, time by part, memory."`
+	Generate  benchGenerateCmd  `cmd:"" help:"Batched generation with a key-value cache."`
+	Tokenizer benchTokenizerCmd `cmd:"" help:"Training a tokenizer, encoding and decoding."`
 }
 
 type benchKernelsCmd struct {
@@ -36,16 +36,19 @@ func (c *benchKernelsCmd) Run(e *env) error {
 		bench.Machine
 		Kernels []bench.Kernel `json:"kernels"`
 	}
-	all.Machine, err = bench.Kernels(e.ctx, bench.KernelOptions{Seconds: c.Seconds, Workers: c.Workers, Tier: tier, Only: c.Only}, func(k bench.Kernel) {
+	opt := bench.KernelOptions{Seconds: c.Seconds, Workers: c.Workers, Tier: tier, Only: c.Only}
+	all.Machine, err = bench.Kernels(e.ctx, opt, func(k bench.Kernel) {
 		if !c.JSON {
 			if len(all.Kernels) == 0 {
-				fmt.Fprintf(e.stdout, "%-8s %-5s %-28s %-26s %11s %11s %s\n", "tier", "kind", "kernel", "shape", "median", "best", "")
+				const head = "%-8s %-5s %-28s %-26s %11s %11s %s\n"
+				fmt.Fprintf(e.stdout, head, "tier", "kind", "kernel", "shape", "median", "best", "")
 			}
 			share := ""
 			if k.Peak != "" {
 				share = fmt.Sprintf("%3.0f %% of %s", 100*k.Share, k.Peak)
 			}
-			fmt.Fprintf(e.stdout, "%-8s %-5s %-28s %-26s %11.1f %11.1f %-7s  %s\n", k.Tier, k.Kind, k.Name, k.Shape, k.Rate, k.Best, k.Unit, share)
+			fmt.Fprintf(e.stdout, "%-8s %-5s %-28s %-26s %11.1f %11.1f %-7s  %s\n",
+				k.Tier, k.Kind, k.Name, k.Shape, k.Rate, k.Best, k.Unit, share)
 		}
 		all.Kernels = append(all.Kernels, k)
 	})
@@ -91,8 +94,9 @@ type benchTrainCmd struct {
 }
 
 func (c *benchTrainCmd) Run(e *env) error {
-	r, err := bench.Train(e.ctx, bench.TrainOptions{Preset: c.Model, Vocab: c.Vocab, Tokens: c.Tokens, Context: c.Context, Micro: c.Micro,
-		Steps: c.Steps, Mode: c.Mode, Checkpointing: c.Checkpointing, Workers: c.Workers})
+	r, err := bench.Train(e.ctx, bench.TrainOptions{Preset: c.Model, Vocab: c.Vocab, Tokens: c.Tokens,
+		Context: c.Context, Micro: c.Micro, Steps: c.Steps, Mode: c.Mode, Checkpointing: c.Checkpointing,
+		Workers: c.Workers})
 	if err != nil {
 		return err
 	}
@@ -103,8 +107,10 @@ func (c *benchTrainCmd) Run(e *env) error {
 		fmt.Fprintf(e.stdout, "%-12s %s\n", name, fmt.Sprintf(format, args...))
 	}
 	row("machine", "%s, %s, tier %s, %s", r.CPU, r.Go, r.Tier, plural(r.Workers, "worker"))
-	row("model", "%s: %d parameters, %d multiplied for every token, vocabulary %d", r.Model, r.Params, r.Multiplied, r.Vocab)
-	row("step", "%d tokens in sequences of %d, passes of %d, %s, checkpointing %s", r.Tokens, r.Context, r.Micro, r.Mode, r.Checkpointing)
+	row("model", "%s: %d parameters, %d multiplied for every token, vocabulary %d",
+		r.Model, r.Params, r.Multiplied, r.Vocab)
+	row("step", "%d tokens in sequences of %d, passes of %d, %s, checkpointing %s",
+		r.Tokens, r.Context, r.Micro, r.Mode, r.Checkpointing)
 	row("time", "%.4g s a step (best %.4g), medians of %d", r.Seconds, r.Best, r.Steps)
 	row("speed", "%.0f tokens/s", r.TokensPerSecond)
 	share := "this tier has no peak to measure for " + r.Mode
@@ -112,7 +118,8 @@ func (c *benchTrainCmd) Run(e *env) error {
 		share = fmt.Sprintf("%.1f %% of the peak of %.4g measured between the steps", 100*r.PeakShare, r.PeakTFLOPs)
 	}
 	row("arithmetic", "%.4g TFLOP/s, %s", r.TFLOPs, share)
-	row("memory", "%.1f MB at most, %.1f MB predicted for model and optimizer", float64(r.PeakMemory)/1e6, float64(r.Predicted)/1e6)
+	row("memory", "%.1f MB at most, %.1f MB predicted for model and optimizer",
+		float64(r.PeakMemory)/1e6, float64(r.Predicted)/1e6)
 	row("loss", "%.4f nats/token on random tokens", r.LossNats)
 	fmt.Fprintf(e.stdout, "\n%-22s %10s %7s %9s\n", "part of a step", "ms", "share", "TFLOP/s")
 	slices.SortStableFunc(r.Parts, func(a, b bench.Part) int { return int(1e9 * (b.Seconds - a.Seconds)) })
@@ -139,8 +146,8 @@ type benchGenerateCmd struct {
 }
 
 func (c *benchGenerateCmd) Run(e *env) error {
-	r, err := bench.Generate(e.ctx, bench.GenerateOptions{Preset: c.Model, Vocab: c.Vocab, Texts: c.Texts, Tokens: c.Tokens, Prompt: c.Prompt,
-		Rounds: c.Rounds, Mode: c.Mode, Workers: c.Workers})
+	r, err := bench.Generate(e.ctx, bench.GenerateOptions{Preset: c.Model, Vocab: c.Vocab, Texts: c.Texts,
+		Tokens: c.Tokens, Prompt: c.Prompt, Rounds: c.Rounds, Mode: c.Mode, Workers: c.Workers})
 	if err != nil {
 		return err
 	}
@@ -163,7 +170,8 @@ type benchTokenizerCmd struct {
 }
 
 func (c *benchTokenizerCmd) Run(e *env) error {
-	r, err := bench.Tokenizer(e.ctx, bench.TokenizerOptions{Paths: c.Data, Vocab: c.Vocab, Seconds: c.Seconds, Workers: c.Workers})
+	r, err := bench.Tokenizer(e.ctx,
+		bench.TokenizerOptions{Paths: c.Data, Vocab: c.Vocab, Seconds: c.Seconds, Workers: c.Workers})
 	if errors.Is(err, bench.ErrText) {
 		return fmt.Errorf("%w: %w", data.ErrUnusable, err)
 	}
@@ -174,7 +182,8 @@ func (c *benchTokenizerCmd) Run(e *env) error {
 		return printJSON(e.stdout, r)
 	}
 	w := e.stdout
-	fmt.Fprintf(w, "%s\n%.1f MB of text, %d tokens, %.2f bytes a token\n", r.CPU, float64(r.Bytes)/1e6, r.Vocab, r.BytesPerToken)
+	fmt.Fprintf(w, "%s\n%.1f MB of text, %d tokens, %.2f bytes a token\n",
+		r.CPU, float64(r.Bytes)/1e6, r.Vocab, r.BytesPerToken)
 	fmt.Fprintf(w, "%-10s %12s %12s\n", "", "1 worker", plural(r.Workers, "worker"))
 	fmt.Fprintf(w, "%-10s %10.2f s %10.2f s\n", "train", r.TrainSecondsOne, r.TrainSeconds)
 	fmt.Fprintf(w, "%-10s %7.1f MB/s %7.1f MB/s\n", "encode", r.EncodeMBsOne, r.EncodeMBs)

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/term"
 
 	"gimbal/internal/data"
+	"gimbal/internal/hub"
 	"gimbal/internal/plan"
-	"gimbal/internal/rundir"
 	"gimbal/internal/runs"
 )
 
@@ -35,7 +35,7 @@ func (f *dataFlags) open(e *env) (*plan.Draft, error) {
 	}
 	opt := plan.TextOptions{Little: true, Note: e.progress.detailf}
 	if f.From != "" {
-		if opt.Model, err = rundir.OpenModel(f.From, ""); err != nil {
+		if opt.Model, err = hub.OpenModel(f.From, ""); err != nil {
 			return nil, err
 		}
 		defer opt.Model.Close()

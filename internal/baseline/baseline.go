@@ -1,19 +1,15 @@
-// Package baseline answers one question about a language model: what would
-// plain counting have scored on the same text?
+// Package baseline gives the loss that plain n-gram counting has on the same text as a language model.
 //
-// It holds a count model of token n-grams with interpolated Witten-Bell
-// smoothing. Best fits one on the training sequences and reports the
-// validation loss of every order up to a maximum, so that a run can print its
-// own loss beside the best of them and beside the unigram. Fit and Score are
-// its two halves, for callers that keep the counts.
+// It is a count model of token n-grams with interpolated Witten-Bell smoothing. Best fits one on the training sequences
+// and reports the validation loss of every order up to a maximum, so that a run can print its own loss next to the best
+// of them and to the unigram. Fit and Score are its two halves, for callers that keep the counts.
 //
-// A sequence is the labels of one document in their order, the end token
-// included: exactly what the decoder is scored on. An n-gram looks back inside
-// its own sequence and no further; before the first label lies a mark that
-// stands for the decoder's start token and is a context only.
+// A sequence is the labels of one document in order, with the end token: exactly what the decoder is scored on. An
+// n-gram never looks beyond its own sequence. Before the first label is a mark in place of the decoder's start token;
+// it is only a context.
 //
-// It knows token ids only: no text, no files, no tokenizer. It is
-// deterministic, uses one core, and its memory is bounded (see Fit).
+// The package knows token ids only: no text, no files, no tokenizer. It is deterministic, uses one core, and its memory
+// is bounded (see Fit).
 package baseline
 
 import (
@@ -24,35 +20,34 @@ import (
 // MaxOrder is the longest n-gram a model may count.
 const MaxOrder = 8
 
-// MaxVocab is the largest vocabulary a model may have; a table entry holds
-// the number of distinct successors of a context in 20 bits.
+// MaxVocab is the largest vocabulary a model may have: a table entry counts the distinct successors of a context in 20
+// bits.
 const MaxVocab = 1<<20 - 1
 
-// tableSlots bounds the table of n-grams longer than one token: 16 bytes a
-// slot, so 256 MiB, with room for 12.6 million of them.
+// tableSlots bounds the table of n-grams longer than one token. With 16 bytes a slot it takes 256 MiB and has room for
+// 12.6 million n-grams.
 const tableSlots = 1 << 24
 
 // Model is a Witten-Bell interpolated n-gram model.
 //
-// With h the last k-1 tokens, c(hw) the times w followed h, c(h) their sum over
-// w and T(h) the number of distinct w that did,
+// With h the last k-1 tokens, c(hw) the times w followed h, c(h) their sum over w, and T(h) the number of distinct
+// such w,
 //
 //	P_k(w|h) = (c(hw) + T(h)·P_{k-1}(w|h')) / (c(h) + T(h)),  P_0 = 1/V,
 //
-// h' being h without its oldest token, and P_k = P_{k-1} where h was never seen.
+// where h' is h without its oldest token, and P_k = P_{k-1} where h was never seen.
 // Source: Witten and Bell 1991, in the interpolated form of Chen and Goodman 1998, section 2.4.
 type Model struct {
 	order  int
 	vocab  int
 	tokens int64 // labels counted
-	missed int64 // observations of some order that found no room
+	missed int64 // observations of any order that found no room
 	types  float64
 	uni    []unigram // (vocab+1); the last is the start mark
 	grams  table
 }
 
-// unigram is what is known about one token: how often it was a label, and
-// what followed it.
+// unigram counts one token: how often it was a label, and what followed it.
 type unigram struct {
 	count, total uint64
 	types        uint32
@@ -60,16 +55,12 @@ type unigram struct {
 
 // Fit counts the n-grams of lengths 1 to order in seqs.
 //
-// A yielded slice is used only until the iterator goes on. Ids must lie in
-// [0, vocab).
+// A yielded slice is used only until the next. Ids must be in [0, vocab).
 //
-// Memory: 24 bytes per vocabulary entry, and a table that grows to at most
-// 256 MiB (1.5 times that while it grows for the last time). When it fills,
-// n-grams not in it are counted no more, the longest first: length k stops at
-// (10-k)/8 of the room. Such an observation leaves its context untouched, so the
-// model stays a distribution; Missed says how many there were. N-grams are
-// known by 64-bit hashes: two of them share an entry with a chance of about
-// 10⁻⁵ for a whole full table.
+// Memory: 24 bytes per vocabulary entry, and a table that grows to at most 256 MiB (1.5 times that while it grows for
+// the last time). As it fills, new n-grams are no longer counted, the longest first: length k stops at (10-k)/8 of the
+// room. Such an observation leaves its context unchanged, so the model stays a distribution. N-grams are stored by
+// 64-bit hashes: the chance that two of them share an entry is about 10⁻⁵ for a whole full table.
 //
 // Panics if order, vocab or a token is out of range.
 func Fit(order, vocab int, seqs iter.Seq[[]int32]) *Model {
@@ -88,16 +79,16 @@ func fit(order, vocab, slots int, seqs iter.Seq[[]int32]) *Model {
 	for seq := range seqs {
 		m.count(seq)
 	}
-	for i := range m.uni {
-		if m.uni[i].count > 0 {
+	for _, u := range m.uni {
+		if u.count > 0 {
 			m.types++
 		}
 	}
 	return m
 }
 
-// window holds the n-grams that end at one position: their hashes and their
-// slots in the table, by length. Length 1 has no slot; a missing one is -1.
+// window holds the n-grams that end at one position, by length: their hashes and their slots in the table. Length 1 has
+// no slot; a missing one is -1.
 type window struct {
 	n    int // longest length held
 	hash [MaxOrder + 1]uint64
@@ -110,8 +101,8 @@ func (w *window) begin(tok int32, n int) {
 	w.hash[1] = mix(0, tok)
 }
 
-// count adds one sequence. The n-grams that ended at the previous position are
-// the contexts of this one, so each position costs one lookup per order.
+// count adds one sequence. The n-grams that ended at the previous position are the contexts of this one, so each
+// position costs one lookup per order.
 func (m *Model) count(seq []int32) {
 	m.check(seq)
 	var prev, cur window
@@ -187,35 +178,31 @@ type Result struct {
 	Nats    float64   // summed over the labels, at the model's order
 	ByOrder []float64 // summed nats of the orders 1, 2, … (ByOrder[0] is the unigram)
 	Tokens  int64     // labels
+
+	each func(sequence, label int, nats []float64) // called for every label that counts; nil: not
 }
 
-// Score sums -ln P over the labels of seqs, for every order at once.
+// Score sums -ln P over the counted labels of seqs, for every order at once. The second value says which labels of a
+// sequence count; nil: all. The others are only context.
 //
 // Panics if a token is outside the vocabulary. Safe for concurrent use.
-func (m *Model) Score(seqs iter.Seq[[]int32]) Result {
-	return m.ScoreCounted(func(yield func([]int32, []bool) bool) {
-		for seq := range seqs {
-			if !yield(seq, nil) {
-				return
-			}
-		}
-	})
-}
+func (m *Model) Score(seqs iter.Seq2[[]int32, []bool]) Result { return m.scoreEach(seqs, nil) }
 
-// ScoreCounted is Score of the labels that count, which the second value of seqs
-// says of each; nil: all. The others are the context of those behind them.
-func (m *Model) ScoreCounted(seqs iter.Seq2[[]int32, []bool]) Result {
-	r := Result{ByOrder: make([]float64, m.order)}
+func (m *Model) scoreEach(seqs iter.Seq2[[]int32, []bool], each func(sequence, label int, nats []float64)) Result {
+	r := Result{ByOrder: make([]float64, m.order), each: each}
+	n := 0
 	for seq, counts := range seqs {
 		m.check(seq)
-		m.score(&r, seq, counts)
+		m.score(&r, n, seq, counts)
+		n++
 	}
 	r.Nats = r.ByOrder[m.order-1]
 	return r
 }
 
-func (m *Model) score(r *Result, seq []int32, counts []bool) {
+func (m *Model) score(r *Result, number int, seq []int32, counts []bool) {
 	var prev, cur window
+	var byOrder [MaxOrder]float64
 	before := int32(m.vocab)
 	prev.begin(before, 1)
 	for i, tok := range seq {
@@ -229,6 +216,7 @@ func (m *Model) score(r *Result, seq []int32, counts []bool) {
 		}
 		nats := -math.Log(p)
 		r.ByOrder[0] += weight * nats
+		byOrder[0] = nats
 		cur.begin(tok, min(prev.n+1, m.order))
 		for k := 2; k <= cur.n; k++ {
 			h := mix(prev.hash[k-1], tok)
@@ -250,12 +238,17 @@ func (m *Model) score(r *Result, seq []int32, counts []bool) {
 				nats = -math.Log(p)
 			}
 			r.ByOrder[k-1] += weight * nats
+			byOrder[k-1] = nats
 		}
 		// Near the start of a sequence the longer contexts do not exist.
 		for k := cur.n + 1; k <= m.order; k++ {
 			r.ByOrder[k-1] += weight * nats
+			byOrder[k-1] = nats
 		}
 		r.Tokens += int64(weight)
+		if r.each != nil && weight > 0 {
+			r.each(number, i, byOrder[:m.order])
+		}
 		prev, before = cur, tok
 	}
 }
@@ -270,11 +263,12 @@ type Report struct {
 	TrainTokens int64     // labels counted
 }
 
-// Best fits on train, scores what counts of val, and reports the best order up to maxOrder.
-// Losses are NaN when val has no label.
-func Best(maxOrder, vocab int, train iter.Seq[[]int32], val iter.Seq2[[]int32, []bool]) Report {
+// Best fits on train, scores the counted labels of val, and reports the best order up to maxOrder. each, unless nil, gets
+// the nats of every counted label, by order. Losses are NaN when val has no label.
+func Best(maxOrder, vocab int, train iter.Seq[[]int32], val iter.Seq2[[]int32, []bool],
+	each func(sequence, label int, nats []float64)) Report {
 	m := Fit(maxOrder, vocab, train)
-	s := m.ScoreCounted(val)
+	s := m.scoreEach(val, each)
 	r := Report{Order: 1, ByOrder: s.ByOrder, Tokens: s.Tokens, TrainTokens: m.tokens}
 	for k := range r.ByOrder {
 		r.ByOrder[k] /= float64(s.Tokens)

@@ -29,10 +29,9 @@ func counted(s ...[]int32) iter.Seq2[[]int32, []bool] {
 //
 //	P1(0) = (0 + 2/3)/6 = 1/9,  P1(1) = (3 + 2/3)/6 = 11/18,  P1(2) = (1 + 2/3)/6 = 5/18.
 //
-// At the start ^: 1 twice, T=1: P2(1|^) = (2 + 11/18)/3 = 47/54, P2(2|^) = (0 + 5/18)/3 = 5/54.
-// After 1: 1 once, 2 once, T=2 (the 1 that ends the second sequence is followed
-// by nothing): P2(1|1) = (1 + 2·11/18)/4 = 5/9, P2(2|1) = (1 + 2·5/18)/4 = 7/18.
-// After ^ 1: 1 once, T=1: P3(1|^1) = (1 + 5/9)/2 = 7/9, P3(2|^1) = (0 + 7/18)/2 = 7/36.
+// At the start ^: 1 twice, T=1: P2(1|^) = (2 + 11/18)/3 = 47/54, P2(2|^) = (0 + 5/18)/3 = 5/54. After 1: 1 once, 2
+// once, T=2 (the 1 that ends the second sequence is followed by nothing): P2(1|1) = (1 + 2·11/18)/4 = 5/9, P2(2|1) =
+// (1 + 2·5/18)/4 = 7/18. After ^ 1: 1 once, T=1: P3(1|^1) = (1 + 5/9)/2 = 7/9, P3(2|^1) = (0 + 7/18)/2 = 7/36.
 func TestByHand(t *testing.T) {
 	m := Fit(3, 3, seqs([]int32{1, 1, 2}, []int32{1}, nil))
 	if m.tokens != 4 || m.missed != 0 {
@@ -49,7 +48,7 @@ func TestByHand(t *testing.T) {
 		{[]int32{2, 0}, [3]float64{5. / 18 / 9, 5. / 54 / 9, 5. / 54 / 9}}, // nothing ever followed 2
 		{nil, [3]float64{1, 1, 1}},
 	} {
-		r := m.Score(seqs(c.seq))
+		r := m.Score(counted(c.seq))
 		if r.Tokens != int64(len(c.seq)) {
 			t.Errorf("%v: %d labels", c.seq, r.Tokens)
 		}
@@ -87,9 +86,9 @@ func TestSumsToOne(t *testing.T) {
 		}
 		for _, ctx := range [][]int32{nil, {0}, {3, 1, 0}, {10, 10}, {0, 0, 0, 0}, {1, 0, 2, 0, 1}} {
 			var sum [5]float64
-			base := m.Score(seqs(ctx))
+			base := m.Score(counted(ctx))
 			for w := range int32(vocab) {
-				r := m.Score(seqs(append(slices.Clone(ctx), w)))
+				r := m.Score(counted(append(slices.Clone(ctx), w)))
 				for k := range sum {
 					sum[k] += math.Exp(base.ByOrder[k] - r.ByOrder[k])
 				}
@@ -116,10 +115,10 @@ func TestFullCounter(t *testing.T) {
 	if m.missed == 0 {
 		t.Fatal("no counter was full")
 	}
-	base := m.Score(seqs([]int32{0, 0}))
+	base := m.Score(counted([]int32{0, 0}))
 	var sum float64
 	for w := range int32(2) {
-		sum += math.Exp(base.Nats - m.Score(seqs([]int32{0, 0, w})).Nats)
+		sum += math.Exp(base.Nats - m.Score(counted([]int32{0, 0, w})).Nats)
 	}
 	if math.Abs(sum-1) > 1e-12 {
 		t.Errorf("probabilities sum to %v", sum)
@@ -130,8 +129,8 @@ func TestFullCounter(t *testing.T) {
 func TestScoreOnlyWhatCounts(t *testing.T) {
 	text := []int32{0, 1, 2, 0, 1, 2, 1, 1}
 	m := Fit(3, 3, seqs(text))
-	all, last := m.Score(seqs(text)), m.Score(seqs(text[:7]))
-	r := m.ScoreCounted(func(yield func([]int32, []bool) bool) {
+	all, last := m.Score(counted(text)), m.Score(counted(text[:7]))
+	r := m.Score(func(yield func([]int32, []bool) bool) {
 		yield(text, []bool{false, false, false, false, false, false, false, true})
 	})
 	if r.Tokens != 1 || math.Abs(r.Nats-(all.Nats-last.Nats)) > 1e-12 {
@@ -141,7 +140,7 @@ func TestScoreOnlyWhatCounts(t *testing.T) {
 
 func TestBestReportsTheLowest(t *testing.T) {
 	text := []int32{0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0}
-	r := Best(4, 3, seqs(text), counted(text))
+	r := Best(4, 3, seqs(text), counted(text), nil)
 	for k, l := range r.ByOrder {
 		if l < r.Loss || k+1 == r.Order && l != r.Loss {
 			t.Errorf("order %d has %v, reported order %d with %v", k+1, l, r.Order, r.Loss)
@@ -150,7 +149,7 @@ func TestBestReportsTheLowest(t *testing.T) {
 	if r.Unigram != r.ByOrder[0] || r.Order < 2 || r.Tokens != 13 || r.TrainTokens != 13 {
 		t.Errorf("%+v", r)
 	}
-	if r := Best(2, 3, seqs(text), counted()); !math.IsNaN(r.Loss) || r.Tokens != 0 {
+	if r := Best(2, 3, seqs(text), counted(), nil); !math.IsNaN(r.Loss) || r.Tokens != 0 {
 		t.Errorf("no labels to score, and a loss of %v", r.Loss)
 	}
 }
@@ -160,7 +159,7 @@ func TestMisusePanics(t *testing.T) {
 		"order":   func() { Fit(0, 2, seqs()) },
 		"vocab":   func() { Fit(1, 0, seqs()) },
 		"token":   func() { Fit(1, 2, seqs([]int32{0, 2})) },
-		"scoring": func() { Fit(1, 2, seqs()).Score(seqs([]int32{0, -1})) },
+		"scoring": func() { Fit(1, 2, seqs()).Score(counted([]int32{0, -1})) },
 	} {
 		func() {
 			defer func() {
@@ -195,7 +194,7 @@ func TestTinyShakespeare(t *testing.T) {
 	}
 	cut := len(all) * 9 / 10
 	begin := time.Now()
-	r := Best(6, len(ids), seqs(all[:cut]), counted(all[cut:]))
+	r := Best(6, len(ids), seqs(all[:cut]), counted(all[cut:]), nil)
 	t.Logf("%.4f in %v", r.ByOrder, time.Since(begin).Round(time.Millisecond))
 	for k, want := range []float64{3.347, 2.486, 2.049, 1.774, 1.669, 1.698} {
 		if math.Abs(r.ByOrder[k]-want) > 0.005 {

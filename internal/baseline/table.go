@@ -1,7 +1,7 @@
 package baseline
 
-// A slot is one n-gram of two or more tokens. It is 16 bytes: at millions of
-// them memory is the limit, so the three counters share a word.
+// slot is one n-gram of two or more tokens. With millions of them memory is the limit, so a slot has 16 bytes: the
+// three counters share a word.
 type slot struct {
 	key  uint64 // hash of the n-gram; 0 is an empty slot
 	stat uint64 // count (22 bits) | total (22) | types (20)
@@ -18,8 +18,8 @@ func (s slot) count() uint64 { return s.stat >> 42 }            // times it was 
 func (s slot) total() uint64 { return s.stat >> 20 & maxCount } // times something followed it
 func (s slot) types() uint64 { return s.stat & MaxVocab }       // how many different ones did
 
-// table is a hash table with open addressing and linear probing. It doubles
-// until it has limit slots, and is never more than three quarters full.
+// table is a hash table with open addressing and linear probing. It doubles until it has limit slots, and is never more
+// than three quarters full.
 type table struct {
 	slots []slot
 	used  int
@@ -66,8 +66,8 @@ func (t *table) find(key uint64) int {
 	}
 }
 
-// findOrAdd returns the slot of an n-gram of length k and whether it is new; -1
-// when it is not there and its length has used up its room.
+// findOrAdd returns the slot of an n-gram of length k and whether it is new; -1 if it is missing and its length has
+// used up its room.
 func (t *table) findOrAdd(key uint64, k int) (at int, fresh bool) {
 	mask := uint64(len(t.slots) - 1)
 	for i := key & mask; ; i = (i + 1) & mask {
@@ -85,8 +85,8 @@ func (t *table) findOrAdd(key uint64, k int) (at int, fresh bool) {
 	}
 }
 
-// mix extends the hash of an n-gram by one token; never 0. It is the
-// finalizer of SplitMix64 (Steele, Lea and Flood 2014) over the pair.
+// mix extends the hash of an n-gram by one token; never 0. It is the finalizer of SplitMix64 (Steele, Lea and Flood
+// 2014) over the pair.
 func mix(h uint64, tok int32) uint64 {
 	h += (uint64(uint32(tok)) + 1) * 0x9e3779b97f4a7c15
 	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9

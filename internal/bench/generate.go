@@ -12,16 +12,16 @@ import (
 	"gimbal/internal/rng"
 )
 
-// GenerateOptions say what is written; zero values leave the preset's, or what each comment names.
+// GenerateOptions say what is written.
 type GenerateOptions struct {
 	Preset  string
-	Vocab   int
-	Texts   int    // at once; 0: 100
-	Tokens  int    // of each text; 0: 128
-	Prompt  int    // tokens read before; 0: 16
-	Rounds  int    // timed ones, after one to warm up; 0: 3
+	Vocab   int    // 0: the preset's
+	Texts   int    // at once
+	Tokens  int    // of each text
+	Prompt  int    // tokens read before
+	Rounds  int    // timed ones, after one to warm up
 	Mode    string // fp32, bf16 or auto (also "")
-	Workers int
+	Workers int    // 0: one for each processor
 }
 
 // GenerateResult is what writing took; medians over the rounds.
@@ -44,15 +44,11 @@ type GenerateResult struct {
 // drawn from the 50 likeliest, texts ended by nothing but their length.
 func Generate(ctx context.Context, opt GenerateOptions) (*GenerateResult, error) {
 	for _, v := range []struct {
-		value     *int
-		otherwise int
-		flag      string
-	}{{&opt.Texts, 100, "texts"}, {&opt.Tokens, 128, "tokens"}, {&opt.Prompt, 16, "prompt"}, {&opt.Rounds, 3, "rounds"}} {
-		if *v.value == 0 {
-			*v.value = v.otherwise
-		}
-		if *v.value < 0 {
-			return nil, usage(v.flag, "%d is negative", *v.value)
+		flag  string
+		value int
+	}{{"texts", opt.Texts}, {"tokens", opt.Tokens}, {"prompt", opt.Prompt}, {"rounds", opt.Rounds}} {
+		if v.value < 1 {
+			return nil, usage(v.flag, "%d: at least 1 is needed", v.value)
 		}
 	}
 	_, arch, err := presetArch(opt.Preset, opt.Vocab, 0)
@@ -60,7 +56,8 @@ func Generate(ctx context.Context, opt GenerateOptions) (*GenerateResult, error)
 		return nil, err
 	}
 	if opt.Prompt+opt.Tokens > arch.Context {
-		return nil, usage("tokens", "a prompt of %d and %d tokens do not fit the context of %d", opt.Prompt, opt.Tokens, arch.Context)
+		return nil, usage("tokens", "a prompt of %d and %d tokens do not fit the context of %d", opt.Prompt, opt.Tokens,
+			arch.Context)
 	}
 	x, err := kernel.NewExec(opt.Workers, kernel.TierAuto)
 	if err != nil {
@@ -69,7 +66,8 @@ func Generate(ctx context.Context, opt GenerateOptions) (*GenerateResult, error)
 	defer x.Close()
 	mode := model.ResolveMode(x, or(opt.Mode, model.ModeAuto))
 	const chunk = 1024 // positions computed at once, while prompts are read
-	d, err := model.NewDecoder[float32](arch, x, model.DecoderOptions{Tokens: max(chunk, opt.Texts), Rows: opt.Texts, Mode: mode})
+	d, err := model.NewDecoder[float32](arch, x,
+		model.DecoderOptions{Tokens: max(chunk, opt.Texts), Rows: opt.Texts, Mode: mode})
 	if err != nil {
 		return nil, usage("model", "%v", err)
 	}
@@ -86,12 +84,14 @@ func Generate(ctx context.Context, opt GenerateOptions) (*GenerateResult, error)
 		requests[i] = generate.Request{Prompt: prompt, Index: uint64(i)}
 	}
 
-	r := &GenerateResult{Machine: machine(x), Model: opt.Preset, Vocab: arch.Vocab, Mode: mode, Texts: opt.Texts, Tokens: opt.Tokens, Prompt: opt.Prompt}
+	r := &GenerateResult{Machine: machine(x), Model: opt.Preset, Vocab: arch.Vocab, Mode: mode, Texts: opt.Texts,
+		Tokens: opt.Tokens, Prompt: opt.Prompt}
 	r.Params, _ = arch.Params()
 	var times []float64
 	for i := range opt.Rounds + 1 {
 		began := time.Now()
-		samples, err := author.Generate(ctx, requests, generate.Options{TopK: 50, Temperature: 0.8, MaxTokens: opt.Tokens, Seed: uint64(i), EOS: -1})
+		samples, err := author.Generate(ctx, requests,
+			generate.Options{TopK: 50, Temperature: 0.8, MaxTokens: opt.Tokens, Seed: uint64(i), EOS: -1})
 		if err != nil {
 			return nil, err
 		}
@@ -106,8 +106,13 @@ func Generate(ctx context.Context, opt GenerateOptions) (*GenerateResult, error)
 			return nil, fmt.Errorf("bench: %d tokens were written instead of %d", written, opt.Texts*opt.Tokens)
 		}
 	}
-	r.Seconds, r.Best = medianOf(times), slices.Min(times)
-	r.TokensPerSecond = float64(opt.Texts*opt.Tokens) / r.Seconds
+	r.summarise(times)
 	r.PeakMemory = peakMemory()
 	return r, nil
+}
+
+// summarise takes the median of the rounds, in seconds, and makes the rate of it.
+func (r *GenerateResult) summarise(times []float64) {
+	r.Seconds, r.Best = medianOf(times), slices.Min(times)
+	r.TokensPerSecond = float64(r.Texts*r.Tokens) / r.Seconds
 }

@@ -16,9 +16,9 @@ import (
 // TokenizerOptions say what text is used and how many tokens are trained.
 type TokenizerOptions struct {
 	Paths   []string // files and folders; empty: the source tree of the installed Go
-	Vocab   int      // 0: 4096
-	Seconds float64  // for each figure of encoding; 0: 1
-	Workers int      // 0: one for each processor
+	Vocab   int
+	Seconds float64 // for each figure of encoding
+	Workers int     // 0: one for each processor
 }
 
 // TokenizerResult is what training and encoding took. MB are 10⁶ bytes.
@@ -42,12 +42,6 @@ const tokenizerText = 256 << 20
 
 // Tokenizer times the training of a byte-pair encoding and encoding with it, with one worker and with all.
 func Tokenizer(ctx context.Context, opt TokenizerOptions) (*TokenizerResult, error) {
-	if opt.Vocab == 0 {
-		opt.Vocab = bpeVocab
-	}
-	if opt.Seconds == 0 {
-		opt.Seconds = 1
-	}
 	r := &TokenizerResult{Machine: machine(nil)}
 	r.Workers = workersOf(opt.Workers)
 	pieces, err := readText(ctx, opt.Paths)
@@ -67,7 +61,8 @@ func Tokenizer(ctx context.Context, opt TokenizerOptions) (*TokenizerResult, err
 	var tok *tokenizer.Tokenizer
 	train := func(workers int) (seconds float64, err error) {
 		began := time.Now()
-		t, report, err := tokenizer.TrainBPE(ctx, docs, tokenizer.TrainOptions{VocabSize: opt.Vocab, Workers: workers, TotalBytes: r.Bytes})
+		t, report, err := tokenizer.TrainBPE(ctx, docs,
+			tokenizer.TrainOptions{VocabSize: opt.Vocab, Workers: workers, TotalBytes: r.Bytes})
 		if err != nil {
 			return 0, err
 		}
@@ -101,7 +96,8 @@ func Tokenizer(ctx context.Context, opt TokenizerOptions) (*TokenizerResult, err
 }
 
 // decode times decoding with one worker.
-func (r *TokenizerResult) decode(ctx context.Context, tok *tokenizer.Tokenizer, pieces [][]byte, seconds float64) error {
+func (r *TokenizerResult) decode(ctx context.Context, tok *tokenizer.Tokenizer, pieces [][]byte, seconds float64,
+) error {
 	ids := make([][]int32, len(pieces))
 	for i, p := range pieces {
 		var err error

@@ -1,9 +1,9 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -14,14 +14,14 @@ import (
 	"gimbal/internal/rng"
 )
 
-// TrainOptions say which training steps are timed; zero values leave the preset's, or what each comment names.
+// TrainOptions say which training steps are timed; zeros leave the preset's, or what each comment names.
 type TrainOptions struct {
 	Preset        string
 	Vocab         int
 	Tokens        int    // of a step: whole sequences
 	Context       int    // length of every sequence
 	Micro         int    // tokens of a pass; 0: as training plans it
-	Steps         int    // timed ones, after a step to warm up; 0: 5
+	Steps         int    // timed ones, after a step to warm up; at least 1
 	Mode          string // fp32, bf16 or auto (also "")
 	Checkpointing string // none (also ""), attention or block
 	Workers       int    // 0: one for each processor
@@ -44,13 +44,13 @@ type TrainResult struct {
 	Seconds         float64 `json:"seconds_per_step"`
 	Best            float64 `json:"best_seconds_per_step"`
 	TokensPerSecond float64 `json:"tokens_per_second"`
-	TFLOPs          float64 `json:"tflops"`      // FLOP/s over 10¹²: 6 for each multiplied parameter and token, and causal attention at half of 12·L·d·T
+	TFLOPs          float64 `json:"tflops"`      // FLOP/s over 10¹², as stepFLOPs counts them
 	PeakTFLOPs      float64 `json:"peak_tflops"` // of the mode, measured between the steps
 	PeakShare       float64 `json:"peak_share"`
 	PeakMemory      int64   `json:"peak_memory_bytes"`      // of the process, without mapped files
 	Predicted       int64   `json:"predicted_memory_bytes"` // by the plan: model and optimizer
 	Parts           []Part  `json:"parts"`                  // of the step that took the median time
-	LossNats        float64 `json:"loss_nats"`              // per token, of the last step: about ln(vocab), for the tokens are random
+	LossNats        float64 `json:"loss_nats"`              // a token, last step: about ln(vocab), the tokens are random
 }
 
 // Part is one part of a step.
@@ -83,9 +83,6 @@ func Train(ctx context.Context, opt TrainOptions) (*TrainResult, error) {
 	if opt.Tokens == 0 {
 		opt.Tokens = max(arch.Context, cfg.Train.BatchTokens/arch.Context*arch.Context)
 	}
-	if opt.Steps == 0 {
-		opt.Steps = 5
-	}
 	if opt.Micro == 0 {
 		const auto = 4096 // tokens of a pass, as training plans them
 		opt.Micro = min(opt.Tokens, max(arch.Context, auto/arch.Context*arch.Context))
@@ -107,7 +104,8 @@ func Train(ctx context.Context, opt TrainOptions) (*TrainResult, error) {
 	}
 	defer x.Close()
 	t := &trainer{arch: arch, x: x, opt: opt, clip: cfg.Optim.Clip}
-	options := model.Options{MicroTokens: opt.Micro, Checkpointing: opt.Checkpointing, Mode: or(opt.Mode, model.ModeAuto), Workers: x.Workers(), Clock: t.watch.did}
+	options := model.Options{MicroTokens: opt.Micro, Checkpointing: opt.Checkpointing, Mode: or(opt.Mode, model.ModeAuto),
+		Workers: x.Workers(), Clock: t.watch.did}
 	if t.model, err = model.New[float32](arch, x, options); err != nil {
 		return nil, usage("model", "%v", err)
 	}
@@ -116,12 +114,12 @@ func Train(ctx context.Context, opt TrainOptions) (*TrainResult, error) {
 	for i, v := range p.Views {
 		segments[i] = optim.Segment{Lo: v.Lo, Hi: v.Hi, Decay: v.Decay}
 	}
-	t.adam = optim.NewAdamW[float32](x, len(p.Flat), segments, optim.Options{
-		Beta1: cfg.Optim.Beta1, Beta2: cfg.Optim.Beta2At(opt.Tokens), Eps: cfg.Optim.Eps, WeightDecay: cfg.Optim.WeightDecay})
+	t.adam = optim.NewAdamW[float32](x, len(p.Flat), segments, optim.Options{Beta1: cfg.Optim.Beta1,
+		Beta2: cfg.Optim.Beta2At(opt.Tokens), Eps: cfg.Optim.Eps, WeightDecay: cfg.Optim.WeightDecay})
 	t.model.Init(1)
 
-	r := &TrainResult{Machine: machine(x), Model: opt.Preset, Vocab: arch.Vocab, Tokens: opt.Tokens, Context: arch.Context, Micro: opt.Micro,
-		Steps: opt.Steps, Mode: t.model.Mode(), Checkpointing: or(opt.Checkpointing, model.CheckpointNone)}
+	r := &TrainResult{Machine: machine(x), Model: opt.Preset, Vocab: arch.Vocab, Tokens: opt.Tokens, Context: arch.Context,
+		Micro: opt.Micro, Steps: opt.Steps, Mode: t.model.Mode(), Checkpointing: or(opt.Checkpointing, model.CheckpointNone)}
 	r.Params, r.Multiplied = arch.Params()
 	const moments = 2 * 4 // bytes of a parameter
 	r.Predicted = t.model.Plan().Total + moments*int64(len(p.Flat))
@@ -156,10 +154,6 @@ type trainer struct {
 // run makes a step to warm up and the timed ones, and measures the peak between them.
 func (t *trainer) run(ctx context.Context, r *TrainResult) error {
 	t.plan()
-	type timed struct {
-		seconds float64
-		parts   []Part
-	}
 	var steps []timed
 	var peaks []float64
 	for i := range t.opt.Steps + 1 {
@@ -180,22 +174,32 @@ func (t *trainer) run(ctx context.Context, r *TrainResult) error {
 		seconds, parts := t.watch.stop()
 		steps = append(steps, timed{seconds, parts})
 	}
-	peaks = append(peaks, t.peak(r.Mode))
-	slices.SortFunc(steps, func(a, b timed) int { return int(math.Copysign(1, a.seconds-b.seconds)) })
+	r.summarise(t.arch, steps, append(peaks, t.peak(r.Mode)))
+	return nil
+}
+
+// timed is what a step took.
+type timed struct {
+	seconds float64
+	parts   []Part
+}
+
+// summarise takes the medians of the steps and of the peaks, in FLOP/s, and makes the rates of them.
+func (r *TrainResult) summarise(arch config.Arch, steps []timed, peaks []float64) {
+	slices.SortFunc(steps, func(a, b timed) int { return cmp.Compare(a.seconds, b.seconds) })
 	median := steps[len(steps)/2]
 	r.Seconds, r.Best, r.Parts = median.seconds, steps[0].seconds, median.parts
-	tokens := float64(t.opt.Tokens)
+	tokens := float64(r.Tokens)
 	r.TokensPerSecond = tokens / r.Seconds
-	r.TFLOPs = stepFLOPs(t.arch) * tokens / r.Seconds / 1e12
+	r.TFLOPs = stepFLOPs(arch) * tokens / r.Seconds / 1e12
 	r.PeakTFLOPs = medianOf(peaks) / 1e12
 	if r.PeakTFLOPs > 0 {
 		r.PeakShare = r.TFLOPs / r.PeakTFLOPs
 	}
 	for i := range r.Parts {
 		p := &r.Parts[i]
-		p.TFLOPs = partFLOPs(t.arch, p.Name) * tokens / p.Seconds / 1e12
+		p.TFLOPs = partFLOPs(arch, p.Name) * tokens / p.Seconds / 1e12
 	}
-	return nil
 }
 
 // peak measures the peak of a mode, in FLOP/s.
@@ -273,7 +277,8 @@ func stepFLOPs(a config.Arch) float64 {
 // partFLOPs counts the operations of a part on one token; 0 for a part that multiplies nothing. The sum over parts is
 // stepFLOPs.
 func partFLOPs(a config.Arch, part string) float64 {
-	l, c, q, kv, f := float64(a.Layers), float64(a.Width), float64(a.Heads*a.HeadSize), float64(a.KVHeads*a.HeadSize), float64(a.MLP)
+	l, c, f := float64(a.Layers), float64(a.Width), float64(a.MLP)
+	q, kv := float64(a.Heads*a.HeadSize), float64(a.KVHeads*a.HeadSize)
 	matrices := 2.0
 	if a.MLPKind == "swiglu" {
 		matrices = 3

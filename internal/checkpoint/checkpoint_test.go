@@ -312,12 +312,14 @@ func TestNewest(t *testing.T) {
 	}
 	var got []string
 	for _, r := range refused {
-		got = append(got, filepath.ToSlash(r.Err.Error()))
+		got = append(got, filepath.ToSlash(r.Error()))
 	}
 	want := []string{
-		"checkpoint: open run/checkpoints/step-50: it is no directory: corrupt checkpoint",
-		"checkpoint: run/checkpoints/step-12: model.safetensors differs from what was saved (hash): corrupt checkpoint: restore it from a copy, or use another checkpoint",
-		"checkpoint: run/checkpoints/step-11: manifest.json is missing: corrupt checkpoint: restore it from a copy, or use another checkpoint",
+		"checkpoint: open run/checkpoints/step-50: it is not a directory: corrupt checkpoint",
+		"checkpoint: run/checkpoints/step-12: model.safetensors differs from what was saved (hash): corrupt checkpoint: " +
+			"restore it from a copy, or use another checkpoint",
+		"checkpoint: run/checkpoints/step-11: manifest.json is missing: corrupt checkpoint: restore it from a copy, or " +
+			"use another checkpoint",
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("refused:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -414,7 +416,8 @@ func TestOpenWeights(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := make([]float32, 8)
-	if err := c.Model().ReadF32(got, "model.norm.weight"); err != nil || c.Step() != 0 || c.Optimizer() != nil || c.Path() != "model" {
+	if err := c.Model().ReadF32(got, "model.norm.weight"); err != nil || c.Step() != 0 || c.Optimizer() != nil ||
+		c.Path() != "model" {
 		t.Errorf("weights only: %v", err)
 	}
 	if data, err := c.File("config.json"); err != nil || len(data) == 0 {
@@ -477,7 +480,8 @@ func TestSaveRefuses(t *testing.T) {
 func TestRealDisk(t *testing.T) {
 	root := t.TempDir()
 	dir := filepath.Join(root, "checkpoints")
-	for _, s := range []*Snapshot{snapshot(1, "a"), snapshot(2, "a"), snapshot(2, "b"), snapshot(3, "a"), snapshot(3, "a")} {
+	for _, s := range []*Snapshot{snapshot(1, "a"), snapshot(2, "a"), snapshot(2, "b"), snapshot(3, "a"),
+		snapshot(3, "a")} {
 		if _, err := Save(durable.OS, dir, s); err != nil {
 			t.Fatal(err)
 		}

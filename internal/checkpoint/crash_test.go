@@ -176,7 +176,7 @@ func checkClean(t *testing.T, fsys durable.FS, want string) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if _, old, ok := parseName(e.Name()); !ok || old {
+		if _, ok := parseName(e.Name()); !ok || strings.HasSuffix(e.Name(), oldSuffix) {
 			t.Fatalf("left over: %s", e.Name())
 		}
 	}
@@ -211,7 +211,8 @@ func TestSaveError(t *testing.T) {
 					// Also when power is lost right after the error.
 					for _, fsys := range []*crash.FS{fsys, fsys.Clone(0, 0), fsys.Clone(50, uint64(k)), fsys.Clone(100, 0)} {
 						if got := newest(t, fsys); (got != sc.before || done) && got != sc.after {
-							t.Fatalf("operation %d fails: %q, want %q or %q\n%s", k, got, sc.before, sc.after, strings.Join(fsys.Trace(), "\n"))
+							t.Fatalf("operation %d fails: %q, want %q or %q\n%s", k, got, sc.before, sc.after,
+								strings.Join(fsys.Trace(), "\n"))
 						}
 						save(t, fsys, sc.save)
 						checkClean(t, fsys, sc.after)

@@ -5,32 +5,31 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 
 	"gimbal/internal/durable"
 )
 
-// HealthFile is the health certificate of a checkpoint.
+// HealthFile is the file of a checkpoint's health certificate.
 const HealthFile = "health.json"
 
 const healthVersion = 1
 
-// Health is a checkpoint's certificate: whether it is something to come back to. It says what was true when the
-// checkpoint was saved and is one of Snapshot.Files, so the manifest vouches for it.
+// Health is a checkpoint's certificate. It says whether a run may be taken back to the checkpoint, as known when it was
+// saved. It is one of Snapshot.Files, so the manifest covers it.
 type Health struct {
 	Version int  `json:"version"` // set by Encode
-	Finite  bool `json:"finite"`  // every weight and every moment
+	Finite  bool `json:"finite"`  // every weight and every moment is
 	Calm    bool `json:"calm"`    // no error in the steps before it
 
-	Verdict string             `json:"verdict,omitempty"` // of the gradients and activations, in a sentence
-	Events  []string           `json:"events,omitempty"`  // codes of what disturbed the calm
+	Verdict string             `json:"verdict,omitempty"` // on gradients and activations, in a sentence
+	Events  []string           `json:"events,omitempty"`  // codes of the errors in the steps before it
 	Metrics map[string]float64 `json:"metrics,omitempty"` // of the evaluation at this step; finite ones only
 }
 
-// Healthy reports whether a run may be taken back to this checkpoint, and whether it may be handed out as a model.
+// Healthy reports whether a run may be taken back to this checkpoint, and whether it is good enough to export.
 func (h Health) Healthy() bool { return h.Finite && h.Calm }
 
-// String says in a few words what the certificate says.
+// String returns the certificate in a few words.
 func (h Health) String() string {
 	switch {
 	case !h.Finite:
@@ -53,70 +52,55 @@ func (h Health) Encode() ([]byte, error) {
 
 // ReadHealth returns the certificate of an open checkpoint. An error that matches fs.ErrNotExist means that it has
 // none: its health is unknown.
-func ReadHealth(c *Checkpoint) (Health, error) {
+func ReadHealth(c *Checkpoint) (h Health, err error) {
 	data, err := c.File(HealthFile)
 	if err != nil {
-		return Health{}, err
+		return h, err
 	}
-	return parseHealth(c.path, data)
-}
-
-func parseHealth(path string, data []byte) (h Health, err error) {
 	if err := json.Unmarshal(data, &h); err != nil {
-		return Health{}, corrupt(path, HealthFile, "is malformed (%v)", err)
+		return Health{}, corrupt(c.path, HealthFile, "is malformed (%v)", err)
 	}
 	if h.Version != healthVersion {
 		return Health{}, fmt.Errorf("checkpoint: %s: %s has version %d, but this program reads %d: %w: "+
-			"use the version of gimbal that wrote it", path, HealthFile, h.Version, healthVersion, ErrVersion)
+			"use the version of gimbal that wrote it", c.path, HealthFile, h.Version, healthVersion, ErrVersion)
 	}
 	return h, nil
 }
 
-// errUnhealthy is why NewestHealthy passes a whole checkpoint over.
-var errUnhealthy = errors.New("unhealthy")
-
-// certified reads the certificate of the checkpoint at path without its tensors: nil if it is there and says healthy.
-func certified(fsys durable.FS, path string) error {
+// checkHealth returns nil if the checkpoint at path has a certificate that says healthy. It does not read the tensors.
+func checkHealth(fsys durable.FS, path string) error {
 	m, err := readManifest(fsys, path)
 	if err != nil {
 		return err
 	}
-	c := Checkpoint{fsys: fsys, path: path, manifest: m}
-	h, err := ReadHealth(&c)
+	h, err := ReadHealth(&Checkpoint{fsys: fsys, path: path, manifest: m})
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("checkpoint: %s: %w: it has no %s", path, errUnhealthy, HealthFile)
-	case err != nil:
-		return err
-	case !h.Healthy():
-		return fmt.Errorf("checkpoint: %s: %w: %s", path, errUnhealthy, h)
+		return fmt.Errorf("checkpoint: %s: its health is unknown: it has no %s", path, HealthFile)
+	case err == nil && !h.Healthy():
+		return fmt.Errorf("checkpoint: %s: %s", path, h)
 	}
-	return nil
+	return err
 }
 
 // NewestHealthy returns the checkpoint in dir with the highest step whose certificate says healthy and that verifies,
-// and the ones with higher steps that were passed over. One without a certificate is passed over too. If there is
-// none the error matches ErrNone.
-func NewestHealthy(fsys durable.FS, dir string) (path string, refused []Refused, err error) {
+// and why those with higher steps are refused. One without a certificate is refused. If there is none the error matches
+// ErrNone.
+func NewestHealthy(fsys durable.FS, dir string) (path string, refused []error, err error) {
 	return newestHealthy(fsys, dir, "")
 }
 
 // newestHealthy does not read the tensors of the checkpoint at verified again.
-func newestHealthy(fsys durable.FS, dir, verified string) (path string, refused []Refused, err error) {
-	names, err := candidates(fsys, dir)
-	if err != nil {
-		return "", nil, err
-	}
-	for _, name := range names {
-		path := filepath.Join(dir, name)
-		err := certified(fsys, path) // before its tensors are read
-		if err == nil && path != verified {
-			_, err = verify(fsys, path)
+func newestHealthy(fsys durable.FS, dir, verified string) (path string, refused []error, err error) {
+	path, refused, err = first(fsys, dir, func(path string) error {
+		if err := checkHealth(fsys, path); err != nil || path == verified {
+			return err
 		}
-		if err == nil {
-			return path, refused, nil
-		}
-		refused = append(refused, Refused{path, err})
+		_, err := verify(fsys, path)
+		return err
+	})
+	if err == nil && path == "" {
+		err = fmt.Errorf("checkpoint: none of the %d in %s is healthy: %w", len(refused), dir, ErrNone)
 	}
-	return "", refused, fmt.Errorf("checkpoint: none of the %d in %s is healthy: %w", len(names), dir, ErrNone)
+	return path, refused, err
 }

@@ -13,23 +13,17 @@ import (
 	"gimbal/internal/durable"
 )
 
-// Refused is a checkpoint that was passed over.
-type Refused struct {
-	Path string
-	Err  error // says which file, what is wrong, and what to do
-}
-
 // Info describes a checkpoint in a listing.
 type Info struct {
 	Path  string
 	Step  int64
 	Bytes int64    // of the files in the manifest
-	Marks []string // names given to this step, sorted
-	Err   error    // why it cannot be used, nil if it looks complete
+	Marks []string // of this step, sorted
+	Err   error    // why it cannot be used; nil if it looks complete
 }
 
-// candidates returns the names of all checkpoints in dir, newest first; of one step the one in place comes before the
-// one set aside. A missing dir has none.
+// candidates returns the names of all checkpoints in dir, newest first, and the older version of a step after the one
+// in place. A missing dir has none.
 func candidates(fsys durable.FS, dir string) ([]string, error) {
 	entries, err := fsys.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -40,42 +34,53 @@ func candidates(fsys durable.FS, dir string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if _, _, ok := parseName(e.Name()); ok {
+		if _, ok := parseName(e.Name()); ok {
 			names = append(names, e.Name())
 		}
 	}
 	slices.SortFunc(names, func(a, b string) int {
-		sa, _, _ := parseName(a)
-		sb, _, _ := parseName(b)
+		sa, _ := parseName(a)
+		sb, _ := parseName(b)
 		return cmp.Or(cmp.Compare(sb, sa), cmp.Compare(len(a), len(b)))
 	})
 	return names, nil
 }
 
-// Newest returns the checkpoint in dir with the highest step that verifies, reading it all, and the ones with higher
-// steps that do not. If none verifies the error matches ErrNone, and refused tells why each was refused: then do not
-// start over, ask.
-func Newest(fsys durable.FS, dir string) (path string, refused []Refused, err error) {
+// first returns the newest checkpoint in dir for which check returns nil, "" if there is none, and why the newer ones
+// are refused.
+func first(fsys durable.FS, dir string, check func(path string) error) (path string, refused []error, err error) {
 	names, err := candidates(fsys, dir)
-	if err != nil {
-		return "", nil, err
-	}
 	for _, name := range names {
 		path := filepath.Join(dir, name)
-		_, err := verify(fsys, path)
+		err := check(path)
 		if err == nil {
 			return path, refused, nil
 		}
-		refused = append(refused, Refused{path, err})
+		refused = append(refused, err)
 	}
-	if len(refused) == 0 {
-		return "", nil, fmt.Errorf("checkpoint: there is none in %s: %w", dir, ErrNone)
-	}
-	return "", refused, fmt.Errorf("checkpoint: none of the %d in %s can be used: %w (the newest: %v)",
-		len(refused), dir, ErrNone, refused[0].Err)
+	return "", refused, err
 }
 
-// List describes all checkpoints in dir, newest first. It checks manifests and sizes but reads no tensor data: only
+// Newest returns the checkpoint in dir with the highest step that verifies, reading all of it, and why those with
+// higher steps are refused. If none verifies the error matches ErrNone: then do not start over, but show what was
+// refused.
+func Newest(fsys durable.FS, dir string) (path string, refused []error, err error) {
+	path, refused, err = first(fsys, dir, func(path string) error {
+		_, err := verify(fsys, path)
+		return err
+	})
+	switch {
+	case err != nil || path != "":
+	case len(refused) == 0:
+		err = fmt.Errorf("checkpoint: there is none in %s: %w", dir, ErrNone)
+	default:
+		err = fmt.Errorf("checkpoint: none of the %d in %s can be used: %w (the newest: %v)",
+			len(refused), dir, ErrNone, refused[0])
+	}
+	return path, refused, err
+}
+
+// List describes all checkpoints in dir, newest first. It checks manifests and sizes, and reads no tensor data: only
 // Open and Newest verify content.
 func List(fsys durable.FS, dir string) ([]Info, error) {
 	names, err := candidates(fsys, dir)
@@ -88,7 +93,7 @@ func List(fsys durable.FS, dir string) ([]Info, error) {
 	}
 	var infos []Info
 	for _, name := range names {
-		step, _, _ := parseName(name)
+		step, _ := parseName(name)
 		info := Info{Path: filepath.Join(dir, name), Step: step}
 		for mark, s := range marks {
 			if s == step {
@@ -97,47 +102,51 @@ func List(fsys durable.FS, dir string) ([]Info, error) {
 		}
 		slices.Sort(info.Marks)
 		m, err := readManifest(fsys, info.Path)
-		if err != nil {
-			info.Err = err
-			infos = append(infos, info)
-			continue
-		}
-		for _, e := range m.Files {
-			info.Bytes += e.Size
-			f, err := openListed(fsys, info.Path, e)
-			if err == nil {
-				err = f.Close()
+		if info.Err = err; err == nil {
+			for _, e := range m.Files {
+				info.Bytes += e.Size
+				f, _, err := openFile(fsys, info.Path, e.Name, e.Size)
+				if err == nil {
+					err = f.Close()
+				}
+				info.Err = cmp.Or(info.Err, err)
 			}
-			info.Err = cmp.Or(info.Err, err)
 		}
 		infos = append(infos, info)
 	}
 	return infos, nil
 }
 
-// Prune deletes checkpoints in dir but: the keep newest ones that look complete, all steps that carry a mark, all whose
+// Prune deletes checkpoints in dir. It keeps the keep newest ones that look complete, all steps with a mark, all whose
 // directory name (step-N) is in protect, the newest one that verifies, all newer than that, the newest healthy one
-// (NewestHealthy), and those of a newer program. It also sweeps the litter of saves that died. It returns the names
-// of what it deleted.
+// (NewestHealthy), and those of a newer program. It also sweeps what saves that died left. It returns the names of what
+// it deleted.
 //
-// If none verifies, or one or the marks cannot be read, nothing is deleted and the error says so. Each checkpoint is
-// renamed before its files go, so a crash leaves whole ones and litter.
+// If none verifies, or if a checkpoint or the marks cannot be read, it deletes nothing and the error says so. After a
+// crash every checkpoint is whole or gone.
 func Prune(fsys durable.FS, dir string, keep int, protect []string) (removed []string, err error) {
 	infos, err := List(fsys, dir)
 	if err != nil {
 		return nil, err
 	}
 	if len(infos) == 0 {
-		_, err := durable.Sweep(fsys, dir)
-		return nil, err
+		return remove(fsys, dir, nil)
+	}
+	fail := func(err error) ([]string, error) {
+		return nil, fmt.Errorf("checkpoint: prune %s: nothing is deleted: %w", dir, err)
 	}
 	newest, _, err := Newest(fsys, dir)
 	if err != nil {
-		return nil, fmt.Errorf("checkpoint: prune %s: nothing is deleted: %w", dir, err)
+		return fail(err)
 	}
 	healthy, _, err := newestHealthy(fsys, dir, newest)
 	if err != nil && !errors.Is(err, ErrNone) {
-		return nil, fmt.Errorf("checkpoint: prune %s: nothing is deleted: %w", dir, err)
+		return fail(err)
+	}
+	for _, info := range infos {
+		if info.Err != nil && !errors.Is(info.Err, ErrCorrupt) && !errors.Is(info.Err, ErrVersion) {
+			return fail(info.Err)
+		}
 	}
 	protected := func(info Info) bool {
 		return len(info.Marks) > 0 || info.Path == healthy || slices.ContainsFunc(protect, func(p string) bool {
@@ -146,52 +155,80 @@ func Prune(fsys durable.FS, dir string, keep int, protect []string) (removed []s
 	}
 	kept := map[int64]bool{} // steps of which one that looks complete stays
 	passed := false          // the newest valid one
+	var doomed []string
 	for _, info := range infos {
-		if info.Err != nil && !errors.Is(info.Err, ErrCorrupt) && !errors.Is(info.Err, ErrVersion) {
-			return nil, fmt.Errorf("checkpoint: prune %s: nothing is deleted: %w", dir, info.Err)
-		}
-	}
-	for _, info := range infos {
-		name := filepath.Base(info.Path)
 		complete := info.Err == nil
 		var stays bool
 		switch {
 		case !passed || errors.Is(info.Err, ErrVersion):
 			stays = true
-		case kept[info.Step]: // an older version set aside
+		case kept[info.Step]: // an older version of a step
 		case complete:
 			stays = len(kept) < keep || protected(info)
 		default:
-			stays = protected(info) // perhaps it can be mended
+			stays = protected(info) // it may be possible to repair it
 		}
 		passed = passed || info.Path == newest
-		// What is damaged before the newest valid one does not use up the number to keep.
-		if stays && complete && passed {
+		if !stays {
+			doomed = append(doomed, filepath.Base(info.Path))
+		} else if complete && passed { // the damaged ones before the newest valid one do not count
 			kept[info.Step] = true
 		}
-		if stays {
-			continue
+	}
+	if removed, err = remove(fsys, dir, doomed); err != nil {
+		err = fmt.Errorf("checkpoint: prune %s: %w", dir, err)
+	}
+	return removed, err
+}
+
+// Forget deletes the checkpoints in dir that are newer than step, and the marks on them, for a run that goes back to
+// step. After a crash every checkpoint is whole or gone.
+func Forget(fsys durable.FS, dir string, step int64) error {
+	fail := func(err error) error {
+		return fmt.Errorf("checkpoint: forget what is newer than step %d in %s: %w", step, dir, err)
+	}
+	marks, err := Marks(fsys, dir)
+	if err != nil {
+		return fail(err)
+	}
+	before := len(marks)
+	maps.DeleteFunc(marks, func(_ string, s int64) bool { return s > step })
+	if len(marks) < before {
+		if err := writeMarks(fsys, dir, marks); err != nil {
+			return fail(err)
 		}
-		if _, err := discard(fsys, info.Path); err != nil {
-			return removed, fmt.Errorf("checkpoint: prune %s: %w", info.Path, err)
+	}
+	names, err := candidates(fsys, dir)
+	if err != nil {
+		return fail(err)
+	}
+	newer := slices.DeleteFunc(names, func(name string) bool { s, _ := parseName(name); return s <= step })
+	if _, err := remove(fsys, dir, newer); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+// remove deletes checkpoints and sweeps dir. It renames all of them before it deletes their files, and returns the
+// names of those that it renamed.
+func remove(fsys durable.FS, dir string, names []string) (removed []string, err error) {
+	for _, name := range names {
+		if _, err := discard(fsys, filepath.Join(dir, name)); err != nil {
+			return removed, err
 		}
 		removed = append(removed, name)
 	}
-	if len(removed) > 0 { // the new names first: see place
+	if len(removed) > 0 { // make the new names durable first: see place
 		if err := fsys.SyncDir(dir); err != nil {
-			return removed, fmt.Errorf("checkpoint: prune %s: %w", dir, err)
+			return removed, err
 		}
 	}
-	if _, err := durable.Sweep(fsys, dir); err != nil {
-		return removed, fmt.Errorf("checkpoint: prune: %w", err)
-	}
-	return removed, nil
+	return removed, durable.Sweep(fsys, dir)
 }
 
-// marksFile is the file of the marks in a directory of checkpoints.
 const marksFile = "marks.json"
 
-// Marks returns the names given to steps in dir, such as "best-loss"; empty if there are none.
+// Marks returns the names that were given to steps in dir, such as "best-loss"; empty if there are none.
 func Marks(fsys durable.FS, dir string) (map[string]int64, error) {
 	name := filepath.Join(dir, marksFile)
 	data, err := durable.ReadFile(fsys, name, maxManifest)
@@ -203,7 +240,7 @@ func Marks(fsys durable.FS, dir string) (map[string]int64, error) {
 	}
 	var marks map[string]int64
 	if err := json.Unmarshal(data, &marks); err != nil || marks == nil {
-		return nil, fmt.Errorf("checkpoint: %s is not a list of names and steps (%v): mend it, or delete it to forget "+
+		return nil, fmt.Errorf("checkpoint: %s is not a list of names and steps (%v): repair it, or delete it to lose "+
 			"the marks", name, err)
 	}
 	return marks, nil
@@ -226,7 +263,6 @@ func SetMark(fsys durable.FS, dir, mark string, step int64) error {
 	if s, ok := marks[mark]; ok && s == step {
 		return nil
 	}
-	marks = maps.Clone(marks)
 	marks[mark] = step
 	if err := writeMarks(fsys, dir, marks); err != nil {
 		return fail(err)

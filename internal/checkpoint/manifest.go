@@ -14,8 +14,7 @@ import (
 	"gimbal/internal/durable"
 )
 
-// formatVersion is the version of what Save writes and the newest that Open reads.
-// 1: the first.
+// formatVersion is the version that Save writes, and the newest that Open reads.
 const formatVersion = 1
 
 const maxManifest = 1 << 20 // bytes
@@ -25,7 +24,7 @@ type manifest struct {
 	Format int         `json:"format"`
 	Step   int64       `json:"step"`
 	Files  []fileEntry `json:"files"`
-	SHA256 string      `json:"sha256"` // of all bytes of the manifest but these digits
+	SHA256 string      `json:"sha256"` // of all bytes of the manifest except these digits
 }
 
 type fileEntry struct {
@@ -34,11 +33,11 @@ type fileEntry struct {
 	SHA256 string `json:"sha256"` // hex
 }
 
-// The manifest ends with its own hash. Because the place of the hash is fixed, it can be checked before anything
-// else is understood, in any later version too.
-const manifestTail = "\"\n}\n"
-
-const hexLen = 2 * sha256.Size
+// The manifest ends with its own hash, in every version: it is checked before anything else is read.
+const (
+	manifestTail = "\"\n}\n" // what follows the digits of the hash
+	hexLen       = 2 * sha256.Size
+)
 
 // selfHash returns the hash of a manifest without the digits of its hash.
 func selfHash(data []byte) string {
@@ -68,18 +67,14 @@ func readManifest(fsys durable.FS, path string) (*manifest, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("checkpoint: open %s: %w", path, err)
 	} else if !info.IsDir() {
-		return nil, fmt.Errorf("checkpoint: open %s: it is no directory: %w", path, ErrCorrupt)
+		return nil, fmt.Errorf("checkpoint: open %s: it is not a directory: %w", path, ErrCorrupt)
 	}
-	name := filepath.Join(path, ManifestFile)
-	info, err = fsys.Stat(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, corrupt(path, ManifestFile, "is missing")
-	} else if err != nil {
-		return nil, fmt.Errorf("checkpoint: read %s: %w", name, err)
-	} else if !info.Mode().IsRegular() || info.Size() > maxManifest {
-		return nil, corrupt(path, ManifestFile, "is no regular file of at most %d bytes", maxManifest)
+	if size, err := statFile(fsys, path, ManifestFile); err != nil {
+		return nil, err
+	} else if size > maxManifest {
+		return nil, corrupt(path, ManifestFile, "has %d bytes, more than %d", size, maxManifest)
 	}
-	data, err := durable.ReadFile(fsys, name, maxManifest)
+	data, err := durable.ReadFile(fsys, filepath.Join(path, ManifestFile), maxManifest)
 	if err != nil {
 		return nil, err
 	}
@@ -108,13 +103,13 @@ func readManifest(fsys durable.FS, path string) (*manifest, error) {
 	}
 	seen := map[string]bool{}
 	for _, e := range m.Files {
-		if !goodName(e.Name) || e.Name == ManifestFile || seen[e.Name] || e.Size < 0 || len(e.SHA256) != hexLen {
+		if !PlainName(e.Name) || e.Name == ManifestFile || seen[e.Name] || e.Size < 0 || len(e.SHA256) != hexLen {
 			return nil, corrupt(path, ManifestFile, "is malformed (file %q)", e.Name)
 		}
 		seen[e.Name] = true
 	}
-	// A copy may have any name, but one that names a step must tell the truth.
-	if step, _, ok := parseName(filepath.Base(path)); ok && step != m.Step {
+	// A copy may have any name, but a name of a step must be the right one.
+	if step, ok := parseName(filepath.Base(path)); ok && step != m.Step {
 		return nil, corrupt(path, ManifestFile, "belongs to step %d", m.Step)
 	}
 	return &m, nil

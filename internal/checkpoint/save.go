@@ -20,21 +20,20 @@ import (
 type Snapshot struct {
 	Step      int64               // updates done, >= 0
 	Files     map[string][]byte   // config.json, tokenizer.json, state.json and so on
-	Model     []safetensors.Entry // to model.safetensors, with the metadata that Hugging Face loaders ask for
-	Optimizer []safetensors.Entry // to optimizer.safetensors; nil: no such file
+	Model     []safetensors.Entry // for model.safetensors
+	Optimizer []safetensors.Entry // for optimizer.safetensors; nil: no such file
 }
 
-// Save writes a snapshot to dir/step-N, making dir if need be, and returns that path.
-// When it returns without error the checkpoint has been read back and verified, and it survives a power loss.
+// Save writes a snapshot to dir/step-N, making dir if it is missing, and returns that path. When it returns without
+// error it has read the checkpoint back and verified it, and the checkpoint survives a power loss.
 //
-// If step-N is there already with the same content, that is all; if it is damaged or differs, the new one takes its
-// place, and at every moment one valid version of it is found by Newest. What an earlier Save that died left in
-// dir is removed first.
+// If step-N exists with the same content, it stays. If it is damaged or differs, the new one takes its place; Newest
+// finds a valid version of it at every moment. Save first removes what an earlier Save that died left in dir.
 //
-// Failure: nothing that was there before is touched, and the unfinished files are removed. An error of the last
-// step (syncing dir) leaves the new checkpoint in place, but a power loss may still take it. Save again writes all
-// files anew. Errors match durable.ErrNoSpace when the disk is full, ErrVersion when step-N was written by a newer
-// program (it is left alone, as is one that cannot be read).
+// Failure: Save touches nothing that was there before, and removes the unfinished files. If the last sync of dir
+// fails, the new checkpoint is in place, but a power loss may still remove it. Another Save writes all files again.
+// Errors match durable.ErrNoSpace when the disk is full, and ErrVersion when a newer program wrote step-N. Save does
+// not replace such a checkpoint, nor one that cannot be read.
 func Save(fsys durable.FS, dir string, s *Snapshot) (path string, err error) {
 	if err := s.check(); err != nil {
 		return "", err
@@ -44,8 +43,7 @@ func Save(fsys durable.FS, dir string, s *Snapshot) (path string, err error) {
 	}
 	if err := durable.Mkdir(fsys, dir); err != nil {
 		return fail(err)
-	}
-	if _, err := durable.Sweep(fsys, dir); err != nil {
+	} else if err := durable.Sweep(fsys, dir); err != nil {
 		return fail(err)
 	}
 	tmp := durable.TempName(dir, strconv.FormatInt(s.Step, 10))
@@ -55,7 +53,6 @@ func Save(fsys durable.FS, dir string, s *Snapshot) (path string, err error) {
 		err = place(fsys, tmp, final, m)
 	}
 	if err != nil {
-		// What place has already renamed is no longer at tmp.
 		if rerr := fsys.RemoveAll(tmp); rerr != nil {
 			err = fmt.Errorf("%w (unfinished files stay in %s: %v)", err, tmp, rerr)
 		}
@@ -64,24 +61,23 @@ func Save(fsys durable.FS, dir string, s *Snapshot) (path string, err error) {
 	return final, nil
 }
 
-// check refuses what could not be read back.
+// check refuses what Open could not read back.
 func (s *Snapshot) check() error {
 	if s.Step < 0 {
 		return fmt.Errorf("checkpoint: save: step %d is negative", s.Step)
 	}
 	for name, data := range s.Files {
 		switch {
-		case name == ModelFile || name == OptimizerFile || name == ManifestFile || !goodName(name):
-			return fmt.Errorf("checkpoint: save: %q is no name for a file of a checkpoint", name)
+		case name == ModelFile || name == OptimizerFile || name == ManifestFile || !PlainName(name):
+			return fmt.Errorf("checkpoint: save: %q cannot be the name of a file of a checkpoint", name)
 		case len(data) > maxSmallFile:
-			return fmt.Errorf("checkpoint: save: %s has %d bytes, at most %d are read back",
-				name, len(data), maxSmallFile)
+			return fmt.Errorf("checkpoint: save: %s has %d bytes, at most %d are read back", name, len(data), maxSmallFile)
 		}
 	}
 	return nil
 }
 
-// write makes the directory tmp with all files, the manifest last, verified and durable but for its name.
+// write makes the directory tmp with all files, the manifest last, and verifies it. Only its name is not durable yet.
 func (s *Snapshot) write(fsys durable.FS, tmp string) (*manifest, error) {
 	if err := fsys.Mkdir(tmp); err != nil {
 		return nil, err
@@ -102,18 +98,17 @@ func (s *Snapshot) write(fsys durable.FS, tmp string) (*manifest, error) {
 	tensors := func(entries []safetensors.Entry, metadata map[string]string) func(io.Writer) error {
 		return func(w io.Writer) error { return safetensors.Write(w, entries, metadata) }
 	}
-	if err := add(ModelFile, tensors(s.Model, map[string]string{"format": "pt"})); err != nil {
-		return nil, err
-	}
-	if s.Optimizer != nil {
-		if err := add(OptimizerFile, tensors(s.Optimizer, nil)); err != nil {
-			return nil, err
-		}
+	err := add(ModelFile, tensors(s.Model, map[string]string{"format": "pt"})) // Hugging Face loaders ask for it
+	if err == nil && s.Optimizer != nil {
+		err = add(OptimizerFile, tensors(s.Optimizer, nil))
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Files)) {
-		if err := add(name, func(w io.Writer) error { _, err := w.Write(s.Files[name]); return err }); err != nil {
-			return nil, err
+		if err == nil {
+			err = add(name, durable.Bytes(s.Files[name]))
 		}
+	}
+	if err != nil {
+		return nil, err
 	}
 	data, err := m.encode()
 	if err != nil {
@@ -123,11 +118,7 @@ func (s *Snapshot) write(fsys durable.FS, tmp string) (*manifest, error) {
 		return nil, fmt.Errorf("%d files make a manifest of %d bytes, at most %d are read back",
 			len(m.Files), len(data), maxManifest)
 	}
-	err = durable.WriteNew(fsys, filepath.Join(tmp, ManifestFile), func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
-	})
-	if err != nil {
+	if err := durable.WriteNew(fsys, filepath.Join(tmp, ManifestFile), durable.Bytes(data)); err != nil {
 		return nil, fmt.Errorf("write %s: %w", ManifestFile, err)
 	}
 	if err := fsys.SyncDir(tmp); err != nil {
@@ -153,11 +144,11 @@ func place(fsys durable.FS, tmp, final string, m *manifest) error {
 	there, err := verify(fsys, final)
 	absent, valid := errors.Is(err, ErrNone), err == nil
 	if err != nil && !absent && !errors.Is(err, ErrCorrupt) {
-		return err // of a newer program, or unreadable now: it may be valid, so it is not touched
+		return err // of a newer program, or unreadable now: it may be valid
 	}
 	old := final + oldSuffix
 	same := valid && slices.Equal(there.Files, m.Files)
-	var trash []string // discarded, deleted when the new one is safe
+	var trash []string // deleted when the new one is safe
 	throw := func(path string) error {
 		thrown, err := discard(fsys, path)
 		if thrown != "" {
@@ -165,42 +156,35 @@ func place(fsys durable.FS, tmp, final string, m *manifest) error {
 		}
 		return err
 	}
-	switch {
+	switch err = nil; {
 	case same:
 		trash = append(trash, tmp)
-	case valid: // set aside; only one is, and this one is later than what may be there
-		err = throw(old)
-		if err == nil {
+	case valid: // it becomes the older version, in place of one that may be there
+		if err = throw(old); err == nil {
 			err = fsys.Rename(final, old)
 		}
 	case !absent: // damaged
 		err = throw(final)
-	default:
-		err = nil
+	}
+	if err == nil && !same && !absent {
+		err = fsys.SyncDir(dir)
+	}
+	if err == nil && !same {
+		err = fsys.Rename(tmp, final)
 	}
 	if err != nil {
 		return err
 	}
-	if !same {
-		if !absent {
-			if err := fsys.SyncDir(dir); err != nil {
-				return err
-			}
-		}
-		if err := fsys.Rename(tmp, final); err != nil {
-			return err
-		}
-	}
-	// Also for the same content: the attempt that wrote it may have failed here.
+	// Also for the same content: the Save that wrote it may have failed here.
 	if err := fsys.SyncDir(dir); err != nil {
 		return err
 	}
-	// Nothing below can harm the new checkpoint; what remains is swept by the next Save.
+	// Nothing below can harm the new checkpoint. The next Save sweeps what remains.
 	if err := throw(old); err != nil || len(trash) == 0 {
 		return err
 	}
-	// The names of what is deleted must go before the files: else a power loss could bring back a name over
-	// missing files.
+	// The new names of the trash must be durable before its files are deleted: else a power loss could bring back an
+	// old name over missing files.
 	if err := fsys.SyncDir(dir); err != nil {
 		return err
 	}
@@ -212,7 +196,7 @@ func place(fsys durable.FS, tmp, final string, m *manifest) error {
 	return nil
 }
 
-// discard renames what is at path, if anything, to a temporary name, and returns that name or "".
+// discard renames what is at path to a temporary name, and returns that name, or "" if there is nothing.
 func discard(fsys durable.FS, path string) (tmp string, err error) {
 	if _, err := fsys.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return "", nil

@@ -1,6 +1,9 @@
 package config
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // Arch is the resolved architecture of a decoder: every choice made, nothing left automatic.
 type Arch struct {
@@ -26,18 +29,17 @@ type Arch struct {
 	Dropout   float64 // share of dropped channels, embedding output and residual branches
 }
 
-// RopeScale stretches the slow rotary frequencies, for contexts longer than those first trained on: Llama 3's rule.
-// The zero value does not.
+// RopeScale stretches the slow rotary frequencies for contexts longer than the first training's, as Llama 3 does. The
+// zero value changes nothing.
 type RopeScale struct {
-	Factor    float64 // by which frequencies of long wavelength are divided; 0: none are
-	Low, High float64 // waves longer than Original/Low are long, those shorter than Original/High stay as they are
-	Original  int     // context first trained on
+	Factor    float64 // divides the frequencies of long waves; 0: no scaling
+	Low, High float64 // waves longer than Original/Low are long; those shorter than Original/High do not change
+	Original  int     // context of the first training
 }
 
-// Params counts the parameters: all of them, and those that enter a multiply for every token.
-//
-// multiplied holds the matrices of the blocks and the head once (whether tied or not); the embedding look-up,
-// position table, norms and biases are outside it. 6·multiplied is the usual count of operations per token.
+// Params counts the parameters: all of them, and those that are multiplied for every token. These are the matrices of
+// the blocks and the head, tied or not, without the embedding look-up, position table, norms and biases. 6·multiplied is
+// the usual count of operations per token.
 func (a Arch) Params() (total, multiplied int64) {
 	w, q, kv := int64(a.Width), int64(a.Heads*a.HeadSize), int64(a.KVHeads*a.HeadSize)
 	mlp, vocab, layers := int64(a.MLP), int64(a.Vocab), int64(a.Layers)
@@ -77,17 +79,13 @@ func (a Arch) Params() (total, multiplied int64) {
 	return total, multiplied
 }
 
-// Arch returns the architecture that c describes for a vocabulary of vocab ids.
-//
-// What is automatic becomes: heads max(1, width/64), or width/head_size where that is given; head size width/heads;
-// key and value heads half of the heads where that divides them, else 1, and all of them in the gpt2 shape; hidden
-// channels 8/3 of the width rounded up to a multiple of 64, and 4 times the width in the gpt2 shape.
-// Returns an *Error if the layers or the width are undecided, or if the parts do not fit one another.
+// Arch returns the architecture that c describes for a vocabulary of vocab ids. docs/config.md has the rules for
+// automatic values. It returns an *Error if layers or width have no value, or if the parts do not fit together.
 func (c *Config) Arch(vocab int) (Arch, error) {
 	faults := c.cross(nil, nil)
 	for _, k := range []string{"model.layers", "model.width"} {
 		if c.Auto(k) {
-			faults = append(faults, Fault{Key: k, Text: "is not decided; set it or model.preset"})
+			faults = append(faults, Fault{Key: k, Text: "has no value; set it or model.preset"})
 		}
 	}
 	if vocab < 1 || vocab > maxVocab {
@@ -100,7 +98,7 @@ func (c *Config) Arch(vocab int) (Arch, error) {
 	return c.resolve(vocab), nil
 }
 
-// Sizes that the shapes have in common with their Hugging Face families.
+// Constants of the Hugging Face families.
 const (
 	epsRMS     = 1e-6 // Qwen3, Qwen2
 	epsLayer   = 1e-5 // GPT-2
@@ -109,7 +107,7 @@ const (
 	longest    = 4096 // context up to which thetaShort turns slowly enough
 )
 
-// resolve decides everything automatic but the layers and the width. It may be asked before the parts are checked.
+// resolve fills in every automatic value but layers and width. The parts need not be checked.
 func (c *Config) resolve(vocab int) Arch {
 	m := c.Model
 	a := Arch{
@@ -131,11 +129,7 @@ func (c *Config) resolve(vocab int) Arch {
 		a.QKVBias = true
 	}
 	if a.Heads == 0 {
-		size := 64
-		if a.HeadSize != 0 {
-			size = a.HeadSize
-		}
-		a.Heads = max(1, a.Width/size)
+		a.Heads = max(1, a.Width/cmp.Or(a.HeadSize, 64))
 	}
 	if a.HeadSize == 0 {
 		a.HeadSize = a.Width / a.Heads
@@ -148,12 +142,12 @@ func (c *Config) resolve(vocab int) Arch {
 			a.KVHeads = half
 		}
 	}
-	if a.MLP == 0 {
-		if gpt2 {
-			a.MLP = 4 * a.Width
-		} else {
-			a.MLP = (8*a.Width + 3*64 - 1) / (3 * 64) * 64
-		}
+	switch {
+	case a.MLP != 0:
+	case gpt2:
+		a.MLP = 4 * a.Width
+	default:
+		a.MLP = (8*a.Width + 3*64 - 1) / (3 * 64) * 64
 	}
 	return a
 }

@@ -5,11 +5,11 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"slices"
 )
 
-// Config holds every key of a run. The zero value is not useful: start from Default, Load or Parse.
-//
-// Copying a Config shares the record of origins; use Clone.
+// Config holds every key of a run. Start from Default, Load or Parse: the zero value is not useful. Copy it with Clone:
+// a plain copy shares the record of origins.
 type Config struct {
 	Data       Data
 	Tokenizer  Tokenizer
@@ -59,7 +59,7 @@ type Model struct {
 	Dropout  float64
 }
 
-// Train is the size of the run.
+// Train sets the size of the run.
 type Train struct {
 	Steps       int64 // updates; 0: planned from time and data
 	Context     int   // longest sequence, in tokens
@@ -68,7 +68,7 @@ type Train struct {
 	Seed        uint64
 }
 
-// Optim is AdamW and clipping.
+// Optim configures AdamW and clipping.
 type Optim struct {
 	LR          Rule    // peak learning rate: article, article-literal, auto, probe, or a number
 	Beta1       float64 // decay of the first moment
@@ -90,7 +90,7 @@ func (o Optim) Beta2At(batchTokens int) float64 {
 	return 0.95
 }
 
-// Schedule is the learning rate over the run, relative to its peak.
+// Schedule sets the learning rate over the run, relative to its peak.
 type Schedule struct {
 	Kind        string // cosine-restarts, cosine, linear, wsd or constant
 	Warmup      Rule   // article, or a number of steps
@@ -100,19 +100,19 @@ type Schedule struct {
 	LateRestart bool // allow a restart shortly before the end of the run
 }
 
-// Numeric is precision and memory.
+// Numeric sets precision and memory.
 type Numeric struct {
 	Mode          string // auto, fp32 or bf16
 	Checkpointing string // auto, none, attention or block
 }
 
-// Checkpoint is durability.
+// Checkpoint says when checkpoints are written and which are kept.
 type Checkpoint struct {
 	Every int64 // steps; 0: at each evaluation
 	Keep  int   // newest kept, beside the named ones
 }
 
-// Eval is the judge's input.
+// Eval says when the model is evaluated and what it writes then.
 type Eval struct {
 	Every     int64 // steps; 0: ten evaluations a run, epoch ends included
 	Prompts   int
@@ -120,13 +120,13 @@ type Eval struct {
 	MaxTokens int // of a sample
 }
 
-// Guard is what watches the updates.
+// Guard says what the guard does about bad updates.
 type Guard struct {
 	Mode  string // act or observe
 	Halve string // probation or article
 }
 
-// Judge decides on stopping and on the checkpoint to keep.
+// Judge says when a run stops early and which checkpoint is marked.
 type Judge struct {
 	EarlyStop string // sound, article or off
 	Select    string // sound, article or loss
@@ -134,13 +134,13 @@ type Judge struct {
 	Encoder   string // a local static embedding (safetensors); empty: hash-sif
 }
 
-// Rule is either the name of a rule or a number; the other is zero.
+// Rule is the name of a rule, or a number.
 type Rule struct {
 	Name  string
 	Value float64
 }
 
-// String returns the name, or the number as short as it reads back exactly.
+// String returns the name, or the number with as few digits as give it back.
 func (r Rule) String() string {
 	if r.Name != "" {
 		return r.Name
@@ -148,7 +148,7 @@ func (r Rule) String() string {
 	return formatFloat(r.Value)
 }
 
-// Default returns the configuration that a run without any setting has.
+// Default returns the configuration of a run without any setting.
 func Default() *Config {
 	c := &Config{
 		Data:       Data{ValFraction: 0.05, Start: "eos", BadDocuments: "stop", BadShare: 0.001},
@@ -173,8 +173,7 @@ func Default() *Config {
 // Clone returns an independent copy.
 func (c *Config) Clone() *Config {
 	d := *c
-	d.Data.Paths = append([]string(nil), c.Data.Paths...)
-	d.Data.Weights = append([]float64(nil), c.Data.Weights...)
+	d.Data.Paths, d.Data.Weights = slices.Clone(c.Data.Paths), slices.Clone(c.Data.Weights)
 	d.origins = maps.Clone(c.origins)
 	return &d
 }
@@ -183,11 +182,10 @@ func (c *Config) Clone() *Config {
 // "flag --steps", or what SetPlanned was told. It is empty for a key that does not exist.
 func (c *Config) Origin(key string) string { return c.origins[key] }
 
-// Notes says which keys were given that this version ignores, a sentence each.
+// Notes names the keys that were given and that this version ignores, a sentence each.
 func (c *Config) Notes() []string { return c.notes }
 
-// Value returns the value of a key as it is written in a file, without quotes ("auto" when automatic), and
-// whether the key exists.
+// Value returns the value of a key as a file has it, without quotes ("auto" when automatic), and whether the key exists.
 func (c *Config) Value(key string) (string, bool) {
 	k := lookup(key)
 	if k == nil {
@@ -202,26 +200,23 @@ func (c *Config) Auto(key string) bool {
 	return k != nil && k.isAuto(c)
 }
 
-// SetPlanned sets a key to what was decided for it, under the same limits as a user's value, and records origin
-// ("planned: 3 min at 24k tokens/s", "rule: …"). value is an int, int64, uint64, float64, string, bool, []string,
-// []float64 or Rule. It returns an *Error and changes nothing when the key does not exist or refuses the value.
+// SetPlanned sets a key that the program decides, within the limits of a user's value, and records origin ("planned: 3
+// min at 24k tokens/s", "rule: …"). value is an int, int64, uint64, float64, string, bool, []string, []float64 or Rule.
+// If the key does not exist or refuses the value, it returns an *Error and changes nothing.
 func (c *Config) SetPlanned(key string, value any, origin string) error {
-	text := ""
-	k := lookup(key)
-	if k == nil {
-		text = unknown(key)
-	} else {
-		text = k.assign(c, literalOf(value))
+	fault := unknown(key)
+	if k := lookup(key); k != nil {
+		fault = k.assign(c, valueOf(value))
 	}
-	if text != "" {
-		return &Error{[]Fault{{origin, key, text}}}
+	if fault != "" {
+		return &Error{[]Fault{{origin, key, fault}}}
 	}
 	c.origins[key] = origin
 	return nil
 }
 
-// Hash returns the hex SHA-256 of all values, in the order of Keys; origins do not enter. Keys that were removed count
-// as what most runs had.
+// Hash returns the hex SHA-256 of all values in the order of Keys, without origins. A removed key counts with the value
+// that most runs had.
 func (c *Config) Hash() string {
 	h := sha256.New()
 	for _, k := range keys {

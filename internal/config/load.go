@@ -22,15 +22,14 @@ type Assignment struct {
 	broken bool // text of --set without "="
 }
 
-// Set returns the assignment of a --set key=value. A text without "=" becomes a fault of Load.
+// Set returns the assignment of a --set key=value. Load reports a text without "=" as a fault.
 func Set(text string) Assignment {
 	key, value, ok := strings.Cut(text, "=")
 	return Assignment{Key: strings.TrimSpace(key), Value: strings.TrimSpace(value), Origin: "--set", broken: !ok}
 }
 
-// Load reads a configuration file and applies the assignments over it; path "" means no file.
-//
-// Every fault is found before it returns: the error is an *Error.
+// Load reads a configuration file and applies the assignments over it; path "" means no file. The error is an *Error
+// with every fault.
 func Load(path string, sets []Assignment) (*Config, error) {
 	if path == "" {
 		return Parse("", nil, sets)
@@ -59,8 +58,8 @@ func Parse(name string, data []byte, sets []Assignment) (*Config, error) {
 	return build(parseTOML(name, data), sets)
 }
 
-// Reread parses what TOML wrote, with the origins that TOML recorded beside the values, and applies the
-// assignments over it. It is how a run's own configuration is read when the run is resumed.
+// Reread parses what TOML wrote, with the origins that stand beside the values, and applies the assignments over it. A
+// resumed run reads its own configuration with it.
 func Reread(name string, data []byte, sets []Assignment) (*Config, error) {
 	entries := parseTOML(name, data)
 	lines := strings.Split(string(data), "\n")
@@ -73,52 +72,54 @@ func Reread(name string, data []byte, sets []Assignment) (*Config, error) {
 	return build(entries, sets)
 }
 
+// entry returns the assignment as a file would have it.
+func (s Assignment) entry() entry {
+	e := entry{key: s.Key, where: s.Origin, origin: s.Origin}
+	switch k := lookup(s.Key); {
+	case s.broken:
+		e.fault = "--set wants key=value"
+	case s.List != nil:
+		e.value = valueOf(s.List)
+	case k != nil:
+		var err error
+		if e.value, err = k.parse(s.Value); err != nil {
+			e.fault = err.Error()
+		}
+	}
+	return e
+}
+
 // build applies entries and assignments over the defaults, puts the preset beneath them and checks the whole.
 func build(entries []entry, sets []Assignment) (*Config, error) {
+	for _, s := range sets {
+		entries = append(entries, s.entry())
+	}
 	var faults []Fault
 	c := Default()
-	where := make(map[string]string) // of what was given, for faults that are found later
-	faulty := make(map[string]bool)  // keys that already have a fault: nothing more is said about them
-	apply := func(name, at, origin string, v literal, fault string) {
-		k := lookup(name)
-		if i := slices.IndexFunc(removed, func(r removedKey) bool { return r.name == name }); i >= 0 {
-			c.notes = append(c.notes, fmt.Sprintf("%s: %s is ignored, it is no more: %s", at, name, removed[i].why))
-			return
-		}
-		switch {
-		case fault != "":
-		case k == nil:
-			fault = unknown(name)
-		default:
-			fault = k.assign(c, v)
-		}
-		if fault != "" {
-			faults = append(faults, Fault{at, name, fault})
-			faulty[name] = true
-			return
-		}
-		c.origins[name], where[name] = origin, at
-	}
+	where := make(map[string]string) // of keys that were given
+	faulty := make(map[string]bool)  // keys that already have a fault: no other is reported for them
 	for _, e := range entries {
-		apply(e.key, e.where, e.origin, e.value, e.fault)
-	}
-	for _, s := range sets {
-		v, fault := literal{}, ""
-		if s.broken {
-			fault = "--set wants key=value"
-		} else if s.List != nil {
-			v = literalOf(s.List)
-		} else if k := lookup(s.Key); k != nil {
-			var err error
-			if v, err = k.parse(s.Value); err != nil {
-				fault = err.Error()
-			}
+		if i := slices.IndexFunc(removed, func(r removedKey) bool { return r.name == e.key }); i >= 0 {
+			c.notes = append(c.notes, fmt.Sprintf("%s: %s is ignored; it was removed because %s", e.where, e.key, removed[i].why))
+			continue
 		}
-		apply(s.Key, s.Origin, s.Origin, v, fault)
+		k := lookup(e.key)
+		if e.fault == "" && k == nil {
+			e.fault = unknown(e.key)
+		}
+		if e.fault == "" {
+			e.fault = k.assign(c, e.value)
+		}
+		if e.fault != "" {
+			faults = append(faults, Fault{e.where, e.key, e.fault})
+			faulty[e.key] = true
+			continue
+		}
+		c.origins[e.key], where[e.key] = e.origin, e.where
 	}
 	if c.Model.Preset != "" {
-		// What the file and the command line gave stays, whatever its recorded origin: a resumed run keeps its
-		// values even where a preset has changed since.
+		// Values from the file and the command line stay, whatever their recorded origin: a resumed run keeps its values
+		// even if the preset has changed since.
 		free := func(key string) bool { return where[key] == "" }
 		if err := c.usePreset(c.Model.Preset, c.origins["model.preset"], free); err != nil {
 			return nil, err

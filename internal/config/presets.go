@@ -8,9 +8,8 @@ import (
 
 // preset is a named set of values.
 type preset struct {
-	name   string
-	doc    string
-	values []setting
+	name, doc string
+	values    []setting
 }
 
 type setting struct {
@@ -18,8 +17,8 @@ type setting struct {
 	value any
 }
 
-// presets from the smallest to the largest, then the benchmark presets. The sizes of the first four count the
-// parameters without the embedding; heads are of size 64.
+// presets has the sizes from the smallest to the largest, then the benchmarks. The first four count the parameters
+// without the embedding, and have heads of size 64.
 var presets = []preset{
 	{"nano", "about 1M parameters: 4 x 128", []setting{{"model.layers", 4}, {"model.width", 128}}},
 	{"micro", "about 5M parameters: 6 x 256", []setting{{"model.layers", 6}, {"model.width", 256}}},
@@ -55,15 +54,15 @@ func presetNames() []string {
 	return names
 }
 
-// UsePreset sets model.preset, recording origin for it, and gives every key that nothing else has set the
-// preset's value, or its default. A key that a file, a flag or the planner has set stays as it is.
+// UsePreset sets model.preset and records origin for it. Every key that nothing else has set gets the preset's value, or
+// its default. A key that a file, a flag or the planner has set does not change.
 func (c *Config) UsePreset(name, origin string) error {
 	return c.usePreset(name, origin, func(key string) bool {
 		return c.origins[key] == "default" || strings.HasPrefix(c.origins[key], "preset ")
 	})
 }
 
-// usePreset gives the keys that are free their values under the preset.
+// usePreset gives the free keys their values under the preset.
 func (c *Config) usePreset(name, origin string, free func(key string) bool) error {
 	i := slices.IndexFunc(presets, func(p preset) bool { return p.name == name })
 	if i < 0 {

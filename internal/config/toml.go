@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,40 +14,37 @@ import (
 // entry is one value of a file, or one fault of its form, with its place.
 type entry struct {
 	key    string
-	value  literal
+	value  any
 	line   int
 	where  string // "run.toml:12", for faults
 	origin string // "file run.toml:12"
-	fault  string // found while reading, "" when the value is to be assigned
+	fault  string // found while reading; "": the value can be assigned
 }
 
-// reader walks a TOML document. The library's own decoder stops at the first value of a wrong type and at the
-// first unknown key; its parser gives the positions needed to go on and tell everything.
+// reader walks a TOML document. The library's own decoder stops at the first value of a wrong type and at the first
+// unknown key. Its parser gives the positions that are needed to go on and report every fault.
 type reader struct {
 	name    string
 	data    []byte
+	start   int // where the parser began in data
 	entries []entry
 	lines   map[string]int // line of each key and section seen, to name the first of two
 }
 
-// parseTOML reads all values of a document and all faults of its form, in the order of the lines. A line that does
-// not parse is a fault, and reading goes on after it.
+// parseTOML returns all values of a document and all faults of its form, in the order of the lines. After a line that
+// does not parse it goes on with the next.
 func parseTOML(name string, data []byte) []entry {
 	r := &reader{name: name, data: data, lines: make(map[string]int)}
 	section := ""
 	var p unstable.Parser
-	for start := 0; ; {
-		p.Reset(data[start:])
+	for {
+		p.Reset(data[r.start:])
 		for p.NextExpression() {
-			e := p.Expression()
-			line := func(n *unstable.Node) int { return r.lineAt(start + int(n.Raw.Offset)) }
-			if e.Kind == unstable.KeyValue {
-				r.keyValue(section, e, line)
-				continue
+			if e := p.Expression(); e.Kind == unstable.KeyValue {
+				r.keyValue(section, e)
+			} else {
+				section = r.section(e)
 			}
-			var first int
-			section, first = dotted(e.Key(), line)
-			r.section(section, first, e.Kind == unstable.ArrayTable)
 		}
 		err := p.Error()
 		if err == nil {
@@ -55,14 +53,14 @@ func parseTOML(name string, data []byte) []entry {
 		at := len(data)
 		var perr *unstable.ParserError
 		if errors.As(err, &perr) {
-			at = start + int(p.Range(perr.Highlight).Offset)
+			at = r.start + int(p.Range(perr.Highlight).Offset)
 		}
 		r.fault(r.lineAt(at), "", "not TOML: "+err.Error())
 		next := bytes.IndexByte(data[at:], '\n')
 		if next < 0 {
 			return r.entries
 		}
-		start = at + next + 1
+		r.start = at + next + 1
 	}
 }
 
@@ -74,123 +72,120 @@ func (r *reader) fault(line int, key, text string) {
 	r.entries = append(r.entries, entry{key: key, line: line, where: r.where(line), fault: text})
 }
 
-// section meets the heading of a table.
-func (r *reader) section(name string, line int, array bool) {
-	known := false
-	for _, s := range sections {
-		known = known || s == name
-	}
-	switch first, twice := r.lines["["+name+"]"]; {
-	case !known:
+// section reads the heading of a table and returns its name.
+func (r *reader) section(e *unstable.Node) (name string) {
+	name, line := r.dotted(e.Key())
+	heading := "[" + name + "]"
+	switch first, twice := r.lines[heading]; {
+	case !slices.Contains(sections, name):
 		text := "unknown section; the sections are " + strings.Join(sections, ", ")
-		for _, s := range sections {
-			if distance(name, s) <= 2 {
-				text = "unknown section; did you mean [" + s + "]?"
-			}
+		if near := closest(name, sections); near != "" {
+			text = "unknown section; did you mean [" + near + "]?"
 		}
-		r.fault(line, "["+name+"]", text)
-	case array:
-		r.fault(line, "[["+name+"]]", "is one section, not a list; write ["+name+"]")
+		r.fault(line, heading, text)
+	case e.Kind == unstable.ArrayTable:
+		r.fault(line, "["+heading+"]", "is one section, not a list; write "+heading)
 	case twice:
-		r.fault(line, "["+name+"]", fmt.Sprintf("section was opened on line %d already", first))
+		r.fault(line, heading, fmt.Sprintf("the section already begins on line %d", first))
 	}
-	r.lines["["+name+"]"] = line
+	r.lines[heading] = line
+	return name
 }
 
-// keyValue meets a value; an inline table is the values within it.
-func (r *reader) keyValue(section string, e *unstable.Node, lineOf func(*unstable.Node) int) {
-	name, line := dotted(e.Key(), lineOf)
+// keyValue reads a value, or the values of an inline table.
+func (r *reader) keyValue(section string, e *unstable.Node) {
+	name, line := r.dotted(e.Key())
 	if section != "" {
 		name = section + "." + name
 	}
 	v := e.Value()
 	if v.Kind == unstable.InlineTable {
 		for it := v.Children(); it.Next(); {
-			r.keyValue(name, it.Node(), lineOf)
+			r.keyValue(name, it.Node())
 		}
 		return
 	}
 	at := entry{key: name, line: line, where: r.where(line), origin: "file " + r.where(line)}
 	if first, twice := r.lines[name]; twice {
-		at.fault = fmt.Sprintf("was set on line %d already", first)
+		at.fault = fmt.Sprintf("is already set on line %d", first)
 	} else {
 		r.lines[name] = line
 		var err error
-		if at.value, err = tomlLiteral(v); err != nil {
+		if at.value, err = tomlValue(v); err != nil {
 			at.fault = err.Error()
 		}
 	}
 	r.entries = append(r.entries, at)
 }
 
-// dotted joins the parts of a key and returns its line.
-func dotted(it unstable.Iterator, lineOf func(*unstable.Node) int) (name string, line int) {
+// dotted joins the parts of a key and returns the line of the first.
+func (r *reader) dotted(it unstable.Iterator) (name string, line int) {
 	var parts []string
 	for it.Next() {
 		if line == 0 {
-			line = lineOf(it.Node())
+			line = r.lineAt(r.start + int(it.Node().Raw.Offset))
 		}
 		parts = append(parts, string(it.Node().Data))
 	}
 	return strings.Join(parts, "."), line
 }
 
-// tomlLiteral copies a value out of the parser.
-func tomlLiteral(n *unstable.Node) (literal, error) {
+// tomlValue copies a value out of the parser.
+func tomlValue(n *unstable.Node) (any, error) {
 	switch n.Kind {
 	case unstable.String:
-		return stringLiteral(string(n.Data)), nil
+		return string(n.Data), nil
 	case unstable.Bool:
-		return boolLiteral(string(n.Data) == "true"), nil
+		return string(n.Data) == "true", nil
 	case unstable.Integer:
 		i, err := strconv.ParseInt(string(n.Data), 0, 64)
 		if err != nil {
-			return literal{}, fmt.Errorf("%s is no whole number of 64 bits", n.Data)
+			return nil, fmt.Errorf("%s is not a whole number of 64 bits", n.Data)
 		}
-		return intLiteral(i), nil
+		return i, nil
 	case unstable.Float:
 		f, err := strconv.ParseFloat(strings.ReplaceAll(string(n.Data), "_", ""), 64)
 		if err != nil {
-			return literal{}, fmt.Errorf("%s is no number of 64 bits", n.Data)
+			return nil, fmt.Errorf("%s is not a number of 64 bits", n.Data)
 		}
-		return floatLiteral(f), nil
+		return f, nil
 	case unstable.Array:
-		list := listLiteral()
+		var list []any
 		for it := n.Children(); it.Next(); {
 			if it.Node().Kind == unstable.Comment {
 				continue
 			}
-			v, err := tomlLiteral(it.Node())
+			v, err := tomlValue(it.Node())
 			if err != nil {
-				return literal{}, err
+				return nil, err
 			}
-			list.list = append(list.list, v)
+			list = append(list, v)
 		}
 		return list, nil
 	case unstable.InlineTable:
-		return literal{kind: "table"}, nil
+		return otherKind("table"), nil
 	}
-	return literal{kind: "date or time"}, nil
+	return otherKind("date or time"), nil
 }
 
 // parseTOMLValue reads one value in TOML's form, from the command line.
-func parseTOMLValue(text string) (literal, error) {
+func parseTOMLValue(text string) (any, error) {
 	var p unstable.Parser
 	p.Reset([]byte("x = " + text))
 	if !p.NextExpression() {
-		return literal{}, fmt.Errorf("%s is not a TOML value: %w", text, p.Error())
+		return nil, fmt.Errorf("%s is not a TOML value: %w", text, p.Error())
 	}
-	v, err := tomlLiteral(p.Expression().Value())
+	v, err := tomlValue(p.Expression().Value())
 	if err == nil && p.NextExpression() || p.Error() != nil {
-		return literal{}, fmt.Errorf("%s is more than one value", text)
+		return nil, fmt.Errorf("%s is more than one value", text)
 	}
 	return v, err
 }
 
-// originMark stands between a value and the comment that tells its origin.
+// originMark stands between a value and the comment with its origin.
 const originMark = "  # "
 
-// TOML returns the configuration as a file that Load and Reread accept: every key, each with its origin behind it.
+// TOML returns the configuration as a file for Load and Reread: every key with its value and its origin.
 func (c *Config) TOML() []byte {
 	var b bytes.Buffer
 	b.WriteString("# Every value of this run and where it came from.\n")
@@ -201,7 +196,7 @@ func (c *Config) TOML() []byte {
 			section = name
 			fmt.Fprintf(&b, "\n[%s]\n", section)
 		}
-		// The mark is looked for from the right, so an origin must not hold it.
+		// Reread looks for the mark from the right, so an origin must not hold it.
 		origin := strings.Join(strings.Fields(c.origins[k.name]), " ")
 		fmt.Fprintf(&b, "%s = %s%s%s\n", short, k.format(c, true), originMark, origin)
 	}

@@ -4,234 +4,213 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 )
 
-// literal is a value as it was written, before it meets a key.
-type literal struct {
-	kind string // string, whole number, number, boolean, list, or the name of a TOML kind that no key takes
-	s    string // string
-	i    int64  // whole number
-	f    float64
-	b    bool
-	list []literal
+// A value on its way to a key is a string, an int64, a float64, a bool, a []any of these, or a kind of TOML that no key
+// takes.
+type otherKind string
+
+// kindOf names the kind of a value for a message.
+func kindOf(v any) string {
+	switch v := v.(type) {
+	case int64:
+		return "whole number"
+	case float64:
+		return "number"
+	case bool:
+		return "boolean"
+	case []any:
+		return "list"
+	case otherKind:
+		return string(v)
+	}
+	return fmt.Sprintf("%T", v)
 }
 
-func stringLiteral(s string) literal   { return literal{kind: "string", s: s} }
-func intLiteral(i int64) literal       { return literal{kind: "whole number", i: i, f: float64(i)} }
-func floatLiteral(f float64) literal   { return literal{kind: "number", f: f} }
-func boolLiteral(b bool) literal       { return literal{kind: "boolean", b: b} }
-func listLiteral(l ...literal) literal { return literal{kind: "list", list: l} }
-
-// literalOf converts a Go value given by the program itself.
-func literalOf(value any) literal {
-	switch v := value.(type) {
-	case string:
-		return stringLiteral(v)
-	case []string:
-		list := listLiteral()
-		for _, s := range v {
-			list.list = append(list.list, stringLiteral(s))
-		}
-		return list
-	case []float64:
-		list := listLiteral()
-		for _, f := range v {
-			list.list = append(list.list, floatLiteral(f))
-		}
-		return list
-	case int:
-		return intLiteral(int64(v))
+// asFloat returns an int64 or a float64 as a float64.
+func asFloat(v any) (f float64, ok bool) {
+	switch v := v.(type) {
 	case int64:
-		return intLiteral(v)
+		return float64(v), true
+	case float64:
+		return v, true
+	}
+	return 0, false
+}
+
+// valueOf converts a Go value given by the program itself.
+func valueOf(value any) any {
+	switch v := value.(type) {
+	case []string:
+		return toList(v)
+	case []float64:
+		return toList(v)
+	case int:
+		return int64(v)
 	case uint64:
 		if v > math.MaxInt64 {
-			return floatLiteral(float64(v)) // refused by every key of whole numbers
+			return float64(v) // refused by every key of whole numbers
 		}
-		return intLiteral(int64(v))
-	case float64:
-		return floatLiteral(v)
-	case bool:
-		return boolLiteral(v)
+		return int64(v)
 	case Rule:
 		if v.Name != "" {
-			return stringLiteral(v.Name)
+			return v.Name
 		}
-		return floatLiteral(v.Value)
+		return v.Value
 	}
-	return literal{kind: fmt.Sprintf("%T", value)}
+	return value
+}
+
+func toList[T any](from []T) []any {
+	to := make([]any, len(from))
+	for i, v := range from {
+		to[i] = v
+	}
+	return to
 }
 
 // parse reads the text of --set or a flag as the key's own kind of value, so that strings need no quotes.
-func (k *key) parse(text string) (literal, error) {
-	quoted := strings.HasPrefix(text, `"`) || strings.HasPrefix(text, `'`)
+func (k *key) parse(text string) (any, error) {
+	inTOML := strings.HasPrefix(text, `"`) || strings.HasPrefix(text, `'`)
 	switch k.at(new(Config)).(type) {
 	case *string:
-		if quoted {
-			return parseTOMLValue(text)
-		}
-		return stringLiteral(text), nil
 	case *[]string:
-		if quoted || strings.HasPrefix(text, "[") {
-			return parseTOMLValue(text)
-		}
-		return stringLiteral(text), nil
+		inTOML = inTOML || strings.HasPrefix(text, "[")
 	case *[]float64:
-		if !strings.HasPrefix(text, "[") {
+		if inTOML = true; !strings.HasPrefix(text, "[") {
 			text = "[" + text + "]"
 		}
-		return parseTOMLValue(text)
 	case *bool:
 		if b, err := strconv.ParseBool(text); err == nil {
-			return boolLiteral(b), nil
+			return b, nil
 		}
-		return stringLiteral(text), nil
+	default:
+		plain := strings.ReplaceAll(text, "_", "")
+		if i, err := strconv.ParseInt(plain, 10, 64); err == nil {
+			return i, nil
+		}
+		if f, err := strconv.ParseFloat(plain, 64); err == nil || math.IsInf(f, 0) {
+			return f, nil
+		}
 	}
-	plain := strings.ReplaceAll(text, "_", "")
-	if i, err := strconv.ParseInt(plain, 10, 64); err == nil {
-		return intLiteral(i), nil
-	}
-	if f, err := strconv.ParseFloat(plain, 64); err == nil || math.IsInf(f, 0) {
-		return floatLiteral(f), nil
-	}
-	if quoted {
+	if inTOML {
 		return parseTOMLValue(text)
 	}
-	return stringLiteral(text), nil
+	return text, nil
 }
 
-// assign gives the key its value in c. It returns what is wrong with the value, or "" and then has set it.
-func (k *key) assign(c *Config, v literal) string {
-	if k.auto && v.kind == "string" && v.s == "auto" {
-		k.reset(c)
+// assign gives the key its value in c. It returns what is wrong with the value, or "" if it has set it.
+func (k *key) assign(c *Config, v any) (fault string) {
+	field := reflect.ValueOf(k.at(c)).Elem()
+	if k.auto && v == "auto" {
+		field.SetZero()
 		return ""
 	}
-	switch p := k.at(c).(type) {
-	case *string:
-		if v.kind != "string" {
-			return k.wants(v)
-		}
-		if fault := k.text(v.s); fault != "" {
-			return fault
-		}
-		*p = v.s
-	case *[]string:
-		if v.kind == "string" {
-			v = listLiteral(v)
-		}
-		if v.kind != "list" {
-			return k.wants(v)
-		}
-		var list []string
-		for _, e := range v.list {
-			if e.kind != "string" {
-				return "wants strings in the list, not a " + e.kind
-			}
-			if e.s == "" {
-				return "has an empty path in the list"
-			}
-			if fault := k.text(e.s); fault != "" {
-				return fault
-			}
-			list = append(list, e.s)
-		}
-		*p = list
-	case *[]float64:
-		if v.kind != "list" {
-			return k.wants(v)
-		}
-		var list []float64
-		for _, e := range v.list {
-			if e.kind != "number" && e.kind != "whole number" {
-				return "wants numbers in the list, not a " + e.kind
-			}
-			if fault := k.number(e.f); fault != "" {
-				return fault
-			}
-			list = append(list, e.f)
-		}
-		*p = list
-	case *bool:
-		if v.kind != "boolean" {
-			return k.wants(v)
-		}
-		*p = v.b
-	case *Rule:
-		switch v.kind {
-		case "string":
-			if fault := k.text(v.s); fault != "" {
-				return fault + ", or a number"
-			}
-			*p = Rule{Name: v.s}
-		case "number", "whole number":
-			if fault := k.number(v.f); fault != "" {
-				return fault
-			}
-			if k.name == "schedule.warmup" && v.f != math.Trunc(v.f) {
-				return "wants a whole number of steps, not " + formatFloat(v.f)
-			}
-			*p = Rule{Value: v.f + 0} // no negative zero
-		default:
-			return k.wants(v)
-		}
-	case *float64:
-		if v.kind != "number" && v.kind != "whole number" {
-			return k.wants(v)
-		}
-		if fault := k.number(v.f); fault != "" {
-			return fault
-		}
-		*p = v.f + 0
-	case *int, *int64, *uint64:
-		if v.kind != "whole number" {
-			return k.wants(v)
-		}
-		if fault := k.number(v.f); fault != "" {
-			return fault
-		}
-		switch p := p.(type) {
-		case *int:
-			*p = int(v.i)
-		case *int64:
-			*p = v.i
-		case *uint64:
-			*p = uint64(v.i)
-		}
+	value, fault := k.convert(v)
+	if fault == "" {
+		field.Set(reflect.ValueOf(value).Convert(field.Type()))
 	}
-	return ""
+	return fault
 }
 
-// wants is the fault of a value of the wrong kind.
-func (k *key) wants(v literal) string {
+// convert returns a value as the key has it, but for the size of an integer, or what is wrong with it.
+func (k *key) convert(v any) (value any, fault string) {
+	text, isText := v.(string)
+	f, isNumber := asFloat(v)
+	items, isList := v.([]any)
 	var want string
 	switch k.at(new(Config)).(type) {
 	case *string:
-		want = "a string"
+		if want = "a string"; isText {
+			return text, k.text(text)
+		}
 	case *[]string:
 		want = "a string or a list of strings"
+		if isText {
+			items, isList = []any{text}, true
+		}
+		if isList {
+			return k.texts(items)
+		}
 	case *[]float64:
-		want = "a list of numbers"
+		if want = "a list of numbers"; isList {
+			return k.numbers(items)
+		}
 	case *bool:
 		want = "true or false"
+		if b, ok := v.(bool); ok {
+			return b, ""
+		}
 	case *Rule:
 		want = strings.Join(k.choices, ", ") + " or a number"
+		switch {
+		case isText:
+			if fault = k.text(text); fault != "" {
+				fault += ", or a number"
+			}
+			return Rule{Name: text}, fault
+		case isNumber:
+			if fault = k.number(f); fault == "" && k.name == "schedule.warmup" && f != math.Trunc(f) {
+				fault = "wants a whole number of steps, not " + formatFloat(f)
+			}
+			return Rule{Value: f + 0}, fault // no negative zero
+		}
 	case *float64:
-		want = "a number"
+		if want = "a number"; isNumber {
+			return f + 0, k.number(f)
+		}
 	default:
 		want = "a whole number"
+		if i, ok := v.(int64); ok {
+			return i, k.number(f)
+		}
 	}
 	if k.auto {
 		want += ` or "auto"`
 	}
-	switch v.kind {
-	case "string":
-		return fmt.Sprintf("wants %s, not %q", want, v.s)
-	case "number":
-		return fmt.Sprintf("wants %s, not the decimal number %s", want, formatFloat(v.f))
+	not := "a " + kindOf(v)
+	switch v := v.(type) {
+	case string:
+		not = strconv.Quote(v)
+	case float64:
+		not = "the decimal number " + formatFloat(v)
 	}
-	return fmt.Sprintf("wants %s, not a %s", want, v.kind)
+	return nil, fmt.Sprintf("wants %s, not %s", want, not)
+}
+
+func (k *key) texts(items []any) (list []string, fault string) {
+	for _, item := range items {
+		s, ok := item.(string)
+		switch {
+		case !ok:
+			return nil, "wants strings in the list, not a " + kindOf(item)
+		case s == "":
+			return nil, "has an empty path in the list"
+		}
+		if fault := k.text(s); fault != "" {
+			return nil, fault
+		}
+		list = append(list, s)
+	}
+	return list, ""
+}
+
+func (k *key) numbers(items []any) (list []float64, fault string) {
+	for _, item := range items {
+		f, ok := asFloat(item)
+		if !ok {
+			return nil, "wants numbers in the list, not a " + kindOf(item)
+		}
+		if fault := k.number(f); fault != "" {
+			return nil, fault
+		}
+		list = append(list, f)
+	}
+	return list, ""
 }
 
 // text checks a string.
@@ -239,20 +218,11 @@ func (k *key) text(s string) string {
 	if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
 		return fmt.Sprintf("%q is not text", s)
 	}
-	if k.choices == nil {
+	if k.choices == nil || slices.Contains(k.choices, s) {
 		return ""
 	}
-	best, near := 3, ""
-	for _, c := range k.choices {
-		if c == s {
-			return ""
-		}
-		if d := distance(s, c); d < best {
-			best, near = d, c
-		}
-	}
 	fault := fmt.Sprintf("%q is not one of %s", s, strings.Join(k.choices, ", "))
-	if near != "" {
+	if near := closest(s, k.choices); near != "" {
 		fault += "; did you mean " + near + "?"
 	}
 	return fault
@@ -276,9 +246,6 @@ func (k *key) number(f float64) string {
 		formatFloat(f), open, formatFloat(k.lo), closing, formatFloat(k.hi))
 }
 
-// reset makes the key automatic.
-func (k *key) reset(c *Config) { reflect.ValueOf(k.at(c)).Elem().SetZero() }
-
 // isAuto reports whether the key is automatic and undecided.
 func (k *key) isAuto(c *Config) bool { return k.auto && reflect.ValueOf(k.at(c)).Elem().IsZero() }
 
@@ -298,26 +265,21 @@ func (k *key) format(c *Config, quote bool) string {
 	if k.isAuto(c) {
 		return str("auto")
 	}
+	var items []string
 	switch p := k.at(c).(type) {
 	case *string:
 		return str(*p)
 	case *[]string:
-		list := make([]string, len(*p))
-		for i, s := range *p {
-			list[i] = str(s)
-		}
 		if !quote {
-			return strings.Join(list, " ")
+			return strings.Join(*p, " ")
 		}
-		return "[" + strings.Join(list, ", ") + "]"
+		for _, s := range *p {
+			items = append(items, str(s))
+		}
 	case *[]float64:
-		list := make([]string, len(*p))
-		for i, f := range *p {
-			list[i] = formatFloat(f)
+		for _, f := range *p {
+			items = append(items, formatFloat(f))
 		}
-		return "[" + strings.Join(list, ", ") + "]"
-	case *bool:
-		return strconv.FormatBool(*p)
 	case *Rule:
 		if p.Name != "" {
 			return str(p.Name)
@@ -325,17 +287,13 @@ func (k *key) format(c *Config, quote bool) string {
 		return formatFloat(p.Value)
 	case *float64:
 		return formatFloat(*p)
-	case *int:
-		return strconv.Itoa(*p)
-	case *int64:
-		return strconv.FormatInt(*p, 10)
-	case *uint64:
-		return strconv.FormatUint(*p, 10)
+	default: // a boolean or a whole number
+		return fmt.Sprint(reflect.ValueOf(p).Elem())
 	}
-	panic("config: key of an unknown type")
+	return "[" + strings.Join(items, ", ") + "]"
 }
 
-// formatFloat writes f as short as it reads back exactly; plain digits for whole numbers people write so.
+// formatFloat writes f with as few digits as give f back; whole numbers below 1e12 without an exponent.
 func formatFloat(f float64) string {
 	if f == math.Trunc(f) && math.Abs(f) < 1e12 {
 		return strconv.FormatFloat(f, 'f', -1, 64)

@@ -28,7 +28,8 @@ func TestAgainstProc(t *testing.T) {
 		}
 		return true
 	}
-	if m := regexp.MustCompile(`(?m)^vendor_id\s*: (\w+)$`).FindSubmatch(info); Vendor != "" && m != nil && string(m[1]) != Vendor {
+	if m := regexp.MustCompile(`(?m)^vendor_id\s*: (\w+)$`).FindSubmatch(info); Vendor != "" && m != nil &&
+		string(m[1]) != Vendor {
 		t.Errorf("Vendor = %s, /proc/cpuinfo says %s", Vendor, m[1])
 	}
 	avx512 := []string{"avx2", "fma", "avx512f", "avx512bw", "avx512vl", "avx512dq"}

@@ -1,39 +1,39 @@
-// Package durable is the one door to disk: whatever must survive a crash is written through it.
+// Package durable writes everything that must survive a crash.
 //
-// Most callers want WriteFile, which replaces a file so that a reader finds the old content or the new and
-// never a mixture, whatever moment the process or the machine dies at, and Lock, which keeps two processes
-// from one run. The rest are the pieces those are made of (FS, File, WriteNew, Mkdir) for packages with a
-// protocol of their own, such as checkpoint, and two helpers close to the system: Map and FreeSpace.
+// Most callers want WriteFile and Lock. WriteFile replaces a file so that a reader finds the old content or the new,
+// never a mixture, even if the process or the machine dies. Lock keeps two processes from one run. Packages with a
+// protocol of their own, such as checkpoint, use the parts: FS, File, WriteNew, Mkdir. Map and FreeSpace are helpers
+// close to the system.
 //
-// All functions that take an FS can run on crash.FS (subpackage crash), which loses what was not synced and
-// fails the operation it is told to: tests enumerate every operation of a protocol with it.
+// All functions that take an FS can run on crash.FS (subpackage crash), which loses what was not synced and fails the
+// operation it is told to. Tests go through every operation of a protocol with it.
 //
-// A failed fsync ends the attempt. The system may have dropped the pages it could not write, and a second
-// fsync of the same file would then report success for lost data; a retry must write a new file.
+// A failed fsync ends the attempt. The system may have dropped the pages that it could not write, and a second fsync of
+// the same file would then report success for lost data. A retry must write a new file.
 //
-// The package imports nothing of ours. It does not hide errors, retry, cache or read configuration.
+// The package hides no errors, and does not retry, cache or read configuration.
 package durable
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 )
 
-// FS is the set of file operations that protocols on disk are built from. Names are paths in the form of the
-// operating system. OS is the real one; crash.FS is the twin for tests. Errors match fs.ErrNotExist,
-// fs.ErrExist and ErrNoSpace with errors.Is.
+// FS is the set of file operations that protocols on disk are built from. Names are paths of the operating system. OS
+// is the real file system, crash.FS the one for tests. Errors match fs.ErrNotExist, fs.ErrExist and ErrNoSpace.
 type FS interface {
 	// Open opens a file for reading.
 	Open(name string) (File, error)
 	// Create opens a new or emptied file for reading and writing.
 	Create(name string) (File, error)
-	// Append opens a file, new if need be, for reading and for writing at its end.
+	// Append opens an existing or new file for reading, and for writing at its end.
 	Append(name string) (File, error)
 	// Mkdir makes a directory and all its missing parents. It syncs nothing; see the function Mkdir.
 	Mkdir(name string) error
-	// Rename moves from to to in one step, replacing a file that is there.
+	// Rename gives a file or directory a new name in one step, and replaces a file of that name.
 	Rename(from, to string) error
 	// Remove deletes a file or an empty directory.
 	Remove(name string) error
@@ -41,7 +41,7 @@ type FS interface {
 	RemoveAll(name string) error
 	// ReadDir lists a directory in the order of names.
 	ReadDir(name string) ([]fs.DirEntry, error)
-	// Stat describes what name leads to.
+	// Stat describes a file. It follows symbolic links.
 	Stat(name string) (fs.FileInfo, error)
 	// SyncDir makes the names in a directory durable: what was created, renamed or removed in it.
 	SyncDir(name string) error
@@ -58,33 +58,31 @@ type File interface {
 	Stat() (fs.FileInfo, error)
 }
 
-// ErrNoSpace is matched by every error of this package that means a full disk or an exhausted quota
-// (ENOSPC, EDQUOT; on Windows ERROR_DISK_FULL, ERROR_HANDLE_DISK_FULL, ERROR_DISK_QUOTA_EXCEEDED).
-var ErrNoSpace = errors.New("no space left on the disk or in the quota")
+// ErrNoSpace is matched by every error that means a full disk or an exhausted quota (ENOSPC, EDQUOT; on Windows
+// ERROR_DISK_FULL, ERROR_HANDLE_DISK_FULL, ERROR_DISK_QUOTA_EXCEEDED).
+var ErrNoSpace = errors.New("the disk or the quota is full: free some space or raise the quota, then try again")
 
 // OS is the file system of the operating system. Safe for concurrent use.
 var OS FS = osFS{}
 
-// noSpace marks a system error so that errors.Is finds ErrNoSpace on every system.
-type noSpace struct{ err error }
-
-func (e *noSpace) Error() string {
-	return e.err.Error() + " (free some space or raise the quota, then try again)"
-}
-func (e *noSpace) Unwrap() error        { return e.err }
-func (e *noSpace) Is(target error) bool { return target == ErrNoSpace }
-
-// mark gives err the identity of ErrNoSpace where it has that meaning.
+// mark makes an error of a full disk match ErrNoSpace.
 func mark(err error) error {
 	if err == nil || errors.Is(err, ErrNoSpace) {
 		return err
 	}
 	for _, full := range diskFull {
 		if errors.Is(err, full) {
-			return &noSpace{err}
+			return fmt.Errorf("%w: %w", err, ErrNoSpace)
 		}
 	}
 	return err
+}
+
+// wrap adds to an error what was done, and to which file.
+func wrap(err *error, what, name string) {
+	if *err != nil {
+		*err = fmt.Errorf("durable: %s %s: %w", what, name, mark(*err))
+	}
 }
 
 type osFS struct{}
@@ -112,7 +110,8 @@ func (osFS) ReadDir(name string) ([]fs.DirEntry, error) { return os.ReadDir(name
 func (osFS) Stat(name string) (fs.FileInfo, error)      { return os.Stat(name) }
 func (osFS) SyncDir(name string) error                  { return mark(syncDir(name)) }
 
-// osFile is an os.File whose errors are marked.
+// osFile is an os.File whose errors of a full disk match ErrNoSpace. It does not embed the os.File: ReadFrom and
+// WriteString would then write past mark.
 type osFile struct{ f *os.File }
 
 func (o osFile) Read(p []byte) (int, error)              { return o.f.Read(p) }

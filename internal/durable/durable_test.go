@@ -109,7 +109,7 @@ func TestWriteFileCrash(t *testing.T) {
 				if err != nil || !bytes.Equal(got, old) && !bytes.Equal(got, next) || werr == nil && !bytes.Equal(got, next) {
 					t.Fatalf("stopped at %d, %d %% kept, seed %d: %d bytes, %v", k, percent, seed, len(got), err)
 				}
-				if _, err := durable.Sweep(after, "dir"); err != nil {
+				if err := durable.Sweep(after, "dir"); err != nil {
 					t.Fatal(err)
 				}
 				if entries, err := after.ReadDir("dir"); err != nil || len(entries) != 1 {
@@ -144,7 +144,8 @@ func TestNoSpace(t *testing.T) {
 		t.Skipf("no /dev/full here: %v", err)
 	}
 	_, err = f.Write([]byte("x"))
-	if !errors.Is(err, durable.ErrNoSpace) || !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "free some space") {
+	if !errors.Is(err, durable.ErrNoSpace) || !errors.Is(err, syscall.ENOSPC) ||
+		!strings.Contains(err.Error(), "free some space") {
 		t.Errorf("writing to a full disk: %v", err)
 	}
 	if err := f.Close(); err != nil {
@@ -185,7 +186,8 @@ func TestLock(t *testing.T) {
 	_, err = durable.Lock(name)
 	var locked *durable.LockedError
 	host, herr := os.Hostname()
-	if !errors.Is(err, durable.ErrLocked) || !errors.As(err, &locked) || herr != nil || locked.PID != os.Getpid() || locked.Host != host {
+	if !errors.Is(err, durable.ErrLocked) || !errors.As(err, &locked) || herr != nil || locked.PID != os.Getpid() ||
+		locked.Host != host {
 		t.Fatalf("second lock: %v", err)
 	}
 	if out := child(); !strings.Contains(out, fmt.Sprintf("held by process %d on %s", os.Getpid(), host)) {
@@ -197,7 +199,8 @@ func TestLock(t *testing.T) {
 	if out := child(); !strings.HasPrefix(out, "<nil>") {
 		t.Fatalf("child cannot lock after Unlock: %s", out)
 	}
-	if _, err := durable.Lock(filepath.Join(t.TempDir(), "none", "lock")); err == nil || errors.Is(err, durable.ErrLocked) {
+	if _, err := durable.Lock(filepath.Join(t.TempDir(), "none", "lock")); err == nil ||
+		errors.Is(err, durable.ErrLocked) {
 		t.Errorf("lock in a missing directory: %v", err)
 	}
 }

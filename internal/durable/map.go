@@ -1,50 +1,45 @@
 package durable
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"os"
 )
 
-// Mapping is a file seen as memory. Its pages are read when first touched and shared with other processes.
+// Mapping is a file in memory. The system reads a page when it is first touched, and shares it with other processes.
 type Mapping struct {
 	data  []byte
 	unmap func() error // nil when there is nothing to give back
 }
 
-// Map maps a whole regular file for reading. Where the system has no memory mapping the file is read instead.
+// Map maps a whole regular file for reading. Where the system has no memory mapping it reads the file.
 //
-// The file must not be truncated while it is mapped: touching a page that is gone kills the process. Files
-// written with WriteFile are replaced, never truncated, so their readers keep the old content.
+// The file must not be truncated while it is mapped: touching a page that is gone kills the process. WriteFile replaces
+// files and never truncates them, so their readers keep the old content.
 func Map(name string) (m *Mapping, err error) {
+	defer wrap(&err, "map", name)
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("durable: map %s: %w", name, err)
+		return nil, err
 	}
-	defer func() {
-		if cerr := f.Close(); err == nil && cerr != nil {
-			err = fmt.Errorf("durable: map %s: %w", name, cerr)
-		}
-	}()
+	defer func() { err = cmp.Or(err, f.Close()) }()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("durable: map %s: %w", name, err)
+		return nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("durable: map %s: not a regular file", name)
+	switch size := info.Size(); {
+	case !info.Mode().IsRegular():
+		return nil, errors.New("not a regular file")
+	case size > math.MaxInt:
+		return nil, fmt.Errorf("%d bytes do not fit the address space of this machine", size)
+	case size == 0:
+		return new(Mapping), nil // systems refuse to map nothing
+	default:
+		data, unmap, err := mapFile(f, int(size))
+		return &Mapping{data, unmap}, err
 	}
-	size := info.Size()
-	if size == 0 {
-		return &Mapping{}, nil // systems refuse to map nothing
-	}
-	if size > math.MaxInt {
-		return nil, fmt.Errorf("durable: map %s: %d bytes do not fit the address space of this machine", name, size)
-	}
-	data, unmap, err := mapFile(f, int(size))
-	if err != nil {
-		return nil, fmt.Errorf("durable: map %s: %w", name, err)
-	}
-	return &Mapping{data, unmap}, nil
 }
 
 // Bytes returns the content. It must not be written to nor used after Close. Safe for concurrent use.
@@ -63,12 +58,9 @@ func (m *Mapping) Close() error {
 	return nil
 }
 
-// FreeSpace returns the bytes that this user may still write to the file system that holds dir. Quotas may
-// allow less: only writing tells.
+// FreeSpace returns the bytes that this user may still write to the file system of dir. Quotas may allow less: only
+// writing tells.
 func FreeSpace(dir string) (bytes uint64, err error) {
-	n, err := freeSpace(dir)
-	if err != nil {
-		return 0, fmt.Errorf("durable: free space of %s: %w", dir, err)
-	}
-	return n, nil
+	defer wrap(&err, "free space of", dir)
+	return freeSpace(dir)
 }

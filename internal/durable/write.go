@@ -2,6 +2,7 @@ package durable
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -12,12 +13,11 @@ import (
 	"strings"
 )
 
-// TempPrefix begins the name of everything unfinished. What a killed process leaves under such a name is
-// litter; Sweep removes it.
+// TempPrefix begins the name of everything unfinished. Sweep removes what a killed process left under such a name.
 const TempPrefix = ".tmp-"
 
-// TempName returns a fresh name for unfinished work in dir: TempPrefix, stem, and a random part, so that no
-// two attempts share files.
+// TempName returns a new name for unfinished work in dir: TempPrefix, stem and a random part, so that no two attempts
+// share files.
 func TempName(dir, stem string) string {
 	var b [6]byte
 	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead
@@ -25,19 +25,18 @@ func TempName(dir, stem string) string {
 }
 
 // WriteFile replaces the content of name by data, or creates it. See WriteWith.
-func WriteFile(fsys FS, name string, data []byte) error {
-	return WriteWith(fsys, name, func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
-	})
+func WriteFile(fsys FS, name string, data []byte) error { return WriteWith(fsys, name, Bytes(data)) }
+
+// Bytes returns the function for WriteWith or WriteNew that writes data.
+func Bytes(data []byte) func(io.Writer) error {
+	return func(w io.Writer) error { _, err := w.Write(data); return err }
 }
 
-// WriteWith replaces the content of name by what fn writes, or creates it: a temporary file in the same
-// directory is written, synced, closed and renamed to name, and the directory is synced.
+// WriteWith replaces the content of name by what fn writes, or creates it: it writes a temporary file in the same
+// directory, syncs it, closes it, renames it to name, and syncs the directory.
 //
-// Failure: until the rename, name is untouched, and the temporary file is removed. If the error comes from
-// the last sync of the directory, name holds the new content but may fall back to the old one after a
-// power loss. The directory must exist.
+// Failure: before the rename name is untouched, and the temporary file is removed. If the last sync of the directory
+// fails, name holds the new content but may return to the old one after a power loss. The directory must exist.
 func WriteWith(fsys FS, name string, fn func(io.Writer) error) error {
 	dir := filepath.Dir(name)
 	tmp := TempName(dir, filepath.Base(name))
@@ -58,19 +57,15 @@ func WriteWith(fsys FS, name string, fn func(io.Writer) error) error {
 	return nil
 }
 
-// WriteNew creates name, writes what fn writes (buffered), syncs and closes it. It neither renames nor syncs
-// the directory: it is for a file of a directory that is itself made durable afterwards. After an error
-// what is there is no complete file and must be removed.
+// WriteNew creates name, writes what fn writes (buffered), syncs and closes it. It does not sync the directory: it is
+// for a file of a directory that is itself made durable afterwards. After an error the file is not complete; remove
+// it.
 func WriteNew(fsys FS, name string, fn func(io.Writer) error) (err error) {
 	f, err := fsys.Create(name)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if cerr := f.Close(); err == nil {
-			err = cerr
-		}
-	}()
+	defer func() { err = cmp.Or(err, f.Close()) }()
 	w := bufio.NewWriterSize(f, 1<<15)
 	if err := fn(w); err != nil {
 		return err
@@ -81,57 +76,51 @@ func WriteNew(fsys FS, name string, fn func(io.Writer) error) (err error) {
 	return f.Sync()
 }
 
-// ReadFile returns the content of a regular file of at most limit bytes. It never allocates much more than
-// the file holds, and never waits on a pipe or device.
+// ReadFile returns the content of a regular file of at most limit bytes. It never allocates much more than the file
+// holds, and never waits on a pipe or device.
 func ReadFile(fsys FS, name string, limit int64) (data []byte, err error) {
+	defer wrap(&err, "read", name)
 	info, err := fsys.Stat(name)
 	if err != nil {
-		return nil, fmt.Errorf("durable: read %s: %w", name, err)
+		return nil, err
 	}
+	size := info.Size()
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("durable: read %s: not a regular file", name)
+		return nil, errors.New("not a regular file")
 	}
-	tooLarge := func(n int64) error {
-		return fmt.Errorf("durable: read %s: %d bytes, at most %d are expected: not the right file?", name, n, limit)
-	}
-	if info.Size() > limit {
-		return nil, tooLarge(info.Size())
-	}
-	f, err := fsys.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("durable: read %s: %w", name, err)
-	}
-	defer func() {
-		if cerr := f.Close(); err == nil && cerr != nil {
-			data, err = nil, fmt.Errorf("durable: read %s: %w", name, cerr)
+	if size <= limit {
+		f, err := fsys.Open(name)
+		if err != nil {
+			return nil, err
 		}
-	}()
-	data, err = io.ReadAll(io.LimitReader(f, limit+1)) // it may have grown since
-	if err != nil {
-		return nil, fmt.Errorf("durable: read %s: %w", name, err)
+		data, err = io.ReadAll(io.LimitReader(f, limit+1)) // it may have grown since
+		if err = cmp.Or(err, f.Close()); err != nil {
+			return nil, err
+		}
+		size = int64(len(data))
 	}
-	if int64(len(data)) > limit {
-		return nil, tooLarge(int64(len(data)))
+	if size > limit {
+		return nil, fmt.Errorf("%d bytes, at most %d are expected: not the right file?", size, limit)
 	}
 	return data, nil
 }
 
-// Mkdir makes a directory and its missing parents, and syncs the directory that holds each new one, so that
-// what is written below survives a power loss.
-func Mkdir(fsys FS, name string) error {
+// Mkdir makes a directory and its missing parents, and syncs the directory that holds each new one, so that what is
+// written below survives a power loss.
+func Mkdir(fsys FS, name string) (err error) {
 	name = filepath.Clean(name)
+	defer wrap(&err, "make directory", name)
 	var made []string
 	for d := name; ; d = filepath.Dir(d) {
 		info, err := fsys.Stat(d)
 		if err == nil {
 			if !info.IsDir() {
-				return fmt.Errorf("durable: make directory %s: %s is a file: move it away or choose another directory",
-					name, d)
+				return fmt.Errorf("%s is a file: move it away or choose another directory", d)
 			}
 			break
 		}
 		if !errors.Is(err, fs.ErrNotExist) || d == filepath.Dir(d) {
-			return fmt.Errorf("durable: make directory %s: %w", name, err)
+			return err
 		}
 		made = append(made, d)
 	}
@@ -139,34 +128,28 @@ func Mkdir(fsys FS, name string) error {
 		return nil
 	}
 	if err := fsys.Mkdir(name); err != nil {
-		return fmt.Errorf("durable: make directory %s: %w", name, err)
+		return err
 	}
 	for _, d := range made {
 		if err := fsys.SyncDir(filepath.Dir(d)); err != nil {
-			return fmt.Errorf("durable: make directory %s: %w", name, err)
+			return err
 		}
 	}
 	return nil
 }
 
-// Sweep removes the unfinished work (names beginning with TempPrefix) that killed processes left in dir, and
-// returns the names. The caller must be the only writer there: hold the lock. A missing dir is no error.
-func Sweep(fsys FS, dir string) (removed []string, err error) {
+// Sweep removes the unfinished work (names that begin with TempPrefix) that killed processes left in dir. The caller
+// must be the only writer there: hold the lock. A missing dir is no error.
+func Sweep(fsys FS, dir string) (err error) {
+	defer wrap(&err, "sweep", dir)
 	entries, err := fsys.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("durable: sweep %s: %w", dir, err)
+		return nil
 	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), TempPrefix) {
-			continue
+		if err == nil && strings.HasPrefix(e.Name(), TempPrefix) {
+			err = fsys.RemoveAll(filepath.Join(dir, e.Name()))
 		}
-		if err := fsys.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-			return removed, fmt.Errorf("durable: sweep %s: %w", dir, err)
-		}
-		removed = append(removed, e.Name())
 	}
-	return removed, nil
+	return err
 }

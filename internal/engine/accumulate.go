@@ -7,8 +7,8 @@ import (
 	"gimbal/internal/rng"
 )
 
-// Accumulator adds the gradient of the mean loss of a batch to an engine's, pass by pass. Every pass has the same
-// denominator, the counted labels of the whole batch, so the sum does not depend on how the batch is cut.
+// Accumulator adds the gradient of the mean loss of a batch to an engine's gradients, pass by pass. Every pass has the
+// same denominator, the counted labels of the whole batch, so the sum does not depend on how the batch is cut.
 type Accumulator struct {
 	MicroTokens int          // most positions of one pass
 	Dropout     bool         // the model drops activations
@@ -18,12 +18,12 @@ type Accumulator struct {
 	keys []rng.Key
 }
 
-// Gradient runs the passes of update step on b. The loss and the norm are Propose's to tell, with Scale(b).
+// Gradient runs the passes of update step on b. Propose then returns the loss and the norm, with Scale(b).
 func (a *Accumulator) Gradient(ctx context.Context, e Engine, b *data.Batch, step int64) error {
 	a.Passes = data.SplitMicro(a.Passes[:0], b, a.MicroTokens)
 	keys := a.dropoutKeys(len(b.Spans), step)
 	for _, m := range a.Passes {
-		in := Of(m)
+		in := MicroInput(m)
 		in.Scale = Scale(b)
 		if keys != nil {
 			in.Dropout, keys = keys[:len(m.Spans)], keys[len(m.Spans):]
@@ -35,23 +35,23 @@ func (a *Accumulator) Gradient(ctx context.Context, e Engine, b *data.Batch, ste
 	return nil
 }
 
-// Scale is the denominator of a batch as a factor: 1 over its counted labels.
+// Scale returns the denominator of a batch as a factor: 1 over its counted labels.
 func Scale(b *data.Batch) float64 { return 1 / float64(b.Counted) }
 
-// Of is the input of a pass over a micro-batch: engines know no documents.
-func Of(m data.Micro) Input {
+// MicroInput returns the input of a pass over a micro-batch.
+func MicroInput(m data.Micro) Input {
 	return Input{Tokens: m.Tokens, Labels: m.Labels, Counts: m.Counts, Bounds: m.Bounds}
 }
 
-// Alone is the input of a pass over one sequence of a batch.
-func Alone(b *data.Batch, s data.Span) Input {
+// SequenceInput returns the input of a pass over one sequence of a batch.
+func SequenceInput(b *data.Batch, s data.Span) Input {
 	lo, hi := s.Start, s.Start+s.Len
 	return Input{Tokens: b.Tokens[lo:hi], Labels: b.Labels[lo:hi], Counts: b.Counts[lo:hi],
 		Bounds: []int32{0, int32(s.Len)}}
 }
 
-// dropoutKeys returns a key for each sequence of a step, nil where nothing is dropped. They depend on the seed, the
-// step and the sequence's place in the batch, and not on how the batch is cut into passes.
+// dropoutKeys returns a key for each sequence of a step, nil where nothing is dropped. A key depends on the seed, the
+// step and the sequence's place in the batch, not on how the batch is cut into passes.
 func (a *Accumulator) dropoutKeys(sequences int, step int64) []rng.Key {
 	if !a.Dropout {
 		return nil

@@ -9,10 +9,10 @@ import (
 	"gimbal/internal/optim"
 )
 
-// CPU returns the opener of engines on this machine's CPUs: model.Model, optim.AdamW, and one kernel.Exec that all of
-// them share. workers is the number of threads, 0 for as many as Go may use at once.
+// CPU returns the opener of engines on this machine's CPUs: model.Model and optim.AdamW on one kernel.Exec that all
+// engines share. workers is the number of threads, 0 for as many as Go may use at once.
 //
-// Returns the error of kernel.NewExec, when GIMBAL_KERNEL names a tier that is not here.
+// It fails when GIMBAL_KERNEL names a tier that this machine lacks.
 func CPU(workers int) (Opener, error) {
 	x, err := kernel.NewExec(workers, kernel.TierAuto)
 	if err != nil {
@@ -23,7 +23,6 @@ func CPU(workers int) (Opener, error) {
 
 type cpuOpener struct{ x *kernel.Exec }
 
-// Hardware implements Opener.
 func (o *cpuOpener) Hardware() Hardware {
 	return Hardware{Name: o.x.Tier().String(), Workers: o.x.Workers(), BF16: o.x.BF16(), FasterBF16: o.x.FasterBF16(),
 		Free: memory.Free(), Warning: o.x.Warning()}
@@ -31,11 +30,10 @@ func (o *cpuOpener) Hardware() Hardware {
 
 // modelOptions are those of the model of a spec.
 func (o *cpuOpener) modelOptions(s Spec) model.Options {
-	return model.Options{MicroTokens: s.MicroTokens, Checkpointing: s.Checkpointing, Mode: s.Mode,
+	return model.Options{MicroTokens: s.MicroTokens, Checkpointing: s.Checkpointing, Mode: s.Mode, Forward: s.Forward,
 		Workers: o.x.Workers()}
 }
 
-// Estimate implements Opener. A model has gradients whether or not they are wanted.
 func (o *cpuOpener) Estimate(s Spec) Memory {
 	m := Memory{Model: model.Memory(s.Arch, o.modelOptions(s)).Total}
 	if !s.Forward {
@@ -45,31 +43,25 @@ func (o *cpuOpener) Estimate(s Spec) Memory {
 	return m
 }
 
-// Open implements Opener. It fails where the architecture or an option makes no sense.
 func (o *cpuOpener) Open(s Spec) (Engine, error) {
 	m, err := model.New[float32](s.Arch, o.x, o.modelOptions(s))
 	if err != nil {
 		return nil, err
 	}
-	e := &cpuEngine{model: m, passes: passes{bad: -1}, probe: newProber(m)}
+	e := &cpuEngine{model: m, passes: passes{bad: -1}, probe: m.NewProbeStats()}
 	e.info = Info{Arch: s.Arch, Mode: m.Mode(), Numerics: numerics(o.x, m.Mode())}
-	views := m.Params().Views
-	for _, v := range views {
-		e.info.Tensors = append(e.info.Tensors, Tensor{Name: v.Name, Kind: kindOf(v.Kind), Block: v.Block,
-			Shape: v.Shape})
+	var segments []optim.Segment
+	for _, v := range m.Params().Views {
+		e.info.Tensors = append(e.info.Tensors, Tensor{v.Name, kindOf(v.Kind), v.Block, v.Shape})
+		segments = append(segments, optim.Segment{Lo: v.Lo, Hi: v.Hi, Decay: v.Decay})
 	}
 	if !s.Forward {
-		segments := make([]optim.Segment, len(views))
-		for i, v := range views {
-			segments[i] = optim.Segment{Lo: v.Lo, Hi: v.Hi, Decay: v.Decay}
-		}
 		e.adam = optim.NewAdamW[float32](o.x, len(m.Params().Flat), segments, s.Optim)
-		e.report = newReporter(len(views))
+		e.report = newReporter(len(segments))
 	}
 	return e, nil
 }
 
-// Close implements Opener.
 func (o *cpuOpener) Close() { o.x.Close() }
 
 // numerics names what the bits depend on.

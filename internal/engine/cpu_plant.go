@@ -6,27 +6,14 @@ import (
 	"gimbal/internal/model"
 )
 
-// Plant implements Planter.
 func (e *cpuEngine) Plant(faults ...Fault) {
 	e.plants = e.plants[:0]
 	for _, f := range faults {
-		p := model.Plant{Block: f.Block}
-		switch f.Kind {
-		case NaNActivation:
-			p.Fault = model.FaultNaN
-		case StopGradient:
-			p.Fault = model.FaultStopGradient
-		case CutResidual:
-			p.Fault = model.FaultCutResidual
-		default:
-			panic("engine: this fault does not sit in the model")
-		}
-		e.plants = append(e.plants, p)
+		e.plants = append(e.plants, model.Plant{Fault: model.Fault(f.Kind), Block: f.Block})
 	}
-	e.model.SetPlants(e.plants...)
+	e.model.SetPlants(e.plants...) // panics where a fault is none of these
 }
 
-// Harm implements Planter.
 func (e *cpuEngine) Harm(f Fault) {
 	p, grads := e.model.Params(), e.model.Grads()
 	switch f.Kind {
@@ -51,11 +38,11 @@ func (e *cpuEngine) Harm(f Fault) {
 		}
 		e.model.Refresh()
 	default:
-		panic("engine: this fault is not done once")
+		panic("engine: a fault that Harm does not know")
 	}
 }
 
-// first is where the named tensor begins.
+// first returns the index of the first element of the named tensor.
 func (e *cpuEngine) first(tensor string) int {
 	v, ok := e.model.Params().Lookup(tensor)
 	if !ok {

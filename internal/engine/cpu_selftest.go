@@ -34,13 +34,12 @@ func newMultiplies(exec *kernel.Exec, mode string) multiplies {
 	}
 }
 
-// SelfTest implements Opener. It makes the three multiplies of training on numbers whose products and sums are exact in
-// every precision.
+// SelfTest runs the three multiplies of training on numbers whose products and sums are exact in every precision.
 func (o *cpuOpener) SelfTest(s Spec) (difference string) {
 	return compareMultiplies(newMultiplies(o.x, s.Mode), s, numerics(o.x, s.Mode))
 }
 
-// compareMultiplies compares multiplies, which run on what name says, with plain Go.
+// compareMultiplies compares the multiplies of the named hardware with plain Go.
 func compareMultiplies(multiply multiplies, s Spec, name string) (difference string) {
 	const (
 		rows = 37  // no multiple of anything

@@ -8,16 +8,15 @@ import (
 	"gimbal/internal/optim"
 )
 
-// passes is what is known of the passes with Gradient since Discard.
+// passes describes the passes with Gradient since Discard.
 type passes struct {
 	count int
 	nats  float64 // of all, added in their order
-	bad   int     // the first whose nats are not finite; -1: none
-	block int     // whose output is the first that is not finite in it, -1 the embedding's
-	found bool    // whether there is such a block; else it is the head
+	bad   int     // the first pass whose nats are not finite; -1: none
+	block int     // the first block of the bad pass whose output is not finite; -1: the embedding
+	found bool    // there is such a block; else it is the head
 }
 
-// Pass implements Engine.
 func (e *cpuEngine) Pass(ctx context.Context, in Input, want Want) (v Values, err error) {
 	if err := ctx.Err(); err != nil {
 		return v, err
@@ -29,10 +28,10 @@ func (e *cpuEngine) Pass(ctx context.Context, in Input, want Want) (v Values, er
 		panic("engine: gradient of a pass, or on an engine, that has none")
 	case want&Gradient != 0:
 		nats = e.model.Backward(m, in.Scale)
-		e.note(nats)
+		e.passes.add(nats, e.model)
 	case want&Probe != 0:
-		e.model.Probe(m, e.probe.stats)
-		v.Probe = e.probe.read()
+		e.model.Probe(m, e.probe)
+		v.Probe = e.probe
 		for _, n := range e.model.TokenNats() {
 			nats += n
 		}
@@ -48,12 +47,11 @@ func (e *cpuEngine) Pass(ctx context.Context, in Input, want Want) (v Values, er
 	return v, nil
 }
 
-// note adds the nats of a pass with Gradient that has just ended.
-func (e *cpuEngine) note(nats float64) {
-	p := &e.passes
+// add counts a pass of m that has just ended.
+func (p *passes) add(nats float64, m *model.Model[float32]) {
 	if p.bad < 0 && !finite(nats) {
 		p.bad = p.count
-		p.block, p.found = e.model.NonFiniteBlock()
+		p.block, p.found = m.NonFiniteBlock()
 	}
 	p.nats += nats
 	p.count++
@@ -61,30 +59,22 @@ func (e *cpuEngine) note(nats float64) {
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
-// Discard implements Engine.
 func (e *cpuEngine) Discard() {
-	if e.adam != nil { // else there are none, and their memory stays untouched
-		e.model.ClearGrads()
-	}
+	e.model.ClearGrads()
 	e.passes = passes{bad: -1}
 }
 
 // reporter is the memory of reports.
 type reporter struct {
 	norms   []float64
-	grads   []optim.TensorGrad
-	updates []optim.TensorUpdate
 	tensors []TensorState
 	hashes  []uint64
 }
 
-func newReporter(tensors int) *reporter {
-	return &reporter{norms: make([]float64, tensors), grads: make([]optim.TensorGrad, tensors),
-		updates: make([]optim.TensorUpdate, tensors), tensors: make([]TensorState, tensors),
-		hashes: make([]uint64, tensors)}
+func newReporter(tensors int) reporter {
+	return reporter{make([]float64, tensors), make([]TensorState, tensors), make([]uint64, tensors)}
 }
 
-// Propose implements Engine.
 func (e *cpuEngine) Propose(ctx context.Context, p Proposal) (r Report, err error) {
 	if e.adam == nil {
 		panic("engine: proposal on an engine without an optimizer")
@@ -100,7 +90,7 @@ func (e *cpuEngine) Propose(ctx context.Context, p Proposal) (r Report, err erro
 	if notFinite != nil {
 		r.ClipScale = 1
 	} else if p.Detail&NoUpdate == 0 {
-		r.UpdateRatio = e.adam.Glance(flat, grads, p.Step, p.LR, scale)
+		r.UpdateRatio = e.adam.UpdateRatio(flat, grads, p.Step, p.LR, scale)
 	}
 	if p.Detail&Norms != 0 {
 		r.Norms = e.report.norms
@@ -108,11 +98,8 @@ func (e *cpuEngine) Propose(ctx context.Context, p Proposal) (r Report, err erro
 	}
 	if p.Detail&TensorStats != 0 {
 		r.Tensors = e.report.tensors
-		e.adam.Stats(grads, e.report.grads)
-		r.UpdateMedian = e.adam.Trial(flat, grads, p.Step, p.LR, scale, e.report.updates)
-		for i := range r.Tensors {
-			r.Tensors[i] = TensorState{e.report.grads[i], e.report.updates[i]}
-		}
+		e.adam.Stats(grads, r.Tensors)
+		r.UpdateMedian = e.adam.Trial(flat, grads, p.Step, p.LR, scale, r.Tensors)
 	}
 	if p.Detail&Hashes != 0 {
 		r.Hashes = e.report.hashes
@@ -123,7 +110,7 @@ func (e *cpuEngine) Propose(ctx context.Context, p Proposal) (r Report, err erro
 	return r, nil
 }
 
-// hash is FNV-1a by words; zeros of both signs are one.
+// hash is FNV-1a by words. Zeros of both signs have one hash.
 func hash(values []float32) uint64 {
 	h := uint64(14695981039346656037)
 	for _, x := range values {
@@ -132,7 +119,6 @@ func hash(values []float32) uint64 {
 	return h
 }
 
-// Commit implements Engine.
 func (e *cpuEngine) Commit(u Update) (lr float64, err error) {
 	if e.adam == nil {
 		panic("engine: update on an engine without an optimizer")
@@ -146,15 +132,16 @@ func (e *cpuEngine) Commit(u Update) (lr float64, err error) {
 	return u.LR, nil
 }
 
-// absurdWeight is larger than any weight of a model that still computes: one flipped exponent bit gives it.
+// absurdWeight is larger than any weight of a model that still computes. One flipped bit of an exponent exceeds it.
 const absurdWeight = 1e6
 
-// Inspect implements Engine.
 func (e *cpuEngine) Inspect() (Inspection, error) {
 	p, b := e.model.Params(), e.passes
 	r := Inspection{Pass: b.bad, Found: b.found, Block: b.block}
-	if name, index, value, bad := p.FirstNonFinite(e.model.Grads()); bad {
-		r.Gradient = &Element{name, index, value}
+	if e.adam != nil { // else there are no gradients
+		if name, index, value, bad := p.FirstNonFinite(e.model.Grads()); bad {
+			r.Gradient = &Element{name, index, value}
+		}
 	}
 	for _, v := range p.Views {
 		for i, w := range p.Flat[v.Lo:v.Hi] {

@@ -1,10 +1,12 @@
 package engine
 
-// Planter is implemented by engines in which faults can be planted, so that anyone can watch the guard meet them.
+import "gimbal/internal/model"
+
+// Planter is an engine in which faults can be planted, to watch the guard find them.
 type Planter interface {
-	// Plant replaces the faults that sit in the model; none makes it sound again. Decoders are not touched.
+	// Plant replaces the faults inside the model; without arguments it removes them. Decoders do not change.
 	Plant(...Fault)
-	// Harm does one fault now: to parameters or to the gradients so far.
+	// Harm makes one fault now, in the parameters or in the gradients so far.
 	Harm(Fault)
 }
 
@@ -19,19 +21,19 @@ type Fault struct {
 // FaultKind says what a fault does.
 type FaultKind int
 
-// Faults that sit in the model.
+// Faults for Plant.
 const (
-	NaNActivation FaultKind = iota + 1 // the first element of a block's output is NaN in every pass
-	StopGradient                       // no gradient passes below a block
-	CutResidual                        // a block is f(x) instead of x + f(x)
+	NaNActivation = FaultKind(model.FaultNaN)          // the first element of a block's output is NaN in every pass
+	StopGradient  = FaultKind(model.FaultStopGradient) // no gradient passes below a block
+	CutResidual   = FaultKind(model.FaultCutResidual)  // a block is f(x) instead of x + f(x)
 )
 
-// Faults that are done once.
+// Faults for Harm.
 const (
 	NaNGradient    FaultKind = iota + 101 // the first element of a tensor's gradient
 	InfGradient                           // the same
 	ScaleGradients                        // all of them, by Factor
 	FlipBit                               // the highest bit of the exponent of a tensor's first element
 	ScaleBlock                            // the matrices of a block, by Factor
-	RoundWeights                          // all parameters to bfloat16, as if there were no masters
+	RoundWeights                          // all parameters to bfloat16, as if there were no fp32 masters
 )

@@ -61,11 +61,49 @@ func TestFitCountsAnswersOnly(t *testing.T) {
 	}
 }
 
+// A loss on the sample is compared with n-grams on the same tokens, whatever the sample is.
+func TestBaselineOnTheSample(t *testing.T) {
+	for name, path := range map[string]string{"text": grammar(t, 60), "chats": chats(t, 60)} {
+		text := openText(t, path, 0.3)
+		g, err := Fit(t.Context(), text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum, labels := 0.0, int64(0)
+		for i, v := range g.nats {
+			sum, labels = sum+v, labels+g.tokens[i]
+		}
+		if labels != g.Tokens || math.Abs(sum/float64(labels)-float64(g.Loss)) > 1e-9 {
+			t.Errorf("%s: the sequences have %v nats per token on %d, all has %v on %d", name, sum/float64(labels), labels,
+				float64(g.Loss), g.Tokens)
+		}
+		for _, size := range []int64{1, 100, 400, 1 << 20} {
+			opt := options(newFake(t, text), text)
+			opt.SampleSize = size
+			e := New(opt)
+			l, err := e.Loss(t.Context(), false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := g.On(e)
+			if b.SampleTokens != l.Sample.Tokens || b.Of(l.Sample.Tokens) != b.Sample {
+				t.Errorf("%s, %d: n-grams on %d tokens, the model on %d", name, size, b.SampleTokens, l.Sample.Tokens)
+			}
+			if size == 1<<20 && b.Sample != b.Loss || size == 1 && b.Sample == b.Loss {
+				t.Errorf("%s, %d: %v on the sample, %v on all", name, size, float64(b.Sample), float64(b.Loss))
+			}
+			if unknown := b.Of(b.Tokens - 3); b.SampleTokens != b.Tokens-3 && unknown == unknown {
+				t.Errorf("%s: other tokens have the loss %v", name, float64(unknown))
+			}
+		}
+	}
+}
+
 func TestFitStops(t *testing.T) {
 	text := openText(t, grammar(t, 60), 0.2)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if b, err := Fit(ctx, text); !errors.Is(err, context.Canceled) || b != (runlog.Baseline{}) {
+	if b, err := Fit(ctx, text); !errors.Is(err, context.Canceled) || b != nil {
 		t.Errorf("%+v, %v", b, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"gimbal/internal/data"
 	"gimbal/internal/durable"
 	"gimbal/internal/engine"
+	"gimbal/internal/hub"
 	"gimbal/internal/model"
 	"gimbal/internal/rundir"
 )
@@ -73,7 +74,7 @@ func trained(t testing.TB, o engine.Opener, text *data.Text) engine.Engine {
 }
 
 // saved saves the weights of an engine as step 40 of a run, and opens them as a model.
-func saved(t testing.TB, e engine.Engine, text *data.Text) *rundir.Model {
+func saved(t testing.TB, e engine.Engine, text *data.Text) *hub.Model {
 	t.Helper()
 	s, err := e.Get()
 	if err != nil {
@@ -93,7 +94,7 @@ func saved(t testing.TB, e engine.Engine, text *data.Text) *rundir.Model {
 	if _, err := checkpoint.Save(durable.OS, rundir.CheckpointsOf(dir), c); err != nil {
 		t.Fatal(err)
 	}
-	m, err := rundir.OpenModel(dir, "step-40")
+	m, err := hub.OpenModel(dir, "step-40")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,12 +1,12 @@
-// Package evaluate measures a model: its loss on held-out text beside that of counted n-grams, and what it writes
-// beside people's texts. A run in progress and the command that measures a finished one share it.
+// Package evaluate measures a model: its loss on held-out text next to that of an n-gram baseline, and what it writes
+// next to human text. A run in progress and the command that measures a finished one share it.
 //
 //	e := evaluate.New(evaluate.Options{Engine: eng, Text: text, ...})
 //	loss, err := e.Loss(ctx, whole)  // nats per token: of a sample, or of all
-//	writing, err := e.Write(ctx)     // the model continues held-out prompts, and the judge measures what it wrote
+//	writing, err := e.Write(ctx)     // the model continues held-out prompts, and the judge measures the texts
 //
-// The package measures and decides nothing: whether a run goes on, and which checkpoint is kept, is for the trainer to
-// say. It knows a model by the interfaces of engine and generate only.
+// The package measures and decides nothing: the trainer decides whether a run continues and which checkpoint is kept.
+// It knows a model only by the interfaces of engine and generate.
 package evaluate
 
 import (
@@ -22,33 +22,34 @@ import (
 // Options say what is measured, and on what.
 type Options struct {
 	Engine engine.Engine
-	// Text has the validation part, which is scored and gives the prompts and people's texts, and the training part,
-	// which gives the words and n-grams that are known.
+	// Text has the validation part, which is scored and gives prompts and human text, and the training part, which gives
+	// the known words and n-grams.
 	Text *data.Text
-	Own  bool // the training part is what the model learned from, so that copying can be measured
+	Own  bool // the model was trained on the training part, so copying can be measured
 
 	MicroTokens int    // most positions of one pass
-	Seed        uint64 // of the sample that is scored, of the prompts, and of what is drawn
-	SampleSize  int64  // labels of the sample; the pass that reaches it is its last
+	Seed        uint64 // of the sample that is scored, the prompts, and the sampling
+	SampleSize  int64  // labels of the sample; the pass that reaches it is the last
 
 	Start   int32      // token that begins a text, see StartToken
 	Samples judge.Plan // what is written
 
 	Encoder       string // path of the encoder of sentences; empty: the judge's own
-	EncoderOrigin string // where a person named it
+	EncoderOrigin string // where it was set, for errors
 
-	Note func(format string, args ...any) // hears what the judge cannot do here; nil: nobody does
+	Note func(format string, args ...any) // is told what the judge cannot do here; may be nil
 }
 
-// Evaluator measures the model of an engine, as often as wanted. Its numbers depend on the weights and on Options, and
-// not on how often or when it is asked. Not safe for concurrent use, nor together with its engine.
+// Evaluator measures the model of an engine, any number of times. Its numbers depend only on the weights and on
+// Options. Not safe for concurrent use, nor together with its engine.
 type Evaluator struct {
 	opt Options
 
-	judge   *judge.Judge // made by the first Write, like the next two
-	decoder generate.Decoder
-	author  *generate.Generator
-	nothing *Writing // instead of them, where there is no room for a prompt
+	// Made by the first Write.
+	judge     *judge.Judge
+	decoder   generate.Decoder
+	generator *generate.Generator
+	nothing   *Writing // in place of the others, where there is no room for a prompt
 }
 
 // New returns an evaluator. It allocates nothing yet.
@@ -59,8 +60,8 @@ func New(opt Options) *Evaluator {
 	return &Evaluator{opt: opt}
 }
 
-// Loss scores the sample of the validation part that every evaluation scores, and where whole is set all of it, up to
-// two million labels. It fails where the engine does, and with the error of ctx once that is done.
+// Loss scores the sample of the validation part that every evaluation scores. With whole it also scores all of it, up
+// to two million labels. Errors are those of the engine and of ctx.
 func (e *Evaluator) Loss(ctx context.Context, whole bool) (l Loss, err error) {
 	val := e.opt.Text.Val
 	if l.Sample, err = e.score(ctx, shuffled(val, e.opt.Seed), e.opt.SampleSize); err != nil {
@@ -75,8 +76,8 @@ func (e *Evaluator) Loss(ctx context.Context, whole bool) (l Loss, err error) {
 	return l, nil
 }
 
-// StartToken is the token that documents begin with, for the setting data.start; where they begin with none, the EOS,
-// which they all follow.
+// StartToken is the token that documents begin with, for the setting data.start. If they begin with none it is the EOS,
+// which comes before each document.
 func StartToken(tok *tokenizer.Tokenizer, kind string) int32 {
 	if id, ok, err := tok.Start(kind); err == nil && ok {
 		return id

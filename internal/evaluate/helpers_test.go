@@ -18,6 +18,7 @@ import (
 	"gimbal/internal/generate"
 	"gimbal/internal/judge"
 	"gimbal/internal/par"
+	"gimbal/internal/safetensors"
 	"gimbal/internal/tokenizer"
 )
 
@@ -68,7 +69,8 @@ func put(t testing.TB, path, content string) {
 	}
 }
 
-// openText prepares the text at path in bytes, with a part of it held out; 0: it is other text, all of which is held out.
+// openText prepares the text at path in bytes, with a part of it held out; 0: it is other text, all of which is held
+// out.
 func openText(t testing.TB, path string, valFraction float64) *data.Text {
 	t.Helper()
 	docs, err := corpus.Discover([]string{path}, corpus.Options{})
@@ -151,8 +153,8 @@ func (f *fakeEngine) Decoder(rows, capacity int) (generate.Decoder, error) {
 	return f.decoder, nil
 }
 
-func (f *fakeEngine) Set(engine.Tensors, engine.Tensors) error { return nil }
-func (f *fakeEngine) Close() error                             { f.closed = true; return nil }
+func (f *fakeEngine) Set(_, _ *safetensors.File) error { return nil }
+func (f *fakeEngine) Close() error                     { f.closed = true; return nil }
 
 // fakeDecoder gives all probability to the token that the engine's script has next.
 type fakeDecoder struct {

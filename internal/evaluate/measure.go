@@ -6,33 +6,33 @@ import (
 
 	"gimbal/internal/data"
 	"gimbal/internal/engine"
+	"gimbal/internal/hub"
 	"gimbal/internal/judge"
-	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
 )
 
 // MeasureOptions say which model is measured, on what and how.
 type MeasureOptions struct {
-	Model  *rundir.Model
+	Model  *hub.Model
 	Opener engine.Opener
 
-	Text  *data.Text // in the model's tokens: its Val is scored and gives the prompts
-	On    string     // what that is, in a sentence
+	Text  *data.Text // in the model's tokens: Val is scored and gives the prompts
+	On    string     // what Val is, in a sentence
 	Own   *data.Text // what the model was trained on; nil: it is not here
 	Start string     // data.start
 
 	MicroTokens int        // most positions of one pass
-	Seed        uint64     // of the prompts and draws
+	Seed        uint64     // of the prompts and the sampling
 	Samples     judge.Plan // what is written
-	LossOnly    bool       // do not let the model write
+	LossOnly    bool       // write no texts
 
 	Encoder       string // path of the encoder of sentences; empty: the judge's own
-	EncoderOrigin string // where a person named it
+	EncoderOrigin string // where it was set, for errors
 
-	Note func(format string, args ...any) // hears what takes a while; nil: nobody does
+	Note func(format string, args ...any) // is told what takes a while; may be nil
 }
 
-// Result is what a measurement came to.
+// Result is a measurement.
 type Result struct {
 	Checkpoint  string           `json:"checkpoint"`
 	Step        int64            `json:"step"`
@@ -42,27 +42,26 @@ type Result struct {
 	Tokens      int64            `json:"val_tokens"`
 	Bytes       int64            `json:"val_bytes"`
 	Baseline    *runlog.Baseline `json:"baseline,omitempty"` // n-grams of the run's training part; none without a run
-	Writing     *Summary         `json:"writing,omitempty"`  // what the model wrote, measured
+	Writing     *Summary         `json:"writing,omitempty"`  // the generated texts
 }
 
-// Summary is a Writing as a result has it.
+// Summary is the part of a Writing that a Result holds.
 type Summary struct {
 	Plan    string                  `json:"plan"` // what was written, in a sentence
 	Counted int                     `json:"texts_counted"`
 	Metrics map[string]judge.Metric `json:"metrics"`
-	Alarms  []string                `json:"alarms"` // what differs from people's texts by more than chance
+	Alarms  []string                `json:"alarms"` // what differs from human text by more than chance
 	Notes   []string                `json:"notes,omitempty"`
-	Samples []Sample                `json:"samples"` // the worst by the detectors
+	Samples []Sample                `json:"samples"` // the worst texts
 }
 
 // summarised is how many texts a Summary has.
 const summarised = 3
 
-// Measure measures a model: its loss beside the n-grams of the text it was trained on, and what it writes beside
-// people's texts. At most two million labels are scored.
+// Measure measures a model: its loss next to the n-grams of the text it was trained on, and what it writes next to
+// human text. It scores at most two million labels.
 //
-// It fails with data.ErrUnusable where there is nothing to score, where the engine does, as Write does, and with the
-// error of ctx once that is done.
+// The error is data.ErrUnusable if there is nothing to score; others are those of the engine, of Write and of ctx.
 func Measure(ctx context.Context, opt MeasureOptions) (*Result, error) {
 	if opt.Text.Val.Counted() == 0 {
 		return nil, fmt.Errorf("%w: there is no text to measure on", data.ErrUnusable)
@@ -88,7 +87,7 @@ func Measure(ctx context.Context, opt MeasureOptions) (*Result, error) {
 		if err != nil {
 			return nil, err
 		}
-		r.Baseline = &grams
+		r.Baseline = &grams.Baseline
 	}
 	if !opt.LossOnly {
 		if r.Writing, err = summarise(ctx, eng, opt); err != nil {
@@ -98,7 +97,7 @@ func Measure(ctx context.Context, opt MeasureOptions) (*Result, error) {
 	return r, nil
 }
 
-// open opens an engine that has the weights of the model, in the precision that is fastest here.
+// open opens an engine with the weights of the model, in the precision that is fastest here.
 func open(opt MeasureOptions) (engine.Engine, error) {
 	mode := "fp32"
 	if opt.Opener.Hardware().FasterBF16 {
@@ -117,9 +116,8 @@ func open(opt MeasureOptions) (engine.Engine, error) {
 	return eng, nil
 }
 
-// summarise lets the model write and measures that; nil where there is no prompt. What is known of the training text
-// comes from opt.Own; without it half of the text stands in, the other half gives the prompts, and copying is not
-// measured.
+// summarise lets the model write and measures the texts; nil if there is no prompt. Without opt.Own, half of the text
+// takes the place of the training text, the other half gives the prompts, and copying is not measured.
 func summarise(ctx context.Context, eng engine.Engine, opt MeasureOptions) (*Summary, error) {
 	text := *opt.Text
 	if opt.Own != nil {

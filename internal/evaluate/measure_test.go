@@ -13,11 +13,11 @@ import (
 
 	"gimbal/internal/data"
 	"gimbal/internal/engine"
-	"gimbal/internal/rundir"
+	"gimbal/internal/hub"
 )
 
 // measureOptions measure a model as options evaluate an engine.
-func measureOptions(m *rundir.Model, o engine.Opener, text, own *data.Text) MeasureOptions {
+func measureOptions(m *hub.Model, o engine.Opener, text, own *data.Text) MeasureOptions {
 	opt := options(nil, text)
 	return MeasureOptions{Model: m, Opener: o, Text: text, Own: own, On: "a test", Start: "eos",
 		MicroTokens: opt.MicroTokens, Seed: opt.Seed, Samples: opt.Samples}
@@ -51,8 +51,8 @@ func TestMeasureAgreesWithTheRun(t *testing.T) {
 	if r.Loss != s.Loss() || r.BitsPerByte != s.BitsPerByte() || r.Tokens != s.Tokens || r.Bytes != s.Bytes {
 		t.Errorf("measured %+v, the run had %+v", r, s)
 	}
-	if *r.Baseline != grams || r.Step != 40 || filepath.Base(r.Checkpoint) != "step-40" || r.On != "a test" {
-		t.Errorf("%+v; the run's baseline %+v", r, grams)
+	if *r.Baseline != grams.Baseline || r.Step != 40 || filepath.Base(r.Checkpoint) != "step-40" || r.On != "a test" {
+		t.Errorf("%+v; the run's baseline %+v", r, grams.Baseline)
 	}
 	want := &Summary{Plan: w.Plan.String(), Counted: w.Report.Counted, Metrics: w.Report.Metrics, Alarms: []string{},
 		Notes: w.Notes, Samples: w.Worst(3)}

@@ -2,7 +2,6 @@ package evaluate
 
 import (
 	"context"
-	"iter"
 	"math"
 
 	"gimbal/internal/data"
@@ -11,20 +10,33 @@ import (
 	"gimbal/internal/runlog"
 )
 
+// Names of metrics in the record of an evaluation. Those of the generated texts are the judge's.
+const (
+	MetricLoss   = "val_loss"
+	MetricLossLo = MetricLoss + "_lo" // 95 % interval
+	MetricLossHi = MetricLoss + "_hi"
+	MetricTokens = "val_tokens"      // labels behind val_loss
+	MetricSample = "val_loss_sample" // nats per token on the sample that every evaluation scores
+
+	MetricTexts   = "texts"         // generated
+	MetricCounted = "texts_counted" // of those, long enough to be measured
+	MetricAlarms  = "alarms"        // metrics that differ from human text
+)
+
 // maxTokens is the most labels of the validation part that are scored, by the model and by the baseline.
 const maxTokens = 2 << 20
 
 // Loss is the losses of one evaluation.
 type Loss struct {
-	Sample   Score // on the same sequences at every evaluation: what evaluations are compared by
-	Reported Score // on the whole validation part where that was asked for, else the sample
+	Sample   Score // on the same sequences at every evaluation, so that evaluations can be compared
+	Reported Score // on the whole validation part if that was asked for, else the sample
 }
 
-// Record is the evaluation as the log has it. baseline is the loss of the n-grams.
-func (l Loss) Record(at runlog.At, baseline runlog.Float) runlog.Eval {
+// Record is the evaluation as the log has it, with the loss of n-grams on the same tokens.
+func (l Loss) Record(at runlog.At, grams runlog.Baseline) runlog.Eval {
 	lo, hi := l.Reported.Interval()
 	return runlog.Eval{
-		Kind: "eval", At: at, BaselineLoss: baseline,
+		Kind: "eval", At: at, BaselineLoss: grams.Of(l.Reported.Tokens),
 		ValLoss: runlog.Float(l.Reported.Loss()), BitsPerByte: runlog.Float(l.Reported.BitsPerByte()),
 		Metrics: map[string]runlog.Float{
 			MetricTokens: runlog.Float(l.Reported.Tokens), MetricSample: runlog.Float(l.Sample.Loss()),
@@ -33,7 +45,7 @@ func (l Loss) Record(at runlog.At, baseline runlog.Float) runlog.Eval {
 	}
 }
 
-// Score is a sum of losses over labels that count.
+// Score is a sum of losses over counted labels.
 type Score struct {
 	Nats   float64
 	Tokens int64
@@ -46,11 +58,11 @@ type Score struct {
 // Loss is in nats per token.
 func (s Score) Loss() float64 { return s.Nats / float64(s.Tokens) }
 
-// BitsPerByte is the loss on the scale that does not depend on the tokenizer.
+// BitsPerByte is the loss on a scale that does not depend on the tokenizer.
 func (s Score) BitsPerByte() float64 { return s.Nats / (math.Ln2 * float64(s.Bytes)) }
 
-// Interval is the 95 % interval of Loss: what another sample of as many sequences might give. A pass is one unit, of
-// whole sequences; of fewer than two nothing is known.
+// Interval is the 95 % interval of Loss over samples of as many sequences. The unit is a pass, which has whole
+// sequences; with fewer than two the interval is infinite.
 //
 // Source: the variance of a ratio, Cochran 1977, section 2.11.
 func (s Score) Interval() (lo, hi float64) {
@@ -63,7 +75,7 @@ func (s Score) Interval() (lo, hi float64) {
 	return loss - half, loss + half
 }
 
-// add adds a pass with so many labels that count.
+// add adds a pass with the given number of counted labels.
 func (s *Score) add(nats float64, tokens int) {
 	n := float64(tokens)
 	s.Nats += nats
@@ -73,11 +85,30 @@ func (s *Score) add(nats float64, tokens int) {
 
 // whole scores the validation part from its beginning.
 func (e *Evaluator) whole(ctx context.Context) (Score, error) {
-	return e.score(ctx, inOrder(e.opt.Text.Val), maxTokens)
+	return e.score(ctx, inOrder, maxTokens)
 }
 
-// score scores the sequences of the validation part in an order, until there are no more or limit labels were scored.
-func (e *Evaluator) score(ctx context.Context, order iter.Seq[int64], limit int64) (s Score, err error) {
+// sampled returns the sequences of the sample that every evaluation scores.
+func (e *Evaluator) sampled() (list []int64) {
+	var b data.Batch
+	val, tokens := e.opt.Text.Val, int64(0)
+	order := shuffled(val, e.opt.Seed)
+	for i := range val.Sequences() {
+		if len(b.Tokens)+val.Context() > e.opt.MicroTokens {
+			tokens += int64(b.Counted)
+			b.Reset()
+		}
+		if tokens >= e.opt.SampleSize {
+			break
+		}
+		val.Read(&b, order(i))
+		list = append(list, order(i))
+	}
+	return list
+}
+
+// score scores the sequences of the validation part in the given order, up to limit labels.
+func (e *Evaluator) score(ctx context.Context, order func(i int64) int64, limit int64) (s Score, err error) {
 	val, most := e.opt.Text.Val, e.opt.MicroTokens
 	var batch data.Batch
 	var passes []data.Micro
@@ -87,7 +118,7 @@ func (e *Evaluator) score(ctx context.Context, order iter.Seq[int64], limit int6
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			v, err := e.opt.Engine.Pass(ctx, engine.Of(m), engine.Nats)
+			v, err := e.opt.Engine.Pass(ctx, engine.MicroInput(m), engine.Nats)
 			if err != nil {
 				return err
 			}
@@ -98,7 +129,7 @@ func (e *Evaluator) score(ctx context.Context, order iter.Seq[int64], limit int6
 		batch.Reset()
 		return nil
 	}
-	for i := range order {
+	for i := range val.Sequences() {
 		if len(batch.Tokens)+val.Context() > most {
 			if err := flush(); err != nil {
 				return Score{}, err
@@ -107,7 +138,7 @@ func (e *Evaluator) score(ctx context.Context, order iter.Seq[int64], limit int6
 		if s.Tokens >= limit {
 			return s, nil
 		}
-		val.Read(&batch, i)
+		val.Read(&batch, order(i))
 	}
 	if err := flush(); err != nil {
 		return Score{}, err
@@ -115,26 +146,11 @@ func (e *Evaluator) score(ctx context.Context, order iter.Seq[int64], limit int6
 	return s, nil
 }
 
-// inOrder visits all sequences of a split, first to last.
-func inOrder(sp *data.Split) iter.Seq[int64] {
-	return func(yield func(int64) bool) {
-		for i := range sp.Sequences() {
-			if !yield(i) {
-				return
-			}
-		}
-	}
-}
+// inOrder visits sequences first to last.
+func inOrder(i int64) int64 { return i }
 
-// shuffled visits all sequences of a split in a seeded order, the same at every evaluation.
-func shuffled(sp *data.Split, seed uint64) iter.Seq[int64] {
-	return func(yield func(int64) bool) {
-		n := uint64(sp.Sequences())
-		perm := rng.New(seed, rng.Eval).Perm(n)
-		for i := range n {
-			if !yield(int64(perm.At(i))) {
-				return
-			}
-		}
-	}
+// shuffled visits the sequences of a split in a seeded order, the same at every evaluation.
+func shuffled(sp *data.Split, seed uint64) func(i int64) int64 {
+	perm := rng.New(seed, rng.Eval).Perm(uint64(sp.Sequences()))
+	return func(i int64) int64 { return int64(perm.At(uint64(i))) }
 }

@@ -227,7 +227,7 @@ func TestIntervalCovers(t *testing.T) {
 func TestRecord(t *testing.T) {
 	l := Loss{Sample: scoreOf([][2]float64{{30, 10}, {32, 10}}), Reported: scoreOf([][2]float64{{20, 10}, {24, 10}})}
 	l.Reported.Bytes = 40
-	rec := l.Record(runlog.At{Step: 5, Batch: 6}, 4.5)
+	rec := l.Record(runlog.At{Step: 5, Batch: 6}, runlog.Baseline{Loss: 4.5, Tokens: 20, Sample: 9, SampleTokens: 7})
 	lo, hi := l.Reported.Interval()
 	want := runlog.Eval{
 		Kind: "eval", At: runlog.At{Step: 5, Batch: 6}, BaselineLoss: 4.5, ValLoss: 2.2, BitsPerByte: 44 / math.Ln2 / 40,

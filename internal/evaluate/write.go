@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"path/filepath"
+	"slices"
 
 	"gimbal/internal/config"
 	"gimbal/internal/data"
@@ -13,13 +14,12 @@ import (
 	"gimbal/internal/tokenizer"
 )
 
-// Write lets the model continue every prompt, always with the same random streams, and measures the texts. Where the
-// validation part or the context has no room for a prompt it writes nothing, which is no error.
+// Write lets the model continue every prompt, always with the same random streams, and measures the texts. If the
+// validation part or the context has no room for a prompt, it writes nothing and returns no error.
 //
-// It fails where the engine does, with a *config.Error where the encoder cannot be read, and with the error of ctx
-// once that is done.
+// The error is a *config.Error if the encoder cannot be read; others are those of the engine and of ctx.
 func (e *Evaluator) Write(ctx context.Context) (*Writing, error) {
-	if e.author == nil && e.nothing == nil {
+	if e.generator == nil && e.nothing == nil {
 		if err := e.prepare(ctx); err != nil {
 			return nil, err
 		}
@@ -29,7 +29,7 @@ func (e *Evaluator) Write(ctx context.Context) (*Writing, error) {
 	}
 	j, spell := e.judge, e.opt.Text.Tok.Decode
 	e.decoder.Refresh()
-	samples, err := e.author.Generate(ctx, e.requests(), generate.Options{
+	samples, err := e.generator.Generate(ctx, e.requests(), generate.Options{
 		TopK: judge.TopK, Temperature: judge.Temperature, MaxTokens: j.Plan().MaxTokens,
 		Seed: e.opt.Seed, EOS: e.opt.Text.Tok.EOS(),
 	})
@@ -65,7 +65,7 @@ func (e *Evaluator) requests() (requests []generate.Request) {
 	return requests
 }
 
-// prepare makes the judge, and the decoder where there is a prompt to continue.
+// prepare makes the judge, and the decoder if there is a prompt to continue.
 func (e *Evaluator) prepare(ctx context.Context) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -80,16 +80,16 @@ func (e *Evaluator) prepare(ctx context.Context) (err error) {
 		}
 		if p := e.judge.Plan(); p.Prompts > 0 {
 			length := TextLength(arch, p)
-			rows := engine.WritingRows(arch, p.Prompts*p.Samples, length)
+			rows, _ := engine.DecoderRows(arch, p.Prompts*p.Samples, length)
 			if e.decoder, err = e.opt.Engine.Decoder(rows, length); err != nil {
 				return err
 			}
-			e.author = generate.New(e.decoder)
+			e.generator = generate.New(e.decoder)
 			return nil
 		}
 		nothing.Plan, nothing.Notes = e.judge.Plan(), e.judge.Notes()
 	}
-	e.opt.Note("judge: the held-out text, or the context of %d, is too short for a single prompt: "+
+	e.opt.Note("judge: the held-out text, or the context of %d tokens, is too short for a single prompt: "+
 		"nothing will be written", arch.Context)
 	e.nothing = nothing
 	return nil
@@ -98,7 +98,7 @@ func (e *Evaluator) prepare(ctx context.Context) (err error) {
 // TextLength is the most positions of a text of a plan: the start token, the prompt, and what is written.
 func TextLength(a config.Arch, p judge.Plan) int { return min(a.Context, 1+p.PromptTokens+p.MaxTokens) }
 
-// newJudge makes the judge of the text: prompts and people's texts from the validation part, what is known from the
+// newJudge makes the judge: prompts and human text come from the validation part, known words and n-grams from the
 // training part.
 func (e *Evaluator) newJudge() (*judge.Judge, error) {
 	text := e.opt.Text
@@ -126,16 +126,11 @@ func (e *Evaluator) newJudge() (*judge.Judge, error) {
 type held struct{ *data.Split }
 
 func (h held) Len(k int) int64 { _, n := h.Document(k); return n }
-func (h held) Append(dst []int32, k int, lo, hi int64) []int32 {
-	return h.AppendText(dst, k, lo, hi)
-}
+
+func (h held) Append(dst []int32, k int, lo, hi int64) []int32 { return h.AppendText(dst, k, lo, hi) }
 
 // isGo reports whether all sources are Go.
 func isGo(sources []string) bool {
-	for _, s := range sources {
-		if filepath.Ext(s) != ".go" {
-			return false
-		}
-	}
-	return len(sources) > 0
+	other := func(s string) bool { return filepath.Ext(s) != ".go" }
+	return len(sources) > 0 && !slices.ContainsFunc(sources, other)
 }

@@ -111,7 +111,8 @@ func TestWritingIsTold(t *testing.T) {
 		}
 	}
 	page := string(w.Page(4, 60))
-	if !strings.HasPrefix(page, "# Evaluation 4, step 60\n\n- 18 texts, ") || len(judge.ReadPage([]byte(page))) != 18 ||
+	if !strings.HasPrefix(page, "# Evaluation 4, step 60\n\n- 15 of 18 texts ") ||
+		len(judge.ReadPage([]byte(page))) != 18 ||
 		!strings.Contains(page, "\n- "+alarms[0].Text) {
 		t.Errorf("page:\n%.300s", page)
 	}

@@ -3,12 +3,12 @@ package faults
 import "gimbal/internal/data"
 
 const (
-	paragraph   = 64       // tokens of the text that is repeated again and again
-	mostCounted = 32 << 20 // labels of the training part among which the rarest token is looked for
+	paragraph   = 64       // tokens of the repeated text
+	mostCounted = 32 << 20 // most labels of the training part that are counted to find the rarest token
 )
 
-// Source wraps the batches of a run. With each it begins the faults that are due, and it changes the batch as those
-// that act on it do. Batches that hold nothing to learn are left alone.
+// Source wraps the source of a run's batches. At each batch it begins the faults that are due and changes the batch for
+// those that act on it. It leaves batches without counted labels alone.
 func (s *Set) Source(next data.Source) data.Source {
 	if s.none() {
 		return next
@@ -43,7 +43,7 @@ func (s *Set) begin(step, batch int64, b *data.Batch) {
 	}
 }
 
-// poison overwrites the batch by the rarest token of the training part that occurs at all.
+// poison overwrites the batch with the rarest token of the training part.
 func (s *Set) poison(b *data.Batch) {
 	if s.rarest < 0 {
 		s.rarest = s.findRarest()
@@ -53,7 +53,7 @@ func (s *Set) poison(b *data.Batch) {
 	}
 }
 
-// findRarest returns the rarest token of the beginning of the training part, the first of several.
+// findRarest returns the rarest token that occurs at the beginning of the training part, the first of several.
 func (s *Set) findRarest() int32 {
 	counts := make([]int64, s.env.Info.Arch.Vocab)
 	left := mostCounted
@@ -75,8 +75,8 @@ func (s *Set) findRarest() int32 {
 	return rarest
 }
 
-// repeat overwrites the batch by one paragraph of the training part, again and again, as a corpus would that somebody
-// has damaged. Each sequence begins elsewhere in it.
+// repeat overwrites the batch with one paragraph of the training part, over and over, like a damaged corpus. Each
+// sequence begins at another place in it.
 func (s *Set) repeat(b *data.Batch) {
 	var unit data.Batch
 	s.env.Text.Train.Read(&unit, 0)

@@ -10,8 +10,7 @@ import (
 	"gimbal/internal/durable"
 )
 
-// Disk returns the file system that the save of a step goes through, after the given number of batches. Only what the
-// save writes goes through it.
+// Disk returns the file system for the save of a step, after the given number of batches.
 func (s *Set) Disk(fsys durable.FS, step, batch int64) durable.FS {
 	if s.none() {
 		return fsys
@@ -50,11 +49,10 @@ type badFile struct {
 	written int64
 }
 
-// room is what the full disk still has for a file.
-const room = 4096
-
-// slowSave is how long the slow disk takes over one write: more than a small save takes on a sound disk.
-const slowSave = 3 * time.Second
+const (
+	room     = 4096            // bytes of a file that a full disk still takes
+	slowSave = 3 * time.Second // of one write on a slow disk: more than a small save takes on a sound one
+)
 
 // Write implements io.Writer.
 func (f *badFile) Write(p []byte) (int, error) {
@@ -64,7 +62,7 @@ func (f *badFile) Write(p []byte) (int, error) {
 		if f.tensors && f.written > room {
 			return 0, fmt.Errorf("write: %w (planted)", durable.ErrNoSpace)
 		}
-	case "torn-checkpoint": // the disk says that it wrote what it did not
+	case "torn-checkpoint": // the disk reports success and writes nothing
 		if f.tensors && f.written > room {
 			return len(p), nil
 		}

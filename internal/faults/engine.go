@@ -2,30 +2,31 @@ package faults
 
 import (
 	"context"
+	"slices"
 
 	"gimbal/internal/engine"
 )
 
-// stage is how far the step on the batch in progress has come. What comes behind its proposal, such as a search for the
-// sequence to blame, is computed as it would be without faults, but for what sits in the model.
+// stage is the progress of the step on the current batch. Passes after its proposal, such as a search for the sequence
+// to blame, are computed without faults, except for those that stay in the model.
 type stage int
 
 const (
-	between  stage = iota // steps: nothing is drawn, or nothing that can be learned
-	drawn                 // the batch, and no pass has been made
-	passing               // passes are made
+	between  stage = iota // no batch was drawn, or one without counted labels
+	drawn                 // a batch was drawn, and no pass was made
+	passing               // passes are being made
 	proposed              // the gradients are complete
 )
 
-// Engine wraps the engine of a run: what its steps compute is what the faults make of it. Passes without Gradient are
-// computed with what sits in the model and change nothing. Panics if nothing can be planted in e.
+// Engine wraps the engine of a run and adds the faults to its steps. Passes without Gradient only meet faults that stay
+// in the model. Panics if e is no engine.Planter.
 func (s *Set) Engine(e engine.Engine) engine.Engine {
 	if s.none() {
 		return e
 	}
 	planter, ok := e.(engine.Planter)
 	if !ok {
-		panic("faults: nothing can be planted in this engine")
+		panic("faults: this engine cannot plant faults")
 	}
 	return &faulty{Engine: e, planter: planter, set: s, loss: 1}
 }
@@ -35,7 +36,7 @@ type faulty struct {
 	engine.Engine
 	planter engine.Planter
 	set     *Set
-	plants  []engine.Fault // that sit in the model
+	plants  []engine.Fault // in the model now
 	loss    float64        // factor on the loss of the passes since Discard
 }
 
@@ -67,7 +68,7 @@ func (e *faulty) Pass(ctx context.Context, in engine.Input, want engine.Want) (e
 	return e.Engine.Pass(ctx, in, want)
 }
 
-// beforePasses does what the faults do to weights and model before a step is computed.
+// beforePasses changes weights and model before a step is computed.
 func (e *faulty) beforePasses() {
 	e.plants = e.plants[:0]
 	e.acting(func(f *fault) {
@@ -81,18 +82,13 @@ func (e *faulty) beforePasses() {
 	e.planter.Plant(e.plants...)
 }
 
-// afterFirstPass takes out of the model what is to hit one pass only.
+// afterFirstPass removes the faults that last for one pass.
 func (e *faulty) afterFirstPass() {
-	kept := e.plants[:0]
-	for _, p := range e.plants {
-		if p.Kind != engine.NaNActivation {
-			kept = append(kept, p)
-		}
+	n := len(e.plants)
+	e.plants = slices.DeleteFunc(e.plants, func(p engine.Fault) bool { return p.Kind == engine.NaNActivation })
+	if len(e.plants) < n {
+		e.planter.Plant(e.plants...)
 	}
-	if len(kept) < len(e.plants) {
-		e.planter.Plant(kept...)
-	}
-	e.plants = kept
 }
 
 // Propose implements engine.Engine.
@@ -107,7 +103,7 @@ func (e *faulty) Propose(ctx context.Context, p engine.Proposal) (engine.Report,
 	return r, err
 }
 
-// afterPasses does what the faults do to the gradients and the loss of a step.
+// afterPasses changes the gradients and the loss of a step.
 func (e *faulty) afterPasses() {
 	e.acting(func(f *fault) {
 		if f.after != 0 {

@@ -232,17 +232,17 @@ func TestNewRefuses(t *testing.T) {
 	for spec, text := range map[string]string{
 		"nan-grad":            "FAULT@STEP",
 		"nan-gard@3":          "no such fault; there are b",
-		"nan-grad@x":          "no step",
-		"nan-grad@-1":         "no step",
+		"nan-grad@x":          "is not the number of a step",
+		"nan-grad@-1":         "is not the number of a step",
 		"nan-grad@0":          "the earliest step for it is 1",
-		"nan-grad@13":         "the run has 12 steps",
+		"nan-grad@13":         "the run ends at step 12",
 		"loss-spike@3":        "the earliest step for it is 70",
 		"nan-grad:nowhere@3":  "no tensor \"nowhere\"",
-		"frozen-layer:3@3":    "no block: the model has 0 to 2",
+		"frozen-layer:3@3":    "not a block: the blocks are 0 to 2",
 		"starved-init@2":      "before step 1",
 		"full-disk:sda@2":     "no target",
-		"nan-activation:-1@2": "no block",
-		"cut-residual:x@2":    "no block",
+		"nan-activation:-1@2": "not a block",
+		"cut-residual:x@2":    "not a block",
 	} {
 		_, err := New([]Planted{{Spec: "frozen-layer@1"}, {Spec: spec}}, env)
 		var faults *config.Error

@@ -137,13 +137,13 @@ func (r *run) step(step int64) (report, blamed engine.Report, lr float64) {
 		r.fail(err)
 	}
 	r.e.Discard()
-	in := engine.Alone(b, b.Spans[0])
+	in := engine.SequenceInput(b, b.Spans[0])
 	in.Scale = p.Scale
 	_, err = r.e.Pass(ctx, in, engine.Gradient)
 	r.fail(err)
 	blamed, err = r.e.Propose(ctx, p)
 	r.fail(err)
-	_, err = r.e.Pass(ctx, engine.Alone(b, b.Spans[0]), engine.Nats)
+	_, err = r.e.Pass(ctx, engine.SequenceInput(b, b.Spans[0]), engine.Nats)
 	r.fail(err)
 	return report, blamed, lr
 }

@@ -4,14 +4,15 @@ package faults
 
 import (
 	"maps"
+	"slices"
 
 	"gimbal/internal/data"
 	"gimbal/internal/engine"
 	"gimbal/internal/rng"
 )
 
-// Mistakes that cannot be made in the trainer as it is shipped, made as a trainer makes them that pads, packs, averages
-// or rounds carelessly. The tag planted adds them to the faults of --inject, for proofs and tests.
+// These mistakes cannot be made in the trainer as it is shipped. They are those of a trainer that pads, packs,
+// averages or rounds carelessly. The build tag planted adds them to the faults of --inject, for proofs and tests.
 func init() {
 	maps.Copy(kinds, map[string]kind{
 		"padding-in-loss": {earliest: 1, batch: counted((*Set).pad)},
@@ -26,7 +27,7 @@ func init() {
 	})
 }
 
-// counted is change, and counts afterwards what counts.
+// counted is change, followed by a new count of the counted labels.
 func counted(change func(*Set, *data.Batch)) func(*Set, *data.Batch) {
 	return func(s *Set, b *data.Batch) {
 		change(s, b)
@@ -43,7 +44,7 @@ func countTrue(counts []bool) (n int) {
 	return n
 }
 
-// pad fills every sequence up to the context with EOS, and counts that as text.
+// pad fills every sequence up to the context with EOS, and lets the padding count in the loss.
 func (s *Set) pad(b *data.Batch) {
 	from, context, eos := *b, s.env.Text.Train.Context(), s.env.Text.Tok.EOS()
 	to := data.Batch{Bytes: from.Bytes}
@@ -60,14 +61,14 @@ func (s *Set) pad(b *data.Batch) {
 	*b = to
 }
 
-// loseEOS has a pad id that is the EOS, and leaves it out of the loss by its id.
+// loseEOS leaves the EOS out of the loss, as if it were a padding token.
 func (s *Set) loseEOS(b *data.Batch) {
 	for i, label := range b.Labels {
 		b.Counts[i] = b.Counts[i] && label != s.env.Text.Tok.EOS()
 	}
 }
 
-// pack joins neighbours into sequences of at most the context: what they learn is one text.
+// pack joins neighbours into sequences of at most the context, so that documents see each other.
 func (s *Set) pack(b *data.Batch) {
 	var joined []data.Span
 	for _, span := range b.Spans {
@@ -91,7 +92,7 @@ func (s *Set) readOneParagraph(b *data.Batch) {
 
 func (s *Set) shuffleLabels(b *data.Batch) {
 	perm := rng.New(s.env.Seed, rng.Probe).Perm(uint64(len(b.Labels)))
-	labels := append([]int32(nil), b.Labels...)
+	labels := slices.Clone(b.Labels)
 	for i := range labels {
 		b.Labels[i] = labels[perm.At(uint64(i))]
 	}
@@ -105,7 +106,7 @@ func (s *Set) drawTokens(b *data.Batch) {
 	}
 }
 
-// meanOfMeans gives every pass the same weight, however many labels it has.
+// meanOfMeans gives every pass the same weight, whatever its number of labels.
 func (s *Set) meanOfMeans(in engine.Input) float64 {
 	return 1 / (float64(s.passes) * float64(max(1, countTrue(in.Counts))))
 }

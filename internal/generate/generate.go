@@ -1,18 +1,15 @@
-// Package generate writes texts with a decoder: several at once, each row of a
-// key-value cache holding one of them.
+// Package generate writes texts with a decoder, several at once: each row of a key-value cache holds one text.
 //
 //	g := generate.New(decoder)
 //	samples, err := g.Generate(ctx, requests, generate.Options{TopK: 50, Temperature: 0.8, MaxTokens: 128, EOS: eos})
 //
-// Who wants the tokens one by one, or lets others compute in between, calls Start and then Step while Active.
+// For the tokens one by one, or to let others compute in between, call Start, and then Step while Active.
 //
-// A sample is a function of the parameters, its prompt, the options and its own
-// index: the random number for a position comes from (seed, index, position),
-// and a row's logits do not depend on the other rows. So it does not matter
-// with which others, in which order or on how many rows it was computed.
+// A sample depends only on the parameters, its prompt, the options and its own index: the random number for a
+// position comes from (seed, index, position), and a row's logits do not depend on the other rows. The other
+// requests, their order and the number of rows do not matter.
 //
-// The package knows token ids only; prompts come with their start token, and
-// text is the tokenizer's business. It judges nothing.
+// The package knows token ids only. Prompts come with their start token.
 package generate
 
 import (
@@ -21,8 +18,28 @@ import (
 	"math"
 	"slices"
 
+	"gimbal/internal/par"
 	"gimbal/internal/rng"
 )
+
+// Decoder continues rows of tokens and holds their keys and values.
+type Decoder interface {
+	Refresh()      // takes the parameters as they are now
+	Vocab() int    // ids from 0 up
+	Rows() int     // texts at a time
+	Capacity() int // most positions of a row
+	Len(row int) int
+	Truncate(row, n int) // forgets what follows the first n positions
+
+	// Decode extends rows by tokens and overwrites logits with those of the token that follows each row's last.
+	//
+	// Shapes: tokens and rows (N): tokens[i] extends row rows[i], and the tokens of one row are adjacent; logits (R, V)
+	// for the R rows of the call, in their order.
+	Decode(ctx context.Context, tokens, rows []int32, logits []float32) error
+
+	// Pool returns the workers that draw from the logits.
+	Pool() *par.Pool
+}
 
 // Options say how to continue.
 type Options struct {
@@ -30,14 +47,14 @@ type Options struct {
 	Temperature float64 // divides the logits; 0: always the most probable token
 	MaxTokens   int     // most tokens to write, at least 1
 	Seed        uint64
-	EOS         int32 // ends a text; negative: nothing does
-	AtOnce      int   // most tokens of prompts that one Step computes; 0: any number
+	EOS         int32 // ends a text; negative: no token does
+	AtOnce      int   // most prompt tokens that one Step computes; 0: any number
 }
 
 // Request is one text to continue.
 type Request struct {
 	Prompt []int32 // at least the start token, at most the decoder's capacity
-	Index  uint64  // random stream: samples of one prompt differ in it
+	Index  uint64  // of the random stream; samples of one prompt need different ones
 }
 
 // Finish says why a text ended.
@@ -52,7 +69,7 @@ const (
 
 // Sample is a text that was written.
 type Sample struct {
-	Tokens []int32 // the continuation: without the prompt and without EOS
+	Tokens []int32 // without the prompt and without EOS
 	Finish Finish
 }
 
@@ -60,11 +77,10 @@ type Sample struct {
 type Drawn struct {
 	Request int
 	Token   int32
-	Finish  Finish // why the text ends here, empty where it goes on; a token with FinishEOS is no part of the text
+	Finish  Finish // why the text ends here; empty: it continues. A token with FinishEOS is not part of the text
 }
 
-// Generator continues requests on the rows of one decoder. Not safe for
-// concurrent use.
+// Generator continues requests on the rows of one decoder. Not safe for concurrent use.
 type Generator struct {
 	decoder Decoder
 	logits  []float32 // (rows, V)
@@ -80,15 +96,15 @@ type Generator struct {
 	samplers []*sampler // (workers)
 }
 
-// New returns a generator that computes as many texts at once as d has rows.
-// Whoever changes the parameters of d refreshes it.
+// New returns a generator that computes as many texts at once as d has rows. The caller refreshes d after a change of
+// the parameters.
 //
 // Memory: allocates the logits of all rows.
 func New(d Decoder) *Generator {
-	return &Generator{decoder: d, logits: make([]float32, d.Rows()*d.Vocab())}
+	return &Generator{decoder: d, logits: make([]float32, d.Rows()*d.Vocab()), slots: make([]slot, d.Rows())}
 }
 
-// slot is a row's text.
+// slot is the text of a row.
 type slot struct {
 	request int // -1: the row is free
 	key     rng.Key
@@ -99,11 +115,11 @@ type slot struct {
 	ok      bool      // the logits were finite
 }
 
-// drawing draws for the rows of a share.
-type drawing Generator
+// drawLoop draws a token for each row.
+type drawLoop Generator
 
 // Part implements par.Job.
-func (g *drawing) Part(worker, lo, hi int) {
+func (g *drawLoop) Part(worker, lo, hi int) {
 	for row := lo; row < hi; row++ {
 		if s := &g.slots[row]; s.logits != nil {
 			s.next, s.ok = g.samplers[worker].draw(s.logits, s.key.Float64(uint64(g.decoder.Len(row))))
@@ -113,9 +129,8 @@ func (g *drawing) Part(worker, lo, hi int) {
 
 // Generate continues every request; sample i belongs to request i.
 //
-// A row whose text ends takes the next request at once. It fails, without a
-// sample, if an option or a prompt cannot be used, if ctx is done, if the decoder
-// fails, or if its logits are not finite. The rows are empty afterwards.
+// A row whose text ends takes the next request at once. Generate fails, without a sample, if an option or a prompt
+// cannot be used, if ctx is done, if the decoder fails, or if its logits are not finite. It leaves the rows empty.
 func (g *Generator) Generate(ctx context.Context, requests []Request, opt Options) ([]Sample, error) {
 	if err := g.Start(requests, opt); err != nil {
 		return nil, err
@@ -150,7 +165,7 @@ func (g *Generator) Start(requests []Request, opt Options) error {
 	g.clear()
 	g.samplers = make([]*sampler, g.decoder.Pool().Workers())
 	for i := range g.samplers {
-		g.samplers[i] = newSampler(opt.TopK, opt.Temperature)
+		g.samplers[i] = &sampler{topK: opt.TopK, temperature: opt.Temperature}
 	}
 	return nil
 }
@@ -218,7 +233,7 @@ func (g *Generator) collect() {
 
 // draw draws the next token of every row that has logits.
 func (g *Generator) draw() error {
-	g.decoder.Pool().Do(len(g.slots), 1, (*drawing)(g))
+	g.decoder.Pool().Do(len(g.slots), 1, (*drawLoop)(g))
 	g.drawn = g.drawn[:0]
 	for row := range g.slots {
 		s := &g.slots[row]
@@ -248,11 +263,11 @@ func (g *Generator) draw() error {
 	return nil
 }
 
-// clear empties the rows.
+// clear frees all rows.
 func (g *Generator) clear() {
 	for row := range g.slots {
-		g.slots[row] = slot{request: -1}
 		g.decoder.Truncate(row, 0)
+		g.slots[row] = slot{request: -1}
 	}
 }
 
@@ -267,15 +282,14 @@ func (g *Generator) check(requests []Request, opt Options) error {
 	case opt.AtOnce < 0:
 		panic("generate: a negative number of tokens at once")
 	}
-	vocab := g.decoder.Vocab()
+	vocab, capacity := g.decoder.Vocab(), g.decoder.Capacity()
 	for i, r := range requests {
-		if n := len(r.Prompt); n == 0 || n > g.decoder.Capacity() {
-			return fmt.Errorf("generate: prompt %d has %d tokens; it must have 1 to %d, the context", i, n,
-				g.decoder.Capacity())
+		if n := len(r.Prompt); n == 0 || n > capacity {
+			return fmt.Errorf("generate: prompt %d has %d tokens; it must have 1 to %d, the context", i, n, capacity)
 		}
 		for _, t := range r.Prompt {
 			if t < 0 || int(t) >= vocab {
-				return fmt.Errorf("generate: prompt %d holds token %d; the vocabulary has %d", i, t, vocab)
+				return fmt.Errorf("generate: prompt %d has token %d; the vocabulary has %d", i, t, vocab)
 			}
 		}
 	}

@@ -216,7 +216,8 @@ func TestGreedyIsArgmaxOfLogits(t *testing.T) {
 			for p := len(all[i].Prompt) - 1; p < n; p++ {
 				row := logits[p*vocab : (p+1)*vocab]
 				if best := slices.Index(row, slices.Max(row)); int32(best) != text[p+1] {
-					t.Errorf("%s, request %d, position %d: wrote %d, the largest logit is that of %d", arch.Shape, i, p, text[p+1], best)
+					t.Errorf("%s, request %d, position %d: wrote %d, the largest logit is that of %d", arch.Shape, i, p, text[p+1],
+						best)
 				}
 			}
 		}
@@ -242,11 +243,13 @@ func TestFinish(t *testing.T) {
 	// Whatever token is called EOS ends the text at its first appearance, and is not part of it.
 	stop := free.Tokens[3]
 	at := slices.Index(free.Tokens, stop)
-	if s := run(prompt, Options{MaxTokens: 5, EOS: stop}); s.Finish != FinishEOS || !slices.Equal(s.Tokens, free.Tokens[:at]) {
+	if s := run(prompt, Options{MaxTokens: 5, EOS: stop}); s.Finish != FinishEOS ||
+		!slices.Equal(s.Tokens, free.Tokens[:at]) {
 		t.Errorf("%+v, want the first %d of %v", s, at, free.Tokens)
 	}
 	// The prompt and all tokens but the last fill the context exactly.
-	if s := run(prompt, Options{MaxTokens: 1000, EOS: -1}); s.Finish != FinishContext || len(prompt)+len(s.Tokens) != contextLen+1 {
+	if s := run(prompt, Options{MaxTokens: 1000, EOS: -1}); s.Finish != FinishContext ||
+		len(prompt)+len(s.Tokens) != contextLen+1 {
 		t.Errorf("%s after %d tokens", s.Finish, len(s.Tokens))
 	}
 	full := make([]int32, contextLen)
@@ -271,15 +274,16 @@ func TestGenerateRefuses(t *testing.T) {
 	}{
 		{nil, good, "prompt 0 has 0 tokens"},
 		{make([]int32, contextLen+1), good, "prompt 0 has 33 tokens; it must have 1 to 32"},
-		{[]int32{1, vocab}, good, "prompt 0 holds token 23"},
-		{[]int32{1, -1}, good, "prompt 0 holds token -1"},
+		{[]int32{1, vocab}, good, "prompt 0 has token 23"},
+		{[]int32{1, -1}, good, "prompt 0 has token -1"},
 		{[]int32{1}, with(func(o *Options) { o.MaxTokens = 0 }), "0 tokens to write"},
 		{[]int32{1}, with(func(o *Options) { o.TopK = -1 }), "top-k -1"},
 		{[]int32{1}, with(func(o *Options) { o.Temperature = -0.5 }), "temperature -0.5"},
 		{[]int32{1}, with(func(o *Options) { o.Temperature = math.NaN() }), "temperature NaN"},
 		{[]int32{1}, with(func(o *Options) { o.Temperature = math.Inf(1) }), "temperature +Inf"},
 	} {
-		if s, err := g.Generate(t.Context(), []Request{{Prompt: c.prompt}}, c.opt); err == nil || !strings.Contains(err.Error(), c.want) {
+		if s, err := g.Generate(t.Context(), []Request{{Prompt: c.prompt}}, c.opt); err == nil ||
+			!strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v %v, want %q", s, err, c.want)
 		}
 	}
@@ -289,7 +293,8 @@ func TestGenerateRefuses(t *testing.T) {
 		t.Errorf("a cancelled context gave %v", err)
 	}
 	m.Params().Tensor("model.norm.weight")[0] = float32(math.NaN())
-	if _, err := g.Generate(t.Context(), requests(3), good); err == nil || !strings.Contains(err.Error(), "request 0: the logits at position 1 are not finite") {
+	if _, err := g.Generate(t.Context(), requests(3), good); err == nil ||
+		!strings.Contains(err.Error(), "request 0: the logits at position 1 are not finite") {
 		t.Errorf("a NaN in the model gave %v", err)
 	}
 	if s, err := g.Generate(t.Context(), nil, good); err != nil || len(s) != 0 {
@@ -304,8 +309,9 @@ func BenchmarkGenerate(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer x.Close()
-	arch := config.Arch{Shape: "qwen3", Layers: 4, Width: 256, Heads: 4, KVHeads: 2, HeadSize: 64, MLP: 704, Vocab: 4096, Context: 256,
-		Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 10000, QKNorm: true, MLPKind: "swiglu", Tie: true}
+	arch := config.Arch{Shape: "qwen3", Layers: 4, Width: 256, Heads: 4, KVHeads: 2, HeadSize: 64, MLP: 704, Vocab: 4096,
+		Context: 256, Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 10000, QKNorm: true,
+		MLPKind: "swiglu", Tie: true}
 	d, err := model.NewDecoder[float32](arch, x, model.DecoderOptions{Tokens: 64, Rows: 16})
 	if err != nil {
 		b.Fatal(err)

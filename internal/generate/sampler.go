@@ -13,29 +13,24 @@ type candidate struct {
 	weight float64
 }
 
-// better orders by logit, ties by lower id: a total order, so the k best are one set.
+// better orders by logit, then by lower id. It is a total order, so the k best are one set.
 func better(a, b candidate) bool {
 	return a.logit > b.logit || a.logit == b.logit && a.id < b.id
 }
 
-// sampler draws tokens from logits. It keeps its scratch; not safe for concurrent use.
+// sampler draws tokens from logits. Not safe for concurrent use.
 type sampler struct {
 	topK        int
 	temperature float64
 	kept        []candidate
 }
 
-func newSampler(topK int, temperature float64) *sampler {
-	return &sampler{topK: topK, temperature: temperature}
-}
-
-// draw returns the token that u in [0,1) picks, and false when the logits hold a NaN or +Inf, or
-// nothing above -Inf.
+// draw returns the token that u in [0,1) picks. ok is false if a logit is NaN or +Inf, or none is above -Inf.
 //
-// Temperature 0 takes the largest logit, ties by lower id. Otherwise the topK largest (all of them for 0) share
-// the probability in proportion to exp(logit/temperature), laid out over [0,1) in the order of their ids.
+// Temperature 0 takes the largest logit, the lower id of equal ones. Otherwise the topK largest (all for topK 0) share
+// the interval [0,1) in proportion to exp(logit/temperature), in the order of their ids.
 //
-// Numerics: exact selection; weights and their sum in float64, in the order of ids.
+// Numerics: the selection is exact; weights and their sum are float64, in the order of ids.
 func (s *sampler) draw(logits []float32, u float64) (token int32, ok bool) {
 	if !s.keep(logits) {
 		return 0, false
@@ -59,7 +54,7 @@ func (s *sampler) draw(logits []float32, u float64) (token int32, ok bool) {
 		sum += c.weight
 	}
 	at := u * sum
-	last := best.id // rounding may carry at past the end; a token of weight 0 must not be the one it falls on
+	last := best.id // rounding may carry u past the end, where no token of weight 0 may be drawn
 	for _, c := range s.kept {
 		if c.weight == 0 {
 			continue
@@ -75,8 +70,8 @@ func (s *sampler) draw(logits []float32, u float64) (token int32, ok bool) {
 // keep fills s.kept with the topK best candidates in the order of their ids, and returns false if a logit is NaN or
 // +Inf.
 //
-// The kept grow to twice the number wanted and are cut back to the best then; the worst of those is what a later token
-// has to exceed to be kept at all. Almost every token is dropped by that one comparison.
+// It collects twice as many candidates and then cuts them back to the best. From then on a token must exceed the
+// worst of those. That one comparison drops almost every token.
 func (s *sampler) keep(logits []float32) bool {
 	k := s.topK
 	switch {
@@ -89,7 +84,7 @@ func (s *sampler) keep(logits []float32) bool {
 		s.kept = make([]candidate, 2*k)
 	}
 	h, n := s.kept[:2*k], 0
-	limit := float32(math.Inf(-1)) // of what can be dropped: probability 0, and ties go to the lower id
+	limit := float32(math.Inf(-1)) // logits up to here are dropped: probability 0, or a tie with a lower id
 	for i, l := range logits {
 		if l <= limit {
 			continue

@@ -30,7 +30,7 @@ func TestDrawFollowsTheDistribution(t *testing.T) {
 			want[id] = math.Exp(float64(logits[id]) / c.temperature)
 			sum += want[id]
 		}
-		s := newSampler(c.topK, c.temperature)
+		s := &sampler{topK: c.topK, temperature: c.temperature}
 		key := rng.New(seed, rng.Sample)
 		got := make([]float64, len(logits))
 		for i := range uint64(draws) {
@@ -73,7 +73,7 @@ func TestTopKIsExact(t *testing.T) {
 		slices.SortStableFunc(ids, func(a, b int32) int { return int(logits[b]) - int(logits[a]) })
 		want := slices.Clone(ids[:k])
 		slices.Sort(want)
-		s := newSampler(k, 1)
+		s := &sampler{topK: k, temperature: 1}
 		s.keep(logits)
 		var got []int32
 		for _, c := range s.kept {
@@ -87,7 +87,7 @@ func TestTopKIsExact(t *testing.T) {
 
 func TestDrawAtTheEdges(t *testing.T) {
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
-	s := newSampler(0, 1)
+	s := &sampler{topK: 0, temperature: 1}
 	below1 := math.Nextafter(1, 0)
 	for _, c := range []struct {
 		logits []float32
@@ -111,7 +111,7 @@ func TestDrawAtTheEdges(t *testing.T) {
 			t.Errorf("%v at %v: %d %v, want %d %v", c.logits, c.u, got, ok, c.want, c.ok)
 		}
 	}
-	greedy := newSampler(50, 0)
+	greedy := &sampler{topK: 50, temperature: 0}
 	if got, ok := greedy.draw([]float32{1, 3, 3, 2}, below1); got != 1 || !ok {
 		t.Errorf("greedy took %d", got)
 	}

@@ -1,23 +1,20 @@
 package guard
 
-import (
-	"fmt"
-	"math"
-)
+import "math"
 
 const (
-	probation = 20  // calm steps before the rate grows back …
-	ramp      = 100 // … over so many
+	probation = 20  // calm steps before the rate grows back
+	ramp      = 100 // accepted steps over which it grows back
 
 	ratioWarning = 0.05 // median over the matrices of RMS(Δw)/RMS(w)
 	ratioQuiet   = 1000 // observations between two warnings
 
-	clipSpan  = 200 // accepted steps over which the share of clipped ones is taken
-	clipShare = 0.5
-	clipQuiet = 0.4 // the share at which the warning may be said again
+	clipSpan  = 200 // accepted steps over which the share of clipped ones is computed
+	clipShare = 0.5 // share above which a warning is given
+	clipQuiet = 0.4 // share at or below which another warning may follow
 )
 
-// accept lets an update through, enters it into the windows, and does what is due after a healthy step.
+// accept applies an update, enters it into the windows, and does what is due after a healthy step.
 func (s *State) accept(o Observation, v comparison) Decision {
 	d := Decision{Action: Apply, Scale: s.Scale()}
 	s.Losses.push(o.Loss, ringSize)
@@ -30,11 +27,11 @@ func (s *State) accept(o Observation, v comparison) Decision {
 		s.Norms.push(y, ringSize)
 	}
 	s.recover(v)
-	d.Events = s.nudge(o, s.watchClip(o, s.watchRatio(o, nil)))
+	d.Events = append(append(s.watchRatio(o), s.watchClip(o)...), s.nudge(o)...)
 	return d
 }
 
-// recover gives the rate back after an E0 or E1: the first calm steps are a probation, and then it grows.
+// recover gives the rate back after an E0 or E1: it stays low for a probation of calm steps, and then grows.
 func (s *State) recover(v comparison) {
 	if s.Dip == 0 || s.Calmed < probation && v.zRecent > recentCalm {
 		return
@@ -44,52 +41,45 @@ func (s *State) recover(v comparison) {
 	}
 }
 
-// watchRatio warns of updates that are large beside the weights, but not so large as to be refused.
-func (s *State) watchRatio(o Observation, events []Event) []Event {
+// watchRatio warns of updates that are large compared with the weights, but not so large as to be refused.
+func (s *State) watchRatio(o Observation) []Event {
 	if !(o.UpdateRatio > ratioWarning) {
-		return events
+		return nil
 	}
 	s.RatioHigh = s.Checked
 	if s.RatioTold > 0 && s.Checked-s.RatioTold < ratioQuiet {
-		return events
+		return nil
 	}
 	s.RatioTold = s.Checked
-	return append(events, Event{
-		Code: CodeUpdateRatio, Severity: "warning", Action: "none",
-		Message: fmt.Sprintf("step %d: the update moves the median matrix by %.3g of its size (above %g is much, "+
-			"above %g is refused)",
-			o.Step, o.UpdateRatio, ratioWarning, ratioOutlier),
-		Numbers: map[string]float64{"update_ratio": o.UpdateRatio, "lr": o.LR * s.Scale()},
-	})
+	return []Event{warning(CodeUpdateRatio, o.Step,
+		map[string]float64{"update_ratio": o.UpdateRatio, "lr": o.LR * s.Scale()},
+		"the update moves the median matrix by %.3g of its size; above %g is a warning, above %g is refused",
+		o.UpdateRatio, ratioWarning, ratioOutlier)}
 }
 
-// watchClip warns once when more than half of the updates are clipped: then clipping is no insurance any more but
-// a second learning rate.
-func (s *State) watchClip(o Observation, events []Event) []Event {
+// watchClip warns once when more than half of the updates are clipped: then clipping acts as a second learning rate.
+func (s *State) watchClip(o Observation) []Event {
 	if !(s.Rules.Clip > 0) {
-		return events
+		return nil
 	}
 	s.ClipSteps++
 	if o.GradNorm > s.Rules.Clip {
 		s.Clipped++
 	}
 	if s.ClipSteps < clipSpan {
-		return events
+		return nil
 	}
-	share := float64(s.Clipped) / clipSpan
+	share, limit := float64(s.Clipped)/clipSpan, clipShare
 	s.ClipSteps, s.Clipped = 0, 0
-	if s.ClipRegime {
-		s.ClipRegime = share > clipQuiet
-		return events
+	told := s.ClipRegime
+	if told {
+		limit = clipQuiet
 	}
-	if s.ClipRegime = share > clipShare; !s.ClipRegime {
-		return events
+	if s.ClipRegime = share > limit; told || !s.ClipRegime {
+		return nil
 	}
-	return append(events, Event{
-		Code: CodeClipRegime, Severity: "warning", Action: "none",
-		Message: fmt.Sprintf("step %d: %.0f %% of the last %d updates were clipped to a norm of %g; clipping is the "+
-			"rule here, not the exception",
-			o.Step, 100*share, clipSpan, s.Rules.Clip),
-		Numbers: map[string]float64{"clip_share": share, "clip": s.Rules.Clip, "grad_norm": o.GradNorm},
-	})
+	return []Event{warning(CodeClipRegime, o.Step,
+		map[string]float64{"clip_share": share, "clip": s.Rules.Clip, "grad_norm": o.GradNorm},
+		"%.0f %% of the last %d updates were clipped to a norm of %g; clipping should be the exception",
+		100*share, clipSpan, s.Rules.Clip)}
 }

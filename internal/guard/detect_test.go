@@ -36,11 +36,13 @@ func TestFindings(t *testing.T) {
 		r := newStream(acting, 5)
 		r.calm(t, 200)
 		o := r.next()
-		o.Loss, o.GradNorm, o.UpdateRatio = min(math.MaxFloat64, r.loss(o.Step)*tt.loss), min(math.MaxFloat64, r.norm*tt.norm), tt.ratio
+		o.Loss, o.GradNorm, o.UpdateRatio = min(math.MaxFloat64, r.loss(o.Step)*tt.loss), min(math.MaxFloat64,
+			r.norm*tt.norm), tt.ratio
 		if math.IsInf(tt.loss, 1) {
 			o.Loss = tt.loss
 		}
-		if d := r.give(o); codes(d) != tt.want || d.Quarantine != tt.quarantined || (d.Action == Apply) != (tt.want == "" || strings.HasPrefix(tt.want, "W")) {
+		if d := r.give(o); codes(d) != tt.want || d.Quarantine != tt.quarantined || (d.Action == Apply) != (tt.want == "" ||
+			strings.HasPrefix(tt.want, "W")) {
 			t.Errorf("%s: %+v", tt.name, d)
 		}
 		r.calm(t, 50)
@@ -87,7 +89,8 @@ func TestSustained(t *testing.T) {
 			o.Loss *= 1.15
 			d := r.give(o)
 			if d.Action == Rewind {
-				if e := d.Events[len(d.Events)-1]; e.Code != CodeSustained || !(e.Numbers["z_recent"] > recentOutlier) && r.s.Outlier < manyOutliers {
+				if e := d.Events[len(d.Events)-1]; e.Code != CodeSustained || !(e.Numbers["z_recent"] > recentOutlier) &&
+					r.s.Outlier < manyOutliers {
 					t.Errorf("seed %d: %+v", seed, e)
 				}
 				at = i
@@ -124,8 +127,8 @@ func TestSkipBudget(t *testing.T) {
 	}
 }
 
-// TestDiverged: a run that creeps up by more than a nat, slowly enough for the trend to follow, is stopped; one that has
-// been below ln V and is above it is too.
+// TestDiverged: a run that creeps up by more than a nat, slowly enough for the trend to follow, is stopped; one that
+// has been below ln V and is above it is too.
 func TestDiverged(t *testing.T) {
 	for _, tt := range []struct {
 		from, limit, want float64
@@ -157,8 +160,8 @@ func TestDiverged(t *testing.T) {
 	}
 }
 
-// restart is a run whose loss follows its rate: a cosine with restarts, after each of which the loss rises by a quarter of
-// a nat within some twenty steps.
+// restart is a run whose loss follows its rate: a cosine with restarts, after each of which the loss rises by a
+// quarter of a nat within some twenty steps.
 func restart(rules Rules, seed uint64) *stream {
 	r := newStream(rules, seed)
 	excess := 0.25

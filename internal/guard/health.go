@@ -6,21 +6,20 @@ import (
 	"slices"
 )
 
-// Codes of the alarms of health. They are observations: none stops a run or changes its rate, but what A5 sees makes
-// Next refuse the step.
+// Codes of the health alarms. None stops a run or changes its rate. What A5 reports makes Next refuse the step.
 const (
-	CodeZeroGrad       = "A1-ZERO-GRAD"      // a tensor learns nothing
-	CodeStarved        = "A2-BOTTOM-STARVED" // gradients fade on their way down
-	CodeExploding      = "A3-EXPLODING"      // they grow on it
-	CodeFalling        = "A4-FALLING"        // a part of the model suddenly learns much less
+	CodeZeroGrad       = "A1-ZERO-GRAD"      // a tensor gets no gradient
+	CodeStarved        = "A2-BOTTOM-STARVED" // gradients vanish towards the bottom blocks
+	CodeExploding      = "A3-EXPLODING"      // gradients grow towards the bottom blocks
+	CodeFalling        = "A4-FALLING"        // the gradients of a block suddenly fall
 	CodeNonfiniteGrad  = "A5-NONFINITE"      // the first tensor whose gradient is not finite
-	CodeFrozen         = "W-FROZEN-WEIGHTS"  // updates that are lost in rounding
-	CodeResidualGrowth = "W-RESIDUAL-GROWTH" // the stream grows without bound
+	CodeFrozen         = "W-FROZEN-WEIGHTS"  // updates are lost in rounding
+	CodeResidualGrowth = "W-RESIDUAL-GROWTH" // the residual stream grows too fast
 	CodeResidualCut    = "W-RESIDUAL-CUT"    // a block replaces its input
 	CodeAttnEntropy    = "W-ATTN-ENTROPY"    // heads look at one key only
-	CodeAttnLogit      = "W-ATTN-LOGIT"      // scores run away
-	CodeDeadUnits      = "W-DEAD-UNITS"      // units of an MLP that never speak
-	CodeLogitDrift     = "W-LOGIT-DRIFT"     // logits run away together
+	CodeAttnLogit      = "W-ATTN-LOGIT"      // attention scores are too large
+	CodeDeadUnits      = "W-DEAD-UNITS"      // MLP units are always silent
+	CodeLogitDrift     = "W-LOGIT-DRIFT"     // all logits drift together
 )
 
 // TensorHealth is what one check measured of one tensor, before clipping and before the update.
@@ -34,21 +33,21 @@ type TensorHealth struct {
 	GradMean, GradRMS, GradMax float64 // of absolute values
 	NonFinite                  int64   // elements
 	WeightRMS, UpdateRMS       float64
-	Unmoved                    int64 // elements that the update would leave as they are
+	Unmoved                    int64 // elements that the update would leave unchanged
 }
 
-// ProbeHealth is what the forward pass of one sequence showed.
+// ProbeHealth is what the forward pass of one sequence measured.
 type ProbeHealth struct {
 	Tokens  int
 	Stream  []float64 // (L+1) RMS of the residual stream before each block and after the last
 	Kept    []float64 // (L) share of a block's input that is in its output
 	Entropy []float64 // of each head, block by block, as a share of the largest possible
-	Logit   []float64 // (L) largest score of attention
-	Dead    []float64 // (L) share of silent units
+	Logit   []float64 // (L) largest attention score
+	Dead    []float64 // (L) share of silent MLP units
 	LogZ    float64   // mean logarithm of the sum of exponentials of the logits
 }
 
-// HealthCheck is one look at the whole model.
+// HealthCheck is the measurements of one check of the model.
 type HealthCheck struct {
 	Step        int64 // the update that would be made; the first is 1
 	Warmup      int64 // steps of the first warmup
@@ -57,8 +56,8 @@ type HealthCheck struct {
 	LR          float64 // of this update
 	PeakLR      float64
 	WeightDecay float64
-	Tensors     []TensorHealth // in the order of the model; none: only the probe was taken
-	Probe       *ProbeHealth   // nil: not taken
+	Tensors     []TensorHealth // in the order of the model; none: only activations are checked
+	Probe       *ProbeHealth   // nil: no forward pass was made
 }
 
 // HealthState is what health remembers between checks. It goes through JSON and back unchanged. The zero value is a
@@ -77,7 +76,7 @@ type HealthState struct {
 	LogZ       []float64 `json:"log_z"`       // of the last probes
 	Entropy    []float64 `json:"entropy"`     // of each head, at the last probe
 
-	// What is the matter now and was told: an alarm speaks when it begins, and again when it gets worse.
+	// Alarms of the last check. An alarm is reported when it begins, and again when it becomes an error.
 	ToldTensors []string `json:"told_tensors"`
 	ToldProbe   []string `json:"told_probe"`
 }
@@ -98,24 +97,14 @@ type groupHistory struct {
 // healthWindow is the number of checks that histories hold.
 const healthWindow = 20
 
-// HealthGroup is the tensors of one kind in one block.
-type HealthGroup struct {
-	Block                      int
-	Kind                       string
-	Len                        int64
-	GradMean, GradRMS, GradMax float64
-	NonFinite                  int64
-	WeightRMS, UpdateRMS       float64
-}
-
-// HealthGroups sums tensors up by block and kind, in the order in which they come.
-func HealthGroups(tensors []TensorHealth) []HealthGroup {
-	var groups []HealthGroup
+// HealthGroups combines tensors by block and kind, in the order in which they first occur. A group has no name.
+func HealthGroups(tensors []TensorHealth) []TensorHealth {
+	var groups []TensorHealth
 	for _, t := range tensors {
-		i := slices.IndexFunc(groups, func(g HealthGroup) bool { return g.Block == t.Block && g.Kind == t.Kind })
+		i := slices.IndexFunc(groups, func(g TensorHealth) bool { return g.Block == t.Block && g.Kind == t.Kind })
 		if i < 0 {
 			i = len(groups)
-			groups = append(groups, HealthGroup{Block: t.Block, Kind: t.Kind})
+			groups = append(groups, TensorHealth{Block: t.Block, Kind: t.Kind})
 		}
 		g, n := &groups[i], float64(t.Len)
 		g.Len += t.Len
@@ -129,13 +118,14 @@ func HealthGroups(tensors []TensorHealth) []HealthGroup {
 	for i := range groups {
 		g, n := &groups[i], float64(max(1, groups[i].Len))
 		g.GradMean /= n
-		g.GradRMS, g.WeightRMS, g.UpdateRMS = math.Sqrt(g.GradRMS/n), math.Sqrt(g.WeightRMS/n),
-			math.Sqrt(g.UpdateRMS/n)
+		for _, rms := range []*float64{&g.GradRMS, &g.WeightRMS, &g.UpdateRMS} {
+			*rms = math.Sqrt(*rms / n)
+		}
 	}
 	return groups
 }
 
-// Health judges one check and returns what is newly the matter, in the order of the codes.
+// Health judges one check and returns the new alarms, in the order of the codes.
 //
 // It is pure: it shares no memory with the state it is given, and the same arguments give the same result.
 func Health(s HealthState, c HealthCheck) (HealthState, []Event) {
@@ -159,35 +149,33 @@ type healthJudge struct {
 	events []Event
 }
 
-// alarm is what one check found wrong. It becomes an event if it is news.
+// alarm is a problem that one check found. It becomes an event if it is new.
 type alarm struct {
 	code    string
-	subject string // what it is about: the same subject is told once
+	subject string // what it is about: the same subject is reported once
 	bad     bool   // an error and not a warning
-	suspect string // residual, initialisation, frozen, dead, or another cause
 	message string // what was seen
+	suspect string // the likely cause
 	look    string // what to look at
 	numbers map[string]float64
 }
 
-// raise records an alarm, and makes an event of it if it was not told before, or was a mere warning then.
-func (h *healthJudge) raise(f alarm) {
+// raise records an alarm. It makes an event if the alarm was not reported before, or was only a warning then.
+func (h *healthJudge) raise(a alarm) {
 	severity := "warning"
-	if f.bad {
+	if a.bad {
 		severity = "error"
 	}
-	key := f.code + " " + f.subject
-	h.told = append(h.told, key+" "+severity)
+	key := a.code + " " + a.subject + " "
+	h.told = append(h.told, key+severity)
 	known := func(severity string) bool {
-		k := key + " " + severity
-		return slices.Contains(h.s.ToldTensors, k) || slices.Contains(h.s.ToldProbe, k)
+		return slices.Contains(h.s.ToldTensors, key+severity) || slices.Contains(h.s.ToldProbe, key+severity)
 	}
-	if known("error") || !f.bad && known("warning") {
+	if known("error") || !a.bad && known("warning") {
 		return
 	}
-	h.events = append(h.events, Event{Code: f.code, Severity: severity, Action: "none",
-		Message: fmt.Sprintf("step %d: %s; suspect: %s; look at %s", h.c.Step, f.message, f.suspect, f.look),
-		Numbers: f.numbers})
+	h.events = append(h.events, Event{Code: a.code, Severity: severity, Action: "none", Numbers: a.numbers,
+		Message: fmt.Sprintf("step %d: %s; suspect: %s; look at %s", h.c.Step, a.message, a.suspect, a.look)})
 }
 
 // pushed returns a copy of a window with v at its end.
@@ -195,5 +183,29 @@ func pushed(window []float64, v float64) []float64 {
 	return append(slices.Clone(window[max(0, len(window)-healthWindow+1):]), v)
 }
 
-// medianOf returns the median of a window, NaN of none, and leaves the window alone.
+// medianOf returns the median of a window, NaN of an empty one, and leaves the window unchanged.
 func medianOf(window []float64) float64 { return median(slices.Clone(window)) }
+
+// blockName says where a block is, for people.
+func blockName(block int) string {
+	if block < 0 {
+		return "outside the blocks"
+	}
+	return fmt.Sprintf("block %d", block)
+}
+
+// plural writes a number with the thing that it counts.
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// orZero is v, or 0 where v is not finite.
+func orZero(v float64) float64 {
+	if !finite(v) {
+		return 0
+	}
+	return v
+}

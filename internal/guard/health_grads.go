@@ -7,25 +7,25 @@ import (
 	"slices"
 )
 
-// Limits of the alarms on gradients and updates.
+// Limits of the alarms on gradients and updates. bench/guards/README.md says where they come from.
 const (
-	zeroChecks    = 3    // checks in a row with no gradient at all
-	starvedBelow  = 0.1  // mean |g| of the bottom third as a share of the top third's …
-	starvedError  = 0.01 // … and when it is an error
-	starvedChecks = 2    // checks in a row, after the warmup
+	zeroChecks    = 3    // checks in a row without any gradient
+	starvedBelow  = 0.1  // mean |g| of the bottom third over that of the top third: an alarm below this,
+	starvedError  = 0.01 // and an error below this,
+	starvedChecks = 2    // at so many checks in a row after the warmup
 	explodesAbove = 100  // mean |g| of the bottom third over that of the top third
-	fallsBy       = 10   // times below the median of its own last checks …
-	fallsAlone    = 3    // … and so much more than the other blocks fell
+	fallsBy       = 10   // times below the median of its own last checks, and
+	fallsAlone    = 3    // times further than the other blocks fell
 	fallsAfter    = 5    // checks that a median needs
-	frozenShare   = 0.01 // of a matrix that an update leaves as it is …
-	frozenBelow   = 0.01 // … while it is this share of what it should be …
-	frozenChecks  = 5    // … at so many checks in a row
-	frozenRate    = 0.01 // least rate, as a share of the peak: below it updates may well be lost
+	frozenShare   = 0.01 // of a matrix that an update leaves unchanged,
+	frozenBelow   = 0.01 // while the update is below this share of what is normal,
+	frozenChecks  = 5    // at so many checks in a row
+	frozenRate    = 0.01 // least rate, as a share of the peak: at a lower one updates may well be lost
 	leastWeights  = 1e-3 // RMS of weights that a relative update needs
 )
 
 // tensors judges gradients and updates. Gradients that are not finite are named and enter no history: Next refuses the
-// step, and what else they show means nothing.
+// step, and its other gradients mean nothing.
 func (h *healthJudge) tensors() {
 	groups := HealthGroups(h.c.Tensors)
 	if i := slices.IndexFunc(h.c.Tensors, func(t TensorHealth) bool { return t.NonFinite > 0 }); i >= 0 {
@@ -45,21 +45,21 @@ func (h *healthJudge) tensors() {
 	h.frozen()
 }
 
-func (h *healthJudge) nonfinite(t TensorHealth, groups []HealthGroup) {
+func (h *healthJudge) nonfinite(t TensorHealth, groups []TensorHealth) {
 	n := int64(0)
 	for _, g := range groups {
 		n += g.NonFinite
 	}
-	h.told = slices.Clone(h.s.ToldTensors) // what was the matter still is
-	h.raise(alarm{code: CodeNonfiniteGrad, subject: t.Name, bad: true, suspect: "numerics or data",
-		message: fmt.Sprintf("%d elements of the gradients are not finite, the first in %s (%s), which has %d of "+
-			"its %d", n, t.Name, blockName(t.Block), t.NonFinite, t.Len),
-		look:    "the event of the refused step, which names the documents",
+	h.told = slices.Clone(h.s.ToldTensors) // the alarms of the last check still stand
+	h.raise(alarm{code: CodeNonfiniteGrad, subject: t.Name, bad: true,
+		message: fmt.Sprintf("gradient elements that are not finite: %d in all, %d of %d in %s (%s), the first such tensor",
+			n, t.NonFinite, t.Len, t.Name, blockName(t.Block)),
+		suspect: "numerics or data", look: "the event of the refused step, which names the documents",
 		numbers: map[string]float64{"non_finite": float64(n), "block": float64(t.Block)}})
 }
 
-// zeros finds tensors whose gradient is exactly zero: nothing that they do reaches the loss. At the first step a
-// matrix is enough to speak, for a mistake in the initialisation may heal before the second check.
+// zeros finds tensors whose gradient is exactly zero: they cannot affect the loss. At step 1 a single check of a matrix
+// is enough, because a mistake in the initialisation may heal before the second check.
 func (h *healthJudge) zeros() {
 	var long, first []TensorHealth
 	for i, t := range h.c.Tensors {
@@ -74,8 +74,8 @@ func (h *healthJudge) zeros() {
 			first = append(first, t)
 		}
 	}
-	h.raiseZeros(long, true, fmt.Sprintf("at %d checks in a row", zeroChecks), "frozen",
-		"what lies between the highest of them and the loss: a path that carries values up and no gradient down")
+	h.raiseZeros(long, true, fmt.Sprintf("at %d checks in a row", zeroChecks), "frozen weights",
+		"what lies between the highest of them and the loss: something passes values up and no gradient down")
 	h.raiseZeros(first, false, "at the first step", "initialisation", "weights or gains that begin at zero")
 }
 
@@ -84,43 +84,44 @@ func (h *healthJudge) raiseZeros(zero []TensorHealth, bad bool, when, suspect, l
 	if len(zero) == 0 {
 		return
 	}
-	highest := zero[0]
-	for _, t := range zero {
-		if t.Block > highest.Block {
-			highest = t
-		}
-	}
+	highest := slices.MaxFunc(zero, func(a, b TensorHealth) int { return cmp.Compare(a.Block, b.Block) })
 	text := fmt.Sprintf("the gradient of %s (%s) is exactly zero %s", highest.Name, blockName(highest.Block), when)
 	if n := len(zero) - 1; n > 0 {
-		text += fmt.Sprintf(", and so are those of %d other tensors in the same block or below", n)
+		text += fmt.Sprintf(", like that of %s in the same block or below", plural(n, "other tensor"))
 	}
 	h.raise(alarm{code: CodeZeroGrad, subject: highest.Name, bad: bad, suspect: suspect, message: text, look: look,
 		numbers: map[string]float64{"tensors": float64(len(zero)), "block": float64(highest.Block)}})
 }
 
-// bottomAndTop returns mean |g| of one kind in the bottom and the top third of the blocks, block by block. Like is
-// compared with like, because mean |g| depends on the shape of a tensor. What is exactly zero is left out: see zeros.
-func (h *healthJudge) bottomAndTop(groups []HealthGroup, kind string) (bottom, top []HealthGroup) {
-	third := (h.c.Layers + 2) / 3
-	if h.c.Layers < 2 {
-		return nil, nil
-	}
-	for _, g := range groups {
-		switch {
-		case g.Kind != kind || g.Block < 0 || g.GradMean == 0:
-		case g.Block < third:
-			bottom = append(bottom, g)
-		case g.Block >= h.c.Layers-third:
-			top = append(top, g)
-		}
-	}
-	return bottom, top
+// thirds are the groups of one kind in the bottom and the top third of the blocks.
+type thirds struct {
+	kind        string
+	bottom, top []TensorHealth
 }
 
-// comparedKinds are the kinds of which each block has the same: an embedding, tied to the head, carries its gradient.
-var comparedKinds = []string{"attn", "mlp"}
+// thirds returns what can be compared: the kinds that every block has, one at a time, because mean |g| depends on the
+// shape of a tensor. Gradients of exactly zero are left out: see zeros.
+func (h *healthJudge) thirds(groups []TensorHealth) (all []thirds) {
+	third := (h.c.Layers + 2) / 3
+	for _, kind := range []string{"attn", "mlp"} {
+		t := thirds{kind: kind}
+		for _, g := range groups {
+			switch {
+			case g.Kind != kind || g.Block < 0 || g.GradMean == 0:
+			case g.Block < third:
+				t.bottom = append(t.bottom, g)
+			case g.Block >= h.c.Layers-third:
+				t.top = append(t.top, g)
+			}
+		}
+		if t.bottom != nil && t.top != nil && h.c.Layers > 1 {
+			all = append(all, t)
+		}
+	}
+	return all
+}
 
-func meanGrad(groups []HealthGroup) float64 {
+func meanGrad(groups []TensorHealth) float64 {
 	sum := 0.0
 	for _, g := range groups {
 		sum += g.GradMean
@@ -129,7 +130,7 @@ func meanGrad(groups []HealthGroup) float64 {
 }
 
 // medianGrad is the median of mean |g| of one kind over all blocks.
-func medianGrad(groups []HealthGroup, kind string) float64 {
+func medianGrad(groups []TensorHealth, kind string) float64 {
 	var all []float64
 	for _, g := range groups {
 		if g.Kind == kind && g.Block >= 0 {
@@ -139,58 +140,48 @@ func medianGrad(groups []HealthGroup, kind string) float64 {
 	return median(all)
 }
 
-// starved compares the bottom third with the top third. At the first step the weakest block of the bottom third is
-// compared, with the median of all and at once: a mistake in the initialisation of one block would hide in a mean, and
-// may heal before the second check. Later a sound block may have an eighth of the gradients of the top.
-func (h *healthJudge) starved(groups []HealthGroup) {
-	weakest, ratio, low, high := HealthGroup{}, math.Inf(1), 0.0, 0.0
-	for _, kind := range comparedKinds {
-		bottom, top := h.bottomAndTop(groups, kind)
-		if len(bottom) == 0 || len(top) == 0 {
-			continue
-		}
-		w := slices.MinFunc(bottom, func(a, b HealthGroup) int { return cmp.Compare(a.GradMean, b.GradMean) })
-		g, above := meanGrad(bottom), meanGrad(top)
+// starved compares the bottom third with the top third. At step 1 it compares the weakest block of the bottom third
+// with the median of all blocks, and reports at once: a mistake in the initialisation of one block would be hidden by a
+// mean, and may heal before the second check. Later, a sound block may have an eighth of the gradients of the top.
+func (h *healthJudge) starved(groups []TensorHealth) {
+	weakest, ratio, low, high := TensorHealth{}, math.Inf(1), 0.0, 0.0
+	for _, t := range h.thirds(groups) {
+		w := slices.MinFunc(t.bottom, func(a, b TensorHealth) int { return cmp.Compare(a.GradMean, b.GradMean) })
+		g, above := meanGrad(t.bottom), meanGrad(t.top)
 		if h.c.Step == 1 {
-			g, above = w.GradMean, medianGrad(groups, kind)
+			g, above = w.GradMean, medianGrad(groups, t.kind)
 		}
 		if r := g / above; r < ratio {
 			weakest, ratio, low, high = w, r, g, above
 		}
 	}
-	if !(ratio < starvedBelow) {
+	if !(ratio < starvedBelow) || h.c.Step != 1 && h.c.Step <= h.c.Warmup {
 		h.s.Starved = 0
 		return
 	}
-	suspect := "residual"
+	where, than := "in the bottom third of the blocks", "the top third"
+	suspect := "residual connections"
 	look := "the residual paths and norms above the block, and whether its weights are as large as the others'"
 	if h.c.Step == 1 {
-		suspect, look = "initialisation",
-			"how the weights of the block are initialised, or where they were loaded from"
-	} else if h.c.Step <= h.c.Warmup {
-		h.s.Starved = 0
-		return
+		where, than, suspect = "in the weakest bottom block", "the median block", "initialisation"
+		look = "how the weights of the block are initialised, or where they were loaded from"
 	} else if h.s.Starved++; h.s.Starved < starvedChecks {
 		return
 	}
 	h.raise(alarm{code: CodeStarved, subject: weakest.Kind, bad: ratio < starvedError, suspect: suspect, look: look,
-		message: fmt.Sprintf("mean |g| of the %s matrices is %.2g at the bottom, weakest in block %d, "+
-			"and %.2g above: %.2g of it, and less than %g is an alarm",
-			weakest.Kind, low, weakest.Block, high, ratio, starvedBelow),
+		message: fmt.Sprintf("mean |g| of the %s matrices is %.2g %s (weakest: block %d) and %.2g in %s: a ratio of "+
+			"%.2g, below %g", weakest.Kind, low, where, weakest.Block, high, than, ratio, starvedBelow),
 		numbers: map[string]float64{"ratio": ratio, "bottom": low, "top": high, "block": float64(weakest.Block)}})
 }
 
-func (h *healthJudge) exploding(groups []HealthGroup) {
-	for _, kind := range comparedKinds {
-		bottom, top := h.bottomAndTop(groups, kind)
-		if len(bottom) == 0 || len(top) == 0 {
-			continue
-		}
-		low, high := meanGrad(bottom), meanGrad(top)
+func (h *healthJudge) exploding(groups []TensorHealth) {
+	for _, t := range h.thirds(groups) {
+		low, high := meanGrad(t.bottom), meanGrad(t.top)
 		if ratio := low / high; ratio > explodesAbove {
-			h.raise(alarm{code: CodeExploding, subject: kind, suspect: "residual",
-				message: fmt.Sprintf("mean |g| of the %s matrices is %.2g in the bottom third of the blocks and "+
-					"%.2g in the top third: %.3g times as large", kind, low, high, ratio),
+			h.raise(alarm{code: CodeExploding, subject: t.kind,
+				message: fmt.Sprintf("mean |g| of the %s matrices is %.2g in the bottom third of the blocks and %.2g in "+
+					"the top third: %.3g times as large", t.kind, low, high, ratio),
+				suspect: "residual connections",
 				look:    "norms and the scale of the residual branches, which multiply the gradient on its way down",
 				numbers: map[string]float64{"ratio": ratio, "bottom": low, "top": high}})
 		}
@@ -198,11 +189,11 @@ func (h *healthJudge) exploding(groups []HealthGroup) {
 }
 
 // falling compares each group with its own last checks. A model that has learned its text has smaller gradients
-// everywhere: a fall of all blocks together counts only if the loss did not fall, too.
-func (h *healthJudge) falling(groups []HealthGroup) {
+// everywhere, so a fall of all blocks together counts only if the loss did not fall too.
+func (h *healthJudge) falling(groups []TensorHealth) {
 	old := h.s.Groups
 	h.s.Groups = make([]groupHistory, len(groups))
-	falls := make([]float64, len(groups)) // below the median; 1 where there is none
+	falls := make([]float64, len(groups)) // median over the value now; 1 where there is no median
 	var all []float64
 	for i, g := range groups {
 		n := &h.s.Groups[i]
@@ -218,37 +209,33 @@ func (h *healthJudge) falling(groups []HealthGroup) {
 	}
 	common := median(all)
 	if !(h.c.Loss < medianOf(h.s.Losses)/2) {
-		common = min(common, 1) // nothing excuses a common fall
+		common = min(common, 1) // the loss does not explain a fall of all blocks
 	}
 	h.s.Losses = pushed(h.s.Losses, orZero(h.c.Loss))
-	var fallen []int
-	for i := range groups {
-		if falls[i] > fallsBy && falls[i] > fallsAlone*common {
-			fallen = append(fallen, i)
+	worst, fallen := 0, 0
+	for i, fall := range falls {
+		if fall > fallsBy && fall > fallsAlone*common {
+			if fallen++; fallen == 1 || fall > falls[worst] {
+				worst = i
+			}
 		}
 	}
-	if len(fallen) == 0 {
+	if fallen == 0 {
 		return
 	}
-	i := fallen[0]
-	for _, j := range fallen {
-		if falls[j] > falls[i] {
-			i = j
-		}
-	}
-	g := groups[i]
+	g := groups[worst]
 	text := fmt.Sprintf("mean |g| of the %s tensors of %s is %.2g, %.3g times below the median of its last checks",
-		g.Kind, blockName(g.Block), g.GradMean, falls[i])
-	if n := len(fallen) - 1; n > 0 {
-		text += fmt.Sprintf(", and %d other groups fell by more than %d, too", n, fallsBy)
+		g.Kind, blockName(g.Block), g.GradMean, falls[worst])
+	if n := fallen - 1; n > 0 {
+		text += fmt.Sprintf("; %s fell by more than %d times too", plural(n, "other group"), fallsBy)
 	}
-	h.raise(alarm{code: CodeFalling, subject: "groups", suspect: "dead or frozen", message: text,
-		look: "dead units and the focus of heads in that block, and what changed in the run since the last check",
-		numbers: map[string]float64{"fall": falls[i], "grad_mean": g.GradMean, "block": float64(g.Block),
-			"groups": float64(len(fallen))}})
+	h.raise(alarm{code: CodeFalling, subject: "groups", suspect: "dead or frozen units", message: text,
+		look: "dead units and attention entropy of that block, and what changed in the run since the last check",
+		numbers: map[string]float64{"fall": falls[worst], "grad_mean": g.GradMean, "block": float64(g.Block),
+			"groups": float64(fallen)}})
 }
 
-// frozen finds matrices whose updates are lost in rounding. AdamW in equilibrium turns weights by √(2·lr·λ) a step.
+// frozen finds matrices whose updates are lost in rounding. In equilibrium AdamW turns weights by √(2·lr·λ) a step.
 func (h *healthJudge) frozen() {
 	var stuck []TensorHealth
 	for i, t := range h.c.Tensors {
@@ -258,7 +245,7 @@ func (h *healthJudge) frozen() {
 		}
 		turn := math.Sqrt(2 * h.c.LR * h.c.WeightDecay)
 		if h.c.WeightDecay == 0 {
-			turn = h.c.LR / t.WeightRMS // an update of Adam is about the rate for each element
+			turn = h.c.LR / t.WeightRMS // Adam moves each element by about the rate
 		}
 		if h.c.LR >= frozenRate*h.c.PeakLR && t.WeightRMS >= leastWeights &&
 			t.UpdateRMS < frozenBelow*turn*t.WeightRMS && float64(t.Unmoved) > frozenShare*float64(t.Len) {
@@ -273,28 +260,14 @@ func (h *healthJudge) frozen() {
 		return
 	}
 	t := stuck[0]
-	share := float64(t.Unmoved) / float64(t.Len)
-	h.raise(alarm{code: CodeFrozen, subject: t.Name, suspect: "frozen",
-		message: fmt.Sprintf("updates leave %.3g %% of %s (%s) exactly as it is and change it by %.2g of its size, "+
-			"at %d checks in a row; %d matrices are so", 100*share, t.Name, blockName(t.Block),
-			t.UpdateRMS/t.WeightRMS, frozenChecks, len(stuck)),
-		look: "the size of the weights beside the learning rate: float32 keeps seven digits",
-		numbers: map[string]float64{"unmoved": share, "ratio": t.UpdateRMS / t.WeightRMS, "block": float64(t.Block),
+	share, ratio := float64(t.Unmoved)/float64(t.Len), t.UpdateRMS/t.WeightRMS
+	text := fmt.Sprintf("at %d checks in a row, updates left %.3g %% of %s (%s) unchanged and moved it by %.2g of its "+
+		"size", frozenChecks, 100*share, t.Name, blockName(t.Block), ratio)
+	if n := len(stuck) - 1; n > 0 {
+		text += ", like " + plural(n, "other tensor")
+	}
+	h.raise(alarm{code: CodeFrozen, subject: t.Name, suspect: "frozen weights", message: text,
+		look: "the size of the weights next to the learning rate: float32 keeps seven digits",
+		numbers: map[string]float64{"unmoved": share, "ratio": ratio, "block": float64(t.Block),
 			"matrices": float64(len(stuck))}})
-}
-
-// blockName says where a block is, for people.
-func blockName(block int) string {
-	if block < 0 {
-		return "outside the blocks"
-	}
-	return fmt.Sprintf("block %d", block)
-}
-
-// orZero is v where it is finite.
-func orZero(v float64) float64 {
-	if v-v != 0 {
-		return 0
-	}
-	return v
 }

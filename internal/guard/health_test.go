@@ -16,10 +16,12 @@ const healthLayers = 6
 // stream that grows slowly. The rate falls to a tenth of its peak by the end of 3,000 steps.
 func sound(step int64) HealthCheck {
 	rate := 1e-3 * (0.55 + 0.45*math.Cos(math.Pi*float64(step)/3000))
-	c := HealthCheck{Step: step, Warmup: 100, Layers: healthLayers, Loss: 2 + 2*math.Exp(-float64(step)/500), LR: rate, PeakLR: 1e-3, WeightDecay: 0.1}
+	c := HealthCheck{Step: step, Warmup: 100, Layers: healthLayers, Loss: 2 + 2*math.Exp(-float64(step)/500), LR: rate,
+		PeakLR: 1e-3, WeightDecay: 0.1}
 	wobble := 1 + 0.3*math.Sin(float64(step))
 	add := func(name, kind string, block int, matrix bool, grad float64) {
-		c.Tensors = append(c.Tensors, TensorHealth{Name: name, Block: block, Kind: kind, Matrix: matrix, Len: 1000, GradMean: grad * wobble, GradRMS: 1.4 * grad * wobble,
+		c.Tensors = append(c.Tensors, TensorHealth{Name: name, Block: block, Kind: kind, Matrix: matrix, Len: 1000,
+			GradMean: grad * wobble, GradRMS: 1.4 * grad * wobble,
 			GradMax: 9 * grad * wobble, WeightRMS: 0.05, UpdateRMS: 0.05 * math.Sqrt(2*rate*0.1) / 2})
 	}
 	add("embed", "embed", -1, true, 3e-3)
@@ -114,7 +116,8 @@ func TestHealthAlarms(t *testing.T) {
 				c.each(l, "", noGrad)
 			}
 		}), "400 A1-ZERO-GRAD error", []string{"block.1.q (block 1)", "13 other tensors", "suspect: frozen"}},
-		{"one frozen tensor", from(150, func(c *HealthCheck) { c.each(3, "norm", noGrad) }), "400 A1-ZERO-GRAD error", []string{"block.3.norm (block 3)"}},
+		{"one frozen tensor", from(150, func(c *HealthCheck) { c.each(3, "norm", noGrad) }), "400 A1-ZERO-GRAD error",
+			[]string{"block.3.norm (block 3)"}},
 		{"zero for two checks only", func(c *HealthCheck) {
 			if c.Step == 200 || c.Step == 300 {
 				c.each(3, "o", noGrad)
@@ -125,8 +128,10 @@ func TestHealthAlarms(t *testing.T) {
 				c.each(2, n, noGrad)
 			}
 		}), "1 A1-ZERO-GRAD warning", []string{"block.2.q", "suspect: initialisation"}},
-		{"block 0 starts a hundredth as large", at(1, func(c *HealthCheck) { c.each(0, "", scaleGrad(3e-3)) }), "1 A2-BOTTOM-STARVED warning", []string{"block 0", "suspect: initialisation"}},
-		{"block 0 starts much smaller", at(1, func(c *HealthCheck) { c.each(0, "", scaleGrad(1e-4)) }), "1 A2-BOTTOM-STARVED error", []string{"block 0"}},
+		{"block 0 starts a hundredth as large", at(1, func(c *HealthCheck) { c.each(0, "", scaleGrad(3e-3)) }),
+			"1 A2-BOTTOM-STARVED warning", []string{"block 0", "suspect: initialisation"}},
+		{"block 0 starts much smaller", at(1, func(c *HealthCheck) { c.each(0, "", scaleGrad(1e-4)) }),
+			"1 A2-BOTTOM-STARVED error", []string{"block 0"}},
 		{"the bottom starves later", from(700, func(c *HealthCheck) {
 			c.each(0, "gate", scaleGrad(5e-3))
 			c.each(0, "down", scaleGrad(5e-3))
@@ -138,19 +143,23 @@ func TestHealthAlarms(t *testing.T) {
 			c.each(0, "o", scaleGrad(900))
 			c.each(1, "o", scaleGrad(900))
 		}), "300 A3-EXPLODING warning", []string{"attn"}},
-		{"a block goes silent", from(1000, func(c *HealthCheck) { c.each(4, "", scaleGrad(0.03)) }), "1000 A4-FALLING warning", []string{"block 4"}},
-		{"all blocks go silent and the loss stays", from(1000, func(c *HealthCheck) { c.each(-2, "", scaleGrad(0.03)) }), "1000 A4-FALLING warning", []string{"20 other groups"}},
+		{"a block goes silent", from(1000, func(c *HealthCheck) { c.each(4, "", scaleGrad(0.03)) }),
+			"1000 A4-FALLING warning", []string{"block 4"}},
+		{"all blocks go silent and the loss stays", from(1000, func(c *HealthCheck) { c.each(-2, "", scaleGrad(0.03)) }),
+			"1000 A4-FALLING warning", []string{"20 other groups"}},
 		{"all gradients fall with the loss", from(1000, func(c *HealthCheck) {
 			c.each(-2, "", scaleGrad(0.03))
 			c.Loss = 0.1
 		}), "", nil},
 		{"a gradient is NaN", at(500, func(c *HealthCheck) {
 			c.each(2, "v", func(t *TensorHealth) { t.NonFinite, t.GradMean = 7, nan })
-		}), "500 A5-NONFINITE error", []string{"block.2.v (block 2)", "7 of its 1000"}},
+		}), "500 A5-NONFINITE error", []string{"block.2.v (block 2)", "7 of 1000"}},
 		{"updates are lost", from(600, func(c *HealthCheck) {
 			c.each(5, "gate", func(t *TensorHealth) { t.UpdateRMS, t.Unmoved = 1e-9, 900 })
 		}), "1000 W-FROZEN-WEIGHTS warning", []string{"90 % of block.5.gate", "suspect: frozen"}},
-		{"updates are small and none is lost", from(600, func(c *HealthCheck) { c.each(5, "gate", func(t *TensorHealth) { t.UpdateRMS = 1e-9 }) }), "", nil},
+		{"updates are small and none is lost", from(600, func(c *HealthCheck) {
+			c.each(5, "gate", func(t *TensorHealth) { t.UpdateRMS = 1e-9 })
+		}), "", nil},
 		{"updates are lost at a rate of nothing", from(600, func(c *HealthCheck) {
 			c.LR = 1e-9
 			c.each(5, "gate", func(t *TensorHealth) { t.UpdateRMS, t.Unmoved = 1e-12, 900 })
@@ -175,9 +184,12 @@ func TestHealthAlarms(t *testing.T) {
 				c.Probe.Stream[l] *= 50
 			}
 		}), "", nil},
-		{"a residual path is cut", from(150, func(c *HealthCheck) { c.Probe.Kept[4] = 0.1 }), "200 W-RESIDUAL-CUT error", []string{"block 4", "suspect: residual"}},
-		{"a residual path is cut and partly learned again", from(150, func(c *HealthCheck) { c.Probe.Kept[1] = 0.6 }), "200 W-RESIDUAL-CUT error", []string{"block 1"}},
-		{"a block slowly rewrites its input", func(c *HealthCheck) { c.Probe.Kept[1] = 1.1 - 0.5*float64(c.Step)/3000 }, "", nil},
+		{"a residual path is cut", from(150, func(c *HealthCheck) { c.Probe.Kept[4] = 0.1 }), "200 W-RESIDUAL-CUT error",
+			[]string{"block 4", "suspect: residual"}},
+		{"a residual path is cut and partly learned again", from(150, func(c *HealthCheck) { c.Probe.Kept[1] = 0.6 }),
+			"200 W-RESIDUAL-CUT error", []string{"block 1"}},
+		{"a block slowly rewrites its input", func(c *HealthCheck) { c.Probe.Kept[1] = 1.1 - 0.5*float64(c.Step)/3000 }, "",
+			nil},
 		{"the first block that learns may enlarge it", from(200, func(c *HealthCheck) {
 			for l := range c.Probe.Stream {
 				c.Probe.Stream[l] = 0.03
@@ -186,7 +198,8 @@ func TestHealthAlarms(t *testing.T) {
 				}
 			}
 		}), "", nil},
-		{"the first residual path is cut", func(c *HealthCheck) { c.Probe.Kept[0] = 0 }, "1 W-RESIDUAL-CUT error", []string{"block 0"}},
+		{"the first residual path is cut", func(c *HealthCheck) { c.Probe.Kept[0] = 0 }, "1 W-RESIDUAL-CUT error",
+			[]string{"block 0"}},
 		{"the first block takes out the embedding", from(100, func(c *HealthCheck) { c.Probe.Kept[0] = 0.4 }), "", nil},
 		{"a branch outweighs its input", from(150, func(c *HealthCheck) {
 			c.Probe.Kept[0] = -2
@@ -202,14 +215,18 @@ func TestHealthAlarms(t *testing.T) {
 				c.Probe.Entropy[i] = 0.04 - float64(c.Step)/1e6
 			}
 		}), "1500 W-ATTN-ENTROPY warning", []string{"3 of 12 heads"}},
-		{"scores run away", func(c *HealthCheck) { c.Probe.Logit[1] = 5 * float64(c.Step) }, "100 W-ATTN-LOGIT warning, 2100 W-ATTN-LOGIT error", []string{"block 1"}},
-		{"units die", func(c *HealthCheck) { c.Probe.Dead[2] = float64(c.Step) / 2000 }, "700 W-DEAD-UNITS warning, 1300 W-DEAD-UNITS error", []string{"block 2"}},
+		{"scores run away", func(c *HealthCheck) { c.Probe.Logit[1] = 5 * float64(c.Step) },
+			"100 W-ATTN-LOGIT warning, 2100 W-ATTN-LOGIT error", []string{"block 1"}},
+		{"units die", func(c *HealthCheck) { c.Probe.Dead[2] = float64(c.Step) / 2000 },
+			"700 W-DEAD-UNITS warning, 1300 W-DEAD-UNITS error", []string{"block 2"}},
 		{"a short sequence says nothing of units and heads", func(c *HealthCheck) {
 			c.Probe.Tokens, c.Probe.Dead[2], c.Probe.Entropy = 20, 1, make([]float64, 12)
 		}, "", nil},
 		{"logits drift", from(400, func(c *HealthCheck) { c.Probe.LogZ = 25 }), "400 W-LOGIT-DRIFT warning", nil},
-		{"logits rise steadily", from(400, func(c *HealthCheck) { c.Probe.LogZ = 5 + min(10, float64(c.Step-400)/90) }), "900 W-LOGIT-DRIFT warning", []string{"rose 5 probes"}},
-		{"logits rise and stay", from(400, func(c *HealthCheck) { c.Probe.LogZ = 5 + min(3, float64(c.Step-400)/100) }), "", nil},
+		{"logits rise steadily", from(400, func(c *HealthCheck) { c.Probe.LogZ = 5 + min(10, float64(c.Step-400)/90) }),
+			"900 W-LOGIT-DRIFT warning", []string{"5 rises in a row"}},
+		{"logits rise and stay", from(400, func(c *HealthCheck) { c.Probe.LogZ = 5 + min(3, float64(c.Step-400)/100) }), "",
+			nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -224,7 +241,8 @@ func TestHealthAlarms(t *testing.T) {
 				for _, e := range events[step] {
 					got = append(got, fmt.Sprintf("%d %s %s", step, e.Code, e.Severity))
 					messages = append(messages, e.Message)
-					if _, named := e.Numbers["block"]; !named && !slices.Contains([]string{CodeExploding, CodeAttnEntropy, CodeLogitDrift}, e.Code) {
+					if _, named := e.Numbers["block"]; !named && !slices.Contains([]string{CodeExploding, CodeAttnEntropy,
+						CodeLogitDrift}, e.Code) {
 						t.Errorf("%s names no block", e.Code)
 					}
 				}
@@ -300,7 +318,10 @@ func FuzzHealth(f *testing.F) {
 		var s HealthState
 		for i := range int64(7) {
 			check := sound(step + 100*i)
-			check.each(int(i)%healthLayers, "", func(t *TensorHealth) { t.GradMean, t.GradRMS, t.GradMax, t.UpdateRMS, t.WeightRMS = a, b, c, d, a })
+			check.each(int(i)%healthLayers, "", func(t *TensorHealth) {
+				t.GradMean, t.GradRMS, t.GradMax, t.UpdateRMS,
+					t.WeightRMS = a, b, c, d, a
+			})
 			check.Loss, check.LR, check.WeightDecay = a, b, c
 			check.Probe.Stream[i%healthLayers], check.Probe.Kept[2], check.Probe.Entropy[3] = a, b, c
 			check.Probe.Logit[1], check.Probe.Dead[1], check.Probe.LogZ = d, a, b

@@ -5,57 +5,53 @@ import (
 	"math"
 )
 
-// Limits of the response. docs/guards.md says where they come from.
+// Limits of the response. bench/guards/README.md says where they come from.
 const (
 	manyRewinds = 3 // in rewindSpan observations
 	rewindSpan  = 1000
 	leastFactor = 1.0 / 16
-	calmSpan    = 50 // observations without an E event that make a checkpoint something to come back to
+	calmSpan    = 50 // observations without an E event after which a checkpoint is healthy
 )
 
-// findings are what is wrong with one observation, in the order of the ladder, and what is done about it.
+// findings are what is wrong with one observation, and what is done about it.
 type findings struct {
 	action Action
-	data   bool    // the data may be the reason
-	before float64 // factor on the rate before it
-	n      int
-	found  [2]finding // a step that is refused, and what it leads to
+	data   bool      // the data may be the reason
+	before float64   // factor on the rate before it
+	found  []finding // at most two: why the step is refused, and what follows from that
 }
 
 type finding struct{ code, text string }
 
-func (f *findings) add(a Action, code, text string) {
+func (f *findings) add(a Action, code, format string, args ...any) {
 	f.action = a
-	f.found[f.n] = finding{code, text}
-	f.n++
+	f.found = append(f.found, finding{code, fmt.Sprintf(format, args...)})
 }
 
-// detect finds what is wrong with an observation, decides how far the response must go, and updates what is
-// remembered.
+// detect finds what is wrong with an observation, decides how far the response must go, and updates the counters.
 func (s *State) detect(o Observation, v comparison) findings {
 	f := findings{action: Apply, before: s.factor()}
 	if s.Rules.MaxRate > 0 && !(o.LR > 0 && o.LR <= s.Rules.MaxRate) {
-		f.add(Stop, CodeRate, fmt.Sprintf("the schedule gives the rate %g, outside (0, %g]", o.LR, s.Rules.MaxRate))
+		f.add(Stop, CodeRate, "the schedule gives the rate %g, outside (0, %g]", o.LR, s.Rules.MaxRate)
+		s.LastError = s.Checked
+		s.Stopped++
+		return f
 	}
-	if f.action == Apply {
-		if bad := nonfinite(o); bad != "" {
-			f.add(Skip, CodeNonfinite, fmt.Sprintf("%s is not finite (loss %v, gradient norm %v, update %v)",
-				bad, o.Loss, o.GradNorm, o.UpdateRatio))
-			s.Nonfinite++
-			remember(s.Nonfinites[:], s.Checked)
-		} else if why, data := outlier(o, v); why != "" {
-			f.add(Skip, CodeOutlier, why)
-			f.data = data
-			s.Outlier++
-			remember(s.Outliers[:], s.Checked)
-		}
+	if bad := nonfinite(o); bad != "" {
+		f.add(Skip, CodeNonfinite, "%s not finite (loss %v, gradient norm %v, update ratio %v)", bad, o.Loss, o.GradNorm,
+			o.UpdateRatio)
+		s.Nonfinite++
+		remember(s.Nonfinites[:], s.Checked)
+	} else if why, data := outlier(o, v); why != "" {
+		f.add(Skip, CodeOutlier, "%s", why)
+		f.data = data
+		s.Outlier++
+		remember(s.Outliers[:], s.Checked)
 	}
 	if f.action == Skip {
 		s.Refused++
 	}
-	if f.action != Stop {
-		s.escalate(v, &f)
-	}
+	s.escalate(v, &f)
 	if f.action != Apply {
 		s.LastError = s.Checked
 	}
@@ -65,10 +61,10 @@ func (s *State) detect(o Observation, v comparison) findings {
 	return f
 }
 
-// escalate decides whether the observation is a matter of one step, and sets the rate back.
+// escalate decides whether more than this step is bad, and lowers the rate.
 func (s *State) escalate(v comparison, f *findings) {
 	if why := s.diverged(); why != "" {
-		f.add(Stop, CodeDiverged, why)
+		f.add(Stop, CodeDiverged, "%s", why)
 		return
 	}
 	if why := s.sustained(v); why != "" {
@@ -77,18 +73,18 @@ func (s *State) escalate(v comparison, f *findings) {
 		s.Halvings++
 		s.forget()
 		if s.Rewinds[0] > 0 && s.Checked-s.Rewinds[0] < rewindSpan {
-			f.add(Stop, CodeDiverged, fmt.Sprintf("%d rewinds in %d observations, the last because of %s",
-				manyRewinds, s.Checked-s.Rewinds[0]+1, why))
+			f.add(Stop, CodeDiverged, "%d rewinds in %d observations, the last because of %s", manyRewinds,
+				s.Checked-s.Rewinds[0]+1, why)
 			return
 		}
-		f.add(Rewind, CodeSustained, why)
+		f.add(Rewind, CodeSustained, "%s", why)
 	} else if f.action == Skip {
 		s.halve()
 	}
 	if f.action != Apply && s.factor() < leastFactor {
-		// It takes the place of the last finding where both have no room: a factor this small says more.
-		f.n = min(f.n, len(f.found)-1)
-		f.add(Stop, CodeDiverged, fmt.Sprintf("the rate is down to %g of the scheduled one, below 1/16", s.factor()))
+		// It replaces the second finding, for a factor this small says more.
+		f.found = f.found[:min(1, len(f.found))]
+		f.add(Stop, CodeDiverged, "the rate is down to %g of the scheduled one, below 1/16", s.factor())
 	}
 }
 
@@ -101,27 +97,19 @@ func (s *State) forget() {
 	s.Dip, s.Calmed = 0, 0
 }
 
-// refuse tells what was found, and makes the decision of it. After a stop the account is a new one: what goes on
-// after it does so because a person wanted it, or because the guard only records.
+// refuse makes the decision and the events. A stop resets the counters: if the run continues, a person wanted it, or
+// the guard only records.
 func (s *State) refuse(o Observation, v comparison, f findings) Decision {
+	d := Decision{Action: f.action, Scale: s.Scale(), Quarantine: f.data, Diagnose: f.found[0].code == CodeNonfinite}
 	after := s.factor()
-	d := Decision{Action: f.action, Scale: s.Scale(), Events: make([]Event, f.n)}
-	for i, found := range f.found[:f.n] {
-		what := "refuse the update"
-		if i == f.n-1 {
-			what = describeAction(f)
+	for i, found := range f.found {
+		action := "refuse the update"
+		if i == len(f.found)-1 {
+			action = f.describe()
 		}
-		if !s.Rules.Act {
-			what = "none; would " + what
-		}
-		d.Events[i] = Event{
-			Code: found.code, Severity: "error", Action: what,
-			Message: fmt.Sprintf("step %d: %s", o.Step, found.text),
-			Numbers: numbers(o, v, f.before, after),
-		}
+		d.Events = append(d.Events, Event{Code: found.code, Severity: "error", Action: s.would(action),
+			Message: fmt.Sprintf("step %d: %s", o.Step, found.text), Numbers: numbers(o, v, f.before, after)})
 	}
-	d.Quarantine = f.data
-	d.Diagnose = f.found[0].code == CodeNonfinite
 	if f.action == Stop {
 		s.forget()
 		s.Halvings, s.Rewinds = 0, [manyRewinds]int64{}
@@ -132,8 +120,8 @@ func (s *State) refuse(o Observation, v comparison, f findings) Decision {
 	return d
 }
 
-// describeAction says what the action of the findings does, as logs have it.
-func describeAction(f findings) string {
+// describe is the action as events have it.
+func (f *findings) describe() string {
 	switch {
 	case f.action == Rewind:
 		return "rewind to a healthy checkpoint, past this data, at half the rate for good"
@@ -145,7 +133,7 @@ func describeAction(f findings) string {
 	return "skip the update, halve the rate"
 }
 
-// numbers are what every error carries. NaN: the window was not armed.
+// numbers are what every error records. NaN: the window was not armed.
 func numbers(o Observation, v comparison, before, after float64) map[string]float64 {
 	return map[string]float64{
 		"loss": o.Loss, "grad_norm": o.GradNorm, "update_ratio": o.UpdateRatio, "lr": v.rate,
@@ -155,13 +143,13 @@ func numbers(o Observation, v comparison, before, after float64) map[string]floa
 	}
 }
 
-// remember puts a time into a history, oldest first.
+// remember adds a time to a history, oldest first.
 func remember(history []int64, at int64) {
 	copy(history, history[1:])
 	history[len(history)-1] = at
 }
 
-// halve takes half of the rate away at once: for a while, or under the article's rule for good.
+// halve takes half of the rate at once: for a while, or with guard.halve = "article" for good.
 func (s *State) halve() {
 	if s.Rules.StayHalved {
 		s.Halvings++

@@ -18,8 +18,10 @@ func TestOutlierIsSkippedAndEarnedBack(t *testing.T) {
 		t.Fatalf("%+v", d)
 	}
 	n := d.Events[0].Numbers
-	if n["loss"] != o.Loss || n["grad_norm"] != o.GradNorm || n["lr"] != o.LR || n["scale_before"] != 1 || n["scale_after"] != 0.5 ||
-		!(n["z_loss"] > lossOutlier && n["z_norm"] > normOutlier) || !(n["median_loss"] > 3 && n["median_loss"] < 5) || !(n["median_norm"] > 0.7 && n["median_norm"] < 0.9) {
+	if n["loss"] != o.Loss || n["grad_norm"] != o.GradNorm || n["lr"] != o.LR || n["scale_before"] != 1 ||
+		n["scale_after"] != 0.5 ||
+		!(n["z_loss"] > lossOutlier && n["z_norm"] > normOutlier) || !(n["median_loss"] > 3 && n["median_loss"] < 5) ||
+		!(n["median_norm"] > 0.7 && n["median_norm"] < 0.9) {
 		t.Errorf("numbers %v", n)
 	}
 	// Twenty calm steps at half the rate, and then a hundred back to all of it.
@@ -96,7 +98,8 @@ func TestLadder(t *testing.T) {
 	}
 }
 
-// TestProbationWaitsForCalm: steps that are accepted while the loss is still up do not count, and do not undo what counted.
+// TestProbationWaitsForCalm: steps that are accepted while the loss is still up do not count, and do not undo what
+// counted.
 func TestProbationWaitsForCalm(t *testing.T) {
 	r := newStream(acting, 1)
 	r.calm(t, 150)

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// falling is a run whose loss falls by share of itself every hundred steps, with the given spread, from step 0 of a warmup
-// of a hundred steps on.
+// falling is a run whose loss falls by share of itself every hundred steps, with the given spread, from step 0 of a
+// warmup of a hundred steps on.
 func falling(rules Rules, seed uint64, share, sigma float64) *stream {
 	r := newStream(rules, seed)
 	r.step = 0
@@ -64,7 +64,8 @@ func TestNudge(t *testing.T) {
 		{"gradients that grow until step 350", 0.001, 0.002, func(_ *stream, o *Observation) {
 			o.GradNorm *= 1.5 * math.Exp(0.005*float64(min(o.Step, 350)))
 		}, "500 700 900 W"},
-		{"as large a rate as the probe allows", 0.001, 0.002, func(r *stream, _ *Observation) { r.s.Rules.MaxScale = 1.15 }, "200 400"},
+		{"as large a rate as the probe allows", 0.001, 0.002, func(r *stream, _ *Observation) { r.s.Rules.MaxScale = 1.15 },
+			"200 400"},
 		{"an outlier, long ago, and half the rate for good", 0.001, 0.002, func(r *stream, o *Observation) {
 			if r.s.Rules.StayHalved = true; o.Step == 80 {
 				o.GradNorm *= 100
@@ -89,7 +90,8 @@ func TestNudge(t *testing.T) {
 				switch e.Code {
 				case CodeNudge:
 					seen = append(seen, fmt.Sprint(o.Step))
-					if e.Severity != "info" || e.Numbers["scale_before"] != before || e.Numbers["scale_after"] != r.s.Scale() || !(r.s.Scale() > before) || !(math.Abs(e.Numbers["fall"]) < 0.1) {
+					if e.Severity != "info" || e.Numbers["scale_before"] != before || e.Numbers["scale_after"] != r.s.Scale() ||
+						!(r.s.Scale() > before) || !(math.Abs(e.Numbers["fall"]) < 0.1) {
 						t.Errorf("%s: %+v", tt.name, e)
 					}
 				case CodePeakLow:
@@ -209,7 +211,8 @@ func TestObserve(t *testing.T) {
 func TestResumeDecidesTheSame(t *testing.T) {
 	rules := acting
 	rules.MaxScale = 1.34
-	sc := newScript(7).calm(120).add(40, 90).calm(200).add(nan, 1).calm(10).add(50, 50).add(60, 50).add(70, 50).calm(300).add(4, nan).add(nan, 3).calm(100)
+	sc := newScript(7).calm(120).add(40, 90).calm(200).add(nan, 1).calm(10).add(50, 50).add(60, 50).add(70,
+		50).calm(300).add(4, nan).add(nan, 3).calm(100)
 	_, want := replay(New(rules), sc.all)
 	for cut := 0; cut < len(sc.all); cut += 37 {
 		s, _ := replay(New(rules), sc.all[:cut])

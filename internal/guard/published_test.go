@@ -193,8 +193,8 @@ func TestPublishedSkipByZero(t *testing.T) {
 	}
 }
 
-// 4. OLMo-core StabilityMonitor, the watchdogs of axolotl and Soup, llm-foundry KillLossSpike: strikes are counted where
-// loss > limit, and reset where it is not; NaN is not.
+// 4. OLMo-core StabilityMonitor, the watchdogs of axolotl and Soup, llm-foundry KillLossSpike: strikes are counted
+// where loss > limit, and reset where it is not; NaN is not.
 func TestPublishedStrikesReset(t *testing.T) {
 	strikes, stopped := 0, false
 	watchdog := func(loss, _ float64) bool {
@@ -239,7 +239,8 @@ func TestPublishedNaNAveragedAway(t *testing.T) {
 	}
 	_, decisions := replay(New(acting), all)
 	d := decisions[100]
-	if d.Action == Apply || len(d.Events) != 1 || !math.IsNaN(d.Events[0].Numbers["loss"]) || !strings.Contains(d.Events[0].Message, "NaN") {
+	if d.Action == Apply || len(d.Events) != 1 || !math.IsNaN(d.Events[0].Numbers["loss"]) ||
+		!strings.Contains(d.Events[0].Message, "NaN") {
 		t.Errorf("%+v", d)
 	}
 }
@@ -261,8 +262,8 @@ func TestPublishedNegativeRate(t *testing.T) {
 	}
 }
 
-// 7. pocket-tts: the run died without a word, and "keep the last 3" threw every healthy checkpoint away. A checkpoint of
-// ours is only made of updates that were let through, and Calm says whether it may be rewound to.
+// 7. pocket-tts: the run died without a word, and "keep the last 3" threw every healthy checkpoint away. A checkpoint
+// of ours is only made of updates that were let through, and Calm says whether it may be rewound to.
 func TestPublishedRetention(t *testing.T) {
 	sc := newScript(1).calm(300)
 	for range 300 {
@@ -291,7 +292,8 @@ func TestPublishedRetention(t *testing.T) {
 	}
 }
 
-// 8. entrenar prints "[ROLLBACK]" and goes on. Here the word and the action are one value: an E2 that is told is a Rewind.
+// 8. entrenar prints "[ROLLBACK]" and goes on. Here the word and the action are one value: an E2 that is told is a
+// Rewind.
 func TestPublishedRollbackOnlyPrinted(t *testing.T) {
 	rewinds := 0
 	for seed := range uint64(20) {
@@ -306,7 +308,8 @@ func TestPublishedRollbackOnlyPrinted(t *testing.T) {
 			if len(d.Events) > 0 {
 				last = d.Events[len(d.Events)-1]
 			}
-			if (last.Code == CodeSustained) != (d.Action == Rewind) || strings.Contains(last.Action, "rewind") != (d.Action == Rewind) {
+			if (last.Code == CodeSustained) != (d.Action == Rewind) ||
+				strings.Contains(last.Action, "rewind") != (d.Action == Rewind) {
 				t.Fatalf("seed %d: %v, told as %q %q", seed, d.Action, last.Code, last.Action)
 			}
 			if d.Action == Rewind {
@@ -361,9 +364,9 @@ func TestPublishedMovingMean(t *testing.T) {
 	}
 }
 
-// TestRecall: five steps of 12 deviations. With mean and deviation over a window that holds the spikes, the later ones hide
-// behind the first; with median and MAD over accepted steps none does. The third is an E2, so of ours only it and
-// those before it are asked.
+// TestRecall: five steps of 12 deviations. With mean and deviation over a window that holds the spikes, the later
+// ones hide behind the first; with median and MAD over accepted steps none does. The third is an E2, so of ours only
+// it and those before it are asked.
 func TestRecall(t *testing.T) {
 	theirs, mine := 0, 0
 	for seed := range uint64(100) {
@@ -383,8 +386,9 @@ func TestRecall(t *testing.T) {
 	}
 }
 
-// TestLevelShift: a loss that is 12 deviations higher for good. Leaving every outlier out of the window without anything
-// that ends it flags it for ever; here three lead to an E2, which starts the windows anew. The same in observe mode.
+// TestLevelShift: a loss that is 12 deviations higher for good. Leaving every outlier out of the window without
+// anything that ends it flags it for ever; here three lead to an E2, which starts the windows anew. The same in
+// observe mode.
 func TestLevelShift(t *testing.T) {
 	for _, by := range []float64{1.24, 1.5} {
 		sc := newScript(1)

@@ -12,14 +12,13 @@ const (
 	armedAt  = 64  // values before it judges
 )
 
-// ring is a window of finite numbers, oldest first. It is a value: assigning it copies it, and two of equal content
-// are equal by ==.
+// ring is a window of finite numbers, oldest first. It is a value: assigning it copies it, and == compares contents.
 type ring struct {
 	n int
 	v [ringSize]float64
 }
 
-// push adds a value, and drops the oldest when limit values are there.
+// push adds a value, and drops the oldest if the window holds limit values. Panics on a number that is not finite.
 func (r *ring) push(x float64, limit int) {
 	if !finite(x) {
 		panic("guard: a number that is not finite in a window")
@@ -56,16 +55,11 @@ func (r *ring) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// median returns the middle of v, NaN for none and where one of them is NaN. It reorders v.
+// median returns the median of v; NaN if v is empty or has a NaN. It reorders v.
 func median(v []float64) float64 {
 	n := len(v)
-	for _, x := range v {
-		if math.IsNaN(x) {
-			return x
-		}
-	}
 	switch {
-	case n == 0:
+	case n == 0 || slices.ContainsFunc(v, math.IsNaN):
 		return math.NaN()
 	case n%2 == 1:
 		return quickselect(v, n/2)
@@ -74,8 +68,8 @@ func median(v []float64) float64 {
 	return slices.Max(v[:n/2])/2 + upper/2 // halved first: the sum may overflow
 }
 
-// quickselect returns the value that would be v[k] if v were sorted, and puts what is not larger before it. Source:
-// Hoare 1961, algorithm 65; a third of the time of sorting.
+// quickselect returns the value that would be v[k] if v were sorted, and puts no larger value before it. It takes a
+// third of the time of sorting. Source: Hoare 1961, algorithm 65.
 func quickselect(v []float64, k int) float64 {
 	for lo, hi := 0, len(v)-1; lo < hi; {
 		pivot, i, j := v[(lo+hi)/2], lo, hi
@@ -107,7 +101,7 @@ func quickselect(v []float64, k int) float64 {
 // madScale makes the median absolute deviation of normal numbers their standard deviation.
 const madScale = 1.4826
 
-// windowMedian returns the median of at most ringSize values and leaves v alone.
+// windowMedian returns the median of at most ringSize values and leaves v unchanged.
 func windowMedian(v []float64) float64 {
 	var buf [ringSize]float64
 	return median(buf[:copy(buf[:], v)])
@@ -124,12 +118,12 @@ func medianAndSpread(v []float64) (mid, spread float64) {
 	return mid, madScale * median(w)
 }
 
-// fitLine lays a line through v at 0, 1, 2, … and returns its slope, its value at len(v), which is where the next
-// value would lie, and the spread of v around it.
+// fitLine fits a line to v at 0, 1, 2, … and returns its slope, its value at len(v), where the next value is expected,
+// and the spread of v around it.
 //
-// The slope is the incomplete one of Theil 1950: the median of the slopes between the values half a window apart. A
-// quarter of the values may be arbitrary without moving it far. Products are rounded before they are added, so that
-// every machine gets the same bits.
+// The slope is the incomplete one of Theil 1950: the median of the slopes between values half a window apart. A quarter
+// of the values may be arbitrary without moving it far. Products are rounded before they are added, so that every
+// machine gets the same bits.
 func fitLine(v []float64) (slope, next, spread float64) {
 	var buf [ringSize]float64
 	half := len(v) / 2

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"gimbal/internal/checkpoint"
 	"gimbal/internal/safetensors"
 	"gimbal/internal/tokenizer"
 )
@@ -17,7 +18,7 @@ import (
 // maxFile bounds the small files of a directory.
 const maxFile = 1 << 20
 
-// directory is a model directory of others, open for reading.
+// directory is a model directory that is not trusted, open for reading.
 type directory struct {
 	path string
 	root *os.Root
@@ -54,39 +55,33 @@ func (d *directory) close() error {
 	return errors.Join(errs...)
 }
 
-// file opens a regular file by its plain name and returns its size.
+// file opens a regular file by its plain name and returns its size. Its errors do not name the file.
 func (d *directory) file(name string) (*os.File, int64, error) {
-	if !plainName(name) {
+	if !checkpoint.PlainName(name) {
 		return nil, 0, fmt.Errorf("%q is not the plain name of a file", name)
 	}
 	info, err := d.root.Stat(name) // opening a pipe would wait
-	if err != nil {
-		if link, lerr := d.root.Lstat(name); lerr == nil && link.Mode()&fs.ModeSymlink != 0 {
-			return nil, 0, fmt.Errorf("is a symbolic link that leads out of the directory or nowhere: " +
-				"make a copy with the files themselves (cp -rL)")
-		}
-		return nil, 0, plain(err)
-	}
-	if !info.Mode().IsRegular() {
+	if err == nil && !info.Mode().IsRegular() {
 		return nil, 0, errors.New("is not a regular file")
 	}
-	f, err := d.root.Open(name)
+	var f *os.File
+	if err == nil {
+		f, err = d.root.Open(name)
+	} else if link, lerr := d.root.Lstat(name); lerr == nil && link.Mode()&fs.ModeSymlink != 0 {
+		return nil, 0, errors.New("is a symbolic link that leads out of the directory or nowhere: " +
+			"make a copy with the files themselves (cp -rL)")
+	}
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
 	if err != nil {
-		return nil, 0, plain(err)
+		return nil, 0, err
 	}
 	return f, info.Size(), nil
 }
 
-// plain drops the path from an error, which names it elsewhere.
-func plain(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
-}
-
-// File returns the content of a file, of at most its limit.
+// File returns the content of a file that is no longer than its limit.
 func (d *directory) File(name string) ([]byte, error) {
 	limit := int64(maxFile)
 	switch name {
@@ -120,39 +115,22 @@ func (d *directory) safetensors(name string) (*safetensors.File, error) {
 	return safetensors.Parse(f, size)
 }
 
-// names lists the directory.
-func (d *directory) names() ([]string, error) {
-	f, err := d.root.Open(".")
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	names, err := f.Readdirnames(-1)
-	slices.Sort(names)
-	return names, err
-}
-
-// plainName reports whether name is that of a file in a directory, on every system: no path, nothing hidden.
-func plainName(name string) bool {
-	return name != "" && name[0] != '.' && !strings.ContainsAny(name, "/\\:\x00") && filepath.IsLocal(name) &&
-		filepath.Base(name) == name
-}
-
-// pickles are endings of files that are, or may be, Python's pickle format.
+// pickles are endings of files that may be in Python's pickle format.
 var pickles = []string{".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 
 // noWeights says why a directory without safetensors is refused.
 func (d *directory) noWeights() error {
-	names, err := d.names()
+	entries, err := fs.ReadDir(d.root.FS(), ".")
 	if err != nil {
 		return err
 	}
-	for _, name := range names {
+	for _, e := range entries {
+		name := e.Name()
 		switch end := strings.ToLower(filepath.Ext(name)); {
 		case slices.Contains(pickles, end):
-			return &Error{d.path, name, fmt.Errorf("is a pickle file, which can run code when it is read, "+
-				"so it is not: convert it where you trust it "+
-				`(transformers: model.save_pretrained("DIR") writes %s)`, weightsFile)}
+			return &Error{d.path, name, fmt.Errorf("is a pickle file, which can run code when it is read, so gimbal does "+
+				"not read it: convert it where you trust it (transformers: model.save_pretrained(\"DIR\") writes %s)",
+				weightsFile)}
 		case end == ".gguf" || end == ".h5" || end == ".msgpack" || end == ".onnx":
 			return &Error{d.path, name, fmt.Errorf("is not read: convert it to %s", weightsFile)}
 		}

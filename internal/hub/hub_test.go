@@ -25,15 +25,15 @@ import (
 
 // archs are small decoders of each family. The vocabulary is larger than that of the tokenizer, as those of others are.
 func archs() []config.Arch {
-	base := config.Arch{Layers: 2, Width: 16, Heads: 4, KVHeads: 2, HeadSize: 6, MLP: 24, Vocab: 264, Context: 32, NormEps: 1e-6, Norm: "rms",
-		Position: "rope", RopeTheta: 1e4, MLPKind: "swiglu", Tie: true}
+	base := config.Arch{Layers: 2, Width: 16, Heads: 4, KVHeads: 2, HeadSize: 6, MLP: 24, Vocab: 264, Context: 32,
+		NormEps: 1e-6, Norm: "rms", Position: "rope", RopeTheta: 1e4, MLPKind: "swiglu", Tie: true}
 	qwen3, qwen2, llama := base, base, base
 	qwen3.Shape, qwen3.QKNorm = "qwen3", true
 	qwen2.Shape, qwen2.QKVBias, qwen2.HeadSize, qwen2.RopeTheta = "qwen2", true, 4, 1e6
 	llama.Shape, llama.Tie, llama.NormEps, llama.RopeTheta = "llama", false, 1e-5, 5e5
 	llama.RopeScale = config.RopeScale{Factor: 8, Low: 1, High: 4, Original: 16}
-	gpt2 := config.Arch{Shape: "gpt2", Layers: 2, Width: 16, Heads: 4, KVHeads: 4, HeadSize: 4, MLP: 64, Vocab: 264, Context: 32, NormEps: 1e-5,
-		Norm: "layer", Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true}
+	gpt2 := config.Arch{Shape: "gpt2", Layers: 2, Width: 16, Heads: 4, KVHeads: 4, HeadSize: 4, MLP: 64, Vocab: 264,
+		Context: 32, NormEps: 1e-5, Norm: "layer", Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true}
 	return []config.Arch{qwen3, qwen2, llama, gpt2}
 }
 
@@ -160,8 +160,8 @@ func files(t *testing.T, dir string) map[string][]byte {
 	return all
 }
 
-// TestRoundTrip: whatever the family, the type and the number of files, no bit of a weight changes on the way in, out and
-// in again, and what goes out is the same bytes each time.
+// TestRoundTrip: whatever the family, the type and the number of files, no bit of a weight changes on the way in, out
+// and in again, and what goes out is the same bytes each time.
 func TestRoundTrip(t *testing.T) {
 	for _, a := range archs() {
 		want := weights(a)
@@ -171,11 +171,11 @@ func TestRoundTrip(t *testing.T) {
 		}{{"F32", 1}, {"F16", 1}, {"BF16", 3}} {
 			t.Run(fmt.Sprintf("%s %s in %d", a.Shape, c.dtype, c.shards), func(t *testing.T) {
 				in := mustImport(t, putModel(t, a, c.dtype, c.shards))
-				tok, arch, err := Describe(in)
+				tok, arch, err := describe(in)
 				if err != nil || arch != a || tok.VocabSize() != a.Vocab || tok.EOS() != 256 {
 					t.Fatalf("%v: %+v, %d tokens", err, arch, tok.VocabSize())
 				}
-				if start, err := Start(in, tok); err != nil || start != 256 {
+				if start, err := startToken(in, tok); err != nil || start != 256 {
 					t.Errorf("texts begin with %d, %v", start, err)
 				}
 				var first map[string][]byte
@@ -202,7 +202,8 @@ func TestRoundTrip(t *testing.T) {
 					if !slices.Equal(p.Flat, want.Flat) { // all are exact in bf16
 						t.Errorf("%s: other weights came back", dtype)
 					}
-					if kind := map[string]string{"fp32": `"dtype": "float32"`, "bf16": `"dtype": "bfloat16"`}[dtype]; !bytes.Contains(out[configFile], []byte(kind)) {
+					if kind := map[string]string{"fp32": `"dtype": "float32"`,
+						"bf16": `"dtype": "bfloat16"`}[dtype]; !bytes.Contains(out[configFile], []byte(kind)) {
 						t.Errorf("config.json of %s lacks %s", dtype, kind)
 					}
 				}
@@ -216,8 +217,9 @@ func TestCompanions(t *testing.T) {
 	dir := putModel(t, archs()[0], "F32", 1)
 	kept := map[string]string{
 		generationFile: `{"eos_token_id": [256, 1], "temperature": 0.7}`,
-		tokConfigFile:  `{"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>", "chat_template": "{{ x }}"}`,
-		templateFile:   "{{ messages }}\n",
+		tokConfigFile: `{"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|endoftext|>", "chat_template": ` +
+			`"{{ x }}"}`,
+		templateFile: "{{ messages }}\n",
 	}
 	for name, text := range kept {
 		putBytes(t, filepath.Join(dir, name), []byte(text))
@@ -256,7 +258,8 @@ func TestExportRefuses(t *testing.T) {
 		t.Errorf("an empty directory was refused: %v", err)
 	}
 	parent := t.TempDir()
-	if err := write(filepath.Join(parent, "half"), nil, func(io.Writer) error { return errors.New("broken") }); err == nil {
+	if err := write(filepath.Join(parent, "half"), nil,
+		func(io.Writer) error { return errors.New("broken") }); err == nil {
 		t.Error("a failure was not told")
 	}
 	if left := files(t, parent); len(left) > 0 {

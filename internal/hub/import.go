@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"unicode/utf8"
 
@@ -21,12 +22,12 @@ type Imported struct {
 	Params int64
 }
 
-// Import reads the Hugging Face model directory dir and saves it as a checkpoint, step 0, in checkpoints (made if need
-// be). The weights become float32, which is exact for F32, BF16 and F16. config.json is written anew; tokenizer.json,
-// and where they are there generation_config.json, tokenizer_config.json and chat_template.jinja, are kept byte for
-// byte.
+// Import reads the Hugging Face model directory dir and saves it as a checkpoint, step 0, in checkpoints (made if it is
+// missing). The weights become float32, which is exact for F32, BF16 and F16. config.json is written anew. The other
+// files that exist are kept byte for byte: tokenizer.json, generation_config.json, tokenizer_config.json and
+// chat_template.jinja.
 //
-// Failure: *Error for what is wrong in dir, and the error of ctx, with nothing written; those of checkpoint.Save.
+// Failure: *Error for what is wrong in dir, and the error of ctx, with nothing written; the errors of checkpoint.Save.
 // Memory: the parameters in float32.
 func Import(ctx context.Context, dir, checkpoints string) (_ *Imported, err error) {
 	d, err := openDirectory(dir)
@@ -34,7 +35,7 @@ func Import(ctx context.Context, dir, checkpoints string) (_ *Imported, err erro
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	tok, arch, err := Describe(d)
+	tok, arch, err := describe(d)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +47,7 @@ func Import(ctx context.Context, dir, checkpoints string) (_ *Imported, err erro
 		return nil, &Error{dir, "", err}
 	}
 	p := model.NewParams[float32](arch)
-	err = model.LoadEntries(p, until{w, ctx})
+	err = model.LoadEntries(p, w.Until(ctx))
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
@@ -57,39 +58,31 @@ func Import(ctx context.Context, dir, checkpoints string) (_ *Imported, err erro
 		return nil, &Error{dir, "", fmt.Errorf("weight %s[%d] is %v: a model with such a weight computes nothing",
 			name, i, v)}
 	}
-	files, err := d.companions()
+	kept, err := d.companions()
 	if err != nil {
 		return nil, err
 	}
-	eos, bos := tok.EOS(), int32(-1)
-	if id, ok := tok.BOS(); ok {
-		bos = id
+	bos, ok := tok.BOS()
+	if !ok {
+		bos = -1
 	}
-	for name, make := range map[string]func() ([]byte, error){
-		configFile:     func() ([]byte, error) { return model.HFConfig(arch, eos, bos) },
-		tokenizerFile:  tok.JSON,
-		generationFile: func() ([]byte, error) { return model.GenerationConfig(eos, bos) },
-		tokConfigFile:  func() ([]byte, error) { return tok.ConfigJSON(arch.Context, string(files[templateFile])) },
-	} {
-		if files[name] != nil {
-			continue
-		}
-		if files[name], err = make(); err != nil {
-			return nil, fmt.Errorf("hub: write %s: %w", name, err)
-		}
+	files, err := ModelFiles(arch, tok, bos, string(kept[templateFile]))
+	if err != nil {
+		return nil, err
 	}
+	maps.Copy(files, kept)
 	path, err := checkpoint.Save(durable.OS, checkpoints, &checkpoint.Snapshot{Files: files, Model: model.Entries(p)})
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = checkpoint.SetMark(durable.OS, filepath.Dir(path), "last", 0)
 	}
-	if err := checkpoint.SetMark(durable.OS, filepath.Dir(path), "last", 0); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	total, _ := arch.Params()
 	return &Imported{Path: path, Arch: arch, Params: total}, nil
 }
 
-// companions reads the files that are kept as they are.
+// companions reads the files that Import keeps as they are.
 func (d *directory) companions() (map[string][]byte, error) {
 	files := map[string][]byte{}
 	for _, name := range []string{generationFile, tokConfigFile, templateFile} {
@@ -98,12 +91,10 @@ func (d *directory) companions() (map[string][]byte, error) {
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case err != nil:
-		case name == templateFile:
-			if !utf8.Valid(data) {
-				err = errors.New("not UTF-8")
-			}
-		default:
+		case name != templateFile:
 			_, err = model.ReadObject(data, maxFile)
+		case !utf8.Valid(data):
+			err = errors.New("not UTF-8")
 		}
 		if err != nil {
 			return nil, &Error{d.path, name, err}

@@ -17,8 +17,8 @@ import (
 	"gimbal/internal/tokenizer"
 )
 
-// TestImportRefuses: every broken, foreign or hostile directory is an *Error that names the file and says what is wrong,
-// and leaves nothing behind.
+// TestImportRefuses: every broken, foreign or hostile directory is an *Error that names the file and says what is
+// wrong, and leaves nothing behind.
 func TestImportRefuses(t *testing.T) {
 	a := archs()[0]
 	key := func(key, value string) func(*testing.T, string) {
@@ -64,21 +64,28 @@ func TestImportRefuses(t *testing.T) {
 		edit func(t *testing.T, dir string)
 		want string // in the message
 	}{
-		{"no configuration", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, configFile)) }, "config.json: no such file"},
-		{"no tokenizer", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, tokenizerFile)) }, "tokenizer.json: no such file"},
-		{"foreign model", key("model_type", `"mamba"`), `config.json: model: config.json: model_type is "mamba"`},
+		{"no configuration", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, configFile)) },
+			"config.json: no such file"},
+		{"no tokenizer", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, tokenizerFile)) },
+			"tokenizer.json: no such file"},
+		{"foreign model", key("model_type", `"mamba"`), `config.json: model_type is "mamba"`},
 		{"unknown key", key("rope_dimensions", "3"), "rope_dimensions is a key that this program does not know"},
 		{"large configuration", put(configFile, strings.Repeat(" ", maxFile+1)), "config.json: has 1048577 bytes"},
 		{"end outside", key("eos_token_id", "300"), "config.json: eos_token_id: tokenizer: there is no token 300"},
 		{"end that text holds", key("eos_token_id", "65"), `eos_token_id: tokenizer: token 65 is "A"`},
 		{"start that text holds", key("bos_token_id", "65"), `bos_token_id: tokenizer: token 65 is "A"`},
-		{"small vocabulary", key("vocab_size", "100"), "vocab_size: tokenizer: tokenizer.json has 257 tokens, more than the 100"},
-		{"foreign tokenizer", put(tokenizerFile, `{"version":"1.0","model":{"type":"Unigram"}}`), `tokenizer.json: tokenizer: tokenizer.json has model.type = "Unigram"`},
+		{"small vocabulary", key("vocab_size", "100"), "vocab_size: tokenizer: tokenizer.json has 257 tokens, more than " +
+			"the 100"},
+		{"foreign tokenizer", put(tokenizerFile, `{"version":"1.0","model":{"type":"Unigram"}}`),
+			`tokenizer.json: tokenizer: tokenizer.json has model.type = "Unigram"`},
 		{"broken weights", put(weightsFile, "PK\x03\x04"), "model.safetensors: safetensors: file of 4 bytes"},
 		{"weights of integers", entries("I32", func([]safetensors.Entry) {}), "model.embed_tokens.weight has dtype I32"},
-		{"weights of another model", entries("F32", func(e []safetensors.Entry) { e[1].Name = "other" }), "model.layers.0.input_layernorm.weight [16] is missing"},
-		{"NaN", entries("F32", func(e []safetensors.Entry) { e[2].Data[5] = float32(math.NaN()) }), "weight model.layers.0.self_attn.q_proj.weight[5] is NaN"},
-		{"infinity", entries("F32", func(e []safetensors.Entry) { e[0].Data[0] = float32(math.Inf(-1)) }), "weight model.embed_tokens.weight[0] is -Inf"},
+		{"weights of another model", entries("F32", func(e []safetensors.Entry) { e[1].Name = "other" }),
+			"model.layers.0.input_layernorm.weight [16] is missing"},
+		{"NaN", entries("F32", func(e []safetensors.Entry) { e[2].Data[5] = float32(math.NaN()) }),
+			"weight model.layers.0.self_attn.q_proj.weight[5] is NaN"},
+		{"infinity", entries("F32", func(e []safetensors.Entry) { e[0].Data[0] = float32(math.Inf(-1)) }),
+			"weight model.embed_tokens.weight[0] is -Inf"},
 		{"pickle", instead("pytorch_model.bin", "\x80\x02"), "pytorch_model.bin: is a pickle file"},
 		{"pickle in parts", instead("pytorch_model-00001-of-00002.bin", "x"), "is a pickle file"},
 		{"pickle by another name", instead("consolidated.00.PTH", "x"), "is a pickle file"},
@@ -98,7 +105,8 @@ func TestImportRefuses(t *testing.T) {
 		{"hidden", index("a", ".x.safetensors"), "not the plain name"},
 		{"folder", index("a", "x/y.safetensors"), "not the plain name"},
 		{"no safetensors", index("a", "config.json"), "not the plain name of a safetensors file"},
-		{"case", instead(indexFile, `{"weight_map":{"a":"x.safetensors","b":"X.safetensors"}}`), "are one file on some systems"},
+		{"case", instead(indexFile, `{"weight_map":{"a":"x.safetensors","b":"X.safetensors"}}`),
+			"are one file on some systems"},
 		{"missing shard", index("a", "x.safetensors"), "x.safetensors: no such file"},
 		{"tensor not in its shard", func(t *testing.T, dir string) {
 			os.Remove(filepath.Join(dir, weightsFile))
@@ -107,7 +115,8 @@ func TestImportRefuses(t *testing.T) {
 		}, "x.safetensors: lacks a"},
 		{"tensor nobody named", func(t *testing.T, dir string) {
 			os.Remove(filepath.Join(dir, weightsFile))
-			e := []safetensors.Entry{{Name: "a", Shape: []int{1}, Data: []float32{1}}, {Name: "b", Shape: []int{1}, Data: []float32{1}}}
+			e := []safetensors.Entry{{Name: "a", Shape: []int{1}, Data: []float32{1}},
+				{Name: "b", Shape: []int{1}, Data: []float32{1}}}
 			putFile(t, filepath.Join(dir, "x.safetensors"), e, "F32")
 			putIndex(t, dir, map[string]string{"a": "x.safetensors"})
 		}, "x.safetensors: holds b, which model.safetensors.index.json does not say"},
@@ -142,7 +151,8 @@ func TestImportRefuses(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "model.bin")
 	putBytes(t, file, nil)
-	for path, want := range map[string]string{file: "is a file", filepath.Join(t.TempDir(), "nowhere"): "there is no such directory"} {
+	for path, want := range map[string]string{file: "is a file",
+		filepath.Join(t.TempDir(), "nowhere"): "there is no such directory"} {
 		var bad *Error
 		if _, err := Import(t.Context(), path, t.TempDir()); !errors.As(err, &bad) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", path, err)
@@ -150,7 +160,8 @@ func TestImportRefuses(t *testing.T) {
 	}
 }
 
-// TestNothingIsAllocatedOnFaith: a small directory that claims to be a large model is refused before its weights are made.
+// TestNothingIsAllocatedOnFaith: a small directory that claims to be a large model is refused before its weights are
+// made.
 func TestNothingIsAllocatedOnFaith(t *testing.T) {
 	big := archs()[0]
 	big.Layers, big.Width, big.MLP, big.Vocab = 100, 8192, 65536, 1<<18
@@ -174,8 +185,10 @@ func TestNothingIsAllocatedOnFaith(t *testing.T) {
 
 // FuzzIndex: whatever an index says, the files are plain names in the directory, and memory stays in proportion.
 func FuzzIndex(f *testing.F) {
-	for _, s := range []string{`{"metadata":{"total_size":8},"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"}}`,
-		`{"weight_map":{"a":"../x.safetensors"}}`, `{"weight_map":{"a":"x.safetensors","a":"y.safetensors"}}`, `{"weight_map":{"a":"CON.safetensors"}}`, `{"weight_map":`,
+	for _, s := range []string{`{"metadata":{"total_size":8},"weight_map":{"a":"model-00001-of-00002.safetensors",` +
+		`"b":"model-00002-of-00002.safetensors"}}`,
+		`{"weight_map":{"a":"../x.safetensors"}}`, `{"weight_map":{"a":"x.safetensors",` +
+			`"a":"y.safetensors"}}`, `{"weight_map":{"a":"CON.safetensors"}}`, `{"weight_map":`,
 		`{"weight_map":{"a":"x.safetensors","b":"X.safetensors"}}`, "{}", `{"weight_map":{"":"\u0000.safetensors"}}`} {
 		f.Add([]byte(s))
 	}
@@ -191,7 +204,8 @@ func FuzzIndex(f *testing.F) {
 			return
 		}
 		for tensor, name := range where {
-			if filepath.Base(name) != name || !filepath.IsLocal(name) || strings.ContainsAny(name, "/\\\x00") || !strings.HasSuffix(name, ".safetensors") {
+			if filepath.Base(name) != name || !filepath.IsLocal(name) || strings.ContainsAny(name, "/\\\x00") ||
+				!strings.HasSuffix(name, ".safetensors") {
 				t.Fatalf("%q is in %q", tensor, name)
 			}
 		}
@@ -214,7 +228,7 @@ func FuzzDescribe(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, conf, tok []byte) {
 		m := memory{configFile: conf, tokenizerFile: tok}
-		got, arch, err := Describe(m)
+		got, arch, err := describe(m)
 		if err != nil {
 			var bad *Error
 			if !errors.As(err, &bad) || bad.File == "" {
@@ -222,8 +236,9 @@ func FuzzDescribe(f *testing.F) {
 			}
 			return
 		}
-		start, err := Start(m, got)
-		if err != nil || got.VocabSize() != arch.Vocab || got.EOS() < 0 || int(got.EOS()) >= arch.Vocab || start < 0 || int(start) >= arch.Vocab {
+		start, err := startToken(m, got)
+		if err != nil || got.VocabSize() != arch.Vocab || got.EOS() < 0 || int(got.EOS()) >= arch.Vocab || start < 0 ||
+			int(start) >= arch.Vocab {
 			t.Fatalf("%d ids of %d, end of text %d, start %d, %v", got.VocabSize(), arch.Vocab, got.EOS(), start, err)
 		}
 	})

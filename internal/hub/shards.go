@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"gimbal/internal/checkpoint"
 	"gimbal/internal/model"
 	"gimbal/internal/safetensors"
 )
@@ -18,33 +19,8 @@ const (
 	maxShards = 1 << 10
 )
 
-// shards is the weights of a model in several files.
-type shards struct {
-	files   []*safetensors.File
-	tensors []safetensors.Tensor
-	in      map[string]*safetensors.File // by tensor
-}
-
-func (s *shards) Tensors() []safetensors.Tensor { return s.tensors }
-
-func (s *shards) Lookup(name string) (safetensors.Tensor, bool) {
-	f, ok := s.in[name]
-	if !ok {
-		return safetensors.Tensor{}, false
-	}
-	return f.Lookup(name)
-}
-
-func (s *shards) ReadF32(dst []float32, name string) error {
-	f, ok := s.in[name]
-	if !ok {
-		return &safetensors.Error{Tensor: name, Rule: "is in none of the shards"}
-	}
-	return f.ReadF32(dst, name)
-}
-
 // weights opens the weights of a directory: one file, or shards.
-func (d *directory) weights() (model.Tensors, error) {
+func (d *directory) weights() (*safetensors.File, error) {
 	f, err := d.safetensors(weightsFile)
 	switch {
 	case err == nil:
@@ -73,7 +49,7 @@ func parseIndex(data []byte) (where map[string]string, err error) {
 		return nil, err
 	}
 	for key := range keys {
-		if key != "weight_map" && key != "metadata" { // the latter says nothing that the shards do not
+		if key != "weight_map" && key != "metadata" { // nothing in the metadata is needed
 			return nil, fmt.Errorf("%s is not known", key)
 		}
 	}
@@ -94,7 +70,7 @@ func parseIndex(data []byte) (where map[string]string, err error) {
 		if err := json.Unmarshal(list[tensor], &name); err != nil {
 			return nil, fmt.Errorf("weight_map: %s: %.40s is not the name of a file", tensor, list[tensor])
 		}
-		if !plainName(name) || !strings.HasSuffix(name, ".safetensors") {
+		if !checkpoint.PlainName(name) || !strings.HasSuffix(name, ".safetensors") {
 			return nil, fmt.Errorf("weight_map: %s: %.80q is not the plain name of a safetensors file", tensor, name)
 		}
 		low := strings.ToLower(name)
@@ -110,8 +86,8 @@ func parseIndex(data []byte) (where map[string]string, err error) {
 }
 
 // shards opens the files of an index and checks that each holds the tensors that the index says, and no others.
-func (d *directory) shards(where map[string]string) (*shards, error) {
-	s := &shards{in: make(map[string]*safetensors.File, len(where))}
+func (d *directory) shards(where map[string]string) (*safetensors.File, error) {
+	var files []*safetensors.File
 	for _, name := range slices.Compact(slices.Sorted(maps.Values(where))) {
 		f, err := d.safetensors(name)
 		if err != nil {
@@ -121,16 +97,17 @@ func (d *directory) shards(where map[string]string) (*shards, error) {
 			if where[t.Name] != name {
 				return nil, &Error{d.path, name, fmt.Errorf("holds %s, which %s does not say", t.Name, indexFile)}
 			}
-			s.in[t.Name] = f
 		}
-		s.files = append(s.files, f)
-		s.tensors = append(s.tensors, f.Tensors()...)
+		files = append(files, f)
+	}
+	all, err := safetensors.Join(files...)
+	if err != nil {
+		return nil, &Error{d.path, indexFile, err}
 	}
 	for _, tensor := range slices.Sorted(maps.Keys(where)) {
-		if s.in[tensor] == nil {
-			return nil, &Error{d.path, where[tensor], fmt.Errorf("lacks %s, which %s says it holds",
-				tensor, indexFile)}
+		if _, ok := all.Lookup(tensor); !ok {
+			return nil, &Error{d.path, where[tensor], fmt.Errorf("lacks %s, which %s says it holds", tensor, indexFile)}
 		}
 	}
-	return s, nil
+	return all, nil
 }

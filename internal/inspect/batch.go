@@ -15,7 +15,7 @@ import (
 	"gimbal/internal/safetensors"
 )
 
-// Batch is the batch of a step, right after its gradient was computed.
+// Batch is the batch of a step right after its gradient was computed.
 type Batch struct {
 	*data.Batch
 	Engine engine.Engine
@@ -25,8 +25,8 @@ type Batch struct {
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
-// FirstBad names the first place that is not finite, or absurd, and the sequences that may be behind it. weight says
-// that it is a weight, for which no sequence is to blame.
+// FirstBad names the first place that is not finite, or absurdly large, and the sequences that may have caused it.
+// weight says that it is a weight, for which no sequence is to blame.
 func (b Batch) FirstBad() (place string, suspects []data.Span, weight bool, err error) {
 	i, err := b.Engine.Inspect()
 	if err != nil {
@@ -49,13 +49,13 @@ func (b Batch) FirstBad() (place string, suspects []data.Span, weight bool, err 
 	return place, suspects, i.Weight != nil, nil
 }
 
-// Blame returns the sequences that alone give a loss or a gradient that is not finite. It runs them again, one at a
-// time, and leaves no gradient.
+// Blame returns the sequences that alone give a loss or a gradient that is not finite. It runs the suspects one at a
+// time, and clears the gradients.
 func (b Batch) Blame(ctx context.Context, suspects []data.Span) (guilty []data.Span, err error) {
 	defer b.Engine.Discard()
 	for _, s := range suspects {
 		b.Engine.Discard()
-		in := engine.Alone(b.Batch, s)
+		in := engine.SequenceInput(b.Batch, s)
 		in.Scale = engine.Scale(b.Batch)
 		v, err := b.Engine.Pass(ctx, in, engine.Gradient|engine.Nats)
 		if err != nil {
@@ -72,17 +72,17 @@ func (b Batch) Blame(ctx context.Context, suspects []data.Span) (guilty []data.S
 	return guilty, nil
 }
 
-// ask returns loss and norm of the gradients that an engine holds.
+// ask returns the loss and the norm of an engine's gradients.
 func (b Batch) ask(ctx context.Context, e engine.Engine) (engine.Report, error) {
 	return e.Propose(ctx, engine.Proposal{Step: b.Step, Scale: engine.Scale(b.Batch), Clip: 1, Detail: engine.NoUpdate})
 }
 
-// Worst returns the sequences by their own loss, the largest first, and that loss in nats per token.
+// Worst returns the sequences by their own loss, largest first, and the largest loss in nats per token.
 func (b Batch) Worst(ctx context.Context) (spans []data.Span, loss float64, err error) {
 	spans = slices.Clone(b.Spans)
 	losses := make(map[int]float64, len(spans))
 	for _, s := range spans {
-		in := engine.Alone(b.Batch, s)
+		in := engine.SequenceInput(b.Batch, s)
 		v, err := b.Engine.Pass(ctx, in, engine.Nats)
 		if err != nil {
 			return nil, 0, err
@@ -93,22 +93,22 @@ func (b Batch) Worst(ctx context.Context) (spans []data.Span, loss float64, err 
 	return spans, losses[spans[0].Start], nil
 }
 
-// Opinion is what a batch came to in full precision.
+// Opinion is the result of running a batch in full precision.
 type Opinion struct {
 	Asked          bool // it was run
 	Loss, GradNorm float64
-	Text           string // in words; empty: the batch was in full precision before
+	Text           string // in words; empty: the first engine has full precision
 }
 
-// InFullPrecision runs the batch on another engine in full precision, to tell data from numerics. It needs the memory
-// of a second model, and says so where that is not there.
+// InFullPrecision runs the batch on another engine in full precision, to tell bad data from lost precision. It needs
+// the memory of a second model. If that is missing, only Text is set.
 func (b Batch) InFullPrecision(ctx context.Context, o engine.Opener, spec engine.Spec) (op Opinion, err error) {
 	if b.Engine.Info().Mode == "fp32" {
 		return op, nil
 	}
 	spec.Mode, spec.Checkpointing = "fp32", "block"
 	if free := memory.Free(); free > 0 && float64(o.Estimate(spec).Model) > plan.MemoryShare*float64(free) {
-		op.Text = "not tried in full precision: there is no memory for it"
+		op.Text = "not tried in full precision: not enough memory"
 		return op, nil
 	}
 	weights, err := b.Engine.Get()
@@ -127,7 +127,7 @@ func (b Batch) InFullPrecision(ctx context.Context, o engine.Opener, spec engine
 		return op, err
 	}
 	for _, m := range b.Passes {
-		in := engine.Of(m)
+		in := engine.MicroInput(m)
 		in.Scale = engine.Scale(b.Batch)
 		if _, err := full.Pass(ctx, in, engine.Gradient); err != nil {
 			return op, err
@@ -139,10 +139,10 @@ func (b Batch) InFullPrecision(ctx context.Context, o engine.Opener, spec engine
 	}
 	op = Opinion{Asked: true, Loss: r.Loss, GradNorm: r.GradNorm}
 	if finite(r.Loss) && finite(r.GradNorm) {
-		op.Text = fmt.Sprintf("in full precision the batch is finite (loss %.4g, gradient norm %.4g): numerics or an "+
-			"accident, not the data", r.Loss, r.GradNorm)
+		op.Text = fmt.Sprintf("in full precision the batch is finite (loss %.4g, gradient norm %.4g): the cause is lost "+
+			"precision or an accident, not the data", r.Loss, r.GradNorm)
 	} else {
-		op.Text = "in full precision it is not finite either: the data or the weights"
+		op.Text = "in full precision it is not finite either: the cause is the data or the weights"
 	}
 	return op, nil
 }

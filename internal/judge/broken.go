@@ -6,25 +6,19 @@ import (
 	"go/scanner"
 	"go/token"
 	"strings"
-	"unicode/utf8"
 )
 
-// unbalanced counts the brackets and quotation marks of a text that have no partner in it.
+// unbalanced counts the brackets and quotation marks of a text without a partner.
 //
-// Brackets match by kind, innermost first; straight double quotes match each other; curly quotes and those of other
-// scripts match by pair. Apostrophes are left alone: they are letters more often than quotes.
+// Brackets match by kind, innermost first. Straight double quotes match each other; curly quotes and those of other
+// scripts match by pair. Apostrophes are ignored: they are letters more often than quotes.
 func unbalanced(text []byte) int {
-	const opening, closing = "([{“„«「『《（【", ")]}”“»」』》）】"
-	pairs := map[rune]rune{}
-	open := []rune(opening)
-	for i, r := range []rune(closing) {
-		pairs[r] = open[i]
-	}
+	const opening = "([{“„«「『《（【"
+	pairs := map[rune]rune{')': '(', ']': '[', '}': '{', '”': '“', '“': '„', '»': '«', '」': '「', '』': '『', '》': '《',
+		'）': '（', '】': '【'}
 	var stack []rune
 	alone, straight := 0, 0
-	for i := 0; i < len(text); {
-		r, size := utf8.DecodeRune(text[i:])
-		i += size
+	for _, r := range string(text) {
 		n := len(stack)
 		switch {
 		case r == '"':
@@ -44,11 +38,9 @@ func unbalanced(text []byte) int {
 	return alone + len(stack) + straight%2
 }
 
-// ParsesAsGo reports whether a piece of Go source would be accepted where it stands: its whole lines are a file, a run
-// of declarations, or a run of statements, once the brackets that it leaves open are closed and those that it closes
-// are opened.
-//
-// A window of a file is not a file: without this allowance nothing that people wrote would pass either.
+// ParsesAsGo reports whether a piece of Go source would be accepted in its place: its whole lines are a file, a run of
+// declarations, or a run of statements, once the brackets that it leaves open are closed and those that it closes are
+// opened. Without this allowance human text would not pass either, because it is cut too.
 func ParsesAsGo(text []byte) bool {
 	// The first line may begin anywhere and the last one may be cut.
 	if i := bytes.IndexByte(text, '\n'); i >= 0 {
@@ -66,16 +58,16 @@ func ParsesAsGo(text []byte) bool {
 		_, err := parser.ParseFile(token.NewFileSet(), "", head+string(text)+tail, parser.SkipObjectResolution)
 		return err == nil
 	}
-	inside, ends := strings.CutPrefix(before, "{\n") // the last block that it closes may be a function's
+	inside, ends := strings.CutPrefix(before, "{\n") // the last block that it closes may be a function
 	return accepts("", "") ||                        // a whole file
 		before == "" && accepts("package p\n", after) || // declarations
 		accepts("package p\nfunc _() {\n"+before, after+"\n}\n") || // statements
 		ends && accepts("package p\nfunc _() {\n"+inside, after) || // the end of a function, and what follows it
-		accepts("package p\nvar _ = []any{\n"+before, after+"\n}\n") // a list of values, as tables of tests have
+		accepts("package p\nvar _ = []any{\n"+before, after+"\n}\n") // a list of values, as in a table of tests
 }
 
-// missingBrackets returns what must stand before and behind a piece of Go source to balance its brackets, and false if
-// it is not made of Go tokens, its brackets cross, or it has nothing but comments.
+// missingBrackets returns what must be added before and after a piece of Go source to balance its brackets. ok is false
+// if it is not made of Go tokens, its brackets cross, or it has only comments.
 func missingBrackets(text []byte) (before, after string, ok bool) {
 	fset := token.NewFileSet()
 	var s scanner.Scanner
@@ -96,16 +88,15 @@ func missingBrackets(text []byte) (before, after string, ok bool) {
 		case token.LPAREN, token.LBRACK, token.LBRACE:
 			open = append(open, tok)
 		case token.RPAREN, token.RBRACK, token.RBRACE:
-			if n := len(open); n == 0 {
-				if tok != token.RBRACE { // the head of a block is unknown; a call or an index is not
-					before = "f" + partner[tok] + before
-				} else {
-					before = "{\n" + before
-				}
-			} else if partner[open[n-1]] == tok.String() {
+			switch n := len(open); {
+			case n > 0 && partner[open[n-1]] == tok.String():
 				open = open[:n-1]
-			} else {
+			case n > 0:
 				return "", "", false
+			case tok == token.RBRACE: // the head of a block is unknown; a call or an index is not
+				before = "{\n" + before
+			default:
+				before = "f" + partner[tok] + before
 			}
 		}
 	}

@@ -7,19 +7,19 @@ import (
 
 const (
 	window    = 3    // evaluations whose repetition is compared
-	lossSlack = 1.02 // of the lowest validation loss
+	lossSlack = 1.02 // times the lowest validation loss
 	excessCap = 0.02 // of repetition
-	// two variances of three values each are called different when one is at least nine times the other: F(2,2)
-	// exceeds 9 once in ten.
+	// Two variances of three values each are called different when one is at least nine times the other: F(2,2) exceeds
+	// 9 once in ten.
 	variancesDiffer = 9
 )
 
-// Candidate is what the choice says of the checkpoint of one evaluation.
+// Candidate is the checkpoint of one evaluation, as the choice sees it.
 type Candidate struct {
 	Point
 	Eligible bool
 	Chosen   bool
-	Spread   float64 // variance of rep-4 over the window, plus that of rep-3
+	Spread   float64 // variance of rep-4 over the window, plus that of rep-3; NaN: not known
 	Score    float64 // Spread without what sampling alone explains, never below 0
 	Why      string  // chosen or not, in a sentence
 }
@@ -29,18 +29,15 @@ type Choice struct {
 	Step       int64 // -1: there is none to choose
 	Reason     string
 	Candidates []Candidate // one for each point
-	Fallback   bool        // nothing passed the floor: it is the one with the lowest loss
+	Fallback   bool        // none was eligible: it is the one with the lowest loss
 }
 
 // Choose picks the checkpoint to keep. held says which steps have one. It is pure.
 //
-// Sound: eligible is what has two evaluations before it, a validation loss within 2 % of the lowest, excess repetition
-// of at most max(0.02, 2 SE) for rep-3 and rep-4, consistency and likeness in people's band or within 2 SE of the best
-// that pass the rest, texts that end about as people's do, and no confirmed instability since the evaluation before.
-// Of those, the least variance of repetition over the last three evaluations, less what sampling explains; differences
-// that chance explains are ties, and ties go to the lower loss. Where nothing is eligible it is the lowest loss.
-//
-// Article, literally: the least variance of rep-4 over the last three evaluations. Loss: the lowest validation loss.
+// Sound takes, of the eligible candidates (see fault and consistent), the one with the least variance of repetition over
+// three evaluations, minus what sampling explains. Differences that chance explains are ties; the lower loss wins a tie.
+// If none is eligible it takes the lowest loss. Article takes the least variance of rep-4, Loss the lowest validation
+// loss.
 func Choose(history []Point, held func(step int64) bool, rule string) Choice {
 	c := Choice{Step: -1, Candidates: make([]Candidate, len(history))}
 	for i, p := range history {
@@ -68,9 +65,8 @@ func Choose(history []Point, held func(step int64) bool, rule string) Choice {
 	chosen.Chosen, c.Step = true, chosen.Step
 	switch {
 	case c.Fallback:
-		c.Reason = fmt.Sprintf("step %d, the lowest validation loss: no evaluation passes the floor of quality",
-			c.Step)
-		chosen.Why = "chosen for its loss, as nothing is eligible; itself: " + chosen.Why
+		c.Reason = fmt.Sprintf("step %d, the lowest validation loss: no evaluation is eligible", c.Step)
+		chosen.Why = "chosen for its loss, because none is eligible; this one: " + chosen.Why
 	case rule == Loss:
 		c.Reason = fmt.Sprintf("step %d, the lowest validation loss (rule loss)", c.Step)
 		chosen.Why = "chosen: lowest validation loss"
@@ -102,7 +98,21 @@ func (c *Candidate) spread(last []Point) {
 	c.Spread, c.Score = total, max(0, total-noise)
 }
 
-// sound marks what is eligible, and returns the index of the choice among them, -1 for none.
+// least returns the index of the candidate with the smallest value among those that pass: the first of equals, -1 for
+// none.
+func (c *Choice) least(pass func(Candidate) bool, value func(Candidate) float64) int {
+	best := -1
+	for i, k := range c.Candidates {
+		if pass(k) && (best < 0 || value(k) < value(c.Candidates[best])) {
+			best = i
+		}
+	}
+	return best
+}
+
+func eligible(k Candidate) bool { return k.Eligible }
+
+// sound marks the eligible candidates and returns the index of the chosen one, -1 for none.
 func (c *Choice) sound(held func(int64) bool) int {
 	lowest := math.Inf(1)
 	for _, k := range c.Candidates {
@@ -112,28 +122,21 @@ func (c *Choice) sound(held func(int64) bool) int {
 		k := &c.Candidates[i]
 		k.Why = k.fault(lowest)
 		if k.Why == "" && !held(k.Step) {
-			k.Why = "its checkpoint is no longer there"
+			k.Why = "its checkpoint was deleted"
 		}
 		k.Eligible = k.Why == ""
 	}
 	c.consistent()
-	least := -1
-	for i, k := range c.Candidates {
-		if k.Eligible && (least < 0 || k.Spread < c.Candidates[least].Spread) {
-			least = i
-		}
-	}
-	if least < 0 {
+	best, ties := c.least(eligible, func(k Candidate) float64 { return k.Spread }), 0
+	if best < 0 {
 		return -1
 	}
-	best := least
-	limit := c.Candidates[least]
+	limit := c.Candidates[best]
 	tied := func(k Candidate) bool {
-		return k.Score == 0 && limit.Score == 0 || k.Spread < variancesDiffer*limit.Spread
+		return k.Eligible && (k.Score == 0 && limit.Score == 0 || k.Spread < variancesDiffer*limit.Spread)
 	}
-	ties := 0
 	for i, k := range c.Candidates {
-		if k.Eligible && tied(k) {
+		if tied(k) {
 			if ties++; k.Loss < c.Candidates[best].Loss {
 				best = i
 			}
@@ -145,7 +148,7 @@ func (c *Choice) sound(held func(int64) bool) int {
 		case i == best && ties > 1:
 			k.Why = fmt.Sprintf("the lowest validation loss of the %d whose repetition is equally steady", ties)
 		case i == best:
-			k.Why = "its repetition is the steadiest of the last three evaluations"
+			k.Why = "its repetition is the steadiest over three evaluations"
 		case tied(*k):
 			k.Why = "as steady, with a higher validation loss"
 		default:
@@ -155,13 +158,13 @@ func (c *Choice) sound(held func(int64) bool) int {
 	return best
 }
 
-// fault says why a candidate does not pass the floor, but for consistency, which needs the others.
+// fault says why a candidate is not eligible by itself; "" if it is. Consistency is judged later: it needs the others.
 func (c *Candidate) fault(lowest float64) string {
 	m := c.Metrics
 	over := func(name string) bool { return m[name].Excess() > max(excessCap, 2*m[name].ExcessSE()) }
 	switch {
 	case math.IsNaN(c.Score):
-		return "fewer than three evaluations that could be measured end with it"
+		return "it needs two measured evaluations before it, and its own"
 	case c.Loss > lowest*lossSlack:
 		return fmt.Sprintf("validation loss %.4f is more than 2 %% above the lowest, %.4f", c.Loss, lowest)
 	case over("rep3") || over("rep4"):
@@ -171,45 +174,38 @@ func (c *Candidate) fault(lowest float64) string {
 	case m["short_rate"].Value > 0.25:
 		return fmt.Sprintf("%.0f %% of its texts end too early", 100*m["short_rate"].Value)
 	case !c.Few && m["finish_rate"].Value < m["finish_rate"].Human/4:
-		return fmt.Sprintf("%.0f %% of its texts come to an end, of people's %.0f %%",
+		return fmt.Sprintf("the model ended %.0f %% of its texts; in human text %.0f %% end",
 			100*m["finish_rate"].Value, 100*m["finish_rate"].Human)
 	}
 	return ""
 }
 
-// consistent takes eligibility from those whose consistency is below people's band, or whose likeness between prompts
-// is above it, and that are worse in it than the best eligible one by two standard errors.
+// consistent rejects eligible candidates that are worse than human text and than the best eligible one, by more than
+// two standard errors each: whose consistency is lower, or whose similarity between prompts is higher.
 func (c *Choice) consistent() {
-	within2 := func(a, b Metric, d float64) bool { return d <= 2*math.Hypot(a.SE, b.SE) }
-	top, low := -1, -1
-	for i, k := range c.Candidates {
-		if !k.Eligible {
-			continue
-		}
-		if top < 0 || k.Metrics["consistency"].Value > c.Candidates[top].Metrics["consistency"].Value {
-			top = i
-		}
-		if low < 0 || k.Metrics["between"].Value < c.Candidates[low].Metrics["between"].Value {
-			low = i
-		}
+	at := func(name string, sign float64) func(Candidate) float64 {
+		return func(k Candidate) float64 { return sign * k.Metrics[name].Value }
 	}
+	worse := func(own, best Metric, sign float64) bool {
+		asHuman := own.Compared && sign*own.Value <= sign*own.Human+2*own.HumanSE
+		return !asHuman && !(sign*(own.Value-best.Value) <= 2*math.Hypot(own.SE, best.SE))
+	}
+	top, low := c.least(eligible, at("consistency", -1)), c.least(eligible, at("between", 1))
 	for i := range c.Candidates {
 		k := &c.Candidates[i]
 		if !k.Eligible {
 			continue
 		}
 		own, best := k.Metrics["consistency"], c.Candidates[top].Metrics["consistency"]
-		inBand := own.Compared && own.Value >= own.Human-2*own.HumanSE
-		if !inBand && !within2(own, best, best.Value-own.Value) {
-			k.Eligible, k.Why = false, fmt.Sprintf("prompt consistency %.3f is below people's %.3f and the best "+
-				"eligible %.3f", own.Value, own.Human, best.Value)
+		if worse(own, best, -1) {
+			k.Eligible, k.Why = false, fmt.Sprintf("prompt consistency %.3f is below %.3f of human text and %.3f of the "+
+				"best eligible one", own.Value, own.Human, best.Value)
 			continue
 		}
 		own, best = k.Metrics["between"], c.Candidates[low].Metrics["between"]
-		inBand = own.Compared && own.Value <= own.Human+2*own.HumanSE
-		if !inBand && !within2(own, best, own.Value-best.Value) {
-			k.Eligible, k.Why = false, fmt.Sprintf("texts of different prompts are alike: %.3f, people's %.3f, "+
-				"the best eligible %.3f", own.Value, own.Human, best.Value)
+		if worse(own, best, 1) {
+			k.Eligible, k.Why = false, fmt.Sprintf("texts of different prompts are too similar: %.3f; %.3f in human text "+
+				"and %.3f in the best eligible one", own.Value, own.Human, best.Value)
 		}
 	}
 }
@@ -220,7 +216,7 @@ func (c *Choice) article(held func(int64) bool) int {
 	for i := range c.Candidates {
 		k := &c.Candidates[i]
 		if i+1 < window || !held(k.Step) {
-			k.Why = "fewer than three evaluations end with it, or its checkpoint is no longer there"
+			k.Why = "it has fewer than two evaluations before it, or its checkpoint was deleted"
 			continue
 		}
 		k.Why = "its repetition varies more"
@@ -237,15 +233,10 @@ func (c *Choice) article(held func(int64) bool) int {
 
 // lowest returns the candidate with the lowest validation loss that has a checkpoint.
 func (c *Choice) lowest(held func(int64) bool) int {
-	best := -1
 	for i := range c.Candidates {
-		k := &c.Candidates[i]
-		if k.Why == "" {
+		if k := &c.Candidates[i]; k.Why == "" {
 			k.Why = "its validation loss is higher"
 		}
-		if held(k.Step) && (best < 0 || k.Loss < c.Candidates[best].Loss) {
-			best = i
-		}
 	}
-	return best
+	return c.least(func(k Candidate) bool { return held(k.Step) }, func(k Candidate) float64 { return k.Loss })
 }

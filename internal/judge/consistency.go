@@ -1,20 +1,25 @@
 package judge
 
-// similarity is how alike the texts of prompts are: (prompts, prompts) sums and numbers of cosines.
+// similarity is the sums and counts of cosines between the texts of each pair of prompts: (prompts, prompts).
 type similarity struct {
 	sum, count [][]float64
 }
 
-// compare returns the similarity of texts, of which each belongs to a prompt. A text is not compared with itself; a
-// nil vector is no text.
+// similarities are the metrics of similarity, as functions of the weights of the prompts.
+var similarities = map[string]func(s similarity, weight []int) float64{
+	"within": similarity.within, "between": similarity.between, "consistency": similarity.consistency,
+}
+
+// compare returns the similarity of texts, each of which belongs to a prompt. A text is not compared with itself; a nil
+// vector is no text.
 func compare(vectors [][]float64, prompt []int, prompts int) similarity {
 	s := similarity{make([][]float64, prompts), make([][]float64, prompts)}
 	for p := range prompts {
 		s.sum[p], s.count[p] = make([]float64, prompts), make([]float64, prompts)
 	}
 	for i, a := range vectors {
-		for j := range i {
-			if b := vectors[j]; a != nil && b != nil {
+		for j, b := range vectors[:i] {
+			if a != nil && b != nil {
 				d := dot(a, b)
 				p, q := prompt[i], prompt[j]
 				s.sum[p][q] += d
@@ -29,8 +34,7 @@ func compare(vectors [][]float64, prompt []int, prompts int) similarity {
 	return s
 }
 
-// within is W, the mean cosine of texts of one prompt: the mean over prompts. between is X, that of texts of different
-// prompts. Both are NaN where there is nothing to compare.
+// within is W: the mean cosine between texts of one prompt, as the mean over prompts. NaN: nothing to compare.
 func (s similarity) within(weight []int) float64 {
 	sum, n := 0.0, 0.0
 	for p, w := range weight {
@@ -42,6 +46,7 @@ func (s similarity) within(weight []int) float64 {
 	return sum / n
 }
 
+// between is X: the mean cosine between texts of different prompts. NaN: nothing to compare.
 func (s similarity) between(weight []int) float64 {
 	sum, n := 0.0, 0.0
 	for p, w := range weight {
@@ -56,7 +61,11 @@ func (s similarity) between(weight []int) float64 {
 	return sum / n
 }
 
-// Consistency is C = (W - X) / (1 - X): how much more alike the texts of one prompt are than those of different ones.
+func (s similarity) consistency(weight []int) float64 {
+	return Consistency(s.within(weight), s.between(weight))
+}
+
+// Consistency is C = (W - X) / (1 - X): how much more similar the texts of one prompt are than those of different ones.
 // A model that always writes the same has W = X = 1 and C = 0.
 func Consistency(within, between float64) float64 {
 	const same = 1 - 1e-9
@@ -64,8 +73,4 @@ func Consistency(within, between float64) float64 {
 		return 0
 	}
 	return (within - between) / (1 - between)
-}
-
-func (s similarity) consistency(weight []int) float64 {
-	return Consistency(s.within(weight), s.between(weight))
 }

@@ -3,7 +3,7 @@ package judge
 import "iter"
 
 const (
-	seedTokens  = 12 // shorter matches with the training text are everybody's
+	seedTokens  = 12 // shorter matches with the training text are common
 	novelTokens = 5
 )
 
@@ -12,13 +12,13 @@ type copying struct {
 	texts   [][]int32
 	seeds   map[uint64][]place // runs of seedTokens
 	grams   map[uint64]bool    // runs of novelTokens, and whether the training text has them
-	sieve   []uint64           // one bit for each hash of either: most of the training text ends here
-	longest []int              // of each text
-	last    []match            // of each text, in the document that is being read
+	sieve   []uint64           // one bit for each hash of either: most of the training text fails here
+	longest []int              // match of each text
+	last    []match            // match of each text in the current document
 }
 
-// match is a run that a text shares with a document: which of their positions lie beside each other, and where it ends
-// in the document.
+// match is a run that a text shares with a document: the offset between their positions, and where the run ends in the
+// document.
 type match struct{ diagonal, end int }
 
 type place struct{ text, at int }
@@ -30,7 +30,7 @@ func newCopying(texts [][]int32) *copying {
 		sieve: make([]uint64, sieveBits/64), longest: make([]int, len(texts)), last: make([]match, len(texts))}
 	for i, t := range texts {
 		roll(t, seedTokens, func(at int, h uint64) {
-			// A loop has one seed again and again: its first will do.
+			// In a loop the same seed recurs: its first place is enough.
 			if p := c.seeds[h]; len(p) == 0 || p[len(p)-1].text != i {
 				c.seeds[h] = append(p, place{i, at})
 			}
@@ -45,9 +45,8 @@ func newCopying(texts [][]int32) *copying {
 }
 
 func (c *copying) mark(h uint64) { c.sieve[h%sieveBits/64] |= 1 << (h % 64) }
-func (c *copying) maybe(h uint64) bool {
-	return c.sieve[h%sieveBits/64]>>(h%64)&1 == 1
-}
+
+func (c *copying) maybe(h uint64) bool { return c.sieve[h%sieveBits/64]>>(h%64)&1 == 1 }
 
 // roll yields a hash of each run of n tokens and where it begins. Runs of different lengths have different hashes.
 func roll(tokens []int32, n int, yield func(at int, h uint64)) {
@@ -68,7 +67,7 @@ func roll(tokens []int32, n int, yield func(at int, h uint64)) {
 	}
 }
 
-// read compares with one document, or a piece of it.
+// read compares the texts with one document, or a piece of it.
 func (c *copying) read(train []int32) {
 	for i := range c.last {
 		c.last[i] = match{end: -1}
@@ -102,36 +101,25 @@ func (c *copying) read(train []int32) {
 	})
 }
 
-// result returns for each text its longest match with the training text, in tokens (0 for one shorter than
-// seedTokens), and the share of its runs of novelTokens that the training text does not have (NaN of a shorter text).
-func (c *copying) result() (longest, novel []float64) {
-	for i, t := range c.texts {
-		n := c.longest[i]
-		if n < seedTokens {
-			n = 0 // two runs of one hash, or none
-		}
-		longest = append(longest, float64(n))
-		all, fresh := 0, 0
-		roll(t, novelTokens, func(_ int, h uint64) {
-			all++
-			if !c.grams[h] {
-				fresh++
-			}
-		})
-		share := nan
-		if all > 0 {
-			share = float64(fresh) / float64(all)
-		}
-		novel = append(novel, share)
-	}
-	return longest, novel
-}
-
-// copied compares texts with the training text.
+// copied compares texts with the training text. It returns for each text its longest match, in tokens (0 below
+// seedTokens), and the share of its runs of novelTokens that are not in the training text (NaN for a shorter text).
 func copied(texts [][]int32, train iter.Seq[[]int32]) (longest, novel []float64) {
 	c := newCopying(texts)
 	for doc := range train {
 		c.read(doc)
 	}
-	return c.result()
+	for i, t := range texts {
+		n := c.longest[i]
+		if n < seedTokens {
+			n = 0 // two runs with one hash, or none
+		}
+		longest = append(longest, float64(n))
+		all, fresh := 0.0, 0.0
+		roll(t, novelTokens, func(_ int, h uint64) {
+			all++
+			fresh += is(!c.grams[h])
+		})
+		novel = append(novel, fresh/all)
+	}
+	return longest, novel
 }

@@ -3,12 +3,13 @@ package judge
 import (
 	"iter"
 	"math"
+	"slices"
 )
 
 var nan = math.NaN()
 
-// Encoder turns a text into a vector of fixed length that says what it is about. It must be frozen: the same text has
-// the same vector at every evaluation of a run, or a trend would be the ruler's.
+// Encoder turns a text into a vector of fixed length that says what it is about. It must be frozen, so that the same
+// text has the same vector at every evaluation of a run.
 type Encoder interface {
 	Dims() int
 	// Encode overwrites dst (Dims) with the vector of text.
@@ -21,8 +22,8 @@ const (
 	sifTable  = 1 << 18 // counters of words
 )
 
-// hashSIF is the encoder that needs nothing but the training text: each word is a signed place in 1,024, by its hash,
-// weighted by how rare it is.
+// hashSIF is the encoder that needs only the training text: the hash of a word gives a sign and one of 1,024
+// dimensions, and rare words count more.
 //
 // Formula: v = (1/|t|) Σ_{w in t} a/(a+p(w)) · s(w) e(w), with p from the training text.
 // Source: SIF weights of Arora et al. 2017 on the feature hashing of Weinberger et al. 2009.
@@ -76,8 +77,8 @@ func (e *hashSIF) Encode(dst []float64, text []byte) {
 	}
 }
 
-// space is an encoder with what all texts of the corpus have in common taken out: their mean, and the direction in
-// which they differ most.
+// space is an encoder without what all texts of the corpus have in common: their mean, and the direction in which they
+// differ most.
 //
 // Source: all-but-the-top, Mu and Viswanath 2018, with one component.
 type space struct {
@@ -101,15 +102,12 @@ func newSpace(e Encoder, texts [][]byte) *space {
 			s.mean[k] += v / float64(len(texts))
 		}
 	}
-	u := make([]float64, e.Dims())
-	for i, row := range rows {
+	for _, row := range rows {
 		for k := range row {
 			row[k] -= s.mean[k]
-			if i == 0 {
-				u[k] = row[k] // any start that is not orthogonal will do
-			}
 		}
 	}
+	u := slices.Clone(rows[0]) // any start that is not orthogonal will do
 	for range powerSteps {
 		next := make([]float64, len(u))
 		for _, row := range rows {
@@ -127,7 +125,7 @@ func newSpace(e Encoder, texts [][]byte) *space {
 	return s
 }
 
-// vector returns the unit vector of a text in the space; all zero where nothing is left of it.
+// vector returns the unit vector of a text in the space; all zero if nothing is left of it.
 func (s *space) vector(text []byte) []float64 {
 	v := make([]float64, s.Dims())
 	s.Encode(v, text)
@@ -149,7 +147,7 @@ func dot(a, b []float64) (sum float64) {
 	return sum
 }
 
-// unit scales v to length 1, or to zeros and false where it has none.
+// unit scales v to length 1. A v without length becomes zeros, and the result is false.
 func unit(v []float64) bool {
 	n := math.Sqrt(dot(v, v))
 	if !(n > 1e-12) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -14,7 +15,7 @@ import (
 	"gimbal/internal/safetensors"
 )
 
-// tableNames are the tensors that hold a static embedding, in the files of those who make them.
+// tableNames are the tensors that hold a static embedding, as their publishers name them.
 var tableNames = []string{
 	"embeddings", "embedding.weight", "embeddings.weight", "embeddings.word_embeddings.weight",
 	"bert.embeddings.word_embeddings.weight",
@@ -27,13 +28,20 @@ type static struct {
 	piece wordPiece
 }
 
-// OpenEncoder reads a static embedding from a folder with model.safetensors and tokenizer.json (WordPiece), or from
-// the safetensors file in such a folder. Of a larger model only the table of its word pieces is used. Nothing is
-// downloaded.
+// OpenEncoder reads a static embedding from a folder with model.safetensors and tokenizer.json (WordPiece), or from the
+// safetensors file in such a folder. Of a larger model only its word-piece table is used. Nothing is downloaded.
 func OpenEncoder(path string) (Encoder, error) {
+	e, err := openStatic(path)
+	if err != nil {
+		return nil, fmt.Errorf("judge: encoder %s: %w", path, err)
+	}
+	return e, nil
+}
+
+func openStatic(path string) (*static, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("judge: encoder: %w", err)
+		return nil, err
 	}
 	file := path
 	if info.IsDir() {
@@ -41,44 +49,36 @@ func OpenEncoder(path string) (Encoder, error) {
 	}
 	raw, err := os.ReadFile(filepath.Join(filepath.Dir(file), "tokenizer.json"))
 	if err != nil {
-		return nil, fmt.Errorf("judge: encoder: %w: it needs the tokenizer.json of the model beside it", err)
+		return nil, fmt.Errorf("%w: it needs the tokenizer.json of the model next to it", err)
 	}
-	e := new(static)
-	if e.piece, err = parseWordPiece(raw); err != nil {
-		return nil, fmt.Errorf("judge: encoder %s: %w", path, err)
+	piece, err := parseWordPiece(raw)
+	if err != nil {
+		return nil, err
 	}
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, fmt.Errorf("judge: encoder: %w", err)
+		return nil, err
 	}
 	defer f.Close()
 	size, err := f.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("judge: encoder: %w", err)
+		return nil, err
 	}
 	tensors, err := safetensors.Parse(f, size.Size())
 	if err != nil {
-		return nil, fmt.Errorf("judge: encoder %s: %w", file, err)
+		return nil, err
 	}
 	for _, t := range tensors.Tensors() {
-		for _, name := range tableNames {
-			if t.Name != name || len(t.Shape) != 2 {
-				continue
-			}
-			if rows := t.Shape[0]; rows < e.piece.ids {
-				return nil, fmt.Errorf("judge: encoder %s: %s has %d rows for %d word pieces",
-					file, name, rows, e.piece.ids)
-			}
-			e.dims = t.Shape[1]
-			e.table = make([]float32, t.Shape[0]*t.Shape[1])
-			if err := tensors.ReadF32(e.table, name); err != nil {
-				return nil, fmt.Errorf("judge: encoder %s: %w", file, err)
-			}
-			return e, nil
+		if len(t.Shape) != 2 || !slices.Contains(tableNames, t.Name) {
+			continue
 		}
+		if rows := t.Shape[0]; rows < piece.ids {
+			return nil, fmt.Errorf("%s has %d rows for %d word pieces", t.Name, rows, piece.ids)
+		}
+		e := &static{dims: t.Shape[1], table: make([]float32, t.Shape[0]*t.Shape[1]), piece: piece}
+		return e, tensors.ReadF32(e.table, t.Name)
 	}
-	return nil, fmt.Errorf("judge: encoder %s: it has no table of word pieces; one of %s is expected",
-		file, strings.Join(tableNames, ", "))
+	return nil, fmt.Errorf("it has no table of word pieces; one of %s is expected", strings.Join(tableNames, ", "))
 }
 
 func (e *static) Dims() int { return e.dims }
@@ -93,12 +93,12 @@ func (e *static) Encode(dst []float64, text []byte) {
 	}
 }
 
-// wordPiece is BERT's tokenizer, without what marks the ends of a text.
+// wordPiece is BERT's tokenizer, without the tokens that mark the ends of a text.
 type wordPiece struct {
 	vocab        map[string]int
-	ids          int // above the largest
+	ids          int // one more than the largest id
 	prefix       string
-	longest      int // characters of a word that is tried
+	longest      int // characters; a longer word is unknown
 	lower, strip bool
 	chinese      bool // characters of Chinese are words
 }
@@ -148,9 +148,9 @@ func parseWordPiece(raw []byte) (w wordPiece, err error) {
 	return w, nil
 }
 
-// split returns the pieces of a text. Words that have none are left out.
+// split returns the pieces of a text. It leaves out words that have none.
 //
-// Source: the greedy longest match of Wu et al. 2016, as BERT has it (Devlin et al. 2018).
+// Source: the greedy longest match of Wu et al. 2016, as in BERT (Devlin et al. 2018).
 func (w *wordPiece) split(text string) (ids []int) {
 	if w.strip {
 		text = norm.NFD.String(text)
@@ -181,7 +181,8 @@ func (w *wordPiece) split(text string) (ids []int) {
 	return ids
 }
 
-// punctuation is what BERT takes for it: all that is no letter, digit or space in ASCII, and the classes P elsewhere.
+// punctuation reports what BERT takes for punctuation: in ASCII, everything but letters, digits and spaces; elsewhere
+// the classes P.
 func punctuation(r rune) bool {
 	return r < unicode.MaxASCII && r > ' ' && !unicode.IsLetter(r) && !unicode.IsDigit(r) || unicode.IsPunct(r)
 }
@@ -190,23 +191,19 @@ func (w *wordPiece) pieces(word []rune) (ids []int) {
 	if w.longest > 0 && len(word) > w.longest {
 		return nil
 	}
+	prefix := ""
 	for at := 0; at < len(word); {
-		end, id := len(word), 0
-		for ; end > at; end-- {
-			piece := string(word[at:end])
-			if at > 0 {
-				piece = w.prefix + piece
-			}
-			if k, ok := w.vocab[piece]; ok {
-				id = k
-				break
-			}
+		end := len(word)
+		id, ok := w.vocab[prefix+string(word[at:end])]
+		for !ok && end > at+1 {
+			end--
+			id, ok = w.vocab[prefix+string(word[at:end])]
 		}
-		if end == at {
+		if !ok {
 			return nil // the word is unknown as a whole
 		}
 		ids = append(ids, id)
-		at = end
+		at, prefix = end, w.prefix
 	}
 	return ids
 }

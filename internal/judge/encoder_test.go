@@ -59,7 +59,8 @@ func encoderDir(t *testing.T, tokenizer []byte, name string, rows, dims int) str
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := safetensors.Write(f, []safetensors.Entry{{Name: "position", Shape: []int{2, 2}, Data: make([]float32, 4)}, {Name: name, Shape: []int{rows, dims}, Data: table}}, nil); err != nil {
+	if err := safetensors.Write(f, []safetensors.Entry{{Name: "position", Shape: []int{2, 2}, Data: make([]float32, 4)},
+		{Name: name, Shape: []int{rows, dims}, Data: table}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "tokenizer.json"), tokenizer, 0o666); err != nil {
@@ -95,13 +96,16 @@ func TestStaticEncoder(t *testing.T) {
 		}
 	}
 	for what, tt := range map[string]struct{ dir, want string }{
-		"few rows":   {encoderDir(t, g.Tokenizer, "embeddings", 5, 6), "5 rows for"},
-		"no table":   {encoderDir(t, g.Tokenizer, "something", 40, 6), "no table of word pieces"},
-		"a bpe":      {encoderDir(t, []byte(`{"model": {"type": "BPE", "vocab": {"a": 0}}}`), "embeddings", 40, 6), `type "BPE"`},
-		"a unigram":  {encoderDir(t, []byte(`{"model": {"type": "Unigram", "vocab": [["a", 0.5]]}}`), "embeddings", 40, 6), "not of type WordPiece"},
-		"no json":    {encoderDir(t, []byte(`{`), "embeddings", 40, 6), "tokenizer.json"},
-		"nothing":    {filepath.Join(t.TempDir(), "nowhere"), "nowhere"},
-		"a negative": {encoderDir(t, []byte(`{"model": {"type": "WordPiece", "vocab": {"a": -1}}}`), "embeddings", 40, 6), "id -1"},
+		"few rows": {encoderDir(t, g.Tokenizer, "embeddings", 5, 6), "5 rows for"},
+		"no table": {encoderDir(t, g.Tokenizer, "something", 40, 6), "no table of word pieces"},
+		"a bpe": {encoderDir(t, []byte(`{"model": {"type": "BPE", "vocab": {"a": 0}}}`), "embeddings", 40, 6),
+			`type "BPE"`},
+		"a unigram": {encoderDir(t, []byte(`{"model": {"type": "Unigram", "vocab": [["a", 0.5]]}}`), "embeddings", 40, 6),
+			"not of type WordPiece"},
+		"no json": {encoderDir(t, []byte(`{`), "embeddings", 40, 6), "tokenizer.json"},
+		"nothing": {filepath.Join(t.TempDir(), "nowhere"), "nowhere"},
+		"a negative": {encoderDir(t, []byte(`{"model": {"type": "WordPiece", "vocab": {"a": -1}}}`), "embeddings", 40, 6),
+			"id -1"},
 	} {
 		if _, err := OpenEncoder(tt.dir); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v", what, err)

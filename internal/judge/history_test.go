@@ -35,10 +35,12 @@ func observed(r *rand.Rand, step int64, m truth, repNoise float64) Point {
 	rep4 := max(0, rep+0.0005*r.NormFloat64())
 	w, x := m.within+cosSE*r.NormFloat64(), m.between+cosSE*r.NormFloat64()
 	put := func(v, se, human float64) Metric {
-		return Metric{Estimate: Estimate{Value: v, Lo: v - 1.96*se, Hi: v + 1.96*se, SE: se}, Human: human, HumanSE: se, Compared: true}
+		return Metric{Estimate: Estimate{Value: v, Lo: v - 1.96*se, Hi: v + 1.96*se, SE: se}, Human: human, HumanSE: se,
+			Compared: true}
 	}
 	return Point{Step: step, Loss: m.loss, Metrics: map[string]Metric{
-		"rep3": put(rep, repNoise, humanRep), "rep4": put(rep4, repNoise, humanRep), "rep": put((rep+rep4)/2, repNoise, humanRep),
+		"rep3": put(rep, repNoise, humanRep), "rep4": put(rep4, repNoise, humanRep), "rep": put((rep+rep4)/2, repNoise,
+			humanRep),
 		"within": put(w, cosSE, 0.3), "between": put(x, cosSE, 0.1), "consistency": put(Consistency(w, x), cosSE, 0.2),
 		"finish_rate": put(0.5, 0.05, 0.5), "short_rate": put(0.02, 0.01, 0),
 	}}
@@ -69,15 +71,18 @@ func TestChooseOnSimulatedHistories(t *testing.T) {
 		article func(step int64) bool // what the literal rule does
 	}{
 		"constant repeater": {
-			[]truth{good(3), good(2.5), good(2.3), good(2.2), good(2.15), repeater(2.14), repeater(2.13), repeater(2.12)}, []int{5, 6, 7},
+			[]truth{good(3), good(2.5), good(2.3), good(2.2), good(2.15), repeater(2.14), repeater(2.13),
+				repeater(2.12)}, []int{5, 6, 7},
 			func(s int64) bool { return s == 500 }, func(s int64) bool { return s == 800 },
 		},
 		"untrained plateau": {
-			[]truth{{4.1, -humanRep, 0, 0}, {4.1, -humanRep, 0, 0}, {4.1, -humanRep, 0, 0}, good(3), good(2.5), good(2.3), good(2.2), good(2.19)}, []int{0, 1, 2},
+			[]truth{{4.1, -humanRep, 0, 0}, {4.1, -humanRep, 0, 0}, {4.1, -humanRep, 0, 0}, good(3), good(2.5), good(2.3),
+				good(2.2), good(2.19)}, []int{0, 1, 2},
 			func(s int64) bool { return s >= 700 }, func(s int64) bool { return s == 300 },
 		},
 		"late collapse": {
-			[]truth{good(3), good(2.5), good(2.3), good(2.2), good(2.15), good(2.14), {2.12, 0.2, 0.5, 0.4}, {2.11, 0.5, 0.9, 0.8}, repeater(2.10)}, nil,
+			[]truth{good(3), good(2.5), good(2.3), good(2.2), good(2.15), good(2.14), {2.12, 0.2, 0.5, 0.4},
+				{2.11, 0.5, 0.9, 0.8}, repeater(2.10)}, nil,
 			func(s int64) bool { return s == 600 }, nil,
 		},
 	} {
@@ -106,7 +111,8 @@ func TestChooseOnSimulatedHistories(t *testing.T) {
 	}
 }
 
-// Of two runs of equal quality the steady one is kept, even at a slightly higher loss; the lowest loss would be the other.
+// Of two runs of equal quality the steady one is kept, even at a slightly higher loss; the lowest loss would be the
+// other.
 func TestChooseTheSteadyOne(t *testing.T) {
 	r := random(t, 2)
 	right, n := 0, 500
@@ -129,8 +135,8 @@ func TestChooseTheSteadyOne(t *testing.T) {
 	}
 }
 
-// What sampling explains is no reason to give away loss: on a run whose repetition varies by chance alone, the rule keeps the
-// lowest loss, where the literal one throws dice.
+// What sampling explains is no reason to give away loss: on a run whose repetition varies by chance alone, the rule
+// keeps the lowest loss, where the literal one throws dice.
 func TestChooseDoesNotChaseNoise(t *testing.T) {
 	r := random(t, 3)
 	sound, article, n := 0.0, 0.0, 500
@@ -259,7 +265,8 @@ func TestStationaryModelIsNotStopped(t *testing.T) {
 				article++
 			}
 		}
-		t.Logf("correlated noise %v: of 1,000 stationary histories the sound rule stops %d, the literal one %d", correlated, sound, article)
+		t.Logf("correlated noise %v: of 1,000 stationary histories the sound rule stops %d, the literal one %d", correlated,
+			sound, article)
 		if sound >= 10 {
 			t.Errorf("the sound rule stops %d of 1,000", sound)
 		}
@@ -269,9 +276,9 @@ func TestStationaryModelIsNotStopped(t *testing.T) {
 	}
 }
 
-// A healthy run whose repetition rises from an untrained model's zero to people's level is not stopped, where the literal
-// rule ends it early. The numbers are those of a measured run on tiny Shakespeare (4 layers, 128 wide, evaluations every 200
-// steps; W and rep-4 as measured, X at a tenth of W).
+// A healthy run whose repetition rises from an untrained model's zero to people's level is not stopped, where the
+// literal rule ends it early. The numbers are those of a measured run on tiny Shakespeare (4 layers, 128 wide,
+// evaluations every 200 steps; W and rep-4 as measured, X at a tenth of W).
 func TestHealthyRunIsNotStopped(t *testing.T) {
 	rep := []float64{0, .011, .012, .029, .031, .023, .021, .018, .018, .022, .023}
 	within := []float64{0, .07, .04, .11, .11, .08, .10, .13, .11, .15, .12}
@@ -283,7 +290,8 @@ func TestHealthyRunIsNotStopped(t *testing.T) {
 		}
 		h = append(h, Point{Step: int64(200 * i), Loss: loss[i], Metrics: map[string]Metric{
 			"rep": put(rep[i], 0.004, 0.017), "rep3": put(rep[i], 0.004, 0.017), "rep4": put(rep[i], 0.004, 0.017),
-			"within": put(within[i], 0.01, 0.1), "between": put(within[i]/10, 0.004, 0.02), "consistency": put(within[i]*0.9, 0.012, 0.08),
+			"within": put(within[i], 0.01, 0.1), "between": put(within[i]/10, 0.004, 0.02), "consistency": put(within[i]*0.9,
+				0.012, 0.08),
 		}})
 	}
 	if n := stops(h, StopOptions{Rule: Sound, Warmup: 100}); n != 0 {
@@ -304,7 +312,8 @@ func TestHealthyRunIsNotStopped(t *testing.T) {
 func TestCollapseIsStopped(t *testing.T) {
 	r := random(t, 7)
 	for range 1000 {
-		models := []truth{good(2.4), good(2.3), good(2.2), good(2.15), good(2.14), good(2.13), repeater(2.12), repeater(2.11), repeater(2.10)}
+		models := []truth{good(2.4), good(2.3), good(2.2), good(2.15), good(2.14), good(2.13), repeater(2.12),
+			repeater(2.11), repeater(2.10)}
 		h := history(r, repSE, models...)
 		n := stops(h, StopOptions{Rule: Sound, Warmup: 100})
 		if n != 8 {
@@ -390,7 +399,8 @@ func TestIllusion(t *testing.T) {
 	if w := Illusion(history(r, 0.001, good(2.1), good(2), good(1.9)), nil); len(w) != 0 {
 		t.Errorf("a good run: %q", w)
 	}
-	report := &Report{Metrics: map[string]Metric{"rep4": {Human: 0.4, Compared: true}, "copied": {Human: 0.5, Compared: true}}}
+	report := &Report{Metrics: map[string]Metric{"rep4": {Human: 0.4, Compared: true},
+		"copied": {Human: 0.5, Compared: true}}}
 	if w := Illusion(nil, report); len(w) != 2 {
 		t.Errorf("repetitive and overlapping validation text: %q", w)
 	}

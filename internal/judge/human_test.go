@@ -121,7 +121,8 @@ func people(t *testing.T, texts []string, chars, isGo bool) Options {
 		tok = tokenizer.NewChars(alphabet)
 	} else {
 		var err error
-		if tok, _, err = tokenizer.TrainBPE(context.Background(), seq, tokenizer.TrainOptions{VocabSize: 1024, Workers: 1}); err != nil {
+		if tok, _, err = tokenizer.TrainBPE(context.Background(), seq, tokenizer.TrainOptions{VocabSize: 1024,
+			Workers: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -143,7 +144,8 @@ func people(t *testing.T, texts []string, chars, isGo bool) Options {
 	}
 	return Options{
 		Held: held, Plan: PlanFor(50, 2, 128, 255), Vocab: tok.VocabSize(), Chars: chars, Go: isGo, Own: true,
-		Known: Known{Tokens: n, Labels: func() iter.Seq[[]int32] { return slices.Values([][]int32(train)) }, Spell: tok.Decode},
+		Known: Known{Tokens: n, Labels: func() iter.Seq[[]int32] { return slices.Values([][]int32(train)) },
+			Spell: tok.Decode},
 	}
 }
 
@@ -156,18 +158,20 @@ func continued(j *Judge) (texts []Text) {
 			half := min(int64(j.plan.MaxTokens), rest/2)
 			if half < int64(j.plan.MinTokens) { // a short document: its end, once
 				if k == 0 {
-					texts = append(texts, Text{p, j.opt.Held.Append(nil, s.doc, begin, min(begin+int64(j.plan.MaxTokens), j.opt.Held.Len(s.doc))), rest < int64(j.plan.MaxTokens)})
+					texts = append(texts, Text{p, j.opt.Held.Append(nil, s.doc, begin,
+						min(begin+int64(j.plan.MaxTokens), j.opt.Held.Len(s.doc))), rest < int64(j.plan.MaxTokens)})
 				}
 				continue
 			}
-			texts = append(texts, Text{p, j.opt.Held.Append(nil, s.doc, begin+k*half, begin+(k+1)*half), rest <= 2*half && k == 1})
+			texts = append(texts, Text{p, j.opt.Held.Append(nil, s.doc, begin+k*half, begin+(k+1)*half), rest <= 2*half &&
+				k == 1})
 		}
 	}
 	return texts
 }
 
-// What people wrote raises no alarm beside what people wrote elsewhere in the same corpus, and a repeating, a shuffled and
-// a copying "model" do.
+// What people wrote raises no alarm beside what people wrote elsewhere in the same corpus, and a repeating, a
+// shuffled and a copying "model" do.
 func TestPeopleRaiseNoAlarm(t *testing.T) {
 	judged := 0
 	for _, c := range corpora {
@@ -207,9 +211,11 @@ func TestPeopleRaiseNoAlarm(t *testing.T) {
 					}
 				}
 				if seed == 0 {
-					t.Logf("%s, chars %v: %d texts, rep4 %.3f (%.3f), C %.3f (%.3f), X %.3f (%.3f), topic %.3f (%.3f), parses %.2f", c.name, chars, r.Counted,
-						r.Metrics["rep4"].Value, r.Metrics["rep4"].Human, r.Metrics["consistency"].Value, r.Metrics["consistency"].Human,
-						r.Metrics["between"].Value, r.Metrics["between"].Human, r.Metrics["topic"].Value, r.Metrics["topic"].Human, r.Metrics["parses"].Value)
+					m := r.Metrics
+					t.Logf("%s, chars %v: %d texts, rep4 %.3f (%.3f), C %.3f (%.3f), X %.3f (%.3f), topic %.3f (%.3f), "+
+						"parses %.2f", c.name, chars, r.Counted, m["rep4"].Value, m["rep4"].Human,
+						m["consistency"].Value, m["consistency"].Human, m["between"].Value, m["between"].Human,
+						m["topic"].Value, m["topic"].Human, m["parses"].Value)
 					planted(t, c.name, j, written)
 				}
 			}
@@ -230,7 +236,8 @@ func planted(t *testing.T, corpus string, j *Judge, written []Text) {
 			unit := text.Tokens[:max(1, len(text.Tokens)/4)]
 			return slices.Repeat(unit, 4)
 		}, []string{"rep3", "rep4"}},
-		"constant": {func(int, Text) []int32 { return written[0].Tokens }, []string{"between", "distinct3", "compression", "self_bleu"}},
+		"constant": {func(int, Text) []int32 { return written[0].Tokens }, []string{"between", "distinct3", "compression",
+			"self_bleu"}},
 		"shuffled": {func(_ int, text Text) []int32 {
 			ids := slices.Clone(text.Tokens)
 			for i := range ids {

@@ -18,8 +18,8 @@ type Estimate struct {
 // resamples is how many times prompts are drawn again for an interval.
 const resamples = 1000
 
-// draws says how often each of n clusters is drawn in each resample: (resamples, n). It depends on n only, so that
-// evaluations are compared on the same draws.
+// draws is how often each of n clusters is drawn in each resample: (resamples, n). It depends on n only, so all
+// evaluations use the same draws.
 func draws(n int) [][]int {
 	key := rng.New(0, rng.Bootstrap).Sub(uint64(n))
 	all := make([][]int, resamples)
@@ -32,16 +32,12 @@ func draws(n int) [][]int {
 	return all
 }
 
-// bootstrap is the estimate of a statistic whose value under weights of the clusters is stat; NaNs are left out.
+// bootstrap is the estimate of a statistic, whose value under weights of the clusters is stat. NaNs are left out.
 //
-// Source: the percentile interval of Efron 1979, with whole clusters (prompts) drawn: samples of one prompt are not
-// independent.
+// Source: the percentile interval of Efron 1979, with whole clusters (prompts) drawn, because samples of one prompt are
+// not independent.
 func bootstrap(clusters int, stat func(weight []int) float64) Estimate {
-	ones := make([]int, clusters)
-	for i := range ones {
-		ones[i] = 1
-	}
-	value := stat(ones)
+	value := stat(slices.Repeat([]int{1}, clusters))
 	var again []float64
 	for _, w := range draws(clusters) {
 		if v := stat(w); !math.IsNaN(v) {
@@ -57,8 +53,8 @@ func bootstrap(clusters int, stat func(weight []int) float64) Estimate {
 	return Estimate{Value: value, Lo: at(0.025), Hi: at(0.975), SE: sd}
 }
 
-// bootstrapMean is the estimate of the mean of values, of which each belongs to a cluster. NaNs are no values; the
-// estimate is NaN where nothing is left.
+// bootstrapMean is the estimate of the mean of values, each of which belongs to a cluster. NaNs are left out; the
+// estimate is NaN if nothing remains.
 func bootstrapMean(values []float64, cluster []int, clusters int) Estimate {
 	sum, count := make([]float64, clusters), make([]float64, clusters)
 	for i, v := range values {
@@ -78,7 +74,7 @@ func bootstrapMean(values []float64, cluster []int, clusters int) Estimate {
 }
 
 // jackknife is the estimate of a statistic of a set, from its values without each cluster. A bootstrap would draw a
-// cluster twice, and a repeated text is just what statistics of a set measure.
+// cluster twice, and statistics of a set measure just such repetition.
 //
 // Source: Tukey 1958; the interval is ±1.96 standard errors.
 func jackknife(value float64, without []float64) Estimate {
@@ -97,20 +93,19 @@ func jackknife(value float64, without []float64) Estimate {
 	return Estimate{Value: value, Lo: value - 1.96*se, Hi: value + 1.96*se, SE: se}
 }
 
-// meanSD returns mean and standard deviation of the values that are numbers; the deviation of fewer than two is 0.
+// numbers returns the values that are not NaN.
+func numbers(values []float64) []float64 { return slices.DeleteFunc(slices.Clone(values), math.IsNaN) }
+
+// meanSD returns mean and standard deviation of the values that are numbers. The deviation of fewer than two is 0.
 func meanSD(values []float64) (mean, sd float64) {
-	n := 0.0
+	values = numbers(values)
+	n := float64(len(values))
 	for _, v := range values {
-		if !math.IsNaN(v) {
-			mean += v
-			n++
-		}
+		mean += v
 	}
 	mean /= n
 	for _, v := range values {
-		if !math.IsNaN(v) {
-			sd += (v - mean) * (v - mean)
-		}
+		sd += (v - mean) * (v - mean)
 	}
 	if n < 2 {
 		return mean, 0
@@ -118,13 +113,19 @@ func meanSD(values []float64) (mean, sd float64) {
 	return mean, math.Sqrt(sd / (n - 1))
 }
 
-// median of values, NaN of none. It changes nothing.
+// meanSE returns the mean of the values that are numbers, and its standard error.
+func meanSE(values []float64) (mean, se float64) {
+	mean, sd := meanSD(values)
+	return mean, sd / math.Sqrt(max(1, float64(len(numbers(values)))))
+}
+
+// median is the median of values, NaN of none. It changes nothing.
 func median(values []float64) float64 {
 	s := slices.Clone(values)
 	slices.Sort(s)
 	switch n := len(s); {
 	case n == 0:
-		return math.NaN()
+		return nan
 	case n%2 == 1:
 		return s[n/2]
 	default:

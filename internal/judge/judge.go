@@ -1,3 +1,18 @@
+// Package judge measures what a model writes, and decides by it whether a run should stop and which checkpoint to keep.
+//
+// A [Judge] is made once for a run, from its held-out text and its training text. It chooses the prompts (Prompts) and
+// measures generated continuations of them (Measure) next to the human continuations, cut to the same lengths: a
+// repetition rate alone means nothing, its excess over human text does. Every number comes with a 95 % interval by
+// prompt, because samples of one prompt are not independent.
+//
+//	j := judge.New(judge.Options{…})
+//	report := j.Measure(texts)
+//
+// [Stop] and [Choose] are pure functions of the history of evaluations, a list of [Point], which the run saves: a
+// resumed run decides as an unbroken one would. [Illusion] says where the validation loss misleads.
+//
+// docs/judge.md has every formula, source, unit and threshold. The package writes nothing, reads no file but an
+// encoder that it is given, and knows no model: tokens come in as numbers, and text as what they spell.
 package judge
 
 import (
@@ -6,9 +21,9 @@ import (
 	"gimbal/internal/baseline"
 )
 
-// Options say what is judged, and beside what.
+// Options say what is measured, and compared with what.
 type Options struct {
-	Held    Corpus // text that the model was not trained on: prompts and people's texts come from it
+	Held    Corpus // text that the model was not trained on: the source of prompts and of human text
 	Known   Known  // text that it was trained on
 	Plan    Plan
 	Seed    uint64
@@ -21,41 +36,38 @@ type Options struct {
 
 // Text is one continuation of a prompt.
 type Text struct {
-	Prompt int     // which one
+	Prompt int     // number of the prompt
 	Tokens []int32 // without the prompt and the end
-	Ended  bool    // its writer ended it
+	Ended  bool    // the text is complete, and was not cut
 }
 
-// Judge measures texts beside people's. Not safe for concurrent use.
+// Judge measures texts next to human text. Not safe for concurrent use.
 type Judge struct {
 	opt     Options
 	plan    Plan
 	prompts [][]int32
-	human   []Text // people's texts: the continuation at each spot; Prompt is the number of the spot
+	human   []Text // the human continuation at each spot; Prompt is the number of the spot
 	spots   []spot
 
-	space   *space
-	grams   *baseline.Model
-	words   *vocabulary
-	about   [][]float64 // vectors of the prompts
-	ref     reference
-	seenAll bool // the training text is compared in full
+	space *space
+	grams *baseline.Model
+	words *vocabulary
+	about [][]float64 // vectors of the prompts
+	ref   reference
 }
 
-// reference is what people's texts say by themselves.
+// reference is what is measured of human text alone.
 type reference struct {
-	within, between, consistency Estimate
-	has                          bool
-	spotVectors                  [][]float64 // of the prompt at each spot
+	alike       map[string]Estimate // similarities by name; nil: the held-out documents are too short
+	spotVectors [][]float64         // of the prompt at each spot
 }
 
-// New chooses prompts and people's texts, and learns what it must know of the training text.
+// New chooses prompts and human continuations, and learns what it needs of the training text.
 func New(opt Options) *Judge {
 	plan := opt.Plan.fit(opt.Held)
 	j := &Judge{opt: opt, spots: spots(opt.Held, plan, opt.Seed)}
 	plan.Prompts = min(plan.Prompts, len(j.spots))
 	j.plan = plan
-	spell := opt.Known.Spell
 	encoder := opt.Encoder
 	if encoder == nil {
 		encoder = newHashSIF(opt.Chars, opt.Known.texts(sifTokens))
@@ -66,7 +78,6 @@ func New(opt Options) *Judge {
 	for text := range opt.Known.texts(wordTokens) {
 		words(text, j.words.add)
 	}
-	j.seenAll = opt.Known.Tokens <= copyTokens
 	for i, s := range j.spots {
 		begin := s.at + int64(plan.PromptTokens)
 		end := min(opt.Held.Len(s.doc), begin+int64(plan.MaxTokens))
@@ -74,8 +85,7 @@ func New(opt Options) *Judge {
 		if i < plan.Prompts {
 			j.prompts = append(j.prompts, prompt)
 		}
-		v := j.space.vector(spell(nil, prompt))
-		j.ref.spotVectors = append(j.ref.spotVectors, v)
+		j.ref.spotVectors = append(j.ref.spotVectors, j.space.vector(opt.Known.Spell(nil, prompt)))
 		j.human = append(j.human, Text{Prompt: i, Tokens: opt.Held.Append(nil, s.doc, begin, end),
 			Ended: end-begin < int64(plan.MaxTokens)})
 	}
@@ -84,8 +94,7 @@ func New(opt Options) *Judge {
 	return j
 }
 
-// refer measures how alike people's texts are: two neighbouring pieces of one document against pieces of different
-// ones.
+// refer measures how similar human texts are: two neighbouring pieces of one document, and pieces of different ones.
 func (j *Judge) refer() {
 	var vectors [][]float64
 	var group, doc []int
@@ -107,7 +116,7 @@ func (j *Judge) refer() {
 		return
 	}
 	s := compare(vectors, group, len(doc))
-	if j.opt.Held.Documents() >= fewDocuments { // pieces of one document are not "different"
+	if !j.FewDocuments() { // pieces of one document are not "different"
 		for p := range doc {
 			for q := range doc {
 				if p != q && doc[p] == doc[q] {
@@ -116,10 +125,10 @@ func (j *Judge) refer() {
 			}
 		}
 	}
-	j.ref.has = true
-	j.ref.within = bootstrap(len(doc), s.within)
-	j.ref.between = bootstrap(len(doc), s.between)
-	j.ref.consistency = bootstrap(len(doc), s.consistency)
+	j.ref.alike = map[string]Estimate{}
+	for name, stat := range similarities {
+		j.ref.alike[name] = bootstrap(len(doc), func(weight []int) float64 { return stat(s, weight) })
+	}
 }
 
 // Plan is the plan as the held-out text allows it.
@@ -128,34 +137,42 @@ func (j *Judge) Plan() Plan { return j.plan }
 // Prompts are the tokens of each prompt, without a start token: the same at every evaluation.
 func (j *Judge) Prompts() [][]int32 { return j.prompts }
 
-// FewDocuments reports whether the held-out text has so few documents that windows are compared, and that how texts
-// end says little.
+// FewDocuments reports whether the held-out text has so few documents that windows of it are compared instead. How
+// texts end decides nothing then.
 func (j *Judge) FewDocuments() bool { return j.opt.Held.Documents() < fewDocuments }
 
-// Notes say what the judge cannot do here, for a person.
+// Notes say what the judge cannot measure here, for a person.
 func (j *Judge) Notes() (notes []string) {
+	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 	if j.FewDocuments() {
-		notes = append(notes, fmt.Sprintf("%d held-out documents: windows are compared instead, and how texts end "+
-			"is only noted", j.opt.Held.Documents()))
+		note("the held-out text has only %s: windows of it are compared, and how texts end decides nothing",
+			plural(j.opt.Held.Documents(), "document"))
 	}
-	if want := j.opt.Plan; j.plan != want {
-		notes = append(notes, fmt.Sprintf("the held-out text has room for %s", j.plan))
+	if j.plan != j.opt.Plan {
+		note("the held-out text has room for %s", j.plan)
 	}
 	if n := len(j.human); n < j.plan.Prompts*j.plan.Samples {
-		notes = append(notes, fmt.Sprintf("people's texts: %d, the held-out text has no more", n))
+		note("the held-out text gives only %s of human text to compare with", plural(n, "piece"))
 	}
 	if v := j.opt.Vocab - 1; v <= TopK || float64(TopK) > 0.95*float64(v) {
-		notes = append(notes, fmt.Sprintf("top-k %d cannot bite: the vocabulary has %d", TopK, v))
+		note("top-k %d has no effect: the vocabulary has %s", TopK, plural(v, "token"))
 	}
-	if !j.ref.has {
-		notes = append(notes, "held-out documents are too short to say how alike people's texts are")
+	if j.ref.alike == nil {
+		note("held-out documents are too short to measure how similar human texts are")
 	}
 	if !j.opt.Own {
-		notes = append(notes, "the training text is not here: copying is not measured, and words and n-grams are "+
-			"known from half of the given text")
-	} else if !j.seenAll {
-		notes = append(notes, fmt.Sprintf("copying is measured against %d of %d training tokens",
-			copyTokens, j.opt.Known.Tokens))
+		note("the training text is not here: copying is not measured, and words and n-grams are those of half of the " +
+			"given text")
+	} else if j.opt.Known.Tokens > copyTokens {
+		note("copying is measured against %d of %d training tokens", copyTokens, j.opt.Known.Tokens)
 	}
 	return notes
+}
+
+// plural writes a number with the thing that it counts.
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }

@@ -1,11 +1,12 @@
 package judge
 
 import (
+	"cmp"
 	"math"
 	"slices"
 )
 
-// Metric is a number about the texts of an evaluation, beside the same number of people's texts.
+// Metric is a measured number of the texts of an evaluation, next to the same number of human text.
 type Metric struct {
 	Estimate
 	Human    float64 `json:"human"`
@@ -13,43 +14,55 @@ type Metric struct {
 	Compared bool    `json:"compared"` // there is a human value
 }
 
-// Excess is how far the metric is above people's.
+// Excess is how far the metric is above that of human text.
 func (m Metric) Excess() float64 { return m.Value - m.Human }
 
 // ExcessSE is the standard error of Excess.
 func (m Metric) ExcessSE() float64 { return math.Hypot(m.SE, m.HumanSE) }
 
-// Report is an evaluation of what was written.
+// Report is the measurements of one evaluation.
 type Report struct {
 	Metrics  map[string]Metric // by name; those that could be measured
 	Texts    int
 	Counted  int       // long enough to be measured
 	Readings []Reading // one for each text, in their order
-	Alarms   []Alarm   // what differs from people's texts by more than chance and more than matters
+	Alarms   []Alarm   // what is worse than in human text by more than chance and more than a minimum
 }
 
-// Copied is a match with the training text that is called copying: as many tokens, and as many bytes.
+// WorstFirst returns the order in which a person should read the texts.
+func (r *Report) WorstFirst() []int {
+	order := make([]int, len(r.Readings))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		return cmp.Compare(r.Readings[b].Badness, r.Readings[a].Badness)
+	})
+	return order
+}
+
+// A match with the training text counts as copied from this many tokens and bytes.
 const (
 	copiedTokens = 50
 	copiedBytes  = 200
 )
 
-// side is the texts of one kind, the model's or people's, each cut to the length of its partner.
+// side is the generated texts or the human ones, each cut to the length of its partner.
 type side struct {
 	tokens  [][]int32
 	text    [][]byte
-	prompt  []int       // the prompt of each, in about
+	prompt  []int       // the prompt of each, in before and about
 	before  [][]int32   // the tokens of each prompt
 	about   [][]float64 // the vector of each prompt
 	vectors [][]float64
-	match   []float64
-	values  map[string][]float64
+	values  map[string][]float64 // of each metric, by text
 }
 
 // Measure measures texts, which come sample by sample: one of each prompt, then the next of each.
 func (j *Judge) Measure(texts []Text) *Report {
 	r := &Report{Metrics: map[string]Metric{}, Texts: len(texts), Readings: make([]Reading, len(texts))}
-	model, human := &side{about: j.about, before: j.prompts}, &side{about: j.ref.spotVectors}
+	model := &side{about: j.about, before: j.prompts, values: map[string][]float64{}}
+	human := &side{about: j.ref.spotVectors, values: map[string][]float64{}}
 	for _, s := range j.spots {
 		human.before = append(human.before, j.opt.Held.Append(nil, s.doc, s.at, s.at+int64(j.plan.PromptTokens)))
 	}
@@ -61,26 +74,22 @@ func (j *Judge) Measure(texts []Text) *Report {
 		h := j.human[i%len(j.human)]
 		n := min(len(t.Tokens), len(h.Tokens))
 		counted = append(counted, i)
-		model.add(j, t.Tokens[:n], t.Prompt)
-		human.add(j, h.Tokens[:n], h.Prompt)
+		j.add(model, t, n)
+		j.add(human, h, n)
 	}
 	r.Counted = len(counted)
 	j.ends(r, texts)
-	if len(counted) > 0 {
-		both := slices.Concat(model.tokens, human.tokens)
+	if n := len(counted); n > 0 {
 		if j.opt.Own {
-			match, novel := copied(both, j.opt.Known.spread(copyTokens))
-			model.match, human.match = match[:len(counted)], match[len(counted):]
-			model.copying(novel[:len(counted)])
-			human.copying(novel[len(counted):])
+			match, novel := copied(slices.Concat(model.tokens, human.tokens), j.opt.Known.spread(copyTokens))
+			model.copying(match[:n], novel[:n])
+			human.copying(match[n:], novel[n:])
 		}
 		j.perText(model)
 		j.perText(human)
-		j.band(model, human)
+		band(model, human)
 		for name, values := range model.values {
-			m := Metric{Estimate: bootstrapMean(values, model.prompt, len(j.prompts)), Compared: true}
-			m.Human, m.HumanSE = meanSE(human.values[name])
-			r.add(name, m)
+			r.add(name, j.mean(values, model.prompt, human.values[name]))
 		}
 		j.ofSets(r, model, human)
 		j.alike(r, model)
@@ -88,6 +97,13 @@ func (j *Judge) Measure(texts []Text) *Report {
 	j.read(r, counted, texts, model, human)
 	r.alarm(j.FewDocuments())
 	return r
+}
+
+// mean is the mean of a metric over texts, next to that of human text.
+func (j *Judge) mean(values []float64, prompt []int, human []float64) Metric {
+	m := Metric{Estimate: bootstrapMean(values, prompt, len(j.prompts)), Compared: true}
+	m.Human, m.HumanSE = meanSE(human)
+	return m
 }
 
 // add keeps a metric that is a number.
@@ -101,27 +117,15 @@ func (r *Report) add(name string, m Metric) {
 	r.Metrics[name] = m
 }
 
-func meanSE(values []float64) (mean, se float64) {
-	n := 0.0
-	for _, v := range values {
-		if !math.IsNaN(v) {
-			n++
-		}
-	}
-	mean, sd := meanSD(values)
-	return mean, sd / math.Sqrt(max(1, n))
+// add adds the first n tokens of a text to a side.
+func (j *Judge) add(s *side, t Text, n int) {
+	s.tokens = append(s.tokens, t.Tokens[:n])
+	s.text = append(s.text, j.opt.Known.Spell(nil, t.Tokens[:n]))
+	s.prompt = append(s.prompt, t.Prompt)
 }
 
-func (s *side) add(j *Judge, tokens []int32, prompt int) {
-	s.tokens = append(s.tokens, tokens)
-	s.text = append(s.text, j.opt.Known.Spell(nil, tokens))
-	s.prompt = append(s.prompt, prompt)
-}
-
+// put sets a metric of the i-th text.
 func (s *side) put(name string, i int, v float64) {
-	if s.values == nil {
-		s.values = map[string][]float64{}
-	}
 	if s.values[name] == nil {
 		s.values[name] = make([]float64, len(s.tokens))
 	}
@@ -129,12 +133,12 @@ func (s *side) put(name string, i int, v float64) {
 }
 
 // copying turns matches with the training text into metrics.
-func (s *side) copying(novel []float64) {
+func (s *side) copying(match, novel []float64) {
 	for i := range s.tokens {
-		s.put("match", i, s.match[i])
+		s.put("match", i, match[i])
 		s.put("novel5", i, novel[i])
 		share := float64(len(s.text[i])) / float64(len(s.tokens[i])) // bytes of a token
-		s.put("copied", i, is(s.match[i] >= copiedTokens && s.match[i]*share >= copiedBytes))
+		s.put("copied", i, is(match[i] >= copiedTokens && match[i]*share >= copiedBytes))
 	}
 }
 
@@ -145,7 +149,7 @@ func is(b bool) float64 {
 	return 0
 }
 
-// perText fills in what can be said of each text alone.
+// perText fills in the metrics of each text alone.
 func (j *Judge) perText(s *side) {
 	s.vectors = make([][]float64, len(s.tokens))
 	for i, ids := range s.tokens {
@@ -184,15 +188,17 @@ func topic(about [][]float64, own int, end []float64) float64 {
 	return dot(about[own], end) - chance
 }
 
-// nats is the cross-entropy of a text behind its prompt under the n-grams of the training text, for each token.
+// nats is the cross-entropy per token of a text after its prompt, under the n-grams of the training text.
 func (j *Judge) nats(prompt, text []int32) float64 {
-	score := func(ids []int32) float64 { return j.grams.Score(slices.Values([][]int32{ids})).Nats }
+	score := func(ids []int32) float64 {
+		return j.grams.Score(func(yield func([]int32, []bool) bool) { yield(ids, nil) }).Nats
+	}
 	return (score(slices.Concat(prompt, text)) - score(prompt)) / float64(len(text))
 }
 
-// band counts the texts whose n-gram cross-entropy is outside of what people's texts have: mean ± 3 standard
-// deviations. Above it a text is garbled, below it is repeating what is common.
-func (j *Judge) band(model, human *side) {
+// band counts the texts whose n-gram cross-entropy is outside the range of human text: mean ± 3 standard deviations.
+// Above it a text is garbled; below it, the text repeats what is common.
+func band(model, human *side) {
 	mean, sd := meanSD(human.values["ngram_nats"])
 	for _, s := range []*side{model, human} {
 		for i, v := range s.values["ngram_nats"] {
@@ -202,59 +208,44 @@ func (j *Judge) band(model, human *side) {
 	}
 }
 
-// ends measures how the texts end; all of them count.
+// ends measures how the texts end. All texts count.
 func (j *Judge) ends(r *Report, texts []Text) {
-	clusters := len(j.prompts)
-	ended, short, length, prompt := make([]float64, len(texts)), make([]float64, len(texts)),
-		make([]float64, len(texts)), make([]int, len(texts))
-	for i, t := range texts {
-		ended[i], short[i], length[i], prompt[i] = is(t.Ended), is(len(t.Tokens) < j.plan.MinTokens),
-			float64(len(t.Tokens)), t.Prompt
+	var ended, short, length, humanEnded, humanLength []float64
+	var prompt []int
+	for _, t := range texts {
+		ended, length = append(ended, is(t.Ended)), append(length, float64(len(t.Tokens)))
+		short, prompt = append(short, is(len(t.Tokens) < j.plan.MinTokens)), append(prompt, t.Prompt)
 	}
-	var humanEnded, humanLength []float64
 	for _, t := range j.human {
-		humanEnded = append(humanEnded, is(t.Ended))
-		humanLength = append(humanLength, float64(len(t.Tokens)))
+		humanEnded, humanLength = append(humanEnded, is(t.Ended)), append(humanLength, float64(len(t.Tokens)))
 	}
-	put := func(name string, values, human []float64) {
-		m := Metric{Estimate: bootstrapMean(values, prompt, clusters), Compared: human != nil}
-		if human != nil {
-			m.Human, m.HumanSE = meanSE(human)
-		}
-		r.add(name, m)
-	}
-	put("finish_rate", ended, humanEnded)
-	put("short_rate", short, nil)
-	put("length", length, humanLength)
+	r.add("finish_rate", j.mean(ended, prompt, humanEnded))
+	r.add("short_rate", j.mean(short, prompt, nil))
+	r.add("length", j.mean(length, prompt, humanLength))
 }
 
-// ofSets measures what only texts together have. Where there are fewer texts of people, as many of each are taken.
+// ofSets measures what only a set of texts has. If there is less human text, as many texts of each side are taken.
 func (j *Judge) ofSets(r *Report, model, human *side) {
 	n := min(len(model.tokens), len(j.human))
+	groups := make([]int, n) // human texts are all from different places
+	for i := range groups {
+		groups[i] = i % len(j.prompts)
+	}
 	put := func(name string, stat func(s *side, take []int) float64) {
-		var m Metric
-		m.Estimate, m.Compared = setEstimate(model, model.prompt[:n], len(j.prompts), stat), true
-		groups := make([]int, n) // people's texts are all of different places
-		for i := range groups {
-			groups[i] = i % len(j.prompts)
-		}
 		h := setEstimate(human, groups, len(j.prompts), stat)
-		m.Human, m.HumanSE = h.Value, h.SE
-		r.add(name, m)
+		r.add(name, Metric{setEstimate(model, model.prompt[:n], len(j.prompts), stat), h.Value, h.SE, true})
 	}
 	for name, order := range map[string]int{"distinct2": 2, "distinct3": 3} {
 		put(name, func(s *side, take []int) float64 { return Distinct(pick(s.tokens, take), order) })
 	}
 	put("compression", func(s *side, take []int) float64 { return Compression(pick(s.text, take)) })
-	m := Metric{Estimate: bootstrapMean(SelfBLEU(model.tokens[:n]), model.prompt[:n], len(j.prompts)), Compared: true}
-	m.Human, m.HumanSE = meanSE(SelfBLEU(human.tokens[:n]))
-	r.add("self_bleu", m)
+	r.add("self_bleu", j.mean(SelfBLEU(model.tokens[:n]), model.prompt[:n], SelfBLEU(human.tokens[:n])))
 }
 
-// leftOut is how many times a part of the prompts is left out for the interval of a set's statistic.
+// leftOut is how many parts of the prompts are left out in turn for the interval of a set's statistic.
 const leftOut = 10
 
-// setEstimate is a statistic of a set with the interval of leaving out one part of the groups after another.
+// setEstimate is a statistic of a set, with the interval from leaving out one part of the groups after another.
 func setEstimate(s *side, group []int, groups int, stat func(s *side, take []int) float64) Estimate {
 	parts := min(groups, leftOut)
 	without := func(skip int) (take []int) {
@@ -282,17 +273,14 @@ func pick[T any](from []T, take []int) []T {
 	return out
 }
 
-// alike measures how alike the texts of one prompt, and of different prompts, are.
+// alike measures how similar the texts of one prompt, and of different prompts, are.
 func (j *Judge) alike(r *Report, model *side) {
 	s := compare(model.vectors, model.prompt, len(j.prompts))
-	put := func(name string, stat func([]int) float64, human Estimate) {
-		m := Metric{Estimate: bootstrap(len(j.prompts), stat)}
-		if j.ref.has {
-			m.Human, m.HumanSE, m.Compared = human.Value, human.SE, true
+	for name, stat := range similarities {
+		m := Metric{Estimate: bootstrap(len(j.prompts), func(weight []int) float64 { return stat(s, weight) })}
+		if h, ok := j.ref.alike[name]; ok {
+			m.Human, m.HumanSE, m.Compared = h.Value, h.SE, true
 		}
 		r.add(name, m)
 	}
-	put("within", s.within, j.ref.within)
-	put("between", s.between, j.ref.between)
-	put("consistency", s.consistency, j.ref.consistency)
 }

@@ -47,7 +47,8 @@ func bytesOf(texts []string) (out [][]byte) {
 	return out
 }
 
-// Every metric agrees with an independent implementation (nltk, scikit-learn, numpy, difflib, zlib; versions in the file).
+// Every metric agrees with an independent implementation (nltk, scikit-learn, numpy, difflib, zlib; versions in the
+// file).
 func TestMetricsAgreeWithOthers(t *testing.T) {
 	g := readGolden(t)
 	t.Log(g.Source)
@@ -80,7 +81,8 @@ func TestMetricsAgreeWithOthers(t *testing.T) {
 	}
 	same("distinct-2", Distinct(g.Texts, 2), g.Distinct2, 1e-12)
 	same("distinct-3", Distinct(g.Texts, 3), g.Distinct3, 1e-12)
-	same("compression", Compression(bytesOf(g.CompressionText)), g.Compression, 0.05*g.Compression) // other choices of the same format
+	same("compression", Compression(bytesOf(g.CompressionText)), g.Compression,
+		0.05*g.Compression) // other choices of the same format
 
 	sif := newHashSIF(false, slices.Values(bytesOf(g.Corpus)))
 	s := newSpace(sif, bytesOf(g.Corpus))
@@ -112,7 +114,8 @@ func TestConsistencyOfAConstantModel(t *testing.T) {
 
 func TestUnbalanced(t *testing.T) {
 	for text, want := range map[string]int{
-		"": 0, "f(a[1]) {}": 0, "f(a[1)": 2 + 1, "((": 2, "))": 2, `say "yes"`: 0, `say "yes`: 1, "don't": 0, "「好」（是）": 0, "「好": 1, "„gut“": 0, "“good”": 0, "“good": 1,
+		"": 0, "f(a[1]) {}": 0, "f(a[1)": 3, "((": 2, "))": 2, `say "yes"`: 0, `say "yes`: 1, "don't": 0,
+		"「好」（是）": 0, "「好": 1, "„gut“": 0, "“good”": 0, "“good": 1,
 	} {
 		if got := unbalanced([]byte(text)); got != want {
 			t.Errorf("%q: %d, want %d", text, got, want)
@@ -122,7 +125,7 @@ func TestUnbalanced(t *testing.T) {
 
 func TestParsesAsGo(t *testing.T) {
 	for text, want := range map[string]bool{
-		"package p\n\nfunc f() {}\n":                                   true, // the first line may be cut anywhere and does not count
+		"package p\n\nfunc f() {}\n":                                   true, // its first line may be cut
 		"\npackage p\n\nfunc f() {}\n":                                 true,
 		"tail of a line\n\tx := f(a)\n\tif x {\n":                      true,
 		"...\n\t}\n\treturn nil\n}\n\nfunc g() error {\n\treturn f(\n": true,

@@ -23,7 +23,7 @@ type Plan struct {
 	MinTokens    int // shorter texts are counted as short, and not measured
 }
 
-// Limits of a plan, where nothing else narrows it.
+// Defaults of what is written.
 const (
 	promptTokens = 32
 	countedLeast = 32 // tokens of a text that is measured
@@ -36,26 +36,30 @@ func (p Plan) Tokens() int64 {
 	return int64(p.Prompts) * int64(p.Samples) * int64(p.PromptTokens+p.MaxTokens)
 }
 
-// PlanFor fits what was asked for into a context; one of fewer than two tokens has room for no prompt.
+// measuring returns the plan with MinTokens set from MaxTokens.
+func (p Plan) measuring() Plan {
+	p.MinTokens = min(countedLeast, max(1, p.MaxTokens/2))
+	return p
+}
+
+// PlanFor fits what was asked for into a context. A context of fewer than two tokens has room for no prompt.
 func PlanFor(prompts, samples, maxTokens, context int) Plan {
 	if context < 2 {
 		return Plan{}
 	}
 	p := Plan{Prompts: prompts, Samples: samples, PromptTokens: max(1, min(promptTokens, context/4))}
 	p.MaxTokens = max(1, min(maxTokens, context-p.PromptTokens))
-	p.MinTokens = min(countedLeast, max(1, p.MaxTokens/2))
-	return p
+	return p.measuring()
 }
 
 // Thin makes a plan smaller until it costs at most budget tokens: shorter texts first, then fewer of each prompt, then
-// fewer prompts, and in the end shorter texts again. Below 4 prompts of 2 texts nothing can be judged, so it stops
-// there. It depends on numbers known before the first step only, never on a clock, so that a resumed run writes the
-// same.
+// fewer prompts, and at last shorter texts again. It stops at 4 prompts of 2 texts, with which nothing less could be
+// judged. It depends only on numbers known before the first step, never on a clock, so a resumed run writes the same.
 func (p Plan) Thin(budget int64) Plan {
 	for _, least := range []Plan{{Prompts: 20, Samples: 5, MaxTokens: 64}, {Prompts: 20, Samples: 2, MaxTokens: 64},
 		{Prompts: 8, Samples: 2, MaxTokens: 64},
 		{Prompts: 8, Samples: 2, MaxTokens: countedLeast}, {Prompts: 4, Samples: 2, MaxTokens: countedLeast}} {
-		for p.Tokens() > budget {
+		for more := true; more && p.Tokens() > budget; {
 			switch {
 			case p.MaxTokens > least.MaxTokens:
 				p.MaxTokens = max(least.MaxTokens, p.MaxTokens/2)
@@ -63,43 +67,38 @@ func (p Plan) Thin(budget int64) Plan {
 				p.Samples--
 			case p.Prompts > least.Prompts:
 				p.Prompts--
-			}
-			if p.MaxTokens <= least.MaxTokens && p.Samples <= least.Samples && p.Prompts <= least.Prompts {
-				break
+			default:
+				more = false
 			}
 		}
 	}
-	p.MinTokens = min(countedLeast, max(1, p.MaxTokens/2))
-	return p
+	return p.measuring()
 }
 
-// String says the plan in a sentence.
+// String describes the plan in a sentence.
 func (p Plan) String() string {
-	return fmt.Sprintf("%d texts (%d prompts of %d tokens × %d), at most %d tokens each",
-		p.Prompts*p.Samples, p.Prompts, p.PromptTokens, p.Samples, p.MaxTokens)
+	return fmt.Sprintf("%s (%s of %s × %d), at most %s each", plural(p.Prompts*p.Samples, "text"),
+		plural(p.Prompts, "prompt"), plural(p.PromptTokens, "token"), p.Samples, plural(p.MaxTokens, "token"))
 }
 
-// spot is a place in the held-out text: a prompt begins there, and people's continuation of it follows.
+// spot is a place in the held-out text: a prompt begins there, and its human continuation follows.
 type spot struct {
 	doc int
 	at  int64
 }
 
-// sharedTokens in a row must not stand in two prompts.
-const sharedTokens = 16
+const (
+	sharedTokens = 16 // in a row must not occur in two prompts
+	fewDocuments = 40 // with fewer held-out documents, windows of text are compared instead
+)
 
-// fewDocuments is where documents are too few to be the unit of comparison: windows are.
-const fewDocuments = 40
-
-// fit shortens the prompt, and what is counted, where most of the held-out text is in documents too short for them.
+// fit shortens the prompt and the least measured text if most of the held-out text is in documents too short for them.
 func (p Plan) fit(c Corpus) Plan {
 	var lengths []int64 // of documents
 	total := int64(0)
 	for k := range c.Documents() {
-		if n := c.Len(k); n > 0 {
-			lengths = append(lengths, n)
-			total += n
-		}
+		lengths = append(lengths, c.Len(k))
+		total += c.Len(k)
 	}
 	slices.Sort(lengths)
 	half, seen := int64(0), int64(0) // half of the text is in documents at least that long
@@ -116,10 +115,9 @@ func (p Plan) fit(c Corpus) Plan {
 	return p
 }
 
-// spots chooses places in the held-out text: one at a seeded position in each of as many equal parts of it as texts
-// are wanted, inside a document, and with p.MinTokens behind the prompt. The first p.Prompts of them are for the
-// prompts, no two of which share sharedTokens; all are used to see what people write. There are fewer where the text
-// has no room.
+// spots chooses places in the held-out text, which is cut into as many equal parts as texts are wanted. Each part has
+// one spot at a seeded position, inside a document, with p.MinTokens after the prompt. The first p.Prompts are for the
+// prompts, no two of which share sharedTokens; all give human text. There are fewer if the text has no room.
 func spots(c Corpus, p Plan, seed uint64) []spot {
 	room := func(k int) int64 { return max(0, c.Len(k)-int64(p.PromptTokens+p.MinTokens)+1) }
 	total, tokens := int64(0), int64(0)
@@ -127,7 +125,7 @@ func spots(c Corpus, p Plan, seed uint64) []spot {
 		total += room(k)
 		tokens += c.Len(k)
 	}
-	// People's texts must not overlap much, or an interval would believe in more text than there is.
+	// Human texts must not overlap much, or an interval would count the same text twice.
 	want := int64(p.Prompts) * int64(p.Samples)
 	parts := min(total, want, max(int64(p.Prompts), tokens/int64(p.PromptTokens+p.MaxTokens)))
 	key := rng.New(seed, rng.Prompt)
@@ -137,7 +135,7 @@ func spots(c Corpus, p Plan, seed uint64) []spot {
 	for i := range parts {
 		lo, hi := i*total/parts, (i+1)*total/parts
 		prompt := len(first) < p.Prompts && i >= int64(len(first))*parts/int64(p.Prompts)
-		for try := range uint64(8) { // other positions, where a prompt is like another
+		for try := range uint64(8) { // other positions if the prompt is like another
 			at := lo + int64(key.Sub(uint64(i)).Float64(try)*float64(hi-lo))
 			k, base := doc, before
 			for at-base >= room(k) {

@@ -1,11 +1,13 @@
 package judge
 
 import (
+	"bytes"
+	"cmp"
 	"compress/zlib"
 	"math"
 )
 
-// gram is an n-gram of up to four tokens; the rest are -1.
+// gram is an n-gram of up to four tokens, padded with -1.
 type gram [4]int32
 
 // grams yields the n-grams of tokens, n <= 4.
@@ -17,19 +19,14 @@ func grams(tokens []int32, n int, yield func(gram)) {
 	}
 }
 
-// Repetition is the share of a text's n-grams that it had before, n <= 4; NaN where the text has none.
+// Repetition is the share of a text's n-grams that occurred in it before, n <= 4; NaN if the text has none.
 //
 // Formula: rep-n = 1 - |distinct n-grams| / |n-grams|. Source: seq-rep-n of Welleck et al. 2019.
 func Repetition(tokens []int32, n int) float64 {
-	seen, all := map[gram]struct{}{}, 0
-	grams(tokens, n, func(g gram) { seen[g] = struct{}{}; all++ })
-	if all == 0 {
-		return math.NaN()
-	}
-	return 1 - float64(len(seen))/float64(all)
+	return 1 - Distinct([][]int32{tokens}, n)
 }
 
-// Distinct is the share of different n-grams among those of all texts together; NaN where there are none.
+// Distinct is the share of different n-grams among those of all texts together; NaN if there are none.
 //
 // Source: Li et al. 2016. It falls with the amount of text: compare equal amounts.
 func Distinct(texts [][]int32, n int) float64 {
@@ -38,18 +35,18 @@ func Distinct(texts [][]int32, n int) float64 {
 		grams(t, n, func(g gram) { seen[g] = struct{}{}; all++ })
 	}
 	if all == 0 {
-		return math.NaN()
+		return nan
 	}
 	return float64(len(seen)) / float64(all)
 }
 
 const (
 	maxPeriod = 32 // longest unit of a loop, in tokens
-	loopTurns = 3  // a unit that comes this often in a row is a loop
+	loopTurns = 3  // a unit this often in a row is a loop
 )
 
-// Loop returns the length of the longest stretch of tokens that is one unit of at most 32 tokens, at least three times
-// in a row, and the length of that unit; zeros where there is none.
+// Loop returns the length of the longest stretch of tokens that repeats one unit of at most 32 tokens, at least three
+// times in a row, and the length of that unit; zeros if there is none.
 func Loop(tokens []int32) (length, period int) {
 	for p := 1; p <= min(maxPeriod, len(tokens)/loopTurns); p++ {
 		run := 0
@@ -66,12 +63,12 @@ func Loop(tokens []int32) (length, period int) {
 	return length, period
 }
 
-// Compression is how many times smaller zlib makes the texts, laid end to end; NaN where there is nothing.
+// Compression is the size of the concatenated texts over their zlib size; NaN if they are empty.
 //
-// Source: Shaib et al. 2024, who find that this ratio, Self-BLEU and long self-repetition say most of what diversity
-// scores say.
+// Source: Shaib et al. 2024, who find that this ratio, Self-BLEU and long self-repetition carry most of the information
+// in diversity scores.
 func Compression(texts [][]byte) float64 {
-	var small counter
+	var small bytes.Buffer
 	z, err := zlib.NewWriterLevel(&small, zlib.BestCompression)
 	if err != nil {
 		panic("judge: zlib level") // a constant
@@ -79,34 +76,26 @@ func Compression(texts [][]byte) float64 {
 	total := 0
 	for _, t := range texts {
 		total += len(t)
-		z.Write(t) // the counter never fails
+		z.Write(t) // a buffer never fails
 	}
 	z.Close()
 	if total == 0 {
-		return math.NaN()
+		return nan
 	}
-	return float64(total) / float64(small)
-}
-
-// counter counts the bytes written to it.
-type counter int
-
-func (c *counter) Write(p []byte) (int, error) {
-	*c += counter(len(p))
-	return len(p), nil
+	return float64(total) / float64(small.Len())
 }
 
 const (
 	bleuOrder   = 4
-	bleuEpsilon = 0.1 // stands for a precision of zero
+	bleuEpsilon = 0.1 // in place of zero matches
 )
 
-// SelfBLEU is the BLEU-4 of each text with all the others as its references: 1 where every text is like another one. A
-// text without a token, or without others, has NaN.
+// SelfBLEU is the BLEU-4 of each text with all others as its references: 1 if every text is like another one. A text
+// without a token, or without others, has NaN.
 //
 // Source: Zhu et al. 2018; BLEU of Papineni et al. 2002 with smoothing method 1 of Chen and Cherry 2014.
 func SelfBLEU(texts [][]int32) []float64 {
-	// most holds how often an n-gram stands in the text that has it most often, and in the best of the others.
+	// most is how often an n-gram occurs in the text that has it most often, and in the best of the others.
 	type most struct{ first, second, owner int32 }
 	var tables [bleuOrder]map[gram]most
 	counts := make([][bleuOrder]map[gram]int32, len(texts))
@@ -117,14 +106,9 @@ func SelfBLEU(texts [][]int32) []float64 {
 			grams(t, n+1, func(g gram) { c[g]++ })
 			counts[i][n] = c
 			for g, k := range c {
-				m, ok := tables[n][g]
-				switch {
-				case !ok:
-					m = most{k, 0, int32(i)}
-				case k > m.first:
+				m := tables[n][g]
+				if m.second = max(m.second, k); k > m.first {
 					m = most{k, m.first, int32(i)}
-				default:
-					m.second = max(m.second, k)
 				}
 				tables[n][g] = m
 			}
@@ -133,7 +117,7 @@ func SelfBLEU(texts [][]int32) []float64 {
 	scores := make([]float64, len(texts))
 	for i, t := range texts {
 		if len(t) == 0 || len(texts) < 2 {
-			scores[i] = math.NaN()
+			scores[i] = nan
 			continue
 		}
 		logs := 0.0
@@ -165,15 +149,11 @@ func SelfBLEU(texts [][]int32) []float64 {
 	return scores
 }
 
-// brevity is BLEU's penalty for a text shorter than the reference that is closest in length.
+// brevity is BLEU's penalty for a text shorter than the reference closest in length.
 func brevity(texts [][]int32, i int) float64 {
 	own, closest := len(texts[i]), -1
 	for j, t := range texts {
-		if j == i {
-			continue
-		}
-		d, best := abs(len(t)-own), abs(closest-own)
-		if closest < 0 || d < best || d == best && len(t) < closest {
+		if j != i && (closest < 0 || cmp.Or(abs(len(t)-own)-abs(closest-own), len(t)-closest) < 0) {
 			closest = len(t)
 		}
 	}

@@ -2,18 +2,21 @@ package judge
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
-// Written is a text as a person reads it.
+// Written is a generated text as a person reads it.
 type Written struct {
 	Prompt, Text string
 	Finish       string // eos, length or context
 	Reading      Reading
 }
 
-// Marks are what a person may say of a text, in the order in which they are offered.
+// Marks are the marks that a person may give to a text, in the order in which they are offered.
 var Marks = []string{"good", "repeating", "drifting", "broken"}
 
 // A text takes at most a screen.
@@ -23,20 +26,21 @@ const (
 	promptChars = 400
 )
 
-// Page is the file of an evaluation: its texts, worst first, each with what the detectors say and boxes to tick.
+// Page is the file of an evaluation: its texts, worst first, each with the findings and boxes to tick.
 func Page(number int, step int64, about []string, texts []Written, order []int) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# Evaluation %d, step %d\n\n", number, step)
 	for _, line := range about {
 		fmt.Fprintf(&b, "- %s\n", line)
 	}
-	b.WriteString("\nWorst first. Put an x into the box that fits, or run \"gimbal review\".\n")
+	b.WriteString("\nThe worst text comes first. Put an x into the box that fits, or run \"gimbal review\".\n")
 	for place, i := range order {
 		w := texts[i]
-		fmt.Fprintf(&b, "\n## %d of %d: %s\n\n", place+1, len(order), w.Reading.summary())
+		found := strings.Join(w.Reading.Reasons, "; ")
+		fmt.Fprintf(&b, "\n## %d of %d: %s\n\n", place+1, len(order), cmp.Or(found, "nothing found"))
 		if w.Prompt != "" {
-			fmt.Fprintf(&b, "Prompt:\n\n%s\n\nWhat the model wrote (ended by: %s):\n\n",
-				block(w.Prompt, promptChars), w.Finish)
+			fmt.Fprintf(&b, "Prompt:\n\n%s\n\nWhat the model wrote (ended by: %s):\n\n", block(w.Prompt, promptChars),
+				w.Finish)
 		}
 		b.WriteString(block(w.Text, screenChars) + "\n\n")
 		for _, m := range Marks {
@@ -46,31 +50,18 @@ func Page(number int, step int64, about []string, texts []Written, order []int) 
 	return b.Bytes()
 }
 
-// summary is the reasons in one line.
-func (r Reading) summary() string {
-	if len(r.Reasons) == 0 {
-		return "nothing found"
-	}
-	return strings.Join(r.Reasons, "; ")
-}
-
 // block makes text a Markdown code block, whatever is in it, and cuts it to a screen.
 func block(text string, chars int) string {
-	text = strings.ToValidUTF8(text, "\ufffd")
-	cut := 0
-	if runes := []rune(text); len(runes) > chars {
-		cut = len(runes) - chars
-		text = string(runes[:chars])
-	}
-	lines := strings.Split(text, "\n")
+	runes := []rune(strings.ToValidUTF8(text, "\ufffd"))
+	lines := strings.Split(string(runes[:min(chars, len(runes))]), "\n")
+	cut := max(0, len(runes)-chars)
 	if len(lines) > screenLines {
-		rest := strings.Join(lines[screenLines:], "\n")
-		cut += len([]rune(rest))
+		cut += utf8.RuneCountInString(strings.Join(lines[screenLines:], "\n"))
 		lines = lines[:screenLines]
 	}
 	out := "    " + strings.Join(lines, "\n    ")
 	if cut > 0 {
-		out += fmt.Sprintf("\n\n(%d more characters)", cut)
+		out += fmt.Sprintf("\n\n(%s)", plural(cut, "more character"))
 	}
 	return out
 }
@@ -103,18 +94,11 @@ func ReadPage(page []byte) (sections []Section) {
 	return sections
 }
 
-// box reads a line with a box. What the model wrote is indented, so it is never one.
+// box reads a line with a box. What the model wrote is indented, so it cannot be one.
 func box(line string) (mark string, ticked, ok bool) {
-	line = strings.TrimRight(line, " \r")
-	for _, m := range Marks {
-		switch line {
-		case "- [ ] " + m:
-			return m, false, true
-		case "- [x] " + m, "- [X] " + m:
-			return m, true, true
-		}
-	}
-	return "", false, false
+	line, isBox := strings.CutPrefix(strings.TrimRight(line, " \r"), "- [")
+	tick, mark, _ := strings.Cut(line, "] ")
+	return mark, tick != " ", isBox && slices.Contains(Marks, mark) && slices.Contains([]string{" ", "x", "X"}, tick)
 }
 
 // Tick returns the page with the marks of one text set to these and no others.
@@ -127,10 +111,8 @@ func Tick(page []byte, section int, marks []string) []byte {
 	for i, line := range lines {
 		if mark, _, ok := box(line); ok {
 			lines[i] = "- [ ] " + mark
-			for _, m := range marks {
-				if m == mark {
-					lines[i] = "- [x] " + mark
-				}
+			if slices.Contains(marks, mark) {
+				lines[i] = "- [x] " + mark
 			}
 		}
 	}
@@ -138,7 +120,7 @@ func Tick(page []byte, section int, marks []string) []byte {
 	return []byte(strings.Join(parts, heading))
 }
 
-// Looked counts what people said of the texts of a page.
+// Looked counts the marks on a page.
 type Looked struct {
 	Texts  int
 	Marked int            // texts with any mark
@@ -160,10 +142,10 @@ func Look(page []byte) Looked {
 	return l
 }
 
-// String says in a sentence whether anybody looked, and what they said.
+// String says in a sentence whether anybody marked texts, and how.
 func (l Looked) String() string {
 	if l.Marked == 0 {
-		return fmt.Sprintf("nobody has marked any of the %d texts", l.Texts)
+		return fmt.Sprintf("nobody has marked any of the %s", plural(l.Texts, "text"))
 	}
 	var said []string
 	for _, m := range Marks {
@@ -171,5 +153,5 @@ func (l Looked) String() string {
 			said = append(said, fmt.Sprintf("%d %s", n, m))
 		}
 	}
-	return fmt.Sprintf("%d of %d texts were marked by a person: %s", l.Marked, l.Texts, strings.Join(said, ", "))
+	return fmt.Sprintf("a person marked %d of %s: %s", l.Marked, plural(l.Texts, "text"), strings.Join(said, ", "))
 }

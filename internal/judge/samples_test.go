@@ -9,7 +9,8 @@ import (
 func TestPageRoundTrip(t *testing.T) {
 	texts := []Written{
 		{"The cat", " sat\n## 9 of 9: a heading\n- [x] good\n", "eos", Reading{}},
-		{"", strings.Repeat("line\n", 60), "length", Reading{Badness: 3, Reasons: []string{"repeating: much", "broken: a little"}}},
+		{"", strings.Repeat("line\n", 60), "length", Reading{Badness: 3, Reasons: []string{"repeating: much",
+			"broken: a little"}}},
 		{"p", strings.Repeat("長", 3000), "length", Reading{}},
 	}
 	page := Page(4, 120, []string{"one", "two"}, texts, []int{1, 0, 2})
@@ -25,7 +26,8 @@ func TestPageRoundTrip(t *testing.T) {
 			t.Errorf("text %d has %d lines", i, n)
 		}
 	}
-	if !strings.Contains(sections[0].Text, "more characters") || !strings.Contains(sections[2].Text, "(1400 more characters)") {
+	if !strings.Contains(sections[0].Text, "more characters") || !strings.Contains(sections[2].Text,
+		"(1400 more characters)") {
 		t.Error("what is cut is not said")
 	}
 	if l := Look(page); l.Marked != 0 || l.Texts != 3 || !strings.Contains(l.String(), "nobody") {
@@ -36,7 +38,8 @@ func TestPageRoundTrip(t *testing.T) {
 	page = Tick(page, 2, []string{"drifting", "broken"})                          // another opinion
 	page = []byte(strings.Replace(string(page), "- [ ] good", "- [X] good  ", 1)) // in an editor
 	got := ReadPage(page)
-	if !reflect.DeepEqual([][]string{got[0].Marks, got[1].Marks, got[2].Marks}, [][]string{{"good"}, {"good"}, {"drifting", "broken"}}) {
+	if !reflect.DeepEqual([][]string{got[0].Marks, got[1].Marks, got[2].Marks},
+		[][]string{{"good"}, {"good"}, {"drifting", "broken"}}) {
 		t.Errorf("%v %v %v", got[0].Marks, got[1].Marks, got[2].Marks)
 	}
 	for i := range got {
@@ -44,7 +47,7 @@ func TestPageRoundTrip(t *testing.T) {
 			t.Errorf("marking changed text %d", i)
 		}
 	}
-	if l := Look(page); l.String() != "3 of 3 texts were marked by a person: 2 good, 1 drifting, 1 broken" {
+	if l := Look(page); l.String() != "a person marked 3 of 3 texts: 2 good, 1 drifting, 1 broken" {
 		t.Error(l)
 	}
 }

@@ -2,7 +2,7 @@ package judge
 
 import "fmt"
 
-// Verdict is what the history says about going on.
+// Verdict says whether a run should stop.
 type Verdict struct {
 	Stop   bool
 	Code   string // event code of an alarm or of the stop, empty when nothing is wrong
@@ -12,10 +12,10 @@ type Verdict struct {
 // Event codes of this package's decisions.
 const (
 	CodeStop        = "J-STOP"        // repetition and consistency are both worse, twice in a row
-	CodePatience    = "J-PATIENCE"    // the validation loss has not fallen for as long as was allowed
+	CodePatience    = "J-PATIENCE"    // no lower validation loss for as long as was allowed
 	CodeRepetition  = "W-REPETITION"  // repetition alone is worse, twice in a row
 	CodeConsistency = "W-CONSISTENCY" // consistency alone is worse, twice in a row
-	CodeIllusion    = "W-ILLUSION"    // the loss falls while the writing gets worse, or says little
+	CodeIllusion    = "W-ILLUSION"    // the loss falls while the writing gets worse, or proves little
 )
 
 const (
@@ -27,21 +27,16 @@ const (
 // StopOptions say how the history is judged.
 type StopOptions struct {
 	Rule     string // Sound, Article or Off
-	Warmup   int64  // steps; what was written before its end is no standard
+	Warmup   int64  // steps; evaluations before its end are not compared with
 	Patience int    // evaluations without a lower validation loss; 0: the loss never stops a run
 }
 
-// Stop judges the last point of a history. It is pure.
+// Stop judges the last point of a history. It is pure. docs/judge.md has the rules.
 //
-// Sound: an evaluation is bad when both are worse than the median of all earlier ones since the warmup (four at
-// least), by more than 0.01 and by more than 2.45 standard errors: repetition (the excess of rep-3 and rep-4, their
-// mean) above it, and prompt consistency (C below it, or X, the likeness of texts of different prompts, above it). Two
-// bad evaluations in a row stop the run; one of the two worse in both is an alarm.
-//
-// Article, literally: both are worse than at the evaluation before. That stops a run that does not change in three of
-// four cases within five evaluations.
-func Stop(history []Point, opt StopOptions) Verdict {
-	v := Verdict{}
+// Sound stops when repetition and prompt consistency are both worse than the median of the earlier evaluations, twice
+// in a row. One of the two alone, twice in a row, is a warning. Article stops when both are worse than at the
+// evaluation before. That stops a run that does not change in three of four cases within five evaluations.
+func Stop(history []Point, opt StopOptions) (v Verdict) {
 	switch opt.Rule {
 	case Sound:
 		v = soundStop(history, opt.Warmup)
@@ -58,9 +53,8 @@ func Stop(history []Point, opt StopOptions) Verdict {
 		}
 	}
 	if since := len(history) - 1 - best; since >= opt.Patience {
-		return Verdict{true, CodePatience,
-			fmt.Sprintf("the validation loss has not fallen for %d evaluations: %.4f, it was %.4f at step %d",
-				since, history[len(history)-1].Loss, history[best].Loss, history[best].Step)}
+		return Verdict{true, CodePatience, fmt.Sprintf("the validation loss is %.4f; its lowest was %.4f at step %d, %s ago",
+			history[len(history)-1].Loss, history[best].Loss, history[best].Step, plural(since, "evaluation"))}
 	}
 	return v
 }
@@ -73,21 +67,20 @@ type worse struct {
 
 func soundStop(history []Point, warmup int64) Verdict {
 	at := func(back int) worse { // back evaluations before the last
-		n := len(history) - back
-		if n < 1 {
-			return worse{}
+		if n := len(history) - back; n > 0 {
+			return judged(history[:n], warmup)
 		}
-		return judged(history[:n], warmup)
+		return worse{}
 	}
 	last, before := at(0), at(1)
 	rep, con := last.repetition && before.repetition, last.consistency && before.consistency
 	switch {
 	case rep && con:
-		return Verdict{true, CodeStop, "twice in a row " + last.text}
-	case rep && !at(2).repetition: // said once, when it begins
-		return Verdict{false, CodeRepetition, "twice in a row " + last.text}
+		return Verdict{true, CodeStop, "repetition and prompt consistency were worse twice in a row: " + last.text}
+	case rep && !at(2).repetition: // reported once, when it begins
+		return Verdict{false, CodeRepetition, "repetition was worse twice in a row: " + last.text}
 	case con && !at(2).consistency:
-		return Verdict{false, CodeConsistency, "twice in a row " + last.text}
+		return Verdict{false, CodeConsistency, "prompt consistency was worse twice in a row: " + last.text}
 	}
 	return Verdict{}
 }
@@ -110,24 +103,21 @@ func judged(history []Point, warmup int64) (w worse) {
 	r, c, x := last.excess("rep"), last.Metrics["consistency"], last.Metrics["between"]
 	w.repetition = by(r-median(rep), last.Metrics["rep"].SE)
 	w.consistency = by(median(con)-c.Value, c.SE) || by(x.Value-median(between), x.SE)
-	w.text = fmt.Sprintf("excess repetition is %.3f (median of the %d earlier evaluations %.3f), prompt consistency "+
-		"%.3f (%.3f), likeness between prompts %.3f (%.3f)",
+	w.text = fmt.Sprintf("excess repetition %.3f (median of the %d earlier evaluations %.3f), prompt consistency %.3f "+
+		"(%.3f), similarity between prompts %.3f (%.3f)",
 		r, len(rep), median(rep), c.Value, median(con), x.Value, median(between))
 	return w
 }
 
 func articleStop(history []Point) Verdict {
-	if len(history) < 2 {
+	n := len(history)
+	if n < 2 || !history[n-2].measured() || !history[n-1].measured() {
 		return Verdict{}
 	}
-	a, b := history[len(history)-2], history[len(history)-1]
-	if !a.measured() || !b.measured() {
-		return Verdict{}
-	}
-	was, is := a.Metrics, b.Metrics
+	was, is := history[n-2].Metrics, history[n-1].Metrics
 	if is["rep4"].Value > was["rep4"].Value && is["within"].Value < was["within"].Value {
-		return Verdict{true, CodeStop, fmt.Sprintf("repetition rose from %.3f to %.3f and the consistency of "+
-			"prompts fell from %.3f to %.3f (rule article: any change counts)",
+		return Verdict{true, CodeStop, fmt.Sprintf("repetition rose from %.3f to %.3f and the similarity of texts of one "+
+			"prompt fell from %.3f to %.3f (rule article: any change counts)",
 			was["rep4"].Value, is["rep4"].Value, was["within"].Value, is["within"].Value)}
 	}
 	return Verdict{}

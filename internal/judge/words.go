@@ -5,11 +5,11 @@ import (
 	"unicode/utf8"
 )
 
-// words yields what stands for words in a text: runs of letters and digits in lower case, and in scripts that put no
-// space between words every pair of neighbouring characters. The slices are valid until the next.
+// words yields the words of a text: runs of letters and digits, in lower case. In scripts without spaces between words,
+// it yields every pair of neighbouring characters. A slice is valid until the next.
 func words(text []byte, yield func(word []byte)) {
 	var word []byte
-	var before rune // the character before, of a script without spaces
+	var before rune // the previous character, in a script without spaces
 	flush := func() {
 		if len(word) > 0 {
 			yield(word)
@@ -17,9 +17,7 @@ func words(text []byte, yield func(word []byte)) {
 		}
 	}
 	var pair [2 * utf8.UTFMax]byte
-	for i := 0; i < len(text); {
-		r, size := utf8.DecodeRune(text[i:])
-		i += size
+	for _, r := range string(text) {
 		switch {
 		case unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Khmer, unicode.Lao):
 			flush()
@@ -28,8 +26,6 @@ func words(text []byte, yield func(word []byte)) {
 			}
 			before = r
 			continue
-		case r == utf8.RuneError:
-			flush()
 		case unicode.IsLetter(r), unicode.IsDigit(r), unicode.Is(unicode.Mn, r):
 			word = utf8.AppendRune(word, unicode.ToLower(r))
 		default:
@@ -42,20 +38,19 @@ func words(text []byte, yield func(word []byte)) {
 
 // charGrams yields the 3-, 4- and 5-grams of a text's characters.
 func charGrams(text []byte, yield func(gram []byte)) {
-	var starts [6]int // of the last characters
-	n := 0
-	for i := 0; i < len(text); {
-		_, size := utf8.DecodeRune(text[i:])
-		starts[n%6] = i
-		n++
-		i += size
-		for k := 3; k <= 5 && k <= n; k++ {
-			yield(text[starts[(n-k)%6]:i])
+	starts := make([]int, 0, len(text)+1)
+	for i := range string(text) {
+		starts = append(starts, i)
+	}
+	starts = append(starts, len(text))
+	for n, end := range starts {
+		for k := 3; k <= min(5, n); k++ {
+			yield(text[starts[n-k]:end])
 		}
 	}
 }
 
-// hash is FNV-1a with a last mixing, so that all its bits are good.
+// hash is FNV-1a with a final mix, so that all its bits are good.
 func hash(b []byte) uint64 {
 	h := uint64(14695981039346656037)
 	for _, c := range b {
@@ -73,8 +68,8 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// vocabulary is a set of words. It may take a word that it never met for one that it did: about one in a hundred when
-// it holds a million, and hardly ever when it holds fewer.
+// vocabulary is a set of words, as a Bloom filter. It may take an unknown word for a known one: about one in a hundred
+// when it holds a million words, and hardly ever when it holds fewer.
 type vocabulary struct{ bits []uint64 }
 
 const vocabularyBits = 1 << 24 // 2 MiB
@@ -97,19 +92,17 @@ func (v *vocabulary) has(word []byte) bool {
 	return v.bits[a/64]>>(a%64)&1 == 1 && v.bits[b/64]>>(b%64)&1 == 1
 }
 
-// unknown is the share of a text's words that are not in v, without the first and the last, which may be cut; NaN of
-// fewer than three words.
+// unknown is the share of a text's words that are not in v, without the first and the last, which may be cut. NaN: the
+// text has fewer than three words.
 func (v *vocabulary) unknown(text []byte) float64 {
-	var strange []bool
-	words(text, func(w []byte) { strange = append(strange, !v.has(w)) })
+	var strange []float64
+	words(text, func(w []byte) { strange = append(strange, is(!v.has(w))) })
 	if len(strange) < 3 {
 		return nan
 	}
-	n := 0
+	n := 0.0
 	for _, s := range strange[1 : len(strange)-1] {
-		if s {
-			n++
-		}
+		n += s
 	}
-	return float64(n) / float64(len(strange)-2)
+	return n / float64(len(strange)-2)
 }

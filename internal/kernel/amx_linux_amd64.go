@@ -9,8 +9,7 @@ import (
 	"gimbal/internal/cpu"
 )
 
-// amxMissing says why there is no tier amx although the CPU has the tiles, or
-// is empty.
+// amxMissing says why there is no tier amx although the CPU has the tiles, or is empty.
 var amxAllowed, amxMissing = allowAMX()
 
 // allowAMX asks the operating system for the tiles, once for all threads: they

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 )
@@ -15,7 +16,7 @@ func benchExec(b *testing.B) *Exec {
 	b.Helper()
 	tier := TierAuto
 	if benchTier != "" {
-		tier = parseTier(benchTier)
+		tier = Tier(slices.Index(tierNames[:], benchTier))
 	}
 	x, err := NewExec(0, tier)
 	if err != nil {

@@ -81,8 +81,7 @@ func packBlocksF32Go(kind packKind, dst *uint16, step int, src *float32, stride,
 	}
 }
 
-// panelGo sums in blocks of 16 pairs of terms, as a tile does, each from where
-// the last one ended.
+// panelGo sums in blocks of 16 pairs of terms, as a tile does, each from where the last one ended.
 func panelGo(p *panel) {
 	a := unsafe.Slice((*uint16)(p.a), (p.rows-1)*p.lda/2+32*p.steps)
 	steps := p.steps

@@ -1,33 +1,25 @@
 package kernel
 
-import (
-	"fmt"
-	"unsafe"
-)
+import "unsafe"
 
-// bfProduct describes C = A·B or C += A·B with bfloat16 operands, C (m, n) and
-// k terms.
+// bfProduct describes C = A·B or C += A·B with bfloat16 operands, C (m, n) and k terms.
 type bfProduct struct {
 	m, n, k int
 	a       []uint16 // row-major
 	lda     int
 	b       []uint16 // packed
-	f       []float32
-	h       []uint16 // either f or h holds C
-	ldc     int
+	c       Mat[float32]
 	add     bool
 }
 
-// check takes dst into p after checking it and the packed operand.
-func (p *bfProduct) check(dst Mat[float32]) {
-	if (dst.F == nil) == (dst.H == nil) && p.m > 0 || p.add && dst.H != nil {
-		panic("kernel: result of a kind that cannot be written")
-	}
-	if dst.Stride < p.n || len(p.b) < PackLen(p.k, p.n) ||
-		p.m > 0 && max(len(dst.F), len(dst.H)) < (p.m-1)*dst.Stride+p.n {
-		panic("kernel: short matrix")
-	}
-	p.f, p.h, p.ldc = dst.F, dst.H, dst.Stride
+// write makes dst the result. It panics unless dst and the packed operand fit.
+func (p *bfProduct) write(dst Mat[float32]) {
+	require(((dst.F == nil) != (dst.H == nil) || p.m <= 0) && (dst.H == nil || !p.add),
+		"kernel: result of a kind that cannot be written")
+	require(dst.Stride >= p.n && len(p.b) >= PackLen(p.k, p.n) &&
+		(p.m <= 0 || max(len(dst.F), len(dst.H)) >= (p.m-1)*dst.Stride+p.n), "kernel: short matrix")
+	p.c = dst
+	p.c.Cols = p.n
 }
 
 // panel is the work of one call of a tier's kernel: up to 32 rows of A times
@@ -51,12 +43,10 @@ type panel struct {
 	next   *uint16  // AMX prefetches from here
 	ahead  int      // by so many bytes per step
 
-	// The upper tiles hold upper rows; the lower ones begin lower bytes after
-	// them in A, taillower in tail.
+	// The upper tiles hold upper rows; the lower ones begin lower bytes after them in A, taillower in tail.
 	lower, taillower int
 
-	// The kernel's own variables: addresses that may lie beyond the operands,
-	// where a pointer must not be.
+	// The kernel's own variables: addresses that may lie beyond the operands, where a pointer must not be.
 	//lint:ignore U1000 the assembly uses them
 	wa, wb, wbb, wchunk, wc, wpc, wpart, wfetch uintptr
 	//lint:ignore U1000 the assembly uses them
@@ -70,8 +60,7 @@ const (
 	storeBF16
 )
 
-// Blocking. The sums are defined by tokenBlock and slab only; the rest bounds
-// what has to stay in the caches.
+// Blocking. The sums are defined by tokenBlock and slab only; the rest bounds what has to stay in the caches.
 const (
 	tokenBlock = 384     // tokens summed before they are added to a weight's gradient
 	tokenCols  = 768     // columns of activations packed at a time for it
@@ -85,8 +74,7 @@ const (
 	slab       = 3072    // terms summed before they are added to a float32 output
 )
 
-// transStride is the row stride of a transposed operand of k terms: an odd
-// number of cache lines.
+// transStride is the row stride of a transposed operand of k terms: an odd number of cache lines.
 func transStride(k int) int { return (roundUp(k)/tileSide | 1) * tileSide }
 
 // bfScratch is one worker's memory.
@@ -113,11 +101,9 @@ func (e *bfEngine) init(t *bfTable, workers int) {
 			e.scratch(i)
 		}
 	}
-	e.job.e = e
 }
 
-// scratch returns the memory of a worker. Tiers that rarely need it make it at
-// the first multiply.
+// scratch returns the memory of a worker. Tiers that rarely need it make it at the first multiply.
 func (e *bfEngine) scratch(worker int) *bfScratch {
 	s := &e.workers[worker]
 	if s.tail == nil {
@@ -138,7 +124,7 @@ func (e *bfEngine) multiply(s *bfScratch, p *bfProduct, m0, m1, j0, j1 int) {
 	}
 	steps := roundUp(p.k) / tileSide
 	whole := slab / tileSide
-	if p.h != nil || steps <= whole {
+	if p.c.H != nil || steps <= whole {
 		whole = steps // a bfloat16 result cannot be added to
 	}
 	for l := 0; l < steps; l += whole {
@@ -156,17 +142,11 @@ func (e *bfEngine) multiply(s *bfScratch, p *bfProduct, m0, m1, j0, j1 int) {
 // clear sets rows [m0, m1) and blocks [j0, j1) of columns to the empty sum.
 func (p *bfProduct) clear(m0, m1, j0, j1 int) {
 	for i := m0; i < m1 && !p.add; i++ {
-		lo, hi := i*p.ldc+j0*tileSide, i*p.ldc+min(j1*tileSide, p.n)
-		if p.h != nil {
-			clear(p.h[lo:hi])
-		} else {
-			clear(p.f[lo:hi])
-		}
+		p.c.Row(i).Slice(j0*tileSide, min(j1*tileSide, p.n)).Clear()
 	}
 }
 
-// rows computes rows [m0, m1) of blocks [j0, j1) of C, with the given number of
-// steps of terms from step l.
+// rows computes rows [m0, m1) of blocks [j0, j1) of C, with the given number of steps of terms from step l.
 func (e *bfEngine) rows(s *bfScratch, p *bfProduct, m0, m1, j0, j1, l, steps int) {
 	d := &s.panel
 	allSteps := roundUp(p.k) / tileSide
@@ -197,12 +177,10 @@ func (e *bfEngine) rows(s *bfScratch, p *bfProduct, m0, m1, j0, j1, l, steps int
 				clear(t[copy(t, p.a[(i+r)*p.lda+(l+d.steps)*tileSide:][:tail]):])
 			}
 		}
-		o := i*p.ldc + j0*tileSide
-		switch {
-		case p.h != nil:
-			d.mode, d.cstep, d.ldc, d.c = storeBF16, 2*tileSide, 2*p.ldc, unsafe.Pointer(&p.h[o])
-		default:
-			d.mode, d.cstep, d.ldc, d.c = storeF32, 4*tileSide, 4*p.ldc, unsafe.Pointer(&p.f[o])
+		if o, ldc := i*p.c.Stride+j0*tileSide, p.c.Stride; p.c.H != nil {
+			d.mode, d.cstep, d.ldc, d.c = storeBF16, 2*tileSide, 2*ldc, unsafe.Pointer(&p.c.H[o])
+		} else {
+			d.mode, d.cstep, d.ldc, d.c = storeF32, 4*tileSide, 4*ldc, unsafe.Pointer(&p.c.F[o])
 			if p.add || l > 0 {
 				d.mode = addF32
 			}
@@ -238,73 +216,7 @@ func (d *panel) release() {
 // dst, transStride(k) apart, padded with zeros to whole steps.
 func (e *bfEngine) transpose(dst, src []uint16, stride, l, k, i, rows int) {
 	for t := 0; t < k; t += tileSide {
-		e.packRows(transpose, dst[t:], transStride(k), src[(l+t)*stride+i:], stride, min(tileSide, k-t), rows)
+		from, some := src[(l+t)*stride+i:], min(tileSide, k-t)
+		packRows(e.bfTable, transpose, dst[t:], transStride(k), from, stride, some, rows)
 	}
-}
-
-// testedBF16 returns the tier to compute with, given one that passed selfTest, and its bfloat16 kernels if they pass
-// theirs. If the tiles fail, the vectors remain: the tier is AVX512 then. The warning says so.
-func (x *Exec) testedBF16(k *tierTable) (*tierTable, *bfTable) {
-	fault := bfSelfTest(&k.bf16)
-	if fault == "" {
-		return k, &k.bf16
-	}
-	if k.tier == AMX {
-		x.warning = fmt.Sprintf("kernel: tier amx failed its self-test (%s); "+
-			"computing with tier avx512, whose bfloat16 multiplies are much slower", fault)
-		k, _ = tableOf(AVX512)
-		return x.testedBF16(k)
-	}
-	x.warning = fmt.Sprintf("kernel: bfloat16 multiplies of tier %s failed their self-test (%s); "+
-		"this tier offers none", k.tier, fault)
-	return k, &genericBF16
-}
-
-// bfSelfTest multiplies small matrices with edges in every direction on t and
-// on the generic twin and says what differs, if anything does. The numbers are
-// small integers, whose sums are exact in any order.
-func bfSelfTest(t *bfTable) string {
-	const m, n, k, steps = 37, 45, 70, 3
-	a, b := make([]uint16, m*k), make([]uint16, k*n)
-	w := make([]float32, n*k)
-	for i := range a {
-		a[i] = roundBF16(float32(i*i%31 - 15))
-	}
-	for i := range b {
-		b[i], w[i] = roundBF16(float32(i*i%29-14)), float32(i*i%27-13)
-	}
-	var out [2][][]float32
-	for side, t := range []*bfTable{t, &genericBF16} {
-		e := new(bfEngine)
-		e.init(t, 1)
-		s := e.scratch(0)
-		c := func() []float32 {
-			out[side] = append(out[side], make([]float32, m*n))
-			return out[side][len(out[side])-1]
-		}
-		packed := make([]uint16, PackLen(k, n))
-		for l := 0; l < k; l += tileSide { // B from its rows
-			t.packRows(pairs, packed[l*tileSide:], steps*tileSize, b[l*n:], n, min(tileSide, k-l), n)
-		}
-		e.multiply(s, &bfProduct{m: m, n: n, k: k, a: a, lda: k, b: packed, f: c(), ldc: n}, 0, m, 0, 2)
-		for j := 0; j < n; j += tileSide { // B from the rows of its transpose, in float32
-			t.packRowsF32(natural, packed[j*steps*tileSide:], tileSize, w[j*k:], k, min(tileSide, n-j), k)
-		}
-		e.multiply(s, &bfProduct{m: m, n: n, k: k, a: a, lda: k, b: packed, f: c(), ldc: n}, 0, m, 0, 2)
-		// a read as (k, m), its transpose as the first operand
-		e.transpose(s.trans, a, m, 0, k, 0, m)
-		p := &bfProduct{m: m, n: n, k: k, a: s.trans, lda: transStride(k), b: packed, f: c(), ldc: n}
-		e.multiply(s, p, 0, m, 0, 2)
-		rounded := make([]uint16, m*n)
-		t.toBF16(rounded, out[side][0])
-		t.fromBF16(c(), rounded)
-	}
-	for i, want := range out[1] {
-		for j, v := range want {
-			if got := out[0][i][j]; got != v {
-				return fmt.Sprintf("element %d of product %d of bfloat16 is %g instead of %g", j, i+1, got, v)
-			}
-		}
-	}
-	return ""
 }

@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"gimbal/internal/par"
@@ -42,14 +43,14 @@ func Tiers() []Tier {
 	return append(ts, Generic)
 }
 
-// envTier is the variable that forces a tier where TierAuto is asked for.
+// envTier is the environment variable that TierAuto obeys.
 const envTier = "GIMBAL_KERNEL"
 
-// Exec executes kernels: it holds the worker pool, the tier, and all scratch
-// memory and job descriptions, so that no operation allocates for float32 (for
-// float64 the scratch is made at the first multiply). An Exec is not safe for
-// concurrent use, but the functions that take a worker number, and those on
-// slices, may be called from the workers of its own pool.
+// Exec executes kernels. It holds the worker pool, the tier, and all scratch memory and job descriptions, so that no
+// operation allocates for float32 (float64 gets its scratch at the first multiply).
+//
+// An Exec is not safe for concurrent use. But the functions that take a worker number, and those on slices, may be
+// called from the workers of its own pool.
 type Exec struct {
 	pool    *par.Pool
 	tier    Tier
@@ -59,21 +60,19 @@ type Exec struct {
 	bf16    bfEngine
 }
 
-// NewExec makes an Exec with the given number of workers (<= 0: GOMAXPROCS).
-// TierAuto picks the best tier, or the one that the environment variable
-// GIMBAL_KERNEL names. Close ends the workers.
+// NewExec makes an Exec with the given number of workers (<= 0: GOMAXPROCS). TierAuto picks the best tier, or the one
+// that the environment variable GIMBAL_KERNEL names. Close ends the workers.
 //
-// The chosen tier first proves itself on a small multiply against the generic
-// twin; if it fails, the Exec falls back to Generic, or from AMX to AVX512 if
-// only the tiles fail, and Warning says so. Warning also says if TierAuto could
-// not have AMX because the operating system refuses it.
-// Returns an error that lists the available tiers if the one asked for is
-// unknown or missing here.
+// NewExec compares a small multiply on the chosen tier with the generic twin. If they differ, the Exec uses Generic, or
+// AVX512 if only the tiles of AMX fail, and Warning says so. Warning also says if TierAuto could not have AMX because
+// the operating system refuses it.
+//
+// Returns an error that lists the available tiers if the one asked for is unknown or missing here.
 func NewExec(workers int, tier Tier) (*Exec, error) {
 	asked := "kernel"
 	if name := os.Getenv(envTier); tier == TierAuto && name != "" {
 		asked = envTier
-		if tier = parseTier(name); tier < 0 {
+		if tier = Tier(slices.Index(tierNames[:], name)); tier < 0 {
 			return nil, fmt.Errorf("%s: no tier is called %q; this machine has %s", envTier, name, tierList())
 		}
 	}
@@ -103,6 +102,7 @@ func NewExec(workers int, tier Tier) (*Exec, error) {
 	x.f32.init(&k.table, x.pool.Workers())
 	x.f64.init(&generic64, x.pool.Workers())
 	x.bf16.init(bf, x.pool.Workers())
+	x.bf16.job.x = x
 	for w := range x.f32.scratch {
 		x.f32.scratch[w].grow()
 	}
@@ -118,21 +118,11 @@ func (x *Exec) Workers() int { return x.pool.Workers() }
 // Tier returns the tier in use for float32.
 func (x *Exec) Tier() Tier { return x.tier }
 
-// Warning is empty, or says why the tier asked for is not the one in use. The
-// caller must show it.
+// Warning says why the tier asked for is not the one in use; it is empty if it is. The caller must show it.
 func (x *Exec) Warning() string { return x.warning }
 
 // Close ends the workers.
 func (x *Exec) Close() { x.pool.Close() }
-
-func parseTier(name string) Tier {
-	for i, n := range tierNames {
-		if n == name {
-			return Tier(i)
-		}
-	}
-	return -1
-}
 
 func tierList() string {
 	var names []string
@@ -161,35 +151,4 @@ func of[T Float](x *Exec) *engine[T] {
 		return e
 	}
 	return any(&x.f64).(*engine[T])
-}
-
-// selfTest multiplies two small matrices with edges in every direction on t
-// and on the generic twin and says what differs, if anything does.
-func selfTest(t *table[float32]) string {
-	m, n, k := t.mr+3, t.nr+5, 37
-	a, b := make([]float32, m*k), make([]float32, n*k)
-	for i := range a {
-		a[i] = float32(i*i%31-15) / 8 // exact in every order of summation
-	}
-	for i := range b {
-		b[i] = float32(i*i%29-14) / 8
-	}
-	got, want := make([]float32, m*n), make([]float32, m*n)
-	for _, c := range []struct {
-		t   *table[float32]
-		out []float32
-	}{{t, got}, {&generic32, want}} {
-		e := &engine[float32]{table: c.t}
-		s := new(scratch[float32])
-		s.grow()
-		p := product[float32]{m: m, n: n, k: k, a: a, rs: k, ks: 1, b: b, ldb: k, transB: true,
-			c: c.out, ldc: n, alpha: 1}
-		e.multiply(s, &p, 0, m, 0, n)
-	}
-	for i := range want {
-		if got[i] != want[i] {
-			return fmt.Sprintf("element %d of a %d by %d product is %g instead of %g", i, m, n, got[i], want[i])
-		}
-	}
-	return ""
 }

@@ -165,14 +165,12 @@ func mulAddGo[T Float](dst, a, b []T) {
 	}
 }
 
-// Constants of GELU in its tanh form: with u = √(2/π)(x + geluCubic·x³) it is
-// x·(1+tanh u)/2 = x·σ(2u).
+// Constants of GELU in its tanh form: with u = √(2/π)(x + geluCubic·x³) it is x·(1+tanh u)/2 = x·σ(2u).
 const (
 	geluTwice = 1.5957691216057308 // 2·√(2/π)
 	geluCubic = 0.044715
-	// Beyond these bounds σ is 0 or 1 to within float64's precision, or its
-	// product with x vanishes beside any other activation; clamping its
-	// argument keeps exp from overflowing and from slow denormal numbers.
+	// Beyond these bounds σ is 0 or 1 to within float64's precision, or its product with x vanishes beside any other
+	// activation; clamping its argument keeps exp from overflowing and from slow denormal numbers.
 	geluBound = 9
 	siluBound = 80
 )

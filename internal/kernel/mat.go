@@ -1,5 +1,12 @@
 package kernel
 
+// require panics with fault unless ok.
+func require(ok bool, fault string) {
+	if !ok {
+		panic(fault)
+	}
+}
+
 // Mat is a matrix that enters or leaves a multiply: Rows rows of Cols elements,
 // row i at [i*Stride, i*Stride+Cols). Exactly one of F and H is set.
 type Mat[T Float] struct {
@@ -10,22 +17,17 @@ type Mat[T Float] struct {
 
 // Dense returns the (rows, cols) matrix that fills f without gaps.
 func Dense[T Float](f []T, rows, cols int) Mat[T] {
-	if len(f) < rows*cols {
-		panic("kernel: short matrix")
-	}
+	require(len(f) >= rows*cols, "kernel: short matrix")
 	return Mat[T]{F: f, Rows: rows, Cols: cols, Stride: cols}
 }
 
-// check panics unless m has n rows of the given number of columns.
-func (m *Mat[T]) check(n, cols int) {
-	switch {
-	case m.H != nil || n > 0 && m.F == nil:
-		panic("kernel: operand of a kind this tier does not take")
-	case m.Cols != cols || m.Stride < cols:
-		panic("kernel: wrong number of columns")
-	case n < 0 || n > m.Rows || n > 0 && len(m.F) < (n-1)*m.Stride+cols:
-		panic("kernel: short matrix")
-	}
+// check panics unless m has n rows of cols columns, in bfloat16 or in full precision.
+func (m *Mat[T]) check(n, cols int, bf16 bool) {
+	require((m.F == nil || !bf16) && (m.H == nil || bf16) && (n <= 0 || m.F != nil || m.H != nil),
+		"kernel: operand of a kind this weight does not take")
+	require(m.Cols == cols && m.Stride >= cols, "kernel: wrong number of columns")
+	require(n >= 0 && n <= m.Rows && (n == 0 || max(len(m.F), len(m.H)) >= (n-1)*m.Stride+cols),
+		"kernel: short matrix")
 }
 
 // From returns the rows of m from lo on, sharing its memory.
@@ -67,8 +69,7 @@ func (m Mat[T]) Row(i int) Row[T] {
 }
 
 // Row is a row of a Mat. Exactly one of F and H is set; H is for T = float32 only. Loops over a row compute in full
-// precision whatever its kind: Read or Load gives its elements, Target the place to compute new ones, and Write
-// stores those.
+// precision whatever its kind: Read or Load gives its elements, Target the place for new ones, and Write stores them.
 type Row[T Float] struct {
 	F []T
 	H []uint16
@@ -98,7 +99,7 @@ func (r Row[T]) Load(x *Exec, temp []T) []T {
 	return temp[:copy(temp[:len(v)], v)]
 }
 
-// Target returns where to compute new elements of r: in r itself, or in temp for bfloat16. Write finishes that.
+// Target returns where to compute new elements of r: in r itself, or in temp for bfloat16. Write then stores them.
 func (r Row[T]) Target(temp []T) []T {
 	if r.H == nil {
 		return r.F
@@ -106,7 +107,7 @@ func (r Row[T]) Target(temp []T) []T {
 	return temp[:len(r.H)]
 }
 
-// Write stores the elements of src in r, rounded if it is bfloat16. What Target returned may be one with r.
+// Write stores the elements of src, which may be what Target returned, in r. It rounds them if r is bfloat16.
 func (r Row[T]) Write(x *Exec, src []T) {
 	if r.H != nil {
 		ToBF16(x, r.H, float32s(src))
@@ -134,8 +135,6 @@ func (r Row[T]) biased(x *Exec, bias, temp []T) []T {
 // float32s is the identity where T is float32; there are no bfloat16 rows otherwise.
 func float32s[T Float](s []T) []float32 {
 	f, ok := any(s).([]float32)
-	if !ok {
-		panic("kernel: bfloat16 rows of a float64 model")
-	}
+	require(ok, "kernel: bfloat16 rows of a float64 model")
 	return f
 }

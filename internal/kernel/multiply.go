@@ -45,14 +45,15 @@ type job[T Float] struct {
 	byCols bool
 }
 
-// run computes the product in e.job on the pool.
-func (e *engine[T]) run(x *Exec) {
-	j := &e.job
-	if j.m <= 0 || j.n <= 0 {
+// run computes a product on the pool.
+func (e *engine[T]) run(x *Exec, p product[T]) {
+	if p.m <= 0 || p.n <= 0 {
 		return
 	}
-	// Cut the dimension with more tiles. A worker packs the whole of the other
-	// operand for itself, so that workers need not wait for each other.
+	j := &e.job
+	j.product = p
+	// Cut the dimension with more tiles. A worker packs the whole of the other operand for itself, so that workers need
+	// not wait for each other.
 	if j.byCols = (j.n+e.nr-1)/e.nr > (j.m+e.mr-1)/e.mr; j.byCols {
 		x.pool.Do(j.n, e.nr, j)
 	} else {
@@ -168,9 +169,8 @@ func (e *engine[T]) packPanelT(dst []T, p *product[T], l0, k, j, cols int) {
 	}
 }
 
-// packA copies the k terms from l0 of rows [i0, i1) of A to dst: panels of mr
-// rows, in each one row after the other, or one term after the other if that is
-// how A is stored.
+// packA copies the k terms from l0 of rows [i0, i1) of A to dst: panels of mr rows, in each one row after the other,
+// or one term after the other if that is how A is stored.
 func (e *engine[T]) packA(dst []T, p *product[T], l0, k, i0, i1 int) {
 	switch {
 	case p.ks == 1 && e.packRows != nil:

@@ -290,7 +290,7 @@ func TestMisusePanics(t *testing.T) {
 		"rows":    {"kernel: short matrix", func() { w.Forward(x, Dense(f, 2, 4), Dense(f, 2, 5), 3) }},
 		"dw": {"kernel: short weight gradient",
 			func() { w.BackWeight(x, f[:19], Dense(f, 2, 4), Dense(f, 2, 5), 2) }},
-		"kind": {"kernel: operand of a kind this tier does not take", func() {
+		"kind": {"kernel: operand of a kind this weight does not take", func() {
 			w.Forward(x, Dense(f, 2, 4), Mat[float32]{H: make([]uint16, 10), Rows: 2, Cols: 5, Stride: 5}, 2)
 		}},
 		"beta": {"kernel: beta must be 0 or 1", func() { Gemm(x, 0, false, false, 1, 1, 1, 1, f, 1, f, 1, 2, f, 1) }},

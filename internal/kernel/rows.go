@@ -1,15 +1,13 @@
 package kernel
 
-// Rows: what layers do with one position, forward and backward. Rows of either
-// kind are operands. Where a tier has a fused loop, a row of bfloat16 is passed
-// over once; otherwise, and in full precision, the functions on slices follow one
-// another. They run on the calling goroutine and are safe for concurrent use.
-// What is said of rounding, and of errors before it, holds for rows of bfloat16: in
-// full precision errors are those of the functions on slices. temp is scratch memory.
+// Rows: what layers do with one position, forward and backward. Rows of either kind are operands. Where a tier has a
+// fused loop, a row of bfloat16 is passed over once; otherwise, and in full precision, the functions on slices follow
+// one another. They run on the calling goroutine and are safe for concurrent use. What is said of rounding, and of
+// errors before it, holds for rows of bfloat16: in full precision errors are those of the functions on slices. temp
+// is scratch memory.
 
-// SoftmaxRow sets dst = exp(src-top), rounded to bfloat16, with top = Max(src),
-// and returns top and the sum of the exponentials before rounding: softmax but
-// for the division.
+// SoftmaxRow sets dst = exp(src-top), rounded to bfloat16, with top = Max(src), and returns top and the sum of the
+// exponentials before rounding: softmax but for the division.
 //
 // Memory: overwrites dst; src is used up.
 // Numerics: exp within 2 ulp; bits depend on the values, the length and the tier
@@ -25,9 +23,8 @@ func SoftmaxRow(x *Exec, dst []uint16, src []float32) (top, sum float32) {
 	return top, sum
 }
 
-// SoftmaxBackRow recomputes a row of probabilities, or a column of them, and
-// the gradients of its scores: p = exp(score-lse), dscore = p·(dp-delta), both
-// rounded to bfloat16. p is not rounded before it is multiplied.
+// SoftmaxBackRow recomputes a row of probabilities, or a column of them, and the gradients of its scores: p =
+// exp(score-lse), dscore = p·(dp-delta), both rounded to bfloat16. p is not rounded before it is multiplied.
 //
 // Shapes: all slices as long as score.
 // Memory: overwrites p and dscore; score and dp are used up.
@@ -46,8 +43,7 @@ func SoftmaxBackRow(x *Exec, p, dscore []uint16, score, dp, lse, delta []float32
 	ToBF16(x, dscore, dp)
 }
 
-// GELURow sets dst = gelu(src+bias); see GELU. bias may be nil. temp has src's
-// length.
+// GELURow sets dst = gelu(src+bias); see GELU. bias may be nil. temp has src's length.
 //
 // Memory: overwrites dst, which may be src.
 // Numerics: error before rounding at most 2e-4 times (the result's size + 0.001);
@@ -66,8 +62,7 @@ func GELURow[T Float](x *Exec, dst, src Row[T], bias, temp []T) {
 // sum; see GELUBackward. bias and sum may be nil. temp has twice src's length.
 //
 // Memory: overwrites dsrc, which may be dy; adds to sum.
-// Numerics: absolute error of gelu' before rounding at most 1e-4; an element's
-// bits do not depend on its position.
+// Numerics: absolute error of gelu' before rounding at most 1e-4; an element's bits do not depend on its position.
 func GELUBackRow[T Float](x *Exec, dsrc, dy, src Row[T], bias, sum, temp []T) {
 	if f, n := x.bf16.fused.geluBack, len(src.H); f != nil && n > 0 && len(dsrc.H) == n && len(dy.H) == n {
 		f(&dsrc.H[0], &dy.H[0], &src.H[0], first(bias, n), first(sum, n), n)
@@ -97,9 +92,8 @@ func SwiGLURow[T Float](x *Exec, dst, src Row[T], bias, temp []T) {
 	dst.Write(x, v)
 }
 
-// SwiGLUBackRow sets dsrc to the gradient of SwiGLURow's src, given dy, that of
-// its output, and adds it, before rounding, to sum; see SiLUMulBackward. bias and
-// sum may be nil. temp has five times dy's length.
+// SwiGLUBackRow sets dsrc to the gradient of SwiGLURow's src, given dy, that of its output, and adds it, before
+// rounding, to sum; see SiLUMulBackward. bias and sum may be nil. temp has five times dy's length.
 //
 // Memory: overwrites dsrc; adds to sum.
 // Numerics: error of the factors before rounding at most 2e-4 of their size plus
@@ -131,8 +125,7 @@ func ScaleRow[T Float](x *Exec, dst Row[T], src []T, scale T, temp []T) {
 	dst.Write(x, v)
 }
 
-// DotRow returns the scalar product of two rows of bfloat16, added in float32.
-// temp has twice a's length.
+// DotRow returns the scalar product of two rows of bfloat16, added in float32. temp has twice a's length.
 //
 // Numerics: the bits depend on the values, the length and the tier only.
 func DotRow(x *Exec, a, b []uint16, temp []float32) float32 {

@@ -71,8 +71,7 @@ func RMSNormRow[T Float](x *Exec, dst Row[T], src, gain []T, eps float64, temp [
 // RMSNormBackRow adds the gradients of an RMSNormRow to dx and dgain, given dy,
 // that of its output, and what it returned. temp has src's length.
 //
-// Formula: with x̂ = src·rstd and g = gain·dy, dx += rstd·(g - x̂·mean(g·x̂)),
-// dgain += dy·x̂.
+// Formula: with x̂ = src·rstd and g = gain·dy, dx += rstd·(g - x̂·mean(g·x̂)), dgain += dy·x̂.
 // Numerics: as LayerNormBackRow's.
 func RMSNormBackRow[T Float](x *Exec, dx, dgain []T, dy Row[T], src, gain []T, rstd T, temp []T) {
 	n := len(src)

@@ -29,11 +29,10 @@ func tableOf(t Tier) (*tierTable, bool) {
 type table[T Float] struct {
 	mr, nr int // tile computes up to mr rows and nr columns
 
-	// tile computes the product of rows (<= mr) rows of A and cols (<= nr)
-	// columns of B over k terms, starting from zero, in ascending order:
-	// C = alpha·A·B, or C += alpha·A·B if add. A's element (i, l) is
-	// a[i*rs+l*ks], B's (l, j) is b[l*bs+j], C's (i, j) is c[i*ldc+j].
-	// It reads whole rows of nr elements of B and writes only what it computes.
+	// tile computes the product of rows (<= mr) rows of A and cols (<= nr) columns of B over k terms, starting from
+	// zero, in ascending order: C = alpha·A·B, or C += alpha·A·B if add. A's element (i, l) is a[i*rs+l*ks], B's (l,
+	// j) is b[l*bs+j], C's (i, j) is c[i*ldc+j]. It reads whole rows of nr elements of B and writes only what it
+	// computes.
 	tile func(rows, k int, a *T, rs, ks int, b *T, bs int, c *T, ldc, cols int, alpha T, add bool)
 
 	// packN copies k rows of cols elements of src to rows of ldd elements of
@@ -52,8 +51,7 @@ type table[T Float] struct {
 	vectors[T]
 }
 
-// vectors are the kernels on slices; the functions of the same name document
-// them.
+// vectors are the kernels on slices; the functions of the same name document them.
 type vectors[T Float] struct {
 	exp, gelu       func(dst, src []T)
 	expSub          func(dst, src []T, m T) T
@@ -78,10 +76,9 @@ type bfTable struct {
 	toBF16   func(dst []uint16, src []float32)
 	fromBF16 func(dst []float32, src []uint16)
 
-	// packBlocks makes blocks of 32 by 32 at dst, dst+step, ... of 32 rows of
-	// src; packBlocksF32, which does not transpose, rounds them first. packEdge
-	// makes one: it gets the rows by value, so that the caller can have them on
-	// its stack.
+	// packBlocks makes blocks of 32 by 32 at dst, dst+step, ... of 32 rows of src; packBlocksF32, which does not
+	// transpose, rounds them first. packEdge makes one: it gets the rows by value, so that the caller can have them
+	// on its stack.
 	packBlocks    func(kind packKind, dst *uint16, step int, src *uint16, stride, blocks int)
 	packBlocksF32 func(kind packKind, dst *uint16, step int, src *float32, stride, blocks int)
 	packEdge      func(kind packKind, dst *uint16, step int, rows [tileSize]uint16)

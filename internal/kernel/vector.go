@@ -2,13 +2,11 @@ package kernel
 
 import "math"
 
-// The functions on slices run on the calling goroutine with the tier of x and
-// are safe for concurrent use. The length is that of the first source; the
-// other slices must be at least as long. Element-wise functions may work in
-// place: dst may be the same slice as a source, but not overlap it otherwise.
-// An element's bits do not depend on its position or on the length.
-// Accuracies hold on every tier for float32; the generic tier, and float64,
-// use the functions of package math.
+// The functions on slices run on the calling goroutine with the tier of x and are safe for concurrent use. The length
+// is that of the first source; the other slices must be at least as long. Element-wise functions may work in place:
+// dst may be the same slice as a source, but not overlap it otherwise. An element's bits do not depend on its
+// position or on the length. Accuracies hold on every tier for float32; the generic tier, and float64, use the
+// functions of package math.
 
 // Exp sets dst = exp(src).
 //
@@ -17,8 +15,7 @@ func Exp[T Float](x *Exec, dst, src []T) {
 	of[T](x).exp(dst[:len(src)], src)
 }
 
-// ExpSub sets dst = exp(src-m) and returns the sum of dst: with m = Max(src),
-// softmax but for the division.
+// ExpSub sets dst = exp(src-m) and returns the sum of dst: with m = Max(src), softmax but for the division.
 func ExpSub[T Float](x *Exec, dst, src []T, m T) T {
 	return of[T](x).expSub(dst[:len(src)], src, m)
 }
@@ -33,9 +30,8 @@ func Sum[T Float](x *Exec, src []T) T { return of[T](x).sum(src) }
 // Dot returns the scalar product of a and b, added in T.
 func Dot[T Float](x *Exec, a, b []T) T { return of[T](x).dot(a, b[:len(a)]) }
 
-// SumSquares returns the sum of the squares, squared and added in float64: it
-// neither overflows nor loses small terms, and is NaN or Inf if and only if an
-// element is (for float32).
+// SumSquares returns the sum of the squares, squared and added in float64: it neither overflows nor loses small
+// terms, and is NaN or Inf if and only if an element is (for float32).
 func SumSquares[T Float](x *Exec, src []T) float64 { return of[T](x).sumSquares(src) }
 
 // Axpy adds alpha·src to dst.
@@ -58,8 +54,7 @@ func MulAdd[T Float](x *Exec, dst, a, b []T) {
 	of[T](x).mulAdd(dst[:len(a)], a, b[:len(a)])
 }
 
-// GELU sets dst = gelu(src) in the tanh form of GPT-2,
-// x/2·(1 + tanh(√(2/π)(x + 0.044715·x³))).
+// GELU sets dst = gelu(src) in the tanh form of GPT-2, x/2·(1 + tanh(√(2/π)(x + 0.044715·x³))).
 //
 // Source: Hendrycks and Gimpel 2016, arXiv:1606.08415.
 // Numerics: error at most 1e-6 times (the result's size + 0.001): far below
@@ -79,15 +74,13 @@ func GELUBackward[T Float](x *Exec, dx, dy, src []T) {
 // SiLUMul sets dst = silu(gate)·up with silu(x) = x·σ(x), the heart of SwiGLU.
 //
 // Source: Shazeer 2020, arXiv:2002.05202.
-// Numerics: relative error at most 1e-6 for |gate| <= 80; beyond, silu is gate
-// or vanishes.
+// Numerics: relative error at most 1e-6 for |gate| <= 80; beyond, silu is gate or vanishes.
 func SiLUMul[T Float](x *Exec, dst, gate, up []T) {
 	n := len(gate)
 	of[T](x).siluMul(dst[:n], gate, up[:n])
 }
 
-// SiLUMulBackward sets dgate and dup to the gradients of SiLUMul's inputs,
-// given dy, that of its output.
+// SiLUMulBackward sets dgate and dup to the gradients of SiLUMul's inputs, given dy, that of its output.
 //
 // Formula: with s = σ(gate), dgate = dy·up·s·(1+gate·(1-s)), dup = dy·gate·s.
 // Memory: overwrites dgate and dup; either may be one of the sources.
@@ -97,9 +90,8 @@ func SiLUMulBackward[T Float](x *Exec, dgate, dup, dy, gate, up []T) {
 	of[T](x).siluMulBackward(dgate[:n], dup[:n], dy[:n], gate, up[:n])
 }
 
-// Rotate turns the pairs (a, b) by angles given as cos and sin, as rotary
-// position embedding does: dst1 = a·cos - b·sin, dst2 = b·cos + a·sin.
-// dst1 may be a and dst2 b.
+// Rotate turns the pairs (a, b) by angles given as cos and sin, as rotary position embedding does: dst1 = a·cos -
+// b·sin, dst2 = b·cos + a·sin. dst1 may be a and dst2 b.
 func Rotate[T Float](x *Exec, dst1, dst2, a, b, cos, sin []T) {
 	n := len(a)
 	of[T](x).rotate(dst1[:n], dst2[:n], a, b[:n], cos[:n], sin[:n])
@@ -123,8 +115,7 @@ type adamCoef[T Float] struct {
 	eps, step, decay                  T // step = LR/Correction1, decay = LR·Decay
 }
 
-// AdamW updates parameters p and moments m, v with the gradient g, which it
-// only reads.
+// AdamW updates parameters p and moments m, v with the gradient g, which it only reads.
 //
 // Formula: g' = Scale·g; m = β1·m + (1-β1)·g'; v = β2·v + (1-β2)·g'²;
 // p -= LR·((m/Correction1) / (√(v/Correction2) + Eps) + Decay·p).

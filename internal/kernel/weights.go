@@ -1,7 +1,7 @@
 package kernel
 
-// Weights is a matrix W (Out, In) that multiplies activations. It is a view
-// into the parameters; a tier that needs another form of W owns it here.
+// Weights is a matrix W (Out, In) that multiplies activations. It is a view into the parameters, and it owns the other
+// forms of W that a tier needs.
 type Weights[T Float] struct {
 	w       []T // (Out, In)
 	out, in int
@@ -11,18 +11,16 @@ type Weights[T Float] struct {
 // NewWeights returns the handle of w, which holds W (out, in) row by row and
 // stays the caller's. Call Refresh after each change of w.
 func NewWeights[T Float](w []T, out, in int) *Weights[T] {
-	if len(w) != out*in {
-		panic("kernel: short weight")
-	}
+	require(len(w) == out*in, "kernel: short weight")
 	return &Weights[T]{w: w, out: out, in: in}
 }
 
-// Refresh renews the packed forms of W; it must follow every change of W. Only
-// handles made by NewWeightsBF16 have such forms: the others read W itself, in
-// blocks packed on the fly, and Refresh has nothing to do for them.
+// Refresh renews the packed forms of W; it must follow every change of W. Only handles made by NewWeightsBF16 have
+// such forms: the others read W itself, in blocks packed on the fly, and Refresh has nothing to do for them.
 func (w *Weights[T]) Refresh(x *Exec) {
 	if w.bf16 != nil {
-		x.refreshBF16(any(w).(*Weights[float32]))
+		x.bf16.job.w = any(w).(*Weights[float32])
+		x.bf16.job.run(refresh, w.out)
 	}
 }
 
@@ -36,16 +34,7 @@ func (w *Weights[T]) Forward(x *Exec, dst, src Mat[T], n int) {
 		x.multiplyBF16(inF32(&dst), inF32(&src), w.bf16.forward, n, w.out, w.in)
 		return
 	}
-	dst.check(n, w.out)
-	src.check(n, w.in)
-	e := of[T](x)
-	e.job.product = product[T]{
-		m: n, n: w.out, k: w.in,
-		a: src.F, rs: src.Stride, ks: 1,
-		b: w.w, ldb: w.in, transB: true,
-		c: dst.F, ldc: dst.Stride, alpha: 1,
-	}
-	e.run(x)
+	w.multiply(x, &dst, &src, n, w.out, w.in, true)
 }
 
 // BackInput computes the gradient of Forward's input, dx = dy·W.
@@ -58,16 +47,19 @@ func (w *Weights[T]) BackInput(x *Exec, dst, dy Mat[T], n int) {
 		x.multiplyBF16(inF32(&dst), inF32(&dy), w.bf16.back, n, w.in, w.out)
 		return
 	}
-	dst.check(n, w.in)
-	dy.check(n, w.out)
-	e := of[T](x)
-	e.job.product = product[T]{
-		m: n, n: w.in, k: w.out,
-		a: dy.F, rs: dy.Stride, ks: 1,
-		b: w.w, ldb: w.in,
+	w.multiply(x, &dst, &dy, n, w.in, w.out, false)
+}
+
+// multiply computes dst (n, cols) = src (n, terms) times W, or its transpose, in full precision.
+func (w *Weights[T]) multiply(x *Exec, dst, src *Mat[T], n, cols, terms int, trans bool) {
+	dst.check(n, cols, false)
+	src.check(n, terms, false)
+	of[T](x).run(x, product[T]{
+		m: n, n: cols, k: terms,
+		a: src.F, rs: src.Stride, ks: 1,
+		b: w.w, ldb: w.in, transB: trans,
 		c: dst.F, ldc: dst.Stride, alpha: 1,
-	}
-	e.run(x)
+	})
 }
 
 // BackWeight adds the gradient of the weights, dW += dyᵀ·x.
@@ -76,41 +68,33 @@ func (w *Weights[T]) BackInput(x *Exec, dst, dy Mat[T], n int) {
 // Memory: adds to dw, which must not overlap dy or src.
 // Numerics: see the package doc; the sum is over the n rows in order.
 func (w *Weights[T]) BackWeight(x *Exec, dw []T, dy, src Mat[T], n int) {
-	if len(dw) != w.out*w.in {
-		panic("kernel: short weight gradient")
-	}
+	require(len(dw) == w.out*w.in, "kernel: short weight gradient")
+	dy.check(n, w.out, w.bf16 != nil)
+	src.check(n, w.in, w.bf16 != nil)
 	if w.bf16 != nil {
-		x.backWeightBF16(*any(&dw).(*[]float32), inF32(&dy), inF32(&src), n, w.out, w.in)
+		x.backWeightBF16(float32s(dw), inF32(&dy), inF32(&src), n, w.out, w.in)
 		return
 	}
-	dy.check(n, w.out)
-	src.check(n, w.in)
-	e := of[T](x)
-	e.job.product = product[T]{
+	of[T](x).run(x, product[T]{
 		m: w.out, n: w.in, k: n,
 		a: dy.F, rs: 1, ks: dy.Stride,
 		b: src.F, ldb: src.Stride,
 		c: dw, ldc: w.in, alpha: 1, add: true,
-	}
-	e.run(x)
+	})
 }
 
 // Gemm computes C = alpha·op(A)·op(B) + beta·C on the calling goroutine, for
 // use inside a worker: blocks of attention, say.
 //
-// Shapes: op(A) (m, k), op(B) (k, n), C (m, n); op transposes if its flag is
-// set, so that A is stored (k, m) or B (n, k). lda, ldb, ldc are row strides in
-// elements of the matrices as stored.
-// Memory: overwrites C if beta is 0 and never reads it then; adds to C if beta
-// is 1. C must not overlap A or B. Uses the scratch memory of worker, which no
-// other goroutine may use meanwhile.
+// Shapes: op(A) (m, k), op(B) (k, n), C (m, n); op transposes if its flag is set, so that A is stored (k, m) or B (n,
+// k). lda, ldb, ldc are row strides in elements of the matrices as stored.
+// Memory: overwrites C if beta is 0 and never reads it then; adds to C if beta is 1. C must not overlap A or B. Uses
+// the scratch memory of worker, which no other goroutine may use meanwhile.
 // Numerics: see the package doc; each block's sum is multiplied by alpha.
 // Panics if beta is neither 0 nor 1 or a matrix is too short.
 func Gemm[T Float](x *Exec, worker int, transA, transB bool, m, n, k int,
 	alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
-	if beta != 0 && beta != 1 {
-		panic("kernel: beta must be 0 or 1")
-	}
+	require(beta == 0 || beta == 1, "kernel: beta must be 0 or 1")
 	if m <= 0 || n <= 0 {
 		return
 	}
@@ -143,14 +127,10 @@ const BlockCols = 32
 // Memory: overwrites C, which must not overlap A or B. Safe for concurrent use.
 // Numerics: as Gemm; what B's last block holds beyond column n does not matter.
 func GemmBlocks[T Float](x *Exec, m, n, k int, alpha T, a []T, lda int, b, c []T, ldc int) {
-	if m <= 0 || n <= 0 || k <= 0 {
-		panic("kernel: empty product")
-	}
+	require(m > 0 && n > 0 && k > 0, "kernel: empty product")
 	checkStored(a, lda, m, k, false)
 	checkStored(c, ldc, m, n, false)
-	if len(b) < (n+BlockCols-1)/BlockCols*BlockCols*k {
-		panic("kernel: short matrix")
-	}
+	require(len(b) >= (n+BlockCols-1)/BlockCols*BlockCols*k, "kernel: short matrix")
 	e := of[T](x)
 	for j := 0; j < n; j += e.nr { // nr divides BlockCols
 		block := b[j/BlockCols*BlockCols*k+j%BlockCols:]
@@ -163,11 +143,10 @@ func GemmBlocks[T Float](x *Exec, m, n, k int, alpha T, a []T, lda int, b, c []T
 	}
 }
 
-func checkStored[T Float](s []T, ld, rows, cols int, trans bool) {
+// checkStored panics unless s holds a (rows, cols) matrix, stored transposed if trans, with row stride ld.
+func checkStored[T Float | uint16](s []T, ld, rows, cols int, trans bool) {
 	if trans {
 		rows, cols = cols, rows
 	}
-	if rows > 0 && cols > 0 && (ld < cols || len(s) < (rows-1)*ld+cols) {
-		panic("kernel: short matrix")
-	}
+	require(rows <= 0 || cols <= 0 || ld >= cols && len(s) >= (rows-1)*ld+cols, "kernel: short matrix")
 }

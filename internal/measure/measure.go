@@ -12,6 +12,7 @@ import (
 	"gimbal/internal/data"
 	"gimbal/internal/engine"
 	"gimbal/internal/evaluate"
+	"gimbal/internal/hub"
 	"gimbal/internal/judge"
 	"gimbal/internal/plan"
 	"gimbal/internal/rundir"
@@ -37,7 +38,11 @@ func Measure(ctx context.Context, path string, opt Options) (*evaluate.Result, e
 	if err != nil {
 		return nil, err
 	}
-	m, err := o.Model(opt.Checkpoint)
+	c, err := o.Checkpoint(opt.Checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	m, err := hub.ModelOf(c)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +96,7 @@ func Measure(ctx context.Context, path string, opt Options) (*evaluate.Result, e
 }
 
 // ownText prepares the text that a run was trained on.
-func ownText(ctx context.Context, cfg *config.Config, m *rundir.Model, workers int) (*plan.Draft, error) {
+func ownText(ctx context.Context, cfg *config.Config, m *hub.Model, workers int) (*plan.Draft, error) {
 	facts, err := rundir.ReadFacts(m.Checkpoint)
 	if err != nil {
 		return nil, err

@@ -1,2 +1,2 @@
-// Package memory says how much memory this process holds, and how much more it can take.
+// Package memory measures how much memory this process has, and how much more it can take.
 package memory

@@ -1,18 +1,16 @@
 package memory
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 )
 
-// Resident is the memory of this process that is in RAM and its own: without mapped files.
+// Resident returns the memory of this process that is in RAM, in bytes, without mapped files.
 func Resident() int64 {
-	raw, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return 0
-	}
+	raw, _ := os.ReadFile("/proc/self/statm")
 	fields := strings.Fields(string(raw))
 	if len(fields) < 3 {
 		return 0
@@ -22,39 +20,33 @@ func Resident() int64 {
 	return (resident - shared) * int64(os.Getpagesize())
 }
 
-// Free is what this process can still take, in bytes: what the machine has available, and no more than the
-// control groups (a container, a slice) that it runs in leave it. 0 when it cannot be known.
+// Free returns the memory that this process can still take, in bytes: what the machine has available, or what the
+// process's control groups (a container, a slice) leave if that is less. 0 means unknown.
 func Free() int64 {
-	free := available("/proc/meminfo")
+	free := figure("/proc/meminfo", "MemAvailable:") << 10
 	if room, limited := groupRoom("/sys/fs/cgroup", "/proc/self/cgroup"); limited && (free == 0 || room < free) {
 		free = max(1, room)
 	}
 	return free
 }
 
-// available is the machine's own figure.
-func available(meminfo string) int64 {
-	raw, err := os.ReadFile(meminfo)
-	if err != nil {
-		return 0
-	}
+// figure reads the number after key at the beginning of a line, 0 where it is not there.
+func figure(name, key string) int64 {
+	raw, _ := os.ReadFile(name)
 	for line := range strings.Lines(string(raw)) {
-		if rest, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
-			kib, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
-			return kib << 10
+		if rest, ok := strings.CutPrefix(line, key); ok {
+			n, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
+			return n
 		}
 	}
 	return 0
 }
 
-// groupRoom returns the least that the control groups of this process still allow, from its own up to the root: limit
-// minus use, where cached files count as free. limited is false where no group has a limit. Both versions of the
-// interface are read.
+// groupRoom returns the least memory that a control group of this process still allows, from its own up to the root:
+// limit minus use, where cached files count as free. limited is false if no group has a limit. It reads both versions
+// of the interface.
 func groupRoom(root, self string) (room int64, limited bool) {
-	raw, err := os.ReadFile(self)
-	if err != nil {
-		return 0, false
-	}
+	raw, _ := os.ReadFile(self)
 	for line := range strings.Lines(string(raw)) {
 		parts := strings.SplitN(strings.TrimSpace(line), ":", 3) // hierarchy:controllers:path
 		if len(parts) != 3 {
@@ -69,10 +61,10 @@ func groupRoom(root, self string) (room int64, limited bool) {
 		}
 		for path := filepath.Clean("/" + parts[2]); ; path = filepath.Dir(path) {
 			dir := filepath.Join(base, path)
-			limit, ok := readNumber(filepath.Join(dir, limitFile))
-			use, ok2 := readNumber(filepath.Join(dir, useFile))
-			if ok && ok2 && limit < 1<<60 { // the first version writes a huge number for none
-				left := limit - use + cached(filepath.Join(dir, "memory.stat"), cache)
+			limit, err := number(filepath.Join(dir, limitFile))
+			use, uerr := number(filepath.Join(dir, useFile))
+			if cmp.Or(err, uerr) == nil && limit < 1<<60 { // the first version writes a huge number for none
+				left := limit - use + figure(filepath.Join(dir, "memory.stat"), cache)
 				if !limited || left < room {
 					room, limited = left, true
 				}
@@ -85,27 +77,11 @@ func groupRoom(root, self string) (room int64, limited bool) {
 	return room, limited
 }
 
-// readNumber reads a file that holds one number; ok is false for "max" and for none.
-func readNumber(name string) (n int64, ok bool) {
+// number reads a file that holds one number. It fails for "max".
+func number(name string) (int64, error) {
 	raw, err := os.ReadFile(name)
 	if err != nil {
-		return 0, false
+		return 0, err
 	}
-	n, err = strconv.ParseInt(strings.TrimSpace(string(raw)), 10, 64)
-	return n, err == nil
-}
-
-// cached reads one figure of a memory.stat, 0 where it is not there.
-func cached(name, key string) int64 {
-	raw, err := os.ReadFile(name)
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(raw)) {
-		if rest, ok := strings.CutPrefix(line, key); ok {
-			n, _ := strconv.ParseInt(strings.TrimSpace(rest), 10, 64)
-			return n
-		}
-	}
-	return 0
+	return strconv.ParseInt(strings.TrimSpace(string(raw)), 10, 64)
 }

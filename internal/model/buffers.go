@@ -73,7 +73,9 @@ func newBuffers[T kernel.Float](ar *arena, a config.Arch, opt Options) *buffers[
 	b := new(buffers[T])
 	_, total := Layout(a)
 	b.params = alloc[T](ar, partParams, total)
-	b.grads = alloc[T](ar, partGrads, total)
+	if !opt.Forward {
+		b.grads = alloc[T](ar, partGrads, total)
+	}
 	b.workspace = newWorkspace[T](ar, a, opt.Workers, training)
 
 	b.x = make([][]T, a.Layers+1)

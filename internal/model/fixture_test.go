@@ -101,7 +101,7 @@ func writeFixture(t *testing.T, dir string, arch config.Arch, x *kernel.Exec) {
 	}
 
 	// Back again.
-	arch2, err := model.ParseHFConfig(conf)
+	arch2, _, _, err := model.ParseHFConfig(conf)
 	if err != nil || arch2 != arch {
 		t.Fatalf("%v: %+v", err, arch2)
 	}
@@ -123,7 +123,7 @@ func TestWriteCheckpointLogits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	arch, err := model.ParseHFConfig(conf)
+	arch, _, _, err := model.ParseHFConfig(conf)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,8 @@ import (
 	"gimbal/internal/config"
 )
 
-// transformersVersion is the release of Hugging Face transformers that the keys were checked against; see
-// bench/transformers.
+// transformersVersion is the release of Hugging Face transformers that the keys were checked against
+// (bench/transformers).
 const transformersVersion = "5.23.0"
 
 var hfClass = map[string]string{
@@ -41,7 +41,7 @@ func hfToken(id int32) any {
 	return id
 }
 
-// inFamily returns a with every choice made as its Hugging Face family makes it; sizes, base and epsilon stay.
+// inFamily returns a with every choice as its Hugging Face family makes it. Sizes, base and epsilon stay.
 func inFamily(a config.Arch) (config.Arch, error) {
 	switch a.Shape {
 	case "gpt2":
@@ -57,25 +57,26 @@ func inFamily(a config.Arch) (config.Arch, error) {
 	return a, nil
 }
 
-// checkSizes returns what no reader of the family would accept.
+// maxParams is more than any machine holds, and keeps every product of sizes small.
+const maxParams = 1 << 40
+
+// checkSizes refuses sizes that no reader of the family would accept.
 func checkSizes(a config.Arch) error {
 	switch {
 	case a.Heads%a.KVHeads != 0:
 		return fmt.Errorf("model: %d query heads do not share %d key heads evenly", a.Heads, a.KVHeads)
 	case (a.Shape == "gpt2" || a.Shape == "llama") && a.Width%a.Heads != 0:
-		return fmt.Errorf("model: width %d is not a multiple of %d heads, which shape %s requires", a.Width, a.Heads, a.Shape)
+		return fmt.Errorf("model: width %d is not a multiple of %d heads, which shape %s requires", a.Width, a.Heads,
+			a.Shape)
 	case a.HeadSize%2 != 0:
 		return fmt.Errorf("model: head size %d is odd", a.HeadSize)
 	}
-	params := float64(a.Layers)*(float64(a.Width)*float64(a.Heads*a.HeadSize+a.KVHeads*a.HeadSize+a.MLP)) + float64(a.Vocab+a.Context)*float64(a.Width)
-	if params > maxParams {
+	block := (a.Heads+a.KVHeads)*a.HeadSize + a.MLP
+	if params := float64(a.Width) * (float64(a.Layers)*float64(block) + float64(a.Vocab+a.Context)); params > maxParams {
 		return fmt.Errorf("model: the sizes make more than %.1g parameters", float64(maxParams))
 	}
 	return nil
 }
-
-// maxParams is more than any machine holds, and keeps every product of sizes small.
-const maxParams = 1 << 40
 
 // HFConfig is HFConfigAs for weights in float32.
 func HFConfig(a config.Arch, eos, bos int32) ([]byte, error) {
@@ -85,9 +86,8 @@ func HFConfig(a config.Arch, eos, bos int32) ([]byte, error) {
 // HFConfigAs returns the config.json that makes Hugging Face transformers build the decoder a.
 //
 // eos and bos are token ids; a negative one is written as null. RoPE is spelled both ways (rope_theta and
-// rope_parameters), for readers of either. Dropout is a choice of a run and not of the file: 0 is written.
-// dtype is that of the weights beside it, float32 or bfloat16.
-// It fails when a mixes choices in a way that its family does not know.
+// rope_parameters), for readers of either. Dropout is written as 0: it is a choice of a run. dtype is that of the
+// weights beside the file, float32 or bfloat16. It fails when a mixes choices in a way that its family does not know.
 func HFConfigAs(a config.Arch, eos, bos int32, dtype string) ([]byte, error) {
 	f, err := inFamily(a)
 	if err != nil {
@@ -176,8 +176,8 @@ func hfRope(a config.Arch) (scaling, parameters map[string]any) {
 	return scaling, parameters
 }
 
-// GenerationConfig returns the generation_config.json of a model: how to sample and where to stop, which of a model that
-// converses is also the end of its turn.
+// GenerationConfig returns the generation_config.json of a model: how to sample and where to stop. A model of
+// conversations stops at the end of its turn, too.
 func GenerationConfig(eos, bos int32, turnEnds ...int32) ([]byte, error) {
 	stop := hfToken(eos)
 	if len(turnEnds) > 0 {

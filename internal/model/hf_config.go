@@ -1,8 +1,8 @@
 package model
 
 import (
+	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,50 +19,50 @@ const (
 	maxPlaces = 1 << 24
 )
 
-// inert are keys that do not change what the model computes: names and versions; how it is trained, sampled, stored
-// or returned; heads for other tasks.
+// inert are keys that do not change what the model computes: names and versions; how it is trained, sampled, stored or
+// returned; heads for other tasks.
 var inert = strings.Fields(`
 	_name_or_path _attn_implementation attn_implementation transformers_version transformers.js_config is_llama_config
-	dtype torch_dtype use_cache initializer_range bos_token_id eos_token_id pad_token_id sep_token_id decoder_start_token_id
-	tokenizer_class task_specific_params problem_type id2label label2id finetuning_task prefix
+	dtype torch_dtype use_cache initializer_range bos_token_id eos_token_id pad_token_id sep_token_id
+	decoder_start_token_id tokenizer_class task_specific_params problem_type id2label label2id finetuning_task prefix
 	attention_dropout embd_pdrop attn_pdrop resid_pdrop reorder_and_upcast_attn n_ctx max_window_layers sliding_window
 	summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout
 	output_attentions output_hidden_states output_scores return_dict return_dict_in_generate chunk_size_feed_forward
-	torchscript tf_legacy_loss use_bfloat16
-	max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty temperature top_k top_p typical_p
-	repetition_penalty length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids num_return_sequences
-	forced_bos_token_id forced_eos_token_id remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens`)
+	torchscript tf_legacy_loss use_bfloat16 max_length min_length do_sample early_stopping num_beams num_beam_groups
+	diversity_penalty temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size
+	encoder_no_repeat_ngram_size bad_words_ids num_return_sequences forced_bos_token_id forced_eos_token_id
+	remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens`)
 
-// ParseHFConfig reads a Hugging Face config.json.
+// ParseHFConfig reads a Hugging Face config.json: the decoder, and the ids of the end-of-text and the beginning-of-text
+// token, -1 where there is none.
 //
-// Everything the decoder is built from must be there, and whatever this package cannot compute is refused by its
-// key: sliding windows, RoPE scaling but Llama 3's, biases where the family has none, other activations, quantized
-// weights, and every key that it does not know. All faults are reported together. Keys known not to change the function
-// of the model (inert) are passed over; Dropout is 0.
-func ParseHFConfig(data []byte) (config.Arch, error) {
-	var none config.Arch
-	keys, err := ReadObject(data, maxObject)
+// Everything that the decoder is built from must be there. What this package cannot compute is refused by its key:
+// sliding windows, RoPE scaling other than Llama 3's, biases where the family has none, other activations, quantized
+// weights, and every key that it does not know. The error lists all faults. Keys known not to change what the model
+// computes are skipped. Dropout is 0.
+func ParseHFConfig(data []byte) (a config.Arch, eos, bos int32, err error) {
+	r, err := newHFReader(data)
 	if err != nil {
-		return none, fmt.Errorf("model: config.json: %w", err)
+		return a, -1, -1, err
 	}
-	r := newHFReader(keys)
 	for _, key := range inert {
 		r.known[key] = true
 	}
-	var a config.Arch
 	r.read("model_type", &a.Shape)
 	class, known := hfClass[a.Shape]
 	if !known {
-		return none, fmt.Errorf("model: config.json: model_type is %.60s, which is not supported (only qwen3, llama, qwen2 or gpt2)", orMissing(keys["model_type"]))
+		return a, -1, -1, fmt.Errorf("model_type is %.60s, which is not supported (only qwen3, llama, qwen2 or gpt2)",
+			cmp.Or(string(r.keys["model_type"]), "missing"))
 	}
 	var classes []string
 	r.read("architectures", &classes)
 	bare := strings.NewReplacer("ForCausalLM", "Model", "LMHeadModel", "Model").Replace(class)
 	if len(classes) > 0 && !slices.Contains(classes, class) && !slices.Contains(classes, bare) {
-		r.fault("architectures", "is %.80s, which is not supported (only %s)", keys["architectures"], class)
+		r.fault("architectures", "is %.80s, which is not supported (only %s)", r.keys["architectures"], class)
 	}
 	a.Vocab = r.size("vocab_size", 0, maxIDs)
-	for _, key := range []string{"is_encoder_decoder", "is_decoder", "add_cross_attention", "tie_encoder_decoder", "rope_interleaved"} {
+	for _, key := range []string{"is_encoder_decoder", "is_decoder", "add_cross_attention", "tie_encoder_decoder",
+		"rope_interleaved"} {
 		r.only(key, "false")
 	}
 	r.only("quantization_config", "null")
@@ -73,77 +73,51 @@ func ParseHFConfig(data []byte) (config.Arch, error) {
 	} else {
 		r.llama(&a)
 	}
+	eos, bos = r.token("eos_token_id"), r.token("bos_token_id")
 	r.rest()
-	if len(r.faults) > 0 {
-		return none, fmt.Errorf("model: config.json: %w", errors.Join(r.faults...))
+	if err = r.err(); err == nil {
+		a, err = inFamily(a)
 	}
-	a, err = inFamily(a)
 	if err == nil {
 		err = checkSizes(a)
 	}
-	if err != nil {
-		return none, fmt.Errorf("config.json: %w", err)
-	}
-	return a, nil
+	return a, eos, bos, err
 }
 
-func orMissing(v json.RawMessage) string {
-	if v == nil {
-		return "missing"
-	}
-	return string(v)
-}
-
-// ParseHFEnds reads the ids of the end-of-text and the beginning-of-text token from a config.json; -1 where there is
-// none. Of a list the first counts: the others end a turn, not a text.
-func ParseHFEnds(data []byte) (eos, bos int32, err error) {
-	keys, err := ReadObject(data, maxObject)
-	if err != nil {
-		return -1, -1, fmt.Errorf("model: config.json: %w", err)
-	}
-	r := newHFReader(keys)
-	id := func(key string) int32 {
-		id := int32(-1)
-		if !r.has(key) {
-			return id
-		}
-		var list []int32
-		if json.Unmarshal(keys[key], &list) == nil && len(list) > 0 {
-			id = list[0]
-		} else {
-			r.read(key, &id)
-		}
-		if id < 0 {
-			r.fault(key, "is %.40s, which is no token", keys[key])
-		}
+// token reads the id of a token, -1 where there is none. The first of a list counts: the others end a turn, not a text.
+func (r *hfReader) token(key string) int32 {
+	id := int32(-1)
+	if !r.has(key) {
 		return id
 	}
-	eos, bos = id("eos_token_id"), id("bos_token_id")
-	if len(r.faults) > 0 {
-		return -1, -1, fmt.Errorf("model: config.json: %w", errors.Join(r.faults...))
+	var list []int32
+	if json.Unmarshal(r.keys[key], &list) == nil && len(list) > 0 {
+		id = list[0]
+	} else {
+		r.read(key, &id)
 	}
-	return eos, bos, nil
+	if id < 0 {
+		r.fault(key, "is %.40s, which is no token", r.keys[key])
+	}
+	return id
 }
 
 func (r *hfReader) gpt2(a *config.Arch) {
-	a.Layers, a.Width, a.Heads = r.size("n_layer", 0, maxLayers), r.size("n_embd", 0, maxWide), r.size("n_head", 0, maxHeads)
-	a.Context = r.size("n_positions", 0, maxPlaces)
+	a.Layers, a.Width = r.size("n_layer", 0, maxLayers), r.size("n_embd", 0, maxWide)
+	a.Heads, a.Context = r.size("n_head", 0, maxHeads), r.size("n_positions", 0, maxPlaces)
 	a.MLP = r.size("n_inner", 4*a.Width, maxWide)
 	a.NormEps = r.positive("layer_norm_epsilon")
 	a.Tie = true // the library leaves a true out
 	r.read("tie_word_embeddings", &a.Tie)
-	if r.has("activation_function") {
-		r.only("activation_function", `"gelu_new"`, `"gelu_pytorch_tanh"`)
-	} else {
-		r.fault("activation_function", "is missing")
-	}
+	r.need("activation_function")
+	r.only("activation_function", `"gelu_new"`, `"gelu_pytorch_tanh"`)
 	r.only("scale_attn_weights", "true")
 	r.only("scale_attn_by_inverse_layer_idx", "false")
 }
 
 func (r *hfReader) llama(a *config.Arch) {
-	a.Layers, a.Width, a.MLP = r.size("num_hidden_layers", 0, maxLayers), r.size("hidden_size", 0, maxWide), r.size("intermediate_size", 0, maxWide)
-	a.Heads = r.size("num_attention_heads", 0, maxHeads)
+	a.Layers, a.Heads = r.size("num_hidden_layers", 0, maxLayers), r.size("num_attention_heads", 0, maxHeads)
+	a.Width, a.MLP = r.size("hidden_size", 0, maxWide), r.size("intermediate_size", 0, maxWide)
 	kv, head := 0, 0 // no default: the library's own is neither of these for Qwen
 	if a.Shape == "llama" {
 		kv = a.Heads
@@ -156,11 +130,8 @@ func (r *hfReader) llama(a *config.Arch) {
 	a.NormEps = r.positive("rms_norm_eps")
 	r.rope(a)
 	r.read("tie_word_embeddings", &a.Tie)
-	if r.has("hidden_act") {
-		r.only("hidden_act", `"silu"`, `"swish"`)
-	} else {
-		r.fault("hidden_act", "is missing")
-	}
+	r.need("hidden_act")
+	r.only("hidden_act", `"silu"`, `"swish"`)
 	if a.Shape != "qwen2" {
 		r.only("attention_bias", "false")
 	}
@@ -168,22 +139,20 @@ func (r *hfReader) llama(a *config.Arch) {
 	r.only("use_sliding_window", "false")
 	r.only("pretraining_tp", "1")
 	r.only("partial_rotary_factor", "1", "1.0")
-	if r.has("layer_types") {
-		var types []string
-		r.read("layer_types", &types)
-		if len(types) != a.Layers {
-			r.fault("layer_types", "names %d layers of %d", len(types), a.Layers)
-		}
-		for i, t := range types {
-			if t != "full_attention" {
-				r.fault("layer_types", "has %q for layer %d; only full_attention is supported", t, i)
-				break
-			}
-		}
+	if !r.has("layer_types") {
+		return
+	}
+	var types []string
+	r.read("layer_types", &types)
+	if len(types) != a.Layers {
+		r.fault("layer_types", "names %d layers of %d", len(types), a.Layers)
+	}
+	if i := slices.IndexFunc(types, func(t string) bool { return t != "full_attention" }); i >= 0 {
+		r.fault("layer_types", "has %q for layer %d; only full_attention is supported", types[i], i)
 	}
 }
 
-// rope reads base and scaling from either spelling, which must agree.
+// rope reads base and scaling from either spelling. Where both are there they must agree.
 func (r *hfReader) rope(a *config.Arch) {
 	if r.has("rope_theta") {
 		a.RopeTheta = r.positive("rope_theta")
@@ -193,15 +162,14 @@ func (r *hfReader) rope(a *config.Arch) {
 		if !r.has(key) {
 			continue
 		}
-		keys, err := ReadObject(r.keys[key], maxObject)
+		in, err := newHFReader(r.keys[key])
 		if err != nil {
 			r.fault(key, "is broken: %v", err)
 			continue
 		}
-		in := newHFReader(keys)
 		if scale, ok := in.ropeScale(); ok {
 			if scales > 0 && scale != a.RopeScale {
-				in.fault("factor", "and its kin differ from those of rope_scaling")
+				in.fault("factor", "and the others differ from those of rope_scaling")
 			}
 			scales++
 			a.RopeScale = scale
@@ -218,18 +186,18 @@ func (r *hfReader) rope(a *config.Arch) {
 		in.only("partial_rotary_factor", "1", "1.0")
 		in.rest()
 		for _, f := range in.faults {
-			r.faults = append(r.faults, fmt.Errorf("%s: %w", key, f))
+			r.add("%s: %s", key, f)
 		}
 	}
 	if a.RopeTheta == 0 && len(r.faults) == 0 {
-		r.fault("rope_theta", "is missing, there and in rope_parameters")
+		r.fault("rope_theta", "is missing, here and in rope_parameters")
 	}
 }
 
-// ropeScale reads the scaling of one spelling; ok is false where it is the default, which scales nothing.
+// ropeScale reads the scaling of one spelling. ok is false for the default, which scales nothing.
 func (r *hfReader) ropeScale() (s config.RopeScale, ok bool) {
 	kind := "default"
-	r.read("type", &kind) // before it was rope_type
+	r.read("type", &kind) // the old name of rope_type
 	r.read("rope_type", &kind)
 	switch kind {
 	case "default":
@@ -242,13 +210,13 @@ func (r *hfReader) ropeScale() (s config.RopeScale, ok bool) {
 			key = "type"
 		}
 		r.fault(key, `is %q, which is not supported (only "default" or "llama3")`, kind)
-		for key := range r.keys { // they belong to a kind that is refused already
+		for key := range r.keys { // of a kind that is refused already
 			r.known[key] = true
 		}
 		return s, false
 	}
-	s = config.RopeScale{Factor: r.positive("factor"), Low: r.positive("low_freq_factor"), High: r.positive("high_freq_factor"),
-		Original: r.size("original_max_position_embeddings", 0, maxPlaces)}
+	s = config.RopeScale{Factor: r.positive("factor"), Low: r.positive("low_freq_factor"),
+		High: r.positive("high_freq_factor"), Original: r.size("original_max_position_embeddings", 0, maxPlaces)}
 	if !(s.Factor >= 1) {
 		r.fault("factor", "is %v, below 1", s.Factor)
 	}

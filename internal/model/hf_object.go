@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -11,11 +12,11 @@ import (
 	"gimbal/internal/strictjson"
 )
 
-// maxObject bounds the JSON files of a Hugging Face directory but for tokenizer.json and the index of shards.
+// maxObject bounds the JSON files of a Hugging Face directory, except tokenizer.json and the index of shards.
 const maxObject = 1 << 20
 
-// ReadObject reads a JSON object, such as a file of a Hugging Face directory, of at most limit bytes. Other than
-// encoding/json it keeps keys apart that differ in case, and refuses one that comes twice at any depth, text that is
+// ReadObject reads a JSON object of at most limit bytes, such as a file of a Hugging Face directory. Unlike
+// encoding/json it keeps keys apart that differ in case. It refuses a key that appears twice at any depth, text that is
 // not UTF-8, and anything after the end. The values are parts of data.
 func ReadObject(data []byte, limit int) (map[string]json.RawMessage, error) {
 	if len(data) > limit {
@@ -33,19 +34,38 @@ func ReadObject(data []byte, limit int) (map[string]json.RawMessage, error) {
 	return keys, nil
 }
 
-// hfReader reads keys of a JSON object and gathers the faults.
-type hfReader struct {
-	keys   map[string]json.RawMessage
-	known  map[string]bool // keys that were asked for
-	faults []error
+// faults gathers what is wrong with a file.
+type faults []string
+
+func (f *faults) add(format string, args ...any) { *f = append(*f, fmt.Sprintf(format, args...)) }
+
+// err returns the first faults and the number of the others, nil if there are none.
+func (f faults) err() error {
+	const most = 8
+	if len(f) == 0 {
+		return nil
+	}
+	text := strings.Join(f[:min(most, len(f))], "; ")
+	if more := len(f) - most; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return errors.New(text)
 }
 
-func newHFReader(keys map[string]json.RawMessage) *hfReader {
-	return &hfReader{keys: keys, known: map[string]bool{}}
+// hfReader reads keys of a JSON object and gathers the faults.
+type hfReader struct {
+	keys  map[string]json.RawMessage
+	known map[string]bool // keys that were asked for
+	faults
+}
+
+func newHFReader(data []byte) (*hfReader, error) {
+	keys, err := ReadObject(data, maxObject)
+	return &hfReader{keys: keys, known: map[string]bool{}}, err
 }
 
 func (r *hfReader) fault(key, format string, args ...any) {
-	r.faults = append(r.faults, fmt.Errorf("%s "+format, append([]any{key}, args...)...))
+	r.add("%s "+format, append([]any{key}, args...)...)
 }
 
 // has reports whether key is there and not null.
@@ -53,6 +73,15 @@ func (r *hfReader) has(key string) bool {
 	r.known[key] = true
 	v, ok := r.keys[key]
 	return ok && string(v) != "null"
+}
+
+// need is has, with a fault where the key is missing.
+func (r *hfReader) need(key string) bool {
+	ok := r.has(key)
+	if !ok {
+		r.fault(key, "is missing")
+	}
+	return ok
 }
 
 // read leaves dst as it is when key is missing or null.
@@ -65,13 +94,13 @@ func (r *hfReader) read(key string, dst any) {
 	}
 }
 
-// size reads a number of things, at most most; byDefault 0 makes the key a must.
+// size reads a number from 1 to most. byDefault 0 means that the key must be there.
 func (r *hfReader) size(key string, byDefault, most int) int {
-	if !r.has(key) {
-		if byDefault == 0 {
-			r.fault(key, "is missing")
-		}
-		return max(1, byDefault)
+	if byDefault > 0 && !r.has(key) {
+		return byDefault
+	}
+	if !r.need(key) {
+		return 1
 	}
 	n := 0
 	r.read(key, &n)
@@ -83,8 +112,7 @@ func (r *hfReader) size(key string, byDefault, most int) int {
 }
 
 func (r *hfReader) positive(key string) float64 {
-	if !r.has(key) {
-		r.fault(key, "is missing")
+	if !r.need(key) {
 		return 1
 	}
 	x := 0.0
@@ -104,18 +132,9 @@ func (r *hfReader) only(key string, allowed ...string) {
 
 // rest refuses every key that nothing asked for: it may change what the model computes.
 func (r *hfReader) rest() {
-	var unknown []string
-	for key, v := range r.keys {
-		if !r.known[key] && string(v) != "null" {
-			unknown = append(unknown, key)
+	for _, key := range slices.Sorted(maps.Keys(r.keys)) {
+		if !r.known[key] && string(r.keys[key]) != "null" {
+			r.fault(key, "is a key that this program does not know, so it cannot tell what it changes")
 		}
-	}
-	slices.Sort(unknown)
-	for i, key := range unknown {
-		if i == 8 {
-			r.faults = append(r.faults, fmt.Errorf("and %d more unknown keys", len(unknown)-i))
-			break
-		}
-		r.fault(key, "is a key that this program does not know, so it cannot tell what it changes")
 	}
 }

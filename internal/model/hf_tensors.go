@@ -25,7 +25,7 @@ func transpose(dst, src []float32, rows, cols int) {
 
 // Entries returns the tensors of model.safetensors, in the order of the views. A tied head is not among them.
 //
-// Memory: entries are views of p, but for the matrices of GPT-2's blocks, which are transposed copies.
+// Memory: entries are views of p, except the matrices of GPT-2's blocks, which are transposed copies.
 func Entries(p *Params[float32]) []safetensors.Entry {
 	entries := make([]safetensors.Entry, len(p.Views))
 	for i, v := range p.Views {
@@ -39,32 +39,26 @@ func Entries(p *Params[float32]) []safetensors.Entry {
 	return entries
 }
 
-// Tensors is where weights are read from: a safetensors file, or the shards of a model.
-type Tensors interface {
-	Tensors() []safetensors.Tensor
-	Lookup(name string) (safetensors.Tensor, bool)
-	ReadF32(dst []float32, name string) error
-}
-
 // head is the tensor of a head that is not tied.
 const head = "lm_head.weight"
 
-// CheckEntries reports what keeps the weights of an architecture from being read from f, before anything is allocated
-// for them: tensors that are missing, misshaped, unexpected or of a type that is not floating point, all by name.
-func CheckEntries(a config.Arch, f Tensors) error {
+// CheckEntries returns what keeps the weights of an architecture from being read from f: tensors that are missing,
+// unexpected, of another shape or not of a floating-point type, all by name. It allocates nothing for the weights.
+func CheckEntries(a config.Arch, f *safetensors.File) error {
 	views, _ := Layout(a)
 	_, _, err := checkEntries(views, f)
 	return err
 }
 
-// checkEntries returns also what the names in the file lack at their front, and whether it holds the head of a tied model.
-func checkEntries(views []View, f Tensors) (missing string, tiedHead bool, err error) {
+// checkEntries returns also the prefix that the names in the file lack, and whether the file holds the head of a tied
+// model.
+func checkEntries(views []View, f *safetensors.File) (missing string, tiedHead bool, err error) {
 	prefix, _, _ := strings.Cut(views[0].Name, ".")
 	prefix += "."
 	if !slices.ContainsFunc(f.Tensors(), func(t safetensors.Tensor) bool { return strings.HasPrefix(t.Name, prefix) }) {
 		missing = prefix
 	}
-	var faults hfFaults
+	var bad faults
 	expected := make(map[string]bool, len(views))
 	for _, v := range views {
 		name := strings.TrimPrefix(v.Name, missing)
@@ -73,14 +67,8 @@ func checkEntries(views []View, f Tensors) (missing string, tiedHead bool, err e
 		if isConv1D(v) {
 			want = []int{v.Shape[1], v.Shape[0]}
 		}
-		t, ok := f.Lookup(name)
-		switch {
-		case !ok:
-			faults.add("%s %v is missing", name, want)
-		case !slices.Equal(t.Shape, want):
-			faults.add("%s has shape %v, the configuration asks for %v", name, t.Shape, want)
-		case !t.Float():
-			faults.add("%s has dtype %s, not F32, BF16, F16 or F64", name, t.DType)
+		if wrong := f.Mismatch(name, want); wrong != "" {
+			bad.add("%s", wrong)
 		}
 	}
 	for _, t := range f.Tensors() {
@@ -92,71 +80,53 @@ func checkEntries(views []View, f Tensors) (missing string, tiedHead bool, err e
 			strings.HasSuffix(t.Name, ".attn.masked_bias"),
 			strings.HasSuffix(t.Name, ".rotary_emb.inv_freq"):
 		default:
-			faults.add("%s %v is unexpected", t.Name, t.Shape)
+			bad.add("%s %v is unexpected", t.Name, t.Shape)
 		}
 	}
-	return missing, tiedHead, faults.err()
+	if err := bad.err(); err != nil {
+		return "", false, fmt.Errorf("model: load: the file does not fit its configuration: %w", err)
+	}
+	return missing, tiedHead, nil
 }
 
 // LoadEntries overwrites p with the tensors of a Hugging Face model, of any floating-point type.
 //
-// The names and shapes are all checked first (CheckEntries): p is untouched when one is wrong. Names may lack the prefix of
-// the family (transformer., model.), as in files of the bare decoder; tables that are no weights (GPT-2's masks, RoPE's
-// frequencies) are passed over; a head in the file of a tied model must equal the embedding. An error while reading leaves
-// p partly overwritten. The caller refreshes the model.
-func LoadEntries(p *Params[float32], f Tensors) error {
+// It first checks all names and shapes (CheckEntries) and leaves p untouched when one is wrong. Names may lack the
+// prefix of the family (transformer., model.), as in files of the bare decoder. Tables that are no weights (GPT-2's
+// masks, RoPE's frequencies) are skipped. If the file of a tied model has a head, it must equal the embedding. An error
+// while reading leaves p partly overwritten. The caller refreshes the model.
+func LoadEntries(p *Params[float32], f *safetensors.File) error {
 	missing, tiedHead, err := checkEntries(p.Views, f)
 	if err != nil {
 		return err
 	}
+	read := func(dst []float32, name string) {
+		if err == nil {
+			err = f.ReadF32(dst, name)
+		}
+	}
 	var scratch []float32
 	for _, v := range p.Views {
-		dst := p.Flat[v.Lo:v.Hi]
-		if isConv1D(v) {
-			scratch = slices.Grow(scratch[:0], v.Len())[:v.Len()]
-			dst = scratch
+		dst, name := p.Flat[v.Lo:v.Hi], strings.TrimPrefix(v.Name, missing)
+		if !isConv1D(v) {
+			read(dst, name)
+			continue
 		}
-		if err := f.ReadF32(dst, strings.TrimPrefix(v.Name, missing)); err != nil {
-			return fmt.Errorf("model: load: %w", err)
-		}
-		if isConv1D(v) {
-			transpose(p.Flat[v.Lo:v.Hi], scratch, v.Shape[1], v.Shape[0])
-		}
+		scratch = slices.Grow(scratch[:0], v.Len())[:v.Len()]
+		read(scratch, name)
+		transpose(dst, scratch, v.Shape[1], v.Shape[0])
 	}
+	embed := p.Views[0]
 	if tiedHead {
-		embed := p.Views[0]
-		other := make([]float32, embed.Len())
-		if err := f.ReadF32(other, head); err != nil {
-			return fmt.Errorf("model: load: %w", err)
-		}
-		if !slices.Equal(other, p.Flat[embed.Lo:embed.Hi]) {
-			return fmt.Errorf("model: load: %s differs from %s, but the configuration ties them", head, strings.TrimPrefix(embed.Name, missing))
-		}
+		scratch = slices.Grow(scratch[:0], embed.Len())[:embed.Len()]
+		read(scratch, head)
+	}
+	if err != nil {
+		return fmt.Errorf("model: load: %w", err)
+	}
+	if tiedHead && !slices.Equal(scratch, p.Flat[embed.Lo:embed.Hi]) {
+		return fmt.Errorf("model: load: %s differs from %s, but the configuration ties them", head,
+			strings.TrimPrefix(embed.Name, missing))
 	}
 	return nil
-}
-
-// hfFaults gathers what is wrong with the tensors of a file; of many it tells the first.
-type hfFaults struct {
-	texts []string
-	more  int
-}
-
-func (f *hfFaults) add(format string, args ...any) {
-	if len(f.texts) == 8 {
-		f.more++
-		return
-	}
-	f.texts = append(f.texts, fmt.Sprintf(format, args...))
-}
-
-func (f *hfFaults) err() error {
-	if len(f.texts) == 0 {
-		return nil
-	}
-	s := strings.Join(f.texts, "; ")
-	if f.more > 0 {
-		s += fmt.Sprintf("; and %d more", f.more)
-	}
-	return fmt.Errorf("model: load: the file does not fit its configuration: %s", s)
 }

@@ -39,12 +39,12 @@ func TestHFConfigRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := ParseHFConfig(data)
+		got, eos, bos, err := ParseHFConfig(data)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got != a {
-			t.Errorf("%s: read back\n%+v, wrote\n%+v", a.Shape, got, a)
+		if got != a || eos != 5 || bos != -1 {
+			t.Errorf("%s: read back\n%+v, %d, %d, wrote\n%+v", a.Shape, got, eos, bos, a)
 		}
 	}
 }
@@ -66,9 +66,12 @@ func TestHFConfigKeys(t *testing.T) {
 			"tie_word_embeddings": "true", "dtype": `"float32"`, "torch_dtype": `"float32"`, "eos_token_id": "5",
 			"bos_token_id": "null", "transformers_version": `"` + transformersVersion + `"`,
 		}},
-		{archs[2], map[string]string{"architectures": `["LlamaForCausalLM"]`, "mlp_bias": "false", "attention_bias": "false", "layer_types": "",
-			"rope_scaling":    `{"factor":8.0,"high_freq_factor":4.0,"low_freq_factor":1.0,"original_max_position_embeddings":8192,"rope_type":"llama3"}`,
-			"rope_parameters": `{"factor":8.0,"high_freq_factor":4.0,"low_freq_factor":1.0,"original_max_position_embeddings":8192,"rope_theta":500000.0,"rope_type":"llama3"}`}},
+		{archs[2], map[string]string{"architectures": `["LlamaForCausalLM"]`, "mlp_bias": "false", "attention_bias": "false",
+			"layer_types": "",
+			"rope_scaling": `{"factor":8.0,"high_freq_factor":4.0,"low_freq_factor":1.0,` +
+				`"original_max_position_embeddings":8192,"rope_type":"llama3"}`,
+			"rope_parameters": `{"factor":8.0,"high_freq_factor":4.0,"low_freq_factor":1.0,` +
+				`"original_max_position_embeddings":8192,"rope_theta":500000.0,"rope_type":"llama3"}`}},
 		{archs[3], map[string]string{
 			"architectures": `["GPT2LMHeadModel"]`, "model_type": `"gpt2"`, "n_positions": "24", "n_ctx": "24", "n_embd": "32",
 			"n_layer": "2", "n_head": "4", "n_inner": "null", "activation_function": `"gelu_new"`, "layer_norm_epsilon": "1e-05",
@@ -136,23 +139,30 @@ func TestParseHFConfigRefuses(t *testing.T) {
 		want   string
 	}{
 		{0, "use_sliding_window", "true", "use_sliding_window is true"},
-		{0, "layer_types", `["full_attention","sliding_attention","full_attention"]`, `layer_types has "sliding_attention" for layer 1`},
+		{0, "layer_types", `["full_attention","sliding_attention","full_attention"]`,
+			`layer_types has "sliding_attention" for layer 1`},
 		{0, "layer_types", `["full_attention"]`, "layer_types names 1 layers of 3"},
 		{0, "rope_scaling", `{"rope_type":"yarn","factor":4.0}`, `rope_scaling: rope_type is "yarn"`},
 		{0, "rope_scaling", `{"type":"linear","factor":2.0}`, `rope_scaling: type is "linear"`},
-		{0, "rope_scaling", `{"rope_type":"llama3","factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0}`, "rope_scaling: original_max_position_embeddings is missing"},
-		{0, "rope_scaling", `{"rope_type":"llama3","factor":0.5,"low_freq_factor":4.0,"high_freq_factor":4.0,"original_max_position_embeddings":64}`, "rope_scaling: factor is 0.5, below 1"},
+		{0, "rope_scaling", `{"rope_type":"llama3","factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0}`,
+			"rope_scaling: original_max_position_embeddings is missing"},
+		{0, "rope_scaling", `{"rope_type":"llama3","factor":0.5,"low_freq_factor":4.0,"high_freq_factor":4.0,` +
+			`"original_max_position_embeddings":64}`, "rope_scaling: factor is 0.5, below 1"},
 		{0, "rope_scaling", `{"rope_type":"default","rope_type":"default"}`, "rope_scaling/rope_type comes twice, at byte"},
-		{0, "rope_parameters", `{"rope_type":"default","rope_theta":10000.0,"attention_factor":1.2}`, "rope_parameters: attention_factor is a key that this program does not know"},
-		{2, "rope_scaling", `{"rope_type":"llama3","factor":4.0,"low_freq_factor":1.0,"high_freq_factor":4.0,"original_max_position_embeddings":8192}`, "differ from those of rope_scaling"},
-		{2, "rope_parameters", `{"rope_type":"default","rope_theta":500000.0}`, `rope_type is "default", but rope_scaling has "llama3"`},
+		{0, "rope_parameters", `{"rope_type":"default","rope_theta":10000.0,"attention_factor":1.2}`,
+			"rope_parameters: attention_factor is a key that this program does not know"},
+		{2, "rope_scaling", `{"rope_type":"llama3","factor":4.0,"low_freq_factor":1.0,"high_freq_factor":4.0,` +
+			`"original_max_position_embeddings":8192}`, "differ from those of rope_scaling"},
+		{2, "rope_parameters", `{"rope_type":"default","rope_theta":500000.0}`,
+			`rope_type is "default", but rope_scaling has "llama3"`},
 		{0, "auto_map", `{"AutoModel":"x.py"}`, "auto_map is a key that this program does not know"},
 		{0, "Hidden_size", "48", "Hidden_size is a key that this program does not know"},
 		{0, "no_rope_layers", "[1]", "no_rope_layers is a key that this program does not know"},
 		{0, "architectures", `["Qwen3ForSequenceClassification"]`, "architectures is"},
 		{0, "hidden_size", "1048576", "more than 1e+12 parameters"},
 		{0, "num_hidden_layers", "5000", "num_hidden_layers is 5000, outside 1 to 4096"},
-		{0, "rope_parameters", `{"rope_type":"default","rope_theta":5.0}`, "rope_parameters: rope_theta is 5, but 10000 outside"},
+		{0, "rope_parameters", `{"rope_type":"default","rope_theta":5.0}`,
+			"rope_parameters: rope_theta is 5, but 10000 outside"},
 		{0, "attention_bias", "true", "attention_bias is true"},
 		{0, "hidden_act", `"gelu"`, `hidden_act is "gelu"`},
 		{0, "hidden_act", "", "hidden_act is missing"},
@@ -189,21 +199,23 @@ func TestParseHFConfigRefuses(t *testing.T) {
 		if data, err = json.Marshal(keys); err != nil {
 			t.Fatal(err)
 		}
-		if a, err := ParseHFConfig(data); err == nil {
+		if a, _, _, err := ParseHFConfig(data); err == nil {
 			t.Errorf("%s = %s was read as %+v", c.key, c.value, a)
 		} else if !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s = %s: %v", c.key, c.value, err)
 		}
 	}
-	_, err := ParseHFConfig([]byte(`{"model_type":"gpt2","n_layer":0}`))
-	for _, want := range []string{"n_layer is 0", "n_embd is missing", "activation_function is missing", "layer_norm_epsilon is missing"} {
+	_, _, _, err := ParseHFConfig([]byte(`{"model_type":"gpt2","n_layer":0}`))
+	for _, want := range []string{"n_layer is 0", "n_embd is missing", "activation_function is missing",
+		"layer_norm_epsilon is missing"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("not all faults are reported: %v", err)
 		}
 	}
-	for _, bad := range []string{"", "{", "[]", "null", "{}", `{"model_type":3}`, `{"model_type":"gpt2","model_type":"gpt2"}`, "{}{}", "{\"\xff\":1}", `{"a":NaN}`,
+	for _, bad := range []string{"", "{", "[]", "null", "{}", `{"model_type":3}`,
+		`{"model_type":"gpt2","model_type":"gpt2"}`, "{}{}", "{\"\xff\":1}", `{"a":NaN}`,
 		`{"a":` + strings.Repeat("[", 20000), `{"model_type":"` + strings.Repeat("x", maxObject) + `"}`} {
-		if _, err := ParseHFConfig([]byte(bad)); err == nil {
+		if _, _, _, err := ParseHFConfig([]byte(bad)); err == nil {
 			t.Errorf("%q was read", bad)
 		}
 	}
@@ -215,11 +227,13 @@ func TestParseHFConfigOfOthers(t *testing.T) {
 		{Shape: "gpt2", Layers: 12, Width: 768, Heads: 12, KVHeads: 12, HeadSize: 64, MLP: 3072, Vocab: 50257, Context: 1024,
 			Norm: "layer", NormEps: 1e-5, Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true}: `{
 			"activation_function": "gelu_new", "architectures": ["GPT2LMHeadModel"], "attn_pdrop": 0.1, "bos_token_id": 50256,
-			"embd_pdrop": 0.1, "eos_token_id": 50256, "initializer_range": 0.02, "layer_norm_epsilon": 1e-05, "model_type": "gpt2",
+			"embd_pdrop": 0.1, "eos_token_id": 50256, "initializer_range": 0.02, "layer_norm_epsilon": 1e-05,
+			"model_type": "gpt2",
 			"n_ctx": 1024, "n_embd": 768, "n_head": 12, "n_layer": 12, "n_positions": 1024, "resid_pdrop": 0.1,
 			"task_specific_params": {"text-generation": {"do_sample": true, "max_length": 50}}, "vocab_size": 50257}`,
-		{Shape: "qwen3", Layers: 28, Width: 1024, Heads: 16, KVHeads: 8, HeadSize: 128, MLP: 3072, Vocab: 151936, Context: 40960,
-			Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 1e6, QKNorm: true, MLPKind: "swiglu", Tie: true}: `{
+		{Shape: "qwen3", Layers: 28, Width: 1024, Heads: 16, KVHeads: 8, HeadSize: 128, MLP: 3072, Vocab: 151936,
+			Context: 40960, Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 1e6,
+			QKNorm: true, MLPKind: "swiglu", Tie: true}: `{
 			"architectures": ["Qwen3ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0, "head_dim": 128,
 			"hidden_act": "silu", "hidden_size": 1024, "intermediate_size": 3072, "max_position_embeddings": 40960,
 			"max_window_layers": 28, "model_type": "qwen3", "num_attention_heads": 16, "num_hidden_layers": 28,
@@ -232,7 +246,7 @@ func TestParseHFConfigOfOthers(t *testing.T) {
 			"num_hidden_layers": 6, "rms_norm_eps": 1e-05, "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"},
 			"vocab_size": 32000}`,
 	} {
-		if got, err := ParseHFConfig([]byte(text)); err != nil || got != want {
+		if got, _, _, err := ParseHFConfig([]byte(text)); err != nil || got != want {
 			t.Errorf("%v\n got %+v\nwant %+v", err, got, want)
 		}
 	}
@@ -285,7 +299,8 @@ func TestEntriesRoundTrip(t *testing.T) {
 				entries[i].Name = rest
 			}
 		}
-		entries = append(entries, safetensors.Entry{Name: "h.0.attn.bias", Shape: []int{1, 1, 2, 2}, Data: make([]float32, 4)})
+		entries = append(entries, safetensors.Entry{Name: "h.0.attn.bias", Shape: []int{1, 1, 2, 2},
+			Data: make([]float32, 4)})
 		clear(got.Flat)
 		if err := LoadEntries(got, fileOf(t, entries)); err != nil {
 			t.Fatal(err)
@@ -334,18 +349,19 @@ func TestLoadEntriesNamesWhatDoesNotFit(t *testing.T) {
 			e[1].Shape = []int{6, 8}
 			return e
 		}, []string{"model.embed_tokens.weight [37 48] is missing", "model.embed.weight [37 48] is unexpected",
-			"input_layernorm.weight has shape [6 8], the configuration asks for [48]"}},
+			"input_layernorm.weight has shape [6 8], want [48]"}},
 		{3, func(e []safetensors.Entry) []safetensors.Entry {
 			e[4].Shape = []int{96, 32} // c_attn as (Out, In)
 			return e
-		}, []string{"attn.c_attn.weight has shape [96 32], the configuration asks for [32 96]"}},
+		}, []string{"attn.c_attn.weight has shape [96 32], want [32 96]"}},
 		{0, func(e []safetensors.Entry) []safetensors.Entry {
 			other := e[0]
 			other.Name, other.Data = "lm_head.weight", slices.Clone(other.Data)
 			other.Data[7]++
 			return append(e, other)
 		}, []string{"lm_head.weight differs from model.embed_tokens.weight"}},
-		{2, func(e []safetensors.Entry) []safetensors.Entry { return e[:len(e)-1] }, []string{"lm_head.weight [37 48] is missing"}},
+		{2, func(e []safetensors.Entry) []safetensors.Entry { return e[:len(e)-1] },
+			[]string{"lm_head.weight [37 48] is missing"}},
 		{0, func([]safetensors.Entry) []safetensors.Entry { return nil }, []string{"is missing", "and 27 more"}},
 	} {
 		p := filled(archs[c.family])
@@ -365,13 +381,20 @@ func TestLoadEntriesNamesWhatDoesNotFit(t *testing.T) {
 	}
 }
 
-func TestParseHFEnds(t *testing.T) {
+func TestHFTokens(t *testing.T) {
+	parse := func(text string) (eos, bos int32, err error) {
+		r, err := newHFReader([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.token("eos_token_id"), r.token("bos_token_id"), r.err()
+	}
 	for text, want := range map[string][2]int32{
 		`{}`:                                     {-1, -1},
 		`{"eos_token_id":null,"bos_token_id":7}`: {-1, 7},
 		`{"eos_token_id":[128001,128008]}`:       {128001, -1},
 	} {
-		if eos, bos, err := ParseHFEnds([]byte(text)); err != nil || eos != want[0] || bos != want[1] {
+		if eos, bos, err := parse(text); err != nil || eos != want[0] || bos != want[1] {
 			t.Errorf("%s: %d, %d, %v", text, eos, bos, err)
 		}
 	}
@@ -382,7 +405,7 @@ func TestParseHFEnds(t *testing.T) {
 		`{"eos_token_id":[-3,1]}`:      "eos_token_id",
 		`{"bos_token_id":99999999999}`: "bos_token_id",
 	} {
-		if _, _, err := ParseHFEnds([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := parse(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
@@ -401,8 +424,7 @@ func FuzzParseHFConfig(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		a, err := ParseHFConfig(data)
-		ParseHFEnds(data)
+		a, eos, bos, err := ParseHFConfig(data)
 		runtime.ReadMemStats(&after)
 		if got, most := after.TotalAlloc-before.TotalAlloc, uint64(100*len(data)+1<<20); got > most {
 			t.Fatalf("%d bytes allocated for %d", got, len(data))
@@ -410,11 +432,11 @@ func FuzzParseHFConfig(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := HFConfig(a, 0, 0)
+		again, err := HFConfig(a, eos, bos)
 		if err != nil {
 			t.Fatalf("%+v was read and cannot be written: %v", a, err)
 		}
-		if b, err := ParseHFConfig(again); err != nil || b != a {
+		if b, eos2, bos2, err := ParseHFConfig(again); err != nil || b != a || eos2 != eos || bos2 != bos {
 			t.Fatalf("%v: read %+v, then %+v", err, a, b)
 		}
 	})

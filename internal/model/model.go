@@ -41,6 +41,7 @@ type Options struct {
 	Checkpointing string  // none (also ""), attention or block
 	Mode          string  // fp32 (also ""), bf16 or auto
 	ZLoss         float64 // coefficient of the z-loss, see nn.Head
+	Forward       bool    // no gradients are allocated: Backward panics
 	Workers       int     // for Memory: workers of the Exec, 0 for GOMAXPROCS; New asks its Exec
 
 	// Clock, if it is set, is called on the calling goroutine after each part of a pass, with the part that ended:
@@ -128,7 +129,9 @@ func New[T kernel.Float](a config.Arch, x *kernel.Exec, opt Options) (*Model[T],
 	views, _ := Layout(a)
 	m.sums = nn.NewBlockSums(x, opt.MicroTokens, sumsWidth(a), b.sums)
 	m.network = newNetwork(a, x, newParams(b.params, views), nil, m.sums, b.workspace)
-	m.dblocks = split(b.grads, views, a.Layers)
+	if !opt.Forward {
+		m.dblocks = split(b.grads, views, a.Layers)
+	}
 	drop := nn.NewDropout[T](a.Dropout)
 	m.embedding = nn.NewEmbedding(x, a.Width, drop)
 	m.residual = nn.NewResidual(x, m.stage, m.sums, a.Width, drop)
@@ -205,8 +208,8 @@ func (m *Model[T]) Plan() Plan { return m.plan }
 // Params returns the parameters; call Refresh after changing them.
 func (m *Model[T]) Params() *Params[T] { return m.params }
 
-// Grads returns the gradients, in the layout of the parameters. Backward adds to them; the caller clears them, by
-// ClearGrads or itself.
+// Grads returns the gradients, in the layout of the parameters; nil with Options.Forward. Backward adds to them; the
+// caller clears them, by ClearGrads or itself.
 func (m *Model[T]) Grads() []T { return m.grads }
 
 // ClearGrads sets the gradients to zero. All workers do: one core alone does not write as fast as memory takes it.
@@ -243,6 +246,9 @@ func (m *Model[T]) Loss(in Input) (nats float64) {
 //
 // Numerics: the same bits for any number of workers and any checkpointing.
 func (m *Model[T]) Backward(in Input, scale float64) (nats float64) {
+	if m.grads == nil {
+		panic("model: backward without gradients")
+	}
 	m.begin(in, true)
 	m.forward()
 	m.backward(scale)

@@ -3,9 +3,11 @@ package optim
 import (
 	"errors"
 	"math"
+	"slices"
 	"sort"
 
 	"gimbal/internal/kernel"
+	"gimbal/internal/par"
 )
 
 // Segment is a range [Lo,Hi) of the flat parameters, and whether weight decay acts on it.
@@ -29,20 +31,22 @@ type AdamW[T kernel.Float] struct {
 	options  Options
 	segments []Segment
 	x        *kernel.Exec
-	update   update[T]
-	squares  squares[T]
-	observer observer[T]
-	glance   observer[T]
-	glanced  []TensorUpdate
+	sums     []float64     // of squares, by block
+	all      observer[T]   // of all elements
+	sample   observer[T]   // of the first block of each matrix
+	sampled  []TensorState // of the last UpdateRatio
+
+	params, grads []T // of the loop in progress
+	step          kernel.AdamWStep
 }
 
-// block is the number of elements that are worked on and summed as one. It is part of the order of GlobalNorm's sum.
+// block is the number of elements that are updated and summed as one. It is part of the order of GlobalNorm's sum.
 const block = 4096
 
 // NewAdamW returns an optimizer of n parameters with zero moments.
 //
-// segments are in ascending order and do not overlap; what no segment covers (the gaps of alignment) is never
-// touched. All memory is allocated here. Panics if a segment or an option is out of range.
+// segments are in ascending order and do not overlap. What no segment covers (the gaps of alignment) is never touched.
+// All memory is allocated here. Panics if a segment or an option is out of range.
 func NewAdamW[T kernel.Float](x *kernel.Exec, n int, segments []Segment, o Options) *AdamW[T] {
 	end := 0
 	for _, s := range segments {
@@ -54,16 +58,29 @@ func NewAdamW[T kernel.Float](x *kernel.Exec, n int, segments []Segment, o Optio
 	if !(o.Beta1 >= 0 && o.Beta1 < 1 && o.Beta2 >= 0 && o.Beta2 < 1 && o.Eps > 0 && o.WeightDecay >= 0) {
 		panic("optim: option out of range")
 	}
-	a := &AdamW[T]{
-		M: make([]T, n), V: make([]T, n),
-		options: o, segments: append([]Segment(nil), segments...), x: x,
-	}
-	a.squares.x = x
-	a.squares.sums = make([]float64, (n+block-1)/block)
-	a.update.a = a
-	a.observer, a.glance = newObserver(a, true), newObserver(a, false)
-	a.glanced = make([]TensorUpdate, len(segments))
+	a := &AdamW[T]{M: make([]T, n), V: make([]T, n), options: o, segments: slices.Clone(segments), x: x,
+		sums: make([]float64, (n+block-1)/block), sampled: make([]TensorState, len(segments))}
+	a.all, a.sample = newObserver(a, true), newObserver(a, false)
 	return a
+}
+
+// check panics unless flat slices have the length of the parameters, and lists by segment that of the segments.
+func (a *AdamW[T]) check(segments int, flat ...[]T) {
+	for _, s := range flat {
+		if len(s) != len(a.M) {
+			panic("optim: slice of the wrong length")
+		}
+	}
+	if segments != len(a.segments) {
+		panic("optim: list of the wrong number of segments")
+	}
+}
+
+// run runs a loop of n parts on params and grads.
+func (a *AdamW[T]) run(loop par.Job, n, grain int, params, grads []T) {
+	a.params, a.grads = params, grads
+	a.x.Pool().Do(n, grain, loop)
+	a.params, a.grads = nil, nil
 }
 
 // Update makes update number step, counted from 1, at the rate lr, with every gradient multiplied by scale.
@@ -73,16 +90,12 @@ func NewAdamW[T kernel.Float](x *kernel.Exec, n int, segments []Segment, o Optio
 // p -= lr·λ·p + lr/(1-β1^step) · m / (√v/√(1-β2^step) + ε), with λ zero where a segment does not decay.
 // Source: Loshchilov and Hutter 2019, arXiv:1711.05101, in the form of torch.optim.AdamW.
 // Memory: overwrites params, M and V; only reads grads.
-// Numerics: arithmetic in T, constants from float64; each element by itself, so the same bits for any number of
-// workers. A gradient that is not finite spoils its element for good: check GlobalNorm first.
+// Numerics: arithmetic in T, constants from float64. Elements do not depend on one another, so any number of workers
+// gives the same bits. A gradient that is not finite destroys its element for good: check GlobalNorm first.
 func (a *AdamW[T]) Update(params, grads []T, step int64, lr, scale float64) {
-	if len(params) != len(a.M) || len(grads) != len(a.M) || len(a.V) != len(a.M) {
-		panic("optim: slice of the wrong length")
-	}
-	u := &a.update
-	u.params, u.grads, u.step = params, grads, a.stepAt(step, lr, scale)
-	a.x.Pool().Do(len(params), block, u)
-	u.params, u.grads = nil, nil
+	a.check(len(a.segments), params, grads, a.V)
+	a.step = a.stepAt(step, lr, scale)
+	a.run((*updateLoop[T])(a), len(params), block, params, grads)
 }
 
 // stepAt is what is the same for all elements in update number step.
@@ -98,70 +111,55 @@ func (a *AdamW[T]) stepAt(step int64, lr, scale float64) kernel.AdamWStep {
 	}
 }
 
-// update is the loop of Update.
-type update[T kernel.Float] struct {
-	a             *AdamW[T]
-	params, grads []T
-	step          kernel.AdamWStep
-}
+// updateLoop is the loop of Update.
+type updateLoop[T kernel.Float] AdamW[T]
 
 // Part updates what the segments cover of [lo,hi).
-func (u *update[T]) Part(_, lo, hi int) {
-	a, segments := u.a, u.a.segments
-	first := sort.Search(len(segments), func(i int) bool { return segments[i].Hi > lo })
-	for _, s := range segments[first:] {
+func (a *updateLoop[T]) Part(_, lo, hi int) {
+	first := sort.Search(len(a.segments), func(i int) bool { return a.segments[i].Hi > lo })
+	for _, s := range a.segments[first:] {
 		if s.Lo >= hi {
 			return
 		}
-		from, to := max(lo, s.Lo), min(hi, s.Hi)
-		step := u.step
+		from, to, step := max(lo, s.Lo), min(hi, s.Hi), a.step
 		if !s.Decay {
 			step.Decay = 0
 		}
-		kernel.AdamW(a.x, u.params[from:to], u.grads[from:to], a.M[from:to], a.V[from:to], step)
+		kernel.AdamW(a.x, a.params[from:to], a.grads[from:to], a.M[from:to], a.V[from:to], step)
 	}
 }
 
 // GlobalNorm returns the Euclidean norm of grads.
 //
 // Shapes: grads (n).
-// Numerics: squares and sums in float64, so a large finite float32 gradient does not look infinite; blocks of fixed
-// size whose sums are added in their order: the same bits for any number of workers. NaN and Inf are returned as
-// they come: whoever asked refuses the step.
+// Numerics: squares and sums in float64, so a large finite float32 gradient does not look infinite. Blocks have a
+// fixed size and their sums are added in order, so any number of workers gives the same bits. NaN and Inf are
+// returned as they come: the caller refuses the step.
 func (a *AdamW[T]) GlobalNorm(grads []T) float64 {
-	if len(grads) != len(a.M) {
-		panic("optim: slice of the wrong length")
-	}
-	s := &a.squares
-	s.grads = grads
-	a.x.Pool().Do(len(s.sums), 1, s)
-	s.grads = nil
+	a.check(len(a.segments), grads)
+	a.run((*squaresLoop[T])(a), len(a.sums), 1, nil, grads)
 	sum := 0.0
-	for _, x := range s.sums {
+	for _, x := range a.sums {
 		sum += x
 	}
 	return math.Sqrt(sum)
 }
 
-// squares is the loop of GlobalNorm.
-type squares[T kernel.Float] struct {
-	x     *kernel.Exec
-	grads []T
-	sums  []float64
-}
+// squaresLoop is the loop of GlobalNorm.
+type squaresLoop[T kernel.Float] AdamW[T]
 
 // Part sums the squares of the blocks [lo,hi).
-func (s *squares[T]) Part(_, lo, hi int) {
+func (a *squaresLoop[T]) Part(_, lo, hi int) {
 	for b := lo; b < hi; b++ {
-		s.sums[b] = kernel.SumSquares(s.x, s.grads[b*block:min((b+1)*block, len(s.grads))])
+		a.sums[b] = kernel.SumSquares(a.x, a.grads[b*block:min((b+1)*block, len(a.grads))])
 	}
 }
 
 // ErrNonFinite is returned by ClipScale for a norm that is NaN or infinite.
 var ErrNonFinite = errors.New("optim: gradient norm is not finite")
 
-// ClipScale returns min(1, clip/norm), the factor that brings a gradient of this norm down to clip. There is no
-// factor that mends a norm that is not finite (0·NaN is NaN): that is ErrNonFinite, and the step must not be made.
+// ClipScale returns min(1, clip/norm), the factor that brings a gradient of this norm down to clip. It returns
+// ErrNonFinite for a norm that is not finite: no factor repairs that (0·NaN is NaN), and the step must not be made.
 func ClipScale(norm, clip float64) (float64, error) {
 	if math.IsNaN(norm) || math.IsInf(norm, 0) {
 		return 0, ErrNonFinite

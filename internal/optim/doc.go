@@ -1,7 +1,7 @@
-// Package optim turns gradients into updates: AdamW on flat slices, clipping by the global norm, and learning rates
-// as pure functions of the step.
+// Package optim turns gradients into updates: AdamW on flat slices, clipping by the global norm, and learning rates as
+// pure functions of the step.
 //
-// The calls most readers want, in the order of one step:
+// The calls of one step, in their order:
 //
 //	opt.Stats(grads, byTensor)                  // now and then: mean, RMS and largest gradient of each tensor
 //	norm := opt.GlobalNorm(grads)               // float64; not finite: the caller refuses the step
@@ -10,9 +10,9 @@
 //	ratio := opt.Trial(params, grads, step, lr, scale, byTensor) // now and then: what Update would do
 //	opt.Update(params, grads, step, lr, scale)
 //
-// Nothing here has hidden state: the schedule is computed from the number of the update, so a run that is killed,
-// resumed or extended asks the same function, and the only thing to save is the two moments of AdamW.
+// Nothing here has hidden state. The schedule is computed from the number of the update, so a run that is killed,
+// resumed or extended gets the same rates. Only the two moments of AdamW need to be saved.
 //
-// The package knows no model: it sees slices and the ranges of them that decay. It does not decide what happens
-// after a bad step; guard does.
+// The package knows no model: it sees slices, and the ranges of them that decay. guard decides what happens after a bad
+// step.
 package optim

@@ -7,52 +7,49 @@ import (
 
 // Constants of layered clipping.
 const (
-	layeredAfter = 100  // steps that are only watched
+	layeredAfter = 100  // steps that are only averaged
 	layeredOver  = 1.05 // a norm may be this many times its average
 	layeredDecay = 0.98 // of the average
 )
 
-// Layered clips each tensor by its own history, before the global norm is clipped: a tensor whose gradient is suddenly
-// large is brought down to what is usual for it, and the others stay as they are. It sees norms, and no gradient.
+// Layered clips each tensor by its own history, before the global norm is clipped. It reduces a gradient that is
+// suddenly large to what is usual for its tensor, and leaves the other tensors alone. It sees norms, not gradients.
 //
-// Formula: after 100 steps g *= min(1, 1.05·γ/|g|), then γ = 0.98·γ + 0.02·|g|, with γ the average of the tensor's
-// norms, clipped ones as they were clipped. A tensor that never had a gradient is not held at zero: its first one sets
-// γ.
-// Source: AdaGC, Wang et al. 2025, arXiv:2502.11034; its first steps take the least of globally clipped norms for γ,
-// here they average what the guard let through.
+// Formula: after 100 steps g *= min(1, 1.05·γ/|g|), then γ = 0.98·γ + 0.02·|g|, where γ is the average of the tensor's
+// norms after clipping. The first gradient of a tensor sets its γ, so a tensor that had none is not held at zero.
+// Source: AdaGC, Wang et al. 2025, arXiv:2502.11034. There the first steps take the least of the globally clipped norms
+// for γ; here they average the norms of the steps that were made.
 type Layered struct {
 	state   LayeredState
 	factors []float64
 }
 
-// LayeredState is what layered clipping remembers: save it, and put it back before the next step.
+// LayeredState is the state of layered clipping: save it, and put it back before the next step.
 type LayeredState struct {
 	Steps int64     `json:"steps"` // seen
 	Norms []float64 `json:"norms"` // averages, tensor by tensor
 }
 
-// NewLayered returns layered clipping of a number of tensors, with nothing seen yet.
+// NewLayered returns layered clipping of a number of tensors, without history.
 func NewLayered(tensors int) *Layered {
 	return &Layered{state: LayeredState{Norms: make([]float64, tensors)}, factors: make([]float64, tensors)}
 }
 
-// State returns what is to be saved. It shares memory with l.
+// State returns the state to save. It shares memory with l.
 func (l *Layered) State() LayeredState { return l.state }
 
-// SetState puts back what was saved; the zero value is a fresh start. Returns an error if it is not of these tensors.
+// SetState puts a saved state back. The zero value is a fresh start. It fails if the state is not of these tensors.
 func (l *Layered) SetState(s LayeredState) error {
 	if s.Steps == 0 && len(s.Norms) == 0 {
-		l.state.Steps = 0
-		clear(l.state.Norms)
-		return nil
+		s.Norms = make([]float64, len(l.state.Norms))
 	}
 	if len(s.Norms) != len(l.state.Norms) || s.Steps < 0 {
-		return fmt.Errorf("optim: averages of %d tensors after %d steps, want %d tensors",
+		return fmt.Errorf("optim: the state of layered clipping has %d tensors after %d steps, want %d tensors",
 			len(s.Norms), s.Steps, len(l.state.Norms))
 	}
 	for i, v := range s.Norms {
 		if !(v >= 0 && v <= math.MaxFloat64) {
-			return fmt.Errorf("optim: average %v of tensor %d is no norm", v, i)
+			return fmt.Errorf("optim: the state of layered clipping has %v as the norm of tensor %d", v, i)
 		}
 	}
 	l.state.Steps = s.Steps
@@ -60,13 +57,12 @@ func (l *Layered) SetState(s LayeredState) error {
 	return nil
 }
 
-// Factors returns what each tensor's gradient is to be multiplied by, the global norm that this leaves, and the number
-// of tensors that are clipped. Call it for steps that are made only: what a guard refuses is no history.
+// Factors returns the factor for each tensor's gradient, the global norm after scaling, and the number of tensors that
+// are clipped. Call it only for steps that are made: a refused step does not count as history.
 //
 // Shapes: norms, factors (tensors).
-// Memory: factors is overwritten by the next call.
-// Failure: with a norm that is not finite there are no factors, the history stays as it is, and the global norm says
-// so.
+// Memory: the next call overwrites factors.
+// Failure: if a norm is not finite, factors is nil, the global norm is not finite and the history does not change.
 func (l *Layered) Factors(norms []float64) (factors []float64, norm float64, clipped int) {
 	if len(norms) != len(l.factors) {
 		panic("optim: slice of the wrong length")

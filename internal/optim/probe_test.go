@@ -14,8 +14,8 @@ func walk(steps int64, loss func(rate float64) float64) *RangeTest {
 }
 
 func TestRangeTestRamp(t *testing.T) {
-	r := walk(101, func(rate float64) float64 { return 5 - 0.01*math.Log(rate/ProbeLow) })
-	if len(r.Rates) != 101 || r.Rates[0] != ProbeLow || math.Abs(r.Rates[100]-ProbeHigh) > 1e-12 || r.Diverged {
+	r := walk(101, func(rate float64) float64 { return 5 - 0.01*math.Log(rate/probeLow) })
+	if len(r.Rates) != 101 || r.Rates[0] != probeLow || math.Abs(r.Rates[100]-probeHigh) > 1e-12 || r.Diverged {
 		t.Fatalf("%d rates from %g to %g, diverged %v", len(r.Rates), r.Rates[0], r.Rates[len(r.Rates)-1], r.Diverged)
 	}
 	for i := 1; i < len(r.Rates); i++ {
@@ -53,7 +53,7 @@ func TestRangeTestStops(t *testing.T) {
 			if rate > at {
 				return 50
 			}
-			return 5 - 0.2*math.Log(rate/ProbeLow)
+			return 5 - 0.2*math.Log(rate/probeLow)
 		}
 	}
 	r := walk(200, cliff(1e-2))
@@ -73,7 +73,7 @@ func TestRangeTestStops(t *testing.T) {
 			if rate > 1e-3 {
 				return bad
 			}
-			return 5 - 0.2*math.Log(rate/ProbeLow)
+			return 5 - 0.2*math.Log(rate/probeLow)
 		})
 		if at, loss, ok := r.Argmin(); !r.Diverged || !ok || at > 1e-3 || !(loss > 0) || r.Observe(1) {
 			t.Errorf("%s: argmin %g, loss %g, diverged %v", name, at, loss, r.Diverged)

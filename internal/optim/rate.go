@@ -5,39 +5,31 @@ import (
 	"math"
 )
 
-// Sizes is what the rules for the peak learning rate look at.
+// Sizes is what the rules for the peak learning rate depend on.
 type Sizes struct {
 	Width       int   // channels of the residual stream
 	Params      int64 // parameters that enter multiplies
 	BatchTokens int   // tokens of one update
 }
 
-// ArticleLR is the rule article: 6e-3/√width, which gives the article's own example, 2.2e-4 at 768.
-func ArticleLR(width int) float64 { return 6e-3 / math.Sqrt(float64(width)) }
-
-// ArticleLiteralLR is the rule article-literal: 6e-4/√width, the formula as the article prints it.
-func ArticleLiteralLR(width int) float64 { return 6e-4 / math.Sqrt(float64(width)) }
-
 // AutoLR is the rule auto: 0.00235·(N/108e6)^(-1/3)·√(B/B*), B* = 327680·(N/108e6)^(2/3), at most MaxAutoLR.
 //
-// Source: the model ladder of OLMo-core, after Porian et al. 2024, arXiv:2406.19146, with the usual square root of
-// the batch. It was fitted with QK-norm, z-loss and weight decay on; it is cut at MaxAutoLR, beyond which the range
-// tests of small models found nothing but divergence.
+// Source: the model ladder of OLMo-core, after Porian et al. 2024, arXiv:2406.19146, with the usual square root of the
+// batch. It was fitted with QK-norm, z-loss and weight decay on.
 func AutoLR(params int64, batchTokens int) float64 {
 	n := float64(params) / 108e6
 	best := 327680 * math.Pow(n, 2.0/3)
 	return min(MaxAutoLR, 0.00235*math.Pow(n, -1.0/3)*math.Sqrt(float64(batchTokens)/best))
 }
 
-// MaxAutoLR is the largest rate that the rule auto gives.
+// MaxAutoLR is the largest rate of the rules auto and probe: above it, range tests of small models only diverged.
 const MaxAutoLR = 1.2e-2
 
-// WarmupPeak is the largest peak that a rule may give to a run with so many steps of warmup: 2.5e-4 for each of them.
+// WarmupPeak is the largest peak that a rule may give to a run with so many steps of warmup: 2.5e-4 for each step.
 //
 // The first updates of AdamW move every weight by about the rate, and matrices begin with an RMS of 0.02. A steeper
-// warmup moves the median matrix by more than a tenth of its size while it still has that size, at widths from 16 to
-// 128 alike, which cost 0.1 to 0.4 nats after 300 steps and is an outlier to the guard. It binds in very short runs
-// only.
+// warmup moved the median matrix by more than a tenth of its size at widths from 16 to 128. That cost 0.1 to 0.4 nats
+// after 300 steps, and the guard sees an outlier. The limit matters in very short runs only.
 func WarmupPeak(warmup int64) float64 { return 2.5e-4 * float64(max(1, warmup)) }
 
 // Rate is what one rule gives.
@@ -47,18 +39,23 @@ type Rate struct {
 	Warning string // why a reader may not want it; empty for most
 }
 
-// Rates returns what each rule gives, for the log and for Peak.
+// Rates returns the rate of each rule.
+//
+//	article          6e-3/√width, which gives the article's own example, 2.2e-4 at width 768
+//	article-literal  6e-4/√width, the formula as the article prints it
+//	auto             AutoLR
 func Rates(s Sizes) []Rate {
+	root := math.Sqrt(float64(s.Width))
 	return []Rate{
-		{Rule: "article", LR: ArticleLR(s.Width)},
-		{Rule: "article-literal", LR: ArticleLiteralLR(s.Width),
+		{Rule: "article", LR: 6e-3 / root},
+		{Rule: "article-literal", LR: 6e-4 / root,
 			Warning: "article-literal is 6e-4/√width, ten times less than the article's own example " +
 				"(2.2e-4 at width 768): expect slow learning"},
 		{Rule: "auto", LR: AutoLR(s.Params, s.BatchTokens)},
 	}
 }
 
-// Peak returns the peak learning rate by the named rule. The rule probe is none of them: it takes a RangeTest.
+// Peak returns the peak learning rate of one of Rates. The rule probe is not among them: it takes a RangeTest.
 func Peak(rule string, s Sizes) (Rate, error) {
 	for _, r := range Rates(s) {
 		if r.Rule == rule {

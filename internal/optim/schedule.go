@@ -1,8 +1,11 @@
 package optim
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
-// Schedule describes the learning rate of a whole run. It is made of values only: the rate at any step is LR of it.
+// Schedule describes the learning rate of a whole run. LR gives the rate at each step.
 type Schedule struct {
 	Kind   string  // cosine-restarts, cosine, linear, wsd or constant
 	Peak   float64 // largest rate
@@ -12,26 +15,25 @@ type Schedule struct {
 	Floor  float64 // rate at the last step as a share of Peak, in (0,1]
 }
 
-// wsdShare is the share of a wsd run that cools down, and longestCycle the automatic period of the restarts.
 const (
-	wsdShare     = 0.2
-	longestCycle = 10_000
+	wsdShare     = 0.2    // of a wsd run: it cools down at the end
+	longestCycle = 10_000 // steps: the automatic period of cosine-restarts
 )
 
 // LR returns the learning rate of update step, counted from 1.
 //
-// With W = Warmup it is Peak·k/W for k <= W. After that, with t the share of what follows the warmup:
+// It is Peak·k/Warmup at step k of the warmup. After that, where t is the share of the rest that is done:
 //
 //	cosine           Peak·(f + (1-f)·(1+cos πt)/2)
-//	cosine-restarts  the same over each cycle; the last cycle is stretched or cut so that it ends with the run
+//	cosine-restarts  the same over each cycle; the last cycle is longer or shorter so that it ends with the run
 //	linear           Peak·(1 - (1-f)·t)
 //	wsd              Peak, and over the last 20 % of the run Peak·(1 - (1-f)·√t)
 //	constant         Peak
 //
-// Every kind but constant ends at Floor·Peak exactly at Steps and stays there. A run shorter than one and a half
-// cycles is a single cosine. A longer run (Steps raised) is the same function.
-// Source: linear warmup and restarts after Loshchilov and Hutter 2016, arXiv:1608.03983; wsd with a square root
-// after Hägele et al. 2024, arXiv:2405.18392.
+// Every kind but constant reaches Floor·Peak exactly at Steps and stays there. A run shorter than one and a half cycles
+// is a single cosine.
+// Source: linear warmup and restarts after Loshchilov and Hutter 2016, arXiv:1608.03983; wsd with a square root after
+// Hägele et al. 2024, arXiv:2405.18392.
 // Numerics: 0 < LR <= Peak at every step. Panics if step < 1 or the schedule is malformed.
 func LR(s Schedule, step int64) float64 {
 	s.check()
@@ -69,7 +71,8 @@ func cosine(t float64) float64 { return (1 + math.Cos(math.Pi*t)) / 2 }
 func linear(t float64) float64 { return 1 - t }
 func root(t float64) float64   { return 1 - math.Sqrt(t) }
 
-// cycle returns the cycle of cosine-restarts that holds step: it leaves the peak after first and ends at last.
+// cycle returns the cycle of cosine-restarts that step is in: the rate leaves the peak after first, and is at the floor
+// at last.
 func (s Schedule) cycle(step int64) (first, last int64) {
 	period := s.Period
 	if period == 0 {
@@ -78,7 +81,7 @@ func (s Schedule) cycle(step int64) (first, last int64) {
 	all := s.Steps - s.Warmup
 	cycles := max(1, all/period)
 	if rest := all - cycles*period; rest > 0 && rest >= period-rest {
-		cycles++ // the rest is a cycle of its own, cut; a smaller rest stretches the last one
+		cycles++ // the rest is a shorter cycle of its own; a smaller rest makes the last cycle longer
 	}
 	n := min((step-s.Warmup-1)/period, cycles-1)
 	first = s.Warmup + n*period
@@ -89,8 +92,7 @@ func (s Schedule) cycle(step int64) (first, last int64) {
 	return first, last
 }
 
-// Restarts reports whether the rate jumps up at step: whether step begins a cycle of cosine-restarts other than
-// the first. The step before it ends a cycle at the floor.
+// Restarts reports whether step begins a cycle of cosine-restarts other than the first, so that the rate jumps up.
 func (s Schedule) Restarts(step int64) bool {
 	if s.Kind != "cosine-restarts" || step <= s.Warmup+1 || step > s.Steps {
 		return false
@@ -99,40 +101,41 @@ func (s Schedule) Restarts(step int64) bool {
 	return step == first+1
 }
 
+// EndsCycle reports whether a cycle ends with step: the rate is at its floor, and jumps up behind it unless the run
+// ends.
+func (s Schedule) EndsCycle(step int64) bool {
+	return s.LastRestart() != 0 && (step == s.Steps || s.Restarts(step+1))
+}
+
 // LastRestart returns the last step at which the rate jumps up, 0 if it never does.
 func (s Schedule) LastRestart() int64 {
 	if s.Kind != "cosine-restarts" || s.Steps <= s.Warmup {
 		return 0
 	}
-	first, _ := s.cycle(s.Steps)
-	if first == s.Warmup {
-		return 0
+	if first, _ := s.cycle(s.Steps); first > s.Warmup {
+		return first + 1
 	}
-	return first + 1
+	return 0
 }
 
-// FirstOutside returns the first of the steps 1, 1+stride, … and steps itself at which rate is not in (0, limit], and
-// that rate; step is 0 where there is none. NaN lies outside.
+// FirstOutside looks at the steps 1, 1+stride, … and steps. It returns the first of them at which rate is not in
+// (0, limit], and that rate; step 0 where there is none. NaN is outside.
 func FirstOutside(rate func(step int64) float64, steps, stride int64, limit float64) (step int64, lr float64) {
-	for k := int64(1); k <= steps; k += stride {
+	for k := int64(1); ; k = min(k+stride, steps) {
 		if lr := rate(k); !(lr > 0 && lr <= limit) {
 			return k, lr
 		}
+		if k >= steps {
+			return 0, 0
+		}
 	}
-	if lr := rate(steps); !(lr > 0 && lr <= limit) {
-		return steps, lr
-	}
-	return 0, 0
 }
 
 // check panics on a schedule that no configuration can make.
 func (s Schedule) check() {
-	switch s.Kind {
-	case "cosine-restarts", "cosine", "linear", "wsd", "constant":
-	default:
-		panic("optim: unknown kind of schedule")
-	}
 	switch {
+	case !slices.Contains([]string{"cosine-restarts", "cosine", "linear", "wsd", "constant"}, s.Kind):
+		panic("optim: unknown kind of schedule")
 	case s.Steps < 1 || s.Warmup < 0 || s.Period < 0:
 		panic("optim: negative length of schedule")
 	case !(s.Peak > 0 && s.Peak <= math.MaxFloat64):
@@ -142,11 +145,11 @@ func (s Schedule) check() {
 	}
 }
 
-// ArticleWarmup is the rule article: max(500, 10 % of the steps).
+// ArticleWarmup is the warmup of the rule article: 10 % of the steps, at least 500.
 func ArticleWarmup(steps int64) int64 { return max(500, steps/10) }
 
-// Warmup returns the warmup of a run of steps updates that is to have want of them: min(want, max(1, steps/4)), or
-// want itself when exact. capped reports that the ceiling made a difference, which belongs in the log.
+// Warmup returns the steps of warmup of a run that asks for want: want, but at most a quarter of the run's steps unless
+// exact. capped reports that want was more, which belongs in the log.
 func Warmup(want, steps int64, exact bool) (warmup int64, capped bool) {
 	if ceiling := max(1, steps/4); want > ceiling && !exact {
 		return ceiling, true

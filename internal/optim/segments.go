@@ -9,16 +9,11 @@ import (
 // SegmentNorms overwrites dst with the Euclidean norm of each segment of grads, in the order of NewAdamW.
 //
 // Shapes: grads (n); dst (segments).
-// Numerics: squares and sums in float64 from pieces of fixed size, added in order: the same bits for any number of
-// workers. NaN and Inf are returned as they come.
+// Numerics: as GlobalNorm.
 func (a *AdamW[T]) SegmentNorms(grads []T, dst []float64) {
-	if len(grads) != len(a.M) || len(dst) != len(a.segments) {
-		panic("optim: slice of the wrong length")
-	}
-	o := &a.observer
-	o.grads = grads
-	a.x.Pool().Do(len(o.pieces), 1, (*pieceSquares[T])(o))
-	o.grads = nil
+	a.check(len(dst), grads)
+	o := &a.all
+	a.run((*normLoop[T])(o), len(o.pieces), 1, nil, grads)
 	clear(dst)
 	for i, p := range o.pieces {
 		dst[p.segment] += o.tallies[i].squares
@@ -28,13 +23,13 @@ func (a *AdamW[T]) SegmentNorms(grads []T, dst []float64) {
 	}
 }
 
-// pieceSquares is the loop of SegmentNorms.
-type pieceSquares[T kernel.Float] observer[T]
+// normLoop is the loop of SegmentNorms.
+type normLoop[T kernel.Float] observer[T]
 
 // Part sums the squares of the pieces [lo,hi).
-func (o *pieceSquares[T]) Part(_, lo, hi int) {
+func (o *normLoop[T]) Part(_, lo, hi int) {
 	for i := lo; i < hi; i++ {
-		o.tallies[i].squares = kernel.SumSquares(o.a.x, o.grads[o.pieces[i].lo:o.pieces[i].hi])
+		o.tallies[i].squares = kernel.SumSquares(o.a.x, o.a.grads[o.pieces[i].lo:o.pieces[i].hi])
 	}
 }
 
@@ -42,23 +37,21 @@ func (o *pieceSquares[T]) Part(_, lo, hi int) {
 //
 // Shapes: grads (n); factors (segments).
 func (a *AdamW[T]) ScaleSegments(grads []T, factors []float64) {
-	if len(grads) != len(a.M) || len(factors) != len(a.segments) {
-		panic("optim: slice of the wrong length")
-	}
-	o := &a.observer
-	o.grads, o.factors = grads, factors
-	a.x.Pool().Do(len(o.pieces), 1, (*scalePieces[T])(o))
-	o.grads, o.factors = nil, nil
+	a.check(len(factors), grads)
+	o := &a.all
+	o.factors = factors
+	a.run((*scaleLoop[T])(o), len(o.pieces), 1, nil, grads)
+	o.factors = nil
 }
 
-// scalePieces is the loop of ScaleSegments.
-type scalePieces[T kernel.Float] observer[T]
+// scaleLoop is the loop of ScaleSegments.
+type scaleLoop[T kernel.Float] observer[T]
 
 // Part multiplies the pieces [lo,hi) by the factors of their segments.
-func (o *scalePieces[T]) Part(_, lo, hi int) {
+func (o *scaleLoop[T]) Part(_, lo, hi int) {
 	for _, p := range o.pieces[lo:hi] {
 		if f := o.factors[p.segment]; f != 1 {
-			g := o.grads[p.lo:p.hi]
+			g := o.a.grads[p.lo:p.hi]
 			kernel.Affine(o.a.x, g, g, T(f), 0)
 		}
 	}

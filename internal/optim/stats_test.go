@@ -38,7 +38,7 @@ func TestStats(t *testing.T) {
 		grads[i] = v
 	}
 	grads[100] = -math.MaxFloat32 // large and finite: its square is finite in float64
-	dst := make([]TensorGrad, len(a.segments))
+	dst := make([]TensorState, len(a.segments))
 	a.Stats(grads, dst)
 	for i, s := range a.segments {
 		var want TensorGrad
@@ -55,13 +55,13 @@ func TestStats(t *testing.T) {
 			n++
 		}
 		want.MeanAbs, want.RMS = want.MeanAbs/n, math.Sqrt(want.RMS/n)
-		if got := dst[i]; !near(got.MeanAbs, want.MeanAbs, 1e-12) || !near(got.RMS, want.RMS, 1e-12) ||
+		if got := dst[i].Grad; !near(got.MeanAbs, want.MeanAbs, 1e-12) || !near(got.RMS, want.RMS, 1e-12) ||
 			got.Max != want.Max || got.NonFinite != want.NonFinite {
 			t.Errorf("segment %d: %+v, want %+v", i, got, want)
 		}
 	}
-	if dst[0].NonFinite != 1 || dst[1].NonFinite != 2 {
-		t.Errorf("non-finite elements %d and %d, want 1 and 2", dst[0].NonFinite, dst[1].NonFinite)
+	if dst[0].Grad.NonFinite != 1 || dst[1].Grad.NonFinite != 2 {
+		t.Errorf("non-finite elements %d and %d, want 1 and 2", dst[0].Grad.NonFinite, dst[1].Grad.NonFinite)
 	}
 }
 
@@ -73,7 +73,7 @@ func TestTrialIsTheUpdate(t *testing.T) {
 		clear(a.M[2*block+128 : 2*block+130])
 		clear(params[2*block+128 : 2*block+130])
 		old, oldM, oldV, oldG := slices.Clone(params), slices.Clone(a.M), slices.Clone(a.V), slices.Clone(grads)
-		dst := make([]TensorUpdate, len(a.segments))
+		dst := make([]TensorState, len(a.segments))
 		median := a.Trial(params, grads, 3, 0.01, 0.5, dst)
 		if !slices.Equal(old, params) || !slices.Equal(oldM, a.M) || !slices.Equal(oldV, a.V) ||
 			!slices.Equal(oldG, grads) {
@@ -93,17 +93,17 @@ func TestTrialIsTheUpdate(t *testing.T) {
 				}
 			}
 			n := float64(s.Hi - s.Lo)
-			want.Len, want.RMS, want.WeightRMS = int64(n), math.Sqrt(want.RMS/n), math.Sqrt(want.WeightRMS/n)
-			if got := dst[i]; !near(got.RMS, want.RMS, 1e-12) || !near(got.WeightRMS, want.WeightRMS, 1e-12) ||
-				got.Max != want.Max || got.Unmoved != want.Unmoved || got.Len != want.Len {
+			want.RMS, want.WeightRMS = math.Sqrt(want.RMS/n), math.Sqrt(want.WeightRMS/n)
+			if got := dst[i].Update; !near(got.RMS, want.RMS, 1e-12) || !near(got.WeightRMS, want.WeightRMS, 1e-12) ||
+				got.Max != want.Max || got.Unmoved != want.Unmoved {
 				t.Errorf("%s: segment %d: %+v, want %+v", tier, i, got, want)
 			}
 			if s.Decay && want.WeightRMS >= leastWeight {
-				ratios = append(ratios, want.Ratio())
+				ratios = append(ratios, want.RMS/want.WeightRMS)
 			}
 		}
-		if dst[3].Unmoved < 2 {
-			t.Errorf("%s: %d unmoved weights, want those two that were planted", tier, dst[3].Unmoved)
+		if dst[3].Update.Unmoved < 2 {
+			t.Errorf("%s: %d unmoved weights, want those two that were planted", tier, dst[3].Update.Unmoved)
 		}
 		slices.Sort(ratios)
 		want := (ratios[(len(ratios)-1)/2] + ratios[len(ratios)/2]) / 2
@@ -116,14 +116,14 @@ func TestTrialIsTheUpdate(t *testing.T) {
 // Tensors that began at zero say nothing about the rate, and an update that is not finite hides behind no median.
 func TestTrialMedian(t *testing.T) {
 	a, params, grads := observed(t, random(t), 1, kernel.TierAuto)
-	dst := make([]TensorUpdate, len(a.segments))
+	dst := make([]TensorState, len(a.segments))
 	clear(params)
 	if median := a.Trial(params, grads, 1, 0.01, 1, dst); median != 0 {
 		t.Errorf("median %g of weights that are all zero, want 0", median)
 	}
 	grads[60] = float32(math.NaN())
-	if median := a.Trial(params, grads, 1, 0.01, 1, dst); !math.IsNaN(median) || !math.IsNaN(dst[1].Max) {
-		t.Errorf("median %g and largest change %g of an update with NaN, want NaN", median, dst[1].Max)
+	if median := a.Trial(params, grads, 1, 0.01, 1, dst); !math.IsNaN(median) || !math.IsNaN(dst[1].Update.Max) {
+		t.Errorf("median %g and largest change %g of an update with NaN, want NaN", median, dst[1].Update.Max)
 	}
 	grads[60] = 0
 	if median := a.Trial(params, grads, 1, math.Inf(1), 1, dst); !math.IsNaN(median) {
@@ -131,8 +131,8 @@ func TestTrialMedian(t *testing.T) {
 	}
 }
 
-// Glance is Trial on the first block of each matrix.
-func TestGlanceIsATrialOfTheBeginnings(t *testing.T) {
+// UpdateRatio is Trial on the first block of each matrix.
+func TestUpdateRatioIsATrialOfTheBeginnings(t *testing.T) {
 	a, params, grads := observed(t, random(t), 2, kernel.TierAuto)
 	var starts []Segment
 	for _, s := range a.segments {
@@ -143,24 +143,24 @@ func TestGlanceIsATrialOfTheBeginnings(t *testing.T) {
 	b := NewAdamW[float32](a.x, len(params), starts, a.options)
 	copy(b.M, a.M)
 	copy(b.V, a.V)
-	want := b.Trial(params, grads, 3, 1e-3, 0.5, make([]TensorUpdate, len(starts)))
-	if got := a.Glance(params, grads, 3, 1e-3, 0.5); got != want || !(got > 0) {
-		t.Errorf("glance %g, want %g", got, want)
+	want := b.Trial(params, grads, 3, 1e-3, 0.5, make([]TensorState, len(starts)))
+	if got := a.UpdateRatio(params, grads, 3, 1e-3, 0.5); got != want || !(got > 0) {
+		t.Errorf("ratio %g, want %g", got, want)
 	}
 }
 
 func TestStatsWorkersGiveTheSameBits(t *testing.T) {
 	r := random(t)
 	seed := [2]uint64{r.Uint64(), r.Uint64()}
-	measure := func(workers int) ([]TensorGrad, []TensorUpdate, float64) {
+	measure := func(workers int) ([]TensorState, float64) {
 		a, params, grads := observed(t, rand.New(rand.NewPCG(seed[0], seed[1])), workers, kernel.TierAuto)
-		g, u := make([]TensorGrad, len(a.segments)), make([]TensorUpdate, len(a.segments))
-		a.Stats(grads, g)
-		return g, u, a.Trial(params, grads, 2, 1e-3, 1, u)
+		states := make([]TensorState, len(a.segments))
+		a.Stats(grads, states)
+		return states, a.Trial(params, grads, 2, 1e-3, 1, states)
 	}
-	g, u, median := measure(1)
+	states, median := measure(1)
 	for _, workers := range []int{2, 5} {
-		if g2, u2, median2 := measure(workers); !slices.Equal(g, g2) || !slices.Equal(u, u2) || median != median2 {
+		if states2, median2 := measure(workers); !slices.Equal(states, states2) || median != median2 {
 			t.Errorf("%d workers give other bits than one", workers)
 		}
 	}
@@ -168,11 +168,11 @@ func TestStatsWorkersGiveTheSameBits(t *testing.T) {
 
 func TestStatsAllocateNothing(t *testing.T) {
 	a, params, grads := observed(t, random(t), 2, kernel.TierAuto)
-	g, u := make([]TensorGrad, len(a.segments)), make([]TensorUpdate, len(a.segments))
+	states := make([]TensorState, len(a.segments))
 	if n := testing.AllocsPerRun(5, func() {
-		a.Stats(grads, g)
-		a.Trial(params, grads, 2, 1e-3, 1, u)
-		a.Glance(params, grads, 2, 1e-3, 1)
+		a.Stats(grads, states)
+		a.Trial(params, grads, 2, 1e-3, 1, states)
+		a.UpdateRatio(params, grads, 2, 1e-3, 1)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
@@ -191,8 +191,8 @@ func BenchmarkObserve(b *testing.B) {
 		f    func()
 	}{
 		{"norm", func() { a.GlobalNorm(grads) }},
-		{"stats", func() { a.Stats(grads, make([]TensorGrad, 1)) }},
-		{"trial", func() { a.Trial(params, grads, 2, 1e-3, 1, make([]TensorUpdate, 1)) }},
+		{"stats", func() { a.Stats(grads, make([]TensorState, 1)) }},
+		{"trial", func() { a.Trial(params, grads, 2, 1e-3, 1, make([]TensorState, 1)) }},
 		{"update", func() { a.Update(params, grads, 2, 1e-9, 1) }},
 	} {
 		b.Run(c.name, func(b *testing.B) {

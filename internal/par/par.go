@@ -1,18 +1,13 @@
-// Package par runs loops on a fixed set of workers that live as long as the
-// pool. New makes a pool, Do runs one loop on it and returns when the loop is
-// done; between loops the workers spin for about 30 microseconds, because the
-// next loop of a training step follows at once, and then park, so that an idle
-// pool costs no CPU time.
+// Package par runs loops on a fixed set of workers. New makes a pool of workers, and Do runs one loop on it and returns
+// when the loop is done. Between loops the workers spin for about 30 microseconds, because the next loop of a training
+// step follows at once. Then they park, so that an idle pool costs no CPU time.
 //
-// The work is cut by a fixed rule into one contiguous share per worker and
-// nothing is stolen: a share depends only on the length, the grain and the
-// number of workers. Callers must not let a result depend on the cut either:
-// each output element is computed by one worker in one order, and sums over
-// everything use blocks of fixed size whose partial sums are added in block
-// order.
+// A fixed rule cuts a loop into one contiguous share per worker. A share depends only on the length, the grain and the
+// number of workers. Results must not depend on the cut: one worker computes each output element in one order, and sums
+// over everything use blocks of fixed size whose partial sums are added in block order.
 //
-// There is no task queue, no future and no nesting: Do is for one caller at a
-// time, and a Job must not call Do on its own pool.
+// There is no work stealing, no task queue, no future and no nesting. Do is for one caller at a time, and a Job must
+// not call Do on its own pool.
 package par
 
 import (
@@ -23,14 +18,13 @@ import (
 	"time"
 )
 
-// Job is the body of a loop. Part handles the indices [lo, hi) on behalf of
-// worker, a number in [0, Workers) that no other running Part has, so that it
-// may index scratch space.
+// Job is the body of a loop. Part handles the indices [lo, hi). No other running Part has the same worker, a number in
+// [0, Workers), so it can index scratch space.
 type Job interface {
 	Part(worker, lo, hi int)
 }
 
-// spinTime is how long a worker waits actively for the next loop.
+// spinTime is how long a worker spins before it parks.
 const spinTime = 30 * time.Microsecond
 
 // Pool is a fixed set of workers. Worker 0 is the goroutine that calls Do.
@@ -51,12 +45,11 @@ type Pool struct {
 type helper struct {
 	start signal
 	fault *Panic
-	_     [64]byte // keeps neighbours' flags out of this cache line
+	_     [64]byte // keeps the flags of two helpers in different cache lines
 }
 
-// Panic is what Do panics with when a Part panicked on another goroutine: the
-// original value and the stack it came from. A panic of the caller's own share
-// passes through as it is.
+// Panic is what Do panics with when a Part panicked on another goroutine: the original value and its stack. A panic in
+// the caller's own share passes through as it is.
 type Panic struct {
 	Worker int
 	Value  any
@@ -74,8 +67,7 @@ func (p *Panic) Unwrap() error {
 	return err
 }
 
-// New starts a pool of the given number of workers, the caller of Do included;
-// workers <= 0 means GOMAXPROCS. Close ends it.
+// New starts a pool of workers, the caller of Do included; workers <= 0 means GOMAXPROCS. Close ends it.
 func New(workers int) *Pool {
 	procs := runtime.GOMAXPROCS(0)
 	if workers <= 0 {
@@ -83,11 +75,11 @@ func New(workers int) *Pool {
 	}
 	p := &Pool{helpers: make([]helper, workers-1), spin: spinTime}
 	if workers > procs {
-		p.spin = 0 // a spinning worker would keep a working one from its processor
+		p.spin = 0 // a spinning worker would take the processor of a working one
 	}
-	p.done.init()
+	p.done.wake = make(chan struct{}, 1)
 	for i := range p.helpers {
-		p.helpers[i].start.init()
+		p.helpers[i].start.wake = make(chan struct{}, 1)
 		go p.help(i)
 	}
 	return p
@@ -96,13 +88,12 @@ func New(workers int) *Pool {
 // Workers returns the number of workers, the caller of Do included.
 func (p *Pool) Workers() int { return len(p.helpers) + 1 }
 
-// Do cuts [0, n) into contiguous shares, one per worker, at multiples of grain
-// (grain < 1 counts as 1), runs j.Part on each and returns when all are done.
-// Shares differ by at most one grain; with fewer grains than workers the last
+// Do cuts [0, n) into contiguous shares, one per worker, at multiples of grain (grain < 1 counts as 1), runs j.Part
+// on each and returns when all are done. Shares differ by at most one grain. With fewer grains than workers the last
 // workers get nothing. It allocates nothing.
 //
-// If a Part panics, the others finish first and Do panics in the caller; the
-// pool stays usable. Panics on nested or concurrent use and after Close.
+// If a Part panics, the others finish first and Do panics in the caller; the pool stays usable. Panics on nested or
+// concurrent use and after Close.
 func (p *Pool) Do(n, grain int, j Job) {
 	if n <= 0 {
 		return
@@ -125,8 +116,8 @@ func (p *Pool) Do(n, grain int, j Job) {
 	p.part(0)
 }
 
-// join waits for the helpers, frees the pool and passes a helper's panic on.
-// It runs deferred, so that a panic of the caller's share waits too.
+// join waits for the helpers, frees the pool and passes on a helper's panic. It is deferred, so that a panic in the
+// caller's share waits for them, too.
 func (p *Pool) join() {
 	if p.participants > 1 {
 		p.done.wait(p.spin)
@@ -152,23 +143,20 @@ func (p *Pool) part(worker int) {
 	p.job.Part(worker, lo, hi)
 }
 
-// help is the life of helper i.
+// help runs the shares of helper i until Close.
 func (p *Pool) help(i int) {
-	for {
-		p.helpers[i].start.wait(p.spin)
-		if p.closed.Load() {
-			return
-		}
+	for p.helpers[i].start.wait(p.spin); !p.closed.Load(); p.helpers[i].start.wait(p.spin) {
 		p.run(i)
 	}
 }
 
+// run runs one share of helper i.
 func (p *Pool) run(i int) {
 	finished := false
 	defer func() {
 		if !finished {
 			f := &Panic{Worker: i + 1, Value: recover(), Stack: debug.Stack()}
-			if f.Value == nil { // runtime.Goexit, as by testing.T.FailNow, ends this goroutine
+			if f.Value == nil { // runtime.Goexit ends this goroutine, as testing.T.FailNow does
 				f.Value = "goroutine exited inside a Job"
 				go p.help(i)
 			}
@@ -182,8 +170,7 @@ func (p *Pool) run(i int) {
 	finished = true
 }
 
-// Close ends the workers. It must not be called while Do runs; calling it
-// again does nothing.
+// Close ends the workers. It must not be called while Do runs. A second call does nothing.
 func (p *Pool) Close() {
 	if p.busy.Load() {
 		panic("par: Close during Do")
@@ -208,16 +195,13 @@ const (
 	parked // the waiter sleeps on wake
 )
 
-func (s *signal) init() { s.wake = make(chan struct{}, 1) }
-
 func (s *signal) set() {
 	if s.state.Swap(set) == parked {
 		s.wake <- struct{}{}
 	}
 }
 
-// wait returns once the flag is set and clears it. It spins for the given time
-// before it parks.
+// wait returns once the flag is set, and clears it. It spins for the given time before it parks.
 func (s *signal) wait(spin time.Duration) {
 	if spin > 0 {
 		for start := time.Now(); ; {
@@ -230,7 +214,7 @@ func (s *signal) wait(spin time.Duration) {
 			if time.Since(start) > spin {
 				break
 			}
-			runtime.Gosched() // whom we wait for may wait for this processor
+			runtime.Gosched() // the other goroutine may be waiting for this processor
 		}
 	}
 	if s.state.CompareAndSwap(unset, parked) {

@@ -6,9 +6,9 @@
 //	c, err := f.Column("text")
 //	for value, err := range c.Values() { … }
 //
-// The files are other people's. A length in them is believed only as far as there are bytes behind it: what is
-// allocated stays below a few times the length of the file plus 1 MiB, and below two pages of at most 128 MiB. Pages
-// are unpacked one at a time. Encryption, nested columns and the codecs LZO, Brotli and LZ4 are refused by name.
+// The files come from strangers, so no length in them is trusted. Memory stays below a few times the length of the file
+// plus 1 MiB, and below two pages of at most 128 MiB. Pages are unpacked one at a time. Encryption, nested columns and
+// the codecs LZO, Brotli and LZ4 are refused by name.
 //
 // Source: the format's specification, apache/parquet-format 2.10, and Thrift's compact protocol.
 package parquet

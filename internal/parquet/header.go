@@ -22,58 +22,12 @@ type header struct {
 func parseHeader(b []byte) (header, error) {
 	h := header{kind: -1, levelEncoding: levelsRLE}
 	t := &thrift{b: b}
-	t.fields(func(id int64, kind byte) {
-		switch {
-		case id == 1:
-			want(t, kind, &h.kind)
-		case id == 2:
-			want(t, kind, &h.unpacked)
-		case id == 3:
-			want(t, kind, &h.packed)
-		case id == 5 && kind == structT:
-			t.fields(func(id int64, kind byte) {
-				switch id {
-				case 1:
-					want(t, kind, &h.values)
-				case 2:
-					want(t, kind, &h.encoding)
-				case 3:
-					want(t, kind, &h.levelEncoding)
-				default:
-					t.skip(kind)
-				}
-			})
-		case id == 7 && kind == structT:
-			t.fields(func(id int64, kind byte) {
-				switch id {
-				case 1:
-					want(t, kind, &h.values)
-				case 2:
-					want(t, kind, &h.encoding)
-				default:
-					t.skip(kind)
-				}
-			})
-		case id == 8 && kind == structT:
-			t.fields(func(id int64, kind byte) {
-				switch id {
-				case 1:
-					want(t, kind, &h.values)
-				case 4:
-					want(t, kind, &h.encoding)
-				case 5:
-					want(t, kind, &h.defBytes)
-				case 6:
-					want(t, kind, &h.repBytes)
-				case 7:
-					h.plainBody = kind == boolFalse
-				default:
-					t.skip(kind)
-				}
-			})
-		default:
-			t.skip(kind)
-		}
+	t.read(fields{
+		1: &h.kind, 2: &h.unpacked, 3: &h.packed,
+		5: fields{1: &h.values, 2: &h.encoding, 3: &h.levelEncoding}, // dataPage
+		7: fields{1: &h.values, 2: &h.encoding},                      // dictionaryPage
+		8: fields{1: &h.values, 4: &h.encoding, 5: &h.defBytes, 6: &h.repBytes, // dataPage2
+			7: func(kind byte) { h.plainBody = kind == boolFalse }},
 	})
 	h.size = len(b) - len(t.b)
 	switch {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/snappy"
@@ -33,17 +34,26 @@ const (
 	dictionary      = 8
 )
 
+// errStop says that the caller wants no more values.
+var errStop = errors.New("stopped")
+
 // Values yields the value of each row; it shares memory with the reader and holds until the next. A row without a value
-// yields ErrNull and the reading goes on; any other error is *Error or the reader's, and the last thing yielded.
+// yields ErrNull, and reading goes on. Any other error is *Error or the reader's, and the last thing yielded.
 func (c *Column) Values() iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		p := &pages{c: c}
-		defer p.close()
+		defer func() {
+			if p.zst != nil {
+				p.zst.Close()
+			}
+		}()
 		for i, k := range c.chunks {
-			if ok, err := p.chunk(k, yield); err != nil {
-				yield(nil, &Error{fmt.Sprintf("row group %d, page at byte %d", i, p.at), err})
+			switch err := p.chunk(k, yield); err {
+			case nil:
+			case errStop:
 				return
-			} else if !ok {
+			default:
+				yield(nil, &Error{fmt.Sprintf("row group %d, page at byte %d", i, p.at), err})
 				return
 			}
 		}
@@ -59,8 +69,8 @@ type pages struct {
 	body   []byte // of the data page
 	dict   []byte // of the dictionary page
 	words  []span // of the dictionary
-	values values
-	gz     *gzip.Reader
+	last   []byte // value, where the next begins as it does
+	gz     gzip.Reader
 	zst    *zstd.Decoder
 	given  int64 // bytes of values yielded from the chunk
 }
@@ -68,48 +78,39 @@ type pages struct {
 // span is a word in the dictionary page.
 type span struct{ lo, hi int32 }
 
-func (p *pages) close() {
-	if p.zst != nil {
-		p.zst.Close()
-	}
-}
-
 // chunk yields the values of one chunk.
-func (p *pages) chunk(k chunk, yield func([]byte, error) bool) (ok bool, err error) {
+func (p *pages) chunk(k chunk, yield func([]byte, error) bool) error {
 	p.at, p.words, p.given = k.begin, p.words[:0], 0
 	end := k.begin + k.len
 	for left := k.values; left > 0; {
 		h, err := p.header(end)
 		if err != nil {
-			return false, err
+			return err
 		}
 		body := p.at + int64(h.size)
 		if int64(h.packed) > end-body {
-			return false, errors.New("a page that runs out of its column")
+			return errors.New("a page that runs out of its column")
 		}
 		p.packed = grow(p.packed, int(h.packed))
 		if err := readFull(p.c.f.r, p.packed, body); err != nil {
-			return false, err
+			return err
 		}
 		switch h.kind {
 		case dictionaryPage:
 			err = p.dictionary(h, k.codec)
 		case dataPage, dataPage2:
 			if int64(h.values) > left {
-				return false, fmt.Errorf("%d values where %d are left", h.values, left)
+				return fmt.Errorf("%d values where %d are left", h.values, left)
 			}
 			left -= int64(h.values)
-			ok, err = p.data(h, k, yield)
-			if err == nil && !ok {
-				return false, nil
-			}
+			err = p.data(h, k, yield)
 		}
 		if err != nil {
-			return false, err
+			return err
 		}
 		p.at = body + int64(h.packed)
 	}
-	return true, nil
+	return nil
 }
 
 // header reads the header at p.at.
@@ -141,10 +142,7 @@ func (p *pages) dictionary(h header, codec int32) (err error) {
 	if int64(h.values)*4 > int64(len(p.dict)) {
 		return errors.New("a dictionary with more words than room")
 	}
-	if cap(p.words) < int(h.values) {
-		p.words = make([]span, 0, h.values)
-	}
-	p.words = p.words[:0]
+	p.words = slices.Grow(p.words[:0], int(h.values))
 	at := 0
 	for range h.values {
 		lo, hi, err := plainValue(p.dict, at)
@@ -158,7 +156,7 @@ func (p *pages) dictionary(h header, codec int32) (err error) {
 }
 
 // data yields the values of a data page.
-func (p *pages) data(h header, k chunk, yield func([]byte, error) bool) (ok bool, err error) {
+func (p *pages) data(h header, k chunk, yield func([]byte, error) bool) (err error) {
 	packed, levels := p.packed, []byte(nil)
 	if h.kind == dataPage2 {
 		skip := h.repBytes + h.defBytes
@@ -169,115 +167,119 @@ func (p *pages) data(h header, k chunk, yield func([]byte, error) bool) (ok bool
 		}
 	}
 	if p.body, err = p.unpack(p.body, packed, int(h.unpacked), k.codec); err != nil {
-		return false, err
+		return err
 	}
 	body := p.body
 	if h.kind == dataPage && p.c.optional {
 		if h.levelEncoding != levelsRLE {
-			return false, fmt.Errorf("levels of the unknown encoding %d", h.levelEncoding)
+			return fmt.Errorf("levels of the unknown encoding %d", h.levelEncoding)
 		}
-		if levels, body, err = cutLevels(body); err != nil {
-			return false, err
+		lo, hi, err := plainValue(body, 0)
+		if err != nil {
+			return errors.New("levels longer than their page")
 		}
+		levels, body = body[lo:hi], body[hi:]
 	}
 	there := hybrid{b: levels, width: 1}
 	set := int(h.values) // rows with a value
 	if p.c.optional {
-		if set, err = there.count(int(h.values)); err != nil {
-			return false, err
+		if set, err = there.count(set); err != nil {
+			return err
 		}
 	}
-	if err := p.values.reset(h.encoding, body, set, p.dict, p.words); err != nil {
-		return false, err
+	next, err := p.values(h.encoding, body, set)
+	if err != nil {
+		return err
 	}
 	for range h.values {
 		if p.c.optional {
-			one, err := there.next()
-			if err != nil {
-				return false, err
-			}
-			if one == 0 {
+			if one, err := there.next(); err != nil {
+				return err
+			} else if one == 0 {
 				if !yield(nil, ErrNull) {
-					return false, nil
+					return errStop
 				}
 				continue
 			}
 		}
-		v, err := p.values.next()
+		v, err := next()
 		if err != nil {
-			return false, err
+			return err
 		}
 		if p.given += int64(len(v)); p.given > maxPage+maxRatio*k.len {
-			return false, fmt.Errorf("a column that grows from %d bytes to more than %d", k.len, p.given)
+			return fmt.Errorf("a column that grows from %d bytes to more than %d", k.len, p.given)
 		}
 		if !yield(v, nil) {
-			return false, nil
+			return errStop
 		}
 	}
-	return true, nil
+	return nil
 }
 
-// codecs are the ways of packing that are read.
-var codecs = map[int32]string{0: "none", 1: "Snappy", 2: "gzip", 6: "zstd"}
+// codecs are the names of the ways of packing.
+var codecs = [...]string{"none", "Snappy", "gzip", "LZO", "Brotli", "LZ4", "zstd", "LZ4"}
+
+const (
+	unpacked   = 0
+	snappyPack = 1
+	gzipPack   = 2
+	zstdPack   = 6
+)
+
+func readable(codec int32) bool {
+	return codec == unpacked || codec == snappyPack || codec == gzipPack || codec == zstdPack
+}
 
 func codecName(codec int32) string {
-	if name, ok := map[int32]string{3: "LZO", 4: "Brotli", 5: "LZ4", 7: "LZ4"}[codec]; ok {
-		return name
+	if uint32(codec) < uint32(len(codecs)) {
+		return codecs[codec]
 	}
 	return fmt.Sprintf("codec %d", codec)
 }
 
 // unpack returns what packed holds, which must be exactly n bytes, in the memory of dst.
-func (p *pages) unpack(dst, packed []byte, n int, codec int32) ([]byte, error) {
+func (p *pages) unpack(dst, packed []byte, n int, codec int32) (_ []byte, err error) {
 	fault := errors.New("a page of another size than it states")
-	if codec == 1 { // the length stands at the front
+	if codec == snappyPack { // the length stands at the front
 		if got, err := snappy.DecodedLen(packed); err != nil || got != n {
 			return dst, fault
 		}
 	}
 	dst = grow(dst, n)
+	got := n
 	switch codec {
-	case 0:
-		if copy(dst, packed) != len(packed) || len(packed) != n {
-			return dst, fault
+	case unpacked:
+		got = len(packed)
+		copy(dst, packed)
+	case snappyPack:
+		_, err = snappy.Decode(dst, packed)
+	case gzipPack:
+		if err = p.gz.Reset(bytes.NewReader(packed)); err == nil {
+			_, err = io.ReadFull(&p.gz, dst)
 		}
-	case 1:
-		if _, err := snappy.Decode(dst, packed); err != nil {
-			return dst, err
-		}
-	case 2:
-		r := bytes.NewReader(packed)
-		if p.gz == nil {
-			p.gz = new(gzip.Reader)
-		}
-		if err := p.gz.Reset(r); err != nil {
-			return dst, fmt.Errorf("gzip: %w", err)
-		}
-		if _, err := io.ReadFull(p.gz, dst); err != nil {
+		if err != nil {
 			return dst, fmt.Errorf("gzip: %w", err)
 		}
 		var more [1]byte
 		if k, err := p.gz.Read(more[:]); k > 0 || err != io.EOF {
 			return dst, fault
 		}
-	case 6:
+	case zstdPack:
 		if p.zst == nil {
-			var err error
 			p.zst, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 				zstd.WithDecodeAllCapLimit(true))
 			if err != nil {
 				return dst, err
 			}
 		}
-		out, err := p.zst.DecodeAll(packed, dst[:0:n])
-		if err != nil {
-			return dst, err
-		}
-		if len(out) != n {
-			return dst, fault
-		}
+		var out []byte
+		out, err = p.zst.DecodeAll(packed, dst[:0:n])
+		got = len(out)
 	}
-	return dst, nil
+	if err == nil && got != n {
+		err = fault
+	}
+	return dst, err
 }
 
 // grow returns n bytes in the memory of b where that suffices.

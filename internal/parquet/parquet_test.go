@@ -34,7 +34,7 @@ func read(file []byte) (values []*string, err error) {
 			return values, err
 		}
 	}
-	if int64(len(values)) != f.Rows() {
+	if int64(len(values)) != f.rows {
 		return values, errors.New("fewer values than rows")
 	}
 	return values, nil
@@ -111,8 +111,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// ceiling is what a file of n bytes may cost: a few times the file, and a constant that is far below what a declared length
-// could ask for.
+// ceiling is what a file of n bytes may cost: a few times the file, and a constant that is far below what a declared
+// length could ask for.
 func ceiling(n int) uint64 { return 64<<20 + 16*uint64(n) }
 
 // allocated returns the bytes that f allocates.
@@ -124,7 +124,8 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// TestDamaged flips, cuts and pastes bytes of good files: an error or not, never a panic, never more memory than the ceiling.
+// TestDamaged flips, cuts and pastes bytes of good files: an error or not, never a panic, never more memory than the
+// ceiling.
 func TestDamaged(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	files, err := filepath.Glob(filepath.Join("testdata", "*.parquet"))

@@ -11,7 +11,9 @@ const (
 	boolTrue  = 1
 	boolFalse = 2
 	int8Type  = 3
-	doubleLen = 8
+	int16Type = 4
+	int32Type = 5
+	int64Type = 6
 	double    = 7
 	binaryT   = 8
 	listT     = 9
@@ -20,10 +22,10 @@ const (
 	structT   = 12
 )
 
-// maxDepth is deeper than any struct of the format lies.
+// maxDepth is deeper than any struct of the format.
 const maxDepth = 16
 
-// errShort says that a structure goes on behind the bytes there are.
+// errShort says that the bytes end inside a structure.
 var errShort = errors.New("ends early")
 
 // thrift reads a structure in Thrift's compact protocol. It keeps the first error; from then on every read gives zero.
@@ -40,13 +42,10 @@ func (t *thrift) fail(err error) {
 }
 
 func (t *thrift) byte() byte {
-	if len(t.b) == 0 {
-		t.fail(errShort)
-		return 0
+	if b := t.take(1); b != nil {
+		return b[0]
 	}
-	c := t.b[0]
-	t.b = t.b[1:]
-	return c
+	return 0
 }
 
 func (t *thrift) take(n uint64) []byte {
@@ -81,8 +80,52 @@ func (t *thrift) int() int64 {
 
 func (t *thrift) bytes() []byte { return t.take(t.uvarint()) }
 
-// fields calls field for each field of the struct that begins here; field must read or skip the value.
-func (t *thrift) fields(field func(id int64, kind byte)) {
+// fields says, for each field id of a struct, where its value goes:
+//   - *int32, *int64: a number; another type is an error, and so is a number out of range
+//   - *[]byte: a string, which shares the memory of the structure; another type is an error
+//   - fields: a struct; another type is skipped
+//   - func(): called at each struct of a list, which it reads; another type is skipped
+//   - func(kind byte): called with the type of the value, which it reads
+type fields map[int64]any
+
+// read reads the struct that begins here. It skips the fields that want does not have.
+func (t *thrift) read(want fields) {
+	t.each(func(id int64, kind byte) {
+		switch to := want[id].(type) {
+		case *int32:
+			v := t.number(kind)
+			if *to = int32(v); int64(*to) != v {
+				t.fail(errors.New("a number out of its range"))
+			}
+		case *int64:
+			*to = t.number(kind)
+		case *[]byte:
+			if kind != binaryT {
+				t.fail(fmt.Errorf("a value of type %d where a string should be", kind))
+			}
+			*to = t.bytes()
+		case func(kind byte):
+			to(kind)
+		case fields:
+			if kind == structT {
+				t.read(to)
+			} else {
+				t.skip(kind, 0)
+			}
+		case func():
+			if kind == listT {
+				t.structs(to)
+			} else {
+				t.skip(kind, 0)
+			}
+		default:
+			t.skip(kind, 0)
+		}
+	})
+}
+
+// each calls field for each field of the struct that begins here; field must read or skip the value.
+func (t *thrift) each(field func(id int64, kind byte)) {
 	id := int64(0)
 	for t.err == nil {
 		head := t.byte()
@@ -97,6 +140,14 @@ func (t *thrift) fields(field func(id int64, kind byte)) {
 		}
 		field(id, kind)
 	}
+}
+
+// number reads an integer of any size.
+func (t *thrift) number(kind byte) int64 {
+	if kind < int16Type || kind > int64Type {
+		t.fail(fmt.Errorf("a value of type %d where a number should be", kind))
+	}
+	return t.int()
 }
 
 // list reads the head of a list. Every element takes at least a byte.
@@ -119,18 +170,13 @@ func (t *thrift) structs(item func()) {
 	if n > 0 && kind != structT {
 		t.fail(fmt.Errorf("a list of type %d where structs should be", kind))
 	}
-	for range n {
-		if t.err != nil {
-			return
-		}
+	for i := 0; i < n && t.err == nil; i++ {
 		item()
 	}
 }
 
-// skip passes over a value.
-func (t *thrift) skip(kind byte) { t.skipAt(kind, 0) }
-
-func (t *thrift) skipAt(kind byte, depth int) {
+// skip passes over a value, which is depth values deep.
+func (t *thrift) skip(kind byte, depth int) {
 	if depth > maxDepth {
 		t.fail(errors.New("structs nested too deep"))
 		return
@@ -139,22 +185,19 @@ func (t *thrift) skipAt(kind byte, depth int) {
 	case boolTrue, boolFalse: // the value is the type
 	case int8Type:
 		t.byte()
-	case 4, 5, 6:
+	case int16Type, int32Type, int64Type:
 		t.uvarint()
 	case double:
-		t.take(doubleLen)
+		t.take(8)
 	case binaryT:
 		t.bytes()
 	case listT, setT:
 		n, elem := t.list()
-		for range n {
-			if t.err != nil {
-				return
-			}
+		for i := 0; i < n && t.err == nil; i++ {
 			if elem == boolTrue || elem == boolFalse {
 				t.byte()
 			} else {
-				t.skipAt(elem, depth+1)
+				t.skip(elem, depth+1)
 			}
 		}
 	case mapT:
@@ -165,39 +208,14 @@ func (t *thrift) skipAt(kind byte, depth int) {
 		kinds := t.byte()
 		if n > uint64(len(t.b)) {
 			t.fail(errShort)
-			return
 		}
-		for range n {
-			if t.err != nil {
-				return
-			}
-			t.skipAt(kinds>>4, depth+1)
-			t.skipAt(kinds&15, depth+1)
+		for i := uint64(0); i < n && t.err == nil; i++ {
+			t.skip(kinds>>4, depth+1)
+			t.skip(kinds&15, depth+1)
 		}
 	case structT:
-		t.fields(func(_ int64, kind byte) { t.skipAt(kind, depth+1) })
+		t.each(func(_ int64, kind byte) { t.skip(kind, depth+1) })
 	default:
 		t.fail(fmt.Errorf("a value of the unknown type %d", kind))
 	}
-}
-
-// want reads a number of one of the integer types into p.
-func want[T ~int32 | ~int64](t *thrift, kind byte, p *T) {
-	if kind < 4 || kind > 6 {
-		t.fail(fmt.Errorf("a value of type %d where a number should be", kind))
-		return
-	}
-	v := t.int()
-	if *p = T(v); int64(*p) != v {
-		t.fail(errors.New("a number out of its range"))
-	}
-}
-
-// text reads a string; it shares the memory of the structure.
-func (t *thrift) text(kind byte) []byte {
-	if kind != binaryT {
-		t.fail(fmt.Errorf("a value of type %d where a string should be", kind))
-		return nil
-	}
-	return t.bytes()
 }

@@ -1,6 +1,7 @@
 package parquet
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -19,15 +20,6 @@ func plainValue(b []byte, at int) (lo, hi int, err error) {
 		return 0, 0, errValues
 	}
 	return lo, lo + int(n), nil
-}
-
-// cutLevels cuts the definition levels off the front of a data page.
-func cutLevels(b []byte) (levels, rest []byte, err error) {
-	lo, hi, err := plainValue(b, 0)
-	if err != nil {
-		return nil, nil, errors.New("levels longer than their page")
-	}
-	return b[lo:hi], b[hi:], nil
 }
 
 // hybrid reads numbers of a fixed width as runs of one number, or as groups of eight packed ones.
@@ -52,14 +44,11 @@ func (h *hybrid) next() (uint32, error) {
 		return h.value, nil
 	}
 	v, err := bits(h.b, h.bit, h.width)
-	if err != nil {
-		return 0, err
-	}
 	h.bit += uint(h.width)
 	if h.left--; h.left == 0 {
 		h.b, h.bit = h.b[min(uint(len(h.b)), (h.bit+7)/8):], 0
 	}
-	return uint32(v), nil
+	return uint32(v), err
 }
 
 // begin reads the head of the next run or group.
@@ -130,10 +119,9 @@ func bits(b []byte, at uint, width int) (v uint64, err error) {
 // delta reads numbers as differences in blocks (DELTA_BINARY_PACKED).
 type delta struct {
 	b     []byte
-	total uint64 // numbers in all
-	block uint64 // numbers of a block, and of these in a miniblock
-	mini  uint64
-	read  uint64 // numbers given
+	minis uint64 // miniblocks of a block
+	mini  uint64 // numbers of a miniblock
+	begun bool   // the first number, which stands in the head, has been given
 	last  int64
 	min   int64
 	width []byte // bits of each miniblock to come of the block
@@ -141,30 +129,36 @@ type delta struct {
 	bit   uint
 }
 
-func newDelta(b []byte) (d delta, err error) {
+// newDelta reads the head of n numbers, and returns what follows the last of them. next may be called n times.
+func newDelta(b []byte, n int) (d delta, rest []byte, err error) {
 	t := &thrift{b: b} // the same variable-length numbers
-	d.block = t.uvarint()
-	minis := t.uvarint()
-	d.total = t.uvarint()
-	d.last = t.int()
-	d.b = t.b
+	block, minis, total := t.uvarint(), t.uvarint(), t.uvarint()
+	d.last, d.b = t.int(), t.b
 	switch {
 	case t.err != nil:
-		return d, errValues
-	case d.block == 0 || d.block > 1<<20 || d.block%128 != 0,
-		minis == 0 || d.block%minis != 0 || d.block/minis%32 != 0:
-		return d, fmt.Errorf("blocks of %d values in %d parts", d.block, minis)
+		return d, nil, errValues
+	case block == 0 || block > 1<<20 || block%128 != 0, minis == 0 || block%minis != 0 || block/minis%32 != 0:
+		return d, nil, fmt.Errorf("blocks of %d values in %d parts", block, minis)
+	case total != uint64(n):
+		return d, nil, errValues
 	}
-	d.mini = d.block / minis
-	return d, nil
+	d.minis, d.mini = minis, block/minis
+	all := d
+	for range n {
+		if _, err := all.next(); err != nil {
+			return d, nil, err
+		}
+	}
+	if all.left > 0 {
+		all.end()
+	}
+	return d, all.b, nil
 }
 
 // next returns the next number.
 func (d *delta) next() (int64, error) {
-	if d.read == d.total {
-		return 0, errValues
-	}
-	if d.read++; d.read == 1 {
+	if !d.begun {
+		d.begun = true
 		return d.last, nil
 	}
 	if d.left == 0 {
@@ -189,8 +183,7 @@ func (d *delta) next() (int64, error) {
 func (d *delta) begin() error {
 	if len(d.width) == 0 {
 		t := &thrift{b: d.b}
-		d.min = t.int()
-		d.width = t.take(d.block / d.mini)
+		d.min, d.width = t.int(), t.take(d.minis)
 		if t.err != nil {
 			return errValues
 		}
@@ -209,110 +202,61 @@ func (d *delta) end() {
 	d.b, d.width, d.left = d.b[min(n, uint64(len(d.b))):], d.width[1:], 0
 }
 
-// rest returns what follows all the numbers.
-func (d delta) rest() ([]byte, error) {
-	for d.read < d.total {
-		if _, err := d.next(); err != nil {
-			return nil, err
-		}
-	}
-	if d.left > 0 {
-		d.end()
-	}
-	return d.b, nil
-}
-
-// values reads the values of a data page.
-type values struct {
-	encoding int32
-	b        []byte // plain and delta: the bytes
-	at       int
-	dict     []byte
-	words    []span
-	index    hybrid // dictionary
-	lengths  delta
-	prefixes delta
-	last     []byte
-}
-
-// reset begins a page of n values.
-func (v *values) reset(encoding int32, b []byte, n int, dict []byte, words []span) (err error) {
-	v.encoding, v.b, v.at, v.dict, v.words, v.last = encoding, b, 0, dict, words, v.last[:0]
+// values returns the function that reads the n values of a data page one by one.
+func (p *pages) values(encoding int32, b []byte, n int) (next func() ([]byte, error), err error) {
 	switch encoding {
 	case plain:
-		return nil
+		at := 0
+		return func() ([]byte, error) {
+			lo, hi, err := plainValue(b, at)
+			at = hi
+			return b[lo:hi], err
+		}, nil
 	case plainDictionary, dictionary:
 		if n == 0 {
-			return nil
+			return nil, nil
 		}
 		if len(b) == 0 || b[0] > 32 {
-			return errors.New("an index of more than 32 bits")
+			return nil, errors.New("an index of more than 32 bits")
 		}
-		v.index = hybrid{b: b[1:], width: int(b[0])}
-		return nil
-	case deltaPrefix:
-		if v.prefixes, err = newDelta(b); err != nil {
-			return err
-		}
-		if v.prefixes.total != uint64(n) {
-			return errValues
-		}
-		if b, err = v.prefixes.rest(); err != nil {
-			return err
-		}
-	case deltaLength:
+		index := hybrid{b: b[1:], width: int(b[0])}
+		return func() ([]byte, error) {
+			i, err := index.next()
+			if err != nil {
+				return nil, err
+			}
+			if uint64(i) >= uint64(len(p.words)) {
+				return nil, fmt.Errorf("word %d of a dictionary of %d", i, len(p.words))
+			}
+			return p.dict[p.words[i].lo:p.words[i].hi], nil
+		}, nil
+	case deltaLength, deltaPrefix:
 	default:
-		return fmt.Errorf("values of the unknown encoding %d", encoding)
+		return nil, fmt.Errorf("values of the unknown encoding %d", encoding)
 	}
-	if v.lengths, err = newDelta(b); err != nil {
-		return err
-	}
-	if v.lengths.total != uint64(n) {
-		return errValues
-	}
-	v.b, err = v.lengths.rest()
-	return err
-}
-
-// next returns the next value.
-func (v *values) next() ([]byte, error) {
-	switch v.encoding {
-	case plain:
-		lo, hi, err := plainValue(v.b, v.at)
-		if err != nil {
+	var prefixes delta
+	if encoding == deltaPrefix {
+		if prefixes, b, err = newDelta(b, n); err != nil {
 			return nil, err
 		}
-		v.at = hi
-		return v.b[lo:hi], nil
-	case plainDictionary, dictionary:
-		i, err := v.index.next()
-		if err != nil {
-			return nil, err
+	}
+	lengths, texts, err := newDelta(b, n)
+	p.last = p.last[:0]
+	return func() ([]byte, error) {
+		n, err := lengths.next()
+		if err != nil || n < 0 || n > int64(len(texts)) {
+			return nil, cmp.Or(err, errValues)
 		}
-		if uint64(i) >= uint64(len(v.words)) {
-			return nil, fmt.Errorf("word %d of a dictionary of %d", i, len(v.words))
+		text := texts[:n]
+		texts = texts[n:]
+		if encoding == deltaLength {
+			return text, nil
 		}
-		return v.dict[v.words[i].lo:v.words[i].hi], nil
-	}
-	n, err := v.lengths.next()
-	if err != nil {
-		return nil, err
-	}
-	if n < 0 || n > int64(len(v.b)-v.at) {
-		return nil, errValues
-	}
-	text := v.b[v.at : v.at+int(n)]
-	v.at += int(n)
-	if v.encoding == deltaLength {
-		return text, nil
-	}
-	prefix, err := v.prefixes.next()
-	if err != nil {
-		return nil, err
-	}
-	if prefix < 0 || prefix > int64(len(v.last)) {
-		return nil, errValues
-	}
-	v.last = append(v.last[:prefix], text...)
-	return v.last, nil
+		n, err = prefixes.next()
+		if err != nil || n < 0 || n > int64(len(p.last)) {
+			return nil, cmp.Or(err, errValues)
+		}
+		p.last = append(p.last[:n], text...)
+		return p.last, nil
+	}, err
 }

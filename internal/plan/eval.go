@@ -69,5 +69,6 @@ func (p *Plan) writingBytes(d *Draft) int64 {
 	a := p.Spec.Arch
 	s := samplesFor(p.Config, a.Context)
 	length := min(a.Context, 1+s.PromptTokens+s.MaxTokens)
-	return engine.WritingBytes(a, s.Prompts*s.Samples, length) + judge.Bytes(d.Text.Train.Tokens())
+	_, decoder := engine.DecoderRows(a, s.Prompts*s.Samples, length)
+	return decoder + judge.Bytes(d.Text.Train.Tokens())
 }

@@ -10,7 +10,7 @@ import (
 	"gimbal/internal/config"
 	"gimbal/internal/corpus"
 	"gimbal/internal/data"
-	"gimbal/internal/rundir"
+	"gimbal/internal/hub"
 	"gimbal/internal/tokenizer"
 )
 
@@ -26,9 +26,9 @@ func (d *Draft) Close() error { return d.Text.Set.Close() }
 
 // TextOptions say how a text is opened, beside its configuration.
 type TextOptions struct {
-	Model   *rundir.Model // whose tokenizer reads the text and whose shape is trained; nil: a new one
-	Hash    string        // of the text that must be found; empty: any text will do
-	Little  bool          // even less text than one batch will do: nothing is trained on it
+	Model   *hub.Model // whose tokenizer reads the text and whose shape is trained; nil: a new one
+	Hash    string     // of the text that must be found; empty: any text will do
+	Little  bool       // even less text than one batch will do: nothing is trained on it
 	Workers int
 	Note    func(format string, args ...any) // told what is found; nil: nobody
 }

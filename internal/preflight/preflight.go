@@ -1,8 +1,8 @@
-// Package preflight is the checks before the first step of a run: on its own plan, engine and text.
+// Package preflight checks a run before its first step: its own plan, engine and text.
 //
-// [Run.Check] makes them all and says what each came to; one that finds an error refuses the run. The checks change
-// nothing, not even for a moment: not the plan, not the parameters, not the optimizer's slots. They use the engine's
-// gradients, and leave none. docs/guards.md describes each check by its code.
+// [Run.Check] makes all checks and returns the outcome of each. An error refuses the run. The checks change nothing,
+// not even for a moment: not the plan, not the parameters, not the optimizer's slots. They use the engine's gradients
+// and clear them. docs/events.md lists the checks by code.
 package preflight
 
 import (
@@ -19,13 +19,13 @@ import (
 	"gimbal/internal/runlog"
 )
 
-// Results of a check, in the order of their weight.
+// Results of a check.
 const (
 	resultOK      = "ok"
 	resultSkipped = "skipped"
 	resultInfo    = "info"
 	resultWarning = "warning"
-	resultError   = "error" // the run does not begin
+	resultError   = "error" // the run is refused
 )
 
 // Weights says where the weights of a run come from before its first step.
@@ -38,19 +38,19 @@ const (
 	Saved Weights = "the checkpoint" // of the run itself
 )
 
-// Run is a run that is about to begin or to go on.
+// Run is a run that is about to begin or to continue.
 type Run struct {
 	Plan    *plan.Plan
 	Engine  engine.Engine // with the weights that the run begins with
 	Opener  engine.Opener // of the engine
 	Text    *data.Text
 	Weights Weights
-	Begun   bool   // the run goes on as it was planned
+	Begun   bool   // the run continues as it was planned
 	Out     string // its directory, which may not exist yet; empty: one below rundir.Parent
 }
 
-// Check makes every check and returns what they came to. The error is a *Refusal where one of them refuses the run;
-// any other is of the engine or the text, and ends the checks. The engine's gradients are cleared.
+// Check makes every check and returns the outcomes. The error is a *Refusal if one of them refuses the run. Any other
+// error comes from the engine or the text and ends the checks. The engine's gradients are cleared.
 func (r *Run) Check(ctx context.Context) (*runlog.Preflight, error) {
 	c, err := newChecker(r)
 	if err != nil {
@@ -114,59 +114,67 @@ func (c *checker) run(ctx context.Context) (*runlog.Preflight, error) {
 	defer c.Engine.Discard()
 	began := time.Now()
 	rec := &runlog.Preflight{}
-	var refusal *Refusal
+	var refusal Refusal
 	for _, k := range checks {
 		f := k.run(c, ctx)
 		if f.err != nil {
 			return nil, fmt.Errorf("preflight: %s: %w", k.code, f.err)
 		}
-		check := f.record(k.code)
-		rec.Checks = append(rec.Checks, check)
-		if f.result == resultError {
-			if refusal == nil {
-				refusal = &Refusal{Exit: k.exit}
+		f.Code = k.code
+		rec.Checks = append(rec.Checks, f.Check)
+		if f.Result == resultError {
+			if refusal.Failed == nil {
+				refusal.Exit = k.exit
 			}
-			refusal.Failed = append(refusal.Failed, check)
+			refusal.Failed = append(refusal.Failed, f.Check)
 		}
 	}
 	rec.Seconds = runlog.Float(time.Since(began).Seconds())
-	if refusal != nil {
-		return rec, refusal
+	if refusal.Failed != nil {
+		return rec, &refusal
 	}
 	return rec, nil
 }
 
-// finding is what one check has to say.
+// finding is the outcome of one check.
 type finding struct {
-	result  string
-	message string // what was seen, with its numbers
-	advice  string // what to do; empty where nothing should be
-	numbers map[string]float64
-	err     error // the check could not be made
+	runlog.Check
+	err error // the check could not be made
 }
 
+// found is an outcome with what was seen.
 func found(result, format string, args ...any) finding {
-	return finding{result: result, message: fmt.Sprintf(format, args...)}
+	return finding{Check: runlog.Check{Result: result, Message: fmt.Sprintf(format, args...)}}
 }
 
 func failed(err error) finding { return finding{err: err} }
 
-// do says what to do about a finding.
-func (f finding) do(advice string) finding { f.advice = advice; return f }
+// do adds what to do about a finding.
+func (f finding) do(advice string) finding { f.Advice = advice; return f }
 
 // with adds the numbers behind a finding.
-func (f finding) with(numbers map[string]float64) finding { f.numbers = numbers; return f }
-
-// record is the finding as the log has it.
-func (f finding) record(code string) runlog.Check {
-	check := runlog.Check{Code: code, Result: f.result, Message: f.message, Advice: f.advice}
-	for name, v := range f.numbers {
-		if check.Numbers == nil {
-			check.Numbers = map[string]runlog.Float{}
-		}
-		check.Numbers[name] = runlog.Float(v)
+func (f finding) with(numbers map[string]float64) finding {
+	f.Numbers = map[string]runlog.Float{}
+	for name, v := range numbers {
+		f.Numbers[name] = runlog.Float(v)
 	}
-	return check
+	return f
+}
+
+// sentence is the message of a check with its advice.
+func sentence(c runlog.Check) string {
+	if c.Advice == "" {
+		return c.Message
+	}
+	return c.Message + "; " + c.Advice
+}
+
+// plural writes a number with the thing that it counts.
+func plural[N int | int64](n N, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // Summary counts the results of a preflight, in a line for a person.
@@ -175,23 +183,19 @@ func Summary(rec *runlog.Preflight) string {
 	for _, c := range rec.Checks {
 		count[c.Result]++
 	}
-	return fmt.Sprintf("preflight: %d checks, %d warnings, %d notes, %d skipped, %.1f s", len(rec.Checks),
-		count[resultWarning], count[resultInfo], count[resultSkipped], float64(rec.Seconds))
+	return fmt.Sprintf("preflight: %s, %s, %s, %d skipped, %.1f s", plural(len(rec.Checks), "check"),
+		plural(count[resultWarning], "warning"), plural(count[resultInfo], "note"), count[resultSkipped],
+		float64(rec.Seconds))
 }
 
 // Events returns the warnings of a preflight as the events of a run, without their place. The share of the warmup
-// belongs to the run and not to the process: it is told when the run begins, and not again when it goes on as planned.
+// belongs to the run and not to the process: it is reported when the run begins, and not again when it continues.
 func Events(rec *runlog.Preflight, begun bool) (events []runlog.Event) {
 	for _, c := range rec.Checks {
-		if c.Result != resultWarning || begun && !strings.HasPrefix(c.Code, "P-") {
-			continue
+		if c.Result == resultWarning && (!begun || strings.HasPrefix(c.Code, "P-")) {
+			events = append(events, runlog.Event{Code: c.Code, Severity: c.Result, Action: "none", Message: sentence(c),
+				Numbers: c.Numbers})
 		}
-		message := c.Message
-		if c.Advice != "" {
-			message += "; " + c.Advice
-		}
-		events = append(events, runlog.Event{Code: c.Code, Severity: c.Result, Action: "none", Message: message,
-			Numbers: c.Numbers})
 	}
 	return events
 }
@@ -205,7 +209,7 @@ type Refusal struct {
 func (e *Refusal) Error() string {
 	var lines []string
 	for _, c := range e.Failed {
-		lines = append(lines, fmt.Sprintf("%s: %s; %s", c.Code, c.Message, c.Advice))
+		lines = append(lines, c.Code+": "+sentence(c))
 	}
 	return "the run was refused before its first step: " + strings.Join(lines, "\n  ")
 }

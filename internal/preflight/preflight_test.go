@@ -209,7 +209,7 @@ func TestSummary(t *testing.T) {
 	for _, result := range []string{resultOK, resultWarning, resultOK, resultInfo, resultSkipped, resultWarning} {
 		rec.Checks = append(rec.Checks, runlog.Check{Result: result})
 	}
-	if got, want := Summary(rec), "preflight: 6 checks, 2 warnings, 1 notes, 1 skipped, 1.3 s"; got != want {
+	if got, want := Summary(rec), "preflight: 6 checks, 2 warnings, 1 note, 1 skipped, 1.3 s"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

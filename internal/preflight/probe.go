@@ -9,13 +9,13 @@ import (
 )
 
 const (
-	probePositions = 512  // of all sequences of a probe of the model, at most; fewer for a large one
-	probeSequence  = 160  // positions of one of them: more than two blocks of attention
-	probeWork      = 5e10 // parameters times positions of a probe, so that a large model takes seconds, too
+	probePositions = 512  // most positions of all sequences together; fewer for a large model
+	probeSequence  = 160  // most positions of one sequence: more than two blocks of attention
+	probeWork      = 5e10 // parameters times positions, so that a large model takes only seconds too
 	probeSequences = 6
 )
 
-// sequences returns a few sequences of the training part, spread over it and cut to a few positions, as one batch.
+// sequences returns at most so many sequences of the training part, spread over it and cut short, as one batch.
 func (c *checker) sequences(most int) *data.Batch {
 	total, multiplied := c.Plan.Spec.Arch.Params()
 	budget := min(probePositions, c.Plan.Spec.MicroTokens,
@@ -53,20 +53,20 @@ func add(dst, src *data.Batch, s data.Span) {
 
 // whole is a batch as one pass of the model.
 func whole(b *data.Batch) engine.Input {
-	return engine.Of(data.SplitMicro(nil, b, max(1, len(b.Tokens)))[0])
+	return engine.MicroInput(data.SplitMicro(nil, b, max(1, len(b.Tokens)))[0])
 }
 
 // all marks n positions as counted.
 func all(n int) []bool { return slices.Repeat([]bool{true}, n) }
 
-// longest returns a sequence of at least two tokens, cut to a few positions, all of which count. ok is false where no
-// probed sequence has so many.
+// longest returns a sequence of at least two tokens, cut short, in which all positions count. ok is false if there is
+// none.
 func (c *checker) longest() (in engine.Input, ok bool) {
 	for most := 1; len(in.Tokens) < 2 && most <= 64; most *= 2 {
 		b := c.sequences(most)
 		for _, s := range b.Spans {
 			if s.Len > len(in.Tokens) {
-				in = engine.Alone(b, s)
+				in = engine.SequenceInput(b, s)
 			}
 		}
 	}
@@ -74,7 +74,7 @@ func (c *checker) longest() (in engine.Input, ok bool) {
 	return in, len(in.Tokens) >= 2 && c.Plan.Spec.Arch.Vocab >= 2
 }
 
-// replaced returns tokens with every one from position from on replaced by another one.
+// replaced returns tokens with each one from position from on replaced by another.
 func (c *checker) replaced(tokens []int32, from int) []int32 {
 	other, vocab := slices.Clone(tokens), int32(c.Plan.Spec.Arch.Vocab)
 	for i := from; i < len(other); i++ {
@@ -83,14 +83,14 @@ func (c *checker) replaced(tokens []int32, from int) []int32 {
 	return other
 }
 
-// logProbs runs the model forward and returns what every position's logits come to: the nats of its label and the
-// logarithm of the sum of all exponentials.
+// logProbs runs the model forward and returns for every position the nats of its label and the logarithm of the sum of
+// exponentials of the logits.
 func (c *checker) logProbs(ctx context.Context, in engine.Input) (nats, logZ []float64, err error) {
 	v, err := c.Engine.Pass(ctx, in, engine.PerToken)
 	return slices.Clone(v.TokenNats), slices.Clone(v.TokenLogZ), err
 }
 
-// gradient describes the engine's gradients as they are: their norm, and what detail asks for.
+// gradient describes the engine's gradients: their norm, and what detail asks for.
 func (c *checker) gradient(ctx context.Context, detail engine.Detail) (engine.Report, error) {
 	return c.Engine.Propose(ctx, engine.Proposal{Step: 1, LR: c.Plan.Rate.Schedule.Peak, Clip: c.Plan.Config.Optim.Clip,
 		Detail: detail | engine.NoUpdate})

@@ -8,17 +8,17 @@ import (
 )
 
 const (
-	walkedLabels  = 1 << 18 // of each side that are read one by one
+	walkedLabels  = 1 << 18 // most labels of each side that are read
 	walkedBatches = 64
 	muchOverlap   = 0.1  // of the held-out runs
-	longRun       = 64   // bytes that a run must spell, so that it hardly stands elsewhere by chance
+	longRun       = 64   // bytes of a run, so that it hardly occurs elsewhere by chance
 	manyCopies    = 0.05 // of the documents
-	manyDocuments = 20   // of which some must end in the training part
+	manyDocuments = 20   // of so many, some must end in the training part
 )
 
 const adviceEnds = "the model would never learn where a text ends; " + adviceReport
 
-// walk reads the sequences of a side in order, a bounded number, and calls visit with each.
+// walk reads a bounded number of sequences of a side in order, and calls visit with each until that returns false.
 func (c *checker) walk(sp *data.Split, visit func(b *data.Batch, span data.Span) bool) {
 	var b data.Batch
 	labels := 0
@@ -32,7 +32,7 @@ func (c *checker) walk(sp *data.Split, visit func(b *data.Batch, span data.Span)
 	}
 }
 
-// checkLabels reads what is learned from: each label must be the token that is read next, and some must count.
+// checkLabels reads the labels: each must be the next token, and some must count.
 func (c *checker) checkLabels(context.Context) finding {
 	var fault finding
 	counted, seen := 0, 0
@@ -40,9 +40,9 @@ func (c *checker) checkLabels(context.Context) finding {
 		c.walk(side, func(b *data.Batch, s data.Span) bool {
 			for i, label := range b.Labels {
 				if i+1 < len(b.Tokens) && label != b.Tokens[i+1] {
-					fault = found(resultError, "%s: label %d of a sequence is %d and the token that follows is %d: "+
-						"labels are shifted", c.Text.Set.Describe(s.Doc), i, label, b.Tokens[i+1]).
-						do("the model would learn something else than the next token; " + adviceReport)
+					fault = found(resultError, "%s: label %d of a sequence is %d and the next token is %d: labels are shifted",
+						c.Text.Set.Describe(s.Doc), i, label, b.Tokens[i+1]).
+						do("the model would not learn to predict the next token; " + adviceReport)
 					return false
 				}
 				if b.Counts[i] {
@@ -54,22 +54,22 @@ func (c *checker) checkLabels(context.Context) finding {
 		})
 	}
 	switch {
-	case fault.result != "":
+	case fault.Result != "":
 		return fault
 	case counted == 0:
-		return found(resultError, "none of %d labels counts in the loss", seen).
-			do("look at what the documents mark as not to be learned")
+		return found(resultError, "none of %s counts in the loss", plural(seen, "label")).
+			do("check which parts of the documents are marked as not trained on")
 	}
-	return found(resultOK, "%d labels are the tokens that follow, and %d of them count", seen, counted).
+	return found(resultOK, "all %d labels are the next tokens, and %d of them count", seen, counted).
 		with(map[string]float64{"labels": float64(seen), "counted": float64(counted)})
 }
 
-// checkEOS counts the ends of documents: an end is the last label of its document and stands nowhere else, and some
+// checkEOS counts the ends of documents. An EOS must be the last label of each document and occur nowhere else. Some
 // document must end in the training part, or the model never learns to stop.
 func (c *checker) checkEOS(context.Context) finding {
 	var fault finding
 	eos, ends := c.Text.Tok.EOS(), int64(0)
-	chat := c.stats.Census.Conversations > 0 // some tokenizers close every turn with it
+	chat := c.stats.Census.Conversations > 0 // some tokenizers end every turn with it
 	for _, side := range []*data.Split{c.Text.Train, c.Text.Val} {
 		var before data.Ref
 		ended, first := true, true
@@ -80,8 +80,8 @@ func (c *checker) checkEOS(context.Context) finding {
 			}
 			for i, label := range b.Labels {
 				if label == eos && i+1 < len(b.Labels) && !chat {
-					fault = found(resultError, "%s: an EOS label stands inside of a sequence", c.Text.Set.Describe(s.Doc)).
-						do("nothing may be predicted after the end; look for the EOS token's own text in the document")
+					fault = found(resultError, "%s: a sequence has an EOS label before its end", c.Text.Set.Describe(s.Doc)).
+						do("nothing may follow the end; search the document for the text of the EOS token")
 					return false
 				}
 			}
@@ -91,7 +91,7 @@ func (c *checker) checkEOS(context.Context) finding {
 			}
 			return true
 		})
-		if fault.result != "" {
+		if fault.Result != "" {
 			return fault
 		}
 	}
@@ -100,36 +100,36 @@ func (c *checker) checkEOS(context.Context) finding {
 		"train_labels": float64(train.Tokens())}
 	switch {
 	case train.EOS() > 0 && ends == 0 && train.Chunked() < int64(train.Documents()):
-		return found(resultError, "%d documents end in the training part, and no label read is an EOS", train.EOS()).
-			do(adviceEnds).with(numbers)
+		return found(resultError, "%s should end in the training part, but no label that was read is an EOS",
+			plural(train.EOS(), "document")).do(adviceEnds).with(numbers)
 	case train.EOS() == 0 && train.Documents() >= manyDocuments:
 		return found(resultError, "none of %d documents ends in the training part", train.Documents()).
 			do(adviceEnds).with(numbers)
 	case train.EOS() == 0:
 		return found(resultInfo, "no document ends in the training part: the model will not learn to stop").
-			do("where the text has parts, cut it with data.separator").with(numbers)
+			do("if the text has parts, split it with data.separator").with(numbers)
 	}
-	return found(resultOK, "%d documents end in the training part and %d in the validation part, one EOS label in %.0f",
-		train.EOS(), val.EOS(), float64(train.Tokens())/float64(train.EOS())).with(numbers)
+	return found(resultOK, "EOS labels: %d in the training part, one label in %.0f, and %d in the validation part",
+		train.EOS(), float64(train.Tokens())/float64(train.EOS()), val.EOS()).with(numbers)
 }
 
 // checkOverlap looks for held-out text in the training part, word for word.
 func (c *checker) checkOverlap(context.Context) finding {
 	st := c.stats
 	if st.Runs == 0 {
-		return found(resultSkipped, "no held-out document has the %d tokens of a run", data.RunTokens)
+		return found(resultSkipped, "no held-out document is as long as a run of %d tokens", data.RunTokens)
 	}
 	share, spelled := float64(st.SharedRuns)/float64(st.Runs), data.RunTokens*st.Census.BytesPerToken()
-	f := found(resultOK, "%d of %d held-out runs of %d tokens stand in the training part, too", st.SharedRuns, st.Runs,
-		data.RunTokens)
+	f := found(resultOK, "held-out runs of %d tokens that are also in the training part: %d of %d", data.RunTokens,
+		st.SharedRuns, st.Runs)
 	switch {
 	case share > muchOverlap && spelled >= longRun:
-		f.result = resultWarning
-		f.message += ": the validation loss will look better than it is"
-		f.advice = "take repeated text out, or cut the text into documents: exact copies of one stay on one side"
+		f.Result = resultWarning
+		f.Message += "; the validation loss will look better than it is"
+		f.Advice = "remove repeated text, or split the text into documents, whose exact copies stay on one side"
 	case share > muchOverlap:
-		f.result = resultInfo
-		f.message += fmt.Sprintf(", but a run spells only %.0f bytes", spelled)
+		f.Result = resultInfo
+		f.Message += fmt.Sprintf("; but a run has only %.0f bytes", spelled)
 	}
 	return f.with(map[string]float64{"runs": float64(st.Runs), "shared": float64(st.SharedRuns), "run_bytes": spelled})
 }
@@ -138,21 +138,23 @@ func (c *checker) checkOverlap(context.Context) finding {
 func (c *checker) checkDuplicates(context.Context) finding {
 	st := c.stats
 	documents := st.Census.Documents - st.Census.Empty
-	f := found(resultOK, "%d of %d documents are copies of others, %d of them held out and in the training part",
+	numbers := map[string]float64{"documents": float64(documents), "copies": float64(st.Duplicates),
+		"crossing": float64(st.Overlap)}
+	f := found(resultOK, "documents that are copies of others: %d of %d; held out with a copy in the training part: %d",
 		st.Duplicates, documents, st.Overlap)
 	switch {
 	case st.Overlap > 0:
-		f = found(resultWarning, "%d held-out documents have a copy in the training part: the validation loss will "+
-			"look better than it is", st.Overlap).do("take the copies out")
+		f.Message += "; the validation loss will look better than it is"
 	case float64(st.Duplicates) > manyCopies*float64(documents):
-		f = found(resultWarning, "%d of %d documents are copies of others: they will be learned by heart",
-			st.Duplicates, documents).do("take the copies out")
+		f.Message += "; the model will memorize them"
+	default:
+		return f.with(numbers)
 	}
-	return f.with(map[string]float64{"documents": float64(documents), "copies": float64(st.Duplicates),
-		"crossing": float64(st.Overlap)})
+	f.Result, f.Advice = resultWarning, "remove the copies"
+	return f.with(numbers)
 }
 
-// checkSampler follows the batches of the run: no sequence may come twice in an epoch, and no batch may be empty.
+// checkSampler draws the first batches of the run: no sequence may come twice in an epoch, and no batch may be empty.
 func (c *checker) checkSampler(context.Context) finding {
 	type place struct {
 		doc   data.Ref
@@ -166,7 +168,7 @@ func (c *checker) checkSampler(context.Context) finding {
 		before := cur.Seq
 		cur = c.next(int64(batches)+1, &b, cur)
 		if len(b.Spans) == 0 || b.Counted == 0 || cur.Seq == before {
-			return found(resultError, "batch %d has %d sequences and %d labels that count", batches, len(b.Spans),
+			return found(resultError, "batch %d has sequences: %d, and labels that count: %d", batches, len(b.Spans),
 				b.Counted).do(adviceReport)
 		}
 		for i, s := range b.Spans {
@@ -174,7 +176,7 @@ func (c *checker) checkSampler(context.Context) finding {
 				break // the next epoch has begun
 			}
 			at := place{s.Doc, s.First}
-			if seen[at] && c.stats.Mixture == nil { // a mixture passes over its smaller paths more than once
+			if seen[at] && c.stats.Mixture == nil { // a mixture repeats its smaller paths
 				return found(resultError, "%s, token %d: a sequence comes twice in an epoch",
 					c.Text.Set.Describe(s.Doc), s.First).do(adviceReport)
 			}
@@ -182,6 +184,6 @@ func (c *checker) checkSampler(context.Context) finding {
 		}
 		labels += len(b.Labels)
 	}
-	return found(resultOK, "%d sequences in %d batches, none twice", len(seen), batches).
+	return found(resultOK, "%s in %d batches, none twice", plural(len(seen), "sequence"), batches).
 		with(map[string]float64{"sequences": float64(len(seen)), "batches": float64(batches)})
 }

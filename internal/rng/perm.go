@@ -2,7 +2,7 @@ package rng
 
 import "math/bits"
 
-// Perm is a permutation of [0,n), computed and not stored; a value, safe for concurrent use.
+// Perm is a permutation of [0,n) that is computed, not stored. Safe for concurrent use.
 type Perm struct {
 	n    uint64
 	half uint   // bits of one half of the Feistel domain
@@ -13,7 +13,7 @@ type Perm struct {
 // Perm returns the permutation of [0,n) that belongs to k.
 //
 // Source: cycle walking over a balanced Feistel network, Black and Rogaway 2002, "Ciphers with arbitrary finite
-// domains". Eight rounds are far beyond what an order of training data needs, and cost nanoseconds.
+// domains". Its eight rounds are more than an order of training data needs, and cost nanoseconds.
 // Panics if n is zero.
 func (k Key) Perm(n uint64) Perm {
 	if n == 0 {
@@ -21,16 +21,16 @@ func (k Key) Perm(n uint64) Perm {
 	}
 	p := Perm{n: n, half: uint(bits.Len64(n-1)+1) / 2}
 	p.mask = 1<<p.half - 1
-	keys := k.Sub(n) // the order for n and for n+1 have nothing in common
+	keys := k.Sub(n) // orders of different lengths are unrelated
 	for i := range p.keys {
 		p.keys[i] = keys.Uint64(uint64(i))
 	}
 	return p
 }
 
-// At returns where i goes. Every value below n is returned for exactly one i. Panics if i >= n.
+// At returns the place of i. Each place below n belongs to exactly one i. Panics if i >= n.
 //
-// The domain is less than four times n, so fewer than four rounds of the network are expected.
+// The domain is less than four times n, so the network is expected to run fewer than four times.
 func (p Perm) At(i uint64) uint64 {
 	if i >= p.n {
 		panic("rng: index outside the permutation")
@@ -41,7 +41,7 @@ func (p Perm) At(i uint64) uint64 {
 			l, r = r, l^(mix(r+k)&p.mask)
 		}
 		i = l<<p.half | r
-		// An image outside [0,n) is walked on: the cycle must come back, as it began inside.
+		// An image outside [0,n) is mapped again. The cycle began inside, so it returns.
 		if i < p.n {
 			return i
 		}

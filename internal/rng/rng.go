@@ -1,41 +1,37 @@
 // Package rng gives random numbers that are a function of (seed, stream, index).
 //
-// The generator is Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), a
-// counter-based one: there is no state to save with a run, nothing drifts when work is cut differently over
-// workers, and the number at any index costs the same as the first.
-//
-// The two calls most readers want:
+// The generator is Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), which is
+// counter-based. A run has no state of it to save, nothing changes when work is cut differently over workers, and the
+// number at any index costs the same as the first.
 //
 //	k := rng.New(seed, rng.Dropout).Sub(step)
 //	u := k.Float64(position)
 //
-// Every purpose has its own Stream, so that one more draw in one place moves nothing elsewhere; Sub derives
-// further independent streams (a step, a layer, a prompt). Perm is a seeded permutation of [0,n) that can be
-// asked at any index, which is how an epoch's order is resumed at any batch.
+// Every purpose has its own Stream, so that one more draw in one place changes nothing elsewhere. Sub derives further
+// independent streams (a step, a layer, a prompt). Perm is a permutation of [0,n) that is computed at any index, so
+// that an epoch's order can be resumed at any batch.
 //
-// The package does not offer a sequential generator and is not for secrets.
+// The package has no sequential generator and is not for secrets.
 package rng
 
 import "math"
 
-// Stream names a purpose. The numbers are part of what a seed means: never renumber them.
+// Stream names a purpose. The numbers are part of what a seed means: never renumber them, nor use 5 again.
 type Stream uint64
 
 const (
-	Init    Stream = 1 // initial weights
-	Order   Stream = 2 // order of sequences in an epoch
-	Dropout Stream = 3 // dropout masks
-	Sample  Stream = 4 // tokens drawn when generating
-	Split   Stream = 5 // train or validation
-	Prompt  Stream = 6 // where prompts begin
-	Probe   Stream = 7 // tests of a run before it starts
-	Eval    Stream = 8 // which sequences an evaluation scores
-
+	Init      Stream = 1 // initial weights
+	Order     Stream = 2 // order of sequences in an epoch
+	Dropout   Stream = 3 // dropout masks
+	Sample    Stream = 4 // tokens drawn when generating
+	Prompt    Stream = 6 // where prompts begin
+	Probe     Stream = 7 // tests of a run before it starts
+	Eval      Stream = 8 // which sequences an evaluation scores
 	Bootstrap Stream = 9 // which prompts are drawn again for an interval
 )
 
-// Key is one stream of random numbers; a small value, safe to copy and to use concurrently.
-// Index i of a Key always holds the same 128 random bits.
+// Key is one stream of random numbers. Index i of a Key always has the same 128 random bits. It is a small value,
+// safe to copy and to use concurrently.
 type Key struct{ seed, stream uint64 }
 
 // New returns the key of stream s under seed.
@@ -43,7 +39,7 @@ func New(seed uint64, s Stream) Key { return Key{seed, uint64(s)} }
 
 // Sub returns the n-th stream derived from k. Different n, and different chains of n, give unrelated streams.
 func (k Key) Sub(n uint64) Key {
-	// The complemented seed keeps derivation and drawing apart: Sub(n) shares no block with the values at n.
+	// With the complement of the seed, Sub(n) shares no block with the values at n.
 	seed, stream := philox(n, k.stream, ^k.seed)
 	return Key{seed, stream}
 }
@@ -62,7 +58,7 @@ func (k Key) Float64(i uint64) float64 { return float64(k.Uint64(i)>>11) * 0x1p-
 
 // Normal returns a standard normal number at index i, by the Box-Muller transform of one block.
 //
-// Numerics: |value| <= 8.6; the last bit may differ between architectures, as math.Log and math.Cos may.
+// Numerics: |value| <= 8.6; the last bit may differ between architectures, as that of math.Log and math.Cos does.
 func (k Key) Normal(i uint64) float64 {
 	a, b := philox(i, k.stream, k.seed)
 	u := (float64(a>>11) + 0.5) * 0x1p-53 // in (0,1): the logarithm is finite
@@ -78,7 +74,7 @@ const (
 	philoxW1 = 0xBB67AE85
 )
 
-// philox applies Philox4x32-10 to the counter words (lo, hi) under key; words are little-endian halves.
+// philox applies Philox4x32-10 to the counter (lo, hi) under key. The low half of a word comes first.
 func philox(lo, hi, key uint64) (uint64, uint64) {
 	c0, c1, c2, c3 := uint32(lo), uint32(lo>>32), uint32(hi), uint32(hi>>32)
 	k0, k1 := uint32(key), uint32(key>>32)

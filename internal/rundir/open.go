@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,13 +11,10 @@ import (
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
-	"gimbal/internal/hub"
-	"gimbal/internal/model"
 	"gimbal/internal/runlog"
-	"gimbal/internal/tokenizer"
 )
 
-// Opened is a run, or a checkpoint by itself, that is read.
+// Opened is a run, or a checkpoint without its run, opened for reading.
 type Opened struct {
 	Dir  string // of the run; empty: a checkpoint without its run
 	path string // as it was named
@@ -40,17 +36,12 @@ func Open(name string) (*Opened, error) {
 	return &Opened{path: name}, nil
 }
 
-// IsRun reports whether a run lies at path, whatever became of it. A directory that may not be looked into can be one.
+// IsRun reports whether path is the directory of a run, in whatever state. A directory that cannot be read may be one.
 func IsRun(path string) bool {
 	if info, err := os.Stat(path); err != nil || !info.IsDir() {
 		return false
 	}
-	for _, name := range []string{ConfigFile, Checkpoints, LogFile} {
-		if exists(filepath.Join(path, name)) {
-			return true
-		}
-	}
-	return false
+	return exists(filepath.Join(path, ConfigFile)) || exists(CheckpointsOf(path)) || exists(filepath.Join(path, LogFile))
 }
 
 // Config reads the configuration of a run.
@@ -74,13 +65,13 @@ func Log(dir string) (*runlog.Log, error) {
 // CheckpointsOf returns the directory of the checkpoints of a run.
 func CheckpointsOf(run string) string { return filepath.Join(run, Checkpoints) }
 
-// Checkpoint opens the checkpoint itself, or one of the run: the named one (stable, best-loss, last or step-N), or
-// where name is empty the stable one, else the last one, else the newest that verifies.
+// Checkpoint opens a checkpoint of the run: the named one (stable, best-loss, last or step-N), or if name is empty the
+// stable one, else the last one, else the newest that verifies. Without a run it opens the checkpoint itself.
 func (o *Opened) Checkpoint(name string) (*checkpoint.Checkpoint, error) {
-	path, dir := o.path, CheckpointsOf(o.path)
 	if o.Dir == "" {
-		return single(path, name)
+		return single(o.path, name)
 	}
+	dir := CheckpointsOf(o.Dir)
 	marks, err := checkpoint.Marks(durable.OS, dir)
 	if err != nil {
 		return nil, err
@@ -97,11 +88,11 @@ func (o *Opened) Checkpoint(name string) (*checkpoint.Checkpoint, error) {
 	if name != "" {
 		at := filepath.Join(dir, filepath.Base(name))
 		if _, err := os.Stat(at); err != nil {
-			return nil, fmt.Errorf("%w: %s has no checkpoint %q (it has %v)", ErrCheckpoint, path, name, marks)
+			return nil, fmt.Errorf("%w: %s has no checkpoint %q (it has %v)", ErrCheckpoint, o.Dir, name, marks)
 		}
 		return checkpoint.Open(durable.OS, at)
 	}
-	c, _, err := Newest(path)
+	c, _, err := Newest(o.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCheckpoint, err)
 	}
@@ -111,16 +102,13 @@ func (o *Opened) Checkpoint(name string) (*checkpoint.Checkpoint, error) {
 // single opens a directory that is a checkpoint, of ours or of others.
 func single(path, name string) (*checkpoint.Checkpoint, error) {
 	if name != "" {
-		return nil, fmt.Errorf("%w: %s is no run, so it has no checkpoint %q", ErrCheckpoint, path, name)
-	}
-	if exists(filepath.Join(path, "manifest.json")) {
-		return checkpoint.Open(durable.OS, path)
+		return nil, fmt.Errorf("%w: %s is not a run, so it has no checkpoint %q", ErrCheckpoint, path, name)
 	}
 	c, err := checkpoint.OpenWeights(durable.OS, path)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s is neither a run nor a checkpoint: %w", ErrCheckpoint, path, err)
+	if errors.Is(err, checkpoint.ErrNone) {
+		err = fmt.Errorf("%w: %s is neither a run nor a checkpoint: %w", ErrCheckpoint, path, err)
 	}
-	return c, nil
+	return c, err
 }
 
 // OpenCheckpoint opens what a person names, and the named checkpoint of it; see Open and Opened.Checkpoint.
@@ -132,77 +120,26 @@ func OpenCheckpoint(path, name string) (*checkpoint.Checkpoint, error) {
 	return o.Checkpoint(name)
 }
 
-// Newest opens the newest checkpoint of a run that verifies, and tells which it refused and why.
+// Newest opens the newest checkpoint of a run that verifies, and says which newer ones it refused and why.
 func Newest(dir string) (c *checkpoint.Checkpoint, refused []string, err error) {
 	path, bad, err := checkpoint.Newest(durable.OS, CheckpointsOf(dir))
 	for _, r := range bad {
-		refused = append(refused, fmt.Sprintf("%s: %v", r.Path, r.Err))
+		refused = append(refused, r.Error())
 	}
-	if err != nil {
-		if len(refused) > 0 {
-			return nil, nil, fmt.Errorf("%w: no checkpoint of %s is whole: %w\n  %s", ErrResume, dir, err,
-				strings.Join(refused, "\n  "))
-		}
-		return nil, nil, fmt.Errorf("%w: %s has no checkpoint, it ended before its first save; delete it and start again: %w",
-			ErrResume, dir, err)
+	switch {
+	case err == nil:
+		c, err = checkpoint.Open(durable.OS, path)
+		return c, refused, err
+	case len(refused) > 0:
+		return nil, nil, fmt.Errorf("%w: no checkpoint of %s is whole: %w\n  %s", ErrResume, dir, err,
+			strings.Join(refused, "\n  "))
 	}
-	c, err = checkpoint.Open(durable.OS, path)
-	return c, refused, err
+	return nil, nil, fmt.Errorf("%w: %s has no checkpoint, because it ended before its first save; delete it and start "+
+		"again: %w", ErrResume, dir, err)
 }
 
-// Model is a checkpoint that is used for its weights and its tokenizer.
-type Model struct {
-	*checkpoint.Checkpoint
-	Tok  *tokenizer.Tokenizer
-	Arch config.Arch
-}
-
-// OpenModel opens what a person names as a model: Open and Opened.Model.
-func OpenModel(path, name string) (*Model, error) {
-	o, err := Open(path)
-	if err != nil {
-		return nil, err
-	}
-	return o.Model(name)
-}
-
-// Model opens a checkpoint as a model; see Opened.Checkpoint.
-func (o *Opened) Model(name string) (*Model, error) {
-	c, err := o.Checkpoint(name)
-	if err != nil {
-		return nil, err
-	}
-	m, err := Describe(c)
-	if err != nil {
-		c.Close()
-	}
-	return m, err
-}
-
-// Describe reads the tokenizer and the architecture of a checkpoint, and checks that its weights fit. Closing the
-// model closes the checkpoint.
-func Describe(c *checkpoint.Checkpoint) (*Model, error) {
-	tok, arch, err := hub.Describe(c)
-	if err == nil {
-		err = model.CheckEntries(arch, c.Model())
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCheckpoint, err)
-	}
-	return &Model{c, tok, arch}, nil
-}
-
-// Template returns the template of conversations of a checkpoint, "" if it has none.
-func Template(c *checkpoint.Checkpoint) (string, error) {
-	data, err := c.File(TemplateFile)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("%w: %w", ErrCheckpoint, err)
-	}
-	return string(data), nil
-}
-
-// Inputs is what the bits of a run depend on. It is part of the state in every checkpoint: a resume refuses other data
-// and says when the others changed.
+// Inputs is what the bits of a run depend on. It is part of the state in every checkpoint. A resume refuses other data,
+// and says when another input changed.
 type Inputs struct {
 	ConfigHash    string `json:"config_hash"`
 	DataHash      string `json:"data_hash"`
@@ -210,7 +147,7 @@ type Inputs struct {
 	Numerics      string `json:"numerics"` // hardware and precision
 }
 
-// Facts is the part of a checkpoint's state that others than its run may ask for.
+// Facts is the part of a checkpoint's state that is of use outside of its run.
 type Facts struct {
 	Inputs
 	Step     int64           `json:"step"`
@@ -218,13 +155,16 @@ type Facts struct {
 	Baseline runlog.Baseline `json:"baseline"`
 }
 
-// ReadFacts reads them from a checkpoint of a run.
+// ReadFacts reads the facts from a checkpoint of a run.
 func ReadFacts(c *checkpoint.Checkpoint) (f Facts, err error) {
 	err = ReadState(c, &f)
 	return f, err
 }
 
-// ReadState reads the state of a checkpoint into v. A state of another version is refused.
+// StateVersion is the version of state.json that this program writes and reads.
+const StateVersion = 1
+
+// ReadState reads the state of a checkpoint into v. It refuses a state of another version.
 func ReadState(c *checkpoint.Checkpoint, v any) error {
 	raw, err := c.File(StateFile)
 	if err != nil {
@@ -239,6 +179,3 @@ func ReadState(c *checkpoint.Checkpoint, v any) error {
 	}
 	return nil
 }
-
-// StateVersion is the version of state.json that this program writes and reads.
-const StateVersion = 1

@@ -1,10 +1,10 @@
-// Package rundir is what lies in the directory of a run: its names, how it is created, locked and opened, and how a
-// checkpoint of it is found by name.
+// Package rundir names the files in the directory of a run, creates, locks and opens it, and finds a checkpoint of it
+// by name.
 //
-// [Create] makes a new one and locks it. [Open] takes what people type: the directory of a run, the name of one below
-// runs/, or a checkpoint directory. Reading takes no lock and writes nothing, so a run in progress can be read.
+// [Create] makes a new directory and locks it. [Open] takes what people type: the directory of a run, the name of a run
+// below runs/, or a checkpoint directory. Reading takes no lock and writes nothing, so a run in progress can be read.
 //
-// The package knows no training: it sees files, and what a checkpoint says of itself.
+// The package knows no model and no training.
 package rundir
 
 import (
@@ -19,7 +19,7 @@ import (
 	"gimbal/internal/durable"
 )
 
-// Names of what lies in a run directory.
+// Names in a run directory.
 const (
 	ConfigFile     = "config.toml"
 	TokenizerFile  = "tokenizer.json"
@@ -32,16 +32,13 @@ const (
 	Refused        = "refused"
 )
 
-// Names of what lies in a checkpoint, beside the files of its Hugging Face family.
-const (
-	StateFile    = "state.json"
-	TemplateFile = "chat_template.jinja"
-)
+// StateFile is the state of a run in a checkpoint, beside the files of a Hugging Face model.
+const StateFile = "state.json"
 
-// PageName is the file, below Samples, of the texts of the n-th evaluation.
+// PageName returns the name, below Samples, of the page with the texts of the n-th evaluation.
 func PageName(n int) string { return fmt.Sprintf("eval-%d.md", n) }
 
-// Parent is the folder that runs without a given place are made in.
+// Parent is the folder for runs whose directory is not chosen.
 const Parent = "runs"
 
 var (
@@ -69,10 +66,8 @@ func Create(name, label string, now time.Time) (dir string, lock *durable.FileLo
 	if err := os.MkdirAll(filepath.Join(name, Samples), 0o777); err != nil {
 		return "", nil, fmt.Errorf("make the run directory: %w", err)
 	}
-	if lock, err = Lock(name); err != nil {
-		return "", nil, err
-	}
-	return name, lock, nil
+	lock, err = Lock(name)
+	return name, lock, err
 }
 
 // Lock locks a run for writing. It fails at once where another process holds the lock.
@@ -85,7 +80,7 @@ func exists(path string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// Label is a short name for a run from what it reads and what it trains.
+// Label returns a short name for a run, from its first text and its preset.
 func Label(paths []string, preset string) string {
 	name := "go"
 	if len(paths) > 0 {

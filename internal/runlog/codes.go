@@ -1,6 +1,6 @@
 package runlog
 
-// Code is what an event code or a preflight check means, for a person. Texts are Markdown without a full stop.
+// Code explains an event code or a preflight check to a person. Texts are Markdown without a full stop.
 type Code struct {
 	Code     string
 	Severity string // "info", "warning" or "error"; "warning, error" where it can be either
@@ -9,21 +9,34 @@ type Code struct {
 	Advice   string // what to do; empty: nothing
 }
 
-// CodePart is the codes of one kind: a section of docs/events.md.
+// CodePart is a section of docs/events.md: the codes of one kind.
 type CodePart struct {
 	Title string
 	Intro string
 	Codes []Code
 }
 
-// Codes are all codes that a log can hold. docs/events.md is made from this table, and a test compares the table with
-// the sources: a code that is new there needs a line here.
+// Codes are all codes that a log can hold. docs/events.md is generated from this table, and a test compares the table
+// with the sources: a new code needs a line here.
 var Codes = []CodePart{stepCodes, healthCodes, writingCodes, fileCodes, preflightCodes}
+
+// Advice is what to do about an event; empty where nothing is to be done or the code is not known.
+func Advice(code string) string {
+	for _, part := range Codes {
+		for _, c := range part.Codes {
+			if c.Code == code {
+				return c.Advice
+			}
+		}
+	}
+	return ""
+}
 
 const (
 	lowerRate = "lower `optim.lr`"
-	calmRate  = "a longer warmup or a lower `optim.lr`"
+	calmRate  = "use a longer warmup or a lower `optim.lr`"
 	report    = "report it, with the run's `config.toml`"
+	goOn      = "read `samples/`; `gimbal resume --steps N` continues"
 
 	refuseData   = "refuses (4)"
 	refuseRun    = "refuses (3)"
@@ -44,21 +57,19 @@ var stepCodes = CodePart{
 			"nothing for one; if it recurs, read the named documents or lengthen the warmup"},
 		{"E2-SUSTAINED", "error", "several outliers, or the loss stays up",
 			"returns to a healthy checkpoint, skips this data, halves the rate for good",
-			"run `gimbal why`; if it recurs, " + lowerRate},
+			"nothing for one; if it recurs, " + lowerRate},
 		{"E3-DIVERGED", "error",
 			"the loss does not recover, a third rewind in 1,000 steps, or a rate below 1/16 of the schedule's",
-			"stops (3), writes `post-mortem.md`",
-			"run `gimbal why`, " + lowerRate + " or repair the data, use `--from`"},
+			"stops (3), writes `post-mortem.md`", lowerRate + " or repair the data, and start again with `--from`"},
 		{"E3-RATE", "error", "the schedule's rate is outside (0, peak]", "stops (3)", report},
-		{"I-NUDGE", "info",
-			"early on, the loss falls slowly and calmly", "raises the rate by a tenth, at most three times", ""},
+		{"I-NUDGE", "info", "early on, the loss falls slowly and calmly", "raises the rate by a tenth, at most three times",
+			""},
 		{"W-PEAK-LOW", "warning", "the third nudge", "", "start again with `optim.lr = \"probe\"`"},
 		{"W-CLIP-REGIME", "warning", "over half of the last 200 updates were clipped", "",
 			"nothing if the loss falls well; else raise `optim.clip`"},
 		{"W-UPDATE-RATIO", "warning", "an update moves the median matrix by over 0.05 of its size", "", calmRate},
-		{"W-NO-LABELS", "warning",
-			"no label of the batch counts: its answers are in other sequences", "takes the next batch",
-			"raise `train.batch_tokens`"},
+		{"W-NO-LABELS", "warning", "no label of the batch counts: its answers are in other sequences",
+			"takes the next batch", "raise `train.batch_tokens`"},
 		{"W-RESTART-NOT-REGAINED", "warning", "a cycle ends with a higher validation loss than the one before it", "",
 			"set `schedule.kind` to `cosine` or `linear`"},
 	},
@@ -69,9 +80,8 @@ var healthCodes = CodePart{
 	Intro: "Checked at step 1 and every 100 steps; activations also every 10 of the first 50. They change nothing\n" +
 		"in training; most name a block.",
 	Codes: []Code{
-		{"A1-ZERO-GRAD", "warning, error",
-			"a tensor's gradient is exactly zero at three checks, or a matrix's at step 1", "",
-			"look at what lies between that block and the loss; with `--from`, for weights of zero"},
+		{"A1-ZERO-GRAD", "warning, error", "a tensor's gradient is exactly zero at three checks, or a matrix's at step 1",
+			"", "look at what lies between that block and the loss; with `--from`, look for weights of zero"},
 		{"A2-BOTTOM-STARVED", "warning, error",
 			"gradients of the bottom blocks are below a tenth of the top's at two checks, or at step 1", "",
 			"at step 1 check the block's initial weights; later the residual paths and norms above it"},
@@ -79,8 +89,7 @@ var healthCodes = CodePart{
 			"check norms and the scale of residual branches"},
 		{"A4-FALLING", "warning", "a block's gradients are ten times below their recent median", "",
 			"check dead units and attention entropy of that block"},
-		{"A5-NONFINITE", "error",
-			"gradient elements are NaN or infinite", "", "see E0-NONFINITE, which refuses the step"},
+		{"A5-NONFINITE", "error", "gradient elements are NaN or infinite", "", "see E0-NONFINITE, which refuses the step"},
 		{"W-FROZEN-WEIGHTS", "warning", "updates of a matrix are lost in rounding at five checks", "",
 			"compare the size of its weights with the rate"},
 		{"W-RESIDUAL-GROWTH", "warning", "the residual stream grows tenfold in ten steps or in one block", "",
@@ -100,14 +109,11 @@ var writingCodes = CodePart{
 	Intro: "Checked at every evaluation; [judge.md](judge.md) has the rules. A stop restores the chosen checkpoint\n" +
 		"and exits with code 0.",
 	Codes: []Code{
-		{"J-STOP", "warning", "repetition and prompt consistency are both worse, twice in a row", "stops",
-			"read `samples/`; `gimbal resume --steps N` continues"},
-		{"J-PATIENCE", "warning", "no lower validation loss for `judge.patience` evaluations", "stops",
-			"the same"},
+		{"J-STOP", "warning", "repetition and prompt consistency are both worse, twice in a row", "stops", goOn},
+		{"J-PATIENCE", "warning", "no lower validation loss for `judge.patience` evaluations", "stops", goOn},
 		{"W-REPETITION", "warning", "repetition alone is worse, twice in a row", "", "read `samples/`"},
 		{"W-CONSISTENCY", "warning", "prompt consistency alone is worse, twice in a row", "", "read `samples/`"},
-		{"W-ILLUSION", "warning",
-			"the loss falls while the writing gets worse, or the validation text proves little", "",
+		{"W-ILLUSION", "warning", "the loss falls while the writing gets worse, or the validation text proves little", "",
 			"do not judge this model by its loss"},
 	},
 }
@@ -121,8 +127,7 @@ var fileCodes = CodePart{
 			"use another disk, or raise `checkpoint.every`"},
 		{"F-CHECKPOINT-REFUSED", "error", "a newer checkpoint does not verify",
 			"resumes from the newest that does; never starts over", "check the disk"},
-		{"F-CACHE-DAMAGED", "warning",
-			"cached tokens do not match their manifest", "makes them again", "check the disk"},
+		{"F-CACHE-DAMAGED", "warning", "cached tokens do not match their manifest", "makes them again", "check the disk"},
 	},
 }
 
@@ -131,15 +136,13 @@ var preflightCodes = CodePart{
 	Intro: "Made by `train`, `resume` and `doctor`. A refusal ends the run before its first step, with the exit\n" +
 		"code in brackets. Warnings become events.",
 	Codes: []Code{
-		{"P-KERNEL", "warning, error",
-			"a multiply differs from plain Go, or (warning) another kernel tier than asked for",
+		{"P-KERNEL", "warning, error", "a multiply differs from plain Go, or (warning) another kernel tier than asked for",
 			refuseRun, "choose a tier with `GIMBAL_KERNEL`; the CPU or a kernel computes wrongly"},
 		{"P-LEAK", "error", "a position's output depends on later tokens, or on no token", refuseRun, report},
 		{"P-LEAK-GRADIENT", "error", "a gradient changes with later tokens", refuseRun, report},
 		{"P-INVARIANCE", "error", "a sequence's loss depends on its neighbours, or gradients on how a batch is cut",
 			refuseRun, report},
-		{"P-START-LOSS", "warning, error",
-			"the loss of fresh weights is not ln(vocabulary)", refuseRun + ", or reports",
+		{"P-START-LOSS", "warning, error", "the loss of fresh weights is not ln(vocabulary)", refuseRun + ", or reports",
 			report},
 		{"P-LABELS", "error", "a label is not the next token, or none counts", refuseData,
 			"check which parts are marked as not trained on"},
@@ -150,8 +153,7 @@ var preflightCodes = CodePart{
 		{"P-DUPLICATES", "warning", "over 5 % of documents are copies, or a held-out one is also in training", "",
 			"remove copies"},
 		{"P-SAMPLER", "error", "a sequence comes twice in an epoch, or a batch is empty", refuseRun, report},
-		{"P-LR-TRACE", "error",
-			"a planned rate is outside (0, peak], or the last is not the floor", refuseConfig, report},
+		{"P-LR-TRACE", "error", "a planned rate is outside (0, peak], or the last is not the floor", refuseConfig, report},
 		{"W-WARMUP-SHARE", "warning", "the warmup takes over a quarter of the run", "",
 			"train longer, or set `schedule.warmup_exact = false`"},
 		{"P-WARMUP-SHORT", "warning", "there is no warmup", "", "leave `schedule.warmup` at its default"},
@@ -159,8 +161,7 @@ var preflightCodes = CodePart{
 			refuseConfig + "; reports with `schedule.late_restart`", "change `schedule.period` or `train.steps`"},
 		{"P-MEMORY", "warning, error", "the plan needs more memory than is free (error) or 80 % of it", refuseRoom,
 			"lower `train.micro_tokens`, `train.context` or the model's size"},
-		{"P-DISK", "warning, error",
-			"the disk has no room for one checkpoint (error) or for all it will keep", refuseRoom,
+		{"P-DISK", "warning, error", "the disk has no room for one checkpoint (error) or for all it will keep", refuseRoom,
 			"free space, lower `checkpoint.keep`, or change `--out`"},
 	},
 }

@@ -4,27 +4,24 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 )
 
-// ofProcess reports whether a kind of record tells about a process and not about a step.
+// ofProcess reports whether records of a kind describe a process and not a step.
 func ofProcess(kind string) bool {
-	switch kind {
-	case "start", "resume", "end", "plan", "probe", "preflight":
-		return true
-	}
-	return false
+	return slices.Contains([]string{"start", "resume", "end", "plan", "probe", "preflight"}, kind)
 }
 
-// ofStep reports whether a kind of record tells what a step came to: there is one for each step.
+// ofStep reports whether records of a kind hold the result of a step: there is one for each step.
 func ofStep(kind string) bool { return kind == "step" || kind == "layers" || kind == "eval" }
 
-// behind reports whether a record was written for what comes after the checkpoint that at describes. The batch decides:
-// it only ever grows, while a rewind takes the step back. Records that know no batch are told by their step.
-func behind(r Record, at At) bool {
+// after reports whether a record was written for what comes after the checkpoint that at describes. The batch decides,
+// because it only ever grows, while a rewind sets the step back. Records without a batch are compared by step.
+func after(r Record, at At) bool {
 	if at.Batch > 0 {
 		return r.At.Batch > at.Batch
 	}
@@ -32,31 +29,27 @@ func behind(r Record, at At) bool {
 }
 
 // Effective returns the log as if the run had never been interrupted: of each step only the last attempt. A resume
-// takes back all that was written for later batches, and a rewind of the guard what later steps came to. Records about
+// drops everything that was written for later batches, and a rewind the results of later steps. Records about
 // processes all stay.
 func (l *Log) Effective() *Log {
 	type key struct {
 		kind        string
 		step, batch int64
 	}
-	// The last attempt at each step; a resume that was lost from the log shows in this too.
-	attempt := map[key]int64{}
 	var kept []Record
 	for _, r := range l.Records {
-		if r.Kind == "resume" {
-			kept = slices.DeleteFunc(kept, func(k Record) bool { return !ofProcess(k.Kind) && behind(k, r.At) })
-		}
-		if r.Kind == "rewind" {
+		switch r.Kind {
+		case "resume":
+			kept = slices.DeleteFunc(kept, func(k Record) bool { return !ofProcess(k.Kind) && after(k, r.At) })
+		case "rewind":
 			kept = slices.DeleteFunc(kept, func(k Record) bool { return ofStep(k.Kind) && k.At.Step > r.At.Step })
 		}
 		kept = append(kept, r)
 	}
-	lastLine := map[key]int{}
+	// A resume may be missing from the log, so the last attempt at each step is looked for too.
+	lastLine, attempt := map[key]int{}, map[key]int64{}
 	for _, r := range kept {
-		if ofStep(r.Kind) {
-			lastLine[key{kind: r.Kind, step: r.At.Step}] = r.Line
-		}
-		// What stands beside the steps belongs to its batch, and to the attempt that did it.
+		lastLine[key{kind: r.Kind, step: r.At.Step}] = r.Line
 		k := key{r.Kind, r.At.Step, r.At.Batch}
 		attempt[k] = max(attempt[k], r.At.Attempt)
 	}
@@ -66,7 +59,7 @@ func (l *Log) Effective() *Log {
 			return false
 		case ofStep(r.Kind):
 			return r.Line != lastLine[key{kind: r.Kind, step: r.At.Step}]
-		case r.Kind == "event":
+		case r.Kind == "event": // it belongs to the attempt at its batch that was recorded
 			step, refused := key{"step", r.At.Step, r.At.Batch}, key{"refused", r.At.Step, r.At.Batch}
 			return r.At.Attempt < max(attempt[step], attempt[refused])
 		}
@@ -75,39 +68,36 @@ func (l *Log) Effective() *Log {
 	return &Log{Records: kept, Garbled: l.Garbled, Torn: l.Torn}
 }
 
-// varies reports whether a field may differ between two runs that are identical: time, speed, memory, and the attempt.
+// varies reports whether a field may differ between two identical runs: time, speed, memory, and the attempt.
 func varies(field string) bool {
 	return field == "time" || field == "attempt" || field == "seconds" || strings.HasSuffix(field, "_seconds") ||
 		strings.HasSuffix(field, "_per_second") || strings.HasPrefix(field, "memory_")
 }
 
-// Identical returns nil if two logs tell of the same training, and otherwise an error that names the first difference.
+// Identical returns nil if two logs describe the same training, and otherwise an error that names the first
+// difference.
 //
-// Compared are the last attempts of all steps, with the records about processes left out, and with the fields left out
-// that tell time, speed, memory or the attempt (time, seconds, *_seconds, *_per_second, memory_*, attempt). Events
-// about files (F-) and preflight (P-) belong to a process too. All other fields must have the same text, which
-// for numbers is the same bits.
+// It compares the effective records, without those about processes, and without events about files (F-) and preflight
+// (P-), which belong to a process too. Fields that hold time, speed, memory or the attempt are left out (see varies).
+// All other fields must have the same text, which for numbers means the same bits.
 func Identical(a, b *Log) error {
-	ra, rb := training(a), training(b)
-	for _, kind := range slices.Sorted(maps.Keys(ra)) {
-		if _, ok := rb[kind]; !ok {
-			rb[kind] = nil
-		}
-	}
-	for _, kind := range slices.Sorted(maps.Keys(rb)) {
-		la, lb := ra[kind], rb[kind]
-		for i := range max(len(la), len(lb)) {
-			switch {
-			case i >= len(lb):
-				return fmt.Errorf("runlog: %s of step %d (line %d) is only in the first log",
-					kind, la[i].At.Step, la[i].Line)
-			case i >= len(la):
-				return fmt.Errorf("runlog: %s of step %d (line %d) is only in the second log",
-					kind, lb[i].At.Step, lb[i].Line)
-			}
-			if err := sameRecord(la[i], lb[i]); err != nil {
+	as, bs := training(a), training(b)
+	kinds := slices.AppendSeq(slices.Collect(maps.Keys(as)), maps.Keys(bs))
+	slices.Sort(kinds)
+	for _, kind := range slices.Compact(kinds) {
+		as, bs := as[kind], bs[kind]
+		for i := range min(len(as), len(bs)) {
+			if err := sameRecord(as[i], bs[i]); err != nil {
 				return err
 			}
+		}
+		which, rest := "first", as[min(len(as), len(bs)):]
+		if len(bs) > len(as) {
+			which, rest = "second", bs[len(as):]
+		}
+		if len(rest) > 0 {
+			return fmt.Errorf("runlog: %s of step %d (line %d) is only in the %s log",
+				kind, rest[0].At.Step, rest[0].Line, which)
 		}
 	}
 	return nil
@@ -117,8 +107,8 @@ func Identical(a, b *Log) error {
 func training(l *Log) map[string][]Record {
 	kinds := map[string][]Record{}
 	for _, r := range l.Effective().Records {
-		e, ok := r.Value.(Event)
-		if !ofProcess(r.Kind) && !(ok && (strings.HasPrefix(e.Code, "F-") || strings.HasPrefix(e.Code, "P-"))) {
+		e, _ := r.Value.(Event)
+		if !ofProcess(r.Kind) && !strings.HasPrefix(e.Code, "F-") && !strings.HasPrefix(e.Code, "P-") {
 			kinds[r.Kind] = append(kinds[r.Kind], r)
 		}
 	}
@@ -130,32 +120,23 @@ func training(l *Log) map[string][]Record {
 	return kinds
 }
 
+// sameRecord compares two records of one kind field by field.
 func sameRecord(a, b Record) error {
 	where := fmt.Sprintf("%s of step %d (lines %d and %d)", a.Kind, a.At.Step, a.Line, b.Line)
 	if a.At.Step != b.At.Step {
 		return fmt.Errorf("runlog: %s: the second log has step %d there", where, b.At.Step)
 	}
-	var fa, fb map[string]json.RawMessage
-	if err := json.Unmarshal(a.Raw, &fa); err != nil {
+	var as, bs map[string]json.RawMessage
+	if err := errors.Join(json.Unmarshal(a.Raw, &as), json.Unmarshal(b.Raw, &bs)); err != nil {
 		return fmt.Errorf("runlog: %s: %w", where, err)
 	}
-	if err := json.Unmarshal(b.Raw, &fb); err != nil {
-		return fmt.Errorf("runlog: %s: %w", where, err)
-	}
-	fields := maps.Clone(fa)
-	maps.Copy(fields, fb)
+	fields := maps.Clone(as)
+	maps.Copy(fields, bs)
 	for _, field := range slices.Sorted(maps.Keys(fields)) {
-		if !varies(field) && !bytes.Equal(fa[field], fb[field]) {
+		if !varies(field) && !bytes.Equal(as[field], bs[field]) {
 			return fmt.Errorf("runlog: %s: %s is %s in the first log and %s in the second",
-				where, field, orNothing(fa[field]), orNothing(fb[field]))
+				where, field, cmp.Or(string(as[field]), "nothing"), cmp.Or(string(bs[field]), "nothing"))
 		}
 	}
 	return nil
-}
-
-func orNothing(raw json.RawMessage) string {
-	if raw == nil {
-		return "nothing"
-	}
-	return string(raw)
 }

@@ -1,8 +1,8 @@
-// Package runlog is the schema of log.jsonl, the record of a run: what every line may hold, a writer that only appends,
-// and a reader that survives what crashes leave behind.
+// Package runlog is the schema of log.jsonl, the record of a run: what each line may hold, a writer that only appends,
+// and a reader that copes with what crashes leave behind.
 //
-// A run writes with OpenWriter and Writer.Write; everyone else calls Read, usually followed by Effective, which drops
-// what a resume has overwritten, and All, which picks one kind of record.
+// A run writes with OpenWriter and Writer.Write. Everyone else calls Read, usually followed by Effective, which drops
+// what a resume or a rewind has replaced, and All, which picks one kind of record.
 //
 // Each line is one JSON object with a kind. A resume adds lines and erases none. Numbers that JSON does not have are
 // the strings "NaN", "+Inf" and "-Inf". The format is specified in docs/format/log.md.
@@ -13,16 +13,16 @@ package runlog
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// Float is a float64 that JSON can hold whatever its value: shortest text that reads back to the same bits, and
-// strings for NaN and the infinities (all NaNs are one).
+// Float is a float64 that JSON can hold whatever its value: the shortest text that reads back to the same bits, and
+// strings for NaN and the infinities. All NaNs become one.
 type Float float64
 
 // MarshalJSON implements json.Marshaler.
@@ -42,34 +42,43 @@ func (f Float) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON implements json.Unmarshaler.
 func (f *Float) UnmarshalJSON(data []byte) error {
 	switch string(data) {
-	case `"NaN"`:
-		*f = Float(math.NaN())
-	case `"+Inf"`:
-		*f = Float(math.Inf(1))
-	case `"-Inf"`:
-		*f = Float(math.Inf(-1))
+	case `"NaN"`, `"+Inf"`, `"-Inf"`:
+		data = data[1 : len(data)-1]
 	default:
-		var v float64
 		if len(data) == 0 || data[0] != '-' && (data[0] < '0' || data[0] > '9') {
 			return fmt.Errorf("runlog: %s is neither a number nor \"NaN\", \"+Inf\", \"-Inf\"", data)
 		}
-		if err := json.Unmarshal(data, &v); err != nil {
-			return err
-		}
+	}
+	v, err := strconv.ParseFloat(string(data), 64)
+	if err == nil {
 		*f = Float(v)
 	}
-	return nil
+	return err
 }
 
-// At is where and when a record was written; every record has it.
-//
-// Step is the number of updates done (the first is 1), Batch the cursor into the data, which also advances when a batch
-// is skipped, Attempt 1 for the start and one more with each resume.
+// Floats converts numbers for a record.
+func Floats(list []float64) []Float {
+	out := make([]Float, len(list))
+	for i, v := range list {
+		out[i] = Float(v)
+	}
+	return out
+}
+
+// At says where and when a record was written. Every record has it.
 type At struct {
-	Step    int64     `json:"step"`
-	Batch   int64     `json:"batch"`
-	Attempt int64     `json:"attempt"`
+	Step    int64     `json:"step"`    // updates done; the first is 1
+	Batch   int64     `json:"batch"`   // cursor into the data; it also advances when a batch is skipped
+	Attempt int64     `json:"attempt"` // 1 for the start, and one more with each resume
 	Time    time.Time `json:"time,omitzero"`
+}
+
+// types are the types of records, by their kind.
+var types = map[string]reflect.Type{
+	"step": reflect.TypeFor[Step](), "refused": reflect.TypeFor[Refused](), "rewind": reflect.TypeFor[Rewind](),
+	"layers": reflect.TypeFor[Layers](), "event": reflect.TypeFor[Event](), "eval": reflect.TypeFor[Eval](),
+	"start": reflect.TypeFor[Start](), "resume": reflect.TypeFor[Resume](), "end": reflect.TypeFor[End](),
+	"plan": reflect.TypeFor[Plan](), "probe": reflect.TypeFor[Probe](), "preflight": reflect.TypeFor[Preflight](),
 }
 
 // Step is written for every optimizer step.
@@ -98,8 +107,8 @@ func (s Step) Planned() Float {
 	return s.LR
 }
 
-// Refused is an update that the guard did not let through: Step is the update that was not made, Batch the batch that
-// was used up for it.
+// Refused is an update that the guard refused. Step is the update that was not made, Batch the batch that was used up
+// for it.
 type Refused struct {
 	Kind string `json:"kind"` // "refused"
 	At
@@ -111,13 +120,13 @@ type Refused struct {
 	Injected    bool   `json:"injected,omitempty"`     // a fault was planted in it
 }
 
-// Rewind says that the run went back to a checkpoint: Step is that of the checkpoint, Batch the cursor behind the data
-// that was passed over. It takes back the steps, layers and evaluations of later steps; what was seen there stays.
+// Rewind says that the run went back to a checkpoint. Step is that of the checkpoint, Batch the cursor after the data
+// that was skipped. It replaces the steps, layers and evaluations of later steps; events and refusals stay.
 type Rewind struct {
 	Kind string `json:"kind"` // "rewind"
 	At
 	From    int64 `json:"from"`    // updates that had been done
-	Skipped int64 `json:"skipped"` // batches passed over beyond those already used up
+	Skipped int64 `json:"skipped"` // batches skipped, besides those already used up
 }
 
 // Layers is written at step 1 and every 100 steps: the state of each block and kind of tensor, before clipping and
@@ -133,17 +142,17 @@ type Layers struct {
 
 // Layer is one block's tensors of one kind.
 type Layer struct {
-	Block     int    `json:"block"`                // from 0; -1 for what lies outside the blocks
+	Block     int    `json:"block"`                // from 0; -1 for tensors outside the blocks
 	Tensor    string `json:"tensor"`               // the kind: "attn", "mlp", "norm" (and biases), "embed", "head"
 	GradMean  Float  `json:"grad_mean"`            // mean of absolute values
 	GradRMS   Float  `json:"grad_rms"`             // root mean square
 	GradMax   Float  `json:"grad_max"`             // largest absolute value
 	WeightRMS Float  `json:"weight_rms"`           // of the weights
 	UpdateRMS Float  `json:"update_rms"`           // of what the step adds to the weights
-	NonFinite int64  `json:"non_finite,omitempty"` // gradient elements, NaN or infinite; they are in no other number
+	NonFinite int64  `json:"non_finite,omitempty"` // gradient elements that are NaN or infinite; in no other number
 }
 
-// Activations are what the forward pass of one sequence of the batch showed.
+// Activations are the measurements of a forward pass over one sequence of the batch.
 type Activations struct {
 	Tokens   int                `json:"tokens"`
 	EmbedRMS Float              `json:"embed_rms"` // of the residual stream before the first block
@@ -152,59 +161,52 @@ type Activations struct {
 	Blocks   []ActivationsBlock `json:"blocks"`
 }
 
-// ActivationsBlock is what they were in one block.
+// ActivationsBlock is the part of Activations that describes one block.
 type ActivationsBlock struct {
 	StreamRMS Float   `json:"stream_rms"` // of the residual stream after the block
 	Kept      Float   `json:"kept"`       // share of the block's input that is in its output
-	Peak      Float   `json:"peak"`       // largest element of the stream over the median size of one
-	Dead      Float   `json:"dead"`       // share of units of the MLP that are silent at every position
-	ScoreMax  Float   `json:"score_max"`  // largest score of attention
-	Entropy   []Float `json:"entropy"`    // of each head, as a share of the largest possible
+	Peak      Float   `json:"peak"`       // largest element of the stream over the median absolute one
+	Dead      Float   `json:"dead"`       // share of MLP units that are silent at every position
+	ScoreMax  Float   `json:"score_max"`  // largest attention score
+	Entropy   []Float `json:"entropy"`    // of each head's attention, as a share of the largest possible
 }
 
 // Event is something that was detected.
 type Event struct {
 	Kind string `json:"kind"` // "event"
 	At
-	Code      string           `json:"code"`                // such as "E0-NONFINITE"; docs/guards.md
+	Code      string           `json:"code"`                // such as "E0-NONFINITE"; docs/events.md lists them
 	Severity  string           `json:"severity"`            // "info", "warning" or "error"
 	Action    string           `json:"action"`              // what was done about it, "none" for nothing
 	Injected  bool             `json:"injected,omitempty"`  // planted on purpose
 	Message   string           `json:"message,omitempty"`   // for people
 	Tensor    string           `json:"tensor,omitempty"`    // the first that is affected
-	Documents []string         `json:"documents,omitempty"` // "source:offset" of what was being learned
+	Documents []string         `json:"documents,omitempty"` // "source:offset" of the text in the batch
 	Numbers   map[string]Float `json:"numbers,omitempty"`   // that led to it
 }
 
-// String tells the event in a line: the code, what was seen, where, and what was done.
-func (e Event) String() string {
-	var b strings.Builder
-	message := strings.TrimPrefix(e.Message, fmt.Sprintf("step %d: ", e.Step))
-	fmt.Fprintf(&b, "%s at step %d: %s", e.Code, e.Step, message)
+// Detail says what was seen and where: the message without the step, the tensor and the documents.
+func (e Event) Detail() string {
+	text := strings.TrimPrefix(e.Message, fmt.Sprintf("step %d: ", e.Step))
 	if e.Tensor != "" {
-		fmt.Fprintf(&b, "; first in %s", e.Tensor)
+		text += "; first in " + e.Tensor
 	}
 	if len(e.Documents) > 0 {
-		fmt.Fprintf(&b, "; documents: %s", strings.Join(e.Documents, ", "))
+		text += "; documents: " + strings.Join(e.Documents, ", ")
 	}
-	if e.Action != "" && e.Action != "none" {
-		fmt.Fprintf(&b, " → %s", e.Action)
-	}
-	if e.Injected {
-		b.WriteString(" (planted)")
-	}
-	return b.String()
+	return text
 }
 
-// Eval is an evaluation. Metrics are written beside the other fields as keys of their own, such as rep3, rep3_lo and
-// rep3_hi, and must not have their names.
-type Eval struct {
-	Kind string `json:"kind"` // "eval"
-	At
-	ValLoss      Float            `json:"val_loss"`      // nats per token
-	BitsPerByte  Float            `json:"bits_per_byte"` // Σ nats / (ln 2 · bytes spelled): compares across tokenizers
-	BaselineLoss Float            `json:"baseline_loss"` // nats per token of the best n-gram model on the same tokens
-	Metrics      map[string]Float `json:"-"`
+// String describes the event in a line: the code, what was seen, where, and what was done.
+func (e Event) String() string {
+	text := fmt.Sprintf("%s at step %d: %s", e.Code, e.Step, e.Detail())
+	if e.Action != "" && e.Action != "none" {
+		text += " → " + e.Action
+	}
+	if e.Injected {
+		text += " (planted)"
+	}
+	return text
 }
 
 // Start is written when a run begins.
@@ -214,13 +216,13 @@ type Start struct {
 	Process
 }
 
-// Resume is written when a run goes on from a checkpoint of Step. It takes back the records of later steps.
+// Resume is written when a run continues from a checkpoint of Step. It replaces the records of later batches.
 type Resume struct {
 	Kind string `json:"kind"` // "resume"
 	At
 	Process
-	Checkpoint string   `json:"checkpoint"`        // directory it goes on from
-	Refused    []string `json:"refused,omitempty"` // newer ones that did not verify, and why
+	Checkpoint string   `json:"checkpoint"`        // directory of the checkpoint
+	Refused    []string `json:"refused,omitempty"` // newer checkpoints that did not verify, and why
 }
 
 // End is written when a process ends by itself.
@@ -231,7 +233,7 @@ type End struct {
 	ExitCode int `json:"exit_code"`
 }
 
-// Process is what start, resume and end say about the process.
+// Process is what start, resume and end record about the process.
 type Process struct {
 	ConfigHash string `json:"config_hash"`
 	Reason     string `json:"reason"`
@@ -241,31 +243,30 @@ type Process struct {
 	Workers    int    `json:"workers,omitempty"`
 }
 
-// Plan is written once by each process before its first step: what it is going to do.
+// Plan is written by each process before its first step: what it is going to do.
 type Plan struct {
 	Kind string `json:"kind"` // "plan"
 	At
-	Steps        int64 `json:"steps"`
-	Parameters   int64 `json:"parameters"`
-	TrainTokens  int64 `json:"train_tokens"` // labels in one epoch
-	ValTokens    int64 `json:"val_tokens"`
-	MemoryBytes  int64 `json:"memory_bytes"`
-	BaselineLoss Float `json:"baseline_loss"`
-	UnigramLoss  Float `json:"unigram_loss"`
-	// Guard holds the rules of the guard as its package writes them: with them its decisions can be made again.
-	Guard json.RawMessage `json:"guard,omitempty"`
+	Steps        int64           `json:"steps"`
+	Parameters   int64           `json:"parameters"`
+	TrainTokens  int64           `json:"train_tokens"` // labels in one epoch
+	ValTokens    int64           `json:"val_tokens"`
+	MemoryBytes  int64           `json:"memory_bytes"`
+	BaselineLoss Float           `json:"baseline_loss"`
+	UnigramLoss  Float           `json:"unigram_loss"`
+	Guard        json.RawMessage `json:"guard,omitempty"` // guard.Rules, with which its decisions can be replayed
 }
 
-// Probe is written when a range test has been made: the curve behind a peak learning rate. Its lists have one element
-// for each update of the test, whose weights were thrown away.
+// Probe is written after a range test: the curve behind a peak learning rate. Its lists have one element for each
+// update of the test. The weights of the test were thrown away.
 type Probe struct {
 	Kind string `json:"kind"` // "probe"
 	At
-	LR       Float   `json:"lr"`       // peak that was chosen
-	Argmin   Float   `json:"argmin"`   // rate at which the smoothed loss was least
+	LR       Float   `json:"lr"`       // the peak that was chosen
+	Argmin   Float   `json:"argmin"`   // rate with the least smoothed loss
 	Best     Float   `json:"best"`     // that loss, nats per token
-	Planned  int64   `json:"planned"`  // updates that the ramp would have had
-	Diverged bool    `json:"diverged"` // whether the loss left its least value behind before the ramp ended
+	Planned  int64   `json:"planned"`  // updates of the whole ramp
+	Diverged bool    `json:"diverged"` // the loss rose far above its least value before the ramp ended
 	Message  string  `json:"message"`
 	Rates    []Float `json:"rates"`
 	Losses   []Float `json:"losses"`
@@ -273,7 +274,7 @@ type Probe struct {
 	Seconds  Float   `json:"seconds"`
 }
 
-// Preflight is written by each process before its first step: every check that was made, also those that found nothing.
+// Preflight is written by each process before its first step. It has every check, also those that found nothing.
 type Preflight struct {
 	Kind string `json:"kind"` // "preflight"
 	At
@@ -281,13 +282,50 @@ type Preflight struct {
 	Seconds Float   `json:"seconds"`
 }
 
-// Check is what one check of the preflight came to.
+// Check is the outcome of one check of the preflight.
 type Check struct {
-	Code    string           `json:"code"`              // such as "P-LEAK"; docs/guards.md
+	Code    string           `json:"code"`              // such as "P-LEAK"; docs/events.md lists them
 	Result  string           `json:"result"`            // "ok", "info", "warning", "error" or "skipped"
 	Message string           `json:"message"`           // what was seen, or why it was skipped
-	Advice  string           `json:"advice,omitempty"`  // what to do, where something should be done
-	Numbers map[string]Float `json:"numbers,omitempty"` // that the message is made of
+	Advice  string           `json:"advice,omitempty"`  // what to do; empty where nothing should be done
+	Numbers map[string]Float `json:"numbers,omitempty"` // behind the message
+}
+
+// Baseline is the n-gram losses on the validation tokens that the last evaluation scores.
+type Baseline struct {
+	Order       int   `json:"order"`
+	Loss        Float `json:"loss"` // nats per token
+	Bits        Float `json:"bits_per_byte"`
+	Unigram     Float `json:"unigram_loss"`
+	UnigramBits Float `json:"unigram_bits_per_byte"`
+	TrainTokens int64 `json:"train_tokens"` // counted
+	Tokens      int64 `json:"tokens"`       // scored
+
+	Sample       Float `json:"sample_loss,omitempty"` // nats per token on the sample that every evaluation scores
+	SampleTokens int64 `json:"sample_tokens,omitempty"`
+}
+
+// Of is the loss on so many scored tokens: those of the whole, beyond which a model may score part of one more pass, or
+// those of the sample; NaN where it is unknown.
+func (b Baseline) Of(tokens int64) Float {
+	switch {
+	case tokens >= b.Tokens:
+		return b.Loss
+	case tokens == b.SampleTokens:
+		return b.Sample
+	}
+	return Float(math.NaN())
+}
+
+// Eval is an evaluation. Metrics are written beside the other fields under their own names, such as rep3, rep3_lo and
+// rep3_hi. A metric must not have the name of a field.
+type Eval struct {
+	Kind string `json:"kind"` // "eval"
+	At
+	ValLoss      Float            `json:"val_loss"`      // nats per token
+	BitsPerByte  Float            `json:"bits_per_byte"` // Σ nats / (ln 2 · bytes spelled): compares across tokenizers
+	BaselineLoss Float            `json:"baseline_loss"` // nats per token of the best n-gram model on the same tokens
+	Metrics      map[string]Float `json:"-"`
 }
 
 // evalFields is Eval without its methods.
@@ -296,7 +334,7 @@ type evalFields Eval
 // evalKeys are the keys that are not metrics.
 var evalKeys = []string{"kind", "step", "batch", "attempt", "time", "val_loss", "bits_per_byte", "baseline_loss"}
 
-// MarshalJSON implements json.Marshaler; metrics follow in the order of their names.
+// MarshalJSON implements json.Marshaler. Metrics come last, sorted by name.
 func (e Eval) MarshalJSON() ([]byte, error) {
 	data, err := json.Marshal(evalFields(e))
 	if err != nil || len(e.Metrics) == 0 {
@@ -307,27 +345,19 @@ func (e Eval) MarshalJSON() ([]byte, error) {
 			return nil, fmt.Errorf("runlog: a metric must not be called %q", name)
 		}
 	}
-	data = data[:len(data)-1]
-	for _, name := range slices.Sorted(maps.Keys(e.Metrics)) {
-		key, err := json.Marshal(name)
-		if err != nil {
-			return nil, err
-		}
-		value, err := e.Metrics[name].MarshalJSON()
-		if err != nil {
-			return nil, err
-		}
-		data = append(append(append(append(data, ','), key...), ':'), value...)
+	metrics, err := json.Marshal(e.Metrics)
+	if err != nil {
+		return nil, err
 	}
-	return append(data, '}'), nil
+	return append(append(data[:len(data)-1], ','), metrics[1:]...), nil // two objects become one
 }
 
-// UnmarshalJSON implements json.Unmarshaler. Keys that are neither fields nor numbers are left out.
+// UnmarshalJSON implements json.Unmarshaler. It ignores keys that are neither fields nor numbers.
 func (e *Eval) UnmarshalJSON(data []byte) error {
+	var all map[string]json.RawMessage
 	if err := json.Unmarshal(data, (*evalFields)(e)); err != nil {
 		return err
 	}
-	var all map[string]json.RawMessage
 	if err := json.Unmarshal(data, &all); err != nil {
 		return err
 	}

@@ -2,8 +2,10 @@ package runlog
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"sync"
 
 	"gimbal/internal/durable"
@@ -18,88 +20,41 @@ type Writer struct {
 	syncErr error // of the first failed Sync
 }
 
-// OpenWriter opens a log for appending, or creates it. A last line that a crash tore is ended by a newline before
-// the first record, and stays. One process writes to a log at a time; the caller holds the lock of the run.
-func OpenWriter(fsys durable.FS, path string) (w *Writer, err error) {
-	fail := func(err error) (*Writer, error) {
-		return nil, fmt.Errorf("runlog: open %s: %w", path, err)
-	}
+// OpenWriter opens a log for appending, or creates it. If a crash tore the last line, the first record begins with a
+// newline, and the torn line stays. One process writes to a log at a time; the caller holds the lock of the run.
+func OpenWriter(fsys durable.FS, path string) (*Writer, error) {
 	f, err := fsys.Append(path)
 	if err != nil {
-		return fail(err)
+		return nil, fmt.Errorf("runlog: open %s: %w", path, err)
 	}
-	defer func() {
-		if err != nil {
-			if cerr := f.Close(); cerr != nil {
-				err = fmt.Errorf("%w (and close: %v)", err, cerr)
-			}
-		}
-	}()
-	info, err := f.Stat()
+	w := &Writer{f: f, path: path}
+	if w.torn, err = endsMidLine(f); err == nil {
+		err = fsys.SyncDir(filepath.Dir(path))
+	}
 	if err != nil {
-		return fail(err)
-	}
-	w = &Writer{f: f, path: path}
-	if n := info.Size(); n > 0 {
-		var last [1]byte
-		if _, err := f.ReadAt(last[:], n-1); err != nil {
-			return fail(err)
-		}
-		w.torn = last[0] != '\n'
-	}
-	if err := fsys.SyncDir(filepath.Dir(path)); err != nil {
-		return fail(err)
+		return nil, fmt.Errorf("runlog: open %s: %w", path, errors.Join(err, f.Close()))
 	}
 	return w, nil
 }
 
-// Write appends one record (Step, Layers, Event, Eval, Start, Resume, End or Plan, by value) as one line with one call
-// of the system, so that a crash tears the last line at most. It fills in Kind.
+// endsMidLine reports whether a file has a last byte and that is no newline.
+func endsMidLine(f durable.File) (bool, error) {
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 {
+		return false, err
+	}
+	var last [1]byte
+	_, err = f.ReadAt(last[:], info.Size()-1)
+	return last[0] != '\n', err
+}
+
+// Write appends one record (Step, Layers, Event, …, by value) as one line with one system call, so that a crash tears
+// the last line at most. It fills in Kind. Panics if the value is not a record.
 //
 // It does not sync: what was written survives the end of the process, but a power loss takes what came after the last
-// Sync. After an error the line may be there in part; the next Write begins a new one, so going on is safe.
+// Sync. After an error, part of the line may be there. The next Write begins a new line, so going on is safe.
 func (w *Writer) Write(record any) error {
-	switch r := record.(type) {
-	case Step:
-		r.Kind = "step"
-		record = r
-	case Refused:
-		r.Kind = "refused"
-		record = r
-	case Rewind:
-		r.Kind = "rewind"
-		record = r
-	case Layers:
-		r.Kind = "layers"
-		record = r
-	case Event:
-		r.Kind = "event"
-		record = r
-	case Eval:
-		r.Kind = "eval"
-		record = r
-	case Start:
-		r.Kind = "start"
-		record = r
-	case Resume:
-		r.Kind = "resume"
-		record = r
-	case End:
-		r.Kind = "end"
-		record = r
-	case Plan:
-		r.Kind = "plan"
-		record = r
-	case Probe:
-		r.Kind = "probe"
-		record = r
-	case Preflight:
-		r.Kind = "preflight"
-		record = r
-	default:
-		panic("runlog: not a record")
-	}
-	data, err := json.Marshal(record)
+	data, err := json.Marshal(withKind(record))
 	if err != nil {
 		return fmt.Errorf("runlog: write %s: %w", w.path, err)
 	}
@@ -123,9 +78,22 @@ func (w *Writer) Write(record any) error {
 	return nil
 }
 
+// withKind returns a record with its kind filled in.
+func withKind(record any) any {
+	for kind, t := range types {
+		if t == reflect.TypeOf(record) {
+			v := reflect.New(t).Elem()
+			v.Set(reflect.ValueOf(record))
+			v.FieldByName("Kind").SetString(kind)
+			return v.Interface()
+		}
+	}
+	panic("runlog: not a record")
+}
+
 // Sync makes all records so far durable. Call it before saving a checkpoint, so that the log never lacks steps that
-// a checkpoint has. After it has failed once it fails always: the system may have dropped what it could not
-// write, and must not be asked again. Open the log anew to go on syncing.
+// the checkpoint has. After one failure it fails always: the system may have dropped what it could not write, so a
+// later success would prove nothing. Open the log again to continue.
 func (w *Writer) Sync() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -3,6 +3,7 @@ package runs
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"gimbal/internal/checkpoint"
@@ -12,7 +13,7 @@ import (
 	"gimbal/internal/runlog"
 )
 
-// Comparison is runs side by side: each by the evaluation of its chosen checkpoint, else by its last.
+// Comparison is runs side by side. Each shows the evaluation of its stable checkpoint, or else its last.
 type Comparison struct {
 	Runs []ComparedRun `json:"runs"`
 	Rows []ComparedRow `json:"rows"`
@@ -27,7 +28,7 @@ type ComparedRun struct {
 	Parameters int64           `json:"parameters"`
 	Baseline   runlog.Baseline `json:"baseline"`
 
-	data, tokenizer string       // hashes; empty: no checkpoint tells
+	data, tokenizer string       // hashes; empty: no checkpoint could be read
 	eval            *runlog.Eval // nil: there is none
 	notes           []string     // what could not be read
 }
@@ -44,8 +45,8 @@ type ComparedCell struct {
 	Value   runlog.Float `json:"value"`
 	Lo      runlog.Float `json:"lo"`
 	Hi      runlog.Float `json:"hi"`
-	Human   runlog.Float `json:"human"` // the same of people's texts; NaN: there is none
-	Real    bool         `json:"real"`  // it differs from that of the first run by more than chance
+	Human   runlog.Float `json:"human"` // of human text; NaN: there is none
+	Real    bool         `json:"real"`  // it differs from the first run by more than chance
 }
 
 // Names of losses in a comparison.
@@ -54,12 +55,12 @@ const (
 	metricBits = "bits_per_byte"
 )
 
-// realSigmas is how many standard errors a difference must have: three, so that all rows of a table together say
-// something wrong in one table of twenty at most.
+// realSigmas is how many standard errors a real difference has. With three, at most one table in twenty has a wrong
+// row.
 const realSigmas = 3
 
-// Compare puts the runs that a person names side by side and says which of their differences are real. A run that has
-// no evaluation has no values; where that leaves nothing to compare it is an error.
+// Compare puts the runs that a person names side by side and says which of their differences are real. A run without an
+// evaluation has no values. If that leaves nothing to compare, it is an error.
 func Compare(names []string) (*Comparison, error) {
 	c := &Comparison{}
 	var without []string
@@ -80,23 +81,21 @@ func Compare(names []string) (*Comparison, error) {
 	sameTokens := c.note()
 	for _, name := range append([]string{metricLoss, metricBits}, judge.MetricNames()...) {
 		row := ComparedRow{Metric: name}
-		any := false
 		for _, r := range c.Runs {
 			cell := r.cell(name)
 			if len(row.Values) > 0 {
 				cell.Real = differ(row.Values[0], cell) && (sameTokens || name != metricLoss)
 			}
-			any = any || !cell.Missing
 			row.Values = append(row.Values, cell)
 		}
-		if any {
+		if slices.ContainsFunc(row.Values, func(v ComparedCell) bool { return !v.Missing }) {
 			c.Rows = append(c.Rows, row)
 		}
 	}
 	return c, nil
 }
 
-// note says what cannot be compared, and reports whether all runs have the same tokenizer.
+// note records what cannot be compared, and reports whether all runs have the same tokenizer.
 func (c *Comparison) note() (sameTokens bool) {
 	sameData, sameTokens, known := true, true, true
 	var notes []string
@@ -109,18 +108,18 @@ func (c *Comparison) note() (sameTokens bool) {
 	switch {
 	case !known:
 		sameTokens = false
-		notes = append(notes, "whether the runs have the same text and tokenizer is not known")
+		notes = append(notes, "it is not known whether the runs have the same text and tokenizer")
 	case !sameTokens:
 		notes = append(notes, "the runs have different tokenizers: compare bits per byte, not nats per token, "+
-			"and excess over people's texts, not rates")
+			"and excess over human text, not rates")
 	case !sameData:
-		notes = append(notes, "the runs were trained and validated on different text: differences may be the text's")
+		notes = append(notes, "the runs have different text, which may explain differences")
 	}
 	c.Note = strings.Join(notes, "; ")
 	return sameTokens
 }
 
-// comparedRun reads a run. Its log is needed; what else cannot be read becomes a note.
+// comparedRun reads a run. It needs the log; anything else that cannot be read becomes a note.
 func comparedRun(name string) (r ComparedRun, err error) {
 	if r.Dir, err = find(name); err != nil {
 		return r, err
@@ -136,7 +135,7 @@ func comparedRun(name string) (r ComparedRun, err error) {
 	}
 	marks, err := checkpoint.Marks(durable.OS, rundir.CheckpointsOf(r.Dir))
 	if err != nil {
-		r.notes = append(r.notes, fmt.Sprintf("%s is shown by its last evaluation: %v", r.Dir, err))
+		r.notes = append(r.notes, fmt.Sprintf("%s shows its last evaluation: %v", r.Dir, err))
 	}
 	evals := runlog.All[runlog.Eval](log)
 	if len(evals) > 0 {
@@ -159,7 +158,7 @@ func comparedRun(name string) (r ComparedRun, err error) {
 	return r, nil
 }
 
-// readFacts reads what the checkpoint of a run that would be used says of the run, else the newest that verifies.
+// readFacts reads the facts about a run from the checkpoint that would be used, or else from the newest that verifies.
 func readFacts(dir string) (f rundir.Facts, err error) {
 	ck, err := rundir.OpenCheckpoint(dir, "")
 	if err != nil {
@@ -173,16 +172,15 @@ func readFacts(dir string) (f rundir.Facts, err error) {
 
 // cell reads a metric from the run's evaluation.
 func (r ComparedRun) cell(name string) ComparedCell {
+	nan := runlog.Float(math.NaN())
 	if r.eval == nil {
-		nan := runlog.Float(math.NaN())
 		return ComparedCell{Missing: true, Value: nan, Lo: nan, Hi: nan, Human: nan}
 	}
-	m := r.eval.Metrics
 	get := func(key string) runlog.Float {
-		if v, ok := m[key]; ok {
+		if v, ok := r.eval.Metrics[key]; ok {
 			return v
 		}
-		return runlog.Float(math.NaN())
+		return nan
 	}
 	c := ComparedCell{Value: get(name), Lo: get(name + "_lo"), Hi: get(name + "_hi"), Human: get(name + "_human")}
 	switch name {
@@ -197,7 +195,7 @@ func (r ComparedRun) cell(name string) ComparedCell {
 	return c
 }
 
-// differ reports whether two metrics differ by more than realSigmas standard errors, as far as their intervals tell.
+// differ reports whether two metrics differ by more than realSigmas standard errors, judged by their intervals.
 func differ(a, b ComparedCell) bool {
 	se := func(c ComparedCell) float64 { return float64(c.Hi-c.Lo) / (2 * 1.96) }
 	return math.Abs(float64(a.Value-b.Value)) > realSigmas*math.Hypot(se(a), se(b)) // false for what is missing

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
@@ -17,7 +16,7 @@ import (
 	"gimbal/internal/runlog"
 )
 
-// maxConfig is the most bytes of a config.toml; one of ours has a hundredth.
+// maxConfig is the most bytes that are read of a config.toml; ours have a hundredth.
 const maxConfig = 1 << 20
 
 // open opens a regular file of the run in dir; name is relative to it. It follows no link out of the run and does not
@@ -46,7 +45,7 @@ func read(dir, name string, limit int64) (data []byte, err error) {
 	}
 	defer f.Close()
 	if data, err = io.ReadAll(io.LimitReader(f, limit+1)); err == nil && int64(len(data)) > limit {
-		err = fmt.Errorf("more than %d bytes: not the right file", limit)
+		err = fmt.Errorf("it has more than %d bytes, so it is not the right file", limit)
 	}
 	return data, err
 }
@@ -61,7 +60,7 @@ func readDir(dir, name string) ([]fs.DirEntry, error) {
 	return fs.ReadDir(root.FS(), name)
 }
 
-// oneFile is a file system in which every name is one file that is open already.
+// oneFile is a file system in which every name is one open file.
 type oneFile struct {
 	durable.FS
 	f *os.File
@@ -78,7 +77,7 @@ func readLog(dir string) (*runlog.Log, error) {
 	return runlog.Read(oneFile{f: f}, filepath.Join(dir, rundir.LogFile))
 }
 
-// readLogFile reads a log that lies anywhere.
+// readLogFile reads a log from any place.
 func readLogFile(path string) (*runlog.Log, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -90,15 +89,7 @@ func readLogFile(path string) (*runlog.Log, error) {
 	return runlog.Read(durable.OS, path)
 }
 
-// plannedSteps reads the number of steps from the configuration of a run.
-func plannedSteps(dir string) (int64, error) {
-	cfg, err := readConfig(dir)
-	if err != nil {
-		return 0, err
-	}
-	return cfg.Train.Steps, nil
-}
-
+// readConfig reads the configuration of the run in dir.
 func readConfig(dir string) (*config.Config, error) {
 	raw, err := read(dir, rundir.ConfigFile, maxConfig)
 	if err != nil {
@@ -110,7 +101,7 @@ func readConfig(dir string) (*config.Config, error) {
 	return config.Reread(rundir.ConfigFile, raw, nil)
 }
 
-// newestStep is the step of the newest checkpoint of a run, by its name: it may be damaged. -1: there is none.
+// newestStep is the step of the newest checkpoint of a run, by its name; it may be damaged. -1: there is none.
 func newestStep(dir string) int64 {
 	entries, _ := readDir(dir, rundir.Checkpoints)
 	newest := int64(-1)
@@ -122,21 +113,21 @@ func newestStep(dir string) int64 {
 	return newest
 }
 
-// stepOf is the step that the name of a checkpoint directory tells.
+// stepOf is the step in the name of a checkpoint directory.
 func stepOf(name string) (step int64, ok bool) {
 	digits, ok := strings.CutPrefix(strings.TrimSuffix(name, ".old"), "step-")
 	step, err := strconv.ParseInt(digits, 10, 64)
 	return step, ok && err == nil && step >= 0
 }
 
-// size is the bytes of the files of the run in dir, without what else lies there. It follows no links.
+// size is the bytes of the files of the run in dir. Files that are not the run's do not count. It follows no links.
 func size(dir string) (bytes int64, err error) {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
 		if !ours(e.Name()) {
 			continue
 		}
-		// What cannot be looked into counts as nothing.
+		// What cannot be read counts as nothing.
 		filepath.WalkDir(filepath.Join(dir, e.Name()), func(_ string, e fs.DirEntry, err error) error {
 			if err != nil || !e.Type().IsRegular() {
 				return nil
@@ -148,13 +139,4 @@ func size(dir string) (bytes int64, err error) {
 		})
 	}
 	return bytes, err
-}
-
-// changed is when a directory was last changed.
-func changed(dir string) time.Time {
-	info, err := os.Stat(dir)
-	if err != nil {
-		return time.Time{}
-	}
-	return info.ModTime()
 }

@@ -12,7 +12,7 @@ import (
 	"gimbal/internal/rundir"
 )
 
-// Page is the texts of one evaluation of a run, as a person reviews them.
+// Page is the texts of one evaluation of a run, for a person to review.
 type Page struct {
 	Name     string          `json:"name"` // file below the run directory
 	Sections []judge.Section `json:"sections"`
@@ -35,7 +35,7 @@ func OpenPage(name string, evaluation int) (*Page, error) {
 	}
 	n := newestPage(entries)
 	if n == 0 {
-		return nil, unreadablef("%s holds no texts yet: they are written at a run's evaluations", dir)
+		return nil, unreadablef("%s has no texts yet: a run writes them at its evaluations", dir)
 	}
 	if evaluation == 0 {
 		evaluation = n
@@ -73,11 +73,11 @@ func (p *Page) Mark(section int, marks []string) error {
 // Looked counts the marks of the page.
 func (p *Page) Looked() judge.Looked { return judge.Look(p.raw) }
 
-// Report brings what the run's report says of the human check up to date, where there is a report.
+// Report updates the human check in the run's report, if there is a report.
 func (p *Page) Report() error {
 	raw, err := read(p.dir, rundir.ReportFile, maxPage)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // the run has not ended, and its report will say it; or it crashed
+		return nil // the run has not ended, or it crashed
 	}
 	name := filepath.Join(p.dir, rundir.ReportFile)
 	if err != nil {
@@ -85,7 +85,7 @@ func (p *Page) Report() error {
 	}
 	before, rest, ok := strings.Cut(string(raw), "\n"+humanCheck+"\n")
 	if !ok {
-		return fmt.Errorf("%s has no section %q to bring up to date", name, humanCheck)
+		return fmt.Errorf("%s has no section %q to update", name, humanCheck)
 	}
 	check, err := ReadHumanCheck(durable.OS, p.dir)
 	if err != nil {
@@ -100,10 +100,10 @@ func (p *Page) Report() error {
 	return durable.WriteFile(durable.OS, name, []byte(b.String()))
 }
 
-// HumanCheck is whether a person looked at the newest texts of a run.
+// HumanCheck says whether a person reviewed the newest texts of a run.
 type HumanCheck struct {
 	Run    string // its name
-	Page   string // file of the texts, below the run directory; empty: nothing was written yet
+	Page   string // file of the texts, below the run directory; empty: no texts were written yet
 	Looked judge.Looked
 }
 
@@ -138,9 +138,9 @@ func (c HumanCheck) write(b *strings.Builder) {
 		b.WriteString("Nothing was written yet.\n")
 		return
 	}
-	fmt.Fprintf(b, "%s: %s.", c.Page, c.Looked)
+	more := ""
 	if c.Looked.Marked == 0 {
-		fmt.Fprintf(b, " \"gimbal review %s\" shows them, worst first.", c.Run)
+		more = fmt.Sprintf(" \"gimbal review %s\" shows them, worst first.", c.Run)
 	}
-	b.WriteString("\n")
+	fmt.Fprintf(b, "%s: %s.%s\n", c.Page, c.Looked, more)
 }

@@ -35,7 +35,7 @@ func TestReview(t *testing.T) {
 	}
 	after, err := os.ReadFile(report)
 	if err != nil || strings.Contains(string(after), "nobody") || !strings.HasSuffix(string(after),
-		"1 of 2 texts were marked by a person: 1 drifting, 1 broken.\n\n## Plan\n\n```\n  a plan\n```\n") {
+		"a person marked 1 of 2 texts: 1 drifting, 1 broken.\n\n## Plan\n\n```\n  a plan\n```\n") {
 		t.Errorf("%s, %v", after, err)
 	}
 	if older, err := OpenPage(dir, 1); err != nil || len(older.Sections) != 1 {

@@ -15,14 +15,14 @@ import (
 	"gimbal/internal/rundir"
 )
 
-// entry is something that a run has in its directory.
+// entry is a file or directory of a run.
 type entry struct {
 	name   string
-	inside func(name string) bool // what in it is the run's, where it is a directory; nil: it is a file
+	inside func(name string) bool // which names in the directory are the run's; nil: it is a file
 }
 
-// owned is all that a run has in its directory but its lock, in the order in which it is deleted: what the run is known
-// by goes last, so that a removal that was cut off can be repeated.
+// owned is everything in the directory of a run except the lock, in the order in which it is deleted. What identifies a
+// run goes last, so that an interrupted removal can be repeated.
 var owned = []entry{
 	{rundir.Checkpoints, func(name string) bool { _, ok := stepOf(name); return ok || name == "marks.json" }},
 	{"averaged", matching("*")}, // of older versions
@@ -45,10 +45,10 @@ func ours(name string) bool {
 		slices.ContainsFunc(owned, func(e entry) bool { return e.name == name })
 }
 
-// unfinished reports whether a file is what a process that was killed has left.
+// unfinished reports whether a killed process left the file.
 func unfinished(name string) bool { return strings.HasPrefix(name, durable.TempPrefix) }
 
-// Removable tells why Remove would refuse; nil: it would not, as things are.
+// Removable returns the reason why Remove would refuse; nil: it would not now.
 func Removable(dir string) error {
 	dir = filepath.Clean(dir)
 	info, err := os.Lstat(dir)
@@ -69,8 +69,8 @@ func Removable(dir string) error {
 	return nil
 }
 
-// recognized returns nil for a directory that is a run of ours for sure: its log, its configuration or a checkpoint can
-// be read as one, or, where all of them are damaged, there is nothing else in it.
+// recognized returns nil for a directory that is certainly a run of ours: its log, its configuration or a checkpoint
+// can be read, or all of them are damaged and there is nothing else in it.
 func recognized(dir string) error {
 	if !started(dir) {
 		return errors.New("it is no run")
@@ -79,10 +79,9 @@ func recognized(dir string) error {
 		return nil
 	}
 	if cfg, err := readConfig(dir); err == nil {
-		for _, key := range config.Keys() { // a file without any key is a configuration, too
-			if cfg.Origin(key) != "default" {
-				return nil
-			}
+		set := func(key string) bool { return cfg.Origin(key) != "default" }
+		if slices.ContainsFunc(config.Keys(), set) { // a file without any key is a configuration too
+			return nil
 		}
 	}
 	if step := newestStep(dir); step >= 0 {
@@ -97,15 +96,15 @@ func recognized(dir string) error {
 	}
 	for _, e := range entries {
 		if !ours(e.Name()) {
-			return fmt.Errorf("it does not look like a run: nothing of one can be read, and it holds %q; "+
-				"delete it by hand", e.Name())
+			return fmt.Errorf("it does not look like a run: no part of one can be read, and it holds %q; delete it by "+
+				"hand", e.Name())
 		}
 	}
 	return nil
 }
 
-// Remove deletes the run in dir, after making sure that it is a run, that nobody trains it, and that dir is no link.
-// Only what is the run's is deleted; what else lies there stays, with the directory, and left tells it.
+// Remove deletes the run in dir, after checking that it is a run, that it is not running, and that dir is no link. It
+// deletes only the run's own files. Other files stay, with the directory, and left names them.
 //
 // It holds the lock of the run meanwhile. It follows no links. A removal that failed or was killed can be repeated.
 func Remove(dir string) (left []string, err error) {
@@ -132,7 +131,7 @@ func Remove(dir string) (left []string, err error) {
 	if _, err := sweep(root, ".", unfinished); err != nil {
 		return fail(err)
 	}
-	if err := lock.Unlock(); err != nil { // before its file goes: an open file cannot be deleted everywhere
+	if err := lock.Unlock(); err != nil { // first: some systems cannot delete an open file
 		return fail(err)
 	}
 	if err := root.Remove(rundir.LockFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -157,7 +156,7 @@ func Remove(dir string) (left []string, err error) {
 	return nil, nil
 }
 
-// remove deletes the entry: of a directory what is the run's, and the directory where nothing else is in it.
+// remove deletes the entry. Of a directory it deletes what is the run's, and the directory if nothing else is in it.
 func (e entry) remove(root *os.Root) error {
 	info, err := root.Lstat(e.name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -177,7 +176,7 @@ func (e entry) remove(root *os.Root) error {
 	return root.Remove(e.name) // of a link, the link
 }
 
-// sweep deletes what matches in a directory, and counts what is left.
+// sweep deletes the matching names in a directory, and counts the others.
 func sweep(root *os.Root, dir string, match func(name string) bool) (left int, err error) {
 	entries, err := fs.ReadDir(root.FS(), dir)
 	if err != nil {

@@ -1,8 +1,10 @@
 package runs
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -14,8 +16,8 @@ import (
 // Replay is what the guard decides when it gets the recorded observations again.
 type Replay struct {
 	Observations int          `json:"observations"` // replayed
-	Refused      int          `json:"refused"`      // of them
-	Left         int          `json:"left"`         // that could not be replayed; Notes say why
+	Refused      int          `json:"refused"`      // of those, refused
+	Left         int          `json:"left"`         // could not be replayed; Notes say why
 	Differences  []Difference `json:"differences"`
 	Notes        []string     `json:"notes,omitempty"`
 }
@@ -34,20 +36,20 @@ type Difference struct {
 var ladder = []string{guard.CodeNonfinite, guard.CodeOutlier, guard.CodeSustained, guard.CodeDiverged, guard.CodeRate,
 	guard.CodeNudge, guard.CodePeakLow, guard.CodeClipRegime, guard.CodeUpdateRatio}
 
-// observation is what the guard saw of one batch, and what is recorded of its decision.
+// observation is what the guard saw of one batch, and its recorded decision.
 type observation struct {
 	seen    guard.Observation
 	attempt int64
 	action  string
 	scale   float64 // of an update that was applied
 	events  []runlog.Event
-	last    bool // of a process without an end record: what follows it may be missing
+	last    bool // of a process without an end record: its events may be missing
 }
 
 // replay gives every observation of a log to the guard again, in the order of the attempts.
 //
-// The state after a batch is kept where a later process went on from it. Numbers are compared to 1e-9: they are the
-// same bit for bit on the machine that recorded them, and another may round logarithms another way.
+// The state after a batch is kept if a later process continued from it. Numbers are compared to 1e-9: they are the same
+// bit for bit on the machine that recorded them, and another machine may round logarithms differently.
 func replay(l *runlog.Log) *Replay {
 	r := &Replay{Differences: []Difference{}}
 	states := map[int64]*guard.State{} // after the batch of a resume
@@ -56,7 +58,7 @@ func replay(l *runlog.Log) *Replay {
 	}
 	var s guard.State
 	known := false // s is the state before the next observation
-	ruled := false // the process has said its rules
+	ruled := false // the rules of the process are known
 	keep := func(batch int64) {
 		if _, wanted := states[batch]; wanted && known {
 			kept := s
@@ -80,14 +82,14 @@ func replay(l *runlog.Log) *Replay {
 			} else if v.Batch == 0 {
 				s, known = guard.State{}, true
 			} else {
-				lose("attempt %d went on from batch %d, to which the log does not lead", v.Attempt, v.Batch)
+				lose("attempt %d continued from batch %d, to which the log does not lead", v.Attempt, v.Batch)
 			}
 		case runlog.Plan:
 			if len(v.Guard) == 0 {
 				continue
 			}
 			if err := json.Unmarshal(v.Guard, &s.Rules); err != nil {
-				lose("the rules of the guard of attempt %d: %v", v.Attempt, err)
+				lose("attempt %d: the rules of its guard cannot be read: %v", v.Attempt, err)
 			}
 			ruled = true
 			keep(batch)
@@ -97,7 +99,7 @@ func replay(l *runlog.Log) *Replay {
 		case runlog.Step, runlog.Refused:
 			o := observations[rec.Line]
 			if known && !ruled {
-				lose("attempt %d does not say the rules of its guard; an older version wrote it", o.attempt)
+				lose("attempt %d does not record the rules of its guard; an older version wrote it", o.attempt)
 			}
 			if known && o.seen.Batch != batch+1 {
 				lose("missing from the log: %s before batch %d of attempt %d",
@@ -121,7 +123,7 @@ func replay(l *runlog.Log) *Replay {
 	return r
 }
 
-// collect finds the observations of a log, by line, with the events of each.
+// collect finds the observations of a log, by line, each with its events.
 func collect(l *runlog.Log) map[int]*observation {
 	type key struct{ attempt, batch int64 }
 	events := map[key][]runlog.Event{}
@@ -133,26 +135,25 @@ func collect(l *runlog.Log) map[int]*observation {
 	}
 	all := map[int]*observation{}
 	var last *observation
+	ends := func() { // without an end record
+		if last != nil {
+			last.last = true
+		}
+	}
 	for _, rec := range l.Records {
 		var o *observation
 		switch v := rec.Value.(type) {
 		case runlog.Step:
-			o = &observation{action: "apply", scale: 1,
+			o = &observation{action: "apply", scale: float64(cmp.Or(v.LRScale, 1)),
 				seen: observed(v.Loss, v.GradNorm, v.Planned(), v.UpdateRatio)}
-			if v.LRScale != 0 {
-				o.scale = float64(v.LRScale)
-			}
 		case runlog.Refused:
 			o = &observation{action: v.Action, seen: observed(v.Loss, v.GradNorm, v.LR, v.UpdateRatio)}
 		case runlog.End:
 			last = nil
-			continue
 		case runlog.Resume:
-			if last != nil {
-				last.last = true
-			}
-			continue
-		default:
+			ends()
+		}
+		if o == nil {
 			continue
 		}
 		o.seen.Step, o.seen.Batch, o.attempt = rec.At.Step, rec.At.Batch, rec.At.Attempt
@@ -160,9 +161,7 @@ func collect(l *runlog.Log) map[int]*observation {
 		all[rec.Line] = o
 		last = o
 	}
-	if last != nil {
-		last.last = true
-	}
+	ends()
 	return all
 }
 
@@ -188,14 +187,15 @@ func differences(o *observation, d guard.Decision) (all []Difference) {
 		replayed = append(replayed, e.Code)
 	}
 	if o.last && len(recorded) < len(replayed) && slices.Equal(recorded, replayed[:len(recorded)]) {
-		return all // the end came between the observation and its events
+		return all // the process ended between the observation and its events
 	}
 	if !slices.Equal(recorded, replayed) {
-		differ("events", orNone(recorded), orNone(replayed))
+		differ("events", cmp.Or(strings.Join(recorded, " "), "none"), cmp.Or(strings.Join(replayed, " "), "none"))
 		return all
 	}
 	for i, e := range d.Events {
-		for name, number := range e.Numbers {
+		for _, name := range slices.Sorted(maps.Keys(e.Numbers)) {
+			number := e.Numbers[name]
 			if was, ok := o.events[i].Numbers[name]; !ok {
 				differ(e.Code+" "+name, "nothing", fmt.Sprint(number))
 			} else if !same(float64(was), number) {
@@ -203,18 +203,10 @@ func differences(o *observation, d guard.Decision) (all []Difference) {
 			}
 		}
 	}
-	slices.SortStableFunc(all, func(a, b Difference) int { return strings.Compare(a.What, b.What) })
 	return all
 }
 
-func orNone(codes []string) string {
-	if len(codes) == 0 {
-		return "none"
-	}
-	return strings.Join(codes, " ")
-}
-
-// same reports whether two numbers are one but for rounding.
+// same reports whether two numbers are equal except for rounding.
 func same(a, b float64) bool {
 	return a == b || math.IsNaN(a) && math.IsNaN(b) || math.Abs(a-b) <= 1e-9*max(math.Abs(a), math.Abs(b))
 }

@@ -3,6 +3,7 @@ package runs
 import (
 	"fmt"
 	"io"
+	"math"
 	"strings"
 
 	"gimbal/internal/guard"
@@ -10,15 +11,15 @@ import (
 	"gimbal/internal/runlog"
 )
 
-// Report is what a run says of itself when it ends: what happened, what was kept and why. The trainer fills it in.
+// Report is what report.md says about a run when it ends. The trainer fills it in.
 type Report struct {
 	Run     string // its name
 	Reason  string // why it ended
 	Step    int64  // updates done
 	Steps   int64  // planned
 	Attempt int64
-	Tokens  int64  // learned from
-	Stopped string // why the judge ended it; empty: it did not
+	Tokens  int64  // trained on
+	Stopped string // why the judge stopped it; empty: it did not
 
 	Final    *runlog.Eval // nil: no evaluation was reached
 	Baseline runlog.Baseline
@@ -34,17 +35,17 @@ type Report struct {
 // Guarding is what the guard did in a run.
 type Guarding struct {
 	State       guard.State
-	Rewinds     int // times the run went back to a checkpoint
-	Quarantined int // sequences that were set aside
+	Rewinds     int
+	Quarantined int // sequences that were left out
 }
 
-// Writing is what the texts of the last evaluation came to.
+// Writing is the texts of the last evaluation, as they were measured.
 type Writing struct {
-	Step     int64
-	Plan     judge.Plan
-	Report   *judge.Report
-	Notes    []string // of the judge
-	Flatters []string // reasons for which the loss looks better than it is
+	Step         int64
+	Plan         judge.Plan
+	Report       *judge.Report
+	Notes        []string // of the judge
+	LossWarnings []string // reasons why the loss may look better than it is
 }
 
 // Kept is the checkpoints that a run keeps.
@@ -58,19 +59,29 @@ type Kept struct {
 // Write writes report.md.
 func (r *Report) Write(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# %s\n\n", r.Run)
-	fmt.Fprintf(&b, "%s after step %d of %d, attempt %d, %d tokens learned from.\n\n", r.Reason, r.Step, r.Steps,
-		r.Attempt, r.Tokens)
+	fmt.Fprintf(&b, "# %s\n\n%s after step %d of %d in attempt %d, trained on %s.\n\n", r.Run, r.Reason, r.Step, r.Steps,
+		r.Attempt, plural(r.Tokens, "token"))
 	if r.Stopped != "" {
 		fmt.Fprintf(&b, "The judge stopped it: %s.\n\n", r.Stopped)
 	}
-	r.writeResult(&b)
-	b.WriteString("\n## Guard\n\n")
-	fmt.Fprintf(&b, "%d steps checked before their update, %d events.\n", r.Guard.State.Checked, len(r.Events))
-	fmt.Fprintf(&b, "Seen: %d not finite, %d outliers, %d times sustained. "+
-		"The run went back %d times; %d sequences are quarantined.\n",
-		r.Guard.State.Nonfinite, r.Guard.State.Outlier, r.Guard.State.Sustained, r.Guard.Rewinds, r.Guard.Quarantined)
-	writeEvents(&b, r.Events)
+	b.WriteString("## Result\n\n")
+	if r.Final == nil {
+		b.WriteString("No evaluation was reached.\n")
+	} else {
+		b.WriteString("| | nats per token | bits per byte |\n|---|---|---|\n")
+		line := func(what string, loss, bits runlog.Float) {
+			fmt.Fprintf(&b, "| %s | %.4f | %.4f |\n", what, float64(loss), float64(bits))
+		}
+		line(fmt.Sprintf("model, step %d", r.Final.Step), r.Final.ValLoss, r.Final.BitsPerByte)
+		line(fmt.Sprintf("n-gram baseline (Witten-Bell, order %d)", r.Baseline.Order), r.Baseline.Loss, r.Baseline.Bits)
+		line("unigram", r.Baseline.Unigram, r.Baseline.UnigramBits)
+	}
+	g := r.Guard
+	fmt.Fprintf(&b, "\n## Guard\n\nThe guard checked %s before the update and recorded %s: %d not finite, %s, %d "+
+		"sustained. The run was rewound %s, and %s left out.\n", plural(g.State.Checked, "step"),
+		plural(len(r.Events), "event"), g.State.Nonfinite, plural(g.State.Outlier, "outlier"), g.State.Sustained, plural(g.Rewinds, "time"),
+		were(g.Quarantined, "sequence"))
+	list(&b, "", r.Events)
 	r.Writing.write(&b)
 	r.Kept.write(&b)
 	r.Human.write(&b)
@@ -79,28 +90,83 @@ func (r *Report) Write(w io.Writer) error {
 	return err
 }
 
-func (r *Report) writeResult(b *strings.Builder) {
-	b.WriteString("## Result\n\n")
-	if r.Final == nil {
-		b.WriteString("No evaluation was reached.\n")
+// list writes a list of Markdown.
+func list[T any](b *strings.Builder, label string, items []T) {
+	for _, item := range items {
+		fmt.Fprintf(b, "- %s%v\n", label, item)
+	}
+}
+
+// write writes the section about the generated texts.
+func (w *Writing) write(b *strings.Builder) {
+	b.WriteString("\n## Writing\n\n")
+	if w == nil {
+		b.WriteString("Nothing was written in this attempt.\n")
 		return
 	}
-	b.WriteString("| | nats per token | bits per byte |\n|---|---|---|\n")
-	line := func(what string, loss, bits runlog.Float) {
-		fmt.Fprintf(b, "| %s | %.4f | %.4f |\n", what, float64(loss), float64(bits))
+	fmt.Fprintf(b, "Step %d: %s; %d of them long enough to be measured. Human text is held-out text, cut to the same "+
+		"lengths.\n\n| metric | model | 95 %% interval | human text |\n|---|---|---|---|\n", w.Step, w.Plan, w.Report.Counted)
+	for _, d := range judge.Tabulated {
+		m, ok := w.Report.Metrics[d.Name]
+		if !ok {
+			continue
+		}
+		human := "–"
+		if m.Compared {
+			human = fmt.Sprintf("%.3f", m.Human)
+		}
+		fmt.Fprintf(b, "| %s: %s | %.3f | %.3f – %.3f | %s |\n", d.Name, d.What, m.Value, m.Lo, m.Hi, human)
 	}
-	line(fmt.Sprintf("model, step %d", r.Final.Step), r.Final.ValLoss, r.Final.BitsPerByte)
-	line(fmt.Sprintf("n-gram baseline (Witten-Bell, order %d)", r.Baseline.Order), r.Baseline.Loss, r.Baseline.Bits)
-	line("unigram", r.Baseline.Unigram, r.Baseline.UnigramBits)
+	b.WriteString("\n")
+	for _, a := range w.Report.Alarms {
+		fmt.Fprintf(b, "- alarm: %s\n", a.Text)
+	}
+	if len(w.Report.Alarms) == 0 {
+		b.WriteString("No metric differs from human text by more than chance.\n")
+	}
+	list(b, "", w.Notes)
+	b.WriteString("\n## Is the loss misleading?\n\n")
+	list(b, "warning: ", w.LossWarnings)
+	if len(w.LossWarnings) == 0 {
+		b.WriteString("No sign of it: repetition does not grow while the loss falls, and the validation text is neither " +
+			"repetitive nor found in the training text.\n")
+	}
 }
 
-func writeEvents(b *strings.Builder, events []runlog.Event) {
-	for _, e := range events {
-		fmt.Fprintf(b, "- %s\n", e)
+// write writes which checkpoints are kept, and why each was chosen or not.
+func (k Kept) write(b *strings.Builder) {
+	fmt.Fprintf(b, "\n## Checkpoints\n\n- last: step %d\n", k.Last)
+	if k.BestStep > 0 {
+		fmt.Fprintf(b, "- best-loss: step %d, validation loss %.4f nats per token (on the evaluation sample)\n",
+			k.BestStep, k.Best)
+	}
+	if k.Choice.Step < 0 {
+		fmt.Fprintf(b, "- stable: none; %s\n", k.Choice.Reason)
+		return
+	}
+	fmt.Fprintf(b, "- stable: %s\n\n", k.Choice.Reason)
+	b.WriteString("Excess is the model's value minus that of human text. C is the prompt consistency, X the similarity " +
+		"of texts of\ndifferent prompts, and spread the variance of the excess over three evaluations.\n\n" +
+		"| step | validation loss | excess rep-3 | excess rep-4 | C | X | spread | chosen |\n" +
+		"|---|---|---|---|---|---|---|---|\n")
+	value := func(m judge.Metric) float64 { return m.Value }
+	for _, c := range k.Choice.Candidates {
+		spread := "–"
+		if !math.IsNaN(c.Spread) {
+			spread = fmt.Sprintf("%.2g", c.Spread)
+		}
+		cell := func(name string, number func(judge.Metric) float64) string {
+			if m, ok := c.Metrics[name]; ok {
+				return fmt.Sprintf("%.3f", number(m))
+			}
+			return "–"
+		}
+		fmt.Fprintf(b, "| %d | %.4f | %s | %s | %s | %s | %s | %s |\n", c.Step, c.Loss, cell("rep3", judge.Metric.Excess),
+			cell("rep4", judge.Metric.Excess), cell("consistency", value), cell("between", value), spread, c.Why)
 	}
 }
 
-// PostMortem is what a run that the guard ended says of itself.
+// PostMortem is what post-mortem.md says about a run that the guard stopped.
 type PostMortem struct {
 	Run    string // its name
 	Code   string // of the event that ended it
@@ -111,23 +177,28 @@ type PostMortem struct {
 	Events []runlog.Event // of this attempt
 }
 
-// Write writes post-mortem.md: why the run was ended, what was seen before, and what to do.
+// Write writes post-mortem.md: why the run was stopped, what was seen before, and what to do.
 func (p *PostMortem) Write(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Post-mortem of %s\n\n%s at step %d: %s.\n\n", p.Run, p.Code, p.Step, p.Reason)
-	fmt.Fprintf(&b, "%d observations were judged. The run went back to a healthy checkpoint %d times; "+
-		"%d sequences are quarantined; the guard's factor on the learning rate stood at %.4g (planned rate %.4g).\n",
-		p.Guard.State.Checked, p.Guard.Rewinds, p.Guard.Quarantined, p.Guard.State.Scale(), p.Peak)
-	b.WriteString("\n## Events\n\n")
-	writeEvents(&b, p.Events)
-	b.WriteString("\n## What to do\n\n" +
-		"The weights of the stopped run were not saved: its checkpoints are those from before, " +
-		"and the newest healthy one is intact.\n" +
-		"The same run, resumed, meets the same end, for everything is deterministic. Instead:\n\n" +
-		"- read the documents that the events name;\n" +
-		"- start a new run from a checkpoint (`gimbal train --from RUN`) with half the `optim.lr`, " +
-		"or a longer `schedule.warmup`;\n" +
-		"- `gimbal why RUN` tells the story step by step.\n")
+	g, reason := p.Guard, strings.TrimPrefix(p.Reason, fmt.Sprintf("step %d: ", p.Step))
+	fmt.Fprintf(&b, "# Post-mortem of %s\n\n%s at step %d: %s.\n\n", p.Run, p.Code, p.Step, reason)
+	fmt.Fprintf(&b, "The guard checked %s. The run was rewound %s, and %s left out. The guard's factor on the learning "+
+		"rate was %.4g (planned rate %.4g).\n\n## Events\n\n", plural(g.State.Checked, "step"), plural(g.Rewinds, "time"),
+		were(g.Quarantined, "sequence"), g.State.Scale(), p.Peak)
+	list(&b, "", p.Events)
+	b.WriteString(strings.ReplaceAll(whatToDo, "'", "`"))
 	_, err := io.WriteString(w, b.String())
 	return err
 }
+
+const whatToDo = `
+## What to do
+
+The weights at the stop were not saved. The checkpoints from before are intact, the newest healthy one among them.
+Training is deterministic, so resuming this run would stop it again. Instead:
+
+- read the documents that the events name;
+- start a new run from a checkpoint ('gimbal train --from RUN') with half the 'optim.lr', or a longer
+  'schedule.warmup';
+- run 'gimbal why RUN' to see what happened, step by step.
+`

@@ -32,7 +32,7 @@ func TestReport(t *testing.T) {
 		Writing: &Writing{Step: 20, Plan: judge.Plan{Prompts: 4, Samples: 2, PromptTokens: 7, MaxTokens: 12},
 			Report: &judge.Report{Counted: 6, Alarms: []judge.Alarm{{Metric: "rep4", Text: "rep4 is high"}},
 				Metrics: map[string]judge.Metric{"rep4": metric(0.5, 0.1, true), "match": metric(3, 0, false)}},
-			Notes: []string{"few documents"}, Flatters: []string{"it repeats"}},
+			Notes: []string{"few documents"}, LossWarnings: []string{"it repeats"}},
 		Kept: Kept{Last: 20, BestStep: 10, Best: 2.01, Choice: judge.Choice{Step: 10, Reason: "step 10: best",
 			Candidates: []judge.Candidate{
 				{Point: judge.Point{Step: 10, Loss: 2, Metrics: map[string]judge.Metric{
@@ -45,7 +45,7 @@ func TestReport(t *testing.T) {
 		Plan: "  model  small\n",
 	}
 	golden(t, r.Write, "# x\n\n"+
-		"stopped early after step 20 of 30, attempt 2, 4096 tokens learned from.\n\n"+
+		"stopped early after step 20 of 30 in attempt 2, trained on 4096 tokens.\n\n"+
 		"The judge stopped it: J-STOP: worse.\n\n"+
 		"## Result\n\n"+
 		"| | nats per token | bits per byte |\n|---|---|---|\n"+
@@ -53,28 +53,29 @@ func TestReport(t *testing.T) {
 		"| n-gram baseline (Witten-Bell, order 5) | 2.5000 | 1.2500 |\n"+
 		"| unigram | 3.0000 | 1.5000 |\n\n"+
 		"## Guard\n\n"+
-		"21 steps checked before their update, 1 events.\n"+
-		"Seen: 1 not finite, 2 outliers, 3 times sustained. "+
-		"The run went back 4 times; 5 sequences are quarantined.\n"+
+		"The guard checked 21 steps before the update and recorded 1 event: 1 not finite, 2 outliers, 3 sustained. "+
+		"The run was rewound 4 times, and 5 sequences were left out.\n"+
 		"- E1-OUTLIER at step 7: loss 9 → skip\n\n"+
 		"## Writing\n\n"+
 		"Step 20: 8 texts (4 prompts of 7 tokens × 2), at most 12 tokens each; 6 of them long enough to be measured. "+
-		"People's texts are held-out text, cut to the same lengths.\n\n"+
-		"| metric | model | 95 % interval | people |\n|---|---|---|---|\n"+
-		"| rep4: share of 4-grams that come again in a text | 0.500 | 0.400 – 0.600 | 0.100 |\n"+
+		"Human text is held-out text, cut to the same lengths.\n\n"+
+		"| metric | model | 95 % interval | human text |\n|---|---|---|---|\n"+
+		"| rep4: share of 4-grams that repeat in a text | 0.500 | 0.400 – 0.600 | 0.100 |\n"+
 		"| match: longest match with the training text, tokens | 3.000 | 2.900 – 3.100 | – |\n\n"+
 		"- alarm: rep4 is high\n- few documents\n\n"+
-		"## Does the loss flatter?\n\n- warning: it repeats\n\n"+
+		"## Is the loss misleading?\n\n- warning: it repeats\n\n"+
 		"## Checkpoints\n\n"+
 		"- last: step 20\n"+
 		"- best-loss: step 10, validation loss 2.0100 nats per token (on the evaluation sample)\n"+
 		"- stable: step 10: best\n\n"+
+		"Excess is the model's value minus that of human text. C is the prompt consistency, X the similarity of texts "+
+		"of\ndifferent prompts, and spread the variance of the excess over three evaluations.\n\n"+
 		"| step | validation loss | excess rep-3 | excess rep-4 | C | X | spread | chosen |\n"+
 		"|---|---|---|---|---|---|---|---|\n"+
 		"| 10 | 2.0000 | 0.300 | 0.400 | 0.200 | 0.300 | 0.012 | chosen |\n"+
 		"| 20 | 2.2000 | – | – | – | – | – | loss too high |\n\n"+
 		"## Human check\n\n"+
-		"samples/eval-2.md: 2 of 8 texts were marked by a person: 2 good.\n\n"+
+		"samples/eval-2.md: a person marked 2 of 8 texts: 2 good.\n\n"+
 		"## Plan\n\n```\n  model  small\n```\n")
 }
 
@@ -99,17 +100,15 @@ func TestPostMortem(t *testing.T) {
 		Guard: Guarding{State: s, Rewinds: 2, Quarantined: 3}, Events: reportEvents}
 	golden(t, p.Write, "# Post-mortem of x\n\n"+
 		"E3-DIVERGED at step 43: it does not come back.\n\n"+
-		"42 observations were judged. The run went back to a healthy checkpoint 2 times; 3 sequences are quarantined; "+
-		"the guard's factor on the learning rate stood at 1 (planned rate 0.001).\n\n"+
+		"The guard checked 42 steps. The run was rewound 2 times, and 3 sequences were left out. The guard's factor on "+
+		"the learning rate was 1 (planned rate 0.001).\n\n"+
 		"## Events\n\n- E1-OUTLIER at step 7: loss 9 → skip\n\n"+
 		"## What to do\n\n"+
-		"The weights of the stopped run were not saved: its checkpoints are those from before, "+
-		"and the newest healthy one is intact.\n"+
-		"The same run, resumed, meets the same end, for everything is deterministic. Instead:\n\n"+
+		"The weights at the stop were not saved. The checkpoints from before are intact, the newest healthy one among "+
+		"them.\nTraining is deterministic, so resuming this run would stop it again. Instead:\n\n"+
 		"- read the documents that the events name;\n"+
-		"- start a new run from a checkpoint (`gimbal train --from RUN`) with half the `optim.lr`, "+
-		"or a longer `schedule.warmup`;\n"+
-		"- `gimbal why RUN` tells the story step by step.\n")
+		"- start a new run from a checkpoint (`gimbal train --from RUN`) with half the `optim.lr`, or a longer\n"+
+		"  `schedule.warmup`;\n- run `gimbal why RUN` to see what happened, step by step.\n")
 }
 
 func golden(t *testing.T, write func(io.Writer) error, want string) {

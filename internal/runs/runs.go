@@ -1,16 +1,18 @@
-// Package runs reads runs that are finished, under way or crashed, also those of other people.
+// Package runs reads runs that are finished, running or crashed, also other people's.
 //
-// [List] and [Read] describe runs in a few numbers. [Why] tells what happened in one from its log alone and replays the
-// decisions of the guard. [Compare] puts runs side by side. [OpenPage] opens the texts of an evaluation for a person to
-// mark. [Report] and [PostMortem] are what the trainer writes into a run when it ends. [Remove] deletes a run.
+// [List] and [Read] describe runs in a few numbers. [Why] shows what happened in a run, from its log alone, and replays
+// the decisions of the guard. [Compare] puts runs side by side. [OpenPage] opens the texts of an evaluation for a
+// person to mark. [Report] and [PostMortem] are what the trainer writes into a run when it ends. [Remove] deletes a
+// run.
 //
-// A run is named by its directory, or by its name below runs/. Whatever is missing or damaged in one is said and does
-// not keep the rest from being read. Reading takes no lock, writes nothing, follows no link that leads out of a run,
+// A run is named by its directory, or by its name below runs/. If something in it is missing or damaged, that is
+// reported and the rest is still read. Reading takes no lock, writes nothing, follows no link that leads out of a run,
 // and reads a bounded part of files that may be anything. The package never trains: it knows files and numbers, no
 // model.
 package runs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,7 +28,7 @@ import (
 	"gimbal/internal/runlog"
 )
 
-// State is how a run stands.
+// State is the state of a run.
 type State string
 
 // The states of a run.
@@ -36,7 +38,7 @@ const (
 	StoppedEarly State = "stopped early" // by the judge
 	Stopped      State = "stopped"       // by the guard; Run.Code says why
 	Interrupted  State = "interrupted"   // saved, and can be resumed
-	Failed       State = "failed"        // with an error, which Run.Detail has
+	Failed       State = "failed"        // with the error in Run.Detail
 	Crashed      State = "crashed"       // no end record, and nobody holds its lock
 	Broken       State = "broken"        // neither log nor configuration nor checkpoint can be read
 )
@@ -46,7 +48,7 @@ type Run struct {
 	Dir      string       `json:"dir"`
 	State    State        `json:"state"`
 	Code     string       `json:"code,omitempty"`   // of the event for which the guard stopped it
-	Detail   string       `json:"detail,omitempty"` // the error of a failed one, and what of it cannot be read
+	Detail   string       `json:"detail,omitempty"` // the error of a failed run, and what cannot be read
 	Step     int64        `json:"step"`             // updates done
 	Steps    int64        `json:"steps"`            // planned; 0: not known
 	Loss     runlog.Float `json:"val_loss,omitempty"`
@@ -68,7 +70,7 @@ type Events struct {
 }
 
 // List describes the runs directly below folders, newest first, and folders that are runs themselves. Without folders
-// it is those below runs/. Only a folder that cannot be listed is an error: a run that cannot be read is in the list.
+// it lists runs/. Only a folder that cannot be listed is an error: a run that cannot be read is in the list.
 func List(folders ...string) ([]Run, error) {
 	if len(folders) == 0 {
 		folders = []string{rundir.Parent}
@@ -90,10 +92,7 @@ func List(folders ...string) ([]Run, error) {
 		}
 	}
 	slices.SortStableFunc(list, func(a, b Run) int {
-		if order := b.began().Compare(a.began()); order != 0 {
-			return order
-		}
-		return strings.Compare(b.Dir, a.Dir)
+		return cmp.Or(b.began().Compare(a.began()), strings.Compare(b.Dir, a.Dir))
 	})
 	return list, nil
 }
@@ -118,28 +117,31 @@ func started(dir string) bool {
 
 // Read describes the run in dir. It does not fail: what cannot be read is left out, and Detail says so.
 func Read(dir string) Run {
-	r := Run{Dir: dir, Wrote: changed(dir)}
+	r := Run{Dir: dir}
+	if info, err := os.Stat(dir); err == nil {
+		r.Wrote = info.ModTime()
+	}
 	bytes, err := size(dir)
 	if err != nil {
 		r.State, r.Detail = Broken, problem("the directory", err)
 		return r
 	}
 	log, logErr := summarize(dir)
-	steps, configErr := plannedSteps(dir)
+	cfg, configErr := readConfig(dir)
 	saved := newestStep(dir)
 
 	r.Step, r.Steps, r.Events, r.Partial, r.Bytes = log.step, log.steps, log.events, log.partial, bytes
 	if !log.wrote.IsZero() {
 		r.Began, r.Wrote = log.began, log.wrote
 	}
-	if e := log.lastEval(); e != nil {
-		r.Loss, r.Baseline = e.loss, e.baseline
+	if n := len(log.evals); n > 0 {
+		r.Loss, r.Baseline = log.evals[n-1].ValLoss, log.evals[n-1].BaselineLoss
 	}
 	if log.records == 0 {
 		r.Step = max(saved, 0)
 	}
-	if r.Steps == 0 {
-		r.Steps = steps
+	if r.Steps == 0 && configErr == nil {
+		r.Steps = cfg.Train.Steps
 	}
 	held := durable.Held(filepath.Join(dir, rundir.LockFile))
 	noCheckpoint := ""
@@ -160,7 +162,7 @@ func Read(dir string) Run {
 	return r
 }
 
-// ended is the state that an end record tells.
+// ended is the state of a run by its end record.
 func ended(e runlog.End) (s State, code, detail string) {
 	code, byGuard := strings.CutPrefix(e.Reason, "stopped: ")
 	failure, failed := strings.CutPrefix(e.Reason, "failed: ")
@@ -172,7 +174,7 @@ func ended(e runlog.End) (s State, code, detail string) {
 	case e.Reason == "done" || e.Reason == "stopped early" || e.Reason == "interrupted":
 		return State(e.Reason), "", ""
 	}
-	switch e.ExitCode { // of a program that has other reasons
+	switch e.ExitCode { // a program that gives other reasons wrote it
 	case 0:
 		return Done, "", ""
 	case 3:
@@ -183,7 +185,7 @@ func ended(e runlog.End) (s State, code, detail string) {
 	return Failed, "", e.Reason
 }
 
-// problem says in a few words what is wrong with a file of a run; "" where nothing is.
+// problem says in a few words what is wrong with a file of a run; "" if nothing is.
 func problem(name string, err error) string {
 	var path *fs.PathError
 	var faults *config.Error
@@ -223,7 +225,7 @@ func Find(name string) (Run, error) {
 	return Read(dir), nil
 }
 
-// unreadable is an error that matches rundir.ErrCheckpoint and has a text of its own.
+// unreadable is an error that matches rundir.ErrCheckpoint and has its own text.
 type unreadable struct{ error }
 
 func (e unreadable) Unwrap() []error { return []error{rundir.ErrCheckpoint, e.error} }

@@ -12,37 +12,24 @@ import (
 	"gimbal/internal/runlog"
 )
 
-// Of a log that is longer than both parts, List reads the first, which has how the run began, and the last, which has
-// how it stands: about 200,000 steps.
+// List reads only the beginning and the end of a log that is longer than both: how the run began, and how it stands.
+// Together they hold about 200,000 steps.
 const (
 	summaryHead = 8 << 20
 	summaryTail = 56 << 20
-	summaryLine = 1 << 20 // bytes; none of the records that a summary takes is longer
+	summaryLine = 1 << 20 // bytes; no record that a summary uses is longer
 )
 
-// summary is what List takes from a log. It is read line by line, and little is kept.
+// summary is what List takes from a log. The log is read line by line, and little is kept.
 type summary struct {
 	records      int
 	began, wrote time.Time
-	step         int64 // updates done
-	steps        int64 // planned
-	evals        []evaluation
+	step         int64         // updates done
+	steps        int64         // planned
+	evals        []runlog.Eval // without metrics
 	events       Events
 	end          *runlog.End // of the last process; nil: it has none
 	partial      bool        // the middle was left out
-}
-
-// evaluation is what a summary keeps of one.
-type evaluation struct {
-	step, batch    int64
-	loss, baseline runlog.Float // nats per token
-}
-
-func (s *summary) lastEval() *evaluation {
-	if len(s.evals) == 0 {
-		return nil
-	}
-	return &s.evals[len(s.evals)-1]
 }
 
 // summarize reads the log of the run in dir. With an error the summary holds what could be read.
@@ -58,7 +45,7 @@ func summarize(dir string) (s summary, err error) {
 	}
 	if n := info.Size(); n <= summaryHead+summaryTail {
 		err = s.read(f)
-	} else { // the lines that are cut are no records
+	} else { // lines that are cut cannot be parsed
 		s.partial = true
 		err = errors.Join(s.read(io.NewSectionReader(f, 0, summaryHead)),
 			s.read(io.NewSectionReader(f, n-summaryTail, summaryTail)))
@@ -69,7 +56,7 @@ func summarize(dir string) (s summary, err error) {
 	return s, err
 }
 
-// read takes lines to the end. Lines that are too long are passed over.
+// read takes lines to the end. It skips lines that are too long.
 func (s *summary) read(r io.Reader) error {
 	br := bufio.NewReaderSize(r, summaryLine)
 	for tooLong := false; ; {
@@ -87,7 +74,7 @@ func (s *summary) read(r io.Reader) error {
 	}
 }
 
-// add takes one line, which may be anything. It agrees with runlog.Log.Effective in which evaluations stand.
+// add takes one line, which may be anything. It keeps the same evaluations as runlog.Log.Effective.
 func (s *summary) add(line []byte) {
 	if line = bytes.TrimSpace(line); len(line) == 0 || line[0] != '{' {
 		return
@@ -104,12 +91,12 @@ func (s *summary) add(line []byte) {
 		s.step, s.end = r.Step, nil
 	case "resume":
 		s.step, s.end = r.Step, nil
-		s.takeBack(func(e evaluation) bool {
-			return r.Batch > 0 && e.batch > r.Batch || r.Batch == 0 && e.step > r.Step
+		s.drop(func(e runlog.Eval) bool {
+			return r.Batch > 0 && e.Batch > r.Batch || r.Batch == 0 && e.Step > r.Step
 		})
 	case "rewind":
 		s.step = r.Step
-		s.takeBack(func(e evaluation) bool { return e.step > r.Step })
+		s.drop(func(e runlog.Eval) bool { return e.Step > r.Step })
 	case "step":
 		s.step = r.Step
 	case "end":
@@ -128,12 +115,13 @@ func (s *summary) add(line []byte) {
 		if json.Unmarshal(line, &e) != nil {
 			return
 		}
-		s.evals = append(s.evals, evaluation{r.Step, r.Batch, e.ValLoss, e.BaselineLoss})
+		e.Metrics = nil
+		s.evals = append(s.evals, e)
 	case "event":
 		s.count(line)
 	case "refused", "layers", "probe", "preflight":
 	default:
-		return // of something else
+		return
 	}
 	s.records++
 	if !r.Time.IsZero() {
@@ -144,8 +132,8 @@ func (s *summary) add(line []byte) {
 	}
 }
 
-// takeBack drops the newest evaluations that were made after the place that the run went back to.
-func (s *summary) takeBack(after func(evaluation) bool) {
+// drop drops the newest evaluations, which came after the place that the run went back to.
+func (s *summary) drop(after func(runlog.Eval) bool) {
 	for n := len(s.evals); n > 0 && after(s.evals[n-1]); n-- {
 		s.evals = s.evals[:n-1]
 	}

@@ -12,11 +12,11 @@ import (
 
 // Timeline is what happened in a run, from its log alone.
 type Timeline struct {
-	State     string       `json:"state"` // how it stands, in a sentence
+	State     string       `json:"state"` // in a sentence
 	Processes []Process    `json:"processes"`
 	Plan      *PlanSummary `json:"plan,omitempty"` // of the last process
 	Steps     int64        `json:"steps"`          // updates done
-	Refused   int          `json:"refused"`        // updates that were not let through
+	Refused   int          `json:"refused"`        // updates that were not made
 	Rate      []Point      `json:"rate"`           // of the learning rate: first, highest, last
 	Loss      []Point      `json:"loss"`           // medians of up to lossSpan steps: first, last
 	Entries   []Entry      `json:"chapters"`
@@ -71,15 +71,15 @@ type Entry struct {
 	Numbers  map[string]runlog.Float `json:"numbers,omitempty"`
 	Before   *runlog.Float           `json:"loss_before,omitempty"` // median of the steps before it
 	After    *runlog.Float           `json:"loss_after,omitempty"`
-	Times    int                     `json:"times"` // repetitions make one entry
+	Times    int                     `json:"times"` // repetitions are one entry
 	LastStep int64                   `json:"last_step"`
 }
 
 // lossSpan is how many steps the loss before and after is the median of.
 const lossSpan = 50
 
-// Why makes the timeline of what a person names: the directory of a run, the name of one below runs/, or a log by
-// itself. The run may have crashed, be running, or be gone but for its log.
+// Why makes the timeline of the run that a person names: its directory, its name below runs/, or its log. The run may
+// have crashed, be running, or be deleted except for its log.
 func Why(name string) (*Timeline, error) {
 	path, l := name, (*runlog.Log)(nil)
 	o, err := rundir.Open(name)
@@ -98,10 +98,10 @@ func Why(name string) (*Timeline, error) {
 	return NewTimeline(l), nil
 }
 
-// NewTimeline makes the timeline of a log, also of one that a crash cut off.
+// NewTimeline makes the timeline of a log, complete or not.
 func NewTimeline(l *runlog.Log) *Timeline {
 	s := &Timeline{Garbled: l.Garbled, Torn: l.Torn, Replay: replay(l), Rate: []Point{}, Loss: []Point{}}
-	// The timeline has what a resume took back, for it did happen; rates and losses are those of the run as it is.
+	// The entries include what a resume replaced, because it happened. Rates and losses are those of the run as it is.
 	for _, rec := range l.Records {
 		switch v := rec.Value.(type) {
 		case runlog.Start:
@@ -141,7 +141,7 @@ func process(at runlog.At, p runlog.Process) Process {
 		Version: p.Version, Tier: p.Tier, Mode: p.Mode, Workers: p.Workers}
 }
 
-// state says how the run stands.
+// state describes the state of the run.
 func (s *Timeline) state() string {
 	if len(s.Processes) == 0 {
 		return "never began: the log has no start"

@@ -1,10 +1,13 @@
 package runs
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
 	"time"
+
+	"gimbal/internal/runlog"
 )
 
 // Write prints the timeline of the run that is called name.
@@ -34,8 +37,8 @@ func (t *Timeline) Write(w io.Writer, name string) error {
 			events += e.Times
 		}
 	}
-	fmt.Fprintf(&b, "  %s, %s refused; docs/guards.md explains the codes\n", plural(events, "event"),
-		plural(t.Refused, "update"))
+	fmt.Fprintf(&b, "  %s, %s refused\n", plural(events, "event"), plural(t.Refused, "update"))
+	t.writeAdvice(&b)
 	t.Replay.write(&b)
 	if t.Garbled > 0 {
 		row(&b, "log", "%s could not be parsed: torn by a crash, or damaged", plural(t.Garbled, "line"))
@@ -45,6 +48,23 @@ func (t *Timeline) Write(w io.Writer, name string) error {
 	}
 	_, err := io.WriteString(w, EscapeText(b.String()))
 	return err
+}
+
+// writeAdvice prints what to do about each code that occurred, once.
+func (t *Timeline) writeAdvice(b *strings.Builder) {
+	told := map[string]bool{}
+	for _, e := range t.Entries {
+		// The message of a check before step 1 has its own advice.
+		advice := runlog.Advice(e.Code)
+		if told[e.Code] || advice == "" || strings.HasPrefix(e.Code, "P-") {
+			continue
+		}
+		if len(told) == 0 {
+			b.WriteString("\nwhat to do (docs/events.md explains the codes)\n")
+		}
+		told[e.Code] = true
+		fmt.Fprintf(b, "  %s: %s\n", e.Code, strings.ReplaceAll(advice, "`", ""))
+	}
 }
 
 // row prints a fact with its name.
@@ -57,11 +77,12 @@ func (p Process) write(b *strings.Builder) {
 	if p.Step == 0 {
 		text = "from the beginning"
 	}
-	for _, part := range []struct{ name, value string }{
-		{"", when(p.Began)}, {"version ", p.Version}, {"kernels ", p.Tier}, {"", p.Mode},
-	} {
-		if part.value != "" {
-			text += ", " + part.name + part.value
+	if !p.Began.IsZero() {
+		text += ", " + p.Began.Format("2006-01-02 15:04")
+	}
+	for _, part := range [][2]string{{"version ", p.Version}, {"kernels ", p.Tier}, {"", p.Mode}} {
+		if part[1] != "" {
+			text += ", " + part[0] + part[1]
 		}
 	}
 	switch {
@@ -76,24 +97,13 @@ func (p Process) write(b *strings.Builder) {
 	row(b, fmt.Sprintf("attempt %d", p.Attempt), "%s", text)
 }
 
-func when(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.Format("2006-01-02 15:04")
-}
-
-// write prints an entry, with what it did to the loss and the rate where it is the last of its batch.
+// write prints an entry. The last of its batch also shows the change of the rate and of the loss.
 func (e Entry) write(b *strings.Builder, last bool) {
 	where := fmt.Sprintf("step %d", e.Step)
 	if e.LastStep != e.Step {
 		where = fmt.Sprintf("steps %d to %d", e.Step, e.LastStep)
 	}
-	name := e.Kind
-	if e.Code != "" {
-		name = e.Code
-	}
-	fmt.Fprintf(b, "  %-10s %s", where, name)
+	fmt.Fprintf(b, "  %-10s %s", where, cmp.Or(e.Code, e.Kind))
 	if e.Times > 1 {
 		fmt.Fprintf(b, ", %d times, the first", e.Times)
 	}
@@ -116,7 +126,7 @@ func (e Entry) write(b *strings.Builder, last bool) {
 	}
 }
 
-// mostDifferences are printed one by one.
+// mostDifferences is how many are printed one by one.
 const mostDifferences = 20
 
 func (r *Replay) write(b *strings.Builder) {

@@ -10,9 +10,17 @@ import (
 // plural writes a number with the thing that it counts.
 func plural[N int | int64](n N, thing string) string {
 	if n == 1 {
-		return fmt.Sprintf("1 %s", thing)
+		return "1 " + thing
 	}
 	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// were is plural with the verb: "1 sequence was", "2 sequences were".
+func were(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing + " was"
+	}
+	return plural(n, thing) + " were"
 }
 
 // Size writes a number of bytes for a person: 412 MB.
@@ -30,8 +38,8 @@ func Size(bytes int64) string {
 	return fmt.Sprintf("%.0f %s", x, unit)
 }
 
-// Escape makes a name that may come from anybody safe to print in a line: control characters, those that turn the
-// direction of writing, and bytes that are not UTF-8 become escapes as in Go.
+// Escape makes a name from anybody safe to print in a line. Control characters, characters that turn the direction of
+// writing, and bytes that are not UTF-8 become escapes as in Go.
 func Escape(s string) string { return escape(s, "") }
 
 // EscapeText is Escape for a text of several lines: newlines and tabs stay.
@@ -39,18 +47,16 @@ func EscapeText(s string) string { return escape(s, "\n\t") }
 
 func escape(s, keep string) string {
 	var b strings.Builder
-	for len(s) > 0 {
-		r, n := utf8.DecodeRuneInString(s)
+	for i, r := range s {
 		switch {
-		case r == utf8.RuneError && n == 1:
-			fmt.Fprintf(&b, `\x%02x`, s[0])
+		case r == utf8.RuneError && !strings.HasPrefix(s[i:], string(utf8.RuneError)): // a byte that is not UTF-8
+			fmt.Fprintf(&b, `\x%02x`, s[i])
 		case !strings.ContainsRune(keep, r) && (unicode.IsControl(r) || r >= 0x2028 && r <= 0x202e ||
 			r >= 0x2066 && r <= 0x2069): // separators of lines, and overrides of direction
 			fmt.Fprintf(&b, `\u%04x`, r)
 		default:
-			b.WriteString(s[:n])
+			b.WriteRune(r)
 		}
-		s = s[n:]
 	}
 	return b.String()
 }

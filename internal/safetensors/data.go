@@ -1,14 +1,13 @@
 package safetensors
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"math"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"gimbal/internal/strictjson"
@@ -18,72 +17,54 @@ const chunk = 1 << 16 // bytes converted at a time; a multiple of every element 
 
 // ReadF32 overwrites dst with a tensor converted to float32.
 //
-// Numerics: F32, F16 and BF16 are exact; F64 is rounded to nearest even, and what is out of range becomes an
-// infinity. NaN is kept.
-// Failure: an *Error if there is no such tensor, its type is no floating-point type of these, or len(dst) is not its
-// number of elements; the error of the reader if reading fails, with dst partly overwritten.
+// Numerics: F32, F16 and BF16 are exact. F64 is rounded to nearest even; what is out of range becomes an infinity. NaN
+// is kept.
+// Failure: an *Error if there is no such tensor, if its type is not floating point, or if len(dst) is not its number of
+// elements; the error of the reader if reading fails, with dst partly overwritten.
 func (f *File) ReadF32(dst []float32, name string) error {
-	return read(f, dst, name)
-}
-
-// ReadF64 overwrites dst with a tensor converted to float64, which is exact. Otherwise like ReadF32.
-func (f *File) ReadF64(dst []float64, name string) error {
-	return read(f, dst, name)
-}
-
-func read[T float32 | float64](f *File, dst []T, name string) error {
 	t, ok := f.Lookup(name)
-	if !ok {
+	switch {
+	case !ok:
 		return &Error{name, "is not in the file"}
-	}
-	if len(dst) != t.Len() {
+	case len(dst) != t.Len():
 		return &Error{name, fmt.Sprintf("has shape %v, %d elements, but %d are expected", t.Shape, t.Len(), len(dst))}
-	}
-	if !t.Float() {
-		return &Error{name, fmt.Sprintf("has dtype %s, which is no floating-point type that can be read "+
-			"(F64, F32, F16, BF16)", t.DType)}
+	case !t.Float():
+		return &Error{name, fmt.Sprintf("has dtype %s: only F64, F32, F16 and BF16 are read", t.DType)}
 	}
 	buf := make([]byte, min(chunk, t.End-t.Begin))
 	for off := t.Begin; off < t.End; off += int64(len(buf)) {
 		buf = buf[:min(int64(len(buf)), t.End-off)]
-		if err := readFull(f.r, buf, off); err != nil {
+		if err := readFull(t.from, buf, off); err != nil {
 			return fmt.Errorf("safetensors: tensor %q: %w", name, err)
 		}
-		n := convert(dst, buf, t.DType)
-		dst = dst[n:]
+		dst = dst[convert(dst, buf, t.DType):]
 	}
 	return nil
 }
 
 // convert overwrites the front of dst with the elements in buf and returns their number.
-func convert[T float32 | float64](dst []T, buf []byte, dtype string) int {
+func convert(dst []float32, buf []byte, dtype string) int {
 	le := binary.LittleEndian
+	dst = dst[:len(buf)/int(elementBytes[dtype])]
 	switch dtype {
 	case "F32":
-		n := len(buf) / 4
-		for i := range dst[:n] {
-			dst[i] = T(math.Float32frombits(le.Uint32(buf[4*i:])))
+		for i := range dst {
+			dst[i] = math.Float32frombits(le.Uint32(buf[4*i:]))
 		}
-		return n
 	case "F64":
-		n := len(buf) / 8
-		for i := range dst[:n] {
-			dst[i] = T(math.Float64frombits(le.Uint64(buf[8*i:])))
+		for i := range dst {
+			dst[i] = float32(math.Float64frombits(le.Uint64(buf[8*i:])))
 		}
-		return n
 	case "BF16":
-		n := len(buf) / 2
-		for i := range dst[:n] {
-			dst[i] = T(math.Float32frombits(uint32(le.Uint16(buf[2*i:])) << 16))
+		for i := range dst {
+			dst[i] = math.Float32frombits(uint32(le.Uint16(buf[2*i:])) << 16)
 		}
-		return n
-	default: // F16
-		n := len(buf) / 2
-		for i := range dst[:n] {
-			dst[i] = T(half(le.Uint16(buf[2*i:])))
+	case "F16":
+		for i := range dst {
+			dst[i] = half(le.Uint16(buf[2*i:]))
 		}
-		return n
 	}
+	return len(dst)
 }
 
 // half converts an IEEE 754 binary16 number; all of them are exact in float32.
@@ -99,17 +80,6 @@ func half(h uint16) float32 {
 	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
 }
 
-// NonFinite counts the NaN and infinite elements of x.
-func NonFinite[T float32 | float64](x []T) int {
-	n := 0
-	for _, v := range x {
-		if v-v != 0 { // NaN for NaN and the infinities, 0 for all others
-			n++
-		}
-	}
-	return n
-}
-
 // Entry is a tensor to write. len(Data) is the product of Shape.
 type Entry struct {
 	Name  string
@@ -122,42 +92,34 @@ func Write(w io.Writer, entries []Entry, metadata map[string]string) error {
 	return WriteAs(w, entries, metadata, "F32")
 }
 
-// WriteAs writes a file of tensors of one type, F32 or BF16: the header with metadata (keys sorted) and entries in
-// the given order, then their bytes in that order. Equal arguments give equal bytes. Metadata of a model must be
-// {"format": "pt"}, which Hugging Face loaders ask for.
+// WriteAs writes a file of tensors of one type, F32 or BF16: the header with metadata (keys sorted) and entries in the
+// given order, then their bytes in that order. Equal arguments give equal bytes. Hugging Face loaders ask for the
+// metadata {"format": "pt"} in a model.
 //
-// Layout: the header is padded with spaces so that the data begins at a multiple of 64 bytes.
+// Layout: spaces pad the header so that the data begins at a multiple of 64 bytes.
 // Numerics: BF16 is rounded to nearest even; a NaN stays one.
 // Failure: an *Error if a name or shape is not valid, before anything is written; the error of w. Another type panics.
 func WriteAs(w io.Writer, entries []Entry, metadata map[string]string, dtype string) error {
-	put, width := putF32, 4
-	switch dtype {
-	case "F32":
-	case "BF16":
-		put, width = putBF16, 2
-	default:
+	put := map[string]func([]byte, []float32){"F32": putF32, "BF16": putBF16}[dtype]
+	if put == nil {
 		panic("safetensors: write: unknown type")
 	}
-	header, err := makeHeader(entries, metadata, dtype, int64(width))
+	width := int(elementBytes[dtype])
+	header, err := makeHeader(entries, metadata, dtype)
 	if err != nil {
 		return err
 	}
 	if _, err := w.Write(header); err != nil {
 		return fmt.Errorf("safetensors: write header: %w", err)
 	}
-	longest := 0
+	var buf []byte
 	for _, e := range entries {
-		longest = max(longest, len(e.Data))
-	}
-	buf := make([]byte, min(chunk, width*longest))
-	for _, e := range entries {
-		for data := e.Data; len(data) > 0; {
-			n := min(len(data), chunk/width)
-			put(buf, data[:n])
-			if _, err := w.Write(buf[:width*n]); err != nil {
+		for piece := range slices.Chunk(e.Data, chunk/width) {
+			buf = slices.Grow(buf[:0], width*len(piece))[:width*len(piece)]
+			put(buf, piece)
+			if _, err := w.Write(buf); err != nil {
 				return fmt.Errorf("safetensors: write tensor %q: %w", e.Name, err)
 			}
-			data = data[n:]
 		}
 	}
 	return nil
@@ -182,34 +144,25 @@ func putBF16(buf []byte, data []float32) {
 }
 
 // makeHeader returns the length and the padded header.
-func makeHeader(entries []Entry, metadata map[string]string, dtype string, width int64) ([]byte, error) {
+func makeHeader(entries []Entry, metadata map[string]string, dtype string) ([]byte, error) {
 	if len(entries) > MaxTensors {
 		return nil, &Error{Rule: fmt.Sprintf("more than %d tensors", MaxTensors)}
 	}
 	h := append(make([]byte, 8), '{')
-	comma := func() {
-		if last := h[len(h)-1]; last != '{' && last != '[' {
-			h = append(h, ',')
-		}
-	}
 	if len(metadata) > 0 {
-		h = append(h, `"`+metadataKey+`":{`...)
-		for _, key := range slices.Sorted(maps.Keys(metadata)) {
-			comma()
-			h = append(appendString(h, key), ':')
-			h = appendString(h, metadata[key])
-			if !utf8.ValidString(key) || !utf8.ValidString(metadata[key]) {
+		for key, value := range metadata {
+			if !utf8.ValidString(key) || !utf8.ValidString(value) {
 				return nil, &Error{Rule: fmt.Sprintf("metadata %q is not UTF-8", key)}
 			}
 		}
-		h = append(h, '}')
+		h = fmt.Appendf(h, "%s:%s,", encode(metadataKey), encode(metadata))
 	}
 	seen := make(map[string]bool, len(entries))
 	at := int64(0)
 	for _, e := range entries {
 		switch {
 		case e.Name == metadataKey || !utf8.ValidString(e.Name) || len(e.Name) > strictjson.MaxKey:
-			return nil, &Error{e.Name, "is no name for a tensor"}
+			return nil, &Error{e.Name, "this cannot be the name of a tensor"}
 		case seen[e.Name]:
 			return nil, &Error{e.Name, "name appears twice"}
 		case len(e.Shape) > MaxRank:
@@ -226,20 +179,13 @@ func makeHeader(entries []Entry, metadata map[string]string, dtype string, width
 		if n != len(e.Data) {
 			return nil, &Error{e.Name, fmt.Sprintf("shape %v needs %d elements, there are %d", e.Shape, n, len(e.Data))}
 		}
-		comma()
-		h = fmt.Appendf(appendString(h, e.Name), `:{"dtype":%q,"shape":[`, dtype)
-		for _, d := range e.Shape {
-			comma()
-			h = fmt.Append(h, d)
-		}
-		end := at + width*int64(n)
-		h = fmt.Appendf(h, `],"data_offsets":[%d,%d]}`, at, end)
+		end := at + elementBytes[dtype]*int64(n)
+		h = fmt.Appendf(h, `%s:{"dtype":%q,"shape":%s,"data_offsets":[%d,%d]},`, encode(e.Name), dtype,
+			encode(append([]int{}, e.Shape...)), at, end)
 		at = end
 	}
-	h = append(h, '}')
-	if pad := -len(h) & 63; pad > 0 {
-		h = append(h, strings.Repeat(" ", pad)...)
-	}
+	h = append(bytes.TrimSuffix(h, []byte{','}), '}')
+	h = append(h, bytes.Repeat([]byte{' '}, -len(h)&63)...)
 	if len(h)-8 > MaxHeader {
 		return nil, &Error{Rule: fmt.Sprintf("header of %d bytes is longer than %d", len(h)-8, MaxHeader)}
 	}
@@ -247,11 +193,11 @@ func makeHeader(entries []Entry, metadata map[string]string, dtype string, width
 	return h, nil
 }
 
-// appendString appends s as a JSON string.
-func appendString(h []byte, s string) []byte {
-	b, err := json.Marshal(s)
+// encode returns the JSON of strings or numbers.
+func encode(v any) []byte {
+	b, err := json.Marshal(v)
 	if err != nil {
-		panic("safetensors: string does not marshal") // encoding/json marshals every string
+		panic("safetensors: a string or a number does not marshal") // encoding/json marshals all of them
 	}
-	return append(h, b...)
+	return b
 }

@@ -8,14 +8,18 @@ import (
 	"gimbal/internal/strictjson"
 )
 
-// parseHeader reads the JSON of a header. The reader lets names come twice: checkLayout finds them by sorting,
-// without a second copy of all of them.
-func parseHeader(data []byte) (*File, error) {
+const metadataKey = "__metadata__"
+
+var infoKeys = [3]string{"dtype", "shape", "data_offsets"}
+
+// parseHeader reads the JSON of a header. A name may come twice here: newFile finds it by sorting, without a second
+// copy of all names.
+func parseHeader(data []byte) ([]Tensor, error) {
 	h := header{Reader: strictjson.New(data, strictjson.AllowDuplicates)}
-	// A guess, which no file can push beyond what it pays for, so that as a rule the result is allocated once.
+	// Guess the number of tensors, so that the slice is usually allocated once. No header can push the guess beyond
+	// what its own length pays for.
 	const least = len(`"":{"dtype":"","shape":[],"data_offsets":[0,0]}`)
-	guess := min(bytes.Count(data, []byte(infoKeys[2])), len(data)/least, MaxTensors)
-	h.file.tensors = make([]Tensor, 0, guess)
+	h.tensors = make([]Tensor, 0, min(bytes.Count(data, []byte(infoKeys[2])), len(data)/least, MaxTensors))
 	metadata := false
 	h.Object(func(key []byte) {
 		switch {
@@ -24,7 +28,7 @@ func parseHeader(data []byte) (*File, error) {
 		case string(key) == metadataKey:
 			metadata = true
 			h.metadata()
-		case len(h.file.tensors) == MaxTensors:
+		case len(h.tensors) == MaxTensors:
 			h.Failf(h.KeyAt(), "more than %d tensors", MaxTensors)
 		default:
 			h.info(string(key))
@@ -33,35 +37,30 @@ func parseHeader(data []byte) (*File, error) {
 	if err := h.End(); err != nil {
 		return nil, &Error{h.tensor, err.Error() + " of the header"}
 	}
-	return &h.file, nil
+	return h.tensors, nil
 }
 
-// header reads a header into a file.
+// header is a header in reading.
 type header struct {
 	*strictjson.Reader
-	file   File
-	tensor string // being read, for errors
+	tensors []Tensor
+	tensor  string // being read, for errors
 }
 
-const metadataKey = "__metadata__"
-
-// metadata reads an object of strings.
+// metadata checks an object of strings. Nothing needs what it says.
 func (h *header) metadata() {
+	seen := map[string]bool{}
 	h.Object(func(key []byte) {
-		if _, twice := h.file.metadata[string(key)]; twice {
+		if seen[string(key)] {
 			h.Failf(h.KeyAt(), "%s key %.80q appears twice", metadataKey, key)
 		}
-		if len(h.file.metadata) == maxMetadata {
+		if len(seen) == maxMetadata {
 			h.Failf(h.KeyAt(), "%s has more than %d keys", metadataKey, maxMetadata)
 		}
-		if h.file.metadata == nil {
-			h.file.metadata = map[string]string{}
-		}
-		h.file.metadata[string(key)] = h.Text()
+		seen[string(key)] = true
+		h.Text()
 	})
 }
-
-var infoKeys = [3]string{"dtype", "shape", "data_offsets"}
 
 // info reads the description of one tensor: exactly infoKeys, in any order.
 func (h *header) info(name string) {
@@ -93,7 +92,7 @@ func (h *header) info(name string) {
 		}
 	}
 	if !h.Failed() {
-		h.file.tensors = append(h.file.tensors, t)
+		h.tensors = append(h.tensors, t)
 		h.tensor = ""
 	}
 }
@@ -123,7 +122,7 @@ func (h *header) offsets() (begin, end int64) {
 		count++
 	})
 	if count != 2 {
-		h.Failf(at, "data_offsets has %d numbers instead of two", count)
+		h.Failf(at, "data_offsets has %d instead of two numbers", count)
 	}
 	return begin, end
 }

@@ -2,14 +2,24 @@ package safetensors
 
 import (
 	"bytes"
+	"errors"
+	"math"
 	"slices"
 	"strings"
 	"testing"
 )
 
-// Tensors in memory are read as those of a file with the same entries are.
+// Tensors in memory, and those of a model in shards, are read as those of one file with the same entries are.
 func TestMemory(t *testing.T) {
-	all := entries(random(t))
+	rnd := random(t)
+	all := entries(rnd)
+	for len(all) < 5 {
+		all = entries(rnd)
+	}
+	all[3] = Entry{all[3].Name, []int{chunk}, make([]float32, chunk)} // more than one buffer
+	for i := range all[3].Data {
+		all[3].Data[i] = float32(i)
+	}
 	var b bytes.Buffer
 	if err := Write(&b, all, nil); err != nil {
 		t.Fatal(err)
@@ -19,28 +29,37 @@ func TestMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := Memory(all)
-	if len(m.Tensors()) != len(f.Tensors()) {
-		t.Fatalf("%d tensors, want %d", len(m.Tensors()), len(f.Tensors()))
+	joined, err := Join(Memory(all[:2]), Memory(all[2:4]), Memory(all[4:]))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for i, e := range all {
-		got, ok := m.Lookup(e.Name)
-		want, _ := f.Lookup(e.Name)
-		if !ok || got.DType != want.DType || !slices.Equal(got.Shape, want.Shape) || got.Len() != want.Len() ||
-			m.Tensors()[i].Name != e.Name {
-			t.Errorf("%+v, want %+v", got, want)
+	for _, m := range []*File{m, joined} {
+		if len(m.Tensors()) != len(f.Tensors()) {
+			t.Fatalf("%d tensors, want %d", len(m.Tensors()), len(f.Tensors()))
 		}
-		a, b := make([]float32, len(e.Data)), make([]float32, len(e.Data))
-		if err := m.ReadF32(a, e.Name); err != nil {
-			t.Error(err)
-		}
-		if err := f.ReadF32(b, e.Name); err != nil {
-			t.Error(err)
-		}
-		for j := range a {
-			if a[j] != b[j] && (a[j] == a[j] || b[j] == b[j]) {
-				t.Fatalf("%s[%d] is %v, want %v", e.Name, j, a[j], b[j])
+		for i, e := range all {
+			got, ok := m.Lookup(e.Name)
+			want, _ := f.Lookup(e.Name)
+			if !ok || got.DType != want.DType || !slices.Equal(got.Shape, want.Shape) || got.Len() != want.Len() ||
+				m.Tensors()[i].Name != e.Name || m.Mismatch(e.Name, e.Shape) != "" {
+				t.Errorf("%+v, want %+v", got, want)
+			}
+			a, b := make([]float32, len(e.Data)), make([]float32, len(e.Data))
+			if err := m.ReadF32(a, e.Name); err != nil {
+				t.Error(err)
+			}
+			if err := f.ReadF32(b, e.Name); err != nil {
+				t.Error(err)
+			}
+			for j := range a {
+				if math.Float32bits(a[j]) != math.Float32bits(b[j]) {
+					t.Fatalf("%s[%d] is %v, want %v", e.Name, j, a[j], b[j])
+				}
 			}
 		}
+	}
+	if _, err := Join(m, Memory(all[4:])); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "twice") {
+		t.Errorf("a tensor in two files: %v", err)
 	}
 	name := all[0].Name
 	if err := m.ReadF32(make([]float32, len(all[0].Data)+1), name); err == nil ||

@@ -1,19 +1,20 @@
-// Package safetensors reads and writes the safetensors format: a JSON header that names tensors, then their
-// bytes. It is the format of Hugging Face model directories.
+// Package safetensors reads and writes the safetensors format: a JSON header that names tensors, then their bytes. It
+// is the format of Hugging Face model directories.
 //
-// Parse checks a file and Write makes one. Parse trusts nothing: every rule of the format is checked before any
-// tensor is handed out, and a violation is an *Error that names the tensor and the rule. Values are not
-// judged: NaN is data, and NonFinite counts it.
+// Parse checks a file and Write makes one. Parse trusts nothing: it checks every rule of the format before it hands out
+// any tensor, and a violation is an *Error that names the tensor and the rule. Values are not checked: NaN is data.
 //
-// The package holds no tensor in memory, converts only floating-point types (to float32 or float64), and writes
-// only F32 and BF16. Sharded models and their index file belong to the caller.
+// The package reads floating-point types only, as float32, and writes F32 and BF16. The index file of a model in shards
+// belongs to the caller; Join makes one File of the shards.
 //
-// Format: https://github.com/huggingface/safetensors, "Format" in the README, and the checks of its
-// Rust reader (tensor.rs); docs/format/checkpoint.md tells where this reader is stricter.
+// Format: https://github.com/huggingface/safetensors, "Format" in the README, and the checks of its Rust reader
+// (tensor.rs). docs/format/checkpoint.md lists where this reader is stricter.
 package safetensors
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ import (
 	"strings"
 )
 
-// Limits of a header. Real ones stay far below; the others bound what Parse allocates beyond the header itself.
+// Limits of a header. Real files stay far below them. They bound what Parse allocates beyond the header itself.
 const (
 	MaxHeader  = 100_000_000 // bytes, as in the reference reader
 	MaxTensors = 1 << 16
@@ -32,12 +33,12 @@ const (
 	maxMetadata = 1024 // keys
 )
 
-// ErrFormat is matched by every error that means: this is not a valid safetensors file.
+// ErrFormat is matched by every *Error.
 var ErrFormat = errors.New("not a valid safetensors file")
 
-// Error tells which rule of the format a file breaks, and in which tensor ("" when in none).
+// Error says which rule of the format a file breaks.
 type Error struct {
-	Tensor string
+	Tensor string // that breaks it; empty: the file as a whole
 	Rule   string
 }
 
@@ -57,6 +58,8 @@ type Tensor struct {
 	DType      string // as in the format: "F32", "F16", "BF16", "F64", "I64", "U8", ...
 	Shape      []int  // row-major, outermost first; empty for a scalar
 	Begin, End int64  // bytes [Begin, End) of the file, not of its data section
+
+	from io.ReaderAt // the file
 }
 
 // Len returns the number of elements.
@@ -70,11 +73,7 @@ func (t Tensor) Len() int {
 
 // Float reports whether the elements are of a type that ReadF32 converts.
 func (t Tensor) Float() bool {
-	switch t.DType {
-	case "F64", "F32", "F16", "BF16":
-		return true
-	}
-	return false
+	return slices.Contains([]string{"F64", "F32", "F16", "BF16"}, t.DType)
 }
 
 // elementBytes gives the size of one element of each known type.
@@ -85,18 +84,17 @@ var elementBytes = map[string]int64{
 	"U64": 8, "I64": 8, "F64": 8, "C64": 8,
 }
 
-// File is a checked header over its data. Safe for concurrent use if its io.ReaderAt is.
+// File is the tensors of a file, of several files (Join) or in memory (Memory). Safe for concurrent use if the
+// io.ReaderAt that Parse got is.
 type File struct {
-	r        io.ReaderAt
-	tensors  []Tensor // in the order of their bytes
-	byName   []int32  // indices into tensors, in the order of names
-	metadata map[string]string
+	tensors []Tensor // in the order of their bytes
+	byName  []int32  // indices into tensors, in the order of names
 }
 
-// Parse reads the header of a file of size bytes and checks all of it. It returns an *Error (ErrFormat) if a
-// rule is broken and the error of r if reading fails. It never reads tensor data.
+// Parse reads the header of a file of size bytes and checks all of it. It returns an *Error if a rule is broken, and
+// the error of r if reading fails. It never reads tensor data.
 //
-// Memory: the header, which is never longer than the file, while it is read; a copy of its strings; and at most 160
+// Memory: the header while it is read, which is never longer than the file; a copy of its strings; and at most 160
 // bytes for each of at most MaxTensors tensors.
 func Parse(r io.ReaderAt, size int64) (*File, error) {
 	fail := func(format string, args ...any) (*File, error) {
@@ -123,15 +121,14 @@ func Parse(r io.ReaderAt, size int64) (*File, error) {
 	if !bytes.HasPrefix(header, []byte("{")) {
 		return fail("header does not start with '{'")
 	}
-	f, err := parseHeader(header)
+	tensors, err := parseHeader(header)
 	if err != nil {
 		return nil, err
 	}
-	f.r = r
-	if err := f.checkLayout(8+int64(n), size); err != nil {
+	if err := place(tensors, r, 8+int64(n), size); err != nil {
 		return nil, err
 	}
-	return f, nil
+	return newFile(tensors)
 }
 
 func readFull(r io.ReaderAt, p []byte, off int64) error {
@@ -145,19 +142,15 @@ func readFull(r io.ReaderAt, p []byte, off int64) error {
 	return fmt.Errorf("safetensors: read %d bytes at %d: %w", len(p), off, err)
 }
 
-// checkLayout checks that names are unique, that the tensors cover the data section exactly, and that each has
-// the bytes that its shape and type ask for; it turns offsets into positions in the file.
-func (f *File) checkLayout(dataStart, size int64) error {
-	slices.SortStableFunc(f.tensors, func(a, b Tensor) int {
-		if a.Begin != b.Begin {
-			return compare(a.Begin, b.Begin)
-		}
-		return compare(a.End, b.End)
+// place checks that the tensors cover the data section of the file r exactly, and that each has the bytes that its
+// shape and type need. It sorts them by their bytes and turns their offsets into positions in the file.
+func place(tensors []Tensor, r io.ReaderAt, dataStart, size int64) error {
+	slices.SortStableFunc(tensors, func(a, b Tensor) int {
+		return cmp.Or(cmp.Compare(a.Begin, b.Begin), cmp.Compare(a.End, b.End))
 	})
-	dataLen := size - dataStart
-	at := int64(0)
-	for i := range f.tensors {
-		t := &f.tensors[i]
+	dataLen, at := size-dataStart, int64(0)
+	for i := range tensors {
+		t := &tensors[i]
 		bad := func(format string, args ...any) error {
 			return &Error{t.Name, fmt.Sprintf(format, args...)}
 		}
@@ -184,40 +177,66 @@ func (f *File) checkLayout(dataStart, size int64) error {
 			return bad("shape %v of %s needs %d bytes, data_offsets give %d", t.Shape, t.DType, want, t.End-t.Begin)
 		}
 		at = t.End
-		t.Begin += dataStart
-		t.End += dataStart
+		t.Begin, t.End, t.from = t.Begin+dataStart, t.End+dataStart, r
 	}
 	if at != dataLen {
-		return &Error{Rule: fmt.Sprintf("%d bytes after the last tensor belong to none", dataLen-at)}
-	}
-	f.byName = make([]int32, len(f.tensors))
-	for i := range f.byName {
-		f.byName[i] = int32(i)
-	}
-	slices.SortFunc(f.byName, func(a, b int32) int { return strings.Compare(f.tensors[a].Name, f.tensors[b].Name) })
-	for i := 1; i < len(f.byName); i++ {
-		if name := f.tensors[f.byName[i]].Name; name == f.tensors[f.byName[i-1]].Name {
-			return &Error{name, "name appears twice"}
-		}
+		return &Error{Rule: fmt.Sprintf("the data after the last tensor belongs to none (bytes: %d)", dataLen-at)}
 	}
 	return nil
 }
 
-func compare(a, b int64) int {
-	if a < b {
-		return -1
+// newFile returns the file of the tensors, or an *Error if two have one name.
+func newFile(tensors []Tensor) (*File, error) {
+	f := &File{tensors, make([]int32, len(tensors))}
+	for i := range f.byName {
+		f.byName[i] = int32(i)
 	}
-	if a > b {
-		return 1
+	slices.SortFunc(f.byName, func(a, b int32) int { return strings.Compare(tensors[a].Name, tensors[b].Name) })
+	for i := 1; i < len(f.byName); i++ {
+		if name := tensors[f.byName[i]].Name; name == tensors[f.byName[i-1]].Name {
+			return nil, &Error{name, "name appears twice"}
+		}
 	}
-	return 0
+	return f, nil
 }
 
-// Tensors returns all tensors in the order of their bytes. The slice belongs to f.
-func (f *File) Tensors() []Tensor { return f.tensors }
+// Join returns the tensors of several files, such as the shards of a model, as those of one. It returns an *Error if a
+// name is in two of them.
+func Join(files ...*File) (*File, error) {
+	var all []Tensor
+	for _, f := range files {
+		all = append(all, f.tensors...)
+	}
+	return newFile(all)
+}
 
-// Metadata returns the strings under __metadata__, nil if there are none. The map belongs to f.
-func (f *File) Metadata() map[string]string { return f.metadata }
+// Memory returns a file of F32 tensors that are in memory. It shares the memory of entries. Panics if a name appears
+// twice, or if a shape is not that of its data.
+func Memory(entries []Entry) *File {
+	tensors := make([]Tensor, len(entries))
+	for i, e := range entries {
+		tensors[i] = Tensor{e.Name, "F32", e.Shape, 0, 4 * int64(len(e.Data)), floats(e.Data)}
+		if tensors[i].Len() != len(e.Data) {
+			panic("safetensors: memory: shape and data differ")
+		}
+	}
+	f, err := newFile(tensors)
+	if err != nil {
+		panic("safetensors: memory: a name appears twice")
+	}
+	return f
+}
+
+// floats are the bytes of F32 numbers. Reads begin and end at whole numbers.
+type floats []float32
+
+func (s floats) ReadAt(p []byte, off int64) (int, error) {
+	putF32(p, s[off/4:][:len(p)/4])
+	return len(p), nil
+}
+
+// Tensors returns all tensors, those of one file in the order of their bytes. The slice belongs to f.
+func (f *File) Tensors() []Tensor { return f.tensors }
 
 // Lookup returns the tensor of a name.
 func (f *File) Lookup(name string) (Tensor, bool) {
@@ -228,4 +247,41 @@ func (f *File) Lookup(name string) (Tensor, bool) {
 		return Tensor{}, false
 	}
 	return f.tensors[f.byName[i]], true
+}
+
+// Mismatch says why ReadF32 cannot read a tensor of this name and shape: it is missing, has another shape, or is not of
+// a floating-point type. It returns "" where nothing is wrong.
+func (f *File) Mismatch(name string, shape []int) string {
+	t, ok := f.Lookup(name)
+	switch {
+	case !ok:
+		return fmt.Sprintf("%s %v is missing", name, shape)
+	case !slices.Equal(t.Shape, shape):
+		return fmt.Sprintf("%s has shape %v, want %v", name, t.Shape, shape)
+	case !t.Float():
+		return fmt.Sprintf("%s has dtype %s, want F32, BF16, F16 or F64", name, t.DType)
+	}
+	return ""
+}
+
+// Until returns the same tensors, which cannot be read any more once ctx is done.
+func (f *File) Until(ctx context.Context) *File {
+	g := &File{tensors: slices.Clone(f.tensors), byName: f.byName}
+	for i := range g.tensors {
+		g.tensors[i].from = until{g.tensors[i].from, ctx}
+	}
+	return g
+}
+
+// until is a reader that fails with the error of a context once that is done.
+type until struct {
+	io.ReaderAt
+	ctx context.Context
+}
+
+func (u until) ReadAt(p []byte, off int64) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.ReaderAt.ReadAt(p, off)
 }

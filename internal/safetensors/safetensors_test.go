@@ -39,15 +39,18 @@ var malformed = []struct {
 }{
 	{"empty", nil, "", "too short"},
 	{"seven bytes", make([]byte, 7), "", "too short"},
-	{"header longer than the limit", append(binary.LittleEndian.AppendUint64(nil, MaxHeader+1), "{}"...), "", "longer than 100000000"},
-	{"header length 2^64-1", append(binary.LittleEndian.AppendUint64(nil, math.MaxUint64), "{}"...), "", "longer than 100000000"},
+	{"header longer than the limit", append(binary.LittleEndian.AppendUint64(nil, MaxHeader+1), "{}"...), "",
+		"longer than 100000000"},
+	{"header length 2^64-1", append(binary.LittleEndian.AppendUint64(nil, math.MaxUint64), "{}"...), "",
+		"longer than 100000000"},
 	{"header longer than the file", append(binary.LittleEndian.AppendUint64(nil, 3), "{}"...), "", "longer than the file"},
 	{"no brace", file(" {}", 0), "", "does not start"},
 	{"empty header", file("", 0), "", "does not start"},
 	{"array", file("[]", 0), "", "does not start"},
 	{"not UTF-8", file("{\"\xff\":1}", 0), "", "invalid UTF-8"},
-	{"trailing bytes", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 2), "", "1 bytes after the last tensor"},
-	{"data without tensors", file("{}", 1), "", "1 bytes after the last tensor"},
+	{"trailing bytes", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 2), "",
+		"belongs to none (bytes: 1)"},
+	{"data without tensors", file("{}", 1), "", "belongs to none (bytes: 1)"},
 
 	{"unfinished", file(`{"a":`, 0), "a", "the text ends early"},
 	{"text after the end", file(`{}x`, 0), "", "more data after the end"},
@@ -59,8 +62,10 @@ var malformed = []struct {
 	{"escape at the end", file(`{"a\`, 0), "", "inside a string"},
 	{"bad escape", file(`{"\x":1}`, 0), "", "invalid escape"},
 	{"half a surrogate pair", file(`{"\ud800":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}`, 0), "", "surrogate"},
-	{"tensor twice", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}`, 2), "a", "twice"},
-	{"tensor twice, one escaped", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"\u0061":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}`, 2), "a", "twice"},
+	{"tensor twice", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],`+
+		`"data_offsets":[1,2]}}`, 2), "a", "twice"},
+	{"tensor twice, one escaped", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"\u0061":{"dtype":"U8",`+
+		`"shape":[1],"data_offsets":[1,2]}}`, 2), "a", "twice"},
 	{"metadata twice", file(`{"__metadata__":{},"__metadata__":{}}`, 0), "", "twice"},
 	{"metadata key twice", file(`{"__metadata__":{"a":"1","a":"2"}}`, 0), "", "twice"},
 	{"metadata no string", file(`{"__metadata__":{"a":1}}`, 0), "", "a string is expected"},
@@ -68,7 +73,8 @@ var malformed = []struct {
 	{"tensor null", file(`{"a":null}`, 0), "a", "an object is expected"},
 	{"deep", file(`{"a":`+strings.Repeat("[", 100_000), 0), "a", "an object is expected"},
 	{"deep in a shape", file(`{"a":{"shape":`+strings.Repeat("[", 100_000), 0), "a", "plain non-negative"},
-	{"long name", file(`{"`+strings.Repeat("a", strictjson.MaxKey+1)+`":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}`, 0), "", "more than 65536 bytes"},
+	{"long name", file(`{"`+strings.Repeat("a", strictjson.MaxKey+1)+`":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}`,
+		0), "", "more than 65536 bytes"},
 	{"key twice", file(`{"a":{"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 1), "a", "twice"},
 	{"key in another case", file(`{"a":{"DType":"U8","shape":[1],"data_offsets":[0,1]}}`, 1), "a", "unknown key"},
 	{"unknown key", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"x":1}}`, 1), "a", "unknown key"},
@@ -81,23 +87,32 @@ var malformed = []struct {
 	{"fraction", file(`{"a":{"dtype":"U8","shape":[1.0],"data_offsets":[0,1]}}`, 1), "a", "plain non-negative"},
 	{"exponent", file(`{"a":{"dtype":"U8","shape":[1e0],"data_offsets":[0,1]}}`, 1), "a", "plain non-negative"},
 	{"leading zero", file(`{"a":{"dtype":"U8","shape":[01],"data_offsets":[0,1]}}`, 1), "a", "invalid character '1'"},
-	{"number too large", file(`{"a":{"dtype":"U8","shape":[9223372036854775808],"data_offsets":[0,1]}}`, 1), "a", "too large"},
-	{"nine dimensions", file(`{"a":{"dtype":"U8","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,1]}}`, 1), "a", "more than 8 dimensions"},
+	{"number too large", file(`{"a":{"dtype":"U8","shape":[9223372036854775808],"data_offsets":[0,1]}}`, 1), "a",
+		"too large"},
+	{"nine dimensions", file(`{"a":{"dtype":"U8","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,1]}}`, 1), "a",
+		"more than 8 dimensions"},
 	{"shape too small", file(`{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,8]}}`, 8), "a", "needs 4 bytes"},
 	{"shape too large", file(`{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}`, 8), "a", "needs 12 bytes"},
 	{"scalar with two", file(`{"a":{"dtype":"F32","shape":[],"data_offsets":[0,8]}}`, 8), "a", "needs 4 bytes"},
-	{"product overflows to 0", file(`{"a":{"dtype":"U8","shape":[4294967296,4294967296],"data_offsets":[0,0]}}`, 0), "a", "overflows"},
-	{"bytes overflow", file(`{"a":{"dtype":"F64","shape":[4611686018427387904],"data_offsets":[0,0]}}`, 0), "a", "overflows"},
-	{"overflow before zero", file(`{"a":{"dtype":"U8","shape":[4294967296,4294967296,0],"data_offsets":[0,0]}}`, 0), "a", "overflows"},
+	{"product overflows to 0", file(`{"a":{"dtype":"U8","shape":[4294967296,4294967296],"data_offsets":[0,0]}}`, 0), "a",
+		"overflows"},
+	{"bytes overflow", file(`{"a":{"dtype":"F64","shape":[4611686018427387904],"data_offsets":[0,0]}}`, 0), "a",
+		"overflows"},
+	{"overflow before zero", file(`{"a":{"dtype":"U8","shape":[4294967296,4294967296,0],"data_offsets":[0,0]}}`, 0), "a",
+		"overflows"},
 	{"offsets backwards", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,0]}}`, 1), "a", "backwards"},
 	{"behind the file", file(`{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}`, 1), "a", "behind the file"},
-	{"far behind the file", file(`{"a":{"dtype":"U8","shape":[9223372036854775807],"data_offsets":[0,9223372036854775807]}}`, 1), "a", "behind the file"},
-	{"one offset", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0]}}`, 1), "a", "instead of two"},
-	{"three offsets", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,2]}}`, 1), "a", "3 numbers instead of two"},
+	{"far behind the file", file(`{"a":{"dtype":"U8","shape":[9223372036854775807],"data_offsets":[0,`+
+		`9223372036854775807]}}`, 1), "a", "behind the file"},
+	{"one offset", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0]}}`, 1), "a", "1 instead of two"},
+	{"three offsets", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,2]}}`, 1), "a", "3 instead of two numbers"},
 	{"hole at the start", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}`, 2), "a", "hole after byte 0"},
-	{"hole", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"U8","shape":[1],"data_offsets":[2,3]}}`, 3), "b", "hole after byte 1"},
-	{"overlap", file(`{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}}`, 3), "b", "overlap"},
-	{"same bytes twice", file(`{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}`, 2), "b", "overlap"},
+	{"hole", file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"U8","shape":[1],`+
+		`"data_offsets":[2,3]}}`, 3), "b", "hole after byte 1"},
+	{"overlap", file(`{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],`+
+		`"data_offsets":[1,3]}}`, 3), "b", "overlap"},
+	{"same bytes twice", file(`{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],`+
+		`"data_offsets":[0,2]}}`, 2), "b", "overlap"},
 }
 
 func TestMalformed(t *testing.T) {
@@ -116,7 +131,8 @@ func TestMalformed(t *testing.T) {
 		fmt.Fprintf(&many, `%s"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`, strings.Repeat(",", min(i, 1)), i)
 	}
 	many.WriteByte('}')
-	if _, err := parse(file(many.String(), 0)); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "more than 65536 tensors") {
+	if _, err := parse(file(many.String(), 0)); !errors.Is(err, ErrFormat) ||
+		!strings.Contains(err.Error(), "more than 65536 tensors") {
 		t.Errorf("too many tensors: %v", err)
 	}
 }
@@ -124,15 +140,18 @@ func TestMalformed(t *testing.T) {
 // TestAccepted has what looks odd and is allowed.
 func TestAccepted(t *testing.T) {
 	for name, data := range map[string][]byte{
-		"nothing":          file("{}", 0),
-		"padded":           file("{}      ", 0),
-		"white space":      file("{ \"a\" :\n{\t\"shape\":[ 1 , 2 ],\r\"data_offsets\":[0,2],\"dtype\":\"I8\"} } ", 2),
-		"scalar":           file(`{"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}}`, 4),
-		"empty tensors":    file(`{"b":{"dtype":"F32","shape":[0,7],"data_offsets":[4,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"c":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}`, 4),
-		"empty name":       file(`{"":{"dtype":"BOOL","shape":[1],"data_offsets":[0,1]}}`, 1),
-		"escapes":          file(`{"\u00e9\ud83d\ude00\"\\\ufffd":{"dtype":"C64","shape":[1],"data_offsets":[0,8]}}`, 8),
-		"case variants":    file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"A":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}`, 2),
-		"order of offsets": file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]},"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}`, 2),
+		"nothing":     file("{}", 0),
+		"padded":      file("{}      ", 0),
+		"white space": file("{ \"a\" :\n{\t\"shape\":[ 1 , 2 ],\r\"data_offsets\":[0,2],\"dtype\":\"I8\"} } ", 2),
+		"scalar":      file(`{"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}}`, 4),
+		"empty tensors": file(`{"b":{"dtype":"F32","shape":[0,7],"data_offsets":[4,4]},"a":{"dtype":"F32","shape":[1],`+
+			`"data_offsets":[0,4]},"c":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}`, 4),
+		"empty name": file(`{"":{"dtype":"BOOL","shape":[1],"data_offsets":[0,1]}}`, 1),
+		"escapes":    file(`{"\u00e9\ud83d\ude00\"\\\ufffd":{"dtype":"C64","shape":[1],"data_offsets":[0,8]}}`, 8),
+		"case variants": file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"A":{"dtype":"U8","shape":[1],`+
+			`"data_offsets":[1,2]}}`, 2),
+		"order of offsets": file(`{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]},"b":{"dtype":"U8","shape":[1],`+
+			`"data_offsets":[0,1]}}`, 2),
 	} {
 		f, err := parse(data)
 		if err != nil {
@@ -183,19 +202,21 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !reflect.DeepEqual(f.Metadata(), metadata) || len(f.Tensors()) != len(want) {
-			t.Fatalf("metadata %v, %d tensors", f.Metadata(), len(f.Tensors()))
+		var header struct {
+			Metadata map[string]string `json:"__metadata__"`
+		}
+		err = json.Unmarshal(out.Bytes()[8:8+binary.LittleEndian.Uint64(out.Bytes())], &header)
+		if err != nil || !reflect.DeepEqual(header.Metadata, metadata) || len(f.Tensors()) != len(want) {
+			t.Fatalf("metadata %v, %d tensors, %v", header.Metadata, len(f.Tensors()), err)
 		}
 		for i, e := range want {
-			got, wide := make([]float32, len(e.Data)), make([]float64, len(e.Data))
-			if err := errors.Join(f.ReadF32(got, e.Name), f.ReadF64(wide, e.Name)); err != nil {
+			got := make([]float32, len(e.Data))
+			if err := f.ReadF32(got, e.Name); err != nil {
 				t.Fatal(err)
 			}
 			for j := range got {
-				// A conversion may quiet a signalling NaN; all else keeps its bits.
-				same := math.Float32bits(got[j]) == math.Float32bits(e.Data[j]) || got[j] != got[j] && e.Data[j] != e.Data[j]
-				if !same || wide[j] != float64(got[j]) && got[j] == got[j] {
-					t.Fatalf("element %d of %q: %x, want %x", j, e.Name, math.Float32bits(got[j]), math.Float32bits(e.Data[j]))
+				if a, b := math.Float32bits(got[j]), math.Float32bits(e.Data[j]); a != b {
+					t.Fatalf("element %d of %q: %x, want %x", j, e.Name, a, b)
 				}
 			}
 			if i == 0 && f.Tensors()[0].Begin%64 != 0 {
@@ -208,11 +229,13 @@ func TestRoundTrip(t *testing.T) {
 // TestGolden pins the bytes: the format is shared with others.
 func TestGolden(t *testing.T) {
 	var out bytes.Buffer
-	err := Write(&out, []Entry{{"b", []int{1, 2}, []float32{1, -2}}, {"a", nil, []float32{0.5}}}, map[string]string{"format": "pt"})
+	err := Write(&out, []Entry{{"b", []int{1, 2}, []float32{1, -2}}, {"a", nil, []float32{0.5}}},
+		map[string]string{"format": "pt"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	header := `{"__metadata__":{"format":"pt"},"b":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"a":{"dtype":"F32","shape":[],"data_offsets":[8,12]}}`
+	header := `{"__metadata__":{"format":"pt"},"b":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},` +
+		`"a":{"dtype":"F32","shape":[],"data_offsets":[8,12]}}`
 	header += strings.Repeat(" ", 184-len(header))
 	want := "\xb8\x00\x00\x00\x00\x00\x00\x00" + header + "\x00\x00\x80\x3f\x00\x00\x00\xc0\x00\x00\x00\x3f"
 	if out.String() != want {
@@ -227,10 +250,11 @@ func TestConversions(t *testing.T) {
 	data := []byte{
 		0x00, 0x3c, 0x00, 0xc0, 0x01, 0x00, 0xff, 0x7b, 0x00, 0x7c, 0x01, 0x7e, 0x00, 0x80, 0xff, 0x03, // F16
 		0x80, 0x3f, 0x49, 0xc0, 0x01, 0x00, 0x80, 0xff, // BF16
-		0x9a, 0x99, 0x99, 0x99, 0x99, 0x99, 0xb9, 0x3f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xef, 0x7f, // F64: 0.1, the largest
+		0x9a, 0x99, 0x99, 0x99, 0x99, 0x99, 0xb9, 0x3f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xef, 0x7f, // F64: 0.1, largest
 		7, 0, 0, 0, // I32
 	}
-	b := file(`{"h":{"dtype":"F16","shape":[8],"data_offsets":[0,16]},"b":{"dtype":"BF16","shape":[2,2],"data_offsets":[16,24]},`+
+	b := file(`{"h":{"dtype":"F16","shape":[8],"data_offsets":[0,16]},"b":{"dtype":"BF16","shape":[2,2],`+
+		`"data_offsets":[16,24]},`+
 		`"d":{"dtype":"F64","shape":[2],"data_offsets":[24,40]},"i":{"dtype":"I32","shape":[1],"data_offsets":[40,44]}}`, 0)
 	f, err := parse(append(b, data...))
 	if err != nil {
@@ -240,32 +264,25 @@ func TestConversions(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		want []float64
-		narr []float64 // as float32, where it differs
 	}{
-		{"h", []float64{1, -2, 0x1p-24, 65504, inf, nan, math.Copysign(0, -1), 0x3ffp-24}, nil},
-		{"b", []float64{1, -3.140625, 0x1p-133, -inf}, nil},
-		{"d", []float64{0.1, math.MaxFloat64}, []float64{float64(float32(0.1)), inf}},
+		{"h", []float64{1, -2, 0x1p-24, 65504, inf, nan, math.Copysign(0, -1), 0x3ffp-24}},
+		{"b", []float64{1, -3.140625, 0x1p-133, -inf}},
+		{"d", []float64{float64(float32(0.1)), inf}},
 	} {
-		wide, narrow := make([]float64, len(c.want)), make([]float32, len(c.want))
-		if err := errors.Join(f.ReadF64(wide, c.name), f.ReadF32(narrow, c.name)); err != nil {
+		got := make([]float32, len(c.want))
+		if err := f.ReadF32(got, c.name); err != nil {
 			t.Fatal(err)
 		}
-		if c.narr == nil {
-			c.narr = c.want
-		}
-		for i := range c.want {
-			if same := func(a, b float64) bool {
-				return a == b && math.Signbit(a) == math.Signbit(b) || a != a && b != b
-			}; !same(wide[i], c.want[i]) || !same(float64(narrow[i]), c.narr[i]) {
-				t.Errorf("%s[%d] = %g and %g, want %g and %g", c.name, i, wide[i], narrow[i], c.want[i], c.narr[i])
+		for i, want := range c.want {
+			x := float64(got[i])
+			if !(x == want && math.Signbit(x) == math.Signbit(want)) && (x == x || want == want) {
+				t.Errorf("%s[%d] = %g, want %g", c.name, i, x, want)
 			}
-		}
-		if c.name == "h" && (NonFinite(wide) != 2 || NonFinite(narrow) != 2) {
-			t.Errorf("%d and %d non-finite, want 2", NonFinite(wide), NonFinite(narrow))
 		}
 	}
 	for what, err := range map[string]error{
-		"integers": f.ReadF32(make([]float32, 1), "i"), "missing": f.ReadF64(nil, "none"), "wrong length": f.ReadF32(make([]float32, 3), "b"),
+		"integers": f.ReadF32(make([]float32, 1), "i"), "missing": f.ReadF32(nil, "none"),
+		"wrong length": f.ReadF32(make([]float32, 3), "b"),
 	} {
 		if !errors.Is(err, ErrFormat) {
 			t.Errorf("%s: %v", what, err)
@@ -385,7 +402,8 @@ func FuzzParse(f *testing.F) {
 		}
 	}
 	var out bytes.Buffer
-	if err := Write(&out, []Entry{{"a", []int{2, 3}, make([]float32, 6)}, {"b", nil, []float32{1}}}, map[string]string{"format": "pt"}); err != nil {
+	if err := Write(&out, []Entry{{"a", []int{2, 3}, make([]float32, 6)}, {"b", nil, []float32{1}}},
+		map[string]string{"format": "pt"}); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(out.Bytes())
@@ -423,7 +441,8 @@ func FuzzParse(f *testing.F) {
 			if err := json.Unmarshal(header[tensor.Name], &info); err != nil {
 				t.Fatal(err)
 			}
-			if info.DType != tensor.DType || len(info.Shape) != len(tensor.Shape) || info.Offsets != [2]int64{tensor.Begin - 8 - int64(n), tensor.End - 8 - int64(n)} {
+			if info.DType != tensor.DType || len(info.Shape) != len(tensor.Shape) ||
+				info.Offsets != [2]int64{tensor.Begin - 8 - int64(n), tensor.End - 8 - int64(n)} {
 				t.Fatalf("%+v was read as %+v", info, tensor)
 			}
 			for i := tensor.Begin; i < tensor.End; i++ {
@@ -431,7 +450,7 @@ func FuzzParse(f *testing.F) {
 			}
 			if tensor.DType[0] == 'F' || tensor.DType == "BF16" {
 				dst := make([]float32, tensor.Len())
-				if err := file.ReadF32(dst, tensor.Name); err != nil && !strings.Contains(err.Error(), "no floating-point") {
+				if err := file.ReadF32(dst, tensor.Name); err != nil && !strings.Contains(err.Error(), "are read") {
 					t.Fatal(err)
 				}
 			}
@@ -447,14 +466,17 @@ func FuzzParse(f *testing.F) {
 // TestWriteBF16: rounded to nearest even, as the hardware and PyTorch do.
 func TestWriteBF16(t *testing.T) {
 	inf := float32(math.Inf(1))
-	in := []float32{0, float32(math.Copysign(0, -1)), 1, -1.5, 1 + 1.0/256, 1 + 3.0/256, 1 + 1.0/256 + 1.0/65536, 3.3895314e38, math.MaxFloat32, inf, -inf, math.SmallestNonzeroFloat32, float32(math.NaN())}
-	want := []float32{0, float32(math.Copysign(0, -1)), 1, -1.5, 1, 1 + 4.0/256, 1 + 2.0/256, 3.3895314e38, inf, inf, -inf, 0, float32(math.NaN())}
+	in := []float32{0, float32(math.Copysign(0, -1)), 1, -1.5, 1 + 1.0/256, 1 + 3.0/256, 1 + 1.0/256 + 1.0/65536,
+		3.3895314e38, math.MaxFloat32, inf, -inf, math.SmallestNonzeroFloat32, float32(math.NaN())}
+	want := []float32{0, float32(math.Copysign(0, -1)), 1, -1.5, 1, 1 + 4.0/256, 1 + 2.0/256, 3.3895314e38, inf, inf, -inf,
+		0, float32(math.NaN())}
 	long := make([]float32, chunk) // more than one buffer
 	for i := range long {
 		long[i] = float32(i)
 	}
 	var b bytes.Buffer
-	if err := WriteAs(&b, []Entry{{"a", []int{len(in)}, in}, {"b", []int{2, len(long) / 2}, long}}, nil, "BF16"); err != nil {
+	if err := WriteAs(&b, []Entry{{"a", []int{len(in)}, in}, {"b", []int{2, len(long) / 2}, long}}, nil,
+		"BF16"); err != nil {
 		t.Fatal(err)
 	}
 	f, err := parse(b.Bytes())

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// tokenizer checks that the parts fit together and builds the tokenizer.
+// tokenizer checks that the parts fit together and makes the tokenizer of them.
 func (p *parser) tokenizer(roles Roles) (*Tokenizer, error) {
 	kind := KindBPE
 	switch {
@@ -32,51 +32,33 @@ func (p *parser) tokenizer(roles Roles) (*Tokenizer, error) {
 		return nil, unsupported("added_tokens", "a token that is not special, without a split of the text")
 	}
 
-	// Ids: each of 0 … n-1 once, a token that is both added and in the
-	// vocabulary with the same id in both.
+	// Each id of 0 … n-1 comes once. A token that is both added and in the vocabulary has one id.
 	slices.SortFunc(p.added, func(a, b added) int { return cmp.Compare(a.id, b.id) })
-	n := len(p.vocab) + len(p.added)
 	special := map[string]bool{}
 	for i := range p.added {
 		a := &p.added[i]
-		if special[a.content] {
+		id, known := p.vocab[a.content]
+		switch {
+		case special[a.content]:
 			return nil, broken("added token %s comes twice", quote(a.content))
+		case known && id != a.id:
+			return nil, broken("token %s has the ids %d and %d", quote(a.content), id, a.id)
 		}
-		special[a.content] = true
-		if id, ok := p.vocab[a.content]; ok {
-			if id != a.id {
-				return nil, broken("token %s has the ids %d and %d", quote(a.content), id, a.id)
-			}
-			a.inVocab = true
-			n--
-		}
+		special[a.content], p.vocab[a.content], a.inVocab = true, a.id, known
 	}
+	n := len(p.vocab)
 	names := make([]string, n)
-	set := func(name string, id int32) error {
-		if int(id) >= n {
-			return broken("token %s has the id %d, but there are only %d tokens", quote(name), id, n)
-		}
-		if names[id] != "" {
+	for name, id := range p.vocab {
+		switch {
+		case name == "":
+			return nil, broken("the token with the id %d is empty", id)
+		case int(id) >= n:
+			return nil, broken("token %s has the id %d, but there are only %d tokens", quote(name), id, n)
+		case names[id] != "":
 			a, b := min(name, names[id]), max(name, names[id])
-			return broken("tokens %s and %s share the id %d", quote(a), quote(b), id)
+			return nil, broken("tokens %s and %s share the id %d", quote(a), quote(b), id)
 		}
 		names[id] = name
-		return nil
-	}
-	for name, id := range p.vocab {
-		if name == "" {
-			return nil, broken("the token with the id %d is empty", id)
-		}
-		if err := set(name, id); err != nil {
-			return nil, err
-		}
-	}
-	for _, a := range p.added {
-		if !a.inVocab {
-			if err := set(a.content, a.id); err != nil {
-				return nil, err
-			}
-		}
 	}
 
 	vocab := make([][]byte, n)
@@ -130,7 +112,7 @@ func (p *parser) tokenizer(roles Roles) (*Tokenizer, error) {
 	}
 	t := build(kind, p.split, vocab, merges, p.added)
 	t.nfc = p.nfc
-	t.setFront()
+	t.setFronts()
 	if p.ignoreMerges {
 		t.words = make(map[string]int32, len(vocab))
 		for id, v := range vocab {
@@ -142,7 +124,7 @@ func (p *parser) tokenizer(roles Roles) (*Tokenizer, error) {
 	return t, t.assign(roles, p.first)
 }
 
-// assign gives tokens their roles; first is the token that the file puts before a text.
+// assign gives tokens their roles. first is the token that the file puts before a text.
 func (t *Tokenizer) assign(roles Roles, first string) error {
 	bad := func(role, format string, args ...any) error {
 		return &RoleError{role, fmt.Sprintf(format, args...)}

@@ -6,11 +6,11 @@ import (
 	"slices"
 )
 
-// noMerge is the entry of a pair that does not merge; it is above all others.
+// noMerge is the entry of a pair that does not merge, above all others.
 const noMerge = 1<<64 - 1
 
-// pairTable maps a pair of tokens to rank<<32 | id of its merge: an open hash
-// table at most half full. Comparing entries compares ranks.
+// pairTable is an open hash table, at most half full, from a pair of tokens to rank<<32 | id of its merge. Comparing
+// entries compares ranks.
 type pairTable struct {
 	slots []pairSlot
 	shift uint
@@ -57,8 +57,7 @@ func (t *pairTable) get(a, b int32) uint64 {
 	}
 }
 
-// Pieces of at most cacheKey bytes that became at most cacheIDs tokens are
-// remembered; most pieces of a text are short and have been seen before.
+// Pieces of at most cacheKey bytes and cacheIDs tokens are cached: most pieces of a text are short and come again.
 const (
 	cacheKey  = 15
 	cacheIDs  = 4
@@ -66,15 +65,14 @@ const (
 	shortWord = 48 // longer pieces are merged with a heap
 )
 
-// cached is a slot of the cache: the bytes of a piece padded with zeros, its
-// length in the last one (so that no slot in use is zero), and its tokens,
-// ended by -1 if there are fewer than cacheIDs.
+// cached is a slot of the cache: the bytes of a piece padded with zeros, its length in the last byte (so that no used
+// slot is zero), and its tokens, ended by -1 if there are fewer than cacheIDs.
 type cached struct {
 	k0, k1 uint64
 	ids    [cacheIDs]int32
 }
 
-// scratch is what one encoding needs besides the tokenizer.
+// scratch is the memory of one encoding.
 type scratch struct {
 	cache []cached // (1 << cacheBits)
 	word  longWord
@@ -82,17 +80,21 @@ type scratch struct {
 
 func newScratch() *scratch { return &scratch{cache: make([]cached, 1<<cacheBits)} }
 
-// longWord holds a piece while it is merged: a list linked by position and the
-// candidates rank<<32 | position.
+// longWord holds a piece while it is merged: a list linked by position and the candidates rank<<32 | position.
 type longWord struct {
-	ids         []int32
-	prev, next  []int32
-	queue, heap []uint64
+	ids        []int32
+	prev, next []int32
+	queue      []merging
+	heap       heap[merging]
 }
 
-// appendPieces appends the tokens of text to dst and returns how many bytes of
-// text they cover: all of them if final, otherwise those that no further text
-// can change.
+// merging is a pair that may merge: rank<<32 | position.
+type merging uint64
+
+func (m merging) before(n merging) bool { return m < n }
+
+// appendPieces appends the tokens of text to dst and returns how many bytes of text they cover: all of them if final,
+// otherwise those that no further text can change.
 func (t *Tokenizer) appendPieces(dst []int32, s *scratch, text []byte, final bool) ([]int32, int) {
 	if t.split == splitNone {
 		for _, c := range text {
@@ -114,8 +116,8 @@ func (t *Tokenizer) appendPieces(dst []int32, s *scratch, text []byte, final boo
 	return dst, p
 }
 
-// appendPiece appends the tokens of the piece rest[:n] to dst. The bytes behind
-// it do not matter; that they are there makes loading the piece cheap.
+// appendPiece appends the tokens of the piece rest[:n] to dst. The bytes after it do not matter, but make loading
+// cheap.
 func (t *Tokenizer) appendPiece(dst []int32, s *scratch, rest []byte, n int) []int32 {
 	if n > cacheKey {
 		return t.appendWord(dst, s, rest[:n])
@@ -160,8 +162,8 @@ func (t *Tokenizer) appendPiece(dst []int32, s *scratch, rest []byte, n int) []i
 	return dst
 }
 
-// appendWord appends the tokens of the piece w to dst: it may be one as it is;
-// else, starting from its bytes, it merges the pair of lowest rank, the leftmost of equals, until none is left.
+// appendWord appends the tokens of the piece w to dst. If w is not a token itself, it starts with the bytes and merges
+// the pair of lowest rank, the leftmost of equals, until none is left.
 func (t *Tokenizer) appendWord(dst []int32, s *scratch, w []byte) []int32 {
 	if id, ok := t.words[string(w)]; ok {
 		return append(dst, id)
@@ -202,9 +204,8 @@ func (t *Tokenizer) appendWord(dst []int32, s *scratch, w []byte) []int32 {
 	return append(dst, ids[:n]...)
 }
 
-// appendLong is appendWord in O(n log n). Candidates wait in a sorted queue;
-// those that merging brings forth go to a heap, which becomes the next queue.
-// As a rule they rank behind the whole queue, and the heap is sorted already.
+// appendLong is appendWord in O(n log n). Candidates wait in a sorted queue. New ones go to a heap, which becomes the
+// next queue: they usually rank after the whole queue, and the heap is sorted already.
 func (t *Tokenizer) appendLong(dst []int32, l *longWord, w []byte) []int32 {
 	n := len(w)
 	if cap(l.ids) < n {
@@ -217,7 +218,7 @@ func (t *Tokenizer) appendLong(dst []int32, l *longWord, w []byte) []int32 {
 	queue, h := l.queue[:0], l.heap[:0]
 	for i := range n - 1 {
 		if e := t.pairs.get(ids[i], ids[i+1]); e != noMerge {
-			queue = append(queue, e>>32<<32|uint64(i))
+			queue = append(queue, merging(e>>32<<32|uint64(i)))
 		}
 	}
 	slices.Sort(queue)
@@ -231,8 +232,7 @@ func (t *Tokenizer) appendLong(dst []int32, l *longWord, w []byte) []int32 {
 		}
 		top := queue[at]
 		if len(h) > 0 && h[0] < top {
-			top = h[0]
-			h = pop(h)
+			top = h.pop()
 		} else {
 			at++
 		}
@@ -242,7 +242,7 @@ func (t *Tokenizer) appendLong(dst []int32, l *longWord, w []byte) []int32 {
 			continue
 		}
 		e := t.pairs.get(ids[i], ids[j])
-		if e>>32 != top>>32 {
+		if e>>32 != uint64(top>>32) {
 			continue // one of the two has merged meanwhile
 		}
 		ids[i], ids[j] = int32(uint32(e)), -1
@@ -250,13 +250,13 @@ func (t *Tokenizer) appendLong(dst []int32, l *longWord, w []byte) []int32 {
 		next[i] = k
 		if q := prev[i]; q >= 0 {
 			if e := t.pairs.get(ids[q], ids[i]); e != noMerge {
-				h = push(h, e>>32<<32|uint64(q))
+				h.push(merging(e>>32<<32 | uint64(q)))
 			}
 		}
 		if int(k) < n {
 			prev[k] = i
 			if e := t.pairs.get(ids[i], ids[k]); e != noMerge {
-				h = push(h, e>>32<<32|uint64(i))
+				h.push(merging(e>>32<<32 | uint64(i)))
 			}
 		}
 	}
@@ -265,40 +265,4 @@ func (t *Tokenizer) appendLong(dst []int32, l *longWord, w []byte) []int32 {
 		dst = append(dst, ids[i])
 	}
 	return dst
-}
-
-// push adds x to the binary heap h, whose least element comes first.
-func push(h []uint64, x uint64) []uint64 {
-	h = append(h, x)
-	i := len(h) - 1
-	for i > 0 {
-		p := (i - 1) / 2
-		if h[p] <= x {
-			break
-		}
-		h[i] = h[p]
-		i = p
-	}
-	h[i] = x
-	return h
-}
-
-// pop removes the least element of the heap h.
-func pop(h []uint64) []uint64 {
-	n := len(h) - 1
-	x := h[n]
-	h = h[:n]
-	for i := 0; n > 0; {
-		c := 2*i + 1
-		if c+1 < n && h[c+1] < h[c] {
-			c++
-		}
-		if c >= n || x <= h[c] {
-			h[i] = x
-			break
-		}
-		h[i] = h[c]
-		i = c
-	}
-	return h
 }

@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// Counting the pieces of a corpus, the first half of training.
+// The first half of training counts the pieces of a corpus.
 
 // part is a stretch of text for one worker: some documents or parts of them.
 type part struct {
@@ -16,7 +16,7 @@ type part struct {
 	ends []int // where each document ends in text
 }
 
-// counter counts pieces in a worker of its own.
+// counter counts the pieces of one worker.
 type counter struct {
 	counts map[string]*int64
 	pieces int64
@@ -133,9 +133,8 @@ func readParts(ctx context.Context, docs iter.Seq2[[]byte, error], opt TrainOpti
 	return ctx.Err()
 }
 
-// partEnd returns how much of doc to count in one part: all of it if it is
-// short, else up to a line break followed by something that is not a space,
-// where a piece always ends, else a full part.
+// partEnd returns how much of doc to count in one part: all of a short one, else up to a line break before something
+// that is not a space, where a piece always ends, else a full part.
 func partEnd(doc []byte) int {
 	if len(doc) <= partSize {
 		return len(doc)

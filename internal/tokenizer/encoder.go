@@ -1,21 +1,14 @@
 package tokenizer
 
-import (
-	"bytes"
-	"slices"
-	"sync"
-	"unicode/utf8"
-)
+import "slices"
 
-// Append appends the tokens of text to dst. Text is plain: what reads like a
-// special token is characters, and nothing is added before or after. (An added
-// token that is not special, such as Qwen 3's "<think>", is part of the
-// vocabulary of text, and is found in it.)
+// Append appends the tokens of text to dst. Text is plain: the name of a special token in it is only characters, and
+// nothing is added before or after. (An added token that is not special, such as Qwen 3's "<think>", is part of the
+// vocabulary of text and is found.)
 //
-// It fails only for kind chars, with *UnseenCharError or *InvalidByteError; dst
-// then holds the tokens of what lies before.
-// It is linear in the length of text, but for a factor log n within one piece
-// (a run of letters, signs or spaces). A piece of more than 1 MiB is cut.
+// It fails only for kind chars, with *UnseenCharError or *InvalidByteError; dst then holds the tokens before the fault.
+// Time is linear in the length of text, but for a factor log n within one piece (a run of letters, signs or spaces). A
+// piece of more than 1 MiB is cut.
 func (t *Tokenizer) Append(dst []int32, text []byte) ([]int32, error) {
 	if t.kind == KindChars {
 		dst, n, err := t.appendChars(dst, text, true)
@@ -24,8 +17,8 @@ func (t *Tokenizer) Append(dst []int32, text []byte) ([]int32, error) {
 		}
 		return dst, err
 	}
-	if len(t.front) > 0 {
-		return t.whole(dst, text, &t.encoders, false)
+	if len(t.plain.stages) > 0 {
+		return t.whole(dst, text, &t.plain)
 	}
 	s := t.pool.Get().(*scratch)
 	dst, _ = t.appendPieces(dst, s, text, true)
@@ -33,19 +26,18 @@ func (t *Tokenizer) Append(dst []int32, text []byte) ([]int32, error) {
 	return dst, nil
 }
 
-// AppendSpecial is Append for text of trusted origin, such as a chat template:
-// special tokens that it spells become these tokens.
+// AppendSpecial is Append for text of trusted origin, such as a chat template. It finds the special tokens in it.
 func (t *Tokenizer) AppendSpecial(dst []int32, text []byte) ([]int32, error) {
-	return t.whole(dst, text, &t.specials, true)
+	return t.whole(dst, text, &t.special)
 }
 
-// whole encodes a text with one of the encoders of the pool.
-func (t *Tokenizer) whole(dst []int32, text []byte, pool *sync.Pool, special bool) ([]int32, error) {
-	e, _ := pool.Get().(*Encoder)
+// whole encodes a text with a front.
+func (t *Tokenizer) whole(dst []int32, text []byte, f *front) ([]int32, error) {
+	e, _ := f.encoders.Get().(*Encoder)
 	if e == nil {
-		e = t.newEncoder(special)
+		e = t.newEncoder(f.stages)
 	}
-	defer pool.Put(e)
+	defer f.encoders.Put(e)
 	dst, err := e.Write(dst, text)
 	if err != nil {
 		e.Reset()
@@ -54,51 +46,10 @@ func (t *Tokenizer) whole(dst []int32, text []byte, pool *sync.Pool, special boo
 	return e.Flush(dst)
 }
 
-// appendChars appends the tokens of text to dst and returns how many bytes they
-// cover. If text is not final, it may end within a character.
-func (t *Tokenizer) appendChars(dst []int32, text []byte, final bool) ([]int32, int, error) {
-	for i := 0; i < len(text); {
-		if c := text[i]; c < utf8.RuneSelf {
-			if t.ascii[c] < 0 {
-				return dst, i, &UnseenCharError{Char: rune(c)}
-			}
-			dst = append(dst, t.ascii[c])
-			i++
-			continue
-		}
-		r, w := utf8.DecodeRune(text[i:])
-		if r == utf8.RuneError && w == 1 {
-			if !final && !utf8.FullRune(text[i:]) {
-				return dst, i, nil
-			}
-			return dst, i, &InvalidByteError{Byte: text[i]}
-		}
-		id, ok := t.runes[r]
-		if !ok {
-			return dst, i, &UnseenCharError{Char: r}
-		}
-		dst = append(dst, id)
-		i += w
-	}
-	return dst, len(text), nil
-}
-
-// locate writes the place of a fault into the error of appendChars.
-func locate(err error, offset, lines int64) {
-	switch e := err.(type) {
-	case *UnseenCharError:
-		e.Offset, e.Line = offset, lines+1
-	case *InvalidByteError:
-		e.Offset, e.Line = offset, lines+1
-	}
-}
-
-func countLines(text []byte) int64 { return int64(bytes.Count(text, []byte{'\n'})) }
-
-// Encoder encodes one text after another from pieces of any size, with the same
-// ids as Append on the whole text. It keeps the text that it cannot decide yet:
-// usually a few bytes, at most about 2 MiB, and with pieces of that size about
-// 30 MiB of tables. It is not safe for concurrent use.
+// Encoder encodes one text after another from parts of any size, with the same ids as Append on the whole text. It is
+// not safe for concurrent use.
+// Memory: the text that it cannot decide yet, usually a few bytes and at most about 2 MiB; for pieces of that size
+// about 30 MiB of tables.
 type Encoder struct {
 	t      *Tokenizer
 	s      *scratch
@@ -108,23 +59,18 @@ type Encoder struct {
 	lines  int64  // line breaks among them; chars only
 	err    error  // the fault that ended this text
 
-	// What a stage in front of the pieces does, and where its text goes.
-	stage  stage
-	next   *Encoder
-	normal []byte // text on its way to next
+	stage  stage    // what this encoder does before
+	next   *Encoder // encodes the rest; nil: this one encodes
+	normal []byte   // text on its way to next
 }
 
 // NewEncoder returns an encoder at the start of a text.
-func (t *Tokenizer) NewEncoder() *Encoder { return t.newEncoder(false) }
+func (t *Tokenizer) NewEncoder() *Encoder { return t.newEncoder(t.plain.stages) }
 
-func (t *Tokenizer) newEncoder(special bool) *Encoder {
+func (t *Tokenizer) newEncoder(front []stage) *Encoder {
 	e := &Encoder{t: t}
 	if t.kind == KindBPE {
 		e.s = newScratch()
-	}
-	front := t.front
-	if special {
-		front = t.frontSpecial
 	}
 	for _, s := range slices.Backward(front) {
 		e = &Encoder{t: t, stage: s, next: e}
@@ -132,15 +78,14 @@ func (t *Tokenizer) newEncoder(special bool) *Encoder {
 	return e
 }
 
-// Write takes the next part p of the text and appends to dst the tokens that
-// are certain by now. Errors are those of Append; after one, Write and Flush
-// repeat it until Reset.
+// Write takes the next part p of the text and appends to dst the tokens that are certain by now. Errors are those of
+// Append; after one, Write and Flush repeat it until Reset.
 func (e *Encoder) Write(dst []int32, p []byte) ([]int32, error) {
 	if e.err != nil {
 		return dst, e.err
 	}
 	for len(p) > 0 {
-		// Without a tail the text is read where it lies.
+		// Without a tail the text is not copied.
 		old := len(e.tail)
 		if old == 0 {
 			var n int
@@ -151,8 +96,8 @@ func (e *Encoder) Write(dst []int32, p []byte) ([]int32, error) {
 			}
 			return dst, e.err
 		}
-		// With one, as much of p joins it as doubles it, so that many small
-		// parts of one long piece take linear time together.
+		// A tail at least doubles before it is tried again, so that many small parts of one long piece take linear
+		// time.
 		k := min(len(p), max(e.wait-old, 64))
 		e.tail = append(e.tail, p[:k]...)
 		if len(e.tail) < e.wait {
@@ -175,16 +120,14 @@ func (e *Encoder) Write(dst []int32, p []byte) ([]int32, error) {
 	return dst, nil
 }
 
-// Flush ends the text: it appends to dst the tokens of what is left and makes
-// the encoder ready for the next text.
+// Flush ends the text: it appends to dst the tokens of what is left and makes the encoder ready for the next text.
 func (e *Encoder) Flush(dst []int32) ([]int32, error) {
 	dst, err := e.end(dst)
 	e.Reset()
 	return dst, err
 }
 
-// end is Flush where the count of bytes and lines goes on: an added token ends
-// what lies before it.
+// end is Flush without Reset, so that bytes and lines are still counted: an added token ends the text before it.
 func (e *Encoder) end(dst []int32) ([]int32, error) {
 	if e.err == nil {
 		dst, _ = e.encode(dst, e.tail, true)
@@ -201,8 +144,7 @@ func (e *Encoder) Reset() {
 	}
 }
 
-// encode appends the tokens of text to dst, sets e.err and returns how many
-// bytes of text are done.
+// encode appends the tokens of text to dst, sets e.err and returns how many bytes of text are done.
 func (e *Encoder) encode(dst []int32, text []byte, final bool) ([]int32, int) {
 	var n int
 	if e.next != nil {

@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"strconv"
 )
 
-// writeJSON writes tokenizer.json: every key in the order of the tokenizers
-// library, one token and one merge per line.
+// writeJSON writes tokenizer.json: every key in the order of the tokenizers library, one token and one merge per line.
 func (t *Tokenizer) writeJSON() []byte {
 	var b bytes.Buffer
 	b.WriteString("{\n  \"version\": \"1.0\",\n  \"truncation\": null,\n  \"padding\": null,\n  \"added_tokens\": [")
@@ -49,7 +47,7 @@ func (t *Tokenizer) writeJSON() []byte {
 	next := t.added
 	n := 0
 	for id := range int32(t.VocabSize()) {
-		name := ""
+		name := t.name(id)
 		if len(next) > 0 && next[0].id == id {
 			a := next[0]
 			next = next[1:]
@@ -57,21 +55,15 @@ func (t *Tokenizer) writeJSON() []byte {
 				continue
 			}
 			name = a.content
-		} else {
-			name = t.name(id)
 		}
 		comma(&b, n)
 		n++
-		b.WriteString("      ")
-		b.WriteString(quote(name))
-		b.WriteString(": ")
-		b.WriteString(strconv.Itoa(int(id)))
+		fmt.Fprintf(&b, "      %s: %d", quote(name), id)
 	}
 	b.WriteString("\n    },\n    \"merges\": [")
 	for i, m := range t.merges {
 		comma(&b, i)
-		b.WriteString("      ")
-		b.WriteString(quote(t.name(m.a) + " " + t.name(m.b)))
+		b.WriteString("      " + quote(t.name(m.a)+" "+t.name(m.b)))
 	}
 	if len(t.merges) > 0 {
 		b.WriteString("\n    ")
@@ -87,8 +79,8 @@ func comma(b *bytes.Buffer, i int) {
 	b.WriteByte('\n')
 }
 
-// name returns how a vocabulary token is written in files: itself, or in the
-// kinds that work on bytes, each byte as its character.
+// name returns how a vocabulary token is written in files: as it is, or in the kinds that work on bytes, each byte as
+// its character.
 func (t *Tokenizer) name(id int32) string {
 	if t.kind == KindChars {
 		return string(t.Bytes(id))
@@ -99,6 +91,25 @@ func (t *Tokenizer) name(id int32) string {
 	}
 	return string(name)
 }
+
+// byteRune maps a byte to the character that stands for it in files, and runeByte maps it back. byteOrder lists the
+// bytes in the order of that alphabet, which is GPT-2's: the printable ones, which stand for themselves, then the
+// others.
+var byteRune, runeByte, byteOrder = func() (to [256]rune, from map[rune]byte, order []byte) {
+	var others []byte
+	for c := range 256 {
+		if '!' <= c && c <= '~' || 0xa1 <= c && c <= 0xac || c >= 0xae {
+			to[c], order = rune(c), append(order, byte(c))
+		} else {
+			to[c], others = rune(256+len(others)), append(others, byte(c))
+		}
+	}
+	from = make(map[rune]byte, 256)
+	for c, r := range to {
+		from[r] = byte(c)
+	}
+	return to, from, append(order, others...)
+}()
 
 // quote returns s as a JSON string.
 func quote(s string) string {
@@ -111,24 +122,15 @@ func quote(s string) string {
 	return string(bytes.TrimRight(b.Bytes(), "\n"))
 }
 
-// ConfigJSON returns the tokenizer_config.json that goes with JSON, for a model
-// with a context of contextLen tokens. Without a beginning-of-text token,
-// bos_token is the end-of-text token, with which documents start by default, so
-// that generating without a prompt starts as training did; it is not added to
-// prompts. chatTemplate is a Jinja template for conversations, "" for none. The
-// error is always nil today.
+// ConfigJSON returns the tokenizer_config.json that goes with JSON, for a model with a context of contextLen tokens.
+// Without a beginning-of-text token, bos_token is the end-of-text token, with which documents start by default: then
+// generating without a prompt starts as training did. It is not added to prompts. chatTemplate is a Jinja template for
+// conversations, "" for none. The error is always nil today.
 func (t *Tokenizer) ConfigJSON(contextLen int, chatTemplate string) ([]byte, error) {
-	eos, bos := "", ""
-	for _, a := range t.added {
-		if a.id == t.eos {
-			eos = a.content
-		}
-		if a.id == t.bos {
-			bos = a.content
-		}
-	}
-	if bos == "" {
-		bos = eos
+	eos := t.Name(t.eos)
+	bos := eos
+	if id, ok := t.BOS(); ok {
+		bos = t.Name(id)
 	}
 	chat := ""
 	if chatTemplate != "" {

@@ -5,8 +5,7 @@ import (
 	"slices"
 )
 
-// literals finds added tokens in text: a trie of their contents. The leftmost
-// match counts, and of those that begin there the longest.
+// literals is a trie that finds added tokens in text: the leftmost, and of those that begin there the longest.
 type literals struct {
 	next    map[uint64]int32 // node<<8 | byte to node; the root is 0
 	tokens  []int32          // by node: the index of the added token that ends there, or -1
@@ -14,8 +13,8 @@ type literals struct {
 	longest int              // bytes
 }
 
-// newLiterals returns the trie of the added tokens that want chooses; nil if it
-// chooses none. Those for normalized text are written in NFC, if that is done.
+// newLiterals returns the trie of the added tokens that want chooses; nil if it chooses none. With nfc, tokens for
+// normalized text are normalized.
 func newLiterals(all []added, nfc bool, want func(added) bool) *literals {
 	l := &literals{next: map[uint64]int32{}, tokens: []int32{-1}}
 	for i, a := range all {
@@ -49,8 +48,8 @@ func newLiterals(all []added, nfc bool, want func(added) bool) *literals {
 	return l
 }
 
-// find returns the first match in text that begins in [at, limit): where it is,
-// and the index of the added token. Without one, token is -1.
+// find returns the first match in text that begins in [at, limit): where it is, and the index of the added token, or
+// -1.
 func (l *literals) find(text []byte, at, limit int) (begin, end, token int) {
 	for ; at < limit; at++ {
 		skip := l.skip(text[at:limit])
@@ -76,7 +75,7 @@ func (l *literals) find(text []byte, at, limit int) (begin, end, token int) {
 	return limit, limit, -1
 }
 
-// skip returns how far away the next byte is that begins an added token; -1 if there is none.
+// skip returns the distance to the next byte that begins an added token; -1 if there is none.
 func (l *literals) skip(text []byte) int {
 	if len(l.first) == 1 {
 		return bytes.IndexByte(text, l.first[0])

@@ -2,23 +2,22 @@ package tokenizer
 
 import (
 	"slices"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 )
 
-// Normalization form C, the one normalizer of byte-level BPE files. The tables
-// and the fast paths are x/text's. Its functions also break up runs of more
-// than 30 combining marks (stream-safe text), which the reference does not:
-// such runs are composed here.
+// Normalization form C, the one normalizer of byte-level BPE files. The tables and the fast paths are x/text's. That
+// library also breaks up runs of more than 30 combining marks (stream-safe text), and the reference does not: such runs
+// are composed here.
 
-// fewMarks is a number of combining marks that x/text leaves alone even if each
-// of them, and the character before them, decomposes into three.
+// fewMarks combining marks are never broken up, even if each of them and the character before them decompose into
+// three.
 const fewMarks = 8
 
-// appendNFC appends the NFC of text to dst and returns how many bytes of text
-// it stands for: all of them if final, otherwise those that no further text can
-// change. A segment (a character and what may combine with it) longer than
+// appendNFC appends the NFC of text to dst and returns how many bytes of text it stands for: all of them if final,
+// otherwise those that no further text can change. A segment (a character and what may combine with it) longer than
 // maxPiece is cut there.
 func appendNFC(dst, text []byte, final bool) ([]byte, int) {
 	end := len(text)
@@ -56,8 +55,8 @@ func firstSegment(b []byte) int {
 	return i
 }
 
-// lastSegment returns where the last segment of b begins, of which more may
-// follow. A segment of more than maxPiece begins where it is cut.
+// lastSegment returns where the last segment of b begins, which may go on. One longer than maxPiece begins where it is
+// cut.
 func lastSegment(b []byte) int {
 	i := len(b)
 	for i > 0 {
@@ -73,32 +72,23 @@ func lastSegment(b []byte) int {
 	return i
 }
 
-// newMarks are characters that combine and that the reference, whose tables are
-// those of Unicode 9, does not know: there they stay where they are, and nothing
-// moves or composes past them. (Those of x/text are of Unicode 15.)
-var newMarks = [][2]rune{
-	{0x7fd, 0x7fd}, {0x898, 0x89f}, {0x8ca, 0x8d3}, {0x9fe, 0x9fe}, {0xc3c, 0xc3c}, {0xd3b, 0xd3c},
-	{0xeba, 0xeba}, {0x1715, 0x1715}, {0x1abf, 0x1ace}, {0x1df6, 0x1dfa}, {0xa82c, 0xa82c},
-	{0x10d24, 0x10d27}, {0x10eab, 0x10eac}, {0x10efd, 0x10eff}, {0x10f46, 0x10f50},
-	{0x10f82, 0x10f85}, {0x11070, 0x11070}, {0x1133b, 0x1133b}, {0x1145e, 0x1145e},
-	{0x11839, 0x1183a}, {0x11930, 0x11930}, {0x11935, 0x11935}, {0x11938, 0x11938},
-	{0x1193d, 0x1193e}, {0x11943, 0x11943}, {0x119e0, 0x119e0}, {0x11a34, 0x11a34},
-	{0x11a47, 0x11a47}, {0x11a99, 0x11a99}, {0x11d42, 0x11d42}, {0x11d44, 0x11d45},
-	{0x11d97, 0x11d97}, {0x11f41, 0x11f42}, {0x16ff0, 0x16ff1}, {0x1e08f, 0x1e08f},
-	{0x1e130, 0x1e136}, {0x1e2ae, 0x1e2ae}, {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef},
-}
-
-func isNewMark(r rune) bool {
-	_, ok := slices.BinarySearchFunc(newMarks, r, func(m [2]rune, r rune) int {
-		switch {
-		case m[1] < r:
-			return -1
-		case m[0] > r:
-			return 1
-		}
-		return 0
-	})
-	return ok
+// newMarks are the combining characters that Unicode 15 has, whose tables x/text uses, and Unicode 9 has not, whose
+// tables the reference uses: it leaves them where they are, and nothing moves or composes past them.
+var newMarks = &unicode.RangeTable{
+	R16: []unicode.Range16{
+		{0x7fd, 0x7fd, 1}, {0x898, 0x89f, 1}, {0x8ca, 0x8d3, 1}, {0x9fe, 0x9fe, 1}, {0xc3c, 0xc3c, 1},
+		{0xd3b, 0xd3c, 1}, {0xeba, 0xeba, 1}, {0x1715, 0x1715, 1}, {0x1abf, 0x1ace, 1}, {0x1df6, 0x1dfa, 1},
+		{0xa82c, 0xa82c, 1},
+	},
+	R32: []unicode.Range32{
+		{0x10d24, 0x10d27, 1}, {0x10eab, 0x10eac, 1}, {0x10efd, 0x10eff, 1}, {0x10f46, 0x10f50, 1},
+		{0x10f82, 0x10f85, 1}, {0x11070, 0x11070, 1}, {0x1133b, 0x1133b, 1}, {0x1145e, 0x1145e, 1},
+		{0x11839, 0x1183a, 1}, {0x11930, 0x11930, 1}, {0x11935, 0x11935, 1}, {0x11938, 0x11938, 1},
+		{0x1193d, 0x1193e, 1}, {0x11943, 0x11943, 1}, {0x119e0, 0x119e0, 1}, {0x11a34, 0x11a34, 1},
+		{0x11a47, 0x11a47, 1}, {0x11a99, 0x11a99, 1}, {0x11d42, 0x11d42, 1}, {0x11d44, 0x11d45, 1},
+		{0x11d97, 0x11d97, 1}, {0x11f41, 0x11f42, 1}, {0x16ff0, 0x16ff1, 1}, {0x1e08f, 0x1e08f, 1},
+		{0x1e130, 0x1e136, 1}, {0x1e2ae, 0x1e2ae, 1}, {0x1e2ec, 0x1e2ef, 1}, {0x1e4ec, 0x1e4ef, 1},
+	},
 }
 
 // appendSegment appends the NFC of one segment.
@@ -117,7 +107,7 @@ func appendSegment(dst, seg []byte) []byte {
 		if norm.NFC.Properties(seg[i:]).CCC() != 0 {
 			marks++
 		}
-		if isNewMark(r) {
+		if unicode.Is(newMarks, r) {
 			part(seg[start:i])
 			dst = append(dst, seg[i:i+w]...)
 			start = i + w
@@ -134,8 +124,7 @@ type combining struct {
 	ccc uint8
 }
 
-// appendComposed is appendSegment by the definition: decompose, order by
-// combining class, compose.
+// appendComposed is appendSegment by the definition: decompose, order by combining class, compose.
 //
 // Source: The Unicode Standard, version 15, section 3.11, D108 to D117.
 func appendComposed(dst, seg []byte) []byte {
@@ -163,8 +152,7 @@ func appendComposed(dst, seg []byte) []byte {
 	out := all[:0]
 	starter := -1
 	for _, c := range all {
-		// c is blocked from the starter if something between them is a starter
-		// or has a class that is not below its own.
+		// c is blocked from the starter if something between them is a starter or has a class that is not lower.
 		if starter >= 0 && (len(out) == starter+1 || out[len(out)-1].ccc < c.ccc) {
 			if r, ok := compose(out[starter].r, c.r); ok {
 				out[starter].r = r

@@ -5,11 +5,9 @@ import (
 	"unicode/utf8"
 )
 
-// The split of text into pieces ("pre-tokens") inside which merges happen.
-// Each scanner below is a published regular expression written out by hand, as
-// first-match alternatives with their look-ahead, so that it is linear in the
-// text. A byte that is not part of valid UTF-8 is a character of its own,
-// neither letter nor number nor space.
+// The split of text into pieces ("pre-tokens") inside which merges happen. Each scanner below is a published regular
+// expression written by hand, as first-match alternatives with their look-ahead, so that it is linear in the text. A
+// byte that is not part of valid UTF-8 is a character of its own, neither letter nor number nor space.
 
 // split names a split of text into pieces.
 type split uint8
@@ -21,8 +19,7 @@ const (
 	splitLlama3              // up to three digits at a time
 )
 
-// patterns are the expressions that the scanners implement, as written in
-// files. GPT-2's usually hides behind ByteLevel's use_regex.
+// patterns are the expressions of the scanners as files have them. A file says GPT-2's with ByteLevel's use_regex.
 var patterns = [...]string{
 	splitGPT2: `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`,
 	splitQwen2: `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}` +
@@ -31,10 +28,9 @@ var patterns = [...]string{
 		`| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`,
 }
 
-// maxPiece bounds a piece: the scanner sees the text as though it ended this
-// many bytes after the start of the piece. Only runs of a mebibyte of letters,
-// of signs or of spaces feel it; without it, a stream of them could not be
-// encoded in bounded memory.
+// maxPiece bounds a piece: the scanner sees the text as if it ended this many bytes after the start of the piece. It
+// cuts only runs of a mebibyte of letters, of signs or of spaces, which could not be encoded in bounded memory
+// otherwise.
 const maxPiece = 1 << 20
 
 // class is what the patterns distinguish.
@@ -48,8 +44,8 @@ const (
 	newline              // [\r\n]
 )
 
-// classes holds the class of each character up to the last letter of Unicode 16,
-// which the regular expression engine of Hugging Face's library knows.
+// classes holds the class of each character up to the last letter of Unicode 16, the version of the regular expression
+// engine in Hugging Face's library.
 var classes = func() (c [0x32400]class) {
 	fill := func(t *unicode.RangeTable, k class) {
 		for _, r := range t.R16 {
@@ -67,37 +63,31 @@ var classes = func() (c [0x32400]class) {
 	fill(unicode.N, number)
 	fill(unicode.White_Space, space)
 	c['\n'], c['\r'] = newline, newline
-	for _, r := range newLetters {
-		for x := r[0]; x <= r[1]; x++ {
-			c[x] = letter
-		}
-	}
-	for _, r := range newNumbers {
-		for x := r[0]; x <= r[1]; x++ {
-			c[x] = number
+	for k, ranges := range map[class][][2]rune{letter: newLetters, number: newNumbers} {
+		for _, r := range ranges {
+			for x := r[0]; x <= r[1]; x++ {
+				c[x] = k
+			}
 		}
 	}
 	return c
 }()
 
-// newLetters and newNumbers are what Unicode 15.1 and 16 added to the 15.0 of
-// the unicode package.
+// newLetters and newNumbers are what Unicode 15.1 and 16 added to the 15.0 of the unicode package.
 var newLetters = [][2]rune{
-	{0x1c89, 0x1c8a}, {0xa7cb, 0xa7cd}, {0xa7da, 0xa7dc}, {0x105c0, 0x105f3}, {0x10d4a, 0x10d65},
-	{0x10d6f, 0x10d85}, {0x10ec2, 0x10ec4}, {0x11380, 0x11389}, {0x1138b, 0x1138b},
-	{0x1138e, 0x1138e}, {0x11390, 0x113b5}, {0x113b7, 0x113b7}, {0x113d1, 0x113d1},
-	{0x113d3, 0x113d3}, {0x11bc0, 0x11be0}, {0x13460, 0x143fa}, {0x16100, 0x1611d},
-	{0x16d40, 0x16d6c}, {0x18cff, 0x18cff}, {0x1e5d0, 0x1e5ed}, {0x1e5f0, 0x1e5f0},
+	{0x1c89, 0x1c8a}, {0xa7cb, 0xa7cd}, {0xa7da, 0xa7dc}, {0x105c0, 0x105f3}, {0x10d4a, 0x10d65}, {0x10d6f, 0x10d85},
+	{0x10ec2, 0x10ec4}, {0x11380, 0x11389}, {0x1138b, 0x1138b}, {0x1138e, 0x1138e}, {0x11390, 0x113b5},
+	{0x113b7, 0x113b7}, {0x113d1, 0x113d1}, {0x113d3, 0x113d3}, {0x11bc0, 0x11be0}, {0x13460, 0x143fa},
+	{0x16100, 0x1611d}, {0x16d40, 0x16d6c}, {0x18cff, 0x18cff}, {0x1e5d0, 0x1e5ed}, {0x1e5f0, 0x1e5f0},
 	{0x2ebf0, 0x2ee5d},
 }
 
 var newNumbers = [][2]rune{
-	{0x10d40, 0x10d49}, {0x116d0, 0x116e3}, {0x11bf0, 0x11bf9}, {0x16130, 0x16139},
-	{0x16d70, 0x16d79}, {0x1ccf0, 0x1ccf9}, {0x1e5f1, 0x1e5fa},
+	{0x10d40, 0x10d49}, {0x116d0, 0x116e3}, {0x11bf0, 0x11bf9}, {0x16130, 0x16139}, {0x16d70, 0x16d79},
+	{0x1ccf0, 0x1ccf9}, {0x1e5f1, 0x1e5fa},
 }
 
-// at returns the class and the width of the character at b[i].
-// i must be less than len(b).
+// at returns the class and the width of the character at b[i]. i must be less than len(b).
 func at(b []byte, i int) (class, int) {
 	if b[i] < utf8.RuneSelf {
 		return classes[b[i]], 1
@@ -121,9 +111,8 @@ func run(b []byte, i int, k class) int {
 	return i
 }
 
-// next returns the length n of the first piece of b, which is not empty, and
-// look: the decision stands if a whole character starts at b[look] and
-// otherwise only if b is all the text there is.
+// next returns the length n of the first piece of b, which is not empty. n is final if a whole character starts at
+// b[look], and otherwise only if b is all the text there is.
 func (s split) next(b []byte) (n, look int) {
 	switch s {
 	case splitGPT2:
@@ -136,8 +125,7 @@ func (s split) next(b []byte) (n, look int) {
 	return 1, 0
 }
 
-// nextLlama is next for the patterns of Llama 3 and Qwen 2, which differ in
-// the number of digits that may stand together.
+// nextLlama is next for the patterns of Llama 3 and Qwen 2, which differ in the number of digits in a piece.
 func nextLlama(b []byte, digits int) (n, look int) {
 	c, i := at(b, 0)
 	switch c {
@@ -162,7 +150,7 @@ func nextLlama(b []byte, digits int) (n, look int) {
 	case newline:
 		return spaces(b, true)
 	}
-	// One sign or space joins the letters behind it, and a blank the signs.
+	// One sign or space joins the letters after it, and a blank joins the signs.
 	if i < len(b) {
 		k, w := at(b, i)
 		if k == letter {
@@ -206,9 +194,8 @@ func nextGPT2(b []byte) (n, look int) {
 	return n, n
 }
 
-// contraction returns the length of 's, 't, 're, 've, 'm, 'll or 'd at the
-// start of b, which begins with an apostrophe; 0 if there is none.
-// With fold, case does not matter, and the long s is an s, as in Unicode.
+// contraction returns the length of 's, 't, 're, 've, 'm, 'll or 'd at the start of b, which begins with an
+// apostrophe; 0 if there is none. With fold, case does not matter, and the long s is an s, as in Unicode.
 func contraction(b []byte, fold bool) int {
 	lower := func(i int) byte {
 		if i >= len(b) {
@@ -239,11 +226,9 @@ func contraction(b []byte, fold bool) int {
 	return 0
 }
 
-// spaces returns the piece at the start of a run of white space. With lines,
-// this is the run up to its last line break, if it has one (\s*[\r\n]+).
-// Otherwise it is the whole run at the end of the text (\s+(?!\S)), or else
-// the run without its last character, which belongs to what follows, or a
-// single one (\s+).
+// spaces returns the piece at the start of a run of white space. With lines, this is the run up to its last line
+// break, if it has one (\s*[\r\n]+). Otherwise it is the whole run at the end of the text (\s+(?!\S)), or else the
+// run without its last character, which belongs to what follows, or a single one (\s+).
 func spaces(b []byte, lines bool) (n, look int) {
 	i, last, brk := 0, 0, 0
 	for i < len(b) {
@@ -266,9 +251,8 @@ func spaces(b []byte, lines bool) (n, look int) {
 	return last, i
 }
 
-// window returns the part of b that the scanner may see from the start of a
-// piece: all of it, or limit bytes if there are more, less a character that
-// the limit would cut.
+// window returns the part of b that the scanner may see from the start of a piece: at most limit bytes, without a
+// character that the limit would cut.
 func window(b []byte, limit int) []byte {
 	if len(b) <= limit {
 		return b

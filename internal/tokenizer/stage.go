@@ -1,15 +1,13 @@
 package tokenizer
 
-// stage is what happens to text before it is cut into pieces: added tokens are
-// taken out, and what lies between them is normalized.
+// stage takes added tokens out of text, and normalizes what lies between them.
 type stage struct {
 	added *literals // nil: none
 	nfc   bool
 }
 
-// stages returns the stages of a tokenizer, in their order: added tokens, the
-// special ones only if asked for, are looked for in the text as it is or, if they
-// say so, as normalized.
+// stages returns the stages of a tokenizer in their order. The first finds the added tokens in the text as it is, the
+// second those that belong to normalized text. special says whether special tokens are among them.
 func stages(all []added, nfc, special bool) (front []stage) {
 	for _, normalized := range []bool{false, true} {
 		s := stage{nfc: nfc && !normalized, added: newLiterals(all, nfc, func(a added) bool {
@@ -22,9 +20,8 @@ func stages(all []added, nfc, special bool) (front []stage) {
 	return front
 }
 
-// passOn takes added tokens out of text, hands what lies between them to the
-// next stage, and returns how many bytes are done: all of them if final,
-// otherwise those that no further text can change.
+// passOn takes added tokens out of text, hands what lies between them to the next stage, and returns how many bytes
+// are done: all of them if final, otherwise those that no further text can change.
 func (e *Encoder) passOn(dst []int32, text []byte, final bool) ([]int32, int) {
 	done := 0 // handed on
 	limit := len(text)

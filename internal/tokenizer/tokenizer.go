@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"sync"
 	"unicode/utf8"
@@ -18,13 +17,11 @@ const (
 	KindChars = "chars"
 )
 
-// EndOfText is the text that names the end-of-text token of every tokenizer
-// made by this package.
+// EndOfText names the end-of-text token of every tokenizer made by this package.
 const EndOfText = "<|endoftext|>"
 
-// Tokenizer maps text to token ids and back. Its ids are dense: 0 to
-// VocabSize()-1, the vocabulary first and the special tokens last in every
-// tokenizer made here. It is safe for concurrent use.
+// Tokenizer maps text to token ids and back. The ids are 0 to VocabSize()-1; in a tokenizer made here the special
+// tokens come last. It is safe for concurrent use.
 type Tokenizer struct {
 	kind   string
 	spell  []byte   // what the tokens spell, end to end in id order
@@ -41,15 +38,25 @@ type Tokenizer struct {
 	words  map[string]int32 // tokens that a piece becomes without merging; nil: none
 	pool   sync.Pool        // *scratch, for Append
 
-	front, frontSpecial []stage   // what text passes before it is cut into pieces
-	encoders, specials  sync.Pool // *Encoder, for Append and AppendSpecial with stages
+	plain, special front // for Append and AppendSpecial
 
-	// chars
-	ascii [utf8.RuneSelf]int32 // -1 if not in the alphabet
-	runes map[rune]int32
+	chars alphabet                // of kind chars
+	nfc   bool                    // text is normalized
+	json  func() ([]byte, string) // the file and its hash, made on first use
+}
 
-	nfc  bool                    // text is normalized
-	json func() ([]byte, string) // the file and its hash, made on first use
+// front is what happens to text before it is cut into pieces.
+type front struct {
+	stages   []stage
+	encoders sync.Pool // *Encoder that begin with these stages
+}
+
+// setFronts makes the stages. Only "bpe" has any for plain text: the added tokens of other kinds are all special.
+func (t *Tokenizer) setFronts() {
+	if t.kind == KindBPE {
+		t.plain.stages = stages(t.added, t.nfc, false)
+	}
+	t.special.stages = stages(t.added, t.nfc, true)
 }
 
 // added is a token outside the vocabulary proper.
@@ -58,14 +65,13 @@ type added struct {
 	content    string
 	special    bool // spells nothing when decoded, and plain text never yields it
 	normalized bool // it is looked for in normalized text
-	inVocab    bool // the file lists it in the vocabulary, too
+	inVocab    bool // the file lists it in the vocabulary too
 }
 
 // merge joins the tokens a and b into the token id. Its rank is its index.
 type merge struct{ a, b, id int32 }
 
-// NewBytes returns the tokenizer of 256 byte tokens (id = byte) and the
-// end-of-text token, 256.
+// NewBytes returns the tokenizer of 256 byte tokens (id = byte) and the end-of-text token, 256.
 func NewBytes() *Tokenizer {
 	vocab := make([][]byte, 256)
 	for i := range vocab {
@@ -74,10 +80,8 @@ func NewBytes() *Tokenizer {
 	return build(KindBytes, splitNone, vocab, nil, []added{{id: 256, content: EndOfText, special: true}})
 }
 
-// NewChars returns the tokenizer of the given characters, which get the ids
-// 0, 1, … in the order of their code points (duplicates count once), and the
-// end-of-text token after them.
-// It panics if alphabet holds something that is not a Unicode scalar value.
+// NewChars returns the tokenizer of the given characters, which get the ids 0, 1, … by code point (duplicates count
+// once), and the end-of-text token after them. It panics if one is not a Unicode scalar value.
 func NewChars(alphabet []rune) *Tokenizer {
 	alphabet = slices.Clone(alphabet)
 	slices.Sort(alphabet)
@@ -92,49 +96,28 @@ func NewChars(alphabet []rune) *Tokenizer {
 	return build(KindChars, splitNone, vocab, nil, []added{{id: int32(len(vocab)), content: EndOfText, special: true}})
 }
 
-// CollectChars returns the characters that occur in docs, by code point.
-// It fails on the first error of docs and on bytes that are not UTF-8
-// (an *InvalidByteError within an error that numbers the document from 1).
-func CollectChars(docs iter.Seq2[[]byte, error]) ([]rune, error) {
-	var ascii [utf8.RuneSelf]bool
-	seen := map[rune]struct{}{}
-	n := 0
-	for doc, err := range docs {
-		if err != nil {
-			return nil, err
-		}
-		n++
-		for i := 0; i < len(doc); {
-			if c := doc[i]; c < utf8.RuneSelf {
-				ascii[c] = true
-				i++
-				continue
-			}
-			r, w := utf8.DecodeRune(doc[i:])
-			if r == utf8.RuneError && w == 1 {
-				err := &InvalidByteError{Byte: doc[i], Offset: int64(i), Line: countLines(doc[:i]) + 1}
-				return nil, fmt.Errorf("tokenizer: document %d: %w", n, err)
-			}
-			seen[r] = struct{}{}
-			i += w
-		}
+// WithSpecial returns a tokenizer with the given special tokens after the tokens of t, which must have been made here.
+// Text gives the same ids as before. It panics if a name is empty or taken.
+func (t *Tokenizer) WithSpecial(names ...string) *Tokenizer {
+	if t.nfc || t.words != nil || len(t.plain.stages) > 0 {
+		panic("tokenizer: special tokens for a tokenizer that was read")
 	}
-	var alphabet []rune
-	for c, ok := range ascii {
-		if ok {
-			alphabet = append(alphabet, rune(c))
+	vocab := make([][]byte, t.VocabSize())
+	for id := range vocab {
+		vocab[id] = t.Bytes(int32(id))
+	}
+	extra := slices.Clone(t.added)
+	for i, name := range names {
+		if _, taken := t.Added(name); taken || name == "" || slices.Index(names, name) != i {
+			panic("tokenizer: a special token without a name of its own")
 		}
+		extra = append(extra, added{id: int32(len(vocab) + i), content: name, special: true})
 	}
-	for r := range seen {
-		alphabet = append(alphabet, r)
-	}
-	slices.Sort(alphabet)
-	return alphabet, nil
+	return build(t.kind, t.split, vocab, t.merges, extra)
 }
 
-// build makes a tokenizer of a vocabulary in id order, its merges by rank and
-// its added tokens by id, whose ids may lie inside or after the vocabulary. All
-// of it is already checked: EndOfText (or its like) is among the added.
+// build makes a tokenizer of a vocabulary in id order, its merges by rank and its added tokens by id, whose ids may lie
+// inside or after the vocabulary. The caller has checked them; an end of text is among the added.
 func build(kind string, sp split, vocab [][]byte, merges []merge, extra []added) *Tokenizer {
 	t := &Tokenizer{kind: kind, split: sp, merges: merges, added: extra, eos: -1, bos: -1}
 	n := len(vocab)
@@ -148,7 +131,7 @@ func build(kind string, sp split, vocab [][]byte, merges []merge, extra []added)
 			t.bos = a.id
 		}
 	}
-	t.setFront()
+	t.setFronts()
 	t.starts = make([]uint32, 1, n+1)
 	next := extra
 	for id := range n {
@@ -163,20 +146,7 @@ func build(kind string, sp split, vocab [][]byte, merges []merge, extra []added)
 		t.starts = append(t.starts, uint32(len(t.spell)))
 	}
 	if kind == KindChars {
-		for i := range t.ascii {
-			t.ascii[i] = -1
-		}
-		t.runes = make(map[rune]int32, len(vocab))
-		for id, v := range vocab {
-			r, w := utf8.DecodeRune(v)
-			if w == 0 {
-				continue // an added token
-			}
-			if r < utf8.RuneSelf {
-				t.ascii[r] = int32(id)
-			}
-			t.runes[r] = int32(id)
-		}
+		t.chars = newAlphabet(vocab)
 	} else {
 		for id, v := range vocab {
 			if len(v) == 1 {
@@ -198,15 +168,6 @@ func hash(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// setFront makes the stages that text passes before it is cut into pieces. Only
-// "bpe" has them: the added tokens of other kinds are all special.
-func (t *Tokenizer) setFront() {
-	if t.kind == KindBPE {
-		t.front = stages(t.added, t.nfc, false)
-	}
-	t.frontSpecial = stages(t.added, t.nfc, true)
-}
-
 // Kind returns "bpe", "bytes" or "chars".
 func (t *Tokenizer) Kind() string { return t.kind }
 
@@ -222,11 +183,10 @@ func (t *Tokenizer) EOS() int32 { return t.eos }
 // BOS returns the id of the beginning-of-text token, if there is one.
 func (t *Tokenizer) BOS() (id int32, ok bool) { return t.bos, t.bos >= 0 }
 
-// ErrNoBOS says that a start token was asked for that the tokenizer lacks.
+// ErrNoBOS says that the tokenizer has no beginning-of-text token.
 var ErrNoBOS = errors.New(`tokenizer: there is no beginning-of-text token; use "eos" or "none"`)
 
-// Added returns the token outside the vocabulary proper that content names, such
-// as "<|im_start|>", if there is one.
+// Added returns the token outside the vocabulary proper with this content, such as "<|im_start|>", if there is one.
 func (t *Tokenizer) Added(content string) (id int32, ok bool) {
 	for _, a := range t.added {
 		if a.content == content {
@@ -236,9 +196,8 @@ func (t *Tokenizer) Added(content string) (id int32, ok bool) {
 	return -1, false
 }
 
-// Start returns the token that opens a document: for "eos" the end-of-text
-// token, for "bos" the beginning-of-text token (ErrNoBOS if there is none),
-// for "none" nothing (ok is false). These are the values of data.start.
+// Start returns the token that opens a document for a value of data.start: the end-of-text token for "eos", the
+// beginning-of-text token for "bos" (ErrNoBOS if there is none), and no token for "none" (ok is false).
 func (t *Tokenizer) Start(kind string) (id int32, ok bool, err error) {
 	switch kind {
 	case "eos":
@@ -254,8 +213,8 @@ func (t *Tokenizer) Start(kind string) (id int32, ok bool, err error) {
 	return 0, false, fmt.Errorf("tokenizer: unknown start token %q; use eos, bos or none", kind)
 }
 
-// Bytes returns what a token spells; nothing for a special token. The result
-// must not be changed. It panics if id is not in [0, VocabSize()).
+// Bytes returns what a token spells; nothing for a special token. The result must not be changed. It panics if id is
+// not in [0, VocabSize()).
 func (t *Tokenizer) Bytes(id int32) []byte {
 	if id < 0 || int(id) >= len(t.starts)-1 {
 		panic("tokenizer: id out of range")
@@ -263,9 +222,18 @@ func (t *Tokenizer) Bytes(id int32) []byte {
 	return t.spell[t.starts[id]:t.starts[id+1]:t.starts[id+1]]
 }
 
-// Decode appends to dst what ids spell: the exact bytes of the encoded text, of
-// its normalized form if the tokenizer normalizes. Special tokens spell nothing. It panics if an id is not in [0,
-// VocabSize()).
+// Name returns the name of an added token, or what another token spells. It panics if id is not in [0, VocabSize()).
+func (t *Tokenizer) Name(id int32) string {
+	for _, a := range t.added {
+		if a.id == id {
+			return a.content
+		}
+	}
+	return string(t.Bytes(id))
+}
+
+// Decode appends to dst what ids spell: the exact bytes of the encoded text, or of its normalized form if the tokenizer
+// normalizes. Special tokens spell nothing. It panics if an id is not in [0, VocabSize()).
 func (t *Tokenizer) Decode(dst []byte, ids []int32) []byte {
 	for _, id := range ids {
 		dst = append(dst, t.Bytes(id)...)
@@ -273,9 +241,8 @@ func (t *Tokenizer) Decode(dst []byte, ids []int32) []byte {
 	return dst
 }
 
-// JSON returns the tokenizer as a Hugging Face tokenizer.json: the file it was
-// read from, byte for byte, or one that is the same for the same tokenizer. The result must not be changed.
-// The error is always nil today.
+// JSON returns the tokenizer as a Hugging Face tokenizer.json: byte for byte the file it was read from, or else one
+// that is the same for the same tokenizer. The result must not be changed. The error is always nil today.
 func (t *Tokenizer) JSON() ([]byte, error) {
 	data, _ := t.json()
 	return data, nil
@@ -285,30 +252,4 @@ func (t *Tokenizer) JSON() ([]byte, error) {
 func (t *Tokenizer) Hash() string {
 	_, hash := t.json()
 	return hash
-}
-
-// UnseenCharError reports a character that is not in the alphabet of a "chars"
-// tokenizer.
-type UnseenCharError struct {
-	Char   rune
-	Offset int64 // bytes from the start of the text
-	Line   int64 // from 1
-}
-
-func (e *UnseenCharError) Error() string {
-	return fmt.Sprintf("tokenizer: character %q (%U) at byte %d, line %d is not in the alphabet of this chars "+
-		"tokenizer; remove it, or use kind bpe or bytes", e.Char, e.Char, e.Offset, e.Line)
-}
-
-// InvalidByteError reports a byte that is not part of valid UTF-8, which a
-// "chars" tokenizer cannot take.
-type InvalidByteError struct {
-	Byte   byte
-	Offset int64 // bytes from the start of the text
-	Line   int64 // from 1
-}
-
-func (e *InvalidByteError) Error() string {
-	return fmt.Sprintf("tokenizer: byte 0x%02x at byte %d, line %d is not valid UTF-8, which kind chars needs; "+
-		"mend the text, or use kind bpe or bytes", e.Byte, e.Offset, e.Line)
 }

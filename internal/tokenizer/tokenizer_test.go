@@ -267,11 +267,11 @@ func TestChars(t *testing.T) {
 			var invalid *InvalidByteError
 			switch {
 			case c.bad == 0 && errors.As(err, &unseen):
-				if *unseen != (UnseenCharError{c.char, c.offset, c.line}) {
+				if *unseen != (UnseenCharError{c.char, Place{c.offset, c.line}}) {
 					t.Errorf("%q: %v", c.text, err)
 				}
 			case c.bad != 0 && errors.As(err, &invalid):
-				if *invalid != (InvalidByteError{c.bad, c.offset, c.line}) {
+				if *invalid != (InvalidByteError{c.bad, Place{c.offset, c.line}}) {
 					t.Errorf("%q: %v", c.text, err)
 				}
 			default:
@@ -285,7 +285,7 @@ func TestChars(t *testing.T) {
 
 	_, err = CollectChars(docsOf([]byte("ok"), []byte("a\nb\xc3")))
 	var invalid *InvalidByteError
-	if !errors.As(err, &invalid) || *invalid != (InvalidByteError{0xc3, 3, 2}) || !strings.Contains(err.Error(), "document 2") {
+	if !errors.As(err, &invalid) || *invalid != (InvalidByteError{0xc3, Place{3, 2}}) || !strings.Contains(err.Error(), "document 2") {
 		t.Errorf("CollectChars: %v", err)
 	}
 }

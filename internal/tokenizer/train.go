@@ -1,7 +1,6 @@
 package tokenizer
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"fmt"
@@ -14,10 +13,9 @@ type TrainOptions struct {
 	VocabSize int // tokens wanted: 256 bytes, the merges, and the end-of-text token
 	Workers   int // goroutines that count pieces; 0 means GOMAXPROCS. The result does not depend on it
 
-	// SampleBytes bounds the text that is counted; 0 means 128 MiB. If
-	// TotalBytes, the size of all documents, is known and larger, parts of
-	// about 1 MiB are taken evenly over all of it; otherwise the first
-	// SampleBytes count, and the rest is not read.
+	// SampleBytes bounds the text that is counted; 0 means 128 MiB. If TotalBytes, the size of all documents, is
+	// known and larger, parts of about 1 MiB are taken evenly over all of it. Otherwise the first SampleBytes are
+	// counted, and the rest is not read.
 	SampleBytes int64
 	TotalBytes  int64
 }
@@ -45,23 +43,18 @@ const (
 	trainPiece    = 4 << 10   // bytes of the longest piece that is counted
 )
 
-// TrainBPE trains byte-level byte-pair encoding on documents, split as Qwen 2
-// does: again and again the most frequent pair of neighbouring tokens within
-// the pieces becomes a new token. Of pairs equally frequent, the one with the
-// smallest ids is taken, the first id before the second; this is the rule of
-// Hugging Face's tokenizers, too. Training ends at the wanted size or when no
-// pair occurs twice; the report tells which.
+// TrainBPE trains byte-level byte-pair encoding on documents, with Qwen 2's split. It repeatedly makes a new token of
+// the most frequent pair of neighbouring tokens within the pieces. Of equally frequent pairs it takes the one with
+// the smallest ids, the first id before the second, as Hugging Face's tokenizers does. Training ends at the wanted
+// size or when no pair occurs twice; the report says which.
 //
-// The ids are 0 to 255 for the bytes in the order of GPT-2's alphabet, then the
-// merges by rank, then end of text. (A merge that spells what an older one
-// spells already shares its id.)
+// The ids are 0 to 255 for the bytes in the order of GPT-2's alphabet, then the merges by rank, then end of text.
+// Merges that spell the same share an id.
 //
+// The result depends only on the documents, their order and the options other than Workers.
 // Source: Sennrich et al. 2016, arXiv:1508.07909, algorithm 1.
-// Memory: the different pieces of the sample, and their pairs; documents are
-// not kept and may be reused after each step of docs.
-// The result depends only on the documents, their order and the options other
-// than Workers. It fails with the first error of docs, with ctx.Err(), or with
-// ErrNoText.
+// Memory: the different pieces of the sample and their pairs. A document may be reused after its step of docs.
+// Failure: the first error of docs, ctx.Err(), or ErrNoText.
 func TrainBPE(ctx context.Context, docs iter.Seq2[[]byte, error], opt TrainOptions) (*Tokenizer, TrainReport, error) {
 	if opt.VocabSize < minVocab || opt.VocabSize > maxVocab {
 		return nil, TrainReport{}, fmt.Errorf("tokenizer: vocabulary size %d is not between %d "+
@@ -89,7 +82,7 @@ type trainer struct {
 	syms   []int32 // the pieces end to end; a piece shrinks in place
 	words  []word
 	pairs  map[uint64]*pairCount
-	queue  pairQueue
+	queue  heap[candidate]
 	ranks  map[uint64]int32 // pairs merged already, with their rank
 	ids    map[string]int32 // tokens by what they spell
 	vocab  [][]byte
@@ -105,8 +98,7 @@ type word struct {
 	count int64
 }
 
-// pairCount tells how often a pair occurs and where: the indices of words that
-// hold it, or held it once; repetitions are harmless.
+// pairCount has how often a pair occurs, and the indices of the words that have it or had it, some more than once.
 type pairCount struct {
 	key   uint64
 	count int64
@@ -114,29 +106,18 @@ type pairCount struct {
 	grown bool // in this step
 }
 
-// candidate is a pair in the queue with its count when it was put there. Counts
-// in the queue may be too high, never too low: the top is right once its count
-// is that of the table.
+// candidate is a pair in the queue with its count when it was put there. Counts in the queue may be too high, never too
+// low: the first candidate is right if its count is that of the table.
 type candidate struct {
 	key   uint64
 	count int64
 }
 
-type pairQueue []candidate
-
-func (q pairQueue) Len() int      { return len(q) }
-func (q pairQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *pairQueue) Push(x any)   { *q = append(*q, x.(candidate)) }
-func (q *pairQueue) Pop() any {
-	x := (*q)[len(*q)-1]
-	*q = (*q)[:len(*q)-1]
-	return x
-}
-func (q pairQueue) Less(i, j int) bool {
-	if q[i].count != q[j].count {
-		return q[i].count > q[j].count
+func (c candidate) before(d candidate) bool {
+	if c.count != d.count {
+		return c.count > d.count
 	}
-	return q[i].key < q[j].key // by the first id, then the second
+	return c.key < d.key // by the first id, then the second
 }
 
 func newTrainer(counts map[string]*int64) *trainer {
@@ -173,8 +154,8 @@ func newTrainer(counts map[string]*int64) *trainer {
 	return t
 }
 
-// pair returns the count of the pair with the given key, which it remembers at
-// near[i]: the next caller saves the look-up. The pair joins the step.
+// pair returns the count of the pair with the given key, and keeps it at near[i] to save later look-ups. The pair joins
+// the step.
 func (t *trainer) pair(near []*pairCount, i int32, key uint64) *pairCount {
 	if p := near[i]; p != nil {
 		return p
@@ -205,15 +186,13 @@ func (t *trainer) train(ctx context.Context, size int) error {
 		if len(t.merges)%64 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		top := &t.queue[0]
+		top := t.queue.pop()
 		p := t.pairs[top.key]
 		if p == nil || p.count < 2 {
-			heap.Pop(&t.queue)
 			continue
 		}
 		if p.count != top.count {
-			top.count = p.count
-			heap.Fix(&t.queue, 0)
+			t.queue.push(candidate{top.key, p.count})
 			continue
 		}
 		m := merge{a: int32(top.key >> 32), b: int32(uint32(top.key))}
@@ -228,17 +207,15 @@ func (t *trainer) train(ctx context.Context, size int) error {
 		t.ranks[top.key] = int32(len(t.merges))
 		t.merges = append(t.merges, m)
 		t.last = p.count
-		heap.Pop(&t.queue)
 		t.apply(m)
 		t.settle()
 	}
 	return nil
 }
 
-// settle puts the pairs that grew into the queue and drops those that are gone.
-// A pair that is merged already can come back when a later merge spells one of
-// its tokens in another way; it is merged again at once, lowest rank first, as
-// encoding would.
+// settle puts the pairs that grew into the queue and drops those that are gone. A pair that is merged already can
+// come back when a later merge spells one of its tokens in another way; it is merged again at once, lowest rank
+// first, as encoding would.
 func (t *trainer) settle() {
 	for {
 		again := int32(-1)
@@ -257,18 +234,17 @@ func (t *trainer) settle() {
 		case p.count <= 0:
 			delete(t.pairs, p.key)
 		case p.grown && p.count > 1:
-			heap.Push(&t.queue, candidate{p.key, p.count})
+			t.queue.push(candidate{p.key, p.count})
 		}
 		p.grown = false
 	}
 	t.step = t.step[:0]
 }
 
-// apply replaces the pair of m by its token wherever it occurs, from left to
-// right within a word, and keeps the counts of its neighbours.
+// apply replaces the pair of m by its token wherever it occurs, from left to right within a word, and updates the
+// counts of its neighbours.
 func (t *trainer) apply(m merge) {
-	// The pairs that change all hold a neighbour x of a, b: they are (x, a),
-	// (x, ab), (b, x) and (ab, x), remembered by x while this merge lasts.
+	// The pairs that change all have a neighbour x of a, b: (x, a), (x, ab), (b, x) and (ab, x). near has them by x.
 	for i := range t.near {
 		t.near[i] = append(t.near[i], make([]*pairCount, len(t.vocab)-len(t.near[i]))...)
 	}
@@ -304,7 +280,7 @@ func (t *trainer) apply(m merge) {
 		a, b := int32(p.key>>32), int32(uint32(p.key))
 		t.near[0][a], t.near[1][a], t.near[2][b], t.near[3][b] = nil, nil, nil, nil
 	}
-	// What is left of the count are occurrences that overlapped, as in "aaa".
+	// The count may be above 0 yet: occurrences that overlapped, as in "aaa".
 	self.count, self.words, self.grown = 0, nil, false
 	t.step = append(t.step, self)
 }

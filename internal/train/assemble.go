@@ -11,6 +11,7 @@ import (
 	"gimbal/internal/evaluate"
 	"gimbal/internal/faults"
 	"gimbal/internal/guard"
+	"gimbal/internal/hub"
 	"gimbal/internal/optim"
 	"gimbal/internal/plan"
 	"gimbal/internal/preflight"
@@ -44,7 +45,7 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 	if base != nil {
 		defer base.Close()
 		from.weights = preflight.Base
-		if from.template, err = rundir.Template(base.Checkpoint); err != nil {
+		if from.template, err = base.Template(); err != nil {
 			return nil, err
 		}
 	}
@@ -55,7 +56,7 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 	if note := draft.Text.Set.ChatNote(); note != "" {
 		rec.note("%s", note)
 	}
-	var grams runlog.Baseline
+	var grams *evaluate.Grams
 	if !dry {
 		rec.detail("fitting the n-gram baseline")
 		if grams, err = evaluate.Fit(ctx, draft.Text); err != nil {
@@ -74,7 +75,9 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 	if err != nil {
 		return t, err
 	}
-	t.state.Baseline = grams
+	if grams != nil {
+		t.state.Baseline = grams.On(t.evaluator)
+	}
 	planted := make([]faults.Planted, len(opt.Inject))
 	for i, spec := range opt.Inject {
 		planted[i].Spec = spec
@@ -86,11 +89,11 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 }
 
 // openBase opens what Options.From names; nil when it names nothing.
-func openBase(path string) (*rundir.Model, error) {
+func openBase(path string) (*hub.Model, error) {
 	if path == "" {
 		return nil, nil
 	}
-	return rundir.OpenModel(path, "")
+	return hub.OpenModel(path, "")
 }
 
 // assemble makes everything that training on a text needs but a directory: plan, engine, and what stands around it.

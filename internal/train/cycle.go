@@ -13,17 +13,11 @@ type cycle struct {
 	Loss runlog.Float `json:"loss"` // nats per token, on the sample that every evaluation scores
 }
 
-// endsCycle reports whether a cycle ends with step: the rate is at its floor, and jumps up behind it unless the run
-// ends.
-func endsCycle(s optim.Schedule, step int64) bool {
-	return s.LastRestart() != 0 && (step == s.Steps || s.Restarts(step+1))
-}
-
 // regained compares the loss at the end of a cycle with that before the restart that began it. It returns the cycle to
 // compare with next, and what is wrong in a sentence, empty where the restart has paid back what it cost. The same
 // sample is scored each time, so any loss above the one before counts; NaN is above.
 func regained(s optim.Schedule, before cycle, step int64, loss float64) (next cycle, wrong string) {
-	if !endsCycle(s, step) {
+	if !s.EndsCycle(step) {
 		return before, ""
 	}
 	if before.Step > 0 && before.Step < step && !(loss <= float64(before.Loss)) {

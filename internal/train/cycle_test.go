@@ -35,7 +35,7 @@ func TestRegained(t *testing.T) {
 		}
 	}
 	for step := range int64(101) {
-		if got, want := endsCycle(s, step), step == 40 || step == 70 || step == 100; got != want {
+		if got, want := s.EndsCycle(step), step == 40 || step == 70 || step == 100; got != want {
 			t.Errorf("step %d ends a cycle: %v", step, got)
 		}
 	}

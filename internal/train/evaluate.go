@@ -56,7 +56,7 @@ func (t *run) evaluate(ctx context.Context) (*runlog.Eval, error) {
 		}
 	}
 	s.History = append(s.History, judge.NewPoint(s.Step, sample, s.disturbed(), w.FewDocuments, w.Report))
-	rec := loss.Record(t.at(), s.Baseline.Loss)
+	rec := loss.Record(t.at(), s.Baseline)
 	maps.Copy(rec.Metrics, w.Metrics())
 	if err := t.record.eval(rec, w.Shown(shownTexts)); err != nil {
 		return nil, err
@@ -133,7 +133,7 @@ func (t *run) stopEarly(ctx context.Context) (*runlog.Eval, error) {
 	}
 	at := t.at()
 	at.Step = choice.Step
-	rec := loss.Record(at, t.state.Baseline.Loss)
+	rec := loss.Record(at, t.state.Baseline)
 	return &rec, nil
 }
 

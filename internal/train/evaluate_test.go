@@ -46,7 +46,7 @@ func TestEvaluationIsJudged(t *testing.T) {
 		t.Fatalf("%+v, %v", page, err)
 	}
 	report := readReport(t, r.Dir)
-	for _, want := range []string{"n-gram baseline", "| rep4: ", "## Does the loss flatter?", "- stable: step ", "nobody has marked any of the 18 texts", "| 60 | "} {
+	for _, want := range []string{"n-gram baseline", "| rep4: ", "## Is the loss misleading?", "- stable: step ", "nobody has marked any of the 18 texts", "| 60 | "} {
 		if !strings.Contains(report, want) {
 			t.Errorf("the report lacks %q:\n%s", want, report)
 		}
@@ -57,7 +57,7 @@ func TestEvaluationIsJudged(t *testing.T) {
 	if err := page.Report(); err != nil {
 		t.Fatal(err)
 	}
-	if after := readReport(t, r.Dir); !strings.Contains(after, "1 of 18 texts were marked by a person: 1 drifting") || !strings.Contains(after, "## Plan") || strings.Contains(after, "nobody") {
+	if after := readReport(t, r.Dir); !strings.Contains(after, "a person marked 1 of 18 texts: 1 drifting") || !strings.Contains(after, "## Plan") || strings.Contains(after, "nobody") {
 		t.Errorf("the report after a review:\n%s", after)
 	}
 	marks, err := checkpoint.Marks(durable.OS, filepath.Join(r.Dir, rundir.Checkpoints))

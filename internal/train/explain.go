@@ -2,13 +2,11 @@ package train
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
 
 	"gimbal/internal/data"
-	"gimbal/internal/durable"
 	"gimbal/internal/engine"
 	"gimbal/internal/guard"
 	"gimbal/internal/inspect"
@@ -127,7 +125,7 @@ func (t *run) explainNonfinite(ctx context.Context, e *runlog.Event, d guard.Dec
 			e.Message += "; " + op.Text
 		}
 	}
-	t.saveBatch(e)
+	t.keep(e)
 	return nil
 }
 
@@ -148,7 +146,7 @@ func (t *run) explainOutlier(ctx context.Context, e *runlog.Event, d guard.Decis
 	}
 	e.Documents, e.Numbers["worst_sequence_loss"] = t.feed.describe(worst), runlog.Float(loss)
 	t.setAside(t.feed.batch.Spans)
-	t.saveBatch(e)
+	t.keep(e)
 	return nil
 }
 
@@ -162,38 +160,10 @@ func (t *run) setAside(spans []data.Span) {
 	t.feed.leaveOut(t.state.Quarantine)
 }
 
-// refusedBatch is a batch that was refused, as it is kept for replay.
-type refusedBatch struct {
-	Code      string   `json:"code"`
-	Step      int64    `json:"step"`  // the update that was not made
-	Batch     int64    `json:"batch"` // cursor behind it
-	Message   string   `json:"message"`
-	Documents []string `json:"documents"` // of each sequence
-	Bounds    []int    `json:"bounds"`    // where each sequence begins; last: the number of positions
-	Tokens    []int32  `json:"tokens"`
-	Labels    []int32  `json:"labels"`
-	Counts    []bool   `json:"counts"`
-}
-
-// saveBatch keeps the batch in progress in refused/batch-N.json. A disk that is full does not end the run for it.
-func (t *run) saveBatch(e *runlog.Event) {
-	b := &t.feed.batch
-	r := refusedBatch{Code: e.Code, Step: e.Step, Batch: e.Batch, Message: e.Message, Tokens: b.Tokens, Labels: b.Labels,
-		Counts: b.Counts}
-	for _, s := range b.Spans {
-		r.Documents = append(r.Documents, t.text.Set.Describe(s.Doc))
-		r.Bounds = append(r.Bounds, s.Start)
-	}
-	r.Bounds = append(r.Bounds, len(b.Tokens))
-	raw, err := json.Marshal(r)
+// keep saves the batch in progress, which was refused. A disk that is full does not end the run for it.
+func (t *run) keep(e *runlog.Event) {
 	dir := filepath.Join(t.store.dir, rundir.Refused)
-	if err == nil {
-		err = durable.Mkdir(t.store.fs, dir)
-	}
-	if err == nil {
-		err = durable.WriteFile(t.store.fs, filepath.Join(dir, fmt.Sprintf("batch-%d.json", e.Batch)), raw)
-	}
-	if err != nil {
+	if err := t.inspected().Save(t.store.fs, dir, t.text.Set.Describe, e); err != nil {
 		t.record.note("warning: the refused batch could not be saved: %v", err)
 	}
 }

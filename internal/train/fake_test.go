@@ -18,6 +18,7 @@ import (
 	"gimbal/internal/generate"
 	"gimbal/internal/guard"
 	"gimbal/internal/model"
+	"gimbal/internal/nn"
 	"gimbal/internal/par"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
@@ -66,7 +67,7 @@ func (o *scripted) Get() (engine.Snapshot, error) {
 	return engine.Snapshot{Params: o.params, Slots: o.slots}, o.lost
 }
 
-func (o *scripted) Set(params, slots engine.Tensors) error {
+func (o *scripted) Set(params, slots *safetensors.File) error {
 	for _, e := range o.params {
 		if err := params.ReadF32(e.Data, e.Name); err != nil {
 			return err
@@ -88,7 +89,7 @@ func (o *scripted) Pass(_ context.Context, in engine.Input, want engine.Want) (v
 	if want&engine.Probe != 0 {
 		l, h := o.info.Arch.Layers, o.info.Arch.Layers*o.info.Arch.Heads
 		v.Probe = &engine.ProbeStats{Stream: slices.Repeat([]engine.Stream{{RMS: 1, Kept: 1, Peak: 1}}, l+1),
-			Entropy: slices.Repeat([]float64{0.5}, h), ScoreMax: slices.Repeat([]float64{1}, h), Dead: make([]float64, l)}
+			Heads: slices.Repeat([]nn.HeadFocus{{Entropy: 0.5, Logit: 1}}, h), Dead: make([]float64, l)}
 	}
 	return v, o.lost
 }

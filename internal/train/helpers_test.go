@@ -124,7 +124,7 @@ func change(t *testing.T, e engine.Engine, edit func(name string, values []float
 	if err != nil {
 		t.Fatal(err)
 	}
-	clone := func(list []safetensors.Entry) engine.Tensors {
+	clone := func(list []safetensors.Entry) *safetensors.File {
 		for i, entry := range list {
 			list[i].Data = append([]float32(nil), entry.Data...)
 			edit(entry.Name, list[i].Data)

@@ -16,6 +16,7 @@ import (
 	"gimbal/internal/durable"
 	"gimbal/internal/exit"
 	"gimbal/internal/guard"
+	"gimbal/internal/inspect"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
 )
@@ -67,7 +68,7 @@ func TestNonfiniteIsSkippedAndNamed(t *testing.T) {
 			if weights(t, r.Dir, 7) == weights(t, clean.Dir, 7) {
 				t.Error("step 7 is that of the clean run: nothing was skipped")
 			}
-			var saved refusedBatch
+			var saved inspect.Refused
 			raw, err := os.ReadFile(filepath.Join(r.Dir, rundir.Refused, "batch-7.json"))
 			if err == nil {
 				err = json.Unmarshal(raw, &saved)

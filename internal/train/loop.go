@@ -201,7 +201,7 @@ func (t *run) epoch() int64 { return t.state.Sequence / t.text.Train.Sequences()
 func (t *run) evalDue(epochBefore int64) bool {
 	step, cfg := t.state.Step, t.plan.Config
 	switch {
-	case step == cfg.Train.Steps, step%t.plan.EvalEvery() == 0, endsCycle(t.plan.Rate.Schedule, step):
+	case step == cfg.Train.Steps, step%t.plan.EvalEvery() == 0, t.plan.Rate.Schedule.EndsCycle(step):
 		return true
 	case cfg.Eval.Every == 0 && t.plan.Text.Epochs <= plan.DefaultEvals:
 		return t.epoch() > epochBefore

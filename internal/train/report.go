@@ -31,7 +31,7 @@ func (t *run) writeReport(reason string, final *runlog.Eval) error {
 		Kept: runs.Kept{Last: t.store.saved, BestStep: s.BestStep, Best: float64(s.Best), Choice: choice}}
 	if w := t.written; w != nil {
 		r.Writing = &runs.Writing{Step: s.History[len(s.History)-1].Step, Plan: w.Plan, Report: w.Report, Notes: w.Notes,
-			Flatters: judge.Illusion(s.History, w.Report)}
+			LossWarnings: judge.Illusion(s.History, w.Report)}
 	}
 	return durable.WriteWith(t.store.fs, filepath.Join(t.store.dir, rundir.ReportFile),
 		func(w io.Writer) error { return r.Write(w) })

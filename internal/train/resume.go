@@ -10,6 +10,7 @@ import (
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
 	"gimbal/internal/engine"
+	"gimbal/internal/hub"
 	"gimbal/internal/plan"
 	"gimbal/internal/preflight"
 	"gimbal/internal/rundir"
@@ -29,7 +30,7 @@ type ResumeOptions struct {
 type saved struct {
 	dir     string
 	cfg     *config.Config
-	model   *rundir.Model
+	model   *hub.Model
 	state   state
 	refused []string // checkpoints that are newer, and why they were not taken
 }
@@ -47,7 +48,7 @@ func openSaved(dir string) (*saved, error) {
 	s := &saved{dir: dir, cfg: cfg, refused: refused}
 	err = rundir.ReadState(c, &s.state)
 	if err == nil {
-		if s.model, err = rundir.Describe(c); err != nil {
+		if s.model, err = hub.ModelOf(c); err != nil {
 			err = fmt.Errorf("%w: %w", rundir.ErrResume, err)
 		}
 	}
@@ -146,7 +147,7 @@ func (s *saved) assemble(ctx context.Context, opt ResumeOptions, rec *recorder, 
 	}
 	from := start{weights: preflight.Saved, out: s.dir, longer: extended,
 		set: func(e engine.Engine) error { return setAll(e, s.model.Checkpoint) }}
-	if from.template, err = rundir.Template(s.model.Checkpoint); err != nil {
+	if from.template, err = s.model.Template(); err != nil {
 		draft.Close()
 		return nil, err
 	}

@@ -117,8 +117,8 @@ func (t *run) openLog() (err error) {
 
 // process is what the log says of this process.
 func (t *run) process(reason string) runlog.Process {
-	return runlog.Process{ConfigHash: t.state.ConfigHash, Reason: reason, Version: Version(), Tier: t.plan.Hardware.Name,
-		Mode: t.plan.Config.Numeric.Mode, Workers: t.plan.Hardware.Workers}
+	return runlog.Process{ConfigHash: t.state.ConfigHash, Reason: reason, Version: runlog.Version(),
+		Tier: t.plan.Hardware.Name, Mode: t.plan.Config.Numeric.Mode, Workers: t.plan.Hardware.Workers}
 }
 
 // recordPlan records the plan, what was measured for it and what the preflight found, and tells it.

@@ -104,7 +104,7 @@ func TestOneDenominatorForTheWholeStep(t *testing.T) {
 	mean := look(func() error {
 		micros := data.SplitMicro(nil, b, 40)
 		for _, m := range micros {
-			in := engine.Of(m)
+			in := engine.MicroInput(m)
 			in.Scale = 1 / float64(len(m.Tokens)*len(micros))
 			if _, err := r.engine.Pass(ctx, in, engine.Gradient); err != nil {
 				return err

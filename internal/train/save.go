@@ -98,8 +98,7 @@ func (t *run) snapshot() (*checkpoint.Snapshot, error) {
 	if template == "" {
 		template = t.start.template
 	}
-	files, err := hub.Companion{Arch: t.plan.Spec.Arch, Tok: t.text.Tok, Start: t.startToken(), Template: template,
-		TurnEnds: t.text.Set.TurnEnds()}.Files()
+	files, err := hub.ModelFiles(t.plan.Spec.Arch, t.text.Tok, t.startToken(), template, t.text.Set.TurnEnds()...)
 	if err != nil {
 		return nil, err
 	}

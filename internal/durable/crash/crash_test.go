@@ -209,7 +209,8 @@ func TestLikeOS(t *testing.T) {
 	want, got := run(durable.OS, t.TempDir()), run(crash.New(), ".")
 	for i, w := range want {
 		g := got[i]
-		if w.what != g.what || (w.err == nil) != (g.err == nil) || errors.Is(w.err, fs.ErrNotExist) != errors.Is(g.err, fs.ErrNotExist) ||
+		if w.what != g.what || (w.err == nil) != (g.err == nil) || errors.Is(w.err, fs.ErrNotExist) != errors.Is(g.err,
+			fs.ErrNotExist) ||
 			(w.err == io.EOF) != (g.err == io.EOF) {
 			t.Errorf("the system: %s: %v; here: %s: %v", w.what, w.err, g.what, g.err)
 		}

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"time"
 )
 
 // Kinds of open files.
@@ -15,7 +14,7 @@ const (
 	appends
 )
 
-// file is an open file; it keeps its content when the name moves or goes.
+// file is an open file. It keeps its content when the name is moved or removed.
 type file struct {
 	fs     *FS
 	n      *node
@@ -30,10 +29,10 @@ func (h *file) op(change bool, what string) error {
 		return err
 	}
 	if h.closed {
-		return &fs.PathError{Op: what, Path: h.name, Err: fs.ErrClosed}
+		return fail(what, h.name, fs.ErrClosed)
 	}
 	if h.n.dir && what != "stat" && what != "close" {
-		return &fs.PathError{Op: what, Path: h.name, Err: errors.New("is a directory")}
+		return fail(what, h.name, errIsDir)
 	}
 	return nil
 }
@@ -53,7 +52,7 @@ func (h *file) ReadAt(p []byte, off int64) (int, error) {
 	h.fs.mu.Lock()
 	defer h.fs.mu.Unlock()
 	if off < 0 {
-		return 0, &fs.PathError{Op: "read", Path: h.name, Err: fs.ErrInvalid}
+		return 0, fail("read", h.name, fs.ErrInvalid)
 	}
 	return h.read(p, off)
 }
@@ -76,7 +75,7 @@ func (h *file) Write(p []byte) (int, error) {
 	h.fs.mu.Lock()
 	defer h.fs.mu.Unlock()
 	if h.flag&readOnly != 0 {
-		return 0, &fs.PathError{Op: "write", Path: h.name, Err: fs.ErrPermission}
+		return 0, fail("write", h.name, fs.ErrPermission)
 	}
 	err := h.op(true, "write")
 	if err != nil {
@@ -88,12 +87,10 @@ func (h *file) Write(p []byte) (int, error) {
 	if h.flag&appends != 0 {
 		h.pos = int64(len(h.n.data))
 	}
-	end := h.pos + int64(len(p))
-	if end > int64(len(h.n.data)) {
+	if end := h.pos + int64(len(p)); end > int64(len(h.n.data)) {
 		h.n.data = append(h.n.data, make([]byte, end-int64(len(h.n.data)))...)
 	}
-	copy(h.n.data[h.pos:], p)
-	h.pos = end
+	h.pos += int64(copy(h.n.data[h.pos:], p))
 	return len(p), err
 }
 
@@ -127,25 +124,4 @@ func (h *file) Stat() (fs.FileInfo, error) {
 		return nil, err
 	}
 	return infoOf(h.n, filepath.Base(h.name)), nil
-}
-
-// info describes a node.
-type info struct {
-	name string
-	size int64
-	dir  bool
-}
-
-func infoOf(n *node, name string) info { return info{name, int64(len(n.data)), n.dir} }
-
-func (i info) Name() string       { return i.name }
-func (i info) Size() int64        { return i.size }
-func (i info) IsDir() bool        { return i.dir }
-func (i info) ModTime() time.Time { return time.Time{} }
-func (i info) Sys() any           { return nil }
-func (i info) Mode() fs.FileMode {
-	if i.dir {
-		return fs.ModeDir | 0o777
-	}
-	return 0o666
 }
