@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -74,7 +75,7 @@ func completions(list []completion, n *kong.Node, above []flag) []completion {
 			continue
 		}
 		g := flag{word: word{"--" + f.Name, firstSentence(f.Help)}, value: !f.IsBool(),
-			files: strings.Contains("PATH FILE DIR CHECKPOINT", f.PlaceHolder) && f.PlaceHolder != ""}
+			files: slices.Contains([]string{"PATH", "FILE", "DIR", "CHECKPOINT"}, f.PlaceHolder)}
 		if f.Short != 0 {
 			g.short = "-" + string(f.Short)
 		}

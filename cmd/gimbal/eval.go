@@ -107,7 +107,10 @@ func (c *compareCmd) Run(e *env) error {
 		for _, v := range row.Values {
 			text := "-"
 			if !v.Missing {
-				text = fmt.Sprintf("%.3f [%.3f, %.3f]", float64(v.Value), float64(v.Lo), float64(v.Hi))
+				text = fmt.Sprintf("%.3f", float64(v.Value))
+				if !math.IsInf(float64(v.Lo), 0) { // of a single pass nothing else is known
+					text += fmt.Sprintf(" [%.3f, %.3f]", float64(v.Lo), float64(v.Hi))
+				}
 				if v.Real {
 					text += " *"
 					real++

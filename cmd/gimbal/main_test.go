@@ -175,7 +175,7 @@ func TestInterrupt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command(bin, "train", "--data", text, "--out", dir, "--steps", "1000000", "--set", "tokenizer.kind=bytes", "--set", "model.layers=1",
+	cmd := exec.Command(bin, "train", "-v", "--data", text, "--out", dir, "--steps", "1000000", "--set", "tokenizer.kind=bytes", "--set", "model.layers=1",
 		"--set", "model.width=32", "--set", "model.heads=1", "--set", "train.context=32", "--set", "train.batch_tokens=256")
 	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+t.TempDir())
 	cmd.Stderr = io.MultiWriter(&stderr, w)

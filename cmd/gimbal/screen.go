@@ -17,30 +17,27 @@ const (
 // place. Not safe for concurrent use.
 type screen struct {
 	w      io.Writer
-	file   *os.File // the terminal; nil: there is none
-	live   bool     // whether lines can be drawn in place
+	file   *os.File   // the terminal; nil: there is none
+	size   func() int // columns of it, now
+	live   bool       // whether lines can be drawn in place
 	colour bool
 	line   string // the live line as it stands; empty: none does
 	wide   int    // the terminal when it was drawn
 }
 
 func newScreen(w io.Writer) *screen {
-	s := &screen{w: w}
+	s := &screen{w: w, size: func() int { return pageWidth }}
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		s.file, s.live = f, os.Getenv("TERM") != "dumb"
 		s.colour = s.live && os.Getenv("NO_COLOR") == ""
-	}
-	return s
-}
-
-// size is the width of the terminal, now.
-func (s *screen) size() int {
-	if s.file != nil {
-		if width, _, err := term.GetSize(int(s.file.Fd())); err == nil && width > 0 {
-			return width
+		s.size = func() int {
+			if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+				return width
+			}
+			return pageWidth
 		}
 	}
-	return pageWidth
+	return s
 }
 
 // width is the columns of a message.
