@@ -167,38 +167,33 @@ func Prune(fsys durable.FS, dir string, keep int, protect []string) (removed []s
 			kept[info.Step] = true
 		}
 	}
-	if removed, err = remove(fsys, dir, doomed); err != nil {
-		err = fmt.Errorf("checkpoint: prune %s: %w", dir, err)
-	}
+	removed, err = remove(fsys, dir, doomed)
+	wrap(&err, "prune %s", dir)
 	return removed, err
 }
 
 // Forget deletes the checkpoints in dir that are newer than step, and the marks on them, for a run that goes back to
 // step. After a crash every checkpoint is whole or gone.
-func Forget(fsys durable.FS, dir string, step int64) error {
-	fail := func(err error) error {
-		return fmt.Errorf("checkpoint: forget what is newer than step %d in %s: %w", step, dir, err)
-	}
+func Forget(fsys durable.FS, dir string, step int64) (err error) {
+	defer wrap(&err, "forget what is newer than step %d in %s", step, dir)
 	marks, err := Marks(fsys, dir)
 	if err != nil {
-		return fail(err)
+		return err
 	}
 	before := len(marks)
 	maps.DeleteFunc(marks, func(_ string, s int64) bool { return s > step })
 	if len(marks) < before {
 		if err := writeMarks(fsys, dir, marks); err != nil {
-			return fail(err)
+			return err
 		}
 	}
 	names, err := candidates(fsys, dir)
 	if err != nil {
-		return fail(err)
+		return err
 	}
 	newer := slices.DeleteFunc(names, func(name string) bool { s, _ := parseName(name); return s <= step })
-	if _, err := remove(fsys, dir, newer); err != nil {
-		return fail(err)
-	}
-	return nil
+	_, err = remove(fsys, dir, newer)
+	return err
 }
 
 // remove deletes checkpoints and sweeps dir. It renames all of them before it deletes their files, and returns the
@@ -239,14 +234,12 @@ func Marks(fsys durable.FS, dir string) (map[string]int64, error) {
 }
 
 // SetMark gives a name to a step in dir, taking it from the step that had it. The checkpoint must be there.
-func SetMark(fsys durable.FS, dir, mark string, step int64) error {
-	fail := func(err error) error {
-		return fmt.Errorf("checkpoint: mark step %d as %q in %s: %w", step, mark, dir, err)
-	}
+func SetMark(fsys durable.FS, dir, mark string, step int64) (err error) {
+	defer wrap(&err, "mark step %d as %q in %s", step, mark, dir)
 	if _, err := fsys.Stat(filepath.Join(dir, StepName(step))); errors.Is(err, fs.ErrNotExist) {
-		return fail(ErrNone)
+		return ErrNone
 	} else if err != nil {
-		return fail(err)
+		return err
 	}
 	marks, err := Marks(fsys, dir)
 	if err != nil {
@@ -256,10 +249,7 @@ func SetMark(fsys durable.FS, dir, mark string, step int64) error {
 		return nil
 	}
 	marks[mark] = step
-	if err := writeMarks(fsys, dir, marks); err != nil {
-		return fail(err)
-	}
-	return nil
+	return writeMarks(fsys, dir, marks)
 }
 
 func writeMarks(fsys durable.FS, dir string, marks map[string]int64) error {

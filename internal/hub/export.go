@@ -43,7 +43,7 @@ func Export(ctx context.Context, c *checkpoint.Checkpoint, dir, dtype string) er
 	}
 	return write(dir, files, func(w io.Writer) error {
 		w = untilWriter{w, ctx}
-		return safetensors.WriteAs(w, model.Entries(p), map[string]string{"format": "pt"}, types[0])
+		return safetensors.Write(w, model.Entries(p), map[string]string{"format": "pt"}, types[0])
 	})
 }
 
@@ -66,7 +66,7 @@ func exported(c *checkpoint.Checkpoint, dtype string) (map[string][]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	conf, err := model.HFConfigAs(arch, eos, bos, dtype)
+	conf, err := model.HFConfig(arch, eos, bos, dtype)
 	if err != nil {
 		return nil, &Error{c.Path(), configFile, err}
 	}

@@ -59,8 +59,8 @@ func Log(dir string) (*runlog.Log, error) {
 func CheckpointsOf(run string) string { return filepath.Join(run, Checkpoints) }
 
 // OpenCheckpoint opens a checkpoint of the run that a person names (Find): the one called name (stable, best-loss, last
-// or step-N), or if name is empty the stable one, else the last one, else the newest that verifies. If path is not a run
-// it opens the checkpoint there.
+// or step-N), or if name is empty the stable one, else the last one, else the newest that verifies. If path is not a
+// run it opens the checkpoint there.
 func OpenCheckpoint(path, name string) (*checkpoint.Checkpoint, error) {
 	run, err := Find(path)
 	if err != nil {
