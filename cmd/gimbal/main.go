@@ -42,6 +42,7 @@ type cli struct {
 	Version    versionCmd    `cmd:"" help:"Print the version, the kernels and the exit codes."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for bash, zsh or fish."`
 	Help       helpCmd       `cmd:"" help:"Print the help of a command."`
+	Complete   completeCmd   `cmd:"" hidden:"" passthrough:""`
 }
 
 const description = `Trains autoregressive language models on the CPU, and keeps them level.
