@@ -1,13 +1,38 @@
 package main
 
 import (
-	"bytes"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
 )
+
+// completionScripts make the shells ask the program that is typed, by its hidden command "complete". Where that has no
+// word to offer, they offer files.
+var completionScripts = map[string]string{
+	"bash": `_gimbal() {
+	local IFS=$'\n' cur=${COMP_WORDS[COMP_CWORD]#=}
+	local words=$("${COMP_WORDS[0]}" complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null | cut -f1)
+	COMPREPLY=($(compgen -W "$words" -- "$cur"))
+}
+complete -o default -F _gimbal gimbal
+`,
+	"zsh": `#compdef gimbal
+_gimbal() {
+	local -a list=("${(@f)$("${words[1]}" complete "${(@)words[2,CURRENT]}" 2>/dev/null | sed 's/:/\\:/g; s/	/:/')}")
+	if [[ -n $list ]]; then _describe gimbal list; else _files; fi
+}
+compdef _gimbal gimbal
+`,
+	"fish": `function __gimbal
+	set -l typed (commandline -opc)
+	$typed[1] complete $typed[2..] (commandline -ct) 2>/dev/null
+end
+complete -c gimbal -f -a '(__gimbal)'
+complete -c gimbal -n 'not __gimbal | read -l word' -F
+`}
 
 type completionCmd struct {
 	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
@@ -22,90 +47,75 @@ func (*completionCmd) Help() string {
     gimbal completion fish | source    # ~/.config/fish/config.fish`
 }
 
-func (c *completionCmd) Run(e *env, k *kong.Context) error {
-	list := completions(nil, k.Model.Node, nil)
-	for i := range list {
-		if list[i].path == " help" {
-			list[i].words, list[i].files = list[0].words, false
-		}
-	}
-	print := map[string]func(io.Writer, []completion){"bash": printBash, "zsh": printZsh, "fish": printFish}[c.Shell]
-	var script bytes.Buffer
-	print(&script, list)
-	_, err := e.stdout.Write(script.Bytes())
+func (c *completionCmd) Run(e *env) error {
+	_, err := io.WriteString(e.stdout, completionScripts[c.Shell])
 	return err
 }
 
-// completion is a command and what may follow it.
-type completion struct {
-	path  string // such as " data stats"; empty: the program itself
-	words []word // names of subcommands, or values of the first argument
-	flags []flag
-	files bool // arguments may be files
+type completeCmd struct {
+	Words []string `arg:"" optional:""`
 }
 
-// word is something to type, and what it means.
-type word struct{ text, help string }
-
-// flag is a flag, and what may follow it.
-type flag struct {
-	word            // --name
-	short  string   // -n; empty: none
-	value  bool     // it takes one
-	values []string // the values that it takes; empty: any
-	files  bool     // its value is a file
+func (c *completeCmd) Run(e *env, k *kong.Context) error {
+	for _, word := range completions(k.Model.Node, c.Words) {
+		fmt.Fprintln(e.stdout, word)
+	}
+	return nil
 }
 
-// names are the ways to write a flag.
-func (f flag) names() []string {
-	if f.short == "" {
-		return []string{f.text}
+// completions are the words that may stand in place of the last one, each with a tab and its help, if any: commands, flags, or
+// the values of a flag, as kong's model has them. There is none where a file, a number or a text may stand.
+func completions(root *kong.Node, words []string) (list []string) {
+	last := ""
+	if n := len(words) - 1; n >= 0 {
+		words, last = words[:n], strings.TrimPrefix(words[n], "=")
 	}
-	return []string{f.text, f.short}
-}
-
-// completions appends the commands of a node of kong's model, with the flags of the nodes above it.
-func completions(list []completion, n *kong.Node, above []flag) []completion {
-	c := completion{flags: above[:len(above):len(above)]}
-	for at := n; at.Parent != nil; at = at.Parent {
-		c.path = " " + at.Name + c.path
-	}
-	for _, f := range n.Flags {
-		if f.Hidden {
-			continue
+	words = slices.DeleteFunc(words, func(word string) bool { return word == "=" }) // bash takes it for a word
+	at, flags := root, root.Flags
+	var value *kong.Flag // whose value comes next
+	for _, word := range words {
+		known := value == nil
+		value = nil
+		for _, f := range flags {
+			if known && (word == "--"+f.Name || f.Short != 0 && word == "-"+string(f.Short)) && !f.IsBool() {
+				value = f
+			}
 		}
-		g := flag{word: word{"--" + f.Name, firstSentence(f.Help)}, value: !f.IsBool(),
-			files: slices.Contains([]string{"PATH", "FILE", "DIR", "CHECKPOINT"}, f.PlaceHolder)}
-		if f.Short != 0 {
-			g.short = "-" + string(f.Short)
-		}
-		if f.Enum != "" {
-			g.values = strings.Split(f.Enum, ",")
-		}
-		c.flags = append(c.flags, g)
-	}
-	for _, child := range n.Children {
-		if !child.Hidden {
-			c.words = append(c.words, word{child.Name, firstSentence(child.Help)})
-		}
-	}
-	for i, p := range n.Positional {
-		c.files = c.files || p.Enum == ""
-		if i == 0 && p.Enum != "" {
-			for _, v := range strings.Split(p.Enum, ",") {
-				c.words = append(c.words, word{v, ""})
+		for _, child := range at.Children {
+			if known && child.Name == word {
+				at, flags = child, append(flags[:len(flags):len(flags)], child.Flags...)
 			}
 		}
 	}
-	list = append(list, c)
-	for _, child := range n.Children {
-		list = completions(list, child, c.flags)
+	add := func(word, help string) {
+		first, _, _ := strings.Cut(help, ". ")
+		list = append(list, strings.TrimSuffix(word+"\t"+strings.TrimSuffix(first, "."), "\t"))
+	}
+	enum := ""
+	switch {
+	case value != nil:
+		enum = value.Enum
+	case strings.HasPrefix(last, "-"):
+		for _, f := range flags {
+			add("--"+f.Name, f.Help)
+		}
+	case at.Name == "help":
+		at = root
+		fallthrough
+	default:
+		for _, child := range at.Children {
+			if !child.Hidden {
+				add(child.Name, child.Help)
+			}
+		}
+		if len(at.Positional) > 0 {
+			enum = at.Positional[0].Enum
+		}
+	}
+	if enum != "" {
+		for _, word := range strings.Split(enum, ",") {
+			add(word, "")
+		}
 	}
 	return list
-}
-
-// firstSentence is the beginning of a help text, without its full stop.
-func firstSentence(help string) string {
-	first, _, _ := strings.Cut(help, ". ")
-	return strings.TrimSuffix(first, ".")
 }

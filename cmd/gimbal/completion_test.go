@@ -2,75 +2,82 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
 
-func script(t *testing.T, shell string) string {
+func complete(t *testing.T, args ...string) string {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	if code := run([]string{"completion", shell}, nil, &stdout, &stderr); code != 0 {
+	if code := run(args, nil, &stdout, &stderr); code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr.String())
 	}
 	return stdout.String()
 }
 
-// TestBashCompletion asks bash.
-func TestBashCompletion(t *testing.T) {
-	bash, err := exec.LookPath("bash")
-	if err != nil {
-		t.Skip("no bash here")
-	}
+// TestCompletions wants the words that may come next, for what is typed before the cursor.
+func TestCompletions(t *testing.T) {
+	commands := "train resume sample eval review compare why runs doctor data import export bench version completion help"
+	global := "--help --version --verbose --quiet"
 	for typed, want := range map[string]string{
-		"gimbal tr":                         "train",
-		"gimbal da":                         "data",
-		"gimbal data st":                    "stats",
-		"gimbal help ":                      "train resume sample eval review compare why runs doctor data import export bench version completion help",
-		"gimbal runs ":                      "list rm",
-		"gimbal completion ":                "bash zsh fish",
-		"gimbal train --dr":                 "--dry-run",
-		"gimbal train --data x --verb":      "--verbose",
-		"gimbal bench train --mode ":        "auto fp32 bf16",
-		"gimbal bench train --mode = b":     "bf16",
-		"gimbal -q data inspect --color al": "always",
-		"gimbal runs rm -":                  "--help -h --version --verbose -v --quiet -q --yes -y",
-		"gimbal train --steps ":             "", // nobody can guess
-		"gimbal train --data ":              "", // files, which bash adds
-		"gimbal sample ":                    "",
+		"tr":                         commands,
+		"help ":                      commands,
+		"data ":                      "inspect stats cache",
+		"data cache -":               global + " --remove --json",
+		"-q data ":                   "inspect stats cache",
+		"runs ":                      "list rm",
+		"runs rm --":                 global + " --yes",
+		"completion ":                "bash zsh fish",
+		"bench train --mode ":        "auto fp32 bf16",
+		"bench train --mode =":       "auto fp32 bf16", // as bash splits --mode=
+		"bench train --mode = b":     "auto fp32 bf16", // as bash splits --mode=b
+		"data inspect --color ":      "auto always never",
+		"sample --checkpoint train ": "", // the value of a flag, not a command
+		"train --steps ":             "",
+		"sample ":                    "",
+		"train --data data ":         "",
 	} {
-		words := strings.Split(typed, " ")
-		ask := script(t, "bash") + "COMP_WORDS=(" + typed + " ''); COMP_CWORD=" + string(rune('0'+len(words)-1)) +
-			"; _gimbal; echo \"${COMPREPLY[@]}\""
-		if words[len(words)-1] != "" {
-			ask = strings.Replace(ask, " '')", ")", 1)
+		var got []string
+		for line := range strings.Lines(complete(t, append([]string{"complete"}, strings.Split(typed, " ")...)...)) {
+			word, _, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t")
+			got = append(got, word)
 		}
-		out, err := exec.Command(bash, "-c", ask).CombinedOutput()
-		if got := strings.TrimSpace(string(out)); err != nil || got != want {
-			t.Errorf("%q completes to %q, %v; want %q", typed, got, err, want)
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q: %q, want %q", typed, got, want)
 		}
 	}
 }
 
-// TestCompletionScripts wants every command and flag in the script of every shell, and the shells that are here to read
-// theirs.
+// TestCompletionScripts asks the shells that are here.
 func TestCompletionScripts(t *testing.T) {
-	for shell, flag := range map[string]string{"bash": "--dry-run", "zsh": "'--dry-run:", "fish": "-l dry-run"} {
-		text := script(t, shell)
-		for _, part := range []string{flag, "data stats", "completion", "step", "CHECKPOINT"} {
-			if found := strings.Contains(text, part); found == (part == "CHECKPOINT") {
-				t.Errorf("%s: %q: %v", shell, part, found)
-			}
-		}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := filepath.Join(t.TempDir(), "gimbal") // the test binary under this name is the program
+	if err := copyFile(bin, self); err != nil {
+		t.Fatal(err)
+	}
+	for shell, ask := range map[string]string{
+		"bash": "COMP_WORDS=(" + bin + " bench train --mode b); COMP_CWORD=4; _gimbal; echo ${COMPREPLY[@]}",
+		"fish": "complete -C '" + bin + " bench train --mode b'",
+		"zsh":  "words=(" + bin + " bench train --mode b) CURRENT=5; _describe() { echo ${(M)list:#b*} }\n_gimbal",
+	} {
 		path, err := exec.LookPath(shell)
 		if err != nil {
 			t.Logf("no %s here", shell)
 			continue
 		}
-		cmd := exec.Command(path, "-n")
-		cmd.Stdin = strings.NewReader(text)
-		if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
-			t.Errorf("%s does not read its script: %v\n%s", shell, err, out)
+		text := "compdef() { : }\n" + complete(t, "completion", "zsh")
+		if shell != "zsh" {
+			text = complete(t, "completion", shell)
+		}
+		out, err := exec.Command(path, "-c", text+"\n"+ask).CombinedOutput()
+		if got := strings.TrimRight(string(out), ":\n\t "); err != nil || got != "bf16" {
+			t.Errorf("%s: %q, %v", shell, out, err)
 		}
 	}
 }

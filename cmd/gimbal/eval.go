@@ -31,7 +31,7 @@ func (c *evalCmd) Run(e *env) error {
 	}
 	fmt.Fprintf(e.stdout, "%s\non %s: %s, %s\n", r.Checkpoint, r.On, plural(r.Tokens, "token"), plural(r.Bytes, "byte"))
 	printLosses(e.stdout, fmt.Sprintf("model, step %d", r.Step), r.Loss, r.BitsPerByte, r.Baseline)
-	if b := r.Baseline; b != nil && b.Tokens == r.Tokens {
+	if b := r.Baseline; b != nil && r.Tokens >= b.Tokens {
 		fmt.Fprintln(e.stdout, compared(r.Loss, b.Loss))
 	}
 	if r.Writing != nil {

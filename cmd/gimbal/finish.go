@@ -85,7 +85,7 @@ func (r *told) beside(res *gimbal.Result) float64 {
 			return e.BaselineLoss
 		}
 	}
-	if res.ValTokens == res.Baseline.Tokens {
+	if res.ValTokens >= res.Baseline.Tokens { // it may end in the middle of a pass
 		return res.Baseline.Loss
 	}
 	return math.NaN()

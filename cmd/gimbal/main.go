@@ -42,12 +42,13 @@ type cli struct {
 	Version    versionCmd    `cmd:"" help:"Print the version, the kernels and the exit codes."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for bash, zsh or fish."`
 	Help       helpCmd       `cmd:"" help:"Print the help of a command."`
+	Complete   completeCmd   `cmd:"" hidden:"" passthrough:""`
 }
 
 const description = `Trains autoregressive language models on the CPU, and keeps them level.
 
 Examples:
-  gimbal train                           train on the Go source tree: 3 minutes
+  gimbal train                           train on the Go sources: 3 minutes
   gimbal train --data books/             train on a folder of text
   gimbal train --data books/ --dry-run   print the plan and stop
   gimbal resume runs/books               continue after a stop or a power cut
