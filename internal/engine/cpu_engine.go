@@ -19,7 +19,7 @@ type cpuEngine struct {
 	passes passes    // since Discard
 	report *reporter // memory of Propose; nil as adam is
 	probe  *prober   // memory of passes with Probe
-	plants []model.Plant
+	plants []model.PlantedFault
 }
 
 // Info implements Engine.

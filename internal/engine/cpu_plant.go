@@ -10,7 +10,7 @@ import (
 func (e *cpuEngine) Plant(faults ...Fault) {
 	e.plants = e.plants[:0]
 	for _, f := range faults {
-		p := model.Plant{Block: f.Block}
+		p := model.PlantedFault{Block: f.Block}
 		switch f.Kind {
 		case NaNActivation:
 			p.Fault = model.FaultNaN
@@ -23,7 +23,7 @@ func (e *cpuEngine) Plant(faults ...Fault) {
 		}
 		e.plants = append(e.plants, p)
 	}
-	e.model.SetPlants(e.plants...)
+	e.model.PlantFaults(e.plants...)
 }
 
 // Harm implements Planter.

@@ -198,8 +198,8 @@ func TestEstimate(t *testing.T) {
 		for _, tensor := range e.Info().Tensors {
 			params += tensor.Len()
 		}
-		if m := o.Estimate(s); m.Model != e.model.Plan().Total || m.Slots != 8*params {
-			t.Errorf("%+v, want %d and %d", m, e.model.Plan().Total, 8*params)
+		if m := o.Estimate(s); m.Model != e.model.Footprint().Total || m.Slots != 8*params {
+			t.Errorf("%+v, want %d and %d", m, e.model.Footprint().Total, 8*params)
 		}
 	})
 	if _, err := o.Open(Spec{Arch: shapes[0], Mode: "fp32"}); err == nil {
