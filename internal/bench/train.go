@@ -122,7 +122,7 @@ func Train(ctx context.Context, opt TrainOptions) (*TrainResult, error) {
 		Micro: opt.Micro, Steps: opt.Steps, Mode: t.model.Mode(), Checkpointing: or(opt.Checkpointing, model.CheckpointNone)}
 	r.Params, r.Multiplied = arch.Params()
 	const moments = 2 * 4 // bytes of a parameter
-	r.Predicted = t.model.Plan().Total + moments*int64(len(p.Flat))
+	r.Predicted = t.model.Footprint().Total + moments*int64(len(p.Flat))
 	if err := t.run(ctx, r); err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ type cpuEngine struct {
 	passes passes            // since Discard
 	report Report            // memory for lists in reports
 	probe  *model.ProbeStats // memory of passes with Probe
-	plants []model.Plant
+	plants []model.PlantedFault
 }
 
 func (e *cpuEngine) Info() Info { return e.info }

@@ -167,7 +167,7 @@ func TestForwardOnly(t *testing.T) {
 			t.Errorf("%d slots, or other weights: %v", len(again.Slots), err)
 		}
 		memory, params := o.Estimate(s), int64(len(e.model.Params().Flat))
-		if less := full.model.Plan().Total - memory.Model; memory.Slots != 0 || memory.Model != e.model.Plan().Total ||
+		if less := full.model.Footprint().Total - memory.Model; memory.Slots != 0 || memory.Model != e.model.Footprint().Total ||
 			e.model.Grads() != nil || less < 4*params || less > 4*params+128 {
 			t.Errorf("%+v, %d bytes less than with the gradients of %d parameters", memory, less, params)
 		}
@@ -201,8 +201,8 @@ func TestEstimate(t *testing.T) {
 		for _, tensor := range e.Info().Tensors {
 			params += tensor.Len()
 		}
-		if m := o.Estimate(s); m.Model != e.model.Plan().Total || m.Slots != 8*params {
-			t.Errorf("%+v, want %d and %d", m, e.model.Plan().Total, 8*params)
+		if m := o.Estimate(s); m.Model != e.model.Footprint().Total || m.Slots != 8*params {
+			t.Errorf("%+v, want %d and %d", m, e.model.Footprint().Total, 8*params)
 		}
 	})
 	if _, err := o.Open(Spec{Arch: shapes[0], Mode: "fp32"}); err == nil {

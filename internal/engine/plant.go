@@ -45,9 +45,9 @@ const (
 func (e *cpuEngine) Plant(faults ...Fault) {
 	e.plants = e.plants[:0]
 	for _, f := range faults {
-		e.plants = append(e.plants, model.Plant{Fault: model.Fault(f.Kind), Block: f.Block})
+		e.plants = append(e.plants, model.PlantedFault{Fault: model.Fault(f.Kind), Block: f.Block})
 	}
-	e.model.SetPlants(e.plants...) // panics where a fault is none of these
+	e.model.PlantFaults(e.plants...) // panics where a fault is none of these
 }
 
 func (e *cpuEngine) Harm(f Fault) {

@@ -9,8 +9,8 @@ import (
 	"gimbal/internal/rng"
 )
 
-// buffers is all memory of a model. Matrices enter or leave a multiply; those marked "operand" enter
-// one. In full precision dx is an operand, too, where nothing is dropped.
+// buffers is all memory of a model. Matrices enter or leave a multiply; those marked "operand" enter one. In full
+// precision without dropout dx is an operand, too.
 type buffers[T kernel.Float] struct {
 	params, grads []T
 	workspace[T]
@@ -23,7 +23,7 @@ type buffers[T kernel.Float] struct {
 	nats, logZ           []float64     // (N)
 
 	// Used within a half of a block.
-	narrow  kernel.Mat[T] // (N, C): a branch before the residual sum; backward, the gradient of a normed input
+	branch  kernel.Mat[T] // (N, C): a branch before the residual sum; backward, the gradient of a normed input
 	dx      []T           // (N, C): the gradient of the residual stream
 	dropped kernel.Mat[T] // (N, C) operand: dx with a branch's mask; only with dropout or in bf16 mode
 	dactive kernel.Mat[T] // (N, F)
@@ -31,7 +31,7 @@ type buffers[T kernel.Float] struct {
 	dheads  kernel.Mat[T] // (N, H·D)
 	dqkv    kernel.Mat[T] // (N, QKV) operand
 	dpart   kernel.Mat[T] // (N, 3·H·D) in bf16 mode: see nn.Heads; dqkv where that is the same, and in full precision
-	dfinal  kernel.Mat[T] // (N, C): the gradient of final, in full precision, for so many terms are summed in parts
+	dfinal  kernel.Mat[T] // (N, C): the gradient of final, in full precision: its many terms are summed in parts
 	logits  kernel.Mat[T] // (chunk, V)
 	dlogits kernel.Mat[T] // (chunk, V) operand, in the memory of logits
 
@@ -102,7 +102,7 @@ func newBuffers[T kernel.Float](ar *arena, a config.Arch, opt Options) *buffers[
 	b.final = operand[T](ar, partActivations, n, c)
 	b.finalMean, b.finalRstd = newStats[T](ar, a, n)
 
-	b.narrow = product[T](ar, partBackward, n, c)
+	b.branch = product[T](ar, partBackward, n, c)
 	b.dx = alloc[T](ar, partBackward, n*c)
 	if a.Dropout > 0 {
 		b.keys = alloc[rng.Key](ar, partBatch, n)
@@ -117,7 +117,7 @@ func newBuffers[T kernel.Float](ar *arena, a config.Arch, opt Options) *buffers[
 		b.head16(ar, a, nn.HeadChunk16(n, a.Vocab))
 	} else {
 		b.wide(ar, a, n)
-		b.dfinal = b.narrow
+		b.dfinal = b.branch
 		b.logits = mat[T](ar, partHead, nn.HeadChunk(n, a.Vocab), a.Vocab)
 		b.dlogits = b.logits
 	}
@@ -128,8 +128,8 @@ func newBuffers[T kernel.Float](ar *arena, a config.Arch, opt Options) *buffers[
 	return b
 }
 
-// wide makes the gradients inside the halves of a block share memory: the halves follow one another, and the gradient
-// of GELU is taken in place.
+// wide allocates the gradients inside the halves of a block. They share memory: one half follows the other, and the
+// gradient of GELU is computed in place.
 func (b *buffers[T]) wide(ar *arena, a config.Arch, n int) {
 	hidden, active := roundUp(n*hiddenWidth(a)), roundUp(n*a.MLP)
 	qkv, heads := roundUp(n*qkvWidth(a)), roundUp(n*queryWidth(a))
@@ -179,8 +179,8 @@ func (b *buffers[T]) wide16(ar *arena, a config.Arch, n int) {
 	}
 }
 
-// head16 makes rows of logits whose gradients, half as long, take their place. Rows lie an odd number of cache lines
-// apart, as those of operands do.
+// head16 allocates rows of logits; their gradients, half as long, take the same place. Rows lie an odd number of cache
+// lines apart, as those of operands do.
 func (b *buffers[T]) head16(ar *arena, a config.Arch, rows int) {
 	lines := (a.Vocab+15)/16 | 1
 	b.logits = kernel.Mat[T]{F: alloc[T](ar, partHead, rows*lines*16), Rows: rows, Cols: a.Vocab, Stride: lines * 16}

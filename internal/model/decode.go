@@ -8,10 +8,9 @@ import (
 	"gimbal/internal/nn"
 )
 
-// Cache holds the keys and values of sequences that are being continued, one row each.
+// Cache holds the keys and values of sequences that are being generated, one row each.
 type Cache[T kernel.Float] struct {
 	rows, capacity int
-	heads, size    int   // KV, D
 	k, v           [][]T // (L) of what nn.Attention.Cached appends to
 	length         []int // (rows)
 }
@@ -20,7 +19,7 @@ type Cache[T kernel.Float] struct {
 func CacheBytes(a config.Arch, rows, capacity int) int64 {
 	ar := arena{dry: true}
 	newCache[float32](&ar, a, rows, capacity)
-	return ar.plan.Total
+	return ar.footprint.Total
 }
 
 // NewCache allocates a cache of rows sequences of at most capacity positions. Panics if capacity is above the context.
@@ -29,11 +28,9 @@ func NewCache[T kernel.Float](a config.Arch, rows, capacity int) *Cache[T] {
 }
 
 func newCache[T kernel.Float](ar *arena, a config.Arch, rows, capacity int) *Cache[T] {
-	if capacity > a.Context || rows <= 0 || capacity <= 0 {
-		panic("model: cache of no rows or beyond the context")
-	}
-	c := &Cache[T]{rows: rows, capacity: capacity, heads: a.KVHeads, size: a.HeadSize,
-		k: make([][]T, a.Layers), v: make([][]T, a.Layers), length: make([]int, rows)}
+	require(capacity <= a.Context && rows > 0 && capacity > 0, "model: cache of no rows or beyond the context")
+	c := &Cache[T]{rows: rows, capacity: capacity, k: make([][]T, a.Layers), v: make([][]T, a.Layers),
+		length: make([]int, rows)}
 	for l := range c.k {
 		c.k[l] = alloc[T](ar, partCache, rows*a.KVHeads*nn.KeyCacheLen(capacity, a.HeadSize))
 		c.v[l] = alloc[T](ar, partCache, rows*capacity*keyWidth(a))
@@ -52,24 +49,8 @@ func (c *Cache[T]) Len(row int) int { return c.length[row] }
 
 // Truncate forgets a row's positions from n on; 0 empties it.
 func (c *Cache[T]) Truncate(row, n int) {
-	if n < 0 || n > c.length[row] {
-		panic("model: cache truncated to more than it holds")
-	}
+	require(n >= 0 && n <= c.length[row], "model: cache truncated to more than it holds")
 	c.length[row] = n
-}
-
-// Fork makes row dst a copy of row src: several continuations of one prompt read it once.
-func (c *Cache[T]) Fork(dst, src int) {
-	c.length[dst] = c.length[src]
-	keys, values := nn.KeyCacheLen(c.length[src], c.size), c.length[src]*c.size
-	for l := range c.k {
-		for g := range c.heads {
-			to, from := dst*c.heads+g, src*c.heads+g
-			room := nn.KeyCacheLen(c.capacity, c.size)
-			copy(c.k[l][to*room:], c.k[l][from*room:][:keys])
-			copy(c.v[l][to*c.capacity*c.size:], c.v[l][from*c.capacity*c.size:][:values])
-		}
-	}
 }
 
 // DecoderOptions size a Decoder.
@@ -83,14 +64,11 @@ type DecoderOptions struct {
 // Not safe for concurrent use, nor together with the Model whose Exec it shares.
 type Decoder[T kernel.Float] struct {
 	network[T]
-	opt  DecoderOptions
-	plan Plan
-
-	embedding *nn.Embedding[T]
-	residual  *nn.Residual[T]
+	opt       DecoderOptions
+	footprint Footprint
 
 	x0, mean, rstd []T // (N, C), (N), (N)
-	narrow, normed kernel.Mat[T]
+	branch, normed kernel.Mat[T]
 	qkv, qk        kernel.Mat[T]   // qk is qkv, or with QK-norm (N, (H+KV)·D)
 	attended       kernel.Mat[T]   // (N, H·D)
 	rounding       *nn.Rounding[T] // bf16 mode only: of attended, to operand
@@ -134,7 +112,7 @@ func newDecoder[T kernel.Float](a config.Arch, x *kernel.Exec, shared *network[T
 	}
 	n, c := opt.Tokens, a.Width
 	d := &Decoder[T]{opt: opt}
-	d.x0, d.narrow = alloc[T](ar, partActivations, n*c), mat[T](ar, partActivations, n, c)
+	d.x0, d.branch = alloc[T](ar, partActivations, n*c), mat[T](ar, partActivations, n, c)
 	d.normed = operand[T](ar, partActivations, n, c)
 	d.mean, d.rstd = alloc[T](ar, partActivations, max(n, opt.Rows)), alloc[T](ar, partActivations, max(n, opt.Rows))
 	d.qkv, d.attended = mat[T](ar, partActivations, n, qkvWidth(a)), mat[T](ar, partActivations, n, queryWidth(a))
@@ -149,36 +127,20 @@ func newDecoder[T kernel.Float](a config.Arch, x *kernel.Exec, shared *network[T
 	d.last, d.lastNormed = alloc[T](ar, partActivations, opt.Rows*c), operand[T](ar, partActivations, opt.Rows, c)
 	d.pos, d.runs = alloc[int32](ar, partBatch, n), make([]nn.Run, 0, n)
 	d.network = newNetwork(a, x, p, shared, nil, newWorkspace[T](ar, a, x.Workers(), purpose))
-	d.embedding = nn.NewEmbedding(x, c, nn.Dropout[T]{})
-	d.residual = nn.NewResidual(x, d.stage, nil, c, nn.Dropout[T]{})
-	d.plan = ar.plan
+	d.footprint = ar.footprint
 	return d, nil
 }
-
-// Arch returns the architecture.
-func (d *Decoder[T]) Arch() config.Arch { return d.arch }
-
-// Exec returns what the decoder computes on.
-func (d *Decoder[T]) Exec() *kernel.Exec { return d.x }
-
-// Params returns the parameters; call Refresh after changing them.
-func (d *Decoder[T]) Params() *Params[T] { return d.params }
-
-// Plan returns the memory of the decoder, without the cache.
-func (d *Decoder[T]) Plan() Plan { return d.plan }
 
 // Decode extends rows of the cache by tokens and overwrites logits with those of the token that follows each row's
 // last.
 //
 // Shapes: tokens and rows (N): rows[i] is the row that tokens[i] extends; the tokens of one row lie together. logits
 // (R, V), in the order of rows in the call: R is their number, at most DecoderOptions.Rows, and is returned.
-// A prompt is a call with many tokens of a row, generation one with a token of each row that still runs; both may mix.
-// Numerics: a row's logits do not depend on the other rows, to the bit.
+// A prompt is many tokens of one row, a step of generation one token of each row. A call may mix both.
+// Numerics: a row's bits do not depend on the other rows.
 // Panics if a row would grow beyond the cache's capacity.
 func (d *Decoder[T]) Decode(cache *Cache[T], tokens, rows []int32, logits []T) int {
-	if len(tokens) != len(rows) {
-		panic("model: decode: rows do not match the tokens")
-	}
+	require(len(tokens) == len(rows), "model: decode: rows do not match the tokens")
 	done := 0
 	for lo := 0; lo < len(tokens); lo += d.opt.Tokens {
 		hi := min(len(tokens), lo+d.opt.Tokens)
@@ -189,9 +151,7 @@ func (d *Decoder[T]) Decode(cache *Cache[T], tokens, rows []int32, logits []T) i
 			if hi < len(tokens) && lo+end == hi && rows[hi] == rows[hi-1] {
 				break
 			}
-			if done == d.opt.Rows {
-				panic("model: decode: more rows than the decoder has")
-			}
+			require(done < d.opt.Rows, "model: decode: more rows than the decoder has")
 			copy(d.last[done*d.arch.Width:(done+1)*d.arch.Width], d.x0[(end-1)*d.arch.Width:end*d.arch.Width])
 			done++
 		}
@@ -213,9 +173,7 @@ func (d *Decoder[T]) chunk(cache *Cache[T], tokens, rows []int32, lo, hi int) {
 		if i == 0 || row != rows[lo+i-1] {
 			d.runs = append(d.runs, nn.Run{Row: int(row), Past: cache.length[row], First: i})
 		}
-		if cache.length[row] == cache.capacity {
-			panic("model: decode: cache is full")
-		}
+		require(cache.length[row] < cache.capacity, "model: decode: cache is full")
 		d.pos[i] = int32(cache.length[row])
 		cache.length[row]++
 		d.runs[len(d.runs)-1].Len++
@@ -232,12 +190,12 @@ func (d *Decoder[T]) chunk(cache *Cache[T], tokens, rows []int32, lo, hi int) {
 		if d.rounding != nil {
 			d.rounding.Forward(d.operand, d.attended, n)
 		}
-		w.o.Forward(d.x, d.narrow, d.operand, n)
-		d.residual.Forward(d.x0, d.x0, d.narrow, w.tensors[slotOBias], nn.Masks{}, n)
+		w.o.Forward(d.x, d.branch, d.operand, n)
+		d.residual.Forward(d.x0, d.x0, d.branch, w.tensors[slotOBias], nn.Masks{}, n)
 		d.norm.Forward(d.normed, d.mean, d.rstd, d.x0, w.tensors[slotGain2], w.tensors[slotBias2], n)
 		w.gateUp.Forward(d.x, d.hidden, d.normed, n)
 		d.activation.Forward(d.active, d.hidden, w.tensors[slotGateUpBias], n)
-		w.down.Forward(d.x, d.narrow, d.active, n)
-		d.residual.Forward(d.x0, d.x0, d.narrow, w.tensors[slotDownBias], nn.Masks{}, n)
+		w.down.Forward(d.x, d.branch, d.active, n)
+		d.residual.Forward(d.x0, d.x0, d.branch, w.tensors[slotDownBias], nn.Masks{}, n)
 	}
 }

@@ -45,7 +45,7 @@ func TestPlanIsWhatIsAllocated(t *testing.T) {
 			runtime.ReadMemStats(&before)
 			m := newModel[float32](t, a, x, opt)
 			runtime.ReadMemStats(&after)
-			if got := m.Plan(); got.Total != plan.Total || !slices.Equal(got.Parts, plan.Parts) {
+			if got := m.Footprint(); got.Total != plan.Total || !slices.Equal(got.Parts, plan.Parts) {
 				t.Errorf("%s, %s: planned\n%vallocated\n%v", a.Shape, mode, plan, got)
 			}
 			var sum int64

@@ -1,16 +1,18 @@
 package model
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
 	"gimbal/internal/nn"
-	"gimbal/internal/rng"
 )
 
-// Checkpointing modes: what the forward pass forgets and the backward pass computes again. Never embedding or head.
+// Checkpointing modes: what the forward pass does not keep and the backward pass computes again. That is never the
+// embedding or the head.
 const (
 	CheckpointNone      = "none"
 	CheckpointAttention = "attention" // the attention half of each block
@@ -44,13 +46,13 @@ type Options struct {
 	Forward       bool    // no gradients are allocated: Backward panics
 	Workers       int     // for Memory: workers of the Exec, 0 for GOMAXPROCS; New asks its Exec
 
-	// Clock, if it is set, is called on the calling goroutine after each part of a pass, with the part that ended:
-	// one of the Part constants, again and again as blocks follow one another. What is computed again under
-	// checkpointing counts as the part that it is.
+	// Clock, if it is set, is called on the calling goroutine after each part of a pass, with the part that ended. That
+	// is one of the Part constants; each block names its parts again. What checkpointing computes again counts as the
+	// same part.
 	Clock func(part string)
 }
 
-// Parts of a pass, as Options.Clock hears of them.
+// Parts of a pass, for Options.Clock.
 const (
 	PartEmbedding         = "embedding"
 	PartNorms             = "norms"
@@ -78,36 +80,25 @@ func (m *Model[T]) did(part string) {
 	}
 }
 
-// Input is one call's sequences, lying end to end.
-type Input struct {
-	Tokens  []int32   // (N) what is read
-	Labels  []int32   // (N) the token that follows; not needed by Logits
-	Counts  []bool    // (N) whether a position's loss counts; not needed by Logits
-	Bounds  []int32   // (S+1) sequence s is positions Bounds[s] to Bounds[s+1]
-	Dropout []rng.Key // (S) the key of each sequence's masks in this step; nil: nothing is dropped
-}
-
 // Model is a decoder with its gradients and all memory that training it needs.
 type Model[T kernel.Float] struct {
 	network[T]
-	opt     Options
-	plan    Plan
-	grads   []T
-	dblocks []tensors[T]
-	buf     *buffers[T]
+	opt       Options
+	footprint Footprint
+	grads     []T
+	dblocks   []tensors[T]
+	buf       *buffers[T]
 
-	embedding *nn.Embedding[T]
-	residual  *nn.Residual[T]
-	head      *nn.Head[T]
-	sums      *nn.BlockSums[T]
-	prober    *nn.Probe[T]
+	head   *nn.Head[T]
+	sums   *nn.BlockSums[T]
+	prober *nn.Probe[T]
 
-	// chunk is the number of positions that go through the layers between two that need them all, such as attention,
-	// at a time. It changes no bits; in bf16 mode it bounds memory and keeps rows in the caches.
+	// chunk is the number of positions at a time that go through the layers that see one position. It changes no bits;
+	// in bf16 mode it bounds memory and keeps rows in the caches.
 	chunk int
 
-	plants  []Plant     // faults to watch the guard by; none in a sound model
-	probing *ProbeStats // of the Probe in progress
+	faults  []PlantedFault // none in a sound model
+	probing *ProbeStats    // of the Probe in progress
 
 	in Input // the call in progress
 	n  int
@@ -124,16 +115,13 @@ func New[T kernel.Float](a config.Arch, x *kernel.Exec, opt Options) (*Model[T],
 	}
 	ar := &arena{bf16: opt.Mode == ModeBF16}
 	b := newBuffers[T](ar, a, opt)
-	m := &Model[T]{opt: opt, plan: ar.plan, grads: b.grads, buf: b}
+	m := &Model[T]{opt: opt, footprint: ar.footprint, grads: b.grads, buf: b}
 	views, _ := Layout(a)
 	m.sums = nn.NewBlockSums(x, opt.MicroTokens, sumsWidth(a), b.sums)
 	m.network = newNetwork(a, x, newParams(b.params, views), nil, m.sums, b.workspace)
 	if !opt.Forward {
 		m.dblocks = split(b.grads, views, a.Layers)
 	}
-	drop := nn.NewDropout[T](a.Dropout)
-	m.embedding = nn.NewEmbedding(x, a.Width, drop)
-	m.residual = nn.NewResidual(x, m.stage, m.sums, a.Width, drop)
 	if m.chunk = opt.MicroTokens; m.bf16() {
 		m.chunk = chunkRows * x.Workers()
 	}
@@ -142,7 +130,7 @@ func New[T kernel.Float](a config.Arch, x *kernel.Exec, opt Options) (*Model[T],
 	return m, nil
 }
 
-// resolve is ResolveMode, but that float64 has one mode only.
+// resolve is ResolveMode for either type: auto is fp32 for float64.
 func resolve[T kernel.Float](x *kernel.Exec, mode string) string {
 	if mode == ModeAuto && isFloat64[T]() {
 		return ModeFP32
@@ -156,41 +144,40 @@ func isFloat64[T kernel.Float]() bool {
 	return ok
 }
 
+// check returns an error if the architecture or an option makes no sense.
 func check[T kernel.Float](a config.Arch, opt Options) error {
-	bad := func(ok bool, format string, args ...any) error {
-		if ok {
-			return nil
-		}
-		return fmt.Errorf("model: "+format, args...)
-	}
-	for _, err := range []error{
-		bad(min(a.Layers, a.Width, a.Heads, a.KVHeads, a.HeadSize, a.MLP, a.Vocab, a.Context) > 0,
-			"a size is not positive: %+v", a),
-		bad(a.KVHeads > 0 && a.Heads%max(1, a.KVHeads) == 0,
-			"%d query heads do not share %d key and value heads evenly", a.Heads, a.KVHeads),
-		bad(a.Norm == "rms" || a.Norm == "layer", "norm %q: want rms or layer", a.Norm),
-		bad(a.Position == "rope" || a.Position == "learned", "position %q: want rope or learned", a.Position),
-		bad(a.Position != "rope" || a.HeadSize%2 == 0 && a.RopeTheta > 0,
-			"rope needs an even head size and a positive theta, not %d and %g", a.HeadSize, a.RopeTheta),
-		bad(a.MLPKind == "swiglu" || a.MLPKind == "gelu", "mlp %q: want swiglu or gelu", a.MLPKind),
-		bad(a.Dropout >= 0 && a.Dropout < 1, "dropout %g is not in [0,1)", a.Dropout),
-		bad(a.NormEps > 0, "norm epsilon %g is not positive", a.NormEps),
-		bad(opt.MicroTokens > 0 && opt.MicroTokens <= math.MaxInt32, "micro-batch of %d positions", opt.MicroTokens),
-		bad(opt.Mode == ModeFP32 || opt.Mode == ModeBF16, "numeric.mode %q: want auto, fp32 or bf16", opt.Mode),
-		bad(opt.Mode != ModeBF16 || !isFloat64[T](), "numeric.mode bf16 is for float32 only"),
-		bad(opt.Checkpointing == "" || opt.Checkpointing == CheckpointNone ||
-			opt.Checkpointing == CheckpointAttention || opt.Checkpointing == CheckpointBlock,
-			"numeric.checkpointing %q: want none, attention or block", opt.Checkpointing),
-	} {
-		if err != nil {
-			return err
-		}
+	switch {
+	case min(a.Layers, a.Width, a.Heads, a.KVHeads, a.HeadSize, a.MLP, a.Vocab, a.Context) <= 0:
+		return fmt.Errorf("model: a size is not positive: %+v", a)
+	case a.Heads%a.KVHeads != 0:
+		return fmt.Errorf("model: %d query heads do not share %d key and value heads evenly", a.Heads, a.KVHeads)
+	case a.Norm != "rms" && a.Norm != "layer":
+		return fmt.Errorf("model: norm %q: want rms or layer", a.Norm)
+	case a.Position != "rope" && a.Position != "learned":
+		return fmt.Errorf("model: position %q: want rope or learned", a.Position)
+	case a.Position == "rope" && (a.HeadSize%2 != 0 || !(a.RopeTheta > 0)):
+		return fmt.Errorf("model: rope needs an even head size and a positive theta, not %d and %g",
+			a.HeadSize, a.RopeTheta)
+	case a.MLPKind != "swiglu" && a.MLPKind != "gelu":
+		return fmt.Errorf("model: mlp %q: want swiglu or gelu", a.MLPKind)
+	case !(a.Dropout >= 0 && a.Dropout < 1):
+		return fmt.Errorf("model: dropout %g is not in [0,1)", a.Dropout)
+	case !(a.NormEps > 0):
+		return fmt.Errorf("model: norm epsilon %g is not positive", a.NormEps)
+	case opt.MicroTokens <= 0 || opt.MicroTokens > math.MaxInt32:
+		return fmt.Errorf("model: micro-batch of %d positions", opt.MicroTokens)
+	case opt.Mode != ModeFP32 && opt.Mode != ModeBF16:
+		return fmt.Errorf("model: numeric.mode %q: want auto, fp32 or bf16", opt.Mode)
+	case opt.Mode == ModeBF16 && isFloat64[T]():
+		return errors.New("model: numeric.mode bf16 is for float32 only")
+	case !slices.Contains([]string{"", CheckpointNone, CheckpointAttention, CheckpointBlock}, opt.Checkpointing):
+		return fmt.Errorf("model: numeric.checkpointing %q: want none, attention or block", opt.Checkpointing)
 	}
 	return nil
 }
 
-// chunkRows is the part of a worker in a chunk: a multiple of the rows that partial sums are made of. With fewer rows
-// reading the weights again costs more than it saves.
+// chunkRows is the share of a worker in a chunk: a multiple of the rows of a partial sum. With fewer rows, reading the
+// weights again costs more than it saves.
 const chunkRows = 2048
 
 func (m *Model[T]) bf16() bool { return m.opt.Mode == ModeBF16 }
@@ -198,20 +185,14 @@ func (m *Model[T]) bf16() bool { return m.opt.Mode == ModeBF16 }
 // Mode returns the mode of numbers in use, ModeFP32 or ModeBF16.
 func (m *Model[T]) Mode() string { return m.opt.Mode }
 
-// Arch returns the architecture.
-func (m *Model[T]) Arch() config.Arch { return m.arch }
-
-// Plan returns the memory that New allocated, by part.
-func (m *Model[T]) Plan() Plan { return m.plan }
-
-// Params returns the parameters; call Refresh after changing them.
-func (m *Model[T]) Params() *Params[T] { return m.params }
+// Footprint returns the memory that New allocated, by part.
+func (m *Model[T]) Footprint() Footprint { return m.footprint }
 
 // Grads returns the gradients, in the layout of the parameters; nil with Options.Forward. Backward adds to them; the
 // caller clears them, by ClearGrads or itself.
 func (m *Model[T]) Grads() []T { return m.grads }
 
-// ClearGrads sets the gradients to zero. All workers do: one core alone does not write as fast as memory takes it.
+// ClearGrads sets the gradients to zero, with all workers: one core alone does not use the bandwidth of the memory.
 func (m *Model[T]) ClearGrads() { m.x.Pool().Do(len(m.grads), 1<<14, (*clearGrads[T])(m)) }
 
 type clearGrads[T kernel.Float] Model[T]
@@ -222,136 +203,4 @@ func (m *clearGrads[T]) Part(_, lo, hi int) { clear(m.grads[lo:hi]) }
 func (m *Model[T]) Init(seed uint64) {
 	m.params.Init(m.x.Pool(), m.arch.Layers, seed)
 	m.Refresh()
-}
-
-// TokenNats returns the nats of each position of the last Loss or Backward, zero where Counts was false. It is valid
-// until the next call.
-func (m *Model[T]) TokenNats() []float64 { return m.buf.nats[:m.n] }
-
-// TokenLogZ returns the logarithm of each counted position's sum of exponentials of logits, as TokenNats.
-func (m *Model[T]) TokenLogZ() []float64 { return m.buf.logZ[:m.n] }
-
-// Loss returns the summed nats of the counted positions; forward only.
-//
-// Numerics: each position's nats depend on its own sequence only, to the bit; they are summed in float64 in order.
-func (m *Model[T]) Loss(in Input) (nats float64) {
-	m.begin(in, true)
-	m.forward()
-	m.head.Loss(m.buf.nats, m.buf.logZ, m.buf.final, m.headWeights, in.Labels, in.Counts)
-	return m.sumNats()
-}
-
-// Backward is Loss, and adds the gradient of scale times the sum (and the z-loss) to Grads.
-//
-// Numerics: the same bits for any number of workers and any checkpointing.
-func (m *Model[T]) Backward(in Input, scale float64) (nats float64) {
-	if m.grads == nil {
-		panic("model: backward without gradients")
-	}
-	m.begin(in, true)
-	m.forward()
-	m.backward(scale)
-	return m.sumNats()
-}
-
-// Logits overwrites dst (N, V): for tests and small inputs.
-func (m *Model[T]) Logits(dst []T, in Input) {
-	m.begin(in, false)
-	m.forward()
-	m.head.Logits(dst, m.buf.final, m.headWeights, m.n)
-}
-
-func (m *Model[T]) sumNats() (sum float64) {
-	for _, v := range m.buf.nats[:m.n] {
-		sum += v
-	}
-	return sum
-}
-
-// begin checks the input and derives each position's sequence and place in it.
-func (m *Model[T]) begin(in Input, labels bool) {
-	n, s := len(in.Tokens), len(in.Bounds)-1
-	switch {
-	case n > m.opt.MicroTokens:
-		panic("model: input larger than the micro-batch")
-	case s < 0 || in.Bounds[0] != 0 || int(in.Bounds[s]) != n:
-		panic("model: bounds do not cover the input")
-	case labels && (len(in.Labels) != n || len(in.Counts) != n):
-		panic("model: labels and counts do not match the tokens")
-	case in.Dropout != nil && len(in.Dropout) != s:
-		panic("model: dropout keys do not match the sequences")
-	}
-	m.in, m.n = in, n
-	for i := range s {
-		lo, hi := in.Bounds[i], in.Bounds[i+1]
-		if lo > hi || int(hi-lo) > m.arch.Context {
-			panic("model: sequence longer than the context")
-		}
-		for p := lo; p < hi; p++ {
-			m.buf.pos[p], m.buf.span[p] = p-lo, int32(i)
-		}
-	}
-}
-
-// site returns the masks of one place of the model: 0 is the embedding, 1+2l and 2+2l the branches of block l.
-func (m *Model[T]) site(place int) nn.Masks {
-	if m.in.Dropout == nil || m.buf.keys == nil {
-		return nn.Masks{}
-	}
-	keys := m.buf.keys[:len(m.in.Dropout)]
-	for i, k := range m.in.Dropout {
-		keys[i] = k.Sub(uint64(place))
-	}
-	return nn.Masks{Keys: keys, Span: m.buf.span, Pos: m.buf.pos}
-}
-
-func (m *Model[T]) forward() {
-	b, n, l := m.buf, m.n, m.arch.Layers
-	pos := b.pos[:n]
-	m.embedding.Forward(b.x[0], m.in.Tokens, pos, m.outside[slotEmbed], m.outside[slotPosition], m.site(0))
-	m.did(PartEmbedding)
-	for i := range l {
-		m.attentionHalf(i, false)
-		m.mlpHalf(i, false)
-		m.spoil(i)
-		if m.probing != nil {
-			m.probeBlock(i, m.probing)
-		}
-	}
-	m.norm.Forward(b.final, b.finalMean, b.finalRstd, b.x[l], m.outside[slotGain], m.outside[slotBias], n)
-	m.did(PartNorms)
-}
-
-func (m *Model[T]) backward(scale float64) {
-	b, n, l := m.buf, m.n, m.arch.Layers
-	outside, grads := m.outside, &m.dblocks[l]
-	dhead := grads[slotHead]
-	if m.arch.Tie {
-		dhead = grads[slotEmbed]
-	}
-	m.head.Backward(b.nats, b.logZ, b.dfinal, dhead, b.final, m.headWeights, m.in.Labels, m.in.Counts, scale)
-	m.did(PartHead)
-	clear(b.dx[:n*m.arch.Width])
-	m.norm.Backward(b.dx, grads[slotGain], grads[slotBias], b.finalMean, b.finalRstd, b.dfinal, b.x[l],
-		outside[slotGain], n)
-	m.did(PartNorms)
-	for i := l - 1; i >= 0; i-- {
-		// The last block's activations are still there from the forward pass.
-		if last := i == l-1; !last {
-			switch m.opt.Checkpointing {
-			case CheckpointBlock:
-				m.attentionHalf(i, false)
-				m.mlpHalf(i, true)
-			case CheckpointAttention:
-				m.attentionHalf(i, true)
-			}
-		}
-		m.mlpHalfBack(i)
-		m.attentionHalfBack(i)
-		if m.planted(FaultStopGradient, i) {
-			clear(b.dx[:n*m.arch.Width])
-		}
-	}
-	m.embedding.Backward(grads[slotEmbed], grads[slotPosition], b.dx, m.in.Tokens, b.pos[:n], m.site(0))
-	m.did(PartEmbedding)
 }

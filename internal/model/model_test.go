@@ -108,7 +108,7 @@ func TestGradientAgainstFiniteDifferences(t *testing.T) {
 
 // checkGradients compares the gradient of each tensor with finite differences, in all shapes of a model with planted
 // faults: those change the function, and its gradient with it.
-func checkGradients(t *testing.T, plants ...Plant) {
+func checkGradients(t *testing.T, plants ...PlantedFault) {
 	x := newExec(t, 2, kernel.TierAuto)
 	for _, a := range shapes() {
 		t.Run(a.Shape, func(t *testing.T) {
@@ -122,7 +122,7 @@ func checkGradients(t *testing.T, plants ...Plant) {
 			}
 			opt := Options{MicroTokens: len(in.Tokens) + 3, ZLoss: 1e-3}
 			m := newModel[float64](t, a, x, opt)
-			m.SetPlants(plants...)
+			m.PlantFaults(plants...)
 			scramble(m, r)
 			const scale = 0.7
 			loss := func() float64 {

@@ -11,7 +11,7 @@ import (
 	"gimbal/internal/rng"
 )
 
-// Kind says what a tensor does, so that like is compared with like.
+// Kind says what a tensor does, for statistics over tensors that do the same.
 type Kind string
 
 // The kinds of tensors.
@@ -30,7 +30,7 @@ const (
 // View names a part of the flat parameters.
 type View struct {
 	Name   string // as in a Hugging Face checkpoint
-	Shape  []int  // matrices are (Out, In), for GPT-2 too: the file door transposes
+	Shape  []int  // matrices are (Out, In); Entries and LoadEntries transpose those of GPT-2
 	Lo, Hi int    // elements of the flat slice
 	Decay  bool   // whether weight decay applies: matrices of the blocks and an untied head
 	Kind   Kind
@@ -42,7 +42,7 @@ type View struct {
 // Len is the number of elements.
 func (v View) Len() int { return v.Hi - v.Lo }
 
-// slot is what a tensor, or a group of adjacent ones, is to the decoder. The bias of a matrix or norm follows it.
+// slot is the place of a tensor, or of a group of adjacent ones, in the decoder. The bias of a matrix or norm follows it.
 type slot int
 
 const (
@@ -102,8 +102,8 @@ var (
 
 // Layout returns the tensors of an architecture in their order, and the length of the flat slice that holds them.
 //
-// Each tensor begins on a multiple of 16 elements, but for groups that one multiply serves: q, k and v lie adjacent,
-// and so do gate and up, and their biases.
+// Each tensor begins on a multiple of 16 elements, except within a group that one multiply serves: q, k and v are
+// adjacent, gate and up are, and so are their biases.
 func Layout(a config.Arch) (views []View, total int) {
 	names := &llamaNames
 	if a.Shape == "gpt2" {
@@ -130,7 +130,7 @@ func Layout(a config.Arch) (views []View, total int) {
 			add(gain+1, KindBias, name+".bias", c)
 		}
 	}
-	// linear adds the matrices, of outs rows each, that one multiply by in columns serves, and then their biases.
+	// linear adds the matrices of one multiply, with outs rows each and in columns, and then their biases.
 	linear := func(s slot, kind Kind, in int, bias bool, names []string, outs ...int) {
 		for i, name := range names {
 			add(s, kind, name+".weight", outs[i], in)
@@ -214,8 +214,8 @@ func (p *Params[T]) Tensor(name string) []T {
 	return p.Flat[v.Lo:v.Hi:v.Hi]
 }
 
-// FirstNonFinite returns the first tensor of flat, which has the layout of the parameters (gradients, moments), that
-// holds a NaN or an infinity, the index inside the tensor and the value. found is false if all are finite.
+// FirstNonFinite returns the first tensor that holds a NaN or an infinity, the index inside the tensor and the value.
+// flat has the layout of the parameters: it may be gradients or moments. found is false if all elements are finite.
 func (p *Params[T]) FirstNonFinite(flat []T) (name string, index int, value float64, found bool) {
 	for _, v := range p.Views {
 		for i, e := range flat[v.Lo:v.Hi] {
@@ -245,8 +245,8 @@ func split[T kernel.Float](flat []T, views []View, layers int) []tensors[T] {
 	return all
 }
 
-// Init sets the initial weights: N(0, 0.02²), the projections that write to the residual stream divided by
-// √(2·layers), gains 1 and biases 0. Each tensor has its own random stream, keyed by its name.
+// Init sets the initial weights: N(0, 0.02²), with the projections that write to the residual stream divided by
+// √(2·layers); gains are 1 and biases 0. Each tensor has its own random stream, keyed by its name.
 //
 // Source: Radford et al. 2019 (GPT-2), section 2.3.
 func (p *Params[T]) Init(pool *par.Pool, layers int, seed uint64) {

@@ -47,9 +47,8 @@ func (m *Model[T]) NewProbeStats() *ProbeStats {
 // Memory: uses the buffers of the next Backward and touches no gradients, so training goes on with the same bits.
 // TokenNats and TokenLogZ are those of the sequence afterwards.
 func (m *Model[T]) Probe(in Input, dst *ProbeStats) {
-	if len(in.Bounds) != 2 || len(in.Tokens) == 0 || len(in.Tokens) > ProbeTokens || in.Dropout != nil {
-		panic("model: probe of more than one short sequence")
-	}
+	require(len(in.Bounds) == 2 && len(in.Tokens) > 0 && len(in.Tokens) <= ProbeTokens && in.Dropout == nil,
+		"model: probe of more than one short sequence")
 	m.begin(in, true)
 	m.probing = dst
 	m.forward()

@@ -177,7 +177,7 @@ func TestProbeSeesACutResidual(t *testing.T) {
 		a.Layers, a.Width, a.MLP = 4, 64, 128
 		m := newModel[float32](t, a, x, Options{MicroTokens: 200})
 		m.Init(uint64(shape))
-		m.SetPlants(Plant{FaultCutResidual, 2})
+		m.PlantFaults(PlantedFault{FaultCutResidual, 2})
 		stats := m.NewProbeStats()
 		m.Probe(ragged(random(t), a.Vocab, 200), stats)
 		for l, s := range stats.Stream {

@@ -346,14 +346,14 @@ func TestMicroBatchesGiveTheSameGradient(t *testing.T) {
 
 // result returns the gradients and nats of two calls on a fresh model.
 func result(t *testing.T, a config.Arch, workers int, tier kernel.Tier, mode, checkpointing string, seed uint64,
-	in Input, plants ...Plant) ([]float32, []float64) {
+	in Input, plants ...PlantedFault) ([]float32, []float64) {
 	x := newExec(t, workers, tier)
 	m := newModel[float32](t, a, x,
 		Options{MicroTokens: len(in.Tokens) + 5, Checkpointing: checkpointing, Mode: mode, ZLoss: 1e-4})
 	if m.bf16() {
 		m.chunk = 64 * workers // several to the input, and not the same ones
 	}
-	m.SetPlants(plants...)
+	m.PlantFaults(plants...)
 	scramble(m, rand.New(rand.NewPCG(seed, 1)))
 	m.Backward(in, 0.01)
 	m.Backward(in, 0.01) // adds, and leaves nothing behind

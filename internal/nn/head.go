@@ -112,9 +112,3 @@ func (l *crossEntropy[T]) differentiate(worker int, dz kernel.Row[T], z []T, fac
 	temp[0] = target
 	dz.Slice(label, label+1).Write(l.x, temp[:1])
 }
-
-// Logits overwrites dst (N, V), all of it at once: for tests and small inputs.
-func (l *Head[T]) Logits(dst []T, src kernel.Mat[T], w *kernel.Weights[T], n int) {
-	vocab := l.logits.Cols
-	w.Forward(l.x, kernel.Dense(dst, n, vocab), src, n)
-}

@@ -330,7 +330,7 @@ func TestHead(t *testing.T) {
 	}
 	forward()
 	logits := make([]float64, n*vocab)
-	l.Logits(logits, src, weights, n)
+	weights.Forward(x, kernel.Dense(logits, n, vocab), src, n)
 	for i := range n {
 		sum := 0.0
 		for _, z := range logits[i*vocab : (i+1)*vocab] {

@@ -9,8 +9,8 @@ import (
 )
 
 func TestCutResidualAgainstFiniteDifferences(t *testing.T) {
-	checkGradients(t, Plant{FaultCutResidual, 0})
-	checkGradients(t, Plant{FaultCutResidual, 1})
+	checkGradients(t, PlantedFault{FaultCutResidual, 0})
+	checkGradients(t, PlantedFault{FaultCutResidual, 1})
 }
 
 // A planted model is a function like any other: the same bits however it is computed.
@@ -26,7 +26,7 @@ func TestPlantsKeepTheBits(t *testing.T) {
 			in := ragged(r, a.Vocab, 30, 2, 130, 17)
 			seed := r.Uint64()
 			sound, _ := result(t, a, 1, x.Tier(), mode, "", seed, in)
-			for _, p := range []Plant{{FaultCutResidual, 1}, {FaultStopGradient, 1}} {
+			for _, p := range []PlantedFault{{FaultCutResidual, 1}, {FaultStopGradient, 1}} {
 				grads, nats := result(t, a, 1, x.Tier(), mode, "", seed, in, p)
 				if slices.Equal(grads, sound) {
 					t.Errorf("%s: plant %+v changes nothing", a.Shape, p)
@@ -51,7 +51,7 @@ func TestStopGradient(t *testing.T) {
 		in := ragged(r, a.Vocab, 30, 8)
 		m := newModel[float32](t, a, x, Options{MicroTokens: len(in.Tokens), Mode: ModeAuto})
 		scramble(m, r)
-		m.SetPlants(Plant{FaultStopGradient, 2})
+		m.PlantFaults(PlantedFault{FaultStopGradient, 2})
 		m.Backward(in, 1)
 		for _, v := range m.params.Views {
 			zero := !slices.ContainsFunc(m.grads[v.Lo:v.Hi], func(g float32) bool { return g != 0 })
@@ -72,7 +72,7 @@ func TestPlantedNaNIsFoundInItsBlock(t *testing.T) {
 		m := newModel[float32](t, a, x, Options{MicroTokens: len(in.Tokens), Mode: ModeAuto})
 		m.Init(1)
 		for block := range a.Layers {
-			m.SetPlants(Plant{FaultNaN, block})
+			m.PlantFaults(PlantedFault{FaultNaN, block})
 			nats := m.Backward(in, 1)
 			if got, found := m.NonFiniteBlock(); !math.IsNaN(nats) || !found || got != block {
 				t.Errorf("%s: loss %v, bad block %d (%v), want NaN in block %d", a.Shape, nats, got, found, block)
@@ -81,7 +81,7 @@ func TestPlantedNaNIsFoundInItsBlock(t *testing.T) {
 				t.Errorf("%s: the NaN reached the other sequence", a.Shape)
 			}
 		}
-		m.SetPlants()
+		m.PlantFaults()
 		if nats := m.Loss(in); math.IsNaN(nats) {
 			t.Errorf("%s: loss %v after the fault was taken out", a.Shape, nats)
 		}

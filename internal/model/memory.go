@@ -1,49 +1,36 @@
 package model
 
 import (
-	"fmt"
 	"runtime"
-	"strings"
+	"slices"
 	"unsafe"
 
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
 )
 
-// Plan is the memory of a model, known before any of it is allocated.
-type Plan struct {
-	Parts []Part
+// Footprint is the memory of a model, known before any of it is allocated.
+type Footprint struct {
+	Parts []FootprintPart
 	Total int64 // bytes
 }
 
-// Part is one purpose's share of a plan.
-type Part struct {
+// FootprintPart is the memory of one purpose.
+type FootprintPart struct {
 	Name  string
 	Bytes int64
 }
 
-// String lists the parts, one per line.
-func (p Plan) String() string {
-	var b strings.Builder
-	for _, part := range p.Parts {
-		fmt.Fprintf(&b, "%-16s %9.1f MB\n", part.Name, float64(part.Bytes)/1e6)
-	}
-	fmt.Fprintf(&b, "%-16s %9.1f MB\n", "all", float64(p.Total)/1e6)
-	return b.String()
-}
-
-func (p *Plan) add(name string, bytes int64) {
+func (p *Footprint) add(name string, bytes int64) {
 	p.Total += bytes
-	for i := range p.Parts {
-		if p.Parts[i].Name == name {
-			p.Parts[i].Bytes += bytes
-			return
-		}
+	i := slices.IndexFunc(p.Parts, func(part FootprintPart) bool { return part.Name == name })
+	if i < 0 {
+		i, p.Parts = len(p.Parts), append(p.Parts, FootprintPart{Name: name})
 	}
-	p.Parts = append(p.Parts, Part{name, bytes})
+	p.Parts[i].Bytes += bytes
 }
 
-// Parts of a plan.
+// Parts of a footprint.
 const (
 	partParams      = "parameters"
 	partPacked      = "packed weights"
@@ -56,12 +43,12 @@ const (
 	partCache       = "cache"
 )
 
-// arena hands out the buffers of a model and accounts for them. A dry one only accounts, so that the plan and the
-// allocation are the same code.
+// arena allocates the buffers of a model and counts their bytes. A dry one only counts, so that estimate and allocation
+// are the same code.
 type arena struct {
-	plan Plan
-	dry  bool
-	bf16 bool // whether operands of multiplies are bfloat16
+	footprint Footprint
+	dry       bool
+	bf16      bool // whether operands of multiplies are bfloat16
 }
 
 // alloc returns n zero elements on a boundary of 64 bytes, nil if n is 0 or the arena is dry.
@@ -72,7 +59,7 @@ func alloc[T any](a *arena, part string, n int) []T {
 	var zero T
 	size := int(unsafe.Sizeof(zero))
 	pad := (64 + size - 1) / size
-	a.plan.add(part, int64(n+pad)*int64(size))
+	a.footprint.add(part, int64(n+pad)*int64(size))
 	if a.dry {
 		return nil
 	}
@@ -85,7 +72,7 @@ func alloc[T any](a *arena, part string, n int) []T {
 	return s[at : at+n : at+n]
 }
 
-// operand returns a matrix that enters a multiply, of the kind that the numeric mode asks for.
+// operand returns a matrix that enters a multiply, in the numbers of the mode.
 func operand[T kernel.Float](a *arena, part string, rows, cols int) kernel.Mat[T] {
 	if !a.bf16 {
 		return mat[T](a, part, rows, cols)
@@ -94,8 +81,8 @@ func operand[T kernel.Float](a *arena, part string, rows, cols int) kernel.Mat[T
 	return kernel.Mat[T]{H: alloc[uint16](a, part, n), Rows: rows, Cols: cols, Stride: stride}
 }
 
-// product returns a matrix that leaves a multiply and is read element by element only. It is of the kind of operands:
-// rounding it costs less accuracy than rounding those does, and it halves the memory that is moved.
+// product returns a matrix that leaves a multiply and is read element by element only. It has the numbers of operands:
+// rounding it costs less accuracy than rounding those, and halves the memory that is moved.
 func product[T kernel.Float](a *arena, part string, rows, cols int) kernel.Mat[T] {
 	return operand[T](a, part, rows, cols)
 }
@@ -123,19 +110,17 @@ func mat[T kernel.Float](a *arena, part string, rows, cols int) kernel.Mat[T] {
 	return kernel.Mat[T]{F: alloc[T](a, part, rows*cols), Rows: rows, Cols: cols, Stride: cols}
 }
 
-// Memory returns the bytes that New allocates for float32, by part. New counts the workers of its Exec and resolves the
-// mode by it; here they are Options.Workers and Options.Mode, which must not be auto (see ResolveMode).
-// The state of an optimizer is not in it.
-func Memory(a config.Arch, opt Options) Plan { return memory[float32](a, opt) }
+// Memory returns the bytes that New allocates for float32, by part. New takes the number of workers and the meaning of
+// the mode auto from its Exec; here they are Options.Workers and Options.Mode, which must not be auto (see ResolveMode).
+// The state of an optimizer is not counted.
+func Memory(a config.Arch, opt Options) Footprint { return memory[float32](a, opt) }
 
-func memory[T kernel.Float](a config.Arch, opt Options) Plan {
+func memory[T kernel.Float](a config.Arch, opt Options) Footprint {
 	if opt.Workers <= 0 {
 		opt.Workers = runtime.GOMAXPROCS(0)
 	}
-	if opt.Mode == ModeAuto {
-		panic("model: memory of an unresolved mode")
-	}
+	require(opt.Mode != ModeAuto, "model: memory of an unresolved mode")
 	ar := arena{dry: true, bf16: opt.Mode == ModeBF16}
 	newBuffers[T](&ar, a, opt)
-	return ar.plan
+	return ar.footprint
 }

@@ -1,44 +1,40 @@
 package model
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
-// Fault is a mistake or an accident that can be planted in a model, so that anyone can watch what notices it.
+// Fault is a mistake or an accident that can be planted in a model, to see whether the guard notices it.
 type Fault int
 
 const (
 	// FaultNaN makes the first element of a block's output NaN in every forward pass while it is planted.
 	FaultNaN Fault = iota + 1
-	// FaultStopGradient lets no gradient through below a block: the blocks before it and the embedding of the inputs
-	// learn nothing.
+	// FaultStopGradient stops the gradient below a block: the blocks before it and the embedding of the inputs get none.
 	FaultStopGradient
 	// FaultCutResidual leaves the residual path out of both halves of a block: f(x) instead of x + f(x), forward and
 	// backward.
 	FaultCutResidual
 )
 
-// Plant is a fault and the block that it sits in.
-type Plant struct {
+// PlantedFault is a fault and the block that it sits in.
+type PlantedFault struct {
 	Fault Fault
 	Block int
 }
 
-// SetPlants replaces the planted faults; none makes the model sound again. It does not touch its decoders.
-func (m *Model[T]) SetPlants(plants ...Plant) {
-	for _, p := range plants {
-		if p.Block < 0 || p.Block >= m.arch.Layers || p.Fault < FaultNaN || p.Fault > FaultCutResidual {
-			panic("model: no such plant")
-		}
+// PlantFaults replaces the planted faults; none makes the model sound again. Decoders of the model are not affected.
+func (m *Model[T]) PlantFaults(faults ...PlantedFault) {
+	for _, f := range faults {
+		require(f.Block >= 0 && f.Block < m.arch.Layers && f.Fault >= FaultNaN && f.Fault <= FaultCutResidual,
+			"model: no such fault or block")
 	}
-	m.plants = append(m.plants[:0], plants...)
+	m.faults = append(m.faults[:0], faults...)
 }
 
 func (m *Model[T]) planted(fault Fault, block int) bool {
-	for _, p := range m.plants {
-		if p.Fault == fault && p.Block == block {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(m.faults, PlantedFault{fault, block})
 }
 
 // skip returns what a branch of block i is added to: src, or zeros in dst where the residual path is cut.
@@ -50,16 +46,16 @@ func (m *Model[T]) skip(i int, dst, src []T) []T {
 	return dst
 }
 
-// skipBack forgets the part of dx that goes past a branch of block i where the residual path is cut. What the branch
-// needs of dx has been read; the gradient of its norm is added next.
+// skipBack clears dx, the gradient that goes past a branch of block i, where the residual path is cut. The branch has
+// read dx by then; the gradient of its norm is added next.
 func (m *Model[T]) skipBack(i int, dx []T) {
 	if m.planted(FaultCutResidual, i) {
 		clear(dx)
 	}
 }
 
-// spoil makes the first element of block i's output NaN where that is planted.
-func (m *Model[T]) spoil(i int) {
+// plantNaN makes the first element of block i's output NaN where that is planted.
+func (m *Model[T]) plantNaN(i int) {
 	if m.n > 0 && m.planted(FaultNaN, i) {
 		m.buf.x[i+1][0] = T(math.NaN())
 	}

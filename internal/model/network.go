@@ -1,0 +1,203 @@
+package model
+
+import (
+	"math"
+
+	"gimbal/internal/config"
+	"gimbal/internal/kernel"
+	"gimbal/internal/nn"
+)
+
+// require panics with fault unless ok.
+func require(ok bool, fault string) {
+	if !ok {
+		panic(fault)
+	}
+}
+
+// network is what training and generation share: the parameters and the layers.
+type network[T kernel.Float] struct {
+	arch    config.Arch
+	x       *kernel.Exec
+	params  *Params[T]
+	outside *tensors[T]
+	blocks  []block[T]
+
+	headWeights *kernel.Weights[T]
+
+	stage       *nn.Stage[T]
+	embedding   *nn.Embedding[T]
+	residual    *nn.Residual[T]
+	norm        *nn.Norm[T]
+	heads       *nn.Heads[T]
+	attention   *nn.Attention[T] // nil where attention16 is not
+	attention16 *nn.Attention16  // training in bf16 mode
+	activation  *nn.Activation[T]
+}
+
+// block is one block's parameters and the multiplies by its matrices.
+type block[T kernel.Float] struct {
+	tensors[T]
+	qkv, o, gateUp, down *kernel.Weights[T]
+}
+
+// Sizes of the rows of buffers, after the legend of package nn.
+
+func queryWidth(a config.Arch) int { return a.Heads * a.HeadSize }
+func keyWidth(a config.Arch) int   { return a.KVHeads * a.HeadSize }
+func qkvWidth(a config.Arch) int   { return queryWidth(a) + 2*keyWidth(a) }
+
+func gated(a config.Arch) bool { return a.MLPKind == "swiglu" }
+
+func hiddenWidth(a config.Arch) int {
+	if gated(a) {
+		return 2 * a.MLP
+	}
+	return a.MLP
+}
+
+// directHeads reports whether the gradients that attention computes are those of the multiply by q, k and v: nothing is
+// rotated, normed or shared between heads.
+func directHeads(a config.Arch) bool {
+	return a.Position != "rope" && !a.QKNorm && a.Heads == a.KVHeads
+}
+
+// sumsWidth is the widest gradient of a vector that is summed over positions.
+func sumsWidth(a config.Arch) int {
+	return max(2*a.Width, nn.HeadsSums(a.Heads, a.KVHeads, a.HeadSize), hiddenWidth(a))
+}
+
+// stageWidth is the widest row, or rows, that a layer computes in full precision on the way to bfloat16.
+func stageWidth(a config.Arch) int {
+	return max(a.Width, nn.ActivationStage(gated(a), a.MLP), nn.HeadsStage(a.Heads, a.KVHeads, a.HeadSize), nn.HeadStage)
+}
+
+// workspace is the memory of the layers of a network.
+type workspace[T kernel.Float] struct {
+	packed   []uint16  // weights as operands, in bf16 mode
+	cos, sin []T       // RoPE tables
+	stage    []T       // rows in full precision
+	score    []T       // attention in full precision
+	halves   []uint16  // attention on operands of bfloat16
+	floats   []float32 // the same
+}
+
+// What a workspace is for.
+const (
+	training   = iota
+	generation // attention to a cache is in full precision
+	sharing    // generation with the packed weights of a model that is trained
+)
+
+func newWorkspace[T kernel.Float](ar *arena, a config.Arch, workers, purpose int) (w workspace[T]) {
+	if a.Position == "rope" {
+		w.cos = alloc[T](ar, partScratch, nn.RopeLen(a.Context, a.HeadSize))
+		w.sin = alloc[T](ar, partScratch, nn.RopeLen(a.Context, a.HeadSize))
+	}
+	w.stage = alloc[T](ar, partScratch, nn.StageLen(workers, stageWidth(a)))
+	if ar.bf16 && purpose != sharing {
+		w.packed = alloc[uint16](ar, partPacked, packedLen(a))
+	}
+	if ar.bf16 && purpose == training {
+		halves, floats := nn.Attention16Len(workers, a.Context, a.HeadSize)
+		w.halves, w.floats = alloc[uint16](ar, partScratch, halves), alloc[float32](ar, partScratch, floats)
+	} else {
+		w.score = alloc[T](ar, partScratch, nn.AttentionLen(workers, a.Context))
+	}
+	return w
+}
+
+// packedLen is the length of all weights as operands.
+func packedLen(a config.Arch) int {
+	block := kernel.WeightsBF16Len(qkvWidth(a), a.Width) + kernel.WeightsBF16Len(a.Width, queryWidth(a)) +
+		kernel.WeightsBF16Len(hiddenWidth(a), a.Width) + kernel.WeightsBF16Len(a.Width, a.MLP)
+	return a.Layers*block + kernel.WeightsBF16Len(a.Vocab, a.Width)
+}
+
+// weights returns the handle of a matrix. In bf16 mode it takes the memory of its packed forms off the front of packed.
+func weights[T kernel.Float](w []T, packed *[]uint16, out, in int) *kernel.Weights[T] {
+	if *packed == nil {
+		return kernel.NewWeights(w, out, in)
+	}
+	n := kernel.WeightsBF16Len(out, in)
+	handle := kernel.NewWeightsBF16In(float32s(w), (*packed)[:n:n], out, in)
+	*packed = (*packed)[n:]
+	return any(handle).(*kernel.Weights[T])
+}
+
+// float32s and mat32 are the identity: T is float32 in bf16 mode.
+func float32s[T kernel.Float](s []T) []float32                  { return any(s).([]float32) }
+func mat32[T kernel.Float](m kernel.Mat[T]) kernel.Mat[float32] { return any(m).(kernel.Mat[float32]) }
+
+// newNetwork returns a network with the parameters p, or with the parameters and packed weights of shared if that is not
+// nil. sums is nil for generation.
+func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], shared *network[T],
+	sums *nn.BlockSums[T], mem workspace[T]) network[T] {
+	net := network[T]{arch: a, x: x}
+	if shared != nil {
+		net.params, net.outside = shared.params, shared.outside
+		net.blocks, net.headWeights = shared.blocks, shared.headWeights
+	} else {
+		net.params = p
+		net.newWeights(mem.packed)
+	}
+	net.stage = nn.NewStage(x, stageWidth(a), mem.stage)
+	drop := nn.NewDropout[T](a.Dropout) // active only where masks are given
+	net.embedding = nn.NewEmbedding(x, a.Width, drop)
+	net.residual = nn.NewResidual(x, net.stage, sums, a.Width, drop)
+	net.norm = nn.NewNorm(x, net.stage, sums, a.Width, a.NormEps)
+	net.activation = nn.NewActivation(x, net.stage, sums, gated(a))
+	var rope *nn.Rope[T]
+	if a.Position == "rope" {
+		rope = nn.NewRope(a.Context, a.HeadSize, a.RopeTheta, nn.RopeScale(a.RopeScale), mem.cos, mem.sin)
+	}
+	scale := 1.0 // attention in full precision scales the scores itself
+	if mem.halves != nil {
+		net.attention16 = nn.NewAttention16(x, a.Heads, a.KVHeads, a.HeadSize, a.Context, mem.halves, mem.floats)
+		scale = 1 / math.Sqrt(float64(a.HeadSize))
+	} else {
+		net.attention = nn.NewAttention(x, a.Heads, a.KVHeads, a.HeadSize, a.Context, mem.score)
+	}
+	net.heads = nn.NewHeads(x, net.stage, sums, rope, a.Heads, a.KVHeads, a.HeadSize, scale, a.NormEps)
+	return net
+}
+
+// newWeights makes the handles of all matrices, with their packed forms in packed unless that is nil.
+func (net *network[T]) newWeights(packed []uint16) {
+	a := net.arch
+	all := split(net.params.Flat, net.params.Views, a.Layers)
+	net.outside, net.blocks = &all[a.Layers], make([]block[T], a.Layers)
+	for l := range net.blocks {
+		t := all[l]
+		net.blocks[l] = block[T]{
+			tensors: t,
+			qkv:     weights(t[slotQKV], &packed, qkvWidth(a), a.Width),
+			o:       weights(t[slotO], &packed, a.Width, queryWidth(a)),
+			gateUp:  weights(t[slotGateUp], &packed, hiddenWidth(a), a.Width),
+			down:    weights(t[slotDown], &packed, a.Width, a.MLP),
+		}
+	}
+	head := net.outside[slotHead]
+	if a.Tie {
+		head = net.outside[slotEmbed]
+	}
+	net.headWeights = weights(head, &packed, a.Vocab, a.Width)
+}
+
+// Refresh renews what is derived from the parameters; call it after every change of them. A model and its decoders
+// share it: one call serves all.
+func (net *network[T]) Refresh() {
+	for i := range net.blocks {
+		b := &net.blocks[i]
+		for _, w := range []*kernel.Weights[T]{b.qkv, b.o, b.gateUp, b.down} {
+			w.Refresh(net.x)
+		}
+	}
+	net.headWeights.Refresh(net.x)
+}
+
+// Arch returns the architecture.
+func (net *network[T]) Arch() config.Arch { return net.arch }
+
+// Params returns the parameters; call Refresh after changing them.
+func (net *network[T]) Params() *Params[T] { return net.params }
