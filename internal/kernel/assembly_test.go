@@ -35,9 +35,8 @@ func TestFMA32(t *testing.T) {
 	}
 }
 
-// TestChain checks, bit for bit, that assembly computes an element as one chain
-// of fused multiply-adds over ascending terms in each block, for every number
-// of rows and columns a tile may have, and A stored either way.
+// TestChain checks, bit for bit, that assembly computes an element as one chain of fused multiply-adds over ascending
+// terms in each block, for every number of rows and columns a tile may have, and A stored either way.
 func TestChain(t *testing.T) {
 	for _, tier := range Tiers() {
 		if tier == Generic {
@@ -77,8 +76,7 @@ func TestChain(t *testing.T) {
 	}
 }
 
-// TestPacking compares the copies into panels with the twin, guard words
-// around source and destination.
+// TestPacking compares the copies into panels with the twin, guard words around source and destination.
 func TestPacking(t *testing.T) {
 	for _, tier := range Tiers() {
 		if tier == Generic {

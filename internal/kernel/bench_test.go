@@ -40,8 +40,7 @@ func gflops(b *testing.B, flops float64) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkSquare is our side of bench/peers/sgemm.py; GIMBAL_BENCH_SIZE is the
-// size of the square matrices (1024).
+// BenchmarkSquare is our side of bench/peers/sgemm.py; GIMBAL_BENCH_SIZE is the size of the square matrices (1024).
 func BenchmarkSquare(b *testing.B) {
 	n := 1024
 	if s := os.Getenv("GIMBAL_BENCH_SIZE"); s != "" {

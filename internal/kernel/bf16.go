@@ -99,7 +99,8 @@ func PackPair(x *Exec, dst, src []uint16, rows, cols, stride int) {
 	}
 }
 
-// packKind says how 32 rows of a source become blocks of 32 by 32 at dst, dst+step, ...: one block from each 32 columns.
+// packKind says how 32 rows of a source become blocks of 32 by 32 at dst, dst+step, ...: one block from each 32
+// columns.
 type packKind int
 
 const (

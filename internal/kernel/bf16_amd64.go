@@ -69,7 +69,8 @@ func packBlocksF32AVX512(kind packKind, dst *uint16, step int, src *float32, str
 	}
 }
 
-// onBF16 is run on operands of bfloat16: the upper halves of the numbers, for a lower half is no useful one.
+// onBF16 makes run read operands of bfloat16. It overwrites the lower half of each float32 by the upper one: as a
+// bfloat16 the lower half would be an arbitrary number.
 func onBF16(run func(operands, sums []float32, turns int)) func(operands, sums []float32, turns int) {
 	return func(operands, sums []float32, turns int) {
 		words := unsafe.Slice((*uint16)(unsafe.Pointer(&operands[0])), 2*len(operands))
@@ -80,7 +81,7 @@ func onBF16(run func(operands, sums []float32, turns int)) func(operands, sums [
 	}
 }
 
-// The assembly. Of what is called directly the pointers must not escape; see tiers_amd64.go for the rest.
+// The assembly. What Go calls directly has //go:noescape; see tiers_amd64.go for the rest.
 
 func panelAMX(d *panel)
 func panelAVX512BF16(d *panel)

@@ -12,11 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Benchmarks of the bfloat16 multiplies: rounds of a burst of the peak loop and
-// one multiply, so that both meet the same disturbances; best and median rate,
-// and the median's share of the peak. Run with -benchtime=20x. With one worker
-// (-cpu 1) the clock is the thread's own, which stands still while other
-// processes have the processor.
+// Benchmarks of the bfloat16 multiplies: rounds of a burst of the peak loop and one multiply, so that both meet the
+// same disturbances; best and median rate, and the median's share of the peak. Run with -benchtime=20x. With one
+// worker (-cpu 1) the clock is the thread's own, which stands still while other processes have the processor.
 
 func rounds(b *testing.B, x *Exec, flops float64, op func()) {
 	b.Helper()

@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// The generic twin of the bfloat16 kernels: always compiled, and the definition
-// of what the others do. Products and sums are float32.
+// The generic twin of the bfloat16 kernels is always compiled and defines what the others do. Products and sums are
+// float32.
 
 var genericBF16 = bfTable{panel: panelGo, toBF16: toBF16Go, fromBF16: fromBF16Go,
 	packBlocks: packBlocksGo, packBlocksF32: packBlocksF32Go, packEdge: packEdgeGo}
@@ -81,7 +81,7 @@ func packBlocksF32Go(kind packKind, dst *uint16, step int, src *float32, stride,
 	}
 }
 
-// panelGo sums in blocks of 16 pairs of terms, as a tile does, each from where the last one ended.
+// panelGo adds the terms in the order of a tile: blocks of 16 pairs, each added to the sum of those before.
 func panelGo(p *panel) {
 	a := unsafe.Slice((*uint16)(p.a), (p.rows-1)*p.lda/2+32*p.steps)
 	steps := p.steps

@@ -22,8 +22,8 @@ func (p *bfProduct) write(dst Mat[float32]) {
 	p.c.Cols = p.n
 }
 
-// panel is the work of one call of a tier's kernel: up to 32 rows of A times
-// neighbouring blocks of 32 columns of B. Assembly knows its layout.
+// panel is the work of one call of a tier's kernel: up to 32 rows of A times neighbouring blocks of 32 columns of B.
+// Assembly knows its layout.
 type panel struct {
 	cfg    [64]byte // AMX: shapes of the tiles
 	a      *uint16  // row-major
@@ -43,7 +43,7 @@ type panel struct {
 	next   *uint16  // AMX prefetches from here
 	ahead  int      // by so many bytes per step
 
-	// The upper tiles hold upper rows; the lower ones begin lower bytes after them in A, taillower in tail.
+	// Bytes from the rows of the upper tiles to those of the lower ones, in A and in tail.
 	lower, taillower int
 
 	// The kernel's own variables: addresses that may lie beyond the operands, where a pointer must not be.
@@ -190,13 +190,13 @@ func (e *bfEngine) rows(s *bfScratch, p *bfProduct, m0, m1, j0, j1, l, steps int
 	d.release()
 }
 
-// setRows sets the number of rows of a panel. AMX is told the shapes of its
-// tiles: with no more rows than there are it cannot read beyond them.
+// setRows sets the number of rows of a panel, and the shapes of the tiles of AMX: they have no more rows than there
+// are, so that nothing beyond them is read.
 func (d *panel) setRows(rows int) {
 	lower := rows - 16
 	d.rows, d.lower, d.taillower = rows, 16*d.lda, 16*tileStep
 	upper := min(rows, 16)
-	if lower <= 0 { // the lower tiles then repeat the upper ones, for nothing
+	if lower <= 0 { // the lower tiles then repeat the upper ones; nothing uses them
 		lower, d.lower, d.taillower = upper, 0, 0
 	}
 	d.cfg = [64]byte{0: 1} // palette 1
@@ -207,13 +207,13 @@ func (d *panel) setRows(rows int) {
 	d.cfg[48+2], d.cfg[48+3], d.cfg[48+5] = byte(lower), byte(lower), byte(lower)
 }
 
-// release forgets the operands, so that the scratch does not keep them alive.
+// release clears the pointers to the operands, so that the scratch does not keep them alive.
 func (d *panel) release() {
 	d.a, d.tail, d.b, d.c, d.next = nil, nil, nil, nil, nil
 }
 
-// transpose writes columns [i, i+rows) of the terms [l, l+k) of src as rows of
-// dst, transStride(k) apart, padded with zeros to whole steps.
+// transpose writes columns [i, i+rows) of the terms [l, l+k) of src as rows of dst, transStride(k) apart, padded with
+// zeros to whole steps.
 func (e *bfEngine) transpose(dst, src []uint16, stride, l, k, i, rows int) {
 	for t := 0; t < k; t += tileSide {
 		from, some := src[(l+t)*stride+i:], min(tileSide, k-t)

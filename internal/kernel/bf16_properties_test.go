@@ -12,8 +12,7 @@ import (
 	"testing"
 )
 
-// TestMulPacked compares the serial multiplies with the oracle, on operands
-// whose rows are surrounded by NaN.
+// TestMulPacked compares the serial multiplies with the oracle, on operands whose rows are surrounded by NaN.
 func TestMulPacked(t *testing.T) {
 	eachBF16(t, func(t *testing.T, x *Exec) {
 		r := newRand(t)
@@ -215,8 +214,7 @@ func TestConversions(t *testing.T) {
 	})
 }
 
-// TestBF16Accuracy compares products with those of the numbers before they were
-// rounded to bfloat16.
+// TestBF16Accuracy compares products with those of the numbers before they were rounded to bfloat16.
 func TestBF16Accuracy(t *testing.T) {
 	eachBF16(t, func(t *testing.T, x *Exec) {
 		const n, out, in = 64, 96, 800
@@ -332,9 +330,8 @@ func TestBF16Bits(t *testing.T) {
 	})
 }
 
-// TestBF16Concurrency runs the serial multiplies on many goroutines while the
-// collector stops the world again and again: tiles must survive preemption and
-// moves between threads.
+// TestBF16Concurrency runs the serial multiplies on many goroutines while the collector stops the world again and
+// again: tiles must survive preemption and moves between threads.
 func TestBF16Concurrency(t *testing.T) {
 	eachBF16(t, func(t *testing.T, x *Exec) {
 		const m, n, k, goroutines = 45, 70, 200, 8
@@ -409,8 +406,7 @@ func TestBF16Allocs(t *testing.T) {
 	})
 }
 
-// TestBF16SelfTestFallsBack plants a fault in the bfloat16 kernels of each tier
-// that has some.
+// TestBF16SelfTestFallsBack plants a fault in the bfloat16 kernels of each tier that has some.
 func TestBF16SelfTestFallsBack(t *testing.T) {
 	for _, tier := range Tiers() {
 		k, _ := tableOf(tier)

@@ -8,14 +8,14 @@ type bfWeights struct {
 	forward, back []uint16
 }
 
-// NewWeightsBF16 is NewWeights for bfloat16 operands: src and dy of the handle's multiplies are bfloat16 rows,
-// results are what dst is. Refresh rounds W and packs it; Refresh must come before the first multiply, too.
+// NewWeightsBF16 is NewWeights for bfloat16 operands: src and dy of the handle's multiplies are bfloat16 rows, results
+// are of either kind. Refresh rounds and packs W; it must also come before the first multiply.
 func NewWeightsBF16(w []float32, out, in int) *Weights[float32] {
 	return NewWeightsBF16In(w, alignedBF16(WeightsBF16Len(out, in)), out, in)
 }
 
-// NewWeightsBF16In is NewWeightsBF16 with the caller's memory for the packed
-// forms, WeightsBF16Len(out, in) elements, which should begin at a cache line.
+// NewWeightsBF16In is NewWeightsBF16 with the caller's memory for the packed forms: WeightsBF16Len(out, in) elements,
+// which should begin at a cache line.
 func NewWeightsBF16In(w []float32, packed []uint16, out, in int) *Weights[float32] {
 	h := NewWeights(w, out, in)
 	n := PackLen(out, in)
@@ -24,8 +24,8 @@ func NewWeightsBF16In(w []float32, packed []uint16, out, in int) *Weights[float3
 	return h
 }
 
-// RefreshRows is Refresh for rows [lo, hi) of W, on the calling goroutine, for use inside a worker: after an update
-// of just these rows, say. lo must be a multiple of 32, and so must hi unless it is Out.
+// RefreshRows is Refresh for rows [lo, hi) of W, on the calling goroutine, for use inside a worker. lo must be a
+// multiple of 32, and so must hi unless it is Out.
 func (w *Weights[T]) RefreshRows(x *Exec, lo, hi int) {
 	if w.bf16 == nil {
 		return
@@ -117,7 +117,8 @@ func (x *Exec) backWeightBF16(dw []float32, dy, src *Mat[float32], n, out, in in
 	}
 	j := &x.bf16.job
 	j.bfProduct, j.dy, j.src = bfProduct{m: out, n: in, k: n, c: Dense(dw, out, in), add: true}, *dy, *src
-	// The wider side is cut. Each worker packs what it needs itself: fetching lines that the other one wrote costs more.
+	// The wider side is cut. Each worker packs what it needs itself: fetching lines that the other one wrote costs
+	// more.
 	if out >= in {
 		j.run(gradientByRows, out)
 	} else {

@@ -46,9 +46,8 @@ func (f *fence) take(n int, end bool) []float32 {
 	return s
 }
 
-// TestFences lets every kernel work against pages that cannot be read: a vector
-// that runs over an edge of an operand ends the test program, even if what it
-// read was not used.
+// TestFences lets every kernel work against pages that cannot be read: a vector that runs over an edge of an operand
+// ends the test program, even if what it read was not used.
 func TestFences(t *testing.T) {
 	var fences []*fence
 	for range 6 {

@@ -5,7 +5,7 @@ import (
 	"unsafe"
 )
 
-// The generic twin: plain Go, every element type, always compiled.
+// The generic twin is plain Go for every element type, and always compiled.
 
 var (
 	generic32 = genericTable[float32]()
@@ -26,8 +26,8 @@ func genericTable[T Float]() table[T] {
 	}
 }
 
-// tileGo is the tile kernel of 4 by 4, worked two rows at a time: eight sums,
-// four elements of B and two of A fit the sixteen registers of amd64.
+// tileGo is the tile kernel of 4 by 4, two rows at a time: eight sums, four elements of B and two of A fit the sixteen
+// registers of amd64.
 func tileGo[T Float](rows, k int, a *T, rs, ks int, b *T, bs int, c *T, ldc, cols int, alpha T, add bool) {
 	as := unsafe.Slice(a, (rows-1)*rs+(k-1)*ks+1)
 	bm := unsafe.Slice(b, (k-1)*bs+4)

@@ -13,8 +13,7 @@ import (
 // newRand returns a generator whose seed is printed.
 var newRand = testseed.Rand
 
-// newExec makes an Exec that is closed with the test and must not have fallen
-// back.
+// newExec makes an Exec that is closed with the test and must not have fallen back.
 func newExec(t testing.TB, workers int, tier Tier) *Exec {
 	t.Helper()
 	x, err := NewExec(workers, tier)
@@ -28,8 +27,7 @@ func newExec(t testing.TB, workers int, tier Tier) *Exec {
 	return x
 }
 
-// eachTier runs the test on every tier of this machine and for float64, which
-// only the generic tier computes.
+// eachTier runs the test on every tier of this machine and for float64, which only the generic tier computes.
 func eachTier(t *testing.T, f32 func(t *testing.T, x *Exec), f64 func(t *testing.T, x *Exec)) {
 	for _, tier := range Tiers() {
 		t.Run(tier.String(), func(t *testing.T) { f32(t, newExec(t, 2, tier)) })
@@ -54,8 +52,7 @@ const (
 	guardValue = -12345.678
 )
 
-// random returns n normal numbers between guard words. An input must still
-// hold them at check.
+// random returns n normal numbers between guard words. An input must still hold them at check.
 func (a *arena[T]) random(name string, n int, input bool) []T {
 	offset := guardWords + a.r.IntN(16) // any alignment
 	o := make([]T, offset+n+guardWords)

@@ -1,7 +1,7 @@
 package kernel
 
-// Blocking. kBlock is part of the definition of every sum (see the package
-// doc); the others only bound the scratch memory.
+// Blocking. kBlock is part of the definition of every sum (see the package doc); the others only bound the scratch
+// memory.
 const (
 	kBlock   = 384           // terms summed from zero before they are added to the output
 	bBlock   = 1024 * kBlock // elements of B packed at a time: 1.6 MB
@@ -85,8 +85,8 @@ func (e *engine[T]) multiply(s *scratch[T], p *product[T], m0, m1, n0, n1 int) {
 	if m1-m0 <= e.mr {
 		width = e.nr // each panel of B is used once: use it while it is in L1
 	}
-	// Packing costs more than it saves for operands that are used little; but
-	// A stored by terms spreads over too many cache lines.
+	// Packing costs more than it saves for operands that are used little. But A stored by terms spreads over too many
+	// cache lines.
 	inPlace := p.inPlace || m1-m0 <= e.mr
 	aInPlace := inPlace && p.ks == 1
 	for j0 := n0; j0 < n1; j0 += width {
@@ -127,8 +127,8 @@ func (e *engine[T]) multiply(s *scratch[T], p *product[T], m0, m1, n0, n1 int) {
 	}
 }
 
-// packB copies the k terms from l0 of columns [j0, j1) of B to dst: panels of nr
-// columns, in each one row of nr elements per term, missing columns zero.
+// packB copies the k terms from l0 of columns [j0, j1) of B to dst: panels of nr columns, in each one row of nr
+// elements per term, missing columns zero.
 func (e *engine[T]) packB(dst []T, p *product[T], l0, k, j0, j1 int) {
 	nr := e.nr
 	if p.transB {

@@ -192,9 +192,8 @@ func TestWeightsBits(t *testing.T) {
 	eachTier(t, testWeightsBits[float32], testWeightsBits[float64])
 }
 
-// testWeightsBits checks that the bits of the three multiplies depend neither
-// on the number of workers nor, for the first two, on how many rows there are
-// or where a row stands.
+// testWeightsBits checks that the bits of the three multiplies depend neither on the number of workers nor, for the
+// first two, on how many rows there are or where a row stands.
 func testWeightsBits[T Float](t *testing.T, x *Exec) {
 	r := newRand(t)
 	for _, shape := range [][3]int{{70, 100, 800}, {200, 65, 130}, {9, 200, 400}} {
@@ -250,9 +249,8 @@ func same[T Float](t *testing.T, what string, got, want []T) {
 	}
 }
 
-// TestAscendingOrder checks the documented order of summation: blocks of kBlock
-// terms from zero, added in ascending order. The numbers make any other order
-// of the blocks or of the terms give another result.
+// TestAscendingOrder checks the documented order of summation: blocks of kBlock terms from zero, added in ascending
+// order. The numbers make any other order of the blocks or of the terms give another result.
 func TestAscendingOrder(t *testing.T) {
 	eachTier(t, func(t *testing.T, x *Exec) {
 		r := newRand(t)

@@ -14,21 +14,18 @@ type peakLoop struct {
 	run            func(operands, sums []float32, turns int)
 }
 
-// peakCall is how long one call of a loop may last: assembly cannot be interrupted, and a garbage collection would wait
-// for it.
+// peakCall is how long one call of a loop may last: a garbage collection has to wait until assembly returns.
 const peakCall = 100 * time.Microsecond
 
-// PeakFP32 is the FLOP/s that the float32 units of all workers reach together while no operand leaves the registers:
-// the median of several runs that take d in all. Operands are random: units that multiply zeros draw less power and
-// run faster.
-//
-// A tier without a loop of its own (generic, and those of other architectures) is measured with that of plain Go.
+// PeakFP32 measures the FLOP/s that the float32 units of all workers reach together while no operand leaves the
+// registers: the median of several runs that take d in all. Operands are random, because units that multiply zeros draw
+// less power and run faster. A tier without a loop of its own (generic, NEON) is measured with one in Go.
 func PeakFP32(x *Exec, d time.Duration) float64 {
 	k, _ := tableOf(x.tier)
 	return x.rate(k.peak, d)
 }
 
-// peakRuns is the number of runs of which the median counts.
+// peakRuns is the number of runs whose median counts.
 const peakRuns = 5
 
 func (x *Exec) rate(l peakLoop, d time.Duration) float64 {
@@ -72,13 +69,13 @@ func (j *peakJob) Part(_, lo, hi int) {
 			s := d[j.loop.operands:]
 			j.loop.run(d[:j.loop.operands], s, j.turns)
 			if math.Abs(float64(s[0])) > 1e30 {
-				clear(s) // far from infinity, which would be cheap to add to
+				clear(s) // keep away from infinity, which is cheap to add to
 			}
 		}
 	}
 }
 
-// peakGeneric is the loop of plain Go: eight sums of scalars.
+// peakGeneric is the loop in Go: eight sums of scalars.
 var peakGeneric = peakLoop{operands: 8, sums: 8, flops: 2 * 8, run: func(operands, sums []float32, turns int) {
 	a, c := (*[8]float32)(operands), (*[8]float32)(sums)
 	c0, c1, c2, c3, c4, c5, c6, c7 := c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]

@@ -1,15 +1,15 @@
 package kernel
 
-// Rows: what layers do with one position, forward and backward. Rows of either kind are operands. Where a tier has a
-// fused loop, a row of bfloat16 is passed over once; otherwise, and in full precision, the functions on slices follow
-// one another. They run on the calling goroutine and are safe for concurrent use. What is said of rounding, and of
-// errors before it, holds for rows of bfloat16: in full precision errors are those of the functions on slices. temp
-// is scratch memory.
+// The functions on rows are what layers do with one position, forward and backward. They take rows of either kind, run
+// on the calling goroutine and are safe for concurrent use. A tier may have a fused loop, which reads a row of bfloat16
+// once. Without it, and in full precision, the functions on slices follow one another. Rounding, and bounds on errors
+// before rounding, concern rows of bfloat16; in full precision the errors are those of the functions on slices. temp is
+// scratch memory.
 
 // SoftmaxRow sets dst = exp(src-top), rounded to bfloat16, with top = Max(src), and returns top and the sum of the
-// exponentials before rounding: softmax but for the division.
+// exponentials before rounding: softmax without the division.
 //
-// Memory: overwrites dst; src is used up.
+// Memory: overwrites dst and src.
 // Numerics: exp within 2 ulp; bits depend on the values, the length and the tier
 // only. The sum is NaN if there is a NaN.
 func SoftmaxRow(x *Exec, dst []uint16, src []float32) (top, sum float32) {
@@ -27,7 +27,7 @@ func SoftmaxRow(x *Exec, dst []uint16, src []float32) (top, sum float32) {
 // exp(score-lse), dscore = p·(dp-delta), both rounded to bfloat16. p is not rounded before it is multiplied.
 //
 // Shapes: all slices as long as score.
-// Memory: overwrites p and dscore; score and dp are used up.
+// Memory: overwrites p, dscore, score and dp.
 func SoftmaxBackRow(x *Exec, p, dscore []uint16, score, dp, lse, delta []float32) {
 	n := len(score)
 	p, dscore, dp, lse, delta = p[:n], dscore[:n], dp[:n], lse[:n], delta[:n]
@@ -92,8 +92,8 @@ func SwiGLURow[T Float](x *Exec, dst, src Row[T], bias, temp []T) {
 	dst.Write(x, v)
 }
 
-// SwiGLUBackRow sets dsrc to the gradient of SwiGLURow's src, given dy, that of its output, and adds it, before
-// rounding, to sum; see SiLUMulBackward. bias and sum may be nil. temp has five times dy's length.
+// SwiGLUBackRow sets dsrc to the gradient of SwiGLURow's src, given dy, the gradient of its output. It adds dsrc,
+// before rounding, to sum; see SiLUMulBackward. bias and sum may be nil. temp has five times dy's length.
 //
 // Memory: overwrites dsrc; adds to sum.
 // Numerics: error of the factors before rounding at most 2e-4 of their size plus
@@ -114,7 +114,7 @@ func SwiGLUBackRow[T Float](x *Exec, dsrc, dy, src Row[T], bias, sum, temp []T) 
 
 // ScaleRow sets dst = scale·src, rounded. temp has src's length, and may be src.
 //
-// Memory: overwrites dst, which may lie over the beginning of src.
+// Memory: overwrites dst, which may share the beginning of src's memory.
 func ScaleRow[T Float](x *Exec, dst Row[T], src []T, scale T, temp []T) {
 	if f, n := x.bf16.fused.scale, len(dst.H); f != nil && n > 0 {
 		f(&dst.H[0], first(src, n), float32(scale), n)
@@ -125,7 +125,7 @@ func ScaleRow[T Float](x *Exec, dst Row[T], src []T, scale T, temp []T) {
 	dst.Write(x, v)
 }
 
-// DotRow returns the scalar product of two rows of bfloat16, added in float32. temp has twice a's length.
+// DotRow returns the dot product of two rows of bfloat16, added in float32. temp has twice a's length.
 //
 // Numerics: the bits depend on the values, the length and the tier only.
 func DotRow(x *Exec, a, b []uint16, temp []float32) float32 {
@@ -146,7 +146,7 @@ func addTo[T Float](x *Exec, sum, v []T) {
 	}
 }
 
-// first returns the address of n elements, or nil. T is float32: there are rows of bfloat16.
+// first returns the address of the n elements of s, or nil. T is float32, as always with rows of bfloat16.
 func first[T Float](s []T, n int) *float32 {
 	if s == nil {
 		return nil

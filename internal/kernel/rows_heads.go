@@ -1,7 +1,7 @@
 package kernel
 
-// HeadsRow is what is done to neighbouring heads of one position: bias, RMSNorm over the channels of each head, rotation
-// of channels j and j+Size/2, scale.
+// HeadsRow is what is done to neighbouring heads of one position: bias, RMSNorm over the channels of each head,
+// rotation of channels j and j+Size/2, scale.
 //
 // Formula: y = Scale·rotate(Gain·v·r) with v = src+Bias and r = 1/√(mean(v²)+Eps).
 type HeadsRow[T Float] struct {

@@ -2,12 +2,12 @@ package kernel
 
 import "math"
 
-// LayerNormRow sets dst = gain·(src-mean)·rstd + bias and returns mean and rstd =
-// 1/√(variance+eps) of src. temp has src's length.
+// LayerNormRow sets dst = gain·(src-mean)·rstd + bias and returns mean and rstd = 1/√(variance+eps) of src. temp has
+// src's length.
 //
 // Memory: overwrites dst.
-// Numerics: the mean is added in T, the variance, that of the centred
-// elements, in float64; bits depend on the values, the length and the tier only.
+// Numerics: the mean is summed in T, the squares of the centred elements in float64; bits depend on the values, the
+// length and the tier only.
 func LayerNormRow[T Float](x *Exec, dst Row[T], src, gain, bias []T, eps float64, temp []T) (mean, rstd T) {
 	n := len(src)
 	if f := x.bf16.fused.layerNorm; f != nil && n > 0 && len(dst.H) == n {
@@ -25,11 +25,11 @@ func LayerNormRow[T Float](x *Exec, dst Row[T], src, gain, bias []T, eps float64
 	return mean, rstd
 }
 
-// LayerNormBackRow adds the gradients of a LayerNormRow to dx, dgain and dbias,
-// given dy, that of its output, and what it returned. temp has twice src's length.
+// LayerNormBackRow adds the gradients of a LayerNormRow to dx, dgain and dbias, given dy, the gradient of its output,
+// and what it returned. temp has twice src's length.
 //
-// Formula: with x̂ = (src-mean)·rstd and g = gain·dy, dx += rstd·(g - mean(g) -
-// x̂·mean(g·x̂)), dgain += dy·x̂, dbias += dy.
+// Formula: with x̂ = (src-mean)·rstd and g = gain·dy, dx += rstd·(g - mean(g) - x̂·mean(g·x̂)), dgain += dy·x̂, dbias
+// += dy.
 // Numerics: T; bits depend on the values, the length and the tier only.
 func LayerNormBackRow[T Float](x *Exec, dx, dgain, dbias []T, dy Row[T], src, gain []T, mean, rstd T, temp []T) {
 	n := len(src)
@@ -50,8 +50,7 @@ func LayerNormBackRow[T Float](x *Exec, dx, dgain, dbias []T, dy Row[T], src, ga
 	Axpy(x, dx, 1, g)
 }
 
-// RMSNormRow sets dst = gain·src·rstd and returns rstd = 1/√(mean square of src
-// + eps). temp has src's length.
+// RMSNormRow sets dst = gain·src·rstd and returns rstd = 1/√(mean square of src + eps). temp has src's length.
 //
 // Memory: overwrites dst, which may be src.
 // Numerics: as LayerNormRow's.
@@ -68,8 +67,8 @@ func RMSNormRow[T Float](x *Exec, dst Row[T], src, gain []T, eps float64, temp [
 	return rstd
 }
 
-// RMSNormBackRow adds the gradients of an RMSNormRow to dx and dgain, given dy,
-// that of its output, and what it returned. temp has src's length.
+// RMSNormBackRow adds the gradients of an RMSNormRow to dx and dgain, given dy, the gradient of its output, and what it
+// returned. temp has src's length.
 //
 // Formula: with x̂ = src·rstd and g = gain·dy, dx += rstd·(g - x̂·mean(g·x̂)), dgain += dy·x̂.
 // Numerics: as LayerNormBackRow's.
@@ -90,7 +89,7 @@ func RMSNormBackRow[T Float](x *Exec, dx, dgain []T, dy Row[T], src, gain []T, r
 
 // AddRow sets dst = src + (term+bias). bias may be nil. temp has term's length.
 //
-// Memory: overwrites dst, which may be src; term is used up.
+// Memory: overwrites dst, which may be src, and term.
 func AddRow[T Float](x *Exec, dst, src []T, term Row[T], bias, temp []T) {
 	if f, n := x.bf16.fused.add, len(term.H); f != nil && n > 0 {
 		f(first(dst, n), first(src, n), &term.H[0], first(bias, n), n)

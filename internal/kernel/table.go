@@ -1,6 +1,6 @@
 package kernel
 
-// tierTable is all functions of a tier. These tables are the only dispatch: tiers_<arch>.go fills one for each tier
+// tierTable holds all functions of a tier. These tables are the only dispatch: tiers_<arch>.go fills one for each tier
 // that its CPUs may have, and tableOf looks one up. The generic twin has one, too.
 type tierTable struct {
 	tier Tier
@@ -9,7 +9,7 @@ type tierTable struct {
 	peak peakLoop // multiply-adds of float32
 }
 
-// genericTier is the tier that is always there.
+// genericTier is the tier that every machine has.
 var genericTier = tierTable{tier: Generic, table: generic32, bf16: genericBF16, peak: peakGeneric}
 
 // tableOf returns the functions of a tier that this CPU and build have.
@@ -87,8 +87,8 @@ type bfTable struct {
 	peak  peakLoop // of the multiplies; without a run for the twin
 }
 
-// rowTable is a tier's loops over a row of bfloat16; the functions of similar
-// names document them. Nil where Go does it, with the tier's functions on slices.
+// rowTable is a tier's loops over a row of bfloat16; the functions of similar names document them. Nil where Go does
+// it, with the tier's functions on slices.
 type rowTable struct {
 	softmax       func(dst *uint16, src *float32, n int) (top, sum float32)
 	softmaxBack   func(p, dscore *uint16, score, dp, lse, delta *float32, n int)

@@ -63,7 +63,8 @@ var avx2 = tierTable{
 	peak: peakLoop{operands: 6 * 8, sums: 10 * 8, flops: 2 * 20 * 8, run: peakAVX2},
 }
 
-// The assembly. It is called through the tables only, where every pointer escapes whatever //go:noescape says.
+// The assembly. Calls go through the tables, where the compiler lets every pointer escape: //go:noescape would not
+// help.
 
 func tileAVX512(rows, k int, a *float32, rs, ks int, b *float32, bs int,
 	c *float32, ldc, cols int, alpha float32, add bool)

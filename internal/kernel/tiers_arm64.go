@@ -21,7 +21,8 @@ var tiers = []tierTable{{
 	peak: peakGeneric,
 }}
 
-// The assembly. It is called through the tables only, where every pointer escapes whatever //go:noescape says.
+// The assembly. Calls go through the tables, where the compiler lets every pointer escape: //go:noescape would not
+// help.
 
 func tileNEON(rows, k int, a *float32, rs, ks int, b *float32, bs int,
 	c *float32, ldc, cols int, alpha float32, add bool)

@@ -12,9 +12,8 @@ func machineTiers() []Tier { return []Tier{NEON, Generic} }
 // archTables are the tables of all tiers of this architecture.
 func archTables() []tierTable { return tiers }
 
-// TestLaneOrder checks, bit for bit, the order in which NEON adds: sixteen
-// partial sums over whole blocks of sixteen, the first four also over what is
-// left, and of that the last elements in the first.
+// TestLaneOrder checks, bit for bit, the order in which NEON adds: sixteen partial sums over whole blocks of sixteen,
+// the first four also over what is left, and of that the last elements in the first.
 func TestLaneOrder(t *testing.T) {
 	x, r := newExec(t, 1, NEON), newRand(t)
 	for _, n := range lengths {

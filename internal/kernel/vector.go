@@ -15,19 +15,19 @@ func Exp[T Float](x *Exec, dst, src []T) {
 	of[T](x).exp(dst[:len(src)], src)
 }
 
-// ExpSub sets dst = exp(src-m) and returns the sum of dst: with m = Max(src), softmax but for the division.
+// ExpSub sets dst = exp(src-m) and returns the sum of dst: with m = Max(src), softmax without the division.
 func ExpSub[T Float](x *Exec, dst, src []T, m T) T {
 	return of[T](x).expSub(dst[:len(src)], src, m)
 }
 
-// Max returns the largest element, or -Inf for an empty slice. What it returns
-// if there is a NaN is unspecified; ExpSub's sum is NaN then in any case.
+// Max returns the largest element, or -Inf for an empty slice. With a NaN in src the result is unspecified; ExpSub's
+// sum is NaN in any case.
 func Max[T Float](x *Exec, src []T) T { return of[T](x).max(src) }
 
 // Sum returns the sum of src, added in T.
 func Sum[T Float](x *Exec, src []T) T { return of[T](x).sum(src) }
 
-// Dot returns the scalar product of a and b, added in T.
+// Dot returns the dot product of a and b, added in T.
 func Dot[T Float](x *Exec, a, b []T) T { return of[T](x).dot(a, b[:len(a)]) }
 
 // SumSquares returns the sum of the squares, squared and added in float64: it neither overflows nor loses small
@@ -57,8 +57,7 @@ func MulAdd[T Float](x *Exec, dst, a, b []T) {
 // GELU sets dst = gelu(src) in the tanh form of GPT-2, x/2·(1 + tanh(√(2/π)(x + 0.044715·x³))).
 //
 // Source: Hendrycks and Gimpel 2016, arXiv:1606.08415.
-// Numerics: error at most 1e-6 times (the result's size + 0.001): far below
-// zero the result itself is smaller than that.
+// Numerics: error at most 1e-6 times (the result's size + 0.001). Far below zero the result is smaller than that.
 func GELU[T Float](x *Exec, dst, src []T) {
 	of[T](x).gelu(dst[:len(src)], src)
 }
@@ -71,7 +70,7 @@ func GELUBackward[T Float](x *Exec, dx, dy, src []T) {
 	of[T](x).geluBackward(dx[:n], dy[:n], src)
 }
 
-// SiLUMul sets dst = silu(gate)·up with silu(x) = x·σ(x), the heart of SwiGLU.
+// SiLUMul sets dst = silu(gate)·up with silu(x) = x·σ(x), as SwiGLU does.
 //
 // Source: Shazeer 2020, arXiv:2002.05202.
 // Numerics: relative error at most 1e-6 for |gate| <= 80; beyond, silu is gate or vanishes.
@@ -80,7 +79,7 @@ func SiLUMul[T Float](x *Exec, dst, gate, up []T) {
 	of[T](x).siluMul(dst[:n], gate, up[:n])
 }
 
-// SiLUMulBackward sets dgate and dup to the gradients of SiLUMul's inputs, given dy, that of its output.
+// SiLUMulBackward sets dgate and dup to the gradients of SiLUMul's inputs, given dy, the gradient of its output.
 //
 // Formula: with s = σ(gate), dgate = dy·up·s·(1+gate·(1-s)), dup = dy·gate·s.
 // Memory: overwrites dgate and dup; either may be one of the sources.
@@ -103,7 +102,7 @@ type AdamWStep struct {
 	Beta1, Beta2 float64
 	Eps          float64
 	Decay        float64 // weight decay; it is multiplied by LR
-	Scale        float64 // factor on the gradient: clipping, say
+	Scale        float64 // factor on the gradient, for clipping
 	Correction1  float64 // 1 - Beta1^t
 	Correction2  float64 // 1 - Beta2^t
 }

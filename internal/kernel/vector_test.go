@@ -10,8 +10,7 @@ import (
 var lengths = []int{0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 23, 24, 31, 32, 33,
 	47, 48, 63, 64, 65, 100, 127, 128, 129, 1000}
 
-// ulps returns the distance of got from want in units of want's last float32
-// place, denormal numbers included.
+// ulps returns the distance of got from want in units of want's last float32 place, denormal numbers included.
 func ulps(got float32, want float64) float64 {
 	if math.IsNaN(want) || math.IsInf(float64(float32(want)), 0) {
 		if (got != got) == math.IsNaN(want) && (math.IsNaN(want) || float64(got) == float64(float32(want))) {
@@ -246,8 +245,7 @@ func column(s [][]float32, i int) (c []float32) {
 	return c
 }
 
-// TestExpEverywhere checks the documented bound over the whole range, and the
-// ends of it.
+// TestExpEverywhere checks the documented bound over the whole range, and the ends of it.
 func TestExpEverywhere(t *testing.T) {
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
 	eachTier(t, func(t *testing.T, x *Exec) {
@@ -278,8 +276,7 @@ func TestExpEverywhere(t *testing.T) {
 	}, nil)
 }
 
-// TestActivationExtremes checks that large activations give the limits and that
-// NaN and Inf are not hidden.
+// TestActivationExtremes checks that large activations give the limits and that NaN and Inf are not hidden.
 func TestActivationExtremes(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	eachTier(t, func(t *testing.T, x *Exec) {
@@ -357,8 +354,7 @@ func TestVectors64(t *testing.T) {
 	}
 }
 
-// TestActivationSweep checks the documented bounds over the whole range in
-// which the activations bend.
+// TestActivationSweep checks the documented bounds over the whole range in which the activations bend.
 func TestActivationSweep(t *testing.T) {
 	eachTier(t, func(t *testing.T, x *Exec) {
 		const n = 1 << 15

@@ -8,8 +8,8 @@ type Weights[T Float] struct {
 	bf16    *bfWeights // nil unless made by NewWeightsBF16
 }
 
-// NewWeights returns the handle of w, which holds W (out, in) row by row and
-// stays the caller's. Call Refresh after each change of w.
+// NewWeights returns the handle of w, which holds W (out, in) row by row and stays the caller's. Call Refresh after
+// each change of w.
 func NewWeights[T Float](w []T, out, in int) *Weights[T] {
 	require(len(w) == out*in, "kernel: short weight")
 	return &Weights[T]{w: w, out: out, in: in}
@@ -30,10 +30,6 @@ func (w *Weights[T]) Refresh(x *Exec) {
 // Memory: overwrites dst, which must not overlap src.
 // Numerics: see the package doc; a row's bits do not depend on n.
 func (w *Weights[T]) Forward(x *Exec, dst, src Mat[T], n int) {
-	if w.bf16 != nil {
-		x.multiplyBF16(inF32(&dst), inF32(&src), w.bf16.forward, n, w.out, w.in)
-		return
-	}
 	w.multiply(x, &dst, &src, n, w.out, w.in, true)
 }
 
@@ -43,15 +39,19 @@ func (w *Weights[T]) Forward(x *Exec, dst, src Mat[T], n int) {
 // Memory: overwrites dst, which must not overlap dy.
 // Numerics: see the package doc; a row's bits do not depend on n.
 func (w *Weights[T]) BackInput(x *Exec, dst, dy Mat[T], n int) {
-	if w.bf16 != nil {
-		x.multiplyBF16(inF32(&dst), inF32(&dy), w.bf16.back, n, w.in, w.out)
-		return
-	}
 	w.multiply(x, &dst, &dy, n, w.in, w.out, false)
 }
 
-// multiply computes dst (n, cols) = src (n, terms) times W, or its transpose, in full precision.
+// multiply computes dst (n, cols) = src (n, terms) times W, or times its transpose.
 func (w *Weights[T]) multiply(x *Exec, dst, src *Mat[T], n, cols, terms int, trans bool) {
+	if w.bf16 != nil {
+		packed := w.bf16.back
+		if trans {
+			packed = w.bf16.forward
+		}
+		x.multiplyBF16(inF32(dst), inF32(src), packed, n, cols, terms)
+		return
+	}
 	dst.check(n, cols, false)
 	src.check(n, terms, false)
 	of[T](x).run(x, product[T]{

@@ -11,10 +11,10 @@
 // added, so micro-batches accumulate; whoever changes the parameters calls Refresh. NewDecoder makes a model for
 // generation only, which needs little more than the parameters. The shapes of buffers follow the legend of package nn.
 //
-// Options.Mode chooses the numbers of float32 models. In ModeBF16 the operands of multiplies (normed inputs, attention's
-// queries, keys, values, probabilities and outputs, activations, their gradients, and weights, packed by Refresh) and
-// what is read element by element between two of them are bfloat16; parameters, gradients, the residual stream and its
-// gradient, norms, softmax, logits and the loss are float32, as are all sums.
+// Options.Mode chooses the numbers of float32 models. In ModeBF16 the operands of multiplies (normed inputs,
+// attention's queries, keys, values, probabilities and outputs, activations, their gradients, and weights, packed by
+// Refresh) and what is read element by element between two of them are bfloat16; parameters, gradients, the residual
+// stream and its gradient, norms, softmax, logits and the loss are float32, as are all sums.
 //
 // The package knows no files, no optimizer and no tokenizer. A Model is not safe for concurrent use.
 package model

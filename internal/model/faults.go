@@ -11,7 +11,8 @@ type Fault int
 const (
 	// FaultNaN makes the first element of a block's output NaN in every forward pass while it is planted.
 	FaultNaN Fault = iota + 1
-	// FaultStopGradient stops the gradient below a block: the blocks before it and the embedding of the inputs get none.
+	// FaultStopGradient stops the gradient below a block: the blocks before it and the embedding of the inputs get
+	// none.
 	FaultStopGradient
 	// FaultCutResidual leaves the residual path out of both halves of a block: f(x) instead of x + f(x), forward and
 	// backward.

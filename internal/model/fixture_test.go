@@ -43,7 +43,8 @@ func TestWriteTransformersFixture(t *testing.T) {
 	qwen3.Shape, qwen3.QKNorm = "qwen3", true
 	llama.Shape, llama.Tie, llama.NormEps = "llama", false, 1e-5
 	qwen2.Shape, qwen2.QKVBias, qwen2.RopeTheta = "qwen2", true, 1e6
-	gpt2 := config.Arch{Shape: "gpt2", Layers: 3, Width: 192, Heads: 3, KVHeads: 3, HeadSize: 64, MLP: 768, Vocab: 300, Context: 64,
+	gpt2 := config.Arch{Shape: "gpt2", Layers: 3, Width: 192, Heads: 3, KVHeads: 3, HeadSize: 64, MLP: 768, Vocab: 300,
+		Context: 64,
 		Norm: "layer", NormEps: 1e-5, Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true}
 	for _, arch := range []config.Arch{qwen3, gpt2, llama, qwen2} {
 		t.Run(arch.Shape, func(t *testing.T) { writeFixture(t, filepath.Join(dir, arch.Shape), arch, x) })
@@ -84,7 +85,8 @@ func writeFixture(t *testing.T, dir string, arch config.Arch, x *kernel.Exec) {
 	if err := durable.OS.Mkdir(dir); err != nil {
 		t.Fatal(err)
 	}
-	for name, data := range map[string][]byte{"config.json": conf, "generation_config.json": gen, "logits.json": logitsJSON} {
+	for name, data := range map[string][]byte{
+		"config.json": conf, "generation_config.json": gen, "logits.json": logitsJSON} {
 		if err := durable.WriteFile(durable.OS, filepath.Join(dir, name), data); err != nil {
 			t.Fatal(err)
 		}

@@ -110,9 +110,9 @@ func mat[T kernel.Float](a *arena, part string, rows, cols int) kernel.Mat[T] {
 	return kernel.Mat[T]{F: alloc[T](a, part, rows*cols), Rows: rows, Cols: cols, Stride: cols}
 }
 
-// Memory returns the bytes that New allocates for float32, by part. New takes the number of workers and the meaning of
-// the mode auto from its Exec; here they are Options.Workers and Options.Mode, which must not be auto (see ResolveMode).
-// The state of an optimizer is not counted.
+// Memory returns the bytes that New allocates for float32, by part. New takes the number of workers and the meaning
+// of the mode auto from its Exec; here they are Options.Workers and Options.Mode, which must not be auto (see
+// ResolveMode). The state of an optimizer is not counted.
 func Memory(a config.Arch, opt Options) Footprint { return memory[float32](a, opt) }
 
 func memory[T kernel.Float](a config.Arch, opt Options) Footprint {

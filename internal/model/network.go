@@ -129,8 +129,8 @@ func weights[T kernel.Float](w []T, packed *[]uint16, out, in int) *kernel.Weigh
 func float32s[T kernel.Float](s []T) []float32                  { return any(s).([]float32) }
 func mat32[T kernel.Float](m kernel.Mat[T]) kernel.Mat[float32] { return any(m).(kernel.Mat[float32]) }
 
-// newNetwork returns a network with the parameters p, or with the parameters and packed weights of shared if that is not
-// nil. sums is nil for generation.
+// newNetwork returns a network with the parameters p, or with the parameters and packed weights of shared if that is
+// not nil. sums is nil for generation.
 func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], shared *network[T],
 	sums *nn.BlockSums[T], mem workspace[T]) network[T] {
 	net := network[T]{arch: a, x: x}
@@ -147,9 +147,8 @@ func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], sha
 	net.residual = nn.NewResidual(x, net.stage, sums, a.Width, drop)
 	net.norm = nn.NewNorm(x, net.stage, sums, a.Width, a.NormEps)
 	net.activation = nn.NewActivation(x, net.stage, sums, gated(a))
-	var rope *nn.Rope[T]
 	if a.Position == "rope" {
-		rope = nn.NewRope(a.Context, a.HeadSize, a.RopeTheta, nn.RopeScale(a.RopeScale), mem.cos, mem.sin)
+		nn.RopeTables(mem.cos, mem.sin, a.Context, a.HeadSize, a.RopeTheta, nn.RopeScale(a.RopeScale))
 	}
 	scale := 1.0 // attention in full precision scales the scores itself
 	if mem.halves != nil {
@@ -158,7 +157,8 @@ func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], sha
 	} else {
 		net.attention = nn.NewAttention(x, a.Heads, a.KVHeads, a.HeadSize, a.Context, mem.score)
 	}
-	net.heads = nn.NewHeads(x, net.stage, sums, rope, a.Heads, a.KVHeads, a.HeadSize, scale, a.NormEps)
+	net.heads = nn.NewHeads(x, net.stage, sums, mem.cos, mem.sin,
+		a.Heads, a.KVHeads, a.HeadSize, scale, a.NormEps)
 	return net
 }
 

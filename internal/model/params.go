@@ -42,7 +42,8 @@ type View struct {
 // Len is the number of elements.
 func (v View) Len() int { return v.Hi - v.Lo }
 
-// slot is the place of a tensor, or of a group of adjacent ones, in the decoder. The bias of a matrix or norm follows it.
+// slot is the place of a tensor, or of a group of adjacent ones, in the decoder. The bias of a matrix or norm follows
+// it.
 type slot int
 
 const (

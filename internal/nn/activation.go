@@ -57,8 +57,8 @@ func (l *activationForward[T]) row(worker, i int, _ []T) {
 	}
 }
 
-// Backward overwrites dsrc, which for GELU may be dy, and adds to dbias unless it is nil. dy (N, F); dsrc and dbias have
-// the columns of src; src and bias as in Forward.
+// Backward overwrites dsrc, which for GELU may be dy, and adds to dbias unless it is nil. dy (N, F); dsrc and dbias
+// have the columns of src; src and bias as in Forward.
 //
 // Formula: SwiGLU: dup = dy·silu(gate), dgate = dy·up·σ·(1 + gate·(1−σ)).
 func (l *Activation[T]) Backward(dsrc kernel.Mat[T], dbias []T, dy, src kernel.Mat[T], bias []T, n int) {

@@ -6,16 +6,17 @@ import (
 	"gimbal/internal/kernel"
 )
 
-// Attention is causal grouped-query attention inside spans, blocked so that (T, T) is never stored: a block of 64
-// queries of one head meets keys 0 to the end of the block.
+// Attention is causal grouped-query attention inside spans. It works in blocks, so that (T, T) is never stored: 64
+// queries of one head at a time are multiplied by keys 0 to the end of the block.
 //
 // Formula: o_i = Σ_{j<=i} p_ij·v_j with p_i = softmax(q_i·k_j/√D), query head h reading key and value head h·KV/H.
 // Source: blocking and recomputation as in FlashAttention, Dao et al. 2022, arXiv:2205.14135, with whole rows of
 // scores instead of a running rescale.
 //
-// Causality is the bound of the loops: keys after the block are never touched, and inside the diagonal block only
-// entries j <= i enter the maximum, the exponential, the sum and the gradient; the others are zeros in the multiplies.
-// So a position's bits do not depend on later ones; only a NaN or infinity, times zero, reaches back inside its block.
+// The bounds of the loops make it causal. Keys after the block are never read. Inside the diagonal block only entries
+// j <= i enter the maximum, the exponential, the sum and the gradient; the others are zeros in the multiplies. So a
+// position's bits do not depend on later ones, except that a NaN or infinity reaches back, times zero, inside its
+// block.
 type Attention[T kernel.Float] struct {
 	spans
 	scale   T
@@ -25,7 +26,7 @@ type Attention[T kernel.Float] struct {
 	dout, dq, dk, dv kernel.Mat[T]
 	lse              []T
 
-	// Of Cached; the keys and values that it appends are dk and dv.
+	// For Cached, which appends the keys and values in dk and dv.
 	runs                 []Run
 	keyCache, valueCache []T
 	capacity             int
@@ -67,9 +68,9 @@ func (l *attentionForward[T]) attend(worker, first, _, h, q0, q1 int) {
 	(*Attention[T])(l).softmaxValues(worker, out, l.out.Stride, l.lse[(first+q0)*l.heads+h:], p, v, q1-q0, q1, q0+1, 1)
 }
 
-// softmaxValues turns the scores p (rows, context) of a block of queries for keys [0, keys) into probabilities, row i
-// over the first seen+i·step of them. It overwrites the block's rows of out, ldo apart, by the sums of v with these
-// probabilities as weights, and those of lse unless it is nil.
+// softmaxValues turns the scores p (rows, context) of a block of queries into probabilities: row i over the first
+// seen+i·step of the keys [0, keys). It overwrites the block's rows of out, ldo apart, by the sums of v with these
+// probabilities as weights, and the block's rows of lse unless that is nil.
 func (l *Attention[T]) softmaxValues(worker int, out []T, ldo int, lse, p, v []T, rows, keys, seen, step int) {
 	var inverse [queryRows]T
 	for i := range rows {

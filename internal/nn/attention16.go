@@ -10,8 +10,8 @@ import (
 // matrix units. Scores, softmax and sums are float32; probabilities and the gradients of scores are rounded to
 // bfloat16, to nearest, before they are multiplied. The queries carry the scale of the scores (see Heads).
 //
-// One unit of work is a block of queries in the forward pass, where keys and values are packed once per span and head
-// that a worker meets, and a query head of a span in the backward pass.
+// In the forward pass the unit of work is a block of queries; a worker packs the keys and values of a span and head
+// once. In the backward pass it is a query head of a span.
 type Attention16 struct {
 	spans
 	scale   float32
@@ -21,8 +21,7 @@ type Attention16 struct {
 	lse                   []float32
 }
 
-// attention16Worker is one worker's memory. What the forward and the backward pass need shares names where it has one
-// shape.
+// attention16Worker is one worker's memory. The forward and the backward pass share what has the same shape.
 type attention16Worker struct {
 	packed                 int       // first position·KV + head of the keys and values in kT and vPair, -1 for none
 	kT, vPair              []uint16  // packed keys and values of a span, for the forward pass
@@ -35,14 +34,14 @@ type attention16Worker struct {
 	lse, delta             []float32 // (context)
 }
 
-// attention16Len is the lengths of the packed forms of a span and of a block, of a row of scores and of a number for
-// each position.
+// attention16Len returns the lengths of the packed forms of a span and of a block, of a row of scores, and of one
+// number for each position.
 func attention16Len(context, size int) (spanPack, blockPack, stride, rows int) {
 	_, stride = kernel.OperandLen(1, context)
 	return kernel.PackLen(context, size), kernel.PackLen(queryRows, size), stride, stageWidth(context)
 }
 
-// Attention16Len is the numbers of elements of scratch that NewAttention16 needs.
+// Attention16Len returns the numbers of elements of scratch that NewAttention16 needs.
 func Attention16Len(workers, context, size int) (halves, floats int) {
 	span, block, stride, rows := attention16Len(context, size)
 	halves = 4*span + block + 2*queryRows*stride
@@ -98,8 +97,7 @@ func (l *Attention16) begin(out kernel.Mat[float32], lse []float32, qkv kernel.M
 	l.out, l.lse, l.qkv = out, lse, qkv
 }
 
-// queries returns the rows of the queries of head h from position first on, keys and values those of the keys and the
-// values of head g.
+// queries returns the rows of query head h from position first on; keys and values return those of head g.
 func (l *Attention16) queries(first, h int) []uint16 { return l.qkv.H[first*l.qkv.Stride+h*l.size:] }
 func (l *Attention16) keys(first, g int) []uint16    { return l.queries(first, l.heads+g) }
 func (l *Attention16) values(first, g int) []uint16  { return l.keys(first, l.kvHeads+g) }
@@ -109,8 +107,8 @@ func dense(f []float32, rows, cols, stride int) kernel.Mat[float32] {
 	return kernel.Mat[float32]{F: f, Rows: rows, Cols: cols, Stride: stride}
 }
 
-// mulTerms multiplies by terms [from, from+k) of a packed matrix (terms, D). A block of 32 columns of the packed form
-// holds the terms one after the other, so that neighbouring ones are a matrix of their own. from is a multiple of 32.
+// mulTerms multiplies by terms [from, from+k) of a packed matrix (terms, D). from is a multiple of 32. A block of 32
+// columns of the packed form holds the terms one after the other, so neighbouring terms are a packed matrix, too.
 func (l *Attention16) mulTerms(worker int, dst kernel.Mat[float32], a []uint16, lda int, packed []uint16,
 	terms, m, from, k int) {
 	n, block := l.size, kernel.PackLen(terms, 32)
@@ -140,7 +138,7 @@ func (l *attention16Forward) attend(worker, first, n, h, q0, q1 int) {
 		clear(w.p[end : at+q1])
 		inverse[i], l.lse[(first+q0+i)*l.heads+h] = sum, top
 	}
-	// Apart from the rows, so that no row waits for the logarithm of the one before.
+	// A loop of its own, so that no row waits for the logarithm of the row before.
 	for i, sum := range inverse[:rows] {
 		inverse[i] = 1 / sum
 		l.lse[(first+q0+i)*l.heads+h] += float32(math.Log(float64(sum)))
@@ -152,8 +150,8 @@ func (l *attention16Forward) attend(worker, first, n, h, q0, q1 int) {
 	}
 }
 
-// Backward overwrites dpart (N, 3·H·D), of bfloat16: the gradients of the queries before they were scaled, and of keys
-// and values for each query head apart. dout (N, H·D); out, lse, qkv and bounds as in Forward.
+// Backward overwrites dpart (N, 3·H·D), of bfloat16: the gradients of the queries before they were scaled, then those
+// of keys and values for each query head apart. dout (N, H·D); out, lse, qkv and bounds as in Forward.
 func (l *Attention16) Backward(dpart, dout, out kernel.Mat[float32], lse []float32,
 	qkv kernel.Mat[float32], bounds []int32) {
 	l.begin(out, lse, qkv, bounds)
@@ -164,9 +162,8 @@ func (l *Attention16) Backward(dpart, dout, out kernel.Mat[float32], lse []float
 
 type attention16Backward Attention16
 
-// attend works through the keys of one query head of a span in blocks: with scores stored by keys, the gradients of a
-// block's keys and values are one multiply over all queries that see it, and only those of the queries add up over
-// the blocks.
+// attend takes the keys of one query head of a span in blocks. Scores are stored by keys: so the gradients of a block's
+// keys and values are one multiply over all queries that see it, and only those of the queries add up over blocks.
 func (l *attention16Backward) attend(worker, first, n, h, _, _ int) {
 	w, a := &l.workers[worker], (*Attention16)(l)
 	d, stride, x, g := l.size, len(w.p)/queryRows, l.x, h/(l.heads/l.kvHeads)

@@ -10,15 +10,13 @@ type Run struct {
 	Len   int // positions of the run
 }
 
-// A cache holds, for each row and each key and value head, the values (capacity, D), and the keys in blocks of
-// kernel.BlockCols positions, each block transposed (D, BlockCols): scores are multiplies of dense matrices then.
-
-// KeyCacheLen is the number of elements that the keys of one row and head take.
+// KeyCacheLen is the number of elements that the keys of one row and head of a cache take. They are stored in blocks of
+// kernel.BlockCols positions, each block transposed (D, BlockCols), so that scores are multiplies of dense matrices.
 func KeyCacheLen(capacity, size int) int {
 	return (capacity + kernel.BlockCols - 1) / kernel.BlockCols * kernel.BlockCols * size
 }
 
-// Cached appends the keys and values k and v (N, KV·D) of runs to their rows of the cache, and overwrites out (N, H·D)
+// Cached appends the keys and values k and v (N, KV·D) of runs to their rows of the cache. It overwrites out (N, H·D)
 // with the attention of the queries q (N, H·D), each over its row up to its own position. keyCache holds (rows, KV) of
 // KeyCacheLen(capacity, D), valueCache (rows, KV, capacity, D).
 //
@@ -75,7 +73,7 @@ func (l *Attention[T]) extend(r Run, g int) {
 
 type attentionAppend[T kernel.Float] Attention[T]
 
-// Part appends the runs of more than one position, whose blocks of queries are not all one worker's.
+// Part appends the runs of more than one position: several workers may attend to one of those.
 func (l *attentionAppend[T]) Part(_, lo, hi int) {
 	for u := lo; u < hi; u++ {
 		if r := l.runs[u/l.kvHeads]; r.Len > 1 {
@@ -125,8 +123,8 @@ func (l *attentionCached[T]) Part(worker, lo, hi int) {
 	}
 }
 
-// position appends the one position of a run and attends to a head of keys and values by all of its query heads, which
-// are the rows of one matrix: the keys and values are read once.
+// position appends the one position of a run, and attends with all query heads of a key and value head. They are the
+// rows of one matrix, so the keys and values are read once.
 func (l *attentionCached[T]) position(worker int, p []T, r Run, g int) {
 	a := (*Attention[T])(l)
 	a.extend(r, g)

@@ -9,8 +9,8 @@ import (
 
 // Dropout zeroes a share of the channels and scales the others so that the expectation stays.
 //
-// A mask is a function of (key of the sequence, position in the sequence, channel): recomputing it in the backward
-// pass, or meeting the sequence in another micro-batch, gives the same one.
+// A mask is a function of (key of the sequence, position in the sequence, channel). So the backward pass computes the
+// same mask again, and a sequence has the same mask in any micro-batch.
 // Source: Srivastava et al. 2014, JMLR 15. The share is rounded to a multiple of 2⁻¹⁶.
 type Dropout[T kernel.Float] struct {
 	threshold uint16 // a channel is dropped where its 16 random bits are below

@@ -2,7 +2,7 @@ package nn
 
 import "gimbal/internal/kernel"
 
-// Embedding looks tokens up, adds learned positions where there are any, and drops.
+// Embedding looks tokens up, adds learned positions where there are any, and applies dropout.
 //
 // Formula: y_i = dropout(table[token_i] + positions[pos_i]).
 type Embedding[T kernel.Float] struct {
@@ -44,7 +44,7 @@ func (l *embeddingForward[T]) row(_, i int, _ []T) {
 	}
 }
 
-// Backward adds to dtable (V, C) and dpositions (context, C) or nil. dy (N, C) is used up.
+// Backward adds to dtable (V, C) and dpositions (context, C) or nil. It overwrites dy (N, C).
 //
 // Numerics: workers share the channels, so that each element is summed over positions in their order.
 func (l *Embedding[T]) Backward(dtable, dpositions, dy []T, tokens, pos []int32, masks Masks) {

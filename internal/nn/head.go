@@ -6,11 +6,11 @@ import (
 	"gimbal/internal/kernel"
 )
 
-// Head is the last multiply fused with cross-entropy, in chunks of positions: (N, V) is never stored whole, and the
-// gradient of the logits is written over them.
+// Head is the last multiply and cross-entropy, in chunks of positions: (N, V) is never stored whole, and the gradient
+// of the logits overwrites them.
 //
-// Formula: nats_i = ln Σ_v e^z_iv − z_i,label. With Z the sum, the optional z-loss adds coefficient·ln²Z to what is
-// differentiated (not to nats), which keeps logits from drifting.
+// Formula: nats_i = ln Σ_v e^z_iv − z_i,label. With Z the sum, the optional z-loss adds coefficient·ln²Z to the loss
+// whose gradient is computed (not to nats). It keeps logits from drifting.
 // Source: z-loss as in PaLM, Chowdhery et al. 2022, arXiv:2204.02311, section 5.
 type Head[T kernel.Float] struct {
 	rows[T]
@@ -26,12 +26,12 @@ type Head[T kernel.Float] struct {
 	gradient   bool
 }
 
-// HeadChunk is the number of positions of one chunk for a vocabulary and a capacity of n positions: about 2²² logits,
-// at least 256 positions and at most 2,048. It is a constant of the numerics.
+// HeadChunk is the number of positions of a chunk, at most n: about 2²² logits, at least 256 positions and at most
+// 2,048. It is a constant of the numerics.
 func HeadChunk(n, vocab int) int { return headChunk(n, vocab, 256) }
 
-// HeadChunk16 is HeadChunk for bfloat16 operands: at least 1,024 positions, because their multiplies are so fast that
-// reading and writing dw once a chunk would take longer, as long as the logits are not more than 2²⁶.
+// HeadChunk16 is HeadChunk for bfloat16 operands: at least 1,024 positions, unless these are more than 2²⁶ logits. With
+// fewer positions reading and writing dw once a chunk would take longer than the multiplies.
 func HeadChunk16(n, vocab int) int {
 	return headChunk(n, vocab, max(256, min(1024, 1<<26/vocab/64*64)))
 }
@@ -101,8 +101,8 @@ func (l *crossEntropy[T]) row(worker, i int, _ []T) {
 	}
 }
 
-// differentiate writes the gradient dz over the exponentials z, a piece at a time: no piece ends beyond where the next
-// one is read.
+// differentiate overwrites the exponentials z by the gradient dz, a piece at a time: no piece of dz ends beyond the
+// beginning of the next piece of z.
 func (l *crossEntropy[T]) differentiate(worker int, dz kernel.Row[T], z []T, factor T, label int) {
 	temp, target := l.stage.take(worker, HeadStage), T(z[label]*factor)-T(l.scale)
 	for lo := 0; lo < len(z); lo += HeadStage {

@@ -3,13 +3,14 @@ package nn
 import "gimbal/internal/kernel"
 
 // Heads makes what attention reads from the result of the multiply by q, k and v, in one pass: it adds the bias, norms
-// each head of queries and keys (QK-norm, all heads sharing one gain), rotates them (see Rope), and scales the queries.
+// each head of queries and keys (QK-norm, all heads sharing one gain), rotates them (see RopeTables), and scales the
+// queries.
 //
 // Formula: q' = scale·rotate(norm(q + bias)), k' = rotate(norm(k + bias)), v' = v + bias.
 // Source: QK-norm: Henry et al. 2020, arXiv:2010.04245; the form with a gain is that of Qwen3.
 type Heads[T kernel.Float] struct {
 	rows[T]
-	rope                 *Rope[T]
+	cos, sin             []T // (context, D/2)
 	heads, kvHeads, size int
 	scale, eps           float64
 
@@ -28,12 +29,13 @@ func HeadsStage(heads, kvHeads, size int) int { return (2*(heads+2*kvHeads) + 3*
 // HeadsSums is the width of the partial sums that Heads needs.
 func HeadsSums(heads, kvHeads, size int) int { return (heads + 2*kvHeads + 2) * size }
 
-// NewHeads returns the pass for heads query heads and kvHeads key and value heads of size channels. scale is that of the
-// queries, eps that of QK-norm. rope is nil without rotation; sums may be nil where Backward is not called.
-func NewHeads[T kernel.Float](x *kernel.Exec, stage *Stage[T], sums *BlockSums[T], rope *Rope[T],
+// NewHeads returns the pass for heads query heads and kvHeads key and value heads of size channels. scale is that of
+// the queries, eps that of QK-norm. cos and sin are the tables of RopeTables, or nil without rotation; sums may be
+// nil where Backward is not called.
+func NewHeads[T kernel.Float](x *kernel.Exec, stage *Stage[T], sums *BlockSums[T], cos, sin []T,
 	heads, kvHeads, size int, scale, eps float64) *Heads[T] {
 	hd, kd := heads*size, kvHeads*size
-	return &Heads[T]{rows: rows[T]{x: x, stage: stage, sums: sums}, rope: rope,
+	return &Heads[T]{rows: rows[T]{x: x, stage: stage, sums: sums}, cos: cos, sin: sin,
 		heads: heads, kvHeads: kvHeads, size: size, scale: scale, eps: eps, at: [4]int{0, hd, hd + kd, hd + 2*kd}}
 }
 
@@ -61,9 +63,7 @@ func (l *Heads[T]) begin(dst kernel.Mat[T], rstd []T, src kernel.Mat[T], bias, q
 	}
 	q, k := &l.parts[0], &l.parts[1]
 	q.Scale, q.Gain, k.Gain = T(l.scale), qGain, kGain
-	if l.rope != nil {
-		q.Cos, q.Sin, k.Cos, k.Sin = l.rope.cos, l.rope.sin, l.rope.cos, l.rope.sin
-	}
+	q.Cos, q.Sin, k.Cos, k.Sin = l.cos, l.sin, l.cos, l.sin
 }
 
 // stats returns what QK-norm saves of part p of row i, nil where it does not norm.
@@ -88,8 +88,9 @@ func (l *headsForward[T]) row(worker, i int, _ []T) {
 }
 
 // Backward overwrites dsrc (N, QKV) and adds to dbias (QKV) unless it is nil and to dqGain and dkGain (D) where there
-// is QK-norm. dpart holds the gradients of q'/scale, k' and v': (N, QKV), which dsrc may be, or (N, 3·H·D) with those of
-// keys and values for each query head apart. rstd, src (read with QK-norm only), bias, gains and pos as in Forward.
+// is QK-norm. dpart holds the gradients of q'/scale, k' and v': (N, QKV), which dsrc may be, or (N, 3·H·D) with those
+// of keys and values for each query head apart. rstd, src (read with QK-norm only), bias, gains and pos as in
+// Forward.
 //
 // Numerics: the query heads of a key and value head are summed in order.
 func (l *Heads[T]) Backward(dsrc kernel.Mat[T], dbias, dqGain, dkGain []T, dpart kernel.Mat[T], rstd []T,

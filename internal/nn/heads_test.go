@@ -8,6 +8,12 @@ import (
 	"gimbal/internal/kernel"
 )
 
+func ropeFor(context, size int) (cos, sin []float64) {
+	cos, sin = make([]float64, RopeLen(context, size)), make([]float64, RopeLen(context, size))
+	RopeTables(cos, sin, context, size, 1e4, RopeScale{})
+	return cos, sin
+}
+
 // TestHeads takes gradients of the whole pass in float64, whose rows are not rounded. Training in bf16 mode keeps
 // operands apart from the result of the multiply, and has gradients of keys and values for each query head; full
 // precision works in place, but for queries and keys that are normed, and has one gradient for each head.
@@ -22,13 +28,12 @@ func TestHeads(t *testing.T) {
 		if apart {
 			scale = 1 / math.Sqrt(d)
 		}
-		var rope *Rope[float64]
+		var cos, sin []float64
 		if turn {
-			rope = NewRope(context, d, 1e4, RopeScale{}, make([]float64, RopeLen(context, d)),
-				make([]float64, RopeLen(context, d)))
+			cos, sin = ropeFor(context, d)
 		}
 		sums, stage := sumsFor(x, n, HeadsSums(heads, kvHeads, d)), stageFor(x, HeadsStage(heads, kvHeads, d))
-		l := NewHeads(x, stage, sums, rope, heads, kvHeads, d, scale, 1e-6)
+		l := NewHeads(x, stage, sums, cos, sin, heads, kvHeads, d, scale, 1e-6)
 		src, dst, w, bias := padded(r, n, width), padded(r, n, width), padded(r, n, width), normal(r, width)
 		var qGain, kGain, rstd, dqGain, dkGain []float64
 		if norm {
@@ -87,9 +92,8 @@ func TestHeads(t *testing.T) {
 func TestRope(t *testing.T) {
 	const n, heads, d, context = 20, 2, 6, 50
 	x, r := newExec(t, kernel.TierAuto), random(t)
-	rope := NewRope(context, d, 10000, RopeScale{}, make([]float64, RopeLen(context, d)),
-		make([]float64, RopeLen(context, d)))
-	l := NewHeads(x, stageFor(x, HeadsStage(heads, 1, d)), nil, rope, heads, 1, d, 1, 1e-6)
+	cos, sin := ropeFor(context, d)
+	l := NewHeads(x, stageFor(x, HeadsStage(heads, 1, d)), nil, cos, sin, heads, 1, d, 1, 1e-6)
 	// turn rotates the query heads that m holds; those of keys and values follow them.
 	turn := func(m kernel.Mat[float64], pos ...int32) {
 		l.Forward(m, nil, m, nil, nil, nil, pos, len(pos))

@@ -6,7 +6,7 @@ import (
 	"gimbal/internal/kernel"
 )
 
-// Probe measures what a block's forward pass over one short sequence left behind. It changes nothing.
+// Probe measures what a block's forward pass over one short sequence has stored. It changes nothing.
 type Probe[T kernel.Float] struct {
 	x                    *kernel.Exec
 	heads, kvHeads, size int
@@ -26,16 +26,16 @@ type Probe[T kernel.Float] struct {
 type HeadFocus struct {
 	Logit float64 // largest size of a score q·k/√D
 
-	// Entropy is the mean of H(p)/ln(keys) over the queries that have 8 before them: 1 looks everywhere alike. NaN
-	// without one.
+	// Entropy is the mean of H(p)/ln(keys) over the queries that have 8 before them: 1 where all keys get the same
+	// weight. NaN if there is no such query.
 	Entropy float64
 }
 
-// firstFocused is the first query whose entropy counts: with few keys it says nothing.
+// firstFocused is the first query whose entropy counts: with few keys it means nothing.
 const firstFocused = 8
 
-// A unit is dead where its largest activation is below deadBelow, or below deadShare of what is usual in its block if
-// that is less: where all are small, by their weights, none is dead.
+// A unit is dead if its largest activation is below deadBelow and below deadShare of the root mean square of its
+// block's: in a block of small weights all activations are small.
 const (
 	deadBelow = 1e-3
 	deadShare = 0.01
@@ -59,10 +59,11 @@ func NewProbe[T kernel.Float](x *kernel.Exec, heads, kvHeads, size, units, rows 
 		scratch: scratch[units:], tops: scratch[:units]}
 }
 
-// Focus overwrites dst (H). q (n, H·D) and k (n, KV·D) are as attention reads them; scale is what their product is
-// multiplied by: 1/√D, or 1 where the queries carry it.
+// Focus overwrites dst (H). q (n, H·D) and k (n, KV·D) are as attention reads them. scale is the factor on their
+// product: 1/√D, or 1 where the queries are scaled.
 //
-// Numerics: scores and softmax in T, entropies in float64. A score that is not finite makes the numbers of its head so.
+// Numerics: scores and softmax in T, entropies in float64. A score that is not finite makes its head's numbers not
+// finite.
 func (l *Probe[T]) Focus(dst []HeadFocus, q, k kernel.Mat[T], scale float64, n int) {
 	require(len(dst) == l.heads && q.Cols == l.heads*l.size && k.Cols == l.kvHeads*l.size && n <= l.rows,
 		"nn: probe: wrong shape")

@@ -22,7 +22,7 @@ func NewResidual[T kernel.Float](x *kernel.Exec, stage *Stage[T], sums *BlockSum
 	return &Residual[T]{rows: rows[T]{x: x, stage: stage, sums: sums}, width: width, dropout: dropout}
 }
 
-// Forward overwrites dst (N, C), which may be src. src (N, C); branch (N, C) is used up; bias (C) or nil.
+// Forward overwrites dst (N, C), which may be src. src (N, C); branch (N, C), which it overwrites; bias (C) or nil.
 func (l *Residual[T]) Forward(dst, src []T, branch kernel.Mat[T], bias []T, masks Masks, n int) {
 	require(branch.Cols == l.width && (bias == nil || len(bias) == l.width) &&
 		len(dst) >= n*l.width && len(src) >= n*l.width, "nn: residual: wrong shape")
@@ -46,9 +46,9 @@ func (l *residualForward[T]) row(worker, i int, _ []T) {
 	kernel.AddRow(l.x, dst, src, branch, bias, temp)
 }
 
-// Backward returns the gradient of branch+bias and adds its sum to dbias (C) unless that is nil. The gradient is
-// dy (N, C) itself where nothing is dropped and full precision is asked for, else dbranch (N, C), which it overwrites.
-// The gradient of src is dy.
+// Backward returns the gradient of branch+bias and adds its sum to dbias (C) unless that is nil. In full precision
+// without dropout the gradient is dy (N, C) itself, else dbranch (N, C), which it overwrites. The gradient of src is
+// dy.
 func (l *Residual[T]) Backward(dbranch kernel.Mat[T], dbias, dy []T, masks Masks, n int) kernel.Mat[T] {
 	require(dbranch.Cols == l.width && len(dy) >= n*l.width && (dbias == nil || len(dbias) == l.width),
 		"nn: residual: wrong shape")

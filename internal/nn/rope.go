@@ -6,19 +6,6 @@ import (
 	"gimbal/internal/kernel"
 )
 
-// Rope is the angles by which Heads rotates pairs of channels of each head: they grow with the position.
-//
-// Formula: channels j and j+D/2 form a pair, turned by position·f(j) with f(j) = θ^(−2j/D), scaled where RopeScale says
-// so (the half-split convention of Hugging Face).
-// Source: Su et al. 2021, arXiv:2104.09864.
-// Numerics: the tables are computed in float64 and rounded to T.
-type Rope[T kernel.Float] struct {
-	cos, sin []T // (context, D/2)
-}
-
-// RopeLen is the number of elements of each of the two tables.
-func RopeLen(context, size int) int { return context * size / 2 }
-
 // RopeScale divides slow frequencies by Factor; the zero value leaves all as they are. See config.RopeScale.
 type RopeScale struct {
 	Factor, Low, High float64
@@ -42,8 +29,16 @@ func (s RopeScale) apply(f float64) float64 {
 	return ((1-smooth)/s.Factor + smooth) * f
 }
 
-// NewRope returns rotations for positions below context; cos and sin have RopeLen(context, size) elements each.
-func NewRope[T kernel.Float](context, size int, theta float64, scale RopeScale, cos, sin []T) *Rope[T] {
+// RopeLen is the number of elements of each of the two tables of RopeTables.
+func RopeLen(context, size int) int { return context * size / 2 }
+
+// RopeTables overwrites cos and sin (context, D/2) by those of the angles by which Heads rotates pairs of channels.
+//
+// Formula: channels j and j+D/2 form a pair, turned by position·f(j) with f(j) = θ^(−2j/D), scaled where RopeScale says
+// so (the half-split convention of Hugging Face).
+// Source: Su et al. 2021, arXiv:2104.09864.
+// Numerics: computed in float64 and rounded to T.
+func RopeTables[T kernel.Float](cos, sin []T, context, size int, theta float64, scale RopeScale) {
 	require(len(cos) == RopeLen(context, size) && len(sin) == len(cos) && size%2 == 0, "nn: rope: wrong shape")
 	half := size / 2
 	for j := range half {
@@ -53,5 +48,4 @@ func NewRope[T kernel.Float](context, size int, theta float64, scale RopeScale, 
 			cos[p*half+j], sin[p*half+j] = T(c), T(s)
 		}
 	}
-	return &Rope[T]{cos: cos, sin: sin}
 }

@@ -14,8 +14,8 @@ const rowGrain = 8
 
 // rowLayer is a layer in one direction, for one position at a time.
 type rowLayer[T kernel.Float] interface {
-	// row computes row i. A backward pass adds what the row contributes to gradients of vectors to sum, which is nil
-	// where there are none.
+	// row computes row i. A backward pass adds the row's part of gradients of vectors to sum, which is nil where there
+	// are none.
 	row(worker, i int, sum []T)
 }
 
@@ -43,7 +43,7 @@ func (r *eachRow[T]) Part(worker, lo, hi int) {
 	}
 }
 
-// eachSummed is each with sums of width channels over the rows, block by block: addTo adds them up.
+// eachSummed is each with sums of width channels, one for each block of rows; addTo adds them up.
 func (r *rows[T]) eachSummed(n, width int, layer rowLayer[T]) {
 	r.layer, r.n, r.width = layer, n, width
 	r.x.Pool().Do(blocksOf(n), 1, (*eachBlock[T])(r))
@@ -60,8 +60,8 @@ func (r *eachBlock[T]) Part(worker, lo, hi int) {
 	}
 }
 
-// Stage holds rows in full precision, some for each worker: layers compute in them what they read from and write to
-// rows of bfloat16, so that such a row is touched once. One serves all layers of a model in turn.
+// Stage holds rows in full precision, some for each worker. Layers compute there what they read from and write to
+// rows of bfloat16, so that they read and write such a row once. One Stage serves all layers of a model in turn.
 type Stage[T kernel.Float] struct {
 	width int
 	buf   []T // (workers, width)

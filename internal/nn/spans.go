@@ -5,8 +5,8 @@ import "gimbal/internal/kernel"
 // queryRows is the number of queries of one block of attention. It is a constant of the numerics.
 const queryRows = 64
 
-// spans holds the sizes of attention and cuts its work over the workers. The work of a block of queries grows with the
-// keys it meets, so shares are cut by cost and not by number. Results do not depend on the cut.
+// spans holds the sizes of attention and cuts its work over the workers. Later blocks of queries see more keys, so the
+// shares are equal in cost and not in number. Results do not depend on the cut.
 type spans struct {
 	x                    *kernel.Exec
 	heads, kvHeads, size int
@@ -19,13 +19,14 @@ type spans struct {
 	layer  spanLayer
 }
 
-// spanLayer is a pass that attends queries [q0, q1) of head h, one of the queries or one of the keys and values, in the
-// span of n positions that begins at position first.
+// spanLayer is attention in one direction, for queries [q0, q1) of head h in the span of n positions that begins at
+// position first. h is a head of the queries, or one of the keys and values.
 type spanLayer interface {
 	attend(worker, first, n, h, q0, q1 int)
 }
 
-// check panics unless operands of so many columns, and so many sums of exponentials, fit the sizes and the bounds.
+// check panics unless operands with these numbers of columns, and lse sums of exponentials, fit the sizes and the
+// bounds.
 func (s *spans) check(out, q, k, v, lse int, bounds []int32) {
 	require(out == s.heads*s.size && q == out && k == s.kvHeads*s.size && v == k &&
 		lse >= int(bounds[len(bounds)-1])*s.heads, "nn: attention: wrong shape")
@@ -44,10 +45,10 @@ func queriesCost(q0, q1 int) (c int64) {
 	return c
 }
 
-// eachBlock shares out the blocks of queries of all heads.
+// eachBlock runs l on the blocks of queries of all heads.
 func (s *spans) eachBlock(bounds []int32, l spanLayer) { s.each(bounds, s.heads, queryRows, l) }
 
-// eachSpan shares out the spans that are not empty, cut into heads.
+// eachSpan runs l on the spans that are not empty, cut into heads.
 func (s *spans) eachSpan(bounds []int32, heads int, l spanLayer) { s.each(bounds, heads, s.context, l) }
 
 func (s *spans) each(bounds []int32, heads, rows int, l spanLayer) {
@@ -58,7 +59,7 @@ func (s *spans) each(bounds []int32, heads, rows int, l spanLayer) {
 	s.x.Pool().Do(s.x.Workers(), 1, (*spanUnits)(s))
 }
 
-// share returns the range of costs of slots [lo, hi) of all workers.
+// share returns the range of costs that belongs to workers [lo, hi).
 func (s *spans) share(lo, hi int) (from, to int64) {
 	slots := int64(s.x.Workers())
 	return s.total * int64(lo) / slots, s.total * int64(hi) / slots

@@ -2,12 +2,11 @@ package nn
 
 import "gimbal/internal/kernel"
 
-// sumRows is the number of positions whose contributions to a weight's gradient are summed before the blocks are.
-// It is a constant of the numerics: changing it changes bits.
+// sumRows is the number of positions of a partial sum. It is a constant of the numerics: changing it changes bits.
 const sumRows = 64
 
-// BlockSums adds contributions of positions to the gradient of a vector, with the same bits for any number of
-// workers: blocks of 64 positions are summed apart, then in block order. One serves all layers of a model in turn.
+// BlockSums sums the gradient of a vector over positions, with the same bits for any number of workers: it sums
+// blocks of 64 positions, then adds the blocks in order. One BlockSums serves all layers of a model in turn.
 type BlockSums[T kernel.Float] struct {
 	x       *kernel.Exec
 	width   int
