@@ -48,7 +48,7 @@ type cli struct {
 const description = `Trains autoregressive language models on the CPU, and keeps them level.
 
 Examples:
-  gimbal train                           train on the Go source tree: 3 minutes
+  gimbal train                           train on the source of Go: 3 minutes
   gimbal train --data books/             train on a folder of text
   gimbal train --data books/ --dry-run   print the plan and stop
   gimbal resume runs/books               continue after a stop or a power cut
@@ -138,12 +138,14 @@ func interruptible(p *progress) (context.Context, func()) {
 					if time.Since(first) < sameInterrupt || s == syscall.SIGHUP {
 						continue
 					}
-					p.end()
+					if p.mu.TryLock() {
+						p.screen.draw("")
+					}
 					os.Exit(exit.SecondInterrupt)
 				}
 				first = time.Now()
-				p.interrupted()
 				cancel()
+				go p.interrupted() // a terminal may not take it now
 			}
 		}
 	}()
