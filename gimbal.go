@@ -168,8 +168,8 @@ func CheckRun(ctx context.Context, dir string, opt ResumeOptions) (*Diagnosis, e
 
 // runDir is the directory of the run that a path names; the path itself where it names none.
 func runDir(path string) string {
-	if o, err := rundir.Open(path); err == nil && o.Dir != "" {
-		return o.Dir
+	if run, err := rundir.Find(path); err == nil && run != "" {
+		return run
 	}
 	return path
 }

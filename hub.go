@@ -46,12 +46,12 @@ func Import(ctx context.Context, dir string, opt ImportOptions) (*Imported, erro
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	got, err := hub.Import(ctx, dir, rundir.CheckpointsOf(out))
+	path, arch, err := hub.Import(ctx, dir, rundir.CheckpointsOf(out))
 	if err != nil {
 		return nil, classify(err, dir)
 	}
-	return &Imported{Dir: out, Checkpoint: got.Path, Shape: got.Arch.Shape, Parameters: got.Params,
-		Context: got.Arch.Context}, nil
+	params, _ := arch.Params()
+	return &Imported{Dir: out, Checkpoint: path, Shape: arch.Shape, Parameters: params, Context: arch.Context}, nil
 }
 
 // ExportOptions say what [Export] writes.

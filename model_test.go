@@ -32,7 +32,7 @@ func openRandom(t *testing.T, contextLen int) *Model {
 		p.Flat[i] = float32(0.5 * key.Normal(uint64(i)))
 	}
 	clear(p.Tensor("model.embed_tokens.weight")[256*arch.Width:]) // the end is never the most probable token
-	conf, err := model.HFConfig(arch, 256, 256)
+	conf, err := model.HFConfig(arch, 256, 256, "float32")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -101,7 +101,7 @@ func (c *inspectCmd) Run(e *env) error {
 	if rest := len(b.Spans) - shown; rest > 0 {
 		fmt.Fprintf(e.stdout, "and %d more (-n 0 shows all)\n", rest)
 	}
-	if note := text.Set.ChatNote(); note != "" {
+	if note := text.Set.Chat().Note; note != "" {
 		e.progress.notef("%s", note)
 	}
 	return nil

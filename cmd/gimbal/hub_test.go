@@ -19,7 +19,7 @@ import (
 func writeForeign(dir string) error {
 	a := config.Arch{Shape: "llama", Layers: 2, Width: 16, Heads: 4, KVHeads: 2, HeadSize: 4, MLP: 24, Vocab: 272, Context: 64, Norm: "rms", NormEps: 1e-5,
 		Position: "rope", RopeTheta: 5e5, RopeScale: config.RopeScale{Factor: 4, Low: 1, High: 4, Original: 32}, MLPKind: "swiglu"}
-	conf, err := model.HFConfig(a, 256, -1)
+	conf, err := model.HFConfig(a, 256, -1, "float32")
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func writeForeign(dir string) error {
 	for i, part := range [][]safetensors.Entry{entries[:half], entries[half:]} {
 		name := fmt.Sprintf("model-0000%d-of-00002.safetensors", i+1)
 		var b bytes.Buffer
-		if err := safetensors.WriteAs(&b, part, map[string]string{"format": "pt"}, "BF16"); err != nil {
+		if err := safetensors.Write(&b, part, map[string]string{"format": "pt"}, "BF16"); err != nil {
 			return err
 		}
 		files[name] = b.Bytes()

@@ -2,60 +2,59 @@ package chat
 
 import "iter"
 
-// The roles that the house itself gives or looks for.
+// The roles that this program uses by name.
 const (
 	User      = "user"
 	Assistant = "assistant"
 )
 
-// Roles are the roles that a message may have. Another one is refused: a misspelt "assistant" would be learned by
-// nobody.
+// Roles are the roles that a message may have. Others are refused: nothing would be learned from a misspelt
+// "assistant".
 var Roles = []string{"system", User, Assistant, "tool"}
 
-// TemplateFile is the name of the file that holds the template of a model's conversations.
+// TemplateFile is the name of the file with the template of a model's conversations.
 const TemplateFile = "chat_template.jinja"
 
 // Message is one turn of a conversation.
 type Message struct {
 	Role  string
 	Text  []byte
-	Learn bool // its words count in the loss: the assistant's, but for those that a "prompt" quotes
+	Learn bool // its words count in the loss: the assistant's, except in a "prompt"
 }
 
 // Piece is one special token, or a run of text that is encoded on its own.
 type Piece struct {
 	Text    []byte // valid until the next piece; of a special token its name
-	Token   int32  // the special token; -1: Text is text
+	Token   int32  // the special token; -1: this is text
 	Counted bool   // its tokens count in the loss
 }
 
 // Format is how conversations are written for one tokenizer. Safe for concurrent use.
 type Format interface {
-	// Name is what a person calls the format.
+	// Name returns the name of the format.
 	Name() string
 	// Note says in a sentence how turns are marked.
 	Note() string
-	// Special returns the names of the special tokens that Render may yield, each of which the tokenizer has.
+	// Special returns the names of the special tokens that Render may yield. The tokenizer has them all.
 	Special() []string
-	// Render yields a conversation as pieces, in order. Texts that stand together and count alike are one piece, and
-	// no text is empty. The start token and the EOS of the document are not among them. A conversation that the format
-	// cannot write ends with an error, which is the last thing yielded.
+	// Render yields a conversation as pieces, in order. Neighbouring texts that count alike are one piece, and no text
+	// is empty. The start token and the EOS of the document are not among them. If the format cannot write the
+	// conversation, the last thing yielded is an error.
 	Render(messages []Message) iter.Seq2[Piece, error]
-	// Template returns a Jinja template, as transformers reads it, that writes what Render yields behind the token
-	// named start ("" for none).
+	// Template returns a Jinja template for transformers. It writes what Render yields, after the token named start (""
+	// for none).
 	Template(start string) string
-	// TurnEnds returns the special tokens that end what the assistant says. Where marks are plain text there are none.
+	// TurnEnds returns the special tokens that end what the assistant says; none if the marks are plain text.
 	TurnEnds() []int32
 }
 
-// Vocabulary is what a format has to know of a tokenizer.
+// Vocabulary is what a format needs of a tokenizer.
 type Vocabulary interface {
 	// Added returns the id of the special token of that name, if there is one.
 	Added(name string) (id int32, ok bool)
 }
 
-// For returns the format whose special tokens v has. For a tokenizer with the tokens of none it is ChatML as plain
-// text.
+// For returns the format whose special tokens v has. If v has the tokens of no format, it is ChatML as plain text.
 func For(v Vocabulary) Format {
 	for _, f := range []marks{chatML, llama3} {
 		if f.bind(v) {

@@ -6,14 +6,13 @@ import (
 	"strings"
 )
 
-// marks is a format in which a message is: open role middle head words close, with gap between two messages. There is
-// no gap behind the last message, so that a text that ends with the assistant's turn ends as the model should: close,
-// EOS.
+// marks is a format in which a message is: open role middle head words close, with gap between two messages. No gap
+// follows the last message, so that a text that ends with the assistant's turn ends as the model should: close, EOS.
 type marks struct {
 	name                string
 	open, middle, close string           // special tokens, or plain text; "": there is none
 	head, gap           string           // plain text
-	plain               bool             // the tokenizer lacks the special tokens: they are written as plain text
+	plain               bool             // the tokenizer has no such special tokens: they are written as plain text
 	tokens              map[string]int32 // the special tokens
 }
 
@@ -24,7 +23,7 @@ var (
 	}
 )
 
-// RoleTokens are the special tokens that a tokenizer made here for conversations has: they open and close a turn.
+// RoleTokens are the special tokens of a tokenizer made here for conversations: they open and close a turn.
 var RoleTokens = chatML.Special()
 
 // bind looks the special tokens up. It reports whether all are there.
@@ -67,7 +66,7 @@ func (f marks) TurnEnds() []int32 {
 	return []int32{f.tokens[f.close]}
 }
 
-// Render cuts text that counts off from text that does not, because that is where a model will have to begin.
+// Render separates text that counts from text that does not, because there a model has to begin to write.
 func (f marks) Render(messages []Message) iter.Seq2[Piece, error] {
 	return func(yield func(Piece, error) bool) {
 		w := writer{yield: yield}
@@ -114,15 +113,15 @@ func (f marks) Template(start string) string {
 `, between, quote(f.open), quote(f.middle+f.head), quote(f.close), ask)
 }
 
-// quote writes a string of Jinja.
+// quote returns s as a Jinja string.
 func quote(s string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`, "\n", `\n`).Replace(s) + "'"
 }
 
-// writer joins texts that stand together and count alike, and passes them on as one piece.
+// writer joins neighbouring texts that count alike and yields them as one piece.
 type writer struct {
 	yield   func(Piece, error) bool
-	pending []byte // text that has not been passed on
+	pending []byte // text that is not yielded yet
 	counted bool   // what is pending counts
 	done    bool   // no more pieces are wanted
 }

@@ -51,6 +51,13 @@ func corrupt(path, file, format string, args ...any) error {
 		path, file, fmt.Sprintf(format, args...), ErrCorrupt)
 }
 
+// wrap adds to an error what was done.
+func wrap(err *error, format string, args ...any) {
+	if *err != nil {
+		*err = fmt.Errorf("checkpoint: %s: %w", fmt.Sprintf(format, args...), *err)
+	}
+}
+
 // Checkpoint is an open checkpoint. Safe for concurrent use until Close.
 type Checkpoint struct {
 	fsys             durable.FS

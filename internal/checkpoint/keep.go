@@ -15,11 +15,9 @@ import (
 
 // Info describes a checkpoint in a listing.
 type Info struct {
-	Path  string
-	Step  int64
-	Bytes int64    // of the files in the manifest
-	Marks []string // of this step, sorted
-	Err   error    // why it cannot be used; nil if it looks complete
+	Path string
+	Step int64
+	Err  error // why it cannot be used; nil if it looks complete
 }
 
 // candidates returns the names of all checkpoints in dir, newest first, and the older version of a step after the one
@@ -87,24 +85,13 @@ func List(fsys durable.FS, dir string) ([]Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	marks, err := Marks(fsys, dir)
-	if err != nil {
-		return nil, err
-	}
 	var infos []Info
 	for _, name := range names {
-		step, _ := parseName(name)
-		info := Info{Path: filepath.Join(dir, name), Step: step}
-		for mark, s := range marks {
-			if s == step {
-				info.Marks = append(info.Marks, mark)
-			}
-		}
-		slices.Sort(info.Marks)
+		info := Info{Path: filepath.Join(dir, name)}
+		info.Step, _ = parseName(name)
 		m, err := readManifest(fsys, info.Path)
 		if info.Err = err; err == nil {
 			for _, e := range m.Files {
-				info.Bytes += e.Size
 				f, _, err := openFile(fsys, info.Path, e.Name, e.Size)
 				if err == nil {
 					err = f.Close()
@@ -129,6 +116,10 @@ func Prune(fsys durable.FS, dir string, keep int, protect []string) (removed []s
 	if err != nil {
 		return nil, err
 	}
+	marks, err := Marks(fsys, dir)
+	if err != nil {
+		return nil, err
+	}
 	if len(infos) == 0 {
 		return remove(fsys, dir, nil)
 	}
@@ -149,7 +140,8 @@ func Prune(fsys durable.FS, dir string, keep int, protect []string) (removed []s
 		}
 	}
 	protected := func(info Info) bool {
-		return len(info.Marks) > 0 || info.Path == healthy || slices.ContainsFunc(protect, func(p string) bool {
+		marked := slices.Contains(slices.Collect(maps.Values(marks)), info.Step)
+		return marked || info.Path == healthy || slices.ContainsFunc(protect, func(p string) bool {
 			return filepath.Base(p) == StepName(info.Step)
 		})
 	}
@@ -175,38 +167,33 @@ func Prune(fsys durable.FS, dir string, keep int, protect []string) (removed []s
 			kept[info.Step] = true
 		}
 	}
-	if removed, err = remove(fsys, dir, doomed); err != nil {
-		err = fmt.Errorf("checkpoint: prune %s: %w", dir, err)
-	}
+	removed, err = remove(fsys, dir, doomed)
+	wrap(&err, "prune %s", dir)
 	return removed, err
 }
 
 // Forget deletes the checkpoints in dir that are newer than step, and the marks on them, for a run that goes back to
 // step. After a crash every checkpoint is whole or gone.
-func Forget(fsys durable.FS, dir string, step int64) error {
-	fail := func(err error) error {
-		return fmt.Errorf("checkpoint: forget what is newer than step %d in %s: %w", step, dir, err)
-	}
+func Forget(fsys durable.FS, dir string, step int64) (err error) {
+	defer wrap(&err, "forget what is newer than step %d in %s", step, dir)
 	marks, err := Marks(fsys, dir)
 	if err != nil {
-		return fail(err)
+		return err
 	}
 	before := len(marks)
 	maps.DeleteFunc(marks, func(_ string, s int64) bool { return s > step })
 	if len(marks) < before {
 		if err := writeMarks(fsys, dir, marks); err != nil {
-			return fail(err)
+			return err
 		}
 	}
 	names, err := candidates(fsys, dir)
 	if err != nil {
-		return fail(err)
+		return err
 	}
 	newer := slices.DeleteFunc(names, func(name string) bool { s, _ := parseName(name); return s <= step })
-	if _, err := remove(fsys, dir, newer); err != nil {
-		return fail(err)
-	}
-	return nil
+	_, err = remove(fsys, dir, newer)
+	return err
 }
 
 // remove deletes checkpoints and sweeps dir. It renames all of them before it deletes their files, and returns the
@@ -247,14 +234,12 @@ func Marks(fsys durable.FS, dir string) (map[string]int64, error) {
 }
 
 // SetMark gives a name to a step in dir, taking it from the step that had it. The checkpoint must be there.
-func SetMark(fsys durable.FS, dir, mark string, step int64) error {
-	fail := func(err error) error {
-		return fmt.Errorf("checkpoint: mark step %d as %q in %s: %w", step, mark, dir, err)
-	}
+func SetMark(fsys durable.FS, dir, mark string, step int64) (err error) {
+	defer wrap(&err, "mark step %d as %q in %s", step, mark, dir)
 	if _, err := fsys.Stat(filepath.Join(dir, StepName(step))); errors.Is(err, fs.ErrNotExist) {
-		return fail(ErrNone)
+		return ErrNone
 	} else if err != nil {
-		return fail(err)
+		return err
 	}
 	marks, err := Marks(fsys, dir)
 	if err != nil {
@@ -264,10 +249,7 @@ func SetMark(fsys durable.FS, dir, mark string, step int64) error {
 		return nil
 	}
 	marks[mark] = step
-	if err := writeMarks(fsys, dir, marks); err != nil {
-		return fail(err)
-	}
-	return nil
+	return writeMarks(fsys, dir, marks)
 }
 
 func writeMarks(fsys durable.FS, dir string, marks map[string]int64) error {

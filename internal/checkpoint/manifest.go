@@ -78,8 +78,8 @@ func readManifest(fsys durable.FS, path string) (*manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(data) < len(manifestTail)+hexLen || string(data[len(data)-len(manifestTail):]) != manifestTail ||
-		selfHash(data) != string(data[len(data)-len(manifestTail)-hexLen:len(data)-len(manifestTail)]) {
+	body, ok := bytes.CutSuffix(data, []byte(manifestTail))
+	if !ok || len(body) < hexLen || selfHash(data) != string(body[len(body)-hexLen:]) {
 		return nil, corrupt(path, ManifestFile, "differs from what was saved (hash)")
 	}
 	var version struct {

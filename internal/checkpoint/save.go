@@ -38,13 +38,11 @@ func Save(fsys durable.FS, dir string, s *Snapshot) (path string, err error) {
 	if err := s.check(); err != nil {
 		return "", err
 	}
-	fail := func(err error) (string, error) {
-		return "", fmt.Errorf("checkpoint: save step %d in %s: %w", s.Step, dir, err)
-	}
+	defer wrap(&err, "save step %d in %s", s.Step, dir)
 	if err := durable.Mkdir(fsys, dir); err != nil {
-		return fail(err)
+		return "", err
 	} else if err := durable.Sweep(fsys, dir); err != nil {
-		return fail(err)
+		return "", err
 	}
 	tmp := durable.TempName(dir, strconv.FormatInt(s.Step, 10))
 	final := filepath.Join(dir, StepName(s.Step))
@@ -56,7 +54,7 @@ func Save(fsys durable.FS, dir string, s *Snapshot) (path string, err error) {
 		if rerr := fsys.RemoveAll(tmp); rerr != nil {
 			err = fmt.Errorf("%w (unfinished files stay in %s: %v)", err, tmp, rerr)
 		}
-		return fail(err)
+		return "", err
 	}
 	return final, nil
 }
@@ -96,7 +94,7 @@ func (s *Snapshot) write(fsys durable.FS, tmp string) (*manifest, error) {
 		return nil
 	}
 	tensors := func(entries []safetensors.Entry, metadata map[string]string) func(io.Writer) error {
-		return func(w io.Writer) error { return safetensors.Write(w, entries, metadata) }
+		return func(w io.Writer) error { return safetensors.Write(w, entries, metadata, "F32") }
 	}
 	err := add(ModelFile, tensors(s.Model, map[string]string{"format": "pt"})) // Hugging Face loaders ask for it
 	if err == nil && s.Optimizer != nil {

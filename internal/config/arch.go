@@ -38,8 +38,8 @@ type RopeScale struct {
 }
 
 // Params counts the parameters: all of them, and those that are multiplied for every token. These are the matrices of
-// the blocks and the head, tied or not, without the embedding look-up, position table, norms and biases. 6·multiplied is
-// the usual count of operations per token.
+// the blocks and the head, tied or not, without the embedding look-up, position table, norms and biases. 6·multiplied
+// is the usual count of operations per token.
 func (a Arch) Params() (total, multiplied int64) {
 	w, q, kv := int64(a.Width), int64(a.Heads*a.HeadSize), int64(a.KVHeads*a.HeadSize)
 	mlp, vocab, layers := int64(a.MLP), int64(a.Vocab), int64(a.Layers)

@@ -185,7 +185,8 @@ func (c *Config) Origin(key string) string { return c.origins[key] }
 // Notes names the keys that were given and that this version ignores, a sentence each.
 func (c *Config) Notes() []string { return c.notes }
 
-// Value returns the value of a key as a file has it, without quotes ("auto" when automatic), and whether the key exists.
+// Value returns the value of a key as a file has it, without quotes ("auto" when automatic), and whether the key
+// exists.
 func (c *Config) Value(key string) (string, bool) {
 	k := lookup(key)
 	if k == nil {

@@ -78,7 +78,8 @@ func TestDefaults(t *testing.T) {
 		if c.Origin(k) != "default" || lookup(k).doc == "" {
 			t.Errorf("%s: origin %q, doc %q", k, c.Origin(k), lookup(k).doc)
 		}
-		if v, ok := c.Value(k); !ok || (v == "auto") != (c.Auto(k) || k == "numeric.mode" || k == "numeric.checkpointing" || k == "optim.lr") {
+		if v, ok := c.Value(k); !ok || (v == "auto") != (c.Auto(k) || k == "numeric.mode" || k == "numeric.checkpointing" ||
+			k == "optim.lr") {
 			t.Errorf("%s: value %q, auto %t", k, v, c.Auto(k))
 		}
 		if k := lookup(k); !k.auto && !math.IsNaN(number(k.at(c))) { // a default is a value that a user may write
@@ -111,7 +112,8 @@ func number(p any) float64 {
 
 // default < preset < file < --set and flags, and each value says where it came from.
 func TestPrecedenceAndOrigins(t *testing.T) {
-	file := "[model]\npreset = \"nanogpt-cpu\"\nlayers = 3\n[train]\nsteps = 50\ncontext = 32\n[optim]\nlr = 0.002\n[schedule]\nwarmup_exact = false\n"
+	file := "[model]\npreset = \"nanogpt-cpu\"\nlayers = 3\n[train]\nsteps = 50\ncontext = 32\n" +
+		"[optim]\nlr = 0.002\n[schedule]\nwarmup_exact = false\n"
 	c, err := Parse("run.toml", []byte(file), []Assignment{
 		Set("train.steps=60"),
 		{Key: "train.seed", Value: "7", Origin: "flag --seed"},
@@ -191,7 +193,8 @@ func TestSetPlanned(t *testing.T) {
 	}
 	for key, v := range map[string]any{
 		"train.stepz": 1, "train.steps": -1, "train.context": 1.5, "train.seed": uint64(math.MaxUint64),
-		"optim.lr": math.NaN(), "model.tie": "yes", "numeric.mode": 16, "data.paths": []string{"a", ""}, "eval.every": struct{}{},
+		"optim.lr": math.NaN(), "model.tie": "yes", "numeric.mode": 16,
+		"data.paths": []string{"a", ""}, "eval.every": struct{}{},
 	} {
 		var e *Error
 		if err := d.SetPlanned(key, v, "planned: wrong"); !errors.As(err, &e) || d.Origin(key) == "planned: wrong" {
@@ -208,7 +211,8 @@ func TestSetPlanned(t *testing.T) {
 
 // Every fault of a file full of them, and of the command line, at once.
 func TestAllFaultsAtOnce(t *testing.T) {
-	_, err := Load(filepath.Join("testdata", "faults.toml"), sets("train.stps=3", "foo", "optim.lr=prob", "model.tie=maybe", `data.paths=["a"`))
+	_, err := Load(filepath.Join("testdata", "faults.toml"), sets("train.stps=3", "foo", "optim.lr=prob",
+		"model.tie=maybe", `data.paths=["a"`))
 	var e *Error
 	if !errors.As(err, &e) {
 		t.Fatalf("error %v", err)
@@ -250,17 +254,23 @@ func TestFaults(t *testing.T) {
 		{"", "model.width=200", "--set: model.heads: 3 heads do not divide model.width 200"},
 		{"[model]\nwidth = 192\nheads = 5", "", "run.toml:3: model.heads: 5 heads do not divide model.width 192"},
 		{"[model]\nwidth = 128\nheads = 4\nkv_heads = 3", "", "run.toml:4: model.kv_heads: 3 does not divide the 4 heads"},
-		{"[model]\nwidth = 128\nheads = 4\nkv_heads = 2\nshape = \"gpt2\"", "", "run.toml:4: model.kv_heads: in the gpt2 shape this must equal model.heads"},
-		{"[model]\nwidth = 128\nheads = 2\nhead_size = 32\nshape = \"qwen2\"", "", "run.toml:4: model.head_size: in the qwen2 shape"},
+		{"[model]\nwidth = 128\nheads = 4\nkv_heads = 2\nshape = \"gpt2\"", "",
+			"run.toml:4: model.kv_heads: in the gpt2 shape this must equal model.heads"},
+		{"[model]\nwidth = 128\nheads = 2\nhead_size = 32\nshape = \"qwen2\"", "",
+			"run.toml:4: model.head_size: in the qwen2 shape"},
 		{"[model]\nwidth = 128\nheads = 2\nhead_size = 32", "", ""},
-		{"[train]\ncontext = 9000", "", "run.toml:2: train.batch_tokens: 8192 is less than one sequence of train.context 9000"},
+		{"[train]\ncontext = 9000", "",
+			"run.toml:2: train.batch_tokens: 8192 is less than one sequence of train.context 9000"},
 		{"", "train.micro_tokens=100", "--set: train.micro_tokens: 100 is less than one sequence"},
 		{"", "train.micro_tokens=10000", "--set: train.micro_tokens: 10000 is more than train.batch_tokens 8192"},
 		{"", "tokenizer.vocab_size=256", "--set: tokenizer.vocab_size: 256 ids are too few for a bpe"},
-		{"schedule.warmup = 100\nschedule.warmup_exact = true\ntrain.steps = 100", "", "run.toml:1: schedule.warmup: an exact warmup of 100 steps must be shorter than the run of 100"},
+		{"schedule.warmup = 100\nschedule.warmup_exact = true\ntrain.steps = 100", "",
+			"run.toml:1: schedule.warmup: an exact warmup of 100 steps must be shorter than the run of 100"},
 		{"schedule.warmup = 100\ntrain.steps = 100", "", ""},
-		{"schedule.warmup_exact = true\ntrain.steps = 500", "", "run.toml:1: schedule.warmup: an exact warmup of 500 steps must be shorter"},
-		{"schedule.period = 100\nschedule.kind = \"wsd\"", "", "run.toml:1: schedule.period: only cosine-restarts has a period"},
+		{"schedule.warmup_exact = true\ntrain.steps = 500", "",
+			"run.toml:1: schedule.warmup: an exact warmup of 500 steps must be shorter"},
+		{"schedule.period = 100\nschedule.kind = \"wsd\"", "",
+			"run.toml:1: schedule.period: only cosine-restarts has a period"},
 		{"schedule.warmup = 10.5", "", "run.toml:1: schedule.warmup: wants a whole number of steps, not 10.5"},
 		{"train = 5", "", "run.toml:1: train: unknown key"},
 		{"[train]\nsteps.x = 5", "", "run.toml:2: train.steps.x: unknown key; did you mean train.steps?"},
@@ -301,7 +311,8 @@ func TestLoadFile(t *testing.T) {
 	}
 	// A file that is not there does not hide what is wrong with the rest.
 	var e *Error
-	if _, err := Load(filepath.Join(dir, "none.toml"), sets("x=1")); !errors.As(err, &e) || len(e.Faults) != 2 || !strings.Contains(err.Error(), "none.toml") {
+	if _, err := Load(filepath.Join(dir, "none.toml"), sets("x=1")); !errors.As(err, &e) || len(e.Faults) != 2 ||
+		!strings.Contains(err.Error(), "none.toml") {
 		t.Errorf("missing: %v", err)
 	}
 	if _, err := Load(dir, nil); !errors.As(err, &e) {
@@ -377,7 +388,8 @@ func TestRoundTrip(t *testing.T) {
 		}
 		for i := range keys {
 			k := &keys[i]
-			if list := reflect.ValueOf(k.at(c)).Elem(); list.Kind() == reflect.Slice && list.Len()+reflect.ValueOf(k.at(e)).Elem().Len() == 0 {
+			if list := reflect.ValueOf(k.at(c)).Elem(); list.Kind() == reflect.Slice &&
+				list.Len()+reflect.ValueOf(k.at(e)).Elem().Len() == 0 {
 				continue // none is nil or empty
 			}
 			if !reflect.DeepEqual(reflect.ValueOf(k.at(c)).Elem().Interface(), reflect.ValueOf(k.at(e)).Elem().Interface()) {

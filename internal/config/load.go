@@ -100,7 +100,8 @@ func build(entries []entry, sets []Assignment) (*Config, error) {
 	faulty := make(map[string]bool)  // keys that already have a fault: no other is reported for them
 	for _, e := range entries {
 		if i := slices.IndexFunc(removed, func(r removedKey) bool { return r.name == e.key }); i >= 0 {
-			c.notes = append(c.notes, fmt.Sprintf("%s: %s is ignored; it was removed because %s", e.where, e.key, removed[i].why))
+			const note = "%s: %s is ignored; it was removed because %s"
+			c.notes = append(c.notes, fmt.Sprintf(note, e.where, e.key, removed[i].why))
 			continue
 		}
 		k := lookup(e.key)
@@ -118,8 +119,8 @@ func build(entries []entry, sets []Assignment) (*Config, error) {
 		c.origins[e.key], where[e.key] = e.origin, e.where
 	}
 	if c.Model.Preset != "" {
-		// Values from the file and the command line stay, whatever their recorded origin: a resumed run keeps its values
-		// even if the preset has changed since.
+		// Values from the file and the command line stay, whatever their recorded origin: a resumed run keeps its
+		// values even if the preset has changed since.
 		free := func(key string) bool { return where[key] == "" }
 		if err := c.usePreset(c.Model.Preset, c.origins["model.preset"], free); err != nil {
 			return nil, err

@@ -54,8 +54,8 @@ func presetNames() []string {
 	return names
 }
 
-// UsePreset sets model.preset and records origin for it. Every key that nothing else has set gets the preset's value, or
-// its default. A key that a file, a flag or the planner has set does not change.
+// UsePreset sets model.preset and records origin for it. Every key that nothing else has set gets the preset's value,
+// or its default. A key that a file, a flag or the planner has set does not change.
 func (c *Config) UsePreset(name, origin string) error {
 	return c.usePreset(name, origin, func(key string) bool {
 		return c.origins[key] == "default" || strings.HasPrefix(c.origins[key], "preset ")

@@ -213,7 +213,6 @@ func (k *key) numbers(items []any) (list []float64, fault string) {
 	return list, ""
 }
 
-// text checks a string.
 func (k *key) text(s string) string {
 	if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
 		return fmt.Sprintf("%q is not text", s)
@@ -249,7 +248,6 @@ func (k *key) number(f float64) string {
 // isAuto reports whether the key is automatic and undecided.
 func (k *key) isAuto(c *Config) bool { return k.auto && reflect.ValueOf(k.at(c)).Elem().IsZero() }
 
-// copy gives the key in c the value that it has in from.
 func (k *key) copy(c, from *Config) {
 	reflect.ValueOf(k.at(c)).Elem().Set(reflect.ValueOf(k.at(from)).Elem())
 }

@@ -12,17 +12,26 @@ import (
 )
 
 func TestChat(t *testing.T) {
-	for line, want := range map[string]string{
-		`{"messages":[{"role":"system","content":"be brief"},{"role":"user","content":"hi"},{"role":"assistant","content":"ho"}]}`: "[system: be brief][user: hi][assistant*: ho]",
-		`{"id":7, "messages" : [ {"content":"a\n\u00e9\"","name":"x","role":"assistant"} ], "source":{"messages":[]}}`:             "[assistant*: a\né\"]",
-		`{"prompt":"q","completion":"a"}`: "[user: q][assistant*: a]",
-		`{"completion":"","prompt":""}`:   "[user: ][assistant*: ]",
-		`{"prompt":[{"role":"user","content":"q"},{"role":"assistant","content":"before"},{"role":"user","content":"r"}],"completion":[{"role":"assistant","content":"a"}]}`: "[user: q][assistant: before][user: r][assistant*: a]",
-		`{"prompt":"q","prompt_id":"1","messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}`:                                                       "[user: q][assistant*: a]",
-		`{"text":"plain","prompt":{"not":["a","prompt"]}}`:                                                     "plain",
-		`{"messages":[{"role":"tool","content":"4"},{"role":"assistant","content":"four","tool_calls":null}]}`: "[tool: 4][assistant*: four]",
-		`{"me\u0073sages":[{"r\u006fle":"us\u0065r","content":"x\u0079"},{"role":"assistant","content":"z"}]}`: "[user: xy][assistant*: z]",
+	for _, c := range [][2]string{
+		{`{"messages":[{"role":"system","content":"be brief"},{"role":"user","content":"hi"},` +
+			`{"role":"assistant","content":"ho"}]}`,
+			"[system: be brief][user: hi][assistant*: ho]"},
+		{`{"id":7, "messages" : [ {"content":"a\n\u00e9\"","name":"x","role":"assistant"} ], "source":{"messages":[]}}`,
+			"[assistant*: a\né\"]"},
+		{`{"prompt":"q","completion":"a"}`, "[user: q][assistant*: a]"},
+		{`{"completion":"","prompt":""}`, "[user: ][assistant*: ]"},
+		{`{"prompt":[{"role":"user","content":"q"},{"role":"assistant","content":"before"},{"role":"user","content":"r"}],` +
+			`"completion":[{"role":"assistant","content":"a"}]}`,
+			"[user: q][assistant: before][user: r][assistant*: a]"},
+		{`{"prompt":"q","prompt_id":"1","messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}`,
+			"[user: q][assistant*: a]"},
+		{`{"text":"plain","prompt":{"not":["a","prompt"]}}`, "plain"},
+		{`{"messages":[{"role":"tool","content":"4"},{"role":"assistant","content":"four","tool_calls":null}]}`,
+			"[tool: 4][assistant*: four]"},
+		{`{"me\u0073sages":[{"r\u006fle":"us\u0065r","content":"x\u0079"},{"role":"assistant","content":"z"}]}`,
+			"[user: xy][assistant*: z]"},
 	} {
+		line, want := c[0], c[1]
 		got, _, err := readAll(discover(t, Options{}, write(t, t.TempDir(), "a.jsonl", line)), new(Tally))
 		if err != nil || !slices.Equal(got, []string{want}) {
 			t.Errorf("%s: %q, %v, want %q", line, got, err, want)
@@ -48,7 +57,7 @@ func TestChatErrors(t *testing.T) {
 		{`{"messages":[{"role":"user","content":[{"type":"text"}]}]}`, 39, "\"content\" is not a string"},
 		{`{"messages":[{"role":"user","role":"user","content":""}]}`, 29, "a second \"role\""},
 		{`{"messages":[{"role":"user","content":"","content":""}]}`, 42, "a second \"content\""},
-		{`{"messages":[{"role":"assistant","content":"","tool_calls":[{"id":1}]}]}`, 60, "\"tool_calls\" are not read"},
+		{`{"messages":[{"role":"assistant","content":"","tool_calls":[{"id":1}]}]}`, 60, "\"tool_calls\" is not supported"},
 		{`{"messages":[],"messages":[]}`, 16, "a second \"messages\""},
 		{`{"prompt":"a"}`, 1, "no \"text\", \"messages\""},
 		{`{"completion":"a"}`, 1, "no \"text\", \"messages\""},
@@ -59,7 +68,8 @@ func TestChatErrors(t *testing.T) {
 	} {
 		path := write(t, t.TempDir(), "a.jsonl", "{\"text\":\"good\"}\n"+c.line+"\n")
 		_, _, err := readAll(discover(t, Options{}, path), new(Tally))
-		if fault := new(Error); !errors.As(err, &fault) || fault.Line != 2 || fault.Byte != c.byte || !strings.Contains(fault.What, c.want) {
+		if fault := new(Error); !errors.As(err, &fault) || fault.Line != 2 || fault.Byte != c.byte ||
+			!strings.Contains(fault.What, c.want) {
 			t.Errorf("%s: %v, want byte %d, %q", c.line, err, c.byte, c.want)
 		}
 	}
@@ -77,8 +87,8 @@ func TestHasChat(t *testing.T) {
 	}
 }
 
-// TestBudget skips broken lines: within the budget they are counted by reason, beyond it they are an error with the reasons,
-// and in both cases every line is accounted for.
+// TestBudget skips broken lines: within the budget they are counted by reason, beyond it they are an error with the
+// reasons, and in both cases every line is accounted for.
 func TestBudget(t *testing.T) {
 	var content strings.Builder
 	for i := range 1000 {
@@ -95,7 +105,8 @@ func TestBudget(t *testing.T) {
 	c := discover(t, Options{BadDocuments: "skip", BadShare: 0.02}, path)
 	var counts Tally
 	texts, _, err := readAll(c, &counts)
-	if err != nil || int64(len(texts))+counts.Bad != 1000 || counts.Bad != 12 || counts.Reasons["not a JSON object"] != 10 || counts.Reasons["\"text\" is not a string"] != 2 {
+	if err != nil || int64(len(texts))+counts.Bad != 1000 || counts.Bad != 12 ||
+		counts.Reasons["not a JSON object"] != 10 || counts.Reasons["\"text\" is not a string"] != 2 {
 		t.Fatalf("%d documents, %+v, %v", len(texts), counts, err)
 	}
 	if err := c.WithinBudget(&counts, int64(len(texts))); err != nil {
@@ -103,7 +114,8 @@ func TestBudget(t *testing.T) {
 	}
 	c.opt.BadShare = 0.001
 	err = c.WithinBudget(&counts, int64(len(texts)))
-	for _, want := range []string{"12 of 1000", "0.1 %", "10 times not a JSON object, 2 times", "a.jsonl:2:1", "data.bad_share to 0.012"} {
+	for _, want := range []string{"12 of 1000", "0.1 %", "10 times not a JSON object, 2 times", "a.jsonl:2:1",
+		"data.bad_share to 0.012"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not say %q", err, want)
 		}
@@ -118,13 +130,16 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// FuzzChat compares conversations with what encoding/json reads. It replaces invalid UTF-8, matches keys in any case and keeps
-// the last of two, so that only lines without these are compared.
+// FuzzChat compares conversations with what encoding/json reads. It replaces invalid UTF-8, matches keys in any case
+// and keeps the last of two, so that only lines without these are compared.
 func FuzzChat(f *testing.F) {
 	for _, s := range []string{
-		`{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b\n\u00e9"}]}`, `{"prompt":"a","completion":"b"}`,
-		`{"prompt":[{"role":"user","content":"a"}],"completion":[{"role":"assistant","content":""}]}`, `{"messages":[{"role":"x","content":"a"}]}`,
-		`{"messages":[{"content":"a","role":"assistant","tool_calls":[]}],"x":[{}]}`, `{"messages":[`, `{"messages":[{}]}`, `{"completion":[],"prompt":1}`,
+		`{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b\n\u00e9"}]}`,
+		`{"prompt":"a","completion":"b"}`,
+		`{"prompt":[{"role":"user","content":"a"}],"completion":[{"role":"assistant","content":""}]}`,
+		`{"messages":[{"role":"x","content":"a"}]}`,
+		`{"messages":[{"content":"a","role":"assistant","tool_calls":[]}],"x":[{}]}`,
+		`{"messages":[`, `{"messages":[{}]}`, `{"completion":[],"prompt":1}`,
 	} {
 		f.Add([]byte(s))
 	}
@@ -163,19 +178,23 @@ func FuzzChat(f *testing.F) {
 			Messages []message `json:"messages"`
 		}
 		var keys map[string]json.RawMessage
-		if err := json.Unmarshal(before, &keys); err != nil || keys["messages"] == nil || json.Unmarshal(before, &fields) != nil {
+		if err := json.Unmarshal(before, &keys); err != nil || keys["messages"] == nil ||
+			json.Unmarshal(before, &fields) != nil {
 			return
 		}
 		lower := bytes.ToLower(before)
-		if !json.Valid(bytes.ToValidUTF8(before, nil)) || bytes.ContainsAny(before, "\\\xED\xFF") || bytes.Count(lower, []byte("role")) != len(fields.Messages) ||
-			bytes.Count(lower, []byte("content")) != len(fields.Messages) || bytes.Count(lower, []byte("messages")) != 1 || !bytes.Equal(lower, before) {
+		if !json.Valid(bytes.ToValidUTF8(before, nil)) || bytes.ContainsAny(before, "\\\xED\xFF") ||
+			bytes.Count(lower, []byte("role")) != len(fields.Messages) ||
+			bytes.Count(lower, []byte("content")) != len(fields.Messages) || bytes.Count(lower, []byte("messages")) != 1 ||
+			!bytes.Equal(lower, before) {
 			return
 		}
 		if len(fields.Messages) != len(turns) {
 			t.Fatalf("%q: %d messages, encoding/json %d", before, len(turns), len(fields.Messages))
 		}
 		for i, m := range fields.Messages {
-			if turns[i].Role != m.Role || !bytes.Equal(bytes.ToValidUTF8(turns[i].Text, []byte("\uFFFD")), []byte(m.Content)) && bytes.Equal(before, bytes.ToValidUTF8(before, nil)) {
+			if turns[i].Role != m.Role || !bytes.Equal(bytes.ToValidUTF8(turns[i].Text, []byte("\uFFFD")),
+				[]byte(m.Content)) && bytes.Equal(before, bytes.ToValidUTF8(before, nil)) {
 				t.Fatalf("%q: message %d is %+v, encoding/json %+v", before, i, turns[i], m)
 			}
 		}

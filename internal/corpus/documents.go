@@ -6,119 +6,100 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
-	"path/filepath"
 	"strings"
 	"unicode/utf8"
-
-	"gimbal/internal/chat"
 )
-
-// Ref names a document: Sources[Source] of its corpus, and the bytes [Offset, Offset+Length) of the text in that file,
-// unpacked where it is packed. For JSONL these are the bytes of the line, not of the text in it; for Parquet Offset
-// is the row, from 0, and Length the bytes of its text. Length is -1 while a document is being streamed.
-type Ref struct {
-	Source int32
-	Offset int64
-	Length int64
-}
-
-// Place says for a person where a document of the file at path lies in it.
-func (r Ref) Place(path string) string {
-	if strings.EqualFold(filepath.Ext(path), ".parquet") {
-		return fmt.Sprintf("row %d", r.Offset)
-	}
-	where := fmt.Sprintf("bytes %d to %d", r.Offset, r.Offset+r.Length)
-	if r.Length < 0 {
-		where = fmt.Sprintf("byte %d", r.Offset)
-	}
-	if _, packed := cutPack(strings.ToLower(path)); packed != 0 {
-		where += " of the unpacked text"
-	}
-	return where
-}
-
-// Document is one text or one conversation, readable once and only until the next one is asked for.
-type Document struct {
-	Ref  Ref
-	Text io.Reader      // ends with io.EOF; other errors are *Error or the context's; nil for a conversation
-	Chat []chat.Message // nil for a text
-}
 
 const readBuffer = 256 << 10
 
-// Documents yields every document of the corpus in order, holding at most one read buffer and, for JSONL, one line, for
-// Parquet one page. What is left out is counted in t, if that is not nil.
+// errStop says that no more documents are wanted.
+var errStop = errors.New("stopped")
+
+// Documents yields every document of the corpus in order. It counts what it skips in t, unless that is nil.
 //
-// A byte order mark at the start of a file is dropped; anything else, valid UTF-8 or not, is passed on as it is. A
-// yielded error is the last thing yielded. Each call reads the files anew; calls may run concurrently.
+// It drops a byte order mark at the start of a file and passes on everything else as it is, valid UTF-8 or not. An
+// error is the last thing yielded. Each call reads the files again; calls may run concurrently.
+// Memory: one read buffer, and one line of JSONL or one page of Parquet.
 func (c *Corpus) Documents(ctx context.Context, t *Tally) iter.Seq2[Document, error] {
 	if t == nil {
 		t = new(Tally)
 	}
 	return func(yield func(Document, error) bool) {
-		br := bufio.NewReaderSize(nil, readBuffer)
+		r := documents{c: c, t: t, br: bufio.NewReaderSize(nil, readBuffer), give: func(d Document) error {
+			if !yield(d, nil) {
+				return errStop
+			}
+			return nil
+		}}
 		for i := range c.Sources {
-			if ok, err := c.source(ctx, int32(i), br, t, yield); err != nil {
-				yield(Document{}, err)
+			switch err := r.source(ctx, int32(i)); err {
+			case nil:
+			case errStop:
 				return
-			} else if !ok {
+			default:
+				yield(Document{}, err)
 				return
 			}
 		}
 	}
 }
 
-// source yields the documents of one file; ok is false when the consumer wants no more.
-func (c *Corpus) source(ctx context.Context, i int32, br *bufio.Reader, t *Tally, yield func(Document, error) bool) (
-	ok bool, err error,
-) {
-	s := &c.Sources[i]
+// documents reads the documents of a corpus and gives them away; give returns errStop when no more are wanted.
+type documents struct {
+	c    *Corpus
+	t    *Tally
+	br   *bufio.Reader
+	give func(Document) error
+}
+
+func (d *documents) source(ctx context.Context, i int32) error {
+	s := &d.c.Sources[i]
 	if s.kind == table {
-		return c.rows(ctx, i, t, yield)
+		return d.rows(ctx, i)
 	}
 	r, err := s.open(ctx)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer r.close()
-	br.Reset(r)
+	d.br.Reset(r)
 	var off int64
-	if head, _ := br.Peek(3); bytes.Equal(head, []byte("\xEF\xBB\xBF")) { // an error shows again at the next read
-		t.BOMs++
-		n, _ := br.Discard(3)
+	if head, _ := d.br.Peek(3); bytes.Equal(head, []byte("\xEF\xBB\xBF")) { // an error comes again at the next read
+		d.t.BOMs++
+		n, _ := d.br.Discard(3)
 		off += int64(n)
 	}
-	if s.kind == jsonl {
-		return c.lines(i, off, br, t, yield)
-	}
-	if s.kind == goSource {
-		head, _ := br.Peek(sniffBytes)
-		n, _ := br.Discard(licenceLen(head))
+	switch s.kind {
+	case jsonl:
+		return d.lines(i, off)
+	case goSource:
+		head, _ := d.br.Peek(sniffBytes)
+		n, _ := d.br.Discard(licenceLen(head))
 		off += int64(n)
 	}
-	return texts(i, off, br, []byte(c.opt.Separator), yield)
+	return d.texts(i, off)
 }
 
-// texts cuts a plain file at sep. What follows the last separator is a document unless it is empty.
-func texts(i int32, off int64, br *bufio.Reader, sep []byte, yield func(Document, error) bool) (bool, error) {
+// texts cuts a plain file at the separator. What follows the last one is a document unless it is empty.
+func (d *documents) texts(i int32, off int64) error {
+	sep := []byte(d.c.opt.Separator)
 	for first := true; ; first = false {
-		if _, err := br.Peek(1); err == io.EOF && !first {
-			return true, nil
+		if _, err := d.br.Peek(1); err == io.EOF && !first {
+			return nil
 		} else if err != nil && err != io.EOF {
-			return false, err
+			return err
 		}
-		r := &textReader{br: br, sep: sep}
-		if !yield(Document{Ref: Ref{Source: i, Offset: off, Length: -1}, Text: r}, nil) {
-			return false, nil
+		r := &textReader{br: d.br, sep: sep}
+		if err := d.give(Document{Ref: Ref{Source: i, Offset: off, Length: -1}, Text: r}); err != nil {
+			return err
 		}
 		if _, err := io.Copy(io.Discard, r); err != nil { // what the consumer left unread
-			return false, err
+			return err
 		}
 		if !r.cut {
-			return true, nil
+			return nil
 		}
 		off += r.n + int64(len(sep))
 	}
@@ -128,7 +109,7 @@ func texts(i int32, off int64, br *bufio.Reader, sep []byte, yield func(Document
 type textReader struct {
 	br   *bufio.Reader
 	sep  []byte
-	n    int64 // bytes given out
+	n    int64 // bytes read
 	done bool
 	cut  bool // ended by a separator
 }
@@ -171,19 +152,18 @@ func (t *textReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// lines yields the text or the conversation of each line of a JSONL file.
-func (c *Corpus) lines(i int32, off int64, br *bufio.Reader, t *Tally, yield func(Document, error) bool) (bool, error) {
-	path := c.Sources[i].Path
+// lines reads the text or the conversation of each line of a JSONL file.
+func (d *documents) lines(i int32, off int64) error {
 	var buf []byte
 	var text bytes.Reader
 	var p lineParser
 	for line := int64(1); ; line++ {
-		raw, size, err := readLine(br, buf[:0])
+		raw, size, err := readLine(d.br, buf[:0])
 		if err != nil && err != io.EOF {
-			return false, err
+			return err
 		}
 		if size == 0 {
-			return true, nil
+			return nil
 		}
 		buf = raw
 		doc := Document{Ref: Ref{Source: i, Offset: off, Length: size}}
@@ -192,16 +172,16 @@ func (c *Corpus) lines(i int32, off int64, br *bufio.Reader, t *Tally, yield fun
 			err = &Error{What: "a line of more than 64 MiB",
 				Advice: "cut the document, or pass it as a plain text file"}
 		} else if len(bytes.TrimLeft(raw, " \t\r\n")) == 0 {
-			t.Blank++
+			d.t.Blank++
 			continue
 		} else {
 			raw, doc.Chat, err = p.parse(raw)
 		}
 		if err != nil {
 			bad := err.(*Error)
-			bad.Path, bad.Line, bad.Byte = path, line, bad.Byte+1
-			if err := c.bad(t, bad); err != nil {
-				return false, err
+			bad.Path, bad.Line, bad.Byte = d.c.Sources[i].Path, line, bad.Byte+1
+			if err := d.c.bad(d.t, bad); err != nil {
+				return err
 			}
 			continue
 		}
@@ -209,21 +189,14 @@ func (c *Corpus) lines(i int32, off int64, br *bufio.Reader, t *Tally, yield fun
 			text.Reset(raw)
 			doc.Text = &text
 		}
-		if !yield(doc, nil) {
-			return false, nil
+		if err := d.give(doc); err != nil {
+			return err
 		}
 	}
 }
 
-func joinAdvice(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a + "; " + b
-}
-
-// readLine appends the next line without its end to dst, and returns the line's size with it. Of a line longer than
-// maxLine it keeps nothing. At the end of the file size is 0.
+// readLine appends the next line without its end to dst, and returns the line's size with it. It keeps nothing of a
+// line longer than maxLine. At the end of the file size is 0.
 func readLine(br *bufio.Reader, dst []byte) (line []byte, size int64, err error) {
 	for {
 		part, err := br.ReadSlice('\n')
@@ -232,18 +205,17 @@ func readLine(br *bufio.Reader, dst []byte) (line []byte, size int64, err error)
 		} else {
 			dst = dst[:0]
 		}
-		if errors.Is(err, bufio.ErrBufferFull) {
-			continue
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return bytes.TrimSuffix(dst, []byte("\n")), size, err
 		}
-		return bytes.TrimSuffix(dst, []byte("\n")), size, err
 	}
 }
 
 const textPiece = 1 << 20
 
 // Texts yields the corpus as pieces of at most 1 MiB, each of one document, for training a tokenizer or collecting
-// characters. A longer document is cut behind a newline where there is one near, else between characters. Of a
-// conversation each message comes by itself, behind a line with its role. A piece is valid until the next.
+// characters. A longer document is cut after a newline if there is one near, else between characters. Each message of a
+// conversation is a text of its own, after a line with its role. A piece is valid until the next.
 func (c *Corpus) Texts(ctx context.Context) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		buf := make([]byte, textPiece)

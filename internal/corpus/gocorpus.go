@@ -22,12 +22,12 @@ const (
 	adviceGoCorpus = "pass --data with a file or folder of text"
 )
 
-// GoCorpus is the default corpus: the source tree of an installed Go toolchain.
+// GoCorpus returns the default corpus: the source tree of an installed Go toolchain.
 //
-// It takes src/**/*.go without tests, testdata, vendor, generated files and files over 200 KB, and drops the leading
-// licence comment of each. Files are chosen in the order of a hash of their path below src until Options.MaxBytes is
-// reached, so the subset is the same on every machine with the same Go release. An empty goroot means $GOROOT, then
-// `go env GOROOT`.
+// It takes src/**/*.go without tests, testdata, vendor, generated files and files over 200 KB, and drops the licence
+// comment at the start of each. Files are chosen by a hash of their path below src until Options.MaxBytes is reached,
+// so the choice is the same on every machine with the same Go release. An empty goroot means $GOROOT, then `go env
+// GOROOT`.
 func GoCorpus(goroot string, opt Options) (*Corpus, error) {
 	if err := opt.check(); err != nil {
 		return nil, err
@@ -44,12 +44,10 @@ func GoCorpus(goroot string, opt Options) (*Corpus, error) {
 	}
 	src, err := filepath.EvalSymlinks(filepath.Join(goroot, "src")) // distributions link it elsewhere
 	if err != nil {
-		return nil, &Error{Path: filepath.Join(goroot, "src"), What: "no Go source tree for the default corpus",
-			Err: cause(err), Advice: adviceGoCorpus}
+		return nil, unusable("open", filepath.Join(goroot, "src"), err)
 	}
 	type candidate struct {
-		path string
-		size int64
+		Source
 		rank uint64
 	}
 	var found []candidate
@@ -77,14 +75,15 @@ func GoCorpus(goroot string, opt Options) (*Corpus, error) {
 			return err
 		}
 		sum := sha256.Sum256([]byte(filepath.ToSlash(rel)))
-		found = append(found, candidate{path, info.Size(), binary.BigEndian.Uint64(sum[:])})
+		s := Source{Path: path, Size: info.Size(), Text: info.Size(), kind: goSource}
+		found = append(found, candidate{s, binary.BigEndian.Uint64(sum[:])})
 		return nil
 	})
 	if err != nil {
-		return nil, &Error{Path: src, What: "cannot read the Go source tree", Err: err, Advice: adviceGoCorpus}
+		return nil, unusable("read", src, err)
 	}
 	slices.SortFunc(found, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(a.rank, b.rank), strings.Compare(a.path, b.path))
+		return cmp.Or(cmp.Compare(a.rank, b.rank), strings.Compare(a.Path, b.Path))
 	})
 	c := &Corpus{Skipped: map[string]int64{}, opt: opt}
 	var total int64
@@ -92,7 +91,7 @@ func GoCorpus(goroot string, opt Options) (*Corpus, error) {
 		if total >= opt.MaxBytes {
 			break
 		}
-		generated, err := isGenerated(f.path)
+		generated, err := isGenerated(f.Path)
 		if err != nil {
 			return nil, err
 		}
@@ -100,14 +99,21 @@ func GoCorpus(goroot string, opt Options) (*Corpus, error) {
 			c.Skipped["generated"]++
 			continue
 		}
-		total += f.size
-		c.Sources = append(c.Sources, Source{Path: f.path, Size: f.size, Text: f.size, kind: goSource})
+		total += f.Size
+		c.Sources = append(c.Sources, f.Source)
 	}
 	if len(c.Sources) == 0 {
 		return nil, &Error{Path: src, What: "the Go source tree is empty", Advice: adviceGoCorpus}
 	}
 	slices.SortFunc(c.Sources, func(a, b Source) int { return strings.Compare(a.Path, b.Path) })
 	return c, nil
+}
+
+// unusable returns the fault of a Go source tree.
+func unusable(do, path string, err error) error {
+	e := cannot(do, path, err)
+	e.What, e.Advice = e.What+" for the default corpus", adviceGoCorpus
+	return e
 }
 
 func findGoroot() string {
@@ -127,13 +133,13 @@ func findGoroot() string {
 func isGenerated(path string) (bool, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return false, &Error{Path: path, What: "cannot open", Err: cause(err), Advice: adviceGoCorpus}
+		return false, unusable("open", path, err)
 	}
 	defer f.Close()
 	head := make([]byte, sniffBytes)
 	n, err := io.ReadFull(f, head)
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-		return false, &Error{Path: path, What: "cannot read", Err: cause(err), Advice: adviceGoCorpus}
+		return false, unusable("read", path, err)
 	}
 	for line := range bytes.Lines(head[:n]) {
 		if bytes.HasPrefix(line, []byte("package ")) {

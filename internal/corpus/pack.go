@@ -9,7 +9,10 @@ import (
 	"hash"
 	"io"
 	"os"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -24,12 +27,12 @@ const (
 	zst
 )
 
-// Limits of what a packed file may do. Text shrinks to a third or a tenth, and boilerplate to a hundredth: what grows
-// more than a thousandfold is a bomb. A zstd frame states how far back it refers; the memory for that is given to a
-// file only as far as its size can justify it.
+// Limits of a packed file. Text shrinks to a third or a tenth, and boilerplate to a hundredth: a file that grows more
+// than a thousandfold is a bomb. A zstd frame states how far back it refers; the memory for that is limited by the
+// size of the file.
 const (
 	maxRatio  = 1000
-	ratioFrom = 8 << 20   // bytes unpacked from which the ratio is looked at
+	ratioFrom = 8 << 20   // bytes unpacked from which the ratio is checked
 	minWindow = 8 << 20   // what `zstd -19` uses
 	maxWindow = 128 << 20 // what `zstd --ultra -22` and `--long` use
 )
@@ -45,29 +48,28 @@ func cutPack(name string) (string, pack) {
 	return name, 0
 }
 
-// reader reads the text of a source: it unpacks, stops with its context, and, when the content's hash is known, refuses
-// another content.
+// reader reads the text of a source. It unpacks, stops with its context, and refuses a content with another hash, if
+// the hash is known.
 type reader struct {
 	ctx context.Context
 	s   *Source
 	f   *os.File
 	sum hash.Hash // nil when there is nothing to compare
 
-	text   io.Reader // f, unpacked; nil when it is not packed
-	done   func()    // gives back what unpacking holds
+	text   io.Reader // f, unpacked
+	done   func()    // frees what unpacking holds
 	in     int64     // bytes read of f
 	out    int64     // bytes unpacked
-	broken error     // of f or the limits, which the unpacker may wrap beyond recognition
+	broken error     // of f, which the unpacker may wrap beyond recognition
 }
 
-// open begins to read the text of a source.
 func (s *Source) open(ctx context.Context) (*reader, error) {
 	f, err := os.Open(s.Path)
 	if err != nil {
-		return nil, &Error{Path: s.Path, What: "cannot open", Err: cause(err),
-			Advice: "make it readable for this user, and do not move files while they are read"}
+		return nil, cannot("open", s.Path, err)
 	}
 	r := &reader{ctx: ctx, f: f, s: s, done: func() {}}
+	r.text = file{r}
 	if s.Hash != "" {
 		r.sum = sha256.New()
 	}
@@ -110,30 +112,21 @@ func (r *reader) estimate(unpacked int64, whole bool) int64 {
 type file struct{ r *reader }
 
 func (f file) Read(p []byte) (int, error) {
-	n, err := f.r.raw(p)
-	if err != nil && err != io.EOF {
-		f.r.broken = err
-	}
-	return n, err
-}
-
-// raw reads the file itself.
-func (r *reader) raw(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
+	r := f.r
 	n, err := r.f.Read(p)
 	r.in += int64(n)
 	if r.sum != nil {
 		r.sum.Write(p[:n])
-		if err == io.EOF && hex.EncodeToString(r.sum.Sum(nil)) != r.s.Hash {
-			return n, changed(r.s.Path)
-		}
 	}
-	if err != nil && err != io.EOF {
-		err = &Error{Path: r.s.Path, What: "cannot read", Err: cause(err)}
+	switch {
+	case err != nil && err != io.EOF:
+		r.broken = cannot("read", r.s.Path, err)
+	case err == io.EOF && r.sum != nil && hex.EncodeToString(r.sum.Sum(nil)) != r.s.Hash:
+		r.broken = changed(r.s.Path)
+	default:
+		return n, err
 	}
-	return n, err
+	return n, r.broken
 }
 
 func changed(path string) error {
@@ -141,24 +134,21 @@ func changed(path string) error {
 }
 
 func (r *reader) Read(p []byte) (int, error) {
-	if r.text == nil {
-		return r.raw(p)
-	}
 	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}
 	n, err := r.text.Read(p)
 	if r.out += int64(n); r.out > ratioFrom && r.out/maxRatio > r.in {
 		return 0, &Error{Path: r.s.Path, What: fmt.Sprintf("grows more than %d times when it is unpacked", maxRatio),
-			Advice: "this is no text; take it out of the data"}
+			Advice: "this is not text; take it out of the data"}
 	}
-	if err == nil || err == io.EOF && r.in > 0 {
+	if err == nil || err == io.EOF && (r.in > 0 || r.s.pack == 0) {
 		return n, err
 	}
 	return n, r.fault(err)
 }
 
-// fault is what the unpacker's error means to the user.
+// fault says what an error of the unpacker means for the user.
 func (r *reader) fault(err error) error {
 	if r.broken != nil {
 		return r.broken
@@ -170,13 +160,53 @@ func (r *reader) fault(err error) error {
 		e.What, e.Err = "ends early", nil
 		e.Advice = "copy it again"
 	case errors.Is(err, io.EOF):
-		e.What, e.Err = "is empty, which no packed file is", nil
+		e.What, e.Err = "is empty, and a packed file never is", nil
 	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrWindowSizeTooSmall):
-		e.What = "wants more memory to be unpacked than it is given"
+		e.What = "needs more memory to unpack than the limit"
 		e.Advice = "pack it again with zstd -19 or lower"
 	}
 	if r.out > 0 {
-		e.What += fmt.Sprintf(" (behind %d bytes of text)", r.out)
+		e.What += fmt.Sprintf(" (after %d bytes of text)", r.out)
 	}
 	return e
+}
+
+// Identify returns the corpus with the present sizes and hashes of its files. Reading its documents fails if the
+// content of a file has changed since.
+func (c *Corpus) Identify(ctx context.Context, workers int) (*Corpus, error) {
+	id := &Corpus{Sources: make([]Source, len(c.Sources)), Skipped: c.Skipped, opt: c.opt}
+	errs := make([]error, len(c.Sources))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			buf := make([]byte, readBuffer)
+			for i := next.Add(1) - 1; i < int64(len(errs)); i = next.Add(1) - 1 {
+				s := &id.Sources[i]
+				*s = c.Sources[i]
+				s.Size, s.Hash, errs[i] = hashFile(ctx, *s, buf)
+				if s.pack == 0 && s.kind != table {
+					s.Text = s.Size
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
+		return nil, errs[i]
+	}
+	return id, nil
+}
+
+// hashFile reads the file of s without unpacking it.
+func hashFile(ctx context.Context, s Source, buf []byte) (size int64, hash string, err error) {
+	s.pack, s.Hash = 0, ""
+	r, err := s.open(ctx)
+	if err != nil {
+		return 0, "", err
+	}
+	defer r.close()
+	h := sha256.New()
+	size, err = io.CopyBuffer(struct{ io.Writer }{h}, r, buf)
+	return size, hex.EncodeToString(h.Sum(nil)), err
 }

@@ -16,21 +16,22 @@ const textColumn = "text"
 func openTable(s *Source) (*os.File, *parquet.Column, error) {
 	f, err := os.Open(s.Path)
 	if err != nil {
-		return nil, nil, &Error{Path: s.Path, What: "cannot open", Err: cause(err),
-			Advice: "make it readable for this user"}
+		return nil, nil, cannot("open", s.Path, err)
 	}
+	var t *parquet.File
+	var column *parquet.Column
 	info, err := f.Stat()
 	if err == nil {
-		var t *parquet.File
-		if t, err = parquet.Open(f, info.Size()); err == nil {
-			var column *parquet.Column
-			if column, err = t.Column(textColumn); err == nil {
-				return f, column, nil
-			}
-		}
+		t, err = parquet.Open(f, info.Size())
 	}
-	f.Close()
-	return nil, nil, tableFault(s.Path, err)
+	if err == nil {
+		column, err = t.Column(textColumn)
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, tableFault(s.Path, err)
+	}
+	return f, column, nil
 }
 
 func tableFault(path string, err error) error {
@@ -48,42 +49,39 @@ func tableBytes(s *Source) (int64, error) {
 	return column.Bytes(), nil
 }
 
-// rows yields the text of each row of a Parquet file.
-func (c *Corpus) rows(ctx context.Context, i int32, t *Tally, yield func(Document, error) bool) (bool, error) {
-	s := &c.Sources[i]
+// rows reads the text of each row of a Parquet file.
+func (d *documents) rows(ctx context.Context, i int32) error {
+	s := &d.c.Sources[i]
 	if s.Hash != "" { // pages are read out of order: the whole is compared before
 		if _, hash, err := hashFile(ctx, *s, make([]byte, readBuffer)); err != nil {
-			return false, err
+			return err
 		} else if hash != s.Hash {
-			return false, changed(s.Path)
+			return changed(s.Path)
 		}
 	}
 	f, column, err := openTable(s)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer f.Close()
 	var text bytes.Reader
 	row := int64(-1)
 	for value, err := range column.Values() {
 		row++
-		if err == nil {
-			err = ctx.Err()
-		} else if errors.Is(err, parquet.ErrNull) {
-			if err := c.bad(t, &Error{Path: s.Path, Line: row + 1, Byte: 1, What: "\"text\" is null"}); err != nil {
-				return false, err
-			}
-			continue
-		} else {
+		switch {
+		case errors.Is(err, parquet.ErrNull):
+			err = d.c.bad(d.t, &Error{Path: s.Path, Line: row + 1, Byte: 1, What: "\"text\" is null"})
+		case err != nil:
 			err = tableFault(s.Path, err)
+		case ctx.Err() != nil:
+			err = ctx.Err()
+		default:
+			text.Reset(value)
+			err = d.give(Document{Ref: Ref{Source: i, Offset: row, Length: int64(len(value))}, Text: &text})
 		}
 		if err != nil {
-			return false, err
-		}
-		text.Reset(value)
-		if !yield(Document{Ref: Ref{Source: i, Offset: row, Length: int64(len(value))}, Text: &text}, nil) {
-			return false, nil
+			return err
 		}
 	}
-	return true, nil
+	return nil
 }

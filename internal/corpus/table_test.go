@@ -34,7 +34,8 @@ func TestTable(t *testing.T) {
 	if len(texts)+int(counts.Bad) != rows || counts.Bad != nulls || counts.Reasons["\"text\" is null"] != nulls {
 		t.Errorf("%d documents, %+v", len(texts), counts)
 	}
-	if texts[0] != "" || texts[4] != "the same again" || refs[4].Offset != 5 || refs[4].Length != int64(len(texts[4])) || refs[4].Place(path) != "row 5" {
+	if texts[0] != "" || texts[4] != "the same again" || refs[4].Offset != 5 || refs[4].Length != int64(len(texts[4])) ||
+		refs[4].Place(path) != "row 5" {
 		t.Errorf("%q at %+v", texts[4], refs[4])
 	}
 	if err := c.WithinBudget(&counts, int64(len(texts))); err != nil {
@@ -42,12 +43,15 @@ func TestTable(t *testing.T) {
 	}
 	// By default a row without a value ends it, with its number.
 	_, _, err = readAll(discover(t, Options{}, path), new(Tally))
-	if fault := new(Error); !errors.As(err, &fault) || fault.Line != 4 || !strings.Contains(err.Error(), "\"text\" is null; mend it") {
+	if fault := new(Error); !errors.As(err, &fault) || fault.Line != 4 ||
+		!strings.Contains(err.Error(), "\"text\" is null; correct it") {
 		t.Errorf("%v", err)
 	}
 	// Whatever it is, it is refused when it is found and not when it is read.
-	for name, want := range map[string]string{"bad-numbers.parquet": "holds no strings", "bad-brotli.parquet": "Brotli", "bad-name.parquet": "no column \"text\""} {
-		if _, err := Discover([]string{foreign(t, name)}, Options{}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), ".jsonl") {
+	for name, want := range map[string]string{"bad-numbers.parquet": "holds no strings", "bad-brotli.parquet": "Brotli",
+		"bad-name.parquet": "no column \"text\""} {
+		if _, err := Discover([]string{foreign(t, name)}, Options{}); err == nil || !strings.Contains(err.Error(), want) ||
+			!strings.Contains(err.Error(), ".jsonl") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -60,7 +64,8 @@ func TestChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, content := range map[string][]byte{
-		"a.txt": []byte("some text"), "a.jsonl": []byte("{\"text\":\"some text\"}\n"), "a.txt.gz": packed(t, gz, []byte("some text")),
+		"a.txt": []byte("some text"), "a.jsonl": []byte("{\"text\":\"some text\"}\n"),
+		"a.txt.gz":  packed(t, gz, []byte("some text")),
 		"a.txt.zst": packed(t, zst, []byte("some text")), "a.parquet": parquet,
 	} {
 		path := write(t, t.TempDir(), name, string(content))

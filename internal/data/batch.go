@@ -1,6 +1,6 @@
 package data
 
-// Span is one sequence of a batch. Doc and First name it for good: they do not change with order, context or
+// Span is one sequence of a batch. Doc and First identify it: they do not change with the order, the context or the
 // neighbours.
 type Span struct {
 	Start, Len int   // positions [Start, Start+Len) of the batch
@@ -8,7 +8,7 @@ type Span struct {
 	First      int64 // which text token of the document its first label is; the EOS comes after the last
 }
 
-// Batch is ragged: sequences lie end to end, and nothing is padded. A zero Batch is ready for use.
+// Batch is ragged: sequences are end to end, and nothing is padded. A zero Batch is ready for use.
 type Batch struct {
 	Tokens  []int32 // (N) inputs
 	Labels  []int32 // (N) the token that follows each
@@ -62,4 +62,14 @@ func SplitMicro(dst []Micro, b *Batch, ceiling int) []Micro {
 			bounds[mark:len(bounds):len(bounds)]})
 	}
 	return dst
+}
+
+// CountedLabels is the number of labels of a pass that count.
+func (m Micro) CountedLabels() (n int) {
+	for _, c := range m.Counts {
+		if c {
+			n++
+		}
+	}
+	return n
 }

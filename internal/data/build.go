@@ -6,10 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,36 +22,34 @@ import (
 func buildCache(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions,
 	dir, key string) (m *manifest, err error) {
 	fsys := opt.fs
-	fail := func(err error) error {
-		if errors.Is(err, durable.ErrNoSpace) {
-			return fmt.Errorf("data: write token cache in %s: %w; "+
-				"free some space, or let XDG_CACHE_HOME name another disk", opt.CacheDir, err)
+	defer func() {
+		user, advice := (*Error)(nil), ""
+		if err == nil || errors.As(err, &user) || ctx.Err() != nil {
+			return
 		}
-		return fmt.Errorf("data: write token cache in %s: %w", opt.CacheDir, err)
-	}
+		if errors.Is(err, durable.ErrNoSpace) {
+			advice = "; free some space, or let XDG_CACHE_HOME name another disk"
+		}
+		err = fmt.Errorf("data: write token cache in %s: %w%s", opt.CacheDir, err, advice)
+	}()
 	if err := durable.Mkdir(fsys, opt.CacheDir); err != nil {
-		return nil, fail(err)
+		return nil, err
 	}
 	sweep(fsys, opt.CacheDir)
 	tmp := durable.TempName(opt.CacheDir, key)
 	if err := fsys.Mkdir(tmp); err != nil {
-		return nil, fail(err)
+		return nil, err
 	}
 	defer func() {
-		if rerr := fsys.RemoveAll(tmp); rerr != nil && err == nil { // gone already if it was renamed
-			err = fail(rerr)
+		if rerr := fsys.RemoveAll(tmp); rerr != nil && err == nil { // does nothing after the renaming
+			err = rerr
 		}
 	}()
 	w := &cacheWriter{fs: fsys, dir: tmp, opt: opt}
-	m, err = w.write(ctx, c, tok, key)
-	if err != nil {
-		var user *Error
-		if errors.As(err, &user) || ctx.Err() != nil {
-			return nil, err
-		}
-		return nil, fail(err)
+	if m, err = w.write(ctx, c, tok, key); err != nil {
+		return nil, err
 	}
-	// Whatever another process has put there meanwhile is as good as ours if it is whole, and in the way if it is not.
+	// Another process may have made the same cache meanwhile. A whole one serves as well; a broken one is removed.
 	for attempt := 1; ; attempt++ {
 		theirs, err := openCache(opt, dir, key)
 		if err == nil {
@@ -60,27 +58,22 @@ func buildCache(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer,
 		if !errors.Is(err, errNoCache) {
 			old := durable.TempName(opt.CacheDir, key)
 			if err := fsys.Rename(dir, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, fail(err)
+				return nil, err
 			}
 			if err := fsys.RemoveAll(old); err != nil {
-				return nil, fail(err)
+				return nil, err
 			}
 		}
 		if err = fsys.Rename(tmp, dir); err == nil {
-			break
+			return m, fsys.SyncDir(opt.CacheDir)
 		}
 		if attempt == 3 {
-			return nil, fail(err)
+			return nil, err
 		}
 	}
-	if err := fsys.SyncDir(opt.CacheDir); err != nil {
-		return nil, fail(err)
-	}
-	return m, nil
 }
 
-// sweep removes what crashed processes left, a day later: a younger one may be at work. Failing to clean up fails
-// nothing.
+// sweep removes what crashed processes left more than a day ago; what is younger may be in use. It ignores errors.
 func sweep(fsys durable.FS, dir string) {
 	entries, err := fsys.ReadDir(dir)
 	if err != nil {
@@ -101,6 +94,7 @@ type cacheWriter struct {
 	opt  PrepareOptions
 	wide bool
 
+	open          []*fileWriter
 	tokens, index *fileWriter
 	mask          maskWriter
 	total, inFile int64 // tokens written, and of these in the open shard
@@ -109,20 +103,17 @@ type cacheWriter struct {
 	census        Census
 	lengths       lengths
 	uses          []int64   // how often each id came
-	begun         docRecord // a document of which not all jobs have come
+	begun         docRecord // a document of which not all records have come
 }
 
 func (w *cacheWriter) write(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer,
-	key string) (*manifest, error) {
-	defer func() { // after a failure; finish has cleared them otherwise
-		for _, f := range []*fileWriter{w.tokens, w.index, w.mask.f} {
-			if f != nil {
-				_ = f.f.Close()
-			}
+	key string) (_ *manifest, err error) {
+	defer func() {
+		for _, f := range w.open { // after a failure
+			_ = f.f.Close()
 		}
 	}()
-	var err error
-	if w.index, err = createFile(w.fs, w.dir, indexFile); err != nil {
+	if w.index, err = w.create(indexFile); err != nil {
 		return nil, err
 	}
 	w.wide = tok.VocabSize() > maxTwoByteSize
@@ -136,7 +127,11 @@ func (w *cacheWriter) write(ctx context.Context, c *corpus.Corpus, tok *tokenize
 	w.census.Tokens = w.total
 	w.census.Lengths = w.lengths.quantiles()
 	if w.total == 0 {
-		return nil, &corpus.Error{What: "the corpus has no text" + badNote(t),
+		note := ""
+		if t.Bad > 0 {
+			note = fmt.Sprintf(" (%s skipped, the first: %s)", count(t.Bad, "broken line"), t.FirstBad)
+		}
+		return nil, &corpus.Error{What: "the corpus has no text" + note,
 			Advice: "pass --data with a file or folder of text"}
 	}
 	if w.census.Documents > math.MaxUint32 {
@@ -146,27 +141,20 @@ func (w *cacheWriter) write(ctx context.Context, c *corpus.Corpus, tok *tokenize
 	if err := w.mask.finish(); err != nil {
 		return nil, err
 	}
-	for _, f := range []**fileWriter{&w.tokens, &w.index, &w.mask.f} {
-		if *f == nil {
+	for _, f := range []*fileWriter{w.tokens, w.index, w.mask.f} {
+		if f == nil {
 			continue
 		}
 		if err := w.finish(f); err != nil {
 			return nil, err
 		}
 	}
-	sources := make([]sourceEntry, len(c.Sources))
-	for i, s := range c.Sources {
-		sources[i] = sourceEntry{s.Path, s.Size, s.Hash}
-	}
-	raw, err := json.MarshalIndent(sources, "", " ")
+	sources, err := json.MarshalIndent(c.Sources, "", " ")
 	if err != nil {
 		return nil, err
 	}
-	uses := make([]byte, 0, 8*len(w.uses))
-	for _, n := range w.uses {
-		uses = binary.LittleEndian.AppendUint64(uses, uint64(n))
-	}
-	if err := errors.Join(w.whole(sourcesFile, raw), w.whole(usesFile, uses)); err != nil {
+	uses, err := binary.Append(nil, binary.LittleEndian, w.uses)
+	if err := errors.Join(err, w.whole(sourcesFile, sources), w.whole(usesFile, uses)); err != nil {
 		return nil, err
 	}
 	m := &manifest{Format: formatName, Version: formatVersion, Key: key, Tokenizer: tok.Hash(),
@@ -175,64 +163,84 @@ func (w *cacheWriter) write(ctx context.Context, c *corpus.Corpus, tok *tokenize
 	if w.wide {
 		m.TokenBytes = 4
 	}
-	if raw, err = m.encode(); err != nil {
-		return nil, err
+	raw, err := m.encode()
+	if err == nil {
+		err = w.whole(manifestFile, raw)
 	}
-	err = durable.WriteNew(w.fs, filepath.Join(w.dir, manifestFile), func(out io.Writer) error {
-		_, err := out.Write(raw)
-		return err
-	})
 	if err != nil {
 		return nil, err
 	}
 	return m, w.fs.SyncDir(w.dir)
 }
 
-// whole writes a file at once.
-func (w *cacheWriter) whole(name string, content []byte) error {
+// create makes a file of the cache.
+func (w *cacheWriter) create(name string) (*fileWriter, error) {
 	f, err := createFile(w.fs, w.dir, name)
-	if err != nil {
-		return err
+	if err == nil {
+		w.open = append(w.open, f)
 	}
-	w.index = f // to be closed after a failure
-	f.buf = content
-	return w.finish(&w.index)
+	return f, err
 }
 
-func badNote(t *corpus.Tally) string {
-	if t.Bad == 0 {
-		return ""
-	}
-	return fmt.Sprintf(" (%s skipped, the first: %s)", count(t.Bad, "broken line"), t.FirstBad)
-}
-
-func (w *cacheWriter) finish(f **fileWriter) error {
-	e, err := (*f).finish()
-	*f = nil
+// finish makes a file durable and lists it.
+func (w *cacheWriter) finish(f *fileWriter) error {
+	e, err := f.finish()
+	w.open = slices.DeleteFunc(w.open, func(o *fileWriter) bool { return o == f })
 	w.files = append(w.files, e)
 	return err
 }
 
+// whole writes a file at once.
+func (w *cacheWriter) whole(name string, content []byte) error {
+	f, err := w.create(name)
+	if err != nil {
+		return err
+	}
+	f.buf = content
+	return w.finish(f)
+}
+
 // take appends the tokens of one piece and the documents that end in it.
-func (w *cacheWriter) take(r *result) error {
-	create := func() (*fileWriter, error) { return createFile(w.fs, w.dir, countsFile) }
-	for _, run := range r.runs {
-		if err := w.mask.add(run, create); err != nil {
+func (w *cacheWriter) take(q *piece) error {
+	for _, run := range q.runs {
+		if err := w.mask.add(run, w.create); err != nil {
 			return err
 		}
 	}
-	for ids := r.ids; len(ids) > 0; {
+	if err := w.takeTokens(q.ids); err != nil {
+		return err
+	}
+	for i := range q.docs {
+		d := &q.docs[i]
+		d.join(&w.begun)
+		if w.begun = (docRecord{}); d.more {
+			w.begun = *d
+			continue
+		}
+		w.census.add(d)
+		d.Begin = w.next
+		w.next += d.Tokens
+		w.lengths.add(d.Tokens)
+		if err := w.index.room(recordBytes); err != nil {
+			return err
+		}
+		w.index.buf = d.append(w.index.buf)
+	}
+	return nil
+}
+
+func (w *cacheWriter) takeTokens(ids []int32) (err error) {
+	for len(ids) > 0 {
 		if w.tokens != nil && w.inFile == w.opt.shard {
-			if err := w.finish(&w.tokens); err != nil {
+			if err := w.finish(w.tokens); err != nil {
 				return err
 			}
+			w.tokens, w.inFile = nil, 0
 		}
 		if w.tokens == nil {
-			f, err := createFile(w.fs, w.dir, shardFile(w.total/w.opt.shard))
-			if err != nil {
+			if w.tokens, err = w.create(shardFile(w.total / w.opt.shard)); err != nil {
 				return err
 			}
-			w.tokens, w.inFile = f, 0
 		}
 		n := int(min(int64(len(ids)), w.opt.shard-w.inFile, readBuffer/4))
 		if err := w.tokens.room(4 * n); err != nil {
@@ -252,43 +260,10 @@ func (w *cacheWriter) take(r *result) error {
 		w.total += int64(n)
 		ids = ids[n:]
 	}
-	c := &w.census
-	for i := range r.docs {
-		d := &r.docs[i]
-		d.join(&w.begun)
-		if d.more {
-			w.begun = *d
-			continue
-		}
-		w.begun = docRecord{}
-		c.Documents++
-		if d.chat {
-			c.Conversations++
-		}
-		c.TextBytes += d.text
-		c.SpelledBytes += d.Bytes
-		c.InvalidUTF8 += int64(d.Invalid)
-		switch {
-		case d.Tokens == 0:
-			c.Empty++
-		case d.Tokens == 1:
-			c.OneToken++
-		}
-		if d.Invalid > 0 {
-			c.InvalidDocs++
-		}
-		d.Begin = w.next
-		w.next += d.Tokens
-		w.lengths.add(d.Tokens)
-		if err := w.index.room(recordBytes); err != nil {
-			return err
-		}
-		w.index.buf = d.append(w.index.buf)
-	}
 	return nil
 }
 
-// join puts the part of the document before d, which may be nothing, in front of it.
+// join puts the record before d of the same document, which may be nothing, in front of it.
 func (d *docRecord) join(before *docRecord) {
 	d.Tokens += before.Tokens
 	d.Bytes += before.Bytes

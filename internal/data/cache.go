@@ -1,27 +1,29 @@
 package data
 
 import (
+	"encoding/hex"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"gimbal/internal/durable"
 )
 
-// Cache is a corpus as tokens that lies in the cache.
+// Cache is a tokenised corpus on the disk.
 type Cache struct {
 	Dir       string    `json:"dir"`
 	Bytes     int64     `json:"bytes"`
 	Used      time.Time `json:"used"` // last opened
 	Documents int64     `json:"documents"`
 	Tokens    int64     `json:"tokens"`
-	Broken    string    `json:"broken,omitempty"` // why it would be made again, or that it is litter
+	Broken    string    `json:"broken,omitempty"` // why it would be made again; also of one that was never finished
 }
 
-// DefaultCacheDir is where caches lie unless something else is asked for.
+// DefaultCacheDir returns where caches are by default.
 func DefaultCacheDir() string {
 	base, err := os.UserCacheDir()
 	if err != nil { // a container without a home
@@ -30,7 +32,7 @@ func DefaultCacheDir() string {
 	return filepath.Join(base, "gimbal")
 }
 
-// Caches lists what lies in a parent of caches ("" for the default), the one last used first. Nothing is hashed.
+// Caches lists the caches in a folder ("" for the default), the one last used first, without hashing them.
 func Caches(parent string) ([]Cache, error) {
 	if parent == "" {
 		parent = DefaultCacheDir()
@@ -47,7 +49,7 @@ func Caches(parent string) ([]Cache, error) {
 		c := Cache{Dir: filepath.Join(parent, e.Name())}
 		info, err := e.Info()
 		if err != nil {
-			continue // it went away while we looked
+			continue // it was removed meanwhile
 		}
 		c.Used = info.ModTime()
 		err = filepath.WalkDir(c.Dir, func(_ string, e fs.DirEntry, err error) error {
@@ -76,27 +78,14 @@ func Caches(parent string) ([]Cache, error) {
 	return list, nil
 }
 
-// isCache reports whether a name is that of a cache, or of one that was being made. Whatever else lies there stays.
+// isCache reports whether a name is that of a cache, or of one that was being made. Other names are left alone.
 func isCache(name string) bool {
-	if len(name) > len(durable.TempPrefix) && name[:len(durable.TempPrefix)] == durable.TempPrefix {
+	if strings.HasPrefix(name, durable.TempPrefix) && name != durable.TempPrefix {
 		return true
 	}
-	if len(name) != 32 {
-		return false
-	}
-	for _, c := range name {
-		if !(c >= '0' && c <= '9' || c >= 'a' && c <= 'f') {
-			return false
-		}
-	}
-	return true
+	_, err := hex.DecodeString(name)
+	return err == nil && len(name) == 32 && name == strings.ToLower(name)
 }
 
-// Remove deletes the cache. Whoever has it open keeps what is mapped, where the system allows to delete it at all.
+// Remove deletes the cache. A process that has it open keeps its mappings, or prevents the deletion, by system.
 func (c Cache) Remove() error { return os.RemoveAll(c.Dir) }
-
-// touch notes that a cache is in use. Where that fails, it only looks older than it is.
-func touch(dir string) {
-	now := time.Now()
-	_ = os.Chtimes(dir, now, now)
-}

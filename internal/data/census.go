@@ -17,14 +17,34 @@ type Census struct {
 	Empty         int64 `json:"empty"`         // documents without a token; they make no sequence
 	OneToken      int64 `json:"one_token"`     // documents of one token
 	Tokens        int64 `json:"tokens"`
-	TextBytes     int64 `json:"text_bytes"` // bytes of all documents
-	// Bytes that their tokens spell; the same unless the tokenizer normalises.
-	SpelledBytes int64            `json:"spelled_bytes"`
-	InvalidUTF8  int64            `json:"invalid_utf8"` // bytes kept that are not valid UTF-8
-	InvalidDocs  int64            `json:"invalid_documents"`
-	Read         corpus.Tally     `json:"read"`
-	Lengths      [7]int64         `json:"lengths"`           // tokens per document at LengthQuantiles
-	Skipped      map[string]int64 `json:"skipped,omitempty"` // files and folders left out, by reason
+	TextBytes     int64 `json:"text_bytes"`    // bytes of all documents
+	SpelledBytes  int64 `json:"spelled_bytes"` // by their tokens; the same unless the tokenizer normalises
+	InvalidUTF8   int64 `json:"invalid_utf8"`  // bytes kept that are not valid UTF-8
+	InvalidDocs   int64 `json:"invalid_documents"`
+
+	Read    corpus.Tally     `json:"read"`
+	Lengths [7]int64         `json:"lengths"`           // tokens per document at LengthQuantiles
+	Skipped map[string]int64 `json:"skipped,omitempty"` // files and folders, by reason
+}
+
+// add counts a document.
+func (c *Census) add(d *docRecord) {
+	c.Documents++
+	if d.chat {
+		c.Conversations++
+	}
+	c.TextBytes += d.text
+	c.SpelledBytes += d.Bytes
+	c.InvalidUTF8 += int64(d.Invalid)
+	if d.Invalid > 0 {
+		c.InvalidDocs++
+	}
+	switch d.Tokens {
+	case 0:
+		c.Empty++
+	case 1:
+		c.OneToken++
+	}
 }
 
 // LengthQuantiles are the quantiles of Census.Lengths; the first is the least and the last the greatest length.
@@ -33,7 +53,7 @@ var LengthQuantiles = [7]float64{0, 0.10, 0.25, 0.50, 0.75, 0.90, 1}
 // shortLength is the length from which documents are remembered one by one.
 const shortLength = 1 << 16
 
-// lengths counts documents by their length in tokens, in memory that does not grow with short ones.
+// lengths counts documents by their length in tokens. Its memory does not grow with short ones.
 type lengths struct {
 	n     int64
 	short []int64 // by length
@@ -81,7 +101,7 @@ func (c Census) BytesPerToken() float64 {
 	return float64(c.TextBytes) / float64(c.Tokens)
 }
 
-// String returns a few lines for a person.
+// String describes the corpus in a few lines.
 func (c Census) String() string {
 	var s strings.Builder
 	fmt.Fprintf(&s, "%s in %s: %s, %s, %.2f bytes per token", count(c.Documents, "document"), count(c.Sources, "file"),
@@ -92,25 +112,25 @@ func (c Census) String() string {
 			group(c.Lengths[5]), group(c.Lengths[6]))
 	}
 	var notes []string
-	note := func(n int64, what string) {
+	note := func(n int64, text string) {
 		if n > 0 {
-			notes = append(notes, group(n)+" "+what)
+			notes = append(notes, text)
 		}
 	}
-	note(c.Conversations, "conversations")
-	note(c.Empty, "empty")
-	note(c.OneToken, "of one token")
-	note(c.InvalidDocs, fmt.Sprintf("with invalid UTF-8 (%s, kept)", count(c.InvalidUTF8, "byte")))
+	note(c.Conversations, count(c.Conversations, "conversation"))
+	note(c.Empty, group(c.Empty)+" empty")
+	note(c.OneToken, group(c.OneToken)+" of one token")
+	note(c.InvalidDocs, group(c.InvalidDocs)+" with invalid UTF-8 ("+count(c.InvalidUTF8, "byte")+", kept)")
 	if len(notes) > 0 {
-		s.WriteString("\ndocuments " + strings.Join(notes, ", "))
+		s.WriteString("\ndocuments: " + strings.Join(notes, ", "))
 	}
 	notes = nil
-	note(c.Read.Bad, "broken documents")
+	note(c.Read.Bad, count(c.Read.Bad, "broken document"))
 	for _, reason := range slices.Sorted(maps.Keys(c.Skipped)) {
-		note(c.Skipped[reason], reason)
+		note(c.Skipped[reason], group(c.Skipped[reason])+" "+reason)
 	}
 	if len(notes) > 0 {
-		s.WriteString("\nleft out: " + strings.Join(notes, ", "))
+		s.WriteString("\nskipped: " + strings.Join(notes, ", "))
 	}
 	if c.Read.FirstBad != "" {
 		s.WriteString("\nfirst broken document: " + c.Read.FirstBad)

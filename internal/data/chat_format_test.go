@@ -35,7 +35,7 @@ func TestChatTokens(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	toks := []*tokenizer.Tokenizer{bpe, bpe.WithSpecial(RoleTokens...), bpe.WithSpecial(llama3Tokens...)}
+	toks := []*tokenizer.Tokenizer{bpe, bpe.WithSpecial(chat.RoleTokens...), bpe.WithSpecial(llama3Tokens...)}
 	for _, tok := range toks {
 		s := prepare(t, c, tok, PrepareOptions{Workers: 2})
 		f := chat.For(tok)
@@ -84,7 +84,7 @@ func TestChatCaches(t *testing.T) {
 		special []string
 		hash    string
 	}{
-		{RoleTokens, "15be913ada8bcef321f42abd5f3d39d7c35f50f3b32146d5e8ab5a3779906712"},
+		{chat.RoleTokens, "15be913ada8bcef321f42abd5f3d39d7c35f50f3b32146d5e8ab5a3779906712"},
 		{llama3Tokens, "f684d5565aa718572d861caa9e68268059a99d348978599a55de9b0d91a5ca8d"},
 		{nil, "844c05298ea808c709fb820a2671a789f2f66d72604ebcfceee9f7d926d6989f"},
 	} {
@@ -100,7 +100,7 @@ func TestChatCaches(t *testing.T) {
 func TestChatOfSet(t *testing.T) {
 	talk := chatLines(t, t.TempDir(), "a.jsonl", [][]turn{{{"user", "q"}, {"assistant", "a"}}})
 	text := chatLines(t, t.TempDir(), "a.jsonl", [][]turn{{{"", "text"}}})
-	own := tokenizer.NewBytes().WithSpecial(RoleTokens...)
+	own := tokenizer.NewBytes().WithSpecial(chat.RoleTokens...)
 	raw, err := own.JSON()
 	if err != nil {
 		t.Fatal(err)
@@ -124,13 +124,12 @@ func TestChatOfSet(t *testing.T) {
 		{own, text, "eos", "", nil},
 	} {
 		s := prepare(t, discover(t, corpus.Options{}, c.path), c.tok, PrepareOptions{Start: c.start})
-		template := s.ChatTemplate()
-		none := c.begin == ""
-		if !strings.HasPrefix(template, c.begin) || (template == "") != none || (s.ChatNote() == "") != none {
-			t.Errorf("start %s: the template is\n%s\nthe note is %q", c.start, template, s.ChatNote())
+		got, none := s.Chat(), c.begin == ""
+		if !strings.HasPrefix(got.Template, c.begin) || (got.Template == "") != none || (got.Note == "") != none {
+			t.Errorf("start %s: the template is\n%s\nthe note is %q", c.start, got.Template, got.Note)
 		}
-		if ends := s.TurnEnds(); !slices.Equal(ends, c.ends) {
-			t.Errorf("start %s: turns end with %v, want %v", c.start, ends, c.ends)
+		if !slices.Equal(got.TurnEnds, c.ends) {
+			t.Errorf("start %s: turns end with %v, want %v", c.start, got.TurnEnds, c.ends)
 		}
 	}
 }
@@ -167,9 +166,10 @@ func TestAnotherFormat(t *testing.T) {
 	if err := s.Show(&out, epoch(s.All(32)), 0, 1, PlainMarks); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(out.String(), "[[HOW!]]SO!<|endoftext|>") || s.ChatTemplate() != "{{ messages }}" ||
-		s.ChatNote() != "shouted" || !slices.Equal(s.TurnEnds(), []int32{'!'}) {
-		t.Errorf("%s\n%s, %s, %v", out.String(), s.ChatTemplate(), s.ChatNote(), s.TurnEnds())
+	got := s.Chat()
+	if !strings.Contains(out.String(), "[[HOW!]]SO!<|endoftext|>") || got.Template != "{{ messages }}" ||
+		got.Note != "shouted" || !slices.Equal(got.TurnEnds, []int32{'!'}) {
+		t.Errorf("%s\n%+v", out.String(), got)
 	}
 	good := `{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}` + "\n"
 	bad := strings.Replace(good, "user", "tool", 1)

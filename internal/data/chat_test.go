@@ -56,8 +56,8 @@ func randomChats(r *rand.Rand, n int) [][]turn {
 	return chats
 }
 
-// chatRow is a conversation as tokens of one byte each, and which of them count, written down from the format's description
-// and not with the code under test. The first is the start token.
+// chatRow is a conversation as tokens of one byte each, and which of them count, written down from the format's
+// description and not with the code under test. The first is the start token.
 func chatRow(tok *tokenizer.Tokenizer, chat []turn) (row []int32, counts []bool) {
 	id := func(name string) int32 {
 		id, _ := tok.Added(name)
@@ -103,7 +103,8 @@ func checkChat(b *Batch, rows map[Ref][]int32, counts map[Ref][]bool) error {
 			at, j := s.Start+i, int(s.First)+1+i
 			switch {
 			case b.Labels[at] != row[j] || b.Tokens[at] != row[j-1]:
-				return fmt.Errorf("label %d of %v is %d after %d, want %d after %d", j, s.Doc, b.Labels[at], b.Tokens[at], row[j], row[j-1])
+				return fmt.Errorf("label %d of %v is %d after %d, want %d after %d", j, s.Doc, b.Labels[at], b.Tokens[at], row[j],
+					row[j-1])
 			case b.Counts[at] != counts[s.Doc][j]:
 				return fmt.Errorf("label %d (%d) of %v counts: %v", j, row[j], s.Doc, b.Counts[at])
 			}
@@ -120,23 +121,26 @@ func checkChat(b *Batch, rows map[Ref][]int32, counts map[Ref][]bool) error {
 		total += len(row) - 1
 	}
 	if labels != total || b.Counted != counted || b.Bytes != spelled {
-		return fmt.Errorf("%d labels of %d, %d of %d counted, %d of %d bytes", labels, total, b.Counted, counted, b.Bytes, spelled)
+		return fmt.Errorf("%d labels of %d, %d of %d counted, %d of %d bytes", labels, total, b.Counted, counted, b.Bytes,
+			spelled)
 	}
 	return nil
 }
 
-// TestChatMask is the property of the mask over random conversations and texts, at every context: only the assistant's words,
-// the end of its turn, and the EOS behind it count. Mistakes planted in a copy must be found.
+// TestChatMask is the property of the mask over random conversations and texts, at every context: only the
+// assistant's words, the end of its turn, and the EOS behind it count. Mistakes planted in a copy must be found.
 func TestChatMask(t *testing.T) {
 	r := random(t)
-	tok := tokenizer.NewBytes().WithSpecial(RoleTokens...)
+	tok := tokenizer.NewBytes().WithSpecial(chat.RoleTokens...)
 	user, _ := tok.Added("<|im_start|>")
 	closing, _ := tok.Added("<|im_end|>")
 	planted := map[string]int{}
 	for round := range 30 {
 		chats := randomChats(r, 3+r.IntN(30))
-		chats = append(chats, []turn{{"user", "question"}, {"assistant", "answer"}, {"user", "thanks"}}, []turn{{"user", "q"}, {"assistant", "the end"}})
-		s := prepare(t, discover(t, corpus.Options{}, chatLines(t, t.TempDir(), "a.jsonl", chats)), tok, PrepareOptions{ValFraction: 0.3, shard: 1 + r.Int64N(300)})
+		chats = append(chats, []turn{{"user", "question"}, {"assistant", "answer"}, {"user", "thanks"}},
+			[]turn{{"user", "q"}, {"assistant", "the end"}})
+		s := prepare(t, discover(t, corpus.Options{}, chatLines(t, t.TempDir(), "a.jsonl", chats)), tok,
+			PrepareOptions{ValFraction: 0.3, shard: 1 + r.Int64N(300)})
 		rows, counts := map[Ref][]int32{}, map[Ref][]bool{}
 		for i, chat := range chats {
 			ref := s.index.ref(i)
@@ -263,12 +267,13 @@ func TestChatMask(t *testing.T) {
 	}
 }
 
-// TestChatWords wants the counted labels to spell the answers and nothing else, with a vocabulary whose merges cross every
-// border they can, and whatever the workers and pieces.
+// TestChatWords wants the counted labels to spell the answers and nothing else, with a vocabulary whose merges cross
+// every border they can, and whatever the workers and pieces.
 func TestChatWords(t *testing.T) {
 	r := random(t)
 	chats := randomChats(r, 400)
-	chats = append(chats, []turn{{"user", strings.Repeat("long question ", 60_000)}, {"assistant", strings.Repeat("long answer\n", 70_000)}})
+	chats = append(chats, []turn{{"user", strings.Repeat("long question ", 60_000)},
+		{"assistant", strings.Repeat("long answer\n", 70_000)}})
 	path := chatLines(t, t.TempDir(), "a.jsonl", chats)
 	c := discover(t, corpus.Options{}, path)
 	bpe, _, err := tokenizer.TrainBPE(t.Context(), c.Texts(t.Context()), tokenizer.TrainOptions{VocabSize: 600})
@@ -278,7 +283,7 @@ func TestChatWords(t *testing.T) {
 	for _, own := range []bool{true, false} {
 		tok, closing := bpe, "<|im_end|>" // plain text
 		if own {
-			tok, closing = bpe.WithSpecial(RoleTokens...), ""
+			tok, closing = bpe.WithSpecial(chat.RoleTokens...), ""
 		}
 		var want []string
 		for _, chat := range chats {
@@ -323,7 +328,8 @@ func TestChatWords(t *testing.T) {
 			if strings.Join(got[len(want)-1:], "") != want[len(want)-1] {
 				t.Errorf("own %v: the long answer is another", own)
 			}
-			if note := s.ChatNote(); strings.Contains(note, "plain text") == own || s.Census().Conversations == 0 || s.Census().SpelledBytes != s.Census().TextBytes {
+			if note := s.Chat().Note; strings.Contains(note, "plain text") == own || s.Census().Conversations == 0 ||
+				s.Census().SpelledBytes != s.Census().TextBytes {
 				t.Errorf("own %v: %s, %+v", own, note, s.Census())
 			}
 		}
@@ -333,12 +339,13 @@ func TestChatWords(t *testing.T) {
 // TestNothingToLearn is a corpus in which the validation part, or a batch, has no answer: it is not divided by zero.
 func TestNothingToLearn(t *testing.T) {
 	chats := [][]turn{{{"assistant", "a"}, {"user", strings.Repeat("long ", 500)}}}
-	tok := tokenizer.NewBytes().WithSpecial(RoleTokens...)
-	s := prepare(t, discover(t, corpus.Options{}, chatLines(t, t.TempDir(), "a.jsonl", chats)), tok, PrepareOptions{ValFraction: 0.1})
+	tok := tokenizer.NewBytes().WithSpecial(chat.RoleTokens...)
+	s := prepare(t, discover(t, corpus.Options{}, chatLines(t, t.TempDir(), "a.jsonl", chats)), tok,
+		PrepareOptions{ValFraction: 0.1})
 	if n := s.Val(32).Counted(); n != 0 {
 		t.Errorf("%d labels of the user count", n)
 	}
-	if _, err := NewLoader(s.Val(32), 1, 32); err == nil || !strings.Contains(err.Error(), "nothing of the text is to be learned") {
+	if _, err := NewLoader(s.Val(32), 1, 32); err == nil || !strings.Contains(err.Error(), "no trainable tokens") {
 		t.Errorf("%v", err)
 	}
 	l := loader(t, s.Train(32), 1, 32)

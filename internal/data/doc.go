@@ -9,16 +9,15 @@
 //	loader, err := data.NewLoader(set.Train(256), seed, 8192)
 //	for cur := (data.Cursor{}); ; { cur = loader.Next(&batch, cur) }
 //
-// A document of n tokens is seen as the virtual row v = start, t0 … tn-1, EOS. Labels are v[1] … v[n+1], and the input
-// of label j is v[j-1]: that one rule gives the start token that is never a label, the EOS that is the last one, and
-// chunks that overlap by one token. A sequence is a run of at most `context` labels; nothing is padded, so no padding
-// can be learnt from. Only t0 … tn-1 are stored; the format is described in docs/format/shards.md. A conversation is a
-// document too: package chat writes its messages between marks of their roles, and says that only the assistant's
-// words and the end of its turn count.
+// A document of n tokens is the virtual row v = start, t0 … tn-1, EOS. Labels are v[1] … v[n+1], and the input of
+// label j is v[j-1]. So the start token is never a label, EOS is the last label, and chunks overlap by one token. A
+// sequence is a run of at most `context` labels. Nothing is padded, so no padding can be learned. Only t0 … tn-1 are
+// stored; docs/format/shards.md describes the format. A conversation is a document too: package chat writes its
+// messages between marks of their roles, and says that only the assistant's words and the end of its turn count.
 //
-// What it does not do: it knows no model and no schedule, keeps no state between batches (a Cursor is all there is to
-// save), and never writes beside the user's files, only into the cache.
+// The package knows no model and no schedule, keeps no state between batches (the Cursor is all there is to save), and
+// writes only into the cache.
 //
-// Errors about the user's text are of type *Error and say what, where and what to do; errors of the cache (a full
-// disk) are not.
+// Errors about the user's text are of type *Error and say what, where and what to do; errors of the cache (a full disk)
+// are not.
 package data

@@ -2,7 +2,7 @@ package data
 
 import "math/bits"
 
-// mask tells of each token whether it counts, one bit each; nil: all do.
+// mask says which tokens count, one bit each; nil: all do.
 type mask []byte
 
 func (m mask) at(i int64) bool { return m == nil || m[i>>3]>>(i&7)&1 == 1 }
@@ -24,7 +24,7 @@ func (m mask) count(lo, hi int64) (n int64) {
 	return n
 }
 
-// maskWriter writes the file of counts. It begins with the first token that does not count: most corpora have none.
+// maskWriter writes the mask. It makes the file at the first token that does not count, because most corpora have none.
 type maskWriter struct {
 	f   *fileWriter
 	n   int64 // tokens so far
@@ -32,18 +32,18 @@ type maskWriter struct {
 }
 
 // add appends a run of tokens; create makes the file.
-func (w *maskWriter) add(r run, create func() (*fileWriter, error)) (err error) {
+func (w *maskWriter) add(r run, create func(name string) (*fileWriter, error)) (err error) {
+	if w.f == nil && r.learn {
+		w.n += r.n
+		return nil
+	}
 	if w.f == nil {
-		if r.learn {
-			w.n += r.n
-			return nil
-		}
-		if w.f, err = create(); err != nil {
+		if w.f, err = create(countsFile); err != nil {
 			return err
 		}
-		before := w.n
+		before := run{w.n, true}
 		w.n = 0
-		if err = w.put(run{before, true}); err != nil {
+		if err = w.put(before); err != nil {
 			return err
 		}
 	}
@@ -79,7 +79,7 @@ func (w *maskWriter) flush() error {
 	return nil
 }
 
-// finish writes the last byte, with zeros behind the last token.
+// finish writes the last byte, with zeros after the last token.
 func (w *maskWriter) finish() error {
 	if w.f == nil || w.n&7 == 0 {
 		return nil

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"gimbal/internal/chat"
 	"gimbal/internal/corpus"
 	"gimbal/internal/durable/crash"
 	"gimbal/internal/tokenizer"
@@ -30,7 +31,7 @@ func TestMaskFile(t *testing.T) {
 			for range run.n {
 				want = append(want, run.learn)
 			}
-			if err := w.add(run, func() (*fileWriter, error) { return createFile(fsys, "/d", countsFile) }); err != nil {
+			if err := w.add(run, func(string) (*fileWriter, error) { return createFile(fsys, "/d", countsFile) }); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -70,7 +71,7 @@ func TestMaskFile(t *testing.T) {
 
 // TestShow looks at a batch as a person would: marks where they belong, and nothing that moves a terminal's cursor.
 func TestShow(t *testing.T) {
-	tok := tokenizer.NewBytes().WithSpecial(RoleTokens...)
+	tok := tokenizer.NewBytes().WithSpecial(chat.RoleTokens...)
 	path := chatLines(t, t.TempDir(), "a.jsonl", [][]turn{
 		{{"user", "a\x1b[2Jb"}, {"assistant", "c\xffd\r\n\u0085é"}, {"user", "e"}},
 		{{"", "plain text that is longer than the context"}},
@@ -84,8 +85,11 @@ func TestShow(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"--- 1: " + path + ", bytes 0 to ", ": 20 tokens, 0 counted\n(<|endoftext|>)[[<|im_start|>user\na\\u001b[2Jb<|im_end|>\n<|im_start|>assis]](cut)\n",
-		", from its token 20 on: 20 tokens, 12 counted\n[[tant\n]]c", "\\u000d\n\\u0085é<|im_end|>[[\n<|im_start|>u]](cut)\n", "[[ser\ne<|im_end|><|endoftext|>]]\n",
+		"--- 1: " + path + ", bytes 0 to ",
+		": 20 tokens, 0 counted\n(<|endoftext|>)[[<|im_start|>user\na\\u001b[2Jb<|im_end|>\n<|im_start|>assis]](cut)\n",
+		", from its token 20 on: 20 tokens, 12 counted\n[[tant\n]]c",
+		"\\u000d\n\\u0085é<|im_end|>[[\n<|im_start|>u]](cut)\n",
+		"[[ser\ne<|im_end|><|endoftext|>]]\n",
 		"(<|endoftext|>)plain text that is l(cut)\n", "counted\nonger than the conte(cut)\n", "3 counted\nxt<|endoftext|>\n",
 	} {
 		if !strings.Contains(plain.String(), want) {
@@ -96,11 +100,13 @@ func TestShow(t *testing.T) {
 		t.Error("control characters in plain text")
 	}
 	for _, line := range strings.Split(colour.String(), "\x1b")[1:] {
-		if !strings.HasPrefix(line, "[0m") && !strings.HasPrefix(line, "[2m") && !strings.HasPrefix(line, "[1m") && !strings.HasPrefix(line, "[1;35m") && !strings.HasPrefix(line, "[36m") {
+		if !strings.HasPrefix(line, "[0m") && !strings.HasPrefix(line, "[2m") && !strings.HasPrefix(line, "[1m") &&
+			!strings.HasPrefix(line, "[1;35m") && !strings.HasPrefix(line, "[36m") {
 			t.Errorf("an escape that is no mark: %q", line)
 		}
 	}
-	if strings.Count(colour.String(), "\x1b[0m") == 0 || !strings.HasSuffix(strings.TrimSpace(colour.String()), "\x1b[0m") {
+	if strings.Count(colour.String(), "\x1b[0m") == 0 ||
+		!strings.HasSuffix(strings.TrimSpace(colour.String()), "\x1b[0m") {
 		t.Error("a colour that does not end")
 	}
 	var out bytes.Buffer

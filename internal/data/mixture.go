@@ -12,11 +12,11 @@ import (
 
 // mixture draws from the roots of a corpus by weight.
 //
-// An epoch has as many sequences as the split; root g gets the share of them that gives its labels the weight's share
-// of all labels, and at least one. Which places of an epoch are whose is a permutation keyed by the epoch; what stands
-// there is the next sequence of the root's own endless row, in which every pass over the root is a permutation of its
-// own. So a root is passed over passes[g] times an epoch, no sequence comes a second time before all of its root have
-// come once, and the sequence at any place is computed from the place alone.
+// An epoch has as many sequences as the split. Root g gets so many of them, at least one, that its labels have the
+// share of its weight. A permutation keyed by the epoch says which places of the epoch belong to which root. A place
+// holds the next sequence of its root's own endless row, in which every pass over the root has a permutation of its
+// own. So no sequence comes a second time before all of its root have come once, and the sequence at any place is
+// computed from the place alone.
 type mixture struct {
 	begin  []int64 // first sequence of each root in the split
 	seqs   []int64 // sequences of each root
@@ -31,33 +31,28 @@ func newMixture(sp *Split) (*mixture, error) {
 	if weights == nil {
 		return nil, nil
 	}
-	m := &mixture{}
-	// Sources lie in the order of their roots, so that each root is a run of documents, and of sequences.
-	doc := 0
-	for g := range weights {
-		first := doc
-		doc = first + sort.Search(len(sp.docs)-first, func(k int) bool {
-			return sp.set.roots[sp.set.index.source(int(sp.docs[first+k]))] > g
-		})
-		m.begin = append(m.begin, sp.sequencesBefore(first))
-		m.seqs = append(m.seqs, sp.sequencesBefore(doc)-sp.sequencesBefore(first))
-		labels := int64(0)
-		for _, d := range sp.docs[first:doc] {
-			lo, hi := sp.set.labels(int(d), sp.side)
-			labels += hi - lo
+	n := len(weights)
+	m := &mixture{begin: make([]int64, n), seqs: make([]int64, n), labels: make([]int64, n)}
+	for k, d := range sp.docs {
+		g := sp.set.roots[sp.set.index.source(int(d))]
+		lo, hi := sp.set.labels(int(d), sp.side)
+		m.seqs[g] += sp.ends[k] - sp.sequencesBefore(k)
+		m.labels[g] += hi - lo
+	}
+	end := int64(0)
+	for g, w := range weights {
+		if m.labels[g] == 0 {
+			what := fmt.Sprintf("data.weights gives %v to path %d, which has no text to train on", w, g+1)
+			return nil, &corpus.Error{What: what, Advice: "add text there, or take the path out"}
 		}
-		m.labels = append(m.labels, labels)
-		if labels == 0 {
-			const none = "data.weights gives %v to path %d, of which no text is there to train on"
-			return nil, &corpus.Error{What: fmt.Sprintf(none, weights[g], g+1),
-				Advice: "add text there, or take the path out"}
-		}
+		m.begin[g] = end // sources are in the order of their roots, so that each root is a run of sequences
+		end += m.seqs[g]
 	}
 	m.share(weights, sp.Sequences())
 	return m, nil
 }
 
-// share gives each root its part of n sequences: at least one, and else by the largest remainder.
+// share gives each root its part of n sequences: at least one, the rest by the largest remainder.
 func (m *mixture) share(weights []float64, n int64) {
 	rates := make([]float64, len(weights)) // sequences that a root gives for its weight
 	sum := 0.0
@@ -95,15 +90,15 @@ func (m *mixture) at(order rng.Key, epoch, slot int64) int64 {
 	return m.begin[g] + int64(perm.At(uint64(i%m.seqs[g])))
 }
 
-// Share is what one path of a mixture gives to training.
+// Share is the part of one path in a mixture.
 type Share struct {
 	Weight float64 `json:"weight"`
-	Labels int64   `json:"labels"` // it has
-	Share  float64 `json:"share"`  // of the labels that are trained on
-	Passes float64 `json:"passes"` // over it in one epoch
+	Labels int64   `json:"labels"` // in the path
+	Share  float64 `json:"share"`  // of the labels of an epoch
+	Passes float64 `json:"passes"` // over the path in an epoch
 }
 
-// Mixture returns what each path gives, nil without weights.
+// Mixture returns the share of each path, nil without weights.
 func (sp *Split) Mixture() ([]Share, error) {
 	m, err := newMixture(sp)
 	if m == nil {

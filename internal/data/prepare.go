@@ -1,6 +1,7 @@
 package data
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -8,8 +9,10 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"gimbal/internal/chat"
 	"gimbal/internal/corpus"
@@ -17,10 +20,10 @@ import (
 	"gimbal/internal/tokenizer"
 )
 
-// PrepareOptions say where tokens are kept and how sequences are formed from them. Only CacheDir touches the disk; the
-// other options act on the opened set, so that changing them costs nothing.
+// PrepareOptions say where tokens are kept and how sequences are formed from them. Only CacheDir concerns the disk; the
+// other options are used when the set is opened, so that changing them costs nothing.
 type PrepareOptions struct {
-	// Parent of the caches; "" means os.UserCacheDir()/gimbal, or a temporary folder where there is no home.
+	// Parent of the caches; "" means os.UserCacheDir()/gimbal, or a temporary folder if there is no home.
 	CacheDir    string
 	ValFraction float64 // share held out, in [0, 1)
 	Start       string  // what opens a document: "eos" (default, also ""), "bos" or "none"
@@ -30,19 +33,19 @@ type PrepareOptions struct {
 
 	fs     durable.FS  // nil: durable.OS
 	shard  int64       // tokens in a shard; 0: shardTokens
-	format chat.Format // of conversations; nil: the tokenizer's. The key of the cache does not know of another
+	format chat.Format // of conversations; nil: the tokenizer's. It is not in the key of the cache
 	hashed func()      // tests: called between hashing the sources and tokenising them
 }
 
-// Prepare returns the corpus as tokens in memory-mapped shards, tokenising it only if no intact cache of the same
-// content, options and tokenizer exists.
+// Prepare returns the corpus as tokens in memory-mapped shards. It tokenises only if there is no intact cache of the
+// same content, options and tokenizer.
 //
-// Every source is read once to know the key, and once more to tokenise it; a file that changes in between is an error.
-// The result does not depend on the number of workers. Memory: a bounded number of pieces of 256 KiB, one JSONL line,
-// and 8 bytes a document. A cache is written under a temporary name and renamed when it is durable, so a crash leaves
-// no half of one, and of two processes that make the same one the first to finish wins. A damaged cache is reported in
-// Set.Events and made again.
+// It reads every source once for the key, and again to tokenise it; a file that changes in between is an error. The
+// result does not depend on the number of workers. A cache is written under a temporary name and renamed when it is
+// durable, so a crash leaves no partial cache, and of two processes that make the same one the first to finish wins. A
+// damaged cache is reported in Set.Events and made again.
 //
+// Memory: a bounded number of pieces of 256 KiB, one JSONL line, and 8 bytes a document.
 // Failure: *Error for the user's text; other errors are of the cache (durable.ErrNoSpace when the disk is full) or
 // ctx's.
 func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions) (*Set, error) {
@@ -50,23 +53,18 @@ func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, op
 		return nil, &corpus.Error{What: fmt.Sprintf("data.val_fraction is %v", opt.ValFraction),
 			Advice: "use a share from 0 up to, but not including, 1"}
 	}
-	if opt.Start == "" {
-		opt.Start = "eos"
-	}
+	opt.Start = cmp.Or(opt.Start, "eos")
 	start, hasStart, err := tok.Start(opt.Start)
 	if err != nil {
 		return nil, &corpus.Error{What: fmt.Sprintf("data.start is %q", opt.Start), Err: err,
 			Advice: "use eos, bos or none"}
 	}
-	if opt.fs == nil {
-		opt.fs = durable.OS
+	if !hasStart {
+		start = -1
 	}
-	if opt.shard == 0 {
-		opt.shard = shardTokens
-	}
-	if opt.format == nil {
-		opt.format = chat.For(tok)
-	}
+	opt.shard = cmp.Or(opt.shard, shardTokens)
+	opt.fs = cmp.Or(opt.fs, durable.OS)
+	opt.format = cmp.Or(opt.format, chat.For(tok))
 	if opt.Workers <= 0 {
 		opt.Workers = runtime.GOMAXPROCS(0)
 	}
@@ -81,45 +79,44 @@ func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, op
 		opt.hashed()
 	}
 	key := cacheKey(work, tok, opt.shard)
-	dir := filepath.Join(opt.CacheDir, key)
-
-	s := &Set{Dir: dir, tok: tok, format: opt.format, start: start, hasStart: hasStart, valFrac: opt.ValFraction,
-		weights: work.Weights()}
+	s := &Set{Dir: filepath.Join(opt.CacheDir, key), tok: tok, format: opt.format, start: start,
+		weights: work.Weights(), lengths: spelledLengths(tok), held: held{fraction: opt.ValFraction}}
 	for _, src := range work.Sources {
 		s.Sources = append(s.Sources, src.Path)
 		s.roots = append(s.roots, src.Root)
 	}
 	for attempt := 1; ; attempt++ {
-		m, err := openCache(opt, dir, key)
+		m, err := openCache(opt, s.Dir, key)
 		var broken *damage
 		switch {
 		case err == nil:
 		case errors.As(err, &broken):
-			what := fmt.Sprintf("token cache %s: %s; made again", dir, broken.what)
+			what := fmt.Sprintf("token cache %s: %s; made again", s.Dir, broken.what)
 			s.Events = append(s.Events, Event{"F-CACHE-DAMAGED", what})
 			fallthrough
 		case errors.Is(err, errNoCache):
-			if m, err = buildCache(ctx, work, tok, opt, dir, key); err != nil {
+			if m, err = buildCache(ctx, work, tok, opt, s.Dir, key); err != nil {
 				return nil, err
 			}
 		default:
-			return nil, fmt.Errorf("data: read token cache %s: %w", dir, err)
+			return nil, fmt.Errorf("data: read token cache %s: %w", s.Dir, err)
 		}
 		if err := work.WithinBudget(&m.Census.Read, m.Census.Documents); err != nil {
 			return nil, err
 		}
 		s.census, s.Hash = m.Census, m.content()
 		s.census.Skipped = maps.Clone(c.Skipped)
-		if err = s.open(m); err == nil {
-			touch(dir)
+		if err = s.open(m, s.Dir); err == nil {
+			s.split()
+			now := time.Now()
+			_ = os.Chtimes(s.Dir, now, now) // for Caches; a failure only makes it look older
 			return s, nil
 		}
-		err = errors.Join(fmt.Errorf("data: open token cache %s: %w", dir, err), s.Close())
+		err = errors.Join(fmt.Errorf("data: open token cache %s: %w", s.Dir, err), s.Close())
 		if !errors.Is(err, fs.ErrNotExist) || attempt == 3 {
 			return nil, err
 		}
-		// Another process that mends the same cache moved it away between our look at it and this. What it makes is
-		// the same.
+		// Another process that repairs the same cache has just moved it away. It makes the same one.
 	}
 }
 

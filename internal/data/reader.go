@@ -12,16 +12,14 @@ import (
 // maxParts bounds the documents, or the turns of one, in a piece.
 const maxParts = pieceBytes / 16
 
-// reader fills pieces with documents and hands them out as jobs.
+// reader fills pieces with documents and sends them.
 type reader struct {
 	p    *pipeline
-	open *job // of the document that is being read
-	sent int  // pieces of that job
 	cur  *piece
-	sum  hash.Hash // of the document
+	link chan *encoder // of the piece before, if it ends inside a text that could not be cut; else nil
+	sum  hash.Hash     // of the document
 }
 
-// read reads the whole corpus.
 func (r *reader) read() error {
 	for doc, err := range r.p.c.Documents(r.p.ctx, &r.p.tally) {
 		if err != nil {
@@ -43,7 +41,6 @@ func (r *reader) read() error {
 	return r.flush(true)
 }
 
-// text reads a document that is a text.
 func (r *reader) text(doc *corpus.Document) error {
 	size := int64(0)
 	next := part{ref: doc.Ref, token: -1, fresh: true, learn: true}
@@ -71,7 +68,6 @@ func (r *reader) text(doc *corpus.Document) error {
 	return nil
 }
 
-// chat reads a document that is a conversation.
 func (r *reader) chat(doc *corpus.Document) error {
 	for piece, err := range r.p.format.Render(doc.Chat) {
 		if err != nil {
@@ -106,47 +102,50 @@ func (r *reader) chat(doc *corpus.Document) error {
 	return nil
 }
 
-// add makes the text that has come into the piece a part of it, joined to the one before where that is the same run.
+// add makes the new text of the piece a part of it, joined to the part before if that is the same run.
 func (r *reader) add(next part) {
 	next.end = len(r.cur.text)
-	if last := len(r.cur.parts) - 1; last >= 0 && !next.fresh && !r.cur.parts[last].final {
-		r.cur.parts[last].end = next.end
+	if last := r.last(); last != nil && !next.fresh && !last.final {
+		last.end = next.end
 		return
 	}
 	r.cur.parts = append(r.cur.parts, next)
 }
 
-// end closes the document.
+// last returns the last part of the piece, nil if there is none.
+func (r *reader) last() *part {
+	if len(r.cur.parts) == 0 {
+		return nil
+	}
+	return &r.cur.parts[len(r.cur.parts)-1]
+}
+
 func (r *reader) end(ref corpus.Ref) error {
-	if len(r.cur.parts) == 0 || r.cur.parts[len(r.cur.parts)-1].final { // its text went with the piece before
+	if last := r.last(); last == nil || last.final { // its text went with the piece before
 		r.cur.parts = append(r.cur.parts, part{end: len(r.cur.text), token: -1})
 	}
-	last := &r.cur.parts[len(r.cur.parts)-1]
+	last := r.last()
 	var sum [sha256.Size]byte
 	last.ref, last.final = ref, true
 	copy(last.hash[:], r.sum.Sum(sum[:0]))
-	// A document that shares its piece with the next must not leave that one the crumbs; many empty ones still end a
-	// piece.
-	if r.open != nil || len(r.cur.text) >= pieceBytes/2 || len(r.cur.parts) >= maxParts {
+	// A document must not begin in the small rest of a piece; many empty ones end a piece too.
+	if r.link != nil || len(r.cur.text) >= pieceBytes/2 || len(r.cur.parts) >= maxParts {
 		return r.flush(true)
 	}
 	return nil
 }
 
-// full sends the piece that a text has filled. Where the job is long enough and the text has a place that no token
-// crosses, the job ends there, and what is behind it begins the next: cut says so.
+// full sends the piece that a text has filled. If the text has a place that no token crosses, the piece ends there, and
+// the rest begins the next, which is encoded on its own: cut says so.
 func (r *reader) full(ref corpus.Ref) (cut bool, err error) {
-	if r.open == nil || r.sent+1 < jobPieces {
-		return false, r.flush(false)
-	}
 	at := safeCut(r.cur.text)
-	if at == 0 {
+	if len(r.cur.parts) > 1 || at == 0 {
 		return false, r.flush(false)
 	}
 	rest := r.p.newPiece()
 	rest.text = append(rest.text, r.cur.text[at:]...)
 	r.cur.text = r.cur.text[:at]
-	last := &r.cur.parts[len(r.cur.parts)-1] // all of the piece: only the first of a job has other documents in it
+	last := r.last()
 	last.end, last.ref, last.more = at, ref, true
 	if err := r.flush(true); err != nil {
 		return false, err
@@ -156,12 +155,11 @@ func (r *reader) full(ref corpus.Ref) (cut bool, err error) {
 	return true, nil
 }
 
-// safeCut returns a place in the second half of text, behind a line break, where every tokenizer begins anew whatever
-// lies around: the break stands alone between a visible ASCII character and an ASCII letter. 0: there is none.
+// safeCut returns a place in the second half of text, after a line break, where every tokenizer begins anew whatever is
+// around: the break stands alone between a visible ASCII character and an ASCII letter. 0: there is none.
 //
-// In each split that is known a letter never joins a line break before it, and a single break does not depend on what
-// follows it. (A run of spaces does: GPT-2 leaves the last one to the word behind.) Normal forms compose nothing
-// across it.
+// In each known split a letter never joins a line break before it, and a single break does not depend on what follows
+// it. (A run of spaces does: GPT-2 leaves the last one to the next word.) Normal forms compose nothing across it.
 func safeCut(text []byte) int {
 	for i := len(text) - 1; i > len(text)/2; i-- {
 		if letter := text[i] | 0x20; text[i-1] == '\n' && letter >= 'a' && letter <= 'z' && text[i-2] > ' ' &&
@@ -172,27 +170,21 @@ func safeCut(text []byte) int {
 	return 0
 }
 
-// flush sends the piece; boundary ends the job with it.
+// flush sends the piece. boundary says that it does not end inside a text.
 func (r *reader) flush(boundary bool) error {
-	if len(r.cur.parts) == 0 {
+	q := r.cur
+	if len(q.parts) == 0 {
 		return nil
 	}
-	if r.open == nil {
-		r.open, r.sent = &job{in: make(chan *piece, jobPieces), out: make(chan *result, jobPieces)}, 0
-		if err := send(r.p.ctx, r.p.order, r.open); err != nil {
-			return err
-		}
-		if err := send(r.p.ctx, r.p.queue, r.open); err != nil {
-			return err
-		}
+	if q.from, r.link = r.link, nil; !boundary {
+		r.link = make(chan *encoder, 1)
+		q.to = r.link
 	}
-	if err := send(r.p.ctx, r.open.in, r.cur); err != nil {
+	if err := send(r.p.ctx, r.p.order, q); err != nil {
 		return err
 	}
-	r.sent++
-	if boundary {
-		close(r.open.in)
-		r.open = nil
+	if err := send(r.p.ctx, r.p.queue, q); err != nil {
+		return err
 	}
 	r.cur = r.p.newPiece()
 	return nil

@@ -2,7 +2,6 @@ package data
 
 import (
 	"errors"
-	"fmt"
 	"gimbal/internal/corpus"
 	"slices"
 	"strings"
@@ -66,7 +65,8 @@ func TestSequencesExactly(t *testing.T) {
 	}
 }
 
-// TestEveryLabelOnce is the property of an epoch over random corpora; the faults planted in a copy of each must be found.
+// TestEveryLabelOnce is the property of an epoch over random corpora; the faults planted in a copy of each must be
+// found.
 func TestEveryLabelOnce(t *testing.T) {
 	r := random(t)
 	planted := map[string]int{}
@@ -167,7 +167,8 @@ var faults = map[string]func(b *Batch, o *oracle) bool{
 			return false
 		}
 		at := b.Spans[k].Start + b.Spans[k].Len - 1
-		b.Tokens, b.Labels, b.Counts = slices.Delete(b.Tokens, at, at+1), slices.Delete(b.Labels, at, at+1), slices.Delete(b.Counts, at, at+1)
+		b.Tokens, b.Labels = slices.Delete(b.Tokens, at, at+1), slices.Delete(b.Labels, at, at+1)
+		b.Counts = slices.Delete(b.Counts, at, at+1)
 		b.Spans[k].Len--
 		for i := k + 1; i < len(b.Spans); i++ {
 			b.Spans[i].Start--
@@ -189,7 +190,8 @@ var faults = map[string]func(b *Batch, o *oracle) bool{
 		for _, s := range b.Spans {
 			if s.Len > 1 && b.Labels[s.Start] != o.eos {
 				at := s.Start
-				b.Tokens, b.Labels, b.Counts = append(b.Tokens, b.Tokens[at]), append(b.Labels, b.Labels[at]), append(b.Counts, true)
+				b.Tokens, b.Labels = append(b.Tokens, b.Tokens[at]), append(b.Labels, b.Labels[at])
+				b.Counts = append(b.Counts, true)
 				b.Spans = append(b.Spans, Span{len(b.Tokens) - 1, 1, s.Doc, s.First})
 				b.Counted++
 				b.Bytes++
@@ -233,7 +235,8 @@ var faults = map[string]func(b *Batch, o *oracle) bool{
 
 func cloneBatch(b *Batch) *Batch {
 	c := *b
-	c.Tokens, c.Labels, c.Counts, c.Spans = slices.Clone(b.Tokens), slices.Clone(b.Labels), slices.Clone(b.Counts), slices.Clone(b.Spans)
+	c.Tokens, c.Labels = slices.Clone(b.Tokens), slices.Clone(b.Labels)
+	c.Counts, c.Spans = slices.Clone(b.Counts), slices.Clone(b.Spans)
 	c.bounds = nil
 	return &c
 }
@@ -243,7 +246,8 @@ func appendBatch(dst, b *Batch) {
 		s.Start += len(dst.Tokens)
 		dst.Spans = append(dst.Spans, s)
 	}
-	dst.Tokens, dst.Labels, dst.Counts = append(dst.Tokens, b.Tokens...), append(dst.Labels, b.Labels...), append(dst.Counts, b.Counts...)
+	dst.Tokens, dst.Labels = append(dst.Tokens, b.Tokens...), append(dst.Labels, b.Labels...)
+	dst.Counts = append(dst.Counts, b.Counts...)
 	dst.Bytes += b.Bytes
 	dst.Counted += b.Counted
 }
@@ -322,9 +326,3 @@ func TestStartErrors(t *testing.T) {
 }
 
 func nan() float64 { zero := 0.0; return zero / zero }
-
-func ExampleSplit_String() {
-	sp := &Split{context: 256, docs: make([]uint32, 2), ends: []int64{1, 7}, labels: 1234, eos: 2, chunked: 1}
-	fmt.Println(sp)
-	// Output: 2 documents, 7 sequences of at most 256, 1,234 labels (2 EOS), 1 longer than the context
-}

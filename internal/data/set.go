@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 
 	"gimbal/internal/chat"
 	"gimbal/internal/corpus"
@@ -18,7 +19,20 @@ type (
 	Error = corpus.Error
 )
 
-// Event is something a person should hear of: a code of the run's log, and a sentence.
+// ErrUnusable says that a text cannot be used for training or measuring.
+var ErrUnusable = errors.New("unusable data")
+
+// Text is what a run reads: documents as tokens, cut into a training and a validation part. Whoever made it closes the
+// set.
+type Text struct {
+	Docs  *corpus.Corpus
+	Tok   *tokenizer.Tokenizer
+	Set   *Set
+	Train *Split // nil if nothing is trained on
+	Val   *Split
+}
+
+// Event is something that people should know: a code of the run's log, and a sentence.
 type Event struct{ Code, Text string }
 
 // Set is a prepared corpus: its tokens in memory-mapped shards, and the rule that holds some of it out. Safe for
@@ -31,89 +45,105 @@ type Set struct {
 	SplitNote string   // a sentence that says why
 	Events    []Event  // what happened to the cache, if anything
 
-	tok      *tokenizer.Tokenizer
-	format   chat.Format // of its conversations
-	start    int32
-	hasStart bool
-	valFrac  float64
-	roots    []int     // of each source, which of the corpus's paths it is from
-	weights  []float64 // of each root; nil: none
-	lengths  []int32   // bytes spelled by each id
-	census   Census
-	index    index
-	shards   shards
-	mask     mask   // which tokens count
-	uses     []byte // how often each id came, 8 bytes each
-	mappings []*durable.Mapping
-	cutDoc   int   // split by position: the document that is cut,
-	cutAt    int64 // and how many of its tokens are in train
+	tok     *tokenizer.Tokenizer
+	format  chat.Format // of its conversations
+	start   int32       // opens a document; -1: nothing does
+	census  Census
+	roots   []int     // of each source, which of the corpus's paths it is from
+	weights []float64 // of each root; nil: none
+	lengths []int32   // bytes spelled by each id
+	held    held
+	cacheFiles
 }
 
-// Below these a split by document says little, or is no split.
+// held says what is held out.
+type held struct {
+	fraction float64
+	doc      int   // split by position: the document that is cut,
+	at       int64 // and how many of its tokens are in train
+}
+
+// Below these a split by document is too coarse.
 const (
 	minSplitDocuments = 20
 	minSplitShare     = 0.05
 )
 
-func (s *Set) mapFile(name string) ([]byte, error) {
-	m, err := durable.Map(filepath.Join(s.Dir, name))
-	if err != nil {
-		return nil, err
-	}
-	s.mappings = append(s.mappings, m)
-	return m.Bytes(), nil
+// cacheFiles are the mapped files of a cache.
+type cacheFiles struct {
+	mappings []*durable.Mapping
+	index    index
+	shards   shards
+	mask     mask   // which tokens count
+	uses     []byte // how often each id came, 8 bytes each
 }
 
-// open maps the files of a verified manifest and decides the split.
-func (s *Set) open(m *manifest) error {
-	b, err := s.mapFile(indexFile)
-	if err != nil {
-		return err
-	}
-	s.index = b
-	s.shards = shards{per: m.ShardTokens, wide: m.TokenBytes == 4}
-	for i := int64(0); i*m.ShardTokens < m.Tokens; i++ {
-		b, err := s.mapFile(shardFile(i))
-		if err != nil {
-			return err
+// open maps the files of a verified manifest in dir.
+func (f *cacheFiles) open(m *manifest, dir string) (err error) {
+	mapped := func(name string) (b []byte) {
+		var mapping *durable.Mapping
+		if err == nil {
+			mapping, err = durable.Map(filepath.Join(dir, name))
 		}
-		s.shards.data = append(s.shards.data, b)
+		if err == nil {
+			f.mappings, b = append(f.mappings, mapping), mapping.Bytes()
+		}
+		return b
+	}
+	f.index = mapped(indexFile)
+	f.shards = shards{per: m.ShardTokens, wide: m.TokenBytes == 4}
+	for i := int64(0); i*m.ShardTokens < m.Tokens && err == nil; i++ {
+		f.shards.data = append(f.shards.data, mapped(shardFile(i)))
 	}
 	if m.has(countsFile) {
-		if s.mask, err = s.mapFile(countsFile); err != nil {
-			return err
-		}
+		f.mask = mapped(countsFile)
 	}
-	if s.uses, err = s.mapFile(usesFile); err != nil {
-		return err
-	}
-	s.lengths = spelledLengths(s.tok)
-	s.split()
-	return nil
+	f.uses = mapped(usesFile)
+	return err
 }
 
-// Close gives the mappings back; the set and all its splits are unusable then.
-func (s *Set) Close() error {
+// Close unmaps the files; the set and its splits cannot be used any more.
+func (f *cacheFiles) Close() error {
 	var errs []error
-	for _, m := range s.mappings {
+	for _, m := range f.mappings {
 		errs = append(errs, m.Close())
 	}
-	s.mappings = nil
+	f.mappings = nil
 	return errors.Join(errs...)
+}
+
+// Chat is what a checkpoint has to say about conversations.
+type Chat struct {
+	Template string  // the Jinja template that writes them as the set does
+	Note     string  // a sentence that says how roles are marked
+	TurnEnds []int32 // the special tokens, besides the EOS, that end what the assistant says
+}
+
+// Chat returns the zero Chat for a set without conversations.
+func (s *Set) Chat() (c Chat) {
+	if s.census.Conversations == 0 {
+		return c
+	}
+	start := ""
+	if s.start >= 0 {
+		start = s.tok.Name(s.start)
+	}
+	ends := slices.DeleteFunc(slices.Clone(s.format.TurnEnds()), func(id int32) bool { return id == s.tok.EOS() })
+	return Chat{s.format.Template(start), s.format.Note(), ends}
 }
 
 // Census returns the counts of the whole corpus.
 func (s *Set) Census() Census { return s.census }
 
-// Describe names a document for a person: its file and where it lies in it.
+// Describe names a document for a person: its file and its place there.
 func (s *Set) Describe(r Ref) string {
 	path := s.Sources[r.Source]
 	return path + ", " + r.Place(path)
 }
 
-// split decides between document and position.
+// split chooses between document and position.
 func (s *Set) split() {
-	f := s.valFrac
+	f := s.held.fraction
 	if f == 0 {
 		s.SplitBy, s.SplitNote = "none", "nothing is held out (data.val_fraction is 0)"
 		return
@@ -139,7 +169,7 @@ func (s *Set) split() {
 		why = "hashing documents leaves too little to train on"
 	default:
 		s.SplitBy = "document"
-		s.SplitNote = fmt.Sprintf("validation is every document whose hash falls below %g: %.2f %% of the tokens",
+		s.SplitNote = fmt.Sprintf("validation is every document whose hash is below %g: %.2f %% of the tokens",
 			f, 100*float64(val)/float64(total))
 		return
 	}
@@ -147,19 +177,15 @@ func (s *Set) split() {
 	s.SplitBy = "position"
 	s.SplitNote = fmt.Sprintf("validation is the last %s of %s by position (%s)",
 		count(total-cut, "token"), group(total), why)
-	for s.cutDoc = 0; s.cutDoc < s.index.len(); s.cutDoc++ {
-		if n := s.index.tokens(s.cutDoc); cut < n {
-			break
-		} else {
-			cut -= n
-		}
+	h := &s.held
+	for h.at = cut; h.doc < s.index.len() && h.at >= s.index.tokens(h.doc); h.doc++ {
+		h.at -= s.index.tokens(h.doc)
 	}
-	s.cutAt = cut
 }
 
 // heldOut decides by the document's text alone: it never moves, and exact copies stay together.
 func (s *Set) heldOut(doc int) bool {
-	return float64(s.index.hash64(doc)>>11)*0x1p-53 < s.valFrac
+	return float64(s.index.hash64(doc)>>11)*0x1p-53 < s.held.fraction
 }
 
 type side uint8
@@ -179,13 +205,13 @@ func (s *Set) part(doc int, on side) (lo, hi int64) {
 		return 0, n
 	case s.SplitBy == "document":
 		val = s.heldOut(doc)
-	case s.SplitBy == "position" && doc == s.cutDoc:
+	case s.SplitBy == "position" && doc == s.held.doc:
 		if on == trainSide {
-			return 0, s.cutAt
+			return 0, s.held.at
 		}
-		return s.cutAt, n
+		return s.held.at, n
 	case s.SplitBy == "position":
-		val = doc > s.cutDoc
+		val = doc > s.held.doc
 	}
 	if val != (on == valSide) {
 		return 0, 0
@@ -194,9 +220,9 @@ func (s *Set) part(doc int, on side) (lo, hi int64) {
 }
 
 // labels returns the labels [lo, hi) of a document on a side, counted in its virtual row v (see the package doc):
-// label 1 is the first token, label n+1 the EOS. Only the part with the last token has the EOS. The first label of a
-// part that begins inside the document has the token before it as input, borrowed from the other side; the first token
-// of a document has only a start token for input, and is no label where there is none.
+// label 1 is the first token, label n+1 the EOS. Only the part with the last token has the EOS. If a part begins
+// inside the document, the input of its first label is the token before, from the other side. The input of the first
+// token of a document is the start token; without one it is no label.
 func (s *Set) labels(doc int, on side) (lo, hi int64) {
 	lo, hi = s.part(doc, on)
 	if lo == hi {
@@ -205,13 +231,13 @@ func (s *Set) labels(doc int, on side) (lo, hi int64) {
 	if hi == s.index.tokens(doc) {
 		hi++
 	}
-	if lo == 0 && !s.hasStart {
+	if lo == 0 && s.start < 0 {
 		lo = 1
 	}
 	return lo + 1, hi + 1
 }
 
-// counts reports whether label j of a document's virtual row counts; the EOS does if the last token does.
+// counts reports whether label j of a document's virtual row counts. The EOS counts if the last token does.
 func (s *Set) counts(doc int, j int64) bool {
 	return s.mask.at(s.index.begin(doc) + min(j, s.index.tokens(doc)) - 1)
 }
@@ -229,11 +255,11 @@ func (s *Set) counted(doc int, lo, hi int64) int64 {
 	return sum
 }
 
-// Train returns the part to learn from, cut into sequences of at most context labels.
+// Train returns the training part, cut into sequences of at most context labels.
 func (s *Set) Train(context int) *Split { return s.newSplit(context, trainSide) }
 
-// Val returns the part that is held out.
+// Val returns the part that is held out for validation.
 func (s *Set) Val(context int) *Split { return s.newSplit(context, valSide) }
 
-// All returns everything, for scoring a text that was not trained on.
+// All returns everything, for scoring text that was not trained on.
 func (s *Set) All(context int) *Split { return s.newSplit(context, allSides) }

@@ -36,7 +36,7 @@ const (
 	recordBytes    = 64
 	shardTokens    = 64 << 20 // tokens in each shard but the last: 128 MB of 16-bit ids
 	manifestLimit  = 64 << 20
-	autoHashBytes  = 1 << 30 // the shards of a cache up to this size are hashed at every opening
+	autoHashBytes  = 1 << 30 // the shards of a cache up to this size are hashed whenever it is opened
 	maxTwoByteSize = 1 << 16
 	readBuffer     = 256 << 10
 )
@@ -64,12 +64,6 @@ type fileEntry struct {
 	SHA256 string `json:"sha256"`
 }
 
-type sourceEntry struct {
-	Path   string `json:"path"`
-	Bytes  int64  `json:"bytes"`
-	SHA256 string `json:"sha256"`
-}
-
 // encode fills in the manifest's own hash.
 func (m *manifest) encode() ([]byte, error) {
 	m.SHA256 = ""
@@ -86,11 +80,11 @@ func (m *manifest) has(name string) bool {
 	return slices.ContainsFunc(m.Files, func(e fileEntry) bool { return e.Name == name })
 }
 
-// content hashes tokens and document bounds, and not where the files lie.
+// content hashes tokens and document bounds, but not the places of the files.
 func (m *manifest) content() string {
 	h := sha256.New()
 	for _, e := range m.Files {
-		// The first says where files lie, the second follows from the rest.
+		// The first has the places of files, the second follows from the rest.
 		if e.Name != sourcesFile && e.Name != usesFile {
 			fmt.Fprintln(h, e.Name, e.Bytes, e.SHA256)
 		}
@@ -141,7 +135,7 @@ type shards struct {
 	data [][]byte
 }
 
-// append adds tokens [lo, hi) to dst.
+// append appends tokens [lo, hi) to dst.
 func (s *shards) append(dst []int32, lo, hi int64) []int32 {
 	for lo < hi {
 		shard, at := lo/s.per, lo%s.per
@@ -162,14 +156,14 @@ func (s *shards) append(dst []int32, lo, hi int64) []int32 {
 	return dst
 }
 
-// damage says what is wrong with a cache. It is no error of the user: the cache is made again.
+// damage says what is wrong with a cache, which is then made again.
 type damage struct{ what string }
 
 func (d *damage) Error() string { return d.what }
 
 var errNoCache = errors.New("no cache")
 
-// readManifest returns the manifest in dir if it is one of ours, whole, and for key.
+// readManifest returns the manifest in dir if it is whole, of this format and version, and for key.
 func readManifest(fsys durable.FS, dir, key string) (*manifest, error) {
 	if _, err := fsys.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, errNoCache
@@ -196,43 +190,39 @@ func readManifest(fsys durable.FS, dir, key string) (*manifest, error) {
 	return &m, nil
 }
 
-// verify checks the files that the manifest names: sizes always, the contents of the token shards only if hashes.
+// verify checks the files that the manifest names: sizes always, the content of the token shards only if hashes.
 func (m *manifest) verify(fsys durable.FS, dir string, hashes bool) error {
-	for _, e := range m.Files {
-		info, err := fsys.Stat(filepath.Join(dir, e.Name))
-		if errors.Is(err, fs.ErrNotExist) {
-			return &damage{e.Name + " is missing"}
-		} else if err != nil {
-			return err
-		}
-		if info.Size() != e.Bytes {
-			return &damage{fmt.Sprintf("%s has %d bytes where its manifest says %d", e.Name, info.Size(), e.Bytes)}
-		}
-	}
 	errs := make([]error, len(m.Files))
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, 4) // enough to keep a disk busy
 	for i, e := range m.Files {
-		if !hashes && strings.HasPrefix(e.Name, shardPrefix) {
-			continue
-		}
 		wg.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			errs[i] = e.check(fsys, dir)
+			errs[i] = e.check(fsys, dir, hashes || !strings.HasPrefix(e.Name, shardPrefix))
 		})
 	}
 	wg.Wait()
-	for _, err := range errs { // the first in file order, whoever finished first
-		if err != nil {
-			return err
-		}
+	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
+		return errs[i] // the first in file order, whoever finished first
 	}
 	return nil
 }
 
-func (e fileEntry) check(fsys durable.FS, dir string) error {
-	f, err := fsys.Open(filepath.Join(dir, e.Name))
+func (e fileEntry) check(fsys durable.FS, dir string, content bool) error {
+	path := filepath.Join(dir, e.Name)
+	info, err := fsys.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &damage{e.Name + " is missing"}
+	case err != nil:
+		return err
+	case info.Size() != e.Bytes:
+		return &damage{fmt.Sprintf("%s has %d bytes, and its manifest says %d", e.Name, info.Size(), e.Bytes)}
+	case !content:
+		return nil
+	}
+	f, err := fsys.Open(path)
 	if err != nil {
 		return err
 	}

@@ -8,15 +8,15 @@ import (
 	"unicode/utf8"
 )
 
-// Marks are what stands around the parts of a batch that is shown to a person.
+// Marks are written around the parts of a batch that is shown.
 type Marks struct {
-	Head    [2]string // the line above a sequence
+	Head    [2]string // the line before a sequence
 	Ignored [2]string // text that does not count in the loss
 	Special [2]string // special tokens, the EOS among them
 	Start   [2]string // the start token, which is input only
 }
 
-// PlainMarks serve where there are no colours, ColourMarks a terminal.
+// PlainMarks are for output without colours, ColourMarks for a terminal.
 var (
 	PlainMarks = Marks{Head: [2]string{"--- ", ""}, Ignored: [2]string{"[[", "]]"}, Special: [2]string{"", ""},
 		Start: [2]string{"(", ")"}}
@@ -24,9 +24,8 @@ var (
 		Special: [2]string{"\x1b[1;35m", "\x1b[0m"}, Start: [2]string{"\x1b[36m", "\x1b[0m"}}
 )
 
-// Show writes sequences [lo, hi) of a batch of s as text: a line that says which document each is cut from, the start
-// token, and the labels, those that do not count marked off. Bytes that would move a terminal's cursor are written as
-// escapes.
+// Show writes sequences [lo, hi) of a batch of s as text: a line with the document it is cut from, the start token, and
+// the labels, with marks around those that do not count. It escapes bytes that would move a terminal's cursor.
 func (s *Set) Show(w io.Writer, b *Batch, lo, hi int, m Marks) error {
 	var out bytes.Buffer
 	for k, span := range b.Spans[lo:hi] {
@@ -43,7 +42,7 @@ func (s *Set) Show(w io.Writer, b *Batch, lo, hi int, m Marks) error {
 		}
 		fmt.Fprintf(&out, "%s%d: %s%s: %s, %s counted%s\n", m.Head[0], lo+k+1, s.Describe(span.Doc), what,
 			count(int64(span.Len), "token"), group(int64(counted)), m.Head[1])
-		if span.First == 0 && s.hasStart {
+		if span.First == 0 && s.start >= 0 {
 			out.WriteString(m.Start[0] + s.tok.Name(b.Tokens[span.Start]) + m.Start[1])
 		}
 		s.showLabels(&out, b.Labels[span.Start:end], b.Counts[span.Start:end], m)
@@ -74,7 +73,7 @@ func (s *Set) showLabels(out *bytes.Buffer, labels []int32, counts []bool, m Mar
 			flush()
 			out.WriteString(m.Special[0] + s.tok.Name(id) + m.Special[1])
 			if !counts[i] && m.Special[1] != "" {
-				out.WriteString(m.Ignored[0]) // the end of a colour is the end of all
+				out.WriteString(m.Ignored[0]) // the end of one colour ends all
 			}
 		}
 		if ends := i == len(labels)-1 || counts[i+1]; ends && !counts[i] {
@@ -85,7 +84,7 @@ func (s *Set) showLabels(out *bytes.Buffer, labels []int32, counts []bool, m Mar
 	flush()
 }
 
-// escapeText writes text as it is, but for control characters and what is not UTF-8.
+// escapeText writes text with escapes for control characters and for bytes that are not UTF-8.
 func escapeText(out *bytes.Buffer, text []byte) {
 	for len(text) > 0 {
 		r, n := utf8.DecodeRune(text)

@@ -1,7 +1,6 @@
 package data
 
 import (
-	"fmt"
 	"iter"
 	"sort"
 )
@@ -13,10 +12,7 @@ type Split struct {
 	context int64
 	docs    []uint32 // documents with a sequence here
 	ends    []int64  // sequences up to and including each of docs
-	labels  int64
-	counted int64 // of labels
-	eos     int64
-	chunked int64
+	sums    SideStats
 }
 
 func (s *Set) newSplit(context int, on side) *Split {
@@ -24,36 +20,36 @@ func (s *Set) newSplit(context int, on side) *Split {
 		panic("data: context below one")
 	}
 	sp := &Split{set: s, side: on, context: int64(context)}
-	var seqs int64
+	n := &sp.sums
 	for d := range s.index.len() {
 		lo, hi := s.labels(d, on)
 		if lo >= hi {
 			continue
 		}
-		n := s.index.tokens(d)
 		chunks := (hi - lo + sp.context - 1) / sp.context
-		seqs += chunks
-		sp.docs = append(sp.docs, uint32(d))
-		sp.ends = append(sp.ends, seqs)
-		sp.labels += hi - lo
-		sp.counted += s.counted(d, lo, hi)
-		if hi == n+2 {
-			sp.eos++
+		n.Documents++
+		n.Sequences += chunks
+		n.Labels += hi - lo
+		n.Counted += s.counted(d, lo, hi)
+		if hi == s.index.tokens(d)+2 {
+			n.EOS++
 		}
 		if chunks > 1 {
-			sp.chunked++
+			n.Chunked++
 		}
+		sp.docs = append(sp.docs, uint32(d))
+		sp.ends = append(sp.ends, n.Sequences)
 	}
 	return sp
 }
 
-// text appends the virtual row's [lo, hi) of a document, which must be text tokens.
+// text appends [lo, hi) of a document's virtual row, which must be text tokens.
 func (s *Set) text(dst []int32, doc int, lo, hi int64) []int32 {
 	begin := s.index.begin(doc)
 	return s.shards.append(dst, begin+lo-1, begin+hi-1)
 }
 
-// row appends the virtual row's [lo, hi) of a document: start at 0, EOS behind the last token.
+// row appends [lo, hi) of a document's virtual row: the start token at 0, EOS after the last token.
 func (s *Set) row(dst []int32, doc int, lo, hi int64) []int32 {
 	n := s.index.tokens(doc)
 	if lo == 0 {
@@ -82,35 +78,25 @@ func (s *Set) spelled(ids []int32) int64 {
 }
 
 // Sequences returns the number of sequences in an epoch.
-func (sp *Split) Sequences() int64 {
-	return sp.sequencesBefore(len(sp.ends))
-}
+func (sp *Split) Sequences() int64 { return sp.sums.Sequences }
 
 // Tokens returns the number of labels in an epoch, EOS included.
-func (sp *Split) Tokens() int64 { return sp.labels }
+func (sp *Split) Tokens() int64 { return sp.sums.Labels }
 
-// Counted returns the number of labels in an epoch that count in the loss: all but those of conversations that are not
-// the assistant's.
-func (sp *Split) Counted() int64 { return sp.counted }
+// Counted returns the number of labels in an epoch that count in the loss: all but what others than the assistant say.
+func (sp *Split) Counted() int64 { return sp.sums.Counted }
 
 // EOS returns the number of EOS labels: documents that end in this split.
-func (sp *Split) EOS() int64 { return sp.eos }
+func (sp *Split) EOS() int64 { return sp.sums.EOS }
 
 // Chunked returns the number of documents that are longer than the context.
-func (sp *Split) Chunked() int64 { return sp.chunked }
+func (sp *Split) Chunked() int64 { return sp.sums.Chunked }
 
 // Documents returns the number of documents with a sequence in this split.
 func (sp *Split) Documents() int { return len(sp.docs) }
 
-// Context returns the most labels that a sequence has.
+// Context returns the largest number of labels in a sequence.
 func (sp *Split) Context() int { return int(sp.context) }
-
-// String returns a line for a person.
-func (sp *Split) String() string {
-	return fmt.Sprintf("%s, %s of at most %d, %s (%s EOS), %s longer than the context",
-		count(int64(len(sp.docs)), "document"), count(sp.Sequences(), "sequence"), sp.context,
-		count(sp.labels, "label"), group(sp.eos), group(sp.chunked))
-}
 
 // locate returns the document of sequence i and its labels [lo, hi) in the document's virtual row.
 func (sp *Split) locate(i int64) (doc int, lo, hi int64) {
@@ -127,8 +113,8 @@ func (sp *Split) locate(i int64) (doc int, lo, hi int64) {
 	return doc, lo, min(end, lo+sp.context)
 }
 
-// Read appends sequence i to b: for labels v[lo] … v[hi-1] of its document's row v, the inputs v[lo-1] … v[hi-2]. All
-// count but those of a conversation that are not the assistant's; of some sequences none does. Nothing is allocated
+// Read appends sequence i to b: for labels v[lo] … v[hi-1] of its document's row v, the inputs v[lo-1] … v[hi-2]. In a
+// conversation only what the assistant says counts, so some sequences have no label that counts. Nothing is allocated
 // once b has room. It costs a binary search over the documents.
 func (sp *Split) Read(b *Batch, i int64) {
 	doc, lo, hi := sp.locate(i)
@@ -167,7 +153,7 @@ func (sp *Split) span(doc int, lo, hi int64) Span {
 // labelPiece bounds what Labels holds of one document.
 const labelPiece = 1 << 20
 
-// Labels yields the labels of each document of the split in corpus order, the same that an epoch of sequences has. A
+// Labels yields the labels of each document of the split in corpus order, the same as an epoch of sequences has. A
 // document with more than 2^20 labels comes in pieces. A slice is valid until the next.
 func (sp *Split) Labels() iter.Seq[[]int32] {
 	return func(yield func([]int32) bool) {
@@ -179,7 +165,7 @@ func (sp *Split) Labels() iter.Seq[[]int32] {
 	}
 }
 
-// CountedLabels is Labels, and which of them count; nil where all do.
+// CountedLabels yields Labels and which of them count; nil if all do.
 func (sp *Split) CountedLabels() iter.Seq2[[]int32, []bool] {
 	return func(yield func([]int32, []bool) bool) {
 		var ids []int32
@@ -204,7 +190,7 @@ func (sp *Split) CountedLabels() iter.Seq2[[]int32, []bool] {
 	}
 }
 
-// Document returns where the k-th document of the split lies and how many text tokens of it are in the split.
+// Document returns the k-th document of the split and how many of its text tokens are in the split.
 func (sp *Split) Document(k int) (ref Ref, tokens int64) {
 	doc := int(sp.docs[k])
 	lo, hi := sp.set.part(doc, sp.side)

@@ -1,14 +1,14 @@
 package data
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
 )
 
-// Stats is what should be known of a prepared corpus before it is trained on: the census of its documents, what the
-// split makes of them, and what is in it twice.
+// Stats describes a prepared corpus before training: the census of its documents, the split, and what is in it twice.
 type Stats struct {
 	Census  Census    `json:"census"`
 	Context int       `json:"context"` // labels of the longest sequence
@@ -20,18 +20,16 @@ type Stats struct {
 	Duplicates      int64 `json:"duplicates"`       // documents with text that are exact copies of an earlier one
 	DuplicateTokens int64 `json:"duplicate_tokens"` // their tokens
 	Overlap         int64 `json:"overlap"`          // documents of validation that are exact copies of one in training
-	// Runs of RunTokens tokens of validation that were looked for in training.
-	Runs       int64 `json:"runs"`
-	SharedRuns int64 `json:"shared_runs"` // and found there
+	Runs            int64 `json:"runs"`             // of RunTokens tokens of validation, searched for in training
+	SharedRuns      int64 `json:"shared_runs"`      // and found there
 
-	VocabSize int   `json:"vocab_size"`
-	Unused    int64 `json:"unused_tokens"` // ids that never come, but for start and EOS
-	// Ids that come fewer than RareUses times, the unused ones among them.
-	Rare      int64   `json:"rare_tokens"`
+	VocabSize int     `json:"vocab_size"`
+	Unused    int64   `json:"unused_tokens"`      // ids that never come, but for start and EOS
+	Rare      int64   `json:"rare_tokens"`        // ids that come fewer than RareUses times, also never
 	Chat      string  `json:"chat,omitempty"`     // how roles are marked
-	Mixture   []Share `json:"mixture,omitempty"`  // what each path gives, where there are weights
-	Scanned   int64   `json:"scanned_tokens"`     // of training, in which the runs were looked for
-	ValSample float64 `json:"validation_sampled"` // share of validation's runs that were looked for
+	Mixture   []Share `json:"mixture,omitempty"`  // of each path, if there are weights
+	Scanned   int64   `json:"scanned_tokens"`     // of training, in which the runs were searched for
+	ValSample float64 `json:"validation_sampled"` // share of validation's runs that were searched for
 }
 
 // SideStats is one side of the split.
@@ -44,25 +42,25 @@ type SideStats struct {
 	Chunked   int64 `json:"chunked"` // documents longer than the context
 }
 
-// What Stats looks for and how far it looks: its cost is bounded at seconds.
+// What Stats searches for, and its limits: it takes seconds at most.
 const (
-	RunTokens = 32      // tokens in a row that no two texts share by chance
-	RareUses  = 10      // uses below which an embedding has hardly been trained
+	RunTokens = 32      // tokens in a row that two texts do not share by chance
+	RareUses  = 10      // uses below which an embedding is hardly trained
 	maxRuns   = 1 << 16 // of validation, evenly taken
 	maxScan   = 1 << 26 // tokens of training, from its beginning
 )
 
-// Stats examines the set, cut into sequences of at most context labels. It reads the index, and of the tokens at most
-// maxScan; memory is 8 bytes a document and a few megabytes.
+// Stats examines the set, cut into sequences of at most context labels. It reads the index and at most maxScan tokens.
+// Memory: 16 bytes a document and a few megabytes.
 func (s *Set) Stats(context int) (*Stats, error) {
 	train, val := s.Train(context), s.Val(context)
-	st := &Stats{Census: s.census, Context: context, SplitBy: s.SplitBy, Split: s.SplitNote, Train: train.stats(),
-		Val: val.stats(), VocabSize: s.tok.VocabSize(), Chat: s.ChatNote()}
+	st := &Stats{Census: s.census, Context: context, SplitBy: s.SplitBy, Split: s.SplitNote, Train: train.sums,
+		Val: val.sums, VocabSize: s.tok.VocabSize(), Chat: s.Chat().Note}
 	s.findCopies(st)
 	findRuns(st, train, val)
 	for id := range s.tok.VocabSize() {
-		uses := s.Uses(int32(id))
-		if int32(id) == s.tok.EOS() || s.hasStart && int32(id) == s.start {
+		uses := s.timesUsed(int32(id))
+		if int32(id) == s.tok.EOS() || int32(id) == s.start {
 			continue // added when sequences are formed
 		}
 		if uses == 0 {
@@ -77,70 +75,51 @@ func (s *Set) Stats(context int) (*Stats, error) {
 	return st, err
 }
 
-func (sp *Split) stats() SideStats {
-	return SideStats{Documents: int64(len(sp.docs)), Sequences: sp.Sequences(), Labels: sp.labels, Counted: sp.counted,
-		EOS: sp.eos, Chunked: sp.chunked}
-}
-
-// Uses returns how often a token comes in the documents. A model may have more ids than the tokenizer with which the
-// cache was made; those never come.
-func (s *Set) Uses(id int32) int64 {
+// timesUsed returns how often a token comes in the documents. The tokenizer may have more ids than when the cache was
+// made; those never come.
+func (s *Set) timesUsed(id int32) int64 {
 	if at := 8 * int(id); at < len(s.uses) {
 		return int64(binary.LittleEndian.Uint64(s.uses[at:]))
 	}
 	return 0
 }
 
-// findCopies counts documents with equal texts, by the first 63 bits of their hashes.
+// findCopies counts documents with equal texts, by the first 64 bits of their hashes.
 func (s *Set) findCopies(st *Stats) {
-	hashes := make([]uint64, 0, s.index.len())
+	type document struct {
+		hash uint64
+		id   int
+	}
+	docs := make([]document, 0, s.index.len())
 	for d := range s.index.len() {
 		if s.index.tokens(d) > 0 {
-			held := uint64(0)
-			if lo, hi := s.part(d, valSide); lo < hi {
-				held = 1 // behind the copies in training
+			docs = append(docs, document{s.index.hash64(d), d})
+		}
+	}
+	slices.SortFunc(docs, func(a, b document) int { return cmp.Or(cmp.Compare(a.hash, b.hash), a.id-b.id) })
+	for len(docs) > 0 {
+		var held int64
+		n := 0
+		for ; n < len(docs) && docs[n].hash == docs[0].hash; n++ {
+			if n > 0 {
+				st.Duplicates++
+				st.DuplicateTokens += s.index.tokens(docs[n].id)
 			}
-			hashes = append(hashes, s.index.hash64(d)&^1|held)
-		}
-	}
-	slices.Sort(hashes)
-	copies := map[uint64]bool{} // seen once already
-	for i, h := range hashes {
-		if i > 0 && h&^1 == hashes[i-1]&^1 {
-			st.Duplicates++
-			copies[h&^1] = false
-		}
-	}
-	for lo := 0; lo < len(hashes); {
-		hi := lo + 1
-		for hi < len(hashes) && hashes[hi]&^1 == hashes[lo]&^1 {
-			hi++
-		}
-		if hashes[lo]&1 == 0 { // it is in training
-			for _, h := range hashes[lo:hi] {
-				st.Overlap += int64(h & 1)
+			if lo, hi := s.part(docs[n].id, valSide); lo < hi {
+				held++
 			}
 		}
-		lo = hi
-	}
-	if st.Duplicates == 0 {
-		return
-	}
-	for d := range s.index.len() {
-		h := s.index.hash64(d) &^ 1
-		if seen, isCopy := copies[h]; !isCopy || s.index.tokens(d) == 0 {
-			continue
-		} else if seen {
-			st.DuplicateTokens += s.index.tokens(d)
+		if held < int64(n) { // one is in training
+			st.Overlap += held
 		}
-		copies[h] = true
+		docs = docs[n:]
 	}
 }
 
-// hashBase is that of a polynomial over tokens, modulo 2^64.
+// hashBase is the base of a polynomial over tokens, modulo 2^64.
 const hashBase = 0x9E3779B97F4A7C15
 
-// findRuns counts how many runs of tokens of validation come in training too, word for word.
+// findRuns counts the runs of tokens of validation that are also in training.
 func findRuns(st *Stats, train, val *Split) {
 	var ids []int32
 	total := int64(0)
@@ -208,7 +187,7 @@ func findRuns(st *Stats, train, val *Split) {
 	}
 }
 
-// share writes a part of a whole in per cent.
+// share returns a part of a whole in per cent.
 func share(part, whole int64) string {
 	if whole == 0 {
 		return "none"
@@ -216,7 +195,7 @@ func share(part, whole int64) string {
 	return fmt.Sprintf("%.2f %%", 100*float64(part)/float64(whole))
 }
 
-// String returns a page for a person.
+// String describes the corpus in a page.
 func (st *Stats) String() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -240,7 +219,7 @@ func (st *Stats) String() string {
 	}
 	line("exact copies: %s (%s of the tokens); in validation and training both: %s", count(st.Duplicates, "document"),
 		share(st.DuplicateTokens, st.Census.Tokens), count(st.Overlap, "document"))
-	line("validation in training: %s of %s of %d tokens in a row, looked for in %s",
+	line("validation in training: %s of %s of %d tokens in a row, searched for in %s",
 		group(st.SharedRuns), count(st.Runs, "run"), RunTokens, count(st.Scanned, "token"))
 	line("vocabulary: %s, never used %s (%s), used fewer than %d times %s",
 		group(int64(st.VocabSize)), group(st.Unused), share(st.Unused, int64(st.VocabSize)), RareUses, group(st.Rare))

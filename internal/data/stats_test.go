@@ -40,7 +40,7 @@ func TestStats(t *testing.T) {
 			letters[c] = true
 		}
 	}
-	if st.VocabSize != 257 || st.Unused != int64(256-len(letters)) || s.Uses('x') < 1 || s.Uses(0) != 0 {
+	if st.VocabSize != 257 || st.Unused != int64(256-len(letters)) || s.timesUsed('x') < 1 || s.timesUsed(0) != 0 {
 		t.Errorf("%d tokens unused, %d letters", st.Unused, len(letters))
 	}
 
@@ -50,7 +50,8 @@ func TestStats(t *testing.T) {
 	if st, err = s.Stats(64); err != nil {
 		t.Fatal(err)
 	}
-	if st.SplitBy != "position" || st.Val.Labels != 321 || st.Runs != 10 || st.SharedRuns != 10 || st.Scanned != 1600 || st.ValSample != 1 {
+	if st.SplitBy != "position" || st.Val.Labels != 321 || st.Runs != 10 || st.SharedRuns != 10 || st.Scanned != 1600 ||
+		st.ValSample != 1 {
 		t.Errorf("%+v", st)
 	}
 	s = prepareTexts(t, []string{unique(320, 4) + strings.Repeat("-", 1280) + again}, PrepareOptions{ValFraction: 1 / 6.})
@@ -59,11 +60,13 @@ func TestStats(t *testing.T) {
 	}
 	// Documents that are both in training and held out: a copy behind the cut.
 	docs := []string{again, strings.Repeat("-", 1280), again}
-	if st, err = prepareTexts(t, docs, PrepareOptions{ValFraction: 1 / 6.}).Stats(64); err != nil || st.Overlap != 1 || st.Duplicates != 1 {
+	if st, err = prepareTexts(t, docs, PrepareOptions{ValFraction: 1 / 6.}).Stats(64); err != nil || st.Overlap != 1 ||
+		st.Duplicates != 1 {
 		t.Errorf("%+v, %v", st, err)
 	}
 	page := st.String()
-	for _, want := range []string{"3 documents in 1 file", "exact copies: 1 document (16.67 % of the tokens); in validation and training both: 1 document",
+	for _, want := range []string{"3 documents in 1 file",
+		"exact copies: 1 document (16.67 % of the tokens); in validation and training both: 1 document",
 		"validation in training: 10 of 10 runs of 32 tokens", "never used", "split: validation is the last"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say %q:\n%s", want, page)
@@ -97,24 +100,28 @@ func TestLengths(t *testing.T) {
 	}
 }
 
-// TestLongDocument cuts a text for several encoders. The tokens are those of the whole text, for every split that there is.
+// TestLongDocument cuts a text for several encoders. The tokens are those of the whole text, for every split that
+// there is.
 func TestLongDocument(t *testing.T) {
 	r := random(t)
-	words := []string{"the ", "line\n", "end!\n", "\n\n", " \n", "a\n", "B\nc", "größer\n", "中文\n", "x\r\n", "'s\n", "12\n3", "\tz", "don't ", "\n", "e\u0301\n", "  "}
+	words := []string{"the ", "line\n", "end!\n", "\n\n", " \n", "a\n", "B\nc", "größer\n", "中文\n", "x\r\n", "'s\n",
+		"12\n3", "\tz", "don't ", "\n", "e\u0301\n", "  "}
 	var text strings.Builder
 	for text.Len() < 24*pieceBytes {
 		text.WriteString(words[r.IntN(len(words))])
 	}
 	dir := t.TempDir()
-	c := discover(t, corpus.Options{}, write(t, dir, "a.txt", text.String()), write(t, dir, "b.txt", "short"), write(t, dir, "c.txt", strings.Repeat("no place to cut ", 3*pieceBytes/8)))
+	c := discover(t, corpus.Options{}, write(t, dir, "a.txt", text.String()), write(t, dir, "b.txt", "short"),
+		write(t, dir, "c.txt", strings.Repeat("no place to cut ", 3*pieceBytes/8)))
 	bpe, _, err := tokenizer.TrainBPE(t.Context(), c.Texts(t.Context()), tokenizer.TrainOptions{VocabSize: 700})
 	if err != nil {
 		t.Fatal(err)
 	}
 	toks := map[string]*tokenizer.Tokenizer{"bytes": tokenizer.NewBytes(), "qwen2": bpe}
 	for name, pattern := range map[string]string{
-		"gpt2":   `{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}`,
-		"llama3": `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`,
+		"gpt2": `{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}`,
+		"llama3": `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}` +
+			`| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`,
 	} {
 		raw, err := bpe.JSON()
 		if err != nil {
@@ -158,7 +165,8 @@ func TestLongDocument(t *testing.T) {
 	if at := safeCut([]byte(text.String()[:pieceBytes])); at == 0 {
 		t.Error("no place to cut")
 	}
-	for text, want := range map[string]int{"....a\nb": 6, "....\n\nb": 0, ".... \nb": 0, "....a\n b": 0, "....a\r\nb": 0, "....a\nö": 0, "....ö\nb": 0, "....a\n1": 0, "": 0, "a\nb": 2, "\nb": 0} {
+	for text, want := range map[string]int{"....a\nb": 6, "....\n\nb": 0, ".... \nb": 0, "....a\n b": 0, "....a\r\nb": 0,
+		"....a\nö": 0, "....ö\nb": 0, "....a\n1": 0, "": 0, "a\nb": 2, "\nb": 0} {
 		if got := safeCut([]byte(text)); got != want {
 			t.Errorf("%q is cut at %d, want %d", text, got, want)
 		}
@@ -171,8 +179,10 @@ func TestCaches(t *testing.T) {
 	if list, err := Caches(filepath.Join(parent, "nowhere")); err != nil || len(list) != 0 {
 		t.Errorf("%v, %v", list, err)
 	}
-	a := prepare(t, discover(t, corpus.Options{}, write(t, t.TempDir(), "a.txt", "abc")), nil, PrepareOptions{CacheDir: parent})
-	b := prepare(t, discover(t, corpus.Options{}, write(t, t.TempDir(), "b.txt", "defg")), nil, PrepareOptions{CacheDir: parent})
+	a := prepare(t, discover(t, corpus.Options{}, write(t, t.TempDir(), "a.txt", "abc")), nil,
+		PrepareOptions{CacheDir: parent})
+	b := prepare(t, discover(t, corpus.Options{}, write(t, t.TempDir(), "b.txt", "defg")), nil,
+		PrepareOptions{CacheDir: parent})
 	write(t, parent, ".tmp-litter/tokens-00000.bin", "xxxx")
 	write(t, parent, "notes/mine.txt", "x")
 	write(t, parent, "file", "x")
@@ -187,7 +197,8 @@ func TestCaches(t *testing.T) {
 	if err != nil || len(list) != 3 {
 		t.Fatalf("%+v, %v", list, err)
 	}
-	if last := list[2]; last.Dir != a.Dir || last.Tokens != 3 || last.Documents != 1 || last.Broken != "" || last.Bytes < 100 {
+	if last := list[2]; last.Dir != a.Dir || last.Tokens != 3 || last.Documents != 1 || last.Broken != "" ||
+		last.Bytes < 100 {
 		t.Errorf("%+v", last)
 	}
 	for _, c := range list[:2] {
@@ -199,7 +210,8 @@ func TestCaches(t *testing.T) {
 	if err := os.Chtimes(a.Dir, old, old); err != nil {
 		t.Fatal(err)
 	}
-	s, err := Prepare(t.Context(), discover(t, corpus.Options{}, a.Sources[0]), tokenizer.NewBytes(), PrepareOptions{CacheDir: parent})
+	s, err := Prepare(t.Context(), discover(t, corpus.Options{}, a.Sources[0]), tokenizer.NewBytes(),
+		PrepareOptions{CacheDir: parent})
 	if err != nil {
 		t.Fatal(err)
 	}

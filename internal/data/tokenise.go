@@ -6,50 +6,47 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"unicode/utf8"
 
 	"gimbal/internal/chat"
 	"gimbal/internal/corpus"
 	"gimbal/internal/tokenizer"
 )
 
-// Tokenising is a pipeline of one reader, several encoders and one writer. The unit of work is a job: a few pieces of
-// text that begin and end where tokens do. Many short documents share a piece; a document longer than a job is cut
-// where no token can cross (see safeCut), or, where it has no such place, is one job that one encoder takes as a
-// stream. The reader hands each job to the writer's queue before the encoders', and the writer takes results in that
-// order, so the output does not depend on which encoder is faster. Every queue is bounded.
+// Tokenising is a pipeline of one reader, several encoders and one writer. The unit of work is a piece of text. Many
+// short documents share a piece, and a long document has several. If a piece ends inside a document, it ends where no
+// token can cross (see safeCut); if the text has no such place, the encoder goes on to the next piece with its state.
+// The reader hands each piece to the writer before the encoders, and the writer takes the pieces in that order, so
+// the output does not depend on which encoder is faster. All queues are bounded.
 //
-// It cannot lock up: the job that the writer waits for is with an encoder or will be the next one taken, its pieces
-// are all read or being read, and nobody else empties or fills its two channels.
+// It cannot deadlock: a piece only waits for the one before it, which an earlier turn of an encoder took from the
+// queue.
 
-const (
-	pieceBytes = 256 << 10
-	jobPieces  = 4 // of one document, after which the job is ended if the text allows it
-)
+const pieceBytes = 256 << 10
 
+// piece is some text and the tokens that it becomes.
 type piece struct {
-	text  []byte
-	parts []part
+	text     []byte
+	parts    []part
+	from, to chan *encoder // the encoder comes from the piece before and goes to the next; nil: there is none
+	done     chan struct{} // receives when what follows is there
+
+	ids  []int32
+	runs []run       // of ids: which count
+	docs []docRecord // that end in this piece, or are cut at its end
 }
 
 // part is a run of text of one document, up to end in its piece, or a special token of it.
 type part struct {
 	end   int
 	ref   corpus.Ref
-	token int32    // a special token in place of text; -1: text
+	token int32    // a special token instead of text; -1: text
 	fresh bool     // the text before ends here: what follows is encoded on its own
 	learn bool     // its tokens count in the loss
 	chat  bool     // of a conversation
 	final bool     // the document ends here, or
-	more  bool     // goes on in the next job
+	more  bool     // goes on in the next piece, which is encoded on its own
 	hash  [16]byte // of its text, where it ends
-}
-
-// result is the tokens of a piece.
-type result struct {
-	ids   []int32
-	runs  []run       // of ids: which count
-	docs  []docRecord // that end in this piece, or are cut behind it
-	bytes int64       // of text
 }
 
 // run is how many tokens in a row count, or do not.
@@ -62,23 +59,32 @@ type docRecord struct {
 	record
 	text int64 // bytes of the document; not stored
 	chat bool
-	more bool // the document goes on in the next job
+	more bool // the document goes on in the next record
 }
 
-type job struct {
-	in  chan *piece
-	out chan *result
+type pipeline struct {
+	ctx      context.Context
+	c        *corpus.Corpus
+	format   chat.Format
+	order    chan *piece // for the writer
+	queue    chan *piece // for the encoders
+	tally    corpus.Tally
+	pieces   sync.Pool // of *piece
+	encoders sync.Pool // of *encoder
 }
 
 // tokenise calls take with the tokens of c in order, on the calling goroutine.
 func tokenise(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions,
-	take func(*result) error) (*corpus.Tally, error) {
+	take func(*piece) error) (*corpus.Tally, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	p := &pipeline{ctx: ctx, c: c, format: opt.format, order: make(chan *job, opt.Workers+2),
-		queue: make(chan *job, opt.Workers+2)}
-	p.pieces.New = func() any { return &piece{text: make([]byte, 0, pieceBytes)} }
-	p.results.New = func() any { return new(result) }
+	p := &pipeline{ctx: ctx, c: c, format: opt.format, order: make(chan *piece, 2*opt.Workers+2),
+		queue: make(chan *piece, 2*opt.Workers+2)}
+	p.pieces.New = func() any {
+		return &piece{text: make([]byte, 0, pieceBytes), done: make(chan struct{}, 1)}
+	}
+	lengths := spelledLengths(tok)
+	p.encoders.New = func() any { return &encoder{c: c, enc: tok.NewEncoder(), lengths: lengths} }
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		defer close(p.order)
@@ -88,12 +94,10 @@ func tokenise(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, o
 			cancel(err)
 		}
 	})
-	lengths := spelledLengths(tok)
 	for range opt.Workers {
 		wg.Go(func() {
-			e := encoder{p: p, enc: tok.NewEncoder(), lengths: lengths}
-			for j := range p.queue {
-				if err := e.run(j); err != nil {
+			for q := range p.queue {
+				if err := p.encode(q); err != nil {
 					cancel(err)
 					return
 				}
@@ -101,20 +105,19 @@ func tokenise(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, o
 		})
 	}
 	total, done := c.Bytes(), int64(0)
-	for j := range p.order {
-		for r := range p.wait(j) {
-			if err := take(r); err != nil {
-				cancel(err)
-				break
-			}
-			if done += r.bytes; opt.Progress != nil {
-				opt.Progress(min(done, total), total)
-			}
-			p.results.Put(r)
+	for q := range p.order {
+		_, err := receive(ctx, q.done)
+		if err == nil {
+			err = take(q)
 		}
-		if ctx.Err() != nil {
+		if err != nil {
+			cancel(err)
 			break
 		}
+		if done += int64(len(q.text)); opt.Progress != nil {
+			opt.Progress(min(done, total), total)
+		}
+		p.pieces.Put(q)
 	}
 	err := context.Cause(ctx)
 	if err == nil && opt.Progress != nil {
@@ -123,33 +126,6 @@ func tokenise(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, o
 	cancel(err) // release whoever waits to send
 	wg.Wait()
 	return &p.tally, err
-}
-
-type pipeline struct {
-	ctx     context.Context
-	c       *corpus.Corpus
-	format  chat.Format
-	order   chan *job
-	queue   chan *job
-	tally   corpus.Tally
-	pieces  sync.Pool // of *piece
-	results sync.Pool // of *result
-}
-
-// wait yields the results of a job until it ends or the pipeline is cancelled.
-func (p *pipeline) wait(j *job) func(yield func(*result) bool) {
-	return func(yield func(*result) bool) {
-		for {
-			select {
-			case r, ok := <-j.out:
-				if !ok || !yield(r) {
-					return
-				}
-			case <-p.ctx.Done():
-				return
-			}
-		}
-	}
 }
 
 // send sends v unless the pipeline is cancelled.
@@ -162,15 +138,48 @@ func send[T any](ctx context.Context, to chan<- T, v T) error {
 	}
 }
 
+// receive receives a value unless the pipeline is cancelled.
+func receive[T any](ctx context.Context, from <-chan T) (v T, err error) {
+	select {
+	case v = <-from:
+		return v, nil
+	case <-ctx.Done():
+		return v, context.Cause(ctx)
+	}
+}
+
 func (p *pipeline) newPiece() *piece {
 	q := p.pieces.Get().(*piece)
-	q.text, q.parts = q.text[:0], q.parts[:0]
+	*q = piece{text: q.text[:0], parts: q.parts[:0], done: q.done, ids: q.ids[:0], runs: q.runs[:0], docs: q.docs[:0]}
 	return q
 }
 
-// encoder turns jobs into results. Its document state is fresh at the start of each job.
+func (p *pipeline) encode(q *piece) (err error) {
+	var e *encoder
+	if q.from == nil {
+		e = p.encoders.Get().(*encoder)
+	} else if e, err = receive(p.ctx, q.from); err != nil {
+		return err
+	}
+	from := 0
+	for _, part := range q.parts {
+		if err := e.part(q, q.text[from:part.end], part); err != nil {
+			return err
+		}
+		from = part.end
+	}
+	if q.to == nil {
+		p.encoders.Put(e)
+	} else {
+		q.to <- e
+	}
+	q.done <- struct{}{}
+	return nil
+}
+
+// encoder encodes pieces. Between documents it has no state.
 type encoder struct {
-	p       *pipeline
+	c       *corpus.Corpus
 	enc     *tokenizer.Encoder
 	lengths []int32
 	doc     docRecord
@@ -178,55 +187,27 @@ type encoder struct {
 	utf8    invalidCounter
 }
 
-func (e *encoder) run(j *job) error {
-	defer close(j.out)
-	for {
-		var q *piece
-		select {
-		case q = <-j.in:
-		case <-e.p.ctx.Done():
-			return context.Cause(e.p.ctx)
-		}
-		if q == nil {
-			return nil
-		}
-		r := e.p.results.Get().(*result)
-		r.ids, r.runs, r.docs, r.bytes = r.ids[:0], r.runs[:0], r.docs[:0], int64(len(q.text))
-		from := 0
-		for _, part := range q.parts {
-			if err := e.part(r, q.text[from:part.end], part); err != nil {
-				return err
-			}
-			from = part.end
-		}
-		e.p.pieces.Put(q)
-		if err := send(e.p.ctx, j.out, r); err != nil {
-			return err
-		}
-	}
-}
-
-func (e *encoder) part(r *result, text []byte, part part) (err error) {
-	have := len(r.ids)
+func (e *encoder) part(q *piece, text []byte, part part) (err error) {
+	have := len(q.ids)
 	if part.fresh {
-		r.ids, err = e.enc.Flush(r.ids)
-		have = e.account(r, have)
+		q.ids, err = e.enc.Flush(q.ids)
+		have = e.account(q, have)
 		e.learn = part.learn
 	}
 	if part.token >= 0 {
-		r.ids = append(r.ids, part.token)
+		q.ids = append(q.ids, part.token)
 	} else if err == nil {
-		r.ids, err = e.enc.Write(r.ids, text)
+		q.ids, err = e.enc.Write(q.ids, text)
 	}
 	if err == nil && (part.final || part.more) {
-		r.ids, err = e.enc.Flush(r.ids)
+		q.ids, err = e.enc.Flush(q.ids)
 	}
 	if err != nil {
-		path := e.p.c.Sources[part.ref.Source].Path
+		path := e.c.Sources[part.ref.Source].Path
 		what := fmt.Sprintf("the document at %s cannot be encoded", part.ref.Place(path))
 		return &corpus.Error{Path: path, What: what, Err: err}
 	}
-	e.account(r, have)
+	e.account(q, have)
 	d := &e.doc
 	d.chat = d.chat || part.chat
 	d.text += int64(len(text))
@@ -236,27 +217,27 @@ func (e *encoder) part(r *result, text []byte, part part) (err error) {
 	}
 	d.Ref, d.Hash, d.more = part.ref, part.hash, part.more
 	d.Invalid = uint32(min(e.utf8.end(), math.MaxUint32))
-	r.docs = append(r.docs, *d)
+	q.docs = append(q.docs, *d)
 	*d = docRecord{}
 	return nil
 }
 
-// account counts the tokens of r from have on, which belong to the run that is open.
-func (e *encoder) account(r *result, have int) int {
-	n := int64(len(r.ids) - have)
+// account counts the tokens of q from have on, which belong to the present run.
+func (e *encoder) account(q *piece, have int) int {
+	n := int64(len(q.ids) - have)
 	if n == 0 {
 		return have
 	}
 	e.doc.Tokens += n
-	for _, id := range r.ids[have:] {
+	for _, id := range q.ids[have:] {
 		e.doc.Bytes += int64(e.lengths[id])
 	}
-	if last := len(r.runs) - 1; last >= 0 && r.runs[last].learn == e.learn {
-		r.runs[last].n += n
+	if last := len(q.runs) - 1; last >= 0 && q.runs[last].learn == e.learn {
+		q.runs[last].n += n
 	} else {
-		r.runs = append(r.runs, run{n, e.learn})
+		q.runs = append(q.runs, run{n, e.learn})
 	}
-	return len(r.ids)
+	return len(q.ids)
 }
 
 // spelledLengths returns the bytes that each id spells.
@@ -266,4 +247,45 @@ func spelledLengths(tok *tokenizer.Tokenizer) []int32 {
 		lengths[id] = int32(len(tok.Bytes(int32(id))))
 	}
 	return lengths
+}
+
+// invalidCounter counts the bytes of a text that belong to no valid UTF-8 sequence, across writes.
+type invalidCounter struct {
+	n    int64
+	tail []byte // start of a character whose end has not come yet
+}
+
+func (c *invalidCounter) write(p []byte) {
+	if len(c.tail) > 0 {
+		c.tail = append(c.tail, p...)
+		p = c.tail
+	}
+	for len(p) > 0 {
+		if utf8.Valid(p) { // the common case, eight bytes at a time
+			p = nil
+			break
+		}
+		// Find the first fault or an unfinished end; what is before it is valid.
+		i := 0
+		for i < len(p) {
+			r, w := utf8.DecodeRune(p[i:])
+			if r == utf8.RuneError && w == 1 {
+				break
+			}
+			i += w
+		}
+		if p = p[i:]; !utf8.FullRune(p) {
+			break
+		}
+		c.n++
+		p = p[1:]
+	}
+	c.tail = append(c.tail[:0], p...)
+}
+
+// end returns the count, with the bytes of an unfinished character, and makes the counter ready for the next text.
+func (c *invalidCounter) end() int64 {
+	n := c.n + int64(len(c.tail))
+	c.n, c.tail = 0, c.tail[:0]
+	return n
 }

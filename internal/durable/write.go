@@ -37,22 +37,21 @@ func Bytes(data []byte) func(io.Writer) error {
 //
 // Failure: before the rename name is untouched, and the temporary file is removed. If the last sync of the directory
 // fails, name holds the new content but may return to the old one after a power loss. The directory must exist.
-func WriteWith(fsys FS, name string, fn func(io.Writer) error) error {
+func WriteWith(fsys FS, name string, fn func(io.Writer) error) (err error) {
+	defer wrap(&err, "write", name)
 	dir := filepath.Dir(name)
 	tmp := TempName(dir, filepath.Base(name))
-	err := WriteNew(fsys, tmp, fn)
-	if err == nil {
+	if err = WriteNew(fsys, tmp, fn); err == nil {
 		err = fsys.Rename(tmp, name)
 	}
 	if err != nil {
-		err = fmt.Errorf("durable: write %s: %w", name, err)
 		if rerr := fsys.Remove(tmp); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
 			err = fmt.Errorf("%w (temporary file stays: %v)", err, rerr)
 		}
 		return err
 	}
 	if err := fsys.SyncDir(dir); err != nil {
-		return fmt.Errorf("durable: write %s: sync its directory: %w", name, err)
+		return fmt.Errorf("sync its directory: %w", err)
 	}
 	return nil
 }

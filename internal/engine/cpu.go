@@ -57,7 +57,8 @@ func (o *cpuOpener) Open(s Spec) (Engine, error) {
 	}
 	if !s.Forward {
 		e.adam = optim.NewAdamW[float32](o.x, len(m.Params().Flat), segments, s.Optim)
-		e.report = newReporter(len(segments))
+		n := len(segments)
+		e.report = Report{Norms: make([]float64, n), Tensors: make([]TensorState, n), Hashes: make([]uint64, n)}
 	}
 	return e, nil
 }

@@ -16,7 +16,7 @@ type cpuEngine struct {
 	info  Info
 
 	passes passes            // since Discard
-	report reporter          // memory of Propose
+	report Report            // memory for lists in reports
 	probe  *model.ProbeStats // memory of passes with Probe
 	plants []model.Plant
 }

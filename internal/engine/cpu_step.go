@@ -64,17 +64,6 @@ func (e *cpuEngine) Discard() {
 	e.passes = passes{bad: -1}
 }
 
-// reporter is the memory of reports.
-type reporter struct {
-	norms   []float64
-	tensors []TensorState
-	hashes  []uint64
-}
-
-func newReporter(tensors int) reporter {
-	return reporter{make([]float64, tensors), make([]TensorState, tensors), make([]uint64, tensors)}
-}
-
 func (e *cpuEngine) Propose(ctx context.Context, p Proposal) (r Report, err error) {
 	if e.adam == nil {
 		panic("engine: proposal on an engine without an optimizer")
@@ -93,16 +82,16 @@ func (e *cpuEngine) Propose(ctx context.Context, p Proposal) (r Report, err erro
 		r.UpdateRatio = e.adam.UpdateRatio(flat, grads, p.Step, p.LR, scale)
 	}
 	if p.Detail&Norms != 0 {
-		r.Norms = e.report.norms
+		r.Norms = e.report.Norms
 		e.adam.SegmentNorms(grads, r.Norms)
 	}
 	if p.Detail&TensorStats != 0 {
-		r.Tensors = e.report.tensors
+		r.Tensors = e.report.Tensors
 		e.adam.Stats(grads, r.Tensors)
 		r.UpdateMedian = e.adam.Trial(flat, grads, p.Step, p.LR, scale, r.Tensors)
 	}
 	if p.Detail&Hashes != 0 {
-		r.Hashes = e.report.hashes
+		r.Hashes = e.report.Hashes
 		for i, v := range e.model.Params().Views {
 			r.Hashes[i] = hash(grads[v.Lo:v.Hi])
 		}

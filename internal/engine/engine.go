@@ -157,11 +157,8 @@ type Values struct {
 	Probe     *ProbeStats
 }
 
-// ProbeStats describes how a model computes one sequence; Stream is its residual stream at one place.
-type (
-	ProbeStats = model.ProbeStats
-	Stream     = model.StreamStats
-)
+// ProbeStats describes how a model computes one sequence.
+type ProbeStats = model.ProbeStats
 
 // Proposal is a question about an update.
 type Proposal struct {

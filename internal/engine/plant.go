@@ -1,6 +1,10 @@
 package engine
 
-import "gimbal/internal/model"
+import (
+	"math"
+
+	"gimbal/internal/model"
+)
 
 // Planter is an engine in which faults can be planted, to watch the guard find them.
 type Planter interface {
@@ -37,3 +41,54 @@ const (
 	ScaleBlock                            // the matrices of a block, by Factor
 	RoundWeights                          // all parameters to bfloat16, as if there were no fp32 masters
 )
+
+func (e *cpuEngine) Plant(faults ...Fault) {
+	e.plants = e.plants[:0]
+	for _, f := range faults {
+		e.plants = append(e.plants, model.Plant{Fault: model.Fault(f.Kind), Block: f.Block})
+	}
+	e.model.SetPlants(e.plants...) // panics where a fault is none of these
+}
+
+func (e *cpuEngine) Harm(f Fault) {
+	p, grads := e.model.Params(), e.model.Grads()
+	switch f.Kind {
+	case NaNGradient:
+		grads[e.first(f.Tensor)] = float32(math.NaN())
+	case InfGradient:
+		grads[e.first(f.Tensor)] = float32(math.Inf(1))
+	case ScaleGradients:
+		for i := range grads {
+			grads[i] *= float32(f.Factor)
+		}
+	case FlipBit:
+		w := &p.Flat[e.first(f.Tensor)]
+		*w = math.Float32frombits(math.Float32bits(*w) ^ 1<<30)
+		e.model.Refresh()
+	case ScaleBlock:
+		p.ScaleBlock(f.Block, f.Factor)
+		e.model.Refresh()
+	case RoundWeights:
+		for i, w := range p.Flat {
+			p.Flat[i] = roundBF16(w)
+		}
+		e.model.Refresh()
+	default:
+		panic("engine: a fault that Harm does not know")
+	}
+}
+
+// first returns the index of the first element of the named tensor.
+func (e *cpuEngine) first(tensor string) int {
+	v, ok := e.model.Params().Lookup(tensor)
+	if !ok {
+		panic("engine: a fault in no tensor")
+	}
+	return v.Lo
+}
+
+// roundBF16 rounds to bfloat16, to nearest even.
+func roundBF16(x float32) float32 {
+	bits := math.Float32bits(x)
+	return math.Float32frombits((bits + 0x7fff + bits>>16&1) &^ 0xffff)
+}

@@ -83,7 +83,7 @@ func saved(t testing.TB, e engine.Engine, text *data.Text) *hub.Model {
 	dir, eos := t.TempDir(), text.Tok.EOS()
 	files := map[string][]byte{}
 	for name, encode := range map[string]func() ([]byte, error){
-		"config.json":        func() ([]byte, error) { return model.HFConfig(e.Info().Arch, eos, eos) },
+		"config.json":        func() ([]byte, error) { return model.HFConfig(e.Info().Arch, eos, eos, "float32") },
 		rundir.TokenizerFile: text.Tok.JSON,
 	} {
 		if files[name], err = encode(); err != nil {
@@ -102,7 +102,7 @@ func saved(t testing.TB, e engine.Engine, text *data.Text) *hub.Model {
 	return m
 }
 
-// An evaluation measures what was planned, with intervals and people's numbers, whatever the number of workers.
+// An evaluation measures what was planned, with intervals and human values, whatever the number of workers.
 func TestEvaluationIsJudged(t *testing.T) {
 	text := openText(t, grammar(t, 60), 0.2)
 	var first *Writing

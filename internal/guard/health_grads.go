@@ -75,7 +75,7 @@ func (h *healthJudge) zeros() {
 		}
 	}
 	h.raiseZeros(long, true, fmt.Sprintf("at %d checks in a row", zeroChecks), "frozen weights",
-		"what lies between the highest of them and the loss: something passes values up and no gradient down")
+		"what is between the highest of them and the loss: something passes values up and no gradient down")
 	h.raiseZeros(first, false, "at the first step", "initialisation", "weights or gains that begin at zero")
 }
 

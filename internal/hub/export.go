@@ -37,21 +37,27 @@ func Export(ctx context.Context, c *checkpoint.Checkpoint, dir, dtype string) er
 	if err != nil {
 		return err
 	}
-	if err := model.CheckEntries(arch, c.Model()); err != nil {
-		return &Error{c.Path(), weightsFile, err}
-	}
-	p := model.NewParams[float32](arch)
-	err = model.LoadEntries(p, c.Model().Until(ctx))
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err != nil:
-		return &Error{c.Path(), weightsFile, err}
+	p, err := readParams(ctx, arch, c.Model(), c.Path(), weightsFile)
+	if err != nil {
+		return err
 	}
 	return write(dir, files, func(w io.Writer) error {
 		w = untilWriter{w, ctx}
-		return safetensors.WriteAs(w, model.Entries(p), map[string]string{"format": "pt"}, types[0])
+		return safetensors.Write(w, model.Entries(p), map[string]string{"format": "pt"}, types[0])
 	})
+}
+
+// untilWriter is a writer that fails once a context is done.
+type untilWriter struct {
+	io.Writer
+	ctx context.Context
+}
+
+func (u untilWriter) Write(p []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.Writer.Write(p)
 }
 
 // exported returns the small files of a checkpoint that belong to the model and not to the run.
@@ -60,7 +66,7 @@ func exported(c *checkpoint.Checkpoint, dtype string) (map[string][]byte, error)
 	if err != nil {
 		return nil, err
 	}
-	conf, err := model.HFConfigAs(arch, eos, bos, dtype)
+	conf, err := model.HFConfig(arch, eos, bos, dtype)
 	if err != nil {
 		return nil, &Error{c.Path(), configFile, err}
 	}

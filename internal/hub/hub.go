@@ -53,7 +53,7 @@ func ModelFiles(a config.Arch, tok *tokenizer.Tokenizer, start int32, template s
 	map[string][]byte, error) {
 	files := map[string][]byte{}
 	for name, write := range map[string]func() ([]byte, error){
-		configFile:     func() ([]byte, error) { return model.HFConfig(a, tok.EOS(), start) },
+		configFile:     func() ([]byte, error) { return model.HFConfig(a, tok.EOS(), start, "float32") },
 		generationFile: func() ([]byte, error) { return model.GenerationConfig(tok.EOS(), start, turnEnds...) },
 		tokenizerFile:  tok.JSON,
 		tokConfigFile:  func() ([]byte, error) { return tok.ConfigJSON(a.Context, template) },

@@ -92,7 +92,7 @@ func putBytes(t *testing.T, name string, data []byte) {
 func putModel(t *testing.T, a config.Arch, dtype string, shards int) string {
 	t.Helper()
 	dir := t.TempDir()
-	conf, err := model.HFConfig(a, 256, -1)
+	conf, err := model.HFConfig(a, 256, -1, "float32")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,11 +132,11 @@ func putIndex(t *testing.T, dir string, where map[string]string) {
 
 func mustImport(t *testing.T, dir string) *checkpoint.Checkpoint {
 	t.Helper()
-	got, err := Import(t.Context(), dir, filepath.Join(t.TempDir(), "checkpoints"))
+	path, _, err := Import(t.Context(), dir, filepath.Join(t.TempDir(), "checkpoints"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := checkpoint.Open(durable.OS, got.Path)
+	c, err := checkpoint.Open(durable.OS, path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +285,7 @@ func TestCancel(t *testing.T) {
 	dir := putModel(t, archs()[0], "F32", 1)
 	c := mustImport(t, dir)
 	for what, do := range map[string]func(context.Context, string) error{
-		"import": func(ctx context.Context, out string) error { _, err := Import(ctx, dir, out); return err },
+		"import": func(ctx context.Context, out string) error { _, _, err := Import(ctx, dir, out); return err },
 		"export": func(ctx context.Context, out string) error { return Export(ctx, c, out, "fp32") },
 	} {
 		n := 0

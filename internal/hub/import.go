@@ -15,52 +15,38 @@ import (
 	"gimbal/internal/model"
 )
 
-// Imported is what Import read.
-type Imported struct {
-	Path   string // of the checkpoint
-	Arch   config.Arch
-	Params int64
-}
-
 // Import reads the Hugging Face model directory dir and saves it as a checkpoint, step 0, in checkpoints (made if it is
-// missing). The weights become float32, which is exact for F32, BF16 and F16. config.json is written anew. The other
+// missing). It returns the path of the checkpoint and the architecture. The weights become float32, which is exact for F32, BF16 and F16. config.json is written anew. The other
 // files that exist are kept byte for byte: tokenizer.json, generation_config.json, tokenizer_config.json and
 // chat_template.jinja.
 //
 // Failure: *Error for what is wrong in dir, and the error of ctx, with nothing written; the errors of checkpoint.Save.
 // Memory: the parameters in float32.
-func Import(ctx context.Context, dir, checkpoints string) (_ *Imported, err error) {
+func Import(ctx context.Context, dir, checkpoints string) (path string, arch config.Arch, err error) {
 	d, err := openDirectory(dir)
 	if err != nil {
-		return nil, err
+		return "", arch, err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
 	tok, arch, err := describe(d)
 	if err != nil {
-		return nil, err
+		return "", arch, err
 	}
 	w, err := d.weights()
 	if err != nil {
-		return nil, err
+		return "", arch, err
 	}
-	if err := model.CheckEntries(arch, w); err != nil {
-		return nil, &Error{dir, "", err}
-	}
-	p := model.NewParams[float32](arch)
-	err = model.LoadEntries(p, w.Until(ctx))
-	switch {
-	case ctx.Err() != nil:
-		return nil, ctx.Err()
-	case err != nil:
-		return nil, &Error{dir, "", err}
+	p, err := readParams(ctx, arch, w, dir, "")
+	if err != nil {
+		return "", arch, err
 	}
 	if name, i, v, found := p.FirstNonFinite(p.Flat); found {
-		return nil, &Error{dir, "", fmt.Errorf("weight %s[%d] is %v: a model with such a weight computes nothing",
+		return "", arch, &Error{dir, "", fmt.Errorf("weight %s[%d] is %v: a model with such a weight computes nothing",
 			name, i, v)}
 	}
 	kept, err := d.companions()
 	if err != nil {
-		return nil, err
+		return "", arch, err
 	}
 	bos, ok := tok.BOS()
 	if !ok {
@@ -68,18 +54,14 @@ func Import(ctx context.Context, dir, checkpoints string) (_ *Imported, err erro
 	}
 	files, err := ModelFiles(arch, tok, bos, string(kept[templateFile]))
 	if err != nil {
-		return nil, err
+		return "", arch, err
 	}
 	maps.Copy(files, kept)
-	path, err := checkpoint.Save(durable.OS, checkpoints, &checkpoint.Snapshot{Files: files, Model: model.Entries(p)})
+	path, err = checkpoint.Save(durable.OS, checkpoints, &checkpoint.Snapshot{Files: files, Model: model.Entries(p)})
 	if err == nil {
 		err = checkpoint.SetMark(durable.OS, filepath.Dir(path), "last", 0)
 	}
-	if err != nil {
-		return nil, err
-	}
-	total, _ := arch.Params()
-	return &Imported{Path: path, Arch: arch, Params: total}, nil
+	return path, arch, err
 }
 
 // companions reads the files that Import keeps as they are.

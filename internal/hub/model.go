@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 	"gimbal/internal/config"
 	"gimbal/internal/model"
 	"gimbal/internal/rundir"
+	"gimbal/internal/safetensors"
 	"gimbal/internal/tokenizer"
 )
 
@@ -19,7 +21,7 @@ type Model struct {
 	Arch config.Arch
 }
 
-// OpenModel opens a checkpoint, or the named one of a run, as a model; see rundir.Open and rundir.Opened.Checkpoint.
+// OpenModel opens a checkpoint, or the named one of a run, as a model; see rundir.OpenCheckpoint.
 func OpenModel(path, name string) (*Model, error) {
 	c, err := rundir.OpenCheckpoint(path, name)
 	if err != nil {
@@ -101,6 +103,23 @@ func describe(f source) (*tokenizer.Tokenizer, config.Arch, error) {
 		return nil, arch, &Error{f.Path(), tokenizerFile, err}
 	}
 	return tok, arch, nil
+}
+
+// readParams reads the parameters of an architecture, until ctx is done. It checks names and shapes before it allocates
+// memory. Errors name dir and file.
+func readParams(ctx context.Context, a config.Arch, f *safetensors.File, dir, file string) (
+	p *model.Params[float32], err error) {
+	if err = model.CheckEntries(a, f); err == nil {
+		p = model.NewParams[float32](a)
+		err = model.LoadEntries(p, f.Until(ctx))
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
+		return nil, &Error{dir, file, err}
+	}
+	return p, nil
 }
 
 // startToken returns the token after which texts begin: the beginning of a text in config.json, else that of the

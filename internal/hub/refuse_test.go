@@ -139,7 +139,7 @@ func TestImportRefuses(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir, out := putModel(t, a, "F32", 1), filepath.Join(t.TempDir(), "out")
 			c.edit(t, dir)
-			_, err := Import(t.Context(), dir, out)
+			_, _, err := Import(t.Context(), dir, out)
 			var bad *Error
 			if !errors.As(err, &bad) || bad.Dir != dir || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
@@ -154,7 +154,8 @@ func TestImportRefuses(t *testing.T) {
 	for path, want := range map[string]string{file: "is a file",
 		filepath.Join(t.TempDir(), "nowhere"): "there is no such directory"} {
 		var bad *Error
-		if _, err := Import(t.Context(), path, t.TempDir()); !errors.As(err, &bad) || !strings.Contains(err.Error(), want) {
+		if _, _, err := Import(t.Context(), path, t.TempDir()); !errors.As(err, &bad) ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
@@ -166,14 +167,14 @@ func TestNothingIsAllocatedOnFaith(t *testing.T) {
 	big := archs()[0]
 	big.Layers, big.Width, big.MLP, big.Vocab = 100, 8192, 65536, 1<<18
 	dir := putModel(t, archs()[0], "F32", 1)
-	conf, err := model.HFConfig(big, 256, -1)
+	conf, err := model.HFConfig(big, 256, -1, "float32")
 	if err != nil {
 		t.Fatal(err)
 	}
 	putBytes(t, filepath.Join(dir, configFile), conf)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	_, err = Import(t.Context(), dir, filepath.Join(t.TempDir(), "out"))
+	_, _, err = Import(t.Context(), dir, filepath.Join(t.TempDir(), "out"))
 	runtime.ReadMemStats(&after)
 	if err == nil || !strings.Contains(err.Error(), "does not fit its configuration") {
 		t.Errorf("error %v", err)
@@ -219,7 +220,7 @@ func FuzzDescribe(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, a := range archs() {
-		conf, err := model.HFConfig(a, 256, 256)
+		conf, err := model.HFConfig(a, 256, 256, "float32")
 		if err != nil {
 			f.Fatal(err)
 		}

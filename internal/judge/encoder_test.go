@@ -60,7 +60,7 @@ func encoderDir(t *testing.T, tokenizer []byte, name string, rows, dims int) str
 	}
 	defer f.Close()
 	if err := safetensors.Write(f, []safetensors.Entry{{Name: "position", Shape: []int{2, 2}, Data: make([]float32, 4)},
-		{Name: name, Shape: []int{rows, dims}, Data: table}}, nil); err != nil {
+		{Name: name, Shape: []int{rows, dims}, Data: table}}, nil, "F32"); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "tokenizer.json"), tokenizer, 0o666); err != nil {

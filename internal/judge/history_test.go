@@ -56,7 +56,7 @@ func history(r *rand.Rand, repNoise float64, models ...truth) (points []Point) {
 
 func all(int64) bool { return true }
 
-// good is a model whose texts are like people's.
+// good is a model whose texts are like human text.
 func good(loss float64) truth { return truth{loss: loss, within: 0.3, between: 0.1} }
 
 // repeater always writes the same.
@@ -276,7 +276,7 @@ func TestStationaryModelIsNotStopped(t *testing.T) {
 	}
 }
 
-// A healthy run whose repetition rises from an untrained model's zero to people's level is not stopped, where the
+// A healthy run whose repetition rises from an untrained model's zero to that of human text is not stopped, where the
 // literal rule ends it early. The numbers are those of a measured run on tiny Shakespeare (4 layers, 128 wide,
 // evaluations every 200 steps; W and rep-4 as measured, X at a tenth of W).
 func TestHealthyRunIsNotStopped(t *testing.T) {

@@ -25,7 +25,7 @@ func (d documents) Append(dst []int32, k int, lo, hi int64) []int32 {
 	return append(dst, d[k][lo:hi]...)
 }
 
-// corpora of texts that people wrote. Those from ../shared/data are skipped where it is not there.
+// corpora are human text. Those from ../shared/data are skipped if that is missing.
 var corpora = []struct {
 	name, file, field string
 	limit             int // bytes that are read
@@ -102,8 +102,8 @@ func split(texts []string) (train, held []string) {
 	return train, held
 }
 
-// people returns options for a corpus.
-func people(t *testing.T, texts []string, chars, isGo bool) Options {
+// optionsFor returns options for a corpus.
+func optionsFor(t *testing.T, texts []string, chars, isGo bool) Options {
 	t.Helper()
 	seq := func(yield func([]byte, error) bool) {
 		for _, s := range texts {
@@ -149,7 +149,7 @@ func people(t *testing.T, texts []string, chars, isGo bool) Options {
 	}
 }
 
-// continued are two neighbouring pieces of what people wrote behind each prompt of j, as if a model had written them.
+// continued are two neighbouring pieces of human text after each prompt of j, as if a model had written them.
 func continued(j *Judge) (texts []Text) {
 	for k := range int64(2) {
 		for p, s := range j.spots[:j.plan.Prompts] {
@@ -170,7 +170,7 @@ func continued(j *Judge) (texts []Text) {
 	return texts
 }
 
-// What people wrote raises no alarm beside what people wrote elsewhere in the same corpus, and a repeating, a
+// Human text raises no alarm next to human text from elsewhere in the same corpus, and a repeating, a
 // shuffled and a copying "model" do.
 func TestPeopleRaiseNoAlarm(t *testing.T) {
 	judged := 0
@@ -184,7 +184,7 @@ func TestPeopleRaiseNoAlarm(t *testing.T) {
 			if chars && c.name != "plays" && c.name != "poems-zh" {
 				continue
 			}
-			opt := people(t, texts, chars, c.name == "go")
+			opt := optionsFor(t, texts, chars, c.name == "go")
 			judged++
 			for seed := range uint64(2) {
 				opt.Seed = seed
@@ -226,10 +226,10 @@ func TestPeopleRaiseNoAlarm(t *testing.T) {
 	}
 }
 
-// planted spoils people's texts in a known way and wants the named alarms.
+// planted corrupts human text in a known way and wants the named alarms.
 func planted(t *testing.T, corpus string, j *Judge, written []Text) {
 	for name, tt := range map[string]struct {
-		spoil  func(i int, text Text) []int32
+		change func(i int, text Text) []int32
 		alarms []string
 	}{
 		"repeating": {func(_ int, text Text) []int32 {
@@ -257,7 +257,7 @@ func planted(t *testing.T, corpus string, j *Judge, written []Text) {
 	} {
 		var texts []Text
 		for i, w := range written {
-			texts = append(texts, Text{w.Prompt, tt.spoil(i, w), w.Ended})
+			texts = append(texts, Text{w.Prompt, tt.change(i, w), w.Ended})
 		}
 		r := j.Measure(texts)
 		for _, want := range tt.alarms {

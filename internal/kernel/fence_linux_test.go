@@ -172,8 +172,8 @@ func TestRowFences(t *testing.T) {
 				if n%headBlock == 0 {
 					row := HeadsRow[float32]{Size: n, Bias: a, Gain: b, Scale: 1, Eps: 1e-6,
 						Cos: f[2].take(n/2, end), Sin: f[3].take(n/2, end)}
-					row.Forward(x, hr, gr, []float32{0}, temp)
-					row.Backward(x, hr, gr, 1, gr, []float32{1}, make([]float32, n), b, make([]float32, 4*n))
+					row.Forward(x, 0, hr, gr, []float32{0}, temp)
+					row.Backward(x, 0, hr, gr, 1, gr, []float32{1}, make([]float32, n), b, make([]float32, 4*n))
 				}
 				copy(a, c)
 				SoftmaxRow(x, h, a)

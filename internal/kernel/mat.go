@@ -1,5 +1,7 @@
 package kernel
 
+import "unsafe"
+
 // require panics with fault unless ok.
 func require(ok bool, fault string) {
 	if !ok {
@@ -111,9 +113,14 @@ func (r Row[T]) Target(temp []T) []T {
 func (r Row[T]) Write(x *Exec, src []T) {
 	if r.H != nil {
 		ToBF16(x, r.H, float32s(src))
-	} else {
+	} else if unsafe.SliceData(r.F) != unsafe.SliceData(src) {
 		copy(r.F, src)
 	}
+}
+
+// same reports whether r and o are the same memory.
+func (r Row[T]) same(o Row[T]) bool {
+	return unsafe.SliceData(r.F) == unsafe.SliceData(o.F) && unsafe.SliceData(r.H) == unsafe.SliceData(o.H)
 }
 
 // Clear sets the elements of r to zero.

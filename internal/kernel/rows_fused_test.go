@@ -94,7 +94,7 @@ func rowCases(kind func(h []uint16) Row[float32]) map[string]func(x *Exec, o *ro
 		"heads": func(x *Exec, o *rowOperands, temp []float32) {
 			for choice := range 8 {
 				h := heads(o, choice&1 != 0, choice&2 != 0, choice&4 != 0)
-				h.Forward(x, kind(o.h[0]), kind(o.h[1]), o.f[3], temp)
+				h.Forward(x, 0, kind(o.h[0]), kind(o.h[1]), o.f[3], temp)
 			}
 		},
 		"headsBack": func(x *Exec, o *rowOperands, temp []float32) {
@@ -103,8 +103,8 @@ func rowCases(kind func(h []uint16) Row[float32]) map[string]func(x *Exec, o *ro
 				if choice&8 != 0 {
 					sum = nil
 				}
-				h.Backward(x, kind(o.h[0]), kind(o.h[1]), 1, kind(o.h[2]), o.f[3], o.f[2][size:], sum, temp)
-				h.Backward(x, kind(o.h[0][:size]), kind(o.h[1][:2*size]), 2, kind(o.h[2][:size]),
+				h.Backward(x, 0, kind(o.h[0]), kind(o.h[1]), 1, kind(o.h[2]), o.f[3], o.f[2][size:], sum, temp)
+				h.Backward(x, 0, kind(o.h[0][:size]), kind(o.h[1][:2*size]), 2, kind(o.h[2][:size]),
 					o.f[3], o.f[2][size:], sum, temp)
 			}
 		},
@@ -163,14 +163,14 @@ func twinRows(y *Exec) rowTable {
 		},
 		heads: func(a headsArgs) {
 			n := 2 * a.half * a.heads
-			heads(a).Forward(y, row(a.dst, n), row(a.src, n), f(a.rstd, a.heads), temp)
+			heads(a).Forward(y, 0, row(a.dst, n), row(a.src, n), f(a.rstd, a.heads), temp)
 		},
 		headsBack: func(a headsArgs) {
 			n, src := 2*a.half*a.heads, Row[float32]{}
 			if a.src != nil {
 				src = row(a.src, n)
 			}
-			heads(a).Backward(y, row(a.dst, n), row(a.dy, n*a.group), a.group, src, f(a.rstd, a.heads),
+			heads(a).Backward(y, 0, row(a.dst, n), row(a.dy, n*a.group), a.group, src, f(a.rstd, a.heads),
 				f(a.dgain, 2*a.half), f(a.sum, n), temp)
 		},
 		add: func(dst, src *float32, term *uint16, bias *float32, n int) {

@@ -1,14 +1,14 @@
 package kernel
 
-// HeadsRow turns neighbouring heads of one position: bias, RMSNorm over the channels of each head, rotation of channels
-// j and j+Size/2, scale.
+// HeadsRow is what is done to neighbouring heads of one position: bias, RMSNorm over the channels of each head, rotation
+// of channels j and j+Size/2, scale.
 //
 // Formula: y = Scale·rotate(Gain·v·r) with v = src+Bias and r = 1/√(mean(v²)+Eps).
 type HeadsRow[T Float] struct {
 	Size     int // channels of a head, even
 	Bias     []T // (heads·Size), or nil
 	Gain     []T // (Size), or nil without the norm
-	Cos, Sin []T // (Size/2), or nil without rotation
+	Cos, Sin []T // (positions, Size/2), or nil without rotation
 	Scale    T
 	Eps      float64
 }
@@ -26,15 +26,14 @@ type headsArgs struct {
 	wsum uintptr
 }
 
-// args fills in what both directions need; src and rstd count only where there is a norm, or no gradient.
-func (h *HeadsRow[T]) args(dst, src []uint16, rstd []T) headsArgs {
-	n, half := len(dst), h.Size/2
+// args returns the arguments that both directions need. Backward reads src and rstd only where there is a norm.
+func (h *HeadsRow[T]) args(pos int, dst, src []uint16, rstd []T) headsArgs {
+	n := len(dst)
+	require((h.Cos == nil) == (h.Sin == nil) && n%h.Size == 0, "kernel: heads: wrong shape")
+	cos, sin := h.angles(pos)
 	a := headsArgs{dst: &dst[0], bias: first(h.Bias, n), gain: first(h.Gain, h.Size),
-		cos: first(h.Cos, half), sin: first(h.Sin, half),
-		heads: n / h.Size, half: half, eps: h.Eps, scale: float32(h.Scale)}
-	if (a.cos == nil) != (a.sin == nil) || n%h.Size != 0 {
-		panic("kernel: heads: wrong shape")
-	}
+		cos: first(cos, h.Size/2), sin: first(sin, h.Size/2),
+		heads: n / h.Size, half: h.Size / 2, eps: h.Eps, scale: float32(h.Scale)}
 	if src != nil {
 		a.src = &src[:n][0]
 	}
@@ -44,47 +43,69 @@ func (h *HeadsRow[T]) args(dst, src []uint16, rstd []T) headsArgs {
 	return a
 }
 
+// angles returns the cosines and sines of a position, nil without rotation.
+func (h *HeadsRow[T]) angles(pos int) (cos, sin []T) {
+	if h.Cos == nil {
+		return nil, nil
+	}
+	lo, hi := pos*h.Size/2, (pos+1)*h.Size/2
+	return h.Cos[lo:hi], h.Sin[lo:hi]
+}
+
 // headBlock is the number of channels that assembly takes at a time: one vector of each half of a head.
 const headBlock = 32
 
-// Forward overwrites dst (heads·Size) and, where there is a norm, rstd (heads) by each head's r. temp has dst's length.
+// Forward overwrites dst (heads·Size), which may be src, and where there is a norm rstd (heads), by each head's r. temp
+// has dst's length.
 //
 // Numerics: squares are added in float64; bits depend on the values, Size and the tier only.
-func (h *HeadsRow[T]) Forward(x *Exec, dst, src Row[T], rstd, temp []T) {
+func (h *HeadsRow[T]) Forward(x *Exec, pos int, dst, src Row[T], rstd, temp []T) {
 	if f, n := x.bf16.fused.heads, len(dst.H); f != nil && n > 0 && len(src.H) == n && h.Size%headBlock == 0 {
-		f(h.args(dst.H, src.H, rstd))
+		f(h.args(pos, dst.H, src.H, rstd))
 		return
 	}
-	temp = src.Load(x, temp)
+	v := dst.Target(temp)
+	if !dst.same(src) {
+		copy(v, src.Read(x, v))
+	}
 	if h.Bias != nil {
-		Axpy(x, temp, 1, h.Bias[:len(temp)])
+		Axpy(x, v, 1, h.Bias[:len(v)])
 	}
-	for i, at := 0, 0; at < len(temp); i, at = i+1, at+h.Size {
-		v := temp[at : at+h.Size]
+	cos, sin := h.angles(pos)
+	for i, at := 0, 0; at < len(v) && (h.Gain != nil || cos != nil); i, at = i+1, at+h.Size {
+		head := v[at : at+h.Size]
 		if h.Gain != nil {
-			rstd[i] = RMSNormRow(x, Row[T]{F: v}, v, h.Gain, h.Eps, nil)
+			rstd[i] = RMSNormRow(x, Row[T]{F: head}, head, h.Gain, h.Eps, nil)
 		}
-		if h.Cos != nil {
-			Rotate(x, v[:h.Size/2], v[h.Size/2:], v[:h.Size/2], v[h.Size/2:], h.Cos, h.Sin)
+		if a, b := head[:h.Size/2], head[h.Size/2:]; cos != nil {
+			Rotate(x, a, b, a, b, cos, sin)
 		}
 	}
-	Affine(x, temp, temp, h.Scale, 0)
-	dst.Write(x, temp)
+	if h.Scale != 1 {
+		Affine(x, v, v, h.Scale, 0)
+	}
+	dst.Write(x, v)
 }
 
-// Backward overwrites dst (heads·Size) by the gradient of Forward's src, given dy (heads·group·Size), that of its
-// output before Scale: group gradients of each head, which are added in order. With a norm it reads src and rstd as
-// Forward did and adds to dgain (Size). It adds the result, before rounding, to sum (heads·Size) unless that is nil.
-// temp has three times dst's length and dy's.
+// Backward overwrites dst (heads·Size) by the gradient of Forward's src. dy (heads·group·Size) is the gradient of its
+// output before Scale: group gradients of each head, which are added in order. With a group of 1 dst may be dy. Where
+// there is a norm, Backward reads src and rstd as Forward did and adds to dgain (Size). It adds the result, before
+// rounding, to sum (heads·Size) unless that is nil. temp has three times dst's length and dy's.
 //
 // Formula: with g the gradient rotated back, dv = r·(Gain·g − v·r²·mean(Gain·g·v)), dgain += r·g·v.
 // Numerics: T; bits depend on the values, Size and the tier only.
-func (h *HeadsRow[T]) Backward(x *Exec, dst, dy Row[T], group int, src Row[T], rstd, dgain, sum, temp []T) {
+func (h *HeadsRow[T]) Backward(x *Exec, pos int, dst, dy Row[T], group int, src Row[T], rstd, dgain, sum, temp []T) {
+	if h.Gain == nil && h.Cos == nil && dst.same(dy) { // the gradient is there: only that of the bias is missing
+		if sum != nil {
+			AddRow(x, sum, sum, dy, nil, temp)
+		}
+		return
+	}
 	if f, n := x.bf16.fused.headsBack, len(dst.H); f != nil && n > 0 && len(dy.H) == n*group && h.Size%headBlock == 0 {
 		if h.Gain == nil {
 			src.H = nil
 		}
-		a := h.args(dst.H, src.H, rstd)
+		a := h.args(pos, dst.H, src.H, rstd)
 		a.dy, a.group, a.sum, a.temp = &dy.H[0], group, first(sum, n), first(temp, h.Size)
 		if h.Gain != nil {
 			a.dgain = first(dgain, h.Size)
@@ -95,31 +116,33 @@ func (h *HeadsRow[T]) Backward(x *Exec, dst, dy Row[T], group int, src Row[T], r
 	parts := dy.Read(x, temp)
 	n := len(parts) / group
 	temp = temp[n*group:]
-	d, v, t := temp[:n], temp[n:2*n], temp[2*n:3*n]
+	d, v, t := dst.Target(temp[:n]), temp[n:2*n], temp[2*n:3*n]
 	if h.Gain != nil {
 		v = src.biased(x, h.Bias, v)
 	}
+	cos, sin := h.angles(pos)
 	for i, at := 0, 0; at < n; i, at = i+1, at+h.Size {
 		g, part := d[at:at+h.Size], parts[at*group:]
-		copy(g, part)
+		if &g[0] != &part[0] {
+			copy(g, part)
+		}
 		for j := 1; j < group; j++ {
 			Axpy(x, g, 1, part[j*h.Size:(j+1)*h.Size])
 		}
-		if h.Cos != nil { // the pair the other way round turns the other way
-			a, b := g[:h.Size/2], g[h.Size/2:]
-			Rotate(x, b, a, b, a, h.Cos, h.Sin)
+		if a, b := g[:h.Size/2], g[h.Size/2:]; cos != nil { // the pair in the other order turns the other way
+			Rotate(x, b, a, b, a, cos, sin)
 		}
 		if h.Gain != nil {
-			HeadNormBackRow(x, g, dgain, v[at:at+h.Size], h.Gain, t[:h.Size], rstd[i])
+			headNormBack(x, g, dgain, v[at:at+h.Size], h.Gain, t[:h.Size], rstd[i])
 		}
 	}
 	addTo(x, sum, d)
 	dst.Write(x, d)
 }
 
-// HeadNormBackRow turns dy, one head of one position, into the gradient of v, which RMSNormRow normed and returned r,
-// and adds to dgain. temp is as long.
-func HeadNormBackRow[T Float](x *Exec, dy, dgain, v, gain, temp []T, r T) {
+// headNormBack turns dy, the gradient of a head after RMSNormRow, into that of the head v before it, and adds to dgain.
+// r is what RMSNormRow returned. temp has the length of a head.
+func headNormBack[T Float](x *Exec, dy, dgain, v, gain, temp []T, r T) {
 	Mul(x, temp, dy, v)
 	Axpy(x, dgain, r, temp)
 	m := Dot(x, temp, gain) * r * r / T(len(v))

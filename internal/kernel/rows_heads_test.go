@@ -87,8 +87,8 @@ func TestHeadsRows(t *testing.T) {
 				temp := make([]float32, (3+group)*n)
 				dst, intact := guardedBF16(n)
 				ddst, dintact := guardedBF16(n)
-				h.Forward(x, bf(dst), bf(src), rstd, temp)
-				h.Backward(x, bf(ddst), bf(dy), group, bf(src), rstd, dgain, sum, temp)
+				h.Forward(x, 0, bf(dst), bf(src), rstd, temp)
+				h.Backward(x, 0, bf(ddst), bf(dy), group, bf(src), rstd, dgain, sum, temp)
 				what := fmt.Sprintf("%d heads of %d, choice %d", heads, size, choice)
 				wantGain := make([]float64, size)
 				near := func(name string, got, want, size float64) {

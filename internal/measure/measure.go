@@ -23,7 +23,7 @@ type Options struct {
 	Data       []string // files and folders; empty: the validation part of the run
 	LossOnly   bool     // do not let the model write
 	Seed       *uint64  // of the prompts and draws of what is written; nil: that of the run
-	Checkpoint string   // which one of the run; see rundir.Opened.Checkpoint
+	Checkpoint string   // which one of the run; see rundir.OpenCheckpoint
 	Workers    int
 	Note       func(text string) // told what takes a while
 }
@@ -31,28 +31,24 @@ type Options struct {
 // longestPiece is the tokens in which texts are scored for a model without a run: its context may be larger than memory.
 const longestPiece = 2048
 
-// Measure measures a run, a checkpoint or an imported model that path names. Its errors are those of rundir.Open,
+// Measure measures a run, a checkpoint or an imported model that path names. Its errors are those of rundir.OpenCheckpoint,
 // plan.OpenText and evaluate.Measure, and match data.ErrUnusable where there is nothing to measure on.
 func Measure(ctx context.Context, path string, opt Options) (*evaluate.Result, error) {
-	o, err := rundir.Open(path)
+	run, err := rundir.Find(path)
 	if err != nil {
 		return nil, err
 	}
-	c, err := o.Checkpoint(opt.Checkpoint)
-	if err != nil {
-		return nil, err
-	}
-	m, err := hub.ModelOf(c)
+	m, err := hub.OpenModel(path, opt.Checkpoint)
 	if err != nil {
 		return nil, err
 	}
 	defer m.Close()
 	say := func(format string, args ...any) { opt.Note(fmt.Sprintf(format, args...)) }
-	cfg, err := rundir.Config(o.Dir)
-	isRun := o.Dir != "" && err == nil
+	cfg, err := rundir.Config(run)
+	isRun := run != "" && err == nil
 	switch {
 	case isRun:
-	case o.Dir != "" && !errors.Is(err, fs.ErrNotExist): // what was imported has checkpoints and no configuration
+	case run != "" && !errors.Is(err, fs.ErrNotExist): // what was imported has checkpoints and no configuration
 		return nil, err
 	case len(opt.Data) == 0:
 		return nil, fmt.Errorf("%w: %s is a checkpoint without its run: say what to measure it on with --data",

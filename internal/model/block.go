@@ -1,6 +1,8 @@
 package model
 
 import (
+	"math"
+
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
 	"gimbal/internal/nn"
@@ -17,16 +19,11 @@ type network[T kernel.Float] struct {
 	headWeights *kernel.Weights[T]
 
 	stage       *nn.Stage[T]
-	rms         *nn.RMSNorm[T] // one of the two norms
-	layer       *nn.LayerNorm[T]
-	bias        *nn.Bias[T]
-	headNorm    *nn.HeadNorm[T]  // nil without QK-norm
-	rope        *nn.Rope[T]      // nil with learned positions
+	norm        *nn.Norm[T]
+	heads       *nn.Heads[T]
 	attention   *nn.Attention[T] // nil where attention16 is not
-	heads       *nn.Heads[T]     // of attention16
 	attention16 *nn.Attention16  // training in bf16 mode
-	swiglu      *nn.SwiGLU[T]    // one of the two activations
-	gelu        *nn.GELU[T]
+	activation  *nn.Activation[T]
 }
 
 // block is one block's parameters and the multiplies by its matrices.
@@ -41,8 +38,10 @@ func queryWidth(a config.Arch) int { return a.Heads * a.HeadSize }
 func keyWidth(a config.Arch) int   { return a.KVHeads * a.HeadSize }
 func qkvWidth(a config.Arch) int   { return queryWidth(a) + 2*keyWidth(a) }
 
+func gated(a config.Arch) bool { return a.MLPKind == "swiglu" }
+
 func hiddenWidth(a config.Arch) int {
-	if a.MLPKind == "swiglu" {
+	if gated(a) {
 		return 2 * a.MLP
 	}
 	return a.MLP
@@ -60,11 +59,7 @@ func sumsWidth(a config.Arch) int {
 
 // stageWidth is the widest row, or rows, that a layer computes in full precision on the way to bfloat16.
 func stageWidth(a config.Arch) int {
-	mlp := nn.GELUStage(a.MLP)
-	if a.MLPKind == "swiglu" {
-		mlp = nn.SwiGLUStage(a.MLP)
-	}
-	return max(a.Width, mlp, nn.HeadsStage(a.Heads, a.KVHeads, a.HeadSize), nn.HeadStage)
+	return max(a.Width, nn.ActivationStage(gated(a), a.MLP), nn.HeadsStage(a.Heads, a.KVHeads, a.HeadSize), nn.HeadStage)
 }
 
 // workspace is the memory of the layers of a network.
@@ -137,29 +132,20 @@ func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], sha
 		net.newWeights(mem.packed)
 	}
 	net.stage = nn.NewStage(x, stageWidth(a), mem.stage)
-	if a.Norm == "layer" {
-		net.layer = nn.NewLayerNorm(x, net.stage, sums, a.Width, a.NormEps)
-	} else {
-		net.rms = nn.NewRMSNorm(x, net.stage, sums, a.Width, a.NormEps)
-	}
-	net.bias = nn.NewBias(x, sums)
-	if a.QKNorm {
-		net.headNorm = nn.NewHeadNorm(x, sums, a.HeadSize, a.NormEps)
-	}
+	net.norm = nn.NewNorm(x, net.stage, sums, a.Width, a.NormEps)
+	net.activation = nn.NewActivation(x, net.stage, sums, gated(a))
+	var rope *nn.Rope[T]
 	if a.Position == "rope" {
-		net.rope = nn.NewRope(x, a.Context, a.HeadSize, a.RopeTheta, nn.RopeScale(a.RopeScale), mem.cos, mem.sin)
+		rope = nn.NewRope(a.Context, a.HeadSize, a.RopeTheta, nn.RopeScale(a.RopeScale), mem.cos, mem.sin)
 	}
+	scale := 1.0 // attention in full precision scales the scores itself
 	if mem.halves != nil {
-		net.heads = nn.NewHeads(x, net.stage, sums, net.rope, a.Heads, a.KVHeads, a.HeadSize, a.NormEps)
 		net.attention16 = nn.NewAttention16(x, a.Heads, a.KVHeads, a.HeadSize, a.Context, mem.halves, mem.floats)
+		scale = 1 / math.Sqrt(float64(a.HeadSize))
 	} else {
 		net.attention = nn.NewAttention(x, a.Heads, a.KVHeads, a.HeadSize, a.Context, mem.score)
 	}
-	if a.MLPKind == "swiglu" {
-		net.swiglu = nn.NewSwiGLU(x, net.stage, sums)
-	} else {
-		net.gelu = nn.NewGELU(x, net.stage, sums)
-	}
+	net.heads = nn.NewHeads(x, net.stage, sums, rope, a.Heads, a.KVHeads, a.HeadSize, scale, a.NormEps)
 	return net
 }
 
@@ -197,42 +183,6 @@ func (net *network[T]) Refresh() {
 	net.headWeights.Refresh(net.x)
 }
 
-func (net *network[T]) norm(dst kernel.Mat[T], mean, rstd, src, gain, bias []T, n int) {
-	if net.layer != nil {
-		net.layer.Forward(dst, mean, rstd, src, gain, bias, n)
-	} else {
-		net.rms.Forward(dst, rstd, src, gain, n)
-	}
-}
-
-func (net *network[T]) normBack(dx, dgain, dbias, mean, rstd []T, dy kernel.Mat[T], src, gain []T, n int) {
-	if net.layer != nil {
-		net.layer.Backward(dx, dgain, dbias, mean, rstd, dy, src, gain, n)
-	} else {
-		net.rms.Backward(dx, dgain, rstd, dy, src, gain, n)
-	}
-}
-
-// queriesAndKeys norms (from qkv to qk, where there is QK-norm) and rotates n rows of queries and keys and returns
-// what attention reads.
-func (net *network[T]) queriesAndKeys(b *block[T], qkv, qk kernel.Mat[T], rstd []T, pos []int32,
-	n int) (q, k, v kernel.Mat[T]) {
-	hd, kd := queryWidth(net.arch), keyWidth(net.arch)
-	v = qkv.Columns(hd+kd, hd+2*kd)
-	if net.headNorm == nil {
-		qk = qkv.Columns(0, hd+kd)
-	}
-	q, k = qk.Columns(0, hd), qk.Columns(hd, hd+kd)
-	if net.headNorm != nil {
-		net.headNorm.Forward(q, rstd, qkv.Columns(0, hd), b.tensors[slotQGain], n)
-		net.headNorm.Forward(k, rstd[n*net.arch.Heads:], qkv.Columns(hd, hd+kd), b.tensors[slotKGain], n)
-	}
-	if net.rope != nil {
-		net.rope.Forward(qk.Columns(0, hd+kd), pos, n)
-	}
-	return q, k, v
-}
-
 // attentionHalf computes the first half of block i from its input: x + o(attention(norm(x))). With recompute it stops
 // before the projection, whose result is still there.
 func (m *Model[T]) attentionHalf(i int, recompute bool) {
@@ -241,25 +191,19 @@ func (m *Model[T]) attentionHalf(i int, recompute bool) {
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
 		normed, qkv := s.normed1.From(lo), m.rawHeads(s, lo)
-		m.norm(normed, from(s.mean1, lo), s.rstd1[lo:], b.x[i][lo*c:], w.tensors[slotGain1], w.tensors[slotBias1], k)
+		m.norm.Forward(normed, from(s.mean1, lo), s.rstd1[lo:], b.x[i][lo*c:],
+			w.tensors[slotGain1], w.tensors[slotBias1], k)
 		m.did(PartNorms)
 		w.qkv.Forward(m.x, qkv, normed, k)
 		m.did(PartQKVForward)
-		if m.attention16 != nil {
-			m.heads.Forward(s.operands.From(lo), m.headStats(s, lo), qkv,
-				w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[lo:n], k)
-			m.did(PartRotary)
-		}
+		m.heads.Forward(s.operands.From(lo), m.headStats(s, lo), qkv,
+			w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[lo:n], k)
+		m.did(PartHeads)
 	}
 	if m.attention16 != nil {
 		m.attention16.Forward(mat32(s.heads), float32s(s.lse), mat32(s.operands), m.in.Bounds)
 	} else {
-		if bias := w.tensors[slotQKVBias]; bias != nil {
-			m.bias.Forward(s.qkv, bias, n)
-			m.did(PartBiases)
-		}
-		q, k, v := m.queriesAndKeys(w, s.qkv, s.qk, s.qkRstd, b.pos[:n], n)
-		m.did(PartRotary)
+		q, k, v := splitHeads(m.arch, s.operands, s.qkv)
 		m.attention.Forward(s.heads, s.lse, q, k, v, m.in.Bounds)
 	}
 	m.did(PartAttentionForward)
@@ -276,6 +220,12 @@ func (m *Model[T]) attentionHalf(i int, recompute bool) {
 	}
 }
 
+// splitHeads returns the queries and the keys in qk, and the values in qkv.
+func splitHeads[T kernel.Float](a config.Arch, qk, qkv kernel.Mat[T]) (q, k, v kernel.Mat[T]) {
+	hd, kd := queryWidth(a), keyWidth(a)
+	return qk.Columns(0, hd), qk.Columns(hd, hd+kd), qkv.Columns(hd+kd, hd+2*kd)
+}
+
 // rawHeads returns the result of the multiply by q, k and v from position lo on: kept for all positions, or in bf16
 // mode without QK-norm, where the backward pass does not read it, for a chunk.
 func (m *Model[T]) rawHeads(s *saved[T], lo int) kernel.Mat[T] {
@@ -285,7 +235,7 @@ func (m *Model[T]) rawHeads(s *saved[T], lo int) kernel.Mat[T] {
 	return s.qkv.From(lo)
 }
 
-// headStats returns what QK-norm saves in bf16 mode from position lo on, if there is any.
+// headStats returns what QK-norm saves from position lo on, if there is any.
 func (m *Model[T]) headStats(s *saved[T], lo int) []T {
 	return from(s.qkRstd, lo*(m.arch.Heads+m.arch.KVHeads))
 }
@@ -310,57 +260,27 @@ func (m *Model[T]) attentionHalfBack(i int) {
 	if m.attention16 != nil {
 		m.attention16.Backward(mat32(b.dpart), mat32(b.dheads), mat32(s.heads), float32s(s.lse),
 			mat32(s.operands), m.in.Bounds)
-		m.did(PartAttentionBackward)
 	} else {
-		m.attentionBack(i)
+		q, k, v := splitHeads(m.arch, s.operands, s.qkv)
+		dq, dk, dv := splitHeads(m.arch, b.dqkv, b.dqkv)
+		m.attention.Backward(dq, dk, dv, b.dheads, s.heads, s.lse, q, k, v, m.in.Bounds)
 	}
+	m.did(PartAttentionBackward)
 	for lo := 0; lo < n; lo += m.chunk {
 		k, dqkv, narrow := min(m.chunk, n-lo), b.dqkv.From(lo), b.narrow.From(lo)
-		if m.attention16 != nil && !directHeads(m.arch) {
-			m.heads.Backward(dqkv, g[slotQKVBias], g[slotQGain], g[slotKGain],
-				b.dpart.From(lo), m.headStats(s, lo), m.rawHeads(s, lo),
-				w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[lo:n], k)
-			m.did(PartRotary)
-		} else if m.attention16 != nil && g[slotQKVBias] != nil {
-			m.bias.Backward(g[slotQKVBias], dqkv, k)
-			m.did(PartBiases)
-		}
+		m.heads.Backward(dqkv, g[slotQKVBias], g[slotQGain], g[slotKGain],
+			b.dpart.From(lo), m.headStats(s, lo), m.rawHeads(s, lo),
+			w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[lo:n], k)
+		m.did(PartHeads)
 		w.qkv.BackInput(m.x, narrow, dqkv, k)
 		m.did(PartQKVBackInput)
 		m.skipBack(i, b.dx[lo*c:(lo+k)*c])
-		m.normBack(b.dx[lo*c:], g[slotGain1], g[slotBias1], from(s.mean1, lo), s.rstd1[lo:],
+		m.norm.Backward(b.dx[lo*c:], g[slotGain1], g[slotBias1], from(s.mean1, lo), s.rstd1[lo:],
 			narrow, b.x[i][lo*c:], w.tensors[slotGain1], k)
 		m.did(PartNorms)
 	}
 	w.qkv.BackWeight(m.x, g[slotQKV], b.dqkv, s.normed1, n)
 	m.did(PartQKVBackWeight)
-}
-
-// attentionBack turns dheads into dqkv in full precision.
-func (m *Model[T]) attentionBack(i int) {
-	b, s, n, w, g := m.buf, &m.buf.saved[i], m.n, &m.blocks[i], &m.dblocks[i]
-	hd, kd := queryWidth(m.arch), keyWidth(m.arch)
-	qk := s.qk
-	if m.headNorm == nil {
-		qk = s.qkv
-	}
-	dq, dk, dv := b.dqkv.Columns(0, hd), b.dqkv.Columns(hd, hd+kd), b.dqkv.Columns(hd+kd, hd+2*kd)
-	m.attention.Backward(dq, dk, dv, b.dheads, s.heads, s.lse,
-		qk.Columns(0, hd), qk.Columns(hd, hd+kd), s.qkv.Columns(hd+kd, hd+2*kd), m.in.Bounds)
-	m.did(PartAttentionBackward)
-	if m.rope != nil {
-		m.rope.Backward(b.dqkv.Columns(0, hd+kd), b.pos[:n], n)
-	}
-	if m.headNorm != nil {
-		q, k := s.qkv.Columns(0, hd), s.qkv.Columns(hd, hd+kd)
-		m.headNorm.Backward(dq, g[slotQGain], s.qkRstd, q, w.tensors[slotQGain], n)
-		m.headNorm.Backward(dk, g[slotKGain], s.qkRstd[n*m.arch.Heads:], k, w.tensors[slotKGain], n)
-	}
-	m.did(PartRotary)
-	if g[slotQKVBias] != nil {
-		m.bias.Backward(g[slotQKVBias], b.dqkv, n)
-		m.did(PartBiases)
-	}
 }
 
 // mlpHalf computes the second half of block i from the first: y + down(activation(gateUp(norm(y)))). With recompute it
@@ -371,11 +291,12 @@ func (m *Model[T]) mlpHalf(i int, recompute bool) {
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
 		normed, hidden, active, narrow := s.normed2.From(lo), s.hidden.From(lo), s.active.From(lo), b.narrow.From(lo)
-		m.norm(normed, from(s.mean2, lo), s.rstd2[lo:], s.middle[lo*c:], w.tensors[slotGain2], w.tensors[slotBias2], k)
+		m.norm.Forward(normed, from(s.mean2, lo), s.rstd2[lo:], s.middle[lo*c:],
+			w.tensors[slotGain2], w.tensors[slotBias2], k)
 		m.did(PartNorms)
 		w.gateUp.Forward(m.x, hidden, normed, k)
 		m.did(PartMLPForward)
-		m.activate(w, active, hidden, k)
+		m.activation.Forward(active, hidden, w.tensors[slotGateUpBias], k)
 		m.did(PartActivation)
 		if recompute {
 			continue
@@ -396,15 +317,6 @@ func from[T any](s []T, lo int) []T {
 	return s[lo:]
 }
 
-// activate overwrites active by the activation of hidden and its bias.
-func (net *network[T]) activate(b *block[T], active, hidden kernel.Mat[T], n int) {
-	if net.swiglu != nil {
-		net.swiglu.Forward(active, hidden, b.tensors[slotGateUpBias], n)
-	} else {
-		net.gelu.Forward(active, hidden, b.tensors[slotGateUpBias], n)
-	}
-}
-
 // mlpHalfBack turns dx, the gradient of the block's output, into that of its first half.
 func (m *Model[T]) mlpHalfBack(i int) {
 	b, s, n, w, g := m.buf, &m.buf.saved[i], m.n, &m.blocks[i], &m.dblocks[i]
@@ -420,11 +332,7 @@ func (m *Model[T]) mlpHalfBack(i int) {
 		m.did(PartResiduals)
 		w.down.BackInput(m.x, dactive, d, k)
 		m.did(PartMLPBackInput)
-		if bias := w.tensors[slotGateUpBias]; m.swiglu != nil {
-			m.swiglu.Backward(dhidden, g[slotGateUpBias], dactive, hidden, bias, k)
-		} else {
-			m.gelu.Backward(dhidden, g[slotGateUpBias], dactive, hidden, bias, k) // dhidden is dactive
-		}
+		m.activation.Backward(dhidden, g[slotGateUpBias], dactive, hidden, w.tensors[slotGateUpBias], k)
 		m.did(PartActivation)
 		w.gateUp.BackInput(m.x, narrow, dhidden, k)
 		m.did(PartMLPBackInput)
@@ -432,7 +340,7 @@ func (m *Model[T]) mlpHalfBack(i int) {
 			break // dx may be dout
 		}
 		m.skipBack(i, b.dx[lo*c:(lo+k)*c])
-		m.normBack(b.dx[lo*c:], g[slotGain2], g[slotBias2], from(s.mean2, lo), s.rstd2[lo:],
+		m.norm.Backward(b.dx[lo*c:], g[slotGain2], g[slotBias2], from(s.mean2, lo), s.rstd2[lo:],
 			narrow, s.middle[lo*c:], w.tensors[slotGain2], k)
 		m.did(PartNorms)
 	}
@@ -441,7 +349,7 @@ func (m *Model[T]) mlpHalfBack(i int) {
 	m.did(PartMLPBackWeight)
 	if !m.bf16() {
 		m.skipBack(i, b.dx[:n*c])
-		m.normBack(b.dx, g[slotGain2], g[slotBias2], s.mean2, s.rstd2, b.narrow, s.middle, w.tensors[slotGain2], n)
+		m.norm.Backward(b.dx, g[slotGain2], g[slotBias2], s.mean2, s.rstd2, b.narrow, s.middle, w.tensors[slotGain2], n)
 		m.did(PartNorms)
 	}
 }

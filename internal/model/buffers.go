@@ -30,7 +30,7 @@ type buffers[T kernel.Float] struct {
 	dhidden kernel.Mat[T] // (N, 2·F or F) operand
 	dheads  kernel.Mat[T] // (N, H·D)
 	dqkv    kernel.Mat[T] // (N, QKV) operand
-	dpart   kernel.Mat[T] // (N, 3·H·D) bfloat16, in bf16 mode only: see nn.Heads; dqkv where that is the same
+	dpart   kernel.Mat[T] // (N, 3·H·D) in bf16 mode: see nn.Heads; dqkv where that is the same, and in full precision
 	dfinal  kernel.Mat[T] // (N, C): the gradient of final, in full precision, for so many terms are summed in parts
 	logits  kernel.Mat[T] // (chunk, V)
 	dlogits kernel.Mat[T] // (chunk, V) operand, in the memory of logits
@@ -51,10 +51,9 @@ type saved[T kernel.Float] struct {
 type savedAttention[T kernel.Float] struct {
 	mean1, rstd1 []T           // (N)
 	normed1      kernel.Mat[T] // (N, C) operand
-	qkv          kernel.Mat[T] // (N, QKV), in full precision rotated in place unless there is QK-norm
-	qk           kernel.Mat[T] // (N, (H+KV)·D), in full precision with QK-norm only
-	operands     kernel.Mat[T] // (N, QKV) operand, in bf16 mode only: see nn.Heads
-	qkRstd       []T           // (N, H) then (N, KV), or in bf16 mode (N, H+KV); with QK-norm only
+	qkv          kernel.Mat[T] // (N, QKV)
+	operands     kernel.Mat[T] // (N, QKV) operand: see nn.Heads; in full precision qkv, or with QK-norm (N, (H+KV)·D)
+	qkRstd       []T           // (N, H+KV), with QK-norm only
 	heads        kernel.Mat[T] // (N, H·D) operand
 	lse          []T           // (N, H)
 }
@@ -144,6 +143,7 @@ func (b *buffers[T]) wide(ar *arena, a config.Arch, n int) {
 	}
 	b.dhidden, b.dactive = kernel.Dense(all, n, hiddenWidth(a)), kernel.Dense(all[at:], n, a.MLP)
 	b.dqkv, b.dheads = kernel.Dense(all, n, qkvWidth(a)), kernel.Dense(all[qkv:], n, queryWidth(a))
+	b.dpart = b.dqkv
 }
 
 // wide16 is wide in bf16 mode.
@@ -200,10 +200,10 @@ func newSavedAttention[T kernel.Float](ar *arena, a config.Arch, n int, qkv kern
 	if s.qkv = qkv; !ar.bf16 || a.QKNorm {
 		s.qkv = product[T](ar, partActivations, n, qkvWidth(a))
 	}
-	if ar.bf16 {
+	if s.operands = s.qkv; ar.bf16 {
 		s.operands = operand[T](ar, partActivations, n, qkvWidth(a))
 	} else if a.QKNorm {
-		s.qk = mat[T](ar, partActivations, n, queryWidth(a)+keyWidth(a))
+		s.operands = mat[T](ar, partActivations, n, queryWidth(a)+keyWidth(a))
 	}
 	if a.QKNorm {
 		s.qkRstd = alloc[T](ar, partActivations, n*(a.Heads+a.KVHeads))

@@ -91,9 +91,10 @@ type Decoder[T kernel.Float] struct {
 
 	x0, mean, rstd []T // (N, C), (N), (N)
 	narrow, normed kernel.Mat[T]
-	qkv, qk, heads kernel.Mat[T]
-	rounding       *nn.Rounding[T] // bf16 mode only: of heads, to
-	headsOperand   kernel.Mat[T]
+	qkv, qk        kernel.Mat[T]   // qk is qkv, or with QK-norm (N, (H+KV)·D)
+	attended       kernel.Mat[T]   // (N, H·D)
+	rounding       *nn.Rounding[T] // bf16 mode only: of attended, to operand
+	operand        kernel.Mat[T]
 	hidden, active kernel.Mat[T]
 	qkRstd         []T
 	last           []T // (rows, C)
@@ -136,11 +137,11 @@ func newDecoder[T kernel.Float](a config.Arch, x *kernel.Exec, shared *network[T
 	d.x0, d.narrow = alloc[T](ar, partActivations, n*c), mat[T](ar, partActivations, n, c)
 	d.normed = operand[T](ar, partActivations, n, c)
 	d.mean, d.rstd = alloc[T](ar, partActivations, max(n, opt.Rows)), alloc[T](ar, partActivations, max(n, opt.Rows))
-	d.qkv, d.heads = mat[T](ar, partActivations, n, qkvWidth(a)), mat[T](ar, partActivations, n, queryWidth(a))
-	if d.headsOperand = d.heads; ar.bf16 {
-		d.headsOperand, d.rounding = operand[T](ar, partActivations, n, queryWidth(a)), nn.NewRounding[T](x)
+	d.qkv, d.attended = mat[T](ar, partActivations, n, qkvWidth(a)), mat[T](ar, partActivations, n, queryWidth(a))
+	if d.operand = d.attended; ar.bf16 {
+		d.operand, d.rounding = operand[T](ar, partActivations, n, queryWidth(a)), nn.NewRounding[T](x)
 	}
-	if a.QKNorm {
+	if d.qk = d.qkv; a.QKNorm {
 		d.qk = mat[T](ar, partActivations, n, queryWidth(a)+keyWidth(a))
 		d.qkRstd = alloc[T](ar, partActivations, n*(a.Heads+a.KVHeads))
 	}
@@ -198,7 +199,7 @@ func (d *Decoder[T]) Decode(cache *Cache[T], tokens, rows []int32, logits []T) i
 	if done == 0 {
 		return 0
 	}
-	d.norm(d.lastNormed, d.mean, d.rstd, d.last, d.outside[slotGain], d.outside[slotBias], done)
+	d.norm.Forward(d.lastNormed, d.mean, d.rstd, d.last, d.outside[slotGain], d.outside[slotBias], done)
 	d.headWeights.Forward(d.x, kernel.Dense(logits, done, d.arch.Vocab), d.lastNormed, done)
 	return done
 }
@@ -223,21 +224,19 @@ func (d *Decoder[T]) chunk(cache *Cache[T], tokens, rows []int32, lo, hi int) {
 	d.embedding.Forward(d.x0, tokens, pos, d.outside[slotEmbed], d.outside[slotPosition], nn.Masks{})
 	for l := range d.blocks {
 		w := &d.blocks[l]
-		d.norm(d.normed, d.mean, d.rstd, d.x0, w.tensors[slotGain1], w.tensors[slotBias1], n)
+		d.norm.Forward(d.normed, d.mean, d.rstd, d.x0, w.tensors[slotGain1], w.tensors[slotBias1], n)
 		w.qkv.Forward(d.x, d.qkv, d.normed, n)
-		if bias := w.tensors[slotQKVBias]; bias != nil {
-			d.bias.Forward(d.qkv, bias, n)
-		}
-		q, k, v := d.queriesAndKeys(w, d.qkv, d.qk, d.qkRstd, pos, n)
-		d.attention.Cached(d.heads, q, k, v, cache.k[l], cache.v[l], cache.capacity, d.runs)
+		d.heads.Forward(d.qk, d.qkRstd, d.qkv, w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], pos, n)
+		q, k, v := splitHeads(d.arch, d.qk, d.qkv)
+		d.attention.Cached(d.attended, q, k, v, cache.k[l], cache.v[l], cache.capacity, d.runs)
 		if d.rounding != nil {
-			d.rounding.Forward(d.headsOperand, d.heads, n)
+			d.rounding.Forward(d.operand, d.attended, n)
 		}
-		w.o.Forward(d.x, d.narrow, d.headsOperand, n)
+		w.o.Forward(d.x, d.narrow, d.operand, n)
 		d.residual.Forward(d.x0, d.x0, d.narrow, w.tensors[slotOBias], nn.Masks{}, n)
-		d.norm(d.normed, d.mean, d.rstd, d.x0, w.tensors[slotGain2], w.tensors[slotBias2], n)
+		d.norm.Forward(d.normed, d.mean, d.rstd, d.x0, w.tensors[slotGain2], w.tensors[slotBias2], n)
 		w.gateUp.Forward(d.x, d.hidden, d.normed, n)
-		d.activate(w, d.active, d.hidden, n)
+		d.activation.Forward(d.active, d.hidden, w.tensors[slotGateUpBias], n)
 		w.down.Forward(d.x, d.narrow, d.active, n)
 		d.residual.Forward(d.x0, d.x0, d.narrow, w.tensors[slotDownBias], nn.Masks{}, n)
 	}

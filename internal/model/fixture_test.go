@@ -69,7 +69,7 @@ func writeFixture(t *testing.T, dir string, arch config.Arch, x *kernel.Exec) {
 	m.Refresh()
 
 	out := computeLogits(m, arch)
-	conf, err := model.HFConfig(arch, 0, 0)
+	conf, err := model.HFConfig(arch, 0, 0, "float32")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func writeFixture(t *testing.T, dir string, arch config.Arch, x *kernel.Exec) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := safetensors.Write(weights, model.Entries(p), map[string]string{"format": "pt"}); err != nil {
+	if err := safetensors.Write(weights, model.Entries(p), map[string]string{"format": "pt"}, "F32"); err != nil {
 		t.Fatal(err)
 	}
 	if err := weights.Close(); err != nil {

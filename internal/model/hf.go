@@ -78,17 +78,12 @@ func checkSizes(a config.Arch) error {
 	return nil
 }
 
-// HFConfig is HFConfigAs for weights in float32.
-func HFConfig(a config.Arch, eos, bos int32) ([]byte, error) {
-	return HFConfigAs(a, eos, bos, "float32")
-}
-
-// HFConfigAs returns the config.json that makes Hugging Face transformers build the decoder a.
+// HFConfig returns the config.json that makes Hugging Face transformers build the decoder a.
 //
 // eos and bos are token ids; a negative one is written as null. RoPE is spelled both ways (rope_theta and
 // rope_parameters), for readers of either. Dropout is written as 0: it is a choice of a run. dtype is that of the
 // weights beside the file, float32 or bfloat16. It fails when a mixes choices in a way that its family does not know.
-func HFConfigAs(a config.Arch, eos, bos int32, dtype string) ([]byte, error) {
+func HFConfig(a config.Arch, eos, bos int32, dtype string) ([]byte, error) {
 	f, err := inFamily(a)
 	if err != nil {
 		return nil, err

@@ -35,7 +35,7 @@ func familyArchs() []config.Arch {
 
 func TestHFConfigRoundTrip(t *testing.T) {
 	for _, a := range familyArchs() {
-		data, err := HFConfig(a, 5, -1)
+		data, err := HFConfig(a, 5, -1, "float32")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +79,7 @@ func TestHFConfigKeys(t *testing.T) {
 		}},
 		{archs[4], map[string]string{"n_inner": "80", "tie_word_embeddings": "false"}},
 	} {
-		data, err := HFConfig(c.arch, 5, -1)
+		data, err := HFConfig(c.arch, 5, -1, "float32")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,7 +123,7 @@ func TestHFConfigRefusesWhatNoFamilyHas(t *testing.T) {
 	} {
 		a := familyArchs()[c.family]
 		c.edit(&a)
-		if _, err := HFConfig(a, 0, 0); err == nil || !strings.Contains(err.Error(), name) {
+		if _, err := HFConfig(a, 0, 0, "float32"); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -180,7 +180,7 @@ func TestParseHFConfigRefuses(t *testing.T) {
 		{3, "scale_attn_by_inverse_layer_idx", "true", "scale_attn_by_inverse_layer_idx is true"},
 		{3, "n_head", "5", "not a multiple"},
 	} {
-		data, err := HFConfig(archs[c.family], 0, 0)
+		data, err := HFConfig(archs[c.family], 0, 0, "float32")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -267,7 +267,7 @@ func filled(a config.Arch) *Params[float32] {
 func fileOf(t *testing.T, entries []safetensors.Entry) *safetensors.File {
 	t.Helper()
 	var b bytes.Buffer
-	if err := safetensors.Write(&b, entries, map[string]string{"format": "pt"}); err != nil {
+	if err := safetensors.Write(&b, entries, map[string]string{"format": "pt"}, "F32"); err != nil {
 		t.Fatal(err)
 	}
 	f, err := safetensors.Parse(bytes.NewReader(b.Bytes()), int64(b.Len()))
@@ -414,7 +414,7 @@ func TestHFTokens(t *testing.T) {
 // Whatever is read can be written, and means the same; reading takes memory in proportion.
 func FuzzParseHFConfig(f *testing.F) {
 	for _, a := range familyArchs() {
-		data, err := HFConfig(a, 0, 0)
+		data, err := HFConfig(a, 0, 0, "float32")
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -432,7 +432,7 @@ func FuzzParseHFConfig(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := HFConfig(a, eos, bos)
+		again, err := HFConfig(a, eos, bos, "float32")
 		if err != nil {
 			t.Fatalf("%+v was read and cannot be written: %v", a, err)
 		}

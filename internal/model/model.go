@@ -54,8 +54,7 @@ type Options struct {
 const (
 	PartEmbedding         = "embedding"
 	PartNorms             = "norms"
-	PartBiases            = "biases"
-	PartRotary            = "rotary" // and QK-norm
+	PartHeads             = "heads" // biases, QK-norm and rotation of queries, keys and values
 	PartResiduals         = "residuals"
 	PartActivation        = "activation" // with the hidden layer's bias
 	PartQKVForward        = "qkv forward"
@@ -319,7 +318,7 @@ func (m *Model[T]) forward() {
 			m.probeBlock(i, m.probing)
 		}
 	}
-	m.norm(b.final, b.finalMean, b.finalRstd, b.x[l], m.outside[slotGain], m.outside[slotBias], n)
+	m.norm.Forward(b.final, b.finalMean, b.finalRstd, b.x[l], m.outside[slotGain], m.outside[slotBias], n)
 	m.did(PartNorms)
 }
 
@@ -333,7 +332,8 @@ func (m *Model[T]) backward(scale float64) {
 	m.head.Backward(b.nats, b.logZ, b.dfinal, dhead, b.final, m.headWeights, m.in.Labels, m.in.Counts, scale)
 	m.did(PartHead)
 	clear(b.dx[:n*m.arch.Width])
-	m.normBack(b.dx, grads[slotGain], grads[slotBias], b.finalMean, b.finalRstd, b.dfinal, b.x[l], outside[slotGain], n)
+	m.norm.Backward(b.dx, grads[slotGain], grads[slotBias], b.finalMean, b.finalRstd, b.dfinal, b.x[l],
+		outside[slotGain], n)
 	m.did(PartNorms)
 	for i := l - 1; i >= 0; i-- {
 		// The last block's activations are still there from the forward pass.

@@ -62,15 +62,12 @@ func (m *Model[T]) Probe(in Input, dst *ProbeStats) {
 // probeBlock measures block i right after its forward pass, while what it saved is still its own.
 func (m *Model[T]) probeBlock(i int, dst *ProbeStats) {
 	s, a := &m.buf.saved[i], m.arch
-	qk, scale := s.qk, 1/math.Sqrt(float64(a.HeadSize))
-	switch {
-	case m.attention16 != nil:
-		qk, scale = s.operands, 1 // the queries carry it
-	case m.headNorm == nil:
-		qk = s.qkv
+	q, k, _ := splitHeads(a, s.operands, s.qkv)
+	scale := 1.0
+	if m.attention16 == nil { // else the queries carry it
+		scale = 1 / math.Sqrt(float64(a.HeadSize))
 	}
-	hd, kd := queryWidth(a), keyWidth(a)
-	m.prober.Focus(dst.Heads[i*a.Heads:(i+1)*a.Heads], qk.Columns(0, hd), qk.Columns(hd, hd+kd), scale, m.n)
+	m.prober.Focus(dst.Heads[i*a.Heads:(i+1)*a.Heads], q, k, scale, m.n)
 	dst.Dead[i] = float64(m.prober.Dead(s.active, m.n)) / float64(a.MLP)
 }
 

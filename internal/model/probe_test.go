@@ -12,12 +12,9 @@ import (
 // naiveFocus recomputes what Probe says of block 0's heads from its operands, in float64 and the plain way.
 func naiveFocus(m *Model[float32], n int) []nn.HeadFocus {
 	a, s := m.arch, &m.buf.saved[0]
-	rows, scale := s.qk, 1/math.Sqrt(float64(a.HeadSize))
-	if m.headNorm == nil {
-		rows = s.qkv
-	}
+	rows, scale := s.operands, 1/math.Sqrt(float64(a.HeadSize))
 	if m.bf16() {
-		rows, scale = s.operands, 1
+		scale = 1
 	}
 	at := func(i, col int) float64 {
 		if rows.H == nil {

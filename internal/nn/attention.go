@@ -37,9 +37,7 @@ func AttentionLen(workers, context int) int { return workers * 2 * queryRows * c
 // NewAttention returns attention of heads query heads over kvHeads key and value heads of size channels, for spans of
 // at most context positions. scratch has AttentionLen(x.Workers(), context) elements.
 func NewAttention[T kernel.Float](x *kernel.Exec, heads, kvHeads, size, context int, scratch []T) *Attention[T] {
-	if heads%kvHeads != 0 || len(scratch) != AttentionLen(x.Workers(), context) {
-		panic("nn: attention: wrong shape")
-	}
+	require(heads%kvHeads == 0 && len(scratch) == AttentionLen(x.Workers(), context), "nn: attention: wrong shape")
 	return &Attention[T]{spans: spans{x: x, heads: heads, kvHeads: kvHeads, size: size, context: context},
 		scale: T(1 / math.Sqrt(float64(size))), scratch: scratch}
 }
@@ -59,20 +57,20 @@ func (l *Attention[T]) begin(out kernel.Mat[T], lse []T, q, k, v kernel.Mat[T], 
 
 type attentionForward[T kernel.Float] Attention[T]
 
-func (l *attentionForward[T]) block(worker, first, _, h, q0, q1 int) {
+func (l *attentionForward[T]) attend(worker, first, _, h, q0, q1 int) {
 	g := h / (l.heads / l.kvHeads)
 	q := l.q.F[(first+q0)*l.q.Stride+h*l.size:]
 	k, v := l.k.F[first*l.k.Stride+g*l.size:], l.v.F[first*l.v.Stride+g*l.size:]
 	out := l.out.F[(first+q0)*l.out.Stride+h*l.size:]
 	p := l.scratch[worker*2*queryRows*l.context:][:queryRows*l.context]
 	kernel.Gemm(l.x, worker, false, true, q1-q0, q1, l.size, l.scale, q, l.q.Stride, k, l.k.Stride, 0, p, l.context)
-	(*Attention[T])(l).weigh(worker, out, l.out.Stride, l.lse[(first+q0)*l.heads+h:], p, v, q1-q0, q1, q0+1, 1)
+	(*Attention[T])(l).softmaxValues(worker, out, l.out.Stride, l.lse[(first+q0)*l.heads+h:], p, v, q1-q0, q1, q0+1, 1)
 }
 
-// weigh turns the scores p (rows, context) of a block of queries for keys [0, keys) into probabilities, row i over the
-// first seen+i·step of them, and overwrites the block's rows of out, ldo apart, by the sums of v that they weigh, and
-// those of lse unless it is nil.
-func (l *Attention[T]) weigh(worker int, out []T, ldo int, lse, p, v []T, rows, keys, seen, step int) {
+// softmaxValues turns the scores p (rows, context) of a block of queries for keys [0, keys) into probabilities, row i
+// over the first seen+i·step of them. It overwrites the block's rows of out, ldo apart, by the sums of v with these
+// probabilities as weights, and those of lse unless it is nil.
+func (l *Attention[T]) softmaxValues(worker int, out []T, ldo int, lse, p, v []T, rows, keys, seen, step int) {
 	var inverse [queryRows]T
 	for i := range rows {
 		row := p[i*l.context : i*l.context+keys]
@@ -98,17 +96,16 @@ func (l *Attention[T]) weigh(worker int, out []T, ldo int, lse, p, v []T, rows, 
 // dq_i = Σ ds_ij·k_j/√D, dk_j = Σ ds_ij·q_i/√D.
 func (l *Attention[T]) Backward(dq, dk, dv, dout, out kernel.Mat[T], lse []T, q, k, v kernel.Mat[T], bounds []int32) {
 	l.begin(out, lse, q, k, v, bounds)
-	if dq.Cols != q.Cols || dk.Cols != k.Cols || dv.Cols != v.Cols || dout.Cols != out.Cols {
-		panic("nn: attention: wrong shape")
-	}
+	require(dq.Cols == q.Cols && dk.Cols == k.Cols && dv.Cols == v.Cols && dout.Cols == out.Cols,
+		"nn: attention: wrong shape")
 	l.dq, l.dk, l.dv, l.dout = dq, dk, dv, dout
-	l.eachHead(bounds, l.kvHeads, (*attentionBackward[T])(l))
+	l.eachSpan(bounds, l.kvHeads, (*attentionBackward[T])(l))
 }
 
 type attentionBackward[T kernel.Float] Attention[T]
 
-// head sums dk and dv of one key and value head over the queries.
-func (l *attentionBackward[T]) head(worker, first, n, g int) {
+// attend sums dk and dv of one key and value head over the queries of a span.
+func (l *attentionBackward[T]) attend(worker, first, n, g, _, _ int) {
 	d, group := l.size, l.heads/l.kvHeads
 	k, v := l.k.F[first*l.k.Stride+g*d:], l.v.F[first*l.v.Stride+g*d:]
 	dk, dv := l.dk.F[first*l.dk.Stride+g*d:], l.dv.F[first*l.dv.Stride+g*d:]

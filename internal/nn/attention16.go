@@ -54,9 +54,7 @@ func Attention16Len(workers, context, size int) (halves, floats int) {
 // at most context positions. halves and floats have the lengths that Attention16Len gives for x.Workers().
 func NewAttention16(x *kernel.Exec, heads, kvHeads, size, context int, halves []uint16, floats []float32) *Attention16 {
 	h, f := Attention16Len(x.Workers(), context, size)
-	if heads%kvHeads != 0 || len(halves) != h || len(floats) != f {
-		panic("nn: attention: wrong shape")
-	}
+	require(heads%kvHeads == 0 && len(halves) == h && len(floats) == f, "nn: attention: wrong shape")
 	l := &Attention16{spans: spans{x: x, heads: heads, kvHeads: kvHeads, size: size, context: context},
 		scale: float32(1 / math.Sqrt(float64(size))), workers: make([]attention16Worker, x.Workers())}
 	takeHalves := func(n int) (s []uint16) {
@@ -95,9 +93,7 @@ func (l *Attention16) Forward(out kernel.Mat[float32], lse []float32, qkv kernel
 // begin takes the arguments of both directions.
 func (l *Attention16) begin(out kernel.Mat[float32], lse []float32, qkv kernel.Mat[float32], bounds []int32) {
 	hd, kd := l.heads*l.size, l.kvHeads*l.size
-	if qkv.Cols != hd+2*kd {
-		panic("nn: attention: wrong shape")
-	}
+	require(qkv.Cols == hd+2*kd, "nn: attention: wrong shape")
 	l.check(out.Cols, hd, kd, kd, len(lse), bounds)
 	l.out, l.lse, l.qkv = out, lse, qkv
 }
@@ -126,8 +122,8 @@ func (l *Attention16) mulTerms(worker int, dst kernel.Mat[float32], a []uint16, 
 
 type attention16Forward Attention16
 
-// block packs the keys and values that its queries meet unless the worker has them from the block before.
-func (l *attention16Forward) block(worker, first, n, h, q0, q1 int) {
+// attend packs the keys and values that its queries meet unless the worker has them from the block before.
+func (l *attention16Forward) attend(worker, first, n, h, q0, q1 int) {
 	w, a, g := &l.workers[worker], (*Attention16)(l), h/(l.heads/l.kvHeads)
 	rows, stride, d := q1-q0, len(w.p)/queryRows, l.size
 	if this := first*l.kvHeads + g; this != w.packed {
@@ -161,19 +157,17 @@ func (l *attention16Forward) block(worker, first, n, h, q0, q1 int) {
 func (l *Attention16) Backward(dpart, dout, out kernel.Mat[float32], lse []float32,
 	qkv kernel.Mat[float32], bounds []int32) {
 	l.begin(out, lse, qkv, bounds)
-	if dout.Cols != out.Cols || dpart.Cols != 3*out.Cols {
-		panic("nn: attention: wrong shape")
-	}
+	require(dout.Cols == out.Cols && dpart.Cols == 3*out.Cols, "nn: attention: wrong shape")
 	l.dpart, l.dout = dpart, dout
-	l.eachHead(bounds, l.heads, (*attention16Backward)(l))
+	l.eachSpan(bounds, l.heads, (*attention16Backward)(l))
 }
 
 type attention16Backward Attention16
 
-// head works through the keys of one query head of a span in blocks: with scores stored by keys, the gradients of a
+// attend works through the keys of one query head of a span in blocks: with scores stored by keys, the gradients of a
 // block's keys and values are one multiply over all queries that see it, and only those of the queries add up over
 // the blocks.
-func (l *attention16Backward) head(worker, first, n, h int) {
+func (l *attention16Backward) attend(worker, first, n, h, _, _ int) {
 	w, a := &l.workers[worker], (*Attention16)(l)
 	d, stride, x, g := l.size, len(w.p)/queryRows, l.x, h/(l.heads/l.kvHeads)
 	q, dout, out := a.queries(first, h), l.dout.H[first*l.dout.Stride+h*d:], l.out.H[first*l.out.Stride+h*d:]

@@ -178,14 +178,14 @@ func TestMisusePanics(t *testing.T) {
 	mat := func(rows, cols int) kernel.Mat[float64] { return kernel.Dense(make([]float64, rows*cols), rows, cols) }
 	for name, misuse := range map[string]func(){
 		"short gain": func() {
-			NewRMSNorm(x, stageFor(x, 4), nil, 4, 1e-5).Forward(mat(2, 4), make([]float64, 2), make([]float64, 8),
-				make([]float64, 3), 2)
+			NewNorm(x, stageFor(x, 4), nil, 4, 1e-5).Forward(mat(2, 4), nil, make([]float64, 2), make([]float64, 8),
+				make([]float64, 3), nil, 2)
 		},
 		"span beyond the context": func() {
 			NewAttention(x, 1, 1, 2, 4, make([]float64, AttentionLen(x.Workers(), 4))).
 				Forward(mat(5, 2), make([]float64, 5), mat(5, 2), mat(5, 2), mat(5, 2), []int32{0, 5})
 		},
-		"odd head size": func() { NewRope[float64](x, 4, 3, 1e4, RopeScale{}, make([]float64, 6), make([]float64, 6)) },
+		"odd head size": func() { NewRope[float64](4, 3, 1e4, RopeScale{}, make([]float64, 6), make([]float64, 6)) },
 		"all dropped":   func() { NewDropout[float64](1) },
 		"token outside the table": func() {
 			NewEmbedding(x, 2, NewDropout[float64](0)).Forward(make([]float64, 2), []int32{9}, []int32{0},

@@ -22,7 +22,7 @@ func BenchmarkNorms(b *testing.B) {
 	}
 	sums := NewBlockSums(x, n, 2*width, make([]float32, BlockSumsLen(x.Workers(), n, 2*width)))
 	stage := NewStage(x, 2*width, make([]float32, StageLen(x.Workers(), 2*width)))
-	rms, layer := NewRMSNorm(x, stage, sums, width, 1e-6), NewLayerNorm(x, stage, sums, width, 1e-5)
+	rms, layer := NewNorm(x, stage, sums, width, 1e-6), NewNorm(x, stage, sums, width, 1e-5)
 	src, dx := random(n*width), make([]float32, n*width)
 	dst, dy := kernel.Dense(make([]float32, n*width), n, width), kernel.Dense(random(n*width), n, width)
 	half := kernel.NewOperand(n, width)
@@ -33,9 +33,9 @@ func BenchmarkNorms(b *testing.B) {
 		bytes int // for each element
 		run   func()
 	}{
-		{"RMSNorm/forward", 8, func() { rms.Forward(dst, rstd, src, gain, n) }},
-		{"RMSNorm/forward to bf16", 6, func() { rms.Forward(half, rstd, src, gain, n) }},
-		{"RMSNorm/backward", 16, func() { rms.Backward(dx, dgain, rstd, dy, src, gain, n) }},
+		{"RMSNorm/forward", 8, func() { rms.Forward(dst, nil, rstd, src, gain, nil, n) }},
+		{"RMSNorm/forward to bf16", 6, func() { rms.Forward(half, nil, rstd, src, gain, nil, n) }},
+		{"RMSNorm/backward", 16, func() { rms.Backward(dx, dgain, nil, nil, rstd, dy, src, gain, n) }},
 		{"LayerNorm/forward", 8, func() { layer.Forward(dst, mean, rstd, src, gain, bias, n) }},
 		{"LayerNorm/forward to bf16", 6, func() { layer.Forward(half, mean, rstd, src, gain, bias, n) }},
 		{"LayerNorm/backward", 16, func() { layer.Backward(dx, dgain, dbias, mean, rstd, dy, src, gain, n) }},

@@ -25,19 +25,15 @@ func KeyCacheLen(capacity, size int) int {
 // Numerics: a position's bits do not depend on how its row was cut into calls, nor on the other runs.
 func (l *Attention[T]) Cached(out, q, k, v kernel.Mat[T], keyCache, valueCache []T, capacity int, runs []Run) {
 	width := l.kvHeads * l.size
-	if out.Cols != l.heads*l.size || q.Cols != out.Cols || k.Cols != width || v.Cols != width || capacity > l.context ||
-		len(valueCache)%(capacity*width) != 0 ||
-		len(keyCache) != len(valueCache)/(capacity*l.size)*KeyCacheLen(capacity, l.size) {
-		panic("nn: attention: wrong shape")
-	}
+	require(out.Cols == l.heads*l.size && q.Cols == out.Cols && k.Cols == width && v.Cols == width &&
+		capacity <= l.context && len(valueCache)%(capacity*width) == 0 &&
+		len(keyCache) == len(valueCache)/(capacity*l.size)*KeyCacheLen(capacity, l.size), "nn: attention: wrong shape")
 	l.out, l.q, l.dk, l.dv, l.runs, l.capacity = out, q, k, v, runs, capacity
 	l.keyCache, l.valueCache, l.v.Stride = keyCache, valueCache, l.size
 	l.total = 0
 	long := false
 	for _, r := range runs {
-		if r.Past+r.Len > capacity {
-			panic("nn: attention: run beyond its cache")
-		}
+		require(r.Past+r.Len <= capacity, "nn: attention: run beyond its cache")
 		long = long || r.Len > 1
 		l.total += l.runCost(r)
 	}
@@ -121,7 +117,7 @@ func (l *attentionCached[T]) Part(worker, lo, hi int) {
 				if at >= begin && at < end {
 					q, out := l.q.F[(r.First+q0)*l.q.Stride+h*l.size:], l.out.F[(r.First+q0)*l.out.Stride+h*l.size:]
 					kernel.GemmBlocks(l.x, q1-q0, keys, l.size, l.scale, q, l.q.Stride, k, p, l.context)
-					a.weigh(worker, out, l.out.Stride, nil, p, v, q1-q0, keys, r.Past+q0+1, 1)
+					a.softmaxValues(worker, out, l.out.Stride, nil, p, v, q1-q0, keys, r.Past+q0+1, 1)
 				}
 				at += blockCost(keys)
 			}
@@ -140,6 +136,6 @@ func (l *attentionCached[T]) position(worker int, p []T, r Run, g int) {
 		rows := min(queryRows, (g+1)*group-h)
 		q := l.q.F[r.First*l.q.Stride+h*l.size:]
 		kernel.GemmBlocks(l.x, rows, keys, l.size, l.scale, q, l.size, k, p, l.context)
-		a.weigh(worker, l.out.F[r.First*l.out.Stride+h*l.size:], l.size, nil, p, v, rows, keys, keys, 0)
+		a.softmaxValues(worker, l.out.F[r.First*l.out.Stride+h*l.size:], l.size, nil, p, v, rows, keys, keys, 0)
 	}
 }

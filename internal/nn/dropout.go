@@ -19,9 +19,7 @@ type Dropout[T kernel.Float] struct {
 
 // NewDropout returns dropout of a share in [0, 1).
 func NewDropout[T kernel.Float](share float64) Dropout[T] {
-	if !(share >= 0 && share < 1) {
-		panic("nn: dropout outside [0,1)")
-	}
+	require(share >= 0 && share < 1, "nn: dropout outside [0,1)")
 	threshold := math.Min(math.Round(share*65536), 65535)
 	return Dropout[T]{threshold: uint16(threshold), scale: T(65536 / (65536 - threshold))}
 }

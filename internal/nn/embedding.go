@@ -24,9 +24,7 @@ func NewEmbedding[T kernel.Float](x *kernel.Exec, width int, dropout Dropout[T])
 // Forward overwrites dst (N, C). tokens and pos (N); table (V, C); positions (context, C) or nil.
 // Panics if a token is outside the table.
 func (l *Embedding[T]) Forward(dst []T, tokens, pos []int32, table, positions []T, masks Masks) {
-	if len(dst) < len(tokens)*l.width || len(pos) != len(tokens) {
-		panic("nn: embedding: wrong shape")
-	}
+	require(len(dst) >= len(tokens)*l.width && len(pos) == len(tokens), "nn: embedding: wrong shape")
 	l.dst, l.tokens, l.pos, l.table, l.positions, l.masks = dst, tokens, pos, table, positions, masks
 	l.each(len(tokens), (*embeddingForward[T])(l))
 }
@@ -50,9 +48,7 @@ func (l *embeddingForward[T]) row(_, i int, _ []T) {
 //
 // Numerics: workers share the channels, so that each element is summed over positions in their order.
 func (l *Embedding[T]) Backward(dtable, dpositions, dy []T, tokens, pos []int32, masks Masks) {
-	if len(dy) < len(tokens)*l.width || len(pos) != len(tokens) {
-		panic("nn: embedding: wrong shape")
-	}
+	require(len(dy) >= len(tokens)*l.width && len(pos) == len(tokens), "nn: embedding: wrong shape")
 	l.dst, l.tokens, l.pos, l.table, l.positions, l.masks = dy, tokens, pos, dtable, dpositions, masks
 	if l.dropout.active(masks) {
 		l.each(len(tokens), (*embeddingMask[T])(l))

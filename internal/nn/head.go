@@ -66,9 +66,7 @@ func (l *Head[T]) Backward(nats, logZ []float64, dsrc kernel.Mat[T], dw []T, src
 func (l *Head[T]) chunks(nats, logZ []float64, dsrc kernel.Mat[T], dw []T, src kernel.Mat[T], w *kernel.Weights[T],
 	labels []int32, counts []bool) {
 	n := len(labels)
-	if len(nats) < n || len(logZ) < n || len(counts) != n {
-		panic("nn: head: wrong shape")
-	}
+	require(len(nats) >= n && len(logZ) >= n && len(counts) == n, "nn: head: wrong shape")
 	l.nats, l.logZ, l.labels, l.counts = nats, logZ, labels, counts
 	for l.from = 0; l.from < n; l.from += l.logits.Rows {
 		m := min(l.logits.Rows, n-l.from)
@@ -118,8 +116,5 @@ func (l *crossEntropy[T]) differentiate(worker int, dz kernel.Row[T], z []T, fac
 // Logits overwrites dst (N, V), all of it at once: for tests and small inputs.
 func (l *Head[T]) Logits(dst []T, src kernel.Mat[T], w *kernel.Weights[T], n int) {
 	vocab := l.logits.Cols
-	if len(dst) < n*vocab {
-		panic("nn: head: wrong shape")
-	}
 	w.Forward(l.x, kernel.Dense(dst, n, vocab), src, n)
 }

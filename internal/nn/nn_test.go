@@ -107,9 +107,9 @@ func TestNorms(t *testing.T) {
 	dst, dy := padded(r, n, c), padded(r, n, c)
 	mean, rstd := make([]float64, n), make([]float64, n)
 
-	rms := NewRMSNorm(x, stageFor(x, c), sums, c, 1e-5)
+	rms := NewNorm(x, stageFor(x, c), sums, c, 1e-5)
 	forward := func() float64 {
-		rms.Forward(dst, rstd, src, gain, n)
+		rms.Forward(dst, nil, rstd, src, gain, nil, n)
 		return weigh(dst, dy)
 	}
 	forward()
@@ -121,13 +121,13 @@ func TestNorms(t *testing.T) {
 	// Gradients are added to what is there.
 	dx, dgain := make([]float64, n*c), make([]float64, c)
 	dx[0], dgain[0] = 1, 2
-	rms.Backward(dx, dgain, rstd, dy, src, gain, n)
+	rms.Backward(dx, dgain, nil, nil, rstd, dy, src, gain, n)
 	dx[0]--
 	dgain[0] -= 2
 	agree(t, r, "rms dx", dx, src, forward)
 	agree(t, r, "rms dgain", dgain, gain, forward)
 
-	layer := NewLayerNorm(x, stageFor(x, c), sums, c, 1e-5)
+	layer := NewNorm(x, stageFor(x, c), sums, c, 1e-5)
 	forward = func() float64 {
 		layer.Forward(dst, mean, rstd, src, gain, bias, n)
 		return weigh(dst, dy)
@@ -149,67 +149,11 @@ func TestNorms(t *testing.T) {
 	}
 }
 
-func TestHeadNorm(t *testing.T) {
-	const n, heads, d = 130, 3, 4
-	x, r := newExec(t, kernel.TierAuto), random(t)
-	src, dst, dy, gain, rstd := padded(r, n, heads*d), padded(r, n, heads*d), padded(r, n, heads*d), normal(r, d),
-		make([]float64, n*heads)
-	l := NewHeadNorm(x, sumsFor(x, n, d), d, 1e-6)
-	forward := func() float64 {
-		l.Forward(dst, rstd, src, gain, n)
-		return weigh(dst, dy)
-	}
-	forward()
-	dx, dgain := like(dy), make([]float64, d)
-	l.Backward(dx, dgain, rstd, src, gain, n)
-	agree(t, r, "head norm dx", dx.F, src.F, forward)
-	agree(t, r, "head norm dgain", dgain, gain, forward)
-}
-
-func TestRope(t *testing.T) {
-	const n, heads, d, context = 20, 2, 6, 50
-	x, r := newExec(t, kernel.TierAuto), random(t)
-	l := NewRope(x, context, d, 10000, RopeScale{}, make([]float64, RopeLen(context, d)),
-		make([]float64, RopeLen(context, d)))
-	src, w := padded(r, n, heads*d), padded(r, n, heads*d)
-	pos := make([]int32, n)
-	for i := range pos {
-		pos[i] = int32(r.IntN(context))
-	}
-	forward := func() float64 {
-		m := like(src)
-		l.Forward(m, pos, n)
-		return weigh(m, w)
-	}
-	dx := like(w)
-	l.Backward(dx, pos, n)
-	agree(t, r, "rope dx", dx.F, src.F, forward)
-
-	// Position 0 is left alone; pair 0 of another turns by as many radians; scores depend on the distance only.
-	score := func(p, q int32) float64 {
-		m := kernel.Dense(append(append([]float64(nil), row(src, 0)...), row(src, 1)...), 2, heads*d)
-		l.Forward(m, []int32{p, q}, 2)
-		return dot(row(m, 0), row(m, 1))
-	}
-	if a, b := score(5, 3), score(30, 28); math.Abs(a-b) > 1e-12 {
-		t.Errorf("scores at distance 2 are %v and %v", a, b)
-	}
-	m := kernel.Dense([]float64{1, 0, 0, 0, 0, 0}, 1, d)
-	l.Forward(m, []int32{0}, 1)
-	if m.F[0] != 1 || m.F[3] != 0 {
-		t.Errorf("position 0 was turned: %v", m.F)
-	}
-	l.Forward(m, []int32{2}, 1)
-	if math.Abs(m.F[0]-math.Cos(2)) > 1e-15 || math.Abs(m.F[3]-math.Sin(2)) > 1e-15 {
-		t.Errorf("position 2 gives %v, want cos and sin of 2 at 0 and 3", m.F)
-	}
-}
-
 func TestActivations(t *testing.T) {
 	const n, f = 70, 21
 	x, r := newExec(t, kernel.TierAuto), random(t)
-	stage, sums := stageFor(x, SwiGLUStage(f)), sumsFor(x, n, 2*f)
-	swiglu, gelu := NewSwiGLU(x, stage, sums), NewGELU(x, stage, sums)
+	stage, sums := stageFor(x, ActivationStage(true, f)), sumsFor(x, n, 2*f)
+	swiglu, gelu := NewActivation(x, stage, sums, true), NewActivation(x, stage, sums, false)
 	for _, c := range []struct {
 		name  string
 		width int

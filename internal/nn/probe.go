@@ -54,9 +54,7 @@ func probeWidth(rows, size int) int { return stageWidth(max(rows*size+size+2*row
 // NewProbe returns measurements of sequences of at most rows positions. scratch has
 // ProbeLen(x.Workers(), rows, size, units) elements.
 func NewProbe[T kernel.Float](x *kernel.Exec, heads, kvHeads, size, units, rows int, scratch []T) *Probe[T] {
-	if len(scratch) != ProbeLen(x.Workers(), rows, size, units) {
-		panic("nn: probe: wrong shape")
-	}
+	require(len(scratch) == ProbeLen(x.Workers(), rows, size, units), "nn: probe: wrong shape")
 	return &Probe[T]{x: x, heads: heads, kvHeads: kvHeads, size: size, rows: rows,
 		scratch: scratch[units:], tops: scratch[:units]}
 }
@@ -66,9 +64,8 @@ func NewProbe[T kernel.Float](x *kernel.Exec, heads, kvHeads, size, units, rows 
 //
 // Numerics: scores and softmax in T, entropies in float64. A score that is not finite makes the numbers of its head so.
 func (l *Probe[T]) Focus(dst []HeadFocus, q, k kernel.Mat[T], scale float64, n int) {
-	if len(dst) != l.heads || q.Cols != l.heads*l.size || k.Cols != l.kvHeads*l.size || n > l.rows {
-		panic("nn: probe: wrong shape")
-	}
+	require(len(dst) == l.heads && q.Cols == l.heads*l.size && k.Cols == l.kvHeads*l.size && n <= l.rows,
+		"nn: probe: wrong shape")
 	l.dst, l.q, l.k, l.scale, l.n = dst, q, k, T(scale), n
 	l.x.Pool().Do(l.heads, 1, (*probeFocus[T])(l))
 }
@@ -114,9 +111,7 @@ func (l *probeFocus[T]) Part(worker, lo, hi int) {
 
 // Dead returns the number of units, columns of the activations src (n, F), that are silent at all positions.
 func (l *Probe[T]) Dead(src kernel.Mat[T], n int) (dead int) {
-	if src.Cols != len(l.tops) {
-		panic("nn: probe: wrong shape")
-	}
+	require(src.Cols == len(l.tops), "nn: probe: wrong shape")
 	l.src, l.n = src, n
 	clear(l.tops)
 	l.x.Pool().Do(src.Cols, probeColumns, (*probeTops[T])(l))

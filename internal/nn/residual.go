@@ -24,9 +24,8 @@ func NewResidual[T kernel.Float](x *kernel.Exec, stage *Stage[T], sums *BlockSum
 
 // Forward overwrites dst (N, C), which may be src. src (N, C); branch (N, C) is used up; bias (C) or nil.
 func (l *Residual[T]) Forward(dst, src []T, branch kernel.Mat[T], bias []T, masks Masks, n int) {
-	if branch.Cols != l.width || bias != nil && len(bias) != l.width || len(dst) < n*l.width || len(src) < n*l.width {
-		panic("nn: residual: wrong shape")
-	}
+	require(branch.Cols == l.width && (bias == nil || len(bias) == l.width) &&
+		len(dst) >= n*l.width && len(src) >= n*l.width, "nn: residual: wrong shape")
 	l.dst, l.src, l.branch, l.bias, l.masks = dst, src, branch, bias, masks
 	l.each(n, (*residualForward[T])(l))
 }
@@ -51,9 +50,8 @@ func (l *residualForward[T]) row(worker, i int, _ []T) {
 // dy (N, C) itself where nothing is dropped and full precision is asked for, else dbranch (N, C), which it overwrites.
 // The gradient of src is dy.
 func (l *Residual[T]) Backward(dbranch kernel.Mat[T], dbias, dy []T, masks Masks, n int) kernel.Mat[T] {
-	if dbranch.Cols != l.width || len(dy) < n*l.width || dbias != nil && len(dbias) != l.width {
-		panic("nn: residual: wrong shape")
-	}
+	require(dbranch.Cols == l.width && len(dy) >= n*l.width && (dbias == nil || len(dbias) == l.width),
+		"nn: residual: wrong shape")
 	if dbranch.H == nil && !l.dropout.active(masks) {
 		if dbranch = kernel.Dense(dy, n, l.width); dbias == nil {
 			return dbranch

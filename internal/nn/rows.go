@@ -2,6 +2,13 @@ package nn
 
 import "gimbal/internal/kernel"
 
+// require panics with fault unless ok.
+func require(ok bool, fault string) {
+	if !ok {
+		panic(fault)
+	}
+}
+
 // rowGrain is the smallest share of positions worth handing to a worker.
 const rowGrain = 8
 
@@ -68,16 +75,34 @@ func stageWidth(width int) int { return (width + 31) &^ 31 }
 
 // NewStage returns width elements for each worker. buf has StageLen(x.Workers(), width) elements.
 func NewStage[T kernel.Float](x *kernel.Exec, width int, buf []T) *Stage[T] {
-	if len(buf) != StageLen(x.Workers(), width) {
-		panic("nn: short stage")
-	}
+	require(len(buf) == StageLen(x.Workers(), width), "nn: short stage")
 	return &Stage[T]{width: stageWidth(width), buf: buf}
 }
 
 // take returns the worker's first n elements.
 func (s *Stage[T]) take(worker, n int) []T {
-	if n > s.width {
-		panic("nn: stage too narrow")
-	}
+	require(n <= s.width, "nn: stage too narrow")
 	return s.buf[worker*s.width : worker*s.width+n]
 }
+
+// Rounding copies rows in full precision to bfloat16 rows.
+type Rounding[T kernel.Float] struct {
+	rows[T]
+	dst, src kernel.Mat[T]
+}
+
+// NewRounding returns the copy.
+func NewRounding[T kernel.Float](x *kernel.Exec) *Rounding[T] {
+	return &Rounding[T]{rows: rows[T]{x: x}}
+}
+
+// Forward overwrites n rows of dst by those of src, which has as many columns.
+func (l *Rounding[T]) Forward(dst, src kernel.Mat[T], n int) {
+	require(dst.H != nil && dst.Cols == src.Cols, "nn: rounding: wrong shape")
+	l.dst, l.src = dst, src
+	l.each(n, (*roundRow[T])(l))
+}
+
+type roundRow[T kernel.Float] Rounding[T]
+
+func (l *roundRow[T]) row(_, i int, _ []T) { l.dst.Row(i).Write(l.x, l.src.RowF(i)) }

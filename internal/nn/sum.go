@@ -25,18 +25,14 @@ func BlockSumsLen(workers, rows, width int) int { return (blocksOf(rows) + worke
 // NewBlockSums returns sums for at most rows positions and width channels. buf has BlockSumsLen(x.Workers(), rows,
 // width) elements.
 func NewBlockSums[T kernel.Float](x *kernel.Exec, rows, width int, buf []T) *BlockSums[T] {
-	if len(buf) != BlockSumsLen(x.Workers(), rows, width) {
-		panic("nn: short partial sums")
-	}
+	require(len(buf) == BlockSumsLen(x.Workers(), rows, width), "nn: short partial sums")
 	at := blocksOf(rows) * width
 	return &BlockSums[T]{x: x, width: width, partial: buf[:at], scratch: buf[at:]}
 }
 
 // block returns the zeroed partial sums of block b, nil for a width of 0.
 func (s *BlockSums[T]) block(b, width int) []T {
-	if width > s.width {
-		panic("nn: partial sums too narrow")
-	}
+	require(width <= s.width, "nn: partial sums too narrow")
 	if width == 0 {
 		return nil
 	}

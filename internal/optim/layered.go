@@ -20,7 +20,7 @@ const (
 // Source: AdaGC, Wang et al. 2025, arXiv:2502.11034. There the first steps take the least of the globally clipped norms
 // for γ; here they average the norms of the steps that were made.
 type Layered struct {
-	state   LayeredState
+	LayeredState
 	factors []float64
 }
 
@@ -32,28 +32,25 @@ type LayeredState struct {
 
 // NewLayered returns layered clipping of a number of tensors, without history.
 func NewLayered(tensors int) *Layered {
-	return &Layered{state: LayeredState{Norms: make([]float64, tensors)}, factors: make([]float64, tensors)}
+	return &Layered{LayeredState{Norms: make([]float64, tensors)}, make([]float64, tensors)}
 }
-
-// State returns the state to save. It shares memory with l.
-func (l *Layered) State() LayeredState { return l.state }
 
 // SetState puts a saved state back. The zero value is a fresh start. It fails if the state is not of these tensors.
 func (l *Layered) SetState(s LayeredState) error {
 	if s.Steps == 0 && len(s.Norms) == 0 {
-		s.Norms = make([]float64, len(l.state.Norms))
+		s.Norms = make([]float64, len(l.Norms))
 	}
-	if len(s.Norms) != len(l.state.Norms) || s.Steps < 0 {
+	if len(s.Norms) != len(l.Norms) || s.Steps < 0 {
 		return fmt.Errorf("optim: the state of layered clipping has %d tensors after %d steps, want %d tensors",
-			len(s.Norms), s.Steps, len(l.state.Norms))
+			len(s.Norms), s.Steps, len(l.Norms))
 	}
 	for i, v := range s.Norms {
 		if !(v >= 0 && v <= math.MaxFloat64) {
 			return fmt.Errorf("optim: the state of layered clipping has %v as the norm of tensor %d", v, i)
 		}
 	}
-	l.state.Steps = s.Steps
-	copy(l.state.Norms, s.Norms)
+	l.Steps = s.Steps
+	copy(l.Norms, s.Norms)
 	return nil
 }
 
@@ -76,8 +73,8 @@ func (l *Layered) Factors(norms []float64) (factors []float64, norm float64, cli
 	}
 	total = 0
 	for i, n := range norms {
-		average, factor := &l.state.Norms[i], 1.0
-		if l.state.Steps >= layeredAfter && *average > 0 && n > layeredOver**average {
+		average, factor := &l.Norms[i], 1.0
+		if l.Steps >= layeredAfter && *average > 0 && n > layeredOver**average {
 			factor = layeredOver * *average / n
 			n *= factor
 			clipped++
@@ -90,6 +87,6 @@ func (l *Layered) Factors(norms []float64) (factors []float64, norm float64, cli
 		}
 		l.factors[i] = factor
 	}
-	l.state.Steps++
+	l.Steps++
 	return l.factors, math.Sqrt(total), clipped
 }

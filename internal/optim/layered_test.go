@@ -30,7 +30,7 @@ func TestLayeredAgainstReference(t *testing.T) {
 	spikes := map[int]int{50: 1, 120: 1, 121: 3, 140: 0} // step: segment
 	for step := range 160 {
 		if step == 130 { // a resume
-			data, err := json.Marshal(l.State())
+			data, err := json.Marshal(l.LayeredState)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -92,8 +92,8 @@ func TestLayeredAgainstReference(t *testing.T) {
 			t.Fatalf("step %d: norm %g reported, %g there", step, norm, after)
 		}
 	}
-	if !slices.EqualFunc(l.State().Norms, average, func(a, b float64) bool { return near(a, b, 1e-6) }) {
-		t.Errorf("averages %v, want %v", l.State().Norms, average)
+	if !slices.EqualFunc(l.LayeredState.Norms, average, func(a, b float64) bool { return near(a, b, 1e-6) }) {
+		t.Errorf("averages %v, want %v", l.LayeredState.Norms, average)
 	}
 }
 
@@ -101,13 +101,13 @@ func TestLayeredLeavesNonFiniteAlone(t *testing.T) {
 	a, _, grads := observed(t, random(t), 2, kernel.TierAuto)
 	l := NewLayered(len(a.segments))
 	clip(a, l, grads)
-	before := slices.Clone(l.State().Norms)
+	before := slices.Clone(l.LayeredState.Norms)
 	grads[60] = float32(math.Inf(1))
 	old := slices.Clone(grads)
 	if norm, clipped := clip(a, l, grads); !math.IsInf(norm, 1) || clipped != 0 {
 		t.Errorf("norm %v with %d clipped, want +Inf and none", norm, clipped)
 	}
-	if !slices.Equal(grads, old) || !slices.Equal(l.State().Norms, before) || l.State().Steps != 1 {
+	if !slices.Equal(grads, old) || !slices.Equal(l.LayeredState.Norms, before) || l.LayeredState.Steps != 1 {
 		t.Error("a step that must not be made left something behind")
 	}
 }

@@ -78,7 +78,6 @@ type pages struct {
 // span is a word in the dictionary page.
 type span struct{ lo, hi int32 }
 
-// chunk yields the values of one chunk.
 func (p *pages) chunk(k chunk, yield func([]byte, error) bool) error {
 	p.at, p.words, p.given = k.begin, p.words[:0], 0
 	end := k.begin + k.len
@@ -113,7 +112,6 @@ func (p *pages) chunk(k chunk, yield func([]byte, error) bool) error {
 	return nil
 }
 
-// header reads the header at p.at.
 func (p *pages) header(end int64) (header, error) {
 	for size := int64(firstRead); ; size *= 8 {
 		n := min(size, end-p.at, maxHeader)
@@ -131,7 +129,6 @@ func (p *pages) header(end int64) (header, error) {
 	}
 }
 
-// dictionary keeps the words of a dictionary page.
 func (p *pages) dictionary(h header, codec int32) (err error) {
 	if h.encoding != plain && h.encoding != plainDictionary {
 		return fmt.Errorf("a dictionary of the unknown encoding %d", h.encoding)
@@ -155,7 +152,6 @@ func (p *pages) dictionary(h header, codec int32) (err error) {
 	return nil
 }
 
-// data yields the values of a data page.
 func (p *pages) data(h header, k chunk, yield func([]byte, error) bool) (err error) {
 	packed, levels := p.packed, []byte(nil)
 	if h.kind == dataPage2 {

@@ -32,7 +32,6 @@ type hybrid struct {
 	bit   uint   // of b, where the next packed number begins
 }
 
-// next returns the next number.
 func (h *hybrid) next() (uint32, error) {
 	for h.run == 0 && h.left == 0 {
 		if err := h.begin(); err != nil {
@@ -79,24 +78,12 @@ func (h *hybrid) begin() error {
 
 // count returns how many of the next n numbers are not zero, without taking them.
 func (h hybrid) count(n int) (set int, err error) {
-	for n > 0 {
-		if h.run > 1 { // whole runs at once
-			k := min(h.run, uint64(n))
-			if h.value != 0 {
-				set += int(k)
-			}
-			h.run -= k
-			n -= int(k)
-			continue
-		}
+	for range n {
 		v, err := h.next()
 		if err != nil {
 			return 0, err
 		}
-		if v != 0 {
-			set++
-		}
-		n--
+		set += int(min(v, 1))
 	}
 	return set, nil
 }
@@ -155,7 +142,6 @@ func newDelta(b []byte, n int) (d delta, rest []byte, err error) {
 	return d, all.b, nil
 }
 
-// next returns the next number.
 func (d *delta) next() (int64, error) {
 	if !d.begun {
 		d.begun = true
@@ -179,7 +165,6 @@ func (d *delta) next() (int64, error) {
 	return d.last, nil
 }
 
-// begin opens the next miniblock.
 func (d *delta) begin() error {
 	if len(d.width) == 0 {
 		t := &thrift{b: d.b}

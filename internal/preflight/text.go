@@ -3,6 +3,7 @@ package preflight
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"gimbal/internal/data"
 )
@@ -18,45 +19,45 @@ const (
 
 const adviceEnds = "the model would never learn where a text ends; " + adviceReport
 
-// walk reads a bounded number of sequences of a side in order, and calls visit with each until that returns false.
-func (c *checker) walk(sp *data.Split, visit func(b *data.Batch, span data.Span) bool) {
+// walk reads a bounded number of sequences of a side in order, and returns the first fault that visit finds.
+func (c *checker) walk(sp *data.Split, visit func(b *data.Batch, span data.Span) finding) (fault finding) {
 	var b data.Batch
 	labels := 0
-	for i := int64(0); i < sp.Sequences() && labels < walkedLabels; i++ {
+	for i := int64(0); i < sp.Sequences() && labels < walkedLabels && fault.Result == ""; i++ {
 		b.Reset()
 		c.read(sp, &b, i)
 		labels += len(b.Labels)
-		if len(b.Spans) != 1 || !visit(&b, b.Spans[0]) {
-			return
+		if len(b.Spans) != 1 {
+			break
 		}
+		fault = visit(&b, b.Spans[0])
 	}
+	return fault
 }
 
 // checkLabels reads the labels: each must be the next token, and some must count.
 func (c *checker) checkLabels(context.Context) finding {
-	var fault finding
 	counted, seen := 0, 0
 	for _, side := range []*data.Split{c.Text.Train, c.Text.Val} {
-		c.walk(side, func(b *data.Batch, s data.Span) bool {
+		fault := c.walk(side, func(b *data.Batch, s data.Span) finding {
 			for i, label := range b.Labels {
 				if i+1 < len(b.Tokens) && label != b.Tokens[i+1] {
-					fault = found(resultError, "%s: label %d of a sequence is %d and the next token is %d: labels are shifted",
+					return found(resultError, "%s: label %d of a sequence is %d and the next token is %d: labels are shifted",
 						c.Text.Set.Describe(s.Doc), i, label, b.Tokens[i+1]).
 						do("the model would not learn to predict the next token; " + adviceReport)
-					return false
 				}
 				if b.Counts[i] {
 					counted++
 				}
 			}
 			seen += len(b.Labels)
-			return true
+			return finding{}
 		})
+		if fault.Result != "" {
+			return fault
+		}
 	}
-	switch {
-	case fault.Result != "":
-		return fault
-	case counted == 0:
+	if counted == 0 {
 		return found(resultError, "none of %s counts in the loss", plural(seen, "label")).
 			do("check which parts of the documents are marked as not trained on")
 	}
@@ -67,29 +68,24 @@ func (c *checker) checkLabels(context.Context) finding {
 // checkEOS counts the ends of documents. An EOS must be the last label of each document and occur nowhere else. Some
 // document must end in the training part, or the model never learns to stop.
 func (c *checker) checkEOS(context.Context) finding {
-	var fault finding
 	eos, ends := c.Text.Tok.EOS(), int64(0)
 	chat := c.stats.Census.Conversations > 0 // some tokenizers end every turn with it
 	for _, side := range []*data.Split{c.Text.Train, c.Text.Val} {
 		var before data.Ref
 		ended, first := true, true
-		c.walk(side, func(b *data.Batch, s data.Span) bool {
+		fault := c.walk(side, func(b *data.Batch, s data.Span) finding {
 			if s.Doc != before && !first && !ended {
-				fault = found(resultError, "%s does not end in an EOS label", c.Text.Set.Describe(before)).do(adviceEnds)
-				return false
+				return found(resultError, "%s does not end in an EOS label", c.Text.Set.Describe(before)).do(adviceEnds)
 			}
-			for i, label := range b.Labels {
-				if label == eos && i+1 < len(b.Labels) && !chat {
-					fault = found(resultError, "%s: a sequence has an EOS label before its end", c.Text.Set.Describe(s.Doc)).
-						do("nothing may follow the end; search the document for the text of the EOS token")
-					return false
-				}
+			if !chat && slices.Contains(b.Labels[:len(b.Labels)-1], eos) {
+				return found(resultError, "%s: a sequence has an EOS label before its end", c.Text.Set.Describe(s.Doc)).
+					do("nothing may follow the end; search the document for the text of the EOS token")
 			}
 			before, first = s.Doc, false
 			if ended = b.Labels[len(b.Labels)-1] == eos; ended {
 				ends++
 			}
-			return true
+			return finding{}
 		})
 		if fault.Result != "" {
 			return fault

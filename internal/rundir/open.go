@@ -14,26 +14,19 @@ import (
 	"gimbal/internal/runlog"
 )
 
-// Opened is a run, or a checkpoint without its run, opened for reading.
-type Opened struct {
-	Dir  string // of the run; empty: a checkpoint without its run
-	path string // as it was named
-}
-
-// Open finds what a person names: the directory of a run, a run below runs/, or a checkpoint directory.
-func Open(name string) (*Opened, error) {
-	for _, path := range []string{name, filepath.Join(Parent, name)} {
-		if path != name && strings.ContainsRune(name, filepath.Separator) {
-			break
-		}
-		if IsRun(path) {
-			return &Opened{Dir: path, path: path}, nil
-		}
+// Find returns the directory of the run that a person names: by that directory, or by its name below runs/. It returns
+// "" if something else is there, which may be a checkpoint.
+func Find(name string) (run string, err error) {
+	if IsRun(name) {
+		return name, nil
+	}
+	if below := filepath.Join(Parent, name); !strings.ContainsRune(name, filepath.Separator) && IsRun(below) {
+		return below, nil
 	}
 	if _, err := os.Stat(name); err != nil {
-		return nil, fmt.Errorf("%w: there is no %s, here or in %s: %w", ErrCheckpoint, name, Parent, err)
+		return "", fmt.Errorf("%w: there is no %s, here or in %s: %w", ErrCheckpoint, name, Parent, err)
 	}
-	return &Opened{path: name}, nil
+	return "", nil
 }
 
 // IsRun reports whether path is the directory of a run, in whatever state. A directory that cannot be read may be one.
@@ -65,13 +58,18 @@ func Log(dir string) (*runlog.Log, error) {
 // CheckpointsOf returns the directory of the checkpoints of a run.
 func CheckpointsOf(run string) string { return filepath.Join(run, Checkpoints) }
 
-// Checkpoint opens a checkpoint of the run: the named one (stable, best-loss, last or step-N), or if name is empty the
-// stable one, else the last one, else the newest that verifies. Without a run it opens the checkpoint itself.
-func (o *Opened) Checkpoint(name string) (*checkpoint.Checkpoint, error) {
-	if o.Dir == "" {
-		return single(o.path, name)
+// OpenCheckpoint opens a checkpoint of the run that a person names (Find): the one called name (stable, best-loss, last
+// or step-N), or if name is empty the stable one, else the last one, else the newest that verifies. If path is not a
+// run it opens the checkpoint there.
+func OpenCheckpoint(path, name string) (*checkpoint.Checkpoint, error) {
+	run, err := Find(path)
+	if err != nil {
+		return nil, err
 	}
-	dir := CheckpointsOf(o.Dir)
+	if run == "" {
+		return single(path, name)
+	}
+	dir := CheckpointsOf(run)
 	marks, err := checkpoint.Marks(durable.OS, dir)
 	if err != nil {
 		return nil, err
@@ -88,11 +86,11 @@ func (o *Opened) Checkpoint(name string) (*checkpoint.Checkpoint, error) {
 	if name != "" {
 		at := filepath.Join(dir, filepath.Base(name))
 		if _, err := os.Stat(at); err != nil {
-			return nil, fmt.Errorf("%w: %s has no checkpoint %q (it has %v)", ErrCheckpoint, o.Dir, name, marks)
+			return nil, fmt.Errorf("%w: %s has no checkpoint %q (it has %v)", ErrCheckpoint, run, name, marks)
 		}
 		return checkpoint.Open(durable.OS, at)
 	}
-	c, _, err := Newest(o.Dir)
+	c, _, err := Newest(run)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCheckpoint, err)
 	}
@@ -109,15 +107,6 @@ func single(path, name string) (*checkpoint.Checkpoint, error) {
 		err = fmt.Errorf("%w: %s is neither a run nor a checkpoint: %w", ErrCheckpoint, path, err)
 	}
 	return c, err
-}
-
-// OpenCheckpoint opens what a person names, and the named checkpoint of it; see Open and Opened.Checkpoint.
-func OpenCheckpoint(path, name string) (*checkpoint.Checkpoint, error) {
-	o, err := Open(path)
-	if err != nil {
-		return nil, err
-	}
-	return o.Checkpoint(name)
 }
 
 // Newest opens the newest checkpoint of a run that verifies, and says which newer ones it refused and why.

@@ -1,8 +1,9 @@
 // Package rundir names the files in the directory of a run, creates, locks and opens it, and finds a checkpoint of it
 // by name.
 //
-// [Create] makes a new directory and locks it. [Open] takes what people type: the directory of a run, the name of a run
-// below runs/, or a checkpoint directory. Reading takes no lock and writes nothing, so a run in progress can be read.
+// [Create] makes a new directory and locks it. [Find] and [OpenCheckpoint] take what people type: the directory of a
+// run, the name of a run below runs/, or a checkpoint directory. Reading takes no lock and writes nothing, so a run in
+// progress can be read.
 //
 // The package knows no model and no training.
 package rundir

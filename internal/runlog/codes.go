@@ -81,7 +81,7 @@ var healthCodes = CodePart{
 		"in training; most name a block.",
 	Codes: []Code{
 		{"A1-ZERO-GRAD", "warning, error", "a tensor's gradient is exactly zero at three checks, or a matrix's at step 1",
-			"", "look at what lies between that block and the loss; with `--from`, look for weights of zero"},
+			"", "look at what is between that block and the loss; with `--from`, look for weights of zero"},
 		{"A2-BOTTOM-STARVED", "warning, error",
 			"gradients of the bottom blocks are below a tenth of the top's at two checks, or at step 1", "",
 			"at step 1 check the block's initial weights; later the residual paths and norms above it"},
@@ -122,7 +122,7 @@ var fileCodes = CodePart{
 	Title: "Files",
 	Codes: []Code{
 		{"F-SAVE-FAILED", "error", "a checkpoint could not be written; earlier ones are intact",
-			"goes on; the third failure in a row, or the last save, ends the run", "free disk space, check the disk"},
+			"continues; the third failure in a row, or of the last save, ends the run", "free disk space, check the disk"},
 		{"F-SLOW-DISK", "warning", "a save took over 2 s and was slower than 10 MiB/s", "",
 			"use another disk, or raise `checkpoint.every`"},
 		{"F-CHECKPOINT-REFUSED", "error", "a newer checkpoint does not verify",

@@ -117,25 +117,22 @@ func started(dir string) bool {
 
 // Read describes the run in dir. It does not fail: what cannot be read is left out, and Detail says so.
 func Read(dir string) Run {
-	r := Run{Dir: dir}
+	var changed time.Time
 	if info, err := os.Stat(dir); err == nil {
-		r.Wrote = info.ModTime()
+		changed = info.ModTime()
 	}
 	bytes, err := size(dir)
 	if err != nil {
-		r.State, r.Detail = Broken, problem("the directory", err)
-		return r
+		return Run{Dir: dir, State: Broken, Detail: problem("the directory", err), Wrote: changed}
 	}
 	log, logErr := summarize(dir)
 	cfg, configErr := readConfig(dir)
 	saved := newestStep(dir)
 
-	r.Step, r.Steps, r.Events, r.Partial, r.Bytes = log.step, log.steps, log.events, log.partial, bytes
-	if !log.wrote.IsZero() {
-		r.Began, r.Wrote = log.began, log.wrote
-	}
-	if n := len(log.evals); n > 0 {
-		r.Loss, r.Baseline = log.evals[n-1].ValLoss, log.evals[n-1].BaselineLoss
+	r := log.Run
+	r.Dir, r.Bytes = dir, bytes
+	if r.Wrote.IsZero() {
+		r.Wrote = changed
 	}
 	if log.records == 0 {
 		r.Step = max(saved, 0)
@@ -205,15 +202,11 @@ func problem(name string, err error) string {
 
 // find returns the directory of the run that a person names.
 func find(name string) (dir string, err error) {
-	o, err := rundir.Open(name)
-	if err != nil {
-		return "", err
-	}
-	if o.Dir == "" {
-		return "", unreadablef("%s is no run: it has no %s, %s or %s", name, rundir.ConfigFile, rundir.LogFile,
+	if dir, err = rundir.Find(name); err == nil && dir == "" {
+		err = unreadablef("%s is no run: it has no %s, %s or %s", name, rundir.ConfigFile, rundir.LogFile,
 			rundir.Checkpoints)
 	}
-	return o.Dir, nil
+	return dir, err
 }
 
 // Find describes the run that a person names.

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"time"
 
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
@@ -22,14 +21,10 @@ const (
 
 // summary is what List takes from a log. The log is read line by line, and little is kept.
 type summary struct {
-	records      int
-	began, wrote time.Time
-	step         int64         // updates done
-	steps        int64         // planned
-	evals        []runlog.Eval // without metrics
-	events       Events
-	end          *runlog.End // of the last process; nil: it has none
-	partial      bool        // the middle was left out
+	Run     // as far as the log knows it
+	records int
+	evals   []runlog.Eval // without metrics
+	end     *runlog.End   // of the last process; nil: it has none
 }
 
 // summarize reads the log of the run in dir. With an error the summary holds what could be read.
@@ -46,9 +41,12 @@ func summarize(dir string) (s summary, err error) {
 	if n := info.Size(); n <= summaryHead+summaryTail {
 		err = s.read(f)
 	} else { // lines that are cut cannot be parsed
-		s.partial = true
+		s.Partial = true
 		err = errors.Join(s.read(io.NewSectionReader(f, 0, summaryHead)),
 			s.read(io.NewSectionReader(f, n-summaryTail, summaryTail)))
+	}
+	if n := len(s.evals); n > 0 {
+		s.Loss, s.Baseline = s.evals[n-1].ValLoss, s.evals[n-1].BaselineLoss
 	}
 	if err == nil && s.records == 0 {
 		err = errors.New("no record of a run")
@@ -88,27 +86,27 @@ func (s *summary) add(line []byte) {
 	}
 	switch r.Kind {
 	case "start":
-		s.step, s.end = r.Step, nil
+		s.Step, s.end = r.Step, nil
 	case "resume":
-		s.step, s.end = r.Step, nil
+		s.Step, s.end = r.Step, nil
 		s.drop(func(e runlog.Eval) bool {
 			return r.Batch > 0 && e.Batch > r.Batch || r.Batch == 0 && e.Step > r.Step
 		})
 	case "rewind":
-		s.step = r.Step
+		s.Step = r.Step
 		s.drop(func(e runlog.Eval) bool { return e.Step > r.Step })
 	case "step":
-		s.step = r.Step
+		s.Step = r.Step
 	case "end":
 		var end runlog.End
 		if json.Unmarshal(line, &end) != nil {
 			return
 		}
-		s.step, s.end = r.Step, &end
+		s.Step, s.end = r.Step, &end
 	case "plan":
 		var plan struct{ Steps int64 }
 		if json.Unmarshal(line, &plan) == nil && plan.Steps > 0 {
-			s.steps = plan.Steps
+			s.Steps = plan.Steps
 		}
 	case "eval":
 		var e runlog.Eval
@@ -125,10 +123,10 @@ func (s *summary) add(line []byte) {
 	}
 	s.records++
 	if !r.Time.IsZero() {
-		if s.began.IsZero() {
-			s.began = r.Time
+		if s.Began.IsZero() {
+			s.Began = r.Time
 		}
-		s.wrote = r.Time
+		s.Wrote = r.Time
 	}
 }
 
@@ -146,10 +144,10 @@ func (s *summary) count(line []byte) {
 	}
 	switch e.Severity {
 	case "error":
-		s.events.Errors++
+		s.Events.Errors++
 	case "warning":
-		s.events.Warnings++
+		s.Events.Warnings++
 	default:
-		s.events.Notes++
+		s.Events.Notes++
 	}
 }

@@ -29,7 +29,7 @@ type Timeline struct {
 type Process struct {
 	Attempt  int64     `json:"attempt"`
 	Began    time.Time `json:"began,omitzero"`
-	Step     int64     `json:"step"` // it went on from
+	Step     int64     `json:"step"` // from which it continued
 	Batch    int64     `json:"batch"`
 	Reason   string    `json:"reason"`
 	Version  string    `json:"version,omitempty"`
@@ -82,10 +82,10 @@ const lossSpan = 50
 // have crashed, be running, or be deleted except for its log.
 func Why(name string) (*Timeline, error) {
 	path, l := name, (*runlog.Log)(nil)
-	o, err := rundir.Open(name)
-	if err == nil && o.Dir != "" {
-		path = filepath.Join(o.Dir, rundir.LogFile)
-		l, err = readLog(o.Dir)
+	run, err := rundir.Find(name)
+	if err == nil && run != "" {
+		path = filepath.Join(run, rundir.LogFile)
+		l, err = readLog(run)
 	} else if err == nil {
 		l, err = readLogFile(name)
 	}

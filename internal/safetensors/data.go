@@ -87,19 +87,14 @@ type Entry struct {
 	Data  []float32
 }
 
-// Write is WriteAs with F32, which is exact.
-func Write(w io.Writer, entries []Entry, metadata map[string]string) error {
-	return WriteAs(w, entries, metadata, "F32")
-}
-
-// WriteAs writes a file of tensors of one type, F32 or BF16: the header with metadata (keys sorted) and entries in the
+// Write writes a file of tensors of one type, F32 or BF16: the header with metadata (keys sorted) and entries in the
 // given order, then their bytes in that order. Equal arguments give equal bytes. Hugging Face loaders ask for the
 // metadata {"format": "pt"} in a model.
 //
 // Layout: spaces pad the header so that the data begins at a multiple of 64 bytes.
 // Numerics: BF16 is rounded to nearest even; a NaN stays one.
 // Failure: an *Error if a name or shape is not valid, before anything is written; the error of w. Another type panics.
-func WriteAs(w io.Writer, entries []Entry, metadata map[string]string, dtype string) error {
+func Write(w io.Writer, entries []Entry, metadata map[string]string, dtype string) error {
 	put := map[string]func([]byte, []float32){"F32": putF32, "BF16": putBF16}[dtype]
 	if put == nil {
 		panic("safetensors: write: unknown type")

@@ -21,7 +21,7 @@ func TestMemory(t *testing.T) {
 		all[3].Data[i] = float32(i)
 	}
 	var b bytes.Buffer
-	if err := Write(&b, all, nil); err != nil {
+	if err := Write(&b, all, nil, "F32"); err != nil {
 		t.Fatal(err)
 	}
 	f, err := parse(b.Bytes())

@@ -192,7 +192,7 @@ func TestRoundTrip(t *testing.T) {
 	for range 200 {
 		want, metadata := entries(rnd), map[string]string{"format": "pt", "note": "\"é\x00"}
 		var out, again bytes.Buffer
-		if err := errors.Join(Write(&out, want, metadata), Write(&again, want, metadata)); err != nil {
+		if err := errors.Join(Write(&out, want, metadata, "F32"), Write(&again, want, metadata, "F32")); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(out.Bytes(), again.Bytes()) {
@@ -230,7 +230,7 @@ func TestRoundTrip(t *testing.T) {
 func TestGolden(t *testing.T) {
 	var out bytes.Buffer
 	err := Write(&out, []Entry{{"b", []int{1, 2}, []float32{1, -2}}, {"a", nil, []float32{0.5}}},
-		map[string]string{"format": "pt"})
+		map[string]string{"format": "pt"}, "F32")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -324,15 +324,15 @@ func TestWriteRefuses(t *testing.T) {
 		"rank":     {{"a", make([]int, 9), nil}},
 	} {
 		var out bytes.Buffer
-		if err := Write(&out, list, nil); !errors.Is(err, ErrFormat) || out.Len() > 0 {
+		if err := Write(&out, list, nil, "F32"); !errors.Is(err, ErrFormat) || out.Len() > 0 {
 			t.Errorf("%s: %v, %d bytes written", what, err, out.Len())
 		}
 	}
-	if err := Write(&bytes.Buffer{}, nil, map[string]string{"a": "\xff"}); !errors.Is(err, ErrFormat) {
+	if err := Write(&bytes.Buffer{}, nil, map[string]string{"a": "\xff"}, "F32"); !errors.Is(err, ErrFormat) {
 		t.Errorf("metadata: %v", err)
 	}
 	boom := errors.New("boom")
-	if err := Write(failing{boom}, entries(random(t)), nil); !errors.Is(err, boom) {
+	if err := Write(failing{boom}, entries(random(t)), nil, "F32"); !errors.Is(err, boom) {
 		t.Errorf("writer: %v", err)
 	}
 }
@@ -403,7 +403,7 @@ func FuzzParse(f *testing.F) {
 	}
 	var out bytes.Buffer
 	if err := Write(&out, []Entry{{"a", []int{2, 3}, make([]float32, 6)}, {"b", nil, []float32{1}}},
-		map[string]string{"format": "pt"}); err != nil {
+		map[string]string{"format": "pt"}, "F32"); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(out.Bytes())
@@ -475,7 +475,7 @@ func TestWriteBF16(t *testing.T) {
 		long[i] = float32(i)
 	}
 	var b bytes.Buffer
-	if err := WriteAs(&b, []Entry{{"a", []int{len(in)}, in}, {"b", []int{2, len(long) / 2}, long}}, nil,
+	if err := Write(&b, []Entry{{"a", []int{len(in)}, in}, {"b", []int{2, len(long) / 2}, long}}, nil,
 		"BF16"); err != nil {
 		t.Fatal(err)
 	}

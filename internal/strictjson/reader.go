@@ -1,9 +1,9 @@
-// Package strictjson reads JSON that nobody vouches for: headers and configurations of other people's models, lines
-// of other people's texts. It walks over the tokens of github.com/go-json-experiment/json, which refuses a key that
-// comes twice and text that is not UTF-8, and adds limits and errors in plain words.
+// Package strictjson reads untrusted JSON: headers and configurations of other people's models, lines of their texts.
+// It walks over the tokens of github.com/go-json-experiment/json, which refuses duplicate keys and text that is not
+// UTF-8, and adds limits and errors in plain words.
 //
-// It knows no Go types: a caller says what it expects where, and everything else is an error. What this program
-// writes for itself (log, manifest, state) is read with encoding/json instead.
+// It knows no Go types: a caller says what it expects, and everything else is an error. Files that this program writes
+// for itself (log, manifest, state) are read with encoding/json.
 package strictjson
 
 import (
@@ -17,19 +17,19 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Limits of what is read. The size of the whole is bounded by the caller, who holds it.
+// Limits of what is read. The caller, who has the data in memory, limits the total size.
 const (
 	MaxDepth = 1000    // objects and arrays inside each other
-	MaxKey   = 1 << 16 // bytes of a key of an object that is walked: an error copies the keys that lead to it
+	MaxKey   = 1 << 16 // bytes of a key of an object that is walked: an error copies the keys on its path
 )
 
 // Option makes a Reader less strict.
 type Option = jsontext.Options
 
 var (
-	// AllowDuplicates lets keys come twice: the caller looks for them, or does not care.
+	// AllowDuplicates allows duplicate keys: the caller checks for them, or ignores them.
 	AllowDuplicates Option = jsontext.AllowDuplicateNames(true)
-	// AllowInvalidUTF8 lets strings hold bytes that are not UTF-8, and escapes that are half of a surrogate pair.
+	// AllowInvalidUTF8 allows strings with bytes that are not UTF-8, and escapes that are half of a surrogate pair.
 	AllowInvalidUTF8 Option = jsontext.AllowInvalidUTF8(true)
 )
 
@@ -41,9 +41,8 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("%s, at byte %d", e.What, e.Byte) }
 
-// Reader walks over one JSON value, from its first byte to its last. After a fault it stands still: what it returns
-// is empty, no callback is called, and End returns the first fault. The zero value must be Reset. It is not to be
-// copied.
+// Reader walks over one JSON value, from its first byte to its last. After a fault it stops: it returns empty values,
+// calls no callback, and End returns the first fault. The zero value must be Reset. A Reader must not be copied.
 //
 // Memory: keys and values are parts of the data, unless a key or a string has escapes. An object of which duplicate
 // keys are refused costs up to a few times the bytes of its keys.
@@ -55,14 +54,14 @@ type Reader struct {
 	err   error
 }
 
-// New returns a Reader of data, which must not change while it is used.
+// New returns a Reader of data, which must not change meanwhile.
 func New(data []byte, less ...Option) *Reader {
 	r := new(Reader)
 	r.Reset(data, less...)
 	return r
 }
 
-// Reset makes r read data, as New does, with the memory that it has.
+// Reset makes r read other data, as New does, and reuses its memory.
 func (r *Reader) Reset(data []byte, less ...Option) {
 	r.data, r.from, r.err = data, *bytes.NewBuffer(data), nil
 	r.dec.Reset(&r.from, less...)
@@ -83,7 +82,7 @@ func (r *Reader) Failf(at int64, format string, args ...any) {
 // Failed reports whether something has stopped the reading.
 func (r *Reader) Failed() bool { return r.err != nil }
 
-// End returns the first fault: an *Error or what Fail was given. That something follows the value is one, too.
+// End returns the first fault: an *Error or the argument of Fail. Data after the value are a fault too.
 func (r *Reader) End() error {
 	if r.err == nil {
 		if rest := bytes.TrimLeft(r.data[r.dec.InputOffset():], " \t\r\n"); len(rest) > 0 {
@@ -102,11 +101,11 @@ func (r *Reader) At() int64 {
 	return at
 }
 
-// KeyAt returns where the key began that a callback of Object was last called with.
+// KeyAt returns where the last key that Object passed to a callback begins.
 func (r *Reader) KeyAt() int64 { return r.keyAt }
 
-// Kind tells the kind of the next value by its first byte, with t for true, f for false, n for null and 0 for a
-// number. It is a closing bracket at the end of an object or array, and '!' where there is no JSON, which is a fault.
+// Kind returns the kind of the next value as its first byte: t for true, f for false, n for null, 0 for any number.
+// At the end of an object or array it is the closing bracket. If there is no JSON, it is '!', and a fault.
 func (r *Reader) Kind() byte {
 	if r.err == nil {
 		if kind := r.dec.PeekKind(); kind != jsontext.KindInvalid {
@@ -117,7 +116,7 @@ func (r *Reader) Kind() byte {
 	return '!'
 }
 
-// Object reads an object and calls field behind each key; field reads the value. The key is valid until field returns.
+// Object reads an object and calls field after each key; field reads the value. The key is valid until field returns.
 func (r *Reader) Object(field func(key []byte)) {
 	r.each('{', '}', "an object", func(int) {
 		r.keyAt = r.At()
@@ -188,7 +187,6 @@ func (r *Reader) Value() []byte {
 	return r.since(at)
 }
 
-// token reads one token.
 func (r *Reader) token() {
 	if r.err != nil {
 		return
@@ -200,7 +198,7 @@ func (r *Reader) token() {
 	}
 }
 
-// fault tells in our words what the decoder says.
+// fault reports an error of the decoder in plain words.
 func (r *Reader) fault(err error) {
 	at, what := int64(len(r.data)), "the text ends early"
 	if next := r.At(); next < at && r.data[next] == '"' {
@@ -217,7 +215,7 @@ func (r *Reader) fault(err error) {
 	r.Failf(at, "%s", what)
 }
 
-// since returns the data from a byte to where the reading is, nothing after a fault.
+// since returns the data from a byte to the present place; nothing after a fault.
 func (r *Reader) since(at int64) []byte {
 	if r.err != nil {
 		return nil
@@ -225,7 +223,7 @@ func (r *Reader) since(at int64) []byte {
 	return r.data[at:r.dec.InputOffset():r.dec.InputOffset()]
 }
 
-// unquote returns what a string spells: a part of it where it has no escapes.
+// unquote returns what a string spells; without escapes it is a part of the string.
 func unquote(quoted []byte) []byte {
 	if len(quoted) == 0 {
 		return nil // after a fault

@@ -1,5 +1,5 @@
-// Package testseed gives random tests a seed that they print and take back: go test -run NAME -seed=N. Only tests
-// import it, for it defines the flag.
+// Package testseed gives random tests a seed that they print and accept again: go test -run NAME -seed=N. Only tests
+// import it, because it defines the flag.
 package testseed
 
 import (
@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-var seedFlag = flag.Uint64("seed", 0, "seed of the random tests; 0: by the clock")
+var seedFlag = flag.Uint64("seed", 0, "seed of the random tests; 0: from the clock")
 
-// Rand returns a generator for a random test, and logs how the test is repeated.
+// Rand returns a generator for a random test, and logs how to repeat the test.
 func Rand(t testing.TB) *rand.Rand {
 	t.Helper()
 	seed := *seedFlag

@@ -1,10 +1,9 @@
 // Package tokenizer turns text into token ids and back.
 //
 // There is one concrete type, Tokenizer, of one of three kinds: "bpe" (byte-level byte-pair encoding, trained here or
-// read from a file), "bytes" (one token per byte) and "chars" (one token per character of a fixed alphabet). Most
-// readers
-// want two calls: TrainBPE, which makes a tokenizer from documents, and Append, which encodes a text. NewEncoder does the
-// same for a text that arrives in pieces or does not fit into memory.
+// read from a file), "bytes" (one token per byte) and "chars" (one token per character of a fixed alphabet). The calls
+// most readers want are TrainBPE, which makes a tokenizer from documents, and Append, which encodes a text. NewEncoder
+// does the same for a text that arrives in pieces or does not fit into memory.
 //
 // Every tokenizer has an end-of-text token; a beginning-of-text token is optional; there is no padding token. Plain
 // text never yields a special token: "<|endoftext|>" in a document is only characters. AppendSpecial finds special

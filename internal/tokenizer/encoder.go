@@ -81,44 +81,23 @@ func (t *Tokenizer) newEncoder(front []stage) *Encoder {
 // Write takes the next part p of the text and appends to dst the tokens that are certain by now. Errors are those of
 // Append; after one, Write and Flush repeat it until Reset.
 func (e *Encoder) Write(dst []int32, p []byte) ([]int32, error) {
-	if e.err != nil {
-		return dst, e.err
-	}
-	for len(p) > 0 {
-		// Without a tail the text is not copied.
-		old := len(e.tail)
-		if old == 0 {
-			var n int
-			dst, n = e.encode(dst, p, false)
-			if e.err == nil {
-				e.tail = append(e.tail, p[n:]...)
-				e.wait = 2 * len(e.tail)
-			}
-			return dst, e.err
-		}
-		// A tail at least doubles before it is tried again, so that many small parts of one long piece take linear
-		// time.
-		k := min(len(p), max(e.wait-old, 64))
+	for len(p) > 0 && e.err == nil {
+		k := min(len(p), max(writeBytes, e.wait-len(e.tail)))
 		e.tail = append(e.tail, p[:k]...)
-		if len(e.tail) < e.wait {
-			return dst, nil
-		}
-		var n int
-		dst, n = e.encode(dst, e.tail, false)
-		if e.err != nil {
-			return dst, e.err
-		}
-		if n >= old { // the tail is done: go on in p
-			p = p[n-old:]
-			e.tail = e.tail[:0]
-			continue
-		}
 		p = p[k:]
-		e.tail = e.tail[:copy(e.tail, e.tail[n:])]
-		e.wait = 2 * len(e.tail)
+		// The tail at least doubles before it is tried again, so that small parts of a long piece take linear time.
+		if len(e.tail) >= e.wait {
+			var n int
+			dst, n = e.encode(dst, e.tail, false)
+			e.tail = e.tail[:copy(e.tail, e.tail[n:])]
+			e.wait = 2 * len(e.tail)
+		}
 	}
-	return dst, nil
+	return dst, e.err
 }
+
+// writeBytes is how much text Write copies at once.
+const writeBytes = 64 << 10
 
 // Flush ends the text: it appends to dst the tokens of what is left and makes the encoder ready for the next text.
 func (e *Encoder) Flush(dst []int32) ([]int32, error) {

@@ -1,7 +1,9 @@
 package tokenizer
 
 // heap is a binary heap: no element is before the first. container/heap would cost an interface for each element.
-type heap[T interface{ before(T) bool }] []T
+type heap[T ordered[T]] []T
+
+type ordered[T any] interface{ before(T) bool }
 
 func (h *heap[T]) push(x T) {
 	*h = append(*h, x)
@@ -18,7 +20,6 @@ func (h *heap[T]) push(x T) {
 	s[i] = x
 }
 
-// pop removes the first element.
 func (h *heap[T]) pop() T {
 	s := *h
 	n := len(s) - 1

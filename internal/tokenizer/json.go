@@ -111,7 +111,6 @@ var byteRune, runeByte, byteOrder = func() (to [256]rune, from map[rune]byte, or
 	return to, from, append(order, others...)
 }()
 
-// quote returns s as a JSON string.
 func quote(s string) string {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

@@ -118,7 +118,6 @@ func appendSegment(dst, seg []byte) []byte {
 	return dst
 }
 
-// combining is a character and its canonical combining class.
 type combining struct {
 	r   rune
 	ccc uint8

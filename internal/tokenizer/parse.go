@@ -178,7 +178,6 @@ func (p *parser) addedToken(where string, got any) {
 	p.added = append(p.added, a)
 }
 
-// id returns the token id v, which is a JSON number.
 func (p *parser) id(where, name string, v any) int32 {
 	n, _ := v.(jsonNumber)
 	id, err := strconv.ParseUint(string(n), 10, 31)

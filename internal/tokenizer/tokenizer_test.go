@@ -194,7 +194,8 @@ func TestSpecialTextIsText(t *testing.T) {
 			t.Errorf("%s: decodes as %q", tok.Kind(), got)
 		}
 		if len(tok.Bytes(tok.EOS())) != 0 || int(tok.EOS()) != tok.VocabSize()-1 {
-			t.Errorf("%s: end of text is token %d of %d and spells %q", tok.Kind(), tok.EOS(), tok.VocabSize(), tok.Bytes(tok.EOS()))
+			t.Errorf("%s: end of text is token %d of %d and spells %q", tok.Kind(), tok.EOS(), tok.VocabSize(),
+				tok.Bytes(tok.EOS()))
 		}
 	}
 }
@@ -285,7 +286,8 @@ func TestChars(t *testing.T) {
 
 	_, err = CollectChars(docsOf([]byte("ok"), []byte("a\nb\xc3")))
 	var invalid *InvalidByteError
-	if !errors.As(err, &invalid) || *invalid != (InvalidByteError{0xc3, Place{3, 2}}) || !strings.Contains(err.Error(), "document 2") {
+	if !errors.As(err, &invalid) || *invalid != (InvalidByteError{0xc3, Place{3, 2}}) ||
+		!strings.Contains(err.Error(), "document 2") {
 		t.Errorf("CollectChars: %v", err)
 	}
 }

@@ -53,7 +53,7 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 	if err != nil {
 		return nil, err
 	}
-	if note := draft.Text.Set.ChatNote(); note != "" {
+	if note := draft.Text.Set.Chat().Note; note != "" {
 		rec.note("%s", note)
 	}
 	var grams *evaluate.Grams

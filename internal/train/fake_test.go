@@ -88,7 +88,7 @@ func (o *scripted) Pass(_ context.Context, in engine.Input, want engine.Want) (v
 	v.Nats = float64(len(in.Labels))
 	if want&engine.Probe != 0 {
 		l, h := o.info.Arch.Layers, o.info.Arch.Layers*o.info.Arch.Heads
-		v.Probe = &engine.ProbeStats{Stream: slices.Repeat([]engine.Stream{{RMS: 1, Kept: 1, Peak: 1}}, l+1),
+		v.Probe = &engine.ProbeStats{Stream: slices.Repeat([]model.StreamStats{{RMS: 1, Kept: 1, Peak: 1}}, l+1),
 			Heads: slices.Repeat([]nn.HeadFocus{{Entropy: 0.5, Logit: 1}}, h), Dead: make([]float64, l)}
 	}
 	return v, o.lost

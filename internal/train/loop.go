@@ -173,7 +173,7 @@ func (t *run) update(o guard.Observation, d guard.Decision, r engine.Report) (re
 // clips the global norm of what is left.
 func (t *run) clipLayered(norms []float64) (factors []float64, scale float64, clipped int) {
 	factors, norm, clipped := t.layered.Factors(norms)
-	t.state.Layered = t.layered.State()
+	t.state.Layered = t.layered.LayeredState
 	scale, err := optim.ClipScale(norm, t.plan.Config.Optim.Clip)
 	if err != nil { // only a guard that never acts comes here
 		scale = 1

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -94,11 +95,9 @@ func (t *run) snapshot() (*checkpoint.Snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("step %d is not saved: %w", t.state.Step, err)
 	}
-	template := t.text.Set.ChatTemplate()
-	if template == "" {
-		template = t.start.template
-	}
-	files, err := hub.ModelFiles(t.plan.Spec.Arch, t.text.Tok, t.startToken(), template, t.text.Set.TurnEnds()...)
+	chat := t.text.Set.Chat()
+	files, err := hub.ModelFiles(t.plan.Spec.Arch, t.text.Tok, t.startToken(), cmp.Or(chat.Template, t.start.template),
+		chat.TurnEnds...)
 	if err != nil {
 		return nil, err
 	}
