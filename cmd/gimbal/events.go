@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"gimbal"
+	"gimbal/internal/plan"
 	"gimbal/internal/runlog"
 )
 
@@ -20,31 +21,26 @@ func (p *progress) evaluation(e gimbal.Evaluation) {
 	if p.level == quiet {
 		return
 	}
-	speed, left, colour, mark := "-", "-", "", ""
+	speed, left, colour := "-", "-", ""
 	if r.clock.n > 0 {
-		speed = si(r.clock.speed())
+		speed = plan.Count(int64(r.clock.speed()))
 	}
 	if d, ok := r.clock.left(now); ok {
 		left = clockText(d)
 	}
-	if e.Loss < e.BaselineLoss {
+	gradients, verdict := r.gradients()
+	switch {
+	case verdict != levelled:
+		colour = yellow
+	case e.Loss < e.BaselineLoss:
 		colour = green
 	}
-	gradients, verdict := r.gradients()
-	if verdict != levelled {
-		mark = yellow
-	}
-	heads := []string{"  step", "    loss", "  n-gram", "   tok/s", "  elapsed", "    left", "  mean |gradient| bottom, top"}
-	cells := []string{fmt.Sprintf("%6d", e.Step), p.screen.paint(colour, fmt.Sprintf("%8s", nats(e.Loss))),
-		fmt.Sprintf("%8s", nats(e.BaselineLoss)), fmt.Sprintf("%8s", speed), fmt.Sprintf("%9s", clockText(now.Sub(p.began))),
-		fmt.Sprintf("%8s", left), "  " + gradients + p.screen.paint(mark, verdict)}
-	for len(strings.Join(heads, "")) > p.screen.width() && len(heads) > 1 {
-		heads = heads[:len(heads)-1] // a narrow terminal
-	}
+	width := p.screen.width()
 	if len(r.evals) == 1 {
-		p.say(strings.Join(heads, ""))
+		p.say(clip("  step    loss  n-gram   tok/s  elapsed    left  mean |gradient| bottom, top", width))
 	}
-	p.say(strings.Join(cells[:len(heads)], ""))
+	p.say(p.screen.paint(colour, clip(fmt.Sprintf("%6d %7s %7s %7s %8s %7s  %s%s", e.Step, nats(e.Loss), nats(e.BaselineLoss),
+		speed, clockText(now.Sub(p.began)), left, gradients, verdict), width)))
 	m := e.Metrics
 	people, compared := m["rep4_human"]
 	if m["rep4_lo"] > people && compared || p.level == verbose {
@@ -73,19 +69,18 @@ func (r *told) gradients() (numbers, verdict string) {
 		return "-", ""
 	}
 	bottom, top := r.look.Bottom, r.look.Top
+	numbers = fmt.Sprintf("%.1e %.1e ", bottom, top)
 	switch {
 	case bottom-bottom != 0 || top-top != 0:
-		verdict = "broken"
+		return numbers, "broken"
 	case bottom < top/10:
-		verdict = "starved"
+		return numbers, "starved"
 	case bottom > 100*top:
-		verdict = "exploding"
+		return numbers, "exploding"
 	case r.look.Alarms > 0:
-		verdict = "alarm"
-	default:
-		verdict = levelled
+		return numbers, "alarm"
 	}
-	return fmt.Sprintf("%.1e %.1e ", bottom, top), verdict
+	return numbers, levelled
 }
 
 // idle are the codes of events that ask nothing of anybody.
@@ -106,44 +101,21 @@ const repeated = 3
 // out, those that the checks have told, and those that come again and again.
 func (p *progress) event(e gimbal.Event) {
 	p.events[e.Code]++
-	checked := slices.ContainsFunc(p.run.checks, func(c gimbal.CheckResult) bool { return c.Code == e.Code })
-	severe := e.Severity == "error"
-	switch {
-	case p.level == verbose:
-	case p.level == quiet && !severe, idle[e.Code], checked, p.events[e.Code] > repeated:
-		return
-	}
-	colour := yellow
+	severe, colour := e.Severity == "error", yellow
 	if severe {
 		colour = red
 	}
-	text := e.String()
 	if p.level < verbose {
-		text = shortEvent(e)
+		checked := slices.ContainsFunc(p.run.checks, func(c gimbal.CheckResult) bool { return c.Code == e.Code })
+		if p.level == quiet && !severe || idle[e.Code] || checked || p.events[e.Code] > repeated {
+			return
+		}
+		e.Documents = e.Documents[:min(1, len(e.Documents))]
 	}
-	p.say(p.screen.paint(colour, p.message(text)))
+	p.say(p.screen.paint(colour, p.message(e.String())))
 	if p.events[e.Code] == repeated && p.level < verbose {
 		p.say(fmt.Sprintf("  further %s events are in the log, which \"gimbal why\" shows", e.Code))
 	}
-}
-
-// shortEvent tells an event with what may be cut off last.
-func shortEvent(e gimbal.Event) string {
-	text := fmt.Sprintf("%s at step %d", e.Code, e.Step)
-	if e.Injected {
-		text += " (planted)"
-	}
-	text += ": " + strings.TrimPrefix(e.Message, fmt.Sprintf("step %d: ", e.Step))
-	if e.Action != "" && e.Action != "none" {
-		text += " → " + e.Action
-	}
-	if e.Tensor != "" {
-		text += "; first in " + e.Tensor
-	}
-	if len(e.Documents) > 0 {
-		text += "; documents: " + strings.Join(e.Documents, ", ")
-	}
-	return text
 }
 
 // eventsText counts the events of a run by their codes.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"gimbal"
+	"gimbal/internal/plan"
 	"gimbal/internal/runs"
 )
 
@@ -28,26 +30,20 @@ func finish(e *env, r *gimbal.Result, err error, asJSON bool) error {
 	if r.Dir == "" || r.Reason == "already done" {
 		return err
 	}
-	p := e.progress
-	if p.level > quiet {
-		for i, s := range r.Samples {
-			printShort(e.stdout, fmt.Sprintf("sample %d of %d", i+1, len(r.Samples)), s)
-		}
-		if len(r.Samples) > 0 {
-			fmt.Fprintln(e.stdout)
-		}
-	}
-	width := newScreen(e.stdout).width()
+	p, width := e.progress, newScreen(e.stdout).width()
 	line := func(format string, args ...any) {
 		fmt.Fprintln(e.stdout, wrap(fmt.Sprintf(format, args...), width, 2, 0))
 	}
-	reason, _, failed := strings.Cut(r.Reason, "failed: ")
-	if failed {
-		reason = "failed"
+	if p.level > quiet {
+		for i, s := range r.Samples {
+			line("sample %d of %d, after %s:", i+1, len(r.Samples), ending(s.Prompt))
+			printBeginning(e.stdout, s.Text, width)
+		}
 	}
-	line("%s after step %d, in %s: %s tokens, %s", reason, r.Step, clockText(p.now().Sub(p.began)),
-		si(float64(r.Tokens)), p.eventsText(r.Events))
-	steps := int64(0)
+	reason, _, _ := strings.Cut(r.Reason, ": ") // the error, or the event, is told elsewhere
+	line("%s after step %d, in %s: %s tokens, %s", reason, r.Step, clockText(p.now().Sub(p.began)), plan.Count(r.Tokens),
+		p.eventsText(r.Events))
+	var longer int64
 	if r.ValTokens > 0 {
 		base, of := p.run.beside(r), ""
 		if r.Reason == early {
@@ -56,23 +52,20 @@ func finish(e *env, r *gimbal.Result, err error, asJSON bool) error {
 		line("validation loss%s %.3f nats/token (%.3f bits/byte), n-gram %s, unigram %.3f", of, r.ValLoss, r.BitsPerByte,
 			nats(base), r.Baseline.UnigramLoss)
 		var words string
-		if words, steps = p.verdict(r, base); words != "" {
+		if words, longer = p.verdict(r, base); words != "" {
 			line("%s", words)
 		}
 	}
 	if r.Stable != "" {
-		why := r.StableReason
-		if why == "" {
-			why = filepath.Base(r.Stable)
-		}
+		last := ""
 		if r.Checkpoint != r.Stable {
-			why += "; the last is " + filepath.Base(r.Checkpoint)
+			last = "; the last is " + filepath.Base(r.Checkpoint)
 		}
-		line("kept as stable: %s", why)
+		line("kept as stable: %s%s", cmp.Or(r.StableReason, filepath.Base(r.Stable)), last)
 	}
 	line("saved to %s", r.Dir)
-	fmt.Fprintf(e.stdout, "next:\n")
-	for _, command := range p.next(e, r, steps) {
+	line("next:")
+	for _, command := range p.next(e, r, longer) {
 		fmt.Fprintf(e.stdout, "  %s %s\n", e.program, command)
 	}
 	return err
@@ -160,45 +153,41 @@ func roundUp(x float64) int64 {
 	return int64(math.Ceil(x/unit) * unit)
 }
 
-// next are the commands that come next, for how the run ended. longer is a number of steps that is worth a try, 0
-// where none is known.
+// next are the commands that come next, for how the run ended. longer is a number of steps that is worth a try; 0: none
+// is known.
 func (p *progress) next(e *env, r *gimbal.Result, longer int64) []string {
 	dir := quote(r.Dir)
-	extend := fmt.Sprintf("resume %s --steps %d", dir, max(longer, 2*r.Step))
-	if longer > 0 {
-		extend = fmt.Sprintf("resume %s --steps %d", dir, longer)
-	}
+	sample, extend := "sample "+dir, fmt.Sprintf("resume %s --steps %d", dir, cmp.Or(longer, 2*r.Step))
 	switch {
 	case r.Reason == "done" && longer > 0:
-		return []string{extend, "sample " + dir, "eval " + dir}
+		return []string{extend, sample, "eval " + dir}
 	case r.Reason == "done":
-		return []string{"sample " + dir, "eval " + dir, extend}
+		return []string{sample, "eval " + dir, extend}
 	case r.Reason == early:
-		return []string{"sample " + dir, "review " + dir,
-			fmt.Sprintf("resume %s --steps %d", dir, 2*p.run.clock.plan.Steps)}
-	case strings.HasPrefix(r.Reason, "stopped: "):
-		again := "train --config " + quote(filepath.Join(r.Dir, "config.toml"))
-		if e.from != "" {
-			again += " --from " + quote(e.from)
-		}
-		return []string{"why " + dir, fmt.Sprintf("%s --set optim.lr=%.2g", again, p.run.clock.plan.PeakLR/2)}
+		return []string{sample, "review " + dir, fmt.Sprintf("resume %s --steps %d", dir, 2*p.run.clock.plan.Steps)}
+	case !strings.HasPrefix(r.Reason, "stopped: "):
+		return []string{"resume " + dir}
 	}
-	return []string{"resume " + dir}
+	again := "train --config " + quote(filepath.Join(r.Dir, "config.toml"))
+	if e.from != "" {
+		again += " --from " + quote(e.from)
+	}
+	return []string{"why " + dir, fmt.Sprintf("%s --set optim.lr=%.2g", again, p.run.clock.plan.PeakLR/2)}
 }
 
-// sampleLines is the most lines of a sample that are printed after a run.
-const sampleLines = 3
-
-// printShort prints the beginning of a text below the end of its prompt, clipped to the width.
-func printShort(w io.Writer, title string, s gimbal.Sample) {
-	width := newScreen(w).width()
-	if s.Prompt != "" {
-		prompt := runs.Escape(strings.Join(strings.Fields(s.Prompt), " "))
-		title += ", after " + clipLeft(prompt, width-len(title)-len(", after :"))
+// ending is the end of a prompt, in a line.
+func ending(prompt string) string {
+	last := []rune(strings.Join(strings.Fields(prompt), " "))
+	if len(last) > 40 {
+		return "…" + string(last[len(last)-40:])
 	}
-	fmt.Fprintln(w, title+":")
-	text := strings.ReplaceAll(strings.Trim(runs.EscapeText(s.Text), "\n"), "\t", "    ")
-	for i := 1; text != "" && i <= sampleLines; i++ {
+	return string(last)
+}
+
+// printBeginning prints the first three lines of a text, broken and clipped to a width.
+func printBeginning(w io.Writer, text string, width int) {
+	text = strings.ReplaceAll(strings.Trim(runs.EscapeText(text), "\n"), "\t", "    ")
+	for i := 1; text != "" && i <= 3; i++ {
 		line, rest, _ := strings.Cut(text, "\n")
 		if n := fitting(line, width-2); n < len(line) {
 			if space := strings.LastIndexByte(line[:n], ' '); space > n/2 {
@@ -206,7 +195,7 @@ func printShort(w io.Writer, title string, s gimbal.Sample) {
 			}
 			line, rest = line[:n], text[n:]
 		}
-		if i == sampleLines && rest != "" {
+		if i == 3 && rest != "" {
 			line = clip(line+"…", width-2)
 		}
 		fmt.Fprintln(w, "  "+strings.TrimRight(line, " "))

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"gimbal/internal/plan"
 )
 
 // redrawn is how often the live line is drawn again.
@@ -11,26 +13,18 @@ const redrawn = 200 * time.Millisecond
 
 // start begins to draw the live line.
 func (p *progress) start() {
-	if p.ticker != nil || !p.screen.live || p.level == quiet {
-		return
+	if p.ticker == nil && p.screen.live && p.level > quiet {
+		p.ticker = time.AfterFunc(0, p.redraw)
 	}
-	p.ticker = make(chan struct{})
-	go func(stop chan struct{}) {
-		t := time.NewTicker(redrawn)
-		defer t.Stop()
-		for {
-			select {
-			case <-stop:
-				return
-			case <-t.C:
-				p.mu.Lock()
-				if p.ticker == stop {
-					p.screen.draw(p.live())
-				}
-				p.mu.Unlock()
-			}
-		}
-	}(p.ticker)
+}
+
+func (p *progress) redraw() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ticker != nil {
+		p.screen.draw(p.live())
+		p.ticker.Reset(redrawn)
+	}
 }
 
 // end removes the live line for good.
@@ -38,7 +32,7 @@ func (p *progress) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ticker != nil {
-		close(p.ticker)
+		p.ticker.Stop()
 		p.ticker = nil
 	}
 	p.screen.draw("")
@@ -50,51 +44,40 @@ func (p *progress) live() string {
 	if p.ticker == nil {
 		return ""
 	}
-	elapsed := clockText(now.Sub(p.began))
+	elapsed, left := clockText(now.Sub(p.began)), "?"
 	if r.step.Step == 0 {
 		return p.doing + "  " + elapsed
 	}
-	left := "?"
 	if d, ok := r.clock.left(now); ok {
 		left = clockText(d)
 	}
-	val, grams, train := r.losses()
+	train, val, grams := fmt.Sprintf("  train %.2f", r.loss), "", ""
+	if n := len(r.evals); n > 0 {
+		val = fmt.Sprintf("  val %.2f", r.evals[n-1].Loss)
+		if base := r.evals[n-1].BaselineLoss; base == base { // measured on the same tokens
+			grams = fmt.Sprintf(", n-gram %.2f", base)
+		}
+	}
 	const barRank = 4
 	parts := []struct {
 		text string
 		rank int // the highest goes first where there is no room
 	}{
 		{fmt.Sprintf("%d/%d", r.step.Step, r.step.Steps), 0}, {val, 2}, {grams, 3}, {train, 7},
-		{"  " + si(r.clock.speed()) + " tok/s", 5}, {"  " + elapsed, 6}, {"  left " + left, 1},
+		{"  " + plan.Count(int64(r.clock.speed())) + " tok/s", 5}, {"  " + elapsed, 6}, {"  left " + left, 1},
 	}
 	room := p.screen.size() - 1
 	for rank := len(parts); ; rank-- {
-		line, least := "", 0
+		line := ""
 		for _, part := range parts {
 			if part.rank <= rank {
 				line += part.text
 			}
 		}
-		if barRank <= rank {
-			least = leastBar
-		}
-		if len(line)+least <= room || rank == 0 {
+		if rank == 0 || len(line) <= room && (rank < barRank || len(line)+leastBar <= room) {
 			return bar(float64(r.step.Step)/float64(r.step.Steps), room-len(line)) + line
 		}
 	}
-}
-
-// losses are that of the last evaluation, that of the n-grams on the same tokens, and that of the batches.
-func (r *told) losses() (val, grams, train string) {
-	train = fmt.Sprintf("  train %.2f", r.loss)
-	if len(r.evals) == 0 {
-		return train, "", ""
-	}
-	e := r.evals[len(r.evals)-1]
-	if e.BaselineLoss-e.BaselineLoss == 0 { // known
-		grams = fmt.Sprintf(", n-gram %.2f", e.BaselineLoss)
-	}
-	return fmt.Sprintf("  val %.2f", e.Loss), grams, train
 }
 
 // Columns of a bar, with its brackets and a blank.

@@ -138,12 +138,14 @@ func interruptible(p *progress) (context.Context, func()) {
 					if time.Since(first) < sameInterrupt || s == syscall.SIGHUP {
 						continue
 					}
-					p.end()
+					if p.mu.TryLock() {
+						p.screen.draw("")
+					}
 					os.Exit(exit.SecondInterrupt)
 				}
 				first = time.Now()
-				p.interrupted()
 				cancel()
+				go p.interrupted() // a terminal may not take it now
 			}
 		}
 	}()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gimbal"
+	"gimbal/internal/plan"
 	"gimbal/internal/runs"
 )
 
@@ -29,7 +30,7 @@ type progress struct {
 
 	mu     sync.Mutex
 	screen *screen
-	ticker chan struct{} // closed to end the live line; nil: there is none
+	ticker *time.Timer // draws the live line; nil: there is none
 
 	run     told
 	doing   string         // what is being done before the first step
@@ -71,8 +72,9 @@ func (p *progress) tell(what gimbal.Progress) {
 		p.run.checks = v
 	case *gimbal.Plan:
 		p.run.clock.start(v)
+		p.doing = "training"
 		if p.level > quiet {
-			p.plan(v)
+			p.planned(v)
 		}
 	case gimbal.Step:
 		p.step(v)
@@ -91,28 +93,23 @@ func (p *progress) tell(what gimbal.Progress) {
 // say prints lines, above the live one.
 func (p *progress) say(text string) { p.screen.say(text, p.live()) }
 
-// noteLines is the most lines that a message takes, unless everything is told.
-const noteLines = 3
-
-// message is a text wrapped to the screen.
+// message is a text wrapped to three lines of the screen at most. Where everything is told it is left whole, for grep.
 func (p *progress) message(text string) string {
-	most := noteLines
 	if p.level == verbose {
-		most = 0
+		return runs.Escape(text)
 	}
-	return wrap(text, p.screen.width(), 2, most)
+	return wrap(text, p.screen.width(), 2, 3)
 }
 
 // note tells a sentence that a person should read.
 func (p *progress) note(text string) {
-	if p.level == quiet {
-		return
-	}
-	line := p.message("gimbal: " + text)
+	colour := ""
 	if strings.HasPrefix(text, "warning: ") {
-		line = p.screen.paint(yellow, line)
+		colour = yellow
 	}
-	p.say(line)
+	if p.level > quiet {
+		p.say(p.screen.paint(colour, p.message("gimbal: "+text)))
+	}
 }
 
 // notef is note for a command.
@@ -148,12 +145,12 @@ func (p *progress) step(s gimbal.Step) {
 		r.loss += (s.Loss - r.loss) / float64(min(r.clock.n, horizon))
 	}
 	p.start()
-	if p.level == verbose && !p.screen.live &&
-		(now.Sub(p.stepped) >= stepEvery || s.Step == 1 || s.Step == s.Steps) {
+	due := now.Sub(p.stepped) >= stepEvery || s.Step == 1 || s.Step == s.Steps
+	if p.level == verbose && !p.screen.live && due {
 		p.stepped = now
 		left, _ := r.clock.left(now)
 		p.say(fmt.Sprintf("step %d/%d  loss %.4f  grad norm %.3g  lr %.3g  %s tokens/s  left %s", s.Step, s.Steps, s.Loss,
-			s.GradNorm, s.LR, si(s.TokensPerSecond), clockText(left)))
+			s.GradNorm, s.LR, plan.Count(int64(s.TokensPerSecond)), clockText(left)))
 	}
 	p.pace(now)
 }
@@ -163,18 +160,16 @@ func (p *progress) step(s gimbal.Step) {
 func (p *progress) pace(now time.Time) {
 	c := &p.run.clock
 	planned := c.plan.Duration > 0
-	if p.paced || p.level == quiet || !c.settled() || planned && !c.slow() || !planned && p.screen.live {
+	if p.paced || !c.settled() || planned && !c.slow() || !planned && p.screen.live {
 		return
 	}
 	p.paced = true
 	left, _ := c.left(now)
-	speed := float64(c.plan.BatchTokens) / c.step
+	text := fmt.Sprintf("about %s left at %s tokens/s", aboutText(left), plan.Count(int64(float64(c.plan.BatchTokens)/c.step)))
 	if planned {
-		p.note(fmt.Sprintf("slower than planned: %s tokens/s, not %s; about %s left", si(speed),
-			si(c.plan.TokensPerSecond), aboutText(left)))
-		return
+		text = fmt.Sprintf("slower than planned: %s, not %s", text, plan.Count(int64(c.plan.TokensPerSecond)))
 	}
-	p.note(fmt.Sprintf("about %s left at %s tokens/s", aboutText(left), si(speed)))
+	p.note(text)
 }
 
 // interrupted says what an interrupt does.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // paper is a terminal as far as a screen needs one: rows that grow downwards, and a cursor.
@@ -115,7 +116,7 @@ func TestLiveParts(t *testing.T) {
 	p := played(t, normal)
 	for width := 20; width <= 120; width++ {
 		p.screen.size = func() int { return width }
-		p.ticker = make(chan struct{})
+		p.ticker = time.NewTimer(time.Hour)
 		line := p.live()
 		if widthOf(line) >= width {
 			t.Errorf("%d columns: %q", width, line)

@@ -4,11 +4,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"gimbal/internal/runs"
 )
@@ -19,19 +17,6 @@ func plural[N int | int64](n N, thing string) string {
 		return "1 " + thing
 	}
 	return fmt.Sprintf("%d %ss", n, thing)
-}
-
-// si writes a number with a unit prefix: 24100 as 24.1k.
-func si(x float64) string {
-	switch {
-	case x >= 1e9:
-		return fmt.Sprintf("%.2fG", x/1e9)
-	case x >= 1e6:
-		return fmt.Sprintf("%.2fM", x/1e6)
-	case x >= 1e3:
-		return fmt.Sprintf("%.1fk", x/1e3)
-	}
-	return fmt.Sprintf("%.0f", x)
 }
 
 // clockText writes a duration in its two largest units: 15s, 2m35s, 1h05m, 3d04h.
@@ -97,22 +82,10 @@ func fitting(s string, width int) int {
 
 // clip cuts a line to a width; an ellipsis says so.
 func clip(s string, width int) string {
-	if widthOf(s) <= width {
+	if fitting(s, width) == len(s) {
 		return s
 	}
 	return s[:fitting(s, width-1)] + "…"
-}
-
-// clipLeft is clip at the other end.
-func clipLeft(s string, width int) string {
-	if widthOf(s) <= width {
-		return s
-	}
-	for widthOf(s) > width-1 {
-		_, n := utf8.DecodeRuneInString(s)
-		s = s[n:]
-	}
-	return "…" + s
 }
 
 // wrap breaks a text into lines between words, at most so many; 0: as many as it takes. Lines after the first are
@@ -120,21 +93,17 @@ func clipLeft(s string, width int) string {
 func wrap(s string, width, indent, most int) string {
 	s = runs.Escape(strings.Join(strings.Fields(s), " "))
 	var lines []string
-	for pad := 0; ; pad = indent {
-		room := max(10, width-pad)
+	for pad := ""; ; pad = strings.Repeat(" ", indent) {
+		room := max(10, width-len(pad))
 		n := fitting(s, room)
-		if n < len(s) && len(lines)+1 == most {
-			return strings.Join(append(lines, strings.Repeat(" ", pad)+clip(s, room)), "\n")
+		if n == len(s) || len(lines)+1 == most {
+			return strings.Join(append(lines, pad+clip(s, room)), "\n")
 		}
-		if n < len(s) {
-			if space := strings.LastIndexByte(s[:n+1], ' '); space > 0 {
-				n = space
-			}
+		if space := strings.LastIndexByte(s[:n+1], ' '); space > 0 {
+			n = space
 		}
-		lines = append(lines, strings.Repeat(" ", pad)+s[:n])
-		if s = strings.TrimPrefix(s[n:], " "); s == "" {
-			return strings.Join(lines, "\n")
-		}
+		lines = append(lines, pad+s[:n])
+		s = strings.TrimPrefix(s[n:], " ")
 	}
 }
 
@@ -143,15 +112,10 @@ func quote(path string) string {
 	if strings.HasPrefix(path, "-") {
 		path = "." + string(os.PathSeparator) + path // not a flag
 	}
-	special := func(r rune) bool {
-		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("_@%+=:,./-", r)
+	plain := func(r rune) bool {
+		return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("_@%+=:,./-", r)
 	}
-	switch {
-	case runtime.GOOS == "windows" && !strings.ContainsAny(path, " &^()"):
-		return path
-	case runtime.GOOS == "windows":
-		return `"` + path + `"`
-	case path != "" && !strings.ContainsFunc(path, special):
+	if path != "" && strings.TrimFunc(path, plain) == "" {
 		return path
 	}
 	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
@@ -159,11 +123,11 @@ func quote(path string) string {
 
 // programName is what to type to start this program again as it was started.
 func programName(arg string) string {
-	if strings.Contains(filepath.ToSlash(arg), "/go-build") { // by "go run"
-		if _, err := os.Stat(filepath.Join("cmd", "gimbal", "main.go")); err == nil {
-			return "go run ./cmd/gimbal"
-		}
-		return "gimbal"
+	if !strings.Contains(filepath.ToSlash(arg), "/go-build") {
+		return quote(arg)
 	}
-	return quote(arg)
+	if _, err := os.Stat(filepath.Join("cmd", "gimbal", "main.go")); err == nil {
+		return "go run ./cmd/gimbal"
+	}
+	return "gimbal"
 }

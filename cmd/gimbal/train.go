@@ -95,7 +95,7 @@ func (p *progress) dry(w io.Writer, d *gimbal.Diagnosis) {
 	out := newProgress(w, p.level)
 	out.run.checks = d.Checks
 	out.run.clock.start(d.Plan)
-	out.plan(d.Plan)
+	out.planned(d.Plan)
 	if p.level < verbose {
 		out.say("checks   " + wrap(countChecks(d.Checks)+"; \"gimbal doctor\" prints all", pageWidth-9, 9, 0))
 	}

@@ -17,28 +17,34 @@ type versionFlag bool
 
 // BeforeReset implements kong's hook: it runs before anything is missed in the rest of the command line.
 func (versionFlag) BeforeReset(app *kong.Kong) error {
-	x, err := kernel.NewExec(1, kernel.TierAuto)
-	if err != nil {
-		return err
+	x, err := printVersion(app.Stdout)
+	if err == nil {
+		x.Close()
+		app.Exit(0)
 	}
-	defer x.Close()
-	fmt.Fprintf(app.Stdout, "gimbal %s, %s, %s kernels, %s\n", gimbal.Version(), runtime.Version(), x.Tier(),
-		bench.CPUName())
-	app.Exit(0)
-	return nil
+	return err
+}
+
+// printVersion prints version, Go, kernels and CPU, and returns the kernels, which the caller closes.
+func printVersion(w io.Writer) (*kernel.Exec, error) {
+	x, err := kernel.NewExec(1, kernel.TierAuto)
+	if err == nil {
+		fmt.Fprintf(w, "gimbal %s, %s %s/%s, %s kernels, %s\n", gimbal.Version(), runtime.Version(), runtime.GOOS,
+			runtime.GOARCH, x.Tier(), bench.CPUName())
+	}
+	return x, err
 }
 
 type versionCmd struct{}
 
 func (versionCmd) Run(e *env) error {
-	x, err := kernel.NewExec(1, kernel.TierAuto)
+	x, err := printVersion(e.stdout)
 	if err != nil {
 		return err
 	}
 	defer x.Close()
-	fmt.Fprintf(e.stdout, "gimbal %s\n%s %s/%s, %s, %s\nkernels: %s of %v (GIMBAL_KERNEL chooses one)\n", gimbal.Version(),
-		runtime.Version(), runtime.GOOS, runtime.GOARCH, bench.CPUName(), plural(runtime.GOMAXPROCS(0), "processor"),
-		x.Tier(), kernel.Tiers())
+	fmt.Fprintf(e.stdout, "%s; kernels: %v (GIMBAL_KERNEL chooses)\n", plural(runtime.GOMAXPROCS(0), "processor"),
+		kernel.Tiers())
 	if w := x.Warning(); w != "" {
 		fmt.Fprintf(e.stdout, "warning: %s\n", w)
 	}
