@@ -117,8 +117,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 const sameInterrupt = 500 * time.Millisecond
 
 // interruptible returns a context that the first signal to end cancels. A second interrupt leaves at once: what was
-// saved is complete, and what was being saved is litter that the next start sweeps. A terminal that is closed saves, too,
-// unless the program was started to outlive it.
+// saved is complete, and what was being saved is litter that the next start sweeps. A terminal that is closed saves,
+// too, unless the program was started to outlive it.
 func interruptible(p *progress) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)

@@ -263,8 +263,8 @@ type Report struct {
 	TrainTokens int64     // labels counted
 }
 
-// Best fits on train, scores the counted labels of val, and reports the best order up to maxOrder. each, unless nil, gets
-// the nats of every counted label, by order. Losses are NaN when val has no label.
+// Best fits on train, scores the counted labels of val, and reports the best order up to maxOrder. each, unless nil,
+// gets the nats of every counted label, by order. Losses are NaN when val has no label.
 func Best(maxOrder, vocab int, train iter.Seq[[]int32], val iter.Seq2[[]int32, []bool],
 	each func(sequence, label int, nats []float64)) Report {
 	m := Fit(maxOrder, vocab, train)

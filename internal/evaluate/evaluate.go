@@ -22,8 +22,8 @@ import (
 // Options say what is measured, and on what.
 type Options struct {
 	Engine engine.Engine
-	// Text has the validation part, which is scored and gives prompts and human text, and the training part, which gives
-	// the known words and n-grams.
+	// Text has the validation part, which is scored and gives prompts and human text, and the training part, which
+	// gives the known words and n-grams.
 	Text *data.Text
 	Own  bool // the model was trained on the training part, so copying can be measured
 

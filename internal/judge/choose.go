@@ -34,10 +34,10 @@ type Choice struct {
 
 // Choose picks the checkpoint to keep. held says which steps have one. It is pure.
 //
-// Sound takes, of the eligible candidates (see fault and consistent), the one with the least variance of repetition over
-// three evaluations, minus what sampling explains. Differences that chance explains are ties; the lower loss wins a tie.
-// If none is eligible it takes the lowest loss. Article takes the least variance of rep-4, Loss the lowest validation
-// loss.
+// Sound takes, of the eligible candidates (see fault and consistent), the one with the least variance of repetition
+// over three evaluations, minus what sampling explains. Differences that chance explains are ties; the lower loss
+// wins a tie. If none is eligible it takes the lowest loss. Article takes the least variance of rep-4, Loss the
+// lowest validation loss.
 func Choose(history []Point, held func(step int64) bool, rule string) Choice {
 	c := Choice{Step: -1, Candidates: make([]Candidate, len(history))}
 	for i, p := range history {

@@ -28,11 +28,13 @@ type Options struct {
 	Note       func(text string) // told what takes a while
 }
 
-// longestPiece is the tokens in which texts are scored for a model without a run: its context may be larger than memory.
+// longestPiece is the tokens in which texts are scored for a model without a run: its context may be larger than
+// memory.
 const longestPiece = 2048
 
-// Measure measures a run, a checkpoint or an imported model that path names. Its errors are those of rundir.OpenCheckpoint,
-// plan.OpenText and evaluate.Measure, and match data.ErrUnusable where there is nothing to measure on.
+// Measure measures a run, a checkpoint or an imported model that path names. Its errors are those of
+// rundir.OpenCheckpoint, plan.OpenText and evaluate.Measure, and match data.ErrUnusable where there is nothing to
+// measure on.
 func Measure(ctx context.Context, path string, opt Options) (*evaluate.Result, error) {
 	run, err := rundir.Find(path)
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Version is the version of this module in this build. In a build of the module itself it has the revision, where the go
-// command recorded one.
+// Version is the version of this module in this build. In a build of the module itself it has the revision, where the
+// go command recorded one.
 func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
