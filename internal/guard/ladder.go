@@ -38,8 +38,8 @@ func (s *State) detect(o Observation, v comparison) findings {
 		return f
 	}
 	if bad := nonfinite(o); bad != "" {
-		f.add(Skip, CodeNonfinite, "%s not finite (loss %v, gradient norm %v, update ratio %v)", bad, o.Loss, o.GradNorm,
-			o.UpdateRatio)
+		f.add(Skip, CodeNonfinite, "%s not finite (loss %.4g, gradient norm %.4g, update ratio %.3g)", bad, o.Loss,
+			o.GradNorm, o.UpdateRatio)
 		s.Nonfinite++
 		remember(s.Nonfinites[:], s.Checked)
 	} else if why, data := outlier(o, v); why != "" {

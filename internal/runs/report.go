@@ -77,10 +77,9 @@ func (r *Report) Write(w io.Writer) error {
 		line("unigram", r.Baseline.Unigram, r.Baseline.UnigramBits)
 	}
 	g := r.Guard
-	fmt.Fprintf(&b, "\n## Guard\n\nThe guard checked %s before the update and recorded %s: %d not finite, %s, %d "+
-		"sustained. The run was rewound %s, and %s left out.\n", plural(g.State.Checked, "step"),
-		plural(len(r.Events), "event"), g.State.Nonfinite, plural(g.State.Outlier, "outlier"), g.State.Sustained, plural(g.Rewinds, "time"),
-		were(g.Quarantined, "sequence"))
+	fmt.Fprintf(&b, "\n## Guard\n\nThe guard checked %s before the update. Not finite: %d; outliers: %d; sustained: %d; "+
+		"rewinds: %d; sequences left out: %d; events: %d.\n", plural(g.State.Checked, "step"), g.State.Nonfinite,
+		g.State.Outlier, g.State.Sustained, g.Rewinds, g.Quarantined, len(r.Events))
 	list(&b, "", r.Events)
 	r.Writing.write(&b)
 	r.Kept.write(&b)
@@ -182,9 +181,9 @@ func (p *PostMortem) Write(w io.Writer) error {
 	var b strings.Builder
 	g, reason := p.Guard, strings.TrimPrefix(p.Reason, fmt.Sprintf("step %d: ", p.Step))
 	fmt.Fprintf(&b, "# Post-mortem of %s\n\n%s at step %d: %s.\n\n", p.Run, p.Code, p.Step, reason)
-	fmt.Fprintf(&b, "The guard checked %s. The run was rewound %s, and %s left out. The guard's factor on the learning "+
-		"rate was %.4g (planned rate %.4g).\n\n## Events\n\n", plural(g.State.Checked, "step"), plural(g.Rewinds, "time"),
-		were(g.Quarantined, "sequence"), g.State.Scale(), p.Peak)
+	fmt.Fprintf(&b, "The guard checked %s; rewinds: %d; sequences left out: %d. Its factor on the learning rate was %.4g "+
+		"(planned rate %.4g).\n\n## Events\n\n", plural(g.State.Checked, "step"), g.Rewinds, g.Quarantined,
+		g.State.Scale(), p.Peak)
 	list(&b, "", p.Events)
 	b.WriteString(strings.ReplaceAll(whatToDo, "'", "`"))
 	_, err := io.WriteString(w, b.String())

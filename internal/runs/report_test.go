@@ -53,8 +53,8 @@ func TestReport(t *testing.T) {
 		"| n-gram baseline (Witten-Bell, order 5) | 2.5000 | 1.2500 |\n"+
 		"| unigram | 3.0000 | 1.5000 |\n\n"+
 		"## Guard\n\n"+
-		"The guard checked 21 steps before the update and recorded 1 event: 1 not finite, 2 outliers, 3 sustained. "+
-		"The run was rewound 4 times, and 5 sequences were left out.\n"+
+		"The guard checked 21 steps before the update. Not finite: 1; outliers: 2; sustained: 3; rewinds: 4; "+
+		"sequences left out: 5; events: 1.\n"+
 		"- E1-OUTLIER at step 7: loss 9 → skip\n\n"+
 		"## Writing\n\n"+
 		"Step 20: 8 texts (4 prompts of 7 tokens × 2), at most 12 tokens each; 6 of them long enough to be measured. "+
@@ -100,8 +100,8 @@ func TestPostMortem(t *testing.T) {
 		Guard: Guarding{State: s, Rewinds: 2, Quarantined: 3}, Events: reportEvents}
 	golden(t, p.Write, "# Post-mortem of x\n\n"+
 		"E3-DIVERGED at step 43: it does not come back.\n\n"+
-		"The guard checked 42 steps. The run was rewound 2 times, and 3 sequences were left out. The guard's factor on "+
-		"the learning rate was 1 (planned rate 0.001).\n\n"+
+		"The guard checked 42 steps; rewinds: 2; sequences left out: 3. Its factor on the learning rate was 1 "+
+		"(planned rate 0.001).\n\n"+
 		"## Events\n\n- E1-OUTLIER at step 7: loss 9 → skip\n\n"+
 		"## What to do\n\n"+
 		"The weights at the stop were not saved. The checkpoints from before are intact, the newest healthy one among "+

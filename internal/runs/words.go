@@ -15,14 +15,6 @@ func plural[N int | int64](n N, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// were is plural with the verb: "1 sequence was", "2 sequences were".
-func were(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing + " was"
-	}
-	return plural(n, thing) + " were"
-}
-
 // Size writes a number of bytes for a person: 412 MB.
 func Size(bytes int64) string {
 	x, unit := float64(bytes), "B"

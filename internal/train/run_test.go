@@ -51,7 +51,8 @@ func TestRunLearnsAndLeavesACompleteDirectory(t *testing.T) {
 		t.Errorf("%d checkpoints left, %v", len(left), err)
 	}
 	report, err := os.ReadFile(filepath.Join(r.Dir, rundir.ReportFile))
-	if err != nil || !strings.Contains(string(report), "150 steps checked before their update") || !strings.Contains(string(report), "Seen: 0 not finite, 0 outliers, 0 times sustained.") {
+	if err != nil || !strings.Contains(string(report), "checked 150 steps before the update") ||
+		!strings.Contains(string(report), "Not finite: 0; outliers: 0; sustained: 0; rewinds: 0;") {
 		t.Errorf("report: %v\n%s", err, report)
 	}
 }
