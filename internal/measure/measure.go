@@ -59,7 +59,8 @@ func Measure(ctx context.Context, path string, opt Options) (*evaluate.Result, e
 		cfg = config.Default()
 		cfg.Train.Context = min(m.Arch.Context, longestPiece)
 	}
-	with := evaluate.MeasureOptions{Model: m, Start: cfg.Data.Start, Seed: cfg.Train.Seed, LossOnly: opt.LossOnly, Note: say,
+	with := evaluate.MeasureOptions{Model: m, Start: cfg.Data.Start, Seed: cfg.Train.Seed, LossOnly: opt.LossOnly,
+		Note:        say,
 		MicroTokens: max(cfg.Train.Context, min(plan.AutoMicro(m.Arch), 16*cfg.Train.Context)),
 		Samples:     judge.PlanFor(cfg.Eval.Prompts, cfg.Eval.Samples, cfg.Eval.MaxTokens, cfg.Train.Context-1),
 		Encoder:     cfg.Judge.Encoder, EncoderOrigin: cfg.Origin("judge.encoder")}
