@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"gimbal"
 )
@@ -144,7 +145,7 @@ func TestLinesFit(t *testing.T) {
 					t.Errorf("%q is wider than %d", line, width)
 				}
 			}
-			if strings.ContainsAny(wrapped, "\x1b\u202e\xff") {
+			if strings.ContainsAny(wrapped, "\x1b\u202e") || !utf8.ValidString(wrapped) {
 				t.Errorf("%q is not escaped", wrapped)
 			}
 			if n := strings.Count(wrap(s, width, 2, 3), "\n"); n > 2 {
