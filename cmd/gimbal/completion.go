@@ -63,8 +63,8 @@ func (c *completeCmd) Run(e *env, k *kong.Context) error {
 	return nil
 }
 
-// completions are the words that may stand in place of the last one, each with a tab and its help, if any: commands, flags, or
-// the values of a flag, as kong's model has them. There is none where a file, a number or a text may stand.
+// completions are the words that may stand in place of the last one, each with a tab and its help, if any: commands,
+// flags, or the values of a flag, as kong's model has them. There is none where a file, a number or a text may stand.
 func completions(root *kong.Node, words []string) (list []string) {
 	last := ""
 	if n := len(words) - 1; n >= 0 {
