@@ -67,7 +67,7 @@ func (p *progress) planLines(public *gimbal.Plan) string {
 // sources names the text of a run, as the configuration has it.
 func sources(paths string) string {
 	if paths == "" || paths == "[]" {
-		return "the source tree of the installed Go"
+		return "the Go sources"
 	}
 	if here, err := os.Getwd(); err == nil {
 		if short, err := filepath.Rel(here, paths); err == nil && len(short) < len(paths) {
