@@ -82,13 +82,13 @@ func tierNamed(name string) (kernel.Tier, error) {
 
 type benchTrainCmd struct {
 	Model         string `default:"gpt2-124m" help:"Preset, such as nano, char-10m or gpt2-124m." placeholder:"PRESET"`
-	Vocab         int    `help:"Size of the vocabulary. Default: the preset's, 65 for characters, else 4096." placeholder:"N"`
+	Vocab         int    `help:"Size of the vocabulary. Default: the preset's, or 4096." placeholder:"N"`
 	Tokens        int    `help:"Tokens of a step, in whole sequences. Default: the preset's." placeholder:"N"`
 	Context       int    `help:"Tokens of a sequence. Default: the preset's." placeholder:"T"`
 	Micro         int    `help:"Tokens of a pass. Default: about 4096." placeholder:"M"`
 	Steps         int    `default:"5" help:"Steps to time, after one to warm up."`
 	Mode          string `enum:"auto,fp32,bf16" default:"auto" help:"Numeric mode."`
-	Checkpointing string `enum:"none,attention,block" default:"none" help:"What the backward pass computes again: none, attention or block."`
+	Checkpointing string `enum:"none,attention,block" default:"none" help:"What the backward pass computes again."`
 	Workers       int    `help:"Threads. Default: one for each processor." placeholder:"N"`
 	JSON          bool   `name:"json" help:"Print one JSON object."`
 }
@@ -135,7 +135,7 @@ func (c *benchTrainCmd) Run(e *env) error {
 
 type benchGenerateCmd struct {
 	Model   string `default:"char-10m" help:"Preset, such as nano, char-10m or gpt2-124m." placeholder:"PRESET"`
-	Vocab   int    `help:"Size of the vocabulary. Default: the preset's, 65 for characters, else 4096." placeholder:"N"`
+	Vocab   int    `help:"Size of the vocabulary. Default: the preset's, or 4096." placeholder:"N"`
 	Texts   int    `default:"100" help:"Texts written at once."`
 	Tokens  int    `default:"128" help:"Tokens of each."`
 	Prompt  int    `default:"16" help:"Tokens of each prompt."`
@@ -162,7 +162,7 @@ func (c *benchGenerateCmd) Run(e *env) error {
 }
 
 type benchTokenizerCmd struct {
-	Data    []string `help:"File or folder of text; repeatable. Default: the source tree of the installed Go." placeholder:"PATH" sep:"none"`
+	Data    []string `help:"File or folder of text; repeatable. Default: the Go sources." placeholder:"PATH" sep:"none"`
 	Vocab   int      `default:"4096" help:"Tokens to train."`
 	Seconds float64  `default:"1" help:"Seconds for each figure of encoding."`
 	Workers int      `help:"Threads. Default: one for each processor." placeholder:"N"`

@@ -65,13 +65,14 @@ func TestTimeLeft(t *testing.T) {
 			Duration: time.Duration(float64(steps) * seconds * 1e9), BatchTokens: 100, ValTokens: 6000}
 	}
 	for name, m := range map[string]machineRun{
-		"as planned":            {1000, 100, jitter(0.1), 0.3, 0.1, 2, plan(1000, 100, 0.1)},
-		"five times slower":     {1000, 100, jitter(0.5), 1.5, 0.1, 10, plan(1000, 100, 0.1)},
-		"no trial":              {1000, 100, jitter(0.1), 0.3, 0.1, 2, plan(1000, 100, 0)},
-		"long evaluations":      {400, 40, jitter(0.1), 8, 3, 2, plan(400, 40, 0.1)},
-		"uneven evaluations":    {1000, 130, jitter(0.1), 3, 1, 2, plan(1000, 130, 0.1)},
-		"few steps":             {20, 2, jitter(5), 3, 1, 100, plan(20, 2, 5)},
-		"half as fast half way": {2000, 100, func(n int64) float64 { return 0.05 * (1 + float64(n/1001)) }, 0.2, 0.1, 2, plan(2000, 100, 0.1)},
+		"as planned":         {1000, 100, jitter(0.1), 0.3, 0.1, 2, plan(1000, 100, 0.1)},
+		"five times slower":  {1000, 100, jitter(0.5), 1.5, 0.1, 10, plan(1000, 100, 0.1)},
+		"no trial":           {1000, 100, jitter(0.1), 0.3, 0.1, 2, plan(1000, 100, 0)},
+		"long evaluations":   {400, 40, jitter(0.1), 8, 3, 2, plan(400, 40, 0.1)},
+		"uneven evaluations": {1000, 130, jitter(0.1), 3, 1, 2, plan(1000, 130, 0.1)},
+		"few steps":          {20, 2, jitter(5), 3, 1, 100, plan(20, 2, 5)},
+		"half as fast half way": {2000, 100, func(n int64) float64 { return 0.05 * (1 + float64(n/1001)) }, 0.2, 0.1, 2,
+			plan(2000, 100, 0.1)},
 	} {
 		var c clock
 		c.start(&m.plan)

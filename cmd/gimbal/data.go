@@ -55,7 +55,7 @@ type inspectCmd struct {
 	dataFlags
 	Batch     int64  `help:"Batch of the run to show, from 0." placeholder:"N"`
 	Sequences int    `short:"n" default:"8" help:"Sequences to show; 0: all."`
-	Color     string `enum:"auto,always,never" default:"auto" help:"Colours instead of marks: auto (on a terminal), always or never."`
+	Color     string `enum:"auto,always,never" default:"auto" help:"Colours instead of marks; auto: on a terminal."`
 }
 
 func (c *inspectCmd) Run(e *env) error {
@@ -182,8 +182,10 @@ func (c *cacheCmd) Run(e *env) error {
 		if cache.Broken != "" {
 			what = "will be made again: " + cache.Broken
 		}
-		fmt.Fprintf(e.stdout, "%s  %6d MB  used %s  %s\n", cache.Dir, (cache.Bytes+5e5)/1e6, cache.Used.Format("2006-01-02 15:04"), what)
+		fmt.Fprintf(e.stdout, "%s  %6d MB  used %s  %s\n", cache.Dir, (cache.Bytes+5e5)/1e6,
+			cache.Used.Format("2006-01-02 15:04"), what)
 	}
-	_, err = fmt.Fprintf(e.stdout, "%s, %d MB, in %s\n", plural(len(kept), "cache"), (total+5e5)/1e6, data.DefaultCacheDir())
+	_, err = fmt.Fprintf(e.stdout, "%s, %d MB, in %s\n", plural(len(kept), "cache"), (total+5e5)/1e6,
+		data.DefaultCacheDir())
 	return err
 }

@@ -19,8 +19,8 @@ type doctorCmd struct {
 
 // Help implements kong.HelpProvider.
 func (*doctorCmd) Help() string {
-	return `Makes the checks that train and resume make before their first step, on the model, configuration and data of the
-run, and prints all of them: leaks, labels, learning rates, memory, disk. It takes seconds and changes nothing.
+	return `Makes the checks that train and resume make before their first step and prints all of them: leaks, labels,
+learning rates, memory, disk. It uses the run's own model, configuration and text, takes seconds and changes nothing.
 
 "gimbal train --dry-run" prints the plan of a run, "gimbal data stats" counts its text.`
 }

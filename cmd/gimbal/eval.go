@@ -12,8 +12,8 @@ import (
 
 type evalCmd struct {
 	Run_       string   `arg:"" name:"run" help:"Run or checkpoint directory."`
-	Data       []string `help:"File or folder to measure on; repeatable. Default: the run's validation part." placeholder:"PATH" sep:"none"`
-	Checkpoint string   `help:"Checkpoint: stable, best-loss, last or step-N. Default: stable, else last." placeholder:"NAME"`
+	Data       []string `help:"File or folder to measure on; repeatable. Default: the held-out part." placeholder:"PATH" sep:"none"`
+	Checkpoint string   `help:"${which}" placeholder:"NAME"`
 	Seed       *uint64  `help:"Seed of prompts and samples. Default: that of the run." placeholder:"N"`
 	LossOnly   bool     `help:"Measure only the loss; write nothing."`
 	JSON       bool     `name:"json" help:"Print the result as JSON."`
@@ -42,7 +42,8 @@ func (c *evalCmd) Run(e *env) error {
 
 // printWriting prints the metrics of what a model wrote, beside those of people's texts.
 func printWriting(w io.Writer, r *gimbal.Writing) {
-	fmt.Fprintf(w, "\nwriting: %s, %d measured\n%-16s %10s   %-21s %10s\n", r.Plan, r.Counted, "", "model", "95 % interval", "people")
+	fmt.Fprintf(w, "\nwriting: %s, %d measured\n%-16s %10s   %-21s %10s\n", r.Plan, r.Counted, "", "model",
+		"95 % interval", "people")
 	for _, name := range gimbal.MetricNames() {
 		m, ok := r.Metrics[name]
 		if !ok {

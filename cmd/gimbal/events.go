@@ -39,8 +39,9 @@ func (p *progress) evaluation(e gimbal.Evaluation) {
 	if len(r.evals) == 1 {
 		p.say(clip("  step    loss  n-gram   tok/s  elapsed    left  mean |gradient| bottom, top", width))
 	}
-	p.say(p.screen.paint(colour, clip(fmt.Sprintf("%6d %7s %7s %7s %8s %7s  %s%s", e.Step, nats(e.Loss), nats(e.BaselineLoss),
-		speed, clockText(now.Sub(p.began)), left, gradients, verdict), width)))
+	line := fmt.Sprintf("%6d %7s %7s %7s %8s %7s  %s%s", e.Step, nats(e.Loss), nats(e.BaselineLoss), speed,
+		clockText(now.Sub(p.began)), left, gradients, verdict)
+	p.say(p.screen.paint(colour, clip(line, width)))
 	m := e.Metrics
 	people, compared := m["rep4_human"]
 	if m["rep4_lo"] > people && compared || p.level == verbose {

@@ -21,16 +21,16 @@ func (c *importCmd) Run(e *env) error {
 		return printJSON(e.stdout, r)
 	}
 	fmt.Fprintf(e.stdout, "%s: %s shape, %d parameters, context %d\n", r.Dir, r.Shape, r.Parameters, r.Context)
-	fmt.Fprintf(e.stdout, "next:\n  %[2]s sample %[1]s\n  %[2]s eval %[1]s --data TEXT\n  %[2]s train --from %[1]s --data TEXT\n",
-		quote(r.Dir), e.program)
+	const next = "next:\n  %[2]s sample %[1]s\n  %[2]s eval %[1]s --data TEXT\n  %[2]s train --from %[1]s --data TEXT\n"
+	fmt.Fprintf(e.stdout, next, quote(r.Dir), e.program)
 	return nil
 }
 
 type exportCmd struct {
 	Run_       string `arg:"" name:"run" help:"Run or checkpoint directory."`
 	Dir        string `arg:"" help:"Directory to make."`
-	DType      string `name:"dtype" default:"fp32" enum:"fp32,bf16" help:"Type of the weights: fp32 (exact) or bf16 (rounded)."`
-	Checkpoint string `help:"Checkpoint: stable, best-loss, last or step-N. Default: stable, else last." placeholder:"NAME"`
+	DType      string `name:"dtype" default:"fp32" enum:"fp32,bf16" help:"Type of the weights; bf16 rounds them."`
+	Checkpoint string `help:"${which}" placeholder:"NAME"`
 	JSON       bool   `name:"json" help:"Print the result as JSON."`
 }
 

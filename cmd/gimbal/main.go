@@ -30,7 +30,7 @@ type cli struct {
 	Resume     resumeCmd     `cmd:"" help:"Continue a run that was interrupted, or extend one that is done."`
 	Sample     sampleCmd     `cmd:"" help:"Let a model write."`
 	Eval       evalCmd       `cmd:"" help:"Measure a model: its loss and its writing."`
-	Review     reviewCmd     `cmd:"" help:"Read what a run's model wrote, and rate the samples."`
+	Review     reviewCmd     `cmd:"" help:"Read a run's samples, worst first, and rate them."`
 	Compare    compareCmd    `cmd:"" help:"Compare runs, and tell real differences from noise."`
 	Why        whyCmd        `cmd:"" help:"Show what happened in a run, from its log."`
 	Runs       runsCmd       `cmd:"" help:"List runs, or delete them."`
@@ -74,9 +74,10 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	var c cli
 	exited, exitCode := false, 0
 	parser, err := kong.New(&c, kong.Name("gimbal"), kong.Description(description), kong.Writers(stdout, stderr),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: mostWidth}), kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: mostWidth}),
 		kong.Vars{"top_k": fmt.Sprint(gimbal.DefaultTopK), "temperature": fmt.Sprint(gimbal.DefaultTemperature),
-			"max_tokens": fmt.Sprint(gimbal.DefaultMaxTokens)},
+			"max_tokens": fmt.Sprint(gimbal.DefaultMaxTokens),
+			"which":      "Checkpoint: stable, best-loss, last or step-N. Default: stable, else last."},
 		kong.Exit(func(code int) { exited, exitCode = true, code }))
 	if err != nil {
 		fmt.Fprintf(stderr, "gimbal: error: %v\n", err)
@@ -116,9 +117,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 // to the process and one to its group.
 const sameInterrupt = 500 * time.Millisecond
 
-// interruptible returns a context that the first signal to end cancels. A second interrupt leaves at once: what was
-// saved is complete, and what was being saved is litter that the next start sweeps. A terminal that is closed saves,
-// too, unless the program was started to outlive it.
+// interruptible returns a context that the first signal cancels. A second interrupt leaves at once: what was saved is
+// complete, and what was being saved is litter that the next start sweeps. A terminal that is closed is such a signal,
+// unless the program was started to outlive it.
 func interruptible(p *progress) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)

@@ -18,7 +18,8 @@ func (p *progress) planned(public *gimbal.Plan) {
 	if p.level == verbose {
 		all := &strings.Builder{}
 		printChecks(all, p.run.checks)
-		p.say(fmt.Sprintf("plan\n%s  run         %s\n%s", public, runs.Escape(public.Dir), strings.TrimRight(all.String(), "\n")))
+		p.say(fmt.Sprintf("plan\n%s  run         %s\n%s", public, runs.Escape(public.Dir),
+			strings.TrimRight(all.String(), "\n")))
 		return
 	}
 	p.say(p.planLines(public))
@@ -55,8 +56,8 @@ func (p *progress) planLines(public *gimbal.Plan) string {
 	if total, known := p.run.clock.left(p.now()); known {
 		time = "; about " + aboutText(total)
 	}
-	row("machine", "%s kernels, %s, %s; %s of memory%s", public.Kernels, public.Precision, plural(public.Workers, "thread"),
-		runs.Size(public.MemoryBytes), time)
+	row("machine", "%s kernels, %s, %s; %s of memory%s", public.Kernels, public.Precision,
+		plural(public.Workers, "thread"), runs.Size(public.MemoryBytes), time)
 	if public.Dir != "" {
 		row("run", "saved to %s", public.Dir)
 	}
@@ -66,7 +67,7 @@ func (p *progress) planLines(public *gimbal.Plan) string {
 // sources names the text of a run, as the configuration has it.
 func sources(paths string) string {
 	if paths == "" || paths == "[]" {
-		return "the source tree of the installed Go"
+		return "the Go sources"
 	}
 	if here, err := os.Getwd(); err == nil {
 		if short, err := filepath.Rel(here, paths); err == nil && len(short) < len(paths) {

@@ -165,7 +165,8 @@ func (p *progress) pace(now time.Time) {
 	}
 	p.paced = true
 	left, _ := c.left(now)
-	text := fmt.Sprintf("about %s left at %s tokens/s", aboutText(left), plan.Count(int64(float64(c.plan.BatchTokens)/c.step)))
+	speed := float64(c.plan.BatchTokens) / c.step
+	text := fmt.Sprintf("about %s left at %s tokens/s", aboutText(left), plan.Count(int64(speed)))
 	if planned {
 		text = fmt.Sprintf("slower than planned: %s, not %s", text, plan.Count(int64(c.plan.TokensPerSecond)))
 	}

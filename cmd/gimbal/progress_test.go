@@ -78,13 +78,16 @@ func TestVerdict(t *testing.T) {
 		words string
 		steps int64
 	}{
-		"better": {gimbal.Result{Reason: "done", ValLoss: 2.79, ValTokens: 500}, "better than counting n-grams by 0.41 nats", 0},
-		"equal":  {gimbal.Result{Reason: "done", ValLoss: 3.201, ValTokens: 500}, "as good as counting n-grams", 0},
-		"other":  {gimbal.Result{Reason: "done", ValLoss: 2.79, ValTokens: 400}, "", 0},
-		"heard":  {gimbal.Result{Reason: "interrupted", ValLoss: 3.5, ValTokens: 400}, "worse than counting n-grams by 0.30 nats", 0},
+		"better": {gimbal.Result{Reason: "done", ValLoss: 2.79, ValTokens: 500},
+			"better than counting n-grams by 0.41 nats", 0},
+		"equal": {gimbal.Result{Reason: "done", ValLoss: 3.201, ValTokens: 500}, "as good as counting n-grams", 0},
+		"other": {gimbal.Result{Reason: "done", ValLoss: 2.79, ValTokens: 400}, "", 0},
+		"heard": {gimbal.Result{Reason: "interrupted", ValLoss: 3.5, ValTokens: 400},
+			"worse than counting n-grams by 0.30 nats", 0},
 		"longer": {gimbal.Result{Reason: "done", Step: 30, ValLoss: 3.5, ValTokens: 500}, // 0.3 nats are 35 % more tokens
 			"worse than counting n-grams by 0.30 nats: train longer, about 80 seconds on this machine", 41},
-		"far": {gimbal.Result{Reason: "done", Step: 30, ValLoss: 6, ValTokens: 500}, "worse than counting n-grams by 2.80 nats", 0},
+		"far": {gimbal.Result{Reason: "done", Step: 30, ValLoss: 6, ValTokens: 500},
+			"worse than counting n-grams by 2.80 nats", 0},
 	} {
 		c.r.Baseline = base
 		words, steps := p.verdict(&c.r, p.run.beside(&c.r))

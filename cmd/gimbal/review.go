@@ -15,12 +15,6 @@ type reviewCmd struct {
 	JSON bool   `name:"json" help:"Print texts and marks as JSON without asking."`
 }
 
-// Help implements kong.HelpProvider.
-func (*reviewCmd) Help() string {
-	return "Shows the samples of an evaluation, the worst first by the detectors, and asks for marks: good, repeating, drifting " +
-		"or broken. They go to the page of the samples and to report.md."
-}
-
 // answers are the letters of the marks; several may be given.
 var answers = map[rune]string{'g': "good", 'r': "repeating", 'd': "drifting", 'b': "broken"}
 

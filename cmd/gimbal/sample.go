@@ -12,11 +12,11 @@ type sampleCmd struct {
 	Prompt      string  `arg:"" optional:"" help:"Text to continue; - reads standard input. Default: none."`
 	N           int     `short:"n" default:"3" help:"Texts to write."`
 	TopK        int     `default:"${top_k}" help:"Draw from the K most probable tokens; 0: from all."`
-	Temperature float64 `default:"${temperature}" help:"Below 1 sharpens, above 1 flattens; 0: always the most probable token."`
+	Temperature float64 `default:"${temperature}" help:"Below 1 sharpens, above 1 flattens; 0: most probable token."`
 	MaxTokens   int     `default:"${max_tokens}" help:"Most tokens of a text."`
 	Seed        uint64  `default:"1" help:"Seed: the same seed gives the same texts."`
 	Special     bool    `help:"Read special tokens in the prompt, such as <|im_start|>, as tokens, not as text."`
-	Checkpoint  string  `help:"Checkpoint: stable, best-loss, last or step-N. Default: stable, else last." placeholder:"NAME"`
+	Checkpoint  string  `help:"${which}" placeholder:"NAME"`
 	JSON        bool    `name:"json" help:"Print the texts as JSON."`
 }
 
@@ -49,8 +49,8 @@ func (c *sampleCmd) Run(e *env) error {
 	if topK == 0 {
 		topK = -1 // the library's word for all tokens
 	}
-	texts, err := m.Generate(e.ctx, prompt, gimbal.GenerateOptions{
-		Samples: c.N, TopK: topK, Greedy: c.Temperature == 0, Temperature: c.Temperature, MaxTokens: c.MaxTokens, Seed: c.Seed, Special: c.Special})
+	texts, err := m.Generate(e.ctx, prompt, gimbal.GenerateOptions{Samples: c.N, TopK: topK, Greedy: c.Temperature == 0,
+		Temperature: c.Temperature, MaxTokens: c.MaxTokens, Seed: c.Seed, Special: c.Special})
 	if err != nil {
 		return err
 	}

@@ -107,12 +107,6 @@ type resumeCmd struct {
 	JSON  bool   `name:"json" help:"Print the result as JSON."`
 }
 
-// Help implements kong.HelpProvider.
-func (*resumeCmd) Help() string {
-	return `The run continues from its newest checkpoint that verifies. Weights and log become what they would be without
-the interruption, bit for bit. The text must be unchanged.`
-}
-
 func (c *resumeCmd) Run(e *env) error {
 	opt := gimbal.ResumeOptions{Progress: e.progress.tell}
 	if c.Steps != nil {
