@@ -45,7 +45,7 @@ func TestWriteTransformersFixture(t *testing.T) {
 	qwen2.Shape, qwen2.QKVBias, qwen2.RopeTheta = "qwen2", true, 1e6
 	gpt2 := config.Arch{Shape: "gpt2", Layers: 3, Width: 192, Heads: 3, KVHeads: 3, HeadSize: 64, MLP: 768, Vocab: 300,
 		Context: 64,
-		Norm: "layer", NormEps: 1e-5, Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true}
+		Norm:    "layer", NormEps: 1e-5, Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true}
 	for _, arch := range []config.Arch{qwen3, gpt2, llama, qwen2} {
 		t.Run(arch.Shape, func(t *testing.T) { writeFixture(t, filepath.Join(dir, arch.Shape), arch, x) })
 	}
