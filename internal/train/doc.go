@@ -7,5 +7,5 @@
 // make the checks that come before the first step, and begin nothing.
 //
 // Where to read: run.go and resume.go assemble a run, loop.go has the loop and the order of one step, act.go does what
-// the guard decided, inspect.go finds out why, evaluate.go and save.go are what a step may end with.
+// the guard decided, explain.go finds out why, evaluate.go and save.go are what a step may end with.
 package train
