@@ -37,32 +37,32 @@ type Checks []CheckResult
 
 // Plan is what a run will do. It is told once, before the first step, and does not change.
 type Plan struct {
-	Dir   string // of the run; empty if it is only checked
-	Steps int64  // updates
+	Dir   string `json:"dir"`   // of the run; empty if it is only checked
+	Steps int64  `json:"steps"` // updates
 
-	Parameters  int64   // of the model
-	Vocabulary  int     // tokens
-	Context     int     // longest sequence, in tokens
-	Documents   int64   // of the text, those held out included
-	BatchTokens int     // most tokens of an update
-	TrainTokens int64   // of one pass over the text
-	ValTokens   int64   // of the text that is held out
-	Epochs      float64 // passes over the text
-	PeakLR      float64 // highest learning rate
-	Warmup      int64   // steps until the rate is at its peak
-	EvalEvery   int64   // steps between evaluations
-	Evaluations int64   // of the whole run, about: those at the ends of epochs are counted, too
-	EvalShare   float64 // of the training time, which they take together as planned
+	Parameters  int64   `json:"parameters"`   // of the model
+	Vocabulary  int     `json:"vocabulary"`   // tokens
+	Context     int     `json:"context"`      // longest sequence, in tokens
+	Documents   int64   `json:"documents"`    // of the text, those held out included
+	BatchTokens int     `json:"batch_tokens"` // most tokens of an update
+	TrainTokens int64   `json:"train_tokens"` // of one pass over the text
+	ValTokens   int64   `json:"val_tokens"`   // of the text that is held out
+	Epochs      float64 `json:"epochs"`       // passes over the text
+	PeakLR      float64 `json:"peak_lr"`      // highest learning rate
+	Warmup      int64   `json:"warmup"`       // steps until the rate is at its peak
+	EvalEvery   int64   `json:"eval_every"`   // steps between evaluations
+	Evaluations int64   `json:"evaluations"`  // of the whole run, about: those at the ends of epochs are counted, too
+	EvalShare   float64 `json:"eval_share"`   // of the training time, which they take together as planned
 
-	MemoryBytes     int64         // that the run takes
-	Kernels         string        // instruction set, such as "avx2"
-	Precision       string        // of multiplies: "fp32" or "bf16"
-	Workers         int           // threads
-	TokensPerSecond float64       // as measured by a trial; 0: there was none
-	Duration        time.Duration // of all steps at that speed, without evaluations; 0: unknown
+	MemoryBytes     int64         `json:"memory_bytes"`      // that the run takes
+	Kernels         string        `json:"kernels"`           // instruction set, such as "avx2"
+	Precision       string        `json:"precision"`         // of multiplies: "fp32" or "bf16"
+	Workers         int           `json:"workers"`           // threads
+	TokensPerSecond float64       `json:"tokens_per_second"` // as measured by a trial; 0: there was none
+	Duration        time.Duration `json:"duration_ns"`       // of all steps at that speed, without evaluations; 0: unknown
 
-	Warnings []string  // about these decisions, a sentence each
-	Settings []Setting // the whole configuration as it was decided
+	Warnings []string  `json:"warnings"` // about these decisions, a sentence each
+	Settings []Setting `json:"settings"` // the whole configuration as it was decided
 
 	text string
 }
@@ -72,9 +72,9 @@ func (p *Plan) String() string { return p.text }
 
 // Setting is one value of a configuration.
 type Setting struct {
-	Key    string // such as "model.width"
-	Value  string // as it is written in a file, without quotes
-	Origin string // where it came from: "default", "preset nano", "run.toml:12", "--set", …
+	Key    string `json:"key"`    // such as "model.width"
+	Value  string `json:"value"`  // as it is written in a file, without quotes
+	Origin string `json:"origin"` // where it came from: "default", "preset nano", "run.toml:12", "--set", …
 }
 
 // Step is an update that was made.

@@ -77,9 +77,17 @@ func (c *trainCmd) Run(e *env) error {
 	if c.DryRun {
 		d, err := gimbal.Check(e.ctx, opt)
 		e.progress.end()
-		if d != nil {
-			e.progress.dry(e.stdout, d)
+		switch {
+		case d == nil:
+			return err
+		case c.JSON:
+			return firstError(err, printJSON(e.stdout, struct {
+				Plan *gimbal.Plan `json:"plan"`
+				*gimbal.Diagnosis
+				ExitCode int `json:"exit_code"`
+			}{d.Plan, d, exitCodeOf(err)}))
 		}
+		e.progress.dry(e.stdout, d)
 		return err
 	}
 	goOn()
