@@ -66,13 +66,13 @@ func (s *Set) row(dst []int32, doc int, lo, hi int64) []int32 {
 }
 
 // spelled sums the bytes of ids; special tokens spell none.
-func (s *Set) spelled(ids []int32) int64 {
-	var n int64
+func (s *Set) spelled(ids []int32) (n int64) {
+	lengths := s.lengths
 	for _, id := range ids {
-		if uint(id) >= uint(len(s.lengths)) {
+		if uint(id) >= uint(len(lengths)) {
 			panic("data: token outside of the vocabulary: the cache is damaged")
 		}
-		n += int64(s.lengths[id])
+		n += int64(lengths[id])
 	}
 	return n
 }
