@@ -75,6 +75,7 @@ var excuses = []excuse{
 	{"*", "*/writing/samples*/Reasons*", aText},
 	{"*", "hashes/post-mortem.md", aText},
 	{"*", "checkpoints/*/state.json/stopped", aText},
+	{"statistics", "data/split", aText},
 	{"dry run", "train", "a dry run shows the plan and makes the checks of doctor: it trains nothing and has no result"},
 }
 
