@@ -41,7 +41,7 @@ type Writing struct {
 	Plan    string            `json:"plan"`            // what was written, in a sentence
 	Counted int               `json:"texts_counted"`   // texts that were long enough to be measured
 	Metrics map[string]Metric `json:"metrics"`         // by name; MetricNames has their order, docs/judge.md defines them
-	Alarms  []string          `json:"alarms"`          // what differs from people's texts, a sentence each
+	Alarms  []string          `json:"alarms"`          // what differs from human text, a sentence each
 	Notes   []string          `json:"notes,omitempty"` // what could not be measured, a sentence each
 	Samples []Sample          `json:"samples"`         // the worst texts
 }
@@ -52,7 +52,7 @@ type Metric struct {
 	Lo       float64 `json:"lo"`       // lower end of its 95 % interval
 	Hi       float64 `json:"hi"`       // upper end
 	SE       float64 `json:"se"`       // standard error
-	Human    float64 `json:"human"`    // the same metric of people's texts, if Compared
+	Human    float64 `json:"human"`    // the same metric of human text, if Compared
 	HumanSE  float64 `json:"human_se"` // standard error of Human
 	Compared bool    `json:"compared"` // whether Human says something
 }

@@ -84,7 +84,7 @@ type ComparedValue struct {
 	Missing    bool    // the run does not have it; the numbers are NaN
 	Value      float64 // of the metric
 	Lo, Hi     float64 // 95 % interval
-	Human      float64 // the same metric of people's texts; NaN: there is none
+	Human      float64 // the same metric of human text; NaN: there is none
 	Difference bool    // it differs from that of the first run by more than three standard errors
 }
 

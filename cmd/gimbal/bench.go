@@ -9,6 +9,7 @@ import (
 	"gimbal/internal/bench"
 	"gimbal/internal/data"
 	"gimbal/internal/kernel"
+	"gimbal/internal/runs"
 )
 
 // benchCmd measures this machine with this program: one subcommand for each thing measured.
@@ -61,7 +62,7 @@ func (c *benchKernelsCmd) Run(e *env) error {
 	if c.JSON {
 		return printJSON(e.stdout, all)
 	}
-	fmt.Fprintf(e.stdout, "%s, %s, random operands\n", all.CPU, plural(all.Workers, "worker"))
+	fmt.Fprintf(e.stdout, "%s, %s, random operands\n", all.CPU, runs.Plural(all.Workers, "worker"))
 	return nil
 }
 
@@ -106,7 +107,7 @@ func (c *benchTrainCmd) Run(e *env) error {
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(e.stdout, "%-12s %s\n", name, fmt.Sprintf(format, args...))
 	}
-	row("machine", "%s, %s, tier %s, %s", r.CPU, r.Go, r.Tier, plural(r.Workers, "worker"))
+	row("machine", "%s, %s, tier %s, %s", r.CPU, r.Go, r.Tier, runs.Plural(r.Workers, "worker"))
 	row("model", "%s: %d parameters, %d multiplied for every token, vocabulary %d",
 		r.Model, r.Params, r.Multiplied, r.Vocab)
 	row("step", "%d tokens in sequences of %d, passes of %d, %s, checkpointing %s",
@@ -155,8 +156,8 @@ func (c *benchGenerateCmd) Run(e *env) error {
 		return printJSON(e.stdout, r)
 	}
 	fmt.Fprintf(e.stdout, "%s, tier %s, %s, %s\n%s (%d parameters): %s of %s after prompts of %d in %.3f s (best %.3f): "+
-		"%.0f tokens/s, %.1f MB\n", r.CPU, r.Tier, r.Mode, plural(r.Workers, "worker"), r.Model, r.Params,
-		plural(r.Texts, "text"), plural(r.Tokens, "token"), r.Prompt, r.Seconds, r.Best, r.TokensPerSecond,
+		"%.0f tokens/s, %.1f MB\n", r.CPU, r.Tier, r.Mode, runs.Plural(r.Workers, "worker"), r.Model, r.Params,
+		runs.Plural(r.Texts, "text"), runs.Plural(r.Tokens, "token"), r.Prompt, r.Seconds, r.Best, r.TokensPerSecond,
 		float64(r.PeakMemory)/1e6)
 	return nil
 }
@@ -184,7 +185,7 @@ func (c *benchTokenizerCmd) Run(e *env) error {
 	w := e.stdout
 	fmt.Fprintf(w, "%s\n%.1f MB of text, %d tokens, %.2f bytes a token\n",
 		r.CPU, float64(r.Bytes)/1e6, r.Vocab, r.BytesPerToken)
-	fmt.Fprintf(w, "%-10s %12s %12s\n", "", "1 worker", plural(r.Workers, "worker"))
+	fmt.Fprintf(w, "%-10s %12s %12s\n", "", "1 worker", runs.Plural(r.Workers, "worker"))
 	fmt.Fprintf(w, "%-10s %10.2f s %10.2f s\n", "train", r.TrainSecondsOne, r.TrainSeconds)
 	fmt.Fprintf(w, "%-10s %7.1f MB/s %7.1f MB/s\n", "encode", r.EncodeMBsOne, r.EncodeMBs)
 	fmt.Fprintf(w, "%-10s %7.1f MB/s\n", "decode", r.DecodeMBsOne)

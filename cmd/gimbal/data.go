@@ -91,8 +91,8 @@ func (c *inspectCmd) Run(e *env) error {
 	if c.Sequences > 0 {
 		shown = min(shown, c.Sequences)
 	}
-	fmt.Fprintf(e.stdout, "batch %d: %s of %s, %d of them counted\n", c.Batch, plural(len(b.Spans), "sequence"),
-		plural(len(b.Tokens), "token"), b.Counted)
+	fmt.Fprintf(e.stdout, "batch %d: %s of %s, %d of them counted\n", c.Batch, runs.Plural(len(b.Spans), "sequence"),
+		runs.Plural(len(b.Tokens), "token"), b.Counted)
 	fmt.Fprintf(e.stdout, "legend: %sdoes not count%s %sspecial token%s %sinput only, or where a document is cut%s\n\n",
 		marks.Ignored[0], marks.Ignored[1], marks.Special[0], marks.Special[1], marks.Start[0], marks.Start[1])
 	if err := text.Set.Show(e.stdout, &b, 0, shown, marks); err != nil {
@@ -172,20 +172,20 @@ func (c *cacheCmd) Run(e *env) error {
 		kept = append(kept, cache)
 	}
 	if c.Remove != nil {
-		e.progress.notef("removed %s of %s", plural(len(list)-len(kept), "cache"), runs.Size(freed))
+		e.progress.notef("removed %s of %s", runs.Plural(len(list)-len(kept), "cache"), runs.Size(freed))
 	}
 	if c.JSON {
 		return printJSON(e.stdout, kept)
 	}
 	for _, cache := range kept {
-		what := plural(cache.Documents, "document") + ", " + plural(cache.Tokens, "token")
+		what := runs.Plural(cache.Documents, "document") + ", " + runs.Plural(cache.Tokens, "token")
 		if cache.Broken != "" {
 			what = "will be made again: " + cache.Broken
 		}
 		fmt.Fprintf(e.stdout, "%s  %6d MB  used %s  %s\n", cache.Dir, (cache.Bytes+5e5)/1e6,
 			cache.Used.Format("2006-01-02 15:04"), what)
 	}
-	_, err = fmt.Fprintf(e.stdout, "%s, %d MB, in %s\n", plural(len(kept), "cache"), (total+5e5)/1e6,
+	_, err = fmt.Fprintf(e.stdout, "%s, %d MB, in %s\n", runs.Plural(len(kept), "cache"), (total+5e5)/1e6,
 		data.DefaultCacheDir())
 	return err
 }

@@ -12,7 +12,7 @@ import (
 
 type evalCmd struct {
 	Run_       string   `arg:"" name:"run" help:"Run or checkpoint directory."`
-	Data       []string `help:"File or folder to measure on; repeatable. Default: the held-out part." placeholder:"PATH" sep:"none"`
+	Data       []string `help:"Text; repeatable. Default: the held-out part." placeholder:"PATH" sep:"none"`
 	Checkpoint string   `help:"${which}" placeholder:"NAME"`
 	Seed       *uint64  `help:"Seed of prompts and samples. Default: that of the run." placeholder:"N"`
 	LossOnly   bool     `help:"Measure only the loss; write nothing."`
@@ -29,7 +29,8 @@ func (c *evalCmd) Run(e *env) error {
 	if c.JSON {
 		return printJSON(e.stdout, r)
 	}
-	fmt.Fprintf(e.stdout, "%s\non %s: %s, %s\n", r.Checkpoint, r.On, plural(r.Tokens, "token"), plural(r.Bytes, "byte"))
+	fmt.Fprintf(e.stdout, "%s\non %s: %s, %s\n", r.Checkpoint, r.On, runs.Plural(r.Tokens, "token"),
+		runs.Plural(r.Bytes, "byte"))
 	printLosses(e.stdout, fmt.Sprintf("model, step %d", r.Step), r.Loss, r.BitsPerByte, r.Baseline)
 	if b := r.Baseline; b != nil && r.Tokens >= b.Tokens {
 		fmt.Fprintln(e.stdout, compared(r.Loss, b.Loss))
@@ -40,7 +41,7 @@ func (c *evalCmd) Run(e *env) error {
 	return nil
 }
 
-// printWriting prints the metrics of what a model wrote, beside those of people's texts.
+// printWriting prints the metrics of what a model wrote, beside those of human text.
 func printWriting(w io.Writer, r *gimbal.Writing) {
 	fmt.Fprintf(w, "\nwriting: %s, %d measured\n%-16s %10s   %-21s %10s\n", r.Plan, r.Counted, "", "model",
 		"95 % interval", "people")
@@ -66,7 +67,7 @@ func printWriting(w io.Writer, r *gimbal.Writing) {
 		fmt.Fprintf(w, "alarm: %s\n", a)
 	}
 	if len(r.Alarms) == 0 {
-		fmt.Fprintln(w, "no metric differs from people's texts by more than chance")
+		fmt.Fprintln(w, "no metric differs from human text by more than chance")
 	}
 	for _, n := range r.Notes {
 		fmt.Fprintf(w, "note: %s\n", n)
@@ -125,7 +126,7 @@ func (c *compareCmd) Run(e *env) error {
 		fmt.Fprintln(e.stdout)
 	}
 	fmt.Fprintf(e.stdout, "\n* differs from A by more than chance (3 standard errors): %s; the others are within noise\n",
-		plural(real, "real difference"))
+		runs.Plural(real, "real difference"))
 	if r.Note != "" {
 		fmt.Fprintf(e.stdout, "note: %s\n", r.Note)
 	}

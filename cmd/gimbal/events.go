@@ -10,6 +10,7 @@ import (
 	"gimbal"
 	"gimbal/internal/plan"
 	"gimbal/internal/runlog"
+	"gimbal/internal/runs"
 )
 
 // evaluation takes an evaluation and prints it in a line: the loss beside the n-grams on the same tokens, speed, time,
@@ -48,8 +49,8 @@ func (p *progress) evaluation(e gimbal.Evaluation) {
 		p.say(fmt.Sprintf("        repeats %.1f %% of 4-grams; people repeat %.1f %%", 100*m["rep4"], 100*people))
 	}
 	if p.level == verbose {
-		p.say(fmt.Sprintf("        %.4f bits/byte, prompt consistency %.3f, %s from people's texts", e.BitsPerByte,
-			m["consistency"], plural(int64(m["alarms"]), "difference")))
+		p.say(fmt.Sprintf("        %.4f bits/byte, prompt consistency %.3f, %s from human text", e.BitsPerByte,
+			m["consistency"], runs.Plural(int64(m["alarms"]), "difference")))
 	}
 }
 
@@ -128,5 +129,5 @@ func (p *progress) eventsText(n int) string {
 	for _, code := range slices.Sorted(maps.Keys(p.events)) {
 		codes = append(codes, fmt.Sprintf("%d %s", p.events[code], code))
 	}
-	return plural(n, "event") + ": " + strings.Join(codes, ", ")
+	return runs.Plural(n, "event") + ": " + strings.Join(codes, ", ")
 }

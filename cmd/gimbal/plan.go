@@ -44,20 +44,20 @@ func (p *progress) planLines(public *gimbal.Plan) string {
 		lines = append(lines, clip(runs.Escape(line), p.screen.width()))
 	}
 	layers, _ := strconv.Atoi(set["model.layers"])
-	row("model", "%s, %s × %s wide, %s parameters, vocabulary %d", set["model.shape"], plural(layers, "layer"),
+	row("model", "%s, %s × %s wide, %s parameters, vocabulary %d", set["model.shape"], runs.Plural(layers, "layer"),
 		set["model.width"], plan.Count(public.Parameters), public.Vocabulary)
-	row("text", "%s: %s, %s tokens, %s held out", sources(set["data.paths"]), plural(public.Documents, "document"),
+	row("text", "%s: %s, %s tokens, %s held out", sources(set["data.paths"]), runs.Plural(public.Documents, "document"),
 		plan.Count(public.TrainTokens), plan.Count(public.ValTokens))
 	row("steps", "%d of %d tokens: %s in all, %.3g epochs; %s", public.Steps, public.BatchTokens,
-		plan.Count(public.Steps*int64(public.BatchTokens)), public.Epochs, plural(public.Evaluations, "evaluation"))
-	row("rate", "up to %.3g, warmup %s (%.0f %% of the run), %s", public.PeakLR, plural(public.Warmup, "step"),
+		plan.Count(public.Steps*int64(public.BatchTokens)), public.Epochs, runs.Plural(public.Evaluations, "evaluation"))
+	row("rate", "up to %.3g, warmup %s (%.0f %% of the run), %s", public.PeakLR, runs.Plural(public.Warmup, "step"),
 		100*float64(public.Warmup)/float64(public.Steps), set["schedule.kind"])
 	time := ""
 	if total, known := p.run.clock.left(p.now()); known {
 		time = "; about " + aboutText(total)
 	}
 	row("machine", "%s kernels, %s, %s; %s of memory%s", public.Kernels, public.Precision,
-		plural(public.Workers, "thread"), runs.Size(public.MemoryBytes), time)
+		runs.Plural(public.Workers, "thread"), runs.Size(public.MemoryBytes), time)
 	if public.Dir != "" {
 		row("run", "saved to %s", public.Dir)
 	}
@@ -94,7 +94,7 @@ func countChecks(checks []gimbal.CheckResult) string {
 	for _, c := range checks {
 		count[c.Result]++
 	}
-	return fmt.Sprintf("%s: %d ok, %s, %s, %s, %d skipped", plural(len(checks), "check"), count["ok"],
-		plural(count["info"], "note"), plural(count["warning"], "warning"), plural(count["error"], "error"),
+	return fmt.Sprintf("%s: %d ok, %s, %s, %s, %d skipped", runs.Plural(len(checks), "check"), count["ok"],
+		runs.Plural(count["info"], "note"), runs.Plural(count["warning"], "warning"), runs.Plural(count["error"], "error"),
 		count["skipped"])
 }

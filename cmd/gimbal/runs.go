@@ -87,7 +87,7 @@ func printRuns(w io.Writer, list []runs.Run, now time.Time) error {
 	}
 	_, err := fmt.Fprintf(w, "\n%s, %s. Losses are validation losses, in nats per token.\n"+
 		"Events: E errors, W warnings, N notes. Age: since the last record.\n",
-		plural(len(list), "run"), runs.Size(bytes))
+		runs.Plural(len(list), "run"), runs.Size(bytes))
 	return err
 }
 
@@ -193,7 +193,7 @@ func (c *runsRmCmd) Run(e *env) error {
 	for _, r := range list {
 		if !c.Yes {
 			fmt.Fprintf(e.stderr, "Delete %s (%s, %s)? [y/N] ", runs.Escape(r.Dir), runs.Size(r.Bytes),
-				plural(r.Step, "step"))
+				runs.Plural(r.Step, "step"))
 			if !in.Scan() {
 				fmt.Fprintln(e.stderr)
 				return in.Err()

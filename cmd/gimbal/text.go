@@ -11,14 +11,6 @@ import (
 	"gimbal/internal/runs"
 )
 
-// plural writes a number with the thing that it counts.
-func plural[N int | int64](n N, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
-}
-
 // clockText writes a duration in its two largest units: 15s, 2m35s, 1h05m, 3d04h.
 func clockText(d time.Duration) string {
 	switch s := int64(d.Round(time.Second) / time.Second); {

@@ -10,6 +10,7 @@ import (
 	"gimbal"
 	"gimbal/internal/bench"
 	"gimbal/internal/kernel"
+	"gimbal/internal/runs"
 )
 
 // versionFlag prints the version in a line, and ends the program.
@@ -43,7 +44,7 @@ func (versionCmd) Run(e *env) error {
 		return err
 	}
 	defer x.Close()
-	fmt.Fprintf(e.stdout, "%s; kernels: %v (GIMBAL_KERNEL chooses)\n", plural(runtime.GOMAXPROCS(0), "processor"),
+	fmt.Fprintf(e.stdout, "%s; kernels: %v (GIMBAL_KERNEL chooses)\n", runs.Plural(runtime.GOMAXPROCS(0), "processor"),
 		kernel.Tiers())
 	if w := x.Warning(); w != "" {
 		fmt.Fprintf(e.stdout, "warning: %s\n", w)

@@ -22,7 +22,7 @@ func (c *whyCmd) Run(e *env) error {
 		err = t.Write(e.stdout, c.Run_)
 	}
 	if n := len(t.Replay.Differences); err == nil && n > 0 {
-		return fmt.Errorf("replaying the log disagrees with it in %s", plural(n, "place"))
+		return fmt.Errorf("replaying the log disagrees with it in %s", runs.Plural(n, "place"))
 	}
 	return err
 }

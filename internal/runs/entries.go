@@ -102,9 +102,9 @@ func checks(v runlog.Preflight) string {
 			found = append(found, c.Code+": "+c.Message)
 		}
 	}
-	text := fmt.Sprintf("%s before the first step: %d ok, %s, %s, %s, %d skipped", plural(len(v.Checks), "check"),
-		count["ok"], plural(count["info"], "note"), plural(count["warning"], "warning"),
-		plural(count["error"], "error"), count["skipped"])
+	text := fmt.Sprintf("%s before the first step: %d ok, %s, %s, %s, %d skipped", Plural(len(v.Checks), "check"),
+		count["ok"], Plural(count["info"], "note"), Plural(count["warning"], "warning"),
+		Plural(count["error"], "error"), count["skipped"])
 	return strings.Join(append([]string{text}, found...), "; ")
 }
 

@@ -103,7 +103,7 @@ func replay(l *runlog.Log) *Replay {
 			}
 			if known && o.seen.Batch != batch+1 {
 				lose("missing from the log: %s before batch %d of attempt %d",
-					plural(o.seen.Batch-batch-1, "observation"), o.seen.Batch, o.attempt)
+					Plural(o.seen.Batch-batch-1, "observation"), o.seen.Batch, o.attempt)
 			}
 			batch = o.seen.Batch
 			if !known {

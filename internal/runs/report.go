@@ -60,7 +60,7 @@ type Kept struct {
 func (r *Report) Write(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s\n\n%s after step %d of %d in attempt %d, trained on %s.\n\n", r.Run, r.Reason, r.Step, r.Steps,
-		r.Attempt, plural(r.Tokens, "token"))
+		r.Attempt, Plural(r.Tokens, "token"))
 	if r.Stopped != "" {
 		fmt.Fprintf(&b, "The judge stopped it: %s.\n\n", r.Stopped)
 	}
@@ -78,7 +78,7 @@ func (r *Report) Write(w io.Writer) error {
 	}
 	g := r.Guard
 	fmt.Fprintf(&b, "\n## Guard\n\nThe guard checked %s before the update. Not finite: %d; outliers: %d; sustained: %d; "+
-		"rewinds: %d; sequences left out: %d; events: %d.\n", plural(g.State.Checked, "step"), g.State.Nonfinite,
+		"rewinds: %d; sequences left out: %d; events: %d.\n", Plural(g.State.Checked, "step"), g.State.Nonfinite,
 		g.State.Outlier, g.State.Sustained, g.Rewinds, g.Quarantined, len(r.Events))
 	list(&b, "", r.Events)
 	r.Writing.write(&b)
@@ -182,7 +182,7 @@ func (p *PostMortem) Write(w io.Writer) error {
 	g, reason := p.Guard, strings.TrimPrefix(p.Reason, fmt.Sprintf("step %d: ", p.Step))
 	fmt.Fprintf(&b, "# Post-mortem of %s\n\n%s at step %d: %s.\n\n", p.Run, p.Code, p.Step, reason)
 	fmt.Fprintf(&b, "The guard checked %s; rewinds: %d; sequences left out: %d. Its factor on the learning rate was %.4g "+
-		"(planned rate %.4g).\n\n## Events\n\n", plural(g.State.Checked, "step"), g.Rewinds, g.Quarantined,
+		"(planned rate %.4g).\n\n## Events\n\n", Plural(g.State.Checked, "step"), g.Rewinds, g.Quarantined,
 		g.State.Scale(), p.Peak)
 	list(&b, "", p.Events)
 	b.WriteString(strings.ReplaceAll(whatToDo, "'", "`"))

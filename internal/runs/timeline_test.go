@@ -154,7 +154,7 @@ func without(lines []string, part string) []string {
 	return kept
 }
 
-// TestGaps: what is missing is said,, replayed as far as it can be.
+// TestGaps: what is missing is named, and the rest is replayed as far as it can be.
 func TestGaps(t *testing.T) {
 	make := func() *run { return newRun(t, rules, nil).train(120, 1e9).resume().train(200, 1e9).end() }
 	tests := []struct {

@@ -18,8 +18,8 @@ func (t *Timeline) Write(w io.Writer, name string) error {
 		p.write(&b)
 	}
 	if p := t.Plan; p != nil {
-		row(&b, "plan", "%s, %s, %s in an epoch; n-gram baseline %.4f nats/token", plural(p.Steps, "step"),
-			plural(p.Parameters, "parameter"), plural(p.TrainTokens, "training token"), float64(p.BaselineLoss))
+		row(&b, "plan", "%s, %s, %s in an epoch; n-gram baseline %.4f nats/token", Plural(p.Steps, "step"),
+			Plural(p.Parameters, "parameter"), Plural(p.TrainTokens, "training token"), float64(p.BaselineLoss))
 	}
 	if len(t.Rate) == 3 {
 		first, top, last := t.Rate[0], t.Rate[1], t.Rate[2]
@@ -37,11 +37,11 @@ func (t *Timeline) Write(w io.Writer, name string) error {
 			events += e.Times
 		}
 	}
-	fmt.Fprintf(&b, "  %s, %s refused\n", plural(events, "event"), plural(t.Refused, "update"))
+	fmt.Fprintf(&b, "  %s, %s refused\n", Plural(events, "event"), Plural(t.Refused, "update"))
 	t.writeAdvice(&b)
 	t.Replay.write(&b)
 	if t.Garbled > 0 {
-		row(&b, "log", "%s could not be parsed: torn by a crash, or damaged", plural(t.Garbled, "line"))
+		row(&b, "log", "%s could not be parsed: torn by a crash, or damaged", Plural(t.Garbled, "line"))
 	}
 	if t.Torn {
 		row(&b, "log", "the last line is incomplete: torn by a crash, or being written now")
@@ -132,13 +132,13 @@ const mostDifferences = 20
 func (r *Replay) write(b *strings.Builder) {
 	verdict := "all as recorded"
 	if n := len(r.Differences); n > 0 {
-		verdict = plural(n, "difference") + " from what was recorded"
+		verdict = Plural(n, "difference") + " from what was recorded"
 	}
 	if r.Observations == 0 {
 		verdict = "nothing to compare"
 	}
 	b.WriteString("\n")
-	row(b, "replay", "%s, %s: %s", plural(r.Observations, "decision"), plural(r.Refused, "update")+" refused", verdict)
+	row(b, "replay", "%s, %s: %s", Plural(r.Observations, "decision"), Plural(r.Refused, "update")+" refused", verdict)
 	for i, d := range r.Differences {
 		if i == mostDifferences {
 			fmt.Fprintf(b, "  and %d more\n", len(r.Differences)-i)
@@ -148,7 +148,7 @@ func (r *Replay) write(b *strings.Builder) {
 			d.Attempt, d.What, d.Recorded, d.Replayed)
 	}
 	if r.Left > 0 {
-		fmt.Fprintf(b, "  %s could not be replayed\n", plural(r.Left, "observation"))
+		fmt.Fprintf(b, "  %s could not be replayed\n", Plural(r.Left, "observation"))
 	}
 	for _, n := range r.Notes {
 		fmt.Fprintf(b, "  %s\n", n)

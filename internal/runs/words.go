@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// plural writes a number with the thing that it counts.
-func plural[N int | int64](n N, thing string) string {
+// Plural writes a number with the thing that it counts.
+func Plural[N int | int64](n N, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}
