@@ -50,7 +50,11 @@ func Discover(paths []string, opt Options) (*Corpus, error) {
 		}
 	}
 	if len(c.Sources) == 0 {
-		return nil, &Error{Path: strings.Join(paths, ", "), What: "no text found" + skippedNote(c.Skipped),
+		note := skippedText(c.Skipped)
+		if note != "" {
+			note = " (skipped: " + note + ")"
+		}
+		return nil, &Error{Path: strings.Join(paths, ", "), What: "no text found" + note,
 			Advice: "pass --data with a file or folder of UTF-8 text, .jsonl or .parquet"}
 	}
 	if len(c.Sources) > math.MaxInt32 {
@@ -73,15 +77,13 @@ func Discover(paths []string, opt Options) (*Corpus, error) {
 	return c, nil
 }
 
-func skippedNote(skipped map[string]int64) string {
-	if len(skipped) == 0 {
-		return ""
-	}
+// skippedText lists what was skipped, by reason.
+func skippedText(skipped map[string]int64) string {
 	var parts []string
 	for _, reason := range slices.Sorted(maps.Keys(skipped)) {
 		parts = append(parts, fmt.Sprintf("%d %s", skipped[reason], reason))
 	}
-	return " (skipped: " + strings.Join(parts, ", ") + ")"
+	return strings.Join(parts, ", ")
 }
 
 type discovery struct {

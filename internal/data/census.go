@@ -93,6 +93,19 @@ func (l *lengths) at(rank int64) int64 {
 	return l.long[rank]
 }
 
+// Findings returns what is to be told of the documents.
+func (s *Set) Findings() (f []corpus.Finding) {
+	if c := s.census; c.InvalidUTF8 > 0 {
+		share := 100 * float64(c.InvalidUTF8) / float64(max(1, c.TextBytes))
+		f = append(f, corpus.Finding{Warn: share > manyInvalid, Text: fmt.Sprintf("%s in %s are not UTF-8: %.2g %%",
+			count(c.InvalidUTF8, "byte"), count(c.InvalidDocs, "document"), share)})
+	}
+	return f
+}
+
+// manyInvalid is the share of invalid bytes, in percent, from which a text is hardly in UTF-8.
+const manyInvalid = 0.1
+
 // BytesPerToken returns 0 for a corpus without tokens.
 func (c Census) BytesPerToken() float64 {
 	if c.Tokens == 0 {

@@ -32,6 +32,12 @@ type Text struct {
 	Val   *Split
 }
 
+// Findings returns what is to be told of the text before anything is learned from it: of its files, then of its
+// documents.
+func (t *Text) Findings() []corpus.Finding {
+	return append(t.Docs.Findings(), t.Set.Findings()...)
+}
+
 // Event is something that people should know: a code of the run's log, and a sentence.
 type Event struct{ Code, Text string }
 

@@ -260,4 +260,6 @@ func TestFaultyText(t *testing.T) {
 	speaks("bytes", map[string]string{"a.txt": strings.Repeat("one two three four five ", 20),
 		"b.txt": strings.Repeat("six seven eight nine ten ", 100),
 		"c.txt": strings.Repeat("one two three four five ", 20)}, "P-DUPLICATES")
+	// A byte in a hundred is not UTF-8.
+	speaks("bytes", map[string]string{"a.txt": strings.Repeat("caf\xe9 ", 20) + half.String()}, "P-DATA")
 }

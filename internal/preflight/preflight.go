@@ -129,6 +129,7 @@ func (c *checker) run(ctx context.Context) (*runlog.Preflight, error) {
 			refusal.Failed = append(refusal.Failed, f.Check)
 		}
 	}
+	rec.Checks = append(rec.Checks, c.checkData()...)
 	rec.Seconds = runlog.Float(time.Since(began).Seconds())
 	if refusal.Failed != nil {
 		return rec, &refusal

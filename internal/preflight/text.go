@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"gimbal/internal/data"
+	"gimbal/internal/runlog"
 )
 
 const (
@@ -182,4 +183,19 @@ func (c *checker) checkSampler(context.Context) finding {
 	}
 	return found(resultOK, "%s in %d batches, none twice", plural(len(seen), "sequence"), batches).
 		with(map[string]float64{"sequences": float64(len(seen)), "batches": float64(batches)})
+}
+
+// checkData passes on what was found in the files and documents: a check for each.
+func (c *checker) checkData() (checks []runlog.Check) {
+	for _, f := range c.Text.Findings() {
+		result := resultInfo
+		if f.Warn {
+			result = resultWarning
+		}
+		checks = append(checks, runlog.Check{Code: "P-DATA", Result: result, Message: f.Text, Advice: f.Advice})
+	}
+	if checks == nil {
+		checks = []runlog.Check{{Code: "P-DATA", Result: resultOK, Message: "nothing was left out, and nothing is strange"}}
+	}
+	return checks
 }

@@ -152,6 +152,8 @@ var preflightCodes = CodePart{
 			"remove repeated text"},
 		{"P-DUPLICATES", "warning", "over 5 % of documents are copies, or a held-out one is also in training", "",
 			"remove copies"},
+		{"P-DATA", "warning", "something was left out, or is hardly what it was meant to be; a line for each", "",
+			"read the line"},
 		{"P-SAMPLER", "error", "a sequence comes twice in an epoch, or a batch is empty", refuseRun, report},
 		{"P-LR-TRACE", "error", "a planned rate is outside (0, peak], or the last is not the floor", refuseConfig, report},
 		{"W-WARMUP-SHARE", "warning", "the warmup takes over a quarter of the run", "",
