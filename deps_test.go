@@ -33,10 +33,11 @@ var lattice = []struct {
 	{"internal/durable", "", "the one door to disk"},
 	{"internal/durable/crash", "internal/durable", "its fault-injecting twin, for tests"},
 	{"internal/kernel", "internal/cpu internal/par", "SIMD kernels and tiers"},
-	{"internal/config", "", "the one description of a run"},
+	{"internal/bom", "", "byte order marks"},
+	{"internal/config", "internal/bom", "the one description of a run"},
 	{"internal/guard", "", "pure decisions on step statistics; standard library only"},
 	{"internal/dist", "", "ranks and collectives; knows no model"},
-	{"internal/strictjson", "", "JSON that nobody vouches for"},
+	{"internal/strictjson", "internal/bom", "JSON that nobody vouches for"},
 	{"internal/tokenizer", "internal/strictjson", "text to tokens and back"},
 	{"internal/safetensors", "internal/durable internal/strictjson", "the file format, strict"},
 	{"internal/checkpoint", "internal/safetensors internal/durable", "named tensors and state; knows no model"},
@@ -44,7 +45,7 @@ var lattice = []struct {
 	{"internal/baseline", "internal/tokenizer", "n-gram reference losses"},
 	{"internal/parquet", "", "a column of text out of a Parquet file, strict"},
 	{"internal/chat", "", "formats of conversations; knows no tokenizer, no file and no model"},
-	{"internal/corpus", "internal/chat internal/parquet internal/strictjson", "files to documents"},
+	{"internal/corpus", "internal/bom internal/chat internal/parquet internal/strictjson", "files to documents"},
 	{"internal/data", "internal/chat internal/corpus internal/tokenizer internal/durable internal/rng", "documents to ragged batches"},
 	{"internal/nn", "internal/kernel internal/par internal/rng", "layers, forward beside backward"},
 	{"internal/optim", "internal/kernel internal/par", "AdamW, schedules, clipping"},
@@ -87,14 +88,16 @@ var lattice = []struct {
 		"the Go API: types of its own over what is internal"},
 	{"internal/bench", "internal/config internal/model internal/optim internal/kernel internal/generate internal/tokenizer " +
 		"internal/rng internal/corpus", "what gimbal bench tells; nothing depends on it but the command"},
-	{"cmd/gimbal", ". internal/bench internal/config internal/data internal/exit internal/hub internal/kernel internal/plan " +
+	{"cmd/gimbal", ". internal/bench internal/bom internal/config internal/data internal/exit internal/hub internal/kernel internal/plan " +
 		"internal/rundir internal/runlog internal/runs internal/tokenizer", "main, one file per subcommand"},
 }
 
 // direct names the modules of others that each package may import.
 var direct = map[string]string{
-	"internal/config":     "github.com/pelletier/go-toml/v2/unstable github.com/pelletier/go-toml/v2",
-	"internal/corpus":     "github.com/klauspost/compress/gzip github.com/klauspost/compress/zstd",
+	"internal/config": "github.com/pelletier/go-toml/v2/unstable github.com/pelletier/go-toml/v2",
+	"internal/corpus": "github.com/klauspost/compress/gzip github.com/klauspost/compress/zstd golang.org/x/text/encoding " +
+		"golang.org/x/text/encoding/htmlindex golang.org/x/text/encoding/ianaindex " +
+		"golang.org/x/text/encoding/unicode/utf32 golang.org/x/text/transform",
 	"internal/cpu":        "golang.org/x/sys/cpu",
 	"internal/durable":    "golang.org/x/sys/unix golang.org/x/sys/windows",
 	"internal/judge":      "golang.org/x/text/unicode/norm",

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"gimbal"
+	"gimbal/internal/bom"
 )
 
 type sampleCmd struct {
@@ -37,7 +38,10 @@ func (c *sampleCmd) Run(e *env) error {
 		if err != nil {
 			return fmt.Errorf("read the prompt: %w", err)
 		}
-		prompt = string(raw)
+		if encoding, _ := bom.Find(raw); encoding != "" && encoding != "utf-8" {
+			return usageError("the prompt is in " + encoding + "; give it in UTF-8")
+		}
+		prompt = string(bom.Drop(raw))
 	}
 	m, err := gimbal.Open(c.Run_, gimbal.OpenOptions{Checkpoint: c.Checkpoint})
 	if err != nil {

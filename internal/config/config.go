@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 )
 
@@ -33,6 +34,7 @@ type Data struct {
 	Weights      []float64 // share of training that each of Paths gets, in any unit; empty: by size
 	ValFraction  float64   // share of the corpus held out, in (0,0.5]
 	Separator    string    // splits a file into documents; empty: a file is a document
+	Encoding     string    // of files without a byte order mark; empty: UTF-8; raw: bytes as they are
 	Start        string    // eos, bos or none: the input-only token that begins a document
 	BadDocuments string    // stop or skip
 	BadShare     float64   // largest share of documents that skip may leave out
@@ -225,6 +227,9 @@ func (c *Config) Hash() string {
 			if r.before == k.name {
 				fmt.Fprintf(h, "%s = %s\n", r.name, r.was)
 			}
+		}
+		if k.later && reflect.ValueOf(k.at(c)).Elem().IsZero() {
+			continue
 		}
 		fmt.Fprintf(h, "%s = %s\n", k.name, k.format(c, true))
 	}

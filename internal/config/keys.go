@@ -14,6 +14,8 @@ type key struct {
 	above   bool     // lo itself is refused
 	below   bool     // hi itself is refused
 	choices []string // names a string may have
+	later   bool     // younger than old runs, whose hash is without it: it does not count while it is empty
+	path    bool     // of a file or folder: bytes that are not UTF-8 are written as in a URL, file:x%FF
 	doc     string
 	field   []int // index of the field in Config, found by the name
 }
@@ -32,11 +34,13 @@ var removed = []removedKey{
 const maxVocab = 1 << 20
 
 var keys = []key{
-	{name: "data.paths", doc: "files and folders to read; default: the source tree of the installed Go"},
+	{name: "data.paths", path: true, doc: "files and folders to read; default: the source tree of the installed Go"},
 	{name: "data.weights", lo: 0, above: true, hi: 1e9,
 		doc: "share of the training tokens of each path, in the order of the paths; default: by size"},
 	{name: "data.val_fraction", lo: 0, above: true, hi: 0.5, doc: "share of the corpus held out for validation"},
 	{name: "data.separator", doc: "text that splits a file into documents; empty: one file, one document"},
+	{name: "data.encoding", later: true, doc: "encoding of files without a byte order mark, such as gbk or windows-1252; " +
+		"empty: UTF-8; raw: UTF-8, and files are taken whatever their bytes are"},
 	{name: "data.start", choices: []string{"eos", "bos", "none"}, doc: "token before every document; it is input only"},
 	{name: "data.bad_documents", choices: []string{"stop", "skip"},
 		doc: "stop at a document that cannot be read, or skip it"},
@@ -45,7 +49,7 @@ var keys = []key{
 	{name: "tokenizer.kind", choices: []string{"bpe", "bytes", "chars"}, doc: "how text becomes tokens"},
 	{name: "tokenizer.vocab_size", auto: true, lo: 2, hi: maxVocab,
 		doc: "tokens of a bpe, at least 257; auto: by size of the corpus"},
-	{name: "tokenizer.path", doc: "a tokenizer.json to use instead of training one"},
+	{name: "tokenizer.path", path: true, doc: "a tokenizer.json to use instead of training one"},
 
 	{name: "model.preset", auto: true, choices: presetNames(),
 		doc: "a named set of values, see below; auto: the largest that the plan can train"},
@@ -114,7 +118,7 @@ var keys = []key{
 		doc: "rule that chooses the checkpoint to keep"},
 	{name: "judge.patience", lo: 0, hi: 1e6,
 		doc: "stop after so many evaluations without a lower validation loss; 0: never"},
-	{name: "judge.encoder",
+	{name: "judge.encoder", path: true,
 		doc: "folder of a static embedding that compares texts (model.safetensors, tokenizer.json); empty: hash-sif, " +
 			"which needs no file"},
 }

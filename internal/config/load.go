@@ -35,7 +35,14 @@ func Load(path string, sets []Assignment) (*Config, error) {
 		return Parse("", nil, sets)
 	}
 	var data []byte
-	f, err := os.Open(path)
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() { // a pipe would wait for its writer
+		err = fmt.Errorf("%s is not a regular file; give a file of TOML", path)
+	}
+	var f *os.File
+	if err == nil {
+		f, err = os.Open(path)
+	}
 	if err == nil {
 		data, err = io.ReadAll(io.LimitReader(f, maxFile+1))
 		f.Close()

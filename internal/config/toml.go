@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"gimbal/internal/bom"
 )
 
 // entry is one value of a file, or one fault of its form, with its place.
@@ -34,6 +36,11 @@ type reader struct {
 // parseTOML returns all values of a document and all faults of its form, in the order of the lines. After a line that
 // does not parse it goes on with the next.
 func parseTOML(name string, data []byte) []entry {
+	if encoding, _ := bom.Find(data); encoding != "" && encoding != "utf-8" {
+		where := name + ":1"
+		return []entry{{line: 1, where: where, fault: "the file is in " + encoding + "; save it as UTF-8"}}
+	}
+	data = bom.Drop(data)
 	r := &reader{name: name, data: data, lines: make(map[string]int)}
 	section := ""
 	var p unstable.Parser

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math"
+	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
@@ -126,6 +127,9 @@ func (k *key) convert(v any) (value any, fault string) {
 	switch k.at(new(Config)).(type) {
 	case *string:
 		if want = "a string"; isText {
+			if k.path {
+				text = decodePath(text)
+			}
 			return text, k.text(text)
 		}
 	case *[]string:
@@ -190,6 +194,8 @@ func (k *key) texts(items []any) (list []string, fault string) {
 			return nil, "wants strings in the list, not a " + kindOf(item)
 		case s == "":
 			return nil, "has an empty path in the list"
+		case k.path:
+			s = decodePath(s)
 		}
 		if fault := k.text(s); fault != "" {
 			return nil, fault
@@ -214,7 +220,7 @@ func (k *key) numbers(items []any) (list []float64, fault string) {
 }
 
 func (k *key) text(s string) string {
-	if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
+	if !k.path && !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
 		return fmt.Sprintf("%q is not text", s)
 	}
 	if k.choices == nil || slices.Contains(k.choices, s) {
@@ -255,10 +261,13 @@ func (k *key) copy(c, from *Config) {
 // format writes the key's value; with quote as TOML, without as people read it.
 func (k *key) format(c *Config, quote bool) string {
 	str := func(s string) string {
-		if quote {
-			return quoteTOML(s)
+		switch {
+		case !quote:
+			return s
+		case k.path:
+			s = encodePath(s)
 		}
-		return s
+		return quoteTOML(s)
 	}
 	if k.isAuto(c) {
 		return str("auto")
@@ -297,6 +306,26 @@ func formatFloat(f float64) string {
 		return strconv.FormatFloat(f, 'f', -1, 64)
 	}
 	return strconv.FormatFloat(f, 'g', -1, 64)
+}
+
+// pathScheme begins a path that is written as in a URL, because TOML has no way to write bytes that are not UTF-8.
+const pathScheme = "file:"
+
+// encodePath writes a path as text.
+func encodePath(path string) string {
+	if utf8.ValidString(path) && !strings.HasPrefix(path, pathScheme) {
+		return path
+	}
+	return pathScheme + (&url.URL{Path: path}).EscapedPath()
+}
+
+// decodePath returns the path that encodePath has written, or that a file URL names. Other texts are paths as they are.
+func decodePath(text string) string {
+	escaped, ok := strings.CutPrefix(text, pathScheme)
+	if path, err := url.PathUnescape(escaped); ok && err == nil {
+		return strings.TrimPrefix(path, "//")
+	}
+	return text
 }
 
 // quoteTOML writes s as a basic string.

@@ -3,6 +3,7 @@ package corpus
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"path/filepath"
 	"slices"
@@ -18,6 +19,11 @@ type Options struct {
 	BadShare     float64   // with "skip": the largest share of documents that may be skipped, in [0, 1]
 	Weights      []float64 // Discover only: the share of training that each path gets, in any unit; nil: by size
 	MaxBytes     int64     // GoCorpus only: stop choosing files at about this size; 0 means 16 MB
+
+	// Encoding of files without a byte order mark, by a name of golang.org/x/text. "" is UTF-8; "raw" is UTF-8 too, and
+	// takes files whatever their bytes are.
+	Encoding string
+	Outputs  []fs.FileInfo // Discover only: files and folders that this process writes, which are no data
 }
 
 const maxSeparator = 4 << 10 // well under the reader's buffer, in which a separator must fit
@@ -39,16 +45,23 @@ type Source struct {
 	Root int    `json:"-"`      // index of the path of Discover that it was found under
 	Hash string `json:"sha256"` // hex SHA-256 of the file; "" until Identify has read it
 
-	kind kind
-	pack pack
-	chat bool // JSONL that begins with a conversation
+	Encoding string `json:"encoding,omitempty"` // that it is decoded from; "": none
+
+	kind   kind
+	pack   pack
+	marked bool // Encoding is that of its byte order mark
+	chat   bool // JSONL that begins with a conversation
 }
 
 // Corpus is an ordered list of files and the rules that cut them into documents.
 type Corpus struct {
 	Sources []Source         // sorted by path, with weights by root and then by path; no file twice
-	Skipped map[string]int64 // files and folders, by reason
-	opt     Options
+	Skipped map[string]int64 // files and folders that were left out, by kind
+
+	first      map[string][]string // of those, the first few
+	guess      string              // the encoding that invalid bytes look like; "": unknown
+	identified bool
+	opt        Options
 }
 
 // Bytes returns the bytes of text in all sources together, estimated for packed files.
@@ -74,6 +87,9 @@ func (c *Corpus) Fingerprint() string {
 	fmt.Fprintf(&b, "separator %q\nbad %t\n", c.opt.Separator, c.opt.BadDocuments == "skip")
 	for _, s := range c.Sources {
 		fmt.Fprintf(&b, "%d %q %d %s\n", s.kind, s.Path, s.Size, s.Hash)
+		if s.Encoding != "" {
+			fmt.Fprintf(&b, "encoding %s\n", s.Encoding)
+		}
 	}
 	return b.String()
 }
@@ -87,6 +103,9 @@ func (o Options) check() error {
 			return &Error{What: fmt.Sprintf("data.weights has %v", w),
 				Advice: "use numbers above 0, and leave out a path that should have no share"}
 		}
+	}
+	if _, err := findEncoding(o.Encoding); err != nil {
+		return err
 	}
 	if len(o.Separator) > maxSeparator {
 		return &Error{What: fmt.Sprintf("data.separator has %d bytes", len(o.Separator)), Advice: "use at most 4096"}

@@ -38,7 +38,7 @@ func TestDiscover(t *testing.T) {
 	write(t, dir, "empty", "")
 	write(t, dir, ".hidden", "h")
 	write(t, dir, ".git/config", "h")
-	write(t, dir, "image.png", "\x89PNG\x00")
+	write(t, dir, "image.png", "\x89PNG\r\n\x1A\n\x00")
 	write(t, dir, "late", strings.Repeat("x", 8<<10)+"\x00") // behind the first 8 KB: text
 	write(t, dir, "utf16.txt", "\xFF\xFEa\x00")
 	write(t, dir, "backup.tar.gz", "\x1f\x8b")
@@ -47,24 +47,34 @@ func TestDiscover(t *testing.T) {
 	symlink(t, "nowhere", filepath.Join(dir, "a/broken"))
 	symlink(t, "z.md", filepath.Join(dir, "a/zz.md"))
 	c := discover(t, Options{}, dir, filepath.Join(dir, "b.txt"), filepath.Join(dir, "a"))
-	want := []string{"a.JSONL", "a/y", "a/z.md", "b.txt", "empty", "late"}
+	want := []string{"a.JSONL", "a/y", "a/z.md", "b.txt", "empty", "late", "utf16.txt"}
 	if got := paths(c, dir); !slices.Equal(got, want) {
 		t.Errorf("sources %q, want %q", got, want)
 	}
-	skipped := map[string]int64{"hidden": 2, "binary": 1, "UTF-16 (convert it to UTF-8)": 1, "archive": 1, "broken link": 2, reasonTwice: 3}
+	skipped := map[string]int64{hidden: 2, imageFile: 1, archiveFile: 1, linkBroken: 2, reasonTwice: 3}
 	if !maps.Equal(c.Skipped, skipped) {
 		t.Errorf("skipped %v, want %v", c.Skipped, skipped)
 	}
-	if c.Bytes() != 1+1+12+12+0+8<<10+1 {
+	if c.Bytes() != 1+1+12+12+0+8<<10+1+4 {
 		t.Errorf("%d bytes", c.Bytes())
 	}
-	// Links out of the folder are followed: data sets often are folders of links.
+	// Links out of the folder are not followed, unless what they lead to is named too.
 	out := t.TempDir()
 	symlink(t, filepath.Join(dir, "b.txt"), filepath.Join(out, "link"))
 	symlink(t, filepath.Join(dir, "a"), filepath.Join(out, "folder"))
+	symlink(t, "own.txt", filepath.Join(out, "inside"))
+	write(t, out, "own.txt", "o")
 	c = discover(t, Options{}, out)
-	if got, want := paths(c, out), []string{"folder/loop/a.JSONL", "folder/loop/b.txt", "folder/loop/empty", "folder/loop/late", "folder/y", "folder/z.md"}; !slices.Equal(got, want) {
-		t.Errorf("through links %q, want %q", got, want)
+	if got, want := paths(c, out), []string{"inside"}; !slices.Equal(got, want) || c.Skipped[linkOut] != 2 {
+		t.Errorf("through links %q, want %q; skipped %v", got, want, c.Skipped)
+	}
+	c = discover(t, Options{}, out, dir)
+	if c.Skipped[linkOut] != 0 || len(c.Sources) != 8 {
+		t.Errorf("with both named %q, skipped %v", paths(c, out), c.Skipped)
+	}
+	c = discover(t, Options{}, filepath.Join(out, "folder"))
+	if got, want := paths(c, out), []string{"folder/y", "folder/z.md"}; !slices.Equal(got, want) {
+		t.Errorf("a link named directly: %q, want %q", got, want)
 	}
 }
 
@@ -90,8 +100,8 @@ func TestDiscoverErrors(t *testing.T) {
 		{[]string{""}, Options{}, []string{"empty path", "--data"}},
 		{[]string{filepath.Join(dir, "absent")}, Options{}, []string{"absent", "no such file", "check the spelling"}},
 		{[]string{empty}, Options{}, []string{"nothing", "no text found", "--data"}},
-		{[]string{filepath.Join(dir, "pictures")}, Options{}, []string{"no text found", "1 binary", "1 hidden"}},
-		{[]string{file("one.bin", "a\x00b")}, Options{}, []string{"one.bin", "binary"}},
+		{[]string{filepath.Join(dir, "pictures")}, Options{}, []string{"no text found", "1 binary file (a.png)", "1 hidden entry"}},
+		{[]string{file("one.bin", "a\x00b")}, Options{}, []string{"one.bin", "not text: binary file"}},
 		{[]string{file("one.txt.gz", "\x1f\x8b")}, Options{}, []string{"one.txt.gz", "ends early", "copy it again"}},
 		{[]string{file("two.txt.gz", "plain text all the same")}, Options{}, []string{"two.txt.gz", "is not what its name says", "pack it again"}},
 		{[]string{file("three.gz.gz", "x")}, Options{}, []string{"three.gz.gz", "packed twice"}},
@@ -104,10 +114,12 @@ func TestDiscoverErrors(t *testing.T) {
 		{[]string{empty}, Options{Weights: []float64{-1}}, []string{"data.weights has -1", "above 0"}},
 		{[]string{file("w.txt", "w"), filepath.Join(dir, "w.txt")}, Options{Weights: []float64{1, 2}}, []string{"w.txt", "no text of its own"}},
 		{[]string{empty}, Options{BadDocuments: "ignore"}, []string{"data.bad_documents", "ignore", "stop or skip"}},
+		{[]string{empty}, Options{Encoding: "latin-17"}, []string{"data.encoding", "latin-17", "raw"}},
+		{[]string{empty}, Options{Encoding: "hz-gb-2313"}, []string{"data.encoding", "gbk"}},
 		{[]string{empty}, Options{Separator: strings.Repeat("x", 5000)}, []string{"data.separator", "4096"}},
 	}
 	if runtime.GOOS != "windows" {
-		rows = append(rows, row{[]string{os.DevNull}, Options{}, []string{os.DevNull, "not a regular file"}})
+		rows = append(rows, row{[]string{os.DevNull}, Options{}, []string{os.DevNull, "special file"}})
 		if os.Geteuid() != 0 { // root may read everything
 			locked := file("locked.txt", "a")
 			if err := os.Chmod(locked, 0); err != nil {
@@ -280,7 +292,7 @@ func TestGoCorpus(t *testing.T) {
 	if !maps.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if c.Skipped["generated"] != 2 {
+	if c.Skipped[generated] != 2 {
 		t.Errorf("skipped %v", c.Skipped)
 	}
 	// The bound: a deterministic part, and the same wherever the tree lies.

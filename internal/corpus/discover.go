@@ -1,15 +1,10 @@
 package corpus
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -17,18 +12,13 @@ import (
 	"strings"
 )
 
-const (
-	sniffBytes  = 8 << 10 // how much of a file is looked at to tell text from binary
-	sniffPacked = 1 << 20 // how much of a packed file is unpacked to estimate the rest
-)
-
-// Discover finds the files under paths, recursively: any text, .jsonl with texts or conversations, both also packed as
-// .gz or .zst, and .parquet with a "text" column.
+// Discover finds the files under paths, recursively: any text, .jsonl with texts or conversations, both also packed with
+// gzip or zstd, and .parquet with a "text" column.
 //
-// Below a folder it skips and counts hidden entries, binary files (a NUL byte in the first 8 KB), archives, broken
-// links, second paths to the same file, and what is not a regular file. The same things named directly are errors.
-// Files that cannot be read or unpacked are errors anywhere, so that no data is missed silently. Links are followed,
-// and a folder is entered once, so loops end. All errors are *Error.
+// Below a folder it leaves out and counts hidden entries, files that are not text by their content, what this program
+// writes (runs, checkpoints, models, token caches), links that are broken or lead out of the folder, second paths to
+// the same file, and what is not a regular file. The same things named directly are errors. Files that cannot be read
+// or unpacked are errors anywhere, so that no data is missed silently. All errors are *Error.
 func Discover(paths []string, opt Options) (*Corpus, error) {
 	if err := opt.check(); err != nil {
 		return nil, err
@@ -41,21 +31,28 @@ func Discover(paths []string, opt Options) (*Corpus, error) {
 		return nil, &Error{What: fmt.Sprintf("data.weights has %d weights for %d paths", len(opt.Weights), len(paths)),
 			Advice: "give one for each of data.paths, in their order"}
 	}
-	c := &Corpus{Skipped: map[string]int64{}, opt: opt}
+	c := newCorpus(opt)
 	d := discovery{seen: map[string]bool{}, c: c}
-	for i, p := range paths {
+	for _, p := range paths {
+		r, err := findRoot(p)
+		if err != nil {
+			return nil, err
+		}
+		d.roots = append(d.roots, r)
+	}
+	for i := range d.roots {
 		d.index = i
-		if err := d.root(p); err != nil {
+		if err := d.root(&d.roots[i]); err != nil {
 			return nil, err
 		}
 	}
 	if len(c.Sources) == 0 {
-		note := skippedText(c.Skipped)
+		note := c.leftText(false)
 		if note != "" {
-			note = " (skipped: " + note + ")"
+			note = "; left out: " + note
 		}
 		return nil, &Error{Path: strings.Join(paths, ", "), What: "no text found" + note,
-			Advice: "pass --data with a file or folder of UTF-8 text, .jsonl or .parquet"}
+			Advice: "pass --data with a file or folder of text, .jsonl or .parquet"}
 	}
 	if len(c.Sources) > math.MaxInt32 {
 		return nil, &Error{Path: strings.Join(paths, ", "), What: "more than 2^31 files",
@@ -77,57 +74,94 @@ func Discover(paths []string, opt Options) (*Corpus, error) {
 	return c, nil
 }
 
-// skippedText lists what was skipped, by reason.
-func skippedText(skipped map[string]int64) string {
-	var parts []string
-	for _, reason := range slices.Sorted(maps.Keys(skipped)) {
-		parts = append(parts, fmt.Sprintf("%d %s", skipped[reason], reason))
+// root is a path that the user named.
+type root struct {
+	path, real string // as given, and without links
+	info       fs.FileInfo
+}
+
+func findRoot(p string) (r root, err error) {
+	if p == "" {
+		return r, &Error{What: "empty path", Advice: "pass --data with a file or folder of text"}
 	}
-	return strings.Join(parts, ", ")
+	if r.info, err = os.Stat(p); err != nil {
+		return r, cannot("use the path", p, err)
+	}
+	r.path = filepath.Clean(p)
+	r.real, err = filepath.EvalSymlinks(r.path)
+	if err == nil {
+		r.real, err = filepath.Abs(r.real)
+	}
+	if err != nil {
+		return r, cannot("resolve the path", p, err)
+	}
+	return r, nil
+}
+
+// holds reports whether a path without links is the root or below it.
+func (r *root) holds(real string) bool {
+	rest, ok := strings.CutPrefix(real, r.real)
+	return ok && (rest == "" || os.IsPathSeparator(rest[0]) || os.IsPathSeparator(r.real[len(r.real)-1]))
 }
 
 type discovery struct {
+	roots []root
+	index int             // of the root that is walked
 	seen  map[string]bool // real paths of folders entered and files taken
-	index int             // of the root
 	c     *Corpus
 }
 
 // root takes one path that the user named.
-func (d *discovery) root(p string) error {
-	if p == "" {
-		return &Error{What: "empty path", Advice: "pass --data with a file or folder of text"}
+func (d *discovery) root(r *root) error {
+	if d.isOutput(r.info) {
+		return &Error{Path: r.path, What: "this is where the run writes", Advice: "choose another --out, or other data"}
 	}
-	info, err := os.Stat(p)
-	if err != nil {
-		return cannot("use the path", p, err)
+	if r.info.IsDir() {
+		entries, err := os.ReadDir(r.path)
+		if err != nil {
+			return cannot("list the folder", r.path, err)
+		}
+		if own := ownFolder(r.path, entries); own != "" {
+			return &Error{Path: r.path, What: "not data but a " + own, Advice: converts[own]}
+		}
+		return d.folder(r.path, r.real)
 	}
-	p = filepath.Clean(p)
-	real, err := filepath.EvalSymlinks(p)
-	if err == nil {
-		real, err = filepath.Abs(real)
-	}
-	if err != nil {
-		return cannot("resolve the path", p, err)
-	}
-	if info.IsDir() {
-		return d.folder(p, real)
-	}
-	reason, err := d.file(p, real, info)
+	reason, err := d.file(r.path, r.real, r.info)
 	if err == nil && reason != "" && reason != reasonTwice {
-		err = &Error{Path: p, What: reason, Advice: "pass UTF-8 text, .jsonl or .parquet"}
+		advice := converts[reason]
+		if advice == "" {
+			advice = "pass text, .jsonl or .parquet"
+		}
+		err = &Error{Path: r.path, What: "not text: " + reason, Advice: advice}
 	}
 	return err
 }
 
+func (d *discovery) isOutput(info fs.FileInfo) bool {
+	return slices.ContainsFunc(d.c.opt.Outputs, func(o fs.FileInfo) bool { return os.SameFile(o, info) })
+}
+
+// skip counts what is left out of the present root.
+func (d *discovery) skip(kind, path string) {
+	if short, err := filepath.Rel(d.roots[d.index].path, path); err == nil {
+		path = short
+	}
+	d.c.skip(kind, path)
+}
+
 const (
-	reasonTwice  = "second path to the same file or folder"
-	reasonBinary = "binary"
+	hidden      = "hidden entry"
+	linkBroken  = "broken link"
+	linkOut     = "link out of the folder"
+	ownOutput   = "output of this run"
+	specialFile = "special file (pipe, socket or device)"
+	reasonTwice = "second path to the same file"
 )
 
 // folder walks dir in name order; real is its path without links.
 func (d *discovery) folder(dir, real string) error {
 	if d.seen[real] {
-		d.c.Skipped[reasonTwice]++
+		d.skip(reasonTwice, dir)
 		return nil
 	}
 	d.seen[real] = true
@@ -135,13 +169,18 @@ func (d *discovery) folder(dir, real string) error {
 	if err != nil {
 		return cannot("list the folder", dir, err)
 	}
+	if own := ownFolder(dir, entries); own != "" {
+		d.skip(own, dir)
+		return nil
+	}
 	for _, e := range entries {
-		reason, err := d.entry(filepath.Join(dir, e.Name()), filepath.Join(real, e.Name()), e)
+		path := filepath.Join(dir, e.Name())
+		reason, err := d.entry(path, filepath.Join(real, e.Name()), e)
 		if err != nil {
 			return err
 		}
 		if reason != "" {
-			d.c.Skipped[reason]++
+			d.skip(reason, path)
 		}
 	}
 	return nil
@@ -150,7 +189,7 @@ func (d *discovery) folder(dir, real string) error {
 // entry takes one entry of a folder, or says why it is skipped.
 func (d *discovery) entry(path, real string, e fs.DirEntry) (reason string, err error) {
 	if strings.HasPrefix(e.Name(), ".") {
-		return "hidden", nil
+		return hidden, nil
 	}
 	info, err := os.Stat(path)
 	if e.Type()&fs.ModeSymlink != 0 {
@@ -158,12 +197,17 @@ func (d *discovery) entry(path, real string, e fs.DirEntry) (reason string, err 
 			real, err = filepath.EvalSymlinks(real)
 		}
 		if err != nil && !errors.Is(err, fs.ErrPermission) {
-			return "broken link", nil
+			return linkBroken, nil
+		}
+		if err == nil && !slices.ContainsFunc(d.roots, func(r root) bool { return r.holds(real) }) {
+			return linkOut, nil
 		}
 	}
 	switch {
 	case err != nil:
 		return "", cannot("read", path, err)
+	case d.isOutput(info):
+		return ownOutput, nil
 	case info.IsDir():
 		return "", d.folder(path, real)
 	}
@@ -173,71 +217,15 @@ func (d *discovery) entry(path, real string, e fs.DirEntry) (reason string, err 
 // file takes one file, or says why it is skipped.
 func (d *discovery) file(path, real string, info fs.FileInfo) (reason string, err error) {
 	if !info.Mode().IsRegular() {
-		return "not a regular file", nil // opening a pipe would wait for its writer
+		return specialFile, nil // opening a pipe would wait for its writer
 	}
 	if d.seen[real] {
 		return reasonTwice, nil
 	}
 	d.seen[real] = true
 	s := Source{Path: path, Size: info.Size(), Text: info.Size(), Root: d.index}
-	name, pack := cutPack(strings.ToLower(filepath.Base(path)))
-	s.pack = pack
-	if _, again := cutPack(name); again != 0 {
-		return "", &Error{Path: path, What: "packed twice", Advice: "unpack it once"}
-	}
-	switch filepath.Ext(name) {
-	case ".tar", ".tgz", ".zip", ".7z", ".rar":
-		return "archive", nil
-	case ".jsonl", ".ndjson":
-		s.kind = jsonl
-	case ".parquet":
-		s.kind = table
-		if pack != 0 {
-			return "", &Error{Path: path, What: "a packed Parquet file",
-				Advice: "unpack it: Parquet packs its columns itself"}
-		}
-	}
-	if s.kind == table {
-		s.Text, err = tableBytes(&s)
-	} else {
-		reason, err = s.sniff()
-	}
-	if reason == "" && err == nil {
+	if reason, err = s.sniff(d.c.opt); reason == "" && err == nil {
 		d.c.Sources = append(d.c.Sources, s)
 	}
 	return reason, err
-}
-
-// sniff looks at the first bytes of the text. It says why they are not text, estimates the size of the text in a packed
-// file, and finds whether a JSONL file begins with a conversation.
-func (s *Source) sniff() (reason string, err error) {
-	r, err := s.open(context.Background())
-	if err != nil {
-		return "", err
-	}
-	defer r.close()
-	size := sniffBytes
-	if s.pack != 0 {
-		size = sniffPacked
-	}
-	br := bufio.NewReaderSize(r, size)
-	head, err := br.Peek(size)
-	if err != nil && err != io.EOF {
-		return "", err
-	}
-	if s.pack != 0 {
-		s.Text = r.estimate(int64(len(head)), err == io.EOF)
-	}
-	text := head[:min(len(head), sniffBytes)]
-	if bytes.HasPrefix(text, []byte{0xFF, 0xFE}) || bytes.HasPrefix(text, []byte{0xFE, 0xFF}) {
-		return "UTF-16 (convert it to UTF-8)", nil
-	}
-	if bytes.IndexByte(text, 0) >= 0 {
-		return reasonBinary, nil
-	}
-	if s.kind == jsonl {
-		s.chat, err = beginsWithChat(br)
-		return "", err
-	}
-	return "", nil
 }

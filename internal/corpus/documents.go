@@ -10,6 +10,8 @@ import (
 	"iter"
 	"strings"
 	"unicode/utf8"
+
+	"gimbal/internal/bom"
 )
 
 const readBuffer = 256 << 10
@@ -66,9 +68,10 @@ func (d *documents) source(ctx context.Context, i int32) error {
 	defer r.close()
 	d.br.Reset(r)
 	var off int64
-	if head, _ := d.br.Peek(3); bytes.Equal(head, []byte("\xEF\xBB\xBF")) { // an error comes again at the next read
+	head, _ := d.br.Peek(bom.MaxLen) // an error comes again at the next read
+	if mark, size := bom.Find(head); mark == "utf-8" {
 		d.t.BOMs++
-		n, _ := d.br.Discard(3)
+		n, _ := d.br.Discard(size)
 		off += int64(n)
 	}
 	switch s.kind {

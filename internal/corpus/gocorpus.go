@@ -85,18 +85,18 @@ func GoCorpus(goroot string, opt Options) (*Corpus, error) {
 	slices.SortFunc(found, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(a.rank, b.rank), strings.Compare(a.Path, b.Path))
 	})
-	c := &Corpus{Skipped: map[string]int64{}, opt: opt}
+	c := newCorpus(opt)
 	var total int64
 	for _, f := range found {
 		if total >= opt.MaxBytes {
 			break
 		}
-		generated, err := isGenerated(f.Path)
+		made, err := isGenerated(f.Path)
 		if err != nil {
 			return nil, err
 		}
-		if generated {
-			c.Skipped["generated"]++
+		if made {
+			c.skip(generated, f.Path)
 			continue
 		}
 		total += f.Size

@@ -64,3 +64,8 @@ func readAll(c *Corpus, t *Tally) (texts []string, refs []Ref, err error) {
 	}
 	return texts, refs, nil
 }
+
+func gzipped(t testing.TB, text string) string {
+	t.Helper()
+	return string(packed(t, gz, []byte(text)))
+}

@@ -11,6 +11,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"gimbal/internal/bom"
 	"gimbal/internal/chat"
 	"gimbal/internal/strictjson"
 )
@@ -223,7 +224,7 @@ func beginsWithChat(br *bufio.Reader) (bool, error) {
 			return false, err
 		}
 		line = raw
-		raw = bytes.TrimPrefix(raw, []byte("\xEF\xBB\xBF"))
+		raw = bom.Drop(raw)
 		if len(bytes.TrimLeft(raw, " \t\r\n")) == 0 {
 			continue
 		}

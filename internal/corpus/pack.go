@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,10 +10,7 @@ import (
 	"hash"
 	"io"
 	"os"
-	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -48,31 +46,56 @@ func cutPack(name string) (string, pack) {
 	return name, 0
 }
 
-// reader reads the text of a source. It unpacks, stops with its context, and refuses a content with another hash, if
-// the hash is known.
+// packOf tells a packed file by how it begins.
+func packOf(head []byte) pack {
+	switch {
+	case bytes.HasPrefix(head, []byte("\x1F\x8B")):
+		return gz
+	case bytes.HasPrefix(head, []byte("\x28\xB5\x2F\xFD")):
+		return zst
+	}
+	return 0
+}
+
+// reader reads the text of a source. It unpacks and decodes, stops with its context, and refuses a content with another
+// hash, if the hash is known.
 type reader struct {
 	ctx context.Context
 	s   *Source
 	f   *os.File
-	sum hash.Hash // nil when there is nothing to compare
+	sum hash.Hash // nil where nobody wants it
 
-	text   io.Reader // f, unpacked
+	text   io.Reader // f, unpacked and decoded
 	done   func()    // frees what unpacking holds
 	in     int64     // bytes read of f
-	out    int64     // bytes unpacked
+	out    int64     // bytes of text
 	broken error     // of f, which the unpacker may wrap beyond recognition
 }
 
+// open opens the text of a source.
 func (s *Source) open(ctx context.Context) (*reader, error) {
+	var sum hash.Hash
+	if s.Hash != "" {
+		sum = sha256.New()
+	}
+	r, err := s.unpack(ctx, sum)
+	if err != nil {
+		return nil, err
+	}
+	if d := decoder(s.Encoding); d != nil {
+		r.text = d.Reader(r.text)
+	}
+	return r, nil
+}
+
+// unpack opens a source without decoding it. What is read of the file is added to sum, unless that is nil.
+func (s *Source) unpack(ctx context.Context, sum hash.Hash) (*reader, error) {
 	f, err := os.Open(s.Path)
 	if err != nil {
 		return nil, cannot("open", s.Path, err)
 	}
-	r := &reader{ctx: ctx, f: f, s: s, done: func() {}}
+	r := &reader{ctx: ctx, f: f, s: s, sum: sum, done: func() {}}
 	r.text = file{r}
-	if s.Hash != "" {
-		r.sum = sha256.New()
-	}
 	switch s.pack {
 	case gz:
 		var z *gzip.Reader
@@ -121,7 +144,7 @@ func (f file) Read(p []byte) (int, error) {
 	switch {
 	case err != nil && err != io.EOF:
 		r.broken = cannot("read", r.s.Path, err)
-	case err == io.EOF && r.sum != nil && hex.EncodeToString(r.sum.Sum(nil)) != r.s.Hash:
+	case err == io.EOF && r.s.Hash != "" && hex.EncodeToString(r.sum.Sum(nil)) != r.s.Hash:
 		r.broken = changed(r.s.Path)
 	default:
 		return n, err
@@ -169,44 +192,4 @@ func (r *reader) fault(err error) error {
 		e.What += fmt.Sprintf(" (after %d bytes of text)", r.out)
 	}
 	return e
-}
-
-// Identify returns the corpus with the present sizes and hashes of its files. Reading its documents fails if the
-// content of a file has changed since.
-func (c *Corpus) Identify(ctx context.Context, workers int) (*Corpus, error) {
-	id := &Corpus{Sources: make([]Source, len(c.Sources)), Skipped: c.Skipped, opt: c.opt}
-	errs := make([]error, len(c.Sources))
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range workers {
-		wg.Go(func() {
-			buf := make([]byte, readBuffer)
-			for i := next.Add(1) - 1; i < int64(len(errs)); i = next.Add(1) - 1 {
-				s := &id.Sources[i]
-				*s = c.Sources[i]
-				s.Size, s.Hash, errs[i] = hashFile(ctx, *s, buf)
-				if s.pack == 0 && s.kind != table {
-					s.Text = s.Size
-				}
-			}
-		})
-	}
-	wg.Wait()
-	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
-		return nil, errs[i]
-	}
-	return id, nil
-}
-
-// hashFile reads the file of s without unpacking it.
-func hashFile(ctx context.Context, s Source, buf []byte) (size int64, hash string, err error) {
-	s.pack, s.Hash = 0, ""
-	r, err := s.open(ctx)
-	if err != nil {
-		return 0, "", err
-	}
-	defer r.close()
-	h := sha256.New()
-	size, err = io.CopyBuffer(struct{ io.Writer }{h}, r, buf)
-	return size, hex.EncodeToString(h.Sum(nil)), err
 }

@@ -73,11 +73,11 @@ func TestPacked(t *testing.T) {
 	}
 	dir := t.TempDir()
 	write(t, dir, "x.tar.gz", string(packed(t, gz, []byte("x"))))
-	write(t, dir, "y.tar.zst", "no matter what")
-	write(t, dir, "z.tgz", "no matter what")
+	write(t, dir, "y.tar.zst", string(packed(t, zst, []byte("x"))))
+	write(t, dir, "z.tgz", string(packed(t, gz, []byte("x"))))
 	write(t, dir, "image.gz", string(packed(t, gz, []byte("\x89PNG\x00"))))
 	write(t, dir, "a.txt", "a")
-	if c := discover(t, Options{}, dir); c.Skipped["archive"] != 3 || c.Skipped[reasonBinary] != 1 || len(c.Sources) != 1 {
+	if c := discover(t, Options{}, dir); c.Skipped[archiveFile] != 3 || c.Skipped[binaryFile] != 1 || len(c.Sources) != 1 {
 		t.Errorf("skipped %v", c.Skipped)
 	}
 }

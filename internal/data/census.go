@@ -95,10 +95,26 @@ func (l *lengths) at(rank int64) int64 {
 
 // Findings returns what is to be told of the documents.
 func (s *Set) Findings() (f []corpus.Finding) {
-	if c := s.census; c.InvalidUTF8 > 0 {
+	c := s.census
+	if c.InvalidUTF8 > 0 {
 		share := 100 * float64(c.InvalidUTF8) / float64(max(1, c.TextBytes))
-		f = append(f, corpus.Finding{Warn: share > manyInvalid, Text: fmt.Sprintf("%s in %s are not UTF-8: %.2g %%",
-			count(c.InvalidUTF8, "byte"), count(c.InvalidDocs, "document"), share)})
+		bad := corpus.Finding{Warn: share > manyInvalid, Text: fmt.Sprintf("%s in %s are not UTF-8: %.2g %%",
+			count(c.InvalidUTF8, "byte"), count(c.InvalidDocs, "document"), share)}
+		if bad.Warn && s.guess != "" {
+			bad.Text += ", and they look like " + s.guess
+			bad.Advice = fmt.Sprintf("set data.encoding = %q, or convert the files to UTF-8", s.guess)
+		} else if bad.Warn {
+			bad.Advice = "name the encoding in data.encoding, or convert the files to UTF-8"
+		}
+		f = append(f, bad)
+	}
+	if c.Read.Bad > 0 {
+		f = append(f, corpus.Finding{Warn: true, Text: fmt.Sprintf("skipped %s: %s; the first: %s",
+			count(c.Read.Bad, "broken document"), c.Read.ReasonsText(), c.Read.FirstBad)})
+	}
+	if short := c.Empty + c.OneToken; short > 0 {
+		f = append(f, corpus.Finding{Text: fmt.Sprintf("of %s, %s are empty and %s have one token",
+			count(c.Documents, "document"), group(c.Empty), group(c.OneToken))})
 	}
 	return f
 }
@@ -140,7 +156,7 @@ func (c Census) String() string {
 	notes = nil
 	note(c.Read.Bad, count(c.Read.Bad, "broken document"))
 	for _, reason := range slices.Sorted(maps.Keys(c.Skipped)) {
-		note(c.Skipped[reason], group(c.Skipped[reason])+" "+reason)
+		note(c.Skipped[reason], corpus.CountKind(c.Skipped[reason], reason))
 	}
 	if len(notes) > 0 {
 		s.WriteString("\nskipped: " + strings.Join(notes, ", "))

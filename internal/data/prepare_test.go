@@ -55,7 +55,7 @@ func mixedCorpus(t *testing.T, r *rand.Rand) *corpus.Corpus {
 	jsonLines(t, dir, "e.jsonl", randomTexts(r, 3000, 400))
 	write(t, dir, "f.txt", long.String()[:pieceBytes]) // ends where a piece ends
 	write(t, dir, "g.txt", "caf\xe9")
-	return discover(t, corpus.Options{}, dir)
+	return discover(t, corpus.Options{Encoding: "raw"}, dir)
 }
 
 // TestPrepareEqualsAppend is the meaning of a cache: each document's tokens are those of its whole text, whatever the
@@ -147,13 +147,13 @@ func TestInvalidCounter(t *testing.T) {
 			s.WriteString(alphabet[r.IntN(len(alphabet))])
 		}
 		text := s.String()
-		var c invalidCounter
+		var c corpus.InvalidUTF8
 		for rest := []byte(text); len(rest) > 0; {
 			n := 1 + r.IntN(len(rest))
-			c.write(rest[:n])
+			c.Write(rest[:n])
 			rest = rest[n:]
 		}
-		if got, want := c.end(), naiveInvalid(text); got != want || c.n != 0 || len(c.tail) != 0 {
+		if got, want := c.End(), naiveInvalid(text); got != want || c.End() != 0 {
 			t.Fatalf("%q: %d, want %d", text, got, want)
 		}
 	}
@@ -537,11 +537,11 @@ func TestCensusString(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, dir, "d2.txt", " \xff\xfe\xfd")
-	s := prepare(t, discover(t, corpus.Options{BadDocuments: "skip", BadShare: 1}, dir), nil, PrepareOptions{})
+	s := prepare(t, discover(t, corpus.Options{BadDocuments: "skip", BadShare: 1, Encoding: "raw"}, dir), nil, PrepareOptions{})
 	want := `4 documents in 5 files: 1,239 bytes, 1,239 tokens, 1.00 bytes per token
 tokens per document: least 0, 10 % 0, 25 % 0, median 1, 75 % 4, 90 % 4, most 1,234
 documents: 1 empty, 1 of one token, 1 with invalid UTF-8 (3 bytes, kept)
-skipped: 1 broken document, 1 binary
+skipped: 1 broken document, 1 binary file
 first broken document: data: ` + filepath.Join(dir, "e.jsonl") + `:1:1: not a JSON object`
 	if got := s.Census().String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

@@ -55,6 +55,7 @@ type Set struct {
 	format  chat.Format // of its conversations
 	start   int32       // opens a document; -1: nothing does
 	census  Census
+	guess   string    // the encoding that bytes that are not UTF-8 look like; "": unknown
 	roots   []int     // of each source, which of the corpus's paths it is from
 	weights []float64 // of each root; nil: none
 	lengths []int32   // bytes spelled by each id

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"sync"
-	"unicode/utf8"
 
 	"gimbal/internal/chat"
 	"gimbal/internal/corpus"
@@ -184,7 +183,7 @@ type encoder struct {
 	lengths []int32
 	doc     docRecord
 	learn   bool // of the text that enc holds
-	utf8    invalidCounter
+	utf8    corpus.InvalidUTF8
 }
 
 func (e *encoder) part(q *piece, text []byte, part part) (err error) {
@@ -211,12 +210,12 @@ func (e *encoder) part(q *piece, text []byte, part part) (err error) {
 	d := &e.doc
 	d.chat = d.chat || part.chat
 	d.text += int64(len(text))
-	e.utf8.write(text)
+	e.utf8.Write(text)
 	if !part.final && !part.more {
 		return nil
 	}
 	d.Ref, d.Hash, d.more = part.ref, part.hash, part.more
-	d.Invalid = uint32(min(e.utf8.end(), math.MaxUint32))
+	d.Invalid = uint32(min(e.utf8.End(), math.MaxUint32))
 	q.docs = append(q.docs, *d)
 	*d = docRecord{}
 	return nil
@@ -247,45 +246,4 @@ func spelledLengths(tok *tokenizer.Tokenizer) []int32 {
 		lengths[id] = int32(len(tok.Bytes(int32(id))))
 	}
 	return lengths
-}
-
-// invalidCounter counts the bytes of a text that belong to no valid UTF-8 sequence, across writes.
-type invalidCounter struct {
-	n    int64
-	tail []byte // start of a character whose end has not come yet
-}
-
-func (c *invalidCounter) write(p []byte) {
-	if len(c.tail) > 0 {
-		c.tail = append(c.tail, p...)
-		p = c.tail
-	}
-	for len(p) > 0 {
-		if utf8.Valid(p) { // the common case, eight bytes at a time
-			p = nil
-			break
-		}
-		// Find the first fault or an unfinished end; what is before it is valid.
-		i := 0
-		for i < len(p) {
-			r, w := utf8.DecodeRune(p[i:])
-			if r == utf8.RuneError && w == 1 {
-				break
-			}
-			i += w
-		}
-		if p = p[i:]; !utf8.FullRune(p) {
-			break
-		}
-		c.n++
-		p = p[1:]
-	}
-	c.tail = append(c.tail[:0], p...)
-}
-
-// end returns the count, with the bytes of an unfinished character, and makes the counter ready for the next text.
-func (c *invalidCounter) end() int64 {
-	n := c.n + int64(len(c.tail))
-	c.n, c.tail = 0, c.tail[:0]
-	return n
 }

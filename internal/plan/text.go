@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime/debug"
 
@@ -28,6 +29,7 @@ func (d *Draft) Close() error { return d.Text.Set.Close() }
 type TextOptions struct {
 	Model   *hub.Model // whose tokenizer reads the text and whose shape is trained; nil: a new one
 	Hash    string     // of the text that must be found; empty: any text will do
+	Out     string     // directory that the run writes, which is no text; empty: not known
 	Little  bool       // even less text than one batch will do: nothing is trained on it
 	Workers int
 	Note    func(format string, args ...any) // told what is found; nil: nobody
@@ -55,7 +57,10 @@ func OpenText(ctx context.Context, request *config.Config, opt TextOptions) (*Dr
 			return nil, err
 		}
 	}
-	docs, err := discover(cfg)
+	docs, err := discover(cfg, opt.Out)
+	if err == nil {
+		docs, err = docs.Identify(ctx, opt.Workers)
+	}
 	if err != nil {
 		return nil, changed(opt, err)
 	}
@@ -105,19 +110,29 @@ func absolutePaths(cfg *config.Config) error {
 	return cfg.SetPlanned("data.paths", paths, cfg.Origin("data.paths"))
 }
 
-// discover finds the documents that the configuration names.
-func discover(cfg *config.Config) (*corpus.Corpus, error) {
+// discover finds the documents that the configuration names. What this process writes is not among them: its run, and
+// the files that take what it prints.
+func discover(cfg *config.Config, out string) (*corpus.Corpus, error) {
 	opt := reading(cfg)
 	opt.Weights = cfg.Data.Weights
 	if len(cfg.Data.Paths) == 0 {
 		return corpus.GoCorpus("", opt)
+	}
+	if info, err := os.Stat(out); err == nil {
+		opt.Outputs = append(opt.Outputs, info)
+	}
+	for _, f := range []*os.File{os.Stdout, os.Stderr} {
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			opt.Outputs = append(opt.Outputs, info)
+		}
 	}
 	return corpus.Discover(cfg.Data.Paths, opt)
 }
 
 // reading is how files become documents.
 func reading(cfg *config.Config) corpus.Options {
-	return corpus.Options{Separator: cfg.Data.Separator, BadDocuments: cfg.Data.BadDocuments, BadShare: cfg.Data.BadShare}
+	d := cfg.Data
+	return corpus.Options{Separator: d.Separator, BadDocuments: d.BadDocuments, BadShare: d.BadShare, Encoding: d.Encoding}
 }
 
 // where says which corpus stands in where none was named.
@@ -155,6 +170,9 @@ func prepare(ctx context.Context, cfg *config.Config, docs *corpus.Corpus, tok *
 func OpenOther(ctx context.Context, cfg *config.Config, paths []string, tok *tokenizer.Tokenizer,
 	workers int) (*data.Text, error) {
 	docs, err := corpus.Discover(paths, reading(cfg))
+	if err == nil {
+		docs, err = docs.Identify(ctx, workers)
+	}
 	if err != nil {
 		return nil, err
 	}

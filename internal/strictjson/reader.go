@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"gimbal/internal/bom"
 )
 
 // Limits of what is read. The caller, who has the data in memory, limits the total size.
@@ -61,8 +63,10 @@ func New(data []byte, less ...Option) *Reader {
 	return r
 }
 
-// Reset makes r read other data, as New does, and reuses its memory.
+// Reset makes r read other data, as New does, and reuses its memory. A byte order mark before the value is dropped, and
+// no place counts it.
 func (r *Reader) Reset(data []byte, less ...Option) {
+	data = bom.Drop(data)
 	r.data, r.from, r.err = data, *bytes.NewBuffer(data), nil
 	r.dec.Reset(&r.from, less...)
 }

@@ -49,7 +49,8 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 			return nil, err
 		}
 	}
-	draft, err := plan.OpenText(ctx, cfg, plan.TextOptions{Model: base, Workers: opt.Workers, Note: rec.detail})
+	draft, err := plan.OpenText(ctx, cfg, plan.TextOptions{Model: base, Out: opt.Out, Workers: opt.Workers,
+		Note: rec.detail})
 	if err != nil {
 		return nil, err
 	}

@@ -138,7 +138,8 @@ func (s *saved) result() (*Result, error) {
 // assemble makes the run as it was when it was saved, from the same text, and checks it. With an error the run may be
 // there, too; the caller closes it.
 func (s *saved) assemble(ctx context.Context, opt ResumeOptions, rec *recorder, extended bool) (*run, error) {
-	draft, err := plan.OpenText(ctx, s.cfg, plan.TextOptions{Model: s.model, Hash: s.state.DataHash, Workers: opt.Workers})
+	draft, err := plan.OpenText(ctx, s.cfg, plan.TextOptions{Model: s.model, Hash: s.state.DataHash, Out: s.dir,
+		Workers: opt.Workers})
 	if errors.Is(err, plan.ErrChanged) {
 		return nil, fmt.Errorf("%w; bring the files back, or start a new run with --from %s", err, s.model.Path())
 	}

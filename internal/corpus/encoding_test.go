@@ -1,0 +1,190 @@
+package corpus
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/text/encoding/htmlindex"
+)
+
+// encode writes a text in another encoding.
+func encode(t testing.TB, name, text string) string {
+	t.Helper()
+	e, err := findEncoding(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := e.NewEncoder().String(text)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return s
+}
+
+// samples are texts by the encoding that is to be guessed.
+var samples = map[string]string{
+	"gbk":          "今天天气很好，我们去公园走走。他说，这个问题要看怎么想。\n那时候我还小，不知道家里发生了什么事情。\n",
+	"big5":         "今天天氣很好，我們去公園走走。他說，這個問題要看怎麼想。\n那時候我還小，不知道家裡發生了什麼事情。\n",
+	"shift_jis":    "きょうは天気がいいので、みんなで公園に行きました。\nそれはいつのことだったか、もう覚えていない。\n",
+	"euc-jp":       "きょうは天気がいいので、みんなで公園に行きました。\nそれはいつのことだったか、もう覚えていない。\n",
+	"euc-kr":       "오늘은 날씨가 좋아서 우리는 공원에 갔다.\n그때 나는 아직 어려서 아무것도 몰랐다고 그는 말했다.\n",
+	"windows-1251": "Сегодня хорошая погода, и мы пошли гулять в парк.\nОн сказал, что это было давно.\n",
+	"koi8-r":       "Сегодня хорошая погода, и мы пошли гулять в парк.\nОн сказал, что это было давно.\n",
+	"windows-1253": "Σήμερα ο καιρός είναι καλός και πήγαμε στο πάρκο.\n",
+	"windows-1252": "Le garçon a mangé à la forêt, où l’été était déjà passé.\nDer Bär hört schöne Lieder über die Straße.\n",
+	"windows-1250": "Zażółć gęślą jaźń. Dziś było ładnie, więc poszliśmy do parku.\nPříliš žluťoučký kůň úpěl ďábelské ódy.\n",
+	"windows-1254": "Bugün hava çok güzeldi, bu yüzden çocuklarla parka gittik. Işığı söndürdü, kapıyı açtı.\n",
+}
+
+func TestGuess(t *testing.T) {
+	for name, text := range samples {
+		if got := guessEncoding([]byte(encode(t, name, text))); got != name {
+			t.Errorf("%s is taken for %q", name, got)
+		}
+		// A guess from the middle of a text that is ASCII for most of it.
+		mixed := strings.Repeat("an English line in between\n", 500) + encode(t, name, text)
+		if got := guessEncoding([]byte(mixed)); got != name {
+			t.Errorf("%s behind ASCII is taken for %q", name, got)
+		}
+	}
+	if got := guessEncoding([]byte(randomBytes(9000))); got != "" {
+		t.Errorf("random bytes are taken for %s", got)
+	}
+	for _, order := range []string{"utf-16le", "utf-16be"} {
+		for _, text := range []string{"plain words\r\nin lines\r\n", samples["gbk"], samples["windows-1251"]} {
+			if got := utf16Order([]byte(encode(t, order, text))); got != order {
+				t.Errorf("%s %.10q is taken for %q", order, text, got)
+			}
+		}
+	}
+}
+
+// TestMarks decodes what begins with a byte order mark, in every format of text.
+func TestMarks(t *testing.T) {
+	dir := t.TempDir()
+	text := "Füße, 今天 and 😀\n"
+	var want []string
+	for _, e := range []string{"utf-16be", "utf-16le", "utf-32be", "utf-32le"} {
+		write(t, dir, e+".txt", encode(t, e, "\uFEFF"+text))
+		write(t, dir, e+".txt.gz", gzipped(t, encode(t, e, "\uFEFF"+text)))
+		want = append(want, text, text)
+	}
+	write(t, dir, "z.jsonl", encode(t, "utf-16le", "\uFEFF{\"text\":\"ü\"}\r\n{\"text\":\"ö\"}\r\n"))
+	want = append(want, "ü", "ö")
+	for _, name := range []string{"", "gbk", rawEncoding} { // a mark is stronger
+		c, err := discover(t, Options{Encoding: name}, dir).Identify(t.Context(), 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var tally Tally
+		texts, _, err := readAll(c, &tally)
+		if err != nil || !slices.Equal(texts, want) || tally.BOMs != 9 {
+			t.Errorf("%q: %q, %d marks, %v", name, texts, tally.BOMs, err)
+		}
+		if f := c.Findings(); len(f) != 4 || !strings.HasPrefix(f[1].Text, "decoded from utf-16le: 3 files (") {
+			t.Errorf("findings %+v", f)
+		}
+	}
+}
+
+func TestEncodingKey(t *testing.T) {
+	for name, text := range samples {
+		dir := t.TempDir()
+		write(t, dir, "a.txt", encode(t, name, text))
+		write(t, dir, "b.txt", "ASCII only")
+		write(t, dir, "c.txt", "UTF-8: "+text)
+		c, err := discover(t, Options{Encoding: name}, dir).Identify(t.Context(), 2)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		texts, _, err := readAll(c, nil)
+		if err != nil || !slices.Equal(texts, []string{text, "ASCII only", "UTF-8: " + text}) {
+			t.Errorf("%s: %q, %v", name, texts, err)
+		}
+		if s := c.Sources; s[0].Encoding != name || s[1].Encoding != "" || s[2].Encoding != "" {
+			t.Errorf("%s: decoded %+v", name, s)
+		}
+		if c.Bytes() != int64(2*len(text)+len("ASCII only"+"UTF-8: ")) {
+			t.Errorf("%s: %d bytes of text", name, c.Bytes())
+		}
+	}
+	names := []string{"latin1", "Latin1", "ISO-8859-1", "cp1252", "sjis", "gb2312", "gb18030", "utf-16", "UTF-32BE", "utf8",
+		"iso-2022-jp", "macintosh", "cp437", "ibm850", "raw", ""}
+	for _, name := range names {
+		if err := (Options{Encoding: name}).check(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, s := range scripts {
+		if _, err := htmlindex.Get(s.encoding); err != nil {
+			t.Errorf("%s is guessed and not known", s.encoding)
+		}
+	}
+}
+
+// TestInvalid leaves out files that are not UTF-8, and stops where they are too much of the text.
+func TestInvalid(t *testing.T) {
+	gbk := encode(t, "gbk", samples["gbk"])
+	good := strings.Repeat("a good line of text\n", 200)
+	dir := t.TempDir()
+	write(t, dir, "a.txt", good)
+	write(t, dir, "b.txt", gbk)
+	write(t, dir, "c.txt", good+"\xE9t\xE9") // a thousandth
+	found := discover(t, Options{}, dir)
+	c, err := found.Identify(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := paths(c, dir); !slices.Equal(got, []string{"a.txt", "c.txt"}) || c.Skipped[invalidFile] != 1 {
+		t.Errorf("sources %q, skipped %v", got, c.Skipped)
+	}
+	f := c.Findings()
+	if len(f) != 1 || !strings.Contains(f[0].Text, "1 file that is not UTF-8 (") || !strings.Contains(f[0].Text, "b.txt") ||
+		!strings.Contains(f[0].Advice, "data.encoding") {
+		t.Errorf("findings %+v", f)
+	}
+	if again, err := c.Identify(t.Context(), 1); err != nil || again != c {
+		t.Errorf("identified again: %v", err)
+	}
+	if len(found.Skipped) != 0 || len(found.Sources) != 3 {
+		t.Error("the corpus before it was changed")
+	}
+	raw, err := discover(t, Options{Encoding: rawEncoding}, dir).Identify(t.Context(), 2)
+	if err != nil || len(raw.Sources) != 3 {
+		t.Fatalf("raw: %v", err)
+	}
+	if texts, _, err := readAll(raw, nil); err != nil || texts[1] != gbk {
+		t.Errorf("raw: %q, %v", texts[1], err)
+	}
+	for _, path := range []string{filepath.Join(dir, "b.txt"), write(t, t.TempDir(), "d.jsonl", "{\"text\":\""+gbk+"\"}")} {
+		_, err := discover(t, Options{}, path).Identify(t.Context(), 1)
+		fault := new(Error)
+		if !errors.As(err, &fault) || !strings.Contains(err.Error(), filepath.Base(path)) ||
+			!strings.Contains(fault.Advice, `"gbk"`) || !strings.Contains(fault.Advice, `"raw"`) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	// The wrong encoding is found out, too.
+	_, err = discover(t, Options{Encoding: "shift_jis"}, write(t, t.TempDir(), "e.txt",
+		encode(t, "euc-kr", samples["euc-kr"]))).Identify(t.Context(), 1)
+	if err == nil || !strings.Contains(err.Error(), "shift_jis") {
+		t.Errorf("the wrong encoding: %v", err)
+	}
+}
+
+func TestReplaced(t *testing.T) {
+	text := strings.Repeat("a\uFFFD\uFFFDbc\uFFFD", 50)
+	for step := 1; step < 9; step++ {
+		var r replaced
+		for rest := []byte(text); len(rest) > 0; rest = rest[min(step, len(rest)):] {
+			fmt.Fprintf(&r, "%s", rest[:min(step, len(rest))])
+		}
+		if r.n != 150 || r.bytes != int64(len(text)) {
+			t.Errorf("in steps of %d: %d of 150, %d bytes", step, r.n, r.bytes)
+		}
+	}
+}

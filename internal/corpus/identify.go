@@ -1,0 +1,184 @@
+package corpus
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"maps"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/text/transform"
+)
+
+const (
+	mostInvalid = 0.05 // share of bytes that are not UTF-8 from which a file is no text
+	mostGuesses = 20   // files from which an encoding is guessed
+)
+
+// invalidFile is the kind of a file that is left out because of mostInvalid.
+const invalidFile = "file that is not UTF-8"
+
+// Identify returns the corpus with the present sizes and hashes of its files, without those that are not text by their
+// bytes. Reading its documents fails if the content of a file has changed since. A corpus that is identified is
+// returned as it is. workers is 0 for one per processor.
+//
+// It reads every file once. A file of which more than 5 % of the bytes are not valid in its encoding is left out,
+// unless Options.Encoding is raw. If such files have more than 5 % of all bytes, that is an error.
+func (c *Corpus) Identify(ctx context.Context, workers int) (*Corpus, error) {
+	if c.identified {
+		return c, nil
+	}
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	id := &Corpus{Sources: make([]Source, len(c.Sources)), Skipped: maps.Clone(c.Skipped), opt: c.opt, identified: true}
+	id.first = maps.Clone(c.first)
+	found := make([]content, len(c.Sources))
+	errs := make([]error, len(c.Sources))
+	var next, guesses atomic.Int64
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			buf := make([]byte, readBuffer)
+			for i := next.Add(1) - 1; i < int64(len(errs)); i = next.Add(1) - 1 {
+				id.Sources[i] = c.Sources[i]
+				found[i], errs[i] = id.Sources[i].identify(ctx, buf, &guesses)
+			}
+		})
+	}
+	wg.Wait()
+	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
+		return nil, errs[i]
+	}
+	return id, id.leaveOut(found)
+}
+
+// content is what the bytes of a file are.
+type content struct {
+	bytes   int64  // of text, unpacked
+	invalid int64  // of these, not UTF-8; in another encoding those that stand for what cannot be decoded
+	guess   string // the encoding that invalid bytes look like; "": unknown
+}
+
+// identify fills in size and hash of a source, and decides between its encoding and UTF-8.
+func (s *Source) identify(ctx context.Context, buf []byte, guesses *atomic.Int64) (found content, err error) {
+	sum := sha256.New()
+	raw := *s
+	raw.Hash = ""
+	if s.kind == table {
+		raw.pack = 0
+	}
+	r, err := raw.unpack(ctx, sum)
+	if err != nil {
+		return found, err
+	}
+	defer r.close()
+	var decoded replaced
+	var decode *transform.Writer
+	if d := decoder(s.Encoding); d != nil {
+		decode = transform.NewWriter(&decoded, d)
+	}
+	var invalid InvalidUTF8
+	high := byte(0)
+	for err == nil {
+		var n int
+		n, err = r.Read(buf)
+		found.bytes += int64(n)
+		if s.kind == table {
+			continue
+		}
+		before := invalid.n
+		if invalid.Write(buf[:n]); before == 0 && invalid.n > 0 && decode == nil && guesses.Add(1) <= mostGuesses {
+			found.guess = guessEncoding(buf[:n])
+		}
+		if decode != nil {
+			for _, b := range buf[:n] {
+				high |= b
+			}
+			_, _ = decode.Write(buf[:n]) // it only counts
+		}
+	}
+	if err != io.EOF {
+		return found, err
+	}
+	if _, err := io.Copy(io.Discard, file{r}); err != nil { // behind what was packed
+		return found, err
+	}
+	s.Size, s.Hash = r.in, hex.EncodeToString(sum.Sum(nil))
+	found.invalid = invalid.End()
+	if decode != nil {
+		_ = decode.Close()
+		// Text that is UTF-8 already is left alone, and so is ASCII. Names and marks of a file decide before that.
+		if !s.marked && found.invalid == 0 && (high >= 0x80 || decoded.bytes == found.bytes) {
+			s.Encoding = ""
+		} else {
+			found.invalid, found.bytes = decoded.n*int64(len(replacement)), decoded.bytes
+		}
+	}
+	if s.kind != table && s.pack == 0 {
+		s.Text = found.bytes
+	}
+	return found, nil
+}
+
+// leaveOut drops the files that are not text by their bytes.
+func (c *Corpus) leaveOut(found []content) error {
+	kept := c.Sources[:0]
+	var all, bytes, invalid int64
+	guesses := map[string]int{}
+	for i, s := range c.Sources {
+		f := found[i]
+		all += f.bytes
+		if f.guess != "" {
+			guesses[f.guess]++
+		}
+		if c.opt.Encoding == rawEncoding || float64(f.invalid) <= mostInvalid*float64(f.bytes) {
+			kept = append(kept, s)
+			continue
+		}
+		bytes, invalid = bytes+f.bytes, invalid+f.invalid
+		c.skip(invalidFile, s.Path)
+	}
+	c.guess = mostFrequent(guesses)
+	if float64(bytes) > mostInvalid*float64(all) {
+		return c.notText(float64(bytes)/float64(all), float64(invalid)/float64(bytes))
+	}
+	c.Sources = kept
+	return nil
+}
+
+// notText is the error of a corpus of which too much is in no known encoding: a share of its bytes, in files of which a
+// share of the bytes is invalid.
+func (c *Corpus) notText(share, invalid float64) error {
+	in := c.opt.Encoding
+	if in == "" {
+		in = "UTF-8"
+	}
+	n := c.Skipped[invalidFile]
+	e := &Error{What: fmt.Sprintf("%.3g %% of the text is in %s that %s not in %s%s: of their bytes %.2g %% are invalid",
+		100*share, CountKind(n, "file"), is(n), in, named(c.first[invalidFile], n), 100*invalid)}
+	e.Advice = "set data.encoding to the encoding they are in, or to raw to learn the bytes as they are"
+	if c.guess != "" {
+		e.Advice = fmt.Sprintf("they look like %s: set data.encoding = %q, or \"raw\" to learn the bytes as they are",
+			c.guess, c.guess)
+	}
+	return e
+}
+
+// hashFile reads the file of s without unpacking it.
+func hashFile(ctx context.Context, s Source, buf []byte) (size int64, hash string, err error) {
+	s.pack, s.Hash = 0, ""
+	sum := sha256.New()
+	r, err := s.unpack(ctx, sum)
+	if err != nil {
+		return 0, "", err
+	}
+	defer r.close()
+	size, err = io.CopyBuffer(io.Discard, struct{ io.Reader }{r}, buf)
+	return size, hex.EncodeToString(sum.Sum(nil)), err
+}

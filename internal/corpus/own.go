@@ -1,0 +1,97 @@
+package corpus
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Kinds of folders that this program writes, or that hold a model. They are never data.
+const (
+	runFolder   = "run of Gimbal"
+	checkFolder = "checkpoint"
+	modelFolder = "model in Hugging Face format"
+	cacheFolder = "token cache"
+)
+
+// ownKinds are left out without advice: nobody wants to convert them.
+var ownKinds = []string{runFolder, checkFolder, modelFolder, cacheFolder, ownOutput, linkOut}
+
+// runNames are all names in the directory of a run.
+var runNames = []string{"checkpoints", "config.toml", "lock", "log.jsonl", "post-mortem.md", "refused", "report.md",
+	"samples", "tokenizer.json"}
+
+// ownFolder says what a folder is by what it holds, if it is none of the user's texts: a run, a checkpoint, a model or a
+// token cache. Names alone decide nothing but that there is nothing else.
+func ownFolder(dir string, entries []fs.DirEntry) string {
+	has := func(name string) bool {
+		return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == name })
+	}
+	start := func(name string) []byte {
+		if !has(name) {
+			return nil
+		}
+		return firstBytes(filepath.Join(dir, name))
+	}
+	manifest := start("manifest.json")
+	switch {
+	case bytes.HasPrefix(start("config.toml"), []byte("# Every value of this run and where it came from.\n")):
+		return runFolder
+	case isRunLog(start("log.jsonl")):
+		return runFolder
+	case has("lock") && has("samples") && !slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		return !slices.Contains(runNames, e.Name()) && !strings.HasPrefix(e.Name(), ".")
+	}): // it ended before its first record
+		return runFolder
+	case bytes.Contains(manifest, []byte(`"gimbal-tokens"`)):
+		return cacheFolder
+	case bytes.Contains(manifest, []byte(`"step":`)) && bytes.Contains(manifest, []byte(`"sha256":`)):
+		return checkFolder
+	case slices.ContainsFunc(entries, isWeights) && (isModelConfig(start("config.json")) || has("adapter_config.json")):
+		return modelFolder
+	}
+	return ""
+}
+
+// isWeights knows the files of weights by the names that Hugging Face gives them.
+func isWeights(e fs.DirEntry) bool {
+	name := e.Name()
+	return filepath.Ext(name) == ".safetensors" || name == "model.safetensors.index.json" ||
+		strings.HasPrefix(name, "pytorch_model") && filepath.Ext(name) == ".bin"
+}
+
+// isModelConfig knows a config.json by the keys that say which model it is of.
+func isModelConfig(head []byte) bool {
+	return bytes.Contains(head, []byte(`"model_type"`)) || bytes.Contains(head, []byte(`"architectures"`))
+}
+
+// isRunLog knows a log of ours by its first record.
+func isRunLog(head []byte) bool {
+	line, _, _ := bytes.Cut(head, []byte("\n"))
+	var first struct {
+		Kind    string `json:"kind"`
+		Attempt int64  `json:"attempt"`
+	}
+	return json.Unmarshal(line, &first) == nil && first.Kind == "start" && first.Attempt > 0
+}
+
+// firstBytes returns how a regular file begins; nothing if it cannot be read, which whoever reads it later reports.
+func firstBytes(path string) []byte {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	head := make([]byte, sniffBytes)
+	n, _ := io.ReadFull(f, head)
+	return head[:n]
+}

@@ -1,0 +1,140 @@
+package corpus
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"gimbal/internal/bom"
+)
+
+const (
+	sniffBytes  = 8 << 10 // how much of a file is looked at to tell text from binary
+	sniffPacked = 1 << 20 // how much of a packed file is unpacked to estimate the rest
+)
+
+// sniff finds out what a file is, by its content: kind, packing and encoding. It says why it is not text, and estimates
+// the size of the text in a packed file.
+func (s *Source) sniff(opt Options) (reason string, err error) {
+	name, named := cutPack(strings.ToLower(filepath.Base(s.Path)))
+	if _, again := cutPack(name); again != 0 {
+		return "", packedTwice(s.Path)
+	}
+	ending := filepath.Ext(name)
+	head, err := s.head()
+	if err != nil {
+		return "", err
+	}
+	found := packOf(head)
+	if s.pack = named; named == 0 {
+		s.pack = found
+	}
+	switch {
+	case found != 0 && (ending == ".tar" || ending == ".tgz"):
+		return archiveFile, nil
+	case bytes.HasPrefix(head, []byte(lfsPointer)):
+		return lfsFile, nil
+	case ending == ".parquet":
+		s.kind = table
+		if s.pack != 0 {
+			return "", &Error{Path: s.Path, What: "a packed Parquet file",
+				Advice: "unpack it: Parquet packs its columns itself"}
+		}
+		s.Text, err = tableBytes(s)
+		return "", err
+	case ending == ".jsonl" || ending == ".ndjson":
+		s.kind = jsonl
+	}
+	return s.sniffText(opt)
+}
+
+// head returns the first bytes of the file as it is.
+func (s *Source) head() ([]byte, error) {
+	plain := Source{Path: s.Path}
+	r, err := plain.unpack(context.Background(), nil)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	head := make([]byte, sniffBytes)
+	n, err := io.ReadFull(r, head)
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = nil
+	}
+	return head[:n], err
+}
+
+// sniffText looks at the first bytes of the text.
+func (s *Source) sniffText(opt Options) (reason string, err error) {
+	r, err := s.unpack(context.Background(), nil)
+	if err != nil {
+		return "", err
+	}
+	defer r.close()
+	size := sniffBytes
+	if s.pack != 0 {
+		size = sniffPacked
+	}
+	br := bufio.NewReaderSize(r, size)
+	head, err := br.Peek(size)
+	if err != nil && err != io.EOF {
+		return "", err
+	}
+	if s.pack != 0 {
+		s.Text = r.estimate(int64(len(head)), err == io.EOF)
+	}
+	if s.pack != 0 && packOf(head) != 0 {
+		return "", packedTwice(s.Path)
+	}
+	head = head[:min(len(head), sniffBytes)]
+	s.chooseEncoding(head, opt)
+	kind := notText(head, s.Text)
+	if d := decoder(s.Encoding); d != nil && !(looksUTF8(head) && !s.marked) {
+		br = bufio.NewReaderSize(d.Reader(br), sniffBytes)
+		if head, err = br.Peek(sniffBytes); err != nil && err != io.EOF {
+			return "", err
+		}
+		if kind == binaryFile || kind == idsFile || kind == utf16File { // the encoding may have NUL bytes
+			kind = ""
+		}
+		if kind == "" && bytes.IndexByte(head, 0) >= 0 {
+			kind = binaryFile
+		}
+	}
+	if kind != "" {
+		return kind, nil
+	}
+	if s.kind == jsonl {
+		s.chat, err = beginsWithChat(br)
+		return "", err
+	}
+	return "", nil
+}
+
+// looksUTF8 reports whether a text begins with UTF-8 and has a character beyond ASCII.
+func looksUTF8(head []byte) bool {
+	var invalid InvalidUTF8
+	invalid.Write(head)
+	return invalid.n == 0 && len(invalid.tail) < len(head) && slices.ContainsFunc(head, func(b byte) bool { return b >= 0x80 })
+}
+
+// chooseEncoding decides what the text is decoded from: what its byte order mark says, else what the options say.
+func (s *Source) chooseEncoding(head []byte, opt Options) {
+	mark, _ := bom.Find(head)
+	switch {
+	case mark == "utf-8":
+		s.marked = true
+	case mark != "":
+		s.marked, s.Encoding = true, mark
+	case decoder(opt.Encoding) != nil:
+		s.Encoding = opt.Encoding
+	}
+}
+
+func packedTwice(path string) error {
+	return &Error{Path: path, What: "packed twice", Advice: "unpack it once"}
+}
