@@ -32,6 +32,7 @@ type Data struct {
 	Paths        []string  // files and folders; empty: the source tree of the installed Go
 	Weights      []float64 // share of training that each of Paths gets, in any unit; empty: by size
 	ValFraction  float64   // share of the corpus held out, in (0,0.5]
+	Fields       []string  // which keys of records are read, such as "text=content"; empty: those that are known
 	Separator    string    // splits a file into documents; empty: a file is a document
 	Start        string    // eos, bos or none: the input-only token that begins a document
 	BadDocuments string    // stop or skip
@@ -174,6 +175,7 @@ func Default() *Config {
 func (c *Config) Clone() *Config {
 	d := *c
 	d.Data.Paths, d.Data.Weights = slices.Clone(c.Data.Paths), slices.Clone(c.Data.Weights)
+	d.Data.Fields = slices.Clone(c.Data.Fields)
 	d.origins = maps.Clone(c.origins)
 	return &d
 }
@@ -217,16 +219,18 @@ func (c *Config) SetPlanned(key string, value any, origin string) error {
 }
 
 // Hash returns the hex SHA-256 of all values in the order of Keys, without origins. A removed key counts with the value
-// that most runs had.
+// that most runs had, and an added key only where it has another value than by default.
 func (c *Config) Hash() string {
-	h := sha256.New()
+	h, byDefault := sha256.New(), Default()
 	for _, k := range keys {
 		for _, r := range removed {
 			if r.before == k.name {
 				fmt.Fprintf(h, "%s = %s\n", r.name, r.was)
 			}
 		}
-		fmt.Fprintf(h, "%s = %s\n", k.name, k.format(c, true))
+		if value := k.format(c, true); !k.added || value != k.format(byDefault, true) {
+			fmt.Fprintf(h, "%s = %s\n", k.name, value)
+		}
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

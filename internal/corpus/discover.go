@@ -90,6 +90,7 @@ type discovery struct {
 	seen  map[string]bool // real paths of folders entered and files taken
 	index int             // of the root
 	c     *Corpus
+	fault *Error // of the last file, if it has records that are not read
 }
 
 // root takes one path that the user named.
@@ -113,7 +114,9 @@ func (d *discovery) root(p string) error {
 		return d.folder(p, real)
 	}
 	reason, err := d.file(p, real, info)
-	if err == nil && reason != "" && reason != reasonTwice {
+	if err == nil && d.fault != nil && reason != "" {
+		err = d.fault
+	} else if err == nil && reason != "" && reason != reasonTwice {
 		err = &Error{Path: p, What: reason, Advice: "pass UTF-8 text, .jsonl or .parquet"}
 	}
 	return err
@@ -198,9 +201,9 @@ func (d *discovery) file(path, real string, info fs.FileInfo) (reason string, er
 		}
 	}
 	if s.kind == table {
-		s.Text, err = tableBytes(&s)
+		err = s.lookAtTable(d.c.opt.fields())
 	} else {
-		reason, err = s.sniff()
+		reason, err = s.sniff(d)
 	}
 	if reason == "" && err == nil {
 		d.c.Sources = append(d.c.Sources, s)
@@ -210,7 +213,7 @@ func (d *discovery) file(path, real string, info fs.FileInfo) (reason string, er
 
 // sniff looks at the first bytes of the text. It says why they are not text, estimates the size of the text in a packed
 // file, and finds whether a JSONL file begins with a conversation.
-func (s *Source) sniff() (reason string, err error) {
+func (s *Source) sniff(d *discovery) (reason string, err error) {
 	r, err := s.open(context.Background())
 	if err != nil {
 		return "", err
@@ -235,9 +238,5 @@ func (s *Source) sniff() (reason string, err error) {
 	if bytes.IndexByte(text, 0) >= 0 {
 		return reasonBinary, nil
 	}
-	if s.kind == jsonl {
-		s.chat, err = beginsWithChat(br)
-		return "", err
-	}
-	return "", nil
+	return d.recognise(s, br)
 }

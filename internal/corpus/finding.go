@@ -1,5 +1,7 @@
 package corpus
 
+import "maps"
+
 // Finding is something that a person should know about a text before a model learns from it.
 type Finding struct {
 	Text   string // a sentence without a full stop: what, how many, the names of the first
@@ -9,8 +11,10 @@ type Finding struct {
 
 // Findings returns what is to be told of the files.
 func (c *Corpus) Findings() (f []Finding) {
-	if left := skippedText(c.Skipped); left != "" {
+	others := maps.Clone(c.Skipped)
+	maps.DeleteFunc(others, func(reason string, _ int64) bool { return c.records[reason] != nil }) // told below
+	if left := skippedText(others); left != "" {
 		f = append(f, Finding{Text: "left out: " + left})
 	}
-	return f
+	return append(f, c.recordFindings()...)
 }

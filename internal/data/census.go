@@ -100,7 +100,7 @@ func (s *Set) Findings() (f []corpus.Finding) {
 		f = append(f, corpus.Finding{Warn: share > manyInvalid, Text: fmt.Sprintf("%s in %s are not UTF-8: %.2g %%",
 			count(c.InvalidUTF8, "byte"), count(c.InvalidDocs, "document"), share)})
 	}
-	return f
+	return append(f, s.census.Read.Findings(s.census.Documents)...)
 }
 
 // manyInvalid is the share of invalid bytes, in percent, from which a text is hardly in UTF-8.
@@ -139,6 +139,8 @@ func (c Census) String() string {
 	}
 	notes = nil
 	note(c.Read.Bad, count(c.Read.Bad, "broken document"))
+	note(c.Read.Nulls, count(c.Read.Nulls, "record")+" without a text")
+	note(c.Read.Uncounted, count(c.Read.Uncounted, "conversation")+" in which nothing counts")
 	for _, reason := range slices.Sorted(maps.Keys(c.Skipped)) {
 		note(c.Skipped[reason], group(c.Skipped[reason])+" "+reason)
 	}

@@ -117,7 +117,8 @@ func discover(cfg *config.Config) (*corpus.Corpus, error) {
 
 // reading is how files become documents.
 func reading(cfg *config.Config) corpus.Options {
-	return corpus.Options{Separator: cfg.Data.Separator, BadDocuments: cfg.Data.BadDocuments, BadShare: cfg.Data.BadShare}
+	return corpus.Options{Fields: cfg.Data.Fields, Separator: cfg.Data.Separator, BadDocuments: cfg.Data.BadDocuments,
+		BadShare: cfg.Data.BadShare}
 }
 
 // where says which corpus stands in where none was named.
