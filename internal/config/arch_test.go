@@ -206,7 +206,7 @@ func (k *key) values() string {
 			list = append(list, "text")
 		}
 	case *[]string:
-		list = append(list, "a path or a list of paths")
+		list = append(list, "text or a list of texts")
 	case *bool:
 		list = append(list, "`true`, `false`")
 	case *Rule, *float64:

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 )
 
@@ -33,6 +32,7 @@ type Data struct {
 	Paths        []string  // files and folders; empty: the source tree of the installed Go
 	Weights      []float64 // share of training that each of Paths gets, in any unit; empty: by size
 	ValFraction  float64   // share of the corpus held out, in (0,0.5]
+	Fields       []string  // which keys of records are read, such as "text=content"; empty: those that are known
 	Separator    string    // splits a file into documents; empty: a file is a document
 	Encoding     string    // of files without a byte order mark; empty: UTF-8; raw: bytes as they are
 	Start        string    // eos, bos or none: the input-only token that begins a document
@@ -176,6 +176,7 @@ func Default() *Config {
 func (c *Config) Clone() *Config {
 	d := *c
 	d.Data.Paths, d.Data.Weights = slices.Clone(c.Data.Paths), slices.Clone(c.Data.Weights)
+	d.Data.Fields = slices.Clone(c.Data.Fields)
 	d.origins = maps.Clone(c.origins)
 	return &d
 }
@@ -219,7 +220,7 @@ func (c *Config) SetPlanned(key string, value any, origin string) error {
 }
 
 // Hash returns the hex SHA-256 of all values in the order of Keys, without origins. A removed key counts with the value
-// that most runs had.
+// that most runs had, and an added key only where it has another value than by default.
 func (c *Config) Hash() string {
 	h := sha256.New()
 	for _, k := range keys {
@@ -228,7 +229,7 @@ func (c *Config) Hash() string {
 				fmt.Fprintf(h, "%s = %s\n", r.name, r.was)
 			}
 		}
-		if k.later && reflect.ValueOf(k.at(c)).Elem().IsZero() {
+		if k.newer && k.format(c, false) == k.older {
 			continue
 		}
 		fmt.Fprintf(h, "%s = %s\n", k.name, k.format(c, true))

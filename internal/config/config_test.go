@@ -241,7 +241,7 @@ func TestFaults(t *testing.T) {
 		{"", "data.val_fraction=0.6", "--set: data.val_fraction: 0.6 is outside the range above 0 to 0.5"},
 		{"", "model.dropout=1", "model.dropout: 1 is outside"},
 		{"", "data.paths=[]", ""},
-		{"", `data.paths=["a", ""]`, "empty path"},
+		{"", `data.paths=["a", ""]`, "an empty text"},
 		{"", "data.weights=3, 4", "data.weights: 2 weights for 0 paths"},
 		{"", "data.weights=[1, 0]", "0 is outside the range above 0"},
 		{"", `data.weights=["a"]`, "wants numbers in the list, not a string"},

@@ -193,7 +193,7 @@ func (k *key) texts(items []any) (list []string, fault string) {
 		case !ok:
 			return nil, "wants strings in the list, not a " + kindOf(item)
 		case s == "":
-			return nil, "has an empty path in the list"
+			return nil, "has an empty text in the list"
 		case k.path:
 			s = decodePath(s)
 		}

@@ -54,7 +54,7 @@ func TestChatErrors(t *testing.T) {
 		{`{"messages":[{"role":"user"}]}`, 14, "without \"role\" or \"content\""},
 		{`{"messages":[{"content":"x"}]}`, 14, "without \"role\" or \"content\""},
 		{`{"messages":[{"role":"user","content":null}]}`, 39, "\"content\" is not a string"},
-		{`{"messages":[{"role":"user","content":[{"type":"text"}]}]}`, 39, "\"content\" is not a string"},
+		{`{"messages":[{"role":"user","content":[{"type":"text"}]}]}`, 40, "a part without \"text\""},
 		{`{"messages":[{"role":"user","role":"user","content":""}]}`, 29, "a second \"role\""},
 		{`{"messages":[{"role":"user","content":"","content":""}]}`, 42, "a second \"content\""},
 		{`{"messages":[{"role":"assistant","content":"","tool_calls":[{"id":1}]}]}`, 60, "\"tool_calls\" is not supported"},
@@ -149,7 +149,7 @@ func FuzzChat(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
 		before := bytes.Clone(line)
-		var p lineParser
+		p := newRecordParser(Fields{})
 		text, turns, err := p.parse(line)
 		if err != nil {
 			if fault := err.(*Error); fault.Byte < 0 || fault.Byte > int64(len(before)) {

@@ -15,6 +15,7 @@ import (
 // Options say how sources become documents.
 type Options struct {
 	Separator    string    // cuts a plain text file into documents; "" makes a file one document
+	Fields       []string  // which keys of records are read, such as "text=content"; nil: those that are known
 	BadDocuments string    // what a broken line or row does: "stop" (default, also "") or "skip" (counted)
 	BadShare     float64   // with "skip": the largest share of documents that may be skipped, in [0, 1]
 	Weights      []float64 // Discover only: the share of training that each path gets, in any unit; nil: by size
@@ -31,11 +32,19 @@ const maxSeparator = 4 << 10 // well under the reader's buffer, in which a separ
 type kind uint8
 
 const (
-	plain    kind = iota // any text, cut at Options.Separator
-	jsonl                // one JSON object a line: a text or a conversation
-	goSource             // plain, without its leading licence comment
-	table                // Parquet, the rows of its "text" column
+	plain      kind = iota // any text, cut at Options.Separator
+	jsonl                  // one JSON object a line: a text or a conversation
+	goSource               // plain, without its leading licence comment
+	table                  // Parquet, the rows of its "text" column
+	jsonValues             // an array of JSON objects, or objects one after the other
+	csvTable               // comma- or tab-separated values with a header
 )
+
+// isRecords reports whether documents are read from records.
+func (k kind) isRecords() bool { return k != plain && k != goSource }
+
+// recordsVersion changes with what is read from records, so that caches of them are made again.
+const recordsVersion = 2
 
 // Source is one file of a corpus. As JSON it is an entry of sources.json of a token cache.
 type Source struct {
@@ -58,8 +67,9 @@ type Corpus struct {
 	Sources []Source         // sorted by path, with weights by root and then by path; no file twice
 	Skipped map[string]int64 // files and folders that were left out, by kind
 
-	first      map[string][]string // of those, the first few
-	guess      string              // the encoding that invalid bytes look like; "": unknown
+	first      map[string][]string    // of those, the first few
+	records    map[string]*recognised // files that were looked into for records, by what they are
+	guess      string                 // the encoding that invalid bytes look like; "": unknown
 	identified bool
 	opt        Options
 }
@@ -85,6 +95,9 @@ func (c *Corpus) HasChat() bool {
 func (c *Corpus) Fingerprint() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "separator %q\nbad %t\n", c.opt.Separator, c.opt.BadDocuments == "skip")
+	if slices.ContainsFunc(c.Sources, func(s Source) bool { return s.kind.isRecords() }) {
+		fmt.Fprintf(&b, "records %d %q\n", recordsVersion, c.opt.Fields)
+	}
 	for _, s := range c.Sources {
 		fmt.Fprintf(&b, "%d %q %d %s\n", s.kind, s.Path, s.Size, s.Hash)
 		if s.Encoding != "" {
@@ -110,7 +123,14 @@ func (o Options) check() error {
 	if len(o.Separator) > maxSeparator {
 		return &Error{What: fmt.Sprintf("data.separator has %d bytes", len(o.Separator)), Advice: "use at most 4096"}
 	}
-	return nil
+	_, err := ParseFields(o.Fields)
+	return err
+}
+
+// fields returns Fields, which were checked.
+func (o Options) fields() Fields {
+	f, _ := ParseFields(o.Fields)
+	return f
 }
 
 // Ref names a document: Sources[Source] of its corpus, and the bytes [Offset, Offset+Length) of the text in that

@@ -109,6 +109,7 @@ type discovery struct {
 	index int             // of the root that is walked
 	seen  map[string]bool // real paths of folders entered and files taken
 	c     *Corpus
+	fault *Error // of the last file, if it has records that are not read
 }
 
 // root takes one path that the user named.
@@ -127,14 +128,17 @@ func (d *discovery) root(r *root) error {
 		return d.folder(r.path, r.real)
 	}
 	reason, err := d.file(r.path, r.real, r.info)
-	if err == nil && reason != "" && reason != reasonTwice {
-		advice := converts[reason]
-		if advice == "" {
-			advice = "pass text, .jsonl or .parquet"
-		}
-		err = &Error{Path: r.path, What: "not text: " + reason, Advice: advice}
+	switch {
+	case err != nil || reason == "" || reason == reasonTwice:
+		return err
+	case d.fault != nil:
+		return d.fault
 	}
-	return err
+	advice := converts[reason]
+	if advice == "" {
+		advice = "pass text, .jsonl or .parquet"
+	}
+	return &Error{Path: r.path, What: "not text: " + reason, Advice: advice}
 }
 
 func (d *discovery) isOutput(info fs.FileInfo) bool {
@@ -224,7 +228,7 @@ func (d *discovery) file(path, real string, info fs.FileInfo) (reason string, er
 	}
 	d.seen[real] = true
 	s := Source{Path: path, Size: info.Size(), Text: info.Size(), Root: d.index}
-	if reason, err = s.sniff(d.c.opt); reason == "" && err == nil {
+	if reason, err = d.sniff(&s); reason == "" && err == nil {
 		d.c.Sources = append(d.c.Sources, s)
 	}
 	return reason, err

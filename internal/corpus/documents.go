@@ -77,6 +77,10 @@ func (d *documents) source(ctx context.Context, i int32) error {
 	switch s.kind {
 	case jsonl:
 		return d.lines(i, off)
+	case jsonValues:
+		return d.values(i, off)
+	case csvTable:
+		return d.csv(i, off)
 	case goSource:
 		head, _ := d.br.Peek(sniffBytes)
 		n, _ := d.br.Discard(licenceLen(head))
@@ -153,49 +157,6 @@ func (t *textReader) Read(p []byte) (int, error) {
 	t.n += int64(n)
 	_, err = t.br.Discard(n)
 	return n, err
-}
-
-// lines reads the text or the conversation of each line of a JSONL file.
-func (d *documents) lines(i int32, off int64) error {
-	var buf []byte
-	var text bytes.Reader
-	var p lineParser
-	for line := int64(1); ; line++ {
-		raw, size, err := readLine(d.br, buf[:0])
-		if err != nil && err != io.EOF {
-			return err
-		}
-		if size == 0 {
-			return nil
-		}
-		buf = raw
-		doc := Document{Ref: Ref{Source: i, Offset: off, Length: size}}
-		off += size
-		if size > maxLine {
-			err = &Error{What: "a line of more than 64 MiB",
-				Advice: "cut the document, or pass it as a plain text file"}
-		} else if len(bytes.TrimLeft(raw, " \t\r\n")) == 0 {
-			d.t.Blank++
-			continue
-		} else {
-			raw, doc.Chat, err = p.parse(raw)
-		}
-		if err != nil {
-			bad := err.(*Error)
-			bad.Path, bad.Line, bad.Byte = d.c.Sources[i].Path, line, bad.Byte+1
-			if err := d.c.bad(d.t, bad); err != nil {
-				return err
-			}
-			continue
-		}
-		if doc.Chat == nil {
-			text.Reset(raw)
-			doc.Text = &text
-		}
-		if err := d.give(doc); err != nil {
-			return err
-		}
-	}
 }
 
 // readLine appends the next line without its end to dst, and returns the line's size with it. It keeps nothing of a

@@ -64,6 +64,13 @@ type Tally struct {
 	Bad      int64            `json:"bad_documents"`
 	Reasons  map[string]int64 `json:"bad_reasons,omitempty"` // of Bad, each with its number
 	FirstBad string           `json:"first_bad,omitempty"`
+
+	Nulls     int64            `json:"nulls,omitempty"`         // records whose text is null
+	Uncounted int64            `json:"uncounted,omitempty"`     // conversations in which nothing counts: skipped
+	Chats     int64            `json:"conversations,omitempty"` // with something that counts
+	Answers   int64            `json:"answers,omitempty"`       // that count
+	Empty     int64            `json:"empty_answers,omitempty"` // of Answers: without a word
+	Ignored   map[string]int64 `json:"ignored_keys,omitempty"`  // of messages, each with its number
 }
 
 // maxReasons bounds Tally.Reasons. There are few ways to be broken, whatever the files hold.

@@ -32,7 +32,7 @@ func (c *Corpus) Findings() (f []Finding) {
 		f = append(f, Finding{Text: "decoded from " + name + ": " + CountKind(decoded[name], "file") +
 			named(first[name], decoded[name])})
 	}
-	return f
+	return append(f, c.recordFindings()...)
 }
 
 // Guess returns the encoding that bytes that are not UTF-8 look like; "" if that is unknown.
@@ -68,6 +68,9 @@ func appendFirst(list []string, path string) []string {
 func (c *Corpus) leftText(told bool) string {
 	var parts []string
 	for _, kind := range slices.Sorted(maps.Keys(c.Skipped)) {
+		if told && c.records[kind] != nil {
+			continue // they have lines of their own
+		}
 		if n := c.Skipped[kind]; !slices.Contains(quiet, kind) {
 			parts = append(parts, CountKind(n, kind)+named(c.first[kind], n))
 		} else if !told {

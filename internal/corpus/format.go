@@ -30,7 +30,7 @@ const (
 	utf16File   = "UTF-16 file without a byte order mark"
 	lfsFile     = "Git LFS pointer"
 	packedFile  = "file packed with bzip2, xz or LZ4"
-	parquetFile = "Parquet file without the ending .parquet"
+	parquetKind = "Parquet file without the ending .parquet"
 )
 
 // lfsPointer begins what stands for a file that Git LFS has not fetched.
@@ -98,7 +98,7 @@ var formats = []format{
 	{arrowFile, 0, "ARROW1\x00\x00", false},
 	{arrowFile, 0, "FEA1", true},
 	{arrowFile, 0, "\xFF\xFF\xFF\xFF", true}, // an Arrow stream
-	{parquetFile, 0, "PAR1", true},
+	{parquetKind, 0, "PAR1", true},
 	{"ORC file", 0, "ORC", true},
 	{"Avro file", 0, "Obj\x01", false},
 	{"HDF5 file", 0, "\x89HDF\r\n\x1A\n", false},
@@ -130,7 +130,7 @@ var converts = map[string]string{
 	"Avro file":              "write Avro as Parquet with a column \"text\"",
 	"HDF5 file":              "write the texts of HDF5 as .jsonl, " + aLine,
 	"SQLite database":        "write the texts of a database as .jsonl, " + aLine,
-	parquetFile:              "rename Parquet files to end in .parquet",
+	parquetKind:              "rename Parquet files to end in .parquet",
 	lfsFile:                  "fetch what Git LFS pointers stand for (git lfs pull)",
 	utf16File:                "set data.encoding to utf-16le or utf-16be, or convert the files to UTF-8",
 	invalidFile:              "convert the files to UTF-8, name their encoding in data.encoding, or set it to raw",

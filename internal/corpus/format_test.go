@@ -78,7 +78,7 @@ func TestNotText(t *testing.T) {
 		{"\x89HDF\r\n\x1A\n\x00", "HDF5 file"},
 		{"GGUF\x03\x00\x00\x00", "GGUF model"},
 		{"\x02\x00\x00\x00\x00\x00\x00\x00{}\x00\x00", "safetensors file"},
-		{"PAR1\x15\x04\x00", parquetFile},
+		{"PAR1\x15\x04\x00", parquetKind},
 		{lfsPointer + "v1\noid sha256:4d7a\nsize 12\n", lfsFile},
 		{ids(2, 5000, 50257), idsFile},
 		{ids(2, 5000, 65), idsFile}, // one id a character

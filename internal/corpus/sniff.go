@@ -19,7 +19,8 @@ const (
 
 // sniff finds out what a file is, by its content: kind, packing and encoding. It says why it is not text, and estimates
 // the size of the text in a packed file.
-func (s *Source) sniff(opt Options) (reason string, err error) {
+func (d *discovery) sniff(s *Source) (reason string, err error) {
+	d.fault = nil
 	name, named := cutPack(strings.ToLower(filepath.Base(s.Path)))
 	if _, again := cutPack(name); again != 0 {
 		return "", packedTwice(s.Path)
@@ -44,12 +45,11 @@ func (s *Source) sniff(opt Options) (reason string, err error) {
 			return "", &Error{Path: s.Path, What: "a packed Parquet file",
 				Advice: "unpack it: Parquet packs its columns itself"}
 		}
-		s.Text, err = tableBytes(s)
-		return "", err
+		return "", s.lookAtTable(d.c.opt.fields())
 	case ending == ".jsonl" || ending == ".ndjson":
 		s.kind = jsonl
 	}
-	return s.sniffText(opt)
+	return d.sniffText(s)
 }
 
 // head returns the first bytes of the file as it is.
@@ -69,7 +69,7 @@ func (s *Source) head() ([]byte, error) {
 }
 
 // sniffText looks at the first bytes of the text.
-func (s *Source) sniffText(opt Options) (reason string, err error) {
+func (d *discovery) sniffText(s *Source) (reason string, err error) {
 	r, err := s.unpack(context.Background(), nil)
 	if err != nil {
 		return "", err
@@ -91,10 +91,10 @@ func (s *Source) sniffText(opt Options) (reason string, err error) {
 		return "", packedTwice(s.Path)
 	}
 	head = head[:min(len(head), sniffBytes)]
-	s.chooseEncoding(head, opt)
+	s.chooseEncoding(head, d.c.opt)
 	kind := notText(head, s.Text)
-	if d := decoder(s.Encoding); d != nil && !(looksUTF8(head) && !s.marked) {
-		br = bufio.NewReaderSize(d.Reader(br), sniffBytes)
+	if dec := decoder(s.Encoding); dec != nil && !(looksUTF8(head) && !s.marked) {
+		br = bufio.NewReaderSize(dec.Reader(br), sniffBytes)
 		if head, err = br.Peek(sniffBytes); err != nil && err != io.EOF {
 			return "", err
 		}
@@ -108,11 +108,7 @@ func (s *Source) sniffText(opt Options) (reason string, err error) {
 	if kind != "" {
 		return kind, nil
 	}
-	if s.kind == jsonl {
-		s.chat, err = beginsWithChat(br)
-		return "", err
-	}
-	return "", nil
+	return d.recognise(s, br)
 }
 
 // looksUTF8 reports whether a text begins with UTF-8 and has a character beyond ASCII.

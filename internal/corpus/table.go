@@ -4,52 +4,96 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"iter"
 	"os"
+	"slices"
 
 	"gimbal/internal/parquet"
 )
 
-// textColumn is the column of a Parquet file that is read.
-const textColumn = "text"
+// parquetFile is a Parquet file and what is read of it: a column of text as it is, or rows as records.
+type parquetFile struct {
+	f      *os.File
+	column *parquet.Column // nil: rows are read
+	table  *parquet.Table
+}
 
-// openTable opens a Parquet file and its text column. The caller closes the file.
-func openTable(s *Source) (*os.File, *parquet.Column, error) {
-	f, err := os.Open(s.Path)
-	if err != nil {
-		return nil, nil, cannot("open", s.Path, err)
+// openParquet opens a file and finds the columns that are read. The caller closes f.
+func openParquet(s *Source, fields Fields) (p parquetFile, err error) {
+	if p.f, err = os.Open(s.Path); err != nil {
+		return p, cannot("open", s.Path, err)
 	}
 	var t *parquet.File
-	var column *parquet.Column
-	info, err := f.Stat()
+	var columns []string
+	info, err := p.f.Stat()
 	if err == nil {
-		t, err = parquet.Open(f, info.Size())
+		t, err = parquet.Open(p.f, info.Size())
 	}
 	if err == nil {
-		column, err = t.Column(textColumn)
+		columns, err = t.Columns()
+	}
+	if err == nil {
+		err = p.choose(t, columns, fields)
 	}
 	if err != nil {
-		f.Close()
-		return nil, nil, tableFault(s.Path, err)
+		p.f.Close()
+		return p, tableFault(s.Path, err)
 	}
-	return f, column, nil
+	return p, nil
+}
+
+// choose opens the columns of the only shape that the file has, or of all.
+func (p *parquetFile) choose(t *parquet.File, columns []string, fields Fields) (err error) {
+	var found []Fields
+	for _, c := range fields.candidates() {
+		if c.in(func(key string) bool { return slices.Contains(columns, key) }) {
+			found = append(found, c)
+		}
+	}
+	switch {
+	case len(found) == 0:
+		return fields.unknown("columns", columns)
+	case len(found) == 1 && found[0].Text != "":
+		p.column, err = t.Column(found[0].Text)
+	default:
+		p.table, err = t.Table(fields.keys())
+	}
+	return err
 }
 
 func tableFault(path string, err error) error {
-	return &Error{Path: path, What: "cannot be read as Parquet with a column of text", Err: err,
-		Advice: "write it with a string column \"text\", or convert it to .jsonl"}
-}
-
-// tableBytes returns the size of the text column, unpacked.
-func tableBytes(s *Source) (int64, error) {
-	f, column, err := openTable(s)
-	if err != nil {
-		return 0, err
+	if e, ok := err.(*Error); ok {
+		e.Path = path
+		return e
 	}
-	defer f.Close()
-	return column.Bytes(), nil
+	return &Error{Path: path, What: "cannot be read as Parquet", Err: err,
+		Advice: "write it with a string column \"text\" or a list column \"messages\", or convert it to .jsonl"}
 }
 
-// rows reads the text of each row of a Parquet file.
+// lookAtTable sets the size of the columns that are read, unpacked, and whether the first row is a conversation.
+func (s *Source) lookAtTable(fields Fields) error {
+	p, err := openParquet(s, fields)
+	if err != nil {
+		return err
+	}
+	defer p.f.Close()
+	if p.column != nil {
+		s.Text = p.column.Bytes()
+		return nil
+	}
+	s.Text = p.table.Bytes()
+	for row, err := range p.table.Rows() {
+		if err != nil {
+			return tableFault(s.Path, err)
+		}
+		_, turns, err := newRecordParser(fields).parse(row)
+		s.chat = turns != nil || err == errUncounted
+		break
+	}
+	return nil
+}
+
+// rows reads the record of each row of a Parquet file.
 func (d *documents) rows(ctx context.Context, i int32) error {
 	s := &d.c.Sources[i]
 	if s.Hash != "" { // pages are read out of order: the whole is compared before
@@ -59,29 +103,43 @@ func (d *documents) rows(ctx context.Context, i int32) error {
 			return changed(s.Path)
 		}
 	}
-	f, column, err := openTable(s)
+	p, err := openParquet(s, d.c.opt.fields())
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	var text bytes.Reader
+	defer p.f.Close()
+	values, take := p.values(d, i)
 	row := int64(-1)
-	for value, err := range column.Values() {
+	for value, err := range values {
 		row++
 		switch {
 		case errors.Is(err, parquet.ErrNull):
-			err = d.c.bad(d.t, &Error{Path: s.Path, Line: row + 1, Byte: 1, What: "\"text\" is null"})
+			d.t.Nulls++
+			err = nil
 		case err != nil:
 			err = tableFault(s.Path, err)
 		case ctx.Err() != nil:
 			err = ctx.Err()
 		default:
-			text.Reset(value)
-			err = d.give(Document{Ref: Ref{Source: i, Offset: row, Length: int64(len(value))}, Text: &text})
+			err = take(value, Ref{Source: i, Offset: row, Length: int64(len(value))}, row+1)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// values returns what each row has, and what takes it.
+func (p *parquetFile) values(d *documents, i int32) (iter.Seq2[[]byte, error], func([]byte, Ref, int64) error) {
+	if p.column == nil {
+		r := d.newRecords(i)
+		r.flat = true
+		return p.table.Rows(), r.take
+	}
+	var text bytes.Reader
+	return p.column.Values(), func(value []byte, ref Ref, _ int64) error {
+		text.Reset(value)
+		return d.give(Document{Ref: ref, Text: &text})
+	}
 }

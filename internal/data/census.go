@@ -116,7 +116,7 @@ func (s *Set) Findings() (f []corpus.Finding) {
 		f = append(f, corpus.Finding{Text: fmt.Sprintf("of %s, %s are empty and %s have one token",
 			count(c.Documents, "document"), group(c.Empty), group(c.OneToken))})
 	}
-	return f
+	return append(f, s.census.Read.Findings(s.census.Documents)...)
 }
 
 // manyInvalid is the share of invalid bytes, in percent, from which a text is hardly in UTF-8.
@@ -155,6 +155,8 @@ func (c Census) String() string {
 	}
 	notes = nil
 	note(c.Read.Bad, count(c.Read.Bad, "broken document"))
+	note(c.Read.Nulls, count(c.Read.Nulls, "record")+" without a text")
+	note(c.Read.Uncounted, count(c.Read.Uncounted, "conversation")+" in which nothing counts")
 	for _, reason := range slices.Sorted(maps.Keys(c.Skipped)) {
 		note(c.Skipped[reason], corpus.CountKind(c.Skipped[reason], reason))
 	}

@@ -24,6 +24,30 @@ func (m mask) count(lo, hi int64) (n int64) {
 	return n
 }
 
+// runs returns how many runs of tokens that count lie in [lo, hi), wholly or in part.
+func (m mask) runs(lo, hi int64) (n int64) {
+	if m == nil {
+		return min(1, hi-lo)
+	}
+	before := byte(0) // whether the token before counts
+	for ; lo < hi && lo&7 != 0; lo++ {
+		bit := m[lo>>3] >> (lo & 7) & 1
+		n += int64(bit &^ before)
+		before = bit
+	}
+	for ; hi-lo >= 8; lo += 8 {
+		b := m[lo>>3]
+		n += int64(bits.OnesCount8(b &^ (b<<1 | before)))
+		before = b >> 7
+	}
+	for ; lo < hi; lo++ {
+		bit := m[lo>>3] >> (lo & 7) & 1
+		n += int64(bit &^ before)
+		before = bit
+	}
+	return n
+}
+
 // maskWriter writes the mask. It makes the file at the first token that does not count, because most corpora have none.
 type maskWriter struct {
 	f   *fileWriter

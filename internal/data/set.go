@@ -33,9 +33,13 @@ type Text struct {
 }
 
 // Findings returns what is to be told of the text before anything is learned from it: of its files, then of its
-// documents.
+// documents, then of its sequences.
 func (t *Text) Findings() []corpus.Finding {
-	return append(t.Docs.Findings(), t.Set.Findings()...)
+	f := append(t.Docs.Findings(), t.Set.Findings()...)
+	if t.Train != nil {
+		f = append(f, t.Train.Findings()...)
+	}
+	return f
 }
 
 // Event is something that people should know: a code of the run's log, and a sentence.

@@ -30,7 +30,11 @@ func (s *Set) newSplit(context int, on side) *Split {
 		n.Documents++
 		n.Sequences += chunks
 		n.Labels += hi - lo
-		n.Counted += s.counted(d, lo, hi)
+		counted := s.counted(d, lo, hi)
+		n.Counted += counted
+		if counted < hi-lo { // a conversation: of a text everything counts
+			s.countAnswers(n, d, lo, hi, sp.context)
+		}
 		if hi == s.index.tokens(d)+2 {
 			n.EOS++
 		}

@@ -40,6 +40,8 @@ type SideStats struct {
 	Counted   int64 `json:"counted"` // labels that count in the loss
 	EOS       int64 `json:"eos"`     // labels that are EOS
 	Chunked   int64 `json:"chunked"` // documents longer than the context
+	Answers   int64 `json:"answers"` // in conversations
+	Cut       int64 `json:"cut"`     // of Answers: in a sequence without the beginning of the conversation
 }
 
 // What Stats searches for, and its limits: it takes seconds at most.
@@ -215,6 +217,8 @@ func (st *Stats) String() string {
 			count(side.Chunked, "document"), share(side.Chunked, side.Documents))
 		if side.Counted != side.Labels {
 			line("  counted in the loss: %s (%s)", count(side.Counted, "token"), share(side.Counted, side.Labels))
+			line("  answers: %s, without the beginning of their conversation: %s (%s)", group(side.Answers), group(side.Cut),
+				share(side.Cut, side.Answers))
 		}
 	}
 	line("exact copies: %s (%s of the tokens); in validation and training both: %s", count(st.Duplicates, "document"),
@@ -223,6 +227,12 @@ func (st *Stats) String() string {
 		group(st.SharedRuns), count(st.Runs, "run"), RunTokens, count(st.Scanned, "token"))
 	line("vocabulary: %s, never used %s (%s), used fewer than %d times %s",
 		group(int64(st.VocabSize)), group(st.Unused), share(st.Unused, int64(st.VocabSize)), RareUses, group(st.Rare))
+	if t := st.Census.Read; t.Answers > 0 {
+		line("answers: %s, empty: %s (%s)", group(t.Answers), group(t.Empty), share(t.Empty, t.Answers))
+	}
+	if t := st.Census.Read; len(t.Ignored) > 0 {
+		line("keys of messages that are not used: %s", t.IgnoredText())
+	}
 	if st.Chat != "" {
 		line("chat: %s", st.Chat)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // Error is a fault of a file: what is wrong, and where.
@@ -90,11 +91,14 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 	return f, nil
 }
 
-// Column is a column of text.
+// Column is a column of values.
 type Column struct {
 	f        *File
-	optional bool
+	path     []string
+	typ      int32
+	def, rep int // the highest levels: a value is there at def
 	chunks   []chunk
+	values   int64
 	bytes    int64
 }
 
@@ -108,19 +112,24 @@ type chunk struct {
 
 // Column returns the column of strings with this name, which must lie at the top level.
 func (f *File) Column(name string) (*Column, error) {
-	c := &Column{f: f}
-	if err := c.schema(name); err != nil {
+	root, err := f.schema()
+	if err != nil {
 		return nil, footerFault("%w", err)
 	}
-	if err := c.rowGroups(name); err != nil {
+	n := root.child(name)
+	switch {
+	case n == nil:
+		return nil, footerFault("there is no column %q", name)
+	case n.typ < 0 || n.repetition == repeated:
+		return nil, footerFault("column %q holds lists or structs", name)
+	case n.typ != byteArray:
+		return nil, footerFault("column %q holds no strings", name)
+	case !n.isText():
+		return nil, footerFault("column %q holds no text", name)
+	}
+	c := &Column{f: f, path: []string{name}, typ: n.typ, def: n.def}
+	if err := c.rowGroups(); err != nil {
 		return nil, footerFault("%w", err)
-	}
-	values := int64(0)
-	for _, k := range c.chunks {
-		values += k.values
-	}
-	if values != f.rows { // each was checked against f.rows, so that the sum of at most 64 Mi of them does not wrap
-		return nil, footerFault("%d values of column %q in %d rows", values, name, f.rows)
 	}
 	return c, nil
 }
@@ -128,56 +137,9 @@ func (f *File) Column(name string) (*Column, error) {
 // Bytes returns the size of the column's pages, unpacked, as the footer states it.
 func (c *Column) Bytes() int64 { return c.bytes }
 
-// schema finds the column among the children of the root.
-func (c *Column) schema(name string) error {
-	type element struct {
-		typ, repetition, children, converted int32
-		name                                 []byte
-	}
-	var e element
-	of := fields{1: &e.typ, 3: &e.repetition, 4: &e.name, 5: &e.children, 6: &e.converted}
-	inside := int64(0) // elements to come that lie below a group
-	isRoot, found, fault := true, false, error(nil)
-	t := &thrift{b: c.f.footer}
-	t.read(fields{2: func() {
-		e = element{typ: -1, converted: -1}
-		t.read(of)
-		switch {
-		case isRoot || t.err != nil:
-			isRoot = false
-			return
-		case e.children < 0:
-			t.fail(errors.New("a group with fewer than no columns"))
-			return
-		case inside > 0:
-			inside += int64(e.children) - 1
-			return
-		}
-		inside = int64(e.children)
-		if string(e.name) != name || found {
-			return
-		}
-		found, c.optional = true, e.repetition == 1
-		switch {
-		case e.children > 0 || e.repetition == 2:
-			fault = fmt.Errorf("column %q holds lists or structs", name)
-		case e.typ != 6:
-			fault = fmt.Errorf("column %q holds no strings", name)
-		case e.converted >= 0 && e.converted != 0 && e.converted != 4 && e.converted != 19: // UTF8, ENUM, JSON
-			fault = fmt.Errorf("column %q holds no text", name)
-		}
-	}})
-	switch {
-	case t.err != nil:
-		return t.err
-	case !found:
-		return fmt.Errorf("there is no column %q", name)
-	}
-	return fault
-}
-
 // rowGroups keeps the column's chunk of each row group.
-func (c *Column) rowGroups(name string) error {
+func (c *Column) rowGroups() error {
+	name := strings.Join(c.path, ".")
 	var k chunk // of any column
 	var packed, data, dictionary, rows int64
 	isColumn, elsewhere := false, false
@@ -190,7 +152,7 @@ func (c *Column) rowGroups(name string) error {
 				t.skip(kind, 0)
 			}
 		},
-		3: fields{3: func(kind byte) { isColumn = t.isPath(kind, name) }, 4: &k.codec, 5: &k.values, 6: &k.unpacked,
+		3: fields{3: func(kind byte) { isColumn = t.isPath(kind, c.path) }, 4: &k.codec, 5: &k.values, 6: &k.unpacked,
 			7: &packed, 9: &data, 11: &dictionary},
 	}
 	var own chunk // the column's
@@ -226,30 +188,37 @@ func (c *Column) rowGroups(name string) error {
 			t.fail(fmt.Errorf("row group %d: %w", len(c.chunks), err))
 		}
 	}})
+	if t.err == nil && c.rep == 0 && c.values != c.f.rows {
+		return fmt.Errorf("%d values of column %q in %d rows", c.values, name, c.f.rows)
+	}
 	return t.err
 }
 
-// isPath reports whether the value is a path of this one name.
-func (t *thrift) isPath(kind byte, name string) (is bool) {
+// isPath reports whether the value is this path.
+func (t *thrift) isPath(kind byte, path []string) bool {
 	if kind != listT {
 		t.skip(kind, 0)
 		return false
 	}
 	n, elem := t.list()
+	is := n == len(path)
 	for i := 0; i < n && t.err == nil; i++ {
 		if elem != binaryT {
 			t.fail(errors.New("a path that is no list of names"))
 			return false
 		}
-		is = string(t.bytes()) == name && n == 1
+		name := t.bytes()
+		is = is && string(name) == path[i]
 	}
 	return is
 }
 
 // add checks a chunk and keeps it.
 func (c *Column) add(k chunk, rows int64, name string) error {
+	most := int64(freeRows + maxRatio*c.f.end)
+	c.values += max(0, k.values)
 	switch {
-	case k.values < 0 || k.values > c.f.rows || k.values != rows:
+	case k.values < 0 || k.values < rows || k.values > rows && c.rep == 0 || c.values > most:
 		return fmt.Errorf("%d values of column %q in %d rows", k.values, name, rows)
 	case k.values == 0:
 		return nil

@@ -2,15 +2,19 @@ package parquet
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"math/bits"
 	"slices"
 
+	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
 )
 
 const (
@@ -29,6 +33,7 @@ const (
 	plain           = 0
 	plainDictionary = 2
 	levelsRLE       = 3
+	deltaNumbers    = 5
 	deltaLength     = 6
 	deltaPrefix     = 7
 	dictionary      = 8
@@ -41,6 +46,26 @@ var errStop = errors.New("stopped")
 // yields ErrNull, and reading goes on. Any other error is *Error or the reader's, and the last thing yielded.
 func (c *Column) Values() iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
+		for e, err := range c.entries() {
+			if err == nil && e.def < c.def {
+				err = ErrNull
+			}
+			if !yield(e.value, err) {
+				return
+			}
+		}
+	}
+}
+
+// entry is a value, or a place where there is none, with its levels.
+type entry struct {
+	rep, def int
+	value    []byte // where def is the highest
+}
+
+// entries yields every entry of the column. An error is the last thing yielded.
+func (c *Column) entries() iter.Seq2[entry, error] {
+	return func(yield func(entry, error) bool) {
 		p := &pages{c: c}
 		defer func() {
 			if p.zst != nil {
@@ -53,7 +78,7 @@ func (c *Column) Values() iter.Seq2[[]byte, error] {
 			case errStop:
 				return
 			default:
-				yield(nil, &Error{fmt.Sprintf("row group %d, page at byte %d", i, p.at), err})
+				yield(entry{}, &Error{fmt.Sprintf("row group %d, page at byte %d", i, p.at), err})
 				return
 			}
 		}
@@ -78,7 +103,7 @@ type pages struct {
 // span is a word in the dictionary page.
 type span struct{ lo, hi int32 }
 
-func (p *pages) chunk(k chunk, yield func([]byte, error) bool) error {
+func (p *pages) chunk(k chunk, yield func(entry, error) bool) error {
 	p.at, p.words, p.given = k.begin, p.words[:0], 0
 	end := k.begin + k.len
 	for left := k.values; left > 0; {
@@ -136,13 +161,13 @@ func (p *pages) dictionary(h header, codec int32) (err error) {
 	if p.dict, err = p.unpack(p.dict, p.packed, int(h.unpacked), codec); err != nil {
 		return err
 	}
-	if int64(h.values)*4 > int64(len(p.dict)) {
+	if int64(h.values)*least(p.c.typ) > int64(len(p.dict)) {
 		return errors.New("a dictionary with more words than room")
 	}
 	p.words = slices.Grow(p.words[:0], int(h.values))
 	at := 0
 	for range h.values {
-		lo, hi, err := plainValue(p.dict, at)
+		lo, hi, err := plainValue(p.dict, at, p.c.typ)
 		if err != nil {
 			return err
 		}
@@ -152,60 +177,108 @@ func (p *pages) dictionary(h header, codec int32) (err error) {
 	return nil
 }
 
-func (p *pages) data(h header, k chunk, yield func([]byte, error) bool) (err error) {
-	packed, levels := p.packed, []byte(nil)
+// levels are the repetition or definition levels of a page, all 0 where the highest is 0.
+type levels struct {
+	hybrid
+	highest int
+}
+
+func newLevels(b []byte, highest int) levels {
+	return levels{hybrid{b: b, width: bits.Len(uint(highest))}, highest}
+}
+
+func (l *levels) next() (int, error) {
+	if l.highest == 0 {
+		return 0, nil
+	}
+	v, err := l.hybrid.next()
+	if err == nil && int64(v) > int64(l.highest) {
+		err = fmt.Errorf("level %d, and the highest is %d", v, l.highest)
+	}
+	return int(v), err
+}
+
+// countHighest returns how many of the next n levels are the highest, without taking them.
+func (l levels) countHighest(n int) (set int, err error) {
+	if l.highest == 0 {
+		return n, nil
+	}
+	for range n {
+		v, err := l.next()
+		if err != nil {
+			return 0, err
+		}
+		if v == l.highest {
+			set++
+		}
+	}
+	return set, nil
+}
+
+// cutLevels takes levels off the front of a page that states their length.
+func cutLevels(body []byte, highest int, encoding int32) (levels, rest []byte, err error) {
+	if highest == 0 {
+		return nil, body, nil
+	}
+	if encoding != levelsRLE {
+		return nil, nil, fmt.Errorf("levels of the unknown encoding %d", encoding)
+	}
+	lo, hi, err := plainValue(body, 0, byteArray)
+	if err != nil {
+		return nil, nil, errors.New("levels longer than their page")
+	}
+	return body[lo:hi], body[hi:], nil
+}
+
+func (p *pages) data(h header, k chunk, yield func(entry, error) bool) (err error) {
+	packed := p.packed
+	var reps, defs []byte
 	if h.kind == dataPage2 {
 		skip := h.repBytes + h.defBytes
-		levels, packed = packed[h.repBytes:skip], packed[skip:]
+		reps, defs, packed = packed[:h.repBytes], packed[h.repBytes:skip], packed[skip:]
 		h.unpacked -= skip
 		if h.plainBody {
-			k.codec = 0
+			k.codec = unpacked
 		}
 	}
 	if p.body, err = p.unpack(p.body, packed, int(h.unpacked), k.codec); err != nil {
 		return err
 	}
 	body := p.body
-	if h.kind == dataPage && p.c.optional {
-		if h.levelEncoding != levelsRLE {
-			return fmt.Errorf("levels of the unknown encoding %d", h.levelEncoding)
-		}
-		lo, hi, err := plainValue(body, 0)
-		if err != nil {
-			return errors.New("levels longer than their page")
-		}
-		levels, body = body[lo:hi], body[hi:]
-	}
-	there := hybrid{b: levels, width: 1}
-	set := int(h.values) // rows with a value
-	if p.c.optional {
-		if set, err = there.count(set); err != nil {
+	if h.kind == dataPage {
+		if reps, body, err = cutLevels(body, p.c.rep, h.repEncoding); err != nil {
 			return err
 		}
+		if defs, body, err = cutLevels(body, p.c.def, h.levelEncoding); err != nil {
+			return err
+		}
+	}
+	rep, def := newLevels(reps, p.c.rep), newLevels(defs, p.c.def)
+	set, err := def.countHighest(int(h.values))
+	if err != nil {
+		return err
 	}
 	next, err := p.values(h.encoding, body, set)
 	if err != nil {
 		return err
 	}
 	for range h.values {
-		if p.c.optional {
-			if one, err := there.next(); err != nil {
-				return err
-			} else if one == 0 {
-				if !yield(nil, ErrNull) {
-					return errStop
-				}
-				continue
-			}
-		}
-		v, err := next()
-		if err != nil {
+		var e entry
+		if e.rep, err = rep.next(); err != nil {
 			return err
 		}
-		if p.given += int64(len(v)); p.given > maxPage+maxRatio*k.len {
-			return fmt.Errorf("a column that grows from %d bytes to more than %d", k.len, p.given)
+		if e.def, err = def.next(); err != nil {
+			return err
 		}
-		if !yield(v, nil) {
+		if e.def == p.c.def {
+			if e.value, err = next(); err != nil {
+				return err
+			}
+			if p.given += int64(len(e.value)); p.given > maxPage+maxRatio*k.len {
+				return fmt.Errorf("a column that grows from %d bytes to more than %d", k.len, p.given)
+			}
+		}
+		if !yield(e, nil) {
 			return errStop
 		}
 	}
@@ -219,11 +292,14 @@ const (
 	unpacked   = 0
 	snappyPack = 1
 	gzipPack   = 2
+	brotliPack = 4
+	lz4Hadoop  = 5 // blocks in a frame of their own, or one block
 	zstdPack   = 6
+	lz4Pack    = 7
 )
 
 func readable(codec int32) bool {
-	return codec == unpacked || codec == snappyPack || codec == gzipPack || codec == zstdPack
+	return codec >= unpacked && codec <= lz4Pack && codecs[codec] != "LZO"
 }
 
 func codecName(codec int32) string {
@@ -260,6 +336,19 @@ func (p *pages) unpack(dst, packed []byte, n int, codec int32) (_ []byte, err er
 		if k, err := p.gz.Read(more[:]); k > 0 || err != io.EOF {
 			return dst, fault
 		}
+	case brotliPack:
+		r := brotli.NewReader(bytes.NewReader(packed))
+		if _, err = io.ReadFull(r, dst); err != nil {
+			return dst, fmt.Errorf("brotli: %w", err)
+		}
+		var more [1]byte
+		if k, err := r.Read(more[:]); k > 0 || err != io.EOF {
+			return dst, fault
+		}
+	case lz4Hadoop, lz4Pack:
+		if codec == lz4Pack || !unframe(dst, packed) {
+			got, err = lz4.UncompressBlock(packed, dst)
+		}
 	case zstdPack:
 		if p.zst == nil {
 			p.zst, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
@@ -284,4 +373,23 @@ func grow(b []byte, n int) []byte {
 		return make([]byte, n)
 	}
 	return b[:n]
+}
+
+// unframe unpacks LZ4 as Hadoop frames it: blocks after their sizes, unpacked and packed, in big-endian. It reports
+// whether packed is that; old writers have one block without a frame.
+func unframe(dst, packed []byte) bool {
+	for len(packed) > 0 {
+		if len(packed) < 8 {
+			return false
+		}
+		size, n := binary.BigEndian.Uint32(packed), binary.BigEndian.Uint32(packed[4:])
+		if packed = packed[8:]; uint64(size) > uint64(len(dst)) || uint64(n) > uint64(len(packed)) {
+			return false
+		}
+		if got, err := lz4.UncompressBlock(packed[:n], dst[:size]); err != nil || got != int(size) {
+			return false
+		}
+		dst, packed = dst[size:], packed[n:]
+	}
+	return len(dst) == 0
 }

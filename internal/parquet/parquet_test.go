@@ -98,7 +98,6 @@ func TestRefused(t *testing.T) {
 		{"text", []byte("text that is no such file"), "no Parquet file"},
 		{"numbers", testFile(t, "bad-numbers.parquet"), "holds no strings"},
 		{"lists", testFile(t, "bad-list.parquet"), "holds lists"},
-		{"Brotli", testFile(t, "bad-brotli.parquet"), "packed with Brotli"},
 		{"another name", testFile(t, "bad-name.parquet"), "there is no column \"text\""},
 		{"footer longer than the file", longer, "do not fit a file"},
 		{"footer of 2 GiB", huge, "are more than"},

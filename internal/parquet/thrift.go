@@ -225,7 +225,8 @@ type header struct {
 	unpacked, packed int32
 	values           int32
 	encoding         int32
-	levelEncoding    int32
+	levelEncoding    int32 // dataPage: of definition levels, and
+	repEncoding      int32 // of repetition levels
 	defBytes         int32 // dataPage2: bytes of definition levels, which are never packed
 	repBytes         int32
 	plainBody        bool // dataPage2: the rest is not packed either
@@ -233,12 +234,12 @@ type header struct {
 }
 
 func parseHeader(b []byte) (header, error) {
-	h := header{kind: -1, levelEncoding: levelsRLE}
+	h := header{kind: -1, levelEncoding: levelsRLE, repEncoding: levelsRLE}
 	t := &thrift{b: b}
 	t.read(fields{
 		1: &h.kind, 2: &h.unpacked, 3: &h.packed,
-		5: fields{1: &h.values, 2: &h.encoding, 3: &h.levelEncoding}, // dataPage
-		7: fields{1: &h.values, 2: &h.encoding},                      // dictionaryPage
+		5: fields{1: &h.values, 2: &h.encoding, 3: &h.levelEncoding, 4: &h.repEncoding}, // dataPage
+		7: fields{1: &h.values, 2: &h.encoding},                                         // dictionaryPage
 		8: fields{1: &h.values, 4: &h.encoding, 5: &h.defBytes, 6: &h.repBytes, // dataPage2
 			7: func(kind byte) { h.plainBody = kind == boolFalse }},
 	})

@@ -10,8 +10,28 @@ import (
 
 var errValues = errors.New("its values run out of the page")
 
-// plainValue returns where the value lies that begins with its length at b[at].
-func plainValue(b []byte, at int) (lo, hi int, err error) {
+// width returns the bytes of a value; 0: its length stands before it.
+func width(typ int32) int {
+	switch typ {
+	case int32Col, float:
+		return 4
+	case int64Col, doubleCol:
+		return 8
+	}
+	return 0
+}
+
+// least returns the fewest bytes that a value takes in a dictionary.
+func least(typ int32) int64 { return int64(max(4, width(typ))) }
+
+// plainValue returns where the value lies that begins at b[at], with its length if it has one.
+func plainValue(b []byte, at int, typ int32) (lo, hi int, err error) {
+	if n := width(typ); n > 0 {
+		if len(b)-at < n {
+			return 0, 0, errValues
+		}
+		return at, at + n, nil
+	}
 	if len(b)-at < 4 {
 		return 0, 0, errValues
 	}
@@ -42,7 +62,7 @@ func (h *hybrid) next() (uint32, error) {
 		h.run--
 		return h.value, nil
 	}
-	v, err := bits(h.b, h.bit, h.width)
+	v, err := takeBits(h.b, h.bit, h.width)
 	h.bit += uint(h.width)
 	if h.left--; h.left == 0 {
 		h.b, h.bit = h.b[min(uint(len(h.b)), (h.bit+7)/8):], 0
@@ -76,20 +96,8 @@ func (h *hybrid) begin() error {
 	return nil
 }
 
-// count returns how many of the next n numbers are not zero, without taking them.
-func (h hybrid) count(n int) (set int, err error) {
-	for range n {
-		v, err := h.next()
-		if err != nil {
-			return 0, err
-		}
-		set += int(min(v, 1))
-	}
-	return set, nil
-}
-
-// bits returns width bits of b from bit at on, the lowest first.
-func bits(b []byte, at uint, width int) (v uint64, err error) {
+// takeBits returns width bits of b from bit at on, the lowest first.
+func takeBits(b []byte, at uint, width int) (v uint64, err error) {
 	if end := at + uint(width); end > 8*uint(len(b)) {
 		return 0, errValues
 	}
@@ -153,7 +161,7 @@ func (d *delta) next() (int64, error) {
 		}
 	}
 	width := int(d.width[0])
-	v, err := bits(d.b, d.bit, width)
+	v, err := takeBits(d.b, d.bit, width)
 	if err != nil {
 		return 0, err
 	}
@@ -189,11 +197,19 @@ func (d *delta) end() {
 
 // values returns the function that reads the n values of a data page one by one.
 func (p *pages) values(encoding int32, b []byte, n int) (next func() ([]byte, error), err error) {
+	switch {
+	case p.c.typ == boolean:
+		return booleans(encoding, b)
+	case encoding == deltaNumbers && (p.c.typ == int32Col || p.c.typ == int64Col):
+		return numbers(b, n)
+	case p.c.typ != byteArray && (encoding == deltaLength || encoding == deltaPrefix):
+		return nil, fmt.Errorf("numbers of the unknown encoding %d", encoding)
+	}
 	switch encoding {
 	case plain:
 		at := 0
 		return func() ([]byte, error) {
-			lo, hi, err := plainValue(b, at)
+			lo, hi, err := plainValue(b, at, p.c.typ)
 			at = hi
 			return b[lo:hi], err
 		}, nil
@@ -243,5 +259,43 @@ func (p *pages) values(encoding int32, b []byte, n int) (next func() ([]byte, er
 		}
 		p.last = append(p.last[:n], text...)
 		return p.last, nil
+	}, err
+}
+
+// booleans returns the function that reads booleans, each as a byte.
+func booleans(encoding int32, b []byte) (next func() ([]byte, error), err error) {
+	var value [1]byte
+	switch encoding {
+	case plain:
+		at := uint(0)
+		return func() ([]byte, error) {
+			v, err := takeBits(b, at, 1)
+			at++
+			value[0] = byte(v)
+			return value[:], err
+		}, nil
+	case levelsRLE:
+		lo, hi, err := plainValue(b, 0, byteArray)
+		if err != nil {
+			return nil, err
+		}
+		runs := hybrid{b: b[lo:hi], width: 1}
+		return func() ([]byte, error) {
+			v, err := runs.next()
+			value[0] = byte(v)
+			return value[:], err
+		}, nil
+	}
+	return nil, fmt.Errorf("booleans of the unknown encoding %d", encoding)
+}
+
+// numbers returns the function that reads n whole numbers that are written as differences.
+func numbers(b []byte, n int) (next func() ([]byte, error), err error) {
+	d, _, err := newDelta(b, n)
+	var value [8]byte
+	return func() ([]byte, error) {
+		v, err := d.next()
+		binary.LittleEndian.PutUint64(value[:], uint64(v))
+		return value[:], err
 	}, err
 }

@@ -1,0 +1,69 @@
+package corpus
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"gimbal/internal/chat"
+)
+
+// conversation counts the answers of a conversation and the keys of its messages that are not used.
+func (t *Tally) conversation(turns []chat.Message, ignored []string) {
+	if turns == nil {
+		return
+	}
+	t.Chats++
+	for _, m := range turns {
+		if m.Learn {
+			t.Answers++
+			if isBlank(m.Text) {
+				t.Empty++
+			}
+		}
+	}
+	for _, name := range ignored {
+		if t.Ignored == nil {
+			t.Ignored = map[string]int64{}
+		}
+		name = cutName(name)
+		if _, known := t.Ignored[name]; !known && len(t.Ignored) >= maxReasons {
+			name = "other keys"
+		}
+		t.Ignored[name]++
+	}
+}
+
+// many is the share, of records or of answers, from which a fault of them changes what is learned.
+const many = 0.01
+
+// Findings returns what is to be told of the records that were read; documents is how many were kept.
+func (t *Tally) Findings(documents int64) (f []Finding) {
+	tell := func(n, of int64, advice, format string, args ...any) {
+		if n > 0 {
+			f = append(f, Finding{Text: fmt.Sprintf(format, args...), Advice: advice, Warn: float64(n) > many*float64(of)})
+		}
+	}
+	tell(t.Nulls, t.Nulls+documents, "", "%d of %d records were skipped: their text is null", t.Nulls, t.Nulls+documents)
+	tell(t.Uncounted, t.Uncounted+t.Chats, "", "%d of %d conversations were skipped: nothing in them counts",
+		t.Uncounted, t.Uncounted+t.Chats)
+	tell(t.Empty, t.Answers, "the model learns to say nothing: remove these conversations",
+		"%d of %d answers are empty", t.Empty, t.Answers)
+	if len(t.Ignored) > 0 {
+		f = append(f, Finding{Text: "keys of messages that are not used: " + t.IgnoredText()})
+	}
+	return f
+}
+
+// IgnoredText lists Ignored, the most frequent first.
+func (t *Tally) IgnoredText() string {
+	names := slices.SortedFunc(maps.Keys(t.Ignored), func(a, b string) int {
+		return cmp.Or(cmp.Compare(t.Ignored[b], t.Ignored[a]), strings.Compare(a, b))
+	})
+	for i, name := range names {
+		names[i] = fmt.Sprintf("%q (%d times)", name, t.Ignored[name])
+	}
+	return strings.Join(names, ", ")
+}

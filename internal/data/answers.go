@@ -1,0 +1,43 @@
+package data
+
+import (
+	"fmt"
+
+	"gimbal/internal/corpus"
+)
+
+// countAnswers counts the answers among the labels [lo, hi) of a conversation, and those that a sequence has without
+// the beginning of the conversation: in every sequence but the first, whoever answers has not seen the question whole.
+func (s *Set) countAnswers(n *SideStats, doc int, lo, hi, context int64) {
+	before := s.index.begin(doc) - 1
+	end := before + min(hi, s.index.tokens(doc)+1)
+	n.Answers += s.mask.runs(before+lo, end)
+	first := int64(1)
+	if s.start < 0 {
+		first = 2
+	}
+	if lo == first {
+		lo += context
+	}
+	if before+lo < end {
+		n.Cut += s.mask.runs(before+lo, end)
+	}
+}
+
+// manyCut is the share of answers without their question from which a warning is due.
+const manyCut = 0.01
+
+// Findings returns what is to be told of how the documents are cut into sequences.
+func (sp *Split) Findings() (f []corpus.Finding) {
+	n := sp.sums
+	if n.Cut == 0 {
+		return nil
+	}
+	return []corpus.Finding{{
+		Text: fmt.Sprintf("%s of %s are learned without the beginning of their conversation: it is longer than the "+
+			"context of %d tokens", group(n.Cut), count(n.Answers, "answer"), sp.context),
+		Advice: fmt.Sprintf("raise train.context (the longest document has %s), or shorten the conversations",
+			count(sp.set.census.Lengths[len(LengthQuantiles)-1], "token")),
+		Warn: float64(n.Cut) > manyCut*float64(n.Answers),
+	}}
+}
