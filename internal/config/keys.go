@@ -14,6 +14,7 @@ type key struct {
 	above   bool     // lo itself is refused
 	below   bool     // hi itself is refused
 	choices []string // names a string may have
+	older   string   // of a newer key: what the runs from before it did; Reread adds it
 	doc     string
 	field   []int // index of the field in Config, found by the name
 }
@@ -35,7 +36,12 @@ var keys = []key{
 	{name: "data.paths", doc: "files and folders to read; default: the source tree of the installed Go"},
 	{name: "data.weights", lo: 0, above: true, hi: 1e9,
 		doc: "share of the training tokens of each path, in the order of the paths; default: by size"},
+	{name: "data.splits", choices: []string{"names", "ignore"}, older: "ignore",
+		doc: "names: files and folders named train, valid and test beside each other are what they say; ignore: names mean " +
+			"nothing"},
 	{name: "data.val_fraction", lo: 0, above: true, hi: 0.5, doc: "share of the corpus held out for validation"},
+	{name: "data.val_from", choices: []string{"before_end", "end"}, older: "end",
+		doc: "where a single text is cut for validation; before_end: its end is trained; end: it is held out"},
 	{name: "data.separator", doc: "text that splits a file into documents; empty: one file, one document"},
 	{name: "data.start", choices: []string{"eos", "bos", "none"}, doc: "token before every document; it is input only"},
 	{name: "data.bad_documents", choices: []string{"stop", "skip"},
