@@ -16,6 +16,7 @@ type Options struct {
 	Separator    string    // cuts a plain text file into documents; "" makes a file one document
 	BadDocuments string    // what a broken line or row does: "stop" (default, also "") or "skip" (counted)
 	BadShare     float64   // with "skip": the largest share of documents that may be skipped, in [0, 1]
+	Splits       bool      // Discover only: files and folders named train, valid and test are what they say
 	Weights      []float64 // Discover only: the share of training that each path gets, in any unit; nil: by size
 	MaxBytes     int64     // GoCorpus only: stop choosing files at about this size; 0 means 16 MB
 }
@@ -38,6 +39,7 @@ type Source struct {
 	Text int64  `json:"-"`      // bytes of text in it; an estimate for a packed file
 	Root int    `json:"-"`      // index of the path of Discover that it was found under
 	Hash string `json:"sha256"` // hex SHA-256 of the file; "" until Identify has read it
+	Held bool   `json:"-"`      // it is named as validation, see Options.Splits
 
 	kind kind
 	pack pack
@@ -49,6 +51,7 @@ type Corpus struct {
 	Sources []Source         // sorted by path, with weights by root and then by path; no file twice
 	Skipped map[string]int64 // files and folders, by reason
 	opt     Options
+	splits  splits
 }
 
 // Bytes returns the bytes of text in all sources together, estimated for packed files.

@@ -12,5 +12,5 @@ func (c *Corpus) Findings() (f []Finding) {
 	if left := skippedText(c.Skipped); left != "" {
 		f = append(f, Finding{Text: "left out: " + left})
 	}
-	return f
+	return append(f, c.splits.findings()...)
 }

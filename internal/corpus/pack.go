@@ -174,7 +174,7 @@ func (r *reader) fault(err error) error {
 // Identify returns the corpus with the present sizes and hashes of its files. Reading its documents fails if the
 // content of a file has changed since.
 func (c *Corpus) Identify(ctx context.Context, workers int) (*Corpus, error) {
-	id := &Corpus{Sources: make([]Source, len(c.Sources)), Skipped: c.Skipped, opt: c.opt}
+	id := &Corpus{Sources: make([]Source, len(c.Sources)), Skipped: c.Skipped, opt: c.opt, splits: c.splits}
 	errs := make([]error, len(c.Sources))
 	var next atomic.Int64
 	var wg sync.WaitGroup
