@@ -100,7 +100,7 @@ func (s *Set) Findings() (f []corpus.Finding) {
 		f = append(f, corpus.Finding{Warn: share > manyInvalid, Text: fmt.Sprintf("%s in %s are not UTF-8: %.2g %%",
 			count(c.InvalidUTF8, "byte"), count(c.InvalidDocs, "document"), share)})
 	}
-	return f
+	return append(f, s.told...)
 }
 
 // manyInvalid is the share of invalid bytes, in percent, from which a text is hardly in UTF-8.
