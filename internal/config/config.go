@@ -31,8 +31,10 @@ type Config struct {
 type Data struct {
 	Paths        []string  // files and folders; empty: the source tree of the installed Go
 	Weights      []float64 // share of training that each of Paths gets, in any unit; empty: by size
+	Splits       string    // names or ignore: whether files named train, valid and test are what they say
 	ValFraction  float64   // share of the corpus held out, in (0,0.5]
 	Fields       []string  // which keys of records are read, such as "text=content"; empty: those that are known
+	ValFrom      string    // before_end or end: where a text that is cut by position gives its held-out part
 	Separator    string    // splits a file into documents; empty: a file is a document
 	Encoding     string    // of files without a byte order mark; empty: UTF-8; raw: bytes as they are
 	Start        string    // eos, bos or none: the input-only token that begins a document
@@ -153,7 +155,8 @@ func (r Rule) String() string {
 // Default returns the configuration of a run without any setting.
 func Default() *Config {
 	c := &Config{
-		Data:       Data{ValFraction: 0.05, Start: "eos", BadDocuments: "stop", BadShare: 0.001},
+		Data: Data{Splits: "names", ValFraction: 0.05, ValFrom: "before_end", Start: "eos", BadDocuments: "stop",
+			BadShare: 0.001},
 		Tokenizer:  Tokenizer{Kind: "bpe"},
 		Model:      Model{Shape: "qwen3", Tie: true},
 		Train:      Train{Context: 256, BatchTokens: 8192, Seed: 1},
@@ -220,7 +223,7 @@ func (c *Config) SetPlanned(key string, value any, origin string) error {
 }
 
 // Hash returns the hex SHA-256 of all values in the order of Keys, without origins. A removed key counts with the value
-// that most runs had, and an added key only where it has another value than by default.
+// that most runs had, and a newer one not at all where it has the value of before: old runs keep their hash.
 func (c *Config) Hash() string {
 	h := sha256.New()
 	for _, k := range keys {
@@ -229,10 +232,9 @@ func (c *Config) Hash() string {
 				fmt.Fprintf(h, "%s = %s\n", r.name, r.was)
 			}
 		}
-		if k.newer && k.format(c, false) == k.older {
-			continue
+		if !k.newer || k.format(c, false) != k.older {
+			fmt.Fprintf(h, "%s = %s\n", k.name, k.format(c, true))
 		}
-		fmt.Fprintf(h, "%s = %s\n", k.name, k.format(c, true))
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -14,8 +14,8 @@ type key struct {
 	above   bool     // lo itself is refused
 	below   bool     // hi itself is refused
 	choices []string // names a string may have
-	newer   bool     // than the first runs, whose hash is without it: it does not count while it has its older value
-	older   string   // of a newer key: what the runs from before it did
+	newer   bool     // than the first runs
+	older   string   // of a newer key: what the runs from before it did; Reread adds it, and the hash leaves it out
 	path    bool     // of a file or folder: bytes that are not UTF-8 are written as in a URL, file:x%FF
 	doc     string
 	field   []int // index of the field in Config, found by the name
@@ -38,10 +38,15 @@ var keys = []key{
 	{name: "data.paths", path: true, doc: "files and folders to read; default: the source tree of the installed Go"},
 	{name: "data.weights", lo: 0, above: true, hi: 1e9,
 		doc: "share of the training tokens of each path, in the order of the paths; default: by size"},
+	{name: "data.splits", choices: []string{"names", "ignore"}, newer: true, older: "ignore",
+		doc: "names: files and folders named train, valid and test beside each other are what they say; ignore: names mean " +
+			"nothing"},
 	{name: "data.val_fraction", lo: 0, above: true, hi: 0.5, doc: "share of the corpus held out for validation"},
 	{name: "data.fields", newer: true,
 		doc: "keys of records, or columns, that are read: text=KEY, messages=KEY, or prompt=KEY,completion=KEY, with " +
 			"input=KEY and system=KEY; default: those that are known"},
+	{name: "data.val_from", choices: []string{"before_end", "end"}, newer: true, older: "end",
+		doc: "where a single text is cut for validation; before_end: its end is trained; end: it is held out"},
 	{name: "data.separator", doc: "text that splits a file into documents; empty: one file, one document"},
 	{name: "data.encoding", newer: true, doc: "encoding of files without a byte order mark, such as gbk or windows-1252; " +
 		"empty: UTF-8; raw: UTF-8, and files are taken whatever their bytes are"},

@@ -22,10 +22,15 @@ type Assignment struct {
 	broken bool // text of --set without "="
 }
 
-// Set returns the assignment of a --set key=value. Load reports a text without "=" as a fault.
+// Set returns the assignment of a --set key=value. Load reports a text without "=" as a fault. White space right after
+// the "=" is part of the value: a separator may be a newline.
 func Set(text string) Assignment {
-	key, value, ok := strings.Cut(text, "=")
-	return Assignment{Key: strings.TrimSpace(key), Value: strings.TrimSpace(value), Origin: "--set", broken: !ok}
+	spaced, value, ok := strings.Cut(text, "=")
+	key := strings.TrimSpace(spaced)
+	if key != spaced { // "key = value"
+		value = strings.TrimSpace(value)
+	}
+	return Assignment{Key: key, Value: value, Origin: "--set", broken: !ok}
 }
 
 // Load reads a configuration file and applies the assignments over it; path "" means no file. The error is an *Error
@@ -66,7 +71,8 @@ func Parse(name string, data []byte, sets []Assignment) (*Config, error) {
 }
 
 // Reread parses what TOML wrote, with the origins that stand beside the values, and applies the assignments over it. A
-// resumed run reads its own configuration with it.
+// resumed run reads its own configuration with it. A key that did not exist when it was written gets the value that
+// stands for what the program did then.
 func Reread(name string, data []byte, sets []Assignment) (*Config, error) {
 	entries := parseTOML(name, data)
 	lines := strings.Split(string(data), "\n")
@@ -74,6 +80,11 @@ func Reread(name string, data []byte, sets []Assignment) (*Config, error) {
 		line := lines[e.line-1]
 		if at := strings.LastIndex(line, originMark); at >= 0 {
 			entries[i].origin = strings.TrimSpace(line[at+len(originMark):])
+		}
+	}
+	for _, k := range keys {
+		if k.newer && !slices.ContainsFunc(entries, func(e entry) bool { return e.key == k.name }) {
+			entries = append(entries, entry{key: k.name, value: k.older, where: name, origin: "as before the key existed"})
 		}
 	}
 	return build(entries, sets)

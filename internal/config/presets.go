@@ -31,7 +31,7 @@ var presets = []preset{
 	// karpathy/nanoGPT config/train_shakespeare_char.py, without its dropout: a benchmark of speed.
 	{"char-10m", "the 10.7M benchmark: GPT-2 shape, 6 x 384, 64 x 256 characters a step", []setting{
 		{"model.shape", "gpt2"}, {"model.layers", 6}, {"model.width", 384}, {"model.heads", 6},
-		{"tokenizer.kind", "chars"}, {"data.val_fraction", 0.1},
+		{"tokenizer.kind", "chars"}, {"data.val_fraction", 0.1}, {"data.val_from", "end"},
 		{"train.context", 256}, {"train.batch_tokens", 64 * 256},
 		{"optim.lr", 1e-3}, {"optim.beta2", 0.99},
 		{"schedule.kind", "cosine"}, {"schedule.warmup", 100},
@@ -39,7 +39,7 @@ var presets = []preset{
 	// karpathy/nanoGPT README, "I only have a macbook": the CPU run of config/train_shakespeare_char.py.
 	{"nanogpt-cpu", "nanoGPT's run on a CPU: GPT-2 shape, 4 x 128, 12 x 64 characters a step, 2000 steps", []setting{
 		{"model.shape", "gpt2"}, {"model.layers", 4}, {"model.width", 128}, {"model.heads", 4},
-		{"tokenizer.kind", "chars"}, {"data.val_fraction", 0.1},
+		{"tokenizer.kind", "chars"}, {"data.val_fraction", 0.1}, {"data.val_from", "end"},
 		{"train.context", 64}, {"train.batch_tokens", 12 * 64}, {"train.steps", 2000},
 		{"optim.lr", 1e-3}, {"optim.beta2", 0.99}, {"schedule.kind", "cosine"},
 		{"schedule.warmup", 100}, {"schedule.warmup_exact", true}, {"schedule.floor", 0.1},

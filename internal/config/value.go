@@ -74,8 +74,12 @@ func toList[T any](from []T) []any {
 	return to
 }
 
-// parse reads the text of --set or a flag as the key's own kind of value, so that strings need no quotes.
+// parse reads the text of --set or a flag as the key's own kind of value, so that strings need no quotes. White space
+// around it is dropped unless it can be meant.
 func (k *key) parse(text string) (any, error) {
+	if _, free := k.at(new(Config)).(*string); !free || k.choices != nil {
+		text = strings.TrimSpace(text)
+	}
 	inTOML := strings.HasPrefix(text, `"`) || strings.HasPrefix(text, `'`)
 	switch k.at(new(Config)).(type) {
 	case *string:

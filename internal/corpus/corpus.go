@@ -18,6 +18,7 @@ type Options struct {
 	Fields       []string  // which keys of records are read, such as "text=content"; nil: those that are known
 	BadDocuments string    // what a broken line or row does: "stop" (default, also "") or "skip" (counted)
 	BadShare     float64   // with "skip": the largest share of documents that may be skipped, in [0, 1]
+	Splits       bool      // Discover only: files and folders named train, valid and test are what they say
 	Weights      []float64 // Discover only: the share of training that each path gets, in any unit; nil: by size
 	MaxBytes     int64     // GoCorpus only: stop choosing files at about this size; 0 means 16 MB
 
@@ -53,6 +54,7 @@ type Source struct {
 	Text int64  `json:"-"`      // bytes of text in it; an estimate for a packed file
 	Root int    `json:"-"`      // index of the path of Discover that it was found under
 	Hash string `json:"sha256"` // hex SHA-256 of the file; "" until Identify has read it
+	Held bool   `json:"-"`      // it is named as validation, see Options.Splits
 
 	Encoding string `json:"encoding,omitempty"` // that it is decoded from; "": none
 
@@ -69,7 +71,8 @@ type Corpus struct {
 
 	first      map[string][]string    // of those, the first few
 	records    map[string]*recognised // files that were looked into for records, by what they are
-	guess      string                 // the encoding that invalid bytes look like; "": unknown
+	splits     splits
+	guess      string // the encoding that invalid bytes look like; "": unknown
 	identified bool
 	opt        Options
 }

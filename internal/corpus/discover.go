@@ -71,6 +71,7 @@ func Discover(paths []string, opt Options) (*Corpus, error) {
 				Advice: "take it out of data.paths and data.weights"}
 		}
 	}
+	c.splitByName(paths)
 	return c, nil
 }
 

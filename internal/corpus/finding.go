@@ -32,7 +32,7 @@ func (c *Corpus) Findings() (f []Finding) {
 		f = append(f, Finding{Text: "decoded from " + name + ": " + CountKind(decoded[name], "file") +
 			named(first[name], decoded[name])})
 	}
-	return append(f, c.recordFindings()...)
+	return append(append(f, c.recordFindings()...), c.splits.findings()...)
 }
 
 // Guess returns the encoding that bytes that are not UTF-8 look like; "" if that is unknown.

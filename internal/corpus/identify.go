@@ -36,8 +36,9 @@ func (c *Corpus) Identify(ctx context.Context, workers int) (*Corpus, error) {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	id := &Corpus{Sources: make([]Source, len(c.Sources)), Skipped: maps.Clone(c.Skipped), opt: c.opt, identified: true}
-	id.first = maps.Clone(c.first)
+	id := new(*c)
+	id.Sources, id.Skipped, id.first = slices.Clone(c.Sources), maps.Clone(c.Skipped), maps.Clone(c.first)
+	id.identified = true
 	found := make([]content, len(c.Sources))
 	errs := make([]error, len(c.Sources))
 	var next, guesses atomic.Int64
@@ -46,7 +47,6 @@ func (c *Corpus) Identify(ctx context.Context, workers int) (*Corpus, error) {
 		wg.Go(func() {
 			buf := make([]byte, readBuffer)
 			for i := next.Add(1) - 1; i < int64(len(errs)); i = next.Add(1) - 1 {
-				id.Sources[i] = c.Sources[i]
 				found[i], errs[i] = id.Sources[i].identify(ctx, buf, &guesses)
 			}
 		})

@@ -112,11 +112,7 @@ func (s *Set) Findings() (f []corpus.Finding) {
 		f = append(f, corpus.Finding{Warn: true, Text: fmt.Sprintf("skipped %s: %s; the first: %s",
 			count(c.Read.Bad, "broken document"), c.Read.ReasonsText(), c.Read.FirstBad)})
 	}
-	if short := c.Empty + c.OneToken; short > 0 {
-		f = append(f, corpus.Finding{Text: fmt.Sprintf("of %s, %s are empty and %s have one token",
-			count(c.Documents, "document"), group(c.Empty), group(c.OneToken))})
-	}
-	return append(f, s.census.Read.Findings(s.census.Documents)...)
+	return append(append(f, c.Read.Findings(c.Documents)...), s.told...)
 }
 
 // manyInvalid is the share of invalid bytes, in percent, from which a text is hardly in UTF-8.

@@ -35,7 +35,7 @@ func newMixture(sp *Split) (*mixture, error) {
 	m := &mixture{begin: make([]int64, n), seqs: make([]int64, n), labels: make([]int64, n)}
 	for k, d := range sp.docs {
 		g := sp.set.roots[sp.set.index.source(int(d))]
-		lo, hi := sp.set.labels(int(d), sp.side)
+		lo, hi := sp.labels(k)
 		m.seqs[g] += sp.ends[k] - sp.sequencesBefore(k)
 		m.labels[g] += hi - lo
 	}

@@ -26,6 +26,7 @@ type PrepareOptions struct {
 	// Parent of the caches; "" means os.UserCacheDir()/gimbal, or a temporary folder if there is no home.
 	CacheDir    string
 	ValFraction float64 // share held out, in [0, 1)
+	ValFrom     string  // of a single text: "end" (default, also ""), or "before_end", which leaves its end to train
 	Start       string  // what opens a document: "eos" (default, also ""), "bos" or "none"
 	Workers     int     // tokenising and hashing; <= 0: GOMAXPROCS
 
@@ -80,7 +81,8 @@ func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, op
 	}
 	key := cacheKey(work, tok, opt.shard)
 	s := &Set{Dir: filepath.Join(opt.CacheDir, key), tok: tok, format: opt.format, start: start,
-		weights: work.Weights(), lengths: spelledLengths(tok), held: held{fraction: opt.ValFraction}, guess: work.Guess()}
+		weights: work.Weights(), lengths: spelledLengths(tok), guess: work.Guess(),
+		held: held{fraction: opt.ValFraction, beforeEnd: opt.ValFrom == "before_end"}}
 	for _, src := range work.Sources {
 		s.Sources = append(s.Sources, src.Path)
 		s.roots = append(s.roots, src.Root)
@@ -107,7 +109,10 @@ func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, op
 		s.census, s.Hash = m.Census, m.content()
 		s.census.Skipped = maps.Clone(work.Skipped)
 		if err = s.open(m, s.Dir); err == nil {
-			s.split()
+			s.split(work)
+			if err := s.tell(ctx, work); err != nil {
+				return nil, errors.Join(err, s.Close())
+			}
 			now := time.Now()
 			_ = os.Chtimes(s.Dir, now, now) // for Caches; a failure only makes it look older
 			return s, nil

@@ -2,7 +2,6 @@ package data
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"path/filepath"
 	"slices"
@@ -51,7 +50,7 @@ type Set struct {
 	Dir       string   // the cache
 	Hash      string   // of tokens and document bounds: the same wherever the files lie
 	Sources   []string // paths; Ref.Source is an index into it
-	SplitBy   string   // "document", "position", or "none" when nothing is held out
+	SplitBy   string   // "document", "position", "name", or "none" when nothing is held out
 	SplitNote string   // a sentence that says why
 	Events    []Event  // what happened to the cache, if anything
 
@@ -64,21 +63,20 @@ type Set struct {
 	weights []float64 // of each root; nil: none
 	lengths []int32   // bytes spelled by each id
 	held    held
+	told    []corpus.Finding
 	cacheFiles
 }
 
 // held says what is held out.
 type held struct {
-	fraction float64
-	doc      int   // split by position: the document that is cut,
-	at       int64 // and how many of its tokens are in train
+	fraction  float64
+	beforeEnd bool   // split by position: the end of a text that is cut stays in train
+	sources   []bool // split by name: the sources that are held out
+	doc       int    // split by position: the document that is cut,
+	at, end   int64  // and which of its tokens are held out; toEnd: all from there on, and all documents after it
 }
 
-// Below these a split by document is too coarse.
-const (
-	minSplitDocuments = 20
-	minSplitShare     = 0.05
-)
+const toEnd = math.MaxInt64
 
 // cacheFiles are the mapped files of a cache.
 type cacheFiles struct {
@@ -152,48 +150,6 @@ func (s *Set) Describe(r Ref) string {
 	return path + ", " + r.Place(path)
 }
 
-// split chooses between document and position.
-func (s *Set) split() {
-	f := s.held.fraction
-	if f == 0 {
-		s.SplitBy, s.SplitNote = "none", "nothing is held out (data.val_fraction is 0)"
-		return
-	}
-	var total, val, docs int64
-	for d := range s.index.len() {
-		n := s.index.tokens(d)
-		if n > 0 {
-			docs++
-		}
-		total += n
-		if s.heldOut(d) {
-			val += n
-		}
-	}
-	why := ""
-	switch {
-	case docs < minSplitDocuments:
-		why = fmt.Sprintf("%s with text, fewer than %d", count(docs, "document"), minSplitDocuments)
-	case float64(val) < minSplitShare*f*float64(total):
-		why = "hashing documents holds out too little"
-	case float64(total-val) < minSplitShare*(1-f)*float64(total):
-		why = "hashing documents leaves too little to train on"
-	default:
-		s.SplitBy = "document"
-		s.SplitNote = fmt.Sprintf("validation is every document whose hash is below %g: %.2f %% of the tokens",
-			f, 100*float64(val)/float64(total))
-		return
-	}
-	cut := int64(math.Floor(float64(total) * (1 - f)))
-	s.SplitBy = "position"
-	s.SplitNote = fmt.Sprintf("validation is the last %s of %s by position (%s)",
-		count(total-cut, "token"), group(total), why)
-	h := &s.held
-	for h.at = cut; h.doc < s.index.len() && h.at >= s.index.tokens(h.doc); h.doc++ {
-		h.at -= s.index.tokens(h.doc)
-	}
-}
-
 // heldOut decides by the document's text alone: it never moves, and exact copies stay together.
 func (s *Set) heldOut(doc int) bool {
 	return float64(s.index.hash64(doc)>>11)*0x1p-53 < s.held.fraction
@@ -207,22 +163,29 @@ const (
 	allSides
 )
 
-// part returns which text tokens [lo, hi) of a document fall on a side.
-func (s *Set) part(doc int, on side) (lo, hi int64) {
-	n := s.index.tokens(doc)
+// part returns which text tokens [lo, hi) of a document fall on a side. A document whose middle is held out has a second
+// part in train, after it.
+func (s *Set) part(doc int, on side, second bool) (lo, hi int64) {
+	n, h := s.index.tokens(doc), &s.held
 	val := false
 	switch {
+	case second && (s.SplitBy != "position" || doc != h.doc || on != trainSide):
+		return 0, 0
 	case on == allSides:
 		return 0, n
+	case s.SplitBy == "name":
+		val = h.sources[s.index.source(doc)]
 	case s.SplitBy == "document":
 		val = s.heldOut(doc)
-	case s.SplitBy == "position" && doc == s.held.doc:
-		if on == trainSide {
-			return 0, s.held.at
-		}
-		return s.held.at, n
-	case s.SplitBy == "position":
-		val = doc > s.held.doc
+	case s.SplitBy != "position":
+	case doc == h.doc && on == valSide:
+		return h.at, min(h.end, n)
+	case doc == h.doc && second:
+		return min(h.end, n), n
+	case doc == h.doc:
+		return 0, h.at
+	default:
+		val = doc > h.doc && h.end == toEnd
 	}
 	if val != (on == valSide) {
 		return 0, 0
@@ -234,8 +197,8 @@ func (s *Set) part(doc int, on side) (lo, hi int64) {
 // label 1 is the first token, label n+1 the EOS. Only the part with the last token has the EOS. If a part begins
 // inside the document, the input of its first label is the token before, from the other side. The input of the first
 // token of a document is the start token; without one it is no label.
-func (s *Set) labels(doc int, on side) (lo, hi int64) {
-	lo, hi = s.part(doc, on)
+func (s *Set) labels(doc int, on side, second bool) (lo, hi int64) {
+	lo, hi = s.part(doc, on, second)
 	if lo == hi {
 		return 0, 0
 	}

@@ -10,7 +10,8 @@ type Split struct {
 	set     *Set
 	side    side
 	context int64
-	docs    []uint32 // documents with a sequence here
+	docs    []uint32 // documents with a sequence here, in parts
+	second  int      // which of docs is the second part of its document; -1: none
 	ends    []int64  // sequences up to and including each of docs
 	sums    SideStats
 }
@@ -19,32 +20,50 @@ func (s *Set) newSplit(context int, on side) *Split {
 	if context < 1 {
 		panic("data: context below one")
 	}
-	sp := &Split{set: s, side: on, context: int64(context)}
+	sp := &Split{set: s, side: on, context: int64(context), second: -1}
 	n := &sp.sums
 	for d := range s.index.len() {
-		lo, hi := s.labels(d, on)
-		if lo >= hi {
-			continue
+		parts, before := 0, n.Sequences
+		for _, second := range []bool{false, true} {
+			lo, hi := s.labels(d, on, second)
+			if lo >= hi {
+				continue
+			}
+			parts++
+			n.Sequences += (hi - lo + sp.context - 1) / sp.context
+			n.Labels += hi - lo
+			counted := s.counted(d, lo, hi)
+			n.Counted += counted
+			if counted < hi-lo { // a conversation: of a text everything counts
+				s.countAnswers(n, d, lo, hi, sp.context)
+			}
+			if hi == s.index.tokens(d)+2 {
+				n.EOS++
+			}
+			if second {
+				sp.second = len(sp.docs)
+			}
+			sp.docs = append(sp.docs, uint32(d))
+			sp.ends = append(sp.ends, n.Sequences)
 		}
-		chunks := (hi - lo + sp.context - 1) / sp.context
-		n.Documents++
-		n.Sequences += chunks
-		n.Labels += hi - lo
-		counted := s.counted(d, lo, hi)
-		n.Counted += counted
-		if counted < hi-lo { // a conversation: of a text everything counts
-			s.countAnswers(n, d, lo, hi, sp.context)
+		if parts > 0 {
+			n.Documents++
 		}
-		if hi == s.index.tokens(d)+2 {
-			n.EOS++
-		}
-		if chunks > 1 {
+		if n.Sequences-before > int64(parts) {
 			n.Chunked++
 		}
-		sp.docs = append(sp.docs, uint32(d))
-		sp.ends = append(sp.ends, n.Sequences)
 	}
 	return sp
+}
+
+// labels returns the labels of the k-th part.
+func (sp *Split) labels(k int) (lo, hi int64) {
+	return sp.set.labels(int(sp.docs[k]), sp.side, k == sp.second)
+}
+
+// part returns the text tokens of the k-th part.
+func (sp *Split) part(k int) (lo, hi int64) {
+	return sp.set.part(int(sp.docs[k]), sp.side, k == sp.second)
 }
 
 // text appends [lo, hi) of a document's virtual row, which must be text tokens.
@@ -97,7 +116,11 @@ func (sp *Split) EOS() int64 { return sp.sums.EOS }
 func (sp *Split) Chunked() int64 { return sp.sums.Chunked }
 
 // Documents returns the number of documents with a sequence in this split.
-func (sp *Split) Documents() int { return len(sp.docs) }
+func (sp *Split) Documents() int { return int(sp.sums.Documents) }
+
+// Parts returns the number of parts of documents in this split: one of each, but two of a document in train whose
+// middle is held out.
+func (sp *Split) Parts() int { return len(sp.docs) }
 
 // Context returns the largest number of labels in a sequence.
 func (sp *Split) Context() int { return int(sp.context) }
@@ -112,7 +135,7 @@ func (sp *Split) locate(i int64) (doc int, lo, hi int64) {
 		i -= sp.ends[k-1]
 	}
 	doc = int(sp.docs[k])
-	first, end := sp.set.labels(doc, sp.side)
+	first, end := sp.labels(k)
 	lo = first + i*sp.context
 	return doc, lo, min(end, lo+sp.context)
 }
@@ -174,9 +197,9 @@ func (sp *Split) CountedLabels() iter.Seq2[[]int32, []bool] {
 	return func(yield func([]int32, []bool) bool) {
 		var ids []int32
 		var counts []bool
-		for _, d := range sp.docs {
+		for k, d := range sp.docs {
 			doc := int(d)
-			lo, hi := sp.set.labels(doc, sp.side)
+			lo, hi := sp.labels(k)
 			for ; lo < hi; lo += labelPiece {
 				end := min(hi, lo+labelPiece)
 				ids = sp.set.row(ids[:0], doc, lo, end)
@@ -194,19 +217,17 @@ func (sp *Split) CountedLabels() iter.Seq2[[]int32, []bool] {
 	}
 }
 
-// Document returns the k-th document of the split and how many of its text tokens are in the split.
+// Document returns the document of the k-th part of the split, and how many of its text tokens are in the part.
 func (sp *Split) Document(k int) (ref Ref, tokens int64) {
-	doc := int(sp.docs[k])
-	lo, hi := sp.set.part(doc, sp.side)
-	return sp.set.index.ref(doc), hi - lo
+	lo, hi := sp.part(k)
+	return sp.set.index.ref(int(sp.docs[k])), hi - lo
 }
 
-// AppendText appends text tokens [lo, hi) of the k-th document's part in the split, without start and EOS.
+// AppendText appends text tokens [lo, hi) of the k-th part of the split, without start and EOS.
 func (sp *Split) AppendText(dst []int32, k int, lo, hi int64) []int32 {
-	doc := int(sp.docs[k])
-	first, end := sp.set.part(doc, sp.side)
+	first, end := sp.part(k)
 	if lo < 0 || lo > hi || first+hi > end {
 		panic("data: text outside of the document")
 	}
-	return sp.set.text(dst, doc, first+lo+1, first+hi+1)
+	return sp.set.text(dst, int(sp.docs[k]), first+lo+1, first+hi+1)
 }

@@ -60,14 +60,16 @@ func TestSplitNeverMoves(t *testing.T) {
 	}
 }
 
-func TestSplitByPosition(t *testing.T) {
-	row := func(n int) string {
-		b := make([]byte, n)
-		for i := range b {
-			b[i] = byte('a' + i%26)
-		}
-		return string(b)
+// alphabet returns a text of n bytes.
+func alphabet(n int) string {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte('a' + i%26)
 	}
+	return string(b)
+}
+
+func TestSplitByPosition(t *testing.T) {
 	for _, c := range []struct {
 		lengths    []int
 		f          float64
@@ -89,7 +91,7 @@ func TestSplitByPosition(t *testing.T) {
 	} {
 		var texts []string
 		for _, n := range c.lengths {
-			texts = append(texts, row(n))
+			texts = append(texts, alphabet(n))
 		}
 		s := prepareTexts(t, texts, PrepareOptions{ValFraction: c.f, Start: c.start})
 		train, val := s.Train(8), s.Val(8)

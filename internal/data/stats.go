@@ -107,7 +107,7 @@ func (s *Set) findCopies(st *Stats) {
 				st.Duplicates++
 				st.DuplicateTokens += s.index.tokens(docs[n].id)
 			}
-			if lo, hi := s.part(docs[n].id, valSide); lo < hi {
+			if lo, hi := s.part(docs[n].id, valSide, false); lo < hi {
 				held++
 			}
 		}
@@ -125,7 +125,7 @@ const hashBase = 0x9E3779B97F4A7C15
 func findRuns(st *Stats, train, val *Split) {
 	var ids []int32
 	total := int64(0)
-	for k := range val.Documents() {
+	for k := range val.Parts() {
 		_, n := val.Document(k)
 		total += n / RunTokens
 	}
@@ -133,7 +133,7 @@ func findRuns(st *Stats, train, val *Split) {
 	wanted := map[uint64]int32{} // hash of a run: how often validation has it
 	var filter [1 << 16]uint64   // which hashes may be wanted
 	i := int64(0)
-	for k := range val.Documents() {
+	for k := range val.Parts() {
 		_, n := val.Document(k)
 		for at := int64(0); at+RunTokens <= n; at += RunTokens {
 			if i++; i%every != 0 {
@@ -159,7 +159,7 @@ func findRuns(st *Stats, train, val *Split) {
 	for range RunTokens {
 		power *= hashBase
 	}
-	for k := range train.Documents() {
+	for k := range train.Parts() {
 		_, n := train.Document(k)
 		n = min(n, maxScan-st.Scanned)
 		st.Scanned += n

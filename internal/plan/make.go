@@ -37,7 +37,7 @@ func (d *Draft) Make(ctx context.Context, r Request) (*Plan, error) {
 		r.Note = func(string, ...any) {}
 	}
 	cfg := d.Config
-	p := &Plan{Config: cfg, Hardware: r.Opener.Hardware(), Warnings: slices.Clone(cfg.Notes())}
+	p := &Plan{Config: cfg, Hardware: r.Opener.Hardware(), Warnings: append(slices.Clone(cfg.Notes()), d.notes...)}
 	if w := p.Hardware.Warning; w != "" {
 		p.Warnings = append(p.Warnings, w)
 	}
@@ -144,7 +144,8 @@ func (p *Plan) chooseMemory(d *Draft, o engine.Opener) error {
 // count fills in the numbers of the text.
 func (p *Plan) count(d *Draft) {
 	t := d.Text
-	p.Text = Text{Census: t.Set.Census(), SplitBy: t.Set.SplitNote, Train: t.Train.Tokens(), Val: t.Val.Tokens()}
+	p.Text = Text{Census: t.Set.Census(), SplitBy: t.Set.SplitNote, Train: t.Train.Tokens(), Val: t.Val.Tokens(),
+		Ends: t.Train.EOS()}
 	tokens := float64(p.Config.Train.Steps) * float64(p.Config.Train.BatchTokens)
 	p.Text.Epochs = tokens / float64(p.Text.Train)
 	if p.Speed > 0 {

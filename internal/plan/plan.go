@@ -46,6 +46,7 @@ type Text struct {
 	Train   int64   // labels of one epoch
 	Val     int64   // labels of the validation part
 	Epochs  float64 // passes over the training part
+	Ends    int64   // documents that end in the training part
 }
 
 // Rate is the learning rate and where it comes from.

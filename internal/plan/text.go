@@ -20,6 +20,7 @@ type Draft struct {
 	Config *config.Config // a copy of the request
 	Text   *data.Text
 	arch   *config.Arch // of weights that are loaded; nil: fresh ones
+	notes  []string     // what a person should know of what was decided with the text
 }
 
 // Close gives the text back.
@@ -76,7 +77,7 @@ func OpenText(ctx context.Context, request *config.Config, opt TextOptions) (*Dr
 			return nil, err
 		}
 	}
-	if d.Text, err = prepare(ctx, cfg, docs, tok, opt); err != nil {
+	if err = d.prepare(ctx, docs, tok, opt); err != nil {
 		return nil, changed(opt, err)
 	}
 	if got := d.Text.Set.Hash; opt.Hash != "" && got != opt.Hash {
@@ -114,7 +115,7 @@ func absolutePaths(cfg *config.Config) error {
 // the files that take what it prints.
 func discover(cfg *config.Config, out string) (*corpus.Corpus, error) {
 	opt := reading(cfg)
-	opt.Weights = cfg.Data.Weights
+	opt.Weights, opt.Splits = cfg.Data.Weights, cfg.Data.Splits == "names"
 	if len(cfg.Data.Paths) == 0 {
 		return corpus.GoCorpus("", opt)
 	}
@@ -145,25 +146,26 @@ func where(cfg *config.Config) string {
 }
 
 // prepare turns the documents into token shards and cuts them into what trains and what validates.
-func prepare(ctx context.Context, cfg *config.Config, docs *corpus.Corpus, tok *tokenizer.Tokenizer,
-	opt TextOptions) (*data.Text, error) {
+func (d *Draft) prepare(ctx context.Context, docs *corpus.Corpus, tok *tokenizer.Tokenizer, opt TextOptions) error {
+	cfg := d.Config
 	set, err := data.Prepare(ctx, docs, tok, data.PrepareOptions{
-		ValFraction: cfg.Data.ValFraction, Start: cfg.Data.Start, Workers: opt.Workers})
+		ValFraction: cfg.Data.ValFraction, ValFrom: cfg.Data.ValFrom, Start: cfg.Data.Start, Workers: opt.Workers})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	t := &data.Text{Docs: docs, Tok: tok, Set: set, Train: set.Train(cfg.Train.Context), Val: set.Val(cfg.Train.Context)}
-	least := int64(cfg.Train.BatchTokens)
-	if opt.Little {
-		least = 1
+	t := &data.Text{Docs: docs, Tok: tok, Set: set}
+	have := set.Train(1).Tokens()
+	err = d.fit(have)
+	if err == nil {
+		context := cfg.Train.Context
+		t.Train, t.Val = set.Train(context), set.Val(context)
+		err = enough(cfg, t, opt.Little)
 	}
-	if t.Val.Counted() == 0 || t.Train.Tokens() < least {
-		err := fmt.Errorf("%w: too little text: %d tokens to train on, %d to validate, and one step takes %d; "+
-			"add text or lower train.batch_tokens", data.ErrUnusable, t.Train.Tokens(), t.Val.Tokens(), cfg.Train.BatchTokens)
-		set.Close()
-		return nil, err
+	if err != nil {
+		return errors.Join(err, set.Close())
 	}
-	return t, nil
+	d.Text = t
+	return nil
 }
 
 // OpenOther prepares files and folders that no run was trained on, all of them to be measured. The caller closes the

@@ -80,9 +80,13 @@ func trainBPE(ctx context.Context, cfg *config.Config, docs *corpus.Corpus, role
 }
 
 // autoVocab is the size of the vocabulary for a corpus: 1,024 ids at 1 MB, growing with the square root of its
-// size, a power of two from 512 to 32,768. Larger ones would leave most tokens too rare to be learned.
+// size, a power of two from 512 to 32,768. Larger ones would leave most tokens too rare to be learned. A text of less
+// than 16 kB gets so many ids beside its bytes.
 func autoVocab(bytes int64) int {
 	ids := 1024 * math.Sqrt(float64(bytes)/1e6)
+	if bytes < 16_000 {
+		return 257 + int(ids)
+	}
 	size := 512
 	for size < 32768 && float64(size)*math.Sqrt2 < ids {
 		size *= 2

@@ -1,0 +1,155 @@
+package data
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"gimbal/internal/corpus"
+)
+
+// endMarks are what other programs write where a text or a turn ends.
+var endMarks = []string{"<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|eos|>", "[EOS]", "<|im_end|>",
+	"<|eot_id|>", "<end_of_turn>", "<|end|>"}
+
+// A mark that comes so often in a sample, and in such a share of its documents, is no chance.
+const (
+	manyMarks     = 10
+	manyWithMarks = 0.05
+)
+
+// tell notes what a person should know of the documents: of those that teach nothing, of marks in them that stay plain
+// text, and of a separator that does nothing.
+func (s *Set) tell(ctx context.Context, c *corpus.Corpus) error {
+	if s.held.fraction == 0 {
+		return nil // nothing is learned from it
+	}
+	s.tellEmpty()
+	marks := append(endMarks[:len(endMarks):len(endMarks)], s.ownMarks()...)
+	escaped, crlf := otherSeparators(c.Separator())
+	found, err := c.Spelled(ctx, append(marks, escaped, crlf))
+	if err != nil {
+		return err
+	}
+	n := len(marks)
+	for _, m := range found[:n] {
+		s.tellMark(m)
+	}
+	s.tellSeparator(c, found[n], found[n+1])
+	return nil
+}
+
+// tellEmpty counts the documents that teach nothing.
+func (s *Set) tellEmpty() {
+	c := s.census
+	if c.Empty+c.OneToken == 0 {
+		return
+	}
+	first := 0
+	for s.index.tokens(first) > 1 {
+		first++
+	}
+	s.told = append(s.told, corpus.Finding{Warn: 2*(c.Empty+c.OneToken) > c.Documents,
+		Text: fmt.Sprintf("documents that teach nothing: %s of %s are empty, and %s of one token; the first: %s",
+			group(c.Empty), group(c.Documents), group(c.OneToken), printable(s.Describe(s.index.ref(first))))})
+}
+
+// ownMarks are the marks of the tokenizer that are not among endMarks.
+func (s *Set) ownMarks() (marks []string) {
+	own := append([]int32{s.tok.EOS()}, s.format.TurnEnds()...)
+	if bos, ok := s.tok.BOS(); ok {
+		own = append(own, bos)
+	}
+next:
+	for _, id := range own {
+		name := s.tok.Name(id)
+		for _, m := range append(endMarks, marks...) {
+			if m == name {
+				continue next
+			}
+		}
+		if name != "" {
+			marks = append(marks, name)
+		}
+	}
+	return marks
+}
+
+// tellMark tells of a mark that many documents spell out.
+func (s *Set) tellMark(m corpus.Spelling) {
+	if m.Times < manyMarks || float64(m.Documents) < manyWithMarks*float64(m.Looked) {
+		return
+	}
+	f := corpus.Finding{Warn: true, Text: fmt.Sprintf("%s is spelled out %s in %s of %s looked at: it is learned as plain "+
+		"text, not as an end", printable(m.Text), count(m.Times, "time"), group(m.Documents), count(m.Looked, "document")),
+		Advice: "take it out of the records: each is a document and gets its own end"}
+	if m.Plain {
+		f.Advice = "cut the text there with --set 'data.separator=" + m.Text + "'"
+	}
+	s.told = append(s.told, f)
+}
+
+// tellSeparator tells of a separator that cuts no file.
+func (s *Set) tellSeparator(c *corpus.Corpus, escaped, crlf corpus.Spelling) {
+	sep := c.Separator()
+	if sep == "" {
+		return
+	}
+	cuttable := 0
+	for i := range c.Sources {
+		if c.Cuttable(i) {
+			cuttable++
+		}
+	}
+	for d := range s.index.len() {
+		src := int(s.index.source(d))
+		again := d > 0 && int(s.index.source(d-1)) == src
+		ref := s.index.ref(d)
+		atEnd := ref.Offset+ref.Length+int64(len(sep)) == c.Sources[src].Text
+		if c.Cuttable(src) && (again || atEnd) {
+			return
+		}
+	}
+	f := corpus.Finding{Warn: true, Text: fmt.Sprintf("data.separator %s cuts none of %s", strconv.Quote(sep),
+		count(int64(cuttable), "text file")), Advice: "take one that is in the text, or leave it out"}
+	write := func(sep string) string {
+		return fmt.Sprintf(`--set 'data.separator=%s'`, strconv.Quote(sep))
+	}
+	switch {
+	case cuttable == 0:
+		f.Text = fmt.Sprintf("data.separator %s does nothing: it cuts plain text, and here are only records", strconv.Quote(sep))
+		f.Advice = "leave it out"
+	case strings.Contains(sep, `\`) && escaped.Text != "":
+		f.Text += ": it has a backslash, not what is meant by it"
+		f.Advice = fmt.Sprintf("write %s, with both kinds of quotes, which is in the text %s", write(escaped.Text),
+			count(escaped.Times, "time"))
+	case crlf.Times > 0:
+		f.Text += ": its lines end with a carriage return"
+		f.Advice = "write " + write(crlf.Text)
+	}
+	s.told = append(s.told, f)
+}
+
+// otherSeparators returns what a separator may have been meant to be: without backslashes, and with the line ends of
+// Windows. They are empty where that is nothing else.
+func otherSeparators(sep string) (unescaped, crlf string) {
+	if strings.Contains(sep, `\`) {
+		unescaped = strings.NewReplacer(`\n`, "\n", `\t`, "\t", `\r`, "\r").Replace(sep)
+		if unescaped == sep {
+			unescaped = ""
+		}
+	}
+	if strings.Contains(sep, "\n") && !strings.Contains(sep, "\r") {
+		crlf = strings.ReplaceAll(sep, "\n", "\r\n")
+	}
+	return unescaped, crlf
+}
+
+// printable returns a text as it is, or quoted if it would do more to a terminal than show.
+func printable(text string) string {
+	if strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) || r == '\uFFFD' }) {
+		return strconv.Quote(text)
+	}
+	return text
+}

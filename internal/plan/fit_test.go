@@ -1,0 +1,129 @@
+package plan
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gimbal/internal/config"
+	"gimbal/internal/data"
+)
+
+// little is a draft of so many bytes of text in one file, with the settings.
+func little(t *testing.T, bytes int, settings ...string) (*Draft, error) {
+	t.Helper()
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	var s strings.Builder
+	for i := 0; s.Len() < bytes; i++ {
+		fmt.Fprintf(&s, "Note %d of the day: %d times the cat has come back. ", i, i*7%13)
+	}
+	path := filepath.Join(t.TempDir(), "notes.txt")
+	if err := os.WriteFile(path, []byte(s.String()[:bytes]), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	var sets []config.Assignment
+	for _, s := range append([]string{"data.paths=" + path, "tokenizer.kind=bytes", "train.steps=20"}, settings...) {
+		sets = append(sets, config.Set(s))
+	}
+	cfg, err := config.Load("", sets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := OpenText(context.Background(), cfg, TextOptions{Workers: 1})
+	if err == nil {
+		t.Cleanup(func() { d.Close() })
+	}
+	return d, err
+}
+
+// A text of less than a batch gets smaller batches and, where it must, a shorter context; what was set stays.
+func TestLittleText(t *testing.T) {
+	for _, c := range []struct {
+		bytes          int
+		set            string
+		context, batch int
+		notes          int
+	}{
+		{20_000, "", 256, 8192, 0},
+		{8_000, "", 256, 512, 1},
+		{3_000, "", 256, 256, 1},
+		{1_000, "", 64, 64, 2},
+		{100, "", 16, 16, 2},
+		{18, "", 16, 16, 2},
+		{1_000, "train.context=128", 128, 128, 1},
+		{1_000, "train.context=8", 8, 64, 1},
+		{8_000, "train.batch_tokens=4096", 256, 4096, 0},
+		{1_000, "train.micro_tokens=300", 256, 300, 1},
+	} {
+		var settings []string
+		if c.set != "" {
+			settings = []string{c.set}
+		}
+		d, err := little(t, c.bytes, settings...)
+		if err != nil {
+			t.Errorf("%d bytes, %s: %v", c.bytes, c.set, err)
+			continue
+		}
+		got := d.Config.Train
+		if got.Context != c.context || got.BatchTokens != c.batch || len(d.notes) != c.notes {
+			t.Errorf("%d bytes, %s: context %d, batches of %d, told %q", c.bytes, c.set, got.Context, got.BatchTokens, d.notes)
+		}
+		if err := d.Config.Check(); err != nil {
+			t.Error(err)
+		}
+		if _, err := data.NewLoader(d.Text.Train, 1, got.BatchTokens); err != nil {
+			t.Errorf("%d bytes, %s: %v", c.bytes, c.set, err)
+		}
+	}
+}
+
+// A text too small for anything, or for what was set, says what is missing.
+func TestTooLittleText(t *testing.T) {
+	for _, c := range []struct {
+		bytes int
+		set   string
+		want  string
+	}{
+		{1, "", "0 tokens to train on, and 16 are needed: add about 17 bytes"},
+		{10, "", "10 tokens to train on, and 16 are needed: add about 7 bytes"},
+		{100, "train.context=256", "96 tokens to train on, and 256 are needed"},
+		{1_000, "train.batch_tokens=4096", "lower train.batch_tokens (--set) to at most"},
+	} {
+		var settings []string
+		if c.set != "" {
+			settings = []string{c.set}
+		}
+		_, err := little(t, c.bytes, settings...)
+		if !errors.Is(err, data.ErrUnusable) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%d bytes, %s: %v, want %q", c.bytes, c.set, err, c.want)
+		}
+	}
+}
+
+// The plan says where nothing or little teaches the model to stop.
+func TestPlanTellsOfEnds(t *testing.T) {
+	for set, want := range map[string]string{
+		"data.val_from=before_end": "1 document ends in the training part",
+		"data.val_from=end":        "no document ends in the training part: the model will not learn to stop",
+		`data.separator=". "`:      "",
+	} {
+		d, err := little(t, 20_000, set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := d.Make(context.Background(), Request{Opener: machine{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		p.Write(&b)
+		if said := strings.Contains(b.String(), "learn to stop"); said != (want != "") || !strings.Contains(b.String(), want) {
+			t.Errorf("%s: the plan is\n%s", set, b.String())
+		}
+	}
+}
