@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 
 	"gimbal/internal/config"
 	"gimbal/internal/corpus"
@@ -18,6 +19,7 @@ import (
 type Draft struct {
 	Config *config.Config // a copy of the request
 	Text   *data.Text
+	Notes  []string     // what is to be told of the model that it begins from
 	arch   *config.Arch // of weights that are loaded; nil: fresh ones
 }
 
@@ -71,6 +73,9 @@ func OpenText(ctx context.Context, request *config.Config, opt TextOptions) (*Dr
 			return nil, err
 		}
 	}
+	if d.Notes, err = d.takeMarks(tok, opt); err != nil {
+		return nil, err
+	}
 	if d.Text, err = prepare(ctx, cfg, docs, tok, opt); err != nil {
 		return nil, changed(opt, err)
 	}
@@ -80,6 +85,28 @@ func OpenText(ctx context.Context, request *config.Config, opt TextOptions) (*Dr
 	}
 	debug.FreeOSMemory() // the tables of the tokenizer, before the model takes their place
 	return d, nil
+}
+
+// takeMarks makes the texts of a new run begin as those of the model or tokenizer file that it begins from, and returns
+// what is to be told. One that goes on stays as it was.
+func (d *Draft) takeMarks(tok *tokenizer.Tokenizer, opt TextOptions) (notes []string, err error) {
+	origin := d.Config.Tokenizer.Path
+	switch {
+	case opt.Hash != "" || opt.Model == nil && origin == "":
+		return nil, nil
+	case opt.Model == nil:
+		notes = tok.Notes()
+	default:
+		origin, notes = opt.Model.Path(), opt.Model.Notes
+		if err := ownTokenizer(d.Config, tok, origin); err != nil {
+			return nil, err
+		}
+	}
+	note, err := adoptStart(d.Config, tok, origin)
+	if note != "" {
+		notes = append(slices.Clone(notes), note)
+	}
+	return notes, err
 }
 
 // changed marks an error of a text that was there before.

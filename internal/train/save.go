@@ -96,8 +96,9 @@ func (t *run) snapshot() (*checkpoint.Snapshot, error) {
 		return nil, fmt.Errorf("step %d is not saved: %w", t.state.Step, err)
 	}
 	chat := t.text.Set.Chat()
-	files, err := hub.ModelFiles(t.plan.Spec.Arch, t.text.Tok, t.startToken(), cmp.Or(chat.Template, t.start.template),
-		chat.TurnEnds...)
+	kept := t.start.kept
+	files, err := hub.ModelFiles(t.plan.Spec.Arch, t.text.Tok, hub.Manner{Start: t.startToken(),
+		Template: cmp.Or(chat.Template, kept.Template), TurnEnds: chat.TurnEnds, Kept: kept})
 	if err != nil {
 		return nil, err
 	}
