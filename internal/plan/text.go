@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"gimbal/internal/chat"
 	"gimbal/internal/config"
 	"gimbal/internal/corpus"
 	"gimbal/internal/data"
@@ -107,6 +109,31 @@ func (d *Draft) takeMarks(tok *tokenizer.Tokenizer, opt TextOptions) (notes []st
 		notes = append(slices.Clone(notes), note)
 	}
 	return notes, err
+}
+
+// Template returns the template of conversations that goes with what is trained, and what is to be told of it. own is
+// that of the model: it stays where nothing of it is untrue.
+func (d *Draft) Template(own string) (template, note string) {
+	ours := d.Text.Set.Chat().Template
+	if own == "" || ours == "" || own == ours {
+		return cmp.Or(ours, own), ""
+	}
+	tok, format := d.Text.Tok, chat.For(d.Text.Tok)
+	var t chat.Tokens
+	if id, ok, err := tok.Start(d.Config.Data.Start); ok && err == nil {
+		t.Start = tok.Name(id)
+	}
+	if id, ok := tok.BOS(); ok {
+		t.BOS = tok.Name(id)
+	}
+	t.EOS = tok.Name(tok.EOS())
+	how := chat.Differs(format, own, t)
+	if how == "" {
+		return own, ""
+	}
+	return ours, fmt.Sprintf("warning: conversations are trained as %s and not by the model's own chat template, which is "+
+		"replaced in the checkpoints: %s; if that is a system message, put it into the conversations to train with it",
+		format.Name(), how)
 }
 
 // changed marks an error of a text that was there before.

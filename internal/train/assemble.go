@@ -24,6 +24,7 @@ type start struct {
 	weights preflight.Weights
 	set     func(engine.Engine) error // gives an engine these weights, with the slots that go with them
 	kept    hub.Kept                  // what came with the weights
+	chat    string                    // the template of conversations that goes with what is trained
 	out     string                    // directory of the run, which may not exist yet; empty: not chosen
 	longer  bool                      // a resume has changed the number of steps, and the schedule with it
 	dry     bool                      // nothing is to come of it
@@ -56,8 +57,12 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 	for _, note := range draft.Notes {
 		rec.note("%s", note)
 	}
-	if note := draft.Text.Set.Chat().Note; note != "" {
-		rec.note("%s", note)
+	var replaced string
+	from.chat, replaced = draft.Template(from.kept.Template)
+	for _, note := range []string{draft.Text.Set.Chat().Note, replaced} {
+		if note != "" {
+			rec.note("%s", note)
+		}
 	}
 	var grams *evaluate.Grams
 	if !dry {

@@ -151,6 +151,7 @@ func (s *saved) assemble(ctx context.Context, opt ResumeOptions, rec *recorder, 
 		draft.Close()
 		return nil, err
 	}
+	from.chat, _ = draft.Template(from.kept.Template)
 	t, err := assemble(ctx, draft, opt.Workers, opt.seams, from, rec)
 	if err != nil {
 		return t, err

@@ -1,7 +1,6 @@
 package train
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -95,10 +94,8 @@ func (t *run) snapshot() (*checkpoint.Snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("step %d is not saved: %w", t.state.Step, err)
 	}
-	chat := t.text.Set.Chat()
-	kept := t.start.kept
 	files, err := hub.ModelFiles(t.plan.Spec.Arch, t.text.Tok, hub.Manner{Start: t.startToken(),
-		Template: cmp.Or(chat.Template, kept.Template), TurnEnds: chat.TurnEnds, Kept: kept})
+		Template: t.start.chat, TurnEnds: t.text.Set.Chat().TurnEnds, Kept: t.start.kept})
 	if err != nil {
 		return nil, err
 	}
