@@ -25,6 +25,9 @@ type Imported struct {
 	Shape      string `json:"shape"`      // family of the decoder, such as "qwen3"
 	Parameters int64  `json:"parameters"` // number of them
 	Context    int    `json:"context"`    // longest text, in tokens
+
+	// Notes are sentences about what the files of the model say and Gimbal does not do, or does otherwise.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Import makes a model of a Hugging Face model directory: config.json, tokenizer.json, and the weights as safetensors,
@@ -46,12 +49,13 @@ func Import(ctx context.Context, dir string, opt ImportOptions) (*Imported, erro
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	path, arch, err := hub.Import(ctx, dir, rundir.CheckpointsOf(out))
+	in, err := hub.Import(ctx, dir, rundir.CheckpointsOf(out))
 	if err != nil {
 		return nil, classify(err, dir)
 	}
-	params, _ := arch.Params()
-	return &Imported{Dir: out, Checkpoint: path, Shape: arch.Shape, Parameters: params, Context: arch.Context}, nil
+	params, _ := in.Arch.Params()
+	return &Imported{Dir: out, Checkpoint: in.Path, Shape: in.Arch.Shape, Parameters: params, Context: in.Arch.Context,
+		Notes: in.Notes}, nil
 }
 
 // ExportOptions say what [Export] writes.

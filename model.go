@@ -42,6 +42,9 @@ type ModelInfo struct {
 	Parameters int64  `json:"parameters"` // number of them
 	Vocabulary int    `json:"vocabulary"` // tokens
 	Context    int    `json:"context"`    // longest text, in tokens, with the token that starts it
+
+	// Notes are sentences about what the files of the model say and Gimbal does not do, or does otherwise.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // OpenOptions say how [Open] opens a model.
@@ -82,10 +85,8 @@ func open(path string, opt OpenOptions) (m *Model, err error) {
 	m = &Model{arch: c.Arch, tok: c.Tok, turn: make(chan struct{}, 1), closed: make(chan struct{})}
 	params, _ := c.Arch.Params()
 	m.info = ModelInfo{Path: c.Path(), Step: c.Step(), Shape: c.Arch.Shape, Parameters: params, Vocabulary: c.Arch.Vocab,
-		Context: c.Arch.Context}
-	if m.start, err = c.Start(); err != nil {
-		return nil, err
-	}
+		Context: c.Arch.Context, Notes: c.Notes}
+	m.start = c.Start()
 	if m.exec, err = kernel.NewExec(opt.Workers, kernel.TierAuto); err != nil {
 		return nil, err
 	}

@@ -136,7 +136,7 @@ func (m *Model) begin(ctx context.Context, prompt string, opt GenerateOptions) (
 	case opt.MaxTokens < 0:
 		return nil, fmt.Errorf("gimbal: %d tokens to write; ask for at least 1", opt.MaxTokens)
 	}
-	with := generate.Options{TopK: cmp.Or(max(opt.TopK, -1), DefaultTopK), EOS: m.tok.EOS(), Seed: opt.Seed,
+	with := generate.Options{TopK: cmp.Or(max(opt.TopK, -1), DefaultTopK), Ends: m.tok.Ends(), Seed: opt.Seed,
 		Temperature: cmp.Or(opt.Temperature, DefaultTemperature), MaxTokens: cmp.Or(opt.MaxTokens, DefaultMaxTokens),
 		AtOnce: promptAtOnce}
 	with.TopK = max(with.TopK, 0) // generate draws from all tokens for 0

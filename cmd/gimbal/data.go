@@ -45,6 +45,9 @@ func (f *dataFlags) open(e *env) (*plan.Draft, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, note := range draft.Notes {
+		e.progress.notef("%s", note)
+	}
 	for _, ev := range draft.Text.Set.Events {
 		e.progress.notef("%s: %s", ev.Code, ev.Text)
 	}

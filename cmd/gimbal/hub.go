@@ -20,6 +20,9 @@ func (c *importCmd) Run(e *env) error {
 	if c.JSON {
 		return printJSON(e.stdout, r)
 	}
+	for _, note := range r.Notes {
+		e.progress.notef("%s", note)
+	}
 	fmt.Fprintf(e.stdout, "%s: %s shape, %d parameters, context %d\n", r.Dir, r.Shape, r.Parameters, r.Context)
 	const next = "next:\n  %[2]s sample %[1]s\n  %[2]s eval %[1]s --data TEXT\n  %[2]s train --from %[1]s --data TEXT\n"
 	fmt.Fprintf(e.stdout, next, quote(r.Dir), e.program)

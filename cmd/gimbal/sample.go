@@ -49,6 +49,9 @@ func (c *sampleCmd) Run(e *env) error {
 	}
 	defer m.Close()
 	e.progress.notef("%s, step %d", m.Info().Path, m.Info().Step)
+	for _, note := range m.Info().Notes {
+		e.progress.notef("%s", note)
+	}
 	topK := c.TopK
 	if topK == 0 {
 		topK = -1 // the library's word for all tokens

@@ -91,7 +91,7 @@ func Generate(ctx context.Context, opt GenerateOptions) (*GenerateResult, error)
 	for i := range opt.Rounds + 1 {
 		began := time.Now()
 		samples, err := author.Generate(ctx, requests,
-			generate.Options{TopK: 50, Temperature: 0.8, MaxTokens: opt.Tokens, Seed: uint64(i), EOS: -1})
+			generate.Options{TopK: 50, Temperature: 0.8, MaxTokens: opt.Tokens, Seed: uint64(i)})
 		if err != nil {
 			return nil, err
 		}

@@ -129,7 +129,7 @@ func writeModel(t *testing.T, dir string, tok *tokenizer.Tokenizer, template str
 	if err != nil {
 		t.Fatal(err)
 	}
-	config, err := tok.ConfigJSON(256, template)
+	config, err := tok.ConfigJSON(256, false, template)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -173,18 +173,7 @@ func OpenWeights(fsys durable.FS, path string) (*Checkpoint, error) {
 		return Open(fsys, path)
 	}
 	if _, err := fsys.Stat(filepath.Join(path, ModelFile)); errors.Is(err, fs.ErrNotExist) {
-		for _, other := range []struct{ name, advice string }{
-			{ModelFile + ".index.json", "the model is in shards: make a checkpoint of it with gimbal import"},
-			{"pytorch_model.bin", "pickle files can run code and are not read: convert it to " + ModelFile},
-			{"", "it has no " + ModelFile + ": give a model directory"},
-		} {
-			if _, err := fsys.Stat(filepath.Join(path, other.name)); err == nil {
-				return nil, fmt.Errorf("checkpoint: open %s: %s: %w", path, other.advice, ErrNone)
-			} else if !errors.Is(err, fs.ErrNotExist) {
-				return nil, fmt.Errorf("checkpoint: open %s: %w", path, err)
-			}
-		}
-		return nil, fmt.Errorf("checkpoint: open %s: there is no such directory: %w", path, ErrNone)
+		return nil, noWeights(fsys, path)
 	}
 	f, size, err := openFile(fsys, path, ModelFile, -1)
 	if err != nil {
@@ -195,6 +184,34 @@ func OpenWeights(fsys durable.FS, path string) (*Checkpoint, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return &Checkpoint{fsys: fsys, path: path, model: t, open: []durable.File{f}}, nil
+}
+
+// NoneError says why a directory is no model; it matches ErrNone.
+type NoneError struct{ Path, Why string }
+
+func (e *NoneError) Error() string { return fmt.Sprintf("checkpoint: open %s: %s", e.Path, e.Why) }
+
+func (e *NoneError) Is(target error) bool { return target == ErrNone }
+
+// noWeights says why a directory without a file of weights is no model.
+func noWeights(fsys durable.FS, path string) error {
+	entries, err := fsys.ReadDir(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return &NoneError{path, "there is no such directory"}
+	case err != nil:
+		return fmt.Errorf("checkpoint: open %s: %w", path, err)
+	}
+	why := "it has no " + ModelFile
+	for _, e := range entries {
+		switch name := e.Name(); {
+		case name == ModelFile+".index.json", strings.HasPrefix(name, "model-") && strings.HasSuffix(name, ".safetensors"):
+			return &NoneError{path, "its weights are in shards: make a checkpoint of it with gimbal import"}
+		case strings.HasPrefix(name, "pytorch_model") && strings.HasSuffix(name, ".bin"):
+			why = "pickle files can run code and are not read: convert " + name + " to " + ModelFile
+		}
+	}
+	return &NoneError{path, why}
 }
 
 // Path returns the directory.

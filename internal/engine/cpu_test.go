@@ -286,7 +286,7 @@ func TestDecoder(t *testing.T) {
 			d.Refresh()
 			samples, err := generate.New(d).Generate(t.Context(),
 				[]generate.Request{{Prompt: []int32{1, 5}}, {Prompt: []int32{9}, Index: 1}},
-				generate.Options{Temperature: 1, MaxTokens: 20, EOS: -1})
+				generate.Options{Temperature: 1, MaxTokens: 20})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -31,7 +31,7 @@ func (e *Evaluator) Write(ctx context.Context) (*Writing, error) {
 	e.decoder.Refresh()
 	samples, err := e.generator.Generate(ctx, e.requests(), generate.Options{
 		TopK: judge.TopK, Temperature: judge.Temperature, MaxTokens: j.Plan().MaxTokens,
-		Seed: e.opt.Seed, EOS: e.opt.Text.Tok.EOS(),
+		Seed: e.opt.Seed, Ends: append(e.opt.Text.Set.Chat().TurnEnds, e.opt.Text.Tok.Ends()...),
 	})
 	if err == nil {
 		err = ctx.Err() // measuring takes a while too

@@ -1,7 +1,7 @@
 // Package generate writes texts with a decoder, several at once: each row of a key-value cache holds one text.
 //
 //	g := generate.New(decoder)
-//	samples, err := g.Generate(ctx, requests, generate.Options{TopK: 50, Temperature: 0.8, MaxTokens: 128, EOS: eos})
+//	samples, err := g.Generate(ctx, requests, generate.Options{TopK: 50, Temperature: 0.8, MaxTokens: 128, Ends: ends})
 //
 // For the tokens one by one, or to let others compute in between, call Start, and then Step while Active.
 //
@@ -47,8 +47,8 @@ type Options struct {
 	Temperature float64 // divides the logits; 0: always the most probable token
 	MaxTokens   int     // most tokens to write, at least 1
 	Seed        uint64
-	EOS         int32 // ends a text; negative: no token does
-	AtOnce      int   // most prompt tokens that one Step computes; 0: any number
+	Ends        []int32 // tokens that end a text
+	AtOnce      int     // most prompt tokens that one Step computes; 0: any number
 }
 
 // Request is one text to continue.
@@ -62,14 +62,14 @@ type Finish string
 
 // The reasons.
 const (
-	FinishEOS     Finish = "eos"     // the model ended it
+	FinishEOS     Finish = "eos"     // the model ended it, by one of Options.Ends
 	FinishLength  Finish = "length"  // Options.MaxTokens
 	FinishContext Finish = "context" // no room for another position
 )
 
 // Sample is a text that was written.
 type Sample struct {
-	Tokens []int32 // without the prompt and without EOS
+	Tokens []int32 // without the prompt and without the token that ended it
 	Finish Finish
 }
 
@@ -247,7 +247,7 @@ func (g *Generator) draw() error {
 		s.written++
 		d := Drawn{Request: s.request, Token: s.next}
 		switch {
-		case s.next == g.opt.EOS:
+		case slices.Contains(g.opt.Ends, s.next):
 			d.Finish = FinishEOS
 		case s.written == g.opt.MaxTokens:
 			d.Finish = FinishLength

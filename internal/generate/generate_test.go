@@ -79,7 +79,7 @@ func (s Sample) equal(o Sample) bool { return s.Finish == o.Finish && slices.Equ
 // A sample is the same alone, among others, in another order, on more rows, and with
 // its prompt cut into pieces wherever the decoder likes.
 func TestSampleDoesNotDependOnItsBatch(t *testing.T) {
-	opt := Options{TopK: 20, Temperature: 1.5, MaxTokens: 20, Seed: 3, EOS: eos}
+	opt := Options{TopK: 20, Temperature: 1.5, MaxTokens: 20, Seed: 3, Ends: []int32{eos}}
 	for _, arch := range archs {
 		m := newTestModel(t, arch)
 		all := requests(20)
@@ -128,7 +128,7 @@ func TestSampleDoesNotDependOnItsBatch(t *testing.T) {
 func TestStep(t *testing.T) {
 	m := newTestModel(t, archs[0])
 	g := newGenerator(t, m, 3, 64)
-	all, opt := requests(12), Options{TopK: 20, Temperature: 1.5, MaxTokens: 20, Seed: 3, EOS: eos, AtOnce: 4}
+	all, opt := requests(12), Options{TopK: 20, Temperature: 1.5, MaxTokens: 20, Seed: 3, Ends: []int32{eos}, AtOnce: 4}
 	want, err := g.Generate(t.Context(), all, opt)
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +177,7 @@ func TestStep(t *testing.T) {
 // Another seed and another index give another text; the same give the same.
 func TestSeedAndIndex(t *testing.T) {
 	g := newGenerator(t, newTestModel(t, archs[0]), 4, 64)
-	opt := Options{Temperature: 1, MaxTokens: 20, Seed: 3, EOS: -1}
+	opt := Options{Temperature: 1, MaxTokens: 20, Seed: 3}
 	one := func(seed, index uint64) Sample {
 		opt.Seed = seed
 		s, err := g.Generate(t.Context(), []Request{{Prompt: []int32{eos}, Index: index}}, opt)
@@ -201,7 +201,7 @@ func TestGreedyIsArgmaxOfLogits(t *testing.T) {
 		m := newTestModel(t, arch)
 		g := newGenerator(t, m, 3, 16)
 		all := requests(6)
-		samples, err := g.Generate(t.Context(), all, Options{TopK: 50, MaxTokens: contextLen + 5, EOS: eos})
+		samples, err := g.Generate(t.Context(), all, Options{TopK: 50, MaxTokens: contextLen + 5, Ends: []int32{eos}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -236,24 +236,24 @@ func TestFinish(t *testing.T) {
 		}
 		return s[0]
 	}
-	free := run(prompt, Options{MaxTokens: 5, EOS: -1})
+	free := run(prompt, Options{MaxTokens: 5})
 	if free.Finish != FinishLength || len(free.Tokens) != 5 {
 		t.Fatalf("%+v", free)
 	}
 	// Whatever token is called EOS ends the text at its first appearance, and is not part of it.
 	stop := free.Tokens[3]
 	at := slices.Index(free.Tokens, stop)
-	if s := run(prompt, Options{MaxTokens: 5, EOS: stop}); s.Finish != FinishEOS ||
+	if s := run(prompt, Options{MaxTokens: 5, Ends: []int32{-1, stop}}); s.Finish != FinishEOS ||
 		!slices.Equal(s.Tokens, free.Tokens[:at]) {
 		t.Errorf("%+v, want the first %d of %v", s, at, free.Tokens)
 	}
 	// The prompt and all tokens but the last fill the context exactly.
-	if s := run(prompt, Options{MaxTokens: 1000, EOS: -1}); s.Finish != FinishContext ||
+	if s := run(prompt, Options{MaxTokens: 1000}); s.Finish != FinishContext ||
 		len(prompt)+len(s.Tokens) != contextLen+1 {
 		t.Errorf("%s after %d tokens", s.Finish, len(s.Tokens))
 	}
 	full := make([]int32, contextLen)
-	if s := run(full, Options{MaxTokens: 1000, EOS: -1}); s.Finish != FinishContext || len(s.Tokens) != 1 {
+	if s := run(full, Options{MaxTokens: 1000}); s.Finish != FinishContext || len(s.Tokens) != 1 {
 		t.Errorf("%s after %d tokens", s.Finish, len(s.Tokens))
 	}
 }
@@ -261,7 +261,7 @@ func TestFinish(t *testing.T) {
 func TestGenerateRefuses(t *testing.T) {
 	m := newTestModel(t, archs[0])
 	g := newGenerator(t, m, 2, 64)
-	good := Options{MaxTokens: 3, Temperature: 1, EOS: eos}
+	good := Options{MaxTokens: 3, Temperature: 1, Ends: []int32{eos}}
 	with := func(edit func(*Options)) Options {
 		o := good
 		edit(&o)
@@ -324,7 +324,7 @@ func BenchmarkGenerate(b *testing.B) {
 		all[i] = Request{Prompt: []int32{0}, Index: uint64(i)}
 	}
 	for b.Loop() {
-		if _, err := g.Generate(b.Context(), all, Options{TopK: 50, Temperature: 0.8, MaxTokens: 64, EOS: -1}); err != nil {
+		if _, err := g.Generate(b.Context(), all, Options{TopK: 50, Temperature: 0.8, MaxTokens: 64}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"path"
 	"slices"
 	"strings"
 
@@ -23,6 +23,8 @@ type directory struct {
 	path string
 	root *os.Root
 	open []*os.File // weights
+
+	notes []string // what is there and is not read, a sentence each
 }
 
 // openDirectory opens the directory at path.
@@ -115,25 +117,39 @@ func (d *directory) safetensors(name string) (*safetensors.File, error) {
 	return safetensors.Parse(f, size)
 }
 
-// pickles are endings of files that may be in Python's pickle format.
-var pickles = []string{".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
+// foreign are files of weights that are not read, by what their names match.
+var foreign = []struct{ like, what string }{
+	{"adapter_model.*", "is an adapter and no model: merge it into its model first (peft: merge_and_unload, then " +
+		"save_pretrained)"},
+	{"*.gguf", "is not read: convert it to " + weightsFile},
+	{"*.h5", "is not read: convert it to " + weightsFile},
+	{"*.msgpack", "is not read: convert it to " + weightsFile},
+	{"*.onnx", "is not read: convert it to " + weightsFile},
+	{"*.safetensors", "is not the name of a model: weights are in " + weightsFile + " or in shards; rename it if it is one"},
+	{"*.bin", pickled}, {"*.pt", pickled}, {"*.pth", pickled}, {"*.ckpt", pickled}, {"*.pkl", pickled},
+	{"*.pickle", pickled},
+}
+
+const pickled = "is a pickle file, which can run code when it is read, so gimbal does not read it: convert it where you " +
+	"trust it (transformers: model.save_pretrained(\"DIR\") writes " + weightsFile + ")"
+
+// strays are files that a trainer leaves beside a model. They hold no weights of it.
+var strays = []string{"training_args.*", "trainer_state.*", "optimizer.*", "scheduler.*", "scaler.*", "rng_state*",
+	"sharded_rng_state*", "random_states_*", "*optim_states.*", "tokenizer*", "spiece*", "vocab.*"}
 
 // noWeights says why a directory without safetensors is refused.
-func (d *directory) noWeights() error {
-	entries, err := fs.ReadDir(d.root.FS(), ".")
-	if err != nil {
-		return err
+func (d *directory) noWeights(entries []fs.DirEntry) error {
+	like := func(pattern, name string) bool {
+		ok, err := path.Match(pattern, strings.ToLower(name))
+		return ok && err == nil
 	}
-	for _, e := range entries {
-		name := e.Name()
-		switch end := strings.ToLower(filepath.Ext(name)); {
-		case slices.Contains(pickles, end):
-			return &Error{d.path, name, fmt.Errorf("is a pickle file, which can run code when it is read, so gimbal does "+
-				"not read it: convert it where you trust it (transformers: model.save_pretrained(\"DIR\") writes %s)",
-				weightsFile)}
-		case end == ".gguf" || end == ".h5" || end == ".msgpack" || end == ".onnx":
-			return &Error{d.path, name, fmt.Errorf("is not read: convert it to %s", weightsFile)}
+	for _, f := range foreign {
+		for _, e := range entries {
+			stray := func(pattern string) bool { return like(pattern, e.Name()) }
+			if like(f.like, e.Name()) && !slices.ContainsFunc(strays, stray) {
+				return &Error{d.path, e.Name(), errors.New(f.what)}
+			}
 		}
 	}
-	return &Error{d.path, "", fmt.Errorf("it has neither %s nor %s", weightsFile, indexFile)}
+	return &Error{d.path, "", fmt.Errorf("it has no weights: neither %s, nor %s, nor shards", weightsFile, indexFile)}
 }

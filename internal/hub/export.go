@@ -33,7 +33,7 @@ func Export(ctx context.Context, c *checkpoint.Checkpoint, dir, dtype string) er
 	if err != nil {
 		return err
 	}
-	_, arch, err := describe(c)
+	_, arch, _, err := describe(c)
 	if err != nil {
 		return err
 	}
@@ -62,11 +62,15 @@ func (u untilWriter) Write(p []byte) (int, error) {
 
 // exported returns the small files of a checkpoint that belong to the model and not to the run.
 func exported(c *checkpoint.Checkpoint, dtype string) (map[string][]byte, error) {
-	arch, eos, bos, err := readConfig(c)
+	arch, t, err := readConfig(c)
 	if err != nil {
 		return nil, err
 	}
-	conf, err := model.HFConfig(arch, eos, bos, dtype)
+	eos := int32(-1)
+	if len(t.ends) > 0 {
+		eos, t.ends = t.ends[0], t.ends[1:]
+	}
+	conf, err := model.HFConfig(arch, eos, t.bos, dtype, t.ends...)
 	if err != nil {
 		return nil, &Error{c.Path(), configFile, err}
 	}

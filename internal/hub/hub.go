@@ -14,9 +14,6 @@ import (
 	"fmt"
 
 	"gimbal/internal/chat"
-	"gimbal/internal/config"
-	"gimbal/internal/model"
-	"gimbal/internal/tokenizer"
 )
 
 // Names of the files of a model directory.
@@ -25,6 +22,7 @@ const (
 	generationFile = "generation_config.json"
 	tokenizerFile  = "tokenizer.json"
 	tokConfigFile  = "tokenizer_config.json"
+	specialFile    = "special_tokens_map.json"
 	templateFile   = chat.TemplateFile
 	weightsFile    = "model.safetensors"
 	indexFile      = weightsFile + ".index.json"
@@ -45,27 +43,3 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Err }
-
-// ModelFiles returns the files of a Hugging Face model directory except the weights, by name. start is the token that
-// begins a text, negative for none. template is that of conversations, empty for none; turnEnds are the tokens that
-// end a turn.
-func ModelFiles(a config.Arch, tok *tokenizer.Tokenizer, start int32, template string, turnEnds ...int32) (
-	map[string][]byte, error) {
-	files := map[string][]byte{}
-	for name, write := range map[string]func() ([]byte, error){
-		configFile:     func() ([]byte, error) { return model.HFConfig(a, tok.EOS(), start, "float32") },
-		generationFile: func() ([]byte, error) { return model.GenerationConfig(tok.EOS(), start, turnEnds...) },
-		tokenizerFile:  tok.JSON,
-		tokConfigFile:  func() ([]byte, error) { return tok.ConfigJSON(a.Context, template) },
-	} {
-		data, err := write()
-		if err != nil {
-			return nil, fmt.Errorf("hub: write %s: %w", name, err)
-		}
-		files[name] = data
-	}
-	if template != "" {
-		files[templateFile] = []byte(template)
-	}
-	return files, nil
-}

@@ -132,11 +132,11 @@ func putIndex(t *testing.T, dir string, where map[string]string) {
 
 func mustImport(t *testing.T, dir string) *checkpoint.Checkpoint {
 	t.Helper()
-	path, _, err := Import(t.Context(), dir, filepath.Join(t.TempDir(), "checkpoints"))
+	in, err := Import(t.Context(), dir, filepath.Join(t.TempDir(), "checkpoints"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := checkpoint.Open(durable.OS, path)
+	c, err := checkpoint.Open(durable.OS, in.Path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,12 +171,12 @@ func TestRoundTrip(t *testing.T) {
 		}{{"F32", 1}, {"F16", 1}, {"BF16", 3}} {
 			t.Run(fmt.Sprintf("%s %s in %d", a.Shape, c.dtype, c.shards), func(t *testing.T) {
 				in := mustImport(t, putModel(t, a, c.dtype, c.shards))
-				tok, arch, err := describe(in)
+				tok, arch, notes, err := describe(in)
 				if err != nil || arch != a || tok.VocabSize() != a.Vocab || tok.EOS() != 256 {
 					t.Fatalf("%v: %+v, %d tokens", err, arch, tok.VocabSize())
 				}
-				if start, err := startToken(in, tok); err != nil || start != 256 {
-					t.Errorf("texts begin with %d, %v", start, err)
+				if start := (&Model{Tok: tok}).Start(); start != 256 || len(notes) > 0 {
+					t.Errorf("texts begin with %d, %v", start, notes)
 				}
 				var first map[string][]byte
 				for _, dtype := range []string{"fp32", "fp32", "bf16"} {
@@ -285,7 +285,7 @@ func TestCancel(t *testing.T) {
 	dir := putModel(t, archs()[0], "F32", 1)
 	c := mustImport(t, dir)
 	for what, do := range map[string]func(context.Context, string) error{
-		"import": func(ctx context.Context, out string) error { _, _, err := Import(ctx, dir, out); return err },
+		"import": func(ctx context.Context, out string) error { _, err := Import(ctx, dir, out); return err },
 		"export": func(ctx context.Context, out string) error { return Export(ctx, c, out, "fp32") },
 	} {
 		n := 0

@@ -15,53 +15,56 @@ import (
 	"gimbal/internal/model"
 )
 
+// Imported is a model that Import saved.
+type Imported struct {
+	Path  string // of the checkpoint
+	Arch  config.Arch
+	Notes []string // what its files say and is not done, or not as they say, a sentence each
+}
+
 // Import reads the Hugging Face model directory dir and saves it as a checkpoint, step 0, in checkpoints (made if it
-// is missing). It returns the path of the checkpoint and the architecture. The weights become float32, which is exact
-// for F32, BF16 and F16. config.json is written anew. The other files that exist are kept byte for byte:
-// tokenizer.json, generation_config.json, tokenizer_config.json and chat_template.jinja.
+// is missing). The weights become float32, which is exact for F32, BF16 and F16. config.json is written anew. The other
+// files that exist are kept byte for byte: tokenizer.json, generation_config.json, tokenizer_config.json and
+// chat_template.jinja.
 //
 // Failure: *Error for what is wrong in dir, and the error of ctx, with nothing written; the errors of checkpoint.Save.
 // Memory: the parameters in float32.
-func Import(ctx context.Context, dir, checkpoints string) (path string, arch config.Arch, err error) {
+func Import(ctx context.Context, dir, checkpoints string) (_ *Imported, err error) {
 	d, err := openDirectory(dir)
 	if err != nil {
-		return "", arch, err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	tok, arch, err := describe(d)
+	tok, arch, notes, err := describe(d)
 	if err != nil {
-		return "", arch, err
+		return nil, err
 	}
 	w, err := d.weights()
 	if err != nil {
-		return "", arch, err
+		return nil, err
 	}
 	p, err := readParams(ctx, arch, w, dir, "")
 	if err != nil {
-		return "", arch, err
+		return nil, err
 	}
 	if name, i, v, found := p.FirstNonFinite(p.Flat); found {
-		return "", arch, &Error{dir, "", fmt.Errorf("weight %s[%d] is %v: a model with such a weight computes nothing",
-			name, i, v)}
+		return nil, &Error{dir, "", fmt.Errorf("weight %s[%d] is %v: a model with such a weight computes nothing", name, i,
+			v)}
 	}
 	kept, err := d.companions()
 	if err != nil {
-		return "", arch, err
+		return nil, err
 	}
-	bos, ok := tok.BOS()
-	if !ok {
-		bos = -1
-	}
-	files, err := ModelFiles(arch, tok, bos, string(kept[templateFile]))
+	files, err := ModelFiles(arch, tok, Manner{Start: (&Model{Tok: tok}).Start(), Template: string(kept[templateFile])})
 	if err != nil {
-		return "", arch, err
+		return nil, err
 	}
 	maps.Copy(files, kept)
-	path, err = checkpoint.Save(durable.OS, checkpoints, &checkpoint.Snapshot{Files: files, Model: model.Entries(p)})
+	path, err := checkpoint.Save(durable.OS, checkpoints, &checkpoint.Snapshot{Files: files, Model: model.Entries(p)})
 	if err == nil {
 		err = checkpoint.SetMark(durable.OS, filepath.Dir(path), "last", 0)
 	}
-	return path, arch, err
+	return &Imported{path, arch, append(notes, d.notes...)}, err
 }
 
 // companions reads the files that Import keeps as they are.

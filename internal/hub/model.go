@@ -17,8 +17,9 @@ import (
 // Model is a checkpoint that is used for its weights and its tokenizer. Closing it closes the checkpoint.
 type Model struct {
 	*checkpoint.Checkpoint
-	Tok  *tokenizer.Tokenizer
-	Arch config.Arch
+	Tok   *tokenizer.Tokenizer
+	Arch  config.Arch
+	Notes []string // what its files say and is not done, or not as they say, a sentence each
 }
 
 // OpenModel opens a checkpoint, or the named one of a run, as a model; see rundir.OpenCheckpoint.
@@ -33,26 +34,22 @@ func OpenModel(path, name string) (*Model, error) {
 // ModelOf reads the tokenizer and the architecture of a checkpoint, and checks that the weights fit. If it fails it
 // closes the checkpoint.
 func ModelOf(c *checkpoint.Checkpoint) (*Model, error) {
-	tok, arch, err := describe(c)
+	tok, arch, notes, err := describe(c)
 	if err == nil {
 		err = model.CheckEntries(arch, c.Model())
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", rundir.ErrCheckpoint, err), c.Close())
 	}
-	return &Model{c, tok, arch}, nil
+	return &Model{c, tok, arch, notes}, nil
 }
 
 // Start returns the token after which the texts of the model begin.
-func (m *Model) Start() (int32, error) { return startToken(m, m.Tok) }
-
-// Template returns the model's template of conversations, "" if it has none.
-func (m *Model) Template() (string, error) {
-	data, err := m.File(templateFile)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("%w: %w", rundir.ErrCheckpoint, err)
+func (m *Model) Start() int32 {
+	if id, ok, err := m.Tok.Start(m.Tok.DataStart()); ok && err == nil {
+		return id
 	}
-	return string(data), nil
+	return m.Tok.EOS()
 }
 
 // source is a checkpoint or a model directory of others. An error of File that matches fs.ErrNotExist means that there
@@ -62,47 +59,62 @@ type source interface {
 	File(name string) ([]byte, error)
 }
 
-// readConfig reads config.json: the architecture, and the tokens for the end and the beginning of a text, -1 where it
-// names none.
-func readConfig(f source) (arch config.Arch, eos, bos int32, err error) {
+// readConfig reads config.json: the architecture, and the tokens that it names.
+func readConfig(f source) (arch config.Arch, t tokens, err error) {
 	raw, err := f.File(configFile)
 	if err == nil {
-		arch, eos, bos, err = model.ParseHFConfig(raw)
+		arch, t.ends, t.bos, err = model.ParseHFConfig(raw)
 	}
 	if err != nil {
 		err = &Error{f.Path(), configFile, err}
 	}
-	return arch, eos, bos, err
+	return arch, t, err
 }
 
-// describe reads the tokenizer and the architecture of a model, and checks that they fit. The ends of a text are
-// those of config.json, else those that the tokenizer knows by name. The model may have more ids than the tokenizer;
-// those have no text.
-func describe(f source) (*tokenizer.Tokenizer, config.Arch, error) {
-	arch, eos, bos, err := readConfig(f)
+// describe reads the tokenizer and the architecture of a model, checks that they fit, and returns what is to be told.
+// The model may have more ids than the tokenizer; those have no text.
+func describe(f source) (tok *tokenizer.Tokenizer, arch config.Arch, notes []string, err error) {
+	arch, conf, err := readConfig(f)
 	if err != nil {
-		return nil, arch, err
+		return nil, arch, nil, err
 	}
-	if bos == eos { // a text begins with the end of the one before: it has no token of its own
-		bos = -1
+	roles := tokenizer.Roles{EOS: -1, BOS: conf.bos, Size: arch.Vocab}
+	if len(conf.ends) > 0 {
+		roles.EOS = conf.ends[0]
+	}
+	if roles.BOS == roles.EOS { // a text begins with the end of the one before: it has no token of its own
+		roles.BOS = -1
 	}
 	raw, err := f.File(tokenizerFile)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%w: save the tokenizer in its fast form (tokenizer.save_pretrained)", err)
-		}
-		return nil, arch, &Error{f.Path(), tokenizerFile, err}
+		return nil, arch, nil, &Error{f.Path(), tokenizerFile, noTokenizer(f, err)}
 	}
-	tok, err := tokenizer.ParseAs(raw, tokenizer.Roles{EOS: eos, BOS: bos, Size: arch.Vocab})
+	tok, err = tokenizer.ParseAs(raw, roles)
 	var role *tokenizer.RoleError
 	switch {
 	case errors.As(err, &role):
 		key := map[string]string{"EOS": "eos_token_id", "BOS": "bos_token_id", "Size": "vocab_size"}[role.Role]
-		return nil, arch, &Error{f.Path(), configFile, fmt.Errorf("%s: %w", key, err)}
+		return nil, arch, nil, &Error{f.Path(), configFile, fmt.Errorf("%s: %w", key, err)}
 	case err != nil:
-		return nil, arch, &Error{f.Path(), tokenizerFile, err}
+		return nil, arch, nil, &Error{f.Path(), tokenizerFile, err}
 	}
-	return tok, arch, nil
+	notes, err = mark(f, tok, conf)
+	return tok, arch, notes, err
+}
+
+// noTokenizer says why there is no tokenizer.json, and what to do.
+func noTokenizer(f source, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	const advice = "save the tokenizer in its fast form (transformers: AutoTokenizer.from_pretrained(\"DIR\")." +
+		"save_pretrained(\"DIR\"))"
+	for _, old := range []string{"vocab.json", "merges.txt", "tokenizer.model"} {
+		if _, there := f.File(old); there == nil {
+			return fmt.Errorf("%w, and %s of its older form is not read: %s", err, old, advice)
+		}
+	}
+	return fmt.Errorf("%w: %s", err, advice)
 }
 
 // readParams reads the parameters of an architecture, until ctx is done. It checks names and shapes before it allocates
@@ -120,17 +132,4 @@ func readParams(ctx context.Context, a config.Arch, f *safetensors.File, dir, fi
 		return nil, &Error{dir, file, err}
 	}
 	return p, nil
-}
-
-// startToken returns the token after which texts begin: the beginning of a text in config.json, else that of the
-// tokenizer, else the end of a text.
-func startToken(f source, tok *tokenizer.Tokenizer) (int32, error) {
-	_, _, bos, err := readConfig(f)
-	if err != nil || bos >= 0 {
-		return bos, err
-	}
-	if bos, ok := tok.BOS(); ok {
-		return bos, nil
-	}
-	return tok.EOS(), nil
 }

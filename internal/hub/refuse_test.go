@@ -90,7 +90,7 @@ func TestImportRefuses(t *testing.T) {
 		{"pickle in parts", instead("pytorch_model-00001-of-00002.bin", "x"), "is a pickle file"},
 		{"pickle by another name", instead("consolidated.00.PTH", "x"), "is a pickle file"},
 		{"GGUF", instead("model.gguf", "GGUF"), "model.gguf: is not read"},
-		{"no weights", instead("", ""), "neither model.safetensors nor model.safetensors.index.json"},
+		{"no weights", instead("", ""), "it has no weights: neither model.safetensors"},
 		{"index is no object", instead(indexFile, "[]"), "index.json: not a JSON object"},
 		{"index with more", instead(indexFile, `{"weight_map":{},"x":1}`), "x is not known"},
 		{"index without map", instead(indexFile, `{"metadata":{}}`), "weight_map is missing"},
@@ -107,7 +107,7 @@ func TestImportRefuses(t *testing.T) {
 		{"no safetensors", index("a", "config.json"), "not the plain name of a safetensors file"},
 		{"case", instead(indexFile, `{"weight_map":{"a":"x.safetensors","b":"X.safetensors"}}`),
 			"are one file on some systems"},
-		{"missing shard", index("a", "x.safetensors"), "x.safetensors: no such file"},
+		{"missing shard", index("a", "x.safetensors"), "names files that are not there: x.safetensors"},
 		{"tensor not in its shard", func(t *testing.T, dir string) {
 			os.Remove(filepath.Join(dir, weightsFile))
 			putFile(t, filepath.Join(dir, "x.safetensors"), nil, "F32")
@@ -139,7 +139,7 @@ func TestImportRefuses(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir, out := putModel(t, a, "F32", 1), filepath.Join(t.TempDir(), "out")
 			c.edit(t, dir)
-			_, _, err := Import(t.Context(), dir, out)
+			_, err := Import(t.Context(), dir, out)
 			var bad *Error
 			if !errors.As(err, &bad) || bad.Dir != dir || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want %q", err, c.want)
@@ -154,7 +154,7 @@ func TestImportRefuses(t *testing.T) {
 	for path, want := range map[string]string{file: "is a file",
 		filepath.Join(t.TempDir(), "nowhere"): "there is no such directory"} {
 		var bad *Error
-		if _, _, err := Import(t.Context(), path, t.TempDir()); !errors.As(err, &bad) ||
+		if _, err := Import(t.Context(), path, t.TempDir()); !errors.As(err, &bad) ||
 			!strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", path, err)
 		}
@@ -174,7 +174,7 @@ func TestNothingIsAllocatedOnFaith(t *testing.T) {
 	putBytes(t, filepath.Join(dir, configFile), conf)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	_, _, err = Import(t.Context(), dir, filepath.Join(t.TempDir(), "out"))
+	_, err = Import(t.Context(), dir, filepath.Join(t.TempDir(), "out"))
 	runtime.ReadMemStats(&after)
 	if err == nil || !strings.Contains(err.Error(), "does not fit its configuration") {
 		t.Errorf("error %v", err)
@@ -224,12 +224,14 @@ func FuzzDescribe(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(conf, tok)
-		f.Add(bytes.Replace(conf, []byte("256"), []byte("[256, 3]"), 1), tok)
+		gen, tokConf := []byte(`{"eos_token_id": [256, 3]}`), []byte(`{"add_bos_token": true, "bos_token": "<|endoftext|>"}`)
+		f.Add(conf, tok, gen, tokConf, "{{ bos_token }}<|im_end|>")
+		f.Add(bytes.Replace(conf, []byte("256"), []byte("[256, 3]"), 1), tok, []byte("{}"), []byte("{}"), "")
 	}
-	f.Fuzz(func(t *testing.T, conf, tok []byte) {
-		m := memory{configFile: conf, tokenizerFile: tok}
-		got, arch, err := describe(m)
+	f.Fuzz(func(t *testing.T, conf, tok, gen, tokConf []byte, template string) {
+		m := memory{configFile: conf, tokenizerFile: tok, generationFile: gen, tokConfigFile: tokConf,
+			templateFile: []byte(template)}
+		got, arch, _, err := describe(m)
 		if err != nil {
 			var bad *Error
 			if !errors.As(err, &bad) || bad.File == "" {
@@ -237,10 +239,23 @@ func FuzzDescribe(f *testing.F) {
 			}
 			return
 		}
-		start, err := startToken(m, got)
-		if err != nil || got.VocabSize() != arch.Vocab || got.EOS() < 0 || int(got.EOS()) >= arch.Vocab || start < 0 ||
-			int(start) >= arch.Vocab {
-			t.Fatalf("%d ids of %d, end of text %d, start %d, %v", got.VocabSize(), arch.Vocab, got.EOS(), start, err)
+		start := (&Model{Tok: got}).Start()
+		for _, id := range append(got.Ends(), start, got.EOS()) {
+			if got.VocabSize() != arch.Vocab || id < 0 || int(id) >= arch.Vocab {
+				t.Fatalf("%d ids of %d, ends %v, end of text %d, start %d", got.VocabSize(), arch.Vocab, got.Ends(), got.EOS(),
+					start)
+			}
+		}
+		// What is written of it reads the same.
+		files, err := ModelFiles(arch, got, Manner{Start: start, Template: template,
+			Kept: Kept{gen, tokConf, template}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, _, _, err := describe(memory(files))
+		if err != nil || again.EOS() != got.EOS() || (&Model{Tok: again}).Start() != start {
+			t.Fatalf("%v: read ends %v, end of text %d, start %d; then %v, %d, %d", err, got.Ends(), got.EOS(), start,
+				again.Ends(), again.EOS(), (&Model{Tok: again}).Start())
 		}
 	})
 }

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gimbal/internal/checkpoint"
@@ -24,13 +26,16 @@ func (d *directory) weights() (*safetensors.File, error) {
 	f, err := d.safetensors(weightsFile)
 	switch {
 	case err == nil:
+		if _, err := d.root.Lstat(indexFile); err == nil {
+			d.notes = append(d.notes, fmt.Sprintf("%s is read, and %s beside it is not", weightsFile, indexFile))
+		}
 		return f, nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, &Error{d.path, weightsFile, err}
 	}
 	raw, err := d.File(indexFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, d.noWeights()
+		return d.unlisted()
 	}
 	var where map[string]string
 	if err == nil {
@@ -40,6 +45,71 @@ func (d *directory) weights() (*safetensors.File, error) {
 		return nil, &Error{d.path, indexFile, err}
 	}
 	return d.shards(where)
+}
+
+// shardName is the name of a shard: its number and how many there are.
+var shardName = regexp.MustCompile(`^model-(\d{5})-of-(\d{5})\.safetensors$`)
+
+// unlisted opens shards that no index lists, if their names say that all are there.
+func (d *directory) unlisted() (*safetensors.File, error) {
+	entries, err := fs.ReadDir(d.root.FS(), ".")
+	if err != nil {
+		return nil, err
+	}
+	names := map[int]map[int]string{} // by how many there are, by number
+	for _, e := range entries {
+		if m := shardName.FindStringSubmatch(e.Name()); m != nil {
+			i, _ := strconv.Atoi(m[1]) // five digits
+			n, _ := strconv.Atoi(m[2])
+			if names[n] == nil {
+				names[n] = map[int]string{}
+			}
+			names[n][i] = e.Name()
+		}
+	}
+	switch len(names) {
+	case 0:
+		return nil, d.noWeights(entries)
+	case 1:
+	default:
+		return nil, &Error{d.path, "", fmt.Errorf("it has shards of %d models and no %s that says which count: delete "+
+			"the others", len(names), indexFile)}
+	}
+	for n, have := range names {
+		var missing []string
+		for i := 1; i <= min(n, maxShards); i++ {
+			if have[i] == "" {
+				missing = append(missing, fmt.Sprintf("model-%05d-of-%05d.safetensors", i, n))
+			}
+		}
+		if len(missing) > 0 || len(have) != n {
+			return nil, &Error{d.path, "", fmt.Errorf("it has %d of %d shards and no %s; missing are %s", len(have), n,
+				indexFile, list(missing))}
+		}
+		var files []*safetensors.File
+		for _, name := range slices.Sorted(maps.Values(have)) {
+			f, err := d.safetensors(name)
+			if err != nil {
+				return nil, &Error{d.path, name, err}
+			}
+			files = append(files, f)
+		}
+		all, err := safetensors.Join(files...)
+		if err != nil {
+			return nil, &Error{d.path, "", fmt.Errorf("its shards do not fit together: %w", err)}
+		}
+		return all, nil
+	}
+	panic("hub: no shards") // one model was found
+}
+
+// list names the first of some files, and counts the others.
+func list(names []string) string {
+	const most = 3
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
 // parseIndex reads the index of a model in shards: the file of each tensor.
@@ -88,7 +158,22 @@ func parseIndex(data []byte) (where map[string]string, err error) {
 // shards opens the files of an index and checks that each holds the tensors that the index says, and no others.
 func (d *directory) shards(where map[string]string) (*safetensors.File, error) {
 	var files []*safetensors.File
-	for _, name := range slices.Compact(slices.Sorted(maps.Values(where))) {
+	names := slices.Compact(slices.Sorted(maps.Values(where)))
+	absent := func(name string) bool {
+		_, err := d.root.Lstat(name)
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	var missing []string
+	for _, name := range names {
+		if absent(name) {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		return nil, &Error{d.path, indexFile, fmt.Errorf("names files that are not there: %s; copy them, too",
+			list(missing))}
+	}
+	for _, name := range names {
 		f, err := d.safetensors(name)
 		if err != nil {
 			return nil, &Error{d.path, name, err}

@@ -58,6 +58,10 @@ func Measure(ctx context.Context, path string, opt Options) (*evaluate.Result, e
 	default:
 		cfg = config.Default()
 		cfg.Train.Context = min(m.Arch.Context, longestPiece)
+		cfg.Data.Start = m.Tok.DataStart()
+		for _, note := range m.Notes {
+			say("%s", note)
+		}
 	}
 	with := evaluate.MeasureOptions{Model: m, Start: cfg.Data.Start, Seed: cfg.Train.Seed, LossOnly: opt.LossOnly,
 		Note:        say,

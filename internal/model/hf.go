@@ -33,9 +33,12 @@ func (f hfFloat) MarshalJSON() ([]byte, error) {
 	return []byte(s), nil
 }
 
-// hfToken is a token id, null where there is none.
-func hfToken(id int32) any {
-	if id < 0 {
+// hfToken is a token id, a list where there are more, null where there is none.
+func hfToken(id int32, more ...int32) any {
+	switch {
+	case len(more) > 0:
+		return append([]int32{id}, more...)
+	case id < 0:
 		return nil
 	}
 	return id
@@ -80,10 +83,10 @@ func checkSizes(a config.Arch) error {
 
 // HFConfig returns the config.json that makes Hugging Face transformers build the decoder a.
 //
-// eos and bos are token ids; a negative one is written as null. RoPE is spelled both ways (rope_theta and
+// eos and bos are token ids; a negative one is written as null. more are further ids that end a text. RoPE is spelled both ways (rope_theta and
 // rope_parameters), for readers of either. Dropout is written as 0: it is a choice of a run. dtype is that of the
 // weights beside the file, float32 or bfloat16. It fails when a mixes choices in a way that its family does not know.
-func HFConfig(a config.Arch, eos, bos int32, dtype string) ([]byte, error) {
+func HFConfig(a config.Arch, eos, bos int32, dtype string, more ...int32) ([]byte, error) {
 	f, err := inFamily(a)
 	if err != nil {
 		return nil, err
@@ -102,7 +105,7 @@ func HFConfig(a config.Arch, eos, bos int32, dtype string) ([]byte, error) {
 		"model_type":           a.Shape,
 		"vocab_size":           a.Vocab,
 		"bos_token_id":         hfToken(bos),
-		"eos_token_id":         hfToken(eos),
+		"eos_token_id":         hfToken(eos, more...),
 		"pad_token_id":         nil,
 		"tie_word_embeddings":  a.Tie,
 		"initializer_range":    hfFloat(0.02),
@@ -171,16 +174,12 @@ func hfRope(a config.Arch) (scaling, parameters map[string]any) {
 	return scaling, parameters
 }
 
-// GenerationConfig returns the generation_config.json of a model: how to sample and where to stop. A model of
-// conversations stops at the end of its turn, too.
-func GenerationConfig(eos, bos int32, turnEnds ...int32) ([]byte, error) {
-	stop := hfToken(eos)
-	if len(turnEnds) > 0 {
-		stop = append([]int32{eos}, turnEnds...)
-	}
+// GenerationConfig returns the generation_config.json of a model: how to sample and where to stop. more are further ids
+// that end a text, such as the end of a turn.
+func GenerationConfig(eos, bos int32, more ...int32) ([]byte, error) {
 	return hfJSON(map[string]any{
 		"bos_token_id":         hfToken(bos),
-		"eos_token_id":         stop,
+		"eos_token_id":         hfToken(eos, more...),
 		"do_sample":            true,
 		"temperature":          hfFloat(0.8),
 		"top_k":                50,

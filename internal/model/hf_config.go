@@ -19,31 +19,17 @@ const (
 	maxPlaces = 1 << 24
 )
 
-// inert are keys that do not change what the model computes: names and versions; how it is trained, sampled, stored or
-// returned; heads for other tasks.
-var inert = strings.Fields(`
-	_name_or_path _attn_implementation attn_implementation transformers_version transformers.js_config is_llama_config
-	dtype torch_dtype use_cache initializer_range bos_token_id eos_token_id pad_token_id sep_token_id
-	decoder_start_token_id tokenizer_class task_specific_params problem_type id2label label2id finetuning_task prefix
-	attention_dropout embd_pdrop attn_pdrop resid_pdrop reorder_and_upcast_attn n_ctx max_window_layers sliding_window
-	summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout
-	output_attentions output_hidden_states output_scores return_dict return_dict_in_generate chunk_size_feed_forward
-	torchscript tf_legacy_loss use_bfloat16 max_length min_length do_sample early_stopping num_beams num_beam_groups
-	diversity_penalty temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size
-	encoder_no_repeat_ngram_size bad_words_ids num_return_sequences forced_bos_token_id forced_eos_token_id
-	remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens`)
-
-// ParseHFConfig reads a Hugging Face config.json: the decoder, and the ids of the end-of-text and the beginning-of-text
-// token, -1 where there is none.
+// ParseHFConfig reads a Hugging Face config.json: the decoder, the ids that end a text, and the id of the
+// beginning-of-text token, -1 where there is none.
 //
 // Everything that the decoder is built from must be there. What this package cannot compute is refused by its key:
 // sliding windows, RoPE scaling other than Llama 3's, biases where the family has none, other activations, quantized
-// weights, and every key that it does not know. The error lists all faults. Keys known not to change what the model
-// computes are skipped. Dropout is 0.
-func ParseHFConfig(data []byte) (a config.Arch, eos, bos int32, err error) {
+// weights, and every key that it does not know and that is on (see off). The error lists all faults. Keys known not to
+// change what the model computes are skipped. Dropout is 0.
+func ParseHFConfig(data []byte) (a config.Arch, ends []int32, bos int32, err error) {
 	r, err := newHFReader(data)
 	if err != nil {
-		return a, -1, -1, err
+		return a, nil, -1, err
 	}
 	for _, key := range inert {
 		r.known[key] = true
@@ -51,7 +37,7 @@ func ParseHFConfig(data []byte) (a config.Arch, eos, bos int32, err error) {
 	r.read("model_type", &a.Shape)
 	class, known := hfClass[a.Shape]
 	if !known {
-		return a, -1, -1, fmt.Errorf("model_type is %.60s, which is not supported (only qwen3, llama, qwen2 or gpt2)",
+		return a, nil, -1, fmt.Errorf("model_type is %.60s, which is not supported (only qwen3, llama, qwen2 or gpt2)",
 			cmp.Or(string(r.keys["model_type"]), "missing"))
 	}
 	var classes []string
@@ -65,15 +51,18 @@ func ParseHFConfig(data []byte) (a config.Arch, eos, bos int32, err error) {
 		"rope_interleaved"} {
 		r.only(key, "false")
 	}
-	r.only("quantization_config", "null")
-	r.only("cross_attention_hidden_size", "null")
-	r.only("pruned_heads", "{}")
+	for _, key := range []string{"quantization_config", "cross_attention_hidden_size", "pruned_heads"} {
+		r.only(key, "null")
+	}
+	for _, key := range onSwitches {
+		r.only(key, "true")
+	}
 	if a.Shape == "gpt2" {
 		r.gpt2(&a)
 	} else {
 		r.llama(&a)
 	}
-	eos, bos = r.token("eos_token_id"), r.token("bos_token_id")
+	ends, bos = r.tokens()
 	r.rest()
 	if err = r.err(); err == nil {
 		a, err = inFamily(a)
@@ -81,25 +70,42 @@ func ParseHFConfig(data []byte) (a config.Arch, eos, bos int32, err error) {
 	if err == nil {
 		err = checkSizes(a)
 	}
-	return a, eos, bos, err
+	return a, ends, bos, err
 }
 
-// token reads the id of a token, -1 where there is none. The first of a list counts: the others end a turn, not a text.
-func (r *hfReader) token(key string) int32 {
-	id := int32(-1)
+// ParseHFTokens reads from a Hugging Face generation_config.json the ids that end a text and the id of the
+// beginning-of-text token, -1 where there is none. How texts are drawn is not read.
+func ParseHFTokens(data []byte) (ends []int32, bos int32, err error) {
+	r, err := newHFReader(data)
+	if err != nil {
+		return nil, -1, err
+	}
+	ends, bos = r.tokens()
+	return ends, bos, r.err()
+}
+
+// tokens reads the ids that end a text, in their order, and the one that begins it, -1 where there is none.
+func (r *hfReader) tokens() (ends []int32, bos int32) {
+	ends = r.ids("eos_token_id")
+	if list := r.ids("bos_token_id"); len(list) > 0 {
+		return ends, list[0]
+	}
+	return ends, -1
+}
+
+// ids reads the id of a token, or a list of them.
+func (r *hfReader) ids(key string) (list []int32) {
 	if !r.has(key) {
-		return id
+		return nil
 	}
-	var list []int32
-	if json.Unmarshal(r.keys[key], &list) == nil && len(list) > 0 {
-		id = list[0]
-	} else {
-		r.read(key, &id)
+	if json.Unmarshal(r.keys[key], &list) != nil {
+		list = make([]int32, 1)
+		r.read(key, &list[0])
 	}
-	if id < 0 {
+	if slices.ContainsFunc(list, func(id int32) bool { return id < 0 }) {
 		r.fault(key, "is %.40s, which is no token", r.keys[key])
 	}
-	return id
+	return list
 }
 
 func (r *hfReader) gpt2(a *config.Arch) {
@@ -139,7 +145,7 @@ func (r *hfReader) llama(a *config.Arch) {
 	r.only("use_sliding_window", "false")
 	r.only("pretraining_tp", "1")
 	r.only("partial_rotary_factor", "1", "1.0")
-	if !r.has("layer_types") {
+	if !r.has("layer_types") || off("layer_types", r.keys["layer_types"]) {
 		return
 	}
 	var types []string
@@ -159,7 +165,7 @@ func (r *hfReader) rope(a *config.Arch) {
 	}
 	scales := 0
 	for _, key := range []string{"rope_scaling", "rope_parameters"} {
-		if !r.has(key) {
+		if !r.has(key) || off(key, r.keys[key]) {
 			continue
 		}
 		in, err := newHFReader(r.keys[key])

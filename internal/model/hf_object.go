@@ -123,18 +123,23 @@ func (r *hfReader) positive(key string) float64 {
 	return x
 }
 
-// only refuses a key that is there with another value than those allowed (as JSON text).
+// only refuses a key that is there with another value than those allowed (as JSON text). Where one of them is off, all
+// that is off is allowed.
 func (r *hfReader) only(key string, allowed ...string) {
-	if r.has(key) && !slices.Contains(allowed, string(r.keys[key])) {
+	if !r.has(key) || slices.Contains(allowed, string(r.keys[key])) {
+		return
+	}
+	if !off(key, r.keys[key]) || !off(key, []byte(allowed[0])) {
 		r.fault(key, "is %.60s, which is not supported (only %s)", r.keys[key], strings.Join(allowed, " or "))
 	}
 }
 
-// rest refuses every key that nothing asked for: it may change what the model computes.
+// rest refuses every key that nothing asked for and that is on: it may change what the model computes.
 func (r *hfReader) rest() {
 	for _, key := range slices.Sorted(maps.Keys(r.keys)) {
-		if !r.known[key] && string(r.keys[key]) != "null" {
-			r.fault(key, "is a key that this program does not know, so it cannot tell what it changes")
+		if value := r.keys[key]; !r.known[key] && !off(key, value) {
+			r.fault(key, "is a key that this program does not know, so it cannot tell what it changes (it is %.40s; "+
+				"delete it if the model computes the same without it)", value)
 		}
 	}
 }

@@ -43,7 +43,7 @@ func TestHFConfigRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got != a || eos != 5 || bos != -1 {
+		if got != a || !slices.Equal(eos, []int32{5}) || bos != -1 {
 			t.Errorf("%s: read back\n%+v, %d, %d, wrote\n%+v", a.Shape, got, eos, bos, a)
 		}
 	}
@@ -382,31 +382,79 @@ func TestLoadEntriesNamesWhatDoesNotFit(t *testing.T) {
 }
 
 func TestHFTokens(t *testing.T) {
-	parse := func(text string) (eos, bos int32, err error) {
-		r, err := newHFReader([]byte(text))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return r.token("eos_token_id"), r.token("bos_token_id"), r.err()
-	}
-	for text, want := range map[string][2]int32{
-		`{}`:                                     {-1, -1},
-		`{"eos_token_id":null,"bos_token_id":7}`: {-1, 7},
-		`{"eos_token_id":[128001,128008]}`:       {128001, -1},
+	for text, want := range map[string]struct {
+		ends []int32
+		bos  int32
+	}{
+		`{}`:                                     {nil, -1},
+		`{"eos_token_id":null,"bos_token_id":7}`: {nil, 7},
+		`{"eos_token_id":5,"bos_token_id":[3,4]}`:                 {[]int32{5}, 3},
+		`{"eos_token_id":[128001,128008,7],"bos_token_id":[]}`:    {[]int32{128001, 128008, 7}, -1},
+		`{"eos_token_id":[],"temperature":0.6,"do_sample":true}`:  {[]int32{}, -1},
+		`{"eos_token_id":[2,2],"_from_model_config":true,"x":[]}`: {[]int32{2, 2}, -1},
 	} {
-		if eos, bos, err := parse(text); err != nil || eos != want[0] || bos != want[1] {
-			t.Errorf("%s: %d, %d, %v", text, eos, bos, err)
+		if ends, bos, err := ParseHFTokens([]byte(text)); err != nil || !slices.Equal(ends, want.ends) || bos != want.bos {
+			t.Errorf("%s: %d, %d, %v", text, ends, bos, err)
 		}
 	}
 	for text, want := range map[string]string{
-		`{"eos_token_id":-1}`:          "eos_token_id is -1",
-		`{"eos_token_id":[]}`:          "eos_token_id",
-		`{"bos_token_id":"<s>"}`:       "bos_token_id",
-		`{"eos_token_id":[-3,1]}`:      "eos_token_id",
-		`{"bos_token_id":99999999999}`: "bos_token_id",
+		`{"eos_token_id":-1}`:            "eos_token_id is -1",
+		`{"bos_token_id":"<s>"}`:         "bos_token_id",
+		`{"eos_token_id":[1,-3]}`:        "eos_token_id",
+		`{"eos_token_id":[1,"<|end|>"]}`: "eos_token_id",
+		`{"eos_token_id":{"a":1}}`:       "eos_token_id",
+		`{"bos_token_id":99999999999}`:   "bos_token_id",
+		`[]`:                             "not a JSON object",
 	} {
-		if _, _, err := parse(text); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := ParseHFTokens([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// TestOffIsInert: what is off changes nothing, whatever it is called, and what is on is refused by its name.
+func TestOffIsInert(t *testing.T) {
+	plain, err := HFConfig(familyArchs()[1], 0, 0, "float32")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _, _, err := ParseHFConfig(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(key, value string) ([]byte, error) {
+		var keys map[string]json.RawMessage
+		if err := json.Unmarshal(plain, &keys); err != nil {
+			return nil, err
+		}
+		keys[key] = json.RawMessage(value)
+		return json.Marshal(keys)
+	}
+	for _, key := range []string{"use_mrope", "auto_map", "no_rope_layers", "num_experts", "brand_new_switch",
+		"quantization_config", "rope_scaling", "layer_types", "is_decoder", "mlp_bias", "pruned_heads"} {
+		for _, value := range []string{"false", "null", "[]", "{}", "[ ]", `""`, "0", "0.0", "-0", "0e5"} {
+			data, err := with(key, value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if key == "rope_scaling" && strings.Contains(value, "0") {
+				continue // no number means anything there
+			}
+			if got, _, _, err := ParseHFConfig(data); err != nil || got != want {
+				t.Errorf("%s = %s: %v", key, value, err)
+			}
+		}
+	}
+	for key, value := range map[string]string{"use_mrope": "true", "auto_map": `{"AutoModel":"x.py"}`,
+		"num_experts": "8", "brand_new_switch": `"on"`, "no_rope_layers": "[1]", "quantization_config": `{"bits":4}`,
+		"residual_multiplier": "0", "logit_scale": "0.0", "is_causal": "false", "use_rope": "false", "rope_scaling": "1",
+		"attn_logit_softcapping": "50.0", "image_token_id": "0"} {
+		data, err := with(key, value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, _, err := ParseHFConfig(data); err == nil || !strings.Contains(err.Error(), key) {
+			t.Errorf("%s = %s: %v", key, value, err)
 		}
 	}
 }
@@ -424,7 +472,7 @@ func FuzzParseHFConfig(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		a, eos, bos, err := ParseHFConfig(data)
+		a, ends, bos, err := ParseHFConfig(data)
 		runtime.ReadMemStats(&after)
 		if got, most := after.TotalAlloc-before.TotalAlloc, uint64(100*len(data)+1<<20); got > most {
 			t.Fatalf("%d bytes allocated for %d", got, len(data))
@@ -432,11 +480,15 @@ func FuzzParseHFConfig(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := HFConfig(a, eos, bos, "float32")
+		eos, more := int32(-1), []int32(nil)
+		if len(ends) > 0 {
+			eos, more = ends[0], ends[1:]
+		}
+		again, err := HFConfig(a, eos, bos, "float32", more...)
 		if err != nil {
 			t.Fatalf("%+v was read and cannot be written: %v", a, err)
 		}
-		if b, eos2, bos2, err := ParseHFConfig(again); err != nil || b != a || eos2 != eos || bos2 != bos {
+		if b, ends2, bos2, err := ParseHFConfig(again); err != nil || b != a || !slices.Equal(ends, ends2) || bos2 != bos {
 			t.Fatalf("%v: read %+v, then %+v", err, a, b)
 		}
 	})

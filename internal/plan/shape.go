@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"gimbal/internal/config"
+	"gimbal/internal/tokenizer"
 )
 
 const (
@@ -58,6 +59,49 @@ func adopt(cfg *config.Config, a config.Arch, origin string) error {
 		}
 	}
 	return cfg.Check()
+}
+
+// ownTokenizer refuses settings of the tokenizer in a run that takes that of a model.
+func ownTokenizer(cfg *config.Config, tok *tokenizer.Tokenizer, origin string) error {
+	for _, k := range []struct {
+		key string
+		has any
+	}{
+		{"tokenizer.kind", tok.Kind()}, {"tokenizer.vocab_size", tok.VocabSize()}, {"tokenizer.path", ""},
+	} {
+		given, _ := cfg.Value(k.key)
+		if where := cfg.Origin(k.key); where == "default" || cfg.Auto(k.key) || given == fmt.Sprint(k.has) {
+			continue
+		} else if k.key == "tokenizer.path" {
+			return fault(where, k.key, "%s is not read: the weights of %s need their own tokenizer; leave it out", given, origin)
+		} else {
+			return fault(where, k.key, "%s is not the %v of %s; leave it out", given, k.has, origin)
+		}
+	}
+	return nil
+}
+
+// adoptStart makes the documents of a new run begin as its tokenizer says, unless data.start was given. It returns what
+// is to be told.
+func adoptStart(cfg *config.Config, tok *tokenizer.Tokenizer, origin string) (note string, err error) {
+	name := func(kind string) string {
+		if id, ok, err := tok.Start(kind); err == nil && ok {
+			return fmt.Sprintf("%q", tok.Name(id))
+		}
+		return "no token"
+	}
+	own, given := tok.DataStart(), cfg.Data.Start
+	if cfg.Origin("data.start") == "default" {
+		if given != own {
+			err = cfg.SetPlanned("data.start", own, "from "+origin)
+		}
+		return fmt.Sprintf("documents begin with %s and end with %q, as %s says", name(own), tok.Name(tok.EOS()), origin), err
+	}
+	if name(given) != name(own) {
+		note = fmt.Sprintf("warning: documents begin with %s (data.start is %s, %s), but %s begins them with %s; leave "+
+			"data.start out to begin as it does", name(given), given, cfg.Origin("data.start"), origin, name(own))
+	}
+	return note, nil
 }
 
 // architecture is the decoder of a run: that of the weights it starts from, or else the one that the configuration

@@ -1,13 +1,16 @@
 package plan
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 
+	"gimbal/internal/chat"
 	"gimbal/internal/config"
 	"gimbal/internal/corpus"
 	"gimbal/internal/data"
@@ -19,6 +22,7 @@ import (
 type Draft struct {
 	Config *config.Config // a copy of the request
 	Text   *data.Text
+	Notes  []string     // what is to be told of the model that it begins from
 	arch   *config.Arch // of weights that are loaded; nil: fresh ones
 	notes  []string     // what a person should know of what was decided with the text
 }
@@ -77,6 +81,9 @@ func OpenText(ctx context.Context, request *config.Config, opt TextOptions) (*Dr
 			return nil, err
 		}
 	}
+	if d.Notes, err = d.takeMarks(tok, opt); err != nil {
+		return nil, err
+	}
 	if err = d.prepare(ctx, docs, tok, opt); err != nil {
 		return nil, changed(opt, err)
 	}
@@ -86,6 +93,53 @@ func OpenText(ctx context.Context, request *config.Config, opt TextOptions) (*Dr
 	}
 	debug.FreeOSMemory() // the tables of the tokenizer, before the model takes their place
 	return d, nil
+}
+
+// takeMarks makes the texts of a new run begin as those of the model or tokenizer file that it begins from, and returns
+// what is to be told. One that goes on stays as it was.
+func (d *Draft) takeMarks(tok *tokenizer.Tokenizer, opt TextOptions) (notes []string, err error) {
+	origin := d.Config.Tokenizer.Path
+	switch {
+	case opt.Hash != "" || opt.Model == nil && origin == "":
+		return nil, nil
+	case opt.Model == nil:
+		notes = tok.Notes()
+	default:
+		origin, notes = opt.Model.Path(), opt.Model.Notes
+		if err := ownTokenizer(d.Config, tok, origin); err != nil {
+			return nil, err
+		}
+	}
+	note, err := adoptStart(d.Config, tok, origin)
+	if note != "" {
+		notes = append(slices.Clone(notes), note)
+	}
+	return notes, err
+}
+
+// Template returns the template of conversations that goes with what is trained, and what is to be told of it. own is
+// that of the model: it stays where nothing of it is untrue.
+func (d *Draft) Template(own string) (template, note string) {
+	ours := d.Text.Set.Chat().Template
+	if own == "" || ours == "" || own == ours {
+		return cmp.Or(ours, own), ""
+	}
+	tok, format := d.Text.Tok, chat.For(d.Text.Tok)
+	var t chat.Tokens
+	if id, ok, err := tok.Start(d.Config.Data.Start); ok && err == nil {
+		t.Start = tok.Name(id)
+	}
+	if id, ok := tok.BOS(); ok {
+		t.BOS = tok.Name(id)
+	}
+	t.EOS = tok.Name(tok.EOS())
+	how := chat.Differs(format, own, t)
+	if how == "" {
+		return own, ""
+	}
+	return ours, fmt.Sprintf("warning: conversations are trained as %s and not by the model's own chat template, which is "+
+		"replaced in the checkpoints: %s; if that is a system message, put it into the conversations to train with it",
+		format.Name(), how)
 }
 
 // changed marks an error of a text that was there before.

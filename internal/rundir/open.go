@@ -103,8 +103,9 @@ func single(path, name string) (*checkpoint.Checkpoint, error) {
 		return nil, fmt.Errorf("%w: %s is not a run, so it has no checkpoint %q", ErrCheckpoint, path, name)
 	}
 	c, err := checkpoint.OpenWeights(durable.OS, path)
-	if errors.Is(err, checkpoint.ErrNone) {
-		err = fmt.Errorf("%w: %s is neither a run nor a checkpoint: %w", ErrCheckpoint, path, err)
+	var none *checkpoint.NoneError
+	if errors.As(err, &none) {
+		err = fmt.Errorf("%w: %s is neither a run nor a model: %s", ErrCheckpoint, path, none.Why)
 	}
 	return c, err
 }

@@ -111,7 +111,7 @@ func (p *parser) tokenizer(roles Roles) (*Tokenizer, error) {
 		return nil, unsupported("model.unk_token", p.unknown)
 	}
 	t := build(kind, p.split, vocab, merges, p.added)
-	t.nfc = p.nfc
+	t.nfc, t.notes = p.nfc, p.notes
 	t.setFronts()
 	if p.ignoreMerges {
 		t.words = make(map[string]int32, len(vocab))
@@ -129,12 +129,12 @@ func (t *Tokenizer) assign(roles Roles, first string) error {
 	bad := func(role, format string, args ...any) error {
 		return &RoleError{role, fmt.Sprintf(format, args...)}
 	}
-	if roles.BOS < 0 && first != "" {
+	if first != "" {
 		id, ok := t.Added(first)
 		if !ok {
 			return broken("post_processor: %s is not among the added tokens", quote(first))
 		}
-		t.bos = id
+		t.first, t.bos = id, id
 	}
 	for _, r := range []struct {
 		name string
@@ -154,6 +154,7 @@ func (t *Tokenizer) assign(roles Roles, first string) error {
 		}
 		*r.to = r.id
 	}
+	t.begins = t.first >= 0 && t.first == t.bos
 	if t.eos < 0 {
 		return unsupported("added_tokens", "no special token "+EndOfText)
 	}

@@ -122,10 +122,10 @@ func quote(s string) string {
 }
 
 // ConfigJSON returns the tokenizer_config.json that goes with JSON, for a model with a context of contextLen tokens.
-// Without a beginning-of-text token, bos_token is the end-of-text token, with which documents start by default: then
-// generating without a prompt starts as training did. It is not added to prompts. chatTemplate is a Jinja template for
-// conversations, "" for none. The error is always nil today.
-func (t *Tokenizer) ConfigJSON(contextLen int, chatTemplate string) ([]byte, error) {
+// begins says whether texts begin with the beginning-of-text token; others add it then. Where there is none, bos_token
+// is the end-of-text token, with which documents start by default: then generating without a prompt starts as training
+// did. chatTemplate is a Jinja template for conversations, "" for none. The error is always nil today.
+func (t *Tokenizer) ConfigJSON(contextLen int, begins bool, chatTemplate string) ([]byte, error) {
 	eos := t.Name(t.eos)
 	bos := eos
 	if id, ok := t.BOS(); ok {
@@ -136,7 +136,7 @@ func (t *Tokenizer) ConfigJSON(contextLen int, chatTemplate string) ([]byte, err
 		chat = fmt.Sprintf("  \"chat_template\": %s,\n", quote(chatTemplate))
 	}
 	return fmt.Appendf(nil, `{
-  "add_bos_token": false,
+  "add_bos_token": %t,
   "add_eos_token": false,
   "add_prefix_space": false,
   "bos_token": %s,
@@ -145,5 +145,5 @@ func (t *Tokenizer) ConfigJSON(contextLen int, chatTemplate string) ([]byte, err
   "model_max_length": %d,
   "tokenizer_class": "PreTrainedTokenizerFast"
 }
-`, quote(bos), chat, quote(eos), contextLen), nil
+`, begins, quote(bos), chat, quote(eos), contextLen), nil
 }

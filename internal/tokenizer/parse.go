@@ -3,6 +3,8 @@ package tokenizer
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -61,7 +63,7 @@ type Roles struct {
 	// EOS is the id of the end-of-text token; -1: that of <|endoftext|>, else of <|end_of_text|>.
 	EOS int32
 	// BOS is the id of the beginning-of-text token; -1: that of the token that the file puts first, else of
-	// <|begin_of_text|>, else none.
+	// <|begin_of_text|>, else none. Documents begin with it if the file puts it first; see also Mark.
 	BOS int32
 	// Size is the number of ids of the model; those above the file's tokens spell nothing. 0: as many as the file's.
 	Size int
@@ -112,10 +114,11 @@ type parser struct {
 	merges       [][2]string
 	split        split
 	nfc          bool
-	pre          bool   // there is a pre_tokenizer; it is or ends in ByteLevel
-	first        string // the token that the template puts before a text
-	decoder      string // ByteLevel, Fuse or nothing
-	unknown      string // unk_token, which has no effect where every byte is a token
+	pre          bool     // there is a pre_tokenizer; it is or ends in ByteLevel
+	first        string   // the token that the template puts before a text
+	decoder      string   // ByteLevel, Fuse or nothing
+	notes        []string // what the file says and nothing here does
+	unknown      string   // unk_token, which has no effect where every byte is a token
 	ignoreMerges bool
 }
 
@@ -127,7 +130,8 @@ func (p *parser) file() {
 			p.expect(key, p.value(), "1.0")
 		case "truncation", "padding":
 			if string(p.Value()) != "null" {
-				p.Fail(unsupported(key, "set"))
+				p.notes = append(p.notes, fmt.Sprintf("tokenizer.json has %s, which is ignored: documents are neither "+
+					"filled up nor cut by their tokenizer", key))
 			}
 		case "normalizer":
 			if got := p.component(key); got != nil {
@@ -166,8 +170,10 @@ func (p *parser) file() {
 func (p *parser) addedToken(where string, got any) {
 	var a added
 	var id any
+	var word, left, right bool
 	p.expect(where, got, object{"id": &id, "content": &a.content, "special": &a.special, "normalized": &a.normalized,
-		"single_word": false, "lstrip": false, "rstrip": false})
+		"single_word": &word, "lstrip": &left, "rstrip": &right})
+	p.edges(where, a, map[string]bool{"single_word": word, "lstrip": left, "rstrip": right})
 	if a.content == "" || id == nil {
 		p.Fail(broken("%s lacks its content or id", where))
 	}
@@ -176,6 +182,22 @@ func (p *parser) addedToken(where string, got any) {
 	}
 	a.id = p.id(where, "id", id)
 	p.added = append(p.added, a)
+}
+
+// edges reads how an added token deals with the text around it. A special token is never found in the text of a
+// document, so there these settings change nothing.
+func (p *parser) edges(where string, a added, set map[string]bool) {
+	for _, key := range slices.Sorted(maps.Keys(set)) {
+		switch {
+		case !set[key]:
+		case !a.special:
+			p.Fail(unsupported(where+"."+key, true))
+		default:
+			p.notes = append(p.notes, fmt.Sprintf("tokenizer.json has %s = true for the special token %s, which is "+
+				"ignored: text never becomes that token, and a prompt with special tokens keeps its spaces", key,
+				quote(a.content)))
+		}
+	}
 }
 
 func (p *parser) id(where, name string, v any) int32 {

@@ -47,7 +47,7 @@ func TestParseOwn(t *testing.T) {
 			t.Errorf("%s: not JSON", tok.Kind())
 		}
 		var config map[string]any
-		raw, err := tok.ConfigJSON(256, "{{ 'chat' }}\n")
+		raw, err := tok.ConfigJSON(256, false, "{{ 'chat' }}\n")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -138,7 +138,6 @@ func TestParseRefuses(t *testing.T) {
 		{"unknown key", bpe, `"version"`, `"Version"`, "Version", true},
 		{"double key", bpe, `"truncation": null`, `"version": "1.0"`, "twice", false},
 		{"version", bpe, `"1.0"`, `"2.0"`, "version", true},
-		{"truncation", bpe, `"truncation": null`, `"truncation": {"max_length": 5}`, "truncation", true},
 		{"normalizer", bpe, `"normalizer": null`, `"normalizer": {"type": "NFKC"}`, "NFKC", true},
 		{"normalizer of chars", chars, `"normalizer": null`, `"normalizer": {"type": "NFC"}`, "NFC", true},
 		{"normalizer with more", bpe, `"normalizer": null`, `"normalizer": {"type": "NFC", "left": true}`, "normalizer.left", true},
@@ -181,7 +180,8 @@ func TestParseRefuses(t *testing.T) {
 		{"no end", bpe, added, ``, EndOfText, true},
 		{"not special among chars", chars, `"content": "<|endoftext|>"`, `"content": "x", "single_word": false, "special": false}, {"id": 3, "content": "<|endoftext|>"`, "not special", true},
 		{"end is not special", bpe, `"special": true`, `"special": false`, EndOfText, true},
-		{"stripping", bpe, `"lstrip": false`, `"lstrip": true`, "lstrip", true},
+		{"stripping", bpe, added, strings.Replace(strings.Replace(added, `"lstrip": false`, `"lstrip": true`, 1),
+			`"special": true`, `"special": false`, 1), "lstrip", true},
 		{"added key", bpe, `"lstrip": false`, `"left": false`, "left", true},
 		{"added without id", bpe, eos, ``, "lacks", false},
 		{"added twice", bpe, added, added + "," + strings.Replace(added, eos, `"id": 299, `, 1), "twice", false},

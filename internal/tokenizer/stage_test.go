@@ -134,7 +134,7 @@ func TestRoles(t *testing.T) {
 	if len(tok.Bytes(1599)) != 0 || string(tok.Bytes(1501)) != "<thinking>" || !bytes.Equal(mustJSON(t, tok), data) {
 		t.Errorf("token 1599 spells %q, 1501 %q", tok.Bytes(1599), tok.Bytes(1501))
 	}
-	config, err := tok.ConfigJSON(64, "")
+	config, err := tok.ConfigJSON(64, true, "")
 	if err != nil || !strings.Contains(string(config), `"eos_token": "<|im_end|>"`) || !strings.Contains(string(config), `"bos_token": "<|endoftext|>"`) {
 		t.Errorf("%s, %v", config, err)
 	}

@@ -3,8 +3,6 @@ package tokenizer
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"unicode/utf8"
@@ -28,7 +26,11 @@ type Tokenizer struct {
 	starts []uint32 // (VocabSize+1) token i spells spell[starts[i]:starts[i+1]]
 	added  []added  // tokens outside the vocabulary proper, by ascending id
 	eos    int32
-	bos    int32 // -1 if there is none
+	bos    int32   // -1 if there is none
+	first  int32   // tokenizer.json puts it before a text; -1: nothing
+	begins bool    // documents begin with bos
+	ends   []int32 // that end what a model writes, beside eos
+	notes  []string
 
 	// bpe and bytes
 	split  split
@@ -119,7 +121,7 @@ func (t *Tokenizer) WithSpecial(names ...string) *Tokenizer {
 // build makes a tokenizer of a vocabulary in id order, its merges by rank and its added tokens by id, whose ids may lie
 // inside or after the vocabulary. The caller has checked them; an end of text is among the added.
 func build(kind string, sp split, vocab [][]byte, merges []merge, extra []added) *Tokenizer {
-	t := &Tokenizer{kind: kind, split: sp, merges: merges, added: extra, eos: -1, bos: -1}
+	t := &Tokenizer{kind: kind, split: sp, merges: merges, added: extra, eos: -1, bos: -1, first: -1}
 	n := len(vocab)
 	for _, a := range extra {
 		n = max(n, int(a.id)+1)
@@ -177,15 +179,6 @@ func (t *Tokenizer) VocabSize() int { return len(t.starts) - 1 }
 // Merges returns the number of merges of a "bpe" tokenizer, otherwise 0.
 func (t *Tokenizer) Merges() int { return len(t.merges) }
 
-// EOS returns the id of the end-of-text token.
-func (t *Tokenizer) EOS() int32 { return t.eos }
-
-// BOS returns the id of the beginning-of-text token, if there is one.
-func (t *Tokenizer) BOS() (id int32, ok bool) { return t.bos, t.bos >= 0 }
-
-// ErrNoBOS says that the tokenizer has no beginning-of-text token.
-var ErrNoBOS = errors.New(`tokenizer: there is no beginning-of-text token; use "eos" or "none"`)
-
 // Added returns the token outside the vocabulary proper with this content, such as "<|im_start|>", if there is one.
 func (t *Tokenizer) Added(content string) (id int32, ok bool) {
 	for _, a := range t.added {
@@ -194,23 +187,6 @@ func (t *Tokenizer) Added(content string) (id int32, ok bool) {
 		}
 	}
 	return -1, false
-}
-
-// Start returns the token that opens a document for a value of data.start: the end-of-text token for "eos", the
-// beginning-of-text token for "bos" (ErrNoBOS if there is none), and no token for "none" (ok is false).
-func (t *Tokenizer) Start(kind string) (id int32, ok bool, err error) {
-	switch kind {
-	case "eos":
-		return t.eos, true, nil
-	case "bos":
-		if t.bos < 0 {
-			return 0, false, ErrNoBOS
-		}
-		return t.bos, true, nil
-	case "none":
-		return 0, false, nil
-	}
-	return 0, false, fmt.Errorf("tokenizer: unknown start token %q; use eos, bos or none", kind)
 }
 
 // Bytes returns what a token spells; nothing for a special token. The result must not be changed. It panics if id is

@@ -21,13 +21,14 @@ import (
 
 // start is what a run begins or goes on with.
 type start struct {
-	weights  preflight.Weights
-	set      func(engine.Engine) error // gives an engine these weights, with the slots that go with them
-	template string                    // of conversations, where the text has none
-	out      string                    // directory of the run, which may not exist yet; empty: not chosen
-	longer   bool                      // a resume has changed the number of steps, and the schedule with it
-	dry      bool                      // nothing is to come of it
-	began    time.Time                 // when preparing began
+	weights preflight.Weights
+	set     func(engine.Engine) error // gives an engine these weights, with the slots that go with them
+	kept    hub.Kept                  // what came with the weights
+	chat    string                    // the template of conversations that goes with what is trained
+	out     string                    // directory of the run, which may not exist yet; empty: not chosen
+	longer  bool                      // a resume has changed the number of steps, and the schedule with it
+	dry     bool                      // nothing is to come of it
+	began   time.Time                 // when preparing began
 }
 
 // begun reports whether the run goes on as it was planned.
@@ -45,7 +46,7 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 	if base != nil {
 		defer base.Close()
 		from.weights = preflight.Base
-		if from.template, err = base.Template(); err != nil {
+		if from.kept, err = base.Kept(); err != nil {
 			return nil, err
 		}
 	}
@@ -54,8 +55,15 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 	if err != nil {
 		return nil, err
 	}
-	if note := draft.Text.Set.Chat().Note; note != "" {
+	for _, note := range draft.Notes {
 		rec.note("%s", note)
+	}
+	var replaced string
+	from.chat, replaced = draft.Template(from.kept.Template)
+	for _, note := range []string{draft.Text.Set.Chat().Note, replaced} {
+		if note != "" {
+			rec.note("%s", note)
+		}
 	}
 	var grams *evaluate.Grams
 	if !dry {

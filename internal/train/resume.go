@@ -148,10 +148,11 @@ func (s *saved) assemble(ctx context.Context, opt ResumeOptions, rec *recorder, 
 	}
 	from := start{weights: preflight.Saved, out: s.dir, longer: extended,
 		set: func(e engine.Engine) error { return setAll(e, s.model.Checkpoint) }}
-	if from.template, err = s.model.Template(); err != nil {
+	if from.kept, err = s.model.Kept(); err != nil {
 		draft.Close()
 		return nil, err
 	}
+	from.chat, _ = draft.Template(from.kept.Template)
 	t, err := assemble(ctx, draft, opt.Workers, opt.seams, from, rec)
 	if err != nil {
 		return t, err

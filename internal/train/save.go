@@ -1,7 +1,6 @@
 package train
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -95,9 +94,8 @@ func (t *run) snapshot() (*checkpoint.Snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("step %d is not saved: %w", t.state.Step, err)
 	}
-	chat := t.text.Set.Chat()
-	files, err := hub.ModelFiles(t.plan.Spec.Arch, t.text.Tok, t.startToken(), cmp.Or(chat.Template, t.start.template),
-		chat.TurnEnds...)
+	files, err := hub.ModelFiles(t.plan.Spec.Arch, t.text.Tok, hub.Manner{Start: t.startToken(),
+		Template: t.start.chat, TurnEnds: t.text.Set.Chat().TurnEnds, Kept: t.start.kept})
 	if err != nil {
 		return nil, err
 	}

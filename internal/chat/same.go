@@ -1,0 +1,99 @@
+package chat
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Tokens are the names of the tokens that a template may write.
+type Tokens struct {
+	Start    string // what begins a text here; "": nothing
+	BOS, EOS string // bos_token and eos_token; "": there is none
+}
+
+// rendered returns what a template writes of a conversation, with what asks for an answer behind it if ask is set.
+func rendered(template string, t Tokens, messages []Message, ask bool) (text string, err error) {
+	body, err := parse(template)
+	if err != nil {
+		return "", err
+	}
+	defer rescue(&err)
+	var all []any
+	for _, m := range messages {
+		all = append(all, map[string]any{"role": m.Role, "content": string(m.Text)})
+	}
+	s := &scope{vars: map[string]any{"messages": all, "add_generation_prompt": ask, "bos_token": t.BOS, "eos_token": t.EOS,
+		"tools": nil, "documents": nil,
+		"namespace": function(func(a values) any { return a.named }),
+		"raise_exception": function(func(a values) any {
+			failf("it refuses a conversation: %.80s", a.text(0, ""))
+			return nil
+		}),
+		"range": function(func(a values) any {
+			if n, ok := number(at(a.list, 0)); ok && len(a.list) == 1 && n <= maxSteps {
+				var all []any
+				for i := range n {
+					all = append(all, i)
+				}
+				return all
+			}
+			failf("such a range is not known")
+			return nil
+		})}, out: &strings.Builder{}, steps: new(int)}
+	run(body, s)
+	return s.out.String(), nil
+}
+
+// probes are the conversations of which a template and a format must make the same.
+var probes = func() (all [][]Message) {
+	system, user := Message{Role: "system", Text: []byte("Be exact.")}, Message{Role: User, Text: []byte("What is it?")}
+	answer := Message{Role: Assistant, Text: []byte("It is\n\n\"this\".")}
+	return [][]Message{{user}, {user, answer}, {system, user}, {system, user, answer}, {user, answer, user},
+		{system, user, answer, user, answer}}
+}()
+
+// Differs returns how what a template writes of conversations differs from what the format writes, or why that cannot be
+// found out; "" if it does not. Line breaks at the end of a conversation do not matter, nor does the start token.
+func Differs(f Format, template string, t Tokens) string {
+	for _, messages := range probes {
+		ask := messages[len(messages)-1].Role == User
+		theirs, err := rendered(template, t, messages, ask)
+		if err != nil {
+			return err.Error()
+		}
+		theirs = strings.TrimPrefix(theirs, t.Start)
+		const answer = "\x00"
+		if ask {
+			messages = append(messages[:len(messages):len(messages)], Message{Role: Assistant, Text: []byte(answer)})
+		}
+		ours := ""
+		for p, err := range f.Render(messages) {
+			if err != nil {
+				return err.Error()
+			}
+			ours += string(p.Text)
+		}
+		if ask {
+			ours, _, _ = strings.Cut(ours, answer)
+		} else {
+			theirs = strings.TrimRight(theirs, "\n")
+		}
+		if theirs != ours {
+			i := 0
+			for i < min(len(theirs), len(ours)) && theirs[i] == ours[i] {
+				i++
+			}
+			return fmt.Sprintf("it writes %s where %s has %s", shorten(theirs[i:]), f.Name(), shorten(ours[i:]))
+		}
+	}
+	return ""
+}
+
+// shorten quotes the beginning of a text.
+func shorten(text string) string {
+	const most = 50
+	if len(text) <= most {
+		return fmt.Sprintf("%q", text)
+	}
+	return fmt.Sprintf("%.*q…", most, text)
+}

@@ -1,0 +1,194 @@
+package hub
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"gimbal/internal/chat"
+	"gimbal/internal/checkpoint"
+	"gimbal/internal/model"
+	"gimbal/internal/rundir"
+	"gimbal/internal/tokenizer"
+)
+
+// mark finds out where the texts of a model begin and end, by all files that say so, and marks the tokenizer. conf is
+// what config.json says. It returns what is to be told of it.
+//
+// An end is every id that config.json or generation_config.json names, the eos_token of tokenizer_config.json and of
+// special_tokens_map.json, and the token with which the template of conversations ends a turn. A document ends with
+// the first of them that does not end a turn.
+//
+// Texts begin with the beginning-of-text token where add_bos_token of tokenizer_config.json says so, or, if it says
+// nothing, where tokenizer.json puts one first; and where the template of conversations uses it.
+func mark(f source, tok *tokenizer.Tokenizer, conf tokens) (notes []string, err error) {
+	gen := tokens{bos: -1}
+	if raw, err := optional(f, generationFile); err != nil {
+		return nil, err
+	} else if raw != nil {
+		if gen.ends, gen.bos, err = model.ParseHFTokens(raw); err != nil {
+			return nil, &Error{f.Path(), generationFile, err}
+		}
+	}
+	said, err := readNames(f)
+	if err != nil {
+		return nil, err
+	}
+	m := tokenizer.Marks{EOS: -1, BOS: -1}
+	end := func(file string, ids ...int32) {
+		for _, id := range ids {
+			switch {
+			case int(id) >= tok.VocabSize():
+				notes = append(notes, fmt.Sprintf("%s names token %d as an end, which the model does not have", file, id))
+			case !slices.Contains(m.Ends, id):
+				m.Ends = append(m.Ends, id)
+			}
+		}
+	}
+	end(configFile, conf.ends...)
+	end(generationFile, gen.ends...)
+	if id, ok := tok.Added(said.eos); ok {
+		end(tokConfigFile, id)
+	}
+	format := chat.For(tok)
+	if said.template != "" && inTemplate(said.template, tok, format.TurnEnds()) {
+		end(templateFile, format.TurnEnds()...)
+	}
+	if m.EOS = tok.EOS(); len(m.Ends) > 0 {
+		text := func(id int32) bool { return tok.Special(id) && !slices.Contains(format.TurnEnds(), id) }
+		if i := slices.IndexFunc(m.Ends, text); i >= 0 {
+			m.EOS = m.Ends[i]
+		}
+	}
+	first, puts := tok.First()
+	m.BOS = beginning(tok, format, said, gen.bos, conf.bos)
+	m.Begins = puts
+	if said.addBOS != nil {
+		m.Begins = *said.addBOS && m.BOS >= 0
+		if puts && !m.Begins {
+			notes = append(notes, fmt.Sprintf("%s puts %q before a text and %s says add_bos_token = false, which decides",
+				tokenizerFile, tok.Name(first), tokConfigFile))
+		}
+	}
+	if m.BOS >= 0 && strings.Contains(said.template, "bos_token") {
+		m.Begins = true
+	}
+	if c, ours := f.(*checkpoint.Checkpoint); ours {
+		if _, err := c.File(rundir.StateFile); err == nil { // a run: config.json has the token with which it began
+			m.Begins = conf.bos >= 0 && conf.bos == m.BOS
+		}
+	}
+	if m.BOS == m.EOS { // a text begins with the end of the one before
+		m.BOS, m.Begins = -1, false
+	}
+	tok.Mark(m)
+	return append(notes, tok.Notes()...), nil
+}
+
+// tokens are the ids that a configuration names: those that end a text, and the one that begins it, -1 for none.
+type tokens struct {
+	ends []int32
+	bos  int32
+}
+
+// beginning returns the beginning-of-text token, -1 if there is none: the one that tokenizer.json puts first, else the
+// first that another file names. One that opens a turn is none.
+func beginning(tok *tokenizer.Tokenizer, format chat.Format, said names, ids ...int32) int32 {
+	if id, ok := tok.First(); ok {
+		return id
+	}
+	if id, ok := tok.Added(said.bos); ok {
+		ids = append([]int32{id}, ids...)
+	}
+	if id, ok := tok.BOS(); ok {
+		ids = append(ids, id)
+	}
+	for _, id := range ids {
+		if id >= 0 && int(id) < tok.VocabSize() && tok.Special(id) && !slices.Contains(format.Special(), tok.Name(id)) {
+			return id
+		}
+	}
+	return -1
+}
+
+// inTemplate reports whether a template writes all of the tokens, and there is one.
+func inTemplate(template string, tok *tokenizer.Tokenizer, ids []int32) bool {
+	missing := func(id int32) bool { return !strings.Contains(template, tok.Name(id)) }
+	return len(ids) > 0 && !slices.ContainsFunc(ids, missing)
+}
+
+// names is what the files of a tokenizer beside tokenizer.json say, tokens by their names.
+type names struct {
+	addBOS   *bool  // nil: nothing is said
+	bos, eos string // ""
+	template string // of conversations
+}
+
+// readNames reads tokenizer_config.json, special_tokens_map.json and chat_template.jinja, as far as they are there.
+func readNames(f source) (n names, err error) {
+	for _, file := range []string{tokConfigFile, specialFile} {
+		raw, err := optional(f, file)
+		if raw == nil {
+			if err != nil {
+				return n, err
+			}
+			continue
+		}
+		keys, err := model.ReadObject(raw, maxFile)
+		if err != nil {
+			return n, &Error{f.Path(), file, err}
+		}
+		for key, to := range map[string]*string{"bos_token": &n.bos, "eos_token": &n.eos} {
+			if *to == "" {
+				*to = tokenName(keys[key])
+			}
+		}
+		if file == tokConfigFile {
+			_ = json.Unmarshal(keys["add_bos_token"], &n.addBOS) // anything but true or false says nothing
+			n.template = defaultTemplate(keys["chat_template"])
+		}
+	}
+	raw, err := optional(f, templateFile)
+	if raw != nil {
+		n.template = string(raw)
+	}
+	return n, err
+}
+
+// tokenName reads the name of a token: a string, or an object with its content.
+func tokenName(raw json.RawMessage) (name string) {
+	var token struct{ Content string }
+	if json.Unmarshal(raw, &name) != nil && json.Unmarshal(raw, &token) == nil {
+		return token.Content
+	}
+	return name
+}
+
+// defaultTemplate reads a chat_template: a string, or a list of named ones, of which the default counts.
+func defaultTemplate(raw json.RawMessage) (template string) {
+	var list []struct{ Name, Template string }
+	if json.Unmarshal(raw, &template) == nil || json.Unmarshal(raw, &list) != nil {
+		return template
+	}
+	for _, t := range list {
+		if t.Name == "default" {
+			return t.Template
+		}
+	}
+	return ""
+}
+
+// optional reads a file that need not be there; then nil.
+func optional(f source, name string) ([]byte, error) {
+	data, err := f.File(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, &Error{f.Path(), name, err}
+	}
+	return data, nil
+}
