@@ -124,7 +124,7 @@ func (s *State) refuse(o Observation, v comparison, f findings) Decision {
 func (f *findings) describe() string {
 	switch {
 	case f.action == Rewind:
-		return "rewind to a healthy checkpoint, past this data, at half the rate for good"
+		return "rewind to a healthy checkpoint, past this data, at half the rate"
 	case f.action == Stop:
 		return "stop before the update"
 	case f.data:
