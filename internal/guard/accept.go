@@ -32,6 +32,11 @@ func (s *State) accept(o Observation, v comparison) Decision {
 	if y := math.Log(o.GradNorm); finite(y) {
 		s.Norms.push(y, ringSize)
 	}
+	if s.Rules.Limits >= 1 && s.EarlyNorm == 0 && s.Norms.armed() {
+		if m := math.Exp(windowMedian(s.Norms.values())); finite(m) {
+			s.EarlyNorm = m
+		}
+	}
 	s.recover(v)
 	d.Events = append(append(s.watchRatio(o), s.watchClip(o)...), append(s.nudge(o), s.regain(o)...)...)
 	return d

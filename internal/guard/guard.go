@@ -66,6 +66,7 @@ type Observation struct {
 type State struct {
 	Rules   Rules `json:"rules"`
 	Checked int64 `json:"checked"` // observations so far: a guard that never ran reports 0
+	Labels  int64 `json:"labels"`  // of the last observation
 
 	// How often each thing was seen, for the report.
 	Nonfinite int64 `json:"nonfinite"`
@@ -79,7 +80,8 @@ type State struct {
 	Norms  ring `json:"norms"`  // ln(gradient norm)
 	Recent ring `json:"recent"` // the last divergeCount losses
 
-	Rises int64 `json:"rises"` // planned rises of the rate so far
+	EarlyNorm float64 `json:"early_norm"` // median gradient norm of the first steps; 0: not known yet
+	Rises     int64   `json:"rises"`      // planned rises of the rate so far
 
 	Best    float64 `json:"best"` // lowest median of Recent since the last rewind
 	HasBest bool    `json:"has_best"`
@@ -199,6 +201,7 @@ func (s *State) would(action string) string {
 // allocates only where there is an event.
 func Next(s State, o Observation) (State, Decision) {
 	s.Checked++
+	s.Labels = o.Labels
 	if finite(o.Loss) {
 		s.Recent.push(o.Loss, divergeCount)
 	}

@@ -42,7 +42,7 @@ func (s *State) detect(o Observation, v comparison) findings {
 			o.GradNorm, o.UpdateRatio)
 		s.Nonfinite++
 		remember(s.Nonfinites[:], s.Checked)
-	} else if why, data := outlier(o, v); why != "" {
+	} else if why, data := s.outlier(o, v); why != "" {
 		f.add(Skip, CodeOutlier, "%s", why)
 		f.data = data
 		s.Outlier++
