@@ -1,10 +1,16 @@
 package guard
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 const (
 	probation = 20  // calm steps before the rate grows back
 	ramp      = 100 // accepted steps over which it grows back
+	// regainAfter is the healthy steps after which a halving of a rewind is given back, times the rewinds so far: the
+	// span over which rewinds are counted, so that what comes after it is trouble of its own.
+	regainAfter = rewindSpan
 
 	ratioWarning = 0.05 // median over the matrices of RMS(Δw)/RMS(w)
 	ratioQuiet   = 1000 // observations between two warnings
@@ -26,9 +32,32 @@ func (s *State) accept(o Observation, v comparison) Decision {
 	if y := math.Log(o.GradNorm); finite(y) {
 		s.Norms.push(y, ringSize)
 	}
+	if s.Rules.Limits >= 1 && s.EarlyNorm == 0 && s.Norms.armed() {
+		if m := math.Exp(windowMedian(s.Norms.values())); finite(m) {
+			s.EarlyNorm = m
+		}
+	}
 	s.recover(v)
-	d.Events = append(append(s.watchRatio(o), s.watchClip(o)...), s.nudge(o)...)
+	d.Events = append(append(s.watchRatio(o), s.watchClip(o)...), append(s.nudge(o), s.regain(o)...)...)
 	return d
+}
+
+// regain gives a halving of a rewind back after enough healthy steps. The rate grows over ramp accepted steps.
+func (s *State) regain(o Observation) []Event {
+	need := regainAfter * max(1, s.Sustained)
+	healthy := s.Checked - max(s.LastError, s.Regained)
+	if s.Rules.Limits < 1 || s.Rules.StayHalved || s.Halvings == 0 || s.Dip > 0 || healthy < need {
+		return nil
+	}
+	before := s.factor()
+	s.Regained = s.Checked
+	s.Halvings--
+	s.Dip, s.Calmed = 0.5, probation // the same factor, from which it grows
+	return []Event{{Code: CodeRegain, Severity: "info", Action: s.would("let the rate grow to twice as much"),
+		Message: fmt.Sprintf("step %d: %d steps without an error: a halving of the rate is given back over %d steps",
+			o.Step, healthy, ramp),
+		Numbers: map[string]float64{"healthy": float64(healthy), "lr": o.LR * s.Scale(), "scale_before": before,
+			"scale_after": 2 * before}}}
 }
 
 // recover gives the rate back after an E0 or E1: it stays low for a probation of calm steps, and then grows.

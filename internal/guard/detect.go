@@ -17,6 +17,7 @@ const (
 	normAlone    = 20    // this many times the median norm with any loss
 	lossFloor    = 0.005 // least deviation, as a share of the median loss
 	normFloor    = 0.03  // least deviation of ln(gradient norm)
+	labelNoise   = 4     // nats: least deviation of the loss of one label
 	ratioOutlier = 0.1   // median over the matrices of RMS(Δw)/RMS(w)
 
 	newestCount   = 32  // newest losses, whose median the trend is never below
@@ -56,7 +57,7 @@ func (s *State) compare(o Observation) comparison {
 	if s.Norms.armed() {
 		mid, spread := medianAndSpread(s.Norms.values())
 		v.medianNorm = math.Exp(mid)
-		v.zNorm = (math.Log(o.GradNorm) - mid) / max(spread, normFloor)
+		v.zNorm = (math.Log(o.GradNorm) - mid) / max(spread, normFloor, s.noise())
 	}
 	return v
 }
@@ -68,7 +69,15 @@ func (s *State) lossLine() (trend, mid, scale float64) {
 	_, line, spread := fitLine(s.Losses.values())
 	mid = windowMedian(s.Losses.values())
 	newest := windowMedian(s.Losses.last(newestCount))
-	return max(line, newest), mid, max(spread, lossFloor*math.Abs(mid))
+	return max(line, newest), mid, max(spread, lossFloor*math.Abs(mid), s.noise())
+}
+
+// noise is the least deviation of a loss over as many labels as the last observation has: that of a mean.
+func (s *State) noise() float64 {
+	if s.Rules.Limits < 1 || s.Labels <= 0 {
+		return 0
+	}
+	return labelNoise / math.Sqrt(float64(s.Labels))
 }
 
 // recentLoss is the median of the last losses, refused ones included; NaN before there are enough.
@@ -98,13 +107,13 @@ func nonfinite(o Observation) string {
 }
 
 // outlier says why one step is far outside the accepted ones, and whether its data may be the reason; "" if it is not.
-func outlier(o Observation, v comparison) (why string, data bool) {
+func (s *State) outlier(o Observation, v comparison) (why string, data bool) {
 	var all []string
 	if v.zLoss > lossOutlier && o.Loss > v.trend+lossExcess*math.Abs(v.trend) {
 		all = append(all, fmt.Sprintf("loss %.4g is %.3g deviations above its trend of %.4g (limit %d)",
 			o.Loss, v.zLoss, v.trend, lossOutlier))
 	}
-	if v.zNorm > normOutlier && (o.GradNorm > normAlone*v.medianNorm ||
+	if v.zNorm > normOutlier && (o.GradNorm > normAlone*max(v.medianNorm, s.EarlyNorm) ||
 		o.GradNorm > normExcess*v.medianNorm && v.zLoss > normWithLoss) {
 		all = append(all, fmt.Sprintf("gradient norm %.4g is %.3g times its median of %.4g: %.3g deviations "+
 			"(limit %d), with a loss %.3g deviations above its trend",

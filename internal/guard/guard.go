@@ -23,6 +23,7 @@ const (
 	CodeRate      = "E3-RATE"      // the schedule gave a rate outside (0, peak]
 
 	CodeNudge       = "I-NUDGE"        // slow and calm: the rate was raised a little
+	CodeRegain      = "I-REGAIN"       // healthy for long: a halving of the rate is given back
 	CodePeakLow     = "W-PEAK-LOW"     // all nudges are used up
 	CodeClipRegime  = "W-CLIP-REGIME"  // most updates are clipped
 	CodeUpdateRatio = "W-UPDATE-RATIO" // updates are large compared with the weights
@@ -38,12 +39,19 @@ type Rules struct {
 	Clip       float64 `json:"clip"`        // largest global gradient norm; 0: not clipped
 	MaxRate    float64 `json:"max_rate"`    // largest rate the schedule may give, its peak; 0: not checked
 	MaxScale   float64 `json:"max_scale"`   // largest factor on the scheduled rate that nudges may reach; 1: no nudges
+	// Limits is the version of the limits, so that an old log is replayed as it was decided. 0: the size of a batch is
+	// not looked at and a rewind halves the rate for good. 1: see docs/guards.md.
+	Limits int64 `json:"limits,omitempty"`
 }
+
+// Limits is the newest version of the limits.
+const Limits = 1
 
 // Observation is what one optimizer step measured, before its update.
 type Observation struct {
 	Step     int64   // the update that would be made; the first is 1
 	Batch    int64   // cursor into the data: it advances when a step is refused
+	Labels   int64   // that count in Loss; 0: not known, as in logs of limits 0
 	Loss     float64 // nats per token over the whole step
 	GradNorm float64 // global norm before clipping
 	LR       float64 // scheduled learning rate, before the guard's factor
@@ -58,6 +66,7 @@ type Observation struct {
 type State struct {
 	Rules   Rules `json:"rules"`
 	Checked int64 `json:"checked"` // observations so far: a guard that never ran reports 0
+	Labels  int64 `json:"labels"`  // of the last observation
 
 	// How often each thing was seen, for the report.
 	Nonfinite int64 `json:"nonfinite"`
@@ -71,7 +80,8 @@ type State struct {
 	Norms  ring `json:"norms"`  // ln(gradient norm)
 	Recent ring `json:"recent"` // the last divergeCount losses
 
-	Rises int64 `json:"rises"` // planned rises of the rate so far
+	EarlyNorm float64 `json:"early_norm"` // median gradient norm of the first steps; 0: not known yet
+	Rises     int64   `json:"rises"`      // planned rises of the rate so far
 
 	Best    float64 `json:"best"` // lowest median of Recent since the last rewind
 	HasBest bool    `json:"has_best"`
@@ -85,13 +95,14 @@ type State struct {
 	RatioTold  int64                `json:"ratio_told"` // the warning about it
 
 	// The factor on the scheduled rate: 1.1^Nudges / 2^Halvings · (1 - Dip), the last part growing back to 1.
-	Halvings int64   `json:"halvings"` // for good
+	Halvings int64   `json:"halvings"` // that stay until regain, or for good
 	Nudges   int64   `json:"nudges"`
 	NudgedAt int64   `json:"nudged_at"` // step of the last nudge
 	Dip      float64 `json:"dip"`       // share of the rate that a probation has taken, in [0,1)
 	Calmed   int64   `json:"calmed"`    // accepted steps of the probation
 
-	Refused int64 `json:"refused"` // observations since the last rewind
+	Refused  int64 `json:"refused"`  // observations since the last rewind
+	Regained int64 `json:"regained"` // value of Checked when a halving was last given back; 0: never
 
 	// Clipping of the accepted steps since the share was last computed.
 	ClipSteps  int64 `json:"clip_steps"`
@@ -190,6 +201,7 @@ func (s *State) would(action string) string {
 // allocates only where there is an event.
 func Next(s State, o Observation) (State, Decision) {
 	s.Checked++
+	s.Labels = o.Labels
 	if finite(o.Loss) {
 		s.Recent.push(o.Loss, divergeCount)
 	}

@@ -42,7 +42,7 @@ func (s *State) detect(o Observation, v comparison) findings {
 			o.GradNorm, o.UpdateRatio)
 		s.Nonfinite++
 		remember(s.Nonfinites[:], s.Checked)
-	} else if why, data := outlier(o, v); why != "" {
+	} else if why, data := s.outlier(o, v); why != "" {
 		f.add(Skip, CodeOutlier, "%s", why)
 		f.data = data
 		s.Outlier++
@@ -124,7 +124,7 @@ func (s *State) refuse(o Observation, v comparison, f findings) Decision {
 func (f *findings) describe() string {
 	switch {
 	case f.action == Rewind:
-		return "rewind to a healthy checkpoint, past this data, at half the rate for good"
+		return "rewind to a healthy checkpoint, past this data, at half the rate"
 	case f.action == Stop:
 		return "stop before the update"
 	case f.data:

@@ -12,6 +12,11 @@ const (
 	// Two variances of three values each are called different when one is at least nine times the other: F(2,2) exceeds
 	// 9 once in ten.
 	variancesDiffer = 9
+	// Sampling explains a variance of three values up to three times that of the samples: F(2,∞) exceeds 3 once in
+	// twenty. A single text that repeats itself stays within it, however many texts there are.
+	chanceVariance = 3
+	mostShort      = 0.25 // share of texts that end too early
+	leastEnding    = 0.25 // times the share of human texts that end
 )
 
 // Candidate is the checkpoint of one evaluation, as the choice sees it.
@@ -35,9 +40,9 @@ type Choice struct {
 // Choose picks the checkpoint to keep. held says which steps have one. It is pure.
 //
 // Sound takes, of the eligible candidates (see fault and consistent), the one with the least variance of repetition
-// over three evaluations, minus what sampling explains. Differences that chance explains are ties; the lower loss
-// wins a tie. If none is eligible it takes the lowest loss. Article takes the least variance of rep-4, Loss the
-// lowest validation loss.
+// over three evaluations. Variances that sampling explains are ties with it, and so are those that chance could make
+// so different; the lowest loss wins a tie. If none is eligible it takes the lowest loss. Article takes the least
+// variance of rep-4, Loss the lowest validation loss.
 func Choose(history []Point, held func(step int64) bool, rule string) Choice {
 	c := Choice{Step: -1, Candidates: make([]Candidate, len(history))}
 	for i, p := range history {
@@ -65,11 +70,11 @@ func Choose(history []Point, held func(step int64) bool, rule string) Choice {
 	chosen.Chosen, c.Step = true, chosen.Step
 	switch {
 	case c.Fallback:
-		c.Reason = fmt.Sprintf("step %d, the lowest validation loss: no evaluation is eligible", c.Step)
+		c.Reason = fmt.Sprintf("step %d, the lowest validation loss%s: no evaluation is eligible", c.Step, c.ofThose(best))
 		chosen.Why = "chosen for its loss, because none is eligible; this one: " + chosen.Why
 	case rule == Loss:
-		c.Reason = fmt.Sprintf("step %d, the lowest validation loss (rule loss)", c.Step)
-		chosen.Why = "chosen: lowest validation loss"
+		c.Reason = fmt.Sprintf("step %d, the lowest validation loss%s (rule loss)", c.Step, c.ofThose(best))
+		chosen.Why = "chosen: lowest validation loss" + c.ofThose(best)
 	case rule == Article:
 		c.Reason = fmt.Sprintf("step %d, the least variance of repetition (rule article)", c.Step)
 		chosen.Why = "chosen: least variance of rep-4"
@@ -95,7 +100,17 @@ func (c *Candidate) spread(last []Point) {
 		_, sd := meanSD(values)
 		total += sd * sd
 	}
-	c.Spread, c.Score = total, max(0, total-noise)
+	c.Spread, c.Score = total, max(0, total-chanceVariance*noise)
+}
+
+// ofThose limits what is said of the loss of the chosen one, where another has a lower loss and no checkpoint.
+func (c *Choice) ofThose(best int) string {
+	for _, k := range c.Candidates {
+		if k.Loss < c.Candidates[best].Loss {
+			return " of those with a checkpoint"
+		}
+	}
+	return ""
 }
 
 // least returns the index of the candidate with the smallest value among those that pass: the first of equals, -1 for
@@ -122,20 +137,23 @@ func (c *Choice) sound(held func(int64) bool) int {
 		k := &c.Candidates[i]
 		k.Why = k.fault(lowest)
 		if k.Why == "" && !held(k.Step) {
-			k.Why = "its checkpoint was deleted"
+			k.Why = deleted
 		}
 		k.Eligible = k.Why == ""
 	}
 	c.consistent()
-	best, ties := c.least(eligible, func(k Candidate) float64 { return k.Spread }), 0
+	best, ties, fit := c.least(eligible, func(k Candidate) float64 { return k.Spread }), 0, 0
 	if best < 0 {
 		return -1
 	}
 	limit := c.Candidates[best]
 	tied := func(k Candidate) bool {
-		return k.Eligible && (k.Score == 0 && limit.Score == 0 || k.Spread < variancesDiffer*limit.Spread)
+		return k.Eligible && (k.Step == limit.Step || k.Score == 0 || k.Spread < variancesDiffer*limit.Spread)
 	}
 	for i, k := range c.Candidates {
+		if k.Eligible {
+			fit++
+		}
 		if tied(k) {
 			if ties++; k.Loss < c.Candidates[best].Loss {
 				best = i
@@ -145,12 +163,14 @@ func (c *Choice) sound(held func(int64) bool) int {
 	for i := range c.Candidates {
 		switch k := &c.Candidates[i]; {
 		case !k.Eligible:
+		case fit == 1:
+			k.Why = "the only eligible evaluation"
 		case i == best && ties > 1:
 			k.Why = fmt.Sprintf("the lowest validation loss of the %d whose repetition is equally steady", ties)
 		case i == best:
 			k.Why = "its repetition is the steadiest over three evaluations"
 		case tied(*k):
-			k.Why = "as steady, with a higher validation loss"
+			k.Why = "as steady, but its validation loss is not lower"
 		default:
 			k.Why = "its repetition varies more"
 		}
@@ -164,62 +184,67 @@ func (c *Candidate) fault(lowest float64) string {
 	over := func(name string) bool { return m[name].Excess() > max(excessCap, 2*m[name].ExcessSE()) }
 	switch {
 	case math.IsNaN(c.Score):
-		return "it needs two measured evaluations before it, and its own"
+		return unmeasured
+	case c.Loss == math.MaxFloat64:
+		return "its validation loss is not finite"
 	case c.Loss > lowest*lossSlack:
 		return fmt.Sprintf("validation loss %.4f is more than 2 %% above the lowest, %.4f", c.Loss, lowest)
 	case over("rep3") || over("rep4"):
 		return fmt.Sprintf("it repeats itself: excess rep-3 %.3f, rep-4 %.3f", m["rep3"].Excess(), m["rep4"].Excess())
 	case c.Disturbed:
 		return "the guard confirmed an instability before it"
-	case m["short_rate"].Value > 0.25:
+	case tooShort(m["short_rate"], mostShort):
 		return fmt.Sprintf("%.0f %% of its texts end too early", 100*m["short_rate"].Value)
-	case !c.Few && m["finish_rate"].Value < m["finish_rate"].Human/4:
-		return fmt.Sprintf("the model ended %.0f %% of its texts; in human text %.0f %% end",
+	case !c.Few && endsTooRarely(m["finish_rate"], leastEnding):
+		return fmt.Sprintf("the model ended %.1f %% of its texts; in human text %.1f %% end",
 			100*m["finish_rate"].Value, 100*m["finish_rate"].Human)
 	}
 	return ""
 }
 
 // consistent rejects eligible candidates that are worse than human text and than the best eligible one, by more than
-// two standard errors each: whose consistency is lower, or whose similarity between prompts is higher.
+// two standard errors each: first those whose consistency is lower, then those whose similarity between prompts is
+// higher.
 func (c *Choice) consistent() {
-	at := func(name string, sign float64) func(Candidate) float64 {
-		return func(k Candidate) float64 { return sign * k.Metrics[name].Value }
-	}
-	worse := func(own, best Metric, sign float64) bool {
-		asHuman := own.Compared && sign*own.Value <= sign*own.Human+2*own.HumanSE
-		return !asHuman && !(sign*(own.Value-best.Value) <= 2*math.Hypot(own.SE, best.SE))
-	}
-	top, low := c.least(eligible, at("consistency", -1)), c.least(eligible, at("between", 1))
+	c.reject("consistency", -1, "prompt consistency %.3f is below the %.3f of step %d")
+	c.reject("between", 1, "texts of different prompts are more similar, %.3f, than the %.3f of step %d")
+}
+
+// reject rejects the eligible candidates whose metric is worse: higher where sign is 1, lower where it is -1.
+func (c *Choice) reject(name string, sign float64, text string) {
+	top := c.least(eligible, func(k Candidate) float64 { return sign * k.Metrics[name].Value })
 	for i := range c.Candidates {
 		k := &c.Candidates[i]
-		if !k.Eligible {
+		own, best := k.Metrics[name], c.Candidates[max(0, top)].Metrics[name]
+		asHuman := own.Compared && sign*own.Value <= sign*own.Human+2*own.HumanSE
+		if !k.Eligible || asHuman || sign*(own.Value-best.Value) <= 2*math.Hypot(own.SE, best.SE) {
 			continue
 		}
-		own, best := k.Metrics["consistency"], c.Candidates[top].Metrics["consistency"]
-		if worse(own, best, -1) {
-			k.Eligible, k.Why = false, fmt.Sprintf("prompt consistency %.3f is below %.3f of human text and %.3f of the "+
-				"best eligible one", own.Value, own.Human, best.Value)
-			continue
-		}
-		own, best = k.Metrics["between"], c.Candidates[low].Metrics["between"]
-		if worse(own, best, 1) {
-			k.Eligible, k.Why = false, fmt.Sprintf("texts of different prompts are too similar: %.3f; %.3f in human text "+
-				"and %.3f in the best eligible one", own.Value, own.Human, best.Value)
+		k.Eligible, k.Why = false, fmt.Sprintf(text, own.Value, best.Value, c.Candidates[top].Step)
+		if own.Compared {
+			k.Why += fmt.Sprintf(", and the %.3f of human text", own.Human)
 		}
 	}
 }
+
+// Why a candidate is not chosen, whatever the rule.
+const (
+	deleted    = "its checkpoint was deleted"
+	unmeasured = "it needs two measured evaluations before it, and its own"
+)
 
 // article returns the candidate with the least variance of rep-4 over three evaluations, the earliest of equals.
 func (c *Choice) article(held func(int64) bool) int {
 	best, least := -1, math.Inf(1)
 	for i := range c.Candidates {
 		k := &c.Candidates[i]
-		if i+1 < window || !held(k.Step) {
-			k.Why = "it has fewer than two evaluations before it, or its checkpoint was deleted"
+		if k.Why = unmeasured; math.IsNaN(k.Spread) {
 			continue
 		}
-		k.Why = "its repetition varies more"
+		if k.Why = deleted; !held(k.Step) {
+			continue
+		}
+		k.Why = "its repetition does not vary less"
 		var values []float64
 		for _, p := range c.Candidates[i+1-window : i+1] {
 			values = append(values, p.Metrics["rep4"].Value)
@@ -231,11 +256,15 @@ func (c *Choice) article(held func(int64) bool) int {
 	return best
 }
 
-// lowest returns the candidate with the lowest validation loss that has a checkpoint.
+// lowest returns the candidate with the lowest validation loss that has a checkpoint, the earliest of equals.
 func (c *Choice) lowest(held func(int64) bool) int {
 	for i := range c.Candidates {
-		if k := &c.Candidates[i]; k.Why == "" {
-			k.Why = "its validation loss is higher"
+		switch k := &c.Candidates[i]; {
+		case k.Why != "":
+		case held(k.Step):
+			k.Why = "its validation loss is not lower"
+		default:
+			k.Why = deleted
 		}
 	}
 	return c.least(func(k Candidate) bool { return held(k.Step) }, func(k Candidate) float64 { return k.Loss })

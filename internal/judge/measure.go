@@ -11,7 +11,9 @@ type Metric struct {
 	Estimate
 	Human    float64 `json:"human"`
 	HumanSE  float64 `json:"human_se"`
-	Compared bool    `json:"compared"` // there is a human value
+	Compared bool    `json:"compared"`          // there is a human value
+	N        int     `json:"n,omitempty"`       // texts that Value is a mean of; 0: it is none, or not known
+	HumanN   int     `json:"human_n,omitempty"` // texts that Human is a mean of
 }
 
 // Excess is how far the metric is above that of human text.
@@ -101,7 +103,8 @@ func (j *Judge) Measure(texts []Text) *Report {
 
 // mean is the mean of a metric over texts, next to that of human text.
 func (j *Judge) mean(values []float64, prompt []int, human []float64) Metric {
-	m := Metric{Estimate: bootstrapMean(values, prompt, len(j.prompts)), Compared: true}
+	m := Metric{Estimate: bootstrapMean(values, prompt, len(j.prompts)), Compared: true, N: len(numbers(values)),
+		HumanN: len(numbers(human))}
 	m.Human, m.HumanSE = meanSE(human)
 	return m
 }
@@ -112,7 +115,7 @@ func (r *Report) add(name string, m Metric) {
 		return
 	}
 	if math.IsNaN(m.Human) {
-		m.Human, m.HumanSE, m.Compared = 0, 0, false
+		m.Human, m.HumanSE, m.HumanN, m.Compared = 0, 0, 0, false
 	}
 	r.Metrics[name] = m
 }
@@ -233,7 +236,8 @@ func (j *Judge) ofSets(r *Report, model, human *side) {
 	}
 	put := func(name string, stat func(s *side, take []int) float64) {
 		h := setEstimate(human, groups, len(j.prompts), stat)
-		r.add(name, Metric{setEstimate(model, model.prompt[:n], len(j.prompts), stat), h.Value, h.SE, true})
+		r.add(name, Metric{Estimate: setEstimate(model, model.prompt[:n], len(j.prompts), stat), Human: h.Value,
+			HumanSE: h.SE, Compared: true})
 	}
 	for name, order := range map[string]int{"distinct2": 2, "distinct3": 3} {
 		put(name, func(s *side, take []int) float64 { return Distinct(pick(s.tokens, take), order) })

@@ -88,5 +88,23 @@ type Writing struct {
 // RateAt is the planned rate of an update.
 func (p *Plan) RateAt(step int64) float64 { return optim.LR(p.Rate.Schedule, step) }
 
+// earlySave is the step of the first save of a run.
+const earlySave = 50
+
+// SaveDue reports whether a step without an evaluation ends with a save: at equal distances where a distance was
+// chosen, and before the first of these and the first evaluation at steps 50, 100, 200, 400, …, so that an early rewind
+// loses little.
+func (p *Plan) SaveDue(step int64) bool {
+	first := evalEvery(p.Config)
+	if every := p.Config.Checkpoint.Every; every > 0 {
+		if step%every == 0 {
+			return true
+		}
+		first = min(first, every)
+	}
+	n := step / earlySave
+	return step < first && step%earlySave == 0 && n&(n-1) == 0
+}
+
 // EvalEvery is the steps between evaluations.
 func (p *Plan) EvalEvery() int64 { return evalEvery(p.Config) }

@@ -85,8 +85,9 @@ var types = map[string]reflect.Type{
 type Step struct {
 	Kind string `json:"kind"` // "step"
 	At
-	Tokens          int64 `json:"tokens"` // labels counted in the loss, in all steps so far
-	Loss            Float `json:"loss"`   // nats per token
+	Tokens          int64 `json:"tokens"`           // labels counted in the loss, in all steps so far
+	Labels          int64 `json:"labels,omitempty"` // of them, in this step
+	Loss            Float `json:"loss"`             // nats per token
 	GradNorm        Float `json:"grad_norm"`
 	LR              Float `json:"lr"`                        // as it was applied
 	LRScale         Float `json:"lr_scale,omitempty"`        // the guard's factor in it; left out when 1
@@ -112,7 +113,8 @@ func (s Step) Planned() Float {
 type Refused struct {
 	Kind string `json:"kind"` // "refused"
 	At
-	Loss        Float  `json:"loss"` // nats per token
+	Labels      int64  `json:"labels,omitempty"` // counted in the loss
+	Loss        Float  `json:"loss"`             // nats per token
 	GradNorm    Float  `json:"grad_norm"`
 	LR          Float  `json:"lr"`                     // by the schedule, without the guard's factor
 	UpdateRatio Float  `json:"update_ratio,omitempty"` // as in Step

@@ -34,7 +34,7 @@ type Difference struct {
 
 // ladder are the codes of the events that guard.Next makes.
 var ladder = []string{guard.CodeNonfinite, guard.CodeOutlier, guard.CodeSustained, guard.CodeDiverged, guard.CodeRate,
-	guard.CodeNudge, guard.CodePeakLow, guard.CodeClipRegime, guard.CodeUpdateRatio}
+	guard.CodeNudge, guard.CodePeakLow, guard.CodeRegain, guard.CodeClipRegime, guard.CodeUpdateRatio}
 
 // observation is what the guard saw of one batch, and its recorded decision.
 type observation struct {
@@ -145,9 +145,9 @@ func collect(l *runlog.Log) map[int]*observation {
 		switch v := rec.Value.(type) {
 		case runlog.Step:
 			o = &observation{action: "apply", scale: float64(cmp.Or(v.LRScale, 1)),
-				seen: observed(v.Loss, v.GradNorm, v.Planned(), v.UpdateRatio)}
+				seen: observed(v.Labels, v.Loss, v.GradNorm, v.Planned(), v.UpdateRatio)}
 		case runlog.Refused:
-			o = &observation{action: v.Action, seen: observed(v.Loss, v.GradNorm, v.LR, v.UpdateRatio)}
+			o = &observation{action: v.Action, seen: observed(v.Labels, v.Loss, v.GradNorm, v.LR, v.UpdateRatio)}
 		case runlog.End:
 			last = nil
 		case runlog.Resume:
@@ -165,8 +165,9 @@ func collect(l *runlog.Log) map[int]*observation {
 	return all
 }
 
-func observed(loss, norm, lr, ratio runlog.Float) guard.Observation {
-	return guard.Observation{Loss: float64(loss), GradNorm: float64(norm), LR: float64(lr), UpdateRatio: float64(ratio)}
+func observed(labels int64, loss, norm, lr, ratio runlog.Float) guard.Observation {
+	return guard.Observation{Labels: labels, Loss: float64(loss), GradNorm: float64(norm), LR: float64(lr),
+		UpdateRatio: float64(ratio)}
 }
 
 // differences says where a decision is not the recorded one.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 
 	"gimbal/internal/guard"
@@ -181,13 +182,27 @@ func (p *PostMortem) Write(w io.Writer) error {
 	var b strings.Builder
 	g, reason := p.Guard, strings.TrimPrefix(p.Reason, fmt.Sprintf("step %d: ", p.Step))
 	fmt.Fprintf(&b, "# Post-mortem of %s\n\n%s at step %d: %s.\n\n", p.Run, p.Code, p.Step, reason)
-	fmt.Fprintf(&b, "The guard checked %s; rewinds: %d; sequences left out: %d. Its factor on the learning rate was %.4g "+
-		"(planned rate %.4g).\n\n## Events\n\n", Plural(g.State.Checked, "step"), g.Rewinds, g.Quarantined,
-		g.State.Scale(), p.Peak)
+	fmt.Fprintf(&b, "The guard checked %s; rewinds: %d; sequences left out: %d. %s (planned rate %.4g).\n\n## Events\n\n",
+		Plural(g.State.Checked, "step"), g.Rewinds, g.Quarantined, p.factor(), p.Peak)
 	list(&b, "", p.Events)
 	b.WriteString(strings.ReplaceAll(whatToDo, "'", "`"))
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// factor says what the guard's factor on the learning rate was, as the last event that names it has it. The state of
+// the guard does not: a stop resets its counters.
+func (p *PostMortem) factor() string {
+	for _, e := range slices.Backward(p.Events) {
+		before, ok := e.Numbers["scale_before"]
+		if after := e.Numbers["scale_after"]; ok && before != after {
+			return fmt.Sprintf("Its factor on the learning rate was %.4g, and %.4g after the last event", float64(before),
+				float64(after))
+		} else if ok {
+			return fmt.Sprintf("Its factor on the learning rate was %.4g", float64(before))
+		}
+	}
+	return fmt.Sprintf("Its factor on the learning rate was %.4g", p.Guard.State.Scale())
 }
 
 const whatToDo = `

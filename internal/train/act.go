@@ -23,7 +23,7 @@ func (t *run) rules() guard.Rules {
 	cfg, s := t.plan.Config, t.plan.Rate.Schedule
 	return guard.Rules{Act: cfg.Guard.Mode == "act", StayHalved: cfg.Guard.Halve == "article", Steps: cfg.Train.Steps,
 		Warmup: s.Warmup, LossLimit: math.Log(float64(t.plan.Spec.Arch.Vocab)), Clip: cfg.Optim.Clip, MaxRate: s.Peak,
-		MaxScale: nudgeCeiling(t.state.RateLimit, s.Peak)}
+		MaxScale: nudgeCeiling(t.state.RateLimit, s.Peak), Limits: guard.Limits}
 }
 
 // nudgeCeiling is the factor on the peak that no nudge of the guard may pass: up to the rate at which the loss of the

@@ -79,7 +79,7 @@ func (t *run) stepAndSave(ctx context.Context) error {
 	if t.state.Due = t.evalDue(before); t.state.Due {
 		return nil
 	}
-	if every := t.plan.Config.Checkpoint.Every; every > 0 && t.state.Step%every == 0 {
+	if t.plan.SaveDue(t.state.Step) {
 		return t.saveOrGoOn()
 	}
 	return nil
@@ -128,7 +128,8 @@ func (t *run) step(ctx context.Context) (rec runlog.Step, d guard.Decision, err 
 
 // observe asks what the update would be, at the factor that the guard has in force.
 func (t *run) observe(ctx context.Context, step int64) (guard.Observation, engine.Report, error) {
-	o := guard.Observation{Step: step, Batch: t.feed.next.Batch, LR: t.plan.RateAt(step)}
+	counted := int64(t.feed.batch.Counted)
+	o := guard.Observation{Step: step, Batch: t.feed.next.Batch, Labels: counted, LR: t.plan.RateAt(step)}
 	p := engine.Proposal{Step: step, LR: o.LR * t.state.Guard.Scale(), Clip: t.plan.Config.Optim.Clip,
 		Scale: engine.Scale(&t.feed.batch)}
 	if t.layered != nil {
@@ -154,9 +155,9 @@ func (t *run) update(o guard.Observation, d guard.Decision, r engine.Report) (re
 		return rec, err
 	}
 	t.state.Step = o.Step
-	t.state.Tokens += int64(t.feed.batch.Counted)
+	t.state.Tokens += o.Labels
 	rec = runlog.Step{
-		Kind: "step", At: t.at(), Tokens: t.state.Tokens, Injected: t.faults.Active(o.Batch),
+		Kind: "step", At: t.at(), Tokens: t.state.Tokens, Labels: o.Labels, Injected: t.faults.Active(o.Batch),
 		Loss: runlog.Float(o.Loss), GradNorm: runlog.Float(o.GradNorm), LR: runlog.Float(lr),
 		UpdateRatio: runlog.Float(o.UpdateRatio), ClipScale: runlog.Float(u.Scale), ClippedTensors: clipped,
 	}
