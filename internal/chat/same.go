@@ -55,6 +55,10 @@ var probes = func() (all [][]Message) {
 // Differs returns how what a template writes of conversations differs from what the format writes, or why that cannot be
 // found out; "" if it does not. Line breaks at the end of a conversation do not matter, nor does the start token.
 func Differs(f Format, template string, t Tokens) string {
+	if system := ownSystem(f, template, t); system != "" {
+		return fmt.Sprintf("it adds the system message %s where there is none; put that into the conversations to train "+
+			"with it", shorten(system))
+	}
 	for _, messages := range probes {
 		ask := messages[len(messages)-1].Role == User
 		theirs, err := rendered(template, t, messages, ask)
@@ -87,6 +91,26 @@ func Differs(f Format, template string, t Tokens) string {
 		}
 	}
 	return ""
+}
+
+// ownSystem returns the system message with which a template begins a conversation that has none, "" if it does not.
+func ownSystem(f Format, template string, t Tokens) string {
+	const system = "\x00"
+	with := ""
+	for p, err := range f.Render([]Message{{Role: "system", Text: []byte(system)}, probes[0][0]}) {
+		if err != nil {
+			return ""
+		}
+		with += string(p.Text)
+	}
+	before, after, _ := strings.Cut(with, system)
+	theirs, err := rendered(template, t, probes[0], false)
+	text, ok := strings.CutPrefix(strings.TrimRight(strings.TrimPrefix(theirs, t.Start), "\n"), before)
+	text, also := strings.CutSuffix(text, after)
+	if err != nil || !ok || !also {
+		return ""
+	}
+	return text
 }
 
 // shorten quotes the beginning of a text.

@@ -23,7 +23,7 @@ var theirs = []struct{ name, template, want string }{
 	{"system by default", `{%- if messages[0]['role'] != 'system' %}{{- '<|im_start|>system\nBe brief.<|im_end|>\n' }}` +
 		`{%- endif %}{%- for m in messages %}{{- '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}` +
 		`{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}`,
-		`it writes "system\nBe brief.<|im_end|>`},
+		`it adds the system message "Be brief." where`},
 	{"thinks", `{%- for m in messages %}{{- '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{%- endfor %}` +
 		`{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n<think>\n' }}{%- endif %}`, `it writes "<think>`},
 	{"content only", "{{ messages[0].content }}", `it writes "What is it?"`},

@@ -202,7 +202,7 @@ func noWeights(fsys durable.FS, path string) error {
 	case err != nil:
 		return fmt.Errorf("checkpoint: open %s: %w", path, err)
 	}
-	why := "it has no " + ModelFile
+	why := "it has no " + ModelFile + "; name a run, a checkpoint or a directory that has one"
 	for _, e := range entries {
 		switch name := e.Name(); {
 		case name == ModelFile+".index.json", strings.HasPrefix(name, "model-") && strings.HasSuffix(name, ".safetensors"):

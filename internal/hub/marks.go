@@ -65,20 +65,18 @@ func mark(f source, tok *tokenizer.Tokenizer, conf tokens) (notes []string, err 
 	}
 	first, puts := tok.First()
 	m.BOS = beginning(tok, format, said, gen.bos, conf.bos)
-	m.Begins = puts
-	if said.addBOS != nil {
+	switch {
+	case isRun(f): // config.json has the token with which its documents began
+		m.Begins = m.BOS >= 0 && conf.bos == m.BOS
+	case m.BOS >= 0 && strings.Contains(said.template, "bos_token"):
+		m.Begins = true
+	case said.addBOS == nil:
+		m.Begins = puts
+	default:
 		m.Begins = *said.addBOS && m.BOS >= 0
 		if puts && !m.Begins {
 			notes = append(notes, fmt.Sprintf("%s puts %q before a text and %s says add_bos_token = false, which decides",
 				tokenizerFile, tok.Name(first), tokConfigFile))
-		}
-	}
-	if m.BOS >= 0 && strings.Contains(said.template, "bos_token") {
-		m.Begins = true
-	}
-	if c, ours := f.(*checkpoint.Checkpoint); ours {
-		if _, err := c.File(rundir.StateFile); err == nil { // a run: config.json has the token with which it began
-			m.Begins = conf.bos >= 0 && conf.bos == m.BOS
 		}
 	}
 	if m.BOS == m.EOS { // a text begins with the end of the one before
@@ -86,6 +84,16 @@ func mark(f source, tok *tokenizer.Tokenizer, conf tokens) (notes []string, err 
 	}
 	tok.Mark(m)
 	return append(notes, tok.Notes()...), nil
+}
+
+// isRun reports whether a model is a checkpoint of a run, whose files this program wrote.
+func isRun(f source) bool {
+	c, ok := f.(*checkpoint.Checkpoint)
+	if ok {
+		_, err := c.File(rundir.StateFile)
+		ok = err == nil
+	}
+	return ok
 }
 
 // tokens are the ids that a configuration names: those that end a text, and the one that begins it, -1 for none.

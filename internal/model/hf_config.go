@@ -205,6 +205,12 @@ func (r *hfReader) ropeScale() (s config.RopeScale, ok bool) {
 	kind := "default"
 	r.read("type", &kind) // the old name of rope_type
 	r.read("rope_type", &kind)
+	if kind == "linear" || kind == "dynamic" {
+		factor := 0.0
+		if r.read("factor", &factor); factor == 1 { // stretches nothing
+			kind = "default"
+		}
+	}
 	switch kind {
 	case "default":
 		r.only("factor", "1", "1.0")

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ func ReadObject(data []byte, limit int) (map[string]json.RawMessage, error) {
 	if len(data) > limit {
 		return nil, fmt.Errorf("%d bytes are more than %d", len(data), limit)
 	}
+	data = bytes.TrimPrefix(data, []byte("\ufeff")) // some editors put a mark there
 	r := strictjson.New(data)
 	if r.Kind() != '{' {
 		return nil, errors.New("not a JSON object")

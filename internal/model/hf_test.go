@@ -445,6 +445,18 @@ func TestOffIsInert(t *testing.T) {
 			}
 		}
 	}
+	for _, text := range []string{`{"type":"linear","factor":1.0}`, `{"rope_type":"dynamic","factor":1}`} {
+		data, err := with("rope_scaling", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _, _, err := ParseHFConfig(data); err != nil || got != want {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	if got, _, _, err := ParseHFConfig(append([]byte("\ufeff"), plain...)); err != nil || got != want {
+		t.Errorf("behind a mark: %v", err)
+	}
 	for key, value := range map[string]string{"use_mrope": "true", "auto_map": `{"AutoModel":"x.py"}`,
 		"num_experts": "8", "brand_new_switch": `"on"`, "no_rope_layers": "[1]", "quantization_config": `{"bits":4}`,
 		"residual_multiplier": "0", "logit_scale": "0.0", "is_causal": "false", "use_rope": "false", "rope_scaling": "1",

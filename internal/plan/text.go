@@ -81,7 +81,7 @@ func OpenText(ctx context.Context, request *config.Config, opt TextOptions) (*Dr
 			return nil, err
 		}
 	}
-	if d.Notes, err = d.takeMarks(tok, opt); err != nil {
+	if tok, err = d.takeMarks(tok, opt); err != nil {
 		return nil, err
 	}
 	if err = d.prepare(ctx, docs, tok, opt); err != nil {
@@ -95,26 +95,34 @@ func OpenText(ctx context.Context, request *config.Config, opt TextOptions) (*Dr
 	return d, nil
 }
 
-// takeMarks makes the texts of a new run begin as those of the model or tokenizer file that it begins from, and returns
-// what is to be told. One that goes on stays as it was.
-func (d *Draft) takeMarks(tok *tokenizer.Tokenizer, opt TextOptions) (notes []string, err error) {
+// takeMarks makes the texts of a new run begin as those of the model or tokenizer file that it begins from, and notes
+// what is to be told. If documents begin otherwise than tokenizer.json says, it returns a tokenizer that says nothing of
+// it, so that what is saved agrees with itself. A run that goes on stays as it was.
+func (d *Draft) takeMarks(tok *tokenizer.Tokenizer, opt TextOptions) (*tokenizer.Tokenizer, error) {
 	origin := d.Config.Tokenizer.Path
 	switch {
 	case opt.Hash != "" || opt.Model == nil && origin == "":
-		return nil, nil
+		return tok, nil
 	case opt.Model == nil:
-		notes = tok.Notes()
+		d.Notes = slices.Clone(tok.Notes())
 	default:
-		origin, notes = opt.Model.Path(), opt.Model.Notes
+		origin, d.Notes = opt.Model.Path(), slices.Clone(opt.Model.Notes)
 		if err := ownTokenizer(d.Config, tok, origin); err != nil {
 			return nil, err
 		}
 	}
 	note, err := adoptStart(d.Config, tok, origin)
-	if note != "" {
-		notes = append(slices.Clone(notes), note)
+	if err != nil {
+		return nil, err
 	}
-	return notes, err
+	if note != "" {
+		d.Notes = append(d.Notes, note)
+	}
+	first, puts := tok.First()
+	if id, ok, err := tok.Start(d.Config.Data.Start); puts && err == nil && (!ok || id != first) {
+		return tok.Bare()
+	}
+	return tok, nil
 }
 
 // Template returns the template of conversations that goes with what is trained, and what is to be told of it. own is
@@ -137,9 +145,8 @@ func (d *Draft) Template(own string) (template, note string) {
 	if how == "" {
 		return own, ""
 	}
-	return ours, fmt.Sprintf("warning: conversations are trained as %s and not by the model's own chat template, which is "+
-		"replaced in the checkpoints: %s; if that is a system message, put it into the conversations to train with it",
-		format.Name(), how)
+	return ours, fmt.Sprintf("warning: the model's chat template is replaced by that of %s, as which conversations are "+
+		"trained: %s", format.Name(), how)
 }
 
 // changed marks an error of a text that was there before.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,8 +24,13 @@ func Find(name string) (run string, err error) {
 	if below := filepath.Join(Parent, name); !strings.ContainsRune(name, filepath.Separator) && IsRun(below) {
 		return below, nil
 	}
-	if _, err := os.Stat(name); err != nil {
-		return "", fmt.Errorf("%w: there is no %s, here or in %s: %w", ErrCheckpoint, name, Parent, err)
+	switch info, err := os.Stat(name); {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("%w: there is no %s, here or in %s", ErrCheckpoint, name, Parent)
+	case err != nil:
+		return "", fmt.Errorf("%w: %w", ErrCheckpoint, err)
+	case !info.IsDir():
+		return "", fmt.Errorf("%w: %s is a file: name the directory of a run, a checkpoint or a model", ErrCheckpoint, name)
 	}
 	return "", nil
 }

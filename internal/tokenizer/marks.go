@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"gimbal/internal/strictjson"
 )
 
 // Marks are the tokens around the texts of a model. They follow from more files than tokenizer.json.
@@ -70,4 +72,27 @@ func (t *Tokenizer) Start(kind string) (id int32, ok bool, err error) {
 		return 0, false, nil
 	}
 	return 0, false, fmt.Errorf("tokenizer: unknown start token %q; use eos, bos or none", kind)
+}
+
+// Bare returns t with a tokenizer.json that puts nothing around a text, for documents that begin with EOS.
+func (t *Tokenizer) Bare() (*Tokenizer, error) {
+	data, _ := t.json()
+	r, from, to := strictjson.New(data), int64(0), int64(0)
+	r.Object(func(key []byte) {
+		r.Kind()
+		at := r.At()
+		value := r.Value()
+		if string(key) == "post_processor" {
+			from, to = at, at+int64(len(value))
+		}
+	})
+	if err := r.End(); err != nil || from == to {
+		return nil, broken("post_processor: there is none, %v", err)
+	}
+	bare, err := ParseAs(slices.Concat(data[:from], []byte("null"), data[to:]),
+		Roles{EOS: t.eos, BOS: t.bos, Size: t.VocabSize()})
+	if err == nil {
+		bare.Mark(Marks{EOS: t.eos, BOS: t.bos, Ends: t.ends})
+	}
+	return bare, err
 }

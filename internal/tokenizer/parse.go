@@ -80,7 +80,7 @@ func (e *RoleError) Error() string { return "tokenizer: " + e.Text }
 // Parse is ParseAs without Roles.
 func Parse(data []byte) (*Tokenizer, error) { return ParseAs(data, Roles{EOS: -1, BOS: -1}) }
 
-// ParseAs reads a tokenizer.json: one written by JSON, or a byte-level BPE with the split of GPT-2, Llama 3 or Qwen 2,
+// ParseAs reads a tokenizer.json: one written by JSON, or a byte-level BPE with the split of GPT-2, Llama 3, Qwen 2 or SmolLM,
 // and with normalization form C or none. It refuses everything else with an error that wraps ErrFormat or is an
 // *UnsupportedError, and ignores nothing in the file. A role that does not fit the file is a *RoleError. The tokenizer
 // keeps data.
@@ -117,6 +117,7 @@ type parser struct {
 	pre          bool     // there is a pre_tokenizer; it is or ends in ByteLevel
 	first        string   // the token that the template puts before a text
 	decoder      string   // ByteLevel, Fuse or nothing
+	ignored      []string // truncation and padding, where they are set
 	notes        []string // what the file says and nothing here does
 	unknown      string   // unk_token, which has no effect where every byte is a token
 	ignoreMerges bool
@@ -130,8 +131,7 @@ func (p *parser) file() {
 			p.expect(key, p.value(), "1.0")
 		case "truncation", "padding":
 			if string(p.Value()) != "null" {
-				p.notes = append(p.notes, fmt.Sprintf("tokenizer.json has %s, which is ignored: documents are neither "+
-					"filled up nor cut by their tokenizer", key))
+				p.ignored = append(p.ignored, key)
 			}
 		case "normalizer":
 			if got := p.component(key); got != nil {
@@ -164,6 +164,10 @@ func (p *parser) file() {
 	})
 	if !model {
 		p.Fail(broken("no model"))
+	}
+	if len(p.ignored) > 0 {
+		p.notes = append(p.notes, fmt.Sprintf("tokenizer.json has %s, which is ignored: a tokenizer neither fills documents "+
+			"up nor cuts them here", strings.Join(p.ignored, " and ")))
 	}
 }
 

@@ -30,6 +30,28 @@ func small(t testing.TB) []*Tokenizer {
 	}
 }
 
+func TestParseDigits(t *testing.T) {
+	own := mustJSON(t, trained(t))
+	at, end := bytes.Index(own, []byte(`"pre_tokenizer": `)), bytes.Index(own, []byte(`"post_processor"`))
+	with := func(digits, level string) (*Tokenizer, error) {
+		return Parse(slices.Concat(own[:at], []byte(`"pre_tokenizer": {"type": "Sequence", "pretokenizers": [`+digits+", "+
+			level+"]}, "), own[end:]))
+	}
+	const digits = `{"type": "Digits", "individual_digits": true}`
+	const level = `{"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}`
+	tok, err := with(digits, level)
+	if err != nil || tok.split != splitDigits {
+		t.Fatalf("%v", err)
+	}
+	for _, c := range [][2]string{{strings.Replace(digits, "true", "false", 1), level}, {`{"type": "Digits"}`, level},
+		{digits, strings.Replace(level, `"use_regex": true`, `"use_regex": false`, 1)}} {
+		var bad *UnsupportedError
+		if _, err := with(c[0], c[1]); !errors.As(err, &bad) || !strings.Contains(err.Error(), "pretokenizers") {
+			t.Errorf("%s: %v", c, err)
+		}
+	}
+}
+
 func TestParseOwn(t *testing.T) {
 	for _, tok := range append(small(t), trained(t)) {
 		data := mustJSON(t, tok)

@@ -7,7 +7,7 @@ import (
 
 // The components of a tokenizer.json around its model.
 
-// preTokenizer reads how text is cut into pieces: a ByteLevel, or a Split before one.
+// preTokenizer reads how text is cut into pieces: a ByteLevel, or a Split or Digits before one.
 func (p *parser) preTokenizer(where string, got object) {
 	if p.Failed() || got == nil {
 		return
@@ -24,11 +24,20 @@ func (p *parser) preTokenizer(where string, got object) {
 	var parts []any
 	p.expect(where, got, object{"type": "Sequence", "pretokenizers": &parts})
 	if where += ".pretokenizers"; len(parts) != 2 {
-		p.Fail(unsupported(where, "not a Split and a ByteLevel"))
+		p.Fail(unsupported(where, "not a Split or Digits and a ByteLevel"))
 		return
 	}
 	var pattern string
-	p.expect(where+"[0]", p.typed(where+"[0]", parts[0]),
+	first := p.typed(where+"[0]", parts[0])
+	if first["type"] == "Digits" {
+		p.expect(where+"[0]", first, object{"type": "Digits", "individual_digits": true})
+		if p.expect(where+"[1]", p.typed(where+"[1]", parts[1]), byteLevel); !byGPT2 || first["individual_digits"] != true {
+			p.Fail(unsupported(where, "Digits that are not single, or without GPT-2's expression"))
+		}
+		p.split = splitDigits
+		return
+	}
+	p.expect(where+"[0]", first,
 		object{"type": "Split", "pattern": object{"Regex": &pattern}, "behavior": "Isolated", "invert": false})
 	if p.expect(where+"[1]", p.typed(where+"[1]", parts[1]), byteLevel); byGPT2 {
 		p.Fail(unsupported(where+"[1].use_regex", true))

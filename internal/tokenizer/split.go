@@ -17,6 +17,7 @@ const (
 	splitGPT2                // ByteLevel with its own expression
 	splitQwen2               // one digit at a time
 	splitLlama3              // up to three digits at a time
+	splitDigits              // GPT-2's, with a Digits before it: SmolLM's. It is only read
 )
 
 // patterns are the expressions of the scanners as files have them. A file says GPT-2's with ByteLevel's use_regex.
@@ -121,6 +122,8 @@ func (s split) next(b []byte) (n, look int) {
 		return nextLlama(b, 1)
 	case splitLlama3:
 		return nextLlama(b, 3)
+	case splitDigits:
+		return nextDigits(b)
 	}
 	return 1, 0
 }
@@ -192,6 +195,26 @@ func nextGPT2(b []byte) (n, look int) {
 		return n, max(n, 2) // a letter at 2 may yet make it 're, 've or 'll
 	}
 	return n, n
+}
+
+// nextDigits is next for GPT-2's pattern between the numbers: each is a piece, and the text ends before it.
+func nextDigits(b []byte) (n, look int) {
+	c, i := at(b, 0)
+	switch c {
+	case number:
+		return i, i
+	case space, newline:
+		for i < len(b) {
+			k, w := at(b, i)
+			if k == number {
+				return i, i
+			} else if k != space && k != newline {
+				break
+			}
+			i += w
+		}
+	}
+	return nextGPT2(b)
 }
 
 // contraction returns the length of 's, 't, 're, 've, 'm, 'll or 'd at the start of b, which begins with an

@@ -14,6 +14,22 @@ const anySpace = `\t-\r \x{85}\p{Z}`
 // oracle is a split by Go's regexp, which lacks only the look-ahead: the
 // alternatives before it, and then its own in plain code.
 func oracle(s split) func(b []byte) int {
+	if s == splitDigits { // GPT-2's between the numbers
+		between := oracle(splitGPT2)
+		return func(b []byte) int {
+			for i := 0; i < len(b); {
+				k, w := at(b, i)
+				if k == number {
+					if i == 0 {
+						return w
+					}
+					return between(b[:i])
+				}
+				i += w
+			}
+			return between(b)
+		}
+	}
 	pattern, _, _ := strings.Cut(patterns[s], `|\s+(?!\S)`)
 	pattern = strings.ReplaceAll(pattern, `[^\s`, `[^`+anySpace)
 	pattern = strings.ReplaceAll(pattern, `\s`, `[`+anySpace+`]`)
@@ -63,7 +79,7 @@ func hardText(r *rand.Rand, parts int) []byte {
 
 func TestSplitAgainstRegexp(t *testing.T) {
 	r := newRand(t)
-	for _, s := range []split{splitGPT2, splitQwen2, splitLlama3} {
+	for _, s := range []split{splitGPT2, splitQwen2, splitLlama3, splitDigits} {
 		want := oracle(s)
 		for range 3000 {
 			text := hardText(r, 1+r.IntN(12))
@@ -82,7 +98,7 @@ func TestSplitAgainstRegexp(t *testing.T) {
 // texts of one or two parts with all parts behind them, and longer ones.
 func TestLookIsEnough(t *testing.T) {
 	r := newRand(t)
-	for _, s := range []split{splitGPT2, splitQwen2, splitLlama3} {
+	for _, s := range []split{splitGPT2, splitQwen2, splitLlama3, splitDigits} {
 		check := func(text []byte, more string) {
 			n, look := s.next(text)
 			if look >= whole(text) {
@@ -104,6 +120,24 @@ func TestLookIsEnough(t *testing.T) {
 		check([]byte("  \xe2\x80"), "\x80") // a space cut in two
 		for range 5000 {
 			check(hardText(r, 1+r.IntN(8)), string(hardText(r, 3)))
+		}
+	}
+}
+
+// TestDigits has pieces as the tokenizers library (0.23.3) makes them with Digits before ByteLevel.
+func TestDigits(t *testing.T) {
+	for text, want := range map[string]string{
+		"in 2024,  15 of them":   "in| |2|0|2|4|,|  |1|5| of| them",
+		"a1b 22\n\n 3.5x":        "a|1|b| |2|2|\n\n |3|.|5|x",
+		"½ and Ⅷ, 3rd's '7's ٤٥": "½| and| |Ⅷ|,| |3|rd|'s| '|7|'s| |٤|٥",
+	} {
+		var got []string
+		for rest := []byte(text); len(rest) > 0; {
+			n, _ := splitDigits.next(rest)
+			got, rest = append(got, string(rest[:n])), rest[n:]
+		}
+		if strings.Join(got, "|") != want {
+			t.Errorf("%q is cut into %q, want %q", text, got, want)
 		}
 	}
 }
