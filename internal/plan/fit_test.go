@@ -52,9 +52,9 @@ func TestLittleText(t *testing.T) {
 		{20_000, "", 256, 8192, 0},
 		{8_000, "", 256, 512, 1},
 		{3_000, "", 256, 256, 1},
-		{1_000, "", 64, 64, 2},
-		{100, "", 16, 16, 2},
-		{18, "", 16, 16, 2},
+		{1_000, "", 64, 64, 1},
+		{100, "", 16, 16, 1},
+		{18, "", 16, 16, 1},
 		{1_000, "train.context=128", 128, 128, 1},
 		{1_000, "train.context=8", 8, 64, 1},
 		{8_000, "train.batch_tokens=4096", 256, 4096, 0},
@@ -91,7 +91,9 @@ func TestTooLittleText(t *testing.T) {
 	}{
 		{1, "", "0 tokens to train on, and 16 are needed: add about 17 bytes"},
 		{10, "", "10 tokens to train on, and 16 are needed: add about 7 bytes"},
-		{100, "train.context=256", "96 tokens to train on, and 256 are needed"},
+		{100, "train.context=256", "96 tokens to train on, and 256 are needed: add about 169 bytes, or lower train.context " +
+			"(--set) to at most 96"},
+		{100, "train.micro_tokens=300", "lower train.micro_tokens (--set) to at most 96"},
 		{1_000, "train.batch_tokens=4096", "lower train.batch_tokens (--set) to at most"},
 	} {
 		var settings []string
@@ -101,6 +103,15 @@ func TestTooLittleText(t *testing.T) {
 		_, err := little(t, c.bytes, settings...)
 		if !errors.Is(err, data.ErrUnusable) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%d bytes, %s: %v, want %q", c.bytes, c.set, err, c.want)
+			continue
+		}
+		missing := 0
+		_, rest, _ := strings.Cut(err.Error(), "add about ")
+		if _, err := fmt.Sscan(rest, &missing); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := little(t, c.bytes+missing, settings...); err != nil {
+			t.Errorf("%d bytes, %s: with %d bytes more: %v", c.bytes, c.set, missing, err)
 		}
 	}
 }
