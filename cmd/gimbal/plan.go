@@ -46,18 +46,21 @@ func (p *progress) planLines(public *gimbal.Plan) string {
 	layers, _ := strconv.Atoi(set["model.layers"])
 	row("model", "%s, %s × %s wide, %s parameters, vocabulary %d", set["model.shape"], runs.Plural(layers, "layer"),
 		set["model.width"], plan.Count(public.Parameters), public.Vocabulary)
-	names := ""
+	long := func(name, text string) {
+		text = wrap(text, p.screen.width()-9, 0, 3)
+		lines = append(lines, fmt.Sprintf("%-8s ", name)+strings.ReplaceAll(text, "\n", "\n         "))
+	}
+	text := fmt.Sprintf("%s: %s, %s tokens, %s held out", sources(set["data.paths"]),
+		runs.Plural(public.Documents, "document"), plan.Count(public.TrainTokens), plan.Count(public.ValTokens))
 	if public.HeldOut != "" {
-		names = " (" + public.HeldOut + ")"
+		text += " (" + public.HeldOut + ")"
 	}
 	if public.LeftOut != "" {
-		names += ", not " + public.LeftOut
+		text += "; left out: " + public.LeftOut
 	}
-	row("text", "%s: %s, %s tokens, %s held out%s", sources(set["data.paths"]), runs.Plural(public.Documents, "document"),
-		plan.Count(public.TrainTokens), plan.Count(public.ValTokens), names)
+	long("text", text)
 	if note := plan.EndsNote(public.Ends); note != "" {
-		note = wrap(note, p.screen.width()-9, 0, 3)
-		lines = append(lines, "ends     "+strings.ReplaceAll(note, "\n", "\n         "))
+		long("ends", note)
 	}
 	row("steps", "%d of %d tokens: %s in all, %.3g epochs; %s", public.Steps, public.BatchTokens,
 		plan.Count(public.Steps*int64(public.BatchTokens)), public.Epochs, runs.Plural(public.Evaluations, "evaluation"))

@@ -170,3 +170,43 @@ func TestSpelled(t *testing.T) {
 		t.Errorf("%+v", found[1:])
 	}
 }
+
+// FuzzSplitName looks for names that break the pattern, and for splits that their own name does not have.
+func FuzzSplitName(f *testing.F) {
+	for _, name := range []string{"train.jsonl", "wiki.test.tokens", "test-00000-of-00001", "c4-validation.0.json.gz", "\xff"} {
+		f.Add(name, true)
+		f.Add(name, false)
+	}
+	f.Fuzz(func(t *testing.T, name string, file bool) {
+		of, side := splitName(name, file)
+		rest, ok := strings.CutPrefix(strings.ToLower(name), of)
+		if side == unnamed && of != "" || !ok {
+			t.Fatalf("%q is split %d of %q", name, side, of)
+		}
+		found := side == unnamed
+		for word, s := range sides {
+			found = found || s == side && strings.HasPrefix(strings.TrimLeft(rest, "-_."), word)
+		}
+		if !found {
+			t.Fatalf("%q is split %d of %q, and does not say so", name, side, of)
+		}
+	})
+}
+
+// FuzzSpelled compares the count in pieces with the count in the whole.
+func FuzzSpelled(f *testing.F) {
+	const mark = "<|end|>"
+	f.Add("a<|end|>b", uint16(3))
+	f.Add(strings.Repeat("<|end|><|en", 20), uint16(9))
+	f.Fuzz(func(t *testing.T, text string, size uint16) {
+		l := lookout{found: []Spelling{{Text: mark}}, plain: make([]int64, 1), longest: len(mark), left: spelledBytes}
+		l.buf = make([]byte, len(mark)+1+int(size)%100)
+		doc := Document{Text: strings.NewReader(text)}
+		if err := l.document(&doc); err != nil {
+			t.Fatal(err)
+		}
+		if want := int64(strings.Count(text, mark)); l.found[0].Times != want {
+			t.Errorf("%d times in %q, want %d", l.found[0].Times, text, want)
+		}
+	})
+}

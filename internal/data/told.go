@@ -50,9 +50,16 @@ func (s *Set) tellEmpty() {
 	for s.index.tokens(first) > 1 {
 		first++
 	}
+	var kinds []string
+	if c.Empty > 0 {
+		kinds = append(kinds, group(c.Empty)+" empty")
+	}
+	if c.OneToken > 0 {
+		kinds = append(kinds, group(c.OneToken)+" of one token")
+	}
 	s.told = append(s.told, corpus.Finding{Warn: 2*(c.Empty+c.OneToken) > c.Documents,
-		Text: fmt.Sprintf("documents that teach nothing: %s of %s are empty, and %s of one token; the first: %s",
-			group(c.Empty), group(c.Documents), group(c.OneToken), printable(s.Describe(s.index.ref(first))))})
+		Text: fmt.Sprintf("of %s, too short to teach anything: %s; the first is %s", count(c.Documents, "document"),
+			strings.Join(kinds, ", "), printable(s.Describe(s.index.ref(first))))})
 }
 
 // ownMarks are the marks of the tokenizer that are not among endMarks.

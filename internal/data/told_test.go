@@ -79,7 +79,7 @@ func TestSeparatorIsTold(t *testing.T) {
 func TestEmptyDocumentsAreTold(t *testing.T) {
 	s := prepareTexts(t, []string{"some text", "", "x", "", "more text", "and more"}, PrepareOptions{ValFraction: 0.1})
 	f := s.Findings()
-	if len(f) != 1 || f[0].Warn || !strings.Contains(f[0].Text, "2 of 6 are empty, and 1 of one token") ||
+	if len(f) != 1 || f[0].Warn || !strings.Contains(f[0].Text, "of 6 documents, too short to teach anything: 2 empty, 1 of one token; ") ||
 		!strings.Contains(f[0].Text, "docs.jsonl") {
 		t.Errorf("%+v", f)
 	}

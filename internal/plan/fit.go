@@ -89,13 +89,17 @@ func enough(cfg *config.Config, t *data.Text, little bool) error {
 	case have < least:
 		census := t.Set.Census()
 		perToken := float64(census.TextBytes) / float64(max(1, census.Tokens))
-		missing := int64(math.Ceil(float64(least-have) * perToken / (1 - cfg.Data.ValFraction)))
-		advice := ""
+		missing, advice := float64(least-have)*perToken, ""
+		if t.Set.SplitBy == "name" {
+			advice = " to it; " + t.Set.SplitNote
+		} else {
+			missing /= 1 - cfg.Data.ValFraction
+		}
 		if keys := setAbove(cfg, have); keys != "" && have >= fitTokens {
-			advice = fmt.Sprintf(", or lower %s to at most %d", keys, have)
+			advice += fmt.Sprintf(", or lower %s to at most %d", keys, have)
 		}
 		return fmt.Errorf("%w: too little text: %d tokens to train on, and %d are needed: add about %d bytes%s",
-			data.ErrUnusable, have, least, missing, advice)
+			data.ErrUnusable, have, least, int64(math.Ceil(missing)), advice)
 	case t.Val.Counted() == 0:
 		return fmt.Errorf("%w: too little text: %d tokens to train on, and none to validate on that counts: %s",
 			data.ErrUnusable, have, t.Set.SplitNote)
