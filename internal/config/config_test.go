@@ -444,6 +444,19 @@ func TestRereadOlderFile(t *testing.T) {
 	}
 }
 
+// A file without a key is no run's: nothing in it is set.
+func TestRereadEmptyFile(t *testing.T) {
+	c, err := Reread("config.toml", []byte("# nothing\n"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range Keys() {
+		if c.Origin(key) != "default" {
+			t.Errorf("%s is from %q", key, c.Origin(key))
+		}
+	}
+}
+
 // White space right after the "=" of --set is meant where a text is free, and only there.
 func TestSetKeepsWhiteSpace(t *testing.T) {
 	for set, want := range map[string]string{
