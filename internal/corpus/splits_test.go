@@ -110,8 +110,10 @@ func TestSplitsOfGivenPaths(t *testing.T) {
 	if got := discover(t, Options{Splits: true}, test); len(got.Sources) != 1 {
 		t.Error("a test that is given alone cannot be read")
 	}
-	if got := discover(t, Options{Splits: true, Weights: []float64{1, 1}}, train, test); len(got.Sources) != 2 {
-		t.Error("a path with a weight was left out")
+	weighted := discover(t, Options{Splits: true, Weights: []float64{1, 1}}, train, test)
+	if f := weighted.Findings(); len(weighted.Sources) != 2 || len(f) != 1 ||
+		f[0].Text != "test.jsonl: named like a held-out part and trained on, because data.weights gives it a share" {
+		t.Errorf("a path with a weight: %d files, told %+v", len(weighted.Sources), f)
 	}
 	if got := discover(t, Options{Splits: true, Weights: []float64{1}}, dir); len(got.Sources) != 1 {
 		t.Error("a folder with a weight was not split")

@@ -125,7 +125,7 @@ func TestSplitByName(t *testing.T) {
 	if s.SplitBy != "name" || s.Val(8).Documents() != 1 || s.Train(8).Documents() != 30 || len(s.Findings()) != 0 {
 		t.Errorf("%s, %d held out, %+v", s.SplitNote, s.Val(8).Documents(), s.Findings())
 	}
-	for _, want := range []string{"valid.jsonl, by name", "val_fraction is not used", "test.jsonl is in neither part"} {
+	for _, want := range []string{"valid.jsonl, by name", "test.jsonl is in neither part"} {
 		if !strings.Contains(s.SplitNote, want) {
 			t.Errorf("%q does not say %q", s.SplitNote, want)
 		}

@@ -60,6 +60,17 @@ func free(cfg *config.Config, key string) bool {
 	return cfg.Origin(key) == "default" || strings.HasPrefix(cfg.Origin(key), "preset ")
 }
 
+// unused names the settings that do nothing with this text.
+func unused(cfg *config.Config, set *data.Set) (notes []string) {
+	if key := "data.val_fraction"; set.SplitBy == "name" && !free(cfg, key) {
+		notes = append(notes, fmt.Sprintf("%s (%s) is not used: %s", key, cfg.Origin(key), set.SplitNote))
+	}
+	if key := "data.separator"; cfg.Data.Separator != "" && len(cfg.Data.Paths) == 0 {
+		notes = append(notes, fmt.Sprintf("%s (%s) is not used: each of the Go sources is a document", key, cfg.Origin(key)))
+	}
+	return notes
+}
+
 // setAbove lists the keys of tokens that somebody has set to more than there are.
 func setAbove(cfg *config.Config, have int64) string {
 	var list []string

@@ -116,6 +116,37 @@ func TestTooLittleText(t *testing.T) {
 	}
 }
 
+// The plan has what names decide, says which setting they overrule, and what a train part of little text lacks.
+func TestPlanOfNamedSplits(t *testing.T) {
+	cfg := asked(t, "data.val_fraction=0.3")
+	dir := t.TempDir()
+	write := func(name string, lines int) {
+		text := strings.Repeat(`{"text": "a line of some text"}`+"\n", lines)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("train.jsonl", 30)
+	write("valid.jsonl", 20)
+	write("test.jsonl", 1)
+	if err := cfg.SetPlanned("data.paths", []string{dir}, "test"); err != nil {
+		t.Fatal(err)
+	}
+	p, err := draft(t, cfg).Make(context.Background(), Request{Opener: machine{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Text.Held != "valid.jsonl" || p.Text.LeftOut != "test.jsonl" || p.Text.Ends != 30 || len(p.Warnings) != 1 ||
+		!strings.Contains(p.Warnings[0], "data.val_fraction (--set) is not used: validation is valid.jsonl") {
+		t.Errorf("%+v, warnings %q", p.Text, p.Warnings)
+	}
+	write("train.jsonl", 2)
+	_, err = OpenText(context.Background(), cfg, TextOptions{})
+	if err == nil || !strings.Contains(err.Error(), "add about 216 bytes to it; validation is valid.jsonl, by name") {
+		t.Error(err)
+	}
+}
+
 // The plan says where nothing or little teaches the model to stop.
 func TestPlanTellsOfEnds(t *testing.T) {
 	for set, want := range map[string]string{
