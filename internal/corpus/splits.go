@@ -216,12 +216,12 @@ func (n *splits) findings() (f []Finding) {
 			Advice: "data.splits=ignore trains on all files"})
 	}
 	if n.trained != nil {
-		f = append(f, Finding{Text: names(n.trained) + ": named like a held-out part and trained on, because nothing beside " +
-			"it is named train", Advice: "take it out of the folder, or give the rest such a name"})
+		f = append(f, Finding{Text: names(n.trained) + ": named like a held-out part and trained on, because nothing " +
+			"beside it is named train", Advice: "take it out of the folder, or give the rest such a name"})
 	}
 	if n.weighted != nil {
-		f = append(f, Finding{Text: names(n.weighted) + ": named like a held-out part and trained on, because data.weights " +
-			"gives it a share", Advice: "without weights it is held out"})
+		f = append(f, Finding{Text: names(n.weighted) + ": named like a held-out part and trained on, because " +
+			"data.weights gives it a share", Advice: "without weights it is held out"})
 	}
 	return f
 }

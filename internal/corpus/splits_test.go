@@ -67,13 +67,14 @@ func TestSplitsByName(t *testing.T) {
 		"folder beside a file":  {"train.jsonl test/c.jsonl", "train.jsonl"},
 		"folders without train": {"dev/a.txt test/b.txt notes/c.txt", "dev/a.txt notes/c.txt test/b.txt"},
 		"code":                  {"train.py test.py eval.py", "eval.py test.py train.py"},
-		"folders of code":       {"train/a.py test/a.py test/b.py test/README.md", "test/README.md test/a.py test/b.py train/a.py"},
+		"folders of code":       {"train/a.py test/a.py test/b.py test/c.md", "test/a.py test/b.py test/c.md train/a.py"},
 		"scripts":               {"train test", "test train"},
 		"records below":         {"data/train.jsonl data/test.jsonl README.md", "README.md data/train.jsonl"},
 		"folders below":         {"en/train/0.jsonl en/test/0.jsonl", "en/train/0.jsonl"},
 		"texts below":           {"me/train/a.txt me/test/b.txt", "me/test/b.txt me/train/a.txt"},
-		"a test within train":   {"train/a.jsonl train/test.jsonl train/train.jsonl val/b.jsonl", "train/a.jsonl train/train.jsonl v:val/b.jsonl"},
-		"a fixture in code":     {"src/a.go src/train.jsonl src/test.jsonl", "src/a.go src/train.jsonl"},
+		"a test within train": {"train/a.jsonl train/test.jsonl train/train.jsonl val/b.jsonl",
+			"train/a.jsonl train/train.jsonl v:val/b.jsonl"},
+		"a fixture in code": {"src/a.go src/train.jsonl src/test.jsonl", "src/a.go src/train.jsonl"},
 	} {
 		dir := filepath.Join(t.TempDir(), "train") // the name of the given folder says nothing
 		for f := range strings.FieldsSeq(c.files) {
@@ -175,7 +176,7 @@ func TestSpelled(t *testing.T) {
 
 // FuzzSplitName looks for names that break the pattern, and for splits that their own name does not have.
 func FuzzSplitName(f *testing.F) {
-	for _, name := range []string{"train.jsonl", "wiki.test.tokens", "test-00000-of-00001", "c4-validation.0.json.gz", "\xff"} {
+	for _, name := range []string{"train.jsonl", "wiki.test.tokens", "test-00000-of-00001", "c4-val.0.json.gz", "\xff"} {
 		f.Add(name, true)
 		f.Add(name, false)
 	}

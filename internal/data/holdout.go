@@ -54,8 +54,8 @@ func (s *Set) splitByName(c *corpus.Corpus, names string) bool {
 	}
 	switch {
 	case counted == 0:
-		s.told = append(s.told, corpus.Finding{Warn: true, Text: names + ": named for validation, and nothing in it counts; " +
-			"validation is cut from the rest", Advice: "put text there, or remove it"})
+		s.told = append(s.told, corpus.Finding{Warn: true, Text: names + ": named for validation, and nothing in it " +
+			"counts; validation is cut from the rest", Advice: "put text there, or remove it"})
 		return false
 	case counted < fewHeld:
 		s.told = append(s.told, corpus.Finding{Warn: true, Text: fmt.Sprintf("%s: only %s to validate on; the loss there "+

@@ -81,7 +81,8 @@ func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, op
 	}
 	key := cacheKey(work, tok, opt.shard)
 	s := &Set{Dir: filepath.Join(opt.CacheDir, key), tok: tok, format: opt.format, start: start,
-		weights: work.Weights(), lengths: spelledLengths(tok), held: held{fraction: opt.ValFraction, beforeEnd: opt.ValFrom == "before_end"}}
+		weights: work.Weights(), lengths: spelledLengths(tok)}
+	s.held = held{fraction: opt.ValFraction, beforeEnd: opt.ValFrom == "before_end"}
 	for _, src := range work.Sources {
 		s.Sources = append(s.Sources, src.Path)
 		s.roots = append(s.roots, src.Root)

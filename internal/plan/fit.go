@@ -50,7 +50,8 @@ func (d *Draft) fit(have int64) error {
 		told = append(told, fmt.Sprintf("%s is %d instead of %d", k.key, k.now, k.was))
 	}
 	if told != nil {
-		d.notes = append(d.notes, fmt.Sprintf("the text has only %d tokens to train on: %s", have, strings.Join(told, ", ")))
+		d.notes = append(d.notes, fmt.Sprintf("the text has only %d tokens to train on: %s", have,
+			strings.Join(told, ", ")))
 	}
 	return nil
 }
@@ -66,7 +67,8 @@ func unused(cfg *config.Config, set *data.Set) (notes []string) {
 		notes = append(notes, fmt.Sprintf("%s (%s) is not used: %s", key, cfg.Origin(key), set.SplitNote))
 	}
 	if key := "data.separator"; cfg.Data.Separator != "" && len(cfg.Data.Paths) == 0 {
-		notes = append(notes, fmt.Sprintf("%s (%s) is not used: each of the Go sources is a document", key, cfg.Origin(key)))
+		notes = append(notes, fmt.Sprintf("%s (%s) is not used: each of the Go sources is a document", key,
+			cfg.Origin(key)))
 	}
 	return notes
 }
@@ -79,7 +81,8 @@ func setAbove(cfg *config.Config, have int64) string {
 		value int
 	}{{"train.context", cfg.Train.Context}, {"train.micro_tokens", cfg.Train.MicroTokens},
 		{"train.batch_tokens", cfg.Train.BatchTokens}} {
-		if origin := cfg.Origin(k.key); int64(k.value) > have && !free(cfg, k.key) && !strings.HasPrefix(origin, "planned") {
+		origin := cfg.Origin(k.key)
+		if int64(k.value) > have && !free(cfg, k.key) && !strings.HasPrefix(origin, "planned") {
 			list = append(list, k.key+" ("+origin+")")
 		}
 	}

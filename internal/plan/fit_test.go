@@ -59,6 +59,7 @@ func TestLittleText(t *testing.T) {
 		{1_000, "train.context=8", 8, 64, 1},
 		{8_000, "train.batch_tokens=4096", 256, 4096, 0},
 		{1_000, "train.micro_tokens=300", 256, 300, 1},
+		{3_000, "model.preset=gpt2-124m", 256, 256, 1}, // whose context is 1024
 	} {
 		var settings []string
 		if c.set != "" {
@@ -71,7 +72,8 @@ func TestLittleText(t *testing.T) {
 		}
 		got := d.Config.Train
 		if got.Context != c.context || got.BatchTokens != c.batch || len(d.notes) != c.notes {
-			t.Errorf("%d bytes, %s: context %d, batches of %d, told %q", c.bytes, c.set, got.Context, got.BatchTokens, d.notes)
+			t.Errorf("%d bytes, %s: context %d, batches of %d, told %q", c.bytes, c.set, got.Context, got.BatchTokens,
+				d.notes)
 		}
 		if err := d.Config.Check(); err != nil {
 			t.Error(err)
@@ -91,8 +93,8 @@ func TestTooLittleText(t *testing.T) {
 	}{
 		{1, "", "0 tokens to train on, and 16 are needed: add about 17 bytes"},
 		{10, "", "10 tokens to train on, and 16 are needed: add about 7 bytes"},
-		{100, "train.context=256", "96 tokens to train on, and 256 are needed: add about 169 bytes, or lower train.context " +
-			"(--set) to at most 96"},
+		{100, "train.context=256", "96 tokens to train on, and 256 are needed: add about 169 bytes, or lower " +
+			"train.context (--set) to at most 96"},
 		{100, "train.micro_tokens=300", "lower train.micro_tokens (--set) to at most 96"},
 		{1_000, "train.batch_tokens=4096", "lower train.batch_tokens (--set) to at most"},
 	} {
@@ -164,7 +166,8 @@ func TestPlanTellsOfEnds(t *testing.T) {
 		}
 		var b bytes.Buffer
 		p.Write(&b)
-		if said := strings.Contains(b.String(), "learn to stop"); said != (want != "") || !strings.Contains(b.String(), want) {
+		said := strings.Contains(b.String(), "learn to stop")
+		if said != (want != "") || !strings.Contains(b.String(), want) {
 			t.Errorf("%s: the plan is\n%s", set, b.String())
 		}
 	}
