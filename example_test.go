@@ -164,7 +164,7 @@ func ExampleEvaluate() {
 	fmt.Println("step", r.Step, "on", r.Tokens, "tokens")
 	fmt.Println("better than frequencies of characters:", r.Loss < r.Baseline.UnigramLoss)
 	// Output:
-	// step 60 on 145 tokens
+	// step 60 on 144 tokens
 	// better than frequencies of characters: true
 }
 

@@ -47,6 +47,9 @@ type Plan struct {
 	BatchTokens int     `json:"batch_tokens"` // most tokens of an update
 	TrainTokens int64   `json:"train_tokens"` // of one pass over the text
 	ValTokens   int64   `json:"val_tokens"`   // of the text that is held out
+	HeldOut     string  `json:"held_out"`     // files that their names hold out for validation; empty: none
+	LeftOut     string  `json:"left_out"`     // files that their names keep from training and validation; empty: none
+	Ends        int64   `json:"ends"`         // documents that end in the text that is trained on
 	Epochs      float64 `json:"epochs"`       // passes over the text
 	PeakLR      float64 `json:"peak_lr"`      // highest learning rate
 	Warmup      int64   `json:"warmup"`       // steps until the rate is at its peak
@@ -210,7 +213,8 @@ func publicPlan(p *plan.Plan, dir string) *Plan {
 	c := p.Config
 	public := &Plan{Dir: dir, Steps: c.Train.Steps, Parameters: p.Params, Vocabulary: p.Spec.Arch.Vocab,
 		Context: p.Spec.Arch.Context, Documents: int64(p.Text.Census.Documents), BatchTokens: c.Train.BatchTokens,
-		TrainTokens: p.Text.Train, ValTokens: p.Text.Val, Epochs: p.Text.Epochs, PeakLR: p.Rate.Schedule.Peak,
+		TrainTokens: p.Text.Train, ValTokens: p.Text.Val, Ends: p.Text.Ends,
+		HeldOut: p.Text.Held, LeftOut: p.Text.LeftOut, Epochs: p.Text.Epochs, PeakLR: p.Rate.Schedule.Peak,
 		Warmup: p.Rate.Schedule.Warmup, EvalEvery: p.EvalEvery(), MemoryBytes: p.Memory.Total(),
 		Kernels: p.Hardware.Name, Precision: p.Spec.Mode, Workers: p.Hardware.Workers, TokensPerSecond: p.Speed,
 		Duration: p.Estimated, Warnings: p.Warnings, text: text.String()}

@@ -32,7 +32,7 @@ func (p *progress) planned(public *gimbal.Plan) {
 	}
 }
 
-// planLines is a plan in six lines.
+// planLines is a plan in six lines, and one about the ends of texts where there are few.
 func (p *progress) planLines(public *gimbal.Plan) string {
 	set := map[string]string{}
 	for _, s := range public.Settings {
@@ -46,8 +46,22 @@ func (p *progress) planLines(public *gimbal.Plan) string {
 	layers, _ := strconv.Atoi(set["model.layers"])
 	row("model", "%s, %s × %s wide, %s parameters, vocabulary %d", set["model.shape"], runs.Plural(layers, "layer"),
 		set["model.width"], plan.Count(public.Parameters), public.Vocabulary)
-	row("text", "%s: %s, %s tokens, %s held out", sources(set["data.paths"]), runs.Plural(public.Documents, "document"),
-		plan.Count(public.TrainTokens), plan.Count(public.ValTokens))
+	long := func(name, text string) {
+		text = wrap(text, p.screen.width()-9, 0, 3)
+		lines = append(lines, fmt.Sprintf("%-8s ", name)+strings.ReplaceAll(text, "\n", "\n         "))
+	}
+	text := fmt.Sprintf("%s: %s, %s tokens, %s held out", sources(set["data.paths"]),
+		runs.Plural(public.Documents, "document"), plan.Count(public.TrainTokens), plan.Count(public.ValTokens))
+	if public.HeldOut != "" {
+		text += " (" + public.HeldOut + ")"
+	}
+	if public.LeftOut != "" {
+		text += "; left out: " + public.LeftOut
+	}
+	long("text", text)
+	if note := plan.EndsNote(public.Ends); note != "" {
+		long("ends", note)
+	}
 	row("steps", "%d of %d tokens: %s in all, %.3g epochs; %s", public.Steps, public.BatchTokens,
 		plan.Count(public.Steps*int64(public.BatchTokens)), public.Epochs, runs.Plural(public.Evaluations, "evaluation"))
 	row("rate", "up to %.3g, warmup %s (%.0f %% of the run), %s", public.PeakLR, runs.Plural(public.Warmup, "step"),

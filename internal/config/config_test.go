@@ -58,7 +58,8 @@ func golden(t *testing.T, path string, got []byte) {
 func TestDefaults(t *testing.T) {
 	c := parse(t, "")
 	want := Config{
-		Data:       Data{Splits: "names", ValFraction: 0.05, ValFrom: "before_end", Start: "eos", BadDocuments: "stop", BadShare: 0.001},
+		Data:       Data{Splits: "names", ValFraction: 0.05, ValFrom: "before_end", Start: "eos",
+			BadDocuments: "stop", BadShare: 0.001},
 		Tokenizer:  Tokenizer{Kind: "bpe"},
 		Model:      Model{Shape: "qwen3", Tie: true},
 		Train:      Train{Context: 256, BatchTokens: 8192, Seed: 1},
@@ -440,6 +441,19 @@ func TestRereadOlderFile(t *testing.T) {
 		}
 		if again, err := Reread("config.toml", d.TOML(), nil); err != nil || !bytes.Equal(again.TOML(), d.TOML()) {
 			t.Errorf("preset %q: written again, it is another configuration", preset)
+		}
+	}
+}
+
+// A file without a key is no run's: nothing in it is set.
+func TestRereadEmptyFile(t *testing.T) {
+	c, err := Reread("config.toml", []byte("# nothing\n"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range Keys() {
+		if c.Origin(key) != "default" {
+			t.Errorf("%s is from %q", key, c.Origin(key))
 		}
 	}
 }

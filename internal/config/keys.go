@@ -39,8 +39,8 @@ var keys = []key{
 	{name: "data.weights", lo: 0, above: true, hi: 1e9,
 		doc: "share of the training tokens of each path, in the order of the paths; default: by size"},
 	{name: "data.splits", choices: []string{"names", "ignore"}, newer: true, older: "ignore",
-		doc: "names: files and folders named train, valid and test beside each other are what they say; ignore: names mean " +
-			"nothing"},
+		doc: "names: files and folders named train, valid and test beside each other are what they say; ignore: names " +
+			"mean nothing"},
 	{name: "data.val_fraction", lo: 0, above: true, hi: 0.5, doc: "share of the corpus held out for validation"},
 	{name: "data.fields", newer: true,
 		doc: "keys of records, or columns, that are read: text=KEY, messages=KEY, or prompt=KEY,completion=KEY, with " +

@@ -82,8 +82,9 @@ func Reread(name string, data []byte, sets []Assignment) (*Config, error) {
 			entries[i].origin = strings.TrimSpace(line[at+len(originMark):])
 		}
 	}
+	none := len(entries) == 0 // it is no run's file, and every key has its default
 	for _, k := range keys {
-		if k.newer && !slices.ContainsFunc(entries, func(e entry) bool { return e.key == k.name }) {
+		if k.older != "" && !none && !slices.ContainsFunc(entries, func(e entry) bool { return e.key == k.name }) {
 			entries = append(entries, entry{key: k.name, value: k.older, where: name, origin: "as before the key existed"})
 		}
 	}

@@ -21,8 +21,8 @@ type Spelling struct {
 	Plain     bool  // most of them are of files that Options.Separator can cut
 }
 
-// Spelled counts texts, which may be empty, in a sample of at most 4 MiB of the documents, evenly taken from the files. Broken documents are
-// passed over. Errors are those of Documents.
+// Spelled counts texts, which may be empty, in a sample of at most 4 MiB of the documents, evenly taken from the files.
+// Broken documents are passed over. Errors are those of Documents.
 func (c *Corpus) Spelled(ctx context.Context, texts []string) ([]Spelling, error) {
 	l := lookout{found: make([]Spelling, len(texts)), plain: make([]int64, len(texts))}
 	for i, t := range texts {

@@ -40,7 +40,8 @@ type splitEntry struct {
 // splits are the files that their names held out of training.
 type splits struct {
 	val, test []string // files and folders, as named
-	trained   []string // record files named like a held-out split that are trained on: nothing beside them is named train
+	trained   []string // named like a held-out split and trained on: nothing beside them is named train
+	weighted  []string // the same, because their path has a weight
 }
 
 // splitByName finds what people have split. Files of records or folders of them, anywhere, and text directly under the
@@ -55,9 +56,10 @@ func (c *Corpus) splitByName(paths []string) {
 	}
 	entries := map[string]*splitEntry{}
 	under := make([][]*splitEntry, len(c.Sources))
+	weighted := c.opt.Weights != nil
 	for i := range c.Sources {
 		s := &c.Sources[i]
-		under[i] = namedLikeSplits(filepath.Clean(paths[s.Root]), s.Path, len(paths) > 1 && c.opt.Weights == nil, entries)
+		under[i] = namedLikeSplits(filepath.Clean(paths[s.Root]), s.Path, len(paths) > 1, entries)
 		record, text := looksLike(s.Path)
 		for _, e := range under[i] {
 			e.all++
@@ -76,13 +78,13 @@ func (c *Corpus) splitByName(paths []string) {
 	for i := range c.Sources {
 		of := unnamed
 		for _, e := range under[i] {
-			if e.counts() && trained[e.of] {
+			if e.counts() && trained[e.of] && !(weighted && e.depth < 0) {
 				of = max(of, e.side)
 			}
 		}
 		c.Sources[i].Held, test[i] = of == valSide, of == testSide
 	}
-	c.splits.note(entries, trained)
+	c.splits.note(entries, trained, weighted)
 	kept := c.Sources[:0]
 	for i, s := range c.Sources {
 		if !test[i] {
@@ -152,10 +154,12 @@ func (e *splitEntry) counts() bool {
 }
 
 // note remembers the names for those who want to know.
-func (n *splits) note(entries map[string]*splitEntry, trained map[string]bool) {
+func (n *splits) note(entries map[string]*splitEntry, trained map[string]bool, weighted bool) {
 	for path, e := range entries {
 		switch {
 		case e.side == trainSide || !e.counts():
+		case trained[e.of] && weighted && e.depth < 0:
+			n.weighted = append(n.weighted, path)
 		case trained[e.of] && e.side == valSide:
 			n.val = append(n.val, path)
 		case trained[e.of]:
@@ -167,6 +171,7 @@ func (n *splits) note(entries map[string]*splitEntry, trained map[string]bool) {
 	slices.Sort(n.val)
 	slices.Sort(n.test)
 	slices.Sort(n.trained)
+	slices.Sort(n.weighted)
 }
 
 // SplitNames names the files and folders that are held out by their names: for validation, and for a test. They are
@@ -211,8 +216,12 @@ func (n *splits) findings() (f []Finding) {
 			Advice: "data.splits=ignore trains on all files"})
 	}
 	if n.trained != nil {
-		f = append(f, Finding{Text: names(n.trained) + ": named like a held-out part and trained on, because nothing beside " +
-			"it is named train", Advice: "take it out of the folder, or give the rest such a name"})
+		f = append(f, Finding{Text: names(n.trained) + ": named like a held-out part and trained on, because nothing " +
+			"beside it is named train", Advice: "take it out of the folder, or give the rest such a name"})
+	}
+	if n.weighted != nil {
+		f = append(f, Finding{Text: names(n.weighted) + ": named like a held-out part and trained on, because " +
+			"data.weights gives it a share", Advice: "without weights it is held out"})
 	}
 	return f
 }

@@ -67,13 +67,14 @@ func TestSplitsByName(t *testing.T) {
 		"folder beside a file":  {"train.jsonl test/c.jsonl", "train.jsonl"},
 		"folders without train": {"dev/a.txt test/b.txt notes/c.txt", "dev/a.txt notes/c.txt test/b.txt"},
 		"code":                  {"train.py test.py eval.py", "eval.py test.py train.py"},
-		"folders of code":       {"train/a.py test/a.py test/b.py test/README.md", "test/README.md test/a.py test/b.py train/a.py"},
+		"folders of code":       {"train/a.py test/a.py test/b.py test/c.md", "test/a.py test/b.py test/c.md train/a.py"},
 		"scripts":               {"train test", "test train"},
 		"records below":         {"data/train.jsonl data/test.jsonl README.md", "README.md data/train.jsonl"},
 		"folders below":         {"en/train/0.jsonl en/test/0.jsonl", "en/train/0.jsonl"},
 		"texts below":           {"me/train/a.txt me/test/b.txt", "me/test/b.txt me/train/a.txt"},
-		"a test within train":   {"train/a.jsonl train/test.jsonl train/train.jsonl val/b.jsonl", "train/a.jsonl train/train.jsonl v:val/b.jsonl"},
-		"a fixture in code":     {"src/a.go src/train.jsonl src/test.jsonl", "src/a.go src/train.jsonl"},
+		"a test within train": {"train/a.jsonl train/test.jsonl train/train.jsonl val/b.jsonl",
+			"train/a.jsonl train/train.jsonl v:val/b.jsonl"},
+		"a fixture in code": {"src/a.go src/train.jsonl src/test.jsonl", "src/a.go src/train.jsonl"},
 	} {
 		dir := filepath.Join(t.TempDir(), "train") // the name of the given folder says nothing
 		for f := range strings.FieldsSeq(c.files) {
@@ -110,8 +111,10 @@ func TestSplitsOfGivenPaths(t *testing.T) {
 	if got := discover(t, Options{Splits: true}, test); len(got.Sources) != 1 {
 		t.Error("a test that is given alone cannot be read")
 	}
-	if got := discover(t, Options{Splits: true, Weights: []float64{1, 1}}, train, test); len(got.Sources) != 2 {
-		t.Error("a path with a weight was left out")
+	weighted := discover(t, Options{Splits: true, Weights: []float64{1, 1}}, train, test)
+	if f := weighted.Findings(); len(weighted.Sources) != 2 || len(f) != 1 ||
+		f[0].Text != "test.jsonl: named like a held-out part and trained on, because data.weights gives it a share" {
+		t.Errorf("a path with a weight: %d files, told %+v", len(weighted.Sources), f)
 	}
 	if got := discover(t, Options{Splits: true, Weights: []float64{1}}, dir); len(got.Sources) != 1 {
 		t.Error("a folder with a weight was not split")
@@ -169,4 +172,44 @@ func TestSpelled(t *testing.T) {
 	if found[1].Times != 0 || found[2].Times != 0 {
 		t.Errorf("%+v", found[1:])
 	}
+}
+
+// FuzzSplitName looks for names that break the pattern, and for splits that their own name does not have.
+func FuzzSplitName(f *testing.F) {
+	for _, name := range []string{"train.jsonl", "wiki.test.tokens", "test-00000-of-00001", "c4-val.0.json.gz", "\xff"} {
+		f.Add(name, true)
+		f.Add(name, false)
+	}
+	f.Fuzz(func(t *testing.T, name string, file bool) {
+		of, side := splitName(name, file)
+		rest, ok := strings.CutPrefix(strings.ToLower(name), of)
+		if side == unnamed && of != "" || !ok {
+			t.Fatalf("%q is split %d of %q", name, side, of)
+		}
+		found := side == unnamed
+		for word, s := range sides {
+			found = found || s == side && strings.HasPrefix(strings.TrimLeft(rest, "-_."), word)
+		}
+		if !found {
+			t.Fatalf("%q is split %d of %q, and does not say so", name, side, of)
+		}
+	})
+}
+
+// FuzzSpelled compares the count in pieces with the count in the whole.
+func FuzzSpelled(f *testing.F) {
+	const mark = "<|end|>"
+	f.Add("a<|end|>b", uint16(3))
+	f.Add(strings.Repeat("<|end|><|en", 20), uint16(9))
+	f.Fuzz(func(t *testing.T, text string, size uint16) {
+		l := lookout{found: []Spelling{{Text: mark}}, plain: make([]int64, 1), longest: len(mark), left: spelledBytes}
+		l.buf = make([]byte, len(mark)+1+int(size)%100)
+		doc := Document{Text: strings.NewReader(text)}
+		if err := l.document(&doc); err != nil {
+			t.Fatal(err)
+		}
+		if want := int64(strings.Count(text, mark)); l.found[0].Times != want {
+			t.Errorf("%d times in %q, want %d", l.found[0].Times, text, want)
+		}
+	})
 }

@@ -54,8 +54,8 @@ func (s *Set) splitByName(c *corpus.Corpus, names string) bool {
 	}
 	switch {
 	case counted == 0:
-		s.told = append(s.told, corpus.Finding{Warn: true, Text: names + ": named for validation, and nothing in it counts; " +
-			"validation is cut from the rest", Advice: "put text there, or remove it"})
+		s.told = append(s.told, corpus.Finding{Warn: true, Text: names + ": named for validation, and nothing in it " +
+			"counts; validation is cut from the rest", Advice: "put text there, or remove it"})
 		return false
 	case counted < fewHeld:
 		s.told = append(s.told, corpus.Finding{Warn: true, Text: fmt.Sprintf("%s: only %s to validate on; the loss there "+
@@ -63,7 +63,7 @@ func (s *Set) splitByName(c *corpus.Corpus, names string) bool {
 			Advice: "add text there, or let data.splits=ignore cut validation from all files"})
 	}
 	s.Hash = hex.EncodeToString(h.Sum(nil)) // the names of files are not in it
-	s.SplitNote = fmt.Sprintf("validation is %s, by name: %.2f %% of the tokens (data.val_fraction is not used)", names,
+	s.SplitNote = fmt.Sprintf("validation is %s, by name: %.2f %% of the tokens", names,
 		100*float64(val)/float64(total))
 	return true
 }

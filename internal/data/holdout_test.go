@@ -38,7 +38,8 @@ func TestSplitBeforeEnd(t *testing.T) {
 		s := prepareTexts(t, texts, PrepareOptions{ValFraction: c.f, ValFrom: "before_end", Start: c.start})
 		train, val, all := s.Train(8), s.Val(8), s.All(8)
 		if val.Tokens() != c.val || train.EOS() != c.eos || train.Tokens()+val.Tokens() != all.Tokens() {
-			t.Errorf("%v: train %d labels (%d EOS), val %d, all %d", c, train.Tokens(), train.EOS(), val.Tokens(), all.Tokens())
+			t.Errorf("%v: train %d labels (%d EOS), val %d, all %d", c, train.Tokens(), train.EOS(), val.Tokens(),
+				all.Tokens())
 		}
 		doc := slices.IndexFunc(c.lengths, func(n int) bool { return n > 0 })
 		if lo, hi := s.part(doc, valSide, false); lo != c.at || hi != c.end {
@@ -90,7 +91,7 @@ func TestSplitEveryLabelOnce(t *testing.T) {
 	}
 }
 
-// splitCorpus is a random corpus: one file, or the parts that somebody has split. It returns the documents that are read.
+// splitCorpus is a random corpus: one file, or what somebody has split. It returns the documents that are read.
 func splitCorpus(t *testing.T, r *rand.Rand, opt PrepareOptions) (*Set, []string) {
 	dir := t.TempDir()
 	const long = "a document that is cut and ended, whatever the dice say: 0123456789"
@@ -125,7 +126,7 @@ func TestSplitByName(t *testing.T) {
 	if s.SplitBy != "name" || s.Val(8).Documents() != 1 || s.Train(8).Documents() != 30 || len(s.Findings()) != 0 {
 		t.Errorf("%s, %d held out, %+v", s.SplitNote, s.Val(8).Documents(), s.Findings())
 	}
-	for _, want := range []string{"valid.jsonl, by name", "val_fraction is not used", "test.jsonl is in neither part"} {
+	for _, want := range []string{"valid.jsonl, by name", "test.jsonl is in neither part"} {
 		if !strings.Contains(s.SplitNote, want) {
 			t.Errorf("%q does not say %q", s.SplitNote, want)
 		}

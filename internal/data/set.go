@@ -163,8 +163,8 @@ const (
 	allSides
 )
 
-// part returns which text tokens [lo, hi) of a document fall on a side. A document whose middle is held out has a second
-// part in train, after it.
+// part returns which text tokens [lo, hi) of a document fall on a side. A document whose middle is held out has a
+// second part in train, after it.
 func (s *Set) part(doc int, on side, second bool) (lo, hi int64) {
 	n, h := s.index.tokens(doc), &s.held
 	val := false

@@ -50,9 +50,16 @@ func (s *Set) tellEmpty() {
 	for s.index.tokens(first) > 1 {
 		first++
 	}
+	var kinds []string
+	if c.Empty > 0 {
+		kinds = append(kinds, group(c.Empty)+" empty")
+	}
+	if c.OneToken > 0 {
+		kinds = append(kinds, group(c.OneToken)+" of one token")
+	}
 	s.told = append(s.told, corpus.Finding{Warn: 2*(c.Empty+c.OneToken) > c.Documents,
-		Text: fmt.Sprintf("documents that teach nothing: %s of %s are empty, and %s of one token; the first: %s",
-			group(c.Empty), group(c.Documents), group(c.OneToken), printable(s.Describe(s.index.ref(first))))})
+		Text: fmt.Sprintf("of %s, too short to teach anything: %s; the first is %s", count(c.Documents, "document"),
+			strings.Join(kinds, ", "), printable(s.Describe(s.index.ref(first))))})
 }
 
 // ownMarks are the marks of the tokenizer that are not among endMarks.
@@ -81,8 +88,9 @@ func (s *Set) tellMark(m corpus.Spelling) {
 	if m.Times < manyMarks || float64(m.Documents) < manyWithMarks*float64(m.Looked) {
 		return
 	}
-	f := corpus.Finding{Warn: true, Text: fmt.Sprintf("%s is spelled out %s in %s of %s looked at: it is learned as plain "+
-		"text, not as an end", printable(m.Text), count(m.Times, "time"), group(m.Documents), count(m.Looked, "document")),
+	f := corpus.Finding{Warn: true, Text: fmt.Sprintf("%s is spelled out %s in %s of %s looked at: it is learned as "+
+		"plain text, not as an end", printable(m.Text), count(m.Times, "time"), group(m.Documents),
+		count(m.Looked, "document")),
 		Advice: "take it out of the records: each is a document and gets its own end"}
 	if m.Plain {
 		f.Advice = "cut the text there with --set 'data.separator=" + m.Text + "'"
@@ -111,18 +119,18 @@ func (s *Set) tellSeparator(c *corpus.Corpus, escaped, crlf corpus.Spelling) {
 			return
 		}
 	}
-	f := corpus.Finding{Warn: true, Text: fmt.Sprintf("data.separator %s cuts none of %s", strconv.Quote(sep),
+	f := corpus.Finding{Warn: true, Text: fmt.Sprintf("data.separator %q cuts none of %s", sep,
 		count(int64(cuttable), "text file")), Advice: "take one that is in the text, or leave it out"}
 	write := func(sep string) string {
-		return fmt.Sprintf(`--set 'data.separator=%s'`, strconv.Quote(sep))
+		return fmt.Sprintf(`--set 'data.separator=%q' (in a file, separator = %q)`, sep, sep)
 	}
 	switch {
 	case cuttable == 0:
-		f.Text = fmt.Sprintf("data.separator %s does nothing: it cuts plain text, and here are only records", strconv.Quote(sep))
+		f.Text = fmt.Sprintf("data.separator %q does nothing: it cuts plain text, and here are only records", sep)
 		f.Advice = "leave it out"
 	case strings.Contains(sep, `\`) && escaped.Text != "":
 		f.Text += ": it has a backslash, not what is meant by it"
-		f.Advice = fmt.Sprintf("write %s, with both kinds of quotes, which is in the text %s", write(escaped.Text),
+		f.Advice = fmt.Sprintf("write %s, with both kinds of quotes: that is in the text %s", write(escaped.Text),
 			count(escaped.Times, "time"))
 	case crlf.Times > 0:
 		f.Text += ": its lines end with a carriage return"

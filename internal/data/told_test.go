@@ -46,8 +46,8 @@ func TestMarksAreTold(t *testing.T) {
 		{"all.txt", strings.Repeat("they write </s> now and then. ", 3), "", ""},
 	} {
 		told := tellings(t, "", c.name, c.content)
-		if c.mark == "" && told != "" || c.mark != "" && (strings.Count(told, "\n") > 0 || !strings.Contains(told, c.mark) ||
-			!strings.Contains(told, c.advice)) {
+		once := strings.Count(told, "\n") == 0
+		if c.mark == "" && told != "" || !once || !strings.Contains(told, c.mark) || !strings.Contains(told, c.advice) {
 			t.Errorf("%s with %q: %q", c.name, c.mark, told)
 		}
 	}
@@ -69,7 +69,8 @@ func TestSeparatorIsTold(t *testing.T) {
 		{"\n\n", "a.jsonl", "{\"text\": \"a\\n\\nb\"}\n", "only records"},
 		{"", "t%d.txt", "a", ""},
 	} {
-		if told := tellings(t, c.separator, c.name, c.content); c.told == "" && told != "" || !strings.Contains(told, c.told) {
+		told := tellings(t, c.separator, c.name, c.content)
+		if c.told == "" && told != "" || !strings.Contains(told, c.told) {
 			t.Errorf("separator %q in %s: told %q, want %q", c.separator, c.name, told, c.told)
 		}
 	}
@@ -79,7 +80,8 @@ func TestSeparatorIsTold(t *testing.T) {
 func TestEmptyDocumentsAreTold(t *testing.T) {
 	s := prepareTexts(t, []string{"some text", "", "x", "", "more text", "and more"}, PrepareOptions{ValFraction: 0.1})
 	f := s.Findings()
-	if len(f) != 1 || f[0].Warn || !strings.Contains(f[0].Text, "2 of 6 are empty, and 1 of one token") ||
+	const want = "of 6 documents, too short to teach anything: 2 empty, 1 of one token; "
+	if len(f) != 1 || f[0].Warn || !strings.Contains(f[0].Text, want) ||
 		!strings.Contains(f[0].Text, "docs.jsonl") {
 		t.Errorf("%+v", f)
 	}

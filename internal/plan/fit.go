@@ -22,23 +22,21 @@ func (d *Draft) fit(have int64) error {
 	if have >= int64(t.BatchTokens) || have < fitTokens {
 		return nil
 	}
-	free := func(key string) bool {
-		return cfg.Origin(key) == "default" || strings.HasPrefix(cfg.Origin(key), "preset ")
-	}
 	batch, context := t.BatchTokens, t.Context
-	if free("train.batch_tokens") {
+	if free(cfg, "train.batch_tokens") {
 		batch = fitTokens
 		for int64(2*batch*fitUpdates) <= have {
 			batch *= 2
 		}
 		batch = max(batch, t.MicroTokens)
-		if !free("train.context") {
+		if !free(cfg, "train.context") {
 			batch = max(batch, context)
 		}
 	}
-	if free("train.context") {
+	if free(cfg, "train.context") {
 		context = min(context, batch)
 	}
+	var told []string
 	for _, k := range []struct {
 		key      string
 		was, now int
@@ -49,10 +47,46 @@ func (d *Draft) fit(have int64) error {
 		if err := cfg.SetPlanned(k.key, k.now, fmt.Sprintf(plannedSmall, have)); err != nil {
 			return err
 		}
-		d.notes = append(d.notes, fmt.Sprintf("%s is %d instead of %d: the text has only %d tokens to train on", k.key, k.now,
-			k.was, have))
+		told = append(told, fmt.Sprintf("%s is %d instead of %d", k.key, k.now, k.was))
+	}
+	if told != nil {
+		d.notes = append(d.notes, fmt.Sprintf("the text has only %d tokens to train on: %s", have,
+			strings.Join(told, ", ")))
 	}
 	return nil
+}
+
+// free reports whether nobody but a preset has set a key.
+func free(cfg *config.Config, key string) bool {
+	return cfg.Origin(key) == "default" || strings.HasPrefix(cfg.Origin(key), "preset ")
+}
+
+// unused names the settings that do nothing with this text.
+func unused(cfg *config.Config, set *data.Set) (notes []string) {
+	if key := "data.val_fraction"; set.SplitBy == "name" && !free(cfg, key) {
+		notes = append(notes, fmt.Sprintf("%s (%s) is not used: %s", key, cfg.Origin(key), set.SplitNote))
+	}
+	if key := "data.separator"; cfg.Data.Separator != "" && len(cfg.Data.Paths) == 0 {
+		notes = append(notes, fmt.Sprintf("%s (%s) is not used: each of the Go sources is a document", key,
+			cfg.Origin(key)))
+	}
+	return notes
+}
+
+// setAbove lists the keys of tokens that somebody has set to more than there are.
+func setAbove(cfg *config.Config, have int64) string {
+	var list []string
+	for _, k := range []struct {
+		key   string
+		value int
+	}{{"train.context", cfg.Train.Context}, {"train.micro_tokens", cfg.Train.MicroTokens},
+		{"train.batch_tokens", cfg.Train.BatchTokens}} {
+		origin := cfg.Origin(k.key)
+		if int64(k.value) > have && !free(cfg, k.key) && !strings.HasPrefix(origin, "planned") {
+			list = append(list, k.key+" ("+origin+")")
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 // enough checks that there is something to train and to validate on, and says how much is missing. With little, one
@@ -69,13 +103,17 @@ func enough(cfg *config.Config, t *data.Text, little bool) error {
 	case have < least:
 		census := t.Set.Census()
 		perToken := float64(census.TextBytes) / float64(max(1, census.Tokens))
-		missing := int64(math.Ceil(float64(least-have) * perToken / (1 - cfg.Data.ValFraction)))
-		advice := ""
-		if have >= fitTokens {
-			advice = fmt.Sprintf(", or lower train.batch_tokens (%s) to at most %d", cfg.Origin("train.batch_tokens"), have)
+		missing, advice := float64(least-have)*perToken, ""
+		if t.Set.SplitBy == "name" {
+			advice = " to it; " + t.Set.SplitNote
+		} else {
+			missing /= 1 - cfg.Data.ValFraction
 		}
-		return fmt.Errorf("%w: too little text: %d tokens to train on, and %d are needed: add about %s%s", data.ErrUnusable,
-			have, least, BytesText(missing), advice)
+		if keys := setAbove(cfg, have); keys != "" && have >= fitTokens {
+			advice += fmt.Sprintf(", or lower %s to at most %d", keys, have)
+		}
+		return fmt.Errorf("%w: too little text: %d tokens to train on, and %d are needed: add about %d bytes%s",
+			data.ErrUnusable, have, least, int64(math.Ceil(missing)), advice)
 	case t.Val.Counted() == 0:
 		return fmt.Errorf("%w: too little text: %d tokens to train on, and none to validate on that counts: %s",
 			data.ErrUnusable, have, t.Set.SplitNote)

@@ -52,13 +52,14 @@ func TestLittleText(t *testing.T) {
 		{20_000, "", 256, 8192, 0},
 		{8_000, "", 256, 512, 1},
 		{3_000, "", 256, 256, 1},
-		{1_000, "", 64, 64, 2},
-		{100, "", 16, 16, 2},
-		{18, "", 16, 16, 2},
+		{1_000, "", 64, 64, 1},
+		{100, "", 16, 16, 1},
+		{18, "", 16, 16, 1},
 		{1_000, "train.context=128", 128, 128, 1},
 		{1_000, "train.context=8", 8, 64, 1},
 		{8_000, "train.batch_tokens=4096", 256, 4096, 0},
 		{1_000, "train.micro_tokens=300", 256, 300, 1},
+		{3_000, "model.preset=gpt2-124m", 256, 256, 1}, // whose context is 1024
 	} {
 		var settings []string
 		if c.set != "" {
@@ -71,7 +72,8 @@ func TestLittleText(t *testing.T) {
 		}
 		got := d.Config.Train
 		if got.Context != c.context || got.BatchTokens != c.batch || len(d.notes) != c.notes {
-			t.Errorf("%d bytes, %s: context %d, batches of %d, told %q", c.bytes, c.set, got.Context, got.BatchTokens, d.notes)
+			t.Errorf("%d bytes, %s: context %d, batches of %d, told %q", c.bytes, c.set, got.Context, got.BatchTokens,
+				d.notes)
 		}
 		if err := d.Config.Check(); err != nil {
 			t.Error(err)
@@ -91,7 +93,9 @@ func TestTooLittleText(t *testing.T) {
 	}{
 		{1, "", "0 tokens to train on, and 16 are needed: add about 17 bytes"},
 		{10, "", "10 tokens to train on, and 16 are needed: add about 7 bytes"},
-		{100, "train.context=256", "96 tokens to train on, and 256 are needed"},
+		{100, "train.context=256", "96 tokens to train on, and 256 are needed: add about 169 bytes, or lower " +
+			"train.context (--set) to at most 96"},
+		{100, "train.micro_tokens=300", "lower train.micro_tokens (--set) to at most 96"},
 		{1_000, "train.batch_tokens=4096", "lower train.batch_tokens (--set) to at most"},
 	} {
 		var settings []string
@@ -101,7 +105,47 @@ func TestTooLittleText(t *testing.T) {
 		_, err := little(t, c.bytes, settings...)
 		if !errors.Is(err, data.ErrUnusable) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%d bytes, %s: %v, want %q", c.bytes, c.set, err, c.want)
+			continue
 		}
+		missing := 0
+		_, rest, _ := strings.Cut(err.Error(), "add about ")
+		if _, err := fmt.Sscan(rest, &missing); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := little(t, c.bytes+missing, settings...); err != nil {
+			t.Errorf("%d bytes, %s: with %d bytes more: %v", c.bytes, c.set, missing, err)
+		}
+	}
+}
+
+// The plan has what names decide, says which setting they overrule, and what a train part of little text lacks.
+func TestPlanOfNamedSplits(t *testing.T) {
+	cfg := asked(t, "data.val_fraction=0.3")
+	dir := t.TempDir()
+	write := func(name string, lines int) {
+		text := strings.Repeat(`{"text": "a line of some text"}`+"\n", lines)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("train.jsonl", 30)
+	write("valid.jsonl", 20)
+	write("test.jsonl", 1)
+	if err := cfg.SetPlanned("data.paths", []string{dir}, "test"); err != nil {
+		t.Fatal(err)
+	}
+	p, err := draft(t, cfg).Make(context.Background(), Request{Opener: machine{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Text.Held != "valid.jsonl" || p.Text.LeftOut != "test.jsonl" || p.Text.Ends != 30 || len(p.Warnings) != 1 ||
+		!strings.Contains(p.Warnings[0], "data.val_fraction (--set) is not used: validation is valid.jsonl") {
+		t.Errorf("%+v, warnings %q", p.Text, p.Warnings)
+	}
+	write("train.jsonl", 2)
+	_, err = OpenText(context.Background(), cfg, TextOptions{})
+	if err == nil || !strings.Contains(err.Error(), "add about 216 bytes to it; validation is valid.jsonl, by name") {
+		t.Error(err)
 	}
 }
 
@@ -122,7 +166,8 @@ func TestPlanTellsOfEnds(t *testing.T) {
 		}
 		var b bytes.Buffer
 		p.Write(&b)
-		if said := strings.Contains(b.String(), "learn to stop"); said != (want != "") || !strings.Contains(b.String(), want) {
+		said := strings.Contains(b.String(), "learn to stop")
+		if said != (want != "") || !strings.Contains(b.String(), want) {
 			t.Errorf("%s: the plan is\n%s", set, b.String())
 		}
 	}

@@ -146,6 +146,10 @@ func (p *Plan) count(d *Draft) {
 	t := d.Text
 	p.Text = Text{Census: t.Set.Census(), SplitBy: t.Set.SplitNote, Train: t.Train.Tokens(), Val: t.Val.Tokens(),
 		Ends: t.Train.EOS()}
+	val, test := t.Docs.SplitNames()
+	if p.Text.LeftOut = test; t.Set.SplitBy == "name" {
+		p.Text.Held = val
+	}
 	tokens := float64(p.Config.Train.Steps) * float64(p.Config.Train.BatchTokens)
 	p.Text.Epochs = tokens / float64(p.Text.Train)
 	if p.Speed > 0 {

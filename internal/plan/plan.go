@@ -47,6 +47,8 @@ type Text struct {
 	Val     int64   // labels of the validation part
 	Epochs  float64 // passes over the training part
 	Ends    int64   // documents that end in the training part
+	Held    string  // files that their names hold out for validation; empty: none
+	LeftOut string  // files that their names keep out of both parts; empty: none
 }
 
 // Rate is the learning rate and where it comes from.

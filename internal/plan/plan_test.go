@@ -235,7 +235,8 @@ func TestChangedText(t *testing.T) {
 }
 
 func TestAutoVocab(t *testing.T) {
-	for bytes, want := range map[int64]int{0: 257, 3e3: 313, 10e3: 359, 16e3: 512, 1e6: 1024, 4e6: 2048, 100e6: 8192, 1e12: 32768} {
+	for bytes, want := range map[int64]int{0: 257, 3e3: 313, 10e3: 359, 16e3: 512, 1e6: 1024, 4e6: 2048, 100e6: 8192,
+		1e12: 32768} {
 		if got := autoVocab(bytes); got != want {
 			t.Errorf("%d bytes: %d ids, want %d", bytes, got, want)
 		}

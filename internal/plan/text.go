@@ -226,6 +226,7 @@ func (d *Draft) prepare(ctx context.Context, docs *corpus.Corpus, tok *tokenizer
 		return errors.Join(err, set.Close())
 	}
 	d.Text = t
+	d.notes = append(d.notes, unused(cfg, set)...)
 	return nil
 }
 

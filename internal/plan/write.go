@@ -26,7 +26,7 @@ func (p *Plan) Write(w io.Writer) {
 	row("corpus", "%d documents in %d files: %s of text, %s tokens, %.2f bytes per token", census.Documents,
 		census.Sources, BytesText(census.TextBytes), Count(census.Tokens), census.BytesPerToken())
 	row("data", "%s tokens to train on, %s held out: %s", Count(p.Text.Train), Count(p.Text.Val), p.Text.SplitBy)
-	if note := p.Text.endsNote(); note != "" {
+	if note := EndsNote(p.Text.Ends); note != "" {
 		row("ends", "%s", note)
 	}
 	row("steps", "%d of up to %d tokens (passes of %d): %s tokens, %.2f epochs", c.Train.Steps, c.Train.BatchTokens,
@@ -44,17 +44,18 @@ func (p *Plan) Write(w io.Writer) {
 	p.writeSettings(w)
 }
 
-// endsNote says so where the model has next to nothing to learn from where a text ends.
-func (t Text) endsNote() string {
+// EndsNote says so where a training part in which so many documents end has next to nothing to learn from where a text
+// ends; else it is empty.
+func EndsNote(ends int64) string {
 	const fewEnds = 10
 	const advice = "; if the text has parts, cut it there with data.separator"
 	switch {
-	case t.Ends == 0:
+	case ends == 0:
 		return "no document ends in the training part: the model will not learn to stop" + advice
-	case t.Ends == 1:
+	case ends == 1:
 		return "1 document ends in the training part: the model will hardly learn to stop" + advice
-	case t.Ends < fewEnds:
-		return fmt.Sprintf("%d documents end in the training part: the model will hardly learn to stop%s", t.Ends, advice)
+	case ends < fewEnds:
+		return fmt.Sprintf("%d documents end in the training part: the model will hardly learn to stop%s", ends, advice)
 	}
 	return ""
 }
