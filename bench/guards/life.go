@@ -113,7 +113,9 @@ func (p *proof) life(b *bytes.Buffer) error {
 				fmt.Fprintf(p.log, "%s: %s: %s\n", a.label, e.Code, e.Message)
 			}
 		}
-		s.write(b, g.name)
+		if s.runs > 0 {
+			s.write(b, g.name)
+		}
 	}
 	all.write(b, "all")
 	return nil
