@@ -1,11 +1,13 @@
 package main
 
 import (
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -21,6 +23,7 @@ import (
 type arm struct {
 	Set    []string `json:"set"`              // settings; $name stands for a text
 	Inject []string `json:"inject,omitempty"` // faults
+	Base   []string `json:"base,omitempty"`   // settings of a run whose weights this one starts from
 	How    how      `json:"how,omitempty"`
 	At     int64    `json:"at,omitempty"` // step of what How does
 
@@ -112,7 +115,7 @@ func findTexts(shared, work string) (texts, error) {
 	source := func(names ...string) string {
 		return filepath.Join(append([]string{strings.TrimSpace(string(root)), "src"}, names...)...)
 	}
-	t := texts{"go": source("encoding"), "go2": source("net", "http")}
+	t := texts{"go": source("encoding"), "go2": source("net", "http"), "go3": source("sort")}
 	for name, c := range map[string]struct{ file, instead string }{
 		"shakespeare": {"tinyshakespeare.txt", source("strconv")},
 		"sotu":        {"sotu.jsonl.gz", source("text")},
@@ -131,7 +134,37 @@ func findTexts(shared, work string) (texts, error) {
 		t[name] = path
 	}
 	t["grammar"] = filepath.Join(work, "grammar.txt")
-	return t, os.WriteFile(t["grammar"], []byte(grammar(9000)), 0o666)
+	errs := []error{os.WriteFile(t["grammar"], []byte(grammar(9000)), 0o666)}
+	for name := range regular {
+		t[name] = filepath.Join(work, name+".txt")
+		errs = append(errs, os.WriteFile(t[name], []byte(regularText(name)), 0o666))
+	}
+	for name, of := range map[string]string{"addresses": "sotu", "verses": "poems"} {
+		t[name] = filepath.Join(work, name+".jsonl")
+		errs = append(errs, firstLines(t[name], t[of], 400_000))
+	}
+	return t, errors.Join(errs...)
+}
+
+// firstLines writes the first lines of a text, at most so many bytes of them. A folder that stands in for it is linked.
+func firstLines(to, from string, bytes int) error {
+	if i, err := os.Stat(from); err == nil && i.IsDir() {
+		return os.Symlink(from, to)
+	}
+	f, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", from, err)
+	}
+	all, err := io.ReadAll(io.LimitReader(z, int64(bytes)))
+	if err != nil {
+		return fmt.Errorf("%s: %w", from, err)
+	}
+	return os.WriteFile(to, all[:strings.LastIndexByte(string(all), '\n')+1], 0o666)
 }
 
 // fill puts the paths of texts into settings.

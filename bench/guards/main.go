@@ -11,6 +11,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -20,6 +21,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -41,6 +43,8 @@ type proof struct {
 	store *store
 	work  string // run directories
 	log   io.Writer
+
+	streams string // folder of what the guard saw in the runs of life
 }
 
 func run(ctx context.Context, args []string, log io.Writer) error {
@@ -49,7 +53,7 @@ func run(ctx context.Context, args []string, log io.Writer) error {
 	}
 	fs := flag.NewFlagSet("guards", flag.ContinueOnError)
 	fs.SetOutput(log)
-	only := fs.String("only", "", "parts to run, by comma: clean, faults, unseen, G1 … G12, or a fault such as nan-grad; empty: all")
+	only := fs.String("only", "", "parts to run, by comma: clean, life, faults, unseen, G1 … G12, or a fault such as nan-grad; empty: all")
 	seeds := fs.Int("seeds", 3, "seeds of each comparison")
 	quick := fs.Bool("quick", false, "a tenth of the steps; proves nothing but that the harness works")
 	out := fs.String("out", filepath.Join("guards", time.Now().Format(time.DateOnly)),
@@ -57,6 +61,7 @@ func run(ctx context.Context, args []string, log io.Writer) error {
 	docs := fs.String("docs", "", "page whose table of proof is replaced, such as ../docs/guards.md; empty: none")
 	data := fs.String("data", filepath.Join("..", "..", "shared", "data"),
 		"folder of texts; without it the Go source tree stands in")
+	streams := fs.String("streams", "", "folder of what the guard saw in the runs of life; empty: OUT-streams")
 	parallel := fs.Int("parallel", runtime.GOMAXPROCS(0), "runs at a time")
 	told := fs.Bool("report", false, "run nothing and write the report of what was run so far")
 	fresh := fs.Bool("fresh", false, "forget the results of earlier runs")
@@ -71,7 +76,7 @@ func run(ctx context.Context, args []string, log io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(work)
-	p := &proof{seeds: *seeds, quick: *quick, work: work, log: log}
+	p := &proof{seeds: *seeds, quick: *quick, work: work, log: log, streams: cmp.Or(*streams, *out+"-streams")}
 	if p.texts, err = findTexts(*data, work); err != nil {
 		return err
 	}
@@ -83,7 +88,10 @@ func run(ctx context.Context, args []string, log io.Writer) error {
 		return err
 	}
 	if !*told {
-		err = p.runAll(ctx, parts, *parallel)
+		if slices.ContainsFunc(parts, func(q part) bool { return q.name() == life{}.name() }) {
+			err = p.gather(ctx)
+		}
+		err = errors.Join(err, p.runAll(ctx, parts, *parallel))
 	}
 	return errors.Join(err, p.report(parts, *out+".md", *docs))
 }
@@ -96,7 +104,7 @@ type part interface {
 
 // parts are all tables, in the order in which they are run: what says most about the guard first.
 func parts() []part {
-	all := []part{cleanRuns{}, faultTable{faultCases}, unseen{}}
+	all := []part{cleanRuns{}, life{}, faultTable{faultCases}, unseen{}}
 	for _, c := range comparisons() {
 		all = append(all, c)
 	}

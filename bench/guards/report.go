@@ -27,7 +27,9 @@ func (p *proof) report(parts []part, path, docs string) error {
 		if _, first := q.(comparison); first {
 			break
 		}
-		p.table(&b, q)
+		if err := p.table(&b, q); err != nil {
+			return err
+		}
 	}
 	var lines []comparison
 	for _, q := range parts {
@@ -56,15 +58,18 @@ func (p *proof) report(parts []part, path, docs string) error {
 	return os.WriteFile(docs, bytes.Join([][]byte{before, []byte(beginMark), b.Bytes(), []byte(endMark), after}, nil), 0o666)
 }
 
-func (p *proof) table(b *bytes.Buffer, q part) {
+func (p *proof) table(b *bytes.Buffer, q part) error {
 	switch q := q.(type) {
 	case cleanRuns:
 		p.cleanRuns(b, q)
+	case life:
+		return p.life(b)
 	case faultTable:
 		p.faults(b, q)
 	case unseen:
 		p.unseen(b, q)
 	}
+	return nil
 }
 
 // results are the outcomes of an arm over the seeds; nil: not run yet.

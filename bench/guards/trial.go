@@ -109,6 +109,12 @@ func (r *runner) run(ctx context.Context) (outcome, error) {
 // train runs an arm in this process. The result is nil where it could not be started.
 func (r *runner) train(ctx context.Context, dir string, a arm) (*gimbal.Result, error) {
 	opt := gimbal.TrainOptions{Set: r.texts.fill(a.Set), Out: dir, Inject: a.Inject, Workers: 1}
+	if len(a.Base) > 0 {
+		opt.From = dir + "-base"
+		if res, err := r.train(ctx, opt.From, arm{Set: a.Base}); err != nil {
+			return res, err
+		}
+	}
 	res, err := gimbal.Train(ctx, opt)
 	var faults *gimbal.ConfigError
 	if res == nil && errors.As(err, &faults) && strings.Contains(err.Error(), "no such fault") {

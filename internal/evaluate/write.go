@@ -19,6 +19,11 @@ import (
 //
 // The error is a *config.Error if the encoder cannot be read; others are those of the engine and of ctx.
 func (e *Evaluator) Write(ctx context.Context) (*Writing, error) {
+	return e.WriteSome(ctx, judge.Plan{})
+}
+
+// WriteSome is Write with at most as many prompts, and samples of each, as some has; zero: all.
+func (e *Evaluator) WriteSome(ctx context.Context, some judge.Plan) (*Writing, error) {
 	if e.generator == nil && e.nothing == nil {
 		if err := e.prepare(ctx); err != nil {
 			return nil, err
@@ -29,7 +34,11 @@ func (e *Evaluator) Write(ctx context.Context) (*Writing, error) {
 	}
 	j, spell := e.judge, e.opt.Text.Tok.Decode
 	e.decoder.Refresh()
-	samples, err := e.generator.Generate(ctx, e.requests(), generate.Options{
+	plan := j.Plan()
+	if some != (judge.Plan{}) {
+		plan.Prompts, plan.Samples = min(plan.Prompts, some.Prompts), min(plan.Samples, some.Samples)
+	}
+	samples, err := e.generator.Generate(ctx, e.requests(plan), generate.Options{
 		TopK: judge.TopK, Temperature: judge.Temperature, MaxTokens: j.Plan().MaxTokens,
 		Seed: e.opt.Seed, Ends: append(e.opt.Text.Set.Chat().TurnEnds, e.opt.Text.Tok.Ends()...),
 	})
@@ -41,10 +50,10 @@ func (e *Evaluator) Write(ctx context.Context) (*Writing, error) {
 	}
 	texts := make([]judge.Text, len(samples))
 	for i, s := range samples {
-		prompt := i % len(j.Prompts())
+		prompt := i % plan.Prompts
 		texts[i] = judge.Text{Prompt: prompt, Tokens: s.Tokens, Ended: s.Finish == generate.FinishEOS}
 	}
-	w := &Writing{Plan: j.Plan(), Report: j.Measure(texts), FewDocuments: j.FewDocuments(), Notes: j.Notes()}
+	w := &Writing{Plan: plan, Report: j.Measure(texts), FewDocuments: j.FewDocuments(), Notes: j.Notes()}
 	for i, s := range samples {
 		w.Texts = append(w.Texts, judge.Written{
 			Prompt: string(spell(nil, j.Prompts()[texts[i].Prompt])), Text: string(spell(nil, s.Tokens)),
@@ -55,9 +64,9 @@ func (e *Evaluator) Write(ctx context.Context) (*Writing, error) {
 }
 
 // requests are the texts to write, sample by sample: one of each prompt, then the next of each.
-func (e *Evaluator) requests() (requests []generate.Request) {
-	for k := range e.judge.Plan().Samples {
-		for p, ids := range e.judge.Prompts() {
+func (e *Evaluator) requests(plan judge.Plan) (requests []generate.Request) {
+	for k := range plan.Samples {
+		for p, ids := range e.judge.Prompts()[:plan.Prompts] {
 			prompt := append([]int32{e.opt.Start}, ids...)
 			requests = append(requests, generate.Request{Prompt: prompt, Index: uint64(p)<<32 | uint64(k)})
 		}

@@ -72,7 +72,7 @@ func TestRequestsHaveTheirOwnStreams(t *testing.T) {
 	if err := e.prepare(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for i, r := range e.requests() {
+	for i, r := range e.requests(e.judge.Plan()) {
 		if want := uint64(i%6)<<32 | uint64(i/6); r.Index != want {
 			t.Errorf("request %d has the stream %d, not %d", i, r.Index, want)
 		}

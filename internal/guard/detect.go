@@ -14,7 +14,8 @@ const (
 	normOutlier  = 8     // deviations of ln(gradient norm) above its median, and either
 	normExcess   = 3     // this many times the median norm with
 	normWithLoss = 3     // this many deviations of the loss, or
-	normAlone    = 20    // this many times the median norm with any loss
+	normAlone    = 100   // this many times the median norm and the early norm with any loss
+	normAlone0   = 20    // the same by limits 0, times the median norm
 	lossFloor    = 0.005 // least deviation, as a share of the median loss
 	normFloor    = 0.03  // least deviation of ln(gradient norm)
 	labelNoise   = 4     // nats: least deviation of the loss of one label
@@ -113,7 +114,7 @@ func (s *State) outlier(o Observation, v comparison) (why string, data bool) {
 		all = append(all, fmt.Sprintf("loss %.4g is %.3g deviations above its trend of %.4g (limit %d)",
 			o.Loss, v.zLoss, v.trend, lossOutlier))
 	}
-	if v.zNorm > normOutlier && (o.GradNorm > normAlone*max(v.medianNorm, s.EarlyNorm) ||
+	if v.zNorm > normOutlier && (o.GradNorm > s.largestNorm(v) ||
 		o.GradNorm > normExcess*v.medianNorm && v.zLoss > normWithLoss) {
 		all = append(all, fmt.Sprintf("gradient norm %.4g is %.3g times its median of %.4g: %.3g deviations "+
 			"(limit %d), with a loss %.3g deviations above its trend",
@@ -125,6 +126,15 @@ func (s *State) outlier(o Observation, v comparison) (why string, data bool) {
 			"the learning rate is too high or the warmup too short", o.UpdateRatio, ratioOutlier))
 	}
 	return strings.Join(all, "; "), data
+}
+
+// largestNorm is the norm that is too large with any loss. Clipping and AdamW bound what a single large gradient does,
+// so it lies far above what healthy runs reach.
+func (s *State) largestNorm(v comparison) float64 {
+	if s.Rules.Limits < 1 {
+		return normAlone0 * v.medianNorm
+	}
+	return normAlone * max(v.medianNorm, s.EarlyNorm)
 }
 
 // sustained says why more than one step is bad; "" if no reason applies. The histories already hold the observation.

@@ -36,6 +36,9 @@ func (p Plan) Tokens() int64 {
 	return int64(p.Prompts) * int64(p.Samples) * int64(p.PromptTokens+p.MaxTokens)
 }
 
+// Texts is how many texts an evaluation writes.
+func (p Plan) Texts() int { return p.Prompts * p.Samples }
+
 // measuring returns the plan with MinTokens set from MaxTokens.
 func (p Plan) measuring() Plan {
 	p.MinTokens = min(countedLeast, max(1, p.MaxTokens/2))

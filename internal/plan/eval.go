@@ -2,6 +2,9 @@ package plan
 
 import (
 	"fmt"
+	"math"
+	"slices"
+	"strings"
 
 	"gimbal/internal/config"
 	"gimbal/internal/engine"
@@ -22,6 +25,13 @@ const (
 	// weights does: it does not get cheaper with the model. Measured in bench/judge.
 	writeCost   = 1.0
 	measureCost = 400_000
+
+	// A run of longRun seconds writes all the texts that were asked for at the end of an epoch and of the run: 100 by
+	// default, as docs/article.md has it. Its seconds are counted at planSpeed operations and not by a clock, so that the
+	// plan is the same on every machine; two cores make about that.
+	longRun   = 600
+	planSpeed = 100e9
+	wholeText = 64 // tokens at least, so that texts of 32 and more are measured
 )
 
 // evalEvery is the steps between evaluations.
@@ -41,7 +51,14 @@ func (p *Plan) chooseWriting(d *Draft) error {
 	training := float64(cfg.Train.Steps) * float64(cfg.Train.BatchTokens)
 	cost := writeCost + measureCost/float64(p.Multiplied)
 	thin := asked.Thin(int64(writeShare / cost * training / evaluations))
-	origin := fmt.Sprintf("planned: writing takes about %.0f %% of the time", 100*writeShare)
+	origin := fmt.Sprintf("planned: writing takes about %.0f %% of the time; from ten minutes on, a run writes %d texts at "+
+		"the end", 100*writeShare, asked.Texts())
+	var usual judge.Plan
+	if 6*training*float64(p.Multiplied)/planSpeed >= longRun && thin.Texts() < asked.Texts() && !choseWriting(cfg) {
+		tokens := max(thin.MaxTokens, min(wholeText, asked.MaxTokens))
+		usual = judge.PlanFor(thin.Prompts, thin.Samples, tokens, context-1)
+		thin = judge.PlanFor(asked.Prompts, asked.Samples, tokens, context-1)
+	}
 	for _, k := range []struct {
 		key          string
 		asked, thins int
@@ -56,12 +73,26 @@ func (p *Plan) chooseWriting(d *Draft) error {
 			return err
 		}
 	}
-	samples := samplesFor(cfg, context)
-	p.Writing = Writing{Evaluations: evaluations, Samples: samples,
-		Share: cost * float64(samples.Tokens()) * evaluations / training}
+	p.Writing = Writing{Evaluations: evaluations, Samples: samplesFor(cfg, context), Usual: usual}
+	tokens := float64(p.Writing.Samples.Tokens()) * evaluations
+	if usual != (judge.Plan{}) {
+		ends := 1.0 // epochs and the run
+		if epochs := training / float64(d.Text.Train.Tokens()); epochs <= DefaultEvals {
+			ends = max(1, math.Ceil(epochs))
+		}
+		tokens = float64(p.Writing.Samples.Tokens())*ends + float64(usual.Tokens())*max(0, evaluations-1)
+	}
+	p.Writing.Share = cost * tokens / training
 	p.Writing.SampleSize = max(minEvalTokens, int64((evalShare-writeShare)*forwardShare*training/evaluations))
 	p.Memory.Writing = p.writingBytes(d)
 	return nil
+}
+
+// choseWriting reports whether a person said what an evaluation writes.
+func choseWriting(c *config.Config) bool {
+	return slices.ContainsFunc([]string{"eval.prompts", "eval.samples", "eval.max_tokens"}, func(key string) bool {
+		return c.Origin(key) != "default" && !strings.HasPrefix(c.Origin(key), "planned: ")
+	})
 }
 
 // writingBytes is the memory of an evaluation, as far as the configuration says yet.

@@ -82,7 +82,8 @@ func (m Memory) Total() int64 { return m.Model + m.Slots + m.Writing + programBy
 // Writing is what an evaluation scores and writes.
 type Writing struct {
 	Evaluations float64    // of the run, those at the ends of epochs not counted
-	Samples     judge.Plan // what each writes
+	Samples     judge.Plan // what those at the end of an epoch and of the run write
+	Usual       judge.Plan // what the others write: fewer prompts and samples; zero: the same
 	Share       float64    // of the training time, which all writing takes
 	SampleSize  int64      // tokens of the validation part that each evaluation scores
 }
@@ -110,3 +111,15 @@ func (p *Plan) SaveDue(step int64) bool {
 
 // EvalEvery is the steps between evaluations.
 func (p *Plan) EvalEvery() int64 { return evalEvery(p.Config) }
+
+// EvalDue reports whether a step ends with an evaluation: at equal distances, at the last step, at the end of each cycle
+// of the learning rate, and at the end of an epoch unless there are more epochs than evaluations. whole: it is the end
+// of an epoch or of the run, where Writing.Samples is written.
+func (p *Plan) EvalDue(step int64, epochEnds bool) (due, whole bool) {
+	c := p.Config
+	epochEnds = epochEnds && p.Text.Epochs <= DefaultEvals
+	whole = step == c.Train.Steps || epochEnds
+	due = step == c.Train.Steps || step%evalEvery(c) == 0 || p.Rate.Schedule.EndsCycle(step) ||
+		epochEnds && c.Eval.Every == 0
+	return due, due && whole
+}

@@ -13,6 +13,7 @@ import (
 	"gimbal/internal/config"
 	"gimbal/internal/data"
 	"gimbal/internal/engine"
+	"gimbal/internal/judge"
 )
 
 // machine is hardware that is written down. Its engines cannot be opened.
@@ -239,6 +240,67 @@ func TestAutoVocab(t *testing.T) {
 		1e12: 32768} {
 		if got := autoVocab(bytes); got != want {
 			t.Errorf("%d bytes: %d ids, want %d", bytes, got, want)
+		}
+	}
+}
+
+// A run of ten minutes and more writes the 100 texts of the guide at the end of an epoch and of the run, a shorter one
+// as many as its time allows; a resumed run writes the same; what a person asks for stays.
+func TestWholeTexts(t *testing.T) {
+	context128 := []string{"train.context=128", "train.batch_tokens=256"}
+	short := made(t, machine{}, context128...)
+	if w := short.Writing; w.Samples.Texts() >= 100 || w.Usual != (judge.Plan{}) ||
+		!strings.Contains(short.Config.Origin("eval.prompts"), "from ten minutes on, a run writes 100 texts") {
+		t.Errorf("a short run: %+v, %s", w, short.Config.Origin("eval.prompts"))
+	}
+	large := append([]string{"model.layers=12", "model.width=2048"}, context128...) // 100 steps: 15 minutes
+	long := made(t, machine{}, large...)
+	if w := long.Writing; w.Samples.Texts() != 100 || w.Samples.MinTokens != 32 || w.Usual.Texts() >= 100 ||
+		w.Usual.MaxTokens != w.Samples.MaxTokens {
+		t.Errorf("a long run: %+v", w)
+	}
+	var b strings.Builder
+	if long.Write(&b); !strings.Contains(b.String(), "100 at the end of an epoch and of the run, about") {
+		t.Errorf("the plan does not say so:\n%s", &b)
+	}
+	again, err := config.Reread("config.toml", long.Config.TOML(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resumed, err := draft(t, again).Make(context.Background(), Request{Opener: machine{}, Begun: true})
+	if err != nil || resumed.Writing != long.Writing {
+		t.Errorf("resumed: %+v, %v; it began with %+v", resumed.Writing, err, long.Writing)
+	}
+	if w := made(t, machine{}, append(large, "eval.prompts=7")...).Writing; w.Samples.Prompts != 7 ||
+		w.Usual != (judge.Plan{}) {
+		t.Errorf("asked for 7 prompts: %+v", w)
+	}
+	for _, tt := range []struct {
+		step             int64
+		ends, due, whole bool
+	}{{100, false, true, true}, {100, true, true, true}, {10, false, true, false}, {10, true, true, true},
+		{33, true, true, true}, {33, false, false, false}} {
+		if due, whole := long.EvalDue(tt.step, tt.ends); due != tt.due || whole != tt.whole {
+			t.Errorf("%+v: due %v, whole %v", tt, due, whole)
+		}
+	}
+}
+
+// Saves come early before the first evaluation, and then where they were asked for.
+func TestSaveDue(t *testing.T) {
+	for want, set := range map[string][]string{
+		"50 100 200 400":         {"train.steps=5000"},
+		"50 100 150 300 450 600": {"train.steps=600", "checkpoint.every=150", "eval.every=600"},
+		"":                       {"train.steps=100"},
+	} {
+		p, got := made(t, machine{}, set...), []string{}
+		for step := range p.Config.Train.Steps {
+			if p.SaveDue(step + 1) {
+				got = append(got, fmt.Sprint(step+1))
+			}
+		}
+		if s := strings.Join(got, " "); s != want {
+			t.Errorf("%v: %s, want %s", set, s, want)
 		}
 	}
 }

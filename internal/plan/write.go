@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gimbal/internal/config"
+	"gimbal/internal/judge"
 )
 
 // Write prints the plan for a person: what will be trained on what, for how long, and where each setting came from.
@@ -35,7 +36,11 @@ func (p *Plan) Write(w io.Writer) {
 	m := p.Memory
 	row("memory", "%s: weights, gradients and activations %s, moments %s, writing samples %s, the program %s",
 		BytesText(m.Total()), BytesText(m.Model), BytesText(m.Slots), BytesText(m.Writing), BytesText(programBytes))
-	row("judge", "%.0f evaluations of %s, about %.1f %% of the time", p.Writing.Evaluations, p.Writing.Samples,
+	texts, ends := p.Writing.Samples, ""
+	if p.Writing.Usual != (judge.Plan{}) {
+		texts, ends = p.Writing.Usual, fmt.Sprintf(", %d at the end of an epoch and of the run", texts.Texts())
+	}
+	row("judge", "%.0f evaluations of %s%s, about %.1f %% of the time", p.Writing.Evaluations, texts, ends,
 		100*p.Writing.Share)
 	row("kernels", "%s, %s, %d workers", p.Hardware.Name, c.Numeric.Mode, p.Hardware.Workers)
 	if p.Speed > 0 {

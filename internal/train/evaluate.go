@@ -37,7 +37,11 @@ func (t *run) evaluate(ctx context.Context) (*runlog.Eval, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, err := t.evaluator.Write(ctx)
+	some := t.plan.Writing.Usual
+	if t.state.Whole {
+		some = judge.Plan{}
+	}
+	w, err := t.evaluator.WriteSome(ctx, some)
 	if err != nil {
 		return nil, err
 	}

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/durable"
+	"gimbal/internal/evaluate"
 	"gimbal/internal/judge"
 	"gimbal/internal/plan"
 	"gimbal/internal/rundir"
@@ -81,6 +83,43 @@ func readReport(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	return string(raw)
+}
+
+// All texts are written at the end of an epoch and of the run, and fewer at the evaluations between.
+func TestWholeTextsAtTheEnds(t *testing.T) {
+	r := newRun(t, tiny(t, "train.steps=60", "eval.prompts=6", "eval.samples=3", "eval.max_tokens=12"), Options{})
+	if r.plan.Text.Epochs > plan.DefaultEvals {
+		r.plan.Text.Epochs = 3 // so that evaluations are made at their ends
+	}
+	r.plan.Writing.Usual = judge.Plan{Prompts: 4, Samples: 2}
+	for _, name := range []string{rundir.Samples, rundir.Checkpoints} {
+		if err := os.MkdirAll(filepath.Join(r.store.dir, name), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	texts, whole := map[int64]float64{}, []int64{60}
+	r.record.hooks.Eval = func(rec runlog.Eval, _ []evaluate.Sample) { texts[rec.Step] = float64(rec.Metrics["texts"]) }
+	before := int64(0)
+	r.record.hooks.Step = func(rec runlog.Step, _ float64) {
+		if now := r.epoch(); now > before {
+			before, whole = now, append(whole, rec.Step)
+		}
+	}
+	if _, err := r.loop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(whole) < 2 || len(texts) <= len(whole) {
+		t.Fatalf("ends of epochs at %v, evaluations %v", whole, texts)
+	}
+	for step, n := range texts {
+		want := 8.0
+		if slices.Contains(whole, step) {
+			want = 18
+		}
+		if n != want {
+			t.Errorf("step %d: %v texts, want %v", step, n, want)
+		}
+	}
 }
 
 // What is written is the same at every evaluation of the same weights, and for any number of workers; and it is planned from

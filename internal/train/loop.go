@@ -11,7 +11,6 @@ import (
 	"gimbal/internal/guard"
 	"gimbal/internal/memory"
 	"gimbal/internal/optim"
-	"gimbal/internal/plan"
 	"gimbal/internal/runlog"
 )
 
@@ -76,7 +75,7 @@ func (t *run) stepAndSave(ctx context.Context) error {
 	if err := t.record.step(rec, seconds); err != nil {
 		return err
 	}
-	if t.state.Due = t.evalDue(before); t.state.Due {
+	if t.state.Due, t.state.Whole = t.plan.EvalDue(t.state.Step, t.epoch() > before); t.state.Due {
 		return nil
 	}
 	if t.plan.SaveDue(t.state.Step) {
@@ -196,16 +195,3 @@ func (t *run) event(e runlog.Event) error {
 
 // epoch is the number of whole passes over the training part.
 func (t *run) epoch() int64 { return t.state.Sequence / t.text.Train.Sequences() }
-
-// evalDue says whether the step just done ends with an evaluation: at equal distances, at the last step, at the end of
-// each cycle of the learning rate, and at the end of an epoch unless there are more epochs than evaluations.
-func (t *run) evalDue(epochBefore int64) bool {
-	step, cfg := t.state.Step, t.plan.Config
-	switch {
-	case step == cfg.Train.Steps, step%t.plan.EvalEvery() == 0, t.plan.Rate.Schedule.EndsCycle(step):
-		return true
-	case cfg.Eval.Every == 0 && t.plan.Text.Epochs <= plan.DefaultEvals:
-		return t.epoch() > epochBefore
-	}
-	return false
-}

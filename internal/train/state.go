@@ -27,6 +27,7 @@ type state struct {
 	Tokens   int64 `json:"tokens"` // labels learned from
 	Evals    int   `json:"evals"`
 	Due      bool  `json:"evaluation_due,omitempty"` // the evaluation of this step was interrupted
+	Whole    bool  `json:"whole,omitempty"`          // it is the end of an epoch or of the run: all texts are written
 
 	Best     runlog.Float   `json:"best_loss"` // lowest validation loss, nats per token
 	BestStep int64          `json:"best_step"` // 0: none yet
