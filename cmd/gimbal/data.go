@@ -6,8 +6,6 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/term"
-
 	"gimbal/internal/data"
 	"gimbal/internal/hub"
 	"gimbal/internal/plan"
@@ -112,8 +110,7 @@ func coloured(choice string, w io.Writer) bool {
 	if choice != "auto" {
 		return choice == "always"
 	}
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == ""
+	return terminal(w) != nil && os.Getenv("NO_COLOR") == ""
 }
 
 // Help implements kong.HelpProvider.

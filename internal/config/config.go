@@ -98,6 +98,8 @@ type Schedule struct {
 	Period      int64  // steps of a cycle of cosine-restarts; 0: min(steps, 10000)
 	Floor       float64
 	LateRestart bool // allow a restart shortly before the end of the run
+
+	Extended []float64 // pairs: a step at which a resume changed the number of steps, and the number before
 }
 
 // Numeric sets precision and memory.
@@ -174,6 +176,7 @@ func Default() *Config {
 func (c *Config) Clone() *Config {
 	d := *c
 	d.Data.Paths, d.Data.Weights = slices.Clone(c.Data.Paths), slices.Clone(c.Data.Weights)
+	d.Schedule.Extended = slices.Clone(c.Schedule.Extended)
 	d.origins = maps.Clone(c.origins)
 	return &d
 }
@@ -217,10 +220,13 @@ func (c *Config) SetPlanned(key string, value any, origin string) error {
 }
 
 // Hash returns the hex SHA-256 of all values in the order of Keys, without origins. A removed key counts with the value
-// that most runs had.
+// that most runs had, a late one only where it is set.
 func (c *Config) Hash() string {
-	h := sha256.New()
+	h, plain := sha256.New(), Default()
 	for _, k := range keys {
+		if k.late && k.format(c, true) == k.format(plain, true) {
+			continue
+		}
 		for _, r := range removed {
 			if r.before == k.name {
 				fmt.Fprintf(h, "%s = %s\n", r.name, r.was)

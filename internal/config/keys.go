@@ -14,6 +14,7 @@ type key struct {
 	above   bool     // lo itself is refused
 	below   bool     // hi itself is refused
 	choices []string // names a string may have
+	late    bool     // younger than old runs: only another value than the default counts in the hash
 	doc     string
 	field   []int // index of the field in Config, found by the name
 }
@@ -89,6 +90,8 @@ var keys = []key{
 	{name: "schedule.period", auto: true, lo: 10, hi: 1e12,
 		doc: "steps of one cycle of cosine-restarts; auto: min(steps, 10000)"},
 	{name: "schedule.floor", lo: 1e-6, hi: 1, doc: "learning rate at the end, as a share of the peak"},
+	{name: "schedule.extended", late: true, lo: 1, hi: 1e12,
+		doc: "steps at which \"resume --steps\" changed the number of steps, each with the number before; it writes them"},
 	{name: "schedule.late_restart", doc: "allow a restart in the last 500 steps, or the last fifth of a short run"},
 
 	{name: "numeric.mode", choices: []string{"auto", "fp32", "bf16"}, doc: "precision of the operands of multiplies"},

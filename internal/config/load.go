@@ -35,7 +35,7 @@ func Load(path string, sets []Assignment) (*Config, error) {
 		return Parse("", nil, sets)
 	}
 	var data []byte
-	f, err := os.Open(path)
+	f, err := openFile(path)
 	if err == nil {
 		data, err = io.ReadAll(io.LimitReader(f, maxFile+1))
 		f.Close()
@@ -51,6 +51,16 @@ func Load(path string, sets []Assignment) (*Config, error) {
 		faults = append(faults, err.(*Error).Faults...)
 	}
 	return nil, &Error{faults}
+}
+
+// openFile opens a file. It does not wait for a pipe that has a name; one without, as a shell makes it, has a writer.
+func openFile(path string) (*os.File, error) {
+	if at, err := filepath.EvalSymlinks(path); err == nil {
+		if info, err := os.Stat(at); err == nil && !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("open %s: not a file", path)
+		}
+	}
+	return os.Open(path)
 }
 
 // Parse is Load for a file already in memory; name is what messages and origins call it.

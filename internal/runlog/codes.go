@@ -127,6 +127,8 @@ var fileCodes = CodePart{
 			"use another disk, or raise `checkpoint.every`"},
 		{"F-CHECKPOINT-REFUSED", "error", "a newer checkpoint does not verify",
 			"resumes from the newest that does; never starts over", "check the disk"},
+		{"F-OUTPUT-LOST", "warning", "what the run tells could not be written: a pipe was closed, or a terminal is gone",
+			"goes on", "nothing; the log and the report have everything"},
 		{"F-CACHE-DAMAGED", "warning", "cached tokens do not match their manifest", "makes them again", "check the disk"},
 	},
 }

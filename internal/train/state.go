@@ -48,8 +48,8 @@ type state struct {
 
 	Baseline runlog.Baseline `json:"baseline"`
 
-	Cycle     cycle   `json:"cycle"`                // the last cycle of the learning rate that ended
-	RateLimit float64 `json:"rate_limit,omitempty"` // where the range test's loss was least: no nudge goes above; 0: none
+	Cycle     optim.Cycle `json:"cycle"`                // the last cycle of the learning rate that ended
+	RateLimit float64     `json:"rate_limit,omitempty"` // where the range test's loss was least: no nudge goes above; 0: none
 
 	rundir.Inputs
 }
