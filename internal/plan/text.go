@@ -30,6 +30,7 @@ type TextOptions struct {
 	Hash    string     // of the text that must be found; empty: any text will do
 	Little  bool       // even less text than one batch will do: nothing is trained on it
 	Workers int
+	Out     string                           // directory of the run, where the tokens go if there is no other place; empty: there is none
 	Note    func(format string, args ...any) // told what is found; nil: nobody
 }
 
@@ -132,7 +133,7 @@ func where(cfg *config.Config) string {
 func prepare(ctx context.Context, cfg *config.Config, docs *corpus.Corpus, tok *tokenizer.Tokenizer,
 	opt TextOptions) (*data.Text, error) {
 	set, err := data.Prepare(ctx, docs, tok, data.PrepareOptions{
-		ValFraction: cfg.Data.ValFraction, Start: cfg.Data.Start, Workers: opt.Workers})
+		ValFraction: cfg.Data.ValFraction, Start: cfg.Data.Start, Workers: opt.Workers, Out: opt.Out})
 	if err != nil {
 		return nil, err
 	}

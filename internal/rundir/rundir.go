@@ -31,6 +31,7 @@ const (
 	Samples        = "samples"
 	Checkpoints    = "checkpoints"
 	Refused        = "refused"
+	Cache          = "cache" // of tokens, where there was no other place for it
 )
 
 // StateFile is the state of a run in a checkpoint, beside the files of a Hugging Face model.

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"runtime/debug"
 	"time"
@@ -52,7 +53,8 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 		}
 		cfg = plan.Anew(cfg)
 	}
-	draft, err := plan.OpenText(ctx, cfg, plan.TextOptions{Model: base, Workers: opt.Workers, Note: rec.detail})
+	draft, err := plan.OpenText(ctx, cfg, plan.TextOptions{Model: base, Workers: opt.Workers, Note: rec.detail,
+		Out: cmp.Or(opt.Out, rundir.Parent)})
 	if err != nil {
 		return nil, err
 	}

@@ -49,10 +49,10 @@ func (f *feed) leaveOut(list []sequence) {
 	f.loader.Skip = func(s data.Span) bool { return f.quarantine[sequenceOf(s)] }
 }
 
-// describe names the documents of sequences, each once, and the first few of many.
+// describe names where sequences begin, each place once, and the first few of many.
 func (f *feed) describe(spans []data.Span) (names []string) {
 	for _, s := range spans {
-		if name := f.set.Describe(s.Doc); !slices.Contains(names, name) {
+		if name := f.set.Locate(s); !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}

@@ -160,7 +160,8 @@ func (s *saved) result() (*Result, error) {
 // assemble makes the run as it was when it was saved, from the same text, and checks it. With an error the run may be
 // there, too; the caller closes it.
 func (s *saved) assemble(ctx context.Context, opt ResumeOptions, rec *recorder, extended bool) (*run, error) {
-	draft, err := plan.OpenText(ctx, s.cfg, plan.TextOptions{Model: s.model, Hash: s.state.DataHash, Workers: opt.Workers})
+	draft, err := plan.OpenText(ctx, s.cfg, plan.TextOptions{Model: s.model, Hash: s.state.DataHash, Workers: opt.Workers,
+		Out: s.dir})
 	if errors.Is(err, plan.ErrChanged) {
 		return nil, fmt.Errorf("%w; the run has%s; bring the files back, say with --data where they are now, or start a "+
 			"new run with --from %s", err, runs.TextOf(s.dir), s.model.Path())
