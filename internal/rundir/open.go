@@ -177,12 +177,21 @@ type Inputs struct {
 	Numerics      string `json:"numerics"` // hardware and precision
 }
 
+// Sequence names a sequence of a text for good: the document it is cut from and where it begins in it.
+type Sequence struct {
+	Source int32 `json:"source"`
+	Offset int64 `json:"offset"` // of the document in its source, bytes
+	First  int64 `json:"first"`  // text token of the document that is its first label
+}
+
 // Facts is the part of a checkpoint's state that is of use outside of its run.
 type Facts struct {
 	Inputs
 	Step     int64           `json:"step"`
 	Stopped  string          `json:"stopped"` // why the judge ended the run
 	Baseline runlog.Baseline `json:"baseline"`
+
+	Quarantine []Sequence `json:"quarantine"` // left out, in the order in which they were
 }
 
 // ReadFacts reads the facts from a checkpoint of a run.
