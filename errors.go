@@ -76,6 +76,11 @@ type StopError struct {
 	Tensor    string   // the first tensor with a number that is not finite; empty: none
 	Documents []string // what was being learned, each with its file and place
 	Err       error    // the cause, with the whole message
+
+	// From is the newest healthy checkpoint, from which another run may start; empty: there is none. LR is a peak
+	// learning rate to try then, half of what was in force.
+	From string
+	LR   float64
 }
 
 // PromptError is a prompt that is too long for the model.
@@ -110,7 +115,7 @@ func classify(err error, path string) error {
 	var faults *config.Error
 	switch {
 	case errors.As(err, &stop):
-		return &StopError{stop.Code, stop.Step, stop.Reason, stop.Tensor, stop.Documents, err}
+		return &StopError{stop.Code, stop.Step, stop.Reason, stop.Tensor, stop.Documents, err, stop.From, stop.LR}
 	case errors.As(err, &refused):
 		return &RefusedError{checkResults(refused.Failed), err}
 	}

@@ -88,6 +88,9 @@ type TrainOptions struct {
 	// Progress hears what the run does. nil: nobody does. It is called by the goroutine that called Train, never twice
 	// at a time, and training waits until it returns. It may cancel the context.
 	Progress func(Progress)
+	// Lost is asked between two steps why what Progress heard was lost on its way to a person; nil: it was not. The first
+	// error is recorded as an event, and the training goes on.
+	Lost func() error
 }
 
 // config returns the configuration that the options describe, or an error with all its faults.
@@ -101,7 +104,7 @@ func (o TrainOptions) config() (*config.Config, error) {
 
 // options returns the options beside the configuration.
 func (o TrainOptions) options() train.Options {
-	return train.Options{Out: o.Out, From: o.From, Workers: o.Workers, Inject: o.Inject, Hooks: hooks(o.Progress)}
+	return train.Options{Out: o.Out, From: o.From, Workers: o.Workers, Inject: o.Inject, Hooks: hooks(o.Progress, o.Lost)}
 }
 
 // ResumeOptions say how [Resume] continues a run.
@@ -109,14 +112,19 @@ type ResumeOptions struct {
 	// Steps is a new number of steps, counted from the beginning of the run. It extends a run, also one that is done.
 	// 0: as planned.
 	Steps int64
+	// Data is where the text of the run lies now, in the order of its paths. Empty: where it was, or where it is now as
+	// seen from the run. It must be the same text.
+	Data []string
 	// Workers is the number of threads that compute. 0: one for each processor that Go may use.
 	Workers int
 	// Progress hears what the run does, as in [TrainOptions].
 	Progress func(Progress)
+	// Lost is asked what became of that, as in [TrainOptions].
+	Lost func() error
 }
 
 func (o ResumeOptions) options() train.ResumeOptions {
-	return train.ResumeOptions{Steps: o.Steps, Workers: o.Workers, Hooks: hooks(o.Progress)}
+	return train.ResumeOptions{Steps: o.Steps, Data: o.Data, Workers: o.Workers, Hooks: hooks(o.Progress, o.Lost)}
 }
 
 // Train trains a model in a new run directory and returns how that ended.

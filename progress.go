@@ -53,6 +53,7 @@ type Plan struct {
 	Epochs      float64 `json:"epochs"`       // passes over the text
 	PeakLR      float64 `json:"peak_lr"`      // highest learning rate
 	Warmup      int64   `json:"warmup"`       // steps until the rate is at its peak
+	RateCourse  string  `json:"rate_course"`  // from what to what it goes after ResumeOptions.Steps; empty: as planned
 	EvalEvery   int64   `json:"eval_every"`   // steps between evaluations
 	Evaluations int64   `json:"evaluations"`  // of the whole run, about: those at the ends of epochs are counted, too
 	EvalShare   float64 `json:"eval_share"`   // of the training time, which they take together as planned
@@ -151,13 +152,14 @@ func (e Event) String() string {
 		Documents: e.Documents, Injected: e.Injected}.String()
 }
 
-// hooks tell a trainer's progress to a function.
-func hooks(tell func(Progress)) train.Hooks {
+// hooks tell a trainer's progress to a function, and ask another what became of that.
+func hooks(tell func(Progress), lost func() error) train.Hooks {
 	if tell == nil {
-		return train.Hooks{}
+		return train.Hooks{Lost: lost}
 	}
 	steps := int64(0)
 	return train.Hooks{
+		Lost:   lost,
 		Note:   func(text string) { tell(Note(text)) },
 		Detail: func(text string) { tell(Detail(text)) },
 		Check:  func(r *runlog.Preflight) { tell(Checks(checkResults(r.Checks))) },
@@ -215,7 +217,8 @@ func publicPlan(p *plan.Plan, dir string) *Plan {
 		Context: p.Spec.Arch.Context, Documents: int64(p.Text.Census.Documents), BatchTokens: c.Train.BatchTokens,
 		TrainTokens: p.Text.Train, ValTokens: p.Text.Val, Ends: p.Text.Ends,
 		HeldOut: p.Text.Held, LeftOut: p.Text.LeftOut, Epochs: p.Text.Epochs, PeakLR: p.Rate.Schedule.Peak,
-		Warmup: p.Rate.Schedule.Warmup, EvalEvery: p.EvalEvery(), MemoryBytes: p.Memory.Total(),
+		Warmup: p.Rate.Schedule.Warmup, RateCourse: p.Rate.Course(), EvalEvery: p.EvalEvery(),
+		MemoryBytes: p.Memory.Total(),
 		Kernels: p.Hardware.Name, Precision: p.Spec.Mode, Workers: p.Hardware.Workers, TokensPerSecond: p.Speed,
 		Duration: p.Estimated, Warnings: p.Warnings, text: text.String()}
 	public.Evaluations = int64(math.Ceil(p.Writing.Evaluations))

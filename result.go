@@ -24,8 +24,11 @@ type Result struct {
 	Baseline    Baseline `json:"baseline"`          // to compare ValLoss with
 	Checkpoint  string   `json:"checkpoint"`        // path of the last one
 	Stable      string   `json:"stable,omitempty"`  // path of the one that was chosen, which Open takes; empty: none was
-	Events      int      `json:"events"`            // of this process
+	Events      int      `json:"events"`            // of all attempts, as far as they count
+	Refused     int      `json:"refused"`           // updates that were not made, likewise
 	Samples     []Sample `json:"samples,omitempty"` // of the last evaluation, not chosen by quality
+
+	EventCodes map[string]int `json:"event_codes,omitempty"` // how many Events of each code there were
 
 	StableReason string `json:"-"` // why Stable was chosen, in a sentence
 }
@@ -97,7 +100,7 @@ func result(r *train.Result) *Result {
 	}
 	return &Result{Dir: r.Dir, Reason: r.Reason, Step: r.Step, Tokens: r.Tokens, Parameters: r.Params, ValLoss: r.ValLoss,
 		BitsPerByte: r.BitsPerByte, ValTokens: r.ValTokens, Baseline: baseline(r.Baseline), Checkpoint: r.Checkpoint,
-		Stable: r.Stable, Events: r.Events, Samples: samples(r.Samples), StableReason: r.StableReason}
+		Stable: r.Stable, Events: r.Events, Refused: r.Refused, EventCodes: r.Codes, Samples: samples(r.Samples), StableReason: r.StableReason}
 }
 
 func baseline(b runlog.Baseline) Baseline {

@@ -4,13 +4,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
-
-	"golang.org/x/term"
 
 	"gimbal/internal/data"
 	"gimbal/internal/hub"
 	"gimbal/internal/plan"
+	"gimbal/internal/rundir"
+	"gimbal/internal/runlog"
 	"gimbal/internal/runs"
 )
 
@@ -55,20 +56,30 @@ func (f *dataFlags) open(e *env) (*plan.Draft, error) {
 }
 
 type inspectCmd struct {
+	Run_ string `arg:"" optional:"" name:"run" help:"Run whose batches to show. Default: that of the flags."`
 	dataFlags
-	Batch     int64  `help:"Batch of the run to show, from 0." placeholder:"N"`
+	Batch     int64  `default:"1" help:"Batch to show, from 1, as the log of a run counts them." placeholder:"N"`
 	Sequences int    `short:"n" default:"8" help:"Sequences to show; 0: all."`
 	Color     string `enum:"auto,always,never" default:"auto" help:"Colours instead of marks; auto: on a terminal."`
 }
 
 func (c *inspectCmd) Run(e *env) error {
 	switch {
-	case c.Batch < 0:
-		return usageError(fmt.Sprintf("--batch %d: the first is 0", c.Batch))
+	case c.Batch < 1:
+		return usageError(fmt.Sprintf("--batch %d: the first is 1", c.Batch))
 	case c.Sequences < 0:
 		return usageError(fmt.Sprintf("-n %d: 0 shows all", c.Sequences))
 	}
-	draft, err := c.open(e)
+	var left leftOut
+	var draft *plan.Draft
+	var err error
+	if c.Run_ == "" {
+		draft, err = c.open(e)
+	} else if c.given() || c.Config != "" || c.From != "" {
+		return usageError("a run is shown as it is: --config, --data, --set, --steps, --seed and --from are for a new run")
+	} else {
+		draft, left, err = openRun(e, c.Run_)
+	}
 	if err != nil {
 		return err
 	}
@@ -80,10 +91,12 @@ func (c *inspectCmd) Run(e *env) error {
 	}
 	var b data.Batch
 	var cur data.Cursor
-	for cur.Batch <= c.Batch {
+	loader.Skip = left.skip
+	for cur.Batch < c.Batch {
 		if err := e.ctx.Err(); err != nil {
 			return err
 		}
+		left.after(cur.Batch, &b)
 		cur = loader.Next(&b, cur)
 	}
 	marks := data.PlainMarks
@@ -110,13 +123,77 @@ func (c *inspectCmd) Run(e *env) error {
 	return nil
 }
 
+// openRun prepares the text of a run, and reads what it left out. The caller closes the draft.
+func openRun(e *env, name string) (*plan.Draft, leftOut, error) {
+	left := leftOut{refused: map[int64]bool{}, now: map[rundir.Sequence]bool{}}
+	dir, err := rundir.Find(name)
+	if err == nil && dir == "" {
+		err = fmt.Errorf("%w: %s is no run", rundir.ErrCheckpoint, name)
+	}
+	if err != nil {
+		return nil, left, err
+	}
+	cfg, err := rundir.Config(dir)
+	if err != nil {
+		return nil, left, err
+	}
+	ck, _, err := rundir.Newest(dir)
+	if err != nil {
+		return nil, left, err
+	}
+	m, err := hub.ModelOf(ck)
+	if err != nil {
+		return nil, left, err
+	}
+	defer m.Close()
+	facts, err := rundir.ReadFacts(ck)
+	if err != nil {
+		return nil, left, err
+	}
+	log, err := rundir.Log(dir)
+	if err != nil {
+		return nil, left, err
+	}
+	left.list = facts.Quarantine
+	for _, r := range runlog.All[runlog.Refused](log.Effective()) {
+		left.refused[r.Batch] = true
+	}
+	draft, err := plan.OpenText(e.ctx, cfg, plan.TextOptions{Model: m, Hash: facts.DataHash, Little: true, Out: dir,
+		Note: e.progress.detailf})
+	e.progress.end()
+	return draft, left, err
+}
+
+// leftOut is the sequences that a run left out from some batch on. The batch was refused, and held them.
+type leftOut struct {
+	list    []rundir.Sequence
+	refused map[int64]bool           // batches
+	now     map[rundir.Sequence]bool // left out so far
+}
+
+func (l leftOut) skip(s data.Span) bool {
+	return l.now[rundir.Sequence{Source: s.Doc.Source, Offset: s.Doc.Offset, First: s.First}]
+}
+
+// after leaves out what was left out because of a batch.
+func (l leftOut) after(batch int64, b *data.Batch) {
+	if !l.refused[batch] {
+		return
+	}
+	for _, s := range b.Spans {
+		q := rundir.Sequence{Source: s.Doc.Source, Offset: s.Doc.Offset, First: s.First}
+		if slices.Contains(l.list, q) {
+			l.now[q] = true
+		}
+	}
+}
+
 // coloured decides whether what is written to w has colours.
 func coloured(choice string, w io.Writer) bool {
 	if choice != "auto" {
 		return choice == "always"
 	}
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == ""
+	return terminal(w) != nil && os.Getenv("NO_COLOR") == ""
 }
 
 // Help implements kong.HelpProvider.

@@ -120,14 +120,18 @@ func (p *progress) event(e gimbal.Event) {
 	}
 }
 
-// eventsText counts the events of a run by their codes.
-func (p *progress) eventsText(n int) string {
-	if n == 0 {
+// eventsText counts the events of a run by their codes, and the updates that were refused.
+func eventsText(r *gimbal.Result) string {
+	if r.Events == 0 {
 		return "no events"
 	}
 	var codes []string
-	for _, code := range slices.Sorted(maps.Keys(p.events)) {
-		codes = append(codes, fmt.Sprintf("%d %s", p.events[code], code))
+	for _, code := range slices.Sorted(maps.Keys(r.EventCodes)) {
+		codes = append(codes, fmt.Sprintf("%d %s", r.EventCodes[code], code))
 	}
-	return runs.Plural(n, "event") + ": " + strings.Join(codes, ", ")
+	text := runs.Plural(r.Events, "event") + ": " + strings.Join(codes, ", ")
+	if r.Refused > 0 {
+		text += "; " + runs.Plural(r.Refused, "update") + " refused"
+	}
+	return text
 }

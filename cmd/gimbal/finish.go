@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -42,11 +43,11 @@ func finish(e *env, r *gimbal.Result, err error, asJSON bool) error {
 	}
 	reason, _, _ := strings.Cut(r.Reason, ": ") // the error, or the event, is told elsewhere
 	line("%s after step %d, in %s: %s tokens, %s", reason, r.Step, clockText(p.now().Sub(p.began)), plan.Count(r.Tokens),
-		p.eventsText(r.Events))
+		eventsText(r))
 	var longer int64
 	if r.ValTokens > 0 {
 		base, of := p.run.beside(r), ""
-		if r.Reason == early {
+		if r.Reason == early && r.Stable != "" {
 			of = " of " + filepath.Base(r.Stable) // its weights were restored
 		}
 		line("validation loss%s %.3f nats/token (%.3f bits/byte), n-gram %s, unigram %.3f", of, r.ValLoss, r.BitsPerByte,
@@ -65,7 +66,7 @@ func finish(e *env, r *gimbal.Result, err error, asJSON bool) error {
 	}
 	line("saved to %s", r.Dir)
 	line("next:")
-	for _, command := range p.next(e, r, longer) {
+	for _, command := range p.next(r, err, longer) {
 		fmt.Fprintf(e.stdout, "  %s %s\n", e.program, command)
 	}
 	return err
@@ -155,24 +156,21 @@ func roundUp(x float64) int64 {
 
 // next are the commands that come next, for how the run ended. longer is a number of steps that is worth a try; 0: none
 // is known.
-func (p *progress) next(e *env, r *gimbal.Result, longer int64) []string {
-	dir := quote(r.Dir)
+func (p *progress) next(r *gimbal.Result, err error, longer int64) []string {
+	dir := runs.Quote(r.Dir)
 	sample, extend := "sample "+dir, fmt.Sprintf("resume %s --steps %d", dir, cmp.Or(longer, 2*r.Step))
+	var stop *gimbal.StopError
 	switch {
+	case errors.As(err, &stop): // resumed, it would end as it did
+		return []string{"why " + dir, strings.TrimPrefix(runs.Again(r.Dir, stop.From, stop.LR), "gimbal ")}
 	case r.Reason == "done" && longer > 0:
 		return []string{extend, sample, "eval " + dir}
 	case r.Reason == "done":
 		return []string{sample, "eval " + dir, extend}
 	case r.Reason == early:
 		return []string{sample, "review " + dir, fmt.Sprintf("resume %s --steps %d", dir, 2*p.run.clock.plan.Steps)}
-	case !strings.HasPrefix(r.Reason, "stopped: "):
-		return []string{"resume " + dir}
 	}
-	again := "train --config " + quote(filepath.Join(r.Dir, "config.toml"))
-	if e.from != "" {
-		again += " --from " + quote(e.from)
-	}
-	return []string{"why " + dir, fmt.Sprintf("%s --set optim.lr=%.2g", again, p.run.clock.plan.PeakLR/2)}
+	return []string{"resume " + dir}
 }
 
 // ending is the end of a prompt, in a line.

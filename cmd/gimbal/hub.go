@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"gimbal"
+	"gimbal/internal/runs"
 )
 
 type importCmd struct {
@@ -25,7 +26,7 @@ func (c *importCmd) Run(e *env) error {
 	}
 	fmt.Fprintf(e.stdout, "%s: %s shape, %d parameters, context %d\n", r.Dir, r.Shape, r.Parameters, r.Context)
 	const next = "next:\n  %[2]s sample %[1]s\n  %[2]s eval %[1]s --data TEXT\n  %[2]s train --from %[1]s --data TEXT\n"
-	fmt.Fprintf(e.stdout, next, quote(r.Dir), e.program)
+	fmt.Fprintf(e.stdout, next, runs.Quote(r.Dir), e.program)
 	return nil
 }
 

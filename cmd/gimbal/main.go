@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
-	"time"
+	"runtime/debug"
 
 	"github.com/alecthomas/kong"
 
@@ -66,11 +64,18 @@ type env struct {
 	stderr   io.Writer // messages
 	progress *progress // messages of what takes a while
 	program  string    // to type to start this program
-	from     string    // what --from named
+	outlives bool      // it goes on where nobody reads what it writes
 }
 
 // run is the whole program: it returns the exit code.
-func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+func run(args []string, stdin io.Reader, results, messages io.Writer) (code int) {
+	stdout, stderr := &sink{w: results}, &sink{w: messages}
+	defer func() {
+		if v := recover(); v != nil {
+			fmt.Fprintf(stderr, panicked, v, debug.Stack())
+			code = exit.Fault
+		}
+	}()
 	var c cli
 	exited, exitCode := false, 0
 	parser, err := kong.New(&c, kong.Name("gimbal"), kong.Description(description), kong.Writers(stdout, stderr),
@@ -91,7 +96,12 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		args = append(args[1:len(args):len(args)], "--help")
 	}
 	k, err := parser.Parse(args)
+	e := &env{stdin: stdin, stdout: stdout, stderr: stderr, program: programName(os.Args[0])}
 	if exited {
+		if err := e.unwritten(); err != nil {
+			fmt.Fprintf(stderr, "gimbal: error: %v\n", err)
+			return exit.Error
+		}
 		return exitCode
 	}
 	if err != nil {
@@ -101,9 +111,16 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	p := newProgress(stderr, c.level())
 	ctx, stop := interruptible(p)
 	defer stop()
-	err = k.Run(&env{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr, progress: p,
-		program: programName(os.Args[0])})
+	e.ctx, e.progress = ctx, p
+	err = k.Run(e)
 	p.end()
+	var own exit.Coder
+	switch {
+	case err == nil:
+		err = e.unwritten()
+	case ctx.Err() != nil && !errors.As(err, &own):
+		err = &exit.NotBegun{Cause: ctx.Err()}
+	}
 	if err != nil {
 		fmt.Fprintf(stderr, "gimbal: error: %v\n", err)
 		if hint := hintFor(err); hint != "" {
@@ -113,45 +130,13 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return exitCodeOf(err)
 }
 
-// sameInterrupt is how soon a second signal is taken for an echo of the first: a terminal or a supervisor may send one
-// to the process and one to its group.
-const sameInterrupt = 500 * time.Millisecond
+// panicked is what is printed where the program itself is wrong.
+const panicked = `gimbal: error: the program is wrong here: %v
 
-// interruptible returns a context that the first signal cancels. A second interrupt leaves at once: what was saved is
-// complete, and what was being saved is litter that the next start sweeps. A terminal that is closed is such a signal,
-// unless the program was started to outlive it.
-func interruptible(p *progress) (context.Context, func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) {
-		signal.Notify(signals, syscall.SIGHUP)
-	}
-	done := make(chan struct{})
-	go func() {
-		var first time.Time
-		for {
-			select {
-			case <-done:
-				return
-			case s := <-signals:
-				if !first.IsZero() {
-					if time.Since(first) < sameInterrupt || s == syscall.SIGHUP {
-						continue
-					}
-					if p.mu.TryLock() {
-						p.screen.draw("")
-					}
-					os.Exit(exit.SecondInterrupt)
-				}
-				first = time.Now()
-				cancel()
-				go p.interrupted() // a terminal may not take it now
-			}
-		}
-	}()
-	return ctx, func() { signal.Stop(signals); close(done); cancel() }
-}
+%s
+gimbal: hint: report this with the lines above and the run's config.toml; what a run has saved is intact, and
+"gimbal resume" goes on from there
+`
 
 // usageError is a fault of the words of the command line.
 type usageError string

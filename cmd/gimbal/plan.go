@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -64,8 +65,9 @@ func (p *progress) planLines(public *gimbal.Plan) string {
 	}
 	row("steps", "%d of %d tokens: %s in all, %.3g epochs; %s", public.Steps, public.BatchTokens,
 		plan.Count(public.Steps*int64(public.BatchTokens)), public.Epochs, runs.Plural(public.Evaluations, "evaluation"))
-	row("rate", "up to %.3g, warmup %s (%.0f %% of the run), %s", public.PeakLR, runs.Plural(public.Warmup, "step"),
-		100*float64(public.Warmup)/float64(public.Steps), set["schedule.kind"])
+	course := fmt.Sprintf("up to %.3g, warmup %s (%.0f %% of the run), %s", public.PeakLR,
+		runs.Plural(public.Warmup, "step"), 100*float64(public.Warmup)/float64(public.Steps), set["schedule.kind"])
+	row("rate", "%s", cmp.Or(public.RateCourse, course))
 	time := ""
 	if total, known := p.run.clock.left(p.now()); known {
 		time = "; about " + aboutText(total)

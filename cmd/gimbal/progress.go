@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gimbal"
@@ -27,6 +28,9 @@ type progress struct {
 	level level
 	now   func() time.Time
 	began time.Time
+
+	checked atomic.Bool // the checks are made: a run is about to begin
+	begun   atomic.Bool // a run trains, and an interrupt saves it
 
 	mu     sync.Mutex
 	screen *screen
@@ -69,8 +73,10 @@ func (p *progress) tell(what gimbal.Progress) {
 	case gimbal.Detail:
 		p.detail(string(v))
 	case gimbal.Checks:
+		p.checked.Store(true)
 		p.run.checks = v
 	case *gimbal.Plan:
+		p.begun.Store(true)
 		p.run.clock.start(v)
 		p.doing = "training"
 		if p.level > quiet {
@@ -171,11 +177,4 @@ func (p *progress) pace(now time.Time) {
 		text = fmt.Sprintf("slower than planned: %s, not %s", text, plan.Count(int64(c.plan.TokensPerSecond)))
 	}
 	p.note(text)
-}
-
-// interrupted says what an interrupt does.
-func (p *progress) interrupted() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.say("gimbal: stopping after this step and saving; interrupt again to leave at once")
 }

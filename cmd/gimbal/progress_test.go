@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"gimbal"
+	"gimbal/internal/runs"
 )
 
 // played is a progress that has heard of thirty of a hundred steps, of two seconds each, with losses that fall by a
@@ -124,12 +125,12 @@ func TestQuote(t *testing.T) {
 		t.Skip("no sh here that commands are typed into")
 	}
 	for _, path := range []string{"runs/a", "it's", "a b", "$HOME", "-n", "*", `back\slash`, "é", `"`, "a;b", "~"} {
-		out, err := exec.Command(sh, "-c", "printf %s "+quote(path)).Output()
+		out, err := exec.Command(sh, "-c", "printf %s "+runs.Quote(path)).Output()
 		if got := filepath.Clean(string(out)); err != nil || got != path {
-			t.Errorf("%q: %s gives %q, %v", path, quote(path), out, err)
+			t.Errorf("%q: %s gives %q, %v", path, runs.Quote(path), out, err)
 		}
 	}
-	if got := quote("runs/a-1"); got != "runs/a-1" {
+	if got := runs.Quote("runs/a-1"); got != "runs/a-1" {
 		t.Errorf("quoted for nothing: %s", got)
 	}
 }
@@ -166,7 +167,7 @@ func TestProgramName(t *testing.T) {
 	t.Chdir(t.TempDir())
 	built := "/tmp/go-build123/b001/exe/gimbal"
 	for arg, want := range map[string]string{"gimbal": "gimbal", "./gimbal": "./gimbal", built: "gimbal",
-		"../my bin/gimbal": quote("../my bin/gimbal")} {
+		"../my bin/gimbal": runs.Quote("../my bin/gimbal")} {
 		if got := programName(arg); got != want {
 			t.Errorf("%s: %s, want %s", arg, got, want)
 		}

@@ -27,7 +27,7 @@ type screen struct {
 
 func newScreen(w io.Writer) *screen {
 	s := &screen{w: w, size: func() int { return pageWidth }}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if f := terminal(w); f != nil {
 		s.file, s.live = f, os.Getenv("TERM") != "dumb"
 		s.colour = s.live && os.Getenv("NO_COLOR") == ""
 		s.size = func() int {

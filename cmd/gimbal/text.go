@@ -95,24 +95,10 @@ func wrap(s string, width, indent, most int) string {
 	}
 }
 
-// quote writes a path so that a shell takes it as one argument.
-func quote(path string) string {
-	if strings.HasPrefix(path, "-") {
-		path = "." + string(os.PathSeparator) + path // not a flag
-	}
-	plain := func(r rune) bool {
-		return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("_@%+=:,./-", r)
-	}
-	if path != "" && strings.TrimFunc(path, plain) == "" {
-		return path
-	}
-	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
-}
-
 // programName is what to type to start this program again as it was started.
 func programName(arg string) string {
 	if !strings.Contains(filepath.ToSlash(arg), "/go-build") {
-		return quote(arg)
+		return runs.Quote(arg)
 	}
 	if _, err := os.Stat(filepath.Join("cmd", "gimbal", "main.go")); err == nil {
 		return "go run ./cmd/gimbal"

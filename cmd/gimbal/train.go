@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os/signal"
-	"syscall"
 
 	"gimbal"
 	"gimbal/internal/config"
@@ -72,7 +70,6 @@ func (c *trainCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	e.from = c.From
 	opt.Out, opt.From, opt.Inject, opt.Progress = c.Out, c.From, c.Inject, e.progress.tell
 	if c.DryRun {
 		d, err := gimbal.Check(e.ctx, opt)
@@ -90,13 +87,11 @@ func (c *trainCmd) Run(e *env) error {
 		e.progress.dry(e.stdout, d)
 		return err
 	}
-	goOn()
+	e.outlive()
+	opt.Lost = e.lost
 	r, err := gimbal.Train(e.ctx, opt)
 	return finish(e, r, err, c.JSON)
 }
-
-// goOn lets a run outlive whoever reads its messages: writing to a pipe that is gone fails, and ends nothing.
-func goOn() { signal.Ignore(syscall.SIGPIPE) }
 
 // dry prints what a run would do: the plan, and what the checks found.
 func (p *progress) dry(w io.Writer, d *gimbal.Diagnosis) {
@@ -112,18 +107,20 @@ func (p *progress) dry(w io.Writer, d *gimbal.Diagnosis) {
 type resumeCmd struct {
 	Run_  string `arg:"" name:"run" help:"Run directory."`
 	Steps *int64 `help:"New total number of steps: extends the run, even one that is done." placeholder:"N"`
-	JSON  bool   `name:"json" help:"Print the result as JSON."`
+
+	Data []string `help:"Where the same text lies now, if it was moved; repeatable." placeholder:"PATH" sep:"none"`
+	JSON bool     `name:"json" help:"Print the result as JSON."`
 }
 
 func (c *resumeCmd) Run(e *env) error {
-	opt := gimbal.ResumeOptions{Progress: e.progress.tell}
+	opt := gimbal.ResumeOptions{Data: c.Data, Progress: e.progress.tell, Lost: e.lost}
 	if c.Steps != nil {
 		opt.Steps = *c.Steps
 		if err := checkSteps(opt.Steps); err != nil {
 			return err
 		}
 	}
-	goOn()
+	e.outlive()
 	r, err := gimbal.Resume(e.ctx, c.Run_, opt)
 	return finish(e, r, err, c.JSON)
 }

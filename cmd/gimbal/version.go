@@ -57,6 +57,7 @@ func (versionCmd) Run(e *env) error {
   4    data
   5    checkpoint or resume
   6    out of disk or memory
+  70   a fault of the program; what was saved is intact
   75   interrupted, saved and resumable
   130  second interrupt
 `)

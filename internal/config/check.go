@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 )
 
@@ -58,6 +60,9 @@ func (c *Config) cross(skip map[string]bool, where map[string]string) []Fault {
 			"an exact warmup of %d steps must be shorter than the run of %d; lower it or unset schedule.warmup_exact",
 			steps, t.Steps)
 	}
+	whole := func(n float64) bool { return n == math.Trunc(n) }
+	check(len(s.Extended)%2 == 0 && !slices.ContainsFunc(s.Extended, func(n float64) bool { return !whole(n) }),
+		"schedule.extended", "wants pairs of whole numbers: a step, and the number of steps before")
 	check(s.Period == 0 || s.Kind == "cosine-restarts", "schedule.period schedule.kind",
 		"only cosine-restarts has a period, and schedule.kind is %s", s.Kind)
 

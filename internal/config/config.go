@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -102,6 +103,8 @@ type Schedule struct {
 	Period      int64  // steps of a cycle of cosine-restarts; 0: min(steps, 10000)
 	Floor       float64
 	LateRestart bool // allow a restart shortly before the end of the run
+
+	Extended []float64 // pairs: a step at which a resume changed the number of steps, and the number before
 }
 
 // Numeric sets precision and memory.
@@ -180,6 +183,7 @@ func (c *Config) Clone() *Config {
 	d := *c
 	d.Data.Paths, d.Data.Weights = slices.Clone(c.Data.Paths), slices.Clone(c.Data.Weights)
 	d.Data.Fields = slices.Clone(c.Data.Fields)
+	d.Schedule.Extended = slices.Clone(c.Schedule.Extended)
 	d.origins = maps.Clone(c.origins)
 	return &d
 }
@@ -225,14 +229,14 @@ func (c *Config) SetPlanned(key string, value any, origin string) error {
 // Hash returns the hex SHA-256 of all values in the order of Keys, without origins. A removed key counts with the value
 // that most runs had, and a newer one not at all where it has the value of before: old runs keep their hash.
 func (c *Config) Hash() string {
-	h := sha256.New()
+	h, plain := sha256.New(), Default()
 	for _, k := range keys {
 		for _, r := range removed {
 			if r.before == k.name {
 				fmt.Fprintf(h, "%s = %s\n", r.name, r.was)
 			}
 		}
-		if !k.newer || k.format(c, false) != k.older {
+		if was := cmp.Or(k.older, k.format(plain, false)); !k.newer || k.format(c, false) != was {
 			fmt.Fprintf(h, "%s = %s\n", k.name, k.format(c, true))
 		}
 	}

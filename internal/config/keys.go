@@ -15,7 +15,7 @@ type key struct {
 	below   bool     // hi itself is refused
 	choices []string // names a string may have
 	newer   bool     // than the first runs
-	older   string   // of a newer key: what the runs from before it did; Reread adds it, and the hash leaves it out
+	older   string   // of a newer key: what the runs from before it did, if it is not the default; Reread adds it
 	path    bool     // of a file or folder: bytes that are not UTF-8 are written as in a URL, file:x%FF
 	doc     string
 	field   []int // index of the field in Config, found by the name
@@ -102,6 +102,8 @@ var keys = []key{
 	{name: "schedule.period", auto: true, lo: 10, hi: 1e12,
 		doc: "steps of one cycle of cosine-restarts; auto: min(steps, 10000)"},
 	{name: "schedule.floor", lo: 1e-6, hi: 1, doc: "learning rate at the end, as a share of the peak"},
+	{name: "schedule.extended", newer: true, lo: 1, hi: 1e12,
+		doc: "steps at which \"resume --steps\" changed the number of steps, each with the number before; it writes them"},
 	{name: "schedule.late_restart", doc: "allow a restart in the last 500 steps, or the last fifth of a short run"},
 
 	{name: "numeric.mode", choices: []string{"auto", "fp32", "bf16"}, doc: "precision of the operands of multiplies"},

@@ -40,14 +40,7 @@ func Load(path string, sets []Assignment) (*Config, error) {
 		return Parse("", nil, sets)
 	}
 	var data []byte
-	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() { // a pipe would wait for its writer
-		err = fmt.Errorf("%s is not a regular file; give a file of TOML", path)
-	}
-	var f *os.File
-	if err == nil {
-		f, err = os.Open(path)
-	}
+	f, err := openFile(path)
 	if err == nil {
 		data, err = io.ReadAll(io.LimitReader(f, maxFile+1))
 		f.Close()
@@ -63,6 +56,16 @@ func Load(path string, sets []Assignment) (*Config, error) {
 		faults = append(faults, err.(*Error).Faults...)
 	}
 	return nil, &Error{faults}
+}
+
+// openFile opens a file. It does not wait for a pipe that has a name; one without, as a shell makes it, has a writer.
+func openFile(path string) (*os.File, error) {
+	if at, err := filepath.EvalSymlinks(path); err == nil {
+		if info, err := os.Stat(at); err == nil && !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("%s is not a regular file; give a file of TOML", path)
+		}
+	}
+	return os.Open(path)
 }
 
 // Parse is Load for a file already in memory; name is what messages and origins call it.

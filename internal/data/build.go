@@ -30,8 +30,13 @@ func buildCache(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer,
 		if errors.Is(err, durable.ErrNoSpace) {
 			advice = "; free some space, or let XDG_CACHE_HOME name another disk"
 		}
-		err = fmt.Errorf("data: write token cache in %s: %w%s", opt.CacheDir, err, advice)
+		err = &noPlace{fmt.Errorf("data: write token cache in %s: %w%s", opt.CacheDir, err, advice)}
 	}()
+	if opt.private {
+		if err := private(opt.CacheDir); err != nil {
+			return nil, err
+		}
+	}
 	if err := durable.Mkdir(fsys, opt.CacheDir); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package data
 import (
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -23,14 +24,49 @@ type Cache struct {
 	Broken    string    `json:"broken,omitempty"` // why it would be made again; also of one that was never finished
 }
 
-// DefaultCacheDir returns where caches are by default.
+// CacheName is the folder of caches in a run, where there is no other place for them.
+const CacheName = "cache"
+
+// DefaultCacheDir returns where caches are by default. Only the user may read them.
 func DefaultCacheDir() string {
-	base, err := os.UserCacheDir()
-	if err != nil { // a container without a home
-		base = os.TempDir()
+	if base, err := os.UserCacheDir(); err == nil {
+		return filepath.Join(base, "gimbal")
 	}
-	return filepath.Join(base, "gimbal")
+	return tempCacheDir() // a container without a home
 }
+
+// tempCacheDir is a folder of the user in the one that all users share.
+func tempCacheDir() string { return filepath.Join(os.TempDir(), fmt.Sprintf("gimbal-%d", os.Getuid())) }
+
+// places are the folders for caches, in the order in which they are tried, and why the default is not the first; nil: it
+// is. out is the directory of the run that the text is for; empty: there is none.
+func places(out string) (dirs []string, why error) {
+	base, err := os.UserCacheDir()
+	if err == nil {
+		dirs = append(dirs, filepath.Join(base, "gimbal"))
+	}
+	if out != "" {
+		dirs = append(dirs, filepath.Join(out, CacheName))
+	}
+	return append(dirs, tempCacheDir()), err
+}
+
+// private makes a folder for caches that only the user may read, and makes one that is there such a folder. It refuses
+// what is somebody else's.
+func private(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
+		return errors.Join(err, fmt.Errorf("%s is not a folder", dir))
+	}
+	return os.Chmod(dir, 0o700)
+}
+
+// noPlace is an error of the folder in which a cache is read or made, and not of the text.
+type noPlace struct{ error }
+
+func (e *noPlace) Unwrap() error { return e.error }
 
 // Caches lists the caches in a folder ("" for the default), the one last used first, without hashing them.
 func Caches(parent string) ([]Cache, error) {

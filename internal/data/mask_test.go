@@ -85,7 +85,7 @@ func TestShow(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"--- 1: " + path + ", bytes 0 to ",
+		"--- 1: " + path + ", line 1, byte 0",
 		": 20 tokens, 0 counted\n(<|endoftext|>)[[<|im_start|>user\na\\u001b[2Jb<|im_end|>\n<|im_start|>assis]](cut)\n",
 		", from its token 20 on: 20 tokens, 12 counted\n[[tant\n]]c",
 		"\\u000d\n\\u0085é<|im_end|>[[\n<|im_start|>u]](cut)\n",

@@ -23,8 +23,10 @@ import (
 // PrepareOptions say where tokens are kept and how sequences are formed from them. Only CacheDir concerns the disk; the
 // other options are used when the set is opened, so that changing them costs nothing.
 type PrepareOptions struct {
-	// Parent of the caches; "" means os.UserCacheDir()/gimbal, or a temporary folder if there is no home.
+	// Parent of the caches; "" means os.UserCacheDir()/gimbal. If that cannot be read or written, it is a folder in Out,
+	// the directory of the run that the text is for, or else a temporary one of the user.
 	CacheDir    string
+	Out         string
 	ValFraction float64 // share held out, in [0, 1)
 	ValFrom     string  // of a single text: "end" (default, also ""), or "before_end", which leaves its end to train
 	Start       string  // what opens a document: "eos" (default, also ""), "bos" or "none"
@@ -36,6 +38,8 @@ type PrepareOptions struct {
 	shard  int64       // tokens in a shard; 0: shardTokens
 	format chat.Format // of conversations; nil: the tokenizer's. It is not in the key of the cache
 	hashed func()      // tests: called between hashing the sources and tokenising them
+
+	private bool // CacheDir was chosen here
 }
 
 // Prepare returns the corpus as tokens in memory-mapped shards. It tokenises only if there is no intact cache of the
@@ -69,9 +73,6 @@ func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, op
 	if opt.Workers <= 0 {
 		opt.Workers = runtime.GOMAXPROCS(0)
 	}
-	if opt.CacheDir == "" {
-		opt.CacheDir = DefaultCacheDir()
-	}
 	work, err := c.Identify(ctx, opt.Workers)
 	if err != nil {
 		return nil, err
@@ -79,6 +80,31 @@ func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, op
 	if opt.hashed != nil {
 		opt.hashed()
 	}
+	if opt.CacheDir != "" {
+		return prepareIn(ctx, work, tok, opt, start)
+	}
+	dirs, why := places(opt.Out)
+	for _, opt.CacheDir = range dirs {
+		opt.private = true
+		s, err := prepareIn(ctx, work, tok, opt, start)
+		if err == nil && why != nil {
+			what := fmt.Sprintf("the token cache is in %s, because there is no other place for it: %v", opt.CacheDir, why)
+			s.Events = append(s.Events, Event{"F-CACHE-PLACE", what})
+		}
+		var bad *noPlace
+		if !errors.As(err, &bad) || ctx.Err() != nil {
+			return s, err
+		}
+		if why == nil {
+			why = err
+		}
+	}
+	return nil, fmt.Errorf("%w; let XDG_CACHE_HOME name a folder that can be written", why)
+}
+
+// prepareIn is Prepare for a corpus that was read, with the caches in one folder.
+func prepareIn(ctx context.Context, work *corpus.Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions,
+	start int32) (*Set, error) {
 	key := cacheKey(work, tok, opt.shard)
 	s := &Set{Dir: filepath.Join(opt.CacheDir, key), tok: tok, format: opt.format, start: start,
 		weights: work.Weights(), lengths: spelledLengths(tok), guess: work.Guess(),
@@ -101,7 +127,7 @@ func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, op
 				return nil, err
 			}
 		default:
-			return nil, fmt.Errorf("data: read token cache %s: %w", s.Dir, err)
+			return nil, &noPlace{fmt.Errorf("data: read token cache %s: %w", s.Dir, err)}
 		}
 		if err := work.WithinBudget(&m.Census.Read, m.Census.Documents); err != nil {
 			return nil, err

@@ -40,7 +40,7 @@ func (s *Set) Show(w io.Writer, b *Batch, lo, hi int, m Marks) error {
 		if span.First > 0 {
 			what = fmt.Sprintf(", from its token %d on", span.First)
 		}
-		fmt.Fprintf(&out, "%s%d: %s%s: %s, %s counted%s\n", m.Head[0], lo+k+1, s.Describe(span.Doc), what,
+		fmt.Fprintf(&out, "%s%d: %s%s: %s, %s counted%s\n", m.Head[0], lo+k+1, s.Locate(span), what,
 			count(int64(span.Len), "token"), group(int64(counted)), m.Head[1])
 		if span.First == 0 && s.start >= 0 {
 			out.WriteString(m.Start[0] + s.tok.Name(b.Tokens[span.Start]) + m.Start[1])

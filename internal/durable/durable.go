@@ -88,6 +88,9 @@ func wrap(err *error, what, name string) {
 type osFS struct{}
 
 func (osFS) open(name string, flag int) (File, error) {
+	if info, err := os.Stat(name); err == nil && info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket|fs.ModeDevice) != 0 {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("not a file: reading it could wait forever")}
+	}
 	f, err := os.OpenFile(name, flag, 0o666)
 	if err != nil {
 		return nil, mark(err)

@@ -3,7 +3,9 @@
 package exit
 
 import (
+	"context"
 	"errors"
+	"strings"
 
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
@@ -23,8 +25,9 @@ const (
 	Usage           = 2 // or configuration
 	Stopped         = 3 // by the guard, or refused before the first step
 	Data            = 4
-	Checkpoint      = 5 // or resume
-	Resources       = 6 // disk or memory
+	Checkpoint      = 5  // or resume
+	Resources       = 6  // disk or memory
+	Fault           = 70 // of the program itself
 	Interrupted     = 75
 	SecondInterrupt = 130 // interrupted a second time
 )
@@ -33,6 +36,32 @@ const (
 type Coder interface {
 	error
 	ExitCode() int
+}
+
+// NotBegun is an interrupt before anything was begun. It matches the error of the context that was done.
+type NotBegun struct {
+	Cause error  // of the context
+	Left  string // what it leaves, in a sentence; empty: nobody knows
+}
+
+func (e *NotBegun) Error() string { return strings.TrimSuffix("interrupted, "+e.Left, ", ") }
+func (e *NotBegun) Unwrap() error { return e.Cause }
+
+// ExitCode implements Coder.
+func (e *NotBegun) ExitCode() int { return Interrupted }
+
+// What an interrupt before the first step leaves.
+const (
+	NothingBegun = "nothing was begun"    // of a new run
+	AsItWas      = "the run is as it was" // of one that was to go on
+)
+
+// Preparing returns err, or where ctx is done, whatever came of that, what it leaves.
+func Preparing(ctx context.Context, err error, left string) error {
+	if cause := ctx.Err(); cause != nil {
+		return &NotBegun{cause, left}
+	}
+	return err
 }
 
 // Of is the exit code of the command where it ends with err.
@@ -59,6 +88,8 @@ func Of(err error) int {
 		return own.ExitCode()
 	case errors.As(err, &refused):
 		return refused.Exit
+	case is(context.Canceled):
+		return Interrupted
 	case is(durable.ErrNoSpace, plan.ErrMemory):
 		return Resources
 	case errors.As(err, &text), errors.As(err, &unseen), errors.As(err, &invalid),

@@ -120,8 +120,12 @@ func (p Plan) fit(c Corpus) Plan {
 
 // spots chooses places in the held-out text, which is cut into as many equal parts as texts are wanted. Each part has
 // one spot at a seeded position, inside a document, with p.MinTokens after the prompt. The first p.Prompts are for the
-// prompts, no two of which share sharedTokens; all give human text. There are fewer if the text has no room.
+// prompts, no two of which share sharedTokens; all give human text. There are fewer if the text has no room, and none
+// for a plan that writes nothing.
 func spots(c Corpus, p Plan, seed uint64) []spot {
+	if p.Tokens() == 0 {
+		return nil
+	}
 	room := func(k int) int64 { return max(0, c.Len(k)-int64(p.PromptTokens+p.MinTokens)+1) }
 	total, tokens := int64(0), int64(0)
 	for k := range c.Documents() {

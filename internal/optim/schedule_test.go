@@ -2,6 +2,7 @@ package optim
 
 import (
 	"math"
+	"math/rand/v2"
 	"testing"
 )
 
@@ -172,7 +173,7 @@ func TestFirstOutside(t *testing.T) {
 		{0, 1, 0, 0}, {1, 1, 0, 1}, {7, 1, math.NaN(), 7}, {100, 1, -1, 100}, {100, 7, 1.5, 100},
 		{50, 49, math.Inf(1), 50}, {51, 49, 0, 0}, {3, 1, 1, 0},
 	} {
-		if got, lr := FirstOutside(at(c.bad, c.lr), 100, c.stride, 1); got != c.want ||
+		if got, lr := FirstOutside(at(c.bad, c.lr), 1, 100, c.stride, 1); got != c.want ||
 			got != 0 && !(lr == c.lr || lr != lr && c.lr != c.lr) {
 			t.Errorf("rate %g at step %d, every %d: step %d, rate %g", c.lr, c.bad, c.stride, got, lr)
 		}
@@ -198,6 +199,99 @@ func FuzzLR(f *testing.F) {
 	})
 }
 
+// extended draws a schedule that got other lengths on its way, and returns it with the step of the last change.
+func extended(r *rand.Rand) (before, s Schedule, at int64) {
+	s = Schedule{Kind: kinds[r.IntN(len(kinds))], Peak: math.Exp(-20 * r.Float64()), Steps: 1 + r.Int64N(400)}
+	s.Floor = math.Pow(10, -6*r.Float64())
+	if r.IntN(2) == 0 {
+		s.Period = 10 + r.Int64N(200)
+	}
+	s.Warmup, _ = Warmup(r.Int64N(s.Steps), s.Steps, r.IntN(2) == 0)
+	for range 1 + r.IntN(3) {
+		before, at = s, at+1+r.Int64N(max(1, s.Steps-at))
+		s = s.Extend(at, at+r.Int64N(600))
+	}
+	return before, s, at
+}
+
+// However the length changes: the rate never rises in one step by more than a warmup would, or than it has, it stays in
+// (0, peak], and the run ends at the floor or where the rate stood.
+func TestExtend(t *testing.T) {
+	r := random(t)
+	rose := map[string]int{}
+	for range 3000 {
+		before, s, at := extended(r)
+		if at >= s.Steps {
+			continue
+		}
+		last := LR(before, at)
+		pace := max(s.Peak/float64(max(1, s.Warmup)), s.Peak/slowestPace)
+		for step := at + 1; step <= s.Steps; step++ {
+			lr := LR(s, step)
+			if !(lr > 0 && lr <= s.Peak) {
+				t.Fatalf("%+v\n%+v: step %d: rate %g", before, s, step, lr)
+			}
+			if lr > last*(1+1e-12) {
+				rose[s.Kind]++
+				if planned := s.Restarts(step); !planned && lr-last > max(last, pace)*(1+1e-9) {
+					t.Fatalf("%+v\n%+v: step %d: the rate jumps from %g to %g", before, s, step, last, lr)
+				}
+			}
+			last = lr
+		}
+		if want := max(s.Peak*s.Floor, 0); s.Kind != "constant" && s.begin() < s.Steps &&
+			!(last <= max(want, LR(before, at))*(1+1e-9)) {
+			t.Fatalf("%+v\n%+v: ends at %g", before, s, last)
+		}
+	}
+	for _, kind := range kinds {
+		if rose[kind] == 0 {
+			t.Errorf("%s: the rate never rose again", kind)
+		}
+	}
+}
+
+// What an expert would do, by the kind of schedule.
+func TestExtendByKind(t *testing.T) {
+	cos := func(t float64) float64 { return 0.1 + 0.9*(1+math.Cos(math.Pi*t))/2 }
+	const same = -1 // as planned for the new length: nothing is remembered
+	for _, c := range []struct {
+		name      string
+		kind      string
+		at, steps int64
+		start     int64   // same, or the step of the change
+		climb     int64   // steps of a second warmup
+		to, end   float64 // shares of the peak
+	}{
+		{"a run that is done warms up again", "cosine", 100, 200, 100, 25, cos(76.0 / 175), 0.1},
+		{"linear, too", "linear", 100, 200, 100, 25, 1 - 0.9*76/175, 0.1},
+		{"and wsd, to its plateau", "wsd", 100, 200, 100, 25, 1, 0.1},
+		{"and restarts, whose next cycle would begin", "cosine-restarts", 100, 200, 100, 25, cos(76.0 / 175), 0.1},
+		{"a few steps more are not worth a warmup", "cosine", 100, 104, 100, 0, 0.1, 0.1},
+		{"half way the tail is stretched", "cosine", 55, 120, 55, 0, cos(30.0 / 75), 0.1},
+		{"or shortened", "cosine", 55, 70, 55, 0, cos(30.0 / 75), 0.1},
+		{"a plateau goes on", "wsd", 55, 200, same, 0, 1, 0.1},
+		{"and is left at once where little is left", "wsd", 55, 60, 55, 0, 1, 0.1},
+		{"a constant rate stays", "constant", 100, 200, same, 0, 1, 1},
+		{"the first warmup goes on", "cosine", 10, 200, same, 0, 1, 0.1},
+		{"and is cut where the run gets too short", "cosine", 10, 50, 10, 10, 0.8, 0.1},
+	} {
+		s := Schedule{Kind: c.kind, Peak: 1, Steps: 100, Warmup: 25, Floor: 0.1}
+		got := s.Extend(c.at, c.steps)
+		if c.start == same {
+			s.Steps = c.steps
+			if got != s {
+				t.Errorf("%s: %+v", c.name, got)
+			}
+			continue
+		}
+		if got.Start != c.start || got.Climb != c.climb || math.Abs(got.To-c.to) > 1e-12 || got.From != LR(s, c.at) ||
+			math.Abs(LR(got, c.steps)-c.end) > 1e-12 {
+			t.Errorf("%s: %+v, ends at %g", c.name, got, LR(got, c.steps))
+		}
+	}
+}
+
 // A longer run is the same function: nothing of the shorter one is remembered, and its warmup agrees.
 func TestExtension(t *testing.T) {
 	short := Schedule{Kind: "cosine", Peak: 1e-3, Steps: 1000, Warmup: 100, Floor: 0.1}
@@ -210,6 +304,14 @@ func TestExtension(t *testing.T) {
 	}
 	if LR(long, 1000) <= LR(short, 1000) || LR(long, 3000) != LR(short, 1000) {
 		t.Errorf("at 1000: %g and %g; at 3000: %g", LR(short, 1000), LR(long, 1000), LR(long, 3000))
+	}
+}
+
+func TestMostNudge(t *testing.T) {
+	for limit, want := range map[float64]float64{0: maxNudge, 1.2e-2: 1.2, 2e-2: maxNudge, 5e-3: 1} {
+		if got := (Schedule{Peak: 1e-2}).MostNudge(limit); got != want {
+			t.Errorf("argmin %g: %g, not %g", limit, got, want)
+		}
 	}
 }
 

@@ -54,9 +54,10 @@ type Text struct {
 // Rate is the learning rate and where it comes from.
 type Rate struct {
 	Schedule optim.Schedule
-	Rules    []optim.Rate // what each rule for the peak would give
-	Capped   bool         // the warmup was cut to a quarter of the run
-	Test     *RangeTest   // that chose the peak; nil: none did
+	Before   []optim.Schedule // those that held until a resume changed the number of steps, in their order
+	Rules    []optim.Rate     // what each rule for the peak would give
+	Capped   bool             // the warmup was cut to a quarter of the run
+	Test     *RangeTest       // that chose the peak; nil: none did
 }
 
 // RangeTest is the range test of the rule probe.
@@ -89,7 +90,7 @@ type Writing struct {
 }
 
 // RateAt is the planned rate of an update.
-func (p *Plan) RateAt(step int64) float64 { return optim.LR(p.Rate.Schedule, step) }
+func (p *Plan) RateAt(step int64) float64 { return p.Rate.At(step) }
 
 // earlySave is the step of the first save of a run.
 const earlySave = 50

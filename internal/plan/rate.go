@@ -3,6 +3,7 @@ package plan
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"gimbal/internal/config"
@@ -54,20 +55,84 @@ func schedule(cfg *config.Config, arch config.Arch) (r Rate, warning string, err
 		}
 		peak, warning = chosen.LR, chosen.Warning
 	}
+	resumes := resumes(cfg)
+	steps := resumes[0].steps
 	want := int64(cfg.Schedule.Warmup.Value)
 	if cfg.Schedule.Warmup.Name != "" {
-		want = optim.ArticleWarmup(cfg.Train.Steps)
+		want = optim.ArticleWarmup(steps)
 	}
 	var warmup int64
-	warmup, r.Capped = optim.Warmup(want, cfg.Train.Steps, cfg.Schedule.WarmupExact)
+	warmup, r.Capped = optim.Warmup(want, steps, cfg.Schedule.WarmupExact)
 	if most := optim.WarmupPeak(warmup); cfg.Optim.LR.Name != "" && peak > most {
 		warning = fmt.Sprintf("the rule %s gives a peak of %.3g, but a warmup of %d steps allows only %.3g, which is used",
 			cfg.Optim.LR.Name, peak, warmup, most)
 		peak = most
 	}
-	r.Schedule = optim.Schedule{Kind: cfg.Schedule.Kind, Peak: peak, Steps: cfg.Train.Steps, Warmup: warmup,
+	r.Schedule = optim.Schedule{Kind: cfg.Schedule.Kind, Peak: peak, Steps: steps, Warmup: warmup,
 		Period: cfg.Schedule.Period, Floor: cfg.Schedule.Floor}
+	for _, e := range resumes[1:] {
+		r.Before = append(r.Before, r.Schedule)
+		r.Schedule = r.Schedule.Extend(e.at, e.steps)
+	}
 	return r, warning, nil
+}
+
+// Extend gives a run that has made at steps another number of them. The configuration keeps the one before, because the
+// rate goes on from where it stands.
+func Extend(cfg *config.Config, at, steps int64, origin string) error {
+	if at > 0 {
+		list := append(slices.Clone(cfg.Schedule.Extended), float64(at), float64(cfg.Train.Steps))
+		if err := cfg.SetPlanned("schedule.extended", list, origin); err != nil {
+			return err
+		}
+	}
+	return cfg.SetPlanned("train.steps", steps, origin)
+}
+
+// Anew is the configuration of a run for one that begins with other weights: its rate begins at the beginning.
+func Anew(cfg *config.Config) *config.Config {
+	cfg = cfg.Clone()
+	cfg.Schedule.Extended = nil
+	return cfg
+}
+
+// lengths is a number of steps of a run, and the step from which it holds.
+type lengths struct{ at, steps int64 }
+
+// resumes are the numbers of steps that a run had, at least one: the first from step 0, the last that of now.
+func resumes(cfg *config.Config) []lengths {
+	list, at := []lengths(nil), int64(0)
+	for pair := range slices.Chunk(cfg.Schedule.Extended, 2) {
+		next, before := int64(pair[0]), int64(pair[len(pair)-1])
+		if next < at || next > before || next > cfg.Train.Steps {
+			continue // of another run, which somebody changed by hand
+		}
+		list, at = append(list, lengths{at, before}), next
+	}
+	return append(list, lengths{at, cfg.Train.Steps})
+}
+
+// At is the planned rate of an update.
+func (r Rate) At(step int64) float64 {
+	s := r.Schedule
+	for i := len(r.Before) - 1; i >= 0 && step <= s.Start; i-- {
+		s = r.Before[i]
+	}
+	return optim.LR(s, step)
+}
+
+// Course says from what to what the rate goes after a resume with another number of steps; empty where there was none,
+// or where that changes no rate.
+func (r Rate) Course() string {
+	s := r.Schedule
+	if s.Start == 0 {
+		return ""
+	}
+	course := fmt.Sprintf("from %.3g at step %d", s.From, s.Start)
+	if s.Climb > 0 {
+		course += fmt.Sprintf(" up to %.3g in %d steps, then", s.To, s.Climb)
+	}
+	return course + fmt.Sprintf(" to %.3g at step %d, %s", optim.LR(s, s.Steps), s.Steps, s.Kind)
 }
 
 // probe replaces the rule probe in the configuration by the number that a range test recommends, so that the run is,

@@ -17,7 +17,16 @@ const (
 
 	saveSeconds = 0.15  // of one save, beside its bytes
 	saveBytes   = 100e6 // a second, that an ordinary disk takes
+
+	slowSave      = 2 * time.Second // that any sound disk needs at most for a save, or
+	slowSaveBytes = 10 << 20        // a second
 )
+
+// SlowSave returns the bytes of weights and moments in a save, and how long a sound disk needs for them at most.
+func (p *Plan) SlowSave() (bytes int64, most time.Duration) {
+	bytes = 12 * p.Params
+	return bytes, max(slowSave, time.Duration(float64(bytes)/slowSaveBytes*float64(time.Second)))
+}
 
 // trainingTime is what a run of plannedRun leaves for training, after what preparing took, the evaluations and the
 // saves that end with them.

@@ -37,6 +37,7 @@ type TextOptions struct {
 	Out     string     // directory that the run writes, which is no text; empty: not known
 	Little  bool       // even less text than one batch will do: nothing is trained on it
 	Workers int
+	Spare   string                           // where the tokens go if there is no other place; empty: there is none
 	Note    func(format string, args ...any) // told what is found; nil: nobody
 }
 
@@ -210,7 +211,8 @@ func where(cfg *config.Config) string {
 func (d *Draft) prepare(ctx context.Context, docs *corpus.Corpus, tok *tokenizer.Tokenizer, opt TextOptions) error {
 	cfg := d.Config
 	set, err := data.Prepare(ctx, docs, tok, data.PrepareOptions{
-		ValFraction: cfg.Data.ValFraction, ValFrom: cfg.Data.ValFrom, Start: cfg.Data.Start, Workers: opt.Workers})
+		ValFraction: cfg.Data.ValFraction, ValFrom: cfg.Data.ValFrom, Start: cfg.Data.Start, Workers: opt.Workers,
+		Out: opt.Spare})
 	if err != nil {
 		return err
 	}

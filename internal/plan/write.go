@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -76,7 +77,7 @@ func (p *Plan) writeRate(row func(name, format string, args ...any)) {
 	if p.Rate.Capped {
 		warmup += ", cut to a quarter of it"
 	}
-	row("schedule", "%s to %.3g, warmup %s", s.Kind, s.Peak*s.Floor, warmup)
+	row("schedule", "%s", cmp.Or(p.Rate.Course(), fmt.Sprintf("%s to %.3g, warmup %s", s.Kind, s.Peak*s.Floor, warmup)))
 }
 
 // writeSettings lists the keys that have another value than their default, and where it came from.

@@ -25,11 +25,11 @@ const (
 	stateOverhead = 1 << 20 // bytes of a checkpoint besides weights and moments
 )
 
-// checkRates computes the rates of the whole run.
+// checkRates computes the rates that are still to come.
 func (c *checker) checkRates(context.Context) finding {
 	s := c.Plan.Rate.Schedule
-	stride := max(1, s.Steps/tracedSteps)
-	if step, lr := optim.FirstOutside(c.rate, s.Steps, stride, s.Peak); step != 0 {
+	stride := max(1, (s.Steps-c.Step)/tracedSteps)
+	if step, lr := optim.FirstOutside(c.rate, c.Step+1, s.Steps, stride, s.Peak); step != 0 {
 		return found(resultError, "the rate of step %d is %g, outside (0, %g]", step, lr, s.Peak).
 			do("the program or its schedule settings are wrong; " + adviceReport).
 			with(map[string]float64{"step": float64(step), "lr": lr, "peak": s.Peak})
@@ -40,16 +40,24 @@ func (c *checker) checkRates(context.Context) finding {
 			do("the program is wrong; " + adviceReport).
 			with(map[string]float64{"lr": last, "floor": want})
 	}
-	return found(resultOK, "every rate is in (0, %.3g], the last is %.3g", s.Peak, last).
+	course := c.Plan.Rate.Course()
+	if course != "" {
+		course = "; it goes " + course
+	}
+	return found(resultOK, "every rate is in (0, %.3g], the last is %.3g%s", s.Peak, last, course).
 		with(map[string]float64{"peak": s.Peak, "last": last})
 }
 
-// checkWarmupShare reports a warmup that takes more than a quarter of the run, or would have taken.
+// checkWarmupShare reports a warmup that takes more than a quarter of the run, or would have taken. A warmup that is
+// over is not looked at.
 func (c *checker) checkWarmupShare(context.Context) finding {
 	s := c.Plan.Rate.Schedule
 	share := float64(s.Warmup) / float64(s.Steps)
 	numbers := map[string]float64{"warmup": float64(s.Warmup), "steps": float64(s.Steps), "share": share}
 	switch {
+	case c.Step > 0 && c.Step >= s.Warmup:
+		return found(resultOK, "the warmup ended with step %d, and %s are done", s.Warmup, plural(c.Step, "step")).
+			with(numbers)
 	case share > warmupShare && s.Steps >= 4:
 		return found(resultWarning, "the warmup of %s is %.0f %% of the run, which spends much of its time below the "+
 			"planned rate", plural(s.Warmup, "step"), 100*share).
@@ -65,6 +73,8 @@ func (c *checker) checkWarmupShort(context.Context) finding {
 	s, settle := c.Plan.Rate.Schedule, 2/(1-c.Plan.Spec.Optim.Beta2)
 	numbers := map[string]float64{"warmup": float64(s.Warmup), "settle": settle}
 	switch {
+	case c.Step > 0 && c.Step >= s.Warmup:
+		return found(resultOK, "the second moment has settled in %s", plural(c.Step, "step")).with(numbers)
 	case s.Warmup == 0 && s.Steps > 1:
 		return found(resultWarning, "there is no warmup, which at high rates makes the model worse without any spike").
 			do("leave schedule.warmup at its default").with(numbers)
@@ -80,8 +90,11 @@ func (c *checker) checkWarmupShort(context.Context) finding {
 func (c *checker) checkRestarts(context.Context) finding {
 	s := c.Plan.Rate.Schedule
 	last := s.LastRestart()
-	if last == 0 {
+	switch {
+	case last == 0:
 		return found(resultOK, "the schedule has no restart")
+	case last <= c.Step:
+		return found(resultOK, "the last restart was at step %d", last)
 	}
 	left, want := s.Steps-last+1, min(lateRestart, max(1, s.Steps/lateShare))
 	numbers := map[string]float64{"restart": float64(last), "left": float64(left), "least": float64(want)}

@@ -45,6 +45,7 @@ type Run struct {
 	Opener  engine.Opener // of the engine
 	Text    *data.Text
 	Weights Weights
+	Step    int64  // updates made so far
 	Begun   bool   // the run continues as it was planned
 	Out     string // its directory, which may not exist yet; empty: one below rundir.Parent
 }
@@ -117,6 +118,9 @@ func (c *checker) run(ctx context.Context) (*runlog.Preflight, error) {
 	var refusal Refusal
 	for _, k := range checks {
 		f := k.run(c, ctx)
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		if f.err != nil {
 			return nil, fmt.Errorf("preflight: %s: %w", k.code, f.err)
 		}

@@ -56,6 +56,47 @@ func Config(dir string) (*config.Config, error) {
 	return cfg, nil
 }
 
+// Moved looks for the text of the run in dir where the folder that holds both was moved or renamed: for each path that
+// is not there any more, the end of it that is there, as seen from the run or from a folder above it. It returns all the
+// paths as they are now, or nil if none has moved or one cannot be found. It compares nothing: the text may be another.
+func Moved(dir string, paths []string) (now []string) {
+	dir, err := filepath.Abs(dir)
+	moved := false
+	for _, path := range paths {
+		at := path
+		if !exists(path) && err == nil {
+			at, moved = beside(dir, path), true
+		}
+		if at == "" {
+			return nil
+		}
+		now = append(now, at)
+	}
+	if !moved {
+		return nil
+	}
+	return now
+}
+
+// beside finds the longest end of a path that is there as seen from dir, else from the folder above it, and so on; ""
+// if there is none.
+func beside(dir, path string) string {
+	path = filepath.Clean(path)
+	for ; ; dir = filepath.Dir(dir) {
+		for i := range path {
+			if !os.IsPathSeparator(path[i]) || i+1 == len(path) {
+				continue
+			}
+			if at := filepath.Join(dir, path[i+1:]); exists(at) {
+				return at
+			}
+		}
+		if dir == filepath.Dir(dir) {
+			return ""
+		}
+	}
+}
+
 // Log reads the log of a run; see runlog.Read.
 func Log(dir string) (*runlog.Log, error) {
 	return runlog.Read(durable.OS, filepath.Join(dir, LogFile))
@@ -143,12 +184,21 @@ type Inputs struct {
 	Numerics      string `json:"numerics"` // hardware and precision
 }
 
+// Sequence names a sequence of a text for good: the document it is cut from and where it begins in it.
+type Sequence struct {
+	Source int32 `json:"source"`
+	Offset int64 `json:"offset"` // of the document in its source, bytes
+	First  int64 `json:"first"`  // text token of the document that is its first label
+}
+
 // Facts is the part of a checkpoint's state that is of use outside of its run.
 type Facts struct {
 	Inputs
 	Step     int64           `json:"step"`
 	Stopped  string          `json:"stopped"` // why the judge ended the run
 	Baseline runlog.Baseline `json:"baseline"`
+
+	Quarantine []Sequence `json:"quarantine"` // left out, in the order in which they were
 }
 
 // ReadFacts reads the facts from a checkpoint of a run.

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"gimbal/internal/config"
 	"gimbal/internal/durable"
 )
 
@@ -31,6 +32,7 @@ const (
 	Samples        = "samples"
 	Checkpoints    = "checkpoints"
 	Refused        = "refused"
+	Cache          = "cache" // of tokens, where there was no other place for it
 )
 
 // StateFile is the state of a run in a checkpoint, beside the files of a Hugging Face model.
@@ -59,6 +61,10 @@ func Create(name, label string, now time.Time) (dir string, lock *durable.FileLo
 		for i := 2; exists(name); i++ {
 			name = fmt.Sprintf("%s-%d", base, i)
 		}
+	}
+	if info, err := os.Stat(name); err == nil && !info.IsDir() {
+		fault := config.Fault{Where: "flag --out", Text: name + " is there, and is not a folder; choose another name"}
+		return "", nil, &config.Error{Faults: []config.Fault{fault}}
 	}
 	if exists(filepath.Join(name, ConfigFile)) || exists(filepath.Join(name, Checkpoints)) {
 		return "", nil, fmt.Errorf("%w: %s (continue it with \"gimbal resume %s\", or choose another --out)",

@@ -129,6 +129,10 @@ var fileCodes = CodePart{
 			"use another disk, or raise `checkpoint.every`"},
 		{"F-CHECKPOINT-REFUSED", "error", "a newer checkpoint does not verify",
 			"resumes from the newest that does; never starts over", "check the disk"},
+		{"F-OUTPUT-LOST", "warning", "what the run tells could not be written: a pipe was closed, or a terminal is gone",
+			"goes on", "nothing; the log and the report have everything"},
+		{"F-CACHE-PLACE", "warning", "the folder for token caches cannot be written, or there is none",
+			"takes the run's directory, or a temporary folder", "let `XDG_CACHE_HOME` name a folder with room"},
 		{"F-CACHE-DAMAGED", "warning", "cached tokens do not match their manifest", "makes them again", "check the disk"},
 	},
 }

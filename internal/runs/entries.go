@@ -13,7 +13,7 @@ import (
 // entries are what happened, in the order of the log, with the loss before and after.
 func entries(l *runlog.Log) []Entry {
 	all := []Entry{}
-	var before []runlog.Step // the newest steps
+	var before []runlog.Step // those that count, so far
 	var open []int           // entries whose steps after are still being collected
 	after := map[int][]runlog.Step{}
 	add := func(e Entry, at runlog.At, effect bool) {
@@ -22,7 +22,7 @@ func entries(l *runlog.Log) []Entry {
 			return
 		}
 		if effect && len(before) > 0 {
-			m := middle(before)
+			m := middle(before[max(0, len(before)-lossSpan):])
 			e.Before = &m
 			open = append(open, len(all))
 		}
@@ -32,9 +32,10 @@ func entries(l *runlog.Log) []Entry {
 		seen := ""
 		switch v := rec.Value.(type) {
 		case runlog.Step:
-			if before = append(before, v); len(before) > lossSpan {
-				before = before[1:]
+			for n := len(before); n > 0 && before[n-1].Step >= v.Step; n-- { // of a resume that the log lacks
+				before = before[:n-1]
 			}
+			before = append(before, v)
 			open = slices.DeleteFunc(open, func(i int) bool {
 				after[i] = append(after[i], v)
 				return len(after[i]) == lossSpan
@@ -46,6 +47,7 @@ func entries(l *runlog.Log) []Entry {
 				Done: v.Action, Numbers: v.Numbers}, v.At, effect)
 			continue
 		case runlog.Rewind:
+			before = slices.DeleteFunc(before, func(s runlog.Step) bool { return s.Step > v.Step })
 			seen = fmt.Sprintf("went back from step %d to step %d; more batches skipped: %d", v.From, v.Step, v.Skipped)
 		case runlog.Eval:
 			seen = fmt.Sprintf("validation loss %.4f nats/token, %.4f bits/byte", float64(v.ValLoss),
@@ -62,7 +64,10 @@ func entries(l *runlog.Log) []Entry {
 			if len(v.Refused) > 0 {
 				seen += "; refused: " + strings.Join(v.Refused, "; ")
 			}
-			before, open = nil, nil // other steps come before it now
+			before = slices.DeleteFunc(before, func(s runlog.Step) bool {
+				return v.Batch > 0 && s.Batch > v.Batch || v.Batch == 0 && s.Step > v.Step
+			})
+			open = nil // other steps come after it now
 		default:
 			continue
 		}

@@ -26,6 +26,7 @@ type entry struct {
 var owned = []entry{
 	{rundir.Checkpoints, func(name string) bool { _, ok := stepOf(name); return ok || name == "marks.json" }},
 	{"averaged", matching("*")}, // of older versions
+	{rundir.Cache, matching(strings.Repeat("[0-9a-f]", 32))},
 	{rundir.Refused, matching("batch-*.json")},
 	{rundir.Samples, matching("eval-*.md")},
 	{rundir.ReportFile, nil},

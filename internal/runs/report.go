@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"gimbal/internal/guard"
 	"gimbal/internal/judge"
+	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
 )
 
@@ -26,10 +28,12 @@ type Report struct {
 	Baseline runlog.Baseline
 
 	Guard   Guarding
-	Events  []runlog.Event // of this attempt
+	Events  []runlog.Event // of all attempts, as far as they count
+	Refused int            // updates that were not made, likewise
 	Writing *Writing       // nil: nothing was written in this attempt
 	Kept    Kept
 	Human   HumanCheck
+	Next    string // what to type next; empty: nothing in particular
 	Plan    string // as it was printed
 }
 
@@ -81,10 +85,16 @@ func (r *Report) Write(w io.Writer) error {
 	fmt.Fprintf(&b, "\n## Guard\n\nThe guard checked %s before the update. Not finite: %d; outliers: %d; sustained: %d; "+
 		"rewinds: %d; sequences left out: %d; events: %d.\n", Plural(g.State.Checked, "step"), g.State.Nonfinite,
 		g.State.Outlier, g.State.Sustained, g.Rewinds, g.Quarantined, len(r.Events))
+	if r.Refused > 0 {
+		fmt.Fprintf(&b, "Updates refused: %d.\n", r.Refused)
+	}
 	list(&b, "", r.Events)
 	r.Writing.write(&b)
 	r.Kept.write(&b)
 	r.Human.write(&b)
+	if r.Next != "" {
+		fmt.Fprintf(&b, "\n## Next\n\nResumed, this run would end as it did. Start again with another rate:\n\n    %s\n", r.Next)
+	}
 	fmt.Fprintf(&b, "\n## Plan\n\n```\n%s```\n", r.Plan)
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -174,7 +184,18 @@ type PostMortem struct {
 	Reason string
 	Guard  Guarding
 	Peak   float64        // planned learning rate
-	Events []runlog.Event // of this attempt
+	Events []runlog.Event // of all attempts, as far as they count
+	Next   string         // what to type next
+}
+
+// Again is the command that starts the run in dir again from a checkpoint, with another peak learning rate; from is empty
+// where there is none.
+func Again(dir, from string, lr float64) string {
+	command := "gimbal train --config " + Quote(filepath.Join(dir, rundir.ConfigFile))
+	if from != "" {
+		command += " --from " + Quote(from)
+	}
+	return command + fmt.Sprintf(" --set optim.lr=%.2g", lr)
 }
 
 // Write writes post-mortem.md: why the run was stopped, what was seen before, and what to do.
@@ -185,7 +206,7 @@ func (p *PostMortem) Write(w io.Writer) error {
 	fmt.Fprintf(&b, "The guard checked %s; rewinds: %d; sequences left out: %d. %s (planned rate %.4g).\n\n## Events\n\n",
 		Plural(g.State.Checked, "step"), g.Rewinds, g.Quarantined, p.factor(), p.Peak)
 	list(&b, "", p.Events)
-	b.WriteString(strings.ReplaceAll(whatToDo, "'", "`"))
+	fmt.Fprintf(&b, strings.ReplaceAll(whatToDo, "'", "`"), p.Next)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -212,7 +233,10 @@ The weights at the stop were not saved. The checkpoints from before are intact, 
 Training is deterministic, so resuming this run would stop it again. Instead:
 
 - read the documents that the events name;
-- start a new run from a checkpoint ('gimbal train --from RUN') with half the 'optim.lr', or a longer
-  'schedule.warmup';
+- start a new run from the newest healthy checkpoint, at half the rate that was in force, or with a longer
+  'schedule.warmup':
+
+      %s
+
 - run 'gimbal why RUN' to see what happened, step by step.
 `

@@ -97,7 +97,8 @@ func TestPostMortem(t *testing.T) {
 	s := guard.New(guard.Rules{})
 	s.Checked = 42
 	p := PostMortem{Run: "x", Code: "E3-DIVERGED", Step: 43, Reason: "it does not come back", Peak: 0.001,
-		Guard: Guarding{State: s, Rewinds: 2, Quarantined: 3}, Events: reportEvents}
+		Guard: Guarding{State: s, Rewinds: 2, Quarantined: 3}, Events: reportEvents,
+		Next: Again("x", "a b", 5e-4)}
 	golden(t, p.Write, "# Post-mortem of x\n\n"+
 		"E3-DIVERGED at step 43: it does not come back.\n\n"+
 		"The guard checked 42 steps; rewinds: 2; sequences left out: 3. Its factor on the learning rate was 1 "+
@@ -107,8 +108,9 @@ func TestPostMortem(t *testing.T) {
 		"The weights at the stop were not saved. The checkpoints from before are intact, the newest healthy one among "+
 		"them.\nTraining is deterministic, so resuming this run would stop it again. Instead:\n\n"+
 		"- read the documents that the events name;\n"+
-		"- start a new run from a checkpoint (`gimbal train --from RUN`) with half the `optim.lr`, or a longer\n"+
-		"  `schedule.warmup`;\n- run `gimbal why RUN` to see what happened, step by step.\n")
+		"- start a new run from the newest healthy checkpoint, at half the rate that was in force, or with a longer\n"+
+		"  `schedule.warmup`:\n\n      gimbal train --config x/config.toml --from 'a b' --set optim.lr=0.0005\n\n"+
+		"- run `gimbal why RUN` to see what happened, step by step.\n")
 }
 
 func golden(t *testing.T, write func(io.Writer) error, want string) {

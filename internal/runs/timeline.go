@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"gimbal/internal/rundir"
@@ -134,6 +135,54 @@ func NewTimeline(l *runlog.Log) *Timeline {
 	s.Entries = entries(l)
 	s.State = s.state()
 	return s
+}
+
+// Standing returns the events that still count where a run goes on from at, how many updates were refused until then,
+// and the last attempt. The checks before the first step are left out: each process makes and tells them again.
+func Standing(past *runlog.Log, at runlog.At) (events []runlog.Event, refused int, attempt int64) {
+	l := *past
+	for _, r := range past.Records {
+		attempt = max(attempt, r.At.Attempt)
+	}
+	l.Records = append(slices.Clip(l.Records), runlog.Record{Kind: "resume", At: at})
+	for _, r := range l.Effective().Records {
+		switch v := r.Value.(type) {
+		case runlog.Event:
+			if !strings.HasPrefix(v.Code, "P-") {
+				events = append(events, v)
+			}
+		case runlog.Refused:
+			refused++
+		}
+	}
+	return events, refused, attempt
+}
+
+// LastEval returns the last evaluation in the log of the run in dir, nil if there is none.
+func LastEval(dir string) (*runlog.Eval, error) {
+	past, err := readLog(dir)
+	if err != nil {
+		return nil, err
+	}
+	evals := runlog.All[runlog.Eval](past.Effective())
+	if len(evals) == 0 {
+		return nil, nil
+	}
+	return &evals[len(evals)-1], nil
+}
+
+// TextOf says how much text the run in dir was planned on, in a few words; empty if its log does not say.
+func TextOf(dir string) string {
+	l, err := readLog(dir)
+	if err != nil {
+		return ""
+	}
+	plans := runlog.All[runlog.Plan](l)
+	if len(plans) == 0 {
+		return ""
+	}
+	p := plans[len(plans)-1]
+	return fmt.Sprintf(" %s to train on and %d held out", Plural(p.TrainTokens, "token"), p.ValTokens)
 }
 
 func process(at runlog.At, p runlog.Process) Process {

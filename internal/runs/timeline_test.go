@@ -85,6 +85,22 @@ func TestEffect(t *testing.T) {
 	}
 }
 
+// TestEffectOfARunThatWasKilled: steps that were made again count once, so the loss before is that of the whole run.
+func TestEffectOfARunThatWasKilled(t *testing.T) {
+	faults := map[int64]func(o *guard.Observation){300: spike}
+	outlier := func(n *run) Entry {
+		all := NewTimeline(n.log(0)).Entries
+		return all[slices.IndexFunc(all, func(e Entry) bool { return e.Code == guard.CodeOutlier })]
+	}
+	whole := outlier(newRun(t, rules, faults).train(400, 1e9))
+	for _, at := range []int64{270, 299} {
+		killed := outlier(newRun(t, rules, faults).train(400, at).resume().train(400, 1e9))
+		if killed.Before == nil || *killed.Before != *whole.Before {
+			t.Errorf("killed after batch %d: %v before, want %v", at, killed.Before, *whole.Before)
+		}
+	}
+}
+
 // TestCutOff: at every byte of the last lines a crash leaves a log that can be read, without a difference.
 func TestCutOff(t *testing.T) {
 	n := newRun(t, rules, map[int64]func(o *guard.Observation){110: spike, 112: spike, 114: spike}).train(400, 114)

@@ -2,6 +2,7 @@ package runs
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -28,6 +29,20 @@ func Size(bytes int64) string {
 		return fmt.Sprintf("%.1f %s", x, unit)
 	}
 	return fmt.Sprintf("%.0f %s", x, unit)
+}
+
+// Quote writes a path so that a shell takes it as one argument, and no program as a flag.
+func Quote(path string) string {
+	if strings.HasPrefix(path, "-") {
+		path = "." + string(filepath.Separator) + path
+	}
+	plain := func(r rune) bool {
+		return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("_@%+=:,./-", r)
+	}
+	if path != "" && strings.TrimFunc(path, plain) == "" {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }
 
 // Escape makes a name from anybody safe to print in a line. Control characters, characters that turn the direction of

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -15,24 +16,15 @@ import (
 	"gimbal/internal/runs"
 )
 
-// maxNudge is how far the guard may raise a learning rate that no range test has measured: three times by a tenth.
-const maxNudge = 1.1 * 1.1 * 1.1
+// leastLR is the least learning rate that a configuration takes.
+const leastLR = 1e-12
 
 // rules are what the guard needs to know of the run.
 func (t *run) rules() guard.Rules {
 	cfg, s := t.plan.Config, t.plan.Rate.Schedule
 	return guard.Rules{Act: cfg.Guard.Mode == "act", StayHalved: cfg.Guard.Halve == "article", Steps: cfg.Train.Steps,
 		Warmup: s.Warmup, LossLimit: math.Log(float64(t.plan.Spec.Arch.Vocab)), Clip: cfg.Optim.Clip, MaxRate: s.Peak,
-		MaxScale: nudgeCeiling(t.state.RateLimit, s.Peak), Limits: guard.Limits}
-}
-
-// nudgeCeiling is the factor on the peak that no nudge of the guard may pass: up to the rate at which the loss of the
-// range test was least, where there was one.
-func nudgeCeiling(limit, peak float64) float64 {
-	if limit == 0 {
-		return maxNudge
-	}
-	return max(1, min(maxNudge, limit/peak))
+		MaxScale: s.MostNudge(t.state.RateLimit), Limits: guard.Limits}
 }
 
 // act carries out what the guard decided about a refused step. It is the only place that acts on a decision. It returns
@@ -48,14 +40,19 @@ func (t *run) act(ctx context.Context, d guard.Decision) error {
 	if n := len(d.Events); n > 0 {
 		e := t.record.events[len(t.record.events)-1] // as it was explained
 		stop.Code, stop.Reason, stop.Tensor, stop.Documents = d.Events[n-1].Code, d.Events[n-1].Message, e.Tensor, e.Documents
+		stop.LR = d.Events[n-1].Numbers["scale_before"]
 	}
 	return t.stop(stop)
 }
 
-// stop writes the post-mortem and returns the reason.
+// stop writes the post-mortem and returns the reason. LR comes as the factor on the rate that was in force, 0 where that
+// is the guard's, and becomes half of the peak rate at that factor.
 func (t *run) stop(stop *StopError) error {
+	peak := t.plan.Rate.Schedule.Peak
+	stop.LR = max(leastLR, peak*min(1, cmp.Or(stop.LR, t.state.Guard.Scale()))/2)
+	stop.From, _, _ = checkpoint.NewestHealthy(t.store.fs, t.store.checkpoints()) // empty where there is none
 	m := runs.PostMortem{Run: filepath.Base(t.store.dir), Code: stop.Code, Step: stop.Step, Reason: stop.Reason,
-		Guard: t.guarding(), Peak: t.plan.Rate.Schedule.Peak, Events: t.record.events}
+		Guard: t.guarding(), Peak: peak, Events: t.record.events, Next: runs.Again(t.store.dir, stop.From, stop.LR)}
 	name := filepath.Join(t.store.dir, rundir.PostMortemFile)
 	err := durable.WriteWith(t.store.fs, name, func(w io.Writer) error { return m.Write(w) })
 	if err != nil {

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"runtime/debug"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"gimbal/internal/durable"
 	"gimbal/internal/engine"
 	"gimbal/internal/evaluate"
+	"gimbal/internal/exit"
 	"gimbal/internal/faults"
 	"gimbal/internal/guard"
 	"gimbal/internal/hub"
@@ -39,19 +41,21 @@ func (s start) begun() bool { return s.weights == preflight.Saved && !s.longer }
 func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*run, error) {
 	rec := &recorder{hooks: opt.Hooks}
 	from := start{weights: preflight.Fresh, out: opt.Out, dry: dry, began: time.Now()}
-	base, err := openBase(opt.From)
-	if err != nil {
-		return nil, err
-	}
-	if base != nil {
+	var base *hub.Model
+	var err error
+	if opt.From != "" {
+		if base, err = hub.OpenModel(opt.From, ""); err != nil {
+			return nil, err
+		}
 		defer base.Close()
 		from.weights = preflight.Base
 		if from.kept, err = base.Kept(); err != nil {
 			return nil, err
 		}
+		cfg = plan.Anew(cfg)
 	}
 	draft, err := plan.OpenText(ctx, cfg, plan.TextOptions{Model: base, Out: opt.Out, Workers: opt.Workers,
-		Note: rec.detail})
+		Spare: cmp.Or(opt.Out, rundir.Parent), Note: rec.detail})
 	if err != nil {
 		return nil, err
 	}
@@ -97,19 +101,12 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 	return t, t.check(ctx, opt.unchecked)
 }
 
-// openBase opens what Options.From names; nil when it names nothing.
-func openBase(path string) (*hub.Model, error) {
-	if path == "" {
-		return nil, nil
-	}
-	return hub.OpenModel(path, "")
-}
-
 // assemble makes everything that training on a text needs but a directory: plan, engine, and what stands around it.
 // The run that it returns owns the draft, and is there with an error, too.
 func assemble(ctx context.Context, draft *plan.Draft, workers int, with seams, from start,
 	rec *recorder) (*run, error) {
-	t := &run{start: from, text: draft.Text, record: rec, opener: with.opener, store: &store{fs: with.fs, saved: -1}}
+	t := &run{start: from, text: draft.Text, record: rec, opener: with.opener, store: &store{fs: with.fs, saved: -1},
+		written: &evaluate.Writing{}}
 	if t.store.fs == nil {
 		t.store.fs = durable.OS
 	}
@@ -179,8 +176,8 @@ func (t *run) check(ctx context.Context, skip bool) (err error) {
 		return nil
 	}
 	p := preflight.Run{Plan: t.plan, Engine: t.engine, Opener: t.opener, Text: t.text, Weights: t.start.weights,
-		Begun: t.start.begun(), Out: t.start.out}
-	if t.checks, err = p.Check(context.WithoutCancel(ctx)); err == nil { // seconds, and an interrupt is saved after them
+		Step: t.state.Step, Begun: t.start.begun(), Out: t.start.out}
+	if t.checks, err = p.Check(ctx); err == nil {
 		t.record.check(t.checks)
 	}
 	return err
@@ -197,7 +194,7 @@ type Diagnosis struct {
 func Check(ctx context.Context, cfg *config.Config, opt Options) (*Diagnosis, error) {
 	t, err := prepare(ctx, cfg, opt, true) // no range test: it would take as long as the start of the run
 	defer t.close()
-	return t.diagnosis(), err
+	return t.diagnosis(), exit.Preparing(ctx, err, exit.NothingBegun)
 }
 
 // diagnosis is nil where the checks were not reached.

@@ -24,6 +24,9 @@ type StopError struct {
 	Reason    string   // what was seen, with its numbers
 	Tensor    string   // first bad tensor, empty when none is
 	Documents []string // the documents behind it, as "file:byte"
+
+	From string  // the newest healthy checkpoint, to start again from; empty: there is none
+	LR   float64 // peak learning rate to try with it: half of what was in force
 }
 
 func (e *StopError) Error() string {

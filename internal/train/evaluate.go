@@ -72,7 +72,7 @@ func (t *run) evaluate(ctx context.Context) (*runlog.Eval, error) {
 // to come.
 func (t *run) decide() error {
 	s := &t.state
-	if w := judge.Illusion(s.History, t.report()); len(w) > 0 && !s.Illusion {
+	if w := judge.Illusion(s.History, t.written.Report); len(w) > 0 && !s.Illusion {
 		s.Illusion = true
 		err := t.event(runlog.Event{At: t.at(), Code: judge.CodeIllusion, Severity: "warning", Action: "none",
 			Message: strings.Join(w, "; ")})
@@ -94,15 +94,22 @@ func (t *run) decide() error {
 	return t.event(e)
 }
 
-// report is what the judge measured at the last evaluation of this attempt, nil where nothing was written.
-func (t *run) report() *judge.Report {
-	if t.written == nil {
+// watchRestart reports a restart of the learning rate whose cost is not regained by its cycle's end. It is asked at
+// each evaluation, and there is one at the end of each cycle.
+func (t *run) watchRestart(loss float64) error {
+	before := t.state.Cycle
+	var wrong string
+	if t.state.Cycle, wrong = t.plan.Rate.Schedule.Regained(before, t.state.Step, loss); wrong == "" {
 		return nil
 	}
-	return t.written.Report
+	return t.event(runlog.Event{At: t.at(), Code: "W-RESTART-NOT-REGAINED", Severity: "warning", Action: "none",
+		Message: wrong + "; schedule.kind = cosine or linear has no restarts",
+		Numbers: map[string]runlog.Float{"loss": runlog.Float(loss), "loss_before": runlog.Float(before.Loss),
+			"step_before": runlog.Float(before.Step)}})
 }
 
-// choose picks the checkpoint to keep among those that are there.
+// choose picks the checkpoint to keep among those that are there. A run that was stopped early always keeps one: where
+// its rule has none yet, it is the one with the lowest loss.
 func (t *run) choose() (judge.Choice, error) {
 	infos, err := checkpoint.List(t.store.fs, t.store.checkpoints())
 	if err != nil {
@@ -113,7 +120,11 @@ func (t *run) choose() (judge.Choice, error) {
 		there[info.Step] = there[info.Step] || info.Err == nil
 	}
 	held := func(step int64) bool { return there[step] }
-	return judge.Choose(t.state.History, held, t.plan.Config.Judge.Select), nil
+	c := judge.Choose(t.state.History, held, t.plan.Config.Judge.Select)
+	if c.Step < 0 && t.state.Stopped != "" {
+		c = judge.Choose(t.state.History, held, judge.Loss)
+	}
+	return c, nil
 }
 
 // stopEarly ends a run that the judge stopped: the chosen weights are restored and scored on the whole validation part.
@@ -121,6 +132,10 @@ func (t *run) stopEarly(ctx context.Context) (*runlog.Eval, error) {
 	choice, err := t.choose()
 	if err != nil {
 		return nil, err
+	}
+	if choice.Step < 0 {
+		return nil, fmt.Errorf("%w: %s was stopped early (%s), and no checkpoint of an evaluation is there",
+			rundir.ErrCheckpoint, t.store.dir, t.state.Stopped)
 	}
 	c, err := checkpoint.Open(t.store.fs, filepath.Join(t.store.checkpoints(), checkpoint.StepName(choice.Step)))
 	if err != nil {
@@ -143,16 +158,3 @@ func (t *run) stopEarly(ctx context.Context) (*runlog.Eval, error) {
 
 // startToken begins a text that has no prompt.
 func (t *run) startToken() int32 { return evaluate.StartToken(t.text.Tok, t.plan.Config.Data.Start) }
-
-// lastEval returns the last evaluation in the log of a run, nil if there is none.
-func lastEval(dir string) (*runlog.Eval, error) {
-	past, err := rundir.Log(dir)
-	if err != nil {
-		return nil, err
-	}
-	evals := runlog.All[runlog.Eval](past.Effective())
-	if len(evals) == 0 {
-		return nil, nil
-	}
-	return &evals[len(evals)-1], nil
-}

@@ -56,6 +56,7 @@ func (t *run) atObservation(o guard.Observation) runlog.At {
 func (t *run) explain(ctx context.Context, o guard.Observation, d guard.Decision) error {
 	at := t.atObservation(o)
 	if d.Action != guard.Apply {
+		t.record.refused++
 		err := t.record.write(runlog.Refused{At: at, Labels: o.Labels, Loss: runlog.Float(o.Loss),
 			GradNorm: runlog.Float(o.GradNorm), LR: runlog.Float(o.LR), UpdateRatio: runlog.Float(o.UpdateRatio),
 			Action: d.Action.String(), Injected: t.faults.Active(o.Batch)})

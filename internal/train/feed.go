@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"gimbal/internal/data"
+	"gimbal/internal/rundir"
 )
 
 // feed gives out the batches of a run, without the sequences that are quarantined.
@@ -15,7 +16,7 @@ type feed struct {
 
 	batch      data.Batch  // in progress
 	next       data.Cursor // behind it
-	quarantine map[sequence]bool
+	quarantine map[rundir.Sequence]bool
 }
 
 func newFeed(text *data.Text, seed uint64, batchTokens int) (*feed, error) {
@@ -38,21 +39,25 @@ func (f *feed) pass(n int64, at data.Cursor) data.Cursor {
 }
 
 // leaveOut makes the loader leave out the sequences of a list.
-func (f *feed) leaveOut(list []sequence) {
+func (f *feed) leaveOut(list []rundir.Sequence) {
 	if len(list) == 0 {
 		return
 	}
-	f.quarantine = make(map[sequence]bool, len(list))
+	f.quarantine = make(map[rundir.Sequence]bool, len(list))
 	for _, q := range list {
 		f.quarantine[q] = true
 	}
 	f.loader.Skip = func(s data.Span) bool { return f.quarantine[sequenceOf(s)] }
 }
 
-// describe names the documents of sequences, each once, and the first few of many.
+func sequenceOf(s data.Span) rundir.Sequence {
+	return rundir.Sequence{Source: s.Doc.Source, Offset: s.Doc.Offset, First: s.First}
+}
+
+// describe names where sequences begin, each place once, and the first few of many.
 func (f *feed) describe(spans []data.Span) (names []string) {
 	for _, s := range spans {
-		if name := f.set.Describe(s.Doc); !slices.Contains(names, name) {
+		if name := f.set.Locate(s); !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}

@@ -12,12 +12,16 @@ import (
 	"gimbal/internal/memory"
 	"gimbal/internal/optim"
 	"gimbal/internal/runlog"
+	"gimbal/internal/runs"
 )
 
 // loop trains until the planned steps are done, the context is cancelled, or the guard or the judge ends the run. It
 // returns the last evaluation, nil when none was reached.
 func (t *run) loop(ctx context.Context) (last *runlog.Eval, err error) {
 	for {
+		if err := t.watchOutput(); err != nil {
+			return last, err
+		}
 		if t.state.Due && ctx.Err() == nil {
 			rec, err := t.evaluate(ctx)
 			switch {
@@ -38,7 +42,7 @@ func (t *run) loop(ctx context.Context) (last *runlog.Eval, err error) {
 			return t.stopEarly(ctx)
 		case t.state.Step >= t.plan.Config.Train.Steps:
 			if last == nil { // all steps were done before
-				return lastEval(t.store.dir)
+				return runs.LastEval(t.store.dir)
 			}
 			return last, nil
 		}
@@ -191,6 +195,17 @@ func (t *run) event(e runlog.Event) error {
 	e.Injected = t.faults.Tainted(e.Batch)
 	t.state.Trouble.note(e)
 	return t.record.event(e)
+}
+
+// watchOutput records once that what the run tells is not heard any more, and lets it go on.
+func (t *run) watchOutput() error {
+	lost := t.record.hooks.Lost
+	if lost == nil || lost() == nil {
+		return nil
+	}
+	t.record.hooks.Lost = nil
+	return t.event(runlog.Event{At: t.at(), Code: "F-OUTPUT-LOST", Severity: "warning", Action: "go on",
+		Message: lost().Error()})
 }
 
 // epoch is the number of whole passes over the training part.

@@ -136,11 +136,3 @@ func TestProbeStandIn(t *testing.T) {
 		}
 	}
 }
-
-func TestNudgeCeiling(t *testing.T) {
-	for limit, want := range map[float64]float64{0: maxNudge, 1.2e-2: 1.2, 2e-2: maxNudge, 5e-3: 1} {
-		if got := nudgeCeiling(limit, 1e-2); got != want {
-			t.Errorf("argmin %g: %g, not %g", limit, got, want)
-		}
-	}
-}

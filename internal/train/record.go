@@ -19,13 +19,15 @@ type Hooks struct {
 	Look   func(rec *runlog.Layers, alarms int)             // every 100 steps: the health of every block
 	Eval   func(rec runlog.Eval, samples []evaluate.Sample) // after each evaluation
 	Event  func(rec runlog.Event)                           // whenever the guard or a fault speaks
+	Lost   func() error                                     // why what was told before was not heard; nil: it was
 }
 
 // recorder is the one sink of what a run does: its log, and whoever watches.
 type recorder struct {
-	hooks  Hooks
-	log    *runlog.Writer // nil until the run has a directory
-	events []runlog.Event // of this attempt
+	hooks   Hooks
+	log     *runlog.Writer // nil until the run has a directory
+	events  []runlog.Event // of all attempts, as far as they still count
+	refused int            // updates that were not made, likewise
 }
 
 // note tells a sentence. It does not go to the log.

@@ -12,8 +12,8 @@ import (
 	"gimbal/internal/runs"
 )
 
-// writeReport writes report.md: what happened, what was kept and why.
-func (t *run) writeReport(reason string, final *runlog.Eval) error {
+// writeReport writes report.md: what happened, what was kept and why. next is what to type next, empty for nothing.
+func (t *run) writeReport(reason, next string, final *runlog.Eval) error {
 	choice, err := t.choose()
 	if err != nil {
 		return err
@@ -27,9 +27,9 @@ func (t *run) writeReport(reason string, final *runlog.Eval) error {
 	s := &t.state
 	r := &runs.Report{Run: filepath.Base(t.store.dir), Reason: reason, Step: s.Step, Steps: t.plan.Config.Train.Steps,
 		Attempt: s.Attempt, Tokens: s.Tokens, Stopped: s.Stopped, Final: final, Baseline: s.Baseline, Guard: t.guarding(),
-		Events: t.record.events, Human: human, Plan: plan.String(),
+		Events: t.record.events, Refused: t.record.refused, Human: human, Next: next, Plan: plan.String(),
 		Kept: runs.Kept{Last: t.store.saved, BestStep: s.BestStep, Best: float64(s.Best), Choice: choice}}
-	if w := t.written; w != nil {
+	if w := t.written; w.Report != nil {
 		r.Writing = &runs.Writing{Step: s.History[len(s.History)-1].Step, Plan: w.Plan, Report: w.Report, Notes: w.Notes,
 			LossWarnings: judge.Illusion(s.History, w.Report)}
 	}

@@ -5,21 +5,25 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
 	"gimbal/internal/engine"
+	"gimbal/internal/exit"
 	"gimbal/internal/hub"
 	"gimbal/internal/plan"
 	"gimbal/internal/preflight"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
+	"gimbal/internal/runs"
 )
 
 // ResumeOptions say how a run is continued.
 type ResumeOptions struct {
-	Steps   int64 // new number of steps; 0: as planned
+	Steps   int64    // new number of steps; 0: as planned
+	Data    []string // where the text of the run lies now; none: where it was
 	Workers int
 	Hooks   Hooks
 
@@ -33,6 +37,7 @@ type saved struct {
 	model   *hub.Model
 	state   state
 	refused []string // checkpoints that are newer, and why they were not taken
+	changes []string // of the configuration, by whoever resumes
 }
 
 // openSaved reads a run. The caller closes the model.
@@ -76,17 +81,9 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 		return nil, err
 	}
 	defer s.model.Close()
-	before := s.cfg.Train.Steps
-	extended := opt.Steps != 0 && opt.Steps != before
-	if extended {
-		if opt.Steps < s.state.Step {
-			return nil, fmt.Errorf("%w: --steps %d is less than the %d steps already done", rundir.ErrResume, opt.Steps,
-				s.state.Step)
-		}
-		origin := fmt.Sprintf("resume --steps at step %d, %d before", s.state.Step, before)
-		if err := s.cfg.SetPlanned("train.steps", opt.Steps, origin); err != nil {
-			return nil, err
-		}
+	extended, err := s.change(opt)
+	if err != nil {
+		return nil, err
 	}
 	rec := &recorder{hooks: opt.Hooks}
 	if !extended && s.ended(rec) {
@@ -94,13 +91,38 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 	}
 	t, err := s.assemble(ctx, opt, rec, extended)
 	defer t.close()
-	if err != nil {
+	if err = exit.Preparing(ctx, err, exit.AsItWas); err != nil {
 		return nil, err
 	}
-	if err := t.goOn(s, extended); err != nil {
+	if err := t.goOn(s); err != nil {
 		return nil, err
 	}
 	return t.train(ctx)
+}
+
+// change puts into the configuration what the run is resumed with, and reports whether that is another number of steps.
+func (s *saved) change(opt ResumeOptions) (extended bool, err error) {
+	step, before := s.state.Step, s.cfg.Train.Steps
+	if len(opt.Data) > 0 {
+		if err := s.cfg.SetPlanned("data.paths", opt.Data, "resume --data"); err != nil {
+			return false, err
+		}
+		s.changes = append(s.changes, "its text was named again")
+	} else if moved := rundir.Moved(s.dir, s.cfg.Data.Paths); moved != nil {
+		if err := s.cfg.SetPlanned("data.paths", moved, "moved with the run"); err != nil {
+			return false, err
+		}
+		s.changes = append(s.changes, "its text has moved with it")
+	}
+	if opt.Steps == 0 || opt.Steps == before {
+		return false, nil
+	}
+	if opt.Steps < step {
+		return false, fmt.Errorf("%w: --steps %d is less than the %d steps already done", rundir.ErrResume, opt.Steps, step)
+	}
+	origin := fmt.Sprintf("resume --steps at step %d, %d before", step, before)
+	s.changes, s.state.Stopped = append(s.changes, "extended: "+origin), "" // somebody wants it to go on
+	return true, plan.Extend(s.cfg, step, opt.Steps, origin)
 }
 
 // ended reports whether nothing is left to do, and notes why.
@@ -128,7 +150,7 @@ func (s *saved) result() (*Result, error) {
 	r := &Result{Dir: s.dir, Reason: "already done", Step: s.state.Step, Tokens: s.state.Tokens,
 		Baseline: s.state.Baseline, Checkpoint: s.model.Path()}
 	r.Params, _ = s.model.Arch.Params()
-	last, err := lastEval(s.dir)
+	last, err := runs.LastEval(s.dir)
 	if err == nil && last != nil {
 		r.report(last)
 	}
@@ -139,9 +161,10 @@ func (s *saved) result() (*Result, error) {
 // there, too; the caller closes it.
 func (s *saved) assemble(ctx context.Context, opt ResumeOptions, rec *recorder, extended bool) (*run, error) {
 	draft, err := plan.OpenText(ctx, s.cfg, plan.TextOptions{Model: s.model, Hash: s.state.DataHash, Out: s.dir,
-		Workers: opt.Workers})
+		Spare: s.dir, Workers: opt.Workers})
 	if errors.Is(err, plan.ErrChanged) {
-		return nil, fmt.Errorf("%w; bring the files back, or start a new run with --from %s", err, s.model.Path())
+		return nil, fmt.Errorf("%w; the run has%s; bring the files back, say with --data where they are now, or start a "+
+			"new run with --from %s", err, runs.TextOf(s.dir), s.model.Path())
 	}
 	if err != nil {
 		return nil, err
@@ -183,7 +206,7 @@ func (s *saved) assemble(ctx context.Context, opt ResumeOptions, rec *recorder, 
 }
 
 // goOn opens the log for appending and records the resume.
-func (t *run) goOn(s *saved, extended bool) error {
+func (t *run) goOn(s *saved) error {
 	t.state.Attempt = s.state.Attempt + 1
 	if err := t.openLog(); err != nil {
 		return err
@@ -192,14 +215,13 @@ func (t *run) goOn(s *saved, extended bool) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range past.Records { // an attempt that died before its first save left only records
-		t.state.Attempt = max(t.state.Attempt, r.At.Attempt+1)
-	}
+	var last int64
+	t.record.events, t.record.refused, last = runs.Standing(past, t.at())
+	t.state.Attempt = max(t.state.Attempt, last+1) // an attempt that died before its first save left only records
 	reason := "continue"
 	switch {
-	case extended:
-		t.state.Stopped = "" // somebody wants it to go on
-		reason = "extended: " + t.plan.Config.Origin("train.steps")
+	case len(s.changes) > 0:
+		reason = strings.Join(s.changes, "; ")
 		name := filepath.Join(s.dir, rundir.ConfigFile)
 		if err := durable.WriteFile(t.store.fs, name, t.plan.Config.TOML()); err != nil {
 			return err
@@ -266,8 +288,13 @@ func CheckRun(ctx context.Context, dir string, opt ResumeOptions) (*Diagnosis, e
 	defer s.model.Close()
 	rec := &recorder{hooks: opt.Hooks}
 	rec.note("checking %s at step %d of %d", dir, s.state.Step, s.cfg.Train.Steps)
-	t, err := s.assemble(ctx, opt, rec, false)
+	extended, err := s.change(opt)
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.assemble(ctx, opt, rec, extended)
 	defer t.close()
+	err = exit.Preparing(ctx, err, exit.AsItWas)
 	d := t.diagnosis()
 	if d == nil {
 		return nil, err

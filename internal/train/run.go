@@ -20,6 +20,7 @@ import (
 	"gimbal/internal/preflight"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
+	"gimbal/internal/runs"
 )
 
 // Options say how a run is started, beside its configuration.
@@ -57,7 +58,7 @@ type run struct {
 	acc       *engine.Accumulator
 	layered   *optim.Layered // nil without optim.agc
 	evaluator *evaluate.Evaluator
-	written   *evaluate.Writing // at the last evaluation of this attempt; nil: nothing was
+	written   *evaluate.Writing // at the last evaluation of this attempt; zero: nothing was
 	record    *recorder
 	store     *store
 	state     state
@@ -68,7 +69,7 @@ type run struct {
 func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) {
 	t, err := prepare(ctx, cfg, opt, false)
 	defer t.close()
-	if err != nil {
+	if err = exit.Preparing(ctx, err, exit.NothingBegun); err != nil {
 		return nil, err
 	}
 	asked := t.plan.Config
@@ -178,23 +179,24 @@ func (t *run) train(ctx context.Context) (*Result, error) {
 		}
 	}
 	final, err := t.loop(ctx)
+	err = errors.Join(err, t.watchOutput())
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = ErrInterrupted
 	}
-	reason := "done"
+	reason, next := "done", ""
 	var stop *StopError
 	switch {
 	case errors.Is(err, ErrInterrupted):
 		reason = "interrupted"
 	case errors.As(err, &stop):
-		reason = "stopped: " + stop.Code
+		reason, next = "stopped: "+stop.Code, runs.Again(t.store.dir, stop.From, stop.LR)
 	case err != nil:
 		reason = "failed: " + err.Error()
 	case t.state.Stopped != "":
 		reason = reasonEarly
 	}
 	end := runlog.End{Kind: "end", At: t.at(), Process: t.process(reason), ExitCode: exit.Of(err)}
-	err = errors.Join(err, t.record.write(end), t.record.log.Sync(), t.writeReport(reason, final))
+	err = errors.Join(err, t.record.write(end), t.record.log.Sync(), t.writeReport(reason, next, final))
 	return t.result(reason, final), err
 }
 
@@ -227,7 +229,9 @@ type Result struct {
 	Baseline    runlog.Baseline   `json:"baseline"`
 	Checkpoint  string            `json:"checkpoint"`       // the last one
 	Stable      string            `json:"stable,omitempty"` // the one that was chosen, which sample and eval use
-	Events      int               `json:"events"`
+	Events      int               `json:"events"`           // of all attempts
+	Codes       map[string]int    `json:"event_codes"`      // of them, by code
+	Refused     int               `json:"refused"`          // updates that were not made, in all attempts
 	Samples     []evaluate.Sample `json:"samples,omitempty"`
 
 	StableReason string `json:"-"` // why the stable one was chosen, in a sentence
@@ -235,9 +239,10 @@ type Result struct {
 
 func (t *run) result(reason string, final *runlog.Eval) *Result {
 	r := &Result{Dir: t.store.dir, Reason: reason, Step: t.state.Step, Tokens: t.state.Tokens, Params: t.plan.Params,
-		Baseline: t.state.Baseline, Events: len(t.record.events)}
-	if t.written != nil {
-		r.Samples = t.written.Shown(shownTexts)
+		Baseline: t.state.Baseline, Events: len(t.record.events), Codes: map[string]int{}, Refused: t.record.refused,
+		Samples: t.written.Shown(shownTexts)}
+	for _, e := range t.record.events {
+		r.Codes[e.Code]++
 	}
 	if final != nil {
 		r.report(final)

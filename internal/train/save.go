@@ -108,21 +108,15 @@ func (t *run) snapshot() (*checkpoint.Snapshot, error) {
 	return &checkpoint.Snapshot{Step: t.state.Step, Files: files, Model: tensors.Params, Optimizer: tensors.Slots}, nil
 }
 
-// A save that takes longer than both slowest and its bytes at slowRate is reported.
-const (
-	slowest  = 2 * time.Second
-	slowRate = 10 << 20 // bytes a second
-)
-
 // watchDisk reports a save that took longer than a sound disk needs.
 func (t *run) watchDisk(took time.Duration) error {
-	bytes := 12 * float64(t.plan.Params) // weights and two moments
-	if took < slowest || took.Seconds() < bytes/slowRate {
+	bytes, most := t.plan.SlowSave()
+	if took < most {
 		return nil
 	}
 	return t.event(runlog.Event{At: t.at(), Code: "F-SLOW-DISK", Severity: "warning", Action: "go on",
 		Message: fmt.Sprintf("saving step %d took %.1f s for %s; a sound disk needs at most %.1f s", t.state.Step,
-			took.Seconds(), plan.BytesText(int64(bytes)), max(slowest.Seconds(), bytes/slowRate)),
+			took.Seconds(), plan.BytesText(bytes), most.Seconds()),
 		Numbers: map[string]runlog.Float{"seconds": runlog.Float(took.Seconds()), "bytes": runlog.Float(bytes)}})
 }
 

@@ -36,10 +36,10 @@ type state struct {
 
 	Layered optim.LayeredState `json:"layered,omitzero"` // with optim.agc
 
-	Quarantine []sequence       `json:"quarantine,omitempty"` // left out for the rest of the run
-	Anchor     int64            `json:"anchor"`               // step to go back to: the newest planned healthy save
-	Rewinds    int              `json:"rewinds,omitempty"`    // times the run went back
-	Faults     []faults.Planted `json:"faults,omitempty"`     // planted on purpose
+	Quarantine []rundir.Sequence `json:"quarantine,omitempty"` // left out for the rest of the run
+	Anchor     int64             `json:"anchor"`               // step to go back to: the newest planned healthy save
+	Rewinds    int               `json:"rewinds,omitempty"`    // times the run went back
+	Faults     []faults.Planted  `json:"faults,omitempty"`     // planted on purpose
 
 	Trouble trouble `json:"trouble"`
 
@@ -49,8 +49,8 @@ type state struct {
 
 	Baseline runlog.Baseline `json:"baseline"`
 
-	Cycle     cycle   `json:"cycle"`                // the last cycle of the learning rate that ended
-	RateLimit float64 `json:"rate_limit,omitempty"` // where the range test's loss was least: no nudge goes above; 0: none
+	Cycle     optim.Cycle `json:"cycle"`                // the last cycle of the learning rate that ended
+	RateLimit float64     `json:"rate_limit,omitempty"` // where the range test's loss was least: no nudge goes above; 0: none
 
 	rundir.Inputs
 }
@@ -60,15 +60,6 @@ func (s *state) cursor() data.Cursor { return data.Cursor{Batch: s.Batch, Seq: s
 
 // move sets the place in the data.
 func (s *state) move(to data.Cursor) { s.Batch, s.Sequence = to.Batch, to.Seq }
-
-// sequence names a sequence for good: the document it is cut from and where it begins in it.
-type sequence struct {
-	Source int32 `json:"source"`
-	Offset int64 `json:"offset"` // of the document in its source, bytes
-	First  int64 `json:"first"`  // text token of the document that is its first label
-}
-
-func sequenceOf(s data.Span) sequence { return sequence{s.Doc.Source, s.Doc.Offset, s.First} }
 
 // calmSteps without an error make a checkpoint one to come back to.
 const calmSteps = 50

@@ -1,0 +1,92 @@
+package data
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"gimbal/internal/corpus"
+	"gimbal/internal/tokenizer"
+)
+
+// Where the default place cannot be used there is another one, which is told; every place is private to the user.
+func TestCachePlace(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the places and their permissions are those of Unix")
+	}
+	text := write(t, t.TempDir(), "a.txt", "some text")
+	file := write(t, t.TempDir(), "file", "")
+	sealed := t.TempDir()
+	if err := os.Mkdir(filepath.Join(sealed, "gimbal"), 0o777); err != nil { // an older version made it for all to read
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		cache, home, out string
+		want             string // prefix of the cache
+		told             bool
+	}{
+		"default":                 {cache: sealed, home: t.TempDir(), want: sealed},
+		"no folder":               {cache: file, home: t.TempDir(), out: t.TempDir(), want: "out", told: true},
+		"no home":                 {out: t.TempDir(), want: "out", told: true},
+		"no folder and no run":    {cache: file, home: t.TempDir(), want: "temp", told: true},
+		"nothing can be written":  {cache: file, home: file, out: filepath.Join(file, "run"), want: "temp", told: true},
+		"nothing, not even there": {cache: file, home: file, out: filepath.Join(file, "run"), want: ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			temp := t.TempDir()
+			if c.want == "" {
+				temp = file
+			}
+			for key, value := range map[string]string{"XDG_CACHE_HOME": c.cache, "HOME": c.home, "TMPDIR": temp} {
+				t.Setenv(key, value)
+			}
+			docs := discover(t, corpus.Options{}, text)
+			s, err := Prepare(t.Context(), docs, tokenizer.NewBytes(), PrepareOptions{Out: c.out})
+			if c.want == "" {
+				if err == nil || !strings.Contains(err.Error(), "XDG_CACHE_HOME") {
+					t.Errorf("error %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			want := map[string]string{"out": filepath.Join(c.out, CacheName), "temp": temp, sealed: sealed}[c.want]
+			if !strings.HasPrefix(s.Dir, want) {
+				t.Errorf("the cache is %s, want it in %s", s.Dir, want)
+			}
+			if told := len(s.Events) == 1 && s.Events[0].Code == "F-CACHE-PLACE"; told != c.told {
+				t.Errorf("events %v", s.Events)
+			}
+			info, err := os.Stat(filepath.Dir(s.Dir))
+			if err != nil || info.Mode().Perm() != 0o700 {
+				t.Errorf("permissions %v, %v", info.Mode(), err)
+			}
+		})
+	}
+}
+
+// A folder of somebody else, or a link to one, is no place.
+func TestPrivate(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(t.TempDir(), link); err != nil {
+		t.Skip("no symbolic links here")
+	}
+	if err := private(link); err == nil {
+		t.Error("a link was taken")
+	}
+	if err := private(write(t, dir, "file", "")); err == nil {
+		t.Error("a file was taken")
+	}
+	if err := private(filepath.Join(dir, "a", "b")); err != nil {
+		t.Error(err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "a", "b")); err != nil || info.Mode() != fs.ModeDir|0o700 {
+		t.Errorf("%v, %v", info, err)
+	}
+}

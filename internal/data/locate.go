@@ -1,0 +1,72 @@
+package data
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+)
+
+// Locate names the place of a sequence for a person: the file, and where one can look it up, the line and the byte in it
+// at which the sequence begins; else the place of its document. A file that has changed or is gone has no lines.
+func (s *Set) Locate(span Span) string {
+	path := s.Sources[span.Doc.Source]
+	whole := s.Describe(span.Doc)
+	if ext := strings.ToLower(filepath.Ext(path)); ext == ".parquet" || strings.Contains(whole, "unpacked") {
+		return whole
+	}
+	at := span.Doc.Offset
+	if ext := strings.ToLower(filepath.Ext(path)); ext != ".jsonl" && ext != ".json" {
+		at += s.before(span)
+	}
+	line, err := lineOf(path, at)
+	if err != nil {
+		return whole
+	}
+	return fmt.Sprintf("%s, line %d, byte %d", path, line, at)
+}
+
+// before is the bytes of the text of a document before a sequence.
+func (s *Set) before(span Span) (n int64) {
+	docs := s.index.len()
+	earlier := func(r Ref) bool {
+		return r.Source < span.Doc.Source || r.Source == span.Doc.Source && r.Offset < span.Doc.Offset
+	}
+	doc := sort.Search(docs, func(i int) bool { return !earlier(s.index.ref(i)) })
+	if doc == docs || s.index.ref(doc) != span.Doc {
+		return 0
+	}
+	var ids []int32
+	const piece = 1 << 16 // tokens
+	for lo := int64(1); lo <= span.First; lo += piece {
+		ids = s.text(ids[:0], doc, lo, min(lo+piece, span.First+1))
+		for _, id := range ids {
+			n += int64(s.lengths[id])
+		}
+	}
+	return n
+}
+
+// lineOf is the line, from 1, that holds a byte of a file.
+func lineOf(path string, at int64) (line int64, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	buf := make([]byte, 1<<16)
+	line = 1
+	for left := at; left > 0; {
+		n, err := f.Read(buf[:min(left, int64(len(buf)))])
+		line += int64(bytes.Count(buf[:n], []byte("\n")))
+		if left -= int64(n); err == io.EOF && left > 0 {
+			return 0, io.ErrUnexpectedEOF
+		} else if err != nil && err != io.EOF {
+			return 0, err
+		}
+	}
+	return line, nil
+}
