@@ -1,6 +1,7 @@
 package data
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -119,7 +120,7 @@ func (s *Set) tellSeparator(c *corpus.Corpus, escaped, crlf corpus.Spelling) {
 			return
 		}
 	}
-	f := corpus.Finding{Warn: true, Text: fmt.Sprintf("data.separator %q cuts none of %s", sep,
+	f := corpus.Finding{Warn: true, Text: fmt.Sprintf("data.separator %s cuts none of %s", printable(sep),
 		count(int64(cuttable), "text file")), Advice: "take one that is in the text, or leave it out"}
 	write := func(sep string) string {
 		return fmt.Sprintf(`--set 'data.separator=%q' (in a file, separator = %q)`, sep, sep)
@@ -128,13 +129,13 @@ func (s *Set) tellSeparator(c *corpus.Corpus, escaped, crlf corpus.Spelling) {
 	case cuttable == 0:
 		f.Text = fmt.Sprintf("data.separator %q does nothing: it cuts plain text, and here are only records", sep)
 		f.Advice = "leave it out"
-	case strings.Contains(sep, `\`) && escaped.Text != "":
+	case crlf.Times > 0 && escaped.Times == 0:
+		f.Text += ": lines end with a carriage return there"
+		f.Advice = "write " + write(crlf.Text)
+	case escaped.Text != "":
 		f.Text += ": it has a backslash, not what is meant by it"
 		f.Advice = fmt.Sprintf("write %s, with both kinds of quotes: that is in the text %s", write(escaped.Text),
 			count(escaped.Times, "time"))
-	case crlf.Times > 0:
-		f.Text += ": its lines end with a carriage return"
-		f.Advice = "write " + write(crlf.Text)
 	}
 	s.told = append(s.told, f)
 }
@@ -148,8 +149,8 @@ func otherSeparators(sep string) (unescaped, crlf string) {
 			unescaped = ""
 		}
 	}
-	if strings.Contains(sep, "\n") && !strings.Contains(sep, "\r") {
-		crlf = strings.ReplaceAll(sep, "\n", "\r\n")
+	if meant := cmp.Or(unescaped, sep); strings.Contains(meant, "\n") && !strings.Contains(meant, "\r") {
+		crlf = strings.ReplaceAll(meant, "\n", "\r\n")
 	}
 	return unescaped, crlf
 }

@@ -61,11 +61,13 @@ func TestSeparatorIsTold(t *testing.T) {
 	for _, c := range []struct{ separator, name, content, told string }{
 		{"\n\n", "t%d.txt", "a\n\nb", ""},
 		{"\n", "t%d.txt", "one line with its end\n", ""}, // it takes the newline away
-		{"---", "t%d.txt", "a\n\nb", `data.separator "---" cuts none of 30 text files`},
+		{"---", "t%d.txt", "a\n\nb", `data.separator --- cuts none of 30 text files`},
 		{"---", "a.txt", "a\n\nb", `none of 1 text file`},
 		{`\n\n`, "t%d.txt", "a\n\nb", `--set 'data.separator="\n\n"'`},
 		{`\n---\n`, "a.txt", "a\n---\nb", `in the text 1 time`},
 		{"\n\n", "t%d.txt", "a\r\n\r\nb", `--set 'data.separator="\r\n\r\n"'`},
+		{`\n\n`, "t%d.txt", "a\r\n\r\nb", `--set 'data.separator="\r\n\r\n"'`},
+		{`\n\n`, "a.txt", "a", `data.separator \n\n cuts none of 1 text file: it has a backslash`},
 		{"\n\n", "a.jsonl", "{\"text\": \"a\\n\\nb\"}\n", "only records"},
 		{"", "t%d.txt", "a", ""},
 	} {

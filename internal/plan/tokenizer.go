@@ -2,6 +2,7 @@ package plan
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 
@@ -57,6 +58,10 @@ func trainBPE(ctx context.Context, cfg *config.Config, docs *corpus.Corpus, role
 	}
 	tok, report, err := tokenizer.TrainBPE(ctx, docs.Texts(ctx), tokenizer.TrainOptions{
 		VocabSize: asked - len(roles), Workers: opt.Workers, TotalBytes: docs.Bytes()})
+	if errors.Is(err, tokenizer.ErrNoText) {
+		return nil, &corpus.Error{What: fmt.Sprintf("no text in %d files: all documents are empty", len(docs.Sources)),
+			Advice: "pass --data with a file or folder of text"}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -173,7 +173,9 @@ func (c *checker) checkSampler(context.Context) finding {
 				break // the next epoch has begun
 			}
 			at := place{s.Doc, s.First}
-			if seen[at] && c.stats.Mixture == nil { // a mixture repeats its smaller paths
+			// Sequences that are passed over have no place in the batch: one that ends in the next epoch says nothing.
+			// A mixture repeats its smaller paths.
+			if seen[at] && cur.Seq <= n && c.stats.Mixture == nil {
 				return found(resultError, "%s, token %d: a sequence comes twice in an epoch",
 					c.Text.Set.Describe(s.Doc), s.First).do(adviceReport)
 			}
