@@ -28,17 +28,6 @@ func rendered(template string, t Tokens, messages []Message, ask bool) (text str
 		"raise_exception": function(func(a values) any {
 			failf("it refuses a conversation: %.80s", a.text(0, ""))
 			return nil
-		}),
-		"range": function(func(a values) any {
-			if n, ok := number(at(a.list, 0)); ok && len(a.list) == 1 && n <= maxSteps {
-				var all []any
-				for i := range n {
-					all = append(all, i)
-				}
-				return all
-			}
-			failf("such a range is not known")
-			return nil
 		})}, out: &strings.Builder{}, steps: new(int)}
 	run(body, s)
 	return s.out.String(), nil
