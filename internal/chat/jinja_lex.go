@@ -18,8 +18,7 @@ type lexer struct {
 }
 
 // marksOf are the marks of expressions, the long ones first.
-var marksOf = []string{"==", "!=", "<=", ">=", "//", "<", ">", "=", "+", "-", "*", "/", "%", "~", "(", ")", "[", "]", "{",
-	"}", ",", ":", ".", "|"}
+var marksOf = strings.Fields("== != <= >= // < > = + - * / % ~ ( ) [ ] { } , : . |")
 
 // lex cuts the text of a tag into tokens.
 func lex(text string) *lexer {

@@ -15,9 +15,10 @@ var theirs = []struct{ name, template, want string }{
 		"{%- endif -%}\n", ""},
 	{"chatml as text", "{% for m in messages %}\n<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n" +
 		"{% endfor %}\n{% if add_generation_prompt %}\n<|im_start|>assistant\n{% endif %}", ""},
-	{"chatml by roles", `{#- by roles #}{%- set ns = namespace(n=0) %}{%- for m in messages %}{%- set ns.n = ns.n + 1 %}` +
-		`{%- if m.role == 'user' or (m.role == "system" and loop.first) %}{{- '<|im_start|>' + m.role + '\n' + m.content + ` +
-		`'<|im_end|>' + '\n' }}{%- elif m['role'] == 'assistant' and not m.tool_calls %}{{- '<|im_start|>assistant\n' + ` +
+	{"chatml by roles", `{#- by roles #}{%- set ns = namespace(n=0) %}{%- for m in messages %}` +
+		`{%- set ns.n = ns.n + 1 %}{%- if m.role == 'user' or (m.role == "system" and loop.first) %}` +
+		`{{- '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>' + '\n' }}` +
+		`{%- elif m['role'] == 'assistant' and not m.tool_calls %}{{- '<|im_start|>assistant\n' + ` +
 		`m.content.strip() + '<|im_end|>\n' }}{%- else %}{{- raise_exception('no') }}{%- endif %}{%- endfor %}` +
 		`{%- if add_generation_prompt and ns.n > 0 and tools is none %}{{- '<|im_start|>assistant\n' }}{%- endif %}`, ""},
 	{"system by default", `{%- if messages[0]['role'] != 'system' %}{{- '<|im_start|>system\nBe brief.<|im_end|>\n' }}` +
