@@ -25,11 +25,12 @@ const (
 	begin                // <|begin_of_text|>
 )
 
-const bosFirst = `{"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<|begin_of_text|>", "type_id": 0}}, ` +
-	`{"Sequence": {"id": "A", "type_id": 0}}], "pair": [], "special_tokens": {}}`
+const bosFirst = `{"type": "TemplateProcessing", "single": [` +
+	`{"SpecialToken": {"id": "<|begin_of_text|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}], ` +
+	`"pair": [], "special_tokens": {}}`
 
-// knows writes a model directory of others: a Llama that writes "a" after <|begin_of_text|>, and the end after anything
-// else. files are added to it, or take the place of its own.
+// knows writes a model directory of others: a Llama that writes "a" after <|begin_of_text|>, and the end after
+// anything else. files are added to it, or take the place of its own.
 func knows(t *testing.T, end int, files map[string]string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -110,8 +111,8 @@ func documents(t *testing.T, line string) string {
 	return name
 }
 
-// TestModelBeginsAsItWasMade: sample, score, eval and train begin texts with the token that the model was made for, and
-// so does what comes of them.
+// TestModelBeginsAsItWasMade: sample, score, eval and train begin texts with the token that the model was made for,
+// and so does what comes of them.
 func TestModelBeginsAsItWasMade(t *testing.T) {
 	dir, text := knows(t, textEnd, nil), documents(t, `{"text": "a"}`)
 	check := func(what, path string) {
@@ -241,8 +242,8 @@ func TestEveryEndStops(t *testing.T) {
 // TestTemplateIsKeptOrTold: a chat template that writes what is trained stays byte for byte, as does any where nothing
 // of it is trained; another is replaced, told.
 func TestTemplateIsKeptOrTold(t *testing.T) {
-	const chatml = `{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}` +
-		`{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}`
+	const chatml = `{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}` +
+		`{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}`
 	const system = `{% if messages[0].role != 'system' %}{{ '<|im_start|>system\nBe brief.<|im_end|>\n' }}{% endif %}` +
 		chatml
 	plain := documents(t, `{"text": "a%"}`)
@@ -271,7 +272,8 @@ func TestTemplateIsKeptOrTold(t *testing.T) {
 				if kept := string(data) == c.template; kept != (c.told == "") {
 					t.Errorf("saved\n%s", data)
 				}
-				if told := strings.Contains(notes, "chat template is replaced"); told != (c.told != "") || !strings.Contains(notes, c.told) {
+				told := strings.Contains(notes, "chat template is replaced")
+				if told != (c.told != "") || !strings.Contains(notes, c.told) {
 					t.Errorf("told\n%s", notes)
 				}
 			})

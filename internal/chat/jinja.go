@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// The part of Jinja that templates of conversations use: enough to render one and to compare what it writes with what
-// a Format writes. Whatever else a template holds is an error. Templates are not trusted: steps, output and nesting are
-// limited, and nothing outside of the conversation can be reached.
+// The part of Jinja that templates of conversations use: enough to compare what one writes with what a Format writes.
+// Whatever else a template holds is an error. Templates are not trusted: steps, output and nesting are limited, and
+// nothing outside of the conversation can be reached.
 
 const (
 	maxTemplate = 1 << 18 // bytes
@@ -128,7 +128,7 @@ func parse(template string) (body []node, err error) {
 	if len(template) > maxTemplate {
 		failf("more than %d bytes", maxTemplate)
 	}
-	p := &blocks{tags: cut(template)}
+	p := &blocks{tags: cut(strings.TrimSuffix(template, "\n"))}
 	body, end := p.until(0)
 	if end != "" {
 		failf("%q without its beginning", end)
@@ -222,10 +222,7 @@ func (p *blocks) ifBlock(in *lexer, depth int) node {
 }
 
 func (p *blocks) forBlock(in *lexer, depth int) node {
-	names := []string{in.name()}
-	if in.take(",") {
-		names = append(names, in.name())
-	}
+	name := in.name()
 	in.need("in")
 	over := in.or()
 	var only expr
@@ -234,11 +231,6 @@ func (p *blocks) forBlock(in *lexer, depth int) node {
 	}
 	in.end()
 	body, end := p.until(depth + 1)
-	var otherwise []node
-	if end == "else" {
-		p.last.end()
-		otherwise, end = p.until(depth + 1)
-	}
 	if end != "endfor" {
 		failf("a for without its endfor")
 	}
@@ -247,21 +239,17 @@ func (p *blocks) forBlock(in *lexer, depth int) node {
 		for _, item := range list(s.step(over(s))) {
 			s.step(nil)
 			in := s.inner()
-			in.bind(names, item)
+			in.vars[name] = item
 			if only == nil || truth(only(in)) {
 				items = append(items, item)
 			}
 		}
 		for i, item := range items {
 			in := s.inner()
-			in.bind(names, item)
+			in.vars[name] = item
 			in.vars["loop"] = map[string]any{"index": i + 1, "index0": i, "first": i == 0, "last": i+1 == len(items),
-				"length": len(items), "revindex": len(items) - i, "revindex0": len(items) - i - 1,
-				"previtem": at(items, i-1), "nextitem": at(items, i+1)}
+				"length": len(items), "previtem": at(items, i-1), "nextitem": at(items, i+1)}
 			run(body, in)
-		}
-		if len(items) == 0 {
-			run(otherwise, s)
 		}
 	}
 }

@@ -22,22 +22,11 @@ func rendered(template string, t Tokens, messages []Message, ask bool) (text str
 	for _, m := range messages {
 		all = append(all, map[string]any{"role": m.Role, "content": string(m.Text)})
 	}
-	s := &scope{vars: map[string]any{"messages": all, "add_generation_prompt": ask, "bos_token": t.BOS, "eos_token": t.EOS,
-		"tools": nil, "documents": nil,
+	s := &scope{vars: map[string]any{"messages": all, "add_generation_prompt": ask, "bos_token": t.BOS,
+		"eos_token": t.EOS, "tools": nil, "documents": nil,
 		"namespace": function(func(a values) any { return a.named }),
 		"raise_exception": function(func(a values) any {
 			failf("it refuses a conversation: %.80s", a.text(0, ""))
-			return nil
-		}),
-		"range": function(func(a values) any {
-			if n, ok := number(at(a.list, 0)); ok && len(a.list) == 1 && n <= maxSteps {
-				var all []any
-				for i := range n {
-					all = append(all, i)
-				}
-				return all
-			}
-			failf("such a range is not known")
 			return nil
 		})}, out: &strings.Builder{}, steps: new(int)}
 	run(body, s)
@@ -52,8 +41,8 @@ var probes = func() (all [][]Message) {
 		{system, user, answer, user, answer}}
 }()
 
-// Differs returns how what a template writes of conversations differs from what the format writes, or why that cannot be
-// found out; "" if it does not. Line breaks at the end of a conversation do not matter, nor does the start token.
+// Differs returns how what a template writes of conversations differs from what the format writes, or why that cannot
+// be found out; "" if it does not. Line breaks at the end of a conversation do not matter, nor does the start token.
 func Differs(f Format, template string, t Tokens) string {
 	if system := ownSystem(f, template, t); system != "" {
 		return fmt.Sprintf("it adds the system message %s where there is none; put that into the conversations to train "+

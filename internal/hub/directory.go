@@ -125,13 +125,14 @@ var foreign = []struct{ like, what string }{
 	{"*.h5", "is not read: convert it to " + weightsFile},
 	{"*.msgpack", "is not read: convert it to " + weightsFile},
 	{"*.onnx", "is not read: convert it to " + weightsFile},
-	{"*.safetensors", "is not the name of a model: weights are in " + weightsFile + " or in shards; rename it if it is one"},
+	{"*.safetensors", "is not the name of a model: weights are in " + weightsFile + " or in shards; rename it if it is " +
+		"one"},
 	{"*.bin", pickled}, {"*.pt", pickled}, {"*.pth", pickled}, {"*.ckpt", pickled}, {"*.pkl", pickled},
 	{"*.pickle", pickled},
 }
 
-const pickled = "is a pickle file, which can run code when it is read, so gimbal does not read it: convert it where you " +
-	"trust it (transformers: model.save_pretrained(\"DIR\") writes " + weightsFile + ")"
+const pickled = "is a pickle file, which can run code when it is read, so gimbal does not read it: convert it where " +
+	"you trust it (transformers: model.save_pretrained(\"DIR\") writes " + weightsFile + ")"
 
 // strays are files that a trainer leaves beside a model. They hold no weights of it.
 var strays = []string{"training_args.*", "trainer_state.*", "optimizer.*", "scheduler.*", "scaler.*", "rng_state*",

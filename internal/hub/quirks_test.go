@@ -170,8 +170,8 @@ var quirks = []quirk{
 	}},
 	{name: "an unknown key is on (`auto_map`, `num_experts: 8`)", edit: func(d *foreignDir) {
 		d.set(configFile, "num_experts", "8")
-	}, refuse: "config.json: num_experts is a key that this program does not know, so it cannot tell what it changes (it " +
-		"is 8; delete it"},
+	}, refuse: "config.json: num_experts is a key that this program does not know, so it cannot tell what it changes " +
+		"(it is 8; delete it"},
 	{name: "RoPE scaling `yarn`, `linear`, `dynamic`", edit: func(d *foreignDir) {
 		d.set(configFile, "rope_scaling", `{"rope_type":"yarn","factor":4.0}`)
 	}, refuse: `rope_scaling: rope_type is "yarn"`},
@@ -188,7 +188,8 @@ var quirks = []quirk{
 	}, refuse: "vocab.json of its older form is not read: save the tokenizer in its fast form"},
 	{name: "`padding` or `truncation` in `tokenizer.json`", told: "tokenizer.json has truncation, which is ignored",
 		edit: func(d *foreignDir) { d.set(tokenizerFile, "truncation", `{"max_length":512,"stride":0}`) }},
-	{name: "a special token with `lstrip`, `rstrip`, `single_word`", told: `rstrip = true for the special token "<|end|>"`,
+	{name: "a special token with `lstrip`, `rstrip`, `single_word`",
+		told: `rstrip = true for the special token "<|end|>"`,
 		edit: func(d *foreignDir) {
 			d.files[tokenizerFile] = bytes.Replace(d.files[tokenizerFile], []byte(`"<|end|>", "single_word": false, `+
 				`"lstrip": false, "rstrip": false`), []byte(`"<|end|>", "single_word": false, "lstrip": false, "rstrip": true`), 1)
@@ -207,7 +208,8 @@ var quirks = []quirk{
 	{name: "only `pytorch_model.bin`", edit: func(d *foreignDir) {
 		d.rename(weightsFile, "pytorch_model.bin")
 		d.files["training_args.bin"] = nil
-	}, refuse: "pytorch_model.bin: is a pickle file, which can run code when it is read, so gimbal does not read it: convert"},
+	}, refuse: "pytorch_model.bin: is a pickle file, which can run code when it is read, so gimbal does not read it: " +
+		"convert"},
 	{name: "tables in the weights (`rotary_emb.inv_freq`, `attn.bias`)", edit: func(d *foreignDir) {
 		d.entries(func(e []safetensors.Entry) []safetensors.Entry {
 			return append(e, safetensors.Entry{Name: "model.layers.0.self_attn.rotary_emb.inv_freq", Shape: []int{2},

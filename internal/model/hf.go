@@ -83,9 +83,10 @@ func checkSizes(a config.Arch) error {
 
 // HFConfig returns the config.json that makes Hugging Face transformers build the decoder a.
 //
-// eos and bos are token ids; a negative one is written as null. more are further ids that end a text. RoPE is spelled both ways (rope_theta and
-// rope_parameters), for readers of either. Dropout is written as 0: it is a choice of a run. dtype is that of the
-// weights beside the file, float32 or bfloat16. It fails when a mixes choices in a way that its family does not know.
+// eos and bos are token ids; a negative one is written as null. more are further ids that end a text. RoPE is spelled
+// both ways (rope_theta and rope_parameters), for readers of either. Dropout is written as 0: it is a choice of a run.
+// dtype is that of the weights beside the file, float32 or bfloat16. It fails when a mixes choices in a way that its
+// family does not know.
 func HFConfig(a config.Arch, eos, bos int32, dtype string, more ...int32) ([]byte, error) {
 	f, err := inFamily(a)
 	if err != nil {
@@ -174,8 +175,8 @@ func hfRope(a config.Arch) (scaling, parameters map[string]any) {
 	return scaling, parameters
 }
 
-// GenerationConfig returns the generation_config.json of a model: how to sample and where to stop. more are further ids
-// that end a text, such as the end of a turn.
+// GenerationConfig returns the generation_config.json of a model: how to sample and where to stop. more are further
+// ids that end a text, such as the end of a turn.
 func GenerationConfig(eos, bos int32, more ...int32) ([]byte, error) {
 	return hfJSON(map[string]any{
 		"bos_token_id":         hfToken(bos),

@@ -73,7 +73,8 @@ func ownTokenizer(cfg *config.Config, tok *tokenizer.Tokenizer, origin string) e
 		if where := cfg.Origin(k.key); where == "default" || cfg.Auto(k.key) || given == fmt.Sprint(k.has) {
 			continue
 		} else if k.key == "tokenizer.path" {
-			return fault(where, k.key, "%s is not read: the weights of %s need their own tokenizer; leave it out", given, origin)
+			return fault(where, k.key, "%s is not read: the weights of %s need their own tokenizer; leave it out", given,
+				origin)
 		} else {
 			return fault(where, k.key, "%s is not the %v of %s; leave it out", given, k.has, origin)
 		}
@@ -81,8 +82,8 @@ func ownTokenizer(cfg *config.Config, tok *tokenizer.Tokenizer, origin string) e
 	return nil
 }
 
-// adoptStart makes the documents of a new run begin as its tokenizer says, unless data.start was given. It returns what
-// is to be told.
+// adoptStart makes the documents of a new run begin as its tokenizer says, unless data.start was given. It returns
+// what is to be told.
 func adoptStart(cfg *config.Config, tok *tokenizer.Tokenizer, origin string) (note string, err error) {
 	name := func(kind string) string {
 		if id, ok, err := tok.Start(kind); err == nil && ok {
@@ -95,7 +96,8 @@ func adoptStart(cfg *config.Config, tok *tokenizer.Tokenizer, origin string) (no
 		if given != own {
 			err = cfg.SetPlanned("data.start", own, "from "+origin)
 		}
-		return fmt.Sprintf("documents begin with %s and end with %q, as %s says", name(own), tok.Name(tok.EOS()), origin), err
+		const text = "documents begin with %s and end with %q, as %s says"
+		return fmt.Sprintf(text, name(own), tok.Name(tok.EOS()), origin), err
 	}
 	if name(given) != name(own) {
 		note = fmt.Sprintf("warning: documents begin with %s (data.start is %s, %s), but %s begins them with %s; leave "+

@@ -97,8 +97,8 @@ func OpenText(ctx context.Context, request *config.Config, opt TextOptions) (*Dr
 }
 
 // takeMarks makes the texts of a new run begin as those of the model or tokenizer file that it begins from, and notes
-// what is to be told. If documents begin otherwise than tokenizer.json says, it returns a tokenizer that says nothing of
-// it, so that what is saved agrees with itself. A run that goes on stays as it was.
+// what is to be told. If documents begin otherwise than tokenizer.json says, it returns a tokenizer that says nothing
+// of it, so that what is saved agrees with itself. A run that goes on stays as it was.
 func (d *Draft) takeMarks(tok *tokenizer.Tokenizer, opt TextOptions) (*tokenizer.Tokenizer, error) {
 	origin := d.Config.Tokenizer.Path
 	switch {

@@ -80,9 +80,9 @@ func (e *RoleError) Error() string { return "tokenizer: " + e.Text }
 // Parse is ParseAs without Roles.
 func Parse(data []byte) (*Tokenizer, error) { return ParseAs(data, Roles{EOS: -1, BOS: -1}) }
 
-// ParseAs reads a tokenizer.json: one written by JSON, or a byte-level BPE with the split of GPT-2, Llama 3, Qwen 2 or SmolLM,
-// and with normalization form C or none. It refuses everything else with an error that wraps ErrFormat or is an
-// *UnsupportedError, and ignores nothing in the file. A role that does not fit the file is a *RoleError. The tokenizer
+// ParseAs reads a tokenizer.json: one written by JSON, or a byte-level BPE with the split of GPT-2, Llama 3, Qwen 2 or
+// SmolLM, and with normalization form C or none. It refuses everything else with an error that wraps ErrFormat or is
+// an *UnsupportedError; what it ignores is in Notes. A role that does not fit the file is a *RoleError. The tokenizer
 // keeps data.
 // Memory: proportional to the length of data, which is at most MaxFile.
 func ParseAs(data []byte, roles Roles) (*Tokenizer, error) {
@@ -166,8 +166,8 @@ func (p *parser) file() {
 		p.Fail(broken("no model"))
 	}
 	if len(p.ignored) > 0 {
-		p.notes = append(p.notes, fmt.Sprintf("tokenizer.json has %s, which is ignored: a tokenizer neither fills documents "+
-			"up nor cuts them here", strings.Join(p.ignored, " and ")))
+		const text = "tokenizer.json has %s, which is ignored: a tokenizer neither fills documents up nor cuts them here"
+		p.notes = append(p.notes, fmt.Sprintf(text, strings.Join(p.ignored, " and ")))
 	}
 }
 

@@ -1,0 +1,45 @@
+package rundir
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestOpenCheckpointSaysWhy: a path that is no model has one cause, said once, and what to do.
+func TestOpenCheckpointSaysWhy(t *testing.T) {
+	for name, c := range map[string]struct{ file, want string }{
+		"empty":  {"", "DIR is neither a run nor a model: it has no model.safetensors; name a run, a checkpoint or a"},
+		"shards": {"model-00001-of-00002.safetensors", "in shards: make a checkpoint of it with gimbal import"},
+		"index":  {"model.safetensors.index.json", "its weights are in shards"},
+		"pickle": {"pytorch_model.bin", "pickle files can run code and are not read: convert pytorch_model.bin"},
+		"stray":  {"training_args.bin", "it has no model.safetensors"},
+	} {
+		dir := t.TempDir()
+		if c.file != "" {
+			if err := os.WriteFile(filepath.Join(dir, c.file), nil, 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := OpenCheckpoint(dir, "")
+		if !errors.Is(err, ErrCheckpoint) {
+			t.Fatalf("%s: %v", name, err)
+		}
+		text := strings.ReplaceAll(err.Error(), dir, "DIR")
+		if !strings.Contains(text, c.want) || strings.Count(text, "DIR") != 1 || strings.Count(text, "checkpoint") > 3 {
+			t.Errorf("%s: %s", name, text)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{file: "is a file: name the directory of a run",
+		filepath.Join(t.TempDir(), "none"): "here or in runs"} {
+		if _, err := OpenCheckpoint(path, ""); !errors.Is(err, ErrCheckpoint) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
