@@ -8,6 +8,7 @@ package plan
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"gimbal/internal/config"
@@ -87,6 +88,14 @@ type Writing struct {
 
 // RateAt is the planned rate of an update.
 func (p *Plan) RateAt(step int64) float64 { return p.Rate.At(step) }
+
+// Tokens is the most tokens that the run learns from, or the largest number there is.
+func (p *Plan) Tokens() int64 {
+	if t := p.Config.Train; t.Steps <= math.MaxInt64/int64(t.BatchTokens) {
+		return t.Steps * int64(t.BatchTokens)
+	}
+	return math.MaxInt64
+}
 
 // EvalEvery is the steps between evaluations.
 func (p *Plan) EvalEvery() int64 { return evalEvery(p.Config) }

@@ -28,7 +28,7 @@ func (p *Plan) Write(w io.Writer) {
 		census.Sources, BytesText(census.TextBytes), Count(census.Tokens), census.BytesPerToken())
 	row("data", "%s tokens to train on, %s held out: %s", Count(p.Text.Train), Count(p.Text.Val), p.Text.SplitBy)
 	row("steps", "%d of up to %d tokens (passes of %d): %s tokens, %.2f epochs", c.Train.Steps, c.Train.BatchTokens,
-		c.Train.MicroTokens, Count(c.Train.Steps*int64(c.Train.BatchTokens)), p.Text.Epochs)
+		c.Train.MicroTokens, Count(p.Tokens()), p.Text.Epochs)
 	p.writeRate(row)
 	m := p.Memory
 	row("memory", "%s: weights, gradients and activations %s, moments %s, writing samples %s, the program %s",
