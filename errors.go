@@ -77,10 +77,8 @@ type StopError struct {
 	Documents []string // what was being learned, each with its file and place
 	Err       error    // the cause, with the whole message
 
-	// From is the newest healthy checkpoint, from which another run may start; empty: there is none. LR is a peak
-	// learning rate to try then, half of what was in force.
-	From string
-	LR   float64
+	From string  // the newest healthy checkpoint, from which another run may start; empty: there is none
+	LR   float64 // a peak learning rate to try then, half of what was in force
 }
 
 // PromptError is a prompt that is too long for the model.

@@ -8,6 +8,7 @@ package plan
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"gimbal/internal/config"
@@ -108,6 +109,14 @@ func (p *Plan) SaveDue(step int64) bool {
 	}
 	n := step / earlySave
 	return step < first && step%earlySave == 0 && n&(n-1) == 0
+}
+
+// Tokens is the most tokens that the run learns from, or the largest number there is.
+func (p *Plan) Tokens() int64 {
+	if t := p.Config.Train; t.Steps <= math.MaxInt64/int64(t.BatchTokens) {
+		return t.Steps * int64(t.BatchTokens)
+	}
+	return math.MaxInt64
 }
 
 // EvalEvery is the steps between evaluations.

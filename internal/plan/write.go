@@ -32,7 +32,7 @@ func (p *Plan) Write(w io.Writer) {
 		row("ends", "%s", note)
 	}
 	row("steps", "%d of up to %d tokens (passes of %d): %s tokens, %.2f epochs", c.Train.Steps, c.Train.BatchTokens,
-		c.Train.MicroTokens, Count(c.Train.Steps*int64(c.Train.BatchTokens)), p.Text.Epochs)
+		c.Train.MicroTokens, Count(p.Tokens()), p.Text.Epochs)
 	p.writeRate(row)
 	m := p.Memory
 	row("memory", "%s: weights, gradients and activations %s, moments %s, writing samples %s, the program %s",

@@ -40,18 +40,25 @@ func grammar(t testing.TB, documents int) string {
 // tiny is a configuration whose run takes a moment.
 func tiny(t testing.TB, settings ...string) *config.Config {
 	t.Helper()
-	dir := grammar(t, 60)
-	all := append([]string{"data.paths=" + dir, "data.val_fraction=0.2", "tokenizer.kind=bytes", "model.layers=2", "model.width=16", "model.heads=2", "model.mlp=32",
-		"train.context=32", "train.batch_tokens=256", "train.steps=12", "train.micro_tokens=128", "optim.lr=0.0008", "eval.max_tokens=8"}, settings...)
-	var sets []config.Assignment
-	for _, s := range all {
-		sets = append(sets, config.Set(s))
-	}
-	cfg, err := config.Load("", sets)
+	cfg, err := configured(t, settings...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return cfg
+}
+
+// configured is tiny where the settings may be refused. Later ones take precedence.
+func configured(t testing.TB, settings ...string) (*config.Config, error) {
+	t.Helper()
+	dir := grammar(t, 60)
+	all := append([]string{"data.paths=" + dir, "data.val_fraction=0.2", "tokenizer.kind=bytes", "model.layers=2",
+		"model.width=16", "model.heads=2", "model.mlp=32", "train.context=32", "train.batch_tokens=256", "train.steps=12",
+		"train.micro_tokens=128", "optim.lr=0.0008", "eval.max_tokens=8"}, settings...)
+	var sets []config.Assignment
+	for _, s := range all {
+		sets = append(sets, config.Set(s))
+	}
+	return config.Load("", sets)
 }
 
 // finished trains in a new directory and fails the test on an error.
