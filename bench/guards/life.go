@@ -42,18 +42,25 @@ var (
 	lifeChars  = "tokenizer.kind=chars"
 	lifePieces = "tokenizer.vocab_size=512"
 	oneBlock   = shape(1, 32, "model.heads=1")
-	llamaBlock = shape(1, 32, "model.heads=2", "model.shape=llama")
-	gptBlock   = shape(1, 32, "model.heads=2", "model.shape=gpt2")
+	smallBlock = shape(1, 16, "model.heads=1")
+	oneBlocks  = [][]string{oneBlock, shape(1, 32, "model.heads=2", "model.shape=llama"),
+		shape(1, 32, "model.heads=2", "model.shape=gpt2")}
+	smallBlocks = [][]string{smallBlock, shape(1, 16, "model.heads=1", "model.shape=llama"),
+		shape(1, 16, "model.heads=1", "model.shape=gpt2")}
 )
 
 // lifeGroups are all clean runs, every one with a seed of its own.
 func lifeGroups() []lifeGroup {
 	tiny := lifeGroup{name: "64 or 128 tokens a step", steps: tinySteps}
-	for _, text := range [][]string{{"shakespeare", lifeChars}, {"shakespeare", lifeBytes}, {"addresses", lifeBytes},
+	for n, text := range [][]string{{"shakespeare", lifeChars}, {"shakespeare", lifeBytes}, {"addresses", lifeBytes},
 		{"addresses", lifePieces}, {"verses", lifeBytes}, {"go", lifeBytes}, {"perl", lifeBytes}, {"grammar", lifeChars,
 			`data.separator="\n"`}} {
 		for _, batch := range []int{64, 128} {
-			for i, model := range [][]string{oneBlock, llamaBlock, gptBlock} {
+			models := oneBlocks
+			if n >= 4 {
+				models = smallBlocks
+			}
+			for i, model := range models {
 				context := []int{64, 32, 64}[i]
 				tiny.add(lifeSet(text[0], tiny.steps, batch, context, slices.Concat(text[1:], model)...))
 			}
@@ -61,19 +68,18 @@ func lifeGroups() []lifeGroup {
 	}
 	regular := lifeGroup{name: "very regular text", steps: regularSteps}
 	for _, text := range slices.Sorted(regularTexts()) {
-		for _, batch := range []int{128, 256} {
-			regular.add(lifeSet(text, regular.steps, batch, 64, with(oneBlock, lifeBytes)...))
-		}
+		regular.add(lifeSet(text, regular.steps, 128, 64, with(oneBlock, lifeBytes)...))
+		regular.add(lifeSet(text, regular.steps, 64, 32, with(smallBlock, lifeBytes)...))
 	}
 	ordinary := lifeGroup{name: "fine-tuning, chat, code, Chinese", steps: ordinarySteps}
 	for i, text := range []string{"perl", "verses", "perl", "perl", "go", "go3", "verses", "verses"} {
-		set := with(shape(2, 32, "model.heads=2"), []string{lifePieces, lifeBytes}[i%2])
+		set := with(shape(2, 32, "model.heads=1"), []string{lifePieces, lifeBytes}[i%2])
 		var base []string
 		if i < 2 { // fine-tuned from a run on other text, which gives model and tokenizer
 			base = lifeSet("addresses", 600, 256, 64, set...)
 			set = nil
 		}
-		ordinary.add(lifeSet(text, ordinary.steps, []int{256, 512}[i/2%2], 64, set...))
+		ordinary.add(lifeSet(text, ordinary.steps, []int{256, 512}[i/2%2], 128, set...))
 		ordinary.runs[i].Base = base
 	}
 	return []lifeGroup{tiny, regular, ordinary}

@@ -185,7 +185,7 @@ func (p *PostMortem) Write(w io.Writer) error {
 	fmt.Fprintf(&b, "The guard checked %s; rewinds: %d; sequences left out: %d. %s (planned rate %.4g).\n\n## Events\n\n",
 		Plural(g.State.Checked, "step"), g.Rewinds, g.Quarantined, p.factor(), p.Peak)
 	list(&b, "", p.Events)
-	b.WriteString(strings.ReplaceAll(whatToDo, "'", "`"))
+	fmt.Fprintf(&b, strings.ReplaceAll(whatToDo, "'", "`"), p.Peak/2)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -212,7 +212,7 @@ The weights at the stop were not saved. The checkpoints from before are intact, 
 Training is deterministic, so resuming this run would stop it again. Instead:
 
 - read the documents that the events name;
-- start a new run from a checkpoint ('gimbal train --from RUN') with half the 'optim.lr', or a longer
-  'schedule.warmup';
+- start a new run from a checkpoint ('gimbal train --from RUN') with 'optim.lr = %.3g', half of what this one had,
+  or a longer 'schedule.warmup';
 - run 'gimbal why RUN' to see what happened, step by step.
 `
