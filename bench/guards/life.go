@@ -79,7 +79,7 @@ func lifeGroups() []lifeGroup {
 			base = lifeSet("addresses", 600, 256, 64, set...)
 			set = nil
 		}
-		ordinary.add(lifeSet(text, ordinary.steps, []int{256, 512}[i/2%2], 128, set...))
+		ordinary.add(lifeSet(text, ordinary.steps, 256, 64, set...))
 		ordinary.runs[i].Base = base
 	}
 	return []lifeGroup{tiny, regular, ordinary}

@@ -34,7 +34,7 @@ func (p *proof) gather(ctx context.Context) error {
 			if i >= len(g.runs) {
 				continue
 			}
-			a := g.runs[i]
+			a := g.runs[7*i%len(g.runs)] // texts of all kinds come soon
 			path := p.streamOf(a)
 			if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 				continue
