@@ -71,8 +71,6 @@ type said struct {
 	n    []float64 // in the text of the reason, in their order
 }
 
-func (s said) spread(i int) float64 { return s.c.Candidates[i].Spread }
-
 // lower reports whether a candidate that passes has a lower loss.
 func (s said) lower(pass func(Candidate) bool) bool {
 	return slices.ContainsFunc(s.c.Candidates, func(k Candidate) bool { return pass(k) && k.Loss < s.k.Loss })
