@@ -11,7 +11,7 @@ import (
 	"gimbal/internal/guard"
 )
 
-// life is clean runs as people make them: very many short steps of tiny batches, very regular text, and ordinary shapes.
+// life is clean runs as people make them: many short steps of tiny batches, very regular text, and ordinary shapes.
 type life struct{}
 
 func (life) name() string { return "life" }
@@ -94,7 +94,8 @@ func (life) arms(int) []arm { return nil } // they are kept as streams
 
 // life writes the table of false events, by the limits as they are and by the first ones.
 func (p *proof) life(b *bytes.Buffer) error {
-	fmt.Fprint(b, "\n### Clean runs as people make them\n\nThe guard recorded what it saw, and today's limits were tried on "+
+	fmt.Fprint(b, "\n### Clean runs as people make them\n\nThe guard recorded what it saw, and today's limits were tried "+
+		"on "+
 		"that. A bound is the largest rate that would give so few events with a chance of 5 % (Poisson). "+
 		"\"Before\" is by the limits that do not look at the size of a batch.\n\n| runs | number | steps | labels a step | "+
 		"E0 | E1 | E2 | E3 | upper bound of E1 in 100,000 steps | of E2 and E3 | before: E1, E2, E3 |\n"+
@@ -197,7 +198,8 @@ var regular = map[string]func(r *rand.Rand, i int) string{
 		return fmt.Sprintf("%06d,%.2f,%d,ok", i, 20+r.NormFloat64(), r.IntN(2))
 	},
 	"records": func(r *rand.Rand, i int) string {
-		return fmt.Sprintf(`{"id": %d, "name": "%s", "kind": "item", "tags": ["a", "b"], "score": %d}`, i, word(r), r.IntN(5))
+		return fmt.Sprintf(`{"id": %d, "name": "%s", "kind": "item", "tags": ["a", "b"], "score": %d}`, i, word(r),
+			r.IntN(5))
 	},
 	"served": func(r *rand.Rand, i int) string { // one line in 500 is like no other
 		if r.IntN(500) == 0 {
