@@ -92,8 +92,8 @@ func (p *Plan) RateAt(step int64) float64 { return optim.LR(p.Rate.Schedule, ste
 const earlySave = 50
 
 // SaveDue reports whether a step without an evaluation ends with a save: at equal distances where a distance was
-// chosen, and before the first of these and the first
-// evaluation at steps 50, 100, 200, 400, …, so that an early rewind loses little.
+// chosen, and before the first of these and the first evaluation at steps 50, 100, 200, 400, …, so that an early
+// rewind loses little.
 func (p *Plan) SaveDue(step int64) bool {
 	first := evalEvery(p.Config)
 	if every := p.Config.Checkpoint.Every; every > 0 {
