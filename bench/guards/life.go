@@ -11,7 +11,7 @@ import (
 	"gimbal/internal/guard"
 )
 
-// life is clean runs as people make them: very many short steps of tiny batches, very regular text, and ordinary shapes.
+// life is clean runs as people make them: many short steps of tiny batches, very regular text, and ordinary shapes.
 type life struct{}
 
 func (life) name() string { return "life" }
@@ -42,18 +42,25 @@ var (
 	lifeChars  = "tokenizer.kind=chars"
 	lifePieces = "tokenizer.vocab_size=512"
 	oneBlock   = shape(1, 32, "model.heads=1")
-	llamaBlock = shape(1, 32, "model.heads=2", "model.shape=llama")
-	gptBlock   = shape(1, 32, "model.heads=2", "model.shape=gpt2")
+	smallBlock = shape(1, 16, "model.heads=1")
+	oneBlocks  = [][]string{oneBlock, shape(1, 32, "model.heads=2", "model.shape=llama"),
+		shape(1, 32, "model.heads=2", "model.shape=gpt2")}
+	smallBlocks = [][]string{smallBlock, shape(1, 16, "model.heads=1", "model.shape=llama"),
+		shape(1, 16, "model.heads=1", "model.shape=gpt2")}
 )
 
 // lifeGroups are all clean runs, every one with a seed of its own.
 func lifeGroups() []lifeGroup {
 	tiny := lifeGroup{name: "64 or 128 tokens a step", steps: tinySteps}
-	for _, text := range [][]string{{"shakespeare", lifeChars}, {"shakespeare", lifeBytes}, {"addresses", lifeBytes},
+	for n, text := range [][]string{{"shakespeare", lifeChars}, {"shakespeare", lifeBytes}, {"addresses", lifeBytes},
 		{"addresses", lifePieces}, {"verses", lifeBytes}, {"go", lifeBytes}, {"perl", lifeBytes}, {"grammar", lifeChars,
 			`data.separator="\n"`}} {
 		for _, batch := range []int{64, 128} {
-			for i, model := range [][]string{oneBlock, llamaBlock, gptBlock} {
+			models := oneBlocks
+			if n >= 4 {
+				models = smallBlocks
+			}
+			for i, model := range models {
 				context := []int{64, 32, 64}[i]
 				tiny.add(lifeSet(text[0], tiny.steps, batch, context, slices.Concat(text[1:], model)...))
 			}
@@ -61,19 +68,18 @@ func lifeGroups() []lifeGroup {
 	}
 	regular := lifeGroup{name: "very regular text", steps: regularSteps}
 	for _, text := range slices.Sorted(regularTexts()) {
-		for _, batch := range []int{128, 256} {
-			regular.add(lifeSet(text, regular.steps, batch, 64, with(oneBlock, lifeBytes)...))
-		}
+		regular.add(lifeSet(text, regular.steps, 128, 64, with(oneBlock, lifeBytes)...))
+		regular.add(lifeSet(text, regular.steps, 64, 32, with(smallBlock, lifeBytes)...))
 	}
 	ordinary := lifeGroup{name: "fine-tuning, chat, code, Chinese", steps: ordinarySteps}
 	for i, text := range []string{"perl", "verses", "perl", "perl", "go", "go3", "verses", "verses"} {
-		set := with(shape(2, 32, "model.heads=2"), []string{lifePieces, lifeBytes}[i%2])
+		set := with(shape(2, 32, "model.heads=1"), []string{lifePieces, lifeBytes}[i%2])
 		var base []string
 		if i < 2 { // fine-tuned from a run on other text, which gives model and tokenizer
 			base = lifeSet("addresses", 600, 256, 64, set...)
 			set = nil
 		}
-		ordinary.add(lifeSet(text, ordinary.steps, []int{256, 512}[i/2%2], 64, set...))
+		ordinary.add(lifeSet(text, ordinary.steps, 256, 64, set...))
 		ordinary.runs[i].Base = base
 	}
 	return []lifeGroup{tiny, regular, ordinary}
@@ -88,7 +94,8 @@ func (life) arms(int) []arm { return nil } // they are kept as streams
 
 // life writes the table of false events, by the limits as they are and by the first ones.
 func (p *proof) life(b *bytes.Buffer) error {
-	fmt.Fprint(b, "\n### Clean runs as people make them\n\nThe guard recorded what it saw, and today's limits were tried on "+
+	fmt.Fprint(b, "\n### Clean runs as people make them\n\nThe guard recorded what it saw, and today's limits were tried "+
+		"on "+
 		"that. A bound is the largest rate that would give so few events with a chance of 5 % (Poisson). "+
 		"\"Before\" is by the limits that do not look at the size of a batch.\n\n| runs | number | steps | labels a step | "+
 		"E0 | E1 | E2 | E3 | upper bound of E1 in 100,000 steps | of E2 and E3 | before: E1, E2, E3 |\n"+
@@ -191,7 +198,8 @@ var regular = map[string]func(r *rand.Rand, i int) string{
 		return fmt.Sprintf("%06d,%.2f,%d,ok", i, 20+r.NormFloat64(), r.IntN(2))
 	},
 	"records": func(r *rand.Rand, i int) string {
-		return fmt.Sprintf(`{"id": %d, "name": "%s", "kind": "item", "tags": ["a", "b"], "score": %d}`, i, word(r), r.IntN(5))
+		return fmt.Sprintf(`{"id": %d, "name": "%s", "kind": "item", "tags": ["a", "b"], "score": %d}`, i, word(r),
+			r.IntN(5))
 	},
 	"served": func(r *rand.Rand, i int) string { // one line in 500 is like no other
 		if r.IntN(500) == 0 {

@@ -28,7 +28,7 @@ func errorsOf(rules Rules, n int, next func(i int) Observation) (errors int) {
 	return errors
 }
 
-// mean is a loss and a norm over n labels of which a share is a surprise of so many nats: what a healthy step measures.
+// mean is a loss and a norm over n labels, of which a share is a surprise of so many nats: a healthy step.
 func mean(r *rand.Rand, n int, share, nats float64) Observation {
 	loss := 0.05
 	for range n {

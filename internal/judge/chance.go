@@ -4,8 +4,8 @@ import "math"
 
 // Exact tests of counts of texts. A share of few texts moves by chance: one text of thirty is three per cent.
 
-// byChance is the chance below which a difference of counts is called real. Texts of one prompt are not independent, so
-// it is small.
+// byChance is the chance below which a difference of counts is called real. It is small because texts of one prompt
+// are not independent.
 const byChance = 0.01
 
 // atLeast is the chance of k or more of n, where each has the chance p: the tail of the binomial distribution.

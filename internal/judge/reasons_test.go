@@ -71,8 +71,6 @@ type said struct {
 	n    []float64 // in the text of the reason, in their order
 }
 
-func (s said) spread(i int) float64 { return s.c.Candidates[i].Spread }
-
 // lower reports whether a candidate that passes has a lower loss.
 func (s said) lower(pass func(Candidate) bool) bool {
 	return slices.ContainsFunc(s.c.Candidates, func(k Candidate) bool { return pass(k) && k.Loss < s.k.Loss })
@@ -190,7 +188,7 @@ func (s said) chosen() Candidate {
 	return s.c.Candidates[slices.IndexFunc(s.c.Candidates, func(k Candidate) bool { return k.Chosen })]
 }
 
-// worse reports whether a metric is worse than that of the step that is named, and than human text where that is named.
+// worse reports whether a metric is worse than that of the named step, and than human text where that is named.
 func (s said) worse(name string, human bool) bool {
 	own := s.k.Metrics[name]
 	best := s.h[slices.IndexFunc(s.h, func(p Point) bool { return p.Step == int64(s.n[2]) })].Metrics[name]
@@ -205,8 +203,7 @@ func (s said) worse(name string, human bool) bool {
 
 var numberIn = regexp.MustCompile(`-?\d+(\.\d+)?`)
 
-// TestReasonsAreTrue checks every reason that Choose gives against the numbers, over random histories, and that each of
-// them is met.
+// TestReasonsAreTrue checks every reason that Choose gives against the numbers, over random histories. Each is met.
 func TestReasonsAreTrue(t *testing.T) {
 	r := random(t, 20)
 	seen := map[string]int{}

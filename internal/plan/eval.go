@@ -51,8 +51,8 @@ func (p *Plan) chooseWriting(d *Draft) error {
 	training := float64(cfg.Train.Steps) * float64(cfg.Train.BatchTokens)
 	cost := writeCost + measureCost/float64(p.Multiplied)
 	thin := asked.Thin(int64(writeShare / cost * training / evaluations))
-	origin := fmt.Sprintf("planned: writing takes about %.0f %% of the time; from ten minutes on, a run writes %d texts at "+
-		"the end", 100*writeShare, asked.Texts())
+	origin := fmt.Sprintf("planned: writing takes about %.0f %% of the time; from ten minutes on, a run writes %d texts "+
+		"at the end", 100*writeShare, asked.Texts())
 	var usual judge.Plan
 	if 6*training*float64(p.Multiplied)/planSpeed >= longRun && thin.Texts() < asked.Texts() && !choseWriting(cfg) {
 		tokens := max(thin.MaxTokens, min(wholeText, asked.MaxTokens))

@@ -97,8 +97,8 @@ func (p *Plan) RateAt(step int64) float64 { return p.Rate.At(step) }
 const earlySave = 50
 
 // SaveDue reports whether a step without an evaluation ends with a save: at equal distances where a distance was
-// chosen, and before the first of these and the first evaluation at steps 50, 100, 200, 400, …, so that an early rewind
-// loses little.
+// chosen, and before the first of these and the first evaluation at steps 50, 100, 200, 400, …, so that an early
+// rewind loses little.
 func (p *Plan) SaveDue(step int64) bool {
 	first := evalEvery(p.Config)
 	if every := p.Config.Checkpoint.Every; every > 0 {
@@ -122,9 +122,9 @@ func (p *Plan) Tokens() int64 {
 // EvalEvery is the steps between evaluations.
 func (p *Plan) EvalEvery() int64 { return evalEvery(p.Config) }
 
-// EvalDue reports whether a step ends with an evaluation: at equal distances, at the last step, at the end of each cycle
-// of the learning rate, and at the end of an epoch unless there are more epochs than evaluations. whole: it is the end
-// of an epoch or of the run, where Writing.Samples is written.
+// EvalDue reports whether a step ends with an evaluation: at equal distances, at the last step, at the end of each
+// cycle of the learning rate, and at the end of an epoch unless there are more epochs than evaluations. whole: it is
+// the end of an epoch or of the run, where Writing.Samples is written.
 func (p *Plan) EvalDue(step int64, epochEnds bool) (due, whole bool) {
 	c := p.Config
 	epochEnds = epochEnds && p.Text.Epochs <= DefaultEvals

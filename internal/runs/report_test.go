@@ -113,6 +113,24 @@ func TestPostMortem(t *testing.T) {
 		"- run `gimbal why RUN` to see what happened, step by step.\n")
 }
 
+// The factor is that of the last event: the state of the guard, whose counters a stop resets, says 1.
+func TestPostMortemNamesTheFactor(t *testing.T) {
+	numbers := map[string]runlog.Float{"scale_before": 0.0625, "scale_after": 0.03125}
+	p := PostMortem{Peak: 0.01, Events: []runlog.Event{{Code: "E1-OUTLIER"}, {Code: "E3-DIVERGED", Numbers: numbers},
+		{Code: "A4-FALLING"}}}
+	for after, want := range map[runlog.Float]string{
+		0.03125: "Its factor on the learning rate was 0.0625, and 0.03125 after the last event (planned rate 0.01).",
+		0.0625:  "Its factor on the learning rate was 0.0625 (planned rate 0.01).",
+	} {
+		numbers["scale_after"] = after
+		var b strings.Builder
+		check(t, p.Write(&b))
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, &b)
+		}
+	}
+}
+
 func golden(t *testing.T, write func(io.Writer) error, want string) {
 	t.Helper()
 	var b strings.Builder
