@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"gimbal/internal/chat"
+	"gimbal/internal/record"
 )
 
 func TestChat(t *testing.T) {
@@ -149,10 +150,10 @@ func FuzzChat(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
 		before := bytes.Clone(line)
-		p := newRecordParser(Fields{})
-		text, turns, err := p.parse(line)
+		p := record.New(record.Fields{})
+		text, turns, err := p.Parse(line)
 		if err != nil {
-			if fault := err.(*Error); fault.Byte < 0 || fault.Byte > int64(len(before)) {
+			if fault := err.(*record.Error); fault.Byte < 0 || fault.Byte > int64(len(before)) {
 				t.Fatalf("fault at byte %d of %d", fault.Byte, len(before))
 			}
 			return

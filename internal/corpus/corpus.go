@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"gimbal/internal/chat"
+	"gimbal/internal/record"
 )
 
 // Options say how sources become documents.
@@ -48,16 +49,18 @@ type Source struct {
 	Root int    `json:"-"`      // index of the path of Discover that it was found under
 	Hash string `json:"sha256"` // hex SHA-256 of the file; "" until Identify has read it
 
-	kind kind
-	pack pack
-	chat bool // JSONL that begins with a conversation
+	kind   kind
+	pack   pack
+	chat   bool   // records that begin with a conversation
+	taken  taken  // what the content is taken for, against the name
+	unread *Error // says more about why it is left out; nil: the reason says all
 }
 
 // Corpus is an ordered list of files and the rules that cut them into documents.
 type Corpus struct {
-	Sources []Source         // sorted by path, with weights by root and then by path; no file twice
-	Skipped map[string]int64 // files and folders, by reason
-	records map[string]*recognised
+	Sources []Source          // sorted by path, with weights by root and then by path; no file twice
+	Skipped map[string]int64  // files and folders, by reason
+	why     map[string]*Error // of Skipped, where there is more to say: the first of each
 	opt     Options
 }
 
@@ -104,13 +107,16 @@ func (o Options) check() error {
 	if len(o.Separator) > maxSeparator {
 		return &Error{What: fmt.Sprintf("data.separator has %d bytes", len(o.Separator)), Advice: "use at most 4096"}
 	}
-	_, err := ParseFields(o.Fields)
-	return err
+	if _, err := record.ParseFields(o.Fields); err != nil {
+		e := err.(*record.Error)
+		return &Error{What: e.What, Advice: e.Advice}
+	}
+	return nil
 }
 
 // fields returns Fields, which were checked.
-func (o Options) fields() Fields {
-	f, _ := ParseFields(o.Fields)
+func (o Options) fields() record.Fields {
+	f, _ := record.ParseFields(o.Fields)
 	return f
 }
 

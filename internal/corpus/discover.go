@@ -41,7 +41,7 @@ func Discover(paths []string, opt Options) (*Corpus, error) {
 		return nil, &Error{What: fmt.Sprintf("data.weights has %d weights for %d paths", len(opt.Weights), len(paths)),
 			Advice: "give one for each of data.paths, in their order"}
 	}
-	c := &Corpus{Skipped: map[string]int64{}, opt: opt}
+	c := &Corpus{Skipped: map[string]int64{}, why: map[string]*Error{}, opt: opt}
 	d := discovery{seen: map[string]bool{}, c: c}
 	for i, p := range paths {
 		d.index = i
@@ -90,7 +90,6 @@ type discovery struct {
 	seen  map[string]bool // real paths of folders entered and files taken
 	index int             // of the root
 	c     *Corpus
-	fault *Error // of the last file, if it has records that are not read
 }
 
 // root takes one path that the user named.
@@ -114,8 +113,8 @@ func (d *discovery) root(p string) error {
 		return d.folder(p, real)
 	}
 	reason, err := d.file(p, real, info)
-	if err == nil && d.fault != nil && reason != "" {
-		err = d.fault
+	if err == nil && d.c.why[reason] != nil {
+		err = d.c.why[reason]
 	} else if err == nil && reason != "" && reason != reasonTwice {
 		err = &Error{Path: p, What: reason, Advice: "pass UTF-8 text, .jsonl or .parquet"}
 	}
@@ -203,17 +202,19 @@ func (d *discovery) file(path, real string, info fs.FileInfo) (reason string, er
 	if s.kind == table {
 		err = s.lookAtTable(d.c.opt.fields())
 	} else {
-		reason, err = s.sniff(d)
+		reason, err = s.sniff(d.c.opt)
 	}
 	if reason == "" && err == nil {
 		d.c.Sources = append(d.c.Sources, s)
+	} else if s.unread != nil && d.c.why[reason] == nil {
+		d.c.why[reason] = s.unread
 	}
 	return reason, err
 }
 
 // sniff looks at the first bytes of the text. It says why they are not text, estimates the size of the text in a packed
 // file, and finds whether a JSONL file begins with a conversation.
-func (s *Source) sniff(d *discovery) (reason string, err error) {
+func (s *Source) sniff(opt Options) (reason string, err error) {
 	r, err := s.open(context.Background())
 	if err != nil {
 		return "", err
@@ -238,5 +239,5 @@ func (s *Source) sniff(d *discovery) (reason string, err error) {
 	if bytes.IndexByte(text, 0) >= 0 {
 		return reasonBinary, nil
 	}
-	return d.recognise(s, br)
+	return s.recognise(br, opt)
 }

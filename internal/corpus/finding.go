@@ -12,7 +12,7 @@ type Finding struct {
 // Findings returns what is to be told of the files.
 func (c *Corpus) Findings() (f []Finding) {
 	others := maps.Clone(c.Skipped)
-	maps.DeleteFunc(others, func(reason string, _ int64) bool { return c.records[reason] != nil }) // told below
+	maps.DeleteFunc(others, func(reason string, _ int64) bool { return c.why[reason] != nil }) // told below
 	if left := skippedText(others); left != "" {
 		f = append(f, Finding{Text: "left out: " + left})
 	}

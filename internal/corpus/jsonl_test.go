@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"gimbal/internal/record"
 )
 
 func TestJSONL(t *testing.T) {
@@ -163,12 +165,12 @@ func FuzzJSONText(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
 		before := bytes.Clone(line)
-		p := newRecordParser(Fields{})
-		got, chat, err := p.parse(line)
+		p := record.New(record.Fields{})
+		got, chat, err := p.Parse(line)
 		var fields map[string]json.RawMessage
 		jerr := json.Unmarshal(before, &fields)
 		if err != nil {
-			fault := err.(*Error)
+			fault := err.(*record.Error)
 			if fault.Byte < 0 || fault.Byte > int64(len(before)) {
 				t.Fatalf("fault at byte %d of %d", fault.Byte, len(before))
 			}

@@ -1,7 +1,6 @@
-package corpus
+package record
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -15,7 +14,7 @@ import (
 var aliases = map[string]string{"human": chat.User, "gpt": chat.Assistant}
 
 // conversation reads the messages of a record into p.chat.
-func (p *recordParser) conversation(shape Fields, start int64) (err error) {
+func (p *Parser) conversation(shape Fields, start int64) (err error) {
 	for _, key := range lostKeys {
 		if v := p.get(key); v.json != nil && !isEmpty(v.json) && key != shape.Prompt && key != shape.Completion {
 			return &Error{Byte: v.at, What: fmt.Sprintf("%q is not supported: it would be lost", key)}
@@ -53,7 +52,7 @@ func (p *recordParser) conversation(shape Fields, start int64) (err error) {
 		return &Error{Byte: start, What: "a conversation without an answer of the assistant"}
 	}
 	if !slices.ContainsFunc(p.chat, func(m chat.Message) bool { return m.Learn }) {
-		return errUncounted
+		return ErrUncounted
 	}
 	for i, m := range p.chat {
 		p.chat[i].Text = unescape(m.Text)
@@ -62,7 +61,7 @@ func (p *recordParser) conversation(shape Fields, start int64) (err error) {
 }
 
 // pair reads a prompt, with what it is about, and its completion.
-func (p *recordParser) pair(shape Fields, learn bool) error {
+func (p *Parser) pair(shape Fields, learn bool) error {
 	if err := p.messages(shape.Prompt, p.get(shape.Prompt), chat.User, false); err != nil {
 		return err
 	}
@@ -94,7 +93,7 @@ func isEmpty(json []byte) bool {
 }
 
 // whole reports whether a record lets its conversation count.
-func (p *recordParser) whole() (learn bool, err error) {
+func (p *Parser) whole() (learn bool, err error) {
 	learn = true
 	for _, key := range wholeKeys {
 		v := p.get(key)
@@ -130,7 +129,7 @@ func whyCounts(key string, json []byte) string {
 
 // messages appends to p.chat the messages of an array, or, if a role is given, of a string that is one message. The
 // texts are still escaped.
-func (p *recordParser) messages(name string, from part, role string, learn bool) error {
+func (p *Parser) messages(name string, from part, role string, learn bool) error {
 	r := &p.value
 	r.Reset(from.json, strictjson.AllowDuplicates, strictjson.AllowInvalidUTF8)
 	switch kind := r.Kind(); {
@@ -152,7 +151,7 @@ func (p *recordParser) messages(name string, from part, role string, learn bool)
 }
 
 // message reads {"role": …, "content": …}, or ShareGPT's {"from": …, "value": …}. The text is still escaped.
-func (p *recordParser) message(r *strictjson.Reader, learn bool) (m chat.Message) {
+func (p *Parser) message(r *strictjson.Reader, learn bool) (m chat.Message) {
 	start := r.At()
 	if r.Kind() != '{' {
 		fail(r, start, "a message is not an object")
@@ -232,7 +231,7 @@ func roleOf(r *strictjson.Reader, kind byte) string {
 }
 
 // contentParts reads [{"type": "text", "text": …}, …] as one string.
-func (p *recordParser) contentParts(r *strictjson.Reader) []byte {
+func (p *Parser) contentParts(r *strictjson.Reader) []byte {
 	texts := [][]byte{[]byte(`""`)}
 	r.Array(func(int) {
 		at := r.At()
@@ -269,7 +268,4 @@ func (p *recordParser) contentParts(r *strictjson.Reader) []byte {
 }
 
 // ignore notes a key of a message that is not used.
-func (p *recordParser) ignore(name string) { p.ignored = append(p.ignored, name) }
-
-// isBlank reports whether a text has no word.
-func isBlank(text []byte) bool { return len(bytes.TrimSpace(text)) == 0 }
+func (p *Parser) ignore(name string) { p.Ignored = append(p.Ignored, name) }
