@@ -80,3 +80,26 @@ with open(os.path.join(here, "rows.json"), "w") as out:
     versions = {"pyarrow": pa.__version__, "polars": polars.__version__, "duckdb": duckdb.__version__}
     json.dump({"versions": versions, "sets": sets, "files": files}, out, ensure_ascii=True)
     out.write("\n")
+
+chats = [
+    {
+        "messages": [{"role": "user", "content": "q0", "name": "n"}, {"role": "assistant", "content": "a0"}],
+        "system": "s",
+        "ask": "x0",
+        "answer": "y0",
+    },
+    {
+        "messages": [
+            {"role": "user", "content": "q1"},
+            {"role": "assistant", "content": "b", "weight": 0},
+            {"role": "user", "content": "r"},
+            {"role": "assistant", "content": "a1", "weight": 1},
+        ],
+        "ask": "x1",
+        "answer": "y1",
+    },
+    {"messages": None, "ask": "x2"},
+]
+turn = pa.struct([("role", pa.string()), ("content", pa.string()), ("name", pa.string()), ("weight", pa.int64())])
+schema = pa.schema([("messages", pa.list_(turn)), ("system", pa.string()), ("ask", pa.string()), ("answer", pa.string())])
+pq.write_table(pa.Table.from_pylist(chats, schema=schema), os.path.join(here, "chats.parquet"), compression="lz4")
