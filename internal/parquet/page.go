@@ -203,13 +203,15 @@ func (l levels) countHighest(n int) (set int, err error) {
 	if l.highest == 0 {
 		return n, nil
 	}
-	for range n {
+	for n > 0 {
 		v, err := l.next()
 		if err != nil {
 			return 0, err
 		}
-		if v == l.highest {
-			set++
+		again := 1 + int(min(l.run, uint64(n-1))) // a run costs nothing, however long it is
+		l.run -= uint64(again - 1)
+		if n -= again; v == l.highest {
+			set += again
 		}
 	}
 	return set, nil

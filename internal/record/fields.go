@@ -156,8 +156,8 @@ func (f Fields) Unknown(kind string, names []string) *Error {
 		e.What = "no " + f.String() + ", which data.fields names"
 	}
 	if len(names) > 0 {
-		e.Advice = fmt.Sprintf("its %s are %s: name what to read, such as data.fields = %q", kind, quoteNames(names),
-			"text="+CutName(names[0]))
+		e.Advice = fmt.Sprintf("its %s are %s: name what to read, such as data.fields = \"text=NAME\"", kind,
+			quoteNames(names))
 	}
 	return e
 }

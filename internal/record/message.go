@@ -17,7 +17,8 @@ var aliases = map[string]string{"human": chat.User, "gpt": chat.Assistant}
 func (p *Parser) conversation(shape Fields, start int64) (err error) {
 	for _, key := range lostKeys {
 		if v := p.get(key); v.json != nil && !isEmpty(v.json) && key != shape.Prompt && key != shape.Completion {
-			return &Error{Byte: v.at, What: fmt.Sprintf("%q is not supported: it would be lost", key)}
+			return &Error{Byte: v.at, What: fmt.Sprintf("%q is not supported: it would be lost", key),
+				Advice: "remove the key if nothing that is learned depends on it"}
 		}
 	}
 	learn, err := p.whole()

@@ -144,7 +144,7 @@ func TestRefused(t *testing.T) {
 	// The keys that are there are named, and how to name them.
 	_, err := read(New(Fields{}), `{"body":"x","meta\u001b":{}}`)
 	if e := err.(*Error); !strings.Contains(e.Advice, `its keys are "body", "meta\x1b": name what to read, such as `+
-		`data.fields = "text=body"`) {
+		`data.fields = "text=NAME"`) {
 		t.Error(e.Advice)
 	}
 }

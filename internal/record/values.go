@@ -61,7 +61,7 @@ func (v *Values) next() ([]byte, error) {
 	c, err := v.Peek()
 	if err == nil && !v.begun {
 		if v.begun, v.array = true, c == '['; v.array {
-			v.byte()
+			v.take(1)
 			c, err = v.Peek()
 		}
 	}
@@ -71,7 +71,7 @@ func (v *Values) next() ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case v.array && c == ']':
-		v.byte()
+		v.take(1)
 		if _, err = v.Peek(); err == nil {
 			err = &Error{What: "more data after the end of the array"}
 		}
@@ -80,7 +80,7 @@ func (v *Values) next() ([]byte, error) {
 	case v.array && v.count > 0 && c != ',':
 		return nil, &Error{What: "no comma between two elements of the array"}
 	case v.array && v.count > 0:
-		v.byte()
+		v.take(1)
 		if _, err = v.Peek(); err == io.EOF {
 			return nil, ErrCutOff
 		}
@@ -92,50 +92,66 @@ func (v *Values) next() ([]byte, error) {
 // value reads up to the end of the value that begins here.
 func (v *Values) value() ([]byte, error) {
 	v.At, v.Line, v.buf = v.pos, v.line, v.buf[:0]
-	depth, quoted, escaped := 0, false, false
-	for {
-		b, err := v.br.Peek(1)
-		if err == io.EOF && depth == 0 && !quoted && v.pos > v.At {
+	s := scan{array: v.array}
+	for done := false; !done; {
+		_, err := v.br.Peek(1)
+		if err == io.EOF && s.depth == 0 && !s.quoted && v.pos > v.At {
 			break // a number or a word at the end
 		}
 		if err == io.EOF {
-			return nil, ErrCutOff
+			err = ErrCutOff
 		}
 		if err != nil {
 			return nil, err
 		}
-		c := b[0]
-		if depth == 0 && !quoted && strings.IndexByte(endOfWord, c) >= 0 && (v.pos > v.At || v.array && c != '}') {
-			break // a word ends, or there is none between two commas
-		}
-		v.byte()
-		if v.buf = append(v.buf, c); v.pos-v.At > MaxBytes {
+		b, _ := v.br.Peek(v.br.Buffered())
+		var n int
+		n, done = s.bytes(b)
+		if v.buf = append(v.buf, b[:n]...); v.pos+int64(n)-v.At > MaxBytes {
 			v.buf = v.buf[:0]
 		}
+		v.take(n)
 		if v.most > 0 && v.pos-v.At > v.most {
 			return nil, ErrLong
-		}
-		switch {
-		case escaped:
-			escaped = false
-		case quoted:
-			escaped = c == '\\'
-			quoted = c != '"'
-		case c == '"':
-			quoted = true
-		case c == '{' || c == '[':
-			depth++
-		case c == '}' || c == ']':
-			depth--
-		}
-		if depth <= 0 && !quoted && (c == '}' || c == ']' || c == '"') {
-			break
 		}
 	}
 	if v.Size = v.pos - v.At; v.Size > MaxBytes {
 		return nil, ErrLong
 	}
 	return v.buf, nil
+}
+
+// scan finds the end of a value.
+type scan struct {
+	depth           int // of brackets
+	quoted, escaped bool
+	begun, array    bool
+}
+
+// bytes reads on. It returns how many of b belong to the value, and whether it ends there.
+func (s *scan) bytes(b []byte) (n int, done bool) {
+	for i, c := range b {
+		switch {
+		case s.escaped:
+			s.escaped = false
+		case s.quoted:
+			s.escaped = c == '\\'
+			s.quoted = c != '"'
+		case s.depth == 0 && strings.IndexByte(endOfWord, c) >= 0 && (s.begun || s.array && c != '}'):
+			return i, true // a word ends, or there is none between two commas
+		case c == '"':
+			s.quoted = true
+		case c == '{' || c == '[':
+			s.depth++
+		case c == '}' || c == ']':
+			s.depth--
+		}
+		begun := s.begun
+		if s.begun = true; s.depth <= 0 && !s.quoted && (c == '}' || c == ']' || c == '"' && begun) {
+			return i + 1, true
+		}
+	}
+	return len(b), false
 }
 
 // Peek passes over white space and returns the next byte without taking it.
@@ -148,14 +164,14 @@ func (v *Values) Peek() (byte, error) {
 		if bytes.IndexByte([]byte(blanks), b[0]) < 0 {
 			return b[0], nil
 		}
-		v.byte()
+		v.take(1)
 	}
 }
 
-// byte takes the byte that Peek has seen.
-func (v *Values) byte() {
-	c, _ := v.br.ReadByte()
-	if v.pos++; c == '\n' {
-		v.line++
-	}
+// take takes bytes that Peek has seen.
+func (v *Values) take(n int) {
+	b, _ := v.br.Peek(n)
+	v.line += int64(bytes.Count(b, []byte("\n")))
+	v.br.Discard(n)
+	v.pos += int64(n)
 }
