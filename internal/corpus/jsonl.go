@@ -11,7 +11,8 @@ import (
 
 const maxLine = record.MaxBytes
 
-var longLine = record.Error{What: "a line of more than 64 MiB", Advice: "cut the document, or pass it as a plain text file"}
+var longLine = record.Error{What: "a line of more than 64 MiB",
+	Advice: "cut the document, or pass it as a plain text file"}
 
 // lines reads the record of each line of a JSONL file.
 func (d *documents) lines(i int32, off int64) error {

@@ -51,7 +51,8 @@ func (c *Corpus) recordFindings() (f []Finding) {
 		f = append(f, Finding{Text: "data.fields names keys of records, and no file has records", Warn: true,
 			Advice: "remove the setting, or name the files that have them"})
 	}
-	for as, what := range map[taken]string{asRecords: "as records by their content", asText: "as text: the JSON has no records"} {
+	for as, what := range map[taken]string{asRecords: "as records by their content",
+		asText: "as text: the JSON has no records"} {
 		n, first := 0, ""
 		for _, s := range c.Sources {
 			if s.taken == as {
@@ -112,7 +113,7 @@ func (s *Source) recognise(br *bufio.Reader, opt Options) (reason string, err er
 		s.unread = &Error{Path: s.Path, What: reason, Advice: adviceOf[reason]}
 	case s.kind != before:
 		s.taken = asRecords
-	case ext == ".json":
+	case ext == ".json" || l.isJSON:
 		s.taken = asText
 	}
 	return reason, err
@@ -126,6 +127,7 @@ type look struct {
 	v      *record.Values
 	p      *record.Parser
 	named  bool // the name says that there are records
+	isJSON bool // the text begins with an object of JSON, or an array of them
 }
 
 // json looks at a text that begins with a bracket.
@@ -146,6 +148,7 @@ func (l *look) json(array bool) (reason string, err error) {
 		}
 		return "", nil
 	}
+	l.isJSON = isJSON(first)
 	known, chat, fault := l.known(first)
 	switch {
 	case known && (l.named || l.more()):
@@ -158,7 +161,7 @@ func (l *look) json(array bool) (reason string, err error) {
 	case array:
 		l.say(fault)
 		return reasonNoKeys, nil
-	case !isJSON(first):
+	case !l.isJSON:
 		return "", nil
 	case nestsRecords(l.p, first):
 		return reasonNested, nil

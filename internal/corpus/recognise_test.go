@@ -118,9 +118,11 @@ func TestTakenIsTold(t *testing.T) {
 	write(t, dir, "b.json", "{\"name\": \"x\"}")
 	write(t, dir, "c.jsonl", aPair)
 	write(t, dir, "d.txt", "text")
+	write(t, dir, "e.log", `{"level":"info"}`+"\n"+`{"level":"warn"}`)
 	f := discover(t, Options{}, dir).Findings()
 	if len(f) != 2 || f[0].Warn || f[1].Warn || !strings.Contains(f[0].Text, "as records by their content: 1") ||
-		!strings.Contains(f[0].Text, "a.json") || !strings.Contains(f[1].Text, "b.json") {
+		!strings.Contains(f[0].Text, "a.json") || !strings.Contains(f[1].Text, "no records: 2") ||
+		!strings.Contains(f[1].Text, "b.json") {
 		t.Errorf("%+v", f)
 	}
 	f = discover(t, Options{Fields: []string{"text=x"}}, filepath.Join(dir, "d.txt")).Findings()
@@ -149,7 +151,8 @@ func TestBrokenValues(t *testing.T) {
 		{"a.csv", "text,id\ngood,1\nx\"y,1\ngood,2\n", ":3:2: broken row: bare", 2},
 	} {
 		path := write(t, t.TempDir(), c.name, c.content)
-		if _, _, err := readAll(discover(t, Options{}, path), nil); err == nil || !strings.Contains(err.Error(), path+c.want) {
+		_, _, err := readAll(discover(t, Options{}, path), nil)
+		if err == nil || !strings.Contains(err.Error(), path+c.want) {
 			t.Errorf("%q: %v, want %q", c.content, err, c.want)
 		}
 		var counts Tally
@@ -164,7 +167,8 @@ func TestBrokenValues(t *testing.T) {
 func TestConversationsInTables(t *testing.T) {
 	path := filepath.Join("..", "parquet", "testdata", "chats.parquet")
 	for fields, want := range map[string][]string{
-		"":                             {"[system: s][user: q0][assistant*: a0]", "[user: q1][assistant: b][user: r][assistant*: a1]"},
+		"": {"[system: s][user: q0][assistant*: a0]",
+			"[user: q1][assistant: b][user: r][assistant*: a1]"},
 		"prompt=ask,completion=answer": {"[system: s][user: x0][assistant*: y0]", "[user: x1][assistant*: y1]"},
 		"text=ask":                     {"x0", "x1", "x2"},
 	} {

@@ -9,8 +9,8 @@ import (
 	"gimbal/internal/tokenizer"
 )
 
-// TestAnswers finds every answer of a conversation, without the mark that ends it; marks of plain text belong to it, and
-// so does what follows, because a model writes on.
+// TestAnswers finds every answer of a conversation, without the mark that ends it. Marks of plain text belong to it,
+// and so does what follows: a model writes on.
 func TestAnswers(t *testing.T) {
 	plain := tokenizer.NewBytes()
 	for _, tok := range []*tokenizer.Tokenizer{plain, plain.WithSpecial(chat.RoleTokens...)} {

@@ -4,6 +4,6 @@
 //	p := record.New(record.Fields{})      // recognises records by their keys
 //	text, turns, err := p.Parse(line)
 //
-// Values cuts JSON into records, and Table reads comma- or tab-separated values. Both hold one record of at most 64 MiB.
-// The package knows no files and no tokens.
+// Values cuts JSON into records, and Table reads comma- or tab-separated values. Both hold one record of at most 64
+// MiB. The package knows no files and no tokens.
 package record

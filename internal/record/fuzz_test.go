@@ -11,9 +11,12 @@ import (
 	"gimbal/internal/chat"
 )
 
-// FuzzJSONText compares with encoding/json, which replaces what is invalid, matches keys in any case and keeps the last of two.
+// FuzzJSONText compares with encoding/json, which replaces what is invalid, matches keys in any case and keeps the last
+// of two.
 func FuzzJSONText(f *testing.F) {
-	for _, s := range []string{`{"text":"a"}`, `{"a":[1,2,{"b":null}],"text":"\ud83d\ude00\n"}`, `{"text":1}`, `{"text":"a"`, `{"text":"a"}x`, `{"a":-1.5e-7,"text":""}`, "{\"text\":\"\xff\"}", `{"text":"\ud800"}`, `[]`, ``} {
+	for _, s := range []string{`{"text":"a"}`, `{"a":[1,2,{"b":null}],"text":"\ud83d\ude00\n"}`, `{"text":1}`,
+		`{"text":"a"`, `{"text":"a"}x`,
+		`{"a":-1.5e-7,"text":""}`, "{\"text\":\"\xff\"}", `{"text":"\ud800"}`, `[]`, ``} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
@@ -29,7 +32,8 @@ func FuzzJSONText(f *testing.F) {
 			}
 			var want *string
 			if jerr == nil && fields["text"] != nil && json.Unmarshal(fields["text"], &want) == nil && want != nil &&
-				!strings.Contains(fault.What, "a second") && !strings.Contains(fault.What, "nested deeper") && !strings.Contains(fault.What, "more than one of") {
+				!strings.Contains(fault.What, "a second") && !strings.Contains(fault.What, "nested deeper") &&
+				!strings.Contains(fault.What, "more than one of") {
 				t.Fatalf("refused (%v) what encoding/json takes", err)
 			}
 			return

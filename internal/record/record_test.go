@@ -70,7 +70,8 @@ func TestShapes(t *testing.T) {
 // TestCounts marks answers, and whole records, as not to be learned, in every spelling.
 func TestCounts(t *testing.T) {
 	two := func(first string) string {
-		return q + `{"role":"assistant","content":"b"` + first + `},{"role":"user","content":"r"},{"role":"assistant","content":"a"}]}`
+		return q + `{"role":"assistant","content":"b"` + first + `},{"role":"user","content":"r"},` +
+			`{"role":"assistant","content":"a"}]}`
 	}
 	for key, counts := range map[string]bool{
 		`"weight":0`: false, `"weight":0.0`: false, `"train":false`: false, `"training":false`: false, `"label":false`: false,
@@ -99,37 +100,41 @@ func TestCounts(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	answer := func(rest string) string { return q + `{"role":"assistant","content":"a",` + rest + `}]}` }
-	for record, want := range map[string]string{
-		answer(`"weight":0.5`):                       `"weight" is 0.5: only 0 and 1`,
-		answer(`"weight":-1`):                        `"weight" is -1`,
-		answer(`"weight":"0"`):                       `"weight" is "0"`,
-		answer(`"train":"no"`):                       `"train" is "no"`,
-		answer(`"loss":[]`):                          `"loss" is []`,
-		answer(`"reasoning_content":"think"`):        `"reasoning_content" is not supported`,
-		answer(`"thinking":"hm"`):                    `"thinking" is not supported`,
-		answer(`"function_call":{"name":"f"}`):       `"function_call" is not supported`,
-		answer(`"value":"b"`):                        `a second "value"`,
-		answer(`"from":"gpt"`):                       `a second "from"`,
-		q + `{"from":"bot","value":"a"}]}`:           `"from" is none of`,
-		q + `{"role":"assistant","content":[{}]}]}`:  `a part without "text"`,
-		q + `{"role":"assistant","content":["a"]}]}`: "a part of a message is not an object",
-		q + `{"role":"assistant","content":[{"type":"image_url","image_url":{}}]}]}`:                     `a part of type "image_url"`,
-		q + `{"role":"assistant","content":[{"type":"text","text":["a"]}]}]}`:                            "not one string",
-		q + `{"role":"assistant","content":[{"type":"text","text":"a","text":"b"}]}]}`:                   "not one string",
-		`{"prompt":"q","completion":"a","tools":[{}]}`:                                                   `"tools" is not supported`,
-		`{"instruction":"q","output":"a","history":[["a","b"]]}`:                                         `"history" is not supported`,
-		`{"prompt":"q","completion":"a","thinking":"hm"}`:                                                `"thinking" is not supported`,
-		`{"prompt":"q","completion":"a","weight":0.5}`:                                                   `"weight" is 0.5`,
-		`{"prompt":"q","completion":"a","system":["s"]}`:                                                 `"system" is not a string`,
-		`{"system":"s","messages":[{"role":"system","content":"t"},{"role":"assistant","content":"a"}]}`: "more than one message of the system",
-		`{"system":"s","system_prompt":"t","prompt":"q","completion":"a"}`:                               "more than one message of the system",
-		`{"instruction":"q","input":["i"],"output":"a"}`:                                                 `"input" is not a string`,
-		`{"text":"t","instruction":"q","output":"a"}`:                                                    `more than one of "text", and "instruction" with "output"`,
-		`{"messages":[],"conversations":[]}`:                                                             "more than one of",
-		`{"prompt":"q","completion":"a","response":"b"}`:                                                 "more than one of",
-		`{"body":"x"}`: `no "text", "messages"`,
-		`{}`:           `no "text", "messages"`,
+	system := `{"role":"system","content":"t"},{"role":"assistant","content":"a"}`
+	pair := func(rest string) string { return `{"prompt":"q","completion":"a",` + rest + `}` }
+	parts := func(parts string) string { return q + `{"role":"assistant","content":[` + parts + `]}]}` }
+	for _, c := range [][2]string{
+		{answer(`"weight":0.5`), `"weight" is 0.5: only 0 and 1`},
+		{answer(`"weight":-1`), `"weight" is -1`},
+		{answer(`"weight":"0"`), `"weight" is "0"`},
+		{answer(`"train":"no"`), `"train" is "no"`},
+		{answer(`"loss":[]`), `"loss" is []`},
+		{answer(`"reasoning_content":"think"`), `"reasoning_content" is not supported`},
+		{answer(`"thinking":"hm"`), `"thinking" is not supported`},
+		{answer(`"function_call":{"name":"f"}`), `"function_call" is not supported`},
+		{answer(`"value":"b"`), `a second "value"`},
+		{answer(`"from":"gpt"`), `a second "from"`},
+		{q + `{"from":"bot","value":"a"}]}`, `"from" is none of`},
+		{parts(`{}`), `a part without "text"`},
+		{parts(`"a"`), "a part of a message is not an object"},
+		{parts(`{"type":"image_url","image_url":{}}`), `a part of type "image_url"`},
+		{parts(`{"type":"text","text":["a"]}`), "not one string"},
+		{parts(`{"type":"text","text":"a","text":"b"}`), "not one string"},
+		{pair(`"tools":[{}]`), `"tools" is not supported`},
+		{pair(`"thinking":"hm"`), `"thinking" is not supported`},
+		{pair(`"weight":0.5`), `"weight" is 0.5`},
+		{pair(`"system":["s"]`), `"system" is not a string`},
+		{pair(`"system":"s","system_prompt":"t"`), "more than one message of the system"},
+		{`{"system":"s","messages":[` + system + `]}`, "more than one message of the system"},
+		{`{"instruction":"q","output":"a","history":[["a","b"]]}`, `"history" is not supported`},
+		{`{"instruction":"q","input":["i"],"output":"a"}`, `"input" is not a string`},
+		{`{"text":"t","instruction":"q","output":"a"}`, `more than one of "text", and "instruction" with "output"`},
+		{`{"messages":[],"conversations":[]}`, "more than one of"},
+		{pair(`"response":"b"`), "more than one of"},
+		{`{"body":"x"}`, `no "text", "messages"`},
+		{`{}`, `no "text", "messages"`},
 	} {
+		record, want := c[0], c[1]
 		_, err := read(New(Fields{}), record)
 		if fault := new(Error); !errors.As(err, &fault) || !strings.Contains(fault.What, want) ||
 			fault.Byte < 0 || fault.Byte >= int64(len(record)) {

@@ -71,7 +71,8 @@ func TestValues(t *testing.T) {
 // TestLongValue passes over a value that is too long, without holding it, or gives up at once.
 func TestLongValue(t *testing.T) {
 	long := func() io.Reader {
-		return io.MultiReader(strings.NewReader(`[{"a":"`), io.LimitReader(zeros{}, MaxBytes), strings.NewReader(`"},{"b":1}]`))
+		begin, end := strings.NewReader(`[{"a":"`), strings.NewReader(`"},{"b":1}]`)
+		return io.MultiReader(begin, io.LimitReader(zeros{}, MaxBytes), end)
 	}
 	v := NewValues(bufio.NewReader(long()), 0)
 	if _, err := v.Next(); err != ErrLong {
@@ -104,7 +105,8 @@ func (zeros) Read(p []byte) (int, error) {
 
 // FuzzValues cuts arrays and lines as encoding/json does, and ends on anything else.
 func FuzzValues(f *testing.F) {
-	for _, s := range []string{`[{"a":[1]},{"b":"]"}]`, "{}\n{}", `[1,2`, `[,]`, `}`, "[{} {}]", `"a"1`, `[[[`, `{"\"":"\\"}`} {
+	for _, s := range []string{`[{"a":[1]},{"b":"]"}]`, "{}\n{}", `[1,2`, `[,]`, `}`, "[{} {}]", `"a"1`, `[[[`,
+		`{"\"":"\\"}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
@@ -154,14 +156,15 @@ func allRows(r io.Reader) (header []string, rows []string, lies []Lies, err erro
 }
 
 func TestTable(t *testing.T) {
+	const wrong, missing = "broken row: wrong number", "broken row: extraneous or missing \""
 	for text, want := range map[string][]string{
 		"text\na\n\nb": {`{"text":"a"}`, `{"text":"b"}`},
 		"id,text\r\n1,\"two\r\nlines, \"\"x\"\"\"":  {`{"id":"1","text":"two\u000alines, \"x\""}`},
 		"id\ttext\n1\ta,b\n":                        {`{"id":"1","text":"a,b"}`},
 		"text; id\na;1\n":                           {`{"text":"a","id":"1"}`},
 		"\"a\",\"b\"\n,\n":                          {`{"a":"","b":""}`},
-		"a,b\n1\n1,2,3\n1,\"2\n":                    {"broken row: wrong number", "broken row: wrong number", "broken row: extraneous or missing \""},
-		"a,b\nx\"y,1\n\"x\"y,1\n2,\xff\n":           {"broken row: bare \"", "broken row: extraneous or missing \"", "{\"a\":\"2\",\"b\":\"\xff\"}"},
+		"a,b\n1\n1,2,3\n1,\"2\n":                    {wrong, wrong, missing},
+		"a,b\nx\"y,1\n\"x\"y,1\n2,\xff\n":           {"broken row: bare \"", missing, "{\"a\":\"2\",\"b\":\"\xff\"}"},
 		"a,a\n1,2\n":                                {`{"a":"1","a":"2"}`},
 		"text\n" + strings.Repeat("long ", 100_000): {`{"text":"` + strings.Repeat("long ", 100_000) + `"}`},
 	} {
@@ -184,7 +187,8 @@ func TestTable(t *testing.T) {
 
 // FuzzTable compares with the csv package.
 func FuzzTable(f *testing.F) {
-	for _, s := range []string{"text,id\na,1\n", "a\tb\n\"x\n\ty\"\tz", "a;b\n\"", "a\n\n\nb", "\"a\"\"\",b\r\n1,2", "a,b\n1\n"} {
+	for _, s := range []string{"text,id\na,1\n", "a\tb\n\"x\n\ty\"\tz", "a;b\n\"", "a\n\n\nb",
+		"\"a\"\"\",b\r\n1,2", "a,b\n1\n"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
