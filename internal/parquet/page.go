@@ -349,7 +349,7 @@ func (p *pages) unpack(dst, packed []byte, n int, codec int32) (_ []byte, err er
 		}
 	case lz4Hadoop, lz4Pack:
 		if codec == lz4Pack || !unframe(dst, packed) {
-			got, err = lz4.UncompressBlock(packed, dst)
+			got, err = unpackBlock(dst, packed)
 		}
 	case zstdPack:
 		if p.zst == nil {
@@ -388,10 +388,21 @@ func unframe(dst, packed []byte) bool {
 		if packed = packed[8:]; uint64(size) > uint64(len(dst)) || uint64(n) > uint64(len(packed)) {
 			return false
 		}
-		if got, err := lz4.UncompressBlock(packed[:n], dst[:size]); err != nil || got != int(size) {
+		if got, err := unpackBlock(dst[:size], packed[:n]); err != nil || got != int(size) {
 			return false
 		}
 		dst, packed = dst[size:], packed[n:]
 	}
 	return len(dst) == 0
+}
+
+// unpackBlock unpacks a block of LZ4 into dst. The library fails on a nil pointer where there is no room at all.
+func unpackBlock(dst, packed []byte) (int, error) {
+	if len(dst) == 0 {
+		if len(packed) > 1 || len(packed) == 1 && packed[0] != 0 {
+			return 0, lz4.ErrInvalidSourceShortBuffer
+		}
+		return 0, nil
+	}
+	return lz4.UncompressBlock(packed, dst)
 }

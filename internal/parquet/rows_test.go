@@ -118,6 +118,13 @@ func TestHadoopLZ4(t *testing.T) {
 			t.Errorf("%s: %d bytes, %v", name, len(got), err)
 		}
 	}
+	for _, codec := range []int32{lz4Hadoop, lz4Pack} { // a block without a byte
+		for packed, good := range map[string]bool{"": true, "\x00": true, "\x10a": false, "\x00\x00\x00": false} {
+			if got, err := new(pages).unpack(nil, []byte(packed), 0, codec); (err == nil) != good || len(got) != 0 {
+				t.Errorf("%q: %d bytes, %v", packed, len(got), err)
+			}
+		}
+	}
 	for name, packed := range map[string][]byte{
 		"empty": nil, "short": two[:7], "cut": two[:len(two)-1], "one of two": frame(text[:1000]),
 		"more": append(bytes.Clone(two), frame(text[:1])...),
