@@ -74,7 +74,8 @@ func TestChatErrors(t *testing.T) {
 func TestHasChat(t *testing.T) {
 	chat := `{"messages":[{"role":"assistant","content":"a"}]}` + "\n"
 	for content, want := range map[string]bool{
-		chat: true, "\xEF\xBB\xBF\n \n" + chat: true, "{\"text\":\"a\"}\n" + chat: false, "": false, "broken\n": false,
+		chat: true, "{\"messages\":null}\n" + chat: true, "\xEF\xBB\xBF\n \n" + chat: true,
+		"{\"text\":\"a\"}\n" + chat: false, "": false, "broken\n": false,
 		`{"messages":[{"role":"assistant","content":"` + strings.Repeat("long ", 1<<20) + `"}]}`: true,
 	} {
 		if got := discover(t, Options{}, write(t, t.TempDir(), "a.jsonl", content)).HasChat(); got != want {

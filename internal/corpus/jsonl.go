@@ -44,7 +44,7 @@ func (d *documents) lines(i int32, off int64) error {
 	}
 }
 
-// beginsWithChat reports whether the first line that is not blank holds a conversation. A broken line does not; it is
+// beginsWithChat reports whether the first line that is neither blank nor null holds a conversation. A broken line does not; it is
 // reported when the documents are read.
 func beginsWithChat(br *bufio.Reader, fields record.Fields) (bool, error) {
 	var line []byte
@@ -62,6 +62,9 @@ func beginsWithChat(br *bufio.Reader, fields record.Fields) (bool, error) {
 			continue
 		}
 		_, chat, err := record.New(fields).Parse(raw)
+		if err == record.ErrNull {
+			continue
+		}
 		return errors.Is(err, record.ErrUncounted) || err == nil && chat != nil, nil
 	}
 }

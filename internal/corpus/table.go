@@ -65,7 +65,8 @@ func tableFault(path string, err error) error {
 		Advice: "write it with a string column \"text\" or a list column \"messages\", or convert it to .jsonl"}
 }
 
-// lookAtTable sets the size of the columns that are read, unpacked, and whether the first row is a conversation.
+// lookAtTable sets the size of the columns that are read, unpacked, and whether the first row that is
+// not null is a conversation.
 func (s *Source) lookAtTable(fields record.Fields) error {
 	p, err := openParquet(s, fields)
 	if err != nil {
@@ -82,6 +83,9 @@ func (s *Source) lookAtTable(fields record.Fields) error {
 			return tableFault(s.Path, err)
 		}
 		_, turns, err := record.New(fields).Parse(row)
+		if err == record.ErrNull {
+			continue
+		}
 		s.chat = turns != nil || err == record.ErrUncounted
 		break
 	}

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strconv"
@@ -38,7 +39,7 @@ func (p *Parser) conversation(shape Fields, start int64) (err error) {
 	}
 	systemFirst := len(p.chat)
 	if shape.Messages != "" {
-		err = p.messages(shape.Messages, p.get(shape.Messages), "", learn)
+		err = p.messages(shape.Messages, inner(p.get(shape.Messages)), "", learn)
 	} else {
 		err = p.pair(shape, learn)
 	}
@@ -59,6 +60,16 @@ func (p *Parser) conversation(shape Fields, start int64) (err error) {
 		p.chat[i].Text = unescape(m.Text)
 	}
 	return nil
+}
+
+// inner returns the JSON that a string spells, as tables have it, or the value as it is.
+func inner(v part) part {
+	if v.json[0] == '"' {
+		if json := bytes.TrimSpace(unescape(bytes.Clone(v.json))); len(json) > 0 && json[0] == '[' {
+			return part{json: json, at: v.at}
+		}
+	}
+	return v
 }
 
 // pair reads a prompt, with what it is about, and its completion.
@@ -158,8 +169,12 @@ func (p *Parser) message(r *strictjson.Reader, learn bool) (m chat.Message) {
 		fail(r, start, "a message is not an object")
 	}
 	off, on := false, ""
+	var names []string
 	r.Object(func(key []byte) {
 		at, kind := r.At(), r.Kind()
+		if len(names) < maxNames {
+			names = append(names, string(key))
+		}
 		switch string(key) {
 		case "role", "from":
 			if m.Role != "" {
@@ -207,7 +222,8 @@ func (p *Parser) message(r *strictjson.Reader, learn bool) (m chat.Message) {
 		}
 	})
 	if m.Role == "" || m.Text == nil {
-		fail(r, start, `a message without "role" or "content"`)
+		r.Fail(&Error{Byte: start, What: `a message without "role" or "content"`,
+			Advice: "its keys are " + quoteNames(names)})
 	}
 	if on != "" && m.Role != chat.Assistant && learn {
 		p.ignore(on + " of " + m.Role)

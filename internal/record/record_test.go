@@ -57,6 +57,7 @@ func TestShapes(t *testing.T) {
 		{`{"conversations":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}`, pair},
 		{q + `{"role":"assistant","content":[{"type":"text","text":"a"},{"text":"\"b","type":"text"}]}]}`,
 			"[user: q][assistant*: a\"b]"},
+		{`{"messages":" [{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\",\"content\":\"\\u0061\"}]"}`, pair},
 		{q + `{"role":"assistant","content":[]}]}`, "[user: q][assistant*: ]"},
 		{q + `{"role":"assistant","content":"a","tool_calls":null,"thinking":"","reasoning_content":null}]}`, pair},
 		{q + `{"role":"assistant","content":"a"}],"tools":[],"weight":1,"label":"positive"}`, pair},
@@ -114,6 +115,10 @@ func TestRefused(t *testing.T) {
 		{answer(`"function_call":{"name":"f"}`), `"function_call" is not supported`},
 		{answer(`"value":"b"`), `a second "value"`},
 		{answer(`"from":"gpt"`), `a second "from"`},
+		{`{"messages":"[{\"role\":\"user\"}]"}`, `a message without "role"`},
+		{`{"messages":"[{'role':'user'}]"}`, "broken JSON"},
+		{`{"messages":"hello"}`, "not an array of messages"},
+		{`{"messages":[{"speaker":"a","text":"b"}]}`, `a message without "role" or "content"`},
 		{q + `{"from":"bot","value":"a"}]}`, `"from" is none of`},
 		{parts(`{}`), `a part without "text"`},
 		{parts(`"a"`), "a part of a message is not an object"},
@@ -145,6 +150,10 @@ func TestRefused(t *testing.T) {
 		if _, err := read(New(Fields{}), record); err != ErrNull {
 			t.Errorf("%s: %v", record, err)
 		}
+	}
+	if _, err := read(New(Fields{}), `{"messages":[{"speaker":"a","text":"b"}]}`); err == nil ||
+		err.(*Error).Advice != `its keys are "speaker", "text"` {
+		t.Errorf("%v", err)
 	}
 	// The keys that are there are named, and how to name them.
 	_, err := read(New(Fields{}), `{"body":"x","meta\u001b":{}}`)
