@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 )
 
@@ -219,18 +220,19 @@ func (c *Config) SetPlanned(key string, value any, origin string) error {
 }
 
 // Hash returns the hex SHA-256 of all values in the order of Keys, without origins. A removed key counts with the value
-// that most runs had, and an added key only where it has another value than by default.
+// that most runs had.
 func (c *Config) Hash() string {
-	h, byDefault := sha256.New(), Default()
+	h := sha256.New()
 	for _, k := range keys {
 		for _, r := range removed {
 			if r.before == k.name {
 				fmt.Fprintf(h, "%s = %s\n", r.name, r.was)
 			}
 		}
-		if value := k.format(c, true); !k.added || value != k.format(byDefault, true) {
-			fmt.Fprintf(h, "%s = %s\n", k.name, value)
+		if k.later && reflect.ValueOf(k.at(c)).Elem().IsZero() {
+			continue
 		}
+		fmt.Fprintf(h, "%s = %s\n", k.name, k.format(c, true))
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

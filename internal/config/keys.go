@@ -14,7 +14,7 @@ type key struct {
 	above   bool     // lo itself is refused
 	below   bool     // hi itself is refused
 	choices []string // names a string may have
-	added   bool     // later than the first runs, whose hash must stay
+	later   bool     // younger than old runs, whose hash is without it: it does not count while it is empty
 	doc     string
 	field   []int // index of the field in Config, found by the name
 }
@@ -37,7 +37,7 @@ var keys = []key{
 	{name: "data.weights", lo: 0, above: true, hi: 1e9,
 		doc: "share of the training tokens of each path, in the order of the paths; default: by size"},
 	{name: "data.val_fraction", lo: 0, above: true, hi: 0.5, doc: "share of the corpus held out for validation"},
-	{name: "data.fields", added: true,
+	{name: "data.fields", later: true,
 		doc: "keys of records, or columns, that are read: text=KEY, messages=KEY, or prompt=KEY,completion=KEY, with " +
 			"input=KEY and system=KEY; default: those that are known"},
 	{name: "data.separator", doc: "text that splits a file into documents; empty: one file, one document"},
