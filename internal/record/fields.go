@@ -86,10 +86,8 @@ func ParseFields(items []string) (f Fields, err error) {
 	return f, nil
 }
 
-// required returns the keys without which there is no record.
-func (f Fields) required() []string {
-	return slices.DeleteFunc([]string{f.Text, f.Messages, f.Prompt, f.Completion}, func(s string) bool { return s == "" })
-}
+// required returns the keys without which there is no record, and "" for parts that f does not have.
+func (f Fields) required() [4]string { return [4]string{f.Text, f.Messages, f.Prompt, f.Completion} }
 
 // In returns the shapes of which a record has what is required; has reports whether it has a key.
 func (f Fields) In(has func(key string) bool) (found []Fields) {
@@ -103,7 +101,12 @@ func (f Fields) In(has func(key string) bool) (found []Fields) {
 
 // in reports whether a record has what is required.
 func (f Fields) in(has func(key string) bool) bool {
-	return !slices.ContainsFunc(f.required(), func(key string) bool { return !has(key) })
+	for _, key := range f.required() {
+		if key != "" && !has(key) {
+			return false
+		}
+	}
+	return true
 }
 
 // candidates are the shapes that a record may have.
@@ -130,7 +133,9 @@ func (f Fields) Keys() (keys []string) {
 func (f Fields) String() string {
 	var quoted []string
 	for _, key := range f.required() {
-		quoted = append(quoted, fmt.Sprintf("%q", key))
+		if key != "" {
+			quoted = append(quoted, fmt.Sprintf("%q", key))
+		}
 	}
 	return strings.Join(quoted, " with ")
 }

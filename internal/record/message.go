@@ -148,7 +148,7 @@ func (p *Parser) messages(name string, from part, role string, learn bool) error
 	case kind == '"' && role != "":
 		p.chat = append(p.chat, chat.Message{Role: role, Text: r.Value(), Learn: learn && role == chat.Assistant})
 	case kind == '[' && role != "system":
-		r.Array(func(int) { p.chat = append(p.chat, p.message(r, learn)) })
+		r.Array(func(int) { p.chat = append(p.chat, p.message(r, from.json, learn)) })
 	case role == "system":
 		fail(r, 0, "%q is not a string", name)
 	case role != "":
@@ -163,18 +163,14 @@ func (p *Parser) messages(name string, from part, role string, learn bool) error
 }
 
 // message reads {"role": …, "content": …}, or ShareGPT's {"from": …, "value": …}. The text is still escaped.
-func (p *Parser) message(r *strictjson.Reader, learn bool) (m chat.Message) {
+func (p *Parser) message(r *strictjson.Reader, json []byte, learn bool) (m chat.Message) {
 	start := r.At()
 	if r.Kind() != '{' {
 		fail(r, start, "a message is not an object")
 	}
 	off, on := false, ""
-	var names []string
 	r.Object(func(key []byte) {
 		at, kind := r.At(), r.Kind()
-		if len(names) < maxNames {
-			names = append(names, string(key))
-		}
 		switch string(key) {
 		case "role", "from":
 			if m.Role != "" {
@@ -221,9 +217,9 @@ func (p *Parser) message(r *strictjson.Reader, learn bool) (m chat.Message) {
 			}
 		}
 	})
-	if m.Role == "" || m.Text == nil {
+	if (m.Role == "" || m.Text == nil) && !r.Failed() {
 		r.Fail(&Error{Byte: start, What: `a message without "role" or "content"`,
-			Advice: "its keys are " + quoteNames(names)})
+			Advice: "its keys are " + quoteNames(keysOf(json[start:]))})
 	}
 	if on != "" && m.Role != chat.Assistant && learn {
 		p.ignore(on + " of " + m.Role)

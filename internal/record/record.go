@@ -29,10 +29,9 @@ func (e *Error) Error() string { return e.What }
 
 // Parser reads records, which are JSON objects, and reuses its memory for each.
 type Parser struct {
-	fields Fields // zero: the record is known by its keys
-	keys   []string
-	parts  []part // of each of keys
-	names  []string
+	fields Fields   // zero: the record is known by its keys
+	keys   []string // that are looked at, sorted
+	parts  []part   // of each of keys
 
 	record, value strictjson.Reader // the record, and one value in it
 	chat          []chat.Message
@@ -56,7 +55,7 @@ func New(fields Fields) *Parser {
 
 // get returns the value of a key; the zero part for "".
 func (p *Parser) get(key string) part {
-	if i := slices.Index(p.keys, key); i >= 0 {
+	if i, ok := slices.BinarySearch(p.keys, key); ok {
 		return p.parts[i]
 	}
 	return part{}
@@ -77,15 +76,12 @@ func (p *Parser) Parse(record []byte) (text []byte, turns []chat.Message, err er
 		return nil, nil, &Error{Byte: start, What: "not a JSON object"}
 	}
 	clear(p.parts)
-	p.names, p.chat, p.Ignored = p.names[:0], p.chat[:0], p.Ignored[:0]
+	p.chat, p.Ignored = p.chat[:0], p.Ignored[:0]
 	r.Object(func(key []byte) {
 		at := r.At()
 		k, known := slices.BinarySearch(p.keys, string(key))
 		if known && p.parts[k].at > 0 {
 			fail(r, r.KeyAt(), "a second %q", key)
-		}
-		if len(p.names) < maxNames {
-			p.names = append(p.names, string(key))
 		}
 		json := r.Value()
 		if !known {
@@ -98,7 +94,7 @@ func (p *Parser) Parse(record []byte) (text []byte, turns []chat.Message, err er
 	if err := r.End(); err != nil {
 		return nil, nil, lineFault(err, 0)
 	}
-	shape, err := p.shape(start)
+	shape, err := p.shape(record, start)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -116,7 +112,7 @@ func (p *Parser) Parse(record []byte) (text []byte, turns []chat.Message, err er
 }
 
 // shape finds what the record is.
-func (p *Parser) shape(start int64) (shape Fields, err error) {
+func (p *Parser) shape(record []byte, start int64) (shape Fields, err error) {
 	p.Known = true
 	found := p.fields.In(func(key string) bool { return p.get(key).json != nil })
 	switch {
@@ -131,9 +127,21 @@ func (p *Parser) shape(start int64) (shape Fields, err error) {
 		return Fields{}, ErrNull
 	}
 	p.Known = false
-	e := p.fields.Unknown("keys", p.names)
+	e := p.fields.Unknown("keys", keysOf(record))
 	e.Byte = start
 	return Fields{}, e
+}
+
+// keysOf returns the first keys of an object that is followed by anything.
+func keysOf(object []byte) (names []string) {
+	r := strictjson.New(object, strictjson.AllowDuplicates, strictjson.AllowInvalidUTF8)
+	r.Object(func(key []byte) {
+		if len(names) < maxNames {
+			names = append(names, string(key))
+		}
+		r.Value()
+	})
+	return names
 }
 
 // fail stops the reading of r with an *Error at a byte of what it reads.
