@@ -45,7 +45,10 @@ var lattice = []struct {
 	{"internal/baseline", "internal/tokenizer", "n-gram reference losses"},
 	{"internal/parquet", "internal/strictjson", "columns out of a Parquet file, strict"},
 	{"internal/chat", "", "formats of conversations; knows no tokenizer, no file and no model"},
-	{"internal/corpus", "internal/bom internal/chat internal/parquet internal/strictjson", "files to documents"},
+	{"internal/record", "internal/chat internal/strictjson", "records of JSON and of tables to texts and conversations; " +
+		"knows no file"},
+	{"internal/corpus", "internal/bom internal/chat internal/parquet internal/record internal/strictjson",
+		"files to documents"},
 	{"internal/data", "internal/chat internal/corpus internal/tokenizer internal/durable internal/rng", "documents to ragged batches"},
 	{"internal/nn", "internal/kernel internal/par internal/rng", "layers, forward beside backward"},
 	{"internal/optim", "internal/kernel internal/par", "AdamW, schedules, clipping"},

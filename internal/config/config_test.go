@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -210,6 +211,25 @@ func TestSetPlanned(t *testing.T) {
 	}
 }
 
+// TestFieldsKey gives names of records as a table, a list and a text. A run that gives none has the hash it always had.
+func TestFieldsKey(t *testing.T) {
+	want := []string{"prompt=the question", "completion=a"}
+	for _, file := range []string{"[data]\nfields = {prompt = \"the question\", completion = \"a\"}",
+		"[data]\nfields = [\"prompt=the question\", \"completion=a\"]"} {
+		if c := parse(t, file); !slices.Equal(c.Data.Fields, want) || c.Hash() == Default().Hash() {
+			t.Errorf("%s: %q", file, c.Data.Fields)
+		}
+	}
+	c, err := Load("", sets("data.fields=prompt=q,completion=a"))
+	if err != nil || !slices.Equal(c.Data.Fields, []string{"prompt=q,completion=a"}) {
+		t.Errorf("%v", err)
+	}
+	again, err := Parse("run.toml", c.TOML(), nil)
+	if err != nil || again.Hash() != c.Hash() {
+		t.Errorf("%v", err)
+	}
+}
+
 // Every fault of a file full of them, and of the command line, at once.
 func TestAllFaultsAtOnce(t *testing.T) {
 	_, err := Load(filepath.Join("testdata", "faults.toml"), sets("train.stps=3", "foo", "optim.lr=prob",
@@ -243,6 +263,8 @@ func TestFaults(t *testing.T) {
 		{"", "model.dropout=1", "model.dropout: 1 is outside"},
 		{"", "data.paths=[]", ""},
 		{"", `data.paths=["a", ""]`, "an empty text"},
+		{"[data]\nfields = {text = 7}", "", "run.toml:2: data.fields: wants a string or a list of strings"},
+		{"[data]\nfields = {text = \"a\"}\nfields = \"text=b\"", "", "run.toml:3: data.fields: is already set on line 2"},
 		{"", "data.weights=3, 4", "data.weights: 2 weights for 0 paths"},
 		{"", "data.weights=[1, 0]", "0 is outside the range above 0"},
 		{"", `data.weights=["a"]`, "wants numbers in the list, not a string"},

@@ -106,7 +106,7 @@ func (r *reader) keyValue(section string, e *unstable.Node) {
 		name = section + "." + name
 	}
 	v := e.Value()
-	if v.Kind == unstable.InlineTable {
+	if v.Kind == unstable.InlineTable && name != fieldsKey {
 		for it := v.Children(); it.Next(); {
 			r.keyValue(name, it.Node())
 		}
@@ -121,8 +121,31 @@ func (r *reader) keyValue(section string, e *unstable.Node) {
 		if at.value, err = tomlValue(v); err != nil {
 			at.fault = err.Error()
 		}
+		if v.Kind == unstable.InlineTable {
+			at.value = pairs(v)
+		}
 	}
 	r.entries = append(r.entries, at)
+}
+
+// fieldsKey may be given as a table of pairs.
+const fieldsKey = "data.fields"
+
+// pairs returns {a = "b"} as the list ["a=b"].
+func pairs(table *unstable.Node) any {
+	var list []any
+	for it := table.Children(); it.Next(); {
+		var parts []string
+		for key := it.Node().Key(); key.Next(); {
+			parts = append(parts, string(key.Node().Data))
+		}
+		v := it.Node().Value()
+		if v.Kind != unstable.String {
+			return otherKind("table of other values than strings")
+		}
+		list = append(list, strings.Join(parts, ".")+"="+string(v.Data))
+	}
+	return list
 }
 
 // dotted joins the parts of a key and returns the line of the first.

@@ -1,14 +1,10 @@
 package corpus
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
-
-	"gimbal/internal/chat"
 )
 
 func TestChat(t *testing.T) {
@@ -78,7 +74,8 @@ func TestChatErrors(t *testing.T) {
 func TestHasChat(t *testing.T) {
 	chat := `{"messages":[{"role":"assistant","content":"a"}]}` + "\n"
 	for content, want := range map[string]bool{
-		chat: true, "\xEF\xBB\xBF\n \n" + chat: true, "{\"text\":\"a\"}\n" + chat: false, "": false, "broken\n": false,
+		chat: true, "{\"messages\":null}\n" + chat: true, "\xEF\xBB\xBF\n \n" + chat: true,
+		"{\"text\":\"a\"}\n" + chat: false, "": false, "broken\n": false,
 		`{"messages":[{"role":"assistant","content":"` + strings.Repeat("long ", 1<<20) + `"}]}`: true,
 	} {
 		if got := discover(t, Options{}, write(t, t.TempDir(), "a.jsonl", content)).HasChat(); got != want {
@@ -128,75 +125,4 @@ func TestBudget(t *testing.T) {
 	if len(counts.Reasons) > maxReasons+1 || counts.Reasons["other reasons"] == 0 {
 		t.Errorf("%d reasons", len(counts.Reasons))
 	}
-}
-
-// FuzzChat compares conversations with what encoding/json reads. It replaces invalid UTF-8, matches keys in any case
-// and keeps the last of two, so that only lines without these are compared.
-func FuzzChat(f *testing.F) {
-	for _, s := range []string{
-		`{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b\n\u00e9"}]}`,
-		`{"prompt":"a","completion":"b"}`,
-		`{"prompt":[{"role":"user","content":"a"}],"completion":[{"role":"assistant","content":""}]}`,
-		`{"messages":[{"role":"x","content":"a"}]}`,
-		`{"messages":[{"content":"a","role":"assistant","tool_calls":[]}],"x":[{}]}`,
-		`{"messages":[`, `{"messages":[{}]}`, `{"completion":[],"prompt":1}`,
-	} {
-		f.Add([]byte(s))
-	}
-	type message struct {
-		Role    string `json:"role"`
-		Content string `json:"content"`
-	}
-	f.Fuzz(func(t *testing.T, line []byte) {
-		before := bytes.Clone(line)
-		p := newRecordParser(Fields{})
-		text, turns, err := p.parse(line)
-		if err != nil {
-			if fault := err.(*Error); fault.Byte < 0 || fault.Byte > int64(len(before)) {
-				t.Fatalf("fault at byte %d of %d", fault.Byte, len(before))
-			}
-			return
-		}
-		if !json.Valid(before) {
-			t.Fatalf("took what is no JSON: %q", before)
-		}
-		if text != nil || turns == nil {
-			return // FuzzJSONText looks at these
-		}
-		learn, size := false, 0
-		for _, m := range turns {
-			learn = learn || m.Learn
-			size += len(m.Text)
-			if !slices.Contains(chat.Roles, m.Role) || m.Learn && m.Role != chat.Assistant {
-				t.Fatalf("%q: %s", before, spell(turns))
-			}
-		}
-		if !learn || size > len(before) {
-			t.Fatalf("%q: %s", before, spell(turns))
-		}
-		var fields struct {
-			Messages []message `json:"messages"`
-		}
-		var keys map[string]json.RawMessage
-		if err := json.Unmarshal(before, &keys); err != nil || keys["messages"] == nil ||
-			json.Unmarshal(before, &fields) != nil {
-			return
-		}
-		lower := bytes.ToLower(before)
-		if !json.Valid(bytes.ToValidUTF8(before, nil)) || bytes.ContainsAny(before, "\\\xED\xFF") ||
-			bytes.Count(lower, []byte("role")) != len(fields.Messages) ||
-			bytes.Count(lower, []byte("content")) != len(fields.Messages) || bytes.Count(lower, []byte("messages")) != 1 ||
-			!bytes.Equal(lower, before) {
-			return
-		}
-		if len(fields.Messages) != len(turns) {
-			t.Fatalf("%q: %d messages, encoding/json %d", before, len(turns), len(fields.Messages))
-		}
-		for i, m := range fields.Messages {
-			if turns[i].Role != m.Role || !bytes.Equal(bytes.ToValidUTF8(turns[i].Text, []byte("\uFFFD")),
-				[]byte(m.Content)) && bytes.Equal(before, bytes.ToValidUTF8(before, nil)) {
-				t.Fatalf("%q: message %d is %+v, encoding/json %+v", before, i, turns[i], m)
-			}
-		}
-	})
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"gimbal/internal/chat"
+	"gimbal/internal/record"
 )
 
 // Options say how sources become documents.
@@ -60,8 +61,10 @@ type Source struct {
 
 	kind   kind
 	pack   pack
-	marked bool // Encoding is that of its byte order mark
-	chat   bool // JSONL that begins with a conversation
+	marked bool   // Encoding is that of its byte order mark
+	chat   bool   // records that begin with a conversation
+	taken  taken  // what the content is taken for, against the name
+	unread *Error // says more about why it is left out; nil: the reason says all
 }
 
 // Corpus is an ordered list of files and the rules that cut them into documents.
@@ -69,8 +72,8 @@ type Corpus struct {
 	Sources []Source         // sorted by path, with weights by root and then by path; no file twice
 	Skipped map[string]int64 // files and folders that were left out, by kind
 
-	first      map[string][]string    // of those, the first few
-	records    map[string]*recognised // files that were looked into for records, by what they are
+	first      map[string][]string // of those, the first few
+	why        map[string]*Error   // of Skipped, where there is more to say: the first of each
 	splits     splits
 	guess      string // the encoding that invalid bytes look like; "": unknown
 	identified bool
@@ -126,13 +129,16 @@ func (o Options) check() error {
 	if len(o.Separator) > maxSeparator {
 		return &Error{What: fmt.Sprintf("data.separator has %d bytes", len(o.Separator)), Advice: "use at most 4096"}
 	}
-	_, err := ParseFields(o.Fields)
-	return err
+	if _, err := record.ParseFields(o.Fields); err != nil {
+		e := err.(*record.Error)
+		return &Error{What: e.What, Advice: e.Advice}
+	}
+	return nil
 }
 
 // fields returns Fields, which were checked.
-func (o Options) fields() Fields {
-	f, _ := ParseFields(o.Fields)
+func (o Options) fields() record.Fields {
+	f, _ := record.ParseFields(o.Fields)
 	return f
 }
 

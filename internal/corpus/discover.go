@@ -110,7 +110,6 @@ type discovery struct {
 	index int             // of the root that is walked
 	seen  map[string]bool // real paths of folders entered and files taken
 	c     *Corpus
-	fault *Error // of the last file, if it has records that are not read
 }
 
 // root takes one path that the user named.
@@ -132,8 +131,8 @@ func (d *discovery) root(r *root) error {
 	switch {
 	case err != nil || reason == "" || reason == reasonTwice:
 		return err
-	case d.fault != nil:
-		return d.fault
+	case d.c.why[reason] != nil:
+		return d.c.why[reason]
 	}
 	advice := converts[reason]
 	if advice == "" {
@@ -229,8 +228,10 @@ func (d *discovery) file(path, real string, info fs.FileInfo) (reason string, er
 	}
 	d.seen[real] = true
 	s := Source{Path: path, Size: info.Size(), Text: info.Size(), Root: d.index}
-	if reason, err = d.sniff(&s); reason == "" && err == nil {
+	if reason, err = s.sniff(d.c.opt); reason == "" && err == nil {
 		d.c.Sources = append(d.c.Sources, s)
+	} else if s.unread != nil && d.c.why[reason] == nil {
+		d.c.why[reason] = s.unread
 	}
 	return reason, err
 }

@@ -48,7 +48,7 @@ var quiet = []string{hidden, generated, reasonTwice}
 const mostNamed = 3
 
 func newCorpus(opt Options) *Corpus {
-	return &Corpus{Skipped: map[string]int64{}, first: map[string][]string{}, opt: opt}
+	return &Corpus{Skipped: map[string]int64{}, first: map[string][]string{}, why: map[string]*Error{}, opt: opt}
 }
 
 // skip counts a file or folder that is left out.
@@ -68,7 +68,7 @@ func appendFirst(list []string, path string) []string {
 func (c *Corpus) leftText(told bool) string {
 	var parts []string
 	for _, kind := range slices.Sorted(maps.Keys(c.Skipped)) {
-		if told && c.records[kind] != nil {
+		if told && c.why[kind] != nil {
 			continue // they have lines of their own
 		}
 		if n := c.Skipped[kind]; !slices.Contains(quiet, kind) {

@@ -1,8 +1,6 @@
 package corpus
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -11,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"unicode/utf8"
 )
 
 func TestJSONL(t *testing.T) {
@@ -154,46 +151,4 @@ func TestJSONLLongLine(t *testing.T) {
 	if refs[1].Offset != 2*maxLine+1 {
 		t.Errorf("the last line is said to lie at %d", refs[1].Offset)
 	}
-}
-
-// FuzzJSONText compares with encoding/json, which replaces what is invalid, matches keys in any case and keeps the last of two.
-func FuzzJSONText(f *testing.F) {
-	for _, s := range []string{`{"text":"a"}`, `{"a":[1,2,{"b":null}],"text":"\ud83d\ude00\n"}`, `{"text":1}`, `{"text":"a"`, `{"text":"a"}x`, `{"a":-1.5e-7,"text":""}`, "{\"text\":\"\xff\"}", `{"text":"\ud800"}`, `[]`, ``} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, line []byte) {
-		before := bytes.Clone(line)
-		p := newRecordParser(Fields{})
-		got, chat, err := p.parse(line)
-		var fields map[string]json.RawMessage
-		jerr := json.Unmarshal(before, &fields)
-		if err != nil {
-			fault := err.(*Error)
-			if fault.Byte < 0 || fault.Byte > int64(len(before)) {
-				t.Fatalf("fault at byte %d of %d", fault.Byte, len(before))
-			}
-			var want *string
-			if jerr == nil && fields["text"] != nil && json.Unmarshal(fields["text"], &want) == nil && want != nil &&
-				!strings.Contains(fault.What, "a second") && !strings.Contains(fault.What, "nested deeper") && !strings.Contains(fault.What, "more than one of") {
-				t.Fatalf("refused (%v) what encoding/json takes", err)
-			}
-			return
-		}
-		if jerr != nil {
-			t.Fatalf("took what encoding/json refuses: %v", jerr)
-		}
-		if chat != nil {
-			return // FuzzChat looks at these
-		}
-		var want string
-		if err := json.Unmarshal(fields["text"], &want); err != nil {
-			t.Fatal(err)
-		}
-		if utf8.Valid(before) && utf8.Valid(got) && want != string(got) {
-			t.Fatalf("got %q, encoding/json %q", got, want)
-		}
-		if len(got) > len(before) {
-			t.Fatalf("%d bytes out of %d", len(got), len(before))
-		}
-	})
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"gimbal/internal/record"
 	"gimbal/internal/strictjson"
 )
 
@@ -34,81 +35,41 @@ var adviceOf = map[string]string{
 	reasonLong:     "write its records as lines of .jsonl",
 }
 
-// recognised are the files that were recognised by their content, or left out for one reason.
-type recognised struct {
-	files int64
-	first string // path
-	what  *Error // says more about the first; nil: the reason says all
-}
+// taken is what a file is taken for by its content, where its name would say something else.
+type taken uint8
 
-// What files are taken for, as keys of Corpus.records beside the reasons.
 const (
-	asRecords = "records"
-	asText    = "text"
+	asNamed taken = iota
+	asRecords
+	asText // JSON without records
 )
-
-// recognise looks at a file that may hold records, and remembers what it was taken for.
-func (d *discovery) recognise(s *Source, br *bufio.Reader) (reason string, err error) {
-	before := s.kind
-	reason, what, err := s.recognise(br, d.c.opt.fields())
-	key := reason
-	d.fault = nil
-	switch {
-	case err != nil:
-		return "", err
-	case reason != "":
-	case s.kind != before:
-		key = asRecords
-	case s.kind == plain && strings.Contains(strings.ToLower(filepath.Base(s.Path)), ".json"):
-		key = asText
-	default:
-		return "", nil
-	}
-	if d.c.records == nil {
-		d.c.records = map[string]*recognised{}
-	}
-	r := d.c.records[key]
-	if r == nil {
-		r = &recognised{first: s.Path, what: what}
-		d.c.records[key] = r
-	}
-	if r.files++; reason != "" {
-		d.fault = (&recognised{first: s.Path, what: what}).fault(reason)
-	}
-	return reason, nil
-}
-
-// fault is the error of a file that is left out although it was named.
-func (r *recognised) fault(reason string) *Error {
-	if r.what != nil {
-		return &Error{Path: r.first, What: r.what.What, Advice: r.what.Advice}
-	}
-	return &Error{Path: r.first, What: reason, Advice: adviceOf[reason]}
-}
 
 // recordFindings tells what files with records, or with JSON, were taken for.
 func (c *Corpus) recordFindings() (f []Finding) {
-	if c.opt.Fields != nil && !slices.ContainsFunc(c.Sources, func(s Source) bool { return s.kind.isRecords() }) {
+	isRecords := func(s Source) bool { return s.kind.isRecords() }
+	if c.opt.Fields != nil && !slices.ContainsFunc(c.Sources, isRecords) {
 		f = append(f, Finding{Text: "data.fields names keys of records, and no file has records", Warn: true,
 			Advice: "remove the setting, or name the files that have them"})
 	}
-	for _, key := range slices.Sorted(maps.Keys(c.records)) {
-		r := c.records[key]
-		files := "1 file is"
-		if r.files != 1 {
-			files = fmt.Sprintf("%d files are", r.files)
+	for as, what := range map[taken]string{asRecords: "as records by their content",
+		asText: "as text: the JSON has no records"} {
+		n, first := 0, ""
+		for _, s := range c.Sources {
+			if s.taken == as {
+				if n++; n == 1 {
+					first = s.Path
+				}
+			}
 		}
-		switch key {
-		case asRecords:
-			f = append(f, Finding{Text: fmt.Sprintf("%s read as records by their content, not as text, the first is %q", files, r.first)})
-		case asText:
-			f = append(f, Finding{Text: fmt.Sprintf("%s read as text, because there are no records in the JSON, the first is %q", files,
-				r.first)})
-		default:
-			fault := r.fault(key)
-			f = append(f, Finding{Text: fmt.Sprintf("%s left out, the first is %q: %s", files, r.first, fault.What),
-				Advice: fault.Advice, Warn: true})
+		if n > 0 {
+			f = append(f, Finding{Text: fmt.Sprintf("read %s: %d, the first is %q", what, n, first)})
 		}
+	}
+	slices.SortFunc(f, func(a, b Finding) int { return strings.Compare(a.Text, b.Text) })
+	for _, reason := range slices.Sorted(maps.Keys(c.why)) {
+		e := c.why[reason]
+		f = append(f, Finding{Text: fmt.Sprintf("left out as %s, the first is %q: %s", reason, e.Path, e.What),
+			Advice: e.Advice, Warn: true})
 	}
 	return f
 }
@@ -117,104 +78,124 @@ func (c *Corpus) recordFindings() (f []Finding) {
 const firstRecords = 8
 
 // recognise finds out whether a text is made of records, and of which kind. It sets the kind and whether the first
-// record is a conversation, or says why the file is left out; what says more about the first fault. A text that is
-// made of no records stays as it is.
-func (s *Source) recognise(br *bufio.Reader, fields Fields) (reason string, what *Error, err error) {
+// record is a conversation, or says why the file is left out. A text that is made of no records stays as it is.
+func (s *Source) recognise(br *bufio.Reader, opt Options) (reason string, err error) {
 	name, _ := cutPack(strings.ToLower(s.Path))
 	ext := filepath.Ext(name)
 	if head, _ := br.Peek(3); bytes.Equal(head, []byte("\xEF\xBB\xBF")) {
 		br.Discard(3)
 	}
-	l := look{Source: s, v: &valueReader{br: br, most: sniffPacked}, p: newRecordParser(fields)}
-	if l.named = ext == ".json" || s.kind == jsonl; l.named {
-		l.v.most = maxLine
+	l := look{Source: s, fields: opt.fields(), br: br, named: ext == ".json" || s.kind == jsonl}
+	most := int64(sniffPacked)
+	if l.named {
+		most = record.MaxBytes
 	}
-	c, err := l.v.peek()
+	l.v, l.p = record.NewValues(br, most), record.New(l.fields)
+	c, err := l.v.Peek()
 	if err != nil && err != io.EOF {
-		return "", nil, err
+		return "", err
 	}
+	before := s.kind
 	switch {
 	case s.kind == jsonl && c != '[':
-		s.chat, err = beginsWithChat(br, fields)
-		return "", nil, err
+		s.chat, err = beginsWithChat(br, l.fields)
 	case c == '{' && ext == ".ipynb":
-		return reasonNotebook, nil, nil
+		reason = reasonNotebook
 	case c == '{' || c == '[':
-		reason, what, err = l.json(c == '[')
+		reason, err = l.json(c == '[')
 	case ext == ".csv" || ext == ".tsv" || ext == ".tab":
-		reason, what, err = l.table(true)
+		reason, err = l.table(true)
 	case ext == ".txt" || ext == "":
-		reason, what, err = l.table(false)
+		reason, err = l.table(false)
 	}
-	return reason, what, err
+	switch {
+	case reason != "" && s.unread == nil:
+		s.unread = &Error{Path: s.Path, What: reason, Advice: adviceOf[reason]}
+	case s.kind != before:
+		s.taken = asRecords
+	case ext == ".json" || l.isJSON:
+		s.taken = asText
+	}
+	return reason, err
 }
 
 // look looks at the first records of a source.
 type look struct {
 	*Source
-	v     *valueReader
-	p     *recordParser
-	named bool // the name says that there are records
+	fields record.Fields
+	br     *bufio.Reader
+	v      *record.Values
+	p      *record.Parser
+	named  bool // the name says that there are records
+	isJSON bool // the text begins with an object of JSON, or an array of them
 }
 
 // json looks at a text that begins with a bracket.
-func (l *look) json(array bool) (reason string, what *Error, err error) {
-	first, err := l.v.next()
+func (l *look) json(array bool) (reason string, err error) {
+	first, err := l.v.Next()
 	switch {
-	case err == errLong && l.named:
-		return reasonLong, nil, nil
-	case err == io.EOF || err == errCutOff || err == errLong || errors.As(err, new(*Error)):
-		return "", nil, nil // no JSON, or an empty array: a text
+	case err == record.ErrLong && l.named:
+		return reasonLong, nil
+	case err == io.EOF || err == record.ErrCutOff || err == record.ErrLong || isFault(err):
+		return "", nil // no JSON, or an empty array: a text
 	case err != nil:
-		return "", nil, err
+		return "", err
 	}
-	lines := !array && bytes.IndexByte(first, '\n') < 0 && l.v.line == l.v.began
-	if first[0] != '{' {
+	lines := !array && bytes.IndexByte(first, '\n') < 0
+	if len(first) == 0 || first[0] != '{' {
 		if l.named && isJSON(first) {
-			return reasonNoObject, nil, nil
+			return reasonNoObject, nil
 		}
-		return "", nil, nil
+		return "", nil
 	}
+	l.isJSON = isJSON(first)
 	known, chat, fault := l.known(first)
 	switch {
 	case known && (l.named || l.more()):
 		if l.kind, l.chat = jsonValues, chat; lines {
 			l.kind = jsonl
 		}
-		return "", nil, nil
+		return "", nil
 	case !l.named || known:
-		return "", nil, nil
+		return "", nil
 	case array:
-		return reasonNoKeys, fault, nil
-	case !isJSON(first):
-		return "", nil, nil
+		l.say(fault)
+		return reasonNoKeys, nil
+	case !l.isJSON:
+		return "", nil
 	case nestsRecords(l.p, first):
-		return reasonNested, nil, nil
+		return reasonNested, nil
 	}
-	if next, err := l.v.next(); err == nil && next[0] == '{' {
-		return reasonNoKeys, fault, nil
+	if next, err := l.v.Next(); err == nil && len(next) > 0 && next[0] == '{' {
+		l.say(fault)
+		return reasonNoKeys, nil
 	}
-	return "", nil, nil // one object that is no record: a configuration, for example
+	return "", nil // one object that is no record: a configuration, for example
 }
 
+// say keeps what is wrong with the first record.
+func (l *look) say(e *record.Error) { l.unread = &Error{Path: l.Path, What: e.What, Advice: e.Advice} }
+
+func isFault(err error) bool { return errors.As(err, new(*record.Error)) }
+
 // known reports whether a record has known keys, however broken it is, and whether it is a conversation.
-func (l *look) known(record []byte) (known, chat bool, fault *Error) {
-	_, turns, err := l.p.parse(bytes.Clone(record))
-	fault, _ = err.(*Error)
-	return fault == nil || l.p.known, turns != nil || err == errUncounted, fault
+func (l *look) known(raw []byte) (known, chat bool, fault *record.Error) {
+	_, turns, err := l.p.Parse(bytes.Clone(raw))
+	fault, _ = err.(*record.Error)
+	return l.p.Known, turns != nil || err == record.ErrUncounted, fault
 }
 
 // more reports whether the next records are like the first.
 func (l *look) more() bool {
 	for range firstRecords {
-		record, err := l.v.next()
-		if err == io.EOF || err == errLong {
+		raw, err := l.v.Next()
+		if err == io.EOF || err == record.ErrLong {
 			return true
 		}
-		if err != nil || record[0] != '{' {
+		if err != nil || len(raw) == 0 || raw[0] != '{' {
 			return false
 		}
-		if known, _, _ := l.known(record); !known {
+		if known, _, _ := l.known(raw); !known {
 			return false
 		}
 	}
@@ -229,7 +210,7 @@ func isJSON(value []byte) bool {
 }
 
 // nestsRecords reports whether a value of an object is an array that begins with a record.
-func nestsRecords(p *recordParser, object []byte) (nests bool) {
+func nestsRecords(p *record.Parser, object []byte) (nests bool) {
 	r := strictjson.New(bytes.Clone(object), strictjson.AllowDuplicates, strictjson.AllowInvalidUTF8)
 	r.Object(func([]byte) {
 		if r.Kind() != '[' {
@@ -238,8 +219,8 @@ func nestsRecords(p *recordParser, object []byte) (nests bool) {
 		}
 		r.Array(func(i int) {
 			if v := r.Value(); i == 0 && len(v) > 0 && v[0] == '{' {
-				_, _, err := p.parse(bytes.Clone(v))
-				nests = nests || p.known || err == nil
+				p.Parse(bytes.Clone(v))
+				nests = nests || p.Known
 			}
 		})
 	})
@@ -247,44 +228,33 @@ func nestsRecords(p *recordParser, object []byte) (nests bool) {
 }
 
 // table looks at a text whose first line may be the names of columns.
-func (l *look) table(named bool) (reason string, what *Error, err error) {
-	t, err := newTableReader(l.v.br)
-	if err == nil && len(t.header) < 2 && !named {
-		return "", nil, nil // a line of text
+func (l *look) table(named bool) (reason string, err error) {
+	t, err := record.NewTable(l.br)
+	if isFault(err) || err == io.EOF || err == record.ErrFence || err == nil && len(t.Header) < 2 && !named {
+		return "", nil // a text
 	}
-	var header []string
-	if t != nil {
-		header = t.header
+	if err != nil {
+		return "", err
 	}
-	known := 0
-	for err == nil && known < firstRecords {
-		var record []byte
-		if record, err = t.next(); err != nil {
-			break
+	if l.fields.In(func(key string) bool { return slices.Contains(t.Header, key) }) == nil {
+		if named {
+			l.say(l.fields.Unknown("columns", t.Header))
+			return reasonNoTable, nil
 		}
-		ok, chat, fault := l.known(record)
-		if !ok {
-			if what = fault; what != nil {
-				what = l.p.fields.unknown("columns", header)
-			}
-			break
-		}
-		if known == 0 {
-			l.chat = chat
-		}
-		known++
+		return "", nil
 	}
-	var broken *Error
+	rows := 0
+	for ; rows < firstRecords && err == nil; rows++ {
+		var raw []byte
+		if raw, err = t.Next(); err == nil && rows == 0 {
+			_, l.chat, _ = l.known(raw)
+		}
+	}
 	switch {
-	case err != nil && err != io.EOF && err != errFence && !errors.As(err, &broken):
-		return "", nil, err
-	case known > 0 && (named || what == nil && broken == nil):
+	case named || err == nil || err == io.EOF && rows > 1: // without the name all rows must be right
 		l.kind = csvTable
-	case named && header != nil && known == 0:
-		if what == nil {
-			what = l.p.fields.unknown("columns", header)
-		}
-		return reasonNoTable, what, nil
+	case err != io.EOF && err != record.ErrFence && !isFault(err):
+		return "", err
 	}
-	return "", nil, nil
+	return "", nil
 }

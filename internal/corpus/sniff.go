@@ -19,8 +19,7 @@ const (
 
 // sniff finds out what a file is, by its content: kind, packing and encoding. It says why it is not text, and estimates
 // the size of the text in a packed file.
-func (d *discovery) sniff(s *Source) (reason string, err error) {
-	d.fault = nil
+func (s *Source) sniff(opt Options) (reason string, err error) {
 	name, named := cutPack(strings.ToLower(filepath.Base(s.Path)))
 	if _, again := cutPack(name); again != 0 {
 		return "", packedTwice(s.Path)
@@ -45,11 +44,11 @@ func (d *discovery) sniff(s *Source) (reason string, err error) {
 			return "", &Error{Path: s.Path, What: "a packed Parquet file",
 				Advice: "unpack it: Parquet packs its columns itself"}
 		}
-		return "", s.lookAtTable(d.c.opt.fields())
+		return "", s.lookAtTable(opt.fields())
 	case ending == ".jsonl" || ending == ".ndjson":
 		s.kind = jsonl
 	}
-	return d.sniffText(s)
+	return s.sniffText(opt)
 }
 
 // head returns the first bytes of the file as it is.
@@ -69,7 +68,7 @@ func (s *Source) head() ([]byte, error) {
 }
 
 // sniffText looks at the first bytes of the text.
-func (d *discovery) sniffText(s *Source) (reason string, err error) {
+func (s *Source) sniffText(opt Options) (reason string, err error) {
 	r, err := s.unpack(context.Background(), nil)
 	if err != nil {
 		return "", err
@@ -91,7 +90,7 @@ func (d *discovery) sniffText(s *Source) (reason string, err error) {
 		return "", packedTwice(s.Path)
 	}
 	head = head[:min(len(head), sniffBytes)]
-	s.chooseEncoding(head, d.c.opt)
+	s.chooseEncoding(head, opt)
 	kind := notText(head, s.Text)
 	if dec := decoder(s.Encoding); dec != nil && !(looksUTF8(head) && !s.marked) {
 		br = bufio.NewReaderSize(dec.Reader(br), sniffBytes)
@@ -108,7 +107,7 @@ func (d *discovery) sniffText(s *Source) (reason string, err error) {
 	if kind != "" {
 		return kind, nil
 	}
-	return d.recognise(s, br)
+	return s.recognise(br, opt)
 }
 
 // looksUTF8 reports whether a text begins with UTF-8 and has a character beyond ASCII.

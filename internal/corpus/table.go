@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"gimbal/internal/parquet"
+	"gimbal/internal/record"
 )
 
 // parquetFile is a Parquet file and what is read of it: a column of text as it is, or rows as records.
@@ -19,7 +20,7 @@ type parquetFile struct {
 }
 
 // openParquet opens a file and finds the columns that are read. The caller closes f.
-func openParquet(s *Source, fields Fields) (p parquetFile, err error) {
+func openParquet(s *Source, fields record.Fields) (p parquetFile, err error) {
 	if p.f, err = os.Open(s.Path); err != nil {
 		return p, cannot("open", s.Path, err)
 	}
@@ -43,35 +44,30 @@ func openParquet(s *Source, fields Fields) (p parquetFile, err error) {
 }
 
 // choose opens the columns of the only shape that the file has, or of all.
-func (p *parquetFile) choose(t *parquet.File, columns []string, fields Fields) (err error) {
-	var found []Fields
-	for _, c := range fields.candidates() {
-		if c.in(func(key string) bool { return slices.Contains(columns, key) }) {
-			found = append(found, c)
-		}
-	}
+func (p *parquetFile) choose(t *parquet.File, columns []string, fields record.Fields) (err error) {
+	found := fields.In(func(key string) bool { return slices.Contains(columns, key) })
 	switch {
 	case len(found) == 0:
-		return fields.unknown("columns", columns)
+		return fields.Unknown("columns", columns)
 	case len(found) == 1 && found[0].Text != "":
 		p.column, err = t.Column(found[0].Text)
 	default:
-		p.table, err = t.Table(fields.keys())
+		p.table, err = t.Table(fields.Keys())
 	}
 	return err
 }
 
 func tableFault(path string, err error) error {
-	if e, ok := err.(*Error); ok {
-		e.Path = path
-		return e
+	if e, ok := err.(*record.Error); ok {
+		return &Error{Path: path, What: e.What, Advice: e.Advice}
 	}
 	return &Error{Path: path, What: "cannot be read as Parquet", Err: err,
 		Advice: "write it with a string column \"text\" or a list column \"messages\", or convert it to .jsonl"}
 }
 
-// lookAtTable sets the size of the columns that are read, unpacked, and whether the first row is a conversation.
-func (s *Source) lookAtTable(fields Fields) error {
+// lookAtTable sets the size of the columns that are read, unpacked, and whether the first row that is
+// not null is a conversation.
+func (s *Source) lookAtTable(fields record.Fields) error {
 	p, err := openParquet(s, fields)
 	if err != nil {
 		return err
@@ -86,8 +82,11 @@ func (s *Source) lookAtTable(fields Fields) error {
 		if err != nil {
 			return tableFault(s.Path, err)
 		}
-		_, turns, err := newRecordParser(fields).parse(row)
-		s.chat = turns != nil || err == errUncounted
+		_, turns, err := record.New(fields).Parse(row)
+		if err == record.ErrNull {
+			continue
+		}
+		s.chat = turns != nil || err == record.ErrUncounted
 		break
 	}
 	return nil

@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"maps"
@@ -8,6 +9,7 @@ import (
 	"strings"
 
 	"gimbal/internal/chat"
+	"gimbal/internal/record"
 )
 
 // conversation counts the answers of a conversation and the keys of its messages that are not used.
@@ -19,7 +21,7 @@ func (t *Tally) conversation(turns []chat.Message, ignored []string) {
 	for _, m := range turns {
 		if m.Learn {
 			t.Answers++
-			if isBlank(m.Text) {
+			if len(bytes.TrimSpace(m.Text)) == 0 {
 				t.Empty++
 			}
 		}
@@ -28,7 +30,7 @@ func (t *Tally) conversation(turns []chat.Message, ignored []string) {
 		if t.Ignored == nil {
 			t.Ignored = map[string]int64{}
 		}
-		name = cutName(name)
+		name = record.CutName(name)
 		if _, known := t.Ignored[name]; !known && len(t.Ignored) >= maxReasons {
 			name = "other keys"
 		}

@@ -2,6 +2,7 @@ package data
 
 import (
 	"fmt"
+	"slices"
 
 	"gimbal/internal/corpus"
 )
@@ -40,4 +41,36 @@ func (sp *Split) Findings() (f []corpus.Finding) {
 			count(sp.set.census.Lengths[len(LengthQuantiles)-1], "token")),
 		Warn: float64(n.Cut) > manyCut*float64(n.Answers),
 	}}
+}
+
+// Answers returns where the assistant answers in the k-th document of the split: text tokens [lo, hi) of the document's
+// part, as AppendText counts them, without the special token that ends the turn. If turns end in plain text, a model
+// writes on, and hi is the end of the part. A text has none.
+func (sp *Split) Answers(k int) (answers [][2]int64) {
+	s, doc := sp.set, int(sp.docs[k])
+	first, end := sp.part(k)
+	begin := s.index.begin(doc)
+	ends := s.format.TurnEnds()
+	if s.mask == nil || s.mask.count(begin+first, begin+end) == end-first {
+		return nil
+	}
+	for lo := first; lo < end; {
+		if !s.mask.at(begin + lo) {
+			lo++
+			continue
+		}
+		hi := lo + 1
+		for hi < end && s.mask.at(begin+hi) {
+			hi++
+		}
+		next := hi
+		if ends == nil {
+			hi = end
+		} else if slices.Contains(ends, s.text(nil, doc, hi, hi+1)[0]) {
+			hi--
+		}
+		answers = append(answers, [2]int64{lo - first, hi - first})
+		lo = next
+	}
+	return answers
 }

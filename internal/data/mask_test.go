@@ -56,11 +56,16 @@ func TestMaskFile(t *testing.T) {
 		for range 20 {
 			lo := r.IntN(len(want) + 1)
 			hi := lo + r.IntN(len(want)-lo+1)
-			n := int64(0)
-			for _, learn := range want[lo:hi] {
+			n, runs := int64(0), int64(0)
+			for i, learn := range want[lo:hi] {
 				if learn {
-					n++
+					if n++; i == 0 || !want[lo+i-1] {
+						runs++
+					}
 				}
+			}
+			if got := m.runs(int64(lo), int64(hi)); got != runs {
+				t.Fatalf("%d runs of tokens %d to %d count, want %d", got, lo, hi, runs)
 			}
 			if got := m.count(int64(lo), int64(hi)); got != n {
 				t.Fatalf("%d of tokens %d to %d count, want %d", got, lo, hi, n)

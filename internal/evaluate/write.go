@@ -120,6 +120,9 @@ func (e *Evaluator) newJudge() (*judge.Judge, error) {
 		},
 		Chars: text.Tok.Kind() != tokenizer.KindBPE, Go: isGo(text.Set.Sources),
 	}
+	if c := text.Set.Census(); 2*c.Conversations > c.Documents {
+		opt.Answers = text.Val.Answers
+	}
 	if path := e.opt.Encoder; path != "" {
 		encoder, err := judge.OpenEncoder(path)
 		if err != nil {

@@ -23,8 +23,11 @@ import (
 
 // Options say what is measured, and compared with what.
 type Options struct {
-	Held    Corpus // text that the model was not trained on: the source of prompts and of human text
-	Known   Known  // text that it was trained on
+	Held Corpus // text that the model was not trained on: the source of prompts and of human text
+	// Answers returns the tokens [lo, hi) of the k-th document that the assistant says, turn by turn. Then prompts end
+	// where an answer begins, and the human text is the answer; nil: the documents are texts.
+	Answers func(k int) [][2]int64
+	Known   Known // text that it was trained on
 	Plan    Plan
 	Seed    uint64
 	Vocab   int
@@ -64,8 +67,8 @@ type reference struct {
 
 // New chooses prompts and human continuations, and learns what it needs of the training text.
 func New(opt Options) *Judge {
-	plan := opt.Plan.fit(opt.Held)
-	j := &Judge{opt: opt, spots: spots(opt.Held, plan, opt.Seed)}
+	j := &Judge{opt: opt}
+	plan := j.choose()
 	plan.Prompts = min(plan.Prompts, len(j.spots))
 	j.plan = plan
 	encoder := opt.Encoder
@@ -79,19 +82,33 @@ func New(opt Options) *Judge {
 		words(text, j.words.add)
 	}
 	for i, s := range j.spots {
-		begin := s.at + int64(plan.PromptTokens)
-		end := min(opt.Held.Len(s.doc), begin+int64(plan.MaxTokens))
-		prompt := opt.Held.Append(nil, s.doc, s.at, begin)
+		end := min(s.end, s.begin+int64(plan.MaxTokens))
+		prompt := opt.Held.Append(nil, s.doc, s.at, s.begin)
 		if i < plan.Prompts {
 			j.prompts = append(j.prompts, prompt)
 		}
 		j.ref.spotVectors = append(j.ref.spotVectors, j.space.vector(opt.Known.Spell(nil, prompt)))
-		j.human = append(j.human, Text{Prompt: i, Tokens: opt.Held.Append(nil, s.doc, begin, end),
-			Ended: end-begin < int64(plan.MaxTokens)})
+		j.human = append(j.human, Text{Prompt: i, Tokens: opt.Held.Append(nil, s.doc, s.begin, end),
+			Ended: end-s.begin < int64(plan.MaxTokens)})
 	}
 	j.about = j.ref.spotVectors[:plan.Prompts]
 	j.refer()
 	return j
+}
+
+// choose sets the spots, and returns the plan as the held-out text allows it.
+func (j *Judge) choose() Plan {
+	opt := j.opt
+	if opt.Answers != nil {
+		if all := turns(opt.Held, opt.Answers, int64(opt.Plan.Context/2)); all != nil {
+			plan := opt.Plan.fitTurns(all)
+			j.spots = chooseTurns(opt.Held, all, plan, opt.Seed)
+			return plan
+		}
+	}
+	plan := opt.Plan.fit(opt.Held)
+	j.spots = spots(opt.Held, plan, opt.Seed)
+	return plan
 }
 
 // refer measures how similar human texts are: two neighbouring pieces of one document, and pieces of different ones.
@@ -99,13 +116,12 @@ func (j *Judge) refer() {
 	var vectors [][]float64
 	var group, doc []int
 	for _, s := range j.spots {
-		begin := s.at + int64(j.plan.PromptTokens)
-		half := min(int64(j.plan.MaxTokens), (j.opt.Held.Len(s.doc)-begin)/2)
+		half := min(int64(j.plan.MaxTokens), (s.end-s.begin)/2)
 		if half < int64(j.plan.MinTokens) {
 			continue
 		}
 		for k := range int64(2) {
-			ids := j.opt.Held.Append(nil, s.doc, begin+k*half, begin+(k+1)*half)
+			ids := j.opt.Held.Append(nil, s.doc, s.begin+k*half, s.begin+(k+1)*half)
 			vectors = append(vectors, j.space.vector(j.opt.Known.Spell(nil, ids)))
 			group = append(group, len(doc))
 		}
@@ -147,6 +163,9 @@ func (j *Judge) Notes() (notes []string) {
 	if j.FewDocuments() {
 		note("the held-out text has only %s: windows of it are compared, and how texts end decides nothing",
 			plural(j.opt.Held.Documents(), "document"))
+	}
+	if len(j.spots) > 0 && j.opt.Answers != nil {
+		note("prompts are the turns before an answer, whole unless they take more than half of the context")
 	}
 	if j.plan != j.opt.Plan {
 		note("the held-out text has room for %s", j.plan)

@@ -66,7 +66,7 @@ func (j *Judge) Measure(texts []Text) *Report {
 	model := &side{about: j.about, before: j.prompts, values: map[string][]float64{}}
 	human := &side{about: j.ref.spotVectors, values: map[string][]float64{}}
 	for _, s := range j.spots {
-		human.before = append(human.before, j.opt.Held.Append(nil, s.doc, s.at, s.at+int64(j.plan.PromptTokens)))
+		human.before = append(human.before, j.opt.Held.Append(nil, s.doc, s.at, s.begin))
 	}
 	var counted []int
 	for i, t := range texts {

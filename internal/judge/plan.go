@@ -21,6 +21,7 @@ type Plan struct {
 	PromptTokens int
 	MaxTokens    int // most tokens written of a text
 	MinTokens    int // shorter texts are counted as short, and not measured
+	Context      int // of the model: a prompt of a conversation may take half of it
 }
 
 // Defaults of what is written.
@@ -50,7 +51,7 @@ func PlanFor(prompts, samples, maxTokens, context int) Plan {
 	if context < 2 {
 		return Plan{}
 	}
-	p := Plan{Prompts: prompts, Samples: samples, PromptTokens: max(1, min(promptTokens, context/4))}
+	p := Plan{Prompts: prompts, Samples: samples, PromptTokens: max(1, min(promptTokens, context/4)), Context: context}
 	p.MaxTokens = max(1, min(maxTokens, context-p.PromptTokens))
 	return p.measuring()
 }
@@ -84,10 +85,10 @@ func (p Plan) String() string {
 		plural(p.Prompts, "prompt"), plural(p.PromptTokens, "token"), p.Samples, plural(p.MaxTokens, "token"))
 }
 
-// spot is a place in the held-out text: a prompt begins there, and its human continuation follows.
+// spot is a place in the held-out text: a prompt from at to begin, and its human continuation up to end.
 type spot struct {
-	doc int
-	at  int64
+	doc            int
+	at, begin, end int64
 }
 
 const (
@@ -149,8 +150,8 @@ func spots(c Corpus, p Plan, seed uint64) []spot {
 				base += room(k)
 				k++
 			}
-			s := spot{k, at - base}
-			if !prompt || fresh(seen, c.Append(nil, k, s.at, s.at+int64(p.PromptTokens))) {
+			s := spot{k, at - base, at - base + int64(p.PromptTokens), c.Len(k)}
+			if !prompt || fresh(seen, c.Append(nil, k, s.at, s.begin)) {
 				if prompt {
 					first = append(first, s)
 				} else {

@@ -203,13 +203,15 @@ func (l levels) countHighest(n int) (set int, err error) {
 	if l.highest == 0 {
 		return n, nil
 	}
-	for range n {
+	for n > 0 {
 		v, err := l.next()
 		if err != nil {
 			return 0, err
 		}
-		if v == l.highest {
-			set++
+		again := 1 + int(min(l.run, uint64(n-1))) // a run costs nothing, however long it is
+		l.run -= uint64(again - 1)
+		if n -= again; v == l.highest {
+			set += again
 		}
 	}
 	return set, nil
@@ -347,7 +349,7 @@ func (p *pages) unpack(dst, packed []byte, n int, codec int32) (_ []byte, err er
 		}
 	case lz4Hadoop, lz4Pack:
 		if codec == lz4Pack || !unframe(dst, packed) {
-			got, err = lz4.UncompressBlock(packed, dst)
+			got, err = unpackBlock(dst, packed)
 		}
 	case zstdPack:
 		if p.zst == nil {
@@ -386,10 +388,21 @@ func unframe(dst, packed []byte) bool {
 		if packed = packed[8:]; uint64(size) > uint64(len(dst)) || uint64(n) > uint64(len(packed)) {
 			return false
 		}
-		if got, err := lz4.UncompressBlock(packed[:n], dst[:size]); err != nil || got != int(size) {
+		if got, err := unpackBlock(dst[:size], packed[:n]); err != nil || got != int(size) {
 			return false
 		}
 		dst, packed = dst[size:], packed[n:]
 	}
 	return len(dst) == 0
+}
+
+// unpackBlock unpacks a block of LZ4 into dst. The library fails on a nil pointer where there is no room at all.
+func unpackBlock(dst, packed []byte) (int, error) {
+	if len(dst) == 0 {
+		if len(packed) > 1 || len(packed) == 1 && packed[0] != 0 {
+			return 0, lz4.ErrInvalidSourceShortBuffer
+		}
+		return 0, nil
+	}
+	return lz4.UncompressBlock(packed, dst)
 }

@@ -153,6 +153,9 @@ func TestDamaged(t *testing.T) {
 			if err != nil {
 				refused++
 			}
+			if cost := allocated(func() { _ = rowsOf(b) }); cost > rowsCeiling(len(b)) {
+				t.Errorf("%s: %d bytes allocated for the rows of a file of %d", name, cost, len(b))
+			}
 		}
 	}
 	if refused < 1000 {

@@ -14,7 +14,7 @@ import (
 
 const (
 	maxRow    = 64 << 20 // bytes of a row as JSON
-	maxLeaves = 256      // columns that are read at a time: each holds two pages
+	maxLeaves = 64       // columns that are read at a time: each holds two pages
 )
 
 var errUneven = errors.New("columns that do not fit each other")

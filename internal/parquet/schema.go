@@ -3,6 +3,7 @@ package parquet
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // The physical types of columns that are read.
@@ -141,7 +142,7 @@ func (n *node) child(name string) *node {
 
 // isText reports whether the node is a column of strings.
 func (n *node) isText() bool {
-	return n.typ == byteArray && (n.meaning == noMeaning || n.meaning == isUTF8 || n.meaning == isEnum || n.meaning == isJSON)
+	return n.typ == byteArray && slices.Contains([]int32{noMeaning, isUTF8, isEnum, isJSON}, n.meaning)
 }
 
 // element returns what a group of the kind LIST lists, and the node that is repeated: the group between them has no

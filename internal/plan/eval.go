@@ -100,6 +100,9 @@ func (p *Plan) writingBytes(d *Draft) int64 {
 	a := p.Spec.Arch
 	s := samplesFor(p.Config, a.Context)
 	length := min(a.Context, 1+s.PromptTokens+s.MaxTokens)
+	if d.Text.Set.Census().Conversations > 0 {
+		length = a.Context // prompts are whole turns
+	}
 	_, decoder := engine.DecoderRows(a, s.Prompts*s.Samples, length)
 	return decoder + judge.Bytes(d.Text.Train.Tokens())
 }

@@ -79,7 +79,6 @@ duckdb.sql(f"COPY (SELECT n, text FROM rows) TO '{os.path.join(here, 'duckdb.par
 for name in ("numbers", "list"):
     values = pa.array([1, 2]) if name == "numbers" else pa.array([["a"], ["b"]])
     pq.write_table(pa.table({"text": values}), os.path.join(here, f"bad-{name}.parquet"))
-pq.write_table(pa.table({"text": pa.array(["a"] * 9)}), os.path.join(here, "bad-brotli.parquet"), compression="brotli")
 pq.write_table(pa.table({"other": pa.array(["a"])}), os.path.join(here, "bad-name.parquet"))
 
 with open(os.path.join(here, "files.json"), "w") as out:

@@ -1,4 +1,4 @@
-package corpus
+package record
 
 import (
 	"bytes"
@@ -15,10 +15,11 @@ import (
 var aliases = map[string]string{"human": chat.User, "gpt": chat.Assistant}
 
 // conversation reads the messages of a record into p.chat.
-func (p *recordParser) conversation(shape Fields, start int64) (err error) {
+func (p *Parser) conversation(shape Fields, start int64) (err error) {
 	for _, key := range lostKeys {
 		if v := p.get(key); v.json != nil && !isEmpty(v.json) && key != shape.Prompt && key != shape.Completion {
-			return &Error{Byte: v.at, What: fmt.Sprintf("%q is not supported: it would be lost", key)}
+			return &Error{Byte: v.at, What: fmt.Sprintf("%q is not supported: it would be lost", key),
+				Advice: "remove the key if nothing that is learned depends on it"}
 		}
 	}
 	learn, err := p.whole()
@@ -38,7 +39,7 @@ func (p *recordParser) conversation(shape Fields, start int64) (err error) {
 	}
 	systemFirst := len(p.chat)
 	if shape.Messages != "" {
-		err = p.messages(shape.Messages, p.get(shape.Messages), "", learn)
+		err = p.messages(shape.Messages, inner(p.get(shape.Messages)), "", learn)
 	} else {
 		err = p.pair(shape, learn)
 	}
@@ -53,7 +54,7 @@ func (p *recordParser) conversation(shape Fields, start int64) (err error) {
 		return &Error{Byte: start, What: "a conversation without an answer of the assistant"}
 	}
 	if !slices.ContainsFunc(p.chat, func(m chat.Message) bool { return m.Learn }) {
-		return errUncounted
+		return ErrUncounted
 	}
 	for i, m := range p.chat {
 		p.chat[i].Text = unescape(m.Text)
@@ -61,8 +62,18 @@ func (p *recordParser) conversation(shape Fields, start int64) (err error) {
 	return nil
 }
 
+// inner returns the JSON that a string spells, as tables have it, or the value as it is.
+func inner(v part) part {
+	if v.json[0] == '"' {
+		if json := bytes.TrimSpace(unescape(bytes.Clone(v.json))); len(json) > 0 && json[0] == '[' {
+			return part{json: json, at: v.at}
+		}
+	}
+	return v
+}
+
 // pair reads a prompt, with what it is about, and its completion.
-func (p *recordParser) pair(shape Fields, learn bool) error {
+func (p *Parser) pair(shape Fields, learn bool) error {
 	if err := p.messages(shape.Prompt, p.get(shape.Prompt), chat.User, false); err != nil {
 		return err
 	}
@@ -94,7 +105,7 @@ func isEmpty(json []byte) bool {
 }
 
 // whole reports whether a record lets its conversation count.
-func (p *recordParser) whole() (learn bool, err error) {
+func (p *Parser) whole() (learn bool, err error) {
 	learn = true
 	for _, key := range wholeKeys {
 		v := p.get(key)
@@ -130,14 +141,14 @@ func whyCounts(key string, json []byte) string {
 
 // messages appends to p.chat the messages of an array, or, if a role is given, of a string that is one message. The
 // texts are still escaped.
-func (p *recordParser) messages(name string, from part, role string, learn bool) error {
+func (p *Parser) messages(name string, from part, role string, learn bool) error {
 	r := &p.value
 	r.Reset(from.json, strictjson.AllowDuplicates, strictjson.AllowInvalidUTF8)
 	switch kind := r.Kind(); {
 	case kind == '"' && role != "":
 		p.chat = append(p.chat, chat.Message{Role: role, Text: r.Value(), Learn: learn && role == chat.Assistant})
 	case kind == '[' && role != "system":
-		r.Array(func(int) { p.chat = append(p.chat, p.message(r, learn)) })
+		r.Array(func(int) { p.chat = append(p.chat, p.message(r, from.json, learn)) })
 	case role == "system":
 		fail(r, 0, "%q is not a string", name)
 	case role != "":
@@ -152,7 +163,7 @@ func (p *recordParser) messages(name string, from part, role string, learn bool)
 }
 
 // message reads {"role": …, "content": …}, or ShareGPT's {"from": …, "value": …}. The text is still escaped.
-func (p *recordParser) message(r *strictjson.Reader, learn bool) (m chat.Message) {
+func (p *Parser) message(r *strictjson.Reader, json []byte, learn bool) (m chat.Message) {
 	start := r.At()
 	if r.Kind() != '{' {
 		fail(r, start, "a message is not an object")
@@ -206,8 +217,9 @@ func (p *recordParser) message(r *strictjson.Reader, learn bool) (m chat.Message
 			}
 		}
 	})
-	if m.Role == "" || m.Text == nil {
-		fail(r, start, `a message without "role" or "content"`)
+	if (m.Role == "" || m.Text == nil) && !r.Failed() {
+		r.Fail(&Error{Byte: start, What: `a message without "role" or "content"`,
+			Advice: "its keys are " + quoteNames(keysOf(json[start:]))})
 	}
 	if on != "" && m.Role != chat.Assistant && learn {
 		p.ignore(on + " of " + m.Role)
@@ -232,7 +244,7 @@ func roleOf(r *strictjson.Reader, kind byte) string {
 }
 
 // contentParts reads [{"type": "text", "text": …}, …] as one string.
-func (p *recordParser) contentParts(r *strictjson.Reader) []byte {
+func (p *Parser) contentParts(r *strictjson.Reader) []byte {
 	texts := [][]byte{[]byte(`""`)}
 	r.Array(func(int) {
 		at := r.At()
@@ -269,7 +281,4 @@ func (p *recordParser) contentParts(r *strictjson.Reader) []byte {
 }
 
 // ignore notes a key of a message that is not used.
-func (p *recordParser) ignore(name string) { p.ignored = append(p.ignored, name) }
-
-// isBlank reports whether a text has no word.
-func isBlank(text []byte) bool { return len(bytes.TrimSpace(text)) == 0 }
+func (p *Parser) ignore(name string) { p.Ignored = append(p.Ignored, name) }

@@ -1,4 +1,4 @@
-package corpus
+package record
 
 import (
 	"bufio"
@@ -17,30 +17,30 @@ type fence struct {
 	left int64
 }
 
-var errFence = errors.New("a record of more than 64 MiB: perhaps a quote is not closed")
+// ErrFence says that a row has more than MaxBytes. Nothing can be read after it.
+var ErrFence = errors.New("a record of more than 64 MiB: perhaps a quote is not closed")
 
 func (f *fence) Read(p []byte) (int, error) {
 	if f.left <= 0 {
-		return 0, errFence
+		return 0, ErrFence
 	}
 	n, err := f.r.Read(p[:min(int64(len(p)), f.left)])
 	f.left -= int64(n)
 	return n, err
 }
 
-// tableReader reads the rows of comma- or tab-separated values as JSON objects of strings.
-type tableReader struct {
+// Table reads the rows of comma- or tab-separated values as JSON objects of strings.
+type Table struct {
 	fence  fence
 	csv    *csv.Reader
-	header []string
+	Header []string
+	Lies   // the last row
 	buf    []byte
-
-	at, size, line int64 // of the row
 }
 
-// newTableReader reads the header. Its errors are those of next.
-func newTableReader(br *bufio.Reader) (*tableReader, error) {
-	t := &tableReader{fence: fence{br, maxLine}}
+// NewTable reads the header. Its errors are those of Next.
+func NewTable(br *bufio.Reader) (*Table, error) {
+	t := &Table{fence: fence{br, MaxBytes}}
 	line, err := br.Peek(br.Size())
 	if err != nil && err != io.EOF && err != bufio.ErrBufferFull {
 		return nil, err
@@ -53,7 +53,7 @@ func newTableReader(br *bufio.Reader) (*tableReader, error) {
 		return nil, err
 	}
 	for _, name := range header {
-		t.header = append(t.header, strings.TrimSpace(name))
+		t.Header = append(t.Header, strings.TrimSpace(name))
 	}
 	t.csv.ReuseRecord = true
 	return t, nil
@@ -71,23 +71,27 @@ func commaOf(line []byte) rune {
 }
 
 // read reads a row. An *Error with Byte from 0 is about the row alone; io.EOF comes after the last.
-func (t *tableReader) read() ([]string, error) {
-	t.at, t.fence.left = t.csv.InputOffset(), maxLine
+func (t *Table) read() ([]string, error) {
+	t.At, t.fence.left = t.csv.InputOffset(), MaxBytes
 	row, err := t.csv.Read()
-	t.size = t.csv.InputOffset() - t.at
+	t.Size = t.csv.InputOffset() - t.At
 	if wrong := (*csv.ParseError)(nil); errors.As(err, &wrong) {
-		t.line = int64(wrong.StartLine)
+		t.Line = int64(wrong.StartLine)
 		return nil, &Error{Byte: int64(max(0, wrong.Column-1)), What: "broken row: " + wrong.Err.Error()}
 	}
 	if err == nil && len(row) > 0 {
 		line, _ := t.csv.FieldPos(0)
-		t.line = int64(line)
+		t.Line = int64(line)
+	}
+	if errors.Is(err, ErrFence) {
+		t.Line++
+		return nil, ErrFence
 	}
 	return row, err
 }
 
-// next returns the next row, which holds until the one after it.
-func (t *tableReader) next() ([]byte, error) {
+// Next returns the next row, which holds until the one after it.
+func (t *Table) Next() ([]byte, error) {
 	row, err := t.read()
 	if err != nil {
 		return nil, err
@@ -97,35 +101,10 @@ func (t *tableReader) next() ([]byte, error) {
 		if i > 0 {
 			t.buf = append(t.buf, ',')
 		}
-		t.buf = strictjson.AppendQuote(t.buf, t.header[i])
+		t.buf = strictjson.AppendQuote(t.buf, t.Header[i])
 		t.buf = append(t.buf, ':')
 		t.buf = strictjson.AppendQuote(t.buf, cell)
 	}
 	t.buf = append(t.buf, '}')
 	return t.buf, nil
-}
-
-// csv reads the rows of a table of text.
-func (d *documents) csv(i int32, off int64) error {
-	r := d.newRecords(i)
-	r.flat = true
-	t, err := newTableReader(d.br)
-	if e, ok := err.(*Error); ok { // without a header there are no rows
-		e.Path, e.Line, e.Byte = r.path, 1, 1
-	}
-	for err == nil {
-		var raw []byte
-		if raw, err = t.next(); err == nil {
-			err = r.take(raw, Ref{Source: i, Offset: off + t.at, Length: t.size}, t.line)
-		} else if e, ok := err.(*Error); ok {
-			err = r.bad(e, t.line)
-		}
-	}
-	switch err {
-	case io.EOF:
-		return nil
-	case errFence:
-		return &Error{Path: r.path, Line: t.line + 1, Byte: 1, What: err.Error(), Advice: "close the quote"}
-	}
-	return err
 }

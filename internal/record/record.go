@@ -1,4 +1,4 @@
-package corpus
+package record
 
 import (
 	"errors"
@@ -10,21 +10,34 @@ import (
 )
 
 var (
-	errNull      = errors.New("the text of a record is null")
-	errUncounted = errors.New("nothing of a conversation counts")
+	// ErrNull says that what a record should hold is null.
+	ErrNull = errors.New("the text of a record is null")
+	// ErrUncounted says that a conversation has answers, and that the record lets none of them count.
+	ErrUncounted = errors.New("nothing of a conversation counts")
 )
 
-// recordParser reads records, which are JSON objects, and reuses its memory for each.
-type recordParser struct {
-	fields Fields // zero: the record is known by its keys
-	keys   []string
-	parts  []part // of each of keys
-	names  []string
+// MaxBytes is the most bytes of a record.
+const MaxBytes = 64 << 20
+
+// Error is what is wrong with a record, and what to do; Advice may be empty.
+type Error struct {
+	Byte         int64 // where it is in the record, from 0
+	What, Advice string
+}
+
+func (e *Error) Error() string { return e.What }
+
+// Parser reads records, which are JSON objects, and reuses its memory for each.
+type Parser struct {
+	fields Fields   // zero: the record is known by its keys
+	keys   []string // that are looked at, sorted
+	parts  []part   // of each of keys
 
 	record, value strictjson.Reader // the record, and one value in it
 	chat          []chat.Message
-	ignored       []string // keys of messages that are not used
-	known         bool     // the last record has known keys, whatever is wrong with it
+
+	Ignored []string // keys of messages of the last record that are not used
+	Known   bool     // the last record has known keys, whatever is wrong with it
 }
 
 // part is a value of a record.
@@ -34,43 +47,41 @@ type part struct {
 	null bool
 }
 
-func newRecordParser(fields Fields) *recordParser {
-	keys := fields.keys()
-	return &recordParser{fields: fields, keys: keys, parts: make([]part, len(keys))}
+// New returns a parser of records with these fields; the zero Fields: those that are known.
+func New(fields Fields) *Parser {
+	keys := fields.Keys()
+	return &Parser{fields: fields, keys: keys, parts: make([]part, len(keys))}
 }
 
 // get returns the value of a key; the zero part for "".
-func (p *recordParser) get(key string) part {
-	if i := slices.Index(p.keys, key); i >= 0 {
+func (p *Parser) get(key string) part {
+	if i, ok := slices.BinarySearch(p.keys, key); ok {
 		return p.parts[i]
 	}
 	return part{}
 }
 
-// parse returns the text or the conversation of a record. It unescapes in place: the results overwrite the record,
+// Parse returns the text or the conversation of a record. It unescapes in place: the results overwrite the record,
 // alias it, and hold until the next call.
 //
 // Bytes that are not UTF-8 are kept as they are. A lone surrogate escape becomes its three bytes, which count as
-// invalid UTF-8. Only the keys that are read may not come twice. Errors are errNull, errUncounted, or an *Error with
+// invalid UTF-8. Only the keys that are read may not come twice. Errors are ErrNull, ErrUncounted, or an *Error with
 // Byte counted from 0.
-func (p *recordParser) parse(record []byte) (text []byte, turns []chat.Message, err error) {
+func (p *Parser) Parse(record []byte) (text []byte, turns []chat.Message, err error) {
 	r := &p.record
-	p.known = false
+	p.Known = false
 	r.Reset(record, strictjson.AllowDuplicates, strictjson.AllowInvalidUTF8)
 	start := r.At()
 	if start == int64(len(record)) || record[start] != '{' {
 		return nil, nil, &Error{Byte: start, What: "not a JSON object"}
 	}
 	clear(p.parts)
-	p.names, p.chat, p.ignored = p.names[:0], p.chat[:0], p.ignored[:0]
+	p.chat, p.Ignored = p.chat[:0], p.Ignored[:0]
 	r.Object(func(key []byte) {
 		at := r.At()
 		k, known := slices.BinarySearch(p.keys, string(key))
 		if known && p.parts[k].at > 0 {
 			fail(r, r.KeyAt(), "a second %q", key)
-		}
-		if len(p.names) < maxNames {
-			p.names = append(p.names, string(key))
 		}
 		json := r.Value()
 		if !known {
@@ -83,7 +94,7 @@ func (p *recordParser) parse(record []byte) (text []byte, turns []chat.Message, 
 	if err := r.End(); err != nil {
 		return nil, nil, lineFault(err, 0)
 	}
-	shape, err := p.shape(start)
+	shape, err := p.shape(record, start)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -101,14 +112,9 @@ func (p *recordParser) parse(record []byte) (text []byte, turns []chat.Message, 
 }
 
 // shape finds what the record is.
-func (p *recordParser) shape(start int64) (shape Fields, err error) {
-	p.known = true
-	var found []Fields
-	for _, c := range p.fields.candidates() {
-		if c.in(func(key string) bool { return p.get(key).json != nil }) {
-			found = append(found, c)
-		}
-	}
+func (p *Parser) shape(record []byte, start int64) (shape Fields, err error) {
+	p.Known = true
+	found := p.fields.In(func(key string) bool { return p.get(key).json != nil })
 	switch {
 	case len(found) == 1:
 		return found[0], nil
@@ -117,13 +123,25 @@ func (p *recordParser) shape(start int64) (shape Fields, err error) {
 			Advice: fmt.Sprintf("say which to read, such as data.fields = %q", found[0].setting())}
 	}
 	there := func(key string) bool { v := p.get(key); return v.json != nil || v.null }
-	if slices.ContainsFunc(p.fields.candidates(), func(c Fields) bool { return c.in(there) }) {
-		return Fields{}, errNull
+	if p.fields.In(there) != nil {
+		return Fields{}, ErrNull
 	}
-	p.known = false
-	e := p.fields.unknown("keys", p.names)
+	p.Known = false
+	e := p.fields.Unknown("keys", keysOf(record))
 	e.Byte = start
 	return Fields{}, e
+}
+
+// keysOf returns the first keys of an object that is followed by anything.
+func keysOf(object []byte) (names []string) {
+	r := strictjson.New(object, strictjson.AllowDuplicates, strictjson.AllowInvalidUTF8)
+	r.Object(func(key []byte) {
+		if len(names) < maxNames {
+			names = append(names, string(key))
+		}
+		r.Value()
+	})
+	return names
 }
 
 // fail stops the reading of r with an *Error at a byte of what it reads.

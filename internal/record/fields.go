@@ -1,4 +1,4 @@
-package corpus
+package record
 
 import (
 	"fmt"
@@ -86,14 +86,27 @@ func ParseFields(items []string) (f Fields, err error) {
 	return f, nil
 }
 
-// required returns the keys without which there is no record.
-func (f Fields) required() []string {
-	return slices.DeleteFunc([]string{f.Text, f.Messages, f.Prompt, f.Completion}, func(s string) bool { return s == "" })
+// required returns the keys without which there is no record, and "" for parts that f does not have.
+func (f Fields) required() [4]string { return [4]string{f.Text, f.Messages, f.Prompt, f.Completion} }
+
+// In returns the shapes of which a record has what is required; has reports whether it has a key.
+func (f Fields) In(has func(key string) bool) (found []Fields) {
+	for _, c := range f.candidates() {
+		if c.in(has) {
+			found = append(found, c)
+		}
+	}
+	return found
 }
 
 // in reports whether a record has what is required.
 func (f Fields) in(has func(key string) bool) bool {
-	return !slices.ContainsFunc(f.required(), func(key string) bool { return !has(key) })
+	for _, key := range f.required() {
+		if key != "" && !has(key) {
+			return false
+		}
+	}
+	return true
 }
 
 // candidates are the shapes that a record may have.
@@ -104,8 +117,8 @@ func (f Fields) candidates() []Fields {
 	return shapes
 }
 
-// keys returns every key that is looked at, once.
-func (f Fields) keys() (keys []string) {
+// Keys returns every key that is looked at, once.
+func (f Fields) Keys() (keys []string) {
 	for _, c := range f.candidates() {
 		for _, part := range c.all() {
 			keys = append(keys, *part.key)
@@ -120,7 +133,9 @@ func (f Fields) keys() (keys []string) {
 func (f Fields) String() string {
 	var quoted []string
 	for _, key := range f.required() {
-		quoted = append(quoted, fmt.Sprintf("%q", key))
+		if key != "" {
+			quoted = append(quoted, fmt.Sprintf("%q", key))
+		}
 	}
 	return strings.Join(quoted, " with ")
 }
@@ -139,15 +154,15 @@ func (f Fields) setting() string {
 // maxNames bounds the keys that an error lists.
 const maxNames = 20
 
-// unknown is the fault of a record or a table without what is read; names are the keys, or columns, that it has.
-func (f Fields) unknown(kind string, names []string) *Error {
+// Unknown is the fault of a record or a table without what is read; names are the keys, or columns, that it has.
+func (f Fields) Unknown(kind string, names []string) *Error {
 	e := &Error{What: `no "text", "messages", or a pair such as "prompt" with "completion"`, Advice: "it has no " + kind}
 	if f != (Fields{}) {
 		e.What = "no " + f.String() + ", which data.fields names"
 	}
 	if len(names) > 0 {
-		e.Advice = fmt.Sprintf("its %s are %s: name what to read, such as data.fields = %q", kind, quoteNames(names),
-			"text="+cutName(names[0]))
+		e.Advice = fmt.Sprintf("its %s are %s: name what to read, such as data.fields = \"text=NAME\"", kind,
+			quoteNames(names))
 	}
 	return e
 }
@@ -156,7 +171,7 @@ func (f Fields) unknown(kind string, names []string) *Error {
 func quoteNames(names []string) string {
 	var quoted []string
 	for _, name := range names[:min(len(names), maxNames)] {
-		quoted = append(quoted, fmt.Sprintf("%q", cutName(name)))
+		quoted = append(quoted, fmt.Sprintf("%q", CutName(name)))
 	}
 	list := strings.Join(quoted, ", ")
 	if len(names) >= maxNames {
@@ -165,8 +180,8 @@ func quoteNames(names []string) string {
 	return list
 }
 
-// cutName cuts a name to a length that a person reads.
-func cutName(name string) string {
+// CutName cuts a name to a length that a person reads.
+func CutName(name string) string {
 	if runes := []rune(name); len(runes) > 40 {
 		return string(runes[:40]) + "…"
 	}
