@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -37,7 +38,7 @@ func Load(path string, sets []Assignment) (*Config, error) {
 	var data []byte
 	info, err := os.Stat(path)
 	if err == nil && !info.Mode().IsRegular() { // a pipe would wait for its writer
-		err = fmt.Errorf("%s is not a regular file; give a file of TOML", path)
+		err = errors.New("not a regular file; give a file of TOML")
 	}
 	var f *os.File
 	if err == nil {

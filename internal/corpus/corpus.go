@@ -1,13 +1,16 @@
 package corpus
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
 	"math"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"gimbal/internal/chat"
 )
@@ -53,13 +56,24 @@ type Source struct {
 	chat   bool // JSONL that begins with a conversation
 }
 
+// MarshalJSON writes a path that is not UTF-8 as a URL has it: file:///tmp/x%FF.
+func (s Source) MarshalJSON() ([]byte, error) {
+	type source Source
+	if !utf8.ValidString(s.Path) {
+		s.Path = (&url.URL{Scheme: "file", Path: filepath.ToSlash(s.Path)}).String()
+	}
+	return json.Marshal(source(s))
+}
+
 // Corpus is an ordered list of files and the rules that cut them into documents.
 type Corpus struct {
 	Sources []Source         // sorted by path, with weights by root and then by path; no file twice
 	Skipped map[string]int64 // files and folders that were left out, by kind
 
 	first      map[string][]string // of those, the first few
-	guess      string              // the encoding that invalid bytes look like; "": unknown
+	decoded    map[string]*decoding
+	guess      string   // the encoding that invalid bytes look like; "": unknown
+	roots      []string // paths that were named
 	identified bool
 	opt        Options
 }

@@ -39,6 +39,7 @@ func Discover(paths []string, opt Options) (*Corpus, error) {
 			return nil, err
 		}
 		d.roots = append(d.roots, r)
+		c.roots = append(c.roots, r.path)
 	}
 	for i := range d.roots {
 		d.index = i
@@ -116,13 +117,16 @@ func (d *discovery) root(r *root) error {
 	if d.isOutput(r.info) {
 		return &Error{Path: r.path, What: "this is where the run writes", Advice: "choose another --out, or other data"}
 	}
+	if isRunPart(r.real) {
+		return notData(r.path, runPart, "")
+	}
 	if r.info.IsDir() {
 		entries, err := os.ReadDir(r.path)
 		if err != nil {
 			return cannot("list the folder", r.path, err)
 		}
 		if own := ownFolder(r.path, entries); own != "" {
-			return &Error{Path: r.path, What: "not data but a " + own, Advice: converts[own]}
+			return notData(r.path, own, "a ")
 		}
 		return d.folder(r.path, r.real)
 	}
@@ -137,31 +141,27 @@ func (d *discovery) root(r *root) error {
 	return err
 }
 
-func (d *discovery) isOutput(info fs.FileInfo) bool {
-	return slices.ContainsFunc(d.c.opt.Outputs, func(o fs.FileInfo) bool { return os.SameFile(o, info) })
+// notData is the error of a path that is no text of the user's.
+func notData(path, own, article string) error {
+	return &Error{Path: path, What: "not data but " + article + own, Advice: converts[own]}
 }
 
-// skip counts what is left out of the present root.
-func (d *discovery) skip(kind, path string) {
-	if short, err := filepath.Rel(d.roots[d.index].path, path); err == nil {
-		path = short
-	}
-	d.c.skip(kind, path)
+func (d *discovery) isOutput(info fs.FileInfo) bool {
+	return slices.ContainsFunc(d.c.opt.Outputs, func(o fs.FileInfo) bool { return os.SameFile(o, info) })
 }
 
 const (
 	hidden      = "hidden entry"
 	linkBroken  = "broken link"
 	linkOut     = "link out of the folder"
-	ownOutput   = "output of this run"
-	specialFile = "special file (pipe, socket or device)"
+	specialFile = "special file"
 	reasonTwice = "second path to the same file"
 )
 
 // folder walks dir in name order; real is its path without links.
 func (d *discovery) folder(dir, real string) error {
 	if d.seen[real] {
-		d.skip(reasonTwice, dir)
+		d.c.skip(reasonTwice, d.index, dir)
 		return nil
 	}
 	d.seen[real] = true
@@ -170,7 +170,7 @@ func (d *discovery) folder(dir, real string) error {
 		return cannot("list the folder", dir, err)
 	}
 	if own := ownFolder(dir, entries); own != "" {
-		d.skip(own, dir)
+		d.c.skip(own, d.index, dir)
 		return nil
 	}
 	for _, e := range entries {
@@ -180,7 +180,7 @@ func (d *discovery) folder(dir, real string) error {
 			return err
 		}
 		if reason != "" {
-			d.skip(reason, path)
+			d.c.skip(reason, d.index, path)
 		}
 	}
 	return nil

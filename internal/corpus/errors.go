@@ -32,9 +32,9 @@ func (e *Error) Error() string {
 	}
 	switch {
 	case e.Path != "" && e.Line > 0:
-		return fmt.Sprintf("data: %s:%d:%d: %s", e.Path, e.Line, e.Byte, text)
+		return fmt.Sprintf("data: %s:%d:%d: %s", ShowPath(e.Path), e.Line, e.Byte, text)
 	case e.Path != "":
-		return "data: " + e.Path + ": " + text
+		return "data: " + ShowPath(e.Path) + ": " + text
 	}
 	return "data: " + text
 }

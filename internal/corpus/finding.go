@@ -3,6 +3,7 @@ package corpus
 import (
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,22 +22,33 @@ func (c *Corpus) Findings() (f []Finding) {
 	if left := c.leftText(true); left != "" {
 		f = append(f, Finding{Text: "left out: " + left, Advice: c.leftAdvice(), Warn: c.leftMuch()})
 	}
-	decoded, first := map[string]int64{}, map[string][]string{}
-	for _, s := range c.Sources {
-		if s.Encoding != "" {
-			decoded[s.Encoding]++
-			first[s.Encoding] = appendFirst(first[s.Encoding], s.Path)
+	for _, name := range slices.Sorted(maps.Keys(c.decoded)) {
+		d := c.decoded[name]
+		told := Finding{Text: "decoded from " + name + ": " + CountKind(d.files, "file") + named(d.first, d.files)}
+		if lost := d.lost / int64(len(replacement)); lost > 0 {
+			told.Text += fmt.Sprintf("; %s could not be decoded", CountKind(lost, "character"))
+			told.Warn = float64(d.lost) > muchInvalid*float64(d.bytes)
 		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(decoded)) {
-		f = append(f, Finding{Text: "decoded from " + name + ": " + CountKind(decoded[name], "file") +
-			named(first[name], decoded[name])})
+		f = append(f, told)
 	}
 	return f
 }
 
-// Guess returns the encoding that bytes that are not UTF-8 look like; "" if that is unknown.
-func (c *Corpus) Guess() string { return c.guess }
+// Invalid returns what is to be told of bytes that are not UTF-8: their number in so many documents, of all bytes.
+func (c *Corpus) Invalid(bytes, documents, all int64) Finding {
+	share := float64(bytes) / float64(max(1, all))
+	f := Finding{Text: fmt.Sprintf("%s in %s are not UTF-8: %.2g %%", CountKind(bytes, "byte"),
+		CountKind(documents, "document"), 100*share)}
+	if c.opt.Encoding == rawEncoding || share <= muchInvalid {
+		return f
+	}
+	f.Warn, f.Advice = true, "name the encoding in data.encoding, or convert the files to UTF-8"
+	if c.guess != "" {
+		f.Text += ", and they look like " + c.guess
+		f.Advice = fmt.Sprintf("set data.encoding = %q, or convert the files to UTF-8", c.guess)
+	}
+	return f
+}
 
 // generated is the kind of a file of the default corpus that no person wrote.
 const generated = "generated file"
@@ -48,13 +60,28 @@ var quiet = []string{hidden, generated, reasonTwice}
 const mostNamed = 3
 
 func newCorpus(opt Options) *Corpus {
-	return &Corpus{Skipped: map[string]int64{}, first: map[string][]string{}, opt: opt}
+	return &Corpus{Skipped: map[string]int64{}, first: map[string][]string{}, decoded: map[string]*decoding{}, opt: opt}
 }
 
-// skip counts a file or folder that is left out.
-func (c *Corpus) skip(kind, path string) {
+// skip counts a file or folder that is left out of a root.
+func (c *Corpus) skip(kind string, root int, path string) {
 	c.Skipped[kind]++
-	c.first[kind] = appendFirst(c.first[kind], path)
+	c.first[kind] = appendFirst(c.first[kind], c.short(root, path))
+}
+
+// short names a path by its place below a root.
+func (c *Corpus) short(root int, path string) string {
+	if root >= len(c.roots) {
+		return path
+	}
+	switch short, err := filepath.Rel(c.roots[root], path); {
+	case err != nil:
+		return path
+	case short == ".":
+		return filepath.Base(path)
+	default:
+		return short
+	}
 }
 
 func appendFirst(list []string, path string) []string {
@@ -81,7 +108,12 @@ func (c *Corpus) leftText(told bool) string {
 func (c *Corpus) leftAdvice() string {
 	var all []string
 	for _, kind := range slices.Sorted(maps.Keys(c.Skipped)) {
-		if advice := converts[kind]; advice != "" && !slices.Contains(ownKinds, kind) {
+		advice := converts[kind]
+		if kind == invalidFile && c.guess != "" {
+			advice = fmt.Sprintf("what is not UTF-8 looks like %s: set data.encoding = %q, or convert it", c.guess,
+				c.guess)
+		}
+		if advice != "" && !slices.Contains(ownKinds, kind) {
 			all = append(all, advice)
 		}
 	}

@@ -17,20 +17,21 @@ type format struct {
 
 // Names of kinds that several magics or functions share.
 const (
-	imageFile   = "image"
-	audioFile   = "audio file"
-	videoFile   = "video"
-	programFile = "program"
-	archiveFile = "archive"
-	pickleFile  = "pickle file"
-	arrowFile   = "Arrow file"
-	fontFile    = "font"
-	idsFile     = "array of token ids"
-	binaryFile  = "binary file"
-	utf16File   = "UTF-16 file without a byte order mark"
-	lfsFile     = "Git LFS pointer"
-	packedFile  = "file packed with bzip2, xz or LZ4"
-	parquetFile = "Parquet file without the ending .parquet"
+	imageFile     = "image"
+	audioFile     = "audio file"
+	videoFile     = "video"
+	programFile   = "program"
+	archiveFile   = "archive"
+	pickleFile    = "pickle file"
+	arrowFile     = "Arrow file"
+	fontFile      = "font"
+	tokenizerFile = "tokenizer file"
+	idsFile       = "array of token ids"
+	binaryFile    = "binary file"
+	utf16File     = "UTF-16 file without a byte order mark"
+	lfsFile       = "Git LFS pointer"
+	packedFile    = "file packed with bzip2, xz or LZ4"
+	parquetFile   = "Parquet file without the ending .parquet"
 )
 
 // lfsPointer begins what stands for a file that Git LFS has not fetched.
@@ -135,8 +136,12 @@ var converts = map[string]string{
 	utf16File:                "set data.encoding to utf-16le or utf-16be, or convert the files to UTF-8",
 	invalidFile:              "convert the files to UTF-8, name their encoding in data.encoding, or set it to raw",
 	linkOut:                  "name what links lead to as paths of their own",
+	specialFile:              "it is a pipe, socket or device: give a regular file",
+	ownOutput:                adviceOwn,
 	runFolder:                adviceOwn,
+	runPart:                  adviceOwn,
 	checkFolder:              adviceOwn,
+	checksPart:               adviceOwn,
 	modelFolder:              adviceOwn,
 	cacheFolder:              adviceOwn,
 }
@@ -156,10 +161,14 @@ func notText(head []byte, size int64) string {
 		}
 	}
 	switch {
+	case isOwnLog(head):
+		return ownOutput
 	case isPickle(head):
 		return pickleFile
 	case bytes.HasPrefix(head, []byte("PK\x03\x04")), bytes.HasPrefix(head, []byte("PK\x05\x06")):
 		return zipKind(head)
+	case isTokenizer(head):
+		return tokenizerFile
 	case isSafetensors(head, size):
 		return "safetensors file"
 	case !nul:
@@ -194,6 +203,12 @@ func zipKind(head []byte) string {
 func isPickle(head []byte) bool {
 	return len(head) > 2 && head[0] == 0x80 && head[1] >= 2 && head[1] <= 5 &&
 		strings.IndexByte("\x95}](cX\x8CKJGN)\x8E\x8F\x8AMBC.q\x88\x89", head[2]) >= 0
+}
+
+// isTokenizer knows a tokenizer.json by its first keys.
+func isTokenizer(head []byte) bool {
+	return bytes.HasPrefix(head, []byte("{")) && bytes.Contains(head, []byte(`"added_tokens"`)) &&
+		bytes.Contains(head, []byte(`"version"`))
 }
 
 // isSafetensors knows a safetensors file by the length of its header, which is JSON.

@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	mostInvalid = 0.05 // share of bytes that are not UTF-8 from which a file is no text
-	mostGuesses = 20   // files from which an encoding is guessed
+	mostInvalid = 0.05  // share of bytes that are not UTF-8 from which a file is no text
+	muchInvalid = 0.001 // share of the text from which a person is warned
+	mostGuesses = 20    // files from which an encoding is guessed
 )
 
 // invalidFile is the kind of a file that is left out because of mostInvalid.
@@ -36,8 +37,10 @@ func (c *Corpus) Identify(ctx context.Context, workers int) (*Corpus, error) {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	id := &Corpus{Sources: make([]Source, len(c.Sources)), Skipped: maps.Clone(c.Skipped), opt: c.opt, identified: true}
-	id.first = maps.Clone(c.first)
+	id := newCorpus(c.opt)
+	id.Sources, id.roots, id.identified = make([]Source, len(c.Sources)), c.roots, true
+	maps.Copy(id.Skipped, c.Skipped)
+	maps.Copy(id.first, c.first)
 	found := make([]content, len(c.Sources))
 	errs := make([]error, len(c.Sources))
 	var next, guesses atomic.Int64
@@ -139,10 +142,13 @@ func (c *Corpus) leaveOut(found []content) error {
 		}
 		if c.opt.Encoding == rawEncoding || float64(f.invalid) <= mostInvalid*float64(f.bytes) {
 			kept = append(kept, s)
+			if s.Encoding != "" {
+				c.decode(&s, f)
+			}
 			continue
 		}
 		bytes, invalid = bytes+f.bytes, invalid+f.invalid
-		c.skip(invalidFile, s.Path)
+		c.skip(invalidFile, s.Root, s.Path)
 	}
 	c.guess = mostFrequent(guesses)
 	if float64(bytes) > mostInvalid*float64(all) {
@@ -150,6 +156,23 @@ func (c *Corpus) leaveOut(found []content) error {
 	}
 	c.Sources = kept
 	return nil
+}
+
+// decoding is what was decoded from an encoding.
+type decoding struct {
+	files       int64
+	first       []string // of the files
+	bytes, lost int64    // of the text, and of those that stand for what could not be decoded
+}
+
+func (c *Corpus) decode(s *Source, found content) {
+	d := c.decoded[s.Encoding]
+	if d == nil {
+		d = new(decoding)
+		c.decoded[s.Encoding] = d
+	}
+	d.files, d.first = d.files+1, appendFirst(d.first, c.short(s.Root, s.Path))
+	d.bytes, d.lost = d.bytes+found.bytes, d.lost+found.invalid
 }
 
 // notText is the error of a corpus of which too much is in no known encoding: a share of its bytes, in files of which a

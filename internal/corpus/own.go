@@ -11,16 +11,19 @@ import (
 	"strings"
 )
 
-// Kinds of folders that this program writes, or that hold a model. They are never data.
+// Kinds of folders and files that this program writes, and models. They are never data.
 const (
+	ownOutput   = "output of Gimbal"
 	runFolder   = "run of Gimbal"
+	runPart     = "part of a run of Gimbal"
 	checkFolder = "checkpoint"
+	checksPart  = "folder of checkpoints"
 	modelFolder = "model in Hugging Face format"
 	cacheFolder = "token cache"
 )
 
 // ownKinds are left out without advice: nobody wants to convert them.
-var ownKinds = []string{runFolder, checkFolder, modelFolder, cacheFolder, ownOutput, linkOut}
+var ownKinds = []string{runFolder, checkFolder, checksPart, modelFolder, cacheFolder, ownOutput, tokenizerFile, specialFile}
 
 // runNames are all names in the directory of a run.
 var runNames = []string{"checkpoints", "config.toml", "lock", "log.jsonl", "post-mortem.md", "refused", "report.md",
@@ -52,10 +55,24 @@ func ownFolder(dir string, entries []fs.DirEntry) string {
 		return cacheFolder
 	case bytes.Contains(manifest, []byte(`"step":`)) && bytes.Contains(manifest, []byte(`"sha256":`)):
 		return checkFolder
+	case bytes.Contains(start("marks.json"), []byte(`"last":`)) && !slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		return e.Name() != "marks.json" && !strings.HasPrefix(e.Name(), "step-") && !strings.HasPrefix(e.Name(), ".")
+	}):
+		return checksPart
 	case slices.ContainsFunc(entries, isWeights) && (isModelConfig(start("config.json")) || has("adapter_config.json")):
 		return modelFolder
 	}
 	return ""
+}
+
+// isRunPart reports whether a path without links is one of the names in the directory of a run.
+func isRunPart(path string) bool {
+	parent, name := filepath.Split(path)
+	if !slices.Contains(runNames, name) {
+		return false
+	}
+	entries, err := os.ReadDir(parent)
+	return err == nil && ownFolder(parent, entries) == runFolder
 }
 
 // isWeights knows the files of weights by the names that Hugging Face gives them.
@@ -78,6 +95,16 @@ func isRunLog(head []byte) bool {
 		Attempt int64  `json:"attempt"`
 	}
 	return json.Unmarshal(line, &first) == nil && first.Kind == "start" && first.Attempt > 0
+}
+
+// isOwnLog knows what this program prints of a run, in a file: its first words, and where the run is saved.
+func isOwnLog(head []byte) bool {
+	head = bytes.TrimPrefix(head, []byte("nohup: ignoring input\n"))
+	ours := slices.ContainsFunc([]string{"gimbal: ", "model    ", "plan\n  model  "}, func(s string) bool {
+		return bytes.HasPrefix(head, []byte(s))
+	})
+	return ours && (bytes.Contains(head, []byte("\nrun      saved to ")) || bytes.Contains(head, []byte("\n  run         ")) &&
+		bytes.Contains(head, []byte("\n  kernels     ")))
 }
 
 // firstBytes returns how a regular file begins; nothing if it cannot be read, which whoever reads it later reports.

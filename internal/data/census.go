@@ -97,30 +97,18 @@ func (l *lengths) at(rank int64) int64 {
 func (s *Set) Findings() (f []corpus.Finding) {
 	c := s.census
 	if c.InvalidUTF8 > 0 {
-		share := 100 * float64(c.InvalidUTF8) / float64(max(1, c.TextBytes))
-		bad := corpus.Finding{Warn: share > manyInvalid, Text: fmt.Sprintf("%s in %s are not UTF-8: %.2g %%",
-			count(c.InvalidUTF8, "byte"), count(c.InvalidDocs, "document"), share)}
-		if bad.Warn && s.guess != "" {
-			bad.Text += ", and they look like " + s.guess
-			bad.Advice = fmt.Sprintf("set data.encoding = %q, or convert the files to UTF-8", s.guess)
-		} else if bad.Warn {
-			bad.Advice = "name the encoding in data.encoding, or convert the files to UTF-8"
-		}
-		f = append(f, bad)
+		f = append(f, s.docs.Invalid(c.InvalidUTF8, c.InvalidDocs, c.TextBytes))
 	}
 	if c.Read.Bad > 0 {
 		f = append(f, corpus.Finding{Warn: true, Text: fmt.Sprintf("skipped %s: %s; the first: %s",
 			count(c.Read.Bad, "broken document"), c.Read.ReasonsText(), c.Read.FirstBad)})
 	}
-	if short := c.Empty + c.OneToken; short > 0 {
-		f = append(f, corpus.Finding{Text: fmt.Sprintf("of %s, %s are empty and %s have one token",
-			count(c.Documents, "document"), group(c.Empty), group(c.OneToken))})
+	if c.Empty+c.OneToken > 0 {
+		f = append(f, corpus.Finding{Text: fmt.Sprintf("%s: %s empty, %s of one token", count(c.Documents, "document"),
+			group(c.Empty), group(c.OneToken))})
 	}
 	return f
 }
-
-// manyInvalid is the share of invalid bytes, in percent, from which a text is hardly in UTF-8.
-const manyInvalid = 0.1
 
 // BytesPerToken returns 0 for a corpus without tokens.
 func (c Census) BytesPerToken() float64 {

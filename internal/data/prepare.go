@@ -80,7 +80,7 @@ func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, op
 	}
 	key := cacheKey(work, tok, opt.shard)
 	s := &Set{Dir: filepath.Join(opt.CacheDir, key), tok: tok, format: opt.format, start: start,
-		weights: work.Weights(), lengths: spelledLengths(tok), held: held{fraction: opt.ValFraction}, guess: work.Guess()}
+		weights: work.Weights(), lengths: spelledLengths(tok), held: held{fraction: opt.ValFraction}, docs: work}
 	for _, src := range work.Sources {
 		s.Sources = append(s.Sources, src.Path)
 		s.roots = append(s.roots, src.Root)
