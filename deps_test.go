@@ -52,12 +52,12 @@ var lattice = []struct {
 	{"internal/model", "internal/nn internal/config internal/kernel internal/par internal/rng internal/safetensors internal/strictjson", "the decoder"},
 	{"internal/rundir", "internal/checkpoint internal/config internal/durable internal/runlog",
 		"what lies in the directory of a run, and how it is found and opened"},
-	{"internal/hub", "internal/chat internal/model internal/checkpoint internal/safetensors internal/tokenizer " +
+	{"internal/hub", "internal/bom internal/chat internal/model internal/checkpoint internal/safetensors internal/tokenizer " +
 		"internal/config internal/durable internal/rundir", "Hugging Face model directories, in and out; a checkpoint as a model"},
 	{"internal/generate", "internal/par internal/rng", "sampling over a decoder; knows no model"},
 	{"internal/engine", "internal/model internal/optim internal/kernel internal/generate internal/data internal/config " +
 		"internal/memory internal/rng internal/safetensors", "what trains and runs a model, whatever the hardware; the CPU engine"},
-	{"internal/judge", "internal/baseline internal/rng internal/safetensors", "metrics of what was written, early stop, choice of a checkpoint; knows no model"},
+	{"internal/judge", "internal/baseline internal/bom internal/rng internal/safetensors", "metrics of what was written, early stop, choice of a checkpoint; knows no model"},
 	{"internal/plan", "internal/chat internal/config internal/corpus internal/data internal/durable internal/engine internal/judge " +
 		"internal/optim internal/hub internal/tokenizer", "configuration, text and hardware to one immutable plan"},
 	{"internal/preflight", "internal/plan internal/engine internal/data internal/rundir internal/checkpoint " +
