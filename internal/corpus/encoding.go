@@ -59,31 +59,39 @@ type InvalidUTF8 struct {
 
 // Write takes the next bytes of the text.
 func (c *InvalidUTF8) Write(p []byte) {
-	if len(c.tail) > 0 {
-		c.tail = append(c.tail, p...)
-		p = c.tail
+	for len(c.tail) > 0 && (len(p) > 0 || utf8.FullRune(c.tail)) {
+		if !utf8.FullRune(c.tail) {
+			c.tail, p = append(c.tail, p[0]), p[1:]
+			continue
+		}
+		r, w := utf8.DecodeRune(c.tail)
+		if c.tail = append(c.tail[:0], c.tail[w:]...); r == utf8.RuneError && w == 1 {
+			c.n++
+		}
+	}
+	end := len(p) // of the last whole character
+	for i := 1; i < utf8.UTFMax && i <= len(p); i++ {
+		if last := p[len(p)-i:]; utf8.RuneStart(last[0]) {
+			if !utf8.FullRune(last) {
+				end -= i
+			}
+			break
+		}
+	}
+	c.tail = append(c.tail, p[end:]...)
+	if p = p[:end]; utf8.Valid(p) { // the common case, eight bytes at a time
+		return
 	}
 	for len(p) > 0 {
-		if utf8.Valid(p) { // the common case, eight bytes at a time
-			p = nil
-			break
+		if p[0] < utf8.RuneSelf {
+			p = p[1:]
+			continue
 		}
-		// Find the first fault or an unfinished end; what is before it is valid.
-		i := 0
-		for i < len(p) {
-			r, w := utf8.DecodeRune(p[i:])
-			if r == utf8.RuneError && w == 1 {
-				break
-			}
-			i += w
+		r, w := utf8.DecodeRune(p)
+		if p = p[w:]; r == utf8.RuneError && w == 1 {
+			c.n++
 		}
-		if p = p[i:]; !utf8.FullRune(p) {
-			break
-		}
-		c.n++
-		p = p[1:]
 	}
-	c.tail = append(c.tail[:0], p...)
 }
 
 // End returns the count, with the bytes of an unfinished character, and makes the counter ready for the next text.

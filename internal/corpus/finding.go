@@ -37,8 +37,8 @@ func (c *Corpus) Findings() (f []Finding) {
 // Invalid returns what is to be told of bytes that are not UTF-8: their number in so many documents, of all bytes.
 func (c *Corpus) Invalid(bytes, documents, all int64) Finding {
 	share := float64(bytes) / float64(max(1, all))
-	f := Finding{Text: fmt.Sprintf("%s in %s are not UTF-8: %.2g %%", CountKind(bytes, "byte"),
-		CountKind(documents, "document"), 100*share)}
+	f := Finding{Text: fmt.Sprintf("%s in %s %s not UTF-8: %.2g %%", CountKind(bytes, "byte"),
+		CountKind(documents, "document"), is(bytes), 100*share)}
 	if c.opt.Encoding == rawEncoding || share <= muchInvalid {
 		return f
 	}

@@ -1,7 +1,6 @@
 package corpus
 
 import (
-	"bytes"
 	"cmp"
 	"maps"
 	"slices"
@@ -50,8 +49,8 @@ func guessEncoding(text []byte) string {
 		}
 		at += w
 	}
-	if line := bytes.LastIndexByte(text[:at], '\n'); line >= 0 && at-line < guessBytes/2 {
-		at = line + 1 // where no character is cut
+	for back := 0; at > 0 && back < guessBytes/2 && text[at-1] < utf8.RuneSelf; back++ {
+		at-- // to where no character is cut, with the letters before it
 	}
 	text = text[at:min(len(text), at+guessBytes)]
 	best, name := leastFit, ""
