@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/term"
@@ -47,6 +48,9 @@ func (f *dataFlags) open(e *env) (*plan.Draft, error) {
 	}
 	for _, ev := range draft.Text.Set.Events {
 		e.progress.notef("%s: %s", ev.Code, ev.Text)
+	}
+	for _, f := range draft.Text.Findings() {
+		e.progress.notef("%s", strings.TrimSuffix("P-DATA: "+f.Text+"; "+f.Advice, "; "))
 	}
 	return draft, nil
 }

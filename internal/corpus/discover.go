@@ -52,8 +52,11 @@ func Discover(paths []string, opt Options) (*Corpus, error) {
 		if note != "" {
 			note = "; left out: " + note
 		}
-		return nil, &Error{Path: strings.Join(paths, ", "), What: "no text found" + note,
-			Advice: "pass --data with a file or folder of text, .jsonl or .parquet"}
+		advice := c.leftAdvice()
+		if advice == "" {
+			advice = "pass --data with a file or folder of text, .jsonl or .parquet"
+		}
+		return nil, &Error{Path: strings.Join(paths, ", "), What: "no text found" + note, Advice: advice}
 	}
 	if len(c.Sources) > math.MaxInt32 {
 		return nil, &Error{Path: strings.Join(paths, ", "), What: "more than 2^31 files",
@@ -132,7 +135,7 @@ func (d *discovery) root(r *root) error {
 	}
 	reason, err := d.file(r.path, r.real, r.info)
 	if err == nil && reason != "" && reason != reasonTwice {
-		advice := converts[reason]
+		advice := adviceFor(reason)
 		if advice == "" {
 			advice = "pass text, .jsonl or .parquet"
 		}
@@ -143,7 +146,7 @@ func (d *discovery) root(r *root) error {
 
 // notData is the error of a path that is no text of the user's.
 func notData(path, own, article string) error {
-	return &Error{Path: path, What: "not data but " + article + own, Advice: converts[own]}
+	return &Error{Path: path, What: "not data but " + article + own, Advice: adviceFor(own)}
 }
 
 func (d *discovery) isOutput(info fs.FileInfo) bool {

@@ -54,9 +54,9 @@ func TestGuess(t *testing.T) {
 	if got := guessEncoding([]byte(randomBytes(9000))); got != "" {
 		t.Errorf("random bytes are taken for %s", got)
 	}
-	for _, order := range []string{"utf-16le", "utf-16be"} {
+	for _, order := range wideEncodings {
 		for _, text := range []string{"plain words\r\nin lines\r\n", samples["gbk"], samples["windows-1251"]} {
-			if got := utf16Order([]byte(encode(t, order, text))); got != order {
+			if got := wideEncoding([]byte(encode(t, order, text))); got != order {
 				t.Errorf("%s %.10q is taken for %q", order, text, got)
 			}
 		}

@@ -108,7 +108,7 @@ func (c *Corpus) leftText(told bool) string {
 func (c *Corpus) leftAdvice() string {
 	var all []string
 	for _, kind := range slices.Sorted(maps.Keys(c.Skipped)) {
-		advice := converts[kind]
+		advice := adviceFor(kind)
 		if kind == invalidFile && c.guess != "" {
 			advice = fmt.Sprintf("what is not UTF-8 looks like %s: set data.encoding = %q, or convert it", c.guess,
 				c.guess)
@@ -120,9 +120,9 @@ func (c *Corpus) leftAdvice() string {
 	return strings.Join(all, "; ")
 }
 
-// leftMuch reports whether more files were left out than taken, output of this program and links not counted.
+// leftMuch reports whether more files were left out than taken, own output not counted, or text that was not fetched.
 func (c *Corpus) leftMuch() bool {
-	n := int64(0)
+	n := c.Skipped[lfsFile] * int64(len(c.Sources))
 	for kind, k := range c.Skipped {
 		if !slices.Contains(quiet, kind) && !slices.Contains(ownKinds, kind) {
 			n += k

@@ -3,6 +3,7 @@ package corpus
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"strings"
 	"unicode/utf8"
 )
@@ -28,7 +29,6 @@ const (
 	tokenizerFile = "tokenizer file"
 	idsFile       = "array of token ids"
 	binaryFile    = "binary file"
-	utf16File     = "UTF-16 file without a byte order mark"
 	lfsFile       = "Git LFS pointer"
 	packedFile    = "file packed with bzip2, xz or LZ4"
 	parquetFile   = "Parquet file without the ending .parquet"
@@ -109,7 +109,7 @@ var formats = []format{
 	{lfsFile, 0, lfsPointer, false},
 }
 
-// converts says what to do with a kind of file or folder; other kinds hold no text.
+// converts is what adviceFor says of most kinds.
 var converts = map[string]string{
 	"PDF file":               "take the text out of PDF (pdftotext FILE FILE.txt)",
 	"RTF file":               "take the text out of RTF (pandoc -f rtf -t plain FILE)",
@@ -133,7 +133,6 @@ var converts = map[string]string{
 	"SQLite database":        "write the texts of a database as .jsonl, " + aLine,
 	parquetFile:              "rename Parquet files to end in .parquet",
 	lfsFile:                  "fetch what Git LFS pointers stand for (git lfs pull)",
-	utf16File:                "set data.encoding to utf-16le or utf-16be, or convert the files to UTF-8",
 	invalidFile:              "convert the files to UTF-8, name their encoding in data.encoding, or set it to raw",
 	linkOut:                  "name what links lead to as paths of their own",
 	specialFile:              "it is a pipe, socket or device: give a regular file",
@@ -144,6 +143,17 @@ var converts = map[string]string{
 	checksPart:               adviceOwn,
 	modelFolder:              adviceOwn,
 	cacheFolder:              adviceOwn,
+}
+
+// unmarked follows the encoding in the name of a kind.
+const unmarked = " file without a byte order mark"
+
+// adviceFor says what to do with a kind of file or folder; "" where it holds no text.
+func adviceFor(kind string) string {
+	if encoding, ok := strings.CutSuffix(kind, unmarked); ok {
+		return fmt.Sprintf("set data.encoding = %q, or convert it", encoding)
+	}
+	return converts[kind]
 }
 
 const (
@@ -173,8 +183,8 @@ func notText(head []byte, size int64) string {
 		return "safetensors file"
 	case !nul:
 		return ""
-	case utf16Order(head) != "":
-		return utf16File
+	case wideEncoding(head) != "":
+		return wideEncoding(head) + unmarked
 	case isIDs(head, size):
 		return idsFile
 	}

@@ -87,6 +87,9 @@ func TestNotText(t *testing.T) {
 		{"a text with one\x00 and nothing else that is strange in it, of more than a hundred and twenty-eight bytes" +
 			" so that it could be an array of ids", binaryFile},
 		{strings.Repeat("今天天气很好\x00", 100), binaryFile},
+		{encode(t, "utf-16le", samples["windows-1252"]), "utf-16le" + unmarked},
+		{encode(t, "utf-16be", samples["gbk"]), "utf-16be" + unmarked},
+		{encode(t, "utf-32le", samples["windows-1252"]), "utf-32le" + unmarked},
 		{"\xFF\xFEh\x00i\x00", ""}, // marked
 		{"<!DOCTYPE html><html><body>PDF</body></html>", ""},
 		{"<?xml version=\"1.0\"?>\n<a/>", ""},
@@ -115,7 +118,7 @@ func TestNotText(t *testing.T) {
 		write(t, dir, "ok.md", "text")
 		found := discover(t, Options{}, dir)
 		if f := found.Findings(); len(found.Sources) != 1 || len(f) != 1 ||
-			f[0].Text != "left out: 1 "+c.kind+" (notes.txt)" || f[0].Warn {
+			f[0].Text != "left out: 1 "+c.kind+" (notes.txt)" || f[0].Warn != (c.kind == lfsFile) {
 			t.Errorf("%.30q in a folder: %+v", c.content, f)
 		}
 	}

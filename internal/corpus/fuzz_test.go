@@ -101,7 +101,7 @@ func FuzzGuess(f *testing.F) {
 		f.Add([]byte(encode(f, name, text)))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		for _, name := range []string{guessEncoding(text), utf16Order(text)} {
+		for _, name := range []string{guessEncoding(text), wideEncoding(text)} {
 			if name != "" && decoder(name) == nil {
 				t.Fatalf("%q is guessed", name)
 			}

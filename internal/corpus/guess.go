@@ -104,15 +104,15 @@ func amongLatin(text []byte) float64 {
 	return float64(among) / float64(max(1, beyond))
 }
 
-// utf16Order returns the encoding of a text with NUL bytes, if it is UTF-16 without a mark: utf-16le or utf-16be. In
-// either order most characters must be letters, digits, blanks or those of a known script.
-func utf16Order(head []byte) string {
+// wideEncoding returns the encoding of a text with NUL bytes that is UTF-16 or UTF-32 without a mark; "" if it is neither.
+// Most characters must be letters, digits, blanks or those of a known script.
+func wideEncoding(head []byte) string {
 	if len(head) < 16 {
 		return ""
 	}
 	best, name := 0.7, ""
-	for _, encoding := range []string{"utf-16le", "utf-16be"} {
-		decoded, _ := decoder(encoding).Bytes(head[:len(head)&^1])
+	for _, encoding := range wideEncodings {
+		decoded, _ := decoder(encoding).Bytes(head[:len(head)&^3])
 		n, letters, plain := 0, 0, 0
 		for _, r := range string(decoded) {
 			n++
@@ -130,6 +130,8 @@ func utf16Order(head []byte) string {
 	}
 	return name
 }
+
+var wideEncodings = []string{"utf-16le", "utf-16be", "utf-32le", "utf-32be"}
 
 func isFrequent(r rune) bool {
 	return slices.ContainsFunc(scripts, func(s script) bool { return strings.ContainsRune(s.letters, r) })

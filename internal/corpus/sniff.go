@@ -49,7 +49,7 @@ func (s *Source) sniff(opt Options) (reason string, err error) {
 	case ending == ".jsonl" || ending == ".ndjson":
 		s.kind = jsonl
 	}
-	return s.sniffText(opt)
+	return s.sniffText(head, opt)
 }
 
 // head returns the first bytes of the file as it is.
@@ -68,24 +68,22 @@ func (s *Source) head() ([]byte, error) {
 	return head[:n], err
 }
 
-// sniffText looks at the first bytes of the text.
-func (s *Source) sniffText(opt Options) (reason string, err error) {
-	r, err := s.unpack(context.Background(), nil)
-	if err != nil {
-		return "", err
-	}
-	defer r.close()
-	size := sniffBytes
-	if s.pack != 0 {
-		size = sniffPacked
-	}
-	br := bufio.NewReaderSize(r, size)
-	head, err := br.Peek(size)
-	if err != nil && err != io.EOF {
-		return "", err
-	}
-	if s.pack != 0 {
-		s.Text = r.estimate(int64(len(head)), err == io.EOF)
+// sniffText looks at the text, of which the file begins with head.
+func (s *Source) sniffText(head []byte, opt Options) (reason string, err error) {
+	br := bufio.NewReaderSize(bytes.NewReader(head), sniffBytes)
+	if s.pack != 0 || s.kind == jsonl { // more of it is wanted
+		r, err := s.unpack(context.Background(), nil)
+		if err != nil {
+			return "", err
+		}
+		defer r.close()
+		br = bufio.NewReaderSize(r, sniffPacked)
+		if s.pack != 0 {
+			if head, err = br.Peek(sniffPacked); err != nil && err != io.EOF {
+				return "", err
+			}
+			s.Text = r.estimate(int64(len(head)), err == io.EOF)
+		}
 	}
 	if s.pack != 0 && packOf(head) != 0 {
 		return "", packedTwice(s.Path)
@@ -98,7 +96,7 @@ func (s *Source) sniffText(opt Options) (reason string, err error) {
 		if head, err = br.Peek(sniffBytes); err != nil && err != io.EOF {
 			return "", err
 		}
-		if kind == binaryFile || kind == idsFile || kind == utf16File { // the encoding may have NUL bytes
+		if kind == binaryFile || kind == idsFile || strings.HasSuffix(kind, unmarked) { // the encoding may have NUL bytes
 			kind = ""
 		}
 		if kind == "" && bytes.IndexByte(head, 0) >= 0 {
