@@ -45,8 +45,9 @@ var lattice = []struct {
 	{"internal/baseline", "internal/tokenizer", "n-gram reference losses"},
 	{"internal/parquet", "", "a column of text out of a Parquet file, strict"},
 	{"internal/chat", "", "formats of conversations; knows no tokenizer, no file and no model"},
-	{"internal/corpus", "internal/bom internal/chat internal/parquet internal/strictjson", "files to documents"},
-	{"internal/data", "internal/chat internal/corpus internal/tokenizer internal/durable internal/rng", "documents to ragged batches"},
+	{"internal/sniff", "", "what bytes are: kinds of files, encodings; reads no file"},
+	{"internal/corpus", "internal/bom internal/chat internal/parquet internal/sniff internal/strictjson", "files to documents"},
+	{"internal/data", "internal/chat internal/corpus internal/sniff internal/tokenizer internal/durable internal/rng", "documents to ragged batches"},
 	{"internal/nn", "internal/kernel internal/par internal/rng", "layers, forward beside backward"},
 	{"internal/optim", "internal/kernel internal/par", "AdamW, schedules, clipping"},
 	{"internal/model", "internal/nn internal/config internal/kernel internal/par internal/rng internal/safetensors internal/strictjson", "the decoder"},
@@ -95,16 +96,17 @@ var lattice = []struct {
 // direct names the modules of others that each package may import.
 var direct = map[string]string{
 	"internal/config": "github.com/pelletier/go-toml/v2/unstable github.com/pelletier/go-toml/v2",
-	"internal/corpus": "github.com/klauspost/compress/gzip github.com/klauspost/compress/zstd golang.org/x/text/encoding " +
-		"golang.org/x/text/encoding/htmlindex golang.org/x/text/encoding/ianaindex " +
-		"golang.org/x/text/encoding/unicode/utf32 golang.org/x/text/transform",
+	"internal/corpus": "github.com/klauspost/compress/gzip github.com/klauspost/compress/zstd " +
+		"golang.org/x/text/transform",
 	"internal/cpu":        "golang.org/x/sys/cpu",
 	"internal/durable":    "golang.org/x/sys/unix golang.org/x/sys/windows",
 	"internal/judge":      "golang.org/x/text/unicode/norm",
 	"internal/parquet":    "github.com/klauspost/compress/gzip github.com/klauspost/compress/snappy github.com/klauspost/compress/zstd",
 	"internal/strictjson": "github.com/go-json-experiment/json/jsontext",
-	"internal/tokenizer":  "golang.org/x/text/unicode/norm",
-	"cmd/gimbal":          "github.com/alecthomas/kong golang.org/x/term",
+	"internal/sniff": "golang.org/x/text/encoding golang.org/x/text/encoding/htmlindex " +
+		"golang.org/x/text/encoding/ianaindex golang.org/x/text/encoding/unicode/utf32",
+	"internal/tokenizer": "golang.org/x/text/unicode/norm",
+	"cmd/gimbal":         "github.com/alecthomas/kong golang.org/x/term",
 }
 
 func TestLattice(t *testing.T) {

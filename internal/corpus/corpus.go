@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"gimbal/internal/chat"
+	"gimbal/internal/sniff"
 )
 
 // Options say how sources become documents.
@@ -108,6 +109,14 @@ func (c *Corpus) Fingerprint() string {
 	return b.String()
 }
 
+// encoding is that of files without a byte order mark; "" for UTF-8.
+func (o Options) encoding() string {
+	if o.Encoding == rawEncoding {
+		return ""
+	}
+	return o.Encoding
+}
+
 func (o Options) check() error {
 	if !slices.Contains([]string{"", "stop", "skip"}, o.BadDocuments) {
 		return &Error{What: fmt.Sprintf("data.bad_documents is %q", o.BadDocuments), Advice: "use stop or skip"}
@@ -118,8 +127,9 @@ func (o Options) check() error {
 				Advice: "use numbers above 0, and leave out a path that should have no share"}
 		}
 	}
-	if _, err := findEncoding(o.Encoding); err != nil {
-		return err
+	if err := sniff.Check(o.encoding()); err != nil {
+		return &Error{What: fmt.Sprintf("data.encoding is %q", o.Encoding), Err: err,
+			Advice: "use a name such as gbk, shift_jis, windows-1252 or utf-16le, or raw for bytes as they are"}
 	}
 	if len(o.Separator) > maxSeparator {
 		return &Error{What: fmt.Sprintf("data.separator has %d bytes", len(o.Separator)), Advice: "use at most 4096"}

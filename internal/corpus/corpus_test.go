@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"gimbal/internal/sniff"
 )
 
 func paths(c *Corpus, dir string) []string {
@@ -51,7 +53,7 @@ func TestDiscover(t *testing.T) {
 	if got := paths(c, dir); !slices.Equal(got, want) {
 		t.Errorf("sources %q, want %q", got, want)
 	}
-	skipped := map[string]int64{hidden: 2, imageFile: 1, archiveFile: 1, linkBroken: 2, reasonTwice: 3}
+	skipped := map[string]int64{hidden: 2, sniff.Image: 1, sniff.Archive: 1, linkBroken: 2, reasonTwice: 3}
 	if !maps.Equal(c.Skipped, skipped) {
 		t.Errorf("skipped %v, want %v", c.Skipped, skipped)
 	}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"gimbal/internal/sniff"
 )
 
 // Finding is something that a person should know about a text before a model learns from it.
@@ -25,7 +27,7 @@ func (c *Corpus) Findings() (f []Finding) {
 	for _, name := range slices.Sorted(maps.Keys(c.decoded)) {
 		d := c.decoded[name]
 		told := Finding{Text: "decoded from " + name + ": " + CountKind(d.files, "file") + named(d.first, d.files)}
-		if lost := d.lost / int64(len(replacement)); lost > 0 {
+		if lost := d.lost / int64(len(sniff.Replacement)); lost > 0 {
 			told.Text += fmt.Sprintf("; %s could not be decoded", CountKind(lost, "character"))
 			told.Warn = float64(d.lost) > muchInvalid*float64(d.bytes)
 		}
@@ -104,6 +106,22 @@ func (c *Corpus) leftText(told bool) string {
 	return strings.Join(parts, ", ")
 }
 
+// adviceFor says what to do with a kind of file or folder; "" where there is no text in it.
+func adviceFor(kind string) string {
+	switch kind {
+	case invalidFile:
+		return "convert the files to UTF-8, name their encoding in data.encoding, or set it to raw"
+	case linkOut:
+		return "name what links lead to as paths of their own"
+	case specialFile:
+		return "it is a pipe, socket or device: give a regular file"
+	}
+	if slices.Contains(ownKinds, kind) {
+		return "pass files or folders of text; a model is taken by --from"
+	}
+	return sniff.Advice(kind)
+}
+
 // leftAdvice says how to get text out of what was left out.
 func (c *Corpus) leftAdvice() string {
 	var all []string
@@ -122,7 +140,7 @@ func (c *Corpus) leftAdvice() string {
 
 // leftMuch reports whether more files were left out than taken, own output not counted, or text that was not fetched.
 func (c *Corpus) leftMuch() bool {
-	n := c.Skipped[lfsFile] * int64(len(c.Sources))
+	n := c.Skipped[sniff.LFSPointer] * int64(len(c.Sources))
 	for kind, k := range c.Skipped {
 		if !slices.Contains(quiet, kind) && !slices.Contains(ownKinds, kind) {
 			n += k

@@ -24,7 +24,7 @@ func FuzzFile(f *testing.F) {
 	for _, order := range []string{"utf-16le", "utf-16be", "utf-32le", "utf-32be"} {
 		f.Add([]byte(encode(f, order, "\uFEFF{\"text\":\"ü\"}\n")), "", "a.jsonl")
 	}
-	for _, content := range []string{"\xEF\xBB\xBFtext", "%PDF-1.7", "PK\x03\x04word/", "\x80\x04\x95", ids(2, 80, 50257),
+	for _, content := range []string{"\xEF\xBB\xBFtext", "%PDF-1.7", "PK\x03\x04word/", "\x80\x04\x95", strings.Repeat("\x12\x00\x57\x93", 80),
 		"\xFF\xFE\x00", "caf\xe9", "\x02\x00\x00\x00\x00\x00\x00\x00{}", "{\"version\":1,\"added_tokens\":[]}", ""} {
 		f.Add([]byte(content), "raw", "a")
 	}
@@ -93,18 +93,4 @@ func mostlyUTF8(content []byte) bool {
 	}
 	return float64(len(content)-good) <= mostInvalid*float64(len(content)) &&
 		bytes.IndexByte(content[:min(len(content), sniffBytes)], 0) < 0
-}
-
-// FuzzGuess wants a name that is known, or none, of any text.
-func FuzzGuess(f *testing.F) {
-	for name, text := range samples {
-		f.Add([]byte(encode(f, name, text)))
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		for _, name := range []string{guessEncoding(text), wideEncoding(text)} {
-			if name != "" && decoder(name) == nil {
-				t.Fatalf("%q is guessed", name)
-			}
-		}
-	})
 }

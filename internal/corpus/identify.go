@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,10 +10,13 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
 	"golang.org/x/text/transform"
+
+	"gimbal/internal/sniff"
 )
 
 const (
@@ -20,6 +24,9 @@ const (
 	muchInvalid = 0.001 // share of the text from which a person is warned
 	mostGuesses = 20    // files from which an encoding is guessed
 )
+
+// rawEncoding is UTF-8, and keeps files whatever their bytes are.
+const rawEncoding = "raw"
 
 // invalidFile is the kind of a file that is left out because of mostInvalid.
 const invalidFile = "file that is not UTF-8"
@@ -81,12 +88,12 @@ func (s *Source) identify(ctx context.Context, buf []byte, guesses *atomic.Int64
 		return found, err
 	}
 	defer r.close()
-	var decoded replaced
+	var decoded sniff.Decoded
 	var decode *transform.Writer
-	if d := decoder(s.Encoding); d != nil {
+	if d := sniff.Decoder(s.Encoding); d != nil {
 		decode = transform.NewWriter(&decoded, d)
 	}
-	var invalid InvalidUTF8
+	var invalid sniff.InvalidUTF8
 	high := byte(0)
 	for err == nil {
 		var n int
@@ -95,9 +102,9 @@ func (s *Source) identify(ctx context.Context, buf []byte, guesses *atomic.Int64
 		if s.kind == table {
 			continue
 		}
-		before := invalid.n
-		if invalid.Write(buf[:n]); before == 0 && invalid.n > 0 && decode == nil && guesses.Add(1) <= mostGuesses {
-			found.guess = guessEncoding(buf[:n])
+		before := invalid.Found()
+		if invalid.Write(buf[:n]); !before && invalid.Found() && decode == nil && guesses.Add(1) <= mostGuesses {
+			found.guess = sniff.Guess(buf[:n])
 		}
 		if decode != nil {
 			for _, b := range buf[:n] {
@@ -117,10 +124,10 @@ func (s *Source) identify(ctx context.Context, buf []byte, guesses *atomic.Int64
 	if decode != nil {
 		_ = decode.Close()
 		// Text that is UTF-8 already is left alone, and so is ASCII. Names and marks of a file decide before that.
-		if !s.marked && found.invalid == 0 && (high >= 0x80 || decoded.bytes == found.bytes) {
+		if !s.marked && found.invalid == 0 && (high >= 0x80 || decoded.Bytes == found.bytes) {
 			s.Encoding = ""
 		} else {
-			found.invalid, found.bytes = decoded.n*int64(len(replacement)), decoded.bytes
+			found.invalid, found.bytes = decoded.Lost, decoded.Bytes
 		}
 	}
 	if s.kind != table && s.pack == 0 {
@@ -204,4 +211,15 @@ func hashFile(ctx context.Context, s Source, buf []byte) (size int64, hash strin
 	defer r.close()
 	size, err = io.CopyBuffer(io.Discard, struct{ io.Reader }{r}, buf)
 	return size, hex.EncodeToString(sum.Sum(nil)), err
+}
+
+// mostFrequent returns the name with the highest count, the first by name of several.
+func mostFrequent(counts map[string]int) string {
+	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), strings.Compare(a, b))
+	})
+	if len(names) == 0 {
+		return ""
+	}
+	return names[0]
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"gimbal/internal/sniff"
 )
 
 // Kinds of folders and files that this program writes, and models. They are never data.
@@ -23,7 +25,7 @@ const (
 )
 
 // ownKinds are left out without advice: nobody wants to convert them.
-var ownKinds = []string{runFolder, checkFolder, checksPart, modelFolder, cacheFolder, ownOutput, tokenizerFile, specialFile}
+var ownKinds = []string{runFolder, checkFolder, checksPart, modelFolder, cacheFolder, ownOutput, runPart, sniff.TokenizerFile, specialFile}
 
 // runNames are all names in the directory of a run.
 var runNames = []string{"checkpoints", "config.toml", "lock", "log.jsonl", "post-mortem.md", "refused", "report.md",

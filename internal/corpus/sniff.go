@@ -6,10 +6,10 @@ import (
 	"context"
 	"io"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"gimbal/internal/bom"
+	"gimbal/internal/sniff"
 )
 
 const (
@@ -35,9 +35,9 @@ func (s *Source) sniff(opt Options) (reason string, err error) {
 	}
 	switch {
 	case found != 0 && (ending == ".tar" || ending == ".tgz"):
-		return archiveFile, nil
-	case bytes.HasPrefix(head, []byte(lfsPointer)):
-		return lfsFile, nil
+		return sniff.Archive, nil
+	case sniff.Kind(head, s.Size) == sniff.LFSPointer: // it has the name of what it stands for
+		return sniff.LFSPointer, nil
 	case ending == ".parquet":
 		s.kind = table
 		if s.pack != 0 {
@@ -90,17 +90,20 @@ func (s *Source) sniffText(head []byte, opt Options) (reason string, err error) 
 	}
 	head = head[:min(len(head), sniffBytes)]
 	s.chooseEncoding(head, opt)
-	kind := notText(head, s.Text)
-	if d := decoder(s.Encoding); d != nil && !(looksUTF8(head) && !s.marked) {
+	kind := sniff.Kind(head, s.Text)
+	if isOwnLog(head) {
+		kind = ownOutput
+	}
+	if d := sniff.Decoder(s.Encoding); d != nil && !(sniff.LooksUTF8(head) && !s.marked) {
 		br = bufio.NewReaderSize(d.Reader(br), sniffBytes)
 		if head, err = br.Peek(sniffBytes); err != nil && err != io.EOF {
 			return "", err
 		}
-		if kind == binaryFile || kind == idsFile || strings.HasSuffix(kind, unmarked) { // the encoding may have NUL bytes
+		if sniff.Wide(kind) { // the encoding may have NUL bytes
 			kind = ""
 		}
 		if kind == "" && bytes.IndexByte(head, 0) >= 0 {
-			kind = binaryFile
+			kind = sniff.Binary
 		}
 	}
 	if kind != "" {
@@ -113,13 +116,6 @@ func (s *Source) sniffText(head []byte, opt Options) (reason string, err error) 
 	return "", nil
 }
 
-// looksUTF8 reports whether a text begins with UTF-8 and has a character beyond ASCII.
-func looksUTF8(head []byte) bool {
-	var invalid InvalidUTF8
-	invalid.Write(head)
-	return invalid.n == 0 && len(invalid.tail) < len(head) && slices.ContainsFunc(head, func(b byte) bool { return b >= 0x80 })
-}
-
 // chooseEncoding decides what the text is decoded from: what its byte order mark says, else what the options say.
 func (s *Source) chooseEncoding(head []byte, opt Options) {
 	mark, _ := bom.Find(head)
@@ -128,7 +124,7 @@ func (s *Source) chooseEncoding(head []byte, opt Options) {
 		s.marked = true
 	case mark != "":
 		s.marked, s.Encoding = true, mark
-	case decoder(opt.Encoding) != nil:
+	case sniff.Decoder(opt.encoding()) != nil:
 		s.Encoding = opt.Encoding
 	}
 }

@@ -1,8 +1,9 @@
-package corpus
+package sniff
 
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -12,14 +13,29 @@ import (
 	"golang.org/x/text/encoding/unicode/utf32"
 )
 
-// rawEncoding keeps the bytes of every file as they are, whatever they are.
-const rawEncoding = "raw"
+// Check returns an error if no encoding has the name; "" is UTF-8. Names are those of the web, then those of IANA, and
+// those of UTF-32.
+func Check(name string) error {
+	_, err := find(name)
+	return err
+}
 
-// findEncoding returns the encoding with a name; nil for UTF-8 and raw. The names are those of the web, then those of
-// IANA, and those of UTF-32.
-func findEncoding(name string) (encoding.Encoding, error) {
+// Decoder returns the decoder of an encoding; nil for UTF-8. The name must be one that Check knows.
+func Decoder(name string) *encoding.Decoder {
+	e, err := find(name)
+	if err != nil {
+		panic("sniff: an encoding that was not checked")
+	}
+	if e == nil {
+		return nil
+	}
+	return e.NewDecoder()
+}
+
+// find returns nil for UTF-8.
+func find(name string) (encoding.Encoding, error) {
 	switch name = strings.ToLower(strings.TrimSpace(name)); name {
-	case "", "utf-8", "utf8", rawEncoding:
+	case "", "utf-8", "utf8":
 		return nil, nil
 	case "utf-32", "utf-32le":
 		return utf32.UTF32(utf32.LittleEndian, utf32.IgnoreBOM), nil
@@ -33,22 +49,16 @@ func findEncoding(name string) (encoding.Encoding, error) {
 		e, err = ianaindex.IANA.Encoding(name)
 	}
 	if err != nil || e == nil {
-		return nil, &Error{What: fmt.Sprintf("data.encoding is %q", name),
-			Advice: "use a name such as gbk, shift_jis, windows-1252 or utf-16le, or raw for bytes as they are"}
+		return nil, fmt.Errorf("no encoding is called %q", name)
 	}
 	return e, nil
 }
 
-// decoder returns the decoder of an encoding that Options.check has seen; nil where there is nothing to decode.
-func decoder(name string) *encoding.Decoder {
-	e, err := findEncoding(name)
-	if err != nil {
-		panic("corpus: an encoding that was not checked")
-	}
-	if e == nil {
-		return nil
-	}
-	return e.NewDecoder()
+// LooksUTF8 reports whether a text begins with UTF-8 and has a character beyond ASCII.
+func LooksUTF8(head []byte) bool {
+	var invalid InvalidUTF8
+	invalid.Write(head)
+	return invalid.n == 0 && slices.ContainsFunc(head, func(b byte) bool { return b >= utf8.RuneSelf })
 }
 
 // InvalidUTF8 counts the bytes of a text that belong to no valid UTF-8 sequence, across writes.
@@ -94,6 +104,9 @@ func (c *InvalidUTF8) Write(p []byte) {
 	}
 }
 
+// Found reports whether a byte was invalid so far.
+func (c *InvalidUTF8) Found() bool { return c.n > 0 }
+
 // End returns the count, with the bytes of an unfinished character, and makes the counter ready for the next text.
 func (c *InvalidUTF8) End() int64 {
 	n := c.n + int64(len(c.tail))
@@ -101,21 +114,23 @@ func (c *InvalidUTF8) End() int64 {
 	return n
 }
 
-// replaced counts the bytes that are written to it, and the characters that a decoder put where it could not decode.
-type replaced struct {
-	bytes, n int64
-	tail     []byte // may begin such a character
+// Decoded counts what a decoder writes to it: bytes, and of these the ones that stand for what could not be decoded.
+type Decoded struct {
+	Bytes, Lost int64
+	tail        []byte // may begin a character that stands for something lost
 }
 
-var replacement = []byte(string(utf8.RuneError))
+// Replacement is the character that a decoder puts where it could not decode.
+var Replacement = []byte(string(utf8.RuneError))
 
-func (r *replaced) Write(p []byte) (int, error) {
-	r.bytes += int64(len(p))
-	r.tail = append(r.tail, p[:min(len(p), len(replacement)-1)]...)
-	r.n += int64(bytes.Count(r.tail, replacement) + bytes.Count(p, replacement))
-	r.tail = append(r.tail[:0], r.tail[max(0, len(r.tail)-len(replacement)+1):]...)
-	if len(p) >= len(replacement)-1 {
-		r.tail = append(r.tail[:0], p[len(p)-len(replacement)+1:]...)
+// Write implements io.Writer.
+func (d *Decoded) Write(p []byte) (int, error) {
+	d.Bytes += int64(len(p))
+	d.tail = append(d.tail, p[:min(len(p), len(Replacement)-1)]...)
+	d.Lost += int64(len(Replacement) * (bytes.Count(d.tail, Replacement) + bytes.Count(p, Replacement)))
+	d.tail = append(d.tail[:0], d.tail[max(0, len(d.tail)-len(Replacement)+1):]...)
+	if len(p) >= len(Replacement)-1 {
+		d.tail = append(d.tail[:0], p[len(p)-len(Replacement)+1:]...)
 	}
 	return len(p), nil
 }

@@ -1,8 +1,6 @@
-package corpus
+package sniff
 
 import (
-	"cmp"
-	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -39,8 +37,8 @@ const (
 	leastFit   = 0.3      // share of the characters that must be letters of the script
 )
 
-// guessEncoding returns the encoding that a text with invalid UTF-8 looks like; "" if it looks like none.
-func guessEncoding(text []byte) string {
+// Guess returns the encoding that a text with invalid UTF-8 looks like; "" if it looks like none.
+func Guess(text []byte) string {
 	at := 0
 	for rest := text; len(rest) > 0; rest = text[at:] { // the first fault
 		r, w := utf8.DecodeRune(rest)
@@ -68,7 +66,7 @@ func guessEncoding(text []byte) string {
 
 // fit returns which share of the characters beyond ASCII is in the letters of the script; 0 if much cannot be decoded.
 func (s *script) fit(text []byte) float64 {
-	decoded, _ := decoder(s.encoding).Bytes(text)
+	decoded, _ := Decoder(s.encoding).Bytes(text)
 	beyond, fit, bad := 0, 0, 0
 	for _, r := range string(decoded) {
 		switch {
@@ -112,7 +110,7 @@ func wideEncoding(head []byte) string {
 	}
 	best, name := 0.7, ""
 	for _, encoding := range wideEncodings {
-		decoded, _ := decoder(encoding).Bytes(head[:len(head)&^3])
+		decoded, _ := Decoder(encoding).Bytes(head[:len(head)&^3])
 		n, letters, plain := 0, 0, 0
 		for _, r := range string(decoded) {
 			n++
@@ -135,15 +133,4 @@ var wideEncodings = []string{"utf-16le", "utf-16be", "utf-32le", "utf-32be"}
 
 func isFrequent(r rune) bool {
 	return slices.ContainsFunc(scripts, func(s script) bool { return strings.ContainsRune(s.letters, r) })
-}
-
-// mostFrequent returns the name with the highest count, the first by name of several.
-func mostFrequent(counts map[string]int) string {
-	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
-		return cmp.Or(cmp.Compare(counts[b], counts[a]), strings.Compare(a, b))
-	})
-	if len(names) == 0 {
-		return ""
-	}
-	return names[0]
 }
