@@ -117,8 +117,8 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return exitCodeOf(err)
 }
 
-// takeStrings appends the value of a flag that may be repeated, or all of an argument. The library's own would cut it at
-// separators, and change bytes that are not UTF-8, which a path may have.
+// takeStrings appends the value of a flag that may be repeated, or all of an argument. The library's own would cut
+// it at separators, and change bytes that are not UTF-8, which a path may have.
 func takeStrings(ctx *kong.DecodeContext, target reflect.Value) error {
 	for first := true; first || ctx.Value.Flag == nil && ctx.Scan.Peek().IsValue(); first = false {
 		t, err := ctx.Scan.PopValue("value")

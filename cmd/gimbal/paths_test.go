@@ -17,7 +17,8 @@ func TestPathBytes(t *testing.T) {
 	if err := os.MkdirAll(text, 0o777); err != nil {
 		t.Skipf("this file system takes no such name: %v", err)
 	}
-	for name, content := range map[string]string{"a\xe9.txt": "some text to learn from\n", "b\xff\x1b[1m.txt": "%PDF-1.4"} {
+	files := map[string]string{"a\xe9.txt": "some text to learn from\n", "b\xff\x1b[1m.txt": "%PDF-1.4"}
+	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(text, name), []byte(strings.Repeat(content, 50)), 0o666); err != nil {
 			t.Fatal(err)
 		}

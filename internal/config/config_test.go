@@ -427,7 +427,8 @@ func TestHashRecorded(t *testing.T) {
 
 // A path may have any byte but NUL. One that is not UTF-8 is written as in a URL, and read back as it was.
 func TestPathBytes(t *testing.T) {
-	for _, path := range []string{"x\xff", "/tmp/x\xff/\xe9 %41", "//x\xff", "///\x80", "file:x", "file:%zz", "plain", "ü/中"} {
+	for _, path := range []string{"x\xff", "/tmp/x\xff/\xe9 %41", "//x\xff", "///\x80", "file:x", "file:%zz", "plain",
+		"ü/中"} {
 		c := Default()
 		for _, key := range []string{"data.paths", "tokenizer.path", "judge.encoder"} {
 			value := any(path)

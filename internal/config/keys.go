@@ -39,8 +39,9 @@ var keys = []key{
 		doc: "share of the training tokens of each path, in the order of the paths; default: by size"},
 	{name: "data.val_fraction", lo: 0, above: true, hi: 0.5, doc: "share of the corpus held out for validation"},
 	{name: "data.separator", doc: "text that splits a file into documents; empty: one file, one document"},
-	{name: "data.encoding", later: true, doc: "encoding of files without a byte order mark, such as gbk or windows-1252; " +
-		"empty: UTF-8; raw: UTF-8, and files are taken whatever their bytes are"},
+	{name: "data.encoding", later: true,
+		doc: "encoding of files without a byte order mark, such as gbk or windows-1252; empty: UTF-8; raw: UTF-8, and " +
+			"files are taken whatever their bytes are"},
 	{name: "data.start", choices: []string{"eos", "bos", "none"}, doc: "token before every document; it is input only"},
 	{name: "data.bad_documents", choices: []string{"stop", "skip"},
 		doc: "stop at a document that cannot be read, or skip it"},

@@ -323,7 +323,8 @@ func encodePath(path string) string {
 	return pathScheme + escaped
 }
 
-// decodePath returns the path that encodePath has written, or that a file URL names. Other texts are paths as they are.
+// decodePath returns the path that encodePath has written, or that a file URL names. Other texts are paths as they
+// are.
 func decodePath(text string) string {
 	escaped, ok := strings.CutPrefix(text, pathScheme)
 	if strings.HasPrefix(escaped, "///") { // no host

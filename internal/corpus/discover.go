@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// Discover finds the files under paths, recursively: any text, .jsonl with texts or conversations, both also packed with
-// gzip or zstd, and .parquet with a "text" column.
+// Discover finds the files under paths, recursively: any text, .jsonl with texts or conversations, both also packed
+// with gzip or zstd, and .parquet with a "text" column.
 //
 // Below a folder it leaves out and counts hidden entries, files that are not text by their content, what this program
 // writes (runs, checkpoints, models, token caches), links that are broken or lead out of the folder, second paths to
@@ -69,13 +69,18 @@ func Discover(paths []string, opt Options) (*Corpus, error) {
 		}
 		return strings.Compare(a.Path, b.Path)
 	})
-	for i, p := range paths {
-		if weighted && !slices.ContainsFunc(c.Sources, func(s Source) bool { return s.Root == i }) {
-			return nil, &Error{Path: p, What: "has a weight but no text of its own",
+	return c, c.checkWeights()
+}
+
+// checkWeights returns an error if a path with a weight has no text.
+func (c *Corpus) checkWeights() error {
+	for i := range c.opt.Weights {
+		if !slices.ContainsFunc(c.Sources, func(s Source) bool { return s.Root == i }) {
+			return &Error{Path: c.roots[i], What: "has a weight but no text of its own",
 				Advice: "take it out of data.paths and data.weights"}
 		}
 	}
-	return c, nil
+	return nil
 }
 
 // root is a path that the user named.

@@ -1,13 +1,10 @@
 package corpus
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"math"
-	"slices"
 	"strings"
 )
 
@@ -107,9 +104,7 @@ func (c *Corpus) WithinBudget(t *Tally, documents int64) error {
 
 // ReasonsText lists Reasons, the most frequent first.
 func (t *Tally) ReasonsText() string {
-	names := slices.SortedFunc(maps.Keys(t.Reasons), func(a, b string) int {
-		return cmp.Or(cmp.Compare(t.Reasons[b], t.Reasons[a]), strings.Compare(a, b))
-	})
+	names := mostFirst(t.Reasons)
 	for i, name := range names {
 		names[i] = fmt.Sprintf("%d times %s", t.Reasons[name], name)
 	}

@@ -88,15 +88,16 @@ func (c *Corpus) short(root int, path string) string {
 
 func appendFirst(list []string, path string) []string {
 	if len(list) < mostNamed {
-		list = append(list, path)
+		list = append(slices.Clip(list), path) // others may hold the list
 	}
 	return list
 }
 
-// leftText lists what was left out, by kind, with the names of the first; without those that are quiet if told is set.
+// leftText lists what was left out, by kind, the most frequent first, with the names of the first; without those
+// that are quiet if told is set.
 func (c *Corpus) leftText(told bool) string {
 	var parts []string
-	for _, kind := range slices.Sorted(maps.Keys(c.Skipped)) {
+	for _, kind := range mostFirst(c.Skipped) {
 		if n := c.Skipped[kind]; !slices.Contains(quiet, kind) {
 			parts = append(parts, CountKind(n, kind)+named(c.first[kind], n))
 		} else if !told {
@@ -125,7 +126,7 @@ func adviceFor(kind string) string {
 // leftAdvice says how to get text out of what was left out.
 func (c *Corpus) leftAdvice() string {
 	var all []string
-	for _, kind := range slices.Sorted(maps.Keys(c.Skipped)) {
+	for _, kind := range mostFirst(c.Skipped) {
 		advice := adviceFor(kind)
 		if kind == invalidFile && c.guess != "" {
 			advice = fmt.Sprintf("what is not UTF-8 looks like %s: set data.encoding = %q, or convert it", c.guess,

@@ -44,8 +44,8 @@ func TestNotText(t *testing.T) {
 // TestPackedByContent reads packed text whatever its name, and looks into it.
 func TestPackedByContent(t *testing.T) {
 	dir := t.TempDir()
-	for name, content := range map[string]string{"a.txt": "text", "b": "more text", "c.gz": "%PDF-1.7\n", "d.tar.gz": "text",
-		"e.dat": "\xFF\xFEh\x00i\x00"} {
+	for name, content := range map[string]string{"a.txt": "text", "b": "more text", "c.gz": "%PDF-1.7\n",
+		"d.tar.gz": "text", "e.dat": "\xFF\xFEh\x00i\x00"} {
 		write(t, dir, name, gzipped(t, content))
 	}
 	c := discover(t, Options{}, dir)

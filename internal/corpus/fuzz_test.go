@@ -24,8 +24,9 @@ func FuzzFile(f *testing.F) {
 	for _, order := range []string{"utf-16le", "utf-16be", "utf-32le", "utf-32be"} {
 		f.Add([]byte(encode(f, order, "\uFEFF{\"text\":\"ü\"}\n")), "", "a.jsonl")
 	}
-	for _, content := range []string{"\xEF\xBB\xBFtext", "%PDF-1.7", "PK\x03\x04word/", "\x80\x04\x95", strings.Repeat("\x12\x00\x57\x93", 80),
-		"\xFF\xFE\x00", "caf\xe9", "\x02\x00\x00\x00\x00\x00\x00\x00{}", "{\"version\":1,\"added_tokens\":[]}", ""} {
+	for _, content := range []string{"\xEF\xBB\xBFtext", "%PDF-1.7", "PK\x03\x04word/", "\x80\x04\x95",
+		strings.Repeat("\x12\x00\x57\x93", 80), "\xFF\xFE\x00", "caf\xe9", "\x02\x00\x00\x00\x00\x00\x00\x00{}",
+		"{\"version\":1,\"added_tokens\":[]}", ""} {
 		f.Add([]byte(content), "raw", "a")
 	}
 	f.Add([]byte(gzipped(f, "text")), "", "a.txt")

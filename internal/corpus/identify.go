@@ -140,7 +140,7 @@ func (s *Source) identify(ctx context.Context, buf []byte, guesses *atomic.Int64
 func (c *Corpus) leaveOut(found []content) error {
 	kept := c.Sources[:0]
 	var all, bytes, invalid int64
-	guesses := map[string]int{}
+	guesses := map[string]int64{}
 	for i, s := range c.Sources {
 		f := found[i]
 		all += f.bytes
@@ -157,12 +157,14 @@ func (c *Corpus) leaveOut(found []content) error {
 		bytes, invalid = bytes+f.bytes, invalid+f.invalid
 		c.skip(invalidFile, s.Root, s.Path)
 	}
-	c.guess = mostFrequent(guesses)
+	if best := mostFirst(guesses); len(best) > 0 {
+		c.guess = best[0]
+	}
 	if float64(bytes) > mostInvalid*float64(all) {
 		return c.notText(float64(bytes)/float64(all), float64(invalid)/float64(bytes))
 	}
 	c.Sources = kept
-	return nil
+	return c.checkWeights()
 }
 
 // decoding is what was decoded from an encoding.
@@ -182,8 +184,8 @@ func (c *Corpus) decode(s *Source, found content) {
 	d.bytes, d.lost = d.bytes+found.bytes, d.lost+found.invalid
 }
 
-// notText is the error of a corpus of which too much is in no known encoding: a share of its bytes, in files of which a
-// share of the bytes is invalid.
+// notText is the error of a corpus of which too much is in no known encoding: a share of its bytes, in files of
+// which a share of the bytes is invalid.
 func (c *Corpus) notText(share, invalid float64) error {
 	in := c.opt.Encoding
 	if in == "" {
@@ -213,13 +215,9 @@ func hashFile(ctx context.Context, s Source, buf []byte) (size int64, hash strin
 	return size, hex.EncodeToString(sum.Sum(nil)), err
 }
 
-// mostFrequent returns the name with the highest count, the first by name of several.
-func mostFrequent(counts map[string]int) string {
-	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+// mostFirst returns the names with the highest counts first, then by name.
+func mostFirst(counts map[string]int64) []string {
+	return slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
 		return cmp.Or(cmp.Compare(counts[b], counts[a]), strings.Compare(a, b))
 	})
-	if len(names) == 0 {
-		return ""
-	}
-	return names[0]
 }

@@ -25,17 +25,23 @@ const (
 )
 
 // ownKinds are left out without advice: nobody wants to convert them.
-var ownKinds = []string{runFolder, checkFolder, checksPart, modelFolder, cacheFolder, ownOutput, runPart, sniff.TokenizerFile, specialFile}
+var ownKinds = []string{runFolder, runPart, checkFolder, checksPart, modelFolder, cacheFolder, ownOutput,
+	sniff.TokenizerFile, specialFile}
 
 // runNames are all names in the directory of a run.
 var runNames = []string{"checkpoints", "config.toml", "lock", "log.jsonl", "post-mortem.md", "refused", "report.md",
 	"samples", "tokenizer.json"}
 
-// ownFolder says what a folder is by what it holds, if it is none of the user's texts: a run, a checkpoint, a model or a
-// token cache. Names alone decide nothing but that there is nothing else.
+// ownFolder says what a folder is by what it holds, if it is none of the user's texts: a run, a checkpoint, a model
+// or a token cache. Names alone decide nothing but that there is nothing else.
 func ownFolder(dir string, entries []fs.DirEntry) string {
 	has := func(name string) bool {
 		return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == name })
+	}
+	others := func(known func(name string) bool) bool { // beside the names that are known, and hidden ones
+		return slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+			return !known(e.Name()) && !strings.HasPrefix(e.Name(), ".")
+		})
 	}
 	start := func(name string) []byte {
 		if !has(name) {
@@ -49,16 +55,16 @@ func ownFolder(dir string, entries []fs.DirEntry) string {
 		return runFolder
 	case isRunLog(start("log.jsonl")):
 		return runFolder
-	case has("lock") && has("samples") && !slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
-		return !slices.Contains(runNames, e.Name()) && !strings.HasPrefix(e.Name(), ".")
+	case has("lock") && has("samples") && !others(func(name string) bool {
+		return slices.Contains(runNames, name)
 	}): // it ended before its first record
 		return runFolder
 	case bytes.Contains(manifest, []byte(`"gimbal-tokens"`)):
 		return cacheFolder
 	case bytes.Contains(manifest, []byte(`"step":`)) && bytes.Contains(manifest, []byte(`"sha256":`)):
 		return checkFolder
-	case bytes.Contains(start("marks.json"), []byte(`"last":`)) && !slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
-		return e.Name() != "marks.json" && !strings.HasPrefix(e.Name(), "step-") && !strings.HasPrefix(e.Name(), ".")
+	case bytes.Contains(start("marks.json"), []byte(`"last":`)) && !others(func(name string) bool {
+		return name == "marks.json" || strings.HasPrefix(name, "step-")
 	}):
 		return checksPart
 	case slices.ContainsFunc(entries, isWeights) && (isModelConfig(start("config.json")) || has("adapter_config.json")):
@@ -99,14 +105,26 @@ func isRunLog(head []byte) bool {
 	return json.Unmarshal(line, &first) == nil && first.Kind == "start" && first.Attempt > 0
 }
 
-// isOwnLog knows what this program prints of a run, in a file: its first words, and where the run is saved.
-func isOwnLog(head []byte) bool {
+// printed is what this program prints of a run: how it begins, and what is in it.
+var printed = []struct{ begin, inside string }{
+	{"gimbal: ", "\nrun      saved to "},
+	{"model    ", "\nrun      saved to "},
+	{"gimbal: ", "\n  run         "}, // with everything
+	{"plan\n", "\n  run         "},
+	{"sample 1 of ", "\nsaved to "}, // results alone
+	{"done after step ", "\nsaved to "},
+	{"{\n  \"dir\": ", "\"val_loss\": "},
+}
+
+// isPrinted reports whether a file begins with what this program prints of a run.
+func isPrinted(head []byte) bool {
 	head = bytes.TrimPrefix(head, []byte("nohup: ignoring input\n"))
-	ours := slices.ContainsFunc([]string{"gimbal: ", "model    ", "plan\n  model  "}, func(s string) bool {
-		return bytes.HasPrefix(head, []byte(s))
-	})
-	return ours && (bytes.Contains(head, []byte("\nrun      saved to ")) || bytes.Contains(head, []byte("\n  run         ")) &&
-		bytes.Contains(head, []byte("\n  kernels     ")))
+	for _, p := range printed {
+		if bytes.HasPrefix(head, []byte(p.begin)) && bytes.Contains(head, []byte(p.inside)) {
+			return true
+		}
+	}
+	return false
 }
 
 // firstBytes returns how a regular file begins; nothing if it cannot be read, which whoever reads it later reports.

@@ -59,8 +59,8 @@ func packOf(head []byte) pack {
 	return 0
 }
 
-// reader reads the text of a source. It unpacks and decodes, stops with its context, and refuses a content with another
-// hash, if the hash is known.
+// reader reads the text of a source. It unpacks and decodes, stops with its context, and refuses a content with
+// another hash, if the hash is known.
 type reader struct {
 	ctx context.Context
 	s   *Source

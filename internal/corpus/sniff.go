@@ -17,8 +17,8 @@ const (
 	sniffPacked = 1 << 20 // how much of a packed file is unpacked to estimate the rest
 )
 
-// sniff finds out what a file is, by its content: kind, packing and encoding. It says why it is not text, and estimates
-// the size of the text in a packed file.
+// sniff finds out what a file is, by its content: kind, packing and encoding. It says why it is not text, and
+// estimates the size of the text in a packed file.
 func (s *Source) sniff(opt Options) (reason string, err error) {
 	name, named := cutPack(strings.ToLower(filepath.Base(s.Path)))
 	if _, again := cutPack(name); again != 0 {
@@ -91,7 +91,7 @@ func (s *Source) sniffText(head []byte, opt Options) (reason string, err error) 
 	head = head[:min(len(head), sniffBytes)]
 	s.chooseEncoding(head, opt)
 	kind := sniff.Kind(head, s.Text)
-	if isOwnLog(head) {
+	if isPrinted(head) {
 		kind = ownOutput
 	}
 	if d := sniff.Decoder(s.Encoding); d != nil && !(sniff.LooksUTF8(head) && !s.marked) {

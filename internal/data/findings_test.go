@@ -10,6 +10,7 @@ import (
 // TestFindings wants what is strange in the documents to be told, and a warning where it changes what is learned.
 func TestFindings(t *testing.T) {
 	line := strings.Repeat("a line of good text, which is long enough to be learned from\n", 200)
+	latin := line + strings.Repeat("caf\xe9 noir, o\xf9\n", 20)
 	for name, c := range map[string]struct {
 		files    map[string]string
 		encoding string
@@ -18,12 +19,12 @@ func TestFindings(t *testing.T) {
 		"plain": {files: map[string]string{"a.txt": line}},
 		"a few bytes": {files: map[string]string{"a.txt": line + "\xff"},
 			want: []corpus.Finding{{Text: "1 byte in 1 document is not UTF-8: 0.0082 %"}}},
-		"Latin-1": {files: map[string]string{"a.txt": line + strings.Repeat("caf\xe9 noir, o\xf9\n", 20)},
+		"Latin-1": {files: map[string]string{"a.txt": latin},
 			want: []corpus.Finding{{Text: "40 bytes in 1 document are not UTF-8: 0.32 %, and they look like windows-1252",
 				Advice: "set data.encoding = \"windows-1252\", or convert the files to UTF-8", Warn: true}}},
-		"decoded": {files: map[string]string{"a.txt": line + strings.Repeat("caf\xe9 noir, o\xf9\n", 20)}, encoding: "latin1",
+		"decoded": {files: map[string]string{"a.txt": latin}, encoding: "latin1",
 			want: []corpus.Finding{{Text: "decoded from latin1: 1 file (a.txt)"}}},
-		"raw": {files: map[string]string{"a.txt": line + strings.Repeat("caf\xe9 noir, o\xf9\n", 20)}, encoding: "raw",
+		"raw": {files: map[string]string{"a.txt": latin}, encoding: "raw",
 			want: []corpus.Finding{{Text: "40 bytes in 1 document are not UTF-8: 0.32 %"}}},
 		"not UTF-8": {files: map[string]string{"a.txt": line, "b.txt": "caf\xe9 noir \xe0 midi"},
 			want: []corpus.Finding{{Text: "left out: 1 file that is not UTF-8 (b.txt)",

@@ -515,7 +515,8 @@ func TestCensusString(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, dir, "d2.txt", " \xff\xfe\xfd")
-	s := prepare(t, discover(t, corpus.Options{BadDocuments: "skip", BadShare: 1, Encoding: "raw"}, dir), nil, PrepareOptions{})
+	docs := discover(t, corpus.Options{BadDocuments: "skip", BadShare: 1, Encoding: "raw"}, dir)
+	s := prepare(t, docs, nil, PrepareOptions{})
 	want := `4 documents in 5 files: 1,239 bytes, 1,239 tokens, 1.00 bytes per token
 tokens per document: least 0, 10 % 0, 25 % 0, median 1, 75 % 4, 90 % 4, most 1,234
 documents: 1 empty, 1 of one token, 1 with invalid UTF-8 (3 bytes, kept)

@@ -132,7 +132,8 @@ func discover(cfg *config.Config, out string) (*corpus.Corpus, error) {
 // reading is how files become documents.
 func reading(cfg *config.Config) corpus.Options {
 	d := cfg.Data
-	return corpus.Options{Separator: d.Separator, BadDocuments: d.BadDocuments, BadShare: d.BadShare, Encoding: d.Encoding}
+	return corpus.Options{Separator: d.Separator, Encoding: d.Encoding, BadDocuments: d.BadDocuments,
+		BadShare: d.BadShare}
 }
 
 // where says which corpus stands in where none was named.

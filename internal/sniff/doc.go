@@ -1,4 +1,5 @@
-// Package sniff tells what bytes are: text, in which encoding, or which kind of file that is no text. It reads no files.
+// Package sniff tells what bytes are: text, in which encoding, or which kind of file that is no text. It opens no
+// files.
 //
 //	kind := sniff.Kind(head, size) // "PDF file", "" for text
 //	name := sniff.Guess(text)      // "gbk", "" for unknown

@@ -35,8 +35,10 @@ var samples = map[string]string{
 	"windows-1251": "Сегодня хорошая погода, и мы пошли гулять в парк.\nОн сказал, что это было давно.\n",
 	"koi8-r":       "Сегодня хорошая погода, и мы пошли гулять в парк.\nОн сказал, что это было давно.\n",
 	"windows-1253": "Σήμερα ο καιρός είναι καλός και πήγαμε στο πάρκο.\n",
-	"windows-1252": "Le garçon a mangé à la forêt, où l’été était déjà passé.\nDer Bär hört schöne Lieder über die Straße.\n",
-	"windows-1250": "Zażółć gęślą jaźń. Dziś było ładnie, więc poszliśmy do parku.\nPříliš žluťoučký kůň úpěl ďábelské ódy.\n",
+	"windows-1252": "Le garçon a mangé à la forêt, où l’été était déjà passé.\n" +
+		"Der Bär hört schöne Lieder über die Straße.\n",
+	"windows-1250": "Zażółć gęślą jaźń. Dziś było ładnie, więc poszliśmy do parku.\n" +
+		"Příliš žluťoučký kůň úpěl ďábelské ódy.\n",
 	"windows-1254": "Bugün hava çok güzeldi, bu yüzden çocuklarla parka gittik. Işığı söndürdü, kapıyı açtı.\n",
 }
 

@@ -1,8 +1,8 @@
 package sniff
 
 import (
-	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -34,6 +34,7 @@ var scripts = []script{
 
 const (
 	guessBytes = 16 << 10 // how much text is looked at
+	wideBytes  = 2 << 10  // of that, where it has NUL bytes
 	leastFit   = 0.3      // share of the characters that must be letters of the script
 )
 
@@ -102,20 +103,20 @@ func amongLatin(text []byte) float64 {
 	return float64(among) / float64(max(1, beyond))
 }
 
-// wideEncoding returns the encoding of a text with NUL bytes that is UTF-16 or UTF-32 without a mark; "" if it is neither.
-// Most characters must be letters, digits, blanks or those of a known script.
+// wideEncoding returns the encoding of a text with NUL bytes that is UTF-16 or UTF-32 without a mark; "" if it is
+// neither. Most characters must be letters, digits, blanks or those of a known script.
 func wideEncoding(head []byte) string {
 	if len(head) < 16 {
 		return ""
 	}
 	best, name := 0.7, ""
 	for _, encoding := range wideEncodings {
-		decoded, _ := Decoder(encoding).Bytes(head[:len(head)&^3])
+		decoded, _ := Decoder(encoding).Bytes(head[:min(len(head), wideBytes)&^3])
 		n, letters, plain := 0, 0, 0
 		for _, r := range string(decoded) {
 			n++
 			switch {
-			case r >= 'a' && r <= 'z', r > 0xA0 && r < 0xFFFD && isFrequent(r):
+			case r >= 'a' && r <= 'z', r > 0xA0 && frequent()[r]:
 				letters++
 			case r >= ' ' && r < 0x7F, r == '\n', r == '\r', r == '\t':
 				plain++
@@ -131,6 +132,13 @@ func wideEncoding(head []byte) string {
 
 var wideEncodings = []string{"utf-16le", "utf-16be", "utf-32le", "utf-32be"}
 
-func isFrequent(r rune) bool {
-	return slices.ContainsFunc(scripts, func(s script) bool { return strings.ContainsRune(s.letters, r) })
-}
+// frequent are the letters of all scripts.
+var frequent = sync.OnceValue(func() map[rune]bool {
+	all := map[rune]bool{}
+	for _, s := range scripts {
+		for _, r := range s.letters {
+			all[r] = true
+		}
+	}
+	return all
+})

@@ -161,6 +161,10 @@ func Kind(head []byte, size int64) string {
 			return f.name
 		}
 	}
+	wide := ""
+	if nul {
+		wide = wideEncoding(head)
+	}
 	switch {
 	case isPickle(head):
 		return Pickle
@@ -172,8 +176,8 @@ func Kind(head []byte, size int64) string {
 		return "safetensors file"
 	case !nul:
 		return ""
-	case wideEncoding(head) != "":
-		return wideEncoding(head) + unmarked
+	case wide != "":
+		return wide + unmarked
 	case isIDs(head, size):
 		return IDs
 	}
@@ -219,8 +223,9 @@ func isSafetensors(head []byte, size int64) bool {
 	return n >= 2 && size > 8 && n <= uint64(size)-8
 }
 
-// isIDs reports whether a file with NUL bytes could be an array of token ids of two or four bytes, as nanoGPT and others
-// write it: no value is beyond any vocabulary. Values of other data are; text with a NUL is told by its characters.
+// isIDs reports whether a file with NUL bytes could be an array of token ids of two or four bytes, as nanoGPT and
+// others write it: no value is beyond any vocabulary. Values of other data are; text with a NUL is told by its
+// characters.
 func isIDs(head []byte, size int64) bool {
 	const least, vocabulary2, vocabulary4 = 64, 0xF000, 1 << 18
 	if size%2 != 0 || len(head) < 2*least {
