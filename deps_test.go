@@ -45,22 +45,26 @@ var lattice = []struct {
 	{"internal/baseline", "internal/tokenizer", "n-gram reference losses"},
 	{"internal/parquet", "internal/strictjson", "columns out of a Parquet file, strict"},
 	{"internal/chat", "", "formats of conversations; knows no tokenizer, no file and no model"},
+	{"internal/sniff", "", "what bytes are: kinds of files, encodings; reads no file"},
 	{"internal/record", "internal/chat internal/strictjson", "records of JSON and of tables to texts and conversations; " +
 		"knows no file"},
-	{"internal/corpus", "internal/bom internal/chat internal/parquet internal/record internal/strictjson",
+	{"internal/corpus", "internal/bom internal/chat internal/parquet internal/record internal/sniff internal/strictjson",
 		"files to documents"},
-	{"internal/data", "internal/chat internal/corpus internal/tokenizer internal/durable internal/rng", "documents to ragged batches"},
+	{"internal/data", "internal/chat internal/corpus internal/sniff internal/tokenizer internal/durable internal/rng",
+		"documents to ragged batches"},
 	{"internal/nn", "internal/kernel internal/par internal/rng", "layers, forward beside backward"},
 	{"internal/optim", "internal/kernel internal/par", "AdamW, schedules, clipping"},
 	{"internal/model", "internal/nn internal/config internal/kernel internal/par internal/rng internal/safetensors internal/strictjson", "the decoder"},
 	{"internal/rundir", "internal/checkpoint internal/config internal/durable internal/runlog",
 		"what lies in the directory of a run, and how it is found and opened"},
-	{"internal/hub", "internal/chat internal/model internal/checkpoint internal/safetensors internal/tokenizer " +
-		"internal/config internal/durable internal/rundir", "Hugging Face model directories, in and out; a checkpoint as a model"},
+	{"internal/hub", "internal/bom internal/chat internal/model internal/checkpoint internal/safetensors " +
+		"internal/tokenizer internal/config internal/durable internal/rundir",
+		"Hugging Face model directories, in and out; a checkpoint as a model"},
 	{"internal/generate", "internal/par internal/rng", "sampling over a decoder; knows no model"},
 	{"internal/engine", "internal/model internal/optim internal/kernel internal/generate internal/data internal/config " +
 		"internal/memory internal/rng internal/safetensors", "what trains and runs a model, whatever the hardware; the CPU engine"},
-	{"internal/judge", "internal/baseline internal/rng internal/safetensors", "metrics of what was written, early stop, choice of a checkpoint; knows no model"},
+	{"internal/judge", "internal/baseline internal/bom internal/rng internal/safetensors",
+		"metrics of what was written, early stop, choice of a checkpoint; knows no model"},
 	{"internal/plan", "internal/chat internal/config internal/corpus internal/data internal/durable internal/engine internal/judge " +
 		"internal/optim internal/hub internal/tokenizer", "configuration, text and hardware to one immutable plan"},
 	{"internal/preflight", "internal/plan internal/engine internal/data internal/rundir internal/checkpoint " +
@@ -91,23 +95,25 @@ var lattice = []struct {
 		"the Go API: types of its own over what is internal"},
 	{"internal/bench", "internal/config internal/model internal/optim internal/kernel internal/generate internal/tokenizer " +
 		"internal/rng internal/corpus", "what gimbal bench tells; nothing depends on it but the command"},
-	{"cmd/gimbal", ". internal/bench internal/bom internal/config internal/data internal/exit internal/hub internal/kernel internal/plan " +
-		"internal/rundir internal/runlog internal/runs internal/tokenizer", "main, one file per subcommand"},
+	{"cmd/gimbal", ". internal/bench internal/bom internal/config internal/data internal/exit internal/hub " +
+		"internal/kernel internal/plan internal/rundir internal/runlog internal/runs internal/tokenizer",
+		"main, one file per subcommand"},
 }
 
 // direct names the modules of others that each package may import.
 var direct = map[string]string{
 	"internal/config": "github.com/pelletier/go-toml/v2/unstable github.com/pelletier/go-toml/v2",
-	"internal/corpus": "github.com/klauspost/compress/gzip github.com/klauspost/compress/zstd golang.org/x/text/encoding " +
-		"golang.org/x/text/encoding/htmlindex golang.org/x/text/encoding/ianaindex " +
-		"golang.org/x/text/encoding/unicode/utf32 golang.org/x/text/transform",
+	"internal/corpus": "github.com/klauspost/compress/gzip github.com/klauspost/compress/zstd " +
+		"golang.org/x/text/transform",
 	"internal/cpu":        "golang.org/x/sys/cpu",
 	"internal/durable":    "golang.org/x/sys/unix golang.org/x/sys/windows",
 	"internal/judge":      "golang.org/x/text/unicode/norm",
 	"internal/parquet":    "github.com/andybalholm/brotli github.com/pierrec/lz4/v4 github.com/klauspost/compress/gzip github.com/klauspost/compress/snappy github.com/klauspost/compress/zstd",
 	"internal/strictjson": "github.com/go-json-experiment/json/jsontext",
-	"internal/tokenizer":  "golang.org/x/text/unicode/norm",
-	"cmd/gimbal":          "github.com/alecthomas/kong golang.org/x/term",
+	"internal/sniff": "golang.org/x/text/encoding golang.org/x/text/encoding/htmlindex " +
+		"golang.org/x/text/encoding/ianaindex golang.org/x/text/encoding/unicode/utf32",
+	"internal/tokenizer": "golang.org/x/text/unicode/norm",
+	"cmd/gimbal":         "github.com/alecthomas/kong golang.org/x/term",
 }
 
 func TestLattice(t *testing.T) {

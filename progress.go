@@ -219,7 +219,7 @@ func publicPlan(p *plan.Plan, dir string) *Plan {
 		HeldOut: p.Text.Held, LeftOut: p.Text.LeftOut, Epochs: p.Text.Epochs, PeakLR: p.Rate.Schedule.Peak,
 		Warmup: p.Rate.Schedule.Warmup, RateCourse: p.Rate.Course(), EvalEvery: p.EvalEvery(),
 		MemoryBytes: p.Memory.Total(),
-		Kernels: p.Hardware.Name, Precision: p.Spec.Mode, Workers: p.Hardware.Workers, TokensPerSecond: p.Speed,
+		Kernels:     p.Hardware.Name, Precision: p.Spec.Mode, Workers: p.Hardware.Workers, TokensPerSecond: p.Speed,
 		Duration: p.Estimated, Warnings: p.Warnings, text: text.String()}
 	public.Evaluations = int64(math.Ceil(p.Writing.Evaluations))
 	if c.Eval.Every == 0 && p.Text.Epochs <= plan.DefaultEvals {

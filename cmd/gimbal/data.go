@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"gimbal/internal/data"
@@ -51,6 +52,9 @@ func (f *dataFlags) open(e *env) (*plan.Draft, error) {
 	}
 	for _, ev := range draft.Text.Set.Events {
 		e.progress.notef("%s: %s", ev.Code, ev.Text)
+	}
+	for _, f := range draft.Text.Findings() {
+		e.progress.notef("%s", strings.TrimSuffix("P-DATA: "+f.Text+"; "+f.Advice, "; "))
 	}
 	return draft, nil
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"testing"
 
 	"gimbal/internal/config"
+	"gimbal/internal/hub"
 	"gimbal/internal/model"
 	"gimbal/internal/rng"
 	"gimbal/internal/safetensors"
@@ -63,4 +65,41 @@ func writeForeign(dir string) error {
 		}
 	}
 	return nil
+}
+
+// TestForeignMarks imports a model whose every text file begins with a byte order mark.
+func TestForeignMarks(t *testing.T) {
+	dir := t.TempDir()
+	if err := writeForeign(dir); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, pattern := range []string{"*.json", "*.jinja"} {
+		names, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(name, append([]byte("\xEF\xBB\xBF"), text...), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+	}
+	in, err := hub.Import(t.Context(), dir, t.TempDir())
+	if err != nil || n < 4 {
+		t.Fatalf("%d files: %v", n, err)
+	}
+	m, err := hub.OpenModel(in.Path, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if kept, err := m.Kept(); err != nil || kept.Template != "{{ messages[0].content }}" {
+		t.Errorf("template %q, %v", kept.Template, err)
+	}
 }

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"runtime/debug"
 
 	"github.com/alecthomas/kong"
 
 	"gimbal"
 	"gimbal/internal/exit"
+	"gimbal/internal/runs"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -83,6 +85,7 @@ func run(args []string, stdin io.Reader, results, messages io.Writer) (code int)
 		kong.Vars{"top_k": fmt.Sprint(gimbal.DefaultTopK), "temperature": fmt.Sprint(gimbal.DefaultTemperature),
 			"max_tokens": fmt.Sprint(gimbal.DefaultMaxTokens),
 			"which":      "Checkpoint: stable, best-loss, last or step-N. Default: stable, else last."},
+		kong.TypeMapper(reflect.TypeFor[[]string](), kong.MapperFunc(takeStrings)),
 		kong.Exit(func(code int) { exited, exitCode = true, code }))
 	if err != nil {
 		fmt.Fprintf(stderr, "gimbal: error: %v\n", err)
@@ -105,7 +108,8 @@ func run(args []string, stdin io.Reader, results, messages io.Writer) (code int)
 		return exitCode
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "gimbal: error: %v\ngimbal: hint: \"gimbal --help\" shows examples\n", err)
+		fmt.Fprintf(stderr, "gimbal: error: %s\ngimbal: hint: \"gimbal --help\" shows examples\n",
+			runs.EscapeText(err.Error()))
 		return exit.Usage
 	}
 	p := newProgress(stderr, c.level())
@@ -122,12 +126,25 @@ func run(args []string, stdin io.Reader, results, messages io.Writer) (code int)
 		err = &exit.NotBegun{Cause: ctx.Err()}
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "gimbal: error: %v\n", err)
+		fmt.Fprintf(stderr, "gimbal: error: %s\n", runs.EscapeText(err.Error()))
 		if hint := hintFor(err); hint != "" {
 			fmt.Fprintf(stderr, "gimbal: hint: %s\n", hint)
 		}
 	}
 	return exitCodeOf(err)
+}
+
+// takeStrings appends the value of a flag that may be repeated, or all of an argument. The library's own would cut
+// it at separators, and change bytes that are not UTF-8, which a path may have.
+func takeStrings(ctx *kong.DecodeContext, target reflect.Value) error {
+	for first := true; first || ctx.Value.Flag == nil && ctx.Scan.Peek().IsValue(); first = false {
+		t, err := ctx.Scan.PopValue("value")
+		if err != nil {
+			return err
+		}
+		target.Set(reflect.Append(target, reflect.ValueOf(t.String())))
+	}
+	return nil
 }
 
 // panicked is what is printed where the program itself is wrong.

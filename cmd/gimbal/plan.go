@@ -19,7 +19,7 @@ func (p *progress) planned(public *gimbal.Plan) {
 	if p.level == verbose {
 		all := &strings.Builder{}
 		printChecks(all, p.run.checks)
-		p.say(fmt.Sprintf("plan\n%s  run         %s\n%s", public, runs.Escape(public.Dir),
+		p.say(fmt.Sprintf("plan\n%s  run         %s\n%s", runs.EscapeText(fmt.Sprint(public)), runs.Escape(public.Dir),
 			strings.TrimRight(all.String(), "\n")))
 		return
 	}

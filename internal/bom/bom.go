@@ -15,8 +15,8 @@ var marks = []struct{ encoding, mark string }{
 // MaxLen is the bytes that Find needs to see.
 const MaxLen = 4
 
-// Find returns the encoding that the mark at the start of a text names, and the bytes of the mark; "" and 0 if there is
-// none. The encodings are utf-8, utf-16le, utf-16be, utf-32le and utf-32be.
+// Find returns the encoding that the mark at the start of a text names, and the bytes of the mark; "" and 0 if there
+// is none. The encodings are utf-8, utf-16le, utf-16be, utf-32le and utf-32be.
 func Find(text []byte) (encoding string, size int) {
 	for _, m := range marks {
 		if bytes.HasPrefix(text, []byte(m.mark)) {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"gimbal/internal/testseed"
 )
@@ -507,10 +508,74 @@ func TestHashRecorded(t *testing.T) {
 	}
 }
 
+// A path may have any byte but NUL. One that is not UTF-8 is written as in a URL, and read back as it was.
+func TestPathBytes(t *testing.T) {
+	for _, path := range []string{"x\xff", "/tmp/x\xff/\xe9 %41", "//x\xff", "///\x80", "file:x", "file:%zz", "plain",
+		"ü/中"} {
+		c := Default()
+		for _, key := range []string{"data.paths", "tokenizer.path", "judge.encoder"} {
+			value := any(path)
+			if key == "data.paths" {
+				value = []string{"a", "./" + path, "/" + path}
+			}
+			if strings.HasPrefix(path, "file:") {
+				value = encodePath(path) // as it is, it would be a URL
+			}
+			if err := c.SetPlanned(key, value, "test"); err != nil {
+				t.Fatalf("%s = %q: %v", key, value, err)
+			}
+		}
+		text := c.TOML()
+		d, err := Reread("config.toml", text, nil)
+		if err != nil || !utf8.Valid(text) {
+			t.Fatalf("%q: %v\n%s", path, err, text)
+		}
+		if !slices.Equal(d.Data.Paths, c.Data.Paths) || d.Tokenizer.Path != path || d.Judge.Encoder != path {
+			t.Errorf("%q became %q, %q, %q", path, d.Data.Paths, d.Tokenizer.Path, d.Judge.Encoder)
+		}
+	}
+	c, err := Flags{Data: []string{"x\xff", "file:///tmp/a%20b"}}.Load("")
+	if err != nil || !slices.Equal(c.Data.Paths, []string{"x\xff", "/tmp/a b"}) {
+		t.Errorf("from flags %q, %v", c.Data.Paths, err)
+	}
+	if _, err := Parse("", nil, sets("tokenizer.kind=\xff")); err == nil {
+		t.Error("another key takes what is not UTF-8")
+	}
+}
+
+// A file may begin with a byte order mark; another encoding is named.
+func TestByteOrderMark(t *testing.T) {
+	const file = "\xEF\xBB\xBF[train]\r\nsteps = 5\r\n"
+	c, err := Parse("run.toml", []byte(file), nil)
+	if err != nil || c.Train.Steps != 5 || c.Origin("train.steps") != "file run.toml:2" {
+		t.Errorf("%v, %v", c, err)
+	}
+	d, err := Reread("config.toml", append([]byte("\xEF\xBB\xBF"), c.TOML()...), nil)
+	if err != nil || d.Train.Steps != 5 || d.Origin("train.steps") != "file run.toml:2" {
+		t.Errorf("reread: %v, %v", d, err)
+	}
+	for mark, want := range map[string]string{"\xFF\xFE[\x00": "utf-16le", "\xFE\xFF\x00[": "utf-16be",
+		"\xFF\xFE\x00\x00[\x00\x00\x00": "utf-32le"} {
+		_, err := Parse("run.toml", []byte(mark), nil)
+		if err == nil || !strings.Contains(err.Error(), "run.toml:1: the file is in "+want+"; save it as UTF-8") {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+}
+
+// A key that came later does not change the hash of runs without it.
+func TestLaterKey(t *testing.T) {
+	c := parse(t, "", "data.encoding=gbk")
+	if c.Hash() == Default().Hash() || c.Data.Encoding != "gbk" {
+		t.Error("the hash does not see data.encoding")
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add("[train]\nsteps = 5\n", "optim.lr=1e-3")
 	f.Add("train = { steps = 5 }\n[[x]]\na = [1, {b = 2}]", "data.paths=[\"a\"]")
 	f.Add("a = \"\"\"\n", "=")
+	f.Add("\xEF\xBB\xBF[data]\npaths = \"file:x%FF\"", "data.paths=\xff")
 	f.Add("a.b.c = 1979-05-27\n]", "model.preset=nano")
 	f.Fuzz(func(t *testing.T, file, set string) {
 		c, err := Parse("run.toml", []byte(file), sets(set))

@@ -48,8 +48,9 @@ var keys = []key{
 	{name: "data.val_from", choices: []string{"before_end", "end"}, newer: true, older: "end",
 		doc: "where a single text is cut for validation; before_end: its end is trained; end: it is held out"},
 	{name: "data.separator", doc: "text that splits a file into documents; empty: one file, one document"},
-	{name: "data.encoding", newer: true, doc: "encoding of files without a byte order mark, such as gbk or windows-1252; " +
-		"empty: UTF-8; raw: UTF-8, and files are taken whatever their bytes are"},
+	{name: "data.encoding", newer: true,
+		doc: "encoding of files without a byte order mark, such as gbk or windows-1252; empty: UTF-8; raw: UTF-8, and " +
+			"files are taken whatever their bytes are"},
 	{name: "data.start", choices: []string{"eos", "bos", "none"}, doc: "token before every document; it is input only"},
 	{name: "data.bad_documents", choices: []string{"stop", "skip"},
 		doc: "stop at a document that cannot be read, or skip it"},

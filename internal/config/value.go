@@ -317,17 +317,25 @@ const pathScheme = "file:"
 
 // encodePath writes a path as text.
 func encodePath(path string) string {
-	if utf8.ValidString(path) && !strings.HasPrefix(path, pathScheme) {
+	escaped := (&url.URL{Path: path}).EscapedPath()
+	switch {
+	case utf8.ValidString(path) && !strings.HasPrefix(path, pathScheme):
 		return path
+	case strings.HasPrefix(path, "/"):
+		return pathScheme + "//" + escaped
 	}
-	return pathScheme + (&url.URL{Path: path}).EscapedPath()
+	return pathScheme + escaped
 }
 
-// decodePath returns the path that encodePath has written, or that a file URL names. Other texts are paths as they are.
+// decodePath returns the path that encodePath has written, or that a file URL names. Other texts are paths as they
+// are.
 func decodePath(text string) string {
 	escaped, ok := strings.CutPrefix(text, pathScheme)
+	if strings.HasPrefix(escaped, "///") { // no host
+		escaped = escaped[2:]
+	}
 	if path, err := url.PathUnescape(escaped); ok && err == nil {
-		return strings.TrimPrefix(path, "//")
+		return path
 	}
 	return text
 }

@@ -1,16 +1,20 @@
 package corpus
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
 	"math"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"gimbal/internal/chat"
 	"gimbal/internal/record"
+	"gimbal/internal/sniff"
 )
 
 // Options say how sources become documents.
@@ -67,6 +71,15 @@ type Source struct {
 	unread *Error // says more about why it is left out; nil: the reason says all
 }
 
+// MarshalJSON writes a path that is not UTF-8 as a URL has it: file:///tmp/x%FF.
+func (s Source) MarshalJSON() ([]byte, error) {
+	type source Source
+	if !utf8.ValidString(s.Path) {
+		s.Path = (&url.URL{Scheme: "file", Path: filepath.ToSlash(s.Path)}).String()
+	}
+	return json.Marshal(source(s))
+}
+
 // Corpus is an ordered list of files and the rules that cut them into documents.
 type Corpus struct {
 	Sources []Source         // sorted by path, with weights by root and then by path; no file twice
@@ -74,8 +87,10 @@ type Corpus struct {
 
 	first      map[string][]string // of those, the first few
 	why        map[string]*Error   // of Skipped, where there is more to say: the first of each
+	decoded    map[string]*decoding
 	splits     splits
-	guess      string // the encoding that invalid bytes look like; "": unknown
+	guess      string   // the encoding that invalid bytes look like; "": unknown
+	roots      []string // paths that were named
 	identified bool
 	opt        Options
 }
@@ -113,6 +128,14 @@ func (c *Corpus) Fingerprint() string {
 	return b.String()
 }
 
+// encoding is that of files without a byte order mark; "" for UTF-8.
+func (o Options) encoding() string {
+	if o.Encoding == rawEncoding {
+		return ""
+	}
+	return o.Encoding
+}
+
 func (o Options) check() error {
 	if !slices.Contains([]string{"", "stop", "skip"}, o.BadDocuments) {
 		return &Error{What: fmt.Sprintf("data.bad_documents is %q", o.BadDocuments), Advice: "use stop or skip"}
@@ -123,8 +146,9 @@ func (o Options) check() error {
 				Advice: "use numbers above 0, and leave out a path that should have no share"}
 		}
 	}
-	if _, err := findEncoding(o.Encoding); err != nil {
-		return err
+	if err := sniff.Check(o.encoding()); err != nil {
+		return &Error{What: fmt.Sprintf("data.encoding is %q", o.Encoding), Err: err,
+			Advice: "use a name such as gbk, shift_jis, windows-1252 or utf-16le, or raw for bytes as they are"}
 	}
 	if len(o.Separator) > maxSeparator {
 		return &Error{What: fmt.Sprintf("data.separator has %d bytes", len(o.Separator)), Advice: "use at most 4096"}

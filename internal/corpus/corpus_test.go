@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"gimbal/internal/sniff"
 )
 
 func paths(c *Corpus, dir string) []string {
@@ -51,7 +53,7 @@ func TestDiscover(t *testing.T) {
 	if got := paths(c, dir); !slices.Equal(got, want) {
 		t.Errorf("sources %q, want %q", got, want)
 	}
-	skipped := map[string]int64{hidden: 2, imageFile: 1, archiveFile: 1, linkBroken: 2, reasonTwice: 3}
+	skipped := map[string]int64{hidden: 2, sniff.Image: 1, sniff.Archive: 1, linkBroken: 2, reasonTwice: 3}
 	if !maps.Equal(c.Skipped, skipped) {
 		t.Errorf("skipped %v, want %v", c.Skipped, skipped)
 	}
@@ -100,7 +102,8 @@ func TestDiscoverErrors(t *testing.T) {
 		{[]string{""}, Options{}, []string{"empty path", "--data"}},
 		{[]string{filepath.Join(dir, "absent")}, Options{}, []string{"absent", "no such file", "check the spelling"}},
 		{[]string{empty}, Options{}, []string{"nothing", "no text found", "--data"}},
-		{[]string{filepath.Join(dir, "pictures")}, Options{}, []string{"no text found", "1 binary file (a.png)", "1 hidden entry"}},
+		{[]string{filepath.Join(dir, "pictures")}, Options{}, []string{"no text found", "1 binary file (a.png)",
+			"1 hidden entry"}},
 		{[]string{file("one.bin", "a\x00b")}, Options{}, []string{"one.bin", "not text: binary file"}},
 		{[]string{file("one.txt.gz", "\x1f\x8b")}, Options{}, []string{"one.txt.gz", "ends early", "copy it again"}},
 		{[]string{file("two.txt.gz", "plain text all the same")}, Options{}, []string{"two.txt.gz", "is not what its name says", "pack it again"}},

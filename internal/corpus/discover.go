@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// Discover finds the files under paths, recursively: any text, .jsonl with texts or conversations, both also packed with
-// gzip or zstd, and .parquet with a "text" column.
+// Discover finds the files under paths, recursively: any text, .jsonl with texts or conversations, both also packed
+// with gzip or zstd, and .parquet with a "text" column.
 //
 // Below a folder it leaves out and counts hidden entries, files that are not text by their content, what this program
 // writes (runs, checkpoints, models, token caches), links that are broken or lead out of the folder, second paths to
@@ -39,6 +39,7 @@ func Discover(paths []string, opt Options) (*Corpus, error) {
 			return nil, err
 		}
 		d.roots = append(d.roots, r)
+		c.roots = append(c.roots, r.path)
 	}
 	for i := range d.roots {
 		d.index = i
@@ -51,8 +52,11 @@ func Discover(paths []string, opt Options) (*Corpus, error) {
 		if note != "" {
 			note = "; left out: " + note
 		}
-		return nil, &Error{Path: strings.Join(paths, ", "), What: "no text found" + note,
-			Advice: "pass --data with a file or folder of text, .jsonl or .parquet"}
+		advice := c.leftAdvice()
+		if advice == "" {
+			advice = "pass --data with a file or folder of text, .jsonl or .parquet"
+		}
+		return nil, &Error{Path: strings.Join(paths, ", "), What: "no text found" + note, Advice: advice}
 	}
 	if len(c.Sources) > math.MaxInt32 {
 		return nil, &Error{Path: strings.Join(paths, ", "), What: "more than 2^31 files",
@@ -65,14 +69,22 @@ func Discover(paths []string, opt Options) (*Corpus, error) {
 		}
 		return strings.Compare(a.Path, b.Path)
 	})
-	for i, p := range paths {
-		if weighted && !slices.ContainsFunc(c.Sources, func(s Source) bool { return s.Root == i }) {
-			return nil, &Error{Path: p, What: "has a weight but no text of its own",
-				Advice: "take it out of data.paths and data.weights"}
-		}
+	if err := c.checkWeights(); err != nil {
+		return nil, err
 	}
 	c.splitByName(paths)
 	return c, nil
+}
+
+// checkWeights returns an error if a path with a weight has no text.
+func (c *Corpus) checkWeights() error {
+	for i := range c.opt.Weights {
+		if !slices.ContainsFunc(c.Sources, func(s Source) bool { return s.Root == i }) {
+			return &Error{Path: c.roots[i], What: "has a weight but no text of its own",
+				Advice: "take it out of data.paths and data.weights"}
+		}
+	}
+	return nil
 }
 
 // root is a path that the user named.
@@ -117,13 +129,16 @@ func (d *discovery) root(r *root) error {
 	if d.isOutput(r.info) {
 		return &Error{Path: r.path, What: "this is where the run writes", Advice: "choose another --out, or other data"}
 	}
+	if isRunPart(r.real) {
+		return notData(r.path, runPart, "")
+	}
 	if r.info.IsDir() {
 		entries, err := os.ReadDir(r.path)
 		if err != nil {
 			return cannot("list the folder", r.path, err)
 		}
 		if own := ownFolder(r.path, entries); own != "" {
-			return &Error{Path: r.path, What: "not data but a " + own, Advice: converts[own]}
+			return notData(r.path, own, "a ")
 		}
 		return d.folder(r.path, r.real)
 	}
@@ -134,38 +149,34 @@ func (d *discovery) root(r *root) error {
 	case d.c.why[reason] != nil:
 		return d.c.why[reason]
 	}
-	advice := converts[reason]
+	advice := adviceFor(reason)
 	if advice == "" {
 		advice = "pass text, .jsonl or .parquet"
 	}
 	return &Error{Path: r.path, What: "not text: " + reason, Advice: advice}
 }
 
-func (d *discovery) isOutput(info fs.FileInfo) bool {
-	return slices.ContainsFunc(d.c.opt.Outputs, func(o fs.FileInfo) bool { return os.SameFile(o, info) })
+// notData is the error of a path that is no text of the user's.
+func notData(path, own, article string) error {
+	return &Error{Path: path, What: "not data but " + article + own, Advice: adviceFor(own)}
 }
 
-// skip counts what is left out of the present root.
-func (d *discovery) skip(kind, path string) {
-	if short, err := filepath.Rel(d.roots[d.index].path, path); err == nil {
-		path = short
-	}
-	d.c.skip(kind, path)
+func (d *discovery) isOutput(info fs.FileInfo) bool {
+	return slices.ContainsFunc(d.c.opt.Outputs, func(o fs.FileInfo) bool { return os.SameFile(o, info) })
 }
 
 const (
 	hidden      = "hidden entry"
 	linkBroken  = "broken link"
 	linkOut     = "link out of the folder"
-	ownOutput   = "output of this run"
-	specialFile = "special file (pipe, socket or device)"
+	specialFile = "special file"
 	reasonTwice = "second path to the same file"
 )
 
 // folder walks dir in name order; real is its path without links.
 func (d *discovery) folder(dir, real string) error {
 	if d.seen[real] {
-		d.skip(reasonTwice, dir)
+		d.c.skip(reasonTwice, d.index, dir)
 		return nil
 	}
 	d.seen[real] = true
@@ -174,7 +185,7 @@ func (d *discovery) folder(dir, real string) error {
 		return cannot("list the folder", dir, err)
 	}
 	if own := ownFolder(dir, entries); own != "" {
-		d.skip(own, dir)
+		d.c.skip(own, d.index, dir)
 		return nil
 	}
 	for _, e := range entries {
@@ -184,7 +195,7 @@ func (d *discovery) folder(dir, real string) error {
 			return err
 		}
 		if reason != "" {
-			d.skip(reason, path)
+			d.c.skip(reason, d.index, path)
 		}
 	}
 	return nil

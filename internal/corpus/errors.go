@@ -1,13 +1,10 @@
 package corpus
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"math"
-	"slices"
 	"strings"
 )
 
@@ -32,9 +29,9 @@ func (e *Error) Error() string {
 	}
 	switch {
 	case e.Path != "" && e.Line > 0:
-		return fmt.Sprintf("data: %s:%d:%d: %s", e.Path, e.Line, e.Byte, text)
+		return fmt.Sprintf("data: %s:%d:%d: %s", ShowPath(e.Path), e.Line, e.Byte, text)
 	case e.Path != "":
-		return "data: " + e.Path + ": " + text
+		return "data: " + ShowPath(e.Path) + ": " + text
 	}
 	return "data: " + text
 }
@@ -114,9 +111,7 @@ func (c *Corpus) WithinBudget(t *Tally, documents int64) error {
 
 // ReasonsText lists Reasons, the most frequent first.
 func (t *Tally) ReasonsText() string {
-	names := slices.SortedFunc(maps.Keys(t.Reasons), func(a, b string) int {
-		return cmp.Or(cmp.Compare(t.Reasons[b], t.Reasons[a]), strings.Compare(a, b))
-	})
+	names := mostFirst(t.Reasons)
 	for i, name := range names {
 		names[i] = fmt.Sprintf("%d times %s", t.Reasons[name], name)
 	}

@@ -3,10 +3,13 @@ package corpus
 import (
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
+
+	"gimbal/internal/sniff"
 )
 
 // Finding is something that a person should know about a text before a model learns from it.
@@ -21,22 +24,33 @@ func (c *Corpus) Findings() (f []Finding) {
 	if left := c.leftText(true); left != "" {
 		f = append(f, Finding{Text: "left out: " + left, Advice: c.leftAdvice(), Warn: c.leftMuch()})
 	}
-	decoded, first := map[string]int64{}, map[string][]string{}
-	for _, s := range c.Sources {
-		if s.Encoding != "" {
-			decoded[s.Encoding]++
-			first[s.Encoding] = appendFirst(first[s.Encoding], s.Path)
+	for _, name := range slices.Sorted(maps.Keys(c.decoded)) {
+		d := c.decoded[name]
+		told := Finding{Text: "decoded from " + name + ": " + CountKind(d.files, "file") + named(d.first, d.files)}
+		if lost := d.lost / int64(len(sniff.Replacement)); lost > 0 {
+			told.Text += fmt.Sprintf("; %s could not be decoded", CountKind(lost, "character"))
+			told.Warn = float64(d.lost) > muchInvalid*float64(d.bytes)
 		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(decoded)) {
-		f = append(f, Finding{Text: "decoded from " + name + ": " + CountKind(decoded[name], "file") +
-			named(first[name], decoded[name])})
+		f = append(f, told)
 	}
 	return append(append(f, c.recordFindings()...), c.splits.findings()...)
 }
 
-// Guess returns the encoding that bytes that are not UTF-8 look like; "" if that is unknown.
-func (c *Corpus) Guess() string { return c.guess }
+// Invalid returns what is to be told of bytes that are not UTF-8: their number in so many documents, of all bytes.
+func (c *Corpus) Invalid(bytes, documents, all int64) Finding {
+	share := float64(bytes) / float64(max(1, all))
+	f := Finding{Text: fmt.Sprintf("%s in %s %s not UTF-8: %.2g %%", CountKind(bytes, "byte"),
+		CountKind(documents, "document"), is(bytes), 100*share)}
+	if c.opt.Encoding == rawEncoding || share <= muchInvalid {
+		return f
+	}
+	f.Warn, f.Advice = true, "name the encoding in data.encoding, or convert the files to UTF-8"
+	if c.guess != "" {
+		f.Text += ", and they look like " + c.guess
+		f.Advice = fmt.Sprintf("set data.encoding = %q, or convert the files to UTF-8", c.guess)
+	}
+	return f
+}
 
 // generated is the kind of a file of the default corpus that no person wrote.
 const generated = "generated file"
@@ -48,26 +62,43 @@ var quiet = []string{hidden, generated, reasonTwice}
 const mostNamed = 3
 
 func newCorpus(opt Options) *Corpus {
-	return &Corpus{Skipped: map[string]int64{}, first: map[string][]string{}, why: map[string]*Error{}, opt: opt}
+	return &Corpus{Skipped: map[string]int64{}, first: map[string][]string{}, why: map[string]*Error{},
+		decoded: map[string]*decoding{}, opt: opt}
 }
 
-// skip counts a file or folder that is left out.
-func (c *Corpus) skip(kind, path string) {
+// skip counts a file or folder that is left out of a root.
+func (c *Corpus) skip(kind string, root int, path string) {
 	c.Skipped[kind]++
-	c.first[kind] = appendFirst(c.first[kind], path)
+	c.first[kind] = appendFirst(c.first[kind], c.short(root, path))
+}
+
+// short names a path by its place below a root.
+func (c *Corpus) short(root int, path string) string {
+	if root >= len(c.roots) {
+		return path
+	}
+	switch short, err := filepath.Rel(c.roots[root], path); {
+	case err != nil:
+		return path
+	case short == ".":
+		return filepath.Base(path)
+	default:
+		return short
+	}
 }
 
 func appendFirst(list []string, path string) []string {
 	if len(list) < mostNamed {
-		list = append(list, path)
+		list = append(slices.Clip(list), path) // others may hold the list
 	}
 	return list
 }
 
-// leftText lists what was left out, by kind, with the names of the first; without those that are quiet if told is set.
+// leftText lists what was left out, by kind, the most frequent first, with the names of the first; without those
+// that are quiet if told is set.
 func (c *Corpus) leftText(told bool) string {
 	var parts []string
-	for _, kind := range slices.Sorted(maps.Keys(c.Skipped)) {
+	for _, kind := range mostFirst(c.Skipped) {
 		if told && c.why[kind] != nil {
 			continue // they have lines of their own
 		}
@@ -80,20 +111,41 @@ func (c *Corpus) leftText(told bool) string {
 	return strings.Join(parts, ", ")
 }
 
+// adviceFor says what to do with a kind of file or folder; "" where there is no text in it.
+func adviceFor(kind string) string {
+	switch kind {
+	case invalidFile:
+		return "convert the files to UTF-8, name their encoding in data.encoding, or set it to raw"
+	case linkOut:
+		return "name what links lead to as paths of their own"
+	case specialFile:
+		return "it is a pipe, socket or device: give a regular file"
+	}
+	if slices.Contains(ownKinds, kind) {
+		return "pass files or folders of text; a model is taken by --from"
+	}
+	return sniff.Advice(kind)
+}
+
 // leftAdvice says how to get text out of what was left out.
 func (c *Corpus) leftAdvice() string {
 	var all []string
-	for _, kind := range slices.Sorted(maps.Keys(c.Skipped)) {
-		if advice := converts[kind]; advice != "" && !slices.Contains(ownKinds, kind) {
+	for _, kind := range mostFirst(c.Skipped) {
+		advice := adviceFor(kind)
+		if kind == invalidFile && c.guess != "" {
+			advice = fmt.Sprintf("what is not UTF-8 looks like %s: set data.encoding = %q, or convert it", c.guess,
+				c.guess)
+		}
+		if advice != "" && !slices.Contains(ownKinds, kind) {
 			all = append(all, advice)
 		}
 	}
 	return strings.Join(all, "; ")
 }
 
-// leftMuch reports whether more files were left out than taken, output of this program and links not counted.
+// leftMuch reports whether more files were left out than taken, own output not counted, or text that was not fetched.
 func (c *Corpus) leftMuch() bool {
-	n := int64(0)
+	n := c.Skipped[sniff.LFSPointer] * int64(len(c.Sources))
 	for kind, k := range c.Skipped {
 		if !slices.Contains(quiet, kind) && !slices.Contains(ownKinds, kind) {
 			n += k

@@ -96,7 +96,7 @@ func GoCorpus(goroot string, opt Options) (*Corpus, error) {
 			return nil, err
 		}
 		if made {
-			c.skip(generated, f.Path)
+			c.skip(generated, 0, f.Path)
 			continue
 		}
 		total += f.Size

@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,16 +10,23 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
 	"golang.org/x/text/transform"
+
+	"gimbal/internal/sniff"
 )
 
 const (
-	mostInvalid = 0.05 // share of bytes that are not UTF-8 from which a file is no text
-	mostGuesses = 20   // files from which an encoding is guessed
+	mostInvalid = 0.05  // share of bytes that are not UTF-8 from which a file is no text
+	muchInvalid = 0.001 // share of the text from which a person is warned
+	mostGuesses = 20    // files from which an encoding is guessed
 )
+
+// rawEncoding is UTF-8, and keeps files whatever their bytes are.
+const rawEncoding = "raw"
 
 // invalidFile is the kind of a file that is left out because of mostInvalid.
 const invalidFile = "file that is not UTF-8"
@@ -38,7 +46,7 @@ func (c *Corpus) Identify(ctx context.Context, workers int) (*Corpus, error) {
 	}
 	id := new(*c)
 	id.Sources, id.Skipped, id.first = slices.Clone(c.Sources), maps.Clone(c.Skipped), maps.Clone(c.first)
-	id.identified = true
+	id.decoded, id.identified = map[string]*decoding{}, true
 	found := make([]content, len(c.Sources))
 	errs := make([]error, len(c.Sources))
 	var next, guesses atomic.Int64
@@ -78,12 +86,12 @@ func (s *Source) identify(ctx context.Context, buf []byte, guesses *atomic.Int64
 		return found, err
 	}
 	defer r.close()
-	var decoded replaced
+	var decoded sniff.Decoded
 	var decode *transform.Writer
-	if d := decoder(s.Encoding); d != nil {
+	if d := sniff.Decoder(s.Encoding); d != nil {
 		decode = transform.NewWriter(&decoded, d)
 	}
-	var invalid InvalidUTF8
+	var invalid sniff.InvalidUTF8
 	high := byte(0)
 	for err == nil {
 		var n int
@@ -92,9 +100,9 @@ func (s *Source) identify(ctx context.Context, buf []byte, guesses *atomic.Int64
 		if s.kind == table {
 			continue
 		}
-		before := invalid.n
-		if invalid.Write(buf[:n]); before == 0 && invalid.n > 0 && decode == nil && guesses.Add(1) <= mostGuesses {
-			found.guess = guessEncoding(buf[:n])
+		before := invalid.Found()
+		if invalid.Write(buf[:n]); !before && invalid.Found() && decode == nil && guesses.Add(1) <= mostGuesses {
+			found.guess = sniff.Guess(buf[:n])
 		}
 		if decode != nil {
 			for _, b := range buf[:n] {
@@ -114,10 +122,10 @@ func (s *Source) identify(ctx context.Context, buf []byte, guesses *atomic.Int64
 	if decode != nil {
 		_ = decode.Close()
 		// Text that is UTF-8 already is left alone, and so is ASCII. Names and marks of a file decide before that.
-		if !s.marked && found.invalid == 0 && (high >= 0x80 || decoded.bytes == found.bytes) {
+		if !s.marked && found.invalid == 0 && (high >= 0x80 || decoded.Bytes == found.bytes) {
 			s.Encoding = ""
 		} else {
-			found.invalid, found.bytes = decoded.n*int64(len(replacement)), decoded.bytes
+			found.invalid, found.bytes = decoded.Lost, decoded.Bytes
 		}
 	}
 	if s.kind != table && s.pack == 0 {
@@ -130,7 +138,7 @@ func (s *Source) identify(ctx context.Context, buf []byte, guesses *atomic.Int64
 func (c *Corpus) leaveOut(found []content) error {
 	kept := c.Sources[:0]
 	var all, bytes, invalid int64
-	guesses := map[string]int{}
+	guesses := map[string]int64{}
 	for i, s := range c.Sources {
 		f := found[i]
 		all += f.bytes
@@ -139,21 +147,43 @@ func (c *Corpus) leaveOut(found []content) error {
 		}
 		if c.opt.Encoding == rawEncoding || float64(f.invalid) <= mostInvalid*float64(f.bytes) {
 			kept = append(kept, s)
+			if s.Encoding != "" {
+				c.decode(&s, f)
+			}
 			continue
 		}
 		bytes, invalid = bytes+f.bytes, invalid+f.invalid
-		c.skip(invalidFile, s.Path)
+		c.skip(invalidFile, s.Root, s.Path)
 	}
-	c.guess = mostFrequent(guesses)
+	if best := mostFirst(guesses); len(best) > 0 {
+		c.guess = best[0]
+	}
 	if float64(bytes) > mostInvalid*float64(all) {
 		return c.notText(float64(bytes)/float64(all), float64(invalid)/float64(bytes))
 	}
 	c.Sources = kept
-	return nil
+	return c.checkWeights()
 }
 
-// notText is the error of a corpus of which too much is in no known encoding: a share of its bytes, in files of which a
-// share of the bytes is invalid.
+// decoding is what was decoded from an encoding.
+type decoding struct {
+	files       int64
+	first       []string // of the files
+	bytes, lost int64    // of the text, and of those that stand for what could not be decoded
+}
+
+func (c *Corpus) decode(s *Source, found content) {
+	d := c.decoded[s.Encoding]
+	if d == nil {
+		d = new(decoding)
+		c.decoded[s.Encoding] = d
+	}
+	d.files, d.first = d.files+1, appendFirst(d.first, c.short(s.Root, s.Path))
+	d.bytes, d.lost = d.bytes+found.bytes, d.lost+found.invalid
+}
+
+// notText is the error of a corpus of which too much is in no known encoding: a share of its bytes, in files of
+// which a share of the bytes is invalid.
 func (c *Corpus) notText(share, invalid float64) error {
 	in := c.opt.Encoding
 	if in == "" {
@@ -181,4 +211,11 @@ func hashFile(ctx context.Context, s Source, buf []byte) (size int64, hash strin
 	defer r.close()
 	size, err = io.CopyBuffer(io.Discard, struct{ io.Reader }{r}, buf)
 	return size, hex.EncodeToString(sum.Sum(nil)), err
+}
+
+// mostFirst returns the names with the highest counts first, then by name.
+func mostFirst(counts map[string]int64) []string {
+	return slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), strings.Compare(a, b))
+	})
 }

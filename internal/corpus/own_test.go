@@ -13,13 +13,18 @@ var ownFolders = []struct {
 	kind  string
 	files map[string]string
 }{
-	{runFolder, map[string]string{"config.toml": "# Every value of this run and where it came from.\n\n[data]\n", "report.md": "#"}},
-	{runFolder, map[string]string{"log.jsonl": `{"kind":"start","step":0,"batch":0,"attempt":1}` + "\n", "notes.md": "n"}},
+	{runFolder, map[string]string{"config.toml": "# Every value of this run and where it came from.\n\n[data]\n",
+		"report.md": "#"}},
+	{runFolder, map[string]string{"log.jsonl": `{"kind":"start","step":0,"batch":0,"attempt":1}` + "\n",
+		"notes.md": "n"}},
 	{runFolder, map[string]string{"lock": `{"pid":1}` + "\n", "samples/eval-1.md": "text"}},
-	{checkFolder, map[string]string{"manifest.json": "{\n  \"format\": 1,\n  \"step\": 4,\n  \"files\": [],\n  \"sha256\": \"\"\n}\n",
+	{checkFolder, map[string]string{"manifest.json": "{\n  \"format\": 1,\n  \"step\": 4,\n  \"sha256\": \"\"\n}\n",
 		"tokenizer.json": "{}"}},
-	{modelFolder, map[string]string{"config.json": `{"model_type": "llama"}`, "model-00001-of-00002.safetensors": "", "README.md": "m"}},
-	{modelFolder, map[string]string{"config.json": `{"architectures": ["X"]}`, "pytorch_model.bin": "", "merges.txt": "a b"}},
+	{modelFolder, map[string]string{"config.json": `{"model_type": "llama"}`, "model-00001-of-00002.safetensors": "",
+		"README.md": "m"}},
+	{modelFolder, map[string]string{"config.json": `{"architectures": ["X"]}`, "pytorch_model.bin": "",
+		"merges.txt": "a b"}},
+	{checksPart, map[string]string{"marks.json": `{"last": 2}`, "step-2/x.txt": "x"}},
 	{modelFolder, map[string]string{"adapter_config.json": "{}", "adapter_model.safetensors": "", "README.md": "m"}},
 	{cacheFolder, map[string]string{"manifest.json": `{"format": "gimbal-tokens"}`, "sources.json": "[]"}},
 	{"", map[string]string{"config.toml": "[data]\npaths = \"a\"\n", "samples/a.txt": "a"}},

@@ -14,6 +14,8 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"gimbal/internal/sniff"
 )
 
 // pack is how a file is compressed.
@@ -57,8 +59,8 @@ func packOf(head []byte) pack {
 	return 0
 }
 
-// reader reads the text of a source. It unpacks and decodes, stops with its context, and refuses a content with another
-// hash, if the hash is known.
+// reader reads the text of a source. It unpacks and decodes, stops with its context, and refuses a content with
+// another hash, if the hash is known.
 type reader struct {
 	ctx context.Context
 	s   *Source
@@ -82,7 +84,7 @@ func (s *Source) open(ctx context.Context) (*reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d := decoder(s.Encoding); d != nil {
+	if d := sniff.Decoder(s.Encoding); d != nil {
 		r.text = d.Reader(r.text)
 	}
 	return r, nil

@@ -14,6 +14,8 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"gimbal/internal/sniff"
 )
 
 // packed returns text as a .gz or .zst file.
@@ -77,7 +79,8 @@ func TestPacked(t *testing.T) {
 	write(t, dir, "z.tgz", string(packed(t, gz, []byte("x"))))
 	write(t, dir, "image.gz", string(packed(t, gz, []byte("\x89PNG\x00"))))
 	write(t, dir, "a.txt", "a")
-	if c := discover(t, Options{}, dir); c.Skipped[archiveFile] != 3 || c.Skipped[binaryFile] != 1 || len(c.Sources) != 1 {
+	c := discover(t, Options{}, dir)
+	if c.Skipped[sniff.Archive] != 3 || c.Skipped[sniff.Binary] != 1 || len(c.Sources) != 1 {
 		t.Errorf("skipped %v", c.Skipped)
 	}
 }

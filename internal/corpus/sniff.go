@@ -6,10 +6,10 @@ import (
 	"context"
 	"io"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"gimbal/internal/bom"
+	"gimbal/internal/sniff"
 )
 
 const (
@@ -17,8 +17,8 @@ const (
 	sniffPacked = 1 << 20 // how much of a packed file is unpacked to estimate the rest
 )
 
-// sniff finds out what a file is, by its content: kind, packing and encoding. It says why it is not text, and estimates
-// the size of the text in a packed file.
+// sniff finds out what a file is, by its content: kind, packing and encoding. It says why it is not text, and
+// estimates the size of the text in a packed file.
 func (s *Source) sniff(opt Options) (reason string, err error) {
 	name, named := cutPack(strings.ToLower(filepath.Base(s.Path)))
 	if _, again := cutPack(name); again != 0 {
@@ -35,9 +35,9 @@ func (s *Source) sniff(opt Options) (reason string, err error) {
 	}
 	switch {
 	case found != 0 && (ending == ".tar" || ending == ".tgz"):
-		return archiveFile, nil
-	case bytes.HasPrefix(head, []byte(lfsPointer)):
-		return lfsFile, nil
+		return sniff.Archive, nil
+	case sniff.Kind(head, s.Size) == sniff.LFSPointer: // it has the name of what it stands for
+		return sniff.LFSPointer, nil
 	case ending == ".parquet":
 		s.kind = table
 		if s.pack != 0 {
@@ -48,7 +48,7 @@ func (s *Source) sniff(opt Options) (reason string, err error) {
 	case ending == ".jsonl" || ending == ".ndjson":
 		s.kind = jsonl
 	}
-	return s.sniffText(opt)
+	return s.sniffText(head, opt)
 }
 
 // head returns the first bytes of the file as it is.
@@ -67,54 +67,48 @@ func (s *Source) head() ([]byte, error) {
 	return head[:n], err
 }
 
-// sniffText looks at the first bytes of the text.
-func (s *Source) sniffText(opt Options) (reason string, err error) {
-	r, err := s.unpack(context.Background(), nil)
-	if err != nil {
-		return "", err
-	}
-	defer r.close()
-	size := sniffBytes
-	if s.pack != 0 {
-		size = sniffPacked
-	}
-	br := bufio.NewReaderSize(r, size)
-	head, err := br.Peek(size)
-	if err != nil && err != io.EOF {
-		return "", err
-	}
-	if s.pack != 0 {
-		s.Text = r.estimate(int64(len(head)), err == io.EOF)
+// sniffText looks at the text, of which the file begins with head.
+func (s *Source) sniffText(head []byte, opt Options) (reason string, err error) {
+	br := bufio.NewReaderSize(bytes.NewReader(head), sniffBytes)
+	if s.pack != 0 || s.kind == jsonl { // more of it is wanted
+		r, err := s.unpack(context.Background(), nil)
+		if err != nil {
+			return "", err
+		}
+		defer r.close()
+		br = bufio.NewReaderSize(r, sniffPacked)
+		if s.pack != 0 {
+			if head, err = br.Peek(sniffPacked); err != nil && err != io.EOF {
+				return "", err
+			}
+			s.Text = r.estimate(int64(len(head)), err == io.EOF)
+		}
 	}
 	if s.pack != 0 && packOf(head) != 0 {
 		return "", packedTwice(s.Path)
 	}
 	head = head[:min(len(head), sniffBytes)]
 	s.chooseEncoding(head, opt)
-	kind := notText(head, s.Text)
-	if dec := decoder(s.Encoding); dec != nil && !(looksUTF8(head) && !s.marked) {
-		br = bufio.NewReaderSize(dec.Reader(br), sniffBytes)
+	kind := sniff.Kind(head, s.Text)
+	if isPrinted(head) {
+		kind = ownOutput
+	}
+	if d := sniff.Decoder(s.Encoding); d != nil && !(sniff.LooksUTF8(head) && !s.marked) {
+		br = bufio.NewReaderSize(d.Reader(br), sniffBytes)
 		if head, err = br.Peek(sniffBytes); err != nil && err != io.EOF {
 			return "", err
 		}
-		if kind == binaryFile || kind == idsFile || kind == utf16File { // the encoding may have NUL bytes
+		if sniff.Wide(kind) { // the encoding may have NUL bytes
 			kind = ""
 		}
 		if kind == "" && bytes.IndexByte(head, 0) >= 0 {
-			kind = binaryFile
+			kind = sniff.Binary
 		}
 	}
 	if kind != "" {
 		return kind, nil
 	}
 	return s.recognise(br, opt)
-}
-
-// looksUTF8 reports whether a text begins with UTF-8 and has a character beyond ASCII.
-func looksUTF8(head []byte) bool {
-	var invalid InvalidUTF8
-	invalid.Write(head)
-	return invalid.n == 0 && len(invalid.tail) < len(head) && slices.ContainsFunc(head, func(b byte) bool { return b >= 0x80 })
 }
 
 // chooseEncoding decides what the text is decoded from: what its byte order mark says, else what the options say.
@@ -125,7 +119,7 @@ func (s *Source) chooseEncoding(head []byte, opt Options) {
 		s.marked = true
 	case mark != "":
 		s.marked, s.Encoding = true, mark
-	case decoder(opt.Encoding) != nil:
+	case sniff.Decoder(opt.encoding()) != nil:
 		s.Encoding = opt.Encoding
 	}
 }

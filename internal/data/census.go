@@ -97,16 +97,7 @@ func (l *lengths) at(rank int64) int64 {
 func (s *Set) Findings() (f []corpus.Finding) {
 	c := s.census
 	if c.InvalidUTF8 > 0 {
-		share := 100 * float64(c.InvalidUTF8) / float64(max(1, c.TextBytes))
-		bad := corpus.Finding{Warn: share > manyInvalid, Text: fmt.Sprintf("%s in %s are not UTF-8: %.2g %%",
-			count(c.InvalidUTF8, "byte"), count(c.InvalidDocs, "document"), share)}
-		if bad.Warn && s.guess != "" {
-			bad.Text += ", and they look like " + s.guess
-			bad.Advice = fmt.Sprintf("set data.encoding = %q, or convert the files to UTF-8", s.guess)
-		} else if bad.Warn {
-			bad.Advice = "name the encoding in data.encoding, or convert the files to UTF-8"
-		}
-		f = append(f, bad)
+		f = append(f, s.docs.Invalid(c.InvalidUTF8, c.InvalidDocs, c.TextBytes))
 	}
 	if c.Read.Bad > 0 {
 		f = append(f, corpus.Finding{Warn: true, Text: fmt.Sprintf("skipped %s: %s; the first: %s",
@@ -114,9 +105,6 @@ func (s *Set) Findings() (f []corpus.Finding) {
 	}
 	return append(append(f, c.Read.Findings(c.Documents)...), s.told...)
 }
-
-// manyInvalid is the share of invalid bytes, in percent, from which a text is hardly in UTF-8.
-const manyInvalid = 0.1
 
 // BytesPerToken returns 0 for a corpus without tokens.
 func (c Census) BytesPerToken() float64 {

@@ -107,7 +107,7 @@ func prepareIn(ctx context.Context, work *corpus.Corpus, tok *tokenizer.Tokenize
 	start int32) (*Set, error) {
 	key := cacheKey(work, tok, opt.shard)
 	s := &Set{Dir: filepath.Join(opt.CacheDir, key), tok: tok, format: opt.format, start: start,
-		weights: work.Weights(), lengths: spelledLengths(tok), guess: work.Guess(),
+		weights: work.Weights(), lengths: spelledLengths(tok), docs: work,
 		held: held{fraction: opt.ValFraction, beforeEnd: opt.ValFrom == "before_end"}}
 	for _, src := range work.Sources {
 		s.Sources = append(s.Sources, src.Path)

@@ -137,28 +137,6 @@ func naiveInvalid(s string) (n int64) {
 	return n
 }
 
-func TestInvalidCounter(t *testing.T) {
-	r := random(t)
-	alphabet := []string{"a", "é", "中", "😀", "\xff", "\xe4", "\xe4\xb8", "\xf0\x9f\x98", "\x80", "\xed\xa0\x80",
-		"\xc0\x80"}
-	for range 2000 {
-		var s strings.Builder
-		for range r.IntN(12) {
-			s.WriteString(alphabet[r.IntN(len(alphabet))])
-		}
-		text := s.String()
-		var c corpus.InvalidUTF8
-		for rest := []byte(text); len(rest) > 0; {
-			n := 1 + r.IntN(len(rest))
-			c.Write(rest[:n])
-			rest = rest[n:]
-		}
-		if got, want := c.End(), naiveInvalid(text); got != want || c.End() != 0 {
-			t.Fatalf("%q: %d, want %d", text, got, want)
-		}
-	}
-}
-
 // TestWideTokens needs ids above 65,535.
 func TestWideTokens(t *testing.T) {
 	var alphabet []rune
@@ -537,7 +515,8 @@ func TestCensusString(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, dir, "d2.txt", " \xff\xfe\xfd")
-	s := prepare(t, discover(t, corpus.Options{BadDocuments: "skip", BadShare: 1, Encoding: "raw"}, dir), nil, PrepareOptions{})
+	docs := discover(t, corpus.Options{BadDocuments: "skip", BadShare: 1, Encoding: "raw"}, dir)
+	s := prepare(t, docs, nil, PrepareOptions{})
 	want := `4 documents in 5 files: 1,239 bytes, 1,239 tokens, 1.00 bytes per token
 tokens per document: least 0, 10 % 0, 25 % 0, median 1, 75 % 4, 90 % 4, most 1,234
 documents: 1 empty, 1 of one token, 1 with invalid UTF-8 (3 bytes, kept)

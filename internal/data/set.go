@@ -58,7 +58,7 @@ type Set struct {
 	format  chat.Format // of its conversations
 	start   int32       // opens a document; -1: nothing does
 	census  Census
-	guess   string    // the encoding that bytes that are not UTF-8 look like; "": unknown
+	docs    *corpus.Corpus
 	roots   []int     // of each source, which of the corpus's paths it is from
 	weights []float64 // of each root; nil: none
 	lengths []int32   // bytes spelled by each id
@@ -147,7 +147,7 @@ func (s *Set) Census() Census { return s.census }
 // Describe names a document for a person: its file and its place there.
 func (s *Set) Describe(r Ref) string {
 	path := s.Sources[r.Source]
-	return path + ", " + r.Place(path)
+	return corpus.ShowPath(path) + ", " + r.Place(path)
 }
 
 // heldOut decides by the document's text alone: it never moves, and exact copies stay together.

@@ -9,6 +9,7 @@ import (
 
 	"gimbal/internal/chat"
 	"gimbal/internal/corpus"
+	"gimbal/internal/sniff"
 	"gimbal/internal/tokenizer"
 )
 
@@ -183,7 +184,7 @@ type encoder struct {
 	lengths []int32
 	doc     docRecord
 	learn   bool // of the text that enc holds
-	utf8    corpus.InvalidUTF8
+	utf8    sniff.InvalidUTF8
 }
 
 func (e *encoder) part(q *piece, text []byte, part part) (err error) {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"gimbal/internal/bom"
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/safetensors"
 	"gimbal/internal/tokenizer"
@@ -83,7 +84,7 @@ func (d *directory) file(name string) (*os.File, int64, error) {
 	return f, info.Size(), nil
 }
 
-// File returns the content of a file that is no longer than its limit.
+// File returns the content of a file that is no longer than its limit, without a byte order mark.
 func (d *directory) File(name string) ([]byte, error) {
 	limit := int64(maxFile)
 	switch name {
@@ -104,7 +105,7 @@ func (d *directory) File(name string) ([]byte, error) {
 	if err == nil && int64(len(data)) > limit {
 		err = fmt.Errorf("has more than %d bytes", limit)
 	}
-	return data, err
+	return bom.Drop(data), err
 }
 
 // safetensors opens a file of weights, which stays open until close.

@@ -24,8 +24,8 @@ type Imported struct {
 
 // Import reads the Hugging Face model directory dir and saves it as a checkpoint, step 0, in checkpoints (made if it
 // is missing). The weights become float32, which is exact for F32, BF16 and F16. config.json is written anew. The
-// other files that exist are kept byte for byte: tokenizer.json, generation_config.json, tokenizer_config.json and
-// chat_template.jinja.
+// other files that exist are kept byte for byte, but for a byte order mark: tokenizer.json, generation_config.json,
+// tokenizer_config.json and chat_template.jinja.
 //
 // Failure: *Error for what is wrong in dir, and the error of ctx, with nothing written; the errors of checkpoint.Save.
 // Memory: the parameters in float32.

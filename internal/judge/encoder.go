@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
+	"gimbal/internal/bom"
 	"gimbal/internal/safetensors"
 )
 
@@ -38,6 +40,28 @@ func OpenEncoder(path string) (Encoder, error) {
 	return e, nil
 }
 
+// openRegular opens a regular file and returns its size; a pipe would wait for its writer.
+func openRegular(path string) (*os.File, int64, error) {
+	info, err := os.Stat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", path)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	f, err := os.Open(path)
+	return f, info.Size(), err
+}
+
+func readRegular(path string) ([]byte, error) {
+	f, _, err := openRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(f)
+}
+
 func openStatic(path string) (*static, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -47,24 +71,20 @@ func openStatic(path string) (*static, error) {
 	if info.IsDir() {
 		file = filepath.Join(path, "model.safetensors")
 	}
-	raw, err := os.ReadFile(filepath.Join(filepath.Dir(file), "tokenizer.json"))
+	raw, err := readRegular(filepath.Join(filepath.Dir(file), "tokenizer.json"))
 	if err != nil {
 		return nil, fmt.Errorf("%w: it needs the tokenizer.json of the model next to it", err)
 	}
-	piece, err := parseWordPiece(raw)
+	piece, err := parseWordPiece(bom.Drop(raw))
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(file)
+	f, size, err := openRegular(file)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	size, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	tensors, err := safetensors.Parse(f, size.Size())
+	tensors, err := safetensors.Parse(f, size)
 	if err != nil {
 		return nil, err
 	}

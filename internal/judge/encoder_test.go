@@ -69,9 +69,18 @@ func encoderDir(t *testing.T, tokenizer []byte, name string, rows, dims int) str
 	return dir
 }
 
+// mkdir makes a folder of a name, and returns its path.
+func mkdir(t *testing.T, name string) string {
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.Mkdir(path, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func TestStaticEncoder(t *testing.T) {
 	g := readWordPiece(t)
-	dir := encoderDir(t, g.Tokenizer, "embeddings", 40, 6)
+	dir := encoderDir(t, append([]byte("\xEF\xBB\xBF"), g.Tokenizer...), "embeddings", 40, 6) // a mark is dropped
 	for _, path := range []string{dir, filepath.Join(dir, "model.safetensors")} {
 		e, err := OpenEncoder(path)
 		if err != nil {
@@ -102,8 +111,9 @@ func TestStaticEncoder(t *testing.T) {
 			`type "BPE"`},
 		"a unigram": {encoderDir(t, []byte(`{"model": {"type": "Unigram", "vocab": [["a", 0.5]]}}`), "embeddings", 40, 6),
 			"not of type WordPiece"},
-		"no json": {encoderDir(t, []byte(`{`), "embeddings", 40, 6), "tokenizer.json"},
-		"nothing": {filepath.Join(t.TempDir(), "nowhere"), "nowhere"},
+		"no json":  {encoderDir(t, []byte(`{`), "embeddings", 40, 6), "tokenizer.json"},
+		"a folder": {filepath.Dir(mkdir(t, "tokenizer.json")), "not a regular file"},
+		"nothing":  {filepath.Join(t.TempDir(), "nowhere"), "nowhere"},
 		"a negative": {encoderDir(t, []byte(`{"model": {"type": "WordPiece", "vocab": {"a": -1}}}`), "embeddings", 40, 6),
 			"id -1"},
 	} {

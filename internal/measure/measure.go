@@ -88,6 +88,9 @@ func Measure(ctx context.Context, path string, opt Options) (*evaluate.Result, e
 			return nil, err
 		}
 		defer with.Text.Set.Close()
+		for _, f := range with.Text.Findings() {
+			say("%s", f.Text)
+		}
 		docs := with.Text.Docs
 		with.On = fmt.Sprintf("%s of other text in %d files", plan.BytesText(docs.Bytes()), len(docs.Sources))
 	}

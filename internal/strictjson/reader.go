@@ -63,8 +63,8 @@ func New(data []byte, less ...Option) *Reader {
 	return r
 }
 
-// Reset makes r read other data, as New does, and reuses its memory. A byte order mark before the value is dropped, and
-// no place counts it.
+// Reset makes r read other data, as New does, and reuses its memory. A byte order mark before the value is dropped,
+// and no place counts it.
 func (r *Reader) Reset(data []byte, less ...Option) {
 	data = bom.Drop(data)
 	r.data, r.from, r.err = data, *bytes.NewBuffer(data), nil

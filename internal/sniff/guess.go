@@ -1,11 +1,8 @@
-package corpus
+package sniff
 
 import (
-	"bytes"
-	"cmp"
-	"maps"
-	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -37,11 +34,12 @@ var scripts = []script{
 
 const (
 	guessBytes = 16 << 10 // how much text is looked at
+	wideBytes  = 2 << 10  // of that, where it has NUL bytes
 	leastFit   = 0.3      // share of the characters that must be letters of the script
 )
 
-// guessEncoding returns the encoding that a text with invalid UTF-8 looks like; "" if it looks like none.
-func guessEncoding(text []byte) string {
+// Guess returns the encoding that a text with invalid UTF-8 looks like; "" if it looks like none.
+func Guess(text []byte) string {
 	at := 0
 	for rest := text; len(rest) > 0; rest = text[at:] { // the first fault
 		r, w := utf8.DecodeRune(rest)
@@ -50,8 +48,8 @@ func guessEncoding(text []byte) string {
 		}
 		at += w
 	}
-	if line := bytes.LastIndexByte(text[:at], '\n'); line >= 0 && at-line < guessBytes/2 {
-		at = line + 1 // where no character is cut
+	for back := 0; at > 0 && back < guessBytes/2 && text[at-1] < utf8.RuneSelf; back++ {
+		at-- // to where no character is cut, with the letters before it
 	}
 	text = text[at:min(len(text), at+guessBytes)]
 	best, name := leastFit, ""
@@ -69,7 +67,7 @@ func guessEncoding(text []byte) string {
 
 // fit returns which share of the characters beyond ASCII is in the letters of the script; 0 if much cannot be decoded.
 func (s *script) fit(text []byte) float64 {
-	decoded, _ := decoder(s.encoding).Bytes(text)
+	decoded, _ := Decoder(s.encoding).Bytes(text)
 	beyond, fit, bad := 0, 0, 0
 	for _, r := range string(decoded) {
 		switch {
@@ -105,20 +103,20 @@ func amongLatin(text []byte) float64 {
 	return float64(among) / float64(max(1, beyond))
 }
 
-// utf16Order returns the encoding of a text with NUL bytes, if it is UTF-16 without a mark: utf-16le or utf-16be. In
-// either order most characters must be letters, digits, blanks or those of a known script.
-func utf16Order(head []byte) string {
+// wideEncoding returns the encoding of a text with NUL bytes that is UTF-16 or UTF-32 without a mark; "" if it is
+// neither. Most characters must be letters, digits, blanks or those of a known script.
+func wideEncoding(head []byte) string {
 	if len(head) < 16 {
 		return ""
 	}
 	best, name := 0.7, ""
-	for _, encoding := range []string{"utf-16le", "utf-16be"} {
-		decoded, _ := decoder(encoding).Bytes(head[:len(head)&^1])
+	for _, encoding := range wideEncodings {
+		decoded, _ := Decoder(encoding).Bytes(head[:min(len(head), wideBytes)&^3])
 		n, letters, plain := 0, 0, 0
 		for _, r := range string(decoded) {
 			n++
 			switch {
-			case r >= 'a' && r <= 'z', r > 0xA0 && r < 0xFFFD && isFrequent(r):
+			case r >= 'a' && r <= 'z', r > 0xA0 && frequent()[r]:
 				letters++
 			case r >= ' ' && r < 0x7F, r == '\n', r == '\r', r == '\t':
 				plain++
@@ -132,17 +130,15 @@ func utf16Order(head []byte) string {
 	return name
 }
 
-func isFrequent(r rune) bool {
-	return slices.ContainsFunc(scripts, func(s script) bool { return strings.ContainsRune(s.letters, r) })
-}
+var wideEncodings = []string{"utf-16le", "utf-16be", "utf-32le", "utf-32be"}
 
-// mostFrequent returns the name with the highest count, the first by name of several.
-func mostFrequent(counts map[string]int) string {
-	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
-		return cmp.Or(cmp.Compare(counts[b], counts[a]), strings.Compare(a, b))
-	})
-	if len(names) == 0 {
-		return ""
+// frequent are the letters of all scripts.
+var frequent = sync.OnceValue(func() map[rune]bool {
+	all := map[rune]bool{}
+	for _, s := range scripts {
+		for _, r := range s.letters {
+			all[r] = true
+		}
 	}
-	return names[0]
-}
+	return all
+})

@@ -1,8 +1,9 @@
-package corpus
+package sniff
 
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"strings"
 	"unicode/utf8"
 )
@@ -15,22 +16,22 @@ type format struct {
 	nul   bool // it is certain only with a NUL byte: the magic could be a word
 }
 
-// Names of kinds that several magics or functions share.
+// Kinds that several magics or functions share. A kind is a noun whose plural has an s behind its first words.
 const (
-	imageFile   = "image"
-	audioFile   = "audio file"
-	videoFile   = "video"
-	programFile = "program"
-	archiveFile = "archive"
-	pickleFile  = "pickle file"
-	arrowFile   = "Arrow file"
-	fontFile    = "font"
-	idsFile     = "array of token ids"
-	binaryFile  = "binary file"
-	utf16File   = "UTF-16 file without a byte order mark"
-	lfsFile     = "Git LFS pointer"
-	packedFile  = "file packed with bzip2, xz or LZ4"
-	parquetKind = "Parquet file without the ending .parquet"
+	Image         = "image"
+	audioFile     = "audio file"
+	videoFile     = "video"
+	programFile   = "program"
+	Archive       = "archive"
+	Pickle        = "pickle file"
+	arrowFile     = "Arrow file"
+	fontFile      = "font"
+	TokenizerFile = "tokenizer file"
+	IDs           = "array of token ids"
+	Binary        = "binary file"
+	LFSPointer    = "Git LFS pointer"
+	packedFile    = "file packed with bzip2, xz or LZ4"
+	parquetFile   = "Parquet file without the ending .parquet"
 )
 
 // lfsPointer begins what stands for a file that Git LFS has not fetched.
@@ -43,30 +44,30 @@ var formats = []format{
 	{"DjVu file", 0, "AT&TFORM", false},
 	{"old Word or Excel file", 0, "\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1", false},
 
-	{archiveFile, 257, "ustar", false},
-	{archiveFile, 0, "7z\xBC\xAF\x27\x1C", false},
-	{archiveFile, 0, "Rar!\x1A\x07", false},
-	{archiveFile, 0, "!<arch>\n", false},
-	{archiveFile, 0, "MSCF\x00\x00\x00\x00", false},
+	{Archive, 257, "ustar", false},
+	{Archive, 0, "7z\xBC\xAF\x27\x1C", false},
+	{Archive, 0, "Rar!\x1A\x07", false},
+	{Archive, 0, "!<arch>\n", false},
+	{Archive, 0, "MSCF\x00\x00\x00\x00", false},
 	{packedFile, 4, "1AY&SY", false}, // bzip2, after BZh and a digit
 	{packedFile, 0, "\xFD7zXZ\x00", false},
 	{packedFile, 0, "\x04\x22\x4D\x18", false},
 	{packedFile, 0, "LZIP\x01", false},
 	{packedFile, 0, "\x1F\x9D", false},
 
-	{imageFile, 0, "\x89PNG\r\n\x1A\n", false},
-	{imageFile, 0, "\xFF\xD8\xFF", false},
-	{imageFile, 0, "GIF87a", false},
-	{imageFile, 0, "GIF89a", false},
-	{imageFile, 0, "BM", true},
-	{imageFile, 0, "II*\x00", false},
-	{imageFile, 0, "MM\x00*", false},
-	{imageFile, 8, "WEBP", true},
-	{imageFile, 0, "\x00\x00\x01\x00", true},
-	{imageFile, 4, "ftyphei", false},
-	{imageFile, 4, "ftypavif", false},
-	{imageFile, 0, "8BPS\x00", false},
-	{imageFile, 0, "\x00\x00\x00\x0CJXL ", false},
+	{Image, 0, "\x89PNG\r\n\x1A\n", false},
+	{Image, 0, "\xFF\xD8\xFF", false},
+	{Image, 0, "GIF87a", true},
+	{Image, 0, "GIF89a", true},
+	{Image, 0, "BM", true},
+	{Image, 0, "II*\x00", false},
+	{Image, 0, "MM\x00*", false},
+	{Image, 8, "WEBP", true},
+	{Image, 0, "\x00\x00\x01\x00", true},
+	{Image, 4, "ftyphei", false},
+	{Image, 4, "ftypavif", false},
+	{Image, 0, "8BPS\x00", false},
+	{Image, 0, "\x00\x00\x00\x0CJXL ", false},
 	{audioFile, 8, "WAVEfmt ", false},
 	{audioFile, 0, "ID3", true},
 	{audioFile, 0, "\xFF\xFB", true},
@@ -91,24 +92,24 @@ var formats = []format{
 	{programFile, 0, "\xCE\xFA\xED\xFE", false},
 	{programFile, 0, "\x00asm", false},
 
-	{pickleFile, 0, "(dp0\n", false},
-	{pickleFile, 0, "(lp0\n", false},
-	{pickleFile, 0, "ccopy_reg\n", false},
+	{Pickle, 0, "(dp0\n", false},
+	{Pickle, 0, "(lp0\n", false},
+	{Pickle, 0, "ccopy_reg\n", false},
 	{"NumPy array", 0, "\x93NUMPY", false},
 	{arrowFile, 0, "ARROW1\x00\x00", false},
 	{arrowFile, 0, "FEA1", true},
 	{arrowFile, 0, "\xFF\xFF\xFF\xFF", true}, // an Arrow stream
-	{parquetKind, 0, "PAR1", true},
+	{parquetFile, 0, "PAR1", true},
 	{"ORC file", 0, "ORC", true},
 	{"Avro file", 0, "Obj\x01", false},
 	{"HDF5 file", 0, "\x89HDF\r\n\x1A\n", false},
 	{"SQLite database", 0, "SQLite format 3\x00", false},
 	{"GGUF model", 0, "GGUF", true},
 	{"GGUF model", 0, "lmgg", true},
-	{lfsFile, 0, lfsPointer, false},
+	{LFSPointer, 0, lfsPointer, false},
 }
 
-// converts says what to do with a kind of file or folder; other kinds hold no text.
+// converts is what Advice says of most kinds.
 var converts = map[string]string{
 	"PDF file":               "take the text out of PDF (pdftotext FILE FILE.txt)",
 	"RTF file":               "take the text out of RTF (pandoc -f rtf -t plain FILE)",
@@ -120,56 +121,67 @@ var converts = map[string]string{
 	"OpenDocument file":      "take the text out of OpenDocument (pandoc -t plain FILE)",
 	"EPUB book":              "take the text out of EPUB (pandoc -t plain FILE)",
 	"old Word or Excel file": "save old Office files as text",
-	archiveFile:              "unpack archives",
+	Archive:                  "unpack archives",
 	packedFile:               "unpack such files, or pack them with gzip or zstd",
-	pickleFile:               "write what was pickled as .jsonl, " + aLine + ", where you trust it",
+	Pickle:                   "write what was pickled as .jsonl, " + aLine + ", where you trust it",
 	"NumPy array":            "numbers are not read: give the text itself",
-	idsFile:                  "decode token ids with the tokenizer that made them: to another they mean nothing",
+	IDs:                      "decode token ids with the tokenizer that made them: to another they mean nothing",
 	arrowFile:                "write Arrow as Parquet with a column \"text\"",
 	"ORC file":               "write ORC as Parquet with a column \"text\"",
 	"Avro file":              "write Avro as Parquet with a column \"text\"",
 	"HDF5 file":              "write the texts of HDF5 as .jsonl, " + aLine,
 	"SQLite database":        "write the texts of a database as .jsonl, " + aLine,
-	parquetKind:              "rename Parquet files to end in .parquet",
-	lfsFile:                  "fetch what Git LFS pointers stand for (git lfs pull)",
-	utf16File:                "set data.encoding to utf-16le or utf-16be, or convert the files to UTF-8",
-	invalidFile:              "convert the files to UTF-8, name their encoding in data.encoding, or set it to raw",
-	linkOut:                  "name what links lead to as paths of their own",
-	runFolder:                adviceOwn,
-	checkFolder:              adviceOwn,
-	modelFolder:              adviceOwn,
-	cacheFolder:              adviceOwn,
+	parquetFile:              "rename Parquet files to end in .parquet",
+	LFSPointer:               "fetch what Git LFS pointers stand for (git lfs pull)",
 }
 
-const (
-	aLine     = "a line {\"text\": …} for each text"
-	adviceOwn = "pass files or folders of text; a model is taken by --from"
-)
+// unmarked follows the encoding in the name of a kind.
+const unmarked = " file without a byte order mark"
 
-// notText says what kind of file begins with head and has size bytes; "" for text. A byte order mark and an encoding
-// with NUL bytes are the caller's to know.
-func notText(head []byte, size int64) string {
+// Advice says what to do with a file of a kind that is no text; "" where there is no text in it.
+func Advice(kind string) string {
+	if encoding, ok := strings.CutSuffix(kind, unmarked); ok {
+		return fmt.Sprintf("set data.encoding = %q, or convert it", encoding)
+	}
+	return converts[kind]
+}
+
+const aLine = "a line {\"text\": …} for each text"
+
+// Wide reports whether only NUL bytes tell that a file of a kind is no text. An encoding may have such bytes.
+func Wide(kind string) bool {
+	return kind == Binary || kind == IDs || strings.HasSuffix(kind, unmarked)
+}
+
+// Kind says what kind of file begins with head and has size bytes; "" for text. It does not look at byte order marks.
+func Kind(head []byte, size int64) string {
 	nul := bytes.IndexByte(head, 0) >= 0
 	for _, f := range formats {
 		if (nul || !f.nul) && len(head) > f.at && bytes.HasPrefix(head[f.at:], []byte(f.magic)) {
 			return f.name
 		}
 	}
+	wide := ""
+	if nul {
+		wide = wideEncoding(head)
+	}
 	switch {
 	case isPickle(head):
-		return pickleFile
+		return Pickle
 	case bytes.HasPrefix(head, []byte("PK\x03\x04")), bytes.HasPrefix(head, []byte("PK\x05\x06")):
 		return zipKind(head)
+	case isTokenizer(head):
+		return TokenizerFile
 	case isSafetensors(head, size):
 		return "safetensors file"
 	case !nul:
 		return ""
-	case utf16Order(head) != "":
-		return utf16File
+	case wide != "":
+		return wide + unmarked
 	case isIDs(head, size):
-		return idsFile
+		return IDs
 	}
-	return binaryFile
+	return Binary
 }
 
 // zipKind tells what a zip archive holds by the names near its start.
@@ -178,7 +190,7 @@ func zipKind(head []byte) string {
 		{"mimetypeapplication/epub", "EPUB book"},
 		{"mimetypeapplication/vnd.oasis.opendocument", "OpenDocument file"},
 		{"word/", "Word document"}, {"xl/", "spreadsheet"}, {"ppt/", "presentation"},
-		{"data.pkl", pickleFile}, {".npy", "NumPy array"},
+		{"data.pkl", Pickle}, {".npy", "NumPy array"},
 	} {
 		if bytes.Contains(head, []byte(k.inside)) {
 			return k.kind
@@ -187,13 +199,19 @@ func zipKind(head []byte) string {
 	if bytes.Contains(head, []byte("[Content_Types].xml")) {
 		return "Word document"
 	}
-	return archiveFile
+	return Archive
 }
 
 // isPickle knows Python's pickle from protocol 2 on: the protocol, then an operation with which a value begins.
 func isPickle(head []byte) bool {
 	return len(head) > 2 && head[0] == 0x80 && head[1] >= 2 && head[1] <= 5 &&
 		strings.IndexByte("\x95}](cX\x8CKJGN)\x8E\x8F\x8AMBC.q\x88\x89", head[2]) >= 0
+}
+
+// isTokenizer knows a tokenizer.json by its first keys.
+func isTokenizer(head []byte) bool {
+	return bytes.HasPrefix(head, []byte("{")) && bytes.Contains(head, []byte(`"added_tokens"`)) &&
+		bytes.Contains(head, []byte(`"version"`))
 }
 
 // isSafetensors knows a safetensors file by the length of its header, which is JSON.
@@ -205,8 +223,9 @@ func isSafetensors(head []byte, size int64) bool {
 	return n >= 2 && size > 8 && n <= uint64(size)-8
 }
 
-// isIDs reports whether a file with NUL bytes could be an array of token ids of two or four bytes, as nanoGPT and others
-// write it: no value is beyond any vocabulary. Values of other data are; text with a NUL is told by its characters.
+// isIDs reports whether a file with NUL bytes could be an array of token ids of two or four bytes, as nanoGPT and
+// others write it: no value is beyond any vocabulary. Values of other data are; text with a NUL is told by its
+// characters.
 func isIDs(head []byte, size int64) bool {
 	const least, vocabulary2, vocabulary4 = 64, 0xF000, 1 << 18
 	if size%2 != 0 || len(head) < 2*least {
