@@ -58,7 +58,7 @@ func golden(t *testing.T, path string, got []byte) {
 func TestDefaults(t *testing.T) {
 	c := parse(t, "")
 	want := Config{
-		Data:       Data{Splits: "names", ValFraction: 0.05, ValFrom: "before_end", Start: "eos",
+		Data: Data{Splits: "names", ValFraction: 0.05, ValFrom: "before_end", Start: "eos",
 			BadDocuments: "stop", BadShare: 0.001},
 		Tokenizer:  Tokenizer{Kind: "bpe"},
 		Model:      Model{Shape: "qwen3", Tie: true},
