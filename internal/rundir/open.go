@@ -24,13 +24,11 @@ func Find(name string) (run string, err error) {
 	if below := filepath.Join(Parent, name); !strings.ContainsRune(name, filepath.Separator) && IsRun(below) {
 		return below, nil
 	}
-	switch info, err := os.Stat(name); {
+	switch _, err := os.Stat(name); {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", fmt.Errorf("%w: there is no %s, here or in %s", ErrCheckpoint, name, Parent)
 	case err != nil:
 		return "", fmt.Errorf("%w: %w", ErrCheckpoint, err)
-	case !info.IsDir():
-		return "", fmt.Errorf("%w: %s is a file: name the directory of a run, a checkpoint or a model", ErrCheckpoint, name)
 	}
 	return "", nil
 }
@@ -148,6 +146,9 @@ func OpenCheckpoint(path, name string) (*checkpoint.Checkpoint, error) {
 func single(path, name string) (*checkpoint.Checkpoint, error) {
 	if name != "" {
 		return nil, fmt.Errorf("%w: %s is not a run, so it has no checkpoint %q", ErrCheckpoint, path, name)
+	}
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		return nil, fmt.Errorf("%w: %s is a file: name the directory of a run, a checkpoint or a model", ErrCheckpoint, path)
 	}
 	c, err := checkpoint.OpenWeights(durable.OS, path)
 	var none *checkpoint.NoneError
