@@ -108,7 +108,7 @@ func TestCancelTrain(t *testing.T) {
 	interrupted := 0
 	want := 0.0
 	var losses []float64
-	for n := int64(0); ; n = 1 + n + n/2 {
+	for n := int64(0); ; n += 1 + n/6 {
 		opt.Out = filepath.Join(out, time.Duration(n).String())
 		r, err := Train(newDoneAfter(t, n), opt)
 		if err == nil {

@@ -141,6 +141,9 @@ func openRun(e *env, name string) (*plan.Draft, leftOut, error) {
 	if err != nil {
 		return nil, left, err
 	}
+	if moved := rundir.Moved(dir, cfg.Data.Paths); moved != nil {
+		cfg.Data.Paths = moved
+	}
 	ck, _, err := rundir.Newest(dir)
 	if err != nil {
 		return nil, left, err

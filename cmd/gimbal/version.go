@@ -58,7 +58,7 @@ func (versionCmd) Run(e *env) error {
   5    checkpoint or resume
   6    out of disk or memory
   70   a fault of the program; what was saved is intact
-  75   interrupted, saved and resumable
+  75   interrupted, saved and resumable, or before anything was begun
   130  second interrupt
 `)
 	return err

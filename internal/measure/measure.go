@@ -72,6 +72,9 @@ func Measure(ctx context.Context, path string, opt Options) (*evaluate.Result, e
 		with.Seed = *opt.Seed
 	}
 	if isRun {
+		if moved := rundir.Moved(run, cfg.Data.Paths); moved != nil {
+			cfg.Data.Paths = moved
+		}
 		own, err := ownText(ctx, cfg, m, opt.Workers)
 		switch {
 		case err == nil:

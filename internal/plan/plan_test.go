@@ -107,6 +107,30 @@ func TestRequestIsNotWrittenTo(t *testing.T) {
 	}
 }
 
+// A run that got more steps has the rates of the shorter one until then, and says how it goes on.
+func TestRateOfALongerRun(t *testing.T) {
+	short := made(t, machine{}, "schedule.kind=linear")
+	long := made(t, machine{}, "schedule.kind=linear", "train.steps=200", "schedule.extended=[100, 100]")
+	for _, step := range []int64{1, 25, 50, 100} {
+		if got, want := long.RateAt(step), short.RateAt(step); got != want {
+			t.Errorf("step %d: %g, not %g", step, got, want)
+		}
+	}
+	const want = "from 0.0001 at step 100 up to 0.00061 in 25 steps, then to 0.0001 at the end"
+	if got := long.Rate.Course(); got != want || short.Rate.Course() != "" {
+		t.Errorf("%q and %q", got, short.Rate.Course())
+	}
+	var b strings.Builder
+	if long.Write(&b); !strings.Contains(b.String(), want) {
+		t.Errorf("not in the plan:\n%s", b.String())
+	}
+	// Pairs of another run, which somebody left in a file, change nothing.
+	odd := made(t, machine{}, "schedule.kind=linear", "schedule.extended=[150, 200, 40, 30]")
+	if got, want := odd.RateAt(60), short.RateAt(60); got != want {
+		t.Errorf("with pairs that do not fit: %g, not %g", got, want)
+	}
+}
+
 // The same inputs give the same plan.
 func TestPlanIsAFunction(t *testing.T) {
 	cfg := asked(t, "optim.lr=auto")

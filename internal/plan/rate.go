@@ -128,11 +128,11 @@ func (r Rate) Course() string {
 	if s.Start == 0 {
 		return ""
 	}
-	course := fmt.Sprintf("from %.3g at step %d", s.From, s.Start)
+	course := fmt.Sprintf("from %.2g at step %d", s.From, s.Start)
 	if s.Climb > 0 {
-		course += fmt.Sprintf(" up to %.3g in %d steps, then", s.To, s.Climb)
+		course += fmt.Sprintf(" up to %.2g in %d steps, then", s.To, s.Climb)
 	}
-	return course + fmt.Sprintf(" to %.3g at step %d, %s", optim.LR(s, s.Steps), s.Steps, s.Kind)
+	return course + fmt.Sprintf(" to %.2g at the end", optim.LR(s, s.Steps))
 }
 
 // probe replaces the rule probe in the configuration by the number that a range test recommends, so that the run is,

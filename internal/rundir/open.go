@@ -80,7 +80,7 @@ func Moved(dir string, paths []string) (now []string) {
 // if there is none.
 func beside(dir, path string) string {
 	path = filepath.Clean(path)
-	for ; ; dir = filepath.Dir(dir) {
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) { // not in the root, which holds what others have
 		for i := range path {
 			if !os.IsPathSeparator(path[i]) || i+1 == len(path) {
 				continue
@@ -89,10 +89,8 @@ func beside(dir, path string) string {
 				return at
 			}
 		}
-		if dir == filepath.Dir(dir) {
-			return ""
-		}
 	}
+	return ""
 }
 
 // Log reads the log of a run; see runlog.Read.
