@@ -22,8 +22,8 @@ const (
 	sniffPacked = 1 << 20 // how much of a packed file is unpacked to estimate the rest
 )
 
-// Discover finds the files under paths, recursively: any text, .jsonl with texts or conversations, both also packed as
-// .gz or .zst, and .parquet with a "text" column.
+// Discover finds the files under paths, recursively: any text, and records (package record) of JSON, CSV and TSV,
+// also packed as .gz or .zst, and .parquet.
 //
 // Below a folder it skips and counts hidden entries, binary files (a NUL byte in the first 8 KB), archives, broken
 // links, second paths to the same file, and what is not a regular file. The same things named directly are errors.
