@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// Discover finds the files under paths, recursively: any text, .jsonl with texts or conversations, both also packed
-// with gzip or zstd, and .parquet with a "text" column.
+// Discover finds the files under paths, recursively: any text, and records (package record) of JSON, CSV and TSV, also
+// packed with gzip or zstd, and .parquet.
 //
 // Below a folder it leaves out and counts hidden entries, files that are not text by their content, what this program
 // writes (runs, checkpoints, models, token caches), links that are broken or lead out of the folder, second paths to

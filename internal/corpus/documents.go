@@ -23,7 +23,7 @@ var errStop = errors.New("stopped")
 //
 // It drops a byte order mark at the start of a file and passes on everything else as it is, valid UTF-8 or not. An
 // error is the last thing yielded. Each call reads the files again; calls may run concurrently.
-// Memory: one read buffer, and one line of JSONL or one page of Parquet.
+// Memory: one read buffer, and one record or one page of Parquet.
 func (c *Corpus) Documents(ctx context.Context, t *Tally) iter.Seq2[Document, error] {
 	if t == nil {
 		t = new(Tally)

@@ -68,8 +68,12 @@ func (c *Corpus) recordFindings() (f []Finding) {
 	slices.SortFunc(f, func(a, b Finding) int { return strings.Compare(a.Text, b.Text) })
 	for _, reason := range slices.Sorted(maps.Keys(c.why)) {
 		e := c.why[reason]
-		f = append(f, Finding{Text: fmt.Sprintf("left out as %s, the first is %q: %s", reason, e.Path, e.What),
-			Advice: e.Advice, Warn: true})
+		told := Finding{Text: fmt.Sprintf("left out (%s): %d, the first is %q", reason, c.Skipped[reason], e.Path),
+			Advice: e.Advice, Warn: true}
+		if e.What != reason {
+			told.Text += ": " + e.What
+		}
+		f = append(f, told)
 	}
 	return f
 }
