@@ -13,7 +13,8 @@ import (
 )
 
 // typed are what people and programs type as values.
-var typed = []string{"", "0", "1", "-1", "2", "3", "7", "1000", "9223372036854775807", "-9223372036854775808", "1e308", "NaN",
+var typed = []string{
+	"", "0", "1", "-1", "2", "3", "7", "1000", "9223372036854775807", "-9223372036854775808", "1e308", "NaN",
 	"Inf", "0.5", "a", "run", "texts", "texts/000.txt", "nowhere", ".", "..", "-", "--", "a=b", "model.width=-1",
 	"train.steps=1", "train.context=1", "eval.every=1", "run/config.toml", "run/log.jsonl", "step-2", "last", "nano", "fp32",
 	"never", "stable", "\x00", "\xff", "ü", "nan-grad@1", "bash", "help", "train"}
