@@ -70,7 +70,7 @@ func (s *State) lossLine() (trend, mid, scale float64) {
 	_, line, spread := fitLine(s.Losses.values())
 	mid = windowMedian(s.Losses.values())
 	newest := windowMedian(s.Losses.last(newestCount))
-	return max(line, newest), mid, max(spread, lossFloor*math.Abs(mid), s.noise())
+	return max(line, newest), mid, max(spread, lossFloor*math.Abs(mid), s.noise()+s.oddity())
 }
 
 // noise is the least deviation of a loss over as many labels as the last observation has: that of a mean.
@@ -80,6 +80,9 @@ func (s *State) noise() float64 {
 	}
 	return labelNoise / math.Sqrt(float64(s.Labels))
 }
+
+// oddity is what one strange sequence adds to the loss of a batch so small that it is a good part of it.
+func (s *State) oddity() float64 { return s.noise() * s.noise() * 2 }
 
 // recentLoss is the median of the last losses, refused ones included; NaN before there are enough.
 func (s *State) recentLoss() float64 {
@@ -166,7 +169,7 @@ func (s *State) diverged() string {
 		s.Best, s.HasBest = mid, true
 		return ""
 	}
-	limit := s.Best + divergeNats
+	limit := s.Best + divergeNats + s.noise() + s.oddity()
 	// divergeLeast is just above the noise of a median: a run that begins at ln V stays there for a while.
 	if ln := s.Rules.LossLimit; s.Best < ln {
 		limit = min(limit, max(ln, s.Best+divergeLeast))
