@@ -62,7 +62,8 @@ var lattice = []struct {
 		"Hugging Face model directories, in and out; a checkpoint as a model"},
 	{"internal/generate", "internal/par internal/rng", "sampling over a decoder; knows no model"},
 	{"internal/engine", "internal/model internal/optim internal/kernel internal/generate internal/data internal/config " +
-		"internal/memory internal/rng internal/safetensors", "what trains and runs a model, whatever the hardware; the CPU engine"},
+		"internal/memory internal/rng internal/safetensors",
+		"what trains and runs a model, whatever the hardware; the CPU engine"},
 	{"internal/judge", "internal/baseline internal/bom internal/rng internal/safetensors",
 		"metrics of what was written, early stop, choice of a checkpoint; knows no model"},
 	{"internal/plan", "internal/chat internal/config internal/corpus internal/data internal/durable internal/engine internal/judge " +

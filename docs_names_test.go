@@ -44,7 +44,8 @@ type names struct {
 
 func readNames(t *testing.T) *names {
 	t.Helper()
-	n := &names{map[string]bool{"gimbal": true}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}}
+	n := &names{map[string]bool{"gimbal": true}, map[string]bool{}, map[string]bool{}, map[string]bool{},
+		map[string]bool{}}
 	for _, key := range config.Keys() {
 		n.keys[key] = true
 	}

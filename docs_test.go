@@ -95,7 +95,8 @@ func TestPagesAreShort(t *testing.T) {
 		number := 0
 		for line := range strings.Lines(text) {
 			number++
-			if columns := utf8.RuneCountInString(strings.TrimRight(line, "\n")); columns >= 120 && !strings.HasPrefix(line, "|") {
+			if columns := utf8.RuneCountInString(strings.TrimRight(line, "\n")); columns >= 120 &&
+				!strings.HasPrefix(line, "|") {
 				t.Errorf("%s:%d has %d columns", path, number, columns)
 			}
 		}

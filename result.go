@@ -100,7 +100,8 @@ func result(r *train.Result) *Result {
 	}
 	return &Result{Dir: r.Dir, Reason: r.Reason, Step: r.Step, Tokens: r.Tokens, Parameters: r.Params, ValLoss: r.ValLoss,
 		BitsPerByte: r.BitsPerByte, ValTokens: r.ValTokens, Baseline: baseline(r.Baseline), Checkpoint: r.Checkpoint,
-		Stable: r.Stable, Events: r.Events, Refused: r.Refused, EventCodes: r.Codes, Samples: samples(r.Samples), StableReason: r.StableReason}
+		Stable: r.Stable, Events: r.Events, Refused: r.Refused, EventCodes: r.Codes, Samples: samples(r.Samples),
+		StableReason: r.StableReason}
 }
 
 func baseline(b runlog.Baseline) Baseline {

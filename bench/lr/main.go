@@ -1,5 +1,6 @@
 // Command lr compares the rules for the peak learning rate on small models, against each other and against a sweep, and
-// writes the table of bench/lr. It runs the gimbal binary; each run is one thread, so that times do not decide anything.
+// writes the table of bench/lr. It runs the gimbal binary; each run is one thread, so that times do not decide
+// anything.
 //
 //	go build -o /tmp/gimbal ./cmd/gimbal
 //	texts=../../shared/data
@@ -90,7 +91,8 @@ func report(w io.Writer) error {
 	}
 
 	fmt.Fprintf(w, "Validation loss in nats per token after %d steps of 768 tokens, mean ± sd of %d seeds, and the mean peak.\n\n", *steps, *seeds)
-	fmt.Fprintf(w, "| model | corpus | %s |\n|---|---|%s\n", strings.Join(rules, " | "), strings.Repeat("---|", len(rules)))
+	fmt.Fprintf(w, "| model | corpus | %s |\n|---|---|%s\n", strings.Join(rules, " | "),
+		strings.Repeat("---|", len(rules)))
 	excess := map[string][]float64{}
 	for _, m := range models {
 		for _, c := range corpora {
@@ -121,7 +123,8 @@ func report(w io.Writer) error {
 		}
 		fmt.Fprintf(w, " **%.3f**, %.3f |", sum/float64(len(excess[rule])), slices.Max(excess[rule]))
 	}
-	fmt.Fprintf(w, "\n\nThe sweep behind it, first corpus, seed 1:\n\n| model | %s |\n|---|%s\n", strings.Join(rates, " | "), strings.Repeat("---|", len(rates)))
+	fmt.Fprintf(w, "\n\nThe sweep behind it, first corpus, seed 1:\n\n| model | %s |\n|---|%s\n",
+		strings.Join(rates, " | "), strings.Repeat("---|", len(rates)))
 	for _, m := range models {
 		fmt.Fprintf(w, "| %s %d × %d |", m.shape, m.layers, m.width)
 		for _, lr := range rates {
@@ -142,7 +145,8 @@ func arms(results *table, m model, c corpus, seed int) error {
 		lr := rule
 		switch rule {
 		case "probe":
-			if left, err := regexp.MatchString(*skip, fmt.Sprint(m, c.name, rule)); left || err != nil || results.get(m, c, seed, rule).loss > 0 {
+			if left, err := regexp.MatchString(*skip, fmt.Sprint(m, c.name, rule)); left || err != nil ||
+				results.get(m, c, seed, rule).loss > 0 {
 				continue
 			}
 			probed, err := probe(m, c, seed)
@@ -242,11 +246,15 @@ func (t *table) mean(m model, c corpus, rule string) (mean, sd, lr float64) {
 	return mean, math.Sqrt(sd), lr
 }
 
-// command is a run of the binary that nothing but the learning rate is to decide: the guard looks on, the judge does not stop.
+// command is a run of the binary that nothing but the learning rate is to decide: the guard looks on, the judge does
+// not stop.
 func command(ctx context.Context, m model, c corpus, seed, steps int, lr, out string) *exec.Cmd {
-	args := []string{"train", "--json", "--data", c.path, "--out", out, "--steps", strconv.Itoa(steps), "--seed", strconv.Itoa(seed)}
-	for _, set := range []string{"optim.lr=" + lr, "tokenizer.kind=" + c.tokenizer, "model.shape=" + m.shape, fmt.Sprint("model.width=", m.width), fmt.Sprint("model.layers=", m.layers),
-		"train.context=64", "train.batch_tokens=768", "guard.mode=observe", "judge.early_stop=off", fmt.Sprint("eval.every=", steps), "eval.prompts=1", "eval.samples=1", "eval.max_tokens=1"} {
+	args := []string{"train", "--json", "--data", c.path, "--out", out, "--steps", strconv.Itoa(steps), "--seed",
+		strconv.Itoa(seed)}
+	for _, set := range []string{"optim.lr=" + lr, "tokenizer.kind=" + c.tokenizer, "model.shape=" + m.shape,
+		fmt.Sprint("model.width=", m.width), fmt.Sprint("model.layers=", m.layers),
+		"train.context=64", "train.batch_tokens=768", "guard.mode=observe", "judge.early_stop=off",
+		fmt.Sprint("eval.every=", steps), "eval.prompts=1", "eval.samples=1", "eval.max_tokens=1"} {
 		args = append(args, "--set", set)
 	}
 	cmd := exec.CommandContext(ctx, *binary, args...)
@@ -255,7 +263,8 @@ func command(ctx context.Context, m model, c corpus, seed, steps int, lr, out st
 }
 
 func (t *table) measure(m model, c corpus, seed int, rule, lr string) error {
-	if left, err := regexp.MatchString(*skip, fmt.Sprint(m, c.name, rule)); left || err != nil || t.get(m, c, seed, rule).loss > 0 {
+	if left, err := regexp.MatchString(*skip, fmt.Sprint(m, c.name, rule)); left || err != nil ||
+		t.get(m, c, seed, rule).loss > 0 {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "lr-")

@@ -16,11 +16,14 @@ import (
 	"gimbal/internal/tokenizer"
 )
 
-// writeForeign writes a small Llama as others have them: shards in bfloat16, an epsilon, a base and a scaling of RoPE of its
+// writeForeign writes a small Llama as others have them: shards in bfloat16, an epsilon, a base and a scaling of RoPE
+// of its
 // own, a head of its own, more ids than the tokenizer has tokens, and a chat template.
 func writeForeign(dir string) error {
-	a := config.Arch{Shape: "llama", Layers: 2, Width: 16, Heads: 4, KVHeads: 2, HeadSize: 4, MLP: 24, Vocab: 272, Context: 64, Norm: "rms", NormEps: 1e-5,
-		Position: "rope", RopeTheta: 5e5, RopeScale: config.RopeScale{Factor: 4, Low: 1, High: 4, Original: 32}, MLPKind: "swiglu"}
+	a := config.Arch{Shape: "llama", Layers: 2, Width: 16, Heads: 4, KVHeads: 2, HeadSize: 4, MLP: 24, Vocab: 272,
+		Context: 64, Norm: "rms", NormEps: 1e-5,
+		Position: "rope", RopeTheta: 5e5, RopeScale: config.RopeScale{Factor: 4, Low: 1, High: 4, Original: 32},
+		MLPKind: "swiglu"}
 	conf, err := model.HFConfig(a, 256, -1, "float32")
 	if err != nil {
 		return err
@@ -32,7 +35,8 @@ func writeForeign(dir string) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	files := map[string][]byte{"config.json": conf, "tokenizer.json": tok, "chat_template.jinja": []byte("{{ messages[0].content }}")}
+	files := map[string][]byte{"config.json": conf, "tokenizer.json": tok,
+		"chat_template.jinja": []byte("{{ messages[0].content }}")}
 	p := model.NewParams[float32](a)
 	for i, v := range p.Views {
 		key := rng.New(1, rng.Init).Sub(uint64(i))
@@ -56,7 +60,8 @@ func writeForeign(dir string) error {
 			where[e.Name] = name
 		}
 	}
-	if files["model.safetensors.index.json"], err = json.Marshal(map[string]any{"metadata": map[string]int{"total_size": 1}, "weight_map": where}); err != nil {
+	if files["model.safetensors.index.json"],
+		err = json.Marshal(map[string]any{"metadata": map[string]int{"total_size": 1}, "weight_map": where}); err != nil {
 		return err
 	}
 	for name, data := range files {

@@ -84,8 +84,10 @@ func TestKill(t *testing.T) {
 		return cmd
 	}
 	train := func(dir string) []string {
-		return []string{"train", "--data", text, "--out", dir, "--steps", "150", "--set", "tokenizer.kind=bytes", "--set", "model.layers=1", "--set", "model.width=32",
-			"--set", "model.heads=1", "--set", "train.context=32", "--set", "train.batch_tokens=256", "--set", "eval.max_tokens=4", "--set", "checkpoint.every=5"}
+		return []string{"train", "--data", text, "--out", dir, "--steps", "150", "--set", "tokenizer.kind=bytes", "--set",
+			"model.layers=1", "--set", "model.width=32",
+			"--set", "model.heads=1", "--set", "train.context=32", "--set", "train.batch_tokens=256", "--set",
+			"eval.max_tokens=4", "--set", "checkpoint.every=5"}
 	}
 	whole, killed := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "killed")
 	began := time.Now()
@@ -175,7 +177,8 @@ func TestInterrupt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command(bin, "train", "-v", "--data", text, "--out", dir, "--steps", "1000000", "--set", "tokenizer.kind=bytes", "--set", "model.layers=1",
+	cmd := exec.Command(bin, "train", "-v", "--data", text, "--out", dir, "--steps", "1000000", "--set",
+		"tokenizer.kind=bytes", "--set", "model.layers=1",
 		"--set", "model.width=32", "--set", "model.heads=1", "--set", "train.context=32", "--set", "train.batch_tokens=256")
 	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+t.TempDir())
 	cmd.Stderr = io.MultiWriter(&stderr, w)

@@ -64,7 +64,8 @@ func (p *progress) planLines(public *gimbal.Plan) string {
 		long("ends", note)
 	}
 	row("steps", "%d of %d tokens: %s in all, %.3g epochs; %s", public.Steps, public.BatchTokens,
-		plan.Count(int64(min(float64(public.Steps)*float64(public.BatchTokens), 1<<62))), public.Epochs, runs.Plural(public.Evaluations, "evaluation"))
+		plan.Count(int64(min(float64(public.Steps)*float64(public.BatchTokens), 1<<62))), public.Epochs,
+		runs.Plural(public.Evaluations, "evaluation"))
 	course := fmt.Sprintf("up to %.3g, warmup %s (%.0f %% of the run), %s", public.PeakLR,
 		runs.Plural(public.Warmup, "step"), 100*float64(public.Warmup)/float64(public.Steps), set["schedule.kind"])
 	row("rate", "%s", cmp.Or(public.RateCourse, course))

@@ -16,14 +16,17 @@ import (
 var typed = []string{
 	"", "0", "1", "-1", "2", "3", "7", "1000", "9223372036854775807", "-9223372036854775808", "1e308", "NaN",
 	"Inf", "0.5", "a", "run", "texts", "texts/000.txt", "nowhere", ".", "..", "-", "--", "a=b", "model.width=-1",
-	"train.steps=1", "train.context=1", "eval.every=1", "run/config.toml", "run/log.jsonl", "step-2", "last", "nano", "fp32",
+	"train.steps=1", "train.context=1", "eval.every=1", "run/config.toml", "run/log.jsonl", "step-2", "last", "nano",
+	"fp32",
 	"never", "stable", "\x00", "\xff", "ü", "nan-grad@1", "bash", "help", "train"}
 
 // slow are flags that make a command take long, and commands that take what they find.
-var slow = []string{"seconds", "rounds", "max-tokens", "n", "texts", "tokens", "prompt", "batch", "vocab", "steps", "out",
+var slow = []string{"seconds", "rounds", "max-tokens", "n", "texts", "tokens", "prompt", "batch", "vocab", "steps",
+	"out",
 	"remove", "yes"}
 
-// TestNoLinePanics types random command lines over a run that is there: whatever they are, they end with one of the codes
+// TestNoLinePanics types random command lines over a run that is there: whatever they are, they end with one of the
+// codes
 // of the program, and say why unless they end well.
 func TestNoLinePanics(t *testing.T) {
 	texts(t, 20)

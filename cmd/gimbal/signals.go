@@ -19,11 +19,13 @@ const (
 	patience = 800 * time.Millisecond
 )
 
-// interruptible returns a context that the first signal cancels. A run that trains saves then, for as long as that takes;
+// interruptible returns a context that the first signal cancels. A run that trains saves then, for as long as that
+// takes;
 // everything else ends within a second, at once if need be: it has nothing to lose but what the next start sweeps.
 //
 // A second signal leaves at once: what was saved is complete, and what was being saved is litter that the next start
-// sweeps. A terminal that is closed is a signal, too, unless the program was started to outlive it; it may say so twice.
+// sweeps. A terminal that is closed is a signal, too, unless the program was started to outlive it; it may say so
+// twice.
 func interruptible(p *progress) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)

@@ -20,11 +20,17 @@ func TestParamsPublished(t *testing.T) {
 		a     Arch
 		total int64
 	}{
-		"GPT-2":          {Arch{Layers: 12, Width: 768, Heads: 12, KVHeads: 12, HeadSize: 64, MLP: 3072, Vocab: 50257, Context: 1024, Norm: "layer", Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true}, 124_439_808},
-		"Qwen3-0.6B":     {rms(Arch{Layers: 28, Width: 1024, Heads: 16, KVHeads: 8, HeadSize: 128, MLP: 3072, Vocab: 151936, QKNorm: true}), 596_049_920},
-		"Qwen2.5-0.5B":   {rms(Arch{Layers: 24, Width: 896, Heads: 14, KVHeads: 2, HeadSize: 64, MLP: 4864, Vocab: 151936, QKVBias: true}), 494_032_768},
-		"Llama-3.2-1B":   {rms(Arch{Layers: 16, Width: 2048, Heads: 32, KVHeads: 8, HeadSize: 64, MLP: 8192, Vocab: 128256}), 1_235_814_400},
-		"Llama-2-7b (2)": {Arch{Layers: 32, Width: 4096, Heads: 32, KVHeads: 32, HeadSize: 128, MLP: 11008, Vocab: 32000, Norm: "rms", MLPKind: "swiglu", Position: "rope"}, 6_738_415_616},
+		"GPT-2": {Arch{Layers: 12, Width: 768, Heads: 12, KVHeads: 12, HeadSize: 64, MLP: 3072, Vocab: 50257,
+			Context: 1024, Norm: "layer", Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true},
+			124_439_808},
+		"Qwen3-0.6B": {rms(Arch{Layers: 28, Width: 1024, Heads: 16, KVHeads: 8, HeadSize: 128, MLP: 3072, Vocab: 151936,
+			QKNorm: true}), 596_049_920},
+		"Qwen2.5-0.5B": {rms(Arch{Layers: 24, Width: 896, Heads: 14, KVHeads: 2, HeadSize: 64, MLP: 4864, Vocab: 151936,
+			QKVBias: true}), 494_032_768},
+		"Llama-3.2-1B": {rms(Arch{Layers: 16, Width: 2048, Heads: 32, KVHeads: 8, HeadSize: 64, MLP: 8192,
+			Vocab: 128256}), 1_235_814_400},
+		"Llama-2-7b (2)": {Arch{Layers: 32, Width: 4096, Heads: 32, KVHeads: 32, HeadSize: 128, MLP: 11008, Vocab: 32000,
+			Norm: "rms", MLPKind: "swiglu", Position: "rope"}, 6_738_415_616},
 	} {
 		total, multiplied := c.a.Params()
 		if total != c.total {
@@ -132,7 +138,8 @@ func TestPresets(t *testing.T) {
 		total, multiplied := a.Params()
 		shape := fmt.Sprintf("%s %dx%d %dx%d", a.Shape, a.Layers, a.Width, a.Heads, a.HeadSize)
 		if shape != w.shape || million(total) != w.total || million(multiplied-int64(w.vocab*a.Width)) != w.withoutEmb {
-			t.Errorf("%s: %s, %s parameters, %s without embedding; want %+v", w.name, shape, million(total), million(multiplied-int64(w.vocab*a.Width)), w)
+			t.Errorf("%s: %s, %s parameters, %s without embedding; want %+v", w.name, shape, million(total),
+				million(multiplied-int64(w.vocab*a.Width)), w)
 		}
 	}
 	if len(presets) != 7 {
@@ -144,7 +151,8 @@ func TestPresets(t *testing.T) {
 		t.Errorf("nano with 66 symbols: %d parameters, %v", total, err)
 	}
 	n := parse(t, "", "model.preset=nanogpt-cpu")
-	if n.Train != (Train{Steps: 2000, Context: 64, BatchTokens: 768, Seed: 1}) || n.Optim.LR.Value != 1e-3 || n.Optim.Beta2 != 0.99 ||
+	if n.Train != (Train{Steps: 2000, Context: 64, BatchTokens: 768, Seed: 1}) || n.Optim.LR.Value != 1e-3 ||
+		n.Optim.Beta2 != 0.99 ||
 		!reflect.DeepEqual(n.Schedule, Schedule{Kind: "cosine", Warmup: Rule{Value: 100}, WarmupExact: true, Floor: 0.1}) ||
 		n.Tokenizer.Kind != "chars" || n.Data.ValFraction != 0.1 || n.Model.Dropout != 0 {
 		t.Errorf("nanogpt-cpu: %s", n.TOML())

@@ -1,6 +1,6 @@
-// Package corpus finds the user's files and reads them as documents: plain text and records of JSON, CSV and TSV, also
-// packed with gzip or zstd or in another encoding, and Parquet. What is no text, and what this program writes, it leaves
-// out.
+// Package corpus finds the user's files and reads them as documents: plain text and records of JSON, CSV and TSV,
+// also packed with gzip or zstd or in another encoding, and Parquet. What is no text, and what this program writes,
+// it leaves out.
 //
 // The calls most readers want are Discover (or GoCorpus), which lists the files, and Documents, which yields what is in
 // them:

@@ -45,8 +45,8 @@ func (d *documents) lines(i int32, off int64) error {
 	}
 }
 
-// beginsWithChat reports whether the first line that is neither blank nor null holds a conversation. A broken line does not; it is
-// reported when the documents are read.
+// beginsWithChat reports whether the first line that is neither blank nor null holds a conversation. A broken line
+// does not; it is reported when the documents are read.
 func beginsWithChat(br *bufio.Reader, fields record.Fields) (bool, error) {
 	var line []byte
 	for {

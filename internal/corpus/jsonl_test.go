@@ -15,7 +15,8 @@ func TestJSONL(t *testing.T) {
 	deep := strings.Repeat("[", 900) + strings.Repeat("]", 900)
 	content := "\xEF\xBB\xBF" + strings.Join([]string{
 		`{"text":"plain"}`,
-		`  {"id": 7, "text" : "CRLF and escapes: \"\\\/\b\f\n\r\t\u0041\u00e9\u4e2d\ud83d\ude00", "x": {"text": "inner"}}` + "\r",
+		`  {"id": 7, "text" : "CRLF and escapes: \"\\\/\b\f\n\r\t\u0041\u00e9\u4e2d\ud83d\ude00", "x": {"text": "inner"}}` +
+			"\r",
 		``,
 		" \t\r",
 		`{"text":""}`,
@@ -51,7 +52,8 @@ func TestJSONL(t *testing.T) {
 	}
 	for i, ref := range refs {
 		line := content[ref.Offset : ref.Offset+ref.Length]
-		if i < len(refs)-1 && strings.IndexByte(line, '\n') != len(line)-1 || !strings.Contains(line, "text") && !strings.Contains(line, "te") {
+		if i < len(refs)-1 && strings.IndexByte(line, '\n') != len(line)-1 || !strings.Contains(line, "text") &&
+			!strings.Contains(line, "te") {
 			t.Errorf("document %d is said to be %q", i, line)
 		}
 	}
@@ -100,7 +102,8 @@ func TestJSONLErrors(t *testing.T) {
 			t.Errorf("%.40s: %v", c.line, err)
 			continue
 		}
-		if fault.Path != path || fault.Line != 3 || !strings.Contains(fault.What, c.want) || !strings.Contains(fault.Advice, "data.bad_documents") {
+		if fault.Path != path || fault.Line != 3 || !strings.Contains(fault.What, c.want) ||
+			!strings.Contains(fault.Advice, "data.bad_documents") {
 			t.Errorf("%.40s: %v, want %q", c.line, err, c.want)
 		}
 		if c.byte != 5000 && fault.Byte != c.byte {
@@ -108,7 +111,8 @@ func TestJSONLErrors(t *testing.T) {
 		}
 		var counts Tally
 		texts, _, err := readAll(discover(t, Options{BadDocuments: "skip"}, path), &counts)
-		if err != nil || !slices.Equal(texts, []string{"good", "good"}) || counts.Bad != 1 || counts.Blank != 1 || !strings.Contains(counts.FirstBad, c.want) {
+		if err != nil || !slices.Equal(texts, []string{"good", "good"}) || counts.Bad != 1 || counts.Blank != 1 ||
+			!strings.Contains(counts.FirstBad, c.want) {
 			t.Errorf("%.40s: skipping gave %q, %+v, %v", c.line, texts, counts, err)
 		}
 	}
@@ -145,7 +149,8 @@ func TestJSONLLongLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(texts) != 2 || len(texts[0]) != maxLine-frame || texts[1] != "end" || counts.Bad != 1 || !strings.Contains(counts.FirstBad, ":2:1: a line of more than 64 MiB") {
+	if len(texts) != 2 || len(texts[0]) != maxLine-frame || texts[1] != "end" || counts.Bad != 1 ||
+		!strings.Contains(counts.FirstBad, ":2:1: a line of more than 64 MiB") {
 		t.Errorf("%d documents, %+v", len(texts), counts)
 	}
 	if refs[1].Offset != 2*maxLine+1 {

@@ -38,7 +38,8 @@ func packed(t testing.TB, how pack, text []byte, opts ...zstd.EOption) []byte {
 	return b.Bytes()
 }
 
-// TestPacked wants the same documents at the same places from a file and from its packed twins, also of several members.
+// TestPacked wants the same documents at the same places from a file and from its packed twins, also of several
+// members.
 func TestPacked(t *testing.T) {
 	lines := "\xEF\xBB\xBF{\"text\":\"one\"}\n\n{\"text\":\"two\"}\n{\"messages\":[{\"role\":\"assistant\",\"content\":\"three\"}]}\n"
 	text := strings.Repeat("first--second--", 40_000)
@@ -50,7 +51,8 @@ func TestPacked(t *testing.T) {
 		}
 		half := len(content) / 2
 		for ending, file := range map[string][]byte{
-			".gz": packed(t, gz, []byte(content)), ".zst": packed(t, zst, []byte(content)), ".ZST": packed(t, zst, []byte(content)),
+			".gz": packed(t, gz, []byte(content)), ".zst": packed(t, zst, []byte(content)),
+			".ZST":        packed(t, zst, []byte(content)),
 			".members.gz": append(packed(t, gz, []byte(content[:half])), packed(t, gz, []byte(content[half:]))...),
 			".frames.zst": append(packed(t, zst, []byte(content[:half])), packed(t, zst, []byte(content[half:]))...),
 		} {
@@ -113,7 +115,8 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// TestBomb has files of 10 GB of nothing that are a few megabytes, or a few kilobytes: reading stops before they are unpacked.
+// TestBomb has files of 10 GB of nothing that are a few megabytes, or a few kilobytes: reading stops before they are
+// unpacked.
 func TestBomb(t *testing.T) {
 	const size = 10 << 30
 	if testing.Short() {
@@ -133,7 +136,8 @@ func TestBomb(t *testing.T) {
 			t.Fatal(err)
 		}
 		// A member of 10 MB, a thousand times: gzip restarts at each, and is as small as it can be.
-		if _, err := io.CopyN(w, io.MultiReader(strings.NewReader(strings.Repeat("text ", 2000)), zeros{}), size/1000); err != nil {
+		if _, err := io.CopyN(w, io.MultiReader(strings.NewReader(strings.Repeat("text ", 2000)), zeros{}),
+			size/1000); err != nil {
 			t.Fatal(err)
 		}
 		if err := errors.Join(w.Close(), f.Close()); err != nil {
@@ -218,7 +222,8 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// FuzzPacked reads arbitrary bytes as packed JSONL: no panic, no more text than the limits allow, no more memory than a window
+// FuzzPacked reads arbitrary bytes as packed JSONL: no panic, no more text than the limits allow, no more memory than
+// a window
 // and some buffers.
 func FuzzPacked(f *testing.F) {
 	text := []byte("{\"text\":\"a\"}\n{\"text\":\"b\"}\n")

@@ -38,8 +38,8 @@ func DefaultCacheDir() string {
 // tempCacheDir is a folder of the user in the one that all users share.
 func tempCacheDir() string { return filepath.Join(os.TempDir(), fmt.Sprintf("gimbal-%d", os.Getuid())) }
 
-// places are the folders for caches, in the order in which they are tried, and why the default is not the first; nil: it
-// is. out is the directory of the run that the text is for; empty: there is none.
+// places are the folders for caches, in the order in which they are tried, and why the default is not the first; nil:
+// it is. out is the directory of the run that the text is for; empty: there is none.
 func places(out string) (dirs []string, why error) {
 	base, err := os.UserCacheDir()
 	if err == nil {

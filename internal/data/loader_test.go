@@ -71,7 +71,8 @@ func TestLoader(t *testing.T) {
 		// A batch ends only where the next sequence does not fit.
 		for k := range len(batches) - 1 {
 			if len(batches[k].Tokens)+batches[k+1].Spans[0].Len <= budget {
-				t.Fatalf("batch %d of %d inputs left out a sequence of %d, budget %d", k, len(batches[k].Tokens), batches[k+1].Spans[0].Len, budget)
+				t.Fatalf("batch %d of %d inputs left out a sequence of %d, budget %d", k, len(batches[k].Tokens),
+					batches[k+1].Spans[0].Len, budget)
 			}
 		}
 		// Resuming anywhere, with a new loader and an old batch's memory, gives the same.
@@ -144,7 +145,8 @@ func TestLoaderErrors(t *testing.T) {
 	}{
 		{64, 63, []string{"train.batch_tokens is 63", "train.context 64", "at least 64"}},
 		{64, 101, []string{"smaller than one batch", "100 labels", "101", "at most 100"}},
-		{128, 8192, []string{"smaller than one batch", "100 labels", "lower train.context and train.batch_tokens to at most 100"}},
+		{128, 8192, []string{"smaller than one batch", "100 labels",
+			"lower train.context and train.batch_tokens to at most 100"}},
 	} {
 		_, err := NewLoader(s.All(c.context), 1, c.budget)
 		if fault := new(corpus.Error); !errors.As(err, &fault) {

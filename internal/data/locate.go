@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// Locate names the place of a sequence for a person: the file, and where one can look it up, the line and the byte in it
-// at which the sequence begins; else the place of its document. A file that has changed or is gone has no lines.
+// Locate names the place of a sequence for a person: the file, and where one can look it up, the line and the byte in
+// it at which the sequence begins; else the place of its document. A file that has changed or is gone has no lines.
 func (s *Set) Locate(span Span) string {
 	path := s.Sources[span.Doc.Source]
 	whole := s.Describe(span.Doc)

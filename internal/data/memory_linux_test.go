@@ -15,10 +15,13 @@ import (
 	"gimbal/internal/tokenizer"
 )
 
-var gigabytes = flag.Float64("gigabytes", 0, "size of the corpus of TestLargeCorpus, which is written to the temporary folder")
+var gigabytes = flag.Float64("gigabytes", 0,
+	"size of the corpus of TestLargeCorpus, which is written to the temporary folder")
 
-// TestLargeCorpus prepares a corpus of generated text, half of it in documents of some kilobytes and half in a single one: the
-// most memory that the process ever had until then stays below 500 MB, whatever the size. What is read of it later is mapped,
+// TestLargeCorpus prepares a corpus of generated text, half of it in documents of some kilobytes and half in a single
+// one: the
+// most memory that the process ever had until then stays below 500 MB, whatever the size. What is read of it later is
+// mapped,
 // and stays in memory as long as nobody else wants that; memory of the process's own stays below 500 MB all the time.
 func TestLargeCorpus(t *testing.T) {
 	if *gigabytes == 0 {
@@ -80,7 +83,8 @@ func TestLargeCorpus(t *testing.T) {
 		}
 	}()
 	c := discover(t, corpus.Options{}, dir)
-	tok, _, err := tokenizer.TrainBPE(t.Context(), c.Texts(t.Context()), tokenizer.TrainOptions{VocabSize: 4096, TotalBytes: c.Bytes(), SampleBytes: 8 << 20})
+	tok, _, err := tokenizer.TrainBPE(t.Context(), c.Texts(t.Context()),
+		tokenizer.TrainOptions{VocabSize: 4096, TotalBytes: c.Bytes(), SampleBytes: 8 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,13 +105,15 @@ func TestLargeCorpus(t *testing.T) {
 	}
 	close(done)
 	own := <-most
-	t.Logf("prepared in %.0f s, %.1f MB/s; peak until then %d kB; of its own at any time %d kB\n%s", seconds, float64(c.Bytes())/1e6/seconds, prepared, own, st)
+	t.Logf("prepared in %.0f s, %.1f MB/s; peak until then %d kB; of its own at any time %d kB\n%s", seconds,
+		float64(c.Bytes())/1e6/seconds, prepared, own, st)
 	if prepared > 500_000 || own > 500_000 {
 		t.Error("that is more than 500 MB")
 	}
 }
 
-// memory returns a line of /proc/self/status in kB: VmHWM is the most resident memory so far, mapped files included, RssAnon
+// memory returns a line of /proc/self/status in kB: VmHWM is the most resident memory so far, mapped files included,
+// RssAnon
 // what the process itself has now.
 func memory(t *testing.T, name string) int {
 	raw, err := os.ReadFile("/proc/self/status")

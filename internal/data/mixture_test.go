@@ -25,7 +25,8 @@ func mixed(t *testing.T, r *rand.Rand, weights []float64, opt PrepareOptions) *S
 	return prepare(t, discover(t, corpus.Options{Weights: weights}, paths...), nil, opt)
 }
 
-// TestMixture wants of every epoch the shares that the weights give, of every root each sequence once before any comes again,
+// TestMixture wants of every epoch the shares that the weights give, of every root each sequence once before any
+// comes again,
 // and the same batch at every cursor whoever asks.
 func TestMixture(t *testing.T) {
 	r := random(t)
@@ -95,7 +96,8 @@ func TestMixture(t *testing.T) {
 			t.Fatal(err)
 		}
 		for g := range weights {
-			if math.Abs(shares[g].Share-float64(labels[g])/float64(total)) > 0.02 || math.Abs(shares[g].Passes*float64(m.seqs[g])*float64(epochs)-float64(countRoot(spans, root, g))) > 0.5 {
+			if math.Abs(shares[g].Share-float64(labels[g])/float64(total)) > 0.02 ||
+				math.Abs(shares[g].Passes*float64(m.seqs[g])*float64(epochs)-float64(countRoot(spans, root, g))) > 0.5 {
 				t.Errorf("root %d: said to give %+v", g, shares[g])
 			}
 		}

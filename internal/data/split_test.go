@@ -116,7 +116,8 @@ func TestSplitByPosition(t *testing.T) {
 	}
 }
 
-// TestSplitFallsBack has enough documents, but one outweighs the rest, so that one side of a split by hash would starve.
+// TestSplitFallsBack has enough documents, but one outweighs the rest, so that one side of a split by hash would
+// starve.
 func TestSplitFallsBack(t *testing.T) {
 	var texts []string
 	for i := range 40 {

@@ -167,7 +167,8 @@ func TestForwardOnly(t *testing.T) {
 			t.Errorf("%d slots, or other weights: %v", len(again.Slots), err)
 		}
 		memory, params := o.Estimate(s), int64(len(e.model.Params().Flat))
-		if less := full.model.Footprint().Total - memory.Model; memory.Slots != 0 || memory.Model != e.model.Footprint().Total ||
+		if less := full.model.Footprint().Total - memory.Model; memory.Slots != 0 ||
+			memory.Model != e.model.Footprint().Total ||
 			e.model.Grads() != nil || less < 4*params || less > 4*params+128 {
 			t.Errorf("%+v, %d bytes less than with the gradients of %d parameters", memory, less, params)
 		}

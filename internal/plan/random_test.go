@@ -22,10 +22,12 @@ import (
 var values = []string{
 	"auto", "0", "1", "2", "3", "4", "7", "8", "10", "16", "31", "64", "257", "500", "1000", "4096", "65536",
 	"1048576", "268435456", "1e6", "1000000000000", "1000000000000000000", "9223372036854775807", "0.5", "0.1", "0.999999",
-	"1e-6", "1e-12", "1e-300", "1e9", "true", "false", "article", "article-literal", "probe", "bytes", "chars", "bpe", "eos",
+	"1e-6", "1e-12", "1e-300", "1e9", "true", "false", "article", "article-literal", "probe", "bytes", "chars", "bpe",
+	"eos",
 	"bos", "none",
 	"fp32", "bf16", "attention", "block", "act", "observe", "probation", "sound", "off", "loss", "stop", "skip",
-	"cosine-restarts", "cosine", "linear", "wsd", "constant", "qwen3", "llama", "qwen2", "gpt2", "[10,20]", "[3,4,7,9]", "\n", "nano", "micro", "char-10m",
+	"cosine-restarts", "cosine", "linear", "wsd", "constant", "qwen3", "llama", "qwen2", "gpt2", "[10,20]", "[3,4,7,9]",
+	"\n", "nano", "micro", "char-10m",
 	"gpt2-124m", "names", "ignore", "before_end", "end", "gbk", "text=a"}
 
 // taken are the values that each key takes, one at a time.

@@ -55,7 +55,8 @@ func Config(dir string) (*config.Config, error) {
 }
 
 // Moved looks for the text of the run in dir where the folder that holds both was moved or renamed: for each path that
-// is not there any more, the end of it that is there, as seen from the run or from a folder above it. It returns all the
+// is not there any more, the end of it that is there, as seen from the run or from a folder above it. It returns all
+// the
 // paths as they are now, or nil if none has moved or one cannot be found. It compares nothing: the text may be another.
 func Moved(dir string, paths []string) (now []string) {
 	dir, err := filepath.Abs(dir)

@@ -93,7 +93,8 @@ func (r *Report) Write(w io.Writer) error {
 	r.Kept.write(&b)
 	r.Human.write(&b)
 	if r.Next != "" {
-		fmt.Fprintf(&b, "\n## Next\n\nResumed, this run would end as it did. Start again with another rate:\n\n    %s\n", r.Next)
+		fmt.Fprintf(&b, "\n## Next\n\nResumed, this run would end as it did. Start again with another rate:\n\n    %s\n",
+			r.Next)
 	}
 	fmt.Fprintf(&b, "\n## Plan\n\n```\n%s```\n", r.Plan)
 	_, err := io.WriteString(w, b.String())
@@ -188,8 +189,8 @@ type PostMortem struct {
 	Next   string         // what to type next
 }
 
-// Again is the command that starts the run in dir again from a checkpoint, with another peak learning rate; from is empty
-// where there is none.
+// Again is the command that starts the run in dir again from a checkpoint, with another peak learning rate; from is
+// empty where there is none.
 func Again(dir, from string, lr float64) string {
 	command := "gimbal train --config " + Quote(filepath.Join(dir, rundir.ConfigFile))
 	if from != "" {

@@ -194,7 +194,8 @@ func likeLlama3(t *testing.T, tok *Tokenizer) *Tokenizer {
 	for _, edit := range [][2]string{
 		{`"ignore_merges": false`, `"ignore_merges": true`},
 		{fmt.Sprintf(`"id": %d, "content": "<|endoftext|>"`, n), fmt.Sprintf(`"id": %d, "content": "<|endoftext|>"`, n+2)},
-		{"\n    },\n    \"merges\"", fmt.Sprintf(",\"\u0120thou\u0120art\": %d, \"qzqz\": %d\n    },\n    \"merges\"", n, n+1)},
+		{"\n    },\n    \"merges\"", fmt.Sprintf(",\"\u0120thou\u0120art\": %d, \"qzqz\": %d\n    },\n    \"merges\"", n,
+			n+1)},
 		{`"post_processor": null`, `"post_processor": {"type": "Sequence", "processors": [{"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false, "use_regex": true},
 			{"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}], "pair": [], "special_tokens": {}}]}`},
 	} {

@@ -59,7 +59,8 @@ func TestParseOwn(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s, split %d: %v", tok.Kind(), tok.split, err)
 		}
-		if got.Kind() != tok.Kind() || got.split != tok.split || got.EOS() != tok.EOS() || got.VocabSize() != tok.VocabSize() || !slices.Equal(got.merges, tok.merges) {
+		if got.Kind() != tok.Kind() || got.split != tok.split || got.EOS() != tok.EOS() ||
+			got.VocabSize() != tok.VocabSize() || !slices.Equal(got.merges, tok.merges) {
 			t.Errorf("%s: differs after a round trip", tok.Kind())
 		}
 		if !bytes.Equal(mustJSON(t, got), data) || got.Hash() != tok.Hash() || len(got.Hash()) != 64 {
@@ -73,7 +74,9 @@ func TestParseOwn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := json.Unmarshal(raw, &config); err != nil || config["eos_token"] != EndOfText || config["bos_token"] != EndOfText || config["model_max_length"] != 256.0 || config["chat_template"] != "{{ 'chat' }}\n" || config["tokenizer_class"] != "PreTrainedTokenizerFast" {
+		if err := json.Unmarshal(raw, &config); err != nil || config["eos_token"] != EndOfText ||
+			config["bos_token"] != EndOfText || config["model_max_length"] != 256.0 ||
+			config["chat_template"] != "{{ 'chat' }}\n" || config["tokenizer_class"] != "PreTrainedTokenizerFast" {
 			t.Errorf("%s: configuration %s, error %v", tok.Kind(), raw, err)
 		}
 	}
@@ -96,7 +99,8 @@ func TestStableFile(t *testing.T) {
 
 func TestParseGPT2(t *testing.T) {
 	tok := sharedTokenizer(t, "gpt2")
-	if tok.VocabSize() != 50257 || tok.EOS() != 50256 || tok.Kind() != KindBPE || tok.split != splitGPT2 || tok.Merges() != 50000 || tok.nfc {
+	if tok.VocabSize() != 50257 || tok.EOS() != 50256 || tok.Kind() != KindBPE || tok.split != splitGPT2 ||
+		tok.Merges() != 50000 || tok.nfc {
 		t.Fatalf("%d tokens, end of text %d, %d merges", tok.VocabSize(), tok.EOS(), tok.Merges())
 	}
 	back, err := Parse(tok.writeJSON()) // as our own files are written
@@ -162,24 +166,34 @@ func TestParseRefuses(t *testing.T) {
 		{"version", bpe, `"1.0"`, `"2.0"`, "version", true},
 		{"normalizer", bpe, `"normalizer": null`, `"normalizer": {"type": "NFKC"}`, "NFKC", true},
 		{"normalizer of chars", chars, `"normalizer": null`, `"normalizer": {"type": "NFC"}`, "NFC", true},
-		{"normalizer with more", bpe, `"normalizer": null`, `"normalizer": {"type": "NFC", "left": true}`, "normalizer.left", true},
-		{"normalizers", bpe, `"normalizer": null`, `"normalizer": {"type": "Sequence", "normalizers": []}`, "normalizer", true},
+		{"normalizer with more", bpe, `"normalizer": null`, `"normalizer": {"type": "NFC", "left": true}`,
+			"normalizer.left", true},
+		{"normalizers", bpe, `"normalizer": null`, `"normalizer": {"type": "Sequence", "normalizers": []}`, "normalizer",
+			true},
 		{"hostile pattern", bpe, `"Regex": "(?i:`, `"Regex": "(a+)+$(?i:`, "(a+)+$", true},
 		{"pattern by string", bpe, `"Regex"`, `"String"`, "String", true},
 		{"behavior", bpe, `"Isolated"`, `"Removed"`, "behavior", true},
 		{"split only", bpe, `"type": "Sequence"`, `"type": "Metaspace"`, "Metaspace", true},
 		{"prefix space", bpe, `"add_prefix_space": false`, `"add_prefix_space": true`, "add_prefix_space", true},
 		{"no type", bpe, `"type": "Sequence", `, ``, "no type", false},
-		{"post processor", bpe, `"post_processor": null`, `"post_processor": {"type": "BertProcessing"}`, "BertProcessing", true},
+		{"post processor", bpe, `"post_processor": null`, `"post_processor": {"type": "BertProcessing"}`, "BertProcessing",
+			true},
 		{"decoder", bpe, `"decoder": {"type": "ByteLevel"`, `"decoder": {"type": "WordPiece"`, "WordPiece", true},
 		{"decoder of chars", bpe, `"decoder": {"type": "ByteLevel"`, `"decoder": {"type": "Fuse"`, "Fuse", true},
 		{"model type", bpe, `"type": "BPE"`, `"type": "Unigram"`, "Unigram", true},
 		{"dropout", bpe, `"dropout": null`, `"dropout": 0.1`, "dropout", true},
 		{"byte fallback", bpe, `"byte_fallback": false`, `"byte_fallback": true`, "byte_fallback", true},
-		{"template of two", bpe, `"post_processor": null`, `"post_processor": {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "B"}}]}`, "single[0].Sequence = \"B\"", true},
-		{"template with more", bpe, `"post_processor": null`, `"post_processor": {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "x": 1}}]}`, "Sequence.x", true},
-		{"template of unknown", bpe, `"post_processor": null`, `"post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}], "pair": [[{}]], "special_tokens": {}}`, "<s>", false},
-		{"nested processors", bpe, `"post_processor": null`, `"post_processor": {"type": "Sequence", "processors": [{"type": "Sequence", "processors": []}]}`, "processors", true},
+		{"template of two", bpe, `"post_processor": null`,
+			`"post_processor": {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "B"}}]}`,
+			"single[0].Sequence = \"B\"", true},
+		{"template with more", bpe, `"post_processor": null`,
+			`"post_processor": {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "x": 1}}]}`, "Sequence.x",
+			true},
+		{"template of unknown", bpe, `"post_processor": null`,
+			`"post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}], "pair": [[{}]], "special_tokens": {}}`, "<s>", false},
+		{"nested processors", bpe, `"post_processor": null`,
+			`"post_processor": {"type": "Sequence", "processors": [{"type": "Sequence", "processors": []}]}`, "processors",
+			true},
 		{"unknown token", bpe, `"unk_token": null`, `"unk_token": "?"`, "unk_token", true},
 		{"model key", bpe, `"unk_token"`, `"unknown"`, "unknown", true},
 		{"gap", bpe, `"!": 0`, `"!": 270`, "270", false},
@@ -200,7 +214,9 @@ func TestParseRefuses(t *testing.T) {
 		{"merge twice", bpe, `"h e"`, `"h e", "h e"`, "twice", false},
 		{"merges by bytes", string(mustJSON(t, NewBytes())), `"merges": []`, `"merges": ["! !"]`, "merges", true},
 		{"no end", bpe, added, ``, EndOfText, true},
-		{"not special among chars", chars, `"content": "<|endoftext|>"`, `"content": "x", "single_word": false, "special": false}, {"id": 3, "content": "<|endoftext|>"`, "not special", true},
+		{"not special among chars", chars, `"content": "<|endoftext|>"`,
+			`"content": "x", "single_word": false, "special": false}, {"id": 3, "content": "<|endoftext|>"`, "not special",
+			true},
 		{"end is not special", bpe, `"special": true`, `"special": false`, EndOfText, true},
 		{"stripping", bpe, added, strings.Replace(strings.Replace(added, `"lstrip": false`, `"lstrip": true`, 1),
 			`"special": true`, `"special": false`, 1), "lstrip", true},
@@ -223,7 +239,8 @@ func TestParseRefuses(t *testing.T) {
 			}
 			_, err := Parse([]byte(file))
 			var u *UnsupportedError
-			if err == nil || !strings.Contains(err.Error(), c.want) || errors.As(err, &u) != c.unsupported || errors.Is(err, ErrFormat) == c.unsupported {
+			if err == nil || !strings.Contains(err.Error(), c.want) || errors.As(err, &u) != c.unsupported ||
+				errors.Is(err, ErrFormat) == c.unsupported {
 				t.Errorf("error %v, want one with %q", err, c.want)
 			}
 			if err != nil && len(err.Error()) > 400 {
@@ -272,7 +289,8 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		text := []byte("the cat, 中 \xff\n")
-		if ids, err := tok.Append(nil, text); err == nil && !bytes.Equal(tok.Decode(nil, ids), text) && tok.Kind() != KindChars {
+		if ids, err := tok.Append(nil, text); err == nil && !bytes.Equal(tok.Decode(nil, ids), text) &&
+			tok.Kind() != KindChars {
 			t.Fatal("the text does not come back")
 		}
 	})

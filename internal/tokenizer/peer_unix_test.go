@@ -55,7 +55,8 @@ func TestPeer(t *testing.T) {
 	if *peerFile == "" {
 		runtime.GOMAXPROCS(*peerWorkers)
 		start()
-		tok, _, err := TrainBPE(context.Background(), docsOf(docs...), TrainOptions{VocabSize: *peerVocab, Workers: *peerWorkers})
+		tok, _, err := TrainBPE(context.Background(), docsOf(docs...),
+			TrainOptions{VocabSize: *peerVocab, Workers: *peerWorkers})
 		stop()
 		if err != nil {
 			t.Fatal(err)

@@ -75,7 +75,8 @@ func TestAddedTokens(t *testing.T) {
 func TestStages(t *testing.T) {
 	tok := normalizing(t)
 	r := newRand(t)
-	parts := append([]string{"<think>", "<thinking>", "<think", "caf", "e", "\u0301", "\u0323", "\u1100", "\u1161", "\u11a8", "\u00e9", "caf\u00e9",
+	parts := append([]string{"<think>", "<thinking>", "<think", "caf", "e", "\u0301", "\u0323", "\u1100", "\u1161",
+		"\u11a8", "\u00e9", "caf\u00e9",
 		"<|im_end|>", "\xcc", "\x81", "\xff", "\u07fd", strings.Repeat("\u0301", 40), "a\u0344"}, hardParts...)
 	for range 400 {
 		var b []byte
@@ -135,7 +136,8 @@ func TestRoles(t *testing.T) {
 		t.Errorf("token 1599 spells %q, 1501 %q", tok.Bytes(1599), tok.Bytes(1501))
 	}
 	config, err := tok.ConfigJSON(64, true, "")
-	if err != nil || !strings.Contains(string(config), `"eos_token": "<|im_end|>"`) || !strings.Contains(string(config), `"bos_token": "<|endoftext|>"`) {
+	if err != nil || !strings.Contains(string(config), `"eos_token": "<|im_end|>"`) ||
+		!strings.Contains(string(config), `"bos_token": "<|endoftext|>"`) {
 		t.Errorf("%s, %v", config, err)
 	}
 	for _, c := range []struct {
@@ -158,7 +160,8 @@ func TestRoles(t *testing.T) {
 
 // FuzzStages: in two parts as in one, whatever the text.
 func FuzzStages(f *testing.F) {
-	for _, s := range []string{"e\u0301<think>", "caf", "<thinkin", "\u1100\u1161\u11a8", "\xcc", strings.Repeat("\u0323\u0301", 20), "a\u0344\u07fd\u0301"} {
+	for _, s := range []string{"e\u0301<think>", "caf", "<thinkin", "\u1100\u1161\u11a8", "\xcc",
+		strings.Repeat("\u0323\u0301", 20), "a\u0344\u07fd\u0301"} {
 		f.Add([]byte(s+s), uint16(len(s)))
 	}
 	tok := normalizing(f)

@@ -175,7 +175,8 @@ func TestTrainSample(t *testing.T) {
 // TestTrainSmallCorpus: a vocabulary larger than the corpus supports.
 func TestTrainSmallCorpus(t *testing.T) {
 	tok, r := mustTrain(t, TrainOptions{VocabSize: 5000}, []byte("the cat, the mat"))
-	if r.VocabSize != tok.VocabSize() || r.VocabSize >= 300 || r.Merges != tok.Merges() || r.Merges == 0 || r.LastCount != 2 {
+	if r.VocabSize != tok.VocabSize() || r.VocabSize >= 300 || r.Merges != tok.Merges() || r.Merges == 0 ||
+		r.LastCount != 2 {
 		t.Errorf("report %+v, %d tokens", r, tok.VocabSize())
 	}
 	if got := len(mustAppend(t, tok, []byte("the"))); got != 1 {
@@ -216,7 +217,8 @@ func TestTrainErrors(t *testing.T) {
 	ctx := context.Background()
 	text := []byte("some text, some text")
 	for _, size := range []int{-1, 0, 256, maxVocab + 1} {
-		if _, _, err := TrainBPE(ctx, docsOf(text), TrainOptions{VocabSize: size}); err == nil || !strings.Contains(err.Error(), fmt.Sprint(size)) {
+		if _, _, err := TrainBPE(ctx, docsOf(text), TrainOptions{VocabSize: size}); err == nil ||
+			!strings.Contains(err.Error(), fmt.Sprint(size)) {
 			t.Errorf("size %d: %v", size, err)
 		}
 	}

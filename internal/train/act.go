@@ -45,8 +45,8 @@ func (t *run) act(ctx context.Context, d guard.Decision) error {
 	return t.stop(stop)
 }
 
-// stop writes the post-mortem and returns the reason. LR comes as the factor on the rate that was in force, 0 where that
-// is the guard's, and becomes half of the peak rate at that factor.
+// stop writes the post-mortem and returns the reason. LR comes as the factor on the rate that was in force, 0 where
+// that is the guard's, and becomes half of the peak rate at that factor.
 func (t *run) stop(stop *StopError) error {
 	peak := t.plan.Rate.Schedule.Peak
 	stop.LR = max(leastLR, peak*min(1, cmp.Or(stop.LR, t.state.Guard.Scale()))/2)

@@ -40,7 +40,8 @@ func TestRestartNotRegainedIsTold(t *testing.T) {
 		t.Fatalf("%v, %+v", err, tr.record.events)
 	}
 	e := tr.record.events[0]
-	if e.Code != "W-RESTART-NOT-REGAINED" || e.Severity != "warning" || e.Numbers["loss"] != 3.25 || e.Numbers["loss_before"] != 3 || e.Numbers["step_before"] != 26 || e.Step != 43 {
+	if e.Code != "W-RESTART-NOT-REGAINED" || e.Severity != "warning" || e.Numbers["loss"] != 3.25 ||
+		e.Numbers["loss_before"] != 3 || e.Numbers["step_before"] != 26 || e.Step != 43 {
 		t.Errorf("%+v", e)
 	}
 }

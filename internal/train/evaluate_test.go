@@ -21,14 +21,17 @@ import (
 
 // An evaluation writes what was planned, says it in the log with intervals and people's numbers, and leaves a page.
 func TestEvaluationIsJudged(t *testing.T) {
-	r := finished(t, tiny(t, "train.steps=60", "eval.prompts=6", "eval.samples=3", "eval.max_tokens=12", "eval.every=15"), Options{})
+	r := finished(t, tiny(t, "train.steps=60", "eval.prompts=6", "eval.samples=3", "eval.max_tokens=12",
+		"eval.every=15"), Options{})
 	evals := runlog.All[runlog.Eval](readLog(t, r.Dir))
 	if len(evals) != 4 {
 		t.Fatalf("%d evaluations", len(evals))
 	}
 	for _, e := range evals {
-		for _, key := range []string{"rep3", "rep3_lo", "rep3_hi", "rep3_human", "rep4", "consistency", "consistency_lo", "within", "between", "finish_rate",
-			"distinct3", "compression", "self_bleu", "match", "novel5", "unknown_words", "ngram_nats", "garbled", "length", "val_loss_lo", "val_loss_hi"} {
+		for _, key := range []string{"rep3", "rep3_lo", "rep3_hi", "rep3_human", "rep4", "consistency", "consistency_lo",
+			"within", "between", "finish_rate",
+			"distinct3", "compression", "self_bleu", "match", "novel5", "unknown_words", "ngram_nats", "garbled", "length",
+			"val_loss_lo", "val_loss_hi"} {
 			if _, ok := e.Metrics[key]; !ok {
 				t.Errorf("step %d: no %s", e.Step, key)
 			}
@@ -48,7 +51,8 @@ func TestEvaluationIsJudged(t *testing.T) {
 		t.Fatalf("%+v, %v", page, err)
 	}
 	report := readReport(t, r.Dir)
-	for _, want := range []string{"n-gram baseline", "| rep4: ", "## Is the loss misleading?", "- stable: step ", "nobody has marked any of the 18 texts", "| 60 | "} {
+	for _, want := range []string{"n-gram baseline", "| rep4: ", "## Is the loss misleading?", "- stable: step ",
+		"nobody has marked any of the 18 texts", "| 60 | "} {
 		if !strings.Contains(report, want) {
 			t.Errorf("the report lacks %q:\n%s", want, report)
 		}
@@ -59,11 +63,13 @@ func TestEvaluationIsJudged(t *testing.T) {
 	if err := page.Report(); err != nil {
 		t.Fatal(err)
 	}
-	if after := readReport(t, r.Dir); !strings.Contains(after, "a person marked 1 of 18 texts: 1 drifting") || !strings.Contains(after, "## Plan") || strings.Contains(after, "nobody") {
+	if after := readReport(t, r.Dir); !strings.Contains(after, "a person marked 1 of 18 texts: 1 drifting") ||
+		!strings.Contains(after, "## Plan") || strings.Contains(after, "nobody") {
 		t.Errorf("the report after a review:\n%s", after)
 	}
 	marks, err := checkpoint.Marks(durable.OS, filepath.Join(r.Dir, rundir.Checkpoints))
-	if err != nil || marks["last"] != 60 || marks["stable"] == 0 || filepath.Base(r.Stable) != checkpoint.StepName(marks["stable"]) {
+	if err != nil || marks["last"] != 60 || marks["stable"] == 0 ||
+		filepath.Base(r.Stable) != checkpoint.StepName(marks["stable"]) {
 		t.Errorf("marks %v, %v, stable %s", marks, err, r.Stable)
 	}
 	c, err := checkpoint.Open(durable.OS, r.Checkpoint)
@@ -71,7 +77,8 @@ func TestEvaluationIsJudged(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if h, err := checkpoint.ReadHealth(c); err != nil || h.Metrics["val_loss"] == 0 || h.Metrics["consistency"] != float64(evals[3].Metrics["consistency"]) {
+	if h, err := checkpoint.ReadHealth(c); err != nil || h.Metrics["val_loss"] == 0 ||
+		h.Metrics["consistency"] != float64(evals[3].Metrics["consistency"]) {
 		t.Errorf("certificate %+v, %v", h, err)
 	}
 }
@@ -122,7 +129,8 @@ func TestWholeTextsAtTheEnds(t *testing.T) {
 	}
 }
 
-// What is written is the same at every evaluation of the same weights, and for any number of workers; and it is planned from
+// What is written is the same at every evaluation of the same weights, and for any number of workers; and it is
+// planned from
 // what is known before the first step, so that asking twice gives the same.
 func TestWritingIsPlannedOnce(t *testing.T) {
 	writing := func(settings ...string) plan.Writing { return newRun(t, tiny(t, settings...), Options{}).plan.Writing }
@@ -133,7 +141,8 @@ func TestWritingIsPlannedOnce(t *testing.T) {
 	if again := writing("train.steps=40"); again.Samples != small.Samples {
 		t.Errorf("%s, then %s", small.Samples, again.Samples)
 	}
-	if large := writing("train.steps=1000000", "eval.max_tokens=128"); large.Samples.Prompts != 20 || large.Samples.Samples != 5 || large.Share > 0.02 {
+	if large := writing("train.steps=1000000", "eval.max_tokens=128"); large.Samples.Prompts != 20 ||
+		large.Samples.Samples != 5 || large.Share > 0.02 {
 		t.Errorf("a long run writes %s, %.3f of the time", large.Samples, large.Share)
 	}
 	if asked := writing("train.steps=40", "eval.prompts=7"); asked.Samples.Prompts != 7 {
@@ -144,7 +153,8 @@ func TestWritingIsPlannedOnce(t *testing.T) {
 // A run that the judge stops is stopped at the same step when it is interrupted on the way, and stays stopped until
 // somebody asks for more.
 func TestStopDecidesTheSameAfterAKill(t *testing.T) {
-	cfg := tiny(t, "train.steps=40", "eval.every=4", "judge.early_stop=off", "judge.patience=2", "optim.lr=1.0", "guard.mode=observe", "schedule.warmup=0", "schedule.kind=constant",
+	cfg := tiny(t, "train.steps=40", "eval.every=4", "judge.early_stop=off", "judge.patience=2", "optim.lr=1.0",
+		"guard.mode=observe", "schedule.warmup=0", "schedule.kind=constant",
 		"eval.prompts=4", "eval.samples=2", "checkpoint.keep=30")
 	whole := finished(t, cfg, Options{})
 	if whole.Reason != reasonEarly {
@@ -176,7 +186,8 @@ func TestStopDecidesTheSameAfterAKill(t *testing.T) {
 	if err != nil || again.Reason != "already done" || again.Step != whole.Step {
 		t.Errorf("a run that was stopped goes on by itself: %+v, %v", again, err)
 	}
-	if r, err = Resume(context.Background(), dir, ResumeOptions{Steps: whole.Step + 1}); err != nil || r.Step != whole.Step+1 {
+	if r, err = Resume(context.Background(), dir, ResumeOptions{Steps: whole.Step + 1}); err != nil ||
+		r.Step != whole.Step+1 {
 		t.Errorf("asked to go on: %+v, %v", r, err)
 	}
 }

@@ -95,7 +95,8 @@ func (o *scripted) Pass(_ context.Context, in engine.Input, want engine.Want) (v
 }
 
 func (o *scripted) Propose(_ context.Context, p engine.Proposal) (engine.Report, error) {
-	r := engine.Report{Loss: o.loss(p.Step, o.batches), GradNorm: o.norm(p.Step, o.batches), ClipScale: 1, LR: p.LR, UpdateRatio: 1e-3}
+	r := engine.Report{Loss: o.loss(p.Step, o.batches), GradNorm: o.norm(p.Step, o.batches), ClipScale: 1, LR: p.LR,
+		UpdateRatio: 1e-3}
 	if p.Detail&engine.TensorStats != 0 {
 		r.Tensors = make([]engine.TensorState, len(o.info.Tensors))
 		for i := range r.Tensors {
@@ -156,7 +157,8 @@ func script(t *testing.T, o *scripted, settings ...string) (dir string, err erro
 		o.norm = steady
 	}
 	dir = filepath.Join(t.TempDir(), "run")
-	all := append([]string{"train.steps=200", "eval.every=1000", "checkpoint.every=25", "numeric.mode=fp32", "judge.early_stop=off"}, settings...)
+	all := append([]string{"train.steps=200", "eval.every=1000", "checkpoint.every=25", "numeric.mode=fp32",
+		"judge.early_stop=off"}, settings...)
 	_, err = Run(context.Background(), tiny(t, all...), Options{Out: dir, seams: seams{opener: opens{o}, unchecked: true}})
 	return dir, err
 }
@@ -195,7 +197,8 @@ func TestScriptedCalmRun(t *testing.T) {
 		t.Errorf("%d commits, %v updates in the checkpoint", len(o.commits), updates(t, dir, 200))
 	}
 	l := readLog(t, dir)
-	if s := runlog.All[runlog.Step](l); len(s) != 200 || float64(s[99].Loss) != falling(100, 100) || float64(s[99].GradNorm) != steady(100, 100) {
+	if s := runlog.All[runlog.Step](l); len(s) != 200 || float64(s[99].Loss) != falling(100, 100) ||
+		float64(s[99].GradNorm) != steady(100, 100) {
 		t.Errorf("%d steps, the hundredth %+v", len(s), s[99])
 	}
 	if n := len(runlog.All[runlog.Eval](l)); n != 1 {
@@ -307,9 +310,10 @@ func TestScriptedObserve(t *testing.T) {
 		t.Errorf("%v, %d commits", err, len(o.commits))
 	}
 	l := readLog(t, dir)
-	if len(runlog.All[runlog.Refused](l)) != 0 || !slices.ContainsFunc(runlog.All[runlog.Event](l), func(e runlog.Event) bool {
-		return e.Code == guard.CodeSustained && strings.HasPrefix(e.Action, "none; would")
-	}) {
+	if len(runlog.All[runlog.Refused](l)) != 0 || !slices.ContainsFunc(runlog.All[runlog.Event](l),
+		func(e runlog.Event) bool {
+			return e.Code == guard.CodeSustained && strings.HasPrefix(e.Action, "none; would")
+		}) {
 		t.Errorf("events %+v", runlog.All[runlog.Event](l))
 	}
 }
@@ -331,7 +335,8 @@ func TestScriptedLoss(t *testing.T) {
 		t.Errorf("end %+v", ends)
 	}
 	o.lost, o.loss, o.commits = nil, falling, nil
-	if _, err := Resume(context.Background(), dir, ResumeOptions{seams: seams{opener: opens{o}, unchecked: true}}); err != nil {
+	if _, err := Resume(context.Background(), dir, ResumeOptions{seams: seams{opener: opens{o},
+		unchecked: true}}); err != nil {
 		t.Fatal(err)
 	}
 	if updates(t, dir, 200) != 200 || o.commits[0] != 51 {

@@ -29,7 +29,8 @@ func rates(t *testing.T, dir string) map[int64]float64 {
 	return all
 }
 
-// A run that gets another number of steps goes on at the rate it has, whatever the schedule. Killed and resumed, resumed
+// A run that gets another number of steps goes on at the rate it has, whatever the schedule. Killed and resumed,
+// resumed
 // again, or thrown back to before the change, it has the same rates, bit for bit.
 func TestExtendedRates(t *testing.T) {
 	for _, kind := range []string{"cosine-restarts", "cosine", "linear", "wsd", "constant"} {
@@ -112,7 +113,8 @@ func TestShortenedRates(t *testing.T) {
 	}
 }
 
-// A text that has moved is found where it is named, or beside the run; another text is refused, and what differs is said.
+// A text that has moved is found where it is named, or beside the run; another text is refused, and what differs is
+// said.
 func TestResumeOfMovedText(t *testing.T) {
 	home := t.TempDir()
 	old, moved := filepath.Join(home, "old"), filepath.Join(home, "new")
@@ -232,7 +234,8 @@ func TestInterruptWhilePreparing(t *testing.T) {
 	dir := finished(t, tiny(t), Options{}).Dir
 	ctx, cancel := context.WithDeadline(context.Background(), time.Now())
 	defer cancel()
-	if _, err := Resume(ctx, dir, ResumeOptions{Steps: 20}); err == nil || err.Error() != "interrupted, the run is as it was" {
+	if _, err := Resume(ctx, dir, ResumeOptions{Steps: 20}); err == nil ||
+		err.Error() != "interrupted, the run is as it was" {
 		t.Errorf("a resume: %v", err)
 	}
 }

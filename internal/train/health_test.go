@@ -17,14 +17,17 @@ import (
 // healthConfig is a model of four blocks that is trained for as long as the alarms need.
 func healthConfig(t testing.TB, steps int, settings ...string) []string {
 	t.Helper()
-	return append([]string{"model.layers=4", "model.width=32", "model.mlp=64", "train.context=64", "train.batch_tokens=256", "train.micro_tokens=256",
-		fmt.Sprintf("train.steps=%d", steps), "schedule.warmup=20", "optim.lr=0.003", "eval.every=1000000", "eval.prompts=4", "eval.samples=2"}, settings...)
+	return append([]string{"model.layers=4", "model.width=32", "model.mlp=64", "train.context=64",
+		"train.batch_tokens=256", "train.micro_tokens=256",
+		fmt.Sprintf("train.steps=%d", steps), "schedule.warmup=20", "optim.lr=0.003", "eval.every=1000000",
+		"eval.prompts=4", "eval.samples=2"}, settings...)
 }
 
 // healthEvents are the alarms of health in a log, as "step code".
 func healthEvents(l *runlog.Log) (all []string, events []runlog.Event) {
 	for _, e := range runlog.All[runlog.Event](l) {
-		if strings.HasPrefix(e.Code, "A") || strings.HasPrefix(e.Code, "W-") && e.Code != guard.CodeClipRegime && e.Code != guard.CodeUpdateRatio {
+		if strings.HasPrefix(e.Code, "A") || strings.HasPrefix(e.Code, "W-") && e.Code != guard.CodeClipRegime &&
+			e.Code != guard.CodeUpdateRatio {
 			all, events = append(all, fmt.Sprintf("%d %s", e.Step, e.Code)), append(events, e)
 		}
 	}
@@ -37,7 +40,8 @@ func TestHealthOfSoundRuns(t *testing.T) {
 	for i, shape := range []string{"qwen3", "llama", "qwen2", "gpt2"} {
 		t.Run(shape, func(t *testing.T) {
 			schedule := [][]string{{"schedule.floor=0.001"}, {"schedule.kind=cosine-restarts", "schedule.period=90"}}[i%2]
-			cfg := tiny(t, healthConfig(t, 300, append(schedule, "model.shape="+shape, fmt.Sprintf("train.seed=%d", i+1), fmt.Sprintf("model.tie=%v", i%2 == 0))...)...)
+			cfg := tiny(t, healthConfig(t, 300, append(schedule, "model.shape="+shape, fmt.Sprintf("train.seed=%d", i+1),
+				fmt.Sprintf("model.tie=%v", i%2 == 0))...)...)
 			r := finished(t, cfg, Options{})
 			l := readLog(t, r.Dir)
 			if alarms, events := healthEvents(l); len(alarms) > 0 {
@@ -80,7 +84,8 @@ func checkLayers(t *testing.T, rec runlog.Layers, layers int) {
 		t.Fatalf("step %d: %+v, activations %+v", rec.Step, rec, p)
 	}
 	for _, b := range p.Blocks {
-		if !(b.StreamRMS > 0 && b.Peak > 1 && b.ScoreMax > 0 && len(b.Entropy) == 2 && b.Entropy[0] > 0 && b.Entropy[0] <= 1) || math.IsNaN(float64(b.Kept)) {
+		if !(b.StreamRMS > 0 && b.Peak > 1 && b.ScoreMax > 0 && len(b.Entropy) == 2 && b.Entropy[0] > 0 &&
+			b.Entropy[0] <= 1) || math.IsNaN(float64(b.Kept)) {
 			t.Errorf("step %d: %+v", rec.Step, b)
 		}
 	}
@@ -120,7 +125,8 @@ func TestHealthNamesFaults(t *testing.T) {
 		block float64
 		says  string
 	}{
-		{name: "residual path removed at the start", steps: 20, plant: plant(engine.CutResidual, 2), want: "1 W-RESIDUAL-CUT", block: 2},
+		{name: "residual path removed at the start", steps: 20, plant: plant(engine.CutResidual, 2),
+			want: "1 W-RESIDUAL-CUT", block: 2},
 		{name: "residual path removed, other shape", shape: "gpt2", steps: 20, plant: plant(engine.CutResidual, 0),
 			want: "1 W-RESIDUAL-CUT", block: 0},
 		{name: "block 0 starts a hundredth as large", steps: 20, plant: scale(0), want: "1 A2-BOTTOM-STARVED", block: 0,
@@ -128,11 +134,13 @@ func TestHealthNamesFaults(t *testing.T) {
 		{name: "the same, other shape", shape: "gpt2", steps: 20, plant: scale(0), want: "1 A2-BOTTOM-STARVED", block: 0},
 		{name: "gradient stopped between blocks 0 and 1", steps: 200, plant: plant(engine.StopGradient, 1),
 			want: "1 A1-ZERO-GRAD, 200 A1-ZERO-GRAD", block: 0, says: "frozen"},
-		{name: "one gain is zero", steps: 100, plant: zero("model.layers.1.input_layernorm.weight"), want: "1 A1-ZERO-GRAD", block: 1,
-			says: "initialisation"},
+		{name: "one gain is zero", steps: 100, plant: zero("model.layers.1.input_layernorm.weight"), want: "1 A1-ZERO-GRAD",
+			block: 1,
+			says:  "initialisation"},
 		// Nothing reaches q where the gain of its norm is zero, and the gain is held there.
 		{name: "one tensor is frozen", steps: 200, plant: zero("model.layers.3.self_attn.q_norm.weight"),
-			each: zero("model.layers.3.self_attn.q_norm.weight"), want: "1 A1-ZERO-GRAD, 200 A1-ZERO-GRAD", block: 3, says: "q_proj"},
+			each: zero("model.layers.3.self_attn.q_norm.weight"), want: "1 A1-ZERO-GRAD, 200 A1-ZERO-GRAD", block: 3,
+			says: "q_proj"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -145,7 +153,8 @@ func TestHealthNamesFaults(t *testing.T) {
 			var got []string
 			var last runlog.Event
 			tr.record.hooks.Event = func(e runlog.Event) {
-				if strings.HasPrefix(e.Code, "A") || strings.HasPrefix(e.Code, "W-RES") || strings.HasPrefix(e.Code, "W-ATTN") || strings.HasPrefix(e.Code, "W-DEAD") {
+				if strings.HasPrefix(e.Code, "A") || strings.HasPrefix(e.Code, "W-RES") || strings.HasPrefix(e.Code, "W-ATTN") ||
+					strings.HasPrefix(e.Code, "W-DEAD") {
 					got, last = append(got, fmt.Sprintf("%d %s", e.Step, e.Code)), e
 				}
 			}

@@ -28,7 +28,8 @@ func grammar(t testing.TB, documents int) string {
 		var b strings.Builder
 		for range 3 + r.IntN(12) {
 			n := 1 + r.IntN(5)
-			fmt.Fprintf(&b, "%s sees %d %s. ", []string{"ann", "bob", "eve"}[r.IntN(3)], n, []string{"cat", "dog"}[r.IntN(2)]+strings.Repeat("s", min(1, n-1)))
+			fmt.Fprintf(&b, "%s sees %d %s. ", []string{"ann", "bob", "eve"}[r.IntN(3)], n,
+				[]string{"cat", "dog"}[r.IntN(2)]+strings.Repeat("s", min(1, n-1)))
 		}
 		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("doc%03d.txt", i)), []byte(b.String()), 0o666); err != nil {
 			t.Fatal(err)

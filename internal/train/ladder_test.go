@@ -51,10 +51,12 @@ func TestNonfiniteIsSkippedAndNamed(t *testing.T) {
 			}
 			l := readLog(t, r.Dir)
 			e := runlog.All[runlog.Event](l)[0]
-			if e.Step != 7 || e.Batch != 7 || e.Tensor != tt.tensor || len(e.Documents) == 0 || !strings.Contains(e.Message, tt.text) || !strings.Contains(e.Message, "in full precision the batch is finite") {
+			if e.Step != 7 || e.Batch != 7 || e.Tensor != tt.tensor || len(e.Documents) == 0 ||
+				!strings.Contains(e.Message, tt.text) || !strings.Contains(e.Message, "in full precision the batch is finite") {
 				t.Errorf("event %+v", e)
 			}
-			if refused := runlog.All[runlog.Refused](l); len(refused) != 1 || refused[0].Action != "skip" || !refused[0].Injected {
+			if refused := runlog.All[runlog.Refused](l); len(refused) != 1 || refused[0].Action != "skip" ||
+				!refused[0].Injected {
 				t.Errorf("refused %+v", refused)
 			}
 			for _, s := range runlog.All[runlog.Step](l) {
@@ -73,7 +75,8 @@ func TestNonfiniteIsSkippedAndNamed(t *testing.T) {
 			if err == nil {
 				err = json.Unmarshal(raw, &saved)
 			}
-			if err != nil || saved.Step != 7 || len(saved.Tokens) == 0 || len(saved.Tokens) != len(saved.Labels) || len(saved.Bounds) != len(saved.Documents)+1 {
+			if err != nil || saved.Step != 7 || len(saved.Tokens) == 0 || len(saved.Tokens) != len(saved.Labels) ||
+				len(saved.Bounds) != len(saved.Documents)+1 {
 				t.Errorf("the saved batch: %v, %+v", err, saved)
 			}
 		})
@@ -82,7 +85,8 @@ func TestNonfiniteIsSkippedAndNamed(t *testing.T) {
 
 // ladderRun is a run long enough to arm the guard's windows.
 func ladderRun(t *testing.T, settings ...string) *config.Config {
-	return tiny(t, append([]string{"train.steps=130", "schedule.warmup=20", "optim.lr=0.003", "eval.every=1000", "checkpoint.every=20", "numeric.mode=fp32"}, settings...)...)
+	return tiny(t, append([]string{"train.steps=130", "schedule.warmup=20", "optim.lr=0.003", "eval.every=1000",
+		"checkpoint.every=20", "numeric.mode=fp32"}, settings...)...)
 }
 
 func TestLadder(t *testing.T) {
@@ -122,7 +126,8 @@ func TestLadder(t *testing.T) {
 			if r.Reason != "done" || r.Step != 130 || !(r.ValLoss < clean.ValLoss+0.5) {
 				t.Errorf("%s at step %d with a loss of %.3f; the clean run has %.3f", r.Reason, r.Step, r.ValLoss, clean.ValLoss)
 			}
-			if again := runlog.Identical(l, readLog(t, finished(t, cfg, Options{Inject: []string{tt.fault}, Workers: 1}).Dir)); again != nil {
+			if again := runlog.Identical(l, readLog(t, finished(t, cfg, Options{Inject: []string{tt.fault},
+				Workers: 1}).Dir)); again != nil {
 				t.Error(again)
 			}
 		})
@@ -180,7 +185,8 @@ func TestLadderSurvivesResume(t *testing.T) {
 
 // Disks fail in three ways; the run goes on and what was saved is whole.
 func TestBadDisk(t *testing.T) {
-	for fault, code := range map[string]string{"torn-checkpoint": "F-SAVE-FAILED", "full-disk": "F-SAVE-FAILED", "slow-disk": "F-SLOW-DISK"} {
+	for fault, code := range map[string]string{"torn-checkpoint": "F-SAVE-FAILED", "full-disk": "F-SAVE-FAILED",
+		"slow-disk": "F-SLOW-DISK"} {
 		t.Run(fault, func(t *testing.T) {
 			cfg := tiny(t, "eval.every=2", "checkpoint.keep=20")
 			clean := finished(t, cfg, Options{})
@@ -210,7 +216,8 @@ func TestBadDisk(t *testing.T) {
 func TestDivergedStops(t *testing.T) {
 	cfg := ladderRun(t, "train.steps=260")
 	dir := filepath.Join(t.TempDir(), "run")
-	_, err := Run(context.Background(), cfg, Options{Out: dir, Inject: []string{"poison-batches@80", "poison-batches@150", "poison-batches@220"}})
+	_, err := Run(context.Background(), cfg, Options{Out: dir, Inject: []string{"poison-batches@80",
+		"poison-batches@150", "poison-batches@220"}})
 	var stop *StopError
 	if !errors.As(err, &stop) || stop.Code != guard.CodeDiverged || exit.Of(err) != 3 {
 		t.Fatalf("%v; events %q", err, codes(t, dir))
@@ -219,7 +226,8 @@ func TestDivergedStops(t *testing.T) {
 		t.Errorf("events %q", got)
 	}
 	post, err := os.ReadFile(filepath.Join(dir, rundir.PostMortemFile))
-	if err != nil || !strings.Contains(string(post), guard.CodeDiverged) || !strings.Contains(string(post), guard.CodeSustained) {
+	if err != nil || !strings.Contains(string(post), guard.CodeDiverged) ||
+		!strings.Contains(string(post), guard.CodeSustained) {
 		t.Errorf("post-mortem: %v\n%s", err, post)
 	}
 	if ends := runlog.All[runlog.End](readLog(t, dir)); len(ends) != 1 || ends[0].ExitCode != 3 {

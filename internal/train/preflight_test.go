@@ -39,7 +39,8 @@ func TestPreflightRefusesAndTells(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "run")
 	late := []string{"train.steps=100", "schedule.period=15", "eval.every=50"}
 	var refused *preflight.Refusal
-	if _, err := Run(context.Background(), tiny(t, late...), Options{Out: out}); !errors.As(err, &refused) || exit.Of(err) != 2 || !strings.Contains(err.Error(), "schedule.period") {
+	if _, err := Run(context.Background(), tiny(t, late...), Options{Out: out}); !errors.As(err, &refused) ||
+		exit.Of(err) != 2 || !strings.Contains(err.Error(), "schedule.period") {
 		t.Errorf("error %v", err)
 	}
 	if _, err := os.Stat(out); err == nil {
@@ -67,7 +68,8 @@ func TestPreflightRefusesAndTells(t *testing.T) {
 	if _, err := Resume(context.Background(), short, ResumeOptions{Steps: 56}); err != nil {
 		t.Errorf("to 56 steps: %v", err)
 	}
-	if _, err := Resume(context.Background(), short, ResumeOptions{Steps: 330}); !errors.As(err, &refused) || refused.Failed[0].Code != "P-RESTART-LATE" {
+	if _, err := Resume(context.Background(), short, ResumeOptions{Steps: 330}); !errors.As(err, &refused) ||
+		refused.Failed[0].Code != "P-RESTART-LATE" {
 		t.Errorf("to 330 steps: %v", err)
 	}
 }

@@ -37,10 +37,12 @@ func TestProbeLeavesNoTrace(t *testing.T) {
 	}
 	p := probes[0]
 	lr := float64(p.LR)
-	if n := len(p.Rates); p.Planned != 150 || n < 50 || n > 150 || len(p.Losses) != n || len(p.Smoothed) != n || !(lr > 0 && lr <= optim.MaxAutoLR && lr <= float64(p.Argmin)/2) {
+	if n := len(p.Rates); p.Planned != 150 || n < 50 || n > 150 || len(p.Losses) != n || len(p.Smoothed) != n ||
+		!(lr > 0 && lr <= optim.MaxAutoLR && lr <= float64(p.Argmin)/2) {
 		t.Errorf("probe of %d steps: rate %g, argmin %g: %+v", n, lr, float64(p.Argmin), p)
 	}
-	if i := slices.IndexFunc(planned.Rate.Rules, func(r optim.Rate) bool { return r.Rule == "probe" }); i < 0 || planned.Rate.Rules[i].LR != lr || planned.Rate.Schedule.Peak != lr {
+	if i := slices.IndexFunc(planned.Rate.Rules, func(r optim.Rate) bool { return r.Rule == "probe" }); i < 0 ||
+		planned.Rate.Rules[i].LR != lr || planned.Rate.Schedule.Peak != lr {
 		t.Errorf("the plan after the resume: peak %g, rates %+v", planned.Rate.Schedule.Peak, planned.Rate.Rules)
 	}
 	given := cfg.Clone()
@@ -125,7 +127,8 @@ func TestProbeStandIn(t *testing.T) {
 		}
 		p := r.plan
 		r.close()
-		if origin := p.Config.Origin("optim.lr"); !strings.Contains(origin, tt.want) || !strings.HasPrefix(origin, "rule auto in place of probe") {
+		if origin := p.Config.Origin("optim.lr"); !strings.Contains(origin, tt.want) ||
+			!strings.HasPrefix(origin, "rule auto in place of probe") {
 			t.Errorf("%s: origin %q", name, origin)
 		}
 		if !slices.ContainsFunc(notes, func(n string) bool { return strings.HasPrefix(n, "warning: no range test") }) {

@@ -72,7 +72,8 @@ func TestResumeAfterAKill(t *testing.T) {
 		_, err := Run(ctx, cfg, Options{Out: dir, Hooks: h})
 		return err
 	})
-	if err := os.RemoveAll(filepath.Join(dir, rundir.Checkpoints, checkpoint.StepName(8))); err != nil { // a kill saves nothing
+	if err := os.RemoveAll(filepath.Join(dir, rundir.Checkpoints,
+		checkpoint.StepName(8))); err != nil { // a kill saves nothing
 		t.Fatal(err)
 	}
 	log, err := os.ReadFile(filepath.Join(dir, rundir.LogFile))
@@ -125,7 +126,8 @@ func TestResumeFallsBackToAnOlderCheckpointAndSaysSo(t *testing.T) {
 			refused = append(refused, e)
 		}
 	}
-	if len(refused) != 1 || !strings.Contains(refused[0].Message, "step-9") || !strings.Contains(refused[0].Message, "optimizer.safetensors") {
+	if len(refused) != 1 || !strings.Contains(refused[0].Message, "step-9") ||
+		!strings.Contains(refused[0].Message, "optimizer.safetensors") {
 		t.Errorf("events %+v", refused)
 	}
 }
@@ -148,7 +150,8 @@ func TestResumeRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Resume(context.Background(), done, ResumeOptions{Steps: 20}); !errors.Is(err, durable.ErrLocked) || !errors.Is(err, rundir.ErrResume) {
+	if _, err := Resume(context.Background(), done, ResumeOptions{Steps: 20}); !errors.Is(err, durable.ErrLocked) ||
+		!errors.Is(err, rundir.ErrResume) {
 		t.Errorf("a locked run: %v", err)
 	}
 	if err := lock.Unlock(); err != nil {
@@ -195,9 +198,10 @@ func TestFailedSaveGoesOn(t *testing.T) {
 	clean := finished(t, cfg, Options{}).Dir
 	fails := &failing{FS: durable.OS}
 	dir := filepath.Join(t.TempDir(), "run")
-	r, err := Run(context.Background(), cfg, Options{Out: dir, seams: seams{fs: fails}, Hooks: Hooks{Step: func(rec runlog.Step, _ float64) {
-		fails.on = rec.Step == 6
-	}}})
+	r, err := Run(context.Background(), cfg, Options{Out: dir, seams: seams{fs: fails},
+		Hooks: Hooks{Step: func(rec runlog.Step, _ float64) {
+			fails.on = rec.Step == 6
+		}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,9 +221,10 @@ func TestFailedSaveGoesOn(t *testing.T) {
 	// When every save fails the run ends with the cause, and the checkpoints before it are whole.
 	fails.on = false
 	dir = filepath.Join(t.TempDir(), "run")
-	_, err = Run(context.Background(), cfg, Options{Out: dir, seams: seams{fs: fails}, Hooks: Hooks{Step: func(rec runlog.Step, _ float64) {
-		fails.on = rec.Step > 4
-	}}})
+	_, err = Run(context.Background(), cfg, Options{Out: dir, seams: seams{fs: fails},
+		Hooks: Hooks{Step: func(rec runlog.Step, _ float64) {
+			fails.on = rec.Step > 4
+		}}})
 	if !errors.Is(err, durable.ErrNoSpace) {
 		t.Fatalf("error %v", err)
 	}

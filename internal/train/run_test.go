@@ -30,7 +30,8 @@ func TestRunLearnsAndLeavesACompleteDirectory(t *testing.T) {
 	if r.Reason != "done" || r.Step != 150 || len(r.Samples) != shownTexts {
 		t.Errorf("result %+v", r)
 	}
-	for _, name := range []string{rundir.ConfigFile, rundir.TokenizerFile, rundir.LogFile, rundir.ReportFile, "samples/eval-10.md", "checkpoints/step-150/config.json", "checkpoints/step-150/manifest.json"} {
+	for _, name := range []string{rundir.ConfigFile, rundir.TokenizerFile, rundir.LogFile, rundir.ReportFile,
+		"samples/eval-10.md", "checkpoints/step-150/config.json", "checkpoints/step-150/manifest.json"} {
 		if _, err := os.Stat(filepath.Join(r.Dir, name)); err != nil {
 			t.Error(err)
 		}
@@ -77,7 +78,8 @@ func TestOneDenominatorForTheWholeStep(t *testing.T) {
 		if err := add(); err != nil {
 			t.Fatal(err)
 		}
-		rep, err := r.engine.Propose(ctx, engine.Proposal{Step: 1, LR: 1e-3, Clip: 1e9, Scale: engine.Scale(b), Detail: engine.TensorStats})
+		rep, err := r.engine.Propose(ctx, engine.Proposal{Step: 1, LR: 1e-3, Clip: 1e9, Scale: engine.Scale(b),
+			Detail: engine.TensorStats})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -175,8 +177,10 @@ func TestRunRefuses(t *testing.T) {
 		text     string
 	}{
 		{"a directory with a run", nil, existing, rundir.ErrExists, "gimbal resume"},
-		{"a corpus smaller than a batch", []string{"train.batch_tokens=1_000_000"}, "", data.ErrUnusable, "lower train.batch_tokens"},
-		{"a vocabulary that the corpus does not support", []string{"tokenizer.kind=bpe", "tokenizer.vocab_size=30000"}, "", data.ErrUnusable, "the corpus supports"},
+		{"a corpus smaller than a batch", []string{"train.batch_tokens=1_000_000"}, "", data.ErrUnusable,
+			"lower train.batch_tokens"},
+		{"a vocabulary that the corpus does not support", []string{"tokenizer.kind=bpe", "tokenizer.vocab_size=30000"}, "",
+			data.ErrUnusable, "the corpus supports"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			out := tt.out
@@ -249,7 +253,8 @@ func TestRunFrom(t *testing.T) {
 		t.Fatal(err)
 	}
 	var faults *config.Error
-	if _, err := Run(context.Background(), bare, Options{Out: filepath.Join(t.TempDir(), "run"), From: first.Dir}); !errors.As(err, &faults) || !strings.Contains(err.Error(), "model.width") {
+	if _, err := Run(context.Background(), bare, Options{Out: filepath.Join(t.TempDir(), "run"),
+		From: first.Dir}); !errors.As(err, &faults) || !strings.Contains(err.Error(), "model.width") {
 		t.Errorf("another width: %v", err)
 	}
 }

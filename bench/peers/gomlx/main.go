@@ -107,7 +107,8 @@ func (s shape) loss(ctx *context.Context, tokens *Node, batch, length int) *Node
 	x := Add(Gather(table, read), Reshape(BroadcastToDims(InsertAxes(position, 0), batch, length, s.width), n, s.width))
 	for l := range s.layers {
 		block := ctx.In(fmt.Sprintf("block%d", l))
-		x = Add(x, s.attention(block.In("attention"), layers.LayerNormalization(block.In("norm1"), x, -1).Done(), batch, length))
+		x = Add(x, s.attention(block.In("attention"), layers.LayerNormalization(block.In("norm1"), x, -1).Done(), batch,
+			length))
 		h := layers.DenseWithBias(block.In("up"), layers.LayerNormalization(block.In("norm2"), x, -1).Done(), 4*s.width)
 		x = Add(x, layers.DenseWithBias(block.In("down"), activations.GeluApproximate(h), s.width))
 	}
