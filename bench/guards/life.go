@@ -96,7 +96,7 @@ func (life) arms(int) []arm { return nil } // they are kept as streams
 func (p *proof) life(b *bytes.Buffer) error {
 	fmt.Fprint(b, "\n### Clean runs as people make them\n\nThe guard recorded what it saw, and today's limits were tried "+
 		"on "+
-		"that. A bound is the largest rate that would give so few events with a chance of 5 % (Poisson). "+
+		"that. A bound is the largest rate that would give so\nfew events with a chance of 5 % (Poisson). "+
 		"\"Before\" is by the limits that do not look at the size of a batch.\n\n| runs | number | steps | labels a step | "+
 		"E0 | E1 | E2 | E3 | upper bound of E1 in 100,000 steps | of E2 and E3 | before: E1, E2, E3 |\n"+
 		"|---|---|---|---|---|---|---|---|---|---|---|\n")

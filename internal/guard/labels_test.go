@@ -96,7 +96,7 @@ func TestStillSeen(t *testing.T) {
 			"E1 200 times the norm":    func(o *Observation) { o.GradNorm *= 200 },
 			"E0 not finite":            func(o *Observation) { o.GradNorm = math.NaN() },
 			"E1 too large an update":   func(o *Observation) { o.UpdateRatio = 0.11 },
-			"E2 a loss that stays up":  func(o *Observation) { o.Loss += 2.5 },
+			"E2 a loss that stays up":  func(o *Observation) { o.Loss += 5 },
 		} {
 			r := rand.New(rand.NewPCG(2, 2))
 			s, seen := New(labelled(Limits)), ""
