@@ -31,7 +31,7 @@ func TestFindings(t *testing.T) {
 				Advice: "what is not UTF-8 looks like windows-1252: set data.encoding = \"windows-1252\", or convert it"}}},
 		"broken and short": {files: map[string]string{"a.txt": line, "b.jsonl": "{\"text\":\"x\"}\n7\n", "c.txt": ""},
 			want: []corpus.Finding{{Warn: true, Text: "skipped 1 broken document: 1 times not a JSON object; the first: "},
-				{Text: "3 documents: 1 empty, 1 of one token"}}},
+				{Text: "of 3 documents, too short to teach anything: 1 empty, 1 of one token; the first is ", Warn: true}}},
 	} {
 		dir := t.TempDir()
 		for file, content := range c.files {
@@ -42,7 +42,7 @@ func TestFindings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := Text{Docs: docs, Set: prepare(t, docs, nil, PrepareOptions{})}
+		text := Text{Docs: docs, Set: prepare(t, docs, nil, PrepareOptions{ValFraction: 0.05})}
 		got := text.Findings()
 		if len(got) != len(c.want) {
 			t.Errorf("%s: %+v", name, got)
