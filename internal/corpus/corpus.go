@@ -175,20 +175,28 @@ type Ref struct {
 	Length int64
 }
 
-// Place says for a person where a document of the file at path lies in it.
-func (r Ref) Place(path string) string {
-	if strings.EqualFold(filepath.Ext(path), ".parquet") {
+// Place says for a person where a document lies in the file.
+func (s *Source) Place(r Ref) string {
+	if s.kind == table {
 		return fmt.Sprintf("row %d", r.Offset)
 	}
 	where := fmt.Sprintf("bytes %d to %d", r.Offset, r.Offset+r.Length)
 	if r.Length < 0 {
 		where = fmt.Sprintf("byte %d", r.Offset)
 	}
-	if _, packed := cutPack(strings.ToLower(path)); packed != 0 {
+	switch {
+	case s.Encoding != "":
+		where += " of the text in UTF-8"
+	case s.pack != 0:
 		where += " of the unpacked text"
 	}
 	return where
 }
+
+// HasPlaces reports whether the offset of a document counts the bytes of the file, and HasTextPlaces whether the bytes
+// of its text follow there, as they are.
+func (s *Source) HasPlaces() bool     { return s.kind != table && s.Encoding == "" && s.pack == 0 }
+func (s *Source) HasTextPlaces() bool { return s.HasPlaces() && !s.kind.isRecords() }
 
 // Document is one text or one conversation. It can be read once, until the next one is asked for.
 type Document struct {

@@ -34,7 +34,7 @@ func TestTable(t *testing.T) {
 		t.Errorf("%d documents, %+v", len(texts), counts)
 	}
 	if texts[0] != "" || texts[4] != "the same again" || refs[4].Offset != 5 || refs[4].Length != int64(len(texts[4])) ||
-		refs[4].Place(path) != "row 5" {
+		c.Sources[0].Place(refs[4]) != "row 5" {
 		t.Errorf("%q at %+v", texts[4], refs[4])
 	}
 	// They are told, as a warning where there are many.

@@ -5,28 +5,24 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"sort"
-	"strings"
+
+	"gimbal/internal/corpus"
 )
 
 // Locate names the place of a sequence for a person: the file, and where one can look it up, the line and the byte in
 // it at which the sequence begins; else the place of its document. A file that has changed or is gone has no lines.
 func (s *Set) Locate(span Span) string {
-	path := s.Sources[span.Doc.Source]
-	whole := s.Describe(span.Doc)
-	if ext := strings.ToLower(filepath.Ext(path)); ext == ".parquet" || strings.Contains(whole, "unpacked") {
-		return whole
-	}
-	at := span.Doc.Offset
-	if ext := strings.ToLower(filepath.Ext(path)); ext != ".jsonl" && ext != ".json" {
+	src, at := &s.docs.Sources[span.Doc.Source], span.Doc.Offset
+	if src.HasTextPlaces() {
 		at += s.before(span)
 	}
-	line, err := lineOf(path, at)
-	if err != nil {
-		return whole
+	if src.HasPlaces() {
+		if line, err := lineOf(src.Path, at); err == nil {
+			return fmt.Sprintf("%s, line %d, byte %d", corpus.ShowPath(src.Path), line, at)
+		}
 	}
-	return fmt.Sprintf("%s, line %d, byte %d", path, line, at)
+	return s.Describe(span.Doc)
 }
 
 // before is the bytes of the text of a document before a sequence.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -70,5 +71,32 @@ func TestLocate(t *testing.T) {
 	}
 	if got := s.Locate(span); got != s.Describe(span.Doc) {
 		t.Errorf("of a file that is gone: %s", got)
+	}
+}
+
+// A place in a file is only given where the bytes of the file are those of the text.
+func TestLocateElsewhere(t *testing.T) {
+	utf16, records := "\xFF\xFE", ""
+	for i := range 40 {
+		for _, b := range []byte(fmt.Sprintf("line %d\n", i)) {
+			utf16 += string([]byte{b, 0})
+		}
+		records += fmt.Sprintf("%d,\"one\ntwo %d\"\n", i, i)
+	}
+	for name, c := range map[string]struct{ content, want string }{
+		"wide.txt":  {utf16, ", bytes 3 to 313 of the text in UTF-8"},
+		"table.csv": {"id,text\n" + records, ", line 4, byte 22"},
+	} {
+		dir := t.TempDir()
+		write(t, dir, name, c.content)
+		s := prepare(t, discover(t, corpus.Options{}, dir), nil, PrepareOptions{})
+		b := epoch(s.All(6))
+		var places []string
+		for _, span := range b.Spans {
+			places = append(places, strings.TrimPrefix(s.Locate(span), filepath.Join(dir, name)))
+		}
+		if !slices.Contains(places, c.want) {
+			t.Errorf("%s: no %q in %q", name, c.want, places[:4])
+		}
 	}
 }

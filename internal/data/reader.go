@@ -71,10 +71,9 @@ func (r *reader) text(doc *corpus.Document) error {
 func (r *reader) chat(doc *corpus.Document) error {
 	for piece, err := range r.p.format.Render(doc.Chat) {
 		if err != nil {
-			path := r.p.c.Sources[doc.Ref.Source].Path
-			what := fmt.Sprintf("the conversation at %s cannot be written as %s",
-				doc.Ref.Place(path), r.p.format.Name())
-			return &corpus.Error{Path: path, What: what, Err: err}
+			src := &r.p.c.Sources[doc.Ref.Source]
+			what := fmt.Sprintf("the conversation at %s cannot be written as %s", src.Place(doc.Ref), r.p.format.Name())
+			return &corpus.Error{Path: src.Path, What: what, Err: err}
 		}
 		if len(r.cur.parts) >= maxParts {
 			if err := r.flush(false); err != nil {

@@ -203,9 +203,9 @@ func (e *encoder) part(q *piece, text []byte, part part) (err error) {
 		q.ids, err = e.enc.Flush(q.ids)
 	}
 	if err != nil {
-		path := e.c.Sources[part.ref.Source].Path
-		what := fmt.Sprintf("the document at %s cannot be encoded", part.ref.Place(path))
-		return &corpus.Error{Path: path, What: what, Err: err}
+		src := &e.c.Sources[part.ref.Source]
+		what := fmt.Sprintf("the document at %s cannot be encoded", src.Place(part.ref))
+		return &corpus.Error{Path: src.Path, What: what, Err: err}
 	}
 	e.account(q, have)
 	d := &e.doc
