@@ -36,7 +36,7 @@ func (e *StopError) Error() string {
 		fmt.Fprintf(&b, "; first bad tensor: %s", e.Tensor)
 	}
 	if len(e.Documents) > 0 {
-		fmt.Fprintf(&b, "; documents: %s", strings.Join(e.Documents, ", "))
+		fmt.Fprintf(&b, "; documents: %s", strings.Join(e.Documents, "; "))
 	}
 	b.WriteString("; the weights were not changed")
 	return b.String()
