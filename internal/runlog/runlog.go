@@ -194,7 +194,7 @@ func (e Event) Detail() string {
 		text += "; first in " + e.Tensor
 	}
 	if len(e.Documents) > 0 {
-		text += "; documents: " + strings.Join(e.Documents, ", ")
+		text += "; documents: " + strings.Join(e.Documents, "; ")
 	}
 	return text
 }
