@@ -294,3 +294,35 @@ func TestFromHasItsOwnTokenizer(t *testing.T) {
 		}
 	}
 }
+
+// TestFromTakesTheRunsConfiguration starts again from a run with the configuration that it wrote, as the last lines of
+// a stopped run advise, however the run came to its tokenizer.
+func TestFromTakesTheRunsConfiguration(t *testing.T) {
+	dir, text := knows(t, textEnd, nil), documents(t, `{"text": "a%"}`)
+	small := []string{"train.context=32", "train.batch_tokens=64", "model.layers=1", "model.width=16", "model.heads=1",
+		"eval.max_tokens=4"}
+	for name, c := range map[string]struct {
+		from string
+		set  []string
+	}{
+		"a model's": {from: dir},
+		"a file's":  {set: []string{"tokenizer.path=" + filepath.Join(dir, "tokenizer.json")}},
+		"bytes":     {set: []string{"tokenizer.kind=bytes"}},
+		"trained":   {},
+	} {
+		set := small
+		if c.from != "" {
+			set = []string{small[0], small[1], small[5]}
+		}
+		opt := gimbal.TrainOptions{From: c.from, Data: []string{text}, Steps: 2, Out: filepath.Join(t.TempDir(), "run"),
+			Set: append(set[:len(set):len(set)], c.set...)}
+		if _, err := gimbal.Train(t.Context(), opt); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		again := gimbal.TrainOptions{Config: filepath.Join(opt.Out, "config.toml"), From: opt.Out, Steps: 2,
+			Out: filepath.Join(t.TempDir(), "again")}
+		if _, err := gimbal.Train(t.Context(), again); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -61,3 +61,22 @@ func TestPackedByContent(t *testing.T) {
 		t.Errorf("packed twice: %v", err)
 	}
 }
+
+// TestEmptyFiles takes an empty file, or one of blanks, as an empty text whatever its name is.
+func TestEmptyFiles(t *testing.T) {
+	for _, content := range []string{"", "\n", " \n\n", "\xEF\xBB\xBF", "\xFF\xFE"} {
+		for _, name := range []string{"a", "a.txt", "a.md", "a.go", "a.json", "a.jsonl", "a.csv", "a.tsv", "a.ipynb", "a.x"} {
+			dir := t.TempDir()
+			write(t, dir, name, content)
+			write(t, dir, "other.md", "text")
+			c, err := Discover([]string{dir}, Options{})
+			if err != nil {
+				t.Errorf("%s with %q: %v", name, content, err)
+				continue
+			}
+			if _, _, err := readAll(c, nil); err != nil {
+				t.Errorf("%s with %q: read: %v", name, content, err)
+			}
+		}
+	}
+}

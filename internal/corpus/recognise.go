@@ -96,7 +96,9 @@ func (s *Source) recognise(br *bufio.Reader, opt Options) (reason string, err er
 	}
 	l.v, l.p = record.NewValues(br, most), record.New(l.fields)
 	c, err := l.v.Peek()
-	if err != nil && err != io.EOF {
+	if err == io.EOF { // an empty text
+		return "", nil
+	} else if err != nil {
 		return "", err
 	}
 	before := s.kind

@@ -61,25 +61,42 @@ func adopt(cfg *config.Config, a config.Arch, origin string) error {
 	return cfg.Check()
 }
 
-// ownTokenizer refuses settings of the tokenizer in a run that takes that of a model.
+// ownTokenizer notes the tokenizer of a run that takes that of a model or of a file, and refuses settings of another
+// one.
 func ownTokenizer(cfg *config.Config, tok *tokenizer.Tokenizer, origin string) error {
 	for _, k := range []struct {
 		key string
 		has any
 	}{
-		{"tokenizer.kind", tok.Kind()}, {"tokenizer.vocab_size", tok.VocabSize()}, {"tokenizer.path", ""},
+		{"tokenizer.kind", tok.Kind()}, {"tokenizer.vocab_size", tok.VocabSize()},
 	} {
 		given, _ := cfg.Value(k.key)
-		if where := cfg.Origin(k.key); where == "default" || cfg.Auto(k.key) || given == fmt.Sprint(k.has) {
+		if given == fmt.Sprint(k.has) {
 			continue
-		} else if k.key == "tokenizer.path" {
-			return fault(where, k.key, "%s is not read: the weights of %s need their own tokenizer; leave it out", given,
-				origin)
-		} else {
+		}
+		if where := cfg.Origin(k.key); where != "default" && !cfg.Auto(k.key) {
 			return fault(where, k.key, "%s is not the %v of %s; leave it out", given, k.has, origin)
 		}
+		if err := cfg.SetPlanned(k.key, k.has, "from "+origin); err != nil {
+			return err
+		}
 	}
-	return nil
+	path := cfg.Tokenizer.Path
+	if path == "" || path == origin || isTokenizer(path, tok) { // a run that began with this file
+		return nil
+	}
+	return fault(cfg.Origin("tokenizer.path"), "tokenizer.path",
+		"%s is not read: the weights of %s need their own tokenizer; leave it out", path, origin)
+}
+
+// isTokenizer reports whether a file is a tokenizer, but for what it puts first.
+func isTokenizer(path string, tok *tokenizer.Tokenizer) bool {
+	own, err := readTokenizer(path)
+	if err != nil || own.Hash() == tok.Hash() {
+		return err == nil
+	}
+	own, err = own.Bare()
+	return err == nil && own.Hash() == tok.Hash()
 }
 
 // adoptStart makes the documents of a new run begin as its tokenizer says, unless data.start was given. It returns

@@ -108,9 +108,9 @@ func (d *Draft) takeMarks(tok *tokenizer.Tokenizer, opt TextOptions) (*tokenizer
 		d.Notes = slices.Clone(tok.Notes())
 	default:
 		origin, d.Notes = opt.Model.Path(), slices.Clone(opt.Model.Notes)
-		if err := ownTokenizer(d.Config, tok, origin); err != nil {
-			return nil, err
-		}
+	}
+	if err := ownTokenizer(d.Config, tok, origin); err != nil {
+		return nil, err
 	}
 	note, err := adoptStart(d.Config, tok, origin)
 	if err != nil {
