@@ -38,7 +38,7 @@ var lattice = []struct {
 	{"internal/guard", "", "pure decisions on step statistics; standard library only"},
 	{"internal/dist", "", "ranks and collectives; knows no model"},
 	{"internal/strictjson", "internal/bom", "JSON that nobody vouches for"},
-	{"internal/tokenizer", "internal/strictjson", "text to tokens and back"},
+	{"internal/tokenizer", "internal/par internal/strictjson", "text to tokens and back"},
 	{"internal/safetensors", "internal/durable internal/strictjson", "the file format, strict"},
 	{"internal/checkpoint", "internal/safetensors internal/durable", "named tensors and state; knows no model"},
 	{"internal/runlog", "internal/durable", "the schema of a run's records"},
@@ -48,9 +48,9 @@ var lattice = []struct {
 	{"internal/sniff", "", "what bytes are: kinds of files, encodings; reads no file"},
 	{"internal/record", "internal/chat internal/strictjson", "records of JSON and of tables to texts and conversations; " +
 		"knows no file"},
-	{"internal/corpus", "internal/bom internal/chat internal/parquet internal/record internal/sniff internal/strictjson",
+	{"internal/corpus", "internal/bom internal/chat internal/par internal/parquet internal/record internal/sniff internal/strictjson",
 		"files to documents"},
-	{"internal/data", "internal/chat internal/corpus internal/sniff internal/tokenizer internal/durable internal/rng",
+	{"internal/data", "internal/chat internal/corpus internal/par internal/sniff internal/tokenizer internal/durable internal/rng",
 		"documents to ragged batches"},
 	{"internal/nn", "internal/kernel internal/par internal/rng", "layers, forward beside backward"},
 	{"internal/optim", "internal/kernel internal/par", "AdamW, schedules, clipping"},
@@ -97,7 +97,7 @@ var lattice = []struct {
 	{"internal/bench", "internal/config internal/model internal/optim internal/kernel internal/generate internal/tokenizer " +
 		"internal/rng internal/corpus", "what gimbal bench tells; nothing depends on it but the command"},
 	{"cmd/gimbal", ". internal/bench internal/bom internal/config internal/data internal/exit internal/hub " +
-		"internal/kernel internal/plan internal/rundir internal/runlog internal/runs internal/tokenizer",
+		"internal/kernel internal/par internal/plan internal/rundir internal/runlog internal/runs internal/tokenizer",
 		"main, one file per subcommand"},
 }
 

@@ -15,10 +15,17 @@ import (
 
 	"gimbal"
 	"gimbal/internal/exit"
+	"gimbal/internal/par"
 	"gimbal/internal/runs"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	par.OnPanic = func(value any, stack []byte) {
+		fmt.Fprintf(os.Stderr, panicked, value, stack)
+		os.Exit(exit.Fault)
+	}
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
 
 // cli is the command line: one field per subcommand, one file each.
 type cli struct {

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/text/transform"
 
+	"gimbal/internal/par"
 	"gimbal/internal/sniff"
 )
 
@@ -52,12 +53,12 @@ func (c *Corpus) Identify(ctx context.Context, workers int) (*Corpus, error) {
 	var next, guesses atomic.Int64
 	var wg sync.WaitGroup
 	for range workers {
-		wg.Go(func() {
+		wg.Go(par.Guard(func() {
 			buf := make([]byte, readBuffer)
 			for i := next.Add(1) - 1; i < int64(len(errs)); i = next.Add(1) - 1 {
 				found[i], errs[i] = id.Sources[i].identify(ctx, buf, &guesses)
 			}
-		})
+		}))
 	}
 	wg.Wait()
 	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {

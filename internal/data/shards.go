@@ -18,6 +18,7 @@ import (
 
 	"gimbal/internal/corpus"
 	"gimbal/internal/durable"
+	"gimbal/internal/par"
 )
 
 // The cache of one corpus under one tokenizer is a directory: manifest.json, sources.json, index.bin and token shards.
@@ -196,11 +197,11 @@ func (m *manifest) verify(fsys durable.FS, dir string, hashes bool) error {
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, 4) // enough to keep a disk busy
 	for i, e := range m.Files {
-		wg.Go(func() {
+		wg.Go(par.Guard(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
 			errs[i] = e.check(fsys, dir, hashes || !strings.HasPrefix(e.Name, shardPrefix))
-		})
+		}))
 	}
 	wg.Wait()
 	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {

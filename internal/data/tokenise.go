@@ -9,6 +9,7 @@ import (
 
 	"gimbal/internal/chat"
 	"gimbal/internal/corpus"
+	"gimbal/internal/par"
 	"gimbal/internal/sniff"
 	"gimbal/internal/tokenizer"
 )
@@ -86,23 +87,23 @@ func tokenise(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, o
 	lengths := spelledLengths(tok)
 	p.encoders.New = func() any { return &encoder{c: c, enc: tok.NewEncoder(), lengths: lengths} }
 	var wg sync.WaitGroup
-	wg.Go(func() {
+	wg.Go(par.Guard(func() {
 		defer close(p.order)
 		defer close(p.queue)
 		r := reader{p: p, cur: p.newPiece(), sum: sha256.New()}
 		if err := r.read(); err != nil {
 			cancel(err)
 		}
-	})
+	}))
 	for range opt.Workers {
-		wg.Go(func() {
+		wg.Go(par.Guard(func() {
 			for q := range p.queue {
 				if err := p.encode(q); err != nil {
 					cancel(err)
 					return
 				}
 			}
-		})
+		}))
 	}
 	total, done := c.Bytes(), int64(0)
 	for q := range p.order {

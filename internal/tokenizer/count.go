@@ -6,6 +6,8 @@ import (
 	"iter"
 	"runtime"
 	"sync"
+
+	"gimbal/internal/par"
 )
 
 // The first half of training counts the pieces of a corpus.
@@ -57,13 +59,13 @@ func countPieces(ctx context.Context, docs iter.Seq2[[]byte, error], opt TrainOp
 	for i := range counters {
 		c := &counters[i]
 		c.counts = map[string]*int64{}
-		wg.Go(func() {
+		wg.Go(par.Guard(func() {
 			for p := range full {
 				c.add(p)
 				p.text, p.ends = p.text[:0], p.ends[:0]
 				free <- p
 			}
-		})
+		}))
 	}
 	err := readParts(ctx, docs, opt, &report, full, free)
 	close(full)
