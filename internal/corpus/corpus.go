@@ -128,13 +128,16 @@ func (c *Corpus) Fingerprint() string {
 	return b.String()
 }
 
-// encoding is that of files without a byte order mark; "" for UTF-8.
+// encoding is that of files without a byte order mark, in one spelling; "" for UTF-8.
 func (o Options) encoding() string {
-	if o.Encoding == rawEncoding {
-		return ""
+	if name := strings.ToLower(strings.TrimSpace(o.Encoding)); name != rawEncoding {
+		return name
 	}
-	return o.Encoding
+	return ""
 }
+
+// raw reports whether files are taken whatever their bytes are.
+func (o Options) raw() bool { return strings.ToLower(strings.TrimSpace(o.Encoding)) == rawEncoding }
 
 func (o Options) check() error {
 	if !slices.Contains([]string{"", "stop", "skip"}, o.BadDocuments) {

@@ -82,7 +82,8 @@ func TestEncodingKey(t *testing.T) {
 		write(t, dir, "a.txt", encode(t, name, text))
 		write(t, dir, "b.txt", "ASCII only")
 		write(t, dir, "c.txt", "UTF-8: "+text)
-		c, err := discover(t, Options{Encoding: name}, dir).Identify(t.Context(), 2)
+		spelled := " " + strings.ToUpper(name) + "\n" // told and recorded in one spelling
+		c, err := discover(t, Options{Encoding: spelled}, dir).Identify(t.Context(), 2)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}

@@ -41,7 +41,7 @@ func (c *Corpus) Invalid(bytes, documents, all int64) Finding {
 	share := float64(bytes) / float64(max(1, all))
 	f := Finding{Text: fmt.Sprintf("%s in %s %s not UTF-8: %.2g %%", CountKind(bytes, "byte"),
 		CountKind(documents, "document"), is(bytes), 100*share)}
-	if c.opt.Encoding == rawEncoding || share <= muchInvalid {
+	if c.opt.raw() || share <= muchInvalid {
 		return f
 	}
 	f.Warn, f.Advice = true, "name the encoding in data.encoding, or convert the files to UTF-8"

@@ -146,7 +146,7 @@ func (c *Corpus) leaveOut(found []content) error {
 		if f.guess != "" {
 			guesses[f.guess]++
 		}
-		if c.opt.Encoding == rawEncoding || float64(f.invalid) <= mostInvalid*float64(f.bytes) {
+		if c.opt.raw() || float64(f.invalid) <= mostInvalid*float64(f.bytes) {
 			kept = append(kept, s)
 			if s.Encoding != "" {
 				c.decode(&s, f)
@@ -186,7 +186,7 @@ func (c *Corpus) decode(s *Source, found content) {
 // notText is the error of a corpus of which too much is in no known encoding: a share of its bytes, in files of
 // which a share of the bytes is invalid.
 func (c *Corpus) notText(share, invalid float64) error {
-	in := c.opt.Encoding
+	in := c.opt.encoding()
 	if in == "" {
 		in = "UTF-8"
 	}

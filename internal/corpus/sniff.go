@@ -120,7 +120,7 @@ func (s *Source) chooseEncoding(head []byte, opt Options) {
 	case mark != "":
 		s.marked, s.Encoding = true, mark
 	case sniff.Decoder(opt.encoding()) != nil:
-		s.Encoding = opt.Encoding
+		s.Encoding = opt.encoding()
 	}
 }
 
