@@ -33,6 +33,9 @@ func rates(t *testing.T, dir string) map[int64]float64 {
 // resumed
 // again, or thrown back to before the change, it has the same rates, bit for bit.
 func TestExtendedRates(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many runs one after the other: slow under the race detector")
+	}
 	for _, kind := range []string{"cosine-restarts", "cosine", "linear", "wsd", "constant"} {
 		t.Run(kind, func(t *testing.T) {
 			cfg := tiny(t, "train.steps=40", "schedule.kind="+kind, "schedule.warmup=8", "eval.every=20",

@@ -43,6 +43,9 @@ func survives(f func()) (fault string) {
 
 // TestRareRuns makes runs of rare settings and lets them go on with another length: they end well, or are refused.
 func TestRareRuns(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many runs one after the other: slow under the race detector")
+	}
 	r := rand.New(rand.NewPCG(3, 4))
 	keys := slices.Sorted(maps.Keys(rare))
 	ended := map[int]int{}
