@@ -22,14 +22,18 @@ var quiet = []string{"eval.prompts=2", "eval.samples=1", "eval.max_tokens=8", "j
 
 // task is the run that faults are planted in. Saves are near to one another, as a rewind goes back to one.
 func task(seed int, more ...string) []string {
-	return with(quiet, append([]string{"data.paths=$shakespeare", "tokenizer.kind=chars", "data.val_fraction=0.1", "model.preset=nano",
-		"train.context=64", "train.batch_tokens=768", fmt.Sprintf("train.steps=%d", steps), "checkpoint.every=50", fmt.Sprintf("eval.every=%d", steps), seedOf(seed)}, more...)...)
+	return with(quiet, append([]string{"data.paths=$shakespeare", "tokenizer.kind=chars", "data.val_fraction=0.1",
+		"model.preset=nano",
+		"train.context=64", "train.batch_tokens=768", fmt.Sprintf("train.steps=%d", steps), "checkpoint.every=50",
+		fmt.Sprintf("eval.every=%d", steps), seedOf(seed)}, more...)...)
 }
 
 // documents is the run on the exact grammar: short documents of unequal length, many to a batch.
 func documents(seed int, more ...string) []string {
-	return with(quiet, append([]string{"data.paths=$grammar", `data.separator="\n"`, "tokenizer.kind=chars", "data.val_fraction=0.1", "model.preset=nano",
-		"train.context=64", "train.batch_tokens=1024", "train.micro_tokens=64", "train.steps=500", "eval.every=500", seedOf(seed)}, more...)...)
+	return with(quiet, append([]string{"data.paths=$grammar", `data.separator="\n"`, "tokenizer.kind=chars",
+		"data.val_fraction=0.1", "model.preset=nano",
+		"train.context=64", "train.batch_tokens=1024", "train.micro_tokens=64", "train.steps=500", "eval.every=500",
+		seedOf(seed)}, more...)...)
 }
 
 // version is an arm as it is run.
@@ -42,7 +46,8 @@ func (p *proof) version(a arm) arm {
 
 // short is an arm with a tenth of the steps, for -quick.
 func (a arm) short() arm {
-	least := map[string]int64{"train.steps": 90, "eval.every": 10, "checkpoint.every": 10, "schedule.period": 10} // the guard is armed at 70
+	least := map[string]int64{"train.steps": 90, "eval.every": 10, "checkpoint.every": 10,
+		"schedule.period": 10} // the guard is armed at 70
 	tenth := func(s string) string {
 		key, value, _ := strings.Cut(s, "=")
 		var n int64
@@ -100,13 +105,19 @@ var cleanCases = []struct {
 }{
 	{"qwen3 4x128, Shakespeare, characters", slices.Concat(shape(4, 128), on("shakespeare", 500), chars)},
 	{"the same, fp32", slices.Concat(shape(4, 128), on("shakespeare", 500), chars, []string{"numeric.mode=fp32"})},
-	{"the same, cycles of 300", slices.Concat(shape(4, 128), on("shakespeare", 1200), chars, []string{"schedule.period=300"})},
+	{"the same, cycles of 300", slices.Concat(shape(4, 128), on("shakespeare", 1200), chars,
+		[]string{"schedule.period=300"})},
 	{"the same, 1500 steps", slices.Concat(shape(4, 128), on("shakespeare", 1500), chars)},
-	{"llama 4x128, Shakespeare, characters", slices.Concat(shape(4, 128, "model.shape=llama"), on("shakespeare", 500), chars)},
-	{"llama 4x128, cycles of 350", slices.Concat(shape(4, 128, "model.shape=llama"), on("shakespeare", 950), chars, []string{"schedule.period=350"})},
-	{"qwen2 4x128, Shakespeare, characters", slices.Concat(shape(4, 128, "model.shape=qwen2"), on("shakespeare", 500), chars)},
-	{"gpt2 4x128, Shakespeare, characters", slices.Concat(shape(4, 128, "model.shape=gpt2"), on("shakespeare", 500), chars)},
-	{"gpt2 4x128, dropout 0.1, cycles of 350", slices.Concat(shape(4, 128, "model.shape=gpt2", "model.dropout=0.1"), on("shakespeare", 950), chars, []string{"schedule.period=350"})},
+	{"llama 4x128, Shakespeare, characters", slices.Concat(shape(4, 128, "model.shape=llama"), on("shakespeare", 500),
+		chars)},
+	{"llama 4x128, cycles of 350", slices.Concat(shape(4, 128, "model.shape=llama"), on("shakespeare", 950), chars,
+		[]string{"schedule.period=350"})},
+	{"qwen2 4x128, Shakespeare, characters", slices.Concat(shape(4, 128, "model.shape=qwen2"), on("shakespeare", 500),
+		chars)},
+	{"gpt2 4x128, Shakespeare, characters", slices.Concat(shape(4, 128, "model.shape=gpt2"), on("shakespeare", 500),
+		chars)},
+	{"gpt2 4x128, dropout 0.1, cycles of 350", slices.Concat(shape(4, 128, "model.shape=gpt2", "model.dropout=0.1"),
+		on("shakespeare", 950), chars, []string{"schedule.period=350"})},
 	{"qwen3 2x64, Shakespeare, bytes", slices.Concat(shape(2, 64), on("shakespeare", 500), raw)},
 	{"qwen3 8x64, Shakespeare, characters", slices.Concat(shape(8, 64), on("shakespeare", 500), chars)},
 	{"qwen3 4x128, addresses, 1,024 pieces", slices.Concat(shape(4, 128), on("sotu", 400), bpe)},
@@ -116,8 +127,10 @@ var cleanCases = []struct {
 	{"qwen3 4x128, conversations, 1,024 pieces", slices.Concat(shape(4, 128), on("perl", 400), bpe)},
 	{"qwen3 4x128, Go source, 1,024 pieces", slices.Concat(shape(4, 128), on("go", 400), bpe)},
 	{"qwen2 3x128, Go source, bytes", slices.Concat(shape(3, 128, "model.shape=qwen2"), on("go2", 400), raw)},
-	{"qwen3 4x128, Go source, linear", slices.Concat(shape(4, 128), on("go2", 400), bpe, []string{"schedule.kind=linear"})},
-	{"qwen3 4x128, the grammar, article's rate", slices.Concat(shape(4, 128), on("grammar", 500), chars, []string{`data.separator="\n"`, "optim.lr=article"})},
+	{"qwen3 4x128, Go source, linear", slices.Concat(shape(4, 128), on("go2", 400), bpe,
+		[]string{"schedule.kind=linear"})},
+	{"qwen3 4x128, the grammar, article's rate", slices.Concat(shape(4, 128), on("grammar", 500), chars,
+		[]string{`data.separator="\n"`, "optim.lr=article"})},
 }
 
 // faultTable is every fault of train --inject, over seeds, beside the clean run.
@@ -154,7 +167,8 @@ func only(prefix string) func(outcome) bool {
 func named(text string, prefixes ...string) func(outcome) bool {
 	return func(o outcome) bool {
 		return slices.ContainsFunc(o.Events, func(e seen) bool {
-			return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(e.Code, p) }) && strings.Contains(e.Tensor+" "+e.Message, text)
+			return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(e.Code, p) }) &&
+				strings.Contains(e.Tensor+" "+e.Message, text)
 		})
 	}
 }
@@ -170,11 +184,12 @@ var faultCases = []faultCase{
 	{"poison-batches" + at(faultAt), "E1 and E2", both(code("E1"), code("E2"), done), false},
 	{"lr-bomb" + at(faultAt), "E1 or E2, recovers", both(code("E1", "E2"), done), false},
 	{"bit-flip" + at(faultAt), "E0, E1 or E2", both(code("E0", "E1", "E2"), done), false},
-	{"frozen-layer@1", "A1 after 3 checks, block named", func(o outcome) bool { // checks are made at step 1 and every 100 steps
-		return slices.ContainsFunc(o.Events, func(e seen) bool {
-			return strings.HasPrefix(e.Code, "A1") && e.Step == 200 && strings.Contains(e.Message, "block 1")
-		})
-	}, false},
+	{"frozen-layer@1", "A1 after 3 checks, block named",
+		func(o outcome) bool { // checks are made at step 1 and every 100 steps
+			return slices.ContainsFunc(o.Events, func(e seen) bool {
+				return strings.HasPrefix(e.Code, "A1") && e.Step == 200 && strings.Contains(e.Message, "block 1")
+			})
+		}, false},
 	{"starved-init@1", "A2 at step 1", func(o outcome) bool {
 		return slices.ContainsFunc(o.Events, func(e seen) bool { return strings.HasPrefix(e.Code, "A2") && e.Step == 1 })
 	}, false},
@@ -202,7 +217,8 @@ func cleanTask(seed int) arm {
 }
 
 func faulted(fault string, seed int, more ...string) arm {
-	return arm{Set: task(seed, more...), Inject: []string{fault}, label: fmt.Sprintf("%s%s, seed %d", fault, observes(more), seed)}
+	return arm{Set: task(seed, more...), Inject: []string{fault},
+		label: fmt.Sprintf("%s%s, seed %d", fault, observes(more), seed)}
 }
 
 func observes(set []string) string {
@@ -227,7 +243,8 @@ type unseen struct{}
 
 func (unseen) name() string { return "unseen" }
 
-var unseenFaults = []string{"shuffled-labels" + at(faultAt), "random-tokens" + at(faultAt), "shifted-label@1", "mean-of-means@1"}
+var unseenFaults = []string{"shuffled-labels" + at(faultAt), "random-tokens" + at(faultAt), "shifted-label@1",
+	"mean-of-means@1"}
 
 func (unseen) arms(seeds int) (list []arm) {
 	for _, f := range unseenFaults {

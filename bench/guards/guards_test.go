@@ -31,7 +31,8 @@ func TestQuick(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := string(got); !strings.HasPrefix(s, "before\n"+beginMark) || !strings.HasSuffix(s, endMark+"after\n") || !strings.Contains(s, "| `nan-grad@250` | E0, tensor named | 1 of 1 | E0-NONFINITE") {
+	if s := string(got); !strings.HasPrefix(s, "before\n"+beginMark) || !strings.HasSuffix(s, endMark+"after\n") ||
+		!strings.Contains(s, "| `nan-grad@250` | E0, tensor named | 1 of 1 | E0-NONFINITE") {
 		t.Errorf("the page:\n%s", s)
 	}
 	log.Reset()
@@ -42,7 +43,8 @@ func TestQuick(t *testing.T) {
 
 func TestRefuses(t *testing.T) {
 	for _, args := range [][]string{{"-only=G99"}, {"-seeds=0"}, {"more"}} {
-		if err := run(context.Background(), append([]string{"-out=" + filepath.Join(t.TempDir(), "x")}, args...), &bytes.Buffer{}); err == nil {
+		if err := run(context.Background(), append([]string{"-out=" + filepath.Join(t.TempDir(), "x")}, args...),
+			&bytes.Buffer{}); err == nil {
 			t.Errorf("%v: no error", args)
 		}
 	}
@@ -54,7 +56,8 @@ func TestGrammar(t *testing.T) {
 			t.Errorf("%q is not right", line)
 		}
 	}
-	for _, wrong := range []string{"", "3 kelo ruda", "2 kelo ruda mita", "4 kelo ruda mita bina", "2 kelo rud", "kelo ruda"} {
+	for _, wrong := range []string{"", "3 kelo ruda", "2 kelo ruda mita", "4 kelo ruda mita bina", "2 kelo rud",
+		"kelo ruda"} {
 		if right(wrong) {
 			t.Errorf("%q is right", wrong)
 		}
@@ -69,7 +72,8 @@ func TestStatistics(t *testing.T) {
 		t.Error(got)
 	}
 	saved := []*outcome{{Reason: "failed: x"}}
-	for want, gain := range map[string][]float64{"**gain**": {0.1, 0.11, 0.09}, "no gain here": {0.1, -0.1, 0.02}, "loss": {-0.1, -0.11, -0.1}, "saves": {math.NaN(), 1}} {
+	for want, gain := range map[string][]float64{"**gain**": {0.1, 0.11, 0.09}, "no gain here": {0.1, -0.1, 0.02},
+		"loss": {-0.1, -0.11, -0.1}, "saves": {math.NaN(), 1}} {
 		if got := verdict(gain, saved); !strings.Contains(got, want) {
 			t.Errorf("%v: %s", gain, got)
 		}

@@ -54,9 +54,11 @@ func (p *proof) report(parts []part, path, docs string) error {
 	before, rest, found := bytes.Cut(page, []byte(beginMark))
 	_, after, ends := bytes.Cut(rest, []byte(endMark))
 	if !found || !ends {
-		return fmt.Errorf("%s has no lines %q and %q to put the tables between", docs, strings.TrimSpace(beginMark), strings.TrimSpace(endMark))
+		return fmt.Errorf("%s has no lines %q and %q to put the tables between", docs, strings.TrimSpace(beginMark),
+			strings.TrimSpace(endMark))
 	}
-	return os.WriteFile(docs, bytes.Join([][]byte{before, []byte(beginMark), b.Bytes(), []byte(endMark), after}, nil), 0o666)
+	return os.WriteFile(docs, bytes.Join([][]byte{before, []byte(beginMark), b.Bytes(), []byte(endMark), after}, nil),
+		0o666)
 }
 
 func (p *proof) table(b *bytes.Buffer, q part) error {
@@ -206,7 +208,8 @@ func (p *proof) cleanRuns(b *bytes.Buffer, q cleanRuns) {
 				errors++
 			}
 		}
-		fmt.Fprintf(&rows, "| %s | %d | %d | %.4f | %.2e | %s |\n", cleanCases[i].label, i%5+1, o.Step, float64(o.Loss), float64(o.Peak), orNone(o.codes()))
+		fmt.Fprintf(&rows, "| %s | %d | %d | %.4f | %.2e | %s |\n", cleanCases[i].label, i%5+1, o.Step, float64(o.Loss),
+			float64(o.Peak), orNone(o.codes()))
 	}
 	fmt.Fprintf(b, "\n### Clean runs\n\n%d runs, %s steps checked, **%d false E events**.\n\n| run | seed | steps | loss | peak rate | all that was told |\n|---|---|---|---|---|---|\n%s",
 		n, group(checked), errors, &rows)
@@ -239,7 +242,8 @@ func (p *proof) faults(b *bytes.Buffer, q faultTable) {
 		case c.close && !(mean <= 0.02):
 			verdict = "**code met, loss short**"
 		}
-		fmt.Fprintf(b, "| `%s` | %s | %d of %d | %s | %s | %s | %s |\n", c.fault, c.must, met, len(ran(got)), told(got), spread(values(got, loss), 4), signed(diff, 4), verdict)
+		fmt.Fprintf(b, "| `%s` | %s | %d of %d | %s | %s | %s | %s |\n", c.fault, c.must, met, len(ran(got)), told(got),
+			spread(values(got, loss), 4), signed(diff, 4), verdict)
 	}
 }
 
@@ -257,7 +261,8 @@ func (p *proof) unseen(b *bytes.Buffer, _ unseen) {
 				n++
 			}
 		}
-		fmt.Fprintf(b, "| `%s` | %d of %d | %s | %s | %s |\n", f, n, len(ran(got)), told(got), spread(values(got, loss), 4), signed(paired(got, clean, loss), 4))
+		fmt.Fprintf(b, "| `%s` | %d of %d | %s | %s | %s |\n", f, n, len(ran(got)), told(got), spread(values(got, loss), 4),
+			signed(paired(got, clean, loss), 4))
 	}
 }
 
@@ -291,7 +296,8 @@ func (p *proof) comparisons(b *bytes.Buffer, list []comparison) {
 				gain[i] = -gain[i]
 			}
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", c.id, c.fault, c.guard, spread(values(clean, c.value), digits)+c.unit, spread(values(without, c.value), digits),
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", c.id, c.fault, c.guard,
+			spread(values(clean, c.value), digits)+c.unit, spread(values(without, c.value), digits),
 			spread(values(guarded, c.value), digits), signed(gain, digits), said, verdict(gain, ran(without)))
 	}
 	if len(absent) > 0 {

@@ -74,7 +74,8 @@ func (p *proof) trial(ctx context.Context, a arm) error {
 		return err
 	}
 	o.Seconds = math.Round(10*time.Since(began).Seconds()) / 10
-	fmt.Fprintf(p.log, "%s  %-44s loss %.4f  %s  %s  (%.0f s)\n", time.Now().Format("15:04:05"), a.label, float64(o.Loss), o.Reason, o.codes(), o.Seconds)
+	fmt.Fprintf(p.log, "%s  %-44s loss %.4f  %s  %s  (%.0f s)\n", time.Now().Format("15:04:05"), a.label,
+		float64(o.Loss), o.Reason, o.codes(), o.Seconds)
 	return p.store.put(a, o)
 }
 
@@ -198,7 +199,8 @@ func (o *outcome) write(ctx context.Context, dir string) error {
 	}
 	defer m.Close()
 	const samples = 300
-	list, err := m.Generate(ctx, "", gimbal.GenerateOptions{Samples: samples, TopK: -1, Temperature: 0.5, MaxTokens: 60, Seed: 1})
+	list, err := m.Generate(ctx, "", gimbal.GenerateOptions{Samples: samples, TopK: -1, Temperature: 0.5, MaxTokens: 60,
+		Seed: 1})
 	if err != nil {
 		return err
 	}
