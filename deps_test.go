@@ -13,13 +13,11 @@ import (
 	"gimbal"
 )
 
-// lattice is the import policy of the house: a package may import what its
-// line names and nothing else of ours. Every arrow points down: a package may
-// name only packages that stand above it in this list, which is checked too.
+// lattice is the import policy of the house: a package may import what its line names and nothing else of ours. Every
+// arrow points down: a package may name only packages that stand above it in this list, which is checked too.
 //
-// DO NOT ADD AN ARROW TO FIX A BUILD. If the right code needs one that is not
-// here, the design may be wrong: change it in one step and say so in
-// docs/architecture.md and RATIONALE.md.
+// DO NOT ADD AN ARROW TO FIX A BUILD. If the right code needs one that is not here, the design may be wrong: change
+// it in one step and say so in docs/architecture.md and RATIONALE.md.
 var lattice = []struct {
 	pkg  string
 	may  string

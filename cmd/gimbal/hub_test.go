@@ -17,8 +17,7 @@ import (
 )
 
 // writeForeign writes a small Llama as others have them: shards in bfloat16, an epsilon, a base and a scaling of RoPE
-// of its
-// own, a head of its own, more ids than the tokenizer has tokens, and a chat template.
+// of its own, a head of its own, more ids than the tokenizer has tokens, and a chat template.
 func writeForeign(dir string) error {
 	a := config.Arch{Shape: "llama", Layers: 2, Width: 16, Heads: 4, KVHeads: 2, HeadSize: 4, MLP: 24, Vocab: 272,
 		Context: 64, Norm: "rms", NormEps: 1e-5,

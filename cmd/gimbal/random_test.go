@@ -26,8 +26,7 @@ var slow = []string{"seconds", "rounds", "max-tokens", "n", "texts", "tokens", "
 	"remove", "yes"}
 
 // TestNoLinePanics types random command lines over a run that is there: whatever they are, they end with one of the
-// codes
-// of the program, and say why unless they end well.
+// codes of the program, and say why unless they end well.
 func TestNoLinePanics(t *testing.T) {
 	texts(t, 20)
 	gimbals(t, 0, append([]string{"train", "--data", "texts", "--steps", "2", "--out", "run"}, smallest...)...)

@@ -20,8 +20,8 @@ const (
 )
 
 // interruptible returns a context that the first signal cancels. A run that trains saves then, for as long as that
-// takes;
-// everything else ends within a second, at once if need be: it has nothing to lose but what the next start sweeps.
+// takes; everything else ends within a second, at once if need be: it has nothing to lose but what the next start
+// sweeps.
 //
 // A second signal leaves at once: what was saved is complete, and what was being saved is litter that the next start
 // sweeps. A terminal that is closed is a signal, too, unless the program was started to outlive it; it may say so

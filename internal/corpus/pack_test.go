@@ -223,8 +223,7 @@ func allocated(f func()) uint64 {
 }
 
 // FuzzPacked reads arbitrary bytes as packed JSONL: no panic, no more text than the limits allow, no more memory than
-// a window
-// and some buffers.
+// a window and some buffers.
 func FuzzPacked(f *testing.F) {
 	text := []byte("{\"text\":\"a\"}\n{\"text\":\"b\"}\n")
 	f.Add(packed(f, gz, text), true)

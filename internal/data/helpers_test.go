@@ -121,8 +121,7 @@ func randomTexts(r *rand.Rand, n, longest int) []string {
 }
 
 // bytes and invalid are what the index says of a document: the bytes that its tokens spell, and those of its text
-// that are
-// not valid UTF-8. Readers of the format want them; the package sums them up and reads neither.
+// that are not valid UTF-8. Readers of the format want them; the package sums them up and reads neither.
 func (x index) bytes(i int) int64    { return x.word(i, 16) }
 func (x index) invalid(i int) uint32 { return binary.LittleEndian.Uint32(x[i*recordBytes+44:]) }
 
@@ -168,8 +167,7 @@ func newOracle(t *testing.T, s *Set, texts []string, start string, context int) 
 }
 
 // check reports the first way in which b is not one epoch of the oracle's documents: every token after the start a
-// label
-// exactly once, with the token before it as input; EOS the last label of a document, and nowhere else.
+// label exactly once, with the token before it as input; EOS the last label of a document, and nowhere else.
 func (o *oracle) check(b *Batch) error {
 	n := len(b.Tokens)
 	if len(b.Labels) != n || len(b.Counts) != n {

@@ -33,7 +33,8 @@ func TestLoader(t *testing.T) {
 		seed := r.Uint64()
 		l := loader(t, sp, seed, budget)
 
-		// Three epochs in one go: what comes when, and that every epoch has every sequence once, in an order of its own.
+		// Three epochs in one go: what comes when, and that every epoch has every sequence once, in an order of its
+		// own.
 		n := sp.Sequences()
 		var batches []*Batch
 		var cursors []Cursor

@@ -19,10 +19,9 @@ var gigabytes = flag.Float64("gigabytes", 0,
 	"size of the corpus of TestLargeCorpus, which is written to the temporary folder")
 
 // TestLargeCorpus prepares a corpus of generated text, half of it in documents of some kilobytes and half in a single
-// one: the
-// most memory that the process ever had until then stays below 500 MB, whatever the size. What is read of it later is
-// mapped,
-// and stays in memory as long as nobody else wants that; memory of the process's own stays below 500 MB all the time.
+// one: the most memory that the process ever had until then stays below 500 MB, whatever the size. What is read of it
+// later is mapped, and stays in memory as long as nobody else wants that; memory of the process's own stays below 500
+// MB all the time.
 func TestLargeCorpus(t *testing.T) {
 	if *gigabytes == 0 {
 		t.Skip("takes time and disk by the gigabyte: -gigabytes 10")
@@ -113,8 +112,7 @@ func TestLargeCorpus(t *testing.T) {
 }
 
 // memory returns a line of /proc/self/status in kB: VmHWM is the most resident memory so far, mapped files included,
-// RssAnon
-// what the process itself has now.
+// RssAnon what the process itself has now.
 func memory(t *testing.T, name string) int {
 	raw, err := os.ReadFile("/proc/self/status")
 	if err != nil {

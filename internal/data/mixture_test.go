@@ -26,8 +26,7 @@ func mixed(t *testing.T, r *rand.Rand, weights []float64, opt PrepareOptions) *S
 }
 
 // TestMixture wants of every epoch the shares that the weights give, of every root each sequence once before any
-// comes again,
-// and the same batch at every cursor whoever asks.
+// comes again, and the same batch at every cursor whoever asks.
 func TestMixture(t *testing.T) {
 	r := random(t)
 	for range 12 {

@@ -156,8 +156,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// TestGoldenHard compares hard texts, with and without their special tokens, in
-// one piece and in many.
+// TestGoldenHard compares hard texts, with and without their special tokens, in one piece and in many.
 func TestGoldenHard(t *testing.T) {
 	g := readGolden(t)
 	if len(g.Hard) == 0 {

@@ -82,8 +82,7 @@ func TestParseOwn(t *testing.T) {
 	}
 }
 
-// TestStableFile: the file of a fixed tokenizer never changes, since the hash
-// names caches and checkpoints.
+// TestStableFile: the file of a fixed tokenizer never changes, since the hash names caches and checkpoints.
 func TestStableFile(t *testing.T) {
 	for kind, want := range map[string]string{
 		KindBytes: "42063a49c713df0885968c9a60b72f73ba90b02a53ca8103910a4ede3716b5cc",
@@ -253,8 +252,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// FuzzParse: no panic, no memory out of proportion, and what is accepted comes
-// back the same.
+// FuzzParse: no panic, no memory out of proportion, and what is accepted comes back the same.
 func FuzzParse(f *testing.F) {
 	for _, tok := range small(f) {
 		f.Add(mustJSON(f, tok))

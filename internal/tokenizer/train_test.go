@@ -74,9 +74,8 @@ func naiveTrain(size int, docs ...[]byte) []merge {
 func TestTrainAgainstDefinition(t *testing.T) {
 	r := newRand(t)
 	for range 30 {
-		// Few different words, so that many counts are equal. No letter
-		// comes twice in a row and no order is reversed, so that each
-		// string is made by one merge only.
+		// Few different words, so that many counts are equal. No letter comes twice in a row and no order is
+		// reversed, so that each string is made by one merge only.
 		var text []byte
 		for range 60 + r.IntN(200) {
 			text = append(text, ' ')
@@ -115,8 +114,7 @@ func TestTrainTies(t *testing.T) {
 	}
 }
 
-// TestTrainSameForAnyWorkers: also for any cut of the same text into documents
-// that ends at line breaks.
+// TestTrainSameForAnyWorkers: also for any cut of the same text into documents that ends at line breaks.
 func TestTrainSameForAnyWorkers(t *testing.T) {
 	docs := goSource()[:80]
 	var want string
@@ -132,8 +130,7 @@ func TestTrainSameForAnyWorkers(t *testing.T) {
 	}
 }
 
-// TestTrainHugeDocument: a document that is counted in parts gives the pieces
-// of the whole.
+// TestTrainHugeDocument: a document that is counted in parts gives the pieces of the whole.
 func TestTrainHugeDocument(t *testing.T) {
 	var docs [][]byte
 	for _, f := range goSource()[:650] {
@@ -187,8 +184,7 @@ func TestTrainSmallCorpus(t *testing.T) {
 	}
 }
 
-// TestTrainRepeats: runs of one character merge with themselves, and merges that
-// spell the same share a token.
+// TestTrainRepeats: runs of one character merge with themselves, and merges that spell the same share a token.
 func TestTrainRepeats(t *testing.T) {
 	r := newRand(t)
 	for range 20 {
@@ -241,8 +237,7 @@ func TestTrainErrors(t *testing.T) {
 	}
 }
 
-// TestTrainLongPieces: a piece of megabytes costs about as much as its text in
-// short ones.
+// TestTrainLongPieces: a piece of megabytes costs about as much as its text in short ones.
 func TestTrainLongPieces(t *testing.T) {
 	r := newRand(t)
 	text := make([]byte, 2<<20)

@@ -130,8 +130,7 @@ func TestWholeTextsAtTheEnds(t *testing.T) {
 }
 
 // What is written is the same at every evaluation of the same weights, and for any number of workers; and it is
-// planned from
-// what is known before the first step, so that asking twice gives the same.
+// planned from what is known before the first step, so that asking twice gives the same.
 func TestWritingIsPlannedOnce(t *testing.T) {
 	writing := func(settings ...string) plan.Writing { return newRun(t, tiny(t, settings...), Options{}).plan.Writing }
 	small := writing("train.steps=40")

@@ -30,8 +30,7 @@ func rates(t *testing.T, dir string) map[int64]float64 {
 }
 
 // A run that gets another number of steps goes on at the rate it has, whatever the schedule. Killed and resumed,
-// resumed
-// again, or thrown back to before the change, it has the same rates, bit for bit.
+// resumed again, or thrown back to before the change, it has the same rates, bit for bit.
 func TestExtendedRates(t *testing.T) {
 	if testing.Short() {
 		t.Skip("many runs one after the other: slow under the race detector")
