@@ -29,9 +29,9 @@ func (e *Error) Error() string {
 	}
 	switch {
 	case e.Path != "" && e.Line > 0:
-		return fmt.Sprintf("data: %s:%d:%d: %s", ShowPath(e.Path), e.Line, e.Byte, text)
+		return fmt.Sprintf("data: %s:%d:%d: %s", Printable(e.Path), e.Line, e.Byte, text)
 	case e.Path != "":
-		return "data: " + ShowPath(e.Path) + ": " + text
+		return "data: " + Printable(e.Path) + ": " + text
 	}
 	return "data: " + text
 }

@@ -161,7 +161,7 @@ func named(first []string, n int64) string {
 	}
 	list := make([]string, len(first))
 	for i, p := range first {
-		list[i] = ShowPath(p)
+		list[i] = Printable(p)
 	}
 	if int64(len(first)) < n {
 		list = append(list, "…")
@@ -169,13 +169,13 @@ func named(first []string, n int64) string {
 	return " (" + strings.Join(list, ", ") + ")"
 }
 
-// ShowPath writes a path for a terminal or a log: as it is, or quoted as in Go where a character does not print or a
-// byte is not UTF-8.
-func ShowPath(path string) string {
-	if strings.ContainsFunc(path, func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }) {
-		return strconv.Quote(path)
+// Printable writes a path or another text for a terminal or a log: as it is, or quoted as in Go where a character does
+// not print or a byte is not UTF-8.
+func Printable(text string) string {
+	if strings.ContainsFunc(text, func(r rune) bool { return r == unicode.ReplacementChar || !unicode.IsPrint(r) }) {
+		return strconv.Quote(text)
 	}
-	return path
+	return text
 }
 
 // CountKind writes a number with the kind of thing that it counts: "2 links out of the folder".

@@ -19,7 +19,7 @@ func (s *Set) Locate(span Span) string {
 	}
 	if src.HasPlaces() {
 		if line, err := lineOf(src.Path, at); err == nil {
-			return fmt.Sprintf("%s, line %d, byte %d", corpus.ShowPath(src.Path), line, at)
+			return fmt.Sprintf("%s, line %d, byte %d", corpus.Printable(src.Path), line, at)
 		}
 	}
 	return s.Describe(span.Doc)

@@ -147,7 +147,7 @@ func (s *Set) Census() Census { return s.census }
 // Describe names a document for a person: its file and its place there.
 func (s *Set) Describe(r Ref) string {
 	src := &s.docs.Sources[r.Source]
-	return corpus.ShowPath(src.Path) + ", " + src.Place(r)
+	return corpus.Printable(src.Path) + ", " + src.Place(r)
 }
 
 // heldOut decides by the document's text alone: it never moves, and exact copies stay together.

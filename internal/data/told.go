@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"gimbal/internal/corpus"
@@ -60,7 +59,7 @@ func (s *Set) tellEmpty() {
 	}
 	s.told = append(s.told, corpus.Finding{Warn: 2*(c.Empty+c.OneToken) > c.Documents,
 		Text: fmt.Sprintf("of %s, too short to teach anything: %s; the first is %s", count(c.Documents, "document"),
-			strings.Join(kinds, ", "), printable(s.Describe(s.index.ref(first))))})
+			strings.Join(kinds, ", "), s.Describe(s.index.ref(first)))})
 }
 
 // ownMarks are the marks of the tokenizer that are not among endMarks.
@@ -90,7 +89,7 @@ func (s *Set) tellMark(m corpus.Spelling) {
 		return
 	}
 	f := corpus.Finding{Warn: true, Text: fmt.Sprintf("%s is spelled out %s in %s of %s looked at: it is learned as "+
-		"plain text, not as an end", printable(m.Text), count(m.Times, "time"), group(m.Documents),
+		"plain text, not as an end", corpus.Printable(m.Text), count(m.Times, "time"), group(m.Documents),
 		count(m.Looked, "document")),
 		Advice: "take it out of the records: each is a document and gets its own end"}
 	if m.Plain {
@@ -120,7 +119,7 @@ func (s *Set) tellSeparator(c *corpus.Corpus, escaped, crlf corpus.Spelling) {
 			return
 		}
 	}
-	f := corpus.Finding{Warn: true, Text: fmt.Sprintf("data.separator %s cuts none of %s", printable(sep),
+	f := corpus.Finding{Warn: true, Text: fmt.Sprintf("data.separator %s cuts none of %s", corpus.Printable(sep),
 		count(int64(cuttable), "text file")), Advice: "take one that is in the text, or leave it out"}
 	write := func(sep string) string {
 		return fmt.Sprintf(`--set 'data.separator=%q' (in a file, separator = %q)`, sep, sep)
@@ -153,12 +152,4 @@ func otherSeparators(sep string) (unescaped, crlf string) {
 		crlf = strings.ReplaceAll(meant, "\n", "\r\n")
 	}
 	return unescaped, crlf
-}
-
-// printable returns a text as it is, or quoted if it would do more to a terminal than show.
-func printable(text string) string {
-	if strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) || r == '\uFFFD' }) {
-		return strconv.Quote(text)
-	}
-	return text
 }

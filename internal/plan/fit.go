@@ -50,7 +50,7 @@ func (d *Draft) fit(have int64) error {
 		told = append(told, fmt.Sprintf("%s is %d instead of %d", k.key, k.now, k.was))
 	}
 	if told != nil {
-		d.notes = append(d.notes, fmt.Sprintf("the text has only %d tokens to train on: %s", have,
+		d.warnings = append(d.warnings, fmt.Sprintf("the text has only %d tokens to train on: %s", have,
 			strings.Join(told, ", ")))
 	}
 	return nil

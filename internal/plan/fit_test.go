@@ -71,9 +71,9 @@ func TestLittleText(t *testing.T) {
 			continue
 		}
 		got := d.Config.Train
-		if got.Context != c.context || got.BatchTokens != c.batch || len(d.notes) != c.notes {
+		if got.Context != c.context || got.BatchTokens != c.batch || len(d.warnings) != c.notes {
 			t.Errorf("%d bytes, %s: context %d, batches of %d, told %q", c.bytes, c.set, got.Context, got.BatchTokens,
-				d.notes)
+				d.warnings)
 		}
 		if err := d.Config.Check(); err != nil {
 			t.Error(err)

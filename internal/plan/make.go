@@ -37,7 +37,7 @@ func (d *Draft) Make(ctx context.Context, r Request) (*Plan, error) {
 		r.Note = func(string, ...any) {}
 	}
 	cfg := d.Config
-	p := &Plan{Config: cfg, Hardware: r.Opener.Hardware(), Warnings: append(slices.Clone(cfg.Notes()), d.notes...)}
+	p := &Plan{Config: cfg, Hardware: r.Opener.Hardware(), Warnings: append(slices.Clone(cfg.Notes()), d.warnings...)}
 	if w := p.Hardware.Warning; w != "" {
 		p.Warnings = append(p.Warnings, w)
 	}

@@ -20,11 +20,11 @@ import (
 
 // Draft is a plan in the making: the text is there, and the keys that follow from it are decided.
 type Draft struct {
-	Config *config.Config // a copy of the request
-	Text   *data.Text
-	Notes  []string     // what is to be told of the model that it begins from
-	arch   *config.Arch // of weights that are loaded; nil: fresh ones
-	notes  []string     // what a person should know of what was decided with the text
+	Config   *config.Config // a copy of the request
+	Text     *data.Text
+	Notes    []string     // what is to be told of the model that it begins from
+	arch     *config.Arch // of weights that are loaded; nil: fresh ones
+	warnings []string     // of what was decided with the text, for the plan
 }
 
 // Close gives the text back.
@@ -228,7 +228,7 @@ func (d *Draft) prepare(ctx context.Context, docs *corpus.Corpus, tok *tokenizer
 		return errors.Join(err, set.Close())
 	}
 	d.Text = t
-	d.notes = append(d.notes, unused(cfg, set)...)
+	d.warnings = append(d.warnings, unused(cfg, set)...)
 	return nil
 }
 

@@ -1,14 +1,15 @@
 package sniff
 
 import (
+	"encoding/json"
 	"fmt"
+	"gimbal/internal/testseed"
+	"os"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding/htmlindex"
-
-	"gimbal/internal/testseed"
 )
 
 // encode writes a text in another encoding.
@@ -25,21 +26,18 @@ func encode(t testing.TB, name, text string) string {
 	return s
 }
 
-// samples are texts by the encoding that is to be guessed.
-var samples = map[string]string{
-	"gbk":          "今天天气很好，我们去公园走走。他说，这个问题要看怎么想。\n那时候我还小，不知道家里发生了什么事情。\n",
-	"big5":         "今天天氣很好，我們去公園走走。他說，這個問題要看怎麼想。\n那時候我還小，不知道家裡發生了什麼事情。\n",
-	"shift_jis":    "きょうは天気がいいので、みんなで公園に行きました。\nそれはいつのことだったか、もう覚えていない。\n",
-	"euc-jp":       "きょうは天気がいいので、みんなで公園に行きました。\nそれはいつのことだったか、もう覚えていない。\n",
-	"euc-kr":       "오늘은 날씨가 좋아서 우리는 공원에 갔다.\n그때 나는 아직 어려서 아무것도 몰랐다고 그는 말했다.\n",
-	"windows-1251": "Сегодня хорошая погода, и мы пошли гулять в парк.\nОн сказал, что это было давно.\n",
-	"koi8-r":       "Сегодня хорошая погода, и мы пошли гулять в парк.\nОн сказал, что это было давно.\n",
-	"windows-1253": "Σήμερα ο καιρός είναι καλός και πήγαμε στο πάρκο.\n",
-	"windows-1252": "Le garçon a mangé à la forêt, où l’été était déjà passé.\n" +
-		"Der Bär hört schöne Lieder über die Straße.\n",
-	"windows-1250": "Zażółć gęślą jaźń. Dziś było ładnie, więc poszliśmy do parku.\n" +
-		"Příliš žluťoučký kůň úpěl ďábelské ódy.\n",
-	"windows-1254": "Bugün hava çok güzeldi, bu yüzden çocuklarla parka gittik. Işığı söndürdü, kapıyı açtı.\n",
+// samples are texts by the encoding that is to be guessed. The tests of corpus have them, too.
+var samples = readSamples()
+
+func readSamples() (texts map[string]string) {
+	raw, err := os.ReadFile("testdata/samples.json")
+	if err == nil {
+		err = json.Unmarshal(raw, &texts)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return texts
 }
 
 func TestGuess(t *testing.T) {
