@@ -41,7 +41,7 @@ func finish(e *env, r *gimbal.Result, err error, asJSON bool) error {
 			printBeginning(e.stdout, s.Text, width)
 		}
 	}
-	reason, _, _ := strings.Cut(r.Reason, ": ") // the error, or the event, is told elsewhere
+	reason, _, _ := strings.Cut(r.Reason, ": ") // the error, or the event, is printed elsewhere
 	line("%s after step %d, in %s: %s tokens, %s", reason, r.Step, clockText(p.now().Sub(p.began)), plan.Count(r.Tokens),
 		eventsText(r))
 	var longer int64

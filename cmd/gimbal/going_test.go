@@ -96,7 +96,7 @@ func TestNoResultIsLostInSilence(t *testing.T) {
 	}
 }
 
-// A run goes on where nobody reads what it says: it is told in its log, and is no error.
+// A run goes on where nobody reads what it says: its log records that, and it is no error.
 func TestARunOutlivesItsReaders(t *testing.T) {
 	texts(t, 30)
 	for name, err := range map[string]error{"pipe": syscall.EPIPE, "terminal": syscall.EIO} {

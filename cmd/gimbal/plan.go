@@ -14,7 +14,7 @@ import (
 	"gimbal/internal/runs"
 )
 
-// planned prints what a run will do, and what the checks found; everything of both where everything is told.
+// planned prints what a run will do, and what the checks found; everything of both at level verbose.
 func (p *progress) planned(public *gimbal.Plan) {
 	if p.level == verbose {
 		all := &strings.Builder{}

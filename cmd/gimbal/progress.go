@@ -99,7 +99,7 @@ func (p *progress) tell(what gimbal.Progress) {
 // say prints lines, above the live one.
 func (p *progress) say(text string) { p.screen.say(text, p.live()) }
 
-// message is a text wrapped to three lines of the screen at most. Where everything is told it is left whole, for grep.
+// message is a text wrapped to three lines of the screen at most. At level verbose it is left whole, for grep.
 func (p *progress) message(text string) string {
 	if p.level == verbose {
 		return runs.Escape(text)

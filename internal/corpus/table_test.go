@@ -37,7 +37,7 @@ func TestTable(t *testing.T) {
 		c.Sources[0].Place(refs[4]) != "row 5" {
 		t.Errorf("%q at %+v", texts[4], refs[4])
 	}
-	// They are told, as a warning where there are many.
+	// The run mentions them, and warns where there are many.
 	if f := counts.Findings(int64(len(texts))); len(f) != 1 || !f[0].Warn ||
 		!strings.Contains(f[0].Text, "17 of 120 records were skipped") {
 		t.Errorf("%+v", f)

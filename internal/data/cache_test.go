@@ -12,7 +12,7 @@ import (
 	"gimbal/internal/tokenizer"
 )
 
-// Where the default place cannot be used there is another one, which is told; every place is private to the user.
+// Where the default place cannot be used another one is used, and the run says so; every place is private to the user.
 func TestCachePlace(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("the places and their permissions are those of Unix")

@@ -141,7 +141,7 @@ func TestSplitByName(t *testing.T) {
 	}
 }
 
-// A validation part in which nothing can be measured is not used, and a tiny one is told.
+// A validation part in which nothing can be measured is not used; of a tiny one the run warns.
 func TestSplitByNameOfLittle(t *testing.T) {
 	for name, c := range map[string]struct {
 		val  []string

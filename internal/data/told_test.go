@@ -8,7 +8,7 @@ import (
 	"gimbal/internal/corpus"
 )
 
-// tellings prepares files, with %d in a name for 30 of them, and returns what is told that changes what is learned.
+// tellings prepares files, with %d in a name for 30 of them, and returns the warnings.
 func tellings(t *testing.T, separator, name, content string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -29,7 +29,7 @@ func tellings(t *testing.T, separator, name, content string) string {
 	return strings.Join(told, "\n")
 }
 
-// Marks of other programs that stay plain text are told, with what to do; a few of them are no matter.
+// The run names marks of other programs that stay plain text, with what to do; a few of them are no matter.
 func TestMarksAreTold(t *testing.T) {
 	repeat := func(what string) string { return strings.Repeat("a story is told. "+what+" ", 40) }
 	const cut, records = "data.separator=", "take it out of the records"
@@ -56,7 +56,7 @@ func TestMarksAreTold(t *testing.T) {
 	}
 }
 
-// A separator that cuts nothing is told, with the one that was meant where that can be seen.
+// The run names a separator that cuts nothing, with the one that was meant where that can be seen.
 func TestSeparatorIsTold(t *testing.T) {
 	for _, c := range []struct{ separator, name, content, told string }{
 		{"\n\n", "t%d.txt", "a\n\nb", ""},

@@ -130,7 +130,7 @@ func inTemplate(template string, tok *tokenizer.Tokenizer, ids []int32) bool {
 
 // names is what the files of a tokenizer beside tokenizer.json say, tokens by their names.
 type names struct {
-	addBOS   *bool  // nil: nothing is said
+	addBOS   *bool  // nil: no file says
 	bos, eos string // ""
 	template string // of conversations
 }
