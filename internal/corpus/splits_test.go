@@ -121,7 +121,8 @@ func TestSplitsOfGivenPaths(t *testing.T) {
 	}
 }
 
-// The run says what names decide, with the key that overrules it; a name that would do something to a terminal is quoted.
+// The run says what names decide, with the key that overrules it. A name that would do something to a terminal is
+// quoted.
 func TestSplitsAreTold(t *testing.T) {
 	dir := t.TempDir()
 	for _, f := range []string{"train.jsonl", "valid.jsonl", "test-0.jsonl", "test-1.jsonl", "test-2.jsonl"} {
