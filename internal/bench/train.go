@@ -114,7 +114,7 @@ func Train(ctx context.Context, opt TrainOptions) (*TrainResult, error) {
 	for i, v := range p.Views {
 		segments[i] = optim.Segment{Lo: v.Lo, Hi: v.Hi, Decay: v.Decay}
 	}
-	t.adam = optim.NewAdamW[float32](x, len(p.Flat), segments, optim.Options{Beta1: cfg.Optim.Beta1,
+	t.adam = optim.New[float32](x, len(p.Flat), segments, optim.Options{Beta1: cfg.Optim.Beta1,
 		Beta2: cfg.Optim.Beta2At(opt.Tokens), Eps: cfg.Optim.Eps, WeightDecay: cfg.Optim.WeightDecay})
 	t.model.Init(1)
 
@@ -144,7 +144,7 @@ type trainer struct {
 	opt    TrainOptions
 	clip   float64
 	model  *model.Model[float32]
-	adam   *optim.AdamW[float32]
+	adam   *optim.Optimizer[float32]
 	watch  stopwatch
 	inputs []model.Input // the passes of a step
 	tokens []int32

@@ -73,11 +73,13 @@ type Train struct {
 	Seed        uint64
 }
 
-// Optim configures AdamW and clipping.
+// Optim configures the optimizer and clipping.
 type Optim struct {
+	Kind        string  // auto, muon or adamw
 	LR          Rule    // peak learning rate: article, article-literal, auto, probe, or a number
-	Beta1       float64 // decay of the first moment
-	Beta2       float64 // decay of the second; 0: 0.99 below 0.5M tokens a step, else 0.95
+	Momentum    float64 // Muon: decay of the moment
+	Beta1       float64 // AdamW: decay of the first moment
+	Beta2       float64 // AdamW: decay of the second; 0: 0.99 below 0.5M tokens a step, else 0.95
 	Eps         float64
 	WeightDecay float64 // decoupled, on matrices only
 	Clip        float64 // largest global gradient norm
@@ -163,7 +165,7 @@ func Default() *Config {
 		Tokenizer:  Tokenizer{Kind: "bpe"},
 		Model:      Model{Shape: "qwen3", Tie: true},
 		Train:      Train{Context: 256, BatchTokens: 8192, Seed: 1},
-		Optim:      Optim{LR: Rule{Name: "auto"}, Beta1: 0.9, Eps: 1e-8, WeightDecay: 0.1, Clip: 1},
+		Optim:      Optim{Kind: "auto", LR: Rule{Name: "auto"}, Momentum: 0.95, Beta1: 0.9, Eps: 1e-8, WeightDecay: 0.1, Clip: 1},
 		Schedule:   Schedule{Kind: "cosine-restarts", Warmup: Rule{Name: "article"}, Floor: 0.1},
 		Numeric:    Numeric{Mode: "auto", Checkpointing: "auto"},
 		Checkpoint: Checkpoint{Keep: 3},

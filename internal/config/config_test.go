@@ -65,7 +65,7 @@ func TestDefaults(t *testing.T) {
 		Tokenizer:  Tokenizer{Kind: "bpe"},
 		Model:      Model{Shape: "qwen3", Tie: true},
 		Train:      Train{Context: 256, BatchTokens: 8192, Seed: 1},
-		Optim:      Optim{LR: Rule{Name: "auto"}, Beta1: 0.9, Eps: 1e-8, WeightDecay: 0.1, Clip: 1},
+		Optim:      Optim{Kind: "auto", LR: Rule{Name: "auto"}, Momentum: 0.95, Beta1: 0.9, Eps: 1e-8, WeightDecay: 0.1, Clip: 1},
 		Schedule:   Schedule{Kind: "cosine-restarts", Warmup: Rule{Name: "article"}, Floor: 0.1},
 		Numeric:    Numeric{Mode: "auto", Checkpointing: "auto"},
 		Checkpoint: Checkpoint{Keep: 3},

@@ -83,12 +83,16 @@ var keys = []key{
 		doc: "most tokens of one forward and backward pass; auto: by memory"},
 	{name: "train.seed", lo: 0, hi: 1e18, doc: "seed of all random numbers"},
 
+	{name: "optim.kind", choices: []string{"auto", "muon", "adamw"}, newer: true, older: "adamw",
+		doc: "muon: matrices of the blocks by Muon, all else by AdamW; auto: muon for new models, unless the batch is too " +
+			"small for it"},
 	{name: "optim.lr", lo: 1e-12, hi: 10, choices: []string{"article", "article-literal", "auto", "probe"},
 		doc: "peak learning rate, a number or a rule; auto: by model size and batch; probe: by a range test before the " +
 			"run; article, article-literal: by the width"},
-	{name: "optim.beta1", lo: 0, hi: 1, below: true, doc: "decay of the first moment"},
+	{name: "optim.momentum", newer: true, lo: 0, hi: 1, below: true, doc: "Muon: decay of the moment"},
+	{name: "optim.beta1", lo: 0, hi: 1, below: true, doc: "AdamW: decay of the first moment"},
 	{name: "optim.beta2", auto: true, lo: 0, above: true, hi: 1, below: true,
-		doc: "decay of the second moment; auto: 0.99 below 500,000 tokens a step, else 0.95"},
+		doc: "AdamW: decay of the second moment; auto: 0.99 below 500,000 tokens a step, else 0.95"},
 	{name: "optim.eps", lo: 0, above: true, hi: 1, doc: "added to the root of the second moment"},
 	{name: "optim.weight_decay", lo: 0, hi: 10, doc: "decoupled weight decay of matrices"},
 	{name: "optim.clip", lo: 0, above: true, hi: 1e9, doc: "largest global gradient norm"},

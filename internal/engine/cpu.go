@@ -9,7 +9,7 @@ import (
 	"gimbal/internal/optim"
 )
 
-// CPU returns the opener of engines on this machine's CPUs: model.Model and optim.AdamW on one kernel.Exec that all
+// CPU returns the opener of engines on this machine's CPUs: model.Model and optim.Optimizer on one kernel.Exec that all
 // engines share. workers is the number of threads, 0 for as many as Go may use at once.
 //
 // It fails when GIMBAL_KERNEL names a tier that this machine lacks.
@@ -37,8 +37,8 @@ func (o *cpuOpener) modelOptions(s Spec) model.Options {
 func (o *cpuOpener) Estimate(s Spec) Memory {
 	m := Memory{Model: model.Memory(s.Arch, o.modelOptions(s)).Total}
 	if !s.Forward {
-		params, _ := s.Arch.Params()
-		m.Slots = 8 * params
+		views, params := model.Layout(s.Arch)
+		m.Slots = optim.Bytes(params, segments(views), s.Optim)
 	}
 	return m
 }
@@ -50,20 +50,35 @@ func (o *cpuOpener) Open(s Spec) (Engine, error) {
 	}
 	e := &cpuEngine{model: m, passes: passes{bad: -1}, probe: m.NewProbeStats()}
 	e.info = Info{Arch: s.Arch, Mode: m.Mode(), Numerics: numerics(o.x, m.Mode())}
-	var segments []optim.Segment
 	for _, v := range m.Params().Views {
 		e.info.Tensors = append(e.info.Tensors, Tensor{v.Name, kindOf(v.Kind), v.Block, v.Shape})
-		segments = append(segments, optim.Segment{Lo: v.Lo, Hi: v.Hi, Decay: v.Decay})
 	}
 	if !s.Forward {
-		e.adam = optim.NewAdamW[float32](o.x, len(m.Params().Flat), segments, s.Optim)
-		n := len(segments)
+		e.opt = optim.New[float32](o.x, len(m.Params().Flat), segments(m.Params().Views), s.Optim)
+		n := len(m.Params().Views)
 		e.report = Report{Norms: make([]float64, n), Tensors: make([]TensorState, n), Hashes: make([]uint64, n)}
 	}
 	return e, nil
 }
 
 func (o *cpuOpener) Close() { o.x.Close() }
+
+// segments are the tensors as the optimizer sees them. Muon is for the matrices of blocks. Where q, k and v of one
+// size are a single tensor, each is a matrix of its own.
+func segments(views []model.View) []optim.Segment {
+	list := make([]optim.Segment, len(views))
+	for i, v := range views {
+		s := optim.Segment{Lo: v.Lo, Hi: v.Hi, Decay: v.Decay}
+		if v.Block >= 0 && len(v.Shape) == 2 {
+			s.Rows, s.Cols = v.Shape[0], v.Shape[1]
+			if v.Kind == model.KindQKV && s.Rows == 3*s.Cols {
+				s.Rows = s.Cols
+			}
+		}
+		list[i] = s
+	}
+	return list
+}
 
 // numerics names what the bits depend on.
 func numerics(x *kernel.Exec, mode string) string { return fmt.Sprintf("%s %s", x.Tier(), mode) }

@@ -12,7 +12,7 @@ import (
 // cpuEngine is the Engine, and Planter, on CPUs. All its memory is allocated when it is opened.
 type cpuEngine struct {
 	model *model.Model[float32]
-	adam  *optim.AdamW[float32] // nil: for passes without gradient only
+	opt   *optim.Optimizer[float32] // nil: for passes without gradient only
 	info  Info
 
 	passes passes            // since Discard
@@ -34,33 +34,31 @@ func (e *cpuEngine) Init(seed uint64) error {
 
 // slots returns the optimizer's slots under PyTorch's names. It shares their memory.
 func (e *cpuEngine) slots() (list []safetensors.Entry) {
-	if e.adam == nil {
+	if e.opt == nil {
 		return nil
 	}
-	for _, v := range e.model.Params().Views {
-		list = append(list,
-			safetensors.Entry{Name: "exp_avg." + v.Name, Shape: v.Shape, Data: e.adam.M[v.Lo:v.Hi]},
-			safetensors.Entry{Name: "exp_avg_sq." + v.Name, Shape: v.Shape, Data: e.adam.V[v.Lo:v.Hi]})
+	for i, v := range e.model.Params().Views {
+		for _, s := range e.opt.States(i) {
+			list = append(list, safetensors.Entry{Name: s.Name + "." + v.Name, Shape: v.Shape, Data: s.Data})
+		}
 	}
 	return list
 }
 
 func (e *cpuEngine) Get() (s Snapshot, err error) {
 	p := e.model.Params()
-	check := func(what string, values []float32) { // values are laid out as the parameters
-		if name, index, value, bad := p.FirstNonFinite(values); bad && err == nil {
-			err = fmt.Errorf("engine: %s %s[%d] is %v", what, name, index, value)
+	if name, index, value, bad := p.FirstNonFinite(p.Flat); bad {
+		return s, fmt.Errorf("engine: weight %s[%d] is %v", name, index, value)
+	}
+	s = Snapshot{Params: model.Entries(p), Slots: e.slots()}
+	for _, slot := range s.Slots {
+		for i, value := range slot.Data {
+			if value-value != 0 {
+				return Snapshot{}, fmt.Errorf("engine: slot %s[%d] is %v", slot.Name, i, value)
+			}
 		}
 	}
-	check("weight", p.Flat)
-	if e.adam != nil {
-		check("first moment of", e.adam.M)
-		check("second moment of", e.adam.V)
-	}
-	if err != nil {
-		return s, err
-	}
-	return Snapshot{Params: model.Entries(p), Slots: e.slots()}, nil
+	return s, nil
 }
 
 // Set leaves parameters and slots partly overwritten if reading fails.

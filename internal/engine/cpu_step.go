@@ -24,10 +24,11 @@ func (e *cpuEngine) Pass(ctx context.Context, in Input, want Want) (v Values, er
 	m := model.Input{Tokens: in.Tokens, Labels: in.Labels, Counts: in.Counts, Bounds: in.Bounds, Dropout: in.Dropout}
 	var nats float64
 	switch {
-	case want&Gradient != 0 && (e.adam == nil || want&Probe != 0):
+	case want&Gradient != 0 && (e.opt == nil || want&Probe != 0):
 		panic("engine: gradient of a pass, or on an engine, that has none")
 	case want&Gradient != 0:
 		nats = e.model.Backward(m, in.Scale)
+		e.opt.Changed()
 		e.passes.add(nats, e.model)
 	case want&Probe != 0:
 		e.model.Probe(m, e.probe)
@@ -61,11 +62,14 @@ func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 func (e *cpuEngine) Discard() {
 	e.model.ClearGrads()
+	if e.opt != nil {
+		e.opt.Changed()
+	}
 	e.passes = passes{bad: -1}
 }
 
 func (e *cpuEngine) Propose(ctx context.Context, p Proposal) (r Report, err error) {
-	if e.adam == nil {
+	if e.opt == nil {
 		panic("engine: proposal on an engine without an optimizer")
 	}
 	if err := ctx.Err(); err != nil {
@@ -73,22 +77,22 @@ func (e *cpuEngine) Propose(ctx context.Context, p Proposal) (r Report, err erro
 	}
 	flat, grads := e.model.Params().Flat, e.model.Grads()
 	r.Loss, r.LR = e.passes.nats*p.Scale, p.LR
-	r.GradNorm = e.adam.GlobalNorm(grads)
+	r.GradNorm = e.opt.GlobalNorm(grads)
 	scale, notFinite := optim.ClipScale(r.GradNorm, p.Clip)
 	r.ClipScale = scale
 	if notFinite != nil {
 		r.ClipScale = 1
 	} else if p.Detail&NoUpdate == 0 {
-		r.UpdateRatio = e.adam.UpdateRatio(flat, grads, p.Step, p.LR, scale)
+		r.UpdateRatio = e.opt.UpdateRatio(flat, grads, p.Step, p.LR, scale)
 	}
 	if p.Detail&Norms != 0 {
 		r.Norms = e.report.Norms
-		e.adam.SegmentNorms(grads, r.Norms)
+		e.opt.SegmentNorms(grads, r.Norms)
 	}
 	if p.Detail&TensorStats != 0 {
 		r.Tensors = e.report.Tensors
-		e.adam.Stats(grads, r.Tensors)
-		r.UpdateMedian = e.adam.Trial(flat, grads, p.Step, p.LR, scale, r.Tensors)
+		e.opt.Stats(grads, r.Tensors)
+		r.UpdateMedian = e.opt.Trial(flat, grads, p.Step, p.LR, scale, r.Tensors)
 	}
 	if p.Detail&Hashes != 0 {
 		r.Hashes = e.report.Hashes
@@ -109,14 +113,14 @@ func hash(values []float32) uint64 {
 }
 
 func (e *cpuEngine) Commit(u Update) (lr float64, err error) {
-	if e.adam == nil {
+	if e.opt == nil {
 		panic("engine: update on an engine without an optimizer")
 	}
 	grads := e.model.Grads()
 	if u.Factors != nil {
-		e.adam.ScaleSegments(grads, u.Factors)
+		e.opt.ScaleSegments(grads, u.Factors)
 	}
-	e.adam.Update(e.model.Params().Flat, grads, u.Step, u.LR, u.Scale)
+	e.opt.Update(e.model.Params().Flat, grads, u.Step, u.LR, u.Scale)
 	e.model.Refresh()
 	return u.LR, nil
 }
@@ -127,7 +131,7 @@ const absurdWeight = 1e6
 func (e *cpuEngine) Inspect() (Inspection, error) {
 	p, b := e.model.Params(), e.passes
 	r := Inspection{Pass: b.bad, Found: b.found, Block: b.block}
-	if e.adam != nil { // else there are no gradients
+	if e.opt != nil { // else there are no gradients
 		if name, index, value, bad := p.FirstNonFinite(e.model.Grads()); bad {
 			r.Gradient = &Element{name, index, value}
 		}

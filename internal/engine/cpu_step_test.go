@@ -16,9 +16,9 @@ import (
 
 // twin is a model and its optimizer as they are used without an engine.
 type twin struct {
-	x    *kernel.Exec
-	m    *model.Model[float32]
-	adam *optim.AdamW[float32]
+	x   *kernel.Exec
+	m   *model.Model[float32]
+	opt *optim.Optimizer[float32]
 }
 
 func newTwin(t *testing.T, s Spec) *twin {
@@ -33,11 +33,7 @@ func newTwin(t *testing.T, s Spec) *twin {
 		t.Fatal(err)
 	}
 	m.Init(1)
-	var segments []optim.Segment
-	for _, v := range m.Params().Views {
-		segments = append(segments, optim.Segment{Lo: v.Lo, Hi: v.Hi, Decay: v.Decay})
-	}
-	return &twin{x, m, optim.NewAdamW[float32](x, len(m.Params().Flat), segments, s.Optim)}
+	return &twin{x, m, optim.New[float32](x, len(m.Params().Flat), segments(m.Params().Views), s.Optim)}
 }
 
 // accumulate runs the passes of a step and returns the summed nats.
@@ -84,16 +80,16 @@ func TestStepsAreThoseOfModelAndOptim(t *testing.T) {
 			if got := firstOf(named{"gradient", e.model.Grads(), grads}); got != "" {
 				t.Fatalf("step %d: %s", step, got)
 			}
-			norm := w.adam.GlobalNorm(grads)
+			norm := w.opt.GlobalNorm(grads)
 			scale, err := optim.ClipScale(norm, 1)
 			if err != nil {
 				t.Fatal(err)
 			}
 			want := Report{Loss: nats * (1 / float64(b.Counted)), GradNorm: norm, ClipScale: scale, LR: 1e-2,
-				UpdateRatio: w.adam.UpdateRatio(flat, grads, step, 1e-2, scale), Norms: w.norms(), Hashes: r.Hashes}
+				UpdateRatio: w.opt.UpdateRatio(flat, grads, step, 1e-2, scale), Norms: w.norms(), Hashes: r.Hashes}
 			want.Tensors = make([]TensorState, n)
-			w.adam.Stats(grads, want.Tensors)
-			want.UpdateMedian = w.adam.Trial(flat, grads, step, 1e-2, scale, want.Tensors)
+			w.opt.Stats(grads, want.Tensors)
+			want.UpdateMedian = w.opt.Trial(flat, grads, step, 1e-2, scale, want.Tensors)
 			if !same(r, want) {
 				t.Fatalf("step %d:\n%+v, want\n%+v", step, r, want)
 			}
@@ -110,9 +106,9 @@ func TestStepsAreThoseOfModelAndOptim(t *testing.T) {
 			if lr, err := e.Commit(u); err != nil || lr != u.LR {
 				t.Fatalf("a rate of %v, %v", lr, err)
 			}
-			w.adam.Update(flat, grads, step, u.LR, scale)
+			w.opt.Update(flat, grads, step, u.LR, scale)
 			w.m.Refresh()
-			if got := e.held().first(held{flat, w.adam.M, w.adam.V}); got != "" {
+			if got := e.held().first(held{flat, w.opt.M, w.opt.V}); got != "" {
 				t.Fatalf("step %d: %s", step, got)
 			}
 		}

@@ -110,12 +110,12 @@ func TestSetRefuses(t *testing.T) {
 func TestGetRefusesNonFinite(t *testing.T) {
 	e := open(t, opener(t), spec(shapes[0], model.ModeFP32))
 	v := e.model.Params().Views[3]
-	for what, values := range map[string][]float32{"weight": e.model.Params().Flat, "first moment of": e.adam.M,
-		"second moment of": e.adam.V} {
+	for what, values := range map[string][]float32{"weight ": e.model.Params().Flat, "slot exp_avg.": e.opt.M,
+		"slot exp_avg_sq.": e.opt.V} {
 		old := values[v.Lo+2]
 		values[v.Lo+2] = float32(math.NaN())
 		_, err := e.Get()
-		if err == nil || err.Error() != "engine: "+what+" "+v.Name+"[2] is NaN" {
+		if err == nil || err.Error() != "engine: "+what+v.Name+"[2] is NaN" {
 			t.Errorf("%s: %v", what, err)
 		}
 		values[v.Lo+2] = old

@@ -53,11 +53,11 @@ type Hardware struct {
 // Spec says which engine to open.
 type Spec struct {
 	Arch          config.Arch
-	MicroTokens   int           // most positions of one pass
-	Checkpointing string        // none, attention or block
-	Mode          string        // fp32 or bf16
-	Optim         optim.Options // of AdamW
-	Forward       bool          // only passes without Gradient: no gradients and no slots are allocated
+	MicroTokens   int    // most positions of one pass
+	Checkpointing string // none, attention or block
+	Mode          string // fp32 or bf16
+	Optim         optim.Options
+	Forward       bool // only passes without Gradient: no gradients and no slots are allocated
 }
 
 // Memory is the bytes of an engine.
@@ -122,7 +122,7 @@ func (t Tensor) Len() int64 {
 // Snapshot is what training changes, as a checkpoint holds it.
 type Snapshot struct {
 	Params []safetensors.Entry // by their Hugging Face names
-	Slots  []safetensors.Entry // exp_avg.NAME and exp_avg_sq.NAME, PyTorch's names of the moments
+	Slots  []safetensors.Entry // SLOT.NAME with PyTorch's names of slots: exp_avg, exp_avg_sq, momentum_buffer
 }
 
 // Input is the sequences of one pass, end to end.

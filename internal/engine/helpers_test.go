@@ -122,7 +122,7 @@ func train(t testing.TB, e Engine, first, last int64) {
 type held struct{ params, m, v []float32 }
 
 func (e *cpuEngine) held() held {
-	return held{slices.Clone(e.model.Params().Flat), slices.Clone(e.adam.M), slices.Clone(e.adam.V)}
+	return held{slices.Clone(e.model.Params().Flat), slices.Clone(e.opt.M), slices.Clone(e.opt.V)}
 }
 
 // first is where two memories differ, "" where every bit is the same.

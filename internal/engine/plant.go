@@ -76,6 +76,9 @@ func (e *cpuEngine) Harm(f Fault) {
 	default:
 		panic("engine: a fault that Harm does not know")
 	}
+	if e.opt != nil {
+		e.opt.Changed()
+	}
 }
 
 // first returns the index of the first element of the named tensor.

@@ -187,7 +187,7 @@ func parity[T kernel.Float](t *testing.T, arch config.Arch, tier kernel.Tier,
 		}
 	}
 
-	opt := optim.NewAdamW[T](x, len(p.Flat), segments, optim.Options{
+	opt := optim.New[T](x, len(p.Flat), segments, optim.Options{
 		Beta1: g.AdamW.Beta1, Beta2: g.AdamW.Beta2, Eps: g.AdamW.Eps, WeightDecay: g.AdamW.WeightDecay})
 	for step, want := range g.Steps {
 		clear(m.Grads())

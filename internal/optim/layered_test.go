@@ -10,7 +10,7 @@ import (
 )
 
 // clip is layered clipping of a gradient: norms, factors, and the product.
-func clip(a *AdamW[float32], l *Layered, grads []float32) (norm float64, clipped int) {
+func clip(a *Optimizer[float32], l *Layered, grads []float32) (norm float64, clipped int) {
 	norms := make([]float64, len(a.segments))
 	a.SegmentNorms(grads, norms)
 	factors, norm, clipped := l.Factors(norms)

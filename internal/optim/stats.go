@@ -43,7 +43,7 @@ type tally struct {
 
 // observer is the memory of SegmentNorms, ScaleSegments, Stats, Trial and UpdateRatio.
 type observer[T kernel.Float] struct {
-	a       *AdamW[T]
+	a       *Optimizer[T]
 	pieces  []piece
 	covered []int64 // elements of each segment that are in pieces
 	tallies []tally
@@ -53,7 +53,7 @@ type observer[T kernel.Float] struct {
 }
 
 // newObserver observes all of each segment, or the first piece of those that decay.
-func newObserver[T kernel.Float](a *AdamW[T], all bool) observer[T] {
+func newObserver[T kernel.Float](a *Optimizer[T], all bool) observer[T] {
 	o := observer[T]{a: a, covered: make([]int64, len(a.segments)),
 		scratch: make([]T, a.x.Workers()*3*block), ratios: make([]float64, 0, len(a.segments))}
 	for i, s := range a.segments {
@@ -68,11 +68,11 @@ func newObserver[T kernel.Float](a *AdamW[T], all bool) observer[T] {
 	return o
 }
 
-// SegmentNorms overwrites dst with the Euclidean norm of each segment of grads, in the order of NewAdamW.
+// SegmentNorms overwrites dst with the Euclidean norm of each segment of grads, in the order of New.
 //
 // Shapes: grads (n); dst (segments).
 // Numerics: as GlobalNorm.
-func (a *AdamW[T]) SegmentNorms(grads []T, dst []float64) {
+func (a *Optimizer[T]) SegmentNorms(grads []T, dst []float64) {
 	a.check(len(dst), grads)
 	o := &a.all
 	a.run((*normLoop[T])(o), len(o.pieces), 1, nil, grads)
@@ -98,8 +98,9 @@ func (o *normLoop[T]) Part(_, lo, hi int) {
 // ScaleSegments multiplies each segment of grads by its factor. A factor of 1 leaves its segment alone.
 //
 // Shapes: grads (n); factors (segments).
-func (a *AdamW[T]) ScaleSegments(grads []T, factors []float64) {
+func (a *Optimizer[T]) ScaleSegments(grads []T, factors []float64) {
 	a.check(len(factors), grads)
+	a.Changed()
 	o := &a.all
 	o.factors = factors
 	a.run((*scaleLoop[T])(o), len(o.pieces), 1, nil, grads)
@@ -119,11 +120,11 @@ func (o *scaleLoop[T]) Part(_, lo, hi int) {
 	}
 }
 
-// Stats describes grads: it overwrites Grad of dst, segment by segment in the order of NewAdamW.
+// Stats describes grads: it overwrites Grad of dst, segment by segment in the order of New.
 //
 // Shapes: grads (n); dst (segments).
 // Numerics: sums in float64 over pieces of fixed size, added in order: the same bits for any number of workers.
-func (a *AdamW[T]) Stats(grads []T, dst []TensorState) {
+func (a *Optimizer[T]) Stats(grads []T, dst []TensorState) {
 	a.check(len(dst), grads)
 	o := &a.all
 	a.run((*gradLoop[T])(o), len(o.pieces), 1, nil, grads)
@@ -173,21 +174,23 @@ func (o *gradLoop[T]) Part(_, lo, hi int) {
 // is below 0.001. The median is NaN if an update would not be finite, and 0 if there is nothing to take it of.
 //
 // Shapes: params, grads (n); dst (segments).
-// Memory: only reads params, grads, M and V. The kernel of Update works on copies, so the result is exact.
+// Memory: only reads params, grads, M and V, but for Muon's directions, which it leaves in V for Update. The kernel of
+// Update works on copies, so the result is exact.
 // Numerics: as Stats.
-func (a *AdamW[T]) Trial(params, grads []T, step int64, lr, scale float64, dst []TensorState) (median float64) {
+func (a *Optimizer[T]) Trial(params, grads []T, step int64, lr, scale float64, dst []TensorState) (median float64) {
 	return a.try(&a.all, params, grads, a.stepAt(step, lr, scale), dst)
 }
 
 // UpdateRatio returns what Trial returns, from a sample: the first 4,096 elements of each matrix. It is cheap enough
 // for every step.
-func (a *AdamW[T]) UpdateRatio(params, grads []T, step int64, lr, scale float64) (median float64) {
+func (a *Optimizer[T]) UpdateRatio(params, grads []T, step int64, lr, scale float64) (median float64) {
 	return a.try(&a.sample, params, grads, a.stepAt(step, lr, scale), a.sampled)
 }
 
 // try is Trial on the pieces of an observer.
-func (a *AdamW[T]) try(o *observer[T], params, grads []T, step kernel.AdamWStep, dst []TensorState) (median float64) {
+func (a *Optimizer[T]) try(o *observer[T], params, grads []T, step kernel.AdamWStep, dst []TensorState) (median float64) {
 	a.check(len(dst), params, grads, a.V)
+	a.direct(grads, step.Scale)
 	a.step = step
 	a.run((*trialLoop[T])(o), len(o.pieces), 1, params, grads)
 	for i := range dst {
@@ -229,16 +232,17 @@ func (o *trialLoop[T]) Part(worker, lo, hi int) {
 	scratch := o.scratch[worker*3*block:][:3*block]
 	for i := lo; i < hi; i++ {
 		at := o.pieces[i]
-		n, step := at.hi-at.lo, a.step
-		if !a.segments[at.segment].Decay {
-			step.Decay = 0
-		}
+		n, s := at.hi-at.lo, a.segments[at.segment]
 		p, m, v := scratch[:n], scratch[block:block+n], scratch[2*block:2*block+n]
 		before := a.params[at.lo:at.hi]
 		copy(p, before)
-		copy(m, a.M[at.lo:at.hi])
-		copy(v, a.V[at.lo:at.hi])
-		kernel.AdamW(a.x, p, a.grads[at.lo:at.hi], m, v, step)
+		if a.byMuon(s) {
+			a.muonMove(p, a.V[at.lo:at.hi], s)
+		} else {
+			copy(m, a.M[at.lo:at.hi])
+			copy(v, a.V[at.lo:at.hi])
+			kernel.AdamW(a.x, p, a.grads[at.lo:at.hi], m, v, a.stepOf(s))
+		}
 		var squares, top float64
 		count := int64(0)
 		for j, old := range before {

@@ -10,11 +10,12 @@ import (
 )
 
 // observed returns an optimizer with moments, weights and gradients of n elements in uneven segments, with gaps.
-func observed(t *testing.T, r *rand.Rand, workers int, tier kernel.Tier) (a *AdamW[float32], params, grads []float32) {
+func observed(t *testing.T, r *rand.Rand, workers int, tier kernel.Tier) (a *Optimizer[float32], params, grads []float32) {
 	const n = 3*block + 500
-	segments := []Segment{{0, 37, false}, {48, 2*block + 100, true}, {2*block + 112, 2*block + 113, true},
-		{2*block + 128, n, true}}
-	a = NewAdamW[float32](newExec(t, workers, tier), n, segments,
+	segments := []Segment{{Lo: 0, Hi: 37}, {Lo: 48, Hi: 2*block + 100, Decay: true},
+		{Lo: 2*block + 112, Hi: 2*block + 113, Decay: true},
+		{Lo: 2*block + 128, Hi: n, Decay: true}}
+	a = New[float32](newExec(t, workers, tier), n, segments,
 		Options{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: 0.1})
 	params, grads = make([]float32, n), make([]float32, n)
 	for _, s := range segments {
@@ -137,10 +138,10 @@ func TestUpdateRatioIsATrialOfTheBeginnings(t *testing.T) {
 	var starts []Segment
 	for _, s := range a.segments {
 		if s.Decay {
-			starts = append(starts, Segment{s.Lo, min(s.Hi, s.Lo+block), true})
+			starts = append(starts, Segment{Lo: s.Lo, Hi: min(s.Hi, s.Lo+block), Decay: true})
 		}
 	}
-	b := NewAdamW[float32](a.x, len(params), starts, a.options)
+	b := New[float32](a.x, len(params), starts, a.options)
 	copy(b.M, a.M)
 	copy(b.V, a.V)
 	want := b.Trial(params, grads, 3, 1e-3, 0.5, make([]TensorState, len(starts)))
@@ -180,7 +181,7 @@ func TestStatsAllocateNothing(t *testing.T) {
 
 func BenchmarkObserve(b *testing.B) {
 	const n = 1 << 22
-	a := NewAdamW[float32](newExec(b, 0, kernel.TierAuto), n, []Segment{{0, n, true}},
+	a := New[float32](newExec(b, 0, kernel.TierAuto), n, []Segment{{Lo: 0, Hi: n, Decay: true}},
 		Options{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: 0.1})
 	params, grads := make([]float32, n), make([]float32, n)
 	for i := range params {

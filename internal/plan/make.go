@@ -91,12 +91,28 @@ func (p *Plan) chooseSpec(d *Draft) error {
 			return err
 		}
 	}
+	if err := chooseOptimizer(d); err != nil {
+		return err
+	}
 	o := cfg.Optim
 	p.Spec = engine.Spec{Arch: a, MicroTokens: cfg.Train.MicroTokens, Mode: cfg.Numeric.Mode}
 	p.Spec.Optim.Beta1, p.Spec.Optim.Beta2 = o.Beta1, o.Beta2At(cfg.Train.BatchTokens)
 	p.Spec.Optim.Eps, p.Spec.Optim.WeightDecay = o.Eps, o.WeightDecay
+	p.Spec.Optim.Muon, p.Spec.Optim.Momentum = o.Kind == "muon", o.Momentum
 	p.Params, p.Multiplied = a.Params()
 	return nil
+}
+
+// chooseOptimizer decides which optimizer updates the matrices.
+func chooseOptimizer(d *Draft) error {
+	if d.Config.Optim.Kind != "auto" {
+		return nil
+	}
+	kind, origin := "muon", "planned: it learns more from a batch than AdamW"
+	if d.arch != nil {
+		kind, origin = "adamw", "planned: the weights come from elsewhere"
+	}
+	return d.Config.SetPlanned("optim.kind", kind, origin)
 }
 
 // chooseMode decides the precision of the operands of multiplies, and warns where the one asked for has no hardware.

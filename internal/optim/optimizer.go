@@ -10,27 +10,37 @@ import (
 	"gimbal/internal/par"
 )
 
-// Segment is a range [Lo,Hi) of the flat parameters, and whether weight decay acts on it.
+// Segment is a range [Lo,Hi) of the flat parameters.
 type Segment struct {
 	Lo, Hi int
-	Decay  bool
+	Decay  bool // whether weight decay acts on it
+
+	// The shape of a matrix that Muon may update, row by row; the segment holds one such matrix or several. Zero for
+	// what AdamW updates in any case: embeddings, heads, gains and biases.
+	Rows, Cols int
 }
 
-// Options are the constants of AdamW.
+// Options are the constants of the updates.
 type Options struct {
-	Beta1, Beta2 float64 // decay of the moments, in [0,1)
-	Eps          float64 // added to the root of the second moment, > 0
+	Beta1, Beta2 float64 // AdamW: decay of the moments, in [0,1)
+	Eps          float64 // AdamW: added to the root of the second moment, > 0
 	WeightDecay  float64 // decoupled: multiplies the rate
+	Muon         bool    // update matrices by Muon
+	Momentum     float64 // Muon: decay of the moment, in [0,1)
 }
 
-// AdamW is the optimizer of one flat slice of parameters. M and V are all its state: save them, and put them back
-// before the next Update. Not safe for concurrent use.
-type AdamW[T kernel.Float] struct {
-	M, V []T // first and second moment, laid out as the parameters
+// Optimizer updates one flat slice of parameters: with Options.Muon its matrices by Muon, all else by AdamW. The slots
+// that States names are all its state: save them, and put them back before the next Update. Not safe for concurrent
+// use.
+type Optimizer[T kernel.Float] struct {
+	// M is the first moment, laid out as the parameters. V is the second; where Muon updates it holds the direction of
+	// the update that was asked about last, which is no state.
+	M, V []T
 
 	options  Options
 	segments []Segment
 	x        *kernel.Exec
+	muon     *muon[T]      // nil: AdamW updates everything
 	sums     []float64     // of squares, by block
 	all      observer[T]   // of all elements
 	sample   observer[T]   // of the first block of each matrix
@@ -43,29 +53,54 @@ type AdamW[T kernel.Float] struct {
 // block is the number of elements that are updated and summed as one. It is part of the order of GlobalNorm's sum.
 const block = 4096
 
-// NewAdamW returns an optimizer of n parameters with zero moments.
+// New returns an optimizer of n parameters with zero moments.
 //
 // segments are in ascending order and do not overlap. What no segment covers (the gaps of alignment) is never touched.
 // All memory is allocated here. Panics if a segment or an option is out of range.
-func NewAdamW[T kernel.Float](x *kernel.Exec, n int, segments []Segment, o Options) *AdamW[T] {
+func New[T kernel.Float](x *kernel.Exec, n int, segments []Segment, o Options) *Optimizer[T] {
 	end := 0
 	for _, s := range segments {
 		if s.Lo < end || s.Hi < s.Lo || s.Hi > n {
 			panic("optim: segments out of order")
 		}
+		if m := s.Rows * s.Cols; m < 0 || m == 0 && s.Rows+s.Cols != 0 || m > 0 && (s.Hi-s.Lo)%m != 0 {
+			panic("optim: a segment that its matrices do not fill")
+		}
 		end = s.Hi
 	}
-	if !(o.Beta1 >= 0 && o.Beta1 < 1 && o.Beta2 >= 0 && o.Beta2 < 1 && o.Eps > 0 && o.WeightDecay >= 0) {
+	if !(o.Beta1 >= 0 && o.Beta1 < 1 && o.Beta2 >= 0 && o.Beta2 < 1 && o.Eps > 0 && o.WeightDecay >= 0 &&
+		o.Momentum >= 0 && o.Momentum < 1) {
 		panic("optim: option out of range")
 	}
-	a := &AdamW[T]{M: make([]T, n), V: make([]T, n), options: o, segments: slices.Clone(segments), x: x,
+	a := &Optimizer[T]{M: make([]T, n), V: make([]T, n), options: o, segments: slices.Clone(segments), x: x,
 		sums: make([]float64, (n+block-1)/block), sampled: make([]TensorState, len(segments))}
+	if o.Muon {
+		a.muon = newMuon[T](segments)
+	}
 	a.all, a.sample = newObserver(a, true), newObserver(a, false)
 	return a
 }
 
+// byMuon reports whether Muon updates a segment.
+func (a *Optimizer[T]) byMuon(s Segment) bool { return a.muon != nil && s.Rows > 0 }
+
+// A State is one slot of a segment: numbers that an update depends on, laid out as the segment.
+type State[T kernel.Float] struct {
+	Name string // as PyTorch names it: exp_avg and exp_avg_sq of AdamW, momentum_buffer of Muon
+	Data []T
+}
+
+// States returns the slots of a segment. It shares their memory; call Changed after writing to it.
+func (a *Optimizer[T]) States(segment int) []State[T] {
+	s := a.segments[segment]
+	if a.byMuon(s) {
+		return []State[T]{{"momentum_buffer", a.M[s.Lo:s.Hi]}}
+	}
+	return []State[T]{{"exp_avg", a.M[s.Lo:s.Hi]}, {"exp_avg_sq", a.V[s.Lo:s.Hi]}}
+}
+
 // check panics unless flat slices have the length of the parameters, and lists by segment that of the segments.
-func (a *AdamW[T]) check(segments int, flat ...[]T) {
+func (a *Optimizer[T]) check(segments int, flat ...[]T) {
 	for _, s := range flat {
 		if len(s) != len(a.M) {
 			panic("optim: slice of the wrong length")
@@ -77,7 +112,7 @@ func (a *AdamW[T]) check(segments int, flat ...[]T) {
 }
 
 // run runs a loop of n parts on params and grads.
-func (a *AdamW[T]) run(loop par.Job, n, grain int, params, grads []T) {
+func (a *Optimizer[T]) run(loop par.Job, n, grain int, params, grads []T) {
 	a.params, a.grads = params, grads
 	a.x.Pool().Do(n, grain, loop)
 	a.params, a.grads = nil, nil
@@ -87,19 +122,22 @@ func (a *AdamW[T]) run(loop par.Job, n, grain int, params, grads []T) {
 //
 // Shapes: params, grads (n).
 // Formula: g = scale·grad; m = β1·m + (1-β1)g; v = β2·v + (1-β2)g²;
-// p -= lr·λ·p + lr/(1-β1^step) · m / (√v/√(1-β2^step) + ε), with λ zero where a segment does not decay.
+// p -= lr·λ·p + lr/(1-β1^step) · m / (√v/√(1-β2^step) + ε), with λ zero where a segment does not decay. For Muon see
+// muon.
 // Source: Loshchilov and Hutter 2019, arXiv:1711.05101, in the form of torch.optim.AdamW.
 // Memory: overwrites params, M and V; only reads grads.
-// Numerics: arithmetic in T, constants from float64. Elements do not depend on one another, so any number of workers
-// gives the same bits. A gradient that is not finite destroys its element for good: check GlobalNorm first.
-func (a *AdamW[T]) Update(params, grads []T, step int64, lr, scale float64) {
+// Numerics: arithmetic in T, constants from float64. Any number of workers gives the same bits. A gradient that is not
+// finite destroys its element for good, with Muon its whole matrix: check GlobalNorm first.
+func (a *Optimizer[T]) Update(params, grads []T, step int64, lr, scale float64) {
 	a.check(len(a.segments), params, grads, a.V)
+	a.direct(grads, scale)
 	a.step = a.stepAt(step, lr, scale)
 	a.run((*updateLoop[T])(a), len(params), block, params, grads)
+	a.Changed()
 }
 
 // stepAt is what is the same for all elements in update number step.
-func (a *AdamW[T]) stepAt(step int64, lr, scale float64) kernel.AdamWStep {
+func (a *Optimizer[T]) stepAt(step int64, lr, scale float64) kernel.AdamWStep {
 	if step < 1 {
 		panic("optim: step before the first")
 	}
@@ -111,21 +149,34 @@ func (a *AdamW[T]) stepAt(step int64, lr, scale float64) kernel.AdamWStep {
 	}
 }
 
+// stepOf is the step for the elements of a segment.
+func (a *Optimizer[T]) stepOf(s Segment) kernel.AdamWStep {
+	step := a.step
+	if !s.Decay {
+		step.Decay = 0
+	}
+	return step
+}
+
 // updateLoop is the loop of Update.
-type updateLoop[T kernel.Float] AdamW[T]
+type updateLoop[T kernel.Float] Optimizer[T]
 
 // Part updates what the segments cover of [lo,hi).
-func (a *updateLoop[T]) Part(_, lo, hi int) {
+func (l *updateLoop[T]) Part(_, lo, hi int) {
+	a := (*Optimizer[T])(l)
 	first := sort.Search(len(a.segments), func(i int) bool { return a.segments[i].Hi > lo })
 	for _, s := range a.segments[first:] {
 		if s.Lo >= hi {
 			return
 		}
-		from, to, step := max(lo, s.Lo), min(hi, s.Hi), a.step
-		if !s.Decay {
-			step.Decay = 0
+		from, to := max(lo, s.Lo), min(hi, s.Hi)
+		p, g, m, v := a.params[from:to], a.grads[from:to], a.M[from:to], a.V[from:to]
+		if a.byMuon(s) {
+			a.muonRemember(m, g)
+			a.muonMove(p, v, s)
+			continue
 		}
-		kernel.AdamW(a.x, a.params[from:to], a.grads[from:to], a.M[from:to], a.V[from:to], step)
+		kernel.AdamW(a.x, p, g, m, v, a.stepOf(s))
 	}
 }
 
@@ -135,7 +186,7 @@ func (a *updateLoop[T]) Part(_, lo, hi int) {
 // Numerics: squares and sums in float64, so a large finite float32 gradient does not look infinite. Blocks have a
 // fixed size and their sums are added in order, so any number of workers gives the same bits. NaN and Inf are
 // returned as they come: the caller refuses the step.
-func (a *AdamW[T]) GlobalNorm(grads []T) float64 {
+func (a *Optimizer[T]) GlobalNorm(grads []T) float64 {
 	a.check(len(a.segments), grads)
 	a.run((*squaresLoop[T])(a), len(a.sums), 1, nil, grads)
 	sum := 0.0
@@ -146,7 +197,7 @@ func (a *AdamW[T]) GlobalNorm(grads []T) float64 {
 }
 
 // squaresLoop is the loop of GlobalNorm.
-type squaresLoop[T kernel.Float] AdamW[T]
+type squaresLoop[T kernel.Float] Optimizer[T]
 
 // Part sums the squares of the blocks [lo,hi).
 func (a *squaresLoop[T]) Part(_, lo, hi int) {

@@ -43,7 +43,8 @@ func TestAdamWAgainstPyTorch(t *testing.T) {
 		},
 	}
 	norms := map[int64]float64{1: 1.5857931416639588, 10: 2.790299047714368}
-	a := NewAdamW[float64](newExec(t, 2, kernel.TierAuto), 9, []Segment{{0, 6, true}, {6, 9, false}},
+	segments := []Segment{{Lo: 0, Hi: 6, Decay: true}, {Lo: 6, Hi: 9}}
+	a := New[float64](newExec(t, 2, kernel.TierAuto), 9, segments,
 		Options{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: 0.1})
 	p := []float64{0.5, -1.25, 2.0, -0.75, 0.1, 3.0, 1.0, -1.0, 0.25}
 	g := make([]float64, 9)
@@ -83,8 +84,9 @@ func TestAdamWAgainstPyTorch(t *testing.T) {
 func TestAdamWSegmentsAndWorkers(t *testing.T) {
 	r := random(t)
 	const n = 3*block + 77
-	segments := []Segment{{0, 1000, true}, {1008, 1009, false}, {1024, block + 5, true},
-		{block + 16, 2*block + 1, false}, {2*block + 16, n - 13, true}}
+	segments := []Segment{{Lo: 0, Hi: 1000, Decay: true}, {Lo: 1008, Hi: 1009},
+		{Lo: 1024, Hi: block + 5, Decay: true},
+		{Lo: block + 16, Hi: 2*block + 1}, {Lo: 2*block + 16, Hi: n - 13, Decay: true}}
 	covered := make([]int, n) // 0 gap, 1 plain, 2 decays
 	for _, s := range segments {
 		for i := s.Lo; i < s.Hi; i++ {
@@ -103,7 +105,7 @@ func TestAdamWSegmentsAndWorkers(t *testing.T) {
 	for _, tier := range kernel.Tiers() {
 		var first []float32
 		for _, workers := range []int{1, 2, 3, 7} {
-			a := NewAdamW[float32](newExec(t, workers, tier), n, segments, o)
+			a := New[float32](newExec(t, workers, tier), n, segments, o)
 			p := append([]float32(nil), p0...)
 			for step := int64(1); step <= 3; step++ {
 				a.Update(p, g, step, lr, scale)
@@ -149,7 +151,7 @@ func TestGlobalNorm(t *testing.T) {
 		for _, tier := range kernel.Tiers() {
 			first := math.NaN()
 			for _, workers := range []int{1, 2, 5} {
-				got := NewAdamW[float32](newExec(t, workers, tier), n, nil, Options{Eps: 1}).GlobalNorm(g)
+				got := New[float32](newExec(t, workers, tier), n, nil, Options{Eps: 1}).GlobalNorm(g)
 				if workers == 1 {
 					first = got
 				}
@@ -162,7 +164,7 @@ func TestGlobalNorm(t *testing.T) {
 	}
 	x := newExec(t, 2, kernel.TierAuto)
 	g := make([]float32, 3*block)
-	a := NewAdamW[float32](x, len(g), nil, Options{Eps: 1})
+	a := New[float32](x, len(g), nil, Options{Eps: 1})
 	g[0], g[block] = 3e38, 4e38/4 // their squares overflow float32
 	if got := a.GlobalNorm(g); math.IsInf(got, 0) || math.IsNaN(got) || got < 3e38 {
 		t.Errorf("large finite gradient: norm %g", got)
@@ -193,8 +195,8 @@ func TestClipScale(t *testing.T) {
 // A step allocates nothing.
 func TestNoAllocation(t *testing.T) {
 	const n = 2*block + 50
-	a := NewAdamW[float32](newExec(t, 2, kernel.TierAuto), n, []Segment{{0, 100, true}, {128, n, false}},
-		Options{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8})
+	a := New[float32](newExec(t, 2, kernel.TierAuto), n, []Segment{{Lo: 0, Hi: 100, Decay: true},
+		{Lo: 128, Hi: n}}, Options{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8})
 	p, g := make([]float32, n), make([]float32, n)
 	step := int64(0)
 	if got := testing.AllocsPerRun(20, func() {
@@ -209,14 +211,17 @@ func TestNoAllocation(t *testing.T) {
 func TestMisuse(t *testing.T) {
 	x := newExec(t, 1, kernel.TierAuto)
 	ok := Options{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8}
-	a := NewAdamW[float32](x, 4, []Segment{{0, 4, true}}, ok)
+	a := New[float32](x, 4, []Segment{{Hi: 4, Decay: true}}, ok)
 	four := make([]float32, 4)
 	for name, f := range map[string]func(){
-		"overlap":   func() { NewAdamW[float32](x, 4, []Segment{{0, 3, true}, {2, 4, true}}, ok) },
-		"outside":   func() { NewAdamW[float32](x, 4, []Segment{{0, 5, true}}, ok) },
-		"beta":      func() { NewAdamW[float32](x, 4, nil, Options{Beta1: 1, Eps: 1e-8}) },
-		"nan":       func() { NewAdamW[float32](x, 4, nil, Options{Beta1: math.NaN(), Eps: 1e-8}) },
-		"eps":       func() { NewAdamW[float32](x, 4, nil, Options{}) },
+		"overlap":   func() { New[float32](x, 4, []Segment{{Hi: 3}, {Lo: 2, Hi: 4}}, ok) },
+		"outside":   func() { New[float32](x, 4, []Segment{{Hi: 5}}, ok) },
+		"a shape":   func() { New[float32](x, 4, []Segment{{Hi: 4, Rows: 3, Cols: 1}}, ok) },
+		"half one":  func() { New[float32](x, 4, []Segment{{Hi: 4, Rows: 4}}, ok) },
+		"momentum":  func() { New[float32](x, 4, nil, Options{Eps: 1e-8, Momentum: 1}) },
+		"beta":      func() { New[float32](x, 4, nil, Options{Beta1: 1, Eps: 1e-8}) },
+		"nan":       func() { New[float32](x, 4, nil, Options{Beta1: math.NaN(), Eps: 1e-8}) },
+		"eps":       func() { New[float32](x, 4, nil, Options{}) },
 		"short":     func() { a.Update(four[:3], four, 1, 1, 1) },
 		"step 0":    func() { a.Update(four, four, 0, 1, 1) },
 		"norm":      func() { a.GlobalNorm(four[:3]) },
@@ -239,7 +244,7 @@ func TestMisuse(t *testing.T) {
 
 func BenchmarkUpdate(b *testing.B) {
 	const n = 10 << 20
-	a := NewAdamW[float32](newExec(b, 0, kernel.TierAuto), n, []Segment{{0, n, true}},
+	a := New[float32](newExec(b, 0, kernel.TierAuto), n, []Segment{{Lo: 0, Hi: n, Decay: true}},
 		Options{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8})
 	p, g := make([]float32, n), make([]float32, n)
 	for i := range g {
@@ -253,7 +258,7 @@ func BenchmarkUpdate(b *testing.B) {
 
 func BenchmarkGlobalNorm(b *testing.B) {
 	const n = 10 << 20
-	a := NewAdamW[float32](newExec(b, 0, kernel.TierAuto), n, nil, Options{Eps: 1})
+	a := New[float32](newExec(b, 0, kernel.TierAuto), n, nil, Options{Eps: 1})
 	g := make([]float32, n)
 	b.SetBytes(4 * n)
 	for range b.N {
