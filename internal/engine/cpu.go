@@ -37,8 +37,9 @@ func (o *cpuOpener) modelOptions(s Spec) model.Options {
 func (o *cpuOpener) Estimate(s Spec) Memory {
 	m := Memory{Model: model.Memory(s.Arch, o.modelOptions(s)).Total}
 	if !s.Forward {
-		views, params := model.Layout(s.Arch)
-		m.Slots = optim.Bytes(params, segments(views), s.Optim)
+		views, _ := model.Layout(s.Arch)
+		params, _ := s.Arch.Params()
+		m.Slots = optim.Bytes(params, segments(views), s.Optim, o.x.Workers())
 	}
 	return m
 }

@@ -102,6 +102,7 @@ func TestStepsAreThoseOfModelAndOptim(t *testing.T) {
 						kernel.Affine(w.x, grads[v.Lo:v.Hi], grads[v.Lo:v.Hi], float32(f), 0)
 					}
 				}
+				w.opt.Changed()
 			}
 			if lr, err := e.Commit(u); err != nil || lr != u.LR {
 				t.Fatalf("a rate of %v, %v", lr, err)

@@ -12,6 +12,7 @@ import (
 	"gimbal/internal/durable"
 	"gimbal/internal/generate"
 	"gimbal/internal/model"
+	"gimbal/internal/optim"
 	"gimbal/internal/safetensors"
 )
 
@@ -202,8 +203,12 @@ func TestEstimate(t *testing.T) {
 		for _, tensor := range e.Info().Tensors {
 			params += tensor.Len()
 		}
-		if m := o.Estimate(s); m.Model != e.model.Footprint().Total || m.Slots != 8*params {
-			t.Errorf("%+v, want %d and %d", m, e.model.Footprint().Total, 8*params)
+		want := 8 * params
+		if s.Optim.Muon {
+			want = optim.Bytes(params, segments(e.model.Params().Views), s.Optim, 2)
+		}
+		if m := o.Estimate(s); m.Model != e.model.Footprint().Total || m.Slots != want {
+			t.Errorf("%+v, want %d and %d", m, e.model.Footprint().Total, want)
 		}
 	})
 	if _, err := o.Open(Spec{Arch: shapes[0], Mode: "fp32"}); err == nil {

@@ -34,12 +34,17 @@ var shapes = []config.Arch{
 
 var modes = []string{model.ModeFP32, model.ModeBF16}
 
-// every runs a test for all shapes in both precisions.
+// every runs a test for all shapes in both precisions, and with Muon.
 func every(t *testing.T, test func(t *testing.T, s Spec)) {
 	for _, a := range shapes {
 		for _, mode := range modes {
 			t.Run(fmt.Sprintf("%s %s", a.Shape, mode), func(t *testing.T) { test(t, spec(a, mode)) })
 		}
+		t.Run(a.Shape+" muon", func(t *testing.T) {
+			s := spec(a, model.ModeFP32)
+			s.Optim.Muon, s.Optim.Momentum = true, 0.95
+			test(t, s)
+		})
 	}
 }
 

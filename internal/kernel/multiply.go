@@ -36,6 +36,7 @@ type product[T Float] struct {
 	alpha   T
 	add     bool
 	inPlace bool // read A and B where they lie if possible: they are small
+	lower   bool // leave out tiles above the diagonal of C
 }
 
 // job is a product cut over the workers along one of C's dimensions.
@@ -60,6 +61,13 @@ func (e *engine[T]) run(x *Exec, p product[T]) {
 		x.pool.Do(j.m, e.mr, j)
 	}
 	j.a, j.b, j.c = nil, nil, nil
+}
+
+// alone computes a product on the calling goroutine, with the memory of a worker.
+func (e *engine[T]) alone(worker int, p *product[T]) {
+	s := &e.scratch[worker]
+	s.grow()
+	e.multiply(s, p, 0, p.m, 0, p.n)
 }
 
 // Part implements par.Job.
@@ -110,7 +118,7 @@ func (e *engine[T]) multiply(s *scratch[T], p *product[T], m0, m1, n0, n1 int) {
 					} else if p.ks != 1 {
 						rs, ks = 1, aLanes
 					}
-					for j := j0; j < j1; j += e.nr {
+					for j := j0; j < j1 && !(p.lower && j >= i+e.mr); j += e.nr {
 						var b []T
 						bs := e.nr
 						if j < split {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -63,6 +64,8 @@ func testGemm[T Float](t *testing.T, x *Exec) {
 			k = 0
 		} else if trial%8 == 1 {
 			m, n, k = 1+r.IntN(100), 1+r.IntN(800), 1+r.IntN(50)
+		} else if trial == 2 {
+			m, n, k = 50, 700, 200 // B is packed
 		}
 		gemmOnce[T](t, x, r, trial&1 != 0, trial&2 != 0, trial&4 != 0, m, n, k)
 	}
@@ -114,6 +117,40 @@ func gemmOnce[T Float](t *testing.T, x *Exec, r *rand.Rand, transA, transB, add 
 }
 
 // TestGemmBlocks wants the bits of Gemm on the same matrices.
+// Syrk has the bits of Gemm below the diagonal, and the same above it. Sizes are on both sides of what is packed.
+func TestSyrk(t *testing.T) {
+	eachTier(t, testSyrk[float32], testSyrk[float64])
+}
+
+func testSyrk[T Float](t *testing.T, x *Exec) {
+	r := newRand(t)
+	for trial, size := range [][2]int{{1, 1}, {3, 5}, {5, 3}, {17, 64}, {31, kBlock + 1}, {64, 33}, {130, 70}, {100, 700},
+		{260, 259}} {
+		n, k := size[0], size[1]
+		for _, trans := range []bool{false, true} {
+			rows, lda := n, k+trial%3
+			if trans {
+				rows, lda = k, n+trial%3
+			}
+			a := (&arena[T]{r: r}).random("a", rows*lda, true)
+			ldc := n + trial%2
+			c := (&arena[T]{r: r}).random("c", n*ldc, true)
+			want := slices.Clone(c)
+			beta := T(trial % 2)
+			Gemm(x, 0, trans, !trans, n, n, k, 0.5, a, lda, a, lda, beta, want, ldc)
+			Syrk(x, 0, trans, n, k, 0.5, a, lda, beta, c, ldc)
+			for i := range n {
+				for j := range n {
+					w := want[max(i, j)*ldc+min(i, j)]
+					if got := c[i*ldc+j]; math.Float64bits(float64(got)) != math.Float64bits(float64(w)) {
+						t.Fatalf("n %d k %d trans %v: element (%d,%d) is %g, want %g", n, k, trans, i, j, got, w)
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestGemmBlocks(t *testing.T) {
 	eachTier(t, testGemmBlocks[float32], testGemmBlocks[float64])
 }

@@ -94,43 +94,56 @@ func (w *Weights[T]) BackWeight(x *Exec, dw []T, dy, src Mat[T], n int) {
 // Panics if beta is neither 0 nor 1 or a matrix is too short.
 func Gemm[T Float](x *Exec, worker int, transA, transB bool, m, n, k int,
 	alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
-	p := gemm(transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+	require(beta == 0 || beta == 1, "kernel: beta must be 0 or 1")
 	if m <= 0 || n <= 0 {
 		return
 	}
-	p.inPlace = true
-	e := of[T](x)
-	s := &e.scratch[worker]
-	s.grow()
-	e.multiply(s, &p, 0, m, 0, n)
-}
-
-// GemmAll computes what Gemm does on all workers, for matrices that are not small. An element's bits are the same for
-// any number of workers.
-func GemmAll[T Float](x *Exec, transA, transB bool, m, n, k int,
-	alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
-	of[T](x).run(x, gemm(transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc))
-}
-
-// gemm is the product of Gemm and GemmAll.
-func gemm[T Float](transA, transB bool, m, n, k int,
-	alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) product[T] {
-	require(beta == 0 || beta == 1, "kernel: beta must be 0 or 1")
-	if m > 0 && n > 0 {
-		checkStored(a, lda, m, k, transA)
-		checkStored(b, ldb, k, n, transB)
-		checkStored(c, ldc, m, n, false)
-	}
+	checkStored(a, lda, m, k, transA)
+	checkStored(b, ldb, k, n, transB)
+	checkStored(c, ldc, m, n, false)
 	p := product[T]{
 		m: m, n: n, k: k,
 		a: a, rs: lda, ks: 1,
 		b: b, ldb: ldb, transB: transB,
 		c: c, ldc: ldc, alpha: alpha, add: beta == 1,
+		inPlace: n*k <= smallB,
 	}
 	if transA {
 		p.rs, p.ks = 1, lda
 	}
-	return p
+	of[T](x).alone(worker, &p)
+}
+
+// smallB is the elements of a B that Gemm reads in place, if it can: they fit a second level cache with all else.
+const smallB = 1 << 16
+
+// Syrk computes the symmetric C = alpha·A·Aᵀ + beta·C on the calling goroutine, with about half the operations of Gemm.
+//
+// Shapes: A (n, k), stored (k, n) if trans; C (n, n).
+// Memory, numerics and panics: as Gemm. With beta 1, only what C holds on and below the diagonal counts.
+func Syrk[T Float](x *Exec, worker int, trans bool, n, k int, alpha T, a []T, lda int, beta T, c []T, ldc int) {
+	require(beta == 0 || beta == 1, "kernel: beta must be 0 or 1")
+	if n <= 0 {
+		return
+	}
+	checkStored(a, lda, n, k, trans)
+	checkStored(c, ldc, n, n, false)
+	p := product[T]{
+		m: n, n: n, k: k,
+		a: a, rs: lda, ks: 1,
+		b: a, ldb: lda, transB: !trans,
+		c: c, ldc: ldc, alpha: alpha, add: beta == 1,
+		inPlace: n*k <= smallB, lower: true,
+	}
+	if trans {
+		p.rs, p.ks = 1, lda
+	}
+	of[T](x).alone(worker, &p)
+	for i := range n {
+		for j := range i {
+			c[j*ldc+i] = c[i*ldc+j]
+		}
+	}
 }
 
 // BlockCols is the number of columns of a block of GemmBlocks.

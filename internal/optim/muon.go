@@ -2,22 +2,22 @@ package optim
 
 import (
 	"math"
+	"slices"
 
 	"gimbal/internal/kernel"
 )
 
 // Constants of Muon.
 const (
-	muonRMS     = 0.2  // of an update, in rates: about that of AdamW, so that one rate fits both
-	muonLeast   = 1e-7 // norm of a moment from which there is a direction
-	muonRounds  = 5    // of the Newton–Schulz iteration
-	muonA       = 3.4445
-	muonB       = -4.7750
-	muonC       = 2.0315
-	muonLoadMin = 1 << 14 // elements that are worth a worker
+	muonRMS    = 0.2  // of an update, in rates: about that of AdamW, so that one rate fits both
+	muonLeast  = 1e-7 // norm of a moment from which there is a direction
+	muonRounds = 5    // of the Newton–Schulz iteration
+	muonA      = 3.4445
+	muonB      = -4.7750
+	muonC      = 2.0315
 )
 
-// muon is what Muon needs beside the moments: memory for the largest matrix.
+// muon is what Muon needs beside the moments.
 //
 // For a matrix W (r, c) with the gradient g, after scaling:
 //
@@ -26,45 +26,76 @@ const (
 //	W -= lr·(0.2·√max(r,c)·d + λ·W)
 //
 // The look ahead in the second line is Nesterov's. The direction has an RMS of about 1/√max(r,c), so that of an update
-// is about 0.2·lr. Orthogonalize divides by the Frobenius norm and makes five rounds of X = a·X + (b·XXᵀ + c·(XXᵀ)²)·X.
+// is about 0.2·lr.
 //
 // Source: Jordan et al. 2024, kellerjordan.github.io/posts/muon, which has the coefficients; the factor 0.2·√max(r,c)
 // and the weight decay of Liu et al. 2025, arXiv:2502.16982; the form of torch.optim.Muon.
-// Numerics: arithmetic in T. Multiplies and sums have a fixed order: any number of workers gives the same bits.
+// Numerics: arithmetic in T. A matrix is computed by one worker, so any number of workers gives the same bits.
 type muon[T kernel.Float] struct {
 	valid bool    // V holds the directions for scale, the gradients and the moments as they are
 	scale float64 // factor on the gradients
 
-	x          []T       // the largest matrix
-	gram, poly []T       // square, of its shorter side
-	sums       []float64 // of squares, by block
+	shares [][]matrix // by worker, of about equal work
+	room   []room[T]  // by worker
+}
 
-	load struct { // of the loop in progress
-		dst, m, g []T
-		keep, add T // dst = keep·m + add·g
+// matrix is the place of one matrix in the flat parameters.
+type matrix struct{ lo, rows, cols int }
+
+func (m matrix) len() int  { return m.rows * m.cols }
+func (m matrix) side() int { return min(m.rows, m.cols) }
+
+// work is the multiplications of a round of orthogonalize.
+func (m matrix) work() int { return m.side() * (3*m.len() + m.side()*m.side()) / 2 }
+
+// room is memory for the largest matrix of a share.
+type room[T kernel.Float] struct {
+	x          []T // the matrix
+	gram, poly []T // square, of its shorter side
+}
+
+// newMuon deals the matrices of segments out to the workers, the largest first, each to the one with the least work.
+func newMuon[T kernel.Float](segments []Segment, workers int) *muon[T] {
+	shares, sizes := deal(segments, workers)
+	u := &muon[T]{shares: shares, room: make([]room[T], workers)}
+	for w, s := range sizes {
+		u.room[w] = room[T]{make([]T, s.most), make([]T, s.side*s.side), make([]T, s.side*s.side)}
 	}
+	return u
 }
 
-// newMuon allocates the memory for these segments.
-func newMuon[T kernel.Float](segments []Segment) *muon[T] {
-	most, side := largest(segments)
-	return &muon[T]{x: make([]T, most), gram: make([]T, side*side), poly: make([]T, side*side),
-		sums: make([]float64, (most+block-1)/block)}
-}
+// size is the room that a share needs: elements of its largest matrix, and its longest shorter side.
+type size struct{ most, side int }
 
-// largest returns the elements of the largest matrix, and the longest of the matrices' shorter sides.
-func largest(segments []Segment) (most, side int) {
+// deal returns the matrices of each worker and the room for them.
+func deal(segments []Segment, workers int) (shares [][]matrix, sizes []size) {
+	var all []matrix
 	for _, s := range segments {
-		most, side = max(most, s.Rows*s.Cols), max(side, min(s.Rows, s.Cols))
+		for lo := s.Lo; s.Rows > 0 && lo < s.Hi; lo += s.Rows * s.Cols {
+			all = append(all, matrix{lo, s.Rows, s.Cols})
+		}
 	}
-	return most, side
+	slices.SortStableFunc(all, func(a, b matrix) int { return b.work() - a.work() })
+	shares, sizes = make([][]matrix, workers), make([]size, workers)
+	load := make([]int, workers)
+	for _, m := range all {
+		least := slices.Index(load, slices.Min(load))
+		load[least] += m.work()
+		shares[least] = append(shares[least], m)
+		s := &sizes[least]
+		s.most, s.side = max(s.most, m.len()), max(s.side, m.side())
+	}
+	return shares, sizes
 }
 
 // Bytes is the memory of an optimizer of n parameters in float32.
-func Bytes(n int, segments []Segment, o Options) int64 {
-	numbers := 2 * int64(n)
-	if most, side := largest(segments); o.Muon {
-		numbers += int64(most) + 2*int64(side)*int64(side)
+func Bytes(n int64, segments []Segment, o Options, workers int) int64 {
+	numbers := 2 * n
+	if o.Muon {
+		_, sizes := deal(segments, workers)
+		for _, s := range sizes {
+			numbers += int64(s.most) + 2*int64(s.side)*int64(s.side)
+		}
 	}
 	return 4 * numbers
 }
@@ -79,72 +110,53 @@ func (a *Optimizer[T]) Changed() {
 
 // direct leaves the direction of each of Muon's matrices in V, unless it is there.
 func (a *Optimizer[T]) direct(grads []T, scale float64) {
-	u := a.muon
-	if u == nil || u.valid && u.scale == scale {
-		return
+	if u := a.muon; u != nil && !(u.valid && u.scale == scale) {
+		u.valid, u.scale = true, scale
+		a.run((*directLoop[T])(a), len(u.shares), 1, nil, grads)
 	}
-	for _, s := range a.segments {
-		for lo := s.Lo; a.byMuon(s) && lo < s.Hi; lo += s.Rows * s.Cols {
-			hi := lo + s.Rows*s.Cols
-			norm := u.ahead(a, a.M[lo:hi], grads[lo:hi], scale)
-			u.orthogonalize(a.x, a.V[lo:hi], s.Rows, s.Cols, norm)
+}
+
+// directLoop is the loop of direct.
+type directLoop[T kernel.Float] Optimizer[T]
+
+// Part computes the directions of the shares [lo,hi).
+func (l *directLoop[T]) Part(worker, lo, hi int) {
+	for share := lo; share < hi; share++ {
+		for _, m := range l.muon.shares[share] {
+			r, end := &l.muon.room[share], m.lo+m.len()
+			r.ahead(l, m.lo, end)
+			r.orthogonalize(l.x, worker, l.V[m.lo:end], m.rows, m.cols)
 		}
 	}
-	u.valid, u.scale = true, scale
 }
 
-// ahead sets the first elements of x to the moment that follows, with Nesterov's look ahead, and returns their norm.
-func (u *muon[T]) ahead(a *Optimizer[T], m, g []T, scale float64) (norm float64) {
-	beta, n := a.options.Momentum, len(m)
-	l := &u.load
-	l.dst, l.m, l.g = u.x[:n], m, g
-	l.keep, l.add = T(beta*beta), T((1-beta)*(1+beta)*scale)
-	a.x.Pool().Do((n+block-1)/block, muonLoadMin/block, (*loadLoop[T])(u))
-	l.dst, l.m, l.g = nil, nil, nil
-	sum := 0.0
-	for _, s := range u.sums[:(n+block-1)/block] {
-		sum += s
-	}
-	return math.Sqrt(sum)
+// ahead sets x to the moment of elements [lo,hi) that follows, with Nesterov's look ahead.
+func (r *room[T]) ahead(l *directLoop[T], lo, hi int) {
+	beta, x := l.options.Momentum, r.x[:hi-lo]
+	kernel.Affine(l.x, x, l.M[lo:hi], T(beta*beta), 0)
+	kernel.Axpy(l.x, x, T((1-beta)*(1+beta)*l.muon.scale), l.grads[lo:hi])
 }
 
-// loadLoop is the loop of ahead.
-type loadLoop[T kernel.Float] muon[T]
-
-// Part fills the blocks [lo,hi) and sums their squares.
-func (u *loadLoop[T]) Part(_, lo, hi int) {
-	l := &u.load
-	for b := lo; b < hi; b++ {
-		from, to, sum := b*block, min((b+1)*block, len(l.dst)), 0.0
-		for i, m := range l.m[from:to] {
-			v := l.keep*m + l.add*l.g[from+i]
-			l.dst[from+i] = v
-			sum += float64(v) * float64(v)
-		}
-		u.sums[b] = sum
-	}
-}
-
-// orthogonalize sets dst to the matrix in x with all its singular values near 1: between 0.68 and 1.13, or less where
-// they were below a thousandth of the norm.
+// orthogonalize sets dst to the matrix in x with its singular values near 1: between 0.68 and 1.13, or less where they
+// were below a thousandth of the norm. It divides by the norm and makes five rounds of X = a·X + (b·XXᵀ + c·(XXᵀ)²)·X,
+// the iteration of Newton and Schulz.
 //
-// Shapes: dst (rows, cols); x holds (rows, cols) with the Frobenius norm that is given, and is overwritten.
-func (u *muon[T]) orthogonalize(x *kernel.Exec, dst []T, rows, cols int, norm float64) {
-	n, long := min(rows, cols), max(rows, cols)
-	gram, poly := u.gram[:n*n], u.poly[:n*n]
-	scale := T(1 / max(norm, muonLeast)) // of the first round; the later ones begin with what is scaled
-	for from, to, round := u.x[:rows*cols], dst, 0; round < muonRounds; round++ {
-		wide := rows <= cols
-		kernel.GemmAll(x, !wide, wide, n, n, long, scale*scale, from, cols, from, cols, 0, gram, n)
+// Shapes: dst (rows, cols); x holds (rows, cols) and is overwritten.
+func (r *room[T]) orthogonalize(x *kernel.Exec, worker int, dst []T, rows, cols int) {
+	n, long, wide := min(rows, cols), max(rows, cols), rows <= cols
+	from, to, gram, poly := r.x[:rows*cols], dst, r.gram[:n*n], r.poly[:n*n]
+	scale := T(1 / max(math.Sqrt(kernel.SumSquares(x, from)), muonLeast)) // the later rounds begin with what is scaled
+	for range muonRounds {
+		kernel.Syrk(x, worker, !wide, n, long, scale*scale, from, cols, 0, gram, n)
 		kernel.Affine(x, poly, gram, muonB, 0)
 		for i := range n {
 			poly[i*n+i] += muonA
 		}
-		kernel.GemmAll(x, false, false, n, n, n, muonC, gram, n, gram, n, 1, poly, n)
+		kernel.Syrk(x, worker, false, n, n, muonC, gram, n, 1, poly, n)
 		if wide {
-			kernel.GemmAll(x, false, false, rows, cols, n, scale, poly, n, from, cols, 0, to, cols)
+			kernel.Gemm(x, worker, false, false, rows, cols, n, scale, poly, n, from, cols, 0, to, cols)
 		} else {
-			kernel.GemmAll(x, false, false, rows, cols, n, scale, from, cols, poly, n, 0, to, cols)
+			kernel.Gemm(x, worker, false, false, rows, cols, n, scale, from, cols, poly, n, 0, to, cols)
 		}
 		from, to, scale = to, from, 1 // an odd number of rounds ends in dst
 	}

@@ -20,7 +20,7 @@ func TestOrthogonalize(t *testing.T) {
 		for _, shape := range [][2]int{{1, 1}, {1, 40}, {40, 1}, {64, 64}, {48, 200}, {200, 48}, {130, 131}} {
 			rows, cols := shape[0], shape[1]
 			x := newExec(t, 2, tier)
-			u := newMuon[float32]([]Segment{{Hi: rows * cols, Rows: rows, Cols: cols}})
+			u := newMuon[float32]([]Segment{{Hi: rows * cols, Rows: rows, Cols: cols}}, 2).room[0]
 			norm := 0.0
 			for i := range u.x {
 				u.x[i] = float32(r.NormFloat64())
@@ -28,7 +28,7 @@ func TestOrthogonalize(t *testing.T) {
 			}
 			g := slices.Clone(u.x)
 			d := make([]float32, rows*cols)
-			u.orthogonalize(x, d, rows, cols, math.Sqrt(norm))
+			u.orthogonalize(x, 0, d, rows, cols)
 			// The trace of Dᵀ·G is the sum of the singular values of G times those of D, and that of Dᵀ·D their squares.
 			least := float64(min(rows, cols))
 			squares := kernel.SumSquares(x, d)
@@ -264,6 +264,27 @@ func TestMuonStates(t *testing.T) {
 	b.Update(q, g, 2, 1e-2, 1)
 	if !slices.Equal(p, q) {
 		t.Error("an optimizer with the slots of another makes another update")
+	}
+}
+
+// Bytes is what is allocated for moments and matrices.
+func TestBytes(t *testing.T) {
+	for _, workers := range []int{1, 2, 5, 40} {
+		a, _, _ := muonRun(t, workers, kernel.TierAuto)
+		want := len(a.M) + len(a.V)
+		for _, r := range a.muon.room {
+			want += len(r.x) + len(r.gram) + len(r.poly)
+		}
+		if got := Bytes(int64(len(a.M)), a.segments, muonOptions, workers); got != 4*int64(want) {
+			t.Errorf("%d workers: %d bytes, want %d", workers, got, 4*want)
+		}
+		dealt := 0
+		for _, share := range a.muon.shares {
+			dealt += len(share)
+		}
+		if dealt != 4 {
+			t.Errorf("%d workers: %d matrices are dealt out, want 4", workers, dealt)
+		}
 	}
 }
 

@@ -75,7 +75,7 @@ func New[T kernel.Float](x *kernel.Exec, n int, segments []Segment, o Options) *
 	a := &Optimizer[T]{M: make([]T, n), V: make([]T, n), options: o, segments: slices.Clone(segments), x: x,
 		sums: make([]float64, (n+block-1)/block), sampled: make([]TensorState, len(segments))}
 	if o.Muon {
-		a.muon = newMuon[T](segments)
+		a.muon = newMuon[T](segments, x.Workers())
 	}
 	a.all, a.sample = newObserver(a, true), newObserver(a, false)
 	return a
