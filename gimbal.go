@@ -50,6 +50,7 @@ package gimbal
 
 import (
 	"context"
+	"time"
 
 	"gimbal/internal/config"
 	"gimbal/internal/rundir"
@@ -66,6 +67,9 @@ type TrainOptions struct {
 	// Steps is the number of updates. 0: train.steps of the configuration; where that is not set either, a number that
 	// follows from the measured speed and the amount of text.
 	Steps int64
+	// Budget is the time that the whole run may take where Steps is 0. 0: train.budget of the configuration, which is two
+	// and a half minutes by default.
+	Budget time.Duration
 	// Seed is that of every random number of the run. nil: train.seed of the configuration, which is 1 by default.
 	Seed *uint64
 	// Config is the path of a configuration file (TOML). Empty: none. The config.toml of a run repeats that run.
@@ -95,7 +99,7 @@ type TrainOptions struct {
 
 // config returns the configuration that the options describe, or an error with all its faults.
 func (o TrainOptions) config() (*config.Config, error) {
-	f := config.Flags{Data: o.Data, Seed: o.Seed, Set: o.Set}
+	f := config.Flags{Data: o.Data, Budget: o.Budget, Seed: o.Seed, Set: o.Set}
 	if o.Steps != 0 {
 		f.Steps = &o.Steps
 	}

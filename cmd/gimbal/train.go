@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"time"
 
 	"gimbal"
 	"gimbal/internal/config"
@@ -22,7 +23,7 @@ type trainCmd struct {
 // Help implements kong.HelpProvider.
 func (*trainCmd) Help() string {
 	return `Every file is a document; a line of JSONL or a row of Parquet is one, too. Without --data it trains on the
-source tree of the installed Go, for about three minutes.
+source tree of the installed Go. Without --steps, size and steps are planned for the --budget.
 
 An interrupt (Ctrl-C) saves the run. "gimbal resume" continues it, also after a kill or a power cut.
 
@@ -32,25 +33,26 @@ makes the checks of "gimbal doctor", which prints all of them.`
 
 // settings are the flags that describe a run, over its configuration file.
 type settings struct {
-	Data  []string `help:"File or folder to read; repeatable." placeholder:"PATH" sep:"none"`
-	Steps *int64   `help:"Updates to make. Default: planned from time and text." placeholder:"N"`
-	Seed  *uint64  `help:"Seed of all random numbers. Default: 1." placeholder:"N"`
-	Set   []string `help:"Set a key of the configuration; repeatable." placeholder:"KEY=VALUE" sep:"none"`
+	Data   []string      `help:"File or folder to read; repeatable." placeholder:"PATH" sep:"none"`
+	Steps  *int64        `help:"Updates to make. Default: planned from time and text." placeholder:"N"`
+	Budget time.Duration `help:"Time that the run may take, such as 10m or 2h. Default: 2.5m." placeholder:"TIME"`
+	Seed   *uint64       `help:"Seed of all random numbers. Default: 1." placeholder:"N"`
+	Set    []string      `help:"Set a key of the configuration; repeatable." placeholder:"KEY=VALUE" sep:"none"`
 }
 
 // given reports whether there is any.
 func (c *settings) given() bool {
-	return len(c.Data) > 0 || c.Steps != nil || c.Seed != nil || len(c.Set) > 0
+	return len(c.Data) > 0 || c.Steps != nil || c.Budget != 0 || c.Seed != nil || len(c.Set) > 0
 }
 
 // load reads the configuration file, if one is named, and applies the settings over it.
 func (c *settings) load(file string) (*config.Config, error) {
-	return config.Flags{Data: c.Data, Steps: c.Steps, Seed: c.Seed, Set: c.Set}.Load(file)
+	return config.Flags{Data: c.Data, Steps: c.Steps, Budget: c.Budget, Seed: c.Seed, Set: c.Set}.Load(file)
 }
 
 // options are the settings for the library.
 func (c *settings) options(file string) (opt gimbal.TrainOptions, err error) {
-	opt = gimbal.TrainOptions{Data: c.Data, Seed: c.Seed, Config: file, Set: c.Set}
+	opt = gimbal.TrainOptions{Data: c.Data, Budget: c.Budget, Seed: c.Seed, Config: file, Set: c.Set}
 	if c.Steps != nil {
 		opt.Steps, err = *c.Steps, checkSteps(*c.Steps)
 	}

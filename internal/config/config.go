@@ -66,10 +66,11 @@ type Model struct {
 
 // Train sets the size of the run.
 type Train struct {
-	Steps       int64 // updates; 0: planned from time and data
-	Context     int   // longest sequence, in tokens
-	BatchTokens int   // ceiling of tokens of one step
-	MicroTokens int   // ceiling of tokens of one pass; 0: by memory
+	Steps       int64   // updates; 0: planned from time and data
+	Budget      float64 // minutes of a whole run whose steps are planned
+	Context     int     // longest sequence, in tokens
+	BatchTokens int     // ceiling of tokens of one step
+	MicroTokens int     // ceiling of tokens of one pass; 0: by memory
 	Seed        uint64
 }
 
@@ -100,7 +101,7 @@ func (o Optim) Beta2At(batchTokens int) float64 {
 // Schedule sets the learning rate over the run, relative to its peak.
 type Schedule struct {
 	Kind        string // cosine-restarts, cosine, linear, wsd or constant
-	Warmup      Rule   // article, or a number of steps
+	Warmup      Rule   // auto, article, or a number of steps
 	WarmupExact bool   // take Warmup as it is, without the ceiling of a quarter of the run
 	Period      int64  // steps of a cycle of cosine-restarts; 0: min(steps, 10000)
 	Floor       float64
@@ -164,9 +165,9 @@ func Default() *Config {
 			BadShare: 0.001},
 		Tokenizer:  Tokenizer{Kind: "bpe"},
 		Model:      Model{Shape: "qwen3", Tie: true},
-		Train:      Train{Context: 256, BatchTokens: 8192, Seed: 1},
+		Train:      Train{Budget: 2.5, Context: 256, BatchTokens: 8192, Seed: 1},
 		Optim:      Optim{Kind: "auto", LR: Rule{Name: "auto"}, Momentum: 0.95, Beta1: 0.9, Eps: 1e-8, WeightDecay: 0.1, Clip: 1},
-		Schedule:   Schedule{Kind: "cosine-restarts", Warmup: Rule{Name: "article"}, Floor: 0.1},
+		Schedule:   Schedule{Kind: "cosine-restarts", Warmup: Rule{Name: "auto"}, Floor: 0.1},
 		Numeric:    Numeric{Mode: "auto", Checkpointing: "auto"},
 		Checkpoint: Checkpoint{Keep: 3},
 		Eval:       Eval{Prompts: 20, Samples: 5, MaxTokens: 128},

@@ -1,14 +1,18 @@
 package config
 
-import "strconv"
+import (
+	"strconv"
+	"time"
+)
 
 // Flags are the settings of a run that have a flag of their own on the command line and a field in the Go API. Faults
 // and origins name the flags.
 type Flags struct {
-	Data  []string // data.paths; none: not given
-	Steps *int64   // train.steps; nil: not given
-	Seed  *uint64  // train.seed; nil: not given
-	Set   []string // each key=value
+	Data   []string      // data.paths; none: not given
+	Steps  *int64        // train.steps; nil: not given
+	Budget time.Duration // train.budget; 0: not given
+	Seed   *uint64       // train.seed; nil: not given
+	Set    []string      // each key=value
 }
 
 // Load reads a configuration file, if path names one, and applies the flags over it; see the function Load.
@@ -20,6 +24,10 @@ func (f Flags) Load(path string) (*Config, error) {
 	if f.Steps != nil {
 		steps := strconv.FormatInt(*f.Steps, 10)
 		sets = append(sets, Assignment{Key: "train.steps", Value: steps, Origin: "flag --steps"})
+	}
+	if f.Budget != 0 {
+		minutes := strconv.FormatFloat(f.Budget.Minutes(), 'g', -1, 64)
+		sets = append(sets, Assignment{Key: "train.budget", Value: minutes, Origin: "flag --budget"})
 	}
 	if f.Seed != nil {
 		seed := strconv.FormatUint(*f.Seed, 10)

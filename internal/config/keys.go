@@ -77,6 +77,8 @@ var keys = []key{
 	{name: "model.dropout", lo: 0, hi: 1, below: true, doc: "share dropped of embedding output and residual branches"},
 
 	{name: "train.steps", auto: true, lo: 1, hi: 1e12, doc: "updates; auto: planned from time and data"},
+	{name: "train.budget", newer: true, lo: 0, above: true, hi: 1e6,
+		doc: "minutes that a whole run may take, with preparing, evaluations and saving, where train.steps is auto"},
 	{name: "train.context", lo: 1, hi: 1 << 20, doc: "tokens of the longest sequence"},
 	{name: "train.batch_tokens", lo: 1, hi: 1 << 28, doc: "most tokens of one update"},
 	{name: "train.micro_tokens", auto: true, lo: 1, hi: 1 << 28,
@@ -101,8 +103,8 @@ var keys = []key{
 
 	{name: "schedule.kind", choices: []string{"cosine-restarts", "cosine", "linear", "wsd", "constant"},
 		doc: "course of the learning rate after the warmup"},
-	{name: "schedule.warmup", lo: 0, hi: 1e12, choices: []string{"article"},
-		doc: "steps of linear warmup, at most a quarter of the run; article: max(500, 10 % of the steps)"},
+	{name: "schedule.warmup", lo: 0, hi: 1e12, choices: []string{"auto", "article"},
+		doc: "steps of linear warmup, at most a quarter of the run; auto: 10 % of the steps; article: the same, at least 500"},
 	{name: "schedule.warmup_exact", doc: "do not limit the warmup to a quarter of the run"},
 	{name: "schedule.period", auto: true, lo: 10, hi: 1e12,
 		doc: "steps of one cycle of cosine-restarts; auto: min(steps, 10000)"},

@@ -33,7 +33,7 @@ var presets = []preset{
 		{"model.shape", "gpt2"}, {"model.layers", 6}, {"model.width", 384}, {"model.heads", 6},
 		{"tokenizer.kind", "chars"}, {"data.val_fraction", 0.1}, {"data.val_from", "end"},
 		{"train.context", 256}, {"train.batch_tokens", 64 * 256},
-		{"optim.lr", 1e-3}, {"optim.beta2", 0.99},
+		{"optim.kind", "adamw"}, {"optim.lr", 1e-3}, {"optim.beta2", 0.99},
 		{"schedule.kind", "cosine"}, {"schedule.warmup", 100},
 	}},
 	// karpathy/nanoGPT README, "I only have a macbook": the CPU run of config/train_shakespeare_char.py.
@@ -41,7 +41,7 @@ var presets = []preset{
 		{"model.shape", "gpt2"}, {"model.layers", 4}, {"model.width", 128}, {"model.heads", 4},
 		{"tokenizer.kind", "chars"}, {"data.val_fraction", 0.1}, {"data.val_from", "end"},
 		{"train.context", 64}, {"train.batch_tokens", 12 * 64}, {"train.steps", 2000},
-		{"optim.lr", 1e-3}, {"optim.beta2", 0.99}, {"schedule.kind", "cosine"},
+		{"optim.kind", "adamw"}, {"optim.lr", 1e-3}, {"optim.beta2", 0.99}, {"schedule.kind", "cosine"},
 		{"schedule.warmup", 100}, {"schedule.warmup_exact", true}, {"schedule.floor", 0.1},
 	}},
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 
+	"gimbal/internal/config"
 	"gimbal/internal/kernel"
 	"gimbal/internal/memory"
 	"gimbal/internal/model"
@@ -37,9 +38,8 @@ func (o *cpuOpener) modelOptions(s Spec) model.Options {
 func (o *cpuOpener) Estimate(s Spec) Memory {
 	m := Memory{Model: model.Memory(s.Arch, o.modelOptions(s)).Total}
 	if !s.Forward {
-		views, _ := model.Layout(s.Arch)
 		params, _ := s.Arch.Params()
-		m.Slots = optim.Bytes(params, segments(views), s.Optim, o.x.Workers())
+		m.Slots = optim.Bytes(params, Segments(s.Arch), s.Optim, o.x.Workers())
 	}
 	return m
 }
@@ -55,7 +55,7 @@ func (o *cpuOpener) Open(s Spec) (Engine, error) {
 		e.info.Tensors = append(e.info.Tensors, Tensor{v.Name, kindOf(v.Kind), v.Block, v.Shape})
 	}
 	if !s.Forward {
-		e.opt = optim.New[float32](o.x, len(m.Params().Flat), segments(m.Params().Views), s.Optim)
+		e.opt = optim.New[float32](o.x, len(m.Params().Flat), segmentsOf(m.Params().Views), s.Optim)
 		n := len(m.Params().Views)
 		e.report = Report{Norms: make([]float64, n), Tensors: make([]TensorState, n), Hashes: make([]uint64, n)}
 	}
@@ -64,9 +64,15 @@ func (o *cpuOpener) Open(s Spec) (Engine, error) {
 
 func (o *cpuOpener) Close() { o.x.Close() }
 
-// segments are the tensors as the optimizer sees them. Muon is for the matrices of blocks. Where q, k and v of one
+// Segments returns the tensors of an architecture as an optimizer sees them.
+func Segments(a config.Arch) []optim.Segment {
+	views, _ := model.Layout(a)
+	return segmentsOf(views)
+}
+
+// segmentsOf are tensors as the optimizer sees them. Muon is for the matrices of blocks. Where q, k and v of one
 // size are a single tensor, each is a matrix of its own.
-func segments(views []model.View) []optim.Segment {
+func segmentsOf(views []model.View) []optim.Segment {
 	list := make([]optim.Segment, len(views))
 	for i, v := range views {
 		s := optim.Segment{Lo: v.Lo, Hi: v.Hi, Decay: v.Decay}

@@ -33,7 +33,7 @@ func newTwin(t *testing.T, s Spec) *twin {
 		t.Fatal(err)
 	}
 	m.Init(1)
-	return &twin{x, m, optim.New[float32](x, len(m.Params().Flat), segments(m.Params().Views), s.Optim)}
+	return &twin{x, m, optim.New[float32](x, len(m.Params().Flat), segmentsOf(m.Params().Views), s.Optim)}
 }
 
 // accumulate runs the passes of a step and returns the summed nats.

@@ -205,7 +205,7 @@ func TestEstimate(t *testing.T) {
 		}
 		want := 8 * params
 		if s.Optim.Muon {
-			want = optim.Bytes(params, segments(e.model.Params().Views), s.Optim, 2)
+			want = optim.Bytes(params, segmentsOf(e.model.Params().Views), s.Optim, 2)
 		}
 		if m := o.Estimate(s); m.Model != e.model.Footprint().Total || m.Slots != want {
 			t.Errorf("%+v, want %d and %d", m, e.model.Footprint().Total, want)

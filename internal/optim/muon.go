@@ -88,6 +88,16 @@ func deal(segments []Segment, workers int) (shares [][]matrix, sizes []size) {
 	return shares, sizes
 }
 
+// MuonWork is the operations of an update by Muon, but for what AdamW does, too.
+func MuonWork(segments []Segment) float64 {
+	shares, _ := deal(segments, 1)
+	sum := 0.0
+	for _, m := range shares[0] {
+		sum += 2 * muonRounds * float64(m.work())
+	}
+	return sum
+}
+
 // Bytes is the memory of an optimizer of n parameters in float32.
 func Bytes(n int64, segments []Segment, o Options, workers int) int64 {
 	numbers := 2 * n

@@ -220,6 +220,10 @@ func (s Schedule) Extend(at, steps int64) Schedule {
 	return long
 }
 
+// AutoWarmup is the warmup of the rule auto: 10 % of the steps. From 5,000 steps on the rule article is the same; for a
+// shorter run its 500 steps are too many.
+func AutoWarmup(steps int64) int64 { return max(1, steps/10) }
+
 // ArticleWarmup is the warmup of the rule article: 10 % of the steps, at least 500.
 func ArticleWarmup(steps int64) int64 { return max(500, steps/10) }
 

@@ -9,6 +9,7 @@ import (
 	"gimbal/internal/config"
 	"gimbal/internal/engine"
 	"gimbal/internal/judge"
+	"gimbal/internal/optim"
 )
 
 // MemoryShare of the memory that is free is what a plan may take.
@@ -49,15 +50,15 @@ func (d *Draft) Make(ctx context.Context, r Request) (*Plan, error) {
 	}
 	t := &trial{draft: d, plan: p, request: r}
 	if cfg.Train.Steps == 0 {
-		speed, err := t.speed(ctx)
+		pace, err := t.pace(ctx)
 		if err != nil {
 			return nil, err
 		}
-		p.Speed = speed
-		given := p.trainingTime(time.Since(r.Began), d.Text.Val.Tokens(), speed)
-		if err := planSteps(cfg, d.Text.Train.Tokens(), speed, given); err != nil {
+		given := p.trainingTime(time.Since(r.Began), d.Text.Val.Tokens(), pace)
+		if err := planSteps(cfg, d.Text.Train.Tokens(), pace, p.leastBatch(), given); err != nil {
 			return nil, err
 		}
+		p.Speed = pace.speed(cfg.Train.BatchTokens)
 	}
 	if err := p.chooseWriting(d); err != nil {
 		return nil, err
@@ -91,28 +92,46 @@ func (p *Plan) chooseSpec(d *Draft) error {
 			return err
 		}
 	}
-	if err := chooseOptimizer(d); err != nil {
+	p.Spec = engine.Spec{Arch: a, MicroTokens: cfg.Train.MicroTokens, Mode: cfg.Numeric.Mode}
+	p.Params, p.Multiplied = a.Params()
+	if err := p.chooseOptimizer(d); err != nil {
 		return err
 	}
 	o := cfg.Optim
-	p.Spec = engine.Spec{Arch: a, MicroTokens: cfg.Train.MicroTokens, Mode: cfg.Numeric.Mode}
 	p.Spec.Optim.Beta1, p.Spec.Optim.Beta2 = o.Beta1, o.Beta2At(cfg.Train.BatchTokens)
 	p.Spec.Optim.Eps, p.Spec.Optim.WeightDecay = o.Eps, o.WeightDecay
 	p.Spec.Optim.Muon, p.Spec.Optim.Momentum = o.Kind == "muon", o.Momentum
-	p.Params, p.Multiplied = a.Params()
 	return nil
 }
 
+// muonShare is the operations of an update by Muon, as a share of those of a batch, from which on AdamW is planned.
+const muonShare = 0.3
+
 // chooseOptimizer decides which optimizer updates the matrices.
-func chooseOptimizer(d *Draft) error {
-	if d.Config.Optim.Kind != "auto" {
+func (p *Plan) chooseOptimizer(d *Draft) error {
+	cfg := d.Config
+	if cfg.Optim.Kind != "auto" {
 		return nil
 	}
-	kind, origin := "muon", "planned: it learns more from a batch than AdamW"
-	if d.arch != nil {
+	kind, origin := "muon", "planned: a batch teaches more than with AdamW"
+	if share := p.muonWork() / (6 * float64(p.Multiplied) * float64(cfg.Train.BatchTokens)); d.arch != nil {
 		kind, origin = "adamw", "planned: the weights come from elsewhere"
+	} else if share > muonShare {
+		kind, origin = "adamw", fmt.Sprintf("planned: with %d tokens a batch, Muon would take %.0f %% more time",
+			cfg.Train.BatchTokens, 100*share)
 	}
-	return d.Config.SetPlanned("optim.kind", kind, origin)
+	return cfg.SetPlanned("optim.kind", kind, origin)
+}
+
+// muonWork is the operations of an update by Muon.
+func (p *Plan) muonWork() float64 { return optim.MuonWork(engine.Segments(p.Spec.Arch)) }
+
+// leastBatch is the tokens of a batch that the operations of an update by Muon ask for; 1 for AdamW.
+func (p *Plan) leastBatch() int {
+	if p.Config.Optim.Kind != "muon" {
+		return 1
+	}
+	return int(p.muonWork() / (6 * float64(p.Multiplied) * muonShare))
 }
 
 // chooseMode decides the precision of the operands of multiplies, and warns where the one asked for has no hardware.

@@ -109,8 +109,9 @@ func TestRequestIsNotWrittenTo(t *testing.T) {
 
 // A run that got more steps has the rates of the shorter one until then, and says how it goes on.
 func TestRateOfALongerRun(t *testing.T) {
-	short := made(t, machine{}, "schedule.kind=linear")
-	long := made(t, machine{}, "schedule.kind=linear", "train.steps=200", "schedule.extended=[100, 100]")
+	short := made(t, machine{}, "schedule.kind=linear", "schedule.warmup=article")
+	long := made(t, machine{}, "schedule.kind=linear", "train.steps=200", "schedule.extended=[100, 100]",
+		"schedule.warmup=article")
 	for _, step := range []int64{1, 25, 50, 100} {
 		if got, want := long.RateAt(step), short.RateAt(step); got != want {
 			t.Errorf("step %d: %g, not %g", step, got, want)
@@ -125,7 +126,8 @@ func TestRateOfALongerRun(t *testing.T) {
 		t.Errorf("not in the plan:\n%s", b.String())
 	}
 	// Pairs of another run, which somebody left in a file, change nothing.
-	odd := made(t, machine{}, "schedule.kind=linear", "schedule.extended=[150, 200, 40, 30]")
+	odd := made(t, machine{}, "schedule.kind=linear", "schedule.warmup=article",
+		"schedule.extended=[150, 200, 40, 30]")
 	if got, want := odd.RateAt(60), short.RateAt(60); got != want {
 		t.Errorf("with pairs that do not fit: %g, not %g", got, want)
 	}
@@ -194,18 +196,19 @@ func TestMemory(t *testing.T) {
 
 // A run that is planned by time leaves room for what comes before and after the steps, on any machine.
 func TestTrainingTime(t *testing.T) {
-	p := &Plan{}
+	p := &Plan{Config: config.Default()}
 	p.Memory.Slots = 8e6
 	for _, speed := range []float64{3e3, 15e3, 100e3} {
 		for _, prepared := range []time.Duration{2 * time.Second, 40 * time.Second} {
-			given := p.trainingTime(prepared, 400_000, speed)
+			given := p.trainingTime(prepared, 400_000, pace{token: 1 / speed})
 			whole := time.Duration(400_000 / 3 / speed * float64(time.Second))
-			if total := given + prepared + whole; given > plannedLeast && (total > plannedRun || total < plannedRun*8/10) {
+			const budget = 150 * time.Second
+			if total := given + prepared + whole; given > 30*time.Second && (total > budget || total < budget*8/10) {
 				t.Errorf("%.0f tokens/s, %v prepared: %v for training, %v in all", speed, prepared, given, total)
 			}
 		}
 	}
-	if given := p.trainingTime(10*time.Minute, 1, 1e4); given != plannedLeast {
+	if given := p.trainingTime(10*time.Minute, 1, pace{token: 1e-4}); given != 30*time.Second {
 		t.Errorf("after ten minutes of preparing: %v", given)
 	}
 }
@@ -213,7 +216,7 @@ func TestTrainingTime(t *testing.T) {
 func TestSteps(t *testing.T) {
 	cfg := config.Default()
 	cfg.Train.MicroTokens = 512
-	if err := planSteps(cfg, 100e6, 10e3, 100*time.Second); err != nil { // a million tokens: a thousand updates
+	if err := planSteps(cfg, 100e6, pace{token: 1e-4}, 1, 100*time.Second); err != nil { // a million tokens: a thousand updates
 		t.Fatal(err)
 	}
 	origin := cfg.Origin("train.steps")
@@ -222,7 +225,15 @@ func TestSteps(t *testing.T) {
 	}
 	cfg = config.Default()
 	cfg.Train.MicroTokens = 512
-	if err := planSteps(cfg, 20_000, 1e6, 100*time.Second); err != nil { // little text: ten epochs
+	if err := planSteps(cfg, 100e6, pace{token: 1e-4, update: 0.05}, 2000, 100*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if cfg.Train.BatchTokens != 2000 || cfg.Train.Steps != 400 { // 0.25 s each
+		t.Errorf("with costly updates %d steps of %d tokens", cfg.Train.Steps, cfg.Train.BatchTokens)
+	}
+	cfg = config.Default()
+	cfg.Train.MicroTokens = 512
+	if err := planSteps(cfg, 20_000, pace{token: 1e-6}, 1, 100*time.Second); err != nil { // little text: ten epochs
 		t.Fatal(err)
 	}
 	origin = cfg.Origin("train.steps")

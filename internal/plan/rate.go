@@ -58,7 +58,10 @@ func schedule(cfg *config.Config, arch config.Arch) (r Rate, warning string, err
 	resumes := resumes(cfg)
 	steps := resumes[0].steps
 	want := int64(cfg.Schedule.Warmup.Value)
-	if cfg.Schedule.Warmup.Name != "" {
+	switch cfg.Schedule.Warmup.Name {
+	case "auto":
+		want = optim.AutoWarmup(steps)
+	case "article":
 		want = optim.ArticleWarmup(steps)
 	}
 	var warmup int64

@@ -9,11 +9,10 @@ import (
 )
 
 const (
-	plannedRun     = 170 * time.Second // of a whole run, where no number of steps is given: three minutes, with a margin
-	plannedLeast   = 30 * time.Second  // of it for training, whatever the rest takes
-	plannedEpochs  = 10                // most passes over the data that are planned by themselves
-	plannedMin     = 20                // fewest steps that are planned by themselves
-	plannedUpdates = 1000              // updates that a planned run should have, before its batches grow to full size
+	plannedLeast   = 0.2  // of the budget is for training, whatever the rest takes
+	plannedEpochs  = 10   // most passes over the data that are planned by themselves
+	plannedMin     = 20   // fewest steps that are planned by themselves
+	plannedUpdates = 1000 // updates that a planned run should have, before its batches grow to full size
 
 	saveSeconds = 0.15  // of one save, beside its bytes
 	saveBytes   = 100e6 // a second, that an ordinary disk takes
@@ -28,29 +27,30 @@ func (p *Plan) SlowSave() (bytes int64, most time.Duration) {
 	return bytes, max(slowSave, time.Duration(float64(bytes)/slowSaveBytes*float64(time.Second)))
 }
 
-// trainingTime is what a run of plannedRun leaves for training, after what preparing took, the evaluations and the
-// saves that end with them.
-func (p *Plan) trainingTime(prepared time.Duration, valTokens int64, speed float64) time.Duration {
-	whole := float64(min(valTokens, maxEvalTokens)) / (forwardShare * speed) // the last evaluation scores all of it
+// trainingTime is what the budget leaves for training, after what preparing took, the evaluations and the saves that
+// end with them.
+func (p *Plan) trainingTime(prepared time.Duration, valTokens int64, pace pace) time.Duration {
+	budget := time.Duration(p.Config.Train.Budget * float64(time.Minute))
+	whole := float64(min(valTokens, maxEvalTokens)) * pace.token / forwardShare // the last evaluation scores all of it
 	saves := (DefaultEvals + 1) * (saveSeconds + float64(p.Memory.Slots)*3/2/saveBytes)
-	left := plannedRun - prepared - time.Duration((whole+saves)*float64(time.Second))
-	return max(plannedLeast, time.Duration((1-evalShare)*float64(left)))
+	left := budget - prepared - time.Duration((whole+saves)*float64(time.Second))
+	return max(time.Duration(plannedLeast*float64(budget)), time.Duration((1-evalShare)*float64(left)))
 }
 
-// planSteps decides the number of steps from the time for training, the measured speed and the size of the data. Where
+// planSteps decides the number of steps from the time for training, the measured pace and the size of the data. Where
 // the time is short, and nothing else was asked for, it takes smaller batches rather than few updates: they teach more
-// for each token.
-func planSteps(cfg *config.Config, trainTokens int64, speed float64, given time.Duration) error {
-	tokens := min(given.Seconds()*speed, plannedEpochs*float64(trainTokens))
+// for each token. least is the tokens of a batch that makes an update worth its time.
+func planSteps(cfg *config.Config, trainTokens int64, pace pace, least int, given time.Duration) error {
 	full := cfg.Train.BatchTokens
-	batch := max(cfg.Train.MicroTokens, int(tokens/plannedUpdates))
+	tokens := min(given.Seconds()*pace.speed(full), plannedEpochs*float64(trainTokens))
+	batch := max(cfg.Train.MicroTokens, least, int(tokens/plannedUpdates))
 	if cfg.Origin("train.batch_tokens") == "default" && batch < full {
 		origin := fmt.Sprintf("planned: for about %d updates, %d at most", plannedUpdates, full)
 		if err := cfg.SetPlanned("train.batch_tokens", batch, origin); err != nil {
 			return err
 		}
 	}
-	perStep := float64(cfg.Train.BatchTokens)
+	perStep, speed := float64(cfg.Train.BatchTokens), pace.speed(cfg.Train.BatchTokens)
 	byTime := given.Seconds() * speed / perStep
 	byData := plannedEpochs * float64(trainTokens) / perStep
 	steps := max(plannedMin, int64(math.Min(byTime, byData)))

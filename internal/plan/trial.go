@@ -34,25 +34,39 @@ func (p *Plan) Accumulator() *engine.Accumulator {
 	return &engine.Accumulator{MicroTokens: s.MicroTokens, Dropout: s.Arch.Dropout > 0, Seed: p.Config.Train.Seed}
 }
 
-// speed measures tokens per second on the first batch. It changes nothing: gradients are cleared, nothing is updated.
-func (t *trial) speed(ctx context.Context) (float64, error) {
+// pace is the seconds that training takes.
+type pace struct {
+	token  float64 // a token of a batch
+	update float64 // an update, whatever the batch
+}
+
+// speed is the tokens per second at a size of the batch.
+func (p pace) speed(batch int) float64 { return 1 / (p.token + p.update/float64(batch)) }
+
+// pace measures on the first batch. It changes nothing: gradients are cleared, nothing is updated.
+func (t *trial) pace(ctx context.Context) (pace, error) {
 	e, acc, loader, err := t.open()
 	if err != nil {
-		return 0, err
+		return pace{}, err
 	}
 	defer e.Discard()
 	var b data.Batch
 	loader.Next(&b, data.Cursor{})
-	best := 0.0
+	best := pace{math.Inf(1), math.Inf(1)}
 	for range 3 {
 		began := time.Now()
 		if err := acc.Gradient(ctx, e, &b, 1); err != nil {
-			return 0, err
+			return pace{}, err
 		}
-		best = max(best, float64(len(b.Tokens))/time.Since(began).Seconds()) // also those that do not count take time
+		passed := time.Now()
+		if _, err := e.Propose(ctx, engine.Proposal{Step: 1, LR: 1, Clip: 1, Scale: engine.Scale(&b)}); err != nil {
+			return pace{}, err
+		}
+		best.token = min(best.token, passed.Sub(began).Seconds()/float64(len(b.Tokens))) // also those that do not count
+		best.update = min(best.update, time.Since(passed).Seconds())
 	}
-	const updateShare = 0.9 // what norm, update and records leave of it
-	return updateShare * best, nil
+	const rest = 1 / 0.9 // what the parameters' change and the records add
+	return pace{rest * best.token, rest * best.update}, nil
 }
 
 // rangeTest makes the updates of a range test on the batches that the run begins with, and takes them back. It stops
