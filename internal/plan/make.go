@@ -37,29 +37,17 @@ func (d *Draft) Make(ctx context.Context, r Request) (*Plan, error) {
 	if r.Note == nil {
 		r.Note = func(string, ...any) {}
 	}
-	cfg := d.Config
-	p := &Plan{Config: cfg, Hardware: r.Opener.Hardware(), Warnings: append(slices.Clone(cfg.Notes()), d.warnings...)}
-	if w := p.Hardware.Warning; w != "" {
-		p.Warnings = append(p.Warnings, w)
-	}
-	if err := p.chooseSpec(d); err != nil {
+	before := d.Config.Clone()
+	t, err := d.begin(r)
+	if err != nil {
 		return nil, err
 	}
-	if err := p.chooseMemory(d, r.Opener); err != nil {
-		return nil, err
-	}
-	t := &trial{draft: d, plan: p, request: r}
-	if cfg.Train.Steps == 0 {
-		pace, err := t.pace(ctx)
-		if err != nil {
+	if d.Config.Train.Steps == 0 {
+		if err := t.planTime(ctx, before); err != nil {
 			return nil, err
 		}
-		given := p.trainingTime(time.Since(r.Began), d.Text.Val.Tokens(), pace)
-		if err := planSteps(cfg, d.Text.Train.Tokens(), pace, p.leastBatch(), given); err != nil {
-			return nil, err
-		}
-		p.Speed = pace.speed(cfg.Train.BatchTokens)
 	}
+	p, cfg := t.plan, d.Config
 	if err := p.chooseWriting(d); err != nil {
 		return nil, err
 	}
@@ -71,6 +59,19 @@ func (d *Draft) Make(ctx context.Context, r Request) (*Plan, error) {
 	}
 	p.count(d)
 	return p, nil
+}
+
+// begin makes the plan of a draft as far as nothing has to be measured for it, and a trial of it.
+func (d *Draft) begin(r Request) (*trial, error) {
+	p := &Plan{Config: d.Config, Hardware: r.Opener.Hardware(),
+		Warnings: append(slices.Clone(d.Config.Notes()), d.warnings...)}
+	if w := p.Hardware.Warning; w != "" {
+		p.Warnings = append(p.Warnings, w)
+	}
+	if err := p.chooseSpec(d); err != nil {
+		return nil, err
+	}
+	return &trial{draft: d, plan: p, request: r}, p.chooseMemory(d, r.Opener)
 }
 
 // chooseSpec decides architecture, precision and the size of a pass.

@@ -15,8 +15,8 @@ const (
 	wide             = 384  // channels from which a model is wide
 )
 
-// choosePreset gives the model a size where nothing else did: the largest preset that the planned tokens can feed,
-// and nano where the steps are planned by time.
+// choosePreset gives the model a size where nothing else did: the largest preset that the planned tokens can feed. Where
+// the steps are planned by time it is nano, until the machine's pace is known.
 func choosePreset(cfg *config.Config, corpusBytes int64) error {
 	if cfg.Model.Preset != "" || cfg.Model.Layers != 0 && cfg.Model.Width != 0 {
 		return nil
@@ -25,17 +25,23 @@ func choosePreset(cfg *config.Config, corpusBytes int64) error {
 	if cfg.Train.Steps > 0 {
 		budget := cfg.Train.Steps * int64(cfg.Train.BatchTokens)
 		budget = min(budget, plannedEpochs*corpusBytes/3) // a token spells about three bytes
-		for _, size := range []struct {
-			name   string
-			weight int64
-		}{{"micro", 5e6}, {"mini", 10e6}, {"small", 30e6}} {
-			if tokensPerWeight*size.weight <= budget {
+		for _, size := range sizes {
+			if tokensPerWeight*size.weights <= budget {
 				name = size.name
 			}
 		}
 	}
-	return cfg.UsePreset(name, "planned: by corpus and budget")
+	return cfg.UsePreset(name, plannedPreset)
 }
+
+// plannedPreset is the origin of a size that nobody chose.
+const plannedPreset = "planned: by corpus and budget"
+
+// sizes are the presets that are chosen where there are tokens enough for their weights, embeddings not counted.
+var sizes = []struct {
+	name    string
+	weights int64
+}{{"micro", 5e6}, {"mini", 10e6}, {"small", 30e6}}
 
 // adopt writes the shape of weights into the configuration of a run that uses them, so that the run says what it
 // trains. It refuses a setting that asks for another shape. origin says where the weights are from.

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"time"
@@ -25,6 +26,71 @@ const (
 func (p *Plan) SlowSave() (bytes int64, most time.Duration) {
 	bytes = 12 * p.Params
 	return bytes, max(slowSave, time.Duration(float64(bytes)/slowSaveBytes*float64(time.Second)))
+}
+
+// planTime plans the steps by time: a trial measures the pace. Where nobody chose a size, and the time is enough for a
+// larger one than the trial's, it begins again with that. before is the configuration without what the plan decided.
+func (t *trial) planTime(ctx context.Context, before *config.Config) error {
+	pace, given, err := t.measure(ctx)
+	if err != nil {
+		return err
+	}
+	name, err := t.larger(before, pace, given)
+	if err != nil {
+		return err
+	}
+	if name != "" {
+		t.draft.Config = before
+		if err := before.UsePreset(name, fmt.Sprintf("planned: for %s", given.Round(time.Second))); err != nil {
+			return err
+		}
+		next, err := t.draft.begin(t.request)
+		if err != nil {
+			return err
+		}
+		*t = *next
+		if pace, given, err = t.measure(ctx); err != nil {
+			return err
+		}
+	}
+	cfg := t.plan.Config
+	if err := planSteps(cfg, t.draft.Text.Train.Tokens(), pace, t.plan.leastBatch(), given); err != nil {
+		return err
+	}
+	t.plan.Speed = pace.speed(cfg.Train.BatchTokens)
+	return nil
+}
+
+// measure returns the pace of the plan so far, and the time for training.
+func (t *trial) measure(ctx context.Context) (p pace, given time.Duration, err error) {
+	p, err = t.pace(ctx)
+	return p, t.plan.trainingTime(time.Since(t.request.Began), t.draft.Text.Val.Tokens(), p), err
+}
+
+// larger names the largest size above the trial's that the time and the text can feed; empty: there is none, or
+// somebody chose the size. A token is taken to cost as much as its operations do, which is too much: large multiplies
+// are faster.
+func (t *trial) larger(before *config.Config, pace pace, given time.Duration) (name string, err error) {
+	if before.Origin("model.preset") != plannedPreset {
+		return "", nil
+	}
+	text := plannedEpochs * float64(t.draft.Text.Train.Tokens())
+	for _, size := range sizes {
+		cfg := before.Clone()
+		if err := cfg.UsePreset(size.name, plannedPreset); err != nil {
+			return "", err
+		}
+		a, err := cfg.Arch(t.draft.Text.Tok.VocabSize())
+		if err != nil {
+			return "", err
+		}
+		_, multiplied := a.Params()
+		tokens := given.Seconds() / pace.token * float64(t.plan.Multiplied) / float64(multiplied)
+		if multiplied > t.plan.Multiplied && min(tokens, text) >= tokensPerWeight*float64(size.weights) {
+			name = size.name
+		}
+	}
+	return name, nil
 }
 
 // trainingTime is what the budget leaves for training, after what preparing took, the evaluations and the saves that

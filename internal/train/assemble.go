@@ -142,16 +142,23 @@ func assemble(ctx context.Context, draft *plan.Draft, workers int, with seams, f
 	return t, nil
 }
 
-// open opens the engine with the weights that the run starts with, once: a trial that the plan asks for is made on it.
+// open opens the engine with the weights that the run starts with. It is that of the trials that the plan asked for, if
+// these were of the same kind.
 func (t *run) open(spec engine.Spec) (engine.Engine, error) {
-	if t.engine != nil {
+	if t.engine != nil && t.opened == spec {
 		return t.engine, nil
+	}
+	if t.engine != nil {
+		if err := t.engine.Close(); err != nil {
+			return nil, err
+		}
+		t.engine = nil
 	}
 	e, err := t.opener.Open(spec)
 	if err != nil {
 		return nil, err
 	}
-	t.engine = e
+	t.engine, t.opened = e, spec
 	return e, t.start.set(e)
 }
 

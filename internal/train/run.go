@@ -52,6 +52,7 @@ type run struct {
 	text   *data.Text
 	opener engine.Opener
 	engine engine.Engine
+	opened engine.Spec // of the engine
 	faults *faults.Set // planted on purpose; nil: none
 
 	feed      *feed
