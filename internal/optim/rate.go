@@ -10,6 +10,7 @@ type Sizes struct {
 	Width       int   // channels of the residual stream
 	Params      int64 // parameters that enter multiplies
 	BatchTokens int   // tokens of one update
+	Muon        bool  // that Muon makes
 }
 
 // AutoLR is the rule auto: 0.00235·(N/108e6)^(-1/3)·√(B/B*), B* = 327680·(N/108e6)^(2/3), at most MaxAutoLR.
@@ -25,12 +26,19 @@ func AutoLR(params int64, batchTokens int) float64 {
 // MaxAutoLR is the largest rate of the rules auto and probe: above it, range tests of small models only diverged.
 const MaxAutoLR = 1.2e-2
 
-// WarmupPeak is the largest peak that a rule may give to a run with so many steps of warmup: 2.5e-4 for each step.
+// WarmupPeak is the largest peak that a rule may give to a run with so many steps of warmup: 2.5e-4 for each step, with
+// Muon twice that.
 //
 // The first updates of AdamW move every weight by about the rate, and matrices begin with an RMS of 0.02. A steeper
 // warmup moved the median matrix by more than a tenth of its size at widths from 16 to 128. That cost 0.1 to 0.4 nats
 // after 300 steps, and the guard sees an outlier. The limit matters in very short runs only.
-func WarmupPeak(warmup int64) float64 { return 2.5e-4 * float64(max(1, warmup)) }
+func WarmupPeak(warmup int64, muon bool) float64 {
+	const pace = 2.5e-4
+	if muon {
+		return muonRate * pace * float64(max(1, warmup))
+	}
+	return pace * float64(max(1, warmup))
+}
 
 // Rate is what one rule gives.
 type Rate struct {
@@ -43,7 +51,7 @@ type Rate struct {
 //
 //	article          6e-3/√width, which gives the article's own example, 2.2e-4 at width 768
 //	article-literal  6e-4/√width, the formula as the article prints it
-//	auto             AutoLR
+//	auto             AutoLR, with Muon twice that
 func Rates(s Sizes) []Rate {
 	root := math.Sqrt(float64(s.Width))
 	return []Rate{
@@ -51,8 +59,20 @@ func Rates(s Sizes) []Rate {
 		{Rule: "article-literal", LR: 6e-4 / root,
 			Warning: "article-literal is 6e-4/√width, ten times less than the article's own example " +
 				"(2.2e-4 at width 768): expect slow learning"},
-		{Rule: "auto", LR: AutoLR(s.Params, s.BatchTokens)},
+		{Rule: "auto", LR: s.auto()},
 	}
+}
+
+// muonRate is the peak of Muon in peaks of AdamW. An update of Muon has the size of one of AdamW late in a run, which is
+// less than that of an early one. Fitted in bench/minutes.
+const muonRate = 2
+
+// auto is the rate of the rule auto.
+func (s Sizes) auto() float64 {
+	if s.Muon {
+		return muonRate * AutoLR(s.Params, s.BatchTokens)
+	}
+	return AutoLR(s.Params, s.BatchTokens)
 }
 
 // Peak returns the peak learning rate of one of Rates. The rule probe is not among them: it takes a RangeTest.

@@ -42,10 +42,16 @@ func (p *Plan) chooseRate(ctx context.Context, t *trial) error {
 	return nil
 }
 
+// sizesFor is what the rules for the peak depend on.
+func sizesFor(cfg *config.Config, arch config.Arch) optim.Sizes {
+	_, multiplied := arch.Params()
+	return optim.Sizes{Width: arch.Width, Params: multiplied, BatchTokens: cfg.Train.BatchTokens,
+		Muon: cfg.Optim.Kind == "muon"}
+}
+
 // schedule resolves the learning rate of the run: everything in it follows from the configuration and the model.
 func schedule(cfg *config.Config, arch config.Arch) (r Rate, warning string, err error) {
-	_, multiplied := arch.Params()
-	sizes := optim.Sizes{Width: arch.Width, Params: multiplied, BatchTokens: cfg.Train.BatchTokens}
+	sizes := sizesFor(cfg, arch)
 	r.Rules = optim.Rates(sizes)
 	peak := cfg.Optim.LR.Value
 	if rule := cfg.Optim.LR.Name; rule != "" {
@@ -66,7 +72,7 @@ func schedule(cfg *config.Config, arch config.Arch) (r Rate, warning string, err
 	}
 	var warmup int64
 	warmup, r.Capped = optim.Warmup(want, steps, cfg.Schedule.WarmupExact)
-	if most := optim.WarmupPeak(warmup); cfg.Optim.LR.Name != "" && peak > most {
+	if most := optim.WarmupPeak(warmup, sizes.Muon); cfg.Optim.LR.Name != "" && peak > most {
 		warning = fmt.Sprintf("the rule %s gives a peak of %.3g, but a warmup of %d steps allows only %.3g, which is used",
 			cfg.Optim.LR.Name, peak, warmup, most)
 		peak = most
@@ -188,7 +194,11 @@ func (p *Plan) probe(ctx context.Context, t *trial) error {
 
 // standIn takes the rule auto where no range test says anything.
 func (p *Plan) standIn(why string) error {
-	auto := optim.AutoLR(p.Multiplied, p.Config.Train.BatchTokens)
+	rate, err := optim.Peak("auto", sizesFor(p.Config, p.Spec.Arch))
+	if err != nil {
+		return err
+	}
+	auto := rate.LR
 	p.Warnings = append(p.Warnings, fmt.Sprintf("no range test: %s; the peak learning rate is that of the rule auto, %.2g",
 		why, auto))
 	return p.Config.SetPlanned("optim.lr", auto, "rule auto in place of probe: "+why)

@@ -134,7 +134,7 @@ func TestProbeStandIn(t *testing.T) {
 		if !slices.ContainsFunc(notes, func(n string) bool { return strings.HasPrefix(n, "warning: no range test") }) {
 			t.Errorf("%s: no warning: %q", name, notes)
 		}
-		if want := optim.AutoLR(p.Multiplied, 256); p.Rate.Schedule.Peak != want {
+		if want := 2 * optim.AutoLR(p.Multiplied, 256); p.Rate.Schedule.Peak != want {
 			t.Errorf("%s: peak %g, not %g", name, p.Rate.Schedule.Peak, want)
 		}
 	}
