@@ -51,7 +51,7 @@ var lattice = []struct {
 	{"internal/data", "internal/chat internal/corpus internal/par internal/sniff internal/tokenizer internal/durable internal/rng",
 		"documents to ragged batches"},
 	{"internal/nn", "internal/kernel internal/par internal/rng", "layers, forward beside backward"},
-	{"internal/optim", "internal/kernel internal/par", "AdamW, schedules, clipping"},
+	{"internal/optim", "internal/kernel internal/par", "Muon and AdamW, schedules, clipping"},
 	{"internal/model", "internal/nn internal/config internal/kernel internal/par internal/rng internal/safetensors internal/strictjson", "the decoder"},
 	{"internal/rundir", "internal/checkpoint internal/config internal/durable internal/runlog",
 		"what lies in the directory of a run, and how it is found and opened"},

@@ -1,5 +1,5 @@
-// Package optim turns gradients into updates: AdamW on flat slices, clipping by the global norm, and learning rates as
-// pure functions of the step.
+// Package optim turns gradients into updates: Muon and AdamW on flat slices, clipping by the global norm, and learning
+// rates as pure functions of the step.
 //
 // The calls of one step, in their order:
 //
@@ -11,7 +11,7 @@
 //	opt.Update(params, grads, step, lr, scale)
 //
 // Nothing here has hidden state. The schedule is computed from the number of the update, so a run that is killed,
-// resumed or extended gets the same rates. Only the two moments of AdamW need to be saved.
+// resumed or extended gets the same rates. Only the slots of the optimizer need to be saved.
 //
 // The package knows no model: it sees slices, and the ranges of them that decay. guard decides what happens after a bad
 // step.
