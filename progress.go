@@ -54,6 +54,7 @@ type Plan struct {
 	PeakLR      float64 `json:"peak_lr"`      // highest learning rate
 	Warmup      int64   `json:"warmup"`       // steps until the rate is at its peak
 	RateCourse  string  `json:"rate_course"`  // from what to what it goes after ResumeOptions.Steps; empty: as planned
+	Expected    Range   `json:"expected"`     // nats per token of the last evaluation; zero: nothing is expected
 	EvalEvery   int64   `json:"eval_every"`   // steps between evaluations
 	Evaluations int64   `json:"evaluations"`  // of the whole run, about: those at the ends of epochs are counted, too
 	EvalShare   float64 `json:"eval_share"`   // of the training time, which they take together as planned
@@ -69,6 +70,13 @@ type Plan struct {
 	Settings []Setting `json:"settings"` // the whole configuration as it was decided
 
 	text string
+}
+
+// Range is a number that is expected, and the range in which it may be.
+type Range struct {
+	Value float64 `json:"value"`
+	Low   float64 `json:"low"`
+	High  float64 `json:"high"`
 }
 
 // String is the plan for a person, in about fifteen lines.
@@ -163,9 +171,11 @@ func hooks(tell func(Progress), lost func() error) train.Hooks {
 		Note:   func(text string) { tell(Note(text)) },
 		Detail: func(text string) { tell(Detail(text)) },
 		Check:  func(r *runlog.Preflight) { tell(Checks(checkResults(r.Checks))) },
-		Plan: func(p *plan.Plan, dir string) {
+		Plan: func(p *plan.Plan, dir string, e plan.Expected) {
 			steps = p.Config.Train.Steps
-			tell(publicPlan(p, dir))
+			public := publicPlan(p, dir)
+			public.Expected = Range(e)
+			tell(public)
 		},
 		Step: func(r runlog.Step, seconds float64) {
 			tell(Step{Step: r.Step, Steps: steps, Tokens: r.Tokens, Loss: float64(r.Loss), GradNorm: float64(r.GradNorm),

@@ -22,6 +22,7 @@ type Result struct {
 	BitsPerByte float64  `json:"bits_per_byte"`     // the same on a scale that does not depend on the tokenizer
 	ValTokens   int64    `json:"val_tokens"`        // behind ValLoss; 0: it was not evaluated
 	Baseline    Baseline `json:"baseline"`          // to compare ValLoss with
+	Expected    Range    `json:"expected"`          // what ValLoss was expected to be; zero: nothing was expected
 	Checkpoint  string   `json:"checkpoint"`        // path of the last one
 	Stable      string   `json:"stable,omitempty"`  // path of the one that was chosen, which Open takes; empty: none was
 	Events      int      `json:"events"`            // of all attempts, as far as they count
@@ -101,7 +102,7 @@ func result(r *train.Result) *Result {
 	return &Result{Dir: r.Dir, Reason: r.Reason, Step: r.Step, Tokens: r.Tokens, Parameters: r.Params, ValLoss: r.ValLoss,
 		BitsPerByte: r.BitsPerByte, ValTokens: r.ValTokens, Baseline: baseline(r.Baseline), Checkpoint: r.Checkpoint,
 		Stable: r.Stable, Events: r.Events, Refused: r.Refused, EventCodes: r.Codes, Samples: samples(r.Samples),
-		StableReason: r.StableReason}
+		StableReason: r.StableReason, Expected: Range(r.Expected)}
 }
 
 func baseline(b runlog.Baseline) Baseline {

@@ -56,6 +56,9 @@ func finish(e *env, r *gimbal.Result, err error, asJSON bool) error {
 		if words, longer = p.verdict(r, base); words != "" {
 			line("%s", words)
 		}
+		if e := r.Expected; e.Value != 0 && r.Reason == "done" {
+			line("expected was %.2f (%.2f to %.2f): %s", e.Value, e.Low, e.High, against(r.ValLoss, e))
+		}
 	}
 	if r.Stable != "" {
 		last := ""
@@ -101,6 +104,17 @@ func (p *progress) verdict(r *gimbal.Result, base float64) (words string, steps 
 	seconds := c.step*float64(steps) + (c.eval*ratio+c.save)*float64(c.plan.Evaluations) // of longer samples
 	return fmt.Sprintf("%s: train longer, about %s on this machine", words,
 		aboutText(time.Duration(seconds*float64(time.Second)))), steps
+}
+
+// against says in words how a loss compares with what was expected.
+func against(loss float64, e gimbal.Range) string {
+	switch {
+	case loss < e.Low:
+		return fmt.Sprintf("%.2f better than the range", e.Low-loss)
+	case loss > e.High:
+		return fmt.Sprintf("%.2f worse than the range", loss-e.High)
+	}
+	return fmt.Sprintf("%+.2f, in the range", loss-e.Value)
 }
 
 // compared says in words how a loss compares with that of the n-grams on the same tokens; empty where one is unknown.

@@ -69,6 +69,9 @@ func (p *progress) planLines(public *gimbal.Plan) string {
 	course := fmt.Sprintf("up to %.3g, warmup %s (%.0f %% of the run), %s", public.PeakLR,
 		runs.Plural(public.Warmup, "step"), 100*float64(public.Warmup)/float64(public.Steps), set["schedule.kind"])
 	row("rate", "%s", cmp.Or(public.RateCourse, course))
+	if e := public.Expected; e.Value != 0 {
+		row("expect", "about %.2f nats/token at the end (%.2f to %.2f)", e.Value, e.Low, e.High)
+	}
 	time := ""
 	if total, known := p.run.clock.left(p.now()); known {
 		time = "; about " + aboutText(total)

@@ -256,7 +256,10 @@ type Plan struct {
 	MemoryBytes  int64           `json:"memory_bytes"`
 	BaselineLoss Float           `json:"baseline_loss"`
 	UnigramLoss  Float           `json:"unigram_loss"`
-	Guard        json.RawMessage `json:"guard,omitempty"` // guard.Rules, with which its decisions can be replayed
+	ExpectedLoss Float           `json:"expected_loss,omitempty"` // of the last evaluation; 0: nothing is expected
+	ExpectedLow  Float           `json:"expected_low,omitempty"`  // least of the range that is expected
+	ExpectedHigh Float           `json:"expected_high,omitempty"` // largest
+	Guard        json.RawMessage `json:"guard,omitempty"`         // guard.Rules, with which its decisions can be replayed
 }
 
 // Probe is written after a range test: the curve behind a peak learning rate. Its lists have one element for each

@@ -13,7 +13,7 @@ import (
 type Hooks struct {
 	Note   func(text string)                                // a sentence that a person should read
 	Detail func(text string)                                // a sentence for whoever wants to know more
-	Plan   func(p *plan.Plan, dir string)                   // once, before the first step
+	Plan   func(p *plan.Plan, dir string, e plan.Expected)  // once, before the first step
 	Check  func(rec *runlog.Preflight)                      // once, what the preflight found
 	Step   func(rec runlog.Step, seconds float64)           // after each update
 	Look   func(rec *runlog.Layers, alarms int)             // every 100 steps: the health of every block
@@ -47,9 +47,9 @@ func (r *recorder) detail(format string, args ...any) {
 // write appends a record that nobody watches.
 func (r *recorder) write(rec any) error { return r.log.Write(rec) }
 
-func (r *recorder) plan(p *plan.Plan, dir string) {
+func (r *recorder) plan(p *plan.Plan, dir string, e plan.Expected) {
 	if r.hooks.Plan != nil {
-		r.hooks.Plan(p, dir)
+		r.hooks.Plan(p, dir, e)
 	}
 }
 

@@ -126,14 +126,16 @@ func (t *run) process(reason string) runlog.Process {
 // recordPlan records the plan, what was measured for it and what the preflight found, and tells it.
 func (t *run) recordPlan() error {
 	p, b := t.plan, t.state.Baseline
-	t.record.plan(p, t.store.dir)
+	expected := t.expected()
+	t.record.plan(p, t.store.dir, expected)
 	rules, err := json.Marshal(t.rules())
 	if err != nil {
 		return err
 	}
 	err = t.record.write(runlog.Plan{Kind: "plan", At: t.at(), Steps: p.Config.Train.Steps, Parameters: p.Params,
 		TrainTokens: p.Text.Train, ValTokens: p.Text.Val, MemoryBytes: p.Memory.Total(), BaselineLoss: b.Loss,
-		UnigramLoss: b.Unigram, Guard: rules})
+		UnigramLoss: b.Unigram, ExpectedLoss: runlog.Float(expected.Value), ExpectedLow: runlog.Float(expected.Low),
+		ExpectedHigh: runlog.Float(expected.High), Guard: rules})
 	if err != nil {
 		return err
 	}
@@ -147,6 +149,12 @@ func (t *run) recordPlan() error {
 		}
 	}
 	return t.recordPreflight()
+}
+
+// expected is the loss that the last evaluation is expected to find.
+func (t *run) expected() plan.Expected {
+	b := t.state.Baseline
+	return t.plan.Expect(float64(b.Loss), float64(b.Unigram))
 }
 
 // recordPreflight records every check, and every warning as an event.
@@ -230,6 +238,7 @@ type Result struct {
 	Baseline    runlog.Baseline   `json:"baseline"`
 	Checkpoint  string            `json:"checkpoint"`       // the last one
 	Stable      string            `json:"stable,omitempty"` // the one that was chosen, which sample and eval use
+	Expected    plan.Expected     `json:"-"`                // loss, as it was planned
 	Events      int               `json:"events"`           // of all attempts
 	Codes       map[string]int    `json:"event_codes"`      // of them, by code
 	Refused     int               `json:"refused"`          // updates that were not made, in all attempts
@@ -241,7 +250,7 @@ type Result struct {
 func (t *run) result(reason string, final *runlog.Eval) *Result {
 	r := &Result{Dir: t.store.dir, Reason: reason, Step: t.state.Step, Tokens: t.state.Tokens, Params: t.plan.Params,
 		Baseline: t.state.Baseline, Events: len(t.record.events), Codes: map[string]int{}, Refused: t.record.refused,
-		Samples: t.written.Shown(shownTexts)}
+		Samples: t.written.Shown(shownTexts), Expected: t.expected()}
 	for _, e := range t.record.events {
 		r.Codes[e.Code]++
 	}
