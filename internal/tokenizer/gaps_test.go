@@ -8,26 +8,29 @@ import (
 	"testing"
 )
 
+// lacking returns a tokenizer without the bytes that names stand for in its file.
+func lacking(t testing.TB, names ...string) *Tokenizer {
+	t.Helper()
+	file := string(mustJSON(t, small(t)[3]))
+	for i, c := range names { // another token takes the id
+		file = strings.Replace(file, fmt.Sprintf("%q: ", c), fmt.Sprintf("%q: ", strings.Repeat("!", i+2)), 1)
+	}
+	tok, err := Parse([]byte(file))
+	if err != nil || !tok.gaps {
+		t.Fatalf("%v, a byte is lacking: %t", err, err == nil)
+	}
+	return tok
+}
+
 // TestGaps: a byte-level BPE that was trained without the whole alphabet lacks bytes. Text without them has the same
 // tokens as ever, whatever the parts in which it comes; other text is refused, with the place.
 func TestGaps(t *testing.T) {
 	whole := small(t)[3]
-	lacking := func(names ...string) *Tokenizer {
-		file := string(mustJSON(t, whole))
-		for i, c := range names { // another token takes the id
-			file = strings.Replace(file, fmt.Sprintf("%q: ", c), fmt.Sprintf("%q: ", strings.Repeat("!", i+2)), 1)
-		}
-		tok, err := Parse([]byte(file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return tok
-	}
-	unused := lacking("À", "Á", "ÿ") // no UTF-8 has these bytes
+	unused := lacking(t, "À", "Á", "ÿ") // no UTF-8 has these bytes
 	if notes := unused.Notes(); len(notes) > 0 {
 		t.Errorf("told %q", notes)
 	}
-	signs := lacking("z", "ð", "Ċ") // z, 0xf0, line feed
+	signs := lacking(t, "z", "ð", "Ċ") // z, 0xf0, line feed
 	if notes := signs.Notes(); len(notes) != 1 || !strings.Contains(notes[0], "3 of the 256 bytes (0x0a, 0x7a, 0xf0)") {
 		t.Errorf("told %q", notes)
 	}
