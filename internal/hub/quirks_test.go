@@ -241,6 +241,14 @@ var quirks = []quirk{
 		d.add("transformer.h.0.attn.bias", 1, 1, 32, 32)
 		d.add("transformer.h.1.attn.masked_bias", 1)
 	}},
+	{name: "`lm_head.weight`, and the embedding is tied to it", shape: "qwen2", edit: func(d *foreignDir) {
+		d.entries(func(e []safetensors.Entry) []safetensors.Entry {
+			return append(e, safetensors.Entry{Name: "lm_head.weight", Shape: e[0].Shape, Data: e[0].Data})
+		})
+	}},
+	{name: "`lm_head.weight`, and the embedding is tied to it", shape: "qwen2", edit: func(d *foreignDir) {
+		d.add("lm_head.weight", 264, 16)
+	}, refuse: "lm_head.weight differs from model.embed_tokens.weight, but the configuration ties them"},
 	{name: "no `lm_head.weight`, and nothing ties it", edit: func(d *foreignDir) {
 		d.entries(func(e []safetensors.Entry) []safetensors.Entry { return e[:len(e)-1] })
 	}, refuse: "lm_head.weight [264 16] is missing"},
