@@ -148,14 +148,15 @@ const (
 // TestRunKeepsItsEnd: documents of a run end as they did, where a model of others with the same files would end them
 // with <|endoftext|>.
 func TestRunKeepsItsEnd(t *testing.T) {
-	d := newForeign(t, "llama")
-	d.set(configFile, "eos_token_id", "258")
-	d.files[rundir.StateFile] = []byte("{}")
-	for _, run := range []bool{true, false} {
-		want := int32(turnEnd)
-		if !run {
-			delete(d.files, rundir.StateFile)
-			want = textEnd
+	for i, run := range []bool{true, false, true, false} {
+		d, want := newForeign(t, "llama"), []int32{turnEnd, textEnd, begin, otherEnd}[i]
+		if d.set(configFile, "eos_token_id", "258"); i >= 2 {
+			d.set(configFile, "eos_token_id", "259")
+			d.set(tokConfigFile, "bos_token", `"<|begin_of_text|>"`)
+			d.set(tokConfigFile, "eos_token", `"<|end|>"`)
+		}
+		if run {
+			d.files[rundir.StateFile] = []byte("{}")
 		}
 		path, err := checkpoint.Save(durable.OS, t.TempDir(), &checkpoint.Snapshot{Files: d.files,
 			Model: model.Entries(weights(d.arch))})

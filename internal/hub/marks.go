@@ -64,10 +64,15 @@ func mark(f source, tok *tokenizer.Tokenizer, conf tokens) (notes []string, err 
 	}
 	text := func(id int32) bool { return tok.Special(id) && !begins(id) && !slices.Contains(format.TurnEnds(), id) }
 	named, ok := tok.NamedEnd()
-	if i := slices.IndexFunc(m.Ends, text); i >= 0 {
+	switch i := slices.IndexFunc(m.Ends, text); {
+	case isRun(f): // config.json has the token with which its documents ended first
+		m.EOS = tok.EOS()
+	case i >= 0:
 		m.EOS = m.Ends[i]
-	} else if m.EOS = tok.EOS(); ok && !isRun(f) { // a run's documents end as they did
+	case ok:
 		m.EOS = named
+	default:
+		m.EOS = tok.EOS()
 	}
 	first, puts := tok.First()
 	m.BOS = beginning(tok, format, said, gen.bos, conf.bos)
