@@ -115,12 +115,16 @@ func findTexts(shared, work string) (texts, error) {
 	source := func(names ...string) string {
 		return filepath.Join(append([]string{strings.TrimSpace(string(root)), "src"}, names...)...)
 	}
-	t := texts{"go": source("encoding"), "go2": source("net", "http"), "go3": source("sort")}
+	t := texts{"go": source("encoding"), "go2": source("net", "http"), "go3": source("sort"),
+		"opticks": source("testdata", "Isaac.Newton-Opticks.txt"), "entities": source("html"),
+		"assembly": source("internal", "bytealg"), "tables": source("unicode"), "image": source("image"),
+		"api": filepath.Join(filepath.Dir(source()), "api", "go1.13.txt")}
 	for name, c := range map[string]struct{ file, instead string }{
 		"shakespeare": {"tinyshakespeare.txt", source("strconv")},
 		"sotu":        {"sotu.jsonl.gz", source("text")},
 		"poems":       {"tang-poems-zh.jsonl.gz", source("unicode")},
 		"perl":        {"perlfaq.jsonl", source("time")},
+		"sums2":       {"gsm8k-test.jsonl", source("math")},
 	} {
 		path, err := filepath.Abs(filepath.Join(shared, c.file))
 		if err != nil {

@@ -20,6 +20,7 @@ func (life) name() string { return "life" }
 type lifeGroup struct {
 	name  string
 	steps int // of each run
+	seed  int // before that of the first run
 	runs  []arm
 }
 
@@ -27,6 +28,7 @@ const (
 	tinySteps     = 8400
 	regularSteps  = 8400
 	ordinarySteps = 2600
+	heldOutSteps  = 5600
 )
 
 // lifeSet is settings of a run whose evaluations take no time.
@@ -82,12 +84,19 @@ func lifeGroups() []lifeGroup {
 		ordinary.add(lifeSet(text, ordinary.steps, 256, 64, set...))
 		ordinary.runs[i].Base = base
 	}
-	return []lifeGroup{tiny, regular, ordinary}
+	// No limit was chosen on these, and no other group has these texts or seeds.
+	heldOut := lifeGroup{name: "held out: 64 or 128 tokens a step", steps: heldOutSteps, seed: 1000}
+	for _, text := range []string{"opticks", "entities", "api", "sums2", "assembly", "tables", "image", "go2"} {
+		heldOut.add(lifeSet(text, heldOut.steps, 64, 64, with(oneBlock, lifeBytes)...))
+		heldOut.add(lifeSet(text, heldOut.steps, 64, 32, with(smallBlocks[1], lifePieces)...))
+		heldOut.add(lifeSet(text, heldOut.steps, 128, 64, with(smallBlocks[2], lifeBytes)...))
+	}
+	return []lifeGroup{tiny, regular, ordinary, heldOut}
 }
 
 func (g *lifeGroup) add(set []string) {
-	seed := len(g.runs) + 1
-	g.runs = append(g.runs, arm{Set: with(set, seedOf(seed)), label: fmt.Sprintf("%s, run %d", g.name, seed)})
+	n := len(g.runs) + 1
+	g.runs = append(g.runs, arm{Set: with(set, seedOf(g.seed+n)), label: fmt.Sprintf("%s, run %d", g.name, n)})
 }
 
 func (life) arms(int) []arm { return nil } // they are kept as streams

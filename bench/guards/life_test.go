@@ -15,10 +15,13 @@ import (
 // The runs of life are enough of each kind, and none comes twice.
 func TestLifeGroups(t *testing.T) {
 	keys := map[string]bool{}
-	want := []int{400_000, 100_000, 20_000}
+	want := []int{400_000, 100_000, 20_000, 100_000}
 	for i, g := range lifeGroups() {
 		if n := g.steps * len(g.runs); n < want[i] {
 			t.Errorf("%s: %d steps, want %d", g.name, n, want[i])
+		}
+		if len(g.runs)%7 == 0 {
+			t.Errorf("%s: runs of every seventh do not come to all", g.name)
 		}
 		for _, a := range g.runs {
 			keys[a.key()] = true

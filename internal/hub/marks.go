@@ -20,10 +20,10 @@ import (
 //
 // An end is every id that config.json or generation_config.json names, the eos_token of tokenizer_config.json and of
 // special_tokens_map.json, and the token with which the template of conversations ends a turn. A document ends with
-// the first of them that does not end a turn.
+// the first of them that neither ends a turn nor begins a text, else with the one that tokenizer.json has by name.
 //
-// Texts begin with the beginning-of-text token where add_bos_token of tokenizer_config.json says so, or, if it says
-// nothing, where tokenizer.json puts one first; and where the template of conversations uses it.
+// Texts begin with the beginning-of-text token where tokenizer.json puts one first, where add_bos_token of
+// tokenizer_config.json says so, and where the template of conversations uses it.
 func mark(f source, tok *tokenizer.Tokenizer, conf tokens) (notes []string, err error) {
 	gen := tokens{bos: -1}
 	if raw, err := optional(f, generationFile); err != nil {
@@ -38,6 +38,7 @@ func mark(f source, tok *tokenizer.Tokenizer, conf tokens) (notes []string, err 
 		return nil, err
 	}
 	m := tokenizer.Marks{EOS: -1, BOS: -1}
+	begins := func(id int32) bool { return said.eos != "" && said.eos != said.bos && tok.Name(id) == said.bos }
 	end := func(file string, ids ...int32) {
 		for _, id := range ids {
 			switch {
@@ -45,6 +46,10 @@ func mark(f source, tok *tokenizer.Tokenizer, conf tokens) (notes []string, err 
 				notes = append(notes, fmt.Sprintf("%s names token %d as an end, which the model does not have", file, id))
 			case !slices.Contains(m.Ends, id):
 				m.Ends = append(m.Ends, id)
+				if begins(id) {
+					notes = append(notes, fmt.Sprintf("%s names %q as an end, which %s calls bos_token", file, said.bos,
+						tokConfigFile))
+				}
 			}
 		}
 	}
@@ -57,11 +62,17 @@ func mark(f source, tok *tokenizer.Tokenizer, conf tokens) (notes []string, err 
 	if said.template != "" && inTemplate(said.template, tok, format.TurnEnds()) {
 		end(templateFile, format.TurnEnds()...)
 	}
-	if m.EOS = tok.EOS(); len(m.Ends) > 0 {
-		text := func(id int32) bool { return tok.Special(id) && !slices.Contains(format.TurnEnds(), id) }
-		if i := slices.IndexFunc(m.Ends, text); i >= 0 {
-			m.EOS = m.Ends[i]
-		}
+	text := func(id int32) bool { return tok.Special(id) && !begins(id) && !slices.Contains(format.TurnEnds(), id) }
+	named, ok := tok.NamedEnd()
+	switch i := slices.IndexFunc(m.Ends, text); {
+	case isRun(f): // config.json has the token with which its documents ended first
+		m.EOS = tok.EOS()
+	case i >= 0:
+		m.EOS = m.Ends[i]
+	case ok:
+		m.EOS = named
+	default:
+		m.EOS = tok.EOS()
 	}
 	first, puts := tok.First()
 	m.BOS = beginning(tok, format, said, gen.bos, conf.bos)
@@ -70,14 +81,14 @@ func mark(f source, tok *tokenizer.Tokenizer, conf tokens) (notes []string, err 
 		m.Begins = m.BOS >= 0 && conf.bos == m.BOS
 	case m.BOS >= 0 && strings.Contains(said.template, "bos_token"):
 		m.Begins = true
-	case said.addBOS == nil:
-		m.Begins = puts
-	default:
-		m.Begins = *said.addBOS && m.BOS >= 0
-		if puts && !m.Begins {
-			notes = append(notes, fmt.Sprintf("%s puts %q before a text and %s says add_bos_token = false, which decides",
-				tokenizerFile, tok.Name(first), tokConfigFile))
+	case puts:
+		m.Begins = true
+		if said.addBOS != nil && !*said.addBOS {
+			notes = append(notes, fmt.Sprintf("%s puts %q before a text, and %s says add_bos_token = false: the former "+
+				"decides, as in transformers", tokenizerFile, tok.Name(first), tokConfigFile))
 		}
+	default:
+		m.Begins = said.addBOS != nil && *said.addBOS && m.BOS >= 0
 	}
 	if m.BOS == m.EOS { // a text begins with the end of the one before
 		m.BOS, m.Begins = -1, false

@@ -1,108 +1,25 @@
 package hub
 
 import (
-	"bytes"
-	"encoding/json"
+	"cmp"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"gimbal/internal/config"
-	"gimbal/internal/model"
 	"gimbal/internal/safetensors"
-	"gimbal/internal/tokenizer"
 )
 
-// Ids of the tokens of the directories below.
-const (
-	textEnd  = 256 + iota // <|endoftext|>
-	turn                  // <|im_start|>
-	turnEnd               // <|im_end|>
-	begin                 // <|begin_of_text|>
-	otherEnd              // <|end|>
-)
-
-// foreignDir is a model directory as others write them, to be changed.
-type foreignDir struct {
-	t     *testing.T
-	path  string
-	arch  config.Arch
-	files map[string][]byte // but the weights
-}
-
-// newForeign returns a Llama with the tokens above.
-func newForeign(t *testing.T) *foreignDir {
-	t.Helper()
-	d := &foreignDir{t: t, arch: archs()[2], files: map[string][]byte{}}
-	d.path = putModel(t, d.arch, "F32", 1)
-	conf, err := model.HFConfig(d.arch, textEnd, -1, "float32")
-	if err != nil {
-		t.Fatal(err)
-	}
-	tok, err := tokenizer.NewBytes().WithSpecial("<|im_start|>", "<|im_end|>", "<|begin_of_text|>", "<|end|>").JSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.files[configFile], d.files[tokenizerFile] = conf, tok
-	return d
-}
-
-// set sets a key of a JSON file, which may be new; "" deletes it.
-func (d *foreignDir) set(file, key, value string) {
-	d.t.Helper()
-	keys := map[string]json.RawMessage{}
-	if raw, ok := d.files[file]; ok {
-		if err := json.Unmarshal(raw, &keys); err != nil {
-			d.t.Fatal(err)
-		}
-	}
-	if keys[key] = json.RawMessage(value); value == "" {
-		delete(keys, key)
-	}
-	data, err := json.Marshal(keys)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	d.files[file] = data
-}
-
-// entries writes the weights, changed.
-func (d *foreignDir) entries(edit func([]safetensors.Entry) []safetensors.Entry) {
-	putFile(d.t, filepath.Join(d.path, weightsFile), edit(model.Entries(weights(d.arch))), "F32")
-}
-
-// shards puts the weights into n files without an index, and leaves out those that are named.
-func (d *foreignDir) shards(n int, without ...int) {
-	e := model.Entries(weights(d.arch))
-	os.Remove(filepath.Join(d.path, weightsFile))
-	for i := range n {
-		if !slices.Contains(without, i+1) {
-			name := fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, n)
-			putFile(d.t, filepath.Join(d.path, name), e[i*len(e)/n:(i+1)*len(e)/n], "F32")
-		}
-	}
-}
-
-func (d *foreignDir) rename(from, to string) {
-	if err := os.Rename(filepath.Join(d.path, from), filepath.Join(d.path, to)); err != nil {
-		d.t.Fatal(err)
-	}
-}
-
-const (
-	bosFirst = `{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<|begin_of_text|>","type_id":0}},` +
-		`{"Sequence":{"id":"A","type_id":0}}],"pair":[],"special_tokens":{}}`
-	byteLevel = `{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":false,"use_regex":true}`
-)
-
-// quirk is what is strange in a directory, as docs/interop.md names it, and what becomes of it.
+// quirk is what is strange in a directory, as docs/interop.md names it, and what becomes of it. Those of one name are
+// of one kind.
 type quirk struct {
 	name   string
+	shape  string // "": llama
 	edit   func(d *foreignDir)
+	text   string  // is encoded
+	ids    []int32 // as these
 	start  int32   // of texts; 0: textEnd
 	ends   []int32 // the first ends documents; nil: textEnd
 	told   string  // in a note; "": there is none
@@ -110,15 +27,22 @@ type quirk struct {
 }
 
 var quirks = []quirk{
-	{name: "`eos_token_id` is a list", ends: []int32{textEnd, otherEnd, 65},
+	{name: "`eos_token_id` is a list (Llama 3)", ends: []int32{textEnd, otherEnd, 65},
 		edit: func(d *foreignDir) { d.set(configFile, "eos_token_id", "[256, 260, 65]") }},
 	{name: "`generation_config.json` names other ends", ends: []int32{textEnd, otherEnd, turnEnd},
 		edit: func(d *foreignDir) { d.set(generationFile, "eos_token_id", "[260, 258]") }},
 	{name: "`eos_token` of the tokenizer is another", ends: []int32{textEnd, otherEnd}, edit: func(d *foreignDir) {
 		d.set(specialFile, "eos_token", `{"content": "<|end|>", "lstrip": false}`)
 	}},
+	{name: "`eos_token` of the tokenizer is another", ends: []int32{textEnd, otherEnd}, edit: func(d *foreignDir) {
+		d.set(tokConfigFile, "eos_token", `{"__type": "AddedToken", "content": "<|end|>", "normalized": true}`)
+	}},
 	{name: "only the chat template knows the end of a turn", ends: []int32{textEnd, turnEnd}, edit: func(d *foreignDir) {
 		d.set(tokConfigFile, "chat_template", `[{"name":"default","template":"{{ '<|im_end|>' }}"}]`)
+	}},
+	{name: "the ends are of turns (SmolLM instruct)", ends: []int32{textEnd, turnEnd}, edit: func(d *foreignDir) {
+		d.set(configFile, "eos_token_id", "258")
+		d.set(configFile, "bos_token_id", "256")
 	}},
 	{name: "the first end is that of a turn (Qwen instruct)", ends: []int32{textEnd, turnEnd},
 		edit: func(d *foreignDir) {
@@ -128,16 +52,27 @@ var quirks = []quirk{
 		}},
 	{name: "an end that the model does not have", told: "generation_config.json names token 300 as an end",
 		edit: func(d *foreignDir) { d.set(generationFile, "eos_token_id", "[256, 300]") }},
-	{name: "`tokenizer.json` puts a token first (Llama 3)", start: begin,
+	{name: "`eos_token_id` is a word (a default of its class)", edit: func(d *foreignDir) {
+		d.set(configFile, "eos_token_id", "2")
+	}, refuse: "config.json: eos_token_id: tokenizer: token 2 is"},
+	{name: "`eos_token_id` is the tokenizer's `bos_token`", ends: []int32{otherEnd, begin},
+		told: `config.json names "<|begin_of_text|>" as an end, which tokenizer_config.json calls bos_token`,
+		edit: func(d *foreignDir) {
+			d.set(configFile, "eos_token_id", "259")
+			d.set(tokConfigFile, "bos_token", `"<|begin_of_text|>"`)
+			d.set(tokConfigFile, "eos_token", `"<|end|>"`)
+		}, start: otherEnd},
+	{name: "`tokenizer.json` puts a token first (Llama 3.1)", start: begin,
 		edit: func(d *foreignDir) { d.set(tokenizerFile, "post_processor", bosFirst) }},
-	{name: "the same in a `Sequence` with `ByteLevel`", start: begin, edit: func(d *foreignDir) {
+	{name: "`tokenizer.json` puts a token first (Llama 3.1)", start: begin, edit: func(d *foreignDir) {
 		d.set(tokenizerFile, "post_processor", `{"type":"Sequence","processors":[`+byteLevel+","+bosFirst+"]}")
 	}},
 	{name: "`add_bos_token` is true, and no post-processor", start: begin, edit: func(d *foreignDir) {
 		d.set(tokConfigFile, "add_bos_token", "true")
 		d.set(tokConfigFile, "bos_token", `"<|begin_of_text|>"`)
 	}},
-	{name: "`add_bos_token` is false, and a post-processor", told: "add_bos_token = false, which decides",
+	{name: "`add_bos_token` is false, and a post-processor", start: begin,
+		told: "add_bos_token = false: the former decides, as in transformers",
 		edit: func(d *foreignDir) {
 			d.set(tokenizerFile, "post_processor", bosFirst)
 			d.set(tokConfigFile, "add_bos_token", "false")
@@ -147,12 +82,15 @@ var quirks = []quirk{
 		d.files[templateFile] = []byte("{{ bos_token }}")
 	}},
 	{name: "a `bos_token_id` that nothing uses", edit: func(d *foreignDir) { d.set(configFile, "bos_token_id", "259") }},
-	{name: "`bos_token` opens a turn (SmolLM2)", edit: func(d *foreignDir) {
+	{name: "`bos_token` opens a turn (SmolLM instruct)", ends: []int32{textEnd, turnEnd}, edit: func(d *foreignDir) {
 		d.set(configFile, "bos_token_id", "257")
+		d.set(configFile, "eos_token_id", "258")
 		d.set(tokConfigFile, "bos_token", `"<|im_start|>"`)
+		d.set(tokConfigFile, "eos_token", `"<|im_end|>"`)
 	}},
 	{name: "`bos_token_id` is not the token put first (DeepSeek distilled)", start: begin, edit: func(d *foreignDir) {
 		d.set(configFile, "bos_token_id", "256")
+		d.set(generationFile, "bos_token_id", "259")
 		d.set(tokenizerFile, "post_processor", bosFirst)
 	}},
 	{name: "an unknown key is off (`use_mrope: false`, `[]`, `{}`, 0)", edit: func(d *foreignDir) {
@@ -161,62 +99,156 @@ var quirks = []quirk{
 		d.set(configFile, "auto_map", "{}")
 		d.set(configFile, "no_rope_layers", "[]")
 	}},
-	{name: "keys of a trainer (`unsloth_version`, `num_labels`)", edit: func(d *foreignDir) {
-		for _, key := range []string{"unsloth_version", "_num_labels", "torch_dtype", "_attn_implementation_autoset",
-			"tokenizer_class", "hidden_dropout", "_name_or_path", "transformers.js_config"} {
+	{name: "keys of a trainer (`unsloth_version`, `_num_labels`)", edit: func(d *foreignDir) {
+		for _, key := range []string{"unsloth_version", "unsloth_fixed", "_num_labels", "torch_dtype", "tokenizer_class",
+			"_attn_implementation_autoset", "hidden_dropout", "_name_or_path", "transformers.js_config", "is_llama_config"} {
 			d.set(configFile, key, `"1"`)
 		}
 		d.set(configFile, "pretraining_tp", "1")
+	}},
+	{name: "`sliding_window` without `use_sliding_window` (Qwen 2)", shape: "qwen2", edit: func(d *foreignDir) {
+		d.set(configFile, "sliding_window", "131072")
+		d.set(configFile, "max_window_layers", "64")
+		d.set(configFile, "use_sliding_window", "false")
+	}},
+	{name: "`rope_parameters` in place of `rope_theta` (transformers 5)", edit: func(d *foreignDir) {
+		d.set(configFile, "rope_theta", "")
+		d.set(configFile, "rope_scaling", "")
+	}},
+	{name: "`rope_parameters` in place of `rope_theta` (transformers 5)", edit: func(d *foreignDir) {
+		d.set(configFile, "rope_parameters", "")
 	}},
 	{name: "an unknown key is on (`auto_map`, `num_experts: 8`)", edit: func(d *foreignDir) {
 		d.set(configFile, "num_experts", "8")
 	}, refuse: "config.json: num_experts is a key that this program does not know, so it cannot tell what it changes " +
 		"(it is 8; delete it"},
+	{name: "an unknown key is on (`auto_map`, `num_experts: 8`)", edit: func(d *foreignDir) {
+		d.set(configFile, "auto_map", `{"AutoConfig": "configuration_x.X"}`)
+	}, refuse: "config.json: auto_map is a key that this program does not know"},
+	{name: "quantized weights (bitsandbytes, GPTQ, MLX)", edit: func(d *foreignDir) {
+		d.set(configFile, "quantization_config", `{"load_in_4bit": true, "quant_method": "bitsandbytes"}`)
+	}, refuse: "config.json: quantization_config is"},
+	{name: "quantized weights (bitsandbytes, GPTQ, MLX)", edit: func(d *foreignDir) {
+		d.set(configFile, "quantization", `{"group_size": 64, "bits": 4}`)
+	}, refuse: "config.json: quantization is a key that this program does not know"},
+	{name: "`attention_bias` or `mlp_bias` is true (Granite code)", edit: func(d *foreignDir) {
+		d.set(configFile, "attention_bias", "true")
+		d.set(configFile, "mlp_bias", "true")
+	}, refuse: "config.json: attention_bias is true, which is not supported (only false); mlp_bias is true"},
 	{name: "RoPE scaling `yarn`, `linear`, `dynamic`", edit: func(d *foreignDir) {
-		d.set(configFile, "rope_scaling", `{"rope_type":"yarn","factor":4.0}`)
-	}, refuse: `rope_scaling: rope_type is "yarn"`},
+		d.set(configFile, "rope_scaling", `{"type":"yarn","factor":4.0,"original_max_position_embeddings":32768}`)
+	}, refuse: `rope_scaling: type is "yarn"`},
+	{name: "RoPE scaling `yarn`, `linear`, `dynamic`", edit: func(d *foreignDir) {
+		d.set(configFile, "rope_scaling", `{"type":"linear","rope_type":"linear","factor":8.0}`)
+	}, refuse: `rope_scaling: rope_type is "linear"`},
+	{name: "RoPE scaling `yarn`, `linear`, `dynamic`", edit: func(d *foreignDir) {
+		d.set(configFile, "rope_scaling", `{"rope_type":"dynamic","factor":2.0}`)
+	}, refuse: `rope_scaling: rope_type is "dynamic"`},
 	{name: "another `model_type` (Mistral, Phi, Gemma, Pythia)", edit: func(d *foreignDir) {
 		d.set(configFile, "model_type", `"gpt_neox"`)
 	}, refuse: `model_type is "gpt_neox", which is not supported (only qwen3, llama, qwen2 or gpt2)`},
 	{name: "a tokenizer of SentencePiece (Llama 2, TinyLlama)", edit: func(d *foreignDir) {
 		d.set(tokenizerFile, "normalizer", `{"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"}]}`)
-	}, refuse: `tokenizer.json: tokenizer: tokenizer.json has normalizer.type = "Sequence"`},
-	{name: "only `vocab.json` and `merges.txt` (old GPT-2)", edit: func(d *foreignDir) {
+	}, refuse: `tokenizer.json: tokenizer: tokenizer.json has normalizer.normalizers[0].type = "Prepend"`},
+	{name: "a tokenizer of SentencePiece (Llama 2, TinyLlama)", edit: func(d *foreignDir) {
+		d.set(tokenizerFile, "pre_tokenizer", `{"type":"Metaspace","replacement":"▁","split":false}`)
+	}, refuse: `tokenizer.json: tokenizer: tokenizer.json has pre_tokenizer.type = "Metaspace"`},
+	{name: "another split of the text (DeepSeek V3, GPT-4o)", edit: func(d *foreignDir) {
+		digits := strings.Replace(llamaSplit, "(?i:", `\\p{N}{1,3}|(?i:`, 1)
+		d.set(tokenizerFile, "pre_tokenizer", sequence(digits, rawBytes))
+	}, refuse: "tokenizer.json has pre_tokenizer.pretokenizers[0].pattern.Regex = "},
+	{name: "another split of the text (DeepSeek V3, GPT-4o)", edit: func(d *foreignDir) {
+		d.set(tokenizerFile, "pre_tokenizer", sequence(llamaSplit, llamaSplit, rawBytes))
+	}, refuse: "tokenizer.json has pre_tokenizer.pretokenizers = "},
+	{name: "`add_prefix_space` of the `pre_tokenizer` is true", edit: func(d *foreignDir) {
+		d.set(tokenizerFile, "pre_tokenizer", byteLevel)
+	}, refuse: "tokenizer.json has pre_tokenizer.add_prefix_space = true"},
+	{name: "a byte is no token (Granite code, GPT-NeoX)", text: "a", ids: []int32{97},
+		told: "tokenizer.json has no token for 1 of the 256 bytes (0x21): text that holds one is refused",
+		edit: func(d *foreignDir) {
+			d.replace(`"!": 33`, `"!!": 33`)
+			d.bpe()
+		}},
+	{name: "a byte is no token (Granite code, GPT-NeoX)", edit: func(d *foreignDir) {
+		d.replace(`"ÿ":`, `"!!":`)
+		d.bpe()
+	}},
+	{name: "an added token is not special (`<think>` of Qwen 3)", text: "a<|end|><|im_end|>",
+		ids: []int32{97, otherEnd, 60, 124, 105, 109, 95, 101, 110, 100, 124, 62}, edit: func(d *foreignDir) {
+			d.replace(end+`, "rstrip": false, "normalized": false, "special": true`,
+				end+`, "rstrip": false, "normalized": false, "special": false`)
+			d.bpe()
+		}},
+	{name: "`clean_up_tokenization_spaces` is true (GPT-2, Llama 3)", text: "a . b", ids: []int32{97, 32, 46, 32, 98},
+		edit: func(d *foreignDir) { d.set(tokConfigFile, "clean_up_tokenization_spaces", "true") }},
+	{name: "more ids than tokens (Qwen)", edit: func(*foreignDir) {}},
+	{name: "more tokens than ids (a pad token was added)", edit: func(d *foreignDir) {
+		d.set(configFile, "vocab_size", "260")
+	}, refuse: "config.json: vocab_size: tokenizer: tokenizer.json has 261 tokens, more than the 260 of the model"},
+	{name: "only `vocab.json` and `merges.txt` (DialoGPT)", edit: func(d *foreignDir) {
 		delete(d.files, tokenizerFile)
 		os.Remove(filepath.Join(d.path, tokenizerFile))
 		d.files["vocab.json"], d.files["merges.txt"] = []byte("{}"), nil
 	}, refuse: "vocab.json of its older form is not read: save the tokenizer in its fast form"},
 	{name: "`padding` or `truncation` in `tokenizer.json`", told: "tokenizer.json has truncation, which is ignored",
-		edit: func(d *foreignDir) { d.set(tokenizerFile, "truncation", `{"max_length":512,"stride":0}`) }},
+		edit: func(d *foreignDir) {
+			d.set(tokenizerFile, "truncation", `{"direction":"Right","max_length":50,"strategy":"LongestFirst","stride":0}`)
+		}},
+	{name: "`padding` or `truncation` in `tokenizer.json`", told: "tokenizer.json has padding, which is ignored",
+		edit: func(d *foreignDir) {
+			d.set(tokenizerFile, "padding", `{"strategy":"BatchLongest","direction":"Left","pad_id":256,"pad_type_id":0}`)
+		}},
 	{name: "a special token with `lstrip`, `rstrip`, `single_word`",
 		told: `rstrip = true for the special token "<|end|>"`,
 		edit: func(d *foreignDir) {
-			d.files[tokenizerFile] = bytes.Replace(d.files[tokenizerFile], []byte(`"<|end|>", "single_word": false, `+
-				`"lstrip": false, "rstrip": false`), []byte(`"<|end|>", "single_word": false, "lstrip": false, "rstrip": true`), 1)
+			d.replace(end+`, "rstrip": false`, end+`, "rstrip": true`)
 		}},
-	{name: "shards without an index, all there", edit: func(d *foreignDir) { d.shards(3) }},
-	{name: "shards without an index, not all there", edit: func(d *foreignDir) { d.shards(3, 2) },
-		refuse: "it has 2 of 3 shards and no model.safetensors.index.json; missing are model-00002-of-00003.safetensors"},
+	{name: "a special token with `lstrip`, `rstrip`, `single_word`",
+		told: `lstrip = true for the special token "<|end|>"`,
+		edit: func(d *foreignDir) {
+			d.replace(end, strings.Replace(end, `"lstrip": false`, `"lstrip": true`, 1))
+		}},
+	{name: "shards without an index, all there", edit: func(d *foreignDir) { d.shards(fiveDigits, 3) }},
+	{name: "shards without an index, all there", edit: func(d *foreignDir) { d.shards(fiveDigits, 1) }},
+	{name: "shards without an index, all there", edit: func(d *foreignDir) { d.shards(sixDigits, 3) }},
+	{name: "shards without an index, not all there", edit: func(d *foreignDir) {
+		d.shards(fiveDigits, 3, 2)
+	}, refuse: "it has 2 of 3 shards and no model.safetensors.index.json; missing are model-00002-of-00003.safetensors"},
+	{name: "shards without an index, not all there", edit: func(d *foreignDir) {
+		d.shards(sixDigits, 3, 2)
+	}, refuse: "it has 2 of 3 shards and no model.safetensors.index.json; missing are model-00002-of-000003.safetensors"},
 	{name: "an index beside `model.safetensors`", told: "model.safetensors is read, and model.safetensors.index.json",
 		edit: func(d *foreignDir) { d.files[indexFile] = []byte(`{"weight_map":{"a":"x.safetensors"}}`) }},
+	{name: "what a trainer leaves (`training_args.bin`, `optimizer.pt`)", edit: func(d *foreignDir) { d.strays() }},
 	{name: "what a trainer leaves (`training_args.bin`, `optimizer.pt`)", edit: func(d *foreignDir) {
-		for _, name := range []string{"training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth", "scaler.pt"} {
-			d.files[name] = nil
-		}
+		d.strays()
 		d.rename(weightsFile, "weights.safetensors")
 	}, refuse: "weights.safetensors: is not the name of a model"},
 	{name: "only `pytorch_model.bin`", edit: func(d *foreignDir) {
+		d.strays()
 		d.rename(weightsFile, "pytorch_model.bin")
-		d.files["training_args.bin"] = nil
 	}, refuse: "pytorch_model.bin: is a pickle file, which can run code when it is read, so gimbal does not read it: " +
 		"convert"},
+	{name: "only `pytorch_model.bin`", edit: func(d *foreignDir) {
+		d.rename(weightsFile, "pytorch_model-00001-of-00002.bin")
+		d.files["pytorch_model.bin.index.json"] = []byte("{}")
+	}, refuse: "pytorch_model-00001-of-00002.bin: is a pickle file"},
 	{name: "tables in the weights (`rotary_emb.inv_freq`, `attn.bias`)", edit: func(d *foreignDir) {
+		d.add("model.layers.0.self_attn.rotary_emb.inv_freq", 2)
+		d.add("model.rotary_emb.inv_freq", 2)
+	}},
+	{name: "tables in the weights (`rotary_emb.inv_freq`, `attn.bias`)", shape: "gpt2", edit: func(d *foreignDir) {
+		d.add("transformer.h.0.attn.bias", 1, 1, 32, 32)
+		d.add("transformer.h.1.attn.masked_bias", 1)
+	}},
+	{name: "`lm_head.weight`, and the embedding is tied to it", shape: "qwen2", edit: func(d *foreignDir) {
 		d.entries(func(e []safetensors.Entry) []safetensors.Entry {
-			return append(e, safetensors.Entry{Name: "model.layers.0.self_attn.rotary_emb.inv_freq", Shape: []int{2},
-				Data: make([]float32, 2)}, safetensors.Entry{Name: "model.rotary_emb.inv_freq", Shape: []int{2},
-				Data: make([]float32, 2)})
+			return append(e, safetensors.Entry{Name: "lm_head.weight", Shape: e[0].Shape, Data: e[0].Data})
 		})
 	}},
+	{name: "`lm_head.weight`, and the embedding is tied to it", shape: "qwen2", edit: func(d *foreignDir) {
+		d.add("lm_head.weight", 264, 16)
+	}, refuse: "lm_head.weight differs from model.embed_tokens.weight, but the configuration ties them"},
 	{name: "no `lm_head.weight`, and nothing ties it", edit: func(d *foreignDir) {
 		d.entries(func(e []safetensors.Entry) []safetensors.Entry { return e[:len(e)-1] })
 	}, refuse: "lm_head.weight [264 16] is missing"},
@@ -227,7 +259,7 @@ var quirks = []quirk{
 func TestQuirks(t *testing.T) {
 	for _, q := range quirks {
 		t.Run(q.name, func(t *testing.T) {
-			d := newForeign(t)
+			d := newForeign(t, cmp.Or(q.shape, "llama"))
 			q.edit(d)
 			for name, data := range d.files {
 				putBytes(t, filepath.Join(d.path, name), data)
@@ -268,6 +300,13 @@ func TestQuirks(t *testing.T) {
 				ends = []int32{textEnd}
 			}
 			for what, m := range map[string]*Model{"imported": m, "exported": again} {
+				if m.Arch != d.arch || len(m.Tok.Bytes(int32(d.arch.Vocab-1))) > 0 {
+					t.Errorf("%s: %+v, the last token is %q", what, m.Arch, m.Tok.Name(int32(d.arch.Vocab-1)))
+				}
+				ids, err := m.Tok.Append(nil, []byte(q.text))
+				if back := m.Tok.Decode(nil, ids); err != nil || !slices.Equal(ids, q.ids) || string(back) != q.text {
+					t.Errorf("%s: %q is %v and comes back as %q, %v, want %v", what, q.text, ids, back, err, q.ids)
+				}
 				if m.Start() != start || !slices.Equal(m.Tok.Ends(), ends) || m.Tok.EOS() != ends[0] {
 					t.Errorf("%s: texts begin with %d and end with %v, want %d and %v", what, m.Start(), m.Tok.Ends(), start, ends)
 				}
@@ -294,6 +333,7 @@ func TestQuirksAreDocumented(t *testing.T) {
 	for _, q := range quirks {
 		want = append(want, q.name)
 	}
+	want = slices.Compact(want)
 	if len(names) == 0 || !slices.Equal(names[1:], want) {
 		t.Errorf("the table has\n%s\nwant\n%s", strings.Join(names, "\n"), strings.Join(want, "\n"))
 	}

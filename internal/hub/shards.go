@@ -47,8 +47,8 @@ func (d *directory) weights() (*safetensors.File, error) {
 	return d.shards(where)
 }
 
-// shardName is the name of a shard: its number and how many there are.
-var shardName = regexp.MustCompile(`^model-(\d{5})-of-(\d{5})\.safetensors$`)
+// shardName is the name of a shard: its number and how many there are. DeepSeek writes the latter with six digits.
+var shardName = regexp.MustCompile(`^model-(\d{5})-of-(\d{5,6})\.safetensors$`)
 
 // unlisted opens shards that no index lists, if their names say that all are there.
 func (d *directory) unlisted() (*safetensors.File, error) {
@@ -56,15 +56,14 @@ func (d *directory) unlisted() (*safetensors.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := map[int]map[int]string{} // by how many there are, by number
+	names := map[string]map[int]string{} // by how many there are, by number
 	for _, e := range entries {
 		if m := shardName.FindStringSubmatch(e.Name()); m != nil {
-			i, _ := strconv.Atoi(m[1]) // five digits
-			n, _ := strconv.Atoi(m[2])
-			if names[n] == nil {
-				names[n] = map[int]string{}
+			if names[m[2]] == nil {
+				names[m[2]] = map[int]string{}
 			}
-			names[n][i] = e.Name()
+			i, _ := strconv.Atoi(m[1]) // five digits
+			names[m[2]][i] = e.Name()
 		}
 	}
 	switch len(names) {
@@ -75,11 +74,12 @@ func (d *directory) unlisted() (*safetensors.File, error) {
 		return nil, &Error{d.path, "", fmt.Errorf("it has shards of %d models and no %s that says which count: delete "+
 			"the others", len(names), indexFile)}
 	}
-	for n, have := range names {
+	for of, have := range names {
+		n, _ := strconv.Atoi(of)
 		var missing []string
 		for i := 1; i <= min(n, maxShards); i++ {
 			if have[i] == "" {
-				missing = append(missing, fmt.Sprintf("model-%05d-of-%05d.safetensors", i, n))
+				missing = append(missing, fmt.Sprintf("model-%05d-of-%s.safetensors", i, of))
 			}
 		}
 		if len(missing) > 0 || len(have) != n {

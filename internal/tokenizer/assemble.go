@@ -62,7 +62,6 @@ func (p *parser) tokenizer(roles Roles) (*Tokenizer, error) {
 	}
 
 	vocab := make([][]byte, n)
-	single := map[byte]bool{}
 	for id, name := range names {
 		if special[name] {
 			continue
@@ -81,14 +80,9 @@ func (p *parser) tokenizer(roles Roles) (*Tokenizer, error) {
 			}
 			vocab[id] = append(vocab[id], c)
 		}
-		if len(vocab[id]) == 1 {
-			single[vocab[id][0]] = true
-		} else if kind == KindBytes {
+		if kind == KindBytes && len(vocab[id]) != 1 {
 			return nil, unsupported("model.vocab", name)
 		}
-	}
-	if kind != KindChars && len(single) < 256 {
-		return nil, broken("only %d of the 256 bytes are tokens", len(single))
 	}
 
 	merges := make([]merge, len(p.merges))
@@ -111,7 +105,7 @@ func (p *parser) tokenizer(roles Roles) (*Tokenizer, error) {
 		return nil, unsupported("model.unk_token", p.unknown)
 	}
 	t := build(kind, p.split, vocab, merges, p.added)
-	t.nfc, t.notes = p.nfc, p.notes
+	t.nfc, t.notes = p.nfc, append(p.notes, t.gapNote()...)
 	t.setFronts()
 	if p.ignoreMerges {
 		t.words = make(map[string]int32, len(vocab))

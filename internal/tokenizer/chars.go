@@ -6,6 +6,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -39,26 +40,26 @@ type Place struct {
 	Line   int64 // from 1
 }
 
-// UnseenCharError reports a character that is not in the alphabet of a "chars" tokenizer.
+// UnseenCharError reports a character that no tokens of a tokenizer spell.
 type UnseenCharError struct {
 	Char rune
 	Place
 }
 
 func (e *UnseenCharError) Error() string {
-	return fmt.Sprintf("tokenizer: character %q (%U) at byte %d, line %d is not in the alphabet of this chars "+
-		"tokenizer; remove it, or use kind bpe or bytes", e.Char, e.Char, e.Offset, e.Line)
+	return fmt.Sprintf("tokenizer: character %q (%U) at byte %d, line %d is not in the alphabet of this tokenizer; "+
+		"remove it, or use one of kind bpe or bytes", e.Char, e.Char, e.Offset, e.Line)
 }
 
-// InvalidByteError reports a byte that is not part of valid UTF-8, which a "chars" tokenizer cannot take.
+// InvalidByteError reports a byte that is not part of valid UTF-8, for which a tokenizer has no token.
 type InvalidByteError struct {
 	Byte byte
 	Place
 }
 
 func (e *InvalidByteError) Error() string {
-	return fmt.Sprintf("tokenizer: byte 0x%02x at byte %d, line %d is not valid UTF-8, which kind chars needs; "+
-		"correct the text, or use kind bpe or bytes", e.Byte, e.Offset, e.Line)
+	return fmt.Sprintf("tokenizer: byte 0x%02x at byte %d, line %d is not valid UTF-8, which this tokenizer "+
+		"needs; correct the text, or use one of kind bpe or bytes", e.Byte, e.Offset, e.Line)
 }
 
 // CollectChars returns the characters that occur in docs, by code point. It fails on the first error of docs and on
@@ -121,7 +122,41 @@ func (t *Tokenizer) appendChars(dst []int32, text []byte, final bool) ([]int32, 
 	return dst, len(text), nil
 }
 
-// locate sets the place in an error of appendChars.
+// known returns the length of text before the first character of which a byte is no token, and the error if it is
+// certain: text that is not final may end within a character.
+func (t *Tokenizer) known(text []byte, final bool) (n int, err error) {
+	at := slices.IndexFunc(text, func(c byte) bool { return t.byteID[c] < 0 })
+	if at < 0 {
+		return len(text), nil
+	}
+	for n = at; n > 0 && at-n < utf8.UTFMax-1 && !utf8.RuneStart(text[n]); n-- {
+	}
+	r, w := utf8.DecodeRune(text[n:])
+	switch {
+	case n+w > at && (r != utf8.RuneError || w > 1):
+		return n, &UnseenCharError{Char: r}
+	case !final && !utf8.FullRune(text[n:]):
+		return n, nil
+	}
+	return at, &InvalidByteError{Byte: text[at]}
+}
+
+// gapNote says which bytes of text are no token, if valid UTF-8 has them.
+func (t *Tokenizer) gapNote() []string {
+	var list []string
+	for c, id := range t.byteID {
+		if id < 0 && t.kind != KindChars && (c < 0xf5 && c != 0xc0 && c != 0xc1) {
+			list = append(list, fmt.Sprintf("0x%02x", c))
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("tokenizer.json has no token for %d of the 256 bytes (%s): text that holds one is "+
+		"refused", len(list), strings.Join(list[:min(len(list), 8)], ", "))}
+}
+
+// locate sets the place in an error of appendChars or known.
 func locate(err error, offset, lines int64) {
 	switch e := err.(type) {
 	case *UnseenCharError:

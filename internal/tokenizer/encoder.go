@@ -6,7 +6,8 @@ import "slices"
 // nothing is added before or after. (An added token that is not special, such as Qwen 3's "<think>", is part of the
 // vocabulary of text and is found.)
 //
-// It fails only for kind chars, with *UnseenCharError or *InvalidByteError; dst then holds the tokens before the fault.
+// It fails with *UnseenCharError or *InvalidByteError, for kind chars and where a file of others has no token for a byte;
+// dst then holds the tokens before the fault.
 // Time is linear in the length of text, but for a factor log n within one piece (a run of letters, signs or spaces). A
 // piece of more than 1 MiB is cut.
 func (t *Tokenizer) Append(dst []int32, text []byte) ([]int32, error) {
@@ -17,7 +18,7 @@ func (t *Tokenizer) Append(dst []int32, text []byte) ([]int32, error) {
 		}
 		return dst, err
 	}
-	if len(t.plain.stages) > 0 {
+	if len(t.plain.stages) > 0 || t.gaps {
 		return t.whole(dst, text, &t.plain)
 	}
 	s := t.pool.Get().(*scratch)
@@ -56,7 +57,7 @@ type Encoder struct {
 	tail   []byte // text not yet encoded
 	wait   int    // length of tail at which another try is worthwhile
 	offset int64  // bytes encoded since the start of the text
-	lines  int64  // line breaks among them; chars only
+	lines  int64  // line breaks among them, where text can have a fault
 	err    error  // the fault that ended this text
 
 	stage  stage    // what this encoder does before
@@ -125,15 +126,20 @@ func (e *Encoder) Reset() {
 
 // encode appends the tokens of text to dst, sets e.err and returns how many bytes of text are done.
 func (e *Encoder) encode(dst []int32, text []byte, final bool) ([]int32, int) {
-	var n int
 	if e.next != nil {
 		return e.passOn(dst, text, final)
 	}
-	if e.t.kind != KindChars {
-		dst, n = e.t.appendPieces(dst, e.s, text, final)
-		return dst, n
+	var n int
+	switch {
+	case e.t.kind == KindChars:
+		dst, n, e.err = e.t.appendChars(dst, text, final)
+	case e.t.gaps:
+		known, err := e.t.known(text, final)
+		dst, n = e.t.appendPieces(dst, e.s, text[:known], err != nil || final)
+		e.err = err
+	default:
+		return e.t.appendPieces(dst, e.s, text, final)
 	}
-	dst, n, e.err = e.t.appendChars(dst, text, final)
 	e.offset += int64(n)
 	e.lines += countLines(text[:n])
 	if e.err != nil {

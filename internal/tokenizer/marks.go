@@ -29,6 +29,16 @@ func (t *Tokenizer) Mark(m Marks) {
 // EOS returns the id of the token that ends a document.
 func (t *Tokenizer) EOS() int32 { return t.eos }
 
+// NamedEnd returns the special token that ends a text by its name, if there is one.
+func (t *Tokenizer) NamedEnd() (id int32, ok bool) {
+	for _, name := range []string{EndOfText, "<|end_of_text|>"} {
+		if id, ok = t.Added(name); ok && t.Special(id) {
+			return id, true
+		}
+	}
+	return -1, false
+}
+
 // Ends returns the ids that end what a model writes: EOS, then the others in the order in which the model names them.
 func (t *Tokenizer) Ends() []int32 { return append([]int32{t.eos}, t.ends...) }
 

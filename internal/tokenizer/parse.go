@@ -119,7 +119,7 @@ type parser struct {
 	decoder      string   // ByteLevel, Fuse or nothing
 	ignored      []string // truncation and padding, where they are set
 	notes        []string // what the file says and nothing here does
-	unknown      string   // unk_token, which has no effect where every byte is a token
+	unknown      string   // unk_token, which has no effect: text with a byte that is no token is refused
 	ignoreMerges bool
 }
 
@@ -134,10 +134,7 @@ func (p *parser) file() {
 				p.ignored = append(p.ignored, key)
 			}
 		case "normalizer":
-			if got := p.component(key); got != nil {
-				p.expect(key, got, object{"type": "NFC"})
-				p.nfc = true
-			}
+			p.normalizer(key, p.component(key))
 		case "added_tokens":
 			p.items(key, func(i int) {
 				if i == maxAdded {

@@ -167,8 +167,11 @@ func TestParseRefuses(t *testing.T) {
 		{"normalizer of chars", chars, `"normalizer": null`, `"normalizer": {"type": "NFC"}`, "NFC", true},
 		{"normalizer with more", bpe, `"normalizer": null`, `"normalizer": {"type": "NFC", "left": true}`,
 			"normalizer.left", true},
-		{"normalizers", bpe, `"normalizer": null`, `"normalizer": {"type": "Sequence", "normalizers": []}`, "normalizer",
-			true},
+		{"normalizers", bpe, `"normalizer": null`, `"normalizer": {"type": "Sequence", "normalizers": [{"type": "NFKC"}]}`,
+			"normalizers[0].type = \"NFKC\"", true},
+		{"nested normalizers", bpe, `"normalizer": null`,
+			`"normalizer": {"type": "Sequence", "normalizers": [{"type": "Sequence", "normalizers": []}]}`,
+			"normalizers[0].type = \"Sequence\"", true},
 		{"hostile pattern", bpe, `"Regex": "(?i:`, `"Regex": "(a+)+$(?i:`, "(a+)+$", true},
 		{"pattern by string", bpe, `"Regex"`, `"String"`, "String", true},
 		{"behavior", bpe, `"Isolated"`, `"Removed"`, "behavior", true},
@@ -203,7 +206,6 @@ func TestParseRefuses(t *testing.T) {
 		{"text id", bpe, `"!": 0`, `"!": "0"`, "not a token id", false},
 		{"double id", bpe, `"!": 0`, `"!": 1`, "share the id 1", false},
 		{"double token", bpe, `"!": 0`, `"\"": 0`, "twice", false},
-		{"missing byte", bpe, `"!": 0`, `"!!": 0`, "255 of the 256", false},
 		{"no byte", bpe, `"!": 0`, `"中": 0`, "no byte", false},
 		{"merge of unknown", bpe, `"h e"`, `"h z"`, "merges[0]", false},
 		{"merge of one", bpe, `"h e"`, `"he"`, "two tokens", false},
@@ -276,7 +278,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatal("the file is not kept")
 		}
 		again := tok
-		if !tok.nfc && tok.words == nil { // what our own files can say
+		if !tok.nfc && tok.words == nil && tok.split != splitDigits { // what our own files can say
 			if again, err = Parse(tok.writeJSON()); err != nil {
 				t.Fatalf("its own file is refused: %v", err)
 			}

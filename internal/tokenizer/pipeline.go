@@ -7,6 +7,25 @@ import (
 
 // The components of a tokenizer.json around its model.
 
+// normalizer reads how text is normalized: by NFC or not at all, alone or in a Sequence.
+func (p *parser) normalizer(where string, got object) {
+	nfc := object{"type": "NFC"}
+	switch got["type"] {
+	case nil:
+	case "Sequence":
+		var list []any
+		p.expect(where, got, object{"type": "Sequence", "normalizers": &list})
+		for i, one := range list {
+			in := fmt.Sprintf("%s.normalizers[%d]", where, i)
+			p.expect(in, p.typed(in, one), nfc)
+		}
+		p.nfc = len(list) > 0
+	default:
+		p.expect(where, got, nfc)
+		p.nfc = true
+	}
+}
+
 // preTokenizer reads how text is cut into pieces: a ByteLevel, or a Split or Digits before one.
 func (p *parser) preTokenizer(where string, got object) {
 	if p.Failed() || got == nil {

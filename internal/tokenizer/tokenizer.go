@@ -34,7 +34,8 @@ type Tokenizer struct {
 
 	// bpe and bytes
 	split  split
-	byteID [256]int32
+	byteID [256]int32 // -1 for a byte that is no token
+	gaps   bool       // there is such a byte
 	merges []merge
 	pairs  pairTable
 	words  map[string]int32 // tokens that a piece becomes without merging; nil: none
@@ -150,11 +151,15 @@ func build(kind string, sp split, vocab [][]byte, merges []merge, extra []added)
 	if kind == KindChars {
 		t.chars = newAlphabet(vocab)
 	} else {
+		for c := range t.byteID {
+			t.byteID[c] = -1
+		}
 		for id, v := range vocab {
 			if len(v) == 1 {
 				t.byteID[v[0]] = int32(id)
 			}
 		}
+		t.gaps = slices.Contains(t.byteID[:], -1)
 		t.pairs = newPairTable(merges)
 		t.pool.New = func() any { return newScratch() }
 	}

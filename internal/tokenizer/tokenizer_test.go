@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -160,9 +161,17 @@ func FuzzRoundTrip(f *testing.F) {
 		f.Add([]byte(p+p+" "+p), uint16(3))
 	}
 	f.Add([]byte(EndOfText), uint16(2))
-	bpe := trained(f)
+	gaps, plain := lacking(f, "s", "ð", "ÿ", "¸"), []*Tokenizer{trained(f), NewBytes()}
+	inTwo := map[*Tokenizer]*Encoder{gaps: gaps.NewEncoder(), plain[0]: plain[0].NewEncoder(),
+		plain[1]: plain[1].NewEncoder()}
+	write := func(tok *Tokenizer, text []byte, cut uint16) ([]int32, error) {
+		e, k := inTwo[tok], min(int(cut), len(text))
+		ids, _ := e.Write(nil, text[:k])
+		ids, _ = e.Write(ids, text[k:])
+		return e.Flush(ids)
+	}
 	f.Fuzz(func(t *testing.T, text []byte, cut uint16) {
-		for _, tok := range []*Tokenizer{bpe, NewBytes()} {
+		for _, tok := range plain {
 			ids := mustAppend(t, tok, text)
 			if got := tok.Decode(nil, ids); !bytes.Equal(got, text) {
 				t.Fatalf("%q comes back as %q", text, got)
@@ -170,14 +179,14 @@ func FuzzRoundTrip(f *testing.F) {
 			if slices.Contains(ids, tok.EOS()) {
 				t.Fatalf("%q holds a special token", text)
 			}
-			e := tok.NewEncoder()
-			k := min(int(cut), len(text))
-			got, _ := e.Write(nil, text[:k])
-			got, _ = e.Write(got, text[k:])
-			got, _ = e.Flush(got)
-			if !slices.Equal(got, ids) {
+			if got, _ := write(tok, text, cut); !slices.Equal(got, ids) {
 				t.Fatalf("%q in two parts gives %v, at once %v", text, got, ids)
 			}
+		}
+		ids, err := gaps.Append(nil, text)
+		got, again := write(gaps, text, cut)
+		if !slices.Equal(got, ids) || fmt.Sprint(again) != fmt.Sprint(err) || !bytes.HasPrefix(text, gaps.Decode(nil, ids)) {
+			t.Fatalf("%q in two parts gives %v, %v, at once %v, %v", text, got, again, ids, err)
 		}
 	})
 }
