@@ -38,6 +38,7 @@ func documents(seed int, more ...string) []string {
 
 // version is an arm as it is run.
 func (p *proof) version(a arm) arm {
+	a.Set = with(a.Set, p.set...)
 	if p.quick {
 		return a.short()
 	}

@@ -39,6 +39,7 @@ func main() {
 type proof struct {
 	seeds int
 	quick bool
+	set   []string // settings of all runs, over their own
 	texts texts
 	store *store
 	work  string // run directories
@@ -61,6 +62,8 @@ func run(ctx context.Context, args []string, log io.Writer) error {
 	docs := fs.String("docs", "", "page whose table of proof is replaced, such as ../docs/guards.md; empty: none")
 	data := fs.String("data", filepath.Join("..", "..", "shared", "data"),
 		"folder of texts; without it the Go source tree stands in")
+	set := fs.String("set", "", "settings of all runs over their own, by comma, such as optim.kind=muon; "+
+		"give another -out with it")
 	streams := fs.String("streams", "", "folder of what the guard saw in the runs of life; empty: OUT-streams")
 	parallel := fs.Int("parallel", runtime.GOMAXPROCS(0), "runs at a time")
 	told := fs.Bool("report", false, "run nothing and write the report of what was run so far")
@@ -77,6 +80,9 @@ func run(ctx context.Context, args []string, log io.Writer) error {
 	}
 	defer os.RemoveAll(work)
 	p := &proof{seeds: *seeds, quick: *quick, work: work, log: log, streams: cmp.Or(*streams, *out+"-streams")}
+	if *set != "" {
+		p.set = strings.Split(*set, ",")
+	}
 	if p.texts, err = findTexts(*data, work); err != nil {
 		return err
 	}
