@@ -12,8 +12,7 @@ const (
 	// span over which rewinds are counted, so that what comes after it is trouble of its own.
 	regainAfter = rewindSpan
 
-	ratioWarning = 0.05 // median over the matrices of RMS(Δw)/RMS(w)
-	ratioQuiet   = 1000 // observations between two warnings
+	ratioQuiet = 1000 // observations between two warnings
 
 	clipSpan  = 200 // accepted steps over which the share of clipped ones is computed
 	clipShare = 0.5 // share above which a warning is given
@@ -72,7 +71,8 @@ func (s *State) recover(v comparison) {
 
 // watchRatio warns of updates that are large compared with the weights, but not so large as to be refused.
 func (s *State) watchRatio(o Observation) []Event {
-	if !(o.UpdateRatio > ratioWarning) {
+	limit, outlier := s.Rules.ratioLimits()
+	if !(o.UpdateRatio > limit) {
 		return nil
 	}
 	s.RatioHigh = s.Checked
@@ -83,7 +83,7 @@ func (s *State) watchRatio(o Observation) []Event {
 	return []Event{warning(CodeUpdateRatio, o.Step,
 		map[string]float64{"update_ratio": o.UpdateRatio, "lr": o.LR * s.Scale()},
 		"the update moves the median matrix by %.3g of its size; above %g is a warning, above %g is refused",
-		o.UpdateRatio, ratioWarning, ratioOutlier)}
+		o.UpdateRatio, limit, outlier)}
 }
 
 // watchClip warns once when more than half of the updates are clipped: then clipping acts as a second learning rate.

@@ -19,7 +19,7 @@ const (
 	lossFloor    = 0.005 // least deviation, as a share of the median loss
 	normFloor    = 0.03  // least deviation of ln(gradient norm)
 	labelNoise   = 4     // nats: least deviation of the loss of one label
-	ratioOutlier = 0.1   // median over the matrices of RMS(Δw)/RMS(w)
+	ratioOutlier = 0.1   // median over the matrices of RMS(Δw)/RMS(w), with AdamW
 
 	newestCount   = 32  // newest losses, whose median the trend is never below
 	recentCount   = 5   // losses whose median is compared with the trend
@@ -124,9 +124,9 @@ func (s *State) outlier(o Observation, v comparison) (why string, data bool) {
 			o.GradNorm, o.GradNorm/v.medianNorm, v.medianNorm, v.zNorm, normOutlier, v.zLoss))
 	}
 	data = len(all) > 0
-	if o.UpdateRatio > ratioOutlier {
+	if _, limit := s.Rules.ratioLimits(); o.UpdateRatio > limit {
 		all = append(all, fmt.Sprintf("the update would move the median matrix by %.3g of its size (limit %g): "+
-			"the learning rate is too high or the warmup too short", o.UpdateRatio, ratioOutlier))
+			"the learning rate is too high or the warmup too short", o.UpdateRatio, limit))
 	}
 	return strings.Join(all, "; "), data
 }

@@ -39,6 +39,8 @@ type Rules struct {
 	Clip       float64 `json:"clip"`        // largest global gradient norm; 0: not clipped
 	MaxRate    float64 `json:"max_rate"`    // largest rate the schedule may give, its peak; 0: not checked
 	MaxScale   float64 `json:"max_scale"`   // largest factor on the scheduled rate that nudges may reach; 1: no nudges
+	// MaxRatio is the largest update of the median matrix, as a share of its size; 0: 0.1.
+	MaxRatio float64 `json:"max_ratio,omitempty"`
 	// Limits is the version of the limits, so that an old log is replayed as it was decided. 0: the size of a batch is
 	// not looked at and a rewind halves the rate for good. 1: see docs/guards.md.
 	Limits int64 `json:"limits,omitempty"`
@@ -46,6 +48,19 @@ type Rules struct {
 
 // Limits is the newest version of the limits.
 const Limits = 1
+
+// MuonRatio is Rules.MaxRatio for Muon, whose updates move a matrix in all directions alike. Rates that reach half of it
+// learn as well as lower ones.
+const MuonRatio = 0.2
+
+// ratioLimits are the update ratios above which there is a warning, and an outlier.
+func (r Rules) ratioLimits() (warning, outlier float64) {
+	outlier = ratioOutlier
+	if r.MaxRatio > 0 {
+		outlier = r.MaxRatio
+	}
+	return outlier / 2, outlier
+}
 
 // Observation is what one optimizer step measured, before its update.
 type Observation struct {

@@ -69,7 +69,7 @@ var stepCodes = CodePart{
 		{"W-PEAK-LOW", "warning", "the third nudge", "", "start again with `optim.lr = \"probe\"`"},
 		{"W-CLIP-REGIME", "warning", "over half of the last 200 updates were clipped", "",
 			"nothing if the loss falls well; else raise `optim.clip`"},
-		{"W-UPDATE-RATIO", "warning", "an update moves the median matrix by over 0.05 of its size", "", calmRate},
+		{"W-UPDATE-RATIO", "warning", "an update moves the median matrix by over 0.05 of its size, with Muon 0.1", "", calmRate},
 		{"W-NO-LABELS", "warning", "no label of the batch counts: its answers are in other sequences",
 			"takes the next batch", "raise `train.batch_tokens`"},
 		{"W-RESTART-NOT-REGAINED", "warning", "a cycle ends with a higher validation loss than the one before it", "",

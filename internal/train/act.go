@@ -22,9 +22,13 @@ const leastLR = 1e-12
 // rules are what the guard needs to know of the run.
 func (t *run) rules() guard.Rules {
 	cfg, s := t.plan.Config, t.plan.Rate.Schedule
-	return guard.Rules{Act: cfg.Guard.Mode == "act", StayHalved: cfg.Guard.Halve == "article", Steps: cfg.Train.Steps,
+	rules := guard.Rules{Act: cfg.Guard.Mode == "act", StayHalved: cfg.Guard.Halve == "article", Steps: cfg.Train.Steps,
 		Warmup: s.Warmup, LossLimit: math.Log(float64(t.plan.Spec.Arch.Vocab)), Clip: cfg.Optim.Clip, MaxRate: s.Peak,
 		MaxScale: s.MostNudge(t.state.RateLimit), Limits: guard.Limits}
+	if cfg.Optim.Kind == "muon" {
+		rules.MaxRatio = guard.MuonRatio
+	}
+	return rules
 }
 
 // act carries out what the guard decided about a refused step. It is the only place that acts on a decision. It returns
