@@ -44,6 +44,7 @@ type Plan struct {
 	Vocabulary  int     `json:"vocabulary"`   // tokens
 	Context     int     `json:"context"`      // longest sequence, in tokens
 	Documents   int64   `json:"documents"`    // of the text, those held out included
+	Files       int     `json:"files"`        // that hold them
 	BatchTokens int     `json:"batch_tokens"` // most tokens of an update
 	TrainTokens int64   `json:"train_tokens"` // of one pass over the text
 	ValTokens   int64   `json:"val_tokens"`   // of the text that is held out
@@ -224,7 +225,8 @@ func publicPlan(p *plan.Plan, dir string) *Plan {
 	p.Write(&text)
 	c := p.Config
 	public := &Plan{Dir: dir, Steps: c.Train.Steps, Parameters: p.Params, Vocabulary: p.Spec.Arch.Vocab,
-		Context: p.Spec.Arch.Context, Documents: int64(p.Text.Census.Documents), BatchTokens: c.Train.BatchTokens,
+		Context: p.Spec.Arch.Context, Documents: int64(p.Text.Census.Documents),
+		Files: int(p.Text.Census.Sources), BatchTokens: c.Train.BatchTokens,
 		TrainTokens: p.Text.Train, ValTokens: p.Text.Val, Ends: p.Text.Ends,
 		HeldOut: p.Text.Held, LeftOut: p.Text.LeftOut, Epochs: p.Text.Epochs, PeakLR: p.Rate.Schedule.Peak,
 		Warmup: p.Rate.Schedule.Warmup, RateCourse: p.Rate.Course(), EvalEvery: p.EvalEvery(),
