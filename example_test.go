@@ -15,7 +15,7 @@ import (
 
 // tiny trains a model of a moment on a text of two sentences.
 var tiny = []string{"tokenizer.kind=chars", "model.layers=1", "model.width=64", "train.context=32",
-	"train.batch_tokens=256", "optim.lr=0.01", "eval.every=30", "eval.max_tokens=8"}
+	"train.batch_tokens=256", "optim.lr=0.01", "schedule.warmup=15", "eval.every=30", "eval.max_tokens=8"}
 
 // inTempDir makes an empty working directory with a folder books/, for an example to use.
 func inTempDir() (cleanup func()) {

@@ -75,9 +75,9 @@ type Plan struct {
 
 // Range is a number that is expected, and the range in which it may be.
 type Range struct {
-	Value float64 `json:"value"`
-	Low   float64 `json:"low"`
-	High  float64 `json:"high"`
+	Value float64 `json:"value"` // that is expected
+	Low   float64 `json:"low"`   // least that is likely
+	High  float64 `json:"high"`  // most that is likely
 }
 
 // String is the plan for a person, in about fifteen lines.
