@@ -1,0 +1,60 @@
+package plan
+
+import (
+	"math"
+	"testing"
+)
+
+// The runs that the law of short runs was fitted to: the default model with Muon, batches of 2,048 tokens. Each loss is
+// within the range that the plan would have told, but for one text that is far smaller than the others.
+func TestLaw(t *testing.T) {
+	out := 0
+	for _, r := range []struct {
+		text                         string
+		tokens, ngram, unigram, loss float64
+	}{
+		{"Go", 494_700, 3.783, 6.795, 4.453}, {"Go", 991_000, 3.783, 6.795, 3.991},
+		{"Go", 1_980_000, 3.783, 6.795, 3.581},
+		{"Shakespeare", 307_000, 1.515, 3.342, 1.813}, {"Shakespeare", 614_200, 1.515, 3.342, 1.615},
+		{"Shakespeare", 1_230_000, 1.515, 3.342, 1.481},
+		{"poems", 1_200_000, 5.676, 7.259, 5.358}, {"speeches", 609_700, 4.117, 6.581, 4.523},
+		{"questions", 365_200, 3.082, 5.450, 3.256},
+	} {
+		loss, ok := law(r.tokens, r.ngram, r.unigram)
+		if !ok {
+			t.Errorf("%s, %.0f tokens: the law says nothing", r.text, r.tokens)
+		}
+		if off := math.Abs(loss-r.loss) / r.loss; off > lawRange {
+			out++
+			t.Logf("%s, %.0f tokens: %.3f, and it was %.3f", r.text, r.tokens, loss, r.loss)
+		}
+	}
+	if out > 1 {
+		t.Errorf("%d runs lie outside of the range", out)
+	}
+	for _, bad := range [][3]float64{{1e3, 3.783, 6.795}, {1e12, 3.783, 6.795}, {1e6, math.NaN(), 6}, {1e6, 3, math.NaN()},
+		{1e6, 7, 6}, {1e6, 0, 6}} {
+		if loss, ok := law(bad[0], bad[1], bad[2]); ok {
+			t.Errorf("the law says %g of %v", loss, bad)
+		}
+	}
+}
+
+// Nothing is expected of runs of another kind than the law was fitted to.
+func TestExpect(t *testing.T) {
+	expect := func(settings ...string) Expected {
+		p := made(t, machine{}, append([]string{"optim.kind=muon"}, settings...)...)
+		p.Text.Epochs = 1 // the text of tests is small
+		return p.Expect(1.5, 3)
+	}
+	e := expect("train.steps=3000")
+	if want, _ := law(3000*256, 1.5, 3); e.Value != want || !(e.Low < e.Value && e.Value < e.High) {
+		t.Errorf("%+v, want %g", e, want)
+	}
+	for what, settings := range map[string][]string{"AdamW": {"train.steps=3000", "optim.kind=adamw"},
+		"a short run": {"train.steps=100"}, "a large model": {"train.steps=3000", "model.width=512", "model.layers=4"}} {
+		if e := expect(settings...); e != (Expected{}) {
+			t.Errorf("%s: %+v", what, e)
+		}
+	}
+}
