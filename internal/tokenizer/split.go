@@ -118,14 +118,23 @@ func (s split) next(b []byte) (n, look int) {
 	switch s {
 	case splitGPT2:
 		return nextGPT2(b)
-	case splitQwen2:
-		return nextLlama(b, 1)
-	case splitLlama3:
-		return nextLlama(b, 3)
+	case splitQwen2, splitLlama3:
+		return nextLlama(b, s.digits())
 	case splitDigits:
 		return nextDigits(b)
 	}
 	return 1, 0
+}
+
+// digits returns the number of digits in a piece of the splits of Qwen 2 and Llama 3; 0 for others.
+func (s split) digits() int {
+	switch s {
+	case splitQwen2:
+		return 1
+	case splitLlama3:
+		return 3
+	}
+	return 0
 }
 
 // nextLlama is next for the patterns of Llama 3 and Qwen 2, which differ in the number of digits in a piece.

@@ -94,6 +94,46 @@ func TestSplitAgainstRegexp(t *testing.T) {
 	}
 }
 
+// TestASCIIAgainstSplit: what nextASCII cuts is what the scanners cut, whatever text follows, and it cuts most of a
+// text in ASCII.
+func TestASCIIAgainstSplit(t *testing.T) {
+	r := newRand(t)
+	const often = "etaoinSH  \t\n\r\v.,;'\"(){}_@[`~0123456789\x00\x7f"
+	for _, s := range []split{splitQwen2, splitLlama3} {
+		cut, all := 0, 0
+		for range 20000 {
+			var text []byte
+			for k := r.IntN(4); len(text) < 150; {
+				switch {
+				case r.IntN(30) == 0 && k == 0:
+					text = append(text, hardParts[r.IntN(len(hardParts))]...)
+				case r.IntN(10) == 0: // a run, up to beyond the limit
+					text = append(text, bytes.Repeat([]byte{often[r.IntN(len(often))]}, 1<<r.IntN(8))...)
+				default:
+					text = append(text, often[r.IntN(len(often))])
+				}
+			}
+			n := nextASCII(text, s.digits())
+			if all++; n == 0 {
+				continue
+			}
+			cut++
+			want, look := s.next(text)
+			if n != want {
+				t.Fatalf("split %d: %q is cut after %d bytes, want %d", s, text, n, want)
+			}
+			for _, more := range hardParts {
+				if want, _ := s.next(append(text[:look+1:look+1], more...)); n != want {
+					t.Fatalf("split %d: %q, cut after %d bytes, is cut after %d before %q", s, text, n, want, more)
+				}
+			}
+		}
+		if cut < all/2 {
+			t.Errorf("split %d: only %d of %d pieces are cut in ASCII", s, cut, all)
+		}
+	}
+}
+
 // TestLookIsEnough: what next calls decided stays so whatever text follows. All
 // texts of one or two parts with all parts behind them, and longer ones.
 func TestLookIsEnough(t *testing.T) {

@@ -155,7 +155,7 @@ func build(kind string, sp split, vocab [][]byte, merges []merge, extra []added)
 				t.byteID[v[0]] = int32(id)
 			}
 		}
-		t.pairs = newPairTable(merges)
+		t.pairs = newPairTable(merges, &t.byteID)
 		t.pool.New = func() any { return newScratch() }
 	}
 	t.json = sync.OnceValues(func() ([]byte, string) {
