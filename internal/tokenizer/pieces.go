@@ -14,8 +14,7 @@ const (
 	longBytes, longIDs, longBits    = 30, 16, 14
 )
 
-// cached has the tokens of a piece: its bytes padded with zeros, its length in the last byte (so that no used entry is
-// zero), and its tokens, with -1 behind them.
+// cached has the tokens of a piece: its key, which is never zero, and its tokens, with -1 behind them.
 type cached struct {
 	k0, k1 uint64
 	ids    [shortIDs]int32
@@ -87,18 +86,31 @@ func (t *Tokenizer) appendPieces(dst []int32, s *scratch, text []byte, final boo
 	return dst, p
 }
 
-// appendShort appends the tokens of the piece rest[:n], of at most shortBytes bytes, to dst. The bytes after it do not
-// matter, but make loading cheap.
-func (t *Tokenizer) appendShort(dst []int32, s *scratch, rest []byte, n int) []int32 {
-	if len(rest) < 16 {
-		var buf [16]byte
-		copy(buf[:], rest)
-		rest = buf[:]
-	}
+// pieceKey returns the bytes of a piece of at most shortBytes, padded with zeros, with its length in the last one. b
+// has the piece and what follows it, which does not matter.
+func pieceKey(b *[16]byte, n int) (k0, k1 uint64) {
 	m := &pieceMasks[n&15]
-	k0, k1 := binary.LittleEndian.Uint64(rest)&m.m0, binary.LittleEndian.Uint64(rest[8:])&m.m1|m.n
+	return binary.LittleEndian.Uint64(b[:8]) & m.m0, binary.LittleEndian.Uint64(b[8:])&m.m1 | m.n
+}
+
+func keyHash(k0, k1 uint64) uint64 {
 	hi, lo := bits.Mul64(k0^0x9e3779b97f4a7c15, k1^0xd6e8feb86659fd93)
-	set := &s.short[(hi^lo)>>(64-shortBits)]
+	return hi ^ lo
+}
+
+// sixteen returns the first bytes of b, in buf if there are fewer.
+func sixteen(b []byte, buf *[16]byte) *[16]byte {
+	if len(b) >= 16 {
+		return (*[16]byte)(b)
+	}
+	copy(buf[:], b)
+	return buf
+}
+
+// appendShort appends the tokens of the piece rest[:n], of at most shortBytes, to dst.
+func (t *Tokenizer) appendShort(dst []int32, s *scratch, rest []byte, n int) []int32 {
+	k0, k1 := pieceKey(sixteen(rest, new([16]byte)), n)
+	set := &s.short[keyHash(k0, k1)>>(64-shortBits)]
 	c := &set[0]
 	if c.k0 != k0 || c.k1 != k1 {
 		if c = &set[1]; c.k0 != k0 || c.k1 != k1 {

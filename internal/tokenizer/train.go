@@ -120,7 +120,7 @@ func (c candidate) before(d candidate) bool {
 	return c.key < d.key // by the first id, then the second
 }
 
-func newTrainer(counts map[string]*int64) *trainer {
+func newTrainer(counts *tally) *trainer {
 	t := &trainer{pairs: map[uint64]*pairCount{}, ranks: map[uint64]int32{}, ids: map[string]int32{}}
 	var byteID [256]int32
 	for id, c := range byteOrder {
@@ -129,25 +129,24 @@ func newTrainer(counts map[string]*int64) *trainer {
 		t.ids[string([]byte{c})] = int32(id)
 	}
 	symbols, words := 0, 0
-	for w := range counts {
-		if len(w) > 1 {
+	for i := range counts {
+		for w := range counts[i].counts {
 			symbols += len(w)
-			words++
 		}
+		words += len(counts[i].counts)
 	}
 	t.syms, t.words = make([]int32, 0, symbols), make([]word, 0, words)
 	near := make([][256]*pairCount, 256)
-	for w, n := range counts {
-		if len(w) < 2 {
-			continue
-		}
-		at := int32(len(t.words))
-		t.words = append(t.words, word{start: len(t.syms), n: int32(len(w)), count: *n})
-		for i := range len(w) {
-			t.syms = append(t.syms, byteID[w[i]])
-			if i > 0 {
-				a, b := byteID[w[i-1]], byteID[w[i]]
-				t.pair(near[a][:], b, pairKey(a, b)).add(*n, at)
+	for i := range counts {
+		for w, n := range counts[i].counts {
+			at := int32(len(t.words))
+			t.words = append(t.words, word{start: len(t.syms), n: int32(len(w)), count: *n})
+			for i := range len(w) {
+				t.syms = append(t.syms, byteID[w[i]])
+				if i > 0 {
+					a, b := byteID[w[i-1]], byteID[w[i]]
+					t.pair(near[a][:], b, pairKey(a, b)).add(*n, at)
+				}
 			}
 		}
 	}
