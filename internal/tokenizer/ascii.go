@@ -23,9 +23,9 @@ var byteClasses = func() (c [256]class) {
 // asciiPiece bounds the pieces that are cut here, far below the limits of a piece.
 const asciiPiece = 64
 
-// nextASCII returns the length of the first piece of b in the split of Llama 3 or Qwen 2, which differ in the number of
-// digits in a piece. It returns 0 where the piece and the character after it are not ASCII, where the piece is longer
-// than asciiPiece, or where the text ends too near to tell.
+// nextASCII returns the length of the first piece of b in the split of Llama 3 or Qwen 2, which differ in the digits
+// of a piece. It returns 0 where the piece and the character after it are not ASCII, where the piece is longer than
+// asciiPiece, or where the text ends too near to tell.
 func nextASCII(b []byte, digits int) int {
 	if len(b) < asciiPiece+8 {
 		return 0

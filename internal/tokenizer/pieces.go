@@ -5,6 +5,8 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"slices"
+
+	"gimbal/internal/nfc"
 )
 
 // Most pieces of a text are short and come again, so that their tokens are cached: those of at most shortBytes and
@@ -60,7 +62,7 @@ func (t *Tokenizer) appendPieces(dst []int32, s *scratch, text []byte, final boo
 		}
 		return dst, len(text)
 	}
-	safe, p, digits := whole(text), 0, t.split.digits()
+	safe, p, digits := nfc.Whole(text), 0, t.split.digits()
 	for p < len(text) {
 		rest := text[p:]
 		n := 0

@@ -3,6 +3,8 @@ package tokenizer
 import (
 	"unicode"
 	"unicode/utf8"
+
+	"gimbal/internal/nfc"
 )
 
 // The split of text into pieces ("pre-tokens") inside which merges happen. Each scanner below is a published regular
@@ -32,7 +34,7 @@ var patterns = [...]string{
 // maxPiece bounds a piece: the scanner sees the text as if it ended this many bytes after the start of the piece. It
 // cuts only runs of a mebibyte of letters, of signs or of spaces, which could not be encoded in bounded memory
 // otherwise.
-const maxPiece = 1 << 20
+const maxPiece = nfc.Longest
 
 // class is what the patterns distinguish.
 type class uint8
@@ -295,17 +297,4 @@ func window(b []byte, limit int) []byte {
 		}
 	}
 	return b[:limit]
-}
-
-// whole returns the length of b without a character that its end may cut.
-func whole(b []byte) int {
-	for i := len(b) - 1; i >= 0 && i > len(b)-utf8.UTFMax; i-- {
-		if utf8.RuneStart(b[i]) {
-			if !utf8.FullRune(b[i:]) {
-				return i
-			}
-			break
-		}
-	}
-	return len(b)
 }

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"gimbal/internal/nfc"
 )
 
 // anySpace is \s of the patterns; in Go's regexp \s is ASCII without \v.
@@ -141,7 +143,7 @@ func TestLookIsEnough(t *testing.T) {
 	for _, s := range []split{splitGPT2, splitQwen2, splitLlama3, splitDigits} {
 		check := func(text []byte, more string) {
 			n, look := s.next(text)
-			if look >= whole(text) {
+			if look >= nfc.Whole(text) {
 				return // not decided
 			}
 			long := append(text[:len(text):len(text)], more...)
@@ -192,20 +194,6 @@ func TestWindow(t *testing.T) {
 	} {
 		if got := len(window([]byte(c.text), 4)); got != c.want {
 			t.Errorf("window(%q, 4) has %d bytes, want %d", c.text, got, c.want)
-		}
-	}
-}
-
-func TestWhole(t *testing.T) {
-	for _, c := range []struct {
-		text string
-		want int
-	}{
-		{"", 0}, {"a", 1}, {"中", 3}, {"a\xe4\xb8", 1}, {"a\xe4", 1}, {"\xf0\x9f\x98", 0}, {"😀", 4},
-		{"a\x80", 2}, {"\x80\x80\x80\x80", 4}, {"a\xff", 2}, {"\xe4\x41", 2},
-	} {
-		if got := whole([]byte(c.text)); got != c.want {
-			t.Errorf("whole(%q) = %d, want %d", c.text, got, c.want)
 		}
 	}
 }
