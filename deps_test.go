@@ -36,7 +36,8 @@ var lattice = []struct {
 	{"internal/guard", "", "pure decisions on step statistics; standard library only"},
 	{"internal/dist", "", "ranks and collectives; knows no model"},
 	{"internal/strictjson", "internal/bom", "JSON that nobody vouches for"},
-	{"internal/tokenizer", "internal/par internal/strictjson", "text to tokens and back"},
+	{"internal/nfc", "", "normalization form C of text in parts; knows no token"},
+	{"internal/tokenizer", "internal/nfc internal/par internal/strictjson", "text to tokens and back"},
 	{"internal/safetensors", "internal/durable internal/strictjson", "the file format, strict"},
 	{"internal/checkpoint", "internal/safetensors internal/durable", "named tensors and state; knows no model"},
 	{"internal/runlog", "internal/durable", "the schema of a run's records"},
@@ -107,12 +108,12 @@ var direct = map[string]string{
 	"internal/cpu":        "golang.org/x/sys/cpu",
 	"internal/durable":    "golang.org/x/sys/unix golang.org/x/sys/windows",
 	"internal/judge":      "golang.org/x/text/unicode/norm",
+	"internal/nfc":        "golang.org/x/text/unicode/norm",
 	"internal/parquet":    "github.com/andybalholm/brotli github.com/pierrec/lz4/v4 github.com/klauspost/compress/gzip github.com/klauspost/compress/snappy github.com/klauspost/compress/zstd",
 	"internal/strictjson": "github.com/go-json-experiment/json/jsontext",
 	"internal/sniff": "golang.org/x/text/encoding golang.org/x/text/encoding/htmlindex " +
 		"golang.org/x/text/encoding/ianaindex golang.org/x/text/encoding/unicode/utf32",
-	"internal/tokenizer": "golang.org/x/text/unicode/norm",
-	"cmd/gimbal":         "github.com/alecthomas/kong golang.org/x/term",
+	"cmd/gimbal": "github.com/alecthomas/kong golang.org/x/term",
 }
 
 func TestLattice(t *testing.T) {

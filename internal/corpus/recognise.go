@@ -94,7 +94,7 @@ func (s *Source) recognise(br *bufio.Reader, opt Options) (reason string, err er
 	if l.named {
 		most = record.MaxBytes
 	}
-	l.v, l.p = record.NewValues(br, most), record.New(l.fields)
+	l.v = record.NewValues(br, most)
 	c, err := l.v.Peek()
 	if err == io.EOF { // an empty text
 		return "", nil
@@ -131,9 +131,9 @@ type look struct {
 	fields record.Fields
 	br     *bufio.Reader
 	v      *record.Values
-	p      *record.Parser
-	named  bool // the name says that there are records
-	isJSON bool // the text begins with an object of JSON, or an array of them
+	p      *record.Parser // nil until it is needed: most texts are no records
+	named  bool           // the name says that there are records
+	isJSON bool           // the text begins with an object of JSON, or an array of them
 }
 
 // json looks at a text that begins with a bracket.
@@ -186,6 +186,9 @@ func isFault(err error) bool { return errors.As(err, new(*record.Error)) }
 
 // known reports whether a record has known keys, however broken it is, and whether it is a conversation.
 func (l *look) known(raw []byte) (known, chat bool, fault *record.Error) {
+	if l.p == nil {
+		l.p = record.New(l.fields)
+	}
 	_, turns, err := l.p.Parse(bytes.Clone(raw))
 	fault, _ = err.(*record.Error)
 	return l.p.Known, turns != nil || err == record.ErrUncounted, fault

@@ -1,84 +1,71 @@
 package tokenizer
 
 import (
-	"encoding/binary"
 	"math/bits"
 	"slices"
 )
 
-// noMerge is the entry of a pair that does not merge, above all others.
-const noMerge = 1<<64 - 1
+// noMerge is the rank of a pair that does not merge, above all others.
+const noMerge = 1<<32 - 1
 
-// pairTable is an open hash table, at most half full, from a pair of tokens to rank<<32 | id of its merge. Comparing
-// entries compares ranks.
+// pairTable finds the ranks of pairs of tokens.
 type pairTable struct {
-	slots []pairSlot
+	merges []merge
+	bytes  *[256][256]uint32 // ranks of the pairs of two bytes
+
+	// Of all pairs: an open hash table, at most half full, of the upper half of the hash and the rank. A free slot has
+	// the rank noMerge. The merges tell pairs with the same half apart.
+	slots []uint64
 	shift uint
 }
 
-type pairSlot struct{ key, entry uint64 } // a free slot has the key noMerge, which is no pair
-
-func newPairTable(merges []merge) pairTable {
+func newPairTable(merges []merge, byteID *[256]int32) pairTable {
 	size := 1 << max(4, bits.Len(uint(2*len(merges))))
-	t := pairTable{slots: make([]pairSlot, size), shift: uint(64 - bits.TrailingZeros(uint(size)))}
+	t := pairTable{merges: merges, bytes: new([256][256]uint32), slots: make([]uint64, size),
+		shift: uint(64 - bits.TrailingZeros(uint(size)))}
 	for i := range t.slots {
-		t.slots[i] = pairSlot{noMerge, noMerge}
+		t.slots[i] = noMerge
 	}
 	for rank, m := range merges {
-		key := pairKey(m.a, m.b)
-		i := t.index(key)
-		for t.slots[i].key != noMerge {
+		h := pairHash(m.a, m.b)
+		i := int(h >> t.shift)
+		for uint32(t.slots[i]) != noMerge {
 			i = (i + 1) & (size - 1)
 		}
-		t.slots[i] = pairSlot{key, uint64(rank)<<32 | uint64(uint32(m.id))}
+		t.slots[i] = h>>32<<32 | uint64(rank)
+	}
+	for a := range 256 {
+		for b := range 256 {
+			t.bytes[a][b] = t.rank(byteID[a], byteID[b])
+		}
 	}
 	return t
 }
 
 func pairKey(a, b int32) uint64 { return uint64(uint32(a))<<32 | uint64(uint32(b)) }
 
-func (t *pairTable) index(key uint64) int {
-	hi, lo := bits.Mul64(key^0x9e3779b97f4a7c15, 0xd6e8feb86659fd93)
-	return int((hi ^ lo) >> t.shift)
+func pairHash(a, b int32) uint64 {
+	hi, lo := bits.Mul64(pairKey(a, b)^0x9e3779b97f4a7c15, 0xd6e8feb86659fd93)
+	return hi ^ lo
 }
 
-// get returns the entry of the pair a, b, or noMerge.
-func (t *pairTable) get(a, b int32) uint64 {
-	key := pairKey(a, b)
-	mask := len(t.slots) - 1
-	for i := t.index(key); ; i++ {
-		s := &t.slots[i&mask]
-		if s.key == key {
-			return s.entry
-		}
-		if s.key == noMerge {
+// rank returns the rank of the pair a, b, or noMerge.
+func (t *pairTable) rank(a, b int32) uint32 {
+	h := pairHash(a, b)
+	for i := int(h >> t.shift); ; i++ {
+		s := t.slots[i&(len(t.slots)-1)]
+		if uint32(s) == noMerge {
 			return noMerge
+		}
+		if s>>32 == h>>32 {
+			if m := &t.merges[uint32(s)]; m.a == a && m.b == b {
+				return uint32(s)
+			}
 		}
 	}
 }
 
-// Pieces of at most cacheKey bytes and cacheIDs tokens are cached: most pieces of a text are short and come again.
-const (
-	cacheKey  = 15
-	cacheIDs  = 4
-	cacheBits = 14
-	shortWord = 48 // longer pieces are merged with a heap
-)
-
-// cached is a slot of the cache: the bytes of a piece padded with zeros, its length in the last byte (so that no used
-// slot is zero), and its tokens, ended by -1 if there are fewer than cacheIDs.
-type cached struct {
-	k0, k1 uint64
-	ids    [cacheIDs]int32
-}
-
-// scratch is the memory of one encoding.
-type scratch struct {
-	cache []cached // (1 << cacheBits)
-	word  longWord
-}
-
-func newScratch() *scratch { return &scratch{cache: make([]cached, 1<<cacheBits)} }
+const shortWord = 48 // bytes; longer pieces are merged with a heap
 
 // longWord holds a piece while it is merged: a list linked by position and the candidates rank<<32 | position.
 type longWord struct {
@@ -91,76 +78,9 @@ type longWord struct {
 // merging is a pair that may merge: rank<<32 | position.
 type merging uint64
 
+func newMerging(rank uint32, at int32) merging { return merging(uint64(rank)<<32 | uint64(at)) }
+
 func (m merging) before(n merging) bool { return m < n }
-
-// appendPieces appends the tokens of text to dst and returns how many bytes of text they cover: all of them if final,
-// otherwise those that no further text can change.
-func (t *Tokenizer) appendPieces(dst []int32, s *scratch, text []byte, final bool) ([]int32, int) {
-	if t.split == splitNone {
-		for _, c := range text {
-			dst = append(dst, t.byteID[c])
-		}
-		return dst, len(text)
-	}
-	safe := whole(text)
-	p := 0
-	for p < len(text) {
-		rest := text[p:]
-		n, look := t.split.next(window(rest, maxPiece))
-		if !final && p+look >= safe && len(rest) <= maxPiece {
-			break
-		}
-		dst = t.appendPiece(dst, s, rest, n)
-		p += n
-	}
-	return dst, p
-}
-
-// appendPiece appends the tokens of the piece rest[:n] to dst. The bytes after it do not matter, but make loading
-// cheap.
-func (t *Tokenizer) appendPiece(dst []int32, s *scratch, rest []byte, n int) []int32 {
-	if n > cacheKey {
-		return t.appendWord(dst, s, rest[:n])
-	}
-	if n == 1 {
-		return append(dst, t.byteID[rest[0]])
-	}
-	var k0, k1 uint64
-	if len(rest) >= 16 {
-		k0, k1 = binary.LittleEndian.Uint64(rest), binary.LittleEndian.Uint64(rest[8:16])
-	} else {
-		var buf [16]byte
-		copy(buf[:], rest)
-		k0, k1 = binary.LittleEndian.Uint64(buf[:]), binary.LittleEndian.Uint64(buf[8:])
-	}
-	if n < 8 {
-		k0 &= 1<<(8*n) - 1
-		k1 = 0
-	} else {
-		k1 &= 1<<(8*(n-8)) - 1
-	}
-	k1 |= uint64(n) << 56
-	hi, lo := bits.Mul64(k0^0x9e3779b97f4a7c15, k1^0xd6e8feb86659fd93)
-	c := &s.cache[(hi^lo)>>(64-cacheBits)]
-	if c.k0 != k0 || c.k1 != k1 {
-		have := len(dst)
-		dst = t.appendWord(dst, s, rest[:n])
-		if ids := dst[have:]; len(ids) <= cacheIDs {
-			c.k0, c.k1 = k0, k1
-			if copy(c.ids[:], ids) < cacheIDs {
-				c.ids[len(ids)] = -1
-			}
-		}
-		return dst
-	}
-	for _, id := range c.ids {
-		if id < 0 {
-			break
-		}
-		dst = append(dst, id)
-	}
-	return dst
-}
 
 // appendWord appends the tokens of the piece w to dst. If w is not a token itself, it starts with the bytes and merges
 // the pair of lowest rank, the leftmost of equals, until none is left.
@@ -171,37 +91,43 @@ func (t *Tokenizer) appendWord(dst []int32, s *scratch, w []byte) []int32 {
 	if len(w) > shortWord {
 		return t.appendLong(dst, &s.word, w)
 	}
+	// A list linked by place. Of a place whose token went into the one before, only the rank is looked at.
 	var ids [shortWord]int32
-	var entries [shortWord]uint64 // of the pair ids[i], ids[i+1]
+	var ranks [shortWord]uint32 // of the token at this place and the next
+	var prev, next [64]uint8
 	n := len(w)
 	for i, c := range w {
-		ids[i] = t.byteID[c]
-	}
-	for i := range n - 1 {
-		entries[i] = t.pairs.get(ids[i], ids[i+1])
-	}
-	for n > 1 {
-		best, at := uint64(noMerge), 0
-		for i, e := range entries[:n-1] {
-			if e < best {
-				best, at = e, i
-			}
+		ids[i], prev[i], next[i] = t.byteID[c], uint8(i-1), uint8(i+1)
+		if i > 0 {
+			ranks[i-1] = t.pairs.bytes[w[i-1]][c]
 		}
-		if best == noMerge {
+	}
+	ranks[n-1] = noMerge
+	for {
+		best := uint64(noMerge) << 6 // rank and place: without a branch that nobody can predict
+		for i, r := range ranks[:n] {
+			best = min(best, uint64(r)<<6|uint64(i))
+		}
+		if best>>6 == noMerge {
 			break
 		}
-		ids[at] = int32(uint32(best))
-		copy(ids[at+1:n-1], ids[at+2:n])
-		copy(entries[at:n-2], entries[at+1:n-1])
-		n--
-		if at > 0 {
-			entries[at-1] = t.pairs.get(ids[at-1], ids[at])
+		i := best & 63
+		j := next[i]
+		k := next[j]
+		ids[i], ranks[j], next[i], prev[k&63] = t.pairs.merges[best>>6].id, noMerge, k, uint8(i)
+		if i > 0 {
+			h := prev[i]
+			ranks[h] = t.pairs.rank(ids[h], ids[i])
 		}
-		if at < n-1 {
-			entries[at] = t.pairs.get(ids[at], ids[at+1])
+		ranks[i] = noMerge
+		if int(k) < n {
+			ranks[i] = t.pairs.rank(ids[i], ids[k])
 		}
 	}
-	return append(dst, ids[:n]...)
+	for i := 0; i < n; i = int(next[i]) {
+		dst = append(dst, ids[i])
+	}
+	return dst
 }
 
 // appendLong is appendWord in O(n log n). Candidates wait in a sorted queue. New ones go to a heap, which becomes the
@@ -217,8 +143,8 @@ func (t *Tokenizer) appendLong(dst []int32, l *longWord, w []byte) []int32 {
 	}
 	queue, h := l.queue[:0], l.heap[:0]
 	for i := range n - 1 {
-		if e := t.pairs.get(ids[i], ids[i+1]); e != noMerge {
-			queue = append(queue, merging(e>>32<<32|uint64(i)))
+		if r := t.pairs.bytes[w[i]][w[i+1]]; r != noMerge {
+			queue = append(queue, newMerging(r, int32(i)))
 		}
 	}
 	slices.Sort(queue)
@@ -241,22 +167,22 @@ func (t *Tokenizer) appendLong(dst []int32, l *longWord, w []byte) []int32 {
 		if ids[i] < 0 || int(j) == n {
 			continue
 		}
-		e := t.pairs.get(ids[i], ids[j])
-		if e>>32 != uint64(top>>32) {
+		rank := t.pairs.rank(ids[i], ids[j])
+		if rank != uint32(top>>32) {
 			continue // one of the two has merged meanwhile
 		}
-		ids[i], ids[j] = int32(uint32(e)), -1
+		ids[i], ids[j] = t.pairs.merges[rank].id, -1
 		k := next[j]
 		next[i] = k
 		if q := prev[i]; q >= 0 {
-			if e := t.pairs.get(ids[q], ids[i]); e != noMerge {
-				h.push(merging(e>>32<<32 | uint64(q)))
+			if r := t.pairs.rank(ids[q], ids[i]); r != noMerge {
+				h.push(newMerging(r, q))
 			}
 		}
 		if int(k) < n {
 			prev[k] = i
-			if e := t.pairs.get(ids[i], ids[k]); e != noMerge {
-				h.push(merging(e>>32<<32 | uint64(i)))
+			if r := t.pairs.rank(ids[i], ids[k]); r != noMerge {
+				h.push(newMerging(r, i))
 			}
 		}
 	}

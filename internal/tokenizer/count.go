@@ -3,6 +3,8 @@ package tokenizer
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
+	"hash/maphash"
 	"iter"
 	"runtime"
 	"sync"
@@ -18,39 +20,89 @@ type part struct {
 	ends []int // where each document ends in text
 }
 
-// counter counts the pieces of one worker.
-type counter struct {
+// tally has the counts of pieces of several bytes, in shards by hash, so that workers seldom wait for each other.
+type tally [64]struct {
+	sync.Mutex
 	counts map[string]*int64
+	_      [48]byte // a cache line of its own
+}
+
+func (t *tally) add(piece []byte, n int64) {
+	s := &t[maphash.Bytes(seed, piece)%uint64(len(t))]
+	s.Lock()
+	defer s.Unlock()
+	if k := s.counts[string(piece)]; k != nil {
+		*k += n
+		return
+	}
+	if s.counts == nil {
+		s.counts = map[string]*int64{}
+	}
+	s.counts[string(piece)] = new(n)
+}
+
+// counter counts the pieces of one worker. Most of them are short and come again: they are counted in slots of a fixed
+// number, and a slot is emptied into the tally when another piece needs it.
+type counter struct {
+	all    *tally
+	slots  [1 << 15]struct{ k0, k1, n uint64 }
+	bytes  [256]int64 // pieces of one byte, by their byte
 	pieces int64
 }
 
 func (c *counter) add(p *part) {
 	start := 0
+	var buf [16]byte
 	for _, end := range p.ends {
 		for text := p.text[start:end]; len(text) > 0; {
-			n, _ := splitQwen2.next(window(text, trainPiece))
-			if k := c.counts[string(text[:n])]; k != nil {
-				*k++
-			} else {
-				c.counts[string(text[:n])] = new(int64(1))
+			n := nextASCII(text, splitQwen2.digits())
+			if n == 0 {
+				n, _ = splitQwen2.next(window(text, trainPiece))
 			}
 			c.pieces++
+			switch {
+			case n == 1:
+				c.bytes[text[0]]++
+			case n > shortBytes:
+				c.all.add(text[:n], 1)
+			default:
+				k0, k1 := pieceKey(sixteen(text, &buf), n)
+				i := keyHash(k0, k1) >> (64 - 15)
+				if s := &c.slots[i]; s.k0 != k0 || s.k1 != k1 {
+					c.empty(int(i))
+					s.k0, s.k1 = k0, k1
+				}
+				c.slots[i].n++
+			}
 			text = text[n:]
 		}
 		start = end
 	}
 }
 
+// empty moves the count of a slot to the tally.
+func (c *counter) empty(i int) {
+	s := &c.slots[i]
+	if s.n > 0 {
+		var b [16]byte
+		binary.LittleEndian.PutUint64(b[:8], s.k0)
+		binary.LittleEndian.PutUint64(b[8:], s.k1)
+		c.all.add(b[:s.k1>>56], int64(s.n))
+		s.n = 0
+	}
+}
+
 // countPieces reads the documents and counts their pieces, over all workers.
+// Memory: the different pieces, two parts for each worker, and its slots.
 func countPieces(ctx context.Context, docs iter.Seq2[[]byte, error], opt TrainOptions) (
-	map[string]*int64, TrainReport, error,
+	*tally, TrainReport, error,
 ) {
 	var report TrainReport
 	workers := opt.Workers
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	counters := make([]counter, workers)
+	counters, all := make([]counter, workers), new(tally)
 	full, free := make(chan *part, workers), make(chan *part, 2*workers)
 	for range cap(free) {
 		free <- &part{text: make([]byte, 0, partSize)}
@@ -58,12 +110,15 @@ func countPieces(ctx context.Context, docs iter.Seq2[[]byte, error], opt TrainOp
 	var wg sync.WaitGroup
 	for i := range counters {
 		c := &counters[i]
-		c.counts = map[string]*int64{}
+		c.all = all
 		wg.Go(par.Guard(func() {
 			for p := range full {
 				c.add(p)
 				p.text, p.ends = p.text[:0], p.ends[:0]
 				free <- p
+			}
+			for i := range c.slots {
+				c.empty(i)
 			}
 		}))
 	}
@@ -73,19 +128,20 @@ func countPieces(ctx context.Context, docs iter.Seq2[[]byte, error], opt TrainOp
 	if err != nil {
 		return nil, report, err
 	}
-	all := counters[0]
-	for _, c := range counters[1:] {
-		all.pieces += c.pieces
-		for w, n := range c.counts {
-			if k := all.counts[w]; k != nil {
-				*k += *n
-			} else {
-				all.counts[w] = n
-			}
+	var bytes [256]int64
+	for i := range counters {
+		report.Pieces += counters[i].pieces
+		for b, n := range counters[i].bytes {
+			bytes[b] += n
 		}
 	}
-	report.Pieces, report.Unique = all.pieces, len(all.counts)
-	return all.counts, report, nil
+	for _, n := range bytes {
+		report.Unique += int(min(n, 1))
+	}
+	for i := range all {
+		report.Unique += len(all[i].counts)
+	}
+	return all, report, nil
 }
 
 // readParts cuts the documents into parts and sends the sampled ones to full.

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"gimbal/internal/nfc"
 )
 
 // The golden values are what the Python library `tokenizers` made of the files
@@ -147,7 +149,7 @@ func TestGolden(t *testing.T) {
 				t.Errorf("got %d tokens with hash %s, the library %d with %s", len(ids), hashIDs(ids), c.Tokens, c.Hash)
 			}
 			if tok.nfc {
-				text, _ = appendNFC(nil, text, true)
+				text, _ = nfc.Append(nil, text, true)
 			}
 			if got := tok.Decode(nil, ids); string(got) != string(text) {
 				t.Error("the text does not come back")
@@ -221,7 +223,7 @@ func TestGoldenNFC(t *testing.T) {
 		t.Fatal("testdata/golden.json holds no normal forms")
 	}
 	for _, c := range g.NFC {
-		if got, _ := appendNFC(nil, []byte(c[0]), true); string(got) != c[1] {
+		if got, _ := nfc.Append(nil, []byte(c[0]), true); string(got) != c[1] {
 			t.Errorf("%+q: got %+q, the library %+q", c[0], got, c[1])
 		}
 	}
@@ -233,7 +235,7 @@ func TestGoldenNFC(t *testing.T) {
 	for c := range rune(unicode.MaxRune + 1) {
 		if utf8.ValidRune(c) {
 			s := string(c)
-			got, _ = appendNFC(got[:0], []byte("a"+s+"\u0323\u0301"+s+"\u0315"+s), true)
+			got, _ = nfc.Append(got[:0], []byte("a"+s+"\u0323\u0301"+s+"\u0315"+s), true)
 			h.Write(append(got, '\n'))
 		}
 	}

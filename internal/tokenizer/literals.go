@@ -3,6 +3,8 @@ package tokenizer
 import (
 	"bytes"
 	"slices"
+
+	"gimbal/internal/nfc"
 )
 
 // literals is a trie that finds added tokens in text: the leftmost, and of those that begin there the longest.
@@ -13,17 +15,17 @@ type literals struct {
 	longest int              // bytes
 }
 
-// newLiterals returns the trie of the added tokens that want chooses; nil if it chooses none. With nfc, tokens for
+// newLiterals returns the trie of the added tokens that want chooses; nil if it chooses none. With normalize, tokens for
 // normalized text are normalized.
-func newLiterals(all []added, nfc bool, want func(added) bool) *literals {
+func newLiterals(all []added, normalize bool, want func(added) bool) *literals {
 	l := &literals{next: map[uint64]int32{}, tokens: []int32{-1}}
 	for i, a := range all {
 		if !want(a) {
 			continue
 		}
 		content := []byte(a.content)
-		if a.normalized && nfc {
-			content, _ = appendNFC(nil, content, true)
+		if a.normalized && normalize {
+			content, _ = nfc.Append(nil, content, true)
 		}
 		node := int32(0)
 		for _, c := range content {

@@ -3,6 +3,8 @@ package tokenizer
 import (
 	"unicode"
 	"unicode/utf8"
+
+	"gimbal/internal/nfc"
 )
 
 // The split of text into pieces ("pre-tokens") inside which merges happen. Each scanner below is a published regular
@@ -32,7 +34,7 @@ var patterns = [...]string{
 // maxPiece bounds a piece: the scanner sees the text as if it ended this many bytes after the start of the piece. It
 // cuts only runs of a mebibyte of letters, of signs or of spaces, which could not be encoded in bounded memory
 // otherwise.
-const maxPiece = 1 << 20
+const maxPiece = nfc.Longest
 
 // class is what the patterns distinguish.
 type class uint8
@@ -118,14 +120,23 @@ func (s split) next(b []byte) (n, look int) {
 	switch s {
 	case splitGPT2:
 		return nextGPT2(b)
-	case splitQwen2:
-		return nextLlama(b, 1)
-	case splitLlama3:
-		return nextLlama(b, 3)
+	case splitQwen2, splitLlama3:
+		return nextLlama(b, s.digits())
 	case splitDigits:
 		return nextDigits(b)
 	}
 	return 1, 0
+}
+
+// digits returns the number of digits in a piece of the splits of Qwen 2 and Llama 3; 0 for others.
+func (s split) digits() int {
+	switch s {
+	case splitQwen2:
+		return 1
+	case splitLlama3:
+		return 3
+	}
+	return 0
 }
 
 // nextLlama is next for the patterns of Llama 3 and Qwen 2, which differ in the number of digits in a piece.
@@ -286,17 +297,4 @@ func window(b []byte, limit int) []byte {
 		}
 	}
 	return b[:limit]
-}
-
-// whole returns the length of b without a character that its end may cut.
-func whole(b []byte) int {
-	for i := len(b) - 1; i >= 0 && i > len(b)-utf8.UTFMax; i-- {
-		if utf8.RuneStart(b[i]) {
-			if !utf8.FullRune(b[i:]) {
-				return i
-			}
-			break
-		}
-	}
-	return len(b)
 }

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"gimbal/internal/nfc"
 )
 
 // anySpace is \s of the patterns; in Go's regexp \s is ASCII without \v.
@@ -94,6 +96,46 @@ func TestSplitAgainstRegexp(t *testing.T) {
 	}
 }
 
+// TestASCIIAgainstSplit: what nextASCII cuts is what the scanners cut, whatever text follows, and it cuts most of a
+// text in ASCII.
+func TestASCIIAgainstSplit(t *testing.T) {
+	r := newRand(t)
+	const often = "etaoinSH  \t\n\r\v.,;'\"(){}_@[`~0123456789\x00\x7f"
+	for _, s := range []split{splitQwen2, splitLlama3} {
+		cut, all := 0, 0
+		for range 20000 {
+			var text []byte
+			for k := r.IntN(4); len(text) < 150; {
+				switch {
+				case r.IntN(30) == 0 && k == 0:
+					text = append(text, hardParts[r.IntN(len(hardParts))]...)
+				case r.IntN(10) == 0: // a run, up to beyond the limit
+					text = append(text, bytes.Repeat([]byte{often[r.IntN(len(often))]}, 1<<r.IntN(8))...)
+				default:
+					text = append(text, often[r.IntN(len(often))])
+				}
+			}
+			n := nextASCII(text, s.digits())
+			if all++; n == 0 {
+				continue
+			}
+			cut++
+			want, look := s.next(text)
+			if n != want {
+				t.Fatalf("split %d: %q is cut after %d bytes, want %d", s, text, n, want)
+			}
+			for _, more := range hardParts {
+				if want, _ := s.next(append(text[:look+1:look+1], more...)); n != want {
+					t.Fatalf("split %d: %q, cut after %d bytes, is cut after %d before %q", s, text, n, want, more)
+				}
+			}
+		}
+		if cut < all/2 {
+			t.Errorf("split %d: only %d of %d pieces are cut in ASCII", s, cut, all)
+		}
+	}
+}
+
 // TestLookIsEnough: what next calls decided stays so whatever text follows. All
 // texts of one or two parts with all parts behind them, and longer ones.
 func TestLookIsEnough(t *testing.T) {
@@ -101,7 +143,7 @@ func TestLookIsEnough(t *testing.T) {
 	for _, s := range []split{splitGPT2, splitQwen2, splitLlama3, splitDigits} {
 		check := func(text []byte, more string) {
 			n, look := s.next(text)
-			if look >= whole(text) {
+			if look >= nfc.Whole(text) {
 				return // not decided
 			}
 			long := append(text[:len(text):len(text)], more...)
@@ -152,20 +194,6 @@ func TestWindow(t *testing.T) {
 	} {
 		if got := len(window([]byte(c.text), 4)); got != c.want {
 			t.Errorf("window(%q, 4) has %d bytes, want %d", c.text, got, c.want)
-		}
-	}
-}
-
-func TestWhole(t *testing.T) {
-	for _, c := range []struct {
-		text string
-		want int
-	}{
-		{"", 0}, {"a", 1}, {"中", 3}, {"a\xe4\xb8", 1}, {"a\xe4", 1}, {"\xf0\x9f\x98", 0}, {"😀", 4},
-		{"a\x80", 2}, {"\x80\x80\x80\x80", 4}, {"a\xff", 2}, {"\xe4\x41", 2},
-	} {
-		if got := whole([]byte(c.text)); got != c.want {
-			t.Errorf("whole(%q) = %d, want %d", c.text, got, c.want)
 		}
 	}
 }

@@ -1,5 +1,7 @@
 package tokenizer
 
+import "gimbal/internal/nfc"
+
 // stage takes added tokens out of text, and normalizes what lies between them.
 type stage struct {
 	added *literals // nil: none
@@ -59,7 +61,7 @@ func (e *Encoder) passOn(dst []int32, text []byte, final bool) ([]int32, int) {
 func (e *Encoder) hand(dst []int32, text []byte, final bool) ([]int32, int) {
 	n := len(text)
 	if e.stage.nfc {
-		e.normal, n = appendNFC(e.normal[:0], text, final)
+		e.normal, n = nfc.Append(e.normal[:0], text, final)
 		text = e.normal
 	}
 	if e.err == nil {

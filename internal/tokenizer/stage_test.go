@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gimbal/internal/nfc"
 )
 
 // normalizing returns a tokenizer that normalizes and has added tokens of all
@@ -88,8 +90,8 @@ func TestStages(t *testing.T) {
 			t.Fatalf("%q in parts gives %v, at once %v", b, got, whole)
 		}
 		// What is spelled is the text in its normal form, added tokens aside.
-		normal, _ := appendNFC(nil, b, true)
-		if again, _ := appendNFC(nil, normal, true); !bytes.Equal(again, normal) {
+		normal, _ := nfc.Append(nil, b, true)
+		if again, _ := nfc.Append(nil, normal, true); !bytes.Equal(again, normal) {
 			t.Fatalf("%q: the normal form %q becomes %q", b, normal, again)
 		}
 		if bytes.Contains(b, []byte("<")) || bytes.Contains(normal, []byte("caf\u00e9")) {

@@ -160,7 +160,7 @@ func build(kind string, sp split, vocab [][]byte, merges []merge, extra []added)
 			}
 		}
 		t.gaps = slices.Contains(t.byteID[:], -1)
-		t.pairs = newPairTable(merges)
+		t.pairs = newPairTable(merges, &t.byteID)
 		t.pool.New = func() any { return newScratch() }
 	}
 	t.json = sync.OnceValues(func() ([]byte, string) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 )
 
@@ -67,7 +68,10 @@ func TrainBPE(ctx context.Context, docs iter.Seq2[[]byte, error], opt TrainOptio
 	if report.Sampled == 0 {
 		return nil, report, ErrNoText
 	}
-	tr := newTrainer(words)
+	tr, err := newTrainer(words, report.Sampled)
+	if err != nil {
+		return nil, report, err
+	}
 	if err := tr.train(ctx, opt.VocabSize-1); err != nil {
 		return nil, report, err
 	}
@@ -79,8 +83,7 @@ func TrainBPE(ctx context.Context, docs iter.Seq2[[]byte, error], opt TrainOptio
 
 // trainer holds the different pieces as tokens, and counts their pairs.
 type trainer struct {
-	syms   []int32 // the pieces end to end; a piece shrinks in place
-	words  []word
+	words  []uint32 // the pieces end to end: header, tokens; a piece shrinks in place
 	pairs  map[uint64]*pairCount
 	queue  heap[candidate]
 	ranks  map[uint64]int32 // pairs merged already, with their rank
@@ -92,17 +95,15 @@ type trainer struct {
 	near   [4][]*pairCount // see apply
 }
 
-type word struct {
-	start int // in syms
-	n     int32
-	count int64
-}
+// A piece begins with its count, low half first, and the number of its tokens. They lie before the tokens so that a
+// visit, which is a miss of the cache, is one miss.
+const header = 3
 
-// pairCount has how often a pair occurs, and the indices of the words that have it or had it, some more than once.
+// pairCount has how often a pair occurs, and where the words that have it or had it begin, some more than once.
 type pairCount struct {
 	key   uint64
 	count int64
-	words []int32
+	words []uint32
 	grown bool // in this step
 }
 
@@ -120,7 +121,8 @@ func (c candidate) before(d candidate) bool {
 	return c.key < d.key // by the first id, then the second
 }
 
-func newTrainer(counts map[string]*int64) *trainer {
+// newTrainer takes the counts of a sample of so many bytes, and leaves none.
+func newTrainer(counts *tally, sampled int64) (*trainer, error) {
 	t := &trainer{pairs: map[uint64]*pairCount{}, ranks: map[uint64]int32{}, ids: map[string]int32{}}
 	var byteID [256]int32
 	for id, c := range byteOrder {
@@ -128,30 +130,32 @@ func newTrainer(counts map[string]*int64) *trainer {
 		t.vocab = append(t.vocab, []byte{c})
 		t.ids[string([]byte{c})] = int32(id)
 	}
-	symbols, words := 0, 0
-	for w := range counts {
-		if len(w) > 1 {
-			symbols += len(w)
-			words++
+	size := 0
+	for i := range counts {
+		for w := range counts[i].counts {
+			size += header + len(w)
 		}
 	}
-	t.syms, t.words = make([]int32, 0, symbols), make([]word, 0, words)
+	if size > math.MaxUint32 {
+		return nil, fmt.Errorf("tokenizer: the different pieces of %d bytes are too many; lower the sample", sampled)
+	}
+	t.words = make([]uint32, 0, size)
 	near := make([][256]*pairCount, 256)
-	for w, n := range counts {
-		if len(w) < 2 {
-			continue
-		}
-		at := int32(len(t.words))
-		t.words = append(t.words, word{start: len(t.syms), n: int32(len(w)), count: *n})
-		for i := range len(w) {
-			t.syms = append(t.syms, byteID[w[i]])
-			if i > 0 {
-				a, b := byteID[w[i-1]], byteID[w[i]]
-				t.pair(near[a][:], b, pairKey(a, b)).add(*n, at)
+	for i := range counts {
+		for w, n := range counts[i].counts {
+			at := uint32(len(t.words))
+			t.words = append(t.words, uint32(*n), uint32(*n>>32), uint32(len(w)))
+			for i := range len(w) {
+				t.words = append(t.words, uint32(byteID[w[i]]))
+				if i > 0 {
+					a, b := byteID[w[i-1]], byteID[w[i]]
+					t.pair(near[a][:], b, pairKey(a, b)).add(*n, at)
+				}
 			}
 		}
+		counts[i].counts = nil // its memory is free for the pairs
 	}
-	return t
+	return t, nil
 }
 
 // pair returns the count of the pair with the given key, and keeps it at near[i] to save later look-ups. The pair joins
@@ -171,7 +175,7 @@ func (t *trainer) pair(near []*pairCount, i int32, key uint64) *pairCount {
 }
 
 // add counts the pair n more times in word at.
-func (p *pairCount) add(n int64, at int32) {
+func (p *pairCount) add(n int64, at uint32) {
 	p.count += n
 	p.grown = true
 	if k := len(p.words); k == 0 || p.words[k-1] != at {
@@ -249,32 +253,33 @@ func (t *trainer) apply(m merge) {
 		t.near[i] = append(t.near[i], make([]*pairCount, len(t.vocab)-len(t.near[i]))...)
 	}
 	start := len(t.step)
-	self := t.pairs[pairKey(m.a, m.b)]
+	self, a, b := t.pairs[pairKey(m.a, m.b)], uint32(m.a), uint32(m.b)
 	for _, at := range self.words {
-		w := &t.words[at]
-		s := t.syms[w.start : w.start+int(w.n)]
+		head := t.words[at : at+header]
+		count, n := int64(head[0])|int64(head[1])<<32, head[2]
+		s := t.words[at+header : at+header+n]
 		out := 0
 		for i := 0; i < len(s); i++ {
-			if s[i] != m.a || i+1 == len(s) || s[i+1] != m.b {
+			if s[i] != a || i+1 == len(s) || s[i+1] != b {
 				s[out] = s[i]
 				out++
 				continue
 			}
 			if out > 0 {
-				x := s[out-1]
-				t.pair(t.near[0], x, pairKey(x, m.a)).count -= w.count
-				t.pair(t.near[1], x, pairKey(x, m.id)).add(w.count, at)
+				x := int32(s[out-1])
+				t.pair(t.near[0], x, pairKey(x, m.a)).count -= count
+				t.pair(t.near[1], x, pairKey(x, m.id)).add(count, at)
 			}
 			if i+2 < len(s) {
-				x := s[i+2]
-				t.pair(t.near[2], x, pairKey(m.b, x)).count -= w.count
-				t.pair(t.near[3], x, pairKey(m.id, x)).add(w.count, at)
+				x := int32(s[i+2])
+				t.pair(t.near[2], x, pairKey(m.b, x)).count -= count
+				t.pair(t.near[3], x, pairKey(m.id, x)).add(count, at)
 			}
-			s[out] = m.id
+			s[out] = uint32(m.id)
 			out++
 			i++
 		}
-		w.n = int32(out)
+		head[2] = uint32(out)
 	}
 	for _, p := range t.step[start:] {
 		a, b := int32(p.key>>32), int32(uint32(p.key))

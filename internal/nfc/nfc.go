@@ -1,4 +1,9 @@
-package tokenizer
+// Package nfc brings text that arrives in parts into normalization form C, as Hugging Face's tokenizers do. The call
+// is Append. The package knows no token.
+//
+// The tables and the fast paths are x/text's. That library also breaks up runs of more than 30 combining marks
+// (stream-safe text), and the reference does not: such runs are composed here.
+package nfc
 
 import (
 	"slices"
@@ -8,21 +13,20 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Normalization form C, the one normalizer of byte-level BPE files. The tables and the fast paths are x/text's. That
-// library also breaks up runs of more than 30 combining marks (stream-safe text), and the reference does not: such runs
-// are composed here.
+// Longest bounds a segment, which is a character and what may combine with it: a longer one is cut, as it could not be
+// normalized in bounded memory otherwise.
+const Longest = 1 << 20
 
 // fewMarks combining marks are never broken up, even if each of them and the character before them decompose into
 // three.
 const fewMarks = 8
 
-// appendNFC appends the NFC of text to dst and returns how many bytes of text it stands for: all of them if final,
-// otherwise those that no further text can change. A segment (a character and what may combine with it) longer than
-// maxPiece is cut there.
-func appendNFC(dst, text []byte, final bool) ([]byte, int) {
+// Append appends the NFC of text to dst and returns how many bytes of text it stands for: all of them if final,
+// otherwise those that no further text can change. A byte that is not part of valid UTF-8 stays as it is.
+func Append(dst, text []byte, final bool) ([]byte, int) {
 	end := len(text)
 	if !final {
-		end = lastSegment(text[:whole(text)])
+		end = lastSegment(text[:Whole(text)])
 	}
 	done := 0
 	for done < end {
@@ -47,7 +51,7 @@ func firstSegment(b []byte) int {
 		if p.BoundaryBefore() {
 			break
 		}
-		if i+p.Size() > maxPiece {
+		if i+p.Size() > Longest {
 			break
 		}
 		i += p.Size()
@@ -55,7 +59,7 @@ func firstSegment(b []byte) int {
 	return i
 }
 
-// lastSegment returns where the last segment of b begins, which may go on. One longer than maxPiece begins where it is
+// lastSegment returns where the last segment of b begins, which may go on. One longer than Longest begins where it is
 // cut.
 func lastSegment(b []byte) int {
 	i := len(b)
@@ -66,7 +70,7 @@ func lastSegment(b []byte) int {
 			break
 		}
 	}
-	for len(b)-i > maxPiece {
+	for len(b)-i > Longest {
 		i += firstSegment(b[i:])
 	}
 	return i
@@ -174,4 +178,17 @@ func compose(a, b rune) (rune, bool) {
 	s := norm.NFC.String(string([]rune{a, b}))
 	r, w := utf8.DecodeRuneInString(s)
 	return r, w == len(s)
+}
+
+// Whole returns the length of b without a character that its end may cut.
+func Whole(b []byte) int {
+	for i := len(b) - 1; i >= 0 && i > len(b)-utf8.UTFMax; i-- {
+		if utf8.RuneStart(b[i]) {
+			if !utf8.FullRune(b[i:]) {
+				return i
+			}
+			break
+		}
+	}
+	return len(b)
 }
