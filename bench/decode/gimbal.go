@@ -20,7 +20,7 @@ const mostStreams = 64
 
 func newGimbal(s size, x *kernel.Exec, format string) (*gimbal, error) {
 	a := s.arch()
-	d, err := model.NewDecoder[float32](a, x, model.DecoderOptions{Tokens: 512, Rows: mostStreams, Mode: model.ModeFP32})
+	d, err := model.NewDecoder[float32](a, x, model.DecoderOptions{Tokens: 512, Rows: mostStreams, Weights: format})
 	if err != nil {
 		return nil, err
 	}

@@ -62,20 +62,6 @@ func NewWeightsCoded(w []float32, buf []byte, f Format, out, in int) *Weights[fl
 	return h
 }
 
-// Decoded overwrites dst (Out, In) with the values that Forward multiplies by: W itself unless it is coded.
-func (w *Weights[T]) Decoded(dst []T) {
-	require(len(dst) == w.out*w.in, "kernel: short weight")
-	if w.coded == nil {
-		copy(dst, w.w)
-		return
-	}
-	row := make([]float32, w.in)
-	for o := range w.out {
-		w.coded.expandGo(&row[0], 1, o/panelRows, 0, o%panelRows, 1, w.in)
-		copy(float32s(dst[o*w.in:(o+1)*w.in]), row)
-	}
-}
-
 // encoding is the work of Refresh for coded weights, by panels.
 type encoding struct {
 	*coded
@@ -178,6 +164,13 @@ type codedTable struct {
 	dot func(c *float32, src *byte, x *float32, k int, add bool)
 }
 
+func (t *table[T]) codedOf(f Format) *codedTable {
+	if f == BF16 {
+		return &t.codedBF16
+	}
+	return &t.codedInt8
+}
+
 // expandCols is the number of rows of W that codedTable.expand takes.
 const expandCols = 16
 
@@ -188,7 +181,7 @@ func (e *engine[T]) packCoded(dst []T, c *coded, l0, k, j0, j1 int) {
 		step := min(e.nr, expandCols)
 		for i := 0; i < e.nr && (j+i)/panelRows < len(c.panels)/c.length; i += step {
 			panel, col := (j+i)/panelRows, (j+i)%panelRows
-			if t := e.coded[c.format]; t.expand != nil {
+			if t := e.codedOf(c.format); t.expand != nil {
 				t.expand(&to[(j-j0)*k+i], e.nr, c.at(panel, l0), col, k)
 			} else {
 				c.expandGo(&to[(j-j0)*k+i], e.nr, panel, l0, col, step, k)
@@ -196,45 +189,3 @@ func (e *engine[T]) packCoded(dst []T, c *coded, l0, k, j0, j1 int) {
 		}
 	}
 }
-
-// vector computes columns [n0, n1) of a product with one row, as multiply does and with the same bits, but reads W once
-// from the first byte to the last. It returns the column up to which it came.
-func (e *engine[T]) vector(s *scratch[T], p *product[T], row, n0, n1 int) (done int) {
-	a, c := p.a[row*p.rs:], p.c[row*p.ldc:]
-	if p.coded != nil && n0%panelRows == 0 && e.coded[p.coded.format].dot != nil {
-		dot := e.coded[p.coded.format].dot
-		for j := n0; j < n1; j += panelRows {
-			to := float32s(c[j:])
-			if n1-j < panelRows {
-				to = float32s(s.a)
-			}
-			for l0 := 0; l0 < p.k; l0 += kBlock {
-				dot(&to[0], p.coded.at(j/panelRows, l0), &float32s(a)[l0], min(kBlock, p.k-l0), l0 > 0)
-			}
-			if n1-j < panelRows {
-				copy(c[j:n1], s.a)
-			}
-		}
-		return n1
-	}
-	if p.coded != nil || e.dots == nil || p.k%4 != 0 {
-		return n0
-	}
-	j := n0
-	for ; j+dotRows <= n1; j += dotRows {
-		for l0 := 0; l0 < p.k; l0 += kBlock {
-			w, next := p.b[j*p.ldb+l0:], p.b[j*p.ldb+l0:]
-			// The next call reads the next terms, or the next rows: fetch them meanwhile.
-			if l0+kBlock < p.k {
-				next = w[kBlock:]
-			} else if j+2*dotRows <= n1 {
-				next = p.b[(j+dotRows)*p.ldb:]
-			}
-			e.dots(&c[j], &w[0], p.ldb, &a[l0], &next[0], min(kBlock, p.k-l0), l0 > 0)
-		}
-	}
-	return j
-}
-
-// dotRows is the number of rows of W that a call of dots takes.
-const dotRows = 16

@@ -87,8 +87,8 @@ func (e *engine[T]) multiply(s *scratch[T], p *product[T], m0, m1, n0, n1 int) {
 		}
 		return
 	}
-	if m1-m0 == 1 && p.transB && p.ks == 1 && p.alpha == 1 && !p.add {
-		n0 = e.vector(s, p, m0, n0, n1)
+	if p.transB && p.ks == 1 && p.alpha == 1 && !p.add {
+		n0 = e.stream(s, p, m0, m1, n0, n1)
 	}
 	width, height := bBlock/kBlock/e.nr*e.nr, aPanels*e.mr
 	few := m1-m0 <= e.mr || m1-m0 <= fewRows && p.transB && p.ks == 1

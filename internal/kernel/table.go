@@ -53,7 +53,7 @@ type table[T Float] struct {
 	// does it.
 	dots func(c, w *T, ldw int, x, next *T, k int, add bool)
 
-	coded [3]codedTable // by Format
+	codedBF16, codedInt8 codedTable
 
 	vectors[T]
 }

@@ -32,7 +32,7 @@ var avx512 = tierTable{
 	table: table[float32]{
 		mr: 14, nr: 32, tile: tileAVX512,
 		lanes: 16, packT: packTAVX512, packN: packNAVX512, packRows: packRowsAVX512,
-		dots: dotsAVX2, coded: codedAVX2,
+		dots: dotsAVX2, codedBF16: codedBF16AVX2, codedInt8: codedInt8AVX2,
 		vectors: vectors[float32]{
 			exp: expAVX512, gelu: geluAVX512, expSub: expSubAVX512,
 			max: maxAVX512, sum: sumAVX512, dot: dotAVX512, sumSquares: sumSquaresAVX512,
@@ -51,7 +51,7 @@ var avx2 = tierTable{
 	table: table[float32]{
 		mr: 6, nr: 16, tile: tileAVX2,
 		lanes: 8, packT: packTAVX2, packN: packNAVX2,
-		dots: dotsAVX2, coded: codedAVX2,
+		dots: dotsAVX2, codedBF16: codedBF16AVX2, codedInt8: codedInt8AVX2,
 		vectors: vectors[float32]{
 			exp: expAVX2, gelu: geluAVX2, expSub: expSubAVX2,
 			max: maxAVX2, sum: sumAVX2, dot: dotAVX2, sumSquares: sumSquaresAVX2,
@@ -65,8 +65,11 @@ var avx2 = tierTable{
 	peak: peakLoop{operands: 6 * 8, sums: 10 * 8, flops: 2 * 20 * 8, run: peakAVX2},
 }
 
-// codedAVX2 serves the tiers above, too: decoding waits for the memory.
-var codedAVX2 = [3]codedTable{BF16: {expandBF16AVX2, dotBF16AVX2}, Int8: {expandInt8AVX2, dotInt8AVX2}}
+// These serve the tiers above, too: decoding waits for the memory.
+var (
+	codedBF16AVX2 = codedTable{expandBF16AVX2, dotBF16AVX2}
+	codedInt8AVX2 = codedTable{expandInt8AVX2, dotInt8AVX2}
+)
 
 // The assembly. Calls go through the tables, where the compiler lets every pointer escape: //go:noescape would not
 // help.

@@ -74,7 +74,8 @@ func (w *Weights[T]) multiply(x *Exec, dst, src *Mat[T], n, cols, terms int, tra
 // Memory: adds to dw, which must not overlap dy or src.
 // Numerics: see the package doc; the sum is over the n rows in order.
 func (w *Weights[T]) BackWeight(x *Exec, dw []T, dy, src Mat[T], n int) {
-	require(len(dw) == w.out*w.in && w.coded == nil, "kernel: short weight gradient")
+	require(w.coded == nil, "kernel: gradient of coded weights")
+	require(len(dw) == w.out*w.in, "kernel: short weight gradient")
 	dy.check(n, w.out, w.bf16 != nil)
 	src.check(n, w.in, w.bf16 != nil)
 	if w.bf16 != nil {
