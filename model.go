@@ -54,6 +54,10 @@ type OpenOptions struct {
 	Checkpoint string
 	// Workers is the number of threads that compute. 0: one for each processor that Go may use.
 	Workers int
+	// Weights is the format of the matrices that write texts: "fp32", "bf16", or "int8", which rounds 32 neighbours in a
+	// row to 8 bits with a common scale. Fewer bytes make a text faster, and a little different; Score does not change.
+	// Empty: as training computes.
+	Weights string
 }
 
 // Limits of a pass: the more there are, the less often the weights are read, and the longer do others wait.
@@ -64,8 +68,9 @@ const (
 
 // Open opens a model: the directory of a run, the name of a run below runs/, or a checkpoint.
 //
-// Memory: four bytes for each parameter (eight with bf16 arithmetic), and about twice as much more from the first Score
-// on. Each call of Generate or Stream holds keys and values while it runs. Once Open has returned the files may go.
+// Memory: four bytes for each parameter (eight with bf16 arithmetic; with Weights "bf16" six, with "int8" five), and
+// about twice as much more from the first Score on. Each call of Generate or Stream holds keys and values while it
+// runs. Once Open has returned the files may go.
 //
 // It fails with a [CheckpointError] if nothing there can be used. Close gives everything back.
 func Open(path string, opt OpenOptions) (*Model, error) {
@@ -90,16 +95,16 @@ func open(path string, opt OpenOptions) (m *Model, err error) {
 	if m.exec, err = kernel.NewExec(opt.Workers, kernel.TierAuto); err != nil {
 		return nil, err
 	}
-	if err := m.load(c.Checkpoint); err != nil {
+	if err := m.load(c.Checkpoint, opt.Weights); err != nil {
 		m.exec.Close()
 		return nil, err
 	}
 	return m, nil
 }
 
-func (m *Model) load(c *checkpoint.Checkpoint) (err error) {
+func (m *Model) load(c *checkpoint.Checkpoint, weights string) (err error) {
 	m.writer, err = model.NewDecoder[float32](m.arch, m.exec, model.DecoderOptions{
-		Tokens: promptAtOnce + textsAtOnce, Rows: textsAtOnce, Mode: model.ModeAuto})
+		Tokens: promptAtOnce + textsAtOnce, Rows: textsAtOnce, Mode: model.ModeAuto, Weights: weights})
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,23 @@ import (
 // openRandom opens a model of bytes with random weights, whose texts differ and some of which end.
 func openRandom(t *testing.T, contextLen int) *Model {
 	t.Helper()
+	return openSaved(t, saveRandom(t, contextLen), "")
+}
+
+// openSaved opens a checkpoint with its weights in a format.
+func openSaved(t *testing.T, path, weights string) *Model {
+	t.Helper()
+	m, err := Open(path, OpenOptions{Workers: 2, Weights: weights})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
+// saveRandom saves the checkpoint of openRandom.
+func saveRandom(t *testing.T, contextLen int) string {
+	t.Helper()
 	arch := config.Arch{Shape: "qwen3", Layers: 1, Width: 16, Heads: 2, KVHeads: 1, HeadSize: 8, MLP: 24, Vocab: 257,
 		Context: contextLen, Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 1e4, QKNorm: true,
 		MLPKind: "swiglu", Tie: true}
@@ -45,12 +62,40 @@ func openRandom(t *testing.T, contextLen int) *Model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := Open(path, OpenOptions{Workers: 2})
-	if err != nil {
-		t.Fatal(err)
+	return path
+}
+
+// TestWeights wants formats to change what is written, a little, and never what is measured.
+func TestWeights(t *testing.T) {
+	path := saveRandom(t, 48)
+	texts := map[string]string{}
+	var loss float64
+	for _, format := range []string{"fp32", "bf16", "int8"} {
+		m := openSaved(t, path, format)
+		all, err := m.Generate(t.Context(), "prompt", GenerateOptions{Samples: 20, Temperature: 1, MaxTokens: 40, Seed: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range all {
+			texts[format] += text.Text
+		}
+		score, err := m.Score(t.Context(), "some text to measure")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if format == "fp32" {
+			loss = score.Loss
+		}
+		if score.Loss != loss {
+			t.Errorf("%s: %v nats instead of %v", format, score.Loss, loss)
+		}
 	}
-	t.Cleanup(func() { m.Close() })
-	return m
+	if texts["fp32"] == texts["int8"] || texts["bf16"] == texts["int8"] {
+		t.Error("formats write the same")
+	}
+	if _, err := Open(path, OpenOptions{Weights: "int4"}); err == nil || !strings.Contains(err.Error(), "int8") {
+		t.Errorf("int4: %v", err)
+	}
 }
 
 // TestStreamIsGenerate wants the tokens of a stream, joined, to be the texts of Generate, and each loop to yield

@@ -18,6 +18,7 @@ type sampleCmd struct {
 	Seed        uint64  `default:"1" help:"Seed: the same seed gives the same texts."`
 	Special     bool    `help:"Read special tokens in the prompt, such as <|im_start|>, as tokens, not as text."`
 	Checkpoint  string  `help:"${which}" placeholder:"NAME"`
+	Weights     string  `default:"auto" enum:"auto,fp32,bf16,int8" help:"Format of the weights: int8 is the fastest."`
 	JSON        bool    `name:"json" help:"Print the texts as JSON."`
 }
 
@@ -43,7 +44,11 @@ func (c *sampleCmd) Run(e *env) error {
 		}
 		prompt = string(bom.Drop(raw))
 	}
-	m, err := gimbal.Open(c.Run_, gimbal.OpenOptions{Checkpoint: c.Checkpoint})
+	weights := c.Weights
+	if weights == "auto" {
+		weights = "" // the library's word for as training computes
+	}
+	m, err := gimbal.Open(c.Run_, gimbal.OpenOptions{Checkpoint: c.Checkpoint, Weights: weights})
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,8 @@ const (
 	aLanes   = 16            // rows a panel may have
 	aPad     = 16            // keeps a panel's rows out of each other's cache sets
 	aPanel   = aLanes * (kBlock + aPad)
-	packStep = 8 // rows copied at a time from a row-major operand: streams a prefetcher can follow
+	fewRows  = 32 // rows of A that make no use of a wide block of B
+	packStep = 8  // rows copied at a time from a row-major operand: streams a prefetcher can follow
 )
 
 // scratch is one worker's memory for packed operands.
@@ -31,6 +32,7 @@ type product[T Float] struct {
 	b       []T // element (l, j) is b[l*ldb+j], or b[j*ldb+l] if transB
 	ldb     int
 	transB  bool
+	coded   *coded // of B, transposed, which is read instead; nil: none
 	c       []T
 	ldc     int
 	alpha   T
@@ -56,11 +58,15 @@ func (e *engine[T]) run(x *Exec, p product[T]) {
 	// Cut the dimension with more tiles. A worker packs the whole of the other operand for itself, so that workers need
 	// not wait for each other.
 	if j.byCols = (j.n+e.nr-1)/e.nr > (j.m+e.mr-1)/e.mr; j.byCols {
-		x.pool.Do(j.n, e.nr, j)
+		grain := e.nr
+		if j.coded != nil {
+			grain = panelRows
+		}
+		x.pool.Do(j.n, grain, j)
 	} else {
 		x.pool.Do(j.m, e.mr, j)
 	}
-	j.a, j.b, j.c = nil, nil, nil
+	j.a, j.b, j.c, j.coded = nil, nil, nil, nil
 }
 
 // alone computes a product on the calling goroutine, with the memory of a worker.
@@ -89,14 +95,18 @@ func (e *engine[T]) multiply(s *scratch[T], p *product[T], m0, m1, n0, n1 int) {
 		}
 		return
 	}
+	if p.transB && p.ks == 1 && p.alpha == 1 && !p.add {
+		n0 = e.stream(s, p, m0, m1, n0, n1)
+	}
 	width, height := bBlock/kBlock/e.nr*e.nr, aPanels*e.mr
-	if m1-m0 <= e.mr {
-		width = e.nr // each panel of B is used once: use it while it is in L1
+	few := m1-m0 <= e.mr || m1-m0 <= fewRows && p.transB && p.ks == 1
+	if few {
+		width = e.nr // a panel of B is used little: use it while it is in L1
 	}
 	// Packing costs more than it saves for operands that are used little. But A stored by terms spreads over too many
 	// cache lines.
 	inPlace := p.inPlace || m1-m0 <= e.mr
-	aInPlace := inPlace && p.ks == 1
+	aInPlace := (inPlace || few) && p.ks == 1
 	for j0 := n0; j0 < n1; j0 += width {
 		j1 := min(j0+width, n1)
 		for l0 := 0; l0 < p.k; l0 += kBlock {
@@ -139,6 +149,10 @@ func (e *engine[T]) multiply(s *scratch[T], p *product[T], m0, m1, n0, n1 int) {
 // elements per term, missing columns zero.
 func (e *engine[T]) packB(dst []T, p *product[T], l0, k, j0, j1 int) {
 	nr := e.nr
+	if p.coded != nil {
+		e.packCoded(dst, p.coded, l0, k, j0, j1)
+		return
+	}
 	if p.transB {
 		for j := j0; j < j1; j += nr {
 			e.packPanelT(dst[(j-j0)*k:], p, l0, k, j, min(nr, j1-j))

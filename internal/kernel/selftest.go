@@ -26,6 +26,40 @@ func selfTest(t *table[float32]) string {
 			return fmt.Sprintf("element %d of a %d by %d product is %g instead of %g", i, m, n, got[i], want[i])
 		}
 	}
+	return streamSelfTest(t)
+}
+
+// streamSelfTest compares the kernels that read W once with the twin, for one row and for several.
+func streamSelfTest(t *table[float32]) string {
+	const n, k, rows = 2*panelRows + 3, 44, codedRows + 1
+	w, a := make([]float32, n*k), make([]float32, rows*k)
+	for i := range w {
+		w[i] = float32(i*i%29 - 14) // exact in every order of summation, and in bfloat16
+	}
+	for i := range a {
+		a[i] = float32(i*i%31-15) / 8
+	}
+	for f := FP32; f <= Int8; f++ {
+		h := NewWeightsCoded(w, make([]byte, CodedLen(f, n, k)), f, n, k)
+		if h.coded != nil {
+			(&encoding{h.coded, w, n, k}).Part(0, 0, 3)
+		}
+		multiply := func(t *table[float32], m int) []float32 {
+			c, s := make([]float32, m*n), new(scratch[float32])
+			s.grow()
+			(&engine[float32]{table: t}).multiply(s, &product[float32]{m: m, n: n, k: k, a: a, rs: k, ks: 1,
+				b: w, ldb: k, transB: true, coded: h.coded, c: c, ldc: n, alpha: 1}, 0, m, 0, n)
+			return c
+		}
+		for _, m := range []int{1, rows} {
+			got, want := multiply(t, m), multiply(&generic32, m)
+			for i, v := range want {
+				if d := got[i] - v; !(d <= 0.01 && -d <= 0.01) { // sums of 8 bits are rounded
+					return fmt.Sprintf("element %d of %d rows by weights in format %d is %g instead of %g", i, m, f, got[i], v)
+				}
+			}
+		}
+	}
 	return ""
 }
 

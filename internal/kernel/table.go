@@ -48,6 +48,13 @@ type table[T Float] struct {
 	// (row stride ldd). Nil where Go does it.
 	packRows func(dst *T, ldd int, src *T, lds, rows, k int)
 
+	// dots computes the products of 16 rows of W, ldw apart, with x over k terms, a multiple of 4, starting from zero, in
+	// ascending order: c = W·x, or c += W·x if add. It fetches as many terms of 16 rows from next on. Nil where tile
+	// does it.
+	dots func(c, w *T, ldw int, x, next *T, k int, add bool)
+
+	codedBF16, codedInt8 codedTable
+
 	vectors[T]
 }
 

@@ -25,6 +25,10 @@ func lacks(k *tierTable) []string {
 	if k.bf16.name == "" { // the twin leaves rows to the functions on slices and has no loop of its own to measure
 		may = append(append(may, "bf16.peak.run"), missing(reflect.ValueOf(rowTable{}), "bf16.fused.")...)
 	}
+	if k.tier == Generic || k.tier == NEON { // decoding takes the tile kernel and Go
+		may = append(append(may, "table.dots"), missing(reflect.ValueOf(codedTable{}), "table.codedBF16.")...)
+		may = append(may, missing(reflect.ValueOf(codedTable{}), "table.codedInt8.")...)
+	}
 	all := missing(reflect.ValueOf(*k), "")
 	return slices.DeleteFunc(all, func(name string) bool { return slices.Contains(may, name) })
 }

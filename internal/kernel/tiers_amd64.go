@@ -32,6 +32,7 @@ var avx512 = tierTable{
 	table: table[float32]{
 		mr: 14, nr: 32, tile: tileAVX512,
 		lanes: 16, packT: packTAVX512, packN: packNAVX512, packRows: packRowsAVX512,
+		dots: dotsAVX2, codedBF16: codedBF16AVX2, codedInt8: codedInt8AVX2,
 		vectors: vectors[float32]{
 			exp: expAVX512, gelu: geluAVX512, expSub: expSubAVX512,
 			max: maxAVX512, sum: sumAVX512, dot: dotAVX512, sumSquares: sumSquaresAVX512,
@@ -50,6 +51,7 @@ var avx2 = tierTable{
 	table: table[float32]{
 		mr: 6, nr: 16, tile: tileAVX2,
 		lanes: 8, packT: packTAVX2, packN: packNAVX2,
+		dots: dotsAVX2, codedBF16: codedBF16AVX2, codedInt8: codedInt8AVX2,
 		vectors: vectors[float32]{
 			exp: expAVX2, gelu: geluAVX2, expSub: expSubAVX2,
 			max: maxAVX2, sum: sumAVX2, dot: dotAVX2, sumSquares: sumSquaresAVX2,
@@ -62,6 +64,12 @@ var avx2 = tierTable{
 	bf16: genericBF16,
 	peak: peakLoop{operands: 6 * 8, sums: 10 * 8, flops: 2 * 20 * 8, run: peakAVX2},
 }
+
+// These serve the tiers above, too: decoding waits for the memory.
+var (
+	codedBF16AVX2 = codedTable{expandBF16AVX2, dotBF16AVX2}
+	codedInt8AVX2 = codedTable{expandInt8AVX2, dotInt8AVX2}
+)
 
 // The assembly. Calls go through the tables, where the compiler lets every pointer escape: //go:noescape would not
 // help.
@@ -76,6 +84,12 @@ func tileAVX2(rows, k int, a *float32, rs, ks int, b *float32, bs int,
 	c *float32, ldc, cols int, alpha float32, add bool)
 func packNAVX2(dst *float32, ldd int, src *float32, lds, k, cols int)
 func packTAVX2(dst *float32, ldd int, src *float32, lds, k int)
+
+func dotsAVX2(c, w *float32, ldw int, x, next *float32, k int, add bool)
+func dotBF16AVX2(c *float32, src *byte, x *float32, k int, add bool)
+func dotInt8AVX2(c *float32, src *byte, x *float32, k int, add bool)
+func expandBF16AVX2(dst *float32, ldd int, src *byte, col, k int)
+func expandInt8AVX2(dst *float32, ldd int, src *byte, col, k int)
 
 func expAVX512(dst, src []float32)
 func geluAVX512(dst, src []float32)

@@ -6,6 +6,7 @@ type Weights[T Float] struct {
 	w       []T // (Out, In)
 	out, in int
 	bf16    *bfWeights // nil unless made by NewWeightsBF16
+	coded   *coded     // nil unless made by NewWeightsCoded
 }
 
 // NewWeights returns the handle of w, which holds W (out, in) row by row and stays the caller's. Call Refresh after
@@ -15,12 +16,16 @@ func NewWeights[T Float](w []T, out, in int) *Weights[T] {
 	return &Weights[T]{w: w, out: out, in: in}
 }
 
-// Refresh renews the packed forms of W; it must follow every change of W. Only handles made by NewWeightsBF16 have
-// such forms: the others read W itself, in blocks packed on the fly, and Refresh has nothing to do for them.
+// Refresh renews the packed forms of W; it must follow every change of W. Only handles made by NewWeightsBF16 and
+// NewWeightsCoded have such forms: the others read W itself, in blocks packed on the fly, and Refresh has nothing to do
+// for them.
 func (w *Weights[T]) Refresh(x *Exec) {
 	if w.bf16 != nil {
 		x.bf16.job.w = any(w).(*Weights[float32])
 		x.bf16.job.run(refresh, w.out)
+	}
+	if w.coded != nil {
+		x.pool.Do(len(w.coded.panels)/w.coded.length, 1, &encoding{w.coded, float32s(w.w), w.out, w.in})
 	}
 }
 
@@ -52,12 +57,13 @@ func (w *Weights[T]) multiply(x *Exec, dst, src *Mat[T], n, cols, terms int, tra
 		x.multiplyBF16(inF32(dst), inF32(src), packed, n, cols, terms)
 		return
 	}
+	require(w.coded == nil || trans, "kernel: gradient of coded weights")
 	dst.check(n, cols, false)
 	src.check(n, terms, false)
 	of[T](x).run(x, product[T]{
 		m: n, n: cols, k: terms,
 		a: src.F, rs: src.Stride, ks: 1,
-		b: w.w, ldb: w.in, transB: trans,
+		b: w.w, ldb: w.in, transB: trans, coded: w.coded,
 		c: dst.F, ldc: dst.Stride, alpha: 1,
 	})
 }
@@ -68,6 +74,7 @@ func (w *Weights[T]) multiply(x *Exec, dst, src *Mat[T], n, cols, terms int, tra
 // Memory: adds to dw, which must not overlap dy or src.
 // Numerics: see the package doc; the sum is over the n rows in order.
 func (w *Weights[T]) BackWeight(x *Exec, dw []T, dy, src Mat[T], n int) {
+	require(w.coded == nil, "kernel: gradient of coded weights")
 	require(len(dw) == w.out*w.in, "kernel: short weight gradient")
 	dy.check(n, w.out, w.bf16 != nil)
 	src.check(n, w.in, w.bf16 != nil)

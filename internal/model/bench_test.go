@@ -113,3 +113,53 @@ func benchmarkDecode(b *testing.B, mode string) {
 	}
 	b.ReportMetric(float64(b.N)*texts*length/b.Elapsed().Seconds(), "tokens/s")
 }
+
+// BenchmarkDecodeStep is one step of generation after 64 tokens; MB/s counts the bytes of the matrices.
+func BenchmarkDecodeStep(b *testing.B) {
+	char, gpt2, _ := benchShapes()
+	for _, c := range []struct {
+		name string
+		arch config.Arch
+	}{{"char-10m", char}, {"gpt2-124m", gpt2}} {
+		for _, format := range Formats {
+			for _, rows := range []int{1, 16} {
+				b.Run(fmt.Sprintf("%s/%s/rows=%d", c.name, format, rows), func(b *testing.B) {
+					benchmarkDecodeStep(b, c.arch, format, rows)
+				})
+			}
+		}
+	}
+}
+
+func benchmarkDecodeStep(b *testing.B, a config.Arch, format string, rows int) {
+	x := newExec(b, 0, kernel.TierAuto)
+	d, err := NewDecoder[float32](a, x, DecoderOptions{Tokens: 1024, Rows: rows, Weights: format})
+	if err != nil {
+		b.Fatal(err)
+	}
+	d.Params().Init(x.Pool(), a.Layers, 1)
+	d.Refresh()
+	cache := NewCache[float32](a, rows, 65)
+	logits := make([]float32, rows*a.Vocab)
+	var prompt, owner, tokens, each []int32
+	for row := range int32(rows) {
+		for i := range int32(64) {
+			prompt, owner = append(prompt, (row+7*i)%int32(a.Vocab)), append(owner, row)
+		}
+		tokens, each = append(tokens, row), append(each, row)
+	}
+	d.Decode(cache, prompt, owner, logits)
+	b.SetBytes(int64(overMatrices(a, func(out, in int) int {
+		if format == FormatFP32 {
+			return 4 * out * in
+		}
+		return kernel.CodedLen(kernelFormats[format], out, in)
+	})))
+	for b.Loop() {
+		d.Decode(cache, tokens, each, logits)
+		for row := range rows {
+			cache.Truncate(row, 64)
+		}
+	}
+	b.ReportMetric(float64(rows)*float64(b.N)/b.Elapsed().Seconds(), "tokens/s")
+}

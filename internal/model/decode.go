@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"strings"
 
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
@@ -55,10 +56,25 @@ func (c *Cache[T]) Truncate(row, n int) {
 
 // DecoderOptions size a Decoder.
 type DecoderOptions struct {
-	Tokens int    // positions computed at once; longer calls are cut
-	Rows   int    // most rows that one call extends
-	Mode   string // as Options.Mode; a Model's decoder has the mode of the model
+	Tokens  int    // positions computed at once; longer calls are cut
+	Rows    int    // most rows that one call extends
+	Mode    string // as Options.Mode; a Model's decoder has the mode of the model
+	Weights string // a format of Formats for the matrices, multiplied in mode fp32; "": as the mode has them
 }
+
+// Formats are the formats in which a decoder can hold its matrices: as they are, rounded to bfloat16, or in 8 bits with
+// a scale for 32 neighbours in a row. Fewer bytes are read for each token, at some cost of accuracy.
+var Formats = []string{FormatFP32, FormatBF16, FormatInt8}
+
+// Names of formats.
+const (
+	FormatFP32 = "fp32"
+	FormatBF16 = "bf16"
+	FormatInt8 = "int8"
+)
+
+var kernelFormats = map[string]kernel.Format{"": kernel.FP32, FormatFP32: kernel.FP32, FormatBF16: kernel.BF16,
+	FormatInt8: kernel.Int8}
 
 // Decoder computes the logits after tokens that extend the rows of a cache. It needs no memory for training.
 // Not safe for concurrent use, nor together with the Model whose Exec it shares.
@@ -90,20 +106,30 @@ func NewDecoder[T kernel.Float](a config.Arch, x *kernel.Exec, opt DecoderOption
 
 // Decoder returns a decoder that shares the parameters of m and what Refresh derives from them.
 func (m *Model[T]) Decoder(opt DecoderOptions) (*Decoder[T], error) {
-	opt.Mode = m.opt.Mode
+	opt.Mode, opt.Weights = m.opt.Mode, ""
 	return newDecoder(m.arch, m.network.x, &m.network, opt)
 }
 
 func newDecoder[T kernel.Float](a config.Arch, x *kernel.Exec, shared *network[T],
 	opt DecoderOptions) (*Decoder[T], error) {
+	if opt.Weights != "" {
+		opt.Mode = ModeFP32
+	}
 	opt.Mode = resolve[T](x, opt.Mode)
+	format, known := kernelFormats[opt.Weights]
+	if !known {
+		return nil, fmt.Errorf("model: weights %q: want %s", opt.Weights, strings.Join(Formats, ", "))
+	}
+	if format != kernel.FP32 && isFloat64[T]() {
+		return nil, fmt.Errorf("model: weights %s are for float32 only", opt.Weights)
+	}
 	if err := check[T](a, Options{MicroTokens: opt.Tokens, Mode: opt.Mode}); err != nil {
 		return nil, err
 	}
 	if opt.Rows <= 0 {
 		return nil, fmt.Errorf("model: decoder of %d rows", opt.Rows)
 	}
-	ar := &arena{bf16: opt.Mode == ModeBF16}
+	ar := &arena{bf16: opt.Mode == ModeBF16, format: format}
 	purpose := sharing
 	var p *Params[T]
 	if shared == nil {

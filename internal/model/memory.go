@@ -49,6 +49,7 @@ type arena struct {
 	footprint Footprint
 	dry       bool
 	bf16      bool // whether operands of multiplies are bfloat16
+	format    kernel.Format
 }
 
 // alloc returns n zero elements on a boundary of 64 bytes, nil if n is 0 or the arena is dry.

@@ -74,7 +74,9 @@ func stageWidth(a config.Arch) int {
 
 // workspace is the memory of the layers of a network.
 type workspace[T kernel.Float] struct {
-	packed   []uint16  // weights as operands, in bf16 mode
+	packed   []uint16 // weights as operands, in bf16 mode
+	coded    []byte   // weights of a decoder in another format
+	format   kernel.Format
 	cos, sin []T       // RoPE tables
 	stage    []T       // rows in full precision
 	score    []T       // attention in full precision
@@ -96,8 +98,12 @@ func newWorkspace[T kernel.Float](ar *arena, a config.Arch, workers, purpose int
 	}
 	w.stage = alloc[T](ar, partScratch, nn.StageLen(workers, stageWidth(a)))
 	if ar.bf16 && purpose != sharing {
-		w.packed = alloc[uint16](ar, partPacked, packedLen(a))
+		w.packed = alloc[uint16](ar, partPacked, overMatrices(a, kernel.WeightsBF16Len))
 	}
+	w.format = ar.format
+	w.coded = alloc[byte](ar, partPacked, overMatrices(a, func(out, in int) int {
+		return kernel.CodedLen(ar.format, out, in)
+	}))
 	if ar.bf16 && purpose == training {
 		halves, floats := nn.Attention16Len(workers, a.Context, a.HeadSize)
 		w.halves, w.floats = alloc[uint16](ar, partScratch, halves), alloc[float32](ar, partScratch, floats)
@@ -107,22 +113,28 @@ func newWorkspace[T kernel.Float](ar *arena, a config.Arch, workers, purpose int
 	return w
 }
 
-// packedLen is the length of all weights as operands.
-func packedLen(a config.Arch) int {
-	block := kernel.WeightsBF16Len(qkvWidth(a), a.Width) + kernel.WeightsBF16Len(a.Width, queryWidth(a)) +
-		kernel.WeightsBF16Len(hiddenWidth(a), a.Width) + kernel.WeightsBF16Len(a.Width, a.MLP)
-	return a.Layers*block + kernel.WeightsBF16Len(a.Vocab, a.Width)
+// overMatrices sums length over all matrices (out, in).
+func overMatrices(a config.Arch, length func(out, in int) int) int {
+	block := length(qkvWidth(a), a.Width) + length(a.Width, queryWidth(a)) + length(hiddenWidth(a), a.Width) +
+		length(a.Width, a.MLP)
+	return a.Layers*block + length(a.Vocab, a.Width)
 }
 
-// weights returns the handle of a matrix. In bf16 mode it takes the memory of its packed forms off the front of packed.
-func weights[T kernel.Float](w []T, packed *[]uint16, out, in int) *kernel.Weights[T] {
-	if *packed == nil {
-		return kernel.NewWeights(w, out, in)
+// weights returns the handle of a matrix. It takes the memory of packed or coded forms off the front of mem.
+func (mem *workspace[T]) weights(w []T, out, in int) *kernel.Weights[T] {
+	switch {
+	case mem.packed != nil:
+		n := kernel.WeightsBF16Len(out, in)
+		handle := kernel.NewWeightsBF16In(float32s(w), mem.packed[:n:n], out, in)
+		mem.packed = mem.packed[n:]
+		return any(handle).(*kernel.Weights[T])
+	case mem.coded != nil:
+		n := kernel.CodedLen(mem.format, out, in)
+		handle := kernel.NewWeightsCoded(float32s(w), mem.coded[:n:n], mem.format, out, in)
+		mem.coded = mem.coded[n:]
+		return any(handle).(*kernel.Weights[T])
 	}
-	n := kernel.WeightsBF16Len(out, in)
-	handle := kernel.NewWeightsBF16In(float32s(w), (*packed)[:n:n], out, in)
-	*packed = (*packed)[n:]
-	return any(handle).(*kernel.Weights[T])
+	return kernel.NewWeights(w, out, in)
 }
 
 // float32s and mat32 are the identity: T is float32 in bf16 mode.
@@ -139,7 +151,7 @@ func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], sha
 		net.blocks, net.headWeights = shared.blocks, shared.headWeights
 	} else {
 		net.params = p
-		net.newWeights(mem.packed)
+		net.newWeights(mem)
 	}
 	net.stage = nn.NewStage(x, stageWidth(a), mem.stage)
 	drop := nn.NewDropout[T](a.Dropout) // active only where masks are given
@@ -162,8 +174,8 @@ func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], sha
 	return net
 }
 
-// newWeights makes the handles of all matrices, with their packed forms in packed unless that is nil.
-func (net *network[T]) newWeights(packed []uint16) {
+// newWeights makes the handles of all matrices, with their packed or coded forms in mem.
+func (net *network[T]) newWeights(mem workspace[T]) {
 	a := net.arch
 	all := split(net.params.Flat, net.params.Views, a.Layers)
 	net.outside, net.blocks = &all[a.Layers], make([]block[T], a.Layers)
@@ -171,17 +183,17 @@ func (net *network[T]) newWeights(packed []uint16) {
 		t := all[l]
 		net.blocks[l] = block[T]{
 			tensors: t,
-			qkv:     weights(t[slotQKV], &packed, qkvWidth(a), a.Width),
-			o:       weights(t[slotO], &packed, a.Width, queryWidth(a)),
-			gateUp:  weights(t[slotGateUp], &packed, hiddenWidth(a), a.Width),
-			down:    weights(t[slotDown], &packed, a.Width, a.MLP),
+			qkv:     mem.weights(t[slotQKV], qkvWidth(a), a.Width),
+			o:       mem.weights(t[slotO], a.Width, queryWidth(a)),
+			gateUp:  mem.weights(t[slotGateUp], hiddenWidth(a), a.Width),
+			down:    mem.weights(t[slotDown], a.Width, a.MLP),
 		}
 	}
 	head := net.outside[slotHead]
 	if a.Tie {
 		head = net.outside[slotEmbed]
 	}
-	net.headWeights = weights(head, &packed, a.Vocab, a.Width)
+	net.headWeights = mem.weights(head, a.Vocab, a.Width)
 }
 
 // Refresh renews what is derived from the parameters; call it after every change of them. A model and its decoders
