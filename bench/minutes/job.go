@@ -17,10 +17,6 @@ import (
 const (
 	workers = 2 // threads of every learner, and cores of the budget
 
-	costFirst  = 5 // steps before the first window: the caches and the pages of a process
-	costWindow = 10
-	costTimes  = 4 // windows; the cheapest counts, because what disturbs only adds
-
 	exitGuard = 3 // of gimbal
 )
 

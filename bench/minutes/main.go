@@ -41,6 +41,8 @@ type study struct {
 	work           string
 	store          *store
 	log            io.Writer
+	data           string // folder of texts
+	ref            *process
 }
 
 func run(ctx context.Context, args []string, table, log io.Writer) error {
@@ -56,8 +58,9 @@ func run(ctx context.Context, args []string, table, log io.Writer) error {
 	corpora := fs.String("corpora", "", "by comma: go, shakespeare, poems; empty: those of the round")
 	seeds := fs.Int("seeds", 0, "seeds of each candidate; 0: those of the round")
 	budget := fs.Duration("budget", 0, "time on two quiet cores; 0: that of the round")
-	data := fs.String("data", filepath.Join("..", "..", "shared", "data"), "folder of texts")
+	fs.StringVar(&s.data, "data", filepath.Join("..", "..", "shared", "data"), "folder of texts")
 	out := fs.String("out", filepath.Join("minutes", time.Now().Format(time.DateOnly)+".json"), "costs and results")
+	unit := fs.Bool("calibrate", false, "measure a step of the reference, and train nothing")
 	told := fs.Bool("report", false, "train nothing and print the tables of what is finished")
 	if err := fs.Parse(args); err != nil {
 		return err
@@ -71,6 +74,14 @@ func run(ctx context.Context, args []string, table, log io.Writer) error {
 	if s.store, err = openStore(*out); err != nil || *told {
 		return errors.Join(err, s.store.report(table))
 	}
+	defer func() {
+		if s.ref != nil {
+			s.ref.end()
+		}
+	}()
+	if *unit {
+		return s.calibrate(ctx)
+	}
 	r.override(*corpora, *seeds, *budget)
 	if r.peers {
 		*build = "peers"
@@ -83,7 +94,7 @@ func run(ctx context.Context, args []string, table, log io.Writer) error {
 	if *only != "" { // a person who names some knows better than the round
 		chosen = matching(candidates(), match, r.peers)
 	}
-	jobs, err := s.jobs(ctx, r, chosen, *build, *data)
+	jobs, err := s.jobs(ctx, r, chosen, *build)
 	if err != nil {
 		return err
 	}
@@ -91,14 +102,10 @@ func run(ctx context.Context, args []string, table, log io.Writer) error {
 }
 
 // jobs prepares the corpora and lists the runs: seed by seed, so that a study that is stopped has something of all.
-func (s *study) jobs(ctx context.Context, r round, chosen []candidate, build, data string) (jobs []job, err error) {
+func (s *study) jobs(ctx context.Context, r round, chosen []candidate, build string) (jobs []job, err error) {
 	var folders []folder
 	for _, name := range r.corpora {
-		t, err := findText(name)
-		if err != nil {
-			return nil, err
-		}
-		f, err := split(ctx, t, data, s.work)
+		f, err := s.folder(ctx, name)
 		if err != nil {
 			return nil, err
 		}
@@ -114,11 +121,20 @@ func (s *study) jobs(ctx context.Context, r round, chosen []candidate, build, da
 	return jobs, nil
 }
 
+// folder prepares the corpus of a name.
+func (s *study) folder(ctx context.Context, name string) (folder, error) {
+	t, err := findText(name)
+	if err != nil {
+		return folder{}, err
+	}
+	return split(ctx, t, s.data, s.work)
+}
+
 // runAll makes the runs that the store does not have, one at a time. One that fails does not hold up the others.
 func (s *study) runAll(ctx context.Context, jobs []job) error {
 	var errs []error
 	for i, j := range jobs {
-		if _, ok := s.store.Runs[j.runKey()]; ok {
+		if _, ok := s.store.Runs[j.key()]; ok {
 			continue
 		}
 		o, err := s.run(ctx, j)
@@ -130,7 +146,7 @@ func (s *study) runAll(ctx context.Context, jobs []job) error {
 			fmt.Fprintln(s.log, errs[len(errs)-1])
 			continue
 		}
-		s.store.Runs[j.runKey()] = o
+		s.store.Runs[j.key()] = o
 		if err := s.store.save(); err != nil {
 			return err
 		}

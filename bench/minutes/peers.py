@@ -9,8 +9,7 @@ trainer       Trainer of transformers with its defaults (AdamW at 5e-5, linear t
               8, clipped at 1) on a GPT-2 of 4 x 128, 4 heads, sequences of 256; it saves nothing on the way
 
 Documents are joined with an end token. Every held-out label counts once, in windows that do not overlap. Usually called
-by the command minutes, which see. Prints JSON: the result, or with --cost FIRST,STEPS,TIMES the CPU seconds of a step
-in the cheapest of TIMES windows of STEPS steps.
+by the command minutes, which see. Prints the result as JSON.
 """
 
 import argparse
@@ -18,7 +17,6 @@ import json
 import math
 import os
 import pathlib
-import time
 
 import torch
 import torch.nn as nn
@@ -28,29 +26,16 @@ from tokenizers import Tokenizer
 LAYERS, HEADS, WIDTH, END = 4, 4, 128, "<|endoftext|>"
 
 
-class Done(Exception):
-    """The cost is known."""
+class Log:
+    """Says of each step that it is done, as Gimbal's log does."""
 
-
-class Clock:
-    """Counts steps, and finds the cheapest window of them if a cost is asked for."""
-
-    def __init__(self, cost):
-        self.first, self.window, self.times = (int(x) for x in cost.split(",")) if cost else (0, 0, 0)
-        self.steps, self.points = 0, []
+    def __init__(self, path):
+        self.steps, self.file = 0, open(path, "a", buffering=1) if path else None
 
     def step(self):
         self.steps += 1
-        if not self.window or self.steps < self.first or (self.steps - self.first) % self.window:
-            return
-        self.points.append((time.process_time(), time.perf_counter()))  # all threads; the clock
-        if len(self.points) > self.times:
-            raise Done
-
-    def cost(self):
-        windows = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(self.points, self.points[1:])]
-        cpu, wall = min(windows)
-        return {"cpu_seconds": cpu / self.window, "wall_seconds": wall / self.window}
+        if self.file:
+            self.file.write('{"kind":"step"}\n')
 
 
 def documents(folder, side):
@@ -117,7 +102,7 @@ class GPT(nn.Module):
         return F.linear(self.norm(h), self.embed.weight)
 
 
-def nanogpt(row, vocab, batch, context, steps, clock):
+def nanogpt(row, vocab, batch, context, steps, log):
     """Returns the model, and its logits as a function of tokens."""
     peak, least, warmup = 1e-3, 1e-4, 100
     model = GPT(vocab, context)
@@ -138,16 +123,16 @@ def nanogpt(row, vocab, batch, context, steps, clock):
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        clock.step()
+        log.step()
     return model, model.eval()
 
 
-def trainer(row, vocab, context, steps, clock, seed):
+def trainer(row, vocab, context, steps, log, seed):
     import transformers
 
     class Watch(transformers.TrainerCallback):
         def on_step_end(self, *_, **__):
-            clock.step()
+            log.step()
 
     config = transformers.GPT2Config(vocab_size=vocab, n_positions=context, n_embd=WIDTH, n_layer=LAYERS, n_head=HEADS,
                                      bos_token_id=None, eos_token_id=None)
@@ -170,22 +155,18 @@ def main():
     ap.add_argument("--steps", type=int, default=1000)
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--threads", type=int, default=2)
-    ap.add_argument("--cost", default="")
+    ap.add_argument("--log", help="file to which each step adds a line")
     args = ap.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     tokenizer = Tokenizer.from_file(args.tokenizer)
     vocab = tokenizer.get_vocab_size()
-    row, clock = tokens(tokenizer, documents(args.corpus, "train")), Clock(args.cost)
+    row, log = tokens(tokenizer, documents(args.corpus, "train")), Log(args.log)
     batch, context = (12, 64) if args.recipe == "nanogpt" else (8, 256)
-    try:
-        if args.recipe == "trainer":
-            model, logits = trainer(row, vocab, context, args.steps, clock, args.seed)
-        else:
-            model, logits = nanogpt(row, vocab, batch, context, args.steps, clock)
-    except Done:
-        print(json.dumps(clock.cost()))
-        return
+    if args.recipe == "trainer":
+        model, logits = trainer(row, vocab, context, args.steps, log, args.seed)
+    else:
+        model, logits = nanogpt(row, vocab, batch, context, args.steps, log)
     texts = documents(args.corpus, "valid")
     held = tokens(tokenizer, texts)
     nats, labels = measure(logits, held, context), len(held) - 1
@@ -194,7 +175,7 @@ def main():
     if args.recipe == "trainer":
         import transformers
         versions += f", transformers {transformers.__version__}"
-    print(json.dumps({"step": clock.steps, "tokens": clock.steps * batch * context, "val_loss": nats / labels,
+    print(json.dumps({"step": log.steps, "tokens": log.steps * batch * context, "val_loss": nats / labels,
                       "bits_per_byte": nats / math.log(2) / size, "val_tokens": labels, "with": versions,
                       "parameters": sum(p.numel() for p in model.parameters())}))
 

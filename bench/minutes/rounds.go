@@ -80,7 +80,7 @@ func (s *store) mean(c candidate, build string, r round) (float64, bool) {
 		}
 		for seed := 1; seed <= r.seeds; seed++ {
 			j := job{candidate: c, build: build, corpus: folder{text: t}, seed: seed, budget: r.budget}
-			o, ok := s.Runs[j.runKey()]
+			o, ok := s.Runs[j.key()]
 			if !ok || o.Stopped != "" {
 				return 0, false
 			}

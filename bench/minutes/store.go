@@ -12,17 +12,20 @@ import (
 // store keeps the costs of steps and what became of the runs, in a file that is rewritten after each.
 type store struct {
 	path  string
+	Unit  cost               `json:"reference"` // a step of the default learner on the Go source, on a quiet machine
 	Costs map[string]cost    `json:"costs"`
 	Runs  map[string]outcome `json:"runs"`
 }
 
 // cost is what one step takes with two workers.
 type cost struct {
-	CPU  float64 `json:"cpu_seconds"`  // of both workers together, in the quietest of a few windows
-	Wall float64 `json:"wall_seconds"` // in the same window
-	Load string  `json:"load"`         // of the machine, over the last minute, before it began
-	When string  `json:"when"`
-	On   string  `json:"on"` // processor
+	CPU   float64 `json:"cpu_seconds"`   // of both workers together
+	Ratio float64 `json:"ratio"`         // to the reference: the median of a few windows
+	Low   float64 `json:"low,omitempty"` // quartiles of the ratio
+	High  float64 `json:"high,omitempty"`
+	Load  string  `json:"load"` // of the machine, over the last minute, before it began
+	When  string  `json:"when"`
+	On    string  `json:"on"` // processor
 }
 
 // outcome is what became of one run.
@@ -78,16 +81,8 @@ func (s *store) save() error {
 	return os.Rename(s.path+".new", s.path)
 }
 
-// key names a learner on a corpus: all that the cost of its step depends on, beside the machine. Names of candidates
-// are not in it.
+// key names a run: all that its result depends on, beside the commit of the corpora. Names of candidates are not in it.
 func (j job) key() string {
-	if j.peer != "" {
-		return strings.Join([]string{j.build, j.peer, j.corpus.name}, " | ")
-	}
-	return strings.Join([]string{j.build, strings.Join(j.settings(j.corpus.text), " "), j.corpus.name}, " | ")
-}
-
-// runKey names a run.
-func (j job) runKey() string {
-	return fmt.Sprintf("%s | seed %d | %s", j.key(), j.seed, j.budget)
+	return strings.Join([]string{j.build, strings.Join(j.what(), " "), j.corpus.name, fmt.Sprint("seed ", j.seed),
+		j.budget.String()}, " | ")
 }
