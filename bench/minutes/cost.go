@@ -37,9 +37,9 @@ func (j job) what() []string {
 	return j.settings(j.corpus.text)
 }
 
-// cost returns what a step of a learner takes, from the store or measured now: its CPU time over that of the reference,
-// window by window in turn, times what a step of the reference takes on a quiet machine. So other programs, which make
-// every step dearer, do not matter.
+// cost returns what a step of a learner takes, from the store or measured now: its CPU time over that of the
+// reference, window by window in turn, times what a step of the reference takes on a quiet machine. So other programs,
+// which make every step dearer, do not matter.
 func (s *study) cost(ctx context.Context, j job) (cost, error) {
 	if c, ok := s.store.Costs[j.costKey()]; ok {
 		return c, nil

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains small models with PyTorch as other programs do, for a number of steps, and measures them on all held-out text.
+"""Trains small models with PyTorch as other programs do, for some steps, and measures them on all held-out text.
 
 nanogpt       the recipe that nanoGPT publishes for Shakespeare on a CPU (README and config/train_shakespeare_char.py):
               4 x 128, 4 heads, no biases, no dropout, 12 sequences of 64, AdamW (0.9, 0.99) at 1e-3, 100 steps of
@@ -8,15 +8,15 @@ nanogpt-256   the same with 8 sequences of 256
 trainer       Trainer of transformers with its defaults (AdamW at 5e-5, linear to zero, no warmup, no decay, batches of
               8, clipped at 1) on a GPT-2 of 4 x 128, 4 heads, sequences of 256; it saves nothing on the way
 
-Documents are joined with an end token. Every held-out label counts once, in windows that do not overlap. Usually called
-by the command minutes, which see. Prints the result as JSON.
+Documents are joined with an end token. Every held-out label counts once, in windows that do not overlap. Usually
+called by the command minutes, which see. Prints the result as JSON.
 """
 
 import argparse
 import json
 import math
-import os
 import pathlib
+import tempfile
 
 import torch
 import torch.nn as nn
@@ -138,10 +138,10 @@ def trainer(row, vocab, context, steps, log, seed):
                                      bos_token_id=None, eos_token_id=None)
     model = transformers.GPT2LMHeadModel(config)
     pieces = row[:(len(row) // context) * context].view(-1, context)  # what is left over goes, as in run_clm.py
-    args = transformers.TrainingArguments(output_dir=os.devnull, max_steps=steps, seed=seed, save_strategy="no",
-                                          report_to="none", use_cpu=True, disable_tqdm=True)
+    out = tempfile.TemporaryDirectory()
+    args = transformers.TrainingArguments(output_dir=out.name, max_steps=steps, seed=seed, save_strategy="no",
+                                          report_to="none", use_cpu=True, disable_tqdm=True, logging_strategy="no")
     data = [{"input_ids": p, "labels": p} for p in pieces]
-    args.logging_steps = 10**9
     transformers.Trainer(model=model, args=args, train_dataset=data, callbacks=[Watch()]).train()
     model.eval()
     return model, lambda x: model(x).logits

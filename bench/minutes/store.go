@@ -81,7 +81,7 @@ func (s *store) save() error {
 	return os.Rename(s.path+".new", s.path)
 }
 
-// key names a run: all that its result depends on, beside the commit of the corpora. Names of candidates are not in it.
+// key names a run: all that its result depends on, beside the texts. Names of candidates are not in it.
 func (j job) key() string {
 	return strings.Join([]string{j.build, strings.Join(j.what(), " "), j.corpus.name, fmt.Sprint("seed ", j.seed),
 		j.budget.String()}, " | ")
