@@ -42,6 +42,7 @@ type study struct {
 	store          *store
 	log            io.Writer
 	data           string // folder of texts
+	refBinary      string // whose default learner is the reference; empty: gimbal
 	ref            *process
 }
 
@@ -50,6 +51,7 @@ func run(ctx context.Context, args []string, table, log io.Writer) error {
 	fs.SetOutput(log)
 	s := &study{log: log}
 	fs.StringVar(&s.gimbal, "gimbal", "gimbal", "binary to measure")
+	fs.StringVar(&s.refBinary, "reference", "", "binary whose default learner is the reference; empty: that of -gimbal")
 	fs.StringVar(&s.python, "python", "python3", "Python with torch and transformers, for the peers")
 	fs.StringVar(&s.work, "work", filepath.Join(os.TempDir(), "minutes-work"), "folder for corpora and runs")
 	build := fs.String("build", "", "name of the binary in the results; empty: the beginning of its hash")
