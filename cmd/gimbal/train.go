@@ -11,6 +11,8 @@ import (
 )
 
 type trainCmd struct {
+	Text []string `arg:"" optional:"" name:"path" help:"File or folder to read, as with --data."`
+
 	Config string `help:"Configuration file (TOML)." type:"path" placeholder:"FILE"`
 	settings
 	Out    string   `help:"Run directory. Default: runs/<date>-<name>." placeholder:"DIR"`
@@ -72,6 +74,7 @@ func (c *trainCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	opt.Data = append(opt.Data, c.Text...)
 	opt.Out, opt.From, opt.Inject, opt.Progress = c.Out, c.From, c.Inject, e.progress.tell
 	if c.DryRun {
 		d, err := gimbal.Check(e.ctx, opt)

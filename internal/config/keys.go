@@ -86,8 +86,8 @@ var keys = []key{
 	{name: "train.seed", lo: 0, hi: 1e18, doc: "seed of all random numbers"},
 
 	{name: "optim.kind", choices: []string{"auto", "muon", "adamw"}, newer: true, older: "adamw",
-		doc: "muon: matrices of the blocks by Muon, all else by AdamW; auto: muon for new models, unless the batch is too " +
-			"small for it"},
+		doc: "muon: matrices of the blocks by Muon, all else by AdamW; auto: muon for new models, unless the batch is " +
+			"too small for it"},
 	{name: "optim.lr", lo: 1e-12, hi: 10, choices: []string{"article", "article-literal", "auto", "probe"},
 		doc: "peak learning rate, a number or a rule; auto: by model size and batch; probe: by a range test before the " +
 			"run; article, article-literal: by the width"},
@@ -104,7 +104,8 @@ var keys = []key{
 	{name: "schedule.kind", choices: []string{"cosine-restarts", "cosine", "linear", "wsd", "constant"},
 		doc: "course of the learning rate after the warmup"},
 	{name: "schedule.warmup", lo: 0, hi: 1e12, choices: []string{"auto", "article"},
-		doc: "steps of linear warmup, at most a quarter of the run; auto: 10 % of the steps; article: the same, at least 500"},
+		doc: "steps of linear warmup, at most a quarter of the run; auto: 10 % of the steps, more where the peak is high; " +
+			"article: 10 %, at least 500"},
 	{name: "schedule.warmup_exact", doc: "do not limit the warmup to a quarter of the run"},
 	{name: "schedule.period", auto: true, lo: 10, hi: 1e12,
 		doc: "steps of one cycle of cosine-restarts; auto: min(steps, 10000)"},

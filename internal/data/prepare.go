@@ -50,7 +50,8 @@ type PrepareOptions struct {
 // durable, so a crash leaves no partial cache, and of two processes that make the same one the first to finish wins. A
 // damaged cache is reported in Set.Events and made again.
 //
-// Memory: a bounded number of pieces of 256 KiB, one JSONL line, and 8 bytes a document.
+// Memory: a bounded number of pieces of 256 KiB, one JSONL line, caches of 3.5 MiB for each worker, and 8 bytes a
+// document.
 // Failure: *Error for the user's text; other errors are of the cache (durable.ErrNoSpace when the disk is full) or
 // ctx's.
 func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions) (*Set, error) {

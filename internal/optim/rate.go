@@ -32,12 +32,15 @@ const MaxAutoLR = 1.2e-2
 // The first updates of AdamW move every weight by about the rate, and matrices begin with an RMS of 0.02. A steeper
 // warmup moved the median matrix by more than a tenth of its size at widths from 16 to 128. That cost 0.1 to 0.4 nats
 // after 300 steps, and the guard sees an outlier. The limit matters in very short runs only.
-func WarmupPeak(warmup int64, muon bool) float64 {
+func WarmupPeak(warmup int64, muon bool) float64 { return warmupPace(muon) * float64(max(1, warmup)) }
+
+// warmupPace is the largest peak for each step of warmup.
+func warmupPace(muon bool) float64 {
 	const pace = 2.5e-4
 	if muon {
-		return muonRate * pace * float64(max(1, warmup))
+		return muonRate * pace
 	}
-	return pace * float64(max(1, warmup))
+	return pace
 }
 
 // Rate is what one rule gives.

@@ -220,9 +220,11 @@ func (s Schedule) Extend(at, steps int64) Schedule {
 	return long
 }
 
-// AutoWarmup is the warmup of the rule auto: 10 % of the steps. From 5,000 steps on the rule article is the same; for a
-// shorter run its 500 steps are too many.
-func AutoWarmup(steps int64) int64 { return max(1, steps/10) }
+// AutoWarmup is the warmup of the rule auto: 10 % of the steps, or in a short run as many as WarmupPeak asks for. From
+// 5,000 steps on the rule article is the same; for a shorter run its 500 steps are too many.
+func AutoWarmup(steps int64, peak float64, muon bool) int64 {
+	return max(1, steps/10, int64(math.Ceil(peak/warmupPace(muon))))
+}
 
 // ArticleWarmup is the warmup of the rule article: 10 % of the steps, at least 500.
 func ArticleWarmup(steps int64) int64 { return max(500, steps/10) }

@@ -315,6 +315,24 @@ func TestMostNudge(t *testing.T) {
 	}
 }
 
+func TestAutoWarmup(t *testing.T) {
+	for _, c := range []struct {
+		steps int64
+		peak  float64
+		muon  bool
+		want  int64
+	}{{5, 1e-5, false, 1}, {1000, 1e-3, false, 100}, {100, 5e-3, false, 20}, {100, 5e-3, true, 10}, {100, 7e-3, true, 14},
+		{20_000, 1e-2, false, 2000}} {
+		got := AutoWarmup(c.steps, c.peak, c.muon)
+		if got != c.want || c.peak > WarmupPeak(got, c.muon) {
+			t.Errorf("%+v: %d", c, got)
+		}
+	}
+	if AutoWarmup(5000, 1e-3, true) != ArticleWarmup(5000) {
+		t.Error("from 5,000 steps on the rules article and auto differ")
+	}
+}
+
 func TestWarmup(t *testing.T) {
 	for _, c := range []struct {
 		want, steps int64

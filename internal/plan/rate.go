@@ -66,7 +66,7 @@ func schedule(cfg *config.Config, arch config.Arch) (r Rate, warning string, err
 	want := int64(cfg.Schedule.Warmup.Value)
 	switch cfg.Schedule.Warmup.Name {
 	case "auto":
-		want = optim.AutoWarmup(steps)
+		want = optim.AutoWarmup(steps, peak, sizes.Muon)
 	case "article":
 		want = optim.ArticleWarmup(steps)
 	}

