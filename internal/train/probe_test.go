@@ -27,7 +27,7 @@ func TestProbeLeavesNoTrace(t *testing.T) {
 	})
 	var planned *plan.Plan
 	interruptAfter(t, dir, 60, func(ctx context.Context, h Hooks) error {
-		h.Plan = func(p *plan.Plan, _ string) { planned = p }
+		h.Plan = func(p *plan.Plan, _ string, _ plan.Expected) { planned = p }
 		_, err := Resume(ctx, dir, ResumeOptions{Hooks: h})
 		return err
 	})
