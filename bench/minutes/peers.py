@@ -13,9 +13,11 @@ called by the command minutes, which see. Prints the result as JSON.
 """
 
 import argparse
+import contextlib
 import json
 import math
 import pathlib
+import sys
 import tempfile
 
 import torch
@@ -142,7 +144,8 @@ def trainer(row, vocab, context, steps, log, seed):
     args = transformers.TrainingArguments(output_dir=out.name, max_steps=steps, seed=seed, save_strategy="no",
                                           report_to="none", use_cpu=True, disable_tqdm=True, logging_strategy="no")
     data = [{"input_ids": p, "labels": p} for p in pieces]
-    transformers.Trainer(model=model, args=args, train_dataset=data, callbacks=[Watch()]).train()
+    with contextlib.redirect_stdout(sys.stderr):  # it says how it went
+        transformers.Trainer(model=model, args=args, train_dataset=data, callbacks=[Watch()]).train()
     model.eval()
     return model, lambda x: model(x).logits
 
