@@ -107,7 +107,7 @@ var cleanCases = []struct {
 	{"qwen3 4x128, Shakespeare, characters", slices.Concat(shape(4, 128), on("shakespeare", 500), chars)},
 	{"the same, fp32", slices.Concat(shape(4, 128), on("shakespeare", 500), chars, []string{"numeric.mode=fp32"})},
 	{"the same, cycles of 300", slices.Concat(shape(4, 128), on("shakespeare", 1200), chars,
-		[]string{"schedule.period=300"})},
+		[]string{"schedule.period=300", "schedule.warmup=300"})},
 	{"the same, 1500 steps", slices.Concat(shape(4, 128), on("shakespeare", 1500), chars)},
 	{"llama 4x128, Shakespeare, characters", slices.Concat(shape(4, 128, "model.shape=llama"), on("shakespeare", 500),
 		chars)},
