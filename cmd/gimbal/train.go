@@ -54,6 +54,9 @@ func (c *settings) load(file string) (*config.Config, error) {
 
 // options are the settings for the library.
 func (c *settings) options(file string) (opt gimbal.TrainOptions, err error) {
+	if c.Budget < 0 {
+		return opt, usageError(fmt.Sprintf("--budget %v: a run takes some time", c.Budget))
+	}
 	opt = gimbal.TrainOptions{Data: c.Data, Budget: c.Budget, Seed: c.Seed, Config: file, Set: c.Set}
 	if c.Steps != nil {
 		opt.Steps, err = *c.Steps, checkSteps(*c.Steps)

@@ -86,3 +86,13 @@ func TestMuonWork(t *testing.T) {
 		t.Errorf("a batch of at least %g tokens", batch)
 	}
 }
+
+// A budget beside a number of steps does nothing, and the plan says so.
+func TestBudgetBesideSteps(t *testing.T) {
+	told := func(settings ...string) bool {
+		return strings.Contains(strings.Join(made(t, machine{}, settings...).Warnings, "\n"), "train.budget (--set) is not used")
+	}
+	if told() || !told("train.budget=5") {
+		t.Error("a budget that is not used is not told, or one that was not given is")
+	}
+}

@@ -61,10 +61,15 @@ func free(cfg *config.Config, key string) bool {
 	return cfg.Origin(key) == "default" || strings.HasPrefix(cfg.Origin(key), "preset ")
 }
 
-// unused names the settings that do nothing with this text.
+// unused names the settings that do nothing.
 func unused(cfg *config.Config, set *data.Set) (notes []string) {
 	if key := "data.val_fraction"; set.SplitBy == "name" && !free(cfg, key) {
 		notes = append(notes, fmt.Sprintf("%s (%s) is not used: %s", key, cfg.Origin(key), set.SplitNote))
+	}
+	if key := "train.budget"; !free(cfg, key) && cfg.Train.Steps != 0 && !cfg.Auto("train.steps") &&
+		!strings.HasPrefix(cfg.Origin("train.steps"), "planned") {
+		notes = append(notes, fmt.Sprintf("%s (%s) is not used: train.steps (%s) says how long the run is", key,
+			cfg.Origin(key), cfg.Origin("train.steps")))
 	}
 	if key := "data.separator"; cfg.Data.Separator != "" && len(cfg.Data.Paths) == 0 {
 		notes = append(notes, fmt.Sprintf("%s (%s) is not used: each of the Go sources is a document", key,
