@@ -55,7 +55,7 @@ type cli struct {
 const description = `Trains autoregressive language models on the CPU, and keeps them level.
 
 Examples:
-  gimbal train                           train on the Go sources: 3 minutes
+  gimbal train                           train on the Go sources: 2.5 minutes
   gimbal train --data books/             train on a folder of text
   gimbal train --data books/ --dry-run   print the plan and stop
   gimbal resume runs/books               continue after a stop or a power cut
