@@ -22,16 +22,18 @@ const (
 	lawLeast  = 3    // in begins: the fewest tokens of a run that it was fitted to
 	lawMost   = 100  // and more than the most
 	lawSize   = 3e6  // parameters, more than the largest model that it was fitted to
+	lawBatch  = 2048 // tokens of a step that it was fitted to; half and twice as many are near enough
 )
 
 // Expect returns what the run is expected to reach, given the losses of n-grams and of unigrams on the text that is held
-// out. It is zero for runs of other kinds than those that the law was fitted to: large models, weights from elsewhere,
-// conversations, AdamW, and texts that are seen often.
+// out. It is zero for runs of other kinds than those that the law was fitted to: large models or batches, weights from
+// elsewhere, conversations, AdamW, and texts that are seen often.
 func (p *Plan) Expect(ngram, unigram float64) Expected {
 	c := p.Config
 	from := strings.HasPrefix(c.Origin("model.layers"), "from ")
-	if c.Optim.Kind != "muon" || from || p.Params > lawSize || p.Text.Epochs > plannedEpochs ||
-		p.Text.Census.Conversations > 0 {
+	batch := c.Train.BatchTokens
+	if c.Optim.Kind != "muon" || from || p.Params > lawSize || batch < lawBatch/2 || batch > 2*lawBatch ||
+		p.Text.Epochs > plannedEpochs || p.Text.Census.Conversations > 0 {
 		return Expected{}
 	}
 	loss, ok := law(float64(p.Tokens()), ngram, unigram)

@@ -43,16 +43,17 @@ func TestLaw(t *testing.T) {
 // Nothing is expected of runs of another kind than the law was fitted to.
 func TestExpect(t *testing.T) {
 	expect := func(settings ...string) Expected {
-		p := made(t, machine{}, append([]string{"optim.kind=muon"}, settings...)...)
+		p := made(t, machine{}, append([]string{"optim.kind=muon", "train.batch_tokens=2048"}, settings...)...)
 		p.Text.Epochs = 1 // the text of tests is small
 		return p.Expect(1.5, 3)
 	}
-	e := expect("train.steps=3000")
-	if want, _ := law(3000*256, 1.5, 3); e.Value != want || !(e.Low < e.Value && e.Value < e.High) {
+	e := expect("train.steps=400")
+	if want, _ := law(400*2048, 1.5, 3); e.Value != want || !(e.Low < e.Value && e.Value < e.High) {
 		t.Errorf("%+v, want %g", e, want)
 	}
-	for what, settings := range map[string][]string{"AdamW": {"train.steps=3000", "optim.kind=adamw"},
-		"a short run": {"train.steps=100"}, "a large model": {"train.steps=3000", "model.width=512", "model.layers=4"}} {
+	for what, settings := range map[string][]string{"AdamW": {"train.steps=400", "optim.kind=adamw"},
+		"a short run": {"train.steps=10"}, "a large model": {"train.steps=400", "model.width=512", "model.layers=4"},
+		"small batches": {"train.steps=3000", "train.batch_tokens=256"}} {
 		if e := expect(settings...); e != (Expected{}) {
 			t.Errorf("%s: %+v", what, e)
 		}
