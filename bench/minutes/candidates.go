@@ -16,7 +16,8 @@ const base = "model.preset=nano train.batch_tokens=2048 eval.prompts=1 eval.samp
 
 // learners are the optimizers with their rates. A line is a candidate.
 var learners = []candidate{
-	{name: "adamw", set: ""},
+	{name: "default", set: ""},
+	{name: "adamw", set: "optim.kind=adamw"},
 	{name: "muon 0.0035", set: "optim.kind=muon optim.lr=0.0035"},
 	{name: "muon 0.007", set: "optim.kind=muon optim.lr=0.007"},
 	{name: "muon 0.014", set: "optim.kind=muon optim.lr=0.014"},

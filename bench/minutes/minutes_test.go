@@ -147,7 +147,7 @@ func TestChoose(t *testing.T) {
 	for _, c := range r.choose(s, "b") {
 		got = append(got, c.name)
 	}
-	if want := []string{"adamw, cosine", "adamw, linear", "adamw, 4x192", "adamw"}; !slices.Equal(got, want) {
+	if want := []string{"adamw, cosine", "adamw, linear", "adamw, 4x192", "default"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	if got := r.choose(s, "other"); len(got) != 1 {
