@@ -63,10 +63,11 @@ func TestDefaults(t *testing.T) {
 	want := Config{
 		Data: Data{Splits: "names", ValFraction: 0.05, ValFrom: "before_end", Start: "eos",
 			BadDocuments: "stop", BadShare: 0.001},
-		Tokenizer:  Tokenizer{Kind: "bpe"},
-		Model:      Model{Shape: "qwen3", Tie: true},
-		Train:      Train{Budget: 2.5, Context: 256, BatchTokens: 8192, Seed: 1},
-		Optim:      Optim{Kind: "auto", LR: Rule{Name: "auto"}, Momentum: 0.95, Beta1: 0.9, Eps: 1e-8, WeightDecay: 0.1, Clip: 1},
+		Tokenizer: Tokenizer{Kind: "bpe"},
+		Model:     Model{Shape: "qwen3", Tie: true},
+		Train:     Train{Budget: 2.5, Context: 256, BatchTokens: 8192, Seed: 1},
+		Optim: Optim{Kind: "auto", LR: Rule{Name: "auto"}, Momentum: 0.95, Beta1: 0.9, Eps: 1e-8, WeightDecay: 0.1,
+			Clip: 1},
 		Schedule:   Schedule{Kind: "cosine-restarts", Warmup: Rule{Name: "auto"}, Floor: 0.1},
 		Numeric:    Numeric{Mode: "auto", Checkpointing: "auto"},
 		Checkpoint: Checkpoint{Keep: 3},
@@ -464,7 +465,8 @@ func TestRereadOlderFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d.Data.Splits != "ignore" || d.Data.ValFrom != "end" || d.Optim.Kind != "adamw" || d.Origin("data.splits") == "default" {
+		if d.Data.Splits != "ignore" || d.Data.ValFrom != "end" || d.Optim.Kind != "adamw" ||
+			d.Origin("data.splits") == "default" {
 			t.Errorf("preset %q: splits %s, val_from %s", preset, d.Data.Splits, d.Data.ValFrom)
 		}
 		if preset == "" && d.Hash() != "24714d705caed5a803b6191d715f517804f327d7914e9d7ab617de528b976da4" {

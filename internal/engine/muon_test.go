@@ -29,8 +29,8 @@ func TestSegments(t *testing.T) {
 	}
 }
 
-// A direction is that of the gradient as it is when the update is made: what changes a gradient after a proposal changes
-// the update.
+// A direction is that of the gradient as it is when the update is made: what changes a gradient after a proposal
+// changes the update.
 func TestUpdateFollowsItsGradient(t *testing.T) {
 	s := spec(shapes[0], model.ModeFP32)
 	s.Optim.Muon, s.Optim.Momentum = true, 0.95

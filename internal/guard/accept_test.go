@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// An update that is large compared with the weights is warned of, and refused at twice that; with Muon at twice as much.
+// An update that is large compared with the weights is warned of, and refused at twice that; with Muon at twice as
+// much.
 func TestRatioLimits(t *testing.T) {
 	for _, tt := range []struct {
 		most, ratio float64

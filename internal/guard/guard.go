@@ -49,8 +49,8 @@ type Rules struct {
 // Limits is the newest version of the limits.
 const Limits = 1
 
-// MuonRatio is Rules.MaxRatio for Muon, whose updates move a matrix in all directions alike. Rates that reach half of it
-// learn as well as lower ones.
+// MuonRatio is Rules.MaxRatio for Muon, whose updates move a matrix in all directions alike. Rates that reach half of
+// it learn as well as lower ones.
 const MuonRatio = 0.2
 
 // ratioLimits are the update ratios above which there is a warning, and an outlier.

@@ -50,7 +50,8 @@ func TestCodedIsItsValues(t *testing.T) {
 }
 
 // TestCodedError checks the values against their bounds. In bfloat16 that is half a unit in the last of 8 bits, and
-// denormal numbers become zero. In 8 bits it is half a scale: the largest magnitude of the group over 127, at most 2⁻⁷ more.
+// denormal numbers become zero. In 8 bits it is half a scale: the largest magnitude of the group over 127, at most
+// 2⁻⁷ more.
 func TestCodedError(t *testing.T) {
 	x, r := newExec(t, 1, TierAuto), newRand(t)
 	const out, in = 40, 3*groupSize + 5

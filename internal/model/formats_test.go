@@ -134,10 +134,10 @@ func TestBF16WeightsOfBF16Model(t *testing.T) {
 	}
 }
 
-// The logits of a format are as near those of float32 as rounding can leave them. Rounding changes a matrix by a share ε
-// (Frobenius), and so its product with a vector that does not know the roundings by about ε. The 4·L+1 multiplies on
-// the way to a logit add such independent shares, of which norms and residuals pass on at most about the whole:
-// ε·√(4L+1) in all.
+// The logits of a format are as near those of float32 as rounding can leave them. Rounding changes a matrix by a
+// share ε (Frobenius), and so its product with a vector that does not know the roundings by about ε. The 4·L+1
+// multiplies on the way to a logit add such independent shares, of which norms and residuals pass on at most about
+// the whole: ε·√(4L+1) in all.
 func TestFormatError(t *testing.T) {
 	x := newExec(t, 2, kernel.TierAuto)
 	for shape := range shapes() {

@@ -188,7 +188,8 @@ func (a *Optimizer[T]) UpdateRatio(params, grads []T, step int64, lr, scale floa
 }
 
 // try is Trial on the pieces of an observer.
-func (a *Optimizer[T]) try(o *observer[T], params, grads []T, step kernel.AdamWStep, dst []TensorState) (median float64) {
+func (a *Optimizer[T]) try(o *observer[T], params, grads []T, step kernel.AdamWStep,
+	dst []TensorState) (median float64) {
 	a.check(len(dst), params, grads, a.V)
 	a.direct(grads, step.Scale)
 	a.step = step

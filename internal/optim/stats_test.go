@@ -10,7 +10,8 @@ import (
 )
 
 // observed returns an optimizer with moments, weights and gradients of n elements in uneven segments, with gaps.
-func observed(t *testing.T, r *rand.Rand, workers int, tier kernel.Tier) (a *Optimizer[float32], params, grads []float32) {
+func observed(t *testing.T, r *rand.Rand, workers int, tier kernel.Tier) (a *Optimizer[float32],
+	params, grads []float32) {
 	const n = 3*block + 500
 	segments := []Segment{{Lo: 0, Hi: 37}, {Lo: 48, Hi: 2*block + 100, Decay: true},
 		{Lo: 2*block + 112, Hi: 2*block + 113, Decay: true},

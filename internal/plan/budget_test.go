@@ -90,7 +90,8 @@ func TestMuonWork(t *testing.T) {
 // A budget beside a number of steps does nothing, and the plan says so.
 func TestBudgetBesideSteps(t *testing.T) {
 	told := func(settings ...string) bool {
-		return strings.Contains(strings.Join(made(t, machine{}, settings...).Warnings, "\n"), "train.budget (--set) is not used")
+		warnings := strings.Join(made(t, machine{}, settings...).Warnings, "\n")
+		return strings.Contains(warnings, "train.budget (--set) is not used")
 	}
 	if told() || !told("train.budget=5") {
 		t.Error("a budget that is not used is not told, or one that was not given is")

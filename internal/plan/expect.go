@@ -25,9 +25,9 @@ const (
 	lawBatch  = 2048 // tokens of a step that it was fitted to; half and twice as many are near enough
 )
 
-// Expect returns what the run is expected to reach, given the losses of n-grams and of unigrams on the text that is held
-// out. It is zero for runs of other kinds than those that the law was fitted to: large models or batches, weights from
-// elsewhere, conversations, AdamW, and texts that are seen often.
+// Expect returns what the run is expected to reach, given the losses of n-grams and of unigrams on the text that is
+// held out. It is zero for runs of other kinds than those that the law was fitted to: large models or batches,
+// weights from elsewhere, conversations, AdamW, and texts that are seen often.
 func (p *Plan) Expect(ngram, unigram float64) Expected {
 	c := p.Config
 	from := strings.HasPrefix(c.Origin("model.layers"), "from ")

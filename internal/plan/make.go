@@ -105,8 +105,8 @@ func (p *Plan) chooseSpec(d *Draft) error {
 	return nil
 }
 
-// muonShare is the operations of an update by Muon, as a share of those of a batch, from which on AdamW is planned. At a
-// share of 0.45 Muon still learns more in the same time.
+// muonShare is the operations of an update by Muon, as a share of those of a batch, from which on AdamW is planned.
+// At a share of 0.45 Muon still learns more in the same time.
 const muonShare = 0.5
 
 // chooseOptimizer decides which optimizer updates the matrices.

@@ -15,8 +15,8 @@ const (
 	wide             = 384  // channels from which a model is wide
 )
 
-// choosePreset gives the model a size where nothing else did: the largest preset that the planned tokens can feed. Where
-// the steps are planned by time it is nano, until the machine's pace is known.
+// choosePreset gives the model a size where nothing else did: the largest preset that the planned tokens can feed.
+// Where the steps are planned by time it is nano, until the machine's pace is known.
 func choosePreset(cfg *config.Config, corpusBytes int64) error {
 	if cfg.Model.Preset != "" || cfg.Model.Layers != 0 && cfg.Model.Width != 0 {
 		return nil

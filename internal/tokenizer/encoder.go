@@ -6,10 +6,9 @@ import "slices"
 // nothing is added before or after. (An added token that is not special, such as Qwen 3's "<think>", is part of the
 // vocabulary of text and is found.)
 //
-// It fails with *UnseenCharError or *InvalidByteError, for kind chars and where a file of others has no token for a byte;
-// dst then holds the tokens before the fault.
-// Time is linear in the length of text, but for a factor log n within one piece (a run of letters, signs or spaces). A
-// piece of more than 1 MiB is cut.
+// It fails with *UnseenCharError or *InvalidByteError, for kind chars and where a file of others has no token for a
+// byte; dst then holds the tokens before the fault. Time is linear in the length of text, but for a factor log n
+// within one piece (a run of letters, signs or spaces). A piece of more than 1 MiB is cut.
 func (t *Tokenizer) Append(dst []int32, text []byte) ([]int32, error) {
 	if t.kind == KindChars {
 		dst, n, err := t.appendChars(dst, text, true)

@@ -15,8 +15,8 @@ type literals struct {
 	longest int              // bytes
 }
 
-// newLiterals returns the trie of the added tokens that want chooses; nil if it chooses none. With normalize, tokens for
-// normalized text are normalized.
+// newLiterals returns the trie of the added tokens that want chooses; nil if it chooses none. With normalize, tokens
+// for normalized text are normalized.
 func newLiterals(all []added, normalize bool, want func(added) bool) *literals {
 	l := &literals{next: map[uint64]int32{}, tokens: []int32{-1}}
 	for i, a := range all {

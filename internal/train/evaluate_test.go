@@ -152,7 +152,8 @@ func TestWritingIsPlannedOnce(t *testing.T) {
 // A run that the judge stops is stopped at the same step when it is interrupted on the way, and stays stopped until
 // somebody asks for more.
 func TestStopDecidesTheSameAfterAKill(t *testing.T) {
-	cfg := tiny(t, "train.steps=40", "eval.every=4", "judge.early_stop=off", "judge.patience=2", "optim.kind=adamw", "optim.lr=1.0",
+	cfg := tiny(t, "train.steps=40", "eval.every=4", "judge.early_stop=off", "judge.patience=2",
+		"optim.kind=adamw", "optim.lr=1.0",
 		"guard.mode=observe", "schedule.warmup=0", "schedule.kind=constant",
 		"eval.prompts=4", "eval.samples=2", "checkpoint.keep=30")
 	whole := finished(t, cfg, Options{})
