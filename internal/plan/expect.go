@@ -22,6 +22,7 @@ const (
 	lawLeast  = 3    // in begins: the fewest tokens of a run that it was fitted to
 	lawMost   = 100  // and more than the most
 	lawSize   = 3e6  // parameters, more than the largest model that it was fitted to
+	lawEpochs = 2    // the n-grams of texts that are seen more often know too little: the law expects too much
 	lawBatch  = 2048 // tokens of a step that it was fitted to; half and twice as many are near enough
 )
 
@@ -33,7 +34,7 @@ func (p *Plan) Expect(ngram, unigram float64) Expected {
 	from := strings.HasPrefix(c.Origin("model.layers"), "from ")
 	batch := c.Train.BatchTokens
 	if c.Optim.Kind != "muon" || from || p.Params > lawSize || batch < lawBatch/2 || batch > 2*lawBatch ||
-		p.Text.Epochs > plannedEpochs || p.Text.Census.Conversations > 0 {
+		p.Text.Epochs > lawEpochs || p.Text.Census.Conversations > 0 {
 		return Expected{}
 	}
 	loss, ok := law(float64(p.Tokens()), ngram, unigram)
