@@ -151,8 +151,15 @@ func checkGradients(t *testing.T, plants ...PlantedFault) {
 						}
 						i = v.Lo + row*a.Width + r.IntN(a.Width)
 					}
-					want := derivative(&m.params.Flat[i], 3e-4, loss)
-					if diff := math.Abs(m.grads[i] - want); !(diff <= 1e-6*math.Abs(want)+1e-10*norm) {
+					var want float64
+					near := false
+					for _, step := range []float64{3e-4, 5e-5} { // the shorter one where the loss is sharply curved
+						want = derivative(&m.params.Flat[i], step, loss)
+						if near = math.Abs(m.grads[i]-want) <= 1e-6*math.Abs(want)+1e-10*norm; near {
+							break
+						}
+					}
+					if !near {
 						t.Errorf("%s[%d]: gradient %.12g, finite difference %.12g", v.Name, i-v.Lo, m.grads[i], want)
 					}
 					checked++
