@@ -28,7 +28,7 @@ func TestSteps(t *testing.T) {
 	}
 }
 
-// TestSplit checks that the two files hold every document once, and that the size of the held-out one is told.
+// TestSplit checks that the two files hold every document once, and that split returns the size of the held-out one.
 func TestSplit(t *testing.T) {
 	dir := t.TempDir()
 	const n = 400

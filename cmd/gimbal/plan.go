@@ -52,7 +52,8 @@ func (p *progress) planLines(public *gimbal.Plan) string {
 		lines = append(lines, fmt.Sprintf("%-8s ", name)+strings.ReplaceAll(text, "\n", "\n         "))
 	}
 	text := fmt.Sprintf("%s: %s in %s, %s tokens, %s held out", sources(set["data.paths"]),
-		runs.Plural(public.Documents, "document"), runs.Plural(public.Files, "file"), plan.Count(public.TrainTokens), plan.Count(public.ValTokens))
+		runs.Plural(public.Documents, "document"), runs.Plural(public.Files, "file"),
+		plan.Count(public.TrainTokens), plan.Count(public.ValTokens))
 	if public.HeldOut != "" {
 		text += " (" + public.HeldOut + ")"
 	}

@@ -23,7 +23,8 @@ func AutoLR(params int64, batchTokens int) float64 {
 	return min(MaxAutoLR, 0.00235*math.Pow(n, -1.0/3)*math.Sqrt(float64(batchTokens)/best))
 }
 
-// MaxAutoLR is the largest rate of the rules auto and probe: above it, range tests of small models only diverged.
+// MaxAutoLR is the largest rate of AutoLR and of the rule probe: above it, range tests of small models with AdamW only
+// diverged.
 const MaxAutoLR = 1.2e-2
 
 // WarmupPeak is the largest peak that a rule may give to a run with so many steps of warmup: 2.5e-4 for each step, with

@@ -42,6 +42,11 @@ func TestLargerWithTime(t *testing.T) {
 	if name, err := tr.larger(before, pace{token: 1e-9}, time.Hour); name != sizes[0].name || err != nil {
 		t.Errorf("with time: %q, %v", name, err)
 	}
+	tr.plan.Hardware.Free = 1 << 20
+	if name, err := tr.larger(before, pace{token: 1e-9}, time.Hour); name != "" || err != nil {
+		t.Errorf("without memory: %q, %v", name, err)
+	}
+	tr.plan.Hardware.Free = 0
 	if name, err := tr.larger(before, pace{token: 1e-3}, time.Second); name != "" || err != nil {
 		t.Errorf("without time: %q, %v", name, err)
 	}

@@ -27,13 +27,13 @@ const (
 )
 
 // Expect returns what the run is expected to reach, given the losses of n-grams and of unigrams on the text that is
-// held out. It is zero for runs of other kinds than those that the law was fitted to: large models or batches,
-// weights from elsewhere, conversations, AdamW, and texts that are seen often.
+// held out. It is zero for runs of other kinds than those that the law was fitted to: large models or batches, weights
+// from elsewhere, conversations, AdamW, a rate that somebody chose, and texts that are seen often.
 func (p *Plan) Expect(ngram, unigram float64) Expected {
 	c := p.Config
 	from := strings.HasPrefix(c.Origin("model.layers"), "from ")
 	batch := c.Train.BatchTokens
-	if c.Optim.Kind != "muon" || from || p.Params > lawSize || batch < lawBatch/2 || batch > 2*lawBatch ||
+	if c.Optim.Kind != "muon" || c.Optim.LR.Name != "auto" || from || p.Params > lawSize || batch < lawBatch/2 || batch > 2*lawBatch ||
 		p.Text.Epochs > lawEpochs || p.Text.Census.Conversations > 0 {
 		return Expected{}
 	}

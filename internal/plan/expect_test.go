@@ -43,7 +43,8 @@ func TestLaw(t *testing.T) {
 // Nothing is expected of runs of another kind than the law was fitted to.
 func TestExpect(t *testing.T) {
 	expect := func(settings ...string) Expected {
-		p := made(t, machine{}, append([]string{"optim.kind=muon", "train.batch_tokens=2048"}, settings...)...)
+		p := made(t, machine{}, append([]string{"optim.kind=muon", "optim.lr=auto",
+			"train.batch_tokens=2048"}, settings...)...)
 		p.Text.Epochs = 1 // the text of tests is small
 		return p.Expect(1.5, 3)
 	}
@@ -53,7 +54,8 @@ func TestExpect(t *testing.T) {
 	}
 	for what, settings := range map[string][]string{"AdamW": {"train.steps=400", "optim.kind=adamw"},
 		"a short run": {"train.steps=10"}, "a large model": {"train.steps=400", "model.width=512", "model.layers=4"},
-		"small batches": {"train.steps=3000", "train.batch_tokens=256"}} {
+		"a rate of somebody's": {"train.steps=400", "optim.lr=0.01"},
+		"small batches":        {"train.steps=3000", "train.batch_tokens=256"}} {
 		if e := expect(settings...); e != (Expected{}) {
 			t.Errorf("%s: %+v", what, e)
 		}

@@ -167,7 +167,7 @@ func (p *Plan) chooseMemory(d *Draft, o engine.Opener) error {
 	for _, mode := range modes {
 		p.Spec.Checkpointing = mode
 		p.Memory.Memory = o.Estimate(p.Spec)
-		if free := p.Hardware.Free; free == 0 || float64(p.Memory.Total()) <= MemoryShare*float64(free) {
+		if p.Memory.fits(p.Hardware.Free) {
 			if cfg.Numeric.Checkpointing == "auto" {
 				return cfg.SetPlanned("numeric.checkpointing", mode, "planned: the fastest that fits the memory")
 			}

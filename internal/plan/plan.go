@@ -81,6 +81,11 @@ const programBytes = 14 << 20
 // Total is all of it.
 func (m Memory) Total() int64 { return m.Model + m.Slots + m.Writing + programBytes }
 
+// fits reports whether it fits into free bytes; 0: nobody knows how many there are.
+func (m Memory) fits(free int64) bool {
+	return free == 0 || float64(m.Total()) <= MemoryShare*float64(free)
+}
+
 // Writing is what an evaluation scores and writes.
 type Writing struct {
 	Evaluations float64    // of the run, those at the ends of epochs not counted

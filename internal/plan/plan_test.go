@@ -216,7 +216,8 @@ func TestTrainingTime(t *testing.T) {
 func TestSteps(t *testing.T) {
 	cfg := config.Default()
 	cfg.Train.MicroTokens = 512
-	if err := planSteps(cfg, 100e6, pace{token: 1e-4}, 1, 100*time.Second); err != nil { // a million tokens: a thousand updates
+	// a million tokens: a thousand updates
+	if err := planSteps(cfg, 100e6, pace{token: 1e-4}, 1, 100*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	origin := cfg.Origin("train.steps")

@@ -67,9 +67,9 @@ func (t *trial) measure(ctx context.Context) (p pace, given time.Duration, err e
 	return p, t.plan.trainingTime(time.Since(t.request.Began), t.draft.Text.Val.Tokens(), p), err
 }
 
-// larger names the largest size above the trial's that the time and the text can feed; empty: there is none, or
-// somebody chose the size. A token is taken to cost as much as its operations do, which is too much: large multiplies
-// are faster.
+// larger names the largest size above the trial's that the time and the text can feed and the memory can hold; empty:
+// there is none, or somebody chose the size. A token is taken to cost as much as its operations do, which is too much:
+// large multiplies are faster.
 func (t *trial) larger(before *config.Config, pace pace, given time.Duration) (name string, err error) {
 	if before.Origin("model.preset") != plannedPreset {
 		return "", nil
@@ -86,11 +86,19 @@ func (t *trial) larger(before *config.Config, pace pace, given time.Duration) (n
 		}
 		_, multiplied := a.Params()
 		tokens := given.Seconds() / pace.token * float64(t.plan.Multiplied) / float64(multiplied)
-		if multiplied > t.plan.Multiplied && min(tokens, text) >= tokensPerWeight*float64(size.weights) {
+		if multiplied > t.plan.Multiplied && min(tokens, text) >= tokensPerWeight*float64(size.weights) && t.holds(a) {
 			name = size.name
 		}
 	}
 	return name, nil
+}
+
+// holds reports whether the memory there is holds a run of another architecture, with the cheapest checkpointing.
+func (t *trial) holds(a config.Arch) bool {
+	spec := t.plan.Spec
+	spec.Arch, spec.Checkpointing, spec.MicroTokens = a, "block", max(spec.MicroTokens, AutoMicro(a))
+	m := Memory{Memory: t.request.Opener.Estimate(spec), Writing: t.plan.Memory.Writing}
+	return m.fits(t.plan.Hardware.Free)
 }
 
 // trainingTime is what the budget leaves for training, after what preparing took, the evaluations and the saves that
