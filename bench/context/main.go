@@ -1,4 +1,5 @@
-// Command context measures a training pass over one long sequence, and its memory, against the operations that it needs.
+// Command context measures a training pass over one long sequence, and its memory, against the operations that it
+// needs.
 //
 //	GOMAXPROCS=1 go -C bench run ./context
 //	GOMAXPROCS=1 go -C bench run ./context -model 6x384 -lengths 1024,4096,16384
@@ -42,8 +43,10 @@ func run() error {
 		return err
 	}
 	defer x.Close()
-	fmt.Printf("%s in %s, tier %s, %d threads, forward and backward of one sequence\n\n", *shape, *mode, x.Tier(), x.Workers())
-	fmt.Println("| tokens | linear GFLOP | attention GFLOP | wall s | CPU s | GFLOP per CPU s | memory MB | bytes a token |")
+	fmt.Printf("%s in %s, tier %s, %d threads, forward and backward of one sequence\n\n", *shape, *mode, x.Tier(),
+		x.Workers())
+	fmt.Println("| tokens | linear GFLOP | attention GFLOP | wall s | CPU s | GFLOP per CPU s | memory MB | " +
+		"bytes a token |")
 	fmt.Println("|---|---|---|---|---|---|---|---|")
 	for _, field := range strings.Split(*lengths, ",") {
 		n, err := strconv.Atoi(field)

@@ -20,8 +20,8 @@ const (
 
 // ggufNames are llama.cpp's names of the tensors of the llama family.
 var ggufNames = strings.NewReplacer("model.embed_tokens", "token_embd", "model.layers", "blk",
-	"model.norm", "output_norm", "input_layernorm", "attn_norm", "post_attention_layernorm", "ffn_norm", "self_attn.q_proj", "attn_q",
-	"self_attn.k_proj", "attn_k", "self_attn.v_proj", "attn_v", "self_attn.o_proj", "attn_output",
+	"model.norm", "output_norm", "input_layernorm", "attn_norm", "post_attention_layernorm", "ffn_norm",
+	"self_attn.q_proj", "attn_q", "self_attn.k_proj", "attn_k", "self_attn.v_proj", "attn_v", "self_attn.o_proj", "attn_output",
 	"mlp.gate_proj", "ffn_gate", "mlp.up_proj", "ffn_up", "mlp.down_proj", "ffn_down", "lm_head", "output")
 
 // ggufWriter writes little-endian fields and counts the bytes.

@@ -71,6 +71,9 @@ func (e *engine[T]) run(x *Exec, p product[T]) {
 
 // alone computes a product on the calling goroutine, with the memory of a worker.
 func (e *engine[T]) alone(worker int, p *product[T]) {
+	if p.m <= 0 || p.n <= 0 {
+		return
+	}
 	s := &e.scratch[worker]
 	s.grow()
 	e.multiply(s, p, 0, p.m, 0, p.n)

@@ -101,13 +101,14 @@ func (w *Weights[T]) BackWeight(x *Exec, dw []T, dy, src Mat[T], n int) {
 // Panics if beta is neither 0 nor 1 or a matrix is too short.
 func Gemm[T Float](x *Exec, worker int, transA, transB bool, m, n, k int,
 	alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) {
+	p := stored(transA, transB, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc)
+	of[T](x).alone(worker, &p)
+}
+
+// stored is the product of Gemm.
+func stored[T Float](transA, transB bool, m, n, k int,
+	alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int) product[T] {
 	require(beta == 0 || beta == 1, "kernel: beta must be 0 or 1")
-	if m <= 0 || n <= 0 {
-		return
-	}
-	checkStored(a, lda, m, k, transA)
-	checkStored(b, ldb, k, n, transB)
-	checkStored(c, ldc, m, n, false)
 	p := product[T]{
 		m: m, n: n, k: k,
 		a: a, rs: lda, ks: 1,
@@ -118,7 +119,12 @@ func Gemm[T Float](x *Exec, worker int, transA, transB bool, m, n, k int,
 	if transA {
 		p.rs, p.ks = 1, lda
 	}
-	of[T](x).alone(worker, &p)
+	if m > 0 && n > 0 {
+		checkStored(a, lda, m, k, transA)
+		checkStored(b, ldb, k, n, transB)
+		checkStored(c, ldc, m, n, false)
+	}
+	return p
 }
 
 // smallB is the elements of a B that Gemm reads in place, if it can: they fit a second level cache with all else.
@@ -129,22 +135,8 @@ const smallB = 1 << 16
 // Shapes: A (n, k), stored (k, n) if trans; C (n, n).
 // Memory, numerics and panics: as Gemm. With beta 1, only what C holds on and below the diagonal counts.
 func Syrk[T Float](x *Exec, worker int, trans bool, n, k int, alpha T, a []T, lda int, beta T, c []T, ldc int) {
-	require(beta == 0 || beta == 1, "kernel: beta must be 0 or 1")
-	if n <= 0 {
-		return
-	}
-	checkStored(a, lda, n, k, trans)
-	checkStored(c, ldc, n, n, false)
-	p := product[T]{
-		m: n, n: n, k: k,
-		a: a, rs: lda, ks: 1,
-		b: a, ldb: lda, transB: !trans,
-		c: c, ldc: ldc, alpha: alpha, add: beta == 1,
-		inPlace: n*k <= smallB, lower: true,
-	}
-	if trans {
-		p.rs, p.ks = 1, lda
-	}
+	p := stored(trans, !trans, n, n, k, alpha, a, lda, a, lda, beta, c, ldc)
+	p.lower = true
 	of[T](x).alone(worker, &p)
 	for i := range n {
 		for j := range i {
