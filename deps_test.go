@@ -63,6 +63,13 @@ var lattice = []struct {
 	{"internal/engine", "internal/model internal/optim internal/kernel internal/generate internal/data internal/config " +
 		"internal/memory internal/rng internal/safetensors",
 		"what trains and runs a model, whatever the hardware; the CPU engine"},
+	{"internal/graph", "internal/config internal/model internal/optim", "programs of a decoder for accelerators, as text"},
+	{"internal/device/wire", "", "what gimbal and gimbal-device say to each other"},
+	{"internal/pjrt", "", "client of the PJRT C interface; for gimbal-device only, since it makes a binary dynamic"},
+	{"internal/device", "internal/config internal/device/wire internal/durable internal/engine internal/generate internal/graph " +
+		"internal/model internal/optim internal/par internal/rng internal/safetensors",
+		"the engine on accelerators, and the process that owns them"},
+	{"cmd/gimbal-device", "internal/device/wire internal/pjrt", "the process that owns accelerators"},
 	{"internal/judge", "internal/baseline internal/bom internal/rng internal/safetensors",
 		"metrics of what was written, early stop, choice of a checkpoint; knows no model"},
 	{"internal/plan", "internal/chat internal/config internal/corpus internal/data internal/durable internal/engine internal/judge " +
@@ -113,7 +120,9 @@ var direct = map[string]string{
 	"internal/strictjson": "github.com/go-json-experiment/json/jsontext",
 	"internal/sniff": "golang.org/x/text/encoding golang.org/x/text/encoding/htmlindex " +
 		"golang.org/x/text/encoding/ianaindex golang.org/x/text/encoding/unicode/utf32",
-	"cmd/gimbal": "github.com/alecthomas/kong golang.org/x/term",
+	"internal/device": "golang.org/x/sys/unix",
+	"internal/pjrt":   "github.com/ebitengine/purego",
+	"cmd/gimbal":      "github.com/alecthomas/kong golang.org/x/term",
 }
 
 func TestLattice(t *testing.T) {

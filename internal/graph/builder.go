@@ -1,0 +1,244 @@
+package graph
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// value is a value of a program.
+type value struct {
+	id     int
+	result string // which result of an operation that has several
+	Shape
+}
+
+// builder writes one program. Its methods write an operation each and return the result; shapes are checked where an
+// operation is called, so a mistake is found before a compiler sees it.
+type builder struct {
+	text    strings.Builder
+	next    int
+	args    []string
+	in      []Shape
+	donated []int
+}
+
+func (s Shape) String() string {
+	var b strings.Builder
+	b.WriteString("tensor<")
+	for _, d := range s.Dims {
+		fmt.Fprintf(&b, "%dx", d)
+	}
+	return b.String() + string(s.Type) + ">"
+}
+
+func (v value) String() string { return fmt.Sprintf("%%%d%s", v.id, v.result) }
+
+func list(d []int) string { return strings.ReplaceAll(fmt.Sprint(d), " ", ", ") }
+
+// argument adds an input.
+func (b *builder) argument(t Type, dims ...int) value { return b.addArgument("", t, dims...) }
+
+// donate adds an input whose memory result number out takes. The two have one shape.
+func (b *builder) donate(out int, t Type, dims ...int) value {
+	b.donated = append(b.donated, len(b.in))
+	return b.addArgument(fmt.Sprintf(" {tf.aliasing_output = %d : i32}", out), t, dims...)
+}
+
+func (b *builder) addArgument(attribute string, t Type, dims ...int) value {
+	v := value{id: b.next, Shape: Shape{t, slices.Clone(dims)}}
+	b.next++
+	b.in = append(b.in, v.Shape)
+	b.args = append(b.args, fmt.Sprintf("%s: %s%s", v, v.Shape, attribute))
+	return v
+}
+
+// put writes an operation with one result.
+func (b *builder) put(t Type, dims []int, format string, a ...any) value {
+	v := value{id: b.next, Shape: Shape{t, slices.Clone(dims)}}
+	b.next++
+	fmt.Fprintf(&b.text, "  %s = %s\n", v, fmt.Sprintf(format, a...))
+	return v
+}
+
+// program returns the program with the given results.
+func (b *builder) program(name string, devices int, outs ...value) Program {
+	names, types, shapes := make([]string, len(outs)), make([]string, len(outs)), make([]Shape, len(outs))
+	for i, o := range outs {
+		names[i], types[i], shapes[i] = o.String(), o.Shape.String(), o.Shape
+	}
+	text := fmt.Sprintf("module @%s attributes {mhlo.num_replicas = %d : i32} {\nfunc.func public @main(%s) -> (%s) {\n"+
+		"%s  return %s : %s\n}\n}\n", name, devices, strings.Join(b.args, ", "), strings.Join(types, ", "),
+		b.text.String(), strings.Join(names, ", "), strings.Join(types, ", "))
+	return Program{Name: name, Text: text, Devices: devices, In: b.in, Out: shapes, Donated: b.donated}
+}
+
+// binary is an operation on two values of one shape, such as add.
+func (b *builder) binary(op string, x, y value) value {
+	if !slices.Equal(x.Dims, y.Dims) || x.Type != y.Type {
+		panic("graph: " + op + " of " + x.Shape.String() + " and " + y.Shape.String())
+	}
+	return b.put(x.Type, x.Dims, "stablehlo.%s %s, %s : %s", op, x, y, x.Shape)
+}
+
+func (b *builder) add(x, y value) value { return b.binary("add", x, y) }
+func (b *builder) sub(x, y value) value { return b.binary("subtract", x, y) }
+func (b *builder) mul(x, y value) value { return b.binary("multiply", x, y) }
+func (b *builder) div(x, y value) value { return b.binary("divide", x, y) }
+
+// unary is an operation on one value, such as exponential.
+func (b *builder) unary(op string, x value) value {
+	return b.put(x.Type, x.Dims, "stablehlo.%s %s : %s", op, x, x.Shape)
+}
+
+// constant is a value of type f32 whose elements are all f.
+func (b *builder) constant(f float64, dims ...int) value {
+	s := Shape{F32, dims}
+	return b.put(F32, dims, "stablehlo.constant dense<0x%08X> : %s", math.Float32bits(float32(f)), s)
+}
+
+// integer is a value of integers that are all n.
+func (b *builder) integer(t Type, n uint64, dims ...int) value {
+	return b.put(t, dims, "stablehlo.constant dense<%d> : %s", n, Shape{t, dims})
+}
+
+// cast rounds or converts x to t.
+func (b *builder) cast(x value, t Type) value {
+	if x.Type == t {
+		return x
+	}
+	return b.put(t, x.Dims, "stablehlo.convert %s : (%s) -> %s", x, x.Shape, Shape{t, x.Dims})
+}
+
+// spread repeats x: dimension i of x is dimension at[i] of the result.
+func (b *builder) spread(x value, dims []int, at ...int) value {
+	return b.put(x.Type, dims, "stablehlo.broadcast_in_dim %s, dims = %s : (%s) -> %s", x, list(at), x.Shape,
+		Shape{x.Type, dims})
+}
+
+func (b *builder) reshape(x value, dims ...int) value {
+	if slices.Equal(x.Dims, dims) {
+		return x
+	}
+	return b.put(x.Type, dims, "stablehlo.reshape %s : (%s) -> %s", x, x.Shape, Shape{x.Type, dims})
+}
+
+func (b *builder) transpose(x value, order ...int) value {
+	dims := make([]int, len(order))
+	for i, d := range order {
+		dims[i] = x.Dims[d]
+	}
+	return b.put(x.Type, dims, "stablehlo.transpose %s, dims = %s : (%s) -> %s", x, list(order), x.Shape,
+		Shape{x.Type, dims})
+}
+
+// cut is the part [lo, hi) of x in one dimension.
+func (b *builder) cut(x value, dim, lo, hi int) value {
+	dims, parts := slices.Clone(x.Dims), make([]string, len(x.Dims))
+	dims[dim] = hi - lo
+	for i, d := range x.Dims {
+		if parts[i] = fmt.Sprintf("0:%d", d); i == dim {
+			parts[i] = fmt.Sprintf("%d:%d", lo, hi)
+		}
+	}
+	return b.put(x.Type, dims, "stablehlo.slice %s [%s] : (%s) -> %s", x, strings.Join(parts, ", "), x.Shape,
+		Shape{x.Type, dims})
+}
+
+// concat joins values in one dimension.
+func (b *builder) concat(dim int, xs ...value) value {
+	dims, names, types := slices.Clone(xs[0].Dims), make([]string, len(xs)), make([]string, len(xs))
+	dims[dim] = 0
+	for i, x := range xs {
+		dims[dim] += x.Dims[dim]
+		names[i], types[i] = x.String(), x.Shape.String()
+	}
+	return b.put(xs[0].Type, dims, "stablehlo.concatenate %s, dim = %d : (%s) -> %s", strings.Join(names, ", "), dim,
+		strings.Join(types, ", "), Shape{xs[0].Type, dims})
+}
+
+// reduce combines the elements along dims by op, beginning with a value of the type of x.
+func (b *builder) reduce(op string, init, x value, along ...int) value {
+	var dims []int
+	for i, d := range x.Dims {
+		if !slices.Contains(along, i) {
+			dims = append(dims, d)
+		}
+	}
+	return b.put(x.Type, dims, "stablehlo.reduce(%s init: %s) applies stablehlo.%s across dimensions = %s : (%s, %s) -> %s",
+		x, init, op, list(along), x.Shape, init.Shape, Shape{x.Type, dims})
+}
+
+func (b *builder) sum(x value, along ...int) value {
+	return b.reduce("add", b.constant(0), x, along...)
+}
+
+// largest is the largest element of type f32 along dims.
+func (b *builder) largest(x value, along ...int) value {
+	return b.reduce("maximum", b.constant(math.Inf(-1)), x, along...)
+}
+
+// dot multiplies x and y over dimension xc of x and yc of y. The first dimensions, batch of them, are matched. Operands
+// are rounded to t, sums are float32.
+func (b *builder) dot(t Type, x, y value, batch, xc, yc int) value {
+	x, y = b.cast(x, t), b.cast(y, t)
+	dims, matched := slices.Clone(x.Dims[:batch]), make([]int, batch)
+	for i := range batch {
+		matched[i] = i
+	}
+	for i, d := range x.Dims {
+		if i >= batch && i != xc {
+			dims = append(dims, d)
+		}
+	}
+	for i, d := range y.Dims {
+		if i >= batch && i != yc {
+			dims = append(dims, d)
+		}
+	}
+	batching := ""
+	if batch > 0 {
+		batching = fmt.Sprintf("batching_dims = %s x %s, ", list(matched), list(matched))
+	}
+	precision := "HIGHEST"
+	if t == BF16 {
+		precision = "DEFAULT"
+	}
+	return b.put(F32, dims, "stablehlo.dot_general %s, %s, %scontracting_dims = [%d] x [%d], precision = [%s, %s] : (%s, %s) -> %s",
+		x, y, batching, xc, yc, precision, precision, x.Shape, y.Shape, Shape{F32, dims})
+}
+
+// count numbers the elements along one dimension, from 0.
+func (b *builder) count(t Type, along int, dims ...int) value {
+	return b.put(t, dims, "stablehlo.iota dim = %d : %s", along, Shape{t, dims})
+}
+
+// compare compares elements: EQ, NE, LT, LE, GT or GE.
+func (b *builder) compare(how string, x, y value) value {
+	return b.put(Bool, x.Dims, "stablehlo.compare %s, %s, %s : (%s, %s) -> %s", how, x, y, x.Shape, y.Shape,
+		Shape{Bool, x.Dims})
+}
+
+// choose takes the elements of x where p holds, else those of y.
+func (b *builder) choose(p, x, y value) value {
+	return b.put(x.Type, x.Dims, "stablehlo.select %s, %s, %s : %s, %s", p, x, y, p.Shape, x.Shape)
+}
+
+// gather takes rows of w (V, C) by ids (N, 1).
+func (b *builder) gather(w, ids value) value {
+	s := Shape{w.Type, []int{ids.Dims[0], w.Dims[1]}}
+	return b.put(s.Type, s.Dims, `"stablehlo.gather"(%s, %s) <{dimension_numbers = #stablehlo.gather<offset_dims = [1], `+
+		`collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1>, slice_sizes = array<i64: 1, %d>}> : (%s, %s) -> %s`,
+		w, ids, w.Dims[1], w.Shape, ids.Shape, s)
+}
+
+// scatter adds the rows of x (N, C) to those of z (V, C) that ids (N, 1) name.
+func (b *builder) scatter(z, ids, x value) value {
+	return b.put(z.Type, z.Dims, `"stablehlo.scatter"(%s, %s, %s) <{scatter_dimension_numbers = #stablehlo.scatter<`+
+		`update_window_dims = [1], inserted_window_dims = [0], scatter_dims_to_operand_dims = [0], index_vector_dim = 1>}> ({
+  ^bb0(%%a: tensor<f32>, %%b: tensor<f32>):
+    %%s = stablehlo.add %%a, %%b : tensor<f32>
+    stablehlo.return %%s : tensor<f32>
+  }) : (%s, %s, %s) -> %s`, z, ids, x, z.Shape, ids.Shape, x.Shape, z.Shape)
+}
