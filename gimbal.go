@@ -82,6 +82,9 @@ type TrainOptions struct {
 	// From is a run, a checkpoint or an imported model to start from: its weights, shape and tokenizer. Empty: fresh
 	// weights.
 	From string
+	// Keep is text that the weights of From know, files and folders: how much of it they forget is measured. Empty:
+	// eval.keep of the configuration, or else texts that the model writes before it is trained.
+	Keep []string
 	// Workers is the number of threads that compute. 0: one for each processor that Go may use. Results do not depend
 	// on it.
 	Workers int
@@ -99,7 +102,7 @@ type TrainOptions struct {
 
 // config returns the configuration that the options describe, or an error with all its faults.
 func (o TrainOptions) config() (*config.Config, error) {
-	f := config.Flags{Data: o.Data, Budget: o.Budget, Seed: o.Seed, Set: o.Set}
+	f := config.Flags{Data: o.Data, Budget: o.Budget, Seed: o.Seed, Keep: o.Keep, Set: o.Set}
 	if o.Steps != 0 {
 		f.Steps = &o.Steps
 	}

@@ -23,6 +23,7 @@ type Result struct {
 	ValTokens   int64    `json:"val_tokens"`        // behind ValLoss; 0: it was not evaluated
 	Baseline    Baseline `json:"baseline"`          // to compare ValLoss with
 	Expected    Range    `json:"expected"`          // what ValLoss was expected to be; zero: nothing was expected
+	Tuned       *Tuned   `json:"tuned,omitempty"`   // what became of weights from elsewhere; nil: they were fresh
 	Checkpoint  string   `json:"checkpoint"`        // path of the last one
 	Stable      string   `json:"stable,omitempty"`  // path of the one that was chosen, which Open takes; empty: none was
 	Events      int      `json:"events"`            // of all attempts, as far as they count
@@ -32,6 +33,16 @@ type Result struct {
 	EventCodes map[string]int `json:"event_codes,omitempty"` // how many Events of each code there were
 
 	StableReason string `json:"-"` // why Stable was chosen, in a sentence
+}
+
+// Tuned is what training made of weights that came from elsewhere: losses in nats per token before step 1 and of the
+// checkpoint that was chosen, or else at the end.
+type Tuned struct {
+	Before    float64 `json:"before"`               // on text held out of what was trained on
+	After     float64 `json:"after"`                // on the same tokens
+	Tokens    int64   `json:"tokens"`               // of that text
+	OldBefore float64 `json:"old_before,omitempty"` // on text that the weights knew; 0: none was measured
+	OldAfter  float64 `json:"old_after,omitempty"`  // on the same tokens at the end: what is higher was forgotten
 }
 
 // Baseline is the loss of n-gram models that counted the training part, on the text that a model is measured on. Losses
@@ -102,7 +113,7 @@ func result(r *train.Result) *Result {
 	return &Result{Dir: r.Dir, Reason: r.Reason, Step: r.Step, Tokens: r.Tokens, Parameters: r.Params, ValLoss: r.ValLoss,
 		BitsPerByte: r.BitsPerByte, ValTokens: r.ValTokens, Baseline: baseline(r.Baseline), Checkpoint: r.Checkpoint,
 		Stable: r.Stable, Events: r.Events, Refused: r.Refused, EventCodes: r.Codes, Samples: samples(r.Samples),
-		StableReason: r.StableReason, Expected: Range(r.Expected)}
+		StableReason: r.StableReason, Expected: Range(r.Expected), Tuned: (*Tuned)(r.Tuned)}
 }
 
 func baseline(b runlog.Baseline) Baseline {

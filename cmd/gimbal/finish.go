@@ -60,6 +60,9 @@ func finish(e *env, r *gimbal.Result, err error, asJSON bool) error {
 			line("expected was %.2f (%.2f to %.2f): %s", e.Value, e.Low, e.High, against(r.ValLoss, e))
 		}
 	}
+	if r.Tuned != nil {
+		line("%s", tuned(r.Tuned))
+	}
 	if r.Stable != "" {
 		last := ""
 		if r.Checkpoint != r.Stable {
@@ -73,6 +76,22 @@ func finish(e *env, r *gimbal.Result, err error, asJSON bool) error {
 		fmt.Fprintf(e.stdout, "  %s %s\n", e.program, command)
 	}
 	return err
+}
+
+// tuned says in words what became of weights from elsewhere, and what they forgot.
+func tuned(u *gimbal.Tuned) string {
+	words := fmt.Sprintf("no better than where it began, on held-out text: %.3f, then %.3f nats/token", u.Before, u.After)
+	if change := u.Before - u.After; change > asGood {
+		words = fmt.Sprintf("better than where it began by %.3f nats/token on held-out text: %.3f, then %.3f", change,
+			u.Before, u.After)
+	} else if change < -asGood {
+		words = fmt.Sprintf("worse than where it began by %.3f nats/token on held-out text: %.3f, then %.3f", -change,
+			u.Before, u.After)
+	}
+	if u.OldBefore != 0 {
+		words += fmt.Sprintf("; on what it knew: %.3f, then %.3f", u.OldBefore, u.OldAfter)
+	}
+	return words
 }
 
 // beside is the loss of the n-grams on the tokens behind the loss of a result; NaN where it is not known.

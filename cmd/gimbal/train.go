@@ -17,6 +17,7 @@ type trainCmd struct {
 	settings
 	Out    string   `help:"Run directory. Default: runs/<date>-<name>." placeholder:"DIR"`
 	From   string   `help:"Run or checkpoint to start from: weights, shape and tokenizer." placeholder:"CHECKPOINT"`
+	Keep   []string `help:"Text that the weights know: what is forgotten of it is shown; repeatable." placeholder:"PATH" sep:"none"`
 	Inject []string `help:"Plant a fault at a step to test the guard; repeatable." placeholder:"FAULT@STEP" sep:"none"`
 	DryRun bool     `help:"Print the plan and what the checks find, and stop."`
 	JSON   bool     `name:"json" help:"Print the result as JSON."`
@@ -78,7 +79,7 @@ func (c *trainCmd) Run(e *env) error {
 		return err
 	}
 	opt.Data = append(opt.Data, c.Text...)
-	opt.Out, opt.From, opt.Inject, opt.Progress = c.Out, c.From, c.Inject, e.progress.tell
+	opt.Out, opt.From, opt.Keep, opt.Inject, opt.Progress = c.Out, c.From, c.Keep, c.Inject, e.progress.tell
 	if c.DryRun {
 		d, err := gimbal.Check(e.ctx, opt)
 		e.progress.end()

@@ -16,6 +16,7 @@ type Arch struct {
 	MLP       int     // channels of the hidden layer
 	Vocab     int     // token ids
 	Context   int     // longest sequence
+	Positions int     // longest sequence that users of the weights may ask for, where it is more than Context
 	Norm      string  // rms or layer
 	NormEps   float64 // added to the mean square or variance
 	Position  string  // rope or learned

@@ -77,7 +77,7 @@ type Train struct {
 // Optim configures the optimizer and clipping.
 type Optim struct {
 	Kind        string  // auto, muon or adamw
-	LR          Rule    // peak learning rate: article, article-literal, auto, probe, or a number
+	LR          Rule    // peak learning rate: a rule, or a number
 	Momentum    float64 // Muon: decay of the moment
 	Beta1       float64 // AdamW: decay of the first moment
 	Beta2       float64 // AdamW: decay of the second; 0: 0.99 below 0.5M tokens a step, else 0.95
@@ -101,7 +101,7 @@ func (o Optim) Beta2At(batchTokens int) float64 {
 // Schedule sets the learning rate over the run, relative to its peak.
 type Schedule struct {
 	Kind        string // cosine-restarts, cosine, linear, wsd or constant
-	Warmup      Rule   // auto, article, or a number of steps
+	Warmup      Rule   // auto, article, finetune, or a number of steps
 	WarmupExact bool   // take Warmup as it is, without the ceiling of a quarter of the run
 	Period      int64  // steps of a cycle of cosine-restarts; 0: min(steps, 10000)
 	Floor       float64
@@ -128,6 +128,8 @@ type Eval struct {
 	Prompts   int
 	Samples   int // for each prompt
 	MaxTokens int // of a sample
+
+	Keep []string // files and folders of text that the weights know and should not forget
 }
 
 // Guard says what the guard does about bad updates.

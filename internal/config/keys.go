@@ -88,9 +88,9 @@ var keys = []key{
 	{name: "optim.kind", choices: []string{"auto", "muon", "adamw"}, newer: true, older: "adamw",
 		doc: "muon: matrices of the blocks by Muon, all else by AdamW; auto: muon for new models, unless the batch is " +
 			"too small for it"},
-	{name: "optim.lr", lo: 1e-12, hi: 10, choices: []string{"article", "article-literal", "auto", "probe"},
-		doc: "peak learning rate, a number or a rule; auto: by model size and batch; probe: by a range test before the " +
-			"run; article, article-literal: by the width"},
+	{name: "optim.lr", lo: 1e-12, hi: 10, choices: []string{"article", "article-literal", "auto", "finetune", "probe"},
+		doc: "peak learning rate, a number or a rule; auto: by model size and batch; finetune: by the width, for weights " +
+			"that are trained; probe: by a range test before the run; article, article-literal: by the width"},
 	{name: "optim.momentum", newer: true, lo: 0, hi: 1, below: true, doc: "Muon: decay of the moment"},
 	{name: "optim.beta1", lo: 0, hi: 1, below: true, doc: "AdamW: decay of the first moment"},
 	{name: "optim.beta2", auto: true, lo: 0, above: true, hi: 1, below: true,
@@ -103,9 +103,9 @@ var keys = []key{
 
 	{name: "schedule.kind", choices: []string{"cosine-restarts", "cosine", "linear", "wsd", "constant"},
 		doc: "course of the learning rate after the warmup"},
-	{name: "schedule.warmup", lo: 0, hi: 1e12, choices: []string{"auto", "article"},
+	{name: "schedule.warmup", lo: 0, hi: 1e12, choices: []string{"auto", "article", "finetune"},
 		doc: "steps of linear warmup, at most a quarter of the run; auto: 10 % of the steps, more where the peak is high; " +
-			"article: 10 %, at least 500"},
+			"article: 10 %, at least 500; finetune: 3 %, at least 10"},
 	{name: "schedule.warmup_exact", doc: "do not limit the warmup to a quarter of the run"},
 	{name: "schedule.period", auto: true, lo: 10, hi: 1e12,
 		doc: "steps of one cycle of cosine-restarts; auto: min(steps, 10000)"},
@@ -126,6 +126,10 @@ var keys = []key{
 	{name: "eval.prompts", lo: 1, hi: 1e4, doc: "held-out prompts of an evaluation"},
 	{name: "eval.samples", lo: 1, hi: 1e3, doc: "texts written for each prompt"},
 	{name: "eval.max_tokens", lo: 1, hi: 1 << 20, doc: "longest text written, in tokens"},
+
+	{name: "eval.keep", newer: true, path: true,
+		doc: "files and folders of text that the weights know: what fine-tuning forgets of it is shown; empty: of texts " +
+			"that the model writes before step 1"},
 
 	{name: "guard.mode", choices: []string{"act", "observe"}, doc: "act, or only record what the guard would do"},
 	{name: "guard.halve", choices: []string{"probation", "article"},

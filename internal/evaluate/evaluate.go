@@ -27,6 +27,8 @@ type Options struct {
 	Text *data.Text
 	Own  bool // the model was trained on the training part, so copying can be measured
 
+	Old *data.Text // all of it in Val: what the weights know and should not forget; nil: none was named
+
 	MicroTokens int    // most positions of one pass
 	Seed        uint64 // of the sample that is scored, the prompts, and the sampling
 	SampleSize  int64  // labels of the sample; the pass that reaches it is the last
@@ -43,7 +45,8 @@ type Options struct {
 // Evaluator measures the model of an engine, any number of times. Its numbers depend only on the weights and on
 // Options. Not safe for concurrent use, nor together with its engine.
 type Evaluator struct {
-	opt Options
+	opt    Options
+	passes []data.Micro // of the batch in progress
 
 	// Made by the first Write.
 	judge     *judge.Judge
@@ -64,7 +67,7 @@ func New(opt Options) *Evaluator {
 // to two million labels. Errors are those of the engine and of ctx.
 func (e *Evaluator) Loss(ctx context.Context, whole bool) (l Loss, err error) {
 	val := e.opt.Text.Val
-	if l.Sample, err = e.score(ctx, shuffled(val, e.opt.Seed), e.opt.SampleSize); err != nil {
+	if l.Sample, err = e.score(ctx, val, shuffled(val, e.opt.Seed), e.opt.SampleSize); err != nil {
 		return Loss{}, err
 	}
 	l.Reported = l.Sample

@@ -18,6 +18,8 @@ const (
 	MetricTokens = "val_tokens"      // labels behind val_loss
 	MetricSample = "val_loss_sample" // nats per token on the sample that every evaluation scores
 
+	MetricOld = "old_loss" // nats per token on text that the weights knew before they were fine-tuned
+
 	MetricTexts   = "texts"         // generated
 	MetricCounted = "texts_counted" // of those, long enough to be measured
 	MetricAlarms  = "alarms"        // metrics that differ from human text
@@ -85,7 +87,7 @@ func (s *Score) add(nats float64, tokens int) {
 
 // whole scores the validation part from its beginning.
 func (e *Evaluator) whole(ctx context.Context) (Score, error) {
-	return e.score(ctx, inOrder, maxTokens)
+	return e.score(ctx, e.opt.Text.Val, inOrder, maxTokens)
 }
 
 // sampled returns the sequences of the sample that every evaluation scores.
@@ -107,43 +109,43 @@ func (e *Evaluator) sampled() (list []int64) {
 	return list
 }
 
-// score scores the sequences of the validation part in the given order, up to limit labels.
-func (e *Evaluator) score(ctx context.Context, order func(i int64) int64, limit int64) (s Score, err error) {
-	val, most := e.opt.Text.Val, e.opt.MicroTokens
+// score scores the sequences of a part in the given order, up to limit labels.
+func (e *Evaluator) score(ctx context.Context, part *data.Split, order func(i int64) int64, limit int64) (s Score, err error) {
 	var batch data.Batch
-	var passes []data.Micro
-	flush := func() error {
-		passes = data.SplitMicro(passes[:0], &batch, most)
-		for _, m := range passes {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			v, err := e.opt.Engine.Pass(ctx, engine.MicroInput(m), engine.Nats)
-			if err != nil {
-				return err
-			}
-			s.add(v.Nats, m.CountedLabels())
-		}
-		s.Tokens += int64(batch.Counted)
-		s.Bytes += batch.Bytes
-		batch.Reset()
-		return nil
-	}
-	for i := range val.Sequences() {
-		if len(batch.Tokens)+val.Context() > most {
-			if err := flush(); err != nil {
+	for i := range part.Sequences() {
+		if len(batch.Tokens)+part.Context() > e.opt.MicroTokens {
+			if err := e.scoreBatch(ctx, &s, &batch); err != nil {
 				return Score{}, err
 			}
 		}
 		if s.Tokens >= limit {
 			return s, nil
 		}
-		val.Read(&batch, order(i))
+		part.Read(&batch, order(i))
 	}
-	if err := flush(); err != nil {
+	if err := e.scoreBatch(ctx, &s, &batch); err != nil {
 		return Score{}, err
 	}
 	return s, nil
+}
+
+// scoreBatch adds a batch to a score and empties it.
+func (e *Evaluator) scoreBatch(ctx context.Context, s *Score, b *data.Batch) error {
+	e.passes = data.SplitMicro(e.passes[:0], b, e.opt.MicroTokens)
+	for _, m := range e.passes {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		v, err := e.opt.Engine.Pass(ctx, engine.MicroInput(m), engine.Nats)
+		if err != nil {
+			return err
+		}
+		s.add(v.Nats, m.CountedLabels())
+	}
+	s.Tokens += int64(b.Counted)
+	s.Bytes += b.Bytes
+	b.Reset()
+	return nil
 }
 
 // inOrder visits sequences first to last.

@@ -83,7 +83,7 @@ func tokConfig(a config.Arch, tok *tokenizer.Tokenizer, m Manner) ([]byte, error
 	if id, ok := tok.BOS(); ok {
 		begins = id == m.Start
 	}
-	now, err := tok.ConfigJSON(a.Context, begins, m.Template)
+	now, err := tok.ConfigJSON(max(a.Context, a.Positions), begins, m.Template)
 	if err != nil || m.Kept.TokConfig == nil {
 		return now, err
 	}

@@ -69,6 +69,8 @@ func Choose(history []Point, held func(step int64) bool, rule string) Choice {
 	chosen := &c.Candidates[best]
 	chosen.Chosen, c.Step = true, chosen.Step
 	switch {
+	case c.Step == 0:
+		c.Reason, chosen.Why = "step 0, the weights it began with: no checkpoint has a lower validation loss", "chosen: the start"
 	case c.Fallback:
 		c.Reason = fmt.Sprintf("step %d, the lowest validation loss%s: no evaluation is eligible", c.Step, c.ofThose(best))
 		chosen.Why = "chosen for its loss, because none is eligible; this one: " + chosen.Why
@@ -129,13 +131,15 @@ func eligible(k Candidate) bool { return k.Eligible }
 
 // sound marks the eligible candidates and returns the index of the chosen one, -1 for none.
 func (c *Choice) sound(held func(int64) bool) int {
-	lowest := math.Inf(1)
+	lowest, start := math.Inf(1), math.Inf(1)
 	for _, k := range c.Candidates {
-		lowest = min(lowest, k.Loss)
+		if lowest = min(lowest, k.Loss); k.Step == 0 {
+			start = k.Loss
+		}
 	}
 	for i := range c.Candidates {
 		k := &c.Candidates[i]
-		k.Why = k.fault(lowest)
+		k.Why = k.fault(lowest, start)
 		if k.Why == "" && !held(k.Step) {
 			k.Why = deleted
 		}
@@ -178,8 +182,9 @@ func (c *Choice) sound(held func(int64) bool) int {
 	return best
 }
 
-// fault says why a candidate is not eligible by itself; "" if it is. Consistency is judged later: it needs the others.
-func (c *Candidate) fault(lowest float64) string {
+// fault says why a candidate is not eligible by itself; "" if it is. start is the loss of weights that were trained
+// before. Consistency is judged later: it needs the others.
+func (c *Candidate) fault(lowest, start float64) string {
 	m := c.Metrics
 	over := func(name string) bool { return m[name].Excess() > max(excessCap, 2*m[name].ExcessSE()) }
 	switch {
@@ -187,6 +192,8 @@ func (c *Candidate) fault(lowest float64) string {
 		return unmeasured
 	case c.Loss == math.MaxFloat64:
 		return "its validation loss is not finite"
+	case c.Step > 0 && c.Loss >= start:
+		return fmt.Sprintf("validation loss %.4f is not below the %.4f of the start", c.Loss, start)
 	case c.Loss > lowest*lossSlack:
 		return fmt.Sprintf("validation loss %.4f is more than 2 %% above the lowest, %.4f", c.Loss, lowest)
 	case over("rep3") || over("rep4"):

@@ -135,7 +135,7 @@ func HFConfig(a config.Arch, eos, bos int32, dtype string, more ...int32) ([]byt
 	c["hidden_size"], c["intermediate_size"], c["num_hidden_layers"] = a.Width, a.MLP, a.Layers
 	c["num_attention_heads"], c["num_key_value_heads"], c["head_dim"] = a.Heads, a.KVHeads, a.HeadSize
 	c["hidden_act"] = "silu"
-	c["max_position_embeddings"] = a.Context
+	c["max_position_embeddings"] = max(a.Context, a.Positions)
 	c["rms_norm_eps"] = hfFloat(a.NormEps)
 	c["attention_dropout"] = hfFloat(0)
 	c["rope_theta"] = hfFloat(a.RopeTheta)

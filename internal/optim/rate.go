@@ -27,6 +27,10 @@ func AutoLR(params int64, batchTokens int) float64 {
 // diverged.
 const MaxAutoLR = 1.2e-2
 
+// TuneLR is the rule finetune, the rate for weights that are trained, with AdamW: 0.04/width, at most 3e-4. A width of
+// 2,048 gets 2e-5 and one of 4,096 gets 1e-5, which are usual for models of one and of seven billion weights.
+func TuneLR(width int) float64 { return min(3e-4, 0.04/float64(width)) }
+
 // WarmupPeak is the largest peak that a rule may give to a run with so many steps of warmup: 2.5e-4 for each step, with
 // Muon twice that.
 //
@@ -56,6 +60,7 @@ type Rate struct {
 //	article          6e-3/√width, which gives the article's own example, 2.2e-4 at width 768
 //	article-literal  6e-4/√width, the formula as the article prints it
 //	auto             AutoLR, with Muon twice that
+//	finetune         TuneLR
 func Rates(s Sizes) []Rate {
 	root := math.Sqrt(float64(s.Width))
 	return []Rate{
@@ -64,6 +69,7 @@ func Rates(s Sizes) []Rate {
 			Warning: "article-literal is 6e-4/√width, ten times less than the article's own example " +
 				"(2.2e-4 at width 768): expect slow learning"},
 		{Rule: "auto", LR: s.auto()},
+		{Rule: "finetune", LR: TuneLR(s.Width)},
 	}
 }
 

@@ -229,6 +229,9 @@ func AutoWarmup(steps int64, peak float64, muon bool) int64 {
 // ArticleWarmup is the warmup of the rule article: 10 % of the steps, at least 500.
 func ArticleWarmup(steps int64) int64 { return max(500, steps/10) }
 
+// TuneWarmup is the warmup of the rule finetune: 3 % of the steps, at least 10.
+func TuneWarmup(steps int64) int64 { return max(10, steps*3/100) }
+
 // Warmup returns the steps of warmup of a run that asks for want: want, but at most a quarter of the run's steps unless
 // exact. capped reports that want was more, which belongs in the log.
 func Warmup(want, steps int64, exact bool) (warmup int64, capped bool) {

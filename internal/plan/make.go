@@ -1,7 +1,9 @@
 package plan
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -39,6 +41,14 @@ func (d *Draft) Make(ctx context.Context, r Request) (*Plan, error) {
 	}
 	before := d.Config.Clone()
 	t, err := d.begin(r)
+	for errors.Is(err, ErrMemory) {
+		d.Config = before.Clone()
+		if shorter, fault := d.shorter(); !shorter {
+			return nil, cmp.Or(fault, err)
+		}
+		before = d.Config.Clone()
+		t, err = d.begin(r)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -69,6 +69,8 @@ func schedule(cfg *config.Config, arch config.Arch) (r Rate, warning string, err
 		want = optim.AutoWarmup(steps, peak, sizes.Muon)
 	case "article":
 		want = optim.ArticleWarmup(steps)
+	case "finetune":
+		want = optim.TuneWarmup(steps)
 	}
 	var warmup int64
 	warmup, r.Capped = optim.Warmup(want, steps, cfg.Schedule.WarmupExact)

@@ -130,8 +130,8 @@ func adoptStart(cfg *config.Config, tok *tokenizer.Tokenizer, origin string) (no
 }
 
 // architecture is the decoder of a run: that of the weights it starts from, or else the one that the configuration
-// describes. Sequences have the run's context; positions that are computed end there, positions that were learned are
-// all kept.
+// describes. Sequences have the run's context; positions that are computed end there while it trains, positions that
+// were learned are all kept. What is saved says the positions that the weights came with.
 func (d *Draft) architecture() (config.Arch, error) {
 	cfg := d.Config
 	if d.arch == nil {
@@ -141,7 +141,7 @@ func (d *Draft) architecture() (config.Arch, error) {
 	a.Dropout = cfg.Model.Dropout
 	switch {
 	case a.Position == "rope":
-		a.Context = cfg.Train.Context
+		a.Context, a.Positions = cfg.Train.Context, a.Context
 	case a.Context < cfg.Train.Context:
 		return a, fault(cfg.Origin("train.context"), "train.context",
 			"%d is more than the %d positions that the weights have learned", cfg.Train.Context, a.Context)

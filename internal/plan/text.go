@@ -35,6 +35,7 @@ type TextOptions struct {
 	Model   *hub.Model // whose tokenizer reads the text and whose shape is trained; nil: a new one
 	Hash    string     // of the text that must be found; empty: any text will do
 	Out     string     // directory that the run writes, which is no text; empty: not known
+	Tune    bool       // the weights of Model are to be trained on
 	Little  bool       // even less text than one batch will do: nothing is trained on it
 	Workers int
 	Spare   string                           // where the tokens go if there is no other place; empty: there is none
@@ -160,17 +161,22 @@ func changed(opt TextOptions, err error) error {
 
 // absolutePaths makes the paths of the data independent of the folder from which the run will be resumed.
 func absolutePaths(cfg *config.Config) error {
-	if len(cfg.Data.Paths) == 0 {
-		return nil
-	}
-	paths := make([]string, len(cfg.Data.Paths))
-	for i, p := range cfg.Data.Paths {
-		var err error
-		if paths[i], err = filepath.Abs(p); err != nil {
-			return fmt.Errorf("%w: %w", data.ErrUnusable, err)
+	for key, given := range map[string][]string{"data.paths": cfg.Data.Paths, "eval.keep": cfg.Eval.Keep} {
+		if len(given) == 0 {
+			continue
+		}
+		paths := make([]string, len(given))
+		for i, p := range given {
+			var err error
+			if paths[i], err = filepath.Abs(p); err != nil {
+				return fmt.Errorf("%w: %w", data.ErrUnusable, err)
+			}
+		}
+		if err := cfg.SetPlanned(key, paths, cfg.Origin(key)); err != nil {
+			return err
 		}
 	}
-	return cfg.SetPlanned("data.paths", paths, cfg.Origin("data.paths"))
+	return nil
 }
 
 // discover finds the documents that the configuration names. What this process writes is not among them: its run, and
@@ -218,7 +224,13 @@ func (d *Draft) prepare(ctx context.Context, docs *corpus.Corpus, tok *tokenizer
 	}
 	t := &data.Text{Docs: docs, Tok: tok, Set: set}
 	have := set.Train(1).Tokens()
-	err = d.fit(have)
+	if opt.Tune {
+		lengths := set.Census().Lengths
+		err = d.tune(have, lengths[len(lengths)-1])
+	}
+	if err == nil {
+		err = d.fit(have)
+	}
 	if err == nil {
 		context := cfg.Train.Context
 		t.Train, t.Val = set.Train(context), set.Val(context)

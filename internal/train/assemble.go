@@ -54,7 +54,7 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 		}
 		cfg = plan.Anew(cfg)
 	}
-	draft, err := plan.OpenText(ctx, cfg, plan.TextOptions{Model: base, Out: opt.Out, Workers: opt.Workers,
+	draft, err := plan.OpenText(ctx, cfg, plan.TextOptions{Model: base, Tune: base != nil, Out: opt.Out, Workers: opt.Workers,
 		Spare: cmp.Or(opt.Out, rundir.Parent), Note: rec.detail})
 	if err != nil {
 		return nil, err
@@ -87,6 +87,9 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 	t, err := assemble(ctx, draft, opt.Workers, opt.seams, from, rec)
 	if err != nil {
 		return t, err
+	}
+	if base != nil { // an evaluation comes before the first step
+		t.state.Before, t.state.Due = &before{}, true
 	}
 	if grams != nil {
 		t.state.Baseline = grams.On(t.evaluator)
@@ -130,6 +133,11 @@ func assemble(ctx context.Context, draft *plan.Draft, workers int, with seams, f
 	cfg := t.plan.Config
 	if t.feed, err = newFeed(t.text, cfg.Train.Seed, cfg.Train.BatchTokens); err != nil {
 		return t, err
+	}
+	if len(cfg.Eval.Keep) > 0 && !from.dry {
+		if t.kept, err = plan.OpenOther(ctx, cfg, cfg.Eval.Keep, t.text.Tok, workers); err != nil {
+			return t, err
+		}
 	}
 	t.acc, t.evaluator = t.plan.Accumulator(), t.newEvaluator()
 	if cfg.Optim.AGC {

@@ -22,7 +22,7 @@ const shownTexts = 3
 // newEvaluator returns what measures the run.
 func (t *run) newEvaluator() *evaluate.Evaluator {
 	cfg := t.plan.Config
-	return evaluate.New(evaluate.Options{Engine: t.engine, Text: t.text, Own: true, MicroTokens: t.plan.Spec.MicroTokens,
+	return evaluate.New(evaluate.Options{Engine: t.engine, Text: t.text, Own: true, Old: t.kept, MicroTokens: t.plan.Spec.MicroTokens,
 		Seed: cfg.Train.Seed, SampleSize: t.plan.Writing.SampleSize, Start: t.startToken(), Samples: t.plan.Writing.Samples,
 		Encoder: cfg.Judge.Encoder, EncoderOrigin: cfg.Origin("judge.encoder"), Note: t.record.note})
 }
@@ -46,10 +46,14 @@ func (t *run) evaluate(ctx context.Context) (*runlog.Eval, error) {
 		return nil, err
 	}
 	s := &t.state
+	old, err := t.old(ctx)
+	if err != nil {
+		return nil, err
+	}
 	s.Due = false
 	s.Evals++
 	sample := loss.Sample.Loss()
-	if s.BestStep == 0 || sample < float64(s.Best) {
+	if len(s.History) == 0 || sample < float64(s.Best) {
 		s.Best, s.BestStep = runlog.Float(sample), s.Step
 	}
 	if len(w.Texts) > 0 {
@@ -62,10 +66,31 @@ func (t *run) evaluate(ctx context.Context) (*runlog.Eval, error) {
 	s.History = append(s.History, judge.NewPoint(s.Step, sample, s.disturbed(), w.FewDocuments, w.Report))
 	rec := loss.Record(t.at(), s.Baseline)
 	maps.Copy(rec.Metrics, w.Metrics())
+	if b := s.Before; b != nil && old.Tokens > 0 {
+		b.Now = runlog.Float(old.Loss())
+		rec.Metrics[evaluate.MetricOld] = b.Now
+	}
+	if s.Before != nil && s.Step == 0 {
+		s.Before.Loss, s.Before.Tokens, s.Before.Old = runlog.Float(sample), loss.Sample.Tokens, s.Before.Now
+	}
 	if err := t.record.eval(rec, w.Shown(shownTexts)); err != nil {
 		return nil, err
 	}
 	return &rec, errors.Join(t.watchRestart(sample), t.decide())
+}
+
+// old scores what weights from elsewhere knew; the zero score where they are fresh.
+func (t *run) old(ctx context.Context) (s evaluate.Score, err error) {
+	b := t.state.Before
+	if b == nil {
+		return s, nil
+	}
+	if t.state.Step == 0 {
+		if b.Texts, err = t.evaluator.Remember(ctx); err != nil {
+			return s, err
+		}
+	}
+	return t.evaluator.Old(ctx, b.Texts)
 }
 
 // decide applies the rules of the judge to the history: an alarm becomes an event, a stop ends the run after the save

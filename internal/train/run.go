@@ -50,6 +50,7 @@ type run struct {
 	plan   *plan.Plan
 	checks *runlog.Preflight // nil: not made
 	text   *data.Text
+	kept   *data.Text // that the weights should not forget; nil: none was named
 	opener engine.Opener
 	engine engine.Engine
 	opened engine.Spec // of the engine
@@ -222,6 +223,9 @@ func (t *run) close() {
 		t.opener.Close()
 	}
 	t.text.Set.Close()
+	if t.kept != nil {
+		t.kept.Set.Close()
+	}
 }
 
 // Result is how a run ended.
@@ -239,6 +243,7 @@ type Result struct {
 	Checkpoint  string            `json:"checkpoint"`       // the last one
 	Stable      string            `json:"stable,omitempty"` // the one that was chosen, which sample and eval use
 	Expected    plan.Expected     `json:"-"`                // loss, as it was planned
+	Tuned       *Tuned            `json:"-"`                // nil: the weights were fresh
 	Events      int               `json:"events"`           // of all attempts
 	Codes       map[string]int    `json:"event_codes"`      // of them, by code
 	Refused     int               `json:"refused"`          // updates that were not made, in all attempts
@@ -258,6 +263,7 @@ func (t *run) result(reason string, final *runlog.Eval) *Result {
 		r.report(final)
 	}
 	at := func(step int64) string { return filepath.Join(t.store.checkpoints(), checkpoint.StepName(step)) }
+	r.Tuned = t.tuned()
 	if t.store.saved >= 0 {
 		r.Checkpoint = at(t.store.saved)
 	}
@@ -268,6 +274,29 @@ func (t *run) result(reason string, final *runlog.Eval) *Result {
 		}
 	}
 	return r
+}
+
+// Tuned is what became of weights from elsewhere, in nats per token: on the sample of every evaluation, and on what they
+// knew.
+type Tuned struct {
+	Before, After       float64 // After: of the stable checkpoint, or else at the last evaluation
+	Tokens              int64
+	OldBefore, OldAfter float64
+}
+
+// tuned is nil where nothing was evaluated since step 0.
+func (t *run) tuned() *Tuned {
+	b, h := t.state.Before, t.state.History
+	if b == nil || len(h) < 2 {
+		return nil
+	}
+	u := &Tuned{float64(b.Loss), h[len(h)-1].Loss, b.Tokens, float64(b.Old), float64(b.Now)}
+	for _, p := range h {
+		if step, ok := t.store.marked["stable"]; ok && p.Step == step {
+			u.After = p.Loss
+		}
+	}
+	return u
 }
 
 // report fills in an evaluation.

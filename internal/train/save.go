@@ -123,7 +123,7 @@ func (t *run) watchDisk(took time.Duration) error {
 // mark names the newest checkpoint "last", the one with the lowest loss "best-loss", and the chosen one "stable".
 func (t *run) mark(dir string) error {
 	marks := map[string]int64{"last": t.state.Step}
-	if t.state.BestStep == t.state.Step && t.state.BestStep > 0 {
+	if t.state.BestStep == t.state.Step && len(t.state.History) > 0 {
 		marks["best-loss"] = t.state.Step
 	}
 	choice, err := t.choose()

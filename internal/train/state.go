@@ -30,7 +30,7 @@ type state struct {
 	Whole    bool  `json:"whole,omitempty"`          // it is the end of an epoch or of the run: all texts are written
 
 	Best     runlog.Float   `json:"best_loss"` // lowest validation loss, nats per token
-	BestStep int64          `json:"best_step"` // 0: none yet
+	BestStep int64          `json:"best_step"` // 0: none yet, or the start
 	Guard    guard.State    `json:"guard"`
 	Health   inspect.Health `json:"health"`
 
@@ -48,11 +48,21 @@ type state struct {
 	Illusion bool          `json:"illusion,omitempty"` // it was reported that the loss flatters
 
 	Baseline runlog.Baseline `json:"baseline"`
+	Before   *before         `json:"before,omitempty"` // training on weights from elsewhere; nil: fresh ones
 
 	Cycle     optim.Cycle `json:"cycle"`                // the last cycle of the learning rate that ended
 	RateLimit float64     `json:"rate_limit,omitempty"` // where the range test's loss was least: no nudge goes above; 0: none
 
 	rundir.Inputs
+}
+
+// before is what weights from elsewhere could do at step 0.
+type before struct {
+	Loss   runlog.Float `json:"loss"`            // on the sample that every evaluation scores
+	Tokens int64        `json:"tokens"`          // of that sample
+	Old    runlog.Float `json:"old"`             // on what they knew; 0: nothing is known of it
+	Texts  [][]int32    `json:"texts,omitempty"` // that they wrote, where no old text was named
+	Now    runlog.Float `json:"now"`             // Old at the last evaluation
 }
 
 // cursor is the place in the data that the run has come to.
