@@ -405,3 +405,28 @@ func TestIllusion(t *testing.T) {
 		t.Errorf("repetitive and overlapping validation text: %q", w)
 	}
 }
+
+// Weights from elsewhere stand at step 0. A checkpoint whose loss is not lower is never chosen before them.
+func TestChooseTheStart(t *testing.T) {
+	from := func(losses ...float64) (h []Point) {
+		for i, loss := range losses {
+			h = append(h, observed(rand.New(rand.NewPCG(1, uint64(i))), int64(100*i), good(loss), repSE))
+		}
+		return h
+	}
+	for _, c := range []struct {
+		name   string
+		losses []float64
+		want   int64
+	}{
+		{"worse from the first step", []float64{2.30, 2.31, 2.32, 2.32, 2.33}, 0},
+		{"better, then worse than the start", []float64{2.30, 2.29, 2.31, 2.32, 2.33}, 100},
+		{"better", []float64{2.30, 2.25, 2.20, 2.18, 2.17}, 400},
+	} {
+		for _, rule := range []string{Sound, Loss} {
+			if got := Choose(from(c.losses...), all, rule); got.Step != c.want {
+				t.Errorf("%s, rule %s: %s", c.name, rule, got.Reason)
+			}
+		}
+	}
+}
