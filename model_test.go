@@ -312,3 +312,33 @@ func TestClose(t *testing.T) {
 		t.Errorf("a stream that closes its model yields %d, the last with %v", n, last)
 	}
 }
+
+// TestTold: a text is told as far as it is sure, and ends before a stop, however its pieces are cut.
+func TestTold(t *testing.T) {
+	for _, c := range []struct {
+		text, want string
+		stops      []string
+		stopped    bool
+	}{
+		{"one two", "one two", nil, false},
+		{"one STOP two", "one ", []string{"STOP"}, true},
+		{"one STO", "one STO", []string{"STOP"}, false},
+		{"a\n\nUser: b", "a\n\n", []string{"User:", "Assistant:"}, true},
+		{"aab", "a", []string{"ab"}, true},
+		{"xbcd", "x", []string{"cd", "bc"}, true},
+		{"ä€STOP", "ä€", []string{"STOP", ""}, true},
+	} {
+		for size := 1; size <= len(c.text); size++ {
+			var got, rest string
+			stopped := false
+			for at := 0; at < len(c.text) && !stopped; at += size {
+				end := min(len(c.text), at+size)
+				text, left, stop := told([]byte(rest+c.text[at:end]), c.stops, end == len(c.text))
+				got, rest, stopped = got+text, string(left), stop
+			}
+			if got != c.want || stopped != c.stopped {
+				t.Errorf("%q in pieces of %d: %q, stopped %v", c.text, size, got, stopped)
+			}
+		}
+	}
+}

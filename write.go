@@ -1,6 +1,7 @@
 package gimbal
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -26,9 +27,15 @@ type GenerateOptions struct {
 	TopK        int     // draw from this many of the most probable tokens. 0: DefaultTopK; negative: from all tokens
 	Temperature float64 // below 1 sharpens the probabilities, above 1 flattens them. 0: DefaultTemperature
 	Greedy      bool    // always take the most probable token; TopK and Temperature say nothing then
+	TopP        float64 // draw from the most probable tokens whose share reaches this. 0: from all
+	MinP        float64 // leave out tokens less probable than this share of the most probable one
+	Repetition  float64 // penalty of tokens that the text or its prompt has, such as 1.1. 0: none
 	MaxTokens   int     // longest text, in tokens. 0: DefaultMaxTokens
 	Seed        uint64  // of the draws: the same seed gives the same texts
 	Special     bool    // special tokens that the prompt spells, such as <|im_start|>, become these; else they are text
+
+	// Stop ends a text where it spells one of these. What it spells is no part of the text.
+	Stop []string
 }
 
 // Finish says why a text ends.
@@ -39,6 +46,7 @@ const (
 	FinishEOS     Finish = "eos"     // the model ended it
 	FinishLength  Finish = "length"  // it has GenerateOptions.MaxTokens
 	FinishContext Finish = "context" // the context of the model is full
+	FinishStop    Finish = "stop"    // it spells one of GenerateOptions.Stop
 )
 
 // Text is one text that a model wrote.
@@ -90,7 +98,7 @@ func (m *Model) Generate(ctx context.Context, prompt string, opt GenerateOptions
 func (m *Model) Stream(ctx context.Context, prompt string, opt GenerateOptions) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		g, err := m.begin(ctx, prompt, opt)
-		held := make([][]byte, max(1, opt.Samples)) // of each text: bytes of a character that is not whole
+		held := make([][]byte, max(1, opt.Samples)) // of each text: bytes that are not told yet
 		for err == nil && g.Active() {
 			var drawn []generate.Drawn
 			err = m.compute(ctx, func() (err error) {
@@ -102,12 +110,11 @@ func (m *Model) Stream(ctx context.Context, prompt string, opt GenerateOptions) 
 				if t.Finish != FinishEOS {
 					held[d.Request] = append(held[d.Request], m.tok.Bytes(d.Token)...)
 				}
-				bytes := held[d.Request]
-				n := len(bytes)
-				if t.Finish == "" {
-					n = wholeCharacters(bytes)
+				text, rest, stopped := told(held[d.Request], opt.Stop, t.Finish != "")
+				if t.Text, held[d.Request] = text, rest; stopped {
+					t.Finish = FinishStop
+					g.End(d.Request)
 				}
-				t.Text, held[d.Request] = string(bytes[:n]), bytes[n:]
 				if !yield(t, nil) {
 					return
 				}
@@ -139,6 +146,7 @@ func (m *Model) begin(ctx context.Context, prompt string, opt GenerateOptions) (
 	with := generate.Options{TopK: cmp.Or(max(opt.TopK, -1), DefaultTopK), Ends: m.tok.Ends(), Seed: opt.Seed,
 		Temperature: cmp.Or(opt.Temperature, DefaultTemperature), MaxTokens: cmp.Or(opt.MaxTokens, DefaultMaxTokens),
 		AtOnce: promptAtOnce}
+	with.TopP, with.MinP, with.Repetition = opt.TopP, opt.MinP, opt.Repetition
 	with.TopK = max(with.TopK, 0) // generate draws from all tokens for 0
 	if opt.Greedy {
 		with.Temperature = 0
@@ -156,6 +164,30 @@ func (m *Model) begin(ctx context.Context, prompt string, opt GenerateOptions) (
 		return g.Start(requests, with)
 	})
 	return g, err
+}
+
+// told cuts what can be told off the front of a text: whole characters, and nothing that may become a stop unless the
+// text ends here. stopped: it spells a stop, and ends before it.
+func told(b []byte, stops []string, ends bool) (text string, rest []byte, stopped bool) {
+	n := len(b)
+	for _, stop := range stops {
+		if at := bytes.Index(b[:n], []byte(stop)); at >= 0 && stop != "" {
+			n, stopped = at, true
+		}
+	}
+	if stopped || ends {
+		return string(b[:n]), nil, stopped
+	}
+	n = wholeCharacters(b)
+	for _, stop := range stops {
+		for k := min(len(stop)-1, len(b)); k > 0; k-- {
+			if strings.HasPrefix(stop, string(b[len(b)-k:])) {
+				n = min(n, len(b)-k)
+				break
+			}
+		}
+	}
+	return string(b[:n]), b[n:], false
 }
 
 // wholeCharacters is the length of b without a character at its end that may become whole. Bytes that are no UTF-8 are

@@ -3,23 +3,29 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"gimbal"
 	"gimbal/internal/bom"
+	"gimbal/internal/runs"
 )
 
 type sampleCmd struct {
-	Run_        string  `arg:"" name:"run" help:"Run or checkpoint directory."`
-	Prompt      string  `arg:"" optional:"" help:"Text to continue; - reads standard input. Default: none."`
-	N           int     `short:"n" default:"3" help:"Texts to write."`
-	TopK        int     `default:"${top_k}" help:"Draw from the K most probable tokens; 0: from all."`
-	Temperature float64 `default:"${temperature}" help:"Below 1 sharpens, above 1 flattens; 0: most probable token."`
-	MaxTokens   int     `default:"${max_tokens}" help:"Most tokens of a text."`
-	Seed        uint64  `default:"1" help:"Seed: the same seed gives the same texts."`
-	Special     bool    `help:"Read special tokens in the prompt, such as <|im_start|>, as tokens, not as text."`
-	Checkpoint  string  `help:"${which}" placeholder:"NAME"`
-	Weights     string  `default:"auto" enum:"auto,fp32,bf16,int8" help:"Format of the weights: int8 is the fastest."`
-	JSON        bool    `name:"json" help:"Print the texts as JSON."`
+	Run_        string   `arg:"" name:"run" help:"Run or checkpoint directory."`
+	Prompt      string   `arg:"" optional:"" help:"Text to continue; - reads standard input. Default: none."`
+	N           int      `short:"n" default:"3" help:"Texts to write."`
+	TopK        int      `default:"${top_k}" help:"Draw from the K most probable tokens; 0: from all."`
+	TopP        float64  `help:"Draw from the most probable tokens whose share reaches P; 0: from all." placeholder:"P"`
+	MinP        float64  `help:"Leave out tokens less probable than this share of the most probable." placeholder:"P"`
+	Repetition  float64  `help:"Penalty of tokens that the text has, such as 1.1; 0: none." placeholder:"X"`
+	Stop        []string `help:"End a text before this string; repeatable." placeholder:"TEXT" sep:"none"`
+	Temperature float64  `default:"${temperature}" help:"Below 1 sharpens, above 1 flattens; 0: most probable token."`
+	MaxTokens   int      `default:"${max_tokens}" help:"Most tokens of a text."`
+	Seed        uint64   `default:"1" help:"Seed: the same seed gives the same texts."`
+	Special     bool     `help:"Read special tokens in the prompt, such as <|im_start|>, as tokens, not as text."`
+	Checkpoint  string   `help:"${which}" placeholder:"NAME"`
+	Weights     string   `default:"auto" enum:"auto,fp32,bf16,int8" help:"Format of the weights: int8 is the fastest."`
+	JSON        bool     `name:"json" help:"Print the texts as JSON."`
 }
 
 func (c *sampleCmd) Run(e *env) error {
@@ -30,6 +36,10 @@ func (c *sampleCmd) Run(e *env) error {
 		return usageError(fmt.Sprintf("--max-tokens %d: ask for at least one token", c.MaxTokens))
 	case c.TopK < 0:
 		return usageError(fmt.Sprintf("--top-k %d: 0 draws from all tokens, K from the K most probable", c.TopK))
+	case !(c.TopP >= 0 && c.TopP <= 1) || !(c.MinP >= 0 && c.MinP < 1):
+		return usageError(fmt.Sprintf("--top-p %v, --min-p %v: shares, from 0 to 1", c.TopP, c.MinP))
+	case !(c.Repetition >= 0):
+		return usageError(fmt.Sprintf("--repetition %v: above 1, or 0 for none", c.Repetition))
 	case !(c.Temperature >= 0):
 		return usageError(fmt.Sprintf("--temperature %v: from 0 up", c.Temperature))
 	}
@@ -61,8 +71,13 @@ func (c *sampleCmd) Run(e *env) error {
 	if topK == 0 {
 		topK = -1 // the library's word for all tokens
 	}
-	texts, err := m.Generate(e.ctx, prompt, gimbal.GenerateOptions{Samples: c.N, TopK: topK, Greedy: c.Temperature == 0,
-		Temperature: c.Temperature, MaxTokens: c.MaxTokens, Seed: c.Seed, Special: c.Special})
+	opt := gimbal.GenerateOptions{Samples: c.N, TopK: topK, TopP: c.TopP, MinP: c.MinP, Repetition: c.Repetition,
+		Greedy: c.Temperature == 0, Temperature: c.Temperature, MaxTokens: c.MaxTokens, Seed: c.Seed, Special: c.Special,
+		Stop: c.Stop}
+	if newScreen(e.stdout).file != nil && !c.JSON {
+		return streamSamples(e, m, prompt, opt)
+	}
+	texts, err := m.Generate(e.ctx, prompt, opt)
 	if err != nil {
 		return err
 	}
@@ -71,8 +86,47 @@ func (c *sampleCmd) Run(e *env) error {
 	}
 	for _, t := range texts {
 		printSample(e.stdout, t.Prompt, t.Text)
-		if t.Finish != "eos" {
-			e.progress.notef("the text was cut: %s", t.Finish)
+		cutNote(e, t.Finish)
+	}
+	return nil
+}
+
+// cutNote tells that a text did not end by itself.
+func cutNote(e *env, f gimbal.Finish) {
+	if f != gimbal.FinishEOS && f != gimbal.FinishStop {
+		e.progress.notef("the text was cut: %s", f)
+	}
+}
+
+// streamSamples prints texts on a terminal while they are written: the first as it comes, what the others have when
+// their turn comes.
+func streamSamples(e *env, m *gimbal.Model, prompt string, opt gimbal.GenerateOptions) error {
+	waiting, ended := make([]strings.Builder, opt.Samples), make([]gimbal.Finish, opt.Samples)
+	now := 0
+	head := func() {
+		fmt.Fprintf(e.stdout, "\n--- %s\n", strings.Repeat("-", 60))
+		if prompt != "" {
+			fmt.Fprintf(e.stdout, "[%s]", runs.EscapeText(prompt))
+		}
+	}
+	head()
+	for t, err := range m.Stream(e.ctx, prompt, opt) {
+		if err != nil {
+			return err
+		}
+		waiting[t.Sample].WriteString(runs.EscapeText(t.Text))
+		ended[t.Sample] = t.Finish
+		for now < opt.Samples {
+			fmt.Fprint(e.stdout, waiting[now].String())
+			waiting[now].Reset()
+			if ended[now] == "" {
+				break
+			}
+			fmt.Fprintln(e.stdout)
+			cutNote(e, ended[now])
+			if now++; now < opt.Samples {
+				head()
+			}
 		}
 	}
 	return nil

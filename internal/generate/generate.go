@@ -45,6 +45,9 @@ type Decoder interface {
 type Options struct {
 	TopK        int     // draw from this many most probable tokens; 0: from all
 	Temperature float64 // divides the logits; 0: always the most probable token
+	TopP        float64 // draw from the most probable tokens whose share reaches this; 0: from all
+	MinP        float64 // leave out tokens less probable than this share of the most probable one
+	Repetition  float64 // penalty of tokens that the text has, prompt included, above 1; 0 and 1: none
 	MaxTokens   int     // most tokens to write, at least 1
 	Seed        uint64
 	Ends        []int32 // tokens that end a text
@@ -108,11 +111,12 @@ func New(d Decoder) *Generator {
 type slot struct {
 	request int // -1: the row is free
 	key     rng.Key
-	prompt  []int32   // what the decoder has not read of it
-	written int       // tokens
-	logits  []float32 // (V), of this Step; nil: there are none to draw from
-	next    int32     // the token drawn
-	ok      bool      // the logits were finite
+	prompt  []int32        // what the decoder has not read of it
+	written int            // tokens
+	logits  []float32      // (V), of this Step; nil: there are none to draw from
+	next    int32          // the token drawn
+	ok      bool           // the logits were finite
+	seen    map[int32]bool // with Options.Repetition
 }
 
 // drawLoop draws a token for each row.
@@ -122,6 +126,7 @@ type drawLoop Generator
 func (g *drawLoop) Part(worker, lo, hi int) {
 	for row := lo; row < hi; row++ {
 		if s := &g.slots[row]; s.logits != nil {
+			penalize(s.logits, s.seen, g.opt.Repetition)
 			s.next, s.ok = g.samplers[worker].draw(s.logits, s.key.Float64(uint64(g.decoder.Len(row))))
 		}
 	}
@@ -165,7 +170,7 @@ func (g *Generator) Start(requests []Request, opt Options) error {
 	g.clear()
 	g.samplers = make([]*sampler, g.decoder.Pool().Workers())
 	for i := range g.samplers {
-		g.samplers[i] = &sampler{topK: opt.TopK, temperature: opt.Temperature}
+		g.samplers[i] = &sampler{topK: opt.TopK, temperature: opt.Temperature, topP: opt.TopP, minP: opt.MinP}
 	}
 	return nil
 }
@@ -194,6 +199,16 @@ func (g *Generator) Step(ctx context.Context) ([]Drawn, error) {
 	return g.drawn, nil
 }
 
+// End ends a request where it stands. Its row takes the next one.
+func (g *Generator) End(request int) {
+	for row := range g.slots {
+		if s := &g.slots[row]; s.request == request {
+			g.decoder.Truncate(row, 0)
+			s.request = -1
+		}
+	}
+}
+
 // collect lists what the decoder is to read, and where in the logits each row will find its own.
 func (g *Generator) collect() {
 	g.tokens, g.rows = g.tokens[:0], g.rows[:0]
@@ -207,6 +222,12 @@ func (g *Generator) collect() {
 			}
 			r := g.requests[g.waiting]
 			*s = slot{request: g.waiting, key: g.seed.Sub(r.Index), prompt: r.Prompt}
+			if p := g.opt.Repetition; p != 0 && p != 1 {
+				s.seen = map[int32]bool{}
+				for _, id := range r.Prompt {
+					s.seen[id] = true
+				}
+			}
 			g.waiting++
 		}
 		n := 1
@@ -244,7 +265,9 @@ func (g *Generator) draw() error {
 		if !s.ok {
 			return fmt.Errorf("generate: request %d: the logits at position %d are not finite", s.request, position)
 		}
-		s.written++
+		if s.written++; s.seen != nil {
+			s.seen[s.next] = true
+		}
 		d := Drawn{Request: s.request, Token: s.next}
 		switch {
 		case slices.Contains(g.opt.Ends, s.next):
@@ -277,6 +300,10 @@ func (g *Generator) check(requests []Request, opt Options) error {
 		return fmt.Errorf("generate: top-k %d is negative (0 draws from all tokens)", opt.TopK)
 	case !(opt.Temperature >= 0) || math.IsInf(opt.Temperature, 1):
 		return fmt.Errorf("generate: temperature %v is not a number from 0 up", opt.Temperature)
+	case !(opt.TopP >= 0 && opt.TopP <= 1) || !(opt.MinP >= 0 && opt.MinP < 1):
+		return fmt.Errorf("generate: top-p %v and min-p %v are shares, from 0 to 1", opt.TopP, opt.MinP)
+	case !(opt.Repetition >= 0) || math.IsInf(opt.Repetition, 1):
+		return fmt.Errorf("generate: repetition penalty %v: above 1, or 0 for none", opt.Repetition)
 	case opt.MaxTokens < 1:
 		return fmt.Errorf("generate: %d tokens to write; ask for at least 1", opt.MaxTokens)
 	case opt.AtOnce < 0:

@@ -22,13 +22,59 @@ func better(a, b candidate) bool {
 type sampler struct {
 	topK        int
 	temperature float64
+	topP, minP  float64
 	kept        []candidate
+}
+
+// penalize makes tokens that were seen less probable: a logit above 0 is divided by penalty, another is multiplied.
+//
+// Source: Keskar et al. 2019, arXiv:1909.05858, in the form of transformers.
+func penalize(logits []float32, seen map[int32]bool, penalty float64) {
+	for id := range seen {
+		if l := &logits[id]; *l > 0 {
+			*l = float32(float64(*l) / penalty)
+		} else {
+			*l = float32(float64(*l) * penalty)
+		}
+	}
+}
+
+// thin gives no weight to the kept candidates that minP and topP leave out: those whose weight is below minP times the
+// largest, which is 1, and those behind the most probable ones whose share reaches topP. It returns the sum that is
+// left.
+//
+// Source: Holtzman et al. 2020, arXiv:1904.09751; Nguyen et al. 2024, arXiv:2407.01082.
+func (s *sampler) thin(sum float64) float64 {
+	if s.topP > 0 && s.topP < 1 {
+		slices.SortFunc(s.kept, func(a, b candidate) int {
+			return cmp.Or(cmp.Compare(b.weight, a.weight), cmp.Compare(a.id, b.id))
+		})
+		before := 0.0
+		for i := range s.kept {
+			c := &s.kept[i]
+			if before >= s.topP*sum {
+				c.weight = 0
+			}
+			before += c.weight
+		}
+		slices.SortFunc(s.kept, func(a, b candidate) int { return cmp.Compare(a.id, b.id) })
+	}
+	left := 0.0
+	for i := range s.kept {
+		c := &s.kept[i]
+		if c.weight < s.minP {
+			c.weight = 0
+		}
+		left += c.weight
+	}
+	return left
 }
 
 // draw returns the token that u in [0,1) picks. ok is false if a logit is NaN or +Inf, or none is above -Inf.
 //
 // Temperature 0 takes the largest logit, the lower id of equal ones. Otherwise the topK largest (all for topK 0) share
-// the interval [0,1) in proportion to exp(logit/temperature), in the order of their ids.
+// the interval [0,1) in proportion to exp(logit/temperature), in the order of their ids, as far as topP and minP leave
+// them.
 //
 // Numerics: the selection is exact; weights and their sum are float64, in the order of ids.
 func (s *sampler) draw(logits []float32, u float64) (token int32, ok bool) {
@@ -52,6 +98,9 @@ func (s *sampler) draw(logits []float32, u float64) (token int32, ok bool) {
 		c := &s.kept[i]
 		c.weight = math.Exp((float64(c.logit) - float64(best.logit)) / s.temperature)
 		sum += c.weight
+	}
+	if s.topP > 0 || s.minP > 0 {
+		sum = s.thin(sum)
 	}
 	at := u * sum
 	last := best.id // rounding may carry u past the end, where no token of weight 0 may be drawn

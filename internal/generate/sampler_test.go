@@ -116,3 +116,36 @@ func TestDrawAtTheEdges(t *testing.T) {
 		t.Errorf("greedy took %d", got)
 	}
 }
+
+// What top-p and min-p leave of a distribution, and what a penalty makes of logits.
+func TestThin(t *testing.T) {
+	logits := []float32{1, 3, 2, 0, -1} // probabilities 0.086, 0.636, 0.234, 0.032, 0.012
+	for _, c := range []struct {
+		topP, minP float64
+		left       []int32
+	}{
+		{0, 0, []int32{0, 1, 2, 3, 4}}, {0.6, 0, []int32{1}}, {0.65, 0, []int32{1, 2}}, {0.9, 0, []int32{0, 1, 2}},
+		{1, 0, []int32{0, 1, 2, 3, 4}}, {0, 0.1, []int32{0, 1, 2}}, {0, 0.3, []int32{1, 2}}, {0.65, 0.4, []int32{1}},
+	} {
+		s := &sampler{temperature: 1, topP: c.topP, minP: c.minP}
+		drawn := map[int32]bool{}
+		for i := range 5000 {
+			id, ok := s.draw(logits, float64(i)/5000)
+			if !ok {
+				t.Fatal("nothing was drawn")
+			}
+			drawn[id] = true
+		}
+		for id := range int32(5) {
+			if drawn[id] != slices.Contains(c.left, id) {
+				t.Errorf("top-p %v, min-p %v: drawn %v, want %v", c.topP, c.minP, drawn, c.left)
+				break
+			}
+		}
+	}
+	got := slices.Clone(logits)
+	penalize(got, map[int32]bool{1: true, 4: true, 3: true}, 2)
+	if want := []float32{1, 1.5, 2, 0, -2}; !slices.Equal(got, want) {
+		t.Errorf("penalized: %v, want %v", got, want)
+	}
+}
