@@ -171,8 +171,8 @@ func (m *Model) begin(ctx context.Context, prompt string, opt GenerateOptions) (
 func told(b []byte, stops []string, ends bool) (text string, rest []byte, stopped bool) {
 	n := len(b)
 	for _, stop := range stops {
-		if at := bytes.Index(b[:n], []byte(stop)); at >= 0 && stop != "" {
-			n, stopped = at, true
+		if at := bytes.Index(b, []byte(stop)); at >= 0 && stop != "" {
+			n, stopped = min(n, at), true
 		}
 	}
 	if stopped || ends {
