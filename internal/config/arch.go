@@ -7,7 +7,7 @@ import (
 
 // Arch is the resolved architecture of a decoder: every choice made, nothing left automatic.
 type Arch struct {
-	Shape     string  // qwen3, llama, qwen2 or gpt2: the Hugging Face family it is saved as
+	Shape     string  // qwen3, llama, mistral, qwen2 or gpt2: the Hugging Face family it is saved as
 	Layers    int     // blocks
 	Width     int     // channels of the residual stream
 	Heads     int     // query heads
@@ -17,6 +17,7 @@ type Arch struct {
 	Vocab     int     // token ids
 	Context   int     // longest sequence
 	Positions int     // longest sequence that users of the weights may ask for, where it is more than Context
+	Window    int     // mistral: keys that a query sees, at least Context; 0: all
 	Norm      string  // rms or layer
 	NormEps   float64 // added to the mean square or variance
 	Position  string  // rope or learned

@@ -80,7 +80,7 @@ func (c *Config) cross(skip map[string]bool, where map[string]string) []Fault {
 		"%d does not divide the %d heads", a.KVHeads, a.Heads)
 	check(a.Shape != "gpt2" || a.KVHeads == a.Heads, "model.kv_heads model.shape model.heads",
 		"in the gpt2 shape this must equal model.heads, %d; use another model.shape for fewer", a.Heads)
-	check(a.Shape == "qwen3" || a.Shape == "llama" || a.Heads*a.HeadSize == a.Width,
+	check(a.Shape == "qwen3" || a.Shape == "llama" || a.Shape == "mistral" || a.Heads*a.HeadSize == a.Width,
 		"model.head_size model.shape model.heads model.width",
 		"in the %s shape heads times head size must be the width, and %d x %d is not %d",
 		a.Shape, a.Heads, a.HeadSize, a.Width)

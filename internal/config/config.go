@@ -53,7 +53,7 @@ type Tokenizer struct {
 // Model describes the decoder; see Arch for what the zeros become.
 type Model struct {
 	Preset   string // a name of Presets; empty: by corpus and budget
-	Shape    string // qwen3, llama, qwen2 or gpt2
+	Shape    string // qwen3, llama, mistral, qwen2 or gpt2
 	Layers   int    // 0: from the preset
 	Width    int    // 0: from the preset
 	Heads    int    // 0: max(1, width/64), or width/head_size

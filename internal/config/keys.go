@@ -63,7 +63,7 @@ var keys = []key{
 
 	{name: "model.preset", auto: true, choices: presetNames(),
 		doc: "a named set of values, see below; auto: the largest that the plan can train"},
-	{name: "model.shape", choices: []string{"qwen3", "llama", "qwen2", "gpt2"}, doc: "family of the decoder"},
+	{name: "model.shape", choices: []string{"qwen3", "llama", "mistral", "qwen2", "gpt2"}, doc: "family of the decoder"},
 	{name: "model.layers", auto: true, lo: 1, hi: 1024, doc: "blocks; auto: from the preset"},
 	{name: "model.width", auto: true, lo: 2, hi: 1 << 16, doc: "channels of the residual stream; auto: from the preset"},
 	{name: "model.heads", auto: true, lo: 1, hi: 1 << 12,

@@ -46,7 +46,9 @@ func TestWriteTransformersFixture(t *testing.T) {
 	gpt2 := config.Arch{Shape: "gpt2", Layers: 3, Width: 192, Heads: 3, KVHeads: 3, HeadSize: 64, MLP: 768, Vocab: 300,
 		Context: 64,
 		Norm:    "layer", NormEps: 1e-5, Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true}
-	for _, arch := range []config.Arch{qwen3, gpt2, llama, qwen2} {
+	mistral := llama
+	mistral.Shape, mistral.HeadSize, mistral.Window = "mistral", 32, 64
+	for _, arch := range []config.Arch{qwen3, gpt2, llama, mistral, qwen2} {
 		t.Run(arch.Shape, func(t *testing.T) { writeFixture(t, filepath.Join(dir, arch.Shape), arch, x) })
 	}
 }

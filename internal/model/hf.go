@@ -16,10 +16,11 @@ import (
 const transformersVersion = "5.23.0"
 
 var hfClass = map[string]string{
-	"qwen3": "Qwen3ForCausalLM",
-	"qwen2": "Qwen2ForCausalLM",
-	"llama": "LlamaForCausalLM",
-	"gpt2":  "GPT2LMHeadModel",
+	"qwen3":   "Qwen3ForCausalLM",
+	"qwen2":   "Qwen2ForCausalLM",
+	"llama":   "LlamaForCausalLM",
+	"mistral": "MistralForCausalLM",
+	"gpt2":    "GPT2LMHeadModel",
 }
 
 // hfFloat prints with a point or an exponent: readers of config.json tell floats from integers.
@@ -51,11 +52,11 @@ func inFamily(a config.Arch) (config.Arch, error) {
 		a.Norm, a.Position, a.RopeTheta, a.RopeScale, a.MLPKind = "layer", "learned", 0, config.RopeScale{}, "gelu"
 		a.Bias, a.QKVBias, a.QKNorm = true, true, false
 		a.KVHeads, a.HeadSize = a.Heads, a.Width/max(1, a.Heads)
-	case "llama", "qwen2", "qwen3":
+	case "llama", "mistral", "qwen2", "qwen3":
 		a.Norm, a.Position, a.MLPKind = "rms", "rope", "swiglu"
 		a.Bias, a.QKVBias, a.QKNorm = false, a.Shape == "qwen2", a.Shape == "qwen3"
 	default:
-		return a, fmt.Errorf("model: shape %q has no Hugging Face family (qwen3, llama, qwen2 and gpt2 have)", a.Shape)
+		return a, fmt.Errorf("model: shape %q has no Hugging Face family (qwen3, llama, mistral, qwen2 and gpt2 have)", a.Shape)
 	}
 	return a, nil
 }
@@ -146,7 +147,11 @@ func HFConfig(a config.Arch, eos, bos int32, dtype string, more ...int32) ([]byt
 	case "qwen3":
 		c["attention_bias"] = false
 	}
-	if a.Shape != "llama" {
+	if a.Shape == "mistral" {
+		if c["sliding_window"] = nil; a.Window > 0 {
+			c["sliding_window"] = a.Window
+		}
+	} else if a.Shape != "llama" {
 		types := make([]string, a.Layers)
 		for i := range types {
 			types[i] = "full_attention"

@@ -37,7 +37,7 @@ func ParseHFConfig(data []byte) (a config.Arch, ends []int32, bos int32, err err
 	r.read("model_type", &a.Shape)
 	class, known := hfClass[a.Shape]
 	if !known {
-		return a, nil, -1, fmt.Errorf("model_type is %.60s, which is not supported (only qwen3, llama, qwen2 or gpt2)",
+		return a, nil, -1, fmt.Errorf("model_type is %.60s, which is not supported (only qwen3, llama, mistral, qwen2 or gpt2)",
 			cmp.Or(string(r.keys["model_type"]), "missing"))
 	}
 	var classes []string
@@ -125,8 +125,11 @@ func (r *hfReader) llama(a *config.Arch) {
 	a.Layers, a.Heads = r.size("num_hidden_layers", 0, maxLayers), r.size("num_attention_heads", 0, maxHeads)
 	a.Width, a.MLP = r.size("hidden_size", 0, maxWide), r.size("intermediate_size", 0, maxWide)
 	kv, head := 0, 0 // no default: the library's own is neither of these for Qwen
-	if a.Shape == "llama" {
+	switch a.Shape {
+	case "llama":
 		kv = a.Heads
+	case "mistral":
+		kv = 8 // of the library
 	}
 	if a.Shape != "qwen3" && a.Heads > 0 {
 		head = a.Width / a.Heads
@@ -134,6 +137,9 @@ func (r *hfReader) llama(a *config.Arch) {
 	a.KVHeads, a.HeadSize = r.size("num_key_value_heads", kv, maxHeads), r.size("head_dim", head, maxWide)
 	a.Context = r.size("max_position_embeddings", 0, maxPlaces)
 	a.NormEps = r.positive("rms_norm_eps")
+	if a.Shape == "mistral" {
+		r.window(a)
+	}
 	r.rope(a)
 	r.read("tie_word_embeddings", &a.Tie)
 	r.need("hidden_act")
@@ -155,6 +161,20 @@ func (r *hfReader) llama(a *config.Arch) {
 	}
 	if i := slices.IndexFunc(types, func(t string) bool { return t != "full_attention" }); i >= 0 {
 		r.fault("layer_types", "has %q for layer %d; only full_attention is supported", types[i], i)
+	}
+}
+
+// window reads the keys that a query sees. Within so many positions attention is the same as without a limit, so that
+// is the context.
+func (r *hfReader) window(a *config.Arch) {
+	const key = "sliding_window"
+	if _, there := r.keys[key]; !there {
+		a.Window = 4096 // of the library
+	} else if r.has(key) {
+		a.Window = r.size(key, 0, maxPlaces)
+	}
+	if a.Window > 0 && a.Window < a.Context {
+		a.Context, a.Positions = a.Window, a.Context
 	}
 }
 

@@ -3,6 +3,7 @@ package model
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -30,7 +31,9 @@ func familyArchs() []config.Arch {
 	}
 	wide := gpt2
 	wide.MLP, wide.Tie = 80, false
-	return []config.Arch{qwen3, qwen2, llama, gpt2, wide}
+	mistral := llama
+	mistral.Shape, mistral.RopeScale, mistral.Window, mistral.Positions = "mistral", config.RopeScale{}, 24, 96
+	return []config.Arch{qwen3, qwen2, llama, gpt2, wide, mistral}
 }
 
 func TestHFConfigRoundTrip(t *testing.T) {
@@ -504,4 +507,32 @@ func FuzzParseHFConfig(f *testing.F) {
 			t.Fatalf("%v: read %+v, then %+v", err, a, b)
 		}
 	})
+}
+
+// Mistral's window is the context, however far its positions go, and both come back.
+func TestHFMistral(t *testing.T) {
+	const text = `{"model_type": "mistral", "architectures": ["MistralForCausalLM"], "vocab_size": 32000, "hidden_size": 64,
+		"intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+		"hidden_act": "silu", "max_position_embeddings": 32768, "rms_norm_eps": 1e-05, "rope_theta": 10000.0,
+		"eos_token_id": 2, "bos_token_id": 1%s}`
+	for _, c := range []struct {
+		more                       string
+		context, positions, window int
+	}{
+		{``, 4096, 32768, 4096}, {`, "sliding_window": 1024`, 1024, 32768, 1024}, {`, "sliding_window": null`, 32768, 0, 0},
+		{`, "sliding_window": 65536`, 32768, 0, 65536},
+	} {
+		a, _, _, err := ParseHFConfig(fmt.Appendf(nil, text, c.more))
+		if err != nil || a.Context != c.context || a.Positions != c.positions || a.Window != c.window || a.HeadSize != 16 {
+			t.Errorf("%s: %+v, %v", c.more, a, err)
+			continue
+		}
+		again, err := HFConfig(a, 2, 1, "float32")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, _, _, err := ParseHFConfig(again); err != nil || b != a {
+			t.Errorf("%s: read back %+v, %v", c.more, b, err)
+		}
+	}
 }

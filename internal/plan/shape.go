@@ -140,8 +140,11 @@ func (d *Draft) architecture() (config.Arch, error) {
 	a := *d.arch
 	a.Dropout = cfg.Model.Dropout
 	switch {
+	case a.Window > 0 && cfg.Train.Context > a.Window:
+		return a, fault(cfg.Origin("train.context"), "train.context",
+			"%d is more than the %d positions that a query of these weights sees", cfg.Train.Context, a.Window)
 	case a.Position == "rope":
-		a.Context, a.Positions = cfg.Train.Context, a.Context
+		a.Context, a.Positions = cfg.Train.Context, max(a.Context, a.Positions)
 	case a.Context < cfg.Train.Context:
 		return a, fault(cfg.Origin("train.context"), "train.context",
 			"%d is more than the %d positions that the weights have learned", cfg.Train.Context, a.Context)
