@@ -144,9 +144,9 @@ var quirks = []quirk{
 	{name: "RoPE scaling `yarn`, `linear`, `dynamic`", edit: func(d *foreignDir) {
 		d.set(configFile, "rope_scaling", `{"rope_type":"dynamic","factor":2.0}`)
 	}, refuse: `rope_scaling: rope_type is "dynamic"`},
-	{name: "another `model_type` (Mistral, Phi, Gemma, Pythia)", edit: func(d *foreignDir) {
+	{name: "another `model_type` (Phi, Gemma, Pythia)", edit: func(d *foreignDir) {
 		d.set(configFile, "model_type", `"gpt_neox"`)
-	}, refuse: `model_type is "gpt_neox", which is not supported (only qwen3, llama, qwen2 or gpt2)`},
+	}, refuse: `model_type is "gpt_neox", which is not supported (only qwen3, llama, mistral, qwen2 or gpt2)`},
 	{name: "a tokenizer of SentencePiece (Llama 2, TinyLlama)", edit: func(d *foreignDir) {
 		d.set(tokenizerFile, "normalizer", `{"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"}]}`)
 	}, refuse: `tokenizer.json: tokenizer: tokenizer.json has normalizer.normalizers[0].type = "Prepend"`},
