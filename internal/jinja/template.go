@@ -155,7 +155,10 @@ type scope struct {
 	out   *strings.Builder
 }
 
-func (s *scope) inner() *scope { return &scope{s.machine, map[string]any{}, s, s.out} }
+func (s *scope) inner() *scope {
+	s.steps += 3 // what it costs
+	return &scope{s.machine, map[string]any{}, s, s.out}
+}
 
 func (s *scope) write(text string) {
 	s.made(len(text))

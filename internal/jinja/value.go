@@ -39,6 +39,16 @@ func (d *Dict) Set(key string, value any) {
 	d.vals[key] = value
 }
 
+// Before returns the object with a key before all others.
+func (d *Dict) Before(key string, value any) *Dict {
+	o := NewDict()
+	o.Set(key, value)
+	for _, k := range d.order {
+		o.Set(k, d.vals[k])
+	}
+	return o
+}
+
 // Len returns the number of keys.
 func (d *Dict) Len() int { return len(d.order) }
 
