@@ -43,7 +43,9 @@ var lattice = []struct {
 	{"internal/runlog", "internal/durable", "the schema of a run's records"},
 	{"internal/baseline", "internal/tokenizer", "n-gram reference losses"},
 	{"internal/parquet", "internal/strictjson", "columns out of a Parquet file, strict"},
-	{"internal/chat", "", "formats of conversations; knows no tokenizer, no file and no model"},
+	{"internal/jinja", "", "templates of strangers, rendered within limits; knows no conversation"},
+	{"internal/chat", "internal/jinja internal/strictjson",
+		"formats of conversations; knows no tokenizer, no file and no model"},
 	{"internal/sniff", "", "what bytes are: kinds of files, encodings; reads no file"},
 	{"internal/record", "internal/chat internal/strictjson", "records of JSON and of tables to texts and conversations; " +
 		"knows no file"},

@@ -19,7 +19,16 @@ const TemplateFile = "chat_template.jinja"
 type Message struct {
 	Role  string
 	Text  []byte
-	Learn bool // its words count in the loss: the assistant's, except in a "prompt"
+	Learn bool   // its words count in the loss: the assistant's, except in a "prompt"
+	More  []byte // the JSON object of the message, where it says more than role and text; nil: it does not
+}
+
+// Conversation is messages, and what their record says besides.
+type Conversation struct {
+	Messages []Message
+	// More is a JSON object with "tools", "documents" and "chat_template_kwargs", each of which may be missing; nil: none.
+	More []byte
+	Left int // set by Render: answers that are to be learned and do not count, because of how they are written
 }
 
 // Piece is one special token, or a run of text that is encoded on its own.
@@ -27,6 +36,7 @@ type Piece struct {
 	Text    []byte // valid until the next piece; of a special token its name
 	Token   int32  // the special token; -1: this is text
 	Counted bool   // its tokens count in the loss
+	Joined  bool   // text that is encoded together with the text before it; a token counts if a part of it does
 }
 
 // Format is how conversations are written for one tokenizer. Safe for concurrent use.
@@ -38,11 +48,13 @@ type Format interface {
 	// Special returns the names of the special tokens that Render may yield. The tokenizer has them all.
 	Special() []string
 	// Render yields a conversation as pieces, in order. Neighbouring texts that count alike are one piece, and no text
-	// is empty. The start token and the EOS of the document are not among them. If the format cannot write the
-	// conversation, the last thing yielded is an error.
-	Render(messages []Message) iter.Seq2[Piece, error]
+	// is empty. A format of the house leaves out the start token and the EOS of the document; a model's own template
+	// writes them. If the format cannot write the conversation, the only thing yielded is an error.
+	Render(c *Conversation) iter.Seq2[Piece, error]
+	// Prompt yields a conversation with what asks the assistant for its answer behind it. Nothing of it counts.
+	Prompt(c *Conversation) iter.Seq2[Piece, error]
 	// Template returns a Jinja template for transformers. It writes what Render yields, after the token named start (""
-	// for none).
+	// for none), which a model's own template writes by itself.
 	Template(start string) string
 	// TurnEnds returns the special tokens that end what the assistant says; none if the marks are plain text.
 	TurnEnds() []int32

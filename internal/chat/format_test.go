@@ -74,7 +74,7 @@ func spell(text string, counted bool) (s []symbol) {
 // render collects the pieces of a conversation.
 func render(t *testing.T, f Format, messages []Message) (pieces []Piece) {
 	t.Helper()
-	for p, err := range f.Render(messages) {
+	for p, err := range f.Render(&Conversation{Messages: messages}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,9 +114,9 @@ func conversations(n int) (all [][]Message) {
 	var each []Message
 	for _, role := range Roles {
 		for _, text := range []string{"", "a", "\nß ", "x<|im_end|>y"} {
-			each = append(each, Message{role, []byte(text), false})
+			each = append(each, Message{Role: role, Text: []byte(text)})
 			if role == Assistant {
-				each = append(each, Message{role, []byte(text), true})
+				each = append(each, Message{Role: role, Text: []byte(text), Learn: true})
 			}
 		}
 	}
@@ -220,13 +220,14 @@ func TestFor(t *testing.T) {
 
 // TestRenderStops takes every number of pieces and no more, as a loop does that is left early.
 func TestRenderStops(t *testing.T) {
-	messages := []Message{{User, []byte("q"), false}, {Assistant, []byte("a"), true}, {User, []byte("r"), false}}
+	messages := []Message{{Role: User, Text: []byte("q")}, {Role: Assistant, Text: []byte("a"), Learn: true},
+		{Role: User, Text: []byte("r")}}
 	for _, k := range known {
 		f := For(k.tokens)
 		whole := render(t, f, messages)
 		for n := 1; n <= len(whole); n++ {
 			var got []Piece
-			f.Render(messages)(func(p Piece, err error) bool {
+			f.Render(&Conversation{Messages: messages})(func(p Piece, err error) bool {
 				if len(got) == n || err != nil {
 					t.Fatalf("%s: a piece behind the last of %d, %v", f.Name(), n, err)
 				}

@@ -67,7 +67,12 @@ func (f marks) TurnEnds() []int32 {
 }
 
 // Render separates text that counts from text that does not, because there a model has to begin to write.
-func (f marks) Render(messages []Message) iter.Seq2[Piece, error] {
+func (f marks) Render(c *Conversation) iter.Seq2[Piece, error] { return f.write(c, false) }
+
+func (f marks) Prompt(c *Conversation) iter.Seq2[Piece, error] { return f.write(c, true) }
+
+// write yields messages, and the beginning of an answer if ask is set.
+func (f marks) write(c *Conversation, ask bool) iter.Seq2[Piece, error] {
 	return func(yield func(Piece, error) bool) {
 		w := writer{yield: yield}
 		mark := func(name string, counted bool) {
@@ -77,19 +82,26 @@ func (f marks) Render(messages []Message) iter.Seq2[Piece, error] {
 				w.text([]byte(name), counted)
 			}
 		}
-		for i, m := range messages {
+		begin := func(i int, role string) {
 			if i > 0 {
 				w.text([]byte(f.gap), false)
 			}
 			mark(f.open, false)
-			w.text([]byte(m.Role), false)
+			w.text([]byte(role), false)
 			mark(f.middle, false)
 			w.text([]byte(f.head), false)
-			w.text(m.Text, m.Learn)
-			mark(f.close, m.Learn)
+		}
+		for i, m := range c.Messages {
+			learn := m.Learn && !ask
+			begin(i, m.Role)
+			w.text(m.Text, learn)
+			mark(f.close, learn)
 			if w.done {
 				return
 			}
+		}
+		if ask {
+			begin(len(c.Messages), Assistant)
 		}
 		w.flush()
 	}
@@ -135,13 +147,13 @@ func (w *writer) text(text []byte, counted bool) {
 
 func (w *writer) token(name string, id int32, counted bool) {
 	if w.flush(); !w.done {
-		w.done = !w.yield(Piece{[]byte(name), id, counted}, nil)
+		w.done = !w.yield(Piece{Text: []byte(name), Token: id, Counted: counted}, nil)
 	}
 }
 
 func (w *writer) flush() {
 	if len(w.pending) > 0 && !w.done {
-		w.done = !w.yield(Piece{w.pending, -1, w.counted}, nil)
+		w.done = !w.yield(Piece{Text: w.pending, Token: -1, Counted: w.counted}, nil)
 	}
 	w.pending = w.pending[:0]
 }

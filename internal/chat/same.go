@@ -3,6 +3,8 @@ package chat
 import (
 	"fmt"
 	"strings"
+
+	"gimbal/internal/jinja"
 )
 
 // Tokens are the names of the tokens that a template may write.
@@ -12,25 +14,14 @@ type Tokens struct {
 }
 
 // rendered returns what a template writes of a conversation, with what asks for an answer behind it if ask is set.
-func rendered(template string, t Tokens, messages []Message, ask bool) (text string, err error) {
-	body, err := parse(template)
+func rendered(template string, t Tokens, messages []Message, ask bool) (string, error) {
+	parsed, err := jinja.Parse(template)
 	if err != nil {
 		return "", err
 	}
-	defer rescue(&err)
-	var all []any
-	for _, m := range messages {
-		all = append(all, map[string]any{"role": m.Role, "content": string(m.Text)})
-	}
-	s := &scope{vars: map[string]any{"messages": all, "add_generation_prompt": ask, "bos_token": t.BOS,
-		"eos_token": t.EOS, "tools": nil, "documents": nil,
-		"namespace": function(func(a values) any { return a.named }),
-		"raise_exception": function(func(a values) any {
-			failf("it refuses a conversation: %.80s", a.text(0, ""))
-			return nil
-		})}, out: &strings.Builder{}, steps: new(int)}
-	run(body, s)
-	return s.out.String(), nil
+	all := &Template{source: Source{Names: map[string]string{"bos_token": t.BOS, "eos_token": t.EOS}}, first: parsed}
+	out, err := all.run(&view{messages: all.plain(messages)}, len(messages), ask)
+	return out.Text, err
 }
 
 // probes are the conversations of which a template and a format must make the same.
@@ -60,7 +51,7 @@ func Differs(f Format, template string, t Tokens) string {
 			messages = append(messages[:len(messages):len(messages)], Message{Role: Assistant, Text: []byte(answer)})
 		}
 		ours := ""
-		for p, err := range f.Render(messages) {
+		for p, err := range f.Render(&Conversation{Messages: messages}) {
 			if err != nil {
 				return err.Error()
 			}
@@ -86,7 +77,7 @@ func Differs(f Format, template string, t Tokens) string {
 func ownSystem(f Format, template string, t Tokens) string {
 	const system = "\x00"
 	with := ""
-	for p, err := range f.Render([]Message{{Role: "system", Text: []byte(system)}, probes[0][0]}) {
+	for p, err := range f.Render(&Conversation{Messages: []Message{{Role: "system", Text: []byte(system)}, probes[0][0]}}) {
 		if err != nil {
 			return ""
 		}

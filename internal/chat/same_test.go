@@ -30,14 +30,14 @@ var theirs = []struct{ name, template, want string }{
 	{"content only", "{{ messages[0].content }}", `it writes "What is it?"`},
 	{"user only", `{%- for m in messages %}{%- if m.role == 'system' %}{{- raise_exception('no system') }}{%- endif %}` +
 		`{{- '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{%- endfor %}{%- if add_generation_prompt %}` +
-		`{{- '<|im_start|>assistant\n' }}{%- endif %}`, "it refuses a conversation: no system"},
-	{"unknown filter", "{{ messages | selectattr('role') }}", `the filter "selectattr" is not known`},
-	{"unknown tag", "{% macro x() %}{% endmacro %}", `"macro" is not known here`},
+		`{{- '<|im_start|>assistant\n' }}{%- endif %}`, "it refuses the conversation: no system"},
+	{"unknown filter", "{{ messages | groupby('role') }}", `the filter "groupby" is not known`},
+	{"unknown tag", "{% import x %}", `"import" is not known here`},
 	{"no end", "{% for m in messages %}", "a for without its endfor"},
 	{"half a tag", "{{ 'a", "a tag without its end }}"},
-	{"endless", strings.Repeat("{% for m in [1, 2, 3, 4] %}", 40) + strings.Repeat("{% endfor %}", 40), "steps"},
-	{"huge", "{% set x = 'aaaaaaaa' %}" + strings.Repeat("{% set x = x + x %}", 20),
-		"too long"},
+	{"endless", strings.Repeat("{% for m in [1, 2, 3, 4] %}", 40) + strings.Repeat("{% endfor %}", 40), "limits"},
+	{"huge", "{% set x = 'aaaaaaaa' %}" + strings.Repeat("{% set x = x + x %}", 40),
+		"limits"},
 	{"deep", "{{ " + strings.Repeat("(", 200) + "1 }}", "nested deeper"},
 	{"deep blocks", strings.Repeat("{% if 1 %}", 200), "nested deeper"},
 }
@@ -71,38 +71,6 @@ func TestDiffers(t *testing.T) {
 			if how := Differs(f, f.Template(start), Tokens{Start: start}); how != "" {
 				t.Errorf("%s: %s", f.Name(), how)
 			}
-		}
-	}
-}
-
-// TestJinja compares values with what jinja2 3.1.6 makes of them, set as transformers sets it.
-func TestJinja(t *testing.T) {
-	for _, c := range [][2]string{
-		{"{{ 7 - 2 + -1 }} {{ 2 > 1 }} {{ 3 <= 2 }} {{ (1 + 2) == 3 }}", "4 True False True"},
-		{"{{ 'a' if messages|length > 2 else 'b' }}{{ 'x' if false }}", "b"},
-		{"{{ messages[-1].role }} {{ messages[1:][0].content }} {{ messages[::-1][0]['role'] }}", "assistant a assistant"},
-		{"{{ ' x '.strip() }}{{ '\\n\\ny\\n'.lstrip('\\n') }}", "xy\n"},
-		{"{{ not tools }} {{ tools is none }} {{ other is defined }}", "True True False"},
-		{"{{ 'user' in 'my user' }} {{ 'x' not in ['x', 'y'] }} {{ 'role' in messages[0] }}", "True False True"},
-		{"{% for m in messages if m.role == 'user' %}{{ loop.index }}{{ loop.last }}{% endfor %}", "1True"},
-		{"{{ 1 if 2 not in [2] or not 3 is none and 1 == 1 else 0 }}", "1"},
-		{"{{ 'a' ~ 1 + 'b' }}", "a1b"},
-		{"a\n  {% if true %}\n  b\n  {% endif %}\nc\n", "a\n  b\nc"},
-		{"a \n {%- if true -%} \n b {%- endif +%} \n c", "ab \n c"},
-		{"{# a comment {{ x }} #}\nz{{ '}}' }}{{ \"it's\" }}", "z}}it's"},
-		{"{% set x = 1 %}{% for m in messages %}{% set x = 2 %}{% endfor %}{{ x }}", "1"},
-		{"{{ 'q\"' | tojson }}{{ y | default('d') }}", "\"q\\\"\"d"},
-		{"{{ 1 + 2 ~ 'a' }}", ""}, {"{{ 'a' > 1 }}", ""}, {"{{ x.y.z }}", ""}, // errors
-	} {
-		template, want := c[0], c[1]
-		got, err := rendered(template, Tokens{}, []Message{{Role: User, Text: []byte("q")}, {Role: Assistant,
-			Text: []byte("a")}}, false)
-		if want == "" {
-			if err == nil {
-				t.Errorf("%s: %q", template, got)
-			}
-		} else if err != nil || got != want {
-			t.Errorf("%s: %q, %v, want %q", template, got, err, want)
 		}
 	}
 }

@@ -27,6 +27,9 @@ type Options struct {
 	Weights      []float64 // Discover only: the share of training that each path gets, in any unit; nil: by size
 	MaxBytes     int64     // GoCorpus only: stop choosing files at about this size; 0 means 16 MB
 
+	// Shows reports whether the template of conversations has a place for a key; see record.Parser.Show.
+	Shows func(key string) bool
+
 	// Encoding of files without a byte order mark, by a name of golang.org/x/text. "" is UTF-8; "raw" is UTF-8 too, and
 	// takes files whatever their bytes are.
 	Encoding string
@@ -169,6 +172,19 @@ func (o Options) fields() record.Fields {
 	return f
 }
 
+// parser returns a parser of records.
+func (o Options) parser() *record.Parser {
+	return record.New(o.fields()).Show(o.Shows)
+}
+
+// keys are those of records that are read.
+func (o Options) keys() []string {
+	if o.Shows != nil {
+		return o.fields().ShownKeys()
+	}
+	return o.fields().Keys()
+}
+
 // Ref names a document: Sources[Source] of its corpus, and the bytes [Offset, Offset+Length) of the text in that
 // file, unpacked if it is packed. In JSONL these are the bytes of the line; in Parquet Offset is the row, from 0, and
 // Length the bytes of its text. Length is -1 while a document is streamed.
@@ -206,4 +222,5 @@ type Document struct {
 	Ref  Ref
 	Text io.Reader      // ends with io.EOF; other errors are *Error or the context's; nil for a conversation
 	Chat []chat.Message // nil for a text
+	More []byte         // what a conversation has besides; see chat.Conversation
 }

@@ -67,11 +67,15 @@ type Tally struct {
 	Chats     int64            `json:"conversations,omitempty"` // with something that counts
 	Answers   int64            `json:"answers,omitempty"`       // that count
 	Empty     int64            `json:"empty_answers,omitempty"` // of Answers: without a word
+	Left      int64            `json:"left_answers,omitempty"`  // of Answers: not learned, as the template writes them
 	Ignored   map[string]int64 `json:"ignored_keys,omitempty"`  // of messages, each with its number
 }
 
 // maxReasons bounds Tally.Reasons. There are few ways to be broken, whatever the files hold.
 const maxReasons = 32
+
+// Bad counts a document that cannot be used, or returns it as an error that ends the reading.
+func (c *Corpus) Bad(t *Tally, e *Error) error { return c.bad(t, e) }
 
 // bad counts a document that cannot be read, or returns it as an error that ends the reading.
 func (c *Corpus) bad(t *Tally, e *Error) error {

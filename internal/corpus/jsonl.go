@@ -47,7 +47,7 @@ func (d *documents) lines(i int32, off int64) error {
 
 // beginsWithChat reports whether the first line that is neither blank nor null holds a conversation. A broken line
 // does not; it is reported when the documents are read.
-func beginsWithChat(br *bufio.Reader, fields record.Fields) (bool, error) {
+func beginsWithChat(br *bufio.Reader, p *record.Parser) (bool, error) {
 	var line []byte
 	for {
 		raw, size, err := readLine(br, line[:0])
@@ -62,7 +62,7 @@ func beginsWithChat(br *bufio.Reader, fields record.Fields) (bool, error) {
 		if len(bytes.TrimLeft(raw, " \t\r\n")) == 0 {
 			continue
 		}
-		_, chat, err := record.New(fields).Parse(raw)
+		_, chat, err := p.Parse(raw)
 		if err == record.ErrNull {
 			continue
 		}

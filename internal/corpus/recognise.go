@@ -89,7 +89,7 @@ func (s *Source) recognise(br *bufio.Reader, opt Options) (reason string, err er
 	if head, _ := br.Peek(3); bytes.Equal(head, []byte("\xEF\xBB\xBF")) {
 		br.Discard(3)
 	}
-	l := look{Source: s, fields: opt.fields(), br: br, named: ext == ".json" || s.kind == jsonl}
+	l := look{Source: s, fields: opt.fields(), p: opt.parser(), br: br, named: ext == ".json" || s.kind == jsonl}
 	most := int64(sniffPacked)
 	if l.named {
 		most = record.MaxBytes
@@ -104,7 +104,7 @@ func (s *Source) recognise(br *bufio.Reader, opt Options) (reason string, err er
 	before := s.kind
 	switch {
 	case s.kind == jsonl && c != '[':
-		s.chat, err = beginsWithChat(br, l.fields)
+		s.chat, err = beginsWithChat(br, l.p)
 	case c == '{' && ext == ".ipynb":
 		reason = reasonNotebook
 	case c == '{' || c == '[':
@@ -186,9 +186,6 @@ func isFault(err error) bool { return errors.As(err, new(*record.Error)) }
 
 // known reports whether a record has known keys, however broken it is, and whether it is a conversation.
 func (l *look) known(raw []byte) (known, chat bool, fault *record.Error) {
-	if l.p == nil {
-		l.p = record.New(l.fields)
-	}
 	_, turns, err := l.p.Parse(bytes.Clone(raw))
 	fault, _ = err.(*record.Error)
 	return l.p.Known, turns != nil || err == record.ErrUncounted, fault

@@ -18,7 +18,7 @@ type records struct {
 }
 
 func (d *documents) newRecords(i int32) *records {
-	return &records{d: d, parser: record.New(d.c.opt.fields()), path: d.c.Sources[i].Path}
+	return &records{d: d, parser: d.c.opt.parser(), path: d.c.Sources[i].Path}
 }
 
 // take gives away what a record holds, which begins in a line. A bad one is counted or ends the reading.
@@ -42,7 +42,7 @@ func (r *records) take(raw []byte, ref Ref, line int64) error {
 		}
 		return r.bad(e, line)
 	}
-	doc := Document{Ref: ref, Chat: turns}
+	doc := Document{Ref: ref, Chat: turns, More: r.parser.More}
 	if turns == nil {
 		r.text.Reset(text)
 		doc.Text = &r.text

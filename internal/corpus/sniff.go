@@ -44,7 +44,7 @@ func (s *Source) sniff(opt Options) (reason string, err error) {
 			return "", &Error{Path: s.Path, What: "a packed Parquet file",
 				Advice: "unpack it: Parquet packs its columns itself"}
 		}
-		return "", s.lookAtTable(opt.fields())
+		return "", s.lookAtTable(opt)
 	case ending == ".jsonl" || ending == ".ndjson":
 		s.kind = jsonl
 	}

@@ -20,7 +20,7 @@ type parquetFile struct {
 }
 
 // openParquet opens a file and finds the columns that are read. The caller closes f.
-func openParquet(s *Source, fields record.Fields) (p parquetFile, err error) {
+func openParquet(s *Source, opt Options) (p parquetFile, err error) {
 	if p.f, err = os.Open(s.Path); err != nil {
 		return p, cannot("open", s.Path, err)
 	}
@@ -34,7 +34,7 @@ func openParquet(s *Source, fields record.Fields) (p parquetFile, err error) {
 		columns, err = t.Columns()
 	}
 	if err == nil {
-		err = p.choose(t, columns, fields)
+		err = p.choose(t, columns, opt)
 	}
 	if err != nil {
 		p.f.Close()
@@ -44,7 +44,8 @@ func openParquet(s *Source, fields record.Fields) (p parquetFile, err error) {
 }
 
 // choose opens the columns of the only shape that the file has, or of all.
-func (p *parquetFile) choose(t *parquet.File, columns []string, fields record.Fields) (err error) {
+func (p *parquetFile) choose(t *parquet.File, columns []string, opt Options) (err error) {
+	fields := opt.fields()
 	found := fields.In(func(key string) bool { return slices.Contains(columns, key) })
 	switch {
 	case len(found) == 0:
@@ -52,7 +53,7 @@ func (p *parquetFile) choose(t *parquet.File, columns []string, fields record.Fi
 	case len(found) == 1 && found[0].Text != "":
 		p.column, err = t.Column(found[0].Text)
 	default:
-		p.table, err = t.Table(fields.Keys())
+		p.table, err = t.Table(opt.keys())
 	}
 	return err
 }
@@ -67,8 +68,8 @@ func tableFault(path string, err error) error {
 
 // lookAtTable sets the size of the columns that are read, unpacked, and whether the first row that is
 // not null is a conversation.
-func (s *Source) lookAtTable(fields record.Fields) error {
-	p, err := openParquet(s, fields)
+func (s *Source) lookAtTable(opt Options) error {
+	p, err := openParquet(s, opt)
 	if err != nil {
 		return err
 	}
@@ -82,7 +83,7 @@ func (s *Source) lookAtTable(fields record.Fields) error {
 		if err != nil {
 			return tableFault(s.Path, err)
 		}
-		_, turns, err := record.New(fields).Parse(row)
+		_, turns, err := opt.parser().Parse(row)
 		if err == record.ErrNull {
 			continue
 		}
@@ -102,7 +103,7 @@ func (d *documents) rows(ctx context.Context, i int32) error {
 			return changed(s.Path)
 		}
 	}
-	p, err := openParquet(s, d.c.opt.fields())
+	p, err := openParquet(s, d.c.opt)
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func TestChatTokens(t *testing.T) {
 		for i, turns := range chats {
 			var ids []int32
 			var counts []bool
-			for p, err := range f.Render(messagesOf(turns)) {
+			for p, err := range f.Render(&chat.Conversation{Messages: messagesOf(turns)}) {
 				if p.Token >= 0 {
 					ids = append(ids, p.Token)
 				} else if err == nil {
@@ -143,9 +143,11 @@ func (shout) Special() []string      { return nil }
 func (shout) Template(string) string { return "{{ messages }}" }
 func (shout) TurnEnds() []int32      { return []int32{'!'} }
 
-func (shout) Render(messages []chat.Message) iter.Seq2[chat.Piece, error] {
+func (s shout) Prompt(c *chat.Conversation) iter.Seq2[chat.Piece, error] { return s.Render(c) }
+
+func (shout) Render(c *chat.Conversation) iter.Seq2[chat.Piece, error] {
 	return func(yield func(chat.Piece, error) bool) {
-		for _, m := range messages {
+		for _, m := range c.Messages {
 			if m.Role == "tool" {
 				yield(chat.Piece{}, errors.New("tools do not shout"))
 				return
@@ -161,7 +163,7 @@ func (shout) Render(messages []chat.Message) iter.Seq2[chat.Piece, error] {
 // they are written, and what it cannot write is an error that says where it stands.
 func TestAnotherFormat(t *testing.T) {
 	path := chatLines(t, t.TempDir(), "a.jsonl", [][]turn{{{"user", "how"}, {"assistant", "so"}}})
-	s := prepare(t, discover(t, corpus.Options{}, path), nil, PrepareOptions{format: shout{}})
+	s := prepare(t, discover(t, corpus.Options{}, path), nil, PrepareOptions{Format: shout{}})
 	var out bytes.Buffer
 	if err := s.Show(&out, epoch(s.All(32)), 0, 1, PlainMarks); err != nil {
 		t.Fatal(err)
@@ -174,7 +176,7 @@ func TestAnotherFormat(t *testing.T) {
 	good := `{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}` + "\n"
 	bad := strings.Replace(good, "user", "tool", 1)
 	path = write(t, t.TempDir(), "a.jsonl", good+bad)
-	c, opt := discover(t, corpus.Options{}, path), PrepareOptions{CacheDir: t.TempDir(), format: shout{}}
+	c, opt := discover(t, corpus.Options{}, path), PrepareOptions{CacheDir: t.TempDir(), Format: shout{}}
 	_, err := Prepare(t.Context(), c, tokenizer.NewBytes(), opt)
 	want := fmt.Sprintf("%s: the conversation at bytes %d to %d cannot be written as shout: tools do not shout",
 		path, len(good), len(good+bad))

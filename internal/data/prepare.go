@@ -32,12 +32,14 @@ type PrepareOptions struct {
 	Start       string  // what opens a document: "eos" (default, also ""), "bos" or "none"
 	Workers     int     // tokenising and hashing; <= 0: GOMAXPROCS
 
+	Format chat.Format // of conversations; nil: chat.For the tokenizer
+
 	Progress func(done, total int64) // bytes tokenised, if not nil; called from the goroutine of Prepare
 
-	fs     durable.FS  // nil: durable.OS
-	shard  int64       // tokens in a shard; 0: shardTokens
-	format chat.Format // of conversations; nil: the tokenizer's. It is not in the key of the cache
-	hashed func()      // tests: called between hashing the sources and tokenising them
+	fs     durable.FS // nil: durable.OS
+	shard  int64      // tokens in a shard; 0: shardTokens
+	opens  int32      // Start as a token; -1: none
+	hashed func()     // tests: called between hashing the sources and tokenising them
 
 	private bool // CacheDir was chosen here
 }
@@ -68,9 +70,10 @@ func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, op
 	if !hasStart {
 		start = -1
 	}
+	opt.opens = start
 	opt.shard = cmp.Or(opt.shard, shardTokens)
 	opt.fs = cmp.Or(opt.fs, durable.OS)
-	opt.format = cmp.Or(opt.format, chat.For(tok))
+	opt.Format = cmp.Or(opt.Format, chat.For(tok))
 	if opt.Workers <= 0 {
 		opt.Workers = runtime.GOMAXPROCS(0)
 	}
@@ -82,12 +85,12 @@ func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, op
 		opt.hashed()
 	}
 	if opt.CacheDir != "" {
-		return prepareIn(ctx, work, tok, opt, start)
+		return prepareIn(ctx, work, tok, opt)
 	}
 	dirs, why := places(opt.Out)
 	for _, opt.CacheDir = range dirs {
 		opt.private = true
-		s, err := prepareIn(ctx, work, tok, opt, start)
+		s, err := prepareIn(ctx, work, tok, opt)
 		if err == nil && why != nil {
 			what := fmt.Sprintf("the token cache is in %s, because there is no other place for it: %v", opt.CacheDir, why)
 			s.Events = append(s.Events, Event{"F-CACHE-PLACE", what})
@@ -104,12 +107,15 @@ func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, op
 }
 
 // prepareIn is Prepare for a corpus that was read, with the caches in one folder.
-func prepareIn(ctx context.Context, work *corpus.Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions,
-	start int32) (*Set, error) {
-	key := cacheKey(work, tok, opt.shard)
-	s := &Set{Dir: filepath.Join(opt.CacheDir, key), tok: tok, format: opt.format, start: start,
+func prepareIn(ctx context.Context, work *corpus.Corpus, tok *tokenizer.Tokenizer,
+	opt PrepareOptions) (*Set, error) {
+	key := cacheKey(work, tok, opt)
+	s := &Set{Dir: filepath.Join(opt.CacheDir, key), tok: tok, format: opt.Format, start: opt.opens,
 		weights: work.Weights(), lengths: spelledLengths(tok), docs: work,
 		held: held{fraction: opt.ValFraction, beforeEnd: opt.ValFrom == "before_end"}}
+	if _, ok := opt.Format.(*chat.Template); ok {
+		s.ends = opt.Format.TurnEnds()
+	}
 	for _, src := range work.Sources {
 		s.Sources = append(s.Sources, src.Path)
 		s.roots = append(s.roots, src.Root)
@@ -165,8 +171,12 @@ func openCache(opt PrepareOptions, dir, key string) (*manifest, error) {
 }
 
 // cacheKey hashes everything that decides the content of a cache.
-func cacheKey(c *corpus.Corpus, tok *tokenizer.Tokenizer, shard int64) string {
+func cacheKey(c *corpus.Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s %d\nshard %d\ntokenizer %s\n%s", formatName, formatVersion, shard, tok.Hash(), c.Fingerprint())
+	fmt.Fprintf(h, "%s %d\nshard %d\ntokenizer %s\n%s", formatName, formatVersion, opt.shard, tok.Hash(),
+		c.Fingerprint())
+	if t, ok := opt.Format.(*chat.Template); ok { // others follow from the tokenizer
+		fmt.Fprintf(h, "template %s start %q\n", t.Hash(), opt.Start)
+	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }

@@ -319,7 +319,7 @@ func TestCacheCrash(t *testing.T) {
 	}
 	tok := tokenizer.NewBytes()
 	cache := filepath.Join(string(filepath.Separator), "home", "cache")
-	key := cacheKey(work, tok, 100)
+	key := cacheKey(work, tok, PrepareOptions{shard: 100})
 	dir := filepath.Join(cache, key)
 	build := func(fsys durable.FS) error {
 		opt := PrepareOptions{CacheDir: cache, Workers: 2, fs: fsys, shard: 100}

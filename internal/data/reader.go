@@ -2,15 +2,24 @@ package data
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
+	"iter"
 
+	"gimbal/internal/chat"
 	"gimbal/internal/corpus"
 )
 
 // maxParts bounds the documents, or the turns of one, in a piece.
 const maxParts = pieceBytes / 16
+
+// errLeftOut says that a conversation was counted as broken.
+var errLeftOut = errors.New("left out")
+
+// builtinAdvice names what to do about a template that cannot be used.
+const builtinAdvice = `write conversations in a format of gimbal's own: --set data.template=builtin`
 
 // reader fills pieces with documents and sends them.
 type reader struct {
@@ -30,6 +39,9 @@ func (r *reader) read() error {
 			err = r.chat(&doc)
 		} else {
 			err = r.text(&doc)
+		}
+		if err == errLeftOut {
+			continue
 		}
 		if err == nil {
 			err = r.end(doc.Ref)
@@ -69,18 +81,33 @@ func (r *reader) text(doc *corpus.Document) error {
 }
 
 func (r *reader) chat(doc *corpus.Document) error {
-	for piece, err := range r.p.format.Render(doc.Chat) {
+	c := chat.Conversation{Messages: doc.Chat, More: doc.More}
+	_, own := r.p.format.(*chat.Template)
+	for piece, err := range r.p.unmarked(&c, own) {
 		if err != nil {
 			src := &r.p.c.Sources[doc.Ref.Source]
-			what := fmt.Sprintf("the conversation at %s cannot be written as %s", src.Place(doc.Ref), r.p.format.Name())
-			return &corpus.Error{Path: src.Path, What: what, Err: err}
+			format := r.p.format.Name()
+			if own {
+				format = "the model's chat template"
+			}
+			e := &corpus.Error{Path: src.Path, Err: err,
+				What: fmt.Sprintf("the conversation at %s cannot be written as %s", src.Place(doc.Ref), format)}
+			if !own {
+				return e
+			}
+			e.Advice = builtinAdvice
+			if err := r.p.c.Bad(&r.p.tally, e); err != nil {
+				return err
+			}
+			return errLeftOut
 		}
 		if len(r.cur.parts) >= maxParts {
 			if err := r.flush(false); err != nil {
 				return err
 			}
 		}
-		next := part{ref: doc.Ref, token: piece.Token, fresh: true, learn: piece.Counted, chat: true}
+		next := part{ref: doc.Ref, token: piece.Token, fresh: !piece.Joined, learn: piece.Counted, chat: true,
+			joint: own && piece.Token < 0}
 		r.sum.Write(piece.Text)
 		if piece.Token >= 0 {
 			r.add(next)
@@ -101,10 +128,37 @@ func (r *reader) chat(doc *corpus.Document) error {
 	return nil
 }
 
+// unmarked yields a conversation without the start token and the EOS that a model's own template may write: every
+// document has them.
+func (p *pipeline) unmarked(c *chat.Conversation, own bool) iter.Seq2[chat.Piece, error] {
+	if !own {
+		return p.format.Render(c)
+	}
+	return func(yield func(chat.Piece, error) bool) {
+		first, last := true, false // what comes is the first; an EOS has not been yielded
+		var eos chat.Piece
+		for piece, err := range p.format.Render(c) {
+			if last && !yield(eos, nil) {
+				return
+			}
+			if last = err == nil && piece.Token == p.eos; last {
+				eos = piece
+			}
+			if skip := first && err == nil && piece.Token >= 0 && piece.Token == p.start; skip {
+				last = false
+			} else if !last && !yield(piece, err) {
+				return
+			}
+			first = false
+		}
+		p.tally.Left += int64(c.Left)
+	}
+}
+
 // add makes the new text of the piece a part of it, joined to the part before if that is the same run.
 func (r *reader) add(next part) {
 	next.end = len(r.cur.text)
-	if last := r.last(); last != nil && !next.fresh && !last.final {
+	if last := r.last(); last != nil && !next.fresh && !last.final && last.learn == next.learn {
 		last.end = next.end
 		return
 	}

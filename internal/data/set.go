@@ -56,6 +56,7 @@ type Set struct {
 
 	tok     *tokenizer.Tokenizer
 	format  chat.Format // of its conversations
+	ends    []int32     // of turns, where a model's own template writes them: no EOS is learned behind one
 	start   int32       // opens a document; -1: nothing does
 	census  Census
 	docs    *corpus.Corpus
@@ -211,14 +212,19 @@ func (s *Set) labels(doc int, on side, second bool) (lo, hi int64) {
 	return lo + 1, hi + 1
 }
 
-// counts reports whether label j of a document's virtual row counts. The EOS counts if the last token does.
+// counts reports whether label j of a document's virtual row counts. The EOS counts if the last token does, unless that
+// has ended the answer already.
 func (s *Set) counts(doc int, j int64) bool {
-	return s.mask.at(s.index.begin(doc) + min(j, s.index.tokens(doc)) - 1)
+	n := s.index.tokens(doc)
+	if !s.mask.at(s.index.begin(doc) + min(j, n) - 1) {
+		return false
+	}
+	return j <= n || s.ends == nil || n == 0 || !slices.Contains(s.ends, s.text(nil, doc, n, n+1)[0])
 }
 
 // counted returns how many of the labels [lo, hi) of a document count.
 func (s *Set) counted(doc int, lo, hi int64) int64 {
-	if s.mask == nil {
+	if s.mask == nil && s.ends == nil {
 		return hi - lo
 	}
 	begin, n := s.index.begin(doc)-1, s.index.tokens(doc)

@@ -44,6 +44,7 @@ type part struct {
 	token int32    // a special token instead of text; -1: text
 	fresh bool     // the text before ends here: what follows is encoded on its own
 	learn bool     // its tokens count in the loss
+	joint bool     // it is encoded with what follows it up to the next that is fresh, and then cut by what counts
 	chat  bool     // of a conversation
 	final bool     // the document ends here, or
 	more  bool     // goes on in the next piece, which is encoded on its own
@@ -67,6 +68,8 @@ type pipeline struct {
 	ctx      context.Context
 	c        *corpus.Corpus
 	format   chat.Format
+	start    int32 // opens a document; -1: nothing does
+	eos      int32
 	order    chan *piece // for the writer
 	queue    chan *piece // for the encoders
 	tally    corpus.Tally
@@ -79,8 +82,9 @@ func tokenise(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, o
 	take func(*piece) error) (*corpus.Tally, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	p := &pipeline{ctx: ctx, c: c, format: opt.format, order: make(chan *piece, 2*opt.Workers+2),
+	p := &pipeline{ctx: ctx, c: c, format: opt.Format, start: opt.opens, order: make(chan *piece, 2*opt.Workers+2),
 		queue: make(chan *piece, 2*opt.Workers+2)}
+	p.eos = tok.EOS()
 	p.pieces.New = func() any {
 		return &piece{text: make([]byte, 0, pieceBytes), done: make(chan struct{}, 1)}
 	}
@@ -185,23 +189,35 @@ type encoder struct {
 	lengths []int32
 	doc     docRecord
 	learn   bool // of the text that enc holds
+	joint   joint
 	utf8    sniff.InvalidUTF8
 }
 
 func (e *encoder) part(q *piece, text []byte, part part) (err error) {
 	have := len(q.ids)
 	if part.fresh {
-		q.ids, err = e.enc.Flush(q.ids)
+		if err = e.endJoint(q); err == nil {
+			have = len(q.ids)
+			q.ids, err = e.enc.Flush(q.ids)
+		}
 		have = e.account(q, have)
 		e.learn = part.learn
 	}
-	if part.token >= 0 {
+	switch {
+	case err != nil:
+	case part.token >= 0:
 		q.ids = append(q.ids, part.token)
-	} else if err == nil {
+	case part.joint:
+		e.joint.add(text, part.learn)
+	default:
 		q.ids, err = e.enc.Write(q.ids, text)
 	}
 	if err == nil && (part.final || part.more) {
-		q.ids, err = e.enc.Flush(q.ids)
+		e.account(q, have)
+		if err = e.endJoint(q); err == nil {
+			have = len(q.ids)
+			q.ids, err = e.enc.Flush(q.ids)
+		}
 	}
 	if err != nil {
 		src := &e.c.Sources[part.ref.Source]
@@ -233,12 +249,17 @@ func (e *encoder) account(q *piece, have int) int {
 	for _, id := range q.ids[have:] {
 		e.doc.Bytes += int64(e.lengths[id])
 	}
-	if last := len(q.runs) - 1; last >= 0 && q.runs[last].learn == e.learn {
+	q.add(n, e.learn)
+	return len(q.ids)
+}
+
+// add adds a run of tokens.
+func (q *piece) add(n int64, learn bool) {
+	if last := len(q.runs) - 1; last >= 0 && q.runs[last].learn == learn {
 		q.runs[last].n += n
 	} else {
-		q.runs = append(q.runs, run{n, e.learn})
+		q.runs = append(q.runs, run{n, learn})
 	}
-	return len(q.ids)
 }
 
 // spelledLengths returns the bytes that each id spells.

@@ -36,6 +36,7 @@ var systemKeys = []string{"system", "system_prompt"}
 var (
 	wholeKeys = []string{"weight", "train", "training", "label", "loss"}
 	lostKeys  = []string{"tools", "functions", "history", "reasoning_content", "thinking"}
+	shownKeys = []string{"tools", "documents", "chat_template_kwargs"} // that a template may show
 )
 
 // field is a part of a record and the key that holds it.
@@ -125,8 +126,16 @@ func (f Fields) Keys() (keys []string) {
 		}
 	}
 	keys = slices.Concat(keys, systemKeys, wholeKeys, lostKeys)
-	slices.Sort(keys)
-	return slices.DeleteFunc(slices.Compact(keys), func(s string) bool { return s == "" })
+	return sorted(keys)
+}
+
+// ShownKeys are those that are looked at besides if a template may show them.
+func (f Fields) ShownKeys() []string { return sorted(append(f.Keys(), shownKeys...)) }
+
+// sorted returns names in their order, each once, without "".
+func sorted(names []string) []string {
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(s string) bool { return s == "" })
 }
 
 // String names the shape.

@@ -16,8 +16,10 @@ var aliases = map[string]string{"human": chat.User, "gpt": chat.Assistant}
 
 // conversation reads the messages of a record into p.chat.
 func (p *Parser) conversation(shape Fields, start int64) (err error) {
+	p.keep()
 	for _, key := range lostKeys {
-		if v := p.get(key); v.json != nil && !isEmpty(v.json) && key != shape.Prompt && key != shape.Completion {
+		if v := p.get(key); v.json != nil && !isEmpty(v.json) && key != shape.Prompt && key != shape.Completion &&
+			!(p.shows(key) && slices.Contains(shownKeys, key)) {
 			return &Error{Byte: v.at, What: fmt.Sprintf("%q is not supported: it would be lost", key),
 				Advice: "remove the key if nothing that is learned depends on it"}
 		}
@@ -62,9 +64,32 @@ func (p *Parser) conversation(shape Fields, start int64) (err error) {
 	return nil
 }
 
+// shows reports whether the template has a place for a key.
+func (p *Parser) shows(key string) bool { return p.shown != nil && p.shown(key) }
+
+// keep keeps what the template shows of the whole record.
+func (p *Parser) keep() {
+	if p.shown == nil {
+		return
+	}
+	for _, key := range shownKeys {
+		v := inner(p.get(key))
+		if v.json == nil || isEmpty(v.json) || key != "chat_template_kwargs" && !p.shown(key) {
+			continue
+		}
+		if p.More = append(p.More, ','); len(p.More) == 1 {
+			p.More[0] = '{'
+		}
+		p.More = append(append(strictjson.AppendQuote(p.More, key), ':'), v.json...)
+	}
+	if p.More != nil {
+		p.More = append(p.More, '}')
+	}
+}
+
 // inner returns the JSON that a string spells, as tables have it, or the value as it is.
 func inner(v part) part {
-	if v.json[0] == '"' {
+	if len(v.json) > 0 && v.json[0] == '"' {
 		if json := bytes.TrimSpace(unescape(bytes.Clone(v.json))); len(json) > 0 && json[0] == '[' {
 			return part{json: json, at: v.at}
 		}
@@ -168,7 +193,7 @@ func (p *Parser) message(r *strictjson.Reader, json []byte, learn bool) (m chat.
 	if r.Kind() != '{' {
 		fail(r, start, "a message is not an object")
 	}
-	off, on := false, ""
+	off, on, more := false, "", false
 	r.Object(func(key []byte) {
 		at, kind := r.At(), r.Kind()
 		switch string(key) {
@@ -188,12 +213,20 @@ func (p *Parser) message(r *strictjson.Reader, json []byte, learn bool) (m chat.
 				m.Text = r.Value()
 			case '[':
 				m.Text = p.contentParts(r)
+			case 'n':
+				if p.shown == nil {
+					fail(r, at, "%q is not a string", key)
+				}
+				r.Value()
 			default:
 				fail(r, at, "%q is not a string", key)
 			}
 		case "tool_calls", "function_call", "reasoning_content", "reasoning", "thinking":
+			name := string(key)
 			if v := r.Value(); len(v) > 0 && !isEmpty(v) {
-				fail(r, at, "%q is not supported: the assistant's words in it would be lost", key)
+				if more = true; !p.shows(name) {
+					fail(r, at, "%q is not supported: the assistant's words in it would be lost", name)
+				}
 			}
 		case "weight", "train", "training", "label", "loss":
 			name := string(key)
@@ -212,11 +245,20 @@ func (p *Parser) message(r *strictjson.Reader, json []byte, learn bool) (m chat.
 			}
 		default:
 			name := string(key)
-			if v := r.Value(); string(v) != "null" {
+			if v := r.Value(); string(v) == "null" {
+			} else if p.shows(name) {
+				more = true
+			} else {
 				p.ignore(name)
 			}
 		}
 	})
+	if more && m.Text == nil && !r.Failed() { // a call of tools
+		m.Text = []byte(`""`)
+	}
+	if more && !r.Failed() { // texts are unescaped in place later
+		m.More = bytes.Clone(bytes.TrimRight(json[start:r.At()], " \t\r\n,"))
+	}
 	if (m.Role == "" || m.Text == nil) && !r.Failed() {
 		r.Fail(&Error{Byte: start, What: `a message without "role" or "content"`,
 			Advice: "its keys are " + quoteNames(keysOf(json[start:]))})

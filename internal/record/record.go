@@ -32,10 +32,12 @@ type Parser struct {
 	fields Fields   // zero: the record is known by its keys
 	keys   []string // that are looked at, sorted
 	parts  []part   // of each of keys
+	shown  func(key string) bool
 
 	record, value strictjson.Reader // the record, and one value in it
 	chat          []chat.Message
 
+	More    []byte   // of the last record: a JSON object of what the template shows of the whole; nil: nothing
 	Ignored []string // keys of messages of the last record that are not used
 	Known   bool     // the last record has known keys, whatever is wrong with it
 }
@@ -51,6 +53,16 @@ type part struct {
 func New(fields Fields) *Parser {
 	keys := fields.Keys()
 	return &Parser{fields: fields, keys: keys, parts: make([]part, len(keys))}
+}
+
+// Show makes p keep what the template of conversations has a place for, beside role and content: shows says so of a key
+// of a record or a message. It is in More then. Other keys are ignored, or refused where words would be lost. nil: all.
+func (p *Parser) Show(shows func(key string) bool) *Parser {
+	if p.shown = shows; shows != nil {
+		p.keys = p.fields.ShownKeys()
+		p.parts = make([]part, len(p.keys))
+	}
+	return p
 }
 
 // get returns the value of a key; the zero part for "".
@@ -76,7 +88,7 @@ func (p *Parser) Parse(record []byte) (text []byte, turns []chat.Message, err er
 		return nil, nil, &Error{Byte: start, What: "not a JSON object"}
 	}
 	clear(p.parts)
-	p.chat, p.Ignored = p.chat[:0], p.Ignored[:0]
+	p.chat, p.Ignored, p.More = p.chat[:0], p.Ignored[:0], nil
 	r.Object(func(key []byte) {
 		at := r.At()
 		k, known := slices.BinarySearch(p.keys, string(key))

@@ -1,0 +1,329 @@
+package jinja
+
+import "slices"
+
+// blocks reads the tags of a template.
+type blocks struct {
+	tags []tag
+	last *lexer // of the tag that ended the last block
+}
+
+// until reads to the end of a block, and returns its body and the word that ended it, "" at the end of the template.
+func (p *blocks) until(depth int) (body []node, end string) {
+	if depth > maxNested {
+		failf("nested deeper than %d", maxNested)
+	}
+	for len(p.tags) > 0 {
+		t := p.tags[0]
+		p.tags = p.tags[1:]
+		switch t.kind {
+		case 't':
+			body = append(body, func(s *scope) flow { s.write(t.text); return goOn })
+		case '{':
+			in := lex(t.text)
+			value := in.tuple(in.expr, func() bool { return len(in.list) == 0 })
+			in.end()
+			body = append(body, func(s *scope) flow { s.write(s.show(value(s))); return goOn })
+		default:
+			in := lex(t.text)
+			word := in.name()
+			read, known := statements[word]
+			switch {
+			case known:
+				body = append(body, read(p, in, depth+1))
+			case slices.Contains(ends, word):
+				p.last = in
+				return body, word
+			default:
+				failf("%.40q is not known here", word)
+			}
+		}
+	}
+	return body, ""
+}
+
+// body reads to a word that ends a block of that name.
+func (p *blocks) body(name string, depth int) []node {
+	body, end := p.until(depth)
+	if end != "end"+name {
+		failf("a %s without its end%s", name, name)
+	}
+	if name != "set" && name != "macro" && name != "call" { // which may repeat their names
+		p.last.end()
+	}
+	return body
+}
+
+var ends = []string{"elif", "else", "endif", "endfor", "endset", "endmacro", "endcall", "endfilter", "endgeneration",
+	"endwith"}
+
+// statements are the blocks, by their first word.
+var statements map[string]func(p *blocks, in *lexer, depth int) node
+
+func init() { // they read each other
+	jump := func(f flow) func(*blocks, *lexer, int) node {
+		return func(_ *blocks, in *lexer, _ int) node { in.end(); return func(*scope) flow { return f } }
+	}
+	statements = map[string]func(p *blocks, in *lexer, depth int) node{
+		"if": (*blocks).ifBlock, "for": (*blocks).forBlock, "set": (*blocks).setBlock, "macro": (*blocks).macroBlock,
+		"call": (*blocks).callBlock, "filter": (*blocks).filterBlock, "generation": (*blocks).generationBlock,
+		"with": (*blocks).withBlock, "break": jump(breakLoop), "continue": jump(nextInLoop),
+	}
+}
+
+func (p *blocks) ifBlock(in *lexer, depth int) node {
+	type branch struct {
+		when expr // nil: always
+		body []node
+	}
+	var branches []branch
+	condition := func(in *lexer) expr {
+		when := in.expr()
+		in.end()
+		return when
+	}
+	when := condition(in)
+	for {
+		body, end := p.until(depth)
+		branches = append(branches, branch{when, body})
+		switch {
+		case end == "elif" && when != nil:
+			when = condition(p.last)
+			continue
+		case end == "else" && when != nil:
+			when = nil
+			p.last.end()
+			continue
+		case end != "endif":
+			failf("an if without its endif")
+		}
+		return func(s *scope) flow {
+			for _, b := range branches {
+				if b.when == nil || s.truth(b.when(s)) {
+					return s.run(b.body)
+				}
+			}
+			return goOn
+		}
+	}
+}
+
+// target reads the names to which values are given: a, or a, b.
+func (in *lexer) target() (names []string) {
+	bracket := in.take("(")
+	for {
+		name := in.name()
+		if slices.Contains([]string{"true", "false", "none", "True", "False", "None", "loop"}, name) {
+			failf("%q cannot be given a value", name)
+		}
+		names = append(names, name)
+		if !in.take(",") {
+			break
+		}
+	}
+	if bracket {
+		in.need(")")
+	}
+	return names
+}
+
+// give gives a value to names.
+func (s *scope) give(names []string, v any) {
+	if len(names) == 1 {
+		s.vars[names[0]] = v
+		return
+	}
+	items := s.items(v)
+	if len(items) != len(names) {
+		failf("%d values for %d names", len(items), len(names))
+	}
+	for i, name := range names {
+		s.vars[name] = items[i]
+	}
+}
+
+func (p *blocks) forBlock(in *lexer, depth int) node {
+	names := in.target()
+	in.need("in")
+	over := in.tuple(in.or, in.ended)
+	var only expr
+	if in.take("if") {
+		only = in.expr()
+	}
+	in.end() // "recursive" is not known
+	body, end := p.until(depth)
+	var none []node
+	if end == "else" {
+		p.last.end()
+		none, end = p.until(depth)
+	}
+	if end != "endfor" {
+		failf("a for without its endfor")
+	}
+	p.last.end()
+	return func(s *scope) flow {
+		items := s.items(over(s))
+		if only != nil {
+			var kept []any
+			for _, item := range items {
+				s.step()
+				in := s.inner()
+				if in.give(names, item); s.truth(only(in)) {
+					kept = append(kept, item)
+				}
+			}
+			items = kept
+		}
+		if len(items) == 0 {
+			return s.inner().run(none)
+		}
+		l := &loop{items: items}
+		for i, item := range items {
+			in := s.inner()
+			l.i, in.vars["loop"] = i, l
+			in.give(names, item)
+			if in.run(body) == breakLoop {
+				break
+			}
+		}
+		return goOn
+	}
+}
+
+// loop is the variable of that name.
+type loop struct {
+	items   []any
+	i       int
+	changed []any // what changed was asked for last
+}
+
+func (s *scope) loopField(l *loop, name string) any {
+	n := len(l.items)
+	switch name {
+	case "index":
+		return l.i + 1
+	case "index0":
+		return l.i
+	case "revindex":
+		return n - l.i
+	case "revindex0":
+		return n - l.i - 1
+	case "first":
+		return l.i == 0
+	case "last":
+		return l.i == n-1
+	case "length":
+		return n
+	case "depth":
+		return 1
+	case "depth0":
+		return 0
+	case "previtem":
+		return at(l.items, l.i-1, "the item before the first")
+	case "nextitem":
+		return at(l.items, l.i+1, "the item after the last")
+	case "cycle":
+		return function(func(a values) any {
+			if len(a.list) == 0 {
+				failf("a cycle of nothing")
+			}
+			return a.list[l.i%len(a.list)]
+		})
+	case "changed":
+		return function(func(a values) any {
+			same := l.changed != nil && s.equal(tuple(l.changed), tuple(a.list))
+			l.changed = append([]any{}, a.list...)
+			return !same
+		})
+	}
+	failf("loop.%.40s is not known here", name)
+	return nil
+}
+
+func (p *blocks) setBlock(in *lexer, depth int) node {
+	if len(in.list) > 1 && in.list[1].text == "." {
+		name := in.name()
+		in.next()
+		field := in.name()
+		in.need("=")
+		value := in.tuple(in.expr, in.ended)
+		in.end()
+		return func(s *scope) flow {
+			space, ok := s.look(name).(*namespace)
+			if !ok {
+				failf("%s is no namespace", name)
+			}
+			if field[0] == '_' {
+				failf("a field of a namespace begins with _")
+			}
+			space.Set(field, value(s))
+			return goOn
+		}
+	}
+	names := in.target()
+	if in.take("=") {
+		value := in.tuple(in.expr, in.ended)
+		in.end()
+		return func(s *scope) flow { s.give(names, value(s)); return goOn }
+	}
+	filter := in.filters()
+	body := p.body("set", depth)
+	return func(s *scope) flow { s.give(names, filter(s, s.captured(body))); return goOn }
+}
+
+// filters reads filters up to the end of a tag.
+func (in *lexer) filters() func(*scope, any) any {
+	const held = " " // no name of a template
+	in.list = append([]lexeme{{'n', held}}, in.list...)
+	value := in.unary(true)
+	in.end()
+	return func(s *scope, v any) any {
+		inner := s.inner()
+		inner.vars[held] = v
+		return value(inner)
+	}
+}
+
+func (p *blocks) filterBlock(in *lexer, depth int) node {
+	in.list = append([]lexeme{{'+', "|"}}, in.list...)
+	filter := in.filters()
+	body := p.body("filter", depth)
+	return func(s *scope) flow { s.write(s.show(filter(s, s.captured(body)))); return goOn }
+}
+
+func (p *blocks) withBlock(in *lexer, depth int) node {
+	var names []string
+	var vals []expr
+	for len(in.list) > 0 {
+		if len(names) > 0 {
+			in.need(",")
+		}
+		names = append(names, in.name())
+		in.need("=")
+		vals = append(vals, in.expr())
+	}
+	body := p.body("with", depth)
+	return func(s *scope) flow {
+		in := s.inner()
+		for i, name := range names {
+			in.vars[name] = vals[i](s)
+		}
+		return in.run(body)
+	}
+}
+
+// generationBlock marks what it writes as the model's own.
+func (p *blocks) generationBlock(in *lexer, depth int) node {
+	in.end()
+	body := p.body("generation", depth)
+	return func(s *scope) flow {
+		if s.out != s.machine.out {
+			failf("a generation block inside of a macro or of another block that is kept")
+		}
+		text := s.captured(body)
+		from := s.out.Len()
+		s.write(text)
+		s.generated = append(s.generated, [2]int{from, from + len(text)})
+		return goOn
+	}
+}
