@@ -97,7 +97,7 @@ var lattice = []struct {
 		"internal/memory internal/optim internal/plan internal/preflight internal/rundir internal/runlog internal/runs " +
 		"internal/tokenizer",
 		"the loop; sees numbers and events, and no array"},
-	{".", "internal/checkpoint internal/config internal/data internal/durable internal/engine internal/evaluate " +
+	{".", "internal/chat internal/checkpoint internal/config internal/data internal/durable internal/engine internal/evaluate " +
 		"internal/exit internal/generate internal/hub internal/inspect internal/judge internal/kernel internal/measure " +
 		"internal/model internal/plan internal/preflight internal/rundir internal/runlog internal/runs internal/tokenizer " +
 		"internal/train",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"gimbal/internal/chat"
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
 	"gimbal/internal/hub"
@@ -24,6 +25,10 @@ type Model struct {
 	tok   *tokenizer.Tokenizer
 	start int32 // the token after which texts begin
 
+	format chat.Format // of conversations; nil: the model knows none
+	ends   []int32     // tokens that end an answer
+	stop   string      // text that ends one, where no token does
+
 	turn   chan struct{} // holds one element while somebody computes; who waits to send is served in order
 	closed chan struct{}
 	once   sync.Once
@@ -42,6 +47,9 @@ type ModelInfo struct {
 	Parameters int64  `json:"parameters"` // number of them
 	Vocabulary int    `json:"vocabulary"` // tokens
 	Context    int    `json:"context"`    // longest text, in tokens, with the token that starts it
+
+	// Chat says in a sentence how conversations are written; empty: the model was not trained on any.
+	Chat string `json:"chat,omitempty"`
 
 	// Notes are sentences about what the files of the model say and Gimbal does not do, or does otherwise.
 	Notes []string `json:"notes,omitempty"`
@@ -92,6 +100,9 @@ func open(path string, opt OpenOptions) (m *Model, err error) {
 	m.info = ModelInfo{Path: c.Path(), Step: c.Step(), Shape: c.Arch.Shape, Parameters: params, Vocabulary: c.Arch.Vocab,
 		Context: c.Arch.Context, Notes: c.Notes}
 	m.start = c.Start()
+	if err := m.converse(c); err != nil {
+		return nil, err
+	}
 	if m.exec, err = kernel.NewExec(opt.Workers, kernel.TierAuto); err != nil {
 		return nil, err
 	}

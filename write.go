@@ -97,7 +97,23 @@ func (m *Model) Generate(ctx context.Context, prompt string, opt GenerateOptions
 // the texts. Each loop over the sequence writes them anew.
 func (m *Model) Stream(ctx context.Context, prompt string, opt GenerateOptions) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
-		g, err := m.begin(ctx, prompt, opt)
+		encode := m.tok.Append
+		if opt.Special {
+			encode = m.tok.AppendSpecial
+		}
+		ids, err := encode([]int32{m.start}, []byte(prompt))
+		if err != nil {
+			yield(Token{}, classify(err, ""))
+			return
+		}
+		m.stream(ctx, ids, m.tok.Ends(), opt)(yield)
+	}
+}
+
+// stream continues tokens until one of ends.
+func (m *Model) stream(ctx context.Context, ids, ends []int32, opt GenerateOptions) iter.Seq2[Token, error] {
+	return func(yield func(Token, error) bool) {
+		g, err := m.begin(ctx, ids, ends, opt)
 		held := make([][]byte, max(1, opt.Samples)) // of each text: bytes that are not told yet
 		for err == nil && g.Active() {
 			var drawn []generate.Drawn
@@ -127,15 +143,8 @@ func (m *Model) Stream(ctx context.Context, prompt string, opt GenerateOptions) 
 }
 
 // begin prepares the texts of a call. It computes nothing.
-func (m *Model) begin(ctx context.Context, prompt string, opt GenerateOptions) (*generate.Generator, error) {
-	encode := m.tok.Append
-	if opt.Special {
-		encode = m.tok.AppendSpecial
-	}
-	ids, err := encode([]int32{m.start}, []byte(prompt))
+func (m *Model) begin(ctx context.Context, ids, ends []int32, opt GenerateOptions) (g *generate.Generator, err error) {
 	switch {
-	case err != nil:
-		return nil, classify(err, "")
 	case len(ids) > m.arch.Context:
 		return nil, &PromptError{len(ids), m.arch.Context}
 	case opt.Samples < 0:
@@ -143,7 +152,7 @@ func (m *Model) begin(ctx context.Context, prompt string, opt GenerateOptions) (
 	case opt.MaxTokens < 0:
 		return nil, fmt.Errorf("gimbal: %d tokens to write; ask for at least 1", opt.MaxTokens)
 	}
-	with := generate.Options{TopK: cmp.Or(max(opt.TopK, -1), DefaultTopK), Ends: m.tok.Ends(), Seed: opt.Seed,
+	with := generate.Options{TopK: cmp.Or(max(opt.TopK, -1), DefaultTopK), Ends: ends, Seed: opt.Seed,
 		Temperature: cmp.Or(opt.Temperature, DefaultTemperature), MaxTokens: cmp.Or(opt.MaxTokens, DefaultMaxTokens),
 		AtOnce: promptAtOnce}
 	with.TopP, with.MinP, with.Repetition = opt.TopP, opt.MinP, opt.Repetition
@@ -158,7 +167,6 @@ func (m *Model) begin(ctx context.Context, prompt string, opt GenerateOptions) (
 	capacity := min(m.arch.Context, len(ids)+with.MaxTokens)
 	rows, _ := engine.DecoderRows(m.arch, len(requests), capacity)
 	rows = min(textsAtOnce, rows)
-	var g *generate.Generator
 	err = m.compute(ctx, func() error {
 		g = generate.New(model.NewWriter(m.writer, rows, capacity))
 		return g.Start(requests, with)

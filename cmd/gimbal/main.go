@@ -36,6 +36,7 @@ type cli struct {
 	Train      trainCmd      `cmd:"" help:"Train a model on text."`
 	Resume     resumeCmd     `cmd:"" help:"Continue a run that was interrupted, or extend one that is done."`
 	Sample     sampleCmd     `cmd:"" help:"Let a model write."`
+	Chat       chatCmd       `cmd:"" help:"Talk with a model."`
 	Eval       evalCmd       `cmd:"" help:"Measure a model: its loss and its writing."`
 	Review     reviewCmd     `cmd:"" help:"Read a run's samples, worst first, and rate them."`
 	Compare    compareCmd    `cmd:"" help:"Compare runs, and tell real differences from noise."`
@@ -60,6 +61,7 @@ Examples:
   gimbal train --data books/ --dry-run   print the plan and stop
   gimbal resume runs/books               continue after a stop or a power cut
   gimbal sample runs/books "Once upon"   let the model write
+  gimbal chat runs/books                 talk with it
   gimbal eval runs/books --data new.txt  measure it on other text
   gimbal compare runs/a runs/b           see which run is better
   gimbal why runs/books                  see what happened, and why

@@ -29,8 +29,9 @@ type progress struct {
 	now   func() time.Time
 	began time.Time
 
-	checked atomic.Bool // the checks are made: a run is about to begin
-	begun   atomic.Bool // a run trains, and an interrupt saves it
+	checked atomic.Bool            // the checks are made: a run is about to begin
+	begun   atomic.Bool            // a run trains, and an interrupt saves it
+	instead atomic.Pointer[func()] // what an interrupt does; nil: it ends the program
 
 	mu     sync.Mutex
 	screen *screen

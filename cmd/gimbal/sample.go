@@ -11,29 +11,33 @@ import (
 )
 
 type sampleCmd struct {
-	Run_        string   `arg:"" name:"run" help:"Run or checkpoint directory."`
-	Prompt      string   `arg:"" optional:"" help:"Text to continue; - reads standard input. Default: none."`
-	N           int      `short:"n" default:"3" help:"Texts to write."`
+	Run_   string `arg:"" name:"run" help:"Run or checkpoint directory."`
+	Prompt string `arg:"" optional:"" help:"Text to continue; - reads standard input. Default: none."`
+	N      int    `short:"n" default:"3" help:"Texts to write."`
+	sampling
+	MaxTokens  int    `default:"${max_tokens}" help:"Most tokens of a text."`
+	Special    bool   `help:"Read special tokens in the prompt, such as <|im_start|>, as tokens, not as text."`
+	Checkpoint string `help:"${which}" placeholder:"NAME"`
+	Weights    string `default:"auto" enum:"auto,fp32,bf16,int8" help:"Format of the weights: int8 is the fastest."`
+	JSON       bool   `name:"json" help:"Print the texts as JSON."`
+}
+
+// sampling is how tokens are drawn.
+type sampling struct {
 	TopK        int      `default:"${top_k}" help:"Draw from the K most probable tokens; 0: from all."`
 	TopP        float64  `help:"Draw from the most probable tokens whose share reaches P; 0: from all." placeholder:"P"`
 	MinP        float64  `help:"Leave out tokens less probable than this share of the most probable." placeholder:"P"`
 	Repetition  float64  `help:"Penalty of tokens that the text has, such as 1.1; 0: none." placeholder:"X"`
-	Stop        []string `help:"End a text before this string; repeatable." placeholder:"TEXT" sep:"none"`
 	Temperature float64  `default:"${temperature}" help:"Below 1 sharpens, above 1 flattens; 0: most probable token."`
-	MaxTokens   int      `default:"${max_tokens}" help:"Most tokens of a text."`
+	Stop        []string `help:"End a text before this string; repeatable." placeholder:"TEXT" sep:"none"`
 	Seed        uint64   `default:"1" help:"Seed: the same seed gives the same texts."`
-	Special     bool     `help:"Read special tokens in the prompt, such as <|im_start|>, as tokens, not as text."`
-	Checkpoint  string   `help:"${which}" placeholder:"NAME"`
-	Weights     string   `default:"auto" enum:"auto,fp32,bf16,int8" help:"Format of the weights: int8 is the fastest."`
-	JSON        bool     `name:"json" help:"Print the texts as JSON."`
 }
 
-func (c *sampleCmd) Run(e *env) error {
+// check says what is wrong with the flags.
+func (c *sampling) check(maxTokens int) error {
 	switch {
-	case c.N < 1:
-		return usageError(fmt.Sprintf("-n %d: ask for at least one text", c.N))
-	case c.MaxTokens < 1:
-		return usageError(fmt.Sprintf("--max-tokens %d: ask for at least one token", c.MaxTokens))
+	case maxTokens < 1:
+		return usageError(fmt.Sprintf("--max-tokens %d: ask for at least one token", maxTokens))
 	case c.TopK < 0:
 		return usageError(fmt.Sprintf("--top-k %d: 0 draws from all tokens, K from the K most probable", c.TopK))
 	case !(c.TopP >= 0 && c.TopP <= 1) || !(c.MinP >= 0 && c.MinP < 1):
@@ -42,6 +46,26 @@ func (c *sampleCmd) Run(e *env) error {
 		return usageError(fmt.Sprintf("--repetition %v: above 1, or 0 for none", c.Repetition))
 	case !(c.Temperature >= 0):
 		return usageError(fmt.Sprintf("--temperature %v: from 0 up", c.Temperature))
+	}
+	return nil
+}
+
+// options are the flags for the library, whose zeros are defaults.
+func (c *sampling) options(maxTokens int) gimbal.GenerateOptions {
+	topK := c.TopK
+	if topK == 0 {
+		topK = -1 // all tokens
+	}
+	return gimbal.GenerateOptions{TopK: topK, TopP: c.TopP, MinP: c.MinP, Repetition: c.Repetition,
+		Greedy: c.Temperature == 0, Temperature: c.Temperature, MaxTokens: maxTokens, Seed: c.Seed, Stop: c.Stop}
+}
+
+func (c *sampleCmd) Run(e *env) error {
+	if c.N < 1 {
+		return usageError(fmt.Sprintf("-n %d: ask for at least one text", c.N))
+	}
+	if err := c.check(c.MaxTokens); err != nil {
+		return err
 	}
 	prompt := c.Prompt
 	if prompt == "-" {
@@ -67,13 +91,8 @@ func (c *sampleCmd) Run(e *env) error {
 	for _, note := range m.Info().Notes {
 		e.progress.notef("%s", note)
 	}
-	topK := c.TopK
-	if topK == 0 {
-		topK = -1 // the library's word for all tokens
-	}
-	opt := gimbal.GenerateOptions{Samples: c.N, TopK: topK, TopP: c.TopP, MinP: c.MinP, Repetition: c.Repetition,
-		Greedy: c.Temperature == 0, Temperature: c.Temperature, MaxTokens: c.MaxTokens, Seed: c.Seed, Special: c.Special,
-		Stop: c.Stop}
+	opt := c.options(c.MaxTokens)
+	opt.Samples, opt.Special = c.N, c.Special
 	if newScreen(e.stdout).file != nil && !c.JSON {
 		return streamSamples(e, m, prompt, opt)
 	}

@@ -46,7 +46,9 @@ func interruptible(p *progress) (context.Context, func()) {
 					p.leave(&exit.NotBegun{Cause: ctx.Err(), Left: exit.NothingBegun})
 				}
 			case s := <-signals:
-				if first.IsZero() {
+				if f := p.instead.Load(); f != nil && s == os.Interrupt {
+					(*f)()
+				} else if first.IsZero() {
 					first, late = time.Now(), time.After(patience)
 					cancel()
 					go p.interrupted() // a terminal may not take it now
@@ -57,6 +59,12 @@ func interruptible(p *progress) (context.Context, func()) {
 		}
 	}()
 	return ctx, func() { signal.Stop(signals); close(done); cancel() }
+}
+
+// insteadOfEnding makes an interrupt call f. What it returns makes an interrupt end the program again.
+func (p *progress) insteadOfEnding(f func()) (restore func()) {
+	p.instead.Store(&f)
+	return func() { p.instead.Store(nil) }
 }
 
 // leave ends the program at once, for an error, or without one for a second signal.

@@ -1,0 +1,85 @@
+package gimbal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"gimbal/internal/chat"
+	"gimbal/internal/hub"
+)
+
+// Message is one turn of a conversation.
+type Message struct {
+	Role    string `json:"role"` // "system", "user", "assistant" or "tool"
+	Content string `json:"content"`
+}
+
+// Chat writes the assistant's answer to a conversation, token by token as [Model.Stream] does. The conversation is
+// written as the model's own chat template writes it, or else as conversations are trained; text of a message never
+// becomes a special token. GenerateOptions.Samples and Special say nothing.
+//
+// Errors are those of [Model.Generate]. A model without [ModelInfo].Chat has none to write: that is a [DataError], and so
+// is a conversation that the template refuses.
+func (m *Model) Chat(ctx context.Context, messages []Message, opt GenerateOptions) iter.Seq2[Token, error] {
+	return func(yield func(Token, error) bool) {
+		if m.format == nil {
+			yield(Token{}, &DataError{Err: errors.New("this model was not trained on conversations: let it continue text")})
+			return
+		}
+		ids, err := m.conversation(messages)
+		if err != nil {
+			yield(Token{}, &DataError{Err: fmt.Errorf("conversation: %w", err)})
+			return
+		}
+		opt.Samples = 1
+		if m.stop != "" {
+			opt.Stop = append(opt.Stop[:len(opt.Stop):len(opt.Stop)], m.stop)
+		}
+		for t, err := range m.stream(ctx, ids, m.ends, opt) {
+			if !yield(t, err) {
+				return
+			}
+		}
+	}
+}
+
+// converse finds out how the model's conversations are written.
+func (m *Model) converse(c *hub.Model) error {
+	kept, err := c.Kept()
+	if err != nil || kept.Template == "" {
+		return err
+	}
+	m.format = chat.For(m.tok)
+	m.info.Chat = m.format.Note()
+	m.ends = append(m.tok.Ends(), m.format.TurnEnds()...)
+	if own, ok := m.format.(*chat.Template); ok {
+		m.stop = own.Stop()
+	}
+	return nil
+}
+
+// conversation is what a model reads of a conversation before it answers.
+func (m *Model) conversation(messages []Message) (ids []int32, err error) {
+	c := chat.Conversation{}
+	for _, turn := range messages {
+		c.Messages = append(c.Messages, chat.Message{Role: turn.Role, Text: []byte(turn.Content)})
+	}
+	if _, own := m.format.(*chat.Template); !own { // which writes its own start
+		ids = append(ids, m.start)
+	}
+	for p, err := range m.format.Prompt(&c) {
+		switch {
+		case err != nil:
+			return nil, err
+		case p.Token >= 0:
+			ids = append(ids, p.Token)
+		default:
+			if ids, err = m.tok.Append(ids, p.Text); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return ids, nil
+}
