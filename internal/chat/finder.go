@@ -45,22 +45,13 @@ func (f *finder) find(text string, from int) (begin, end int, special *Special) 
 	return len(text), len(text), nil
 }
 
-// whole returns a place at or before at that is inside of no token of text; tokens are looked for from a byte on.
-func (f *finder) whole(text string, from, at int) int {
-	for from < at {
-		begin, end, s := f.find(text, from)
-		if s == nil || begin >= at {
-			break
-		}
-		if end > at {
-			return begin
-		}
-		from = end
+// last returns the last token of a text, -1 if there is none.
+func (f *finder) last(text string) int32 {
+	id := int32(-1)
+	for _, end, s := f.find(text, 0); s != nil; _, end, s = f.find(text, end) {
+		id = s.ID
 	}
-	for at > from && !utf8.RuneStart(text[at-1]) && at < len(text) && !utf8.RuneStart(text[at]) {
-		at--
-	}
-	return at
+	return id
 }
 
 // guard keeps text of a conversation from becoming a special token.

@@ -47,8 +47,9 @@ type Template struct {
 	source        Source
 	first, tools  *jinja.Template // tools is first where there is no other
 	specials      finder
-	ends          []int32
-	stop          string // what follows an answer, where no special token does
+	ends          []int32 // special tokens that are a part of an answer and end it
+	stops         []int32 // ends, or what begins the next turn
+	stop          string  // what follows an answer, where no special token does
 	tagged, dated bool
 	hash          string
 }
@@ -87,17 +88,20 @@ func (t *Template) probe() error {
 			continue
 		}
 		t.tagged = len(out.Generated) > 0
+		before, _, _ := strings.Cut(out.Text, askedProbe)
 		_, rest, found := strings.Cut(out.Text, answeredProbe)
 		if !found {
 			return errors.New("it does not write what the assistant says")
 		}
-		begin, _, special := t.specials.find(rest, 0)
-		if special != nil && strings.TrimSpace(rest[:begin]) == "" {
-			t.ends = []int32{special.ID}
-			return nil
-		}
 		stop, _, _ := strings.Cut(rest, askedProbe)
-		t.stop = strings.TrimSpace(stop)
+		if begin, _, special := t.specials.find(rest, 0); special != nil && strings.TrimSpace(rest[:begin]) == "" {
+			t.stops = []int32{special.ID}
+			if t.specials.last(before) != special.ID { // else it is what begins the user's turn
+				t.ends = t.stops
+			}
+		} else {
+			t.stop = strings.TrimSpace(stop)
+		}
 		return nil
 	}
 	return first
@@ -126,7 +130,7 @@ func (t *Template) Special() (names []string) {
 // Template returns the model's own, whatever a text begins with.
 func (t *Template) Template(string) string { return t.source.Template }
 
-func (t *Template) TurnEnds() []int32 { return slices.Clone(t.ends) }
+func (t *Template) TurnEnds() []int32 { return slices.Clone(t.stops) }
 
 // Stop returns the text that follows an answer where no special token does; "" if there is none.
 func (t *Template) Stop() string { return t.stop }
@@ -248,20 +252,11 @@ func (t *Template) generated(c *Conversation, out jinja.Output) (spans [][2]int,
 // answer finds message i in a text: it begins where the text that asks for it ends, and it ends with the first token
 // that ends a turn. ok is false if it is not written there as it was written when it was the last one.
 func (t *Template) answer(v *view, text string, i int, last bool) (span [2]int, ok bool) {
-	ask, err := t.run(v, i, true)
-	if err != nil {
+	from := 0
+	if ask, err := t.run(v, i, true); err == nil && strings.HasPrefix(text, ask.Text) {
+		from = len(ask.Text)
+	} else if from = t.begins(v, text, i); !last || from == 0 {
 		return span, false
-	}
-	from := len(ask.Text)
-	if !strings.HasPrefix(text, ask.Text) {
-		// What asks for an answer may begin it, as <think> does, where the template leaves that out later.
-		before, err := t.run(v, i, false)
-		if err != nil || !last || !strings.HasPrefix(text, before.Text) || !strings.HasPrefix(ask.Text, before.Text) {
-			return span, false
-		}
-		for from = len(before.Text); from < min(len(text), len(ask.Text)) && text[from] == ask.Text[from]; from++ {
-		}
-		from = t.specials.whole(text, len(before.Text), from)
 	}
 	whole := text
 	if i+1 < len(v.messages) {
@@ -284,4 +279,28 @@ func (t *Template) answer(v *view, text string, i int, last bool) (span [2]int, 
 		return span, false
 	}
 	return [2]int{from, to}, true
+}
+
+// Shows reports whether the template has a place for a key of a record or a message. All names of thoughts are one.
+func (t *Template) Shows(key string) bool {
+	thoughts := []string{"reasoning_content", "thinking", "reasoning"}
+	has := func(key string) bool {
+		return strings.Contains(t.source.Template, key) || strings.Contains(t.source.ToolUse, key)
+	}
+	return has(key) || slices.Contains(thoughts, key) && (has(thoughts[0]) || has(thoughts[1]))
+}
+
+// begins returns where message i begins in a text: where another message would make a difference. 0: nowhere.
+func (t *Template) begins(v *view, text string, i int) int {
+	other := &view{messages: slices.Clone(v.messages), tools: v.tools, documents: v.documents, more: v.more, size: v.size}
+	other.messages[i] = t.plain([]Message{{Role: Assistant, Text: []byte(v.guard.mark)}})[0]
+	out, err := t.run(other, len(v.messages), false)
+	if err != nil {
+		return 0
+	}
+	n := 0
+	for n < min(len(text), len(out.Text)) && text[n] == out.Text[n] {
+		n++
+	}
+	return n
 }

@@ -75,7 +75,7 @@ func exported(c *checkpoint.Checkpoint, dtype string) (map[string][]byte, error)
 		return nil, &Error{c.Path(), configFile, err}
 	}
 	files := map[string][]byte{configFile: conf}
-	for _, name := range []string{generationFile, tokenizerFile, tokConfigFile, templateFile} {
+	for _, name := range []string{generationFile, tokenizerFile, tokConfigFile, specialFile, templateFile} {
 		data, err := c.File(name)
 		if errors.Is(err, fs.ErrNotExist) && name != tokenizerFile {
 			continue // it is not needed

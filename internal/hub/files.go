@@ -22,8 +22,9 @@ type Manner struct {
 // Kept is what came with a model and says how others use it. A run that begins from the model keeps it, except where
 // the run makes it untrue.
 type Kept struct {
-	Generation, TokConfig []byte // nil: there is none
-	Template              string // of conversations
+	Generation, TokConfig, Special []byte // nil: there is none
+	Template                       string // of conversations
+	own                            bool   // it is in a file of its own
 }
 
 // Kept reads what came with the model.
@@ -35,7 +36,10 @@ func (m *Model) Kept() (k Kept, err error) {
 	if err == nil {
 		k.TokConfig, err = optional(m, tokConfigFile)
 	}
-	k.Template = said.template
+	if err == nil {
+		k.Special, err = optional(m, specialFile)
+	}
+	k.Template, k.own = said.template, said.file == templateFile
 	return k, err
 }
 
@@ -62,8 +66,11 @@ func ModelFiles(a config.Arch, tok *tokenizer.Tokenizer, m Manner) (map[string][
 		}
 		files[name] = data
 	}
-	if m.Template != "" {
+	if m.Template != "" && (m.Template != m.Kept.Template || m.Kept.own) {
 		files[templateFile] = []byte(m.Template)
+	}
+	if m.Kept.Special != nil {
+		files[specialFile] = m.Kept.Special
 	}
 	return files, nil
 }

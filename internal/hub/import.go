@@ -25,7 +25,7 @@ type Imported struct {
 // Import reads the Hugging Face model directory dir and saves it as a checkpoint, step 0, in checkpoints (made if it
 // is missing). The weights become float32, which is exact for F32, BF16 and F16. config.json is written anew. The
 // other files that exist are kept byte for byte, but for a byte order mark: tokenizer.json, generation_config.json,
-// tokenizer_config.json and chat_template.jinja.
+// tokenizer_config.json, special_tokens_map.json and chat_template.jinja.
 //
 // Failure: *Error for what is wrong in dir, and the error of ctx, with nothing written; the errors of checkpoint.Save.
 // Memory: the parameters in float32.
@@ -70,7 +70,7 @@ func Import(ctx context.Context, dir, checkpoints string) (_ *Imported, err erro
 // companions reads the files that Import keeps as they are.
 func (d *directory) companions() (map[string][]byte, error) {
 	files := map[string][]byte{}
-	for _, name := range []string{generationFile, tokConfigFile, templateFile} {
+	for _, name := range []string{generationFile, tokConfigFile, specialFile, templateFile} {
 		data, err := d.File(name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):

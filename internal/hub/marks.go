@@ -59,7 +59,9 @@ func mark(f source, tok *tokenizer.Tokenizer, conf tokens) (notes []string, err 
 		end(tokConfigFile, id)
 	}
 	format := chat.For(tok)
-	if said.template != "" && inTemplate(said.template, tok, format.TurnEnds()) {
+	if own, err := said.format(f, tok); own != nil && err == nil {
+		end(templateFile, own.TurnEnds()...)
+	} else if said.template != "" && inTemplate(said.template, tok, format.TurnEnds()) {
 		end(templateFile, format.TurnEnds()...)
 	}
 	text := func(id int32) bool { return tok.Special(id) && !begins(id) && !slices.Contains(format.TurnEnds(), id) }
@@ -141,13 +143,17 @@ func inTemplate(template string, tok *tokenizer.Tokenizer, ids []int32) bool {
 
 // names is what the files of a tokenizer beside tokenizer.json say, tokens by their names.
 type names struct {
-	addBOS   *bool  // nil: no file says
-	bos, eos string // ""
-	template string // of conversations
+	addBOS   *bool             // nil: no file says
+	bos, eos string            // ""
+	tokens   map[string]string // bos_token, eos_token and all others, by these names
+	template string            // of conversations
+	toolUse  string            // of those with tools; "": the same
+	file     string            // that has the template
 }
 
 // readNames reads tokenizer_config.json, special_tokens_map.json and chat_template.jinja, as far as they are there.
 func readNames(f source) (n names, err error) {
+	n.tokens = map[string]string{}
 	for _, file := range []string{tokConfigFile, specialFile} {
 		raw, err := optional(f, file)
 		if raw == nil {
@@ -160,19 +166,21 @@ func readNames(f source) (n names, err error) {
 		if err != nil {
 			return n, &Error{f.Path(), file, err}
 		}
-		for key, to := range map[string]*string{"bos_token": &n.bos, "eos_token": &n.eos} {
-			if *to == "" {
-				*to = tokenName(keys[key])
+		for key, value := range keys {
+			if name := tokenName(value); strings.HasSuffix(key, "_token") && name != "" && n.tokens[key] == "" {
+				n.tokens[key] = name
 			}
 		}
 		if file == tokConfigFile {
 			_ = json.Unmarshal(keys["add_bos_token"], &n.addBOS) // anything but true or false says nothing
-			n.template = defaultTemplate(keys["chat_template"])
+			n.template, n.toolUse = templates(keys["chat_template"])
+			n.file = file
 		}
 	}
+	n.bos, n.eos = n.tokens["bos_token"], n.tokens["eos_token"]
 	raw, err := optional(f, templateFile)
 	if raw != nil {
-		n.template = string(raw)
+		n.template, n.toolUse, n.file = string(raw), "", templateFile
 	}
 	return n, err
 }
@@ -186,18 +194,21 @@ func tokenName(raw json.RawMessage) (name string) {
 	return name
 }
 
-// defaultTemplate reads a chat_template: a string, or a list of named ones, of which the default counts.
-func defaultTemplate(raw json.RawMessage) (template string) {
+// templates reads a chat_template: a string, or a list of named ones, of which those that transformers chooses count.
+func templates(raw json.RawMessage) (template, toolUse string) {
 	var list []struct{ Name, Template string }
 	if json.Unmarshal(raw, &template) == nil || json.Unmarshal(raw, &list) != nil {
-		return template
+		return template, ""
 	}
 	for _, t := range list {
-		if t.Name == "default" {
-			return t.Template
+		switch t.Name {
+		case "default":
+			template = t.Template
+		case "tool_use":
+			toolUse = t.Template
 		}
 	}
-	return ""
+	return template, toolUse
 }
 
 // optional reads a file that need not be there; then nil.

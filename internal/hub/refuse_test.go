@@ -248,7 +248,7 @@ func FuzzDescribe(f *testing.F) {
 		}
 		// What is written of it reads the same.
 		files, err := ModelFiles(arch, got, Manner{Start: start, Template: template,
-			Kept: Kept{gen, tokConf, template}})
+			Kept: Kept{Generation: gen, TokConfig: tokConf, Template: template, own: true}})
 		if err != nil {
 			t.Fatal(err)
 		}
