@@ -45,19 +45,20 @@ func (m *Model) Chat(ctx context.Context, messages []Message, opt GenerateOption
 	}
 }
 
-// converse finds out how the model's conversations are written.
-func (m *Model) converse(c *hub.Model) error {
-	kept, err := c.Kept()
-	if err != nil || kept.Template == "" {
-		return err
+// converse finds out how the model's conversations are written. A template that cannot be used is a note: the model can
+// still continue text.
+func (m *Model) converse(c *hub.Model) {
+	format, err := c.Format()
+	switch {
+	case err != nil:
+		m.info.Notes = append(m.info.Notes, err.Error())
+	case format != nil:
+		m.format, m.info.Chat = format, format.Note()
+		m.ends = append(m.tok.Ends(), format.TurnEnds()...)
+		if own, ok := format.(*chat.Template); ok {
+			m.stop = own.Stop()
+		}
 	}
-	m.format = chat.For(m.tok)
-	m.info.Chat = m.format.Note()
-	m.ends = append(m.tok.Ends(), m.format.TurnEnds()...)
-	if own, ok := m.format.(*chat.Template); ok {
-		m.stop = own.Stop()
-	}
-	return nil
 }
 
 // conversation is what a model reads of a conversation before it answers.

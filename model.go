@@ -100,9 +100,7 @@ func open(path string, opt OpenOptions) (m *Model, err error) {
 	m.info = ModelInfo{Path: c.Path(), Step: c.Step(), Shape: c.Arch.Shape, Parameters: params, Vocabulary: c.Arch.Vocab,
 		Context: c.Arch.Context, Notes: c.Notes}
 	m.start = c.Start()
-	if err := m.converse(c); err != nil {
-		return nil, err
-	}
+	m.converse(c)
 	if m.exec, err = kernel.NewExec(opt.Workers, kernel.TierAuto); err != nil {
 		return nil, err
 	}
