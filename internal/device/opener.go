@@ -9,8 +9,8 @@ import (
 	"gimbal/internal/model"
 )
 
-// Options are the choices of an opener.
-type Options struct {
+// EngineOptions are the choices of engines.
+type EngineOptions struct {
 	Devices   int                              // that train together; 0: all of the session
 	Attention string                           // plain, blocks or cudnn; empty: the fastest that passes its test
 	Flags     string                           // of the compiler: the bits depend on them
@@ -18,20 +18,20 @@ type Options struct {
 }
 
 // New returns the opener of engines on the devices of a session, which Close closes.
-func New(s Session, o Options) engine.Opener {
+func New(s Session, o EngineOptions) engine.Opener {
 	if n := len(s.Plugin().Devices); o.Devices == 0 || o.Devices > n {
 		o.Devices = n
 	}
 	if o.Note == nil {
 		o.Note = func(string, ...any) {}
 	}
-	return &opener{session: s, options: o}
+	return &opener{session: s, options: o, tested: map[string]error{}}
 }
 
 type opener struct {
 	session   Session
-	options   Options
-	attention string // that passed its test; empty: not tested
+	options   EngineOptions
+	tested  map[string]error // kinds of attention, by what their test depends on
 }
 
 // name is the platform and the kind of the devices.
@@ -73,12 +73,11 @@ func (o *opener) numerics(mode string) string {
 // rowsOf returns the rows of a pass on each device, and their length.
 func (o *opener) rowsOf(s engine.Spec) (count, length int) {
 	length = min(s.Arch.Context, s.MicroTokens)
-	if length <= 0 {
-		return 0, 0
-	}
-	per := o.options.Devices * length
-	return (s.MicroTokens + per - 1) / per, length
+	return up(s.MicroTokens, o.options.Devices*length), length
 }
+
+// up is n/d, rounded up.
+func up(n, d int) int { return (n + d - 1) / d }
 
 // Estimate implements engine.Opener.
 func (o *opener) Estimate(s engine.Spec) engine.Memory {
@@ -89,12 +88,6 @@ func (o *opener) Estimate(s engine.Spec) engine.Memory {
 func activations(a config.Arch, s engine.Spec) int64 {
 	return model.Memory(a, model.Options{MicroTokens: s.MicroTokens, Checkpointing: s.Checkpointing, Workers: 1}).Total
 }
-
-func (o *opener) Open(s engine.Spec) (engine.Engine, error) {
-	return nil, fmt.Errorf("device: engines are not there yet")
-}
-
-func (o *opener) SelfTest(engine.Spec) string { return "" }
 
 // Close implements engine.Opener.
 func (o *opener) Close() { o.session.Close() }
