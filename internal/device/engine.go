@@ -55,11 +55,10 @@ func (o *opener) Open(s engine.Spec) (engine.Engine, error) {
 	return o.open(s, attention)
 }
 
-// open opens an engine with a kind of attention.
-func (o *opener) open(s engine.Spec, attention string) (*deviceEngine, error) {
+// engine is an engine that has nothing on the devices yet.
+func (o *opener) engine(s engine.Spec, attention string) *deviceEngine {
 	e := &deviceEngine{opener: o, spec: s, programs: map[programKey]*Executable{}}
-	e.info = engine.Info{Arch: s.Arch, Mode: s.Mode, Numerics: o.numerics(s.Mode, attention),
-		Tensors: engine.Tensors(s.Arch)}
+	e.info = engine.Info{Arch: s.Arch, Mode: s.Mode, Numerics: o.numerics(s.Mode), Tensors: engine.Tensors(s.Arch)}
 	count, length := o.rowsOf(s)
 	e.pass = graph.Pass{Arch: s.Arch, Rows: count, Length: length, Mode: s.Mode, Checkpointing: s.Checkpointing,
 		Attention: attention, Devices: o.options.Devices}
@@ -67,8 +66,13 @@ func (o *opener) open(s engine.Spec, attention string) (*deviceEngine, error) {
 		e.opt = &graph.Optimizer{Arch: s.Arch, Segments: engine.Segments(s.Arch), Options: s.Optim,
 			Devices: o.options.Devices}
 	}
+	return e
+}
+
+// open opens an engine with a kind of attention.
+func (o *opener) open(s engine.Spec, attention string) (*deviceEngine, error) {
+	e, ctx := o.engine(s, attention), context.Background()
 	var err error
-	ctx := context.Background()
 	if e.params, err = e.zeros(ctx, "params", e.shapes()); err == nil && e.opt != nil {
 		e.slots, err = e.zeros(ctx, "slots", e.slotShapes())
 	}

@@ -1,10 +1,10 @@
 package device
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
-	"gimbal/internal/config"
 	"gimbal/internal/engine"
 	"gimbal/internal/model"
 )
@@ -29,8 +29,8 @@ func New(s Session, o EngineOptions) engine.Opener {
 }
 
 type opener struct {
-	session   Session
-	options   EngineOptions
+	session Session
+	options EngineOptions
 	tested  map[string]error // kinds of attention, by what their test depends on
 }
 
@@ -79,14 +79,43 @@ func (o *opener) rowsOf(s engine.Spec) (count, length int) {
 // up is n/d, rounded up.
 func up(n, d int) int { return (n + d - 1) / d }
 
-// Estimate implements engine.Opener.
+// Estimate implements engine.Opener. It counts what the shapes tell: parameters, gradients, and what the layers of the
+// CPU engine keep of as many positions. Measure asks the compiler.
 func (o *opener) Estimate(s engine.Spec) engine.Memory {
-	params, _ := s.Arch.Params()
-	return engine.Memory{Model: 8*params + activations(s.Arch, s), Slots: 8 * params}
+	count, length := o.rowsOf(s)
+	options := model.Options{MicroTokens: count * length, Checkpointing: s.Checkpointing, Mode: s.Mode,
+		Forward: s.Forward, Workers: 1}
+	m := engine.Memory{Model: model.Memory(s.Arch, options).Total}
+	if !s.Forward {
+		params, _ := s.Arch.Params()
+		m.Slots = 8 * params / int64(o.options.Devices)
+	}
+	return m
 }
 
-func activations(a config.Arch, s engine.Spec) int64 {
-	return model.Memory(a, model.Options{MicroTokens: s.MicroTokens, Checkpointing: s.Checkpointing, Workers: 1}).Total
+// Measurer is an opener that knows the memory of what it has compiled.
+type Measurer interface {
+	// Measure compiles the pass of a spec and returns the memory of an engine on each device.
+	Measure(ctx context.Context, s engine.Spec) (engine.Memory, error)
+}
+
+// Measure implements Measurer.
+func (o *opener) Measure(ctx context.Context, s engine.Spec) (m engine.Memory, err error) {
+	m = o.Estimate(s)
+	attention, err := o.attentionOf(ctx, s)
+	if err != nil {
+		return m, err
+	}
+	e := o.engine(s, attention)
+	kind := "gradient"
+	if s.Forward {
+		kind = "forward"
+	}
+	x, err := e.program(ctx, kind, e.pass.Rows, s.Arch.Dropout > 0 && !s.Forward)
+	if err == nil {
+		m.Model = x.Memory.Peak()
+	}
+	return m, err
 }
 
 // Close implements engine.Opener.
