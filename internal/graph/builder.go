@@ -35,7 +35,7 @@ func (s Shape) String() string {
 
 func (v value) String() string { return fmt.Sprintf("%%%d%s", v.id, v.result) }
 
-func list(d []int) string { return strings.ReplaceAll(fmt.Sprint(d), " ", ", ") }
+func list[T int | uint64](d []T) string { return strings.ReplaceAll(fmt.Sprint(d), " ", ", ") }
 
 // argument adds an input.
 func (b *builder) argument(t Type, dims ...int) value { return b.addArgument("", t, dims...) }
@@ -122,8 +122,19 @@ func (b *builder) constant(f float64, dims ...int) value {
 
 // integer is a value of integers that are all n.
 func (b *builder) integer(t Type, n uint64, dims ...int) value {
+	if t == Bool {
+		return b.put(t, dims, "stablehlo.constant dense<%t> : %s", n != 0, Shape{t, dims})
+	}
 	return b.put(t, dims, "stablehlo.constant dense<%d> : %s", n, Shape{t, dims})
 }
+
+// integers is a vector of integers.
+func (b *builder) integers(t Type, n []uint64) value {
+	return b.put(t, []int{len(n)}, "stablehlo.constant dense<%s> : %s", list(n), Shape{t, []int{len(n)}})
+}
+
+// zeros is a value of floating-point numbers that are all 0.
+func (b *builder) zeros(t Type, dims ...int) value { return b.cast(b.constant(0, dims...), t) }
 
 // cast rounds or converts x to t.
 func (b *builder) cast(x value, t Type) value {
@@ -263,10 +274,12 @@ func (b *builder) gather(w, ids value) value {
 		w, ids, w.Dims[1], w.Shape, ids.Shape, s)
 }
 
-// scatter adds the rows of x (N, C) to those of z (V, C) that ids (N, 1) name.
+// scatter adds the rows of x (N, C) to those of z (V, C) that ids (N, 1) name. No id comes twice. One that is not a row
+// of z is left out.
 func (b *builder) scatter(z, ids, x value) value {
 	return b.put(z.Type, z.Dims, `"stablehlo.scatter"(%s, %s, %s) <{scatter_dimension_numbers = #stablehlo.scatter<`+
-		`update_window_dims = [1], inserted_window_dims = [0], scatter_dims_to_operand_dims = [0], index_vector_dim = 1>}> ({
+		`update_window_dims = [1], inserted_window_dims = [0], scatter_dims_to_operand_dims = [0], index_vector_dim = 1>, `+
+		`unique_indices = true}> ({
   ^bb0(%%a: tensor<f32>, %%b: tensor<f32>):
     %%s = stablehlo.add %%a, %%b : tensor<f32>
     stablehlo.return %%s : tensor<f32>

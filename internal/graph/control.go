@@ -7,8 +7,11 @@ import (
 )
 
 // loop runs body n times, from 0 to n-1, on values that it carries, and returns them. The body may read what was made
-// before the loop.
+// before the loop. A loop of one is the body itself.
 func (b *builder) loop(n int, carried []value, body func(i value, carried []value) []value) []value {
+	if n == 1 {
+		return body(b.integer(I32, 0), slices.Clone(carried))
+	}
 	all := append([]value{b.integer(I32, 0)}, carried...)
 	_, types, shapes := texts(all)
 	inner, heads := make([]value, len(all)), make([]string, len(all))
