@@ -19,8 +19,8 @@ type EngineOptions struct {
 
 // New returns the opener of engines on the devices of a session, which Close closes.
 func New(s Session, o EngineOptions) engine.Opener {
-	if n := len(s.Plugin().Devices); o.Devices == 0 || o.Devices > n {
-		o.Devices = n
+	if o.Devices == 0 {
+		o.Devices = max(1, len(s.Plugin().Devices))
 	}
 	if o.Note == nil {
 		o.Note = func(string, ...any) {}

@@ -84,8 +84,7 @@ func (e *deviceEngine) changed() {
 		e.free(&e.reduced)
 	}
 	e.reduced = nil
-	e.free(&e.directions)
-	e.proposed = proposed{}
+	e.free(&e.proposed.directions)
 }
 
 // measure runs a program and fetches its first result.

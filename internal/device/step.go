@@ -146,8 +146,6 @@ func (e *deviceEngine) program(ctx context.Context, kind string, rows int, dropo
 		switch kind {
 		case "gradient":
 			return graph.Gradient(p)
-		case "probe":
-			return graph.Probe(p)
 		}
 		return graph.Forward(p)
 	})

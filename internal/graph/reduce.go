@@ -74,19 +74,19 @@ func (b *builder) pad(x value, n int) value {
 		n-x.Dims[0], x.Shape, zero.Shape, Shape{F32, dims})
 }
 
-// place is the index of this device's first element of a tensor in shards of n.
-func (b *builder) place(n int) value {
+// shardAt is the index of this device's first element of a tensor in shards of n.
+func (b *builder) shardAt(n int) value {
 	id := b.put(U32, nil, "stablehlo.replica_id : %s", Shape{U32, nil})
 	return b.mul(b.cast(id, I32), b.integer(I32, uint64(n)))
 }
 
-// part is what this device holds of the whole tensor x.
-func (b *builder) part(x value, devices int) value {
+// shard is what this device holds of the whole tensor x.
+func (b *builder) shard(x value, devices int) value {
 	if devices == 1 {
 		return x
 	}
 	dims := shardDims(x.Dims, devices)
-	all, at := b.padded(x, devices), b.place(dims[0])
+	all, at := b.padded(x, devices), b.shardAt(dims[0])
 	return b.put(F32, dims, "stablehlo.dynamic_slice %s, %s, sizes = [%d] : (%s, %s) -> %s", all, at, dims[0], all.Shape,
 		at.Shape, Shape{F32, dims})
 }

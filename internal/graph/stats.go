@@ -65,11 +65,11 @@ func (o Optimizer) Propose() Program {
 			continue
 		}
 		dims := []int{min(t.len(), (Shape{F32, t.part}).count(), optim.SampleLen)}
-		p := b.first(b.part(a.params[i], o.Devices), dims)
+		p := b.first(b.shard(a.params[i], o.Devices), dims)
 		after, _ := o.move(b, a, t, i, dims, p, scale)
 		change := b.sub(after, p)
 		if o.Devices > 1 { // of the first elements of the tensor, those in the shard of this device
-			inside := b.compare("LT", b.add(b.count(I32, 0, dims...), b.spread(b.place(t.part[0]), dims)),
+			inside := b.compare("LT", b.add(b.count(I32, 0, dims...), b.spread(b.shardAt(t.part[0]), dims)),
 				b.integer(I32, optim.SampleLen, dims...))
 			none := b.constant(0, dims...)
 			change, p = b.choose(inside, change, none), b.choose(inside, p, none)
