@@ -5,6 +5,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -25,6 +26,9 @@ func main() {
 		answer, err := s.do(r)
 		if err != nil {
 			answer = wire.Answer{Error: err.Error()}
+			if e := (*pjrt.Error)(nil); errors.As(err, &e) {
+				answer.Code = e.Code
+			}
 		}
 		if err := wire.Write(answers, answer); err != nil {
 			fail(err)

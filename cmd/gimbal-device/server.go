@@ -16,6 +16,7 @@ type server struct {
 	memory   *wire.Memory
 	plugin   *pjrt.Plugin
 	client   *pjrt.Client
+	target   *pjrt.Topology // in place of a client
 	arrays   map[int64]array
 	programs map[int64]*pjrt.Executable
 	last     int64 // number that was given last
@@ -28,8 +29,10 @@ func (s *server) do(r wire.Request) (a wire.Answer, err error) {
 	switch {
 	case r.Op == wire.Hello:
 		return wire.Answer{Protocol: wire.Protocol, Build: wire.Build()}, nil
-	case r.Op == wire.Open:
+	case r.Op == wire.Open || r.Op == wire.Target:
 		return s.open(r)
+	case r.Op == wire.Compile && s.target != nil:
+		return s.compileTarget(r)
 	case s.client == nil:
 		return a, fmt.Errorf("%s before a plugin was opened", r.Op)
 	}
@@ -51,11 +54,15 @@ func (s *server) do(r wire.Request) (a wire.Answer, err error) {
 }
 
 func (s *server) open(r wire.Request) (a wire.Answer, err error) {
-	if s.client != nil {
+	if s.plugin != nil {
 		return a, errors.New("a plugin is open already")
 	}
 	if s.plugin, err = pjrt.Load(r.Plugin); err != nil {
 		return a, err
+	}
+	if r.Op == wire.Target {
+		s.target, err = s.plugin.NewTopology(options(r.Options))
+		return wire.Answer{API: s.plugin.Version()}, err
 	}
 	if s.client, err = s.plugin.NewClient(options(r.Options)); err != nil {
 		return a, err
@@ -121,7 +128,7 @@ func (s *server) compile(r wire.Request) (a wire.Answer, err error) {
 	s.last++
 	s.programs[s.last], a.ID = e, s.last
 	if m, err := e.Memory(); err == nil { // not every plugin knows
-		a.Memory = []int64{m.Code, m.In, m.Out, m.Shared, m.Temporary}
+		a.Memory = list(m)
 	}
 	if !r.Keep {
 		return a, nil
@@ -134,15 +141,26 @@ func (s *server) compile(r wire.Request) (a wire.Answer, err error) {
 	return a, err
 }
 
-func (s *server) upload(r wire.Request) (a wire.Answer, err error) {
-	t, size, err := pjrt.ParseType(r.Type)
-	if err == nil {
-		err = s.check(r.Devices)
-	}
+func list(m pjrt.Memory) []int64 { return []int64{m.Code, m.In, m.Out, m.Shared, m.Temporary} }
+
+func (s *server) compileTarget(r wire.Request) (wire.Answer, error) {
+	text, err := s.memory.Take(r.Bytes)
 	if err != nil {
+		return wire.Answer{}, err
+	}
+	m, err := s.target.Compile(slices.Clone(text), r.Devices)
+	return wire.Answer{Memory: list(m)}, err
+}
+
+func (s *server) upload(r wire.Request) (a wire.Answer, err error) {
+	t, ok := pjrt.Types[r.Type]
+	if !ok {
+		return a, fmt.Errorf("no type is called %q", r.Type)
+	}
+	if err := s.check(r.Devices); err != nil {
 		return a, err
 	}
-	want := int64(size)
+	want := t.Bytes
 	for _, d := range r.Dims {
 		if d < 0 || d > 0 && want > r.Bytes/d {
 			return a, fmt.Errorf("%d bytes of data do not have the dimensions %d of %s", r.Bytes, r.Dims, r.Type)
@@ -179,7 +197,7 @@ func (s *server) run(r wire.Request) (a wire.Answer, err error) {
 	if !ok {
 		return a, fmt.Errorf("no program %d", r.ID)
 	}
-	in := make([][]pjrt.Buffer, e.Devices())
+	in := make([][]pjrt.Buffer, e.Devices)
 	for _, id := range r.In {
 		v, ok := s.arrays[id]
 		if !ok || len(v) != len(in) {

@@ -5,7 +5,8 @@
 // import it.
 //
 // Names and layouts are those of xla/pjrt/c/pjrt_c_api.h. A struct here is one there. Memory of Go in a struct is
-// pinned for the call; handles of the plugin are numbers that are never followed.
+// pinned for the call; handles of the plugin are numbers that are never followed. What a client made lives as long as
+// the process, except for buffers.
 package pjrt
 
 import (
@@ -13,15 +14,16 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"strings"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
 )
 
-// Plugin is a loaded plugin. It stays loaded until the process ends.
+// Plugin is a loaded plugin.
 type Plugin struct {
 	head  *header
-	table []uintptr // by function
+	table []uintptr // of functions
 }
 
 // header begins PJRT_Api. Functions follow it.
@@ -38,77 +40,93 @@ type head struct{ size, extensions uintptr }
 func Load(path string) (*Plugin, error) {
 	lib, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
 	if err != nil {
-		return nil, fmt.Errorf("pjrt: not a shared library that loads here: %w", err)
+		return nil, fmt.Errorf("not a shared library that loads here: %w", err)
 	}
 	symbol, err := purego.Dlsym(lib, "GetPjrtApi")
 	if err != nil {
-		return nil, errors.New("pjrt: not a PJRT plugin: the library has no function GetPjrtApi")
+		return nil, errors.New("not a PJRT plugin: the library has no function GetPjrtApi")
 	}
 	var get func() unsafe.Pointer
 	purego.RegisterFunc(&get, symbol)
 	h := (*header)(get())
 	if h == nil {
-		return nil, errors.New("pjrt: the plugin returned no interface")
+		return nil, errors.New("not a PJRT plugin: GetPjrtApi returns nothing")
 	}
 	p := &Plugin{head: h}
 	if h.size > unsafe.Sizeof(*h) {
-		n := min(int((h.size-unsafe.Sizeof(*h))/unsafe.Sizeof(h.size)), functions)
+		n := min((h.size-unsafe.Sizeof(*h))/unsafe.Sizeof(h.size), lastPlace+1)
 		p.table = unsafe.Slice((*uintptr)(unsafe.Add(unsafe.Pointer(h), unsafe.Sizeof(*h))), n)
 	}
 	if h.major != 0 {
-		return nil, fmt.Errorf("pjrt: the plugin has version %s of the interface, and this program knows 0.x", p.Version())
+		return nil, fmt.Errorf("the plugin has version %s of the interface, and this program knows 0.x", p.Version())
 	}
-	return p, call(p, pluginInitialize, &head{})
+	return p, call(p, "Plugin_Initialize", &head{})
 }
 
 // Version is the version of the plugin's interface.
 func (p *Plugin) Version() string { return fmt.Sprintf("%d.%d", p.head.major, p.head.minor) }
 
-// lookup returns the address of a function.
-func (p *Plugin) lookup(f function) (uintptr, error) {
-	if int(f) >= len(p.table) || p.table[f] == 0 {
-		return 0, fmt.Errorf("pjrt: the plugin has no function %s: its interface %s has a stated size of %d bytes",
-			f, p.Version(), p.head.size)
+// lookup returns the address of a function, where the struct of functions is long enough to have it.
+func (p *Plugin) lookup(name string) (uintptr, error) {
+	if i := places[name]; i < len(p.table) && p.table[i] != 0 {
+		return p.table[i], nil
 	}
-	return p.table[f], nil
+	return 0, fmt.Errorf("the plugin has no function PJRT_%s: its interface %s states a size of %d bytes", name,
+		p.Version(), p.head.size)
 }
 
-// call calls f with args, whose first field is a head.
-func call[T any](p *Plugin, f function, args *T) error {
-	fn, err := p.lookup(f)
+// call calls a function with args, whose first field is a head.
+func call[T any](p *Plugin, name string, args *T) error {
+	fn, err := p.lookup(name)
 	if err != nil {
 		return err
 	}
 	(*head)(unsafe.Pointer(args)).size = unsafe.Sizeof(*args)
 	failure, _, _ := purego.SyscallN(fn, uintptr(unsafe.Pointer(args)))
-	if failure == 0 {
+	if failure == 0 || strings.HasPrefix(name, "Error_") { // those return nothing, or do not fail
 		return nil
 	}
-	return fmt.Errorf("pjrt: %s: %w", f, p.failed(failure))
+	return p.failed(name, failure)
 }
 
+// ask calls a function that takes a handle and returns a T.
+func ask[T any](p *Plugin, name string, handle uintptr) (T, error) {
+	args := struct {
+		head
+		handle uintptr
+		result T
+	}{handle: handle}
+	err := call(p, name, &args)
+	return args.result, err
+}
+
+// give calls a function that takes a handle and returns nothing.
+func (p *Plugin) give(name string, handle uintptr) error {
+	args := struct {
+		head
+		handle uintptr
+	}{handle: handle}
+	return call(p, name, &args)
+}
+
+// Error is an error of a plugin.
+type Error struct {
+	Code int // as in absl: 8 out of memory, 13 internal, …; 0: unknown
+	Text string
+}
+
+func (e *Error) Error() string { return e.Text }
+
 // failed is the error that a function returned, which it frees.
-func (p *Plugin) failed(failure uintptr) error {
-	message, err1 := p.lookup(errorMessage)
-	destroy, err2 := p.lookup(errorDestroy)
+func (p *Plugin) failed(name string, failure uintptr) error {
+	code, err1 := ask[int32](p, "Error_GetCode", failure)
+	message, err2 := ask[text](p, "Error_Message", failure)
+	e := &Error{int(code), "PJRT_" + name + " fails"}
 	if err := errors.Join(err1, err2); err != nil {
-		return err
+		return fmt.Errorf("%s, and why is unknown: %w", e.Text, err)
 	}
-	var m struct {
-		head
-		failure uintptr
-		text    text
-	}
-	m.size, m.failure = unsafe.Sizeof(m), failure
-	purego.SyscallN(message, uintptr(unsafe.Pointer(&m)))
-	err := errors.New(m.text.String())
-	var d struct {
-		head
-		failure uintptr
-	}
-	d.size, d.failure = unsafe.Sizeof(d), failure
-	purego.SyscallN(destroy, uintptr(unsafe.Pointer(&d)))
-	return err
+	e.Text += ": " + string(message.bytes())
+	return errors.Join(e, p.give("Error_Destroy", failure))
 }
 
 // text is characters of the plugin.
@@ -117,14 +135,10 @@ type text struct {
 	n uintptr
 }
 
-func (t text) String() string {
-	if t.p == nil {
-		return ""
-	}
-	return string(unsafe.Slice(t.p, t.n))
-}
+// bytes is valid as long as what the text belongs to.
+func (t text) bytes() []byte { return unsafe.Slice(t.p, t.n) }
 
-// span is a pointer to n elements in memory of Go, or of the system.
+// span is n elements in memory of Go, or of the system.
 type span struct {
 	p unsafe.Pointer
 	n uintptr
@@ -176,12 +190,9 @@ func named(pin *runtime.Pinner, options []Option) (span, error) {
 				v.word = 1
 			}
 		default:
-			return span{}, fmt.Errorf("pjrt: option %s has the type %T", o.Name, o.Value)
+			return span{}, fmt.Errorf("option %q of a plugin has no value", o.Name)
 		}
 		all[i] = v
 	}
 	return pinned(pin, all), nil
 }
-
-// callBack calls a function of the plugin that takes one pointer.
-func callBack(fn, arg uintptr) { purego.SyscallN(fn, arg) }

@@ -3,60 +3,44 @@
 package pjrt
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"runtime"
 	"unsafe"
+
+	"github.com/ebitengine/purego"
 )
 
 // Executable is a compiled program on the first devices of a client.
 type Executable struct {
+	Devices        int
 	client         *Client
 	loaded, handle uintptr
-	devices, outs  int
+	results        int
 }
 
-// compileOptions is a CompileOptionsProto: replica i of the program runs on the i-th of ids.
-func compileOptions(ids []int32) []byte {
-	field := func(b []byte, n int, v uint64) []byte { return binary.AppendUvarint(append(b, byte(n<<3)), v) }
-	nested := func(b []byte, n int, message []byte) []byte {
-		return append(binary.AppendUvarint(append(b, byte(n<<3|2)), uint64(len(message))), message...)
+// compileOptions is a CompileOptionsProto: replica i of the program runs on the device with the i-th of ids.
+func compileOptions(ids []int64) []byte {
+	field := func(b []byte, n byte, v uint64) []byte { return binary.AppendUvarint(append(b, n<<3), v) }
+	nested := func(b []byte, n byte, message []byte) []byte {
+		return append(binary.AppendUvarint(append(b, n<<3|2), uint64(len(message))), message...)
 	}
-	var computation []byte // DeviceAssignmentProto.ComputationDevice
+	var devices []byte // DeviceAssignmentProto.ComputationDevice
 	for _, id := range ids {
-		computation = field(computation, 1, uint64(id))
+		devices = field(devices, 1, uint64(id))
 	}
 	n := uint64(len(ids))
-	assignment := nested(field(field(nil, 1, n), 2, 1), 3, computation)
+	assignment := nested(field(field(nil, 1, n), 2, 1), 3, devices)
 	build := field(nil, 1, 1<<64-1) // device_ordinal -1
 	build = field(field(build, 4, n), 5, 1)
-	if n > 1 {
-		build = nested(build, 9, assignment)
-	}
-	return nested(nil, 3, build)
+	return nested(nil, 3, nested(build, 9, assignment))
 }
 
 // program is PJRT_Program.
 type program struct {
 	head
 	code, format span
-}
-
-// Compile compiles StableHLO text for the first devices of the client.
-func (c *Client) Compile(text []byte, devices int) (*Executable, error) {
-	var pin runtime.Pinner
-	defer pin.Unpin()
-	a := struct {
-		head
-		client  uintptr
-		program unsafe.Pointer
-		options span
-		loaded  uintptr
-	}{client: c.client, program: mlir(&pin, text), options: pinned(&pin, compileOptions(c.ids(devices)))}
-	if err := call(c.plugin, clientCompile, &a); err != nil {
-		return nil, err
-	}
-	return c.executable(a.loaded, devices)
 }
 
 func mlir(pin *runtime.Pinner, text []byte) unsafe.Pointer {
@@ -66,12 +50,25 @@ func mlir(pin *runtime.Pinner, text []byte) unsafe.Pointer {
 	return unsafe.Pointer(p)
 }
 
-func (c *Client) ids(devices int) []int32 {
-	ids := make([]int32, devices)
+// Compile compiles StableHLO text for the first devices of the client.
+func (c *Client) Compile(text []byte, devices int) (*Executable, error) {
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	ids := make([]int64, devices)
 	for i := range ids {
 		ids[i] = c.devices[i].id
 	}
-	return ids
+	a := struct {
+		head
+		client  uintptr
+		program unsafe.Pointer
+		options span
+		loaded  uintptr
+	}{client: c.handle, program: mlir(&pin, text), options: pinned(&pin, compileOptions(ids))}
+	if err := call(c.plugin, "Client_Compile", &a); err != nil {
+		return nil, err
+	}
+	return c.executable(a.loaded, devices)
 }
 
 // Deserialize loads what Serialize returned, for as many devices.
@@ -80,60 +77,35 @@ func (c *Client) Deserialize(data []byte, devices int) (*Executable, error) {
 	defer pin.Unpin()
 	a := struct {
 		head
-		client  uintptr
-		data    span
-		loaded  uintptr
-		options span
-	}{client: c.client, data: pinned(&pin, data)}
-	if err := call(c.plugin, executableDeserializeAndLoad, &a); err != nil {
+		client uintptr
+		data   span
+		loaded uintptr
+		_      span
+	}{client: c.handle, data: pinned(&pin, data)}
+	if err := call(c.plugin, "Executable_DeserializeAndLoad", &a); err != nil {
 		return nil, err
 	}
 	return c.executable(a.loaded, devices)
 }
 
 func (c *Client) executable(loaded uintptr, devices int) (*Executable, error) {
-	e := &Executable{client: c, loaded: loaded, devices: devices}
-	get := struct {
-		head
-		loaded, handle uintptr
-	}{loaded: loaded}
-	err := call(c.plugin, loadedExecutable, &get)
-	if err == nil {
-		e.handle = get.handle
-		outs := struct {
-			head
-			handle, n uintptr
-		}{handle: get.handle}
-		err = call(c.plugin, executableNumOutputs, &outs)
-		e.outs = int(outs.n)
-	}
-	if err != nil {
-		return nil, errors.Join(err, e.Close())
-	}
-	return e, nil
-}
-
-// Close frees the program.
-func (e *Executable) Close() error {
-	p := e.client.plugin
-	return errors.Join(p.destroy(executableDestroy, e.handle), p.destroy(loadedDestroy, e.loaded))
+	handle, err1 := ask[uintptr](c.plugin, "LoadedExecutable_GetExecutable", loaded)
+	results, err2 := ask[uintptr](c.plugin, "Executable_NumOutputs", handle)
+	return &Executable{devices, c, loaded, handle, int(results)}, errors.Join(err1, err2)
 }
 
 // Serialize returns the compiled program for Deserialize. Some plugins cannot.
 func (e *Executable) Serialize() ([]byte, error) {
-	a := struct {
-		head
-		handle  uintptr
-		data    text
-		backing uintptr
-		free    uintptr
-	}{handle: e.handle}
-	if err := call(e.client.plugin, executableSerialize, &a); err != nil {
+	a, err := ask[struct {
+		data          text
+		backing, free uintptr
+	}](e.client.plugin, "Executable_Serialize", e.handle)
+	if err != nil {
 		return nil, err
 	}
-	data := []byte(a.data.String())
+	data := bytes.Clone(a.data.bytes())
 	if a.free != 0 {
-		callBack(a.free, a.backing)
+		purego.SyscallN(a.free, a.backing)
 	}
 	return data, nil
 }
@@ -141,19 +113,15 @@ func (e *Executable) Serialize() ([]byte, error) {
 // Memory is the memory of a compiled program on one device, in bytes. Shared is of results in the memory of inputs.
 type Memory struct{ Code, In, Out, Shared, Temporary int64 }
 
-// Memory returns the memory that the program takes.
+// Memory returns the memory that the program takes. Some plugins cannot.
 func (e *Executable) Memory() (Memory, error) { return e.client.plugin.memory(e.handle) }
 
 func (p *Plugin) memory(executable uintptr) (Memory, error) {
-	a := struct {
-		head
-		executable uintptr
-		device     Memory
-		host       [5]int64
-		peak       [2]int64
-	}{executable: executable}
-	err := call(p, executableMemory, &a)
-	return a.device, err
+	a, err := ask[struct {
+		Memory
+		_ [7]int64 // of the host, peaks
+	}](p, "Executable_GetCompiledMemoryStats", executable)
+	return a.Memory, err
 }
 
 // Execute runs the program. in has a list of arguments for each device, and the result a list of results. It does not
@@ -161,20 +129,15 @@ func (p *Plugin) memory(executable uintptr) (Memory, error) {
 func (e *Executable) Execute(in [][]Buffer) ([][]Buffer, error) {
 	var pin runtime.Pinner
 	defer pin.Unpin()
-	out := make([][]Buffer, e.devices)
-	args, results := make([]unsafe.Pointer, e.devices), make([]unsafe.Pointer, e.devices)
+	out := make([][]Buffer, e.Devices)
+	args, results := make([]unsafe.Pointer, e.Devices), make([]unsafe.Pointer, e.Devices)
 	for i := range out {
-		out[i] = make([]Buffer, e.outs)
+		out[i] = make([]Buffer, e.results)
 		args[i], results[i] = pinned(&pin, in[i]).p, pinned(&pin, out[i]).p
 	}
-	options := &struct {
+	options := &struct { // PJRT_ExecuteOptions: nothing is wanted
 		head
-		callbacks    [4]uintptr
-		launch       uintptr
-		keep         [2]uintptr // inputs that are not donated after all
-		context      uintptr
-		callLocation uintptr
-		tasks        [3]uintptr
+		_ [12]uintptr
 	}{}
 	options.size = unsafe.Sizeof(*options)
 	pin.Pin(options)
@@ -185,15 +148,56 @@ func (e *Executable) Execute(in [][]Buffer) ([][]Buffer, error) {
 		args    span
 		n       uintptr
 		results unsafe.Pointer
-		events  uintptr
-		device  uintptr
+		_       [2]uintptr // events, device
 	}{loaded: e.loaded, options: unsafe.Pointer(options), args: pinned(&pin, args), n: uintptr(len(in[0])),
 		results: pinned(&pin, results).p}
-	if err := call(e.client.plugin, loadedExecute, &a); err != nil {
+	if err := call(e.client.plugin, "LoadedExecutable_Execute", &a); err != nil {
 		return nil, err
 	}
 	return out, nil
 }
 
-// Devices is the number of devices that run the program.
-func (e *Executable) Devices() int { return e.devices }
+// Topology is devices that need not be there. Programs can be compiled for them.
+type Topology struct {
+	plugin *Plugin
+	handle uintptr
+}
+
+// NewTopology describes devices by options of the plugin.
+func (p *Plugin) NewTopology(options []Option) (*Topology, error) {
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	list, err := named(&pin, options)
+	if err != nil {
+		return nil, err
+	}
+	a := struct {
+		head
+		name, options span
+		handle        uintptr
+	}{name: pinned(&pin, []byte("target")), options: list}
+	err = call(p, "TopologyDescription_Create", &a)
+	return &Topology{p, a.handle}, err
+}
+
+// Compile compiles StableHLO text for so many devices, and returns the memory that the program would take.
+func (t *Topology) Compile(text []byte, devices int) (Memory, error) {
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	ids := make([]int64, devices)
+	for i := range ids {
+		ids[i] = int64(i)
+	}
+	a := struct {
+		head
+		topology uintptr
+		program  unsafe.Pointer
+		options  span
+		_        uintptr // client
+		handle   uintptr
+	}{topology: t.handle, program: mlir(&pin, text), options: pinned(&pin, compileOptions(ids))}
+	if err := call(t.plugin, "Compile", &a); err != nil {
+		return Memory{}, err
+	}
+	return t.plugin.memory(a.handle)
+}

@@ -76,6 +76,7 @@ type Option struct {
 // Answer is a message from gimbal-device. Error is why a request failed; empty: it did not.
 type Answer struct {
 	Error    string   `json:"error,omitempty"`
+	Code     int      `json:"code,omitempty"` // of the plugin's error, as in absl
 	Protocol int      `json:"protocol,omitempty"`
 	Build    string   `json:"build,omitempty"`
 	API      string   `json:"api,omitempty"`
