@@ -1,0 +1,13 @@
+//go:build !linux
+
+package device
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+)
+
+func sharedFile() (*os.File, error) { return nil, errors.ErrUnsupported }
+
+func tie(*exec.Cmd) {}
