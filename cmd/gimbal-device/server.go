@@ -75,18 +75,14 @@ func (s *server) open(r wire.Request) (a wire.Answer, err error) {
 // options are those of a request as a plugin takes them.
 func options(list []wire.Option) (all []pjrt.Option) {
 	for _, o := range list {
-		v := pjrt.Option{Name: o.Name}
+		v := pjrt.Option{Name: o.Name, Value: o.Int}
 		switch {
-		case o.Text != nil:
-			v.Value = *o.Text
+		case o.Text != "":
+			v.Value = o.Text
 		case o.Ints != nil:
 			v.Value = o.Ints
-		case o.Int != nil:
-			v.Value = *o.Int
-		case o.Float != nil:
-			v.Value = *o.Float
-		case o.Bool != nil:
-			v.Value = *o.Bool
+		case o.Float != 0:
+			v.Value = o.Float
 		}
 		all = append(all, v)
 	}

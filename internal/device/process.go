@@ -23,6 +23,9 @@ import (
 // lost; a new session can be opened.
 var ErrLost = errors.New("the process that owns the devices is lost")
 
+// ErrMemory is wrapped by errors of a device that has too little memory.
+var ErrMemory = errors.New("the device has too little memory")
+
 // helperName is the program that owns devices.
 const helperName = "gimbal-device"
 
@@ -58,8 +61,8 @@ type process struct {
 	file    *os.File // of the shared memory
 	memory  *wire.Memory
 	stderr  *tail
-	owed    bool  // an answer that nobody waited for is still to come
-	failure error // why no request is possible any more
+	owed    *request // nil: all are answered
+	failure error    // why no request is possible any more
 }
 
 // start starts gimbal-device at path.
@@ -117,58 +120,84 @@ type reply struct {
 	err error
 }
 
-// ask sends a request and waits for its answer. what says what is done, for errors. Where ctx ends it stops waiting; the
-// next request then waits for that answer first.
-func (p *process) ask(ctx context.Context, what string, limit time.Duration, r wire.Request) (wire.Answer, error) {
+// ask sends a request with data, of which r.Bytes are shared, and waits for the answer. what says what is done, for
+// errors. Where ctx ends it stops waiting; the next request then waits for that answer first.
+func (p *process) ask(ctx context.Context, what string, limit time.Duration, r wire.Request, data []byte) (
+	a wire.Answer, err error) {
 	if p.failure != nil {
-		return wire.Answer{}, p.failure
+		return a, p.failure
 	}
-	if p.owed {
-		if _, err := p.answer(ctx, what, limit); err != nil {
-			return wire.Answer{}, err
+	if p.owed != nil {
+		if _, err = p.owed.wait(ctx); err != nil {
+			return a, err
 		}
 	}
-	if err := errors.Join(p.in.SetWriteDeadline(time.Now().Add(limit)), wire.Write(p.in, r)); err != nil {
-		return wire.Answer{}, p.lose(what, limit, err)
+	place, err := p.memory.Make(r.Bytes)
+	if err != nil {
+		return a, fmt.Errorf("%s: %w", what, err)
 	}
-	p.owed = true
-	a, err := p.answer(ctx, what, limit)
-	if err == nil && a.Error != "" {
-		err = fmt.Errorf("%s: %s", what, clean(a.Error))
+	copy(place, data)
+	p.owed = &request{p, what, limit, time.Now().Add(limit)}
+	if err = errors.Join(p.in.SetWriteDeadline(p.owed.deadline), wire.Write(p.in, r)); err != nil {
+		return a, p.owed.lose(err)
+	}
+	if a, err = p.owed.wait(ctx); err == nil && a.Error != "" {
+		err = failed(r.Op, what, a)
 	}
 	return a, err
 }
 
-// answer waits for the answer of the request that was sent.
-func (p *process) answer(ctx context.Context, what string, limit time.Duration) (wire.Answer, error) {
-	timer := time.NewTimer(limit)
+// failed is the error of an answer.
+func failed(op wire.Op, what string, a wire.Answer) error {
+	err := fmt.Errorf("%s: %s", what, clean(a.Error))
+	switch a.Code { // of absl::StatusCode
+	case 8: // resource exhausted
+		return fmt.Errorf("%w: %w", ErrMemory, err)
+	case 10, 13, 14, 15: // aborted, internal, unavailable, data loss
+		if op == wire.Run || op == wire.Fetch || op == wire.Upload {
+			return fmt.Errorf("%w: %w", ErrLost, err)
+		}
+	}
+	return err
+}
+
+// request is one that was sent and has no answer yet.
+type request struct {
+	*process
+	what     string
+	limit    time.Duration
+	deadline time.Time
+}
+
+func (r *request) wait(ctx context.Context) (wire.Answer, error) {
+	timer := time.NewTimer(time.Until(r.deadline))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return wire.Answer{}, ctx.Err()
 	case <-timer.C:
-		return wire.Answer{}, p.lose(what, limit, os.ErrDeadlineExceeded)
-	case a := <-p.answers:
+		return wire.Answer{}, r.lose(os.ErrDeadlineExceeded)
+	case a := <-r.answers:
 		if a.err != nil {
-			return wire.Answer{}, p.lose(what, limit, a.err)
+			return wire.Answer{}, r.lose(a.err)
 		}
-		p.owed = false
+		r.owed = nil
 		return a.Answer, nil
 	}
 }
 
 // lose ends the process, which did not answer, and returns why it is lost.
-func (p *process) lose(what string, limit time.Duration, err error) error {
+func (p *request) lose(err error) error {
 	_ = p.cmd.Process.Kill() // changes nothing about a process that has ended
 	_ = p.cmd.Wait()
 	why := clean(err.Error())
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		why = fmt.Sprintf("no answer within %v", limit)
+		why = fmt.Sprintf("no answer within %v", p.limit)
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.EPIPE):
 		why = "it ended: " + p.cmd.ProcessState.String()
 	}
-	p.failure = fmt.Errorf("%w: %s: %s%s", ErrLost, what, why, p.stderr)
+	p.failure = fmt.Errorf("%w: %s: %s%s", ErrLost, p.what, why, p.stderr)
 	return p.failure
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"gimbal/internal/device/wire"
@@ -16,6 +17,7 @@ type Options struct {
 	Plugin  string   // path of the plugin
 	Kind    string   // cuda, rocm, oneapi, tpu or cpu; "": what the name of the plugin tells
 	Devices int      // how many; 0: one
+	Target  string   // one of Targets, in place of devices that are there: programs are compiled and not run
 	Memory  float32  // share of a card's memory to take at once; 0: what the plugin takes
 	Env     []string // added to the environment of the process: NAME=VALUE
 	Helper  string   // path of gimbal-device; "": found
@@ -30,6 +32,7 @@ type session struct {
 	*process
 	options Options
 	plugin  Plugin
+	cache   cache
 }
 
 // Open starts a process that loads a plugin and takes its devices.
@@ -46,18 +49,30 @@ func Open(ctx context.Context, o Options) (_ Session, err error) {
 			err = errors.Join(err, p.close())
 		}
 	}()
-	a, err := p.ask(ctx, "open "+clean(o.Plugin), o.Limit, wire.Request{Op: wire.Open, Plugin: o.Plugin,
-		Options: o.client()})
+	r := wire.Request{Op: wire.Open, Plugin: o.Plugin, Options: o.client()}
+	var there []Device
+	if o.Target != "" {
+		config, d, err := readTarget(o.Target)
+		if err != nil {
+			return nil, err
+		}
+		r.Op, there = wire.Target, slices.Repeat([]Device{d}, o.Devices)
+		r.Options = []wire.Option{{Name: "target_config", Text: config},
+			{Name: "topology", Text: fmt.Sprintf("1x1x%d", o.Devices)}}
+	}
+	a, err := p.ask(ctx, "open "+clean(o.Plugin), o.Limit, r, nil)
 	if err != nil {
 		return nil, err
 	}
-	s.plugin = Plugin{Path: o.Plugin, Platform: clean(a.Platform), Version: clean(a.Version), API: clean(a.API)}
 	for _, d := range a.Devices {
-		s.plugin.Devices = append(s.plugin.Devices, Device{Kind: clean(d.Kind), Memory: max(0, d.Limit)})
+		there = append(there, Device{Kind: clean(d.Kind), Memory: max(0, d.Limit)})
 	}
-	if n := len(s.plugin.Devices); n < o.Devices {
-		return nil, fmt.Errorf("%d devices are wanted, and %s has %d", o.Devices, clean(o.Plugin), n)
+	if len(there) < o.Devices {
+		return nil, fmt.Errorf("%d devices are wanted, and %s has %d", o.Devices, clean(o.Plugin), len(there))
 	}
+	s.plugin = Plugin{Path: o.Plugin, Platform: clean(a.Platform), Version: clean(a.Version), API: clean(a.API),
+		Devices: there}
+	s.cache = openCache(o, s.plugin)
 	return s, nil
 }
 
@@ -72,7 +87,7 @@ func begin(ctx context.Context, o Options) (*process, error) {
 		return nil, fmt.Errorf("start %s: %w", clean(path), err)
 	}
 	hello := wire.Request{Op: wire.Hello, Protocol: wire.Protocol, Build: wire.Build()}
-	a, err := p.ask(ctx, "start "+clean(path), o.Limit, hello)
+	a, err := p.ask(ctx, "start "+clean(path), o.Limit, hello, nil)
 	if err == nil && (a.Protocol != wire.Protocol || a.Build != wire.Build()) {
 		err = fmt.Errorf("%s is version %s (protocol %d), and this program is %s (protocol %d): build both from one source",
 			clean(path), clean(a.Build), a.Protocol, wire.Build(), wire.Protocol)
@@ -87,8 +102,17 @@ func begin(ctx context.Context, o Options) (*process, error) {
 func (o Options) client() []wire.Option {
 	switch cmp.Or(o.Kind, KindOf(o.Plugin)) {
 	case "cpu":
-		n := int64(o.Devices)
-		return []wire.Option{{Name: "cpu_device_count", Int: &n}}
+		return []wire.Option{{Name: "cpu_device_count", Int: int64(o.Devices)}}
+	case "cuda", "rocm", "oneapi":
+		visible := make([]int64, o.Devices)
+		for i := range visible {
+			visible[i] = int64(i)
+		}
+		list := []wire.Option{{Name: "visible_devices", Ints: visible}}
+		if o.Memory > 0 {
+			list = append(list, wire.Option{Name: "memory_fraction", Float: o.Memory})
+		}
+		return list
 	}
 	return nil
 }
@@ -96,42 +120,51 @@ func (o Options) client() []wire.Option {
 func (s *session) Plugin() Plugin { return s.plugin }
 
 func (s *session) Compile(ctx context.Context, p graph.Program) (*Executable, error) {
-	place, err := s.memory.Make(int64(len(p.Text)))
+	r := wire.Request{Op: wire.Load, Devices: p.Devices}
+	data, m, ok := s.cache.load(p)
+	if ok && s.options.Target == "" {
+		r.Bytes = int64(len(data))
+		a, err := s.ask(ctx, "load "+p.Name, s.options.CompileLimit, r, data)
+		if err == nil {
+			return &Executable{a.ID, p, m, true}, nil
+		}
+		if s.cache.remove(p); errors.Is(err, ErrLost) || ctx.Err() != nil {
+			return nil, err
+		}
+	} else if ok {
+		return &Executable{Program: p, Memory: m, Cached: true}, nil
+	}
+	r.Op, r.Keep, r.Bytes = wire.Compile, s.cache.dir != "", int64(len(p.Text))
+	a, err := s.ask(ctx, "compile "+p.Name, s.options.CompileLimit, r, []byte(p.Text))
 	if err != nil {
 		return nil, err
 	}
-	copy(place, p.Text)
-	a, err := s.ask(ctx, "compile "+p.Name, s.options.CompileLimit,
-		wire.Request{Op: wire.Compile, Bytes: int64(len(p.Text)), Devices: p.Devices})
-	if err != nil {
+	if len(a.Memory) == 5 {
+		m = Footprint{a.Memory[0], a.Memory[1], a.Memory[2], a.Memory[3], a.Memory[4]}
+	}
+	if data, err = s.memory.Take(a.Bytes); err != nil {
 		return nil, err
 	}
-	e := &Executable{ID: a.ID, Program: p}
-	if m := a.Memory; len(m) == 5 {
-		e.Memory = Footprint{m[0], m[1], m[2], m[3], m[4]}
+	if len(data) > 0 || s.options.Target != "" {
+		s.cache.save(p, m, data)
 	}
-	return e, nil
+	return &Executable{a.ID, p, m, false}, nil
 }
 
 // call is ask for what must not be left halfway.
-func (s *session) call(ctx context.Context, what string, r wire.Request) (wire.Answer, error) {
+func (s *session) call(ctx context.Context, what string, r wire.Request, data []byte) (wire.Answer, error) {
 	if err := ctx.Err(); err != nil {
 		return wire.Answer{}, err
 	}
-	return s.ask(context.WithoutCancel(ctx), what, s.options.Limit, r)
+	return s.ask(context.WithoutCancel(ctx), what, s.options.Limit, r, data)
 }
 
 func (s *session) Upload(ctx context.Context, shape graph.Shape, devices int, data []byte) (Array, error) {
-	place, err := s.memory.Make(int64(len(data)))
-	if err != nil {
-		return Array{}, err
-	}
-	copy(place, data)
 	r := wire.Request{Op: wire.Upload, Bytes: int64(len(data)), Type: string(shape.Type), Devices: devices}
 	for _, d := range shape.Dims {
 		r.Dims = append(r.Dims, int64(d))
 	}
-	a, err := s.call(ctx, "upload "+shape.String(), r)
+	a, err := s.call(ctx, "upload "+shape.String(), r, data)
 	return Array{a.ID, shape}, err
 }
 
@@ -146,7 +179,7 @@ func (s *session) Run(ctx context.Context, e *Executable, in []Array) ([]Array, 
 	for _, i := range e.Donated {
 		r.Gone = append(r.Gone, in[i].ID)
 	}
-	a, err := s.call(ctx, "run "+e.Name, r)
+	a, err := s.call(ctx, "run "+e.Name, r, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -161,15 +194,11 @@ func (s *session) Run(ctx context.Context, e *Executable, in []Array) ([]Array, 
 }
 
 func (s *session) Fetch(ctx context.Context, a Array, device int, dst []byte) error {
-	n := int64(len(dst))
-	if _, err := s.memory.Make(n); err != nil {
+	r := wire.Request{Op: wire.Fetch, ID: a.ID, Device: device, Bytes: int64(len(dst))}
+	if _, err := s.call(ctx, "fetch "+a.Shape.String(), r, nil); err != nil {
 		return err
 	}
-	_, err := s.call(ctx, "fetch "+a.Shape.String(), wire.Request{Op: wire.Fetch, ID: a.ID, Device: device, Bytes: n})
-	if err != nil {
-		return err
-	}
-	place, err := s.memory.Take(n)
+	place, err := s.memory.Take(r.Bytes)
 	copy(dst, place)
 	return err
 }
@@ -179,7 +208,7 @@ func (s *session) Free(arrays ...Array) error {
 	for _, a := range arrays {
 		r.In = append(r.In, a.ID)
 	}
-	_, err := s.call(context.Background(), "free", r)
+	_, err := s.call(context.Background(), "free", r, nil)
 	return err
 }
 

@@ -154,7 +154,7 @@ func pinned[T any](pin *runtime.Pinner, s []T) span {
 	return span{unsafe.Pointer(p), uintptr(len(s))}
 }
 
-// Option is a named value for a plugin: a string, int64, []int64, float32 or bool.
+// Option is a named value for a plugin: a string, int64, []int64 or float32.
 type Option struct {
 	Name  string
 	Value any
@@ -185,10 +185,6 @@ func named(pin *runtime.Pinner, options []Option) (span, error) {
 			v.kind, v.word, v.size = 2, uintptr(s.p), s.n
 		case float32:
 			v.kind, v.word = 3, uintptr(math.Float32bits(x))
-		case bool:
-			if v.kind = 4; x {
-				v.word = 1
-			}
 		default:
 			return span{}, fmt.Errorf("option %q of a plugin has no value", o.Name)
 		}

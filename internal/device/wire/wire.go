@@ -63,14 +63,13 @@ type Request struct {
 	Device   int      `json:"device,omitempty"`
 }
 
-// Option is a named value for a plugin. One of its values is set.
+// Option is a named value for a plugin: the one that is not zero.
 type Option struct {
-	Name  string   `json:"name"`
-	Text  *string  `json:"text,omitempty"`
-	Int   *int64   `json:"int,omitempty"`
-	Ints  []int64  `json:"ints,omitempty"`
-	Float *float32 `json:"float,omitempty"`
-	Bool  *bool    `json:"bool,omitempty"`
+	Name  string  `json:"name"`
+	Text  string  `json:"text,omitempty"`
+	Int   int64   `json:"int,omitempty"`
+	Ints  []int64 `json:"ints,omitempty"`
+	Float float32 `json:"float,omitempty"`
 }
 
 // Answer is a message from gimbal-device. Error is why a request failed; empty: it did not.
