@@ -62,6 +62,9 @@ func (o *opener) engine(s engine.Spec, attention string) *deviceEngine {
 	count, length := o.rowsOf(s)
 	e.pass = graph.Pass{Arch: s.Arch, Rows: count, Length: length, Mode: s.Mode, Checkpointing: s.Checkpointing,
 		Attention: attention, Devices: o.options.Devices}
+	if attention == graph.CuDNN {
+		e.pass.Segments = max(8, length/64)
+	}
 	if !s.Forward {
 		e.opt = &graph.Optimizer{Arch: s.Arch, Segments: engine.Segments(s.Arch), Options: s.Optim,
 			Devices: o.options.Devices}

@@ -112,7 +112,7 @@ const (
 func (e *deviceEngine) compute(ctx context.Context, in engine.Input, kind string,
 	do func(*Executable, []Array) ([]Array, error)) (b batch, err error) {
 	devices, few := e.opener.options.Devices, up(e.pass.Rows, fewer)
-	r := pack(in, e.pass.Length)
+	r := pack(in, e.pass.Length, e.pass.Segments)
 	b = batch{length: r.length, places: r.places}
 	need := up(len(r.used), devices)
 	for first, size := 0, 0; first < need; first += size {
@@ -151,28 +151,39 @@ func (e *deviceEngine) program(ctx context.Context, kind string, rows int, dropo
 	})
 }
 
-// upload makes the arrays of n rows of each device.
+// upload makes the arrays of n rows of each device, in the order of graph.Gradient.
 func (e *deviceEngine) upload(ctx context.Context, r *rows, first, n int) (list []Array, err error) {
 	devices := e.opener.options.Devices
-	put := func(t graph.Type, data []byte, words ...int) {
-		if err != nil {
-			return
-		}
+	put := func(t graph.Type, data []byte, dims ...int) {
 		var a Array
-		dims := append([]int{n, r.length}, words...)
-		if a, err = e.opener.session.Upload(ctx, graph.Shape{Type: t, Dims: dims}, devices, data); err == nil {
+		if err == nil {
+			a, err = e.opener.session.Upload(ctx, graph.Shape{Type: t, Dims: dims}, devices, data)
+		}
+		if err == nil {
 			list = append(list, a)
 		}
 	}
-	for _, values := range [][]int32{r.tokens, r.labels} {
-		put(graph.I32, bytesOf(deal(values, r.length, devices, first, n)))
-	}
-	put(graph.F32, bytesOf(deal(r.counts, r.length, devices, first, n)))
-	for _, values := range [][]int32{r.segments, r.positions} {
-		put(graph.I32, bytesOf(deal(values, r.length, devices, first, n)))
-	}
+	numbers := func(all []int32) []int32 { return deal(all, r.length, devices, first, n) }
+	segments := numbers(r.segments)
+	put(graph.I32, bytesOf(numbers(r.tokens)), n, r.length)
+	put(graph.I32, bytesOf(numbers(r.labels)), n, r.length)
+	put(graph.F32, bytesOf(deal(r.counts, r.length, devices, first, n)), n, r.length)
+	put(graph.I32, bytesOf(segments), n, r.length)
+	put(graph.I32, bytesOf(numbers(r.positions)), n, r.length)
 	if r.keys != nil {
-		put(graph.U32, bytesOf(deal(r.keys, 4*r.length, devices, first, n)), 4)
+		put(graph.U32, bytesOf(deal(r.keys, 4*r.length, devices, first, n)), n, r.length, 4)
+	}
+	if e.pass.Attention == graph.CuDNN {
+		p := e.pass
+		p.Rows = n
+		var lengths, offsets []int32
+		for d := range devices {
+			own, places, wrong := p.Packed(segments[d*n*r.length : (d+1)*n*r.length])
+			err = errors.Join(err, wrong)
+			lengths, offsets = append(lengths, own...), append(offsets, places...)
+		}
+		put(graph.I32, bytesOf(lengths), n, p.Segments)
+		put(graph.I32, bytesOf(offsets), n, p.Segments+1)
 	}
 	return list, err
 }
