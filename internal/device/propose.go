@@ -15,7 +15,7 @@ func (e *deviceEngine) Propose(ctx context.Context, p engine.Proposal) (r engine
 	if e.opt == nil {
 		panic("device: proposal on an engine without an optimizer")
 	}
-	if err := ctx.Err(); err != nil {
+	if err := errors.Join(e.broken, ctx.Err()); err != nil {
 		return r, err
 	}
 	if err := e.reduce(ctx); err != nil {

@@ -25,7 +25,7 @@ type run struct {
 
 // Pass implements engine.Engine. Gradient alone does not wait for the devices.
 func (e *deviceEngine) Pass(ctx context.Context, in engine.Input, want engine.Want) (v engine.Values, err error) {
-	if err := ctx.Err(); err != nil {
+	if err := errors.Join(e.broken, ctx.Err()); err != nil {
 		return v, err
 	}
 	switch {
