@@ -25,6 +25,7 @@ type ResumeOptions struct {
 	Steps   int64    // new number of steps; 0: as planned
 	Data    []string // where the text of the run lies now; none: where it was
 	Workers int
+	Device  string // numeric.device from here on; empty: as it was
 	Hooks   Hooks
 
 	seams
@@ -113,6 +114,12 @@ func (s *saved) change(opt ResumeOptions) (extended bool, err error) {
 			return false, err
 		}
 		s.changes = append(s.changes, "its text has moved with it")
+	}
+	if opt.Device != "" {
+		if err := s.cfg.SetPlanned("numeric.device", opt.Device, "resume --device"); err != nil {
+			return false, err
+		}
+		s.changes = append(s.changes, "it moved to "+opt.Device)
 	}
 	if opt.Steps == 0 || opt.Steps == before {
 		return false, nil
