@@ -121,7 +121,7 @@ var keys = []key{
 		older: "cpu",
 		doc: "what computes, see devices.md; a path is that of a plugin; auto: an accelerator that passes its tests, else " +
 			"the CPU"},
-	{name: "numeric.devices", auto: true, lo: 1, hi: 64, newer: true,
+	{name: "numeric.devices", auto: true, lo: 1, hi: 64, newer: true, older: "1",
 		doc: "devices that train together; auto: all of the machine"},
 
 	{name: "checkpoint.every", auto: true, lo: 1, hi: 1e12, doc: "steps between checkpoints; auto: at each evaluation"},
