@@ -38,7 +38,7 @@ func (d *Draft) Make(ctx context.Context, r Request) (*Plan, error) {
 		r.Note = func(string, ...any) {}
 	}
 	before := d.Config.Clone()
-	t, err := d.begin(r)
+	t, err := d.begin(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (d *Draft) Make(ctx context.Context, r Request) (*Plan, error) {
 }
 
 // begin makes the plan of a draft as far as nothing has to be measured for it, and a trial of it.
-func (d *Draft) begin(r Request) (*trial, error) {
+func (d *Draft) begin(ctx context.Context, r Request) (*trial, error) {
 	p := &Plan{Config: d.Config, Hardware: r.Opener.Hardware(),
 		Warnings: append(slices.Clone(d.Config.Notes()), d.warnings...)}
 	if w := p.Hardware.Warning; w != "" {
@@ -75,7 +75,7 @@ func (d *Draft) begin(r Request) (*trial, error) {
 	if err := p.chooseSpec(d); err != nil {
 		return nil, err
 	}
-	return &trial{draft: d, plan: p, request: r}, p.chooseMemory(d, r.Opener)
+	return &trial{draft: d, plan: p, request: r}, p.chooseMemory(ctx, d, r.Opener)
 }
 
 // recordHardware writes into the configuration what the hardware is, where that was left open.

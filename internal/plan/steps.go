@@ -45,7 +45,7 @@ func (t *trial) planTime(ctx context.Context, before *config.Config) error {
 		if err := before.UsePreset(name, fmt.Sprintf("planned: for %s", given.Round(time.Second))); err != nil {
 			return err
 		}
-		next, err := t.draft.begin(t.request)
+		next, err := t.draft.begin(ctx, t.request)
 		if err != nil {
 			return err
 		}

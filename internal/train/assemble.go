@@ -113,7 +113,7 @@ func assemble(ctx context.Context, draft *plan.Draft, workers int, with seams, f
 	}
 	var err error
 	if t.opener == nil {
-		if t.opener, err = device.Choose(ctx, draft.Config, workers, rec.note); err != nil {
+		if t.opener, err = device.Choose(ctx, draft.Config.Numeric, workers, rec.note); err != nil {
 			return t, err
 		}
 	}
