@@ -1,16 +1,16 @@
 package device
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
-	"gimbal/internal/config"
 	"gimbal/internal/engine"
 	"gimbal/internal/model"
 )
 
-// Options are the choices of an opener.
-type Options struct {
+// EngineOptions are the choices of engines.
+type EngineOptions struct {
 	Devices   int                              // that train together; 0: all of the session
 	Attention string                           // plain, blocks or cudnn; empty: the fastest that passes its test
 	Flags     string                           // of the compiler: the bits depend on them
@@ -18,20 +18,20 @@ type Options struct {
 }
 
 // New returns the opener of engines on the devices of a session, which Close closes.
-func New(s Session, o Options) engine.Opener {
-	if n := len(s.Plugin().Devices); o.Devices == 0 || o.Devices > n {
-		o.Devices = n
+func New(s Session, o EngineOptions) engine.Opener {
+	if o.Devices == 0 {
+		o.Devices = max(1, len(s.Plugin().Devices))
 	}
 	if o.Note == nil {
 		o.Note = func(string, ...any) {}
 	}
-	return &opener{session: s, options: o}
+	return &opener{session: s, options: o, tested: map[string]error{}}
 }
 
 type opener struct {
-	session   Session
-	options   Options
-	attention string // that passed its test; empty: not tested
+	session Session
+	options EngineOptions
+	tested  map[string]error // kinds of attention, by what their test depends on
 }
 
 // name is the platform and the kind of the devices.
@@ -73,28 +73,50 @@ func (o *opener) numerics(mode string) string {
 // rowsOf returns the rows of a pass on each device, and their length.
 func (o *opener) rowsOf(s engine.Spec) (count, length int) {
 	length = min(s.Arch.Context, s.MicroTokens)
-	if length <= 0 {
-		return 0, 0
-	}
-	per := o.options.Devices * length
-	return (s.MicroTokens + per - 1) / per, length
+	return up(s.MicroTokens, o.options.Devices*length), length
 }
 
-// Estimate implements engine.Opener.
+// up is n/d, rounded up.
+func up(n, d int) int { return (n + d - 1) / d }
+
+// Estimate implements engine.Opener. It counts what the shapes tell: parameters, gradients, and what the layers of the
+// CPU engine keep of as many positions. Measure asks the compiler.
 func (o *opener) Estimate(s engine.Spec) engine.Memory {
-	params, _ := s.Arch.Params()
-	return engine.Memory{Model: 8*params + activations(s.Arch, s), Slots: 8 * params}
+	count, length := o.rowsOf(s)
+	options := model.Options{MicroTokens: count * length, Checkpointing: s.Checkpointing, Mode: s.Mode,
+		Forward: s.Forward, Workers: 1}
+	m := engine.Memory{Model: model.Memory(s.Arch, options).Total}
+	if !s.Forward {
+		params, _ := s.Arch.Params()
+		m.Slots = 8 * params / int64(o.options.Devices)
+	}
+	return m
 }
 
-func activations(a config.Arch, s engine.Spec) int64 {
-	return model.Memory(a, model.Options{MicroTokens: s.MicroTokens, Checkpointing: s.Checkpointing, Workers: 1}).Total
+// Measurer is an opener that knows the memory of what it has compiled.
+type Measurer interface {
+	// Measure compiles the pass of a spec and returns the memory of an engine on each device.
+	Measure(ctx context.Context, s engine.Spec) (engine.Memory, error)
 }
 
-func (o *opener) Open(s engine.Spec) (engine.Engine, error) {
-	return nil, fmt.Errorf("device: engines are not there yet")
+// Measure implements Measurer.
+func (o *opener) Measure(ctx context.Context, s engine.Spec) (m engine.Memory, err error) {
+	m = o.Estimate(s)
+	attention, err := o.attentionOf(ctx, s)
+	if err != nil {
+		return m, err
+	}
+	e := o.engine(s, attention)
+	kind := "gradient"
+	if s.Forward {
+		kind = "forward"
+	}
+	x, err := e.program(ctx, kind, e.pass.Rows, s.Arch.Dropout > 0 && !s.Forward)
+	if err == nil {
+		m.Model = x.Memory.Peak()
+	}
+	return m, err
 }
-
-func (o *opener) SelfTest(engine.Spec) string { return "" }
 
 // Close implements engine.Opener.
 func (o *opener) Close() { o.session.Close() }

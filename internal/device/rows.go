@@ -4,88 +4,96 @@ import (
 	"unsafe"
 
 	"gimbal/internal/engine"
-	"gimbal/internal/rng"
 )
 
-// place is where a sequence of a pass lies in rows.
-type place struct {
-	pass   int
-	lo, hi int // positions of the pass
-	at     int // where the first of them lies, counted through all rows
-}
-
-// rows are sequences in rows of a fixed length: whole, in their order, each in the first row that has room for it. The
-// devices take the rows in turn, so that few rows are few on each.
+// rows are the sequences of a pass in rows of a fixed length: whole, in their order, each in the first row that has room
+// for it. The devices take the rows in turn, so that few rows are few on each.
 type rows struct {
-	count, length int
-	used          []int // positions of each row
-	places        []place
+	length int
+	used   []int // positions of each row
+	places []place
+	most   int // sequences of a row
 
-	tokens, labels, segments, positions []int32 // (count, length)
+	tokens, labels, segments, positions []int32 // (rows, length)
 	counts                              []float32
-	keys                                []rng.Key
+	keys                                []uint32 // (rows, length, 4) of dropout; nil: nothing is dropped
 }
 
-// newRows returns count empty rows. A position that no sequence takes has segment -1.
-func newRows(count, length int) *rows {
-	n := count * length
-	r := &rows{count: count, length: length, used: make([]int, count), tokens: make([]int32, n),
-		labels: make([]int32, n), segments: make([]int32, n), positions: make([]int32, n),
-		counts: make([]float32, n), keys: make([]rng.Key, n)}
-	r.clear()
+// place is where a sequence lies: position lo of the pass at position at, counted through all rows.
+type place struct{ lo, hi, at int }
+
+// pack returns the rows of a pass. Panics if a sequence is longer than a row.
+func pack(in engine.Input, length int) *rows {
+	r := &rows{length: length}
+	var held []int // sequences of each row
+	for s := range len(in.Bounds) - 1 {
+		lo, hi := int(in.Bounds[s]), int(in.Bounds[s+1])
+		n := hi - lo
+		if n > length {
+			panic("device: sequence longer than a row")
+		}
+		row := 0
+		for row < len(r.used) && r.used[row]+n > length {
+			row++
+		}
+		if row == len(r.used) {
+			r.used, held = append(r.used, 0), append(held, 0)
+		}
+		r.places = append(r.places, place{lo, hi, row*length + r.used[row]})
+		r.used[row] += n
+		held[row]++
+		r.most = max(r.most, held[row])
+	}
+	r.fill(in)
 	return r
 }
 
-func (r *rows) clear() {
-	r.places = nil // those of a run stay with it
-	clear(r.used)
-	clear(r.tokens)
-	clear(r.labels)
-	for i := range r.segments {
-		r.segments[i] = -1
+// fill writes the sequences to their places. An empty place has segment -1 and the first token of its row.
+func (r *rows) fill(in engine.Input) {
+	r.grow(len(r.used), in)
+	next := make([]int32, len(r.used))
+	for s, p := range r.places {
+		row := p.at / r.length
+		if p.at%r.length == 0 && p.hi > p.lo {
+			for i := range r.length {
+				r.tokens[p.at+i] = in.Tokens[p.lo]
+			}
+		}
+		copy(r.tokens[p.at:], in.Tokens[p.lo:p.hi])
+		copy(r.labels[p.at:], in.Labels[p.lo:p.hi])
+		for i := range p.hi - p.lo {
+			at := p.at + i
+			r.segments[at], r.positions[at] = next[row], int32(i)
+			if in.Counts[p.lo+i] {
+				r.counts[at] = 1
+			}
+			if in.Dropout != nil {
+				words := in.Dropout[s].Words()
+				copy(r.keys[4*at:], words[:])
+			}
+		}
+		next[row]++
 	}
-	clear(r.positions)
-	clear(r.counts)
-	clear(r.keys)
 }
 
-// add takes sequence s of a pass and reports whether there was room for it. Panics if it is longer than a row.
-func (r *rows) add(in engine.Input, s, pass int) bool {
-	lo, hi := int(in.Bounds[s]), int(in.Bounds[s+1])
-	if hi-lo > r.length {
-		panic("device: sequence longer than a row")
+// grow adds empty rows up to n. They hold a token of the pass: that of another row could be one without finite weights.
+func (r *rows) grow(n int, in engine.Input) {
+	more := n*r.length - len(r.tokens)
+	if more <= 0 {
+		return
 	}
-	row := 0
-	for row < r.count && r.used[row]+hi-lo > r.length {
-		row++
+	token := int32(0)
+	if len(in.Tokens) > 0 {
+		token = in.Tokens[0]
 	}
-	if row == r.count {
-		return false
+	for range more {
+		r.tokens, r.segments = append(r.tokens, token), append(r.segments, -1)
 	}
-	at := row*r.length + r.used[row]
-	copy(r.tokens[at:], in.Tokens[lo:hi])
-	copy(r.labels[at:], in.Labels[lo:hi])
-	for i := range hi - lo {
-		r.segments[at+i], r.positions[at+i] = int32(len(r.places)), int32(i)
-		if in.Counts[lo+i] {
-			r.counts[at+i] = 1
-		}
-		if in.Dropout != nil {
-			r.keys[at+i] = in.Dropout[s]
-		}
+	r.labels, r.positions = append(r.labels, make([]int32, more)...), append(r.positions, make([]int32, more)...)
+	r.counts = append(r.counts, make([]float32, more)...)
+	if in.Dropout != nil {
+		r.keys = append(r.keys, make([]uint32, 4*more)...)
 	}
-	r.used[row] += hi - lo
-	r.places = append(r.places, place{pass, lo, hi, at})
-	return true
-}
-
-// inUse is the number of rows that hold a sequence. They are the first ones.
-func (r *rows) inUse() int {
-	n := 0
-	for n < r.count && r.used[n] > 0 {
-		n++
-	}
-	return n
 }
 
 // deal returns n rows for each of the devices, a part after the other, from row first of each part on. Row i of all is
@@ -112,7 +120,7 @@ func collect[T any](all, part []T, length, devices, d, first int) {
 }
 
 // bytesOf are the bytes of s, whose memory they share.
-func bytesOf[T int32 | uint32 | uint64 | float32](s []T) []byte {
+func bytesOf[T int32 | uint32 | float32](s []T) []byte {
 	if len(s) == 0 {
 		return nil
 	}

@@ -22,46 +22,53 @@ func input(lengths ...int) engine.Input {
 }
 
 // Sequences lie whole in the first row with room, and every position of theirs says what it said.
-func TestRows(t *testing.T) {
+func TestPack(t *testing.T) {
 	in := input(5, 6, 3, 2, 8, 1)
 	in.Dropout = make([]rng.Key, 6)
 	for s := range in.Dropout {
 		in.Dropout[s] = rng.New(1, rng.Dropout).Sub(uint64(s))
 	}
-	for range 2 { // rows that were used before are as new ones
-		r := newRows(3, 8)
-		for s := range 5 {
-			if !r.add(in, s, 7) {
-				t.Fatalf("no room for sequence %d", s)
+	r := pack(in, 9)
+	if !slices.Equal(r.used, []int{9, 8, 8}) || r.most != 3 || len(r.tokens) != 27 {
+		t.Errorf("used %v, most %d", r.used, r.most)
+	}
+	r.grow(4, in)
+	taken := 0
+	for s, p := range r.places {
+		if want := []int{0, 1, 0, 1, 2, 0}[s]; p.at/9 != want || p.lo != int(in.Bounds[s]) || p.hi != int(in.Bounds[s+1]) {
+			t.Errorf("sequence %d: %+v, want row %d", s, p, want)
+		}
+		for i := range p.hi - p.lo {
+			at, from := p.at+i, p.lo+i
+			taken++
+			if r.tokens[at] != in.Tokens[from] || r.labels[at] != in.Labels[from] || r.positions[at] != int32(i) ||
+				r.segments[at] != []int32{0, 0, 1, 1, 0, 2}[s] || (r.counts[at] == 1) != in.Counts[from] ||
+				[4]uint32(r.keys[4*at:4*at+4]) != in.Dropout[s].Words() {
+				t.Errorf("position %d of sequence %d differs", i, s)
 			}
 		}
-		wantRow := []int{0, 1, 0, 1, 2}
-		for s, p := range r.places {
-			if p.at/8 != wantRow[s] || p.pass != 7 || p.lo != int(in.Bounds[s]) || p.hi != int(in.Bounds[s+1]) {
-				t.Errorf("sequence %d: %+v", s, p)
-			}
-			for i := range p.hi - p.lo {
-				at, from := p.at+i, p.lo+i
-				if r.tokens[at] != in.Tokens[from] || r.labels[at] != in.Labels[from] || r.segments[at] != int32(s) ||
-					r.positions[at] != int32(i) || (r.counts[at] == 1) != in.Counts[from] || r.keys[at] != in.Dropout[s] {
-					t.Errorf("position %d of sequence %d differs", i, s)
-				}
-			}
+	}
+	for at, s := range r.segments {
+		first := in.Tokens[0]
+		if row := at / 9; row < 3 {
+			first = r.tokens[row*9]
 		}
-		if r.add(in, 5, 8) || r.inUse() != 3 || !slices.Equal(r.used, []int{8, 8, 8}) {
-			t.Errorf("used %v", r.used)
+		if s < 0 && (r.tokens[at] != first || r.counts[at] != 0) {
+			t.Errorf("the empty place %d holds token %d", at, r.tokens[at])
 		}
-		r.clear()
-		if r.inUse() != 0 || slices.Contains(r.segments, 0) || slices.Contains(r.counts, 1) {
-			t.Error("rows that were cleared hold something")
+		if s < 0 {
+			taken++
 		}
+	}
+	if taken != len(r.segments) {
+		t.Errorf("%d of %d places are taken or empty", taken, len(r.segments))
 	}
 	defer func() {
 		if recover() == nil {
 			t.Error("a sequence was cut")
 		}
 	}()
-	newRows(1, 7).add(in, 4, 0)
+	pack(in, 7)
 }
 
 // Rows go to the devices in turn, and come back to their places.

@@ -42,6 +42,7 @@ type Executable struct {
 	ID int64
 	graph.Program
 	Memory Footprint
+	Cached bool // not compiled by this session
 }
 
 // Footprint is the memory of a compiled program on each device, in bytes.

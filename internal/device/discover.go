@@ -1,0 +1,17 @@
+package device
+
+import (
+	"path/filepath"
+	"strings"
+)
+
+// KindOf tells the kind of hardware from the name of a plugin; "": it does not tell.
+func KindOf(path string) string {
+	name := strings.ToLower(filepath.Base(path))
+	for _, k := range []string{"cuda", "rocm", "oneapi", "tpu", "cpu"} {
+		if strings.Contains(name, k) {
+			return k
+		}
+	}
+	return ""
+}
