@@ -47,7 +47,7 @@ func TestLostDevice(t *testing.T) {
 		}
 		sameRun(t, whole, dir, 60)
 		events := lossEvents(t, dir)
-		if len(events) == 0 || !strings.Contains(events[0].Message, "the device is lost") ||
+		if len(events) == 0 || !strings.Contains(events[0].Message, device.ErrLost.Error()) ||
 			!strings.HasPrefix(events[0].Action, "go on from") {
 			t.Errorf("call %d: %+v", at, events)
 		}
