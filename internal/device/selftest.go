@@ -76,7 +76,8 @@ const (
 const shortRows = 512
 
 // attentionOf returns the attention for a spec: the first that agrees with plain attention on these devices.
-func (o *opener) attentionOf(ctx context.Context, s engine.Spec) (string, error) {
+func (o *opener) attentionOf(ctx context.Context, s engine.Spec) (attention string, err error) {
+	defer func() { o.attention = attention }()
 	_, length := o.rowsOf(s)
 	var kinds []string
 	switch {
