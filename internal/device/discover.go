@@ -15,3 +15,9 @@ func KindOf(path string) string {
 	}
 	return ""
 }
+
+// Found is a plugin.
+type Found struct{ Path, Kind string }
+
+// Find finds plugins.
+func Find() []Found { return nil }

@@ -32,6 +32,8 @@ type opener struct {
 	session Session
 	options EngineOptions
 	tested  map[string]error // kinds of attention, by what their test depends on
+
+	attention string // that was chosen last
 }
 
 // name is the platform and the kind of the devices.
@@ -47,7 +49,7 @@ func (o *opener) name() string {
 // Hardware implements engine.Opener. Workers are devices.
 func (o *opener) Hardware() engine.Hardware {
 	p := o.session.Plugin()
-	h := engine.Hardware{Name: o.name(), Workers: o.options.Devices}
+	h := engine.Hardware{Name: o.name(), Device: p.Platform, Attention: o.attention, Workers: o.options.Devices}
 	if p.Platform != "cpu" {
 		h.FasterBF16, h.BF16 = true, "bf16"
 	}

@@ -69,7 +69,8 @@ func (o *opener) multiply(mode string, size [3]int, in, out [][]float32) (err er
 const shortRows = 512
 
 // attentionOf returns the attention for a spec: the first that agrees with plain attention on these devices.
-func (o *opener) attentionOf(ctx context.Context, s engine.Spec) (string, error) {
+func (o *opener) attentionOf(ctx context.Context, s engine.Spec) (attention string, err error) {
+	defer func() { o.attention = attention }()
 	_, length := o.rowsOf(s)
 	var kinds []string
 	switch {
