@@ -21,9 +21,9 @@ type rows struct {
 // place is where a sequence lies: position lo of the pass at position at, counted through all rows.
 type place struct{ lo, hi, at int }
 
-// pack returns the rows of a pass, of at most the given number of sequences; 0: of any number. Panics if a sequence is
+// packRows returns the rows of a pass, of at most the given number of sequences; 0: of any number. Panics if a sequence is
 // longer than a row.
-func pack(in engine.Input, length, most int) *rows {
+func packRows(in engine.Input, length, most int) *rows {
 	r := &rows{length: length}
 	var held []int // sequences of each row
 	for s := range len(in.Bounds) - 1 {

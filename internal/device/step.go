@@ -112,7 +112,7 @@ const (
 func (e *deviceEngine) compute(ctx context.Context, in engine.Input, kind string,
 	do func(*Executable, []Array) ([]Array, error)) (b batch, err error) {
 	devices, few := e.opener.options.Devices, up(e.pass.Rows, fewer)
-	r := pack(in, e.pass.Length, e.pass.Segments)
+	r := packRows(in, e.pass.Length, e.pass.Segments)
 	b = batch{length: r.length, places: r.places}
 	need := up(len(r.used), devices)
 	for first, size := 0, 0; first < need; first += size {
