@@ -409,3 +409,57 @@ func TestFaultsAreFlagged(t *testing.T) {
 		t.Errorf("nats %g", sum)
 	}
 }
+
+// TestProbeParity compares what a device says of a sequence, which fills a part of its row, with what the model says.
+func TestProbeParity(t *testing.T) {
+	s := openQuick(t)
+	x := must[*kernel.Exec](t)(kernel.NewExec(1, kernel.TierAuto))
+	defer x.Close()
+	for name, a := range map[string]config.Arch{
+		"gpt2":  family(smallGPT2, func(a *config.Arch) { a.Context = 100 }),
+		"qwen3": family(smallQwen3, func(a *config.Arch) { a.Context, a.Width = 100, 88 }), // of more elements than are sampled
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(1, 2))
+			p := graph.Pass{Arch: a, Rows: 1, Length: a.Context, Mode: model.ModeFP32, Attention: graph.Plain}
+			program := compile(t, s, graph.Probe(p))
+			for _, n := range []int{97, 8, 1} {
+				b := pack(r, a.Vocab, a.Context, n)
+				b.in.Dropout = nil
+				m := newModel[float64](t, x, a, n, model.Options{})
+				draw(r, m.Params())
+				for _, v := range m.Params().Views {
+					if v.Block == 0 && v.Kind == model.KindGateUp {
+						clear(m.Params().Flat[v.Lo : v.Lo+v.Len()/4]) // dead units, unless there is a bias
+					}
+				}
+				m.Refresh()
+				want := m.NewProbeStats()
+				m.Probe(b.in, want)
+				out := program.run(append(tensorsOf(m.Params().Views, m.Params().Flat), b.batch(false)...)...)
+				var got [6][]float32
+				for i, data := range out {
+					got[i] = floatsOf(data)
+				}
+				var numbers [4][]float64
+				for _, v := range want.Stream {
+					numbers[0] = append(numbers[0], v.RMS, v.Kept, v.Peak)
+				}
+				for _, v := range want.Heads {
+					numbers[1] = append(numbers[1], v.Logit, v.Entropy)
+				}
+				numbers[2], numbers[3] = want.Dead, []float64{want.LogZ, want.Logit}
+				for i, list := range numbers {
+					for j, w := range list {
+						if g := float64(got[i][j]); !(math.Abs(g-w) <= 1e-4*max(1, math.Abs(w))) && !(math.IsNaN(g) && math.IsNaN(w)) {
+							t.Errorf("%d positions: result %d, number %d: %g, want %g", n, i, j, g, w)
+						}
+					}
+				}
+				if d := distance(gathered(got[4], b.at), m.TokenNats()); !(d <= 1e-5) {
+					t.Errorf("nats: off by %.2g", d)
+				}
+			}
+		})
+	}
+}
