@@ -44,7 +44,7 @@ func (e *deviceEngine) Pass(ctx context.Context, in engine.Input, want engine.Wa
 			return v, err
 		}
 	}
-	if want&engine.PerToken != 0 || want == engine.Nats {
+	if want&engine.Probe == 0 && (want&engine.PerToken != 0 || want == engine.Nats) {
 		nats, logZ, err := e.forward(ctx, in, want&engine.PerToken != 0)
 		if err != nil {
 			return v, err
@@ -124,7 +124,9 @@ func (e *deviceEngine) compute(ctx context.Context, in engine.Input, kind string
 		if err != nil {
 			return b, err
 		}
-		arrays, err := e.upload(ctx, r, first, size)
+		p := e.pass
+		p.Rows = size
+		arrays, err := e.upload(ctx, p, r, first)
 		if err == nil {
 			var out []Array
 			out, err = do(x, arrays)
@@ -151,9 +153,9 @@ func (e *deviceEngine) program(ctx context.Context, kind string, rows int, dropo
 	})
 }
 
-// upload makes the arrays of n rows of each device, in the order of graph.Gradient.
-func (e *deviceEngine) upload(ctx context.Context, r *rows, first, n int) (list []Array, err error) {
-	devices := e.opener.options.Devices
+// upload makes the arrays of rows of each device from row first on, in the order of graph.Gradient.
+func (e *deviceEngine) upload(ctx context.Context, p graph.Pass, r *rows, first int) (list []Array, err error) {
+	devices, n := p.Devices, p.Rows
 	put := func(t graph.Type, data []byte, dims ...int) {
 		var a Array
 		if err == nil {
@@ -173,9 +175,7 @@ func (e *deviceEngine) upload(ctx context.Context, r *rows, first, n int) (list 
 	if r.keys != nil {
 		put(graph.U32, bytesOf(deal(r.keys, 4*r.length, devices, first, n)), n, r.length, 4)
 	}
-	if e.pass.Attention == graph.CuDNN {
-		p := e.pass
-		p.Rows = n
+	if p.Attention == graph.CuDNN {
 		var lengths, offsets []int32
 		for d := range devices {
 			own, places, wrong := p.Packed(segments[d*n*r.length : (d+1)*n*r.length])
