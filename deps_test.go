@@ -101,7 +101,7 @@ var lattice = []struct {
 		"internal/train",
 		"the Go API: types of its own over what is internal"},
 	{"internal/bench", "internal/config internal/device internal/engine internal/graph internal/model internal/optim internal/kernel internal/generate internal/tokenizer " +
-		"internal/rng internal/corpus", "what gimbal bench tells; nothing depends on it but the command"},
+		"internal/rng internal/safetensors internal/corpus", "what gimbal bench tells; nothing depends on it but the command"},
 	{"cmd/gimbal", ". internal/bench internal/bom internal/config internal/data internal/device internal/exit internal/hub " +
 		"internal/kernel internal/par internal/plan internal/rundir internal/runlog internal/runs internal/tokenizer",
 		"main, one file per subcommand"},
