@@ -23,25 +23,25 @@ func (e *deviceEngine) probe(ctx context.Context, in engine.Input) (v engine.Val
 	}
 	r := packRows(in, p.Length, 0)
 	r.grow(p.Devices, in)
-	rows, err := e.upload(ctx, p, r, 0)
+	rows, err := e.uploadRows(ctx, p, r, 0)
 	if err == nil {
 		var out []Array
 		if out, err = e.run(ctx, x, e.params, rows); err == nil {
 			v, err = e.readProbe(ctx, out, len(in.Tokens))
-			err = errors.Join(err, e.free(&out))
 		}
 	}
 	return v, errors.Join(err, e.free(&rows))
 }
 
-// readProbe fetches the results of graph.Probe for n positions.
+// readProbe takes the results of graph.Probe for n positions.
 func (e *deviceEngine) readProbe(ctx context.Context, out []Array, n int) (v engine.Values, err error) {
-	results := make([][]float32, len(out))
+	results, raw := make([][]float32, len(out)), make([][]byte, len(out))
 	for i, a := range out {
 		results[i] = make([]float32, a.Bytes()/4)
-		if err := e.fetch(ctx, a, 0, results[i]); err != nil {
-			return v, err
-		}
+		raw[i] = bytesOf(results[i])
+	}
+	if err := e.take(ctx, out, raw...); err != nil {
+		return v, err
 	}
 	s := &engine.ProbeStats{}
 	for stream := results[0]; len(stream) > 0; stream = stream[3:] {

@@ -76,7 +76,7 @@ func (e *deviceEngine) accumulate(ctx context.Context, in engine.Input) error {
 	if err := e.needGrads(ctx); err != nil {
 		return err
 	}
-	scale, err := e.numbers(ctx, []float32{float32(in.Scale)})
+	scale, err := e.upload(ctx, []float32{float32(in.Scale)})
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (e *deviceEngine) compute(ctx context.Context, in engine.Input, kind string
 		}
 		p := e.pass
 		p.Rows = size
-		arrays, err := e.upload(ctx, p, r, first)
+		arrays, err := e.uploadRows(ctx, p, r, first)
 		if err == nil {
 			var out []Array
 			out, err = do(x, arrays)
@@ -153,8 +153,8 @@ func (e *deviceEngine) program(ctx context.Context, kind string, rows int, dropo
 	})
 }
 
-// upload makes the arrays of rows of each device from row first on, in the order of graph.Gradient.
-func (e *deviceEngine) upload(ctx context.Context, p graph.Pass, r *rows, first int) (list []Array, err error) {
+// uploadRows makes the arrays of rows of each device from row first on, in the order of graph.Gradient.
+func (e *deviceEngine) uploadRows(ctx context.Context, p graph.Pass, r *rows, first int) (list []Array, err error) {
 	devices, n := p.Devices, p.Rows
 	put := func(t graph.Type, data []byte, dims ...int) {
 		var a Array
@@ -196,7 +196,7 @@ func (e *deviceEngine) fetchRows(ctx context.Context, b batch, result int) ([]fl
 	for _, r := range b.runs {
 		part := make([]float32, r.rows*b.length)
 		for d := range devices {
-			if err := e.fetch(ctx, r.out[result], d, part); err != nil {
+			if err := e.fetch(ctx, r.out[result], d, bytesOf(part)); err != nil {
 				return nil, err
 			}
 			collect(all, part, b.length, devices, d, r.first)
