@@ -32,7 +32,7 @@ func (o Optimizer) direction(b *builder, a values, t tensor, i int, scale value)
 	for lo := 0; lo < x.Dims[0]; lo += t.Rows {
 		matrices = append(matrices, b.orthogonalize(b.cut(x, 0, lo, lo+t.Rows)))
 	}
-	return b.part(b.concat(0, matrices...), o.Devices)
+	return b.shard(b.concat(0, matrices...), o.Devices)
 }
 
 // orthogonalize is x (r, c) with its singular values near 1, as optim.Optimizer computes it.

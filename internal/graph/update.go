@@ -114,7 +114,7 @@ func (o Optimizer) Update() Program {
 	params, slots := make([]value, len(list)), []value{}
 	for i, t := range list {
 		scale := b.mul(b.element(factors, i), a.numbers[atScale])
-		p, s := o.move(b, a, t, i, t.part, b.part(a.params[i], o.Devices), scale)
+		p, s := o.move(b, a, t, i, t.part, b.shard(a.params[i], o.Devices), scale)
 		params[i] = b.whole(p, t.dims, o.Devices)
 		slots = append(slots, s...)
 	}
