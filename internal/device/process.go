@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -92,7 +93,7 @@ func start(path string, env []string) (_ *process, err error) {
 	defer answers.Close()
 	p.in, p.out = in, out
 	cmd := exec.Command(path)
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = requests, p.stderr, p.stderr
 	cmd.ExtraFiles = []*os.File{wire.MemoryFD - 3: p.file, wire.AnswersFD - 3: answers}
 	cmd.WaitDelay = time.Second
@@ -228,9 +229,11 @@ type tail struct {
 }
 
 const (
-	tailBytes = 8 << 10
+	tailBytes = 32 << 10
 	tailLines = 6
 )
+
+var crash = regexp.MustCompile(`^(SIG[A-Z]+|panic|fatal error): `)
 
 func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
@@ -250,6 +253,9 @@ func (t *tail) String() string {
 	for l := range strings.Lines(string(t.text)) {
 		if l = strings.TrimSpace(l); l != "" {
 			lines = append(lines, clean(l))
+		}
+		if crash.MatchString(l) { // stacks and registers follow
+			break
 		}
 	}
 	if len(lines) == 0 {
