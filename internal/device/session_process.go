@@ -20,7 +20,7 @@ type Options struct {
 	Kind    string   // cuda, rocm, oneapi, tpu or cpu; "": what the name of the plugin tells
 	Devices int      // how many; 0: one; less: all that are there
 	Target  string   // one of Targets, in place of devices that are there: programs are compiled and not run
-	Memory  float32  // share of a card's memory to take at once; 0: what the plugin takes
+	Memory  float32  // share of a card's memory to take at once; 0: 0.9
 	Env     []string // added to the environment of the process: NAME=VALUE
 	Flags   []string // of XLA; those of the variable XLA_FLAGS come after them and win
 	Helper  string   // path of gimbal-device; "": found
@@ -41,9 +41,7 @@ type session struct {
 // Open starts a process that loads a plugin and takes its devices.
 func Open(ctx context.Context, o Options) (_ Session, err error) {
 	o.Limit, o.CompileLimit = cmp.Or(o.Limit, 10*time.Minute), cmp.Or(o.CompileLimit, time.Hour)
-	if o.Devices == 0 {
-		o.Devices = 1
-	}
+	o.Devices, o.Memory = cmp.Or(o.Devices, 1), cmp.Or(o.Memory, 0.9)
 	p, err := begin(ctx, o)
 	if err != nil {
 		return nil, err
@@ -61,6 +59,7 @@ func Open(ctx context.Context, o Options) (_ Session, err error) {
 		if err != nil {
 			return nil, err
 		}
+		d.Memory = int64(float64(d.Memory) * float64(o.Memory))
 		r.Op, there = wire.Target, slices.Repeat([]Device{d}, max(1, o.Devices))
 		r.Options = []wire.Option{{Name: "target_config", Text: config},
 			{Name: "topology", Text: fmt.Sprintf("1x1x%d", len(there))}}
@@ -118,16 +117,13 @@ func (o Options) client() (list []wire.Option) {
 	}
 	for _, h := range hardware {
 		if h.kind == kind && h.platform != "" {
-			list = []wire.Option{{Name: "platform_name", Text: h.platform}}
+			list = []wire.Option{{Name: "platform_name", Text: h.platform}, {Name: "memory_fraction", Float: o.Memory}}
 			if o.Devices > 0 {
 				visible := make([]int64, o.Devices)
 				for i := range visible {
 					visible[i] = int64(i)
 				}
 				list = append(list, wire.Option{Name: "visible_devices", Ints: visible})
-			}
-			if o.Memory > 0 {
-				list = append(list, wire.Option{Name: "memory_fraction", Float: o.Memory})
 			}
 		}
 	}
@@ -220,13 +216,21 @@ func (s *session) Fetch(ctx context.Context, a Array, device int, dst []byte) er
 	return err
 }
 
+// Free does not wait: the next request frees the arrays.
 func (s *session) Free(arrays ...Array) error {
-	r := wire.Request{Op: wire.Free}
 	for _, a := range arrays {
-		r.In = append(r.In, a.ID)
+		s.freed = append(s.freed, a.ID)
 	}
-	_, err := s.call(context.Background(), "free", r, nil)
-	return err
+	return s.failure
+}
+
+// Usage implements Meter.
+func (s *session) Usage(ctx context.Context) (all []Usage, err error) {
+	a, err := s.call(ctx, "memory", wire.Request{Op: wire.Usage}, nil)
+	for _, d := range a.Devices {
+		all = append(all, Usage{d.Used, d.Peak})
+	}
+	return all, err
 }
 
 func (s *session) Close() error { return s.close() }
