@@ -5,7 +5,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"gimbal/internal/device/wire"
 	"gimbal/internal/pjrt"
@@ -36,6 +35,9 @@ func (s *server) do(r wire.Request) (a wire.Answer, err error) {
 	case s.client == nil:
 		return a, fmt.Errorf("%s before a plugin was opened", r.Op)
 	}
+	if err := s.free(r.Free); err != nil {
+		return a, err
+	}
 	switch r.Op {
 	case wire.Compile, wire.Load:
 		return s.compile(r)
@@ -45,8 +47,6 @@ func (s *server) do(r wire.Request) (a wire.Answer, err error) {
 		return s.run(r)
 	case wire.Fetch:
 		return a, s.fetch(r)
-	case wire.Free:
-		return a, s.free(r.In)
 	case wire.Usage:
 		return wire.Answer{Devices: s.devices()}, nil
 	}
@@ -117,7 +117,7 @@ func (s *server) compile(r wire.Request) (a wire.Answer, err error) {
 	if r.Op == wire.Load {
 		build = s.client.Deserialize
 	}
-	e, err := build(slices.Clone(data), r.Devices)
+	e, err := build(data, r.Devices)
 	if err != nil {
 		return a, err
 	}
@@ -144,7 +144,7 @@ func (s *server) compileTarget(r wire.Request) (wire.Answer, error) {
 	if err != nil {
 		return wire.Answer{}, err
 	}
-	m, err := s.target.Compile(slices.Clone(text), r.Devices)
+	m, err := s.target.Compile(text, r.Devices)
 	return wire.Answer{Memory: list(m)}, err
 }
 

@@ -46,12 +46,9 @@ func openCache(o Options, p Plugin) cache {
 	if p.Platform == "cpu" { // its programs are for one processor
 		host, _ = os.Hostname()
 	}
-	env := slices.Sorted(slices.Values(o.Env))
-	for _, name := range []string{"XLA_FLAGS", "LIBTPU_INIT_ARGS"} {
-		env = append(env, os.Getenv(name))
-	}
-	return cache{dir, fmt.Sprintf("%q", []any{wire.Build(), plugin.Size(), plugin.ModTime().UnixNano(), p.Platform,
-		p.Version, p.API, p.Devices[0].Kind, len(p.Devices), o.Target, host, env})}
+	return cache{dir, fmt.Sprintf("%#v", []any{wire.Build(), plugin.Size(), plugin.ModTime().UnixNano(), p.Platform,
+		p.Version, p.API, p.Devices[0].Kind, len(p.Devices), o.Target, host, o.Flags, o.Env, os.Getenv("XLA_FLAGS"),
+		os.Getenv("LIBTPU_INIT_ARGS")})}
 }
 
 // name is the file of a program.

@@ -17,9 +17,6 @@ import (
 // multiplies by a race between them.
 const sameBits = "--xla_gpu_exclude_nondeterministic_ops=true --xla_gpu_enable_triton_gemm=false"
 
-// Install is how the plugin of NVIDIA's cards is installed.
-const Install = `pip install "jax-cuda13-plugin[with-cuda]"`
-
 // Choose returns the opener of the hardware that n names: engine.CPU, or one of devices. auto is a device that is found
 // and passes its test, else the CPU; a plugin for CPUs is taken by its path only. note is told why a device that is
 // there is not used.
@@ -46,7 +43,7 @@ func Choose(ctx context.Context, n config.Numeric, workers int, note func(string
 
 // automatic returns the opener of the first plugin for accelerators whose devices work; nil: there is none.
 func automatic(ctx context.Context, n config.Numeric, note func(string, ...any)) (engine.Opener, error) {
-	for _, f := range Find() {
+	for _, f := range Find(ctx) {
 		if f.Kind == "cpu" {
 			continue
 		}
@@ -97,9 +94,9 @@ func Start(ctx context.Context, n config.Numeric, target string) (Session, Engin
 	}
 	if !strings.ContainsAny(n.Device, `/\`) {
 		o.Plugin = ""
-		for _, f := range Find() {
+		for _, f := range Find(ctx) {
 			if o.Plugin == "" && (f.Kind == n.Device || n.Device == "auto" && f.Kind != "cpu") {
-				o.Plugin, o.Kind = f.Path, f.Kind
+				o.Plugin, o.Kind, o.Env, o.Flags = f.Path, f.Kind, f.Env, f.Flags
 			}
 		}
 		if o.Plugin == "" {
@@ -112,11 +109,10 @@ func Start(ctx context.Context, n config.Numeric, target string) (Session, Engin
 		return fail(err)
 	}
 	o.Plugin = path
-	flags := os.Getenv("XLA_FLAGS")
 	if kind := cmp.Or(o.Kind, KindOf(o.Plugin)); kind == "cuda" || kind == "rocm" {
-		flags = strings.TrimSpace(sameBits + " " + flags) // of two that contradict each other the last holds
-		o.Env = append(o.Env, "XLA_FLAGS="+flags)
+		o.Flags = append(o.Flags, strings.Fields(sameBits)...)
 	}
+	flags := strings.TrimSpace(strings.Join(o.Flags, " ") + " " + os.Getenv("XLA_FLAGS"))
 	s, err := Open(ctx, o)
 	if err != nil {
 		return fail(err)

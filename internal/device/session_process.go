@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"gimbal/internal/device/wire"
@@ -16,10 +18,11 @@ import (
 type Options struct {
 	Plugin  string   // path of the plugin
 	Kind    string   // cuda, rocm, oneapi, tpu or cpu; "": what the name of the plugin tells
-	Devices int      // how many; 0: one
+	Devices int      // how many; 0: one; less: all that are there
 	Target  string   // one of Targets, in place of devices that are there: programs are compiled and not run
-	Memory  float32  // share of a card's memory to take at once; 0: what the plugin takes
+	Memory  float32  // share of a card's memory to take at once; 0: 0.9
 	Env     []string // added to the environment of the process: NAME=VALUE
+	Flags   []string // of XLA; those of the variable XLA_FLAGS come after them and win
 	Helper  string   // path of gimbal-device; "": found
 	Cache   string   // folder of compiled programs; "": that of the user
 
@@ -38,7 +41,7 @@ type session struct {
 // Open starts a process that loads a plugin and takes its devices.
 func Open(ctx context.Context, o Options) (_ Session, err error) {
 	o.Limit, o.CompileLimit = cmp.Or(o.Limit, 10*time.Minute), cmp.Or(o.CompileLimit, time.Hour)
-	o.Devices = max(1, o.Devices)
+	o.Devices, o.Memory = cmp.Or(o.Devices, 1), cmp.Or(o.Memory, 0.9)
 	p, err := begin(ctx, o)
 	if err != nil {
 		return nil, err
@@ -56,9 +59,10 @@ func Open(ctx context.Context, o Options) (_ Session, err error) {
 		if err != nil {
 			return nil, err
 		}
-		r.Op, there = wire.Target, slices.Repeat([]Device{d}, o.Devices)
+		d.Memory = int64(float64(d.Memory) * float64(o.Memory))
+		r.Op, there = wire.Target, slices.Repeat([]Device{d}, max(1, o.Devices))
 		r.Options = []wire.Option{{Name: "target_config", Text: config},
-			{Name: "topology", Text: fmt.Sprintf("1x1x%d", o.Devices)}}
+			{Name: "topology", Text: fmt.Sprintf("1x1x%d", len(there))}}
 	}
 	a, err := p.ask(ctx, "open "+clean(o.Plugin), o.Limit, r, nil)
 	if err != nil {
@@ -82,7 +86,7 @@ func begin(ctx context.Context, o Options) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := start(path, o.Env)
+	p, err := start(path, o.environment())
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", clean(path), err)
 	}
@@ -98,23 +102,32 @@ func begin(ctx context.Context, o Options) (*process, error) {
 	return p, nil
 }
 
+// environment is the environment of the process.
+func (o Options) environment() []string {
+	flags := strings.TrimSpace(strings.Join(o.Flags, " ") + " " + os.Getenv("XLA_FLAGS"))
+	env := append([]string{"TF_CPP_MIN_LOG_LEVEL=1"}, os.Environ()...) // no news of a plugin that works
+	return append(append(env, "XLA_FLAGS="+flags), o.Env...)
+}
+
 // client is the options of the plugin's client.
-func (o Options) client() []wire.Option {
-	switch cmp.Or(o.Kind, KindOf(o.Plugin)) {
-	case "cpu":
-		return []wire.Option{{Name: "cpu_device_count", Int: int64(o.Devices)}}
-	case "cuda", "rocm", "oneapi":
-		visible := make([]int64, o.Devices)
-		for i := range visible {
-			visible[i] = int64(i)
-		}
-		list := []wire.Option{{Name: "visible_devices", Ints: visible}}
-		if o.Memory > 0 {
-			list = append(list, wire.Option{Name: "memory_fraction", Float: o.Memory})
-		}
-		return list
+func (o Options) client() (list []wire.Option) {
+	kind := cmp.Or(o.Kind, KindOf(o.Plugin))
+	if kind == "cpu" {
+		return []wire.Option{{Name: "cpu_device_count", Int: int64(max(1, o.Devices))}}
 	}
-	return nil
+	for _, h := range hardware {
+		if h.kind == kind && h.platform != "" {
+			list = []wire.Option{{Name: "platform_name", Text: h.platform}, {Name: "memory_fraction", Float: o.Memory}}
+			if o.Devices > 0 {
+				visible := make([]int64, o.Devices)
+				for i := range visible {
+					visible[i] = int64(i)
+				}
+				list = append(list, wire.Option{Name: "visible_devices", Ints: visible})
+			}
+		}
+	}
+	return list
 }
 
 func (s *session) Plugin() Plugin { return s.plugin }
@@ -203,13 +216,21 @@ func (s *session) Fetch(ctx context.Context, a Array, device int, dst []byte) er
 	return err
 }
 
+// Free does not wait: the next request frees the arrays.
 func (s *session) Free(arrays ...Array) error {
-	r := wire.Request{Op: wire.Free}
 	for _, a := range arrays {
-		r.In = append(r.In, a.ID)
+		s.freed = append(s.freed, a.ID)
 	}
-	_, err := s.call(context.Background(), "free", r, nil)
-	return err
+	return s.failure
+}
+
+// Usage implements Meter.
+func (s *session) Usage(ctx context.Context) (all []Usage, err error) {
+	a, err := s.call(ctx, "memory", wire.Request{Op: wire.Usage}, nil)
+	for _, d := range a.Devices {
+		all = append(all, Usage{d.Used, d.Peak})
+	}
+	return all, err
 }
 
 func (s *session) Close() error { return s.close() }

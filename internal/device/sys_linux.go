@@ -27,15 +27,16 @@ func tie(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// private makes a folder that only the user can reach, and reports whether it is one.
+// private makes a folder that only the user can reach, or makes one that is there such a folder. It is false where
+// others could have written to it.
 func private(dir string) bool {
 	if os.MkdirAll(dir, 0o700) != nil {
 		return false
 	}
 	info, err := os.Lstat(dir)
-	if err != nil {
+	if err != nil || !info.IsDir() || info.Mode().Perm()&0o022 != 0 {
 		return false
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
-	return ok && info.IsDir() && info.Mode().Perm()&0o077 == 0 && int(st.Uid) == os.Geteuid()
+	return ok && int(st.Uid) == os.Geteuid() && os.Chmod(dir, 0o700) == nil
 }

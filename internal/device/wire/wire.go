@@ -40,14 +40,14 @@ const (
 	Upload  Op = "upload"  // data in memory: Bytes, Type, Dims, Devices
 	Run     Op = "run"     // ID, In, Gone
 	Fetch   Op = "fetch"   // ID, Device, Bytes
-	Free    Op = "free"    // In
-	Usage   Op = "usage"
-	Target  Op = "target" // Plugin, Options of a topology, text in memory: Bytes
+	Usage   Op = "usage"   // only frees
+	Target  Op = "target"  // Plugin, Options of a topology, text in memory: Bytes
 )
 
 // Request is a message to gimbal-device.
 type Request struct {
 	Op       Op       `json:"op"`
+	Free     []int64  `json:"free,omitempty"` // arrays that are freed before anything else
 	Protocol int      `json:"protocol,omitempty"`
 	Build    string   `json:"build,omitempty"`
 	Plugin   string   `json:"plugin,omitempty"`
