@@ -10,4 +10,3 @@ import (
 func (e *deviceEngine) Decoder(rows, capacity int) (generate.Decoder, error) {
 	return nil, errors.New("device: no decoder yet")
 }
-
