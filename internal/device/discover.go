@@ -17,7 +17,13 @@ func KindOf(path string) string {
 }
 
 // Found is a plugin.
-type Found struct{ Path, Kind string }
+type Found struct {
+	Path string `json:"path"`
+	Kind string `json:"kind"`
+}
 
 // Find finds plugins.
 func Find() []Found { return nil }
+
+// Places are where Find looks.
+func Places() []string { return nil }
