@@ -12,13 +12,11 @@ import (
 	"time"
 )
 
-// Candidate is a plugin that was found. Whether it works, only Open tells.
-type Candidate struct {
-	Kind  string   // cuda, rocm, oneapi, tpu or cpu; "": unknown
-	Path  string   // of the plugin
-	Where string   // what it was found in
-	Env   []string // for Options: where the libraries of the vendor are
-	Flags []string // for Options
+// Found is a plugin that was found. Whether it works, only Open tells.
+type Found struct {
+	Path  string `json:"path"`
+	Kind  string `json:"kind"`  // one of Kinds; "": unknown
+	Where string `json:"where"` // the variable or the folder that it was found in
 }
 
 // envPlugin names a plugin, before all others.
@@ -69,45 +67,47 @@ func KindOf(path string) string {
 var patterns = []string{"jax_plugins/*/*plugin*.so", "libtpu/libtpu.so", "xla_plugins/*/*.so", "*/*pjrt*.so",
 	"*pjrt*.so", "libtpu.so"}
 
-// Find looks for plugins: in the variable GIMBAL_PJRT_PLUGIN, among the packages of the python3 in PATH, in the folders
-// of the system. Of a kind the best comes first, and kinds are in the order of Kinds.
-func Find(ctx context.Context) (found []Candidate) {
+// Places are where Find looks: the variable GIMBAL_PJRT_PLUGIN, the packages of the python3 in PATH, and the folders of
+// libraries of the system.
+func Places() []string {
+	return slices.Concat([]string{envPlugin}, pythonPath(), []string{"/usr/local/lib", "/usr/lib", "/usr/lib64",
+		"/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"})
+}
+
+// Find looks for plugins. Those of the variable come first, then those of the kinds in their order.
+func Find() (found []Found) {
 	if runtime.GOOS != "linux" {
 		return nil
 	}
 	for _, p := range filepath.SplitList(os.Getenv(envPlugin)) {
-		found = append(found, At(p, envPlugin))
+		found = append(found, Found{p, KindOf(p), envPlugin})
 	}
 	chosen := len(found)
-	for _, dir := range append(pythonPath(ctx), "/usr/local/lib", "/usr/lib", "/usr/lib64", "/usr/lib/x86_64-linux-gnu",
-		"/usr/lib/aarch64-linux-gnu") {
+	for _, dir := range Places()[1:] {
 		for _, pattern := range patterns {
 			files, _ := filepath.Glob(filepath.Join(dir, pattern)) // the patterns are right
-			slices.Reverse(files)                                  // the newest, such as xla_cuda13
-			for _, f := range files {
-				if !slices.ContainsFunc(found, func(c Candidate) bool { return c.Path == f }) {
-					found = append(found, At(f, dir))
+			for _, f := range slices.Backward(files) {             // the newest, such as xla_cuda13
+				if !slices.ContainsFunc(found, func(o Found) bool { return o.Path == f }) {
+					found = append(found, Found{f, KindOf(f), dir})
 				}
 			}
 		}
 	}
-	rank := func(c Candidate) int { return slices.Index(append(Kinds(), ""), c.Kind) }
-	slices.SortStableFunc(found[chosen:], func(a, b Candidate) int { return cmp.Compare(rank(a), rank(b)) })
+	rank := func(f Found) int { return slices.Index(append(Kinds(), ""), f.Kind) }
+	slices.SortStableFunc(found[chosen:], func(a, b Found) int { return cmp.Compare(rank(a), rank(b)) })
 	return found
 }
 
-// At is the plugin at path, with what its kind needs from the packages around it.
-func At(path, where string) Candidate {
-	c := Candidate{Kind: KindOf(path), Path: path, Where: where}
-	site := filepath.Dir(filepath.Dir(filepath.Dir(path))) // of jax_plugins/NAME/FILE
+// vendor is what the environment of a plugin has to name: libraries and compilers among the packages around it.
+func vendor(plugin, kind string) (env []string) {
+	site := filepath.Dir(filepath.Dir(filepath.Dir(plugin))) // of jax_plugins/NAME/FILE
 	var libraries []string
-	switch c.Kind {
+	switch kind {
 	case "cuda":
 		libraries, _ = filepath.Glob(filepath.Join(site, "nvidia", "*", "lib"))
-		for _, name := range []string{"cu13", "cuda_nvcc"} { // compilers that XLA calls
-			if dir := filepath.Join(site, "nvidia", name); exists(filepath.Join(dir, "bin", "ptxas")) {
-				c.Flags = []string{"--xla_gpu_cuda_data_dir=" + dir}
-				break
+		for _, name := range []string{"cu13", "cuda_nvcc"} {
+			if dir := filepath.Join(site, "nvidia", name); len(env) == 0 && exists(filepath.Join(dir, "bin", "ptxas")) {
+				env = append(env, "XLA_FLAGS=--xla_gpu_cuda_data_dir="+dir)
 			}
 		}
 	case "rocm":
@@ -117,13 +117,13 @@ func At(path, where string) Candidate {
 		libraries = []string{filepath.Dir(filepath.Dir(site))}
 	}
 	libraries = slices.DeleteFunc(libraries, func(dir string) bool { return !exists(dir) })
-	if len(libraries) > 0 {
-		if old := os.Getenv("LD_LIBRARY_PATH"); old != "" {
-			libraries = append(libraries, old)
-		}
-		c.Env = []string{"LD_LIBRARY_PATH=" + strings.Join(libraries, ":")}
+	if old := os.Getenv("LD_LIBRARY_PATH"); len(libraries) > 0 && old != "" {
+		libraries = append(libraries, old)
 	}
-	return c
+	if len(libraries) > 0 {
+		env = append(env, "LD_LIBRARY_PATH="+strings.Join(libraries, ":"))
+	}
+	return env
 }
 
 func exists(path string) bool {
@@ -132,8 +132,8 @@ func exists(path string) bool {
 }
 
 // pythonPath returns where the python3 in PATH looks for packages; nil: there is none that answers.
-func pythonPath(ctx context.Context) (dirs []string) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+func pythonPath() (dirs []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "python3", "-c", `import sys; print("\n".join(sys.path))`)
 	cmd.WaitDelay = time.Second
