@@ -5,7 +5,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"gimbal/internal/device/wire"
 	"gimbal/internal/pjrt"
@@ -36,6 +35,9 @@ func (s *server) do(r wire.Request) (a wire.Answer, err error) {
 	case s.client == nil:
 		return a, fmt.Errorf("%s before a plugin was opened", r.Op)
 	}
+	if err := s.free(r.Free); err != nil {
+		return a, err
+	}
 	switch r.Op {
 	case wire.Compile, wire.Load:
 		return s.compile(r)
@@ -45,8 +47,6 @@ func (s *server) do(r wire.Request) (a wire.Answer, err error) {
 		return s.run(r)
 	case wire.Fetch:
 		return a, s.fetch(r)
-	case wire.Free:
-		return a, s.free(r.In)
 	case wire.Usage:
 		return wire.Answer{Devices: s.devices()}, nil
 	}
@@ -117,14 +117,14 @@ func (s *server) compile(r wire.Request) (a wire.Answer, err error) {
 	if r.Op == wire.Load {
 		build = s.client.Deserialize
 	}
-	e, err := build(slices.Clone(data), r.Devices)
+	e, err := build(data, r.Devices)
 	if err != nil {
 		return a, err
 	}
 	s.last++
 	s.programs[s.last], a.ID = e, s.last
 	if m, err := e.Memory(); err == nil { // not every plugin knows
-		a.Memory = list(m)
+		a.Memory = wire.Footprint(m)
 	}
 	if !r.Keep {
 		return a, nil
@@ -137,15 +137,13 @@ func (s *server) compile(r wire.Request) (a wire.Answer, err error) {
 	return a, err
 }
 
-func list(m pjrt.Memory) []int64 { return []int64{m.Code, m.In, m.Out, m.Shared, m.Temporary} }
-
 func (s *server) compileTarget(r wire.Request) (wire.Answer, error) {
 	text, err := s.memory.Take(r.Bytes)
 	if err != nil {
 		return wire.Answer{}, err
 	}
-	m, err := s.target.Compile(slices.Clone(text), r.Devices)
-	return wire.Answer{Memory: list(m)}, err
+	m, err := s.target.Compile(text, r.Devices)
+	return wire.Answer{Memory: wire.Footprint(m)}, err
 }
 
 func (s *server) upload(r wire.Request) (a wire.Answer, err error) {

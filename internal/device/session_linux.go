@@ -5,27 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"gimbal/internal/device/wire"
 	"gimbal/internal/graph"
 )
-
-// Options says which devices a session opens, and how.
-type Options struct {
-	Plugin  string   // path of the plugin
-	Kind    string   // cuda, rocm, oneapi, tpu or cpu; "": what the name of the plugin tells
-	Devices int      // how many; 0: one
-	Target  string   // one of Targets, in place of devices that are there: programs are compiled and not run
-	Memory  float32  // share of a card's memory to take at once; 0: what the plugin takes
-	Env     []string // added to the environment of the process: NAME=VALUE
-	Helper  string   // path of gimbal-device; "": found
-	Cache   string   // folder of compiled programs; "": that of the user
-
-	Limit        time.Duration // longest time of a call; 0: 10 minutes
-	CompileLimit time.Duration // longest time to compile; 0: 1 hour
-}
 
 // session is a Session with a process of its own.
 type session struct {
@@ -38,7 +25,7 @@ type session struct {
 // Open starts a process that loads a plugin and takes its devices.
 func Open(ctx context.Context, o Options) (_ Session, err error) {
 	o.Limit, o.CompileLimit = cmp.Or(o.Limit, 10*time.Minute), cmp.Or(o.CompileLimit, time.Hour)
-	o.Devices = max(1, o.Devices)
+	o.Devices, o.Memory = cmp.Or(o.Devices, 1), cmp.Or(o.Memory, 0.9)
 	p, err := begin(ctx, o)
 	if err != nil {
 		return nil, err
@@ -56,9 +43,10 @@ func Open(ctx context.Context, o Options) (_ Session, err error) {
 		if err != nil {
 			return nil, err
 		}
-		r.Op, there = wire.Target, slices.Repeat([]Device{d}, o.Devices)
+		d.Memory = int64(float64(d.Memory) * float64(o.Memory))
+		r.Op, there = wire.Target, slices.Repeat([]Device{d}, max(1, o.Devices))
 		r.Options = []wire.Option{{Name: "target_config", Text: config},
-			{Name: "topology", Text: fmt.Sprintf("1x1x%d", o.Devices)}}
+			{Name: "topology", Text: fmt.Sprintf("1x1x%d", len(there))}}
 	}
 	a, err := p.ask(ctx, "open "+clean(o.Plugin), o.Limit, r, nil)
 	if err != nil {
@@ -82,7 +70,7 @@ func begin(ctx context.Context, o Options) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := start(path, o.Env)
+	p, err := start(path, o.environment())
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", clean(path), err)
 	}
@@ -98,23 +86,40 @@ func begin(ctx context.Context, o Options) (*process, error) {
 	return p, nil
 }
 
-// client is the options of the plugin's client.
-func (o Options) client() []wire.Option {
-	switch cmp.Or(o.Kind, KindOf(o.Plugin)) {
-	case "cpu":
-		return []wire.Option{{Name: "cpu_device_count", Int: int64(o.Devices)}}
-	case "cuda", "rocm", "oneapi":
-		visible := make([]int64, o.Devices)
-		for i := range visible {
-			visible[i] = int64(i)
+// environment is the environment of the process. All flags of XLA become one variable, in which the user's come last:
+// of two that contradict each other the last holds.
+func (o Options) environment() []string {
+	env, flags := append([]string{"TF_CPP_MIN_LOG_LEVEL=1"}, os.Environ()...), "" // no news of a plugin that works
+	for _, v := range append(vendor(o.Plugin, o.kind()), o.Env...) {
+		if more, ok := strings.CutPrefix(v, "XLA_FLAGS="); ok {
+			flags += more + " "
+		} else {
+			env = append(env, v)
 		}
-		list := []wire.Option{{Name: "visible_devices", Ints: visible}}
-		if o.Memory > 0 {
-			list = append(list, wire.Option{Name: "memory_fraction", Float: o.Memory})
-		}
-		return list
 	}
-	return nil
+	return append(env, "XLA_FLAGS="+strings.TrimSpace(flags+os.Getenv("XLA_FLAGS")))
+}
+
+func (o Options) kind() string { return cmp.Or(o.Kind, KindOf(o.Plugin)) }
+
+// client is the options of the plugin's client.
+func (o Options) client() (list []wire.Option) {
+	if o.kind() == "cpu" {
+		return []wire.Option{{Name: "cpu_device_count", Int: int64(max(1, o.Devices))}}
+	}
+	for _, h := range hardware {
+		if h.kind == o.kind() && h.platform != "" {
+			list = []wire.Option{{Name: "platform_name", Text: h.platform}, {Name: "memory_fraction", Float: o.Memory}}
+			if o.Devices > 0 {
+				visible := make([]int64, o.Devices)
+				for i := range visible {
+					visible[i] = int64(i)
+				}
+				list = append(list, wire.Option{Name: "visible_devices", Ints: visible})
+			}
+		}
+	}
+	return list
 }
 
 func (s *session) Plugin() Plugin { return s.plugin }
@@ -139,9 +144,7 @@ func (s *session) Compile(ctx context.Context, p graph.Program) (*Executable, er
 	if err != nil {
 		return nil, err
 	}
-	if len(a.Memory) == 5 {
-		m = Footprint{a.Memory[0], a.Memory[1], a.Memory[2], a.Memory[3], a.Memory[4]}
-	}
+	m = Footprint(a.Memory)
 	if data, err = s.memory.Take(a.Bytes); err != nil {
 		return nil, err
 	}
@@ -203,13 +206,21 @@ func (s *session) Fetch(ctx context.Context, a Array, device int, dst []byte) er
 	return err
 }
 
+// Free does not wait: the next request frees the arrays.
 func (s *session) Free(arrays ...Array) error {
-	r := wire.Request{Op: wire.Free}
 	for _, a := range arrays {
-		r.In = append(r.In, a.ID)
+		s.freed = append(s.freed, a.ID)
 	}
-	_, err := s.call(context.Background(), "free", r, nil)
-	return err
+	return s.failure
+}
+
+// Usage implements Meter.
+func (s *session) Usage(ctx context.Context) (all []Usage, err error) {
+	a, err := s.call(ctx, "memory", wire.Request{Op: wire.Usage}, nil)
+	for _, d := range a.Devices {
+		all = append(all, Usage{d.Used, d.Peak})
+	}
+	return all, err
 }
 
 func (s *session) Close() error { return s.close() }

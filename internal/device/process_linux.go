@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -16,15 +17,10 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"gimbal/internal/device/wire"
 )
-
-// ErrLost is wrapped by errors of a process that ended, that hung, or whose device is gone. What lay on the devices is
-// lost; a new session can be opened.
-var ErrLost = errors.New("the process that owns the devices is lost")
-
-// ErrMemory is wrapped by errors of a device that has too little memory.
-var ErrMemory = errors.New("the device has too little memory")
 
 // helperName is the program that owns devices.
 const helperName = "gimbal-device"
@@ -55,22 +51,21 @@ func helper(named string) (string, error) {
 // process is a running gimbal-device.
 type process struct {
 	cmd     *exec.Cmd
-	in      *os.File // requests
-	out     *os.File // answers
+	ended   chan struct{} // closed when the process has ended
+	in      *os.File      // requests
+	out     *os.File      // answers
 	answers chan reply
 	file    *os.File // of the shared memory
 	memory  *wire.Memory
 	stderr  *tail
+	freed   []int64  // arrays to be freed by the next request
 	owed    *request // nil: all are answered
 	failure error    // why no request is possible any more
 }
 
 // start starts gimbal-device at path.
 func start(path string, env []string) (_ *process, err error) {
-	if runtime.GOOS != "linux" {
-		return nil, errors.New("accelerators are used on Linux only")
-	}
-	p := &process{answers: make(chan reply, 2), stderr: new(tail)}
+	p := &process{answers: make(chan reply, 2), ended: make(chan struct{}), stderr: new(tail)}
 	defer func() {
 		if err != nil {
 			p.close()
@@ -92,12 +87,23 @@ func start(path string, env []string) (_ *process, err error) {
 	defer answers.Close()
 	p.in, p.out = in, out
 	cmd := exec.Command(path)
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = requests, p.stderr, p.stderr
 	cmd.ExtraFiles = []*os.File{wire.MemoryFD - 3: p.file, wire.AnswersFD - 3: answers}
 	cmd.WaitDelay = time.Second
-	tie(cmd)
-	if err := cmd.Start(); err != nil {
+	// It ends with this process, and interrupts of a terminal do not reach it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // the process would end with the thread that started it
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		if started <- err; err == nil {
+			_ = cmd.Wait() // its state tells
+			close(p.ended)
+		}
+	}()
+	if err := <-started; err != nil {
 		return nil, fmt.Errorf("%w (a system without glibc cannot start it)", err)
 	}
 	p.cmd = cmd
@@ -112,6 +118,17 @@ func start(path string, env []string) (_ *process, err error) {
 		}
 	}()
 	return p, nil
+}
+
+// sharedFile makes a file in memory. Nobody can make it shorter, so that what is mapped stays there.
+func sharedFile() (*os.File, error) {
+	fd, err := unix.MemfdCreate("gimbal-device", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	f := os.NewFile(uintptr(fd), "shared memory")
+	_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK)
+	return f, os.NewSyscallError("fcntl", err)
 }
 
 // reply is an answer, or why none came.
@@ -137,6 +154,7 @@ func (p *process) ask(ctx context.Context, what string, limit time.Duration, r w
 		return a, fmt.Errorf("%s: %w", what, err)
 	}
 	copy(place, data)
+	r.Free, p.freed = p.freed, nil
 	p.owed = &request{p, what, limit, time.Now().Add(limit)}
 	if err = errors.Join(p.in.SetWriteDeadline(p.owed.deadline), wire.Write(p.in, r)); err != nil {
 		return a, p.owed.lose(err)
@@ -188,17 +206,29 @@ func (r *request) wait(ctx context.Context) (wire.Answer, error) {
 
 // lose ends the process, which did not answer, and returns why it is lost.
 func (p *request) lose(err error) error {
-	_ = p.cmd.Process.Kill() // changes nothing about a process that has ended
-	_ = p.cmd.Wait()
+	ended := p.end(0)
 	why := clean(err.Error())
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		why = fmt.Sprintf("no answer within %v", p.limit)
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.EPIPE):
+	case ended && (errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE)):
 		why = "it ended: " + p.cmd.ProcessState.String()
 	}
 	p.failure = fmt.Errorf("%w: %s: %s%s", ErrLost, p.what, why, p.stderr)
 	return p.failure
+}
+
+// end kills the process where it does not end by itself in time, and reports whether it has ended. One that waits for a
+// driver cannot be killed.
+func (p *process) end(patience time.Duration) bool {
+	kill := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() }) // nothing happens to one that has ended
+	defer kill.Stop()
+	select {
+	case <-p.ended:
+		return true
+	case <-time.After(patience + 5*time.Second):
+		return false
+	}
 }
 
 // close ends the process. It may have failed or never started.
@@ -209,10 +239,8 @@ func (p *process) close() error {
 			errs = append(errs, f.Close())
 		}
 	}
-	if p.cmd != nil && p.cmd.ProcessState == nil {
-		kill := time.AfterFunc(2*time.Second, func() { _ = p.cmd.Process.Kill() })
-		_ = p.cmd.Wait()
-		kill.Stop()
+	if p.cmd != nil {
+		p.end(2 * time.Second)
 	}
 	if p.file != nil {
 		errs = append(errs, p.memory.Close(), p.file.Close())
@@ -228,9 +256,11 @@ type tail struct {
 }
 
 const (
-	tailBytes = 8 << 10
+	tailBytes = 32 << 10
 	tailLines = 6
 )
+
+var crash = regexp.MustCompile(`^(SIG[A-Z]+: |panic: |fatal error: |\*\*\* Check failure stack trace)`)
 
 func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
@@ -250,6 +280,9 @@ func (t *tail) String() string {
 	for l := range strings.Lines(string(t.text)) {
 		if l = strings.TrimSpace(l); l != "" {
 			lines = append(lines, clean(l))
+		}
+		if crash.MatchString(l) { // stacks and registers follow
+			break
 		}
 	}
 	if len(lines) == 0 {
