@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"gimbal/internal/engine"
 	"gimbal/internal/generate"
 )
 
@@ -13,10 +12,3 @@ func (e *deviceEngine) Decoder(rows, capacity int) (generate.Decoder, error) {
 	return nil, errors.New("device: no decoder yet")
 }
 
-func (e *deviceEngine) probe(ctx context.Context, in engine.Input) (v engine.Values, err error) {
-	return v, errors.New("device: no probe yet")
-}
-
-func (e *deviceEngine) tensorStats(ctx context.Context, p engine.Proposal, r *engine.Report) error {
-	return errors.New("device: no stats yet")
-}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"gimbal/internal/engine"
 	"gimbal/internal/graph"
@@ -62,6 +63,9 @@ func (o *opener) engine(s engine.Spec, attention string) *deviceEngine {
 	count, length := o.rowsOf(s)
 	e.pass = graph.Pass{Arch: s.Arch, Rows: count, Length: length, Mode: s.Mode, Checkpointing: s.Checkpointing,
 		Attention: attention, Devices: o.options.Devices}
+	if attention == graph.CuDNN {
+		e.pass.Segments = max(8, length/64)
+	}
 	if !s.Forward {
 		e.opt = &graph.Optimizer{Arch: s.Arch, Segments: engine.Segments(s.Arch), Options: s.Optim,
 			Devices: o.options.Devices}
@@ -118,30 +122,50 @@ func (e *deviceEngine) compiled(ctx context.Context, key programKey, text func()
 
 // run runs a program on lists of arrays, one after the other.
 func (e *deviceEngine) run(ctx context.Context, x *Executable, lists ...[]Array) ([]Array, error) {
-	var in []Array
-	for _, list := range lists {
-		in = append(in, list...)
-	}
-	out, err := e.opener.session.Run(ctx, x, in)
+	out, err := e.opener.session.Run(ctx, x, slices.Concat(lists...))
 	if err != nil {
 		return nil, fmt.Errorf("device: run %s: %w", x.Name, err)
 	}
 	return out, nil
 }
 
-// zeros makes arrays whose elements are all zero.
-func (e *deviceEngine) zeros(ctx context.Context, what string, shapes []graph.Shape) ([]Array, error) {
-	x, err := e.compiled(ctx, programKey{kind: "zeros of " + what}, func() graph.Program {
-		return graph.Zeros(shapes, e.opener.options.Devices)
-	})
+// runOf runs a program of which an engine has one.
+func (e *deviceEngine) runOf(ctx context.Context, kind string, text func() graph.Program, lists ...[]Array) (
+	[]Array, error) {
+	x, err := e.compiled(ctx, programKey{kind: kind}, text)
 	if err != nil {
 		return nil, err
 	}
-	return e.run(ctx, x)
+	return e.run(ctx, x, lists...)
 }
 
-// numbers makes an array of numbers that is the same on every device. The list has one element.
-func (e *deviceEngine) numbers(ctx context.Context, values []float32, dims ...int) ([]Array, error) {
+// ask runs a program of which an engine has one, and fetches its results.
+func (e *deviceEngine) ask(ctx context.Context, kind string, text func() graph.Program, lists [][]Array,
+	dst ...[]byte) error {
+	out, err := e.runOf(ctx, kind, text, lists...)
+	if err != nil {
+		return err
+	}
+	return e.take(ctx, out, dst...)
+}
+
+// take fetches arrays from the first device and gives them back.
+func (e *deviceEngine) take(ctx context.Context, arrays []Array, dst ...[]byte) (err error) {
+	for i, a := range arrays {
+		if err == nil {
+			err = e.fetch(ctx, a, 0, dst[i])
+		}
+	}
+	return errors.Join(err, e.free(&arrays))
+}
+
+// zeros makes arrays whose elements are all zero.
+func (e *deviceEngine) zeros(ctx context.Context, what string, shapes []graph.Shape) ([]Array, error) {
+	return e.runOf(ctx, "zeros of "+what, func() graph.Program { return graph.Zeros(shapes, e.opener.options.Devices) })
+}
+
+// upload makes an array of numbers, of the given shape, that is the same on every device. The list has one element.
+func (e *deviceEngine) upload(ctx context.Context, values []float32, dims ...int) ([]Array, error) {
 	a, err := e.opener.session.Upload(ctx, graph.Shape{Type: graph.F32, Dims: dims}, e.opener.options.Devices,
 		bytesOf(values))
 	if err != nil {
@@ -151,8 +175,8 @@ func (e *deviceEngine) numbers(ctx context.Context, values []float32, dims ...in
 }
 
 // fetch copies the part of one device.
-func (e *deviceEngine) fetch(ctx context.Context, a Array, device int, dst []float32) error {
-	if err := e.opener.session.Fetch(ctx, a, device, bytesOf(dst)); err != nil {
+func (e *deviceEngine) fetch(ctx context.Context, a Array, device int, dst []byte) error {
+	if err := e.opener.session.Fetch(ctx, a, device, dst); err != nil {
 		return fmt.Errorf("device: fetch: %w", err)
 	}
 	return nil

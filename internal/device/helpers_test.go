@@ -1,8 +1,11 @@
 package device
 
 import (
+	"context"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"gimbal/internal/config"
@@ -14,9 +17,9 @@ import (
 )
 
 const (
-	vocab   = 61
-	length  = 24
-	micro   = 40
+	vocab  = 61
+	length = 24
+	micro  = 40
 )
 
 // shapes are the four families, with every choice that they make.
@@ -72,10 +75,26 @@ func cpu(t testing.TB) engine.Opener {
 	return o
 }
 
-// on returns the opener on so many devices of the plugin under test.
+// sessions are those that tests share, by the number of devices: to compile a program takes seconds.
+var sessions = map[int]Session{}
+
+// on returns the opener on so many devices of the first plugin under test. PJRT_CACHE is a folder that keeps compiled
+// programs from one run of the tests to the next.
 func on(t testing.TB, devices int) engine.Opener {
 	t.Helper()
-	return New(openTest(t, devices), EngineOptions{Devices: devices})
+	if sessions[devices] == nil {
+		o := testOptions(t, plugins(t)[0], devices)
+		o.Cache = os.Getenv("PJRT_CACHE")
+		if o.Cache == "" {
+			o.Cache = filepath.Join(filepath.Dir(o.Helper), "programs")
+		}
+		s, err := Open(context.Background(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sessions[devices] = s
+	}
+	return New(sessions[devices], EngineOptions{Devices: devices})
 }
 
 // batch is sequences of many lengths, of which most labels count.

@@ -65,8 +65,8 @@ func (e *deviceEngine) inspectPasses(ctx context.Context, r *engine.Inspection) 
 	for _, run := range e.passes[r.Pass].runs {
 		for d := range e.opener.options.Devices {
 			isFinite := make([]byte, run.out[1].Bytes()) // embedding, blocks, nats
-			if err := e.opener.session.Fetch(ctx, run.out[1], d, isFinite); err != nil {
-				return fmt.Errorf("device: fetch: %w", err)
+			if err := e.fetch(ctx, run.out[1], d, isFinite); err != nil {
+				return err
 			}
 			if i := slices.Index(isFinite[:first], 0); i >= 0 {
 				first = i

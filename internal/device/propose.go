@@ -10,12 +10,18 @@ import (
 	"gimbal/internal/optim"
 )
 
-// Propose implements engine.Engine. It waits for the devices: for the nats of all rows and for one list of numbers.
+// proposed is Muon's directions, one of each matrix, and the factor on the gradients that they are for.
+type proposed struct {
+	directions []Array
+	scale      float64
+}
+
+// Propose implements engine.Engine. It waits for the devices: for the nats of all rows, and for one list of numbers.
 func (e *deviceEngine) Propose(ctx context.Context, p engine.Proposal) (r engine.Report, err error) {
 	if e.opt == nil {
 		panic("device: proposal on an engine without an optimizer")
 	}
-	if err := ctx.Err(); err != nil {
+	if err := errors.Join(e.broken, ctx.Err()); err != nil {
 		return r, err
 	}
 	if err := e.reduce(ctx); err != nil {
@@ -23,26 +29,18 @@ func (e *deviceEngine) Propose(ctx context.Context, p engine.Proposal) (r engine
 	}
 	var said graph.Report
 	if p.Detail&engine.NoUpdate != 0 {
-		var norms []float32
-		if norms, err = e.measure(ctx, "norms", e.opt.Norms, e.reduced); err == nil {
-			_, said.Norms, said.Norm = e.opt.ReadNorms(norms)
-			said.Scale, _ = optim.ClipScale(said.Norm, p.Clip)
-		}
+		said, err = e.norms(ctx, p)
 	} else {
 		said, err = e.propose(ctx, p)
-	}
-	var nats float64
-	if err == nil {
-		nats, err = e.settle(ctx)
 	}
 	if err != nil {
 		return r, err
 	}
-	r = engine.Report{Loss: nats * p.Scale, GradNorm: said.Norm, ClipScale: said.Scale, LR: p.LR,
-		UpdateRatio: said.Ratio}
-	if !finite(r.GradNorm) {
-		r.ClipScale, r.UpdateRatio = 1, 0
+	nats, err := e.settle(ctx)
+	if err != nil {
+		return r, err
 	}
+	r = engine.Report{Loss: nats * p.Scale, GradNorm: said.Norm, ClipScale: said.Scale, LR: p.LR, UpdateRatio: said.Ratio}
 	if p.Detail&engine.Norms != 0 {
 		r.Norms = said.Norms
 	}
@@ -52,73 +50,31 @@ func (e *deviceEngine) Propose(ctx context.Context, p engine.Proposal) (r engine
 		}
 	}
 	if p.Detail&engine.Hashes != 0 {
-		r.Hashes = make([]uint64, len(e.info.Tensors))
-		err = e.eachGradient(ctx, func(i int, values []float32) bool {
-			r.Hashes[i] = engine.Hash(values)
-			return true
-		})
+		hashes := make([]uint32, 2*len(e.info.Tensors))
+		if err := e.ask(ctx, "hashes", e.opt.Hashes, [][]Array{e.reduced}, bytesOf(hashes)); err != nil {
+			return r, err
+		}
+		r.Hashes = e.opt.ReadHashes(hashes)
 	}
-	return r, err
+	return r, nil
 }
 
-// reduce adds up the gradients of all devices.
-func (e *deviceEngine) reduce(ctx context.Context) error {
-	if err := e.needGrads(ctx); err != nil || e.reduced != nil {
-		return err
+// norms describes the gradients alone.
+func (e *deviceEngine) norms(ctx context.Context, p engine.Proposal) (said graph.Report, err error) {
+	norms := make([]float32, 2*len(e.info.Tensors))
+	if err := e.ask(ctx, "norms", e.opt.Norms, [][]Array{e.reduced}, bytesOf(norms)); err != nil {
+		return said, err
 	}
-	if e.opener.options.Devices == 1 {
-		e.reduced = e.grads
-		return nil
+	_, said.Norms, said.Norm = e.opt.ReadNorms(norms)
+	if said.Scale, err = optim.ClipScale(said.Norm, p.Clip); err != nil {
+		said.Scale = 1
 	}
-	x, err := e.compiled(ctx, programKey{kind: "reduce"}, e.opt.Reduce)
-	if err != nil {
-		return err
-	}
-	e.reduced, err = e.run(ctx, x, e.grads)
-	return err
-}
-
-// changed forgets what was computed from gradients that have changed since.
-func (e *deviceEngine) changed() {
-	if e.opener.options.Devices > 1 {
-		e.free(&e.reduced)
-	}
-	e.reduced = nil
-	e.free(&e.proposed.directions)
-}
-
-// measure runs a program and fetches its first result.
-func (e *deviceEngine) measure(ctx context.Context, kind string, text func() graph.Program, lists ...[]Array) (
-	[]float32, error) {
-	out, err := e.runOf(ctx, kind, text, lists...)
-	if err != nil {
-		return nil, err
-	}
-	defer e.free(&out)
-	numbers := make([]float32, out[0].Bytes()/4)
-	return numbers, e.fetch(ctx, out[0], 0, numbers)
-}
-
-// runOf runs a program that an engine has once.
-func (e *deviceEngine) runOf(ctx context.Context, kind string, text func() graph.Program, lists ...[]Array) (
-	[]Array, error) {
-	x, err := e.compiled(ctx, programKey{kind: kind}, text)
-	if err != nil {
-		return nil, err
-	}
-	return e.run(ctx, x, lists...)
-}
-
-// proposed says for which scale the directions are.
-type proposed struct {
-	directions []Array
-	scale      float64
+	return said, nil
 }
 
 // propose describes the update and keeps Muon's directions for Commit.
 func (e *deviceEngine) propose(ctx context.Context, p engine.Proposal) (said graph.Report, err error) {
-	e.free(&e.proposed.directions)
-	numbers, err := e.numbers(ctx, e.opt.Numbers(p.Step, p.LR, p.Clip), 5)
+	numbers, err := e.upload(ctx, e.opt.Numbers(p.Step, p.LR, p.Clip), 5)
 	if err != nil {
 		return said, err
 	}
@@ -127,15 +83,69 @@ func (e *deviceEngine) propose(ctx context.Context, p engine.Proposal) (said gra
 	if err != nil {
 		return said, err
 	}
-	report := out[:1:1]
-	defer e.free(&report)
+	e.free(&e.proposed.directions)
+	e.proposed.directions = out[1:]
 	values := make([]float32, out[0].Bytes()/4)
-	if err := e.fetch(ctx, out[0], 0, values); err != nil {
-		return said, errors.Join(err, e.opener.session.Free(out[1:]...))
+	if err := e.take(ctx, out[:1], bytesOf(values)); err != nil {
+		return said, err
 	}
 	said = e.opt.ReadReport(values)
-	e.proposed = proposed{out[1:], said.Scale}
+	e.proposed.scale = said.Scale
 	return said, nil
+}
+
+// tensorStats describes gradient and update of every tensor.
+func (e *deviceEngine) tensorStats(ctx context.Context, p engine.Proposal, r *engine.Report) error {
+	scale := r.ClipScale
+	if r.GradNorm-r.GradNorm != 0 {
+		scale = 0
+	}
+	numbers, err := e.upload(ctx, e.opt.Numbers(p.Step, p.LR, scale), 5)
+	if err != nil {
+		return err
+	}
+	defer e.free(&numbers)
+	if err := e.direct(ctx, numbers, nil, scale); err != nil {
+		return err
+	}
+	sizes, counts := make([]float32, 7*len(e.info.Tensors)), make([]uint32, 2*len(e.info.Tensors))
+	err = e.ask(ctx, "stats", e.opt.Stats, [][]Array{e.params, e.slots, e.reduced, e.proposed.directions, numbers},
+		bytesOf(sizes), bytesOf(counts))
+	if err == nil {
+		r.Tensors, r.UpdateMedian = e.opt.ReadStats(sizes, counts)
+	}
+	return err
+}
+
+// direct makes the directions for a factor on the gradients, and one for each tensor, unless they are there. numbers
+// holds the first.
+func (e *deviceEngine) direct(ctx context.Context, numbers []Array, factors []float64, scale float64) error {
+	if !e.spec.Optim.Muon || factors == nil && e.proposed.directions != nil && e.proposed.scale == scale {
+		return nil
+	}
+	each, err := e.factors(ctx, factors)
+	if err != nil {
+		return err
+	}
+	defer e.free(&each)
+	out, err := e.runOf(ctx, "direct", e.opt.Direct, e.slots, e.reduced, numbers, each)
+	if err != nil {
+		return err
+	}
+	e.free(&e.proposed.directions)
+	if e.proposed = (proposed{out, scale}); factors != nil {
+		e.proposed.scale = -1 // they are for this update only
+	}
+	return nil
+}
+
+// factors makes the factors on the gradients of the tensors; nil: 1.
+func (e *deviceEngine) factors(ctx context.Context, factors []float64) ([]Array, error) {
+	values := slices.Repeat([]float32{1}, len(e.info.Tensors))
+	for i, f := range factors {
+		values[i] = float32(f)
+	}
+	return e.upload(ctx, values, len(values))
 }
 
 // Commit implements engine.Engine. It does not wait for the devices.
@@ -147,29 +157,20 @@ func (e *deviceEngine) Commit(u engine.Update) (lr float64, err error) {
 	if err := e.reduce(ctx); err != nil {
 		return 0, err
 	}
-	factors := u.Factors
-	if factors == nil {
-		factors = slices.Repeat([]float64{1}, len(e.info.Tensors))
-	}
-	numbers, err := e.numbers(ctx, e.opt.Numbers(u.Step, u.LR, u.Scale), 5)
+	numbers, err := e.upload(ctx, e.opt.Numbers(u.Step, u.LR, u.Scale), 5)
 	if err != nil {
 		return 0, err
 	}
 	defer e.free(&numbers)
-	each, err := e.numbers(ctx, narrow(factors), len(factors))
+	if err := e.direct(ctx, numbers, u.Factors, u.Scale); err != nil {
+		return 0, err
+	}
+	factors, err := e.factors(ctx, u.Factors)
 	if err != nil {
 		return 0, err
 	}
-	defer e.free(&each)
-	if e.spec.Optim.Muon && (u.Factors != nil || e.proposed.directions == nil || e.proposed.scale != u.Scale) {
-		e.free(&e.proposed.directions)
-		out, err := e.runOf(ctx, "direct", e.opt.Direct, e.slots, e.reduced, numbers, each)
-		if err != nil {
-			return 0, err
-		}
-		e.proposed.directions = out
-	}
-	out, err := e.runOf(ctx, "update", e.opt.Update, e.params, e.slots, e.reduced, e.proposed.directions, numbers, each)
+	defer e.free(&factors)
+	out, err := e.runOf(ctx, "update", e.opt.Update, e.params, e.slots, e.reduced, e.proposed.directions, numbers, factors)
 	if err != nil {
 		return 0, err
 	}
@@ -179,10 +180,25 @@ func (e *deviceEngine) Commit(u engine.Update) (lr float64, err error) {
 	return u.LR, nil
 }
 
-func narrow(values []float64) []float32 {
-	list := make([]float32, len(values))
-	for i, v := range values {
-		list[i] = float32(v)
+// reduce adds up the gradients of all devices.
+func (e *deviceEngine) reduce(ctx context.Context) error {
+	if err := e.needGrads(ctx); err != nil || e.reduced != nil {
+		return err
 	}
-	return list
+	if e.opener.options.Devices == 1 {
+		e.reduced = e.grads
+		return nil
+	}
+	out, err := e.runOf(ctx, "reduce", e.opt.Reduce, e.grads)
+	e.reduced = out
+	return err
+}
+
+// changed forgets what was computed from gradients that have changed since.
+func (e *deviceEngine) changed() {
+	if e.opener.options.Devices > 1 {
+		e.free(&e.reduced)
+	}
+	e.reduced = nil
+	e.free(&e.proposed.directions)
 }

@@ -12,7 +12,6 @@ type rows struct {
 	length int
 	used   []int // positions of each row
 	places []place
-	most   int // sequences of a row
 
 	tokens, labels, segments, positions []int32 // (rows, length)
 	counts                              []float32
@@ -22,8 +21,9 @@ type rows struct {
 // place is where a sequence lies: position lo of the pass at position at, counted through all rows.
 type place struct{ lo, hi, at int }
 
-// pack returns the rows of a pass. Panics if a sequence is longer than a row.
-func pack(in engine.Input, length int) *rows {
+// packRows returns the rows of a pass, of at most the given number of sequences; 0: of any number. Panics if a sequence is
+// longer than a row.
+func packRows(in engine.Input, length, most int) *rows {
 	r := &rows{length: length}
 	var held []int // sequences of each row
 	for s := range len(in.Bounds) - 1 {
@@ -33,7 +33,7 @@ func pack(in engine.Input, length int) *rows {
 			panic("device: sequence longer than a row")
 		}
 		row := 0
-		for row < len(r.used) && r.used[row]+n > length {
+		for row < len(r.used) && (r.used[row]+n > length || most > 0 && held[row] == most) {
 			row++
 		}
 		if row == len(r.used) {
@@ -42,7 +42,6 @@ func pack(in engine.Input, length int) *rows {
 		r.places = append(r.places, place{lo, hi, row*length + r.used[row]})
 		r.used[row] += n
 		held[row]++
-		r.most = max(r.most, held[row])
 	}
 	r.fill(in)
 	return r

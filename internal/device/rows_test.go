@@ -28,9 +28,12 @@ func TestPack(t *testing.T) {
 	for s := range in.Dropout {
 		in.Dropout[s] = rng.New(1, rng.Dropout).Sub(uint64(s))
 	}
-	r := pack(in, 9)
-	if !slices.Equal(r.used, []int{9, 8, 8}) || r.most != 3 || len(r.tokens) != 27 {
-		t.Errorf("used %v, most %d", r.used, r.most)
+	r := packRows(in, 9, 0)
+	if !slices.Equal(r.used, []int{9, 8, 8}) || len(r.tokens) != 27 {
+		t.Errorf("used %v", r.used)
+	}
+	if two := packRows(in, 9, 2); !slices.Equal(two.used, []int{8, 8, 9}) {
+		t.Errorf("used %v with at most two sequences in a row", two.used)
 	}
 	r.grow(4, in)
 	taken := 0
@@ -68,7 +71,7 @@ func TestPack(t *testing.T) {
 			t.Error("a sequence was cut")
 		}
 	}()
-	pack(in, 7)
+	packRows(in, 7, 0)
 }
 
 // Rows go to the devices in turn, and come back to their places.

@@ -65,13 +65,6 @@ func (o *opener) multiply(mode string, size [3]int, in, out [][]float32) (err er
 	return nil
 }
 
-// Kinds of attention.
-const (
-	attentionPlain  = "plain"
-	attentionBlocks = "blocks"
-	attentionCuDNN  = "cudnn"
-)
-
 // shortRows is the length up to which plain attention needs little memory and is as fast as attention in blocks.
 const shortRows = 512
 
@@ -84,12 +77,12 @@ func (o *opener) attentionOf(ctx context.Context, s engine.Spec) (attention stri
 	case o.options.Attention != "":
 		kinds = []string{o.options.Attention}
 	case o.session.Plugin().Platform == "cuda" && s.Mode == model.ModeBF16:
-		kinds = []string{attentionCuDNN, attentionBlocks}
+		kinds = []string{graph.CuDNN, graph.Blocks}
 	case length > shortRows:
-		kinds = []string{attentionBlocks}
+		kinds = []string{graph.Blocks}
 	}
 	for _, kind := range kinds {
-		if kind == attentionPlain {
+		if kind == graph.Plain {
 			break
 		}
 		key := fmt.Sprint(kind, s.Mode, length, s.Arch.Heads, s.Arch.KVHeads, s.Arch.HeadSize)
@@ -110,7 +103,7 @@ func (o *opener) attentionOf(ctx context.Context, s engine.Spec) (attention stri
 			return kind, nil
 		}
 	}
-	return attentionPlain, nil
+	return graph.Plain, nil
 }
 
 // agree is how far gradients may be from those of plain attention, relative to their norm.
@@ -123,7 +116,7 @@ func (o *opener) compareAttention(ctx context.Context, kind string, s engine.Spe
 	s.Arch.Layers, s.Arch.Vocab, s.Arch.Dropout = 1, min(s.Arch.Vocab, 256), 0
 	s.MicroTokens, s.Forward = length*o.options.Devices, false
 	s.Optim = optim.Options{Beta1: 0.9, Beta2: 0.9, Eps: 1e-8}
-	want, err := o.gradients(ctx, attentionPlain, s)
+	want, err := o.gradients(ctx, graph.Plain, s)
 	if err != nil {
 		return err
 	}

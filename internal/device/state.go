@@ -86,7 +86,7 @@ func (e *deviceEngine) uploadSlots(ctx context.Context) error {
 func (e *deviceEngine) fetchParams(ctx context.Context) (*model.Params[float32], error) {
 	p := e.mirror().params
 	for i, v := range p.Views {
-		if err := e.fetch(ctx, e.params[i], 0, p.Flat[v.Lo:v.Hi]); err != nil {
+		if err := e.fetch(ctx, e.params[i], 0, bytesOf(p.Flat[v.Lo:v.Hi])); err != nil {
 			return nil, err
 		}
 	}
@@ -99,12 +99,12 @@ func (e *deviceEngine) fetchShards(ctx context.Context, a Array, dst []float32) 
 	for d := range e.opener.options.Devices {
 		mine := dst[min(d*part, len(dst)):min((d+1)*part, len(dst))]
 		if len(mine) == part {
-			if err := e.fetch(ctx, a, d, mine); err != nil {
+			if err := e.fetch(ctx, a, d, bytesOf(mine)); err != nil {
 				return err
 			}
 		} else if len(mine) > 0 {
 			filled := make([]float32, part)
-			if err := e.fetch(ctx, a, d, filled); err != nil {
+			if err := e.fetch(ctx, a, d, bytesOf(filled)); err != nil {
 				return err
 			}
 			copy(mine, filled)

@@ -25,7 +25,7 @@ type run struct {
 
 // Pass implements engine.Engine. Gradient alone does not wait for the devices.
 func (e *deviceEngine) Pass(ctx context.Context, in engine.Input, want engine.Want) (v engine.Values, err error) {
-	if err := ctx.Err(); err != nil {
+	if err := errors.Join(e.broken, ctx.Err()); err != nil {
 		return v, err
 	}
 	switch {
@@ -44,7 +44,7 @@ func (e *deviceEngine) Pass(ctx context.Context, in engine.Input, want engine.Wa
 			return v, err
 		}
 	}
-	if want&engine.PerToken != 0 || want == engine.Nats {
+	if want&engine.Probe == 0 && (want&engine.PerToken != 0 || want == engine.Nats) {
 		nats, logZ, err := e.forward(ctx, in, want&engine.PerToken != 0)
 		if err != nil {
 			return v, err
@@ -76,7 +76,7 @@ func (e *deviceEngine) accumulate(ctx context.Context, in engine.Input) error {
 	if err := e.needGrads(ctx); err != nil {
 		return err
 	}
-	scale, err := e.numbers(ctx, []float32{float32(in.Scale)})
+	scale, err := e.upload(ctx, []float32{float32(in.Scale)})
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ const (
 func (e *deviceEngine) compute(ctx context.Context, in engine.Input, kind string,
 	do func(*Executable, []Array) ([]Array, error)) (b batch, err error) {
 	devices, few := e.opener.options.Devices, up(e.pass.Rows, fewer)
-	r := pack(in, e.pass.Length)
+	r := packRows(in, e.pass.Length, e.pass.Segments)
 	b = batch{length: r.length, places: r.places}
 	need := up(len(r.used), devices)
 	for first, size := 0, 0; first < need; first += size {
@@ -124,7 +124,9 @@ func (e *deviceEngine) compute(ctx context.Context, in engine.Input, kind string
 		if err != nil {
 			return b, err
 		}
-		arrays, err := e.upload(ctx, r, first, size)
+		p := e.pass
+		p.Rows = size
+		arrays, err := e.uploadRows(ctx, p, r, first)
 		if err == nil {
 			var out []Array
 			out, err = do(x, arrays)
@@ -151,28 +153,37 @@ func (e *deviceEngine) program(ctx context.Context, kind string, rows int, dropo
 	})
 }
 
-// upload makes the arrays of n rows of each device.
-func (e *deviceEngine) upload(ctx context.Context, r *rows, first, n int) (list []Array, err error) {
-	devices := e.opener.options.Devices
-	put := func(t graph.Type, data []byte, words ...int) {
-		if err != nil {
-			return
-		}
+// uploadRows makes the arrays of rows of each device from row first on, in the order of graph.Gradient.
+func (e *deviceEngine) uploadRows(ctx context.Context, p graph.Pass, r *rows, first int) (list []Array, err error) {
+	devices, n := p.Devices, p.Rows
+	put := func(t graph.Type, data []byte, dims ...int) {
 		var a Array
-		dims := append([]int{n, r.length}, words...)
-		if a, err = e.opener.session.Upload(ctx, graph.Shape{Type: t, Dims: dims}, devices, data); err == nil {
+		if err == nil {
+			a, err = e.opener.session.Upload(ctx, graph.Shape{Type: t, Dims: dims}, devices, data)
+		}
+		if err == nil {
 			list = append(list, a)
 		}
 	}
-	for _, values := range [][]int32{r.tokens, r.labels} {
-		put(graph.I32, bytesOf(deal(values, r.length, devices, first, n)))
-	}
-	put(graph.F32, bytesOf(deal(r.counts, r.length, devices, first, n)))
-	for _, values := range [][]int32{r.segments, r.positions} {
-		put(graph.I32, bytesOf(deal(values, r.length, devices, first, n)))
-	}
+	numbers := func(all []int32) []int32 { return deal(all, r.length, devices, first, n) }
+	segments := numbers(r.segments)
+	put(graph.I32, bytesOf(numbers(r.tokens)), n, r.length)
+	put(graph.I32, bytesOf(numbers(r.labels)), n, r.length)
+	put(graph.F32, bytesOf(deal(r.counts, r.length, devices, first, n)), n, r.length)
+	put(graph.I32, bytesOf(segments), n, r.length)
+	put(graph.I32, bytesOf(numbers(r.positions)), n, r.length)
 	if r.keys != nil {
-		put(graph.U32, bytesOf(deal(r.keys, 4*r.length, devices, first, n)), 4)
+		put(graph.U32, bytesOf(deal(r.keys, 4*r.length, devices, first, n)), n, r.length, 4)
+	}
+	if p.Attention == graph.CuDNN {
+		var lengths, offsets []int32
+		for d := range devices {
+			own, places, wrong := p.Packed(segments[d*n*r.length : (d+1)*n*r.length])
+			err = errors.Join(err, wrong)
+			lengths, offsets = append(lengths, own...), append(offsets, places...)
+		}
+		put(graph.I32, bytesOf(lengths), n, p.Segments)
+		put(graph.I32, bytesOf(offsets), n, p.Segments+1)
 	}
 	return list, err
 }
@@ -185,7 +196,7 @@ func (e *deviceEngine) fetchRows(ctx context.Context, b batch, result int) ([]fl
 	for _, r := range b.runs {
 		part := make([]float32, r.rows*b.length)
 		for d := range devices {
-			if err := e.fetch(ctx, r.out[result], d, part); err != nil {
+			if err := e.fetch(ctx, r.out[result], d, bytesOf(part)); err != nil {
 				return nil, err
 			}
 			collect(all, part, b.length, devices, d, r.first)

@@ -32,6 +32,7 @@ func (s *pass) attentionHalf(i int, x value) (y value, back func(dy value) value
 	normed, normBack := s.norm(t.norm1, x)
 	qkv, qkvBack := s.linear(t.qkv, normed)
 	parts, headsBack := s.heads(t, qkv)
+	s.parts = append(s.parts, parts)
 	o, attentionBack := s.attention(parts)
 	branch, oBack := s.linear(t.o, o)
 	return s.residual(i, 1+2*i, x, branch, func(d value) value {
@@ -45,6 +46,7 @@ func (s *pass) mlpHalf(i int, x value) (y value, back func(dy value) value) {
 	normed, normBack := s.norm(t.norm2, x)
 	hidden, hiddenBack := s.linear(t.gateUp, normed)
 	active, activeBack := s.activation(hidden)
+	s.active = append(s.active, active)
 	branch, downBack := s.linear(t.down, active)
 	return s.residual(i, 2+2*i, x, branch, func(d value) value {
 		return normBack(hiddenBack(activeBack(downBack(d))))

@@ -65,13 +65,17 @@ func (b *builder) later(vs ...value) []value {
 	return b.several(shapes, "stablehlo.optimization_barrier %s : %s", names, types)
 }
 
-// sort sorts keys and takes values along, in a stable order.
-func (b *builder) sort(keys, values value) []value {
-	names, types, shapes := texts([]value{keys, values})
-	k, v := Shape{Type: keys.Type}, Shape{Type: values.Type}
+// sort sorts the first of xs along its first dimension, in a stable order, and takes the others along.
+func (b *builder) sort(xs ...value) []value {
+	names, types, shapes := texts(xs)
+	var args []string
+	for i, x := range xs {
+		args = append(args, fmt.Sprintf("%%a%d: %s, %%b%d: %s", i, Shape{Type: x.Type}, i, Shape{Type: x.Type}))
+	}
+	key := Shape{Type: xs[0].Type}
 	return b.several(shapes, `"stablehlo.sort"(%s) <{dimension = 0 : i64, is_stable = true}> ({
-  ^bb0(%%a: %s, %%b: %s, %%c: %s, %%d: %s):
-    %%s = stablehlo.compare LT, %%a, %%b : (%s, %s) -> tensor<i1>
+  ^bb0(%s):
+    %%s = stablehlo.compare LT, %%a0, %%b0 : (%s, %s) -> tensor<i1>
     stablehlo.return %%s : tensor<i1>
-  }) : (%s) -> (%s)`, names, k, k, v, v, k, k, types, types)
+  }) : (%s) -> (%s)`, names, strings.Join(args, ", "), key, key, types, types)
 }

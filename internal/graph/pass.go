@@ -40,7 +40,11 @@ type pass struct {
 	tokens, labels, counts, seg, pos value // (N)
 	keys                             value // (N, 4)
 	flash                            [2]value
-	finite                           []value // so far
+
+	// What went by, for those who look at it.
+	stream []value    // (N, C) before each block and after the last
+	parts  [][3]value // what attention reads
+	active []value    // (N, F) of each MLP
 
 }
 
@@ -88,11 +92,11 @@ func Gradient(p Pass) Program {
 	x, back := s.decoder()
 	nats, _, _, dx := s.head(x, scale)
 	back(dx)
-	s.finite = append(s.finite, s.allFinite(nats))
-	for i, f := range s.finite {
-		s.finite[i] = s.reshape(f, 1)
+	var finite []value
+	for _, x := range append(s.stream, nats) {
+		finite = append(finite, s.reshape(s.allFinite(x), 1))
 	}
-	outs := append(s.g, s.reshape(nats, p.Rows, p.Length), s.concat(0, s.finite...))
+	outs := append(s.g, s.reshape(nats, p.Rows, p.Length), s.concat(0, finite...))
 	return s.program("gradient", max(1, p.Devices), outs...)
 }
 
@@ -109,19 +113,18 @@ func Forward(p Pass) Program {
 // decoder is everything but the head: x (N, C).
 func (s *pass) decoder() (x value, back func(dy value)) {
 	x, embedBack := s.embedding()
-	s.finite = append(s.finite, s.allFinite(x))
-	ins, backs := make([]value, s.Arch.Layers), make([]func(value) value, s.Arch.Layers)
-	for i := range ins {
-		ins[i] = x
+	s.stream = []value{x}
+	backs := make([]func(value) value, s.Arch.Layers)
+	for i := range backs {
 		x, backs[i] = s.block(i, x)
-		s.finite = append(s.finite, s.allFinite(x))
+		s.stream = append(s.stream, x)
 	}
 	x, normBack := s.norm(s.final, x)
 	return x, func(dy value) {
 		d := normBack(dy)
-		for i := len(ins) - 1; i >= 0; i-- {
-			if s.Checkpointing == model.CheckpointBlock && i < len(ins)-1 {
-				again := s.later(ins[i], d)
+		for i := len(backs) - 1; i >= 0; i-- {
+			if s.Checkpointing == model.CheckpointBlock && i < len(backs)-1 {
+				again := s.later(s.stream[i], d)
 				_, backs[i] = s.block(i, again[0])
 				d = again[1]
 			}
