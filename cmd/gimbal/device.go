@@ -77,7 +77,7 @@ type deviceListCmd struct {
 }
 
 func (c *deviceListCmd) Run(e *env) error {
-	found := device.Find()
+	found := device.Find(true)
 	if filepath.Base(c.Device) != c.Device && c.Device != "" {
 		found = []device.Found{{Path: c.Device, Kind: device.KindOf(c.Device)}}
 	}
@@ -105,10 +105,13 @@ func (c *deviceListCmd) Run(e *env) error {
 	}
 	if len(rows) == 0 {
 		fmt.Fprint(e.stdout, "no accelerator was found, so the CPU computes; looked in\n")
-		for _, place := range device.Places() {
+		for _, place := range device.Places(true) {
 			fmt.Fprintf(e.stdout, "  %s\n", runs.Escape(place))
 		}
-		fmt.Fprintf(e.stdout, "to use a card of NVIDIA:\n  %s\n", device.Install)
+		fmt.Fprintln(e.stdout, "install one of")
+		for _, kind := range device.Kinds()[:4] { // the last is for tests
+			fmt.Fprintf(e.stdout, "  %s\n", device.Install(kind))
+		}
 	}
 	return nil
 }

@@ -17,9 +17,6 @@ import (
 // multiplies by a race between them.
 const sameBits = "--xla_gpu_exclude_nondeterministic_ops=true --xla_gpu_enable_triton_gemm=false"
 
-// Install is how the plugin of NVIDIA's cards is installed.
-const Install = `pip install "jax-cuda13-plugin[with-cuda]"`
-
 // Choose returns the opener of the hardware that n names: engine.CPU, or one of devices. auto is a device that is found
 // and passes its test, else the CPU; a plugin for CPUs is taken by its path only. note is told why a device that is
 // there is not used.
@@ -46,7 +43,7 @@ func Choose(ctx context.Context, n config.Numeric, workers int, note func(string
 
 // automatic returns the opener of the first plugin for accelerators whose devices work; nil: there is none.
 func automatic(ctx context.Context, n config.Numeric, note func(string, ...any)) (engine.Opener, error) {
-	for _, f := range Find() {
+	for _, f := range Find(false) {
 		if f.Kind == "cpu" {
 			continue
 		}
@@ -88,7 +85,7 @@ func small(hw engine.Hardware) engine.Spec {
 // Start opens a session on the devices that n names, or one that compiles for a card that is not there, one of Targets.
 // It fails with a *config.Error where there are none.
 func Start(ctx context.Context, n config.Numeric, target string) (Session, EngineOptions, error) {
-	o := Options{Plugin: n.Device, Devices: n.Devices, Target: target}
+	o := Options{Plugin: n.Device, Devices: cmp.Or(n.Devices, -1), Target: target}
 	fail := func(err error) (Session, EngineOptions, error) {
 		if errors.Is(err, ErrLost) || ctx.Err() != nil {
 			return nil, EngineOptions{}, err
@@ -97,14 +94,14 @@ func Start(ctx context.Context, n config.Numeric, target string) (Session, Engin
 	}
 	if !strings.ContainsAny(n.Device, `/\`) {
 		o.Plugin = ""
-		for _, f := range Find() {
+		for _, f := range Find(true) {
 			if o.Plugin == "" && (f.Kind == n.Device || n.Device == "auto" && f.Kind != "cpu") {
 				o.Plugin, o.Kind = f.Path, f.Kind
 			}
 		}
 		if o.Plugin == "" {
-			return fail(fmt.Errorf("no plugin for %s was found; \"gimbal device\" says where it looked, and what to install",
-				n.Device))
+			return fail(fmt.Errorf("no plugin for %s was found; \"gimbal device\" says where it looked; to install one: %s",
+				n.Device, Install(cmp.Or(strings.TrimPrefix(n.Device, "auto"), Kinds()[0]))))
 		}
 	}
 	path, err := filepath.Abs(o.Plugin)
@@ -113,9 +110,9 @@ func Start(ctx context.Context, n config.Numeric, target string) (Session, Engin
 	}
 	o.Plugin = path
 	flags := os.Getenv("XLA_FLAGS")
-	if kind := cmp.Or(o.Kind, KindOf(o.Plugin)); kind == "cuda" || kind == "rocm" {
-		flags = strings.TrimSpace(sameBits + " " + flags) // of two that contradict each other the last holds
-		o.Env = append(o.Env, "XLA_FLAGS="+flags)
+	if kind := o.kind(); kind == "cuda" || kind == "rocm" {
+		o.Env = append(o.Env, "XLA_FLAGS="+sameBits)
+		flags = strings.TrimSpace(sameBits + " " + flags)
 	}
 	s, err := Open(ctx, o)
 	if err != nil {

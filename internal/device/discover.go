@@ -69,13 +69,22 @@ var patterns = []string{"jax_plugins/*/*plugin*.so", "libtpu/libtpu.so", "xla_pl
 
 // Places are where Find looks: the variable GIMBAL_PJRT_PLUGIN, the packages of the python3 in PATH, and the folders of
 // libraries of the system.
-func Places() []string {
-	return slices.Concat([]string{envPlugin}, pythonPath(), []string{"/usr/local/lib", "/usr/lib", "/usr/lib64",
+func Places(ask bool) []string {
+	python := pythonFolders()
+	if ask {
+		for _, dir := range pythonPath() {
+			if !slices.Contains(python, dir) {
+				python = append(python, dir)
+			}
+		}
+	}
+	return slices.Concat([]string{envPlugin}, python, []string{"/usr/local/lib", "/usr/lib", "/usr/lib64",
 		"/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"})
 }
 
-// Find looks for plugins. Those of the variable come first, then those of the kinds in their order.
-func Find() (found []Found) {
+// Find looks for plugins. Those of the variable come first, then those of the kinds in their order. With ask it starts
+// python3 to ask where its packages are, which takes longer than to look around it, and finds what a wrapper hides.
+func Find(ask bool) (found []Found) {
 	if runtime.GOOS != "linux" {
 		return nil
 	}
@@ -83,7 +92,7 @@ func Find() (found []Found) {
 		found = append(found, Found{p, KindOf(p), envPlugin})
 	}
 	chosen := len(found)
-	for _, dir := range Places()[1:] {
+	for _, dir := range Places(ask)[1:] {
 		for _, pattern := range patterns {
 			files, _ := filepath.Glob(filepath.Join(dir, pattern)) // the patterns are right
 			for _, f := range slices.Backward(files) {             // the newest, such as xla_cuda13
@@ -129,6 +138,33 @@ func vendor(plugin, kind string) (env []string) {
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
+}
+
+// pythonFolders returns the folders of packages around the python3 in PATH, as it is named there and as it is, and that
+// of the user.
+func pythonFolders() (dirs []string) {
+	var roots []string
+	if at, err := exec.LookPath("python3"); err == nil {
+		roots = append(roots, filepath.Dir(filepath.Dir(at)))
+		if at, err = filepath.EvalSymlinks(at); err == nil {
+			roots = append(roots, filepath.Dir(filepath.Dir(at)))
+		}
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		roots = append(roots, filepath.Join(home, ".local"))
+	}
+	for _, root := range roots {
+		for _, pattern := range []string{"lib/python3*/site-packages", "lib/python3*/dist-packages",
+			"local/lib/python3*/dist-packages"} {
+			found, _ := filepath.Glob(filepath.Join(root, pattern)) // the patterns are right
+			for _, dir := range slices.Backward(found) {
+				if !slices.Contains(dirs, dir) {
+					dirs = append(dirs, dir)
+				}
+			}
+		}
+	}
+	return dirs
 }
 
 // pythonPath returns where the python3 in PATH looks for packages; nil: there is none that answers.

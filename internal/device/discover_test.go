@@ -28,40 +28,47 @@ func TestFind(t *testing.T) {
 		}
 	}
 	python := "#!/bin/sh\necho hello\necho\necho " + site + "\n"
-	if err := os.WriteFile(filepath.Join(root, "python3"), []byte(python), 0o700); err != nil {
-		t.Fatal(err)
+	for dir, text := range map[string]string{"wrapped": python, "bin": "#!/bin/sh\nexit 1\n"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, dir, "python3"), []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
 	}
 	mine := filepath.Join(root, "mine_rocm.so")
-	t.Setenv("PATH", root+":/bin")
 	t.Setenv("LD_LIBRARY_PATH", "/before")
 	t.Setenv("XLA_FLAGS", "--mine")
 	t.Setenv(envPlugin, mine)
 
-	var got []string
-	for _, c := range Find() {
-		if strings.HasPrefix(c.Path, root) {
-			rel, _ := filepath.Rel(site, c.Path)
-			got = append(got, c.Kind+" "+rel)
-		}
-		if filepath.Base(filepath.Dir(c.Path)) == "xla_cuda13" {
-			o := Options{Plugin: c.Path, Env: []string{"A=b", "XLA_FLAGS=--one"}}
-			env := o.environment()
-			for _, want := range []string{"A=b", "XLA_FLAGS=--xla_gpu_cuda_data_dir=" + site + "/nvidia/cu13 --one --mine",
-				"LD_LIBRARY_PATH=" + site + "/nvidia/cu13/lib:" + site + "/nvidia/cudnn/lib:/before"} {
-				if name, _, _ := strings.Cut(want, "="); last(env, name) != want {
-					t.Errorf("the environment has %q, want %q", last(env, name), want)
+	for dir, ask := range map[string]bool{"wrapped": true, "bin": false} { // a wrapper has to be asked
+		t.Setenv("PATH", filepath.Join(root, dir)+":/bin")
+		var got []string
+		for _, c := range Find(ask) {
+			if strings.HasPrefix(c.Path, root) {
+				rel, _ := filepath.Rel(site, c.Path)
+				got = append(got, c.Kind+" "+rel)
+			}
+			if filepath.Base(filepath.Dir(c.Path)) == "xla_cuda13" {
+				o := Options{Plugin: c.Path, Env: []string{"A=b", "XLA_FLAGS=--one"}}
+				env := o.environment()
+				for _, want := range []string{"A=b", "XLA_FLAGS=--xla_gpu_cuda_data_dir=" + site + "/nvidia/cu13 --one --mine",
+					"LD_LIBRARY_PATH=" + site + "/nvidia/cu13/lib:" + site + "/nvidia/cudnn/lib:/before"} {
+					if name, _, _ := strings.Cut(want, "="); last(env, name) != want {
+						t.Errorf("the environment has %q, want %q", last(env, name), want)
+					}
+				}
+				if c.Where != site {
+					t.Errorf("found in %s", c.Where)
 				}
 			}
-			if c.Where != site {
-				t.Errorf("found in %s", c.Where)
-			}
 		}
-	}
-	want := []string{"rocm ../../../mine_rocm.so", "cuda jax_plugins/xla_cuda13/xla_cuda_plugin.so",
-		"cuda jax_plugins/xla_cuda12/xla_cuda_plugin.so", "rocm jax_plugins/xla_rocm7/xla_rocm_plugin.so",
-		"tpu libtpu/libtpu.so", "cpu some_cpu/libpjrt_cpu.so"}
-	if !slices.Equal(got, want) {
-		t.Errorf("found\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		want := []string{"rocm ../../../mine_rocm.so", "cuda jax_plugins/xla_cuda13/xla_cuda_plugin.so",
+			"cuda jax_plugins/xla_cuda12/xla_cuda_plugin.so", "rocm jax_plugins/xla_rocm7/xla_rocm_plugin.so",
+			"tpu libtpu/libtpu.so", "cpu some_cpu/libpjrt_cpu.so"}
+		if !slices.Equal(got, want) {
+			t.Errorf("found\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
 	}
 	for _, k := range Kinds() {
 		if !strings.Contains(Install(k), "pip install") {
