@@ -75,7 +75,7 @@ func TestWaits(t *testing.T) {
 }
 
 // A lost device is an error of every call, by its name, and gives no panic.
-func TestLost(t *testing.T) {
+func TestLostCalls(t *testing.T) {
 	for _, call := range []string{"run", "fetch", "upload"} {
 		f, e := fakeOn(t, 2, spec(shapes[0], model.ModeFP32, true))
 		train(t, e, 1, 2)

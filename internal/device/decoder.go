@@ -1,7 +1,6 @@
 package device
 
 import (
-	"context"
 	"errors"
 
 	"gimbal/internal/generate"

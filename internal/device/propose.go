@@ -50,13 +50,13 @@ func (e *deviceEngine) Propose(ctx context.Context, p engine.Proposal) (r engine
 		}
 	}
 	if p.Detail&engine.Hashes != 0 {
-		hashes := make([]uint32, 2*len(e.info.Tensors))
-		if err := e.ask(ctx, "hashes", e.opt.Hashes, [][]Array{e.reduced}, bytesOf(hashes)); err != nil {
-			return r, err
-		}
-		r.Hashes = e.opt.ReadHashes(hashes)
+		r.Hashes = make([]uint64, len(e.info.Tensors))
+		err = e.eachGradient(ctx, func(i int, values []float32) bool {
+			r.Hashes[i] = engine.Hash(values)
+			return true
+		})
 	}
-	return r, nil
+	return r, err
 }
 
 // norms describes the gradients alone.

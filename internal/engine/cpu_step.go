@@ -97,14 +97,14 @@ func (e *cpuEngine) Propose(ctx context.Context, p Proposal) (r Report, err erro
 	if p.Detail&Hashes != 0 {
 		r.Hashes = e.report.Hashes
 		for i, v := range e.model.Params().Views {
-			r.Hashes[i] = hash(grads[v.Lo:v.Hi])
+			r.Hashes[i] = Hash(grads[v.Lo:v.Hi])
 		}
 	}
 	return r, nil
 }
 
-// hash is FNV-1a by words. Zeros of both signs have one hash.
-func hash(values []float32) uint64 {
+// Hash is FNV-1a by words. Zeros of both signs have one hash.
+func Hash(values []float32) uint64 {
 	h := uint64(14695981039346656037)
 	for _, x := range values {
 		h = (h ^ uint64(math.Float32bits(x+0))) * 1099511628211

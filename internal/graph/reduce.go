@@ -43,11 +43,12 @@ func group(devices int) string {
 
 // collect is an operation that combines x of all devices by op.
 func (b *builder) collect(name, attribute, op string, devices int, x value, dims []int) value {
-	return b.put(F32, dims, `"stablehlo.%s"(%s) <{%s%s}> ({
-  ^bb0(%%a: tensor<f32>, %%b: tensor<f32>):
-    %%s = stablehlo.%s %%a, %%b : tensor<f32>
-    stablehlo.return %%s : tensor<f32>
-  }) : (%s) -> %s`, name, x, attribute, group(devices), op, x.Shape, Shape{F32, dims})
+	one := Shape{x.Type, nil}
+	return b.put(x.Type, dims, `"stablehlo.%s"(%s) <{%s%s}> ({
+  ^bb0(%%a: %[5]s, %%b: %[5]s):
+    %%s = stablehlo.%[6]s %%a, %%b : %[5]s
+    stablehlo.return %%s : %[5]s
+  }) : (%[7]s) -> %[8]s`, name, x, attribute, group(devices), one, op, x.Shape, Shape{x.Type, dims})
 }
 
 // across combines x of all devices by op, element by element.
@@ -74,10 +75,10 @@ func (b *builder) pad(x value, n int) value {
 		n-x.Dims[0], x.Shape, zero.Shape, Shape{F32, dims})
 }
 
-// shardAt is the index of this device's first element of a tensor in shards of n.
+// shardAt is the index of this device's first element of a tensor in shards of n, as a number of type U32.
 func (b *builder) shardAt(n int) value {
 	id := b.put(U32, nil, "stablehlo.replica_id : %s", Shape{U32, nil})
-	return b.mul(b.cast(id, I32), b.integer(I32, uint64(n)))
+	return b.mul(id, b.integer(U32, uint64(n)))
 }
 
 // shard is what this device holds of the whole tensor x.

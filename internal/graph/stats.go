@@ -69,8 +69,8 @@ func (o Optimizer) Propose() Program {
 		after, _ := o.move(b, a, t, i, dims, p, scale)
 		change := b.sub(after, p)
 		if o.Devices > 1 { // of the first elements of the tensor, those in the shard of this device
-			inside := b.compare("LT", b.add(b.count(I32, 0, dims...), b.spread(b.shardAt(t.part[0]), dims)),
-				b.integer(I32, optim.SampleLen, dims...))
+			inside := b.compare("LT", b.add(b.count(U32, 0, dims...), b.spread(b.shardAt(t.part[0]), dims)),
+				b.integer(U32, optim.SampleLen, dims...))
 			none := b.constant(0, dims...)
 			change, p = b.choose(inside, change, none), b.choose(inside, p, none)
 		}
@@ -110,7 +110,7 @@ func (b *builder) sizes(xs []value, devices int) (largest, squares value) {
 	for i, x := range xs {
 		tops[i] = b.top(x)
 	}
-	largest = b.across("maximum", devices, b.stack(tops))
+	largest = b.bitcast(b.across("maximum", devices, b.stack(tops)), F32)
 	for i, x := range xs {
 		unit := b.atLeast(b.element(largest, i), tiniest)
 		x = b.div(x, b.spread(unit, x.Dims))
@@ -119,10 +119,16 @@ func (b *builder) sizes(xs []value, devices int) (largest, squares value) {
 	return largest, b.across("add", devices, b.stack(sums))
 }
 
-// top is the largest absolute value.
+// top is the bits of the largest absolute value. Infinity is larger than all numbers, and NaN larger than that: among
+// bits, since plugins differ in the maximum of floats that are not numbers.
 func (b *builder) top(x value) value {
-	x = b.unary("abs", b.flat(x))
-	return b.reduce("maximum", b.constant(0), x, 0)
+	x = b.bitcast(b.unary("abs", b.flat(x)), U32)
+	return b.reduce("maximum", b.integer(U32, 0), x, 0)
+}
+
+// bitcast is the bits of x as a type of the same size.
+func (b *builder) bitcast(x value, t Type) value {
+	return b.put(t, x.Dims, "stablehlo.bitcast_convert %s : (%s) -> %s", x, x.Shape, Shape{t, x.Dims})
 }
 
 // stack is scalars side by side.
