@@ -63,9 +63,12 @@ func KindOf(path string) string {
 	return ""
 }
 
-// patterns are where plugins lie below a folder of Python packages, or of libraries.
-var patterns = []string{"jax_plugins/*/*plugin*.so", "libtpu/libtpu.so", "xla_plugins/*/*.so", "*/*pjrt*.so",
-	"*pjrt*.so", "libtpu.so"}
+// patterns are where plugins lie below a folder of Python packages, or of libraries. The first are those of
+// accelerators; with the others every package is looked into.
+var patterns = []string{"jax_plugins/*/*plugin*.so", "libtpu/libtpu.so", "libtpu.so", "*pjrt*.so", "xla_plugins/*/*.so",
+	"*/*pjrt*.so"}
+
+const quickPatterns = 4
 
 // Places are where Find looks: the variable GIMBAL_PJRT_PLUGIN, the packages of the python3 in PATH, and the folders of
 // libraries of the system.
@@ -83,7 +86,7 @@ func Places(ask bool) []string {
 }
 
 // Find looks for plugins. Those of the variable come first, then those of the kinds in their order. With ask it starts
-// python3 to ask where its packages are, which takes longer than to look around it, and finds what a wrapper hides.
+// python3 to ask where its packages are, and looks into every package: that takes longer, and finds what a wrapper hides.
 func Find(ask bool) (found []Found) {
 	if runtime.GOOS != "linux" {
 		return nil
@@ -91,7 +94,10 @@ func Find(ask bool) (found []Found) {
 	for _, p := range filepath.SplitList(os.Getenv(envPlugin)) {
 		found = append(found, Found{p, KindOf(p), envPlugin})
 	}
-	chosen := len(found)
+	chosen, patterns := len(found), patterns
+	if !ask {
+		patterns = patterns[:quickPatterns]
+	}
 	for _, dir := range Places(ask)[1:] {
 		for _, pattern := range patterns {
 			files, _ := filepath.Glob(filepath.Join(dir, pattern)) // the patterns are right
@@ -155,7 +161,7 @@ func pythonFolders() (dirs []string) {
 	}
 	for _, root := range roots {
 		for _, pattern := range []string{"lib/python3*/site-packages", "lib/python3*/dist-packages",
-			"local/lib/python3*/dist-packages"} {
+			"local/lib/python3*/dist-packages", "versions/*/lib/python3*/site-packages"} {
 			found, _ := filepath.Glob(filepath.Join(root, pattern)) // the patterns are right
 			for _, dir := range slices.Backward(found) {
 				if !slices.Contains(dirs, dir) {
