@@ -124,7 +124,7 @@ func (s *server) compile(r wire.Request) (a wire.Answer, err error) {
 	s.last++
 	s.programs[s.last], a.ID = e, s.last
 	if m, err := e.Memory(); err == nil { // not every plugin knows
-		a.Memory = list(m)
+		a.Memory = wire.Footprint(m)
 	}
 	if !r.Keep {
 		return a, nil
@@ -137,15 +137,13 @@ func (s *server) compile(r wire.Request) (a wire.Answer, err error) {
 	return a, err
 }
 
-func list(m pjrt.Memory) []int64 { return []int64{m.Code, m.In, m.Out, m.Shared, m.Temporary} }
-
 func (s *server) compileTarget(r wire.Request) (wire.Answer, error) {
 	text, err := s.memory.Take(r.Bytes)
 	if err != nil {
 		return wire.Answer{}, err
 	}
 	m, err := s.target.Compile(text, r.Devices)
-	return wire.Answer{Memory: list(m)}, err
+	return wire.Answer{Memory: wire.Footprint(m)}, err
 }
 
 func (s *server) upload(r wire.Request) (a wire.Answer, err error) {

@@ -51,7 +51,7 @@ func TestCache(t *testing.T) {
 			if !cached(t, o) {
 				t.Error("the damaged program was not replaced")
 			}
-			o.Flags = []string{"--xla_cpu_enable_fast_math=false"}
+			o.Env = []string{"XLA_FLAGS=--xla_cpu_enable_fast_math=false"}
 			if cached(t, o) {
 				t.Error("other flags found the same program")
 			}

@@ -43,7 +43,7 @@ func Choose(ctx context.Context, n config.Numeric, workers int, note func(string
 
 // automatic returns the opener of the first plugin for accelerators whose devices work; nil: there is none.
 func automatic(ctx context.Context, n config.Numeric, note func(string, ...any)) (engine.Opener, error) {
-	for _, f := range Find(ctx) {
+	for _, f := range Find(false) {
 		if f.Kind == "cpu" {
 			continue
 		}
@@ -85,7 +85,7 @@ func small(hw engine.Hardware) engine.Spec {
 // Start opens a session on the devices that n names, or one that compiles for a card that is not there, one of Targets.
 // It fails with a *config.Error where there are none.
 func Start(ctx context.Context, n config.Numeric, target string) (Session, EngineOptions, error) {
-	o := Options{Plugin: n.Device, Devices: n.Devices, Target: target}
+	o := Options{Plugin: n.Device, Devices: cmp.Or(n.Devices, -1), Target: target}
 	fail := func(err error) (Session, EngineOptions, error) {
 		if errors.Is(err, ErrLost) || ctx.Err() != nil {
 			return nil, EngineOptions{}, err
@@ -94,14 +94,14 @@ func Start(ctx context.Context, n config.Numeric, target string) (Session, Engin
 	}
 	if !strings.ContainsAny(n.Device, `/\`) {
 		o.Plugin = ""
-		for _, f := range Find(ctx) {
+		for _, f := range Find(true) {
 			if o.Plugin == "" && (f.Kind == n.Device || n.Device == "auto" && f.Kind != "cpu") {
-				o.Plugin, o.Kind, o.Env, o.Flags = f.Path, f.Kind, f.Env, f.Flags
+				o.Plugin, o.Kind = f.Path, f.Kind
 			}
 		}
 		if o.Plugin == "" {
-			return fail(fmt.Errorf("no plugin for %s was found; \"gimbal device\" says where it looked, and what to install",
-				n.Device))
+			return fail(fmt.Errorf("no plugin for %s was found; \"gimbal device\" says where it looked; to install one: %s",
+				n.Device, Install(cmp.Or(strings.TrimPrefix(n.Device, "auto"), Kinds()[0]))))
 		}
 	}
 	path, err := filepath.Abs(o.Plugin)
@@ -109,10 +109,11 @@ func Start(ctx context.Context, n config.Numeric, target string) (Session, Engin
 		return fail(err)
 	}
 	o.Plugin = path
-	if kind := cmp.Or(o.Kind, KindOf(o.Plugin)); kind == "cuda" || kind == "rocm" {
-		o.Flags = append(o.Flags, strings.Fields(sameBits)...)
+	flags := os.Getenv("XLA_FLAGS")
+	if kind := o.kind(); kind == "cuda" || kind == "rocm" {
+		o.Env = append(o.Env, "XLA_FLAGS="+sameBits)
+		flags = strings.TrimSpace(sameBits + " " + flags)
 	}
-	flags := strings.TrimSpace(strings.Join(o.Flags, " ") + " " + os.Getenv("XLA_FLAGS"))
 	s, err := Open(ctx, o)
 	if err != nil {
 		return fail(err)

@@ -12,13 +12,11 @@ import (
 	"time"
 )
 
-// Candidate is a plugin that was found. Whether it works, only Open tells.
-type Candidate struct {
-	Kind  string   // cuda, rocm, oneapi, tpu or cpu; "": unknown
-	Path  string   // of the plugin
-	Where string   // what it was found in
-	Env   []string // for Options: where the libraries of the vendor are
-	Flags []string // for Options
+// Found is a plugin that was found. Whether it works, only Open tells.
+type Found struct {
+	Path  string `json:"path"`
+	Kind  string `json:"kind"`  // one of Kinds; "": unknown
+	Where string `json:"where"` // the variable or the folder that it was found in
 }
 
 // envPlugin names a plugin, before all others.
@@ -65,49 +63,66 @@ func KindOf(path string) string {
 	return ""
 }
 
-// patterns are where plugins lie below a folder of Python packages, or of libraries.
-var patterns = []string{"jax_plugins/*/*plugin*.so", "libtpu/libtpu.so", "xla_plugins/*/*.so", "*/*pjrt*.so",
-	"*pjrt*.so", "libtpu.so"}
+// patterns are where plugins lie below a folder of Python packages, or of libraries. The first are those of
+// accelerators; with the others every package is looked into.
+var patterns = []string{"jax_plugins/*/*plugin*.so", "libtpu/libtpu.so", "libtpu.so", "*pjrt*.so", "xla_plugins/*/*.so",
+	"*/*pjrt*.so"}
 
-// Find looks for plugins: in the variable GIMBAL_PJRT_PLUGIN, among the packages of the python3 in PATH, in the folders
-// of the system. Of a kind the best comes first, and kinds are in the order of Kinds.
-func Find(ctx context.Context) (found []Candidate) {
+const quickPatterns = 4
+
+// Places are where Find looks: the variable GIMBAL_PJRT_PLUGIN, the packages of the python3 in PATH, and the folders of
+// libraries of the system.
+func Places(ask bool) []string {
+	python := pythonFolders()
+	if ask {
+		for _, dir := range pythonPath() {
+			if !slices.Contains(python, dir) {
+				python = append(python, dir)
+			}
+		}
+	}
+	return slices.Concat([]string{envPlugin}, python, []string{"/usr/local/lib", "/usr/lib", "/usr/lib64",
+		"/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"})
+}
+
+// Find looks for plugins. Those of the variable come first, then those of the kinds in their order. With ask it starts
+// python3 to ask where its packages are, and looks into every package: that takes longer, and finds what a wrapper hides.
+func Find(ask bool) (found []Found) {
 	if runtime.GOOS != "linux" {
 		return nil
 	}
 	for _, p := range filepath.SplitList(os.Getenv(envPlugin)) {
-		found = append(found, At(p, envPlugin))
+		found = append(found, Found{p, KindOf(p), envPlugin})
 	}
-	chosen := len(found)
-	for _, dir := range append(pythonPath(ctx), "/usr/local/lib", "/usr/lib", "/usr/lib64", "/usr/lib/x86_64-linux-gnu",
-		"/usr/lib/aarch64-linux-gnu") {
+	chosen, patterns := len(found), patterns
+	if !ask {
+		patterns = patterns[:quickPatterns]
+	}
+	for _, dir := range Places(ask)[1:] {
 		for _, pattern := range patterns {
 			files, _ := filepath.Glob(filepath.Join(dir, pattern)) // the patterns are right
-			slices.Reverse(files)                                  // the newest, such as xla_cuda13
-			for _, f := range files {
-				if !slices.ContainsFunc(found, func(c Candidate) bool { return c.Path == f }) {
-					found = append(found, At(f, dir))
+			for _, f := range slices.Backward(files) {             // the newest, such as xla_cuda13
+				if !slices.ContainsFunc(found, func(o Found) bool { return o.Path == f }) {
+					found = append(found, Found{f, KindOf(f), dir})
 				}
 			}
 		}
 	}
-	rank := func(c Candidate) int { return slices.Index(append(Kinds(), ""), c.Kind) }
-	slices.SortStableFunc(found[chosen:], func(a, b Candidate) int { return cmp.Compare(rank(a), rank(b)) })
+	rank := func(f Found) int { return slices.Index(append(Kinds(), ""), f.Kind) }
+	slices.SortStableFunc(found[chosen:], func(a, b Found) int { return cmp.Compare(rank(a), rank(b)) })
 	return found
 }
 
-// At is the plugin at path, with what its kind needs from the packages around it.
-func At(path, where string) Candidate {
-	c := Candidate{Kind: KindOf(path), Path: path, Where: where}
-	site := filepath.Dir(filepath.Dir(filepath.Dir(path))) // of jax_plugins/NAME/FILE
+// vendor is what the environment of a plugin has to name: libraries and compilers among the packages around it.
+func vendor(plugin, kind string) (env []string) {
+	site := filepath.Dir(filepath.Dir(filepath.Dir(plugin))) // of jax_plugins/NAME/FILE
 	var libraries []string
-	switch c.Kind {
+	switch kind {
 	case "cuda":
 		libraries, _ = filepath.Glob(filepath.Join(site, "nvidia", "*", "lib"))
-		for _, name := range []string{"cu13", "cuda_nvcc"} { // compilers that XLA calls
-			if dir := filepath.Join(site, "nvidia", name); exists(filepath.Join(dir, "bin", "ptxas")) {
-				c.Flags = []string{"--xla_gpu_cuda_data_dir=" + dir}
-				break
+		for _, name := range []string{"cu13", "cuda_nvcc"} {
+			if dir := filepath.Join(site, "nvidia", name); len(env) == 0 && exists(filepath.Join(dir, "bin", "ptxas")) {
+				env = append(env, "XLA_FLAGS=--xla_gpu_cuda_data_dir="+dir)
 			}
 		}
 	case "rocm":
@@ -117,13 +132,13 @@ func At(path, where string) Candidate {
 		libraries = []string{filepath.Dir(filepath.Dir(site))}
 	}
 	libraries = slices.DeleteFunc(libraries, func(dir string) bool { return !exists(dir) })
-	if len(libraries) > 0 {
-		if old := os.Getenv("LD_LIBRARY_PATH"); old != "" {
-			libraries = append(libraries, old)
-		}
-		c.Env = []string{"LD_LIBRARY_PATH=" + strings.Join(libraries, ":")}
+	if old := os.Getenv("LD_LIBRARY_PATH"); len(libraries) > 0 && old != "" {
+		libraries = append(libraries, old)
 	}
-	return c
+	if len(libraries) > 0 {
+		env = append(env, "LD_LIBRARY_PATH="+strings.Join(libraries, ":"))
+	}
+	return env
 }
 
 func exists(path string) bool {
@@ -131,9 +146,36 @@ func exists(path string) bool {
 	return err == nil
 }
 
+// pythonFolders returns the folders of packages around the python3 in PATH, as it is named there and as it is, and that
+// of the user.
+func pythonFolders() (dirs []string) {
+	var roots []string
+	if at, err := exec.LookPath("python3"); err == nil {
+		roots = append(roots, filepath.Dir(filepath.Dir(at)))
+		if at, err = filepath.EvalSymlinks(at); err == nil {
+			roots = append(roots, filepath.Dir(filepath.Dir(at)))
+		}
+	}
+	if home, err := os.UserHomeDir(); err == nil {
+		roots = append(roots, filepath.Join(home, ".local"))
+	}
+	for _, root := range roots {
+		for _, pattern := range []string{"lib/python3*/site-packages", "lib/python3*/dist-packages",
+			"local/lib/python3*/dist-packages", "versions/*/lib/python3*/site-packages"} {
+			found, _ := filepath.Glob(filepath.Join(root, pattern)) // the patterns are right
+			for _, dir := range slices.Backward(found) {
+				if !slices.Contains(dirs, dir) {
+					dirs = append(dirs, dir)
+				}
+			}
+		}
+	}
+	return dirs
+}
+
 // pythonPath returns where the python3 in PATH looks for packages; nil: there is none that answers.
-func pythonPath(ctx context.Context) (dirs []string) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+func pythonPath() (dirs []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "python3", "-c", `import sys; print("\n".join(sys.path))`)
 	cmd.WaitDelay = time.Second

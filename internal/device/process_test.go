@@ -21,7 +21,7 @@ var buildHelper = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, helperName)
+	path := filepath.Join(dir, "gimbal-device")
 	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", path, "../../cmd/gimbal-device")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

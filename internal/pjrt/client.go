@@ -79,7 +79,7 @@ type Usage struct{ Used, Peak, Limit int64 }
 func (c *Client) Usage(device int) Usage {
 	type optional struct {
 		value int64
-		set   bool
+		_     bool // whether it is set
 	}
 	a, err := ask[struct {
 		used                 int64

@@ -1,9 +1,12 @@
+//go:build linux
+
 package wire
 
 import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 )
 
 // Memory is a file in memory that two processes share. Data of a message lies at its beginning.
@@ -54,14 +57,15 @@ func (m *Memory) reach(n int64, grow bool) error {
 			return fmt.Errorf("it has %d", size)
 		}
 		size = (n + 1<<20 - 1) &^ (1<<20 - 1)
-		if err := reserve(m.f, size); err != nil {
+		// It is taken now: where there is no memory this fails, and not the first write.
+		if err := syscall.Fallocate(int(m.f.Fd()), 0, 0, size); err != nil {
 			return err
 		}
 	}
 	if err := m.Close(); err != nil {
 		return err
 	}
-	m.data, err = mapFile(m.f, size)
+	m.data, err = syscall.Mmap(int(m.f.Fd()), 0, int(size), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
 	return err
 }
 
@@ -71,5 +75,5 @@ func (m *Memory) Close() error {
 	if m.data = nil; data == nil {
 		return nil
 	}
-	return unmap(data)
+	return syscall.Munmap(data)
 }

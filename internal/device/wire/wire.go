@@ -74,19 +74,22 @@ type Option struct {
 
 // Answer is a message from gimbal-device. Error is why a request failed; empty: it did not.
 type Answer struct {
-	Error    string   `json:"error,omitempty"`
-	Code     int      `json:"code,omitempty"` // of the plugin's error, as in absl
-	Protocol int      `json:"protocol,omitempty"`
-	Build    string   `json:"build,omitempty"`
-	API      string   `json:"api,omitempty"`
-	Platform string   `json:"platform,omitempty"`
-	Version  string   `json:"version,omitempty"`
-	Devices  []Device `json:"devices,omitempty"`
-	ID       int64    `json:"id,omitempty"`
-	Out      []int64  `json:"out,omitempty"`
-	Memory   []int64  `json:"memory,omitempty"` // code, inputs, results, shared, temporary
-	Bytes    int64    `json:"bytes,omitempty"`  // of the shared memory
+	Error    string    `json:"error,omitempty"`
+	Code     int       `json:"code,omitempty"` // of the plugin's error, as in absl
+	Protocol int       `json:"protocol,omitempty"`
+	Build    string    `json:"build,omitempty"`
+	API      string    `json:"api,omitempty"`
+	Platform string    `json:"platform,omitempty"`
+	Version  string    `json:"version,omitempty"`
+	Devices  []Device  `json:"devices,omitempty"`
+	ID       int64     `json:"id,omitempty"`
+	Out      []int64   `json:"out,omitempty"`
+	Memory   Footprint `json:"memory,omitzero"`
+	Bytes    int64     `json:"bytes,omitempty"` // of the shared memory
 }
+
+// Footprint is the memory of a compiled program on a device, in bytes. Shared is of results in the memory of inputs.
+type Footprint struct{ Code, In, Out, Shared, Temporary int64 }
 
 // Device describes a device. Memory is in bytes, 0: unknown.
 type Device struct {

@@ -3,9 +3,7 @@ package wire
 import (
 	"bytes"
 	"io"
-	"os"
 	"reflect"
-	"runtime"
 	"strings"
 	"testing"
 )
@@ -50,7 +48,7 @@ func TestMessages(t *testing.T) {
 // FuzzRead reads messages that nobody wrote. What can be read can be written and read again.
 func FuzzRead(f *testing.F) {
 	var pipe bytes.Buffer
-	if err := Write(&pipe, Answer{ID: 3, Devices: []Device{{Kind: "x", Limit: 5}}, Memory: []int64{1, -1}}); err != nil {
+	if err := Write(&pipe, Answer{ID: 3, Devices: []Device{{Kind: "x", Limit: 5}}, Memory: Footprint{Code: 1, Out: -1}}); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(pipe.Bytes())
@@ -68,39 +66,4 @@ func FuzzRead(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
-}
-
-func TestMemory(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("memory is shared on Linux only")
-	}
-	f, err := os.CreateTemp(t.TempDir(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	mine, other := Share(f), Share(f)
-	for _, n := range []int64{0, 5, 1 << 20, 1<<20 + 1, 100, 3 << 20} {
-		p, err := mine.Make(n)
-		if err != nil || int64(len(p)) != n {
-			t.Fatalf("%d bytes: %d, %v", n, len(p), err)
-		}
-		if n == 0 {
-			continue
-		}
-		p[n-1] = byte(n / 5)
-		if q, err := other.Take(n); err != nil || q[n-1] != byte(n/5) {
-			t.Errorf("%d bytes: the other side reads %v", n, err)
-		}
-	}
-	for _, n := range []int64{-1, 3<<20 + 1, 1 << 39, 1 << 62} {
-		if _, err := other.Take(n); err == nil {
-			t.Errorf("%d bytes could be taken", n)
-		}
-	}
-	for _, m := range []*Memory{mine, other} {
-		if err := m.Close(); err != nil {
-			t.Error(err)
-		}
-	}
 }

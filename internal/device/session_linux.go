@@ -14,22 +14,6 @@ import (
 	"gimbal/internal/graph"
 )
 
-// Options says which devices a session opens, and how.
-type Options struct {
-	Plugin  string   // path of the plugin
-	Kind    string   // cuda, rocm, oneapi, tpu or cpu; "": what the name of the plugin tells
-	Devices int      // how many; 0: one; less: all that are there
-	Target  string   // one of Targets, in place of devices that are there: programs are compiled and not run
-	Memory  float32  // share of a card's memory to take at once; 0: 0.9
-	Env     []string // added to the environment of the process: NAME=VALUE
-	Flags   []string // of XLA; those of the variable XLA_FLAGS come after them and win
-	Helper  string   // path of gimbal-device; "": found
-	Cache   string   // folder of compiled programs; "": that of the user
-
-	Limit        time.Duration // longest time of a call; 0: 10 minutes
-	CompileLimit time.Duration // longest time to compile; 0: 1 hour
-}
-
 // session is a Session with a process of its own.
 type session struct {
 	*process
@@ -102,21 +86,29 @@ func begin(ctx context.Context, o Options) (*process, error) {
 	return p, nil
 }
 
-// environment is the environment of the process.
+// environment is the environment of the process. All flags of XLA become one variable, in which the user's come last:
+// of two that contradict each other the last holds.
 func (o Options) environment() []string {
-	flags := strings.TrimSpace(strings.Join(o.Flags, " ") + " " + os.Getenv("XLA_FLAGS"))
-	env := append([]string{"TF_CPP_MIN_LOG_LEVEL=1"}, os.Environ()...) // no news of a plugin that works
-	return append(append(env, "XLA_FLAGS="+flags), o.Env...)
+	env, flags := append([]string{"TF_CPP_MIN_LOG_LEVEL=1"}, os.Environ()...), "" // no news of a plugin that works
+	for _, v := range append(vendor(o.Plugin, o.kind()), o.Env...) {
+		if more, ok := strings.CutPrefix(v, "XLA_FLAGS="); ok {
+			flags += more + " "
+		} else {
+			env = append(env, v)
+		}
+	}
+	return append(env, "XLA_FLAGS="+strings.TrimSpace(flags+os.Getenv("XLA_FLAGS")))
 }
+
+func (o Options) kind() string { return cmp.Or(o.Kind, KindOf(o.Plugin)) }
 
 // client is the options of the plugin's client.
 func (o Options) client() (list []wire.Option) {
-	kind := cmp.Or(o.Kind, KindOf(o.Plugin))
-	if kind == "cpu" {
+	if o.kind() == "cpu" {
 		return []wire.Option{{Name: "cpu_device_count", Int: int64(max(1, o.Devices))}}
 	}
 	for _, h := range hardware {
-		if h.kind == kind && h.platform != "" {
+		if h.kind == o.kind() && h.platform != "" {
 			list = []wire.Option{{Name: "platform_name", Text: h.platform}, {Name: "memory_fraction", Float: o.Memory}}
 			if o.Devices > 0 {
 				visible := make([]int64, o.Devices)
@@ -152,9 +144,7 @@ func (s *session) Compile(ctx context.Context, p graph.Program) (*Executable, er
 	if err != nil {
 		return nil, err
 	}
-	if len(a.Memory) == 5 {
-		m = Footprint{a.Memory[0], a.Memory[1], a.Memory[2], a.Memory[3], a.Memory[4]}
-	}
+	m = Footprint(a.Memory)
 	if data, err = s.memory.Take(a.Bytes); err != nil {
 		return nil, err
 	}

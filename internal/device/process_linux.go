@@ -17,15 +17,10 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"gimbal/internal/device/wire"
 )
-
-// ErrLost is wrapped by errors of a process that ended, that hung, or whose device is gone. What lay on the devices is
-// lost; a new session can be opened.
-var ErrLost = errors.New("the process that owns the devices is lost")
-
-// ErrMemory is wrapped by errors of a device that has too little memory.
-var ErrMemory = errors.New("the device has too little memory")
 
 // helperName is the program that owns devices.
 const helperName = "gimbal-device"
@@ -70,9 +65,6 @@ type process struct {
 
 // start starts gimbal-device at path.
 func start(path string, env []string) (_ *process, err error) {
-	if runtime.GOOS != "linux" {
-		return nil, errors.New("accelerators are used on Linux only")
-	}
 	p := &process{answers: make(chan reply, 2), ended: make(chan struct{}), stderr: new(tail)}
 	defer func() {
 		if err != nil {
@@ -99,7 +91,8 @@ func start(path string, env []string) (_ *process, err error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = requests, p.stderr, p.stderr
 	cmd.ExtraFiles = []*os.File{wire.MemoryFD - 3: p.file, wire.AnswersFD - 3: answers}
 	cmd.WaitDelay = time.Second
-	tie(cmd)
+	// It ends with this process, and interrupts of a terminal do not reach it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	started := make(chan error)
 	go func() {
 		runtime.LockOSThread() // the process would end with the thread that started it
@@ -125,6 +118,17 @@ func start(path string, env []string) (_ *process, err error) {
 		}
 	}()
 	return p, nil
+}
+
+// sharedFile makes a file in memory. Nobody can make it shorter, so that what is mapped stays there.
+func sharedFile() (*os.File, error) {
+	fd, err := unix.MemfdCreate("gimbal-device", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	f := os.NewFile(uintptr(fd), "shared memory")
+	_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK)
+	return f, os.NewSyscallError("fcntl", err)
 }
 
 // reply is an answer, or why none came.
