@@ -12,6 +12,7 @@ type Flags struct {
 	Steps  *int64        // train.steps; nil: not given
 	Budget time.Duration // train.budget; 0: not given
 	Seed   *uint64       // train.seed; nil: not given
+	Device string        // numeric.device; empty: not given
 	Set    []string      // each key=value
 }
 
@@ -32,6 +33,9 @@ func (f Flags) Load(path string) (*Config, error) {
 	if f.Seed != nil {
 		seed := strconv.FormatUint(*f.Seed, 10)
 		sets = append(sets, Assignment{Key: "train.seed", Value: seed, Origin: "flag --seed"})
+	}
+	if f.Device != "" {
+		sets = append(sets, Assignment{Key: "numeric.device", Value: f.Device, Origin: "flag --device"})
 	}
 	for _, s := range f.Set {
 		sets = append(sets, Set(s))

@@ -32,6 +32,9 @@ var buildHelper = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
+	for _, s := range sessions {
+		_ = s.Close()
+	}
 	if path, err := buildHelper(); err == nil {
 		_ = os.RemoveAll(filepath.Dir(path))
 	}
