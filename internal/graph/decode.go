@@ -32,12 +32,12 @@ type cache struct {
 
 // Program returns the program that extends rows by tokens.
 //
-// In: the parameters; keys and values of each block in turn, as Cache, donated; tokens (B, T) I32; past and count (B)
-// I32, how many positions a row holds and how many of its tokens follow them. What a cache holds beyond past does not
-// matter, so a row is cut by a smaller past.
+// In: the parameters; keys and values of each block in turn, as Cache, donated; rows (B, 2+T) I32: how many positions a
+// row holds, how many tokens follow them, and these. What a cache holds beyond does not matter: a smaller first number
+// cuts the row.
 //
-// Out: keys and values; logits (B, V) of the token that follows the last of each row, which mean nothing where count is
-// 0.
+// Out: keys and values; logits (B, V) of the token that follows the last of each row; of a row without tokens they mean
+// nothing.
 //
 // Numerics: as model.Decoder: attention is in float32 in any mode. A row's bits do not depend on the other rows.
 func (d Decode) Program() Program {
@@ -52,12 +52,13 @@ func (d Decode) Program() Program {
 		keys := s.donate(2*i, F32, d.Cache().Dims...)
 		s.cache.blocks = append(s.cache.blocks, [2]value{keys, s.donate(2*i+1, F32, d.Cache().Dims...)})
 	}
-	tokens, past, count := s.argument(I32, d.Rows, d.Tokens), s.argument(I32, d.Rows), s.argument(I32, d.Rows)
+	rows := s.argument(I32, d.Rows, 2+d.Tokens)
+	past, count := s.reshape(s.cut(rows, 1, 0, 1), d.Rows), s.reshape(s.cut(rows, 1, 1, 2), d.Rows)
 
 	dims := []int{d.Rows, d.Tokens}
 	pos := s.add(s.spread(past, dims, 0), s.count(I32, 1, dims...))
 	there := s.compare("LT", s.count(I32, 1, dims...), s.spread(count, dims, 0))
-	s.tokens, s.pos = s.reshape(tokens, s.n), s.reshape(pos, s.n)
+	s.tokens, s.pos = s.reshape(s.cut(rows, 1, 2, 2+d.Tokens), s.n), s.reshape(pos, s.n)
 	s.cache.at = s.reshape(d.places(s, pos, there), s.n*a.KVHeads, 1)
 	see := append(dims, d.Capacity)
 	s.cache.see = s.compare("LE", s.count(I32, 2, see...), s.spread(pos, see, 0, 1))
