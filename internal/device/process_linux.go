@@ -86,7 +86,7 @@ func start(path string, env []string) (_ *process, err error) {
 	}
 	defer answers.Close()
 	p.in, p.out = in, out
-	cmd := exec.Command(path)
+	cmd := exec.Command(path, wire.Argument)
 	cmd.Env = env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = requests, p.stderr, p.stderr
 	cmd.ExtraFiles = []*os.File{wire.MemoryFD - 3: p.file, wire.AnswersFD - 3: answers}
