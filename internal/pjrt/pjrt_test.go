@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"unsafe"
 )
 
 // TestCompileOptions compares with what protoc writes for num_replicas 2 and devices 3 and 300.
@@ -25,12 +26,15 @@ func TestCompileOptions(t *testing.T) {
 func TestNamed(t *testing.T) {
 	var pin runtime.Pinner
 	defer pin.Unpin()
-	s, err := named(&pin, []Option{{"a", "text"}, {"b", int64(-1)}, {"c", []int64{1, 2}}, {"d", float32(1)}})
-	if err != nil || s.n != 4 {
-		t.Fatalf("%+v, %v", s, err)
-	}
-	if _, err := named(&pin, []Option{{"a", 1}}); err == nil {
-		t.Error("an int is taken")
+	s := named(&pin, []Option{{Name: "a", Text: "text"}, {Name: "b", Int: -1}, {Name: "c", Ints: []int64{5, 6}},
+		{Name: "d", Float: 1}})
+	all := unsafe.Slice((*namedValue)(s.p), s.n)
+	for i, want := range []struct{ kind, size, word uintptr }{{0, 4, 0}, {1, 1, ^uintptr(0)}, {2, 2, 0}, {3, 1, 0x3f800000}} {
+		v := all[i]
+		if v.kind != want.kind || v.size != want.size || want.word != 0 && v.word != want.word || v.name.n != 1 ||
+			v.head.size != 56 {
+			t.Errorf("%d: %+v, want %+v", i, v, want)
+		}
 	}
 }
 
