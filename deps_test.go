@@ -88,23 +88,23 @@ var lattice = []struct {
 		"faults planted on purpose, around batches, engine and disk"},
 	{"internal/runs", "internal/checkpoint internal/config internal/durable internal/guard internal/judge internal/rundir internal/runlog",
 		"readers of finished, running and crashed runs"},
-	{"internal/exit", "internal/checkpoint internal/config internal/data internal/durable internal/hub internal/plan " +
+	{"internal/exit", "internal/checkpoint internal/config internal/data internal/device internal/durable internal/hub internal/plan " +
 		"internal/preflight internal/rundir internal/tokenizer", "from errors to exit codes, for the command and the log"},
-	{"internal/measure", "internal/config internal/data internal/engine internal/evaluate internal/hub internal/judge internal/plan " +
+	{"internal/measure", "internal/config internal/data internal/device internal/engine internal/evaluate internal/hub internal/judge internal/plan " +
 		"internal/rundir", "opens a model and a text, and measures the one on the other"},
-	{"internal/train", "internal/checkpoint internal/config internal/data internal/durable internal/engine " +
+	{"internal/train", "internal/checkpoint internal/config internal/data internal/device internal/durable internal/engine " +
 		"internal/evaluate internal/exit internal/faults internal/guard internal/hub internal/inspect internal/judge " +
 		"internal/memory internal/optim internal/plan internal/preflight internal/rundir internal/runlog internal/runs " +
 		"internal/tokenizer",
 		"the loop; sees numbers and events, and no array"},
-	{".", "internal/chat internal/checkpoint internal/config internal/data internal/durable internal/engine internal/evaluate " +
+	{".", "internal/chat internal/checkpoint internal/config internal/data internal/device internal/durable internal/engine internal/evaluate " +
 		"internal/exit internal/generate internal/hub internal/inspect internal/judge internal/kernel internal/measure " +
 		"internal/model internal/plan internal/preflight internal/rundir internal/runlog internal/runs internal/tokenizer " +
 		"internal/train",
 		"the Go API: types of its own over what is internal"},
-	{"internal/bench", "internal/config internal/model internal/optim internal/kernel internal/generate internal/tokenizer " +
-		"internal/rng internal/corpus", "what gimbal bench tells; nothing depends on it but the command"},
-	{"cmd/gimbal", ". internal/bench internal/bom internal/config internal/data internal/exit internal/hub " +
+	{"internal/bench", "internal/config internal/device internal/engine internal/graph internal/model internal/optim internal/kernel internal/generate internal/tokenizer " +
+		"internal/rng internal/safetensors internal/corpus", "what gimbal bench tells; nothing depends on it but the command"},
+	{"cmd/gimbal", ". internal/bench internal/bom internal/config internal/data internal/device internal/exit internal/hub " +
 		"internal/kernel internal/par internal/plan internal/rundir internal/runlog internal/runs internal/tokenizer",
 		"main, one file per subcommand"},
 }

@@ -7,6 +7,7 @@ import (
 
 	"gimbal/internal/config"
 	"gimbal/internal/data"
+	"gimbal/internal/device"
 	"gimbal/internal/durable"
 	"gimbal/internal/exit"
 	"gimbal/internal/plan"
@@ -28,6 +29,9 @@ var (
 	ErrNoSpace = durable.ErrNoSpace
 	// ErrMemory says that the run needs more memory than there is.
 	ErrMemory = plan.ErrMemory
+	// ErrDeviceLost says that an accelerator, or the process that owns it, was lost more often than a run survives. What
+	// was saved before is intact.
+	ErrDeviceLost = device.ErrLost
 	// ErrClosed says that a [Model] was used after its Close.
 	ErrClosed = errors.New("gimbal: the model is closed")
 )

@@ -19,6 +19,8 @@ type EvalOptions struct {
 	Checkpoint string
 	// Workers is the number of threads that compute. 0: one for each processor that Go may use.
 	Workers int
+	// Device is what computes, as in [TrainOptions]. Empty: "auto".
+	Device string
 	// Progress hears what takes a while, each a [Note]. nil: nobody does.
 	Progress func(Progress)
 }
@@ -67,7 +69,7 @@ func MetricNames() []string { return judge.MetricNames() }
 // error of ctx.
 func Evaluate(ctx context.Context, path string, opt EvalOptions) (*EvalResult, error) {
 	with := measure.Options{Data: opt.Data, LossOnly: opt.LossOnly, Seed: opt.Seed, Checkpoint: opt.Checkpoint,
-		Workers: opt.Workers, Note: func(string) {}}
+		Workers: opt.Workers, Device: opt.Device, Note: func(string) {}}
 	if opt.Progress != nil {
 		with.Note = func(text string) { opt.Progress(Note(text)) }
 	}

@@ -88,6 +88,10 @@ type TrainOptions struct {
 	// Workers is the number of threads that compute. 0: one for each processor that Go may use. Results do not depend
 	// on it.
 	Workers int
+	// Device is what computes: "cpu", "cuda", "rocm", "oneapi", "tpu", the path of a PJRT plugin, or "auto", an
+	// accelerator that passes its tests, else the CPU. Empty: numeric.device of the configuration, which is "auto" by
+	// default.
+	Device string
 	// Inject plants faults, each "FAULT@STEP" or "FAULT:TARGET@STEP", to watch the guard work; docs/guards.md lists
 	// them. What comes of them is marked as injected.
 	Inject []string
@@ -102,7 +106,7 @@ type TrainOptions struct {
 
 // config returns the configuration that the options describe, or an error with all its faults.
 func (o TrainOptions) config() (*config.Config, error) {
-	f := config.Flags{Data: o.Data, Budget: o.Budget, Seed: o.Seed, Keep: o.Keep, Set: o.Set}
+	f := config.Flags{Data: o.Data, Budget: o.Budget, Seed: o.Seed, Device: o.Device, Keep: o.Keep, Set: o.Set}
 	if o.Steps != 0 {
 		f.Steps = &o.Steps
 	}
@@ -124,6 +128,9 @@ type ResumeOptions struct {
 	Data []string
 	// Workers is the number of threads that compute. 0: one for each processor that Go may use.
 	Workers int
+	// Device is what computes from here on, as in [TrainOptions]; numbers then differ a little from those of a run that
+	// stays where it was. Empty: what the run has used.
+	Device string
 	// Progress hears what the run does, as in [TrainOptions].
 	Progress func(Progress)
 	// Lost is asked what became of that, as in [TrainOptions].
@@ -131,7 +138,8 @@ type ResumeOptions struct {
 }
 
 func (o ResumeOptions) options() train.ResumeOptions {
-	return train.ResumeOptions{Steps: o.Steps, Data: o.Data, Workers: o.Workers, Hooks: hooks(o.Progress, o.Lost)}
+	return train.ResumeOptions{Steps: o.Steps, Data: o.Data, Workers: o.Workers, Device: o.Device,
+		Hooks: hooks(o.Progress, o.Lost)}
 }
 
 // Train trains a model in a new run directory and returns how that ended.

@@ -60,12 +60,14 @@ type Plan struct {
 	Evaluations int64   `json:"evaluations"`  // of the whole run, about: those at the ends of epochs are counted, too
 	EvalShare   float64 `json:"eval_share"`   // of the training time, which they take together as planned
 
-	MemoryBytes     int64         `json:"memory_bytes"`      // that the run takes
-	Kernels         string        `json:"kernels"`           // instruction set, such as "avx2"
-	Precision       string        `json:"precision"`         // of multiplies: "fp32" or "bf16"
-	Workers         int           `json:"workers"`           // threads
-	TokensPerSecond float64       `json:"tokens_per_second"` // as measured by a trial; 0: there was none
-	Duration        time.Duration `json:"duration_ns"`       // of all steps at that speed, without evaluations; 0: unknown
+	MemoryBytes     int64         `json:"memory_bytes"`        // that the run takes
+	Kernels         string        `json:"kernels"`             // instruction set, such as "avx2", or what the devices are
+	Device          string        `json:"device,omitempty"`    // platform of the devices, such as "cuda"; empty: the CPU
+	Attention       string        `json:"attention,omitempty"` // how devices compute it; empty: on the CPU
+	Precision       string        `json:"precision"`           // of multiplies: "fp32" or "bf16"
+	Workers         int           `json:"workers"`             // threads, or devices
+	TokensPerSecond float64       `json:"tokens_per_second"`   // as measured by a trial; 0: there was none
+	Duration        time.Duration `json:"duration_ns"`         // of all steps at that speed, without evaluations; 0: unknown
 
 	Warnings []string  `json:"warnings"` // about these decisions, a sentence each
 	Settings []Setting `json:"settings"` // the whole configuration as it was decided
@@ -230,9 +232,9 @@ func publicPlan(p *plan.Plan, dir string) *Plan {
 		TrainTokens: p.Text.Train, ValTokens: p.Text.Val, Ends: p.Text.Ends,
 		HeldOut: p.Text.Held, LeftOut: p.Text.LeftOut, Epochs: p.Text.Epochs, PeakLR: p.Rate.Schedule.Peak,
 		Warmup: p.Rate.Schedule.Warmup, RateCourse: p.Rate.Course(), EvalEvery: p.EvalEvery(),
-		MemoryBytes: p.Memory.Total(),
-		Kernels:     p.Hardware.Name, Precision: p.Spec.Mode, Workers: p.Hardware.Workers, TokensPerSecond: p.Speed,
-		Duration: p.Estimated, Warnings: p.Warnings, text: text.String()}
+		MemoryBytes: p.Memory.Total(), Kernels: p.Hardware.Name, Device: p.Hardware.Device, Attention: p.Hardware.Attention,
+		Precision: p.Spec.Mode, Workers: p.Hardware.Workers, TokensPerSecond: p.Speed, Duration: p.Estimated,
+		Warnings: p.Warnings, text: text.String()}
 	public.Evaluations = int64(math.Ceil(p.Writing.Evaluations))
 	if c.Eval.Every == 0 && p.Text.Epochs <= plan.DefaultEvals {
 		public.Evaluations = min(public.Evaluations+int64(p.Text.Epochs), c.Train.Steps)

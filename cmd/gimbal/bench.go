@@ -91,13 +91,16 @@ type benchTrainCmd struct {
 	Mode          string `enum:"auto,fp32,bf16" default:"auto" help:"Numeric mode."`
 	Checkpointing string `enum:"none,attention,block" default:"none" help:"What the backward pass computes again."`
 	Workers       int    `help:"Threads. Default: one for each processor." placeholder:"N"`
+	Device        string `default:"cpu" help:"Where to compute: cpu, cuda, rocm, oneapi, tpu, or a plugin." placeholder:"NAME|PATH"`
+	Devices       int    `help:"Devices that train together. Default: all there are." placeholder:"N"`
+	Attention     string `enum:",plain,blocks,cudnn" default:"" help:"Attention on a device: plain, blocks or cudnn." placeholder:"KIND"`
 	JSON          bool   `name:"json" help:"Print one JSON object."`
 }
 
 func (c *benchTrainCmd) Run(e *env) error {
 	r, err := bench.Train(e.ctx, bench.TrainOptions{Preset: c.Model, Vocab: c.Vocab, Tokens: c.Tokens,
 		Context: c.Context, Micro: c.Micro, Steps: c.Steps, Mode: c.Mode, Checkpointing: c.Checkpointing,
-		Workers: c.Workers})
+		Workers: c.Workers, Device: c.Device, Devices: c.Devices, Attention: c.Attention})
 	if err != nil {
 		return err
 	}
@@ -107,7 +110,11 @@ func (c *benchTrainCmd) Run(e *env) error {
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(e.stdout, "%-12s %s\n", name, fmt.Sprintf(format, args...))
 	}
-	row("machine", "%s, %s, tier %s, %s", r.CPU, r.Go, r.Tier, runs.Plural(r.Workers, "worker"))
+	if r.Attention == "" {
+		row("machine", "%s, %s, tier %s, %s", r.CPU, r.Go, r.Tier, runs.Plural(r.Workers, "worker"))
+	} else {
+		row("device", "%d × %s, attention %s; ready after %.1f s", r.Workers, r.Tier, r.Attention, r.Compile)
+	}
 	row("model", "%s: %d parameters, %d multiplied for every token, vocabulary %d",
 		r.Model, r.Params, r.Multiplied, r.Vocab)
 	row("step", "%d tokens in sequences of %d, passes of %d, %s, checkpointing %s",
@@ -119,9 +126,17 @@ func (c *benchTrainCmd) Run(e *env) error {
 		share = fmt.Sprintf("%.1f %% of the peak of %.4g measured between the steps", 100*r.PeakShare, r.PeakTFLOPs)
 	}
 	row("arithmetic", "%.4g TFLOP/s, %s", r.TFLOPs, share)
-	row("memory", "%.1f MB at most, %.1f MB predicted for model and optimizer",
-		float64(r.PeakMemory)/1e6, float64(r.Predicted)/1e6)
+	if r.Attention == "" {
+		row("memory", "%.1f MB at most, %.1f MB predicted for model and optimizer",
+			float64(r.PeakMemory)/1e6, float64(r.Predicted)/1e6)
+	} else {
+		row("memory", "%.1f MB of a device, by the compiler", float64(r.Predicted)/1e6)
+	}
 	row("loss", "%.4f nats/token on random tokens", r.LossNats)
+	if len(r.Parts) == 0 {
+		row("weights", "%s, a hash: the same in every process", r.Bits)
+		return nil
+	}
 	fmt.Fprintf(e.stdout, "\n%-22s %10s %7s %9s\n", "part of a step", "ms", "share", "TFLOP/s")
 	slices.SortStableFunc(r.Parts, func(a, b bench.Part) int { return int(1e9 * (b.Seconds - a.Seconds)) })
 	for _, p := range r.Parts {

@@ -15,13 +15,14 @@ type evalCmd struct {
 	Data       []string `help:"Text; repeatable. Default: the held-out part." placeholder:"PATH" sep:"none"`
 	Checkpoint string   `help:"${which}" placeholder:"NAME"`
 	Seed       *uint64  `help:"Seed of prompts and samples. Default: that of the run." placeholder:"N"`
+	Device     string   `help:"Where to compute, as for train. Default: auto." placeholder:"NAME|PATH"`
 	LossOnly   bool     `help:"Measure only the loss; write nothing."`
 	JSON       bool     `name:"json" help:"Print the result as JSON."`
 }
 
 func (c *evalCmd) Run(e *env) error {
 	r, err := gimbal.Evaluate(e.ctx, c.Run_, gimbal.EvalOptions{Data: c.Data, Checkpoint: c.Checkpoint,
-		LossOnly: c.LossOnly, Seed: c.Seed, Progress: e.progress.tell})
+		LossOnly: c.LossOnly, Seed: c.Seed, Device: c.Device, Progress: e.progress.tell})
 	e.progress.end()
 	if err != nil {
 		return err

@@ -43,6 +43,7 @@ type cli struct {
 	Why        whyCmd        `cmd:"" help:"Show what happened in a run, from its log."`
 	Runs       runsCmd       `cmd:"" help:"List runs, or delete them."`
 	Doctor     doctorCmd     `cmd:"" help:"Check a run before its first step."`
+	Device     deviceCmd     `cmd:"" help:"List accelerators, and test them."`
 	Data       dataCmd       `cmd:"" help:"Look at the text before training on it."`
 	Import     importCmd     `cmd:"" help:"Import a model in Hugging Face format."`
 	Export     exportCmd     `cmd:"" help:"Export a model in Hugging Face format."`
@@ -53,7 +54,7 @@ type cli struct {
 	Complete   completeCmd   `cmd:"" hidden:"" passthrough:""`
 }
 
-const description = `Trains autoregressive language models on the CPU, and keeps them level.
+const description = `Trains autoregressive language models, and keeps them level.
 
 Examples:
   gimbal train                           train on the Go sources: 2.5 minutes

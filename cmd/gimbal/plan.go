@@ -77,8 +77,11 @@ func (p *progress) planLines(public *gimbal.Plan) string {
 	if total, known := p.run.clock.left(p.now()); known {
 		time = "; about " + aboutText(total)
 	}
-	row("machine", "%s kernels, %s, %s; %s of memory%s", public.Kernels, public.Precision,
-		runs.Plural(public.Workers, "thread"), runs.Size(public.MemoryBytes), time)
+	what, unit := public.Kernels+" kernels, "+public.Precision, "thread"
+	if public.Device != "" {
+		what, unit = public.Kernels+", "+public.Precision+", "+cmp.Or(public.Attention, "untested")+" attention", "device"
+	}
+	row("machine", "%s, %s; %s of memory%s", what, runs.Plural(public.Workers, unit), runs.Size(public.MemoryBytes), time)
 	if public.Dir != "" {
 		row("run", "saved to %s", public.Dir)
 	}

@@ -40,17 +40,19 @@ type settings struct {
 	Steps  *int64        `help:"Updates to make. Default: planned from time and text." placeholder:"N"`
 	Budget time.Duration `help:"Time that the run may take, such as 10m or 2h. Default: 2.5m." placeholder:"TIME"`
 	Seed   *uint64       `help:"Seed of all random numbers. Default: 1." placeholder:"N"`
+	Device string        `help:"Where to compute: auto, cpu, cuda, rocm, oneapi, tpu, or a plugin." placeholder:"NAME|PATH"`
 	Set    []string      `help:"Set a key of the configuration; repeatable." placeholder:"KEY=VALUE" sep:"none"`
 }
 
 // given reports whether there is any.
 func (c *settings) given() bool {
-	return len(c.Data) > 0 || c.Steps != nil || c.Budget != 0 || c.Seed != nil || len(c.Set) > 0
+	return len(c.Data) > 0 || c.Steps != nil || c.Budget != 0 || c.Seed != nil || c.Device != "" || len(c.Set) > 0
 }
 
 // load reads the configuration file, if one is named, and applies the settings over it.
 func (c *settings) load(file string) (*config.Config, error) {
-	return config.Flags{Data: c.Data, Steps: c.Steps, Budget: c.Budget, Seed: c.Seed, Set: c.Set}.Load(file)
+	return config.Flags{Data: c.Data, Steps: c.Steps, Budget: c.Budget, Seed: c.Seed, Device: c.Device,
+		Set: c.Set}.Load(file)
 }
 
 // options are the settings for the library.
@@ -58,7 +60,8 @@ func (c *settings) options(file string) (opt gimbal.TrainOptions, err error) {
 	if c.Budget < 0 {
 		return opt, usageError(fmt.Sprintf("--budget %v: a run takes some time", c.Budget))
 	}
-	opt = gimbal.TrainOptions{Data: c.Data, Budget: c.Budget, Seed: c.Seed, Config: file, Set: c.Set}
+	opt = gimbal.TrainOptions{Data: c.Data, Budget: c.Budget, Seed: c.Seed, Device: c.Device, Config: file,
+		Set: c.Set}
 	if c.Steps != nil {
 		opt.Steps, err = *c.Steps, checkSteps(*c.Steps)
 	}
@@ -119,10 +122,12 @@ type resumeCmd struct {
 
 	Data []string `help:"Where the same text lies now, if it was moved; repeatable." placeholder:"PATH" sep:"none"`
 	JSON bool     `name:"json" help:"Print the result as JSON."`
+
+	Device string `help:"Where to compute from here on. Default: where the run has computed." placeholder:"NAME|PATH"`
 }
 
 func (c *resumeCmd) Run(e *env) error {
-	opt := gimbal.ResumeOptions{Data: c.Data, Progress: e.progress.tell, Lost: e.lost}
+	opt := gimbal.ResumeOptions{Data: c.Data, Device: c.Device, Progress: e.progress.tell, Lost: e.lost}
 	if c.Steps != nil {
 		opt.Steps = *c.Steps
 		if err := checkSteps(opt.Steps); err != nil {

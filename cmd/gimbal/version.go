@@ -56,7 +56,7 @@ func (versionCmd) Run(e *env) error {
   3    stopped by the guard
   4    data
   5    checkpoint or resume
-  6    out of disk or memory
+  6    out of disk or memory, or a device was lost
   70   a fault of the program; what was saved is intact
   75   interrupted, saved and resumable, or before anything was begun
   130  second interrupt

@@ -25,6 +25,9 @@ type TrainOptions struct {
 	Mode          string // fp32, bf16 or auto (also "")
 	Checkpointing string // none (also ""), attention or block
 	Workers       int    // 0: one for each processor
+	Device        string // as numeric.device; empty: the CPU
+	Devices       int    // 0: all there are
+	Attention     string // plain, blocks or cudnn, on a device; empty: as training takes it
 }
 
 // TrainResult is what training steps took. Seconds and what follows from them are medians over the steps.
@@ -51,6 +54,11 @@ type TrainResult struct {
 	Predicted       int64   `json:"predicted_memory_bytes"` // by the plan: model and optimizer
 	Parts           []Part  `json:"parts"`                  // of the step that took the median time
 	LossNats        float64 `json:"loss_nats"`              // a token, last step: about ln(vocab), the tokens are random
+
+	// On a device: how it computes attention, the seconds until the first step was done, and a hash of the weights.
+	Attention string  `json:"attention,omitempty"`
+	Compile   float64 `json:"compile_seconds,omitempty"`
+	Bits      string  `json:"bits,omitempty"`
 }
 
 // Part is one part of a step.
@@ -98,12 +106,16 @@ func Train(ctx context.Context, opt TrainOptions) (*TrainResult, error) {
 	if opt.Steps < 1 {
 		return nil, usage("steps", "%d steps say nothing; ask for at least 1", opt.Steps)
 	}
+	t := &trainer{arch: arch, opt: opt, clip: cfg.Optim.Clip}
+	if opt.Device != "" && opt.Device != "cpu" {
+		return t.trainOnDevice(ctx, cfg)
+	}
 	x, err := kernel.NewExec(opt.Workers, kernel.TierAuto)
 	if err != nil {
 		return nil, err
 	}
 	defer x.Close()
-	t := &trainer{arch: arch, x: x, opt: opt, clip: cfg.Optim.Clip}
+	t.x = x
 	options := model.Options{MicroTokens: opt.Micro, Checkpointing: opt.Checkpointing, Mode: or(opt.Mode, model.ModeAuto),
 		Workers: x.Workers(), Clock: t.watch.did}
 	if t.model, err = model.New[float32](arch, x, options); err != nil {

@@ -211,8 +211,11 @@ func (k *key) values() string {
 	}
 	switch k.at(new(Config)).(type) {
 	case *string:
-		if k.choices == nil {
+		switch {
+		case k.choices == nil:
 			list = append(list, "text")
+		case k.path:
+			list = append(list, "a path")
 		}
 	case *[]string:
 		list = append(list, "text or a list of texts")

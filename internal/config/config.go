@@ -110,10 +110,12 @@ type Schedule struct {
 	Extended []float64 // pairs: a step at which a resume changed the number of steps, and the number before
 }
 
-// Numeric sets precision and memory.
+// Numeric sets precision, memory and hardware.
 type Numeric struct {
 	Mode          string // auto, fp32 or bf16
 	Checkpointing string // auto, none, attention or block
+	Device        string // auto, cpu, cuda, rocm, oneapi, tpu, or the path of a plugin
+	Devices       int    // that train together; 0: all of the machine
 }
 
 // Checkpoint says when checkpoints are written and which are kept.
@@ -171,7 +173,7 @@ func Default() *Config {
 		Optim: Optim{Kind: "auto", LR: Rule{Name: "auto"}, Momentum: 0.95, Beta1: 0.9, Eps: 1e-8, WeightDecay: 0.1,
 			Clip: 1},
 		Schedule:   Schedule{Kind: "cosine-restarts", Warmup: Rule{Name: "auto"}, Floor: 0.1},
-		Numeric:    Numeric{Mode: "auto", Checkpointing: "auto"},
+		Numeric:    Numeric{Mode: "auto", Checkpointing: "auto", Device: "auto"},
 		Checkpoint: Checkpoint{Keep: 3},
 		Eval:       Eval{Prompts: 20, Samples: 5, MaxTokens: 128},
 		Guard:      Guard{Mode: "act", Halve: "probation"},

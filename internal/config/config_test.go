@@ -69,7 +69,7 @@ func TestDefaults(t *testing.T) {
 		Optim: Optim{Kind: "auto", LR: Rule{Name: "auto"}, Momentum: 0.95, Beta1: 0.9, Eps: 1e-8, WeightDecay: 0.1,
 			Clip: 1},
 		Schedule:   Schedule{Kind: "cosine-restarts", Warmup: Rule{Name: "auto"}, Floor: 0.1},
-		Numeric:    Numeric{Mode: "auto", Checkpointing: "auto"},
+		Numeric:    Numeric{Mode: "auto", Checkpointing: "auto", Device: "auto"},
 		Checkpoint: Checkpoint{Keep: 3},
 		Eval:       Eval{Prompts: 20, Samples: 5, MaxTokens: 128},
 		Guard:      Guard{Mode: "act", Halve: "probation"},
@@ -84,7 +84,7 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("%s: origin %q, doc %q", k, c.Origin(k), lookup(k).doc)
 		}
 		if v, ok := c.Value(k); !ok || (v == "auto") != (c.Auto(k) || k == "numeric.mode" || k == "numeric.checkpointing" ||
-			k == "optim.lr" || k == "optim.kind" || k == "schedule.warmup") {
+			k == "numeric.device" || k == "optim.lr" || k == "optim.kind" || k == "schedule.warmup") {
 			t.Errorf("%s: value %q, auto %t", k, v, c.Auto(k))
 		}
 		if k := lookup(k); !k.auto && !math.IsNaN(number(k.at(c))) { // a default is a value that a user may write
@@ -445,7 +445,7 @@ func TestRereadKeepsValues(t *testing.T) {
 }
 
 // newerLine is a line of TOML with a key that has an older value.
-var newerLine = regexp.MustCompile(`^(splits|val_from|momentum|budget) = |^kind = "(auto|adamw)"`)
+var newerLine = regexp.MustCompile(`^(splits|val_from|momentum|budget|devices?) = |^kind = "(auto|adamw)"`)
 
 // A file of a run from before a key gives the key its older value, whatever the preset; the hash is what it was then.
 func TestRereadOlderFile(t *testing.T) {
@@ -509,9 +509,34 @@ func TestSetKeepsWhiteSpace(t *testing.T) {
 
 // Recorded: the hash stands in logs, so it must not change while the keys do not.
 func TestHashRecorded(t *testing.T) {
-	const want = "ed9f8b5d5cb7a485449acfc74849382d86f2271032c6684866363ac0de679085"
+	const want = "ab12e2ccdb6551a84b4567dce05b3e85b9868d86608d8b47fd4e82bf5c3faf8b"
 	if got := Default().Hash(); got != want {
 		t.Errorf("hash of the defaults %s, recorded %s: say so in the changelog when a key or a default changes", got, want)
+	}
+}
+
+// A device has a name, or is the path of a plugin. A run that is planned for the CPU has the hash of one from before
+// there were devices.
+func TestDevice(t *testing.T) {
+	for _, name := range []string{"auto", "cpu", "tpu", "./plugin.so", "/opt/x/plugin.so", `c:\plugin.dll`} {
+		if c := parse(t, "", "numeric.device="+name); c.Numeric.Device != name {
+			t.Errorf("%q became %q", name, c.Numeric.Device)
+		}
+	}
+	_, err := Parse("", nil, sets("numeric.device=cdua"))
+	if err == nil || !strings.Contains(err.Error(), "and no path; did you mean cuda?") {
+		t.Errorf("a wrong name: %v", err)
+	}
+	old, err := Reread("config.toml", []byte("[train]\nseed = 1\n"), nil)
+	if err != nil || old.Numeric.Device != "cpu" || old.Numeric.Devices != 1 {
+		t.Fatalf("an old run has the device %+v, %v", old, err)
+	}
+	cpu := old.Clone()
+	cpu.origins["numeric.device"], cpu.origins["numeric.devices"] = "planned", "planned"
+	cuda := old.Clone()
+	cuda.Numeric.Device = "cuda"
+	if old.Hash() != cpu.Hash() || old.Hash() == cuda.Hash() {
+		t.Error("hashes of runs on the CPU differ, or that on a device does not")
 	}
 }
 

@@ -13,6 +13,7 @@ type Flags struct {
 	Budget time.Duration // train.budget; 0: not given
 	Seed   *uint64       // train.seed; nil: not given
 	Keep   []string      // eval.keep; none: not given
+	Device string        // numeric.device; empty: not given
 	Set    []string      // each key=value
 }
 
@@ -36,6 +37,9 @@ func (f Flags) Load(path string) (*Config, error) {
 	}
 	if len(f.Keep) > 0 {
 		sets = append(sets, Assignment{Key: "eval.keep", List: f.Keep, Origin: "flag --keep"})
+	}
+	if f.Device != "" {
+		sets = append(sets, Assignment{Key: "numeric.device", Value: f.Device, Origin: "flag --device"})
 	}
 	for _, s := range f.Set {
 		sets = append(sets, Set(s))

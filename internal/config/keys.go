@@ -117,6 +117,12 @@ var keys = []key{
 	{name: "numeric.mode", choices: []string{"auto", "fp32", "bf16"}, doc: "precision of the operands of multiplies"},
 	{name: "numeric.checkpointing", choices: []string{"auto", "none", "attention", "block"},
 		doc: "what the backward pass computes again to save memory"},
+	{name: "numeric.device", choices: []string{"auto", "cpu", "cuda", "rocm", "oneapi", "tpu"}, path: true, newer: true,
+		older: "cpu",
+		doc: "what computes, see devices.md; a path is that of a plugin; auto: an accelerator that passes its tests, else " +
+			"the CPU"},
+	{name: "numeric.devices", auto: true, lo: 1, hi: 64, newer: true, older: "1",
+		doc: "devices that train together; auto: all of the machine"},
 
 	{name: "checkpoint.every", auto: true, lo: 1, hi: 1e12, doc: "steps between checkpoints; auto: at each evaluation"},
 	{name: "checkpoint.keep", lo: 1, hi: 1e6, doc: "newest checkpoints to keep, beside the named ones"},

@@ -88,7 +88,11 @@ func Reread(name string, data []byte, sets []Assignment) (*Config, error) {
 	none := len(entries) == 0 // it is no run's file, and every key has its default
 	for _, k := range keys {
 		if k.older != "" && !none && !slices.ContainsFunc(entries, func(e entry) bool { return e.key == k.name }) {
-			entries = append(entries, entry{key: k.name, value: k.older, where: name, origin: "as before the key existed"})
+			value, err := k.parse(k.older)
+			if err != nil {
+				panic("config: an older value that the key does not take")
+			}
+			entries = append(entries, entry{key: k.name, value: value, where: name, origin: "as before the key existed"})
 		}
 	}
 	return build(entries, sets)

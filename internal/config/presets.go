@@ -28,6 +28,10 @@ var presets = []preset{
 		{"model.shape", "gpt2"}, {"model.layers", 12}, {"model.width", 768}, {"model.heads", 12},
 		{"train.context", 1024}, {"tokenizer.vocab_size", 50257},
 	}},
+	{"gpt2-350m", "GPT-2 medium: 24 x 1024, context 1024, 50257 ids", []setting{
+		{"model.shape", "gpt2"}, {"model.layers", 24}, {"model.width", 1024}, {"model.heads", 16},
+		{"train.context", 1024}, {"tokenizer.vocab_size", 50257},
+	}},
 	// karpathy/nanoGPT config/train_shakespeare_char.py, without its dropout: a benchmark of speed.
 	{"char-10m", "the 10.7M benchmark: GPT-2 shape, 6 x 384, 64 x 256 characters a step", []setting{
 		{"model.shape", "gpt2"}, {"model.layers", 6}, {"model.width", 384}, {"model.heads", 6},

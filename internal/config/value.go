@@ -227,10 +227,13 @@ func (k *key) text(s string) string {
 	if !k.path && !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
 		return fmt.Sprintf("%q is not text", s)
 	}
-	if k.choices == nil || slices.Contains(k.choices, s) {
+	if k.choices == nil || slices.Contains(k.choices, s) || k.path && strings.ContainsAny(s, `/\`) {
 		return ""
 	}
 	fault := fmt.Sprintf("%q is not one of %s", s, strings.Join(k.choices, ", "))
+	if k.path {
+		fault += ", and no path"
+	}
 	if near := closest(s, k.choices); near != "" {
 		fault += "; did you mean " + near + "?"
 	}

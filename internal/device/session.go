@@ -31,6 +31,15 @@ type Session interface {
 	Close() error
 }
 
+// Meter is a Session that knows the memory of its devices, as that of Open does.
+type Meter interface {
+	// Usage returns the memory of each device. It is zero where the plugin does not know.
+	Usage(ctx context.Context) ([]Usage, error)
+}
+
+// Usage is the memory of a device in bytes: what is in use, and the most that was.
+type Usage struct{ Used, Peak int64 }
+
 // Array is a value on the devices: a part of its shape on each.
 type Array struct {
 	ID int64 // 0: none
@@ -42,6 +51,7 @@ type Executable struct {
 	ID int64
 	graph.Program
 	Memory Footprint
+	Cached bool // not compiled by this session
 }
 
 // Footprint is the memory of a compiled program on each device, in bytes.

@@ -50,10 +50,7 @@ func (o *cpuOpener) Open(s Spec) (Engine, error) {
 		return nil, err
 	}
 	e := &cpuEngine{model: m, passes: passes{bad: -1}, probe: m.NewProbeStats()}
-	e.info = Info{Arch: s.Arch, Mode: m.Mode(), Numerics: numerics(o.x, m.Mode())}
-	for _, v := range m.Params().Views {
-		e.info.Tensors = append(e.info.Tensors, Tensor{v.Name, kindOf(v.Kind), v.Block, v.Shape})
-	}
+	e.info = Info{Arch: s.Arch, Tensors: Tensors(s.Arch), Mode: m.Mode(), Numerics: numerics(o.x, m.Mode())}
 	if !s.Forward {
 		e.opt = optim.New[float32](o.x, len(m.Params().Flat), segmentsOf(m.Params().Views), s.Optim)
 		n := len(m.Params().Views)
@@ -63,6 +60,15 @@ func (o *cpuOpener) Open(s Spec) (Engine, error) {
 }
 
 func (o *cpuOpener) Close() { o.x.Close() }
+
+// Tensors returns the tensors of an architecture in the order of every list by tensor.
+func Tensors(a config.Arch) (list []Tensor) {
+	views, _ := model.Layout(a)
+	for _, v := range views {
+		list = append(list, Tensor{v.Name, kindOf(v.Kind), v.Block, v.Shape})
+	}
+	return list
+}
 
 // Segments returns the tensors of an architecture as an optimizer sees them.
 func Segments(a config.Arch) []optim.Segment {

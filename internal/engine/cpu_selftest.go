@@ -7,11 +7,11 @@ import (
 	"gimbal/internal/model"
 )
 
-// multiplies computes y = x·Wᵀ, dx = dy·W and dw = dyᵀ·x for W (out, in), x (n, in) and dy (n, out).
-type multiplies func(w, x, dy []float32, n, out, in int) (y, dx, dw []float32)
+// Multiplies computes y = x·Wᵀ, dx = dy·W and dw = dyᵀ·x for W (out, in), x (n, in) and dy (n, out).
+type Multiplies func(w, x, dy []float32, n, out, in int) (y, dx, dw []float32)
 
 // newMultiplies returns the multiplies of a mode.
-func newMultiplies(exec *kernel.Exec, mode string) multiplies {
+func newMultiplies(exec *kernel.Exec, mode string) Multiplies {
 	return func(w, x, dy []float32, n, out, in int) (y, dx, dw []float32) {
 		h, operand := kernel.NewWeights(w, out, in), kernel.Dense[float32]
 		if mode == model.ModeBF16 {
@@ -36,11 +36,12 @@ func newMultiplies(exec *kernel.Exec, mode string) multiplies {
 
 // SelfTest runs the three multiplies of training on numbers whose products and sums are exact in every precision.
 func (o *cpuOpener) SelfTest(s Spec) (difference string) {
-	return compareMultiplies(newMultiplies(o.x, s.Mode), s, numerics(o.x, s.Mode))
+	return CompareMultiplies(newMultiplies(o.x, s.Mode), s, numerics(o.x, s.Mode))
 }
 
-// compareMultiplies compares the multiplies of the named hardware with plain Go.
-func compareMultiplies(multiply multiplies, s Spec, name string) (difference string) {
+// CompareMultiplies compares the multiplies of the named hardware with plain Go, in the sizes of a spec. It returns the
+// first difference, "" where there is none.
+func CompareMultiplies(multiply Multiplies, s Spec, name string) (difference string) {
 	const (
 		rows = 37  // no multiple of anything
 		most = 256 // columns

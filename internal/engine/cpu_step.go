@@ -97,14 +97,14 @@ func (e *cpuEngine) Propose(ctx context.Context, p Proposal) (r Report, err erro
 	if p.Detail&Hashes != 0 {
 		r.Hashes = e.report.Hashes
 		for i, v := range e.model.Params().Views {
-			r.Hashes[i] = hash(grads[v.Lo:v.Hi])
+			r.Hashes[i] = Hash(grads[v.Lo:v.Hi])
 		}
 	}
 	return r, nil
 }
 
-// hash is FNV-1a by words. Zeros of both signs have one hash.
-func hash(values []float32) uint64 {
+// Hash is FNV-1a by words. Zeros of both signs have one hash.
+func Hash(values []float32) uint64 {
 	h := uint64(14695981039346656037)
 	for _, x := range values {
 		h = (h ^ uint64(math.Float32bits(x+0))) * 1099511628211
@@ -125,8 +125,8 @@ func (e *cpuEngine) Commit(u Update) (lr float64, err error) {
 	return u.LR, nil
 }
 
-// absurdWeight is larger than any weight of a model that still computes. One flipped bit of an exponent exceeds it.
-const absurdWeight = 1e6
+// AbsurdWeight is larger than any weight of a model that still computes. One flipped bit of an exponent exceeds it.
+const AbsurdWeight = 1e6
 
 func (e *cpuEngine) Inspect() (Inspection, error) {
 	p, b := e.model.Params(), e.passes
@@ -138,7 +138,7 @@ func (e *cpuEngine) Inspect() (Inspection, error) {
 	}
 	for _, v := range p.Views {
 		for i, w := range p.Flat[v.Lo:v.Hi] {
-			if !(w < absurdWeight && w > -absurdWeight) {
+			if !(w < AbsurdWeight && w > -AbsurdWeight) {
 				r.Weight = &Element{v.Name, i, float64(w)}
 				return r, nil
 			}

@@ -187,11 +187,11 @@ func TestHash(t *testing.T) {
 	for i := range a {
 		b := slices.Clone(a)
 		b[i] = math.Float32frombits(math.Float32bits(b[i]) ^ 1)
-		if hash(a) == hash(b) {
+		if Hash(a) == Hash(b) {
 			t.Errorf("element %d is not in the hash", i)
 		}
 	}
-	if negative := float32(math.Copysign(0, -1)); hash([]float32{negative, 1}) != hash([]float32{0, 1}) {
+	if negative := float32(math.Copysign(0, -1)); Hash([]float32{negative, 1}) != Hash([]float32{0, 1}) {
 		t.Error("the sign of zero is in the hash")
 	}
 }

@@ -266,7 +266,7 @@ func TestSelfTest(t *testing.T) {
 		sound := newMultiplies(o.(*cpuOpener).x, mode)
 		for k, name := range []string{"element (0, 3) of x·Wᵀ is", "element (0, 3) of dy·W is",
 			"element (0, 3) of dyᵀ·x is"} {
-			text := compareMultiplies(func(w, x, dy []float32, n, out, in int) (y, dx, dw []float32) {
+			text := CompareMultiplies(func(w, x, dy []float32, n, out, in int) (y, dx, dw []float32) {
 				y, dx, dw = sound(w, x, dy, n, out, in)
 				[][]float32{y, dx, dw}[k][3]++
 				return y, dx, dw

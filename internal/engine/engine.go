@@ -42,8 +42,10 @@ type Opener interface {
 
 // Hardware is what a plan needs to know of the machine.
 type Hardware struct {
-	Name       string // tier of the kernels, such as avx2
-	Workers    int
+	Name       string // tier of the kernels, such as avx2, or what the devices are
+	Device     string // platform of the devices, such as cuda; empty: the CPUs
+	Attention  string // how devices compute it: plain, blocks or cudnn; empty: not yet chosen, or on CPUs
+	Workers    int    // threads, or devices
 	BF16       string // the instruction that multiplies bf16; empty: none
 	FasterBF16 bool   // bf16 is faster than fp32
 	Free       int64  // bytes of memory that can still be allocated; 0: unknown

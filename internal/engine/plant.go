@@ -70,7 +70,7 @@ func (e *cpuEngine) Harm(f Fault) {
 		e.model.Refresh()
 	case RoundWeights:
 		for i, w := range p.Flat {
-			p.Flat[i] = roundBF16(w)
+			p.Flat[i] = RoundBF16(w)
 		}
 		e.model.Refresh()
 	default:
@@ -90,8 +90,8 @@ func (e *cpuEngine) first(tensor string) int {
 	return v.Lo
 }
 
-// roundBF16 rounds to bfloat16, to nearest even.
-func roundBF16(x float32) float32 {
+// RoundBF16 rounds to bfloat16, to nearest even.
+func RoundBF16(x float32) float32 {
 	bits := math.Float32bits(x)
 	return math.Float32frombits((bits + 0x7fff + bits>>16&1) &^ 0xffff)
 }

@@ -10,6 +10,7 @@ import (
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
 	"gimbal/internal/data"
+	"gimbal/internal/device"
 	"gimbal/internal/durable"
 	"gimbal/internal/hub"
 	"gimbal/internal/plan"
@@ -26,7 +27,7 @@ const (
 	Stopped         = 3 // by the guard, or refused before the first step
 	Data            = 4
 	Checkpoint      = 5  // or resume
-	Resources       = 6  // disk or memory
+	Resources       = 6  // disk, memory or device
 	Fault           = 70 // of the program itself
 	Interrupted     = 75
 	SecondInterrupt = 130 // interrupted a second time
@@ -90,7 +91,7 @@ func Of(err error) int {
 		return refused.Exit
 	case is(context.Canceled):
 		return Interrupted
-	case is(durable.ErrNoSpace, plan.ErrMemory):
+	case is(durable.ErrNoSpace, plan.ErrMemory, device.ErrLost):
 		return Resources
 	case errors.As(err, &text), errors.As(err, &unseen), errors.As(err, &invalid),
 		is(data.ErrUnusable, tokenizer.ErrNoText):

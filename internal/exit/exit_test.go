@@ -9,6 +9,7 @@ import (
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
 	"gimbal/internal/data"
+	"gimbal/internal/device"
 	"gimbal/internal/durable"
 	"gimbal/internal/hub"
 	"gimbal/internal/plan"
@@ -36,7 +37,7 @@ func TestOf(t *testing.T) {
 		{rundir.ErrResume, 5}, {rundir.ErrCheckpoint, 5}, {checkpoint.ErrCorrupt, 5}, {checkpoint.ErrNone, 5},
 		{checkpoint.ErrVersion, 5}, {&durable.LockedError{}, 5}, {&hub.Error{Err: io.EOF}, 5},
 		{fmt.Errorf("%w: %w", rundir.ErrResume, &config.Error{}), 5}, // the configuration of a run that is damaged
-		{durable.ErrNoSpace, 6}, {plan.ErrMemory, 6},
+		{durable.ErrNoSpace, 6}, {plan.ErrMemory, 6}, {device.ErrLost, 6},
 		{own(75), 75},
 	} {
 		for _, err := range []error{c.err, fmt.Errorf("while it ran: %w", c.err), errors.Join(io.EOF, c.err)} {

@@ -35,7 +35,7 @@ func (s Shape) String() string {
 
 func (v value) String() string { return fmt.Sprintf("%%%d%s", v.id, v.result) }
 
-func list(d []int) string { return strings.ReplaceAll(fmt.Sprint(d), " ", ", ") }
+func list[T int | uint64](d []T) string { return strings.ReplaceAll(fmt.Sprint(d), " ", ", ") }
 
 // argument adds an input.
 func (b *builder) argument(t Type, dims ...int) value { return b.addArgument("", t, dims...) }
@@ -64,14 +64,36 @@ func (b *builder) put(t Type, dims []int, format string, a ...any) value {
 
 // program returns the program with the given results.
 func (b *builder) program(name string, devices int, outs ...value) Program {
-	names, types, shapes := make([]string, len(outs)), make([]string, len(outs)), make([]Shape, len(outs))
-	for i, o := range outs {
-		names[i], types[i], shapes[i] = o.String(), o.Shape.String(), o.Shape
-	}
+	names, types, shapes := texts(outs)
 	text := fmt.Sprintf("module @%s attributes {mhlo.num_replicas = %d : i32} {\nfunc.func public @main(%s) -> (%s) {\n"+
-		"%s  return %s : %s\n}\n}\n", name, devices, strings.Join(b.args, ", "), strings.Join(types, ", "),
-		b.text.String(), strings.Join(names, ", "), strings.Join(types, ", "))
+		"%s  return %s : %s\n}\n}\n", name, devices, strings.Join(b.args, ", "), types, b.text.String(), names, types)
 	return Program{Name: name, Text: text, Devices: devices, In: b.in, Out: shapes, Donated: b.donated}
+}
+
+// several writes an operation with a result of each shape.
+func (b *builder) several(shapes []Shape, format string, a ...any) []value {
+	out := split(b.next, shapes)
+	fmt.Fprintf(&b.text, "  %%%d:%d = %s\n", b.next, len(shapes), fmt.Sprintf(format, a...))
+	b.next++
+	return out
+}
+
+// split are the results of operation id.
+func split(id int, shapes []Shape) []value {
+	out := make([]value, len(shapes))
+	for i, s := range shapes {
+		out[i] = value{id, fmt.Sprintf("#%d", i), s}
+	}
+	return out
+}
+
+// texts are values and their types, as operations list them, and their shapes.
+func texts(vs []value) (names, types string, shapes []Shape) {
+	n, t := make([]string, len(vs)), make([]string, len(vs))
+	for i, v := range vs {
+		n[i], t[i], shapes = v.String(), v.Shape.String(), append(shapes, v.Shape)
+	}
+	return strings.Join(n, ", "), strings.Join(t, ", "), shapes
 }
 
 // binary is an operation on two values of one shape, such as add.
@@ -100,8 +122,19 @@ func (b *builder) constant(f float64, dims ...int) value {
 
 // integer is a value of integers that are all n.
 func (b *builder) integer(t Type, n uint64, dims ...int) value {
+	if t == Bool {
+		return b.put(t, dims, "stablehlo.constant dense<%t> : %s", n != 0, Shape{t, dims})
+	}
 	return b.put(t, dims, "stablehlo.constant dense<%d> : %s", n, Shape{t, dims})
 }
+
+// integers is a vector of integers.
+func (b *builder) integers(t Type, n []uint64) value {
+	return b.put(t, []int{len(n)}, "stablehlo.constant dense<%s> : %s", list(n), Shape{t, []int{len(n)}})
+}
+
+// zeros is a value of floating-point numbers that are all 0.
+func (b *builder) zeros(t Type, dims ...int) value { return b.cast(b.constant(0, dims...), t) }
 
 // cast rounds or converts x to t.
 func (b *builder) cast(x value, t Type) value {
@@ -148,14 +181,17 @@ func (b *builder) cut(x value, dim, lo, hi int) value {
 
 // concat joins values in one dimension.
 func (b *builder) concat(dim int, xs ...value) value {
-	dims, names, types := slices.Clone(xs[0].Dims), make([]string, len(xs)), make([]string, len(xs))
-	dims[dim] = 0
-	for i, x := range xs {
-		dims[dim] += x.Dims[dim]
-		names[i], types[i] = x.String(), x.Shape.String()
+	if len(xs) == 1 {
+		return xs[0]
 	}
-	return b.put(xs[0].Type, dims, "stablehlo.concatenate %s, dim = %d : (%s) -> %s", strings.Join(names, ", "), dim,
-		strings.Join(types, ", "), Shape{xs[0].Type, dims})
+	dims := slices.Clone(xs[0].Dims)
+	dims[dim] = 0
+	for _, x := range xs {
+		dims[dim] += x.Dims[dim]
+	}
+	names, types, _ := texts(xs)
+	return b.put(xs[0].Type, dims, "stablehlo.concatenate %s, dim = %d : (%s) -> %s", names, dim, types,
+		Shape{xs[0].Type, dims})
 }
 
 // reduce combines the elements along dims by op, beginning with a value of the type of x.
@@ -182,6 +218,11 @@ func (b *builder) largest(x value, along ...int) value {
 // dot multiplies x and y over dimension xc of x and yc of y. The first dimensions, batch of them, are matched. Operands
 // are rounded to t, sums are float32.
 func (b *builder) dot(t Type, x, y value, batch, xc, yc int) value {
+	return b.dotTo(F32, t, x, y, batch, xc, yc)
+}
+
+// dotTo is dot with its result rounded to out.
+func (b *builder) dotTo(out, t Type, x, y value, batch, xc, yc int) value {
 	x, y = b.cast(x, t), b.cast(y, t)
 	dims, matched := slices.Clone(x.Dims[:batch]), make([]int, batch)
 	for i := range batch {
@@ -205,8 +246,8 @@ func (b *builder) dot(t Type, x, y value, batch, xc, yc int) value {
 	if t == BF16 {
 		precision = "DEFAULT"
 	}
-	return b.put(F32, dims, "stablehlo.dot_general %s, %s, %scontracting_dims = [%d] x [%d], precision = [%s, %s] : (%s, %s) -> %s",
-		x, y, batching, xc, yc, precision, precision, x.Shape, y.Shape, Shape{F32, dims})
+	return b.put(out, dims, "stablehlo.dot_general %s, %s, %scontracting_dims = [%d] x [%d], precision = [%s, %s] : (%s, %s) -> %s",
+		x, y, batching, xc, yc, precision, precision, x.Shape, y.Shape, Shape{out, dims})
 }
 
 // count numbers the elements along one dimension, from 0.
@@ -233,12 +274,21 @@ func (b *builder) gather(w, ids value) value {
 		w, ids, w.Dims[1], w.Shape, ids.Shape, s)
 }
 
-// scatter adds the rows of x (N, C) to those of z (V, C) that ids (N, 1) name.
+// scatter adds the rows of x (N, C) to those of z (V, C) that ids (N, 1) name. No id comes twice. One that is not a row
+// of z is left out.
 func (b *builder) scatter(z, ids, x value) value {
+	return b.rows(z, ids, x, "%s = stablehlo.add %a, %b : tensor<f32>\n    stablehlo.return %s")
+}
+
+// overwrite is scatter, but puts the rows of x in place of those of z.
+func (b *builder) overwrite(z, ids, x value) value { return b.rows(z, ids, x, "stablehlo.return %b") }
+
+// rows combines rows %a of z with rows %b of x.
+func (b *builder) rows(z, ids, x value, body string) value {
 	return b.put(z.Type, z.Dims, `"stablehlo.scatter"(%s, %s, %s) <{scatter_dimension_numbers = #stablehlo.scatter<`+
-		`update_window_dims = [1], inserted_window_dims = [0], scatter_dims_to_operand_dims = [0], index_vector_dim = 1>}> ({
+		`update_window_dims = [1], inserted_window_dims = [0], scatter_dims_to_operand_dims = [0], index_vector_dim = 1>, `+
+		`unique_indices = true}> ({
   ^bb0(%%a: tensor<f32>, %%b: tensor<f32>):
-    %%s = stablehlo.add %%a, %%b : tensor<f32>
-    stablehlo.return %%s : tensor<f32>
-  }) : (%s, %s, %s) -> %s`, z, ids, x, z.Shape, ids.Shape, x.Shape, z.Shape)
+    %s : tensor<f32>
+  }) : (%s, %s, %s) -> %s`, z, ids, x, body, z.Shape, ids.Shape, x.Shape, z.Shape)
 }

@@ -3,6 +3,7 @@
 package measure
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,7 @@ import (
 
 	"gimbal/internal/config"
 	"gimbal/internal/data"
-	"gimbal/internal/engine"
+	"gimbal/internal/device"
 	"gimbal/internal/evaluate"
 	"gimbal/internal/hub"
 	"gimbal/internal/judge"
@@ -25,6 +26,7 @@ type Options struct {
 	Seed       *uint64  // of the prompts and draws of what is written; nil: that of the run
 	Checkpoint string   // which one of the run; see rundir.OpenCheckpoint
 	Workers    int
+	Device     string            // as numeric.device; empty: auto
 	Note       func(text string) // told what takes a while
 }
 
@@ -97,7 +99,9 @@ func Measure(ctx context.Context, path string, opt Options) (*evaluate.Result, e
 		docs := with.Text.Docs
 		with.On = fmt.Sprintf("%s of other text in %d files", plan.BytesText(docs.Bytes()), len(docs.Sources))
 	}
-	if with.Opener, err = engine.CPU(opt.Workers); err != nil {
+	numeric := config.Default().Numeric
+	numeric.Device = cmp.Or(opt.Device, numeric.Device)
+	if with.Opener, err = device.Choose(ctx, numeric, opt.Workers, say); err != nil {
 		return nil, err
 	}
 	defer with.Opener.Close()

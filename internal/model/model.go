@@ -144,6 +144,9 @@ func isFloat64[T kernel.Float]() bool {
 	return ok
 }
 
+// Check returns an error if an architecture or an option makes no sense for float32.
+func Check(a config.Arch, opt Options) error { return check[float32](a, opt) }
+
 // check returns an error if the architecture or an option makes no sense.
 func check[T kernel.Float](a config.Arch, opt Options) error {
 	switch {

@@ -47,6 +47,11 @@ func queryWidth(a config.Arch) int { return a.Heads * a.HeadSize }
 func keyWidth(a config.Arch) int   { return a.KVHeads * a.HeadSize }
 func qkvWidth(a config.Arch) int   { return queryWidth(a) + 2*keyWidth(a) }
 
+// RopeFrequency is the angle by which RoPE turns the pair of channels j and j+HeadSize/2 from one position to the next.
+func RopeFrequency(a config.Arch, j int) float64 {
+	return nn.RopeFrequency(j, a.HeadSize, a.RopeTheta, nn.RopeScale(a.RopeScale))
+}
+
 func gated(a config.Arch) bool { return a.MLPKind == "swiglu" }
 
 func hiddenWidth(a config.Arch) int {

@@ -32,6 +32,11 @@ func (s RopeScale) apply(f float64) float64 {
 // RopeLen is the number of elements of each of the two tables of RopeTables.
 func RopeLen(context, size int) int { return context * size / 2 }
 
+// RopeFrequency is f(j) of RopeTables, in radians for each position.
+func RopeFrequency(j, size int, theta float64, scale RopeScale) float64 {
+	return scale.apply(math.Pow(theta, -2*float64(j)/float64(size)))
+}
+
 // RopeTables overwrites cos and sin (context, D/2) by those of the angles by which Heads rotates pairs of channels.
 //
 // Formula: channels j and j+D/2 form a pair, turned by position·f(j) with f(j) = θ^(−2j/D), scaled where RopeScale says
@@ -42,7 +47,7 @@ func RopeTables[T kernel.Float](cos, sin []T, context, size int, theta float64, 
 	require(len(cos) == RopeLen(context, size) && len(sin) == len(cos) && size%2 == 0, "nn: rope: wrong shape")
 	half := size / 2
 	for j := range half {
-		freq := scale.apply(math.Pow(theta, -2*float64(j)/float64(size)))
+		freq := RopeFrequency(j, size, theta, scale)
 		for p := range context {
 			s, c := math.Sincos(float64(p) * freq)
 			cos[p*half+j], sin[p*half+j] = T(c), T(s)

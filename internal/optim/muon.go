@@ -7,14 +7,14 @@ import (
 	"gimbal/internal/kernel"
 )
 
-// Constants of Muon.
+// Constants of Muon, for whoever computes it elsewhere.
 const (
-	muonRMS    = 0.2  // of an update, in rates: about that of AdamW, so that one rate fits both
-	muonLeast  = 1e-7 // norm of a moment from which there is a direction
-	muonRounds = 5    // of the Newton–Schulz iteration
-	muonA      = 3.4445
-	muonB      = -4.7750
-	muonC      = 2.0315
+	MuonRMS    = 0.2  // of an update, in rates: about that of AdamW, so that one rate fits both
+	MuonLeast  = 1e-7 // norm of a moment from which there is a direction
+	MuonRounds = 5    // of the Newton–Schulz iteration
+	MuonA      = 3.4445
+	MuonB      = -4.7750
+	MuonC      = 2.0315
 )
 
 // muon is what Muon needs beside the moments.
@@ -93,7 +93,7 @@ func MuonWork(segments []Segment) float64 {
 	shares, _ := deal(segments, 1)
 	sum := 0.0
 	for _, m := range shares[0] {
-		sum += 2 * muonRounds * float64(m.work())
+		sum += 2 * MuonRounds * float64(m.work())
 	}
 	return sum
 }
@@ -155,14 +155,14 @@ func (r *room[T]) ahead(l *directLoop[T], lo, hi int) {
 func (r *room[T]) orthogonalize(x *kernel.Exec, worker int, dst []T, rows, cols int) {
 	n, long, wide := min(rows, cols), max(rows, cols), rows <= cols
 	from, to, gram, poly := r.x[:rows*cols], dst, r.gram[:n*n], r.poly[:n*n]
-	scale := T(1 / max(math.Sqrt(kernel.SumSquares(x, from)), muonLeast)) // the later rounds begin with what is scaled
-	for range muonRounds {
+	scale := T(1 / max(math.Sqrt(kernel.SumSquares(x, from)), MuonLeast)) // the later rounds begin with what is scaled
+	for range MuonRounds {
 		kernel.Syrk(x, worker, !wide, n, long, scale*scale, from, cols, 0, gram, n)
-		kernel.Affine(x, poly, gram, muonB, 0)
+		kernel.Affine(x, poly, gram, MuonB, 0)
 		for i := range n {
-			poly[i*n+i] += muonA
+			poly[i*n+i] += MuonA
 		}
-		kernel.Syrk(x, worker, false, n, n, muonC, gram, n, 1, poly, n)
+		kernel.Syrk(x, worker, false, n, n, MuonC, gram, n, 1, poly, n)
 		if wide {
 			kernel.Gemm(x, worker, false, false, rows, cols, n, scale, poly, n, from, cols, 0, to, cols)
 		} else {
@@ -183,5 +183,5 @@ func (a *Optimizer[T]) muonRemember(m, g []T) {
 func (a *Optimizer[T]) muonMove(p, d []T, s Segment) {
 	step := a.stepOf(s)
 	kernel.Affine(a.x, p, p, T(1-step.LR*step.Decay), 0)
-	kernel.Axpy(a.x, p, T(-step.LR*muonRMS*math.Sqrt(float64(max(s.Rows, s.Cols)))), d)
+	kernel.Axpy(a.x, p, T(-step.LR*MuonRMS*math.Sqrt(float64(max(s.Rows, s.Cols)))), d)
 }

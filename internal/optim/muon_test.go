@@ -226,7 +226,7 @@ func TestMuonAsksOnce(t *testing.T) {
 				if want = math.Sqrt(want / float64(s.Hi-s.Lo)); !near(states[i].Update.RMS, want, 1e-9) {
 					t.Errorf("segment %d moves by %g, the trial says %g", i, want, states[i].Update.RMS)
 				}
-				if rms := 1e-2 * muonRMS; s.Rows > 0 && !near(states[i].Update.RMS, rms, 0.25) {
+				if rms := 1e-2 * MuonRMS; s.Rows > 0 && !near(states[i].Update.RMS, rms, 0.25) {
 					t.Errorf("segment %d moves by %g, want about %g", i, states[i].Update.RMS, rms)
 				}
 			}

@@ -27,6 +27,9 @@ type TensorUpdate struct {
 	Unmoved   int64   // elements whose bits would not change
 }
 
+// SampleLen is how many elements of each matrix UpdateRatio looks at.
+const SampleLen = block
+
 // leastWeight is the RMS of weights below which a relative update says nothing: those tensors began at zero.
 const leastWeight = 1e-3
 
@@ -204,24 +207,32 @@ func (a *Optimizer[T]) try(o *observer[T], params, grads []T, step kernel.AdamWS
 		d.Max = max(d.Max, t.max) // NaN stays
 		d.Unmoved += t.count
 	}
-	o.ratios = o.ratios[:0]
-	for i, s := range a.segments {
+	for i := range a.segments {
 		d := &dst[i].Update
 		n := float64(max(1, o.covered[i]))
 		d.RMS, d.WeightRMS = math.Sqrt(d.RMS/n), math.Sqrt(d.WeightRMS/n)
+	}
+	return UpdateMedian(a.segments, dst, o.ratios)
+}
+
+// UpdateMedian returns what Trial returns, from its numbers. room is memory for a ratio of each segment, or nil.
+func UpdateMedian(segments []Segment, states []TensorState, room []float64) (median float64) {
+	ratios := room[:0]
+	for i, s := range segments {
+		d := &states[i].Update
 		if d.Max-d.Max != 0 {
-			median = math.NaN()
+			return math.NaN()
 		}
 		if s.Decay && d.WeightRMS >= leastWeight {
-			o.ratios = append(o.ratios, d.RMS/d.WeightRMS)
+			ratios = append(ratios, d.RMS/d.WeightRMS)
 		}
 	}
-	if median != median || len(o.ratios) == 0 {
-		return median
+	if len(ratios) == 0 {
+		return 0
 	}
-	slices.Sort(o.ratios)
-	n := len(o.ratios)
-	return (o.ratios[(n-1)/2] + o.ratios[n/2]) / 2
+	slices.Sort(ratios)
+	n := len(ratios)
+	return (ratios[(n-1)/2] + ratios[n/2]) / 2
 }
 
 // trialLoop is the loop of Trial and UpdateRatio.

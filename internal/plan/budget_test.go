@@ -22,7 +22,7 @@ func TestLargerWithTime(t *testing.T) {
 		}
 		d := draft(t, cfg)
 		before := d.Config.Clone()
-		tr, err := d.begin(Request{Opener: machine{}})
+		tr, err := d.begin(t.Context(), Request{Opener: machine{}})
 		if err != nil {
 			t.Fatal(err)
 		}

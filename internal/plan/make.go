@@ -40,14 +40,14 @@ func (d *Draft) Make(ctx context.Context, r Request) (*Plan, error) {
 		r.Note = func(string, ...any) {}
 	}
 	before := d.Config.Clone()
-	t, err := d.begin(r)
+	t, err := d.begin(ctx, r)
 	for errors.Is(err, ErrMemory) {
 		d.Config = before.Clone()
 		if shorter, fault := d.shorter(); !shorter {
 			return nil, cmp.Or(fault, err)
 		}
 		before = d.Config.Clone()
-		t, err = d.begin(r)
+		t, err = d.begin(ctx, r)
 	}
 	if err != nil {
 		return nil, err
@@ -67,21 +67,43 @@ func (d *Draft) Make(ctx context.Context, r Request) (*Plan, error) {
 	if err := p.chooseRate(ctx, t); err != nil {
 		return nil, err
 	}
+	p.Hardware.Attention = r.Opener.Hardware().Attention // as it was chosen since
 	p.count(d)
 	return p, nil
 }
 
 // begin makes the plan of a draft as far as nothing has to be measured for it, and a trial of it.
-func (d *Draft) begin(r Request) (*trial, error) {
+func (d *Draft) begin(ctx context.Context, r Request) (*trial, error) {
 	p := &Plan{Config: d.Config, Hardware: r.Opener.Hardware(),
 		Warnings: append(slices.Clone(d.Config.Notes()), d.warnings...)}
 	if w := p.Hardware.Warning; w != "" {
 		p.Warnings = append(p.Warnings, w)
 	}
+	if err := p.recordHardware(); err != nil {
+		return nil, err
+	}
 	if err := p.chooseSpec(d); err != nil {
 		return nil, err
 	}
-	return &trial{draft: d, plan: p, request: r}, p.chooseMemory(d, r.Opener)
+	return &trial{draft: d, plan: p, request: r}, p.chooseMemory(ctx, d, r.Opener)
+}
+
+// recordHardware writes into the configuration what the hardware is, where that was left open.
+func (p *Plan) recordHardware() error {
+	cfg, hw := p.Config, p.Hardware
+	name, devices := "cpu", 1
+	if hw.Device != "" {
+		name, devices = hw.Device, hw.Workers
+	}
+	if cfg.Numeric.Device == "auto" {
+		if err := cfg.SetPlanned("numeric.device", name, "planned: by what is there"); err != nil {
+			return err
+		}
+	}
+	if cfg.Numeric.Devices == 0 {
+		return cfg.SetPlanned("numeric.devices", devices, "planned: all there are")
+	}
+	return nil
 }
 
 // chooseSpec decides architecture, precision and the size of a pass.
@@ -97,7 +119,7 @@ func (p *Plan) chooseSpec(d *Draft) error {
 	if err := p.chooseMode(); err != nil {
 		return err
 	}
-	if cfg.Train.MicroTokens == 0 {
+	if cfg.Train.MicroTokens == 0 && p.Hardware.Device == "" { // that of a device follows from its memory
 		micro := min(cfg.Train.BatchTokens, max(cfg.Train.Context, AutoMicro(a)))
 		if err := cfg.SetPlanned("train.micro_tokens", micro, "planned: large enough for the multiplies"); err != nil {
 			return err
@@ -158,34 +180,14 @@ func (p *Plan) chooseMode() error {
 	}
 	mode, origin := "fp32", "planned: this CPU does not multiply bf16"
 	switch {
+	case hw.Device != "" && hw.FasterBF16:
+		mode, origin = "bf16", "planned: "+hw.Device+" devices multiply bf16 faster"
 	case hw.FasterBF16:
 		mode, origin = "bf16", "planned: this CPU multiplies bf16 ("+hw.BF16+")"
 	case hw.BF16 != "":
 		origin = "planned: this CPU multiplies bf16 (" + hw.BF16 + ") slower than fp32"
 	}
 	return p.Config.SetPlanned("numeric.mode", mode, origin)
-}
-
-// chooseMemory picks the cheapest checkpointing that fits the memory there is, and refuses what does not fit at all.
-func (p *Plan) chooseMemory(d *Draft, o engine.Opener) error {
-	cfg := p.Config
-	modes := []string{cfg.Numeric.Checkpointing}
-	if modes[0] == "auto" {
-		modes = []string{"none", "attention", "block"}
-	}
-	p.Memory.Writing = p.writingBytes(d)
-	for _, mode := range modes {
-		p.Spec.Checkpointing = mode
-		p.Memory.Memory = o.Estimate(p.Spec)
-		if p.Memory.fits(p.Hardware.Free) {
-			if cfg.Numeric.Checkpointing == "auto" {
-				return cfg.SetPlanned("numeric.checkpointing", mode, "planned: the fastest that fits the memory")
-			}
-			return nil
-		}
-	}
-	return fmt.Errorf("%w: the run needs %s and %s are free; lower train.micro_tokens (%d), train.context or the size of "+
-		"the model", ErrMemory, BytesText(p.Memory.Total()), BytesText(p.Hardware.Free), cfg.Train.MicroTokens)
 }
 
 // count fills in the numbers of the text.

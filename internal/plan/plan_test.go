@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -191,6 +192,53 @@ func TestMemory(t *testing.T) {
 	fixed := draft(t, asked(t, "numeric.checkpointing=none"))
 	if _, err := fixed.Make(context.Background(), Request{Opener: m}); !errors.Is(err, ErrMemory) {
 		t.Errorf("a mode that was asked for was changed: %v", err)
+	}
+}
+
+// largeText is a file of a million letters.
+func largeText(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "large.txt")
+	if err := os.WriteFile(path, bytes.Repeat([]byte("the cat sat on "), 1<<16), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// On a device a pass is the whole batch, or the largest even part of it that fits, and few sizes are tried.
+func TestPassOfDevice(t *testing.T) {
+	for name, tt := range map[string]struct {
+		free, token   int64 // bytes
+		micro         int
+		checkpointing string
+		tried         int
+	}{
+		"all of it":           {8 << 30, 1 << 10, 1 << 18, "none", 1},
+		"unknown":             {0, 1 << 20, 1 << 18, "none", 1},
+		"a part":              {8 << 30, 150 << 10, 1 << 15, "none", 2},
+		"the least":           {8 << 30, 800 << 10, 1 << 13, "none", 2},
+		"less than the least": {8 << 30, 2 << 20, 1 << 13, "block", 4},
+	} {
+		tried := map[engine.Spec]bool{}
+		m := machine{hw: engine.Hardware{Device: "cuda", Workers: 1, Free: tt.free, FasterBF16: true}}
+		m.model = func(s engine.Spec) int64 {
+			tried[s] = true
+			bytes := int64(s.MicroTokens) * tt.token
+			switch s.Checkpointing {
+			case "attention":
+				bytes = bytes * 9 / 10
+			case "block":
+				bytes /= 4
+			}
+			return 1<<20 + bytes
+		}
+		p := made(t, m, "train.batch_tokens=262144",
+			"data.paths="+largeText(t))
+		if c := p.Config; c.Train.MicroTokens != tt.micro || p.Spec.MicroTokens != tt.micro ||
+			c.Numeric.Checkpointing != tt.checkpointing || c.Numeric.Mode != "bf16" || len(tried) != tt.tried {
+			t.Errorf("%s: passes of %d tokens, checkpointing %s, %s, %d programs", name, c.Train.MicroTokens,
+				c.Numeric.Checkpointing, c.Numeric.Mode, len(tried))
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"gimbal/internal/config"
@@ -44,7 +45,7 @@ func (t *trial) planTime(ctx context.Context, before *config.Config) error {
 		if err := before.UsePreset(name, fmt.Sprintf("planned: for %s", given.Round(time.Second))); err != nil {
 			return err
 		}
-		next, err := t.draft.begin(t.request)
+		next, err := t.draft.begin(ctx, t.request)
 		if err != nil {
 			return err
 		}
@@ -75,7 +76,7 @@ func (t *trial) larger(before *config.Config, pace pace, given time.Duration) (n
 		return "", nil
 	}
 	text := plannedEpochs * float64(t.draft.Text.Train.Tokens())
-	for _, size := range sizes {
+	for _, size := range slices.Backward(sizes) {
 		cfg := before.Clone()
 		if err := cfg.UsePreset(size.name, plannedPreset); err != nil {
 			return "", err
@@ -87,10 +88,10 @@ func (t *trial) larger(before *config.Config, pace pace, given time.Duration) (n
 		_, multiplied := a.Params()
 		tokens := given.Seconds() / pace.token * float64(t.plan.Multiplied) / float64(multiplied)
 		if multiplied > t.plan.Multiplied && min(tokens, text) >= tokensPerWeight*float64(size.weights) && t.holds(a) {
-			name = size.name
+			return size.name, nil
 		}
 	}
-	return name, nil
+	return "", nil
 }
 
 // holds reports whether the memory there is holds a run of another architecture, with the cheapest checkpointing.

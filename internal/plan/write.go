@@ -43,7 +43,12 @@ func (p *Plan) Write(w io.Writer) {
 	}
 	row("judge", "%.0f evaluations of %s%s, about %.1f %% of the time", p.Writing.Evaluations, texts, ends,
 		100*p.Writing.Share)
-	row("kernels", "%s, %s, %d workers", p.Hardware.Name, c.Numeric.Mode, p.Hardware.Workers)
+	if hw := p.Hardware; hw.Device != "" {
+		row("devices", "%d × %s, %s, checkpointing %s, attention %s", hw.Workers, hw.Name, c.Numeric.Mode,
+			p.Spec.Checkpointing, cmp.Or(hw.Attention, "not yet chosen"))
+	} else {
+		row("kernels", "%s, %s, %d workers", hw.Name, c.Numeric.Mode, hw.Workers)
+	}
 	if p.Speed > 0 {
 		row("time", "about %s at %s tokens/s, evaluations not counted", p.Estimated.Round(time.Second), Count(int64(p.Speed)))
 	}

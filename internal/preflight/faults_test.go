@@ -103,6 +103,19 @@ var modelFaults = []plant{
 			}
 		}}
 	}, resultError, []string{"P-INVARIANCE"}, 3},
+	{"a device where nothing is wrong", nil, func(_ *testing.T, c *checker) { c.Plan.Hardware.Device = "cuda" }, "", nil,
+		0},
+	{"a device where documents hardly see their neighbours", nil, func(_ *testing.T, c *checker) {
+		c.Plan.Hardware.Device = "cuda"
+		first := int32(0)
+		c.Engine = &faulty{Engine: c.Engine, input: func(in *engine.Input, _ engine.Want) {
+			first = in.Tokens[0]
+		}, values: func(v *engine.Values) {
+			for i := range v.TokenNats {
+				v.TokenNats[i] += 1e-9 * float64(first)
+			}
+		}}
+	}, resultError, []string{"P-INVARIANCE"}, 3},
 	{"mean of means", nil, meanOfMeans, resultError, []string{"P-INVARIANCE"}, 3},
 	{"mean of means, and dropout", []string{"model.dropout=0.1"}, meanOfMeans, resultError, []string{"P-INVARIANCE"}, 3},
 	{"initial weights ten times too large", nil, func(t *testing.T, c *checker) {

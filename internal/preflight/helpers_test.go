@@ -154,6 +154,7 @@ func spoken(rec *runlog.Preflight) (codes []string) {
 type faulty struct {
 	engine.Engine
 	input   func(in *engine.Input, want engine.Want)
+	values  func(v *engine.Values)
 	report  func(r *engine.Report)
 	discard func()
 }
@@ -162,7 +163,11 @@ func (f *faulty) Pass(ctx context.Context, in engine.Input, want engine.Want) (e
 	if f.input != nil {
 		f.input(&in, want)
 	}
-	return f.Engine.Pass(ctx, in, want)
+	v, err := f.Engine.Pass(ctx, in, want)
+	if f.values != nil {
+		f.values(&v)
+	}
+	return v, err
 }
 
 func (f *faulty) Propose(ctx context.Context, p engine.Proposal) (engine.Report, error) {

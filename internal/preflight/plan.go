@@ -114,6 +114,9 @@ func (c *checker) checkRestarts(context.Context) finding {
 // checkMemory compares the memory that the plan still needs with what is free now.
 func (c *checker) checkMemory(context.Context) finding {
 	free, held, total := c.free(), memory.Resident(), c.Plan.Memory.Total()
+	if hw := c.Plan.Hardware; hw.Device != "" {
+		free, held = hw.Free, 0 // of the devices, when the plan was made
+	}
 	if free == 0 {
 		return found(resultSkipped, "this system does not say how much memory is free")
 	}

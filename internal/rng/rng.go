@@ -47,6 +47,11 @@ func (k Key) Sub(n uint64) Key {
 	return Key{seed, stream}
 }
 
+// Words returns the key as hardware takes it that computes Block and Sub itself: seed and stream, the low halves first.
+func (k Key) Words() [4]uint32 {
+	return [4]uint32{uint32(k.seed), uint32(k.seed >> 32), uint32(k.stream), uint32(k.stream >> 32)}
+}
+
 // Block returns the 128 random bits at index i.
 func (k Key) Block(i uint64) (a, b uint64) { return philox(i, k.stream, k.seed) }
 

@@ -122,7 +122,7 @@ var writingCodes = CodePart{
 }
 
 var fileCodes = CodePart{
-	Title: "Files",
+	Title: "Files and devices",
 	Codes: []Code{
 		{"F-SAVE-FAILED", "error", "a checkpoint could not be written; earlier ones are intact",
 			"continues; the third failure in a row, or of the last save, ends the run", "free disk space, check the disk"},
@@ -132,6 +132,9 @@ var fileCodes = CodePart{
 			"resumes from the newest that does; never starts over", "check the disk"},
 		{"F-OUTPUT-LOST", "warning", "what the run tells could not be written: a pipe was closed, or a terminal is gone",
 			"goes on", "nothing; the log and the report have everything"},
+		{"F-DEVICE-LOST", "error", "an accelerator, or the process that owns it, does not answer any more",
+			"goes on from the newest healthy checkpoint in a new process; the fourth time in 1,000 steps ends the run (6)",
+			"if it recurs, read the kernel's log; `gimbal device check` tests the device"},
 		{"F-CACHE-PLACE", "warning", "the folder for token caches cannot be written, or there is none",
 			"takes the run's directory, or a temporary folder", "let `XDG_CACHE_HOME` name a folder with room"},
 		{"F-CACHE-DAMAGED", "warning", "cached tokens do not match their manifest", "makes them again", "check the disk"},

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gimbal/internal/config"
+	"gimbal/internal/device"
 	"gimbal/internal/durable"
 	"gimbal/internal/engine"
 	"gimbal/internal/evaluate"
@@ -109,14 +110,14 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 func assemble(ctx context.Context, draft *plan.Draft, workers int, with seams, from start,
 	rec *recorder) (*run, error) {
 	t := &run{start: from, text: draft.Text, record: rec, opener: with.opener, store: &store{fs: with.fs, saved: -1},
-		written: &evaluate.Writing{}}
+		written: &evaluate.Writing{}, again: ResumeOptions{Workers: workers, seams: with}}
 	if t.store.fs == nil {
 		t.store.fs = durable.OS
 	}
 	var err error
 	if t.opener == nil {
-		if t.opener, err = engine.CPU(workers); err != nil {
-			return t, &config.Error{Faults: []config.Fault{{Text: err.Error()}}}
+		if t.opener, err = device.Choose(ctx, draft.Config.Numeric, workers, rec.note); err != nil {
+			return t, err
 		}
 	}
 	t.plan, err = draft.Make(ctx, plan.Request{Opener: t.opener, Engine: t.open, Reset: from.set,

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"gimbal/internal/checkpoint"
+	"gimbal/internal/device"
 	"gimbal/internal/durable"
 	"gimbal/internal/engine"
 	"gimbal/internal/exit"
@@ -30,12 +31,22 @@ import (
 type scripted struct {
 	loss, norm func(step, batch int64) float64 // of the update that is proposed; batches are counted from 1
 	lost       error                           // what every call fails with once it is set
+	losses     []int                           // calls at which the device is lost, until an engine is opened again
 
 	info          engine.Info
 	params, slots []safetensors.Entry
 	batches       int64 // gradients begun
 	passes        int   // of the gradient in progress
 	commits       []int64
+	calls         int
+}
+
+// call returns the error of the call in progress.
+func (o *scripted) call() error {
+	if o.calls++; slices.Contains(o.losses, o.calls) {
+		o.lost = fmt.Errorf("call %d: %w", o.calls, device.ErrLost)
+	}
+	return o.lost
 }
 
 // opens opens a scripted engine, always the same.
@@ -48,6 +59,9 @@ func (o opens) Close()                             {}
 
 func (o opens) Open(spec engine.Spec) (engine.Engine, error) {
 	o.params, o.slots = nil, nil
+	if errors.Is(o.lost, device.ErrLost) {
+		o.lost = nil // by a new process
+	}
 	o.info = engine.Info{Arch: spec.Arch, Mode: "fp32", Numerics: "scripted"}
 	views, _ := model.Layout(spec.Arch)
 	for _, v := range views {
@@ -61,10 +75,10 @@ func (o opens) Open(spec engine.Spec) (engine.Engine, error) {
 }
 
 func (o *scripted) Info() engine.Info { return o.info }
-func (o *scripted) Init(uint64) error { return o.lost }
+func (o *scripted) Init(uint64) error { return o.call() }
 func (o *scripted) Close() error      { return nil }
 func (o *scripted) Get() (engine.Snapshot, error) {
-	return engine.Snapshot{Params: o.params, Slots: o.slots}, o.lost
+	return engine.Snapshot{Params: o.params, Slots: o.slots}, o.call()
 }
 
 func (o *scripted) Set(params, slots *safetensors.File) error {
@@ -73,7 +87,7 @@ func (o *scripted) Set(params, slots *safetensors.File) error {
 			return err
 		}
 	}
-	return o.lost
+	return o.call()
 }
 
 func (o *scripted) Discard() { o.passes = 0 }
@@ -91,7 +105,7 @@ func (o *scripted) Pass(_ context.Context, in engine.Input, want engine.Want) (v
 		v.Probe = &engine.ProbeStats{Stream: slices.Repeat([]model.StreamStats{{RMS: 1, Kept: 1, Peak: 1}}, l+1),
 			Heads: slices.Repeat([]nn.HeadFocus{{Entropy: 0.5, Logit: 1}}, h), Dead: make([]float64, l)}
 	}
-	return v, o.lost
+	return v, o.call()
 }
 
 func (o *scripted) Propose(_ context.Context, p engine.Proposal) (engine.Report, error) {
@@ -104,13 +118,13 @@ func (o *scripted) Propose(_ context.Context, p engine.Proposal) (engine.Report,
 			g.MeanAbs, g.RMS, g.Max, u.RMS, u.WeightRMS = 1e-3, 1e-3, 1e-3, 1e-5, 1e-2
 		}
 	}
-	return r, o.lost
+	return r, o.call()
 }
 
 func (o *scripted) Commit(u engine.Update) (float64, error) {
 	o.commits = append(o.commits, u.Step)
 	o.params[0].Data[0]++
-	return u.LR, o.lost
+	return u.LR, o.call()
 }
 
 func (o *scripted) Inspect() (engine.Inspection, error) {

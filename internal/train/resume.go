@@ -25,6 +25,7 @@ type ResumeOptions struct {
 	Steps   int64    // new number of steps; 0: as planned
 	Data    []string // where the text of the run lies now; none: where it was
 	Workers int
+	Device  string // numeric.device from here on; empty: as it was
 	Hooks   Hooks
 
 	seams
@@ -114,6 +115,11 @@ func (s *saved) change(opt ResumeOptions) (extended bool, err error) {
 		}
 		s.changes = append(s.changes, "its text has moved with it")
 	}
+	if opt.Device != "" {
+		if err := s.move(opt.Device); err != nil {
+			return false, err
+		}
+	}
 	if opt.Steps == 0 || opt.Steps == before {
 		return false, nil
 	}
@@ -123,6 +129,20 @@ func (s *saved) change(opt ResumeOptions) (extended bool, err error) {
 	origin := fmt.Sprintf("resume --steps at step %d, %d before", step, before)
 	s.changes, s.state.Stopped = append(s.changes, "extended: "+origin), "" // somebody wants it to go on
 	return true, plan.Extend(s.cfg, step, opt.Steps, origin)
+}
+
+// move puts the run on other hardware, and leaves open again what was planned for the old.
+func (s *saved) move(device string) error {
+	const origin = "resume --device"
+	for _, key := range []string{"numeric.mode", "numeric.checkpointing", "numeric.devices", "train.micro_tokens"} {
+		if strings.HasPrefix(s.cfg.Origin(key), "planned") {
+			if err := s.cfg.SetPlanned(key, "auto", origin); err != nil {
+				return err
+			}
+		}
+	}
+	s.changes = append(s.changes, "it moved to "+device)
+	return s.cfg.SetPlanned("numeric.device", device, origin)
 }
 
 // ended reports whether nothing is left to do, and notes why.

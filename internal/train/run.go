@@ -53,8 +53,9 @@ type run struct {
 	kept   *data.Text // that the weights should not forget; nil: none was named
 	opener engine.Opener
 	engine engine.Engine
-	opened engine.Spec // of the engine
-	faults *faults.Set // planted on purpose; nil: none
+	opened engine.Spec   // of the engine
+	faults *faults.Set   // planted on purpose; nil: none
+	again  ResumeOptions // with which the run goes on after a lost device
 
 	feed      *feed
 	acc       *engine.Accumulator
@@ -188,7 +189,7 @@ func (t *run) train(ctx context.Context) (*Result, error) {
 			return nil, err
 		}
 	}
-	final, err := t.loop(ctx)
+	final, err := t.outlast(ctx)
 	err = errors.Join(err, t.watchOutput())
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = ErrInterrupted

@@ -2,12 +2,14 @@ package train
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 
 	"gimbal/internal/checkpoint"
+	"gimbal/internal/device"
 	"gimbal/internal/durable"
 	"gimbal/internal/hub"
 	"gimbal/internal/plan"
@@ -33,10 +35,13 @@ const maxFailedSaves = 3
 // earlier checkpoints are intact. The last save of a run, and the third in a row, must not fail.
 func (t *run) saveOrGoOn() error {
 	err := t.savePlanned()
-	if err == nil {
+	switch {
+	case err == nil:
 		t.store.failed = 0
 		t.record.detail("saved step %d", t.state.Step)
 		return nil
+	case errors.Is(err, device.ErrLost):
+		return err
 	}
 	t.store.failed++
 	if t.store.failed >= maxFailedSaves || t.state.Step == t.plan.Config.Train.Steps {

@@ -1,0 +1,131 @@
+package device
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"gimbal/internal/device/wire"
+	"gimbal/internal/durable"
+	"gimbal/internal/graph"
+)
+
+// cache keeps compiled programs on disk. It is a folder that only the user can reach: what lies there is run.
+type cache struct {
+	dir  string // "": there is none
+	base string // what all programs of a session have in common
+}
+
+const (
+	cacheBytes = 4 << 30 // of all programs; the oldest go first
+	cacheMagic = "gimbalx1"
+)
+
+// openCache opens the cache of a session. Without one, programs are compiled each time.
+func openCache(o Options, p Plugin) cache {
+	dir := o.Cache
+	if dir == "" {
+		base, err := os.UserCacheDir()
+		if err != nil {
+			return cache{}
+		}
+		dir = filepath.Join(base, "gimbal", "programs")
+	}
+	plugin, err := os.Stat(o.Plugin)
+	if err != nil || !private(dir) {
+		return cache{}
+	}
+	host := ""
+	if p.Platform == "cpu" { // its programs are for one processor
+		host, _ = os.Hostname()
+	}
+	driver, _ := os.ReadFile("/proc/driver/nvidia/version") // these are not part of the plugin, and choose multiplies too
+	libraries, _ := filepath.Glob(filepath.Join(site(o.Plugin), "nvidia_*.dist-info"))
+	return cache{dir, fmt.Sprintf("%#v", []any{wire.Build(), plugin.Size(), plugin.ModTime().UnixNano(), p.Platform,
+		p.Version, p.API, p.Devices[0].Kind, len(p.Devices), o.Target, host, o.Env, os.Getenv("XLA_FLAGS"),
+		os.Getenv("LIBTPU_INIT_ARGS"), string(driver), libraries})}
+}
+
+// private makes a folder that only the user can reach, or makes one that is there such a folder. It is false where
+// others could have written to it.
+func private(dir string) bool {
+	if os.MkdirAll(dir, 0o700) != nil {
+		return false
+	}
+	info, err := os.Lstat(dir)
+	if err != nil || !info.IsDir() || info.Mode().Perm()&0o022 != 0 {
+		return false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) == os.Geteuid() && os.Chmod(dir, 0o700) == nil
+}
+
+// name is the file of a program.
+func (c cache) name(p graph.Program) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %d %s", c.base, p.Devices, p.Text))
+	return filepath.Join(c.dir, hex.EncodeToString(sum[:]))
+}
+
+// load returns a compiled program and its memory. One with anything wrong is not there.
+func (c cache) load(p graph.Program) (data []byte, m Footprint, ok bool) {
+	if c.dir == "" {
+		return nil, m, false
+	}
+	file, err := durable.ReadFile(durable.OS, c.name(p), cacheBytes)
+	head := len(cacheMagic) + sha256.Size
+	if err != nil || len(file) < head || string(file[:len(cacheMagic)]) != cacheMagic {
+		return nil, m, false
+	}
+	sum, r := sha256.Sum256(file[head:]), bytes.NewReader(file[head:])
+	if !bytes.Equal(sum[:], file[len(cacheMagic):head]) || binary.Read(r, binary.LittleEndian, &m) != nil {
+		return nil, m, false
+	}
+	now := time.Now()
+	_ = os.Chtimes(c.name(p), now, now) // the oldest go first
+	return file[len(file)-r.Len():], m, true
+}
+
+// save keeps a compiled program. One that cannot be kept is compiled again.
+func (c cache) save(p graph.Program, m Footprint, data []byte) {
+	if c.dir == "" {
+		return
+	}
+	var body bytes.Buffer
+	_ = binary.Write(&body, binary.LittleEndian, m) // a buffer takes everything
+	body.Write(data)
+	sum := sha256.Sum256(body.Bytes())
+	_ = durable.WriteFile(durable.OS, c.name(p), slices.Concat([]byte(cacheMagic), sum[:], body.Bytes()))
+	c.trim(cacheBytes)
+}
+
+// trim removes the programs that were used longest ago, until the rest takes at most limit bytes.
+func (c cache) trim(limit int64) {
+	entries, _ := os.ReadDir(c.dir)
+	var files []fs.FileInfo
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
+			files = append(files, info)
+		}
+	}
+	slices.SortFunc(files, func(a, b fs.FileInfo) int { return b.ModTime().Compare(a.ModTime()) })
+	for _, f := range files {
+		if limit -= f.Size(); limit < 0 {
+			_ = os.Remove(filepath.Join(c.dir, f.Name()))
+		}
+	}
+}
+
+// remove removes a program that the plugin does not survive.
+func (c cache) remove(p graph.Program) {
+	if c.dir != "" {
+		_ = os.Remove(c.name(p))
+	}
+}

@@ -1,0 +1,122 @@
+package device
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"gimbal/internal/config"
+	"gimbal/internal/engine"
+)
+
+// sameBits are flags of the compiler for GPUs: no operation that adds in another order each time, and no choice of
+// multiplies by a race between them.
+const sameBits = "--xla_gpu_exclude_nondeterministic_ops=true --xla_gpu_enable_triton_gemm=false"
+
+// Choose returns the opener of the hardware that n names: engine.CPU, or one of devices. auto is a device that is found
+// and passes its test, else the CPU; a plugin for CPUs is taken by its path only. note is told why a device that is
+// there is not used.
+func Choose(ctx context.Context, n config.Numeric, workers int, note func(string, ...any)) (engine.Opener, error) {
+	if n.Device == "auto" {
+		if o, err := automatic(ctx, n, note); o != nil || err != nil {
+			return o, err
+		}
+	}
+	if n.Device == "auto" || n.Device == "cpu" {
+		o, err := engine.CPU(workers)
+		if err != nil {
+			return nil, &config.Error{Faults: []config.Fault{{Text: err.Error()}}}
+		}
+		return o, nil
+	}
+	s, o, err := Start(ctx, n, "")
+	if err != nil {
+		return nil, err
+	}
+	o.Note = note
+	return New(s, o), nil
+}
+
+// automatic returns the opener of the first plugin for accelerators whose devices work; nil: there is none.
+func automatic(ctx context.Context, n config.Numeric, note func(string, ...any)) (engine.Opener, error) {
+	for _, f := range Find(false) {
+		if f.Kind == "cpu" {
+			continue
+		}
+		n.Device = f.Path
+		s, options, err := Start(ctx, n, "")
+		if err == nil {
+			options.Note = note
+			o := New(s, options)
+			wrong := o.SelfTest(small(o.Hardware()))
+			if wrong == "" {
+				return o, nil
+			}
+			o.Close()
+			err = errors.New(wrong)
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		note("warning: the CPU is used, because %s does not work: %v", f.Path, err)
+	}
+	return nil, nil
+}
+
+// small is an engine that takes a moment to test.
+func small(hw engine.Hardware) engine.Spec {
+	cfg := config.Default()
+	err := cfg.UsePreset("nano", "test")
+	arch, wrong := cfg.Arch(256)
+	if cmp.Or(err, wrong) != nil {
+		panic("device: no preset to test with")
+	}
+	s := engine.Spec{Arch: arch, MicroTokens: arch.Context, Mode: "fp32", Checkpointing: "none"}
+	if hw.FasterBF16 {
+		s.Mode = "bf16"
+	}
+	return s
+}
+
+// Start opens a session on the devices that n names, or one that compiles for a card that is not there, one of Targets.
+// It fails with a *config.Error where there are none.
+func Start(ctx context.Context, n config.Numeric, target string) (Session, EngineOptions, error) {
+	o := Options{Plugin: n.Device, Devices: cmp.Or(n.Devices, -1), Target: target}
+	fail := func(err error) (Session, EngineOptions, error) {
+		if errors.Is(err, ErrLost) || ctx.Err() != nil {
+			return nil, EngineOptions{}, err
+		}
+		return nil, EngineOptions{}, &config.Error{Faults: []config.Fault{{Key: "numeric.device", Text: err.Error()}}}
+	}
+	if !strings.ContainsAny(n.Device, `/\`) {
+		o.Plugin = ""
+		for _, f := range Find(true) {
+			if o.Plugin == "" && (f.Kind == n.Device || n.Device == "auto" && f.Kind != "cpu") {
+				o.Plugin, o.Kind = f.Path, f.Kind
+			}
+		}
+		if o.Plugin == "" {
+			return fail(fmt.Errorf("no plugin for %s was found; \"gimbal device\" says where it looked; to install one: %s",
+				n.Device, Install(cmp.Or(strings.TrimPrefix(n.Device, "auto"), Kinds()[0]))))
+		}
+	}
+	path, err := filepath.Abs(o.Plugin)
+	if err != nil {
+		return fail(err)
+	}
+	o.Plugin = path
+	flags := os.Getenv("XLA_FLAGS")
+	if kind := o.kind(); kind == "cuda" || kind == "rocm" {
+		o.Env = append(o.Env, "XLA_FLAGS="+sameBits)
+		flags = strings.TrimSpace(sameBits + " " + flags)
+	}
+	s, err := Open(ctx, o)
+	if err != nil {
+		return fail(err)
+	}
+	return s, EngineOptions{Devices: n.Devices, Flags: flags}, nil
+}

@@ -1,0 +1,124 @@
+package device
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"gimbal/internal/engine"
+	"gimbal/internal/model"
+)
+
+// EngineOptions are the choices of engines.
+type EngineOptions struct {
+	Devices   int                              // that train together; 0: all of the session
+	Attention string                           // plain, blocks or cudnn; empty: the fastest that passes its test
+	Flags     string                           // of the compiler: the bits depend on them
+	Note      func(format string, args ...any) // told what was chosen; nil: nobody
+}
+
+// New returns the opener of engines on the devices of a session, which Close closes.
+func New(s Session, o EngineOptions) engine.Opener {
+	if o.Devices == 0 {
+		o.Devices = max(1, len(s.Plugin().Devices))
+	}
+	if o.Note == nil {
+		o.Note = func(string, ...any) {}
+	}
+	return &opener{session: s, options: o, tested: map[string]error{}}
+}
+
+type opener struct {
+	session Session
+	options EngineOptions
+	tested  map[string]error // kinds of attention, by what their test depends on
+
+	attention string // that was chosen last
+}
+
+// name is the platform and the kind of the devices.
+func (o *opener) name() string {
+	p := o.session.Plugin()
+	name := p.Platform
+	if len(p.Devices) > 0 && !strings.EqualFold(p.Devices[0].Kind, p.Platform) {
+		name += " " + p.Devices[0].Kind
+	}
+	return name
+}
+
+// Hardware implements engine.Opener. Workers are devices.
+func (o *opener) Hardware() engine.Hardware {
+	p := o.session.Plugin()
+	h := engine.Hardware{Name: o.name(), Device: p.Platform, Attention: o.attention, Workers: o.options.Devices}
+	if p.Platform != "cpu" {
+		h.FasterBF16, h.BF16 = true, "bf16"
+	}
+	if len(p.Devices) > 0 {
+		h.Free = p.Devices[0].Memory
+	}
+	return h
+}
+
+// numerics names what the bits depend on.
+func (o *opener) numerics(mode string) string {
+	p := o.session.Plugin()
+	s := fmt.Sprintf("%s plugin %s %s", o.name(), p.Version, mode)
+	if o.options.Devices > 1 {
+		s += fmt.Sprintf(" devices %d", o.options.Devices)
+	}
+	if o.options.Flags != "" {
+		s += " " + o.options.Flags
+	}
+	return s
+}
+
+// rowsOf returns the rows of a pass on each device, and their length.
+func (o *opener) rowsOf(s engine.Spec) (count, length int) {
+	length = min(s.Arch.Context, s.MicroTokens)
+	return up(s.MicroTokens, o.options.Devices*length), length
+}
+
+// up is n/d, rounded up.
+func up(n, d int) int { return (n + d - 1) / d }
+
+// Estimate implements engine.Opener. It counts what the shapes tell: parameters, gradients, and what the layers of the
+// CPU engine keep of as many positions. Measure asks the compiler.
+func (o *opener) Estimate(s engine.Spec) engine.Memory {
+	count, length := o.rowsOf(s)
+	options := model.Options{MicroTokens: count * length, Checkpointing: s.Checkpointing, Mode: s.Mode,
+		Forward: s.Forward, Workers: 1}
+	m := engine.Memory{Model: model.Memory(s.Arch, options).Total}
+	if !s.Forward {
+		params, _ := s.Arch.Params()
+		m.Slots = 8 * params / int64(o.options.Devices)
+	}
+	return m
+}
+
+// Measurer is an opener that knows the memory of what it has compiled.
+type Measurer interface {
+	// Measure compiles the pass of a spec and returns the memory of an engine on each device.
+	Measure(ctx context.Context, s engine.Spec) (engine.Memory, error)
+}
+
+// Measure implements Measurer.
+func (o *opener) Measure(ctx context.Context, s engine.Spec) (m engine.Memory, err error) {
+	m = o.Estimate(s)
+	attention, err := o.attentionOf(ctx, s)
+	if err != nil {
+		return m, err
+	}
+	e := o.engine(s, attention)
+	kind := "gradient"
+	if s.Forward {
+		kind = "forward"
+	}
+	x, err := e.program(ctx, kind, e.pass.Rows, s.Arch.Dropout > 0 && !s.Forward)
+	if err == nil {
+		m.Model = x.Memory.Peak()
+	}
+	return m, err
+}
+
+// Close implements engine.Opener.
+func (o *opener) Close() { o.session.Close() }

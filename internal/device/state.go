@@ -1,0 +1,185 @@
+package device
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"gimbal/internal/engine"
+	"gimbal/internal/model"
+	"gimbal/internal/par"
+	"gimbal/internal/safetensors"
+)
+
+// mirror is the memory of this machine through which parameters and slots pass on their way to a device and back.
+type mirror struct {
+	params *model.Params[float32]
+	slots  [][]float32 // whole, in the order of the optimizer's slots
+}
+
+func (e *deviceEngine) mirror() *mirror {
+	h := &e.host
+	if h.params == nil {
+		h.params = model.NewParams[float32](e.spec.Arch)
+	}
+	if h.slots == nil && e.opt != nil {
+		for _, s := range e.opt.Slots() {
+			h.slots = append(h.slots, make([]float32, e.info.Tensors[s.Tensor].Len()))
+		}
+	}
+	return h
+}
+
+// Init implements engine.Engine. The weights are those of the CPU engine for the seed.
+func (e *deviceEngine) Init(seed uint64) error {
+	ctx, h := context.Background(), e.mirror()
+	pool := par.New(0)
+	defer pool.Close()
+	h.params.Init(pool, e.spec.Arch.Layers, seed)
+	if err := e.uploadParams(ctx); err != nil {
+		return err
+	}
+	e.Discard()
+	if e.opt == nil {
+		return nil
+	}
+	e.free(&e.slots)
+	var err error
+	e.slots, err = e.zeros(ctx, "slots", e.slotShapes())
+	return err
+}
+
+// uploadParams overwrites the parameters by the copy here.
+func (e *deviceEngine) uploadParams(ctx context.Context) error {
+	e.free(&e.params)
+	p := e.host.params
+	for i, s := range e.shapes() {
+		v := p.Views[i]
+		a, err := e.opener.session.Upload(ctx, s, e.opener.options.Devices, bytesOf(p.Flat[v.Lo:v.Hi]))
+		if err != nil {
+			return fmt.Errorf("device: upload %s: %w", v.Name, err)
+		}
+		e.params = append(e.params, a)
+	}
+	return nil
+}
+
+// uploadSlots overwrites the slots by the copy here: on several devices each gets its part.
+func (e *deviceEngine) uploadSlots(ctx context.Context) error {
+	e.free(&e.slots)
+	devices := e.opener.options.Devices
+	for i, s := range e.opt.Slots() {
+		data := e.host.slots[i]
+		if n := devices * s.Shape.Bytes() / 4; n > len(data) {
+			data = append(slices.Clip(data), make([]float32, n-len(data))...)
+		}
+		a, err := e.opener.session.Upload(ctx, s.Shape, devices, bytesOf(data))
+		if err != nil {
+			return fmt.Errorf("device: upload %s of %s: %w", s.Name, e.info.Tensors[s.Tensor].Name, err)
+		}
+		e.slots = append(e.slots, a)
+	}
+	return nil
+}
+
+// fetchParams renews the copy of the parameters here.
+func (e *deviceEngine) fetchParams(ctx context.Context) (*model.Params[float32], error) {
+	p := e.mirror().params
+	for i, v := range p.Views {
+		if err := e.fetch(ctx, e.params[i], 0, bytesOf(p.Flat[v.Lo:v.Hi])); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// fetchShards copies a tensor of which each device holds an equal part, the last one filled up.
+func (e *deviceEngine) fetchShards(ctx context.Context, a Array, dst []float32) error {
+	part := a.Shape.Bytes() / 4
+	for d := range e.opener.options.Devices {
+		mine := dst[min(d*part, len(dst)):min((d+1)*part, len(dst))]
+		if len(mine) == part {
+			if err := e.fetch(ctx, a, d, bytesOf(mine)); err != nil {
+				return err
+			}
+		} else if len(mine) > 0 {
+			filled := make([]float32, part)
+			if err := e.fetch(ctx, a, d, bytesOf(filled)); err != nil {
+				return err
+			}
+			copy(mine, filled)
+		}
+	}
+	return nil
+}
+
+// Get implements engine.Engine.
+func (e *deviceEngine) Get() (s engine.Snapshot, err error) {
+	ctx := context.Background()
+	p, err := e.fetchParams(ctx)
+	if err != nil {
+		return s, err
+	}
+	for i, a := range e.slots {
+		if err := e.fetchShards(ctx, a, e.host.slots[i]); err != nil {
+			return s, err
+		}
+	}
+	if name, index, value, bad := p.FirstNonFinite(p.Flat); bad {
+		return s, fmt.Errorf("device: weight %s[%d] is %v", name, index, value)
+	}
+	s = engine.Snapshot{Params: model.Entries(p), Slots: e.slotEntries()}
+	for _, slot := range s.Slots {
+		for i, value := range slot.Data {
+			if value-value != 0 {
+				return engine.Snapshot{}, fmt.Errorf("device: slot %s[%d] is %v", slot.Name, i, value)
+			}
+		}
+	}
+	return s, nil
+}
+
+// slotEntries are the copies of the slots here, under their names in a checkpoint.
+func (e *deviceEngine) slotEntries() (list []safetensors.Entry) {
+	if e.opt == nil {
+		return nil
+	}
+	for i, s := range e.opt.Slots() {
+		t := e.info.Tensors[s.Tensor]
+		list = append(list, safetensors.Entry{Name: s.Name + "." + t.Name, Shape: t.Shape, Data: e.host.slots[i]})
+	}
+	return list
+}
+
+// Set implements engine.Engine. The devices keep what they have if reading fails.
+func (e *deviceEngine) Set(params, slots *safetensors.File) error {
+	if slots != nil && e.opt == nil {
+		panic("device: slots for an engine without an optimizer")
+	}
+	ctx, h := context.Background(), e.mirror()
+	var own []safetensors.Entry // the slots to overwrite
+	if slots != nil {
+		own = e.slotEntries()
+	}
+	for _, s := range own {
+		if wrong := slots.Mismatch(s.Name, s.Shape); wrong != "" {
+			return fmt.Errorf("device: the state of the optimizer does not fit the model: %s", wrong)
+		}
+	}
+	if err := model.LoadEntries(h.params, params); err != nil {
+		return err
+	}
+	for _, s := range own {
+		if err := slots.ReadF32(s.Data, s.Name); err != nil {
+			return err
+		}
+	}
+	if err := e.uploadParams(ctx); err != nil {
+		return err
+	}
+	e.Discard()
+	if slots == nil {
+		return nil
+	}
+	return e.uploadSlots(ctx)
+}

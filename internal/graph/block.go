@@ -1,0 +1,73 @@
+package graph
+
+import (
+	"math"
+	"slices"
+
+	"gimbal/internal/model"
+)
+
+// block is block i: x (N, C) → (N, C).
+func (s *pass) block(i int, x value) (y value, back func(dy value) value) {
+	middle, back1 := s.attentionHalf(i, x)
+	y, back2 := s.mlpHalf(i, middle)
+	if s.planted(model.FaultNaN, i) {
+		first := s.compare("EQ", s.add(s.count(I32, 0, y.Dims...), s.count(I32, 1, y.Dims...)), s.integer(I32, 0, y.Dims...))
+		y = s.choose(first, s.constant(math.NaN(), y.Dims...), y)
+	}
+	return y, func(dy value) value {
+		d := back2(dy)
+		if s.Checkpointing == model.CheckpointAttention && i < s.Arch.Layers-1 {
+			again := s.later(x, d)
+			_, back1 = s.attentionHalf(i, again[0])
+			d = again[1]
+		}
+		return back1(d)
+	}
+}
+
+// attentionHalf is x + o(attention(norm(x))).
+func (s *pass) attentionHalf(i int, x value) (y value, back func(dy value) value) {
+	t := s.blocks[i]
+	normed, normBack := s.norm(t.norm1, x)
+	qkv, qkvBack := s.linear(t.qkv, normed)
+	parts, headsBack := s.heads(t, qkv)
+	s.parts = append(s.parts, parts)
+	o, attentionBack := s.attention(parts)
+	branch, oBack := s.linear(t.o, o)
+	return s.residual(i, 1+2*i, x, branch, func(d value) value {
+		return normBack(qkvBack(headsBack(attentionBack(oBack(d)))))
+	})
+}
+
+// mlpHalf is x + down(activation(gateUp(norm(x)))).
+func (s *pass) mlpHalf(i int, x value) (y value, back func(dy value) value) {
+	t := s.blocks[i]
+	normed, normBack := s.norm(t.norm2, x)
+	hidden, hiddenBack := s.linear(t.gateUp, normed)
+	active, activeBack := s.activation(hidden)
+	s.active = append(s.active, active)
+	branch, downBack := s.linear(t.down, active)
+	return s.residual(i, 2+2*i, x, branch, func(d value) value {
+		return normBack(hiddenBack(activeBack(downBack(d))))
+	})
+}
+
+// residual is x + dropout(branch). branchBack takes the gradient back through the branch.
+func (s *pass) residual(i, place int, x, branch value, branchBack func(d value) value) (y value, back func(dy value) value) {
+	drop, cut := s.dropout(place), s.planted(model.FaultCutResidual, i)
+	if y = drop(branch); !cut {
+		y = s.add(x, y)
+	}
+	return y, func(dy value) value {
+		d := branchBack(drop(dy))
+		if cut {
+			return d
+		}
+		return s.add(dy, d)
+	}
+}
+
+func (s *pass) planted(f model.Fault, block int) bool {
+	return slices.Contains(s.Faults, model.PlantedFault{Fault: f, Block: block})
+}

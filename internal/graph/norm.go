@@ -1,0 +1,37 @@
+package graph
+
+// norm is RMSNorm of x (..., C), or with a bias LayerNorm.
+//
+// Formula: RMSNorm: r = 1/√(mean(x²)+eps), y = gain·x·r. LayerNorm: r = 1/√(var+eps), y = gain·(x−mean)·r + bias.
+// Backward: with x̂ = x·r, or (x−mean)·r, and g = gain·dy: dx = r·(g − x̂·mean(g·x̂)), for LayerNorm less r·mean(g).
+func (s *pass) norm(t normTensors, x value) (y value, back func(dy value) value) {
+	last := len(x.Dims) - 1
+	rows := make([]int, last) // dimensions of positions
+	for i := range rows {
+		rows[i] = i
+	}
+	mean := func(v value) value {
+		m := s.sum(v, last)
+		return s.spread(s.mul(m, s.constant(1/float64(x.Dims[last]), m.Dims...)), x.Dims, rows...)
+	}
+	centred := x
+	if t.bias >= 0 {
+		centred = s.sub(x, mean(x))
+	}
+	r := s.unary("rsqrt", s.add(mean(s.mul(centred, centred)), s.constant(s.Arch.NormEps, x.Dims...)))
+	hat, gain := s.mul(centred, r), s.spread(s.w[t.gain], x.Dims, last)
+	y = s.mul(hat, gain)
+	if t.bias >= 0 {
+		y = s.add(y, s.spread(s.w[t.bias], x.Dims, last))
+	}
+	return y, func(dy value) value {
+		s.gradient(t.gain, s.sum(s.mul(dy, hat), rows...))
+		g := s.mul(dy, gain)
+		d := s.sub(g, s.mul(hat, mean(s.mul(g, hat))))
+		if t.bias >= 0 {
+			s.gradient(t.bias, s.sum(dy, rows...))
+			d = s.sub(d, mean(g))
+		}
+		return s.mul(d, r)
+	}
+}

@@ -1,0 +1,151 @@
+package graph
+
+import (
+	"gimbal/internal/config"
+	"gimbal/internal/model"
+)
+
+// Kinds of attention. They compute the same function.
+const (
+	Plain  = "plain"  // whole (T, T) scores: the reference
+	Blocks = "blocks" // memory of context × block
+	CuDNN  = "cudnn"  // the library's flash attention over packed sequences, on bf16 operands
+)
+
+// Pass says which pass to write, for one device.
+type Pass struct {
+	Arch          config.Arch
+	Rows, Length  int    // of a batch: R and T
+	Mode          string // model.ModeFP32, or model.ModeBF16: operands of multiplies are bfloat16, sums float32
+	Checkpointing string // model.CheckpointNone, CheckpointAttention or CheckpointBlock
+	Attention     string // Plain, Blocks or CuDNN
+	Segments      int    // most sequences of a row, for CuDNN
+	Piece         int    // positions of a piece of the cross-entropy; 0: chosen by size
+	ZLoss         float64
+	Dropout       bool // whether masks are drawn; Arch says which share is dropped
+	Faults        []model.PlantedFault
+	Devices       int // that run the program
+}
+
+// pass writes one pass. Its layers return their output and a function, which takes the gradient of the output, adds to
+// the gradients of the tensors and returns the gradient of the input.
+type pass struct {
+	*builder
+	Pass
+	tensors
+	operand Type    // of multiplies
+	n       int     // positions: R·T
+	w, g    []value // by tensor: parameters, and gradients so far
+
+	tokens, labels, counts, seg, pos value // (N)
+	keys                             value // (N, 4)
+	flash                            [2]value
+	cache                            *cache // of a decoder; nil: attention inside the batch
+
+	// What went by, for those who look at it.
+	stream []value    // (N, C) before each block and after the last
+	parts  [][3]value // what attention reads
+	active []value    // (N, F) of each MLP
+
+}
+
+// newPass returns a pass with its first arguments: parameters, with gradient the gradients, and the batch.
+func newPass(p Pass, gradient bool) *pass {
+	s := &pass{builder: &builder{}, Pass: p, tensors: layout(p.Arch), operand: F32, n: p.Rows * p.Length}
+	if p.Mode == model.ModeBF16 {
+		s.operand = BF16
+	}
+	s.w = s.params(p.Arch)
+	if gradient {
+		for i, w := range s.w {
+			s.g = append(s.g, s.donate(i, F32, w.Dims...))
+		}
+	}
+	batch := func(t Type) value { return s.argument(t, p.Rows, p.Length) }
+	tokens, labels, counts := batch(I32), batch(I32), batch(F32)
+	s.seg = batch(I32)
+	s.pos = s.reshape(batch(I32), s.n)
+	s.tokens, s.labels, s.counts = s.reshape(tokens, s.n), s.reshape(labels, s.n), s.reshape(counts, s.n)
+	if p.Dropout && gradient {
+		s.keys = s.reshape(s.argument(U32, p.Rows, p.Length, 4), s.n, 4)
+	}
+	if p.Attention == CuDNN {
+		s.flash = [2]value{s.argument(I32, p.Rows, p.Segments), s.argument(I32, p.Rows, p.Segments+1)}
+	}
+	return s
+}
+
+// Gradient is the program that adds the gradient of scale times the summed nats, and z-loss, of a batch.
+//
+// In: the parameters; the gradients so far, donated; tokens, labels (R, T) I32; counts (R, T) F32, 1 where a position's
+// loss counts, else 0; seg (R, T) I32, the number of a position's sequence within its row, -1 where the place is empty;
+// pos (R, T) I32, the place in the sequence. With Dropout keys (R, T, 4) U32, rng.Key.Words of the key of a position's
+// sequence. With CuDNN the two values of Packed. Then scale, F32. An empty place needs a token of its row.
+//
+// Out: the gradients; nats (R, T), zero where a position does not count; finite (L+2) Bool: the output of the embedding
+// and of each block, then the nats.
+//
+// A sequence lies in one row without gaps. Its numbers do not depend on what else is in the row, except that a number
+// that is not finite reaches the whole row.
+func Gradient(p Pass) Program {
+	s := newPass(p, true)
+	scale := s.argument(F32)
+	x, back := s.decoder()
+	nats, _, _, dx := s.head(x, scale)
+	back(dx)
+	var finite []value
+	for _, x := range append(s.stream, nats) {
+		finite = append(finite, s.reshape(s.allFinite(x), 1))
+	}
+	outs := append(s.g, s.reshape(nats, p.Rows, p.Length), s.concat(0, finite...))
+	return s.program("gradient", max(1, p.Devices), outs...)
+}
+
+// Forward is the program that returns nats and logZ (R, T) of a batch, logZ being the logarithm of the sum of
+// exponentials of the logits; both are zero where a position does not count. In: as Gradient, without gradients, keys
+// and scale.
+func Forward(p Pass) Program {
+	s := newPass(p, false)
+	x, _ := s.decoder()
+	nats, logZ, _, _ := s.head(x, value{})
+	return s.program("forward", max(1, p.Devices), s.reshape(nats, p.Rows, p.Length), s.reshape(logZ, p.Rows, p.Length))
+}
+
+// decoder is everything but the head: x (N, C).
+func (s *pass) decoder() (x value, back func(dy value)) {
+	x, embedBack := s.embedding()
+	s.stream = []value{x}
+	backs := make([]func(value) value, s.Arch.Layers)
+	for i := range backs {
+		x, backs[i] = s.block(i, x)
+		s.stream = append(s.stream, x)
+	}
+	x, normBack := s.norm(s.final, x)
+	return x, func(dy value) {
+		d := normBack(dy)
+		for i := len(backs) - 1; i >= 0; i-- {
+			if s.Checkpointing == model.CheckpointBlock && i < len(backs)-1 {
+				again := s.later(s.stream[i], d)
+				_, backs[i] = s.block(i, again[0])
+				d = again[1]
+			}
+			if d = backs[i](d); s.planted(model.FaultStopGradient, i) {
+				d = s.constant(0, s.n, s.Arch.Width)
+			}
+		}
+		embedBack(d)
+	}
+}
+
+// gradient adds g to the gradient of tensor i.
+func (s *pass) gradient(i int, g value) { s.g[i] = s.add(s.g[i], g) }
+
+// allFinite tells whether all elements of x are.
+func (s *pass) allFinite(x value) value {
+	f := s.put(Bool, x.Dims, "stablehlo.is_finite %s : (%s) -> %s", x, x.Shape, Shape{Bool, x.Dims})
+	all := make([]int, len(x.Dims))
+	for i := range all {
+		all[i] = i
+	}
+	return s.reduce("and", s.integer(Bool, 1), f, all...)
+}

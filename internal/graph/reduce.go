@@ -1,0 +1,107 @@
+package graph
+
+import (
+	"fmt"
+	"slices"
+)
+
+// On several devices every tensor is flat, and each device has an equal part of it, its shard, padded with zeros.
+
+// shardDims is the shape of what one device holds of a tensor.
+func shardDims(dims []int, devices int) []int {
+	if devices == 1 {
+		return dims
+	}
+	return []int{(Shape{F32, dims}.count() + devices - 1) / devices}
+}
+
+// Reduce returns the program that adds up the gradients of all devices: grads… of each device, whole, → grads… as the
+// other programs take them. On one device there is nothing to reduce, and no such program.
+//
+// Numerics: the order of a sum is that of the plugin; it is the same in every run.
+func (o Optimizer) Reduce() Program {
+	b, list := &builder{}, o.tensors()
+	var whole, out []value
+	for _, t := range list {
+		whole = append(whole, b.argument(F32, t.dims...))
+	}
+	for i, t := range list {
+		out = append(out, b.collect("reduce_scatter", "scatter_dimension = 0 : i64, ", "add", o.Devices,
+			b.padded(whole[i], o.Devices), t.part))
+	}
+	return b.program("reduce", o.Devices, out...)
+}
+
+// group lists all devices.
+func group(devices int) string {
+	ids := make([]int, devices)
+	for i := range ids {
+		ids[i] = i
+	}
+	return fmt.Sprintf("replica_groups = dense<[%s]> : tensor<1x%dxi64>", list(ids), devices)
+}
+
+// collect is an operation that combines x of all devices by op.
+func (b *builder) collect(name, attribute, op string, devices int, x value, dims []int) value {
+	one := Shape{x.Type, nil}
+	return b.put(x.Type, dims, `"stablehlo.%s"(%s) <{%s%s}> ({
+  ^bb0(%%a: %[5]s, %%b: %[5]s):
+    %%s = stablehlo.%[6]s %%a, %%b : %[5]s
+    stablehlo.return %%s : %[5]s
+  }) : (%[7]s) -> %[8]s`, name, x, attribute, group(devices), one, op, x.Shape, Shape{x.Type, dims})
+}
+
+// across combines x of all devices by op, element by element.
+func (b *builder) across(op string, devices int, x value) value {
+	if devices == 1 {
+		return x
+	}
+	return b.collect("all_reduce", "", op, devices, x, x.Dims)
+}
+
+// padded is x flat, with zeros up to equal shards.
+func (b *builder) padded(x value, devices int) value {
+	n := shardDims(x.Dims, devices)[0] * devices
+	return b.pad(b.flat(x), n)
+}
+
+// pad appends zeros to x (n) up to n elements.
+func (b *builder) pad(x value, n int) value {
+	if x.Dims[0] == n {
+		return x
+	}
+	zero, dims := b.constant(0), []int{n}
+	return b.put(F32, dims, "stablehlo.pad %s, %s, low = [0], high = [%d], interior = [0] : (%s, %s) -> %s", x, zero,
+		n-x.Dims[0], x.Shape, zero.Shape, Shape{F32, dims})
+}
+
+// shardAt is the index of this device's first element of a tensor in shards of n, as a number of type U32.
+func (b *builder) shardAt(n int) value {
+	id := b.put(U32, nil, "stablehlo.replica_id : %s", Shape{U32, nil})
+	return b.mul(id, b.integer(U32, uint64(n)))
+}
+
+// shard is what this device holds of the whole tensor x.
+func (b *builder) shard(x value, devices int) value {
+	if devices == 1 {
+		return x
+	}
+	dims := shardDims(x.Dims, devices)
+	all, at := b.padded(x, devices), b.shardAt(dims[0])
+	return b.put(F32, dims, "stablehlo.dynamic_slice %s, %s, sizes = [%d] : (%s, %s) -> %s", all, at, dims[0], all.Shape,
+		at.Shape, Shape{F32, dims})
+}
+
+// whole is the tensor of the shape dims whose shards are x.
+func (b *builder) whole(x value, dims []int, devices int) value {
+	if devices == 1 {
+		return x
+	}
+	all := []int{x.Dims[0] * devices}
+	y := b.put(F32, all, `"stablehlo.all_gather"(%s) <{all_gather_dim = 0 : i64, %s}> : (%s) -> %s`, x, group(devices),
+		x.Shape, Shape{F32, all})
+	if n := (Shape{F32, dims}).count(); n < all[0] {
+		y = b.cut(y, 0, 0, n)
+	}
+	return b.reshape(y, slices.Clone(dims)...)
+}

@@ -1,0 +1,85 @@
+package graph
+
+import (
+	"slices"
+
+	"gimbal/internal/config"
+	"gimbal/internal/model"
+)
+
+// tensors are the numbers of a decoder's tensors in the order of model.Layout. -1: there is none.
+type tensors struct {
+	embed, position int
+	blocks          []blockTensors
+	final           normTensors
+	head            int // that of embed where they are tied
+}
+
+type blockTensors struct {
+	norm1, norm2         normTensors
+	qGain, kGain         int
+	qkv, o, gateUp, down linearTensors
+}
+
+type normTensors struct{ gain, bias int }
+
+// linearTensors are matrices that one multiply serves, one above the other, and their biases.
+type linearTensors struct{ weights, biases []int }
+
+// layout returns the numbers of an architecture's tensors.
+func layout(a config.Arch) tensors {
+	views, _ := model.Layout(a)
+	next := -1
+	take := func(there bool) int {
+		if !there {
+			return -1
+		}
+		next++
+		return next
+	}
+	norm := func() normTensors { return normTensors{take(true), take(a.Norm == "layer")} }
+	linear := func(rows int, bias bool) (t linearTensors) {
+		for ; rows > 0; rows -= views[next].Shape[0] {
+			t.weights = append(t.weights, take(true))
+		}
+		for range t.weights {
+			if bias {
+				t.biases = append(t.biases, take(true))
+			}
+		}
+		return t
+	}
+	hidden := a.MLP
+	if a.MLPKind == "swiglu" {
+		hidden *= 2
+	}
+	t := tensors{embed: take(true), position: take(a.Position == "learned")}
+	for range a.Layers {
+		var b blockTensors
+		b.norm1 = norm()
+		b.qkv = linear((a.Heads+2*a.KVHeads)*a.HeadSize, a.QKVBias)
+		b.qGain, b.kGain = take(a.QKNorm), take(a.QKNorm)
+		b.o = linear(a.Width, a.Bias)
+		b.norm2 = norm()
+		b.gateUp = linear(hidden, a.Bias)
+		b.down = linear(a.Width, a.Bias)
+		t.blocks = append(t.blocks, b)
+	}
+	t.final, t.head = norm(), t.embed
+	if !a.Tie {
+		t.head = take(true)
+	}
+	if next != len(views)-1 {
+		panic("graph: another layout")
+	}
+	return t
+}
+
+// params adds an argument for each tensor of an architecture.
+func (b *builder) params(a config.Arch) (list []value) {
+	views, _ := model.Layout(a)
+	for _, v := range views {
+		list = append(list, b.argument(F32, slices.Clone(v.Shape)...))
+	}
+	return list
+}

@@ -1,0 +1,77 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"gimbal/internal/checkpoint"
+	"gimbal/internal/device"
+	"gimbal/internal/runlog"
+)
+
+// A run survives so many lost devices in so many steps: one that is lost more often will not come back.
+const (
+	mostLost  = 3
+	lostSteps = 1000
+)
+
+// outlast runs the loop, and goes on where a device was lost.
+func (t *run) outlast(ctx context.Context) (last *runlog.Eval, err error) {
+	last, err = t.loop(ctx)
+	for lost := []int64(nil); errors.Is(err, device.ErrLost) && ctx.Err() == nil; {
+		lost = append(slices.DeleteFunc(lost, func(s int64) bool { return s <= t.state.Step-lostSteps }), t.state.Step)
+		if len(lost) > mostLost {
+			err = fmt.Errorf("%w: %d times in %d steps, so the run ends; \"gimbal resume %s\" goes on from its newest "+
+				"checkpoint", err, len(lost), lostSteps, t.store.dir)
+			return last, errors.Join(err, t.eventLost(err, "end"))
+		}
+		if err = t.restart(ctx, err); err == nil {
+			last, err = t.loop(ctx)
+		}
+	}
+	return last, err
+}
+
+// restart takes the run back to its newest healthy checkpoint, on a new engine. It does what a resume does, so the run
+// stays the one that it would have been. With an error the run is as it was, without an engine.
+func (t *run) restart(ctx context.Context, cause error) error {
+	lost := t.state.Step
+	t.engine.Close() // the error is known
+	t.opener.Close()
+	t.engine, t.opener = nil, nil
+	c, err := t.openAnchor()
+	if err != nil {
+		return err
+	}
+	c.Close()
+	if err := checkpoint.Forget(t.store.fs, t.store.checkpoints(), c.Step()); err != nil {
+		return err
+	}
+	s, err := openSaved(t.store.dir)
+	if err != nil {
+		return err
+	}
+	defer s.model.Close()
+	s.cfg, s.changes = t.plan.Config, []string{"the device was lost"}
+	rec := &recorder{hooks: t.record.hooks}
+	rec.hooks.Plan, rec.hooks.Check = nil, nil // they have nothing new
+	next, err := s.assemble(ctx, t.again, rec, false)
+	if err != nil {
+		next.close()
+		return err
+	}
+	t.close()
+	*t = *next
+	if err := t.goOn(s); err != nil {
+		return err
+	}
+	return t.eventLost(fmt.Errorf("at step %d: %w", lost, cause), "go on from the newest healthy checkpoint")
+}
+
+// eventLost records that a device was lost.
+func (t *run) eventLost(cause error, action string) error {
+	return t.event(runlog.Event{At: t.at(), Code: "F-DEVICE-LOST", Severity: "error", Action: action,
+		Message: cause.Error()})
+}
