@@ -56,7 +56,9 @@ func (s *study) train(ctx context.Context, j job, steps int64, dir string) *exec
 	for _, kv := range append(j.settings(j.corpus.text), "eval.every="+n) {
 		args = append(args, "--set", kv)
 	}
-	return command(ctx, s.gimbal, args...)
+	cmd := command(ctx, s.gimbal, args...)
+	cmd.Env = append(cmd.Env, "GIMBAL_TRY="+j.try)
+	return cmd
 }
 
 // peer is the command that trains with another program.

@@ -135,7 +135,7 @@ func TestCostKey(t *testing.T) {
 func TestChoose(t *testing.T) {
 	s := &store{Runs: map[string]outcome{}}
 	r := rounds["second"]
-	for i, name := range []string{"adamw", "adamw, wsd", "adamw, 4x192", "adamw, linear", "adamw, cosine"} {
+	for i, name := range []string{"adamw", "default, wsd", "default, 4x192", "default, linear", "default, no decay"} {
 		for _, c := range candidates() {
 			if c.name == name {
 				j := job{candidate: c, build: "b", corpus: folder{text: texts[0]}, seed: 1, budget: short}
@@ -147,7 +147,7 @@ func TestChoose(t *testing.T) {
 	for _, c := range r.choose(s, "b") {
 		got = append(got, c.name)
 	}
-	if want := []string{"adamw, cosine", "adamw, linear", "adamw, 4x192", "default"}; !slices.Equal(got, want) {
+	if want := []string{"default, no decay", "default, linear", "default, 4x192", "default"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	if got := r.choose(s, "other"); len(got) != 1 {
