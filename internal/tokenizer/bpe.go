@@ -95,11 +95,13 @@ func (t *Tokenizer) appendWord(dst []int32, s *scratch, w []byte) []int32 {
 	var ids [shortWord]int32
 	var ranks [shortWord]uint32 // of the token at this place and the next
 	var prev, next [64]uint8
-	n := len(w)
-	for i, c := range w {
-		ids[i], prev[i], next[i] = t.byteID[c], uint8(i-1), uint8(i+1)
-		if i > 0 {
-			ranks[i-1] = t.pairs.bytes[w[i-1]][c]
+	n := len(t.symbols(ids[:0], w))
+	for i := range n {
+		prev[i], next[i] = uint8(i-1), uint8(i+1)
+		if i > 0 && t.byChar {
+			ranks[i-1] = t.pairs.rank(ids[i-1], ids[i])
+		} else if i > 0 {
+			ranks[i-1] = t.pairs.bytes[w[i-1]][w[i]]
 		}
 	}
 	ranks[n-1] = noMerge
@@ -138,12 +140,13 @@ func (t *Tokenizer) appendLong(dst []int32, l *longWord, w []byte) []int32 {
 		*l = longWord{ids: make([]int32, n), prev: make([]int32, n), next: make([]int32, n)}
 	}
 	ids, prev, next := l.ids[:n], l.prev[:n], l.next[:n]
-	for i, c := range w {
-		ids[i], prev[i], next[i] = t.byteID[c], int32(i-1), int32(i+1)
+	n = len(t.symbols(ids[:0], w))
+	for i := range n {
+		prev[i], next[i] = int32(i-1), int32(i+1)
 	}
 	queue, h := l.queue[:0], l.heap[:0]
 	for i := range n - 1 {
-		if r := t.pairs.bytes[w[i]][w[i+1]]; r != noMerge {
+		if r := t.pairs.rank(ids[i], ids[i+1]); r != noMerge {
 			queue = append(queue, newMerging(r, int32(i)))
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"gimbal/internal/nfc"
+	"gimbal/internal/split"
 )
 
 // The golden values are what the Python library `tokenizers` made of the files
@@ -85,9 +86,9 @@ func goldenTokenizer(t *testing.T, name string) *Tokenizer {
 	}
 	switch kind {
 	case "bpe-gpt2":
-		tok = build(KindBPE, splitGPT2, vocabOf(tok), tok.merges, tok.added)
+		tok = build(KindBPE, split.GPT2, vocabOf(tok), tok.merges, tok.added)
 	case "bpe-llama3":
-		tok = build(KindBPE, splitLlama3, vocabOf(tok), tok.merges, tok.added)
+		tok = build(KindBPE, split.Llama3, vocabOf(tok), tok.merges, tok.added)
 	}
 	return tok
 }
@@ -148,7 +149,7 @@ func TestGolden(t *testing.T) {
 			if len(ids) != c.Tokens || hashIDs(ids) != c.Hash {
 				t.Errorf("got %d tokens with hash %s, the library %d with %s", len(ids), hashIDs(ids), c.Tokens, c.Hash)
 			}
-			if tok.nfc {
+			if tok.normal != nil {
 				text, _ = nfc.Append(nil, text, true)
 			}
 			if got := tok.Decode(nil, ids); string(got) != string(text) {
@@ -278,25 +279,19 @@ func TestGoldenSplits(t *testing.T) {
 		t.Fatalf("testdata/golden.json holds %d patterns", len(g.Splits))
 	}
 	for _, p := range g.Splits {
-		s := splitNone
-		for i, pattern := range patterns {
-			if pattern == p.Pattern {
-				s = split(i)
-			}
-		}
-		if s == splitNone || len(p.Cases) == 0 {
+		s := split.Pattern(p.Pattern)
+		if s == nil || len(p.Cases) == 0 {
 			t.Fatalf("pattern %s: unknown or without cases", p.Pattern)
 		}
 		for _, want := range p.Cases {
 			text := []byte(strings.Join(want, ""))
 			var got []string
-			for rest := text; len(rest) > 0; {
-				n, _ := s.next(rest)
+			cut := s.Cut(text, true)
+			for rest, n := cut.Next(); n > 0; rest, n = cut.Next() {
 				got = append(got, string(rest[:n]))
-				rest = rest[n:]
 			}
 			if !slices.Equal(got, want) {
-				t.Errorf("pattern %d, text %q:\ngot  %q\nwant %q", s, text, got, want)
+				t.Errorf("pattern %s, text %q:\ngot  %q\nwant %q", p.Pattern, text, got, want)
 			}
 		}
 	}

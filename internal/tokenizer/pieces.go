@@ -5,8 +5,6 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"slices"
-
-	"gimbal/internal/nfc"
 )
 
 // Most pieces of a text are short and come again, so that their tokens are cached: those of at most shortBytes and
@@ -56,36 +54,26 @@ var pieceMasks = func() (m [16]struct{ m0, m1, n uint64 }) {
 // appendPieces appends the tokens of text to dst and returns how many bytes of text they cover: all of them if final,
 // otherwise those that no further text can change.
 func (t *Tokenizer) appendPieces(dst []int32, s *scratch, text []byte, final bool) ([]int32, int) {
-	if t.split == splitNone {
+	if t.split == nil {
 		for _, c := range text {
 			dst = append(dst, t.byteID[c])
 		}
 		return dst, len(text)
 	}
-	safe, p, digits := nfc.Whole(text), 0, t.split.digits()
-	for p < len(text) {
-		rest := text[p:]
-		n := 0
-		if digits > 0 {
-			n = nextASCII(rest, digits)
-		}
-		if n == 0 {
-			var look int
-			n, look = t.split.next(window(rest, maxPiece))
-			if !final && p+look >= safe && len(rest) <= maxPiece {
-				break
-			}
-		}
-		p += n
-		if n == 1 {
-			dst = append(dst, t.byteID[rest[0]])
-		} else if n > shortBytes {
+	cut := t.split.Cut(text, final)
+	for {
+		rest, n := cut.Next()
+		switch {
+		case n == 0:
+			return dst, cut.At()
+		case n == 1:
+			dst = append(dst, t.one[rest[0]])
+		case n > shortBytes:
 			dst = t.appendNew(dst, s, rest[:n])
-		} else {
+		default:
 			dst = t.appendShort(dst, s, rest, n)
 		}
 	}
-	return dst, p
 }
 
 // pieceKey returns the bytes of a piece of at most shortBytes, padded with zeros, with its length in the last one. b

@@ -7,6 +7,8 @@ import (
 	"iter"
 	"math"
 	"slices"
+
+	"gimbal/internal/split"
 )
 
 // TrainOptions describes the tokenizer to train.
@@ -77,7 +79,7 @@ func TrainBPE(ctx context.Context, docs iter.Seq2[[]byte, error], opt TrainOptio
 		return nil, report, err
 	}
 	eos := added{id: int32(len(tr.vocab)), content: EndOfText, special: true}
-	t := build(KindBPE, splitQwen2, tr.vocab, tr.merges, []added{eos})
+	t := build(KindBPE, split.Qwen2, tr.vocab, tr.merges, []added{eos})
 	report.VocabSize, report.Merges, report.LastCount = t.VocabSize(), len(tr.merges), tr.last
 	return t, report, nil
 }

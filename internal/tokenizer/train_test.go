@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"gimbal/internal/split"
 )
 
 func mustTrain(t testing.TB, opt TrainOptions, docs ...[]byte) (*Tokenizer, TrainReport) {
@@ -22,7 +24,6 @@ func mustTrain(t testing.TB, opt TrainOptions, docs ...[]byte) (*Tokenizer, Trai
 // naiveTrain trains by the definition: count all pairs anew before each merge.
 // It does without texts in which two merges spell the same.
 func naiveTrain(size int, docs ...[]byte) []merge {
-	next := oracle(splitQwen2)
 	var pieces [][]int32
 	byteID := map[byte]int32{}
 	for id, c := range byteOrder {
@@ -30,7 +31,7 @@ func naiveTrain(size int, docs ...[]byte) []merge {
 	}
 	for _, d := range docs {
 		for len(d) > 0 {
-			n := next(d)
+			n := split.Qwen2.First(d, trainPiece)
 			var p []int32
 			for _, c := range d[:n] {
 				p = append(p, byteID[c])
