@@ -9,7 +9,7 @@ import (
 	"testing"
 	"unicode"
 
-	"gimbal/internal/nfc"
+	"gimbal/internal/normal"
 	"gimbal/internal/testseed"
 )
 
@@ -156,7 +156,7 @@ func TestLookIsEnough(t *testing.T) {
 		}
 		check := func(text []byte, more string) {
 			n, look := s.scanners[0](text)
-			if look >= nfc.Whole(text) {
+			if look >= normal.Whole(text) {
 				return // not decided
 			}
 			long := append(text[:len(text):len(text)], more...)

@@ -9,13 +9,13 @@ package split
 import (
 	"unicode/utf8"
 
-	"gimbal/internal/nfc"
+	"gimbal/internal/normal"
 )
 
 // MaxPiece bounds a piece: the last scanner sees the text as if it ended this many bytes after the start of the piece.
 // It cuts only runs of a mebibyte of letters, of signs or of spaces, which could not be encoded in bounded memory
 // otherwise.
-const MaxPiece = nfc.Longest
+const MaxPiece = normal.Longest
 
 // slack is more than the bytes by which further text can shorten a piece of a scanner before the last.
 const slack = 8
@@ -82,7 +82,7 @@ type Cutter struct {
 
 // Cut returns a Cutter of text. If final is false, more text follows.
 func (s *Split) Cut(text []byte, final bool) Cutter {
-	return Cutter{split: s, text: text, safe: nfc.Whole(text), final: final}
+	return Cutter{split: s, text: text, safe: normal.Whole(text), final: final}
 }
 
 // Next returns the next piece and what follows it: rest[:n]. n is 0 where no piece is left that further text cannot

@@ -16,7 +16,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"gimbal/internal/nfc"
+	"gimbal/internal/normal"
 	"gimbal/internal/split"
 )
 
@@ -150,7 +150,7 @@ func TestGolden(t *testing.T) {
 				t.Errorf("got %d tokens with hash %s, the library %d with %s", len(ids), hashIDs(ids), c.Tokens, c.Hash)
 			}
 			if tok.normal != nil {
-				text, _ = nfc.Append(nil, text, true)
+				text, _ = normal.NFC(nil, text, true)
 			}
 			if got := tok.Decode(nil, ids); string(got) != string(text) {
 				t.Error("the text does not come back")
@@ -224,7 +224,7 @@ func TestGoldenNFC(t *testing.T) {
 		t.Fatal("testdata/golden.json holds no normal forms")
 	}
 	for _, c := range g.NFC {
-		if got, _ := nfc.Append(nil, []byte(c[0]), true); string(got) != c[1] {
+		if got, _ := normal.NFC(nil, []byte(c[0]), true); string(got) != c[1] {
 			t.Errorf("%+q: got %+q, the library %+q", c[0], got, c[1])
 		}
 	}
@@ -236,7 +236,7 @@ func TestGoldenNFC(t *testing.T) {
 	for c := range rune(unicode.MaxRune + 1) {
 		if utf8.ValidRune(c) {
 			s := string(c)
-			got, _ = nfc.Append(got[:0], []byte("a"+s+"\u0323\u0301"+s+"\u0315"+s), true)
+			got, _ = normal.NFC(got[:0], []byte("a"+s+"\u0323\u0301"+s+"\u0315"+s), true)
 			h.Write(append(got, '\n'))
 		}
 	}

@@ -4,11 +4,16 @@ import (
 	"fmt"
 	"strings"
 
-	"gimbal/internal/nfc"
+	"gimbal/internal/normal"
 	"gimbal/internal/split"
 )
 
 // The components of a tokenizer.json around its model.
+
+var forms = map[string]normal.Form{
+	"NFC": normal.NFC, "NFD": normal.NFD, "NFKC": normal.NFKC, "NFKD": normal.NFKD,
+	"Lowercase": normal.Lowercase, "StripAccents": normal.StripAccents,
+}
 
 // normalizer reads how text is changed before it is cut: by one normalizer, several or none.
 func (p *parser) normalizer(where string, got object) {
@@ -37,10 +42,13 @@ func (p *parser) normalizer(where string, got object) {
 			p.Fail(unsupported(where+".pattern.String", old))
 		}
 		p.noBlanks = p.noBlanks || old == " " && !strings.Contains(by, " ")
-		change.form = replace(old, by)
+		change.form = normal.Replace(old, by)
 	default:
-		p.expect(where, got, object{"type": "NFC"})
-		change.form = nfc.Append
+		name, _ := got["type"].(string)
+		if change.form = forms[name]; change.form == nil {
+			p.Fail(unsupported(where+".type", name))
+		}
+		p.expect(where, got, object{"type": name})
 	}
 	p.normal = append(p.normal, change)
 }
@@ -160,7 +168,7 @@ func (p *parser) metaspace(where string, got object, first bool) {
 	if !first {
 		p.Fail(unsupported(where+".type", "Metaspace behind another one"))
 	}
-	p.cut = append(p.cut, change{form: replace(" ", blank)})
+	p.cut = append(p.cut, change{form: normal.Replace(" ", blank)})
 	switch scheme {
 	case "always", "first":
 		p.cut = append(p.cut, change{prefix: blank, unless: true, first: scheme == "first"})

@@ -6,6 +6,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"gimbal/internal/normal"
 	"gimbal/internal/split"
 )
 
@@ -17,32 +18,10 @@ type stage struct {
 
 // change is what one normalizer does to text, or a pre-tokenizer before it cuts. The zero change does nothing.
 type change struct {
-	form   form
+	form   normal.Form
 	prefix string // comes before the text, unless that is empty
 	unless bool   // or begins with prefix already
 	first  bool   // only at the start of the whole text, not behind an added token
-}
-
-// form appends a changed text to dst and returns how many bytes of text that stands for: all of them if final,
-// otherwise those that no further text can change.
-type form func(dst, text []byte, final bool) ([]byte, int)
-
-// replace returns the form with one string in the place of another, which is not empty.
-func replace(old, by string) form {
-	return func(dst, text []byte, final bool) ([]byte, int) {
-		for done := 0; ; {
-			i := bytes.Index(text[done:], []byte(old))
-			if i < 0 {
-				end := len(text)
-				if !final {
-					end = max(done, end-len(old)+1)
-				}
-				return append(dst, text[done:end]...), end
-			}
-			dst = append(append(dst, text[done:done+i]...), by...)
-			done += i + len(old)
-		}
-	}
 }
 
 // changed returns a text after the changes.
