@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"gimbal/internal/bpe"
 )
 
 // tokenizer checks that the parts fit together and makes the tokenizer of them.
@@ -150,8 +152,8 @@ func (p *parser) spell(kind, name string) (spelled []byte, err error) {
 }
 
 // ranks returns the merges with the ids of their tokens.
-func (p *parser) ranks() ([]merge, error) {
-	merges := make([]merge, len(p.merges))
+func (p *parser) ranks() ([]bpe.Merge, error) {
+	merges := make([]bpe.Merge, len(p.merges))
 	seen := make(map[uint64]bool, len(merges))
 	out := map[int32]bool{} // tokens that merges neither join nor make
 	for _, a := range p.added {
@@ -165,11 +167,11 @@ func (p *parser) ranks() ([]merge, error) {
 		case !aok || !bok || !ok || out[a] || out[b] || out[id]:
 			return nil, broken("merges[%d]: %s, %s or what they make is not in the vocabulary",
 				i, quote(m[0]), quote(m[1]))
-		case seen[pairKey(a, b)]:
+		case seen[bpe.PairKey(a, b)]:
 			return nil, broken("merges[%d]: %s and %s merge twice", i, quote(m[0]), quote(m[1]))
 		}
-		seen[pairKey(a, b)] = true
-		merges[i] = merge{a, b, id}
+		seen[bpe.PairKey(a, b)] = true
+		merges[i] = bpe.Merge{A: a, B: b, ID: id}
 	}
 	return merges, nil
 }

@@ -262,7 +262,7 @@ func TestGoldenMerges(t *testing.T) {
 			}
 			h := sha256.New()
 			for _, m := range tok.merges {
-				h.Write([]byte(tok.name(m.a) + " " + tok.name(m.b) + "\n"))
+				h.Write([]byte(tok.name(m.A) + " " + tok.name(m.B) + "\n"))
 			}
 			if got := hex.EncodeToString(h.Sum(nil)); r.Merges != c.Merges || got != c.Hash {
 				t.Errorf("got %d merges with hash %s, the library %d with %s", r.Merges, got, c.Merges, c.Hash)

@@ -69,7 +69,7 @@ func (t *Tokenizer) writeJSON() []byte {
 	b.WriteString("\n    },\n    \"merges\": [")
 	for i, m := range t.merges {
 		comma(&b, i)
-		b.WriteString("      " + quote(t.name(m.a)+" "+t.name(m.b)))
+		b.WriteString("      " + quote(t.name(m.A)+" "+t.name(m.B)))
 	}
 	if len(t.merges) > 0 {
 		b.WriteString("\n    ")

@@ -5,6 +5,8 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"slices"
+
+	"gimbal/internal/bpe"
 )
 
 // Most pieces of a text are short and come again, so that their tokens are cached: those of at most shortBytes and
@@ -34,7 +36,7 @@ type cachedLong struct {
 type scratch struct {
 	short *[1 << shortBits]cacheSet  // 2 MiB
 	long  *[1 << longBits]cachedLong // 1.5 MiB
-	word  longWord
+	word  bpe.Word
 }
 
 func newScratch() *scratch {
@@ -138,4 +140,15 @@ func (t *Tokenizer) appendNew(dst []int32, s *scratch, w []byte) []int32 {
 		c.len, c.num = uint8(copy(c.bytes[:], w)), uint8(copy(c.ids[:], dst[have:]))
 	}
 	return dst
+}
+
+// appendWord appends the tokens of a piece that is not cached: one that is it, or else what merges make of its
+// characters or bytes.
+func (t *Tokenizer) appendWord(dst []int32, s *scratch, w []byte) []int32 {
+	if id, ok := t.words[string(w)]; ok {
+		return append(dst, id)
+	}
+	have := len(dst)
+	dst = t.symbols(dst, w)
+	return dst[:have+len(t.pairs.Merge(dst[have:], &s.word))]
 }

@@ -53,10 +53,10 @@ func (t *Tokenizer) mergeCharacters(p *parser, names []string) error {
 	}
 	made := make([]string, len(t.merges))
 	for i, m := range t.merges {
-		if bytes[m.a] || bytes[m.b] {
+		if bytes[m.A] || bytes[m.B] {
 			return unsupported(fmt.Sprintf("model.merges[%d]", i), "a merge of a byte")
 		}
-		made[i] = names[m.a] + names[m.b]
+		made[i] = names[m.A] + names[m.B]
 	}
 	joints := split.NewJoints(made, p.words, loose).Split()
 	if t.split == nil {

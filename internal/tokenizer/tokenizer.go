@@ -7,6 +7,7 @@ import (
 	"sync"
 	"unicode/utf8"
 
+	"gimbal/internal/bpe"
 	"gimbal/internal/split"
 )
 
@@ -38,8 +39,8 @@ type Tokenizer struct {
 	split  *split.Split // nil: every byte is a piece, as there are no merges
 	byteID [256]int32   // -1 for a byte that is no token
 	gaps   bool         // there is such a byte
-	merges []merge
-	pairs  pairTable
+	merges []bpe.Merge
+	pairs  *bpe.Table
 	words  map[string]int32 // tokens that a piece becomes without merging; nil: none
 	pool   sync.Pool        // *scratch, for Append
 
@@ -98,9 +99,6 @@ func named(all []added, names []string) int32 {
 	return -1
 }
 
-// merge joins the tokens a and b into the token id. Its rank is its index.
-type merge struct{ a, b, id int32 }
-
 // NewBytes returns the tokenizer of 256 byte tokens (id = byte) and the end-of-text token, 256.
 func NewBytes() *Tokenizer {
 	vocab := make([][]byte, 256)
@@ -148,7 +146,7 @@ func (t *Tokenizer) WithSpecial(names ...string) *Tokenizer {
 
 // build makes a tokenizer of a vocabulary in id order, its merges by rank and its added tokens by id, whose ids may lie
 // inside or after the vocabulary. The caller has checked them; an end of text is among the added.
-func build(kind string, sp *split.Split, vocab [][]byte, merges []merge, extra []added) *Tokenizer {
+func build(kind string, sp *split.Split, vocab [][]byte, merges []bpe.Merge, extra []added) *Tokenizer {
 	t := &Tokenizer{kind: kind, split: sp, merges: merges, added: extra, eos: -1, bos: -1, first: -1}
 	n := len(vocab)
 	for _, a := range extra {
@@ -185,7 +183,7 @@ func build(kind string, sp *split.Split, vocab [][]byte, merges []merge, extra [
 			}
 		}
 		t.gaps, t.one = slices.Contains(t.byteID[:], -1), t.byteID
-		t.pairs = newPairTable(merges, &t.byteID)
+		t.pairs = bpe.NewTable(merges)
 		t.pool.New = func() any { return newScratch() }
 	}
 	t.json = sync.OnceValues(func() ([]byte, string) {

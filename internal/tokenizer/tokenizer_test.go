@@ -61,7 +61,7 @@ func linear(text []byte, f func(text []byte)) (ratio float64, ok bool) {
 func naive(t *Tokenizer, text []byte) []int32 {
 	rank := map[[2]int32]int{}
 	for r, m := range t.merges {
-		rank[[2]int32{m.a, m.b}] = r
+		rank[[2]int32{m.A, m.B}] = r
 	}
 	var out []int32
 	for len(text) > 0 {
@@ -80,7 +80,7 @@ func naive(t *Tokenizer, text []byte) []int32 {
 			if best == len(t.merges) {
 				break
 			}
-			w[at] = t.merges[best].id
+			w[at] = t.merges[best].ID
 			w = slices.Delete(w, at+1, at+2)
 		}
 		out = append(out, w...)
@@ -127,24 +127,6 @@ func TestAppendAgainstDefinition(t *testing.T) {
 			if !slices.Equal(got, want) {
 				t.Fatalf("split %p of %q:\ngot  %v\nwant %v", s, text, got, want)
 			}
-		}
-	}
-}
-
-// TestLongWord compares the two ways of merging a piece.
-func TestLongWord(t *testing.T) {
-	tok := trained(t)
-	r := newRand(t)
-	for range 2000 {
-		w := make([]byte, 2+r.IntN(shortWord-1))
-		alphabet := "ab- \nerStin"[:2+r.IntN(9)]
-		for i := range w {
-			w[i] = alphabet[r.IntN(len(alphabet))]
-		}
-		s := newScratch()
-		got, want := tok.appendLong(nil, &s.word, w), tok.appendWord(nil, s, w)
-		if !slices.Equal(got, want) {
-			t.Fatalf("%q: with a heap %v, without %v", w, got, want)
 		}
 	}
 }

@@ -1,17 +1,22 @@
-package tokenizer
+// Package bpe merges pairs of tokens, and learns which. It knows no text and no file: a piece of text is a list of
+// tokens.
+package bpe
 
 import (
 	"math/bits"
 	"slices"
 )
 
+// Merge joins the tokens A and B into the token ID. Its rank is its index.
+type Merge struct{ A, B, ID int32 }
+
 // noMerge is the rank of a pair that does not merge, above all others.
 const noMerge = 1<<32 - 1
 
-// pairTable finds the ranks of pairs of tokens.
-type pairTable struct {
-	merges []merge
-	bytes  *[256][256]uint32 // ranks of the pairs of two bytes
+// Table finds the ranks of pairs of tokens.
+type Table struct {
+	merges []Merge
+	near   *[256][256]uint32 // ranks of the pairs of tokens below 256, which often are the bytes
 
 	// Of all pairs: an open hash table, at most half full, of the upper half of the hash and the rank. A free slot has
 	// the rank noMerge. The merges tell pairs with the same half apart.
@@ -19,38 +24,46 @@ type pairTable struct {
 	shift uint
 }
 
-func newPairTable(merges []merge, byteID *[256]int32) pairTable {
+// NewTable returns the table of merges, of which no two join the same pair.
+func NewTable(merges []Merge) *Table {
 	size := 1 << max(4, bits.Len(uint(2*len(merges))))
-	t := pairTable{merges: merges, bytes: new([256][256]uint32), slots: make([]uint64, size),
+	t := &Table{merges: merges, near: new([256][256]uint32), slots: make([]uint64, size),
 		shift: uint(64 - bits.TrailingZeros(uint(size)))}
 	for i := range t.slots {
 		t.slots[i] = noMerge
 	}
+	for a := range t.near {
+		for b := range t.near[a] {
+			t.near[a][b] = noMerge
+		}
+	}
 	for rank, m := range merges {
-		h := pairHash(m.a, m.b)
+		h := pairHash(m.A, m.B)
 		i := int(h >> t.shift)
 		for uint32(t.slots[i]) != noMerge {
 			i = (i + 1) & (size - 1)
 		}
 		t.slots[i] = h>>32<<32 | uint64(rank)
-	}
-	for a := range 256 {
-		for b := range 256 {
-			t.bytes[a][b] = t.rank(byteID[a], byteID[b])
+		if uint32(m.A|m.B) < 256 {
+			t.near[m.A][m.B] = uint32(rank)
 		}
 	}
 	return t
 }
 
-func pairKey(a, b int32) uint64 { return uint64(uint32(a))<<32 | uint64(uint32(b)) }
+// PairKey is a number for the pair a, b, which sorts by a, then b.
+func PairKey(a, b int32) uint64 { return uint64(uint32(a))<<32 | uint64(uint32(b)) }
 
 func pairHash(a, b int32) uint64 {
-	hi, lo := bits.Mul64(pairKey(a, b)^0x9e3779b97f4a7c15, 0xd6e8feb86659fd93)
+	hi, lo := bits.Mul64(PairKey(a, b)^0x9e3779b97f4a7c15, 0xd6e8feb86659fd93)
 	return hi ^ lo
 }
 
 // rank returns the rank of the pair a, b, or noMerge.
-func (t *pairTable) rank(a, b int32) uint32 {
+func (t *Table) rank(a, b int32) uint32 {
+	if uint32(a|b) < 256 {
+		return t.near[a][b]
+	}
 	h := pairHash(a, b)
 	for i := int(h >> t.shift); ; i++ {
 		s := t.slots[i&(len(t.slots)-1)]
@@ -58,18 +71,17 @@ func (t *pairTable) rank(a, b int32) uint32 {
 			return noMerge
 		}
 		if s>>32 == h>>32 {
-			if m := &t.merges[uint32(s)]; m.a == a && m.b == b {
+			if m := &t.merges[uint32(s)]; m.A == a && m.B == b {
 				return uint32(s)
 			}
 		}
 	}
 }
 
-const shortWord = 48 // bytes; longer pieces are merged with a heap
+const shortWord = 48 // tokens; longer pieces are merged with a heap
 
-// longWord holds a piece while it is merged: a list linked by position and the candidates rank<<32 | position.
-type longWord struct {
-	ids        []int32
+// Word holds a long piece while it is merged: a list linked by position and the candidates rank<<32 | position.
+type Word struct {
 	prev, next []int32
 	queue      []merging
 	heap       heap[merging]
@@ -82,26 +94,23 @@ func newMerging(rank uint32, at int32) merging { return merging(uint64(rank)<<32
 
 func (m merging) before(n merging) bool { return m < n }
 
-// appendWord appends the tokens of the piece w to dst. If w is not a token itself, it starts with the bytes and merges
-// the pair of lowest rank, the leftmost of equals, until none is left.
-func (t *Tokenizer) appendWord(dst []int32, s *scratch, w []byte) []int32 {
-	if id, ok := t.words[string(w)]; ok {
-		return append(dst, id)
+// Merge merges the pair of lowest rank in ids, the leftmost of equals, until none is left, and returns ids with what
+// came of it.
+func (t *Table) Merge(ids []int32, l *Word) []int32 {
+	n := len(ids)
+	if n > shortWord {
+		return t.mergeLong(ids, l)
 	}
-	if len(w) > shortWord {
-		return t.appendLong(dst, &s.word, w)
+	if n == 0 {
+		return ids
 	}
 	// A list linked by place. Of a place whose token went into the one before, only the rank is looked at.
-	var ids [shortWord]int32
 	var ranks [shortWord]uint32 // of the token at this place and the next
 	var prev, next [64]uint8
-	n := len(t.symbols(ids[:0], w))
 	for i := range n {
 		prev[i], next[i] = uint8(i-1), uint8(i+1)
-		if i > 0 && t.byChar {
-			ranks[i-1] = t.pairs.rank(ids[i-1], ids[i])
-		} else if i > 0 {
-			ranks[i-1] = t.pairs.bytes[w[i-1]][w[i]]
+		if i > 0 {
+			ranks[i-1] = t.rank(ids[i-1], ids[i])
 		}
 	}
 	ranks[n-1] = noMerge
@@ -116,38 +125,38 @@ func (t *Tokenizer) appendWord(dst []int32, s *scratch, w []byte) []int32 {
 		i := best & 63
 		j := next[i]
 		k := next[j]
-		ids[i], ranks[j], next[i], prev[k&63] = t.pairs.merges[best>>6].id, noMerge, k, uint8(i)
+		ids[i], ranks[j], next[i], prev[k&63] = t.merges[best>>6].ID, noMerge, k, uint8(i)
 		if i > 0 {
 			h := prev[i]
-			ranks[h] = t.pairs.rank(ids[h], ids[i])
+			ranks[h] = t.rank(ids[h], ids[i])
 		}
 		ranks[i] = noMerge
 		if int(k) < n {
-			ranks[i] = t.pairs.rank(ids[i], ids[k])
+			ranks[i] = t.rank(ids[i], ids[k])
 		}
 	}
+	out := ids[:0]
 	for i := 0; i < n; i = int(next[i]) {
-		dst = append(dst, ids[i])
+		out = append(out, ids[i])
 	}
-	return dst
+	return out
 }
 
-// appendLong is appendWord in O(n log n). Candidates wait in a sorted queue. New ones go to a heap, which becomes the
-// next queue: they usually rank after the whole queue, and the heap is sorted already.
-func (t *Tokenizer) appendLong(dst []int32, l *longWord, w []byte) []int32 {
-	n := len(w)
-	if cap(l.ids) < n {
-		*l = longWord{ids: make([]int32, n), prev: make([]int32, n), next: make([]int32, n)}
+// mergeLong is Merge in O(n log n). Candidates wait in a sorted queue. New ones go to a heap, which becomes the next
+// queue: they usually rank after the whole queue, and the heap is sorted already.
+func (t *Table) mergeLong(ids []int32, l *Word) []int32 {
+	n := len(ids)
+	if cap(l.prev) < n {
+		l.prev, l.next = make([]int32, n), make([]int32, n)
 	}
-	ids, prev, next := l.ids[:n], l.prev[:n], l.next[:n]
-	n = len(t.symbols(ids[:0], w))
+	prev, next := l.prev[:n], l.next[:n]
+	queue, h := l.queue[:0], l.heap[:0]
 	for i := range n {
 		prev[i], next[i] = int32(i-1), int32(i+1)
-	}
-	queue, h := l.queue[:0], l.heap[:0]
-	for i := range n - 1 {
-		if r := t.pairs.rank(ids[i], ids[i+1]); r != noMerge {
-			queue = append(queue, newMerging(r, int32(i)))
+		if i+1 < n {
+			if r := t.rank(ids[i], ids[i+1]); r != noMerge {
+				queue = append(queue, newMerging(r, int32(i)))
+			}
 		}
 	}
 	slices.Sort(queue)
@@ -170,28 +179,29 @@ func (t *Tokenizer) appendLong(dst []int32, l *longWord, w []byte) []int32 {
 		if ids[i] < 0 || int(j) == n {
 			continue
 		}
-		rank := t.pairs.rank(ids[i], ids[j])
+		rank := t.rank(ids[i], ids[j])
 		if rank != uint32(top>>32) {
 			continue // one of the two has merged meanwhile
 		}
-		ids[i], ids[j] = t.pairs.merges[rank].id, -1
+		ids[i], ids[j] = t.merges[rank].ID, -1
 		k := next[j]
 		next[i] = k
 		if q := prev[i]; q >= 0 {
-			if r := t.pairs.rank(ids[q], ids[i]); r != noMerge {
+			if r := t.rank(ids[q], ids[i]); r != noMerge {
 				h.push(newMerging(r, q))
 			}
 		}
 		if int(k) < n {
 			prev[k] = i
-			if r := t.pairs.rank(ids[i], ids[k]); r != noMerge {
+			if r := t.rank(ids[i], ids[k]); r != noMerge {
 				h.push(newMerging(r, i))
 			}
 		}
 	}
 	l.queue, l.heap = queue, h
+	out := ids[:0]
 	for i := int32(0); int(i) < n; i = next[i] {
-		dst = append(dst, ids[i])
+		out = append(out, ids[i])
 	}
-	return dst
+	return out
 }
