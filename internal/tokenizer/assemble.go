@@ -4,32 +4,17 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"unicode/utf8"
+
+	"gimbal/internal/bpe"
 )
 
 // tokenizer checks that the parts fit together and makes the tokenizer of them.
 func (p *parser) tokenizer(roles Roles) (*Tokenizer, error) {
-	kind := KindBPE
-	switch {
-	case !p.pre && p.decoder == "Fuse":
-		kind = KindChars
-	case !p.pre:
-		return nil, unsupported("pre_tokenizer", nil)
-	case p.decoder != "ByteLevel":
-		return nil, unsupported("decoder.type", p.decoder)
-	case p.split == splitNone:
-		kind = KindBytes
-	}
-	switch {
-	case kind == KindBPE:
-	case len(p.merges) > 0:
-		return nil, unsupported("model.merges", "merges without a split of the text")
-	case p.nfc:
-		return nil, unsupported("normalizer.type", "NFC")
-	case p.ignoreMerges:
-		return nil, unsupported("model.ignore_merges", true)
-	case slices.ContainsFunc(p.added, func(a added) bool { return !a.special }):
-		return nil, unsupported("added_tokens", "a token that is not special, without a split of the text")
+	kind, err := p.kind()
+	if err != nil {
+		return nil, err
 	}
 
 	// Each id of 0 … n-1 comes once. A token that is both added and in the vocabulary has one id.
@@ -63,49 +48,27 @@ func (p *parser) tokenizer(roles Roles) (*Tokenizer, error) {
 
 	vocab := make([][]byte, n)
 	for id, name := range names {
-		if special[name] {
+		if special[name] && p.decoding.kind != metaspace {
 			continue
 		}
-		if kind == KindChars {
-			if utf8.RuneCountInString(name) != 1 {
-				return nil, broken("token %s is not one character", quote(name))
-			}
-			vocab[id] = []byte(name)
-			continue
-		}
-		for _, r := range name {
-			c, ok := runeByte[r]
-			if !ok {
-				return nil, broken("token %s holds %q, which stands for no byte", quote(name), r)
-			}
-			vocab[id] = append(vocab[id], c)
-		}
-		if kind == KindBytes && len(vocab[id]) != 1 {
-			return nil, unsupported("model.vocab", name)
+		if vocab[id], err = p.spell(kind, name); err != nil {
+			return nil, err
 		}
 	}
-
-	merges := make([]merge, len(p.merges))
-	seen := make(map[uint64]bool, len(merges))
-	for i, m := range p.merges {
-		a, aok := p.vocab[m[0]]
-		b, bok := p.vocab[m[1]]
-		id, ok := p.vocab[m[0]+m[1]]
-		switch {
-		case !aok || !bok || !ok || special[m[0]] || special[m[1]] || special[m[0]+m[1]]:
-			return nil, broken("merges[%d]: %s, %s or what they make is not in the vocabulary",
-				i, quote(m[0]), quote(m[1]))
-		case seen[pairKey(a, b)]:
-			return nil, broken("merges[%d]: %s and %s merge twice", i, quote(m[0]), quote(m[1]))
-		}
-		seen[pairKey(a, b)] = true
-		merges[i] = merge{a, b, id}
+	merges, err := p.ranks()
+	if err != nil {
+		return nil, err
 	}
 	if p.unknown != "" && !special[p.unknown] {
 		return nil, unsupported("model.unk_token", p.unknown)
 	}
 	t := build(kind, p.split, vocab, merges, p.added)
-	t.nfc, t.notes = p.nfc, append(p.notes, t.gapNote()...)
+	if p.decoding.kind == metaspace {
+		if err := t.mergeCharacters(p, names); err != nil {
+			return nil, err
+		}
+	}
+	t.normal, t.cut, t.notes = p.normal, p.cut, append(p.notes, t.gapNote()...)
 	t.setFronts()
 	if p.ignoreMerges {
 		t.words = make(map[string]int32, len(vocab))
@@ -116,6 +79,101 @@ func (p *parser) tokenizer(roles Roles) (*Tokenizer, error) {
 		}
 	}
 	return t, t.assign(roles, p.first)
+}
+
+// kind returns the kind of the tokenizer, and refuses parts that do not go together.
+func (p *parser) kind() (string, error) {
+	kind, decoder := KindBPE, p.decoding.kind
+	switch {
+	case decoder == metaspace && p.byteLevel:
+		return "", unsupported("decoder.type", decoder)
+	case decoder == metaspace && p.fallback && !p.decoding.bytes:
+		return "", unsupported("decoder", "no ByteFallback")
+	case decoder == metaspace && !p.fallback && p.unknown == "":
+		return "", unsupported("model.byte_fallback", false)
+	case decoder == metaspace && p.ignoreMerges:
+		return "", unsupported("model.ignore_merges", true)
+	case p.wantsNoBlanks != "" && !p.noBlanks:
+		return "", unsupported(p.wantsNoBlanks, " ")
+	case decoder == metaspace:
+		return kind, nil
+	case p.fallback:
+		return "", unsupported("model.byte_fallback", true)
+	case p.split == nil && !p.byteLevel && decoder == "Fuse":
+		kind = KindChars
+	case !p.byteLevel:
+		return "", unsupported("pre_tokenizer", nil)
+	case decoder != "ByteLevel":
+		return "", unsupported("decoder.type", decoder)
+	case p.split == nil:
+		kind = KindBytes
+	}
+	switch {
+	case kind == KindBPE:
+	case len(p.merges) > 0:
+		return "", unsupported("model.merges", "merges without a split of the text")
+	case p.normal != nil:
+		return "", unsupported("normalizer", "one without a split of the text")
+	case p.cut != nil:
+		return "", unsupported("pre_tokenizer.add_prefix_space", true)
+	case p.ignoreMerges:
+		return "", unsupported("model.ignore_merges", true)
+	case slices.ContainsFunc(p.added, func(a added) bool { return !a.special }):
+		return "", unsupported("added_tokens", "a token that is not special, without a split of the text")
+	}
+	return kind, nil
+}
+
+// spell returns what a token of the vocabulary spells.
+func (p *parser) spell(kind, name string) (spelled []byte, err error) {
+	switch {
+	case kind == KindChars:
+		if utf8.RuneCountInString(name) != 1 {
+			return nil, broken("token %s is not one character", quote(name))
+		}
+		return []byte(name), nil
+	case p.decoding.kind == metaspace:
+		if c, ok := byteToken(name); ok && p.decoding.bytes {
+			return []byte{c}, nil
+		}
+		return []byte(strings.ReplaceAll(name, blank, " ")), nil
+	}
+	for _, r := range name {
+		c, ok := runeByte[r]
+		if !ok {
+			return nil, broken("token %s holds %q, which stands for no byte", quote(name), r)
+		}
+		spelled = append(spelled, c)
+	}
+	if kind == KindBytes && len(spelled) != 1 {
+		return nil, unsupported("model.vocab", name)
+	}
+	return spelled, nil
+}
+
+// ranks returns the merges with the ids of their tokens.
+func (p *parser) ranks() ([]bpe.Merge, error) {
+	merges := make([]bpe.Merge, len(p.merges))
+	seen := make(map[uint64]bool, len(merges))
+	out := map[int32]bool{} // tokens that merges neither join nor make
+	for _, a := range p.added {
+		out[a.id] = a.special || !a.inVocab
+	}
+	for i, m := range p.merges {
+		a, aok := p.vocab[m[0]]
+		b, bok := p.vocab[m[1]]
+		id, ok := p.vocab[m[0]+m[1]]
+		switch {
+		case !aok || !bok || !ok || out[a] || out[b] || out[id]:
+			return nil, broken("merges[%d]: %s, %s or what they make is not in the vocabulary",
+				i, quote(m[0]), quote(m[1]))
+		case seen[bpe.PairKey(a, b)]:
+			return nil, broken("merges[%d]: %s and %s merge twice", i, quote(m[0]), quote(m[1]))
+		}
+		seen[bpe.PairKey(a, b)] = true
+		merges[i] = bpe.Merge{A: a, B: b, ID: id}
+	}
+	return merges, nil
 }
 
 // assign gives tokens their roles. first is the token that the file puts before a text.

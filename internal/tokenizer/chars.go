@@ -34,6 +34,17 @@ func newAlphabet(vocab [][]byte) (a alphabet) {
 	return a
 }
 
+// id returns the id of a character; -1 for one that is not in the alphabet, or for the character -1.
+func (a *alphabet) id(r rune) int32 {
+	if 0 <= r && r < utf8.RuneSelf {
+		return a.ascii[r]
+	}
+	if id, ok := a.runes[r]; ok {
+		return id
+	}
+	return -1
+}
+
 // Place is where something is in a text.
 type Place struct {
 	Offset int64 // bytes from the start of the text
@@ -97,14 +108,6 @@ func CollectChars(docs iter.Seq2[[]byte, error]) ([]rune, error) {
 // cover. If text is not final, it may end within a character.
 func (t *Tokenizer) appendChars(dst []int32, text []byte, final bool) ([]int32, int, error) {
 	for i := 0; i < len(text); {
-		if c := text[i]; c < utf8.RuneSelf {
-			if t.chars.ascii[c] < 0 {
-				return dst, i, &UnseenCharError{Char: rune(c)}
-			}
-			dst = append(dst, t.chars.ascii[c])
-			i++
-			continue
-		}
 		r, w := utf8.DecodeRune(text[i:])
 		if r == utf8.RuneError && w == 1 {
 			if !final && !utf8.FullRune(text[i:]) {
@@ -112,8 +115,8 @@ func (t *Tokenizer) appendChars(dst []int32, text []byte, final bool) ([]int32, 
 			}
 			return dst, i, &InvalidByteError{Byte: text[i]}
 		}
-		id, ok := t.chars.runes[r]
-		if !ok {
+		id := t.chars.id(r)
+		if id < 0 {
 			return dst, i, &UnseenCharError{Char: r}
 		}
 		dst = append(dst, id)
@@ -145,7 +148,7 @@ func (t *Tokenizer) known(text []byte, final bool) (n int, err error) {
 func (t *Tokenizer) gapNote() []string {
 	var list []string
 	for c, id := range t.byteID {
-		if id < 0 && t.kind != KindChars && (c < 0xf5 && c != 0xc0 && c != 0xc1) {
+		if id < 0 && t.kind != KindChars && !t.byChar && (c < 0xf5 && c != 0xc0 && c != 0xc1) {
 			list = append(list, fmt.Sprintf("0x%02x", c))
 		}
 	}

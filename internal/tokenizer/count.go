@@ -8,8 +8,11 @@ import (
 	"iter"
 	"runtime"
 	"sync"
+	"unicode"
+	"unicode/utf8"
 
 	"gimbal/internal/par"
+	"gimbal/internal/split"
 )
 
 // The first half of training counts the pieces of a corpus.
@@ -55,10 +58,7 @@ func (c *counter) add(p *part) {
 	var buf [16]byte
 	for _, end := range p.ends {
 		for text := p.text[start:end]; len(text) > 0; {
-			n := nextASCII(text, splitQwen2.digits())
-			if n == 0 {
-				n, _ = splitQwen2.next(window(text, trainPiece))
-			}
+			n := split.Qwen2.First(text, trainPiece)
 			c.pieces++
 			switch {
 			case n == 1:
@@ -203,9 +203,9 @@ func partEnd(doc []byte) int {
 			break
 		}
 		end = partSize/2 + i
-		if c, _ := at(doc, end+1); c != space && c != newline {
+		if r, _ := utf8.DecodeRune(doc[end+1:]); !unicode.IsSpace(r) {
 			return end + 1
 		}
 	}
-	return len(window(doc, partSize))
+	return len(split.Window(doc, partSize))
 }

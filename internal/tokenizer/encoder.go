@@ -62,6 +62,8 @@ type Encoder struct {
 	stage  stage    // what this encoder does before
 	next   *Encoder // encodes the rest; nil: this one encodes
 	normal []byte   // text on its way to next
+	place  place    // of the text behind the last that was handed on
+	word   bool     // that ends within a word, as far as it is of this segment
 }
 
 // NewEncoder returns an encoder at the start of a text.
@@ -111,13 +113,13 @@ func (e *Encoder) end(dst []int32) ([]int32, error) {
 	if e.err == nil {
 		dst, _ = e.encode(dst, e.tail, true)
 	}
-	e.tail, e.wait = e.tail[:0], 0
+	e.tail, e.wait, e.place, e.word = e.tail[:0], 0, atSegment, false
 	return dst, e.err
 }
 
 // Reset forgets the text so far.
 func (e *Encoder) Reset() {
-	e.tail, e.wait, e.offset, e.lines, e.err = e.tail[:0], 0, 0, 0, nil
+	e.tail, e.wait, e.offset, e.lines, e.err, e.place, e.word = e.tail[:0], 0, 0, 0, nil, atText, false
 	if e.next != nil {
 		e.next.Reset()
 	}

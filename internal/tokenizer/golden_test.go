@@ -16,7 +16,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"gimbal/internal/nfc"
+	"gimbal/internal/normal"
+	"gimbal/internal/split"
 )
 
 // The golden values are what the Python library `tokenizers` made of the files
@@ -85,9 +86,9 @@ func goldenTokenizer(t *testing.T, name string) *Tokenizer {
 	}
 	switch kind {
 	case "bpe-gpt2":
-		tok = build(KindBPE, splitGPT2, vocabOf(tok), tok.merges, tok.added)
+		tok = build(KindBPE, split.GPT2, vocabOf(tok), tok.merges, tok.added)
 	case "bpe-llama3":
-		tok = build(KindBPE, splitLlama3, vocabOf(tok), tok.merges, tok.added)
+		tok = build(KindBPE, split.Llama3, vocabOf(tok), tok.merges, tok.added)
 	}
 	return tok
 }
@@ -148,8 +149,8 @@ func TestGolden(t *testing.T) {
 			if len(ids) != c.Tokens || hashIDs(ids) != c.Hash {
 				t.Errorf("got %d tokens with hash %s, the library %d with %s", len(ids), hashIDs(ids), c.Tokens, c.Hash)
 			}
-			if tok.nfc {
-				text, _ = nfc.Append(nil, text, true)
+			if tok.normal != nil {
+				text, _ = normal.NFC(nil, text, true)
 			}
 			if got := tok.Decode(nil, ids); string(got) != string(text) {
 				t.Error("the text does not come back")
@@ -223,7 +224,7 @@ func TestGoldenNFC(t *testing.T) {
 		t.Fatal("testdata/golden.json holds no normal forms")
 	}
 	for _, c := range g.NFC {
-		if got, _ := nfc.Append(nil, []byte(c[0]), true); string(got) != c[1] {
+		if got, _ := normal.NFC(nil, []byte(c[0]), true); string(got) != c[1] {
 			t.Errorf("%+q: got %+q, the library %+q", c[0], got, c[1])
 		}
 	}
@@ -235,7 +236,7 @@ func TestGoldenNFC(t *testing.T) {
 	for c := range rune(unicode.MaxRune + 1) {
 		if utf8.ValidRune(c) {
 			s := string(c)
-			got, _ = nfc.Append(got[:0], []byte("a"+s+"\u0323\u0301"+s+"\u0315"+s), true)
+			got, _ = normal.NFC(got[:0], []byte("a"+s+"\u0323\u0301"+s+"\u0315"+s), true)
 			h.Write(append(got, '\n'))
 		}
 	}
@@ -261,7 +262,7 @@ func TestGoldenMerges(t *testing.T) {
 			}
 			h := sha256.New()
 			for _, m := range tok.merges {
-				h.Write([]byte(tok.name(m.a) + " " + tok.name(m.b) + "\n"))
+				h.Write([]byte(tok.name(m.A) + " " + tok.name(m.B) + "\n"))
 			}
 			if got := hex.EncodeToString(h.Sum(nil)); r.Merges != c.Merges || got != c.Hash {
 				t.Errorf("got %d merges with hash %s, the library %d with %s", r.Merges, got, c.Merges, c.Hash)
@@ -278,25 +279,19 @@ func TestGoldenSplits(t *testing.T) {
 		t.Fatalf("testdata/golden.json holds %d patterns", len(g.Splits))
 	}
 	for _, p := range g.Splits {
-		s := splitNone
-		for i, pattern := range patterns {
-			if pattern == p.Pattern {
-				s = split(i)
-			}
-		}
-		if s == splitNone || len(p.Cases) == 0 {
+		s := split.Pattern(p.Pattern)
+		if s == nil || len(p.Cases) == 0 {
 			t.Fatalf("pattern %s: unknown or without cases", p.Pattern)
 		}
 		for _, want := range p.Cases {
 			text := []byte(strings.Join(want, ""))
 			var got []string
-			for rest := text; len(rest) > 0; {
-				n, _ := s.next(rest)
+			cut := s.Cut(text, true)
+			for rest, n := cut.Next(); n > 0; rest, n = cut.Next() {
 				got = append(got, string(rest[:n]))
-				rest = rest[n:]
 			}
 			if !slices.Equal(got, want) {
-				t.Errorf("pattern %d, text %q:\ngot  %q\nwant %q", s, text, got, want)
+				t.Errorf("pattern %s, text %q:\ngot  %q\nwant %q", p.Pattern, text, got, want)
 			}
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+
+	"gimbal/internal/split"
 )
 
 // writeJSON writes tokenizer.json: every key in the order of the tokenizers library, one token and one merge per line.
@@ -22,12 +24,16 @@ func (t *Tokenizer) writeJSON() []byte {
 	case t.kind == KindChars:
 		b.WriteString("null")
 		decoder = `{"type": "Fuse"}`
-	case t.split == splitNone || t.split == splitGPT2:
-		fmt.Fprintf(&b, byteLevel, t.split == splitGPT2)
+	case t.split == nil || t.split == split.GPT2:
+		fmt.Fprintf(&b, byteLevel, t.split == split.GPT2)
 	default:
+		pattern := split.PatternQwen2
+		if t.split == split.Llama3 {
+			pattern = split.PatternLlama3
+		}
 		fmt.Fprintf(&b, `{"type": "Sequence", "pretokenizers": [
     {"type": "Split", "pattern": {"Regex": %s}, "behavior": "Isolated", "invert": false},
-    `, quote(patterns[t.split]))
+    `, quote(pattern))
 		fmt.Fprintf(&b, byteLevel, false)
 		b.WriteString("\n  ]}")
 	}
@@ -63,7 +69,7 @@ func (t *Tokenizer) writeJSON() []byte {
 	b.WriteString("\n    },\n    \"merges\": [")
 	for i, m := range t.merges {
 		comma(&b, i)
-		b.WriteString("      " + quote(t.name(m.a)+" "+t.name(m.b)))
+		b.WriteString("      " + quote(t.name(m.A)+" "+t.name(m.B)))
 	}
 	if len(t.merges) > 0 {
 		b.WriteString("\n    ")

@@ -3,8 +3,6 @@ package tokenizer
 import (
 	"bytes"
 	"slices"
-
-	"gimbal/internal/nfc"
 )
 
 // literals is a trie that finds added tokens in text: the leftmost, and of those that begin there the longest.
@@ -13,22 +11,26 @@ type literals struct {
 	tokens  []int32          // by node: the index of the added token that ends there, or -1
 	first   []byte           // the bytes that begin one, ascending
 	longest int              // bytes
+	strips  bool             // one of them takes the white space before it
 }
 
-// newLiterals returns the trie of the added tokens that want chooses; nil if it chooses none. With normalize, tokens
-// for normalized text are normalized.
-func newLiterals(all []added, normalize bool, want func(added) bool) *literals {
+// newLiterals returns the trie of the added tokens that want chooses; nil if it chooses none. Tokens for normalized text
+// are normalized.
+func newLiterals(all []added, normal []change, want func(added) bool) *literals {
 	l := &literals{next: map[uint64]int32{}, tokens: []int32{-1}}
 	for i, a := range all {
 		if !want(a) {
 			continue
 		}
-		content := []byte(a.content)
-		if a.normalized && normalize {
-			content, _ = nfc.Append(nil, content, true)
+		content := a.content
+		if a.normalized {
+			content = changed(normal, content)
+		}
+		if content == "" { // it is never found
+			continue
 		}
 		node := int32(0)
-		for _, c := range content {
+		for _, c := range []byte(content) {
 			key := uint64(node)<<8 | uint64(c)
 			to, ok := l.next[key]
 			if !ok {
@@ -41,6 +43,7 @@ func newLiterals(all []added, normalize bool, want func(added) bool) *literals {
 		l.tokens[node] = int32(i)
 		l.longest = max(l.longest, len(content))
 		l.first = append(l.first, content[0])
+		l.strips = l.strips || a.edges&leftSpaces != 0
 	}
 	if l.longest == 0 {
 		return nil

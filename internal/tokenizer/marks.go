@@ -31,12 +31,8 @@ func (t *Tokenizer) EOS() int32 { return t.eos }
 
 // NamedEnd returns the special token that ends a text by its name, if there is one.
 func (t *Tokenizer) NamedEnd() (id int32, ok bool) {
-	for _, name := range []string{EndOfText, "<|end_of_text|>"} {
-		if id, ok = t.Added(name); ok && t.Special(id) {
-			return id, true
-		}
-	}
-	return -1, false
+	id = named(t.added, endNames)
+	return id, id >= 0
 }
 
 // Ends returns the ids that end what a model writes: EOS, then the others in the order in which the model names them.

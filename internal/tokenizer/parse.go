@@ -3,12 +3,11 @@ package tokenizer
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
+	"gimbal/internal/split"
 	"gimbal/internal/strictjson"
 )
 
@@ -109,18 +108,23 @@ func ParseAs(data []byte, roles Roles) (*Tokenizer, error) {
 type parser struct {
 	*strictjson.Reader
 
-	added        []added
-	vocab        map[string]int32
-	merges       [][2]string
-	split        split
-	nfc          bool
-	pre          bool     // there is a pre_tokenizer; it is or ends in ByteLevel
-	first        string   // the token that the template puts before a text
-	decoder      string   // ByteLevel, Fuse or nothing
-	ignored      []string // truncation and padding, where they are set
-	notes        []string // what the file says and nothing here does
-	unknown      string   // unk_token, which has no effect: text with a byte that is no token is refused
-	ignoreMerges bool
+	added         []added
+	vocab         map[string]int32
+	merges        [][2]string
+	split         *split.Split
+	normal, cut   []change
+	byteLevel     bool   // the pre_tokenizer has a ByteLevel
+	words         bool   // the pre_tokenizer cuts before each space
+	first         string // the token that the template puts before a text
+	decoding      decoding
+	ignored       []string // truncation and padding, where they are set
+	notes         []string // what the file says and nothing here does
+	unknown       string   // unk_token
+	ignoreMerges  bool
+	fallback      bool   // byte_fallback
+	fuse          bool   // fuse_unk
+	noBlanks      bool   // the normalizer leaves none
+	wantsNoBlanks string // what is not done, since there are none
 }
 
 func (p *parser) file() {
@@ -147,11 +151,7 @@ func (p *parser) file() {
 		case "post_processor":
 			p.postProcessor(key, p.component(key))
 		case "decoder":
-			if got := p.component(key); got != nil {
-				p.expect(key, got, object{"type": oneOf{"ByteLevel", "Fuse"},
-					"add_prefix_space": anyScalar, "trim_offsets": anyScalar, "use_regex": anyScalar})
-				p.decoder, _ = got["type"].(string)
-			}
+			p.decoder(key, p.component(key))
 		case "model":
 			model = true
 			p.model()
@@ -174,7 +174,11 @@ func (p *parser) addedToken(where string, got any) {
 	var word, left, right bool
 	p.expect(where, got, object{"id": &id, "content": &a.content, "special": &a.special, "normalized": &a.normalized,
 		"single_word": &word, "lstrip": &left, "rstrip": &right})
-	p.edges(where, a, map[string]bool{"single_word": word, "lstrip": left, "rstrip": right})
+	for edge, set := range map[uint8]bool{singleWord: word, leftSpaces: left, rightSpaces: right} {
+		if set {
+			a.edges |= edge
+		}
+	}
 	if a.content == "" || id == nil {
 		p.Fail(broken("%s lacks its content or id", where))
 	}
@@ -183,22 +187,6 @@ func (p *parser) addedToken(where string, got any) {
 	}
 	a.id = p.id(where, "id", id)
 	p.added = append(p.added, a)
-}
-
-// edges reads how an added token deals with the text around it. A special token is never found in the text of a
-// document, so there these settings change nothing.
-func (p *parser) edges(where string, a added, set map[string]bool) {
-	for _, key := range slices.Sorted(maps.Keys(set)) {
-		switch {
-		case !set[key]:
-		case !a.special:
-			p.Fail(unsupported(where+"."+key, true))
-		default:
-			p.notes = append(p.notes, fmt.Sprintf("tokenizer.json has %s = true for the special token %s, which is "+
-				"ignored: text never becomes that token, and a prompt with special tokens keeps its spaces", key,
-				quote(a.content)))
-		}
-	}
 }
 
 func (p *parser) id(where, name string, v any) int32 {
@@ -225,7 +213,7 @@ func (p *parser) model() {
 		}
 	})
 	p.expect("model", rest, object{"type": "BPE", "dropout": nil, "continuing_subword_prefix": oneOf{nil, ""},
-		"end_of_word_suffix": oneOf{nil, ""}, "fuse_unk": false, "byte_fallback": false, "unk_token": anyScalar,
+		"end_of_word_suffix": oneOf{nil, ""}, "fuse_unk": &p.fuse, "byte_fallback": &p.fallback, "unk_token": anyScalar,
 		"ignore_merges": &p.ignoreMerges})
 	p.unknown, _ = rest["unk_token"].(string)
 	if p.vocab == nil {

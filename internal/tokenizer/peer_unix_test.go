@@ -63,7 +63,7 @@ func TestPeer(t *testing.T) {
 		}
 		var merges []string
 		for _, m := range tok.merges {
-			merges = append(merges, tok.name(m.a)+" "+tok.name(m.b))
+			merges = append(merges, tok.name(m.A)+" "+tok.name(m.B))
 			fmt.Fprintf(h, "%s\n", merges[len(merges)-1])
 		}
 		if err := os.WriteFile(*peerText+".merges", []byte(fmt.Sprintln(merges)), 0o666); err != nil {

@@ -6,7 +6,7 @@ import (
 	"math/bits"
 	"slices"
 
-	"gimbal/internal/nfc"
+	"gimbal/internal/bpe"
 )
 
 // Most pieces of a text are short and come again, so that their tokens are cached: those of at most shortBytes and
@@ -36,7 +36,7 @@ type cachedLong struct {
 type scratch struct {
 	short *[1 << shortBits]cacheSet  // 2 MiB
 	long  *[1 << longBits]cachedLong // 1.5 MiB
-	word  longWord
+	word  bpe.Word
 }
 
 func newScratch() *scratch {
@@ -56,36 +56,26 @@ var pieceMasks = func() (m [16]struct{ m0, m1, n uint64 }) {
 // appendPieces appends the tokens of text to dst and returns how many bytes of text they cover: all of them if final,
 // otherwise those that no further text can change.
 func (t *Tokenizer) appendPieces(dst []int32, s *scratch, text []byte, final bool) ([]int32, int) {
-	if t.split == splitNone {
+	if t.split == nil {
 		for _, c := range text {
 			dst = append(dst, t.byteID[c])
 		}
 		return dst, len(text)
 	}
-	safe, p, digits := nfc.Whole(text), 0, t.split.digits()
-	for p < len(text) {
-		rest := text[p:]
-		n := 0
-		if digits > 0 {
-			n = nextASCII(rest, digits)
-		}
-		if n == 0 {
-			var look int
-			n, look = t.split.next(window(rest, maxPiece))
-			if !final && p+look >= safe && len(rest) <= maxPiece {
-				break
-			}
-		}
-		p += n
-		if n == 1 {
-			dst = append(dst, t.byteID[rest[0]])
-		} else if n > shortBytes {
+	cut := t.split.Cut(text, final)
+	for {
+		rest, n := cut.Next()
+		switch {
+		case n == 0:
+			return dst, cut.At()
+		case n == 1:
+			dst = append(dst, t.one[rest[0]])
+		case n > shortBytes:
 			dst = t.appendNew(dst, s, rest[:n])
-		} else {
+		default:
 			dst = t.appendShort(dst, s, rest, n)
 		}
 	}
-	return dst, p
 }
 
 // pieceKey returns the bytes of a piece of at most shortBytes, padded with zeros, with its length in the last one. b
@@ -150,4 +140,15 @@ func (t *Tokenizer) appendNew(dst []int32, s *scratch, w []byte) []int32 {
 		c.len, c.num = uint8(copy(c.bytes[:], w)), uint8(copy(c.ids[:], dst[have:]))
 	}
 	return dst
+}
+
+// appendWord appends the tokens of a piece that is not cached: one that is it, or else what merges make of its
+// characters or bytes.
+func (t *Tokenizer) appendWord(dst []int32, s *scratch, w []byte) []int32 {
+	if id, ok := t.words[string(w)]; ok {
+		return append(dst, id)
+	}
+	have := len(dst)
+	dst = t.symbols(dst, w)
+	return dst[:have+len(t.pairs.Merge(dst[have:], &s.word))]
 }

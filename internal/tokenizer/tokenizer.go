@@ -6,6 +6,9 @@ import (
 	"slices"
 	"sync"
 	"unicode/utf8"
+
+	"gimbal/internal/bpe"
+	"gimbal/internal/split"
 )
 
 // The kinds of a Tokenizer.
@@ -33,19 +36,25 @@ type Tokenizer struct {
 	notes  []string
 
 	// bpe and bytes
-	split  split
-	byteID [256]int32 // -1 for a byte that is no token
-	gaps   bool       // there is such a byte
-	merges []merge
-	pairs  pairTable
+	split  *split.Split // nil: every byte is a piece, as there are no merges
+	byteID [256]int32   // -1 for a byte that is no token
+	gaps   bool         // there is such a byte
+	merges []bpe.Merge
+	pairs  *bpe.Table
 	words  map[string]int32 // tokens that a piece becomes without merging; nil: none
 	pool   sync.Pool        // *scratch, for Append
 
 	plain, special front // for Append and AppendSpecial
 
-	chars alphabet                // of kind chars
-	nfc   bool                    // text is normalized
-	json  func() ([]byte, string) // the file and its hash, made on first use
+	chars  alphabet                // of kind chars, or those that are tokens
+	byChar bool                    // merges join characters
+	one    [256]int32              // the token of a piece of one byte
+	unk    int32                   // stands for a character that is no token; -1: its bytes do
+	fuse   bool                    // one stands for several
+	strips bool                    // the space at the start of a text is not decoded
+	normal []change                // of the normalizer
+	cut    []change                // of the pre-tokenizer
+	json   func() ([]byte, string) // the file and its hash, made on first use
 }
 
 // front is what happens to text before it is cut into pieces.
@@ -57,9 +66,9 @@ type front struct {
 // setFronts makes the stages. Only "bpe" has any for plain text: the added tokens of other kinds are all special.
 func (t *Tokenizer) setFronts() {
 	if t.kind == KindBPE {
-		t.plain.stages = stages(t.added, t.nfc, false)
+		t.plain.stages = stages(t.added, t.normal, t.cut, false)
 	}
-	t.special.stages = stages(t.added, t.nfc, true)
+	t.special.stages = stages(t.added, t.normal, t.cut, true)
 }
 
 // added is a token outside the vocabulary proper.
@@ -69,10 +78,26 @@ type added struct {
 	special    bool // spells nothing when decoded, and plain text never yields it
 	normalized bool // it is looked for in normalized text
 	inVocab    bool // the file lists it in the vocabulary too
+	edges      uint8
 }
 
-// merge joins the tokens a and b into the token id. Its rank is its index.
-type merge struct{ a, b, id int32 }
+// The names of the special tokens that end or begin a text, the likeliest first.
+var (
+	endNames   = []string{EndOfText, "<|end_of_text|>", "</s>", "<eos>", "<｜end▁of▁sentence｜>"}
+	beginNames = []string{"<|begin_of_text|>", "<s>", "<bos>", "<｜begin▁of▁sentence｜>"}
+)
+
+// named returns the special token with the first of some names that there is; -1 if there is none.
+func named(all []added, names []string) int32 {
+	for _, name := range names {
+		for _, a := range all {
+			if a.special && a.content == name {
+				return a.id
+			}
+		}
+	}
+	return -1
+}
 
 // NewBytes returns the tokenizer of 256 byte tokens (id = byte) and the end-of-text token, 256.
 func NewBytes() *Tokenizer {
@@ -80,7 +105,7 @@ func NewBytes() *Tokenizer {
 	for i := range vocab {
 		vocab[i] = []byte{byte(i)}
 	}
-	return build(KindBytes, splitNone, vocab, nil, []added{{id: 256, content: EndOfText, special: true}})
+	return build(KindBytes, nil, vocab, nil, []added{{id: 256, content: EndOfText, special: true}})
 }
 
 // NewChars returns the tokenizer of the given characters, which get the ids 0, 1, … by code point (duplicates count
@@ -96,13 +121,13 @@ func NewChars(alphabet []rune) *Tokenizer {
 		}
 		vocab[i] = utf8.AppendRune(nil, r)
 	}
-	return build(KindChars, splitNone, vocab, nil, []added{{id: int32(len(vocab)), content: EndOfText, special: true}})
+	return build(KindChars, nil, vocab, nil, []added{{id: int32(len(vocab)), content: EndOfText, special: true}})
 }
 
 // WithSpecial returns a tokenizer with the given special tokens after the tokens of t, which must have been made here.
 // Text gives the same ids as before. It panics if a name is empty or taken.
 func (t *Tokenizer) WithSpecial(names ...string) *Tokenizer {
-	if t.nfc || t.words != nil || len(t.plain.stages) > 0 {
+	if t.normal != nil || t.cut != nil || t.words != nil || len(t.plain.stages) > 0 {
 		panic("tokenizer: special tokens for a tokenizer that was read")
 	}
 	vocab := make([][]byte, t.VocabSize())
@@ -121,25 +146,23 @@ func (t *Tokenizer) WithSpecial(names ...string) *Tokenizer {
 
 // build makes a tokenizer of a vocabulary in id order, its merges by rank and its added tokens by id, whose ids may lie
 // inside or after the vocabulary. The caller has checked them; an end of text is among the added.
-func build(kind string, sp split, vocab [][]byte, merges []merge, extra []added) *Tokenizer {
+func build(kind string, sp *split.Split, vocab [][]byte, merges []bpe.Merge, extra []added) *Tokenizer {
 	t := &Tokenizer{kind: kind, split: sp, merges: merges, added: extra, eos: -1, bos: -1, first: -1}
 	n := len(vocab)
 	for _, a := range extra {
 		n = max(n, int(a.id)+1)
-		switch {
-		case !a.special:
-		case a.content == EndOfText, a.content == "<|end_of_text|>" && t.eos < 0:
-			t.eos = a.id
-		case a.content == "<|begin_of_text|>":
-			t.bos = a.id
-		}
 	}
+	t.eos, t.bos = named(extra, endNames), named(extra, beginNames)
 	t.setFronts()
 	t.starts = make([]uint32, 1, n+1)
 	next := extra
 	for id := range n {
 		if len(next) > 0 && int(next[0].id) == id {
-			if !next[0].special {
+			switch {
+			case next[0].special:
+			case id < len(vocab) && vocab[id] != nil:
+				t.spell = append(t.spell, vocab[id]...)
+			default:
 				t.spell = append(t.spell, next[0].content...)
 			}
 			next = next[1:]
@@ -159,8 +182,8 @@ func build(kind string, sp split, vocab [][]byte, merges []merge, extra []added)
 				t.byteID[v[0]] = int32(id)
 			}
 		}
-		t.gaps = slices.Contains(t.byteID[:], -1)
-		t.pairs = newPairTable(merges, &t.byteID)
+		t.gaps, t.one = slices.Contains(t.byteID[:], -1), t.byteID
+		t.pairs = bpe.NewTable(merges)
 		t.pool.New = func() any { return newScratch() }
 	}
 	t.json = sync.OnceValues(func() ([]byte, string) {
@@ -214,10 +237,15 @@ func (t *Tokenizer) Name(id int32) string {
 }
 
 // Decode appends to dst what ids spell: the exact bytes of the encoded text, or of its normalized form if the tokenizer
-// normalizes. Special tokens spell nothing. It panics if an id is not in [0, VocabSize()).
+// normalizes. Special tokens spell nothing. A space that the tokenizer puts before a text is taken away again; Bytes of
+// the first token has it. It panics if an id is not in [0, VocabSize()).
 func (t *Tokenizer) Decode(dst []byte, ids []int32) []byte {
+	start := len(dst)
 	for _, id := range ids {
 		dst = append(dst, t.Bytes(id)...)
+	}
+	if t.strips && len(dst) > start && dst[start] == ' ' {
+		dst = slices.Delete(dst, start, start+1)
 	}
 	return dst
 }

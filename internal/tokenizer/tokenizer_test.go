@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"gimbal/internal/split"
 )
 
 // trained returns a small tokenizer of this package's own kind of text.
@@ -59,12 +61,11 @@ func linear(text []byte, f func(text []byte)) (ratio float64, ok bool) {
 func naive(t *Tokenizer, text []byte) []int32 {
 	rank := map[[2]int32]int{}
 	for r, m := range t.merges {
-		rank[[2]int32{m.a, m.b}] = r
+		rank[[2]int32{m.A, m.B}] = r
 	}
-	next := oracle(t.split)
 	var out []int32
 	for len(text) > 0 {
-		n := next(text)
+		n := t.split.First(text, split.MaxPiece)
 		var w []int32
 		for _, c := range text[:n] {
 			w = append(w, t.byteID[c])
@@ -79,7 +80,7 @@ func naive(t *Tokenizer, text []byte) []int32 {
 			if best == len(t.merges) {
 				break
 			}
-			w[at] = t.merges[best].id
+			w[at] = t.merges[best].ID
 			w = slices.Delete(w, at+1, at+2)
 		}
 		out = append(out, w...)
@@ -118,32 +119,14 @@ func mixedText(r *rand.Rand, n int) []byte {
 func TestAppendAgainstDefinition(t *testing.T) {
 	own := trained(t)
 	r := newRand(t)
-	for _, s := range []split{splitGPT2, splitQwen2, splitLlama3} {
+	for _, s := range []*split.Split{split.GPT2, split.Qwen2, split.Llama3} {
 		tok := build(KindBPE, s, vocabOf(own), own.merges, own.added)
 		for range 40 {
 			text := mixedText(r, r.IntN(3000))
 			got, want := mustAppend(t, tok, text), naive(tok, text)
 			if !slices.Equal(got, want) {
-				t.Fatalf("split %d of %q:\ngot  %v\nwant %v", s, text, got, want)
+				t.Fatalf("split %p of %q:\ngot  %v\nwant %v", s, text, got, want)
 			}
-		}
-	}
-}
-
-// TestLongWord compares the two ways of merging a piece.
-func TestLongWord(t *testing.T) {
-	tok := trained(t)
-	r := newRand(t)
-	for range 2000 {
-		w := make([]byte, 2+r.IntN(shortWord-1))
-		alphabet := "ab- \nerStin"[:2+r.IntN(9)]
-		for i := range w {
-			w[i] = alphabet[r.IntN(len(alphabet))]
-		}
-		s := newScratch()
-		got, want := tok.appendLong(nil, &s.word, w), tok.appendWord(nil, s, w)
-		if !slices.Equal(got, want) {
-			t.Fatalf("%q: with a heap %v, without %v", w, got, want)
 		}
 	}
 }
@@ -311,8 +294,8 @@ func TestEncoder(t *testing.T) {
 	own := trained(t)
 	for _, tok := range []*Tokenizer{
 		own, NewBytes(), NewChars(nil),
-		build(KindBPE, splitGPT2, vocabOf(own), own.merges, own.added),
-		build(KindBPE, splitLlama3, vocabOf(own), own.merges, own.added),
+		build(KindBPE, split.GPT2, vocabOf(own), own.merges, own.added),
+		build(KindBPE, split.Llama3, vocabOf(own), own.merges, own.added),
 	} {
 		e := tok.NewEncoder()
 		for i := range 1500 {
@@ -328,7 +311,7 @@ func TestEncoder(t *testing.T) {
 			want := mustAppend(t, tok, text)
 			got := encodeInParts(t, e, text, most, r)
 			if !slices.Equal(got, want) {
-				t.Fatalf("%s, split %d: %q in parts gives\n%v, at once\n%v", tok.Kind(), tok.split, text, got, want)
+				t.Fatalf("%s, split %p: %q in parts gives\n%v, at once\n%v", tok.Kind(), tok.split, text, got, want)
 			}
 		}
 	}
@@ -360,7 +343,7 @@ func TestEncoderLongRuns(t *testing.T) {
 	tok := trained(t)
 	r := newRand(t)
 	for _, unit := range []string{"中", " "} {
-		run := strings.Repeat(unit, maxPiece/len(unit)*3/2)
+		run := strings.Repeat(unit, split.MaxPiece/len(unit)*3/2)
 		text := []byte("x" + run[:len(run)-1] + "y\n" + run[:99])
 		want := mustAppend(t, tok, text)
 		e := tok.NewEncoder()
@@ -370,9 +353,9 @@ func TestEncoderLongRuns(t *testing.T) {
 		if got := tok.Decode(nil, want); !bytes.Equal(got, text) {
 			t.Errorf("%q: the text does not come back", unit)
 		}
-		text = text[1 : maxPiece+100] // a run from the start on
+		text = text[1 : split.MaxPiece+100] // a run from the start on
 		want = mustAppend(t, tok, text)
-		for cut := maxPiece - 3; cut <= maxPiece+3; cut++ {
+		for cut := split.MaxPiece - 3; cut <= split.MaxPiece+3; cut++ {
 			got, _ := e.Write(nil, text[:cut])
 			got, _ = e.Write(got, text[cut:])
 			got, _ = e.Flush(got)
@@ -380,7 +363,7 @@ func TestEncoderLongRuns(t *testing.T) {
 				t.Errorf("%q: other tokens when cut at %d", unit, cut)
 			}
 		}
-		if cap(e.tail) > 4*maxPiece {
+		if cap(e.tail) > 4*split.MaxPiece {
 			t.Errorf("%q: the encoder holds %d bytes", unit, cap(e.tail))
 		}
 	}

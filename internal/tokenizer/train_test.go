@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"gimbal/internal/bpe"
+	"gimbal/internal/split"
 )
 
 func mustTrain(t testing.TB, opt TrainOptions, docs ...[]byte) (*Tokenizer, TrainReport) {
@@ -21,8 +24,7 @@ func mustTrain(t testing.TB, opt TrainOptions, docs ...[]byte) (*Tokenizer, Trai
 
 // naiveTrain trains by the definition: count all pairs anew before each merge.
 // It does without texts in which two merges spell the same.
-func naiveTrain(size int, docs ...[]byte) []merge {
-	next := oracle(splitQwen2)
+func naiveTrain(size int, docs ...[]byte) []bpe.Merge {
 	var pieces [][]int32
 	byteID := map[byte]int32{}
 	for id, c := range byteOrder {
@@ -30,7 +32,7 @@ func naiveTrain(size int, docs ...[]byte) []merge {
 	}
 	for _, d := range docs {
 		for len(d) > 0 {
-			n := next(d)
+			n := split.Qwen2.First(d, trainPiece)
 			var p []int32
 			for _, c := range d[:n] {
 				p = append(p, byteID[c])
@@ -39,7 +41,7 @@ func naiveTrain(size int, docs ...[]byte) []merge {
 			d = d[n:]
 		}
 	}
-	var merges []merge
+	var merges []bpe.Merge
 	for 256+len(merges) < size {
 		counts := map[[2]int32]int{}
 		best := [2]int32{}
@@ -56,12 +58,12 @@ func naiveTrain(size int, docs ...[]byte) []merge {
 		if counts[best] < 2 {
 			break
 		}
-		m := merge{best[0], best[1], int32(256 + len(merges))}
+		m := bpe.Merge{A: best[0], B: best[1], ID: int32(256 + len(merges))}
 		merges = append(merges, m)
 		for k, p := range pieces {
 			for i := 0; i+1 < len(p); i++ {
-				if p[i] == m.a && p[i+1] == m.b {
-					p[i] = m.id
+				if p[i] == m.A && p[i+1] == m.B {
+					p[i] = m.ID
 					p = slices.Delete(p, i+1, i+2)
 				}
 			}
@@ -89,7 +91,7 @@ func TestTrainAgainstDefinition(t *testing.T) {
 		want := naiveTrain(329, text)
 		spelled := map[string]bool{}
 		for _, m := range tok.merges {
-			spelled[string(tok.Bytes(m.id))] = true
+			spelled[string(tok.Bytes(m.ID))] = true
 		}
 		if len(spelled) < len(tok.merges) {
 			continue // two merges spell the same
@@ -105,7 +107,7 @@ func TestTrainTies(t *testing.T) {
 	tok, r := mustTrain(t, TrainOptions{VocabSize: 300}, []byte("zy.cd.ab\n.cd.zy.ab"))
 	var got []string
 	for _, m := range tok.merges {
-		got = append(got, string(tok.Bytes(m.id)))
+		got = append(got, string(tok.Bytes(m.ID)))
 	}
 	// Pieces: zy .cd .ab \n .cd .zy .ab; '.' is id 13, 'a' 64, 'z' 89.
 	want := []string{".a", ".c", "zy", ".ab", ".cd"}

@@ -1,4 +1,4 @@
-package tokenizer
+package split
 
 import (
 	"encoding/binary"
@@ -6,15 +6,26 @@ import (
 )
 
 // Most pieces are ASCII and short. They are cut here, eight letters at a time and with few branches; the scanners of
-// split.go cut the rest, and are what this must agree with.
+// scan.go cut the rest, and are what this must agree with.
 
-// foreign is the class of the bytes of characters beyond ASCII, in a table of bytes.
-const foreign class = 5
+// byteClass is a class of ASCII: letter, sign and foreign, for the bytes of other characters, are sets of classes.
+type byteClass = class
 
-var byteClasses = func() (c [256]class) {
+const (
+	letter  byteClass = lower
+	sign    byteClass = other
+	foreign byteClass = 15
+)
+
+var byteClasses = func() (c [256]byteClass) {
 	for i := range c {
-		if c[i] = foreign; i < 0x80 {
-			c[i] = classes[i]
+		switch c[i] = classes[i%0x80]; {
+		case i >= 0x80:
+			c[i] = foreign
+		case letters.has(c[i]):
+			c[i] = letter
+		case others.has(c[i]):
+			c[i] = sign
 		}
 	}
 	return c
@@ -44,12 +55,12 @@ func nextASCII(b []byte, digits int) int {
 	k := byteClasses[b[1]]
 	switch {
 	case c == letter:
-		return letters(b, 0)
+		return asciiLetters(b, 0)
 	case c == newline || c == foreign || b[0] == '\'':
 	case k == letter: // one sign or space joins the letters after it
-		return letters(b, 1)
-	case c == other || b[0] == ' ' && k == other: // a blank joins the signs
-		for i < asciiPiece && byteClasses[b[i]] == other {
+		return asciiLetters(b, 1)
+	case c == sign || b[0] == ' ' && k == sign: // a blank joins the signs
+		for i < asciiPiece && byteClasses[b[i]] == sign {
 			i++
 		}
 		for i < asciiPiece && byteClasses[b[i]] == newline {
@@ -82,8 +93,8 @@ func nextASCII(b []byte, digits int) int {
 	return max(1, i-1) // the last one belongs to what follows
 }
 
-// letters returns the end of the run of ASCII letters from b[i] on, which may be none; 0 if that is not certain.
-func letters(b []byte, i int) int {
+// asciiLetters returns the end of the run of ASCII letters from b[i] on, which may be none; 0 if that is not certain.
+func asciiLetters(b []byte, i int) int {
 	for ; i < asciiPiece; i += 8 {
 		w := binary.LittleEndian.Uint64(b[i:])
 		x := (w | 0x2020202020202020) & 0x7f7f7f7f7f7f7f7f

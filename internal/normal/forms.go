@@ -1,9 +1,9 @@
-// Package nfc brings text that arrives in parts into normalization form C, as Hugging Face's tokenizers do. The call
-// is Append. The package knows no token.
+// Package normal changes text that arrives in parts, as the normalizers of Hugging Face's tokenizers do: normalization
+// forms, small letters, no accents, one string for another. It knows no token.
 //
-// The tables and the fast paths are x/text's. That library also breaks up runs of more than 30 combining marks
-// (stream-safe text), and the reference does not: such runs are composed here.
-package nfc
+// The tables and the fast paths of the normalization forms are x/text's. That library also breaks up runs of more than
+// 30 combining marks (stream-safe text), and the reference does not: such runs are composed here.
+package normal
 
 import (
 	"slices"
@@ -11,6 +11,18 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
+)
+
+// Form appends to dst what text becomes, and returns how many bytes of text that stands for: all of them if final,
+// otherwise those that no further text can change. A byte that is not part of valid UTF-8 stays as it is.
+type Form func(dst, text []byte, final bool) ([]byte, int)
+
+// The normalization forms.
+var (
+	NFC  Form = form{norm.NFC, norm.NFD, true}.append
+	NFD  Form = form{norm.NFD, norm.NFD, false}.append
+	NFKC Form = form{norm.NFKC, norm.NFKD, true}.append
+	NFKD Form = form{norm.NFKD, norm.NFKD, false}.append
 )
 
 // Longest bounds a segment, which is a character and what may combine with it: a longer one is cut, as it could not be
@@ -21,20 +33,24 @@ const Longest = 1 << 20
 // three.
 const fewMarks = 8
 
-// Append appends the NFC of text to dst and returns how many bytes of text it stands for: all of them if final,
-// otherwise those that no further text can change. A byte that is not part of valid UTF-8 stays as it is.
-func Append(dst, text []byte, final bool) ([]byte, int) {
+// form is a normalization form: x/text's, that which decomposes alike, and whether it composes.
+type form struct {
+	whole, parts norm.Form
+	composes     bool
+}
+
+func (f form) append(dst, text []byte, final bool) ([]byte, int) {
 	end := len(text)
 	if !final {
-		end = lastSegment(text[:Whole(text)])
+		end = f.lastSegment(text[:Whole(text)])
 	}
 	done := 0
 	for done < end {
 		rest := text[done:end]
-		n := norm.NFC.QuickSpan(rest)
+		n := f.whole.QuickSpan(rest)
 		if n == 0 {
-			n = firstSegment(rest)
-			dst = appendSegment(dst, rest[:n])
+			n = f.firstSegment(rest)
+			dst = f.appendSegment(dst, rest[:n])
 		} else {
 			dst = append(dst, rest[:n]...)
 		}
@@ -44,10 +60,10 @@ func Append(dst, text []byte, final bool) ([]byte, int) {
 }
 
 // firstSegment returns the length of the segment at the start of b, which is not empty.
-func firstSegment(b []byte) int {
+func (f form) firstSegment(b []byte) int {
 	_, i := utf8.DecodeRune(b)
 	for i < len(b) {
-		p := norm.NFC.Properties(b[i:])
+		p := f.whole.Properties(b[i:])
 		if p.BoundaryBefore() {
 			break
 		}
@@ -61,57 +77,38 @@ func firstSegment(b []byte) int {
 
 // lastSegment returns where the last segment of b begins, which may go on. One longer than Longest begins where it is
 // cut.
-func lastSegment(b []byte) int {
+func (f form) lastSegment(b []byte) int {
 	i := len(b)
 	for i > 0 {
 		_, w := utf8.DecodeLastRune(b[:i])
 		i -= w
-		if norm.NFC.Properties(b[i:]).BoundaryBefore() {
+		if f.whole.Properties(b[i:]).BoundaryBefore() {
 			break
 		}
 	}
 	for len(b)-i > Longest {
-		i += firstSegment(b[i:])
+		i += f.firstSegment(b[i:])
 	}
 	return i
 }
 
-// newMarks are the combining characters that Unicode 15 has, whose tables x/text uses, and Unicode 9 has not, whose
-// tables the reference uses: it leaves them where they are, and nothing moves or composes past them.
-var newMarks = &unicode.RangeTable{
-	R16: []unicode.Range16{
-		{0x7fd, 0x7fd, 1}, {0x898, 0x89f, 1}, {0x8ca, 0x8d3, 1}, {0x9fe, 0x9fe, 1}, {0xc3c, 0xc3c, 1},
-		{0xd3b, 0xd3c, 1}, {0xeba, 0xeba, 1}, {0x1715, 0x1715, 1}, {0x1abf, 0x1ace, 1}, {0x1df6, 0x1dfa, 1},
-		{0xa82c, 0xa82c, 1},
-	},
-	R32: []unicode.Range32{
-		{0x10d24, 0x10d27, 1}, {0x10eab, 0x10eac, 1}, {0x10efd, 0x10eff, 1}, {0x10f46, 0x10f50, 1},
-		{0x10f82, 0x10f85, 1}, {0x11070, 0x11070, 1}, {0x1133b, 0x1133b, 1}, {0x1145e, 0x1145e, 1},
-		{0x11839, 0x1183a, 1}, {0x11930, 0x11930, 1}, {0x11935, 0x11935, 1}, {0x11938, 0x11938, 1},
-		{0x1193d, 0x1193e, 1}, {0x11943, 0x11943, 1}, {0x119e0, 0x119e0, 1}, {0x11a34, 0x11a34, 1},
-		{0x11a47, 0x11a47, 1}, {0x11a99, 0x11a99, 1}, {0x11d42, 0x11d42, 1}, {0x11d44, 0x11d45, 1},
-		{0x11d97, 0x11d97, 1}, {0x11f41, 0x11f42, 1}, {0x16ff0, 0x16ff1, 1}, {0x1e08f, 0x1e08f, 1},
-		{0x1e130, 0x1e136, 1}, {0x1e2ae, 0x1e2ae, 1}, {0x1e2ec, 0x1e2ef, 1}, {0x1e4ec, 0x1e4ef, 1},
-	},
-}
-
-// appendSegment appends the NFC of one segment.
-func appendSegment(dst, seg []byte) []byte {
+// appendSegment appends the form of one segment.
+func (f form) appendSegment(dst, seg []byte) []byte {
 	marks, start := 0, 0
 	part := func(b []byte) {
 		if marks <= fewMarks {
-			dst = append(dst, norm.NFC.Bytes(b)...)
+			dst = append(dst, f.whole.Bytes(b)...)
 		} else {
-			dst = appendComposed(dst, b)
+			dst = f.appendComposed(dst, b)
 		}
 		marks = 0
 	}
 	for i := 0; i < len(seg); {
 		r, w := utf8.DecodeRune(seg[i:])
-		if norm.NFC.Properties(seg[i:]).CCC() != 0 {
+		if f.whole.Properties(seg[i:]).CCC() != 0 {
 			marks++
 		}
-		if unicode.Is(newMarks, r) {
+		if unicode.Is(newMarks, r) || unicode.Is(newSigns, r) {
 			part(seg[start:i])
 			dst = append(dst, seg[i:i+w]...)
 			start = i + w
@@ -130,7 +127,7 @@ type combining struct {
 // appendComposed is appendSegment by the definition: decompose, order by combining class, compose.
 //
 // Source: The Unicode Standard, version 15, section 3.11, D108 to D117.
-func appendComposed(dst, seg []byte) []byte {
+func (f form) appendComposed(dst, seg []byte) []byte {
 	var all []combining
 	for len(seg) > 0 {
 		r, w := utf8.DecodeRune(seg)
@@ -139,7 +136,7 @@ func appendComposed(dst, seg []byte) []byte {
 			seg = seg[1:]
 			continue
 		}
-		for _, d := range string(norm.NFD.Bytes(seg[:w])) {
+		for _, d := range string(f.parts.Bytes(seg[:w])) {
 			all = append(all, combining{d, norm.NFD.PropertiesString(string(d)).CCC()})
 		}
 		seg = seg[w:]
@@ -156,7 +153,7 @@ func appendComposed(dst, seg []byte) []byte {
 	starter := -1
 	for _, c := range all {
 		// c is blocked from the starter if something between them is a starter or has a class that is not lower.
-		if starter >= 0 && (len(out) == starter+1 || out[len(out)-1].ccc < c.ccc) {
+		if f.composes && starter >= 0 && (len(out) == starter+1 || out[len(out)-1].ccc < c.ccc) {
 			if r, ok := compose(out[starter].r, c.r); ok {
 				out[starter].r = r
 				continue

@@ -1,4 +1,4 @@
-package tokenizer
+package bpe
 
 // heap is a binary heap: no element is before the first. container/heap would cost an interface for each element.
 type heap[T ordered[T]] []T

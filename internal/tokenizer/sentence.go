@@ -1,0 +1,107 @@
+package tokenizer
+
+import (
+	"fmt"
+	"slices"
+	"unicode/utf8"
+
+	"gimbal/internal/split"
+)
+
+// BPE of SentencePiece as tokenizer.json writes it: merges join characters, not bytes. A character that is no token
+// becomes its bytes, each a token such as <0x41>, or else the unknown token. Often nothing cuts the text before it is
+// merged; then it is cut where no merge goes.
+
+// byteToken returns the byte that the name of a token stands for.
+func byteToken(name string) (c byte, ok bool) {
+	if len(name) != len("<0x00>") {
+		return 0, false
+	}
+	_, err := fmt.Sscanf(name, "<0x%02X>", &c)
+	return c, err == nil && name == fmt.Sprintf("<0x%02X>", c)
+}
+
+// mergeCharacters makes t a tokenizer whose merges join characters. names has the names of its tokens by id.
+func (t *Tokenizer) mergeCharacters(p *parser, names []string) error {
+	t.byChar, t.strips, t.fuse, t.unk, t.gaps = true, p.decoding.strips, p.fuse, -1, false
+	single := make([][]byte, len(names))
+	for id, name := range names {
+		if utf8.RuneCountInString(name) == 1 && !outside(p.added, int32(id)) {
+			single[id] = []byte(name)
+		}
+	}
+	t.chars = newAlphabet(single)
+	bytes := map[int32]bool{}
+	for c := range t.byteID {
+		name := fmt.Sprintf("<0x%02X>", c)
+		id, ok := p.vocab[name]
+		if p.fallback && !ok {
+			return unsupported("model.byte_fallback", "true without "+name)
+		}
+		if t.byteID[c] = -1; p.fallback {
+			t.byteID[c], bytes[id] = id, true
+		}
+	}
+	var loose func(r rune) bool
+	if !p.fallback {
+		t.unk = p.vocab[p.unknown]
+		t.notes = append(t.notes, fmt.Sprintf("tokenizer.json has no tokens for single bytes: a character that is no "+
+			"token becomes %s, and its text is lost", quote(p.unknown)))
+		if p.fuse {
+			loose = func(r rune) bool { return t.chars.id(r) < 0 }
+		}
+	}
+	made := make([]string, len(t.merges))
+	for i, m := range t.merges {
+		if bytes[m.A] || bytes[m.B] {
+			return unsupported(fmt.Sprintf("model.merges[%d]", i), "a merge of a byte")
+		}
+		made[i] = names[m.A] + names[m.B]
+	}
+	joints := split.NewJoints(made, p.words, loose).Split()
+	if t.split == nil {
+		t.split = joints
+	} else {
+		t.split = split.Sequence(t.split, joints)
+	}
+	for c := range t.one {
+		t.one[c] = t.symbols(nil, []byte{byte(c)})[0]
+	}
+	return nil
+}
+
+// outside reports whether an added token is neither joined nor made by merges.
+func outside(all []added, id int32) bool {
+	return slices.ContainsFunc(all, func(a added) bool { return a.id == id && (a.special || !a.inVocab) })
+}
+
+// symbols appends to dst the tokens with which the merges of a piece begin.
+func (t *Tokenizer) symbols(dst []int32, w []byte) []int32 {
+	if !t.byChar {
+		for _, c := range w {
+			dst = append(dst, t.byteID[c])
+		}
+		return dst
+	}
+	have := len(dst)
+	for i := 0; i < len(w); {
+		r, n := rune(w[i]), 1
+		if r >= utf8.RuneSelf {
+			if r, n = utf8.DecodeRune(w[i:]); n == 1 {
+				r = -1
+			}
+		}
+		switch id := t.chars.id(r); {
+		case id >= 0:
+			dst = append(dst, id)
+		case t.unk < 0:
+			for _, c := range w[i : i+n] {
+				dst = append(dst, t.byteID[c])
+			}
+		case !t.fuse || len(dst) == have || dst[len(dst)-1] != t.unk:
+			dst = append(dst, t.unk)
+		}
+		i += n
+	}
+	return dst
+}
