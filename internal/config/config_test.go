@@ -61,7 +61,7 @@ func golden(t *testing.T, path string, got []byte) {
 func TestDefaults(t *testing.T) {
 	c := parse(t, "")
 	want := Config{
-		Data: Data{Splits: "names", ValFraction: 0.05, ValFrom: "before_end", Start: "eos",
+		Data: Data{Splits: "names", ValFraction: 0.05, ValFrom: "before_end", Template: "model", Start: "eos",
 			BadDocuments: "stop", BadShare: 0.001},
 		Tokenizer: Tokenizer{Kind: "bpe"},
 		Model:     Model{Shape: "qwen3", Tie: true},
@@ -445,7 +445,7 @@ func TestRereadKeepsValues(t *testing.T) {
 }
 
 // newerLine is a line of TOML with a key that has an older value.
-var newerLine = regexp.MustCompile(`^(splits|val_from|momentum|budget) = |^kind = "(auto|adamw)"`)
+var newerLine = regexp.MustCompile(`^(splits|val_from|template|momentum|budget) = |^kind = "(auto|adamw)"`)
 
 // A file of a run from before a key gives the key its older value, whatever the preset; the hash is what it was then.
 func TestRereadOlderFile(t *testing.T) {
@@ -509,7 +509,7 @@ func TestSetKeepsWhiteSpace(t *testing.T) {
 
 // Recorded: the hash stands in logs, so it must not change while the keys do not.
 func TestHashRecorded(t *testing.T) {
-	const want = "ed9f8b5d5cb7a485449acfc74849382d86f2271032c6684866363ac0de679085"
+	const want = "1a30658e977cc440bc13aff1434867fa4b04a231f66d4480c2c65541b689b042"
 	if got := Default().Hash(); got != want {
 		t.Errorf("hash of the defaults %s, recorded %s: say so in the changelog when a key or a default changes", got, want)
 	}
