@@ -239,48 +239,6 @@ func TestEveryEndStops(t *testing.T) {
 	}
 }
 
-// TestTemplateIsKeptOrTold: a chat template that writes what is trained stays byte for byte, as does any where nothing
-// of it is trained; another is replaced, told.
-func TestTemplateIsKeptOrTold(t *testing.T) {
-	const chatml = `{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}` +
-		`{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}`
-	const system = `{% if messages[0].role != 'system' %}{{ '<|im_start|>system\nBe brief.<|im_end|>\n' }}{% endif %}` +
-		chatml
-	plain := documents(t, `{"text": "a%"}`)
-	chat := documents(t, `{"messages": [{"role": "user", "content": "q%"}, {"role": "assistant", "content": "a%"}]}`)
-	for name, c := range map[string]struct{ template, text, told string }{
-		"the same":         {chatml, chat, ""},
-		"a system message": {system, chat, `it adds the system message "Be brief."`},
-		"unreadable":       {"{% macro x() %}{% endmacro %}", chat, `"macro" is not known here`},
-		"nothing of it":    {system, plain, ""},
-	} {
-		for _, in := range []string{"chat_template.jinja", "tokenizer_config.json"} {
-			t.Run(name+" in "+in, func(t *testing.T) {
-				content := c.template
-				if in == "tokenizer_config.json" {
-					raw, err := json.Marshal(map[string]string{"chat_template": c.template})
-					if err != nil {
-						t.Fatal(err)
-					}
-					content = string(raw)
-				}
-				run, notes := trainFrom(t, knows(t, textEnd, map[string]string{in: content}), c.text)
-				data, err := os.ReadFile(filepath.Join(run, "checkpoints", "step-2", "chat_template.jinja"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				if kept := string(data) == c.template; kept != (c.told == "") {
-					t.Errorf("saved\n%s", data)
-				}
-				told := strings.Contains(notes, "chat template is replaced")
-				if told != (c.told != "") || !strings.Contains(notes, c.told) {
-					t.Errorf("told\n%s", notes)
-				}
-			})
-		}
-	}
-}
-
 // TestFromHasItsOwnTokenizer refuses settings of the tokenizer beside a model.
 func TestFromHasItsOwnTokenizer(t *testing.T) {
 	dir, text := knows(t, textEnd, nil), documents(t, `{"text": "a%"}`)

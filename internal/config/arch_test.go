@@ -142,7 +142,7 @@ func TestPresets(t *testing.T) {
 				million(multiplied-int64(w.vocab*a.Width)), w)
 		}
 	}
-	if len(presets) != 7 {
+	if len(presets) != 8 {
 		t.Errorf("%d presets", len(presets))
 	}
 	// The figure that the design's own measurements were made with.

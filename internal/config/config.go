@@ -38,6 +38,7 @@ type Data struct {
 	ValFrom      string    // before_end or end: where a text that is cut by position gives its held-out part
 	Separator    string    // splits a file into documents; empty: a file is a document
 	Encoding     string    // of files without a byte order mark; empty: UTF-8; raw: bytes as they are
+	Template     string    // model or builtin: whether the model's own chat template writes conversations
 	Start        string    // eos, bos or none: the input-only token that begins a document
 	BadDocuments string    // stop or skip
 	BadShare     float64   // largest share of documents that skip may leave out
@@ -165,7 +166,7 @@ func (r Rule) String() string {
 // Default returns the configuration of a run without any setting.
 func Default() *Config {
 	c := &Config{
-		Data: Data{Splits: "names", ValFraction: 0.05, ValFrom: "before_end", Start: "eos", BadDocuments: "stop",
+		Data: Data{Splits: "names", ValFraction: 0.05, ValFrom: "before_end", Template: "model", Start: "eos", BadDocuments: "stop",
 			BadShare: 0.001},
 		Tokenizer: Tokenizer{Kind: "bpe"},
 		Model:     Model{Shape: "qwen3", Tie: true},

@@ -89,7 +89,7 @@ func Measure(ctx context.Context, path string, opt Options) (*evaluate.Result, e
 		}
 	}
 	if len(opt.Data) > 0 {
-		if with.Text, err = plan.OpenOther(ctx, cfg, opt.Data, m.Tok, opt.Workers); err != nil {
+		if with.Text, err = plan.OpenOther(ctx, cfg, opt.Data, m, opt.Workers); err != nil {
 			return nil, err
 		}
 		defer with.Text.Set.Close()

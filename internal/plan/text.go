@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,12 +63,16 @@ func OpenText(ctx context.Context, request *config.Config, opt TextOptions) (*Dr
 			return nil, err
 		}
 	}
-	docs, err := discover(cfg, opt.Out)
+	own, broken := ownTemplate(cfg, opt.Model)
+	docs, err := discover(cfg, own, opt.Out)
 	if err == nil {
 		docs, err = docs.Identify(ctx, opt.Workers)
 	}
 	if err != nil {
 		return nil, changed(opt, err)
+	}
+	if err := d.takeTemplate(own, broken, docs); err != nil {
+		return nil, err
 	}
 	opt.Note("found %s of text in %d files%s", BytesText(docs.Bytes()), len(docs.Sources), where(cfg))
 	var tok *tokenizer.Tokenizer
@@ -86,7 +89,7 @@ func OpenText(ctx context.Context, request *config.Config, opt TextOptions) (*Dr
 	if tok, err = d.takeMarks(tok, opt); err != nil {
 		return nil, err
 	}
-	if err = d.prepare(ctx, docs, tok, opt); err != nil {
+	if err = d.prepare(ctx, docs, tok, own, opt); err != nil {
 		return nil, changed(opt, err)
 	}
 	if got := d.Text.Set.Hash; opt.Hash != "" && got != opt.Hash {
@@ -127,30 +130,6 @@ func (d *Draft) takeMarks(tok *tokenizer.Tokenizer, opt TextOptions) (*tokenizer
 	return tok, nil
 }
 
-// Template returns the template of conversations that goes with what is trained, and what is to be told of it. own is
-// that of the model: it stays where nothing of it is untrue.
-func (d *Draft) Template(own string) (template, note string) {
-	ours := d.Text.Set.Chat().Template
-	if own == "" || ours == "" || own == ours {
-		return cmp.Or(ours, own), ""
-	}
-	tok, format := d.Text.Tok, chat.For(d.Text.Tok)
-	var t chat.Tokens
-	if id, ok, err := tok.Start(d.Config.Data.Start); ok && err == nil {
-		t.Start = tok.Name(id)
-	}
-	if id, ok := tok.BOS(); ok {
-		t.BOS = tok.Name(id)
-	}
-	t.EOS = tok.Name(tok.EOS())
-	how := chat.Differs(format, own, t)
-	if how == "" {
-		return own, ""
-	}
-	return ours, fmt.Sprintf("warning: the model's chat template is replaced by that of %s, as which conversations are "+
-		"trained: %s", format.Name(), how)
-}
-
 // changed marks an error of a text that was there before.
 func changed(opt TextOptions, err error) error {
 	if opt.Hash == "" {
@@ -181,8 +160,8 @@ func absolutePaths(cfg *config.Config) error {
 
 // discover finds the documents that the configuration names. What this process writes is not among them: its run, and
 // the files that take what it prints.
-func discover(cfg *config.Config, out string) (*corpus.Corpus, error) {
-	opt := reading(cfg)
+func discover(cfg *config.Config, own *chat.Template, out string) (*corpus.Corpus, error) {
+	opt := reading(cfg, own)
 	opt.Weights, opt.Splits = cfg.Data.Weights, cfg.Data.Splits == "names"
 	if len(cfg.Data.Paths) == 0 {
 		return corpus.GoCorpus("", opt)
@@ -199,10 +178,14 @@ func discover(cfg *config.Config, out string) (*corpus.Corpus, error) {
 }
 
 // reading is how files become documents.
-func reading(cfg *config.Config) corpus.Options {
+func reading(cfg *config.Config, own *chat.Template) corpus.Options {
 	d := cfg.Data
-	return corpus.Options{Fields: d.Fields, Separator: d.Separator, BadDocuments: d.BadDocuments, BadShare: d.BadShare,
+	opt := corpus.Options{Fields: d.Fields, Separator: d.Separator, BadDocuments: d.BadDocuments, BadShare: d.BadShare,
 		Encoding: d.Encoding}
+	if own != nil {
+		opt.Shows = own.Shows
+	}
+	return opt
 }
 
 // where says which corpus stands in where none was named.
@@ -214,11 +197,12 @@ func where(cfg *config.Config) string {
 }
 
 // prepare turns the documents into token shards and cuts them into what trains and what validates.
-func (d *Draft) prepare(ctx context.Context, docs *corpus.Corpus, tok *tokenizer.Tokenizer, opt TextOptions) error {
+func (d *Draft) prepare(ctx context.Context, docs *corpus.Corpus, tok *tokenizer.Tokenizer, own *chat.Template,
+	opt TextOptions) error {
 	cfg := d.Config
 	set, err := data.Prepare(ctx, docs, tok, data.PrepareOptions{
 		ValFraction: cfg.Data.ValFraction, ValFrom: cfg.Data.ValFrom, Start: cfg.Data.Start, Workers: opt.Workers,
-		Out: opt.Spare})
+		Out: opt.Spare, Format: format(own)})
 	if err != nil {
 		return err
 	}
@@ -244,22 +228,27 @@ func (d *Draft) prepare(ctx context.Context, docs *corpus.Corpus, tok *tokenizer
 	return nil
 }
 
-// OpenOther prepares files and folders that no run was trained on, all of them to be measured. The caller closes the
-// set.
-func OpenOther(ctx context.Context, cfg *config.Config, paths []string, tok *tokenizer.Tokenizer,
+// OpenOther prepares files and folders that no run was trained on, all of them to be measured by a model. The caller
+// closes the set.
+func OpenOther(ctx context.Context, cfg *config.Config, paths []string, m *hub.Model,
 	workers int) (*data.Text, error) {
-	docs, err := corpus.Discover(paths, reading(cfg))
+	own, broken := ownTemplate(cfg, m)
+	docs, err := corpus.Discover(paths, reading(cfg, own))
 	if err == nil {
 		docs, err = docs.Identify(ctx, workers)
 	}
 	if err != nil {
 		return nil, err
 	}
-	set, err := data.Prepare(ctx, docs, tok, data.PrepareOptions{Start: cfg.Data.Start, Workers: workers})
+	if broken != nil && docs.HasChat() {
+		return nil, broken
+	}
+	set, err := data.Prepare(ctx, docs, m.Tok, data.PrepareOptions{Start: cfg.Data.Start, Workers: workers,
+		Format: format(own)})
 	if err != nil {
 		return nil, err
 	}
-	return &data.Text{Docs: docs, Tok: tok, Set: set, Val: set.All(cfg.Train.Context)}, nil
+	return &data.Text{Docs: docs, Tok: m.Tok, Set: set, Val: set.All(cfg.Train.Context)}, nil
 }
 
 // BytesText writes a number of bytes for a person.

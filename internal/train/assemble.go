@@ -26,6 +26,7 @@ import (
 type start struct {
 	weights preflight.Weights
 	set     func(engine.Engine) error // gives an engine these weights, with the slots that go with them
+	model   *hub.Model                // that they come from, while the run is made; nil: they are fresh
 	kept    hub.Kept                  // what came with the weights
 	chat    string                    // the template of conversations that goes with what is trained
 	out     string                    // directory of the run, which may not exist yet; empty: not chosen
@@ -49,7 +50,7 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 			return nil, err
 		}
 		defer base.Close()
-		from.weights = preflight.Base
+		from.weights, from.model = preflight.Base, base
 		if from.kept, err = base.Kept(); err != nil {
 			return nil, err
 		}
@@ -135,8 +136,8 @@ func assemble(ctx context.Context, draft *plan.Draft, workers int, with seams, f
 	if t.feed, err = newFeed(t.text, cfg.Train.Seed, cfg.Train.BatchTokens); err != nil {
 		return t, err
 	}
-	if len(cfg.Eval.Keep) > 0 && !from.dry {
-		if t.kept, err = plan.OpenOther(ctx, cfg, cfg.Eval.Keep, t.text.Tok, workers); err != nil {
+	if len(cfg.Eval.Keep) > 0 && from.model != nil && !from.dry {
+		if t.kept, err = plan.OpenOther(ctx, cfg, cfg.Eval.Keep, from.model, workers); err != nil {
 			return t, err
 		}
 	}

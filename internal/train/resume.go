@@ -189,7 +189,7 @@ func (s *saved) assemble(ctx context.Context, opt ResumeOptions, rec *recorder, 
 	if err != nil {
 		return nil, err
 	}
-	from := start{weights: preflight.Saved, out: s.dir, longer: extended,
+	from := start{weights: preflight.Saved, model: s.model, out: s.dir, longer: extended,
 		set: func(e engine.Engine) error { return setAll(e, s.model.Checkpoint) }}
 	if from.kept, err = s.model.Kept(); err != nil {
 		draft.Close()
