@@ -88,7 +88,7 @@ func (m *Model[T]) attentionHalfBack(i int) {
 		w.o.BackInput(m.x, b.dheads.From(lo), d, k)
 		m.did(PartOBackInput)
 	}
-	w.o.BackWeight(m.x, g[slotO], dout, s.heads, n)
+	m.backWeight(i, slotO, w.o, dout, s.heads)
 	m.did(PartOBackWeight)
 	if m.attention16 != nil {
 		m.attention16.Backward(mat32(b.dpart), mat32(b.dheads), mat32(s.heads), float32s(s.lse),
@@ -115,7 +115,7 @@ func (m *Model[T]) attentionHalfBack(i int) {
 			dnormed, b.x[i][lo*c:], w.tensors[slotGain1], k)
 		m.did(PartNorms)
 	}
-	w.qkv.BackWeight(m.x, g[slotQKV], b.dqkv, s.normed1, n)
+	m.backWeight(i, slotQKV, w.qkv, b.dqkv, s.normed1)
 	m.did(PartQKVBackWeight)
 }
 
@@ -174,8 +174,8 @@ func (m *Model[T]) mlpHalfBack(i int) {
 			normBack(lo, k)
 		}
 	}
-	w.down.BackWeight(m.x, g[slotDown], dout, s.active, n)
-	w.gateUp.BackWeight(m.x, g[slotGateUp], b.dhidden, s.normed2, n)
+	m.backWeight(i, slotDown, w.down, dout, s.active)
+	m.backWeight(i, slotGateUp, w.gateUp, b.dhidden, s.normed2)
 	m.did(PartMLPBackWeight)
 	if !m.bf16() { // in full precision dx may be dout, and there is one chunk
 		normBack(0, n)

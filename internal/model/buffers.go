@@ -12,7 +12,8 @@ import (
 // buffers is all memory of a model. Matrices enter or leave a multiply; those marked "operand" enter one. In full
 // precision without dropout dx is an operand, too.
 type buffers[T kernel.Float] struct {
-	params, grads []T
+	params, grads []T         // with an adapter, grads are those of vectors, which nobody reads
+	adapter       *lowRank[T] // nil: there is none
 	workspace[T]
 
 	// Kept from the forward pass for the backward pass.
@@ -72,7 +73,11 @@ func newBuffers[T kernel.Float](ar *arena, a config.Arch, opt Options) *buffers[
 	b := new(buffers[T])
 	_, total := Layout(a)
 	b.params = alloc[T](ar, partParams, total)
-	if !opt.Forward {
+	switch {
+	case opt.Adapter.Rank > 0 && !opt.Forward:
+		b.adapter = newLowRank[T](ar, a, opt.Adapter, n)
+		b.grads = alloc[T](ar, partGrads, vectorsLen(a))
+	case !opt.Forward:
 		b.grads = alloc[T](ar, partGrads, total)
 	}
 	b.workspace = newWorkspace[T](ar, a, opt.Workers, training)

@@ -43,6 +43,7 @@ type Options struct {
 	Checkpointing string  // none (also ""), attention or block
 	Mode          string  // fp32 (also ""), bf16 or auto
 	ZLoss         float64 // coefficient of the z-loss, see nn.Head
+	Adapter       Adapter // what is trained, with Rank above 0; else all parameters are
 	Forward       bool    // no gradients are allocated: Backward panics
 	Workers       int     // for Memory: workers of the Exec, 0 for GOMAXPROCS; New asks its Exec
 
@@ -89,6 +90,8 @@ type Model[T kernel.Float] struct {
 	dblocks   []tensors[T]
 	buf       *buffers[T]
 
+	adapter *lowRank[T] // nil: all parameters are trained
+
 	head   *nn.Head[T]
 	sums   *nn.BlockSums[T]
 	prober *nn.Probe[T]
@@ -121,7 +124,12 @@ func New[T kernel.Float](a config.Arch, x *kernel.Exec, opt Options) (*Model[T],
 	views, _ := Layout(a)
 	m.sums = nn.NewBlockSums(x, opt.MicroTokens, sumsWidth(a), b.sums)
 	m.network = newNetwork(a, x, newParams(b.params, views), nil, m.sums, b.workspace)
-	if !opt.Forward {
+	switch {
+	case b.adapter != nil:
+		m.adapter, m.grads = b.adapter, b.adapter.grads
+		m.adapter.bind(x, m.params)
+		m.dblocks = vectors(b.grads, views, a.Layers)
+	case !opt.Forward:
 		m.dblocks = split(b.grads, views, a.Layers)
 	}
 	if m.chunk = opt.MicroTokens; m.bf16() {
@@ -193,7 +201,7 @@ func (m *Model[T]) Mode() string { return m.opt.Mode }
 // Footprint returns the memory that New allocated, by part.
 func (m *Model[T]) Footprint() Footprint { return m.footprint }
 
-// Grads returns the gradients, in the layout of the parameters; nil with Options.Forward. Backward adds to them; the
+// Grads returns the gradients, in the layout of the trained parameters; nil with Options.Forward. Backward adds to them; the
 // caller clears them, by ClearGrads or itself.
 func (m *Model[T]) Grads() []T { return m.grads }
 
@@ -204,8 +212,46 @@ type clearGrads[T kernel.Float] Model[T]
 
 func (m *clearGrads[T]) Part(_, lo, hi int) { clear(m.grads[lo:hi]) }
 
-// Init sets the initial weights of a seed; see Params.Init.
+// Init sets the initial weights of a seed; see Params.Init. An adapter begins as none.
 func (m *Model[T]) Init(seed uint64) {
 	m.params.Init(m.x.Pool(), m.arch.Layers, seed)
+	if m.adapter != nil {
+		m.adapter.Init(m.x.Pool(), seed)
+		m.adapter.rebase()
+	}
 	m.Refresh()
+}
+
+// Trained returns the parameters that Grads are the gradients of: all, or those of the adapter.
+func (m *Model[T]) Trained() *Params[T] {
+	if m.adapter != nil {
+		return m.adapter.params
+	}
+	return m.params
+}
+
+// Rebase takes the parameters as they are for the weights beside the adapter. Call it, and then Refresh, when they have
+// been set.
+func (m *Model[T]) Rebase() {
+	if m.adapter != nil {
+		m.adapter.rebase()
+	}
+}
+
+// Refresh renews what is derived from the trained parameters; call it after every change of them. A model and its
+// decoders share it: one call serves all.
+func (m *Model[T]) Refresh() {
+	if m.adapter != nil {
+		m.adapter.merge()
+	}
+	m.network.Refresh()
+}
+
+// backWeight adds the gradient of a multiply's weights, or that of their adapter.
+func (m *Model[T]) backWeight(i int, s slot, w *kernel.Weights[T], dy, src kernel.Mat[T]) {
+	if m.adapter != nil {
+		m.adapter.backWeight(i, s, dy, src, m.n)
+		return
+	}
+	w.BackWeight(m.x, m.dblocks[i][s], dy, src, m.n)
 }

@@ -246,6 +246,30 @@ func split[T kernel.Float](flat []T, views []View, layers int) []tensors[T] {
 	return all
 }
 
+// vectorsLen is the elements of all tensors of one dimension.
+func vectorsLen(a config.Arch) (n int) {
+	views, _ := Layout(a)
+	for _, v := range views {
+		if len(v.Shape) == 1 {
+			n += v.Len()
+		}
+	}
+	return n
+}
+
+// vectors is split for the tensors of one dimension, end to end in flat. Those of matrices are nil.
+func vectors[T kernel.Float](flat []T, views []View, layers int) []tensors[T] {
+	at := 0
+	moved := make([]View, 0, len(views))
+	for _, v := range views {
+		if len(v.Shape) == 1 {
+			v.Lo, v.Hi, at = at, at+v.Len(), at+v.Len()
+			moved = append(moved, v)
+		}
+	}
+	return split(flat, moved, layers)
+}
+
 // Init sets the initial weights: N(0, 0.02²), with the projections that write to the residual stream divided by
 // √(2·layers); gains are 1 and biases 0. Each tensor has its own random stream, keyed by its name.
 //

@@ -136,6 +136,8 @@ func (m *Model[T]) backward(scale float64) {
 			clear(b.dx[:n*m.arch.Width])
 		}
 	}
-	m.embedding.Backward(grads[slotEmbed], grads[slotPosition], b.dx, m.in.Tokens, b.pos[:n], m.site(0))
-	m.did(PartEmbedding)
+	if m.adapter == nil {
+		m.embedding.Backward(grads[slotEmbed], grads[slotPosition], b.dx, m.in.Tokens, b.pos[:n], m.site(0))
+		m.did(PartEmbedding)
+	}
 }

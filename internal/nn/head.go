@@ -56,7 +56,7 @@ func (l *Head[T]) Loss(nats, logZ []float64, src kernel.Mat[T], w *kernel.Weight
 	l.chunks(nats, logZ, kernel.Mat[T]{}, nil, src, w, labels, counts)
 }
 
-// Backward is Loss, and overwrites dsrc (N, C) and adds to dw (V, C) the gradient of scale·Σ (nats + z-loss).
+// Backward is Loss, and overwrites dsrc (N, C) and adds to dw (V, C), unless it is nil, the gradient of scale·Σ (nats + z-loss).
 func (l *Head[T]) Backward(nats, logZ []float64, dsrc kernel.Mat[T], dw []T, src kernel.Mat[T], w *kernel.Weights[T],
 	labels []int32, counts []bool, scale float64) {
 	l.gradient, l.scale = true, scale
@@ -74,7 +74,9 @@ func (l *Head[T]) chunks(nats, logZ []float64, dsrc kernel.Mat[T], dw []T, src k
 		l.each(m, (*crossEntropy[T])(l))
 		if l.gradient {
 			w.BackInput(l.x, dsrc.From(l.from), l.dlogits, m)
-			w.BackWeight(l.x, dw, l.dlogits, src.From(l.from), m)
+			if dw != nil {
+				w.BackWeight(l.x, dw, l.dlogits, src.From(l.from), m)
+			}
 		}
 	}
 }

@@ -1,0 +1,138 @@
+package model
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"gimbal/internal/config"
+	"gimbal/internal/kernel"
+)
+
+// adaptedPair returns a model with an adapter that is nowhere zero, and one without whose weights are the sum.
+func adaptedPair[T kernel.Float](t *testing.T, a config.Arch, ad Adapter, mode, checkpointing string) (with, plain *Model[T]) {
+	t.Helper()
+	x := newExec(t, 2, kernel.TierAuto)
+	r := random(t)
+	opt := Options{MicroTokens: 128, Mode: mode, Checkpointing: checkpointing}
+	plain = newModel[T](t, a, x, opt)
+	opt.Adapter = ad
+	with = newModel[T](t, a, x, opt)
+	with.Init(1)
+	scramble(with, r)
+	with.Rebase()
+	p := with.Trained()
+	for _, v := range p.Views {
+		for i := v.Lo; i < v.Hi; i++ {
+			p.Flat[i] = T(0.2 * r.NormFloat64())
+		}
+	}
+	copy(plain.params.Flat, with.params.Flat)
+	for i, m := range adaptedViews(a, ad) {
+		av, bv := p.Views[2*i], p.Views[2*i+1]
+		w, n := plain.params.Flat[m.Lo:m.Hi], m.Shape[1]
+		for o := range m.Shape[0] {
+			for c := range n {
+				for k := range ad.Rank {
+					w[o*n+c] += T(ad.Scale) * p.Flat[bv.Lo+o*ad.Rank+k] * p.Flat[av.Lo+k*n+c]
+				}
+			}
+		}
+	}
+	with.Refresh()
+	plain.Refresh()
+	return with, plain
+}
+
+// A model with an adapter computes what one with the merged weights does, and its gradients follow from that one's:
+// dA = Scale·Bᵀ·dW and dB = Scale·dW·Aᵀ. Every family, every target, every checkpointing, both modes.
+func TestAdapterGradients(t *testing.T) {
+	for _, a := range shapes() {
+		for _, set := range []Targets{AllTargets, TargetQ | TargetV, TargetDown | TargetO} {
+			ad := Adapter{Rank: 3, Scale: 1.5, Targets: set}
+			t.Run(fmt.Sprint(a.Shape, " ", ModuleNames(a, set)), func(t *testing.T) {
+				checkpointing := []string{CheckpointNone, CheckpointAttention, CheckpointBlock}[int(set)%3]
+				with, plain := adaptedPair[float64](t, a, ad, ModeFP32, checkpointing)
+				compareAdapter(t, with, plain, 1e-11)
+				if a.Shape == "qwen3" || a.Shape == "gpt2" {
+					with16, plain16 := adaptedPair[float32](t, a, ad, ModeBF16, checkpointing)
+					compareAdapter(t, with16, plain16, 0.03)
+				}
+			})
+		}
+	}
+}
+
+func compareAdapter[T kernel.Float](t *testing.T, with, plain *Model[T], limit float64) {
+	t.Helper()
+	in := ragged(random(t), with.arch.Vocab, 70, 3, 11)
+	for range 2 { // gradients add up
+		a, b := with.Backward(in, 0.01), plain.Backward(in, 0.01)
+		if math.Abs(a-b) > limit*math.Abs(b) {
+			t.Fatalf("nats %v, with merged weights %v", a, b)
+		}
+	}
+	ad, p := with.adapter.Adapter, with.Trained()
+	for i, m := range adaptedViews(with.arch, ad) {
+		av, bv := p.Views[2*i], p.Views[2*i+1]
+		dw, n := plain.grads[m.Lo:m.Hi], m.Shape[1]
+		da, db := make([]float64, av.Len()), make([]float64, bv.Len())
+		for o := range m.Shape[0] {
+			for c := range n {
+				for k := range ad.Rank {
+					g := ad.Scale * float64(dw[o*n+c])
+					da[k*n+c] += g * float64(p.Flat[bv.Lo+o*ad.Rank+k])
+					db[o*ad.Rank+k] += g * float64(p.Flat[av.Lo+k*n+c])
+				}
+			}
+		}
+		for _, c := range []struct {
+			view View
+			want []float64
+		}{{av, da}, {bv, db}} {
+			off, size := 0.0, 0.0
+			for j, w := range c.want {
+				d := float64(with.Grads()[c.view.Lo+j]) - w
+				off, size = off+d*d, size+w*w
+			}
+			if size == 0 || math.Sqrt(off/size) > limit {
+				t.Errorf("%s: the gradient is off by %.2g of %.2g", c.view.Name, math.Sqrt(off), math.Sqrt(size))
+			}
+		}
+	}
+}
+
+// A fresh adapter changes nothing, and the names are PEFT's.
+func TestAdapterBegins(t *testing.T) {
+	a := shapes()[0]
+	x := newExec(t, 1, kernel.TierAuto)
+	with := newModel[float32](t, a, x, Options{MicroTokens: 64, Adapter: Adapter{Rank: 4, Scale: 2, Targets: AllTargets}})
+	plain := newModel[float32](t, a, x, Options{MicroTokens: 64})
+	with.Init(7)
+	plain.Init(7)
+	in := ragged(random(t), a.Vocab, 20, 9)
+	if a, b := with.Loss(in), plain.Loss(in); a != b {
+		t.Errorf("nats %v with a fresh adapter, %v without", a, b)
+	}
+	v := with.Trained().Views
+	if v[0].Name != "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight" || !slices.Equal(v[0].Shape, []int{4, a.Width}) ||
+		v[1].Name != "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight" ||
+		!slices.Equal(v[1].Shape, []int{a.Heads * a.HeadSize, 4}) {
+		t.Errorf("%+v", v[:2])
+	}
+	if got, want := strings.Join(ModuleNames(a, AllTargets), " "), "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj"; got != want {
+		t.Errorf("targets %s, want %s", got, want)
+	}
+	if set, err := ParseTargets(a, []string{"q_proj", "down_proj"}); err != nil || set != TargetQ|TargetDown {
+		t.Errorf("%b, %v", set, err)
+	}
+	if _, err := ParseTargets(a, []string{"c_attn"}); err == nil {
+		t.Error("a target of another family was taken")
+	}
+	opt := Options{MicroTokens: 64, Mode: ModeFP32, Workers: 1, Adapter: Adapter{Rank: 4, Scale: 2, Targets: AllTargets}}
+	if got, want := Memory(a, opt).Total, with.Footprint().Total; got != want {
+		t.Errorf("%d bytes are planned, %d were allocated", got, want)
+	}
+}
