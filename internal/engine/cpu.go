@@ -32,14 +32,21 @@ func (o *cpuOpener) Hardware() Hardware {
 // modelOptions are those of the model of a spec.
 func (o *cpuOpener) modelOptions(s Spec) model.Options {
 	return model.Options{MicroTokens: s.MicroTokens, Checkpointing: s.Checkpointing, Mode: s.Mode, Forward: s.Forward,
+		Adapter: s.Adapter,
 		Workers: o.x.Workers()}
 }
 
 func (o *cpuOpener) Estimate(s Spec) Memory {
 	m := Memory{Model: model.Memory(s.Arch, o.modelOptions(s)).Total}
 	if !s.Forward {
-		params, _ := s.Arch.Params()
-		m.Slots = optim.Bytes(params, Segments(s.Arch), s.Optim, o.x.Workers())
+		n, _ := s.Arch.Params()
+		views, _ := model.Layout(s.Arch)
+		if s.Adapter.Rank > 0 {
+			var total int
+			views, total = model.AdapterLayout(s.Arch, s.Adapter)
+			n = int64(total)
+		}
+		m.Slots = optim.Bytes(n, segmentsOf(views), s.Optim, o.x.Workers())
 	}
 	return m
 }
@@ -50,10 +57,10 @@ func (o *cpuOpener) Open(s Spec) (Engine, error) {
 		return nil, err
 	}
 	e := &cpuEngine{model: m, passes: passes{bad: -1}, probe: m.NewProbeStats()}
-	e.info = Info{Arch: s.Arch, Tensors: Tensors(s.Arch), Mode: m.Mode(), Numerics: numerics(o.x, m.Mode())}
+	e.info = Info{Arch: s.Arch, Tensors: tensorsOf(m.Trained().Views), Mode: m.Mode(), Numerics: numerics(o.x, m.Mode())}
 	if !s.Forward {
-		e.opt = optim.New[float32](o.x, len(m.Params().Flat), segmentsOf(m.Params().Views), s.Optim)
-		n := len(m.Params().Views)
+		e.opt = optim.New[float32](o.x, len(m.Trained().Flat), segmentsOf(m.Trained().Views), s.Optim)
+		n := len(m.Trained().Views)
 		e.report = Report{Norms: make([]float64, n), Tensors: make([]TensorState, n), Hashes: make([]uint64, n)}
 	}
 	return e, nil
@@ -62,8 +69,12 @@ func (o *cpuOpener) Open(s Spec) (Engine, error) {
 func (o *cpuOpener) Close() { o.x.Close() }
 
 // Tensors returns the tensors of an architecture in the order of every list by tensor.
-func Tensors(a config.Arch) (list []Tensor) {
+func Tensors(a config.Arch) []Tensor {
 	views, _ := model.Layout(a)
+	return tensorsOf(views)
+}
+
+func tensorsOf(views []model.View) (list []Tensor) {
 	for _, v := range views {
 		list = append(list, Tensor{v.Name, kindOf(v.Kind), v.Block, v.Shape})
 	}

@@ -37,7 +37,7 @@ func (e *cpuEngine) slots() (list []safetensors.Entry) {
 	if e.opt == nil {
 		return nil
 	}
-	for i, v := range e.model.Params().Views {
+	for i, v := range e.model.Trained().Views {
 		for _, s := range e.opt.States(i) {
 			list = append(list, safetensors.Entry{Name: s.Name + "." + v.Name, Shape: v.Shape, Data: s.Data})
 		}
@@ -46,7 +46,7 @@ func (e *cpuEngine) slots() (list []safetensors.Entry) {
 }
 
 func (e *cpuEngine) Get() (s Snapshot, err error) {
-	p := e.model.Params()
+	p := e.model.Trained()
 	if name, index, value, bad := p.FirstNonFinite(p.Flat); bad {
 		return s, fmt.Errorf("engine: weight %s[%d] is %v", name, index, value)
 	}
@@ -74,7 +74,7 @@ func (e *cpuEngine) Set(params, slots *safetensors.File) error {
 			return fmt.Errorf("engine: the state of the optimizer does not fit the model: %s", wrong)
 		}
 	}
-	if err := model.LoadEntries(e.model.Params(), params); err != nil {
+	if err := e.model.Load(params); err != nil {
 		return err
 	}
 	for _, s := range own {

@@ -55,7 +55,7 @@ func TestHarm(t *testing.T) {
 	o := opener(t)
 	for _, mode := range modes {
 		e := open(t, o, spec(shapes[0], mode))
-		p := e.model.Params()
+		p := e.model.Trained()
 		v, _ := p.Lookup(e.info.Tensors[5].Name)
 		for _, tt := range []struct {
 			fault  Fault
@@ -116,16 +116,16 @@ func TestHarm(t *testing.T) {
 // A weight that is too large for a model that computes is found.
 func TestInspectFindsWeights(t *testing.T) {
 	e := open(t, opener(t), spec(shapes[0], model.ModeFP32))
-	v := e.model.Params().Views[7]
+	v := e.model.Trained().Views[7]
 	for _, w := range []float32{2e6, -1e6, float32(math.NaN()), float32(math.Inf(-1))} {
-		e.model.Params().Flat[v.Lo+3] = w
+		e.model.Trained().Flat[v.Lo+3] = w
 		i, err := e.Inspect()
 		if err != nil || i.Weight == nil || i.Weight.Tensor != v.Name || i.Weight.Index != 3 ||
 			!same(i.Weight.Value, float64(w)) {
 			t.Errorf("%v: %+v, %v", w, i, err)
 		}
 	}
-	e.model.Params().Flat[v.Lo+3] = 9e5
+	e.model.Trained().Flat[v.Lo+3] = 9e5
 	if i, err := e.Inspect(); err != nil || i.Weight != nil {
 		t.Errorf("%+v, %v", i.Weight, err)
 	}

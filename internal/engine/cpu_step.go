@@ -75,7 +75,7 @@ func (e *cpuEngine) Propose(ctx context.Context, p Proposal) (r Report, err erro
 	if err := ctx.Err(); err != nil {
 		return r, err
 	}
-	flat, grads := e.model.Params().Flat, e.model.Grads()
+	flat, grads := e.model.Trained().Flat, e.model.Grads()
 	r.Loss, r.LR = e.passes.nats*p.Scale, p.LR
 	r.GradNorm = e.opt.GlobalNorm(grads)
 	scale, notFinite := optim.ClipScale(r.GradNorm, p.Clip)
@@ -96,7 +96,7 @@ func (e *cpuEngine) Propose(ctx context.Context, p Proposal) (r Report, err erro
 	}
 	if p.Detail&Hashes != 0 {
 		r.Hashes = e.report.Hashes
-		for i, v := range e.model.Params().Views {
+		for i, v := range e.model.Trained().Views {
 			r.Hashes[i] = Hash(grads[v.Lo:v.Hi])
 		}
 	}
@@ -120,7 +120,7 @@ func (e *cpuEngine) Commit(u Update) (lr float64, err error) {
 	if u.Factors != nil {
 		e.opt.ScaleSegments(grads, u.Factors)
 	}
-	e.opt.Update(e.model.Params().Flat, grads, u.Step, u.LR, u.Scale)
+	e.opt.Update(e.model.Trained().Flat, grads, u.Step, u.LR, u.Scale)
 	e.model.Refresh()
 	return u.LR, nil
 }
@@ -129,7 +129,7 @@ func (e *cpuEngine) Commit(u Update) (lr float64, err error) {
 const AbsurdWeight = 1e6
 
 func (e *cpuEngine) Inspect() (Inspection, error) {
-	p, b := e.model.Params(), e.passes
+	p, b := e.model.Trained(), e.passes
 	r := Inspection{Pass: b.bad, Found: b.found, Block: b.block}
 	if e.opt != nil { // else there are no gradients
 		if name, index, value, bad := p.FirstNonFinite(e.model.Grads()); bad {

@@ -28,12 +28,13 @@ func newTwin(t *testing.T, s Spec) *twin {
 		t.Fatal(err)
 	}
 	t.Cleanup(x.Close)
-	m, err := model.New[float32](s.Arch, x, model.Options{MicroTokens: micro, Mode: s.Mode})
+	m, err := model.New[float32](s.Arch, x, model.Options{MicroTokens: micro, Mode: s.Mode, Adapter: s.Adapter})
 	if err != nil {
 		t.Fatal(err)
 	}
 	m.Init(1)
-	return &twin{x, m, optim.New[float32](x, len(m.Params().Flat), segmentsOf(m.Params().Views), s.Optim)}
+	unsettle(m, s)
+	return &twin{x, m, optim.New[float32](x, len(m.Trained().Flat), segmentsOf(m.Trained().Views), s.Optim)}
 }
 
 // accumulate runs the passes of a step and returns the summed nats.
@@ -55,7 +56,7 @@ func (w *twin) accumulate(b *data.Batch, step int64) (nats float64) {
 
 // norms are those of layered clipping: squares of pieces of 4,096 elements, added in order.
 func (w *twin) norms() (norms []float64) {
-	for _, v := range w.m.Params().Views {
+	for _, v := range w.m.Trained().Views {
 		sum := 0.0
 		for lo := v.Lo; lo < v.Hi; lo += 4096 {
 			sum += kernel.SumSquares(w.x, w.m.Grads()[lo:min(lo+4096, v.Hi)])
@@ -71,8 +72,8 @@ func TestStepsAreThoseOfModelAndOptim(t *testing.T) {
 	o := opener(t)
 	every(t, func(t *testing.T, s Spec) {
 		e, w := open(t, o, s), newTwin(t, s)
-		flat, grads := w.m.Params().Flat, w.m.Grads()
-		n := len(w.m.Params().Views)
+		flat, grads := w.m.Trained().Flat, w.m.Grads()
+		n := len(w.m.Trained().Views)
 		for step := int64(1); step <= 4; step++ {
 			b := batch(step)
 			r := propose(t, e, step, Norms|TensorStats|Hashes)
@@ -98,7 +99,7 @@ func TestStepsAreThoseOfModelAndOptim(t *testing.T) {
 				u.Factors = slices.Repeat([]float64{1}, n)
 				u.Factors[1], u.Factors[n-1] = 0.3, 0.7
 				for i, f := range u.Factors {
-					if v := w.m.Params().Views[i]; f != 1 {
+					if v := w.m.Trained().Views[i]; f != 1 {
 						kernel.Affine(w.x, grads[v.Lo:v.Hi], grads[v.Lo:v.Hi], float32(f), 0)
 					}
 				}

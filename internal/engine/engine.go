@@ -59,7 +59,8 @@ type Spec struct {
 	Checkpointing string // none, attention or block
 	Mode          string // fp32 or bf16
 	Optim         optim.Options
-	Forward       bool // only passes without Gradient: no gradients and no slots are allocated
+	Adapter       model.Adapter // what is trained, with Rank above 0; else all parameters are
+	Forward       bool          // only passes without Gradient: no gradients and no slots are allocated
 }
 
 // Memory is the bytes of an engine.
@@ -78,7 +79,8 @@ type Engine interface {
 	// may share memory with the engine, and is valid until the next call.
 	Get() (Snapshot, error)
 	// Set overwrites parameters and slots, and clears the gradients. It checks names and shapes before it overwrites
-	// anything. If slots is nil the slots stay as they are: params may be those of another run.
+	// anything. If slots is nil the slots stay as they are: params may be those of another run. An engine with an
+	// adapter takes the weights beside it, or the adapter, as the names say.
 	Set(params, slots *safetensors.File) error
 	// Pass runs sequences through the model and returns the values that are wanted. Slices in the result are valid
 	// until the next call.

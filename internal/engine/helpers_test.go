@@ -45,6 +45,11 @@ func every(t *testing.T, test func(t *testing.T, s Spec)) {
 			s.Optim.Muon, s.Optim.Momentum = true, 0.95
 			test(t, s)
 		})
+		t.Run(a.Shape+" adapter", func(t *testing.T) {
+			s := spec(a, model.ModeFP32)
+			s.Adapter = model.Adapter{Rank: 4, Scale: 2, Targets: model.AllTargets}
+			test(t, s)
+		})
 	}
 }
 
@@ -73,7 +78,22 @@ func open(t testing.TB, o Opener, s Spec) *cpuEngine {
 	if err != nil {
 		t.Fatal(err)
 	}
+	unsettle(e.(*cpuEngine).model, s)
 	return e.(*cpuEngine)
+}
+
+// unsettle gives an adapter numbers that are not zero: a fresh one has gradients that are.
+func unsettle(m *model.Model[float32], s Spec) {
+	if s.Adapter.Rank == 0 {
+		return
+	}
+	p, key := m.Trained(), rng.New(1, rng.Init)
+	for _, v := range p.Views {
+		for i := v.Lo; i < v.Hi; i++ {
+			p.Flat[i] = float32(0.05 * key.Normal(uint64(i)))
+		}
+	}
+	m.Refresh()
 }
 
 // batch is sequences of many lengths, of which most labels count.
@@ -127,7 +147,7 @@ func train(t testing.TB, e Engine, first, last int64) {
 type held struct{ params, m, v []float32 }
 
 func (e *cpuEngine) held() held {
-	return held{slices.Clone(e.model.Params().Flat), slices.Clone(e.opt.M), slices.Clone(e.opt.V)}
+	return held{slices.Clone(e.model.Trained().Flat), slices.Clone(e.opt.M), slices.Clone(e.opt.V)}
 }
 
 // first is where two memories differ, "" where every bit is the same.

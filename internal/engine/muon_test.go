@@ -38,7 +38,7 @@ func TestUpdateFollowsItsGradient(t *testing.T) {
 		e := open(t, opener(t), s)
 		r := propose(t, e, 1, 0)
 		if harm {
-			views := e.model.Params().Views
+			views := e.model.Trained().Views
 			v := views[slices.IndexFunc(views, func(v model.View) bool { return v.Kind == model.KindO })]
 			clear(e.model.Grads()[v.Lo : v.Lo+v.Shape[1]])
 			e.Harm(Fault{Kind: ScaleGradients, Factor: 1})
@@ -46,7 +46,7 @@ func TestUpdateFollowsItsGradient(t *testing.T) {
 		if _, err := e.Commit(Update{Step: 1, LR: r.LR, Scale: r.ClipScale}); err != nil {
 			t.Fatal(err)
 		}
-		return slices.Clone(e.model.Params().Flat)
+		return slices.Clone(e.model.Trained().Flat)
 	}
 	if slices.Equal(update(false), update(true)) {
 		t.Error("an update does not follow its gradient")

@@ -51,7 +51,7 @@ func (e *cpuEngine) Plant(faults ...Fault) {
 }
 
 func (e *cpuEngine) Harm(f Fault) {
-	p, grads := e.model.Params(), e.model.Grads()
+	p, grads := e.model.Trained(), e.model.Grads()
 	switch f.Kind {
 	case NaNGradient:
 		grads[e.first(f.Tensor)] = float32(math.NaN())
@@ -83,7 +83,7 @@ func (e *cpuEngine) Harm(f Fault) {
 
 // first returns the index of the first element of the named tensor.
 func (e *cpuEngine) first(tensor string) int {
-	v, ok := e.model.Params().Lookup(tensor)
+	v, ok := e.model.Trained().Lookup(tensor)
 	if !ok {
 		panic("engine: a fault in no tensor")
 	}

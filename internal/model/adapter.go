@@ -3,12 +3,14 @@ package model
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
 	"gimbal/internal/par"
 	"gimbal/internal/rng"
+	"gimbal/internal/safetensors"
 )
 
 // Adapter is changes of low rank to matrices of the blocks, beside weights that stay as they are.
@@ -205,6 +207,98 @@ func (l *lowRank[T]) rebase() {
 			}
 		}
 	}
+}
+
+// IsAdapter reports whether a file holds an adapter and no model.
+func IsAdapter(f *safetensors.File) bool {
+	return slices.ContainsFunc(f.Tensors(), func(t safetensors.Tensor) bool { return strings.HasPrefix(t.Name, adapterPrefix) })
+}
+
+// CheckAdapter returns what keeps an adapter from being read from f, by name.
+func CheckAdapter(a config.Arch, ad Adapter, f *safetensors.File) error {
+	views, _ := AdapterLayout(a, ad)
+	return checkAdapter(views, f)
+}
+
+func checkAdapter(views []View, f *safetensors.File) error {
+	var bad faults
+	expected := map[string]bool{}
+	for _, v := range views {
+		expected[v.Name] = true
+		if wrong := f.Mismatch(v.Name, v.Shape); wrong != "" {
+			bad.add("%s", wrong)
+		}
+	}
+	for _, t := range f.Tensors() {
+		if !expected[t.Name] {
+			bad.add("%s %v is unexpected", t.Name, t.Shape)
+		}
+	}
+	if err := bad.err(); err != nil {
+		return fmt.Errorf("model: load: the adapter does not fit its configuration: %w", err)
+	}
+	return nil
+}
+
+// Merged returns the weights in base with those of an adapter added.
+func Merged(a config.Arch, ad Adapter, base, adapter *safetensors.File) *safetensors.File {
+	places := map[string]adapted{}
+	for _, m := range adaptedViews(a, ad) {
+		places[m.Name] = m
+	}
+	return base.Changed(func(name string, w []float32) error {
+		m, ok := places[name]
+		for _, prefix := range []string{"model.", "transformer."} { // which files of the bare decoder leave out
+			if !ok {
+				m, ok = places[prefix+name]
+			}
+		}
+		if !ok {
+			return nil
+		}
+		stem := adapterPrefix + strings.TrimSuffix(m.Name, ".weight")
+		out, in, r := m.Shape[0], m.Shape[1], ad.Rank
+		low, high := make([]float32, r*in), make([]float32, out*r)
+		err := adapter.ReadF32(low, stem+".lora_A.weight")
+		if err == nil {
+			err = adapter.ReadF32(high, stem+".lora_B.weight")
+		}
+		if err != nil {
+			return err
+		}
+		for o := range out {
+			for c := range in {
+				sum := 0.0
+				for k := range r {
+					sum += float64(high[o*r+k]) * float64(low[k*in+c])
+				}
+				at := o*in + c
+				if isConv1D(m.View) { // stored (in, out)
+					at = c*out + o
+				}
+				w[at] += float32(ad.Scale * sum)
+			}
+		}
+		return nil
+	})
+}
+
+// Load overwrites the parameters by those of a file: an adapter's by an adapter, else all of the model, beside which the
+// adapter stays. See LoadEntries. The caller refreshes the model.
+func (m *Model[T]) Load(f *safetensors.File) error {
+	if m.adapter == nil || !IsAdapter(f) {
+		err := LoadEntries(any(m.params).(*Params[float32]), f)
+		m.Rebase()
+		return err
+	}
+	views := m.adapter.params.Views
+	err := checkAdapter(views, f)
+	for _, v := range views {
+		if err == nil {
+			err = f.ReadF32(float32s(m.adapter.params.Flat[v.Lo:v.Hi]), v.Name)
+		}
+	}
+	return err
 }
 
 // Init sets A to numbers that are uniform within ±1/√in, and B to zero, so that the model is as it was.

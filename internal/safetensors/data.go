@@ -31,13 +31,16 @@ func (f *File) ReadF32(dst []float32, name string) error {
 	case !t.Float():
 		return &Error{name, fmt.Sprintf("has dtype %s: only F64, F32, F16 and BF16 are read", t.DType)}
 	}
-	buf := make([]byte, min(chunk, t.End-t.Begin))
+	all, buf := dst, make([]byte, min(chunk, t.End-t.Begin))
 	for off := t.Begin; off < t.End; off += int64(len(buf)) {
 		buf = buf[:min(int64(len(buf)), t.End-off)]
 		if err := readFull(t.from, buf, off); err != nil {
 			return fmt.Errorf("safetensors: tensor %q: %w", name, err)
 		}
 		dst = dst[convert(dst, buf, t.DType):]
+	}
+	if f.change != nil {
+		return f.change(name, all)
 	}
 	return nil
 }

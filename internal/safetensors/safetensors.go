@@ -87,8 +87,9 @@ var elementBytes = map[string]int64{
 // File is the tensors of a file, of several files (Join) or in memory (Memory). Safe for concurrent use if the
 // io.ReaderAt that Parse got is.
 type File struct {
-	tensors []Tensor // in the order of their bytes
-	byName  []int32  // indices into tensors, in the order of names
+	tensors []Tensor                                  // in the order of their bytes
+	byName  []int32                                   // indices into tensors, in the order of names
+	change  func(name string, values []float32) error // of what ReadF32 has read; nil: nothing is changed
 }
 
 // Parse reads the header of a file of size bytes and checks all of it. It returns an *Error if a rule is broken, and
@@ -187,7 +188,7 @@ func place(tensors []Tensor, r io.ReaderAt, dataStart, size int64) error {
 
 // newFile returns the file of the tensors, or an *Error if two have one name.
 func newFile(tensors []Tensor) (*File, error) {
-	f := &File{tensors, make([]int32, len(tensors))}
+	f := &File{tensors: tensors, byName: make([]int32, len(tensors))}
 	for i := range f.byName {
 		f.byName[i] = int32(i)
 	}
@@ -266,11 +267,16 @@ func (f *File) Mismatch(name string, shape []int) string {
 
 // Until returns the same tensors, which cannot be read any more once ctx is done.
 func (f *File) Until(ctx context.Context) *File {
-	g := &File{tensors: slices.Clone(f.tensors), byName: f.byName}
+	g := &File{tensors: slices.Clone(f.tensors), byName: f.byName, change: f.change}
 	for i := range g.tensors {
 		g.tensors[i].from = until{g.tensors[i].from, ctx}
 	}
 	return g
+}
+
+// Changed returns the same tensors, whose values change passes on from ReadF32: those of f, changed in place.
+func (f *File) Changed(change func(name string, values []float32) error) *File {
+	return &File{tensors: f.tensors, byName: f.byName, change: change}
 }
 
 // until is a reader that fails with the error of a context once that is done.
