@@ -65,6 +65,9 @@ type ExportOptions struct {
 	Checkpoint string
 	// DType is the type of the weights: "fp32", which is exact, or "bf16", which rounds. Empty: fp32.
 	DType string
+	// Merge adds an adapter to the weights that it stands beside. Without it, the adapter is written as PEFT does, in
+	// fp32. It says nothing where there is no adapter.
+	Merge bool
 }
 
 // Exported is what [Export] wrote.
@@ -101,7 +104,13 @@ func Export(ctx context.Context, path, dir string, opt ExportOptions) (_ *Export
 	default:
 		health = h.String()
 	}
-	if err := hub.Export(ctx, c, dir, opt.DType); err != nil {
+	switch {
+	case c.Adapter() && !opt.Merge:
+		err = hub.ExportAdapter(ctx, c, dir)
+	default:
+		err = hub.Export(ctx, c, dir, opt.DType)
+	}
+	if err != nil {
 		return nil, classify(err, path)
 	}
 	return &Exported{Checkpoint: c.Path(), Step: c.Step(), Dir: dir, DType: opt.DType, Health: health}, nil

@@ -5,7 +5,6 @@ import (
 	"sync"
 
 	"gimbal/internal/chat"
-	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
 	"gimbal/internal/hub"
 	"gimbal/internal/kernel"
@@ -104,14 +103,14 @@ func open(path string, opt OpenOptions) (m *Model, err error) {
 	if m.exec, err = kernel.NewExec(opt.Workers, kernel.TierAuto); err != nil {
 		return nil, err
 	}
-	if err := m.load(c.Checkpoint, opt.Weights); err != nil {
+	if err := m.load(c, opt.Weights); err != nil {
 		m.exec.Close()
 		return nil, err
 	}
 	return m, nil
 }
 
-func (m *Model) load(c *checkpoint.Checkpoint, weights string) (err error) {
+func (m *Model) load(c *hub.Model, weights string) (err error) {
 	m.writer, err = model.NewDecoder[float32](m.arch, m.exec, model.DecoderOptions{
 		Tokens: promptAtOnce + textsAtOnce, Rows: textsAtOnce, Mode: model.ModeAuto, Weights: weights})
 	if err != nil {

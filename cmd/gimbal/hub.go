@@ -33,13 +33,15 @@ func (c *importCmd) Run(e *env) error {
 type exportCmd struct {
 	Run_       string `arg:"" name:"run" help:"Run or checkpoint directory."`
 	Dir        string `arg:"" help:"Directory to make."`
+	Merge      bool   `help:"Add an adapter to its weights. Default: write it by itself, for PEFT."`
 	DType      string `name:"dtype" default:"fp32" enum:"fp32,bf16" help:"Type of the weights; bf16 rounds them."`
 	Checkpoint string `help:"${which}" placeholder:"NAME"`
 	JSON       bool   `name:"json" help:"Print the result as JSON."`
 }
 
 func (c *exportCmd) Run(e *env) error {
-	r, err := gimbal.Export(e.ctx, c.Run_, c.Dir, gimbal.ExportOptions{Checkpoint: c.Checkpoint, DType: c.DType})
+	r, err := gimbal.Export(e.ctx, c.Run_, c.Dir, gimbal.ExportOptions{Checkpoint: c.Checkpoint, DType: c.DType,
+		Merge: c.Merge})
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,7 @@ import (
 const (
 	ModelFile     = "model.safetensors"
 	OptimizerFile = "optimizer.safetensors"
+	AdapterFile   = "adapter_model.safetensors" // in place of ModelFile
 	ManifestFile  = "manifest.json"
 )
 
@@ -64,6 +65,7 @@ type Checkpoint struct {
 	path             string
 	manifest         *manifest // nil for a directory with weights only
 	model, optimizer *safetensors.File
+	adapter          bool // model is one
 	open             []durable.File
 }
 
@@ -110,7 +112,8 @@ func (c *Checkpoint) openEntry(entry fileEntry) (err error) {
 		return corrupt(c.path, entry.Name, "differs from what was saved (hash)")
 	}
 	switch entry.Name {
-	case ModelFile:
+	case ModelFile, AdapterFile:
+		c.adapter = entry.Name == AdapterFile
 		c.model, err = parseTensors(f, c.path, entry.Name, entry.Size)
 	case OptimizerFile:
 		c.optimizer, err = parseTensors(f, c.path, entry.Name, entry.Size)
@@ -172,18 +175,23 @@ func OpenWeights(fsys durable.FS, path string) (*Checkpoint, error) {
 	if _, err := fsys.Stat(filepath.Join(path, ManifestFile)); !errors.Is(err, fs.ErrNotExist) {
 		return Open(fsys, path)
 	}
-	if _, err := fsys.Stat(filepath.Join(path, ModelFile)); errors.Is(err, fs.ErrNotExist) {
-		return nil, noWeights(fsys, path)
+	name := ModelFile
+	for _, name = range []string{ModelFile, AdapterFile} {
+		if _, err := fsys.Stat(filepath.Join(path, name)); !errors.Is(err, fs.ErrNotExist) {
+			break
+		} else if name == AdapterFile {
+			return nil, noWeights(fsys, path)
+		}
 	}
-	f, size, err := openFile(fsys, path, ModelFile, -1)
+	f, size, err := openFile(fsys, path, name, -1)
 	if err != nil {
 		return nil, err
 	}
-	t, err := parseTensors(f, path, ModelFile, size)
+	t, err := parseTensors(f, path, name, size)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &Checkpoint{fsys: fsys, path: path, model: t, open: []durable.File{f}}, nil
+	return &Checkpoint{fsys: fsys, path: path, model: t, adapter: name == AdapterFile, open: []durable.File{f}}, nil
 }
 
 // NoneError says why a directory is no model; it matches ErrNone.
@@ -227,6 +235,36 @@ func (c *Checkpoint) Step() int64 {
 
 // Model returns the tensors of the model.
 func (c *Checkpoint) Model() *safetensors.File { return c.model }
+
+// Adapter reports whether Model is an adapter, beside a model that lies elsewhere.
+func (c *Checkpoint) Adapter() bool { return c.adapter }
+
+// FS is the file system that the checkpoint lies on.
+func (c *Checkpoint) FS() durable.FS { return c.fsys }
+
+// WeightsHash is the SHA-256 of the file of Model, in hex.
+func (c *Checkpoint) WeightsHash() (string, error) {
+	name := ModelFile
+	if c.adapter {
+		name = AdapterFile
+	}
+	if c.manifest != nil {
+		for _, entry := range c.manifest.Files {
+			if entry.Name == name {
+				return entry.SHA256, nil
+			}
+		}
+	}
+	f, err := c.fsys.Open(filepath.Join(c.path, name))
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", errors.Join(fmt.Errorf("checkpoint: read %s: %w", filepath.Join(c.path, name), err), f.Close())
+	}
+	return hex.EncodeToString(h.Sum(nil)), f.Close()
+}
 
 // Optimizer returns the tensors of the optimizer, nil if there are none.
 func (c *Checkpoint) Optimizer() *safetensors.File { return c.optimizer }

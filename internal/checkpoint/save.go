@@ -21,6 +21,7 @@ type Snapshot struct {
 	Step      int64               // updates done, >= 0
 	Files     map[string][]byte   // config.json, tokenizer.json, state.json and so on
 	Model     []safetensors.Entry // for model.safetensors
+	Adapter   bool                // Model is an adapter, for adapter_model.safetensors
 	Optimizer []safetensors.Entry // for optimizer.safetensors; nil: no such file
 }
 
@@ -66,7 +67,7 @@ func (s *Snapshot) check() error {
 	}
 	for name, data := range s.Files {
 		switch {
-		case name == ModelFile || name == OptimizerFile || name == ManifestFile || !PlainName(name):
+		case name == ModelFile || name == AdapterFile || name == OptimizerFile || name == ManifestFile || !PlainName(name):
 			return fmt.Errorf("checkpoint: save: %q cannot be the name of a file of a checkpoint", name)
 		case len(data) > maxSmallFile:
 			return fmt.Errorf("checkpoint: save: %s has %d bytes, at most %d are read back", name, len(data), maxSmallFile)
@@ -96,7 +97,11 @@ func (s *Snapshot) write(fsys durable.FS, tmp string) (*manifest, error) {
 	tensors := func(entries []safetensors.Entry, metadata map[string]string) func(io.Writer) error {
 		return func(w io.Writer) error { return safetensors.Write(w, entries, metadata, "F32") }
 	}
-	err := add(ModelFile, tensors(s.Model, map[string]string{"format": "pt"})) // Hugging Face loaders ask for it
+	weights := ModelFile
+	if s.Adapter {
+		weights = AdapterFile
+	}
+	err := add(weights, tensors(s.Model, map[string]string{"format": "pt"})) // Hugging Face loaders ask for it
 	if err == nil && s.Optimizer != nil {
 		err = add(OptimizerFile, tensors(s.Optimizer, nil))
 	}

@@ -16,6 +16,7 @@ type Config struct {
 	Tokenizer  Tokenizer
 	Model      Model
 	Train      Train
+	Adapter    Adapter
 	Optim      Optim
 	Schedule   Schedule
 	Numeric    Numeric
@@ -72,7 +73,16 @@ type Train struct {
 	Context     int     // longest sequence, in tokens
 	BatchTokens int     // ceiling of tokens of one step
 	MicroTokens int     // ceiling of tokens of one pass; 0: by memory
+	Adapter     string  // none or lora
 	Seed        uint64
+}
+
+// Adapter is changes of low rank that are trained in place of the weights, where train.adapter is lora.
+type Adapter struct {
+	Rank    int
+	Alpha   float64  // times B·A, divided by the rank
+	Targets []string // matrices of the blocks, by the names of PEFT; or all
+	RSLoRA  bool     // divide by the root of the rank
 }
 
 // Optim configures the optimizer and clipping.
@@ -170,9 +180,10 @@ func Default() *Config {
 			BadShare: 0.001},
 		Tokenizer: Tokenizer{Kind: "bpe"},
 		Model:     Model{Shape: "qwen3", Tie: true},
-		Train:     Train{Budget: 2.5, Context: 256, BatchTokens: 8192, Seed: 1},
+		Train:     Train{Budget: 2.5, Context: 256, BatchTokens: 8192, Adapter: "none", Seed: 1},
 		Optim: Optim{Kind: "auto", LR: Rule{Name: "auto"}, Momentum: 0.95, Beta1: 0.9, Eps: 1e-8, WeightDecay: 0.1,
 			Clip: 1},
+		Adapter:    Adapter{Rank: 16, Alpha: 32, Targets: []string{"all"}},
 		Schedule:   Schedule{Kind: "cosine-restarts", Warmup: Rule{Name: "auto"}, Floor: 0.1},
 		Numeric:    Numeric{Mode: "auto", Checkpointing: "auto", Device: "auto"},
 		Checkpoint: Checkpoint{Keep: 3},

@@ -65,7 +65,8 @@ func TestDefaults(t *testing.T) {
 			BadDocuments: "stop", BadShare: 0.001},
 		Tokenizer: Tokenizer{Kind: "bpe"},
 		Model:     Model{Shape: "qwen3", Tie: true},
-		Train:     Train{Budget: 2.5, Context: 256, BatchTokens: 8192, Seed: 1},
+		Train:     Train{Budget: 2.5, Context: 256, BatchTokens: 8192, Adapter: "none", Seed: 1},
+		Adapter:   Adapter{Rank: 16, Alpha: 32, Targets: []string{"all"}},
 		Optim: Optim{Kind: "auto", LR: Rule{Name: "auto"}, Momentum: 0.95, Beta1: 0.9, Eps: 1e-8, WeightDecay: 0.1,
 			Clip: 1},
 		Schedule:   Schedule{Kind: "cosine-restarts", Warmup: Rule{Name: "auto"}, Floor: 0.1},
@@ -445,7 +446,7 @@ func TestRereadKeepsValues(t *testing.T) {
 }
 
 // newerLine is a line of TOML with a key that has an older value.
-var newerLine = regexp.MustCompile(`^(splits|val_from|template|momentum|budget|keep|devices?) = |^kind = "(auto|adamw)"`)
+var newerLine = regexp.MustCompile(`^(splits|val_from|template|momentum|budget|keep|devices?|adapter|rank|alpha|targets|rslora) = |^kind = "(auto|adamw)"`)
 
 // A file of a run from before a key gives the key its older value, whatever the preset; the hash is what it was then.
 func TestRereadOlderFile(t *testing.T) {

@@ -86,7 +86,15 @@ var keys = []key{
 	{name: "train.batch_tokens", lo: 1, hi: 1 << 28, doc: "most tokens of one update"},
 	{name: "train.micro_tokens", auto: true, lo: 1, hi: 1 << 28,
 		doc: "most tokens of one forward and backward pass; auto: by memory"},
+	{name: "train.adapter", newer: true, choices: []string{"none", "lora"},
+		doc: "what is trained with --from: none: all weights; lora: changes of low rank beside them, a PEFT adapter"},
 	{name: "train.seed", lo: 0, hi: 1e18, doc: "seed of all random numbers"},
+
+	{name: "adapter.rank", newer: true, lo: 1, hi: 1024, doc: "rank of the changes"},
+	{name: "adapter.alpha", newer: true, lo: 0, above: true, hi: 1e6, doc: "they are multiplied by alpha/rank"},
+	{name: "adapter.targets", newer: true,
+		doc: "matrices of the blocks that are changed, by their names: q_proj, c_attn and so on; all: every one"},
+	{name: "adapter.rslora", newer: true, doc: "multiply by alpha/√rank, for high ranks"},
 
 	{name: "optim.kind", choices: []string{"auto", "muon", "adamw"}, newer: true, older: "adamw",
 		doc: "muon: matrices of the blocks by Muon, all else by AdamW; auto: muon for new models, unless the batch is " +

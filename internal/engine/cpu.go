@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"strings"
 
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
@@ -76,7 +77,8 @@ func Tensors(a config.Arch) []Tensor {
 
 func tensorsOf(views []model.View) (list []Tensor) {
 	for _, v := range views {
-		list = append(list, Tensor{v.Name, kindOf(v.Kind), v.Block, v.Shape})
+		list = append(list, Tensor{Name: v.Name, Kind: kindOf(v.Kind), Block: v.Block, Shape: v.Shape,
+			Waits: strings.HasSuffix(v.Name, ".lora_A.weight")})
 	}
 	return list
 }

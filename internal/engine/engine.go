@@ -112,6 +112,7 @@ type Tensor struct {
 	Kind  string // embed, attn, mlp, norm or head
 	Block int    // -1: outside of the blocks
 	Shape []int
+	Waits bool // its gradient is zero until another tensor has moved: A of an adapter, at the first step
 }
 
 // Len is the number of elements.

@@ -23,27 +23,60 @@ var dtypes = map[string][2]string{"fp32": {"F32", "float32"}, "bf16": {"BF16", "
 // Export writes a checkpoint as the Hugging Face model directory dir, which must be missing or empty. dtype is fp32,
 // which is exact, or bf16. The same checkpoint gives the same bytes. After a failure there is no directory.
 //
+// An adapter is added to the weights that it stands beside; ExportAdapter writes it by itself.
+//
 // Memory: the parameters in float32.
-func Export(ctx context.Context, c *checkpoint.Checkpoint, dir, dtype string) error {
+func Export(ctx context.Context, c *checkpoint.Checkpoint, dir, dtype string) (err error) {
 	types, ok := dtypes[dtype]
 	if !ok {
 		return fmt.Errorf("hub: export: dtype %q: fp32 or bf16", dtype)
 	}
-	files, err := exported(c, types[1])
+	m, err := share(c, 0)
 	if err != nil {
 		return err
 	}
-	_, arch, _, err := describe(c)
+	defer func() {
+		if m.base != nil {
+			err = errors.Join(err, m.base.Close())
+		}
+	}()
+	files, err := exported(m.described(), types[1])
 	if err != nil {
 		return err
 	}
-	p, err := readParams(ctx, arch, c.Model(), c.Path(), weightsFile)
+	p, err := readParams(ctx, m.Arch, m.Model(), c.Path(), weightsFile)
 	if err != nil {
 		return err
 	}
-	return write(dir, files, func(w io.Writer) error {
+	return write(dir, files, weightsFile, func(w io.Writer) error {
 		w = untilWriter{w, ctx}
 		return safetensors.Write(w, model.Entries(p), map[string]string{"format": "pt"}, types[0])
+	})
+}
+
+// ExportAdapter writes the adapter in a checkpoint as a directory that PEFT loads, as Export does.
+func ExportAdapter(ctx context.Context, c *checkpoint.Checkpoint, dir string) error {
+	files := map[string][]byte{}
+	for _, name := range []string{adapterFile, baseFile, tokenizerFile, tokConfigFile, specialFile, templateFile} {
+		data, err := c.File(name)
+		switch {
+		case err == nil:
+			files[name] = data
+		case name == adapterFile || !errors.Is(err, fs.ErrNotExist):
+			return &Error{c.Path(), name, err}
+		}
+	}
+	var entries []safetensors.Entry
+	f := c.Model().Until(ctx)
+	for _, t := range f.Tensors() {
+		e := safetensors.Entry{Name: t.Name, Shape: t.Shape, Data: make([]float32, t.Len())}
+		if err := f.ReadF32(e.Data, t.Name); err != nil {
+			return &Error{c.Path(), checkpoint.AdapterFile, err}
+		}
+		entries = append(entries, e)
+	}
+	return write(dir, files, checkpoint.AdapterFile, func(w io.Writer) error {
+		return safetensors.Write(untilWriter{w, ctx}, entries, map[string]string{"format": "pt"}, "F32")
 	})
 }
 
@@ -89,7 +122,7 @@ func exported(c *checkpoint.Checkpoint, dtype string) (map[string][]byte, error)
 }
 
 // write makes the directory dir of files and weights, durably, first under another name.
-func write(dir string, files map[string][]byte, weights func(io.Writer) error) (err error) {
+func write(dir string, files map[string][]byte, name string, weights func(io.Writer) error) (err error) {
 	fsys := durable.OS
 	dir = filepath.Clean(dir)
 	parent := filepath.Dir(dir)
@@ -119,7 +152,7 @@ func write(dir string, files map[string][]byte, weights func(io.Writer) error) (
 			return err
 		}
 	}
-	if err := durable.WriteNew(fsys, filepath.Join(tmp, weightsFile), weights); err != nil {
+	if err := durable.WriteNew(fsys, filepath.Join(tmp, name), weights); err != nil {
 		return err
 	}
 	if err := fsys.SyncDir(tmp); err != nil {

@@ -258,7 +258,7 @@ func TestExportRefuses(t *testing.T) {
 		t.Errorf("an empty directory was refused: %v", err)
 	}
 	parent := t.TempDir()
-	if err := write(filepath.Join(parent, "half"), nil,
+	if err := write(filepath.Join(parent, "half"), nil, weightsFile,
 		func(io.Writer) error { return errors.New("broken") }); err == nil {
 		t.Error("a failure was not told")
 	}

@@ -20,6 +20,9 @@ type Model struct {
 	Tok   *tokenizer.Tokenizer
 	Arch  config.Arch
 	Notes []string // what its files say and is not done, or not as they say, a sentence each
+
+	base    *Model        // beside which the checkpoint is an adapter; nil: it is a model
+	adapter model.Adapter // of the checkpoint
 }
 
 // OpenModel opens a checkpoint, or the named one of a run, as a model; see rundir.OpenCheckpoint.
@@ -33,15 +36,14 @@ func OpenModel(path, name string) (*Model, error) {
 
 // ModelOf reads the tokenizer and the architecture of a checkpoint, and checks that the weights fit. If it fails it
 // closes the checkpoint.
-func ModelOf(c *checkpoint.Checkpoint) (*Model, error) {
-	tok, arch, notes, err := describe(c)
-	if err == nil {
-		err = model.CheckEntries(arch, c.Model())
-	}
+func ModelOf(c *checkpoint.Checkpoint) (*Model, error) { return modelOf(c, 0) }
+
+func modelOf(c *checkpoint.Checkpoint, nested int) (*Model, error) {
+	m, err := share(c, nested)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", rundir.ErrCheckpoint, err), c.Close())
 	}
-	return &Model{c, tok, arch, notes}, nil
+	return m, nil
 }
 
 // Start returns the token after which the texts of the model begin.
@@ -132,4 +134,16 @@ func readParams(ctx context.Context, a config.Arch, f *safetensors.File, dir, fi
 		return nil, &Error{dir, file, err}
 	}
 	return p, nil
+}
+
+// share is ModelOf for a checkpoint that its caller closes: of the model, only the base is to be closed.
+func share(c *checkpoint.Checkpoint, nested int) (*Model, error) {
+	if c.Adapter() {
+		return openAdapter(c, nested)
+	}
+	tok, arch, notes, err := describe(c)
+	if err == nil {
+		err = model.CheckEntries(arch, c.Model())
+	}
+	return &Model{Checkpoint: c, Tok: tok, Arch: arch, Notes: notes}, err
 }

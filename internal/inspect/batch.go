@@ -106,6 +106,10 @@ func (b Batch) InFullPrecision(ctx context.Context, o engine.Opener, spec engine
 	if b.Engine.Info().Mode == "fp32" {
 		return op, nil
 	}
+	if spec.Adapter.Rank > 0 { // its weights are not all in Get
+		op.Text = "not tried in full precision: an adapter is trained"
+		return op, nil
+	}
 	spec.Mode, spec.Checkpointing = "fp32", "block"
 	if free := memory.Free(); free > 0 && float64(o.Estimate(spec).Model) > plan.MemoryShare*float64(free) {
 		op.Text = "not tried in full precision: not enough memory"

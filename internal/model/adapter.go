@@ -89,8 +89,8 @@ func AdapterLayout(a config.Arch, ad Adapter) (views []View, total int) {
 			name  string
 			shape []int
 		}{{".lora_A.weight", []int{ad.Rank, t.Shape[1]}}, {".lora_B.weight", []int{t.Shape[0], ad.Rank}}} {
-			n := part.shape[0] * part.shape[1]
-			views = append(views, View{Name: name + part.name, Shape: part.shape, Lo: total, Hi: total + n, Decay: true,
+			n, isA := part.shape[0]*part.shape[1], strings.Contains(part.name, "_A.")
+			views = append(views, View{Name: name + part.name, Shape: part.shape, Lo: total, Hi: total + n, Decay: isA,
 				Kind: t.Kind, Block: t.Block, slot: t.slot})
 			total = roundUp(total + n)
 		}

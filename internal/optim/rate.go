@@ -11,6 +11,7 @@ type Sizes struct {
 	Params      int64 // parameters that enter multiplies
 	BatchTokens int   // tokens of one update
 	Muon        bool  // that Muon makes
+	Adapter     bool  // of an adapter
 }
 
 // AutoLR is the rule auto: 0.00235·(N/108e6)^(-1/3)·√(B/B*), B* = 327680·(N/108e6)^(2/3), at most MaxAutoLR.
@@ -28,8 +29,15 @@ func AutoLR(params int64, batchTokens int) float64 {
 const MaxAutoLR = 1.2e-2
 
 // TuneLR is the rule finetune, the rate for weights that are trained, with AdamW: 0.04/width, at most 3e-4. A width of
-// 2,048 gets 2e-5 and one of 4,096 gets 1e-5, which are usual for models of one and of seven billion weights.
-func TuneLR(width int) float64 { return min(3e-4, 0.04/float64(width)) }
+// 2,048 gets 2e-5 and one of 4,096 gets 1e-5, which are usual for models of one and of seven billion weights. An adapter
+// gets ten times as much (Schulman et al. 2025, thinkingmachines.ai/blog/lora).
+func TuneLR(width int, adapter bool) float64 {
+	lr := min(3e-4, 0.04/float64(width))
+	if adapter {
+		lr *= 10
+	}
+	return lr
+}
 
 // WarmupPeak is the largest peak that a rule may give to a run with so many steps of warmup: 2.5e-4 for each step, with
 // Muon twice that.
@@ -69,7 +77,7 @@ func Rates(s Sizes) []Rate {
 			Warning: "article-literal is 6e-4/√width, ten times less than the article's own example " +
 				"(2.2e-4 at width 768): expect slow learning"},
 		{Rule: "auto", LR: s.auto()},
-		{Rule: "finetune", LR: TuneLR(s.Width)},
+		{Rule: "finetune", LR: TuneLR(s.Width, s.Adapter)},
 	}
 }
 

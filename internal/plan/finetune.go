@@ -3,6 +3,8 @@ package plan
 import (
 	"fmt"
 	"strings"
+
+	"gimbal/internal/hub"
 )
 
 // Fine-tuning: what is chosen where the weights come from elsewhere and nobody chose otherwise.
@@ -41,13 +43,17 @@ func (d *Draft) tune(have, longest int64) error {
 	epochs := tuneEpochs(have)
 	context := min(d.arch.Context, max(tuneContext, cfg.Train.Context), roundUpTo(int(min(longest+2, 1<<30)), 64))
 	batch := max(context, min(cfg.Train.BatchTokens, max(tuneFewTokens, int(epochs*have/tuneUpdates))))
+	decay := tuneDecay
+	if cfg.Train.Adapter == "lora" {
+		decay = 0 // the weights beside it do not change
+	}
 	planned := []struct {
 		key    string
 		value  any
 		origin string
 	}{
 		{"optim.lr", "finetune", gentle},
-		{"optim.weight_decay", tuneDecay, gentle},
+		{"optim.weight_decay", decay, gentle},
 		{"schedule.kind", "cosine", gentle + ", and a restart would undo what they learn"},
 		{"schedule.warmup", "finetune", gentle},
 		{"train.context", context, fmt.Sprintf("%s %d positions, the longest document %d tokens", ownContext,
@@ -81,3 +87,22 @@ func tuneEpochs(tokens int64) int64 {
 }
 
 func roundUpTo(n, unit int) int { return (n + unit - 1) / unit * unit }
+
+// chooseAdapter decides what is trained beside weights that stay as they are.
+func (p *Plan) chooseAdapter(d *Draft) (err error) {
+	cfg := p.Config
+	if cfg.Train.Adapter == "none" {
+		return nil
+	}
+	if d.arch == nil {
+		return fault(cfg.Origin("train.adapter"), "train.adapter", "an adapter stands beside weights: name them with --from")
+	}
+	if p.Hardware.Device != "" {
+		return fault(cfg.Origin("train.adapter"), "train.adapter", "adapters are trained on the CPU: set numeric.device=cpu")
+	}
+	a := cfg.Adapter
+	if p.Spec.Adapter, p.Trained, err = hub.NewAdapter(p.Spec.Arch, a.Rank, a.Alpha, a.RSLoRA, a.Targets); err != nil {
+		return fault(cfg.Origin("adapter.targets"), "adapter.targets", "%v", err)
+	}
+	return nil
+}

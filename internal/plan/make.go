@@ -127,6 +127,9 @@ func (p *Plan) chooseSpec(d *Draft) error {
 	}
 	p.Spec = engine.Spec{Arch: a, MicroTokens: cfg.Train.MicroTokens, Mode: cfg.Numeric.Mode}
 	p.Params, p.Multiplied = a.Params()
+	if err := p.chooseAdapter(d); err != nil {
+		return err
+	}
 	if err := p.chooseOptimizer(d); err != nil {
 		return err
 	}

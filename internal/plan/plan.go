@@ -29,6 +29,7 @@ type Plan struct {
 
 	Params     int64 // parameters
 	Multiplied int64 // of them, those that enter multiplies
+	Trained    int64 // those of an adapter that is trained in their place; 0: there is none
 
 	Text    Text
 	Rate    Rate

@@ -46,7 +46,7 @@ func (p *Plan) chooseRate(ctx context.Context, t *trial) error {
 func sizesFor(cfg *config.Config, arch config.Arch) optim.Sizes {
 	_, multiplied := arch.Params()
 	return optim.Sizes{Width: arch.Width, Params: multiplied, BatchTokens: cfg.Train.BatchTokens,
-		Muon: cfg.Optim.Kind == "muon"}
+		Muon: cfg.Optim.Kind == "muon", Adapter: cfg.Train.Adapter == "lora"}
 }
 
 // schedule resolves the learning rate of the run: everything in it follows from the configuration and the model.

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -25,7 +26,7 @@ const (
 
 // SlowSave returns the bytes of weights and moments in a save, and how long a sound disk needs for them at most.
 func (p *Plan) SlowSave() (bytes int64, most time.Duration) {
-	bytes = 12 * p.Params
+	bytes = 12 * cmp.Or(p.Trained, p.Params)
 	return bytes, max(slowSave, time.Duration(float64(bytes)/slowSaveBytes*float64(time.Second)))
 }
 

@@ -27,6 +27,7 @@ type start struct {
 	weights preflight.Weights
 	set     func(engine.Engine) error // gives an engine these weights, with the slots that go with them
 	model   *hub.Model                // that they come from, while the run is made; nil: they are fresh
+	base    hub.Base                  // where they lie, for an adapter beside them
 	kept    hub.Kept                  // what came with the weights
 	chat    string                    // the template of conversations that goes with what is trained
 	out     string                    // directory of the run, which may not exist yet; empty: not chosen
@@ -52,6 +53,9 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 		defer base.Close()
 		from.weights, from.model = preflight.Base, base
 		if from.kept, err = base.Kept(); err != nil {
+			return nil, err
+		}
+		if from.base, err = hub.BaseOf(base); err != nil {
 			return nil, err
 		}
 		cfg = plan.Anew(cfg)

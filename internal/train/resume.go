@@ -190,7 +190,20 @@ func (s *saved) assemble(ctx context.Context, opt ResumeOptions, rec *recorder, 
 		return nil, err
 	}
 	from := start{weights: preflight.Saved, model: s.model, out: s.dir, longer: extended,
-		set: func(e engine.Engine) error { return setAll(e, s.model.Checkpoint) }}
+		set: func(e engine.Engine) error {
+			if base := s.model.Base(); base != nil {
+				if err := e.Set(base.Model(), nil); err != nil {
+					return err
+				}
+			}
+			return setAll(e, s.model.Checkpoint)
+		}}
+	if base := s.model.Base(); base != nil {
+		if from.base, err = hub.BaseOf(base); err != nil {
+			draft.Close()
+			return nil, err
+		}
+	}
 	if from.kept, err = s.model.Kept(); err != nil {
 		draft.Close()
 		return nil, err

@@ -104,13 +104,22 @@ func (t *run) snapshot() (*checkpoint.Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
+	if ad := t.plan.Spec.Adapter; ad.Rank > 0 {
+		a := t.plan.Config.Adapter
+		own, err := hub.AdapterFiles(t.plan.Spec.Arch, ad, a.Alpha, a.RSLoRA, t.start.base)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(files, own)
+	}
 	if files[rundir.StateFile], err = json.MarshalIndent(&t.state, "", "  "); err != nil {
 		return nil, fmt.Errorf("write %s: %w", rundir.StateFile, err)
 	}
 	if files[checkpoint.HealthFile], err = t.state.certificate().Encode(); err != nil {
 		return nil, err
 	}
-	return &checkpoint.Snapshot{Step: t.state.Step, Files: files, Model: tensors.Params, Optimizer: tensors.Slots}, nil
+	return &checkpoint.Snapshot{Step: t.state.Step, Files: files, Model: tensors.Params, Optimizer: tensors.Slots,
+		Adapter: t.plan.Spec.Adapter.Rank > 0}, nil
 }
 
 // watchDisk reports a save that took longer than a sound disk needs.

@@ -1,0 +1,217 @@
+package hub
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+
+	"gimbal/internal/checkpoint"
+	"gimbal/internal/config"
+	"gimbal/internal/model"
+	"gimbal/internal/safetensors"
+)
+
+// Files of an adapter, beside its weights: what PEFT reads, and the hash of the weights that it stands beside.
+const (
+	adapterFile = "adapter_config.json"
+	baseFile    = "adapter_base.json"
+)
+
+// Base is the model that an adapter stands beside.
+type Base struct {
+	Path string `json:"path"`   // absolute
+	Hash string `json:"sha256"` // of its file of weights
+}
+
+// BaseOf describes a model as the base of an adapter.
+func BaseOf(m *Model) (b Base, err error) {
+	if b.Path, err = filepath.Abs(m.Path()); err == nil {
+		b.Hash, err = m.Checkpoint.WeightsHash()
+	}
+	return b, err
+}
+
+// adapterConfig is adapter_config.json of PEFT, as far as it decides what is computed.
+type adapterConfig struct {
+	Type        string          `json:"peft_type"`
+	Task        string          `json:"task_type"`
+	Base        string          `json:"base_model_name_or_path"`
+	Rank        int             `json:"r"`
+	Alpha       float64         `json:"lora_alpha"`
+	Dropout     float64         `json:"lora_dropout"`
+	Targets     json.RawMessage `json:"target_modules"`
+	RSLoRA      bool            `json:"use_rslora"`
+	Transposed  bool            `json:"fan_in_fan_out"`
+	Bias        string          `json:"bias"`
+	Inference   bool            `json:"inference_mode"`
+	DoRA        bool            `json:"use_dora"`
+	Saved       []string        `json:"modules_to_save"`
+	Ranks       map[string]any  `json:"rank_pattern,omitempty"`
+	Alphas      map[string]any  `json:"alpha_pattern,omitempty"`
+	Layers      any             `json:"layers_to_transform"`
+	Replication any             `json:"layer_replication"`
+}
+
+// AdapterFiles returns the files of an adapter beside its weights. alpha and rslora are those of its scale.
+func AdapterFiles(a config.Arch, ad model.Adapter, alpha float64, rslora bool, base Base) (map[string][]byte, error) {
+	targets, err := json.Marshal(model.ModuleNames(a, ad.Targets))
+	if err != nil {
+		return nil, err
+	}
+	conf, err := json.MarshalIndent(adapterConfig{Type: "LORA", Task: "CAUSAL_LM", Base: base.Path, Rank: ad.Rank, Alpha: alpha,
+		Targets: targets, RSLoRA: rslora, Transposed: a.Shape == "gpt2", Bias: "none", Inference: true}, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	own, err := json.MarshalIndent(base, "", "  ")
+	return map[string][]byte{adapterFile: append(conf, '\n'), baseFile: append(own, '\n')}, err
+}
+
+// NewAdapter returns the adapter that a configuration describes, and how many parameters it has. targets are names of
+// PEFT, or all.
+func NewAdapter(a config.Arch, rank int, alpha float64, rslora bool, targets []string) (ad model.Adapter, n int64, err error) {
+	ad = model.Adapter{Rank: rank, Scale: alpha / float64(rank)}
+	if rslora {
+		ad.Scale = alpha / math.Sqrt(float64(rank))
+	}
+	if ad.Targets, err = model.ParseTargets(a, targets); err != nil {
+		return ad, 0, err
+	}
+	_, total := model.AdapterLayout(a, ad)
+	return ad, int64(total), nil
+}
+
+// adapterOf reads what an adapter is, for a model of an architecture.
+func (c *adapterConfig) adapterOf(a config.Arch) (ad model.Adapter, err error) {
+	refuse := func(key string, value any) error { return fmt.Errorf("%s is %v, which is not computed", key, value) }
+	switch {
+	case c.Type != "LORA":
+		return ad, refuse("peft_type", c.Type)
+	case c.Rank < 1 || c.Rank > 1<<12 || !(c.Alpha > 0):
+		return ad, fmt.Errorf("r is %d and lora_alpha %v: both are above 0", c.Rank, c.Alpha)
+	case c.DoRA:
+		return ad, refuse("use_dora", true)
+	case c.Bias != "" && c.Bias != "none":
+		return ad, refuse("bias", c.Bias)
+	case len(c.Saved) > 0:
+		return ad, refuse("modules_to_save", c.Saved)
+	case len(c.Ranks) > 0 || len(c.Alphas) > 0:
+		return ad, errors.New("rank_pattern and alpha_pattern are not computed")
+	case c.Layers != nil || c.Replication != nil:
+		return ad, errors.New("layers_to_transform and layer_replication are not computed")
+	}
+	names := []string{"all"}
+	if string(c.Targets) != `"all-linear"` {
+		if err := json.Unmarshal(c.Targets, &names); err != nil {
+			return ad, fmt.Errorf("target_modules is %.60s: a list of names, or \"all-linear\"", c.Targets)
+		}
+	}
+	ad, _, err = NewAdapter(a, c.Rank, c.Alpha, c.RSLoRA, names)
+	return ad, err
+}
+
+// mostNested is how many adapters may stand on each other.
+const mostNested = 4
+
+// openAdapter opens the model of an adapter: its base, with the changes added to what is read of it.
+func openAdapter(c *checkpoint.Checkpoint, nested int) (_ *Model, err error) {
+	fault := func(file string, err error) error { return &Error{c.Path(), file, err} }
+	raw, err := c.File(adapterFile)
+	var conf adapterConfig
+	if err == nil {
+		err = json.Unmarshal(raw, &conf)
+	}
+	if err != nil {
+		return nil, fault(adapterFile, err)
+	}
+	if nested >= mostNested {
+		return nil, fault(adapterFile, errors.New("it stands on too many adapters"))
+	}
+	base, err := openBase(c, conf.Base, nested)
+	if err != nil {
+		return nil, fault(adapterFile, err)
+	}
+	m := &Model{Checkpoint: c, Tok: base.Tok, Arch: base.Arch, Notes: base.Notes, base: base}
+	if m.adapter, err = conf.adapterOf(m.Arch); err == nil {
+		err = model.CheckAdapter(m.Arch, m.adapter, c.Model())
+	}
+	if err == nil { // a run has its own, which may say more
+		_, err = c.File(configFile)
+		if err == nil {
+			m.Tok, _, m.Notes, err = describe(c)
+		} else if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(fault(adapterFile, err), base.Close())
+	}
+	return m, nil
+}
+
+// openBase opens the model that an adapter stands beside, and checks that it is the one that it was trained with.
+func openBase(c *checkpoint.Checkpoint, path string, nested int) (*Model, error) {
+	if info, err := os.Stat(path); (err != nil || !info.IsDir()) && !filepath.IsAbs(path) {
+		path = filepath.Join(c.Path(), path)
+	}
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("base_model_name_or_path: there is no directory %s with the model that the adapter was trained "+
+			"with: write there where it is", path)
+	}
+	b, err := checkpoint.OpenWeights(c.FS(), path)
+	if err != nil {
+		return nil, err
+	}
+	var was Base
+	if raw, err := c.File(baseFile); err == nil && json.Unmarshal(raw, &was) == nil && was.Hash != "" {
+		is, err := b.WeightsHash()
+		if err == nil && is != was.Hash {
+			err = fmt.Errorf("the weights in %s are not those that the adapter was trained with", path)
+		}
+		if err != nil {
+			return nil, errors.Join(err, b.Close())
+		}
+	}
+	return modelOf(b, nested+1)
+}
+
+// Model returns the weights that the model computes with.
+func (m *Model) Model() *safetensors.File {
+	if m.base == nil {
+		return m.Checkpoint.Model()
+	}
+	return model.Merged(m.Arch, m.adapter, m.base.Model(), m.Checkpoint.Model())
+}
+
+// described is the checkpoint whose files say what the model is: its own, or for an adapter of others that of its base.
+func (m *Model) described() *checkpoint.Checkpoint {
+	if _, err := m.Checkpoint.File(configFile); m.base != nil && errors.Is(err, fs.ErrNotExist) {
+		return m.base.described()
+	}
+	return m.Checkpoint
+}
+
+// File returns a small file of the model. An adapter of others takes what it does not have from its base.
+func (m *Model) File(name string) ([]byte, error) {
+	raw, err := m.Checkpoint.File(name)
+	if errors.Is(err, fs.ErrNotExist) && m.described() != m.Checkpoint {
+		return m.base.File(name)
+	}
+	return raw, err
+}
+
+// Base is the model that its adapter stands beside; nil: it has none.
+func (m *Model) Base() *Model { return m.base }
+
+// Close closes the files.
+func (m *Model) Close() error {
+	err := m.Checkpoint.Close()
+	if m.base != nil {
+		err = errors.Join(err, m.base.Close())
+	}
+	return err
+}

@@ -1,0 +1,129 @@
+package hub
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gimbal/internal/checkpoint"
+	"gimbal/internal/durable"
+	"gimbal/internal/model"
+	"gimbal/internal/safetensors"
+)
+
+// peft is an adapter_config.json as PEFT 0.21 writes it; the last two are the base and what is changed.
+const peft = `{"alora_invocation_tokens": null, "alpha_pattern": {}, "auto_mapping": null, "base_model_name_or_path": %q,
+	"bias": "none", "corda_config": null, "eva_config": null, "exclude_modules": null, "fan_in_fan_out": false,
+	"inference_mode": true, "init_lora_weights": true, "layer_replication": null, "layers_pattern": null,
+	"layers_to_transform": null, "loftq_config": {}, "lora_alpha": 7, "lora_bias": false, "lora_dropout": 0.0,
+	"megatron_config": null, "modules_to_save": null, "peft_type": "LORA", "r": 5, "rank_pattern": {}, "revision": null,
+	"target_modules": ["down_proj", "q_proj"], "task_type": "CAUSAL_LM", "use_dora": false, "use_rslora": true}`
+
+// An adapter of others is added to what is read of its base: alpha/√r times B·A. What it asks for and is not computed is
+// refused by its key.
+func TestAdapterOfOthers(t *testing.T) {
+	a := archs()[0]
+	base := putModel(t, a, "F32", 1)
+	ad, _, err := NewAdapter(a, 5, 7, true, []string{"q_proj", "down_proj"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	views, total := model.AdapterLayout(a, ad)
+	flat := make([]float32, total)
+	for i := range flat {
+		flat[i] = float32(i%11-5) / 8
+	}
+	var entries []safetensors.Entry
+	for _, v := range views {
+		entries = append(entries, safetensors.Entry{Name: v.Name, Shape: v.Shape, Data: flat[v.Lo:v.Hi]})
+	}
+	put := func(conf string, entries []safetensors.Entry) string {
+		dir := t.TempDir()
+		putFile(t, filepath.Join(dir, checkpoint.AdapterFile), entries, "F32")
+		if err := os.WriteFile(filepath.Join(dir, adapterFile), []byte(conf), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	conf := fmt.Sprintf(peft, base)
+	dir := put(conf, entries)
+	m, err := OpenModel(dir, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	own, err := OpenModel(base, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	names := map[string]int{}
+	for i, v := range views {
+		names[v.Name] = i
+	}
+	for _, tensor := range own.Model().Tensors() {
+		was, is := make([]float32, tensor.Len()), make([]float32, tensor.Len())
+		if err := own.Model().ReadF32(was, tensor.Name); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Model().ReadF32(is, tensor.Name); err != nil {
+			t.Fatal(err)
+		}
+		low, there := names["base_model.model."+strings.TrimSuffix(tensor.Name, "weight")+"lora_A.weight"]
+		for i, w := range was {
+			want := float64(w)
+			if there {
+				av, bv, in := views[low], views[low+1], tensor.Shape[1]
+				for k := range 5 {
+					want += 7 / math.Sqrt(5) * float64(flat[bv.Lo+i/in*5+k]) * float64(flat[av.Lo+k*in+i%in])
+				}
+			}
+			if math.Abs(float64(is[i])-want) > 1e-5 {
+				t.Fatalf("%s[%d] is %v, want %v", tensor.Name, i, is[i], want)
+			}
+		}
+	}
+	out := filepath.Join(t.TempDir(), "merged")
+	c, err := checkpoint.OpenWeights(durable.OS, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := Export(t.Context(), c, out, "fp32"); err != nil {
+		t.Fatal(err)
+	}
+	if merged, err := OpenModel(out, ""); err != nil || merged.Base() != nil {
+		t.Errorf("exported: %v", err)
+	} else {
+		merged.Close()
+	}
+
+	for key, with := range map[string][2]string{
+		"use_dora":             {`"use_dora": false`, `"use_dora": true`},
+		"bias":                 {`"bias": "none"`, `"bias": "all"`},
+		"modules_to_save":      {`"modules_to_save": null`, `"modules_to_save": ["lm_head"]`},
+		"peft_type":            {`"peft_type": "LORA"`, `"peft_type": "IA3"`},
+		"rank_pattern":         {`"rank_pattern": {}`, `"rank_pattern": {"q_proj": 2}`},
+		"layers_to_transform":  {`"layers_to_transform": null`, `"layers_to_transform": [0]`},
+		"no target \"c_attn\"": {`"down_proj", `, `"c_attn", `},
+		"base_model_name_or":   {fmt.Sprintf("%q", base), `"nobody/nothing"`},
+		"lora_alpha":           {`"lora_alpha": 7`, `"lora_alpha": 0`},
+		"want [6 16]":          {`"r": 5`, `"r": 6`},
+		"adapter_config.json":  {`{"alora`, `"alora`},
+		"is unexpected":        {`["down_proj", "q_proj"]`, `["q_proj"]`},
+	} {
+		text := strings.Replace(conf, with[0], with[1], 1)
+		if text == conf {
+			t.Fatalf("%s: nothing was changed", key)
+		}
+		if m, err := OpenModel(put(text, entries), ""); err == nil {
+			m.Close()
+			t.Errorf("%s: taken", key)
+		} else if !strings.Contains(err.Error(), key) {
+			t.Errorf("%s: %v", key, err)
+		}
+	}
+}
