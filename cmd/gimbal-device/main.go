@@ -15,11 +15,11 @@ import (
 )
 
 func main() {
-	answers := os.NewFile(wire.AnswersFD, "answers")
-	if _, err := answers.Stat(); err != nil {
-		fmt.Fprintln(os.Stderr, "gimbal-device is started by gimbal: try `gimbal device`")
+	if len(os.Args) != 2 || os.Args[1] != wire.Argument {
+		fmt.Fprintf(os.Stderr, "gimbal-device %s is started by gimbal: try `gimbal device`\n", wire.Build())
 		os.Exit(2)
 	}
+	answers := os.NewFile(wire.AnswersFD, "answers")
 	s := &server{memory: wire.Share(os.NewFile(wire.MemoryFD, "memory")), arrays: map[int64]array{},
 		programs: map[int64]*pjrt.Executable{}}
 	for r := range requests(os.Stdin) {

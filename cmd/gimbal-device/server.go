@@ -31,7 +31,7 @@ func (s *server) do(r wire.Request) (a wire.Answer, err error) {
 	case r.Op == wire.Open || r.Op == wire.Target:
 		return s.open(r)
 	case r.Op == wire.Compile && s.target != nil:
-		return s.compileTarget(r)
+		return s.compile(r)
 	case s.client == nil:
 		return a, fmt.Errorf("%s before a plugin was opened", r.Op)
 	}
@@ -60,11 +60,15 @@ func (s *server) open(r wire.Request) (a wire.Answer, err error) {
 	if s.plugin, err = pjrt.Load(r.Plugin); err != nil {
 		return a, err
 	}
+	var options []pjrt.Option
+	for _, o := range r.Options {
+		options = append(options, pjrt.Option(o))
+	}
 	if r.Op == wire.Target {
-		s.target, err = s.plugin.NewTopology(options(r.Options))
+		s.target, err = s.plugin.NewTopology(options)
 		return wire.Answer{API: s.plugin.Version()}, err
 	}
-	if s.client, err = s.plugin.NewClient(options(r.Options)); err != nil {
+	if s.client, err = s.plugin.NewClient(options); err != nil {
 		return a, err
 	}
 	a = wire.Answer{API: s.plugin.Version(), Devices: s.devices()}
@@ -72,34 +76,17 @@ func (s *server) open(r wire.Request) (a wire.Answer, err error) {
 	return a, err
 }
 
-// options are those of a request as a plugin takes them.
-func options(list []wire.Option) (all []pjrt.Option) {
-	for _, o := range list {
-		v := pjrt.Option{Name: o.Name, Value: o.Int}
-		switch {
-		case o.Text != "":
-			v.Value = o.Text
-		case o.Ints != nil:
-			v.Value = o.Ints
-		case o.Float != 0:
-			v.Value = o.Float
-		}
-		all = append(all, v)
-	}
-	return all
-}
-
 func (s *server) devices() (all []wire.Device) {
-	for i := range s.client.Devices() {
+	for i, kind := range s.client.Kinds {
 		u := s.client.Usage(i)
-		all = append(all, wire.Device{Kind: s.client.Kind(i), Used: u.Used, Peak: u.Peak, Limit: u.Limit})
+		all = append(all, wire.Device{Kind: kind, Used: u.Used, Peak: u.Peak, Limit: u.Limit})
 	}
 	return all
 }
 
 // check says whether there are as many devices.
 func (s *server) check(devices int) error {
-	if n := s.client.Devices(); devices < 1 || devices > n {
+	if n := len(s.client.Kinds); devices < 1 || devices > n {
 		return fmt.Errorf("%d devices are wanted, and there are %d", devices, n)
 	}
 	return nil
@@ -107,10 +94,14 @@ func (s *server) check(devices int) error {
 
 func (s *server) compile(r wire.Request) (a wire.Answer, err error) {
 	data, err := s.memory.Take(r.Bytes)
-	if err == nil {
-		err = s.check(r.Devices)
-	}
 	if err != nil {
+		return a, err
+	}
+	if s.target != nil {
+		m, err := s.target.Compile(data, r.Devices)
+		return wire.Answer{Memory: wire.Footprint(m)}, err
+	}
+	if err := s.check(r.Devices); err != nil {
 		return a, err
 	}
 	build := s.client.Compile
@@ -135,15 +126,6 @@ func (s *server) compile(r wire.Request) (a wire.Answer, err error) {
 	place, err := s.memory.Make(int64(len(data)))
 	a.Bytes = int64(copy(place, data))
 	return a, err
-}
-
-func (s *server) compileTarget(r wire.Request) (wire.Answer, error) {
-	text, err := s.memory.Take(r.Bytes)
-	if err != nil {
-		return wire.Answer{}, err
-	}
-	m, err := s.target.Compile(text, r.Devices)
-	return wire.Answer{Memory: wire.Footprint(m)}, err
 }
 
 func (s *server) upload(r wire.Request) (a wire.Answer, err error) {

@@ -29,6 +29,8 @@ func TestBadPlugins(t *testing.T) {
 		lost       bool
 	}{
 		{"CRASH", `it printed last: about to \x1b[31mcrash | SIGSEGV: segmentation violation`, true},
+		{"THREAD", "signal", true},
+		{"ABORT", "Check failed: x == y", true},
 		{"HANG", "no answer within 2s", true},
 		{"EXIT", "exit status 7", true},
 		{"LIES", "it ended: ", true},
@@ -47,7 +49,7 @@ func TestBadPlugins(t *testing.T) {
 					t.Fatal(err)
 				}
 			default:
-				build := exec.Command(cc, "-shared", "-fPIC", "-D"+c.name, "-o", path, "testdata/bad.c")
+				build := exec.Command(cc, "-shared", "-fPIC", "-pthread", "-D"+c.name, "-o", path, "testdata/bad.c")
 				if out, err := build.CombinedOutput(); err != nil {
 					t.Skipf("the C compiler builds no plugin: %v %s", err, out)
 				}

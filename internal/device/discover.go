@@ -113,10 +113,13 @@ func Find(ask bool) (found []Found) {
 	return found
 }
 
+// site is the folder of Python packages that a plugin is in, as jax_plugins/NAME/FILE.
+func site(plugin string) string { return filepath.Dir(filepath.Dir(filepath.Dir(plugin))) }
+
 // vendor is what the environment of a plugin has to name: libraries and compilers among the packages around it.
 func vendor(plugin, kind string) (env []string) {
-	site := filepath.Dir(filepath.Dir(filepath.Dir(plugin))) // of jax_plugins/NAME/FILE
 	var libraries []string
+	site := site(plugin)
 	switch kind {
 	case "cuda":
 		libraries, _ = filepath.Glob(filepath.Join(site, "nvidia", "*", "lib"))

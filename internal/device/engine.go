@@ -9,6 +9,7 @@ import (
 	"gimbal/internal/engine"
 	"gimbal/internal/graph"
 	"gimbal/internal/model"
+	"gimbal/internal/par"
 )
 
 // deviceEngine is the Engine, and Planter, on the devices of a session. What lies there is one array for each tensor.
@@ -28,6 +29,9 @@ type deviceEngine struct {
 	passes []batch // with Gradient since Discard
 	host   mirror  // copies of params and slots
 	broken error   // what went wrong where no error could be returned
+
+	decoders []*decoder
+	pool     *par.Pool // of the decoders; nil: there are none
 }
 
 // programKey names a program that an engine has compiled.
@@ -200,6 +204,12 @@ func (e *deviceEngine) Close() error {
 	}
 	e.Discard()
 	err := e.free(&e.params, &e.slots)
+	for _, d := range e.decoders {
+		err = errors.Join(err, e.free(&d.cache))
+	}
+	if e.pool != nil {
+		e.pool.Close()
+	}
 	*e = deviceEngine{}
 	return err
 }

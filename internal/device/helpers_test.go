@@ -88,6 +88,7 @@ func on(t testing.TB, devices int) engine.Opener {
 		if o.Cache == "" {
 			o.Cache = filepath.Join(filepath.Dir(o.Helper), "programs")
 		}
+		o.Env = []string{quick}
 		s, err := Open(context.Background(), o)
 		if err != nil {
 			t.Fatal(err)

@@ -15,13 +15,12 @@ import (
 	"gimbal/internal/graph"
 )
 
-// buildHelper builds gimbal-device once.
-var buildHelper = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "gimbal-device")
-	if err != nil {
+// buildHelper builds gimbal-device once, in helperDir.
+var buildHelper = sync.OnceValues(func() (path string, err error) {
+	if helperDir, err = os.MkdirTemp("", "gimbal-device"); err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "gimbal-device")
+	path = filepath.Join(helperDir, "gimbal-device")
 	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", path, "../../cmd/gimbal-device")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -30,13 +29,15 @@ var buildHelper = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
+var helperDir string
+
 func TestMain(m *testing.M) {
 	code := m.Run()
 	for _, s := range sessions {
 		_ = s.Close()
 	}
-	if path, err := buildHelper(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
+	if helperDir != "" {
+		_ = os.RemoveAll(helperDir)
 	}
 	os.Exit(code)
 }

@@ -20,6 +20,9 @@ func (s *pass) attention(parts [3]value) (out value, back func(dout value) [3]va
 	if s.Attention == CuDNN {
 		return s.flashAttention(parts)
 	}
+	if s.cache != nil {
+		return s.attendCache(parts), nil
+	}
 	a := s.Arch
 	q, k, v := s.byHead(parts[0]), s.flat(s.byHead(parts[1])), s.flat(s.byHead(parts[2]))
 	var outs, sums []value // by strip: (R, KV, G, ·, D) and (R, KV, G, ·)

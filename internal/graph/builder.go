@@ -277,11 +277,18 @@ func (b *builder) gather(w, ids value) value {
 // scatter adds the rows of x (N, C) to those of z (V, C) that ids (N, 1) name. No id comes twice. One that is not a row
 // of z is left out.
 func (b *builder) scatter(z, ids, x value) value {
+	return b.rows(z, ids, x, "%s = stablehlo.add %a, %b : tensor<f32>\n    stablehlo.return %s")
+}
+
+// overwrite is scatter, but puts the rows of x in place of those of z.
+func (b *builder) overwrite(z, ids, x value) value { return b.rows(z, ids, x, "stablehlo.return %b") }
+
+// rows combines rows %a of z with rows %b of x.
+func (b *builder) rows(z, ids, x value, body string) value {
 	return b.put(z.Type, z.Dims, `"stablehlo.scatter"(%s, %s, %s) <{scatter_dimension_numbers = #stablehlo.scatter<`+
 		`update_window_dims = [1], inserted_window_dims = [0], scatter_dims_to_operand_dims = [0], index_vector_dim = 1>, `+
 		`unique_indices = true}> ({
   ^bb0(%%a: tensor<f32>, %%b: tensor<f32>):
-    %%s = stablehlo.add %%a, %%b : tensor<f32>
-    stablehlo.return %%s : tensor<f32>
-  }) : (%s, %s, %s) -> %s`, z, ids, x, z.Shape, ids.Shape, x.Shape, z.Shape)
+    %s : tensor<f32>
+  }) : (%s, %s, %s) -> %s`, z, ids, x, body, z.Shape, ids.Shape, x.Shape, z.Shape)
 }

@@ -40,6 +40,7 @@ type pass struct {
 	tokens, labels, counts, seg, pos value // (N)
 	keys                             value // (N, 4)
 	flash                            [2]value
+	cache                            *cache // of a decoder; nil: attention inside the batch
 
 	// What went by, for those who look at it.
 	stream []value    // (N, C) before each block and after the last

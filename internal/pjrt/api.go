@@ -154,12 +154,16 @@ func pinned[T any](pin *runtime.Pinner, s []T) span {
 	return span{unsafe.Pointer(p), uintptr(len(s))}
 }
 
-// Option is a named value for a plugin: a string, int64, []int64 or float32.
+// Option is a named value for a plugin: the one that is not zero.
 type Option struct {
 	Name  string
-	Value any
+	Text  string
+	Int   int64
+	Ints  []int64
+	Float float32
 }
 
+// namedValue is PJRT_NamedValue.
 type namedValue struct {
 	head
 	name span
@@ -169,26 +173,21 @@ type namedValue struct {
 }
 
 // named returns options as the interface wants them.
-func named(pin *runtime.Pinner, options []Option) (span, error) {
+func named(pin *runtime.Pinner, options []Option) span {
 	all := make([]namedValue, len(options))
 	for i, o := range options {
-		v := namedValue{name: pinned(pin, []byte(o.Name)), size: 1}
+		v := namedValue{name: pinned(pin, []byte(o.Name)), kind: 1, word: uintptr(o.Int), size: 1}
 		v.head.size = unsafe.Sizeof(v)
-		switch x := o.Value.(type) {
-		case string:
-			s := pinned(pin, []byte(x))
-			v.word, v.size = uintptr(s.p), s.n
-		case int64:
-			v.kind, v.word = 1, uintptr(x)
-		case []int64:
-			s := pinned(pin, x)
-			v.kind, v.word, v.size = 2, uintptr(s.p), s.n
-		case float32:
-			v.kind, v.word = 3, uintptr(math.Float32bits(x))
-		default:
-			return span{}, fmt.Errorf("option %q of a plugin has no value", o.Name)
+		elements := func(kind uintptr, s span) { v.kind, v.word, v.size = kind, uintptr(s.p), s.n }
+		switch {
+		case o.Text != "":
+			elements(0, pinned(pin, []byte(o.Text)))
+		case o.Ints != nil:
+			elements(2, pinned(pin, o.Ints))
+		case o.Float != 0:
+			v.kind, v.word = 3, uintptr(math.Float32bits(o.Float))
 		}
 		all[i] = v
 	}
-	return pinned(pin, all), nil
+	return pinned(pin, all)
 }

@@ -10,6 +10,7 @@ import (
 
 // Client owns the devices of a plugin. Not safe for concurrent use.
 type Client struct {
+	Kinds   []string // the model of each device
 	plugin  *Plugin
 	handle  uintptr
 	devices []device
@@ -18,24 +19,19 @@ type Client struct {
 type device struct {
 	handle uintptr
 	id     int64
-	kind   string
 }
 
 // NewClient takes the devices.
 func (p *Plugin) NewClient(options []Option) (*Client, error) {
 	var pin runtime.Pinner
 	defer pin.Unpin()
-	list, err := named(&pin, options)
-	if err != nil {
-		return nil, err
-	}
 	a := struct {
 		head
 		options span
 		_       [4]uintptr // callbacks for several machines
 		client  uintptr
 		_       [2]uintptr
-	}{options: list}
+	}{options: named(&pin, options)}
 	if err := call(p, "Client_Create", &a); err != nil {
 		return nil, err
 	}
@@ -54,16 +50,10 @@ func (p *Plugin) NewClient(options []Option) (*Client, error) {
 		if err := errors.Join(err1, err2, err3); err != nil {
 			return nil, err
 		}
-		c.devices = append(c.devices, device{h, int64(id), string(kind.bytes())})
+		c.devices, c.Kinds = append(c.devices, device{h, int64(id)}), append(c.Kinds, string(kind.bytes()))
 	}
 	return c, nil
 }
-
-// Devices is the number of devices.
-func (c *Client) Devices() int { return len(c.devices) }
-
-// Kind names the model of a device.
-func (c *Client) Kind(device int) string { return c.devices[device].kind }
 
 // Platform names the platform and its version.
 func (c *Client) Platform() (name, version string, err error) {
@@ -144,7 +134,12 @@ func (c *Client) Fetch(b Buffer, dst []byte) error {
 }
 
 // Free frees a value. A run that uses it still finds it.
-func (c *Client) Free(b Buffer) error { return c.plugin.give("Buffer_Destroy", b.handle) }
+func (c *Client) Free(b Buffer) error {
+	if b.handle == 0 {
+		return nil
+	}
+	return c.plugin.give("Buffer_Destroy", b.handle)
+}
 
 // wait waits for an event, and frees it.
 func (p *Plugin) wait(event uintptr) error {

@@ -167,16 +167,12 @@ type Topology struct {
 func (p *Plugin) NewTopology(options []Option) (*Topology, error) {
 	var pin runtime.Pinner
 	defer pin.Unpin()
-	list, err := named(&pin, options)
-	if err != nil {
-		return nil, err
-	}
 	a := struct {
 		head
 		name, options span
 		handle        uintptr
-	}{name: pinned(&pin, []byte("target")), options: list}
-	err = call(p, "TopologyDescription_Create", &a)
+	}{name: pinned(&pin, []byte("target")), options: named(&pin, options)}
+	err := call(p, "TopologyDescription_Create", &a)
 	return &Topology{p, a.handle}, err
 }
 

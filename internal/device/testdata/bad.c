@@ -1,4 +1,5 @@
-// A plugin that does wrong what a macro says: -DCRASH, -DHANG, -DSMALL, -DEXIT, -DMAJOR, -DLIES or -DNOAPI.
+// A plugin that does wrong what a macro says: -DCRASH, -DHANG, -DSMALL, -DEXIT, -DMAJOR, -DLIES, -DNOAPI, -DTHREAD or -DABORT.
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -16,10 +17,22 @@ static struct {
 
 static void *fine(uintptr_t *args) { return NULL; }
 
+static void *crash(void *arg) {
+	*(volatile int *)8 = 1;
+	return NULL;
+}
+
 static void *create(uintptr_t *args) {
 #ifdef CRASH
 	fprintf(stderr, "about to \033[31mcrash\n");
-	*(volatile int *)8 = 1;
+	crash(NULL);
+#elif defined THREAD
+	pthread_t t;
+	pthread_create(&t, NULL, crash, NULL);
+	pause();
+#elif defined ABORT
+	fprintf(stderr, "F0000 file.cc:7] Check failed: x == y\n*** Check failure stack trace: ***\n    @ 0x1\n    @ 0x2\n");
+	abort();
 #elif defined HANG
 	for (;;) pause();
 #elif defined EXIT

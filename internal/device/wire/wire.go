@@ -22,6 +22,9 @@ const Protocol = 1
 // MaxMessage is the greatest length of a message, in bytes.
 const MaxMessage = 16 << 20
 
+// Argument is what gimbal-device is started with.
+const Argument = "serve"
+
 // Descriptors of gimbal-device beside standard input, on which requests come.
 const (
 	MemoryFD  = 3
