@@ -13,6 +13,7 @@ import (
 type EngineOptions struct {
 	Devices   int                              // that train together; 0: all of the session
 	Attention string                           // plain, blocks or cudnn; empty: the fastest that passes its test
+	Untested  bool                             // Attention is not tested: nothing can run
 	Flags     string                           // of the compiler: the bits depend on them
 	Note      func(format string, args ...any) // told what was chosen; nil: nobody
 }
