@@ -21,7 +21,8 @@ func TestTarget(t *testing.T) {
 	p := graph.Program{Name: "product", Devices: 1, In: []graph.Shape{square}, Out: []graph.Shape{square},
 		Text: `module @product attributes {mhlo.num_replicas = 1 : i32} {
 func.func public @main(%0: tensor<512x512xf32>) -> (tensor<512x512xf32>) {
-  %1 = stablehlo.dot_general %0, %0, contracting_dims = [1] x [0] : (tensor<512x512xf32>, tensor<512x512xf32>) -> tensor<512x512xf32>
+  %1 = stablehlo.dot_general %0, %0, contracting_dims = [1] x [0]
+    : (tensor<512x512xf32>, tensor<512x512xf32>) -> tensor<512x512xf32>
   %2 = stablehlo.sine %1 : tensor<512x512xf32>
   return %2 : tensor<512x512xf32>
 }
