@@ -117,8 +117,8 @@ func init() {
 }
 
 func peer(t *testing.T, name string) Options {
-	return Options{Plugin: "plugin.so", Helper: os.Args[0], Env: []string{testPeer + "=" + name}, Limit: 5 * time.Second,
-		Cache: t.TempDir()}
+	return Options{Plugin: "plugin.so", Helper: os.Args[0], Env: []string{testPeer + "=" + name}, Cache: t.TempDir(),
+		Limit: 5 * time.Second}
 }
 
 // TestBadPeers starts programs in place of gimbal-device that are another version or make no sense.

@@ -30,6 +30,9 @@ func.func public @main(%0: tensor<512x512xf32>) -> (tensor<512x512xf32>) {
 `}
 	for _, cached := range []bool{false, true} {
 		s := openOptions(t, o)
+		if s.Plugin().Platform != "cuda" {
+			t.Errorf("platform %q", s.Plugin().Platform)
+		}
 		if d := s.Plugin().Devices; len(d) != 1 || d[0].Kind != "NVIDIA H100 80GB HBM3" || d[0].Memory>>30 != 71 {
 			t.Errorf("devices %+v", d)
 		}
