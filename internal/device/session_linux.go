@@ -58,8 +58,8 @@ func Open(ctx context.Context, o Options) (_ Session, err error) {
 	if len(there) < o.Devices {
 		return nil, fmt.Errorf("%d devices are wanted, and %s has %d", o.Devices, clean(o.Plugin), len(there))
 	}
-	s.plugin = Plugin{Path: o.Plugin, Platform: cmp.Or(clean(a.Platform), o.kind()), Version: clean(a.Version), API: clean(a.API),
-		Devices: there}
+	s.plugin = Plugin{Path: o.Plugin, Platform: cmp.Or(clean(a.Platform), o.kind()), Version: clean(a.Version),
+		API: clean(a.API), Devices: there}
 	s.cache = openCache(o, s.plugin)
 	return s, nil
 }
