@@ -65,7 +65,7 @@ func (e *deviceEngine) norms(ctx context.Context, p engine.Proposal) (said graph
 	if err := e.ask(ctx, "norms", e.opt.Norms, [][]Array{e.reduced}, bytesOf(norms)); err != nil {
 		return said, err
 	}
-	_, said.Norms, said.Norm = e.opt.ReadNorms(norms)
+	said.Norms, said.Norm = e.opt.ReadNorms(norms)
 	if said.Scale, err = optim.ClipScale(said.Norm, p.Clip); err != nil {
 		said.Scale = 1
 	}
@@ -108,7 +108,7 @@ func (e *deviceEngine) tensorStats(ctx context.Context, p engine.Proposal, r *en
 	if err := e.direct(ctx, numbers, nil, scale); err != nil {
 		return err
 	}
-	sizes, counts := make([]float32, 7*len(e.info.Tensors)), make([]uint32, 2*len(e.info.Tensors))
+	sizes, counts := make([]float32, 6*len(e.info.Tensors)), make([]uint32, 2*len(e.info.Tensors))
 	err = e.ask(ctx, "stats", e.opt.Stats, [][]Array{e.params, e.slots, e.reduced, e.proposed.directions, numbers},
 		bytesOf(sizes), bytesOf(counts))
 	if err == nil {
