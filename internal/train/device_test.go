@@ -66,12 +66,16 @@ func TestRunOnDevice(t *testing.T) {
 				if fault != "" {
 					opt.Inject = []string{fault}
 				}
-				cfg := tiny(t, append([]string{"train.steps=110", "eval.max_tokens=64"}, settings...)...)
+				cfg := tiny(t, append([]string{"train.steps=110", "optim.lr=0.005",
+					"eval.max_tokens=64"}, settings...)...)
 				t.Setenv("XDG_CACHE_HOME", cache)             // programs are compiled once
 				_, err := Run(context.Background(), cfg, opt) // the guard may stop it
 				events[i] = append(events[i], fmt.Sprint("exit ", exit.Of(err)))
 				log := readLog(t, opt.Out)
 				for _, e := range runlog.All[runlog.Event](log) {
+					for k, name := range e.Documents {
+						e.Documents[k] = filepath.Base(name)
+					}
 					events[i] = append(events[i], fmt.Sprint(e.Step, e.Code, e.Severity, e.Action, e.Tensor, e.Documents))
 				}
 				all[i] = losses(t, opt.Out)
