@@ -96,6 +96,11 @@ func (o *opener) Estimate(s engine.Spec) engine.Memory {
 	return m
 }
 
+// Measurer is an opener that asks the compiler.
+type Measurer interface {
+	Measure(context.Context, engine.Spec) (engine.Memory, error)
+}
+
 // Measure compiles the pass of a spec and returns the memory of an engine on each device.
 func (o *opener) Measure(ctx context.Context, s engine.Spec) (m engine.Memory, err error) {
 	m = o.Estimate(s)
