@@ -149,10 +149,10 @@ func farApart(got, want []float32) (worst float64) {
 		if got[i] == w {
 			continue
 		}
-		d := math.Abs(float64(got[i])-float64(w)) / max(root, math.Abs(float64(w)))
-		if !(d <= worst) {
-			worst = d
-		}
+		worst = max(worst, math.Abs(float64(got[i])-float64(w))/max(root, math.Abs(float64(w))))
+	}
+	if worst != worst {
+		return math.Inf(1)
 	}
 	return worst
 }
