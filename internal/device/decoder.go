@@ -37,7 +37,8 @@ func (e *deviceEngine) Decoder(rows, capacity int) (generate.Decoder, error) {
 		panic("device: decoder of no rows or beyond the context")
 	}
 	devices := e.opener.options.Devices
-	of := graph.Decode{Arch: e.spec.Arch, Mode: e.spec.Mode, Rows: up(rows, devices), Capacity: capacity, Devices: devices}
+	of := graph.Decode{Arch: e.spec.Arch, Mode: e.spec.Mode, Rows: up(rows, devices), Capacity: capacity,
+		Devices: devices}
 	if e.pool == nil {
 		e.pool = par.New(0)
 	}
