@@ -151,8 +151,8 @@ func (o Optimizer) ReadStats(sizes []float32, counts []uint32) (states []optim.T
 	for i, t := range o.tensors() {
 		g, largest := &states[i].Grad, float64(row(0, i))
 		finite := float64(max(1, int64(t.len())-int64(counts[i])))
-		*g = optim.TensorGrad{MeanAbs: largest * float64(row(2, i)) / finite, Max: largest, NonFinite: int64(counts[i]),
-			RMS: norm(row(0, i), row(1, i)) / math.Sqrt(finite)}
+		*g = optim.TensorGrad{MeanAbs: largest * float64(row(2, i)) / finite, Max: largest,
+			RMS: norm(row(0, i), row(1, i)) / math.Sqrt(finite), NonFinite: int64(counts[i])}
 		states[i].Update = updateOf(row(3, i), row(4, i), row(5, i), float64(t.len()))
 		padding := o.Devices*Shape{F32, t.part}.count() - t.len() // which never moves
 		states[i].Update.Unmoved = int64(counts[n+i]) - int64(padding)

@@ -29,7 +29,7 @@ type Optimizer struct {
 type Slot struct {
 	Tensor int
 	Name   string // as PyTorch names it
-	Shape         // on one device as the tensor; on several flat parts, with zeros after the last element of the tensor
+	Shape         // on one device as the tensor; on several flat parts, with zeros after its last element
 }
 
 // tensor is a trained tensor in a program.
@@ -46,7 +46,8 @@ func (o Optimizer) tensors() []tensor {
 	views, _ := model.Layout(o.Arch)
 	list := make([]tensor, len(views))
 	for i, v := range views {
-		list[i] = tensor{o.Segments[i], v.Shape, shardDims(v.Shape, o.Devices), o.Options.Muon && o.Segments[i].Rows > 0}
+		s := o.Segments[i]
+		list[i] = tensor{s, v.Shape, shardDims(v.Shape, o.Devices), o.Options.Muon && s.Rows > 0}
 	}
 	return list
 }
