@@ -96,13 +96,12 @@ func (o *opener) Estimate(s engine.Spec) engine.Memory {
 	return m
 }
 
-// Measurer is an opener that knows the memory of what it has compiled.
+// Measurer is an opener that asks the compiler.
 type Measurer interface {
-	// Measure compiles the pass of a spec and returns the memory of an engine on each device.
-	Measure(ctx context.Context, s engine.Spec) (engine.Memory, error)
+	Measure(context.Context, engine.Spec) (engine.Memory, error)
 }
 
-// Measure implements Measurer.
+// Measure compiles the pass of a spec and returns the memory of an engine on each device.
 func (o *opener) Measure(ctx context.Context, s engine.Spec) (m engine.Memory, err error) {
 	m = o.Estimate(s)
 	attention, err := o.attentionOf(ctx, s)
@@ -114,7 +113,8 @@ func (o *opener) Measure(ctx context.Context, s engine.Spec) (m engine.Memory, e
 	if s.Forward {
 		kind = "forward"
 	}
-	x, err := e.program(ctx, kind, e.pass.Rows, s.Arch.Dropout > 0 && !s.Forward)
+	e.pass.Dropout = s.Arch.Dropout > 0 && !s.Forward
+	x, err := e.program(ctx, kind, e.pass)
 	if err == nil {
 		m.Model = x.Memory.Peak()
 	}

@@ -77,8 +77,8 @@ func begin(ctx context.Context, o Options) (*process, error) {
 	hello := wire.Request{Op: wire.Hello, Protocol: wire.Protocol, Build: wire.Build()}
 	a, err := p.ask(ctx, "start "+clean(path), o.Limit, hello, nil)
 	if err == nil && (a.Protocol != wire.Protocol || a.Build != wire.Build()) {
-		err = fmt.Errorf("%s is version %s (protocol %d), and this program is %s (protocol %d): build both from one source",
-			clean(path), clean(a.Build), a.Protocol, wire.Build(), wire.Protocol)
+		err = fmt.Errorf("%s is version %s (protocol %d), and this program is %s (protocol %d): "+
+			"build both from one source", clean(path), clean(a.Build), a.Protocol, wire.Build(), wire.Protocol)
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.close())
