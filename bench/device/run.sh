@@ -8,7 +8,8 @@
 # comes first in PATH. Sections stand in the order of their worth, each with a limit of time, and everything is written
 # out when it ends: OUT/device.json, OUT/device.md. What there was no time for is named there.
 #
-# DEVICE is cuda, or the path of a plugin. SHORT=1 is a rehearsal on small models, for a plugin of the CPU.
+# DEVICE is cuda, or the path of a plugin. SHORT=1 is a rehearsal on small models, for a plugin of the CPU, and SLOW=4
+# gives every section four times its limit.
 set -uo pipefail
 out=${1:?say where to write}
 part=${2:-1}
@@ -17,15 +18,17 @@ root=$(cd "$here/../.." && pwd)
 mkdir -p "$out" && out=$(cd "$out" && pwd)
 bin=${BIN:-$here/bin}
 python=${PYTHON:-python3}
-device=${DEVICE:-cuda}
-limit=${LIMIT:-470}
+device=${DEVICE:-cuda} plugin=
+case $device in */*) plugin="--plugin $device" ;; esac
+slow=${SLOW:-1}
+limit=$((470 * slow))
 began=$SECONDS
 PATH=$bin:$PATH
 export XDG_CACHE_HOME=$out/cache GIMBAL_DEVICE=$bin/gimbal-device
 
 # section NAME SECONDS COMMAND…: its output is OUT/NAME.json, what it says OUT/NAME.txt, and how it ended sections.tsv.
 section() {
-  local name=$1 most=$2 left=$((limit - SECONDS + began)) start=$SECONDS code=0
+  local name=$1 most=$(($2 * slow)) left=$((limit - SECONDS + began)) start=$SECONDS code=0
   shift 2
   if [ "$left" -lt 15 ]; then
     printf '%s\tno time left\t0\n' "$name" >>"$out/sections.tsv"
@@ -103,13 +106,13 @@ export -f within
 
 : >"$out/sections.tsv"
 section machine 20 bash -c machine
-section devices 40 gimbal device --json --device "$device"
+section devices 40 gimbal device --json $plugin
 if [ "$part" = 1 ]; then
   ours 124m-ours-1 150 "$m124" "$rows" "$context"
   theirs 124m-torch-1 120 "$m124" "$rows" "$context"
   ours 124m-ours-2 60 "$m124" "$rows" "$context"
   theirs 124m-torch-2 90 "$m124" "$rows" "$context"
-  section parity 120 gimbal device check --json --device "$device"
+  section parity 150 gimbal device check --json --device "$device"
   section planted 90 bash -c 'within planted'
   section whole 60 bash -c 'within survive whole'
   section lost 60 bash -c 'within survive lost'

@@ -1,38 +1,6 @@
 package train
 
 import (
-<<<<<<< HEAD
-	"cmp"
-	"context"
-	"fmt"
-	"math"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
-	"testing"
-
-	"gimbal/internal/exit"
-	"gimbal/internal/runlog"
-)
-
-// plugin returns the first plugin that PJRT_PLUGIN names, with gimbal-device built beside the test. It skips the test
-// where there is none, and in short tests: programs take seconds to compile.
-func plugin(t *testing.T) string {
-	t.Helper()
-	list := filepath.SplitList(os.Getenv("PJRT_PLUGIN"))
-	if len(list) == 0 || testing.Short() {
-		t.Skip("PJRT_PLUGIN names no plugin, or the tests are short")
-	}
-	if os.Getenv("GIMBAL_DEVICE") == "" {
-		path := filepath.Join(t.TempDir(), "gimbal-device")
-		cmd := exec.Command("go", "build", "-buildvcs=false", "-o", path, "../../cmd/gimbal-device")
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-		t.Setenv("GIMBAL_DEVICE", path)
-=======
 	"context"
 	"fmt"
 	"os"
@@ -51,17 +19,10 @@ func plugin(t *testing.T) string {
 	list := filepath.SplitList(os.Getenv("PJRT_PLUGIN"))
 	if len(list) == 0 || os.Getenv("GIMBAL_DEVICE") == "" {
 		t.Skip("PJRT_PLUGIN names no plugin, or GIMBAL_DEVICE no gimbal-device")
->>>>>>> choice
 	}
 	return list[0]
 }
 
-<<<<<<< HEAD
-// losses are those of all updates.
-func losses(t *testing.T, dir string) (list []float64) {
-	for _, s := range runlog.All[runlog.Step](readLog(t, dir)) {
-		list = append(list, float64(s.Loss))
-=======
 // children are the processes that this one has started and that have a name.
 func children(name string) (list []int) {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is right
@@ -78,63 +39,10 @@ func children(name string) (list []int) {
 				list = append(list, pid)
 			}
 		}
->>>>>>> choice
 	}
 	return list
 }
 
-<<<<<<< HEAD
-// apart is the largest relative difference of the first n losses.
-func apart(a, b []float64, n int) (most float64) {
-	for i := range min(n, len(a), len(b)) {
-		most = max(most, math.Abs(a[i]-b[i])/b[i])
-	}
-	return most
-}
-
-// A run on a device is the run on the CPU: its losses, and with every planted fault what the guard sees and does.
-func TestRunOnDevice(t *testing.T) {
-	device := "numeric.device=" + plugin(t)
-	cache := t.TempDir()
-	for _, fault := range []string{"", "nan-grad@20", "inf-grad@20", "nan-activation@30", "loss-spike@80", "poison-batch@80",
-		"lr-bomb@80", "bit-flip@80", "frozen-layer@20", "cut-residual@20", "starved-init@1", "torn-checkpoint@20"} {
-		t.Run(cmp.Or(fault, "none"), func(t *testing.T) {
-			var events [2][]string
-			var all [2][]float64
-			var final [2]float64
-			for i, settings := range [][]string{{device}, nil} {
-				opt := Options{Workers: 1, Out: filepath.Join(t.TempDir(), "run")}
-				if fault != "" {
-					opt.Inject = []string{fault}
-				}
-				cfg := tiny(t, append([]string{"train.steps=110", "optim.lr=0.005",
-					"eval.max_tokens=64"}, settings...)...)
-				t.Setenv("XDG_CACHE_HOME", cache)             // programs are compiled once
-				_, err := Run(context.Background(), cfg, opt) // the guard may stop it
-				events[i] = append(events[i], fmt.Sprint("exit ", exit.Of(err)))
-				log := readLog(t, opt.Out)
-				for _, e := range runlog.All[runlog.Event](log) {
-					for k, name := range e.Documents {
-						e.Documents[k] = filepath.Base(name)
-					}
-					events[i] = append(events[i], fmt.Sprint(e.Step, e.Code, e.Severity, e.Action, e.Tensor, e.Documents))
-				}
-				all[i] = losses(t, opt.Out)
-				if evals := runlog.All[runlog.Eval](log); len(evals) > 0 {
-					final[i] = float64(evals[len(evals)-1].ValLoss)
-				}
-			}
-			if !slices.Equal(events[0], events[1]) {
-				t.Errorf("events on a device %q, on the CPU %q", events[0], events[1])
-			}
-			if d := apart(all[0], all[1], 50); d > 1e-4 || len(all[0]) != len(all[1]) {
-				t.Errorf("%d losses on a device, %d on the CPU; of the first 50 they are %v apart", len(all[0]), len(all[1]), d)
-			}
-			if d := math.Abs(final[0]-final[1]) / final[1]; d > 0.01 {
-				t.Errorf("a validation loss of %v, on the CPU %v", final[0], final[1])
-			}
-		})
-=======
 // onDevice is a run of a moment on the devices of a plugin.
 func onDevice(t *testing.T, device string, settings ...string) *config.Config {
 	return tiny(t, append([]string{"numeric.device=" + device, "train.steps=40", "eval.every=20", "checkpoint.every=10",
@@ -196,6 +104,5 @@ func TestMove(t *testing.T) {
 	resumes := runlog.All[runlog.Resume](readLog(t, dir))
 	if len(resumes) != 2 || !strings.Contains(resumes[1].Reason, "it moved to cpu") {
 		t.Errorf("%+v", resumes)
->>>>>>> choice
 	}
 }
