@@ -53,6 +53,7 @@ import (
 	"time"
 
 	"gimbal/internal/config"
+	"gimbal/internal/measure"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
 	"gimbal/internal/train"
@@ -95,6 +96,10 @@ type TrainOptions struct {
 	// Inject plants faults, each "FAULT@STEP" or "FAULT:TARGET@STEP", to watch the guard work; docs/guards.md lists
 	// them. What comes of them is marked as injected.
 	Inject []string
+
+	// Target is a card that is not there, for [Check]: the plan is made by programs that are compiled for it, such as
+	// "h100". It needs the plugin of its vendor, and Steps. Empty: the hardware that is there.
+	Target string
 
 	// Progress hears what the run does. nil: nobody does. It is called by the goroutine that called Train, never twice
 	// at a time, and training waits until it returns. It may cancel the context.
@@ -177,6 +182,18 @@ func Check(ctx context.Context, opt TrainOptions) (*Diagnosis, error) {
 	cfg, err := opt.config()
 	if err != nil {
 		return nil, classify(err, opt.Config)
+	}
+	if opt.Target != "" {
+		with := measure.PlanOptions{Target: opt.Target, Out: opt.Out, From: opt.From, Workers: opt.Workers,
+			Note: func(string) {}}
+		if opt.Progress != nil {
+			with.Note = func(text string) { opt.Progress(Note(text)) }
+		}
+		p, err := measure.Plan(ctx, cfg, with)
+		if err != nil {
+			return nil, classify(err, opt.From)
+		}
+		return &Diagnosis{Plan: publicPlan(p, "")}, nil
 	}
 	d, err := train.Check(ctx, cfg, opt.options())
 	return diagnosis(d), classify(err, opt.From)

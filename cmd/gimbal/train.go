@@ -20,6 +20,7 @@ type trainCmd struct {
 	Keep   []string `help:"Text that the weights know: what is forgotten of it is shown; repeatable." placeholder:"PATH" sep:"none"`
 	Inject []string `help:"Plant a fault at a step to test the guard; repeatable." placeholder:"FAULT@STEP" sep:"none"`
 	DryRun bool     `help:"Print the plan and what the checks find, and stop."`
+	Target string   `help:"With --dry-run: plan for a card that is not here, such as h100." placeholder:"CARD"`
 	JSON   bool     `name:"json" help:"Print the result as JSON."`
 }
 
@@ -83,6 +84,9 @@ func (c *trainCmd) Run(e *env) error {
 	}
 	opt.Data = append(opt.Data, c.Text...)
 	opt.Out, opt.From, opt.Keep, opt.Inject, opt.Progress = c.Out, c.From, c.Keep, c.Inject, e.progress.tell
+	if opt.Target = c.Target; c.Target != "" && !c.DryRun {
+		return usageError("--target: a card that is not here can only be planned for, with --dry-run")
+	}
 	if c.DryRun {
 		d, err := gimbal.Check(e.ctx, opt)
 		e.progress.end()
@@ -111,7 +115,7 @@ func (p *progress) dry(w io.Writer, d *gimbal.Diagnosis) {
 	out.run.checks = d.Checks
 	out.run.clock.start(d.Plan)
 	out.planned(d.Plan)
-	if p.level < verbose {
+	if p.level < verbose && len(d.Checks) > 0 {
 		out.say("checks   " + wrap(countChecks(d.Checks)+"; \"gimbal doctor\" prints all", pageWidth-9, 9, 0))
 	}
 }

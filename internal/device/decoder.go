@@ -33,11 +33,15 @@ type reading struct {
 
 // Decoder implements engine.Engine.
 func (e *deviceEngine) Decoder(rows, capacity int) (generate.Decoder, error) {
-	if rows < 1 || capacity < 1 || capacity > e.spec.Arch.Context {
-		panic("device: decoder of no rows or beyond the context")
+	if rows < 1 {
+		return nil, fmt.Errorf("device: decoder of %d rows", rows)
 	}
-	devices := e.opener.options.Devices
-	of := graph.Decode{Arch: e.spec.Arch, Mode: e.spec.Mode, Rows: up(rows, devices), Capacity: capacity, Devices: devices}
+	if capacity < 1 || capacity > e.spec.Arch.Context {
+		panic("device: cache of no positions or beyond the context")
+	}
+	devices := e.pass.Devices
+	of := graph.Decode{Arch: e.spec.Arch, Mode: e.spec.Mode, Rows: up(rows, devices), Capacity: capacity,
+		Devices: devices}
 	if e.pool == nil {
 		e.pool = par.New(0)
 	}
@@ -114,9 +118,9 @@ func (d *decoder) extend(ctx context.Context, runs []reading, logits []float32) 
 		}
 	}
 	shape := graph.Shape{Type: graph.I32, Dims: []int{of.Rows, width}}
-	in, err := d.e.opener.session.Upload(ctx, shape, of.Devices, bytesOf(rows))
+	in, err := d.e.put(ctx, shape, bytesOf(rows))
 	if err != nil {
-		return nil, fmt.Errorf("device: upload: %w", err)
+		return nil, err
 	}
 	inputs := []Array{in}
 	kind := fmt.Sprintf("decode %d of %d, %d at once", of.Rows, of.Capacity, of.Tokens)

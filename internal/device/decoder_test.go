@@ -25,7 +25,7 @@ func TestDecodeParity(t *testing.T) {
 			})
 		}
 	}
-	t.Run("bf16", func(t *testing.T) { testDecode(t, shapes[0], model.ModeBF16, 1, 0.02) })
+	t.Run("bf16", func(t *testing.T) { testDecode(t, shapes[0], model.ModeBF16, 1, 0.1) })
 }
 
 func testDecode(t *testing.T, a config.Arch, mode string, devices int, tolerance float64) {
@@ -33,6 +33,9 @@ func testDecode(t *testing.T, a config.Arch, mode string, devices int, tolerance
 	s := spec(a, mode, false)
 	var both [2]generate.Decoder
 	for i, e := range []engine.Engine{open(t, cpu(t), s), open(t, on(t, devices), s)} {
+		for block := range a.Layers { // so that attention matters
+			e.(engine.Planter).Harm(engine.Fault{Kind: engine.ScaleBlock, Block: block, Factor: 8})
+		}
 		d, err := e.Decoder(rows, a.Context)
 		if err != nil {
 			t.Fatal(err)

@@ -12,10 +12,7 @@ import (
 
 // Details of gradients and updates are those of the CPU, where numbers are not finite, too.
 func TestStatsParity(t *testing.T) {
-	everyUpdate(t, func(t *testing.T, u *updater) {
-		if u.Devices > 2 {
-			t.Skip("two devices show what more would")
-		}
+	everyUpdate(t, 2, func(t *testing.T, u *updater) {
 		flat := u.noise(1)
 		flat[u.views[1].Lo+1] = float32(math.Inf(1)) // a norm: Muon does not spread it
 		lr, scale := 1e-3, 0.3
@@ -65,15 +62,12 @@ func TestNormsOfExtremes(t *testing.T) {
 	}
 	check := func() (global float64) {
 		t.Helper()
-		largest, norms, global := u.ReadNorms(fetch[float32](u, u.run(u.Norms(), u.gradients(flat)...)[0], 1))
+		norms, global := u.ReadNorms(fetch[float32](u, u.run(u.Norms(), u.gradients(flat)...)[0], 1))
 		want := make([]float64, len(u.views))
 		u.cpu.SegmentNorms(flat, want)
 		for i, v := range u.views {
 			if !near(norms[i], want[i], 1e-6) && !(norms[i] != norms[i] && want[i] != want[i]) {
 				t.Errorf("%s: norm %g, want %g", v.Name, norms[i], want[i])
-			}
-			if finite := want[i]-want[i] == 0; finite != (largest[i]-largest[i] == 0) {
-				t.Errorf("%s: largest element %g", v.Name, largest[i])
 			}
 		}
 		return global
@@ -101,13 +95,13 @@ func TestNormOfMany(t *testing.T) {
 	for i := range flat {
 		flat[i] = 1 + float32(i%97)/100
 	}
-	_, _, norm := u.ReadNorms(fetch[float32](u, u.run(u.Norms(), u.gradients(flat)...)[0], 0))
+	_, norm := u.ReadNorms(fetch[float32](u, u.run(u.Norms(), u.gradients(flat)...)[0], 0))
 	if want := u.cpu.GlobalNorm(flat); !near(norm, want, 1e-6) {
 		t.Errorf("norm %g, want %g", norm, want)
 	}
 }
 
-// Factors by tensor act on gradients as those of the CPU do, and Zeros are zeros that can be given away.
+// Factors by tensor act on gradients as those of the CPU do.
 func TestFactors(t *testing.T) {
 	for _, muon := range []bool{false, true} {
 		for _, devices := range []int{1, 2} {
@@ -127,13 +121,9 @@ func TestFactors(t *testing.T) {
 				u.update(grads, directions, 1, 1e-3, 0.7, factors)
 				u.cpu.ScaleSegments(flat, wide)
 				u.cpu.Update(u.params, flat, 1, 1e-3, 0.7)
-				zeros := u.run(u.Zeros())
 				for i, v := range u.views {
 					if far := farApart(fetch[float32](u, u.arrays[i], 0), u.params[v.Lo:v.Hi]); far > 1e-6 {
 						t.Errorf("%s is off by %g", v.Name, far)
-					}
-					if slices.ContainsFunc(fetch[float32](u, zeros[i], devices-1), func(x float32) bool { return x != 0 }) {
-						t.Errorf("%s: a zero is none", v.Name)
 					}
 				}
 			})

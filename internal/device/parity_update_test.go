@@ -149,10 +149,10 @@ func farApart(got, want []float32) (worst float64) {
 		if got[i] == w {
 			continue
 		}
-		d := math.Abs(float64(got[i])-float64(w)) / max(root, math.Abs(float64(w)))
-		if !(d <= worst) {
-			worst = d
-		}
+		worst = max(worst, math.Abs(float64(got[i])-float64(w))/max(root, math.Abs(float64(w))))
+	}
+	if worst != worst {
+		return math.Inf(1)
 	}
 	return worst
 }
@@ -184,12 +184,12 @@ func (u *updater) update(grads, directions []Array, step int64, lr, scale float6
 	u.arrays = u.run(u.Update(), append(in, u.vector(u.Numbers(step, lr, scale)), u.vector(factors))...)
 }
 
-// everyUpdate runs a test for both shapes, AdamW and Muon, on one device and several.
-func everyUpdate(t *testing.T, test func(t *testing.T, u *updater)) {
+// everyUpdate runs a test for both shapes, AdamW and Muon, on one device and several, up to most.
+func everyUpdate(t *testing.T, most int, test func(t *testing.T, u *updater)) {
 	for _, a := range parityArchs {
 		for _, muon := range []bool{false, true} {
 			for _, devices := range []int{1, 2, 4, 8} {
-				if a.Shape == "qwen3" && devices > 2 {
+				if devices > most || a.Shape == "qwen3" && devices > 2 {
 					continue
 				}
 				t.Run(fmt.Sprintf("%s muon=%v devices=%d", a.Shape, muon, devices), func(t *testing.T) {
@@ -202,7 +202,7 @@ func everyUpdate(t *testing.T, test func(t *testing.T, u *updater)) {
 
 // Several updates are those of the CPU, and so are the reports before them.
 func TestUpdateParity(t *testing.T) {
-	everyUpdate(t, func(t *testing.T, u *updater) {
+	everyUpdate(t, 8, func(t *testing.T, u *updater) {
 		ones := slices.Repeat([]float32{1}, len(u.views))
 		for step := int64(1); step <= 4; step++ {
 			flat := u.noise(uint64(step))
@@ -220,7 +220,8 @@ func TestUpdateParity(t *testing.T) {
 
 			r, directions := u.propose(grads, step, lr, clip)
 			if !near(r.Norm, norm, 1e-6) || !near(r.Scale, scale, 1e-6) || !near(r.Ratio, ratio, 1e-5) {
-				t.Errorf("step %d: norm %g %g, scale %g %g, ratio %g %g", step, r.Norm, norm, r.Scale, scale, r.Ratio, ratio)
+				t.Errorf("step %d: norm %g %g, scale %g %g, ratio %g %g", step, r.Norm, norm, r.Scale, scale, r.Ratio,
+					ratio)
 			}
 			for i := range norms {
 				if !near(r.Norms[i], norms[i], 1e-6) {

@@ -50,13 +50,15 @@ func (e *deviceEngine) Propose(ctx context.Context, p engine.Proposal) (r engine
 		}
 	}
 	if p.Detail&engine.Hashes != 0 {
-		r.Hashes = make([]uint64, len(e.info.Tensors))
-		err = e.eachGradient(ctx, func(i int, values []float32) bool {
-			r.Hashes[i] = engine.Hash(values)
-			return true
-		})
+		gradients, err := e.gradients(ctx)
+		if err != nil {
+			return r, err
+		}
+		for _, values := range gradients {
+			r.Hashes = append(r.Hashes, engine.Hash(values))
+		}
 	}
-	return r, err
+	return r, nil
 }
 
 // norms describes the gradients alone.
@@ -65,7 +67,7 @@ func (e *deviceEngine) norms(ctx context.Context, p engine.Proposal) (said graph
 	if err := e.ask(ctx, "norms", e.opt.Norms, [][]Array{e.reduced}, bytesOf(norms)); err != nil {
 		return said, err
 	}
-	_, said.Norms, said.Norm = e.opt.ReadNorms(norms)
+	said.Norms, said.Norm = e.opt.ReadNorms(norms)
 	if said.Scale, err = optim.ClipScale(said.Norm, p.Clip); err != nil {
 		said.Scale = 1
 	}
@@ -74,7 +76,7 @@ func (e *deviceEngine) norms(ctx context.Context, p engine.Proposal) (said graph
 
 // propose describes the update and keeps Muon's directions for Commit.
 func (e *deviceEngine) propose(ctx context.Context, p engine.Proposal) (said graph.Report, err error) {
-	numbers, err := e.upload(ctx, e.opt.Numbers(p.Step, p.LR, p.Clip), 5)
+	numbers, err := e.numbers(ctx, e.opt.Numbers(p.Step, p.LR, p.Clip), 5)
 	if err != nil {
 		return said, err
 	}
@@ -86,7 +88,7 @@ func (e *deviceEngine) propose(ctx context.Context, p engine.Proposal) (said gra
 	e.free(&e.proposed.directions)
 	e.proposed.directions = out[1:]
 	values := make([]float32, out[0].Bytes()/4)
-	if err := e.take(ctx, out[:1], bytesOf(values)); err != nil {
+	if err := e.take(ctx, 0, out[:1], bytesOf(values)); err != nil {
 		return said, err
 	}
 	said = e.opt.ReadReport(values)
@@ -100,7 +102,7 @@ func (e *deviceEngine) tensorStats(ctx context.Context, p engine.Proposal, r *en
 	if r.GradNorm-r.GradNorm != 0 {
 		scale = 0
 	}
-	numbers, err := e.upload(ctx, e.opt.Numbers(p.Step, p.LR, scale), 5)
+	numbers, err := e.numbers(ctx, e.opt.Numbers(p.Step, p.LR, scale), 5)
 	if err != nil {
 		return err
 	}
@@ -108,7 +110,7 @@ func (e *deviceEngine) tensorStats(ctx context.Context, p engine.Proposal, r *en
 	if err := e.direct(ctx, numbers, nil, scale); err != nil {
 		return err
 	}
-	sizes, counts := make([]float32, 7*len(e.info.Tensors)), make([]uint32, 2*len(e.info.Tensors))
+	sizes, counts := make([]float32, 6*len(e.info.Tensors)), make([]uint32, 2*len(e.info.Tensors))
 	err = e.ask(ctx, "stats", e.opt.Stats, [][]Array{e.params, e.slots, e.reduced, e.proposed.directions, numbers},
 		bytesOf(sizes), bytesOf(counts))
 	if err == nil {
@@ -145,7 +147,7 @@ func (e *deviceEngine) factors(ctx context.Context, factors []float64) ([]Array,
 	for i, f := range factors {
 		values[i] = float32(f)
 	}
-	return e.upload(ctx, values, len(values))
+	return e.numbers(ctx, values, len(values))
 }
 
 // Commit implements engine.Engine. It does not wait for the devices.
@@ -157,7 +159,7 @@ func (e *deviceEngine) Commit(u engine.Update) (lr float64, err error) {
 	if err := e.reduce(ctx); err != nil {
 		return 0, err
 	}
-	numbers, err := e.upload(ctx, e.opt.Numbers(u.Step, u.LR, u.Scale), 5)
+	numbers, err := e.numbers(ctx, e.opt.Numbers(u.Step, u.LR, u.Scale), 5)
 	if err != nil {
 		return 0, err
 	}
@@ -185,7 +187,7 @@ func (e *deviceEngine) reduce(ctx context.Context) error {
 	if err := e.needGrads(ctx); err != nil || e.reduced != nil {
 		return err
 	}
-	if e.opener.options.Devices == 1 {
+	if e.pass.Devices == 1 {
 		e.reduced = e.grads
 		return nil
 	}
@@ -196,7 +198,7 @@ func (e *deviceEngine) reduce(ctx context.Context) error {
 
 // changed forgets what was computed from gradients that have changed since.
 func (e *deviceEngine) changed() {
-	if e.opener.options.Devices > 1 {
+	if e.pass.Devices > 1 {
 		e.free(&e.reduced)
 	}
 	e.reduced = nil

@@ -7,8 +7,8 @@ import (
 	"gimbal/internal/model"
 )
 
-// Decode says which program of a decoder with a cache to write, for one device. Programs of one cache differ in Tokens:
-// many read prompts, one writes.
+// Decode says which program of a decoder with a cache to write, for one device. Programs of one cache differ in
+// Tokens: many read prompts, one writes.
 type Decode struct {
 	Arch     config.Arch
 	Mode     string
@@ -32,12 +32,12 @@ type cache struct {
 
 // Program returns the program that extends rows by tokens.
 //
-// In: the parameters; keys and values of each block in turn, as Cache, donated; rows (B, 2+T) I32: how many positions a
-// row holds, how many tokens follow them, and these. What a cache holds beyond does not matter: a smaller first number
-// cuts the row.
+// In: the parameters; keys and values of each block in turn, as Cache, donated; rows (B, 2+T) I32: how many positions
+// a row holds, how many tokens follow them, and these. What a cache holds beyond does not matter: a smaller first
+// number cuts the row.
 //
-// Out: keys and values; logits (B, V) of the token that follows the last of each row; of a row without tokens they mean
-// nothing.
+// Out: keys and values; logits (B, V) of the token that follows the last of each row; of a row without tokens they
+// mean nothing.
 //
 // Numerics: as model.Decoder: attention is in float32 in any mode. A row's bits do not depend on the other rows.
 func (d Decode) Program() Program {

@@ -3,6 +3,9 @@
 // It is package nn once more, for a compiler instead of a CPU: layer beside layer, forward beside backward. A program
 // is text and shapes; nothing here runs it, and nothing here knows a device.
 //
+// Gradient, Forward and Probe write passes of a batch, Optimizer what package optim does, Decode a decoder with a
+// cache.
+//
 // Parameters, gradients and slots are one value per tensor, in the order of model.Layout. Batches are rows of a fixed
 // length that hold whole sequences, told apart by segment numbers.
 package graph

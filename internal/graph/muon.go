@@ -2,8 +2,8 @@ package graph
 
 import "gimbal/internal/optim"
 
-// Direct returns the program that computes Muon's directions: slots…, grads…, numbers, factors → directions…. It is for
-// an update by other factors than Propose had.
+// Direct returns the program that computes Muon's directions: slots…, grads…, numbers, factors → directions…. It is
+// for an update by other factors than Propose had.
 func (o Optimizer) Direct() Program {
 	b, list := &builder{}, o.tensors()
 	a := values{slots: make([][]value, len(list))}

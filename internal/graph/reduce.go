@@ -88,8 +88,8 @@ func (b *builder) shard(x value, devices int) value {
 	}
 	dims := shardDims(x.Dims, devices)
 	all, at := b.padded(x, devices), b.shardAt(dims[0])
-	return b.put(F32, dims, "stablehlo.dynamic_slice %s, %s, sizes = [%d] : (%s, %s) -> %s", all, at, dims[0], all.Shape,
-		at.Shape, Shape{F32, dims})
+	return b.put(F32, dims, "stablehlo.dynamic_slice %s, %s, sizes = [%d] : (%s, %s) -> %s", all, at, dims[0],
+		all.Shape, at.Shape, Shape{F32, dims})
 }
 
 // whole is the tensor of the shape dims whose shards are x.

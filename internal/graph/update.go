@@ -29,7 +29,7 @@ type Optimizer struct {
 type Slot struct {
 	Tensor int
 	Name   string // as PyTorch names it
-	Shape         // on one device as the tensor; on several flat parts, with zeros after the last element of the tensor
+	Shape         // on one device as the tensor; on several flat parts, with zeros after its last element
 }
 
 // tensor is a trained tensor in a program.
@@ -46,7 +46,8 @@ func (o Optimizer) tensors() []tensor {
 	views, _ := model.Layout(o.Arch)
 	list := make([]tensor, len(views))
 	for i, v := range views {
-		list[i] = tensor{o.Segments[i], v.Shape, shardDims(v.Shape, o.Devices), o.Options.Muon && o.Segments[i].Rows > 0}
+		s := o.Segments[i]
+		list[i] = tensor{s, v.Shape, shardDims(v.Shape, o.Devices), o.Options.Muon && s.Rows > 0}
 	}
 	return list
 }
@@ -83,16 +84,6 @@ func (o Optimizer) Numbers(step int64, lr, scale float64) []float32 {
 		atDecay: float32(lr * o.Options.WeightDecay), atRate: float32(lr), atScale: float32(scale)}
 }
 
-// Zeros returns the program that makes gradients that are zero, whole on every device: → grads….
-func (o Optimizer) Zeros() Program {
-	b := &builder{}
-	var out []value
-	for _, t := range o.tensors() {
-		out = append(out, b.constant(0, t.dims...))
-	}
-	return b.program("zeros", o.Devices, out...)
-}
-
 // values are the arguments of a program by tensor.
 type values struct {
 	params, grads []value
@@ -108,7 +99,7 @@ type values struct {
 func (o Optimizer) Update() Program {
 	b, list := &builder{}, o.tensors()
 	a := o.arguments(b, list, true)
-	a.directions = o.directionArguments(b, list)
+	a.directions = directionArguments(b, list)
 	a.numbers = b.scalars(b.argument(F32, numNumbers))
 	factors := b.argument(F32, len(list))
 	params, slots := make([]value, len(list)), []value{}
@@ -148,7 +139,7 @@ func gradArguments(b *builder, list []tensor) (grads []value) {
 	return grads
 }
 
-func (o Optimizer) directionArguments(b *builder, list []tensor) []value {
+func directionArguments(b *builder, list []tensor) []value {
 	directions := make([]value, len(list))
 	for i, t := range list {
 		if t.muon {
@@ -166,8 +157,8 @@ func (o Optimizer) move(b *builder, a values, t tensor, i int, dims []int, p, sc
 	times := func(x value, f float64) value { return b.mul(x, b.constant(f, dims...)) }
 	one, c := o.Options, a.numbers
 	g := b.mul(first(a.grads[i]), all(scale))
-	var change, keep value
 	slots := make([]value, len(a.slots[i]))
+	var change value
 	if t.muon {
 		slots[0] = b.add(times(first(a.slots[i][0]), one.Momentum), times(g, 1-one.Momentum))
 		size := optim.MuonRMS * math.Sqrt(float64(max(t.Rows, t.Cols)))
@@ -180,8 +171,7 @@ func (o Optimizer) move(b *builder, a values, t tensor, i int, dims []int, p, sc
 		change = b.div(b.mul(all(c[atStep]), m), root)
 	}
 	if t.Decay {
-		keep = b.mul(all(c[atDecay]), p)
-		change = b.add(change, keep)
+		change = b.add(change, b.mul(all(c[atDecay]), p))
 	}
 	return b.sub(p, change), slots
 }
