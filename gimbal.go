@@ -93,6 +93,10 @@ type TrainOptions struct {
 	// them. What comes of them is marked as injected.
 	Inject []string
 
+	// Target is a card that is not there, for [Check]: the plan is made by programs that are compiled for it, such as
+	// "h100". It needs the plugin of its vendor, and Steps. Empty: the hardware that is there.
+	Target string
+
 	// Progress hears what the run does. nil: nobody does. It is called by the goroutine that called Train, never twice
 	// at a time, and training waits until it returns. It may cancel the context.
 	Progress func(Progress)
@@ -112,7 +116,8 @@ func (o TrainOptions) config() (*config.Config, error) {
 
 // options returns the options beside the configuration.
 func (o TrainOptions) options() train.Options {
-	return train.Options{Out: o.Out, From: o.From, Workers: o.Workers, Inject: o.Inject, Hooks: hooks(o.Progress, o.Lost)}
+	return train.Options{Out: o.Out, From: o.From, Workers: o.Workers, Inject: o.Inject, Target: o.Target,
+		Hooks: hooks(o.Progress, o.Lost)}
 }
 
 // ResumeOptions say how [Resume] continues a run.

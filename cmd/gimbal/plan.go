@@ -79,9 +79,10 @@ func (p *progress) planLines(public *gimbal.Plan) string {
 	}
 	what, unit := public.Kernels+" kernels, "+public.Precision, "thread"
 	if public.Device != "" {
-		what, unit = public.Kernels+", "+public.Precision+", "+cmp.Or(public.Attention, "untested")+" attention", "device"
+		what, unit = public.Kernels+", "+public.Precision+", "+public.Attention+" attention", "device"
 	}
-	row("machine", "%s, %s; %s of memory%s", what, runs.Plural(public.Workers, unit), runs.Size(public.MemoryBytes), time)
+	long("machine", fmt.Sprintf("%s, %s; %s of memory%s", what, runs.Plural(public.Workers, unit),
+		runs.Size(public.MemoryBytes), time))
 	if public.Dir != "" {
 		row("run", "saved to %s", public.Dir)
 	}

@@ -19,6 +19,7 @@ type trainCmd struct {
 	From   string   `help:"Run or checkpoint to start from: weights, shape and tokenizer." placeholder:"CHECKPOINT"`
 	Inject []string `help:"Plant a fault at a step to test the guard; repeatable." placeholder:"FAULT@STEP" sep:"none"`
 	DryRun bool     `help:"Print the plan and what the checks find, and stop."`
+	Target string   `help:"With --dry-run: plan for a card that is not here, such as h100." placeholder:"CARD"`
 	JSON   bool     `name:"json" help:"Print the result as JSON."`
 }
 
@@ -82,6 +83,9 @@ func (c *trainCmd) Run(e *env) error {
 	}
 	opt.Data = append(opt.Data, c.Text...)
 	opt.Out, opt.From, opt.Inject, opt.Progress = c.Out, c.From, c.Inject, e.progress.tell
+	if opt.Target = c.Target; c.Target != "" && !c.DryRun {
+		return usageError("--target: a card that is not here can only be planned for, with --dry-run")
+	}
 	if c.DryRun {
 		d, err := gimbal.Check(e.ctx, opt)
 		e.progress.end()
@@ -110,7 +114,7 @@ func (p *progress) dry(w io.Writer, d *gimbal.Diagnosis) {
 	out.run.checks = d.Checks
 	out.run.clock.start(d.Plan)
 	out.planned(d.Plan)
-	if p.level < verbose {
+	if p.level < verbose && len(d.Checks) > 0 {
 		out.say("checks   " + wrap(countChecks(d.Checks)+"; \"gimbal doctor\" prints all", pageWidth-9, 9, 0))
 	}
 }

@@ -117,8 +117,8 @@ func init() {
 }
 
 func peer(t *testing.T, name string) Options {
-	return Options{Plugin: "plugin.so", Helper: os.Args[0], Env: []string{testPeer + "=" + name}, Limit: 5 * time.Second,
-		Cache: t.TempDir()}
+	return Options{Plugin: "plugin.so", Helper: os.Args[0], Env: []string{testPeer + "=" + name}, Cache: t.TempDir(),
+		Limit: 5 * time.Second}
 }
 
 // TestBadPeers starts programs in place of gimbal-device that are another version or make no sense.
@@ -147,7 +147,8 @@ func TestBadPeers(t *testing.T) {
 		t.Errorf("no helper: %v", err)
 	}
 	s := openOptions(t, peer(t, "memory"))
-	if _, err := s.Compile(t.Context(), twice); err == nil || !strings.Contains(err.Error(), "said to be in shared memory") {
+	_, err = s.Compile(t.Context(), twice)
+	if err == nil || !strings.Contains(err.Error(), "said to be in shared memory") {
 		t.Errorf("memory that is not there: %v", err)
 	}
 }
@@ -228,13 +229,16 @@ func TestErrors(t *testing.T) {
 	two.Devices = 2
 	e := must[*Executable](t)(s.Compile(ctx, twice))
 	x := must[Array](t)(s.Upload(ctx, four, 1, make([]byte, 16)))
+	compile := func(p graph.Program) error { _, err := s.Compile(ctx, p); return err }
+	upload := func(shape graph.Shape, n int) error { _, err := s.Upload(ctx, shape, 1, make([]byte, n)); return err }
+	run := func(e *Executable, in Array) error { _, err := s.Run(ctx, e, []Array{in}); return err }
 	for want, do := range map[string]func() error{
-		"stablehlo.ad":                          func() error { _, err := s.Compile(ctx, bad); return err },
-		"2 devices are wanted, and there are 1": func() error { _, err := s.Compile(ctx, two); return err },
-		"no type is called":                     func() error { _, err := s.Upload(ctx, graph.Shape{Type: "x"}, 1, nil); return err },
-		"15 bytes of data":                      func() error { _, err := s.Upload(ctx, four, 1, make([]byte, 15)); return err },
-		"no array 999":                          func() error { _, err := s.Run(ctx, e, []Array{{ID: 999}}); return err },
-		"no program 999":                        func() error { _, err := s.Run(ctx, &Executable{ID: 999, Program: twice}, []Array{x}); return err },
+		"stablehlo.ad":                          func() error { return compile(bad) },
+		"2 devices are wanted, and there are 1": func() error { return compile(two) },
+		"no type is called":                     func() error { return upload(graph.Shape{Type: "x"}, 0) },
+		"15 bytes of data":                      func() error { return upload(four, 15) },
+		"no array 999":                          func() error { return run(e, Array{ID: 999}) },
+		"no program 999":                        func() error { return run(&Executable{ID: 999, Program: twice}, x) },
 		"on device 1":                           func() error { return s.Fetch(ctx, x, 1, make([]byte, 16)) },
 		"fetch tensor<4xf32>":                   func() error { return s.Fetch(ctx, x, 0, make([]byte, 15)) },
 	} {
@@ -269,7 +273,8 @@ func TestEndsWithParent(t *testing.T) {
 	}
 	_ = parent.Wait()
 	for range 500 {
-		if data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child)); err != nil || strings.Contains(string(data), ") Z ") {
+		data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child))
+		if err != nil || strings.Contains(string(data), ") Z ") { // gone, or nobody has asked yet how it ended
 			return
 		}
 		time.Sleep(10 * time.Millisecond)

@@ -24,8 +24,8 @@ func BenchmarkRun(b *testing.B) {
 				types += sep + "tensor<4xf32>"
 				p.In, p.Out = append(p.In, four), append(p.Out, four)
 			}
-			p.Text = fmt.Sprintf("module @m attributes {mhlo.num_replicas = 1 : i32} {\nfunc.func public @main(%s) -> (%s) {\n"+
-				"  return %s : %s\n}\n}\n", args, types, names, types)
+			p.Text = fmt.Sprintf("module @m attributes {mhlo.num_replicas = 1 : i32} {\n"+
+				"func.func public @main(%s) -> (%s) {\n  return %s : %s\n}\n}\n", args, types, names, types)
 			e := must[*Executable](b)(s.Compile(b.Context(), p))
 			in := make([]Array, n)
 			for i := range in {

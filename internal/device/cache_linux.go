@@ -47,7 +47,7 @@ func openCache(o Options, p Plugin) cache {
 	if p.Platform == "cpu" { // its programs are for one processor
 		host, _ = os.Hostname()
 	}
-	driver, _ := os.ReadFile("/proc/driver/nvidia/version") // these are not part of the plugin, and choose multiplies too
+	driver, _ := os.ReadFile("/proc/driver/nvidia/version") // it and the libraries have a say in what is compiled
 	libraries, _ := filepath.Glob(filepath.Join(site(o.Plugin), "nvidia_*.dist-info"))
 	return cache{dir, fmt.Sprintf("%#v", []any{wire.Build(), plugin.Size(), plugin.ModTime().UnixNano(), p.Platform,
 		p.Version, p.API, p.Devices[0].Kind, len(p.Devices), o.Target, host, o.Env, os.Getenv("XLA_FLAGS"),

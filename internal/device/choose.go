@@ -48,7 +48,7 @@ func automatic(ctx context.Context, n config.Numeric, note func(string, ...any))
 			continue
 		}
 		n.Device = f.Path
-		s, options, err := Start(ctx, n, "")
+		s, options, err := openNamed(ctx, n, "")
 		if err == nil {
 			options.Note = note
 			o := New(s, options)
@@ -82,16 +82,32 @@ func small(hw engine.Hardware) engine.Spec {
 	return s
 }
 
-// Start opens a session on the devices that n names, or one that compiles for a card that is not there, one of Targets.
-// It fails with a *config.Error where there are none.
-func Start(ctx context.Context, n config.Numeric, target string) (Session, EngineOptions, error) {
-	o := Options{Plugin: n.Device, Devices: cmp.Or(n.Devices, -1), Target: target}
-	fail := func(err error) (Session, EngineOptions, error) {
-		if errors.Is(err, ErrLost) || ctx.Err() != nil {
-			return nil, EngineOptions{}, err
-		}
-		return nil, EngineOptions{}, &config.Error{Faults: []config.Fault{{Key: "numeric.device", Text: err.Error()}}}
+// Target returns an opener that measures for cards that are not there, of the kind that target names among Targets. Its
+// engines cannot be opened.
+func Target(ctx context.Context, n config.Numeric, target string, note func(string, ...any)) (engine.Opener, error) {
+	if n.Device == "cpu" {
+		n.Device = "auto"
 	}
+	s, o, err := Start(ctx, n, target)
+	if err != nil {
+		return nil, err
+	}
+	o.Note, o.Untested = note, true
+	return New(s, o), nil
+}
+
+// Start opens a session on the devices that n names, or one that compiles for cards that are not there: target is one
+// of Targets. It fails with a *config.Error where there are none.
+func Start(ctx context.Context, n config.Numeric, target string) (Session, EngineOptions, error) {
+	s, o, err := openNamed(ctx, n, target)
+	if err != nil && !errors.Is(err, ErrLost) && ctx.Err() == nil {
+		err = &config.Error{Faults: []config.Fault{{Key: "numeric.device", Text: err.Error()}}}
+	}
+	return s, o, err
+}
+
+func openNamed(ctx context.Context, n config.Numeric, target string) (Session, EngineOptions, error) {
+	o := Options{Plugin: n.Device, Devices: cmp.Or(n.Devices, -1), Target: target}
 	if !strings.ContainsAny(n.Device, `/\`) {
 		o.Plugin = ""
 		for _, f := range Find(true) {
@@ -100,13 +116,13 @@ func Start(ctx context.Context, n config.Numeric, target string) (Session, Engin
 			}
 		}
 		if o.Plugin == "" {
-			return fail(fmt.Errorf("no plugin for %s was found; \"gimbal device\" says where it looked; to install one: %s",
-				n.Device, Install(cmp.Or(strings.TrimPrefix(n.Device, "auto"), Kinds()[0]))))
+			return nil, EngineOptions{}, fmt.Errorf("no plugin was found; \"gimbal device\" says where it looked; to install "+
+				"one: %s", cmp.Or(Install(n.Device), Install(Kinds()[0])))
 		}
 	}
 	path, err := filepath.Abs(o.Plugin)
 	if err != nil {
-		return fail(err)
+		return nil, EngineOptions{}, err
 	}
 	o.Plugin = path
 	flags := os.Getenv("XLA_FLAGS")
@@ -115,8 +131,5 @@ func Start(ctx context.Context, n config.Numeric, target string) (Session, Engin
 		flags = strings.TrimSpace(sameBits + " " + flags)
 	}
 	s, err := Open(ctx, o)
-	if err != nil {
-		return fail(err)
-	}
-	return s, EngineOptions{Devices: n.Devices, Flags: flags}, nil
+	return s, EngineOptions{Devices: n.Devices, Flags: flags}, err
 }

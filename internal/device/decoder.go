@@ -36,7 +36,7 @@ func (e *deviceEngine) Decoder(rows, capacity int) (generate.Decoder, error) {
 	if rows < 1 || capacity < 1 || capacity > e.spec.Arch.Context {
 		panic("device: decoder of no rows or beyond the context")
 	}
-	devices := e.opener.options.Devices
+	devices := e.pass.Devices
 	of := graph.Decode{Arch: e.spec.Arch, Mode: e.spec.Mode, Rows: up(rows, devices), Capacity: capacity,
 		Devices: devices}
 	if e.pool == nil {
@@ -115,9 +115,9 @@ func (d *decoder) extend(ctx context.Context, runs []reading, logits []float32) 
 		}
 	}
 	shape := graph.Shape{Type: graph.I32, Dims: []int{of.Rows, width}}
-	in, err := d.e.opener.session.Upload(ctx, shape, of.Devices, bytesOf(rows))
+	in, err := d.e.put(ctx, shape, bytesOf(rows))
 	if err != nil {
-		return nil, fmt.Errorf("device: upload: %w", err)
+		return nil, err
 	}
 	inputs := []Array{in}
 	kind := fmt.Sprintf("decode %d of %d, %d at once", of.Rows, of.Capacity, of.Tokens)

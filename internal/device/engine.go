@@ -150,14 +150,14 @@ func (e *deviceEngine) ask(ctx context.Context, kind string, text func() graph.P
 	if err != nil {
 		return err
 	}
-	return e.take(ctx, out, dst...)
+	return e.take(ctx, 0, out, dst...)
 }
 
-// take fetches arrays from the first device and gives them back.
-func (e *deviceEngine) take(ctx context.Context, arrays []Array, dst ...[]byte) (err error) {
+// take fetches arrays from a device and gives them back.
+func (e *deviceEngine) take(ctx context.Context, device int, arrays []Array, dst ...[]byte) (err error) {
 	for i, a := range arrays {
 		if err == nil {
-			err = e.fetch(ctx, a, 0, dst[i])
+			err = e.fetch(ctx, a, device, dst[i])
 		}
 	}
 	return errors.Join(err, e.free(&arrays))
@@ -165,15 +165,23 @@ func (e *deviceEngine) take(ctx context.Context, arrays []Array, dst ...[]byte) 
 
 // zeros makes arrays whose elements are all zero.
 func (e *deviceEngine) zeros(ctx context.Context, what string, shapes []graph.Shape) ([]Array, error) {
-	return e.runOf(ctx, "zeros of "+what, func() graph.Program { return graph.Zeros(shapes, e.opener.options.Devices) })
+	return e.runOf(ctx, "zeros of "+what, func() graph.Program { return graph.Zeros(shapes, e.pass.Devices) })
 }
 
-// upload makes an array of numbers, of the given shape, that is the same on every device. The list has one element.
-func (e *deviceEngine) upload(ctx context.Context, values []float32, dims ...int) ([]Array, error) {
-	a, err := e.opener.session.Upload(ctx, graph.Shape{Type: graph.F32, Dims: dims}, e.opener.options.Devices,
-		bytesOf(values))
+// put makes an array: of a part for each device, or of one that is the same on all.
+func (e *deviceEngine) put(ctx context.Context, s graph.Shape, data []byte) (Array, error) {
+	a, err := e.opener.session.Upload(ctx, s, e.pass.Devices, data)
 	if err != nil {
-		return nil, fmt.Errorf("device: upload: %w", err)
+		return a, fmt.Errorf("device: upload: %w", err)
+	}
+	return a, nil
+}
+
+// numbers makes an array of the given shape that is the same on every device. The list has one element.
+func (e *deviceEngine) numbers(ctx context.Context, values []float32, dims ...int) ([]Array, error) {
+	a, err := e.put(ctx, graph.Shape{Type: graph.F32, Dims: dims}, bytesOf(values))
+	if err != nil {
+		return nil, err
 	}
 	return []Array{a}, nil
 }

@@ -13,6 +13,7 @@ import (
 type EngineOptions struct {
 	Devices   int                              // that train together; 0: all of the session
 	Attention string                           // plain, blocks or cudnn; empty: the fastest that passes its test
+	Untested  bool                             // Attention is not tested: nothing can run
 	Flags     string                           // of the compiler: the bits depend on them
 	Note      func(format string, args ...any) // told what was chosen; nil: nobody
 }
@@ -95,13 +96,12 @@ func (o *opener) Estimate(s engine.Spec) engine.Memory {
 	return m
 }
 
-// Measurer is an opener that knows the memory of what it has compiled.
+// Measurer is an opener that asks the compiler.
 type Measurer interface {
-	// Measure compiles the pass of a spec and returns the memory of an engine on each device.
-	Measure(ctx context.Context, s engine.Spec) (engine.Memory, error)
+	Measure(context.Context, engine.Spec) (engine.Memory, error)
 }
 
-// Measure implements Measurer.
+// Measure compiles the pass of a spec and returns the memory of an engine on each device.
 func (o *opener) Measure(ctx context.Context, s engine.Spec) (m engine.Memory, err error) {
 	m = o.Estimate(s)
 	attention, err := o.attentionOf(ctx, s)
@@ -113,7 +113,8 @@ func (o *opener) Measure(ctx context.Context, s engine.Spec) (m engine.Memory, e
 	if s.Forward {
 		kind = "forward"
 	}
-	x, err := e.program(ctx, kind, e.pass.Rows, s.Arch.Dropout > 0 && !s.Forward)
+	e.pass.Dropout = s.Arch.Dropout > 0 && !s.Forward
+	x, err := e.program(ctx, kind, e.pass)
 	if err == nil {
 		m.Model = x.Memory.Peak()
 	}

@@ -63,7 +63,7 @@ func (e *deviceEngine) inspectPasses(ctx context.Context, r *engine.Inspection) 
 	}
 	first := e.spec.Arch.Layers + 1 // the head
 	for _, run := range e.passes[r.Pass].runs {
-		for d := range e.opener.options.Devices {
+		for d := range e.pass.Devices {
 			isFinite := make([]byte, run.out[1].Bytes()) // embedding, blocks, nats
 			if err := e.fetch(ctx, run.out[1], d, isFinite); err != nil {
 				return err
@@ -174,10 +174,10 @@ func (e *deviceEngine) harmGradients(ctx context.Context, change func(t engine.T
 	var failed error
 	err := e.eachGradient(ctx, func(i int, values []float32) bool {
 		change(e.info.Tensors[i], values)
-		devices := e.opener.options.Devices
+		devices := e.pass.Devices
 		all := append(values, make([]float32, (devices-1)*len(values))...)
 		var a Array
-		if a, failed = e.opener.session.Upload(ctx, e.grads[i].Shape, devices, bytesOf(all)); failed == nil {
+		if a, failed = e.put(ctx, e.grads[i].Shape, bytesOf(all)); failed == nil {
 			changed = append(changed, a)
 		}
 		return failed == nil

@@ -22,7 +22,7 @@ func (e *deviceEngine) probe(ctx context.Context, in engine.Input) (v engine.Val
 		return v, err
 	}
 	r := packRows(in, p.Length, 0)
-	r.grow(p.Devices, in)
+	r.grow(in, p.Devices, 0)
 	rows, err := e.uploadRows(ctx, p, r, 0)
 	if err == nil {
 		var out []Array
@@ -40,7 +40,7 @@ func (e *deviceEngine) readProbe(ctx context.Context, out []Array, n int) (v eng
 		results[i] = make([]float32, a.Bytes()/4)
 		raw[i] = bytesOf(results[i])
 	}
-	if err := e.take(ctx, out, raw...); err != nil {
+	if err := e.take(ctx, 0, out, raw...); err != nil {
 		return v, err
 	}
 	s := &engine.ProbeStats{}

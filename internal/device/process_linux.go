@@ -184,19 +184,25 @@ type request struct {
 }
 
 func (r *request) wait(ctx context.Context) (wire.Answer, error) {
-	timer := time.NewTimer(time.Until(r.deadline))
+	timer, late := time.NewTimer(time.Until(r.deadline)), false
 	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return wire.Answer{}, ctx.Err()
-	case <-timer.C:
-		return wire.Answer{}, r.lose(os.ErrDeadlineExceeded)
-	case a := <-r.answers:
-		if a.err != nil {
-			return wire.Answer{}, r.lose(a.err)
+	for {
+		select {
+		case <-ctx.Done():
+			return wire.Answer{}, ctx.Err()
+		case <-timer.C:
+			if late {
+				return wire.Answer{}, r.lose(os.ErrDeadlineExceeded)
+			}
+			late = true // where this process was stopped for a while, the answer is there
+			timer.Reset(time.Second)
+		case a := <-r.answers:
+			if a.err != nil {
+				return wire.Answer{}, r.lose(a.err)
+			}
+			r.owed = nil
+			return a.Answer, nil
 		}
-		r.owed = nil
-		return a.Answer, nil
 	}
 }
 

@@ -74,7 +74,7 @@ func (e *deviceEngine) norms(ctx context.Context, p engine.Proposal) (said graph
 
 // propose describes the update and keeps Muon's directions for Commit.
 func (e *deviceEngine) propose(ctx context.Context, p engine.Proposal) (said graph.Report, err error) {
-	numbers, err := e.upload(ctx, e.opt.Numbers(p.Step, p.LR, p.Clip), 5)
+	numbers, err := e.numbers(ctx, e.opt.Numbers(p.Step, p.LR, p.Clip), 5)
 	if err != nil {
 		return said, err
 	}
@@ -86,7 +86,7 @@ func (e *deviceEngine) propose(ctx context.Context, p engine.Proposal) (said gra
 	e.free(&e.proposed.directions)
 	e.proposed.directions = out[1:]
 	values := make([]float32, out[0].Bytes()/4)
-	if err := e.take(ctx, out[:1], bytesOf(values)); err != nil {
+	if err := e.take(ctx, 0, out[:1], bytesOf(values)); err != nil {
 		return said, err
 	}
 	said = e.opt.ReadReport(values)
@@ -100,7 +100,7 @@ func (e *deviceEngine) tensorStats(ctx context.Context, p engine.Proposal, r *en
 	if r.GradNorm-r.GradNorm != 0 {
 		scale = 0
 	}
-	numbers, err := e.upload(ctx, e.opt.Numbers(p.Step, p.LR, scale), 5)
+	numbers, err := e.numbers(ctx, e.opt.Numbers(p.Step, p.LR, scale), 5)
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func (e *deviceEngine) factors(ctx context.Context, factors []float64) ([]Array,
 	for i, f := range factors {
 		values[i] = float32(f)
 	}
-	return e.upload(ctx, values, len(values))
+	return e.numbers(ctx, values, len(values))
 }
 
 // Commit implements engine.Engine. It does not wait for the devices.
@@ -157,7 +157,7 @@ func (e *deviceEngine) Commit(u engine.Update) (lr float64, err error) {
 	if err := e.reduce(ctx); err != nil {
 		return 0, err
 	}
-	numbers, err := e.upload(ctx, e.opt.Numbers(u.Step, u.LR, u.Scale), 5)
+	numbers, err := e.numbers(ctx, e.opt.Numbers(u.Step, u.LR, u.Scale), 5)
 	if err != nil {
 		return 0, err
 	}
@@ -185,7 +185,7 @@ func (e *deviceEngine) reduce(ctx context.Context) error {
 	if err := e.needGrads(ctx); err != nil || e.reduced != nil {
 		return err
 	}
-	if e.opener.options.Devices == 1 {
+	if e.pass.Devices == 1 {
 		e.reduced = e.grads
 		return nil
 	}
@@ -196,7 +196,7 @@ func (e *deviceEngine) reduce(ctx context.Context) error {
 
 // changed forgets what was computed from gradients that have changed since.
 func (e *deviceEngine) changed() {
-	if e.opener.options.Devices > 1 {
+	if e.pass.Devices > 1 {
 		e.free(&e.reduced)
 	}
 	e.reduced = nil

@@ -1,7 +1,6 @@
 package device
 
 import (
-	"slices"
 	"testing"
 
 	"gimbal/internal/engine"
@@ -29,13 +28,10 @@ func TestPack(t *testing.T) {
 		in.Dropout[s] = rng.New(1, rng.Dropout).Sub(uint64(s))
 	}
 	r := packRows(in, 9, 0)
-	if !slices.Equal(r.used, []int{9, 8, 8}) || len(r.tokens) != 27 {
-		t.Errorf("used %v", r.used)
+	if two := packRows(in, 9, 2); r.count != 3 || len(r.tokens) != 27 || two.places[5].at != 2*9+8 {
+		t.Errorf("%d rows; with at most two sequences in each %+v", r.count, two.places)
 	}
-	if two := packRows(in, 9, 2); !slices.Equal(two.used, []int{8, 8, 9}) {
-		t.Errorf("used %v with at most two sequences in a row", two.used)
-	}
-	r.grow(4, in)
+	r.grow(in, 4, 0)
 	taken := 0
 	for s, p := range r.places {
 		if want := []int{0, 1, 0, 1, 2, 0}[s]; p.at/9 != want || p.lo != int(in.Bounds[s]) || p.hi != int(in.Bounds[s+1]) {
@@ -72,23 +68,4 @@ func TestPack(t *testing.T) {
 		}
 	}()
 	packRows(in, 7, 0)
-}
-
-// Rows go to the devices in turn, and come back to their places.
-func TestDeal(t *testing.T) {
-	all := []int32{0, 1, 10, 11, 20, 21, 30, 31, 40, 41, 50, 51, 60, 61, 70, 71}
-	if got := deal(all, 2, 2, 1, 2); !slices.Equal(got, []int32{20, 21, 40, 41, 30, 31, 50, 51}) {
-		t.Error(got)
-	}
-	for _, devices := range []int{1, 2, 4} {
-		back := make([]int32, len(all))
-		n := 8 / devices
-		dealt := deal(all, 2, devices, 0, n)
-		for d := range devices {
-			collect(back, dealt[d*n*2:(d+1)*n*2], 2, devices, d, 0)
-		}
-		if !slices.Equal(back, all) {
-			t.Errorf("%d devices: %v", devices, back)
-		}
-	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 
 	"gimbal/internal/engine"
 	"gimbal/internal/graph"
@@ -14,55 +13,40 @@ import (
 	"gimbal/internal/rng"
 )
 
-// SelfTest implements engine.Opener.
+// SelfTest implements engine.Opener. Every device makes the multiplies.
 func (o *opener) SelfTest(s engine.Spec) (difference string) {
-	var failed error
-	multiply := func(w, x, dy []float32, n, out, in int) (y, dx, dw []float32) {
-		y, dx, dw = make([]float32, n*out), make([]float32, n*in), make([]float32, out*in)
-		failed = o.multiply(s.Mode, [3]int{n, out, in}, [][]float32{w, x, dy}, [][]float32{y, dx, dw})
-		return y, dx, dw
-	}
-	difference = engine.CompareMultiplies(multiply, s, o.numerics(s.Mode))
-	if failed != nil {
-		return failed.Error()
-	}
-	return difference
-}
-
-// multiply runs the three multiplies of training on every device and copies their results, which must be the same.
-func (o *opener) multiply(mode string, size [3]int, in, out [][]float32) (err error) {
-	ctx, devices := context.Background(), o.options.Devices
-	x, err := o.session.Compile(ctx, graph.Multiplies(mode, size[0], size[1], size[2], devices))
-	if err != nil {
-		return fmt.Errorf("device: compile a multiply: %w", err)
-	}
-	var arrays []Array
-	defer func() { err = errors.Join(err, o.session.Free(arrays...)) }()
-	for i, values := range in {
-		a, err := o.session.Upload(ctx, x.In[i], devices, bytesOf(values))
+	e, ctx := o.engine(s, graph.Plain), context.Background()
+	for device := range o.options.Devices {
+		var err error
+		difference = engine.CompareMultiplies(func(w, x, dy []float32, n, out, in int) (y, dx, dw []float32) {
+			y, dx, dw = make([]float32, n*out), make([]float32, n*in), make([]float32, out*in)
+			var results, a, b, c []Array
+			defer e.free(&a, &b, &c)
+			a, err = e.numbers(ctx, w, out, in)
+			if err == nil {
+				b, err = e.numbers(ctx, x, n, in)
+			}
+			if err == nil {
+				c, err = e.numbers(ctx, dy, n, out)
+			}
+			if err == nil {
+				results, err = e.runOf(ctx, "multiplies", func() graph.Program {
+					return graph.Multiplies(s.Mode, n, out, in, o.options.Devices)
+				}, a, b, c)
+			}
+			if err == nil {
+				err = e.take(ctx, device, results, bytesOf(y), bytesOf(dx), bytesOf(dw))
+			}
+			return y, dx, dw
+		}, s, o.numerics(s.Mode))
 		if err != nil {
-			return fmt.Errorf("device: upload: %w", err)
+			return err.Error()
 		}
-		arrays = append(arrays, a)
-	}
-	results, err := o.session.Run(ctx, x, arrays)
-	if err != nil {
-		return fmt.Errorf("device: run a multiply: %w", err)
-	}
-	arrays = append(arrays, results...)
-	for i, dst := range out {
-		for d := range devices {
-			got := make([]float32, len(dst))
-			if err := o.session.Fetch(ctx, results[i], d, bytesOf(got)); err != nil {
-				return fmt.Errorf("device: fetch: %w", err)
-			}
-			if d > 0 && !slices.Equal(got, dst) {
-				return fmt.Errorf("device %d multiplies otherwise than the first", d)
-			}
-			copy(dst, got)
+		if difference != "" {
+			return difference
 		}
 	}
-	return nil
+	return ""
 }
 
 // shortRows is the length up to which plain attention needs little memory and is as fast as attention in blocks.
@@ -85,6 +69,9 @@ func (o *opener) attentionOf(ctx context.Context, s engine.Spec) (attention stri
 		if kind == graph.Plain {
 			break
 		}
+		if o.options.Untested {
+			return kind, nil
+		}
 		key := fmt.Sprint(kind, s.Mode, length, s.Arch.Heads, s.Arch.KVHeads, s.Arch.HeadSize)
 		wrong, known := o.tested[key]
 		if !known {
@@ -106,8 +93,9 @@ func (o *opener) attentionOf(ctx context.Context, s engine.Spec) (attention stri
 	return graph.Plain, nil
 }
 
-// agree is how far gradients may be from those of plain attention, relative to their norm.
-var agree = map[string]float64{model.ModeFP32: 1e-4, model.ModeBF16: 2e-2}
+// agree is how far gradients of matrices may be from those of plain attention, relative to their norm. Where a sequence
+// sees its neighbour they are far from it; that of a bias of keys is nothing but rounding.
+var agree = map[string]float64{model.ModeFP32: 1e-4, model.ModeBF16: 5e-2}
 
 // compareAttention computes the gradients of one block of a spec with a kind of attention and with plain attention, on
 // rows of several sequences.
@@ -130,7 +118,7 @@ func (o *opener) compareAttention(ctx context.Context, kind string, s engine.Spe
 			d := float64(got[i][k]) - float64(w)
 			apart, norm = apart+d*d, norm+float64(w)*float64(w)
 		}
-		if share := math.Sqrt(apart / norm); norm > 0 && !(share <= agree[s.Mode]) {
+		if share := math.Sqrt(apart / norm); len(t.Shape) == 2 && !(share <= agree[s.Mode]) {
 			return fmt.Errorf("the gradient of %s is %.2g away from that of plain attention", t.Name, share)
 		}
 	}
@@ -156,17 +144,15 @@ func (o *opener) gradients(ctx context.Context, attention string, s engine.Spec)
 		return nil, err
 	}
 	length, key := e.pass.Length, rng.New(1, rng.Probe)
-	in := engine.Input{Bounds: []int32{0}, Scale: 1}
-	for range o.options.Devices {
-		for _, n := range []int{length / 2, length / 3, max(1, length/8)} { // and a rest that is empty
-			for range n {
-				a, b := key.Block(uint64(len(in.Tokens)))
-				in.Tokens = append(in.Tokens, int32(a%uint64(s.Arch.Vocab)))
-				in.Labels = append(in.Labels, int32(b%uint64(s.Arch.Vocab)))
-				in.Counts = append(in.Counts, true)
-			}
-			in.Bounds = append(in.Bounds, int32(len(in.Tokens)))
+	in := engine.Input{Bounds: []int32{0}}
+	for i := range 3 * o.options.Devices { // and a rest of each row that is empty
+		for range []int{length / 2, length / 3, max(1, length/8)}[i%3] {
+			a, b := key.Block(uint64(len(in.Tokens)))
+			in.Tokens = append(in.Tokens, int32(a%uint64(s.Arch.Vocab)))
+			in.Labels = append(in.Labels, int32(b%uint64(s.Arch.Vocab)))
+			in.Counts = append(in.Counts, true)
 		}
+		in.Bounds = append(in.Bounds, int32(len(in.Tokens)))
 	}
 	in.Scale = 1 / float64(len(in.Tokens))
 	if _, err := e.Pass(ctx, in, engine.Gradient); err != nil {

@@ -11,7 +11,9 @@ import (
 
 // Session is a process that owns devices, and what lies on them. Calls are made one at a time.
 //
-// An error of the process itself, and of a device that is lost, wraps ErrLost: close the session and open another.
+// An error of the process itself, and of a device that is lost, wraps ErrLost: close the session and open another. That
+// of a device without enough memory wraps ErrMemory. Where ctx ends, Compile returns at once; the other calls do not
+// begin, or end as they would.
 type Session interface {
 	// Plugin describes the plugin and its devices.
 	Plugin() Plugin

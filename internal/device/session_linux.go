@@ -58,8 +58,8 @@ func Open(ctx context.Context, o Options) (_ Session, err error) {
 	if len(there) < o.Devices {
 		return nil, fmt.Errorf("%d devices are wanted, and %s has %d", o.Devices, clean(o.Plugin), len(there))
 	}
-	s.plugin = Plugin{Path: o.Plugin, Platform: clean(a.Platform), Version: clean(a.Version), API: clean(a.API),
-		Devices: there}
+	s.plugin = Plugin{Path: o.Plugin, Platform: cmp.Or(clean(a.Platform), o.kind()), Version: clean(a.Version),
+		API: clean(a.API), Devices: there}
 	s.cache = openCache(o, s.plugin)
 	return s, nil
 }
@@ -77,8 +77,8 @@ func begin(ctx context.Context, o Options) (*process, error) {
 	hello := wire.Request{Op: wire.Hello, Protocol: wire.Protocol, Build: wire.Build()}
 	a, err := p.ask(ctx, "start "+clean(path), o.Limit, hello, nil)
 	if err == nil && (a.Protocol != wire.Protocol || a.Build != wire.Build()) {
-		err = fmt.Errorf("%s is version %s (protocol %d), and this program is %s (protocol %d): build both from one source",
-			clean(path), clean(a.Build), a.Protocol, wire.Build(), wire.Protocol)
+		err = fmt.Errorf("%s is version %s (protocol %d), and this program is %s (protocol %d): "+
+			"build both from one source", clean(path), clean(a.Build), a.Protocol, wire.Build(), wire.Protocol)
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.close())

@@ -54,7 +54,8 @@ func.func public @main(%%0: tensor<4xf32>, %%1: tensor<4xf32>) -> (tensor<4xf32>
 	out := must[[]Array](t)(s.Run(t.Context(), e, []Array{x, y}))
 	got := make([]byte, 16)
 	for d := range n {
-		for i, want := range [][]byte{floats(total...), floats(float32(d*10+1), float32(d*10+3), float32(d*10+5), float32(d*10+7))} {
+		f := float32(d * 10)
+		for i, want := range [][]byte{floats(total...), floats(f+1, f+3, f+5, f+7)} {
 			if err := s.Fetch(t.Context(), out[i], d, got); err != nil {
 				t.Fatal(err)
 			}

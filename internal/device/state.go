@@ -55,9 +55,9 @@ func (e *deviceEngine) uploadParams(ctx context.Context) error {
 	p := e.host.params
 	for i, s := range e.shapes() {
 		v := p.Views[i]
-		a, err := e.opener.session.Upload(ctx, s, e.opener.options.Devices, bytesOf(p.Flat[v.Lo:v.Hi]))
+		a, err := e.put(ctx, s, bytesOf(p.Flat[v.Lo:v.Hi]))
 		if err != nil {
-			return fmt.Errorf("device: upload %s: %w", v.Name, err)
+			return err
 		}
 		e.params = append(e.params, a)
 	}
@@ -67,15 +67,15 @@ func (e *deviceEngine) uploadParams(ctx context.Context) error {
 // uploadSlots overwrites the slots by the copy here: on several devices each gets its part.
 func (e *deviceEngine) uploadSlots(ctx context.Context) error {
 	e.free(&e.slots)
-	devices := e.opener.options.Devices
+	devices := e.pass.Devices
 	for i, s := range e.opt.Slots() {
 		data := e.host.slots[i]
 		if n := devices * s.Shape.Bytes() / 4; n > len(data) {
 			data = append(slices.Clip(data), make([]float32, n-len(data))...)
 		}
-		a, err := e.opener.session.Upload(ctx, s.Shape, devices, bytesOf(data))
+		a, err := e.put(ctx, s.Shape, bytesOf(data))
 		if err != nil {
-			return fmt.Errorf("device: upload %s of %s: %w", s.Name, e.info.Tensors[s.Tensor].Name, err)
+			return err
 		}
 		e.slots = append(e.slots, a)
 	}
@@ -96,7 +96,7 @@ func (e *deviceEngine) fetchParams(ctx context.Context) (*model.Params[float32],
 // fetchShards copies a tensor of which each device holds an equal part, the last one filled up.
 func (e *deviceEngine) fetchShards(ctx context.Context, a Array, dst []float32) error {
 	part := a.Shape.Bytes() / 4
-	for d := range e.opener.options.Devices {
+	for d := range e.pass.Devices {
 		mine := dst[min(d*part, len(dst)):min((d+1)*part, len(dst))]
 		if len(mine) == part {
 			if err := e.fetch(ctx, a, d, bytesOf(mine)); err != nil {

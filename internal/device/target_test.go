@@ -21,7 +21,8 @@ func TestTarget(t *testing.T) {
 	p := graph.Program{Name: "product", Devices: 1, In: []graph.Shape{square}, Out: []graph.Shape{square},
 		Text: `module @product attributes {mhlo.num_replicas = 1 : i32} {
 func.func public @main(%0: tensor<512x512xf32>) -> (tensor<512x512xf32>) {
-  %1 = stablehlo.dot_general %0, %0, contracting_dims = [1] x [0] : (tensor<512x512xf32>, tensor<512x512xf32>) -> tensor<512x512xf32>
+  %1 = stablehlo.dot_general %0, %0, contracting_dims = [1] x [0]
+    : (tensor<512x512xf32>, tensor<512x512xf32>) -> tensor<512x512xf32>
   %2 = stablehlo.sine %1 : tensor<512x512xf32>
   return %2 : tensor<512x512xf32>
 }
@@ -29,6 +30,9 @@ func.func public @main(%0: tensor<512x512xf32>) -> (tensor<512x512xf32>) {
 `}
 	for _, cached := range []bool{false, true} {
 		s := openOptions(t, o)
+		if s.Plugin().Platform != "cuda" {
+			t.Errorf("platform %q", s.Plugin().Platform)
+		}
 		if d := s.Plugin().Devices; len(d) != 1 || d[0].Kind != "NVIDIA H100 80GB HBM3" || d[0].Memory>>30 != 71 {
 			t.Errorf("devices %+v", d)
 		}

@@ -8,7 +8,7 @@ import (
 // Sizes of attention in blocks. They are constants of the numerics.
 const (
 	blockQueries = 128 // of one block
-	blockStrips  = 4   // parts of a row whose blocks look at the same keys: later keys are left out
+	blockStrips  = 2   // parts of a row whose blocks look at the same keys: later keys are left out
 )
 
 // attention is causal grouped-query attention inside sequences: out (N, H·D) of q (N, H, D), k and v (N, KV, D). q is

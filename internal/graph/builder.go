@@ -133,7 +133,7 @@ func (b *builder) integers(t Type, n []uint64) value {
 	return b.put(t, []int{len(n)}, "stablehlo.constant dense<%s> : %s", list(n), Shape{t, []int{len(n)}})
 }
 
-// zeros is a value of floating-point numbers that are all 0.
+// zeros is a value of numbers that are all 0.
 func (b *builder) zeros(t Type, dims ...int) value { return b.cast(b.constant(0, dims...), t) }
 
 // cast rounds or converts x to t.

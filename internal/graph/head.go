@@ -1,7 +1,11 @@
 package graph
 
-// headLogits is about how many logits of a piece are there at once.
-const headLogits = 1 << 27
+import "math"
+
+const (
+	headLogits = 1 << 27 // about how many logits of a piece are there at once
+	headAlign  = 64      // matrix units are fast with multiples of it
+)
 
 // head is the last multiply and cross-entropy, in pieces of positions: (N, V) is never there whole. It returns nats,
 // logZ and the largest logit of each position (N), zero where it does not count; and with a scale, it adds to the
@@ -10,38 +14,37 @@ const headLogits = 1 << 27
 // Formula: as nn.Head.
 func (s *pass) head(x, scale value) (nats, logZ, top, dx value) {
 	gradient := scale.Type != ""
-	c, v := s.Arch.Width, s.Arch.Vocab
+	c, v := s.Arch.Width, (s.Arch.Vocab+headAlign-1)/headAlign*headAlign
 	piece := s.Piece
 	if piece == 0 {
 		pieces := (s.n*v + headLogits - 1) / headLogits
-		piece = ((s.n+pieces-1)/pieces + 63) / 64 * 64
+		piece = ((s.n+pieces-1)/pieces + headAlign - 1) / headAlign * headAlign
 	}
 	pieces := (s.n + piece - 1) / piece
-	whole := func(x value) value { // with places that do not count up to a whole number of pieces
-		if dims := append([]int{pieces*piece - s.n}, x.Dims[1:]...); dims[0] > 0 {
-			return s.concat(0, x, s.zeros(x.Type, dims...))
-		}
-		return x
-	}
 	n := pieces * piece
-	x, w := whole(s.cast(x, s.operand)), s.cast(s.w[s.tensors.head], s.operand)
-	labels, counts := whole(s.labels), whole(s.counts)
+	x, w := s.upTo(n, s.cast(x, s.operand)), s.upTo(v, s.cast(s.w[s.tensors.head], s.operand))
+	labels, counts := s.upTo(n, s.labels), s.upTo(n, s.counts)
 	carried := []value{s.constant(0, n), s.constant(0, n), s.constant(0, n)}
 	if gradient {
-		carried = append(carried, s.zeros(s.operand, n, c), s.g[s.tensors.head])
+		carried = append(carried, s.zeros(s.operand, n, c), s.upTo(v, s.g[s.tensors.head]))
 	}
 	result := s.loop(pieces, carried, func(i value, so []value) []value {
 		at := s.mul(i, s.integer(I32, uint64(piece)))
 		xi := s.part(x, 0, at, piece)
 		z := s.dot(s.operand, xi, w, 0, 1, 1)
 		over := func(x value) value { return s.spread(x, z.Dims, 0) }
+		token := s.count(I32, 1, z.Dims...)
+		if v > s.Arch.Vocab {
+			there := s.compare("LT", token, s.integer(I32, uint64(s.Arch.Vocab), z.Dims...))
+			z = s.choose(there, z, s.constant(math.Inf(-1), z.Dims...))
+		}
 		zero := s.constant(0, piece)
 		counted := s.compare("NE", s.part(counts, 0, at, piece), zero)
 		top := s.largest(z, 1)
 		e := s.unary("exponential", s.sub(z, over(top)))
 		sum := s.sum(e, 1)
 		logZ := s.add(top, s.unary("log", sum))
-		hot := s.compare("EQ", over(s.part(labels, 0, at, piece)), s.count(I32, 1, z.Dims...))
+		hot := s.compare("EQ", over(s.part(labels, 0, at, piece)), token)
 		nats := s.sub(logZ, s.sum(s.choose(hot, z, s.constant(0, z.Dims...)), 1))
 		for j, o := range []value{nats, logZ, top} {
 			so[j] = s.place(so[j], s.choose(counted, o, zero), 0, at)
@@ -61,8 +64,16 @@ func (s *pass) head(x, scale value) (nats, logZ, top, dx value) {
 		result[i] = s.cut(v, 0, 0, s.n)
 	}
 	if gradient {
-		s.g[s.tensors.head] = result[4]
+		s.g[s.tensors.head] = s.cut(result[4], 0, 0, s.Arch.Vocab)
 		dx = s.cast(s.cut(result[3], 0, 0, s.n), F32)
 	}
 	return result[0], result[1], result[2], dx
+}
+
+// upTo adds rows of zeros to x, up to n.
+func (b *builder) upTo(n int, x value) value {
+	if n == x.Dims[0] {
+		return x
+	}
+	return b.concat(0, x, b.zeros(x.Type, append([]int{n - x.Dims[0]}, x.Dims[1:]...)...))
 }

@@ -29,7 +29,9 @@ func TestNamed(t *testing.T) {
 	s := named(&pin, []Option{{Name: "a", Text: "text"}, {Name: "b", Int: -1}, {Name: "c", Ints: []int64{5, 6}},
 		{Name: "d", Float: 1}})
 	all := unsafe.Slice((*namedValue)(s.p), s.n)
-	for i, want := range []struct{ kind, size, word uintptr }{{0, 4, 0}, {1, 1, ^uintptr(0)}, {2, 2, 0}, {3, 1, 0x3f800000}} {
+	for i, want := range []struct{ kind, size, word uintptr }{
+		{0, 4, 0}, {1, 1, ^uintptr(0)}, {2, 2, 0}, {3, 1, 0x3f800000},
+	} {
 		v := all[i]
 		if v.kind != want.kind || v.size != want.size || want.word != 0 && v.word != want.word || v.name.n != 1 ||
 			v.head.size != 56 {

@@ -19,7 +19,8 @@ const MemoryShare = 0.8
 type Request struct {
 	Opener engine.Opener
 	// Engine opens the engine of the run with the weights that it starts from. It is called where something must be
-	// measured: the speed, where no number of steps was given, and the loss at rising rates for the rule probe.
+	// measured: the speed, where no number of steps was given, and the loss at rising rates for the rule probe. nil: it
+	// cannot be opened here.
 	Engine func(engine.Spec) (engine.Engine, error)
 	// Reset puts an engine back to how Engine returned it.
 	Reset func(engine.Engine) error

@@ -195,6 +195,15 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// A run that is planned by time needs an engine to time.
+func TestNothingToTime(t *testing.T) {
+	_, err := draft(t, asked(t, "train.steps=auto")).Make(t.Context(), Request{Opener: machine{}})
+	var faults *config.Error
+	if !errors.As(err, &faults) || faults.Faults[0].Key != "train.steps" {
+		t.Errorf("error %v", err)
+	}
+}
+
 // largeText is a file of a million letters.
 func largeText(t *testing.T) string {
 	t.Helper()

@@ -32,6 +32,9 @@ func (p *Plan) SlowSave() (bytes int64, most time.Duration) {
 // planTime plans the steps by time: a trial measures the pace. Where nobody chose a size, and the time is enough for a
 // larger one than the trial's, it begins again with that. before is the configuration without what the plan decided.
 func (t *trial) planTime(ctx context.Context, before *config.Config) error {
+	if t.request.Engine == nil {
+		return fault("", "train.steps", "nothing can be timed on hardware that is not here: say how many")
+	}
 	pace, given, err := t.measure(ctx)
 	if err != nil {
 		return err

@@ -48,7 +48,8 @@ func TestMessages(t *testing.T) {
 // FuzzRead reads messages that nobody wrote. What can be read can be written and read again.
 func FuzzRead(f *testing.F) {
 	var pipe bytes.Buffer
-	if err := Write(&pipe, Answer{ID: 3, Devices: []Device{{Kind: "x", Limit: 5}}, Memory: Footprint{Code: 1, Out: -1}}); err != nil {
+	a := Answer{ID: 3, Devices: []Device{{Kind: "x", Limit: 5}}, Memory: Footprint{Code: 1, Out: -1}}
+	if err := Write(&pipe, a); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(pipe.Bytes())
