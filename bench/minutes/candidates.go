@@ -7,7 +7,6 @@ type candidate struct {
 	name string
 	set  string // KEY=VALUE of gimbal train, over those of base
 	peer string // recipe of peers.py; empty: Gimbal
-	try  string // GIMBAL_TRY of a build that knows it
 }
 
 // base is what all candidates of Gimbal share: the default run of two slow cores, without what a run writes and may
@@ -33,11 +32,6 @@ var variants = []candidate{
 	{name: "no decay", set: "optim.weight_decay=0"},
 	{name: "betas 0.8 0.95", set: "optim.beta1=0.8 optim.beta2=0.95"},
 	{name: "momentum 0.9", set: "optim.momentum=0.9"},
-	{name: "zero projections", try: "zero"},
-	{name: "cautious decay", try: "cautious"},
-	{name: "NorMuon", try: "normuon"},
-	{name: "soft cap 15", try: "cap"},
-	{name: "value residual", try: "values"},
 	{name: "warmup 20", set: "schedule.warmup=20"},
 	{name: "warmup 50", set: "schedule.warmup=50"},
 	{name: "warmup 100", set: "schedule.warmup=100"},
@@ -70,7 +64,7 @@ func candidates() (all []candidate) {
 		for _, v := range variants {
 			for _, name := range varied {
 				if l.name == name {
-					all = append(all, candidate{name: l.name + ", " + v.name, set: l.set + " " + v.set, try: v.try})
+					all = append(all, candidate{name: l.name + ", " + v.name, set: l.set + " " + v.set})
 				}
 			}
 		}

@@ -21,8 +21,8 @@ const (
 
 // free are the beginnings of settings that a step costs the same with: learners that differ in nothing else share a
 // cost, and so make the same number of steps.
-var free = []string{"schedule.", "optim.lr=", "optim.beta", "optim.weight_decay=", "optim.clip=", "optim.momentum=",
-	"try="}
+var free = []string{"schedule.", "optim.lr=", "optim.beta", "optim.weight_decay=", "optim.clip=",
+	"optim.momentum="}
 
 // costKey names all that a step's cost depends on, beside the machine. Names of candidates are not in it.
 func (j job) costKey() string {
@@ -36,11 +36,7 @@ func (j job) what() []string {
 	if j.peer != "" {
 		return []string{j.peer}
 	}
-	list := j.settings(j.corpus.text)
-	if j.try != "" {
-		list = append(list, "try="+j.try)
-	}
-	return list
+	return j.settings(j.corpus.text)
 }
 
 // cost returns what a step of a learner takes, from the store or measured now: its CPU time over that of the

@@ -56,9 +56,7 @@ func (s *study) train(ctx context.Context, j job, steps int64, dir string) *exec
 	for _, kv := range append(j.settings(j.corpus.text), "eval.every="+n) {
 		args = append(args, "--set", kv)
 	}
-	cmd := command(ctx, s.gimbal, args...)
-	cmd.Env = append(cmd.Env, "GIMBAL_TRY="+j.try)
-	return cmd
+	return command(ctx, s.gimbal, args...)
 }
 
 // peer is the command that trains with another program.

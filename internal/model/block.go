@@ -30,9 +30,6 @@ func (m *Model[T]) attentionHalf(i int, recompute bool) {
 			w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[lo:n], k)
 		m.did(PartHeads)
 	}
-	if kernel.Try("values") {
-		m.mixValues(i)
-	}
 	if m.attention16 != nil {
 		m.attention16.Forward(mat32(s.heads), float32s(s.lse), mat32(s.operands), m.in.Bounds)
 	} else {
@@ -97,9 +94,6 @@ func (m *Model[T]) attentionHalfBack(i int) {
 		q, k, v := splitHeads(m.arch, s.operands, s.qkv)
 		dq, dk, dv := splitHeads(m.arch, b.dqkv, b.dqkv)
 		m.attention.Backward(dq, dk, dv, b.dheads, s.heads, s.lse, q, k, v, m.in.Bounds)
-	}
-	if kernel.Try("values") {
-		m.mixValuesBack(i)
 	}
 	m.did(PartAttentionBackward)
 	for lo := 0; lo < n; lo += m.chunk {
@@ -179,37 +173,5 @@ func (m *Model[T]) mlpHalfBack(i int) {
 	m.did(PartMLPBackWeight)
 	if !m.bf16() { // in full precision dx may be dout, and there is one chunk
 		normBack(0, n)
-	}
-}
-
-// mixValues sets the values of block i, beside the first, to the mean of them and of those of the first block.
-//
-// Source: the value residual of Zhou et al. 2024, arXiv:2410.17897, with both factors one half. In fp32 only.
-func (m *Model[T]) mixValues(i int) {
-	_, _, first := splitHeads(m.arch, m.buf.saved[0].operands, m.buf.saved[0].qkv)
-	_, _, v := splitHeads(m.arch, m.buf.saved[i].operands, m.buf.saved[i].qkv)
-	for p := range m.n {
-		if own := v.F[p*v.Stride:][:v.Cols]; i > 0 {
-			kernel.Affine(m.x, own, own, 0.5, 0)
-			kernel.Axpy(m.x, own, 0.5, first.F[p*first.Stride:][:v.Cols])
-		}
-	}
-}
-
-// mixValuesBack turns the gradients of mixed values into those of the block's own, and gives the rest to the first.
-func (m *Model[T]) mixValuesBack(i int) {
-	_, _, dv := splitHeads(m.arch, m.buf.dqkv, m.buf.dqkv)
-	if len(m.dfirst) < m.n*dv.Cols {
-		m.dfirst = make([]T, m.n*dv.Cols)
-	}
-	for p := range m.n {
-		own, first := dv.F[p*dv.Stride:][:dv.Cols], m.dfirst[p*dv.Cols:][:dv.Cols]
-		if i > 0 {
-			kernel.Affine(m.x, own, own, 0.5, 0)
-			kernel.Axpy(m.x, first, 1, own)
-			continue
-		}
-		kernel.Axpy(m.x, own, 1, first)
-		clear(first)
 	}
 }

@@ -103,8 +103,6 @@ type Model[T kernel.Float] struct {
 	faults  []PlantedFault // none in a sound model
 	probing *ProbeStats    // of the Probe in progress
 
-	dfirst []T // of the values of the first block, while a candidate mixes them
-
 	in Input // the call in progress
 	n  int
 }

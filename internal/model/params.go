@@ -289,9 +289,6 @@ func (p *Params[T]) Init(pool *par.Pool, layers int, seed uint64) {
 			std := 0.02
 			if v.Kind == KindO || v.Kind == KindDown {
 				std /= math.Sqrt(2 * float64(layers))
-				if kernel.Try("zero") {
-					std = 0
-				}
 			}
 			h := fnv.New64a()
 			h.Write([]byte(v.Name))

@@ -93,10 +93,6 @@ func (l *crossEntropy[T]) row(worker, i int, _ []T) {
 		return
 	}
 	label := l.labels[at]
-	if kernel.Try("cap") {
-		l.capped(worker, z, at, int(label))
-		return
-	}
 	top, target := kernel.Max(l.x, z), z[label]
 	sum := float64(kernel.ExpSub(l.x, z, z, top))
 	logZ := float64(top) + math.Log(sum)
@@ -117,32 +113,4 @@ func (l *crossEntropy[T]) differentiate(worker int, dz kernel.Row[T], z []T, fac
 	}
 	temp[0] = target
 	dz.Slice(label, label+1).Write(l.x, temp[:1])
-}
-
-// capped is row with the logits 15·tanh(z/15). In fp32 only.
-//
-// Source: Gemma 2, arXiv:2408.00118, section 2; the 15 is that of modded-nanogpt.
-func (l *crossEntropy[T]) capped(worker int, z []T, at, label int) {
-	const most = 15
-	t := make([]T, 2*len(z))
-	e := t[len(z):]
-	t = t[:len(z)]
-	kernel.Affine(l.x, t, z, 2./most, 0)
-	kernel.Exp(l.x, t, t)
-	for v, e := range t {
-		t[v] = 1 - 2/(e+1)
-	}
-	kernel.Affine(l.x, e, t, most, 0)
-	target, top := e[label], kernel.Max(l.x, e)
-	sum := float64(kernel.ExpSub(l.x, e, e, top))
-	logZ := float64(top) + math.Log(sum)
-	l.nats[at], l.logZ[at] = logZ-float64(target), logZ
-	if !l.gradient {
-		return
-	}
-	kernel.Affine(l.x, e, e, T(l.scale*(1+2*l.zLoss*logZ)/sum), 0)
-	e[label] -= T(l.scale)
-	for v, t := range t {
-		z[v] = e[v] * (1 - t*t)
-	}
 }
