@@ -92,3 +92,44 @@ func TestKinds(t *testing.T) {
 		})
 	}
 }
+
+// FuzzKinds: every kind gives a text in two parts the ids of the whole, and what text spells is not lost where nothing
+// changes it.
+func FuzzKinds(f *testing.F) {
+	all := readKinds(f)
+	for i, text := range all.Texts {
+		f.Add([]byte(text), uint16(i))
+	}
+	f.Add([]byte("\xe2\x96\xff a\xc3<word>\xcc\x81"), uint16(3))
+	encoders, toks := map[string][2]*Encoder{}, map[string]*Tokenizer{}
+	for _, one := range all.Kinds {
+		tok, err := Parse(all.file(f, one))
+		if err != nil {
+			f.Fatal(err)
+		}
+		toks[one.Name] = tok
+		encoders[one.Name] = [2]*Encoder{tok.newEncoder(tok.plain.stages), tok.newEncoder(tok.special.stages)}
+	}
+	f.Fuzz(func(t *testing.T, text []byte, cut uint16) {
+		k := min(int(cut)%(len(text)+1), len(text))
+		for name, tok := range toks {
+			for i, e := range encoders[name] {
+				whole, err := tok.Append(nil, text)
+				if i == 1 {
+					whole, err = tok.AppendSpecial(nil, text)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, _ := e.Write(nil, text[:k])
+				got, _ = e.Write(got, text[k:])
+				if got, _ = e.Flush(got); !slices.Equal(got, whole) {
+					t.Fatalf("%s: %q cut at %d gives %v, at once %v", name, text, k, got, whole)
+				}
+				if i == 0 && len(tok.plain.stages) == 0 && string(tok.Decode(nil, whole)) != string(text) {
+					t.Fatalf("%s: %q does not come back", name, text)
+				}
+			}
+		}
+	})
+}

@@ -79,8 +79,8 @@ func (e *RoleError) Error() string { return "tokenizer: " + e.Text }
 // Parse is ParseAs without Roles.
 func Parse(data []byte) (*Tokenizer, error) { return ParseAs(data, Roles{EOS: -1, BOS: -1}) }
 
-// ParseAs reads a tokenizer.json: one written by JSON, or a byte-level BPE with the split of GPT-2, Llama 3, Qwen 2 or
-// SmolLM, and with normalization form C or none. It refuses everything else with an error that wraps ErrFormat or is
+// ParseAs reads a tokenizer.json: one written by JSON, or one of others whose parts docs/format/tokenizer.md lists: BPE
+// on bytes, BPE or Unigram of SentencePiece. It refuses everything else with an error that wraps ErrFormat or is
 // an *UnsupportedError; what it ignores is in Notes. A role that does not fit the file is a *RoleError. The tokenizer
 // keeps data.
 // Memory: proportional to the length of data, which is at most MaxFile.
