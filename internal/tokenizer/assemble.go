@@ -152,8 +152,10 @@ func (p *parser) spell(kind, name string) (spelled []byte, err error) {
 	}
 	for _, r := range name {
 		c, ok := runeByte[r]
-		if !ok {
+		if !ok && (len(name) == 1 || kind == KindBytes) {
 			return nil, broken("token %s holds %q, which stands for no byte", quote(name), r)
+		} else if !ok { // no text becomes it, and it is decoded as it is (Command R)
+			return []byte(name), nil
 		}
 		spelled = append(spelled, c)
 	}
