@@ -64,6 +64,11 @@ func (t *Table) rank(a, b int32) uint32 {
 	if uint32(a|b) < 256 {
 		return t.near[a][b]
 	}
+	return t.search(a, b)
+}
+
+// search is rank for tokens that are not both near.
+func (t *Table) search(a, b int32) uint32 {
 	h := pairHash(a, b)
 	for i := int(h >> t.shift); ; i++ {
 		s := t.slots[i&(len(t.slots)-1)]

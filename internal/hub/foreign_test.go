@@ -88,6 +88,22 @@ func (d *foreignDir) bpe() {
 	d.set(tokenizerFile, "pre_tokenizer", sequence(llamaSplit, rawBytes))
 }
 
+// sentencePiece makes the tokenizer one of SentencePiece: the bytes, and behind the special tokens ▁ and a.
+func (d *foreignDir) sentencePiece() {
+	vocab := map[string]int{"▁": 261, "a": 262}
+	for c := range 256 {
+		vocab[fmt.Sprintf("<0x%02X>", c)] = c
+	}
+	data, err := json.Marshal(map[string]any{"type": "BPE", "vocab": vocab, "merges": []string{}, "byte_fallback": true})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.set(tokenizerFile, "model", string(data))
+	d.set(tokenizerFile, "pre_tokenizer", "null")
+	d.set(tokenizerFile, "decoder", `{"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"▁"},`+
+		`"content":" "},{"type":"ByteFallback"},{"type":"Fuse"},{"type":"Strip","content":" ","start":1,"stop":0}]}`)
+}
+
 // sequence is a pre_tokenizer of parts.
 func sequence(parts ...string) string {
 	return `{"type":"Sequence","pretokenizers":[` + strings.Join(parts, ",") + "]}"

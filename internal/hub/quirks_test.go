@@ -147,22 +147,27 @@ var quirks = []quirk{
 	{name: "another `model_type` (Phi, Gemma, Pythia)", edit: func(d *foreignDir) {
 		d.set(configFile, "model_type", `"gpt_neox"`)
 	}, refuse: `model_type is "gpt_neox", which is not supported (only qwen3, llama, mistral, qwen2 or gpt2)`},
-	{name: "a tokenizer of SentencePiece (Llama 2, TinyLlama)", edit: func(d *foreignDir) {
-		d.set(tokenizerFile, "normalizer", `{"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"}]}`)
-	}, refuse: `tokenizer.json: tokenizer: tokenizer.json has normalizer.normalizers[0].type = "Prepend"`},
-	{name: "a tokenizer of SentencePiece (Llama 2, TinyLlama)", edit: func(d *foreignDir) {
-		d.set(tokenizerFile, "pre_tokenizer", `{"type":"Metaspace","replacement":"▁","split":false}`)
-	}, refuse: `tokenizer.json: tokenizer: tokenizer.json has pre_tokenizer.type = "Metaspace"`},
-	{name: "another split of the text (DeepSeek V3, GPT-4o)", edit: func(d *foreignDir) {
+	{name: "a tokenizer of SentencePiece (Llama 2, Gemma)", text: "a b", ids: []int32{261, 262, 261, 98},
+		edit: func(d *foreignDir) {
+			d.sentencePiece()
+			d.set(tokenizerFile, "normalizer", `{"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"},`+
+				`{"type":"Replace","pattern":{"String":" "},"content":"▁"}]}`)
+		}},
+	{name: "a tokenizer of SentencePiece (Llama 2, Gemma)", text: "a b", ids: []int32{261, 262, 261, 98},
+		edit: func(d *foreignDir) {
+			d.sentencePiece()
+			d.set(tokenizerFile, "pre_tokenizer", `{"type":"Metaspace","replacement":"▁","split":false}`)
+		}},
+	{name: "a charsmap of SentencePiece (T5, XGLM)", edit: func(d *foreignDir) {
+		d.set(tokenizerFile, "normalizer", `{"type":"Precompiled","precompiled_charsmap":"AAAA"}`)
+	}, refuse: `tokenizer.json has normalizer.type = "Precompiled"`},
+	{name: "an unknown split of the text", edit: func(d *foreignDir) {
 		digits := strings.Replace(llamaSplit, "(?i:", `\\p{N}{1,3}|(?i:`, 1)
 		d.set(tokenizerFile, "pre_tokenizer", sequence(digits, rawBytes))
 	}, refuse: "tokenizer.json has pre_tokenizer.pretokenizers[0].pattern.Regex = "},
-	{name: "another split of the text (DeepSeek V3, GPT-4o)", edit: func(d *foreignDir) {
-		d.set(tokenizerFile, "pre_tokenizer", sequence(llamaSplit, llamaSplit, rawBytes))
-	}, refuse: "tokenizer.json has pre_tokenizer.pretokenizers = "},
-	{name: "`add_prefix_space` of the `pre_tokenizer` is true", edit: func(d *foreignDir) {
+	{name: "`add_prefix_space` of the `pre_tokenizer` is true", text: " a", ids: []int32{32, 97}, edit: func(d *foreignDir) {
 		d.set(tokenizerFile, "pre_tokenizer", byteLevel)
-	}, refuse: "tokenizer.json has pre_tokenizer.add_prefix_space = true"},
+	}},
 	{name: "a byte is no token (Granite code, GPT-NeoX)", text: "a", ids: []int32{97},
 		told: "tokenizer.json has no token for 1 of the 256 bytes (0x21): text that holds one is refused",
 		edit: func(d *foreignDir) {
@@ -198,13 +203,11 @@ var quirks = []quirk{
 		edit: func(d *foreignDir) {
 			d.set(tokenizerFile, "padding", `{"strategy":"BatchLongest","direction":"Left","pad_id":256,"pad_type_id":0}`)
 		}},
-	{name: "a special token with `lstrip`, `rstrip`, `single_word`",
-		told: `rstrip = true for the special token "<|end|>"`,
+	{name: "a token with `lstrip`, `rstrip`, `single_word`",
 		edit: func(d *foreignDir) {
 			d.replace(end+`, "rstrip": false`, end+`, "rstrip": true`)
 		}},
-	{name: "a special token with `lstrip`, `rstrip`, `single_word`",
-		told: `lstrip = true for the special token "<|end|>"`,
+	{name: "a token with `lstrip`, `rstrip`, `single_word`",
 		edit: func(d *foreignDir) {
 			d.replace(end, strings.Replace(end, `"lstrip": false`, `"lstrip": true`, 1))
 		}},

@@ -89,10 +89,14 @@ var classes = func() (c [tableEnd]class) {
 
 // classOf returns the class of a character.
 func classOf(r rune) class {
-	switch {
-	case int(r) < len(classes):
+	if int(r) < len(classes) {
 		return classes[r]
-	case 0xe0100 <= r && r <= 0xe01ef: // variation selectors
+	}
+	return farClass(r)
+}
+
+func farClass(r rune) class {
+	if 0xe0100 <= r && r <= 0xe01ef { // variation selectors
 		return mark
 	}
 	return other
@@ -103,11 +107,11 @@ func at(b []byte, i int) (class, int) {
 	if b[i] < utf8.RuneSelf {
 		return classes[b[i]], 1
 	}
-	r, w := utf8.DecodeRune(b[i:])
-	if w == 1 {
-		return other, 1
+	r, w := utf8.DecodeRune(b[i:]) // a bad byte reads as U+FFFD, a symbol
+	if int(r) < len(classes) {
+		return classes[r], w
 	}
-	return classOf(r), w
+	return farClass(r), w
 }
 
 // run returns the end of the run of characters of a set from b[i] on.

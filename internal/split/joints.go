@@ -1,6 +1,7 @@
 package split
 
 import (
+	"bytes"
 	"math/bits"
 	"unicode/utf8"
 )
@@ -44,6 +45,15 @@ func NewJoints(tokens []string, words bool, loose func(r rune) bool) *Joints {
 	}
 	return j
 }
+
+// Words cuts before each Blank.
+var Words = one(func(b []byte) (n, look int) {
+	_, n = utf8.DecodeRune(b)
+	if i := bytes.Index(b[n:], []byte(string(Blank))); i >= 0 {
+		return n + i, n + i
+	}
+	return len(b), len(b)
+})
 
 func near(r rune) int {
 	switch {

@@ -30,6 +30,8 @@ type Split struct {
 	digits   int     // in a piece of a pattern that nextASCII knows; 0: another one
 	covers   bool    // its matches are the text, without pieces between them
 	bytes    scanner // does the same to the characters that a ByteLevel writes for bytes; nil: none
+	ofBytes  bool    // its scanner is one for such text
+	whole    int     // the scanner of whose pieces none is begun that is not certain: the last of characters
 }
 
 func one(s scanner) *Split { return &Split{scanners: []scanner{s}} }
@@ -42,7 +44,9 @@ func (s *Split) OfBytes() *Split {
 	if s.bytes == nil {
 		return nil
 	}
-	return one(s.bytes)
+	of := one(s.bytes)
+	of.ofBytes = true
+	return of
 }
 
 func (s *Split) withBytes(of scanner) *Split {
@@ -61,7 +65,9 @@ func Sequence(parts ...*Split) *Split {
 	}
 	s := new(Split)
 	for _, p := range parts {
-		s.scanners = append(s.scanners, p.scanners...)
+		if s.scanners = append(s.scanners, p.scanners...); !p.ofBytes {
+			s.whole = len(s.scanners) - 1
+		}
 	}
 	if n := len(s.scanners); n == 0 || n > MaxParts {
 		panic("split: number of parts")
@@ -99,26 +105,25 @@ func (c *Cutter) Next() (rest []byte, n int) {
 		}
 	}
 	w, open, safe := rest, !c.final, c.safe
-	last := len(c.split.scanners) - 1
-	for i, next := range c.split.scanners[:last] {
+	for i, next := range c.split.scanners {
 		if c.ends[i] <= c.at {
+			if i == c.split.whole && len(w) > MaxPiece {
+				w, open = Window(w, MaxPiece), false
+			}
 			n, look := next(w)
-			c.ends[i], c.open[i] = c.at+n, open && c.at+look >= safe
+			c.ends[i], c.open[i] = c.at+n, open && c.at+max(n, look) >= safe
+			if c.open[i] && i >= c.split.whole {
+				c.ends[i] = 0
+				return nil, 0
+			}
 		}
 		w = rest[:c.ends[i]-c.at]
 		if open = c.open[i]; open {
 			safe = c.safe - slack
 		}
 	}
-	if len(w) > MaxPiece {
-		w, open = Window(w, MaxPiece), false
-	}
-	n, look := c.split.scanners[last](w)
-	if open && c.at+max(n, look) >= safe {
-		return nil, 0
-	}
-	c.at += n
-	return rest, n
+	c.at += len(w)
+	return rest, len(w)
 }
 
 // At returns where the next piece begins.

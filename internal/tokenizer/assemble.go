@@ -55,6 +55,14 @@ func (p *parser) tokenizer(roles Roles) (*Tokenizer, error) {
 			return nil, err
 		}
 	}
+	for _, a := range p.added {
+		if text := changed(p.normal, a.content); a.normalized && !a.special {
+			vocab[a.id] = []byte(text)
+			if p.decoding.kind == metaspace {
+				vocab[a.id] = []byte(strings.ReplaceAll(text, blank, " "))
+			}
+		}
+	}
 	merges, err := p.ranks()
 	if err != nil {
 		return nil, err
@@ -91,6 +99,10 @@ func (p *parser) kind() (string, error) {
 		return "", unsupported("decoder", "no ByteFallback")
 	case decoder == metaspace && !p.fallback && p.unknown == "":
 		return "", unsupported("model.byte_fallback", false)
+	case p.scores != nil && decoder != metaspace:
+		return "", unsupported("decoder.type", decoder)
+	case p.scores != nil && !p.words:
+		return "", unsupported("model.type", "Unigram without a Metaspace that splits")
 	case decoder == metaspace && p.ignoreMerges:
 		return "", unsupported("model.ignore_merges", true)
 	case p.wantsNoBlanks != "" && !p.noBlanks:
@@ -140,8 +152,10 @@ func (p *parser) spell(kind, name string) (spelled []byte, err error) {
 	}
 	for _, r := range name {
 		c, ok := runeByte[r]
-		if !ok {
+		if !ok && (len(name) == 1 || kind == KindBytes) {
 			return nil, broken("token %s holds %q, which stands for no byte", quote(name), r)
+		} else if !ok { // no text becomes it, and it is decoded as it is (Command R)
+			return []byte(name), nil
 		}
 		spelled = append(spelled, c)
 	}

@@ -10,9 +10,9 @@
 // tokens, for texts of trusted origin.
 //
 // A tokenizer is stored as a Hugging Face tokenizer.json (docs/format/tokenizer.md). Parse also reads files of
-// others: byte-level BPE with the splits of GPT-2, Qwen 2 and Llama 3, normalization form C or none, and added
-// tokens. It accepts only pipelines it knows by name, and never runs a regular expression of a file: the known split
-// patterns are scanners written by hand, linear in the length of the text.
+// others: BPE on bytes, BPE and Unigram of SentencePiece, with normalizers, splits of the text and added tokens. It
+// accepts only pipelines it knows by name, and never runs a regular expression of a file: package split has scanners
+// written by hand for the known ones, linear in the length of the text.
 //
 // The package keeps no global state, reads no files and knows no model. A Tokenizer does not change once made.
 package tokenizer

@@ -5,19 +5,42 @@ import (
 	"slices"
 )
 
-// literals is a trie that finds added tokens in text: the leftmost, and of those that begin there the longest.
+// trie finds strings at the start of others.
+type trie struct {
+	next   map[uint64]int32 // node<<8 | byte to node; the root is 0
+	tokens []int32          // by node: the token that ends there, or -1
+}
+
+func newTrie() trie { return trie{map[uint64]int32{}, []int32{-1}} }
+
+// add makes content a token.
+func (t *trie) add(content []byte, token int32) {
+	node := int32(0)
+	for _, c := range content {
+		key := uint64(node)<<8 | uint64(c)
+		to, ok := t.next[key]
+		if !ok {
+			to = int32(len(t.tokens))
+			t.next[key] = to
+			t.tokens = append(t.tokens, -1)
+		}
+		node = to
+	}
+	t.tokens[node] = token
+}
+
+// literals finds added tokens in text: the leftmost, and of those that begin there the longest.
 type literals struct {
-	next    map[uint64]int32 // node<<8 | byte to node; the root is 0
-	tokens  []int32          // by node: the index of the added token that ends there, or -1
-	first   []byte           // the bytes that begin one, ascending
-	longest int              // bytes
-	strips  bool             // one of them takes the white space before it
+	trie           // of their indices
+	first   []byte // the bytes that begin one, ascending
+	longest int    // bytes
+	strips  bool   // one of them takes the white space before it
 }
 
 // newLiterals returns the trie of the added tokens that want chooses; nil if it chooses none. Tokens for normalized text
 // are normalized.
 func newLiterals(all []added, normal []change, want func(added) bool) *literals {
-	l := &literals{next: map[uint64]int32{}, tokens: []int32{-1}}
+	l := &literals{trie: newTrie()}
 	for i, a := range all {
 		if !want(a) {
 			continue
@@ -29,18 +52,7 @@ func newLiterals(all []added, normal []change, want func(added) bool) *literals 
 		if content == "" { // it is never found
 			continue
 		}
-		node := int32(0)
-		for _, c := range []byte(content) {
-			key := uint64(node)<<8 | uint64(c)
-			to, ok := l.next[key]
-			if !ok {
-				to = int32(len(l.tokens))
-				l.next[key] = to
-				l.tokens = append(l.tokens, -1)
-			}
-			node = to
-		}
-		l.tokens[node] = int32(i)
+		l.add([]byte(content), int32(i))
 		l.longest = max(l.longest, len(content))
 		l.first = append(l.first, content[0])
 		l.strips = l.strips || a.edges&leftSpaces != 0

@@ -79,8 +79,8 @@ func (e *RoleError) Error() string { return "tokenizer: " + e.Text }
 // Parse is ParseAs without Roles.
 func Parse(data []byte) (*Tokenizer, error) { return ParseAs(data, Roles{EOS: -1, BOS: -1}) }
 
-// ParseAs reads a tokenizer.json: one written by JSON, or a byte-level BPE with the split of GPT-2, Llama 3, Qwen 2 or
-// SmolLM, and with normalization form C or none. It refuses everything else with an error that wraps ErrFormat or is
+// ParseAs reads a tokenizer.json: one written by JSON, or one of others whose parts docs/format/tokenizer.md lists: BPE
+// on bytes, BPE or Unigram of SentencePiece. It refuses everything else with an error that wraps ErrFormat or is
 // an *UnsupportedError; what it ignores is in Notes. A role that does not fit the file is a *RoleError. The tokenizer
 // keeps data.
 // Memory: proportional to the length of data, which is at most MaxFile.
@@ -111,6 +111,7 @@ type parser struct {
 	added         []added
 	vocab         map[string]int32
 	merges        [][2]string
+	scores        []float64 // of a Unigram, by id
 	split         *split.Split
 	normal, cut   []change
 	byteLevel     bool   // the pre_tokenizer has a ByteLevel
@@ -204,14 +205,31 @@ func (p *parser) model() {
 		where := "model." + key
 		switch key {
 		case "vocab":
-			p.vocab = map[string]int32{}
-			p.fields(where, func(name string) { p.vocab[name] = p.id(where, name, p.value()) })
+			if p.vocab = map[string]int32{}; p.Kind() == '[' {
+				p.items(where, p.scored)
+			} else {
+				p.fields(where, func(name string) { p.vocab[name] = p.id(where, name, p.value()) })
+			}
 		case "merges":
 			p.items(where, func(i int) { p.merges = append(p.merges, p.merge(i)) })
 		default:
 			rest[key] = p.value()
 		}
 	})
+	if rest["type"] == "Unigram" && p.scores != nil {
+		var unknown any
+		p.expect("model", rest, object{"type": "Unigram", "unk_id": &unknown, "byte_fallback": &p.fallback})
+		id := p.id("model", "unk_id", unknown)
+		for name, i := range p.vocab {
+			if i == id {
+				p.unknown = name
+			}
+		}
+		return
+	}
+	if p.scores != nil {
+		p.Fail(broken("model.vocab is an array, and the type is not Unigram"))
+	}
 	p.expect("model", rest, object{"type": "BPE", "dropout": nil, "continuing_subword_prefix": oneOf{nil, ""},
 		"end_of_word_suffix": oneOf{nil, ""}, "fuse_unk": &p.fuse, "byte_fallback": &p.fallback, "unk_token": anyScalar,
 		"ignore_merges": &p.ignoreMerges})
@@ -219,6 +237,23 @@ func (p *parser) model() {
 	if p.vocab == nil {
 		p.Fail(broken("no model.vocab"))
 	}
+}
+
+// scored reads a token of a Unigram: ["▁the", -3.5].
+func (p *parser) scored(i int) {
+	where := fmt.Sprintf("model.vocab[%d]", i)
+	pair, _ := p.value().([]any)
+	if len(pair) != 2 {
+		p.Fail(broken("%s is not a token and its score", where))
+		return
+	}
+	name, isName := pair[0].(string)
+	number, _ := pair[1].(jsonNumber)
+	score, err := strconv.ParseFloat(string(number), 64)
+	if _, twice := p.vocab[name]; !isName || err != nil || twice {
+		p.Fail(broken("%s is not a new token and its score", where))
+	}
+	p.vocab[name], p.scores = int32(i), append(p.scores, score)
 }
 
 // merge reads a merge, which is "a b" or ["a", "b"].

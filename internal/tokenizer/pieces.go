@@ -37,6 +37,7 @@ type scratch struct {
 	short *[1 << shortBits]cacheSet  // 2 MiB
 	long  *[1 << longBits]cachedLong // 1.5 MiB
 	word  bpe.Word
+	paths []reached
 }
 
 func newScratch() *scratch {
@@ -147,6 +148,9 @@ func (t *Tokenizer) appendNew(dst []int32, s *scratch, w []byte) []int32 {
 func (t *Tokenizer) appendWord(dst []int32, s *scratch, w []byte) []int32 {
 	if id, ok := t.words[string(w)]; ok {
 		return append(dst, id)
+	}
+	if t.best != nil {
+		return t.appendBest(dst, &s.paths, w)
 	}
 	have := len(dst)
 	dst = t.symbols(dst, w)

@@ -51,6 +51,11 @@ func (t *Tokenizer) mergeCharacters(p *parser, names []string) error {
 			loose = func(r rune) bool { return t.chars.id(r) < 0 }
 		}
 	}
+	if p.scores != nil {
+		t.best = newUnigram(names, p.scores, func(id int32) bool {
+			return !bytes[id] && names[id] != p.unknown && !outside(p.added, id)
+		})
+	}
 	made := make([]string, len(t.merges))
 	for i, m := range t.merges {
 		if bytes[m.A] || bytes[m.B] {
@@ -58,14 +63,16 @@ func (t *Tokenizer) mergeCharacters(p *parser, names []string) error {
 		}
 		made[i] = names[m.A] + names[m.B]
 	}
-	joints := split.NewJoints(made, p.words, loose).Split()
-	if t.split == nil {
-		t.split = joints
-	} else {
-		t.split = split.Sequence(t.split, joints)
+	last := split.NewJoints(made, p.words, loose).Split()
+	if t.best != nil {
+		last = split.Words
 	}
+	if t.split != nil {
+		last = split.Sequence(t.split, last)
+	}
+	t.split = last
 	for c := range t.one {
-		t.one[c] = t.symbols(nil, []byte{byte(c)})[0]
+		t.one[c] = t.appendWord(nil, new(scratch), []byte{byte(c)})[0]
 	}
 	return nil
 }

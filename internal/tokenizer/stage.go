@@ -72,7 +72,7 @@ func (e *Encoder) passOn(dst []int32, text []byte, final bool) ([]int32, int) {
 	done := 0 // handed on
 	limit := len(text)
 	if e.stage.added != nil && !final {
-		limit = max(0, limit-e.stage.added.longest+1) // a match from here on could still grow
+		limit = normal.Whole(text[:max(0, limit-e.stage.added.longest+1)]) // a match from here on could still grow
 	}
 	for at := 0; ; {
 		end, token := limit, -1

@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
@@ -41,6 +42,7 @@ type Tokenizer struct {
 	gaps   bool         // there is such a byte
 	merges []bpe.Merge
 	pairs  *bpe.Table
+	best   *unigram         // instead of merges; nil: merges
 	words  map[string]int32 // tokens that a piece becomes without merging; nil: none
 	pool   sync.Pool        // *scratch, for Append
 
@@ -86,6 +88,12 @@ var (
 	endNames   = []string{EndOfText, "<|end_of_text|>", "</s>", "<eos>", "<｜end▁of▁sentence｜>"}
 	beginNames = []string{"<|begin_of_text|>", "<s>", "<bos>", "<｜begin▁of▁sentence｜>"}
 )
+
+// isAdded reports whether a token is among those that were added, which are sorted.
+func isAdded(all []added, id int32) bool {
+	_, ok := slices.BinarySearchFunc(all, id, func(a added, id int32) int { return cmp.Compare(a.id, id) })
+	return ok
+}
 
 // named returns the special token with the first of some names that there is; -1 if there is none.
 func named(all []added, names []string) int32 {
@@ -178,7 +186,7 @@ func build(kind string, sp *split.Split, vocab [][]byte, merges []bpe.Merge, ext
 			t.byteID[c] = -1
 		}
 		for id, v := range vocab {
-			if len(v) == 1 {
+			if len(v) == 1 && !isAdded(extra, int32(id)) {
 				t.byteID[v[0]] = int32(id)
 			}
 		}
