@@ -81,10 +81,10 @@ func (g guard) clean(text string) string {
 
 // plain takes the marks out again, also as a template may have escaped them.
 func (g guard) plain(text string) []byte {
-	if g.mark == "" {
-		return []byte(text)
+	if g.mark != "" {
+		text = strings.ReplaceAll(strings.ReplaceAll(text, g.mark, ""), escaped(g.mark), "")
 	}
-	return []byte(strings.NewReplacer(g.mark, "", escaped(g.mark), "").Replace(text))
+	return []byte(text)
 }
 
 // pieces cuts a text into special tokens and runs of text. A run of text is encoded as one, in pieces of which some

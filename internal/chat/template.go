@@ -36,6 +36,9 @@ type Source struct {
 // day.
 var templateDate = time.Date(2024, 7, 26, 0, 0, 0, 0, time.UTC)
 
+// ErrLimit says that a template has no end, or needs more memory than it may have.
+var ErrLimit = jinja.ErrLimit
+
 // templateVersion changes with what is written for the same source.
 const templateVersion = "1"
 
