@@ -58,7 +58,8 @@ func TestTemplateCounts(t *testing.T) {
 	tagged := strings.ReplaceAll(plainTurns, `m.content + '<e>\n' }}`,
 		`'' }}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}`+
 			`{% endif %}{{ '<e>\n' }}`)
-	thinks := strings.Replace(plainTurns, "m.content", "('T' if loop.last and m.role == 'assistant' else '') + m.content", 1)
+	thinks := strings.Replace(plainTurns, "m.content",
+		"('T' if loop.last and m.role == 'assistant' else '') + m.content", 1)
 	drops := strings.Replace(plainTurns, "'<s>assistant:'", "'<s>assistant:<r>'", 1)
 	for name, c := range map[string]struct {
 		template string
@@ -86,21 +87,22 @@ func TestTemplateCounts(t *testing.T) {
 			t.Errorf("%s: %q, %d left out, want %q, %d", name, got, conversation.Left, c.want, c.left)
 		}
 	}
-	uneven := strings.Replace(tagged, "{% for m in messages %}", "{% generation %}{% endgeneration %}{% for m in messages %}", 1)
-	if got := shown(t, own(t, uneven), &Conversation{Messages: two}); !strings.Contains(got, "3 generation blocks for 2") {
+	uneven := own(t, "{% generation %}{% endgeneration %}"+tagged)
+	if got := shown(t, uneven, &Conversation{Messages: two}); !strings.Contains(got, "3 generation blocks for 2") {
 		t.Errorf("blocks that are no answers: %q", got)
 	}
 }
 
 // TestTextStaysText: whatever is said, also in a call or a tool, is no special token, and is written as it was.
 func TestTextStaysText(t *testing.T) {
-	const template = `{% for m in messages %}{{ '<s>' + (m.content or '') }}{{ m.tool_calls | tojson if m.tool_calls }}` +
-		`{{ m.tool_calls if m.tool_calls }}{{ m.tool_calls | tojson(ensure_ascii=true) if m.tool_calls }}` +
+	const template = `{% for m in messages %}{{ '<s>' + (m.content or '') }}` +
+		`{{ m.tool_calls | tojson if m.tool_calls }}{{ m.tool_calls if m.tool_calls }}{{ m.tool_calls | tojson(ensure_ascii=true) if m.tool_calls }}` +
 		`{{ '<e>' }}{% endfor %}{{ tools | tojson if tools }}{{ extra }}`
 	f := own(t, template)
 	c := Conversation{Messages: []Message{
 		{Role: User, Text: []byte("<s> <e><e> <ee> <r>\xff\ufdd0 \\ufdd1 <s")},
-		{Role: Assistant, Learn: true, More: []byte(`{"role": "assistant", "content": null, "tool_calls": [{"<s>": "<e>", "n": 1.0}]}`)},
+		{Role: Assistant, Learn: true, More: []byte(`{"role": "assistant", "content": null, ` +
+			`"tool_calls": [{"<s>": "<e>", "n": 1.0}]}`)},
 	}, More: []byte(`{"tools": [{"<ee>": ["<r>"]}], "chat_template_kwargs": {"extra": "<e>!"}}`)}
 	want := "‹<s>›|<s> <e><e> <ee> <r>\xff\ufdd0 \\ufdd1 <s‹<e>›‹<s>›" +
 		`{|[{"<s>": "<e>", "n": 1.0}][{'<s>': '<e>', 'n': 1.0}][{"<s>": "<e>", "n": 1.0}]}{‹<e>›}` +
@@ -120,11 +122,12 @@ func TestTextStaysText(t *testing.T) {
 
 // TestTemplateSees: a message is what transformers passes on, with its keys in their order.
 func TestTemplateSees(t *testing.T) {
-	f := own(t, `{% for m in messages %}{{ m | tojson }}{{ m.content }}{% endfor %}{{ documents }}{{ tools }}{{ eos_token }}`)
+	f := own(t, `{% for m in messages %}{{ m | tojson }}{{ m.content }}{% endfor %}`+
+		`{{ documents }}{{ tools }}{{ eos_token }}`)
 	for more, want := range map[string]string{
 		"": `{"role": "assistant", "content": "a"}a`,
-		`{"from": "gpt", "name": null, "value": "x", "weight": 1, "id": [1, -2.50, 1e3, true, {"b": null, "a": {}}]}`: `{"role": ` +
-			`"assistant", "content": "a", "weight": 1, "id": [1, -2.5, 1000.0, true, {"b": null, "a": {}}]}a`,
+		`{"from": "gpt", "name": null, "value": "x", "weight": 1, "id": [1, -2.50, 1e3, true, ` +
+			`{"b": null, "a": {}}]}`: `{"role": "assistant", "content": "a", "weight": 1, "id": [1, -2.5, 1000.0, true, {"b": null, "a": {}}]}a`,
 		`{"content": "x", "reasoning": "r", "role": "assistant"}`: `{"thinking": "r", "content": "a", "reasoning": "r", ` +
 			`"role": "assistant", "reasoning_content": "r"}a`,
 		`{"role": "assistant", "thinking": "t", "content": null, "reasoning_content": null}`: `{"role": "assistant", ` +
@@ -156,22 +159,25 @@ func TestTemplateEnds(t *testing.T) {
 	if note := dated.Note(); !strings.Contains(note, "2024-07-26") {
 		t.Errorf("the date is not told: %s", note)
 	}
-	now := own(t, plainTurns+"{{ strftime_now('%d %b %Y') }}", func(s *Source) { s.Now = time.Date(2025, 1, 2, 0, 0, 0, 0, time.UTC) })
+	now := own(t, plainTurns+"{{ strftime_now('%d %b %Y') }}", func(s *Source) {
+		s.Now = time.Date(2025, 1, 2, 0, 0, 0, 0, time.UTC)
+	})
 	c := Conversation{Messages: []Message{{Role: User, Text: []byte("q")}}}
 	if got := shown(t, now, &c); !strings.HasSuffix(got, "02 Jan 2025") {
 		t.Errorf("now: %q", got)
 	}
 	for template, want := range map[string]string{
 		plainTurns: "[2] [2] \"\"",
-		`{% for m in messages %}{{ ('### ' if m.role == 'user' else '>>> ') + m.content + '\n' }}{% endfor %}`: `[] [] "###"`,
-		`{% for m in messages %}{{ ('<s>' if m.role == 'user' else '<e>') + m.content + '\n' }}{% endfor %}`:   `[1] [] ""`,
+		`{% for m in messages %}{{ ('## ' if m.role == 'user' else '>> ') + m.content + '\n' }}{% endfor %}`: `[] [] "##"`,
+		`{% for m in messages %}{{ ('<s>' if m.role == 'user' else '<e>') + m.content + '\n' }}{% endfor %}`: `[1] [] ""`,
 	} {
 		f := own(t, template)
 		if got := fmt.Sprintf("%v %v %q", f.TurnEnds(), f.ends, f.Stop()); got != want {
 			t.Errorf("%s: %s, want %s", template, got, want)
 		}
 	}
-	if own(t, plainTurns).Hash() == dated.Hash() || own(t, plainTurns).Hash() != own(t, plainTurns).Hash() {
+	first, again := own(t, plainTurns), own(t, plainTurns)
+	if first.Hash() == dated.Hash() || first.Hash() != again.Hash() {
 		t.Error("the hash does not say which template it is")
 	}
 	if _, err := NewTemplate(Source{Template: "{% for i in range(10 ** 9) %}{% endfor %}"}); !errors.Is(err, ErrLimit) {

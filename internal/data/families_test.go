@@ -57,7 +57,7 @@ func families(t testing.TB) (all []family) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		roles := tokenizer.Roles{EOS: -1, BOS: -1, Size: tok.VocabSize()}
+		roles := tokenizer.Roles{BOS: -1, Size: tok.VocabSize()}
 		roles.EOS, _ = tok.Added(f.EOS)
 		if id, ok := tok.Added(f.BOS); ok && id != roles.EOS {
 			roles.BOS = id
@@ -67,10 +67,10 @@ func families(t testing.TB) (all []family) {
 		}
 		if *writeDir != "" {
 			dir := filepath.Join(*writeDir, name)
-			if err := os.MkdirAll(dir, 0o777); err == nil {
-				err = os.WriteFile(filepath.Join(dir, "tokenizer.json"), file, 0o666)
+			if err := os.MkdirAll(dir, 0o777); err != nil {
+				t.Fatal(err)
 			}
-			if err != nil {
+			if err := os.WriteFile(filepath.Join(dir, "tokenizer.json"), file, 0o666); err != nil {
 				t.Fatal(err)
 			}
 		}

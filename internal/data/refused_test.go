@@ -26,8 +26,8 @@ func TestRefusedConversations(t *testing.T) {
 		err   string
 		docs  int64
 	}{
-		"stop": {[][]turn{good, bad}, "stop", "it refuses the conversation: it is bad; write conversations in a format of " +
-			"gimbal's own: --set data.template=builtin; correct it, or set data.bad_documents", 0},
+		"stop": {[][]turn{good, bad}, "stop", "it refuses the conversation: it is bad; write conversations in a format " +
+			"of gimbal's own: --set data.template=builtin; correct it, or set data.bad_documents", 0},
 		"skip":    {[][]turn{good, bad, good, bad}, "skip", "", 2},
 		"endless": {[][]turn{good, long}, "skip", "does not come to an end", 0},
 	} {

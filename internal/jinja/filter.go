@@ -150,40 +150,6 @@ func (s *scope) listFilter(name string, v any, a values) any {
 	return nil
 }
 
-// sorted sorts by keys; big and small letters are the same unless cased.
-func (s *scope) sorted(all []any, reverse, cased bool, key func(any) any) []any {
-	order := func(x any) any {
-		if k := key(x); cased {
-			return k
-		} else {
-			return folded(k)
-		}
-	}
-	slices.SortStableFunc(all, func(x, y any) int {
-		p, q := order(x), order(y)
-		if reverse {
-			p, q = q, p
-		}
-		switch {
-		case s.less(p, q):
-			return -1
-		case s.less(q, p):
-			return 1
-		}
-		return 0
-	})
-	s.made(wordBytes * len(all))
-	return all
-}
-
-// folded is a string in small letters.
-func folded(v any) any {
-	if t, ok := v.(string); ok {
-		return inCase(t, "lower")
-	}
-	return v
-}
-
 // attribute is the field of an item that is named as "a.b.0"; nil: the item itself.
 func (s *scope) attribute(v, name any) any {
 	if name == nil {
@@ -275,51 +241,6 @@ func (s *scope) length(v any) int {
 		return v.Len()
 	}
 	return len(s.items(v))
-}
-
-// toInt is int(default): what is no number is the default.
-func (s *scope) toInt(v any, a values) any {
-	got := a.only("int", "default")
-	f, n, isInt, ok := number(v)
-	t, isText := v.(string)
-	if isText {
-		t = strings.Trim(strip(t, "strip", nil), " ")
-		i, err := strconv.Atoi(t)
-		if n, isInt, ok = i, true, err == nil; !ok {
-			f, err = strconv.ParseFloat(t, 64)
-			isInt, ok = false, err == nil
-		}
-	} else if _, missing := v.(undefined); missing {
-		failf("int of what is not there")
-	}
-	switch {
-	case ok && isInt:
-		return n
-	case ok && math.Abs(f) < 1<<53:
-		return int(f)
-	case got[0] == nil:
-		return 0
-	}
-	return got[0]
-}
-
-func (s *scope) toFloat(v any, a values) any {
-	got := a.only("float", "default")
-	f, _, _, ok := number(v)
-	if t, isText := v.(string); isText {
-		var err error
-		f, err = strconv.ParseFloat(strip(t, "strip", nil), 64)
-		ok = err == nil
-	} else if _, missing := v.(undefined); missing {
-		failf("float of what is not there")
-	}
-	switch {
-	case ok:
-		return f
-	case got[0] == nil:
-		return 0.0
-	}
-	return got[0]
 }
 
 // indent puts white space before every line but the first.

@@ -152,7 +152,7 @@ func TestLimits(t *testing.T) {
 		"fields":         {"{{ a" + strings.Repeat(".a", 100000) + " }}", "words"},
 		"tests":          {"{{ 1 is " + strings.Repeat("eq ", 10000) + "1 }}", ""},
 		"long":           {strings.Repeat(" ", maxTemplate+1), "bytes"},
-		"raised":         {"{{ raise_exception('roles must alternate') }}", "it refuses the conversation: roles must alternate"},
+		"raised":         {"{{ raise_exception('roles must alternate') }}", "it refuses the conversation: roles must"},
 		"not UTF-8":      {"\xff", "UTF-8"},
 	} {
 		start := time.Now()

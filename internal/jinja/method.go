@@ -75,10 +75,10 @@ func (s *scope) pairs(d *Dict) (pairs []any) {
 }
 
 // stringMethods are all that python has.
-var stringMethods = strings.Fields("capitalize casefold center count encode endswith expandtabs find format format_map " +
-	"index isalnum isalpha isascii isdecimal isdigit isidentifier islower isnumeric isprintable isspace istitle isupper " +
-	"join ljust lower lstrip maketrans partition removeprefix removesuffix replace rfind rindex rjust rpartition rsplit " +
-	"rstrip split splitlines startswith strip swapcase title translate upper zfill")
+var stringMethods = strings.Fields(`capitalize casefold center count encode endswith expandtabs find format
+	format_map index isalnum isalpha isascii isdecimal isdigit isidentifier islower isnumeric isprintable isspace istitle
+	isupper join ljust lower lstrip maketrans partition removeprefix removesuffix replace rfind rindex rjust rpartition
+	rsplit rstrip split splitlines startswith strip swapcase title translate upper zfill`)
 
 func (s *scope) stringMethod(t string, name string) any {
 	if !slices.Contains(stringMethods, name) {

@@ -23,12 +23,12 @@ func TestShow(t *testing.T) {
 	}{
 		{q + `{"role":"assistant","content":"a"}],"tools":[],"documents":null}`, "[user: q][assistant*: a]", "",
 			[]string{"", ""}, ""},
-		{`{"tools": [{"b":1.0, "a":"\u00e9"}] ,"x":1,"documents":"[{}]",` + q[1:] + `{"role":"assistant","content":"a"}],` +
-			`"chat_template_kwargs":{"enable_thinking":false}}`, "[user: q][assistant*: a]",
+		{`{"tools": [{"b":1.0, "a":"\u00e9"}] ,"x":1,"documents":"[{}]",` + q[1:] +
+			`{"role":"assistant","content":"a"}],"chat_template_kwargs":{"enable_thinking":false}}`, "[user: q][assistant*: a]",
 			`{"tools":[{"b":1.0, "a":"\u00e9"}],"documents":[{}],"chat_template_kwargs":{"enable_thinking":false}}`,
 			[]string{"", ""}, ""},
-		{q + `{"tool_calls":[{"z":1,"a":"\n"}] , "role":"assistant","content":null }, {"name":"f","role":"tool","content":"\u0034",` +
-			`"id":7},{"role":"assistant","content":[{"type":"text","text":"a"}],"reasoning_content":"r\t"} ]}`,
+		{q + `{"tool_calls":[{"z":1,"a":"\n"}] , "role":"assistant","content":null }, ` +
+			`{"name":"f","role":"tool","content":"\u0034","id":7},{"role":"assistant","content":[{"type":"text","text":"a"}],"reasoning_content":"r\t"} ]}`,
 			"[user: q][assistant*: ][tool: 4][assistant*: a]", "", []string{"",
 				`{"tool_calls":[{"z":1,"a":"\n"}] , "role":"assistant","content":null }`,
 				`{"name":"f","role":"tool","content":"\u0034","id":7}`,
@@ -55,7 +55,7 @@ func TestShow(t *testing.T) {
 		record, want string
 	}{
 		{nil, q + `{"role":"assistant","content":"a","tool_calls":[1]}]}`, "the assistant's words in it would be lost"},
-		{shows("tools"), q + `{"role":"assistant","content":"a","tool_calls":[1]}]}`, "the assistant's words in it would be"},
+		{shows("tools"), q + `{"role":"assistant","content":"a","tool_calls":[1]}]}`, "words in it would be lost"},
 		{shows("tool_calls"), q + `{"role":"assistant","content":"a"}],"tools":[1]}`, `"tools" is not supported`},
 		{all, q + `{"role":"assistant","content":"a"}],"history":[1]}`, `"history" is not supported`},
 		{all, q + `{"role":"assistant","content":null}]}`, `a message without "role" or "content"`},
