@@ -54,8 +54,7 @@ func (p *blocks) body(name string, depth int) []node {
 	return body
 }
 
-var ends = []string{"elif", "else", "endif", "endfor", "endset", "endmacro", "endcall", "endfilter", "endgeneration",
-	"endwith"}
+var ends = []string{"elif", "else", "endif", "endfor", "endset", "endmacro", "endcall", "endfilter", "endgeneration"}
 
 // statements are the blocks, by their first word.
 var statements map[string]func(p *blocks, in *lexer, depth int) node
@@ -67,7 +66,7 @@ func init() { // they read each other
 	statements = map[string]func(p *blocks, in *lexer, depth int) node{
 		"if": (*blocks).ifBlock, "for": (*blocks).forBlock, "set": (*blocks).setBlock, "macro": (*blocks).macroBlock,
 		"call": (*blocks).callBlock, "filter": (*blocks).filterBlock, "generation": (*blocks).generationBlock,
-		"with": (*blocks).withBlock, "break": jump(breakLoop), "continue": jump(nextInLoop),
+		"break": jump(breakLoop), "continue": jump(nextInLoop),
 	}
 }
 
@@ -157,27 +156,6 @@ func (p *blocks) filterBlock(in *lexer, depth int) node {
 	filter := in.filters()
 	body := p.body("filter", depth)
 	return func(s *scope) flow { s.write(s.show(filter(s, s.captured(body)))); return goOn }
-}
-
-func (p *blocks) withBlock(in *lexer, depth int) node {
-	var names []string
-	var vals []expr
-	for len(in.list) > 0 {
-		if len(names) > 0 {
-			in.need(",")
-		}
-		names = append(names, in.name())
-		in.need("=")
-		vals = append(vals, in.expr())
-	}
-	body := p.body("with", depth)
-	return func(s *scope) flow {
-		in := s.inner()
-		for i, name := range names {
-			in.vars[name] = vals[i](s)
-		}
-		return in.run(body)
-	}
 }
 
 // generationBlock marks what it writes as the model's own.

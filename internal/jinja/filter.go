@@ -1,7 +1,6 @@
 package jinja
 
 import (
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,26 +48,15 @@ func (s *scope) filter(name string, v any, a values) any {
 	case "length", "count":
 		a.only(name)
 		return s.length(v)
-	case "abs":
-		if f, n, isInt, ok := number(v); ok && isInt {
-			return max(n, -n)
-		} else if ok {
-			return math.Abs(f)
-		}
 	case "int":
 		return s.toInt(v, a)
-	case "float":
-		return s.toFloat(v, a)
 	case "list":
 		a.only(name)
 		items := s.items(v)
 		s.made(wordBytes * len(items))
 		return append([]any{}, items...)
-	default:
-		return s.listFilter(name, v, a)
 	}
-	failf("the filter %s of %s", name, kindOf(v))
-	return nil
+	return s.listFilter(name, v, a)
 }
 
 // listFilter is a filter of lists and objects.
@@ -121,26 +109,6 @@ func (s *scope) listFilter(name string, v any, a values) any {
 		got := a.only(name, "reverse", "case_sensitive", "attribute")
 		return s.sorted(slices.Clone(s.items(v)), got[0] != nil && s.truth(got[0]), got[1] != nil && s.truth(got[1]),
 			func(x any) any { return s.attribute(x, got[2]) })
-	case "unique":
-		a.only(name)
-		var kept []any
-		for _, x := range s.items(v) {
-			x := x
-			if !slices.ContainsFunc(kept, func(y any) bool { return s.equal(folded(x), folded(y)) }) {
-				kept = append(kept, x)
-			}
-		}
-		return &lazy{items: kept}
-	case "sum":
-		got := a.only(name, "attribute", "start")
-		var sum any = 0
-		if got[1] != nil {
-			sum = got[1]
-		}
-		for _, x := range s.each(s.items(v), got[0], nil) {
-			sum = s.operate("+", sum, x)
-		}
-		return sum
 	case "min", "max":
 		a.only(name)
 		all := s.sorted(slices.Clone(s.items(v)), name == "max", false, func(x any) any { return x })

@@ -86,9 +86,8 @@ func (p *blocks) forBlock(in *lexer, depth int) node {
 
 // loop is the variable of that name.
 type loop struct {
-	items   []any
-	i       int
-	changed []any // what changed was asked for last
+	items []any
+	i     int
 }
 
 func (s *scope) loopField(l *loop, name string) any {
@@ -108,10 +107,6 @@ func (s *scope) loopField(l *loop, name string) any {
 		return l.i == n-1
 	case "length":
 		return n
-	case "depth":
-		return 1
-	case "depth0":
-		return 0
 	case "previtem":
 		return at(l.items, l.i-1, "the item before the first")
 	case "nextitem":
@@ -122,12 +117,6 @@ func (s *scope) loopField(l *loop, name string) any {
 				failf("a cycle of nothing")
 			}
 			return a.list[l.i%len(a.list)]
-		})
-	case "changed":
-		return function(func(a values) any {
-			same := l.changed != nil && s.equal(tuple(l.changed), tuple(a.list))
-			l.changed = append([]any{}, a.list...)
-			return !same
 		})
 	}
 	failf("loop.%.40s is not known here", name)

@@ -31,22 +31,3 @@ func (s *scope) toInt(v any, a values) any {
 	}
 	return got[0]
 }
-
-func (s *scope) toFloat(v any, a values) any {
-	got := a.only("float", "default")
-	f, _, _, ok := number(v)
-	if t, isText := v.(string); isText {
-		var err error
-		f, err = strconv.ParseFloat(strip(t, "strip", nil), 64)
-		ok = err == nil
-	} else if _, missing := v.(undefined); missing {
-		failf("float of what is not there")
-	}
-	switch {
-	case ok:
-		return f
-	case got[0] == nil:
-		return 0.0
-	}
-	return got[0]
-}

@@ -56,14 +56,8 @@ func (s *scope) operate(op string, a, b any) any {
 		}
 		return ((m % n) + n) % n
 	}
-	f := math.Pow(x, y)
-	if !ints || n < 0 {
-		return f
-	}
-	if math.Abs(f) > 1<<53 || math.IsNaN(f) {
-		failf("%s of too large a number", op)
-	}
-	return int(f)
+	failf("the operator %s is not known here", op)
+	return nil
 }
 
 // combine computes a op b of what is not two numbers.

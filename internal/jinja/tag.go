@@ -50,12 +50,7 @@ func cut(template string) (tags []tag) {
 		inner, strip = strings.CutSuffix(inner, "-")
 		inner, keep := strings.CutSuffix(inner, "+")
 		line = kind != '{' && !keep
-		switch {
-		case kind == '%' && strings.TrimSpace(inner) == "raw":
-			var raw string
-			raw, rest, strip, line = rawText(rest, strip)
-			text(raw)
-		case kind != '#':
+		if kind != '#' {
 			tags = append(tags, tag{kind, inner})
 		}
 	}
@@ -69,36 +64,6 @@ func opening(s string) int {
 		}
 	}
 	return -1
-}
-
-// rawText returns the text up to {% endraw %}, what follows, and what is left out of that.
-func rawText(s string, trim bool) (text, rest string, strip, line bool) {
-	for i := 0; ; i += 2 {
-		k := strings.Index(s[i:], "{%")
-		if k < 0 {
-			failf("a raw without its endraw")
-		}
-		i += k
-		end := closing(s[i+2:], '%')
-		inner, strip := strings.CutSuffix(s[i+2:i+2+end], "-")
-		inner, keep := strings.CutSuffix(inner, "+")
-		word := strings.TrimLeft(inner, "-+")
-		if strings.TrimSpace(word) != "endraw" || len(inner)-len(word) > 1 {
-			continue
-		}
-		text, rest = s[:i], s[i+4+end:]
-		if trim {
-			text = strings.TrimLeftFunc(text, isSpace)
-		}
-		bare := strings.TrimRight(text, " \t\v\f")
-		switch {
-		case inner[0] == '-':
-			text = strings.TrimRightFunc(text, isSpace)
-		case inner[0] != '+' && (bare == "" || strings.HasSuffix(bare, "\n")):
-			text = bare
-		}
-		return text, rest, strip, !keep
-	}
 }
 
 // closing returns where the end of a tag is. Strings and brackets may hold what looks like it.

@@ -50,8 +50,6 @@ func (s *scope) test(name string, v any, a values) bool {
 	case "odd", "even":
 		n := whole(v, "what is odd or even")
 		return n%2 != 0 == (name == "odd")
-	case "lower", "upper":
-		return isAll(s.show(v), "is"+name)
 	case "filter":
 		failf("the test %q is not known here", name)
 	}
