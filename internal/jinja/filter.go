@@ -21,7 +21,9 @@ func (s *scope) filter(name string, v any, a values) any {
 		a.only(name)
 		return title(s.show(v))
 	case "string":
-		a.only(name)
+		if a.only(name); kindOf(v) == "a string" {
+			return v
+		}
 		return s.show(v)
 	case "safe":
 		a.only(name)
@@ -48,8 +50,8 @@ func (s *scope) filter(name string, v any, a values) any {
 	case "length", "count":
 		a.only(name)
 		return s.length(v)
-	case "int":
-		return s.toInt(v, a)
+	case "int", "float":
+		return s.toNumber(name, v, a)
 	case "list":
 		a.only(name)
 		items := s.items(v)
@@ -99,20 +101,16 @@ func (s *scope) listFilter(name string, v any, a values) any {
 		}
 		failf("items of %s", kindOf(v))
 	case "dictsort":
-		a.only(name)
+		got := a.only(name, "case_sensitive")
 		d, ok := v.(*Dict)
 		if !ok {
 			failf("dictsort of %s", kindOf(v))
 		}
-		return s.sorted(s.pairs(d), false, false, func(x any) any { return x.(tuple)[0] })
+		return s.sorted(s.pairs(d), false, got[0] != nil && s.truth(got[0]), func(x any) any { return x.(tuple)[0] })
 	case "sort":
 		got := a.only(name, "reverse", "case_sensitive", "attribute")
 		return s.sorted(slices.Clone(s.items(v)), got[0] != nil && s.truth(got[0]), got[1] != nil && s.truth(got[1]),
 			func(x any) any { return s.attribute(x, got[2]) })
-	case "min", "max":
-		a.only(name)
-		all := s.sorted(slices.Clone(s.items(v)), name == "max", false, func(x any) any { return x })
-		return at(all, 0, "the "+name+" of nothing")
 	}
 	failf("the filter %.40q is not known here", name)
 	return nil

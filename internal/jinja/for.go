@@ -111,13 +111,6 @@ func (s *scope) loopField(l *loop, name string) any {
 		return at(l.items, l.i-1, "the item before the first")
 	case "nextitem":
 		return at(l.items, l.i+1, "the item after the last")
-	case "cycle":
-		return function(func(a values) any {
-			if len(a.list) == 0 {
-				failf("a cycle of nothing")
-			}
-			return a.list[l.i%len(a.list)]
-		})
 	}
 	failf("loop.%.40s is not known here", name)
 	return nil

@@ -3,31 +3,34 @@ package jinja
 import (
 	"math"
 	"strconv"
-	"strings"
 )
 
-// toInt is int(default): what is no number is the default.
-func (s *scope) toInt(v any, a values) any {
-	got := a.only("int", "default")
+// toNumber is the filters int and float: what is no number is the default.
+func (s *scope) toNumber(name string, v any, a values) any {
+	got := a.only(name, "default")
 	f, n, isInt, ok := number(v)
-	t, isText := v.(string)
-	if isText {
-		t = strings.Trim(strip(t, "strip", nil), " ")
-		i, err := strconv.Atoi(t)
-		if n, isInt, ok = i, true, err == nil; !ok {
-			f, err = strconv.ParseFloat(t, 64)
-			isInt, ok = false, err == nil
+	switch v := v.(type) {
+	case string:
+		t, err := strip(v, "strip", nil), error(nil)
+		if n, err = strconv.Atoi(t); err == nil {
+			f, isInt, ok = float64(n), true, true
+		} else if f, err = strconv.ParseFloat(t, 64); err == nil {
+			ok = true
 		}
-	} else if _, missing := v.(undefined); missing {
-		failf("int of what is not there")
+	case undefined:
+		failf("%s of what is not there", name)
 	}
 	switch {
+	case ok && name == "float":
+		return f
 	case ok && isInt:
 		return n
 	case ok && math.Abs(f) < 1<<53:
 		return int(f)
-	case got[0] == nil:
-		return 0
+	case got[0] != nil:
+		return got[0]
+	case name == "float":
+		return 0.0
 	}
-	return got[0]
+	return 0
 }

@@ -69,6 +69,10 @@ func (s *scope) combine(op string, a, b any) any {
 		return s.repeat(a, n)
 	}
 	if op == "+" {
+		_, left := a.(safe)
+		if _, right := b.(safe); left || right {
+			return safe(s.joined(escape(a), escape(b)))
+		}
 		switch x := a.(type) {
 		case string:
 			if y, ok := b.(string); ok {
@@ -88,6 +92,18 @@ func (s *scope) combine(op string, a, b any) any {
 	}
 	failf("%s of %s and %s", op, kindOf(a), kindOf(b))
 	return nil
+}
+
+// escape is a string as HTML, as markupsafe writes it.
+func escape(v any) string {
+	if t, ok := v.(safe); ok {
+		return string(t)
+	}
+	t, ok := v.(string)
+	if !ok {
+		failf("+ of what is safe and %s", kindOf(v))
+	}
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "'", "&#39;", `"`, "&#34;").Replace(t)
 }
 
 // repeat is a string or a list n times.

@@ -5,21 +5,26 @@ import "strconv"
 // arguments are those of a call, by place and by name.
 type arguments struct {
 	list  []expr
-	names []string
+	names []string // "": all of an object
 	named []expr
 }
 
 func (in *lexer) args(end string) (a arguments) {
 	for !in.take(end) {
 		if len(a.list)+len(a.named) > 0 {
-			in.need(",")
-			if in.take(end) {
+			if in.need(","); in.take(end) {
 				break
 			}
+			if n := len(a.names); n > 0 && a.names[n-1] == "" {
+				failf("an argument follows one of **")
+			}
 		}
-		if len(in.list) > 1 && in.list[0].kind == 'n' && in.list[1] == (lexeme{'+', "="}) {
-			a.names = append(a.names, in.name())
-			in.next()
+		named := len(in.list) > 1 && in.list[0].kind == 'n' && in.list[1] == (lexeme{'+', "="})
+		if spread := in.take("**"); named || spread {
+			if a.names = append(a.names, ""); named {
+				a.names[len(a.names)-1] = in.name()
+				in.next()
+			}
 			a.named = append(a.named, in.expr())
 			continue
 		}
@@ -36,8 +41,20 @@ func (a arguments) of(s *scope) (v values) {
 	if len(a.named) > 0 {
 		v.named = NewDict()
 		for i, e := range a.named {
-			v.named.Set(a.names[i], e(s))
+			value := e(s)
+			if a.names[i] != "" {
+				v.named.Set(a.names[i], value)
+				continue
+			}
+			d, ok := value.(*Dict)
+			if !ok {
+				failf("** of %s", kindOf(value))
+			}
+			for _, name := range d.order {
+				v.named.Set(name, d.vals[name])
+			}
 		}
+		s.made(wordBytes * len(v.named.order))
 	}
 	return v
 }

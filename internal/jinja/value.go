@@ -18,7 +18,7 @@ type (
 		items []any
 		used  bool
 	}
-	safe string // what the filter safe gives: it is only written
+	safe string // what the filter safe gives: what is added to it is escaped as HTML
 )
 
 // Dict is an object with its keys in the order in which they came.
