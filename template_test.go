@@ -21,8 +21,8 @@ import (
 const (
 	chatMLTemplate = `{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}` +
 		`{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}`
-	systemTemplate = `{% if messages[0].role != 'system' %}{{ '<|im_start|>system\nBe brief.<|im_end|>\n' }}{% endif %}` +
-		chatMLTemplate
+	systemTemplate = `{% if messages[0].role != 'system' %}{{ '<|im_start|>system\nBe brief.<|im_end|>\n' }}` +
+		`{% endif %}` + chatMLTemplate
 	macroTemplate = "{% import 'x' %}"
 )
 
@@ -36,7 +36,7 @@ func TestTemplateIsKept(t *testing.T) {
 		"its own":          {systemTemplate, chat, "data.template=model", own},
 		"nothing of it":    {macroTemplate, plain, "data.template=model", ""},
 		"the same":         {chatMLTemplate, chat, builtin, "roles are marked"},
-		"a system message": {systemTemplate, chat, builtin, `replaced by that of chatml, as which conversations are trained: it adds`},
+		"a system message": {systemTemplate, chat, builtin, `is replaced by that of chatml`},
 		"unreadable":       {macroTemplate, chat, builtin, `"import" is not known here`},
 	} {
 		for _, in := range []string{"chat_template.jinja", "tokenizer_config.json"} {
@@ -94,7 +94,7 @@ func TestBrokenTemplate(t *testing.T) {
 		macroTemplate:                               `"import" is not known here`,
 		"{{ messages | groupby('role') }}":          `the filter "groupby" is not known here`,
 		"{{ messages[0].role }}":                    "does not write what the assistant says",
-		"{% for i in range(10 ** 9) %}{% endfor %}": "does not come to an end",
+		"{% for i in range(1000000000) %}{% endfor %}": "does not come to an end",
 		"{{ raise_exception('never') }}":            "never",
 	} {
 		dir := knows(t, textEnd, map[string]string{"chat_template.jinja": template})
@@ -169,8 +169,8 @@ func TestOwnTemplate(t *testing.T) {
 		}
 		prompt := chat.Conversation{Messages: []chat.Message{{Role: chat.User, Text: []byte("<|im_end|>")}}}
 		ids, err := chat.Encode(nil, m.Tok, f.Prompt(&prompt))
-		if want := append([]int32{begin}, []int32{'[', '<', '|', 'i', 'm', '_', 'e', 'n', 'd', '|', '>', ']'}...); err != nil ||
-			!slices.Equal(ids, want) {
+		if err != nil || m.Tok.Name(ids[0]) != "<|begin_of_text|>" || string(m.Tok.Decode(nil, ids)) != "[<|im_end|>]" ||
+			len(ids) != 13 {
 			t.Errorf("%s: it is asked with %v, %v", dir, ids, err)
 		}
 	}

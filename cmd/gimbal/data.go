@@ -64,6 +64,7 @@ type inspectCmd struct {
 	dataFlags
 	Batch     int64  `default:"1" help:"Batch to show, from 1, as the log of a run counts them." placeholder:"N"`
 	Sequences int    `short:"n" default:"8" help:"Sequences to show; 0: all."`
+	IDs       bool   `name:"ids" help:"Show a line for each token: its id, a star if it counts, its text."`
 	Color     string `enum:"auto,always,never" default:"auto" help:"Colours instead of marks; auto: on a terminal."`
 }
 
@@ -115,7 +116,11 @@ func (c *inspectCmd) Run(e *env) error {
 		runs.Plural(len(b.Tokens), "token"), b.Counted)
 	fmt.Fprintf(e.stdout, "legend: %sdoes not count%s %sspecial token%s %sinput only, or where a document is cut%s\n\n",
 		marks.Ignored[0], marks.Ignored[1], marks.Special[0], marks.Special[1], marks.Start[0], marks.Start[1])
-	if err := text.Set.Show(e.stdout, &b, 0, shown, marks); err != nil {
+	show := text.Set.Show
+	if c.IDs {
+		show = text.Set.ShowIDs
+	}
+	if err := show(e.stdout, &b, 0, shown, marks); err != nil {
 		return err
 	}
 	if rest := len(b.Spans) - shown; rest > 0 {

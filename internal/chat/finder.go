@@ -62,29 +62,28 @@ type guard struct {
 
 // clean returns a text in which no special token is found.
 func (g guard) clean(text string) string {
-	at, end, s := g.find(text, 0)
+	_, end, s := g.find(text, 0)
 	if s == nil {
 		return text
 	}
 	var b strings.Builder
-	for from := 0; ; at, end, s = g.find(text, from) {
-		if s == nil {
-			b.WriteString(text[from:])
-			return b.String()
-		}
-		at = from + strings.Index(text[from:end], s.Name) // behind white space that it takes
+	from := 0
+	for ; s != nil; _, end, s = g.find(text, from) {
+		at := from + strings.Index(text[from:end], s.Name) // behind white space that it takes
 		_, n := utf8.DecodeRuneInString(s.Name)
 		b.WriteString(text[from:at+n] + g.mark)
 		from = at + n
 	}
+	b.WriteString(text[from:])
+	return b.String()
 }
 
 // plain takes the marks out again, also as a template may have escaped them.
 func (g guard) plain(text string) []byte {
-	if g.mark == "" {
-		return []byte(text)
+	if g.mark != "" {
+		text = strings.ReplaceAll(strings.ReplaceAll(text, g.mark, ""), escaped(g.mark), "")
 	}
-	return []byte(strings.NewReplacer(g.mark, "", escaped(g.mark), "").Replace(text))
+	return []byte(text)
 }
 
 // pieces cuts a text into special tokens and runs of text. A run of text is encoded as one, in pieces of which some

@@ -71,8 +71,10 @@ func (t *Template) mark(c *Conversation) (mark string, size int, err error) {
 	}
 	for r := rune(0xfdd0); r < 0xfdf0; r++ { // these stand for nothing in Unicode
 		mark := string(r)
+		code := escaped(mark)[2:]
 		has := func(text []byte) bool {
-			return bytes.Contains(text, []byte(mark)) || bytes.Contains(bytes.ToLower(text), []byte(escaped(mark)))
+			return bytes.Contains(text, []byte(mark)) || bytes.Contains(text, []byte(code)) ||
+				bytes.Contains(text, []byte(strings.ToUpper(code)))
 		}
 		used := has(c.More)
 		for _, m := range c.Messages {

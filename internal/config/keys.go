@@ -52,8 +52,7 @@ var keys = []key{
 		doc: "encoding of files without a byte order mark, such as gbk or windows-1252; empty: UTF-8; raw: UTF-8, and " +
 			"files are taken whatever their bytes are"},
 	{name: "data.template", choices: []string{"model", "builtin"}, newer: true, older: "builtin",
-		doc: "how conversations are written; model: by the model's own chat template, where it has one; builtin: with " +
-			"the marks of ChatML or Llama 3, whichever the tokenizer has"},
+		doc: "what writes conversations; model: its own chat template, if it has one; builtin: marks of ChatML or Llama 3"},
 	{name: "data.start", choices: []string{"eos", "bos", "none"}, doc: "token before every document; it is input only"},
 	{name: "data.bad_documents", choices: []string{"stop", "skip"},
 		doc: "stop at a document that cannot be read, or skip it"},

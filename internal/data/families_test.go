@@ -30,7 +30,7 @@ type family struct {
 // generationTag is what marks the assistant's words in a template.
 var generationTag = regexp.MustCompile(`\{%-? *(end)?generation *-?%\}`)
 
-func families(t *testing.T) (all []family) {
+func families(t testing.TB) (all []family) {
 	t.Helper()
 	raw, err := os.ReadFile("testdata/families.txt")
 	if err != nil {
@@ -57,7 +57,7 @@ func families(t *testing.T) (all []family) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		roles := tokenizer.Roles{EOS: -1, BOS: -1, Size: tok.VocabSize()}
+		roles := tokenizer.Roles{BOS: -1, Size: tok.VocabSize()}
 		roles.EOS, _ = tok.Added(f.EOS)
 		if id, ok := tok.Added(f.BOS); ok && id != roles.EOS {
 			roles.BOS = id
@@ -67,10 +67,10 @@ func families(t *testing.T) (all []family) {
 		}
 		if *writeDir != "" {
 			dir := filepath.Join(*writeDir, name)
-			if err := os.MkdirAll(dir, 0o777); err == nil {
-				err = os.WriteFile(filepath.Join(dir, "tokenizer.json"), file, 0o666)
+			if err := os.MkdirAll(dir, 0o777); err != nil {
+				t.Fatal(err)
 			}
-			if err != nil {
+			if err := os.WriteFile(filepath.Join(dir, "tokenizer.json"), file, 0o666); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -80,7 +80,7 @@ func families(t *testing.T) (all []family) {
 }
 
 // format is the format of a family, with generation blocks or without.
-func (f family) format(t *testing.T, tagged bool) *chat.Template {
+func (f family) format(t testing.TB, tagged bool) *chat.Template {
 	t.Helper()
 	src := chat.Source{Template: f.template, Names: map[string]string{"eos_token": f.EOS}}
 	if !tagged {
@@ -120,7 +120,7 @@ func goldenFamilies(t *testing.T) map[string][]writing {
 	return golden.Families
 }
 
-func conversationLines(t *testing.T) []string {
+func conversationLines(t testing.TB) []string {
 	t.Helper()
 	raw, err := os.ReadFile("testdata/conversations.jsonl")
 	if err != nil {

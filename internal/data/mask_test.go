@@ -114,6 +114,16 @@ func TestShow(t *testing.T) {
 		!strings.HasSuffix(strings.TrimSpace(colour.String()), "\x1b[0m") {
 		t.Error("a colour that does not end")
 	}
+	var ids bytes.Buffer
+	if err := s.ShowIDs(&ids, b, 0, 2, PlainMarks); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"--- 1: " + path, "\n    256   (\"<|endoftext|>\")\n    257   \"<|im_start|>\"\n    117   \"u\"\n",
+		"\n     27   \"\\x1b\"\n", "\n     99 * \"c\"\n", "\n     13 * \"\\r\"\n", "\n    258 * \"<|im_end|>\"\n"} {
+		if !strings.Contains(ids.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, ids.String())
+		}
+	}
 	var out bytes.Buffer
 	escapeText(&out, []byte("a\xff\u2028\tb\x00\xe4\xb8"))
 	if got, want := out.String(), "a\\xff\\u2028\tb\\u0000\\xe4\\xb8"; got != want {

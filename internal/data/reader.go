@@ -95,7 +95,9 @@ func (r *reader) chat(doc *corpus.Document) error {
 			if !own {
 				return e
 			}
-			e.Advice = builtinAdvice
+			if e.Advice = builtinAdvice; errors.Is(err, chat.ErrLimit) { // the next would take as long
+				return e
+			}
 			if err := r.p.c.Bad(&r.p.tally, e); err != nil {
 				return err
 			}

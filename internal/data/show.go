@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strconv"
 	"unicode"
 	"unicode/utf8"
 )
@@ -27,6 +28,43 @@ var (
 // Show writes sequences [lo, hi) of a batch of s as text: a line with the document it is cut from, the start token, and
 // the labels, with marks around those that do not count. It escapes bytes that would move a terminal's cursor.
 func (s *Set) Show(w io.Writer, b *Batch, lo, hi int, m Marks) error {
+	return s.show(w, b, lo, hi, m, func(out *bytes.Buffer, span Span) {
+		end := span.Start + span.Len
+		if span.First == 0 && s.start >= 0 {
+			out.WriteString(m.Start[0] + s.tok.Name(b.Tokens[span.Start]) + m.Start[1])
+		}
+		s.showLabels(out, b.Labels[span.Start:end], b.Counts[span.Start:end], m)
+		if b.Labels[end-1] != s.tok.EOS() {
+			out.WriteString(m.Start[0] + "cut" + m.Start[1])
+		}
+	})
+}
+
+// ShowIDs writes sequences as Show does, but a line for each token: its id, whether it counts (*), and its text.
+func (s *Set) ShowIDs(w io.Writer, b *Batch, lo, hi int, m Marks) error {
+	return s.show(w, b, lo, hi, m, func(out *bytes.Buffer, span Span) {
+		line := func(id int32, counts string, marks [2]string) {
+			fmt.Fprintf(out, "%7d %s %s", id, counts, marks[0])
+			out.WriteString(strconv.Quote(s.tok.Name(id)) + marks[1] + "\n")
+		}
+		if span.First == 0 && s.start >= 0 {
+			line(b.Tokens[span.Start], " ", m.Start)
+		}
+		for i := span.Start; i < span.Start+span.Len; i++ {
+			counts, marks := " ", [2]string{}
+			if b.Counts[i] {
+				counts = "*"
+			}
+			if len(s.tok.Bytes(b.Labels[i])) == 0 {
+				marks = m.Special
+			}
+			line(b.Labels[i], counts, marks)
+		}
+	})
+}
+
+// show writes sequences, each behind a line that says what it is.
+func (s *Set) show(w io.Writer, b *Batch, lo, hi int, m Marks, write func(*bytes.Buffer, Span)) error {
 	var out bytes.Buffer
 	for k, span := range b.Spans[lo:hi] {
 		end := span.Start + span.Len
@@ -42,13 +80,7 @@ func (s *Set) Show(w io.Writer, b *Batch, lo, hi int, m Marks) error {
 		}
 		fmt.Fprintf(&out, "%s%d: %s%s: %s, %s counted%s\n", m.Head[0], lo+k+1, s.Locate(span), what,
 			count(int64(span.Len), "token"), group(int64(counted)), m.Head[1])
-		if span.First == 0 && s.start >= 0 {
-			out.WriteString(m.Start[0] + s.tok.Name(b.Tokens[span.Start]) + m.Start[1])
-		}
-		s.showLabels(&out, b.Labels[span.Start:end], b.Counts[span.Start:end], m)
-		if b.Labels[end-1] != s.tok.EOS() {
-			out.WriteString(m.Start[0] + "cut" + m.Start[1])
-		}
+		write(&out, span)
 		out.WriteString("\n\n")
 	}
 	_, err := w.Write(out.Bytes())

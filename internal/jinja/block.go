@@ -54,8 +54,7 @@ func (p *blocks) body(name string, depth int) []node {
 	return body
 }
 
-var ends = []string{"elif", "else", "endif", "endfor", "endset", "endmacro", "endcall", "endfilter", "endgeneration",
-	"endwith"}
+var ends = []string{"elif", "else", "endif", "endfor", "endset", "endmacro", "endcall", "endfilter", "endgeneration"}
 
 // statements are the blocks, by their first word.
 var statements map[string]func(p *blocks, in *lexer, depth int) node
@@ -67,7 +66,7 @@ func init() { // they read each other
 	statements = map[string]func(p *blocks, in *lexer, depth int) node{
 		"if": (*blocks).ifBlock, "for": (*blocks).forBlock, "set": (*blocks).setBlock, "macro": (*blocks).macroBlock,
 		"call": (*blocks).callBlock, "filter": (*blocks).filterBlock, "generation": (*blocks).generationBlock,
-		"with": (*blocks).withBlock, "break": jump(breakLoop), "continue": jump(nextInLoop),
+		"break": jump(breakLoop), "continue": jump(nextInLoop),
 	}
 }
 
@@ -106,138 +105,6 @@ func (p *blocks) ifBlock(in *lexer, depth int) node {
 			return goOn
 		}
 	}
-}
-
-// target reads the names to which values are given: a, or a, b.
-func (in *lexer) target() (names []string) {
-	bracket := in.take("(")
-	for {
-		name := in.name()
-		if slices.Contains([]string{"true", "false", "none", "True", "False", "None", "loop"}, name) {
-			failf("%q cannot be given a value", name)
-		}
-		names = append(names, name)
-		if !in.take(",") {
-			break
-		}
-	}
-	if bracket {
-		in.need(")")
-	}
-	return names
-}
-
-// give gives a value to names.
-func (s *scope) give(names []string, v any) {
-	if len(names) == 1 {
-		s.vars[names[0]] = v
-		return
-	}
-	items := s.items(v)
-	if len(items) != len(names) {
-		failf("%d values for %d names", len(items), len(names))
-	}
-	for i, name := range names {
-		s.vars[name] = items[i]
-	}
-}
-
-func (p *blocks) forBlock(in *lexer, depth int) node {
-	names := in.target()
-	in.need("in")
-	over := in.tuple(in.or, in.ended)
-	var only expr
-	if in.take("if") {
-		only = in.expr()
-	}
-	in.end() // "recursive" is not known
-	body, end := p.until(depth)
-	var none []node
-	if end == "else" {
-		p.last.end()
-		none, end = p.until(depth)
-	}
-	if end != "endfor" {
-		failf("a for without its endfor")
-	}
-	p.last.end()
-	return func(s *scope) flow {
-		items := s.items(over(s))
-		if only != nil {
-			var kept []any
-			for _, item := range items {
-				s.step()
-				in := s.inner()
-				if in.give(names, item); s.truth(only(in)) {
-					kept = append(kept, item)
-				}
-			}
-			items = kept
-		}
-		if len(items) == 0 {
-			return s.inner().run(none)
-		}
-		l := &loop{items: items}
-		for i, item := range items {
-			in := s.inner()
-			l.i, in.vars["loop"] = i, l
-			in.give(names, item)
-			if in.run(body) == breakLoop {
-				break
-			}
-		}
-		return goOn
-	}
-}
-
-// loop is the variable of that name.
-type loop struct {
-	items   []any
-	i       int
-	changed []any // what changed was asked for last
-}
-
-func (s *scope) loopField(l *loop, name string) any {
-	n := len(l.items)
-	switch name {
-	case "index":
-		return l.i + 1
-	case "index0":
-		return l.i
-	case "revindex":
-		return n - l.i
-	case "revindex0":
-		return n - l.i - 1
-	case "first":
-		return l.i == 0
-	case "last":
-		return l.i == n-1
-	case "length":
-		return n
-	case "depth":
-		return 1
-	case "depth0":
-		return 0
-	case "previtem":
-		return at(l.items, l.i-1, "the item before the first")
-	case "nextitem":
-		return at(l.items, l.i+1, "the item after the last")
-	case "cycle":
-		return function(func(a values) any {
-			if len(a.list) == 0 {
-				failf("a cycle of nothing")
-			}
-			return a.list[l.i%len(a.list)]
-		})
-	case "changed":
-		return function(func(a values) any {
-			same := l.changed != nil && s.equal(tuple(l.changed), tuple(a.list))
-			l.changed = append([]any{}, a.list...)
-			return !same
-		})
-	}
-	failf("loop.%.40s is not known here", name)
-	return nil
 }
 
 func (p *blocks) setBlock(in *lexer, depth int) node {
@@ -289,27 +156,6 @@ func (p *blocks) filterBlock(in *lexer, depth int) node {
 	filter := in.filters()
 	body := p.body("filter", depth)
 	return func(s *scope) flow { s.write(s.show(filter(s, s.captured(body)))); return goOn }
-}
-
-func (p *blocks) withBlock(in *lexer, depth int) node {
-	var names []string
-	var vals []expr
-	for len(in.list) > 0 {
-		if len(names) > 0 {
-			in.need(",")
-		}
-		names = append(names, in.name())
-		in.need("=")
-		vals = append(vals, in.expr())
-	}
-	body := p.body("with", depth)
-	return func(s *scope) flow {
-		in := s.inner()
-		for i, name := range names {
-			in.vars[name] = vals[i](s)
-		}
-		return in.run(body)
-	}
 }
 
 // generationBlock marks what it writes as the model's own.

@@ -2,9 +2,8 @@ package jinja
 
 import "slices"
 
-// changing are methods of lists and objects that the sandbox refuses.
-var changing = []string{"append", "clear", "extend", "insert", "pop", "popitem", "remove", "reverse", "setdefault",
-	"sort", "update"}
+// changing are methods of lists that the sandbox refuses.
+var changing = []string{"append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"}
 
 // field is v.name: a method before a key. Where there is none, it is undefined.
 func (s *scope) field(v any, name string) any {

@@ -1,7 +1,6 @@
 package jinja
 
 import (
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,7 +21,9 @@ func (s *scope) filter(name string, v any, a values) any {
 		a.only(name)
 		return title(s.show(v))
 	case "string":
-		a.only(name)
+		if a.only(name); kindOf(v) == "a string" {
+			return v
+		}
 		return s.show(v)
 	case "safe":
 		a.only(name)
@@ -49,26 +50,15 @@ func (s *scope) filter(name string, v any, a values) any {
 	case "length", "count":
 		a.only(name)
 		return s.length(v)
-	case "abs":
-		if f, n, isInt, ok := number(v); ok && isInt {
-			return max(n, -n)
-		} else if ok {
-			return math.Abs(f)
-		}
-	case "int":
-		return s.toInt(v, a)
-	case "float":
-		return s.toFloat(v, a)
+	case "int", "float":
+		return s.toNumber(name, v, a)
 	case "list":
 		a.only(name)
 		items := s.items(v)
 		s.made(wordBytes * len(items))
 		return append([]any{}, items...)
-	default:
-		return s.listFilter(name, v, a)
 	}
-	failf("the filter %s of %s", name, kindOf(v))
-	return nil
+	return s.listFilter(name, v, a)
 }
 
 // listFilter is a filter of lists and objects.
@@ -111,77 +101,19 @@ func (s *scope) listFilter(name string, v any, a values) any {
 		}
 		failf("items of %s", kindOf(v))
 	case "dictsort":
-		a.only(name)
+		got := a.only(name, "case_sensitive")
 		d, ok := v.(*Dict)
 		if !ok {
 			failf("dictsort of %s", kindOf(v))
 		}
-		return s.sorted(s.pairs(d), false, false, func(x any) any { return x.(tuple)[0] })
+		return s.sorted(s.pairs(d), false, got[0] != nil && s.truth(got[0]), func(x any) any { return x.(tuple)[0] })
 	case "sort":
 		got := a.only(name, "reverse", "case_sensitive", "attribute")
 		return s.sorted(slices.Clone(s.items(v)), got[0] != nil && s.truth(got[0]), got[1] != nil && s.truth(got[1]),
 			func(x any) any { return s.attribute(x, got[2]) })
-	case "unique":
-		a.only(name)
-		var kept []any
-		for _, x := range s.items(v) {
-			x := x
-			if !slices.ContainsFunc(kept, func(y any) bool { return s.equal(folded(x), folded(y)) }) {
-				kept = append(kept, x)
-			}
-		}
-		return &lazy{items: kept}
-	case "sum":
-		got := a.only(name, "attribute", "start")
-		var sum any = 0
-		if got[1] != nil {
-			sum = got[1]
-		}
-		for _, x := range s.each(s.items(v), got[0], nil) {
-			sum = s.operate("+", sum, x)
-		}
-		return sum
-	case "min", "max":
-		a.only(name)
-		all := s.sorted(slices.Clone(s.items(v)), name == "max", false, func(x any) any { return x })
-		return at(all, 0, "the "+name+" of nothing")
 	}
 	failf("the filter %.40q is not known here", name)
 	return nil
-}
-
-// sorted sorts by keys; big and small letters are the same unless cased.
-func (s *scope) sorted(all []any, reverse, cased bool, key func(any) any) []any {
-	order := func(x any) any {
-		if k := key(x); cased {
-			return k
-		} else {
-			return folded(k)
-		}
-	}
-	slices.SortStableFunc(all, func(x, y any) int {
-		p, q := order(x), order(y)
-		if reverse {
-			p, q = q, p
-		}
-		switch {
-		case s.less(p, q):
-			return -1
-		case s.less(q, p):
-			return 1
-		}
-		return 0
-	})
-	s.made(wordBytes * len(all))
-	return all
-}
-
-// folded is a string in small letters.
-func folded(v any) any {
-	if t, ok := v.(string); ok {
-		return inCase(t, "lower")
-	}
-	return v
 }
 
 // attribute is the field of an item that is named as "a.b.0"; nil: the item itself.
@@ -275,51 +207,6 @@ func (s *scope) length(v any) int {
 		return v.Len()
 	}
 	return len(s.items(v))
-}
-
-// toInt is int(default): what is no number is the default.
-func (s *scope) toInt(v any, a values) any {
-	got := a.only("int", "default")
-	f, n, isInt, ok := number(v)
-	t, isText := v.(string)
-	if isText {
-		t = strings.Trim(strip(t, "strip", nil), " ")
-		i, err := strconv.Atoi(t)
-		if n, isInt, ok = i, true, err == nil; !ok {
-			f, err = strconv.ParseFloat(t, 64)
-			isInt, ok = false, err == nil
-		}
-	} else if _, missing := v.(undefined); missing {
-		failf("int of what is not there")
-	}
-	switch {
-	case ok && isInt:
-		return n
-	case ok && math.Abs(f) < 1<<53:
-		return int(f)
-	case got[0] == nil:
-		return 0
-	}
-	return got[0]
-}
-
-func (s *scope) toFloat(v any, a values) any {
-	got := a.only("float", "default")
-	f, _, _, ok := number(v)
-	if t, isText := v.(string); isText {
-		var err error
-		f, err = strconv.ParseFloat(strip(t, "strip", nil), 64)
-		ok = err == nil
-	} else if _, missing := v.(undefined); missing {
-		failf("float of what is not there")
-	}
-	switch {
-	case ok:
-		return f
-	case got[0] == nil:
-		return 0.0
-	}
-	return got[0]
 }
 
 // indent puts white space before every line but the first.

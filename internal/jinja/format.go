@@ -1,104 +1,39 @@
 package jinja
 
-import (
-	"fmt"
-	"strconv"
-	"strings"
-)
+import "strings"
 
-// printf is format % values, with %s, %d, %r, %f and %%.
+// printf is format % values, with %s, %d and %%.
 func (s *scope) printf(format string, v any) string {
 	args, ok := v.(tuple)
 	if !ok {
 		args = tuple{v}
 	}
-	var b strings.Builder
-	put := func(t string) {
-		s.made(len(t))
-		b.WriteString(t)
-	}
-	used := 0
+	var out strings.Builder
 	for {
 		before, rest, found := strings.Cut(format, "%")
-		if put(before); !found {
+		s.made(len(before))
+		if out.WriteString(before); !found {
 			break
 		}
-		if strings.HasPrefix(rest, "%") {
-			put("%")
-			format = rest[1:]
+		verb := rest[:min(1, len(rest))]
+		switch format = rest[len(verb):]; {
+		case verb == "%":
+			out.WriteString(verb)
 			continue
-		}
-		n := strings.IndexFunc(rest, func(r rune) bool { return !strings.ContainsRune("0123456789.-", r) })
-		if n < 0 || n > 6 || used == len(args) {
+		case len(args) == 0 || verb != "s" && verb != "d":
 			failf("the format %%%.20s has no value, or is not known here", rest)
+		case verb == "d":
+			whole(args[0], "a value of %d")
 		}
-		flags, verb, arg := rest[:n], rest[n], args[used]
-		format, used = rest[n+1:], used+1
-		f, i, isInt, isNumber := number(arg)
-		switch {
-		case verb == 's' && !strings.Contains(flags, "."):
-			put(fmt.Sprintf("%"+flags+"s", s.show(arg)))
-		case verb == 'r' && flags == "":
-			var r strings.Builder
-			s.repr(&r, arg)
-			put(r.String())
-		case verb == 'd' && isNumber && !strings.Contains(flags, "."):
-			if !isInt {
-				i = int(f)
-			}
-			put(fmt.Sprintf("%"+flags+"d", i))
-		case verb == 'f' && isNumber:
-			put(fmt.Sprintf("%"+flags+"f", f))
-		default:
-			failf("the format %%%s%c of %s is not known here", flags, verb, kindOf(arg))
-		}
+		text := s.show(args[0])
+		s.made(len(text))
+		out.WriteString(text)
+		args = args[1:]
 	}
-	if used < len(args) {
-		failf("%d values for %d places of a format", len(args), used)
+	if len(args) > 0 {
+		failf("%d values too many for a format", len(args))
 	}
-	return b.String()
-}
-
-// format is str.format with {}, {0} and {name}.
-func (s *scope) format(format string, a values) string {
-	var b strings.Builder
-	next := 0
-	for {
-		i := strings.IndexAny(format, "{}")
-		if i < 0 {
-			break
-		}
-		s.made(i)
-		b.WriteString(format[:i])
-		c := format[i]
-		if format = format[i+1:]; strings.HasPrefix(format, string(c)) {
-			b.WriteByte(c)
-			format = format[1:]
-			continue
-		}
-		name, rest, found := strings.Cut(format, "}")
-		if c == '}' || !found || strings.ContainsAny(name, "{!:.[") {
-			failf("the format {%.20s is not known here", format)
-		}
-		format = rest
-		n, err := strconv.Atoi(name)
-		if name == "" {
-			n, err, next = next, nil, next+1
-		}
-		v, ok := a.named.get(name)
-		if err == nil {
-			if ok = n >= 0 && n < len(a.list); ok {
-				v = a.list[n]
-			}
-		}
-		if !ok {
-			failf("a format has no value {%.20s}", name)
-		}
-		t := s.show(v)
-		s.made(len(t))
-		b.WriteString(t)
-	}
-	return b.String() + format
+	return out.String()
 }
 
 // dates are the codes of strftime that are known, as layouts of Go.

@@ -62,7 +62,8 @@ func variables(t testing.TB, raw []byte) map[string]any {
 var enough = Limits{Steps: 1 << 20, Bytes: 8 << 20, Now: time.Date(2024, 7, 26, 0, 0, 0, 0, time.UTC)}
 
 // TestJinja compares what templates write with what jinja2 makes of them, as transformers sets it up; testdata/jinja.py
-// recorded it. What jinja2 refuses is refused, and what is not known here is refused too, which the list says.
+// recorded it. What jinja2 refuses is refused. What jinja2 writes and is not known here is refused too:
+// testdata/refused.txt lists it.
 func TestJinja(t *testing.T) {
 	raw, err := os.ReadFile("testdata/jinja.json")
 	if err != nil {
@@ -72,7 +73,14 @@ func TestJinja(t *testing.T) {
 	if err := json.Unmarshal(raw, &r); err != nil || len(r.Cases) < 150 {
 		t.Fatal(err, len(r.Cases))
 	}
-	unknown := map[string]bool{}
+	raw, err = os.ReadFile("testdata/refused.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := map[string]bool{} // whether it was, of those that the list has
+	for line := range strings.Lines(string(raw)) {
+		refused[strings.ReplaceAll(strings.TrimSuffix(line, "\n"), "⏎", "\n")] = false
+	}
 	for _, c := range r.Cases {
 		var out Output
 		tmpl, err := Parse(c.Template)
@@ -83,38 +91,19 @@ func TestJinja(t *testing.T) {
 		case c.Output == nil && err == nil:
 			t.Errorf("%q writes %q, and jinja2 refuses it: %s", c.Template, out.Text, c.Error)
 		case c.Output != nil && err != nil:
-			if unknown[c.Template] = true; !notKnown[c.Template] {
+			if _, known := refused[c.Template]; !known {
 				t.Errorf("%q is refused: %v; jinja2 writes %q", c.Template, err, *c.Output)
 			}
+			refused[c.Template] = true
 		case c.Output != nil && out.Text != *c.Output:
 			t.Errorf("%q writes %q; jinja2 %q", c.Template, out.Text, *c.Output)
 		}
 	}
-	for template := range notKnown {
-		if !unknown[template] {
-			t.Errorf("%q is known by now", template)
+	for template, was := range refused {
+		if !was {
+			t.Errorf("%q is not refused, or not recorded", template)
 		}
 	}
-}
-
-// notKnown are the recorded templates that jinja2 writes and this package refuses.
-var notKnown = map[string]bool{
-	"{% for m in messages recursive %}{{ loop.index }}{% endfor %}": true,
-	"{{ messages | last | attr('role') }}":                          true,
-	"{{ 2.5 | round }}":                                             true,
-	"{{ x | e }}{{ '<' | escape }}":                                 true,
-	"{{ [1,2,3] | batch(2) | list }}":                               true,
-	"{{ messages | groupby('role') | length }}":                     true,
-	"{{ namespace(a=1) }}":                                          true,
-	"{{ '7'.zfill(3) }}":                                            true,
-	"{{ messages | map('upper') | list }}":                          true, // text that is not ASCII
-	`{{ {"a": 1}.items() }}`:                                        true,
-	`{{ {"a": 1}.keys() }}`:                                         true,
-	"{{ range(3) }}":                                                true,
-	"{{ 12345678901234567890 }}":                                    true,
-	"{{ 'A-b'.swapcase() }}":                                        true,
-	"{{ x | safe }}{{ ('<' | safe) | length }}":                     true, // what is safe is only written
-	"{{ [] < [1] }}":                                                true,
 }
 
 // TestLimits: whatever a template does, it ends, and says why.
@@ -138,21 +127,19 @@ func TestLimits(t *testing.T) {
 		"many in json":   {ns + strings.ReplaceAll(many, "100", "40") + "{{ ns.x | tojson }}", ErrLimit.Error()},
 		"many are equal": {ns + strings.ReplaceAll(many, "100", "40") + "{{ ns.x == ns.x }}", ErrLimit.Error()},
 		"deep values":    {ns + strings.ReplaceAll(many, "100", "1000") + "{{ ns.x }}", "nested deeper"},
-		"format":         {"{{ '%999999s' % 'a' }}{{ '%999999s' % 'a' }}", ErrLimit.Error()},
-		"format string":  {"{% set a = 'a' * 100000 %}{{ ('{0}' * 10000).format(a) }}", ErrLimit.Error()},
+		"format":         {"{% set a = 'a' * 1000 %}{{ ('%s' * 10000) % ([a] * 10000) }}", ErrLimit.Error()},
 		"recursion":      {"{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "nested deeper"},
 		"parentheses":    {"{{ " + strings.Repeat("(", 1000) + "1 }}", "nested deeper"},
 		"brackets":       {"{{ " + strings.Repeat("[", 1000) + "1 }}", "nested deeper"},
 		"objects":        {"{% set a = " + strings.Repeat("{1:", 1000) + "1 %}", "nested deeper"},
 		"signs":          {"{{ " + strings.Repeat("-", 1000) + "1 }}", "nested deeper"},
 		"nots":           {"{{ " + strings.Repeat("not ", 1000) + "1 }}", "nested deeper"},
-		"powers":         {"{{ " + strings.Repeat("1**", 1000) + "1 }}", ""},
 		"blocks":         {strings.Repeat("{% if 1 %}", 1000), "nested deeper"},
 		"sums":           {"{{ " + strings.Repeat("1+", 100000) + "1 }}", "words"},
 		"fields":         {"{{ a" + strings.Repeat(".a", 100000) + " }}", "words"},
 		"tests":          {"{{ 1 is " + strings.Repeat("eq ", 10000) + "1 }}", ""},
 		"long":           {strings.Repeat(" ", maxTemplate+1), "bytes"},
-		"raised":         {"{{ raise_exception('roles must alternate') }}", "it refuses the conversation: roles must alternate"},
+		"raised":         {"{{ raise_exception('roles must alternate') }}", "it refuses the conversation: roles must"},
 		"not UTF-8":      {"\xff", "UTF-8"},
 	} {
 		start := time.Now()

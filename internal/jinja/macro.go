@@ -1,8 +1,6 @@
 package jinja
 
-import (
-	"slices"
-)
+import "slices"
 
 // values are the arguments of a call.
 type values struct {
@@ -132,21 +130,8 @@ func (m *machine) globals() map[string]any {
 		"namespace": function(func(a values) any { return &namespace{*m.dict(a)} }),
 		"dict":      function(func(a values) any { return m.dict(a) }),
 		"range":     function(func(a values) any { return m.span(a) }),
-		"joiner": function(func(a values) any {
-			sep, used := ", ", false
-			if len(a.list) > 0 {
-				sep = a.string(0, "joiner")
-			}
-			return function(func(values) any {
-				if !used {
-					used = true
-					return ""
-				}
-				return sep
-			})
-		}),
 	}
-	for _, name := range []string{"lipsum", "cycler"} {
+	for _, name := range []string{"joiner", "lipsum", "cycler"} {
 		g[name] = function(func(values) any { failf("%s is not known here", name); return nil })
 	}
 	if !m.limits.Now.IsZero() {

@@ -25,14 +25,7 @@ func (s *scope) method(v any, name string) any {
 }
 
 func (s *scope) dictMethod(d *Dict, name string) any {
-	if slices.Contains(changing, name) {
-		if _, ok := d.get(name); !ok && name != "clear" && name != "pop" && name != "popitem" && name != "setdefault" &&
-			name != "update" { // no method of an object
-			return nil
-		} else if ok && (name == "append" || name == "extend" || name == "insert" || name == "remove" ||
-			name == "reverse" || name == "sort") {
-			return nil
-		}
+	if slices.Contains([]string{"clear", "pop", "popitem", "setdefault", "update"}, name) {
 		failf("a template must not change an object (%s)", name)
 	}
 	switch name {
@@ -75,10 +68,10 @@ func (s *scope) pairs(d *Dict) (pairs []any) {
 }
 
 // stringMethods are all that python has.
-var stringMethods = strings.Fields("capitalize casefold center count encode endswith expandtabs find format format_map " +
-	"index isalnum isalpha isascii isdecimal isdigit isidentifier islower isnumeric isprintable isspace istitle isupper " +
-	"join ljust lower lstrip maketrans partition removeprefix removesuffix replace rfind rindex rjust rpartition rsplit " +
-	"rstrip split splitlines startswith strip swapcase title translate upper zfill")
+var stringMethods = strings.Fields(`capitalize casefold center count encode endswith expandtabs find format
+	format_map index isalnum isalpha isascii isdecimal isdigit isidentifier islower isnumeric isprintable isspace istitle
+	isupper join ljust lower lstrip maketrans partition removeprefix removesuffix replace rfind rindex rjust rpartition
+	rsplit rstrip split splitlines startswith strip swapcase title translate upper zfill`)
 
 func (s *scope) stringMethod(t string, name string) any {
 	if !slices.Contains(stringMethods, name) {
@@ -117,19 +110,6 @@ func (s *scope) stringCall(t, name string, a values) any {
 	case "splitlines":
 		a.only(name)
 		return s.strings(lines(t))
-	case "partition", "rpartition":
-		sep := s.text(a.only(name, "sep")[0], "what separates")
-		if sep == "" {
-			failf("%s at nothing", name)
-		}
-		if name == "partition" {
-			before, after, found := strings.Cut(t, sep)
-			return tuple{before, map[bool]string{true: sep}[found], after}
-		}
-		if i := strings.LastIndex(t, sep); i >= 0 {
-			return tuple{t[:i], sep, t[i+len(sep):]}
-		}
-		return tuple{"", "", t}
 	case "join":
 		return s.joinAll(t, s.items(a.only(name, "list")[0]), false)
 	case "replace":
@@ -158,11 +138,6 @@ func (s *scope) stringCall(t, name string, a values) any {
 			return len(letters(t)) + 1
 		}
 		return strings.Count(t, part)
-	case "format":
-		return s.format(t, a)
-	case "isdigit", "isalpha", "isspace", "isupper", "islower", "isalnum":
-		a.only(name)
-		return isAll(t, name)
 	}
 	failf("the method %s of a string is not known here", name)
 	return nil

@@ -50,10 +50,6 @@ func (s *scope) test(name string, v any, a values) bool {
 	case "odd", "even":
 		n := whole(v, "what is odd or even")
 		return n%2 != 0 == (name == "odd")
-	case "lower", "upper":
-		return isAll(s.show(v), "is"+name)
-	case "filter":
-		failf("the test %q is not known here", name)
 	}
 	got := a.only("a test", "value")
 	switch name {
@@ -77,10 +73,6 @@ func (s *scope) test(name string, v any, a values) bool {
 			failf("a division by zero")
 		}
 		return whole(v, "what is divided")%n == 0
-	case "sameas":
-		if _, ok := v.(bool); ok || v == nil || got[0] == nil {
-			return v == got[0]
-		}
 	}
 	failf("the test %.40q is not known here", name)
 	return false

@@ -129,36 +129,6 @@ func inCase(t, how string) string {
 	return string(b)
 }
 
-// isAll is str.isdigit and others.
-func isAll(t, how string) bool {
-	ascii(t, how)
-	cased := false
-	for i := range len(t) {
-		c := t[i]
-		lower, upper := 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z'
-		cased = cased || lower || upper
-		ok := true
-		switch how {
-		case "isdigit":
-			ok = isDigit(c)
-		case "isalpha":
-			ok = lower || upper
-		case "isalnum":
-			ok = lower || upper || isDigit(c)
-		case "isspace":
-			ok = isSpace(rune(c))
-		case "isupper":
-			ok = !lower
-		case "islower":
-			ok = !upper
-		}
-		if !ok {
-			return false
-		}
-	}
-	return t != "" && (cased || how != "isupper" && how != "islower")
-}
-
 // float writes a number as python does.
 func float(f float64) string {
 	switch {
