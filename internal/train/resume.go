@@ -52,7 +52,9 @@ func openSaved(dir string) (*saved, error) {
 		return nil, err
 	}
 	s := &saved{dir: dir, cfg: cfg, refused: refused}
-	err = rundir.ReadState(c, &s.state)
+	if _, err = rundir.Verify(dir, c); err == nil {
+		err = rundir.ReadState(c, &s.state)
+	}
 	if err == nil {
 		if s.model, err = hub.ModelOf(c); err != nil {
 			err = fmt.Errorf("%w: %w", rundir.ErrResume, err)

@@ -72,7 +72,7 @@ func (t *run) save() error {
 		return err
 	}
 	fsys := t.faults.Disk(s.fs, t.state.Step, t.state.Batch)
-	t.state.Faults = t.faults.State()
+	t.state.Faults, t.state.Log = t.faults.State(), t.record.log.Written()
 	snapshot, err := t.snapshot()
 	if err != nil {
 		return err
@@ -107,6 +107,7 @@ func (t *run) snapshot() (*checkpoint.Snapshot, error) {
 	if files[rundir.StateFile], err = json.MarshalIndent(&t.state, "", "  "); err != nil {
 		return nil, fmt.Errorf("write %s: %w", rundir.StateFile, err)
 	}
+	files[rundir.ConfigFile] = t.plan.Config.TOML()
 	if files[checkpoint.HealthFile], err = t.state.certificate().Encode(); err != nil {
 		return nil, err
 	}

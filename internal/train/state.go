@@ -54,6 +54,7 @@ type state struct {
 	RateLimit float64     `json:"rate_limit,omitempty"` // where the range test's loss was least: no nudge goes above; 0: none
 
 	rundir.Inputs
+	Log runlog.Prefix `json:"log,omitzero"` // as it was when this was saved
 }
 
 // before is what weights from elsewhere could do at step 0.
