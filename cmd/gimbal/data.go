@@ -158,7 +158,7 @@ func openRun(e *env, name string) (*plan.Draft, leftOut, error) {
 		return nil, left, err
 	}
 	defer m.Close()
-	facts, err := rundir.ReadFacts(ck)
+	facts, err := rundir.Verify(dir, ck)
 	if err != nil {
 		return nil, left, err
 	}

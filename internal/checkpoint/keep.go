@@ -177,7 +177,7 @@ func Prune(fsys durable.FS, dir string, keep int, protect []string) (removed []s
 func Forget(fsys durable.FS, dir string, step int64) (err error) {
 	defer wrap(&err, "forget what is newer than step %d in %s", step, dir)
 	marks, err := Marks(fsys, dir)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrCorrupt) { // damaged ones name nothing
 		return err
 	}
 	before := len(marks)
@@ -227,8 +227,8 @@ func Marks(fsys durable.FS, dir string) (map[string]int64, error) {
 	}
 	var marks map[string]int64
 	if err := json.Unmarshal(data, &marks); err != nil || marks == nil {
-		return nil, fmt.Errorf("checkpoint: %s is not a list of names and steps (%v): repair it, or delete it to lose "+
-			"the marks", name, err)
+		return nil, fmt.Errorf("checkpoint: %s is not a list of names and steps (%v): %w: gimbal resume makes it again", name,
+			err, ErrCorrupt)
 	}
 	return marks, nil
 }
@@ -241,15 +241,26 @@ func SetMark(fsys durable.FS, dir, mark string, step int64) (err error) {
 	} else if err != nil {
 		return err
 	}
-	marks, err := Marks(fsys, dir)
-	if err != nil {
+	return SetMarks(fsys, dir, map[string]int64{mark: step})
+}
+
+// SetMarks gives names to steps in dir, in one write; a step below 0 takes its name away. Other names stay. Marks that
+// cannot be parsed are made anew from these.
+func SetMarks(fsys durable.FS, dir string, marks map[string]int64) error {
+	old, err := Marks(fsys, dir)
+	if err != nil && !errors.Is(err, ErrCorrupt) {
 		return err
 	}
-	if s, ok := marks[mark]; ok && s == step {
+	all := maps.Clone(old)
+	if all == nil {
+		all = map[string]int64{}
+	}
+	maps.Copy(all, marks)
+	maps.DeleteFunc(all, func(_ string, step int64) bool { return step < 0 })
+	if err == nil && maps.Equal(all, old) {
 		return nil
 	}
-	marks[mark] = step
-	return writeMarks(fsys, dir, marks)
+	return writeMarks(fsys, dir, all)
 }
 
 func writeMarks(fsys durable.FS, dir string, marks map[string]int64) error {

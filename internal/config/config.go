@@ -27,6 +27,7 @@ type Config struct {
 
 	origins map[string]string
 	notes   []string
+	lacks   []string // keys
 }
 
 // Data says what is read and how.
@@ -214,6 +215,10 @@ func (c *Config) Origin(key string) string { return c.origins[key] }
 
 // Notes names the keys that were given and that this version ignores, a sentence each.
 func (c *Config) Notes() []string { return c.notes }
+
+// Lacks names the keys that every file by TOML has, in every version, and that the one given to Reread does not: it was
+// cut short, or is no run's.
+func (c *Config) Lacks() []string { return c.lacks }
 
 // Value returns the value of a key as a file has it, without quotes ("auto" when automatic), and whether the key
 // exists.

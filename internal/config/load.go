@@ -86,8 +86,15 @@ func Reread(name string, data []byte, sets []Assignment) (*Config, error) {
 		}
 	}
 	none := len(entries) == 0 // it is no run's file, and every key has its default
+	given := func(name string) bool {
+		return slices.ContainsFunc(entries, func(e entry) bool { return e.key == name })
+	}
+	var lacks []string
 	for _, k := range keys {
-		if k.older != "" && !none && !slices.ContainsFunc(entries, func(e entry) bool { return e.key == k.name }) {
+		if !k.newer && k.older == "" && !given(k.name) {
+			lacks = append(lacks, k.name)
+		}
+		if k.older != "" && !none && !given(k.name) {
 			value, err := k.parse(k.older)
 			if err != nil {
 				panic("config: an older value that the key does not take")
@@ -95,7 +102,11 @@ func Reread(name string, data []byte, sets []Assignment) (*Config, error) {
 			entries = append(entries, entry{key: k.name, value: value, where: name, origin: "as before the key existed"})
 		}
 	}
-	return build(entries, sets)
+	c, err := build(entries, sets)
+	if c != nil {
+		c.lacks = lacks
+	}
+	return c, err
 }
 
 // entry returns the assignment as a file would have it.

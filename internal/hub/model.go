@@ -31,7 +31,14 @@ func OpenModel(path, name string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ModelOf(c)
+	m, err := ModelOf(c)
+	if err != nil {
+		return nil, err
+	}
+	if damage := rundir.Damage(path, c); damage != nil {
+		m.Notes = append(m.Notes, "warning: the checkpoint is whole, but the run is damaged: "+damage.Error())
+	}
+	return m, nil
 }
 
 // ModelOf reads the tokenizer and the architecture of a checkpoint, and checks that the weights fit. If it fails it

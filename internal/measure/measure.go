@@ -52,6 +52,9 @@ func Measure(ctx context.Context, path string, opt Options) (*evaluate.Result, e
 	isRun := run != "" && err == nil
 	switch {
 	case isRun:
+		if _, err := rundir.Verify(run, m.Checkpoint); err != nil {
+			return nil, err
+		}
 	case run != "" && !errors.Is(err, fs.ErrNotExist): // what was imported has checkpoints and no configuration
 		return nil, err
 	case len(opt.Data) == 0:

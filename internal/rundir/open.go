@@ -45,11 +45,15 @@ func IsRun(path string) bool {
 func Config(dir string) (*config.Config, error) {
 	raw, err := os.ReadFile(filepath.Join(dir, ConfigFile))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s holds no run: %w", ErrResume, dir, err)
+		err = fmt.Errorf("%w: %s holds no run: %w", ErrResume, dir, err)
+		if exists(CheckpointsOf(dir)) {
+			err = fmt.Errorf("%w: %s", err, copyOf(dir, ConfigFile))
+		}
+		return nil, err
 	}
-	cfg, err := config.Reread(ConfigFile, raw, nil)
+	cfg, err := ParseConfig(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrResume, err)
+		return nil, fmt.Errorf("%w: %s: %w: %s", ErrResume, filepath.Join(dir, ConfigFile), err, copyOf(dir, ConfigFile))
 	}
 	return cfg, nil
 }
@@ -195,6 +199,7 @@ type Sequence struct {
 type Facts struct {
 	Inputs
 	Step     int64           `json:"step"`
+	Log      runlog.Prefix   `json:"log"`     // when the checkpoint was saved; zero: not recorded
 	Stopped  string          `json:"stopped"` // why the judge ended the run
 	Baseline runlog.Baseline `json:"baseline"`
 

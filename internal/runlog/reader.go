@@ -38,15 +38,15 @@ func Read(fsys durable.FS, path string) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("runlog: read %s: %w", path, err)
 	}
-	l, err := parse(f)
+	l, err := Parse(f)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, fmt.Errorf("runlog: read %s: %w", path, err)
 	}
 	return l, nil
 }
 
-// parse reads lines to the end. Memory: at most maxLine besides the records.
-func parse(r io.Reader) (*Log, error) {
+// Parse is Read for an open file. Memory: at most maxLine besides the records.
+func Parse(r io.Reader) (*Log, error) {
 	l := &Log{}
 	br := bufio.NewReaderSize(r, 1<<16)
 	var line []byte

@@ -207,7 +207,7 @@ func TestReadTolerates(t *testing.T) {
 		{"last line too long", good + "\n" + strings.Repeat("x", maxLine+2), 1, 0, true},
 		{"deep", `{"kind":"later","x":` + strings.Repeat("[", 1<<20) + "\n" + good + "\n", 1, 1, false},
 	} {
-		l, err := parse(strings.NewReader(c.text))
+		l, err := Parse(strings.NewReader(c.text))
 		if err != nil || len(l.Records) != c.records || l.Garbled != c.garbled || l.Torn != c.torn {
 			t.Errorf("%s: %d records, %d garbled, torn %v, %v; want %d, %d, %v", c.name, len(l.Records), l.Garbled, l.Torn, err,
 				c.records, c.garbled, c.torn)
@@ -544,7 +544,7 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte(all.String()[:500]))
 	f.Add([]byte("{\"kind\":\"later\",\"step\":-1}\n\n\x00\n{"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		l, err := parse(bytes.NewReader(data))
+		l, err := Parse(bytes.NewReader(data))
 		if err != nil {
 			t.Fatal(err)
 		}

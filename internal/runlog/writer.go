@@ -1,9 +1,13 @@
 package runlog
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
+	"io"
 	"path/filepath"
 	"reflect"
 	"sync"
@@ -16,8 +20,30 @@ type Writer struct {
 	mu      sync.Mutex
 	f       durable.File
 	path    string
-	torn    bool  // the file does not end with a newline
-	syncErr error // of the first failed Sync
+	torn    bool      // the file does not end with a newline
+	syncErr error     // of the first failed Sync
+	size    int64     // bytes of the file
+	hash    hash.Hash // of them
+}
+
+// Prefix is how a log begins: all of it when a checkpoint was saved. A log only grows, so it begins like that for good.
+type Prefix struct {
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"` // of these bytes, hexadecimal
+}
+
+// Check reads a log and returns an error if it does not begin with the prefix.
+func (p Prefix) Check(r io.Reader) error {
+	h := sha256.New()
+	switch n, err := io.CopyN(h, r, p.Bytes); {
+	case err == io.EOF:
+		return fmt.Errorf("it has %d bytes, but %d when the checkpoint was saved", n, p.Bytes)
+	case err != nil:
+		return err
+	case hex.EncodeToString(h.Sum(nil)) != p.SHA256:
+		return fmt.Errorf("its first %d bytes are not those from before the checkpoint was saved", p.Bytes)
+	}
+	return nil
 }
 
 // OpenWriter opens a log for appending, or creates it. If a crash tore the last line, the first record begins with a
@@ -27,8 +53,11 @@ func OpenWriter(fsys durable.FS, path string) (*Writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("runlog: open %s: %w", path, err)
 	}
-	w := &Writer{f: f, path: path}
-	if w.torn, err = endsMidLine(f); err == nil {
+	w := &Writer{f: f, path: path, hash: sha256.New()}
+	if w.size, err = io.Copy(w.hash, struct{ io.Reader }{f}); err == nil {
+		w.torn, err = endsMidLine(f)
+	}
+	if err == nil {
 		err = fsys.SyncDir(filepath.Dir(path))
 	}
 	if err != nil {
@@ -69,6 +98,8 @@ func (w *Writer) Write(record any) error {
 	}
 	line = append(append(line, data...), '\n')
 	n, err := w.f.Write(line)
+	w.size += int64(n)
+	w.hash.Write(line[:n])
 	if n > 0 {
 		w.torn = line[n-1] != '\n'
 	}
@@ -103,6 +134,13 @@ func (w *Writer) Sync() error {
 		}
 	}
 	return w.syncErr
+}
+
+// Written is what the file holds now.
+func (w *Writer) Written() Prefix {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return Prefix{w.size, hex.EncodeToString(w.hash.Sum(nil))}
 }
 
 // Close closes the file without syncing.

@@ -95,10 +95,7 @@ func readConfig(dir string) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(strings.TrimSpace(string(raw))) == 0 {
-		return nil, errors.New("empty")
-	}
-	return config.Reread(rundir.ConfigFile, raw, nil)
+	return rundir.ParseConfig(raw)
 }
 
 // newestStep is the step of the newest checkpoint of a run, by its name; it may be damaged. -1: there is none.

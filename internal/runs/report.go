@@ -1,6 +1,7 @@
 package runs
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -30,7 +31,7 @@ type Report struct {
 	Guard   Guarding
 	Events  []runlog.Event // of all attempts, as far as they count
 	Refused int            // updates that were not made, likewise
-	Writing *Writing       // nil: nothing was written in this attempt
+	Writing string         // of the last evaluation, by Writing.Section; empty: nothing was written
 	Kept    Kept
 	Human   HumanCheck
 	Next    string // what to type next; empty: nothing in particular
@@ -89,7 +90,7 @@ func (r *Report) Write(w io.Writer) error {
 		fmt.Fprintf(&b, "Updates refused: %d.\n", r.Refused)
 	}
 	list(&b, "", r.Events)
-	r.Writing.write(&b)
+	b.WriteString("\n## Writing\n\n" + cmp.Or(r.Writing, "Nothing was written.\n"))
 	r.Kept.write(&b)
 	r.Human.write(&b)
 	if r.Next != "" {
@@ -108,13 +109,9 @@ func list[T any](b *strings.Builder, label string, items []T) {
 	}
 }
 
-// write writes the section about the generated texts.
-func (w *Writing) write(b *strings.Builder) {
-	b.WriteString("\n## Writing\n\n")
-	if w == nil {
-		b.WriteString("Nothing was written in this attempt.\n")
-		return
-	}
+// Section returns what report.md says about the generated texts, below the heading.
+func (w Writing) Section() string {
+	b := new(strings.Builder)
 	fmt.Fprintf(b, "Step %d: %s; %d of them long enough to be measured. Human text is held-out text, cut to the same "+
 		"lengths.\n\n| metric | model | 95 %% interval | human text |\n|---|---|---|---|\n", w.Step, w.Plan, w.Report.Counted)
 	for _, d := range judge.Tabulated {
@@ -142,6 +139,7 @@ func (w *Writing) write(b *strings.Builder) {
 		b.WriteString("No sign of it: repetition does not grow while the loss falls, and the validation text is neither " +
 			"repetitive nor found in the training text.\n")
 	}
+	return b.String()
 }
 
 // write writes which checkpoints are kept, and why each was chosen or not.

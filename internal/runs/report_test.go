@@ -29,10 +29,10 @@ func TestReport(t *testing.T) {
 		Guard: Guarding{State: guard.State{Checked: 21, Nonfinite: 1, Outlier: 2, Sustained: 3}, Rewinds: 4,
 			Quarantined: 5},
 		Events: reportEvents,
-		Writing: &Writing{Step: 20, Plan: judge.Plan{Prompts: 4, Samples: 2, PromptTokens: 7, MaxTokens: 12},
+		Writing: Writing{Step: 20, Plan: judge.Plan{Prompts: 4, Samples: 2, PromptTokens: 7, MaxTokens: 12},
 			Report: &judge.Report{Counted: 6, Alarms: []judge.Alarm{{Metric: "rep4", Text: "rep4 is high"}},
 				Metrics: map[string]judge.Metric{"rep4": metric(0.5, 0.1, true), "match": metric(3, 0, false)}},
-			Notes: []string{"few documents"}, LossWarnings: []string{"it repeats"}},
+			Notes: []string{"few documents"}, LossWarnings: []string{"it repeats"}}.Section(),
 		Kept: Kept{Last: 20, BestStep: 10, Best: 2.01, Choice: judge.Choice{Step: 10, Reason: "step 10: best",
 			Candidates: []judge.Candidate{
 				{Point: judge.Point{Step: 10, Loss: 2, Metrics: map[string]judge.Metric{
@@ -85,7 +85,7 @@ func TestReportOfNothing(t *testing.T) {
 		Kept: Kept{Last: -1, Choice: judge.Choice{Step: -1, Reason: "too early"}}}
 	var b strings.Builder
 	check(t, r.Write(&b))
-	for _, want := range []string{"No evaluation was reached.\n", "Nothing was written in this attempt.\n",
+	for _, want := range []string{"No evaluation was reached.\n", "Nothing was written.\n",
 		"- stable: none; too early\n", "Nothing was written yet.\n"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())

@@ -140,6 +140,10 @@ func Read(dir string) Run {
 	if r.Steps == 0 && configErr == nil {
 		r.Steps = cfg.Train.Steps
 	}
+	if logErr == nil && log.top < saved { // a save comes after its records
+		logErr = fmt.Errorf("it ends at step %d, and there is a checkpoint of step %d: it was cut short or replaced",
+			log.top, saved)
+	}
 	held := durable.Held(filepath.Join(dir, rundir.LockFile))
 	noCheckpoint := ""
 	switch {

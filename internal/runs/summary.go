@@ -23,6 +23,7 @@ const (
 type summary struct {
 	Run     // as far as the log knows it
 	records int
+	top     int64         // highest step of a record
 	evals   []runlog.Eval // without metrics
 	end     *runlog.End   // of the last process; nil: it has none
 }
@@ -122,6 +123,7 @@ func (s *summary) add(line []byte) {
 		return
 	}
 	s.records++
+	s.top = max(s.top, r.Step)
 	if !r.Time.IsZero() {
 		if s.Began.IsZero() {
 			s.Began = r.Time

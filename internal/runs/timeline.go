@@ -2,6 +2,7 @@ package runs
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -169,6 +170,14 @@ func LastEval(dir string) (*runlog.Eval, error) {
 		return nil, nil
 	}
 	return &evals[len(evals)-1], nil
+}
+
+// Ended reports whether the run in dir has come to its end by itself: its last process says so in the log, and there is a
+// report.
+func Ended(dir string) bool {
+	s, err := summarize(dir)
+	_, report := os.Lstat(filepath.Join(dir, rundir.ReportFile))
+	return err == nil && report == nil && s.end != nil && s.end.ExitCode == 0
 }
 
 // TextOf says how much text the run in dir was planned on, in a few words; empty if its log does not say.

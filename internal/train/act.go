@@ -104,7 +104,7 @@ func (t *run) rewind(ctx context.Context) error {
 
 	skip := min(max(2*(before.Batch-was), leastSkipped), mostSkipped)
 	s.move(t.feed.pass(skip, before.cursor()))
-	if err := checkpoint.SetMark(t.store.fs, t.store.checkpoints(), "last", s.Step); err != nil {
+	if err := t.store.settle(s, t.plan.Config); err != nil {
 		return err
 	}
 	t.record.note("rewound from step %d to step %d; skipped %d batches", before.Step, s.Step, s.Batch-was)

@@ -14,6 +14,7 @@ import (
 	"gimbal/internal/judge"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
+	"gimbal/internal/runs"
 )
 
 // shownTexts of an evaluation are in the result and on the terminal.
@@ -57,13 +58,17 @@ func (t *run) evaluate(ctx context.Context) (*runlog.Eval, error) {
 		s.Best, s.BestStep = runlog.Float(sample), s.Step
 	}
 	if len(w.Texts) > 0 {
-		t.written = w
 		name := filepath.Join(t.store.dir, rundir.Samples, rundir.PageName(s.Evals))
 		if err := durable.WriteFile(t.store.fs, name, w.Page(s.Evals, s.Step)); err != nil {
 			return nil, err
 		}
+		t.written = w
 	}
 	s.History = append(s.History, judge.NewPoint(s.Step, sample, s.disturbed(), w.FewDocuments, w.Report))
+	if len(w.Texts) > 0 {
+		s.Writing = runs.Writing{Step: s.Step, Plan: w.Plan, Report: w.Report, Notes: w.Notes,
+			LossWarnings: judge.Illusion(s.History, w.Report)}.Section()
+	}
 	rec := loss.Record(t.at(), s.Baseline)
 	maps.Copy(rec.Metrics, w.Metrics())
 	if b := s.Before; b != nil && old.Tokens > 0 {
@@ -131,25 +136,6 @@ func (t *run) watchRestart(loss float64) error {
 		Message: wrong + "; schedule.kind = cosine or linear has no restarts",
 		Numbers: map[string]runlog.Float{"loss": runlog.Float(loss), "loss_before": runlog.Float(before.Loss),
 			"step_before": runlog.Float(before.Step)}})
-}
-
-// choose picks the checkpoint to keep among those that are there. A run that was stopped early always keeps one: where
-// its rule has none yet, it is the one with the lowest loss.
-func (t *run) choose() (judge.Choice, error) {
-	infos, err := checkpoint.List(t.store.fs, t.store.checkpoints())
-	if err != nil {
-		return judge.Choice{}, err
-	}
-	there := map[int64]bool{}
-	for _, info := range infos {
-		there[info.Step] = there[info.Step] || info.Err == nil
-	}
-	held := func(step int64) bool { return there[step] }
-	c := judge.Choose(t.state.History, held, t.plan.Config.Judge.Select)
-	if c.Step < 0 && t.state.Stopped != "" {
-		c = judge.Choose(t.state.History, held, judge.Loss)
-	}
-	return c, nil
 }
 
 // stopEarly ends a run that the judge stopped: the chosen weights are restored and scored on the whole validation part.

@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"gimbal/internal/durable"
-	"gimbal/internal/judge"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
 	"gimbal/internal/runs"
@@ -28,11 +27,8 @@ func (t *run) writeReport(reason, next string, final *runlog.Eval) error {
 	r := &runs.Report{Run: filepath.Base(t.store.dir), Reason: reason, Step: s.Step, Steps: t.plan.Config.Train.Steps,
 		Attempt: s.Attempt, Tokens: s.Tokens, Stopped: s.Stopped, Final: final, Baseline: s.Baseline, Guard: t.guarding(),
 		Events: t.record.events, Refused: t.record.refused, Human: human, Next: next, Plan: plan.String(),
-		Kept: runs.Kept{Last: t.store.saved, BestStep: s.BestStep, Best: float64(s.Best), Choice: choice}}
-	if w := t.written; w.Report != nil {
-		r.Writing = &runs.Writing{Step: s.History[len(s.History)-1].Step, Plan: w.Plan, Report: w.Report, Notes: w.Notes,
-			LossWarnings: judge.Illusion(s.History, w.Report)}
-	}
+		Writing: s.Writing,
+		Kept:    runs.Kept{Last: t.store.saved, BestStep: s.BestStep, Best: float64(s.Best), Choice: choice}}
 	return durable.WriteWith(t.store.fs, filepath.Join(t.store.dir, rundir.ReportFile),
 		func(w io.Writer) error { return r.Write(w) })
 }

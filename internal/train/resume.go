@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,9 @@ func openSaved(dir string) (*saved, error) {
 		return nil, err
 	}
 	s := &saved{dir: dir, cfg: cfg, refused: refused}
-	err = rundir.ReadState(c, &s.state)
+	if _, err = rundir.Verify(dir, c); err == nil {
+		err = rundir.ReadState(c, &s.state)
+	}
 	if err == nil {
 		if s.model, err = hub.ModelOf(c); err != nil {
 			err = fmt.Errorf("%w: %w", rundir.ErrResume, err)
@@ -88,6 +91,10 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 	}
 	rec := &recorder{hooks: opt.Hooks}
 	if !extended && s.ended(rec) {
+		st := store{fs: cmp.Or(opt.fs, durable.OS), dir: dir}
+		if err := st.settle(&s.state, s.cfg); err != nil {
+			return nil, err
+		}
 		return s.result()
 	}
 	t, err := s.assemble(ctx, opt, rec, extended)
@@ -149,7 +156,7 @@ func (s *saved) move(device string) error {
 func (s *saved) ended(rec *recorder) bool {
 	step, steps := s.state.Step, s.cfg.Train.Steps
 	switch {
-	case s.state.Due:
+	case s.state.Due, !runs.Ended(s.dir): // it was killed before it had said so
 		return false
 	case step >= steps:
 		for _, r := range s.refused {
@@ -241,6 +248,9 @@ func (s *saved) assemble(ctx context.Context, opt ResumeOptions, rec *recorder, 
 // goOn opens the log for appending and records the resume.
 func (t *run) goOn(s *saved) error {
 	t.state.Attempt = s.state.Attempt + 1
+	if err := t.store.settle(&t.state, t.plan.Config); err != nil {
+		return err
+	}
 	if err := t.openLog(); err != nil {
 		return err
 	}

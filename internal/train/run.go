@@ -206,8 +206,9 @@ func (t *run) train(ctx context.Context) (*Result, error) {
 	case t.state.Stopped != "":
 		reason = reasonEarly
 	}
+	err = errors.Join(err, t.writeReport(reason, next, final)) // first: an end record says that there is a report
 	end := runlog.End{Kind: "end", At: t.at(), Process: t.process(reason), ExitCode: exit.Of(err)}
-	err = errors.Join(err, t.record.write(end), t.record.log.Sync(), t.writeReport(reason, next, final))
+	err = errors.Join(err, t.record.write(end), t.record.log.Sync())
 	return t.result(reason, final), err
 }
 
@@ -268,7 +269,7 @@ func (t *run) result(reason string, final *runlog.Eval) *Result {
 	if t.store.saved >= 0 {
 		r.Checkpoint = at(t.store.saved)
 	}
-	if step, ok := t.store.marked["stable"]; ok {
+	if step, ok := t.store.marked[markStable]; ok && step >= 0 {
 		r.Stable = at(step)
 		if choice, err := t.choose(); err == nil && choice.Step == step {
 			r.StableReason = choice.Reason
@@ -293,7 +294,7 @@ func (t *run) tuned() *Tuned {
 	}
 	u := &Tuned{float64(b.Loss), h[len(h)-1].Loss, b.Tokens, float64(b.Old), float64(b.Now)}
 	for _, p := range h {
-		if step, ok := t.store.marked["stable"]; ok && p.Step == step {
+		if step, ok := t.store.marked[markStable]; ok && p.Step == step {
 			u.After = p.Loss
 		}
 	}

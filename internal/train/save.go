@@ -4,29 +4,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/device"
-	"gimbal/internal/durable"
 	"gimbal/internal/hub"
 	"gimbal/internal/plan"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
 )
-
-// store is where a run is saved.
-type store struct {
-	fs     durable.FS
-	dir    string           // of the run
-	saved  int64            // step of the newest checkpoint; -1: none
-	marked map[string]int64 // of the newest save: which step has which name
-	failed int              // saves that failed since the last that did not
-}
-
-func (s *store) checkpoints() string { return rundir.CheckpointsOf(s.dir) }
 
 // maxFailedSaves in a row end the run: training that cannot be saved is lost at the next failure.
 const maxFailedSaves = 3
@@ -72,25 +58,24 @@ func (t *run) save() error {
 		return err
 	}
 	fsys := t.faults.Disk(s.fs, t.state.Step, t.state.Batch)
-	t.state.Faults = t.faults.State()
+	t.state.Faults, t.state.Log = t.faults.State(), t.record.log.Written()
+	held, err := s.held()
+	if err != nil {
+		return err
+	}
+	t.state.name(func(step int64) bool { return held(step) || step == t.state.Step }, t.plan.Config.Judge.Select)
 	snapshot, err := t.snapshot()
 	if err != nil {
 		return err
 	}
-	dir := s.checkpoints()
 	began := time.Now()
-	if _, err := checkpoint.Save(fsys, dir, snapshot); err != nil {
+	if _, err := checkpoint.Save(fsys, s.checkpoints(), snapshot); err != nil {
 		return err
 	}
 	if err := t.watchDisk(time.Since(began)); err != nil {
 		return err
 	}
-	if err := t.mark(dir); err != nil {
-		return err
-	}
-	s.saved = t.state.Step
-	_, err = checkpoint.Prune(s.fs, dir, t.plan.Config.Checkpoint.Keep, []string{checkpoint.StepName(t.state.Anchor)})
-	return err
+	return s.settle(&t.state, t.plan.Config)
 }
 
 // snapshot describes the run as it stands; it may share memory with the engine.
@@ -115,6 +100,7 @@ func (t *run) snapshot() (*checkpoint.Snapshot, error) {
 	if files[rundir.StateFile], err = json.MarshalIndent(&t.state, "", "  "); err != nil {
 		return nil, fmt.Errorf("write %s: %w", rundir.StateFile, err)
 	}
+	files[rundir.ConfigFile] = t.plan.Config.TOML()
 	if files[checkpoint.HealthFile], err = t.state.certificate().Encode(); err != nil {
 		return nil, err
 	}
@@ -132,26 +118,4 @@ func (t *run) watchDisk(took time.Duration) error {
 		Message: fmt.Sprintf("saving step %d took %.1f s for %s; a sound disk needs at most %.1f s", t.state.Step,
 			took.Seconds(), plan.BytesText(bytes), most.Seconds()),
 		Numbers: map[string]runlog.Float{"seconds": runlog.Float(took.Seconds()), "bytes": runlog.Float(bytes)}})
-}
-
-// mark names the newest checkpoint "last", the one with the lowest loss "best-loss", and the chosen one "stable".
-func (t *run) mark(dir string) error {
-	marks := map[string]int64{"last": t.state.Step}
-	if t.state.BestStep == t.state.Step && len(t.state.History) > 0 {
-		marks["best-loss"] = t.state.Step
-	}
-	choice, err := t.choose()
-	if err != nil {
-		return err
-	}
-	if choice.Step >= 0 {
-		marks["stable"] = choice.Step
-	}
-	for _, name := range slices.Sorted(maps.Keys(marks)) {
-		if err := checkpoint.SetMark(t.store.fs, dir, name, marks[name]); err != nil {
-			return err
-		}
-	}
-	t.store.marked, err = checkpoint.Marks(t.store.fs, dir)
-	return err
 }

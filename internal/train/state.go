@@ -46,6 +46,9 @@ type state struct {
 	History  []judge.Point `json:"history,omitempty"`  // the evaluations so far
 	Stopped  string        `json:"stopped,omitempty"`  // why the judge ended the run
 	Illusion bool          `json:"illusion,omitempty"` // it was reported that the loss flatters
+	Writing  string        `json:"writing,omitempty"`  // what the report says about the last texts
+
+	Marks map[string]int64 `json:"marks,omitempty"` // names of checkpoints; a negative step: none has it
 
 	Baseline runlog.Baseline `json:"baseline"`
 	Before   *before         `json:"before,omitempty"` // training on weights from elsewhere; nil: fresh ones
@@ -54,6 +57,7 @@ type state struct {
 	RateLimit float64     `json:"rate_limit,omitempty"` // where the range test's loss was least: no nudge goes above; 0: none
 
 	rundir.Inputs
+	Log runlog.Prefix `json:"log,omitzero"` // as it was when this was saved
 }
 
 // before is what weights from elsewhere could do at step 0.
