@@ -20,8 +20,8 @@ type Message struct {
 // written as the model's own chat template writes it, or else as conversations are trained; text of a message never
 // becomes a special token. GenerateOptions.Samples and Special say nothing.
 //
-// Errors are those of [Model.Generate]. A model without [ModelInfo].Chat has none to write: that is a [DataError], and so
-// is a conversation that the template refuses.
+// Errors are those of [Model.Generate]. A model without [ModelInfo].Chat has none to write: that is a [DataError], and
+// so is a conversation that the template refuses.
 func (m *Model) Chat(ctx context.Context, messages []Message, opt GenerateOptions) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		if m.format == nil {

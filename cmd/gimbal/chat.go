@@ -29,8 +29,8 @@ type chatCmd struct {
 
 // Help implements kong.HelpProvider.
 func (*chatCmd) Help() string {
-	return `The conversation is written by the model's own chat template, and an answer ends where the model ends it. A model
-without a template, or that was trained on plain text, continues what you write.
+	return `The conversation is written by the model's own chat template, and an answer ends where the model ends it. A
+model without a template, or that was trained on plain text, continues what you write.
 
 Lines that begin with / are commands: /help lists them. Ctrl-C ends an answer; Ctrl-D, or /quit, ends the program.
 Without a terminal, each line of standard input is a message.`
