@@ -77,6 +77,16 @@ func TestTemplateCounts(t *testing.T) {
 			"‹<s>›|user:q‹<e>›|\n‹<s>›|assistant:a‹<e>›|\n‹<s>›|user:q‹<e>›|\n‹<s>›|assistant:Tz‹<e>›|\n", 1},
 		"a prompt that begins the answer": {drops, []Message{user, answer},
 			"‹<s>›|user:q‹<e>›|\n‹<s>›|assistant:{a}{‹<e>›}|\n", 0},
+		"an answer in parts": {strings.Replace(plainTurns, "m.content + '<e>", "m.content + '<ee>' + m.role + '<ee><e>", 1),
+			[]Message{user, answer, user},
+			"‹<s>›|user:q‹<ee>›|user‹<ee>›‹<e>›|\n‹<s>›|assistant:{a}{‹<ee>›}{|assistant}{‹<ee>›}{‹<e>›}|\n" +
+				"‹<s>›|user:q‹<ee>›|user‹<ee>›‹<e>›|\n", 0},
+		"another end where it ends": {strings.Replace(plainTurns, "+ '<e>\\n'", "+ ('<ee>' if loop.last else '<e>')", 1),
+			[]Message{user, answer, user, answer},
+			"‹<s>›|user:q‹<e>›‹<s>›|assistant:a‹<e>›‹<s>›|user:q‹<e>›‹<s>›|assistant:{a}{‹<ee>›}", 1},
+		"an end behind all": {strings.Replace(plainTurns, "{% if add", "{% if not add_generation_prompt %}{{ '<ee>' }}"+
+			"{% endif %}{% if add", 1), []Message{user, answer, user, answer},
+			"‹<s>›|user:q‹<e>›|\n‹<s>›|assistant:{a}{‹<e>›}|\n‹<s>›|user:q‹<e>›|\n‹<s>›|assistant:{a}{‹<e>›}|\n‹<ee>›", 0},
 		"white space of a token": {strings.Replace(plainTurns, "m.role + ':'", "m.role + ' <r> '", 1), []Message{user},
 			"‹<s>›|user‹<r>›|q‹<e>›|\n", 0},
 		"the longest token": {strings.Replace(plainTurns, "m.role + ':'", "'<ee><ee'", 1), []Message{user},
