@@ -178,6 +178,7 @@ func TestTemplateEnds(t *testing.T) {
 	}
 	for template, want := range map[string]string{
 		plainTurns: "[2] [2] \"\"",
+		strings.Replace(plainTurns, "+ '<e>\\n'", "+ ('<ee>' if loop.last else '<e>')", 1):                   `[3] [3] ""`,
 		`{% for m in messages %}{{ ('## ' if m.role == 'user' else '>> ') + m.content + '\n' }}{% endfor %}`: `[] [] "##"`,
 		`{% for m in messages %}{{ ('<s>' if m.role == 'user' else '<e>') + m.content + '\n' }}{% endfor %}`: `[1] [] ""`,
 	} {

@@ -113,17 +113,14 @@ func (t *Template) probe() error {
 	same := t.specials.upTo(last, n)
 	if end := t.specials.last(last[:same]); end >= 0 {
 		t.ends, t.extra = []int32{end}, last[same:]
-		t.stops = t.ends
-		return nil
-	}
-	if end := t.specials.last(last); end >= 0 {
+	} else if end := t.specials.last(last); end >= 0 {
 		t.ends = []int32{end}
 	}
 	t.stops = t.ends
 	if begin, _, s := t.specials.find(next, 0); s == nil {
 		t.stop = strings.TrimSpace(next)
-	} else if strings.TrimSpace(next[:begin]) == "" { // what begins the user's turn, or another end
-		t.stops = append(slices.Clone(t.ends), s.ID)
+	} else if t.ends == nil && strings.TrimSpace(next[:begin]) == "" { // what begins the user's turn
+		t.stops = []int32{s.ID}
 	}
 	return nil
 }
