@@ -65,7 +65,7 @@ func (t *Template) generated(c *Conversation, out jinja.Output) (spans [][2]int,
 }
 
 // answer finds message i in a text: it begins where the text that asks for it ends, and it ends with the special token
-// that is written behind it when it is the last one. ok is false if it is not written there as it was written when it was the last one.
+// that is written behind it when it is the last one. ok is false if it is not written there as it was written then.
 func (t *Template) answer(v *view, text string, i int, last bool) (span [2]int, ok bool) {
 	from := 0
 	if ask, err := t.run(v, i, true); err == nil && strings.HasPrefix(text, ask.Text) {

@@ -106,7 +106,8 @@ func TestTemplateCounts(t *testing.T) {
 // TestTextStaysText: whatever is said, also in a call or a tool, is no special token, and is written as it was.
 func TestTextStaysText(t *testing.T) {
 	const template = `{% for m in messages %}{{ '<s>' + (m.content or '') }}` +
-		`{{ m.tool_calls | tojson if m.tool_calls }}{{ m.tool_calls if m.tool_calls }}{{ m.tool_calls | tojson(ensure_ascii=true) if m.tool_calls }}` +
+		`{{ m.tool_calls | tojson if m.tool_calls }}{{ m.tool_calls if m.tool_calls }}` +
+		`{{ m.tool_calls | tojson(ensure_ascii=true) if m.tool_calls }}` +
 		`{{ '<e>' }}{% endfor %}{{ tools | tojson if tools }}{{ extra }}`
 	f := own(t, template)
 	c := Conversation{Messages: []Message{
@@ -137,7 +138,8 @@ func TestTemplateSees(t *testing.T) {
 	for more, want := range map[string]string{
 		"": `{"role": "assistant", "content": "a"}a`,
 		`{"from": "gpt", "name": null, "value": "x", "weight": 1, "id": [1, -2.50, 1e3, true, ` +
-			`{"b": null, "a": {}}]}`: `{"role": "assistant", "content": "a", "weight": 1, "id": [1, -2.5, 1000.0, true, {"b": null, "a": {}}]}a`,
+			`{"b": null, "a": {}}]}`: `{"role": "assistant", "content": "a", "weight": 1, "id": [1, -2.5, 1000.0, true, ` +
+			`{"b": null, "a": {}}]}a`,
 		`{"content": "x", "reasoning": "r", "role": "assistant"}`: `{"thinking": "r", "content": "a", "reasoning": "r", ` +
 			`"role": "assistant", "reasoning_content": "r"}a`,
 		`{"role": "assistant", "thinking": "t", "content": null, "reasoning_content": null}`: `{"role": "assistant", ` +
@@ -191,7 +193,8 @@ func TestTemplateEnds(t *testing.T) {
 	if first.Hash() == dated.Hash() || first.Hash() != again.Hash() {
 		t.Error("the hash does not say which template it is")
 	}
-	if _, err := NewTemplate(Source{Template: "{% for i in range(1000000000) %}{% endfor %}"}); !errors.Is(err, ErrLimit) {
+	_, err := NewTemplate(Source{Template: "{% for i in range(1000000000) %}{% endfor %}"})
+	if !errors.Is(err, ErrLimit) {
 		t.Errorf("a template without an end: %v", err)
 	}
 }

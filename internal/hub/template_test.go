@@ -20,7 +20,8 @@ func TestFormat(t *testing.T) {
 	house := chat.For(tok)
 	strips := strings.Replace(string(raw), `"content": "<s>", "single_word": false, "lstrip": false, "rstrip": false`,
 		`"content": "<s>", "single_word": false, "lstrip": true, "rstrip": true`, 1)
-	single := strings.Replace(string(raw), `"content": "<s>", "single_word": false`, `"content": "<s>", "single_word": true`, 1)
+	single := strings.Replace(string(raw), `"content": "<s>", "single_word": false`,
+		`"content": "<s>", "single_word": true`, 1)
 	if strips == string(raw) || single == string(raw) {
 		t.Fatal("the file has another form")
 	}
@@ -32,8 +33,8 @@ func TestFormat(t *testing.T) {
 		more  string
 		want  string // pieces, a special token in ‹›; or the error
 	}{
-		"its own": {memory{tokConfigFile: []byte(conf), specialFile: []byte(`{"sep_token": {"content": "S"}, "bos_token": "x"}`)},
-			"", "‹<s>› qS"},
+		"its own": {memory{tokConfigFile: []byte(conf),
+			specialFile: []byte(`{"sep_token": {"content": "S"}, "bos_token": "x"}`)}, "", "‹<s>› qS"},
 		"with tools":  {memory{tokConfigFile: []byte(conf)}, `{"tools": ["t"]}`, "t"},
 		"white space": {memory{tokConfigFile: []byte(conf), tokenizerFile: []byte(strips)}, "", "‹<s>›q"},
 		"a file of its own": {memory{tokConfigFile: []byte(conf), templateFile: []byte("{{ messages[0].content }}!" +
