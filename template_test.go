@@ -16,6 +16,7 @@ import (
 	"gimbal/internal/data"
 	"gimbal/internal/hub"
 	"gimbal/internal/plan"
+	"gimbal/internal/rundir"
 )
 
 const (
@@ -91,11 +92,11 @@ func TestTemplateIsKept(t *testing.T) {
 func TestBrokenTemplate(t *testing.T) {
 	text := documents(t, `{"messages": [{"role": "user", "content": "q%"}, {"role": "assistant", "content": "a%"}]}`)
 	for template, want := range map[string]string{
-		macroTemplate:                               `"import" is not known here`,
-		"{{ messages | groupby('role') }}":          `the filter "groupby" is not known here`,
-		"{{ messages[0].role }}":                    "does not write what the assistant says",
+		macroTemplate:                                  `"import" is not known here`,
+		"{{ messages | groupby('role') }}":             `the filter "groupby" is not known here`,
+		"{{ messages[0].role }}":                       "does not write what the assistant says",
 		"{% for i in range(1000000000) %}{% endfor %}": "does not come to an end",
-		"{{ raise_exception('never') }}":            "never",
+		"{{ raise_exception('never') }}":               "never",
 	} {
 		dir := knows(t, textEnd, map[string]string{"chat_template.jinja": template})
 		_, err := gimbal.Train(t.Context(), gimbal.TrainOptions{From: dir, Data: []string{text}, Steps: 2,
@@ -180,5 +181,39 @@ func TestOwnTemplate(t *testing.T) {
 	r, err := gimbal.Evaluate(t.Context(), run, gimbal.EvalOptions{Data: []string{text}, Workers: 1, LossOnly: true})
 	if err != nil || r.Tokens == 0 {
 		t.Errorf("eval: %+v, %v", r, err)
+	}
+}
+
+// TestBuiltinFormat: a run without a model trains conversations in gimbal's own format, records that, and so does a run
+// that begins from it, on the same tokens.
+func TestBuiltinFormat(t *testing.T) {
+	text := documents(t, `{"messages": [{"role": "user", "content": "q%"}, {"role": "assistant", "content": "\n a%"}]}`)
+	first := filepath.Join(t.TempDir(), "run")
+	small := []string{"train.context=32", "train.batch_tokens=64", "eval.max_tokens=4"}
+	_, err := gimbal.Train(t.Context(), gimbal.TrainOptions{Data: []string{text}, Steps: 2, Out: first, Workers: 1,
+		Set: append(small, "tokenizer.kind=bytes", "model.layers=1", "model.width=16", "model.heads=1")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, _ := trainFrom(t, first, text)
+	var hashes []string
+	for _, run := range []string{first, second} {
+		conf, err := os.ReadFile(filepath.Join(run, "config.toml"))
+		if err != nil || !strings.Contains(string(conf), `template = "builtin"`) {
+			t.Errorf("%v, the configuration is\n%s", err, conf)
+		}
+		c, err := rundir.OpenCheckpoint(run, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		facts, err := rundir.ReadFacts(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hashes = append(hashes, facts.DataHash)
+	}
+	if hashes[0] != hashes[1] || hashes[0] == "" {
+		t.Errorf("the tokens are %q", hashes)
 	}
 }

@@ -64,8 +64,8 @@ func (t *Template) generated(c *Conversation, out jinja.Output) (spans [][2]int,
 	return spans, nil
 }
 
-// answer finds message i in a text: it begins where the text that asks for it ends, and it ends with the first token
-// that ends a turn. ok is false if it is not written there as it was written when it was the last one.
+// answer finds message i in a text: it begins where the text that asks for it ends, and it ends with the special token
+// that is written behind it when it is the last one. ok is false if it is not written there as it was written then.
 func (t *Template) answer(v *view, text string, i int, last bool) (span [2]int, ok bool) {
 	from := 0
 	if ask, err := t.run(v, i, true); err == nil && strings.HasPrefix(text, ask.Text) {
@@ -81,12 +81,10 @@ func (t *Template) answer(v *view, text string, i int, last bool) (span [2]int, 
 		}
 		whole = out.Text
 	}
+	whole = whole[:max(from, len(strings.TrimSuffix(whole, t.extra)))]
 	to := len(whole)
 	for _, end, s := t.specials.find(whole, from); s != nil; _, end, s = t.specials.find(whole, end) {
-		if slices.Contains(t.ends, s.ID) {
-			to = end
-			break
-		} else if t.ends != nil && strings.TrimSpace(whole[end:]) == "" { // a turn that ends otherwise, as with a call
+		if slices.Contains(t.ends, s.ID) || strings.TrimSpace(whole[end:]) == "" {
 			to = end
 		}
 	}

@@ -54,6 +54,16 @@ func (f *finder) last(text string) int32 {
 	return id
 }
 
+// upTo returns the last place up to at which is not inside of a token.
+func (f *finder) upTo(text string, at int) int {
+	for begin, end, s := f.find(text, 0); s != nil && begin < at; begin, end, s = f.find(text, end) {
+		if end > at {
+			return begin
+		}
+	}
+	return at
+}
+
 // guard keeps text of a conversation from becoming a special token.
 type guard struct {
 	*finder

@@ -26,7 +26,7 @@ type Message struct {
 // Conversation is messages, and what their record says besides.
 type Conversation struct {
 	Messages []Message
-	// More is a JSON object with "tools", "documents" and "chat_template_kwargs", each of which may be missing; nil: none.
+	// More is a JSON object with "tools", "documents" and "chat_template_kwargs", each of which may be missing.
 	More []byte
 	Left int // set by Render: answers that are to be learned and do not count, because of how they are written
 }

@@ -77,6 +77,16 @@ func TestTemplateCounts(t *testing.T) {
 			"‹<s>›|user:q‹<e>›|\n‹<s>›|assistant:a‹<e>›|\n‹<s>›|user:q‹<e>›|\n‹<s>›|assistant:Tz‹<e>›|\n", 1},
 		"a prompt that begins the answer": {drops, []Message{user, answer},
 			"‹<s>›|user:q‹<e>›|\n‹<s>›|assistant:{a}{‹<e>›}|\n", 0},
+		"an answer in parts": {strings.Replace(plainTurns, "m.content + '<e>", "m.content + '<ee>' + m.role + '<ee><e>", 1),
+			[]Message{user, answer, user},
+			"‹<s>›|user:q‹<ee>›|user‹<ee>›‹<e>›|\n‹<s>›|assistant:{a}{‹<ee>›}{|assistant}{‹<ee>›}{‹<e>›}|\n" +
+				"‹<s>›|user:q‹<ee>›|user‹<ee>›‹<e>›|\n", 0},
+		"another end where it ends": {strings.Replace(plainTurns, "+ '<e>\\n'", "+ ('<ee>' if loop.last else '<e>')", 1),
+			[]Message{user, answer, user, answer},
+			"‹<s>›|user:q‹<e>›‹<s>›|assistant:a‹<e>›‹<s>›|user:q‹<e>›‹<s>›|assistant:{a}{‹<ee>›}", 1},
+		"an end behind all": {strings.Replace(plainTurns, "{% if add", "{% if not add_generation_prompt %}{{ '<ee>' }}"+
+			"{% endif %}{% if add", 1), []Message{user, answer, user, answer},
+			"‹<s>›|user:q‹<e>›|\n‹<s>›|assistant:{a}{‹<e>›}|\n‹<s>›|user:q‹<e>›|\n‹<s>›|assistant:{a}{‹<e>›}|\n‹<ee>›", 0},
 		"white space of a token": {strings.Replace(plainTurns, "m.role + ':'", "m.role + ' <r> '", 1), []Message{user},
 			"‹<s>›|user‹<r>›|q‹<e>›|\n", 0},
 		"the longest token": {strings.Replace(plainTurns, "m.role + ':'", "'<ee><ee'", 1), []Message{user},
@@ -96,7 +106,8 @@ func TestTemplateCounts(t *testing.T) {
 // TestTextStaysText: whatever is said, also in a call or a tool, is no special token, and is written as it was.
 func TestTextStaysText(t *testing.T) {
 	const template = `{% for m in messages %}{{ '<s>' + (m.content or '') }}` +
-		`{{ m.tool_calls | tojson if m.tool_calls }}{{ m.tool_calls if m.tool_calls }}{{ m.tool_calls | tojson(ensure_ascii=true) if m.tool_calls }}` +
+		`{{ m.tool_calls | tojson if m.tool_calls }}{{ m.tool_calls if m.tool_calls }}` +
+		`{{ m.tool_calls | tojson(ensure_ascii=true) if m.tool_calls }}` +
 		`{{ '<e>' }}{% endfor %}{{ tools | tojson if tools }}{{ extra }}`
 	f := own(t, template)
 	c := Conversation{Messages: []Message{
@@ -127,7 +138,8 @@ func TestTemplateSees(t *testing.T) {
 	for more, want := range map[string]string{
 		"": `{"role": "assistant", "content": "a"}a`,
 		`{"from": "gpt", "name": null, "value": "x", "weight": 1, "id": [1, -2.50, 1e3, true, ` +
-			`{"b": null, "a": {}}]}`: `{"role": "assistant", "content": "a", "weight": 1, "id": [1, -2.5, 1000.0, true, {"b": null, "a": {}}]}a`,
+			`{"b": null, "a": {}}]}`: `{"role": "assistant", "content": "a", "weight": 1, "id": [1, -2.5, 1000.0, true, ` +
+			`{"b": null, "a": {}}]}a`,
 		`{"content": "x", "reasoning": "r", "role": "assistant"}`: `{"thinking": "r", "content": "a", "reasoning": "r", ` +
 			`"role": "assistant", "reasoning_content": "r"}a`,
 		`{"role": "assistant", "thinking": "t", "content": null, "reasoning_content": null}`: `{"role": "assistant", ` +
@@ -168,6 +180,7 @@ func TestTemplateEnds(t *testing.T) {
 	}
 	for template, want := range map[string]string{
 		plainTurns: "[2] [2] \"\"",
+		strings.Replace(plainTurns, "+ '<e>\\n'", "+ ('<ee>' if loop.last else '<e>')", 1):                   `[3] [3] ""`,
 		`{% for m in messages %}{{ ('## ' if m.role == 'user' else '>> ') + m.content + '\n' }}{% endfor %}`: `[] [] "##"`,
 		`{% for m in messages %}{{ ('<s>' if m.role == 'user' else '<e>') + m.content + '\n' }}{% endfor %}`: `[1] [] ""`,
 	} {
@@ -180,7 +193,8 @@ func TestTemplateEnds(t *testing.T) {
 	if first.Hash() == dated.Hash() || first.Hash() != again.Hash() {
 		t.Error("the hash does not say which template it is")
 	}
-	if _, err := NewTemplate(Source{Template: "{% for i in range(1000000000) %}{% endfor %}"}); !errors.Is(err, ErrLimit) {
+	_, err := NewTemplate(Source{Template: "{% for i in range(1000000000) %}{% endfor %}"})
+	if !errors.Is(err, ErrLimit) {
 		t.Errorf("a template without an end: %v", err)
 	}
 }

@@ -77,7 +77,8 @@ func Differs(f Format, template string, t Tokens) string {
 func ownSystem(f Format, template string, t Tokens) string {
 	const system = "\x00"
 	with := ""
-	for p, err := range f.Render(&Conversation{Messages: []Message{{Role: "system", Text: []byte(system)}, probes[0][0]}}) {
+	c := Conversation{Messages: []Message{{Role: "system", Text: []byte(system)}, probes[0][0]}}
+	for p, err := range f.Render(&c) {
 		if err != nil {
 			return ""
 		}

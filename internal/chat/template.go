@@ -1,7 +1,6 @@
 package chat
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -53,6 +52,7 @@ type Template struct {
 	ends          []int32 // special tokens that are a part of an answer and end it
 	stops         []int32 // ends, or what begins the next turn
 	stop          string  // what follows an answer, where no special token does
+	extra         string  // what follows the last answer and belongs to none
 	tagged, dated bool
 	hash          string
 }
@@ -80,34 +80,49 @@ func NewTemplate(src Source) (t *Template, err error) {
 // Parts of a conversation that tries a template; none is a part of another, or of anything that a template writes.
 const askedProbe, answeredProbe = "qzq1 qzq", "qzq2 qzq"
 
-// probe finds out what follows an answer.
+// probe finds out what follows an answer. What follows in the same way whether the conversation goes on or not ends the
+// answer; what follows only at the end of a conversation does not belong to it.
 func (t *Template) probe() error {
 	ask, answer := Message{Role: User, Text: []byte(askedProbe)}, Message{Role: Assistant, Text: []byte(answeredProbe)}
-	var first error
-	for _, messages := range [][]Message{{ask, answer, ask, answer}, {ask, answer}} {
+	behind := func(messages ...Message) (after string, err error) {
 		out, err := t.run(&view{messages: t.plain(messages)}, len(messages), false)
 		if err != nil {
-			first = cmp.Or(first, err)
-			continue
+			return "", err
 		}
 		t.tagged = len(out.Generated) > 0
-		before, _, _ := strings.Cut(out.Text, askedProbe)
-		_, rest, found := strings.Cut(out.Text, answeredProbe)
+		_, after, found := strings.Cut(out.Text, answeredProbe)
 		if !found {
-			return errors.New("it does not write what the assistant says")
+			err = errors.New("it does not write what the assistant says")
 		}
-		stop, _, _ := strings.Cut(rest, askedProbe)
-		if begin, _, special := t.specials.find(rest, 0); special != nil && strings.TrimSpace(rest[:begin]) == "" {
-			t.stops = []int32{special.ID}
-			if t.specials.last(before) != special.ID { // else it is what begins the user's turn
-				t.ends = t.stops
-			}
-		} else {
-			t.stop = strings.TrimSpace(stop)
-		}
-		return nil
+		return after, err
 	}
-	return first
+	last, err := behind(ask, answer)
+	next, again := behind(ask, answer, ask, answer)
+	switch {
+	case err != nil:
+		return err
+	case again != nil: // it knows one question only
+		next = last
+	default:
+		next, _, _ = strings.Cut(next, askedProbe)
+	}
+	n := 0
+	for n < min(len(last), len(next)) && last[n] == next[n] {
+		n++
+	}
+	same := t.specials.upTo(last, n)
+	if end := t.specials.last(last[:same]); end >= 0 {
+		t.ends, t.extra = []int32{end}, last[same:]
+	} else if end := t.specials.last(last); end >= 0 {
+		t.ends = []int32{end}
+	}
+	t.stops = t.ends
+	if begin, _, s := t.specials.find(next, 0); s == nil {
+		t.stop = strings.TrimSpace(next)
+	} else if t.ends == nil && strings.TrimSpace(next[:begin]) == "" { // what begins the user's turn
+		t.stops = []int32{s.ID}
+	}
+	return nil
 }
 
 func (t *Template) Name() string { return "template" }

@@ -13,7 +13,8 @@ import (
 // do; one over which it does not come to an end stops everything, as the next would take as long.
 func TestRefusedConversations(t *testing.T) {
 	const template = `{% for m in messages %}{% if m.content == 'bad' %}{{ raise_exception('it is bad') }}{% endif %}` +
-		`{% if m.content == 'long' %}{% for i in range(1000000000) %}{% endfor %}{% endif %}{{ m.content + ';' }}{% endfor %}`
+		`{% if m.content == 'long' %}{% for i in range(1000000000) %}{% endfor %}{% endif %}` +
+		`{{ m.content + ';' }}{% endfor %}`
 	format, err := chat.NewTemplate(chat.Source{Template: template})
 	if err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 
 const (
 	maxTemplate = 1 << 20 // bytes
-	maxWords    = 1 << 14 // of a tag: what follows each other nests when it is computed
+	maxWords    = 1 << 12 // of a tag: what follows each other nests when it is computed
 	maxNested   = 100     // expressions, blocks, calls of macros, values inside each other
 	wordBytes   = 16      // of a value in a list
 )

@@ -28,7 +28,8 @@ func TestShow(t *testing.T) {
 			`{"tools":[{"b":1.0, "a":"\u00e9"}],"documents":[{}],"chat_template_kwargs":{"enable_thinking":false}}`,
 			[]string{"", ""}, ""},
 		{q + `{"tool_calls":[{"z":1,"a":"\n"}] , "role":"assistant","content":null }, ` +
-			`{"name":"f","role":"tool","content":"\u0034","id":7},{"role":"assistant","content":[{"type":"text","text":"a"}],"reasoning_content":"r\t"} ]}`,
+			`{"name":"f","role":"tool","content":"\u0034","id":7},` +
+			`{"role":"assistant","content":[{"type":"text","text":"a"}],"reasoning_content":"r\t"} ]}`,
 			"[user: q][assistant*: ][tool: 4][assistant*: a]", "", []string{"",
 				`{"tool_calls":[{"z":1,"a":"\n"}] , "role":"assistant","content":null }`,
 				`{"name":"f","role":"tool","content":"\u0034","id":7}`,
