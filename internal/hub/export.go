@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/durable"
@@ -41,7 +39,7 @@ func Export(ctx context.Context, c *checkpoint.Checkpoint, dir, dtype string) er
 	if err != nil {
 		return err
 	}
-	return write(dir, files, func(w io.Writer) error {
+	return write(dir, c.Step(), files, func(w io.Writer) error {
 		w = untilWriter{w, ctx}
 		return safetensors.Write(w, model.Entries(p), map[string]string{"format": "pt"}, types[0])
 	})
@@ -88,8 +86,8 @@ func exported(c *checkpoint.Checkpoint, dtype string) (map[string][]byte, error)
 	return files, nil
 }
 
-// write makes the directory dir of files and weights, durably, first under another name.
-func write(dir string, files map[string][]byte, weights func(io.Writer) error) (err error) {
+// write makes the directory dir of files and weights, with a manifest, durably, first under another name.
+func write(dir string, step int64, files map[string][]byte, weights func(io.Writer) error) (err error) {
 	fsys := durable.OS
 	dir = filepath.Clean(dir)
 	parent := filepath.Dir(dir)
@@ -111,18 +109,7 @@ func write(dir string, files map[string][]byte, weights func(io.Writer) error) (
 	if err != nil {
 		return err
 	}
-	if err := fsys.Mkdir(tmp); err != nil {
-		return err
-	}
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if err := durable.WriteNew(fsys, filepath.Join(tmp, name), durable.Bytes(files[name])); err != nil {
-			return err
-		}
-	}
-	if err := durable.WriteNew(fsys, filepath.Join(tmp, weightsFile), weights); err != nil {
-		return err
-	}
-	if err := fsys.SyncDir(tmp); err != nil {
+	if err := checkpoint.WriteModel(fsys, tmp, step, files, weights); err != nil {
 		return err
 	}
 	if err := fsys.Rename(tmp, dir); err != nil {
