@@ -70,17 +70,5 @@ func (m *Model) conversation(messages []Message) (ids []int32, err error) {
 	if _, own := m.format.(*chat.Template); !own { // which writes its own start
 		ids = append(ids, m.start)
 	}
-	for p, err := range m.format.Prompt(&c) {
-		switch {
-		case err != nil:
-			return nil, err
-		case p.Token >= 0:
-			ids = append(ids, p.Token)
-		default:
-			if ids, err = m.tok.Append(ids, p.Text); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return ids, nil
+	return chat.Encode(ids, m.tok, m.format.Prompt(&c))
 }

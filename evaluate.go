@@ -68,6 +68,9 @@ func MetricNames() []string { return judge.MetricNames() }
 // It fails with a [CheckpointError], with a [DataError] (also if the path is no run and no Data is given), or with the
 // error of ctx.
 func Evaluate(ctx context.Context, path string, opt EvalOptions) (*EvalResult, error) {
+	if err := threads(opt.Workers); err != nil {
+		return nil, err
+	}
 	with := measure.Options{Data: opt.Data, LossOnly: opt.LossOnly, Seed: opt.Seed, Checkpoint: opt.Checkpoint,
 		Workers: opt.Workers, Device: opt.Device, Note: func(string) {}}
 	if opt.Progress != nil {

@@ -50,6 +50,7 @@ package gimbal
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"gimbal/internal/config"
@@ -109,8 +110,24 @@ type TrainOptions struct {
 	Lost func() error
 }
 
+// MaxWorkers is the most threads that may be asked for.
+const MaxWorkers = 1 << 10
+
+// threads refuses a number of workers before anything is made for them.
+func threads(workers int) error {
+	if workers < 0 || workers > MaxWorkers {
+		fault := config.Fault{Where: "workers", Text: fmt.Sprintf("%d threads; ask for 1 to %d, or 0 for one for each processor",
+			workers, MaxWorkers)}
+		return classify(&config.Error{Faults: []config.Fault{fault}}, "")
+	}
+	return nil
+}
+
 // config returns the configuration that the options describe, or an error with all its faults.
 func (o TrainOptions) config() (*config.Config, error) {
+	if err := threads(o.Workers); err != nil {
+		return nil, err
+	}
 	f := config.Flags{Data: o.Data, Budget: o.Budget, Seed: o.Seed, Device: o.Device, Keep: o.Keep, Set: o.Set}
 	if o.Steps != 0 {
 		f.Steps = &o.Steps
@@ -170,6 +187,9 @@ func Train(ctx context.Context, opt TrainOptions) (*Result, error) {
 // Errors: [CheckpointError] where nothing valid is there to resume, since Resume never starts over; [DataError] if the
 // text has changed; [ErrLocked] if a process works on the run; else those of [Train].
 func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error) {
+	if err := threads(opt.Workers); err != nil {
+		return nil, err
+	}
 	r, err := train.Resume(ctx, runDir(dir), opt.options())
 	return result(r), ended(ctx, classify(err, dir))
 }
@@ -202,6 +222,9 @@ func Check(ctx context.Context, opt TrainOptions) (*Diagnosis, error) {
 // CheckRun makes the checks that [Resume] makes before its first step. It only reads the run, so the run may be in
 // progress. Results and errors are as those of [Check].
 func CheckRun(ctx context.Context, dir string, opt ResumeOptions) (*Diagnosis, error) {
+	if err := threads(opt.Workers); err != nil {
+		return nil, err
+	}
 	d, err := train.CheckRun(ctx, runDir(dir), opt.options())
 	return diagnosis(d), classify(err, dir)
 }

@@ -89,6 +89,9 @@ func Open(path string, opt OpenOptions) (*Model, error) {
 }
 
 func open(path string, opt OpenOptions) (m *Model, err error) {
+	if err := threads(opt.Workers); err != nil {
+		return nil, err
+	}
 	c, err := hub.OpenModel(path, opt.Checkpoint)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -338,6 +339,45 @@ func TestTold(t *testing.T) {
 			}
 			if got != c.want || stopped != c.stopped {
 				t.Errorf("%q in pieces of %d: %q, stopped %v", c.text, size, got, stopped)
+			}
+		}
+	}
+}
+
+// TestHostileNumbers wants errors that name the number, before anything is allocated for it.
+func TestHostileNumbers(t *testing.T) {
+	const huge = math.MaxInt
+	m, ctx := openRandom(t, 48), t.Context()
+	for _, opt := range []GenerateOptions{{Samples: -1}, {Samples: huge}, {Samples: 9_999_999_999}, {MaxTokens: -5},
+		{Temperature: math.NaN()}, {Temperature: -1}, {Temperature: math.Inf(1)}, {TopP: math.NaN()}, {TopP: 2}, {MinP: 1},
+		{Repetition: math.NaN()}, {Repetition: math.Inf(1)}} {
+		if texts, err := m.Generate(ctx, "a", opt); err == nil || !strings.Contains(err.Error(), "ask for") &&
+			!strings.Contains(err.Error(), "temperature") && !strings.Contains(err.Error(), "shares") &&
+			!strings.Contains(err.Error(), "penalty") {
+			t.Errorf("%+v: %v, %v", opt, texts, err)
+		}
+		for _, err := range m.Stream(ctx, "a", opt) {
+			if err == nil {
+				t.Errorf("%+v: streamed", opt)
+			}
+		}
+	}
+	for _, opt := range []GenerateOptions{{MaxTokens: huge}, {MaxTokens: huge, TopK: huge}, {MaxTokens: 2, TopK: -huge}} {
+		if texts, err := m.Generate(ctx, "a", opt); err != nil || len(texts) != 1 {
+			t.Errorf("%+v: %v", opt, err)
+		}
+	}
+	for _, n := range []int{-1, 9_999_999_999, huge} {
+		_, open := Open("none", OpenOptions{Workers: n})
+		_, train := Train(ctx, TrainOptions{Workers: n})
+		_, check := Check(ctx, TrainOptions{Workers: n})
+		_, resume := Resume(ctx, "none", ResumeOptions{Workers: n})
+		_, again := CheckRun(ctx, "none", ResumeOptions{Workers: n})
+		_, eval := Evaluate(ctx, "none", EvalOptions{Workers: n})
+		for i, err := range []error{open, train, check, resume, again, eval} {
+			var fault *ConfigError
+			if !errors.As(err, &fault) || !strings.Contains(err.Error(), "threads; ask for") {
+				t.Errorf("%d workers, call %d: %v", n, i, err)
 			}
 		}
 	}

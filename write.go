@@ -21,16 +21,19 @@ const (
 	DefaultMaxTokens   = 256
 )
 
+// MaxSamples is the most texts that one call writes.
+const MaxSamples = 1 << 20
+
 // GenerateOptions say how to continue a prompt. The zero value writes one text.
 type GenerateOptions struct {
-	Samples     int     // texts to write. 0: 1
+	Samples     int     // texts to write, at most MaxSamples. 0: 1
 	TopK        int     // draw from this many of the most probable tokens. 0: DefaultTopK; negative: from all tokens
 	Temperature float64 // below 1 sharpens the probabilities, above 1 flattens them. 0: DefaultTemperature
 	Greedy      bool    // always take the most probable token; TopK and Temperature say nothing then
 	TopP        float64 // draw from the most probable tokens whose share reaches this. 0: from all
 	MinP        float64 // leave out tokens less probable than this share of the most probable one
 	Repetition  float64 // penalty of tokens that the text or its prompt has, such as 1.1. 0: none
-	MaxTokens   int     // longest text, in tokens. 0: DefaultMaxTokens
+	MaxTokens   int     // longest text, in tokens; the context ends it sooner. 0: DefaultMaxTokens
 	Seed        uint64  // of the draws: the same seed gives the same texts
 	Special     bool    // special tokens that the prompt spells, such as <|im_start|>, become these; else they are text
 
@@ -71,6 +74,9 @@ type Token struct {
 // with a [PromptError] if the prompt does not fit the context, with a [DataError] if the prompt has a character that
 // the tokenizer does not know, with the error of ctx, or with [ErrClosed]; then there are no texts.
 func (m *Model) Generate(ctx context.Context, prompt string, opt GenerateOptions) ([]Text, error) {
+	if err := opt.check(); err != nil {
+		return nil, err
+	}
 	texts := make([]Text, max(1, opt.Samples))
 	written := make([]strings.Builder, len(texts))
 	for t, err := range m.Stream(ctx, prompt, opt) {
@@ -87,6 +93,17 @@ func (m *Model) Generate(ctx context.Context, prompt string, opt GenerateOptions
 		texts[i].Prompt, texts[i].Text = prompt, written[i].String()
 	}
 	return texts, nil
+}
+
+// check refuses numbers before anything is allocated for them.
+func (o *GenerateOptions) check() error {
+	switch {
+	case o.Samples < 0 || o.Samples > MaxSamples:
+		return fmt.Errorf("gimbal: %d texts to write; ask for 1 to %d", o.Samples, MaxSamples)
+	case o.MaxTokens < 0:
+		return fmt.Errorf("gimbal: %d tokens to write; ask for at least 1", o.MaxTokens)
+	}
+	return nil
 }
 
 // Stream is [Model.Generate], token by token: it yields the tokens of all texts as they are drawn. Texts are written
@@ -114,6 +131,10 @@ func (m *Model) Stream(ctx context.Context, prompt string, opt GenerateOptions) 
 func (m *Model) stream(ctx context.Context, ids, ends []int32, opt GenerateOptions) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		g, err := m.begin(ctx, ids, ends, opt)
+		if err != nil {
+			yield(Token{}, err)
+			return
+		}
 		held := make([][]byte, max(1, opt.Samples)) // of each text: bytes that are not told yet
 		for err == nil && g.Active() {
 			var drawn []generate.Drawn
@@ -144,16 +165,14 @@ func (m *Model) stream(ctx context.Context, ids, ends []int32, opt GenerateOptio
 
 // begin prepares the texts of a call. It computes nothing.
 func (m *Model) begin(ctx context.Context, ids, ends []int32, opt GenerateOptions) (g *generate.Generator, err error) {
-	switch {
-	case len(ids) > m.arch.Context:
+	if err := opt.check(); err != nil {
+		return nil, err
+	}
+	if len(ids) > m.arch.Context {
 		return nil, &PromptError{len(ids), m.arch.Context}
-	case opt.Samples < 0:
-		return nil, fmt.Errorf("gimbal: %d texts to write; ask for at least 1", opt.Samples)
-	case opt.MaxTokens < 0:
-		return nil, fmt.Errorf("gimbal: %d tokens to write; ask for at least 1", opt.MaxTokens)
 	}
 	with := generate.Options{TopK: cmp.Or(max(opt.TopK, -1), DefaultTopK), Ends: ends, Seed: opt.Seed,
-		Temperature: cmp.Or(opt.Temperature, DefaultTemperature), MaxTokens: cmp.Or(opt.MaxTokens, DefaultMaxTokens),
+		Temperature: cmp.Or(opt.Temperature, DefaultTemperature), MaxTokens: min(cmp.Or(opt.MaxTokens, DefaultMaxTokens), m.arch.Context),
 		AtOnce: promptAtOnce}
 	with.TopP, with.MinP, with.Repetition = opt.TopP, opt.MinP, opt.Repetition
 	with.TopK = max(with.TopK, 0) // generate draws from all tokens for 0

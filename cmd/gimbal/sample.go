@@ -61,8 +61,8 @@ func (c *sampling) options(maxTokens int) gimbal.GenerateOptions {
 }
 
 func (c *sampleCmd) Run(e *env) error {
-	if c.N < 1 {
-		return usageError(fmt.Sprintf("-n %d: ask for at least one text", c.N))
+	if c.N < 1 || c.N > gimbal.MaxSamples {
+		return usageError(fmt.Sprintf("-n %d: ask for 1 to %d texts", c.N, gimbal.MaxSamples))
 	}
 	if err := c.check(c.MaxTokens); err != nil {
 		return err

@@ -34,6 +34,8 @@ const (
 	ManifestFile  = "manifest.json"
 )
 
+const stateFile = "state.json" // of a run; the package does not read it
+
 // Errors of this package, matched with errors.Is.
 var (
 	// ErrCorrupt: the checkpoint is not complete, or its content is not what was saved.
@@ -169,19 +171,29 @@ func parseTensors(f durable.File, path, name string, size int64) (*safetensors.F
 }
 
 // OpenWeights opens a Hugging Face model directory for its weights. With a manifest it does what Open does. Without
-// one there is nothing to verify against, and the result is step 0 without optimizer state. A model in shards or in a
-// pickle file is refused.
+// one there is nothing to verify against, and the result is step 0 without optimizer state; but what is left of a
+// checkpoint of a run is refused: that had a manifest. A model in shards or in a pickle file is refused.
 func OpenWeights(fsys durable.FS, path string) (*Checkpoint, error) {
-	if _, err := fsys.Stat(filepath.Join(path, ManifestFile)); !errors.Is(err, fs.ErrNotExist) {
-		return Open(fsys, path)
+	there := func(name string) bool {
+		_, err := fsys.Stat(filepath.Join(path, name))
+		return !errors.Is(err, fs.ErrNotExist)
 	}
 	name := ModelFile
-	for _, name = range []string{ModelFile, AdapterFile} {
-		if _, err := fsys.Stat(filepath.Join(path, name)); !errors.Is(err, fs.ErrNotExist) {
-			break
-		} else if name == AdapterFile {
-			return nil, noWeights(fsys, path)
+	if !there(ModelFile) && there(AdapterFile) {
+		name = AdapterFile
+	}
+	_, step := parseName(filepath.Base(path))
+	switch ofRun := there(stateFile) || there(OptimizerFile) || there(HealthFile); {
+	case there(ManifestFile):
+		c, err := Open(fsys, path)
+		if errors.Is(err, ErrCorrupt) && !ofRun {
+			err = fmt.Errorf("%w (if it was changed on purpose, delete %s)", err, filepath.Join(path, ManifestFile))
 		}
+		return c, err
+	case there(name) && (ofRun || step):
+		return nil, corrupt(path, ManifestFile, "is missing, so nothing says that the checkpoint is whole")
+	case !there(name):
+		return nil, noWeights(fsys, path)
 	}
 	f, size, err := openFile(fsys, path, name, -1)
 	if err != nil {

@@ -408,6 +408,24 @@ func TestOpenWeights(t *testing.T) {
 	if err := errors.Join(fsys.Remove(path+"/"+ManifestFile), fsys.Rename(path, "model")); err != nil {
 		t.Fatal(err)
 	}
+	// What says that it was a checkpoint of a run wants the proof that this had, whatever is left.
+	for _, name := range []string{"state.json", OptimizerFile} {
+		if _, err := OpenWeights(fsys, "model"); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), ManifestFile) {
+			t.Errorf("with %s and without a manifest: %v", name, err)
+		}
+		if err := fsys.Remove("model/" + name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := fsys.Rename("model", "step-10"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenWeights(fsys, "step-10"); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a step without a manifest: %v", err)
+	}
+	if err := fsys.Rename("step-10", "model"); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := Open(fsys, "model"); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("Open without a manifest: %v", err)
 	}

@@ -78,22 +78,6 @@ func (s *Snapshot) check() error {
 
 // write makes the directory tmp with all files, the manifest last, and verifies it. Only its name is not durable yet.
 func (s *Snapshot) write(fsys durable.FS, tmp string) (*manifest, error) {
-	if err := fsys.Mkdir(tmp); err != nil {
-		return nil, err
-	}
-	m := &manifest{Format: formatVersion, Step: s.Step}
-	add := func(name string, fn func(io.Writer) error) error {
-		h := sha256.New()
-		var size counter
-		err := durable.WriteNew(fsys, filepath.Join(tmp, name), func(w io.Writer) error {
-			return fn(io.MultiWriter(w, h, &size))
-		})
-		if err != nil {
-			return fmt.Errorf("write %s: %w", name, err)
-		}
-		m.Files = append(m.Files, fileEntry{name, int64(size), hex.EncodeToString(h.Sum(nil))})
-		return nil
-	}
 	tensors := func(entries []safetensors.Entry, metadata map[string]string) func(io.Writer) error {
 		return func(w io.Writer) error { return safetensors.Write(w, entries, metadata, "F32") }
 	}
@@ -101,17 +85,50 @@ func (s *Snapshot) write(fsys durable.FS, tmp string) (*manifest, error) {
 	if s.Adapter {
 		weights = AdapterFile
 	}
-	err := add(weights, tensors(s.Model, map[string]string{"format": "pt"})) // Hugging Face loaders ask for it
-	if err == nil && s.Optimizer != nil {
-		err = add(OptimizerFile, tensors(s.Optimizer, nil))
+	parts := []part{{weights, tensors(s.Model, map[string]string{"format": "pt"})}} // Hugging Face loaders ask for it
+	if s.Optimizer != nil {
+		parts = append(parts, part{OptimizerFile, tensors(s.Optimizer, nil)})
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Files)) {
-		if err == nil {
-			err = add(name, durable.Bytes(s.Files[name]))
-		}
+		parts = append(parts, part{name, durable.Bytes(s.Files[name])})
 	}
-	if err != nil {
+	return writeParts(fsys, tmp, s.Step, parts)
+}
+
+// WriteModel makes the new directory dir of files and of the weights that write writes, ModelFile or AdapterFile, with a
+// manifest, and verifies it. Only its name is not durable yet.
+func WriteModel(fsys durable.FS, dir string, step int64, files map[string][]byte, weights string,
+	write func(io.Writer) error) error {
+	parts := []part{{weights, write}}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		parts = append(parts, part{name, durable.Bytes(files[name])})
+	}
+	_, err := writeParts(fsys, dir, step, parts)
+	return err
+}
+
+// part is a file to write.
+type part struct {
+	name  string
+	write func(io.Writer) error
+}
+
+// writeParts makes a directory of files and their manifest.
+func writeParts(fsys durable.FS, dir string, step int64, parts []part) (*manifest, error) {
+	if err := fsys.Mkdir(dir); err != nil {
 		return nil, err
+	}
+	m := &manifest{Format: formatVersion, Step: step}
+	for _, p := range parts {
+		h := sha256.New()
+		var size counter
+		err := durable.WriteNew(fsys, filepath.Join(dir, p.name), func(w io.Writer) error {
+			return p.write(io.MultiWriter(w, h, &size))
+		})
+		if err != nil {
+			return nil, fmt.Errorf("write %s: %w", p.name, err)
+		}
+		m.Files = append(m.Files, fileEntry{p.name, int64(size), hex.EncodeToString(h.Sum(nil))})
 	}
 	data, err := m.encode()
 	if err != nil {
@@ -121,13 +138,13 @@ func (s *Snapshot) write(fsys durable.FS, tmp string) (*manifest, error) {
 		return nil, fmt.Errorf("%d files make a manifest of %d bytes, at most %d are read back",
 			len(m.Files), len(data), maxManifest)
 	}
-	if err := durable.WriteNew(fsys, filepath.Join(tmp, ManifestFile), durable.Bytes(data)); err != nil {
+	if err := durable.WriteNew(fsys, filepath.Join(dir, ManifestFile), durable.Bytes(data)); err != nil {
 		return nil, fmt.Errorf("write %s: %w", ManifestFile, err)
 	}
-	if err := fsys.SyncDir(tmp); err != nil {
+	if err := fsys.SyncDir(dir); err != nil {
 		return nil, err
 	}
-	if _, err := verify(fsys, tmp); err != nil {
+	if _, err := verify(fsys, dir); err != nil {
 		return nil, fmt.Errorf("read back: %w", err)
 	}
 	return m, nil

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/durable"
@@ -48,7 +46,7 @@ func Export(ctx context.Context, c *checkpoint.Checkpoint, dir, dtype string) (e
 	if err != nil {
 		return err
 	}
-	return write(dir, files, weightsFile, func(w io.Writer) error {
+	return write(dir, c.Step(), files, weightsFile, func(w io.Writer) error {
 		w = untilWriter{w, ctx}
 		return safetensors.Write(w, model.Entries(p), map[string]string{"format": "pt"}, types[0])
 	})
@@ -75,7 +73,7 @@ func ExportAdapter(ctx context.Context, c *checkpoint.Checkpoint, dir string) er
 		}
 		entries = append(entries, e)
 	}
-	return write(dir, files, checkpoint.AdapterFile, func(w io.Writer) error {
+	return write(dir, c.Step(), files, checkpoint.AdapterFile, func(w io.Writer) error {
 		return safetensors.Write(untilWriter{w, ctx}, entries, map[string]string{"format": "pt"}, "F32")
 	})
 }
@@ -121,8 +119,8 @@ func exported(c *checkpoint.Checkpoint, dtype string) (map[string][]byte, error)
 	return files, nil
 }
 
-// write makes the directory dir of files and weights, durably, first under another name.
-func write(dir string, files map[string][]byte, name string, weights func(io.Writer) error) (err error) {
+// write makes the directory dir of files and the named weights, with a manifest, durably, first under another name.
+func write(dir string, step int64, files map[string][]byte, name string, weights func(io.Writer) error) (err error) {
 	fsys := durable.OS
 	dir = filepath.Clean(dir)
 	parent := filepath.Dir(dir)
@@ -144,18 +142,7 @@ func write(dir string, files map[string][]byte, name string, weights func(io.Wri
 	if err != nil {
 		return err
 	}
-	if err := fsys.Mkdir(tmp); err != nil {
-		return err
-	}
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if err := durable.WriteNew(fsys, filepath.Join(tmp, name), durable.Bytes(files[name])); err != nil {
-			return err
-		}
-	}
-	if err := durable.WriteNew(fsys, filepath.Join(tmp, name), weights); err != nil {
-		return err
-	}
-	if err := fsys.SyncDir(tmp); err != nil {
+	if err := checkpoint.WriteModel(fsys, tmp, step, files, name, weights); err != nil {
 		return err
 	}
 	if err := fsys.Rename(tmp, dir); err != nil {

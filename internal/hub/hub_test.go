@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"gimbal/internal/checkpoint"
@@ -237,11 +238,48 @@ func TestCompanions(t *testing.T) {
 	if want := files(t, dir)[tokenizerFile]; !bytes.Equal(got[tokenizerFile], want) {
 		t.Error("tokenizer.json changed")
 	}
-	for _, name := range []string{"manifest.json", "state.json", "health.json", "optimizer.safetensors"} {
+	for _, name := range []string{"config.toml", "state.json", "health.json", "optimizer.safetensors"} {
 		if got[name] != nil {
 			t.Errorf("%s belongs to the run and not to the model", name)
 		}
 	}
+}
+
+// An export is checked against its manifest where that is there: whatever is changed is named, and what to do.
+func TestExportIsProven(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	if err := Export(t.Context(), mustImport(t, putModel(t, archs()[0], "F32", 1)), out, "bf16"); err != nil {
+		t.Fatal(err)
+	}
+	for name := range files(t, out) {
+		raw := files(t, out)[name]
+		for _, at := range []int{0, len(raw) / 2, len(raw) - 1} {
+			raw[at] ^= 4
+			putBytes(t, filepath.Join(out, name), raw)
+			_, opened := OpenModel(out, "")
+			_, imported := Import(t.Context(), out, t.TempDir())
+			for _, err := range []error{opened, imported} {
+				if !errors.Is(err, checkpoint.ErrCorrupt) || !strings.Contains(err.Error(), name) ||
+					!strings.Contains(err.Error(), "delete "+filepath.Join(out, checkpoint.ManifestFile)) {
+					t.Errorf("%s, byte %d: %v", name, at, err)
+				}
+			}
+			raw[at] ^= 4
+		}
+		putBytes(t, filepath.Join(out, name), raw)
+	}
+	m, err := OpenModel(out, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Close()
+	if err := os.Remove(filepath.Join(out, checkpoint.ManifestFile)); err != nil { // as older ones are
+		t.Fatal(err)
+	}
+	if m, err = OpenModel(out, ""); err != nil {
+		t.Fatal(err)
+	}
+	m.Close()
 }
 
 func TestExportRefuses(t *testing.T) {
@@ -258,7 +296,7 @@ func TestExportRefuses(t *testing.T) {
 		t.Errorf("an empty directory was refused: %v", err)
 	}
 	parent := t.TempDir()
-	if err := write(filepath.Join(parent, "half"), nil, weightsFile,
+	if err := write(filepath.Join(parent, "half"), 0, nil, weightsFile,
 		func(io.Writer) error { return errors.New("broken") }); err == nil {
 		t.Error("a failure was not told")
 	}

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,9 @@ func Import(ctx context.Context, dir, checkpoints string) (_ *Imported, err erro
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
+	if err := d.proven(); err != nil {
+		return nil, err
+	}
 	tok, arch, notes, err := describe(d)
 	if err != nil {
 		return nil, err
@@ -65,6 +69,19 @@ func Import(ctx context.Context, dir, checkpoints string) (_ *Imported, err erro
 		err = checkpoint.SetMark(durable.OS, filepath.Dir(path), "last", 0)
 	}
 	return &Imported{path, arch, append(notes, d.notes...)}, err
+}
+
+// proven checks a directory against its manifest, where it has one of ours.
+func (d *directory) proven() error {
+	raw, err := d.File(checkpoint.ManifestFile)
+	if err != nil || !bytes.Contains(raw, []byte(`"step":`)) || !bytes.Contains(raw, []byte(`"sha256":`)) {
+		return nil
+	}
+	c, err := checkpoint.OpenWeights(durable.OS, d.path)
+	if err != nil {
+		return err
+	}
+	return c.Close()
 }
 
 // companions reads the files that Import keeps as they are.

@@ -80,7 +80,7 @@ func newBuffers[T kernel.Float](ar *arena, a config.Arch, opt Options) *buffers[
 	case !opt.Forward:
 		b.grads = alloc[T](ar, partGrads, total)
 	}
-	b.workspace = newWorkspace[T](ar, a, opt.Workers, training)
+	b.workspace = newWorkspace[T](ar, a, min(a.Context, n), opt.Workers, training)
 
 	b.x = make([][]T, a.Layers+1)
 	for i := range b.x {

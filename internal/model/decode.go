@@ -82,6 +82,7 @@ type Decoder[T kernel.Float] struct {
 	network[T]
 	opt       DecoderOptions
 	footprint Footprint
+	positions int // that it can compute at without reach
 
 	x0, mean, rstd []T // (N, C), (N), (N)
 	branch, normed kernel.Mat[T]
@@ -152,7 +153,8 @@ func newDecoder[T kernel.Float](a config.Arch, x *kernel.Exec, shared *network[T
 	d.hidden, d.active = product[T](ar, partActivations, n, hiddenWidth(a)), operand[T](ar, partActivations, n, a.MLP)
 	d.last, d.lastNormed = alloc[T](ar, partActivations, opt.Rows*c), operand[T](ar, partActivations, opt.Rows, c)
 	d.pos, d.runs = alloc[int32](ar, partBatch, n), make([]nn.Run, 0, n)
-	d.network = newNetwork(a, x, p, shared, nil, newWorkspace[T](ar, a, x.Workers(), purpose))
+	d.positions = min(a.Context, tabled, max(1, tabledAngles/a.HeadSize))
+	d.network = newNetwork(a, x, p, shared, nil, newWorkspace[T](ar, a, d.positions, x.Workers(), purpose))
 	d.footprint = ar.footprint
 	return d, nil
 }
@@ -167,6 +169,7 @@ func newDecoder[T kernel.Float](a config.Arch, x *kernel.Exec, shared *network[T
 // Panics if a row would grow beyond the cache's capacity.
 func (d *Decoder[T]) Decode(cache *Cache[T], tokens, rows []int32, logits []T) int {
 	require(len(tokens) == len(rows), "model: decode: rows do not match the tokens")
+	d.reach(cache.capacity)
 	done := 0
 	for lo := 0; lo < len(tokens); lo += d.opt.Tokens {
 		hi := min(len(tokens), lo+d.opt.Tokens)
@@ -188,6 +191,28 @@ func (d *Decoder[T]) Decode(cache *Cache[T], tokens, rows []int32, logits []T) i
 	d.norm.Forward(d.lastNormed, d.mean, d.rstd, d.last, d.outside[slotGain], d.outside[slotBias], done)
 	d.headWeights.Forward(d.x, kernel.Dense(logits, done, d.arch.Vocab), d.lastNormed, done)
 	return done
+}
+
+// The longest text for which a decoder has tables and scratch memory from the start: positions, and those times the size
+// of a head.
+const (
+	tabled       = 1 << 15
+	tabledAngles = 1 << 24
+)
+
+// reach makes tables and scratch memory for texts of so many positions. Their numbers do not depend on how many.
+func (d *Decoder[T]) reach(positions int) {
+	if positions <= d.positions {
+		return
+	}
+	a, mem := d.arch, workspace[T]{positions: positions}
+	if a.Position == "rope" {
+		n := nn.RopeLen(positions, a.HeadSize)
+		mem.cos, mem.sin = make([]T, n), make([]T, n)
+	}
+	mem.score = make([]T, nn.AttentionLen(d.x.Workers(), positions))
+	d.positions = positions
+	d.attend(mem, nil)
 }
 
 // chunk computes the residual stream after the last block for tokens [lo, hi) of a call and appends their keys and

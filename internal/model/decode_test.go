@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"gimbal/internal/config"
 	"gimbal/internal/kernel"
 )
 
@@ -141,4 +142,39 @@ func decoderNeedsLittleMemory(t *testing.T, x *kernel.Exec, mode string, bytes i
 	if CacheBytes(a, 2, 50) < int64(2*a.Layers*2*50*a.KVHeads*a.HeadSize*4) {
 		t.Error("cache counted too small")
 	}
+}
+
+// A context costs nothing until it is used, and what a decoder computes does not depend on how long it could be.
+func TestContextCostsNothing(t *testing.T) {
+	x := newExec(t, 2, kernel.Tiers()[0])
+	short := testArch(0)
+	long := short
+	long.Context = maxPlaces
+	tokens, rows := []int32{1, 2, 3, 4, 5}, make([]int32, 5)
+	logits := func(a config.Arch, capacity int) []float32 {
+		m := newModel[float32](t, a, x, Options{MicroTokens: 8, Mode: ModeFP32})
+		if got := m.Footprint().Total; got > 128<<20 {
+			t.Errorf("context %d: %d bytes", a.Context, got)
+		}
+		m.Init(5)
+		d, err := m.Decoder(DecoderOptions{Tokens: 8, Rows: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := d.footprint.Total; got > 128<<20 {
+			t.Errorf("context %d: decoder of %d bytes", a.Context, got)
+		}
+		out := make([]float32, a.Vocab)
+		d.Decode(NewCache[float32](a, 1, capacity), tokens, rows, out)
+		return out
+	}
+	want := logits(short, 8)
+	for _, capacity := range []int{8, tabled + 8} {
+		if got := logits(long, capacity); !slices.Equal(got, want) {
+			t.Errorf("capacity %d: other logits", capacity)
+		}
+	}
+	long.HeadSize = 1 << 13 // whose angles alone would be a gigabyte
+	long.Width, long.Layers, long.Heads, long.KVHeads = 2, 1, 1, 1
+	logits(long, 8)
 }

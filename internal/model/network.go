@@ -87,6 +87,8 @@ type workspace[T kernel.Float] struct {
 	score    []T       // attention in full precision
 	halves   []uint16  // attention on operands of bfloat16
 	floats   []float32 // the same
+
+	positions int // of cos, sin and the memory of attention
 }
 
 // What a workspace is for.
@@ -96,10 +98,13 @@ const (
 	sharing    // generation with the packed weights of a model that is trained
 )
 
-func newWorkspace[T kernel.Float](ar *arena, a config.Arch, workers, purpose int) (w workspace[T]) {
+// newWorkspace allocates for sequences of at most so many positions: a context that a file names may be as long as it
+// likes.
+func newWorkspace[T kernel.Float](ar *arena, a config.Arch, positions, workers, purpose int) (w workspace[T]) {
+	w.positions = positions
 	if a.Position == "rope" {
-		w.cos = alloc[T](ar, partScratch, nn.RopeLen(a.Context, a.HeadSize))
-		w.sin = alloc[T](ar, partScratch, nn.RopeLen(a.Context, a.HeadSize))
+		w.cos = alloc[T](ar, partScratch, nn.RopeLen(positions, a.HeadSize))
+		w.sin = alloc[T](ar, partScratch, nn.RopeLen(positions, a.HeadSize))
 	}
 	w.stage = alloc[T](ar, partScratch, nn.StageLen(workers, stageWidth(a)))
 	if ar.bf16 && purpose != sharing {
@@ -110,10 +115,10 @@ func newWorkspace[T kernel.Float](ar *arena, a config.Arch, workers, purpose int
 		return kernel.CodedLen(ar.format, out, in)
 	}))
 	if ar.bf16 && purpose == training {
-		halves, floats := nn.Attention16Len(workers, a.Context, a.HeadSize)
+		halves, floats := nn.Attention16Len(workers, positions, a.HeadSize)
 		w.halves, w.floats = alloc[uint16](ar, partScratch, halves), alloc[float32](ar, partScratch, floats)
 	} else {
-		w.score = alloc[T](ar, partScratch, nn.AttentionLen(workers, a.Context))
+		w.score = alloc[T](ar, partScratch, nn.AttentionLen(workers, positions))
 	}
 	return w
 }
@@ -164,19 +169,24 @@ func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], sha
 	net.residual = nn.NewResidual(x, net.stage, sums, a.Width, drop)
 	net.norm = nn.NewNorm(x, net.stage, sums, a.Width, a.NormEps)
 	net.activation = nn.NewActivation(x, net.stage, sums, gated(a))
+	net.attend(mem, sums)
+	return net
+}
+
+// attend makes the layers that know positions.
+func (net *network[T]) attend(mem workspace[T], sums *nn.BlockSums[T]) {
+	a, x, n := net.arch, net.x, mem.positions
 	if a.Position == "rope" {
-		nn.RopeTables(mem.cos, mem.sin, a.Context, a.HeadSize, a.RopeTheta, nn.RopeScale(a.RopeScale))
+		nn.RopeTables(mem.cos, mem.sin, n, a.HeadSize, a.RopeTheta, nn.RopeScale(a.RopeScale))
 	}
 	scale := 1.0 // attention in full precision scales the scores itself
 	if mem.halves != nil {
-		net.attention16 = nn.NewAttention16(x, a.Heads, a.KVHeads, a.HeadSize, a.Context, mem.halves, mem.floats)
+		net.attention16 = nn.NewAttention16(x, a.Heads, a.KVHeads, a.HeadSize, n, mem.halves, mem.floats)
 		scale = 1 / math.Sqrt(float64(a.HeadSize))
 	} else {
-		net.attention = nn.NewAttention(x, a.Heads, a.KVHeads, a.HeadSize, a.Context, mem.score)
+		net.attention = nn.NewAttention(x, a.Heads, a.KVHeads, a.HeadSize, n, mem.score)
 	}
-	net.heads = nn.NewHeads(x, net.stage, sums, mem.cos, mem.sin,
-		a.Heads, a.KVHeads, a.HeadSize, scale, a.NormEps)
-	return net
+	net.heads = nn.NewHeads(x, net.stage, sums, mem.cos, mem.sin, a.Heads, a.KVHeads, a.HeadSize, scale, a.NormEps)
 }
 
 // newWeights makes the handles of all matrices, with their packed or coded forms in mem.

@@ -67,12 +67,17 @@ func (p *Panic) Unwrap() error {
 	return err
 }
 
-// New starts a pool of workers, the caller of Do included; workers <= 0 means GOMAXPROCS. Close ends it.
+// most is the most workers of a pool: no machine has more processors, and results do not depend on how many there are.
+const most = 1 << 10
+
+// New starts a pool of workers, the caller of Do included; workers <= 0 means GOMAXPROCS, and more than 1024 mean 1024.
+// Close ends it.
 func New(workers int) *Pool {
 	procs := runtime.GOMAXPROCS(0)
 	if workers <= 0 {
 		workers = procs
 	}
+	workers = min(workers, most)
 	p := &Pool{helpers: make([]helper, workers-1), spin: spinTime}
 	if workers > procs {
 		p.spin = 0 // a spinning worker would take the processor of a working one
