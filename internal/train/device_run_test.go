@@ -38,7 +38,8 @@ func TestRunOnDevice(t *testing.T) {
 	}
 	cache := t.TempDir()
 	for _, fault := range []string{"", "nan-grad@20", "inf-grad@20", "nan-activation@30", "loss-spike@80",
-		"poison-batch@80", "lr-bomb@80", "bit-flip@80", "frozen-layer@20", "cut-residual@20", "starved-init@1", "torn-checkpoint@20"} {
+		"poison-batch@80", "lr-bomb@80", "bit-flip@80", "frozen-layer@20", "cut-residual@20", "starved-init@1",
+		"torn-checkpoint@20"} {
 		t.Run(cmp.Or(fault, "none"), func(t *testing.T) {
 			var events [2][]string
 			var all [2][]float64
