@@ -424,7 +424,7 @@ func TestProbeParity(t *testing.T) {
 	x := must[*kernel.Exec](t)(kernel.NewExec(1, kernel.TierAuto))
 	defer x.Close()
 	for name, a := range map[string]config.Arch{
-		"gpt2":  family(smallGPT2, func(a *config.Arch) { a.Context = 100 }),
+		"gpt2": family(smallGPT2, func(a *config.Arch) { a.Context = 100 }),
 		// Its streams have more elements than are sampled.
 		"qwen3": family(smallQwen3, func(a *config.Arch) { a.Context, a.Width = 100, 88 }),
 	} {
