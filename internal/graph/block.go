@@ -27,16 +27,17 @@ func (s *pass) block(i int, x value) (y value, back func(dy value) value) {
 	}
 }
 
-// attentionHalf is x + o(attention(norm(x))).
+// attentionHalf is x + o(attention(norm(x))). Between two multiplies, the backward pass computes again what it needs.
 func (s *pass) attentionHalf(i int, x value) (y value, back func(dy value) value) {
 	t := s.blocks[i]
 	normed, normBack := s.norm(t.norm1, x)
-	qkv, qkvBack := s.linear(t.qkv, normed)
-	parts, headsBack := s.heads(t, qkv)
+	qkv, qkvBack := s.linear(t.qkv.weights, normed)
+	parts, _ := s.heads(t, qkv)
 	s.parts = append(s.parts, parts)
 	o, attentionBack := s.attention(parts)
-	branch, oBack := s.linear(t.o, o)
-	return s.residual(i, 1+2*i, x, branch, func(d value) value {
+	branch, oBack := s.linear(t.o.weights, o)
+	return s.residual(i, 1+2*i, t.o.biases, x, branch, func(d value) value {
+		_, headsBack := s.heads(t, s.later(qkv)[0])
 		return normBack(qkvBack(headsBack(attentionBack(oBack(d)))))
 	})
 }
@@ -45,24 +46,26 @@ func (s *pass) attentionHalf(i int, x value) (y value, back func(dy value) value
 func (s *pass) mlpHalf(i int, x value) (y value, back func(dy value) value) {
 	t := s.blocks[i]
 	normed, normBack := s.norm(t.norm2, x)
-	hidden, hiddenBack := s.linear(t.gateUp, normed)
-	active, activeBack := s.activation(hidden)
+	hidden, hiddenBack := s.linear(t.gateUp.weights, normed)
+	active, _ := s.activation(t.gateUp.biases, hidden)
 	s.active = append(s.active, active)
-	branch, downBack := s.linear(t.down, active)
-	return s.residual(i, 2+2*i, x, branch, func(d value) value {
+	branch, downBack := s.linear(t.down.weights, active)
+	return s.residual(i, 2+2*i, t.down.biases, x, branch, func(d value) value {
+		_, activeBack := s.activation(t.gateUp.biases, s.later(hidden)[0])
 		return normBack(hiddenBack(activeBack(downBack(d))))
 	})
 }
 
-// residual is x + dropout(branch). branchBack takes the gradient back through the branch.
-func (s *pass) residual(i, place int, x, branch value, branchBack func(d value) value) (y value,
+// residual is x + dropout(branch + biases). branchBack takes the gradient back through the branch.
+func (s *pass) residual(i, place int, biases []int, x, branch value, branchBack func(d value) value) (y value,
 	back func(dy value) value) {
+	y, biasBack := s.biased(biases, branch)
 	drop, cut := s.dropout(place), s.planted(model.FaultCutResidual, i)
-	if y = drop(branch); !cut {
+	if y = drop(y); !cut {
 		y = s.add(x, y)
 	}
 	return y, func(dy value) value {
-		d := branchBack(drop(dy))
+		d := branchBack(biasBack(drop(dy)))
 		if cut {
 			return d
 		}

@@ -1,19 +1,25 @@
 package graph
 
-// linear is y = x·Wᵀ + bias, x (N, In) and y (N, Out) of float32. Where several matrices serve one multiply, y has
-// their columns side by side. The result of the multiply, and the gradient of x, are rounded to the type of operands.
-func (s *pass) linear(t linearTensors, x value) (y value, back func(dy value) value) {
-	w, at := s.join(t.weights, s.operand), x
-	y = s.cast(s.dotTo(s.operand, s.operand, x, w, 0, 1, 1), F32)
-	if t.biases != nil {
-		y = s.add(y, s.spread(s.join(t.biases, F32), y.Dims, 1))
-	}
-	return y, func(dy value) value {
-		if t.biases != nil {
-			s.gradients(t.biases, s.sum(dy, 0))
-		}
-		s.gradients(t.weights, s.dot(s.operand, dy, at, 0, 0, 0))
+// linear is y = x·Wᵀ, x (N, In) and y (N, Out). Where several matrices serve one multiply, y has their columns side by
+// side. y, and the gradient of x, are rounded to the type of operands.
+func (s *pass) linear(weights []int, x value) (y value, back func(dy value) value) {
+	w := s.join(weights, s.operand)
+	return s.dotTo(s.operand, s.operand, x, w, 0, 1, 1), func(dy value) value {
+		s.gradients(weights, s.dot(s.operand, dy, x, 0, 0, 0))
 		return s.cast(s.dotTo(s.operand, s.operand, dy, w, 0, 1, 0), F32)
+	}
+}
+
+// biased is x (N, Out) in float32 plus the biases, if there are any.
+func (s *pass) biased(biases []int, x value) (y value, back func(dy value) value) {
+	if y = s.cast(x, F32); biases == nil {
+		return y, func(dy value) value { return dy }
+	}
+	return s.add(y, s.spread(s.join(biases, F32), y.Dims, 1)), func(dy value) value {
+		// Rounded once, for the multiplies and this sum: a compiler would keep dy in float32 for the sum.
+		dy = s.later(s.cast(dy, s.operand))[0]
+		s.gradients(biases, s.sum(s.cast(dy, F32), 0))
+		return dy
 	}
 }
 

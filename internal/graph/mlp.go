@@ -2,14 +2,18 @@ package graph
 
 import "math"
 
-// activation is GELU of x (N, F) in its form with the hyperbolic tangent, or SwiGLU of x (N, 2·F), gate beside up.
+// activation is GELU of hidden (N, F) and its biases, in its form with the hyperbolic tangent, or SwiGLU of (N, 2·F),
+// gate beside up.
 //
 // Formula: as nn.Activation.
-func (s *pass) activation(x value) (y value, back func(dy value) value) {
+func (s *pass) activation(biases []int, hidden value) (y value, back func(dy value) value) {
+	x, biasBack := s.biased(biases, hidden)
+	f := s.gelu
 	if s.Arch.MLPKind == "swiglu" {
-		return s.swiglu(x)
+		f = s.swiglu
 	}
-	return s.gelu(x)
+	y, kindBack := f(x)
+	return y, func(dy value) value { return biasBack(kindBack(dy)) }
 }
 
 func (s *pass) gelu(x value) (y value, back func(dy value) value) {
