@@ -88,7 +88,7 @@ var lattice = []struct {
 		"readers of finished, running and crashed runs"},
 	{"internal/exit", "internal/checkpoint internal/config internal/data internal/device internal/durable internal/hub internal/plan " +
 		"internal/preflight internal/rundir internal/tokenizer", "from errors to exit codes, for the command and the log"},
-	{"internal/measure", "internal/config internal/data internal/device internal/engine internal/evaluate internal/hub internal/judge internal/plan " +
+	{"internal/measure", "internal/config internal/data internal/device internal/evaluate internal/exit internal/hub internal/judge internal/plan " +
 		"internal/rundir", "opens a model and a text, and measures the one on the other"},
 	{"internal/train", "internal/checkpoint internal/config internal/data internal/device internal/durable internal/engine " +
 		"internal/evaluate internal/exit internal/faults internal/guard internal/hub internal/inspect internal/judge " +

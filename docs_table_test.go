@@ -118,7 +118,7 @@ func linesOf(t *testing.T, name string) (lines int) {
 	switch name {
 	case "(root)":
 		dir = "."
-	case "cmd/gimbal":
+	case "cmd/gimbal", "cmd/gimbal-device":
 		dir = name
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))

@@ -53,6 +53,7 @@ import (
 	"time"
 
 	"gimbal/internal/config"
+	"gimbal/internal/measure"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
 	"gimbal/internal/train"
@@ -116,8 +117,7 @@ func (o TrainOptions) config() (*config.Config, error) {
 
 // options returns the options beside the configuration.
 func (o TrainOptions) options() train.Options {
-	return train.Options{Out: o.Out, From: o.From, Workers: o.Workers, Inject: o.Inject, Target: o.Target,
-		Hooks: hooks(o.Progress, o.Lost)}
+	return train.Options{Out: o.Out, From: o.From, Workers: o.Workers, Inject: o.Inject, Hooks: hooks(o.Progress, o.Lost)}
 }
 
 // ResumeOptions say how [Resume] continues a run.
@@ -179,6 +179,18 @@ func Check(ctx context.Context, opt TrainOptions) (*Diagnosis, error) {
 	cfg, err := opt.config()
 	if err != nil {
 		return nil, classify(err, opt.Config)
+	}
+	if opt.Target != "" {
+		with := measure.PlanOptions{Target: opt.Target, Out: opt.Out, From: opt.From, Workers: opt.Workers,
+			Note: func(string) {}}
+		if opt.Progress != nil {
+			with.Note = func(text string) { opt.Progress(Note(text)) }
+		}
+		p, err := measure.Plan(ctx, cfg, with)
+		if err != nil {
+			return nil, classify(err, opt.From)
+		}
+		return &Diagnosis{Plan: publicPlan(p, "")}, nil
 	}
 	d, err := train.Check(ctx, cfg, opt.options())
 	return diagnosis(d), classify(err, opt.From)

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"gimbal/internal/config"
+	"gimbal/internal/device"
 	"gimbal/internal/engine"
 	"gimbal/internal/optim"
 	"gimbal/internal/rng"
@@ -39,6 +40,92 @@ const (
 	parityUpdate = 1e-3 // of Update: where a gradient is almost zero, the first update of AdamW has any sign
 )
 
+// Plugin is a plugin of devices, as JSON has it.
+type Plugin struct {
+	Kind     string   `json:"kind"` // cuda, rocm, oneapi, tpu or cpu
+	Path     string   `json:"path"`
+	Platform string   `json:"platform,omitempty"`
+	Version  string   `json:"version,omitempty"`
+	API      string   `json:"interface,omitempty"`
+	Devices  []Device `json:"devices,omitempty"`
+	Error    string   `json:"error,omitempty"` // why it does not work; empty: it does
+}
+
+// Device is one of a plugin's.
+type Device struct {
+	Name   string `json:"name"`
+	Memory int64  `json:"memory_bytes"` // 0: unknown
+}
+
+// Plugins opens every plugin that is found, or the one at a path, and closes it again.
+func Plugins(ctx context.Context, path string) (list []Plugin) {
+	found := []device.Found{{Path: path, Kind: device.KindOf(path)}}
+	if path == "" {
+		found = device.Find(true)
+	}
+	for _, f := range found {
+		p := Plugin{Kind: f.Kind, Path: f.Path}
+		s, _, err := device.Start(ctx, config.Numeric{Device: f.Path}, "")
+		if err == nil {
+			p = describe(s.Plugin())
+			err = s.Close()
+		}
+		if err != nil {
+			p.Error = err.Error()
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+func describe(p device.Plugin) Plugin {
+	r := Plugin{Kind: device.KindOf(p.Path), Path: p.Path, Platform: p.Platform, Version: p.Version, API: p.API}
+	for _, d := range p.Devices {
+		r.Devices = append(r.Devices, Device{d.Kind, d.Memory})
+	}
+	return r
+}
+
+// DeviceCheck is what a check of devices found.
+type DeviceCheck struct {
+	Plugin
+	Multiplies []string `json:"multiplies"` // what is wrong with them; empty: nothing
+	Parity     []Parity `json:"parity"`
+	Notes      []string `json:"notes"` // about attention
+	OK         bool     `json:"ok"`
+}
+
+// CheckDevice compares the multiplies of the devices that n names with plain Go, and small engines with those of the
+// CPU. tell hears of each of these.
+func CheckDevice(ctx context.Context, n config.Numeric, tell func(Parity)) (*DeviceCheck, error) {
+	s, with, err := device.Start(ctx, n, "")
+	if err != nil {
+		return nil, err
+	}
+	r := &DeviceCheck{Plugin: describe(s.Plugin()), OK: true}
+	with.Note = func(format string, args ...any) { r.Notes = append(r.Notes, fmt.Sprintf(format, args...)) }
+	o := device.New(s, with)
+	defer o.Close()
+	cpu, err := engine.CPU(0)
+	if err != nil {
+		return nil, err
+	}
+	defer cpu.Close()
+	for _, mode := range []string{"fp32", "bf16"} {
+		if wrong := o.SelfTest(paritySpec(parityArchs()[0], mode)); wrong != "" {
+			r.Multiplies, r.OK = append(r.Multiplies, wrong), false
+		}
+		err := CompareEngines(ctx, cpu, o, mode, func(p Parity) {
+			r.Parity, r.OK = append(r.Parity, p), r.OK && p.OK
+			tell(p)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
 // parityArchs are a small model of every family.
 func parityArchs() (list []config.Arch) {
 	for _, shape := range []string{"gpt2", "llama", "qwen2", "qwen3"} {
@@ -58,9 +145,6 @@ func paritySpec(a config.Arch, mode string) engine.Spec {
 	return engine.Spec{Arch: a, MicroTokens: 4 * a.Context, Checkpointing: "none", Mode: mode, Optim: optim.Options{
 		Beta1: 0.9, Beta2: 0.99, Eps: 1e-8, WeightDecay: 0.1, Muon: a.Shape == "qwen3", Momentum: 0.95}}
 }
-
-// ParitySpec is an engine whose multiplies are worth a test of their own.
-func ParitySpec(mode string) engine.Spec { return paritySpec(parityArchs()[0], mode) }
 
 // CompareEngines makes one gradient and one update with the engines of both openers, on every family, and compares
 // them. The slots of a first update hold the gradient, so that it is compared by tensor.

@@ -33,8 +33,11 @@ type reading struct {
 
 // Decoder implements engine.Engine.
 func (e *deviceEngine) Decoder(rows, capacity int) (generate.Decoder, error) {
-	if rows < 1 || capacity < 1 || capacity > e.spec.Arch.Context {
-		panic("device: decoder of no rows or beyond the context")
+	if rows < 1 {
+		return nil, fmt.Errorf("device: decoder of %d rows", rows)
+	}
+	if capacity < 1 || capacity > e.spec.Arch.Context {
+		panic("device: cache of no positions or beyond the context")
 	}
 	devices := e.pass.Devices
 	of := graph.Decode{Arch: e.spec.Arch, Mode: e.spec.Mode, Rows: up(rows, devices), Capacity: capacity,

@@ -11,9 +11,6 @@ import (
 	"gimbal/internal/model"
 )
 
-// absurdWeight is larger than any weight of a model that still computes, as on the CPU.
-const absurdWeight = engine.AbsurdWeight
-
 // Inspect implements engine.Engine. It fetches what it looks at: the passes first, then tensors.
 func (e *deviceEngine) Inspect() (engine.Inspection, error) {
 	ctx := context.Background()
@@ -25,20 +22,15 @@ func (e *deviceEngine) Inspect() (engine.Inspection, error) {
 		if err := e.inspectPasses(ctx, &r); err != nil {
 			return r, err
 		}
-		if err := e.needGrads(ctx); err != nil {
-			return r, err
-		}
-		err := e.eachGradient(ctx, func(i int, values []float32) bool {
-			for k, v := range values {
-				if v-v != 0 {
-					r.Gradient = &engine.Element{Tensor: e.info.Tensors[i].Name, Index: k, Value: float64(v)}
-					return false
-				}
-			}
-			return true
-		})
+		gradients, err := e.gradients(ctx)
 		if err != nil {
 			return r, err
+		}
+		for i, values := range gradients {
+			if k := slices.IndexFunc(values, func(v float32) bool { return v-v != 0 }); k >= 0 {
+				r.Gradient = &engine.Element{Tensor: e.info.Tensors[i].Name, Index: k, Value: float64(values[k])}
+				break
+			}
 		}
 	}
 	p, err := e.fetchParams(ctx)
@@ -47,7 +39,7 @@ func (e *deviceEngine) Inspect() (engine.Inspection, error) {
 	}
 	for _, v := range p.Views {
 		for i, w := range p.Flat[v.Lo:v.Hi] {
-			if !(w < absurdWeight && w > -absurdWeight) {
+			if !(w < engine.AbsurdWeight && w > -engine.AbsurdWeight) {
 				r.Weight = &engine.Element{Tensor: v.Name, Index: i, Value: float64(w)}
 				return r, nil
 			}
@@ -81,21 +73,19 @@ func (e *deviceEngine) inspectPasses(ctx context.Context, r *engine.Inspection) 
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
-// eachGradient calls do with the gradient of each tensor, over all devices, until it returns false.
-func (e *deviceEngine) eachGradient(ctx context.Context, do func(i int, values []float32) bool) error {
+// gradients fetches the gradient of each tensor, over all devices.
+func (e *deviceEngine) gradients(ctx context.Context) (list [][]float32, err error) {
 	if err := e.reduce(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	for i, t := range e.info.Tensors {
 		values := make([]float32, t.Len())
 		if err := e.fetchShards(ctx, e.reduced[i], values); err != nil {
-			return err
+			return nil, err
 		}
-		if !do(i, values) {
-			return nil
-		}
+		list = append(list, values)
 	}
-	return nil
+	return list, nil
 }
 
 // faults are the planted faults, as a part of a key.
@@ -117,79 +107,64 @@ func (e *deviceEngine) Plant(faults ...engine.Fault) {
 	}
 }
 
-// Harm implements engine.Planter: it fetches a tensor, changes it and puts it back.
+// Harm implements engine.Planter: it fetches weights or gradients, changes them and puts them back.
 func (e *deviceEngine) Harm(f engine.Fault) {
-	ctx := context.Background()
-	first := func(value float32) {
-		e.failed(e.harmGradients(ctx, func(t engine.Tensor, values []float32) {
-			if t.Name == f.Tensor {
-				values[0] = value
-			}
-		}))
-	}
-	weights := func(change func(p *model.Params[float32])) {
-		p, err := e.fetchParams(ctx)
-		if err == nil {
-			change(p)
-			err = e.uploadParams(ctx)
-		}
-		e.failed(err)
-	}
+	var err error
 	switch f.Kind {
-	case engine.NaNGradient:
-		first(float32(math.NaN()))
-	case engine.InfGradient:
-		first(float32(math.Inf(1)))
-	case engine.ScaleGradients:
-		e.failed(e.harmGradients(ctx, func(_ engine.Tensor, values []float32) {
-			for i := range values {
-				values[i] *= float32(f.Factor)
-			}
-		}))
-	case engine.FlipBit:
-		weights(func(p *model.Params[float32]) {
-			w := p.Tensor(f.Tensor)
-			w[0] = math.Float32frombits(math.Float32bits(w[0]) ^ 1<<30)
-		})
-	case engine.ScaleBlock:
-		weights(func(p *model.Params[float32]) { p.ScaleBlock(f.Block, f.Factor) })
-	case engine.RoundWeights:
-		weights(func(p *model.Params[float32]) {
-			for i, w := range p.Flat {
-				p.Flat[i] = engine.RoundBF16(w)
-			}
-		})
+	case engine.NaNGradient, engine.InfGradient, engine.ScaleGradients:
+		err = e.harmGradients(context.Background(), f)
+	case engine.FlipBit, engine.ScaleBlock, engine.RoundWeights:
+		err = e.harmWeights(context.Background(), f)
 	default:
 		panic("device: a fault that Harm does not know")
 	}
-	e.changed()
+	e.broken = errors.Join(e.broken, err)
 }
 
-// harmGradients changes the gradients: what comes back is their sum on the first device, and nothing on the others.
-func (e *deviceEngine) harmGradients(ctx context.Context, change func(t engine.Tensor, values []float32)) error {
-	if err := e.needGrads(ctx); err != nil {
+func (e *deviceEngine) harmWeights(ctx context.Context, f engine.Fault) error {
+	p, err := e.fetchParams(ctx)
+	if err != nil {
 		return err
 	}
-	var changed []Array
-	var failed error
-	err := e.eachGradient(ctx, func(i int, values []float32) bool {
-		change(e.info.Tensors[i], values)
-		devices := e.pass.Devices
-		all := append(values, make([]float32, (devices-1)*len(values))...)
-		var a Array
-		if a, failed = e.put(ctx, e.grads[i].Shape, bytesOf(all)); failed == nil {
-			changed = append(changed, a)
+	switch f.Kind {
+	case engine.FlipBit:
+		w := p.Tensor(f.Tensor)
+		w[0] = math.Float32frombits(math.Float32bits(w[0]) ^ 1<<30)
+	case engine.ScaleBlock:
+		p.ScaleBlock(f.Block, f.Factor)
+	case engine.RoundWeights:
+		for i, w := range p.Flat {
+			p.Flat[i] = engine.RoundBF16(w)
 		}
-		return failed == nil
-	})
-	if err = errors.Join(err, failed); err != nil {
-		return errors.Join(err, e.free(&changed))
 	}
-	e.changed()
-	err = e.free(&e.grads)
-	e.grads = changed
-	return err
+	return e.uploadParams(ctx)
 }
 
-// failed keeps an error that could not be returned. The next pass and the next proposal return it.
-func (e *deviceEngine) failed(err error) { e.broken = errors.Join(e.broken, err) }
+// harmGradients puts the sum of the changed gradients on the first device, and zeros on the others.
+func (e *deviceEngine) harmGradients(ctx context.Context, f engine.Fault) error {
+	gradients, err := e.gradients(ctx)
+	if err != nil {
+		return err
+	}
+	e.changed()
+	shapes := e.shapes()
+	e.free(&e.grads)
+	for i, values := range gradients {
+		switch named := e.info.Tensors[i].Name == f.Tensor; {
+		case named && f.Kind == engine.NaNGradient:
+			values[0] = float32(math.NaN())
+		case named && f.Kind == engine.InfGradient:
+			values[0] = float32(math.Inf(1))
+		case f.Kind == engine.ScaleGradients:
+			for k := range values {
+				values[k] *= float32(f.Factor)
+			}
+		}
+		a, err := e.put(ctx, shapes[i], bytesOf(append(values, make([]float32, (e.pass.Devices-1)*len(values))...)))
+		if err != nil {
+			return err
+		}
+		e.grads = append(e.grads, a)
+	}
+	return nil
+}

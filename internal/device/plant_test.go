@@ -123,3 +123,27 @@ func TestHarm(t *testing.T) {
 		e.Close()
 	}
 }
+
+// A weight so large that squares overflow gives a loss that is not finite, and not one of a model that knows nothing: the
+// guard must see it.
+func TestLargeWeight(t *testing.T) {
+	for _, a := range []int{0, 3} {
+		s := spec(shapes[a], model.ModeFP32, false)
+		e := open(t, on(t, 1), s)
+		snapshot, err := e.Get()
+		if err != nil {
+			t.Fatal(err)
+		}
+		snapshot = clone(snapshot)
+		for i := range snapshot.Params[0].Data {
+			snapshot.Params[0].Data[i] = 1e30 * float32(1+i%2)
+		}
+		if err := e.Set(safetensors.Memory(snapshot.Params), nil); err != nil {
+			t.Fatal(err)
+		}
+		if r := propose(t, e, 1, engine.NoUpdate); !math.IsNaN(r.Loss) {
+			t.Errorf("%s: a loss of %v", s.Arch.Shape, r.Loss)
+		}
+		e.Close()
+	}
+}

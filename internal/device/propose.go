@@ -50,13 +50,15 @@ func (e *deviceEngine) Propose(ctx context.Context, p engine.Proposal) (r engine
 		}
 	}
 	if p.Detail&engine.Hashes != 0 {
-		r.Hashes = make([]uint64, len(e.info.Tensors))
-		err = e.eachGradient(ctx, func(i int, values []float32) bool {
-			r.Hashes[i] = engine.Hash(values)
-			return true
-		})
+		gradients, err := e.gradients(ctx)
+		if err != nil {
+			return r, err
+		}
+		for _, values := range gradients {
+			r.Hashes = append(r.Hashes, engine.Hash(values))
+		}
 	}
-	return r, err
+	return r, nil
 }
 
 // norms describes the gradients alone.

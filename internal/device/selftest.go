@@ -158,9 +158,5 @@ func (o *opener) gradients(ctx context.Context, attention string, s engine.Spec)
 	if _, err := e.Pass(ctx, in, engine.Gradient); err != nil {
 		return nil, err
 	}
-	err = e.eachGradient(ctx, func(_ int, values []float32) bool {
-		list = append(list, values)
-		return true
-	})
-	return list, err
+	return e.gradients(ctx)
 }

@@ -84,7 +84,8 @@ func (s *pass) scores(q, k, at value) (z, counts value) {
 	r, kv, g, b, d, keys := q.Dims[0], q.Dims[1], q.Dims[2], q.Dims[3], q.Dims[4], k.Dims[2]
 	z = s.reshape(s.dot(s.operand, s.reshape(q, r, kv, g*b, d), k, 2, 3, 3), r, kv, g, b, keys)
 	dims := []int{r, b, keys}
-	same := s.compare("EQ", s.spread(s.part(s.seg, 1, at, b), dims, 0, 1), s.spread(s.cut(s.seg, 1, 0, keys), dims, 0, 2))
+	ours, theirs := s.part(s.seg, 1, at, b), s.cut(s.seg, 1, 0, keys)
+	same := s.compare("EQ", s.spread(ours, dims, 0, 1), s.spread(theirs, dims, 0, 2))
 	place := s.add(s.spread(at, dims), s.count(I32, 1, dims...))
 	counts = s.binary("and", same, s.compare("GE", place, s.count(I32, 2, dims...)))
 	return z, s.spread(counts, z.Dims, 0, 3, 4)
@@ -104,7 +105,8 @@ func (s *pass) attend(p strip, q, k, v value) (out, lse value) {
 		sum := s.sum(e, 4)
 		o := s.reshape(s.dot(s.operand, s.flat(e), v, 2, 3, 2), block.Dims...)
 		o = s.div(o, s.spread(sum, o.Dims, 0, 1, 2, 3))
-		return []value{s.place(so[0], s.cast(o, s.operand), 3, at), s.place(so[1], s.add(top, s.unary("log", sum)), 3, at)}
+		lse := s.add(top, s.unary("log", sum))
+		return []value{s.place(so[0], s.cast(o, s.operand), 3, at), s.place(so[1], lse, 3, at)}
 	})
 	return result[0], result[1]
 }

@@ -12,7 +12,8 @@ func (s *pass) block(i int, x value) (y value, back func(dy value) value) {
 	middle, back1 := s.attentionHalf(i, x)
 	y, back2 := s.mlpHalf(i, middle)
 	if s.planted(model.FaultNaN, i) {
-		first := s.compare("EQ", s.add(s.count(I32, 0, y.Dims...), s.count(I32, 1, y.Dims...)), s.integer(I32, 0, y.Dims...))
+		number := s.add(s.count(I32, 0, y.Dims...), s.count(I32, 1, y.Dims...))
+		first := s.compare("EQ", number, s.integer(I32, 0, y.Dims...))
 		y = s.choose(first, s.constant(math.NaN(), y.Dims...), y)
 	}
 	return y, func(dy value) value {
@@ -54,7 +55,8 @@ func (s *pass) mlpHalf(i int, x value) (y value, back func(dy value) value) {
 }
 
 // residual is x + dropout(branch). branchBack takes the gradient back through the branch.
-func (s *pass) residual(i, place int, x, branch value, branchBack func(d value) value) (y value, back func(dy value) value) {
+func (s *pass) residual(i, place int, x, branch value, branchBack func(d value) value) (y value,
+	back func(dy value) value) {
 	drop, cut := s.dropout(place), s.planted(model.FaultCutResidual, i)
 	if y = drop(branch); !cut {
 		y = s.add(x, y)

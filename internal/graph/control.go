@@ -22,7 +22,8 @@ func (b *builder) loop(n int, carried []value, body func(i value, carried []valu
 	}
 	out := split(b.next, shapes)
 	b.next = at + len(all)
-	fmt.Fprintf(&b.text, "  %%%d:%d = stablehlo.while(%s) : %s\n  cond {\n", at-1, len(all), strings.Join(heads, ", "), types)
+	fmt.Fprintf(&b.text, "  %%%d:%d = stablehlo.while(%s) : %s\n  cond {\n", at-1, len(all),
+		strings.Join(heads, ", "), types)
 	more := b.compare("LT", inner[0], b.integer(I32, uint64(n)))
 	fmt.Fprintf(&b.text, "  stablehlo.return %s : %s\n  } do {\n", more, more.Shape)
 	results := body(inner[0], inner[1:])

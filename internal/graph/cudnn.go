@@ -53,7 +53,8 @@ func (s *pass) flashAttention(parts [3]value) (out value, back func(dout value) 
 		x = s.transpose(x, 0, 2, 1, 3)
 		return s.choose(s.cut(taken, 2, 0, x.Dims[2]), x, s.zeros(BF16, x.Dims...))
 	}
-	o := s.custom("__cudnn$fmhaSoftmax", s.flashConfig(forwardDots), append([]value{q, k, v}, packed...), like(q), sums, work)
+	o := s.custom("__cudnn$fmhaSoftmax", s.flashConfig(forwardDots),
+		append([]value{q, k, v}, packed...), like(q), sums, work)
 	y := positions(o[0])
 	return s.cast(s.reshape(y, s.n, a.Heads*a.HeadSize), F32), func(dout value) [3]value {
 		do := rows(s.reshape(dout, s.n, a.Heads, a.HeadSize))
@@ -95,8 +96,8 @@ func (s *pass) flashConfig(dots []flashDot) string {
 	}
 	for _, d := range dots {
 		config[d.name+"_dot_dimension_numbers"] = map[string]any{
-			"lhs_contracting_dimensions": []string{d.left}, "rhs_contracting_dimensions": []string{d.right},
-			"lhs_batch_dimensions": strings.Split(d.leftBatch, ","), "rhs_batch_dimensions": strings.Split(d.rightBatch, ",")}
+			"lhs_contracting_dimensions": []string{d.left}, "lhs_batch_dimensions": strings.Split(d.leftBatch, ","),
+			"rhs_contracting_dimensions": []string{d.right}, "rhs_batch_dimensions": strings.Split(d.rightBatch, ",")}
 	}
 	text, err := json.Marshal(map[string]any{"operation_queue_id": "0", "cudnn_fmha_backend_config": config})
 	if err != nil {

@@ -2,8 +2,8 @@ package graph
 
 import "math"
 
-// dropout returns the function that masks x (N, C) at a place of the model, as nn.Dropout does: 0 is the embedding, 1+2l
-// and 2+2l are the branches of block l. It is its own gradient.
+// dropout returns the function that masks x (N, C) at a place of the model, as nn.Dropout does: 0 is the embedding,
+// 1+2l and 2+2l are the branches of block l. It is its own gradient.
 func (s *pass) dropout(place int) func(x value) value {
 	threshold := math.Min(math.Round(s.Arch.Dropout*65536), 65535)
 	if s.keys.Dims == nil || threshold == 0 {
@@ -29,7 +29,8 @@ func (s *pass) masks(place, threshold uint64) value {
 	for i := range key {
 		key[i] = s.spread(key[i], dims, 0)
 	}
-	at := s.add(s.mul(s.spread(s.cast(s.pos, U32), dims, 0), s.integer(U32, uint64(blocks), dims...)), s.count(U32, 1, dims...))
+	at := s.mul(s.spread(s.cast(s.pos, U32), dims, 0), s.integer(U32, uint64(blocks), dims...))
+	at = s.add(at, s.count(U32, 1, dims...))
 	bits := s.philox([4]value{at, s.integer(U32, 0, dims...), key[2], key[3]}, [2]value{key[0], key[1]})
 	var halves []value
 	for _, w := range bits {
@@ -50,11 +51,13 @@ func (b *builder) philox(c [4]value, k [2]value) [4]value {
 	}
 	for round := range 10 {
 		if round > 0 {
-			k[0], k[1] = b.add(k[0], b.integer(U32, 0x9E3779B9, dims...)), b.add(k[1], b.integer(U32, 0xBB67AE85, dims...))
+			k[0] = b.add(k[0], b.integer(U32, 0x9E3779B9, dims...))
+			k[1] = b.add(k[1], b.integer(U32, 0xBB67AE85, dims...))
 		}
 		h0, l0 := times(c[0], 0xD2511F53)
 		h1, l1 := times(c[2], 0xCD9E8D57)
-		c = [4]value{b.binary("xor", b.binary("xor", h1, c[1]), k[0]), l1, b.binary("xor", b.binary("xor", h0, c[3]), k[1]), l0}
+		h0, h1 = b.binary("xor", h0, c[3]), b.binary("xor", h1, c[1])
+		c = [4]value{b.binary("xor", h1, k[0]), l1, b.binary("xor", h0, k[1]), l0}
 	}
 	return c
 }

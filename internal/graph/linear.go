@@ -1,7 +1,7 @@
 package graph
 
-// linear is y = x·Wᵀ + bias, x (N, In) and y (N, Out) of float32. Where several matrices serve one multiply, y has their
-// columns side by side. The result of the multiply, and the gradient of x, are rounded to the type of operands.
+// linear is y = x·Wᵀ + bias, x (N, In) and y (N, Out) of float32. Where several matrices serve one multiply, y has
+// their columns side by side. The result of the multiply, and the gradient of x, are rounded to the type of operands.
 func (s *pass) linear(t linearTensors, x value) (y value, back func(dy value) value) {
 	w, at := s.join(t.weights, s.operand), x
 	y = s.cast(s.dotTo(s.operand, s.operand, x, w, 0, 1, 1), F32)

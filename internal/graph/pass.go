@@ -19,7 +19,7 @@ type Pass struct {
 	Mode          string // model.ModeFP32, or model.ModeBF16: operands of multiplies are bfloat16, sums float32
 	Checkpointing string // model.CheckpointNone, CheckpointAttention or CheckpointBlock
 	Attention     string // Plain, Blocks or CuDNN
-	Segments      int    // most sequences of a row, for CuDNN
+	Segments      int    // most sequences of a row, for CuDNN: at least 2
 	Piece         int    // positions of a piece of the cross-entropy; 0: chosen by size
 	ZLoss         float64
 	Dropout       bool // whether masks are drawn; Arch says which share is dropped

@@ -10,7 +10,8 @@ import (
 
 var (
 	testGPT2 = config.Arch{Shape: "gpt2", Layers: 2, Width: 16, Heads: 2, KVHeads: 2, HeadSize: 8, MLP: 24, Vocab: 30,
-		Context: 16, Norm: "layer", NormEps: 1e-5, Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true}
+		Context: 16, Norm: "layer", NormEps: 1e-5, Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu",
+		Tie: true}
 	testQwen3 = config.Arch{Shape: "qwen3", Layers: 2, Width: 16, Heads: 4, KVHeads: 2, HeadSize: 8, MLP: 24, Vocab: 30,
 		Context: 16, Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 1e4, QKNorm: true, MLPKind: "swiglu"}
 )
@@ -79,13 +80,15 @@ func TestStrips(t *testing.T) {
 func TestPrograms(t *testing.T) {
 	for _, a := range []config.Arch{testGPT2, testQwen3} {
 		a.Dropout = 0.1
+		modes := []string{model.CheckpointNone, model.CheckpointAttention, model.CheckpointBlock}
 		for _, kind := range []string{Plain, Blocks, CuDNN} {
-			for _, checkpointing := range []string{model.CheckpointNone, model.CheckpointAttention, model.CheckpointBlock} {
-				p := Pass{Arch: a, Rows: 2, Length: 16, Mode: model.ModeBF16, Checkpointing: checkpointing, Attention: kind,
-					Segments: 3, Dropout: true, Devices: 2}
+			for _, checkpointing := range modes {
+				p := Pass{Arch: a, Rows: 2, Length: 16, Mode: model.ModeBF16, Checkpointing: checkpointing,
+					Attention: kind, Segments: 3, Dropout: true, Devices: 2}
 				g := Gradient(p)
 				views, _ := model.Layout(a)
-				if g.Text != Gradient(p).Text || g.Devices != 2 || len(g.Donated) != len(views) || len(g.Out) != len(views)+2 {
+				if g.Text != Gradient(p).Text || g.Devices != 2 || len(g.Donated) != len(views) ||
+					len(g.Out) != len(views)+2 {
 					t.Errorf("%s %s %s: text differs, or %d donated of %d and %d results", a.Shape, kind, checkpointing,
 						len(g.Donated), len(views), len(g.Out))
 				}
@@ -101,7 +104,8 @@ func TestPrograms(t *testing.T) {
 			}
 		}
 		p := Pass{Arch: a, Rows: 1, Length: 16, Mode: model.ModeFP32, Attention: Plain}
-		if out := Probe(p).Out; !slices.Equal(out[0].Dims, []int{3, 3}) || !slices.Equal(out[1].Dims, []int{2, a.Heads, 2}) {
+		out := Probe(p).Out
+		if !slices.Equal(out[0].Dims, []int{3, 3}) || !slices.Equal(out[1].Dims, []int{2, a.Heads, 2}) {
 			t.Errorf("probe: %v", out)
 		}
 	}
@@ -110,7 +114,8 @@ func TestPrograms(t *testing.T) {
 func TestPacked(t *testing.T) {
 	p := Pass{Rows: 2, Length: 6, Segments: 2}
 	lengths, offsets, err := p.Packed([]int32{0, 0, 0, 1, -1, -1, 1, 1, 1, 1, 1, 1})
-	if err != nil || !slices.Equal(lengths, []int32{3, 1, 6, 0}) || !slices.Equal(offsets, []int32{0, 3, 6, 12, 12, 12}) {
+	if err != nil || !slices.Equal(lengths, []int32{3, 1, 6, 0}) ||
+		!slices.Equal(offsets, []int32{0, 3, 6, 12, 12, 12}) {
 		t.Error(lengths, offsets, err)
 	}
 	if _, _, err := p.Packed([]int32{0, 0, 1, 2, -1, -1, -1, -1, -1, -1, -1, -1}); err == nil {

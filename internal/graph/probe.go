@@ -12,8 +12,8 @@ const (
 
 // Probe is the program that measures how a model computes one sequence, as model.Model.Probe does. p has one row.
 //
-// In: as Forward. Out: stream (L+1, 3), the RMS, Kept and Peak of each model.StreamStats; heads (L, H, 2), the Logit and
-// Entropy of each nn.HeadFocus; dead (L); head (2), LogZ and Logit; then nats and logZ (1, T).
+// In: as Forward. Out: stream (L+1, 3), the RMS, Kept and Peak of each model.StreamStats; heads (L, H, 2), the Logit
+// and Entropy of each nn.HeadFocus; dead (L); head (2), LogZ and Logit; then nats and logZ (1, T).
 func Probe(p Pass) Program {
 	s := newPass(p, false)
 	x, _ := s.decoder()

@@ -200,9 +200,6 @@ type Diagnosis struct {
 // Check plans the run that cfg and opt describe, makes the checks of the preflight, and begins nothing. With an error
 // of the preflight the diagnosis is there, too; the other errors are those of Run.
 func Check(ctx context.Context, cfg *config.Config, opt Options) (*Diagnosis, error) {
-	if opt.Target != "" {
-		return planFor(ctx, cfg, opt)
-	}
 	t, err := prepare(ctx, cfg, opt, true) // no range test: it would take as long as the start of the run
 	defer t.close()
 	return t.diagnosis(), exit.Preparing(ctx, err, exit.NothingBegun)

@@ -28,7 +28,6 @@ type Options struct {
 	Out     string // run directory; empty: runs/<date>-<name>
 	From    string // run or checkpoint to take weights and tokenizer from; empty: fresh weights
 	Workers int    // 0: one per processor that Go may use
-	Target  string // for Check: a card that is not there, one of device.Targets; only the plan is made then
 	Hooks   Hooks
 
 	// Inject plants faults, each FAULT@STEP or FAULT:TARGET@STEP, so that anyone can watch the guard work; see
