@@ -89,7 +89,8 @@ func (m *Model) Generate(ctx context.Context, prompt string, opt GenerateOptions
 // the texts. Each loop over the sequence writes them anew.
 func (m *Model) Stream(ctx context.Context, prompt string, opt GenerateOptions) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
-		g, err := m.begin(ctx, prompt, opt)
+		g, done, err := m.begin(ctx, prompt, opt)
+		defer done()
 		held := make([][]byte, max(1, opt.Samples)) // of each text: bytes of a character that is not whole
 		for err == nil && g.Active() {
 			var drawn []generate.Drawn
@@ -119,8 +120,10 @@ func (m *Model) Stream(ctx context.Context, prompt string, opt GenerateOptions) 
 	}
 }
 
-// begin prepares the texts of a call. It computes nothing.
-func (m *Model) begin(ctx context.Context, prompt string, opt GenerateOptions) (*generate.Generator, error) {
+// begin prepares the texts of a call, which end with done. It computes nothing.
+func (m *Model) begin(ctx context.Context, prompt string, opt GenerateOptions) (g *generate.Generator, done func(),
+	err error) {
+	done = func() {}
 	encode := m.tok.Append
 	if opt.Special {
 		encode = m.tok.AppendSpecial
@@ -128,13 +131,13 @@ func (m *Model) begin(ctx context.Context, prompt string, opt GenerateOptions) (
 	ids, err := encode([]int32{m.start}, []byte(prompt))
 	switch {
 	case err != nil:
-		return nil, classify(err, "")
+		return nil, done, classify(err, "")
 	case len(ids) > m.arch.Context:
-		return nil, &PromptError{len(ids), m.arch.Context}
+		return nil, done, &PromptError{len(ids), m.arch.Context}
 	case opt.Samples < 0:
-		return nil, fmt.Errorf("gimbal: %d texts to write; ask for at least 1", opt.Samples)
+		return nil, done, fmt.Errorf("gimbal: %d texts to write; ask for at least 1", opt.Samples)
 	case opt.MaxTokens < 0:
-		return nil, fmt.Errorf("gimbal: %d tokens to write; ask for at least 1", opt.MaxTokens)
+		return nil, done, fmt.Errorf("gimbal: %d tokens to write; ask for at least 1", opt.MaxTokens)
 	}
 	with := generate.Options{TopK: cmp.Or(max(opt.TopK, -1), DefaultTopK), Ends: m.tok.Ends(), Seed: opt.Seed,
 		Temperature: cmp.Or(opt.Temperature, DefaultTemperature), MaxTokens: cmp.Or(opt.MaxTokens, DefaultMaxTokens),
@@ -150,12 +153,26 @@ func (m *Model) begin(ctx context.Context, prompt string, opt GenerateOptions) (
 	capacity := min(m.arch.Context, len(ids)+with.MaxTokens)
 	rows, _ := engine.DecoderRows(m.arch, len(requests), capacity)
 	rows = min(textsAtOnce, rows)
-	var g *generate.Generator
 	err = m.compute(ctx, func() error {
-		g = generate.New(model.NewWriter(m.writer, rows, capacity))
+		if m.device == nil {
+			g = generate.New(model.NewWriter(m.writer, rows, capacity))
+			return g.Start(requests, with)
+		}
+		d, err := m.device.decoder(rows, capacity)
+		if err != nil {
+			return err
+		}
+		done = func() {
+			_ = m.compute(context.Background(), func() error { // a model that is closed has given it back
+				m.device.giveBack(d)
+				return nil
+			})
+		}
+		d.Refresh()
+		g = generate.New(d)
 		return g.Start(requests, with)
 	})
-	return g, err
+	return g, done, err
 }
 
 // wholeCharacters is the length of b without a character at its end that may become whole. Bytes that are no UTF-8 are

@@ -1,4 +1,7 @@
-"""Makes device.json and device.md of what the sections of run.sh have left in a folder. Standard library only."""
+"""Makes device.json and device.md of what the sections of run.sh have left in a folder. Standard library only.
+
+With a second argument "strict" it fails where a section of ours did, or bits or losses differ.
+"""
 
 import json
 import pathlib
@@ -103,5 +106,9 @@ for run, what in (("lost", "whose process on the device was killed"), ("resumed"
                  f"{'as' if same else ''} one that was not ({', '.join(events(run)) or 'no events'}).", ""]
 text += ["## Sections", "", "| section | exit code | seconds |", "|---|---|---|"]
 text += [f"| {n} | {code} | {s} |" for n, code, s in sections]
+bad = [n for n, code, _ in sections if code != "0" and "torch" not in n]
+bad += [k for k, v in data.items() if k.endswith(("-same-bits", "-same-losses")) and not v]
 (out / "device.json").write_text(json.dumps(data, indent=1) + "\n")
 (out / "device.md").write_text("\n".join(text) + "\n")
+if sys.argv[2:] == ["strict"] and bad:
+    sys.exit(f"not as it should be: {', '.join(bad)}")

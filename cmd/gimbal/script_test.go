@@ -101,7 +101,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 func command(ts *testscript.TestScript, args []string) *exec.Cmd {
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir, cmd.Env = ts.Getenv("WORK"), os.Environ()
-	for _, name := range []string{"XDG_CACHE_HOME", "PATH", "HOME"} {
+	for _, name := range []string{"XDG_CACHE_HOME", "PATH", "HOME", "GIMBAL_PJRT_PLUGIN"} {
 		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
 	}
 	return cmd
