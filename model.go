@@ -36,6 +36,7 @@ type Model struct {
 	exec   *kernel.Exec
 	writer *model.Decoder[float32]
 	scorer *model.Model[float32] // made by the first Score
+	device *onDevice             // in place of the three; nil: the CPU computes
 }
 
 // ModelInfo describes a [Model].
@@ -65,6 +66,9 @@ type OpenOptions struct {
 	// row to 8 bits with a common scale. Fewer bytes make a text faster, and a little different; Score does not change.
 	// Empty: as training computes.
 	Weights string
+	// Device is what computes, as in [TrainOptions]. A device takes seconds to begin, compiles programs for the lengths of
+	// texts, and is faster with many texts. Weights is for the CPU. Empty: "cpu".
+	Device string
 }
 
 // Limits of a pass: the more there are, the less often the weights are read, and the longer do others wait.
@@ -103,6 +107,11 @@ func open(path string, opt OpenOptions) (m *Model, err error) {
 		Context: c.Arch.Context, Notes: c.Notes}
 	m.start = c.Start()
 	m.converse(c)
+	if opt.Device != "" && opt.Device != "cpu" {
+		if m.device, err = openDevice(c, opt); m.device != nil || err != nil {
+			return m, err
+		}
+	}
 	if m.exec, err = kernel.NewExec(opt.Workers, kernel.TierAuto); err != nil {
 		return nil, err
 	}
@@ -135,6 +144,10 @@ func (m *Model) Close() error {
 	m.once.Do(func() {
 		close(m.closed)
 		m.turn <- struct{}{} // and is not given back
+		if m.device != nil {
+			m.device.close()
+			return
+		}
 		m.exec.Close()
 		m.writer, m.scorer = nil, nil
 	})

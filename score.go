@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 
+	"gimbal/internal/engine"
 	"gimbal/internal/model"
 )
 
@@ -39,6 +40,12 @@ func (m *Model) Score(ctx context.Context, text string) (Score, error) {
 			counts[i] = true
 		}
 		err := m.compute(ctx, func() error {
+			if m.device != nil {
+				v, err := m.device.engine.Pass(ctx, engine.Input{Tokens: ids[lo:hi], Labels: ids[lo+1 : hi+1], Counts: counts,
+					Bounds: []int32{0, int32(hi - lo)}}, engine.Nats)
+				nats += v.Nats
+				return err
+			}
 			if err := m.openScorer(piece); err != nil {
 				return err
 			}

@@ -130,7 +130,8 @@ func (m *Model) Stream(ctx context.Context, prompt string, opt GenerateOptions) 
 // stream continues tokens until one of ends.
 func (m *Model) stream(ctx context.Context, ids, ends []int32, opt GenerateOptions) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
-		g, err := m.begin(ctx, ids, ends, opt)
+		g, done, err := m.begin(ctx, ids, ends, opt)
+		defer done()
 		if err != nil {
 			yield(Token{}, err)
 			return
@@ -163,13 +164,15 @@ func (m *Model) stream(ctx context.Context, ids, ends []int32, opt GenerateOptio
 	}
 }
 
-// begin prepares the texts of a call. It computes nothing.
-func (m *Model) begin(ctx context.Context, ids, ends []int32, opt GenerateOptions) (g *generate.Generator, err error) {
+// begin prepares the texts of a call, which end with done. It computes nothing.
+func (m *Model) begin(ctx context.Context, ids, ends []int32, opt GenerateOptions) (g *generate.Generator, done func(),
+	err error) {
+	done = func() {}
 	if err := opt.check(); err != nil {
-		return nil, err
+		return nil, done, err
 	}
 	if len(ids) > m.arch.Context {
-		return nil, &PromptError{len(ids), m.arch.Context}
+		return nil, done, &PromptError{len(ids), m.arch.Context}
 	}
 	with := generate.Options{TopK: cmp.Or(max(opt.TopK, -1), DefaultTopK), Ends: ends, Seed: opt.Seed,
 		Temperature: cmp.Or(opt.Temperature, DefaultTemperature), MaxTokens: min(cmp.Or(opt.MaxTokens, DefaultMaxTokens), m.arch.Context),
@@ -187,10 +190,25 @@ func (m *Model) begin(ctx context.Context, ids, ends []int32, opt GenerateOption
 	rows, _ := engine.DecoderRows(m.arch, len(requests), capacity)
 	rows = min(textsAtOnce, rows)
 	err = m.compute(ctx, func() error {
-		g = generate.New(model.NewWriter(m.writer, rows, capacity))
+		if m.device == nil {
+			g = generate.New(model.NewWriter(m.writer, rows, capacity))
+			return g.Start(requests, with)
+		}
+		d, err := m.device.decoder(rows, capacity)
+		if err != nil {
+			return err
+		}
+		done = func() {
+			_ = m.compute(context.Background(), func() error { // a model that is closed has given it back
+				m.device.giveBack(d)
+				return nil
+			})
+		}
+		d.Refresh()
+		g = generate.New(d)
 		return g.Start(requests, with)
 	})
-	return g, err
+	return g, done, err
 }
 
 // told cuts what can be told off the front of a text: whole characters, and nothing that may become a stop unless the

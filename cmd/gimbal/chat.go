@@ -25,6 +25,7 @@ type chatCmd struct {
 	MaxTokens  int    `default:"1024" help:"Most tokens of an answer."`
 	Checkpoint string `help:"${which}" placeholder:"NAME"`
 	Weights    string `default:"auto" enum:"auto,fp32,bf16,int8" help:"Format of the weights: int8 is the fastest."`
+	Device     string `default:"cpu" help:"Where to compute, as for train." placeholder:"NAME|PATH"`
 }
 
 // Help implements kong.HelpProvider.
@@ -59,7 +60,7 @@ func (c *chatCmd) Run(e *env) error {
 	if weights == "auto" {
 		weights = ""
 	}
-	m, err := gimbal.Open(c.Run_, gimbal.OpenOptions{Checkpoint: c.Checkpoint, Weights: weights})
+	m, err := gimbal.Open(c.Run_, gimbal.OpenOptions{Checkpoint: c.Checkpoint, Weights: weights, Device: c.Device})
 	if err != nil {
 		return err
 	}

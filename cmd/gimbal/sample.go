@@ -19,6 +19,7 @@ type sampleCmd struct {
 	Special    bool   `help:"Read special tokens in the prompt, such as <|im_start|>, as tokens, not as text."`
 	Checkpoint string `help:"${which}" placeholder:"NAME"`
 	Weights    string `default:"auto" enum:"auto,fp32,bf16,int8" help:"Format of the weights: int8 is the fastest."`
+	Device     string `default:"cpu" help:"Where to compute, as for train." placeholder:"NAME|PATH"`
 	JSON       bool   `name:"json" help:"Print the texts as JSON."`
 }
 
@@ -82,7 +83,8 @@ func (c *sampleCmd) Run(e *env) error {
 	if weights == "auto" {
 		weights = "" // the library's word for as training computes
 	}
-	m, err := gimbal.Open(c.Run_, gimbal.OpenOptions{Checkpoint: c.Checkpoint, Weights: weights})
+	m, err := gimbal.Open(c.Run_, gimbal.OpenOptions{Checkpoint: c.Checkpoint, Weights: weights,
+		Device: c.Device})
 	if err != nil {
 		return err
 	}

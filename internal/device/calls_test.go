@@ -50,7 +50,8 @@ func TestArraysAreGivenBack(t *testing.T) {
 	}
 }
 
-// Passes and updates do not wait for a device, and a proposal waits for the nats of its passes and one list of numbers.
+// Passes and updates do not wait for a device, and a proposal waits for the nats of its passes and one
+// list of numbers.
 func TestWaits(t *testing.T) {
 	f, e := fakeOn(t, 1, spec(shapes[0], model.ModeFP32, false))
 	train(t, e, 1, 1)

@@ -36,7 +36,8 @@ func TestDevices(t *testing.T) {
 				first = losses
 			}
 			if d := apart(losses[:10], first[:10]); d > 1e-6 {
-				t.Errorf("%d devices: losses of ten steps are %v apart: %v, want %v", devices, d, losses[:10], first[:10])
+				t.Errorf("%d devices: losses of ten steps are %v apart: %v, want %v", devices, d, losses[:10],
+					first[:10])
 			}
 			if d := apart(losses, first); d > 1e-4 {
 				t.Errorf("%d devices: losses are %v apart", devices, d)

@@ -36,8 +36,8 @@ func inspect(t *testing.T, e engine.Engine) (f found) {
 	return f
 }
 
-// Faults inside the model do on devices what they do on the CPU, are found at the same place, and are gone when they are
-// taken out.
+// Faults inside the model do on devices what they do on the CPU, are found at the same place, and are gone when they
+// are taken out.
 func TestPlant(t *testing.T) {
 	c := cpu(t)
 	for _, a := range []int{0, 3} {
@@ -66,7 +66,8 @@ func TestPlant(t *testing.T) {
 				}
 			}
 			e.(engine.Planter).Plant()
-			if r := propose(t, e, 1, engine.Norms|engine.NoUpdate); r.Loss != sound.Loss || !slices.Equal(r.Norms, sound.Norms) {
+			r := propose(t, e, 1, engine.Norms|engine.NoUpdate)
+			if r.Loss != sound.Loss || !slices.Equal(r.Norms, sound.Norms) {
 				t.Errorf("taken out: %+v, want %+v", r, sound)
 			}
 			e.Close()
@@ -81,8 +82,8 @@ func TestHarm(t *testing.T) {
 	name := engine.Tensors(s.Arch)[2].Name
 	for _, devices := range []int{1, 2} {
 		e, w := open(t, on(t, devices), s), open(t, c, s)
-		for _, f := range []engine.Fault{{Kind: engine.NaNGradient, Tensor: name}, {Kind: engine.InfGradient, Tensor: name},
-			{Kind: engine.ScaleGradients, Factor: 1000}, {Kind: engine.FlipBit, Tensor: name},
+		for _, f := range []engine.Fault{{Kind: engine.NaNGradient, Tensor: name},
+			{Kind: engine.InfGradient, Tensor: name}, {Kind: engine.ScaleGradients, Factor: 1000}, {Kind: engine.FlipBit, Tensor: name},
 			{Kind: engine.ScaleBlock, Block: 1, Factor: 0.01}, {Kind: engine.RoundWeights}} {
 			var reports [2]engine.Report
 			var weights [2][]safetensors.Entry
@@ -92,7 +93,8 @@ func TestHarm(t *testing.T) {
 				}
 				propose(t, p, 1, 0)
 				p.(engine.Planter).Harm(f)
-				r, err := p.Propose(t.Context(), engine.Proposal{Step: 1, LR: 1e-2, Clip: 1, Scale: 1, Detail: engine.Norms})
+				r, err := p.Propose(t.Context(), engine.Proposal{Step: 1, LR: 1e-2, Clip: 1, Scale: 1,
+					Detail: engine.Norms})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -119,6 +121,30 @@ func TestHarm(t *testing.T) {
 			if got, want := inspect(t, e), inspect(t, w); got != want {
 				t.Errorf("%d devices, fault %d: found %+v, want %+v", devices, f.Kind, got, want)
 			}
+		}
+		e.Close()
+	}
+}
+
+// A weight so large that squares overflow gives a loss that is not finite, and not one of a model that knows nothing:
+// the guard must see it.
+func TestLargeWeight(t *testing.T) {
+	for _, a := range []int{0, 3} {
+		s := spec(shapes[a], model.ModeFP32, false)
+		e := open(t, on(t, 1), s)
+		snapshot, err := e.Get()
+		if err != nil {
+			t.Fatal(err)
+		}
+		snapshot = clone(snapshot)
+		for i := range snapshot.Params[0].Data {
+			snapshot.Params[0].Data[i] = 1e30 * float32(1+i%2)
+		}
+		if err := e.Set(safetensors.Memory(snapshot.Params), nil); err != nil {
+			t.Fatal(err)
+		}
+		if r := propose(t, e, 1, engine.NoUpdate); !math.IsNaN(r.Loss) {
+			t.Errorf("%s: a loss of %v", s.Arch.Shape, r.Loss)
 		}
 		e.Close()
 	}

@@ -17,7 +17,8 @@ func (e *deviceEngine) probe(ctx context.Context, in engine.Input) (v engine.Val
 	in.Dropout = nil
 	p := e.pass
 	p.Rows, p.Length, p.Attention, p.Segments = 1, min(p.Length, engine.ProbeTokens), graph.Plain, 0
-	x, err := e.compiled(ctx, programKey{kind: "probe", faults: e.faults()}, func() graph.Program { return graph.Probe(p) })
+	key := programKey{kind: "probe", faults: e.faults()}
+	x, err := e.compiled(ctx, key, func() graph.Program { return graph.Probe(p) })
 	if err != nil {
 		return v, err
 	}

@@ -38,7 +38,8 @@ func TestProbe(t *testing.T) {
 			t.Errorf("%s: %v apart:\n%v, want\n%v", a.Shape, d, numbers(got), numbers(want))
 		}
 		short := in
-		short.Tokens, short.Labels, short.Counts, short.Bounds = in.Tokens[:1], in.Labels[:1], in.Counts[:1], []int32{0, 1}
+		short.Tokens, short.Labels, short.Counts = in.Tokens[:1], in.Labels[:1], in.Counts[:1]
+		short.Bounds = []int32{0, 1}
 		v, err := e.Pass(t.Context(), short, engine.Probe)
 		if err != nil || !math.IsNaN(v.Probe.Heads[0].Entropy) || v.TokenNats != nil || v.Nats != 0 {
 			t.Errorf("%s: %+v of one position: %v", a.Shape, v, err)

@@ -40,7 +40,8 @@ func (e *deviceEngine) Propose(ctx context.Context, p engine.Proposal) (r engine
 	if err != nil {
 		return r, err
 	}
-	r = engine.Report{Loss: nats * p.Scale, GradNorm: said.Norm, ClipScale: said.Scale, LR: p.LR, UpdateRatio: said.Ratio}
+	r = engine.Report{Loss: nats * p.Scale, GradNorm: said.Norm, ClipScale: said.Scale, LR: p.LR,
+		UpdateRatio: said.Ratio}
 	if p.Detail&engine.Norms != 0 {
 		r.Norms = said.Norms
 	}
@@ -172,7 +173,8 @@ func (e *deviceEngine) Commit(u engine.Update) (lr float64, err error) {
 		return 0, err
 	}
 	defer e.free(&factors)
-	out, err := e.runOf(ctx, "update", e.opt.Update, e.params, e.slots, e.reduced, e.proposed.directions, numbers, factors)
+	out, err := e.runOf(ctx, "update", e.opt.Update, e.params, e.slots, e.reduced, e.proposed.directions, numbers,
+		factors)
 	if err != nil {
 		return 0, err
 	}

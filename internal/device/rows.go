@@ -6,8 +6,8 @@ import (
 	"gimbal/internal/engine"
 )
 
-// rows are the sequences of a pass in rows of a fixed length: whole, in their order, each in the first row that has room
-// for it. An empty place has segment -1 and the first token of its row, or of the pass in an empty row: another token
+// rows are the sequences of a pass in rows of a fixed length: whole, in their order, each in the first row that has
+// room for it. An empty place has segment -1 and the first token of its row, or of the pass in an empty row: another token
 // might have weights that are not finite.
 type rows struct {
 	length int
@@ -22,8 +22,8 @@ type rows struct {
 // place is where a sequence lies: position lo of the pass at position at, counted through all rows.
 type place struct{ lo, hi, at int }
 
-// packRows returns the rows of a pass, of at most the given number of sequences; 0: of any number. Panics if a sequence
-// is longer than a row.
+// packRows returns the rows of a pass, of at most the given number of sequences; 0: of any number. Panics if a
+// sequence is longer than a row.
 func packRows(in engine.Input, length, most int) *rows {
 	r := &rows{length: length}
 	var used, held []int // positions and sequences of each row

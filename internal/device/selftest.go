@@ -93,8 +93,8 @@ func (o *opener) attentionOf(ctx context.Context, s engine.Spec) (attention stri
 	return graph.Plain, nil
 }
 
-// agree is how far gradients of matrices may be from those of plain attention, relative to their norm. Where a sequence
-// sees its neighbour they are far from it; that of a bias of keys is nothing but rounding.
+// agree is how far gradients of matrices may be from those of plain attention, relative to their norm. Where a
+// sequence sees its neighbour they are far from it; that of a bias of keys is nothing but rounding.
 var agree = map[string]float64{model.ModeFP32: 1e-4, model.ModeBF16: 5e-2}
 
 // compareAttention computes the gradients of one block of a spec with a kind of attention and with plain attention, on

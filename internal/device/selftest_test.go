@@ -64,7 +64,8 @@ func TestSelfTest(t *testing.T) {
 	bad := New(&wrong{Session: o.session, name: "multiplies", out: func(dst []byte) {
 		dst[4*3+2] ^= 0x40
 	}}, o.options)
-	if text := bad.SelfTest(spec(shapes[0], model.ModeFP32, false)); !strings.Contains(text, "element (0, 3) of x·Wᵀ is") {
+	text := bad.SelfTest(spec(shapes[0], model.ModeFP32, false))
+	if !strings.Contains(text, "element (0, 3) of x·Wᵀ is") {
 		t.Errorf("%q", text)
 	}
 }
@@ -98,7 +99,8 @@ func TestAttentionIsTested(t *testing.T) {
 	}}
 	e = open(t, New(bad, options), s)
 	defer e.Close()
-	if a := e.(*deviceEngine).pass.Attention; zero.ID == 0 || a != graph.Plain || !strings.Contains(notes[1], "is not used") {
+	a := e.(*deviceEngine).pass.Attention
+	if zero.ID == 0 || a != graph.Plain || !strings.Contains(notes[1], "is not used") {
 		t.Errorf("attention %s, %q", a, notes)
 	}
 }

@@ -37,9 +37,11 @@ func TestSetAndGetRefuse(t *testing.T) {
 	before = clone(before)
 	params, slots := before.Params, before.Slots
 	for text, tt := range map[string][2][]safetensors.Entry{
-		params[0].Name:          {params[1:], slots},
-		slots[3].Name + " [":    {params, slices.Delete(slices.Clone(slots), 3, 4)},
-		slots[4].Name + " has ": {params, changed(slots, 4, func(s *safetensors.Entry) { s.Shape = append([]int{1}, s.Shape...) })},
+		params[0].Name:       {params[1:], slots},
+		slots[3].Name + " [": {params, slices.Delete(slices.Clone(slots), 3, 4)},
+		slots[4].Name + " has ": {params, changed(slots, 4, func(s *safetensors.Entry) {
+			s.Shape = append([]int{1}, s.Shape...)
+		})},
 	} {
 		err := e.Set(safetensors.Memory(tt[0]), safetensors.Memory(tt[1]))
 		if err == nil || !strings.Contains(err.Error(), text) {

@@ -39,7 +39,7 @@ func (o Optimizer) direction(b *builder, a values, t tensor, i int, scale value)
 //
 // Numerics: multiplies of float32 at the highest precision.
 func (b *builder) orthogonalize(x value) value {
-	largest, squares := b.sizes([]value{x}, 1)
+	largest, squares := b.sizes([]value{b.reshape(x, 1, x.count())}, 1)
 	length := b.atLeast(b.reshape(b.mul(largest, b.unary("sqrt", squares))), optim.MuonLeast)
 	x = b.div(x, b.spread(length, x.Dims))
 	side, along := 0, 1 // the shorter dimension and the other

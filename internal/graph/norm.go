@@ -1,5 +1,7 @@
 package graph
 
+import "math"
+
 // norm is RMSNorm of x (..., C), or with a bias LayerNorm.
 //
 // Formula: RMSNorm: r = 1/√(mean(x²)+eps), y = gain·x·r. LayerNorm: r = 1/√(var+eps), y = gain·(x−mean)·r + bias.
@@ -18,7 +20,10 @@ func (s *pass) norm(t normTensors, x value) (y value, back func(dy value) value)
 	if t.bias >= 0 {
 		centred = s.sub(x, mean(x))
 	}
-	r := s.unary("rsqrt", s.add(mean(s.mul(centred, centred)), s.constant(s.Arch.NormEps, x.Dims...)))
+	squares := mean(s.mul(centred, centred))
+	r := s.unary("rsqrt", s.add(squares, s.constant(s.Arch.NormEps, x.Dims...)))
+	// A number whose square overflows would leave zeros, and a broken weight would look like a model that knows nothing.
+	r = s.choose(s.compare("EQ", squares, s.constant(math.Inf(1), x.Dims...)), s.constant(math.NaN(), x.Dims...), r)
 	hat, gain := s.mul(centred, r), s.spread(s.w[t.gain], x.Dims, last)
 	y = s.mul(hat, gain)
 	if t.bias >= 0 {

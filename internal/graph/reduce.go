@@ -65,14 +65,16 @@ func (b *builder) padded(x value, devices int) value {
 	return b.pad(b.flat(x), n)
 }
 
-// pad appends zeros to x (n) up to n elements.
+// pad appends zeros to the rows of x, up to n elements.
 func (b *builder) pad(x value, n int) value {
-	if x.Dims[0] == n {
+	last := len(x.Dims) - 1
+	if x.Dims[last] == n {
 		return x
 	}
-	zero, dims := b.constant(0), []int{n}
-	return b.put(F32, dims, "stablehlo.pad %s, %s, low = [0], high = [%d], interior = [0] : (%s, %s) -> %s", x, zero,
-		n-x.Dims[0], x.Shape, zero.Shape, Shape{F32, dims})
+	none, more, dims, zero := make([]int, last+1), make([]int, last+1), slices.Clone(x.Dims), b.constant(0)
+	more[last], dims[last] = n-x.Dims[last], n
+	return b.put(F32, dims, "stablehlo.pad %s, %s, low = %s, high = %s, interior = %s : (%s, %s) -> %s", x, zero,
+		list(none), list(more), list(none), x.Shape, zero.Shape, Shape{F32, dims})
 }
 
 // shardAt is the index of this device's first element of a tensor in shards of n, as a number of type U32.

@@ -9,7 +9,7 @@ import (
 // Norms returns the program that measures gradients: grads… → norms (2n), for ReadNorms.
 func (o Optimizer) Norms() Program {
 	b := &builder{}
-	largest, squares := b.sizes(gradArguments(b, o.tensors()), o.Devices)
+	largest, squares := b.sizes(b.grouped(gradArguments(b, o.tensors())), o.Devices)
 	return b.program("norms", o.Devices, b.concat(0, largest, squares))
 }
 
@@ -18,8 +18,8 @@ func (o Optimizer) Norms() Program {
 func (o Optimizer) ReadNorms(norms []float32) (tensors []float64, global float64) {
 	n := len(o.Segments)
 	tensors = make([]float64, n)
-	for i := range tensors {
-		tensors[i] = norm(norms[i], norms[n+i])
+	for i, k := range o.places() {
+		tensors[i] = norm(norms[k], norms[n+k])
 		global += tensors[i] * tensors[i]
 	}
 	return tensors, math.Sqrt(global)
@@ -39,7 +39,7 @@ func (o Optimizer) Propose() Program {
 	b, list := &builder{}, o.tensors()
 	a := o.arguments(b, list, false)
 	a.numbers = b.scalars(b.argument(F32, numNumbers))
-	largest, squares := b.sizes(a.grads, o.Devices)
+	largest, squares := b.sizes(b.grouped(a.grads), o.Devices)
 	scale := b.clip(largest, squares, a.numbers[atScale])
 	a.directions = make([]value, len(list))
 	var directions, changes, weights []value
@@ -63,6 +63,7 @@ func (o Optimizer) Propose() Program {
 		}
 		changes, weights = append(changes, change), append(weights, p)
 	}
+	changes, weights = b.grouped(changes), b.grouped(weights)
 	report := b.concat(0, largest, squares, b.reshape(scale, 1), b.tops(changes, o.Devices),
 		b.squares(changes, o.Devices), b.squares(weights, o.Devices))
 	return b.program("propose", o.Devices, append([]value{report}, directions...)...)
@@ -72,7 +73,7 @@ func (o Optimizer) Propose() Program {
 func (b *builder) clip(largest, squares, most value) value {
 	top := b.atLeast(b.largest(largest, 0), tiniest)
 	share := b.div(largest, b.spread(top, largest.Dims))
-	root := b.unary("sqrt", b.total(b.mul(b.mul(share, share), squares)))
+	root := b.unary("sqrt", b.sum(b.mul(b.mul(share, share), squares), 0))
 	factor, one := b.div(b.div(most, top), root), b.constant(1)
 	return b.choose(b.compare("LT", factor, one), factor, one)
 }
@@ -122,75 +123,121 @@ func (o Optimizer) Stats() Program {
 	a := o.arguments(b, list, false)
 	a.directions = directionArguments(b, list)
 	a.numbers = b.scalars(b.argument(F32, numNumbers))
-	var grads, shares, params, changes, broken, still []value
+	var params, changes []value
 	for i, t := range list {
-		g := b.unary("abs", a.grads[i])
-		finite := b.compare("LE", g, b.constant(math.MaxFloat32, t.part...))
-		broken = append(broken, b.number(b.unary("not", finite)))
-		grads = append(grads, b.choose(finite, g, b.constant(0, t.part...)))
 		p := b.shard(a.params[i], o.Devices)
 		after, _ := o.move(b, a, t, i, t.part, p, a.numbers[atScale])
 		params, changes = append(params, p), append(changes, b.sub(after, p))
-		still = append(still, b.number(b.compare("EQ", after, p)))
+	}
+	grads, params, changes := b.grouped(a.grads), b.grouped(params), b.grouped(changes)
+	var shares, broken, moved []value
+	for i, g := range grads {
+		zero := b.constant(0, g.Dims...)
+		g = b.unary("abs", g)
+		finite := b.compare("LE", g, b.constant(math.MaxFloat32, g.Dims...))
+		grads[i] = b.choose(finite, g, zero)
+		broken = append(broken, b.number(b.unary("not", finite)))
+		moved = append(moved, b.number(b.compare("NE", changes[i], zero)))
 	}
 	largest, squares := b.sizes(grads, o.Devices)
-	for i, g := range grads {
-		shares = append(shares, b.total(b.inUnits(g, largest, i)))
+	for _, x := range b.inUnits(grads, largest) {
+		shares = append(shares, b.total(x))
 	}
-	sizes := b.concat(0, largest, squares, b.across("add", o.Devices, b.stack(shares)), b.tops(changes, o.Devices),
-		b.squares(changes, o.Devices), b.squares(params, o.Devices))
-	counts := b.across("add", o.Devices, b.concat(0, b.stack(broken), b.stack(still)))
+	sizes := b.concat(0, largest, squares, b.across("add", o.Devices, b.concat(0, shares...)),
+		b.tops(changes, o.Devices), b.squares(changes, o.Devices), b.squares(params, o.Devices))
+	counts := b.across("add", o.Devices, b.concat(0, append(broken, moved...)...))
 	return b.program("stats", o.Devices, sizes, counts)
 }
 
 // ReadStats reads the results of Stats: what optim.Optimizer.Stats and Trial say.
 func (o Optimizer) ReadStats(sizes []float32, counts []uint32) (states []optim.TensorState, median float64) {
-	n := len(o.Segments)
+	n, list := len(o.Segments), o.tensors()
 	states = make([]optim.TensorState, n)
-	row := func(k, i int) float32 { return sizes[k*n+i] }
-	for i, t := range o.tensors() {
-		g, largest := &states[i].Grad, float64(row(0, i))
-		finite := float64(max(1, int64(t.len())-int64(counts[i])))
-		*g = optim.TensorGrad{MeanAbs: largest * float64(row(2, i)) / finite, Max: largest,
-			RMS: norm(row(0, i), row(1, i)) / math.Sqrt(finite), NonFinite: int64(counts[i])}
-		states[i].Update = updateOf(row(3, i), row(4, i), row(5, i), float64(t.len()))
-		padding := o.Devices*Shape{F32, t.part}.count() - t.len() // which never moves
-		states[i].Update.Unmoved = int64(counts[n+i]) - int64(padding)
+	for i, k := range o.places() {
+		row := func(j int) float32 { return sizes[j*n+k] }
+		all, broken, largest := int64(list[i].len()), int64(counts[k]), float64(row(0))
+		finite := float64(max(1, all-broken))
+		states[i].Grad = optim.TensorGrad{MeanAbs: largest * float64(row(2)) / finite,
+			RMS: norm(row(0), row(1)) / math.Sqrt(finite), Max: largest, NonFinite: broken}
+		states[i].Update = updateOf(row(3), row(4), row(5), float64(all))
+		states[i].Update.Unmoved = all - int64(counts[n+k])
 	}
 	return states, optim.UpdateMedian(o.Segments, states, nil)
 }
 
-// sizes describes tensors, of which each device has a shard: the largest absolute value of each, and the sum of its
-// squares in units of the largest, so that no square overflows or vanishes. Shapes: (n).
-func (b *builder) sizes(xs []value, devices int) (largest, squares value) {
-	largest = b.tops(xs, devices)
-	shares := make([]value, len(xs))
-	for i, x := range xs {
-		shares[i] = b.inUnits(x, largest, i)
+// smallest is the elements of a shard up to which it is measured together with others, so that a device does not begin
+// hundreds of tiny sums.
+const smallest = 4096
+
+// grouped puts values into matrices, of which each row is measured apart: the small ones into the first, one above the
+// other and padded with zeros, and each of the others into one of its own.
+func (b *builder) grouped(xs []value) (groups []value) {
+	width, rows := 0, []value{}
+	for _, x := range xs {
+		if n := x.count(); n <= smallest {
+			width = max(width, n)
+		}
 	}
-	return largest, b.squares(shares, devices)
+	for _, x := range xs {
+		if n := x.count(); n <= smallest {
+			rows = append(rows, b.reshape(b.pad(b.flat(x), width), 1, width))
+		} else {
+			groups = append(groups, b.reshape(x, 1, n))
+		}
+	}
+	if len(rows) > 0 {
+		groups = append([]value{b.concat(0, rows...)}, groups...)
+	}
+	return groups
+}
+
+// places are the rows of tensors among those of their groups.
+func (o Optimizer) places() []int {
+	list := o.tensors()
+	places, next := make([]int, len(list)), 0
+	for _, small := range []bool{true, false} {
+		for i, t := range list {
+			if (Shape{F32, t.part}.count() <= smallest) == small {
+				places[i], next = next, next+1
+			}
+		}
+	}
+	return places
+}
+
+// sizes describes groups, of which each device has a shard: the largest absolute value of each row, and the sum of its
+// squares in units of the largest, so that no square overflows or vanishes. Shapes: (n).
+func (b *builder) sizes(groups []value, devices int) (largest, squares value) {
+	largest = b.tops(groups, devices)
+	return largest, b.squares(b.inUnits(groups, largest), devices)
 }
 
 // tiniest is the smallest number with all its digits.
 const tiniest = 0x1p-126
 
-// inUnits is x, the tensor i, in units of its largest element.
-func (b *builder) inUnits(x, largest value, i int) value {
-	return b.div(x, b.spread(b.atLeast(b.element(largest, i), tiniest), x.Dims))
+// inUnits is groups with each row in units of its largest element.
+func (b *builder) inUnits(groups []value, largest value) []value {
+	list, lo := make([]value, len(groups)), 0
+	for i, x := range groups {
+		hi := lo + x.Dims[0]
+		list[i] = b.div(x, b.spread(b.atLeast(b.cut(largest, 0, lo, hi), tiniest), x.Dims, 0))
+		lo = hi
+	}
+	return list
 }
 
 func (b *builder) atLeast(x value, least float64) value {
 	return b.binary("maximum", x, b.constant(least, x.Dims...))
 }
 
-// tops is the largest absolute value of each tensor. Infinity is larger than all numbers, and NaN larger than that:
-// bits are compared, since plugins differ in the maximum of floats that are not numbers.
-func (b *builder) tops(xs []value, devices int) value {
-	list := make([]value, len(xs))
-	for i, x := range xs {
-		list[i] = b.reduce("maximum", b.integer(U32, 0), b.bitcast(b.unary("abs", b.flat(x)), U32), 0)
+// tops is the largest absolute value of each row. Infinity is larger than all numbers, and NaN larger than that: bits
+// are compared, since plugins differ in the maximum of floats that are not numbers.
+func (b *builder) tops(groups []value, devices int) value {
+	list := make([]value, len(groups))
+	for i, x := range groups {
+		list[i] = b.reduce("maximum", b.integer(U32, 0), b.bitcast(b.unary("abs", x), U32), 1)
 	}
-	return b.bitcast(b.across("maximum", devices, b.stack(list)), F32)
+	return b.bitcast(b.across("maximum", devices, b.concat(0, list...)), F32)
 }
 
 // bitcast is the bits of x as a type of the same size.
@@ -198,37 +245,26 @@ func (b *builder) bitcast(x value, t Type) value {
 	return b.put(t, x.Dims, "stablehlo.bitcast_convert %s : (%s) -> %s", x, x.Shape, Shape{t, x.Dims})
 }
 
-// squares is the sum of the squares of each tensor.
-func (b *builder) squares(xs []value, devices int) value {
-	list := make([]value, len(xs))
-	for i, x := range xs {
+// squares is the sum of the squares of each row.
+func (b *builder) squares(groups []value, devices int) value {
+	list := make([]value, len(groups))
+	for i, x := range groups {
 		list[i] = b.total(b.mul(x, x))
 	}
-	return b.across("add", devices, b.stack(list))
+	return b.across("add", devices, b.concat(0, list...))
 }
 
-// total is the sum of all elements. It adds at most stride numbers in a row, so float32 is precise enough for any
-// number of them.
+// total is the sum of each row. It adds at most stride numbers in a row, so float32 is precise enough for any number of
+// them.
 func (b *builder) total(x value) value {
 	const stride = 1024
-	x = b.flat(x)
-	for x.Dims[0] > stride {
-		rows := (x.Dims[0] + stride - 1) / stride
-		x = b.sum(b.reshape(b.pad(x, rows*stride), rows, stride), 1)
+	for rows := x.Dims[0]; x.Dims[1] > stride; {
+		parts := (x.Dims[1] + stride - 1) / stride
+		x = b.sum(b.reshape(b.pad(x, parts*stride), rows*parts, stride), 1)
+		x = b.reshape(x, rows, parts)
 	}
-	return b.sum(x, 0)
+	return b.sum(x, 1)
 }
 
-// number is how many elements of p hold.
-func (b *builder) number(p value) value {
-	return b.reduce("add", b.integer(U32, 0), b.flat(b.cast(p, U32)), 0)
-}
-
-// stack is scalars side by side.
-func (b *builder) stack(xs []value) value {
-	rows := make([]value, len(xs))
-	for i, x := range xs {
-		rows[i] = b.reshape(x, 1)
-	}
-	return b.concat(0, rows...)
-}
+// number is how many elements of each row of p hold.
+func (b *builder) number(p value) value { return b.reduce("add", b.integer(U32, 0), b.cast(p, U32), 1) }

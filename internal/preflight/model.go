@@ -80,8 +80,8 @@ func (c *checker) checkLeak(ctx context.Context) finding {
 }
 
 // checkGradientLeak counts the loss of the first half of a sequence only and replaces the tokens after it: no gradient
-// may change by a bit. That includes the embedding, since the later tokens have no part in the loss. On devices the rows
-// of the embedding are summed in an order that depends on all tokens, so there its norm is compared.
+// may change by a bit. That includes the embedding, since the later tokens have no part in the loss. On devices the
+// rows of the embedding are summed in an order that depends on all tokens, so there its norm is compared.
 func (c *checker) checkGradientLeak(ctx context.Context) finding {
 	in, ok := c.longest()
 	if !ok {
