@@ -1,6 +1,9 @@
 package split
 
-import "strings"
+import (
+	"math"
+	"strings"
+)
 
 // Shared parts of the patterns below.
 const (
@@ -30,9 +33,10 @@ var (
 )
 
 var (
-	qwen35 = &Split{scanners: []scanner{llama{letters | marks, others &^ marks, 1}.next}, covers: true, digits: 1}
-	o200k  = &Split{scanners: []scanner{cased{3, true}.next}, covers: true}
-	tekken = &Split{scanners: []scanner{cased{1, false}.next}, covers: true}
+	qwen35   = &Split{scanners: []scanner{llama{letters | marks, others &^ marks, 1}.next}, covers: true, digits: 1}
+	miniCPM5 = &Split{scanners: []scanner{llama{letters, others, math.MaxInt}.next}, covers: true}
+	o200k    = &Split{scanners: []scanner{cased{3, true}.next}, covers: true}
+	tekken   = &Split{scanners: []scanner{cased{1, false}.next}, covers: true}
 )
 
 // patterns are the splits of the expressions that files have.
@@ -41,6 +45,7 @@ var patterns = map[string]*Split{
 	`'(?:[sdmt]|ll|ve|re)` + gpt2Tail: GPT2,
 	PatternQwen2:                      Qwen2,
 	PatternLlama3:                     Llama3,
+	contractions + llamaWord + `\p{N}+` + llamaTail:                               miniCPM5,
 	`'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}` + possessiveTail:      Qwen2,
 	`'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}` + possessiveTail: Llama3, // cl100k
 	contractions + `|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}` + markTail:            qwen35,

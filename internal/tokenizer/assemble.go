@@ -169,16 +169,13 @@ func (p *parser) spell(kind, name string) (spelled []byte, err error) {
 func (p *parser) ranks() ([]bpe.Merge, error) {
 	merges := make([]bpe.Merge, len(p.merges))
 	seen := make(map[uint64]bool, len(merges))
-	out := map[int32]bool{} // tokens that merges neither join nor make
-	for _, a := range p.added {
-		out[a.id] = a.special || !a.inVocab
-	}
 	for i, m := range p.merges {
 		a, aok := p.vocab[m[0]]
 		b, bok := p.vocab[m[1]]
 		id, ok := p.vocab[m[0]+m[1]]
 		switch {
-		case !aok || !bok || !ok || out[a] || out[b] || out[id]:
+		case !aok || !bok || !ok || outside(p.added, a) || outside(p.added, b) ||
+			outside(p.added, id):
 			return nil, broken("merges[%d]: %s, %s or what they make is not in the vocabulary",
 				i, quote(m[0]), quote(m[1]))
 		case seen[bpe.PairKey(a, b)]:
@@ -210,7 +207,7 @@ func (t *Tokenizer) assign(roles Roles, first string) error {
 		if r.id < 0 {
 			continue
 		}
-		i, ok := slices.BinarySearchFunc(t.added, r.id, func(a added, id int32) int { return cmp.Compare(a.id, id) })
+		i, ok := findAdded(t.added, r.id)
 		switch {
 		case int(r.id) >= t.VocabSize():
 			return bad(r.name, "there is no token %d: tokenizer.json has %d", r.id, t.VocabSize())

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"gimbal/internal/split"
 )
@@ -137,6 +138,7 @@ func (t *Tokenizer) ConfigJSON(contextLen int, begins bool, chatTemplate string)
 	if id, ok := t.BOS(); ok {
 		bos = t.Name(id)
 	}
+	prefix := slices.ContainsFunc(t.cut, func(c change) bool { return c.prefix != "" })
 	chat := ""
 	if chatTemplate != "" {
 		chat = fmt.Sprintf("  \"chat_template\": %s,\n", quote(chatTemplate))
@@ -144,12 +146,12 @@ func (t *Tokenizer) ConfigJSON(contextLen int, begins bool, chatTemplate string)
 	return fmt.Appendf(nil, `{
   "add_bos_token": %t,
   "add_eos_token": false,
-  "add_prefix_space": false,
+  "add_prefix_space": %t,
   "bos_token": %s,
 %s  "clean_up_tokenization_spaces": false,
   "eos_token": %s,
   "model_max_length": %d,
   "tokenizer_class": "PreTrainedTokenizerFast"
 }
-`, begins, quote(bos), chat, quote(eos), contextLen), nil
+`, begins, prefix, quote(bos), chat, quote(eos), contextLen), nil
 }

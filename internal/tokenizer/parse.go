@@ -107,25 +107,35 @@ func ParseAs(data []byte, roles Roles) (*Tokenizer, error) {
 // parser reads the file from its first byte to its last, and stops at the first error.
 type parser struct {
 	*strictjson.Reader
+	modelPart
+	pipeline
 
-	added         []added
-	vocab         map[string]int32
-	merges        [][2]string
-	scores        []float64 // of a Unigram, by id
+	added   []added
+	first   string   // the token that the template puts before a text
+	ignored []string // truncation and padding, where they are set
+	notes   []string // what the file says and nothing here does
+}
+
+// modelPart is what the file says of the model.
+type modelPart struct {
+	vocab        map[string]int32
+	merges       [][2]string
+	scores       []float64 // of a Unigram, by id
+	unknown      string    // unk_token
+	fuse         bool      // fuse_unk
+	fallback     bool      // byte_fallback
+	ignoreMerges bool
+}
+
+// pipeline is what it says of text on its way to the model and back.
+type pipeline struct {
+	normal, cut   []change // of the normalizer and of the pre_tokenizer
 	split         *split.Split
-	normal, cut   []change
 	byteLevel     bool   // the pre_tokenizer has a ByteLevel
-	words         bool   // the pre_tokenizer cuts before each space
-	first         string // the token that the template puts before a text
-	decoding      decoding
-	ignored       []string // truncation and padding, where they are set
-	notes         []string // what the file says and nothing here does
-	unknown       string   // unk_token
-	ignoreMerges  bool
-	fallback      bool   // byte_fallback
-	fuse          bool   // fuse_unk
+	words         bool   // it cuts before each space
 	noBlanks      bool   // the normalizer leaves none
 	wantsNoBlanks string // what is not done, since there are none
+	decoding      decoding
 }
 
 func (p *parser) file() {

@@ -2,7 +2,6 @@ package tokenizer
 
 import (
 	"fmt"
-	"slices"
 	"unicode/utf8"
 
 	"gimbal/internal/split"
@@ -11,6 +10,15 @@ import (
 // BPE of SentencePiece as tokenizer.json writes it: merges join characters, not bytes. A character that is no token
 // becomes its bytes, each a token such as <0x41>, or else the unknown token. Often nothing cuts the text before it is
 // merged; then it is cut where no merge goes.
+
+// sentencePiece is what such a tokenizer has besides. The zero value is none.
+type sentencePiece struct {
+	byChar bool     // merges join characters
+	best   *unigram // instead of merges; nil: merges
+	unk    int32    // stands for a character that is no token; -1: its bytes do
+	fuse   bool     // one unk stands for several
+	strips bool     // the space at the start of a text is not decoded
+}
 
 // byteToken returns the byte that the name of a token stands for.
 func byteToken(name string) (c byte, ok bool) {
@@ -23,7 +31,8 @@ func byteToken(name string) (c byte, ok bool) {
 
 // mergeCharacters makes t a tokenizer whose merges join characters. names has the names of its tokens by id.
 func (t *Tokenizer) mergeCharacters(p *parser, names []string) error {
-	t.byChar, t.strips, t.fuse, t.unk, t.gaps = true, p.decoding.strips, p.fuse, -1, false
+	t.sentencePiece = sentencePiece{byChar: true, unk: -1, fuse: p.fuse, strips: p.decoding.strips}
+	t.gaps = false
 	single := make([][]byte, len(names))
 	for id, name := range names {
 		if utf8.RuneCountInString(name) == 1 && !outside(p.added, int32(id)) {
@@ -77,9 +86,10 @@ func (t *Tokenizer) mergeCharacters(p *parser, names []string) error {
 	return nil
 }
 
-// outside reports whether an added token is neither joined nor made by merges.
+// outside reports whether a token is an added one that merges neither join nor make.
 func outside(all []added, id int32) bool {
-	return slices.ContainsFunc(all, func(a added) bool { return a.id == id && (a.special || !a.inVocab) })
+	i, ok := findAdded(all, id)
+	return ok && (all[i].special || !all[i].inVocab)
 }
 
 // symbols appends to dst the tokens with which the merges of a piece begin.

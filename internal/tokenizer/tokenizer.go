@@ -39,24 +39,21 @@ type Tokenizer struct {
 	// bpe and bytes
 	split  *split.Split // nil: every byte is a piece, as there are no merges
 	byteID [256]int32   // -1 for a byte that is no token
-	gaps   bool         // there is such a byte
+	one    [256]int32   // the token of a piece of one byte
+	gaps   bool         // there is a byte that is no token
 	merges []bpe.Merge
 	pairs  *bpe.Table
-	best   *unigram         // instead of merges; nil: merges
 	words  map[string]int32 // tokens that a piece becomes without merging; nil: none
 	pool   sync.Pool        // *scratch, for Append
 
 	plain, special front // for Append and AppendSpecial
 
-	chars  alphabet                // of kind chars, or those that are tokens
-	byChar bool                    // merges join characters
-	one    [256]int32              // the token of a piece of one byte
-	unk    int32                   // stands for a character that is no token; -1: its bytes do
-	fuse   bool                    // one stands for several
-	strips bool                    // the space at the start of a text is not decoded
-	normal []change                // of the normalizer
-	cut    []change                // of the pre-tokenizer
-	json   func() ([]byte, string) // the file and its hash, made on first use
+	chars  alphabet // of kind chars, or of a sentencePiece
+	normal []change // of the normalizer
+	cut    []change // of the pre-tokenizer
+	sentencePiece
+
+	json func() ([]byte, string) // the file and its hash, made on first use
 }
 
 // front is what happens to text before it is cut into pieces.
@@ -89,10 +86,9 @@ var (
 	beginNames = []string{"<|begin_of_text|>", "<s>", "<bos>", "<｜begin▁of▁sentence｜>"}
 )
 
-// isAdded reports whether a token is among those that were added, which are sorted.
-func isAdded(all []added, id int32) bool {
-	_, ok := slices.BinarySearchFunc(all, id, func(a added, id int32) int { return cmp.Compare(a.id, id) })
-	return ok
+// findAdded returns where a token is among those that were added, which are sorted by id.
+func findAdded(all []added, id int32) (i int, ok bool) {
+	return slices.BinarySearchFunc(all, id, func(a added, id int32) int { return cmp.Compare(a.id, id) })
 }
 
 // named returns the special token with the first of some names that there is; -1 if there is none.
@@ -135,7 +131,7 @@ func NewChars(alphabet []rune) *Tokenizer {
 // WithSpecial returns a tokenizer with the given special tokens after the tokens of t, which must have been made here.
 // Text gives the same ids as before. It panics if a name is empty or taken.
 func (t *Tokenizer) WithSpecial(names ...string) *Tokenizer {
-	if t.normal != nil || t.cut != nil || t.words != nil || len(t.plain.stages) > 0 {
+	if t.byChar || t.normal != nil || t.cut != nil || t.words != nil || len(t.plain.stages) > 0 {
 		panic("tokenizer: special tokens for a tokenizer that was read")
 	}
 	vocab := make([][]byte, t.VocabSize())
@@ -186,7 +182,7 @@ func build(kind string, sp *split.Split, vocab [][]byte, merges []bpe.Merge, ext
 			t.byteID[c] = -1
 		}
 		for id, v := range vocab {
-			if len(v) == 1 && !isAdded(extra, int32(id)) {
+			if _, isAdded := findAdded(extra, int32(id)); len(v) == 1 && !isAdded {
 				t.byteID[v[0]] = int32(id)
 			}
 		}
