@@ -241,3 +241,13 @@ func TestStore(t *testing.T) {
 		t.Errorf("a finished run is made again: %v", err)
 	}
 }
+
+// TestStartThatFails checks that a process that ended before it was measured is not handed out: its end is waited for
+// once.
+func TestStartThatFails(t *testing.T) {
+	s := &study{gimbal: "false", work: t.TempDir()}
+	p, err := s.start(context.Background(), job{candidate: learners[0]})
+	if p != nil || err == nil {
+		t.Errorf("%+v, %v", p, err)
+	}
+}

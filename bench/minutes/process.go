@@ -57,8 +57,9 @@ func (s *study) start(ctx context.Context, j job) (p *process, err error) {
 	}
 	if err != nil {
 		p.end()
+		return nil, err
 	}
-	return p, err
+	return p, nil
 }
 
 // window wakes the process for so many whole steps, and returns the CPU time of all of them in seconds.
