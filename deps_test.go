@@ -27,6 +27,7 @@ var lattice = []struct {
 	{"internal/par", "", "persistent worker pool"},
 	{"internal/rng", "", "counter-based random numbers"},
 	{"internal/memory", "", "what this process holds and can still take"},
+	{"internal/plain", "", "text of others, made safe to show"},
 	{"internal/testseed", "", "the seed of random tests; no line grants it, so only tests import it"},
 	{"internal/durable", "", "the one door to disk"},
 	{"internal/durable/crash", "internal/durable", "its fault-injecting twin, for tests"},
@@ -74,7 +75,7 @@ var lattice = []struct {
 		"internal/model internal/optim internal/par internal/rng internal/safetensors",
 		"the engine on accelerators, and the process that owns them"},
 	{"cmd/gimbal-device", "internal/device/wire internal/pjrt", "the process that owns accelerators"},
-	{"internal/judge", "internal/baseline internal/bom internal/rng internal/safetensors",
+	{"internal/judge", "internal/baseline internal/bom internal/plain internal/rng internal/safetensors",
 		"metrics of what was written, early stop, choice of a checkpoint; knows no model"},
 	{"internal/plan", "internal/chat internal/config internal/corpus internal/data internal/durable internal/engine internal/judge " +
 		"internal/optim internal/hub internal/tokenizer", "configuration, text and hardware to one immutable plan"},
@@ -88,7 +89,7 @@ var lattice = []struct {
 		"internal/safetensors", "health of a model, and what is behind a number that is not finite"},
 	{"internal/faults", "internal/config internal/data internal/durable internal/checkpoint internal/engine internal/rng",
 		"faults planted on purpose, around batches, engine and disk"},
-	{"internal/runs", "internal/checkpoint internal/config internal/durable internal/guard internal/judge internal/rundir internal/runlog",
+	{"internal/runs", "internal/checkpoint internal/config internal/durable internal/guard internal/judge internal/plain internal/rundir internal/runlog",
 		"readers of finished, running and crashed runs"},
 	{"internal/exit", "internal/checkpoint internal/config internal/data internal/device internal/durable internal/hub internal/plan " +
 		"internal/preflight internal/rundir internal/tokenizer", "from errors to exit codes, for the command and the log"},
@@ -107,7 +108,7 @@ var lattice = []struct {
 	{"internal/bench", "internal/config internal/device internal/engine internal/graph internal/model internal/optim internal/kernel internal/generate internal/tokenizer " +
 		"internal/rng internal/safetensors internal/corpus", "what gimbal bench tells; nothing depends on it but the command"},
 	{"cmd/gimbal", ". internal/bench internal/bom internal/config internal/data internal/device internal/exit internal/hub " +
-		"internal/kernel internal/par internal/plan internal/rundir internal/runlog internal/runs internal/tokenizer",
+		"internal/kernel internal/par internal/plain internal/plan internal/rundir internal/runlog internal/runs internal/tokenizer",
 		"main, one file per subcommand"},
 }
 

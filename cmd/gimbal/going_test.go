@@ -185,3 +185,45 @@ func TestInspectShowsTheBatchOfTheLog(t *testing.T) {
 	gimbals(t, 2, "data", "inspect", "r", "--data", "texts")
 	gimbals(t, 5, "data", "inspect", "nowhere")
 }
+
+// What others wrote acts on no face, also where a command forgets to escape it.
+func TestNothingOfOthersActs(t *testing.T) {
+	const hostile = "a\x1b[2Jb\rc\u009bd\u202ee\x1b[31mf\x1b]0;title\x07"
+	var b strings.Builder
+	out := newSink(&b)
+	fmt.Fprint(out, hostile, "\n")
+	s := newScreen(out)
+	s.say(hostile, "")
+	s.live, s.colour = true, true
+	s.say(s.paint(red, "alarm")+hostile, "live "+hostile)
+	text := strings.NewReplacer("\x1b[31malarm\x1b[0m", "", "\x1b[31mf", "").Replace(b.String())
+	if strings.ContainsAny(text, "\x1b\r\u009b\u202e\x07") || !strings.Contains(b.String(), "\x1b[31malarm\x1b[0m") {
+		t.Errorf("%q", b.String())
+	}
+	// A run that belongs to somebody, in every command that reads it.
+	dir := filepath.Join(t.TempDir(), "run\x1b[2J\u202e")
+	for name, text := range map[string]string{
+		"config.toml":             "[train]\nsteps = \"\x1b[2J\"\n",
+		"log.jsonl":               `{"kind":"event","step":1,"attempt":1,"code":"\u001b[2J","severity":"error","message":"x\u001b]0;t\u0007\r\u202e"}` + "\n",
+		"samples/eval-1.md":       "# Evaluation 1, step 1\n\n## 1 of 1: \x1b[2J\r\n\n    text \x1b[2J\u202e\r\n\n- [ ] good\n",
+		"checkpoints/marks.json":  "{\"\x1b[2J\": 1}",
+		"checkpoints/step-1/\x1b": "",
+	} {
+		at := filepath.Join(dir, filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(at), 0o777), os.WriteFile(at, []byte(text), 0o666)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{{"why", dir}, {"why", dir, "--json"}, {"runs", filepath.Dir(dir)}, {"runs", "--json", filepath.Dir(dir)},
+		{"review", dir}, {"review", dir, "--json"}, {"compare", dir, dir}, {"sample", dir}, {"eval", dir}, {"chat", dir},
+		{"resume", dir}, {"data", "show", dir}, {"export", dir, filepath.Join(t.TempDir(), "out")}, {"doctor", dir},
+		{"train", "--config", filepath.Join(dir, "config.toml")}, {"sample", dir, "--checkpoint", "\x1b[2J"}, {"\x1b[2J"}} {
+		var stdout, stderr bytes.Buffer
+		run(args, strings.NewReader(""), &stdout, &stderr)
+		for face, text := range map[string]string{"results": stdout.String(), "messages": stderr.String()} {
+			if strings.ContainsAny(text, "\x1b\r\u009b\u202e\x07") {
+				t.Errorf("%q, %s: %q", args, face, text)
+			}
+		}
+	}
+}

@@ -81,12 +81,14 @@ type env struct {
 
 // run is the whole program: it returns the exit code.
 func run(args []string, stdin io.Reader, results, messages io.Writer) (code int) {
-	stdout, stderr := &sink{w: results}, &sink{w: messages}
+	stdout, stderr := newSink(results), newSink(messages)
 	defer func() {
 		if v := recover(); v != nil {
 			fmt.Fprintf(stderr, panicked, v, debug.Stack())
 			code = exit.Fault
 		}
+		stdout.flush()
+		stderr.flush()
 	}()
 	var c cli
 	exited, exitCode := false, 0

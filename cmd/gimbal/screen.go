@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 
 	"golang.org/x/term"
+
+	"gimbal/internal/plain"
 )
 
 const (
@@ -45,8 +48,7 @@ func (s *screen) width() int { return min(s.size(), mostWidth) }
 
 // say prints lines above the live line, which is drawn again.
 func (s *screen) say(text, live string) {
-	out := s.erased() + text + "\n"
-	io.WriteString(s.w, out+s.drawn(live)) // a terminal that is gone ends no run
+	s.put(s.erased(), text+"\n", s.drawn(live))
 }
 
 // draw draws the live line again, or removes it if the line is empty.
@@ -54,8 +56,32 @@ func (s *screen) draw(line string) {
 	if !s.live || s.wide == s.size() && s.line == clip(line, s.wide-1) {
 		return
 	}
-	out := s.erased()
-	io.WriteString(s.w, out+s.drawn(line))
+	s.put(s.erased(), "", s.drawn(line))
+}
+
+// ours are the colours that paint makes.
+var ours = regexp.MustCompile("\x1b\\[(?:0|3[1-3])m")
+
+// put writes what removes the live line, and text after it: of a control character nothing passes but colours.
+func (s *screen) put(erase string, texts ...string) {
+	out := erase
+	for _, text := range texts {
+		at := 0
+		for _, m := range ours.FindAllStringIndex(text, -1) {
+			if s.colour {
+				out += plain.Text(text[at:m[0]]) + text[m[0]:m[1]]
+				at = m[1]
+			}
+		}
+		out += plain.Text(text[at:])
+	}
+	w := s.w
+	if o, ok := w.(*sink); ok {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		w = control{o}
+	}
+	io.WriteString(w, out) // a terminal that is gone ends no run
 }
 
 // erased removes the live line. A terminal that was made narrower has broken it into rows.

@@ -10,25 +10,48 @@ import (
 	"syscall"
 
 	"golang.org/x/term"
+
+	"gimbal/internal/plain"
 )
 
-// sink is where results or messages go. Writing to it never fails: what could not be written is remembered, and the
-// program says so when it ends. It is safe for concurrent use.
+// sink is where results or messages go. Whatever is written to it is made safe to show, so that no command can forget
+// it; only control passes as it is. Writing never fails: what could not be written is remembered, and the program says
+// so when it ends. It is safe for concurrent use.
 type sink struct {
 	w io.Writer
 
-	mu  sync.Mutex
-	err error // the first
+	mu   sync.Mutex
+	safe *plain.Writer // to control
+	err  error         // the first
+}
+
+func newSink(w io.Writer) *sink {
+	o := &sink{w: w}
+	o.safe = plain.NewWriter(control{o})
+	return o
 }
 
 // Write implements io.Writer.
 func (o *sink) Write(p []byte) (int, error) {
-	if _, err := o.w.Write(p); err != nil {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		if o.err == nil {
-			o.err = err
-		}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.safe.Write(p)
+}
+
+// flush writes what is left of a character.
+func (o *sink) flush() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.safe.Flush()
+}
+
+// control writes to a sink what the screen makes: its lines are drawn in place.
+type control struct{ *sink }
+
+// Write implements io.Writer. Who calls it holds the mutex.
+func (c control) Write(p []byte) (int, error) {
+	if _, err := c.w.Write(p); err != nil && c.err == nil {
+		c.err = err
 	}
 	return len(p), nil
 }

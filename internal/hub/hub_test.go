@@ -238,7 +238,7 @@ func TestCompanions(t *testing.T) {
 	if want := files(t, dir)[tokenizerFile]; !bytes.Equal(got[tokenizerFile], want) {
 		t.Error("tokenizer.json changed")
 	}
-	for _, name := range []string{"config.toml", "state.json", "health.json", "optimizer.safetensors"} {
+	for _, name := range []string{"run.toml", "state.json", "health.json", "optimizer.safetensors"} {
 		if got[name] != nil {
 			t.Errorf("%s belongs to the run and not to the model", name)
 		}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"gimbal/internal/plain"
 )
 
 // Written is a generated text as a person reads it.
@@ -31,16 +33,16 @@ func Page(number int, step int64, about []string, texts []Written, order []int) 
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "# Evaluation %d, step %d\n\n", number, step)
 	for _, line := range about {
-		fmt.Fprintf(&b, "- %s\n", line)
+		fmt.Fprintf(&b, "- %s\n", plain.Escape(line))
 	}
 	b.WriteString("\nThe worst text comes first. Put an x into the box that fits, or run \"gimbal review\".\n")
 	for place, i := range order {
 		w := texts[i]
 		found := strings.Join(w.Reading.Reasons, "; ")
-		fmt.Fprintf(&b, "\n## %d of %d: %s\n\n", place+1, len(order), cmp.Or(found, "nothing found"))
+		fmt.Fprintf(&b, "\n## %d of %d: %s\n\n", place+1, len(order), cmp.Or(plain.Escape(found), "nothing found"))
 		if w.Prompt != "" {
 			fmt.Fprintf(&b, "Prompt:\n\n%s\n\nWhat the model wrote (ended by: %s):\n\n", block(w.Prompt, promptChars),
-				w.Finish)
+				plain.Escape(w.Finish))
 		}
 		b.WriteString(block(w.Text, screenChars) + "\n\n")
 		for _, m := range Marks {
@@ -50,9 +52,10 @@ func Page(number int, step int64, about []string, texts []Written, order []int) 
 	return b.Bytes()
 }
 
-// block makes text a Markdown code block, whatever is in it, and cuts it to a screen.
+// block makes text a Markdown code block, whatever is in it, and cuts it to a screen. Only a newline ends a line of it:
+// Markdown takes a carriage return for one, too.
 func block(text string, chars int) string {
-	runes := []rune(strings.ToValidUTF8(text, "\ufffd"))
+	runes := []rune(plain.Text(strings.ToValidUTF8(text, "\ufffd")))
 	lines := strings.Split(string(runes[:min(chars, len(runes))]), "\n")
 	cut := max(0, len(runes)-chars)
 	if len(lines) > screenLines {

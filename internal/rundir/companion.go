@@ -104,15 +104,15 @@ func (f Facts) checkTokenizer(dir string, c *checkpoint.Checkpoint) error {
 
 const maxCompanion = 1 << 28 // bytes of a file beside the checkpoints that is read whole
 
-// copyOf says where a file of the run is as it was: in the newest checkpoint that has one.
-func copyOf(dir, name string) string {
+// copyOfConfig says where the configuration of a run is as it was: in the newest checkpoint that has one.
+func copyOfConfig(dir string) string {
 	infos, _ := checkpoint.List(durable.OS, CheckpointsOf(dir))
 	i := slices.IndexFunc(infos, func(info checkpoint.Info) bool {
-		_, err := os.Stat(filepath.Join(info.Path, name))
+		_, err := os.Stat(filepath.Join(info.Path, ConfigCopy))
 		return info.Err == nil && err == nil
 	})
 	if i < 0 {
 		return "put a copy back"
 	}
-	return fmt.Sprintf("copy %s over it", filepath.Join(infos[i].Path, name))
+	return fmt.Sprintf("copy %s over it", filepath.Join(infos[i].Path, ConfigCopy))
 }

@@ -47,13 +47,13 @@ func Config(dir string) (*config.Config, error) {
 	if err != nil {
 		err = fmt.Errorf("%w: %s holds no run: %w", ErrResume, dir, err)
 		if exists(CheckpointsOf(dir)) {
-			err = fmt.Errorf("%w: %s", err, copyOf(dir, ConfigFile))
+			err = fmt.Errorf("%w: %s", err, copyOfConfig(dir))
 		}
 		return nil, err
 	}
 	cfg, err := ParseConfig(raw)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w: %s", ErrResume, filepath.Join(dir, ConfigFile), err, copyOf(dir, ConfigFile))
+		return nil, fmt.Errorf("%w: %s: %w: %s", ErrResume, filepath.Join(dir, ConfigFile), err, copyOfConfig(dir))
 	}
 	return cfg, nil
 }

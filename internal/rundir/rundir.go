@@ -38,6 +38,9 @@ const (
 // StateFile is the state of a run in a checkpoint, beside the files of a Hugging Face model.
 const StateFile = "state.json"
 
+// ConfigCopy is the configuration of the run in a checkpoint, under another name: what holds a ConfigFile is a run.
+const ConfigCopy = "run.toml"
+
 // PageName returns the name, below Samples, of the page with the texts of the n-th evaluation.
 func PageName(n int) string { return fmt.Sprintf("eval-%d.md", n) }
 

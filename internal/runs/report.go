@@ -65,10 +65,10 @@ type Kept struct {
 // Write writes report.md.
 func (r *Report) Write(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# %s\n\n%s after step %d of %d in attempt %d, trained on %s.\n\n", r.Run, r.Reason, r.Step, r.Steps,
-		r.Attempt, Plural(r.Tokens, "token"))
+	fmt.Fprintf(&b, "# %s\n\n%s after step %d of %d in attempt %d, trained on %s.\n\n", Escape(r.Run),
+		Escape(r.Reason), r.Step, r.Steps, r.Attempt, Plural(r.Tokens, "token"))
 	if r.Stopped != "" {
-		fmt.Fprintf(&b, "The judge stopped it: %s.\n\n", r.Stopped)
+		fmt.Fprintf(&b, "The judge stopped it: %s.\n\n", Escape(r.Stopped))
 	}
 	b.WriteString("## Result\n\n")
 	if r.Final == nil {
@@ -95,17 +95,17 @@ func (r *Report) Write(w io.Writer) error {
 	r.Human.write(&b)
 	if r.Next != "" {
 		fmt.Fprintf(&b, "\n## Next\n\nResumed, this run would end as it did. Start again with another rate:\n\n    %s\n",
-			r.Next)
+			Escape(r.Next))
 	}
 	fmt.Fprintf(&b, "\n## Plan\n\n```\n%s```\n", r.Plan)
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, EscapeText(b.String())) // what others wrote is in it
 	return err
 }
 
 // list writes a list of Markdown.
 func list[T any](b *strings.Builder, label string, items []T) {
 	for _, item := range items {
-		fmt.Fprintf(b, "- %s%v\n", label, item)
+		fmt.Fprintf(b, "- %s%s\n", label, Escape(fmt.Sprint(item)))
 	}
 }
 
@@ -201,12 +201,12 @@ func Again(dir, from string, lr float64) string {
 func (p *PostMortem) Write(w io.Writer) error {
 	var b strings.Builder
 	g, reason := p.Guard, strings.TrimPrefix(p.Reason, fmt.Sprintf("step %d: ", p.Step))
-	fmt.Fprintf(&b, "# Post-mortem of %s\n\n%s at step %d: %s.\n\n", p.Run, p.Code, p.Step, reason)
+	fmt.Fprintf(&b, "# Post-mortem of %s\n\n%s at step %d: %s.\n\n", Escape(p.Run), p.Code, p.Step, Escape(reason))
 	fmt.Fprintf(&b, "The guard checked %s; rewinds: %d; sequences left out: %d. %s (planned rate %.4g).\n\n## Events\n\n",
 		Plural(g.State.Checked, "step"), g.Rewinds, g.Quarantined, p.factor(), p.Peak)
 	list(&b, "", p.Events)
-	fmt.Fprintf(&b, strings.ReplaceAll(whatToDo, "'", "`"), p.Next)
-	_, err := io.WriteString(w, b.String())
+	fmt.Fprintf(&b, strings.ReplaceAll(whatToDo, "'", "`"), Escape(p.Next))
+	_, err := io.WriteString(w, EscapeText(b.String()))
 	return err
 }
 

@@ -5,7 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"unicode"
-	"unicode/utf8"
+
+	"gimbal/internal/plain"
 )
 
 // Plural writes a number with the thing that it counts.
@@ -45,25 +46,8 @@ func Quote(path string) string {
 	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }
 
-// Escape makes a name from anybody safe to print in a line. Control characters, characters that turn the direction of
-// writing, and bytes that are not UTF-8 become escapes as in Go.
-func Escape(s string) string { return escape(s, "") }
+// Escape makes a name from anybody safe to print in a line; see plain.Escape.
+func Escape(s string) string { return plain.Escape(s) }
 
-// EscapeText is Escape for a text of several lines: newlines and tabs stay.
-func EscapeText(s string) string { return escape(s, "\n\t") }
-
-func escape(s, keep string) string {
-	var b strings.Builder
-	for i, r := range s {
-		switch {
-		case r == utf8.RuneError && !strings.HasPrefix(s[i:], string(utf8.RuneError)): // a byte that is not UTF-8
-			fmt.Fprintf(&b, `\x%02x`, s[i])
-		case !strings.ContainsRune(keep, r) && (unicode.IsControl(r) || r >= 0x2028 && r <= 0x202e ||
-			r >= 0x2066 && r <= 0x2069): // separators of lines, and overrides of direction
-			fmt.Fprintf(&b, `\u%04x`, r)
-		default:
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
-}
+// EscapeText is Escape for a text of several lines; see plain.Text.
+func EscapeText(s string) string { return plain.Text(s) }

@@ -25,25 +25,27 @@ func TestCompanions(t *testing.T) {
 		return func(b []byte) []byte { return b[:keep(len(b))] }
 	}
 	newest := filepath.Join(rundir.Checkpoints, "step-12")
+	conf := filepath.Join(newest, rundir.ConfigCopy)
+	tok := filepath.Join(newest, rundir.TokenizerFile)
 	for name, c := range map[string]struct {
 		file   string
 		change func([]byte) []byte // nil: it is lost
 		want   string
 		mend   string // file to copy over it
 	}{
-		"config cut short": {rundir.ConfigFile, cut(func(n int) int { return n / 3 }), "cut short", newest},
+		"config cut short": {rundir.ConfigFile, cut(func(n int) int { return n / 3 }), "cut short", conf},
 		"config cut at its last line": {rundir.ConfigFile, func(b []byte) []byte {
 			return b[:bytes.LastIndexByte(b[:len(b)-1], '\n')+1]
-		}, "cut short: judge.encoder", newest},
-		"config emptied":    {rundir.ConfigFile, cut(func(int) int { return 0 }), "config.toml: empty: copy", newest},
-		"config lost":       {rundir.ConfigFile, nil, "no such file", newest},
+		}, "cut short: judge.encoder", conf},
+		"config emptied":    {rundir.ConfigFile, cut(func(int) int { return 0 }), "config.toml: empty: copy", conf},
+		"config lost":       {rundir.ConfigFile, nil, "no such file", conf},
 		"log lost":          {rundir.LogFile, nil, "no such file", ""},
 		"log emptied":       {rundir.LogFile, cut(func(int) int { return 0 }), "it has 0 bytes, but", ""},
 		"log truncated":     {rundir.LogFile, cut(func(n int) int { return n / 2 }), "bytes, but", ""},
 		"log line removed":  {rundir.LogFile, func(b []byte) []byte { return b[bytes.IndexByte(b, '\n')+1:] }, "log.jsonl", ""},
 		"log digit altered": {rundir.LogFile, func(b []byte) []byte { return bytes.Replace(b, []byte(`"loss":`), []byte(`"loss":1`), 1) }, "are not those", ""},
-		"tokenizer changed": {rundir.TokenizerFile, func(b []byte) []byte { return append(b, '\n') }, "not the tokenizer", newest},
-		"tokenizer lost":    {rundir.TokenizerFile, nil, "no such file", newest},
+		"tokenizer changed": {rundir.TokenizerFile, func(b []byte) []byte { return append(b, '\n') }, "not the tokenizer", tok},
+		"tokenizer lost":    {rundir.TokenizerFile, nil, "no such file", tok},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "run")
@@ -69,7 +71,7 @@ func TestCompanions(t *testing.T) {
 					!strings.Contains(err.Error(), filepath.Base(at)) {
 					t.Errorf("%s: %v, want %q", what, err, c.want)
 				}
-				if c.mend != "" && !strings.Contains(err.Error(), "copy "+filepath.Join(dir, c.mend, c.file)+" over it") {
+				if c.mend != "" && !strings.Contains(err.Error(), "copy "+filepath.Join(dir, c.mend)+" over it") {
 					t.Errorf("%s does not say what to do: %v", what, err)
 				}
 			}
@@ -92,7 +94,7 @@ func TestCompanions(t *testing.T) {
 					t.Errorf("runs: %q", r.Detail)
 				}
 			}
-			from := filepath.Join(dir, c.mend, c.file)
+			from := filepath.Join(dir, c.mend)
 			if c.mend != "" {
 				if raw, err = os.ReadFile(from); err != nil {
 					t.Fatal(err)

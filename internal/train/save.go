@@ -101,7 +101,7 @@ func (t *run) snapshot() (*checkpoint.Snapshot, error) {
 	if files[rundir.StateFile], err = json.MarshalIndent(&t.state, "", "  "); err != nil {
 		return nil, fmt.Errorf("write %s: %w", rundir.StateFile, err)
 	}
-	files[rundir.ConfigFile] = t.plan.Config.TOML()
+	files[rundir.ConfigCopy] = t.plan.Config.TOML()
 	if files[checkpoint.HealthFile], err = t.state.certificate().Encode(); err != nil {
 		return nil, err
 	}
