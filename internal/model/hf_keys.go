@@ -10,7 +10,7 @@ import (
 // inert are keys that do not change what the model computes: names and versions; how it is trained, sampled, stored or
 // returned; heads for other tasks.
 var inert = strings.Fields(`
-	_name_or_path _commit_hash _attn_implementation _attn_implementation_autoset attn_implementation
+	_name_or_path _model_name_or_path _commit_hash _attn_implementation _attn_implementation_autoset attn_implementation
 	_flash_attn_2_enabled use_flash_attn use_flash_attention transformers_version transformers.js_config
 	unsloth_version unsloth_fixed model_name description license language tags
 	dtype torch_dtype use_cache initializer_range initializer_factor rescale_every gradient_checkpointing
