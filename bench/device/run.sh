@@ -23,7 +23,7 @@ case $device in */*) plugin="--plugin $device" ;; esac
 slow=${SLOW:-1}
 limit=$((470 * slow))
 began=$SECONDS
-PATH=$bin:$PATH
+PATH=$bin:$(dirname "$(command -v "$python")"):$PATH
 export XDG_CACHE_HOME=$out/cache GIMBAL_DEVICE=$bin/gimbal-device
 
 # section NAME SECONDS COMMAND…: its output is OUT/NAME.json, what it says OUT/NAME.txt, and how it ended sections.tsv.
@@ -89,7 +89,7 @@ survive() {
   fi
 }
 export -f machine planted survive
-export out root device trained bin
+export out root device trained bin python
 
 mode=bf16 steps=20 trained=90 rows=16 context=1024 m124=gpt2-124m m350=gpt2-350m m10=char-10m c10=256 r10=64
 small=(--set model.preset=micro --set train.batch_tokens=8192 --set tokenizer.vocab_size=2048 --set checkpoint.every=30
