@@ -61,6 +61,29 @@ func TestLostDevice(t *testing.T) {
 	}
 }
 
+// A device that is lost while it is opened again counts, and is opened once more.
+func TestLostWhileOpened(t *testing.T) {
+	settings := []string{"train.steps=60", "eval.every=20", "checkpoint.every=10"}
+	constant := func(int64, int64) float64 { return 1 }
+	whole, err := script(t, &scripted{loss: smooth, norm: constant}, settings...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &scripted{loss: smooth, norm: constant, losses: []int{200, 201, 202}}
+	dir, err := script(t, o, settings...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameRun(t, whole, dir, 60)
+	o = &scripted{loss: smooth, norm: constant, losses: []int{200, 201, 202, 203}}
+	if dir, err = script(t, o, settings...); !errors.Is(err, device.ErrLost) || !strings.Contains(err.Error(), "4 times") {
+		t.Errorf("error %v", err)
+	}
+	if events := lossEvents(t, dir); len(events) != 1 || events[0].Action != "end" {
+		t.Errorf("events %+v", events)
+	}
+}
+
 // A device that is lost again and again ends the run, with an exit code of its own, and the run can be resumed.
 func TestLostTooOften(t *testing.T) {
 	o := &scripted{loss: smooth}
