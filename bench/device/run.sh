@@ -4,9 +4,10 @@
 #   CGO_ENABLED=0 go build -o bench/device/bin/ ./cmd/gimbal ./cmd/gimbal-device      # where Go is
 #   bench/device/run.sh OUT [1|2]                                                     # where the card is
 #
-# Part 1 has the 124M model, part 2 the 350M one, a lost device, a kill and the 10.7M model. Plugin, CUDA libraries and PyTorch are those of $PYTHON, whose folder
-# comes first in PATH. Sections stand in the order of their worth, each with a limit of time, and everything is written
-# out when it ends: OUT/device.json, OUT/device.md. What there was no time for is named there.
+# Part 1 has the 124M model, part 2 the 350M one, a lost device, a kill and the 10.7M model. Plugin, CUDA libraries and
+# PyTorch are those of $PYTHON, whose folder comes first in PATH. Sections stand in the order of their worth, each with a
+# limit of time, and everything is written out when it ends: OUT/device.json, OUT/device.md. What there was no time for
+# is named there.
 #
 # DEVICE is cuda, or the path of a plugin. SHORT=1 is a rehearsal on small models, for a plugin of the CPU, and SLOW=4
 # gives every section four times its limit.
@@ -26,7 +27,7 @@ began=$SECONDS
 PATH=$bin:$(dirname "$(command -v "$python")"):$PATH
 export XDG_CACHE_HOME=$out/cache GIMBAL_DEVICE=$bin/gimbal-device
 
-# section NAME SECONDS COMMAND…: its output is OUT/NAME.json, what it says OUT/NAME.txt, and how it ended sections.tsv.
+# section NAME SECONDS COMMAND…: its output is OUT/NAME.json, what it says OUT/NAME.txt; sections.tsv has how it ended.
 section() {
   local name=$1 most=$(($2 * slow)) left=$((limit - SECONDS + began)) start=$SECONDS code=0
   shift 2
@@ -79,7 +80,9 @@ survive() {
   fi
   gimbal train --data "$root/docs" --device "$device" --out "$out/$name" --steps "$trained" "${small[@]}" --json &
   pid=$!
-  while kill -0 "$pid" 2>/dev/null && ! grep -qs "\"step\":$((trained * 2 / 3))," "$out/$name/log.jsonl"; do sleep 0.05; done
+  while kill -0 "$pid" 2>/dev/null && ! grep -qs "\"step\":$((trained * 2 / 3))," "$out/$name/log.jsonl"; do
+    sleep 0.05
+  done
   if [ "$name" = lost ]; then
     kill -KILL $(cat /proc/"$pid"/task/*/children) # gimbal-device, its only child
     wait "$pid"
