@@ -70,7 +70,8 @@ def table(title, rows):
                 share = same["tflops"] * same["seconds_per_step"] / r["seconds_per_step"] / statistics.median(peaks)
         memory = r.get("predicted_memory_bytes") or r.get("peak_memory_bytes") or 0
         text.append(f"| {n} | {r['model']}, {r['mode']} | {r['tokens']} | {r['tokens_per_second']:,.0f} | "
-                    f"{1e3 * r['seconds_per_step']:.1f} | {100 * share if share else 0:.1f} % | {memory / 1e9:.2f} | {r.get('compile_seconds', 0):.1f} |")
+                    f"{1e3 * r['seconds_per_step']:.1f} | {100 * share if share else 0:.1f} % | {memory / 1e9:.2f} | "
+                    f"{r.get('compile_seconds', 0):.1f} |")
     for size in ("124m", "350m", "10m"):
         speed = {who: [data[n]["tokens_per_second"] for n in names if n.startswith(f"{size}-{who}")]
                  for who in ("ours", "torch")}
