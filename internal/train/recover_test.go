@@ -29,6 +29,16 @@ func lossEvents(t *testing.T, dir string) (events []runlog.Event) {
 	return events
 }
 
+// plugin returns the plugin that PJRT_PLUGIN names.
+func plugin(t *testing.T) string {
+	t.Helper()
+	list := filepath.SplitList(os.Getenv("PJRT_PLUGIN"))
+	if len(list) == 0 || os.Getenv("GIMBAL_DEVICE") == "" {
+		t.Skip("PJRT_PLUGIN names no plugin, or GIMBAL_DEVICE no gimbal-device")
+	}
+	return list[0]
+}
+
 // A device may be lost in any call of the engine: the run goes on, and becomes the one that it would have been.
 func TestLostDevice(t *testing.T) {
 	settings := []string{"train.steps=60", "eval.every=20", "checkpoint.every=10"}
