@@ -7,6 +7,10 @@ import (
 	"gimbal/internal/model"
 )
 
+// rate is one at which steps do not enlarge the rounding of those before. At 1e-2 the losses of AdamW on these labels,
+// which are random, move apart a hundredfold between steps 37 and 41: CPU from device as well as two devices from one.
+const rate = 2e-3
+
 // Several devices make the run of one: the losses of ten steps are nearly the same, those of fifty are close, and the
 // same bits come again.
 func TestDevices(t *testing.T) {
@@ -25,7 +29,7 @@ func TestDevices(t *testing.T) {
 			var losses []float64
 			for again := range 2 {
 				e := open(t, on(t, devices), s)
-				got := train(t, e, 1, last)
+				got := trainAt(t, e, 1, last, rate)
 				if again == 1 && !slices.Equal(got, losses) {
 					t.Errorf("%d devices: other losses the second time: %v, and first %v", devices, got, losses)
 				}

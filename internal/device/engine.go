@@ -63,7 +63,8 @@ func (o *opener) Open(s engine.Spec) (engine.Engine, error) {
 // engine is an engine that has nothing on the devices yet.
 func (o *opener) engine(s engine.Spec, attention string) *deviceEngine {
 	e := &deviceEngine{opener: o, spec: s, programs: map[programKey]*Executable{}}
-	e.info = engine.Info{Arch: s.Arch, Mode: s.Mode, Numerics: o.numerics(s.Mode), Tensors: engine.Tensors(s.Arch)}
+	e.info = engine.Info{Arch: s.Arch, Mode: s.Mode, Numerics: o.numerics(s.Mode) + " attention " + attention,
+		Tensors: engine.Tensors(s.Arch)}
 	count, length := o.rowsOf(s)
 	e.pass = graph.Pass{Arch: s.Arch, Rows: count, Length: length, Mode: s.Mode, Checkpointing: s.Checkpointing,
 		Attention: attention, Devices: o.options.Devices}

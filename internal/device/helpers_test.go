@@ -144,9 +144,15 @@ func commit(t testing.TB, e engine.Engine, u engine.Update) {
 // train makes steps from first to last and returns their losses.
 func train(t testing.TB, e engine.Engine, first, last int64) (losses []float64) {
 	t.Helper()
+	return trainAt(t, e, first, last, 1e-2)
+}
+
+// trainAt is train at a rate.
+func trainAt(t testing.TB, e engine.Engine, first, last int64, lr float64) (losses []float64) {
+	t.Helper()
 	for step := first; step <= last; step++ {
 		r := propose(t, e, step, 0)
-		commit(t, e, engine.Update{Step: step, LR: r.LR, Scale: r.ClipScale})
+		commit(t, e, engine.Update{Step: step, LR: lr, Scale: r.ClipScale})
 		losses = append(losses, r.Loss)
 	}
 	return losses

@@ -60,7 +60,8 @@ func (o *opener) attentionOf(ctx context.Context, s engine.Spec) (attention stri
 	switch {
 	case o.options.Attention != "":
 		kinds = []string{o.options.Attention}
-	case o.session.Plugin().Platform == "cuda" && s.Mode == model.ModeBF16:
+	case o.session.Plugin().Platform == "cuda" && s.Mode == model.ModeBF16 && s.Arch.HeadSize%8 == 0 &&
+		s.Arch.HeadSize <= 128: // what the library takes
 		kinds = []string{graph.CuDNN, graph.Blocks}
 	case length > shortRows:
 		kinds = []string{graph.Blocks}

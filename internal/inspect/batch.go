@@ -23,6 +23,41 @@ type Batch struct {
 	Step   int64
 }
 
+// freeBeside is the memory that is free beside an engine; 0: unknown. That of devices is known as a whole.
+func freeBeside(o engine.Opener, spec engine.Spec) int64 {
+	hw := o.Hardware()
+	if hw.Device == "" || hw.Free == 0 {
+		return memory.Free()
+	}
+	m := o.Estimate(spec)
+	return max(1, hw.Free-m.Model-m.Slots)
+}
+
+// again runs the batch on another engine that has the same weights.
+func (b Batch) again(ctx context.Context, o engine.Opener, spec engine.Spec) (r engine.Report, err error) {
+	weights, err := b.Engine.Get()
+	if err != nil {
+		return r, err
+	}
+	e, err := o.Open(spec)
+	if err != nil {
+		return r, err
+	}
+	defer debug.FreeOSMemory()
+	defer e.Close()
+	if err := e.Set(safetensors.Memory(weights.Params), nil); err != nil {
+		return r, err
+	}
+	for _, m := range b.Passes {
+		in := engine.MicroInput(m)
+		in.Scale = engine.Scale(b.Batch)
+		if _, err := e.Pass(ctx, in, engine.Gradient); err != nil {
+			return r, err
+		}
+	}
+	return b.ask(ctx, e)
+}
+
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // FirstBad names the first place that is not finite, or absurdly large, and the sequences that may have caused it.
@@ -101,41 +136,21 @@ type Opinion struct {
 }
 
 // InFullPrecision runs the batch on another engine in full precision, to tell bad data from lost precision. It needs
-// the memory of a second model. If that is missing, only Text is set.
+// the memory of a second model. If that is missing, or anything else, only Text is set.
 func (b Batch) InFullPrecision(ctx context.Context, o engine.Opener, spec engine.Spec) (op Opinion, err error) {
 	if b.Engine.Info().Mode == "fp32" {
 		return op, nil
 	}
+	free := freeBeside(o, spec)
 	spec.Mode, spec.Checkpointing = "fp32", "block"
-	if free := memory.Free(); free > 0 && float64(o.Estimate(spec).Model) > plan.MemoryShare*float64(free) {
+	if free > 0 && float64(o.Estimate(spec).Model) > plan.MemoryShare*float64(free) {
 		op.Text = "not tried in full precision: not enough memory"
 		return op, nil
 	}
-	weights, err := b.Engine.Get()
+	r, err := b.again(ctx, o, spec)
 	if err != nil {
 		op.Text = fmt.Sprintf("not tried in full precision: %v", err)
-		return op, nil
-	}
-	full, err := o.Open(spec)
-	if err != nil {
-		op.Text = fmt.Sprintf("not tried in full precision: %v", err)
-		return op, nil
-	}
-	defer debug.FreeOSMemory()
-	defer full.Close()
-	if err := full.Set(safetensors.Memory(weights.Params), nil); err != nil {
-		return op, err
-	}
-	for _, m := range b.Passes {
-		in := engine.MicroInput(m)
-		in.Scale = engine.Scale(b.Batch)
-		if _, err := full.Pass(ctx, in, engine.Gradient); err != nil {
-			return op, err
-		}
-	}
-	r, err := b.ask(ctx, full)
-	if err != nil {
-		return op, err
+		return op, ctx.Err()
 	}
 	op = Opinion{Asked: true, Loss: r.Loss, GradNorm: r.GradNorm}
 	if finite(r.Loss) && finite(r.GradNorm) {

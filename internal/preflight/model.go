@@ -33,8 +33,11 @@ var noRight = found(resultSkipped, "no sequence has two tokens, so no token come
 // checkKernel lets the engine compare its multiplies with plain Go.
 func (c *checker) checkKernel(context.Context) finding {
 	if difference := c.Opener.SelfTest(c.Plan.Spec); difference != "" {
-		return found(resultError, "%s", difference).
-			do("this CPU or its kernel computes wrongly: choose another tier with GIMBAL_KERNEL, and " + adviceReport)
+		advice := "this CPU or its kernel computes wrongly: choose another tier with GIMBAL_KERNEL, and "
+		if c.Plan.Hardware.Device != "" {
+			advice = "this device or its plugin computes wrongly: choose another with --device, and "
+		}
+		return found(resultError, "%s", difference).do(advice + adviceReport)
 	}
 	hardware := c.Plan.Hardware
 	if hardware.Warning != "" {
