@@ -58,8 +58,8 @@ def table(title, rows):
     names = [n for n, *_ in sections if n in rows and n in data]
     if not names:
         return
-    text.extend([f"## {title}", "", "| section | model | tokens a step | tokens/s | ms a step | share of peak | memory, GB | "
-                 "ready after, s |", "|---|---|---|---|---|---|---|---|"])
+    text.extend([f"## {title}", "", "| section | model | tokens a step | tokens/s | ms a step | share of peak | "
+                 "memory, GB | ready after, s |", "|---|---|---|---|---|---|---|---|"])
     peaks = [data[n]["peak_tflops"] for n in names if data[n].get("peak_tflops")]
     for n in names:
         r = data[n]
@@ -69,8 +69,9 @@ def table(title, rows):
             if same and same["tokens"] == r["tokens"]:
                 share = same["tflops"] * same["seconds_per_step"] / r["seconds_per_step"] / statistics.median(peaks)
         memory = r.get("predicted_memory_bytes") or r.get("peak_memory_bytes") or 0
-        text.append(f"| {n} | {r['model']}, {r['mode']} | {r['tokens']} | {r['tokens_per_second']:,.0f} | {1e3 * r['seconds_per_step']:.1f} | "
-                    f"{100 * share if share else 0:.1f} % | {memory / 1e9:.2f} | {r.get('compile_seconds', 0):.1f} |")
+        text.append(f"| {n} | {r['model']}, {r['mode']} | {r['tokens']} | {r['tokens_per_second']:,.0f} | "
+                    f"{1e3 * r['seconds_per_step']:.1f} | {100 * share if share else 0:.1f} % | {memory / 1e9:.2f} | "
+                    f"{r.get('compile_seconds', 0):.1f} |")
     for size in ("124m", "350m", "10m"):
         speed = {who: [data[n]["tokens_per_second"] for n in names if n.startswith(f"{size}-{who}")]
                  for who in ("ours", "torch")}
@@ -90,7 +91,8 @@ for size in ("124m", "350m"):
         data[f"{size}-same-bits"] = bits[0] == bits[1]
         text += [f"{size}: two processes came to {'the same' if bits[0] == bits[1] else 'DIFFERENT'} bits.", ""]
 if check := data.get("parity"):
-    text += ["## Beside the CPU engine", "", "| family | mode | loss | gradient | update | |", "|---|---|---|---|---|---|"]
+    text += ["## Beside the CPU engine", "", "| family | mode | loss | gradient | update | |",
+             "|---|---|---|---|---|---|"]
     text += [f"| {p['shape']} | {p['mode']} | {p['loss']:.1e} | {p['gradient']:.1e} | {p['update']:.1e} | "
              f"{'ok' if p['ok'] else 'TOO FAR: ' + p['tensor']} |" for p in check["parity"]]
     text += [""] + [f"- {n}" for n in (check["notes"] or []) + (check["multiplies"] or [])] + [""]

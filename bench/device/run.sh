@@ -4,9 +4,10 @@
 #   CGO_ENABLED=0 go build -o bench/device/bin/ ./cmd/gimbal ./cmd/gimbal-device      # where Go is
 #   bench/device/run.sh OUT [1|2]                                                     # where the card is
 #
-# Part 1 has the 124M model, part 2 the 350M one. Plugin, CUDA libraries and PyTorch are those of $PYTHON, whose folder
-# comes first in PATH. Sections stand in the order of their worth, each with a limit of time, and everything is written
-# out when it ends: OUT/device.json, OUT/device.md. What there was no time for is named there.
+# Part 1 has the 124M model, part 2 the 350M one, a lost device, a kill and the 10.7M model. Plugin, CUDA libraries and
+# PyTorch are those of $PYTHON, whose folder comes first in PATH. Sections stand in the order of their worth, each with a
+# limit of time, and everything is written out when it ends: OUT/device.json, OUT/device.md. What there was no time for
+# is named there.
 #
 # DEVICE is cuda, or the path of a plugin. SHORT=1 is a rehearsal on small models, for a plugin of the CPU, and SLOW=4
 # gives every section four times its limit.
@@ -26,7 +27,7 @@ began=$SECONDS
 PATH=$bin:$(dirname "$(command -v "$python")"):$PATH
 export XDG_CACHE_HOME=$out/cache GIMBAL_DEVICE=$bin/gimbal-device
 
-# section NAME SECONDS COMMAND…: its output is OUT/NAME.json, what it says OUT/NAME.txt, and how it ended sections.tsv.
+# section NAME SECONDS COMMAND…: its output is OUT/NAME.json, what it says OUT/NAME.txt; sections.tsv has how it ended.
 section() {
   local name=$1 most=$(($2 * slow)) left=$((limit - SECONDS + began)) start=$SECONDS code=0
   shift 2
@@ -56,8 +57,9 @@ theirs() { # NAME SECONDS MODEL ROWS CONTEXT
 
 machine() {
   nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm,power.limit --format=csv 2>&1 || true
-  "$python" -c 'import torch; print("torch", torch.__version__, torch.version.cuda)' 2>&1 | tail -1
-  "$python" -m pip list 2>/dev/null | grep -iE '^(jax|nvidia|torch|triton)' || true
+  "$python" -c 'import importlib.metadata as m
+for d in m.distributions():
+    if d.name.lower().startswith(("jax", "nvidia", "torch", "triton")): print(d.name, d.version)' || true
   gimbal version | head -1
 } >&2
 
@@ -78,7 +80,9 @@ survive() {
   fi
   gimbal train --data "$root/docs" --device "$device" --out "$out/$name" --steps "$trained" "${small[@]}" --json &
   pid=$!
-  while kill -0 "$pid" 2>/dev/null && ! grep -qs "\"step\":$((trained * 2 / 3))," "$out/$name/log.jsonl"; do sleep 0.05; done
+  while kill -0 "$pid" 2>/dev/null && ! grep -qs "\"step\":$((trained * 2 / 3))," "$out/$name/log.jsonl"; do
+    sleep 0.05
+  done
   if [ "$name" = lost ]; then
     kill -KILL $(cat /proc/"$pid"/task/*/children) # gimbal-device, its only child
     wait "$pid"
@@ -114,19 +118,19 @@ if [ "$part" = 1 ]; then
   theirs 124m-torch-2 90 "$m124" "$rows" "$context"
   section parity 150 gimbal device check --json --device "$device"
   section planted 90 bash -c 'within planted'
-  section whole 60 bash -c 'within survive whole'
-  section lost 60 bash -c 'within survive lost'
-  section resumed 60 bash -c 'within survive resumed'
   for kind in plain blocks; do ours "124m-$kind" 60 "$m124" "$rows" "$context" --attention $kind; done
+  for n in 4 8; do # times as many rows, until they do not fit
+    ours "124m-rows-$((n * rows))" 90 "$m124" $((n * rows)) "$context" || break
+  done
 else
   ours 350m-ours-1 180 "$m350" "$rows" "$context"
   theirs 350m-torch-1 150 "$m350" "$rows" "$context"
   ours 350m-ours-2 60 "$m350" "$rows" "$context"
   theirs 350m-torch-2 90 "$m350" "$rows" "$context"
+  section whole 90 bash -c 'within survive whole'
+  section lost 60 bash -c 'within survive lost'
+  section resumed 60 bash -c 'within survive resumed'
+  ours 10m-ours 60 "$m10" "$r10" "$c10" && theirs 10m-torch 60 "$m10" "$r10" "$c10"
+  ours 124m-block 60 "$m124" "$rows" "$context" --checkpointing block
 fi
-ours 10m-ours 60 "$m10" "$r10" "$c10" && theirs 10m-torch 60 "$m10" "$r10" "$c10"
-for n in 4 8; do # times as many rows, until they do not fit
-  ours "124m-rows-$((n * rows))" 90 "$m124" $((n * rows)) "$context" || break
-done
-ours 124m-block 60 "$m124" "$rows" "$context" --checkpointing block
 cat "$out/device.md"

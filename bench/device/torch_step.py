@@ -1,4 +1,5 @@
-"""Times training steps of a GPT-2 in compiled PyTorch, as `gimbal bench train --json` does: same shapes, random tokens.
+"""Times training steps of a GPT-2 in compiled PyTorch, as `gimbal bench train --json` does: same shapes, random
+tokens.
 
 bf16 autocast, scaled_dot_product_attention, fused AdamW, gradients clipped at 1. Prints one JSON object.
 """

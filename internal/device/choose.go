@@ -126,7 +126,7 @@ func openNamed(ctx context.Context, n config.Numeric, target string) (Session, E
 	}
 	o.Plugin = path
 	flags := os.Getenv("XLA_FLAGS")
-	if kind := o.kind(); kind == "cuda" || kind == "rocm" {
+	if kind := cmp.Or(o.Kind, KindOf(o.Plugin)); kind == "cuda" || kind == "rocm" {
 		o.Env = append(o.Env, "XLA_FLAGS="+sameBits)
 		flags = strings.TrimSpace(sameBits + " " + flags)
 	}

@@ -1,3 +1,5 @@
+//go:build linux
+
 package train
 
 import (
@@ -12,16 +14,6 @@ import (
 	"gimbal/internal/config"
 	"gimbal/internal/runlog"
 )
-
-// plugin returns the plugin that PJRT_PLUGIN names.
-func plugin(t *testing.T) string {
-	t.Helper()
-	list := filepath.SplitList(os.Getenv("PJRT_PLUGIN"))
-	if len(list) == 0 || os.Getenv("GIMBAL_DEVICE") == "" {
-		t.Skip("PJRT_PLUGIN names no plugin, or GIMBAL_DEVICE no gimbal-device")
-	}
-	return list[0]
-}
 
 // children are the processes that this one has started and that have a name.
 func children(name string) (list []int) {

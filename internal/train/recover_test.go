@@ -29,6 +29,16 @@ func lossEvents(t *testing.T, dir string) (events []runlog.Event) {
 	return events
 }
 
+// plugin returns the plugin that PJRT_PLUGIN names.
+func plugin(t *testing.T) string {
+	t.Helper()
+	list := filepath.SplitList(os.Getenv("PJRT_PLUGIN"))
+	if len(list) == 0 || os.Getenv("GIMBAL_DEVICE") == "" {
+		t.Skip("PJRT_PLUGIN names no plugin, or GIMBAL_DEVICE no gimbal-device")
+	}
+	return list[0]
+}
+
 // A device may be lost in any call of the engine: the run goes on, and becomes the one that it would have been.
 func TestLostDevice(t *testing.T) {
 	settings := []string{"train.steps=60", "eval.every=20", "checkpoint.every=10"}
@@ -58,6 +68,29 @@ func TestLostDevice(t *testing.T) {
 		if n := len(runlog.All[runlog.Resume](readLog(t, dir))); n != len(events) {
 			t.Errorf("call %d: %d resumes after %d losses", at, n, len(events))
 		}
+	}
+}
+
+// A device that is lost while it is opened again counts, and is opened once more.
+func TestLostWhileOpened(t *testing.T) {
+	settings := []string{"train.steps=60", "eval.every=20", "checkpoint.every=10"}
+	constant := func(int64, int64) float64 { return 1 }
+	whole, err := script(t, &scripted{loss: smooth, norm: constant}, settings...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &scripted{loss: smooth, norm: constant, losses: []int{200, 201, 202}}
+	dir, err := script(t, o, settings...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameRun(t, whole, dir, 60)
+	o = &scripted{loss: smooth, norm: constant, losses: []int{200, 201, 202, 203}}
+	if dir, err = script(t, o, settings...); !errors.Is(err, device.ErrLost) || !strings.Contains(err.Error(), "4 times") {
+		t.Errorf("error %v", err)
+	}
+	if events := lossEvents(t, dir); len(events) != 1 || events[0].Action != "end" {
+		t.Errorf("events %+v", events)
 	}
 }
 
