@@ -14,7 +14,8 @@ import (
 func TestParts(t *testing.T) {
 	r := testseed.Rand(t)
 	parts := []string{"a", "caf", "e", "\u0301", "\u0323", "\u0315", "\u1100", "\u1161", "\u11a8", "\u00e9",
-		"a\u0344", "中", " ", "\n", "\xcc", "\x81", "\xff", "😀", "\uff76", "\uff9e", "ﬁ", "²", "\ufdfa", "İ", "SS", "-->", "--"}
+		"a\u0344", "中", " ", "\n", "\xcc", "\x81", "\xff", "😀", "\uff76", "\uff9e", "ﬁ", "²", "\ufdfa", "İ",
+		"SS", "-->", "--"}
 	for name, f := range map[string]struct {
 		form, library Form
 	}{
@@ -62,7 +63,8 @@ func TestSimple(t *testing.T) {
 		form       Form
 		text, want string
 	}{
-		{Lowercase, "ÄßẞΣİ\u1c89\ua7cb\ua7dc\U00010d50\U00016ea0", "äßßσi\u0307\u1c8a\u0264\u019b\U00010d70\U00016ebb"},
+		{Lowercase, "ÄßẞΣİ\u1c89\ua7cb\ua7dc\U00010d50\U00016ea0",
+			"äßßσi\u0307\u1c8a\u0264\u019b\U00010d70\U00016ebb"},
 		{StripAccents, "e\u0301\u1cf2\u07fd\u0898x", "e\u07fd\u0898x"},
 		{NFKC, "ﬁ²\u32ff\U0001fbf0\uff76\uff9e", "fi2\u32ff\U0001fbf0ガ"},
 		{NFD, "é\U00011938", "e\u0301\U00011938"},

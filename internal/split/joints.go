@@ -10,7 +10,7 @@ import (
 // them. Merges never cross such a place, so that text which a tokenizer merges as a whole can be cut there.
 type Joints struct {
 	near  [nearCodes * nearCodes]bool // pairs of near characters
-	far   []uint64                    // a bit for the hash of each other pair; two pairs may share it, which only cuts less
+	far   []uint64                    // a bit for the hash of each other pair: pairs that share one only cut less
 	loose func(r rune) bool           // nil: never
 	words bool
 }

@@ -69,8 +69,8 @@ func inClass(name string, r rune) bool {
 		return c == mark
 	case "N":
 		return c == number
-	case "Lm", "Lo":
-		return c == caseless && unicode.In(r, unicode.Lm, unicode.Lo) == false && name == "Lo"
+	case "Lo": // and Lm, which is always beside it
+		return c == caseless && !unicode.In(r, unicode.Lm)
 	}
 	return false
 }

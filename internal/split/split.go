@@ -129,7 +129,8 @@ func (c *Cutter) Next() (rest []byte, n int) {
 // At returns where the next piece begins.
 func (c *Cutter) At() int { return c.at }
 
-// First returns the length of the first piece of b, which is not empty, as if b ended after limit bytes. s has one part.
+// First returns the length of the first piece of b, which is not empty, as if b ended after limit bytes. s has one
+// part.
 func (s *Split) First(b []byte, limit int) int {
 	if s.digits > 0 {
 		if n := nextASCII(b, s.digits); n > 0 {

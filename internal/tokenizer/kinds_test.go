@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"os"
@@ -44,11 +45,13 @@ func (k kinds) file(t testing.TB, one kind) []byte {
 	file, model := maps.Clone(one.File), maps.Clone(k.Models[one.Model])
 	maps.Copy(model, one.Set)
 	file["model"] = model
-	data, err := json.Marshal(file)
-	if err != nil {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(file); err != nil {
 		t.Fatal(err)
 	}
-	return data
+	return b.Bytes()
 }
 
 // TestKinds compares the ids of each kind with those of the library, for plain texts, for prompts, and for texts that
@@ -132,4 +135,45 @@ func FuzzKinds(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestKindsRefused: files of SentencePiece that cannot be read are refused by what is in the way.
+func TestKindsRefused(t *testing.T) {
+	all := readKinds(t)
+	for _, c := range []struct{ kind, old, new, want string }{
+		{"llama 2", `"<0x41>":`, `"<0x4z>":`, "byte_fallback = \"true without <0x41>\""},
+		{"llama 2", `"merges":[`, `"merges":[["<0x41>","a"],`, "merges[0]"},
+		{"llama 2", `{"type":"ByteFallback"},`, ``, "no ByteFallback"},
+		{"llama 2", `{"type":"Fuse"},`, ``, "Strip before Fuse"},
+		{"llama 2", `"start":1`, `"start":2`, "start = 2"},
+		{"llama 2", `"ignore_merges":false`, `"ignore_merges":true`, "ignore_merges = true"},
+		{"gemma", `"normalizer":{"content":"▁","pattern":{"String":" "},"type":"Replace"}`, `"normalizer":null`,
+			"pre_tokenizer.pattern.String"},
+		{"mistral", `"prepend_scheme":"first"`, `"prepend_scheme":"last"`, "prepend_scheme = \"last\""},
+		{"mistral", `"replacement":"▁"`, `"replacement":"_"`, "replacement = \"_\""},
+		{"unigram", `"split":true,"type":"Metaspace"},"truncation"`, `"split":false,"type":"Metaspace"},"truncation"`, "Unigram without"},
+		{"unigram", `["aa",-4.5]`, `["aa",-4.5],["aa",-4]`, "not a new token"},
+		{"unigram", `["aa",-4.5]`, `["aa","-4.5"]`, "not a new token"},
+		{"unigram", `"unk_id":0`, `"unk_id":null`, "not a token id"},
+	} {
+		i := slices.IndexFunc(all.Kinds, func(k kind) bool { return k.Name == c.kind })
+		one := all.Kinds[i]
+		if c.old == `"ignore_merges":false` {
+			one.Set = map[string]any{"ignore_merges": false}
+		}
+		file := string(all.file(t, one))
+		if !strings.Contains(file, c.old) {
+			t.Fatalf("%s lacks %s", c.kind, c.old)
+		}
+		if _, err := Parse([]byte(strings.Replace(file, c.old, c.new, 1))); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s with %s: %v, want %s", c.kind, c.new, err, c.want)
+		}
+	}
+	for _, name := range []string{"unknown", "unknown fused", "unigram"} {
+		i := slices.IndexFunc(all.Kinds, func(k kind) bool { return k.Name == name })
+		tok, err := Parse(all.file(t, all.Kinds[i]))
+		if err != nil || len(tok.Notes()) != 1 || !strings.Contains(tok.Notes()[0], `becomes "<unk>"`) {
+			t.Errorf("%s: told %q, %v", name, tok.Notes(), err)
+		}
+	}
 }

@@ -16,6 +16,8 @@ const (
 	MaxFile    = 64 << 20
 	maxAdded   = 1 << 16 // added tokens
 	maxContent = 1 << 10 // bytes of an added token
+	maxNormal  = 16      // normalizers
+	maxGrowth  = 16      // times that replacing makes a text longer
 )
 
 // ErrFormat marks a tokenizer.json that is broken: not JSON, a key missing or given twice, ids with gaps, merges of
@@ -88,7 +90,7 @@ func ParseAs(data []byte, roles Roles) (*Tokenizer, error) {
 	if len(data) > MaxFile {
 		return nil, broken("%d bytes are more than %d", len(data), MaxFile)
 	}
-	p := &parser{Reader: strictjson.New(data)}
+	p := &parser{Reader: strictjson.New(data), pipeline: pipeline{growth: 1}}
 	p.file()
 	if err := p.End(); err != nil {
 		if syntax, ok := err.(*strictjson.Error); ok {
@@ -130,6 +132,7 @@ type modelPart struct {
 // pipeline is what it says of text on its way to the model and back.
 type pipeline struct {
 	normal, cut   []change // of the normalizer and of the pre_tokenizer
+	growth        int      // by how much normal may make a text longer
 	split         *split.Split
 	byteLevel     bool   // the pre_tokenizer has a ByteLevel
 	words         bool   // it cuts before each space

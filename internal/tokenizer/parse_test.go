@@ -152,6 +152,19 @@ func TestParseRefuses(t *testing.T) {
 		{"nested normalizers", bpe, `"normalizer": null`,
 			`"normalizer": {"type": "Sequence", "normalizers": [{"type": "Sequence", "normalizers": []}]}`,
 			"normalizers[0].type = \"Sequence\"", true},
+		{"growing replacements", bpe, `"normalizer": null`, `"normalizer": {"type": "Sequence", "normalizers": [` +
+			strings.Repeat(`{"type": "Replace", "pattern": {"String": "a"}, "content": "aaa"}, `, 2) +
+			`{"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}]}`, "normalizers[2].content = \"aa\"", true},
+		{"empty replacement", bpe, `"normalizer": null`,
+			`"normalizer": {"type": "Replace", "pattern": {"String": ""}, "content": "a"}`, "pattern.String", true},
+		{"long prefix", bpe, `"normalizer": null`,
+			`"normalizer": {"type": "Prepend", "prepend": "` + strings.Repeat("a", 2000) + `"}`, "normalizer", true},
+		{"many cuts", bpe, `"pretokenizers": [`, `"pretokenizers": [` +
+			strings.Repeat(`{"type": "Digits", "individual_digits": true}, `, 9), "more than 7 parts", true},
+		{"prefix behind a cut", bpe, `"add_prefix_space": false, "trim_offsets": true, "use_regex": false`,
+			`"add_prefix_space": true`, "pretokenizers[1].add_prefix_space", true},
+		{"split behind bytes", bpe, `"pretokenizers": [`, `"pretokenizers": [{"type": "ByteLevel", "add_prefix_space": false}, `,
+			"behind a ByteLevel", true},
 		{"hostile pattern", bpe, `"Regex": "(?i:`, `"Regex": "(a+)+$(?i:`, "(a+)+$", true},
 		{"pattern by string", bpe, `"Regex"`, `"String"`, "String", true},
 		{"behavior", bpe, `"Isolated"`, `"Removed"`, "behavior", true},

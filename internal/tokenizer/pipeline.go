@@ -40,6 +40,10 @@ func (p *parser) normalizer(where string, got object) {
 		p.expect(where, got, object{"type": "Replace", "pattern": object{"String": &old}, "content": &by})
 		if old == "" {
 			p.Fail(unsupported(where+".pattern.String", old))
+			return
+		}
+		if p.growth *= max(1, len(by)/len(old)); p.growth > maxGrowth {
+			p.Fail(unsupported(where+".content", by))
 		}
 		p.noBlanks = p.noBlanks || old == " " && !strings.Contains(by, " ")
 		change.form = normal.Replace(old, by)
@@ -49,6 +53,9 @@ func (p *parser) normalizer(where string, got object) {
 			p.Fail(unsupported(where+".type", name))
 		}
 		p.expect(where, got, object{"type": name})
+	}
+	if len(change.prefix) > maxContent || len(p.normal) == maxNormal {
+		p.Fail(unsupported(where, "too long"))
 	}
 	p.normal = append(p.normal, change)
 }
@@ -60,8 +67,9 @@ func (p *parser) preTokenizer(where string, got object) {
 	}
 	var parts []*split.Split
 	add := func(part *split.Split) {
-		if len(parts) == split.MaxParts {
-			p.Fail(unsupported(where, "more parts"))
+		if len(parts) == split.MaxParts-1 { // the last cuts where no merge goes
+			p.Fail(unsupported(where, fmt.Sprintf("more than %d parts", len(parts))))
+			return
 		}
 		parts = append(parts, part)
 	}

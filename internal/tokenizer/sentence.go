@@ -54,7 +54,7 @@ func (t *Tokenizer) mergeCharacters(p *parser, names []string) error {
 	var loose func(r rune) bool
 	if !p.fallback {
 		t.unk = p.vocab[p.unknown]
-		t.notes = append(t.notes, fmt.Sprintf("tokenizer.json has no tokens for single bytes: a character that is no "+
+		p.notes = append(p.notes, fmt.Sprintf("tokenizer.json has no tokens for single bytes: a character that is no "+
 			"token becomes %s, and its text is lost", quote(p.unknown)))
 		if p.fuse {
 			loose = func(r rune) bool { return t.chars.id(r) < 0 }
