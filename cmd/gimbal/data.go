@@ -253,7 +253,7 @@ func (c *cacheCmd) Run(e *env) error {
 	var kept []data.Cache
 	var freed, total int64
 	for _, cache := range list {
-		if c.Remove != nil && time.Since(cache.Used) >= time.Duration(*c.Remove)*24*time.Hour {
+		if c.Remove != nil && time.Since(cache.Used).Hours() >= 24*float64(*c.Remove) && !cache.Busy() {
 			if err := cache.Remove(); err != nil {
 				return err
 			}

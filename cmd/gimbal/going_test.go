@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -223,6 +224,38 @@ func TestNothingOfOthersActs(t *testing.T) {
 		for face, text := range map[string]string{"results": stdout.String(), "messages": stderr.String()} {
 			if strings.ContainsAny(text, "\x1b\r\u009b\u202e\x07") {
 				t.Errorf("%q, %s: %q", args, face, text)
+			}
+		}
+	}
+}
+
+// Removing caches leaves those that are being made, and a number of days means that many, however large it is.
+func TestRemoveCaches(t *testing.T) {
+	base := t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", base)
+	t.Setenv("HOME", base)
+	whole, made := strings.Repeat("0a", 16), ".tmp-0a0a-1"
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = filepath.Join(dir, "gimbal")
+	for _, name := range []string{whole, made} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		days string
+		want []string
+	}{{"9223372036854775807", []string{whole, made}}, {"106752", []string{whole, made}}, {"0", []string{made}}} {
+		var out, messages bytes.Buffer
+		if code := run([]string{"data", "cache", "--remove", c.days}, nil, &out, &messages); code != 0 {
+			t.Fatalf("%s days: %d, %s", c.days, code, messages.String())
+		}
+		for _, name := range []string{whole, made} {
+			if _, err := os.Stat(filepath.Join(dir, name)); (err == nil) != slices.Contains(c.want, name) {
+				t.Errorf("%s days: %s: %v", c.days, name, err)
 			}
 		}
 	}

@@ -78,6 +78,9 @@ func buildCache(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer,
 	}
 }
 
+// unfinishedAge is how old what is unfinished must be to be taken for what a crash left.
+const unfinishedAge = 24 * time.Hour
+
 // sweep removes what crashed processes left more than a day ago; what is younger may be in use. It ignores errors.
 func sweep(fsys durable.FS, dir string) {
 	entries, err := fsys.ReadDir(dir)
@@ -86,7 +89,7 @@ func sweep(fsys durable.FS, dir string) {
 	}
 	for _, e := range entries {
 		if info, err := e.Info(); err == nil && strings.HasPrefix(e.Name(), durable.TempPrefix) &&
-			time.Since(info.ModTime()) > 24*time.Hour {
+			time.Since(info.ModTime()) > unfinishedAge {
 			_ = fsys.RemoveAll(filepath.Join(dir, e.Name()))
 		}
 	}

@@ -123,5 +123,10 @@ func isCache(name string) bool {
 	return err == nil && len(name) == 32 && name == strings.ToLower(name)
 }
 
+// Busy reports whether a process may be making the cache: it is not finished, and younger than what sweep removes.
+func (c Cache) Busy() bool {
+	return strings.HasPrefix(filepath.Base(c.Dir), durable.TempPrefix) && time.Since(c.Used) < unfinishedAge
+}
+
 // Remove deletes the cache. A process that has it open keeps its mappings, or prevents the deletion, by system.
 func (c Cache) Remove() error { return os.RemoveAll(c.Dir) }

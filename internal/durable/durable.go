@@ -29,7 +29,7 @@ type FS interface {
 	Open(name string) (File, error)
 	// Create opens a new or emptied file for reading and writing.
 	Create(name string) (File, error)
-	// Append opens an existing or new file for reading, and for writing at its end.
+	// Append opens an existing or new file for reading, and for writing at its end. OS refuses a link (ErrLink).
 	Append(name string) (File, error)
 	// Mkdir makes a directory and all its missing parents. It syncs nothing; see the function Mkdir.
 	Mkdir(name string) error
@@ -103,7 +103,11 @@ func (o osFS) Create(name string) (File, error) {
 	return o.open(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
 }
 func (o osFS) Append(name string) (File, error) {
-	return o.open(name, os.O_RDWR|os.O_CREATE|os.O_APPEND)
+	f, err := openOwn(name, os.O_RDWR|os.O_CREATE|os.O_APPEND)
+	if err != nil {
+		return nil, mark(err)
+	}
+	return osFile{f}, nil
 }
 func (osFS) Mkdir(name string) error                    { return mark(os.MkdirAll(name, 0o777)) }
 func (osFS) Rename(from, to string) error               { return mark(rename(from, to)) }

@@ -40,9 +40,10 @@ type FileLock struct{ f *os.File }
 
 // Lock takes the exclusive lock on the file name, creating it, without waiting. It is a lock of the operating system
 // (flock, LockFileEx): it ends with its process, so there are no stale locks. A second Lock in the same process fails
-// like one from another. If the lock is held, the error is a *LockedError. The directory must exist.
+// like one from another. If the lock is held, the error is a *LockedError. The directory must exist. It refuses a link
+// (ErrLink).
 func Lock(name string) (_ *FileLock, err error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o666)
+	f, err := openOwn(name, os.O_RDWR|os.O_CREATE)
 	if err == nil {
 		if err = acquire(f); err == nil {
 			err = writeOwner(f)

@@ -5,6 +5,7 @@ package durable
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"syscall"
 )
@@ -31,3 +32,8 @@ func mapFile(f *os.File, size int) ([]byte, func() error, error) {
 }
 
 func freeSpace(string) (uint64, error) { return 0, errors.ErrUnsupported }
+
+const nonblock = 0
+
+// links does not know more than one name of a file.
+func links(fs.FileInfo) uint64 { return 1 }

@@ -4,7 +4,9 @@ package durable
 
 import (
 	"errors"
+	"io/fs"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -50,4 +52,15 @@ func freeSpace(dir string) (uint64, error) {
 	}
 	// The fields differ in type and sign between systems.
 	return uint64(max(0, int64(st.Bavail))) * uint64(st.Bsize), nil
+}
+
+// nonblock opens a pipe without waiting for its other end.
+const nonblock = unix.O_NONBLOCK
+
+// links is how many names a file has.
+func links(info fs.FileInfo) uint64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return uint64(st.Nlink)
+	}
+	return 1
 }

@@ -2,6 +2,7 @@ package durable
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"unsafe"
 
@@ -70,3 +71,8 @@ func freeSpace(dir string) (uint64, error) {
 	err = windows.GetDiskFreeSpaceEx(d, &n, nil, nil)
 	return n, err
 }
+
+const nonblock = 0
+
+// links does not know more than one name of a file.
+func links(fs.FileInfo) uint64 { return 1 }

@@ -16,10 +16,12 @@ import (
 // TempPrefix begins the name of everything unfinished. Sweep removes what a killed process left under such a name.
 const TempPrefix = ".tmp-"
 
+const tempBytes = 6 // of the random part of a name
+
 // TempName returns a new name for unfinished work in dir: TempPrefix, stem and a random part, so that no two attempts
 // share files.
 func TempName(dir, stem string) string {
-	var b [6]byte
+	var b [tempBytes]byte
 	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead
 	return filepath.Join(dir, TempPrefix+stem+"-"+hex.EncodeToString(b[:]))
 }

@@ -142,6 +142,17 @@ func write(dir string, step int64, files map[string][]byte, name string, weights
 	if err != nil {
 		return err
 	}
+	if err := durable.SweepFree(parent, filepath.Base(dir)); err != nil { // of an export that was killed
+		return err
+	}
+	if err := fsys.Mkdir(tmp); err != nil {
+		return err
+	}
+	held, err := durable.Hold(tmp)
+	if err != nil {
+		return err
+	}
+	defer held.Close()
 	if err := checkpoint.WriteModel(fsys, tmp, step, files, name, weights); err != nil {
 		return err
 	}

@@ -346,3 +346,30 @@ func TestCancel(t *testing.T) {
 		}
 	}
 }
+
+// What a killed export left is removed by the next one to the same place, and what another process makes is not.
+func TestExportSweeps(t *testing.T) {
+	parent := t.TempDir()
+	left := []string{durable.TempName(parent, "out"), durable.TempName(parent, "out"), filepath.Join(parent, ".tmp-out-mine"),
+		durable.TempName(parent, "other")}
+	for _, dir := range left {
+		if err := os.Mkdir(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		putBytes(t, filepath.Join(dir, weightsFile), []byte("half"))
+	}
+	held, err := durable.Hold(left[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	if err := Export(t.Context(), mustImport(t, putModel(t, archs()[0], "F32", 1)), filepath.Join(parent, "out"),
+		"fp32"); err != nil {
+		t.Fatal(err)
+	}
+	for i, dir := range left {
+		if _, err := os.Stat(dir); (err == nil) != (i > 0) {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -54,7 +56,7 @@ func Damage(name string, c *checkpoint.Checkpoint) error {
 
 // checkLog compares the log with its beginning, or in runs from before that was recorded with the steps done.
 func (f Facts) checkLog(dir, saved string) error {
-	r, err := durable.OS.Open(filepath.Join(dir, LogFile))
+	r, _, err := open(dir, LogFile)
 	if err == nil {
 		if f.Log.Bytes > 0 {
 			err = f.Log.Check(r)
@@ -71,7 +73,7 @@ func (f Facts) checkLog(dir, saved string) error {
 }
 
 // reached reports a log that ends before the checkpoint.
-func (f Facts) reached(r durable.File) error {
+func (f Facts) reached(r io.Reader) error {
 	log, err := runlog.Parse(r)
 	if err != nil {
 		return err
@@ -89,7 +91,7 @@ func (f Facts) reached(r durable.File) error {
 // checkTokenizer compares the tokenizer beside the checkpoints with that of the run, which the checkpoint has too.
 func (f Facts) checkTokenizer(dir string, c *checkpoint.Checkpoint) error {
 	name := filepath.Join(dir, TokenizerFile)
-	raw, err := durable.ReadFile(durable.OS, name, maxCompanion)
+	raw, err := read(dir, TokenizerFile, maxCompanion)
 	if sum := sha256.Sum256(raw); err == nil && hex.EncodeToString(sum[:]) != f.TokenizerHash {
 		own, oerr := c.File(TokenizerFile)
 		if oerr != nil || !bytes.Equal(own, raw) {
@@ -102,7 +104,11 @@ func (f Facts) checkTokenizer(dir string, c *checkpoint.Checkpoint) error {
 	return fmt.Errorf("%w: %s: %w: copy %s over it", ErrResume, name, err, filepath.Join(c.Path(), TokenizerFile))
 }
 
-const maxCompanion = 1 << 28 // bytes of a file beside the checkpoints that is read whole
+// Bytes of files beside the checkpoints that are read whole.
+const (
+	maxConfig    = 1 << 20
+	maxCompanion = 1 << 28
+)
 
 // copyOfConfig says where the configuration of a run is as it was: in the newest checkpoint that has one.
 func copyOfConfig(dir string) string {
@@ -115,4 +121,37 @@ func copyOfConfig(dir string) string {
 		return "put a copy back"
 	}
 	return fmt.Sprintf("copy %s over it", filepath.Join(infos[i].Path, ConfigCopy))
+}
+
+// open opens a regular file of the run in dir for reading. It follows no link out of the run and waits for no pipe.
+func open(dir, name string) (f *os.File, size int64, err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer root.Close()
+	info, err := root.Stat(name)
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: filepath.Join(dir, name), Err: errors.New("not a regular file")}
+	}
+	if err == nil {
+		f, err = root.Open(name)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	return f, info.Size(), nil
+}
+
+// read returns a file of the run in dir of at most limit bytes.
+func read(dir, name string, limit int64) ([]byte, error) {
+	f, size, err := open(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if size > limit {
+		return nil, fmt.Errorf("%d bytes, at most %d are expected: not the right file?", size, limit)
+	}
+	return io.ReadAll(io.LimitReader(f, limit))
 }

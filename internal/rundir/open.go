@@ -43,7 +43,7 @@ func IsRun(path string) bool {
 
 // Config reads the configuration of a run.
 func Config(dir string) (*config.Config, error) {
-	raw, err := os.ReadFile(filepath.Join(dir, ConfigFile))
+	raw, err := read(dir, ConfigFile, maxConfig)
 	if err != nil {
 		err = fmt.Errorf("%w: %s holds no run: %w", ErrResume, dir, err)
 		if exists(CheckpointsOf(dir)) {
@@ -175,8 +175,8 @@ func Newest(dir string) (c *checkpoint.Checkpoint, refused []string, err error) 
 		return nil, nil, fmt.Errorf("%w: no checkpoint of %s is whole: %w\n  %s", ErrResume, dir, err,
 			strings.Join(refused, "\n  "))
 	}
-	return nil, nil, fmt.Errorf("%w: %s has no checkpoint, because it ended before its first save; delete it and start "+
-		"again: %w", ErrResume, dir, err)
+	return nil, nil, fmt.Errorf("%w: %s has no checkpoint, because it ended before its first save: start it again "+
+		"with the same --out: %w", ErrResume, dir, err)
 }
 
 // Inputs is what the bits of a run depend on. It is part of the state in every checkpoint. A resume refuses other data,

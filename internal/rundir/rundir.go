@@ -14,11 +14,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
+	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
+	"gimbal/internal/runlog"
 )
 
 // Names in a run directory.
@@ -56,7 +59,7 @@ var (
 	ErrExists = errors.New("the directory already holds a run")
 )
 
-// Create makes the directory of a new run and locks it. An empty name becomes runs/<date>-<label>.
+// Create makes the directory of a new run and locks it. One that was killed before its first save is begun again. An empty name becomes runs/<date>-<label>.
 func Create(name, label string, now time.Time) (dir string, lock *durable.FileLock, err error) {
 	if name == "" {
 		base := filepath.Join(Parent, now.Format("2006-01-02-1504")+"-"+label)
@@ -69,19 +72,53 @@ func Create(name, label string, now time.Time) (dir string, lock *durable.FileLo
 		fault := config.Fault{Where: "flag --out", Text: name + " is there, and is not a folder; choose another name"}
 		return "", nil, &config.Error{Faults: []config.Fault{fault}}
 	}
-	if exists(filepath.Join(name, ConfigFile)) || exists(filepath.Join(name, Checkpoints)) {
+	there := exists(filepath.Join(name, ConfigFile)) || exists(filepath.Join(name, Checkpoints))
+	if there && !halfMade(name) {
 		return "", nil, fmt.Errorf("%w: %s (continue it with \"gimbal resume %s\", or choose another --out)",
 			ErrExists, name, name)
 	}
 	if err := os.MkdirAll(filepath.Join(name, Samples), 0o777); err != nil {
 		return "", nil, fmt.Errorf("make the run directory: %w", err)
 	}
-	lock, err = Lock(name)
-	return name, lock, err
+	if lock, err = Lock(name); err != nil || !there {
+		return name, lock, err
+	}
+	err = errors.Join(durable.Sweep(durable.OS, name), durable.Sweep(durable.OS, CheckpointsOf(name)))
+	if gone := os.Remove(filepath.Join(name, LogFile)); !errors.Is(gone, fs.ErrNotExist) {
+		err = errors.Join(err, gone)
+	}
+	if err != nil {
+		return "", nil, errors.Join(fmt.Errorf("begin %s again: %w", name, err), lock.Unlock())
+	}
+	return name, lock, nil
 }
 
-// Lock locks a run for writing. It fails at once where another process holds the lock.
+// halfMade reports whether a run was killed before its first save: it has no checkpoint, no step in its log and no text.
+// It may be begun again in the same directory.
+func halfMade(dir string) bool {
+	saved, err := checkpoint.List(durable.OS, CheckpointsOf(dir))
+	texts, terr := os.ReadDir(filepath.Join(dir, Samples))
+	if err != nil || len(saved) > 0 || terr != nil && !errors.Is(terr, fs.ErrNotExist) || len(texts) > 0 {
+		return false
+	}
+	log, err := Log(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true
+	}
+	return err == nil && log.Garbled == 0 && !slices.ContainsFunc(log.Records, func(r runlog.Record) bool {
+		return r.At.Step > 0
+	})
+}
+
+// Lock locks a run for writing. It fails at once where another process holds the lock, and where a directory of the run
+// is a link: what is written, swept and pruned there could be somebody else's.
 func Lock(dir string) (*durable.FileLock, error) {
+	for _, name := range []string{Checkpoints, Samples, Refused, Cache} {
+		at := filepath.Join(dir, name)
+		if info, err := os.Lstat(at); err == nil && !info.IsDir() {
+			return nil, fmt.Errorf("%s: %w", at, durable.ErrLink)
+		}
+	}
 	return durable.Lock(filepath.Join(dir, LockFile))
 }
 

@@ -114,7 +114,7 @@ func Remove(dir string) (left []string, err error) {
 		return nil, err
 	}
 	fail := func(err error) ([]string, error) { return nil, fmt.Errorf("remove %s: %w", dir, err) }
-	lock, err := rundir.Lock(dir)
+	lock, err := durable.Lock(filepath.Join(dir, rundir.LockFile)) // directories that are links are deleted as such
 	if err != nil {
 		return fail(err)
 	}

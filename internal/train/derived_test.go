@@ -200,8 +200,8 @@ func TestDerivedFilesAfterAKill(t *testing.T) {
 	if want.marks["best-loss"] != 20 || want.end != "done" || len(litter(t, whole)) > 0 {
 		t.Fatalf("%+v", want)
 	}
-	places := []int{writes - 1, writes - 2, writes - 3, writes - 4, writes - 6, writes - 9}
-	for r := testseed.Rand(t); len(places) < 10; {
+	places := []int{0, 3, 7, 12, 15, writes - 1, writes - 2, writes - 3, writes - 4, writes - 6, writes - 9}
+	for r := testseed.Rand(t); len(places) < 15; {
 		places = append(places, r.IntN(writes))
 	}
 	if all, _ := strconv.Atoi(os.Getenv("GIMBAL_KILLS")); all > 0 { // every so many
@@ -216,11 +216,15 @@ func TestDerivedFilesAfterAKill(t *testing.T) {
 		if _, err := Run(context.Background(), cfg, Options{Out: dir, seams: on}); !errors.Is(err, errKilled) {
 			t.Fatalf("write %d: %v", at, err)
 		}
-		if names, _ := filepath.Glob(filepath.Join(dir, rundir.Checkpoints, "step-*")); len(names) == 0 {
-			continue // there is nothing to resume yet
-		}
 		on, _ = with(most)
-		if _, err := Resume(context.Background(), dir, ResumeOptions{seams: on}); err != nil {
+		_, err := Resume(context.Background(), dir, ResumeOptions{seams: on})
+		if names, _ := filepath.Glob(filepath.Join(dir, rundir.Checkpoints, "step-*")); len(names) == 0 {
+			if !errors.Is(err, rundir.ErrResume) { // there is nothing to resume yet: it begins again
+				t.Errorf("write %d: %v", at, err)
+			}
+			_, err = Run(context.Background(), cfg, Options{Out: dir, seams: on})
+		}
+		if err != nil {
 			t.Fatalf("write %d: %v", at, err)
 		}
 		got := derivedOf(t, dir)
