@@ -13,7 +13,7 @@ import (
 // Message is one turn of a conversation.
 type Message struct {
 	Role    string `json:"role"` // "system", "user", "assistant" or "tool"
-	Content string `json:"content"`
+	Content string `json:"content"` // what was said
 }
 
 // Chat writes the assistant's answer to a conversation, token by token as [Model.Stream] does. The conversation is
