@@ -12,7 +12,7 @@ import (
 
 // Message is one turn of a conversation.
 type Message struct {
-	Role    string `json:"role"` // "system", "user", "assistant" or "tool"
+	Role    string `json:"role"`    // "system", "user", "assistant" or "tool"
 	Content string `json:"content"` // what was said
 }
 
