@@ -104,9 +104,9 @@ func (c *inspectCmd) Run(e *env) error {
 		left.after(cur.Batch, &b)
 		cur = loader.Next(&b, cur)
 	}
-	marks := data.PlainMarks
+	marks, out := data.PlainMarks, e.stdout
 	if coloured(c.Color, e.stdout) {
-		marks = data.ColourMarks
+		marks, out = data.ColourMarks, inColours{e.stdout}
 	}
 	shown := len(b.Spans)
 	if c.Sequences > 0 {
@@ -114,13 +114,17 @@ func (c *inspectCmd) Run(e *env) error {
 	}
 	fmt.Fprintf(e.stdout, "batch %d: %s of %s, %d of them counted\n", c.Batch, runs.Plural(len(b.Spans), "sequence"),
 		runs.Plural(len(b.Tokens), "token"), b.Counted)
-	fmt.Fprintf(e.stdout, "legend: %sdoes not count%s %sspecial token%s %sinput only, or where a document is cut%s\n\n",
+	fmt.Fprintf(out, "legend: %sdoes not count%s %sspecial token%s %sinput only, or where a document is cut%s\n\n",
 		marks.Ignored[0], marks.Ignored[1], marks.Special[0], marks.Special[1], marks.Start[0], marks.Start[1])
+<<<<<<< HEAD
 	show := text.Set.Show
 	if c.IDs {
 		show = text.Set.ShowIDs
 	}
 	if err := show(e.stdout, &b, 0, shown, marks); err != nil {
+=======
+	if err := text.Set.Show(out, &b, 0, shown, marks); err != nil {
+>>>>>>> reliable
 		return err
 	}
 	if rest := len(b.Spans) - shown; rest > 0 {

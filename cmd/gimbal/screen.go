@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"strings"
 
 	"golang.org/x/term"
 
@@ -59,21 +60,29 @@ func (s *screen) draw(line string) {
 	s.put(s.erased(), "", s.drawn(line))
 }
 
-// ours are the colours that paint makes.
-var ours = regexp.MustCompile("\x1b\\[(?:0|3[1-3])m")
+// colours are what paint and data inspect make.
+var colours = regexp.MustCompile("\\x1b\\[[0-9;]*m")
+
+// colouredText makes a text safe to show, but for its colours.
+func colouredText(text string) string {
+	var b strings.Builder
+	at := 0
+	for _, m := range colours.FindAllStringIndex(text, -1) {
+		b.WriteString(plain.Text(text[at:m[0]]) + text[m[0]:m[1]])
+		at = m[1]
+	}
+	return b.String() + plain.Text(text[at:])
+}
 
 // put writes what removes the live line, and text after it: of a control character nothing passes but colours.
 func (s *screen) put(erase string, texts ...string) {
+	safe := plain.Text
+	if s.colour {
+		safe = colouredText
+	}
 	out := erase
 	for _, text := range texts {
-		at := 0
-		for _, m := range ours.FindAllStringIndex(text, -1) {
-			if s.colour {
-				out += plain.Text(text[at:m[0]]) + text[m[0]:m[1]]
-				at = m[1]
-			}
-		}
-		out += plain.Text(text[at:])
+		out += safe(text)
 	}
 	w := s.w
 	if o, ok := w.(*sink); ok {

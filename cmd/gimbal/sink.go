@@ -38,6 +38,21 @@ func (o *sink) Write(p []byte) (int, error) {
 	return o.safe.Write(p)
 }
 
+// inColours writes to a sink text that may have colours.
+type inColours struct{ w io.Writer }
+
+// Write implements io.Writer.
+func (c inColours) Write(p []byte) (int, error) {
+	o, ok := c.w.(*sink)
+	if !ok {
+		return c.w.Write(p)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	io.WriteString(control{o}, colouredText(string(p)))
+	return len(p), nil
+}
+
 // flush writes what is left of a character.
 func (o *sink) flush() {
 	o.mu.Lock()

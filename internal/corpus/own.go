@@ -61,7 +61,8 @@ func ownFolder(dir string, entries []fs.DirEntry) string {
 		return runFolder
 	case bytes.Contains(manifest, []byte(`"gimbal-tokens"`)):
 		return cacheFolder
-	case bytes.Contains(manifest, []byte(`"step":`)) && bytes.Contains(manifest, []byte(`"sha256":`)):
+	case bytes.Contains(manifest, []byte(`"step":`)) && bytes.Contains(manifest, []byte(`"sha256":`)) &&
+		(has("state.json") || !has("config.json")): // an export has one, too
 		return checkFolder
 	case bytes.Contains(start("marks.json"), []byte(`"last":`)) && !others(func(name string) bool {
 		return name == "marks.json" || strings.HasPrefix(name, "step-")

@@ -39,7 +39,9 @@ func TestLinksAreRefused(t *testing.T) {
 			}
 		} else {
 			if err == nil {
-				err = os.Rename(at, mine)
+				if err := os.Rename(at, mine); err != nil {
+					t.Fatal(err)
+				}
 			}
 			if err := errors.Join(os.MkdirAll(mine, 0o777), os.WriteFile(litter, nil, 0o666)); err != nil {
 				t.Fatal(err)
