@@ -116,15 +116,11 @@ func (c *inspectCmd) Run(e *env) error {
 		runs.Plural(len(b.Tokens), "token"), b.Counted)
 	fmt.Fprintf(out, "legend: %sdoes not count%s %sspecial token%s %sinput only, or where a document is cut%s\n\n",
 		marks.Ignored[0], marks.Ignored[1], marks.Special[0], marks.Special[1], marks.Start[0], marks.Start[1])
-<<<<<<< HEAD
 	show := text.Set.Show
 	if c.IDs {
 		show = text.Set.ShowIDs
 	}
-	if err := show(e.stdout, &b, 0, shown, marks); err != nil {
-=======
-	if err := text.Set.Show(out, &b, 0, shown, marks); err != nil {
->>>>>>> reliable
+	if err := show(out, &b, 0, shown, marks); err != nil {
 		return err
 	}
 	if rest := len(b.Spans) - shown; rest > 0 {
