@@ -55,7 +55,7 @@ if machine.exists():
 
 
 def table(title, rows):
-    names = [n for n, *_ in sections if n in rows and n in data]
+    names = [n for n, *_ in sections if n in rows and isinstance(data.get(n), dict) and "tokens_per_second" in data[n]]
     if not names:
         return
     text.extend([f"## {title}", "", "| section | model | tokens a step | tokens/s | ms a step | share of peak | "
@@ -86,11 +86,11 @@ table("Speed", {n for n, *_ in sections if "-ours" in n or "-torch" in n})
 table("Attention, checkpointing and larger batches", {n for n, *_ in sections if n.startswith("124m-") and
                                                      not any(w in n for w in ("-ours", "-torch"))})
 for size in ("124m", "350m"):
-    bits = [data[f"{size}-ours-{i}"].get("bits") for i in (1, 2) if f"{size}-ours-{i}" in data]
+    bits = [data[f"{size}-ours-{i}"]["bits"] for i in (1, 2) if "bits" in data.get(f"{size}-ours-{i}", ())]
     if len(bits) == 2:
         data[f"{size}-same-bits"] = bits[0] == bits[1]
         text += [f"{size}: two processes came to {'the same' if bits[0] == bits[1] else 'DIFFERENT'} bits.", ""]
-if check := data.get("parity"):
+if (check := data.get("parity")) and "parity" in check:
     text += ["## Beside the CPU engine", "", "| family | mode | loss | gradient | update | |",
              "|---|---|---|---|---|---|"]
     text += [f"| {p['shape']} | {p['mode']} | {p['loss']:.1e} | {p['gradient']:.1e} | {p['update']:.1e} | "

@@ -65,7 +65,7 @@ for d in m.distributions():
 
 # A training whose guard meets a planted NaN.
 planted() {
-  gimbal train --data "$root/docs" --device "$device" --out "$out/planted" --steps "$trained" \
+  gimbal train --data "$out/text" --device "$device" --out "$out/planted" --steps "$trained" \
     --inject nan-grad@$((trained / 2)) "${small[@]}" --json
 }
 
@@ -75,10 +75,10 @@ survive() {
   local name=$1 pid
   shift
   if [ "$name" = whole ]; then
-    gimbal train --data "$root/docs" --device "$device" --out "$out/$name" --steps "$trained" "${small[@]}" --json
+    gimbal train --data "$out/text" --device "$device" --out "$out/$name" --steps "$trained" "${small[@]}" --json
     return
   fi
-  gimbal train --data "$root/docs" --device "$device" --out "$out/$name" --steps "$trained" "${small[@]}" --json &
+  gimbal train --data "$out/text" --device "$device" --out "$out/$name" --steps "$trained" "${small[@]}" --json &
   pid=$!
   while kill -0 "$pid" 2>/dev/null && ! grep -qs "\"step\":$((trained * 2 / 3))," "$out/$name/log.jsonl"; do
     sleep 0.05
@@ -109,6 +109,7 @@ within() { bash -c "$smallText; $1 ${2:-}"; }
 export -f within
 
 : >"$out/sections.tsv"
+rm -rf "$out/text" && cp -r "$root/docs" "$out/text" # which nobody changes between two runs
 section machine 20 bash -c machine
 section devices 40 gimbal device --json $plugin
 if [ "$part" = 1 ]; then
