@@ -126,6 +126,7 @@ func TestPresets(t *testing.T) {
 		{"mini", 4096, "qwen3 6x384 6x64", "11.3M", "9.7M"},
 		{"small", 4096, "qwen3 10x512 8x64", "31.6M", "29.5M"},
 		{"gpt2-124m", 50257, "gpt2 12x768 12x64", "124.4M", "84.9M"},
+		{"gpt2-350m", 50257, "gpt2 24x1024 16x64", "354.8M", "302.0M"},
 		{"char-10m", 66, "gpt2 6x384 6x64", "10.8M", "10.6M"},
 		{"nanogpt-cpu", 66, "gpt2 4x128 4x32", "0.8M", "0.8M"},
 	} {
@@ -142,7 +143,7 @@ func TestPresets(t *testing.T) {
 				million(multiplied-int64(w.vocab*a.Width)), w)
 		}
 	}
-	if len(presets) != 7 {
+	if len(presets) != 8 {
 		t.Errorf("%d presets", len(presets))
 	}
 	// The figure that the design's own measurements were made with.
