@@ -34,7 +34,7 @@ func TestNoLinePanics(t *testing.T) {
 	leaves := kong.Must(&c, kong.Vars{"top_k": "", "temperature": "0", "max_tokens": "0", "which": ""}).Model.Leaves(false)
 	r := rand.New(rand.NewPCG(7, 8))
 	codes := map[int]int{}
-	for range 400 {
+	for range 250 {
 		leaf := leaves[r.IntN(len(leaves))]
 		if leaf.Parent.Name == "bench" || leaf.Name == "train" || leaf.Name == "resume" { // others draw those
 			continue
