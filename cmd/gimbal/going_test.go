@@ -74,6 +74,7 @@ func TestNoResultIsLostInSilence(t *testing.T) {
 		{"bench", "kernels", "--seconds", "0.001", "--only", "peak fma"}, append([]string{"bench", "train"}, bench...),
 		{"bench", "generate", "--model", "nano", "--texts", "1", "--tokens", "2", "--rounds", "1"},
 		{"bench", "tokenizer", "--data", "texts", "--vocab", "260", "--seconds", "0.001"},
+		{"device", "list"}, {"device", "list", "--json"},
 		{"version"}, {"--version"}, {"completion", "bash"}, {"complete", "tr"}, {"help"}, {"help", "train"}, {"--help"},
 		{"train", "--help"}, {"-q", "help", "data"},
 	}
