@@ -64,7 +64,7 @@ func TestNoResultIsLostInSilence(t *testing.T) {
 	lines := [][]string{
 		append(train, "--out", "c"), append(train, "--out", "d", "--json"), append(train, "--dry-run"),
 		append(train, "--dry-run", "--json"), {"resume", "a", "--steps", "6"}, {"resume", "a", "--steps", "8", "--json"},
-		{"sample", "a", "-n", "1"}, {"sample", "a", "--json"}, {"chat", "a"}, {"device", "list"}, {"eval", "a", "--loss-only"}, {"eval", "a", "--json"},
+		{"sample", "a", "-n", "1"}, {"sample", "a", "--json"}, {"chat", "a"}, {"eval", "a", "--loss-only"}, {"eval", "a", "--json"},
 		{"review", "a", "--list"}, {"review", "a", "--json"}, {"compare", "a", "b"}, {"compare", "a", "b", "--json"},
 		{"why", "a"}, {"why", "a", "--json"}, {"runs", "list", "."}, {"runs", "list", "."}, {"runs", "rm", "b", "--yes"},
 		{"doctor", "a"}, {"doctor", "a", "--json"}, append([]string{"data", "inspect"}, in...), {"data", "inspect", "a"},
