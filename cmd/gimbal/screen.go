@@ -61,7 +61,7 @@ func (s *screen) draw(line string) {
 }
 
 // colours are what paint and data inspect make.
-var colours = regexp.MustCompile("\\x1b\\[[0-9;]*m")
+var colours = regexp.MustCompile(`\x1b\[[0-9;]*m`)
 
 // colouredText makes a text safe to show, but for its colours.
 func colouredText(text string) string {
