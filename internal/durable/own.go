@@ -15,7 +15,7 @@ var ErrLink = errors.New("it is a link, or has a second name elsewhere, or is no
 // openOwn opens a file that is written in place, or makes it. It refuses with ErrLink what may be somebody else's: a run
 // from elsewhere can hold links to files of its reader. It does not wait for a pipe.
 func openOwn(name string, flag int) (f *os.File, err error) {
-	root, err := os.OpenRoot(filepath.Dir(name))
+	root, err := OpenRoot(filepath.Dir(name))
 	if err != nil {
 		return nil, err
 	}
@@ -36,4 +36,16 @@ func openOwn(name string, flag int) (f *os.File, err error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// OpenRoot opens a directory as a root. Opening what is none, a pipe that nobody writes to above all, would wait.
+func OpenRoot(path string) (*os.Root, error) {
+	info, err := os.Stat(path)
+	if err == nil && !info.IsDir() {
+		err = &fs.PathError{Op: "open", Path: path, Err: errors.New("not a directory")}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.OpenRoot(path)
 }

@@ -125,7 +125,7 @@ func copyOfConfig(dir string) string {
 
 // open opens a regular file of the run in dir for reading. It follows no link out of the run and waits for no pipe.
 func open(dir, name string) (f *os.File, size int64, err error) {
-	root, err := os.OpenRoot(dir)
+	root, err := durable.OpenRoot(dir)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -22,7 +22,7 @@ const maxConfig = 1 << 20
 // open opens a regular file of the run in dir; name is relative to it. It follows no link out of the run and does not
 // wait for a pipe.
 func open(dir, name string) (*os.File, error) {
-	root, err := os.OpenRoot(dir)
+	root, err := durable.OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func read(dir, name string, limit int64) (data []byte, err error) {
 
 // readDir returns the entries of a directory of the run in dir, sorted by name. It follows no link out of the run.
 func readDir(dir, name string) ([]fs.DirEntry, error) {
-	root, err := os.OpenRoot(dir)
+	root, err := durable.OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}

@@ -119,7 +119,7 @@ func Remove(dir string) (left []string, err error) {
 		return fail(err)
 	}
 	defer lock.Unlock()
-	root, err := os.OpenRoot(dir)
+	root, err := durable.OpenRoot(dir)
 	if err != nil {
 		return fail(err)
 	}
