@@ -69,7 +69,7 @@ func TestConversation(t *testing.T) {
 	}
 }
 
-// A template that cannot be used is told, and a model without one refuses conversations and continues text.
+// A template that cannot be used is noted. A model without one refuses conversations, and continues text.
 func TestNoConversation(t *testing.T) {
 	for _, m := range []*Model{openRandom(t, 64), openChat(t, "{{ undefined_function() }}"), openChat(t, "{% for %}")} {
 		for _, err := range m.Chat(t.Context(), []Message{{"user", "Hi"}}, GenerateOptions{}) {

@@ -3,6 +3,7 @@ package gimbal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -105,6 +106,8 @@ func Export(ctx context.Context, path, dir string, opt ExportOptions) (_ *Export
 		health = h.String()
 	}
 	switch {
+	case c.Adapter() && !opt.Merge && opt.DType != "fp32":
+		return nil, fmt.Errorf("gimbal: an adapter is written in fp32, not in %s; merge it to export it so", opt.DType)
 	case c.Adapter() && !opt.Merge:
 		err = hub.ExportAdapter(ctx, c, dir)
 	default:

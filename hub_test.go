@@ -2,6 +2,8 @@ package gimbal_test
 
 import (
 	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
 	"gimbal/internal/model"
+	"gimbal/internal/safetensors"
 	"gimbal/internal/tokenizer"
 )
 
@@ -58,5 +61,25 @@ func TestExportConsultsTheCertificate(t *testing.T) {
 		if err != nil || r.Health != c.health.String() {
 			t.Errorf("%v, named: %+v, %v", c.health, r, err)
 		}
+	}
+}
+
+// An adapter by itself is exported as it is, in fp32, and not under the name of another type.
+func TestExportAdapterInAnotherType(t *testing.T) {
+	dir := t.TempDir()
+	f, err := os.Create(filepath.Join(dir, checkpoint.AdapterFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry := safetensors.Entry{Name: "base_model.model.x.lora_A.weight", Shape: []int{1, 1}, Data: []float32{1}}
+	if err := errors.Join(safetensors.Write(f, []safetensors.Entry{entry}, nil, "F32"), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(dir, "out")
+	if _, err := gimbal.Export(t.Context(), dir, out, gimbal.ExportOptions{DType: "bf16"}); err == nil || !strings.Contains(err.Error(), "fp32") {
+		t.Errorf("in bf16: %v", err)
+	}
+	if _, err := os.Stat(out); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("something was written")
 	}
 }

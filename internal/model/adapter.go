@@ -266,12 +266,15 @@ func Merged(a config.Arch, ad Adapter, base, adapter *safetensors.File) *safeten
 		if err != nil {
 			return err
 		}
+		row := make([]float64, in) // of B·A
 		for o := range out {
-			for c := range in {
-				sum := 0.0
-				for k := range r {
-					sum += float64(high[o*r+k]) * float64(low[k*in+c])
+			clear(row)
+			for k, b := range high[o*r : (o+1)*r] {
+				for c, a := range low[k*in : (k+1)*in] {
+					row[c] += float64(b) * float64(a)
 				}
+			}
+			for c, sum := range row {
 				at := o*in + c
 				if isConv1D(m.View) { // stored (in, out)
 					at = c*out + o

@@ -55,8 +55,10 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 		if from.kept, err = base.Kept(); err != nil {
 			return nil, err
 		}
-		if from.base, err = hub.BaseOf(base); err != nil {
-			return nil, err
+		if cfg.Train.Adapter != "none" {
+			if from.base, err = hub.BaseOf(base); err != nil {
+				return nil, err
+			}
 		}
 		cfg = plan.Anew(cfg)
 	}
