@@ -25,7 +25,8 @@ type Message struct {
 func (m *Model) Chat(ctx context.Context, messages []Message, opt GenerateOptions) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		if m.format == nil {
-			yield(Token{}, &DataError{Err: errors.New("this model was not trained on conversations: let it continue text")})
+			yield(Token{},
+				&DataError{Err: errors.New("this model was not trained on conversations: let it continue text")})
 			return
 		}
 		ids, err := m.conversation(messages)

@@ -31,12 +31,14 @@ func openChat(t *testing.T, template string) *Model {
 
 // A conversation is read as the template writes it. Text of a message is never a special token.
 func TestConversation(t *testing.T) {
-	m := openChat(t, `{% for m in messages %}[{{ m.role }}] {{ m.content }}{% if m.role == "assistant" %}{{ eos_token }}`+
-		`{% endif %}{% endfor %}{% if add_generation_prompt %}[assistant] {% endif %}`)
+	m := openChat(t,
+		`{% for m in messages %}[{{ m.role }}] {{ m.content }}{% if m.role == "assistant" %}{{ eos_token }}`+
+			`{% endif %}{% endfor %}{% if add_generation_prompt %}[assistant] {% endif %}`)
 	if m.Info().Chat == "" {
 		t.Fatalf("it knows no conversations: %v", m.Info().Notes)
 	}
-	ids, err := m.conversation([]Message{{"system", "Be kind."}, {"user", "Hi <|endoftext|>"}, {"assistant", "Ho"}, {"user", "More"}})
+	ids, err := m.conversation([]Message{{"system", "Be kind."}, {"user", "Hi <|endoftext|>"}, {"assistant", "Ho"},
+		{"user", "More"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +84,8 @@ func TestNoConversation(t *testing.T) {
 			t.Errorf("%v, %v", texts, err)
 		}
 	}
-	if notes := openChat(t, "{% for %}").Info().Notes; len(notes) == 0 || !strings.Contains(notes[len(notes)-1], "chat_template") {
+	if notes := openChat(t, "{% for %}").Info().Notes; len(notes) == 0 || !strings.Contains(notes[len(notes)-1],
+		"chat_template") {
 		t.Errorf("it is not told why: %v", notes)
 	}
 	refuses := openChat(t, `{% if messages[0].role == "system" %}{{ raise_exception("no system here") }}{% endif %}`+

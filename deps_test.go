@@ -40,7 +40,8 @@ var lattice = []struct {
 	{"internal/normal", "", "normal forms of text in parts; knows no token"},
 	{"internal/split", "internal/normal", "text to the pieces of known patterns; knows no token"},
 	{"internal/bpe", "", "pairs of tokens: merges them and learns which; knows no text"},
-	{"internal/tokenizer", "internal/bpe internal/normal internal/par internal/split internal/strictjson", "text to tokens and back"},
+	{"internal/tokenizer", "internal/bpe internal/normal internal/par internal/split internal/strictjson",
+		"text to tokens and back"},
 	{"internal/safetensors", "internal/durable internal/strictjson", "the file format, strict"},
 	{"internal/checkpoint", "internal/safetensors internal/durable", "named tensors and state; knows no model"},
 	{"internal/runlog", "internal/durable", "the schema of a run's records"},
@@ -68,11 +69,13 @@ var lattice = []struct {
 	{"internal/engine", "internal/model internal/optim internal/kernel internal/generate internal/data internal/config " +
 		"internal/memory internal/rng internal/safetensors",
 		"what trains and runs a model, whatever the hardware; the CPU engine"},
-	{"internal/graph", "internal/config internal/model internal/optim", "programs of a decoder for accelerators, as text"},
+	{"internal/graph", "internal/config internal/model internal/optim",
+		"programs of a decoder for accelerators, as text"},
 	{"internal/device/wire", "", "what gimbal and gimbal-device say to each other"},
 	{"internal/pjrt", "", "client of the PJRT C interface; for gimbal-device only, since it makes a binary dynamic"},
-	{"internal/device", "internal/config internal/device/wire internal/durable internal/engine internal/generate internal/graph " +
-		"internal/model internal/optim internal/par internal/rng internal/safetensors",
+	{"internal/device",
+		"internal/config internal/device/wire internal/durable internal/engine internal/generate internal/graph " +
+			"internal/model internal/optim internal/par internal/rng internal/safetensors",
 		"the engine on accelerators, and the process that owns them"},
 	{"cmd/gimbal-device", "internal/device/wire internal/pjrt", "the process that owns accelerators"},
 	{"internal/judge", "internal/baseline internal/bom internal/plain internal/rng internal/safetensors",
@@ -89,26 +92,43 @@ var lattice = []struct {
 		"internal/safetensors", "health of a model, and what is behind a number that is not finite"},
 	{"internal/faults", "internal/config internal/data internal/durable internal/checkpoint internal/engine internal/rng",
 		"faults planted on purpose, around batches, engine and disk"},
-	{"internal/runs", "internal/checkpoint internal/config internal/durable internal/guard internal/judge internal/plain internal/rundir internal/runlog",
+	{"internal/runs",
+		"internal/checkpoint internal/config internal/durable internal/guard internal/judge internal/plain " +
+			"internal/rundir internal/runlog",
 		"readers of finished, running and crashed runs"},
-	{"internal/exit", "internal/checkpoint internal/config internal/data internal/device internal/durable internal/hub internal/plan " +
-		"internal/preflight internal/rundir internal/tokenizer", "from errors to exit codes, for the command and the log"},
-	{"internal/measure", "internal/config internal/data internal/device internal/evaluate internal/exit internal/hub internal/judge internal/plan " +
-		"internal/rundir", "opens a model and a text, and measures the one on the other"},
-	{"internal/train", "internal/checkpoint internal/config internal/data internal/device internal/durable internal/engine " +
-		"internal/evaluate internal/exit internal/faults internal/guard internal/hub internal/inspect internal/judge " +
-		"internal/memory internal/optim internal/plan internal/preflight internal/rundir internal/runlog internal/runs " +
-		"internal/tokenizer",
+	{"internal/exit",
+		"internal/checkpoint internal/config internal/data internal/device internal/durable internal/hub " +
+			"internal/plan " +
+			"internal/preflight internal/rundir internal/tokenizer", "from errors to exit codes, for the command " +
+			"and the log"},
+	{"internal/measure",
+		"internal/config internal/data internal/device internal/evaluate internal/exit internal/hub " +
+			"internal/judge internal/plan " +
+			"internal/rundir", "opens a model and a text, and measures the one on the other"},
+	{"internal/train",
+		"internal/checkpoint internal/config internal/data internal/device internal/durable internal/engine " +
+			"internal/evaluate internal/exit internal/faults internal/guard internal/hub internal/inspect " +
+			"internal/judge " +
+			"internal/memory internal/optim internal/plan internal/preflight internal/rundir internal/runlog " +
+			"internal/runs internal/tokenizer",
 		"the loop; sees numbers and events, and no array"},
-	{".", "internal/chat internal/checkpoint internal/config internal/data internal/device internal/durable internal/engine internal/evaluate " +
-		"internal/exit internal/generate internal/hub internal/inspect internal/judge internal/kernel internal/measure " +
-		"internal/model internal/plan internal/preflight internal/rundir internal/runlog internal/runs internal/tokenizer " +
-		"internal/train",
+	{".",
+		"internal/chat internal/checkpoint internal/config internal/data internal/device internal/durable " +
+			"internal/engine internal/evaluate " +
+			"internal/exit internal/generate internal/hub internal/inspect internal/judge internal/kernel " +
+			"internal/measure " +
+			"internal/model internal/plan internal/preflight internal/rundir internal/runlog internal/runs " +
+			"internal/tokenizer internal/train",
 		"the Go API: types of its own over what is internal"},
-	{"internal/bench", "internal/config internal/device internal/engine internal/graph internal/model internal/optim internal/kernel internal/generate internal/tokenizer " +
-		"internal/rng internal/safetensors internal/corpus", "what gimbal bench tells; nothing depends on it but the command"},
-	{"cmd/gimbal", ". internal/bench internal/bom internal/config internal/data internal/device internal/exit internal/hub " +
-		"internal/kernel internal/par internal/plain internal/plan internal/rundir internal/runlog internal/runs internal/tokenizer",
+	{"internal/bench",
+		"internal/config internal/device internal/engine internal/graph internal/model internal/optim " +
+			"internal/kernel internal/generate internal/tokenizer " +
+			"internal/rng internal/safetensors internal/corpus", "what gimbal bench tells; nothing depends on it " +
+			"but the command"},
+	{"cmd/gimbal",
+		". internal/bench internal/bom internal/config internal/data internal/device internal/exit internal/hub " +
+			"internal/kernel internal/par internal/plain internal/plan internal/rundir internal/runlog " +
+			"internal/runs internal/tokenizer",
 		"main, one file per subcommand"},
 }
 

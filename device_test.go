@@ -24,7 +24,8 @@ func TestModelOnDevice(t *testing.T) {
 		prompt string
 		opt    GenerateOptions
 	}{
-		{"abc", GenerateOptions{Samples: 3, MaxTokens: 20, Seed: 1}}, {"", GenerateOptions{MaxTokens: 30, Greedy: true}},
+		{"abc", GenerateOptions{Samples: 3, MaxTokens: 20, Seed: 1}}, {"", GenerateOptions{MaxTokens: 30,
+			Greedy: true}},
 		{"abc", GenerateOptions{Samples: 3, MaxTokens: 20, Seed: 2}},
 	} {
 		want, err := cpu.Generate(t.Context(), tt.prompt, tt.opt)

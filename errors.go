@@ -29,8 +29,8 @@ var (
 	ErrNoSpace = durable.ErrNoSpace
 	// ErrMemory says that the run needs more memory than there is.
 	ErrMemory = plan.ErrMemory
-	// ErrDeviceLost says that an accelerator, or the process that owns it, was lost more often than a run survives. What
-	// was saved before is intact.
+	// ErrDeviceLost says that an accelerator, or the process that owns it, was lost more often than a run survives.
+	// What was saved before is intact.
 	ErrDeviceLost = device.ErrLost
 	// ErrClosed says that a [Model] was used after its Close.
 	ErrClosed = errors.New("gimbal: the model is closed")

@@ -116,8 +116,9 @@ const MaxWorkers = 1 << 10
 // threads refuses a number of workers before anything is made for them.
 func threads(workers int) error {
 	if workers < 0 || workers > MaxWorkers {
-		fault := config.Fault{Where: "workers", Text: fmt.Sprintf("%d threads; ask for 1 to %d, or 0 for one for each processor",
-			workers, MaxWorkers)}
+		fault := config.Fault{Where: "workers",
+			Text: fmt.Sprintf("%d threads; ask for 1 to %d, or 0 for one for each processor",
+				workers, MaxWorkers)}
 		return classify(&config.Error{Faults: []config.Fault{fault}}, "")
 	}
 	return nil

@@ -76,7 +76,8 @@ func TestExportAdapterInAnotherType(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := filepath.Join(dir, "out")
-	if _, err := gimbal.Export(t.Context(), dir, out, gimbal.ExportOptions{DType: "bf16"}); err == nil || !strings.Contains(err.Error(), "fp32") {
+	if _, err := gimbal.Export(t.Context(), dir, out, gimbal.ExportOptions{DType: "bf16"}); err == nil ||
+		!strings.Contains(err.Error(), "fp32") {
 		t.Errorf("in bf16: %v", err)
 	}
 	if _, err := os.Stat(out); !errors.Is(err, fs.ErrNotExist) {

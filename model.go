@@ -62,12 +62,12 @@ type OpenOptions struct {
 	Checkpoint string
 	// Workers is the number of threads that compute. 0: one for each processor that Go may use.
 	Workers int
-	// Weights is the format of the matrices that write texts: "fp32", "bf16", or "int8", which rounds 32 neighbours in a
-	// row to 8 bits with a common scale. Fewer bytes make a text faster, and a little different; Score does not change.
-	// Empty: as training computes.
+	// Weights is the format of the matrices that write texts: "fp32", "bf16", or "int8", which rounds 32 neighbours
+	// in a row to 8 bits with a common scale. Fewer bytes make a text faster, and a little different; Score does not
+	// change. Empty: as training computes.
 	Weights string
-	// Device is what computes, as in [TrainOptions]. A device takes seconds to begin, compiles programs for the lengths of
-	// texts, and is faster with many texts. Weights is for the CPU. Empty: "cpu".
+	// Device is what computes, as in [TrainOptions]. A device takes seconds to begin, compiles programs for the
+	// lengths of texts, and is faster with many texts. Weights is for the CPU. Empty: "cpu".
 	Device string
 }
 

@@ -38,7 +38,8 @@ func openDevice(c *hub.Model, opt OpenOptions) (d *onDevice, err error) {
 	case opt.Weights != "":
 		return nil, errors.New("gimbal: OpenOptions.Weights is for the CPU")
 	}
-	spec := engine.Spec{Arch: c.Arch, MicroTokens: min(c.Arch.Context, longestPiece), Checkpointing: "block", Mode: "fp32",
+	spec := engine.Spec{Arch: c.Arch, MicroTokens: min(c.Arch.Context, longestPiece), Checkpointing: "block",
+		Mode:    "fp32",
 		Forward: true}
 	if hw.FasterBF16 {
 		spec.Mode = "bf16"

@@ -362,7 +362,8 @@ func TestHostileNumbers(t *testing.T) {
 			}
 		}
 	}
-	for _, opt := range []GenerateOptions{{MaxTokens: huge}, {MaxTokens: huge, TopK: huge}, {MaxTokens: 2, TopK: -huge}} {
+	for _, opt := range []GenerateOptions{{MaxTokens: huge}, {MaxTokens: huge, TopK: huge}, {MaxTokens: 2,
+		TopK: -huge}} {
 		if texts, err := m.Generate(ctx, "a", opt); err != nil || len(texts) != 1 {
 			t.Errorf("%+v: %v", opt, err)
 		}

@@ -41,7 +41,8 @@ func (m *Model) Score(ctx context.Context, text string) (Score, error) {
 		}
 		err := m.compute(ctx, func() error {
 			if m.device != nil {
-				v, err := m.device.engine.Pass(ctx, engine.Input{Tokens: ids[lo:hi], Labels: ids[lo+1 : hi+1], Counts: counts,
+				v, err := m.device.engine.Pass(ctx, engine.Input{Tokens: ids[lo:hi], Labels: ids[lo+1 : hi+1],
+					Counts: counts,
 					Bounds: []int32{0, int32(hi - lo)}}, engine.Nats)
 				nats += v.Nats
 				return err

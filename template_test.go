@@ -78,7 +78,8 @@ func TestTemplateIsKept(t *testing.T) {
 						var list []struct{ Name, Template string }
 						conf, cerr := os.ReadFile(filepath.Join(dir, in))
 						if !errors.Is(err, os.ErrNotExist) || cerr != nil || json.Unmarshal(conf, &saved) != nil ||
-							json.Unmarshal(saved.Templates, &list) != nil || len(list) != 2 || list[0].Template != c.template {
+							json.Unmarshal(saved.Templates, &list) != nil || len(list) != 2 ||
+							list[0].Template != c.template {
 							t.Errorf("%v, %v, saved\n%s\n%s", err, cerr, data, conf)
 						}
 					}
@@ -135,7 +136,8 @@ func TestOwnTemplate(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer m.Close()
-		cfg, err := config.Load("", []config.Assignment{config.Set("data.paths=" + text), config.Set("train.context=200")})
+		cfg, err := config.Load("", []config.Assignment{config.Set("data.paths=" + text),
+			config.Set("train.context=200")})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +172,8 @@ func TestOwnTemplate(t *testing.T) {
 		}
 		prompt := chat.Conversation{Messages: []chat.Message{{Role: chat.User, Text: []byte("<|im_end|>")}}}
 		ids, err := chat.Encode(nil, m.Tok, f.Prompt(&prompt))
-		if err != nil || m.Tok.Name(ids[0]) != "<|begin_of_text|>" || string(m.Tok.Decode(nil, ids)) != "[<|im_end|>]" ||
+		if err != nil || m.Tok.Name(ids[0]) != "<|begin_of_text|>" || string(m.Tok.Decode(nil,
+			ids)) != "[<|im_end|>]" ||
 			len(ids) != 13 {
 			t.Errorf("%s: it is asked with %v, %v", dir, ids, err)
 		}

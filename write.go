@@ -175,7 +175,8 @@ func (m *Model) begin(ctx context.Context, ids, ends []int32, opt GenerateOption
 		return nil, done, &PromptError{len(ids), m.arch.Context}
 	}
 	with := generate.Options{TopK: cmp.Or(max(opt.TopK, -1), DefaultTopK), Ends: ends, Seed: opt.Seed,
-		Temperature: cmp.Or(opt.Temperature, DefaultTemperature), MaxTokens: min(cmp.Or(opt.MaxTokens, DefaultMaxTokens), m.arch.Context),
+		Temperature: cmp.Or(opt.Temperature, DefaultTemperature), MaxTokens: min(cmp.Or(opt.MaxTokens,
+			DefaultMaxTokens), m.arch.Context),
 		AtOnce: promptAtOnce}
 	with.TopP, with.MinP, with.Repetition = opt.TopP, opt.MinP, opt.Repetition
 	with.TopK = max(with.TopK, 0) // generate draws from all tokens for 0

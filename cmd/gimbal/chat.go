@@ -20,7 +20,7 @@ import (
 
 type chatCmd struct {
 	Run_   string `arg:"" name:"model" help:"Run, checkpoint, or model in Hugging Face format."`
-	System string `help:"What the assistant is told first." placeholder:"TEXT"`
+	System string `help:"System message, before the conversation." placeholder:"TEXT"`
 	sampling
 	MaxTokens  int    `default:"1024" help:"Most tokens of an answer."`
 	Checkpoint string `help:"${which}" placeholder:"NAME"`

@@ -70,8 +70,8 @@ type deviceCheckCmd struct {
 
 // Help implements kong.HelpProvider.
 func (*deviceCheckCmd) Help() string {
-	return `Compares the multiplies of a device with plain Go, and a gradient and an update of a small model of every family
-with those of the CPU engine. Attention that does not agree with plain attention is told, and not used. The exit code is
+	return `Compares the multiplies of a device with plain Go, and a gradient and an update of a small model of every
+family with those of the CPU engine. Attention that differs from plain attention is named, and not used. The exit code is
 1 if something differs, 2 if there is no such device, 6 if it was lost.`
 }
 

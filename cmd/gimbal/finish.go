@@ -80,7 +80,8 @@ func finish(e *env, r *gimbal.Result, err error, asJSON bool) error {
 
 // tuned says in words what became of weights from elsewhere, and what they forgot.
 func tuned(u *gimbal.Tuned) string {
-	words := fmt.Sprintf("no better than where it began, on held-out text: %.3f, then %.3f nats/token", u.Before, u.After)
+	words := fmt.Sprintf("no better than where it began, on held-out text: %.3f, then %.3f nats/token", u.Before,
+		u.After)
 	if change := u.Before - u.After; change > asGood {
 		words = fmt.Sprintf("better than where it began by %.3f nats/token on held-out text: %.3f, then %.3f", change,
 			u.Before, u.After)

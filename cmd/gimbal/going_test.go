@@ -64,7 +64,8 @@ func TestNoResultIsLostInSilence(t *testing.T) {
 	lines := [][]string{
 		append(train, "--out", "c"), append(train, "--out", "d", "--json"), append(train, "--dry-run"),
 		append(train, "--dry-run", "--json"), {"resume", "a", "--steps", "6"}, {"resume", "a", "--steps", "8", "--json"},
-		{"sample", "a", "-n", "1"}, {"sample", "a", "--json"}, {"chat", "a"}, {"eval", "a", "--loss-only"}, {"eval", "a", "--json"},
+		{"sample", "a", "-n", "1"}, {"sample", "a", "--json"}, {"chat", "a"}, {"eval", "a", "--loss-only"}, {"eval",
+			"a", "--json"},
 		{"review", "a", "--list"}, {"review", "a", "--json"}, {"compare", "a", "b"}, {"compare", "a", "b", "--json"},
 		{"why", "a"}, {"why", "a", "--json"}, {"runs", "list", "."}, {"runs", "list", "."}, {"runs", "rm", "b", "--yes"},
 		{"doctor", "a"}, {"doctor", "a", "--json"}, append([]string{"data", "inspect"}, in...), {"data", "inspect", "a"},
@@ -205,9 +206,10 @@ func TestNothingOfOthersActs(t *testing.T) {
 	// A run that belongs to somebody, in every command that reads it.
 	dir := filepath.Join(t.TempDir(), "run\x1b[2J\u202e")
 	for name, text := range map[string]string{
-		"config.toml":             "[train]\nsteps = \"\x1b[2J\"\n",
-		"log.jsonl":               `{"kind":"event","step":1,"attempt":1,"code":"\u001b[2J","severity":"error","message":"x\u001b]0;t\u0007\r\u202e"}` + "\n",
-		"samples/eval-1.md":       "# Evaluation 1, step 1\n\n## 1 of 1: \x1b[2J\r\n\n    text \x1b[2J\u202e\r\n\n- [ ] good\n",
+		"config.toml": "[train]\nsteps = \"\x1b[2J\"\n",
+		"log.jsonl":   `{"kind":"event","step":1,"attempt":1,"code":"\u001b[2J","severity":"error","message":"x\u001b]0;t\u0007\r\u202e"}` + "\n",
+		"samples/eval-1.md": "# Evaluation 1, step 1\n\n## 1 of 1: \x1b[2J\r\n\n    text " +
+			"\x1b[2J\u202e\r\n\n- [ ] good\n",
 		"checkpoints/marks.json":  "{\"\x1b[2J\": 1}",
 		"checkpoints/step-1/\x1b": "",
 	} {
@@ -216,10 +218,13 @@ func TestNothingOfOthersActs(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, args := range [][]string{{"why", dir}, {"why", dir, "--json"}, {"runs", filepath.Dir(dir)}, {"runs", "--json", filepath.Dir(dir)},
-		{"review", dir}, {"review", dir, "--json"}, {"compare", dir, dir}, {"sample", dir}, {"eval", dir}, {"chat", dir},
+	for _, args := range [][]string{{"why", dir}, {"why", dir, "--json"}, {"runs", filepath.Dir(dir)}, {"runs",
+		"--json", filepath.Dir(dir)},
+		{"review", dir}, {"review", dir, "--json"}, {"compare", dir, dir}, {"sample", dir}, {"eval", dir}, {"chat",
+			dir},
 		{"resume", dir}, {"data", "show", dir}, {"export", dir, filepath.Join(t.TempDir(), "out")}, {"doctor", dir},
-		{"train", "--config", filepath.Join(dir, "config.toml")}, {"sample", dir, "--checkpoint", "\x1b[2J"}, {"\x1b[2J"}} {
+		{"train", "--config", filepath.Join(dir, "config.toml")}, {"sample", dir, "--checkpoint",
+			"\x1b[2J"}, {"\x1b[2J"}} {
 		var stdout, stderr bytes.Buffer
 		run(args, strings.NewReader(""), &stdout, &stderr)
 		for face, text := range map[string]string{"results": stdout.String(), "messages": stderr.String()} {

@@ -28,7 +28,8 @@ func (t *trainer) trainOnDevice(ctx context.Context, cfg *config.Config) (r *Tra
 	o := device.New(s, with)
 	defer o.Close()
 	hw := o.Hardware()
-	spec := engine.Spec{Arch: t.arch, MicroTokens: opt.Micro, Checkpointing: or(opt.Checkpointing, model.CheckpointNone),
+	spec := engine.Spec{Arch: t.arch, MicroTokens: opt.Micro, Checkpointing: or(opt.Checkpointing,
+		model.CheckpointNone),
 		Mode: opt.Mode, Optim: optim.Options{Beta1: cfg.Optim.Beta1, Beta2: cfg.Optim.Beta2At(opt.Tokens),
 			Eps: cfg.Optim.Eps, WeightDecay: cfg.Optim.WeightDecay}}
 	if spec.Mode == "" || spec.Mode == model.ModeAuto {
@@ -197,7 +198,8 @@ func.func public @main(%%a: tensor<f32>) -> (tensor<f32>) {
 	}
 	text += fmt.Sprintf(`  %%f = stablehlo.convert %%x%d : (%s) -> %s
   %%z = stablehlo.constant dense<0.0> : tensor<f32>
-  %%r = stablehlo.reduce(%%f init: %%z) applies stablehlo.add across dimensions = [0, 1] : (%s, tensor<f32>) -> tensor<f32>
+  %%r = stablehlo.reduce(%%f init: %%z) applies stablehlo.add across dimensions = [0, 1] : (%s,
+	tensor<f32>) -> tensor<f32>
   return %%r : tensor<f32>
 }
 }

@@ -63,7 +63,8 @@ func TestTrainOnDevice(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Seconds <= 0 || r.PeakTFLOPs <= 0 || r.Attention == "" || r.Predicted == 0 || !(r.LossNats > 3 && r.LossNats < 6) {
+		if r.Seconds <= 0 || r.PeakTFLOPs <= 0 || r.Attention == "" || r.Predicted == 0 || !(r.LossNats > 3 &&
+			r.LossNats < 6) {
 			t.Errorf("%+v", r)
 		}
 		bits = append(bits, r.Bits)

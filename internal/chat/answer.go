@@ -48,8 +48,8 @@ func (t *Template) generated(c *Conversation, out jinja.Output) (spans [][2]int,
 	}
 	all := !slices.Contains(learn, false)
 	if !all && len(learn) != len(out.Generated) {
-		return nil, fmt.Errorf("the template has %d generation blocks for %d answers, so that those that shall not count "+
-			"cannot be told", len(out.Generated), len(learn))
+		return nil, fmt.Errorf("the template has %d generation blocks for %d answers, so that those that shall "+
+			"not count cannot be told", len(out.Generated), len(learn))
 	}
 	for i, span := range out.Generated {
 		if !all && !learn[i] {

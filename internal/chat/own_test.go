@@ -77,11 +77,13 @@ func TestTemplateCounts(t *testing.T) {
 			"‹<s>›|user:q‹<e>›|\n‹<s>›|assistant:a‹<e>›|\n‹<s>›|user:q‹<e>›|\n‹<s>›|assistant:Tz‹<e>›|\n", 1},
 		"a prompt that begins the answer": {drops, []Message{user, answer},
 			"‹<s>›|user:q‹<e>›|\n‹<s>›|assistant:{a}{‹<e>›}|\n", 0},
-		"an answer in parts": {strings.Replace(plainTurns, "m.content + '<e>", "m.content + '<ee>' + m.role + '<ee><e>", 1),
+		"an answer in parts": {strings.Replace(plainTurns, "m.content + '<e>",
+			"m.content + '<ee>' + m.role + '<ee><e>", 1),
 			[]Message{user, answer, user},
 			"‹<s>›|user:q‹<ee>›|user‹<ee>›‹<e>›|\n‹<s>›|assistant:{a}{‹<ee>›}{|assistant}{‹<ee>›}{‹<e>›}|\n" +
 				"‹<s>›|user:q‹<ee>›|user‹<ee>›‹<e>›|\n", 0},
-		"another end where it ends": {strings.Replace(plainTurns, "+ '<e>\\n'", "+ ('<ee>' if loop.last else '<e>')", 1),
+		"another end where it ends": {strings.Replace(plainTurns, "+ '<e>\\n'", "+ ('<ee>' if loop.last else '<e>')",
+			1),
 			[]Message{user, answer, user, answer},
 			"‹<s>›|user:q‹<e>›‹<s>›|assistant:a‹<e>›‹<s>›|user:q‹<e>›‹<s>›|assistant:{a}{‹<ee>›}", 1},
 		"an end behind all": {strings.Replace(plainTurns, "{% if add", "{% if not add_generation_prompt %}{{ '<ee>' }}"+
@@ -151,7 +153,8 @@ func TestTemplateSees(t *testing.T) {
 			m.More = []byte(more)
 		}
 		got := strings.Trim(shown(t, f, &Conversation{Messages: []Message{m}}), "|")
-		if got = strings.TrimSuffix(got, "NoneNone‹<e>›"); !strings.Contains(got, want) || want[0] == '{' && got != want {
+		if got = strings.TrimSuffix(got, "NoneNone‹<e>›"); !strings.Contains(got, want) || want[0] == '{' &&
+			got != want {
 			t.Errorf("%s: %s, want %s", more, got, want)
 		}
 	}
@@ -180,7 +183,8 @@ func TestTemplateEnds(t *testing.T) {
 	}
 	for template, want := range map[string]string{
 		plainTurns: "[2] [2] \"\"",
-		strings.Replace(plainTurns, "+ '<e>\\n'", "+ ('<ee>' if loop.last else '<e>')", 1):                   `[3] [3] ""`,
+		strings.Replace(plainTurns, "+ '<e>\\n'", "+ ('<ee>' if loop.last else '<e>')",
+			1): `[3] [3] ""`,
 		`{% for m in messages %}{{ ('## ' if m.role == 'user' else '>> ') + m.content + '\n' }}{% endfor %}`: `[] [] "##"`,
 		`{% for m in messages %}{{ ('<s>' if m.role == 'user' else '<e>') + m.content + '\n' }}{% endfor %}`: `[1] [] ""`,
 	} {
@@ -213,7 +217,8 @@ func TestPromptOfTheHouse(t *testing.T) {
 				}
 				got.Write(p.Text)
 			}
-			if want := strings.NewReplacer("|", "", "‹", "", "›", "", "{", "", "}", "").Replace(before); strings.ReplaceAll(
+			if want := strings.NewReplacer("|", "", "‹", "", "›", "", "{", "", "}",
+				"").Replace(before); strings.ReplaceAll(
 				got.String(), "|", "") != want {
 				t.Fatalf("%s: %s is asked with %q, want %q", f.Name(), describe(messages), got.String(), want)
 			}

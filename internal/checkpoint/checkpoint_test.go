@@ -410,7 +410,8 @@ func TestOpenWeights(t *testing.T) {
 	}
 	// What says that it was a checkpoint of a run wants the proof that this had, whatever is left.
 	for _, name := range []string{"state.json", OptimizerFile} {
-		if _, err := OpenWeights(fsys, "model"); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), ManifestFile) {
+		if _, err := OpenWeights(fsys, "model"); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(),
+			ManifestFile) {
 			t.Errorf("with %s and without a manifest: %v", name, err)
 		}
 		if err := fsys.Remove("model/" + name); err != nil {

@@ -227,7 +227,8 @@ func Marks(fsys durable.FS, dir string) (map[string]int64, error) {
 	}
 	var marks map[string]int64
 	if err := json.Unmarshal(data, &marks); err != nil || marks == nil {
-		return nil, fmt.Errorf("checkpoint: %s is not a list of names and steps (%v): %w: gimbal resume makes it again", name,
+		return nil, fmt.Errorf("checkpoint: %s is not a list of names and steps (%v): %w: gimbal resume makes it "+
+			"again", name,
 			err, ErrCorrupt)
 	}
 	return marks, nil

@@ -67,7 +67,8 @@ func (s *Snapshot) check() error {
 	}
 	for name, data := range s.Files {
 		switch {
-		case name == ModelFile || name == AdapterFile || name == OptimizerFile || name == ManifestFile || !PlainName(name):
+		case name == ModelFile || name == AdapterFile || name == OptimizerFile || name == ManifestFile ||
+			!PlainName(name):
 			return fmt.Errorf("checkpoint: save: %q cannot be the name of a file of a checkpoint", name)
 		case len(data) > maxSmallFile:
 			return fmt.Errorf("checkpoint: save: %s has %d bytes, at most %d are read back", name, len(data), maxSmallFile)
@@ -95,8 +96,8 @@ func (s *Snapshot) write(fsys durable.FS, tmp string) (*manifest, error) {
 	return writeParts(fsys, tmp, s.Step, parts)
 }
 
-// WriteModel makes the new directory dir of files and of the weights that write writes, ModelFile or AdapterFile, with a
-// manifest, and verifies it. Only its name is not durable yet.
+// WriteModel makes the new directory dir of files and of the weights that write writes, ModelFile or AdapterFile,
+// with a manifest, and verifies it. Only its name is not durable yet.
 func WriteModel(fsys durable.FS, dir string, step int64, files map[string][]byte, weights string,
 	write func(io.Writer) error) error {
 	parts := []part{{weights, write}}

@@ -177,8 +177,9 @@ func (r Rule) String() string {
 // Default returns the configuration of a run without any setting.
 func Default() *Config {
 	c := &Config{
-		Data: Data{Splits: "names", ValFraction: 0.05, ValFrom: "before_end", Template: "model", Start: "eos", BadDocuments: "stop",
-			BadShare: 0.001},
+		Data: Data{Splits: "names", ValFraction: 0.05, ValFrom: "before_end", Template: "model", Start: "eos",
+			BadDocuments: "stop",
+			BadShare:     0.001},
 		Tokenizer: Tokenizer{Kind: "bpe"},
 		Model:     Model{Shape: "qwen3", Tie: true},
 		Train:     Train{Budget: 2.5, Context: 256, BatchTokens: 8192, Adapter: "none", Seed: 1},

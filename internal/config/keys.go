@@ -52,7 +52,8 @@ var keys = []key{
 		doc: "encoding of files without a byte order mark, such as gbk or windows-1252; empty: UTF-8; raw: UTF-8, and " +
 			"files are taken whatever their bytes are"},
 	{name: "data.template", choices: []string{"model", "builtin"}, newer: true, older: "builtin",
-		doc: "what writes conversations; model: its own chat template, if it has one; builtin: marks of ChatML or Llama 3"},
+		doc: "what writes conversations; model: its own chat template, if it has one; builtin: marks of ChatML or " +
+			"Llama 3"},
 	{name: "data.start", choices: []string{"eos", "bos", "none"}, doc: "token before every document; it is input only"},
 	{name: "data.bad_documents", choices: []string{"stop", "skip"},
 		doc: "stop at a document that cannot be read, or skip it"},
@@ -65,7 +66,8 @@ var keys = []key{
 
 	{name: "model.preset", auto: true, choices: presetNames(),
 		doc: "a named set of values, see below; auto: the largest that the plan can train"},
-	{name: "model.shape", choices: []string{"qwen3", "llama", "mistral", "qwen2", "gpt2"}, doc: "family of the decoder"},
+	{name: "model.shape", choices: []string{"qwen3", "llama", "mistral", "qwen2", "gpt2"},
+		doc: "family of the decoder"},
 	{name: "model.layers", auto: true, lo: 1, hi: 1024, doc: "blocks; auto: from the preset"},
 	{name: "model.width", auto: true, lo: 2, hi: 1 << 16, doc: "channels of the residual stream; auto: from the preset"},
 	{name: "model.heads", auto: true, lo: 1, hi: 1 << 12,
@@ -99,7 +101,8 @@ var keys = []key{
 		doc: "muon: matrices of the blocks by Muon, all else by AdamW; auto: muon for new models, unless the batch is " +
 			"too small for it"},
 	{name: "optim.lr", lo: 1e-12, hi: 10, choices: []string{"article", "article-literal", "auto", "finetune", "probe"},
-		doc: "peak learning rate, a number or a rule; auto: by model size and batch; finetune: by the width, for weights " +
+		doc: "peak learning rate, a number or a rule; auto: by model size and batch; finetune: by the width, for " +
+			"weights " +
 			"that are trained; probe: by a range test before the run; article, article-literal: by the width"},
 	{name: "optim.momentum", newer: true, lo: 0, hi: 1, below: true, doc: "Muon: decay of the moment"},
 	{name: "optim.beta1", lo: 0, hi: 1, below: true, doc: "AdamW: decay of the first moment"},
@@ -129,8 +132,8 @@ var keys = []key{
 		doc: "what the backward pass computes again to save memory"},
 	{name: "numeric.device", choices: []string{"auto", "cpu", "cuda", "rocm", "oneapi", "tpu"}, path: true, newer: true,
 		older: "cpu",
-		doc: "what computes, see devices.md; a path is that of a plugin; auto: an accelerator that passes its tests, else " +
-			"the CPU"},
+		doc: "what computes, see devices.md; a path is that of a plugin; auto: an accelerator that passes its " +
+			"tests, else the CPU"},
 	{name: "numeric.devices", auto: true, lo: 1, hi: 64, newer: true, older: "1",
 		doc: "devices that train together; auto: all of the machine"},
 
@@ -144,8 +147,8 @@ var keys = []key{
 	{name: "eval.max_tokens", lo: 1, hi: 1 << 20, doc: "longest text written, in tokens"},
 
 	{name: "eval.keep", newer: true, path: true,
-		doc: "files and folders of text that the weights know: what fine-tuning forgets of it is shown; empty: of texts " +
-			"that the model writes before step 1"},
+		doc: "files and folders of text that the weights know: what fine-tuning forgets of it is shown; empty: of " +
+			"texts that the model writes before step 1"},
 
 	{name: "guard.mode", choices: []string{"act", "observe"}, doc: "act, or only record what the guard would do"},
 	{name: "guard.halve", choices: []string{"probation", "article"},

@@ -99,7 +99,8 @@ func Reread(name string, data []byte, sets []Assignment) (*Config, error) {
 			if err != nil {
 				panic("config: an older value that the key does not take")
 			}
-			entries = append(entries, entry{key: k.name, value: value, where: name, origin: "as before the key existed"})
+			entries = append(entries, entry{key: k.name, value: value, where: name,
+				origin: "as before the key existed"})
 		}
 	}
 	c, err := build(entries, sets)

@@ -54,9 +54,12 @@ func (t *Tally) Findings(documents int64) (f []Finding) {
 	tell(t.Empty, t.Answers, "the model learns to say nothing: remove these conversations",
 		"%d of %d answers are empty", t.Empty, t.Answers)
 	if t.Left > 0 {
-		f = append(f, Finding{Text: fmt.Sprintf("%d of %d answers are not learned: the model's chat template writes them "+
-			"in another way once the conversation goes on, as where it leaves earlier thoughts out", t.Left, t.Answers),
-			Advice: "the last answer of each conversation is learned; cut conversations behind each answer to learn all"})
+		f = append(f,
+			Finding{Text: fmt.Sprintf("%d of %d answers are not learned: the model's chat template writes them "+
+				"in another way once the conversation goes on, as where it leaves earlier thoughts "+
+				"out", t.Left, t.Answers),
+				Advice: "the last answer of each conversation is learned; cut conversations behind each answer to " +
+					"learn all"})
 	}
 	if len(t.Ignored) > 0 {
 		f = append(f, Finding{Text: "keys of messages that are not used: " + t.IgnoredText()})

@@ -182,10 +182,12 @@ func TestFamilies(t *testing.T) {
 						t.Errorf("%s: conversation %d is written\n%q, want\n%q", f.name, i, got, want.Text)
 					}
 				case !slices.Equal(ids, want.IDs):
-					t.Errorf("%s: conversation %d: the tokens\n%s\nare in transformers\n%s", f.name, i, spelled(f.tok, ids),
+					t.Errorf("%s: conversation %d: the tokens\n%s\nare in transformers\n%s", f.name, i, spelled(f.tok,
+						ids),
 						spelled(f.tok, want.IDs))
 				case !same || tagged && out > 0:
-					t.Errorf("%s: conversation %d, with blocks %v: of\n%s\nthis counts\n%s\nin transformers\n%s", f.name, i, tagged,
+					t.Errorf("%s: conversation %d, with blocks %v: of\n%s\nthis counts\n%s\nin transformers\n%s",
+						f.name, i, tagged,
 						spelled(f.tok, ids), mask, want.Mask)
 				}
 			}
@@ -236,7 +238,8 @@ func TestPrompt(t *testing.T) {
 			c := chat.Conversation{Messages: messages[:len(messages)-1], More: p.More}
 			got, err := chat.Encode(nil, f.tok, format.Prompt(&c))
 			if err != nil || !slices.Equal(got, want.Prompt) {
-				t.Errorf("%s: conversation %d is asked with\n%s\n%v; transformers\n%s", f.name, i, spelled(f.tok, got), err,
+				t.Errorf("%s: conversation %d is asked with\n%s\n%v; transformers\n%s", f.name, i, spelled(f.tok,
+					got), err,
 					spelled(f.tok, want.Prompt))
 			}
 		}

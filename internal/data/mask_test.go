@@ -118,7 +118,8 @@ func TestShow(t *testing.T) {
 	if err := s.ShowIDs(&ids, b, 0, 2, PlainMarks); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"--- 1: " + path, "\n    256   (\"<|endoftext|>\")\n    257   \"<|im_start|>\"\n    117   \"u\"\n",
+	for _, want := range []string{"--- 1: " + path,
+		"\n    256   (\"<|endoftext|>\")\n    257   \"<|im_start|>\"\n    117   \"u\"\n",
 		"\n     27   \"\\x1b\"\n", "\n     99 * \"c\"\n", "\n     13 * \"\\r\"\n", "\n    258 * \"<|im_end|>\"\n"} {
 		if !strings.Contains(ids.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, ids.String())

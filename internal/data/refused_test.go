@@ -27,14 +27,16 @@ func TestRefusedConversations(t *testing.T) {
 		err   string
 		docs  int64
 	}{
-		"stop": {[][]turn{good, bad}, "stop", "it refuses the conversation: it is bad; write conversations in a format " +
-			"of gimbal's own: --set data.template=builtin; correct it, or set data.bad_documents", 0},
+		"stop": {[][]turn{good, bad}, "stop",
+			"it refuses the conversation: it is bad; write conversations in a format " +
+				"of gimbal's own: --set data.template=builtin; correct it, or set data.bad_documents", 0},
 		"skip":    {[][]turn{good, bad, good, bad}, "skip", "", 2},
 		"endless": {[][]turn{good, long}, "skip", "does not come to an end", 0},
 	} {
 		path := chatLines(t, t.TempDir(), "a.jsonl", c.chats)
 		docs := discover(t, corpus.Options{BadDocuments: c.what, BadShare: 1}, path)
-		s, err := Prepare(t.Context(), docs, tokenizer.NewBytes(), PrepareOptions{CacheDir: t.TempDir(), Format: format})
+		s, err := Prepare(t.Context(), docs, tokenizer.NewBytes(), PrepareOptions{CacheDir: t.TempDir(),
+			Format: format})
 		if c.err != "" {
 			if err == nil || !strings.Contains(err.Error(), c.err) || !strings.Contains(err.Error(), path) {
 				t.Errorf("%s: %v", name, err)

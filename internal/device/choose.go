@@ -116,8 +116,8 @@ func openNamed(ctx context.Context, n config.Numeric, target string) (Session, E
 			}
 		}
 		if o.Plugin == "" {
-			return nil, EngineOptions{}, fmt.Errorf("no plugin was found; \"gimbal device\" says where it looked; to install "+
-				"one: %s", cmp.Or(Install(n.Device), Install(Kinds()[0])))
+			return nil, EngineOptions{}, fmt.Errorf("no plugin was found; \"gimbal device\" says where it looked; "+
+				"to install one: %s", cmp.Or(Install(n.Device), Install(Kinds()[0])))
 		}
 	}
 	path, err := filepath.Abs(o.Plugin)

@@ -85,8 +85,9 @@ func Places(ask bool) []string {
 		"/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"})
 }
 
-// Find looks for plugins. Those of the variable come first, then those of the kinds in their order. With ask it starts
-// python3 to ask where its packages are, and looks into every package: that takes longer, and finds what a wrapper hides.
+// Find looks for plugins. Those of the variable come first, then those of the kinds in their order. With ask it
+// starts python3 to ask where its packages are, and looks into every package: that takes longer, and finds what a
+// wrapper hides.
 func Find(ask bool) (found []Found) {
 	if runtime.GOOS != "linux" {
 		return nil

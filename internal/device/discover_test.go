@@ -52,7 +52,8 @@ func TestFind(t *testing.T) {
 			if filepath.Base(filepath.Dir(c.Path)) == "xla_cuda13" {
 				o := Options{Plugin: c.Path, Env: []string{"A=b", "XLA_FLAGS=--one"}}
 				env := o.environment()
-				for _, want := range []string{"A=b", "XLA_FLAGS=--xla_gpu_cuda_data_dir=" + site + "/nvidia/cu13 --one --mine",
+				for _, want := range []string{"A=b", "XLA_FLAGS=--xla_gpu_cuda_data_dir=" + site +
+					"/nvidia/cu13 --one --mine",
 					"LD_LIBRARY_PATH=" + site + "/nvidia/cu13/lib:" + site + "/nvidia/cudnn/lib:/before"} {
 					if name, _, _ := strings.Cut(want, "="); last(env, name) != want {
 						t.Errorf("the environment has %q, want %q", last(env, name), want)

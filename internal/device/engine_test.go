@@ -16,7 +16,8 @@ import (
 func numbers(r engine.Report) []float64 {
 	list := []float64{r.Loss, r.GradNorm, r.ClipScale, r.LR, r.UpdateRatio, r.UpdateMedian}
 	for _, t := range r.Tensors {
-		list = append(list, t.Grad.MeanAbs, t.Grad.RMS, t.Grad.Max, float64(t.Grad.NonFinite), t.Update.RMS, t.Update.Max,
+		list = append(list, t.Grad.MeanAbs, t.Grad.RMS, t.Grad.Max, float64(t.Grad.NonFinite), t.Update.RMS,
+			t.Update.Max,
 			t.Update.WeightRMS)
 	}
 	return append(list, r.Norms...)
@@ -84,7 +85,8 @@ func TestGetAndSet(t *testing.T) {
 				if got := train(t, e, 3, 5); apart(got, want) > 1e-5 {
 					t.Errorf("%s on %d devices: losses %v, want %v", a.Shape, devices, got, want)
 				}
-				if err := from.Set(safetensors.Memory(snapshot.Params), safetensors.Memory(snapshot.Slots)); err != nil {
+				if err := from.Set(safetensors.Memory(snapshot.Params),
+					safetensors.Memory(snapshot.Slots)); err != nil {
 					t.Fatal(err)
 				}
 				e.Close()

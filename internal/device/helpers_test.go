@@ -47,7 +47,10 @@ func spec(a config.Arch, mode string, muon bool) engine.Spec {
 func every(t *testing.T, test func(t *testing.T, s engine.Spec)) {
 	for _, a := range shapes {
 		for _, muon := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s muon %v", a.Shape, muon), func(t *testing.T) { test(t, spec(a, model.ModeFP32, muon)) })
+			t.Run(fmt.Sprintf("%s muon %v", a.Shape, muon), func(t *testing.T) {
+				test(t, spec(a, model.ModeFP32,
+					muon))
+			})
 		}
 	}
 }

@@ -31,7 +31,8 @@ var (
 	smallGPT2 = config.Arch{Shape: "gpt2", Layers: 2, Width: 20, Heads: 4, KVHeads: 4, HeadSize: 4, MLP: 40, Vocab: 29,
 		Context: 24, Norm: "layer", NormEps: 1e-5, Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu",
 		Tie: true}
-	smallLlama = config.Arch{Shape: "llama", Layers: 2, Width: 24, Heads: 4, KVHeads: 2, HeadSize: 6, MLP: 32, Vocab: 29,
+	smallLlama = config.Arch{Shape: "llama", Layers: 2, Width: 24, Heads: 4, KVHeads: 2, HeadSize: 6, MLP: 32,
+		Vocab:   29,
 		Context: 24, Norm: "rms", NormEps: 1e-5, Position: "rope", RopeTheta: 1e4, MLPKind: "swiglu"}
 	smallQwen2 = family(smallLlama, func(a *config.Arch) {
 		a.Shape, a.QKVBias, a.RopeTheta, a.Tie = "qwen2", true, 1e6, true

@@ -48,14 +48,16 @@ func TestPlant(t *testing.T) {
 			if f := inspect(t, e); f != (found{pass: -1}) {
 				t.Errorf("nothing is planted, and %+v is found", f)
 			}
-			for _, f := range []engine.Fault{{Kind: engine.NaNActivation, Block: 1}, {Kind: engine.StopGradient, Block: 1},
+			for _, f := range []engine.Fault{{Kind: engine.NaNActivation, Block: 1}, {Kind: engine.StopGradient,
+				Block: 1},
 				{Kind: engine.CutResidual}} {
 				for _, p := range []engine.Engine{e, w} {
 					p.(engine.Planter).Plant(f)
 				}
 				got, want := propose(t, e, 1, engine.Norms), propose(t, w, 1, engine.Norms)
 				if f.Kind == engine.NaNActivation {
-					if !math.IsNaN(got.Loss) || !math.IsNaN(got.GradNorm) || got.ClipScale != 1 || got.UpdateRatio != 0 {
+					if !math.IsNaN(got.Loss) || !math.IsNaN(got.GradNorm) || got.ClipScale != 1 ||
+						got.UpdateRatio != 0 {
 						t.Errorf("NaN: %+v", got)
 					}
 				} else if d := apart(numbers(got), numbers(want)); d > 1e-4 {
@@ -83,7 +85,8 @@ func TestHarm(t *testing.T) {
 	for _, devices := range []int{1, 2} {
 		e, w := open(t, on(t, devices), s), open(t, c, s)
 		for _, f := range []engine.Fault{{Kind: engine.NaNGradient, Tensor: name},
-			{Kind: engine.InfGradient, Tensor: name}, {Kind: engine.ScaleGradients, Factor: 1000}, {Kind: engine.FlipBit, Tensor: name},
+			{Kind: engine.InfGradient, Tensor: name}, {Kind: engine.ScaleGradients,
+				Factor: 1000}, {Kind: engine.FlipBit, Tensor: name},
 			{Kind: engine.ScaleBlock, Block: 1, Factor: 0.01}, {Kind: engine.RoundWeights}} {
 			var reports [2]engine.Report
 			var weights [2][]safetensors.Entry

@@ -7,8 +7,8 @@ import (
 )
 
 // rows are the sequences of a pass in rows of a fixed length: whole, in their order, each in the first row that has
-// room for it. An empty place has segment -1 and the first token of its row, or of the pass in an empty row: another token
-// might have weights that are not finite.
+// room for it. An empty place has segment -1 and the first token of its row, or of the pass in an empty row: another
+// token might have weights that are not finite.
 type rows struct {
 	length int
 	count  int     // rows with a sequence

@@ -34,7 +34,8 @@ func TestPack(t *testing.T) {
 	r.grow(in, 4, 0)
 	taken := 0
 	for s, p := range r.places {
-		if want := []int{0, 1, 0, 1, 2, 0}[s]; p.at/9 != want || p.lo != int(in.Bounds[s]) || p.hi != int(in.Bounds[s+1]) {
+		if want := []int{0, 1, 0, 1, 2, 0}[s]; p.at/9 != want || p.lo != int(in.Bounds[s]) ||
+			p.hi != int(in.Bounds[s+1]) {
 			t.Errorf("sequence %d: %+v, want row %d", s, p, want)
 		}
 		for i := range p.hi - p.lo {

@@ -9,11 +9,11 @@ import (
 )
 
 // ErrLink is matched by errors about a file that is written in place and may be somebody else's.
-var ErrLink = errors.New("it is a link, or has a second name elsewhere, or is no regular file, and writing to it could " +
-	"change what belongs to something else: delete it, or put a copy in its place")
+var ErrLink = errors.New("it is a link, or has a second name elsewhere, or is no regular file, and writing to it " +
+	"could change what belongs to something else: delete it, or put a copy in its place")
 
-// openOwn opens a file that is written in place, or makes it. It refuses with ErrLink what may be somebody else's: a run
-// from elsewhere can hold links to files of its reader. It does not wait for a pipe.
+// openOwn opens a file that is written in place, or makes it. It refuses with ErrLink what may be somebody else's: a
+// run from elsewhere can hold links to files of its reader. It does not wait for a pipe.
 func openOwn(name string, flag int) (f *os.File, err error) {
 	root, err := OpenRoot(filepath.Dir(name))
 	if err != nil {
@@ -29,7 +29,8 @@ func openOwn(name string, flag int) (f *os.File, err error) {
 	}
 	there, err := root.Lstat(base)
 	info, serr := f.Stat()
-	if err = cmp.Or(err, serr); err == nil && (!os.SameFile(there, info) || !info.Mode().IsRegular() || links(info) > 1) {
+	if err = cmp.Or(err, serr); err == nil && (!os.SameFile(there, info) || !info.Mode().IsRegular() ||
+		links(info) > 1) {
 		err = &fs.PathError{Op: "open", Path: name, Err: ErrLink}
 	}
 	if err != nil {

@@ -58,7 +58,8 @@ func (o *cpuOpener) Open(s Spec) (Engine, error) {
 		return nil, err
 	}
 	e := &cpuEngine{model: m, passes: passes{bad: -1}, probe: m.NewProbeStats()}
-	e.info = Info{Arch: s.Arch, Tensors: tensorsOf(m.Trained().Views), Mode: m.Mode(), Numerics: numerics(o.x, m.Mode())}
+	e.info = Info{Arch: s.Arch, Tensors: tensorsOf(m.Trained().Views), Mode: m.Mode(), Numerics: numerics(o.x,
+		m.Mode())}
 	if !s.Forward {
 		e.opt = optim.New[float32](o.x, len(m.Trained().Flat), segmentsOf(m.Trained().Views), s.Optim)
 		n := len(m.Trained().Views)

@@ -110,7 +110,8 @@ func (e *Evaluator) sampled() (list []int64) {
 }
 
 // score scores the sequences of a part in the given order, up to limit labels.
-func (e *Evaluator) score(ctx context.Context, part *data.Split, order func(i int64) int64, limit int64) (s Score, err error) {
+func (e *Evaluator) score(ctx context.Context, part *data.Split, order func(i int64) int64, limit int64) (s Score,
+	err error) {
 	var batch data.Batch
 	for i := range part.Sequences() {
 		if len(batch.Tokens)+part.Context() > e.opt.MicroTokens {

@@ -65,7 +65,8 @@ func (b *builder) put(t Type, dims []int, format string, a ...any) value {
 // program returns the program with the given results.
 func (b *builder) program(name string, devices int, outs ...value) Program {
 	names, types, shapes := texts(outs)
-	text := fmt.Sprintf("module @%s attributes {mhlo.num_replicas = %d : i32} {\nfunc.func public @main(%s) -> (%s) {\n"+
+	text := fmt.Sprintf("module @%s attributes {mhlo.num_replicas = %d : i32} {\nfunc.func public @main(%s) -> "+
+		"(%s) {\n"+
 		"%s  return %s : %s\n}\n}\n", name, devices, strings.Join(b.args, ", "), types, b.text.String(), names, types)
 	return Program{Name: name, Text: text, Devices: devices, In: b.in, Out: shapes, Donated: b.donated}
 }
@@ -202,7 +203,8 @@ func (b *builder) reduce(op string, init, x value, along ...int) value {
 			dims = append(dims, d)
 		}
 	}
-	return b.put(x.Type, dims, "stablehlo.reduce(%s init: %s) applies stablehlo.%s across dimensions = %s : (%s, %s) -> %s",
+	return b.put(x.Type, dims,
+		"stablehlo.reduce(%s init: %s) applies stablehlo.%s across dimensions = %s : (%s, %s) -> %s",
 		x, init, op, list(along), x.Shape, init.Shape, Shape{x.Type, dims})
 }
 
@@ -246,7 +248,8 @@ func (b *builder) dotTo(out, t Type, x, y value, batch, xc, yc int) value {
 	if t == BF16 {
 		precision = "DEFAULT"
 	}
-	return b.put(out, dims, "stablehlo.dot_general %s, %s, %scontracting_dims = [%d] x [%d], precision = [%s, %s] : (%s, %s) -> %s",
+	return b.put(out, dims,
+		"stablehlo.dot_general %s, %s, %scontracting_dims = [%d] x [%d], precision = [%s, %s] : (%s, %s) -> %s",
 		x, y, batching, xc, yc, precision, precision, x.Shape, y.Shape, Shape{out, dims})
 }
 
@@ -269,8 +272,9 @@ func (b *builder) choose(p, x, y value) value {
 // gather takes rows of w (V, C) by ids (N, 1).
 func (b *builder) gather(w, ids value) value {
 	s := Shape{w.Type, []int{ids.Dims[0], w.Dims[1]}}
-	return b.put(s.Type, s.Dims, `"stablehlo.gather"(%s, %s) <{dimension_numbers = #stablehlo.gather<offset_dims = [1], `+
-		`collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1>, slice_sizes = array<i64: 1, %d>}> : (%s, %s) -> %s`,
+	return b.put(s.Type, s.Dims,
+		`"stablehlo.gather"(%s, %s) <{dimension_numbers = #stablehlo.gather<offset_dims = [1], `+
+			`collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1>, slice_sizes = array<i64: 1, %d>}> : (%s, %s) -> %s`,
 		w, ids, w.Dims[1], w.Shape, ids.Shape, s)
 }
 

@@ -22,7 +22,8 @@ func (s *pass) norm(t normTensors, x value) (y value, back func(dy value) value)
 	}
 	squares := mean(s.mul(centred, centred))
 	r := s.unary("rsqrt", s.add(squares, s.constant(s.Arch.NormEps, x.Dims...)))
-	// A number whose square overflows would leave zeros, and a broken weight would look like a model that knows nothing.
+	// A number whose square overflows would leave zeros, and a broken weight would look like a model that knows
+	// nothing.
 	r = s.choose(s.compare("EQ", squares, s.constant(math.Inf(1), x.Dims...)), s.constant(math.NaN(), x.Dims...), r)
 	hat, gain := s.mul(centred, r), s.spread(s.w[t.gain], x.Dims, last)
 	y = s.mul(hat, gain)

@@ -117,7 +117,8 @@ func (m *measure) focus(parts [3]value) value {
 	entropy := m.sub(m.unary("log", sum), m.div(m.sum(m.mul(e, less), 4), sum))
 	i := m.count(I32, 3, entropy.Dims...)
 	keys := m.cast(m.add(i, m.integer(I32, 1, i.Dims...)), F32)
-	focused := m.binary("and", m.spread(m.inside, i.Dims, 3), m.compare("GE", i, m.integer(I32, firstFocused, i.Dims...)))
+	focused := m.binary("and", m.spread(m.inside, i.Dims, 3), m.compare("GE", i, m.integer(I32, firstFocused,
+		i.Dims...)))
 	entropy = m.choose(focused, m.div(entropy, m.unary("log", keys)), m.constant(0, i.Dims...))
 	queries := m.cast(m.binary("maximum", m.sub(m.length, m.integer(I32, firstFocused)), m.integer(I32, 0)), F32)
 	mean := m.sum(entropy, 3)

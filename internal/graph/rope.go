@@ -31,8 +31,8 @@ func (s *pass) turn(x, cos, sin value) value {
 	return s.concat(2, s.sub(s.mul(a, cos), s.mul(b, sin)), s.add(s.mul(b, cos), s.mul(a, sin)))
 }
 
-// heads makes what attention reads from qkv (N, QKV): q (N, H, D), k and v (N, KV, D). It adds the biases, norms queries
-// and keys (QK-norm), rotates them, and scales the queries by 1/√D. back takes the gradients of q, k and v.
+// heads makes what attention reads from qkv (N, QKV): q (N, H, D), k and v (N, KV, D). It adds the biases, norms
+// queries and keys (QK-norm), rotates them, and scales the queries by 1/√D. back takes the gradients of q, k and v.
 func (s *pass) heads(t blockTensors, qkv value) (parts [3]value, back func(d [3]value) value) {
 	a := s.Arch
 	count, gains := [3]int{a.Heads, a.KVHeads, a.KVHeads}, [3]int{t.qGain, t.kGain, -1}

@@ -62,7 +62,8 @@ func AdapterFiles(a config.Arch, ad model.Adapter, alpha float64, rslora bool, b
 	if err != nil {
 		return nil, err
 	}
-	conf, err := json.MarshalIndent(adapterConfig{Type: "LORA", Task: "CAUSAL_LM", Base: base.Path, Rank: ad.Rank, Alpha: alpha,
+	conf, err := json.MarshalIndent(adapterConfig{Type: "LORA", Task: "CAUSAL_LM", Base: base.Path, Rank: ad.Rank,
+		Alpha:   alpha,
 		Targets: targets, RSLoRA: rslora, Transposed: a.Shape == "gpt2", Bias: "none", Inference: true}, "", "  ")
 	if err != nil {
 		return nil, err
@@ -73,7 +74,8 @@ func AdapterFiles(a config.Arch, ad model.Adapter, alpha float64, rslora bool, b
 
 // NewAdapter returns the adapter that a configuration describes, and how many parameters it has. targets are names of
 // PEFT, or all.
-func NewAdapter(a config.Arch, rank int, alpha float64, rslora bool, targets []string) (ad model.Adapter, n int64, err error) {
+func NewAdapter(a config.Arch, rank int, alpha float64, rslora bool, targets []string) (ad model.Adapter, n int64,
+	err error) {
 	ad = model.Adapter{Rank: rank, Scale: alpha / float64(rank)}
 	if rslora {
 		ad.Scale = alpha / math.Sqrt(float64(rank))
@@ -159,8 +161,8 @@ func openBase(c *checkpoint.Checkpoint, path string, nested int) (*Model, error)
 		path = filepath.Join(c.Path(), path)
 	}
 	if info, err := os.Stat(path); err != nil || !info.IsDir() {
-		return nil, fmt.Errorf("base_model_name_or_path: there is no directory %s with the model that the adapter was trained "+
-			"with: write there where it is", path)
+		return nil, fmt.Errorf("base_model_name_or_path: there is no directory %s with the model that the adapter "+
+			"was trained with: write there where it is", path)
 	}
 	b, err := checkpoint.OpenWeights(c.FS(), path)
 	if err != nil {

@@ -94,7 +94,8 @@ func (d *foreignDir) sentencePiece() {
 	for c := range 256 {
 		vocab[fmt.Sprintf("<0x%02X>", c)] = c
 	}
-	data, err := json.Marshal(map[string]any{"type": "BPE", "vocab": vocab, "merges": []string{}, "byte_fallback": true})
+	data, err := json.Marshal(map[string]any{"type": "BPE", "vocab": vocab, "merges": []string{},
+		"byte_fallback": true})
 	if err != nil {
 		d.t.Fatal(err)
 	}

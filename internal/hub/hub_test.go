@@ -350,7 +350,8 @@ func TestCancel(t *testing.T) {
 // What a killed export left is removed by the next one to the same place, and what another process makes is not.
 func TestExportSweeps(t *testing.T) {
 	parent := t.TempDir()
-	left := []string{durable.TempName(parent, "out"), durable.TempName(parent, "out"), filepath.Join(parent, ".tmp-out-mine"),
+	left := []string{durable.TempName(parent, "out"), durable.TempName(parent, "out"), filepath.Join(parent,
+		".tmp-out-mine"),
 		durable.TempName(parent, "other")}
 	for _, dir := range left {
 		if err := os.Mkdir(dir, 0o777); err != nil {

@@ -165,9 +165,10 @@ var quirks = []quirk{
 		digits := strings.Replace(llamaSplit, "(?i:", `\\p{N}{1,3}|(?i:`, 1)
 		d.set(tokenizerFile, "pre_tokenizer", sequence(digits, rawBytes))
 	}, refuse: "tokenizer.json has pre_tokenizer.pretokenizers[0].pattern.Regex = "},
-	{name: "`add_prefix_space` of the `pre_tokenizer` is true", text: " a", ids: []int32{32, 97}, edit: func(d *foreignDir) {
-		d.set(tokenizerFile, "pre_tokenizer", byteLevel)
-	}},
+	{name: "`add_prefix_space` of the `pre_tokenizer` is true", text: " a", ids: []int32{32, 97},
+		edit: func(d *foreignDir) {
+			d.set(tokenizerFile, "pre_tokenizer", byteLevel)
+		}},
 	{name: "a byte is no token (Granite code, GPT-NeoX)", text: "a", ids: []int32{97},
 		told: "tokenizer.json has no token for 1 of the 256 bytes (0x21): text that holds one is refused",
 		edit: func(d *foreignDir) {

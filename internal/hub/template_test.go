@@ -67,7 +67,8 @@ func TestFormat(t *testing.T) {
 			if c.more == "" {
 				more = nil
 			}
-			for p, err := range f.Render(&chat.Conversation{Messages: []chat.Message{{Role: chat.User, Text: []byte("q")}},
+			for p, err := range f.Render(&chat.Conversation{Messages: []chat.Message{{Role: chat.User,
+				Text: []byte("q")}},
 				More: more}) {
 				if err != nil {
 					t.Fatal(err)

@@ -85,7 +85,8 @@ func tensorHealth(tensors []engine.Tensor, states []engine.TensorState) []guard.
 	list := make([]guard.TensorHealth, len(tensors))
 	for i, v := range tensors {
 		g, u := states[i].Grad, states[i].Update
-		list[i] = guard.TensorHealth{Name: v.Name, Block: v.Block, Kind: v.Kind, Matrix: len(v.Shape) == 2 && !v.Waits, Len: v.Len(),
+		list[i] = guard.TensorHealth{Name: v.Name, Block: v.Block, Kind: v.Kind, Matrix: len(v.Shape) == 2 &&
+			!v.Waits, Len: v.Len(),
 			GradMean: g.MeanAbs, GradRMS: g.RMS, GradMax: g.Max, NonFinite: g.NonFinite,
 			WeightRMS: u.WeightRMS, UpdateRMS: u.RMS, Unmoved: u.Unmoved}
 	}

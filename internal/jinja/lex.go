@@ -111,7 +111,8 @@ func str(text string, i int) (s string, end int) {
 			b.WriteString(short)
 			continue
 		case '0' <= c && c <= '7':
-			for base = 8; digits < 3 && i+digits < len(text) && '0' <= text[i+digits] && text[i+digits] <= '7'; digits++ {
+			for base = 8; digits < 3 && i+digits < len(text) && '0' <= text[i+digits] &&
+				text[i+digits] <= '7'; digits++ {
 			}
 			i--
 		case digits == 0:

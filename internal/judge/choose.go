@@ -70,7 +70,8 @@ func Choose(history []Point, held func(step int64) bool, rule string) Choice {
 	chosen.Chosen, c.Step = true, chosen.Step
 	switch {
 	case c.Step == 0:
-		c.Reason, chosen.Why = "step 0, the weights it began with: no checkpoint has a lower validation loss", "chosen: the start"
+		c.Reason, chosen.Why = "step 0, the weights it began with: no checkpoint has a lower validation "+
+			"loss", "chosen: the start"
 	case c.Fallback:
 		c.Reason = fmt.Sprintf("step %d, the lowest validation loss%s: no evaluation is eligible", c.Step, c.ofThose(best))
 		chosen.Why = "chosen for its loss, because none is eligible; this one: " + chosen.Why

@@ -211,7 +211,10 @@ func (l *lowRank[T]) rebase() {
 
 // IsAdapter reports whether a file holds an adapter and no model.
 func IsAdapter(f *safetensors.File) bool {
-	return slices.ContainsFunc(f.Tensors(), func(t safetensors.Tensor) bool { return strings.HasPrefix(t.Name, adapterPrefix) })
+	return slices.ContainsFunc(f.Tensors(), func(t safetensors.Tensor) bool {
+		return strings.HasPrefix(t.Name,
+			adapterPrefix)
+	})
 }
 
 // CheckAdapter returns what keeps an adapter from being read from f, by name.
@@ -286,8 +289,8 @@ func Merged(a config.Arch, ad Adapter, base, adapter *safetensors.File) *safeten
 	})
 }
 
-// Load overwrites the parameters by those of a file: an adapter's by an adapter, else all of the model, beside which the
-// adapter stays. See LoadEntries. The caller refreshes the model.
+// Load overwrites the parameters by those of a file: an adapter's by an adapter, else all of the model, beside which
+// the adapter stays. See LoadEntries. The caller refreshes the model.
 func (m *Model[T]) Load(f *safetensors.File) error {
 	if m.adapter == nil || !IsAdapter(f) {
 		err := LoadEntries(any(m.params).(*Params[float32]), f)

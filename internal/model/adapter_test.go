@@ -12,7 +12,8 @@ import (
 )
 
 // adaptedPair returns a model with an adapter that is nowhere zero, and one without whose weights are the sum.
-func adaptedPair[T kernel.Float](t *testing.T, a config.Arch, ad Adapter, mode, checkpointing string) (with, plain *Model[T]) {
+func adaptedPair[T kernel.Float](t *testing.T, a config.Arch, ad Adapter, mode, checkpointing string) (with,
+	plain *Model[T]) {
 	t.Helper()
 	x := newExec(t, 2, kernel.TierAuto)
 	r := random(t)
@@ -108,7 +109,8 @@ func compareAdapter[T kernel.Float](t *testing.T, with, plain *Model[T], limit f
 func TestAdapterBegins(t *testing.T) {
 	a := shapes()[0]
 	x := newExec(t, 1, kernel.TierAuto)
-	with := newModel[float32](t, a, x, Options{MicroTokens: 64, Adapter: Adapter{Rank: 4, Scale: 2, Targets: AllTargets}})
+	with := newModel[float32](t, a, x, Options{MicroTokens: 64, Adapter: Adapter{Rank: 4, Scale: 2,
+		Targets: AllTargets}})
 	plain := newModel[float32](t, a, x, Options{MicroTokens: 64})
 	with.Init(7)
 	plain.Init(7)
@@ -117,12 +119,14 @@ func TestAdapterBegins(t *testing.T) {
 		t.Errorf("nats %v with a fresh adapter, %v without", a, b)
 	}
 	v := with.Trained().Views
-	if v[0].Name != "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight" || !slices.Equal(v[0].Shape, []int{4, a.Width}) ||
+	if v[0].Name != "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight" || !slices.Equal(v[0].Shape,
+		[]int{4, a.Width}) ||
 		v[1].Name != "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight" ||
 		!slices.Equal(v[1].Shape, []int{a.Heads * a.HeadSize, 4}) {
 		t.Errorf("%+v", v[:2])
 	}
-	if got, want := strings.Join(ModuleNames(a, AllTargets), " "), "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj"; got != want {
+	if got, want := strings.Join(ModuleNames(a, AllTargets),
+		" "), "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj"; got != want {
 		t.Errorf("targets %s, want %s", got, want)
 	}
 	if set, err := ParseTargets(a, []string{"q_proj", "down_proj"}); err != nil || set != TargetQ|TargetDown {
@@ -131,7 +135,8 @@ func TestAdapterBegins(t *testing.T) {
 	if _, err := ParseTargets(a, []string{"c_attn"}); err == nil {
 		t.Error("a target of another family was taken")
 	}
-	opt := Options{MicroTokens: 64, Mode: ModeFP32, Workers: 1, Adapter: Adapter{Rank: 4, Scale: 2, Targets: AllTargets}}
+	opt := Options{MicroTokens: 64, Mode: ModeFP32, Workers: 1, Adapter: Adapter{Rank: 4, Scale: 2,
+		Targets: AllTargets}}
 	if got, want := Memory(a, opt).Total, with.Footprint().Total; got != want {
 		t.Errorf("%d bytes are planned, %d were allocated", got, want)
 	}

@@ -193,8 +193,8 @@ func (d *Decoder[T]) Decode(cache *Cache[T], tokens, rows []int32, logits []T) i
 	return done
 }
 
-// The longest text for which a decoder has tables and scratch memory from the start: positions, and those times the size
-// of a head.
+// The longest text for which a decoder has tables and scratch memory from the start: positions, and those times the
+// size of a head.
 const (
 	tabled       = 1 << 15
 	tabledAngles = 1 << 24

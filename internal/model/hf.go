@@ -56,7 +56,8 @@ func inFamily(a config.Arch) (config.Arch, error) {
 		a.Norm, a.Position, a.MLPKind = "rms", "rope", "swiglu"
 		a.Bias, a.QKVBias, a.QKNorm = false, a.Shape == "qwen2", a.Shape == "qwen3"
 	default:
-		return a, fmt.Errorf("model: shape %q has no Hugging Face family (qwen3, llama, mistral, qwen2 and gpt2 have)", a.Shape)
+		return a, fmt.Errorf("model: shape %q has no Hugging Face family (qwen3, llama, mistral, qwen2 and gpt2 "+
+			"have)", a.Shape)
 	}
 	return a, nil
 }

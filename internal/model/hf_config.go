@@ -37,7 +37,8 @@ func ParseHFConfig(data []byte) (a config.Arch, ends []int32, bos int32, err err
 	r.read("model_type", &a.Shape)
 	class, known := hfClass[a.Shape]
 	if !known {
-		return a, nil, -1, fmt.Errorf("model_type is %.60s, which is not supported (only qwen3, llama, mistral, qwen2 or gpt2)",
+		return a, nil, -1, fmt.Errorf("model_type is %.60s, which is not supported (only qwen3, llama, mistral, "+
+			"qwen2 or gpt2)",
 			cmp.Or(string(r.keys["model_type"]), "missing"))
 	}
 	var classes []string

@@ -519,11 +519,13 @@ func TestHFMistral(t *testing.T) {
 		more                       string
 		context, positions, window int
 	}{
-		{``, 4096, 32768, 4096}, {`, "sliding_window": 1024`, 1024, 32768, 1024}, {`, "sliding_window": null`, 32768, 0, 0},
+		{``, 4096, 32768, 4096}, {`, "sliding_window": 1024`, 1024, 32768, 1024}, {`, "sliding_window": null`, 32768,
+			0, 0},
 		{`, "sliding_window": 65536`, 32768, 0, 65536},
 	} {
 		a, _, _, err := ParseHFConfig(fmt.Appendf(nil, text, c.more))
-		if err != nil || a.Context != c.context || a.Positions != c.positions || a.Window != c.window || a.HeadSize != 16 {
+		if err != nil || a.Context != c.context || a.Positions != c.positions || a.Window != c.window ||
+			a.HeadSize != 16 {
 			t.Errorf("%s: %+v, %v", c.more, a, err)
 			continue
 		}

@@ -199,8 +199,8 @@ func (m *Model[T]) Mode() string { return m.opt.Mode }
 // Footprint returns the memory that New allocated, by part.
 func (m *Model[T]) Footprint() Footprint { return m.footprint }
 
-// Grads returns the gradients, in the layout of the trained parameters; nil with Options.Forward. Backward adds to them; the
-// caller clears them, by ClearGrads or itself.
+// Grads returns the gradients, in the layout of the trained parameters; nil with Options.Forward. Backward adds to
+// them; the caller clears them, by ClearGrads or itself.
 func (m *Model[T]) Grads() []T { return m.grads }
 
 // ClearGrads sets the gradients to zero, with all workers: one core alone does not use the bandwidth of the memory.

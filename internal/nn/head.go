@@ -56,7 +56,8 @@ func (l *Head[T]) Loss(nats, logZ []float64, src kernel.Mat[T], w *kernel.Weight
 	l.chunks(nats, logZ, kernel.Mat[T]{}, nil, src, w, labels, counts)
 }
 
-// Backward is Loss, and overwrites dsrc (N, C) and adds to dw (V, C), unless it is nil, the gradient of scale·Σ (nats + z-loss).
+// Backward is Loss, and overwrites dsrc (N, C) and adds to dw (V, C), unless it is nil, the gradient of scale·Σ (nats
+// + z-loss).
 func (l *Head[T]) Backward(nats, logZ []float64, dsrc kernel.Mat[T], dw []T, src kernel.Mat[T], w *kernel.Weights[T],
 	labels []int32, counts []bool, scale float64) {
 	l.gradient, l.scale = true, scale

@@ -28,9 +28,9 @@ func AutoLR(params int64, batchTokens int) float64 {
 // diverged.
 const MaxAutoLR = 1.2e-2
 
-// TuneLR is the rule finetune, the rate for weights that are trained, with AdamW: 0.04/width, at most 3e-4. A width of
-// 2,048 gets 2e-5 and one of 4,096 gets 1e-5, which are usual for models of one and of seven billion weights. An adapter
-// gets ten times as much (Schulman et al. 2025, thinkingmachines.ai/blog/lora).
+// TuneLR is the rule finetune, the rate for weights that are trained, with AdamW: 0.04/width, at most 3e-4. A width
+// of 2,048 gets 2e-5 and one of 4,096 gets 1e-5, which are usual for models of one and of seven billion weights. An
+// adapter gets ten times as much (Schulman et al. 2025, thinkingmachines.ai/blog/lora).
 func TuneLR(width int, adapter bool) float64 {
 	lr := min(3e-4, 0.04/float64(width))
 	if adapter {

@@ -22,7 +22,8 @@ func Text(s string) string { return escape(s, "\n\t") }
 
 // acts reports whether a terminal or an editor does something else with a character than to show it.
 func acts(r rune) bool {
-	return unicode.IsControl(r) || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || // ends of lines, overrides
+	return unicode.IsControl(r) || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 ||
+		// ends of lines, overrides
 		r == 0x200e || r == 0x200f || r == 0x061c // marks of direction
 }
 

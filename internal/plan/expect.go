@@ -33,7 +33,8 @@ func (p *Plan) Expect(ngram, unigram float64) Expected {
 	c := p.Config
 	from := strings.HasPrefix(c.Origin("model.layers"), "from ")
 	batch := c.Train.BatchTokens
-	if c.Optim.Kind != "muon" || c.Optim.LR.Name != "auto" || from || p.Params > lawSize || batch < lawBatch/2 || batch > 2*lawBatch ||
+	if c.Optim.Kind != "muon" || c.Optim.LR.Name != "auto" || from || p.Params > lawSize || batch < lawBatch/2 ||
+		batch > 2*lawBatch ||
 		p.Text.Epochs > lawEpochs || p.Text.Census.Conversations > 0 {
 		return Expected{}
 	}

@@ -95,10 +95,12 @@ func (p *Plan) chooseAdapter(d *Draft) (err error) {
 		return nil
 	}
 	if d.arch == nil {
-		return fault(cfg.Origin("train.adapter"), "train.adapter", "an adapter stands beside weights: name them with --from")
+		return fault(cfg.Origin("train.adapter"), "train.adapter",
+			"an adapter stands beside weights: name them with --from")
 	}
 	if p.Hardware.Device != "" {
-		return fault(cfg.Origin("train.adapter"), "train.adapter", "adapters are trained on the CPU: set numeric.device=cpu")
+		return fault(cfg.Origin("train.adapter"), "train.adapter",
+			"adapters are trained on the CPU: set numeric.device=cpu")
 	}
 	a := cfg.Adapter
 	if p.Spec.Adapter, p.Trained, err = hub.NewAdapter(p.Spec.Arch, a.Rank, a.Alpha, a.RSLoRA, a.Targets); err != nil {

@@ -36,7 +36,8 @@ func (p *Plan) chooseMemory(ctx context.Context, d *Draft, o engine.Opener) erro
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: the run needs %s and %s are free; lower train.micro_tokens (%d), train.context or the size of "+
+	return fmt.Errorf("%w: the run needs %s and %s are free; lower train.micro_tokens (%d), train.context or the "+
+		"size of "+
 		"the model", ErrMemory, BytesText(p.Memory.Total()), BytesText(p.Hardware.Free), cfg.Train.MicroTokens)
 }
 
@@ -69,7 +70,8 @@ func (p *Plan) choosePass(ctx context.Context, o engine.Opener, checkpointing st
 			return false, err
 		}
 		if fits || tokens(2*parts) < least {
-			return fits, cfg.SetPlanned("train.micro_tokens", p.Spec.MicroTokens, "planned: by the memory of the device")
+			return fits, cfg.SetPlanned("train.micro_tokens", p.Spec.MicroTokens,
+				"planned: by the memory of the device")
 		}
 		takes := p.Memory.Model - 8*p.Params // by activations
 		room := MemoryShare*float64(p.Hardware.Free) - float64(p.Memory.Total()-takes)

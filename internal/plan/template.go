@@ -66,6 +66,6 @@ func (d *Draft) Template(own string) (template, note string) {
 	if how == "" {
 		return own, ""
 	}
-	return ours, fmt.Sprintf("warning: the model's chat template is replaced by that of %s, as which conversations are "+
-		"trained: %s", format.Name(), how)
+	return ours, fmt.Sprintf("warning: the model's chat template is replaced by that of %s, as which "+
+		"conversations are trained: %s", format.Name(), how)
 }

@@ -103,7 +103,8 @@ var modelFaults = []plant{
 			}
 		}}
 	}, resultError, []string{"P-INVARIANCE"}, 3},
-	{"a device where nothing is wrong", nil, func(_ *testing.T, c *checker) { c.Plan.Hardware.Device = "cuda" }, "", nil,
+	{"a device where nothing is wrong", nil, func(_ *testing.T, c *checker) { c.Plan.Hardware.Device = "cuda" }, "",
+		nil,
 		0},
 	{"a device where documents hardly see their neighbours", nil, func(_ *testing.T, c *checker) {
 		c.Plan.Hardware.Device = "cuda"

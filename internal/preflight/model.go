@@ -203,7 +203,8 @@ func (c *checker) sameNeighbours(ctx context.Context, b *data.Batch, nats []floa
 		}
 		for k, s := range b.Spans {
 			if k%2 != parity && !slices.Equal(got[s.Start:s.Start+s.Len], nats[s.Start:s.Start+s.Len]) {
-				return found(resultError, "the loss of a sequence changes with the tokens of another one in the same pass").
+				return found(resultError,
+					"the loss of a sequence changes with the tokens of another one in the same pass").
 					do("sequences affect their neighbours; " + adviceKernels)
 			}
 		}

@@ -40,7 +40,8 @@ func TestShow(t *testing.T) {
 		p := New(Fields{}).Show(all)
 		record := []byte(c.record)
 		_, turns, err := p.Parse(record)
-		if err != nil || spell(turns) != c.want || string(p.More) != c.more || strings.Join(p.Ignored, " ") != c.ignored {
+		if err != nil || spell(turns) != c.want || string(p.More) != c.more || strings.Join(p.Ignored,
+			" ") != c.ignored {
 			t.Errorf("%s: %s, %v, more %s, ignored %v", c.record, spell(turns), err, p.More, p.Ignored)
 			continue
 		}
@@ -62,7 +63,8 @@ func TestShow(t *testing.T) {
 		{all, q + `{"role":"assistant","content":null}]}`, `a message without "role" or "content"`},
 		{nil, q + `{"role":"assistant","content":null,"name":"a"}]}`, `"content" is not a string`},
 	} {
-		if got, err := read(New(Fields{}).Show(c.shows), c.record); err == nil || !strings.Contains(err.Error(), c.want) {
+		if got, err := read(New(Fields{}).Show(c.shows), c.record); err == nil || !strings.Contains(err.Error(),
+			c.want) {
 			t.Errorf("%s: %q, %v, want %q", c.record, got, err, c.want)
 		}
 	}
@@ -71,7 +73,8 @@ func TestShow(t *testing.T) {
 // FuzzShow: what is kept is JSON, and the same text comes of a record with and without it.
 func FuzzShow(f *testing.F) {
 	for _, s := range []string{
-		q + `{"tool_calls":[{"z":1,"a":"\n"}] , "role":"assistant","content":null },{"role":"assistant","content":"a"}]}`,
+		q +
+			`{"tool_calls":[{"z":1,"a":"\n"}] , "role":"assistant","content":null },{"role":"assistant","content":"a"}]}`,
 		`{"tools": "[1]", "documents": {"a": 2},` + q[1:] + `{"role":"assistant","content":"a","x":1 }] }`,
 		`{"prompt":[{"role":"user","content":"a","name":"b"}],"completion":"c","chat_template_kwargs":{}}`,
 	} {

@@ -42,8 +42,8 @@ func Verify(dir string, c *checkpoint.Checkpoint) (f Facts, err error) {
 	return f, errors.Join(f.checkLog(dir, c.Path()), f.checkTokenizer(dir, c))
 }
 
-// Damage says what is wrong beside a checkpoint of the run that a person names; nil for a checkpoint without its run. It
-// is for whoever needs the checkpoint only, and may go on.
+// Damage says what is wrong beside a checkpoint of the run that a person names; nil for a checkpoint without its run.
+// It is for whoever needs the checkpoint only, and may go on.
 func Damage(name string, c *checkpoint.Checkpoint) error {
 	run, err := Find(name)
 	if _, none := c.File(StateFile); err != nil || run == "" || none != nil {
@@ -68,8 +68,8 @@ func (f Facts) checkLog(dir, saved string) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%w: %s is not the log of the run, or not all of it: %w: put a copy back, or begin a new run with the "+
-		"weights: gimbal train --from %s", ErrResume, filepath.Join(dir, LogFile), err, saved)
+	return fmt.Errorf("%w: %s is not the log of the run, or not all of it: %w: put a copy back, or begin a new "+
+		"run with the weights: gimbal train --from %s", ErrResume, filepath.Join(dir, LogFile), err, saved)
 }
 
 // reached reports a log that ends before the checkpoint.

@@ -59,7 +59,8 @@ var (
 	ErrExists = errors.New("the directory already holds a run")
 )
 
-// Create makes the directory of a new run and locks it. One that was killed before its first save is begun again. An empty name becomes runs/<date>-<label>.
+// Create makes the directory of a new run and locks it. One that was killed before its first save is begun again. An
+// empty name becomes runs/<date>-<label>.
 func Create(name, label string, now time.Time) (dir string, lock *durable.FileLock, err error) {
 	if name == "" {
 		base := filepath.Join(Parent, now.Format("2006-01-02-1504")+"-"+label)
@@ -93,8 +94,8 @@ func Create(name, label string, now time.Time) (dir string, lock *durable.FileLo
 	return name, lock, nil
 }
 
-// halfMade reports whether a run was killed before its first save: it has no checkpoint, no step in its log and no text.
-// It may be begun again in the same directory.
+// halfMade reports whether a run was killed before its first save: it has no checkpoint, no step in its log and no
+// text. It may be begun again in the same directory.
 func halfMade(dir string) bool {
 	saved, err := checkpoint.List(durable.OS, CheckpointsOf(dir))
 	texts, terr := os.ReadDir(filepath.Join(dir, Samples))

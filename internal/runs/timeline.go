@@ -172,8 +172,8 @@ func LastEval(dir string) (*runlog.Eval, error) {
 	return &evals[len(evals)-1], nil
 }
 
-// Ended reports whether the run in dir has come to its end by itself: its last process says so in the log, and there is a
-// report.
+// Ended reports whether the run in dir has come to its end by itself: its last process says so in the log, and there
+// is a report.
 func Ended(dir string) bool {
 	s, err := summarize(dir)
 	_, report := os.Lstat(filepath.Join(dir, rundir.ReportFile))

@@ -151,7 +151,8 @@ func TestKindsRefused(t *testing.T) {
 			"pre_tokenizer.pattern.String"},
 		{"mistral", `"prepend_scheme":"first"`, `"prepend_scheme":"last"`, "prepend_scheme = \"last\""},
 		{"mistral", `"replacement":"▁"`, `"replacement":"_"`, "replacement = \"_\""},
-		{"unigram", `"split":true,"type":"Metaspace"},"truncation"`, `"split":false,"type":"Metaspace"},"truncation"`, "Unigram without"},
+		{"unigram", `"split":true,"type":"Metaspace"},"truncation"`, `"split":false,"type":"Metaspace"},"truncation"`,
+			"Unigram without"},
 		{"unigram", `["aa",-4.5]`, `["aa",-4.5],["aa",-4]`, "not a new token"},
 		{"unigram", `["aa",-4.5]`, `["aa","-4.5"]`, "not a new token"},
 		{"unigram", `"unk_id":0`, `"unk_id":null`, "not a token id"},
@@ -165,7 +166,8 @@ func TestKindsRefused(t *testing.T) {
 		if !strings.Contains(file, c.old) {
 			t.Fatalf("%s lacks %s", c.kind, c.old)
 		}
-		if _, err := Parse([]byte(strings.Replace(file, c.old, c.new, 1))); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := Parse([]byte(strings.Replace(file, c.old, c.new, 1))); err == nil ||
+			!strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s with %s: %v, want %s", c.kind, c.new, err, c.want)
 		}
 	}

@@ -8,7 +8,8 @@ import (
 )
 
 // hardParts are strings at the edges of the patterns, some of them not UTF-8.
-var hardParts = strings.Split(" | | |\n|\n|\r|\t|\v|\u0085|\u00a0|\u2003|\u2028|'|'|s|S|t|re|VE|ll|L|r|v|l|e|d|m|\u017f|a|Z|é|e\u0301|中|س|\U00020000|1|23|½|\u0664|Ⅷ|.|!|--|\u200d|\ufeff|😀|\ufffd|\x00|\u1c89|\U00010d40|\xff|\xc3|\xe4\xb8|\xe2\x80|\xf0\x9f\x98|\x80", "|")
+var hardParts = strings.Split(" | | "+
+	"|\n|\n|\r|\t|\v|\u0085|\u00a0|\u2003|\u2028|'|'|s|S|t|re|VE|ll|L|r|v|l|e|d|m|\u017f|a|Z|é|e\u0301|中|س|\U00020000|1|23|½|\u0664|Ⅷ|.|!|--|\u200d|\ufeff|😀|\ufffd|\x00|\u1c89|\U00010d40|\xff|\xc3|\xe4\xb8|\xe2\x80|\xf0\x9f\x98|\x80", "|")
 
 func hardText(r *rand.Rand, parts int) []byte {
 	var b []byte

@@ -37,8 +37,8 @@ type literals struct {
 	strips  bool   // one of them takes the white space before it
 }
 
-// newLiterals returns the trie of the added tokens that want chooses; nil if it chooses none. Tokens for normalized text
-// are normalized.
+// newLiterals returns the trie of the added tokens that want chooses; nil if it chooses none. Tokens for normalized
+// text are normalized.
 func newLiterals(all []added, normal []change, want func(added) bool) *literals {
 	l := &literals{trie: newTrie()}
 	for i, a := range all {

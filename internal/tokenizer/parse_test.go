@@ -94,7 +94,8 @@ func TestParseGPT2(t *testing.T) {
 
 func TestParseQwen3(t *testing.T) {
 	tok := sharedTokenizer(t, "qwen3")
-	if tok.VocabSize() != 151669 || tok.EOS() != 151643 || tok.split != split.Qwen2 || tok.Merges() != 151387 || tok.normal == nil {
+	if tok.VocabSize() != 151669 || tok.EOS() != 151643 || tok.split != split.Qwen2 || tok.Merges() != 151387 ||
+		tok.normal == nil {
 		t.Fatalf("%d tokens, end of text %d, %d merges", tok.VocabSize(), tok.EOS(), tok.Merges())
 	}
 	checkVectors(t, tok, "qwen2") // the same vocabulary, but for added tokens
@@ -147,7 +148,8 @@ func TestParseRefuses(t *testing.T) {
 		{"normalizer of chars", chars, `"normalizer": null`, `"normalizer": {"type": "NFC"}`, "normalizer", true},
 		{"normalizer with more", bpe, `"normalizer": null`, `"normalizer": {"type": "NFC", "left": true}`,
 			"normalizer.left", true},
-		{"normalizers", bpe, `"normalizer": null`, `"normalizer": {"type": "Sequence", "normalizers": [{"type": "Nmt"}]}`,
+		{"normalizers", bpe, `"normalizer": null`,
+			`"normalizer": {"type": "Sequence", "normalizers": [{"type": "Nmt"}]}`,
 			"normalizers[0].type = \"Nmt\"", true},
 		{"nested normalizers", bpe, `"normalizer": null`,
 			`"normalizer": {"type": "Sequence", "normalizers": [{"type": "Sequence", "normalizers": []}]}`,
@@ -163,7 +165,8 @@ func TestParseRefuses(t *testing.T) {
 			strings.Repeat(`{"type": "Digits", "individual_digits": true}, `, 9), "more than 7 parts", true},
 		{"prefix behind a cut", bpe, `"add_prefix_space": false, "trim_offsets": true, "use_regex": false`,
 			`"add_prefix_space": true`, "pretokenizers[1].add_prefix_space", true},
-		{"split behind bytes", bpe, `"pretokenizers": [`, `"pretokenizers": [{"type": "ByteLevel", "add_prefix_space": false}, `,
+		{"split behind bytes", bpe, `"pretokenizers": [`,
+			`"pretokenizers": [{"type": "ByteLevel", "add_prefix_space": false}, `,
 			"behind a ByteLevel", true},
 		{"hostile pattern", bpe, `"Regex": "(?i:`, `"Regex": "(a+)+$(?i:`, "(a+)+$", true},
 		{"pattern by string", bpe, `"Regex"`, `"String"`, "String", true},

@@ -168,8 +168,9 @@ func (p *parser) pattern(where string, got object) *split.Split {
 func (p *parser) metaspace(where string, got object, first bool) {
 	legacy, scheme := true, "always" // the defaults
 	p.words = true
-	p.expect(where, got, object{"type": "Metaspace", "replacement": blank, "str_rep": blank, "add_prefix_space": &legacy,
-		"prepend_scheme": &scheme, "split": &p.words})
+	p.expect(where, got, object{"type": "Metaspace", "replacement": blank, "str_rep": blank,
+		"add_prefix_space": &legacy,
+		"prepend_scheme":   &scheme, "split": &p.words})
 	if !legacy {
 		scheme = "never"
 	}

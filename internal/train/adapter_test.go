@@ -17,15 +17,17 @@ import (
 	"gimbal/internal/runlog"
 )
 
-// An adapter learns beside weights that do not change, is saved by itself, and a run of it that was cut off is the same
+// An adapter learns beside weights that do not change, and is saved without them. A run that was cut off is the same
 // run. Without the weights, or with others in their place, it is refused.
 func TestAdapter(t *testing.T) {
 	first := finished(t, tiny(t, "train.steps=60", "optim.lr=0.006"), Options{})
 	base := filepath.Join(t.TempDir(), "base")
-	if err := os.CopyFS(base, os.DirFS(filepath.Join(first.Dir, rundir.Checkpoints, filepath.Base(first.Checkpoint)))); err != nil {
+	if err := os.CopyFS(base, os.DirFS(filepath.Join(first.Dir, rundir.Checkpoints,
+		filepath.Base(first.Checkpoint)))); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{checkpoint.ManifestFile, checkpoint.OptimizerFile, checkpoint.HealthFile, rundir.StateFile} {
+	for _, name := range []string{checkpoint.ManifestFile, checkpoint.OptimizerFile, checkpoint.HealthFile,
+		rundir.StateFile} {
 		if err := os.Remove(filepath.Join(base, name)); err != nil { // a model of others
 			t.Fatal(err)
 		}
@@ -117,7 +119,8 @@ func TestAdapter(t *testing.T) {
 	}
 
 	var faults *config.Error
-	if _, err := Run(context.Background(), tiny(t, "train.adapter=lora"), Options{Out: filepath.Join(t.TempDir(), "run")}); !errors.As(err, &faults) ||
+	if _, err := Run(context.Background(), tiny(t, "train.adapter=lora"), Options{Out: filepath.Join(t.TempDir(),
+		"run")}); !errors.As(err, &faults) ||
 		!strings.Contains(err.Error(), "--from") {
 		t.Errorf("an adapter of nothing: %v", err)
 	}

@@ -62,8 +62,9 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 		}
 		cfg = plan.Anew(cfg)
 	}
-	draft, err := plan.OpenText(ctx, cfg, plan.TextOptions{Model: base, Tune: base != nil, Out: opt.Out, Workers: opt.Workers,
-		Spare: cmp.Or(opt.Out, rundir.Parent), Note: rec.detail})
+	draft, err := plan.OpenText(ctx, cfg, plan.TextOptions{Model: base, Tune: base != nil, Out: opt.Out,
+		Workers: opt.Workers,
+		Spare:   cmp.Or(opt.Out, rundir.Parent), Note: rec.detail})
 	if err != nil {
 		return nil, err
 	}

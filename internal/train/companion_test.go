@@ -37,15 +37,20 @@ func TestCompanions(t *testing.T) {
 		"config cut at its last line": {rundir.ConfigFile, func(b []byte) []byte {
 			return b[:bytes.LastIndexByte(b[:len(b)-1], '\n')+1]
 		}, "cut short: judge.encoder", conf},
-		"config emptied":    {rundir.ConfigFile, cut(func(int) int { return 0 }), "config.toml: empty: copy", conf},
-		"config lost":       {rundir.ConfigFile, nil, "no such file", conf},
-		"log lost":          {rundir.LogFile, nil, "no such file", ""},
-		"log emptied":       {rundir.LogFile, cut(func(int) int { return 0 }), "it has 0 bytes, but", ""},
-		"log truncated":     {rundir.LogFile, cut(func(n int) int { return n / 2 }), "bytes, but", ""},
-		"log line removed":  {rundir.LogFile, func(b []byte) []byte { return b[bytes.IndexByte(b, '\n')+1:] }, "log.jsonl", ""},
-		"log digit altered": {rundir.LogFile, func(b []byte) []byte { return bytes.Replace(b, []byte(`"loss":`), []byte(`"loss":1`), 1) }, "are not those", ""},
-		"tokenizer changed": {rundir.TokenizerFile, func(b []byte) []byte { return append(b, '\n') }, "not the tokenizer", tok},
-		"tokenizer lost":    {rundir.TokenizerFile, nil, "no such file", tok},
+		"config emptied": {rundir.ConfigFile, cut(func(int) int { return 0 }), "config.toml: empty: copy", conf},
+		"config lost":    {rundir.ConfigFile, nil, "no such file", conf},
+		"log lost":       {rundir.LogFile, nil, "no such file", ""},
+		"log emptied":    {rundir.LogFile, cut(func(int) int { return 0 }), "it has 0 bytes, but", ""},
+		"log truncated":  {rundir.LogFile, cut(func(n int) int { return n / 2 }), "bytes, but", ""},
+		"log line removed": {rundir.LogFile, func(b []byte) []byte { return b[bytes.IndexByte(b, '\n')+1:] },
+			"log.jsonl", ""},
+		"log digit altered": {rundir.LogFile, func(b []byte) []byte {
+			return bytes.Replace(b, []byte(`"loss":`),
+				[]byte(`"loss":1`), 1)
+		}, "are not those", ""},
+		"tokenizer changed": {rundir.TokenizerFile, func(b []byte) []byte { return append(b, '\n') },
+			"not the tokenizer", tok},
+		"tokenizer lost": {rundir.TokenizerFile, nil, "no such file", tok},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "run")
@@ -80,7 +85,8 @@ func TestCompanions(t *testing.T) {
 			_, err = CheckRun(context.Background(), dir, ResumeOptions{})
 			names("check", err)
 			if c.file != rundir.ConfigFile || c.change != nil { // without one it counts as imported, and names its data
-				_, err = measure.Measure(context.Background(), dir, measure.Options{LossOnly: true, Note: func(string) {}})
+				_, err = measure.Measure(context.Background(), dir, measure.Options{LossOnly: true,
+					Note: func(string) {}})
 				names("eval", err)
 			}
 			m, err := hub.OpenModel(dir, "") // it writes texts all the same
@@ -89,7 +95,8 @@ func TestCompanions(t *testing.T) {
 			}
 			names("sample", fmt.Errorf("%w%s", rundir.ErrResume, m.Notes))
 			m.Close()
-			if c.file != rundir.TokenizerFile && !strings.Contains(name, "altered") && !strings.Contains(name, "line removed") {
+			if c.file != rundir.TokenizerFile && !strings.Contains(name, "altered") && !strings.Contains(name,
+				"line removed") {
 				if r := runs.Read(dir); !strings.Contains(r.Detail, c.file) {
 					t.Errorf("runs: %q", r.Detail)
 				}

@@ -154,7 +154,8 @@ func TestDerivedFilesAreMadeAgain(t *testing.T) {
 		}
 	}
 	marks := filepath.Join(rundir.Checkpoints, "marks.json")
-	r, err := Run(context.Background(), cfg, Options{Out: dir, seams: with, Hooks: Hooks{Step: func(s runlog.Step, _ float64) {
+	r, err := Run(context.Background(), cfg, Options{Out: dir, seams: with, Hooks: Hooks{Step: func(s runlog.Step,
+		_ float64) {
 		if s.Step == 12 || s.Step == 33 {
 			damage(marks, "{")
 		}
@@ -179,7 +180,8 @@ func TestDerivedFilesAreMadeAgain(t *testing.T) {
 		t.Errorf("%+v, litter %v; want\n%+v", got, litter(t, dir), want)
 	}
 	damage(marks, "")
-	if r, err := Resume(context.Background(), dir, ResumeOptions{seams: with}); err != nil || r.Reason != "already done" ||
+	if r, err := Resume(context.Background(), dir, ResumeOptions{seams: with}); err != nil ||
+		r.Reason != "already done" ||
 		!reflect.DeepEqual(marksOf(t, dir), want.marks) {
 		t.Errorf("%+v, %v, marks %v", r, err, marksOf(t, dir))
 	}

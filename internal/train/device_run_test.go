@@ -59,7 +59,8 @@ func TestRunOnDevice(t *testing.T) {
 					for k, name := range e.Documents {
 						e.Documents[k] = filepath.Base(name)
 					}
-					events[i] = append(events[i], fmt.Sprint(e.Step, e.Code, e.Severity, e.Action, e.Tensor, e.Documents))
+					events[i] = append(events[i], fmt.Sprint(e.Step, e.Code, e.Severity, e.Action, e.Tensor,
+						e.Documents))
 				}
 				all[i] = losses(t, opt.Out)
 				if evals := runlog.All[runlog.Eval](log); len(evals) > 0 {
@@ -76,7 +77,8 @@ func TestRunOnDevice(t *testing.T) {
 				t.Errorf("events on a device %q, on the CPU %q", events[0], events[1])
 			}
 			if d := apart(all[0], all[1], 50); d > 1e-4 || len(all[0]) != len(all[1]) {
-				t.Errorf("%d losses on a device, %d on the CPU; of the first 50 they are %v apart", len(all[0]), len(all[1]), d)
+				t.Errorf("%d losses on a device, %d on the CPU; of the first 50 they are %v apart", len(all[0]),
+					len(all[1]), d)
 			}
 			if d := math.Abs(final[0]-final[1]) / final[1]; d > 0.01 {
 				t.Errorf("a validation loss of %v, on the CPU %v", final[0], final[1])

@@ -23,8 +23,9 @@ const shownTexts = 3
 // newEvaluator returns what measures the run.
 func (t *run) newEvaluator() *evaluate.Evaluator {
 	cfg := t.plan.Config
-	return evaluate.New(evaluate.Options{Engine: t.engine, Text: t.text, Own: true, Old: t.kept, MicroTokens: t.plan.Spec.MicroTokens,
-		Seed: cfg.Train.Seed, SampleSize: t.plan.Writing.SampleSize, Start: t.startToken(), Samples: t.plan.Writing.Samples,
+	return evaluate.New(evaluate.Options{Engine: t.engine, Text: t.text, Own: true, Old: t.kept,
+		MicroTokens: t.plan.Spec.MicroTokens,
+		Seed:        cfg.Train.Seed, SampleSize: t.plan.Writing.SampleSize, Start: t.startToken(), Samples: t.plan.Writing.Samples,
 		Encoder: cfg.Judge.Encoder, EncoderOrigin: cfg.Origin("judge.encoder"), Note: t.record.note})
 }
 

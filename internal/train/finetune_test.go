@@ -23,7 +23,8 @@ func TestFinetune(t *testing.T) {
 		lr     string
 		better bool
 	}{{"gentle", "optim.lr=0.0005", true}, {"violent", "optim.lr=3", false}} {
-		cfg := tiny(t, "train.steps=30", "train.context=32", "eval.every=10", "guard.mode=observe", "judge.early_stop=off",
+		cfg := tiny(t, "train.steps=30", "train.context=32", "eval.every=10", "guard.mode=observe",
+			"judge.early_stop=off",
 			"schedule.kind=constant", c.lr)
 		dir := filepath.Join(t.TempDir(), "run")
 		r := finished(t, cfg, Options{From: first.Dir, Out: dir})
@@ -58,7 +59,8 @@ func TestFinetune(t *testing.T) {
 		again := filepath.Join(t.TempDir(), "again")
 		ctx, cancel := context.WithCancel(context.Background())
 		hooks := Hooks{Plan: func(*plan.Plan, string, plan.Expected) { cancel() }}
-		if _, err := Run(ctx, cfg, Options{Out: again, From: first.Dir, Hooks: hooks}); !errors.Is(err, ErrInterrupted) {
+		if _, err := Run(ctx, cfg, Options{Out: again, From: first.Dir, Hooks: hooks}); !errors.Is(err,
+			ErrInterrupted) {
 			t.Fatal(err)
 		}
 		if _, err := Resume(context.Background(), again, ResumeOptions{}); err != nil {

@@ -58,7 +58,7 @@ func (t *run) restart(ctx context.Context, cause error) error {
 	defer s.model.Close()
 	s.cfg, s.changes = t.plan.Config, []string{"the device was lost"}
 	rec := &recorder{hooks: t.record.hooks}
-	rec.hooks.Plan, rec.hooks.Check = nil, nil // they have nothing new
+	rec.hooks.Plan, rec.hooks.Check = nil, nil // they would say the same again
 	next, err := s.assemble(ctx, t.again, rec, false)
 	if err != nil {
 		next.close()

@@ -86,7 +86,8 @@ func TestLostWhileOpened(t *testing.T) {
 	}
 	sameRun(t, whole, dir, 60)
 	o = &scripted{loss: smooth, norm: constant, losses: []int{200, 201, 202, 203}}
-	if dir, err = script(t, o, settings...); !errors.Is(err, device.ErrLost) || !strings.Contains(err.Error(), "4 times") {
+	if dir, err = script(t, o, settings...); !errors.Is(err, device.ErrLost) || !strings.Contains(err.Error(),
+		"4 times") {
 		t.Errorf("error %v", err)
 	}
 	if events := lossEvents(t, dir); len(events) != 1 || events[0].Action != "end" {
@@ -112,7 +113,8 @@ func TestLostTooOften(t *testing.T) {
 		t.Errorf("end %+v", ends)
 	}
 	o.losses, o.lost = nil, nil
-	if _, err := Resume(context.Background(), dir, ResumeOptions{seams: seams{opener: opens{o}, unchecked: true}}); err != nil {
+	if _, err := Resume(context.Background(), dir, ResumeOptions{seams: seams{opener: opens{o},
+		unchecked: true}}); err != nil {
 		t.Fatal(err)
 	}
 	if got := updates(t, dir, 200); got != 200 {

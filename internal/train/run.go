@@ -278,8 +278,8 @@ func (t *run) result(reason string, final *runlog.Eval) *Result {
 	return r
 }
 
-// Tuned is what became of weights from elsewhere, in nats per token: on the sample of every evaluation, and on what they
-// knew.
+// Tuned is what became of weights from elsewhere, in nats per token: on the sample of every evaluation, and on what
+// they knew.
 type Tuned struct {
 	Before, After       float64 // After: of the stable checkpoint, or else at the last evaluation
 	Tokens              int64
