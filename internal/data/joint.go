@@ -50,6 +50,7 @@ func (e *encoder) endJoint(q *piece) error {
 		at = end
 	}
 	h.text, h.parts = h.text[:0], h.parts[:0]
+	e.begin()
 	return nil
 }
 
@@ -77,6 +78,9 @@ func (e *encoder) partEnds(spelled int64) (ends []int64, err error) {
 
 // whole appends the tokens of a text.
 func (e *encoder) whole(dst []int32, text []byte) ([]int32, error) {
+	if e.begun {
+		e.enc.Behind()
+	}
 	dst, err := e.enc.Write(dst, text)
 	if err != nil {
 		e.enc.Reset()

@@ -190,7 +190,24 @@ type encoder struct {
 	doc     docRecord
 	learn   bool // of the text that enc holds
 	joint   joint
+	begun   bool // the document has tokens of a conversation: what comes is not the start of its text
 	utf8    sniff.InvalidUTF8
+}
+
+// flush ends a text within a document.
+func (e *encoder) flush(dst []int32) ([]int32, error) {
+	n := len(dst)
+	dst, err := e.enc.Flush(dst)
+	if len(dst) > n || e.begun {
+		e.begin()
+	}
+	return dst, err
+}
+
+// begin says that what comes in this document is not the start of its text.
+func (e *encoder) begin() {
+	e.begun = true
+	e.enc.Behind()
 }
 
 func (e *encoder) part(q *piece, text []byte, part part) (err error) {
@@ -198,7 +215,7 @@ func (e *encoder) part(q *piece, text []byte, part part) (err error) {
 	if part.fresh {
 		if err = e.endJoint(q); err == nil {
 			have = len(q.ids)
-			q.ids, err = e.enc.Flush(q.ids)
+			q.ids, err = e.flush(q.ids)
 		}
 		have = e.account(q, have)
 		e.learn = part.learn
@@ -207,6 +224,7 @@ func (e *encoder) part(q *piece, text []byte, part part) (err error) {
 	case err != nil:
 	case part.token >= 0:
 		q.ids = append(q.ids, part.token)
+		e.begin()
 	case part.joint:
 		e.joint.add(text, part.learn)
 	default:
@@ -217,6 +235,7 @@ func (e *encoder) part(q *piece, text []byte, part part) (err error) {
 		if err = e.endJoint(q); err == nil {
 			have = len(q.ids)
 			q.ids, err = e.enc.Flush(q.ids)
+			e.begun = false
 		}
 	}
 	if err != nil {

@@ -31,13 +31,29 @@ func (t *Tokenizer) AppendSpecial(dst []int32, text []byte) ([]int32, error) {
 	return t.whole(dst, text, &t.special)
 }
 
+// AppendBehind is Append for text that stands behind a special token, and not at the start of a text: some tokenizers
+// put a space before a text, but none there.
+func (t *Tokenizer) AppendBehind(dst []int32, text []byte) ([]int32, error) {
+	if len(t.plain.stages) == 0 {
+		return t.Append(dst, text)
+	}
+	return t.encodeAt(atSegment, dst, text, &t.plain)
+}
+
 // whole encodes a text with a front.
 func (t *Tokenizer) whole(dst []int32, text []byte, f *front) ([]int32, error) {
+	return t.encodeAt(atText, dst, text, f)
+}
+
+func (t *Tokenizer) encodeAt(at place, dst []int32, text []byte, f *front) ([]int32, error) {
 	e, _ := f.encoders.Get().(*Encoder)
 	if e == nil {
 		e = t.newEncoder(f.stages)
 	}
 	defer f.encoders.Put(e)
+	if at == atSegment {
+		e.Behind()
+	}
 	dst, err := e.Write(dst, text)
 	if err != nil {
 		e.Reset()
@@ -115,6 +131,13 @@ func (e *Encoder) end(dst []int32) ([]int32, error) {
 	}
 	e.tail, e.wait, e.place, e.word = e.tail[:0], 0, atSegment, false
 	return dst, e.err
+}
+
+// Behind says, at the start of a text, that it stands behind a special token; see AppendBehind.
+func (e *Encoder) Behind() {
+	if e.place = atSegment; e.next != nil {
+		e.next.Behind()
+	}
 }
 
 // Reset forgets the text so far.

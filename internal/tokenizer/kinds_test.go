@@ -179,3 +179,35 @@ func TestKindsRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestBehind: text behind a special token has the ids that it has there when the whole is encoded at once.
+func TestBehind(t *testing.T) {
+	all := readKinds(t)
+	differ := 0
+	for _, one := range all.Kinds {
+		tok, err := Parse(all.file(t, one))
+		if err != nil {
+			t.Fatal(err)
+		}
+		end := tok.EOS()
+		for _, text := range append(all.Texts, "word", "▁word", "two words") {
+			if text == "" || strings.Contains(text, "<") || strings.TrimSpace(text[:1]) == "" {
+				continue // it may hold special tokens, or white space that one takes
+			}
+			want, err := tok.AppendSpecial(nil, []byte(tok.Name(end)+text))
+			if err != nil || want[0] != end {
+				continue // a byte that is no token
+			}
+			got, err := tok.AppendBehind([]int32{end}, []byte(text))
+			if err != nil || !slices.Equal(got, want) {
+				t.Errorf("%s: %q: got %v, want %v, %v", one.Name, text, got, want, err)
+			}
+			if start := mustAppend(t, tok, []byte(text)); !slices.Equal(start, got[1:]) {
+				differ++
+			}
+		}
+	}
+	if differ == 0 {
+		t.Error("no kind tells the start of a text from what follows")
+	}
+}
