@@ -77,3 +77,17 @@ func TestShorter(t *testing.T) {
 		}
 	}
 }
+
+// Settings of fine-tuning say that they do nothing where nothing is tuned.
+func TestTuneUnused(t *testing.T) {
+	p := made(t, machine{}, "eval.keep=old.txt", "adapter.rank=8")
+	told := strings.Join(p.Warnings, "\n")
+	for _, want := range []string{"eval.keep (--set) is not used", "adapter.rank (--set) is not used"} {
+		if !strings.Contains(told, want) {
+			t.Errorf("no word of %q in\n%s", want, told)
+		}
+	}
+	if told := strings.Join(made(t, machine{}).Warnings, "\n"); strings.Contains(told, "is not used") {
+		t.Errorf("without such settings: %s", told)
+	}
+}

@@ -61,8 +61,16 @@ func free(cfg *config.Config, key string) bool {
 	return cfg.Origin(key) == "default" || strings.HasPrefix(cfg.Origin(key), "preset ")
 }
 
-// unused names the settings that do nothing.
-func unused(cfg *config.Config, set *data.Set) (notes []string) {
+// unused names the settings that do nothing. fresh: no weights are loaded.
+func unused(cfg *config.Config, set *data.Set, fresh bool) (notes []string) {
+	if key := "eval.keep"; fresh && !free(cfg, key) {
+		notes = append(notes, fmt.Sprintf("%s (%s) is not used: fresh weights know nothing yet", key, cfg.Origin(key)))
+	}
+	for _, key := range []string{"adapter.rank", "adapter.alpha", "adapter.targets", "adapter.rslora"} {
+		if cfg.Train.Adapter == "none" && !free(cfg, key) {
+			notes = append(notes, fmt.Sprintf("%s (%s) is not used: train.adapter is none", key, cfg.Origin(key)))
+		}
+	}
 	if key := "data.val_fraction"; set.SplitBy == "name" && !free(cfg, key) {
 		notes = append(notes, fmt.Sprintf("%s (%s) is not used: %s", key, cfg.Origin(key), set.SplitNote))
 	}

@@ -224,7 +224,7 @@ func (d *Draft) prepare(ctx context.Context, docs *corpus.Corpus, tok *tokenizer
 		return errors.Join(err, set.Close())
 	}
 	d.Text = t
-	d.warnings = append(d.warnings, unused(cfg, set)...)
+	d.warnings = append(d.warnings, unused(cfg, set, d.arch == nil)...)
 	return nil
 }
 
