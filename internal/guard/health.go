@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 )
 
 // Codes of the health alarms. None stops a run or changes its rate. What A5 reports makes Next refuse the step.
@@ -20,6 +21,7 @@ const (
 	CodeAttnLogit      = "W-ATTN-LOGIT"      // attention scores are too large
 	CodeDeadUnits      = "W-DEAD-UNITS"      // MLP units are always silent
 	CodeLogitDrift     = "W-LOGIT-DRIFT"     // all logits drift together
+	CodeStartHealth    = "I-START-HEALTH"    // weights from elsewhere are beyond a limit, and were when they came
 )
 
 // TensorHealth is what one check measured of one tensor, before clipping and before the update.
@@ -56,6 +58,7 @@ type HealthCheck struct {
 	LR          float64 // of this update
 	PeakLR      float64
 	WeightDecay float64
+	Trained     bool           // the weights come from elsewhere
 	Tensors     []TensorHealth // in the order of the model; none: only activations are checked
 	Probe       *ProbeHealth   // nil: no forward pass was made
 }
@@ -75,6 +78,9 @@ type HealthState struct {
 	Kept       []float64 `json:"kept"`        // of each block, at the last probe
 	LogZ       []float64 `json:"log_z"`       // of the last probes
 	Entropy    []float64 `json:"entropy"`     // of each head, at the last probe
+
+	// What weights from elsewhere showed at the first probe. They work as they are: only what gets worse is an alarm.
+	Start []string `json:"start,omitempty"`
 
 	// Alarms of the last check. An alarm is reported when it begins, and again when it becomes an error.
 	ToldTensors []string `json:"told_tensors"`
@@ -135,8 +141,12 @@ func Health(s HealthState, c HealthCheck) (HealthState, []Event) {
 		h.s.ToldTensors, h.told = h.told, nil
 	}
 	if c.Probe != nil {
+		begun := len(h.events)
 		h.probe(c.Probe)
 		h.s.ToldProbe = h.told
+		if c.Trained && h.s.Probes == 1 {
+			h.asTheyCame(begun)
+		}
 	}
 	return h.s, h.events
 }
@@ -169,13 +179,31 @@ func (h *healthJudge) raise(a alarm) {
 	key := a.code + " " + a.subject + " "
 	h.told = append(h.told, key+severity)
 	known := func(severity string) bool {
-		return slices.Contains(h.s.ToldTensors, key+severity) || slices.Contains(h.s.ToldProbe, key+severity)
+		return slices.Contains(h.s.ToldTensors, key+severity) || slices.Contains(h.s.ToldProbe, key+severity) ||
+			slices.Contains(h.s.Start, key+severity)
 	}
 	if known("error") || !a.bad && known("warning") {
 		return
 	}
 	h.events = append(h.events, Event{Code: a.code, Severity: severity, Action: "none", Numbers: a.numbers,
 		Message: fmt.Sprintf("step %d: %s; suspect: %s; look at %s", h.c.Step, a.message, a.suspect, a.look)})
+}
+
+// asTheyCame makes one note of the alarms from the first probe, whose events begin at begun: nothing here has trained
+// these weights yet. Trained models go over limits that are right for fresh ones: ln Z of SmolLM2 is 27, and biases
+// make large scores.
+func (h *healthJudge) asTheyCame(begun int) {
+	h.s.Start = h.told
+	if len(h.events) == begun {
+		return
+	}
+	var codes []string
+	for _, e := range h.events[begun:] {
+		codes = append(codes, e.Code)
+	}
+	h.events = append(h.events[:begun:begun], Event{Code: CodeStartHealth, Severity: "info", Action: "none",
+		Message: fmt.Sprintf("step %d: as they came, the weights are beyond the limits of %s; reported again only if "+
+			"they get worse", h.c.Step, strings.Join(slices.Compact(codes), ", "))})
 }
 
 // pushed returns a copy of a window with v at its end.

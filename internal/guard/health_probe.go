@@ -150,8 +150,12 @@ func (h *healthJudge) logitDrift(p *ProbeHealth) {
 		rises++
 	}
 	rising := rises >= driftProbes && w[len(w)-1]-w[len(w)-1-rises] > driftRise
+	subject := "logits"
+	if rising {
+		subject = "rising logits"
+	}
 	if !(math.Abs(z) <= driftAbove) || rising {
-		h.raise(alarm{code: CodeLogitDrift, subject: "logits",
+		h.raise(alarm{code: CodeLogitDrift, subject: subject,
 			message: fmt.Sprintf("the mean ln Z of the logits is %.3g (limit ±%d) after %s in a row; the loss does not "+
 				"limit it", z, driftAbove, plural(rises, "rise")),
 			suspect: "drift of all logits together", look: "optim.lr and the weight decay of the head",

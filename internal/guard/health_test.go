@@ -3,6 +3,7 @@ package guard
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"reflect"
 	"slices"
@@ -60,6 +61,15 @@ func scaleGrad(by float64) func(t *TensorHealth) {
 	return func(t *TensorHealth) { t.GradMean, t.GradRMS, t.GradMax = by*t.GradMean, by*t.GradRMS, by*t.GradMax }
 }
 
+// from applies a fault from a step on.
+func from(step int64, f func(c *HealthCheck)) func(c *HealthCheck) {
+	return func(c *HealthCheck) {
+		if c.Step >= step {
+			f(c)
+		}
+	}
+}
+
 // runHealth checks steps 1 to 3,000 as a run does, with fault applied, and returns the events by step.
 func runHealth(fault func(c *HealthCheck)) map[int64][]Event {
 	events := map[int64][]Event{}
@@ -91,13 +101,6 @@ func TestHealthOfASoundRun(t *testing.T) {
 // Each planted fault raises its own alarm, at the step where it must and at no other, and no other alarm.
 func TestHealthAlarms(t *testing.T) {
 	nan := math.NaN()
-	from := func(step int64, f func(c *HealthCheck)) func(c *HealthCheck) {
-		return func(c *HealthCheck) {
-			if c.Step >= step {
-				f(c)
-			}
-		}
-	}
 	at := func(step int64, f func(c *HealthCheck)) func(c *HealthCheck) {
 		return func(c *HealthCheck) {
 			if c.Step == step {
@@ -331,4 +334,43 @@ func FuzzHealth(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Weights from elsewhere are beyond limits that are right for fresh ones. They are told once and quietly, and only what
+// gets worse is an alarm.
+func TestHealthOfTrainedWeights(t *testing.T) {
+	asTheyCame := func(c *HealthCheck) {
+		c.Trained = true
+		c.Probe.LogZ = 26.7 - float64(c.Step%2)
+		c.Probe.Logit[0], c.Probe.Dead[3] = 500, 0.35
+	}
+	got := func(fault func(c *HealthCheck)) (all []string) {
+		events := runHealth(fault)
+		for _, step := range slices.Sorted(maps.Keys(events)) {
+			for _, e := range events[step] {
+				all = append(all, fmt.Sprintf("%d %s %s", step, e.Code, e.Severity))
+			}
+		}
+		return all
+	}
+	start := "1 I-START-HEALTH info"
+	for _, tt := range []struct {
+		name  string
+		fault func(c *HealthCheck)
+		want  []string
+	}{
+		{"as they came", func(*HealthCheck) {}, []string{start}},
+		{"another block", from(400, func(c *HealthCheck) { c.Probe.Logit[1] = 500 }),
+			[]string{start, "400 W-ATTN-LOGIT warning"}},
+		{"worse", from(400, func(c *HealthCheck) { c.Probe.Dead[3] = 0.7 }), []string{start, "400 W-DEAD-UNITS error"}},
+		{"rising", from(400, func(c *HealthCheck) { c.Probe.LogZ = 26 + float64(c.Step-400)/90 }),
+			[]string{start, "900 W-LOGIT-DRIFT warning"}},
+	} {
+		if all := got(func(c *HealthCheck) { asTheyCame(c); tt.fault(c) }); !slices.Equal(all, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.name, all, tt.want)
+		}
+	}
+	if all := got(func(c *HealthCheck) { asTheyCame(c); c.Trained = false }); len(all) < 3 {
+		t.Errorf("fresh weights: %v", all)
+	}
 }

@@ -104,6 +104,8 @@ var healthCodes = CodePart{
 			lowerRate + ", or take a shape with QK-norm"},
 		{"W-DEAD-UNITS", "warning, error", "over 30 % (60 %: error) of a block's MLP units are silent", "", calmRate},
 		{"W-LOGIT-DRIFT", "warning", "mean ln Z of the logits is beyond ±20, or rises at five checks", "", lowerRate},
+		{"I-START-HEALTH", "info", "weights from elsewhere were beyond such limits when they came",
+			"reports them again only if they get worse", ""},
 	},
 }
 

@@ -22,7 +22,7 @@ func (t *run) watch(ctx context.Context, o guard.Observation, r engine.Report) e
 	if due, _ := h.Due(o.Step); due {
 		s := t.plan.Rate.Schedule
 		rec, events, err := h.Look(ctx, t.engine, b, guard.HealthCheck{Step: o.Step, Warmup: s.Warmup, Loss: o.Loss,
-			PeakLR: s.Peak, WeightDecay: t.plan.Config.Optim.WeightDecay}, r)
+			PeakLR: s.Peak, WeightDecay: t.plan.Config.Optim.WeightDecay, Trained: t.state.Before != nil}, r)
 		if err != nil {
 			return err
 		}
