@@ -162,6 +162,9 @@ func check[T kernel.Float](a config.Arch, opt Options) error {
 		return fmt.Errorf("model: a size is not positive: %+v", a)
 	case a.Heads%a.KVHeads != 0:
 		return fmt.Errorf("model: %d query heads do not share %d key and value heads evenly", a.Heads, a.KVHeads)
+	case a.Variant != config.Variant{} || a.MLPKind == "geglu" || a.MLPKind == "gelu-exact" || a.Layer(0).Window > 0 ||
+		a.RopeScale.Kind != "" && a.RopeScale.Kind != "llama3":
+		return fmt.Errorf("model: an architecture of shape %s is not computed yet", a.Shape)
 	case a.Norm != "rms" && a.Norm != "layer":
 		return fmt.Errorf("model: norm %q: want rms or layer", a.Norm)
 	case a.Position != "rope" && a.Position != "learned":

@@ -47,15 +47,8 @@ func queryWidth(a config.Arch) int { return a.Heads * a.HeadSize }
 func keyWidth(a config.Arch) int   { return a.KVHeads * a.HeadSize }
 func qkvWidth(a config.Arch) int   { return queryWidth(a) + 2*keyWidth(a) }
 
-// RopeFrequency is the angle by which RoPE turns the pair of channels j and j+HeadSize/2 from one position to the next.
-func RopeFrequency(a config.Arch, j int) float64 {
-	return nn.RopeFrequency(j, a.HeadSize, a.RopeTheta, nn.RopeScale(a.RopeScale))
-}
-
-func gated(a config.Arch) bool { return a.MLPKind == "swiglu" }
-
 func hiddenWidth(a config.Arch) int {
-	if gated(a) {
+	if a.Gated() {
 		return 2 * a.MLP
 	}
 	return a.MLP
@@ -74,7 +67,7 @@ func sumsWidth(a config.Arch) int {
 
 // stageWidth is the widest row, or rows, that a layer computes in full precision on the way to bfloat16.
 func stageWidth(a config.Arch) int {
-	return max(a.Width, nn.ActivationStage(gated(a), a.MLP), nn.HeadsStage(a.Heads, a.KVHeads, a.HeadSize), nn.HeadStage)
+	return max(a.Width, nn.ActivationStage(a.Gated(), a.MLP), nn.HeadsStage(a.Heads, a.KVHeads, a.HeadSize), nn.HeadStage)
 }
 
 // workspace is the memory of the layers of a network.
@@ -168,7 +161,7 @@ func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], sha
 	net.embedding = nn.NewEmbedding(x, a.Width, drop)
 	net.residual = nn.NewResidual(x, net.stage, sums, a.Width, drop)
 	net.norm = nn.NewNorm(x, net.stage, sums, a.Width, a.NormEps)
-	net.activation = nn.NewActivation(x, net.stage, sums, gated(a))
+	net.activation = nn.NewActivation(x, net.stage, sums, a.Gated())
 	net.attend(mem, sums)
 	return net
 }
@@ -177,7 +170,7 @@ func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], sha
 func (net *network[T]) attend(mem workspace[T], sums *nn.BlockSums[T]) {
 	a, x, n := net.arch, net.x, mem.positions
 	if a.Position == "rope" {
-		nn.RopeTables(mem.cos, mem.sin, n, a.HeadSize, a.RopeTheta, nn.RopeScale(a.RopeScale))
+		nn.RopeTables(mem.cos, mem.sin, n, RopeFrequencies(a.Layer(0), a.RotarySize()), 1)
 	}
 	scale := 1.0 // attention in full precision scales the scores itself
 	if mem.halves != nil {

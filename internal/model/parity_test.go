@@ -74,7 +74,7 @@ var parityArchs = []config.Arch{
 		Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 10000, QKVBias: true, MLPKind: "swiglu", Tie: true},
 	{Shape: "llama", Layers: 2, Width: 16, Heads: 2, KVHeads: 1, HeadSize: 8, MLP: 24, Vocab: 29, Context: 12,
 		Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 10000,
-		RopeScale: config.RopeScale{Factor: 8, Low: 0.25, High: 4, Original: 32}, MLPKind: "swiglu"},
+		RopeScale: config.RopeScale{Kind: "llama3", Factor: 8, Low: 0.25, High: 4, Original: 32}, MLPKind: "swiglu"},
 	{Shape: "gpt2", Layers: 2, Width: 16, Heads: 2, KVHeads: 2, HeadSize: 8, MLP: 64, Vocab: 29, Context: 12,
 		Norm: "layer", NormEps: 1e-5, Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true},
 }

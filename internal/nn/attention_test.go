@@ -185,8 +185,8 @@ func TestMisusePanics(t *testing.T) {
 			NewAttention(x, 1, 1, 2, 4, make([]float64, AttentionLen(x.Workers(), 4))).
 				Forward(mat(5, 2), make([]float64, 5), mat(5, 2), mat(5, 2), mat(5, 2), []int32{0, 5})
 		},
-		"odd head size": func() { RopeTables(make([]float64, 6), make([]float64, 6), 4, 3, 1e4, RopeScale{}) },
-		"all dropped":   func() { NewDropout[float64](1) },
+		"short tables": func() { RopeTables(make([]float64, 6), make([]float64, 6), 4, []float64{1, 0.1}, 1) },
+		"all dropped":  func() { NewDropout[float64](1) },
 		"token outside the table": func() {
 			NewEmbedding(x, 2, NewDropout[float64](0)).Forward(make([]float64, 2), []int32{9}, []int32{0},
 				make([]float64, 8), nil, Masks{})

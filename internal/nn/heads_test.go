@@ -10,7 +10,7 @@ import (
 
 func ropeFor(context, size int) (cos, sin []float64) {
 	cos, sin = make([]float64, RopeLen(context, size)), make([]float64, RopeLen(context, size))
-	RopeTables(cos, sin, context, size, 1e4, RopeScale{})
+	RopeTables(cos, sin, context, frequencies(size), 1)
 	return cos, sin
 }
 
@@ -120,4 +120,13 @@ func TestRope(t *testing.T) {
 	if math.Abs(m.F[0]-math.Cos(2)) > 1e-15 || math.Abs(m.F[3]-math.Sin(2)) > 1e-15 {
 		t.Errorf("position 2 gives %v, want cos and sin of 2 at 0 and 3", m.F)
 	}
+}
+
+// frequencies are those of RoPE with base 10,000.
+func frequencies(size int) []float64 {
+	f := make([]float64, size/2)
+	for j := range f {
+		f[j] = math.Pow(1e4, -2*float64(j)/float64(size))
+	}
+	return f
 }
