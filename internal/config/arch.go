@@ -34,7 +34,7 @@ type Arch struct {
 
 // Variant is what some families do otherwise than Llama and GPT-2. The zero value is a decoder like these.
 type Variant struct {
-	Pattern    string  // a letter for each layer: Full, Local or Plain; "": all are local where Window is not 0, else full
+	Pattern    string  // letters of the layers in turn: Full, Local, Plain; "": Local where Window is not 0, else Full
 	Norms      string  // of each half of a block: "": before it, after: on what it adds, both
 	UnitGain   bool    // norms multiply by 1 + weight
 	QKWide     bool    // QK-norm is over all heads together, with a gain for each channel
@@ -61,16 +61,24 @@ type Layer struct {
 	Scale  RopeScale
 }
 
+// Kind returns the letter of layer i.
+func (a Arch) Kind(i int) byte {
+	switch {
+	case a.Pattern != "":
+		return a.Pattern[i%len(a.Pattern)]
+	case a.Window > 0:
+		return Local
+	}
+	return Full
+}
+
 // Layer returns what layer i does.
 func (a Arch) Layer(i int) Layer {
-	l, kind := Layer{Theta: a.RopeTheta, Scale: a.RopeScale}, byte(Local)
-	if a.Pattern != "" {
-		kind = a.Pattern[i]
-	}
-	if kind == Plain {
+	l := Layer{Theta: a.RopeTheta, Scale: a.RopeScale}
+	switch a.Kind(i) {
+	case Plain:
 		return Layer{}
-	}
-	if kind == Local && a.Window > 0 {
+	case Local:
 		if a.Window < a.Context {
 			l.Window = a.Window
 		}

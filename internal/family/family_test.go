@@ -274,6 +274,54 @@ func TestParseHFConfigRefuses(t *testing.T) {
 	}
 }
 
+// What models of the newer families may ask for and is not done is refused by its key.
+func TestParseRefusesByFamily(t *testing.T) {
+	for _, c := range []struct{ shape, key, value, want string }{
+		{"olmo2", "attention_bias", "true", "attention_bias is true"},
+		{"olmo2", "clip_qkv", "8.0", "clip_qkv"},
+		{"smollm3", "no_rope_layers", "[1]", "no_rope_layers names 1 layers of 3"},
+		{"smollm3", "use_sliding_window", "true", "use_sliding_window is true"},
+		{"smollm3", "layer_types", `["full_attention","sliding_attention","full_attention"]`, `"sliding_attention"`},
+		{"phi3", "partial_rotary_factor", "0.1", "turns no channels of a head of 12"},
+		{"phi3", "partial_rotary_factor", "1.5", "RoPE cannot turn 18 channels"},
+		{"phi3", "rope_scaling", `{"type":"longrope","short_factor":[1,2],"long_factor":[1,2]}`, "no list of 3 numbers"},
+		{"phi3", "hidden_act", `"gelu"`, `hidden_act is "gelu"`},
+		{"gpt_neox", "attention_bias", "false", "attention_bias is false"},
+		{"gpt_neox", "hidden_act", `"relu"`, `hidden_act is "relu"`},
+		{"gpt_neox", "rotary_pct", "0.45", "RoPE cannot turn 3 channels"},
+		{"gpt_neox", "num_key_value_heads", "2", "num_key_value_heads is a key that this program does not know"},
+		{"gemma2", "hidden_activation", `"gelu"`, `hidden_activation is "gelu"`},
+		{"gemma2", "sliding_window", "null", "sliding_window is missing"},
+		{"gemma2", "attn_logit_softcapping", "-1", "attn_logit_softcapping is -1"},
+		{"gemma2", "query_pre_attn_scalar", "0", "query_pre_attn_scalar is 0"},
+		{"gemma3_text", "use_bidirectional_attention", "true", "use_bidirectional_attention"},
+		{"gemma3_text", "layer_types", `["chunked_attention","full_attention","full_attention"]`, `"chunked_attention"`},
+		{"gemma3_text", "rope_local_base_freq", "7.0", "rope_theta is 10000, but 7 outside"},
+		{"gemma3_text", "rope_parameters", `{"rope_type":"default","rope_theta":10000.0}`, "full_attention is missing"},
+	} {
+		i := slices.IndexFunc(archs(), func(a config.Arch) bool { return a.Shape == c.shape })
+		data, err := Config(archs()[i], 0, 0, "float32")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var keys map[string]json.RawMessage
+		if err := json.Unmarshal(data, &keys); err != nil {
+			t.Fatal(err)
+		}
+		if keys[c.key] = json.RawMessage(c.value); c.key == "rotary_pct" || c.key == "partial_rotary_factor" {
+			delete(keys, "rope_parameters")
+		}
+		if data, err = json.Marshal(keys); err != nil {
+			t.Fatal(err)
+		}
+		if a, _, _, err := Parse(data); err == nil {
+			t.Errorf("%s: %s = %s was read as %+v", c.shape, c.key, c.value, a)
+		} else if !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %s = %s: %v", c.shape, c.key, c.value, err)
+		}
+	}
+}
+
 // Files as other tools write them: keys that the library leaves out at their defaults, one RoPE spelling only.
 func TestParseHFConfigOfOthers(t *testing.T) {
 	for want, text := range map[config.Arch]string{

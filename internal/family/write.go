@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"maps"
-	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -43,7 +41,7 @@ func token(id int32, more ...int32) any {
 func inFamily(a config.Arch) (config.Arch, error) {
 	f, ok := a.InFamily()
 	if !ok {
-		return a, fmt.Errorf("family: shape %q has no Hugging Face family (%s have)", a.Shape,
+		return a, fmt.Errorf("model: shape %q has no Hugging Face family (%s have)", a.Shape,
 			strings.Join(config.Shapes(), ", "))
 	}
 	return f, nil
@@ -173,10 +171,9 @@ func writeLayers(c map[string]any, a config.Arch, f form) {
 	}
 	types, rope := make([]string, a.Layers), make([]int, a.Layers)
 	for i := range types {
-		if types[i], rope[i] = fullAttention, 1; a.Pattern != "" && a.Pattern[i] == config.Plain {
-			rope[i] = 0
-		} else if a.Window > 0 && (a.Pattern == "" || a.Pattern[i] == config.Local) {
-			types[i] = localAttention
+		types[i] = map[bool]string{false: fullAttention, true: localAttention}[a.Kind(i) == config.Local]
+		if a.Kind(i) != config.Plain {
+			rope[i] = 1
 		}
 	}
 	c["layer_types"] = types
@@ -189,74 +186,6 @@ func writeLayers(c map[string]any, a config.Arch, f form) {
 	if strings.HasPrefix(a.Shape, "qwen") {
 		c["max_window_layers"] = a.Layers
 	}
-}
-
-// writeRope writes RoPE as older and as newer readers look for it.
-func writeRope(c map[string]any, a config.Arch, f form) {
-	scaling := scaleKeys(a)
-	parameters := map[string]any{"rope_type": "default", "rope_theta": float(a.RopeTheta)}
-	maps.Copy(parameters, scaling)
-	c[f.thetaKey()] = float(a.RopeTheta)
-	c["rope_scaling"], c["rope_parameters"] = nil, parameters
-	if scaling != nil {
-		c["rope_scaling"] = scaling
-	}
-	if f.share != "" {
-		share := float(a.RotarySize()) / float(a.HeadSize)
-		if int(float64(a.HeadSize)*float64(share)) < a.RotarySize() { // readers cut the product off
-			share = float(math.Nextafter(float64(share), 2))
-		}
-		c[f.share], parameters["partial_rotary_factor"] = share, share
-	}
-	if a.Shape == "phi3" && a.RopeScale.Kind == "longrope" {
-		c["original_max_position_embeddings"] = a.RopeScale.Original
-		old := maps.Clone(scaling)
-		old["type"] = old["rope_type"]
-		for _, key := range []string{"rope_type", "original_max_position_embeddings"} { // older ones want three keys
-			delete(old, key)
-		}
-		c["rope_scaling"] = old
-	}
-	if f.local {
-		c["rope_local_base_freq"] = float(a.LocalTheta)
-		c["rope_parameters"] = map[string]any{fullAttention: parameters,
-			localAttention: map[string]any{"rope_type": "default", "rope_theta": float(a.LocalTheta)}}
-	}
-}
-
-// scaleKeys are the keys of a scaling, nil without one.
-func scaleKeys(a config.Arch) map[string]any {
-	s := a.RopeScale
-	if s.Kind == "" {
-		return nil
-	}
-	c := map[string]any{"rope_type": s.Kind, "factor": float(s.Factor)}
-	if s.Original > 0 {
-		c["original_max_position_embeddings"] = s.Original
-	}
-	switch s.Kind {
-	case "llama3":
-		c["low_freq_factor"], c["high_freq_factor"] = float(s.Low), float(s.High)
-	case "yarn":
-		c["beta_slow"], c["beta_fast"], c["truncate"] = float(s.Low), float(s.High), !s.Exact
-		c["attention_factor"] = float(s.Gain)
-	case "longrope":
-		c["short_factor"], c["long_factor"] = json.RawMessage(s.Short), json.RawMessage(s.Long)
-		if delete(c, "factor"); s.Gain != longGain(max(a.Context, a.Positions), s.Original) {
-			c["attention_factor"] = float(s.Gain)
-		}
-	}
-	return c
-}
-
-// longGain is the usual Gain of longrope for the longest sequence.
-//
-// Source: Ding et al. 2024, arXiv:2402.13753, as transformers has it.
-func longGain(longest, original int) float64 {
-	if longest <= original {
-		return 1
-	}
-	return math.Sqrt(1 + math.Log(float64(longest)/float64(original))/math.Log(float64(original)))
 }
 
 // Generation returns the generation_config.json of a model: how to sample and where to stop. more are further

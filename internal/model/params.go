@@ -39,6 +39,7 @@ type View struct {
 
 	slot   slot
 	conv1D bool // stored as (In, Out)
+	unit   bool // a gain less 1
 	heads  int  // stored with q, k and v of each of so many heads together; 0: all q, then all k, then all v
 }
 
@@ -102,6 +103,7 @@ func Layout(a config.Arch) (views []View, total int) {
 		}
 		v := View{Name: prefix + name, Shape: shape, Lo: total, Hi: total + n, Kind: kind, Block: block, slot: s,
 			Decay: block >= 0 && len(shape) == 2 || kind == KindHead, conv1D: names.Conv1D && block >= 0 && len(shape) == 2}
+		v.unit = kind == KindNorm && a.UnitGain
 		if names.Interleaved && (s == slotQKV || s == slotQKVBias) {
 			v.heads = a.Heads
 		}
@@ -285,7 +287,9 @@ func (p *Params[T]) Init(pool *par.Pool, layers int, seed uint64) {
 		switch v.Kind {
 		case KindNorm:
 			for i := range dst {
-				dst[i] = 1
+				if dst[i] = 1; v.unit {
+					dst[i] = 0
+				}
 			}
 		case KindBias:
 			clear(dst)
