@@ -14,6 +14,9 @@ type pairStats struct {
 	counted            [2]int64 // tokens that count in the answers: of the preferred ones, and of the others
 }
 
+// Pairs reports whether a sequence is a pair of a preference.
+func (sp *Split) Pairs() bool { return sp.set.pairs }
+
 // pair makes the sequences of a set of preferences: each is a pair, and a pair of which one side does not fit the
 // context is left out.
 func (sp *Split) pair() {
@@ -36,7 +39,7 @@ func (sp *Split) pair() {
 			continue
 		}
 		n.Sequences++
-		n.Documents += 2
+		n.Documents++ // whose text is shown, and counted by n-grams
 		n.Answers += 2
 		n.EOS += 2
 		n.Labels += hi - lo + hi2 - lo2
