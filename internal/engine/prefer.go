@@ -12,7 +12,7 @@ import (
 //
 // Formula: with π and ρ the log-probabilities of an answer by the model and by the reference, the margin of a pair is
 // h = β·((π − ρ) of the preferred answer − (π − ρ) of the other), and its loss (1−ε)·softplus(−h) + ε·softplus(h).
-// Source: DPO, Rafailov et al. 2023, arXiv:2305.18290, equation 7; ε as label_smoothing of TRL.
+// Source: DPO, Rafailov et al. 2023, arXiv:2305.18290, equation 7; ε: conservative DPO, Mitchell 2023.
 type Preference struct {
 	Beta, Smoothing float64
 	Reference       []float64 // nats of each document of the set, by the reference; nil: zeros
