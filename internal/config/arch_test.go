@@ -152,7 +152,8 @@ func TestPresets(t *testing.T) {
 		t.Errorf("nano with 66 symbols: %d parameters, %v", total, err)
 	}
 	n := parse(t, "", "model.preset=nanogpt-cpu")
-	if n.Train != (Train{Steps: 2000, Budget: 2.5, Context: 64, BatchTokens: 768, Adapter: "none", Seed: 1}) ||
+	if n.Train != (Train{Steps: 2000, Budget: 2.5, Context: 64, BatchTokens: 768, Adapter: "none", Objective: "lm",
+		Seed: 1}) ||
 		n.Optim.LR.Value != 1e-3 ||
 		n.Optim.Beta2 != 0.99 ||
 		!reflect.DeepEqual(n.Schedule, Schedule{Kind: "cosine", Warmup: Rule{Value: 100}, WarmupExact: true, Floor: 0.1}) ||

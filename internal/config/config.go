@@ -17,6 +17,7 @@ type Config struct {
 	Model      Model
 	Train      Train
 	Adapter    Adapter
+	DPO        DPO
 	Optim      Optim
 	Schedule   Schedule
 	Numeric    Numeric
@@ -75,6 +76,7 @@ type Train struct {
 	BatchTokens int     // ceiling of tokens of one step
 	MicroTokens int     // ceiling of tokens of one pass; 0: by memory
 	Adapter     string  // none or lora
+	Objective   string  // lm or dpo
 	Seed        uint64
 }
 
@@ -84,6 +86,12 @@ type Adapter struct {
 	Alpha   float64  // times B·A, divided by the rank
 	Targets []string // matrices of the blocks, by the names of PEFT; or all
 	RSLoRA  bool     // divide by the root of the rank
+}
+
+// DPO is how preferences are learned, where train.objective is dpo.
+type DPO struct {
+	Beta           float64 // times the log ratio to the reference
+	LabelSmoothing float64 // share of preferences that are taken to be the wrong way round
 }
 
 // Optim configures the optimizer and clipping.
@@ -182,10 +190,12 @@ func Default() *Config {
 			BadShare:     0.001},
 		Tokenizer: Tokenizer{Kind: "bpe"},
 		Model:     Model{Shape: "qwen3", Tie: true},
-		Train:     Train{Budget: 2.5, Context: 256, BatchTokens: 8192, Adapter: "none", Seed: 1},
+		Train: Train{Budget: 2.5, Context: 256, BatchTokens: 8192, Adapter: "none", Objective: "lm",
+			Seed: 1},
 		Optim: Optim{Kind: "auto", LR: Rule{Name: "auto"}, Momentum: 0.95, Beta1: 0.9, Eps: 1e-8, WeightDecay: 0.1,
 			Clip: 1},
 		Adapter:    Adapter{Rank: 16, Alpha: 32, Targets: []string{"all"}},
+		DPO:        DPO{Beta: 0.1},
 		Schedule:   Schedule{Kind: "cosine-restarts", Warmup: Rule{Name: "auto"}, Floor: 0.1},
 		Numeric:    Numeric{Mode: "auto", Checkpointing: "auto", Device: "auto"},
 		Checkpoint: Checkpoint{Keep: 3},

@@ -89,6 +89,9 @@ var keys = []key{
 		doc: "most tokens of one forward and backward pass; auto: by memory"},
 	{name: "train.adapter", newer: true, choices: []string{"none", "lora"},
 		doc: "what is trained with --from: none: all weights; lora: changes of low rank beside them, a PEFT adapter"},
+	{name: "train.objective", newer: true, choices: []string{"lm", "dpo"},
+		doc: "what is learned; lm: the next token; dpo: with --from, which of two answers is preferred, of records with " +
+			"chosen and rejected"},
 	{name: "train.seed", lo: 0, hi: 1e18, doc: "seed of all random numbers"},
 
 	{name: "adapter.rank", newer: true, lo: 1, hi: 1024, doc: "rank of the changes"},
@@ -96,6 +99,11 @@ var keys = []key{
 	{name: "adapter.targets", newer: true,
 		doc: "matrices of the blocks that are changed, by their names: q_proj, c_attn and so on; all: every one"},
 	{name: "adapter.rslora", newer: true, doc: "multiply by alpha/√rank, for high ranks"},
+
+	{name: "dpo.beta", newer: true, lo: 0, above: true, hi: 100,
+		doc: "how closely the model stays with the one it begins from: higher is closer"},
+	{name: "dpo.label_smoothing", newer: true, lo: 0, hi: 0.5, below: true,
+		doc: "share of preferences that are taken to be the wrong way round"},
 
 	{name: "optim.kind", choices: []string{"auto", "muon", "adamw"}, newer: true, older: "adamw",
 		doc: "muon: matrices of the blocks by Muon, all else by AdamW; auto: muon for new models, unless the batch is " +

@@ -25,6 +25,7 @@ type Options struct {
 	BadShare     float64   // with "skip": the largest share of documents that may be skipped, in [0, 1]
 	Splits       bool      // Discover only: files and folders named train, valid and test are what they say
 	Weights      []float64 // Discover only: the share of training that each path gets, in any unit; nil: by size
+	Pairs        bool      // records are preferences: two answers each, of which one is preferred
 	MaxBytes     int64     // GoCorpus only: stop choosing files at about this size; 0 means 16 MB
 
 	// Shows reports whether the template of conversations has a place for a key; see record.Parser.Show.
@@ -110,6 +111,9 @@ func (c *Corpus) Bytes() int64 {
 // Weights returns the weight of each root, nil if there are none.
 func (c *Corpus) Weights() []float64 { return c.opt.Weights }
 
+// Pairs reports whether every document is a preference.
+func (c *Corpus) Pairs() bool { return c.opt.Pairs }
+
 // HasChat reports whether a file begins with a conversation: a tokenizer made for it needs tokens for roles.
 func (c *Corpus) HasChat() bool {
 	return slices.ContainsFunc(c.Sources, func(s Source) bool { return s.chat })
@@ -121,6 +125,9 @@ func (c *Corpus) Fingerprint() string {
 	fmt.Fprintf(&b, "separator %q\nbad %t\n", c.opt.Separator, c.opt.BadDocuments == "skip")
 	if slices.ContainsFunc(c.Sources, func(s Source) bool { return s.kind.isRecords() }) {
 		fmt.Fprintf(&b, "records %d %q\n", recordsVersion, c.opt.Fields)
+	}
+	if c.opt.Pairs {
+		b.WriteString("pairs\n")
 	}
 	for _, s := range c.Sources {
 		fmt.Fprintf(&b, "%d %q %d %s\n", s.kind, s.Path, s.Size, s.Hash)
@@ -159,7 +166,7 @@ func (o Options) check() error {
 	if len(o.Separator) > maxSeparator {
 		return &Error{What: fmt.Sprintf("data.separator has %d bytes", len(o.Separator)), Advice: "use at most 4096"}
 	}
-	if _, err := record.ParseFields(o.Fields); err != nil {
+	if _, err := record.ParseFields(o.Fields, o.Pairs); err != nil {
 		e := err.(*record.Error)
 		return &Error{What: e.What, Advice: e.Advice}
 	}
@@ -168,7 +175,7 @@ func (o Options) check() error {
 
 // fields returns Fields, which were checked.
 func (o Options) fields() record.Fields {
-	f, _ := record.ParseFields(o.Fields)
+	f, _ := record.ParseFields(o.Fields, o.Pairs)
 	return f
 }
 
@@ -217,10 +224,13 @@ func (s *Source) Place(r Ref) string {
 func (s *Source) HasPlaces() bool     { return s.kind != table && s.Encoding == "" && s.pack == 0 }
 func (s *Source) HasTextPlaces() bool { return s.HasPlaces() && !s.kind.isRecords() }
 
-// Document is one text or one conversation. It can be read once, until the next one is asked for.
+// Document is one text, one conversation or two answers of which one is preferred. It can be read once, until the next one is asked for.
 type Document struct {
 	Ref  Ref
 	Text io.Reader      // ends with io.EOF; other errors are *Error or the context's; nil for a conversation
 	Chat []chat.Message // nil for a text
 	More []byte         // what a conversation has besides; see chat.Conversation
+
+	Rejected []chat.Message // beside Chat, which is preferred; nil: there is no other
+	Shared   int            // messages with which both begin: the prompt
 }

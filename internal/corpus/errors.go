@@ -64,6 +64,7 @@ type Tally struct {
 
 	Nulls     int64            `json:"nulls,omitempty"`         // records whose text is null
 	Uncounted int64            `json:"uncounted,omitempty"`     // conversations in which nothing counts: skipped
+	Same      int64            `json:"same_answers,omitempty"`  // preferences of which both answers are one: skipped
 	Chats     int64            `json:"conversations,omitempty"` // with something that counts
 	Answers   int64            `json:"answers,omitempty"`       // that count
 	Empty     int64            `json:"empty_answers,omitempty"` // of Answers: without a word

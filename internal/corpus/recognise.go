@@ -188,7 +188,7 @@ func isFault(err error) bool { return errors.As(err, new(*record.Error)) }
 func (l *look) known(raw []byte) (known, chat bool, fault *record.Error) {
 	_, turns, err := l.p.Parse(bytes.Clone(raw))
 	fault, _ = err.(*record.Error)
-	return l.p.Known, turns != nil || err == record.ErrUncounted, fault
+	return l.p.Known, turns != nil || errors.Is(err, record.ErrUncounted), fault
 }
 
 // more reports whether the next records are like the first.

@@ -32,6 +32,9 @@ func (r *records) take(raw []byte, ref Ref, line int64) error {
 	case err == record.ErrUncounted:
 		t.Uncounted++
 		return nil
+	case err == record.ErrSame:
+		t.Same++
+		return nil
 	case err != nil:
 		e := err.(*record.Error)
 		if r.flat {
@@ -42,7 +45,7 @@ func (r *records) take(raw []byte, ref Ref, line int64) error {
 		}
 		return r.bad(e, line)
 	}
-	doc := Document{Ref: ref, Chat: turns, More: r.parser.More}
+	doc := Document{Ref: ref, Chat: turns, More: r.parser.More, Rejected: r.parser.Rejected, Shared: r.parser.Shared}
 	if turns == nil {
 		r.text.Reset(text)
 		doc.Text = &r.text

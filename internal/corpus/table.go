@@ -87,7 +87,7 @@ func (s *Source) lookAtTable(opt Options) error {
 		if err == record.ErrNull {
 			continue
 		}
-		s.chat = turns != nil || err == record.ErrUncounted
+		s.chat = turns != nil || errors.Is(err, record.ErrUncounted)
 		break
 	}
 	return nil

@@ -51,6 +51,8 @@ func (t *Tally) Findings(documents int64) (f []Finding) {
 	tell(t.Nulls, t.Nulls+documents, "", "%d of %d records were skipped: their text is null", t.Nulls, t.Nulls+documents)
 	tell(t.Uncounted, t.Uncounted+t.Chats, "", "%d of %d conversations were skipped: nothing in them counts",
 		t.Uncounted, t.Uncounted+t.Chats)
+	tell(t.Same, t.Same+documents/2, "", "%d of %d preferences were skipped: chosen and rejected are the same", t.Same,
+		t.Same+documents/2)
 	tell(t.Empty, t.Answers, "the model learns to say nothing: remove these conversations",
 		"%d of %d answers are empty", t.Empty, t.Answers)
 	if t.Left > 0 {

@@ -31,6 +31,9 @@ const manyCut = 0.01
 // Findings returns what is to be told of how the documents are cut into sequences.
 func (sp *Split) Findings() (f []corpus.Finding) {
 	n := sp.sums
+	if sp.set.pairs {
+		return sp.pairFindings()
+	}
 	if n.Cut == 0 {
 		return nil
 	}

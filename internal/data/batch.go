@@ -5,10 +5,12 @@ package data
 type Span struct {
 	Start, Len int   // positions [Start, Start+Len) of the batch
 	Doc        Ref   // the document it is cut from
+	Index      int   // of the document in its set; of a pair, the preferred one is even and the other comes next
 	First      int64 // which text token of the document its first label is; the EOS comes after the last
 }
 
-// Batch is ragged: sequences are end to end, and nothing is padded. A zero Batch is ready for use.
+// Batch is ragged: sequences are end to end, and nothing is padded. Of preferences, each two spans are a pair: the
+// preferred answer, then the other. A zero Batch is ready for use.
 type Batch struct {
 	Tokens  []int32 // (N) inputs
 	Labels  []int32 // (N) the token that follows each

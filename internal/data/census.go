@@ -140,6 +140,7 @@ func (c Census) String() string {
 	notes = nil
 	note(c.Read.Bad, count(c.Read.Bad, "broken document"))
 	note(c.Read.Nulls, count(c.Read.Nulls, "record")+" without a text")
+	note(c.Read.Same, count(c.Read.Same, "preference")+" of which both answers are the same")
 	note(c.Read.Uncounted, count(c.Read.Uncounted, "conversation")+" in which nothing counts")
 	for _, reason := range slices.Sorted(maps.Keys(c.Skipped)) {
 		note(c.Skipped[reason], corpus.CountKind(c.Skipped[reason], reason))

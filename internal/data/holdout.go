@@ -92,6 +92,11 @@ func (s *Set) splitByHash() {
 		why = "hashing documents leaves too little to train on"
 	default:
 		s.SplitBy = "document"
+		if s.pairs {
+			s.SplitNote = fmt.Sprintf("validation is every pair whose prompt has a hash below %g: %.2f %% of the tokens",
+				f, 100*float64(val)/float64(total))
+			return
+		}
 		s.SplitNote = fmt.Sprintf("validation is every document whose hash is below %g: %.2f %% of the tokens",
 			f, 100*float64(val)/float64(total))
 		return
@@ -108,6 +113,11 @@ func (s *Set) splitByPosition(total int64, why string) {
 	h.doc, h.at, h.end = 0, cut, toEnd
 	for ; h.doc < s.index.len() && h.at >= s.index.tokens(h.doc); h.doc++ {
 		h.at -= s.index.tokens(h.doc)
+	}
+	if s.pairs { // none is cut
+		h.doc, h.at = max(2, min(h.doc&^1, s.index.len()-2)), 0
+		s.SplitNote = fmt.Sprintf("validation is the last %s (%s)", count(int64(s.index.len()-h.doc)/2, "pair"), why)
+		return
 	}
 	val, where := total-cut, "the last %s of %s by position (%s)"
 	if h.beforeEnd && h.at == cut && s.index.tokens(h.doc) > 1 {

@@ -29,6 +29,10 @@ type Loader struct {
 // permutation keyed by (seed, rng.Order, e); with weights see mixture. It fails with *Error if the budget is smaller
 // than the context, or the split smaller than the budget.
 func NewLoader(sp *Split, seed uint64, budget int) (*Loader, error) {
+	if sp.set.pairs && int64(budget) < sp.most {
+		return nil, &corpus.Error{What: fmt.Sprintf("train.batch_tokens is %d, less than a pair of %d tokens", budget,
+			sp.most), Advice: fmt.Sprintf("raise it to at least %d, or lower train.context", sp.most)}
+	}
 	if budget < sp.Context() {
 		return nil, &corpus.Error{
 			What:   fmt.Sprintf("train.batch_tokens is %d, less than train.context %d", budget, sp.context),
@@ -87,7 +91,7 @@ func (l *Loader) Next(b *Batch, cur Cursor) Cursor {
 			skipped++
 			continue
 		}
-		if len(b.Tokens)+int(hi-lo) > l.budget {
+		if len(b.Tokens)+int(l.split.size(doc, lo, hi)) > l.budget {
 			break
 		}
 		skipped = 0

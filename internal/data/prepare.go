@@ -112,7 +112,8 @@ func prepareIn(ctx context.Context, work *corpus.Corpus, tok *tokenizer.Tokenize
 	key := cacheKey(work, tok, opt)
 	s := &Set{Dir: filepath.Join(opt.CacheDir, key), tok: tok, format: opt.Format, start: opt.opens,
 		weights: work.Weights(), lengths: spelledLengths(tok), docs: work,
-		held: held{fraction: opt.ValFraction, beforeEnd: opt.ValFrom == "before_end"}}
+		pairs: work.Pairs(),
+		held:  held{fraction: opt.ValFraction, beforeEnd: opt.ValFrom == "before_end"}}
 	if _, ok := opt.Format.(*chat.Template); ok {
 		s.ends = opt.Format.TurnEnds()
 	}

@@ -27,6 +27,8 @@ type reader struct {
 	cur  *piece
 	link chan *encoder // of the piece before, if it ends inside a text that could not be cut; else nil
 	sum  hash.Hash     // of the document
+
+	prompt []byte // hash of the prompt of the pair in progress; empty: there is none
 }
 
 func (r *reader) read() error {
@@ -34,24 +36,61 @@ func (r *reader) read() error {
 		if err != nil {
 			return err
 		}
-		r.sum.Reset()
-		if doc.Chat != nil {
-			err = r.chat(&doc)
-		} else {
-			err = r.text(&doc)
+		switch pairs := r.p.c.Pairs(); {
+		case pairs && doc.Rejected == nil:
+			err = &corpus.Error{Path: r.p.c.Sources[doc.Ref.Source].Path, What: "it is text, and no preference",
+				Advice: `train.objective=dpo reads records with "chosen" and "rejected"`}
+		case pairs:
+			err = r.pair(&doc)
+		default:
+			err = r.document(&doc)
 		}
-		if err == errLeftOut {
-			continue
-		}
-		if err == nil {
-			err = r.end(doc.Ref)
-		}
-		if err != nil {
+		if err != nil && err != errLeftOut {
 			return err
 		}
 	}
 	return r.flush(true)
 }
+
+// document adds a text or a conversation.
+func (r *reader) document(doc *corpus.Document) (err error) {
+	r.sum.Reset()
+	if doc.Chat != nil {
+		err = r.chat(doc)
+	} else {
+		err = r.text(doc)
+	}
+	if err != nil {
+		return err
+	}
+	return r.end(doc.Ref)
+}
+
+// pair adds the two conversations of a preference, the preferred one first, or neither of them. Both get the hash of
+// their prompt in front of their own: pairs with one prompt are on one side of the split.
+func (r *reader) pair(doc *corpus.Document) error {
+	other := *doc
+	other.Chat = doc.Rejected
+	for _, err := range r.p.unmarked(&chat.Conversation{Messages: other.Chat, More: other.More}, r.p.own()) {
+		if err != nil {
+			return r.cannot(&other, err)
+		}
+		break
+	}
+	r.sum.Reset()
+	for _, m := range doc.Chat[:doc.Shared] {
+		fmt.Fprintf(r.sum, "%s %q", m.Role, m.Text)
+	}
+	r.prompt = r.sum.Sum(r.prompt[:0])[:promptHash]
+	defer func() { r.prompt = r.prompt[:0] }()
+	if err := r.document(doc); err != nil {
+		return err
+	}
+	return r.document(&other)
+}
+
+// promptHash is the bytes of a hash that decide the side of the split.
+const promptHash = 8
 
 func (r *reader) text(doc *corpus.Document) error {
 	size := int64(0)
@@ -82,26 +121,10 @@ func (r *reader) text(doc *corpus.Document) error {
 
 func (r *reader) chat(doc *corpus.Document) error {
 	c := chat.Conversation{Messages: doc.Chat, More: doc.More}
-	_, own := r.p.format.(*chat.Template)
+	own := r.p.own()
 	for piece, err := range r.p.unmarked(&c, own) {
 		if err != nil {
-			src := &r.p.c.Sources[doc.Ref.Source]
-			format := r.p.format.Name()
-			if own {
-				format = "the model's chat template"
-			}
-			e := &corpus.Error{Path: src.Path, Err: err,
-				What: fmt.Sprintf("the conversation at %s cannot be written as %s", src.Place(doc.Ref), format)}
-			if !own {
-				return e
-			}
-			if e.Advice = builtinAdvice; errors.Is(err, chat.ErrLimit) { // the next would take as long
-				return e
-			}
-			if err := r.p.c.Bad(&r.p.tally, e); err != nil {
-				return err
-			}
-			return errLeftOut
+			return r.cannot(doc, err)
 		}
 		if len(r.cur.parts) >= maxParts {
 			if err := r.flush(false); err != nil {
@@ -128,6 +151,33 @@ func (r *reader) chat(doc *corpus.Document) error {
 		}
 	}
 	return nil
+}
+
+// cannot counts a conversation that cannot be written, or returns the error that ends the reading.
+func (r *reader) cannot(doc *corpus.Document, err error) error {
+	src := &r.p.c.Sources[doc.Ref.Source]
+	format, own := r.p.format.Name(), r.p.own()
+	if own {
+		format = "the model's chat template"
+	}
+	e := &corpus.Error{Path: src.Path, Err: err,
+		What: fmt.Sprintf("the conversation at %s cannot be written as %s", src.Place(doc.Ref), format)}
+	if !own {
+		return e
+	}
+	if e.Advice = builtinAdvice; errors.Is(err, chat.ErrLimit) { // the next would take as long
+		return e
+	}
+	if err := r.p.c.Bad(&r.p.tally, e); err != nil {
+		return err
+	}
+	return errLeftOut
+}
+
+// own reports whether the model's own template writes conversations.
+func (p *pipeline) own() bool {
+	_, own := p.format.(*chat.Template)
+	return own
 }
 
 // unmarked yields a conversation without the start token and the EOS that a model's own template may write: every
@@ -182,7 +232,7 @@ func (r *reader) end(ref corpus.Ref) error {
 	last := r.last()
 	var sum [sha256.Size]byte
 	last.ref, last.final = ref, true
-	copy(last.hash[:], r.sum.Sum(sum[:0]))
+	copy(last.hash[copy(last.hash[:], r.prompt):], r.sum.Sum(sum[:0]))
 	// A document must not begin in the small rest of a piece; many empty ones end a piece too.
 	if r.link != nil || len(r.cur.text) >= pieceBytes/2 || len(r.cur.parts) >= maxParts {
 		return r.flush(true)

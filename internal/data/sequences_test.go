@@ -192,7 +192,7 @@ var faults = map[string]func(b *Batch, o *oracle) bool{
 				at := s.Start
 				b.Tokens, b.Labels = append(b.Tokens, b.Tokens[at]), append(b.Labels, b.Labels[at])
 				b.Counts = append(b.Counts, true)
-				b.Spans = append(b.Spans, Span{len(b.Tokens) - 1, 1, s.Doc, s.First})
+				b.Spans = append(b.Spans, Span{Start: len(b.Tokens) - 1, Len: 1, Doc: s.Doc, First: s.First})
 				b.Counted++
 				b.Bytes++
 				return true
@@ -277,7 +277,7 @@ func TestReadAppends(t *testing.T) {
 	if got := ids(eos, b.Tokens) + ">" + ids(eos, b.Labels); got != "$dab"[:2]+"$a>deab" {
 		t.Errorf("got %s", got)
 	}
-	want := []Span{{0, 2, s.index.ref(1), 0}, {2, 2, s.index.ref(0), 0}}
+	want := []Span{{0, 2, s.index.ref(1), 1, 0}, {2, 2, s.index.ref(0), 0, 0}}
 	if !slices.Equal(b.Spans, want) || b.Counted != 4 || b.Bytes != 4 {
 		t.Errorf("spans %v, counted %d, bytes %d; want %v, 4, 4", b.Spans, b.Counted, b.Bytes, want)
 	}

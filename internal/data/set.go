@@ -60,6 +60,7 @@ type Set struct {
 	start   int32       // opens a document; -1: nothing does
 	census  Census
 	docs    *corpus.Corpus
+	pairs   bool      // each two documents are a preference
 	roots   []int     // of each source, which of the corpus's paths it is from
 	weights []float64 // of each root; nil: none
 	lengths []int32   // bytes spelled by each id
@@ -141,6 +142,12 @@ func (s *Set) Chat() (c Chat) {
 	ends := slices.DeleteFunc(slices.Clone(s.format.TurnEnds()), func(id int32) bool { return id == s.tok.EOS() })
 	return Chat{s.format.Template(start), s.format.Note(), ends}
 }
+
+// Pairs reports whether the documents are preferences: a sequence is a pair then.
+func (s *Set) Pairs() bool { return s.pairs }
+
+// Documents returns how many documents there are; Span.Index is below.
+func (s *Set) Documents() int { return s.index.len() }
 
 // Census returns the counts of the whole corpus.
 func (s *Set) Census() Census { return s.census }

@@ -75,7 +75,9 @@ func (s *Set) show(w io.Writer, b *Batch, lo, hi int, m Marks, write func(*bytes
 			}
 		}
 		what := ""
-		if span.First > 0 {
+		if s.pairs {
+			what = ", " + [...]string{"chosen", "rejected"}[span.Index%2]
+		} else if span.First > 0 {
 			what = fmt.Sprintf(", from its token %d on", span.First)
 		}
 		fmt.Fprintf(&out, "%s%d: %s%s: %s, %s counted%s\n", m.Head[0], lo+k+1, s.Locate(span), what,

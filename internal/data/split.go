@@ -5,7 +5,8 @@ import (
 	"sort"
 )
 
-// Split is one side of a set, cut into sequences. Immutable and safe for concurrent use while its set is open.
+// Split is one side of a set, cut into sequences. A sequence of preferences is a pair: docs has the preferred ones.
+// Immutable and safe for concurrent use while its set is open.
 type Split struct {
 	set     *Set
 	side    side
@@ -14,6 +15,8 @@ type Split struct {
 	second  int      // which of docs is the second part of its document; -1: none
 	ends    []int64  // sequences up to and including each of docs
 	sums    SideStats
+	pairs   pairStats
+	most    int64 // tokens of the longest sequence
 }
 
 func (s *Set) newSplit(context int, on side) *Split {
@@ -22,6 +25,11 @@ func (s *Set) newSplit(context int, on side) *Split {
 	}
 	sp := &Split{set: s, side: on, context: int64(context), second: -1}
 	n := &sp.sums
+	if s.pairs {
+		sp.pair()
+		return sp
+	}
+	sp.most = sp.context
 	for d := range s.index.len() {
 		parts, before := 0, n.Sequences
 		for _, second := range []bool{false, true} {
@@ -149,6 +157,14 @@ func (sp *Split) Read(b *Batch, i int64) {
 }
 
 func (sp *Split) read(b *Batch, doc int, lo, hi int64) {
+	sp.readOne(b, doc, lo, hi)
+	if sp.set.pairs {
+		lo, hi = sp.set.labels(doc+1, sp.side, false)
+		sp.readOne(b, doc+1, lo, hi)
+	}
+}
+
+func (sp *Split) readOne(b *Batch, doc int, lo, hi int64) {
 	span := sp.span(doc, lo, hi)
 	span.Start = len(b.Tokens)
 	b.Spans = append(b.Spans, span)
@@ -174,7 +190,7 @@ func (sp *Split) read(b *Batch, doc int, lo, hi int64) {
 
 // span describes the sequence of labels [lo, hi) of a document, with Start 0.
 func (sp *Split) span(doc int, lo, hi int64) Span {
-	return Span{Len: int(hi - lo), Doc: sp.set.index.ref(doc), First: lo - 1}
+	return Span{Len: int(hi - lo), Doc: sp.set.index.ref(doc), Index: doc, First: lo - 1}
 }
 
 // labelPiece bounds what Labels holds of one document.

@@ -94,7 +94,10 @@ func (s *Set) findCopies(st *Stats) {
 	}
 	docs := make([]document, 0, s.index.len())
 	for d := range s.index.len() {
-		if s.index.tokens(d) > 0 {
+		switch {
+		case s.pairs && d%2 == 0:
+			docs = append(docs, document{s.pairHash(d), d})
+		case !s.pairs && s.index.tokens(d) > 0:
 			docs = append(docs, document{s.index.hash64(d), d})
 		}
 	}

@@ -30,6 +30,8 @@ func (e *deviceEngine) Pass(ctx context.Context, in engine.Input, want engine.Wa
 	switch gradient := want&engine.Gradient != 0; {
 	case gradient && (e.opt == nil || want&engine.Probe != 0):
 		panic("device: gradient of a pass, or on an engine, that has none")
+	case in.Weights != nil:
+		panic("device: weights of positions")
 	case gradient:
 		if err = e.accumulate(ctx, in); err == nil && want&engine.Nats != 0 {
 			_, err = e.settle(ctx)

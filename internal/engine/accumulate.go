@@ -2,29 +2,47 @@ package engine
 
 import (
 	"context"
+	"slices"
 
 	"gimbal/internal/data"
 	"gimbal/internal/rng"
 )
 
 // Accumulator adds the gradient of the mean loss of a batch to an engine's gradients, pass by pass. Every pass has the
-// same denominator, the counted labels of the whole batch, so the sum does not depend on how the batch is cut.
+// same denominator, the counted labels or the pairs of the whole batch, so the sum does not depend on how the batch is
+// cut.
 type Accumulator struct {
 	MicroTokens int          // most positions of one pass
 	Dropout     bool         // the model drops activations
 	Seed        uint64       // of the run
 	Passes      []data.Micro // of the last Gradient; valid until the batch changes
+	Prefer      *Preference  // what is learned, where the batches are pairs; nil: the labels
+	Pairs       Pairs        // of the last Gradient, with Prefer
 
-	keys []rng.Key
+	keys          []rng.Key
+	nats, weights []float64
 }
 
 // Gradient runs the passes of update step on b. Propose then returns the loss and the norm, with Scale(b).
 func (a *Accumulator) Gradient(ctx context.Context, e Engine, b *data.Batch, step int64) error {
 	a.Passes = data.SplitMicro(a.Passes[:0], b, a.MicroTokens)
+	if a.Prefer != nil {
+		var err error
+		if a.nats, err = SequenceNats(ctx, e, a.nats[:0], a.Passes); err != nil {
+			return err
+		}
+		a.weights = slices.Grow(a.weights[:0], len(b.Tokens))[:len(b.Tokens)]
+		a.Pairs = a.Prefer.Score(b, a.nats, a.weights)
+	}
 	keys := a.dropoutKeys(len(b.Spans), step)
+	at := 0
 	for _, m := range a.Passes {
 		in := MicroInput(m)
 		in.Scale = Scale(b)
+		if a.Prefer != nil {
+			in.Scale, in.Weights = 1/float64(a.Pairs.Count), a.weights[at:at+len(m.Tokens)]
+		}
+		at += len(m.Tokens)
 		if keys != nil {
 			in.Dropout, keys = keys[:len(m.Spans)], keys[len(m.Spans):]
 		}

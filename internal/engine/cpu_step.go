@@ -21,7 +21,8 @@ func (e *cpuEngine) Pass(ctx context.Context, in Input, want Want) (v Values, er
 	if err := ctx.Err(); err != nil {
 		return v, err
 	}
-	m := model.Input{Tokens: in.Tokens, Labels: in.Labels, Counts: in.Counts, Bounds: in.Bounds, Dropout: in.Dropout}
+	m := model.Input{Tokens: in.Tokens, Labels: in.Labels, Counts: in.Counts, Bounds: in.Bounds,
+		Weights: in.Weights, Dropout: in.Dropout}
 	var nats float64
 	switch {
 	case want&Gradient != 0 && (e.opt == nil || want&Probe != 0):

@@ -29,6 +29,8 @@ type Options struct {
 
 	Old *data.Text // all of it in Val: what the weights know and should not forget; nil: none was named
 
+	Prefer *engine.Preference // what was learned, where Text is preferences; nil: it is not
+
 	MicroTokens int    // most positions of one pass
 	Seed        uint64 // of the sample that is scored, the prompts, and the sampling
 	SampleSize  int64  // labels of the sample; the pass that reaches it is the last
@@ -47,6 +49,7 @@ type Options struct {
 type Evaluator struct {
 	opt    Options
 	passes []data.Micro // of the batch in progress
+	nats   []float64    // of its sequences, where they are pairs
 
 	// Made by the first Write.
 	judge     *judge.Judge

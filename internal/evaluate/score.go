@@ -18,6 +18,16 @@ const (
 	MetricTokens = "val_tokens"      // labels behind val_loss
 	MetricSample = "val_loss_sample" // nats per token on the sample that every evaluation scores
 
+	// Of preferences, per pair: the loss that is minimised, the margin, the share that is told apart, the rewards, and
+	// the tokens of an answer.
+	MetricPairs          = "pairs"
+	MetricPairLoss       = "pair_loss"
+	MetricMargin         = "margin"
+	MetricAccuracy       = "accuracy"
+	MetricChosenReward   = "chosen_reward"
+	MetricRejectedReward = "rejected_reward"
+	MetricWritten        = "written_bytes" // of a text that the model writes, mean
+
 	MetricOld = "old_loss" // nats per token on text that the weights knew before they were fine-tuned
 
 	MetricTexts   = "texts"         // generated
@@ -37,7 +47,7 @@ type Loss struct {
 // Record is the evaluation as the log has it, with the loss of n-grams on the same tokens.
 func (l Loss) Record(at runlog.At, grams runlog.Baseline) runlog.Eval {
 	lo, hi := l.Reported.Interval()
-	return runlog.Eval{
+	rec := runlog.Eval{
 		Kind: "eval", At: at, BaselineLoss: grams.Of(l.Reported.Tokens),
 		ValLoss: runlog.Float(l.Reported.Loss()), BitsPerByte: runlog.Float(l.Reported.BitsPerByte()),
 		Metrics: map[string]runlog.Float{
@@ -45,13 +55,33 @@ func (l Loss) Record(at runlog.At, grams runlog.Baseline) runlog.Eval {
 			MetricLossLo: runlog.Float(lo), MetricLossHi: runlog.Float(hi),
 		},
 	}
+	if p := l.Reported.Pairs; p.Count > 0 {
+		for name, v := range map[string]float64{MetricPairs: float64(p.Count), MetricPairLoss: p.Mean(p.Loss),
+			MetricMargin: l.Reported.beta * p.Mean(p.Ratio[0]-p.Ratio[1]), MetricAccuracy: p.Mean(p.Correct),
+			MetricChosenReward:   l.Reported.beta * p.Mean(p.Ratio[0]),
+			MetricRejectedReward: l.Reported.beta * p.Mean(p.Ratio[1])} {
+			rec.Metrics[name] = runlog.Float(v)
+		}
+	}
+	return rec
 }
 
-// Score is a sum of losses over counted labels.
+// Objective is what training lowers: the loss of a pair where there are pairs, else that of a token.
+func (s Score) Objective() float64 {
+	if s.Pairs.Count > 0 {
+		return s.Pairs.Mean(s.Pairs.Loss)
+	}
+	return s.Loss()
+}
+
+// Score is a sum of losses over counted labels. Of preferences, these are the labels of the preferred answers.
 type Score struct {
 	Nats   float64
 	Tokens int64
-	Bytes  int64 // that the labels spell
+	Bytes  int64        // that the labels spell
+	Pairs  engine.Pairs // of preferences
+
+	beta float64 // of Pairs
 
 	passes                int
 	nats2, cross, tokens2 float64 // sums over the passes: of squares, and of nats times tokens
@@ -97,6 +127,9 @@ func (e *Evaluator) sampled() (list []int64) {
 	order := shuffled(val, e.opt.Seed)
 	for i := range val.Sequences() {
 		if len(b.Tokens)+val.Context() > e.opt.MicroTokens {
+			if val.Pairs() {
+				b.Counted, _ = e.preferred(&b)
+			}
 			tokens += int64(b.Counted)
 			b.Reset()
 		}
@@ -113,9 +146,13 @@ func (e *Evaluator) sampled() (list []int64) {
 func (e *Evaluator) score(ctx context.Context, part *data.Split, order func(i int64) int64, limit int64) (s Score,
 	err error) {
 	var batch data.Batch
+	scoreBatch := e.scoreBatch
+	if part.Pairs() && e.opt.Prefer != nil {
+		scoreBatch, s.beta = e.scorePairs, e.opt.Prefer.Beta
+	}
 	for i := range part.Sequences() {
 		if len(batch.Tokens)+part.Context() > e.opt.MicroTokens {
-			if err := e.scoreBatch(ctx, &s, &batch); err != nil {
+			if err := scoreBatch(ctx, &s, &batch); err != nil {
 				return Score{}, err
 			}
 		}
@@ -124,7 +161,7 @@ func (e *Evaluator) score(ctx context.Context, part *data.Split, order func(i in
 		}
 		part.Read(&batch, order(i))
 	}
-	if err := e.scoreBatch(ctx, &s, &batch); err != nil {
+	if err := scoreBatch(ctx, &s, &batch); err != nil {
 		return Score{}, err
 	}
 	return s, nil

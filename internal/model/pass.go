@@ -12,6 +12,7 @@ type Input struct {
 	Labels  []int32   // (N) the token that follows; not needed by Logits
 	Counts  []bool    // (N) whether a position's loss counts; not needed by Logits
 	Bounds  []int32   // (S+1) sequence s is positions Bounds[s] to Bounds[s+1]
+	Weights []float64 // (N) factors on the nats in what Backward differentiates; nil: 1
 	Dropout []rng.Key // (S) the key of each sequence's masks in this step; nil: nothing is dropped
 }
 
@@ -33,7 +34,7 @@ func (m *Model[T]) Loss(in Input) (nats float64) {
 	return m.sumNats()
 }
 
-// Backward is Loss, and adds the gradient of scale times the sum (and the z-loss) to Grads.
+// Backward is Loss, and adds the gradient of scale times the weighted sum (and the z-loss) to Grads.
 //
 // Numerics: the same bits for any number of workers and any checkpointing.
 func (m *Model[T]) Backward(in Input, scale float64) (nats float64) {
@@ -115,7 +116,8 @@ func (m *Model[T]) backward(scale float64) {
 	if m.arch.Tie {
 		dhead = grads[slotEmbed]
 	}
-	m.head.Backward(b.nats, b.logZ, b.dfinal, dhead, b.final, m.headWeights, m.in.Labels, m.in.Counts, scale)
+	m.head.Backward(b.nats, b.logZ, b.dfinal, dhead, b.final, m.headWeights, m.in.Labels, m.in.Counts, m.in.Weights,
+		scale)
 	m.did(PartHead)
 	clear(b.dx[:n*m.arch.Width])
 	m.norm.Backward(b.dx, grads[slotGain], grads[slotBias], b.finalMean, b.finalRstd, b.dfinal, b.x[l],

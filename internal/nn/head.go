@@ -22,6 +22,7 @@ type Head[T kernel.Float] struct {
 	nats, logZ []float64
 	labels     []int32
 	counts     []bool
+	weights    []float64 // nil: 1
 	scale      float64
 	from       int
 	gradient   bool
@@ -53,15 +54,16 @@ const HeadStage = 2048
 //
 // Numerics: maximum, exponentials and their sum in T, logarithms and nats in float64.
 func (l *Head[T]) Loss(nats, logZ []float64, src kernel.Mat[T], w *kernel.Weights[T], labels []int32, counts []bool) {
-	l.gradient = false
+	l.gradient, l.weights = false, nil
 	l.chunks(nats, logZ, kernel.Mat[T]{}, nil, src, w, labels, counts)
 }
 
-// Backward is Loss, and overwrites dsrc (N, C) and adds to dw (V, C), unless it is nil, the gradient of scale·Σ (nats
-// + z-loss).
+// Backward is Loss, and overwrites dsrc (N, C) and adds to dw (V, C), unless it is nil, the gradient of
+// scale·Σ weight·(nats + z-loss); weights (N) may be nil for ones.
 func (l *Head[T]) Backward(nats, logZ []float64, dsrc kernel.Mat[T], dw []T, src kernel.Mat[T], w *kernel.Weights[T],
-	labels []int32, counts []bool, scale float64) {
-	l.gradient, l.scale = true, scale
+	labels []int32, counts []bool, weights []float64, scale float64) {
+	require(weights == nil || len(weights) == len(labels), "nn: head: weights do not match the labels")
+	l.gradient, l.weights, l.scale = true, weights, scale
 	l.chunks(nats, logZ, dsrc, dw, src, w, labels, counts)
 }
 
@@ -101,13 +103,16 @@ func (l *crossEntropy[T]) row(worker, i int, _ []T) {
 	logZ := float64(top) + math.Log(sum)
 	l.nats[at], l.logZ[at] = logZ-float64(target), logZ
 	if l.gradient {
-		factor := T(l.scale * (1 + 2*l.zLoss*logZ) / sum)
-		bend := T(1)
+		scale := l.scale
+		if l.weights != nil {
+			scale *= l.weights[at]
+		}
+		factor, bend := T(scale*(1+2*l.zLoss*logZ)/sum), T(1)
 		if l.cap > 0 {
 			l.bend(z, top)
 			bend = T(slope(float64(target), l.cap))
 		}
-		l.differentiate(worker, dz, z, factor, bend, int(label))
+		l.differentiate(worker, dz, z, factor, T(scale)*bend, int(label))
 	}
 }
 
@@ -121,9 +126,9 @@ func (l *crossEntropy[T]) bend(z []T, top T) {
 }
 
 // differentiate overwrites the exponentials z by the gradient dz, a piece at a time: no piece of dz ends beyond the
-// beginning of the next piece of z. bend is the slope of the cap at the label.
-func (l *crossEntropy[T]) differentiate(worker int, dz kernel.Row[T], z []T, factor, bend T, label int) {
-	temp, target := l.stage.take(worker, HeadStage), T(z[label]*factor)-T(l.scale)*bend
+// beginning of the next piece of z. less is what the label's own gradient is smaller by.
+func (l *crossEntropy[T]) differentiate(worker int, dz kernel.Row[T], z []T, factor, less T, label int) {
+	temp, target := l.stage.take(worker, HeadStage), T(z[label]*factor)-less
 	for lo := 0; lo < len(z); lo += HeadStage {
 		hi := min(len(z), lo+HeadStage)
 		kernel.ScaleRow(l.x, dz.Slice(lo, hi), z[lo:hi], factor, temp)

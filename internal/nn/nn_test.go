@@ -322,11 +322,16 @@ func checkHead(t *testing.T, limit float64) {
 	const scale, zLoss = 0.3, 0.01
 	rows := padded(r, chunk, vocab)
 	l := NewHead(x, stageFor(x, HeadStage), rows, rows, zLoss, limit)
+	var factors []float64 // nil: ones
 	forward := func() (sum float64) {
 		weights.Refresh(x)
 		l.Loss(nats, logZ, src, weights, labels, counts)
 		for i := range nats {
-			sum += nats[i] + zLoss*logZ[i]*logZ[i]
+			loss := nats[i] + zLoss*logZ[i]*logZ[i]
+			if factors != nil {
+				loss *= factors[i]
+			}
+			sum += loss
 		}
 		return scale * sum
 	}
@@ -347,10 +352,12 @@ func checkHead(t *testing.T, limit float64) {
 			t.Errorf("position %d has %v nats, want %v", i, nats[i], want)
 		}
 	}
-	dsrc, dw := padded(r, n, c), make([]float64, vocab*c)
-	dw[0] = 5
-	l.Backward(nats, logZ, dsrc, dw, src, weights, labels, counts, scale)
-	dw[0] -= 5
-	agree(t, r, "head dsrc", dsrc.F, src.F, forward)
-	agree(t, r, "head dw", dw, w, forward)
+	for _, factors = range [][]float64{nil, normal(r, n)} {
+		dsrc, dw := padded(r, n, c), make([]float64, vocab*c)
+		dw[0] = 5
+		l.Backward(nats, logZ, dsrc, dw, src, weights, labels, counts, factors, scale)
+		dw[0] -= 5
+		agree(t, r, "head dsrc", dsrc.F, src.F, forward)
+		agree(t, r, "head dw", dw, w, forward)
+	}
 }

@@ -71,6 +71,11 @@ func unused(cfg *config.Config, set *data.Set, fresh bool) (notes []string) {
 			notes = append(notes, fmt.Sprintf("%s (%s) is not used: train.adapter is none", key, cfg.Origin(key)))
 		}
 	}
+	for _, key := range []string{"dpo.beta", "dpo.label_smoothing"} {
+		if cfg.Train.Objective != "dpo" && !free(cfg, key) {
+			notes = append(notes, fmt.Sprintf("%s (%s) is not used: train.objective is lm", key, cfg.Origin(key)))
+		}
+	}
 	if key := "data.val_fraction"; set.SplitBy == "name" && !free(cfg, key) {
 		notes = append(notes, fmt.Sprintf("%s (%s) is not used: %s", key, cfg.Origin(key), set.SplitNote))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -53,6 +54,10 @@ func OpenText(ctx context.Context, request *config.Config, opt TextOptions) (*Dr
 	cfg := d.Config
 	if opt.Note == nil {
 		opt.Note = func(string, ...any) {}
+	}
+	if cfg.Train.Objective == "dpo" && opt.Model == nil && !opt.Little {
+		return nil, fault(cfg.Origin("train.objective"), "train.objective", "preferences are learned by a model that "+
+			"answers already, beside a frozen copy of it: name it with --from")
 	}
 	if err := absolutePaths(cfg); err != nil {
 		return nil, err
@@ -180,7 +185,7 @@ func discover(cfg *config.Config, own *chat.Template, out string) (*corpus.Corpu
 // reading is how files become documents.
 func reading(cfg *config.Config, own *chat.Template) corpus.Options {
 	d := cfg.Data
-	opt := corpus.Options{Fields: d.Fields, Separator: d.Separator, BadDocuments: d.BadDocuments, BadShare: d.BadShare,
+	opt := corpus.Options{Pairs: cfg.Train.Objective == "dpo", Fields: d.Fields, Separator: d.Separator, BadDocuments: d.BadDocuments, BadShare: d.BadShare,
 		Encoding: d.Encoding}
 	if own != nil {
 		opt.Shows = own.Shows
@@ -207,7 +212,7 @@ func (d *Draft) prepare(ctx context.Context, docs *corpus.Corpus, tok *tokenizer
 		return err
 	}
 	t := &data.Text{Docs: docs, Tok: tok, Set: set}
-	have := set.Train(1).Tokens()
+	have := set.Train(math.MaxInt32).Tokens()
 	if opt.Tune {
 		lengths := set.Census().Lengths
 		err = d.tune(have, lengths[len(lengths)-1])
@@ -233,7 +238,9 @@ func (d *Draft) prepare(ctx context.Context, docs *corpus.Corpus, tok *tokenizer
 func OpenOther(ctx context.Context, cfg *config.Config, paths []string, m *hub.Model,
 	workers int) (*data.Text, error) {
 	own, broken := ownTemplate(cfg, m)
-	docs, err := corpus.Discover(paths, reading(cfg, own))
+	as := reading(cfg, own)
+	as.Pairs = false
+	docs, err := corpus.Discover(paths, as)
 	if err == nil {
 		docs, err = docs.Identify(ctx, workers)
 	}

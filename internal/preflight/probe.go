@@ -30,7 +30,7 @@ func (c *checker) sequences(most int) *data.Batch {
 		one.Reset()
 		c.read(c.Text.Train, one, i*n/int64(most))
 		span := one.Spans[0]
-		span.Len = min(len(one.Tokens), probeSequence, budget/most)
+		span.Len = min(span.Len, probeSequence, budget/most)
 		add(b, one, span)
 	}
 	return b

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"gimbal/internal/data"
+	"gimbal/internal/engine"
 	"gimbal/internal/runlog"
 )
 
@@ -20,18 +21,23 @@ const (
 
 const adviceEnds = "the model would never learn where a text ends; " + adviceReport
 
-// walk reads a bounded number of sequences of a side in order, and returns the first fault that visit finds.
-func (c *checker) walk(sp *data.Split, visit func(b *data.Batch, span data.Span) finding) (fault finding) {
+// walk reads a bounded number of sequences of a side in order, each as a pass of its own, and returns the first fault
+// that visit finds.
+func (c *checker) walk(sp *data.Split, visit func(in engine.Input, span data.Span) finding) (fault finding) {
 	var b data.Batch
 	labels := 0
 	for i := int64(0); i < sp.Sequences() && labels < walkedLabels && fault.Result == ""; i++ {
 		b.Reset()
 		c.read(sp, &b, i)
 		labels += len(b.Labels)
-		if len(b.Spans) != 1 {
+		if len(b.Spans) != 1 && !sp.Pairs() {
 			break
 		}
-		fault = visit(&b, b.Spans[0])
+		for _, s := range b.Spans {
+			if fault.Result == "" {
+				fault = visit(engine.SequenceInput(&b, s), s)
+			}
+		}
 	}
 	return fault
 }
@@ -40,7 +46,7 @@ func (c *checker) walk(sp *data.Split, visit func(b *data.Batch, span data.Span)
 func (c *checker) checkLabels(context.Context) finding {
 	counted, seen := 0, 0
 	for _, side := range []*data.Split{c.Text.Train, c.Text.Val} {
-		fault := c.walk(side, func(b *data.Batch, s data.Span) finding {
+		fault := c.walk(side, func(b engine.Input, s data.Span) finding {
 			for i, label := range b.Labels {
 				if i+1 < len(b.Tokens) && label != b.Tokens[i+1] {
 					return found(resultError, "%s: label %d of a sequence is %d and the next token is %d: labels are shifted",
@@ -72,17 +78,17 @@ func (c *checker) checkEOS(context.Context) finding {
 	eos, ends := c.Text.Tok.EOS(), int64(0)
 	chat := c.stats.Census.Conversations > 0 // some tokenizers end every turn with it
 	for _, side := range []*data.Split{c.Text.Train, c.Text.Val} {
-		var before data.Ref
+		var before data.Span
 		ended, first := true, true
-		fault := c.walk(side, func(b *data.Batch, s data.Span) finding {
-			if s.Doc != before && !first && !ended {
-				return found(resultError, "%s does not end in an EOS label", c.Text.Set.Describe(before)).do(adviceEnds)
+		fault := c.walk(side, func(b engine.Input, s data.Span) finding {
+			if s.Index != before.Index && !first && !ended {
+				return found(resultError, "%s does not end in an EOS label", c.Text.Set.Describe(before.Doc)).do(adviceEnds)
 			}
 			if !chat && slices.Contains(b.Labels[:len(b.Labels)-1], eos) {
 				return found(resultError, "%s: a sequence has an EOS label before its end", c.Text.Set.Describe(s.Doc)).
 					do("nothing may follow the end; search the document for the text of the EOS token")
 			}
-			before, first = s.Doc, false
+			before, first = s, false
 			if ended = b.Labels[len(b.Labels)-1] == eos; ended {
 				ends++
 			}
@@ -154,8 +160,12 @@ func (c *checker) checkDuplicates(context.Context) finding {
 // checkSampler draws the first batches of the run: no sequence may come twice in an epoch, and no batch may be empty.
 func (c *checker) checkSampler(context.Context) finding {
 	type place struct {
-		doc   data.Ref
+		doc   int
 		first int64
+	}
+	each := 1 // spans of a sequence
+	if c.Text.Train.Pairs() {
+		each = 2
 	}
 	n := c.Text.Train.Sequences()
 	seen, labels := map[place]bool{}, 0
@@ -169,10 +179,10 @@ func (c *checker) checkSampler(context.Context) finding {
 				b.Counted).do(adviceReport)
 		}
 		for i, s := range b.Spans {
-			if before+int64(i) >= n {
+			if before+int64(i/each) >= n {
 				break // the next epoch has begun
 			}
-			at := place{s.Doc, s.First}
+			at := place{s.Index, s.First}
 			// Sequences that are passed over have no place in the batch: one that ends in the next epoch says nothing.
 			// A mixture repeats its smaller paths.
 			if seen[at] && cur.Seq <= n && c.stats.Mixture == nil {

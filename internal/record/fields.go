@@ -7,7 +7,7 @@ import (
 )
 
 // Fields names the keys of a record, or the columns of a table, that are read. Empty: the record has no such part. A
-// record is a text, or messages, or a prompt with its completion.
+// record is a text, or messages, or a prompt with its completion, or two answers of which one is preferred.
 type Fields struct {
 	Text       string
 	Messages   string
@@ -15,6 +15,10 @@ type Fields struct {
 	Input      string // what the question is about: it is written in the line after it
 	Completion string
 	System     string // a message of the system, before all others
+
+	Chosen   string // the preferred answer, or a whole conversation that ends with it
+	Rejected string // the other one
+	pairs    bool   // only preferences are known by their keys
 }
 
 // shapes are the records that are known by their keys. An input is optional, and so is a system.
@@ -28,6 +32,12 @@ var shapes = []Fields{
 	{Prompt: "instruction", Input: "input", Completion: "output"}, // Alpaca
 	{Prompt: "instruction", Input: "context", Completion: "response"},
 }
+
+// pairShape are preferences that are known by their keys, and promptKeys hold their prompt, if anything does.
+var (
+	pairShape  = Fields{Prompt: "prompt", Chosen: "chosen", Rejected: "rejected", pairs: true}
+	promptKeys = []string{"prompt", "question", "instruction"}
+)
 
 // systemKeys are the optional keys of a system's message in a conversation.
 var systemKeys = []string{"system", "system_prompt"}
@@ -48,14 +58,18 @@ type field struct {
 // all returns the parts in the order in which they are documented.
 func (f *Fields) all() []field {
 	return []field{{"text", &f.Text}, {"messages", &f.Messages}, {"prompt", &f.Prompt}, {"input", &f.Input},
-		{"completion", &f.Completion}, {"system", &f.System}}
+		{"completion", &f.Completion}, {"system", &f.System}, {"chosen", &f.Chosen}, {"rejected", &f.Rejected}}
 }
 
 // ParseFields reads items such as "text=content" or "prompt=question, completion=answer"; the zero Fields for none.
-func ParseFields(items []string) (f Fields, err error) {
+// With pairs, records are preferences.
+func ParseFields(items []string, pairs bool) (f Fields, err error) {
+	advice := `write text=KEY, messages=KEY, or prompt=KEY,completion=KEY, where KEY is a key of your records`
+	if pairs {
+		advice = `write chosen=KEY,rejected=KEY, and prompt=KEY where they do not begin with it`
+	}
 	fault := func(format string, args ...any) (Fields, error) {
-		return Fields{}, &Error{What: "data.fields: " + fmt.Sprintf(format, args...),
-			Advice: `write text=KEY, messages=KEY, or prompt=KEY,completion=KEY, where KEY is a key of your records`}
+		return Fields{}, &Error{What: "data.fields: " + fmt.Sprintf(format, args...), Advice: advice}
 	}
 	for _, item := range items {
 		for pair := range strings.SplitSeq(item, ",") {
@@ -67,7 +81,7 @@ func ParseFields(items []string) (f Fields, err error) {
 			case !ok || key == "":
 				return fault("%q is not PART=KEY", pair)
 			case i < 0:
-				return fault("%q is none of text, messages, prompt, input, completion, system", part)
+				return fault("%q is none of text, messages, prompt, input, completion, system, chosen, rejected", part)
 			case *all[i].key != "":
 				return fault("%s comes twice", part)
 			}
@@ -76,7 +90,15 @@ func ParseFields(items []string) (f Fields, err error) {
 	}
 	pair := f.Prompt != "" && f.Completion != ""
 	switch {
+	case len(items) == 0 && pairs:
+		return Fields{pairs: true}, nil
 	case len(items) == 0:
+	case pairs && (f.Chosen == "" || f.Rejected == "" || f.Text+f.Messages+f.Completion+f.Input != ""):
+		return fault("a preference has chosen and rejected, and may have prompt and system")
+	case pairs:
+		f.pairs = true
+	case f.Chosen+f.Rejected != "":
+		return fault("chosen and rejected are preferences, which train.objective=dpo learns")
 	case f.Prompt+f.Completion+f.Input != "" && !pair:
 		return fault("a pair needs prompt and completion")
 	case f.Text != "" && f != (Fields{Text: f.Text}):
@@ -88,7 +110,12 @@ func ParseFields(items []string) (f Fields, err error) {
 }
 
 // required returns the keys without which there is no record, and "" for parts that f does not have.
-func (f Fields) required() [4]string { return [4]string{f.Text, f.Messages, f.Prompt, f.Completion} }
+func (f Fields) required() [4]string {
+	if f.pairs {
+		return [4]string{f.Chosen, f.Rejected}
+	}
+	return [4]string{f.Text, f.Messages, f.Prompt, f.Completion}
+}
 
 // In returns the shapes of which a record has what is required; has reports whether it has a key.
 func (f Fields) In(has func(key string) bool) (found []Fields) {
@@ -112,6 +139,9 @@ func (f Fields) in(has func(key string) bool) bool {
 
 // candidates are the shapes that a record may have.
 func (f Fields) candidates() []Fields {
+	if f == (Fields{pairs: true}) {
+		return []Fields{pairShape}
+	}
 	if f != (Fields{}) {
 		return []Fields{f}
 	}
@@ -126,6 +156,9 @@ func (f Fields) Keys() (keys []string) {
 		}
 	}
 	keys = slices.Concat(keys, systemKeys, wholeKeys, lostKeys)
+	if f.pairs {
+		keys = append(keys, promptKeys...)
+	}
 	return sorted(keys)
 }
 
@@ -166,12 +199,20 @@ const maxNames = 20
 // Unknown is the fault of a record or a table without what is read; names are the keys, or columns, that it has.
 func (f Fields) Unknown(kind string, names []string) *Error {
 	e := &Error{What: `no "text", "messages", or a pair such as "prompt" with "completion"`, Advice: "it has no " + kind}
-	if f != (Fields{}) {
+	example := "text=NAME"
+	switch {
+	case f == Fields{pairs: true}:
+		e.What, example = `no "chosen" with "rejected"`, "chosen=NAME,rejected=NAME"
+	case f != Fields{}:
 		e.What = "no " + f.String() + ", which data.fields names"
+	case pairShape.in(func(key string) bool { return slices.Contains(names, key) }):
+		e.What += `; "chosen" with "rejected" is a preference`
+		e.Advice = "learn it with train.objective=dpo"
+		return e
 	}
 	if len(names) > 0 {
-		e.Advice = fmt.Sprintf("its %s are %s: name what to read, such as data.fields = \"text=NAME\"", kind,
-			quoteNames(names))
+		e.Advice = fmt.Sprintf("its %s are %s: name what to read, such as data.fields = %q", kind,
+			quoteNames(names), example)
 	}
 	return e
 }

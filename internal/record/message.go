@@ -16,6 +16,44 @@ var aliases = map[string]string{"human": chat.User, "gpt": chat.Assistant}
 
 // conversation reads the messages of a record into p.chat.
 func (p *Parser) conversation(shape Fields, start int64) (err error) {
+	if err := p.begin(shape); err != nil {
+		return err
+	}
+	learn, err := p.whole()
+	if err != nil {
+		return err
+	}
+	systems := len(p.chat)
+	if shape.Messages != "" {
+		err = p.messages(shape.Messages, inner(p.get(shape.Messages)), "", learn)
+	} else {
+		err = p.pair(shape, learn)
+	}
+	if err == nil {
+		err = oneSystem(p.chat, systems, start)
+	}
+	if err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(p.chat, func(m chat.Message) bool { return m.Role == chat.Assistant }) {
+		return &Error{Byte: start, What: "a conversation without an answer of the assistant"}
+	}
+	if !slices.ContainsFunc(p.chat, func(m chat.Message) bool { return m.Learn }) {
+		return ErrUncounted
+	}
+	unescapeAll(p.chat)
+	return nil
+}
+
+// unescapeAll unescapes the texts of messages in place.
+func unescapeAll(messages []chat.Message) {
+	for i, m := range messages {
+		messages[i].Text = unescape(m.Text)
+	}
+}
+
+// begin begins p.chat with the message of the system, and refuses keys that would be lost.
+func (p *Parser) begin(shape Fields) error {
 	p.keep()
 	for _, key := range lostKeys {
 		if v := p.get(key); v.json != nil && !isEmpty(v.json) && key != shape.Prompt && key != shape.Completion &&
@@ -23,10 +61,6 @@ func (p *Parser) conversation(shape Fields, start int64) (err error) {
 			return &Error{Byte: v.at, What: fmt.Sprintf("%q is not supported: it would be lost", key),
 				Advice: "remove the key if nothing that is learned depends on it"}
 		}
-	}
-	learn, err := p.whole()
-	if err != nil {
-		return err
 	}
 	systems := systemKeys
 	if shape.System != "" {
@@ -39,27 +73,14 @@ func (p *Parser) conversation(shape Fields, start int64) (err error) {
 			}
 		}
 	}
-	systemFirst := len(p.chat)
-	if shape.Messages != "" {
-		err = p.messages(shape.Messages, inner(p.get(shape.Messages)), "", learn)
-	} else {
-		err = p.pair(shape, learn)
-	}
-	if err != nil {
-		return err
-	}
+	return nil
+}
+
+// oneSystem refuses a second message of the system, where the first messages are those of the record.
+func oneSystem(messages []chat.Message, first int, start int64) error {
 	isSystem := func(m chat.Message) bool { return m.Role == "system" }
-	if systemFirst > 1 || systemFirst > 0 && slices.ContainsFunc(p.chat[systemFirst:], isSystem) {
+	if first > 1 || first > 0 && slices.ContainsFunc(messages[first:], isSystem) {
 		return &Error{Byte: start, What: "more than one message of the system"}
-	}
-	if !slices.ContainsFunc(p.chat, func(m chat.Message) bool { return m.Role == chat.Assistant }) {
-		return &Error{Byte: start, What: "a conversation without an answer of the assistant"}
-	}
-	if !slices.ContainsFunc(p.chat, func(m chat.Message) bool { return m.Learn }) {
-		return ErrUncounted
-	}
-	for i, m := range p.chat {
-		p.chat[i].Text = unescape(m.Text)
 	}
 	return nil
 }

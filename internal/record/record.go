@@ -14,6 +14,8 @@ var (
 	ErrNull = errors.New("the text of a record is null")
 	// ErrUncounted says that a conversation has answers, and that the record lets none of them count.
 	ErrUncounted = errors.New("nothing of a conversation counts")
+	// ErrSame says that the two answers of a preference are the same.
+	ErrSame = fmt.Errorf("chosen and rejected are the same: %w", ErrUncounted)
 )
 
 // MaxBytes is the most bytes of a record.
@@ -37,9 +39,11 @@ type Parser struct {
 	record, value strictjson.Reader // the record, and one value in it
 	chat          []chat.Message
 
-	More    []byte   // of the last record: a JSON object of what the template shows of the whole; nil: nothing
-	Ignored []string // keys of messages of the last record that are not used
-	Known   bool     // the last record has known keys, whatever is wrong with it
+	Rejected []chat.Message // of the last record, if it is a preference: what Parse returns is the preferred one
+	Shared   int            // messages with which both begin
+	More     []byte         // of the last record: a JSON object of what the template shows of the whole; nil: nothing
+	Ignored  []string       // keys of messages of the last record that are not used
+	Known    bool           // the last record has known keys, whatever is wrong with it
 }
 
 // part is a value of a record.
@@ -77,8 +81,8 @@ func (p *Parser) get(key string) part {
 // alias it, and hold until the next call.
 //
 // Bytes that are not UTF-8 are kept as they are. A lone surrogate escape becomes its three bytes, which count as
-// invalid UTF-8. Only the keys that are read may not come twice. Errors are ErrNull, ErrUncounted, or an *Error with
-// Byte counted from 0.
+// invalid UTF-8. Only the keys that are read may not come twice. Errors are ErrNull, ErrUncounted, ErrSame, or an *Error
+// with Byte counted from 0.
 func (p *Parser) Parse(record []byte) (text []byte, turns []chat.Message, err error) {
 	r := &p.record
 	p.Known = false
@@ -88,7 +92,7 @@ func (p *Parser) Parse(record []byte) (text []byte, turns []chat.Message, err er
 		return nil, nil, &Error{Byte: start, What: "not a JSON object"}
 	}
 	clear(p.parts)
-	p.chat, p.Ignored, p.More = p.chat[:0], p.Ignored[:0], nil
+	p.chat, p.Ignored, p.More, p.Rejected = p.chat[:0], p.Ignored[:0], nil, nil
 	r.Object(func(key []byte) {
 		at := r.At()
 		k, known := slices.BinarySearch(p.keys, string(key))
@@ -117,7 +121,11 @@ func (p *Parser) Parse(record []byte) (text []byte, turns []chat.Message, err er
 		}
 		return unescape(text.json), nil, nil
 	}
-	if err := p.conversation(shape, start); err != nil {
+	read := p.conversation
+	if shape.pairs {
+		read = p.preference
+	}
+	if err := read(shape, start); err != nil {
 		return nil, nil, err
 	}
 	return nil, p.chat, nil

@@ -188,7 +188,7 @@ func TestFields(t *testing.T) {
 		{[]string{"messages=dialog=1"}, `{"dialog=1":[{"from":"human","value":"x"},{"from":"gpt","value":"y"}]}`,
 			"[user: x][assistant*: y]"},
 	} {
-		f, err := ParseFields(c.items)
+		f, err := ParseFields(c.items, false)
 		if err != nil {
 			t.Errorf("%q: %v", c.items, err)
 			continue
@@ -197,7 +197,7 @@ func TestFields(t *testing.T) {
 			t.Errorf("%q: %s gives %q, %v, want %q", c.items, c.record, got, err, c.want)
 		}
 	}
-	f, _ := ParseFields([]string{"text=content"})
+	f, _ := ParseFields([]string{"text=content"}, false)
 	if _, err := read(New(f), `{"text":"x"}`); err == nil ||
 		!strings.Contains(err.Error(), `no "content", which data.fields names`) {
 		t.Errorf("%v", err)
@@ -208,11 +208,11 @@ func TestFields(t *testing.T) {
 		"text=a,messages=b": "no other part", "messages=a,prompt=b,completion=c": "a record is", "system=s": "a record is",
 		"": "is not PART=KEY",
 	} {
-		if f, err := ParseFields([]string{items}); err == nil || !strings.Contains(err.Error(), want) {
+		if f, err := ParseFields([]string{items}, false); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %+v, %v, want %q", items, f, err, want)
 		}
 	}
-	if f, err := ParseFields(nil); err != nil || f != (Fields{}) {
+	if f, err := ParseFields(nil, false); err != nil || f != (Fields{}) {
 		t.Errorf("%+v, %v", f, err)
 	}
 }

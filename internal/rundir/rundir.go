@@ -31,6 +31,7 @@ const (
 	LogFile        = "log.jsonl"
 	ReportFile     = "report.md"
 	PostMortemFile = "post-mortem.md"
+	ReferenceFile  = "reference.json" // log-probabilities that preferences are compared with
 	LockFile       = "lock"
 	Samples        = "samples"
 	Checkpoints    = "checkpoints"

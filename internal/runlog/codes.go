@@ -18,7 +18,7 @@ type CodePart struct {
 
 // Codes are all codes that a log can hold. docs/events.md is generated from this table, and a test compares the table
 // with the sources: a new code needs a line here.
-var Codes = []CodePart{stepCodes, healthCodes, writingCodes, fileCodes, preflightCodes}
+var Codes = []CodePart{stepCodes, pairCodes, healthCodes, writingCodes, fileCodes, preflightCodes}
 
 // Advice is what to do about an event; empty where nothing is to be done or the code is not known.
 func Advice(code string) string {
@@ -75,6 +75,20 @@ var stepCodes = CodePart{
 			"takes the next batch", "raise `train.batch_tokens`"},
 		{"W-RESTART-NOT-REGAINED", "warning", "a cycle ends with a higher validation loss than the one before it", "",
 			"set `schedule.kind` to `cosine` or `linear`"},
+	},
+}
+
+var pairCodes = CodePart{
+	Title: "Preferences",
+	Intro: "With `train.objective = \"dpo\"`: judged for each 64 pairs or more, and what is written at evaluations. They\n" +
+		"change nothing in training.",
+	Codes: []Code{
+		{"W-PAIRS-EASY", "warning", "all of the first new pairs are told apart", "",
+			"look at pairs with `gimbal data inspect`: a mark, a language or a length may give the answer away"},
+		{"W-CHOSEN-FALLS", "warning", "preferred answers lose over 0.1 nats per token, and the others more", "",
+			"lower `optim.lr` or raise `dpo.beta`; train on the preferred answers first"},
+		{"W-LENGTH-GROWS", "warning", "texts are over 1.5 times as long as before step 1", "",
+			"choose pairs of like length, or raise `dpo.beta`"},
 	},
 }
 

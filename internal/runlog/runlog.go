@@ -85,19 +85,31 @@ var types = map[string]reflect.Type{
 type Step struct {
 	Kind string `json:"kind"` // "step"
 	At
-	Tokens          int64 `json:"tokens"`           // labels counted in the loss, in all steps so far
-	Labels          int64 `json:"labels,omitempty"` // of them, in this step
-	Loss            Float `json:"loss"`             // nats per token
-	GradNorm        Float `json:"grad_norm"`
-	LR              Float `json:"lr"`                        // as it was applied
-	LRScale         Float `json:"lr_scale,omitempty"`        // the guard's factor in it; left out when 1
-	LRPlanned       Float `json:"lr_planned,omitempty"`      // by the schedule; left out when it is lr
-	UpdateRatio     Float `json:"update_ratio,omitempty"`    // median over matrices of RMS(Δw)/RMS(w), if measured
-	ClipScale       Float `json:"clip_scale"`                // the gradient was multiplied by it: 1 when not clipped
-	ClippedTensors  int   `json:"clipped_tensors,omitempty"` // by layered clipping, before that
-	TokensPerSecond Float `json:"tokens_per_second"`
-	MemoryBytes     int64 `json:"memory_bytes"`
-	Injected        bool  `json:"injected,omitempty"` // a fault was planted in it
+	Tokens          int64  `json:"tokens"`           // labels counted in the loss, in all steps so far
+	Labels          int64  `json:"labels,omitempty"` // of them, in this step
+	Loss            Float  `json:"loss"`             // nats per token, or per pair
+	GradNorm        Float  `json:"grad_norm"`
+	LR              Float  `json:"lr"`                        // as it was applied
+	LRScale         Float  `json:"lr_scale,omitempty"`        // the guard's factor in it; left out when 1
+	LRPlanned       Float  `json:"lr_planned,omitempty"`      // by the schedule; left out when it is lr
+	UpdateRatio     Float  `json:"update_ratio,omitempty"`    // median over matrices of RMS(Δw)/RMS(w), if measured
+	ClipScale       Float  `json:"clip_scale"`                // the gradient was multiplied by it: 1 when not clipped
+	ClippedTensors  int    `json:"clipped_tensors,omitempty"` // by layered clipping, before that
+	TokensPerSecond Float  `json:"tokens_per_second"`
+	MemoryBytes     int64  `json:"memory_bytes"`
+	Injected        bool   `json:"injected,omitempty"` // a fault was planted in it
+	Pairs           *Pairs `json:"pairs,omitempty"`    // what preferences came to, before the update; loss is theirs then
+}
+
+// Pairs is means over the pairs of preferences of a step.
+type Pairs struct {
+	Count          int64 `json:"count"`
+	Margin         Float `json:"margin"`        // reward of the preferred answer less that of the other
+	Accuracy       Float `json:"accuracy"`      // share with a margin above 0; one of 0 counts half
+	ChosenReward   Float `json:"chosen_reward"` // beta times the log ratio to the reference
+	RejectedReward Float `json:"rejected_reward"`
+	ChosenTokens   Float `json:"chosen_tokens"` // that count, in an answer
+	RejectedTokens Float `json:"rejected_tokens"`
 }
 
 // Planned is the learning rate of the schedule, before the guard's factor.

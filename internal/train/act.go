@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"path/filepath"
 
 	"gimbal/internal/checkpoint"
@@ -23,8 +22,11 @@ const leastLR = 1e-12
 func (t *run) rules() guard.Rules {
 	cfg, s := t.plan.Config, t.plan.Rate.Schedule
 	rules := guard.Rules{Act: cfg.Guard.Mode == "act", StayHalved: cfg.Guard.Halve == "article", Steps: cfg.Train.Steps,
-		Warmup: s.Warmup, LossLimit: math.Log(float64(t.plan.Spec.Arch.Vocab)), Clip: cfg.Optim.Clip, MaxRate: s.Peak,
+		Warmup: s.Warmup, LossLimit: t.knowsNothing(), Clip: cfg.Optim.Clip, MaxRate: s.Peak,
 		MaxScale: s.MostNudge(t.state.RateLimit), Limits: guard.Limits}
+	if t.acc.Prefer != nil {
+		rules.MaxScale = 1 // the loss of preferences falls slowly by itself
+	}
 	if cfg.Optim.Kind == "muon" {
 		rules.MaxRatio = guard.MuonRatio
 	}
@@ -97,7 +99,7 @@ func (t *run) rewind(ctx context.Context) error {
 	}
 	was := t.state.Batch
 	s := &t.state
-	s.Guard, s.Quarantine = before.Guard, before.Quarantine
+	s.Guard, s.Quarantine, s.Reference = before.Guard, before.Quarantine, before.Reference
 	s.Attempt, s.ConfigHash, s.Numerics = before.Attempt, before.ConfigHash, before.Numerics
 	s.Trouble, s.Rewinds = before.Trouble, before.Rewinds+1
 	s.Trouble.Step = s.Step

@@ -148,7 +148,8 @@ func assemble(ctx context.Context, draft *plan.Draft, workers int, with seams, f
 			return t, err
 		}
 	}
-	t.acc, t.evaluator = t.plan.Accumulator(), t.newEvaluator()
+	t.acc = t.plan.Accumulator()
+	t.evaluator = t.newEvaluator()
 	if cfg.Optim.AGC {
 		t.layered = optim.NewLayered(len(t.engine.Info().Tensors))
 	}

@@ -23,7 +23,7 @@ const shownTexts = 3
 // newEvaluator returns what measures the run.
 func (t *run) newEvaluator() *evaluate.Evaluator {
 	cfg := t.plan.Config
-	return evaluate.New(evaluate.Options{Engine: t.engine, Text: t.text, Own: true, Old: t.kept,
+	return evaluate.New(evaluate.Options{Engine: t.engine, Text: t.text, Own: true, Old: t.kept, Prefer: t.acc.Prefer,
 		MicroTokens: t.plan.Spec.MicroTokens,
 		Seed:        cfg.Train.Seed, SampleSize: t.plan.Writing.SampleSize, Start: t.startToken(), Samples: t.plan.Writing.Samples,
 		Encoder: cfg.Judge.Encoder, EncoderOrigin: cfg.Origin("judge.encoder"), Note: t.record.note})
@@ -54,7 +54,7 @@ func (t *run) evaluate(ctx context.Context) (*runlog.Eval, error) {
 	}
 	s.Due = false
 	s.Evals++
-	sample := loss.Sample.Loss()
+	sample := loss.Sample.Objective()
 	if len(s.History) == 0 || sample < float64(s.Best) {
 		s.Best, s.BestStep = runlog.Float(sample), s.Step
 	}
@@ -65,12 +65,16 @@ func (t *run) evaluate(ctx context.Context) (*runlog.Eval, error) {
 		}
 		t.written = w
 	}
-	s.History = append(s.History, judge.NewPoint(s.Step, sample, s.disturbed(), w.FewDocuments, w.Report))
+	rec := loss.Record(t.at(), s.Baseline)
+	point := judge.NewPoint(s.Step, sample, s.disturbed(), w.FewDocuments, w.Report)
+	if err := t.evaluatePairs(loss.Sample, w, &rec, &point); err != nil {
+		return nil, err
+	}
+	s.History = append(s.History, point)
 	if len(w.Texts) > 0 {
 		s.Writing = runs.Writing{Step: s.Step, Plan: w.Plan, Report: w.Report, Notes: w.Notes,
 			LossWarnings: judge.Illusion(s.History, w.Report)}.Section()
 	}
-	rec := loss.Record(t.at(), s.Baseline)
 	maps.Copy(rec.Metrics, w.Metrics())
 	if b := s.Before; b != nil && old.Tokens > 0 {
 		b.Now = runlog.Float(old.Loss())

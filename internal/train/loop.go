@@ -18,6 +18,9 @@ import (
 // loop trains until the planned steps are done, the context is cancelled, or the guard or the judge ends the run. It
 // returns the last evaluation, nil when none was reached.
 func (t *run) loop(ctx context.Context) (last *runlog.Eval, err error) {
+	if err := t.refer(ctx); err != nil {
+		return nil, err
+	}
 	for {
 		if err := t.watchOutput(); err != nil {
 			return last, err
@@ -125,7 +128,9 @@ func (t *run) step(ctx context.Context) (rec runlog.Step, d guard.Decision, err 
 	if d.Action != guard.Apply {
 		return rec, d, nil
 	}
-	rec, err = t.update(o, d, report)
+	if rec, err = t.update(o, d, report); err == nil {
+		err = t.watchPairs(o, &rec)
+	}
 	return rec, d, err
 }
 
@@ -143,6 +148,9 @@ func (t *run) observe(ctx context.Context, step int64) (guard.Observation, engin
 	}
 	r, err := t.engine.Propose(ctx, p)
 	o.Loss, o.GradNorm, o.UpdateRatio = r.Loss, r.GradNorm, r.UpdateRatio
+	if t.acc.Prefer != nil {
+		o.Loss = t.acc.Pairs.Mean(t.acc.Pairs.Loss)
+	}
 	return o, r, err
 }
 

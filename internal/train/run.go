@@ -15,6 +15,7 @@ import (
 	"gimbal/internal/evaluate"
 	"gimbal/internal/exit"
 	"gimbal/internal/faults"
+	"gimbal/internal/judge"
 	"gimbal/internal/optim"
 	"gimbal/internal/plan"
 	"gimbal/internal/preflight"
@@ -284,6 +285,10 @@ type Tuned struct {
 	Before, After       float64 // After: of the stable checkpoint, or else at the last evaluation
 	Tokens              int64
 	OldBefore, OldAfter float64
+
+	// Of preferences: held-out pairs, the share of them that is told apart, and Before and After per pair.
+	Pairs                         int64
+	AccuracyBefore, AccuracyAfter float64
 }
 
 // tuned is nil where nothing was evaluated since step 0.
@@ -292,13 +297,15 @@ func (t *run) tuned() *Tuned {
 	if b == nil || len(h) < 2 {
 		return nil
 	}
-	u := &Tuned{float64(b.Loss), h[len(h)-1].Loss, b.Tokens, float64(b.Old), float64(b.Now)}
+	accuracy := func(p judge.Point) float64 { return p.Metrics[evaluate.MetricAccuracy].Value }
+	after := h[len(h)-1]
 	for _, p := range h {
 		if step, ok := t.store.marked[markStable]; ok && p.Step == step {
-			u.After = p.Loss
+			after = p
 		}
 	}
-	return u
+	return &Tuned{Before: float64(b.Loss), After: after.Loss, Tokens: b.Tokens, OldBefore: float64(b.Old),
+		OldAfter: float64(b.Now), Pairs: b.Pairs, AccuracyBefore: accuracy(h[0]), AccuracyAfter: accuracy(after)}
 }
 
 // report fills in an evaluation.

@@ -48,6 +48,9 @@ type state struct {
 	Illusion bool          `json:"illusion,omitempty"` // it was reported that the loss flatters
 	Writing  string        `json:"writing,omitempty"`  // what the report says about the last texts
 
+	Reference   string            `json:"reference,omitempty"` // SHA-256 of the file of it; empty: there is none
+	Preferences guard.Preferences `json:"preferences,omitzero"`
+
 	Marks map[string]int64 `json:"marks,omitempty"` // names of checkpoints; a negative step: none has it
 
 	Baseline runlog.Baseline `json:"baseline"`
@@ -67,6 +70,9 @@ type before struct {
 	Old    runlog.Float `json:"old"`             // on what they knew; 0: nothing is known of it
 	Texts  [][]int32    `json:"texts,omitempty"` // that they wrote, where no old text was named
 	Now    runlog.Float `json:"now"`             // Old at the last evaluation
+
+	Pairs   int64        `json:"pairs,omitempty"`   // of that sample, where Loss is that of a pair
+	Written runlog.Float `json:"written,omitempty"` // bytes of a text that they wrote, where there are pairs
 }
 
 // cursor is the place in the data that the run has come to.
@@ -137,7 +143,11 @@ func (s *state) certificate() checkpoint.Health {
 	}
 	if n := len(s.History); n > 0 && s.History[n-1].Step == s.Step {
 		p := s.History[n-1]
-		h.Metrics = map[string]float64{evaluate.MetricLoss: p.Loss}
+		name := evaluate.MetricLoss
+		if s.Reference != "" {
+			name = evaluate.MetricPairLoss
+		}
+		h.Metrics = map[string]float64{name: p.Loss}
 		for name, m := range p.Metrics {
 			h.Metrics[name] = m.Value
 		}
