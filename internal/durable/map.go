@@ -2,7 +2,6 @@ package durable
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -20,7 +19,7 @@ type Mapping struct {
 // files and never truncates them, so their readers keep the old content.
 func Map(name string) (m *Mapping, err error) {
 	defer wrap(&err, "map", name)
-	f, err := os.Open(name)
+	f, err := openOwn(name, os.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
@@ -30,8 +29,6 @@ func Map(name string) (m *Mapping, err error) {
 		return nil, err
 	}
 	switch size := info.Size(); {
-	case !info.Mode().IsRegular():
-		return nil, errors.New("not a regular file")
 	case size > math.MaxInt:
 		return nil, fmt.Errorf("%d bytes do not fit the address space of this machine", size)
 	case size == 0:

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"path/filepath"
 
+	"gimbal/internal/durable"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
 )
@@ -30,7 +32,7 @@ type summary struct {
 
 // summarize reads the log of the run in dir. With an error the summary holds what could be read.
 func summarize(dir string) (s summary, err error) {
-	f, err := open(dir, rundir.LogFile)
+	f, err := durable.Inside(dir).Open(filepath.Join(dir, rundir.LogFile))
 	if err != nil {
 		return s, err
 	}

@@ -91,7 +91,7 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 	}
 	rec := &recorder{hooks: opt.Hooks}
 	if !extended && s.ended(rec) {
-		st := store{fs: cmp.Or(opt.fs, durable.OS), dir: dir}
+		st := store{fs: cmp.Or(opt.fs, durable.Inside(dir)), dir: dir}
 		if err := st.settle(&s.state, s.cfg); err != nil {
 			return nil, err
 		}
@@ -220,7 +220,7 @@ func (s *saved) assemble(ctx context.Context, opt ResumeOptions, rec *recorder, 
 	if err != nil {
 		return t, err
 	}
-	t.store.dir = s.dir
+	t.store.dir, t.store.fs = s.dir, cmp.Or(t.store.fs, durable.Inside(s.dir))
 	now := t.state.Inputs
 	if err := t.takeState(s.state); err != nil {
 		return t, err

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,7 +41,7 @@ type Options struct {
 // seams are what tests put something else in place of.
 type seams struct {
 	opener    engine.Opener // nil: the CPU's
-	fs        durable.FS    // nil: durable.OS
+	fs        durable.FS    // nil: durable.Inside the run
 	unchecked bool          // no preflight
 }
 
@@ -81,7 +82,7 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) 
 		return nil, err
 	}
 	defer lock.Unlock()
-	t.store.dir = dir
+	t.store.dir, t.store.fs = dir, cmp.Or(t.store.fs, durable.Inside(dir))
 	t.state.Attempt = 1
 	if err := t.begin(); err != nil {
 		return nil, err
