@@ -322,7 +322,7 @@ func TestHead(t *testing.T) {
 	l := NewHead(x, stageFor(x, HeadStage), rows, rows, zLoss)
 	forward := func() (sum float64) {
 		weights.Refresh(x)
-		l.Loss(nats, logZ, src, weights, labels, counts)
+		l.Loss(nats, logZ, src, weights, labels, counts, nil)
 		for i := range nats {
 			sum += nats[i] + zLoss*logZ[i]*logZ[i]
 		}
