@@ -94,7 +94,7 @@ func Of(err error) int {
 	case is(durable.ErrNoSpace, plan.ErrMemory, device.ErrLost):
 		return Resources
 	case errors.As(err, &text), errors.As(err, &unseen), errors.As(err, &invalid),
-		is(data.ErrUnusable, tokenizer.ErrNoText):
+		is(data.ErrUnusable, tokenizer.ErrNoText, durable.ErrShrunk):
 		return Data
 	case errors.As(err, &directory), is(rundir.ErrResume, rundir.ErrCheckpoint, checkpoint.ErrCorrupt,
 		checkpoint.ErrNone, checkpoint.ErrVersion, durable.ErrLocked):

@@ -19,6 +19,7 @@ import (
 // returns the last evaluation, nil when none was reached.
 func (t *run) loop(ctx context.Context) (last *runlog.Eval, err error) {
 	for {
+		t.whole = true
 		if err := t.watchOutput(); err != nil {
 			return last, err
 		}
@@ -46,6 +47,7 @@ func (t *run) loop(ctx context.Context) (last *runlog.Eval, err error) {
 			}
 			return last, nil
 		}
+		t.whole = false
 		if err := t.stepAndSave(context.WithoutCancel(ctx)); err != nil { // a step is short, and is not broken off
 			return last, err
 		}

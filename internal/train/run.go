@@ -66,6 +66,7 @@ type run struct {
 	record    *recorder
 	store     *store
 	state     state
+	whole     bool // the state is that after a step, and not of one in progress
 }
 
 // Run trains from the beginning. It returns what the run came to; with ErrInterrupted and StopError the result is
@@ -190,7 +191,7 @@ func (t *run) train(ctx context.Context) (*Result, error) {
 			return nil, err
 		}
 	}
-	final, err := t.outlast(ctx)
+	final, err := t.guarded(ctx)
 	err = errors.Join(err, t.watchOutput())
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = ErrInterrupted
