@@ -65,6 +65,9 @@ func Preparing(ctx context.Context, err error, left string) error {
 	return err
 }
 
+// Shrunk is the error of a recovered panic if a mapped file got shorter, else nil; see durable.Shrunk.
+func Shrunk(value any) error { return durable.Shrunk(value) }
+
 // Of is the exit code of the command where it ends with err.
 func Of(err error) int {
 	var own Coder
