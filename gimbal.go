@@ -51,9 +51,11 @@ package gimbal
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"gimbal/internal/config"
+	"gimbal/internal/data"
 	"gimbal/internal/measure"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
@@ -173,7 +175,8 @@ func (o ResumeOptions) options() train.ResumeOptions {
 // well.
 //
 // Several runs may train at the same time, in different directories.
-func Train(ctx context.Context, opt TrainOptions) (*Result, error) {
+func Train(ctx context.Context, opt TrainOptions) (_ *Result, err error) {
+	defer data.CatchShrunk(debug.SetPanicOnFault(true), &err)
 	cfg, err := opt.config()
 	if err != nil {
 		return nil, classify(err, opt.Config)
@@ -187,7 +190,8 @@ func Train(ctx context.Context, opt TrainOptions) (*Result, error) {
 //
 // Errors: [CheckpointError] where nothing valid is there to resume, since Resume never starts over; [DataError] if the
 // text has changed; [ErrLocked] if a process works on the run; else those of [Train].
-func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error) {
+func Resume(ctx context.Context, dir string, opt ResumeOptions) (_ *Result, err error) {
+	defer data.CatchShrunk(debug.SetPanicOnFault(true), &err)
 	if err := threads(opt.Workers); err != nil {
 		return nil, err
 	}
@@ -199,7 +203,8 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 // learning rates, memory, disk. It begins nothing and takes seconds.
 //
 // With a [RefusedError] the diagnosis is there as well. The other errors are those of [Train].
-func Check(ctx context.Context, opt TrainOptions) (*Diagnosis, error) {
+func Check(ctx context.Context, opt TrainOptions) (_ *Diagnosis, err error) {
+	defer data.CatchShrunk(debug.SetPanicOnFault(true), &err)
 	cfg, err := opt.config()
 	if err != nil {
 		return nil, classify(err, opt.Config)
@@ -222,7 +227,8 @@ func Check(ctx context.Context, opt TrainOptions) (*Diagnosis, error) {
 
 // CheckRun makes the checks that [Resume] makes before its first step. It only reads the run, so the run may be in
 // progress. Results and errors are as those of [Check].
-func CheckRun(ctx context.Context, dir string, opt ResumeOptions) (*Diagnosis, error) {
+func CheckRun(ctx context.Context, dir string, opt ResumeOptions) (_ *Diagnosis, err error) {
+	defer data.CatchShrunk(debug.SetPanicOnFault(true), &err)
 	if err := threads(opt.Workers); err != nil {
 		return nil, err
 	}

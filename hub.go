@@ -50,7 +50,7 @@ func Import(ctx context.Context, dir string, opt ImportOptions) (*Imported, erro
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	in, err := hub.Import(ctx, dir, rundir.CheckpointsOf(out))
+	in, err := hub.Import(ctx, dir, out)
 	if err != nil {
 		return nil, classify(err, dir)
 	}

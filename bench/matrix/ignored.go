@@ -9,14 +9,14 @@ import (
 )
 
 // varying are fields that differ from one run to the next of the same program.
-var varying = []string{"time", "attempt", "seconds", "began", "ended", "*_seconds", "*_per_second", "memory_*"}
+var varying = []string{"time", "attempt", "seconds", "began", "ended", "*_seconds", "*_per_second", "memory_*", "sum"}
 
 // said are fields that people read: their words may change. A list of sentences or a sentence; not numbers.
 var said = []string{"message", "advice", "seen", "state", "on", "plan", "note", "notes", "reasons", "alarms", "verdict",
 	"refused"}
 
-// ofBuild are fields that name the program and the place, and not what was trained.
-var ofBuild = []string{"version", "config_hash"}
+// ofBuild are fields that name the program and the place, and not what was trained, and sums over the rest.
+var ofBuild = []string{"version", "config_hash", "crc32c"}
 
 // leftOut reports whether a field is not recorded.
 func leftOut(key string, value any) bool {

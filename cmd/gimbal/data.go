@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -68,7 +69,7 @@ type inspectCmd struct {
 	Color     string `enum:"auto,always,never" default:"auto" help:"Colours instead of marks; auto: on a terminal."`
 }
 
-func (c *inspectCmd) Run(e *env) error {
+func (c *inspectCmd) Run(e *env) (err error) {
 	switch {
 	case c.Batch < 1:
 		return usageError(fmt.Sprintf("--batch %d: the first is 1", c.Batch))
@@ -77,7 +78,6 @@ func (c *inspectCmd) Run(e *env) error {
 	}
 	var left leftOut
 	var draft *plan.Draft
-	var err error
 	if c.Run_ == "" {
 		draft, err = c.open(e)
 	} else if c.given() || c.Config != "" || c.From != "" {
@@ -89,6 +89,7 @@ func (c *inspectCmd) Run(e *env) error {
 		return err
 	}
 	defer draft.Close()
+	defer data.CatchShrunk(debug.SetPanicOnFault(true), &err)
 	cfg, text := draft.Config, draft.Text
 	loader, err := data.NewLoader(text.Train, cfg.Train.Seed, cfg.Train.BatchTokens)
 	if err != nil {
@@ -220,12 +221,13 @@ type statsCmd struct {
 	JSON bool `name:"json" help:"Print the counts as JSON."`
 }
 
-func (c *statsCmd) Run(e *env) error {
+func (c *statsCmd) Run(e *env) (err error) {
 	draft, err := c.open(e)
 	if err != nil {
 		return err
 	}
 	defer draft.Close()
+	defer data.CatchShrunk(debug.SetPanicOnFault(true), &err)
 	stats, err := draft.Text.Set.Stats(draft.Config.Train.Context)
 	if err != nil {
 		return err

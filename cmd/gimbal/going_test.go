@@ -14,6 +14,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"gimbal/internal/durable"
 	"gimbal/internal/exit"
 )
 
@@ -240,17 +241,21 @@ func TestRemoveCaches(t *testing.T) {
 	base := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", base)
 	t.Setenv("HOME", base)
-	whole, made := strings.Repeat("0a", 16), ".tmp-0a0a-1"
+	whole := strings.Repeat("0a", 16)
 	dir, err := os.UserCacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir = filepath.Join(dir, "gimbal")
-	for _, name := range []string{whole, made} {
-		if err := os.MkdirAll(filepath.Join(dir, name), 0o777); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.MkdirAll(filepath.Join(dir, whole), 0o777); err != nil {
+		t.Fatal(err)
 	}
+	made, held, err := durable.Unfinished(durable.OS, dir, whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	made = filepath.Base(made)
 	for _, c := range []struct {
 		days string
 		want []string

@@ -21,8 +21,11 @@ import (
 
 func main() {
 	par.OnPanic = func(value any, stack []byte) {
-		fmt.Fprintf(os.Stderr, panicked, value, stack)
-		os.Exit(exit.Fault)
+		text, code := fatal(value, stack)
+		stderr := newMessages(os.Stderr)
+		io.WriteString(stderr, text)
+		stderr.flush(hasty)
+		os.Exit(code)
 	}
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
@@ -81,14 +84,17 @@ type env struct {
 
 // run is the whole program: it returns the exit code.
 func run(args []string, stdin io.Reader, results, messages io.Writer) (code int) {
-	stdout, stderr := newSink(results), newSink(messages)
+	stdout, stderr := newSink(results), newMessages(messages)
+	stdout.last = stderr.pump
+	debug.SetPanicOnFault(true) // a mapped file may shrink
 	defer func() {
 		if v := recover(); v != nil {
-			fmt.Fprintf(stderr, panicked, v, debug.Stack())
-			code = exit.Fault
+			var text string
+			text, code = fatal(v, debug.Stack())
+			io.WriteString(stderr, text)
 		}
-		stdout.flush()
-		stderr.flush()
+		stdout.flush(patient)
+		stderr.flush(patient)
 	}()
 	var c cli
 	exited, exitCode := false, 0
@@ -159,13 +165,18 @@ func takeStrings(ctx *kong.DecodeContext, target reflect.Value) error {
 	return nil
 }
 
-// panicked is what is printed where the program itself is wrong.
-const panicked = `gimbal: error: the program is wrong here: %v
+// fatal is what is printed for a panic, and the exit code: the program itself is wrong, or a file went away.
+func fatal(value any, stack []byte) (text string, code int) {
+	if err := exit.Shrunk(value); err != nil {
+		return fmt.Sprintf("gimbal: error: %v\n", err), exit.Of(err)
+	}
+	return fmt.Sprintf(`gimbal: error: the program is wrong here: %v
 
 %s
-gimbal: hint: report this with the lines above and the run's config.toml; what a run has saved is intact, and
-"gimbal resume" goes on from there
-`
+gimbal: hint: report this with the lines above and the run's config.toml, as SECURITY.md says; what a run has saved is
+intact, and "gimbal resume" goes on from there
+`, value, stack), exit.Fault
+}
 
 // usageError is a fault of the words of the command line.
 type usageError string

@@ -75,6 +75,9 @@ func (p *progress) leave(err error) {
 		if err != nil {
 			p.screen.say(fmt.Sprintf("gimbal: error: %v", err), "")
 		}
+		if o, ok := p.screen.w.(*sink); ok {
+			o.flush(hasty)
+		}
 	}
 	if err != nil {
 		code = exit.Of(err)

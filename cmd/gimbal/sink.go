@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/term"
 
@@ -18,7 +19,9 @@ import (
 // it; only control passes as it is. Writing never fails: what could not be written is remembered, and the program says
 // so when it ends. It is safe for concurrent use.
 type sink struct {
-	w io.Writer
+	w    io.Writer
+	pump *pump // in front of it; nil: who writes waits
+	last *pump // what it has is written first, as far as it can be: both may be one terminal
 
 	mu   sync.Mutex
 	safe *plain.Writer // to control
@@ -28,6 +31,13 @@ type sink struct {
 func newSink(w io.Writer) *sink {
 	o := &sink{w: w}
 	o.safe = plain.NewWriter(control{o})
+	return o
+}
+
+// newMessages returns a sink whose writers wait for no reader.
+func newMessages(w io.Writer) *sink {
+	o := newSink(w)
+	o.pump = &pump{w: w}
 	return o
 }
 
@@ -53,11 +63,13 @@ func (c inColours) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// flush writes what is left of a character.
-func (o *sink) flush() {
+// flush writes what is left of a character, and waits for a reader as drain does.
+func (o *sink) flush(limit time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.safe.Flush()
+	if o.safe.Flush(); o.pump != nil {
+		o.pump.drain(limit)
+	}
 }
 
 // control writes to a sink what the screen makes: its lines are drawn in place.
@@ -65,7 +77,14 @@ type control struct{ *sink }
 
 // Write implements io.Writer. Who calls it holds the mutex.
 func (c control) Write(p []byte) (int, error) {
-	if _, err := c.w.Write(p); err != nil && c.err == nil {
+	w := c.w
+	if c.pump != nil {
+		w = c.pump
+	}
+	if c.last != nil {
+		c.last.drain(hasty)
+	}
+	if _, err := w.Write(p); err != nil && c.err == nil {
 		c.err = err
 	}
 	return len(p), nil
@@ -75,6 +94,9 @@ func (c control) Write(p []byte) (int, error) {
 func (o *sink) failed() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.err == nil && o.pump != nil {
+		o.err = o.pump.failed()
+	}
 	return o.err
 }
 

@@ -135,6 +135,8 @@ func statFile(fsys durable.FS, path, name string) (size int64, err error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return 0, corrupt(path, name, "is missing")
+	case errors.Is(err, durable.ErrLink):
+		return 0, corrupt(path, name, "is refused (%v)", durable.ErrLink)
 	case err != nil:
 		return 0, fmt.Errorf("checkpoint: read %s: %w", full, err)
 	case !info.Mode().IsRegular():

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"maps"
 	"path/filepath"
@@ -225,13 +226,46 @@ func Marks(fsys durable.FS, dir string) (map[string]int64, error) {
 	if err != nil {
 		return nil, err
 	}
-	var marks map[string]int64
-	if err := json.Unmarshal(data, &marks); err != nil || marks == nil {
-		return nil, fmt.Errorf("checkpoint: %s is not a list of names and steps (%v): %w: gimbal resume makes it "+
-			"again", name,
-			err, ErrCorrupt)
+	marks, err := parseMarks(data)
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint: %s: %w: %w: gimbal resume makes it again", name, err, ErrCorrupt)
 	}
 	return marks, nil
+}
+
+// The marks have an entry with their sum, so that no step can change unseen. It is far above every step, so that it is
+// recognised where its name is damaged. Older versions wrote none.
+const (
+	marksSum = "crc32c"
+	sumBase  = 1 << 42
+	mostStep = 1_000_000_000_000
+)
+
+func parseMarks(data []byte) (map[string]int64, error) {
+	var marks map[string]int64
+	if err := json.Unmarshal(data, &marks); err != nil || marks == nil {
+		return nil, fmt.Errorf("it is not a list of names and steps (%v)", err)
+	}
+	sum, ok := marks[marksSum]
+	delete(marks, marksSum)
+	for _, step := range marks {
+		if ok = ok || step >= mostStep; step < 0 {
+			return nil, fmt.Errorf("step %d is negative", step)
+		}
+	}
+	if ok && sum != sumOf(marks) {
+		return nil, errors.New("the names and steps are not those that were written")
+	}
+	return marks, nil
+}
+
+// sumOf is the sum of marks: the CRC-32C of names and steps in the order of names, above sumBase.
+func sumOf(marks map[string]int64) int64 {
+	h := crc32.New(crc32.MakeTable(crc32.Castagnoli))
+	for _, name := range slices.Sorted(maps.Keys(marks)) {
+		fmt.Fprintf(h, "%q %d\n", name, marks[name])
+	}
+	return sumBase + int64(h.Sum32())
 }
 
 // SetMark gives a name to a step in dir, taking it from the step that had it. The checkpoint must be there.
@@ -265,7 +299,9 @@ func SetMarks(fsys durable.FS, dir string, marks map[string]int64) error {
 }
 
 func writeMarks(fsys durable.FS, dir string, marks map[string]int64) error {
-	data, err := json.MarshalIndent(marks, "", "  ")
+	all := maps.Clone(marks)
+	all[marksSum] = sumOf(marks)
+	data, err := json.MarshalIndent(all, "", "  ")
 	if err != nil {
 		return err
 	}

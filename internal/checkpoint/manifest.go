@@ -64,6 +64,8 @@ func readManifest(fsys durable.FS, path string) (*manifest, error) {
 	info, err := fsys.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("checkpoint: open %s: there is no such directory: %w", path, ErrNone)
+	} else if errors.Is(err, durable.ErrLink) {
+		return nil, corrupt(filepath.Dir(path), filepath.Base(path), "is refused (%v)", durable.ErrLink)
 	} else if err != nil {
 		return nil, fmt.Errorf("checkpoint: open %s: %w", path, err)
 	} else if !info.IsDir() {

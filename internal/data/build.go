@@ -8,10 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"path/filepath"
 	"slices"
-	"strings"
-	"time"
 
 	"gimbal/internal/corpus"
 	"gimbal/internal/durable"
@@ -32,19 +29,15 @@ func buildCache(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer,
 		}
 		err = &noPlace{fmt.Errorf("data: write token cache in %s: %w%s", opt.CacheDir, err, advice)}
 	}()
-	if opt.private {
-		if err := private(opt.CacheDir); err != nil {
-			return nil, err
-		}
-	}
 	if err := durable.Mkdir(fsys, opt.CacheDir); err != nil {
 		return nil, err
 	}
-	sweep(fsys, opt.CacheDir)
-	tmp := durable.TempName(opt.CacheDir, key)
-	if err := fsys.Mkdir(tmp); err != nil {
+	_ = durable.SweepFree(opt.CacheDir, "") // what stays takes room and does no harm
+	tmp, held, err := durable.Unfinished(fsys, opt.CacheDir, key)
+	if err != nil {
 		return nil, err
 	}
+	defer held.Close()
 	defer func() {
 		if rerr := fsys.RemoveAll(tmp); rerr != nil && err == nil { // does nothing after the renaming
 			err = rerr
@@ -74,23 +67,6 @@ func buildCache(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer,
 		}
 		if attempt == 3 {
 			return nil, err
-		}
-	}
-}
-
-// unfinishedAge is how old what is unfinished must be to be taken for what a crash left.
-const unfinishedAge = 24 * time.Hour
-
-// sweep removes what crashed processes left more than a day ago; what is younger may be in use. It ignores errors.
-func sweep(fsys durable.FS, dir string) {
-	entries, err := fsys.ReadDir(dir)
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil && strings.HasPrefix(e.Name(), durable.TempPrefix) &&
-			time.Since(info.ModTime()) > unfinishedAge {
-			_ = fsys.RemoveAll(filepath.Join(dir, e.Name()))
 		}
 	}
 }

@@ -51,18 +51,6 @@ func places(out string) (dirs []string, why error) {
 	return append(dirs, tempCacheDir()), err
 }
 
-// private makes a folder for caches that only the user may read, and makes one that is there such a folder. It refuses
-// what is somebody else's.
-func private(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
-		return errors.Join(err, fmt.Errorf("%s is not a folder", dir))
-	}
-	return os.Chmod(dir, 0o700)
-}
-
 // noPlace is an error of the folder in which a cache is read or made, and not of the text.
 type noPlace struct{ error }
 
@@ -123,9 +111,10 @@ func isCache(name string) bool {
 	return err == nil && len(name) == 32 && name == strings.ToLower(name)
 }
 
-// Busy reports whether a process may be making the cache: it is not finished, and younger than what sweep removes.
+// Busy reports whether a process may be making the cache.
 func (c Cache) Busy() bool {
-	return strings.HasPrefix(filepath.Base(c.Dir), durable.TempPrefix) && time.Since(c.Used) < unfinishedAge
+	held, known := durable.InUse(c.Dir)
+	return held || !known && strings.HasPrefix(filepath.Base(c.Dir), durable.TempPrefix)
 }
 
 // Remove deletes the cache. A process that has it open keeps its mappings, or prevents the deletion, by system.

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"gimbal/internal/corpus"
+	"gimbal/internal/durable"
 	"gimbal/internal/tokenizer"
 )
 
@@ -70,6 +71,34 @@ func TestCachePlace(t *testing.T) {
 	}
 }
 
+// Tokens that somebody else may have planted are not read: a folder that others can write to is no place.
+func TestPlantedCache(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the permissions are those of Unix")
+	}
+	base, out := t.TempDir(), t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", base)
+	docs := discover(t, corpus.Options{}, write(t, t.TempDir(), "a.txt", "some text"))
+	for i, mode := range []fs.FileMode{0o700, 0o755, 0o770, 0o777} {
+		if err := os.MkdirAll(filepath.Join(base, "gimbal"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(filepath.Join(base, "gimbal"), mode); err != nil {
+			t.Fatal(err)
+		}
+		s, err := Prepare(t.Context(), docs, tokenizer.NewBytes(), PrepareOptions{Out: out})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if taken := strings.HasPrefix(s.Dir, base); taken != (i < 2) || taken == (len(s.Events) == 1) {
+			t.Errorf("mode %v: %s, %v", mode, s.Dir, s.Events)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A folder of somebody else, or a link to one, is no place.
 func TestPrivate(t *testing.T) {
 	dir := t.TempDir()
@@ -77,13 +106,13 @@ func TestPrivate(t *testing.T) {
 	if err := os.Symlink(t.TempDir(), link); err != nil {
 		t.Skip("no symbolic links here")
 	}
-	if err := private(link); err == nil {
+	if err := durable.Private(link); err == nil {
 		t.Error("a link was taken")
 	}
-	if err := private(write(t, dir, "file", "")); err == nil {
+	if err := durable.Private(write(t, dir, "file", "")); err == nil {
 		t.Error("a file was taken")
 	}
-	if err := private(filepath.Join(dir, "a", "b")); err != nil {
+	if err := durable.Private(filepath.Join(dir, "a", "b")); err != nil {
 		t.Error(err)
 	}
 	if info, err := os.Stat(filepath.Join(dir, "a", "b")); err != nil || info.Mode() != fs.ModeDir|0o700 {

@@ -109,6 +109,11 @@ func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, op
 // prepareIn is Prepare for a corpus that was read, with the caches in one folder.
 func prepareIn(ctx context.Context, work *corpus.Corpus, tok *tokenizer.Tokenizer,
 	opt PrepareOptions) (*Set, error) {
+	if opt.private { // before anything in it is believed
+		if err := durable.Private(opt.CacheDir); err != nil {
+			return nil, &noPlace{fmt.Errorf("data: token caches in %s: %w", opt.CacheDir, err)}
+		}
+	}
 	key := cacheKey(work, tok, opt)
 	s := &Set{Dir: filepath.Join(opt.CacheDir, key), tok: tok, format: opt.Format, start: opt.opens,
 		weights: work.Weights(), lengths: spelledLengths(tok), docs: work,

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"gimbal/internal/durable"
@@ -487,16 +486,26 @@ func TestPrepareErrors(t *testing.T) {
 
 func TestSweep(t *testing.T) {
 	cache := t.TempDir()
-	old, young, other := durable.TempName(cache, "k"), durable.TempName(cache, "k"), filepath.Join(cache, "kept")
-	for _, dir := range []string{old, young, other} {
-		write(t, dir, "f", "x")
-	}
-	past := time.Now().Add(-25 * time.Hour)
-	if err := errors.Join(os.Chtimes(old, past, past), os.Chtimes(other, past, past)); err != nil {
+	left, other := durable.TempName(cache, "k"), filepath.Join(cache, "kept")
+	made, held, err := durable.Unfinished(durable.OS, cache, "k")
+	if err != nil {
 		t.Fatal(err)
 	}
-	sweep(durable.OS, cache)
-	for dir, want := range map[string]bool{old: false, young: true, other: true} {
+	defer held.Close()
+	for _, dir := range []string{left, made, other} {
+		write(t, dir, "f", "x")
+	}
+	docs := discover(t, corpus.Options{}, write(t, t.TempDir(), "a.txt", "text"))
+	s, err := Prepare(t.Context(), docs, tokenizer.NewBytes(), PrepareOptions{CacheDir: cache})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	list, err := Caches(cache)
+	if err != nil || len(list) != 2 || !list[0].Busy() == !list[1].Busy() {
+		t.Errorf("caches %+v, %v", list, err)
+	}
+	for dir, want := range map[string]bool{left: false, made: true, other: true, s.Dir: true} {
 		if _, err := os.Stat(dir); (err == nil) != want {
 			t.Errorf("%s is there: %v, want %v", dir, err == nil, want)
 		}

@@ -123,6 +123,10 @@ func (f *cacheFiles) Close() error {
 	return errors.Join(errs...)
 }
 
+// CatchShrunk makes an error of the panic where a mapped file of a set got shorter; see durable.CatchShrunk. Whoever
+// closes the set comes after it.
+var CatchShrunk = durable.CatchShrunk
+
 // Chat is what a checkpoint has to say about conversations.
 type Chat struct {
 	Template string  // the Jinja template that writes them as the set does

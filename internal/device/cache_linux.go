@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"gimbal/internal/device/wire"
@@ -40,9 +39,10 @@ func openCache(o Options, p Plugin) cache {
 		dir = filepath.Join(base, "gimbal", "programs")
 	}
 	plugin, err := os.Stat(o.Plugin)
-	if err != nil || !private(dir) {
+	if err != nil || durable.Private(dir) != nil {
 		return cache{}
 	}
+	_ = durable.SweepFree(dir, "") // programs that were half written
 	host := ""
 	if p.Platform == "cpu" { // its programs are for one processor
 		host, _ = os.Hostname()
@@ -52,20 +52,6 @@ func openCache(o Options, p Plugin) cache {
 	return cache{dir, fmt.Sprintf("%#v", []any{wire.Build(), plugin.Size(), plugin.ModTime().UnixNano(), p.Platform,
 		p.Version, p.API, p.Devices[0].Kind, len(p.Devices), o.Target, host, o.Env, os.Getenv("XLA_FLAGS"),
 		os.Getenv("LIBTPU_INIT_ARGS"), string(driver), libraries})}
-}
-
-// private makes a folder that only the user can reach, or makes one that is there such a folder. It is false where
-// others could have written to it.
-func private(dir string) bool {
-	if os.MkdirAll(dir, 0o700) != nil {
-		return false
-	}
-	info, err := os.Lstat(dir)
-	if err != nil || !info.IsDir() || info.Mode().Perm()&0o022 != 0 {
-		return false
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	return ok && int(st.Uid) == os.Geteuid() && os.Chmod(dir, 0o700) == nil
 }
 
 // name is the file of a program.

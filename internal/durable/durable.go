@@ -91,7 +91,7 @@ func (osFS) open(name string, flag int) (File, error) {
 	if info, err := os.Stat(name); err == nil && info.Mode()&(fs.ModeNamedPipe|fs.ModeSocket|fs.ModeDevice) != 0 {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("not a file: reading it could wait forever")}
 	}
-	f, err := os.OpenFile(name, flag, 0o666)
+	f, err := os.OpenFile(name, flag|nonblock, 0o666) // it may have become a pipe
 	if err != nil {
 		return nil, mark(err)
 	}

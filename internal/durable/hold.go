@@ -2,27 +2,45 @@ package durable
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
-// Hold locks a directory of unfinished work until it is closed or the process ends, so that SweepFree leaves it alone.
-// Where the system cannot lock a directory it does nothing.
-func Hold(dir string) (io.Closer, error) {
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil, err
+// abandonedAge is how old unfinished work is that no lock tells about, when it is taken for what a killed process left.
+const abandonedAge = 24 * time.Hour
+
+// Unfinished makes a directory in dir for what will be called base, under a name that says so (TempName). SweepFree
+// leaves it alone until held is closed or the process ends.
+func Unfinished(fsys FS, dir, base string) (tmp string, held io.Closer, err error) {
+	for range 3 {
+		tmp = TempName(dir, base)
+		if err = fsys.Mkdir(tmp); err != nil {
+			return "", nil, err
+		}
+		if fsys != OS { // a test's disk knows no other process
+			return tmp, io.NopCloser(nil), nil
+		}
+		d, oerr := os.Open(tmp)
+		if err = oerr; err != nil {
+			continue // swept before it was held
+		}
+		_, _ = lockFile(d) // where a directory cannot be locked, its age protects it
+		there, serr := os.Stat(tmp)
+		if info, err := d.Stat(); err == nil && serr == nil && os.SameFile(there, info) {
+			return tmp, d, nil
+		}
+		err = errors.Join(serr, d.Close())
 	}
-	if held, err := lockFile(d); held && err == nil {
-		return nil, errors.Join(&LockedError{Name: dir}, d.Close())
-	}
-	return d, nil
+	return "", nil, err
 }
 
-// SweepFree removes directories in dir that TempName named after stem and that no process holds: those that killed ones
-// left. It is for a directory that others write to as well. What cannot be locked stays.
+// SweepFree removes from dir, which others write to as well, what killed processes of this user left there under a name
+// of TempName for stem; empty: for any. A directory that no process holds goes at once; what no lock tells about, when
+// it is a day old.
 func SweepFree(dir, stem string) error {
 	left, err := os.ReadDir(dir)
 	if err != nil {
@@ -30,19 +48,59 @@ func SweepFree(dir, stem string) error {
 	}
 	var errs []error
 	for _, e := range left {
-		random, ok := strings.CutPrefix(e.Name(), TempPrefix+stem+"-")
-		if !ok || !e.IsDir() || len(random) != 2*tempBytes || strings.Trim(random, "0123456789abcdef") != "" {
-			continue
-		}
 		at := filepath.Join(dir, e.Name())
-		d, err := os.Open(at)
-		if err != nil {
+		info, err := e.Info()
+		if err != nil || !isTemp(e.Name(), stem) || !mine(info) {
 			continue
 		}
-		if held, err := lockFile(d); err == nil && !held {
+		if held, known := InUse(at); known && !held || !known && time.Since(info.ModTime()) > abandonedAge {
 			errs = append(errs, os.RemoveAll(at))
 		}
-		errs = append(errs, d.Close())
 	}
 	return errors.Join(errs...)
+}
+
+// isTemp reports whether TempName made a name for stem; empty: for any.
+func isTemp(name, stem string) bool {
+	rest, ok := strings.CutPrefix(name, TempPrefix)
+	at := len(rest) - 2*tempBytes
+	return ok && at > 1 && rest[at-1] == '-' && strings.Trim(rest[at:], "0123456789abcdef") == "" &&
+		(stem == "" || rest[:at-1] == stem)
+}
+
+// InUse reports whether a process holds a directory, and whether that is known.
+func InUse(dir string) (held, known bool) {
+	if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
+		return false, false
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return false, false
+	}
+	defer d.Close()
+	held, err = lockFile(d)
+	return held, err == nil
+}
+
+// Private makes a folder that only the user can reach, or makes one that is there such a folder. It refuses one that
+// is somebody else's, and one that others could have written to.
+func Private(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	info, err := os.Lstat(dir)
+	switch {
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return fmt.Errorf("%s is not a folder", dir)
+	case !mine(info):
+		return fmt.Errorf("%s is somebody else's", dir)
+	case shared(info):
+		return fmt.Errorf("others can write to %s: look what is in it, then chmod 700 it", dir)
+	}
+	if info.Mode().Perm() == 0o700 {
+		return nil // on a disk that cannot be written, too
+	}
+	return os.Chmod(dir, 0o700)
 }

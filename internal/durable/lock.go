@@ -45,7 +45,11 @@ type FileLock struct{ f *os.File }
 func Lock(name string) (_ *FileLock, err error) {
 	f, err := openOwn(name, os.O_RDWR|os.O_CREATE)
 	if err == nil {
-		if err = acquire(f); err == nil {
+		if err = acquire(f); errors.Is(err, ErrLocked) { // perhaps by a Held
+			time.Sleep(heldAgain)
+			err = acquire(f)
+		}
+		if err == nil {
 			err = writeOwner(f)
 		}
 		if err == nil {
@@ -66,7 +70,7 @@ func acquire(f *os.File) error {
 		return err
 	}
 	var locked LockedError
-	if data, err := io.ReadAll(io.LimitReader(f, 4096)); err != nil || json.Unmarshal(data, &locked) != nil {
+	if data, err := io.ReadAll(io.NewSectionReader(f, 0, 4096)); err != nil || json.Unmarshal(data, &locked) != nil {
 		locked = LockedError{} // part of it may have been read
 	}
 	locked.Name = f.Name()
@@ -112,7 +116,7 @@ const heldAgain = 2 * time.Millisecond
 //
 // The answer may be out of date when it is used: to rely on it, take the lock. An empty lock file is free, because
 // Unlock empties it. Held locks a file with content for some microseconds to find out whether its owner still runs; a
-// Lock at that moment fails.
+// Lock at that moment tries again.
 func Held(name string) error {
 	info, err := os.Lstat(name)
 	switch {
@@ -134,12 +138,12 @@ func Held(name string) error {
 
 // tryLock takes a lock and gives it back.
 func tryLock(name string) error {
-	f, err := os.OpenFile(name, os.O_RDWR, 0) // a network disk locks only what can be written
+	f, err := openOwn(name, os.O_RDWR) // a network disk locks only what can be written
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err != nil { // somebody else's, or a disk that cannot be written
-		f, err = os.Open(name)
+	if err != nil && !errors.Is(err, ErrLink) { // somebody else's, or a disk that cannot be written
+		f, err = openOwn(name, os.O_RDONLY)
 	}
 	if err != nil {
 		return err

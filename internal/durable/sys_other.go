@@ -37,3 +37,7 @@ const nonblock = 0
 
 // links does not know more than one name of a file.
 func links(fs.FileInfo) uint64 { return 1 }
+
+// mine and shared leave the rights of files to the system.
+func mine(fs.FileInfo) bool   { return true }
+func shared(fs.FileInfo) bool { return false }

@@ -64,3 +64,12 @@ func links(info fs.FileInfo) uint64 {
 	}
 	return 1
 }
+
+// mine reports whether a file belongs to the user of this process.
+func mine(info fs.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(st.Uid) == os.Geteuid()
+}
+
+// shared reports whether others than its owner may write to a file.
+func shared(info fs.FileInfo) bool { return info.Mode().Perm()&0o022 != 0 }

@@ -38,7 +38,10 @@ func (e *cpuEngine) Pass(ctx context.Context, in Input, want Want) (v Values, er
 			nats += n
 		}
 	default:
-		nats = e.model.Loss(m)
+		m.Stop = func() bool { return ctx.Err() != nil }
+		if nats = e.model.Loss(m); m.Stop() {
+			return v, ctx.Err()
+		}
 	}
 	if want&Nats != 0 {
 		v.Nats = nats

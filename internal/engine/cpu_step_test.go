@@ -264,3 +264,44 @@ func TestContext(t *testing.T) {
 		t.Errorf("Accumulator: %v", err)
 	}
 }
+
+// countdown is a context that is done after it was looked at n times.
+type countdown struct {
+	context.Context
+	n int
+}
+
+func (c *countdown) Err() error {
+	if c.n--; c.n < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// A pass of an evaluation ends before the next block when its context is done, and the next pass has the same bits.
+func TestPassEndsByItsContext(t *testing.T) {
+	every(t, func(t *testing.T, s Spec) {
+		e := open(t, opener(t), s)
+		m := data.SplitMicro(nil, batch(1), micro)[0]
+		want, err := e.Pass(t.Context(), MicroInput(m), Nats)
+		if err != nil {
+			t.Fatal(err)
+		}
+		looks := 0
+		for ; ; looks++ {
+			got, err := e.Pass(&countdown{t.Context(), looks}, MicroInput(m), Nats)
+			if err == nil {
+				if got.Nats != want.Nats {
+					t.Errorf("%v nats, %v before", got.Nats, want.Nats)
+				}
+				break
+			}
+			if !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+		}
+		if least := s.Arch.Layers + 2; looks < least {
+			t.Errorf("a pass looks at its context %d times, not %d", looks, least)
+		}
+	})
+}

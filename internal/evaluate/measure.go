@@ -3,6 +3,7 @@ package evaluate
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 
 	"gimbal/internal/data"
 	"gimbal/internal/engine"
@@ -62,7 +63,8 @@ const summarised = 3
 // human text. It scores at most two million labels.
 //
 // The error is data.ErrUnusable if there is nothing to score; others are those of the engine, of Write and of ctx.
-func Measure(ctx context.Context, opt MeasureOptions) (*Result, error) {
+func Measure(ctx context.Context, opt MeasureOptions) (_ *Result, err error) {
+	defer data.CatchShrunk(debug.SetPanicOnFault(true), &err)
 	if opt.Text.Val.Counted() == 0 {
 		return nil, fmt.Errorf("%w: there is no text to measure on", data.ErrUnusable)
 	}

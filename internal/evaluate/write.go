@@ -81,7 +81,11 @@ func (e *Evaluator) prepare(ctx context.Context) (err error) {
 	}
 	arch, nothing := e.opt.Engine.Info().Arch, &Writing{Report: &judge.Report{}, FewDocuments: true}
 	if e.opt.Samples.Tokens() > 0 { // the context has room for a prompt
-		if e.judge, err = e.newJudge(); err != nil {
+		if e.judge, err = e.newJudge(ctx); err == nil {
+			err = ctx.Err() // it has not read all of the text
+		}
+		if err != nil {
+			e.judge = nil
 			return err
 		}
 		for _, note := range e.judge.Notes() {
@@ -109,13 +113,13 @@ func TextLength(a config.Arch, p judge.Plan) int { return min(a.Context, 1+p.Pro
 
 // newJudge makes the judge: prompts and human text come from the validation part, known words and n-grams from the
 // training part.
-func (e *Evaluator) newJudge() (*judge.Judge, error) {
+func (e *Evaluator) newJudge(ctx context.Context) (*judge.Judge, error) {
 	text := e.opt.Text
 	opt := judge.Options{
 		Held: held{text.Val}, Plan: e.opt.Samples, Seed: e.opt.Seed, Vocab: text.Tok.VocabSize(), Own: e.opt.Own,
 		Known: judge.Known{
 			Tokens: text.Train.Tokens(),
-			Labels: func() iter.Seq[[]int32] { return text.Train.Labels() },
+			Labels: func() iter.Seq[[]int32] { return until(ctx, text.Train.Labels()) },
 			Spell:  text.Tok.Decode,
 		},
 		Chars: text.Tok.Kind() != tokenizer.KindBPE, Go: isGo(text.Set.Sources),
@@ -132,6 +136,17 @@ func (e *Evaluator) newJudge() (*judge.Judge, error) {
 		opt.Encoder = encoder
 	}
 	return judge.New(opt), nil
+}
+
+// until yields sequences until ctx is done.
+func until(ctx context.Context, seqs iter.Seq[[]int32]) iter.Seq[[]int32] {
+	return func(yield func([]int32) bool) {
+		for ids := range seqs {
+			if ctx.Err() != nil || !yield(ids) {
+				return
+			}
+		}
+	}
 }
 
 // held is a split as the judge reads it.

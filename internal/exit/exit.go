@@ -65,6 +65,9 @@ func Preparing(ctx context.Context, err error, left string) error {
 	return err
 }
 
+// Shrunk is the error of a recovered panic if a mapped file got shorter, else nil; see durable.Shrunk.
+func Shrunk(value any) error { return durable.Shrunk(value) }
+
 // Of is the exit code of the command where it ends with err.
 func Of(err error) int {
 	var own Coder
@@ -94,7 +97,7 @@ func Of(err error) int {
 	case is(durable.ErrNoSpace, plan.ErrMemory, device.ErrLost):
 		return Resources
 	case errors.As(err, &text), errors.As(err, &unseen), errors.As(err, &invalid),
-		is(data.ErrUnusable, tokenizer.ErrNoText):
+		is(data.ErrUnusable, tokenizer.ErrNoText, durable.ErrShrunk):
 		return Data
 	case errors.As(err, &directory), is(rundir.ErrResume, rundir.ErrCheckpoint, checkpoint.ErrCorrupt,
 		checkpoint.ErrNone, checkpoint.ErrVersion, durable.ErrLocked):

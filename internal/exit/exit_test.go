@@ -33,7 +33,7 @@ func TestOf(t *testing.T) {
 		{&config.Error{}, 2}, {rundir.ErrExists, 2}, {&preflight.Refusal{Exit: 2}, 2},
 		{own(3), 3}, {&preflight.Refusal{Exit: 3}, 3},
 		{&data.Error{}, 4}, {data.ErrUnusable, 4}, {&tokenizer.UnseenCharError{}, 4}, {&tokenizer.InvalidByteError{}, 4},
-		{tokenizer.ErrNoText, 4}, {fmt.Errorf("%w: %w", data.ErrUnusable, plan.ErrChanged), 4},
+		{tokenizer.ErrNoText, 4}, {durable.ErrShrunk, 4}, {fmt.Errorf("%w: %w", data.ErrUnusable, plan.ErrChanged), 4},
 		{rundir.ErrResume, 5}, {rundir.ErrCheckpoint, 5}, {checkpoint.ErrCorrupt, 5}, {checkpoint.ErrNone, 5},
 		{checkpoint.ErrVersion, 5}, {&durable.LockedError{}, 5}, {&hub.Error{Err: io.EOF}, 5},
 		{fmt.Errorf("%w: %w", rundir.ErrResume, &config.Error{}), 5}, // the configuration of a run that is damaged

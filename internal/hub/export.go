@@ -120,21 +120,28 @@ func exported(c *checkpoint.Checkpoint, dtype string) (map[string][]byte, error)
 	return files, nil
 }
 
-// write makes the directory dir of files and the named weights, with a manifest, durably, first under another name.
-func write(dir string, step int64, files map[string][]byte, name string, weights func(io.Writer) error) (err error) {
+// write makes the directory dir of files and the named weights, with a manifest.
+func write(dir string, step int64, files map[string][]byte, name string, weights func(io.Writer) error) error {
+	err := whole(dir, func(tmp string) error {
+		return checkpoint.WriteModel(durable.OS, tmp, step, files, name, weights)
+	})
+	if bad := (*Error)(nil); err != nil && !errors.As(err, &bad) {
+		err = fmt.Errorf("hub: export to %s: %w", dir, err)
+	}
+	return err
+}
+
+// whole makes the directory dir, which must be missing or empty, durably or not at all: under another name first. It
+// sweeps what killed processes left of it.
+func whole(dir string, make func(tmp string) error) (err error) {
 	fsys := durable.OS
 	dir = filepath.Clean(dir)
-	parent := filepath.Dir(dir)
-	tmp := durable.TempName(parent, filepath.Base(dir))
+	parent, base := filepath.Split(dir)
+	parent = filepath.Clean(parent)
 	there, err := os.ReadDir(dir)
 	if len(there) > 0 {
 		return &Error{dir, "", errors.New("exists and is not empty: name a new directory")}
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("hub: export to %s: %w", dir, err), fsys.RemoveAll(tmp))
-		}
-	}()
 	if err == nil {
 		err = fsys.Remove(dir)
 	} else if errors.Is(err, fs.ErrNotExist) {
@@ -143,22 +150,19 @@ func write(dir string, step int64, files map[string][]byte, name string, weights
 	if err != nil {
 		return err
 	}
-	if err := durable.SweepFree(parent, filepath.Base(dir)); err != nil { // of an export that was killed
+	if err := durable.SweepFree(parent, base); err != nil {
 		return err
 	}
-	if err := fsys.Mkdir(tmp); err != nil {
-		return err
-	}
-	held, err := durable.Hold(tmp)
+	tmp, held, err := durable.Unfinished(fsys, parent, base)
 	if err != nil {
 		return err
 	}
 	defer held.Close()
-	if err := checkpoint.WriteModel(fsys, tmp, step, files, name, weights); err != nil {
-		return err
+	if err = make(tmp); err == nil {
+		err = fsys.Rename(tmp, dir)
 	}
-	if err := fsys.Rename(tmp, dir); err != nil {
-		return err
+	if err != nil {
+		return errors.Join(err, fsys.RemoveAll(tmp))
 	}
 	return fsys.SyncDir(parent)
 }

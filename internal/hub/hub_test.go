@@ -348,25 +348,35 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// What a killed export left is removed by the next one to the same place, and what another process makes is not.
-func TestExportSweeps(t *testing.T) {
-	parent := t.TempDir()
-	left := []string{durable.TempName(parent, "out"), durable.TempName(parent, "out"), filepath.Join(parent,
-		".tmp-out-mine"),
-		durable.TempName(parent, "other")}
-	for _, dir := range left {
-		if err := os.Mkdir(dir, 0o777); err != nil {
-			t.Fatal(err)
-		}
-		putBytes(t, filepath.Join(dir, weightsFile), []byte("half"))
+// What a killed export or import left is removed by the next one to the same place, and what another process makes is
+// not.
+func TestKilledLeaveNothing(t *testing.T) {
+	dir := putModel(t, archs()[0], "F32", 1)
+	c := mustImport(t, dir)
+	for what, do := range map[string]func(out string) error{
+		"export": func(out string) error { return Export(t.Context(), c, out, "fp32") },
+		"import": func(out string) error { _, err := Import(t.Context(), dir, out); return err },
+	} {
+		t.Run(what, func(t *testing.T) { sweeps(t, do) })
 	}
-	held, err := durable.Hold(left[1])
+}
+
+func sweeps(t *testing.T, do func(out string) error) {
+	parent := t.TempDir()
+	made, held, err := durable.Unfinished(durable.OS, parent, "out")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer held.Close()
-	if err := Export(t.Context(), mustImport(t, putModel(t, archs()[0], "F32", 1)), filepath.Join(parent, "out"),
-		"fp32"); err != nil {
+	left := []string{durable.TempName(parent, "out"), made, filepath.Join(parent, ".tmp-out-mine"),
+		durable.TempName(parent, "other")}
+	for _, dir := range left {
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		putBytes(t, filepath.Join(dir, weightsFile), []byte("half"))
+	}
+	if err := do(filepath.Join(parent, "out")); err != nil {
 		t.Fatal(err)
 	}
 	for i, dir := range left {

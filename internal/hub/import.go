@@ -15,6 +15,7 @@ import (
 	"gimbal/internal/durable"
 	"gimbal/internal/family"
 	"gimbal/internal/model"
+	"gimbal/internal/rundir"
 )
 
 // Imported is a model that Import saved.
@@ -24,14 +25,14 @@ type Imported struct {
 	Notes []string // what its files say and is not done, or not as they say, a sentence each
 }
 
-// Import reads the Hugging Face model directory dir and saves it as a checkpoint, step 0, in checkpoints (made if it
-// is missing). The weights become float32, which is exact for F32, BF16 and F16. config.json is written anew. The
+// Import reads the Hugging Face model directory dir and saves it as step 0 of the new run out, which must be
+// missing or empty. The weights become float32, which is exact for F32, BF16 and F16. config.json is written anew. The
 // other files that exist are kept byte for byte, but for a byte order mark: tokenizer.json, generation_config.json,
 // tokenizer_config.json, special_tokens_map.json and chat_template.jinja.
 //
 // Failure: *Error for what is wrong in dir, and the error of ctx, with nothing written; the errors of checkpoint.Save.
 // Memory: the parameters in float32.
-func Import(ctx context.Context, dir, checkpoints string) (_ *Imported, err error) {
+func Import(ctx context.Context, dir, out string) (_ *Imported, err error) {
 	d, err := openDirectory(dir)
 	if err != nil {
 		return nil, err
@@ -65,10 +66,15 @@ func Import(ctx context.Context, dir, checkpoints string) (_ *Imported, err erro
 		return nil, err
 	}
 	maps.Copy(files, kept)
-	path, err := checkpoint.Save(durable.OS, checkpoints, &checkpoint.Snapshot{Files: files, Model: model.Entries(p)})
-	if err == nil {
-		err = checkpoint.SetMark(durable.OS, filepath.Dir(path), "last", 0)
-	}
+	err = whole(out, func(tmp string) error {
+		at := rundir.CheckpointsOf(tmp)
+		_, err := checkpoint.Save(durable.OS, at, &checkpoint.Snapshot{Files: files, Model: model.Entries(p)})
+		if err == nil {
+			err = checkpoint.SetMark(durable.OS, at, "last", 0)
+		}
+		return err
+	})
+	path := filepath.Join(rundir.CheckpointsOf(out), checkpoint.StepName(0))
 	return &Imported{path, arch, append(notes, d.notes...)}, err
 }
 

@@ -82,7 +82,8 @@ type Decoder[T kernel.Float] struct {
 	network[T]
 	opt       DecoderOptions
 	footprint Footprint
-	positions int // that it can compute at without reach
+	positions int         // that it can compute at without reach
+	stop      func() bool // Decode returns early once it is true; nil: it never is
 
 	x0, mean, rstd []T // (N, C), (N), (N)
 	branch, normed kernel.Mat[T]
@@ -171,6 +172,9 @@ func (d *Decoder[T]) Decode(cache *Cache[T], tokens, rows []int32, logits []T) i
 	d.reach(cache.capacity)
 	done := 0
 	for lo := 0; lo < len(tokens); lo += d.opt.Tokens {
+		if d.stop != nil && d.stop() {
+			return 0
+		}
 		hi := min(len(tokens), lo+d.opt.Tokens)
 		d.chunk(cache, tokens, rows, lo, hi)
 		// Rows that end in this chunk.

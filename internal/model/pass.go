@@ -14,6 +14,8 @@ type Input struct {
 	Bounds  []int32   // (S+1) sequence s is positions Bounds[s] to Bounds[s+1]
 	Weights []float64 // (N) factors on the nats in what Backward differentiates; nil: 1
 	Dropout []rng.Key // (S) the key of each sequence's masks in this step; nil: nothing is dropped
+
+	Stop func() bool // Loss returns early once it is true, with a number that says nothing; nil: it never is
 }
 
 // TokenNats returns the nats of each position of the last Loss or Backward, zero where Counts was false. It is valid
@@ -30,7 +32,7 @@ func (m *Model[T]) TokenLogZ() []float64 { return m.buf.logZ[:m.n] }
 func (m *Model[T]) Loss(in Input) (nats float64) {
 	m.begin(in, true)
 	m.forward()
-	m.head.Loss(m.buf.nats, m.buf.logZ, m.buf.final, m.headWeights, in.Labels, in.Counts)
+	m.head.Loss(m.buf.nats, m.buf.logZ, m.buf.final, m.headWeights, in.Labels, in.Counts, in.Stop)
 	return m.sumNats()
 }
 
@@ -98,6 +100,9 @@ func (m *Model[T]) forward() {
 	m.embedding.Forward(b.x[0], m.in.Tokens, pos, m.outside[slotEmbed], m.outside[slotPosition], m.site(0))
 	m.did(PartEmbedding)
 	for i := range l {
+		if m.in.Stop != nil && m.in.Stop() {
+			return
+		}
 		m.attentionHalf(i, false)
 		m.mlpHalf(i, false)
 		m.plantNaN(i)

@@ -53,7 +53,7 @@ func (m *Model[T]) Probe(in Input, dst *ProbeStats) {
 	m.probing = dst
 	m.forward()
 	m.probing = nil
-	m.head.Loss(m.buf.nats, m.buf.logZ, m.buf.final, m.headWeights, in.Labels, in.Counts)
+	m.head.Loss(m.buf.nats, m.buf.logZ, m.buf.final, m.headWeights, in.Labels, in.Counts, nil)
 	m.probeStream(dst)
 	m.probeLogits(dst)
 }

@@ -27,8 +27,9 @@ func (w *Writer) Decode(ctx context.Context, tokens, rows []int32, logits []floa
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	w.stop = func() bool { return ctx.Err() != nil }
 	w.Decoder.Decode(w.Cache, tokens, rows, logits)
-	return nil
+	return ctx.Err()
 }
 
 // Pool are the workers that the decoder computes on.

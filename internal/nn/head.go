@@ -26,6 +26,7 @@ type Head[T kernel.Float] struct {
 	scale      float64
 	from       int
 	gradient   bool
+	stop       func() bool // of Loss
 }
 
 // HeadChunk is the number of positions of a chunk, at most n: about 2²² logits, at least 256 positions and at most
@@ -50,11 +51,13 @@ func NewHead[T kernel.Float](x *kernel.Exec, stage *Stage[T], logits, dlogits ke
 const HeadStage = 2048
 
 // Loss overwrites nats and logZ (N). src (N, C), w (V, C), labels and counts (N).
-// Where counts is false nats is zero, and the label may be anything.
+// Where counts is false nats is zero, and the label may be anything. Once stop, if it is not nil, is true, the rest is
+// left out.
 //
 // Numerics: maximum, exponentials and their sum in T, logarithms and nats in float64.
-func (l *Head[T]) Loss(nats, logZ []float64, src kernel.Mat[T], w *kernel.Weights[T], labels []int32, counts []bool) {
-	l.gradient, l.weights = false, nil
+func (l *Head[T]) Loss(nats, logZ []float64, src kernel.Mat[T], w *kernel.Weights[T], labels []int32, counts []bool,
+	stop func() bool) {
+	l.gradient, l.weights, l.stop = false, nil, stop
 	l.chunks(nats, logZ, kernel.Mat[T]{}, nil, src, w, labels, counts)
 }
 
@@ -63,7 +66,7 @@ func (l *Head[T]) Loss(nats, logZ []float64, src kernel.Mat[T], w *kernel.Weight
 func (l *Head[T]) Backward(nats, logZ []float64, dsrc kernel.Mat[T], dw []T, src kernel.Mat[T], w *kernel.Weights[T],
 	labels []int32, counts []bool, weights []float64, scale float64) {
 	require(weights == nil || len(weights) == len(labels), "nn: head: weights do not match the labels")
-	l.gradient, l.weights, l.scale = true, weights, scale
+	l.gradient, l.weights, l.scale, l.stop = true, weights, scale, nil
 	l.chunks(nats, logZ, dsrc, dw, src, w, labels, counts)
 }
 
@@ -72,7 +75,7 @@ func (l *Head[T]) chunks(nats, logZ []float64, dsrc kernel.Mat[T], dw []T, src k
 	n := len(labels)
 	require(len(nats) >= n && len(logZ) >= n && len(counts) == n, "nn: head: wrong shape")
 	l.nats, l.logZ, l.labels, l.counts = nats, logZ, labels, counts
-	for l.from = 0; l.from < n; l.from += l.logits.Rows {
+	for l.from = 0; l.from < n && !(l.stop != nil && l.stop()); l.from += l.logits.Rows {
 		m := min(l.logits.Rows, n-l.from)
 		w.Forward(l.x, l.logits, src.From(l.from), m)
 		l.each(m, (*crossEntropy[T])(l))

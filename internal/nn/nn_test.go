@@ -325,7 +325,7 @@ func checkHead(t *testing.T, limit float64) {
 	var factors []float64 // nil: ones
 	forward := func() (sum float64) {
 		weights.Refresh(x)
-		l.Loss(nats, logZ, src, weights, labels, counts)
+		l.Loss(nats, logZ, src, weights, labels, counts, nil)
 		for i := range nats {
 			loss := nats[i] + zLoss*logZ[i]*logZ[i]
 			if factors != nil {

@@ -9,6 +9,7 @@ var OnPanic func(value any, stack []byte)
 // Guard returns f for a goroutine of its own, whose panic nobody up the stack can recover.
 func Guard(f func()) func() {
 	return func() {
+		debug.SetPanicOnFault(true) // a mapped file may shrink
 		defer func() {
 			if OnPanic == nil {
 				return

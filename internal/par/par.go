@@ -150,6 +150,7 @@ func (p *Pool) part(worker int) {
 
 // help runs the shares of helper i until Close.
 func (p *Pool) help(i int) {
+	debug.SetPanicOnFault(true) // a mapped file may shrink
 	for p.helpers[i].start.wait(p.spin); !p.closed.Load(); p.helpers[i].start.wait(p.spin) {
 		p.run(i)
 	}

@@ -152,7 +152,7 @@ func (c *checker) checkDisk(context.Context) finding {
 	}
 	one := 3*4*c.Plan.Params + stateOverhead
 	kept := 0
-	if list, err := checkpoint.List(durable.OS, rundir.CheckpointsOf(out)); err == nil {
+	if list, err := checkpoint.List(durable.Inside(out), rundir.CheckpointsOf(out)); err == nil {
 		kept = len(list)
 	}
 	more := max(1, c.Plan.Config.Checkpoint.Keep+namedKept+1-kept) // the newest is written before the oldest goes

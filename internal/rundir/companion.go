@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -56,7 +55,7 @@ func Damage(name string, c *checkpoint.Checkpoint) error {
 
 // checkLog compares the log with its beginning, or in runs from before that was recorded with the steps done.
 func (f Facts) checkLog(dir, saved string) error {
-	r, _, err := open(dir, LogFile)
+	r, err := durable.Inside(dir).Open(filepath.Join(dir, LogFile))
 	if err == nil {
 		if f.Log.Bytes > 0 {
 			err = f.Log.Check(r)
@@ -91,7 +90,7 @@ func (f Facts) reached(r io.Reader) error {
 // checkTokenizer compares the tokenizer beside the checkpoints with that of the run, which the checkpoint has too.
 func (f Facts) checkTokenizer(dir string, c *checkpoint.Checkpoint) error {
 	name := filepath.Join(dir, TokenizerFile)
-	raw, err := read(dir, TokenizerFile, maxCompanion)
+	raw, err := Read(dir, TokenizerFile, maxCompanion)
 	if sum := sha256.Sum256(raw); err == nil && hex.EncodeToString(sum[:]) != f.TokenizerHash {
 		own, oerr := c.File(TokenizerFile)
 		if oerr != nil || !bytes.Equal(own, raw) {
@@ -112,7 +111,7 @@ const (
 
 // copyOfConfig says where the configuration of a run is as it was: in the newest checkpoint that has one.
 func copyOfConfig(dir string) string {
-	infos, _ := checkpoint.List(durable.OS, CheckpointsOf(dir))
+	infos, _ := checkpoint.List(durable.Inside(dir), CheckpointsOf(dir))
 	i := slices.IndexFunc(infos, func(info checkpoint.Info) bool {
 		_, err := os.Stat(filepath.Join(info.Path, ConfigCopy))
 		return info.Err == nil && err == nil
@@ -123,35 +122,7 @@ func copyOfConfig(dir string) string {
 	return fmt.Sprintf("copy %s over it", filepath.Join(infos[i].Path, ConfigCopy))
 }
 
-// open opens a regular file of the run in dir for reading. It follows no link out of the run and waits for no pipe.
-func open(dir, name string) (f *os.File, size int64, err error) {
-	root, err := durable.OpenRoot(dir)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer root.Close()
-	info, err := root.Stat(name)
-	if err == nil && !info.Mode().IsRegular() {
-		err = &fs.PathError{Op: "open", Path: filepath.Join(dir, name), Err: errors.New("not a regular file")}
-	}
-	if err == nil {
-		f, err = root.Open(name)
-	}
-	if err != nil {
-		return nil, 0, err
-	}
-	return f, info.Size(), nil
-}
-
-// read returns a file of the run in dir of at most limit bytes.
-func read(dir, name string, limit int64) ([]byte, error) {
-	f, size, err := open(dir, name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if size > limit {
-		return nil, fmt.Errorf("%d bytes, at most %d are expected: not the right file?", size, limit)
-	}
-	return io.ReadAll(io.LimitReader(f, limit))
+// Read returns a file of the run in dir of at most limit bytes.
+func Read(dir, name string, limit int64) ([]byte, error) {
+	return durable.ReadFile(durable.Inside(dir), filepath.Join(dir, name), limit)
 }

@@ -43,7 +43,7 @@ func IsRun(path string) bool {
 
 // Config reads the configuration of a run.
 func Config(dir string) (*config.Config, error) {
-	raw, err := read(dir, ConfigFile, maxConfig)
+	raw, err := Read(dir, ConfigFile, maxConfig)
 	if err != nil {
 		err = fmt.Errorf("%w: %s holds no run: %w", ErrResume, dir, err)
 		if exists(CheckpointsOf(dir)) {
@@ -100,7 +100,7 @@ func beside(dir, path string) string {
 
 // Log reads the log of a run; see runlog.Read.
 func Log(dir string) (*runlog.Log, error) {
-	return runlog.Read(durable.OS, filepath.Join(dir, LogFile))
+	return runlog.Read(durable.Inside(dir), filepath.Join(dir, LogFile))
 }
 
 // CheckpointsOf returns the directory of the checkpoints of a run.
@@ -117,8 +117,8 @@ func OpenCheckpoint(path, name string) (*checkpoint.Checkpoint, error) {
 	if run == "" {
 		return single(path, name)
 	}
-	dir := CheckpointsOf(run)
-	marks, err := checkpoint.Marks(durable.OS, dir)
+	fsys, dir := durable.Inside(run), CheckpointsOf(run)
+	marks, err := checkpoint.Marks(fsys, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func OpenCheckpoint(path, name string) (*checkpoint.Checkpoint, error) {
 	}
 	for _, mark := range wanted {
 		if step, ok := marks[mark]; ok {
-			return checkpoint.Open(durable.OS, filepath.Join(dir, checkpoint.StepName(step)))
+			return checkpoint.Open(fsys, filepath.Join(dir, checkpoint.StepName(step)))
 		}
 	}
 	if name != "" {
@@ -136,7 +136,7 @@ func OpenCheckpoint(path, name string) (*checkpoint.Checkpoint, error) {
 		if _, err := os.Stat(at); err != nil {
 			return nil, fmt.Errorf("%w: %s has no checkpoint %q (it has %v)", ErrCheckpoint, run, name, marks)
 		}
-		return checkpoint.Open(durable.OS, at)
+		return checkpoint.Open(fsys, at)
 	}
 	c, _, err := Newest(run)
 	if err != nil {
@@ -153,7 +153,7 @@ func single(path, name string) (*checkpoint.Checkpoint, error) {
 	if info, err := os.Stat(path); err == nil && !info.IsDir() {
 		return nil, fmt.Errorf("%w: %s is a file: name the directory of a run, a checkpoint or a model", ErrCheckpoint, path)
 	}
-	c, err := checkpoint.OpenWeights(durable.OS, path)
+	c, err := checkpoint.OpenWeights(durable.Inside(path), path)
 	var none *checkpoint.NoneError
 	if errors.As(err, &none) {
 		err = fmt.Errorf("%w: %s is neither a run nor a model: %s", ErrCheckpoint, path, none.Why)
@@ -163,13 +163,14 @@ func single(path, name string) (*checkpoint.Checkpoint, error) {
 
 // Newest opens the newest checkpoint of a run that verifies, and says which newer ones it refused and why.
 func Newest(dir string) (c *checkpoint.Checkpoint, refused []string, err error) {
-	path, bad, err := checkpoint.Newest(durable.OS, CheckpointsOf(dir))
+	fsys := durable.Inside(dir)
+	path, bad, err := checkpoint.Newest(fsys, CheckpointsOf(dir))
 	for _, r := range bad {
 		refused = append(refused, r.Error())
 	}
 	switch {
 	case err == nil:
-		c, err = checkpoint.Open(durable.OS, path)
+		c, err = checkpoint.Open(fsys, path)
 		return c, refused, err
 	case len(refused) > 0:
 		return nil, nil, fmt.Errorf("%w: no checkpoint of %s is whole: %w\n  %s", ErrResume, dir, err,

@@ -98,7 +98,7 @@ func Create(name, label string, now time.Time) (dir string, lock *durable.FileLo
 // halfMade reports whether a run was killed before its first save: it has no checkpoint, no step in its log and no
 // text. It may be begun again in the same directory.
 func halfMade(dir string) bool {
-	saved, err := checkpoint.List(durable.OS, CheckpointsOf(dir))
+	saved, err := checkpoint.List(durable.Inside(dir), CheckpointsOf(dir))
 	texts, terr := os.ReadDir(filepath.Join(dir, Samples))
 	if err != nil || len(saved) > 0 || terr != nil && !errors.Is(terr, fs.ErrNotExist) || len(texts) > 0 {
 		return false

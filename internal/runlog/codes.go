@@ -146,6 +146,8 @@ var fileCodes = CodePart{
 			"use another disk, or raise `checkpoint.every`"},
 		{"F-CHECKPOINT-REFUSED", "error", "a newer checkpoint does not verify",
 			"resumes from the newest that does; never starts over", "check the disk"},
+		{"F-LOG-ALTERED", "warning", "lines of the log behind the newest checkpoint are not those that were written",
+			"goes on from the checkpoint, which is whole", "do not edit a log; look for a disk that fails"},
 		{"F-OUTPUT-LOST", "warning", "what the run tells could not be written: a pipe was closed, or a terminal is gone",
 			"goes on", "nothing; the log and the report have everything"},
 		{"F-DEVICE-LOST", "error", "an accelerator, or the process that owns it, does not answer any more",

@@ -65,12 +65,13 @@ func (l *Log) Effective() *Log {
 		}
 		return r.At.Attempt < attempt[key{r.Kind, r.At.Step, r.At.Batch}]
 	})
-	return &Log{Records: kept, Garbled: l.Garbled, Torn: l.Torn}
+	return &Log{Records: kept, Garbled: l.Garbled, Torn: l.Torn, Altered: l.Altered}
 }
 
-// varies reports whether a field may differ between two identical runs: time, speed, memory, and the attempt.
+// varies reports whether a field may differ between two identical runs: time, speed, memory, the attempt, and the sum
+// that follows from them.
 func varies(field string) bool {
-	return field == "time" || field == "attempt" || field == "seconds" || strings.HasSuffix(field, "_seconds") ||
+	return field == "time" || field == "sum" || field == "attempt" || field == "seconds" || strings.HasSuffix(field, "_seconds") ||
 		strings.HasSuffix(field, "_per_second") || strings.HasPrefix(field, "memory_")
 }
 
@@ -78,7 +79,7 @@ func varies(field string) bool {
 // difference.
 //
 // It compares the effective records, without those about processes, and without events about files (F-) and preflight
-// (P-), which belong to a process too. Fields that hold time, speed, memory or the attempt are left out (see varies).
+// (P-), which belong to a process too. Fields that hold time, speed, memory, the attempt or the sum are left out (see varies).
 // All other fields must have the same text, which for numbers means the same bits.
 func Identical(a, b *Log) error {
 	as, bs := training(a), training(b)

@@ -20,6 +20,7 @@ type Log struct {
 	Records []Record // in the order of the file
 	Garbled int      // lines that could not be parsed: torn by a crash and ended later, or damaged
 	Torn    bool     // the last line is incomplete; perhaps it is being written
+	Altered int      // places where lines were altered, removed or put in since they were written; see Chain
 }
 
 // Record is one line.
@@ -47,24 +48,9 @@ func Read(fsys durable.FS, path string) (*Log, error) {
 
 // Parse is Read for an open file. Memory: at most maxLine besides the records.
 func Parse(r io.Reader) (*Log, error) {
-	l := &Log{}
-	br := bufio.NewReaderSize(r, 1<<16)
-	var line []byte
-	for number := 1; ; number++ {
-		line = line[:0]
-		tooLong := false
-		err := bufio.ErrBufferFull
-		for errors.Is(err, bufio.ErrBufferFull) {
-			var part []byte
-			part, err = br.ReadSlice('\n')
-			if tooLong = tooLong || len(line)+len(part) > maxLine+1; !tooLong {
-				line = append(line, part...)
-			}
-		}
-		if err != nil && err != io.EOF {
-			return nil, err
-		}
-		last := err == io.EOF
+	l, number := &Log{}, 0
+	sums, err := eachLine(r, func(line []byte, tooLong, last bool) {
+		number++
 		if text := bytes.TrimSpace(line); len(text) > 0 || tooLong {
 			rec, ok := parseRecord(text)
 			switch {
@@ -77,10 +63,40 @@ func Parse(r io.Reader) (*Log, error) {
 				l.Garbled++
 			}
 		}
-		if last {
-			return l, nil
-		}
+	})
+	if err != nil {
+		return nil, err
 	}
+	l.Altered = sums.Altered()
+	return l, nil
+}
+
+// eachLine calls take with each line, and whether only its beginning is there, since it is too long, and whether it is
+// the last, which has no end. It follows the sums.
+func eachLine(r io.Reader, take func(line []byte, tooLong, last bool)) (sums Chain, err error) {
+	br := bufio.NewReaderSize(r, 1<<16)
+	var line []byte
+	for last := false; !last; {
+		line = line[:0]
+		tooLong := false
+		err := bufio.ErrBufferFull
+		for errors.Is(err, bufio.ErrBufferFull) {
+			var part []byte
+			part, err = br.ReadSlice('\n')
+			if tooLong = tooLong || len(line)+len(part) > maxLine+1; !tooLong {
+				line = append(line, part...)
+			}
+		}
+		if err != nil && err != io.EOF {
+			return sums, err
+		}
+		last = err == io.EOF
+		if sums.Take(line); tooLong {
+			sums.Skip()
+		}
+		take(line, tooLong, last)
+	}
+	return sums, nil
 }
 
 // parseRecord reads one line.

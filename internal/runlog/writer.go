@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"hash/crc32"
 	"io"
 	"path/filepath"
 	"reflect"
@@ -22,8 +23,17 @@ type Writer struct {
 	path    string
 	torn    bool      // the file does not end with a newline
 	syncErr error     // of the first failed Sync
-	size    int64     // bytes of the file
+	size    counter   // bytes of the file
 	hash    hash.Hash // of them
+	sums    Chain
+}
+
+// counter counts the bytes written to it.
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
 }
 
 // Prefix is how a log begins: all of it when a checkpoint was saved. A log only grows, so it begins like that for good.
@@ -54,9 +64,9 @@ func OpenWriter(fsys durable.FS, path string) (*Writer, error) {
 		return nil, fmt.Errorf("runlog: open %s: %w", path, err)
 	}
 	w := &Writer{f: f, path: path, hash: sha256.New()}
-	if w.size, err = io.Copy(w.hash, struct{ io.Reader }{f}); err == nil {
-		w.torn, err = endsMidLine(f)
-	}
+	w.sums, err = eachLine(io.TeeReader(f, io.MultiWriter(w.hash, &w.size)), func(line []byte, _, last bool) {
+		w.torn = last && len(line) > 0
+	})
 	if err == nil {
 		err = fsys.SyncDir(filepath.Dir(path))
 	}
@@ -64,17 +74,6 @@ func OpenWriter(fsys durable.FS, path string) (*Writer, error) {
 		return nil, fmt.Errorf("runlog: open %s: %w", path, errors.Join(err, f.Close()))
 	}
 	return w, nil
-}
-
-// endsMidLine reports whether a file has a last byte and that is no newline.
-func endsMidLine(f durable.File) (bool, error) {
-	info, err := f.Stat()
-	if err != nil || info.Size() == 0 {
-		return false, err
-	}
-	var last [1]byte
-	_, err = f.ReadAt(last[:], info.Size()-1)
-	return last[0] != '\n', err
 }
 
 // Write appends one record (Step, Layers, Event, …, by value) as one line with one system call, so that a crash tears
@@ -87,19 +86,21 @@ func (w *Writer) Write(record any) error {
 	if err != nil {
 		return fmt.Errorf("runlog: write %s: %w", w.path, err)
 	}
-	if len(data) > maxLine {
+	if len(data)+sumLen > maxLine {
 		return fmt.Errorf("runlog: write %s: a record of %d bytes is longer than %d", w.path, len(data), maxLine)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	line := make([]byte, 0, len(data)+2)
+	line := make([]byte, 0, len(data)+1+sumLen)
 	if w.torn {
 		line = append(line, '\n')
 	}
-	line = append(append(line, data...), '\n')
+	line = append(line, data[:len(data)-1]...)
+	line = fmt.Appendf(line, "%s%08x%s", sumKey, crc32.Update(w.sums.crc, castagnoli, line), sumEnd)
 	n, err := w.f.Write(line)
-	w.size += int64(n)
+	w.size += counter(n)
 	w.hash.Write(line[:n])
+	w.sums.crc = crc32.Update(w.sums.crc, castagnoli, line[:n])
 	if n > 0 {
 		w.torn = line[n-1] != '\n'
 	}
@@ -140,7 +141,7 @@ func (w *Writer) Sync() error {
 func (w *Writer) Written() Prefix {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return Prefix{w.size, hex.EncodeToString(w.hash.Sum(nil))}
+	return Prefix{int64(w.size), hex.EncodeToString(w.hash.Sum(nil))}
 }
 
 // Close closes the file without syncing.

@@ -133,7 +133,7 @@ func comparedRun(name string) (r ComparedRun, err error) {
 		r.Parameters = p.Parameters
 		r.Baseline = runlog.Baseline{Loss: p.BaselineLoss, Unigram: p.UnigramLoss}
 	}
-	marks, err := checkpoint.Marks(durable.OS, rundir.CheckpointsOf(r.Dir))
+	marks, err := checkpoint.Marks(durable.Inside(r.Dir), rundir.CheckpointsOf(r.Dir))
 	if err != nil {
 		r.notes = append(r.notes, fmt.Sprintf("%s shows its last evaluation: %v", r.Dir, err))
 	}

@@ -1,9 +1,6 @@
 package runs
 
 import (
-	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,62 +16,13 @@ import (
 // maxConfig is the most bytes that are read of a config.toml; ours have a hundredth.
 const maxConfig = 1 << 20
 
-// open opens a regular file of the run in dir; name is relative to it. It follows no link out of the run and does not
-// wait for a pipe.
-func open(dir, name string) (*os.File, error) {
-	root, err := durable.OpenRoot(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	info, err := root.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "open", Path: filepath.Join(dir, name), Err: errors.New("not a regular file")}
-	}
-	return root.Open(name)
-}
-
-// read returns a file of the run in dir that has at most limit bytes.
-func read(dir, name string, limit int64) (data []byte, err error) {
-	f, err := open(dir, name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if data, err = io.ReadAll(io.LimitReader(f, limit+1)); err == nil && int64(len(data)) > limit {
-		err = fmt.Errorf("it has more than %d bytes, so it is not the right file", limit)
-	}
-	return data, err
-}
-
-// readDir returns the entries of a directory of the run in dir, sorted by name. It follows no link out of the run.
-func readDir(dir, name string) ([]fs.DirEntry, error) {
-	root, err := durable.OpenRoot(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	return fs.ReadDir(root.FS(), name)
-}
-
-// oneFile is a file system in which every name is one open file.
-type oneFile struct {
-	durable.FS
-	f *os.File
-}
-
-func (o oneFile) Open(string) (durable.File, error) { return o.f, nil }
-
 // readLog reads the whole log of the run in dir; see runlog.Read.
 func readLog(dir string) (*runlog.Log, error) {
-	f, err := open(dir, rundir.LogFile)
+	log, err := rundir.Log(dir)
 	if err != nil {
-		return nil, unreadablef("the log of %s: %w", dir, err)
+		return nil, unreadable{err}
 	}
-	return runlog.Read(oneFile{f: f}, filepath.Join(dir, rundir.LogFile))
+	return log, nil
 }
 
 // readLogFile reads a log from any place.
@@ -91,7 +39,7 @@ func readLogFile(path string) (*runlog.Log, error) {
 
 // readConfig reads the configuration of the run in dir.
 func readConfig(dir string) (*config.Config, error) {
-	raw, err := read(dir, rundir.ConfigFile, maxConfig)
+	raw, err := rundir.Read(dir, rundir.ConfigFile, maxConfig)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +48,7 @@ func readConfig(dir string) (*config.Config, error) {
 
 // newestStep is the step of the newest checkpoint of a run, by its name; it may be damaged. -1: there is none.
 func newestStep(dir string) int64 {
-	entries, _ := readDir(dir, rundir.Checkpoints)
+	entries, _ := durable.Inside(dir).ReadDir(rundir.CheckpointsOf(dir))
 	newest := int64(-1)
 	for _, e := range entries {
 		if step, ok := stepOf(e.Name()); ok && e.IsDir() {

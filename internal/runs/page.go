@@ -29,7 +29,7 @@ func OpenPage(name string, evaluation int) (*Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries, err := readDir(dir, rundir.Samples)
+	entries, err := durable.Inside(dir).ReadDir(filepath.Join(dir, rundir.Samples))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, unreadablef("list the texts of %s: %w", dir, err)
 	}
@@ -41,7 +41,7 @@ func OpenPage(name string, evaluation int) (*Page, error) {
 		evaluation = n
 	}
 	p := &Page{Name: filepath.Join(rundir.Samples, rundir.PageName(evaluation)), dir: dir}
-	p.raw, err = read(dir, p.Name, maxPage)
+	p.raw, err = rundir.Read(dir, p.Name, maxPage)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, unreadablef("%s has no evaluation %d; the newest is %d", dir, evaluation, n)
 	}
@@ -67,7 +67,7 @@ func newestPage(entries []fs.DirEntry) (newest int) {
 func (p *Page) Mark(section int, marks []string) error {
 	p.raw = judge.Tick(p.raw, section, marks)
 	p.Sections = judge.ReadPage(p.raw)
-	return durable.WriteFile(durable.OS, filepath.Join(p.dir, p.Name), p.raw)
+	return durable.WriteFile(durable.Inside(p.dir), filepath.Join(p.dir, p.Name), p.raw)
 }
 
 // Looked counts the marks of the page.
@@ -75,7 +75,7 @@ func (p *Page) Looked() judge.Looked { return judge.Look(p.raw) }
 
 // Report updates the human check in the run's report, if there is a report.
 func (p *Page) Report() error {
-	raw, err := read(p.dir, rundir.ReportFile, maxPage)
+	raw, err := rundir.Read(p.dir, rundir.ReportFile, maxPage)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // the run has not ended, or it crashed
 	}
@@ -87,7 +87,7 @@ func (p *Page) Report() error {
 	if !ok {
 		return fmt.Errorf("%s has no section %q to update", name, humanCheck)
 	}
-	check, err := ReadHumanCheck(durable.OS, p.dir)
+	check, err := ReadHumanCheck(durable.Inside(p.dir), p.dir)
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (p *Page) Report() error {
 	if i := strings.Index(rest, "\n## "); i >= 0 {
 		b.WriteString(rest[i:])
 	}
-	return durable.WriteFile(durable.OS, name, []byte(b.String()))
+	return durable.WriteFile(durable.Inside(p.dir), name, []byte(b.String()))
 }
 
 // HumanCheck says whether a person reviewed the newest texts of a run.

@@ -86,8 +86,8 @@ func recognized(dir string) error {
 		}
 	}
 	if step := newestStep(dir); step >= 0 {
-		manifest := filepath.Join(rundir.Checkpoints, checkpoint.StepName(step), checkpoint.ManifestFile)
-		if f, err := open(dir, manifest); err == nil {
+		manifest := filepath.Join(rundir.CheckpointsOf(dir), checkpoint.StepName(step), checkpoint.ManifestFile)
+		if f, err := durable.Inside(dir).Open(manifest); err == nil {
 			return f.Close()
 		}
 	}

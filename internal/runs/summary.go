@@ -5,8 +5,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"path/filepath"
 
+	"gimbal/internal/durable"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
 )
@@ -26,11 +29,12 @@ type summary struct {
 	top     int64         // highest step of a record
 	evals   []runlog.Eval // without metrics
 	end     *runlog.End   // of the last process; nil: it has none
+	sums    runlog.Chain
 }
 
 // summarize reads the log of the run in dir. With an error the summary holds what could be read.
 func summarize(dir string) (s summary, err error) {
-	f, err := open(dir, rundir.LogFile)
+	f, err := durable.Inside(dir).Open(filepath.Join(dir, rundir.LogFile))
 	if err != nil {
 		return s, err
 	}
@@ -43,8 +47,12 @@ func summarize(dir string) (s summary, err error) {
 		err = s.read(f)
 	} else { // lines that are cut cannot be parsed
 		s.Partial = true
-		err = errors.Join(s.read(io.NewSectionReader(f, 0, summaryHead)),
-			s.read(io.NewSectionReader(f, n-summaryTail, summaryTail)))
+		err = s.read(io.NewSectionReader(f, 0, summaryHead))
+		s.sums.Skip()
+		err = errors.Join(err, s.read(io.NewSectionReader(f, n-summaryTail, summaryTail)))
+	}
+	if n := s.sums.Altered(); err == nil && n > 0 {
+		err = fmt.Errorf("lines were altered, removed or put in, in %s", Plural(n, "place"))
 	}
 	if n := len(s.evals); n > 0 {
 		s.Loss, s.Baseline = s.evals[n-1].ValLoss, s.evals[n-1].BaselineLoss
@@ -60,6 +68,9 @@ func (s *summary) read(r io.Reader) error {
 	br := bufio.NewReaderSize(r, summaryLine)
 	for tooLong := false; ; {
 		line, err := br.ReadSlice('\n')
+		if s.sums.Take(line); errors.Is(err, bufio.ErrBufferFull) {
+			s.sums.Skip()
+		}
 		if !tooLong && !errors.Is(err, bufio.ErrBufferFull) {
 			s.add(line)
 		}

@@ -23,8 +23,9 @@ type Timeline struct {
 	Loss      []Point      `json:"loss"`           // medians of up to lossSpan steps: first, last
 	Entries   []Entry      `json:"chapters"`
 	Replay    *Replay      `json:"replay"`
-	Garbled   int          `json:"garbled"` // lines that could not be parsed
-	Torn      bool         `json:"torn"`    // the last line is incomplete
+	Garbled   int          `json:"garbled"`           // lines that could not be parsed
+	Altered   int          `json:"altered,omitempty"` // places where lines were altered, removed or put in
+	Torn      bool         `json:"torn"`              // the last line is incomplete
 }
 
 // Process is one attempt: how it began and, where it left an end record, how it ended.
@@ -102,7 +103,7 @@ func Why(name string) (*Timeline, error) {
 
 // NewTimeline makes the timeline of a log, complete or not.
 func NewTimeline(l *runlog.Log) *Timeline {
-	s := &Timeline{Garbled: l.Garbled, Torn: l.Torn, Replay: replay(l), Rate: []Point{}, Loss: []Point{}}
+	s := &Timeline{Garbled: l.Garbled, Torn: l.Torn, Altered: l.Altered, Replay: replay(l), Rate: []Point{}, Loss: []Point{}}
 	// The entries include what a resume replaced, because it happened. Rates and losses are those of the run as it is.
 	for _, rec := range l.Records {
 		switch v := rec.Value.(type) {

@@ -43,6 +43,10 @@ func (t *Timeline) Write(w io.Writer, name string) error {
 	if t.Garbled > 0 {
 		row(&b, "log", "%s could not be parsed: torn by a crash, or damaged", Plural(t.Garbled, "line"))
 	}
+	if t.Altered > 0 {
+		row(&b, "log", "lines were altered, removed or put in since they were written, in %s",
+			Plural(t.Altered, "place"))
+	}
 	if t.Torn {
 		row(&b, "log", "the last line is incomplete: torn by a crash, or being written now")
 	}

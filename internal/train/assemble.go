@@ -8,7 +8,6 @@ import (
 
 	"gimbal/internal/config"
 	"gimbal/internal/device"
-	"gimbal/internal/durable"
 	"gimbal/internal/engine"
 	"gimbal/internal/evaluate"
 	"gimbal/internal/exit"
@@ -119,9 +118,6 @@ func assemble(ctx context.Context, draft *plan.Draft, workers int, with seams, f
 	rec *recorder) (*run, error) {
 	t := &run{start: from, text: draft.Text, record: rec, opener: with.opener, store: &store{fs: with.fs, saved: -1},
 		written: &evaluate.Writing{}, again: ResumeOptions{Workers: workers, seams: with}}
-	if t.store.fs == nil {
-		t.store.fs = durable.OS
-	}
 	var err error
 	if t.opener == nil {
 		if t.opener, err = device.Choose(ctx, draft.Config.Numeric, workers, rec.note); err != nil {

@@ -116,3 +116,30 @@ func TestCompanions(t *testing.T) {
 		})
 	}
 }
+
+// A line behind the newest checkpoint that is not what was written is recorded by the next resume, once.
+func TestAlteredTail(t *testing.T) {
+	dir := finished(t, tiny(t), Options{}).Dir
+	name := filepath.Join(dir, rundir.LogFile)
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.LastIndex(raw, []byte(`"reason":"done"`))
+	if err := os.WriteFile(name, append(raw[:at:at], bytes.Replace(raw[at:], []byte("done"), []byte("gone"), 1)...),
+		0o666); err != nil {
+		t.Fatal(err)
+	}
+	if r := runs.Read(dir); !strings.Contains(r.Detail, "altered") {
+		t.Errorf("runs: %q", r.Detail)
+	}
+	for steps := int64(14); steps <= 16; steps += 2 {
+		if _, err := Resume(context.Background(), dir, ResumeOptions{Steps: steps}); err != nil {
+			t.Fatal(err)
+		}
+		log, err := os.ReadFile(name)
+		if n := bytes.Count(log, []byte(`"F-LOG-ALTERED"`)); n != 1 || err != nil {
+			t.Errorf("recorded %d times, %v", n, err)
+		}
+	}
+}

@@ -52,6 +52,7 @@ func (t *run) evaluate(ctx context.Context) (*runlog.Eval, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.whole = false
 	s.Due = false
 	s.Evals++
 	sample := loss.Sample.Objective()

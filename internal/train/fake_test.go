@@ -31,6 +31,7 @@ import (
 type scripted struct {
 	loss, norm func(step, batch int64) float64 // of the update that is proposed; batches are counted from 1
 	lost       error                           // what every call fails with once it is set
+	wrong      func(gradient bool) bool        // whether a pass panics; nil: none does
 	losses     []int                           // calls at which the device is lost, until an engine is opened again
 
 	info          engine.Info
@@ -93,6 +94,9 @@ func (o *scripted) Set(params, slots *safetensors.File) error {
 func (o *scripted) Discard() { o.passes = 0 }
 
 func (o *scripted) Pass(_ context.Context, in engine.Input, want engine.Want) (v engine.Values, err error) {
+	if o.wrong != nil && o.wrong(want&engine.Gradient != 0) {
+		panic("planted")
+	}
 	if want&engine.Gradient != 0 {
 		if o.passes == 0 {
 			o.batches++

@@ -22,6 +22,7 @@ func (t *run) loop(ctx context.Context) (last *runlog.Eval, err error) {
 		return nil, err
 	}
 	for {
+		t.whole = true
 		if err := t.watchOutput(); err != nil {
 			return last, err
 		}
@@ -49,6 +50,7 @@ func (t *run) loop(ctx context.Context) (last *runlog.Eval, err error) {
 			}
 			return last, nil
 		}
+		t.whole = false
 		if err := t.stepAndSave(context.WithoutCancel(ctx)); err != nil { // a step is short, and is not broken off
 			return last, err
 		}

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/device"
+	"gimbal/internal/durable"
+	"gimbal/internal/exit"
 	"gimbal/internal/runlog"
 )
 
@@ -16,6 +19,31 @@ const (
 	mostLost  = 3
 	lostSteps = 1000
 )
+
+// guarded is outlast, with an error where a mapped file got shorter. Where the program is wrong the run is saved if it
+// is between two steps, its log says so, and the panic goes on.
+func (t *run) guarded(ctx context.Context) (last *runlog.Eval, err error) {
+	defer durable.CatchShrunk(debug.SetPanicOnFault(true), &err)
+	defer func() {
+		if v := recover(); v != nil {
+			if durable.Shrunk(v) == nil {
+				t.fault(v)
+			}
+			panic(v)
+		}
+	}()
+	return t.outlast(ctx)
+}
+
+// fault leaves the run as well as can be where the program is wrong.
+func (t *run) fault(value any) {
+	defer func() { _ = recover() }() // it may be wrong here, too
+	reason := fmt.Sprintf("failed: the program is wrong: %v", value)
+	defer t.record.write(runlog.End{Kind: "end", At: t.at(), Process: t.process(reason), ExitCode: exit.Fault})
+	if t.whole && t.store.saved != t.state.Step {
+		_ = t.save() // what was saved before is intact
+	}
+}
 
 // outlast runs the loop, and goes on where a device was lost.
 func (t *run) outlast(ctx context.Context) (last *runlog.Eval, err error) {

@@ -91,7 +91,7 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 	}
 	rec := &recorder{hooks: opt.Hooks}
 	if !extended && s.ended(rec) {
-		st := store{fs: cmp.Or(opt.fs, durable.OS), dir: dir}
+		st := store{fs: cmp.Or(opt.fs, durable.Inside(dir)), dir: dir}
 		if err := st.settle(&s.state, s.cfg); err != nil {
 			return nil, err
 		}
@@ -220,7 +220,7 @@ func (s *saved) assemble(ctx context.Context, opt ResumeOptions, rec *recorder, 
 	if err != nil {
 		return t, err
 	}
-	t.store.dir = s.dir
+	t.store.dir, t.store.fs = s.dir, cmp.Or(t.store.fs, durable.Inside(s.dir))
 	now := t.state.Inputs
 	if err := t.takeState(s.state); err != nil {
 		return t, err
@@ -278,6 +278,9 @@ func (t *run) goOn(s *saved) error {
 	if err != nil {
 		return err
 	}
+	if err := t.altered(past); err != nil {
+		return err
+	}
 	for _, r := range s.refused {
 		err := t.event(runlog.Event{At: t.at(), Code: "F-CHECKPOINT-REFUSED", Severity: "error",
 			Action: "took an older one", Message: r})
@@ -288,6 +291,25 @@ func (t *run) goOn(s *saved) error {
 	t.record.note("resuming %s at step %d of %d, attempt %d", s.dir, t.state.Step, t.plan.Config.Train.Steps,
 		t.state.Attempt)
 	return t.recordPlan()
+}
+
+// altered records that lines behind the checkpoint are not those that were written. What was recorded before is not
+// new.
+func (t *run) altered(past *runlog.Log) error {
+	const code, places = "F-LOG-ALTERED", "places"
+	known := 0
+	for _, e := range runlog.All[runlog.Event](past) {
+		if e.Code == code {
+			known = int(e.Numbers[places])
+		}
+	}
+	if past.Altered <= known {
+		return nil
+	}
+	return t.event(runlog.Event{At: t.at(), Code: code, Severity: "warning", Action: "go on",
+		Message: fmt.Sprintf("lines of %s behind the checkpoint were altered, removed or put in, in %s", rundir.LogFile,
+			runs.Plural(past.Altered-known, "place")),
+		Numbers: map[string]runlog.Float{places: runlog.Float(past.Altered)}})
 }
 
 // setAll gives an engine the weights and moments of a checkpoint.

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,7 +42,7 @@ type Options struct {
 // seams are what tests put something else in place of.
 type seams struct {
 	opener    engine.Opener // nil: the CPU's
-	fs        durable.FS    // nil: durable.OS
+	fs        durable.FS    // nil: durable.Inside the run
 	unchecked bool          // no preflight
 }
 
@@ -66,6 +67,7 @@ type run struct {
 	record    *recorder
 	store     *store
 	state     state
+	whole     bool // the state is that after a step, and not of one in progress
 }
 
 // Run trains from the beginning. It returns what the run came to; with ErrInterrupted and StopError the result is
@@ -82,7 +84,7 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) 
 		return nil, err
 	}
 	defer lock.Unlock()
-	t.store.dir = dir
+	t.store.dir, t.store.fs = dir, cmp.Or(t.store.fs, durable.Inside(dir))
 	t.state.Attempt = 1
 	if err := t.begin(); err != nil {
 		return nil, err
@@ -190,7 +192,7 @@ func (t *run) train(ctx context.Context) (*Result, error) {
 			return nil, err
 		}
 	}
-	final, err := t.outlast(ctx)
+	final, err := t.guarded(ctx)
 	err = errors.Join(err, t.watchOutput())
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = ErrInterrupted
