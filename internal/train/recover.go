@@ -38,6 +38,9 @@ func (t *run) outlast(ctx context.Context) (last *runlog.Eval, err error) {
 // stays the one that it would have been. With an error the run is as it was, without an engine.
 func (t *run) restart(ctx context.Context, cause error) error {
 	lost := t.state.Step
+	if err := t.awaitSave(); err != nil {
+		return err
+	}
 	if t.engine != nil { // nil: the device was lost again while it was opened
 		t.engine.Close() // the error is known
 		t.opener.Close()

@@ -260,6 +260,7 @@ func (t *run) goOn(s *saved) error {
 	}
 	var last int64
 	t.record.events, t.record.refused, last = runs.Standing(past, t.at())
+	t.record.sort()
 	t.state.Attempt = max(t.state.Attempt, last+1) // an attempt that died before its first save left only records
 	reason := "continue"
 	switch {

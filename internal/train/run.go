@@ -64,6 +64,7 @@ type run struct {
 	written   *evaluate.Writing // at the last evaluation of this attempt; zero: nothing was
 	record    *recorder
 	store     *store
+	files     map[string][]byte // of every checkpoint; nil: not yet made
 	state     state
 }
 
@@ -92,7 +93,7 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) 
 	if err := t.recordPlan(); err != nil {
 		return nil, err
 	}
-	if err := t.savePlanned(); err != nil { // from here on the run can always be resumed
+	if err := t.save(true); err != nil { // from here on the run can always be resumed
 		return nil, err
 	}
 	return t.train(ctx)
@@ -190,7 +191,7 @@ func (t *run) train(ctx context.Context) (*Result, error) {
 		}
 	}
 	final, err := t.outlast(ctx)
-	err = errors.Join(err, t.watchOutput())
+	err = errors.Join(err, t.awaitSave(), t.watchOutput())
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = ErrInterrupted
 	}
@@ -216,6 +217,9 @@ func (t *run) train(ctx context.Context) (*Result, error) {
 func (t *run) close() {
 	if t == nil {
 		return
+	}
+	if p := t.store.under; p != nil {
+		<-p.done
 	}
 	t.record.close()
 	if t.engine != nil {
