@@ -114,6 +114,7 @@ func (t *run) rewind(ctx context.Context) error {
 	if err := t.store.settle(s, t.plan.Config); err != nil {
 		return err
 	}
+	t.mirror.Changed()
 	t.record.note("rewound from step %d to step %d; skipped %d batches", before.Step, s.Step, s.Batch-was)
 	return t.record.write(runlog.Rewind{At: t.at(), From: before.Step, Skipped: skip})
 }

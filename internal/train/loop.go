@@ -20,7 +20,7 @@ import (
 // returns the last evaluation, nil when none was reached.
 func (t *run) loop(ctx context.Context) (last *runlog.Eval, err error) {
 	for {
-		if err := cmp.Or(t.watchOutput(), t.watchSave()); err != nil {
+		if err := cmp.Or(t.watchOutput(), t.watchSave(), t.watchMirror()); err != nil {
 			return last, err
 		}
 		if t.state.Due && ctx.Err() == nil {

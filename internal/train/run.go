@@ -15,6 +15,7 @@ import (
 	"gimbal/internal/evaluate"
 	"gimbal/internal/exit"
 	"gimbal/internal/faults"
+	"gimbal/internal/mirror"
 	"gimbal/internal/optim"
 	"gimbal/internal/plan"
 	"gimbal/internal/preflight"
@@ -64,6 +65,7 @@ type run struct {
 	written   *evaluate.Writing // at the last evaluation of this attempt; zero: nothing was
 	record    *recorder
 	store     *store
+	mirror    *mirror.Mirror    // nil: the run has no second copy
 	files     map[string][]byte // of every checkpoint; nil: not yet made
 	state     state
 }
@@ -151,7 +153,10 @@ func (t *run) recordPlan() error {
 			return err
 		}
 	}
-	return t.recordPreflight()
+	if err := t.recordPreflight(); err != nil {
+		return err
+	}
+	return t.openMirror()
 }
 
 // expected is the loss that the last evaluation is expected to find.
@@ -210,6 +215,7 @@ func (t *run) train(ctx context.Context) (*Result, error) {
 	err = errors.Join(err, t.writeReport(reason, next, final)) // first: an end record says that there is a report
 	end := runlog.End{Kind: "end", At: t.at(), Process: t.process(reason), ExitCode: exit.Of(err)}
 	err = errors.Join(err, t.record.write(end), t.record.log.Sync())
+	t.endMirror(reason == "interrupted")
 	return t.result(reason, final), err
 }
 
@@ -221,6 +227,7 @@ func (t *run) close() {
 	if p := t.store.under; p != nil {
 		<-p.done
 	}
+	t.mirror.Close(0) // after an error
 	t.record.close()
 	if t.engine != nil {
 		t.engine.Close()

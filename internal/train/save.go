@@ -12,6 +12,7 @@ import (
 	"gimbal/internal/device"
 	"gimbal/internal/durable"
 	"gimbal/internal/hub"
+	"gimbal/internal/mirror"
 	"gimbal/internal/plan"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
@@ -129,6 +130,7 @@ func (t *run) awaitSave() error {
 	}
 	if p.err == nil {
 		s.saved, s.marked, s.failed = p.at.Step, p.state.Marks, 0
+		t.mirror.Changed()
 		t.record.detail("saved step %d", p.at.Step)
 		return nil
 	}
@@ -186,4 +188,54 @@ func (t *run) watchDisk(p *saving) error {
 		Message: fmt.Sprintf("saving step %d took %.1f s for %s; a sound disk needs at most %.1f s", p.at.Step,
 			p.took.Seconds(), plan.BytesText(bytes), most.Seconds()),
 		Numbers: map[string]runlog.Float{"seconds": runlog.Float(p.took.Seconds()), "bytes": runlog.Float(bytes)}})
+}
+
+// openMirror begins to copy the run to object storage, if the configuration says where. No failure of a copy ends the
+// run.
+func (t *run) openMirror() error {
+	url := t.plan.Config.Checkpoint.Mirror
+	if url == "" {
+		return nil
+	}
+	m, err := mirror.Open(url, t.store.dir)
+	if err != nil {
+		return t.eventMirror(err)
+	}
+	t.mirror = m
+	return nil
+}
+
+// watchMirror records what has changed with the copy.
+func (t *run) watchMirror() error {
+	if n := t.mirror.News(); n != nil {
+		return t.eventMirror(n.Err)
+	}
+	return nil
+}
+
+func (t *run) eventMirror(err error) error {
+	if err == nil {
+		return t.event(runlog.Event{At: t.at(), Code: "F-MIRROR-BACK", Severity: "info", Action: "none",
+			Message: t.plan.Config.Checkpoint.Mirror + " is whole again"})
+	}
+	return t.event(runlog.Event{At: t.at(), Code: "F-MIRROR-FAILED", Severity: "warning", Action: "go on, try again",
+		Message: err.Error()})
+}
+
+// A run waits so long for its copy when it ends, and when it is interrupted.
+const (
+	mirrorWait = time.Minute
+	mirrorHalt = 10 * time.Second
+)
+
+// endMirror waits for the rest of the copy, and says what it lacks.
+func (t *run) endMirror(interrupted bool) {
+	wait := mirrorWait
+	if interrupted {
+		wait = mirrorHalt
+	}
+	if err := t.mirror.Close(wait); err != nil {
+		t.record.note("warning: %v", err)
+	}
+	t.mirror = nil
 }
