@@ -296,3 +296,26 @@ func TestSaveBesideTrainingCrash(t *testing.T) {
 		}
 	}
 }
+
+// A program that is wrong while it saves ends the run as it would anywhere else.
+func TestSaveBesideTrainingPanics(t *testing.T) {
+	defer func() {
+		if v := recover(); v != "wrong" {
+			t.Errorf("the run goes on, and ends with %v", v)
+		}
+	}()
+	_, err := Run(context.Background(), tiny(t, "train.steps=60", "checkpoint.every=20"), Options{
+		Out:   filepath.Join(t.TempDir(), "run"),
+		seams: seams{opener: opens{&scripted{loss: falling, norm: steady}}, unchecked: true, fs: panicking{durable.OS}}})
+	t.Error(err)
+}
+
+// panicking is a disk whose code is wrong for the checkpoint of step 20.
+type panicking struct{ durable.FS }
+
+func (p panicking) Create(name string) (durable.File, error) {
+	if strings.Contains(name, durable.TempPrefix+"20-") {
+		panic("wrong")
+	}
+	return p.FS.Create(name)
+}

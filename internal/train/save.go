@@ -34,6 +34,7 @@ type saving struct {
 	done     chan struct{}
 	took     time.Duration // to write the checkpoint; 0: it was not written
 	err      error
+	fault    any // what the program panicked with: the run panics where it looks for the outcome
 }
 
 // saveOrGoOn makes a planned save, beside training where a copy of the run fits the memory. If it fails (a full disk),
@@ -93,6 +94,7 @@ func (t *run) beginSave(planned, beside bool) (under bool) {
 // write makes the log, the checkpoint and what follows from it durable, in this order.
 func (p *saving) write(s *store) {
 	defer close(p.done)
+	defer func() { p.fault = recover() }()
 	if p.err = p.log.Sync(); p.err != nil {
 		return
 	}
@@ -123,6 +125,9 @@ func (t *run) awaitSave() error {
 	}
 	<-p.done
 	s.under = nil
+	if p.fault != nil {
+		panic(p.fault)
+	}
 	if p.took > 0 {
 		if err := t.watchDisk(p); err != nil {
 			return err
