@@ -45,7 +45,8 @@ type News struct{ Err error } // nil: it is whole again
 // Mirror keeps the copy of one run; nil: there is none. Its methods are for one goroutine.
 type Mirror struct {
 	b    *bucket
-	dir  string // of the run
+	dir  string   // of the run
+	root *os.Root // the same: what is copied is never read through a link that leads out of it
 	wake chan struct{}
 	done chan struct{}
 	stop context.CancelFunc
@@ -72,8 +73,12 @@ func Open(url, dir string) (*Mirror, error) {
 	if err != nil {
 		return nil, err
 	}
+	root, err := durable.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
 	ctx, stop := context.WithCancel(context.Background())
-	m := &Mirror{b: b, dir: dir, wake: make(chan struct{}, 1), done: make(chan struct{}), stop: stop,
+	m := &Mirror{b: b, dir: dir, root: root, wake: make(chan struct{}, 1), done: make(chan struct{}), stop: stop,
 		sent: map[string]version{}, copied: map[string][32]byte{}}
 	go m.run(ctx)
 	return m, nil
@@ -136,6 +141,7 @@ func (m *Mirror) Close(wait time.Duration) error {
 // run copies until Close.
 func (m *Mirror) run(ctx context.Context) {
 	defer close(m.done)
+	defer m.root.Close()
 	retry := time.NewTimer(0)
 	retry.Stop()
 	for {
@@ -195,7 +201,7 @@ func (m *Mirror) update(ctx context.Context) error {
 			continue
 		}
 		if err := m.checkpoint(ctx, there, name); err != nil {
-			if _, gone := os.Stat(info.Path); errors.Is(gone, fs.ErrNotExist) { // it was pruned: look again
+			if _, gone := m.root.Stat(path.Join(rundir.Checkpoints, name)); errors.Is(gone, fs.ErrNotExist) { // it was pruned: look again
 				m.Changed()
 				delete(kept, name)
 				continue
@@ -230,7 +236,7 @@ func (m *Mirror) identify(ctx context.Context, there map[string]int64) error {
 			return err
 		}
 		defer remote.Close()
-		local, err := os.Open(filepath.Join(m.dir, rundir.LogFile))
+		local, err := m.root.Open(rundir.LogFile)
 		if err != nil {
 			return err
 		}
@@ -245,7 +251,7 @@ func (m *Mirror) identify(ctx context.Context, there map[string]int64) error {
 
 // files copies the regular files of a directory of the run that have changed, or the one of a name.
 func (m *Mirror) files(ctx context.Context, below, only string) error {
-	entries, err := os.ReadDir(filepath.Join(m.dir, below))
+	entries, err := fs.ReadDir(m.root.FS(), below)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -265,7 +271,7 @@ func (m *Mirror) files(ctx context.Context, below, only string) error {
 			if m.sent[key] == now {
 				continue
 			}
-			_, err = m.b.put(ctx, key, filepath.Join(m.dir, below, name), now.size)
+			_, err = m.put(ctx, key, now.size)
 		}
 		if errors.Is(err, fs.ErrNotExist) { // replaced or removed in between: look again
 			m.Changed()
@@ -281,14 +287,13 @@ func (m *Mirror) files(ctx context.Context, below, only string) error {
 
 // checkpoint copies a checkpoint that is not there yet, the manifest last.
 func (m *Mirror) checkpoint(ctx context.Context, there map[string]int64, name string) error {
-	local := filepath.Join(rundir.CheckpointsOf(m.dir), name)
-	manifest, err := durable.ReadFile(durable.OS, filepath.Join(local, checkpoint.ManifestFile), 1<<20)
+	at := path.Join(rundir.Checkpoints, name)
+	last := path.Join(at, checkpoint.ManifestFile)
+	manifest, err := m.root.ReadFile(last)
 	if err != nil {
 		return err
 	}
 	hash := sha256.Sum256(manifest)
-	at := path.Join(rundir.Checkpoints, name)
-	last := path.Join(at, checkpoint.ManifestFile)
 	if _, ok := there[last]; ok {
 		if m.copied[name] == hash {
 			return nil
@@ -304,30 +309,40 @@ func (m *Mirror) checkpoint(ctx context.Context, there map[string]int64, name st
 		}
 	}
 	delete(m.copied, name)
-	entries, err := os.ReadDir(local)
+	entries, err := fs.ReadDir(m.root.FS(), at)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if e.Name() == checkpoint.ManifestFile {
+		if e.Name() == checkpoint.ManifestFile || !e.Type().IsRegular() {
 			continue
 		}
 		info, err := e.Info()
 		if err == nil {
-			_, err = m.b.put(ctx, path.Join(at, e.Name()), filepath.Join(local, e.Name()), info.Size())
+			_, err = m.put(ctx, path.Join(at, e.Name()), info.Size())
 		}
 		if err != nil {
 			return err
 		}
 	}
-	got, err := m.b.put(ctx, last, filepath.Join(local, checkpoint.ManifestFile), int64(len(manifest)))
+	got, err := m.put(ctx, last, int64(len(manifest)))
 	if err == nil && got != hash {
-		err = fmt.Errorf("%s changed while it was copied: %w", local, fs.ErrNotExist)
+		err = fmt.Errorf("%s changed while it was copied: %w", at, fs.ErrNotExist)
 	}
 	if err == nil {
 		m.copied[name] = hash
 	}
 	return err
+}
+
+// put copies the first bytes of a file of the run.
+func (m *Mirror) put(ctx context.Context, name string, size int64) (hash [32]byte, err error) {
+	f, err := m.root.Open(name)
+	if err != nil {
+		return hash, err
+	}
+	defer f.Close()
+	return m.b.put(ctx, name, f, size)
 }
 
 // prune removes checkpoints that the run does not keep, and parts of some, the manifest first.

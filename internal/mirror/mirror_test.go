@@ -332,3 +332,39 @@ func TestNames(t *testing.T) {
 		t.Errorf("credentials in the endpoint: %v", err)
 	}
 }
+
+// What a link leads to is not copied.
+func TestLinks(t *testing.T) {
+	serve(t)
+	dir := saved(t, 100, 5)
+	outside := t.TempDir()
+	if err := os.WriteFile(filepath.Join(outside, "private"), []byte(secret), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"notes.txt", "checkpoints/step-5/more.json"} {
+		if err := os.Symlink(filepath.Join(outside, "private"), filepath.Join(dir, name)); err != nil {
+			t.Skip(err)
+		}
+	}
+	if err := os.Symlink(outside, filepath.Join(dir, rundir.Refused)); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Open(place, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Close(time.Minute) // whether it is whole does not matter here
+	b, err := open(place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	there, err := b.list(t.Context())
+	if err != nil || there["checkpoints/step-5/manifest.json"] == 0 {
+		t.Fatalf("%v, %v", there, err)
+	}
+	for name := range there {
+		if strings.Contains(name, "notes") || strings.Contains(name, "more") || strings.Contains(name, "private") {
+			t.Errorf("%s was copied", name)
+		}
+	}
+}
