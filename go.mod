@@ -45,3 +45,6 @@ require (
 )
 
 tool honnef.co/go/tools/cmd/staticcheck
+
+// A workspace would look for packages of go-toml/v2 in it, too, and fetch it for that.
+exclude github.com/pelletier/go-toml v1.9.5
