@@ -65,6 +65,8 @@ var lattice = []struct {
 		"internal/safetensors", "the decoder"},
 	{"internal/rundir", "internal/checkpoint internal/config internal/durable internal/runlog",
 		"what lies in the directory of a run, and how it is found and opened"},
+	{"internal/mirror", "internal/checkpoint internal/durable internal/rundir",
+		"a second copy of a run in object storage; knows no model"},
 	{"internal/hub", "internal/bom internal/chat internal/family internal/model internal/checkpoint internal/safetensors " +
 		"internal/tokenizer internal/config internal/durable internal/rundir",
 		"Hugging Face model directories, in and out; a checkpoint as a model"},
@@ -112,7 +114,7 @@ var lattice = []struct {
 		"internal/checkpoint internal/config internal/data internal/device internal/durable internal/engine " +
 			"internal/evaluate internal/exit internal/faults internal/guard internal/hub internal/inspect " +
 			"internal/judge " +
-			"internal/memory internal/optim internal/plan internal/preflight internal/rundir internal/runlog " +
+			"internal/memory internal/mirror internal/optim internal/plan internal/preflight internal/rundir internal/runlog " +
 			"internal/runs internal/tokenizer",
 		"the loop; sees numbers and events, and no array"},
 	{".",
@@ -149,6 +151,7 @@ var direct = map[string]string{
 	"internal/sniff": "golang.org/x/text/encoding golang.org/x/text/encoding/htmlindex " +
 		"golang.org/x/text/encoding/ianaindex golang.org/x/text/encoding/unicode/utf32",
 	"internal/device": "golang.org/x/sys/unix",
+	"internal/mirror": "github.com/minio/minio-go/v7 github.com/minio/minio-go/v7/pkg/credentials",
 	"internal/pjrt":   "github.com/ebitengine/purego",
 	"cmd/gimbal":      "github.com/alecthomas/kong golang.org/x/term",
 }

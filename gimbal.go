@@ -148,6 +148,9 @@ type ResumeOptions struct {
 	// Steps is a new number of steps, counted from the beginning of the run. It extends a run, also one that is done.
 	// 0: as planned.
 	Steps int64
+	// Out is the directory for a run that is fetched from its copy in object storage. Empty: runs/ and the last part
+	// of the name of the copy.
+	Out string
 	// Data is where the text of the run lies now, in the order of its paths. Empty: where it was, or where it is now as
 	// seen from the run. It must be the same text.
 	Data []string
@@ -163,7 +166,7 @@ type ResumeOptions struct {
 }
 
 func (o ResumeOptions) options() train.ResumeOptions {
-	return train.ResumeOptions{Steps: o.Steps, Data: o.Data, Workers: o.Workers, Device: o.Device,
+	return train.ResumeOptions{Steps: o.Steps, Out: o.Out, Data: o.Data, Workers: o.Workers, Device: o.Device,
 		Hooks: hooks(o.Progress, o.Lost)}
 }
 
@@ -186,7 +189,8 @@ func Train(ctx context.Context, opt TrainOptions) (_ *Result, err error) {
 }
 
 // Resume continues the run in dir from its newest checkpoint that verifies. Weights and log become the same, bit for
-// bit, as if it had never stopped. A run that is done is left as it is, unless ResumeOptions.Steps extends it.
+// bit, as if it had never stopped. A run that is done is left as it is, unless ResumeOptions.Steps extends it. Where dir
+// is the checkpoint.mirror of a run (s3://…), the run is fetched from there first.
 //
 // Errors: [CheckpointError] where nothing valid is there to resume, since Resume never starts over; [DataError] if the
 // text has changed; [ErrLocked] if a process works on the run; else those of [Train].

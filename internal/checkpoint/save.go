@@ -25,6 +25,32 @@ type Snapshot struct {
 	Optimizer []safetensors.Entry // for optimizer.safetensors; nil: no such file
 }
 
+// Copy is memory for the tensors of a snapshot. It is kept from one snapshot to the next.
+type Copy struct{ data []float32 }
+
+// Take puts copies in place of the tensors of s, so that it can be written while the originals change. The snapshot
+// that it was given before must have been written.
+func (c *Copy) Take(s *Snapshot) {
+	n := 0
+	for _, list := range [][]safetensors.Entry{s.Model, s.Optimizer} {
+		for _, e := range list {
+			n += len(e.Data)
+		}
+	}
+	if cap(c.data) < n {
+		c.data = make([]float32, n)
+	}
+	rest := c.data[:n]
+	for _, list := range []*[]safetensors.Entry{&s.Model, &s.Optimizer} {
+		*list = slices.Clone(*list)
+		for i := range *list {
+			e := &(*list)[i]
+			size := copy(rest, e.Data)
+			e.Data, rest = rest[:size:size], rest[size:]
+		}
+	}
+}
+
 // Save writes a snapshot to dir/step-N, making dir if it is missing, and returns that path. When it returns without
 // error it has read the checkpoint back and verified it, and the checkpoint survives a power loss.
 //

@@ -38,6 +38,14 @@ func (c *Config) cross(skip map[string]bool, where map[string]string) []Fault {
 	check(len(d.Weights) == 0 || len(d.Weights) == len(d.Paths), "data.weights data.paths",
 		"%d weights for %d paths; give one for each of data.paths, in their order", len(d.Weights), len(d.Paths))
 
+	if m := c.Checkpoint.Mirror; m != "" {
+		bucket, prefix, _ := strings.Cut(strings.TrimPrefix(m, "s3://"), "/")
+		check(strings.HasPrefix(m, "s3://") && bucket != "" && strings.Trim(prefix, "/") != "" &&
+			!strings.ContainsAny(bucket+prefix, "@:?# "), "checkpoint.mirror",
+			"%q is not s3://BUCKET/PREFIX; endpoint and credentials come from the environment (AWS_ENDPOINT_URL, "+
+				"AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)", m)
+	}
+
 	kind, ids := c.Tokenizer.Kind, c.Tokenizer.VocabSize
 	check(kind != "bpe" || ids == 0 || ids >= 257, "tokenizer.vocab_size tokenizer.kind",
 		"%d ids are too few for a bpe: 256 bytes and an end of text need 257", ids)

@@ -142,6 +142,8 @@ type Numeric struct {
 type Checkpoint struct {
 	Every int64 // steps; 0: at each evaluation
 	Keep  int   // newest kept, beside the named ones
+
+	Mirror string // s3://BUCKET/PREFIX of a second copy; empty: none
 }
 
 // Eval says when the model is evaluated and what it writes then.

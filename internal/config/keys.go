@@ -147,6 +147,8 @@ var keys = []key{
 
 	{name: "checkpoint.every", auto: true, lo: 1, hi: 1e12, doc: "steps between checkpoints; auto: at each evaluation"},
 	{name: "checkpoint.keep", lo: 1, hi: 1e6, doc: "newest checkpoints to keep, beside the named ones"},
+	{name: "checkpoint.mirror", newer: true,
+		doc: "s3://BUCKET/PREFIX for a second copy of the run, see format/checkpoint.md; empty: none"},
 
 	{name: "eval.every", auto: true, lo: 1, hi: 1e12,
 		doc: "steps between evaluations; auto: ten a run, and at ends of epochs"},

@@ -62,6 +62,7 @@ func (d *Draft) Make(ctx context.Context, r Request) (*Plan, error) {
 	if err := p.chooseWriting(d); err != nil {
 		return nil, err
 	}
+	p.chooseCopy()
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}

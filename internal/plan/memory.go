@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -81,5 +82,14 @@ func (p *Plan) choosePass(ctx context.Context, o engine.Opener, checkpointing st
 				break
 			}
 		}
+	}
+}
+
+// chooseCopy takes memory for a copy of what is saved, if all the rest leaves room for it. That of devices is not where
+// the copy lies.
+func (p *Plan) chooseCopy() {
+	p.Memory.Copy = 4*cmp.Or(p.Trained, p.Params) + p.Memory.Slots
+	if p.Hardware.Device == "" && !p.Memory.fits(p.Hardware.Free) {
+		p.Memory.Copy = 0
 	}
 }

@@ -74,13 +74,14 @@ type RangeTest struct {
 type Memory struct {
 	engine.Memory
 	Writing int64 // of the judge, and of the keys and values with which texts are written
+	Copy    int64 // of weights and moments, which is saved beside training; 0: training waits for saves
 }
 
 // programBytes is what the program itself takes while it trains: code, runtime, tokenizer, buffers of files. Measured.
 const programBytes = 14 << 20
 
 // Total is all of it.
-func (m Memory) Total() int64 { return m.Model + m.Slots + m.Writing + programBytes }
+func (m Memory) Total() int64 { return m.Model + m.Slots + m.Writing + m.Copy + programBytes }
 
 // fits reports whether it fits into free bytes; 0: nobody knows how many there are.
 func (m Memory) fits(free int64) bool {

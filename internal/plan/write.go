@@ -35,8 +35,12 @@ func (p *Plan) Write(w io.Writer) {
 		c.Train.MicroTokens, Count(p.Tokens()), p.Text.Epochs)
 	p.writeRate(row)
 	m := p.Memory
-	row("memory", "%s: weights, gradients and activations %s, moments %s, writing samples %s, the program %s",
-		BytesText(m.Total()), BytesText(m.Model), BytesText(m.Slots), BytesText(m.Writing), BytesText(programBytes))
+	saving := "a copy to save beside training " + BytesText(m.Copy)
+	if m.Copy == 0 {
+		saving = "too little for a copy, so training waits for each save"
+	}
+	row("memory", "%s: weights, gradients and activations %s, moments %s, writing samples %s, the program %s, %s",
+		BytesText(m.Total()), BytesText(m.Model), BytesText(m.Slots), BytesText(m.Writing), BytesText(programBytes), saving)
 	texts, ends := p.Writing.Samples, ""
 	if p.Writing.Usual != (judge.Plan{}) {
 		texts, ends = p.Writing.Usual, fmt.Sprintf(", %d at the end of an epoch and of the run", texts.Texts())

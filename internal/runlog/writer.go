@@ -18,14 +18,16 @@ import (
 
 // Writer appends records to a log. Safe for concurrent use.
 type Writer struct {
-	mu      sync.Mutex
-	f       durable.File
-	path    string
-	torn    bool      // the file does not end with a newline
-	syncErr error     // of the first failed Sync
-	size    counter   // bytes of the file
-	hash    hash.Hash // of them
-	sums    Chain
+	mu   sync.Mutex
+	f    durable.File
+	path string
+	torn bool      // the file does not end with a newline
+	size counter   // bytes of the file
+	hash hash.Hash // of them
+	sums Chain
+
+	syncing sync.Mutex
+	syncErr error // of the first failed Sync
 }
 
 // counter counts the bytes written to it.
@@ -123,12 +125,12 @@ func withKind(record any) any {
 	panic("runlog: not a record")
 }
 
-// Sync makes all records so far durable. Call it before saving a checkpoint, so that the log never lacks steps that
-// the checkpoint has. After one failure it fails always: the system may have dropped what it could not write, so a
-// later success would prove nothing. Open the log again to continue.
+// Sync makes all records so far durable, while others write. Call it before saving a checkpoint, so that the log never
+// lacks steps that the checkpoint has. After one failure it fails always: the system may have dropped what it could not
+// write, so a later success would prove nothing. Open the log again to continue.
 func (w *Writer) Sync() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.syncing.Lock()
+	defer w.syncing.Unlock()
 	if w.syncErr == nil {
 		if err := w.f.Sync(); err != nil {
 			w.syncErr = fmt.Errorf("runlog: sync %s: %w", w.path, err)

@@ -3,6 +3,7 @@ package train
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -54,6 +55,9 @@ func (t *run) act(ctx context.Context, d guard.Decision) error {
 // stop writes the post-mortem and returns the reason. LR comes as the factor on the rate that was in force, 0 where
 // that is the guard's, and becomes half of the peak rate at that factor.
 func (t *run) stop(stop *StopError) error {
+	if err := t.awaitSave(); err != nil {
+		return errors.Join(stop, err)
+	}
 	peak := t.plan.Rate.Schedule.Peak
 	stop.LR = max(leastLR, peak*min(1, cmp.Or(stop.LR, t.state.Guard.Scale()))/2)
 	stop.From, _, _ = checkpoint.NewestHealthy(t.store.fs, t.store.checkpoints()) // empty where there is none
@@ -81,6 +85,9 @@ const (
 // Checkpoints newer than the healthy one are deleted first. A run that is killed at any moment after that resumes from
 // the healthy one, sees the same batches and decides the same.
 func (t *run) rewind(ctx context.Context) error {
+	if err := t.awaitSave(); err != nil { // it may be the newest healthy checkpoint
+		return err
+	}
 	c, err := t.openAnchor()
 	if err != nil {
 		return t.stop(&StopError{Code: guard.CodeDiverged, Step: t.state.Step + 1,
@@ -109,6 +116,7 @@ func (t *run) rewind(ctx context.Context) error {
 	if err := t.store.settle(s, t.plan.Config); err != nil {
 		return err
 	}
+	t.mirror.Changed()
 	t.record.note("rewound from step %d to step %d; skipped %d batches", before.Step, s.Step, s.Batch-was)
 	return t.record.write(runlog.Rewind{At: t.at(), From: before.Step, Skipped: skip})
 }

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"gimbal/internal/checkpoint"
@@ -25,14 +26,14 @@ import (
 // mortal is a disk that a process can change so many times; then the process counts as killed.
 type mortal struct {
 	durable.FS
-	left *int
+	left *atomic.Int64
 }
 
 var errKilled = errors.New("killed")
 
 // alive does something, or counts as killed.
 func (m mortal) alive(do func() error) error {
-	if *m.left--; *m.left < 0 {
+	if m.left.Add(-1) < 0 {
 		return errKilled
 	}
 	return do()
@@ -191,14 +192,18 @@ func TestDerivedFilesAreMadeAgain(t *testing.T) {
 // run that is resumed ends with the same as one that never was.
 func TestDerivedFilesAfterAKill(t *testing.T) {
 	cfg := valleyRun(t)
-	with := func(left int) (seams, *int) { return valleySeams(mortal{durable.OS, &left}), &left }
+	with := func(places int) (seams, *atomic.Int64) {
+		left := &atomic.Int64{}
+		left.Store(int64(places))
+		return valleySeams(mortal{durable.OS, left}), left
+	}
 	const most = 1 << 30
 	whole := filepath.Join(t.TempDir(), "run")
 	on, left := with(most)
 	if _, err := Run(context.Background(), cfg, Options{Out: whole, seams: on}); err != nil {
 		t.Fatal(err)
 	}
-	want, writes := derivedOf(t, whole), most-*left
+	want, writes := derivedOf(t, whole), most-int(left.Load())
 	if want.marks["best-loss"] != 20 || want.end != "done" || len(litter(t, whole)) > 0 {
 		t.Fatalf("%+v", want)
 	}

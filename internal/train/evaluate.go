@@ -146,6 +146,9 @@ func (t *run) watchRestart(loss float64) error {
 
 // stopEarly ends a run that the judge stopped: the chosen weights are restored and scored on the whole validation part.
 func (t *run) stopEarly(ctx context.Context) (*runlog.Eval, error) {
+	if err := t.awaitSave(); err != nil {
+		return nil, err
+	}
 	choice, err := t.choose()
 	if err != nil {
 		return nil, err

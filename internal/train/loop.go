@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ func (t *run) loop(ctx context.Context) (last *runlog.Eval, err error) {
 	}
 	for {
 		t.whole = true
-		if err := t.watchOutput(); err != nil {
+		if err := cmp.Or(t.watchOutput(), t.watchSave(), t.watchMirror()); err != nil {
 			return last, err
 		}
 		if t.state.Due && ctx.Err() == nil {
@@ -44,7 +45,7 @@ func (t *run) loop(ctx context.Context) (last *runlog.Eval, err error) {
 			return last, t.interrupt()
 		case t.state.Stopped != "":
 			return t.stopEarly(ctx)
-		case t.state.Step >= t.plan.Config.Train.Steps:
+		case t.state.Step >= t.plan.Config.Train.Steps: // the last save was waited for
 			if last == nil { // all steps were done before
 				return runs.LastEval(t.store.dir)
 			}
@@ -59,8 +60,11 @@ func (t *run) loop(ctx context.Context) (last *runlog.Eval, err error) {
 
 // interrupt saves the run at its current step.
 func (t *run) interrupt() error {
+	if err := t.awaitSave(); err != nil {
+		return err
+	}
 	if t.store.saved != t.state.Step || t.state.Due {
-		if err := t.save(); err != nil {
+		if err := t.save(false); err != nil {
 			return fmt.Errorf("%w (and the save at the interrupt failed)", err)
 		}
 	}

@@ -1,7 +1,9 @@
 package train
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"gimbal/internal/evaluate"
 	"gimbal/internal/plan"
@@ -92,10 +94,16 @@ func (r *recorder) eval(rec runlog.Eval, samples []evaluate.Sample) error {
 func (r *recorder) event(e runlog.Event) error {
 	e.Kind = "event"
 	r.events = append(r.events, e)
+	r.sort()
 	if r.hooks.Event != nil {
 		r.hooks.Event(e)
 	}
 	return r.log.Write(e)
+}
+
+// sort puts events in the order of what they are about: that of a save is known later.
+func (r *recorder) sort() {
+	slices.SortStableFunc(r.events, func(a, b runlog.Event) int { return cmp.Compare(a.Batch, b.Batch) })
 }
 
 func (r *recorder) close() error {

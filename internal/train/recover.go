@@ -41,7 +41,7 @@ func (t *run) fault(value any) {
 	reason := fmt.Sprintf("failed: the program is wrong: %v", value)
 	defer t.record.write(runlog.End{Kind: "end", At: t.at(), Process: t.process(reason), ExitCode: exit.Fault})
 	if t.whole && t.store.saved != t.state.Step {
-		_ = t.save() // what was saved before is intact
+		_ = t.save(false) // what was saved before is intact
 	}
 }
 
@@ -66,6 +66,9 @@ func (t *run) outlast(ctx context.Context) (last *runlog.Eval, err error) {
 // stays the one that it would have been. With an error the run is as it was, without an engine.
 func (t *run) restart(ctx context.Context, cause error) error {
 	lost := t.state.Step
+	if err := t.awaitSave(); err != nil {
+		return err
+	}
 	if t.engine != nil { // nil: the device was lost again while it was opened
 		t.engine.Close() // the error is known
 		t.opener.Close()

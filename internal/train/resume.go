@@ -14,6 +14,7 @@ import (
 	"gimbal/internal/engine"
 	"gimbal/internal/exit"
 	"gimbal/internal/hub"
+	"gimbal/internal/mirror"
 	"gimbal/internal/plan"
 	"gimbal/internal/preflight"
 	"gimbal/internal/rundir"
@@ -24,6 +25,7 @@ import (
 // ResumeOptions say how a run is continued.
 type ResumeOptions struct {
 	Steps   int64    // new number of steps; 0: as planned
+	Out     string   // directory for a run that is fetched from its copy; empty: named after it
 	Data    []string // where the text of the run lies now; none: where it was
 	Workers int
 	Device  string // numeric.device from here on; empty: as it was
@@ -70,8 +72,18 @@ func openSaved(dir string) (*saved, error) {
 
 // Resume continues a run from its newest checkpoint that verifies. On the same kernel tier, weights, moments and log
 // get the same bits as if the run had never stopped. A finished run says so and returns. If nothing valid is there,
-// or the data changed, the error matches rundir.ErrResume or data.ErrUnusable: Resume never starts over.
+// or the data changed, the error matches rundir.ErrResume or data.ErrUnusable: Resume never starts over. The name of a
+// copy in object storage (s3://…) is fetched first.
 func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error) {
+	if mirror.Is(dir) {
+		url := dir
+		dir = cmp.Or(opt.Out, filepath.Join(rundir.Parent, mirror.Name(url)))
+		if err := mirror.Fetch(ctx, url, dir); err != nil {
+			return nil, fmt.Errorf("%w: %w", rundir.ErrResume, err)
+		}
+	} else if opt.Out != "" {
+		return nil, fmt.Errorf("%w: --out is for a copy in object storage; %s stays where it is", rundir.ErrResume, dir)
+	}
 	if _, err := rundir.Config(dir); err != nil { // before a lock file is made where no run is
 		return nil, err
 	}
@@ -260,6 +272,7 @@ func (t *run) goOn(s *saved) error {
 	}
 	var last int64
 	t.record.events, t.record.refused, last = runs.Standing(past, t.at())
+	t.record.sort()
 	t.state.Attempt = max(t.state.Attempt, last+1) // an attempt that died before its first save left only records
 	reason := "continue"
 	switch {

@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -196,12 +197,8 @@ func TestResumeExtends(t *testing.T) {
 func TestFailedSaveGoesOn(t *testing.T) {
 	cfg := tiny(t, "eval.every=3", "checkpoint.keep=9")
 	clean := finished(t, cfg, Options{}).Dir
-	fails := &failing{FS: durable.OS}
 	dir := filepath.Join(t.TempDir(), "run")
-	r, err := Run(context.Background(), cfg, Options{Out: dir, seams: seams{fs: fails},
-		Hooks: Hooks{Step: func(rec runlog.Step, _ float64) {
-			fails.on = rec.Step == 6
-		}}})
+	r, err := Run(context.Background(), cfg, Options{Out: dir, seams: seams{fs: failing{durable.OS, []int64{6}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,16 +216,12 @@ func TestFailedSaveGoesOn(t *testing.T) {
 	}
 
 	// When every save fails the run ends with the cause, and the checkpoints before it are whole.
-	fails.on = false
 	dir = filepath.Join(t.TempDir(), "run")
-	_, err = Run(context.Background(), cfg, Options{Out: dir, seams: seams{fs: fails},
-		Hooks: Hooks{Step: func(rec runlog.Step, _ float64) {
-			fails.on = rec.Step > 4
-		}}})
+	_, err = Run(context.Background(), cfg, Options{Out: dir, seams: seams{fs: failing{durable.OS,
+		[]int64{6, 9, 12}}}})
 	if !errors.Is(err, durable.ErrNoSpace) {
 		t.Fatalf("error %v", err)
 	}
-	fails.on = false
 	if weights(t, dir, 3) != weights(t, clean, 3) {
 		t.Error("the checkpoint before the full disk differs")
 	}
@@ -240,15 +233,17 @@ func TestFailedSaveGoesOn(t *testing.T) {
 	}
 }
 
-// failing is a disk that is full, for checkpoints, while it is on.
+// failing is a disk that is full for the checkpoints of some steps.
 type failing struct {
 	durable.FS
-	on bool
+	full []int64
 }
 
-func (f *failing) Create(name string) (durable.File, error) {
-	if f.on && strings.Contains(name, rundir.Checkpoints) {
-		return nil, durable.ErrNoSpace
+func (f failing) Create(name string) (durable.File, error) {
+	for _, step := range f.full {
+		if strings.Contains(name, fmt.Sprintf("%s%d-", durable.TempPrefix, step)) {
+			return nil, durable.ErrNoSpace
+		}
 	}
 	return f.FS.Create(name)
 }

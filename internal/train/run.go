@@ -17,6 +17,7 @@ import (
 	"gimbal/internal/exit"
 	"gimbal/internal/faults"
 	"gimbal/internal/judge"
+	"gimbal/internal/mirror"
 	"gimbal/internal/optim"
 	"gimbal/internal/plan"
 	"gimbal/internal/preflight"
@@ -66,6 +67,8 @@ type run struct {
 	written   *evaluate.Writing // at the last evaluation of this attempt; zero: nothing was
 	record    *recorder
 	store     *store
+	mirror    *mirror.Mirror    // nil: the run has no second copy
+	files     map[string][]byte // of every checkpoint; nil: not yet made
 	state     state
 	whole     bool // the state is that after a step, and not of one in progress
 }
@@ -95,7 +98,7 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) 
 	if err := t.recordPlan(); err != nil {
 		return nil, err
 	}
-	if err := t.savePlanned(); err != nil { // from here on the run can always be resumed
+	if err := t.save(true); err != nil { // from here on the run can always be resumed
 		return nil, err
 	}
 	return t.train(ctx)
@@ -153,7 +156,10 @@ func (t *run) recordPlan() error {
 			return err
 		}
 	}
-	return t.recordPreflight()
+	if err := t.recordPreflight(); err != nil {
+		return err
+	}
+	return t.openMirror()
 }
 
 // expected is the loss that the last evaluation is expected to find.
@@ -193,7 +199,7 @@ func (t *run) train(ctx context.Context) (*Result, error) {
 		}
 	}
 	final, err := t.guarded(ctx)
-	err = errors.Join(err, t.watchOutput())
+	err = errors.Join(err, t.awaitSave(), t.watchOutput())
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		err = ErrInterrupted
 	}
@@ -212,6 +218,7 @@ func (t *run) train(ctx context.Context) (*Result, error) {
 	err = errors.Join(err, t.writeReport(reason, next, final)) // first: an end record says that there is a report
 	end := runlog.End{Kind: "end", At: t.at(), Process: t.process(reason), ExitCode: exit.Of(err)}
 	err = errors.Join(err, t.record.write(end), t.record.log.Sync())
+	t.endMirror(reason == "interrupted")
 	return t.result(reason, final), err
 }
 
@@ -220,6 +227,10 @@ func (t *run) close() {
 	if t == nil {
 		return
 	}
+	if p := t.store.under; p != nil {
+		<-p.done
+	}
+	t.mirror.Close(0) // after an error
 	t.record.close()
 	if t.engine != nil {
 		t.engine.Close()

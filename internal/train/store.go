@@ -17,6 +17,8 @@ type store struct {
 	saved  int64            // step of the newest checkpoint; -1: none
 	marked map[string]int64 // of the newest save: which step has which name
 	failed int              // saves that failed since the last that did not
+	under  *saving          // the save whose end was not noted yet; nil: none
+	copy   checkpoint.Copy  // what it writes beside training
 }
 
 func (s *store) checkpoints() string { return rundir.CheckpointsOf(s.dir) }
@@ -31,14 +33,21 @@ func (s *store) held() (func(step int64) bool, error) {
 	return func(step int64) bool { return there[step] }, err
 }
 
-// settle makes what follows from the newest state: the marks, and which checkpoints are kept. It sweeps what a killed
-// process left. Whoever opens a run for writing calls it, so that a kill between a save and this changes nothing.
+// settle makes what follows from the newest state, and sweeps what a killed process left. Whoever opens a run for
+// writing calls it, so that a kill between a save and this changes nothing.
 func (s *store) settle(st *state, cfg *config.Config) error {
 	for _, below := range []string{".", rundir.Samples, rundir.Refused} {
 		if err := durable.Sweep(s.fs, filepath.Join(s.dir, below)); err != nil {
 			return err
 		}
 	}
+	err := s.derive(st, cfg)
+	s.saved, s.marked = st.Step, st.Marks
+	return err
+}
+
+// derive makes what follows from the newest state: the marks, and which checkpoints are kept.
+func (s *store) derive(st *state, cfg *config.Config) error {
 	held, err := s.held()
 	if err != nil {
 		return err
@@ -53,7 +62,6 @@ func (s *store) settle(st *state, cfg *config.Config) error {
 	if err := checkpoint.SetMarks(s.fs, s.checkpoints(), st.Marks); err != nil {
 		return err
 	}
-	s.saved, s.marked = st.Step, st.Marks
 	_, err = checkpoint.Prune(s.fs, s.checkpoints(), cfg.Checkpoint.Keep, []string{checkpoint.StepName(st.Anchor)})
 	return err
 }
