@@ -103,7 +103,7 @@ func (o osFS) Create(name string) (File, error) {
 	return o.open(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC)
 }
 func (o osFS) Append(name string) (File, error) {
-	f, err := openOwn(name, os.O_RDWR|os.O_CREATE|os.O_APPEND)
+	f, err := openOwn(name, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o666)
 	if err != nil {
 		return nil, mark(err)
 	}

@@ -43,7 +43,7 @@ type FileLock struct{ f *os.File }
 // like one from another. If the lock is held, the error is a *LockedError. The directory must exist. It refuses a link
 // (ErrLink).
 func Lock(name string) (_ *FileLock, err error) {
-	f, err := openOwn(name, os.O_RDWR|os.O_CREATE)
+	f, err := openOwn(name, os.O_RDWR|os.O_CREATE, 0o666)
 	if err == nil {
 		if err = acquire(f); err == nil {
 			err = writeOwner(f)

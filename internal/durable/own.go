@@ -14,7 +14,7 @@ var ErrLink = errors.New("it is a link, or has a second name elsewhere, or is no
 
 // openOwn opens a file that is written in place, or makes it. It refuses with ErrLink what may be somebody else's: a
 // run from elsewhere can hold links to files of its reader. It does not wait for a pipe.
-func openOwn(name string, flag int) (f *os.File, err error) {
+func openOwn(name string, flag int, mode fs.FileMode) (f *os.File, err error) {
 	root, err := OpenRoot(filepath.Dir(name))
 	if err != nil {
 		return nil, err
@@ -24,7 +24,7 @@ func openOwn(name string, flag int) (f *os.File, err error) {
 	if info, err := root.Lstat(base); err == nil && !info.Mode().IsRegular() {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: ErrLink}
 	}
-	if f, err = root.OpenFile(base, flag|nonblock, 0o666); err != nil {
+	if f, err = root.OpenFile(base, flag|nonblock, mode); err != nil {
 		return nil, err
 	}
 	there, err := root.Lstat(base)

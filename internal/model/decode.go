@@ -54,6 +54,21 @@ func (c *Cache[T]) Truncate(row, n int) {
 	c.length[row] = n
 }
 
+// Grow makes room for more positions, and keeps what the rows hold.
+func (c *Cache[T]) Grow(a config.Arch, capacity int) {
+	more := NewCache[T](a, c.rows, capacity)
+	for l := range c.k {
+		for i := range c.rows * a.KVHeads {
+			old, size := nn.KeyCacheLen(c.capacity, a.HeadSize), nn.KeyCacheLen(capacity, a.HeadSize)
+			copy(more.k[l][i*size:(i+1)*size], c.k[l][i*old:(i+1)*old])
+			old, size = c.capacity*a.HeadSize, capacity*a.HeadSize
+			copy(more.v[l][i*size:(i+1)*size], c.v[l][i*old:(i+1)*old])
+		}
+	}
+	copy(more.length, c.length)
+	*c = *more
+}
+
 // DecoderOptions size a Decoder.
 type DecoderOptions struct {
 	Tokens  int    // positions computed at once; longer calls are cut
