@@ -84,6 +84,9 @@ type Adapter struct {
 	Alpha   float64  // times B·A, divided by the rank
 	Targets []string // matrices of the blocks, by the names of PEFT; or all
 	RSLoRA  bool     // divide by the root of the rank
+	Dropout float64  // share of what the changes read that is dropped in training
+	DoRA    bool     // the lengths of rows are trained beside their direction
+	Base    string   // auto, fp32 or bf16: how the weights beside them are held
 }
 
 // Optim configures the optimizer and clipping.
@@ -185,7 +188,7 @@ func Default() *Config {
 		Train:     Train{Budget: 2.5, Context: 256, BatchTokens: 8192, Adapter: "none", Seed: 1},
 		Optim: Optim{Kind: "auto", LR: Rule{Name: "auto"}, Momentum: 0.95, Beta1: 0.9, Eps: 1e-8, WeightDecay: 0.1,
 			Clip: 1},
-		Adapter:    Adapter{Rank: 16, Alpha: 32, Targets: []string{"all"}},
+		Adapter:    Adapter{Rank: 16, Alpha: 32, Targets: []string{"all"}, Base: "auto"},
 		Schedule:   Schedule{Kind: "cosine-restarts", Warmup: Rule{Name: "auto"}, Floor: 0.1},
 		Numeric:    Numeric{Mode: "auto", Checkpointing: "auto", Device: "auto"},
 		Checkpoint: Checkpoint{Keep: 3},

@@ -96,6 +96,11 @@ var keys = []key{
 	{name: "adapter.targets", newer: true,
 		doc: "matrices of the blocks that are changed, by their names: q_proj, c_attn and so on; all: every one"},
 	{name: "adapter.rslora", newer: true, doc: "multiply by alpha/√rank, for high ranks"},
+	{name: "adapter.dropout", newer: true, lo: 0, hi: 0.9, doc: "share of what the changes read that is dropped in training"},
+	{name: "adapter.dora", newer: true, doc: "train the lengths of rows beside their direction (DoRA); slower"},
+	{name: "adapter.base", newer: true, choices: []string{"auto", "fp32", "bf16"},
+		doc: "how the weights beside the changes are held: bf16 takes a quarter of the memory; auto: bf16 where their file " +
+			"is in bf16, which changes no bit"},
 
 	{name: "optim.kind", choices: []string{"auto", "muon", "adamw"}, newer: true, older: "adamw",
 		doc: "muon: matrices of the blocks by Muon, all else by AdamW; auto: muon for new models, unless the batch is " +

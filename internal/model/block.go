@@ -16,7 +16,7 @@ func from[T any](s []T, lo int) []T {
 // attentionHalf computes the first half of block i from its input: x + o(attention(norm(x))). With recompute it stops
 // before the projection, whose result is still there.
 func (m *Model[T]) attentionHalf(i int, recompute bool) {
-	b, s, n, w := m.buf, &m.buf.saved[i], m.n, &m.blocks[i]
+	b, s, n, w := m.buf, &m.buf.saved[i], m.n, m.at(i)
 	c, masks := m.arch.Width, m.site(1+2*i)
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
@@ -25,6 +25,7 @@ func (m *Model[T]) attentionHalf(i int, recompute bool) {
 			w.tensors[slotGain1], w.tensors[slotBias1], k)
 		m.did(PartNorms)
 		w.qkv.Forward(m.x, qkv, normed, k)
+		m.dropForward(i, slotQKV, qkv, normed, lo, k)
 		m.did(PartQKVForward)
 		m.heads.Forward(s.operands.From(lo), m.headStats(s, lo), qkv,
 			w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[lo:n], k)
@@ -43,6 +44,7 @@ func (m *Model[T]) attentionHalf(i int, recompute bool) {
 	for lo := 0; lo < n; lo += m.chunk {
 		k, branch := min(m.chunk, n-lo), b.branch.From(lo)
 		w.o.Forward(m.x, branch, s.heads.From(lo), k)
+		m.dropForward(i, slotO, branch, s.heads.From(lo), lo, k)
 		m.did(PartOForward)
 		dst := s.middle[lo*c : (lo+k)*c]
 		m.residual.Forward(dst, m.skip(i, dst, b.x[i][lo*c:]), branch, w.tensors[slotOBias], masks.From(lo), k)
@@ -72,7 +74,7 @@ func (m *Model[T]) headStats(s *saved[T], lo int) []T {
 
 // attentionHalfBack turns dx, the gradient of the first half's output, into that of its input.
 func (m *Model[T]) attentionHalfBack(i int) {
-	b, s, n, w, g := m.buf, &m.buf.saved[i], m.n, &m.blocks[i], &m.dblocks[i]
+	b, s, n, w, g := m.buf, &m.buf.saved[i], m.n, m.at(i), &m.dblocks[i]
 	c, masks := m.arch.Width, m.site(1+2*i)
 	dout := b.dropped
 	for lo := 0; lo < n; lo += m.chunk {
@@ -83,6 +85,7 @@ func (m *Model[T]) attentionHalfBack(i int) {
 		}
 		m.did(PartResiduals)
 		w.o.BackInput(m.x, b.dheads.From(lo), d, k)
+		m.dropBack(i, slotO, b.dheads.From(lo), d, lo, k)
 		m.did(PartOBackInput)
 	}
 	m.backWeight(i, slotO, w.o, dout, s.heads)
@@ -103,6 +106,7 @@ func (m *Model[T]) attentionHalfBack(i int) {
 			w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[lo:n], k)
 		m.did(PartHeads)
 		w.qkv.BackInput(m.x, dnormed, dqkv, k)
+		m.dropBack(i, slotQKV, dnormed, dqkv, lo, k)
 		m.did(PartQKVBackInput)
 		m.skipBack(i, b.dx[lo*c:(lo+k)*c])
 		m.norm.Backward(b.dx[lo*c:], g[slotGain1], g[slotBias1], from(s.mean1, lo), s.rstd1[lo:],
@@ -116,7 +120,7 @@ func (m *Model[T]) attentionHalfBack(i int) {
 // mlpHalf computes the second half of block i from the first: y + down(activation(gateUp(norm(y)))). With recompute it
 // stops before the projection, whose result is still there.
 func (m *Model[T]) mlpHalf(i int, recompute bool) {
-	b, s, n, w := m.buf, &m.buf.saved[i], m.n, &m.blocks[i]
+	b, s, n, w := m.buf, &m.buf.saved[i], m.n, m.at(i)
 	c, masks := m.arch.Width, m.site(2+2*i)
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
@@ -125,6 +129,7 @@ func (m *Model[T]) mlpHalf(i int, recompute bool) {
 			w.tensors[slotGain2], w.tensors[slotBias2], k)
 		m.did(PartNorms)
 		w.gateUp.Forward(m.x, hidden, normed, k)
+		m.dropForward(i, slotGateUp, hidden, normed, lo, k)
 		m.did(PartMLPForward)
 		m.activation.Forward(active, hidden, w.tensors[slotGateUpBias], k)
 		m.did(PartActivation)
@@ -132,6 +137,7 @@ func (m *Model[T]) mlpHalf(i int, recompute bool) {
 			continue
 		}
 		w.down.Forward(m.x, branch, active, k)
+		m.dropForward(i, slotDown, branch, active, lo, k)
 		m.did(PartMLPForward)
 		dst := b.x[i+1][lo*c : (lo+k)*c]
 		m.residual.Forward(dst, m.skip(i, dst, s.middle[lo*c:]), branch, w.tensors[slotDownBias], masks.From(lo), k)
@@ -141,7 +147,7 @@ func (m *Model[T]) mlpHalf(i int, recompute bool) {
 
 // mlpHalfBack turns dx, the gradient of the block's output, into that of its first half.
 func (m *Model[T]) mlpHalfBack(i int) {
-	b, s, n, w, g := m.buf, &m.buf.saved[i], m.n, &m.blocks[i], &m.dblocks[i]
+	b, s, n, w, g := m.buf, &m.buf.saved[i], m.n, m.at(i), &m.dblocks[i]
 	c, masks := m.arch.Width, m.site(2+2*i)
 	normBack := func(lo, k int) {
 		m.skipBack(i, b.dx[lo*c:(lo+k)*c])
@@ -159,10 +165,12 @@ func (m *Model[T]) mlpHalfBack(i int) {
 		}
 		m.did(PartResiduals)
 		w.down.BackInput(m.x, dactive, d, k)
+		m.dropBack(i, slotDown, dactive, d, lo, k)
 		m.did(PartMLPBackInput)
 		m.activation.Backward(dhidden, g[slotGateUpBias], dactive, s.hidden.From(lo), w.tensors[slotGateUpBias], k)
 		m.did(PartActivation)
 		w.gateUp.BackInput(m.x, dnormed, dhidden, k)
+		m.dropBack(i, slotGateUp, dnormed, dhidden, lo, k)
 		m.did(PartMLPBackInput)
 		if m.bf16() {
 			normBack(lo, k)

@@ -247,7 +247,7 @@ func (d *Decoder[T]) chunk(cache *Cache[T], tokens, rows []int32, lo, hi int) {
 	tokens, pos := tokens[lo:hi], d.pos[:n]
 	d.embedding.Forward(d.x0, tokens, pos, d.outside[slotEmbed], d.outside[slotPosition], nn.Masks{})
 	for l := range d.blocks {
-		w := &d.blocks[l]
+		w := d.at(l)
 		d.norm.Forward(d.normed, d.mean, d.rstd, d.x0, w.tensors[slotGain1], w.tensors[slotBias1], n)
 		w.qkv.Forward(d.x, d.qkv, d.normed, n)
 		d.heads.Forward(d.qk, d.qkRstd, d.qkv, w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], pos, n)

@@ -96,6 +96,11 @@ func checkEntries(views []View, f *safetensors.File) (missing string, tiedHead b
 // masks, RoPE's frequencies) are skipped. If the file of a tied model has a head, it must equal the embedding. An error
 // while reading leaves p partly overwritten. The caller refreshes the model.
 func LoadEntries(p *Params[float32], f *safetensors.File) error {
+	return loadEntries(p, f, func(int) {})
+}
+
+// loadEntries is LoadEntries that calls after when the tensors of a block, or of what is outside, have been read.
+func loadEntries(p *Params[float32], f *safetensors.File, after func(block int)) error {
 	missing, tiedHead, err := checkEntries(p.Views, f)
 	if err != nil {
 		return err
@@ -106,7 +111,10 @@ func LoadEntries(p *Params[float32], f *safetensors.File) error {
 		}
 	}
 	var scratch []float32
-	for _, v := range p.Views {
+	for i, v := range p.Views {
+		if i > 0 && p.Views[i-1].Block != v.Block {
+			after(p.Views[i-1].Block)
+		}
 		dst, name := p.Flat[v.Lo:v.Hi], strings.TrimPrefix(v.Name, missing)
 		if !isConv1D(v) {
 			read(dst, name)

@@ -31,7 +31,8 @@ func (t *trial) open() (engine.Engine, *engine.Accumulator, *data.Loader, error)
 // Accumulator returns what adds up the gradients of the plan's batches.
 func (p *Plan) Accumulator() *engine.Accumulator {
 	s := p.Spec
-	return &engine.Accumulator{MicroTokens: s.MicroTokens, Dropout: s.Arch.Dropout > 0, Seed: p.Config.Train.Seed}
+	return &engine.Accumulator{MicroTokens: s.MicroTokens, Dropout: max(s.Arch.Dropout, s.Adapter.Dropout) > 0,
+		Seed: p.Config.Train.Seed}
 }
 
 // pace is the seconds that training takes.

@@ -91,8 +91,7 @@ func (t *run) snapshot() (*checkpoint.Snapshot, error) {
 		return nil, err
 	}
 	if ad := t.plan.Spec.Adapter; ad.Rank > 0 {
-		a := t.plan.Config.Adapter
-		own, err := hub.AdapterFiles(t.plan.Spec.Arch, ad, a.Alpha, a.RSLoRA, t.start.base)
+		own, err := hub.AdapterFiles(t.plan.Spec.Arch, ad, t.plan.Config.Adapter, t.start.base)
 		if err != nil {
 			return nil, err
 		}
