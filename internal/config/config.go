@@ -147,6 +147,10 @@ type Eval struct {
 	MaxTokens int // of a sample
 
 	Keep []string // files and folders of text that the weights know and should not forget
+
+	Tasks     []string // files of questions, or names of them
+	TaskLimit int      // most questions of each
+	TaskShots int      // examples before each question
 }
 
 // Guard says what the guard does about bad updates.
@@ -192,7 +196,7 @@ func Default() *Config {
 		Schedule:   Schedule{Kind: "cosine-restarts", Warmup: Rule{Name: "auto"}, Floor: 0.1},
 		Numeric:    Numeric{Mode: "auto", Checkpointing: "auto", Device: "auto"},
 		Checkpoint: Checkpoint{Keep: 3},
-		Eval:       Eval{Prompts: 20, Samples: 5, MaxTokens: 128},
+		Eval:       Eval{Prompts: 20, Samples: 5, MaxTokens: 128, TaskLimit: 100},
 		Guard:      Guard{Mode: "act", Halve: "probation"},
 		Judge:      Judge{EarlyStop: "sound", Select: "sound"},
 		origins:    make(map[string]string, len(keys)),

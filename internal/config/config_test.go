@@ -72,7 +72,7 @@ func TestDefaults(t *testing.T) {
 		Schedule:   Schedule{Kind: "cosine-restarts", Warmup: Rule{Name: "auto"}, Floor: 0.1},
 		Numeric:    Numeric{Mode: "auto", Checkpointing: "auto", Device: "auto"},
 		Checkpoint: Checkpoint{Keep: 3},
-		Eval:       Eval{Prompts: 20, Samples: 5, MaxTokens: 128},
+		Eval:       Eval{Prompts: 20, Samples: 5, MaxTokens: 128, TaskLimit: 100},
 		Guard:      Guard{Mode: "act", Halve: "probation"},
 		Judge:      Judge{EarlyStop: "sound", Select: "sound"},
 		origins:    c.origins,

@@ -2,6 +2,7 @@ package evaluate
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"strings"
 	"unicode"
@@ -82,6 +83,15 @@ func (e *Evaluator) Tasks(ctx context.Context) (list []TaskResult, err error) {
 		list = append(list, r)
 	}
 	return list, nil
+}
+
+// String is a line: the metrics with their standard errors.
+func (r TaskResult) String() string {
+	line := fmt.Sprintf("%s, %d questions:", r.Name, r.Items)
+	for i, m := range r.Metrics {
+		line += fmt.Sprintf("%s %s %.3f ± %.3f", map[bool]string{true: ","}[i > 0], m.Name, m.Value, m.SE)
+	}
+	return line
 }
 
 // Log are the numbers under the keys of the log: task_NAME_METRIC with its 95 % interval.
