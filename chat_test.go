@@ -96,3 +96,42 @@ func TestNoConversation(t *testing.T) {
 		}
 	}
 }
+
+// A conversation that is kept between turns goes on with the text of one that is read anew, whatever the template
+// changes of what stood before, and in every format of the weights.
+func TestKeptConversation(t *testing.T) {
+	templates := map[string]string{
+		"goes on": `{% for m in messages %}[{{ m.role }}] {{ m.content }}{{ eos_token }}{% endfor %}[assistant] `,
+		"changes": `{% for m in messages %}{% if loop.last %}LAST {% endif %}[{{ m.role }}] {{ m.content }}` +
+			`{{ eos_token }}{% endfor %}[assistant] `,
+	}
+	for name, template := range templates {
+		dir := openChat(t, template).Info().Path
+		for _, weights := range []string{"fp32", "bf16", "int8"} {
+			m := openSaved(t, dir, weights)
+			var turns []Message
+			for turn := range 4 {
+				turns = append(turns, Message{"user", strings.Repeat("more ", turn+1)})
+				var said [2]strings.Builder
+				for i := range said {
+					if i == 1 && m.kept == nil {
+						t.Fatal("nothing is kept")
+					}
+					for token, err := range m.Chat(t.Context(), turns, GenerateOptions{MaxTokens: 5 + 9*turn, Keep: i == 0}) {
+						if err != nil {
+							t.Fatal(err)
+						}
+						said[i].WriteString(token.Text)
+						if i == 0 && turn == 2 && said[i].Len() > 8 {
+							break // as an interrupt does
+						}
+					}
+				}
+				if a, b := said[0].String(), said[1].String(); a != b && (turn != 2 || !strings.HasPrefix(b, a)) {
+					t.Errorf("%s, %s, turn %d: %q, read anew %q", name, weights, turn, a, b)
+				}
+				turns = append(turns, Message{"assistant", said[0].String()})
+			}
+		}
+	}
+}

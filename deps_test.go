@@ -131,8 +131,8 @@ var lattice = []struct {
 			"internal/rng internal/safetensors internal/corpus", "what gimbal bench tells; nothing depends on it " +
 			"but the command"},
 	{"cmd/gimbal",
-		". internal/bench internal/bom internal/config internal/data internal/device internal/exit internal/hub " +
-			"internal/kernel internal/par internal/plain internal/plan internal/rundir internal/runlog " +
+		". internal/bench internal/bom internal/config internal/data internal/device internal/durable internal/exit " +
+			"internal/hub internal/kernel internal/par internal/plain internal/plan internal/rundir internal/runlog " +
 			"internal/runs internal/tokenizer",
 		"main, one file per subcommand"},
 }

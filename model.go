@@ -35,8 +35,9 @@ type Model struct {
 	// To be used in turn.
 	exec   *kernel.Exec
 	writer *model.Decoder[float32]
+	kept   *kept                 // of the last call with GenerateOptions.Keep
 	scorer *model.Model[float32] // made by the first Score
-	device *onDevice             // in place of the three; nil: the CPU computes
+	device *onDevice             // in place of the four; nil: the CPU computes
 }
 
 // ModelInfo describes a [Model].
@@ -149,7 +150,7 @@ func (m *Model) Close() error {
 			return
 		}
 		m.exec.Close()
-		m.writer, m.scorer = nil, nil
+		m.writer, m.kept, m.scorer = nil, nil, nil
 	})
 	return nil
 }

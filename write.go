@@ -39,6 +39,10 @@ type GenerateOptions struct {
 
 	// Stop ends a text where it spells one of these. What it spells is no part of the text.
 	Stop []string
+
+	// Keep holds the keys and values of a single text when the call ends, so that a later one with Keep reads only what
+	// follows the common beginning of both. It changes no text. The model holds one such text; a device none.
+	Keep bool
 }
 
 // Finish says why a text ends.
@@ -191,6 +195,17 @@ func (m *Model) begin(ctx context.Context, ids, ends []int32, opt GenerateOption
 	rows, _ := engine.DecoderRows(m.arch, len(requests), capacity)
 	rows = min(textsAtOnce, rows)
 	err = m.compute(ctx, func() error {
+		if opt.Keep && len(requests) == 1 && m.device == nil {
+			t := m.takeKept(capacity)
+			done = func() {
+				_ = m.compute(context.Background(), func() error {
+					m.kept = t
+					return nil
+				})
+			}
+			g, with.Keep = t.generator, true
+			return g.Start(requests, with)
+		}
 		if m.device == nil {
 			g = generate.New(model.NewWriter(m.writer, rows, capacity))
 			return g.Start(requests, with)
@@ -210,6 +225,25 @@ func (m *Model) begin(ctx context.Context, ids, ends []int32, opt GenerateOption
 		return g.Start(requests, with)
 	})
 	return g, done, err
+}
+
+// kept is a text whose keys and values are still there.
+type kept struct {
+	writer    *model.Writer
+	generator *generate.Generator
+}
+
+// takeKept returns the text that was kept, with room for so many positions, or an empty one.
+func (m *Model) takeKept(capacity int) *kept {
+	t := m.kept
+	if m.kept = nil; t == nil {
+		w := model.NewWriter(m.writer, 1, capacity)
+		return &kept{w, generate.New(w)}
+	}
+	if old := t.writer.Capacity(); old < capacity {
+		t.writer.Grow(min(m.arch.Context, max(capacity, 2*old)))
+	}
+	return t
 }
 
 // told cuts what can be told off the front of a text: whole characters, and nothing that may become a stop unless the

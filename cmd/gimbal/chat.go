@@ -9,12 +9,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
 	"golang.org/x/term"
 
 	"gimbal"
+	"gimbal/internal/durable"
 	"gimbal/internal/runs"
 )
 
@@ -26,6 +28,7 @@ type chatCmd struct {
 	Checkpoint string `help:"${which}" placeholder:"NAME"`
 	Weights    string `default:"auto" enum:"auto,fp32,bf16,int8" help:"Format of the weights: int8 is the fastest."`
 	Device     string `default:"cpu" help:"Where to compute, as for train." placeholder:"NAME|PATH"`
+	NoHistory  bool   `help:"Forget the lines that are typed; read none of those typed before."`
 }
 
 // Help implements kong.HelpProvider.
@@ -34,7 +37,8 @@ func (*chatCmd) Help() string {
 model without a template, or that was trained on plain text, continues what you write.
 
 Lines that begin with / are commands: /help lists them. Ctrl-C ends an answer; Ctrl-D, or /quit, ends the program.
-Without a terminal, each line of standard input is a message.`
+Without a terminal, each line of standard input is a message. On one, the lines typed are kept for the next start,
+in a file that only you may read.`
 }
 
 const chatHelp = `/system TEXT      tell the assistant something first, and begin anew
@@ -75,7 +79,8 @@ func (c *chatCmd) Run(e *env) error {
 	if info.Chat == "" {
 		e.progress.notef("this model was not trained on conversations: it continues what you write")
 	}
-	next := t.lines()
+	next, done := t.lines()
+	defer done()
 	for {
 		line, err := next()
 		switch {
@@ -94,8 +99,8 @@ func (c *chatCmd) Run(e *env) error {
 	}
 }
 
-// lines returns what reads the next line: with an editor and its history on a terminal.
-func (t *talk) lines() func() (string, error) {
+// lines returns what reads the next line: with an editor and its history on a terminal. done ends it.
+func (t *talk) lines() (next func() (string, error), done func()) {
 	in, _ := t.env.stdin.(*os.File)
 	out := newScreen(t.env.stdout).file
 	if in == nil || out == nil || !term.IsTerminal(int(in.Fd())) {
@@ -106,23 +111,36 @@ func (t *talk) lines() func() (string, error) {
 				return "", cmp.Or(r.Err(), io.EOF)
 			}
 			return r.Text(), nil
-		}
+		}, func() {}
 	}
 	editor := term.NewTerminal(struct {
 		io.Reader
 		io.Writer
 	}{in, out}, "> ")
+	done = func() {}
+	if !t.NoHistory {
+		dir, err := durable.StateDir()
+		var history *durable.Lines
+		if err == nil {
+			history, err = durable.OpenLines(filepath.Join(dir, "history"))
+		}
+		if err == nil {
+			editor.History, done = history, func() { history.Close() }
+		} else {
+			t.env.progress.notef("the lines typed are not kept: %v", err)
+		}
+	}
 	return func() (string, error) {
 		before, err := term.MakeRaw(int(in.Fd())) // only while a line is read: an interrupt is a signal otherwise
 		if err != nil {
 			return "", err
 		}
 		defer term.Restore(int(in.Fd()), before)
-		if width, height, err := term.GetSize(int(out.Fd())); err == nil {
+		if width, height, err := term.GetSize(int(out.Fd())); err == nil && width > 0 { // 0: it does not know
 			editor.SetSize(width, height)
 		}
 		return editor.ReadLine()
-	}
+	}, done
 }
 
 // take takes a line: a command, or what the user says.
@@ -178,6 +196,7 @@ func (t *talk) answer(line string) error {
 	defer cancel()
 	defer t.env.progress.insteadOfEnding(cancel)()
 	opt := t.options(t.MaxTokens)
+	opt.Keep = true
 	tokens := t.model.Chat(ctx, append(t.turns, gimbal.Message{Role: "user", Content: line}), opt)
 	if t.model.Info().Chat == "" {
 		if t.text != "" {

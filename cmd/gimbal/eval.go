@@ -18,9 +18,24 @@ type evalCmd struct {
 	Device     string   `help:"Where to compute, as for train. Default: auto." placeholder:"NAME|PATH"`
 	LossOnly   bool     `help:"Measure only the loss; write nothing."`
 	JSON       bool     `name:"json" help:"Print the result as JSON."`
+
+	Tasks       []string `help:"Ask the questions of this file instead; repeatable." placeholder:"FILE|NAME" sep:"none"`
+	FewShot     int      `help:"Examples before each question." placeholder:"N"`
+	FewShotFrom string   `help:"File of examples. Default: that of the task." placeholder:"FILE"`
+	Limit       int      `help:"Most questions of a task." placeholder:"N"`
+	Pattern     string   `help:"Regular expression that finds the answer in what is written." placeholder:"REGEXP"`
+}
+
+// Help implements kong.HelpProvider.
+func (*evalCmd) Help() string {
+	return `--tasks asks questions with known answers, from a file of JSON lines in the layout of HellaSwag, ARC, PIQA or
+gsm8k, or from NAME.jsonl in ~/.local/share/gimbal/tasks. Prompts and metrics are those of lm-evaluation-harness.`
 }
 
 func (c *evalCmd) Run(e *env) error {
+	if len(c.Tasks) > 0 {
+		return c.ask(e)
+	}
 	r, err := gimbal.Evaluate(e.ctx, c.Run_, gimbal.EvalOptions{Data: c.Data, Checkpoint: c.Checkpoint,
 		LossOnly: c.LossOnly, Seed: c.Seed, Device: c.Device, Progress: e.progress.tell})
 	e.progress.end()
@@ -38,6 +53,33 @@ func (c *evalCmd) Run(e *env) error {
 	}
 	if r.Writing != nil {
 		printWriting(e.stdout, r.Writing)
+	}
+	return nil
+}
+
+// ask asks the questions of tasks.
+func (c *evalCmd) ask(e *env) error {
+	if len(c.Data) > 0 || c.FewShot < 0 || c.Limit < 0 {
+		return usageError("--tasks goes without --data, and with numbers from 0 up")
+	}
+	list, err := gimbal.Ask(e.ctx, c.Run_, gimbal.TaskOptions{Tasks: c.Tasks, Shots: c.FewShot, ShotsFrom: c.FewShotFrom,
+		Limit: c.Limit, Pattern: c.Pattern, Checkpoint: c.Checkpoint, Device: c.Device, Progress: e.progress.tell})
+	e.progress.end()
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(e.stdout, list)
+	}
+	for _, r := range list {
+		fmt.Fprintf(e.stdout, "%s: %s, %d-shot\n", r.Name, runs.Plural(int64(r.Items), "question"), r.Shots)
+		for _, m := range r.Metrics {
+			fmt.Fprintf(e.stdout, "  %-12s %.4f ± %.4f\n", m.Name, m.Value, m.SE)
+		}
+		if r.Cut > 0 {
+			fmt.Fprintf(e.stdout, "note: %s longer than the context: the beginning was left out\n",
+				runs.Plural(int64(r.Cut), "question"))
+		}
 	}
 	return nil
 }

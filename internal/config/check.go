@@ -50,6 +50,9 @@ func (c *Config) cross(skip map[string]bool, where map[string]string) []Fault {
 	check(kind != "bpe" || ids == 0 || ids >= 257, "tokenizer.vocab_size tokenizer.kind",
 		"%d ids are too few for a bpe: 256 bytes and an end of text need 257", ids)
 
+	check(!c.Adapter.DoRA || c.Adapter.Dropout == 0, "adapter.dropout adapter.dora",
+		"dropout and DoRA are not computed together: leave one out")
+
 	t := c.Train
 	check(t.BatchTokens >= t.Context, "train.batch_tokens train.context",
 		"%d is less than one sequence of train.context %d; raise it or lower the context", t.BatchTokens, t.Context)

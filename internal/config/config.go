@@ -86,6 +86,9 @@ type Adapter struct {
 	Alpha   float64  // times B·A, divided by the rank
 	Targets []string // matrices of the blocks, by the names of PEFT; or all
 	RSLoRA  bool     // divide by the root of the rank
+	Dropout float64  // share of what the changes read that is dropped in training
+	DoRA    bool     // the lengths of rows are trained beside their direction
+	Base    string   // auto, fp32 or bf16: how the weights beside them are held
 }
 
 // DPO is how preferences are learned, where train.objective is dpo.
@@ -154,6 +157,10 @@ type Eval struct {
 	MaxTokens int // of a sample
 
 	Keep []string // files and folders of text that the weights know and should not forget
+
+	Tasks     []string // files of questions, or names of them
+	TaskLimit int      // most questions of each
+	TaskShots int      // examples before each question
 }
 
 // Guard says what the guard does about bad updates.
@@ -196,12 +203,12 @@ func Default() *Config {
 			Seed: 1},
 		Optim: Optim{Kind: "auto", LR: Rule{Name: "auto"}, Momentum: 0.95, Beta1: 0.9, Eps: 1e-8, WeightDecay: 0.1,
 			Clip: 1},
-		Adapter:    Adapter{Rank: 16, Alpha: 32, Targets: []string{"all"}},
+		Adapter:    Adapter{Rank: 16, Alpha: 32, Targets: []string{"all"}, Base: "auto"},
 		DPO:        DPO{Beta: 0.1},
 		Schedule:   Schedule{Kind: "cosine-restarts", Warmup: Rule{Name: "auto"}, Floor: 0.1},
 		Numeric:    Numeric{Mode: "auto", Checkpointing: "auto", Device: "auto"},
 		Checkpoint: Checkpoint{Keep: 3},
-		Eval:       Eval{Prompts: 20, Samples: 5, MaxTokens: 128},
+		Eval:       Eval{Prompts: 20, Samples: 5, MaxTokens: 128, TaskLimit: 100},
 		Guard:      Guard{Mode: "act", Halve: "probation"},
 		Judge:      Judge{EarlyStop: "sound", Select: "sound"},
 		origins:    make(map[string]string, len(keys)),

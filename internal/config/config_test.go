@@ -67,13 +67,13 @@ func TestDefaults(t *testing.T) {
 		Model:     Model{Shape: "qwen3", Tie: true},
 		Train:     Train{Budget: 2.5, Context: 256, BatchTokens: 8192, Adapter: "none", Objective: "lm", Seed: 1},
 		DPO:       DPO{Beta: 0.1},
-		Adapter:   Adapter{Rank: 16, Alpha: 32, Targets: []string{"all"}},
+		Adapter:   Adapter{Rank: 16, Alpha: 32, Targets: []string{"all"}, Base: "auto"},
 		Optim: Optim{Kind: "auto", LR: Rule{Name: "auto"}, Momentum: 0.95, Beta1: 0.9, Eps: 1e-8, WeightDecay: 0.1,
 			Clip: 1},
 		Schedule:   Schedule{Kind: "cosine-restarts", Warmup: Rule{Name: "auto"}, Floor: 0.1},
 		Numeric:    Numeric{Mode: "auto", Checkpointing: "auto", Device: "auto"},
 		Checkpoint: Checkpoint{Keep: 3},
-		Eval:       Eval{Prompts: 20, Samples: 5, MaxTokens: 128},
+		Eval:       Eval{Prompts: 20, Samples: 5, MaxTokens: 128, TaskLimit: 100},
 		Guard:      Guard{Mode: "act", Halve: "probation"},
 		Judge:      Judge{EarlyStop: "sound", Select: "sound"},
 		origins:    c.origins,
@@ -86,7 +86,7 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("%s: origin %q, doc %q", k, c.Origin(k), lookup(k).doc)
 		}
 		if v, ok := c.Value(k); !ok || (v == "auto") != (c.Auto(k) || k == "numeric.mode" || k == "numeric.checkpointing" ||
-			k == "numeric.device" || k == "optim.lr" || k == "optim.kind" || k == "schedule.warmup") {
+			k == "numeric.device" || k == "adapter.base" || k == "optim.lr" || k == "optim.kind" || k == "schedule.warmup") {
 			t.Errorf("%s: value %q, auto %t", k, v, c.Auto(k))
 		}
 		if k := lookup(k); !k.auto && !math.IsNaN(number(k.at(c))) { // a default is a value that a user may write

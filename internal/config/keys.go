@@ -99,6 +99,10 @@ var keys = []key{
 	{name: "adapter.targets", newer: true,
 		doc: "matrices of the blocks that are changed, by their names: q_proj, c_attn and so on; all: every one"},
 	{name: "adapter.rslora", newer: true, doc: "multiply by alpha/√rank, for high ranks"},
+	{name: "adapter.dropout", newer: true, lo: 0, hi: 0.9, doc: "share of their inputs that is dropped in training"},
+	{name: "adapter.dora", newer: true, doc: "train the lengths of rows, too (DoRA); slower"},
+	{name: "adapter.base", newer: true, choices: []string{"auto", "fp32", "bf16"},
+		doc: "how the weights beside them are held: bf16 takes a quarter of the memory; auto: as in their file"},
 
 	{name: "dpo.beta", newer: true, lo: 0, above: true, hi: 100,
 		doc: "how closely the model stays with the one it begins from: higher is closer"},
@@ -159,6 +163,11 @@ var keys = []key{
 	{name: "eval.keep", newer: true, path: true,
 		doc: "files and folders of text that the weights know: what fine-tuning forgets of it is shown; empty: of " +
 			"texts that the model writes before step 1"},
+
+	{name: "eval.tasks", newer: true, path: true,
+		doc: "files of questions that each evaluation asks, see judge.md"},
+	{name: "eval.task_limit", newer: true, lo: 1, hi: 1e9, doc: "most questions of a task"},
+	{name: "eval.task_shots", newer: true, lo: 0, hi: 100, doc: "examples before each question"},
 
 	{name: "guard.mode", choices: []string{"act", "observe"}, doc: "act, or only record what the guard would do"},
 	{name: "guard.halve", choices: []string{"probation", "article"},

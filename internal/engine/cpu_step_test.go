@@ -43,11 +43,9 @@ func (w *twin) accumulate(b *data.Batch, step int64) (nats float64) {
 	sequence := uint64(0)
 	for _, m := range data.SplitMicro(nil, b, micro) {
 		in := model.Input{Tokens: m.Tokens, Labels: m.Labels, Counts: m.Counts, Bounds: m.Bounds}
-		if w.m.Arch().Dropout > 0 {
-			for range m.Spans {
-				in.Dropout = append(in.Dropout, rng.New(3, rng.Dropout).Sub(uint64(step)).Sub(sequence))
-				sequence++
-			}
+		for range m.Spans {
+			in.Dropout = append(in.Dropout, rng.New(3, rng.Dropout).Sub(uint64(step)).Sub(sequence))
+			sequence++
 		}
 		nats += w.m.Backward(in, 1/float64(b.Counted))
 	}

@@ -47,7 +47,12 @@ func every(t *testing.T, test func(t *testing.T, s Spec)) {
 		})
 		t.Run(a.Shape+" adapter", func(t *testing.T) {
 			s := spec(a, model.ModeFP32)
-			s.Adapter = model.Adapter{Rank: 4, Scale: 2, Targets: model.AllTargets}
+			s.Adapter = model.Adapter{Rank: 4, Scale: 2, Targets: model.AllTargets, Dropout: 0.1, Base16: true}
+			test(t, s)
+		})
+		t.Run(a.Shape+" dora", func(t *testing.T) {
+			s := spec(a, model.ModeFP32)
+			s.Adapter = model.Adapter{Rank: 4, Scale: 2, Targets: model.AllTargets, DoRA: true}
 			test(t, s)
 		})
 	}
@@ -90,7 +95,7 @@ func unsettle(m *model.Model[float32], s Spec) {
 	p, key := m.Trained(), rng.New(1, rng.Init)
 	for _, v := range p.Views {
 		for i := v.Lo; i < v.Hi; i++ {
-			p.Flat[i] = float32(0.05 * key.Normal(uint64(i)))
+			p.Flat[i] += float32(0.05 * key.Normal(uint64(i)))
 		}
 	}
 	m.Refresh()
@@ -119,7 +124,7 @@ func batch(step int64) *data.Batch {
 // propose runs the passes of a step on its batch and returns the report.
 func propose(t testing.TB, e Engine, step int64, d Detail) Report {
 	t.Helper()
-	acc := Accumulator{MicroTokens: micro, Dropout: e.Info().Arch.Dropout > 0, Seed: 3}
+	acc := Accumulator{MicroTokens: micro, Dropout: true, Seed: 3}
 	b := batch(step)
 	e.Discard()
 	if err := acc.Gradient(t.Context(), e, b, step); err != nil {

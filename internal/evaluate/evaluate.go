@@ -35,6 +35,9 @@ type Options struct {
 	Seed        uint64 // of the sample that is scored, the prompts, and the sampling
 	SampleSize  int64  // labels of the sample; the pass that reaches it is the last
 
+	Tasks []*Task              // what Tasks asks
+	Tok   *tokenizer.Tokenizer // of their texts; nil: that of Text
+
 	Start   int32      // token that begins a text, see StartToken
 	Samples judge.Plan // what is written
 
@@ -62,6 +65,9 @@ type Evaluator struct {
 func New(opt Options) *Evaluator {
 	if opt.Note == nil {
 		opt.Note = func(string, ...any) {}
+	}
+	if opt.Tok == nil && opt.Text != nil {
+		opt.Tok = opt.Text.Tok
 	}
 	return &Evaluator{opt: opt}
 }

@@ -99,6 +99,17 @@ func Measure(ctx context.Context, opt MeasureOptions) (_ *Result, err error) {
 	return r, nil
 }
 
+// MeasureTasks asks a model the questions of tasks. Of the options it needs model, opener and MicroTokens.
+func MeasureTasks(ctx context.Context, opt MeasureOptions, tasks []*Task) ([]TaskResult, error) {
+	eng, err := open(opt)
+	if err != nil {
+		return nil, err
+	}
+	defer eng.Close()
+	return New(Options{Engine: eng, MicroTokens: opt.MicroTokens, Tasks: tasks, Tok: opt.Model.Tok,
+		Start: opt.Model.Start()}).Tasks(ctx)
+}
+
 // open opens an engine with the weights of the model, in the precision that is fastest here.
 func open(opt MeasureOptions) (engine.Engine, error) {
 	mode := "fp32"

@@ -30,6 +30,8 @@ const (
 
 	MetricOld = "old_loss" // nats per token on text that the weights knew before they were fine-tuned
 
+	MetricTask = "task_" // begins the names of what is measured on tasks: task_NAME_acc and so on
+
 	MetricTexts   = "texts"         // generated
 	MetricCounted = "texts_counted" // of those, long enough to be measured
 	MetricAlarms  = "alarms"        // metrics that differ from human text

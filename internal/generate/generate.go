@@ -52,6 +52,10 @@ type Options struct {
 	Seed        uint64
 	Ends        []int32 // tokens that end a text
 	AtOnce      int     // most prompt tokens that one Step computes; 0: any number
+
+	// Keep leaves what the row of a single request has read when the text ends, and reads of the next prompt only what
+	// follows their common beginning. It changes no text. The decoder has one row.
+	Keep bool
 }
 
 // Request is one text to continue.
@@ -90,6 +94,7 @@ type Generator struct {
 	tokens  []int32   // of one Step
 	rows    []int32
 	drawn   []Drawn
+	held    []int32 // with Options.Keep: what the row has read
 
 	opt      Options // of Start
 	seed     rng.Key
@@ -166,6 +171,9 @@ func (g *Generator) Start(requests []Request, opt Options) error {
 		opt.AtOnce = math.MaxInt
 	}
 	g.opt, g.seed, g.requests, g.waiting = opt, rng.New(opt.Seed, rng.Sample), requests, 0
+	if !opt.Keep {
+		g.held = nil
+	}
 	g.slots = make([]slot, g.decoder.Rows())
 	g.clear()
 	g.samplers = make([]*sampler, g.decoder.Pool().Workers())
@@ -186,10 +194,12 @@ func (g *Generator) Step(ctx context.Context) ([]Drawn, error) {
 	err := ctx.Err()
 	if err == nil {
 		g.collect()
-		err = g.decoder.Decode(ctx, g.tokens, g.rows, g.logits)
-	}
-	if err == nil {
-		err = g.draw()
+		if err = g.decoder.Decode(ctx, g.tokens, g.rows, g.logits); err == nil {
+			err = g.draw()
+		}
+		if g.held = append(g.held, g.tokens...); err != nil || !g.opt.Keep {
+			g.held = g.held[:0]
+		}
 	}
 	if err != nil {
 		g.clear()
@@ -202,11 +212,29 @@ func (g *Generator) Step(ctx context.Context) ([]Drawn, error) {
 // End ends a request where it stands. Its row takes the next one.
 func (g *Generator) End(request int) {
 	for row := range g.slots {
-		if s := &g.slots[row]; s.request == request {
-			g.decoder.Truncate(row, 0)
-			s.request = -1
+		if g.slots[row].request == request {
+			g.free(row)
 		}
 	}
+}
+
+// free makes a row ready for another text.
+func (g *Generator) free(row int) {
+	if !g.opt.Keep {
+		g.decoder.Truncate(row, 0)
+	}
+	g.slots[row].request = -1
+}
+
+// keep leaves in the row what a prompt begins with, and returns the rest, which is at least a token.
+func (g *Generator) keep(prompt []int32) []int32 {
+	n := 0
+	for n < min(len(g.held), len(prompt)-1) && g.held[n] == prompt[n] {
+		n++
+	}
+	g.decoder.Truncate(0, n)
+	g.held = g.held[:n]
+	return prompt[n:]
 }
 
 // collect lists what the decoder is to read, and where in the logits each row will find its own.
@@ -222,6 +250,9 @@ func (g *Generator) collect() {
 			}
 			r := g.requests[g.waiting]
 			*s = slot{request: g.waiting, key: g.seed.Sub(r.Index), prompt: r.Prompt}
+			if g.opt.Keep {
+				s.prompt = g.keep(r.Prompt)
+			}
 			if p := g.opt.Repetition; p != 0 && p != 1 {
 				s.seen = map[int32]bool{}
 				for _, id := range r.Prompt {
@@ -279,17 +310,16 @@ func (g *Generator) draw() error {
 		}
 		g.drawn = append(g.drawn, d)
 		if d.Finish != "" {
-			g.decoder.Truncate(row, 0)
-			s.request = -1
+			g.free(row)
 		}
 	}
 	return nil
 }
 
-// clear frees all rows.
+// clear frees all rows, of all but what is held.
 func (g *Generator) clear() {
 	for row := range g.slots {
-		g.decoder.Truncate(row, 0)
+		g.decoder.Truncate(row, len(g.held))
 		g.slots[row] = slot{request: -1}
 	}
 }
@@ -306,6 +336,8 @@ func (g *Generator) check(requests []Request, opt Options) error {
 		return fmt.Errorf("generate: repetition penalty %v: above 1, or 0 for none", opt.Repetition)
 	case opt.MaxTokens < 1:
 		return fmt.Errorf("generate: %d tokens to write; ask for at least 1", opt.MaxTokens)
+	case opt.Keep && (len(requests) != 1 || g.decoder.Rows() != 1):
+		panic("generate: one text alone can be kept")
 	case opt.AtOnce < 0:
 		panic("generate: a negative number of tokens at once")
 	}

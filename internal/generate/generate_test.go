@@ -330,3 +330,73 @@ func BenchmarkGenerate(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N*16*64)/b.Elapsed().Seconds(), "tokens/s")
 }
+
+// reads counts what a decoder reads.
+type reads struct {
+	*model.Writer
+	tokens int
+}
+
+func (r *reads) Decode(ctx context.Context, tokens, rows []int32, logits []float32) error {
+	r.tokens += len(tokens)
+	return r.Writer.Decode(ctx, tokens, rows, logits)
+}
+
+// A text that is kept is read once: a prompt that goes on from it, or that shares its beginning, gives the same text as
+// one that is read from the start.
+func TestKeep(t *testing.T) {
+	for _, arch := range archs {
+		m := newTestModel(t, arch)
+		d, err := m.Decoder(model.DecoderOptions{Tokens: 5, Rows: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Refresh()
+		r := &reads{Writer: model.NewWriter(d, 1, 12)}
+		kept, fresh := New(r), newGenerator(t, m, 1, 64)
+		opt := Options{TopK: 20, Temperature: 1.5, MaxTokens: 4, Seed: 3, Repetition: 1.2, AtOnce: 3}
+		prompt := []int32{0, 3, 4, 5}
+		for turn := range 6 {
+			opt.Keep = true
+			before := r.tokens
+			shared := 0
+			for shared < min(len(kept.held), len(prompt)-1) && kept.held[shared] == prompt[shared] {
+				shared++
+			}
+			if len(prompt)+opt.MaxTokens > r.Capacity() {
+				r.Grow(contextLen)
+			}
+			got, err := kept.Generate(t.Context(), []Request{{Prompt: prompt}}, opt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			opt.Keep = false
+			want, err := fresh.Generate(t.Context(), []Request{{Prompt: prompt}}, opt)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !got[0].equal(want[0]) {
+				t.Errorf("%s, turn %d: %v, without keeping %v", arch.Shape, turn, got, want)
+			}
+			// The last token is drawn and not read.
+			if n := r.tokens - before; n != len(prompt)-shared+len(got[0].Tokens)-1 || turn > 0 && shared == 0 {
+				t.Errorf("%s, turn %d: %d tokens read for a prompt of %d, of which %d are there", arch.Shape, turn, n,
+					len(prompt), shared)
+			}
+			switch prompt = append(append(slices.Clone(prompt), got[0].Tokens...), int32(turn+1)); turn {
+			case 2: // it is said otherwise now
+				prompt[5]++
+			case 3: // it has been read whole
+				prompt = prompt[:7]
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		opt.Keep = true
+		held := len(kept.held)
+		if _, err := kept.Generate(ctx, []Request{{Prompt: prompt}}, opt); !errors.Is(err, context.Canceled) ||
+			len(kept.held) != held || r.Len(0) != held {
+			t.Errorf("an interrupt: %v, %d of %d tokens kept", err, len(kept.held), held)
+		}
+	}
+}

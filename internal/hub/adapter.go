@@ -56,15 +56,15 @@ type adapterConfig struct {
 	Replication any             `json:"layer_replication"`
 }
 
-// AdapterFiles returns the files of an adapter beside its weights. alpha and rslora are those of its scale.
-func AdapterFiles(a config.Arch, ad model.Adapter, alpha float64, rslora bool, base Base) (map[string][]byte, error) {
+// AdapterFiles returns the files of an adapter, which NewAdapter made, beside its weights.
+func AdapterFiles(a config.Arch, ad model.Adapter, c config.Adapter, base Base) (map[string][]byte, error) {
 	targets, err := json.Marshal(model.ModuleNames(a, ad.Targets))
 	if err != nil {
 		return nil, err
 	}
 	conf, err := json.MarshalIndent(adapterConfig{Type: "LORA", Task: "CAUSAL_LM", Base: base.Path, Rank: ad.Rank,
-		Alpha:   alpha,
-		Targets: targets, RSLoRA: rslora, Transposed: a.Shape == "gpt2", Bias: "none", Inference: true}, "", "  ")
+		Alpha: c.Alpha, Dropout: ad.Dropout, DoRA: ad.DoRA, Targets: targets, RSLoRA: c.RSLoRA,
+		Transposed: a.Shape == "gpt2", Bias: "none", Inference: true}, "", "  ")
 	if err != nil {
 		return nil, err
 	}
@@ -74,13 +74,13 @@ func AdapterFiles(a config.Arch, ad model.Adapter, alpha float64, rslora bool, b
 
 // NewAdapter returns the adapter that a configuration describes, and how many parameters it has. targets are names of
 // PEFT, or all.
-func NewAdapter(a config.Arch, rank int, alpha float64, rslora bool, targets []string) (ad model.Adapter, n int64,
-	err error) {
-	ad = model.Adapter{Rank: rank, Scale: alpha / float64(rank)}
-	if rslora {
-		ad.Scale = alpha / math.Sqrt(float64(rank))
+func NewAdapter(a config.Arch, c config.Adapter) (ad model.Adapter, n int64, err error) {
+	ad = model.Adapter{Rank: c.Rank, Scale: c.Alpha / float64(c.Rank), Dropout: c.Dropout, DoRA: c.DoRA,
+		Base16: c.Base == "bf16"}
+	if c.RSLoRA {
+		ad.Scale = c.Alpha / math.Sqrt(float64(c.Rank))
 	}
-	if ad.Targets, err = model.ParseTargets(a, targets); err != nil {
+	if ad.Targets, err = model.ParseTargets(a, c.Targets); err != nil {
 		return ad, 0, err
 	}
 	_, total := model.AdapterLayout(a, ad)
@@ -95,8 +95,8 @@ func (c *adapterConfig) adapterOf(a config.Arch) (ad model.Adapter, err error) {
 		return ad, refuse("peft_type", c.Type)
 	case c.Rank < 1 || c.Rank > 1<<12 || !(c.Alpha > 0):
 		return ad, fmt.Errorf("r is %d and lora_alpha %v: both are above 0", c.Rank, c.Alpha)
-	case c.DoRA:
-		return ad, refuse("use_dora", true)
+	case !(c.Dropout >= 0 && c.Dropout < 1):
+		return ad, refuse("lora_dropout", c.Dropout)
 	case c.Bias != "" && c.Bias != "none":
 		return ad, refuse("bias", c.Bias)
 	case len(c.Saved) > 0:
@@ -112,7 +112,8 @@ func (c *adapterConfig) adapterOf(a config.Arch) (ad model.Adapter, err error) {
 			return ad, fmt.Errorf("target_modules is %.60s: a list of names, or \"all-linear\"", c.Targets)
 		}
 	}
-	ad, _, err = NewAdapter(a, c.Rank, c.Alpha, c.RSLoRA, names)
+	ad, _, err = NewAdapter(a, config.Adapter{Rank: c.Rank, Alpha: c.Alpha, RSLoRA: c.RSLoRA, Targets: names,
+		Dropout: c.Dropout, DoRA: c.DoRA})
 	return ad, err
 }
 
@@ -180,6 +181,9 @@ func openBase(c *checkpoint.Checkpoint, path string, nested int) (*Model, error)
 	}
 	return modelOf(b, nested+1)
 }
+
+// BF16 reports whether the model computes with weights that are in bfloat16.
+func (m *Model) BF16() bool { return m.base == nil && model.IsBF16(m.Checkpoint.Model()) }
 
 // Model returns the weights that the model computes with.
 func (m *Model) Model() *safetensors.File {

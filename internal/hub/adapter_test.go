@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"gimbal/internal/checkpoint"
+	"gimbal/internal/config"
 	"gimbal/internal/durable"
 	"gimbal/internal/model"
 	"gimbal/internal/safetensors"
@@ -27,7 +28,7 @@ const peft = `{"alora_invocation_tokens": null, "alpha_pattern": {}, "auto_mappi
 func TestAdapterOfOthers(t *testing.T) {
 	a := archs()[0]
 	base := putModel(t, a, "F32", 1)
-	ad, _, err := NewAdapter(a, 5, 7, true, []string{"q_proj", "down_proj"})
+	ad, _, err := NewAdapter(a, config.Adapter{Rank: 5, Alpha: 7, RSLoRA: true, Targets: []string{"q_proj", "down_proj"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,18 +103,19 @@ func TestAdapterOfOthers(t *testing.T) {
 	}
 
 	for key, with := range map[string][2]string{
-		"use_dora":             {`"use_dora": false`, `"use_dora": true`},
-		"bias":                 {`"bias": "none"`, `"bias": "all"`},
-		"modules_to_save":      {`"modules_to_save": null`, `"modules_to_save": ["lm_head"]`},
-		"peft_type":            {`"peft_type": "LORA"`, `"peft_type": "IA3"`},
-		"rank_pattern":         {`"rank_pattern": {}`, `"rank_pattern": {"q_proj": 2}`},
-		"layers_to_transform":  {`"layers_to_transform": null`, `"layers_to_transform": [0]`},
-		"no target \"c_attn\"": {`"down_proj", `, `"c_attn", `},
-		"base_model_name_or":   {fmt.Sprintf("%q", base), `"nobody/nothing"`},
-		"lora_alpha":           {`"lora_alpha": 7`, `"lora_alpha": 0`},
-		"want [6 16]":          {`"r": 5`, `"r": 6`},
-		"adapter_config.json":  {`{"alora`, `"alora`},
-		"is unexpected":        {`["down_proj", "q_proj"]`, `["q_proj"]`},
+		"lora_magnitude_vector": {`"use_dora": false`, `"use_dora": true`},
+		"lora_dropout":          {`"lora_dropout": 0.0`, `"lora_dropout": 1.5`},
+		"bias":                  {`"bias": "none"`, `"bias": "all"`},
+		"modules_to_save":       {`"modules_to_save": null`, `"modules_to_save": ["lm_head"]`},
+		"peft_type":             {`"peft_type": "LORA"`, `"peft_type": "IA3"`},
+		"rank_pattern":          {`"rank_pattern": {}`, `"rank_pattern": {"q_proj": 2}`},
+		"layers_to_transform":   {`"layers_to_transform": null`, `"layers_to_transform": [0]`},
+		"no target \"c_attn\"":  {`"down_proj", `, `"c_attn", `},
+		"base_model_name_or":    {fmt.Sprintf("%q", base), `"nobody/nothing"`},
+		"lora_alpha":            {`"lora_alpha": 7`, `"lora_alpha": 0`},
+		"want [6 16]":           {`"r": 5`, `"r": 6`},
+		"adapter_config.json":   {`{"alora`, `"alora`},
+		"is unexpected":         {`["down_proj", "q_proj"]`, `["q_proj"]`},
 	} {
 		text := strings.Replace(conf, with[0], with[1], 1)
 		if text == conf {

@@ -17,7 +17,7 @@ func from[T any](s []T, lo int) []T {
 // attentionHalf computes the first half of block i from its input: x + o(attention(norm(x))). With recompute it stops
 // before the sum, whose result is still there, and before the projection unless a norm follows it.
 func (m *Model[T]) attentionHalf(i int, recompute bool) {
-	b, s, n, w := m.buf, &m.buf.saved[i], m.n, &m.blocks[i]
+	b, s, n, w := m.buf, &m.buf.saved[i], m.n, m.at(i)
 	c, masks := m.arch.Width, m.site(1+2*i)
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
@@ -25,6 +25,7 @@ func (m *Model[T]) attentionHalf(i int, recompute bool) {
 		m.before(normed, from(s.mean1, lo), s.rstd1[lo:], b.x[i][lo*c:], &w.tensors, slotGain1, k)
 		m.did(PartNorms)
 		w.qkv.Forward(m.x, qkv, normed, k)
+		m.dropForward(i, slotQKV, qkv, normed, lo, k)
 		m.did(PartQKVForward)
 		m.mixers[i].heads.Forward(s.operands.From(lo), m.headStats(s, lo), qkv,
 			w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[lo:n], k)
@@ -42,7 +43,7 @@ func (m *Model[T]) attentionHalf(i int, recompute bool) {
 	}
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
-		branch := m.project(w.o, &s.post1, w, slotPost1, s.heads.From(lo), lo, k, PartOForward)
+		branch := m.project(i, slotO, s.heads.From(lo), lo, k)
 		if recompute {
 			continue
 		}
@@ -52,22 +53,28 @@ func (m *Model[T]) attentionHalf(i int, recompute bool) {
 	}
 }
 
-// project multiplies src by the last matrix of a half, for k positions from lo on, and norms the result where a norm
-// follows. It returns what is added to the residual stream.
-func (m *Model[T]) project(w *kernel.Weights[T], post *savedPost[T], t *block[T], gain slot, src kernel.Mat[T],
-	lo, k int, part string) kernel.Mat[T] {
-	branch := m.buf.branch.From(lo)
-	if post.out == nil {
-		w.Forward(m.x, branch, src, k)
-		m.did(part)
-		return branch
+// project multiplies src by the last matrix of a half of block i, that of slot s, for k positions from lo on, and norms
+// the result where a norm follows. It returns what is added to the residual stream.
+func (m *Model[T]) project(i int, s slot, src kernel.Mat[T], lo, k int) kernel.Mat[T] {
+	b, t := &m.buf.saved[i], &m.blocks[i]
+	w, post, gain, part := t.o, &b.post1, slotPost1, PartOForward
+	if s == slotDown {
+		w, post, gain, part = t.down, &b.post2, slotPost2, PartMLPForward
 	}
+	branch := m.buf.branch.From(lo)
+	dst := branch
 	c := m.arch.Width
-	out := post.out[lo*c : (lo+k)*c]
-	w.Forward(m.x, kernel.Dense(out, k, c), src, k)
+	if post.out != nil {
+		dst = kernel.Dense(post.out[lo*c:(lo+k)*c], k, c)
+	}
+	w.Forward(m.x, dst, src, k)
+	m.dropForward(i, s, dst, src, lo, k)
 	m.did(part)
-	m.norm.Forward(branch, from(post.mean, lo), post.rstd[lo:], out, t.tensors[gain], t.tensors[gain+1], k)
-	m.did(PartNorms)
+	if post.out != nil {
+		m.norm.Forward(branch, from(post.mean, lo), post.rstd[lo:], post.out[lo*c:(lo+k)*c], t.tensors[gain],
+			t.tensors[gain+1], k)
+		m.did(PartNorms)
+	}
 	return branch
 }
 
@@ -123,7 +130,7 @@ func (m *Model[T]) headStats(s *saved[T], lo int) []T {
 
 // attentionHalfBack turns dx, the gradient of the first half's output, into that of its input.
 func (m *Model[T]) attentionHalfBack(i int) {
-	b, s, n, w, g := m.buf, &m.buf.saved[i], m.n, &m.blocks[i], &m.dblocks[i]
+	b, s, n, w, g := m.buf, &m.buf.saved[i], m.n, m.at(i), &m.dblocks[i]
 	c, masks := m.arch.Width, m.site(1+2*i)
 	dout := b.dropped
 	for lo := 0; lo < n; lo += m.chunk {
@@ -135,6 +142,7 @@ func (m *Model[T]) attentionHalfBack(i int) {
 			dout = d
 		}
 		w.o.BackInput(m.x, b.dheads.From(lo), d, k)
+		m.dropBack(i, slotO, b.dheads.From(lo), d, lo, k)
 		m.did(PartOBackInput)
 	}
 	m.backWeight(i, slotO, w.o, dout, s.heads)
@@ -155,6 +163,7 @@ func (m *Model[T]) attentionHalfBack(i int) {
 			w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[lo:n], k)
 		m.did(PartHeads)
 		w.qkv.BackInput(m.x, dnormed, dqkv, k)
+		m.dropBack(i, slotQKV, dnormed, dqkv, lo, k)
 		m.did(PartQKVBackInput)
 		m.skipBack(i, b.dx[lo*c:(lo+k)*c])
 		m.beforeBack(i, slotGain1, b.dx[lo*c:], from(s.mean1, lo), s.rstd1[lo:], dnormed, b.x[i][lo*c:], k)
@@ -170,7 +179,7 @@ func (m *Model[T]) attentionHalfBack(i int) {
 // mlpHalf computes the second half of block i from the first: y + down(activation(gateUp(norm(y)))), or norm(x) where
 // the halves are parallel. With recompute it stops where attentionHalf does.
 func (m *Model[T]) mlpHalf(i int, recompute bool) {
-	b, s, n, w := m.buf, &m.buf.saved[i], m.n, &m.blocks[i]
+	b, s, n, w := m.buf, &m.buf.saved[i], m.n, m.at(i)
 	c, masks := m.arch.Width, m.site(2+2*i)
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
@@ -178,13 +187,14 @@ func (m *Model[T]) mlpHalf(i int, recompute bool) {
 		m.before(normed, from(s.mean2, lo), s.rstd2[lo:], m.mlpInput(i)[lo*c:], &w.tensors, slotGain2, k)
 		m.did(PartNorms)
 		w.gateUp.Forward(m.x, hidden, normed, k)
+		m.dropForward(i, slotGateUp, hidden, normed, lo, k)
 		m.did(PartMLPForward)
 		m.activation.Forward(active, hidden, w.tensors[slotGateUpBias], k)
 		m.did(PartActivation)
 		if recompute && s.post2.out == nil {
 			continue
 		}
-		branch := m.project(w.down, &s.post2, w, slotPost2, active, lo, k, PartMLPForward)
+		branch := m.project(i, slotDown, active, lo, k)
 		if recompute {
 			continue
 		}
@@ -205,7 +215,7 @@ func (m *Model[T]) mlpInput(i int) []T {
 // mlpHalfBack turns dx, the gradient of the block's output, into that of its first half. Where the halves are parallel
 // the gradient of the block's input is left in dinput.
 func (m *Model[T]) mlpHalfBack(i int) {
-	b, s, n, w, g := m.buf, &m.buf.saved[i], m.n, &m.blocks[i], &m.dblocks[i]
+	b, s, n, w, g := m.buf, &m.buf.saved[i], m.n, m.at(i), &m.dblocks[i]
 	c, masks := m.arch.Width, m.site(2+2*i)
 	dinput := b.dx
 	if m.arch.Parallel {
@@ -228,10 +238,12 @@ func (m *Model[T]) mlpHalfBack(i int) {
 			dout = d
 		}
 		w.down.BackInput(m.x, dactive, d, k)
+		m.dropBack(i, slotDown, dactive, d, lo, k)
 		m.did(PartMLPBackInput)
 		m.activation.Backward(dhidden, g[slotGateUpBias], dactive, s.hidden.From(lo), w.tensors[slotGateUpBias], k)
 		m.did(PartActivation)
 		w.gateUp.BackInput(m.x, dnormed, dhidden, k)
+		m.dropBack(i, slotGateUp, dnormed, dhidden, lo, k)
 		m.did(PartMLPBackInput)
 		if m.bf16() {
 			normBack(lo, k)

@@ -81,11 +81,11 @@ type savedMLP[T kernel.Float] struct {
 func newBuffers[T kernel.Float](ar *arena, a config.Arch, opt Options) *buffers[T] {
 	n, c := opt.MicroTokens, a.Width
 	b := new(buffers[T])
-	_, total := Layout(a)
+	_, total := layout(ar, a)
 	b.params = alloc[T](ar, partParams, total)
 	switch {
 	case opt.Adapter.Rank > 0 && !opt.Forward:
-		b.adapter = newLowRank[T](ar, a, opt.Adapter, n)
+		b.adapter = newLowRank[T](ar, a, opt.Adapter, n, opt.Workers)
 		b.grads = alloc[T](ar, partGrads, vectorsLen(a))
 	case !opt.Forward:
 		b.grads = alloc[T](ar, partGrads, total)
@@ -125,7 +125,7 @@ func newBuffers[T kernel.Float](ar *arena, a config.Arch, opt Options) *buffers[
 	if a.Parallel {
 		b.dinput = alloc[T](ar, partBackward, n*c)
 	}
-	if a.Dropout > 0 {
+	if a.Dropout > 0 || opt.Adapter.Dropout > 0 {
 		b.keys = alloc[rng.Key](ar, partBatch, n)
 	}
 	if a.Dropout > 0 || ar.bf16 {

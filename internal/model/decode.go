@@ -54,6 +54,21 @@ func (c *Cache[T]) Truncate(row, n int) {
 	c.length[row] = n
 }
 
+// Grow makes room for more positions, and keeps what the rows hold.
+func (c *Cache[T]) Grow(a config.Arch, capacity int) {
+	more := NewCache[T](a, c.rows, capacity)
+	for l := range c.k {
+		for i := range c.rows * a.KVHeads {
+			old, size := nn.KeyCacheLen(c.capacity, a.HeadSize), nn.KeyCacheLen(capacity, a.HeadSize)
+			copy(more.k[l][i*size:(i+1)*size], c.k[l][i*old:(i+1)*old])
+			old, size = c.capacity*a.HeadSize, capacity*a.HeadSize
+			copy(more.v[l][i*size:(i+1)*size], c.v[l][i*old:(i+1)*old])
+		}
+	}
+	copy(more.length, c.length)
+	*c = *more
+}
+
 // DecoderOptions size a Decoder.
 type DecoderOptions struct {
 	Tokens  int    // positions computed at once; longer calls are cut
@@ -240,7 +255,7 @@ func (d *Decoder[T]) chunk(cache *Cache[T], tokens, rows []int32, lo, hi int) {
 
 // block computes a block for the positions of a chunk, in place.
 func (d *Decoder[T]) block(cache *Cache[T], l int, pos []int32) {
-	w, m, n := &d.blocks[l], d.mixers[l], len(pos)
+	w, m, n := d.at(l), d.mixers[l], len(pos)
 	d.before(d.normed, d.mean, d.rstd, d.x0, &w.tensors, slotGain1, n)
 	w.qkv.Forward(d.x, d.qkv, d.normed, n)
 	m.heads.Forward(d.qk, d.qkRstd, d.qkv, w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], pos, n)

@@ -170,7 +170,7 @@ func TestFormatError(t *testing.T) {
 }
 
 // distance is |a−b| ÷ |b|.
-func distance(a, b []float32) float64 {
+func distance[T kernel.Float](a, b []T) float64 {
 	var d, n float64
 	for i, v := range b {
 		d, n = d+math.Pow(float64(a[i])-float64(v), 2), n+math.Pow(float64(v), 2)

@@ -50,6 +50,7 @@ type arena struct {
 	dry       bool
 	bf16      bool // whether operands of multiplies are bfloat16
 	format    kernel.Format
+	resident  bool // whether only the matrices of one block are there at a time
 }
 
 // alloc returns n zero elements on a boundary of 64 bytes, nil if n is 0 or the arena is dry.
@@ -121,7 +122,7 @@ func memory[T kernel.Float](a config.Arch, opt Options) Footprint {
 		opt.Workers = runtime.GOMAXPROCS(0)
 	}
 	require(opt.Mode != ModeAuto, "model: memory of an unresolved mode")
-	ar := arena{dry: true, bf16: opt.Mode == ModeBF16}
+	ar := arena{dry: true, bf16: opt.Mode == ModeBF16, resident: opt.resident()}
 	newBuffers[T](&ar, a, opt)
 	return ar.footprint
 }

@@ -117,16 +117,19 @@ func New[T kernel.Float](a config.Arch, x *kernel.Exec, opt Options) (*Model[T],
 	if err := check[T](a, opt); err != nil {
 		return nil, err
 	}
-	ar := &arena{bf16: opt.Mode == ModeBF16}
+	ar := &arena{bf16: opt.Mode == ModeBF16, resident: opt.resident()}
 	b := newBuffers[T](ar, a, opt)
 	m := &Model[T]{opt: opt, footprint: ar.footprint, grads: b.grads, buf: b}
-	views, _ := Layout(a)
+	views, _ := layout(ar, a)
 	m.sums = nn.NewBlockSums(x, opt.MicroTokens, sumsWidth(a), b.sums)
 	m.network = newNetwork(a, x, newParams(b.params, views), nil, m.sums, b.workspace)
 	switch {
 	case b.adapter != nil:
 		m.adapter, m.grads = b.adapter, b.adapter.grads
 		m.adapter.bind(x, m.params)
+		if ar.resident {
+			m.network.bring = m.bringBlock
+		}
 		m.dblocks = vectors(b.grads, views, a.Layers)
 	case !opt.Forward:
 		m.dblocks = split(b.grads, views, a.Layers)
@@ -137,6 +140,17 @@ func New[T kernel.Float](a config.Arch, x *kernel.Exec, opt Options) (*Model[T],
 	m.head = nn.NewHead(x, m.stage, b.logits, b.dlogits, opt.ZLoss, a.LogitCap)
 	m.prober = nn.NewProbe(x, a.Heads, a.KVHeads, a.HeadSize, a.MLP, probeRows(opt), b.probe)
 	return m, nil
+}
+
+// resident reports whether only the matrices of one block are there at a time.
+func (o Options) resident() bool { return o.Adapter.Rank > 0 && o.Adapter.Base16 && !o.Forward }
+
+// bringBlock makes the matrices of a block, where they are not there.
+func (m *Model[T]) bringBlock(block int) {
+	if m.adapter.held != block {
+		m.adapter.bring(block)
+		m.blocks[block].refresh(m.x)
+	}
 }
 
 // resolve is ResolveMode for either type: auto is fp32 for float64.
@@ -188,6 +202,10 @@ func check[T kernel.Float](a config.Arch, opt Options) error {
 		return fmt.Errorf("model: micro-batch of %d positions", opt.MicroTokens)
 	case opt.Mode != ModeFP32 && opt.Mode != ModeBF16:
 		return fmt.Errorf("model: numeric.mode %q: want auto, fp32 or bf16", opt.Mode)
+	case opt.resident() && isFloat64[T]():
+		return errors.New("model: a base in bf16 is for float32 only")
+	case opt.Adapter.DoRA && opt.Adapter.Dropout > 0:
+		return errors.New("model: dropout and DoRA are not computed together")
 	case opt.Mode == ModeBF16 && isFloat64[T]():
 		return errors.New("model: numeric.mode bf16 is for float32 only")
 	case !slices.Contains([]string{"", CheckpointNone, CheckpointAttention, CheckpointBlock}, opt.Checkpointing):
@@ -249,7 +267,7 @@ func (m *Model[T]) Rebase() {
 // decoders share it: one call serves all.
 func (m *Model[T]) Refresh() {
 	if m.adapter != nil {
-		m.adapter.merge()
+		m.adapter.refresh()
 	}
 	m.network.Refresh()
 }
@@ -257,7 +275,7 @@ func (m *Model[T]) Refresh() {
 // backWeight adds the gradient of a multiply's weights, or that of their adapter.
 func (m *Model[T]) backWeight(i int, s slot, w *kernel.Weights[T], dy, src kernel.Mat[T]) {
 	if m.adapter != nil {
-		m.adapter.backWeight(i, s, dy, src, m.n)
+		m.adapterBackWeight(i, s, w, dy, src)
 		return
 	}
 	w.BackWeight(m.x, m.dblocks[i][s], dy, src, m.n)

@@ -3,6 +3,7 @@ package model
 import (
 	"cmp"
 	"math"
+	"unsafe"
 
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
@@ -25,6 +26,8 @@ type network[T kernel.Float] struct {
 	blocks  []block[T]
 
 	headWeights *kernel.Weights[T]
+
+	bring func(block int) // makes the matrices of a block, before it is computed; nil: all are there
 
 	stage      *nn.Stage[T]
 	embedding  *nn.Embedding[T]
@@ -117,7 +120,11 @@ func newWorkspace[T kernel.Float](ar *arena, a config.Arch, positions, workers, 
 	}
 	w.stage = alloc[T](ar, partScratch, nn.StageLen(workers, stageWidth(a)))
 	if ar.bf16 && purpose != sharing {
-		w.packed = alloc[uint16](ar, partPacked, overMatrices(a, kernel.WeightsBF16Len))
+		there := a
+		if ar.resident {
+			there.Layers = 1
+		}
+		w.packed = alloc[uint16](ar, partPacked, overMatrices(there, kernel.WeightsBF16Len))
 	}
 	w.format = ar.format
 	w.coded = alloc[byte](ar, partPacked, overMatrices(a, func(out, in int) int {
@@ -197,6 +204,7 @@ func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], sha
 	if shared != nil {
 		net.params, net.outside = shared.params, shared.outside
 		net.blocks, net.headWeights, net.unit = shared.blocks, shared.headWeights, shared.unit
+		net.bring = shared.bring
 	} else {
 		net.params = p
 		net.newWeights(mem)
@@ -260,8 +268,12 @@ func (net *network[T]) newWeights(mem workspace[T]) {
 	a := net.arch
 	all := split(net.params.Flat, net.params.Views, a.Layers)
 	net.outside, net.blocks = &all[a.Layers], make([]block[T], a.Layers)
+	packed := mem.packed
 	for l := range net.blocks {
 		t := all[l]
+		if l > 0 && unsafe.SliceData(t[slotQKV]) == unsafe.SliceData(all[0][slotQKV]) { // they share their place
+			mem.packed = packed
+		}
 		net.blocks[l] = block[T]{
 			tensors: t,
 			qkv:     mem.weights(t[slotQKV], qkvWidth(a), a.Width),
@@ -292,9 +304,8 @@ func (net *network[T]) newWeights(mem workspace[T]) {
 // share it: one call serves all.
 func (net *network[T]) Refresh() {
 	for i := range net.blocks {
-		b := &net.blocks[i]
-		for _, w := range []*kernel.Weights[T]{b.qkv, b.o, b.gateUp, b.down} {
-			w.Refresh(net.x)
+		if net.bring == nil {
+			net.blocks[i].refresh(net.x)
 		}
 	}
 	net.headWeights.Refresh(net.x)
@@ -310,6 +321,20 @@ func (net *network[T]) before(dst kernel.Mat[T], mean, rstd, src []T, w *tensors
 		return
 	}
 	net.norm.Forward(dst, mean, rstd, src, w[gain], w[gain+1], n)
+}
+
+func (b *block[T]) refresh(x *kernel.Exec) {
+	for _, w := range []*kernel.Weights[T]{b.qkv, b.o, b.gateUp, b.down} {
+		w.Refresh(x)
+	}
+}
+
+// at returns block l with its matrices there.
+func (net *network[T]) at(l int) *block[T] {
+	if net.bring != nil {
+		net.bring(l)
+	}
+	return &net.blocks[l]
 }
 
 // Arch returns the architecture.

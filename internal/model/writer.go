@@ -19,6 +19,9 @@ func NewWriter(d *Decoder[float32], rows, capacity int) *Writer {
 	return &Writer{d, NewCache[float32](d.arch, rows, capacity)}
 }
 
+// Grow is Cache.Grow.
+func (w *Writer) Grow(capacity int) { w.Cache.Grow(w.arch, capacity) }
+
 // Vocab is the number of tokens.
 func (w *Writer) Vocab() int { return w.arch.Vocab }
 

@@ -123,8 +123,16 @@ func (p *Plan) chooseAdapter(d *Draft) (err error) {
 		return fault(cfg.Origin("train.adapter"), "train.adapter",
 			"adapters are trained on the CPU: set numeric.device=cpu")
 	}
-	a := cfg.Adapter
-	if p.Spec.Adapter, p.Trained, err = hub.NewAdapter(p.Spec.Arch, a.Rank, a.Alpha, a.RSLoRA, a.Targets); err != nil {
+	if cfg.Adapter.Base == "auto" {
+		value, origin := "fp32", "planned: as the weights beside the adapter are"
+		if d.base16 {
+			value, origin = "bf16", "planned: as the weights beside the adapter are; no bit changes"
+		}
+		if err := cfg.SetPlanned("adapter.base", value, origin); err != nil {
+			return err
+		}
+	}
+	if p.Spec.Adapter, p.Trained, err = hub.NewAdapter(p.Spec.Arch, cfg.Adapter); err != nil {
 		return fault(cfg.Origin("adapter.targets"), "adapter.targets", "%v", err)
 	}
 	return nil

@@ -66,7 +66,8 @@ func unused(cfg *config.Config, set *data.Set, fresh bool) (notes []string) {
 	if key := "eval.keep"; fresh && !free(cfg, key) {
 		notes = append(notes, fmt.Sprintf("%s (%s) is not used: fresh weights know nothing yet", key, cfg.Origin(key)))
 	}
-	for _, key := range []string{"adapter.rank", "adapter.alpha", "adapter.targets", "adapter.rslora"} {
+	for _, key := range []string{"adapter.rank", "adapter.alpha", "adapter.targets", "adapter.rslora",
+		"adapter.dropout", "adapter.dora", "adapter.base"} {
 		if cfg.Train.Adapter == "none" && !free(cfg, key) {
 			notes = append(notes, fmt.Sprintf("%s (%s) is not used: train.adapter is none", key, cfg.Origin(key)))
 		}

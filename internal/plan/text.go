@@ -24,6 +24,7 @@ type Draft struct {
 	Text     *data.Text
 	Notes    []string     // what is to be told of the model that it begins from
 	arch     *config.Arch // of weights that are loaded; nil: fresh ones
+	base16   bool         // they are in bfloat16
 	warnings []string     // of what was decided with the text, for the plan
 }
 
@@ -63,7 +64,7 @@ func OpenText(ctx context.Context, request *config.Config, opt TextOptions) (*Dr
 		return nil, err
 	}
 	if m := opt.Model; m != nil {
-		d.arch = &m.Arch
+		d.arch, d.base16 = &m.Arch, m.BF16()
 		if err := adopt(cfg, m.Arch, m.Path()); err != nil {
 			return nil, err
 		}

@@ -31,7 +31,8 @@ func (t *trial) open() (engine.Engine, *engine.Accumulator, *data.Loader, error)
 // Accumulator returns what adds up the gradients of the plan's batches.
 func (p *Plan) Accumulator() *engine.Accumulator {
 	s := p.Spec
-	a := &engine.Accumulator{MicroTokens: s.MicroTokens, Dropout: s.Arch.Dropout > 0, Seed: p.Config.Train.Seed}
+	a := &engine.Accumulator{MicroTokens: s.MicroTokens, Dropout: max(s.Arch.Dropout, s.Adapter.Dropout) > 0,
+		Seed: p.Config.Train.Seed}
 	if o := p.Config.DPO; p.Config.Train.Objective == "dpo" {
 		a.Prefer = &engine.Preference{Beta: o.Beta, Smoothing: o.LabelSmoothing}
 	}

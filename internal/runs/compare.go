@@ -3,6 +3,7 @@ package runs
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -79,7 +80,7 @@ func Compare(names []string) (*Comparison, error) {
 		return nil, unreadablef("%s has no evaluation yet", strings.Join(without, ", "))
 	}
 	sameTokens := c.note()
-	for _, name := range append([]string{metricLoss, metricBits}, judge.MetricNames()...) {
+	for _, name := range slices.Concat([]string{metricLoss, metricBits}, judge.MetricNames(), c.tasks()) {
 		row := ComparedRow{Metric: name}
 		for _, r := range c.Runs {
 			cell := r.cell(name)
@@ -93,6 +94,25 @@ func Compare(names []string) (*Comparison, error) {
 		}
 	}
 	return c, nil
+}
+
+// taskMetric is the name of a metric of a task; its interval has another ending.
+var taskMetric = regexp.MustCompile(`^task_[A-Za-z0-9._-]+_(acc|acc_norm|acc_bytes|exact_match|flexible)$`)
+
+// tasks are the metrics of tasks that any run has.
+func (c *Comparison) tasks() (names []string) {
+	for _, r := range c.Runs {
+		if r.eval == nil {
+			continue
+		}
+		for name := range r.eval.Metrics {
+			if taskMetric.MatchString(name) && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // note records what cannot be compared, and reports whether all runs have the same tokenizer.

@@ -3,6 +3,7 @@ package train
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"runtime/debug"
 	"time"
 
@@ -143,6 +144,13 @@ func assemble(ctx context.Context, draft *plan.Draft, workers int, with seams, f
 		if t.kept, err = plan.OpenOther(ctx, cfg, cfg.Eval.Keep, from.model, workers); err != nil {
 			return t, err
 		}
+	}
+	for _, name := range cfg.Eval.Tasks {
+		task, err := evaluate.OpenTask(name, evaluate.TaskOptions{Limit: cfg.Eval.TaskLimit, Shots: cfg.Eval.TaskShots})
+		if err != nil {
+			return t, fmt.Errorf("eval.tasks: %w", err)
+		}
+		t.tasks = append(t.tasks, task)
 	}
 	t.acc = t.plan.Accumulator()
 	t.evaluator = t.newEvaluator()

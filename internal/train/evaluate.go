@@ -23,8 +23,8 @@ const shownTexts = 3
 // newEvaluator returns what measures the run.
 func (t *run) newEvaluator() *evaluate.Evaluator {
 	cfg := t.plan.Config
-	return evaluate.New(evaluate.Options{Engine: t.engine, Text: t.text, Own: true, Old: t.kept, Prefer: t.acc.Prefer,
-		MicroTokens: t.plan.Spec.MicroTokens,
+	return evaluate.New(evaluate.Options{Engine: t.engine, Text: t.text, Own: true, Old: t.kept, Tasks: t.tasks,
+		Prefer: t.acc.Prefer, MicroTokens: t.plan.Spec.MicroTokens,
 		Seed:        cfg.Train.Seed, SampleSize: t.plan.Writing.SampleSize, Start: t.startToken(), Samples: t.plan.Writing.Samples,
 		Encoder: cfg.Judge.Encoder, EncoderOrigin: cfg.Origin("judge.encoder"), Note: t.record.note})
 }
@@ -44,6 +44,10 @@ func (t *run) evaluate(ctx context.Context) (*runlog.Eval, error) {
 		some = judge.Plan{}
 	}
 	w, err := t.evaluator.WriteSome(ctx, some)
+	if err != nil {
+		return nil, err
+	}
+	answered, err := t.evaluator.Tasks(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -77,6 +81,10 @@ func (t *run) evaluate(ctx context.Context) (*runlog.Eval, error) {
 			LossWarnings: judge.Illusion(s.History, w.Report)}.Section()
 	}
 	maps.Copy(rec.Metrics, w.Metrics())
+	for _, r := range answered {
+		r.Log(rec.Metrics)
+		t.record.note("%s", r)
+	}
 	if b := s.Before; b != nil && old.Tokens > 0 {
 		b.Now = runlog.Float(old.Loss())
 		rec.Metrics[evaluate.MetricOld] = b.Now

@@ -191,3 +191,49 @@ func TestStopDecidesTheSameAfterAKill(t *testing.T) {
 		t.Errorf("asked to go on: %+v, %v", r, err)
 	}
 }
+
+// Tasks are asked at each evaluation, of the first questions of their files; their numbers are in the log and change
+// nothing else.
+func TestTasksInTheLoop(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pets.jsonl")
+	var b strings.Builder
+	for i := range 30 {
+		fmt.Fprintf(&b, `{"goal": "ann sees %d", "sol1": "dogs", "sol2": "cats", "label": %d}`+"\n", i, i%2)
+	}
+	if err := os.WriteFile(path, []byte(b.String()), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	settings := []string{"train.steps=20", "eval.every=10", "eval.prompts=2", "eval.samples=1", "eval.max_tokens=6"}
+	var notes []string
+	asked := finished(t, tiny(t, append(settings, "eval.tasks="+path, "eval.task_limit=12", "eval.task_shots=1")...),
+		Options{Hooks: Hooks{Note: func(text string) { notes = append(notes, text) }}})
+	plain := finished(t, tiny(t, settings...), Options{})
+	evals, without := runlog.All[runlog.Eval](readLog(t, asked.Dir)), runlog.All[runlog.Eval](readLog(t, plain.Dir))
+	if len(evals) != 2 || len(without) != 2 {
+		t.Fatalf("%d and %d evaluations", len(evals), len(without))
+	}
+	for i, e := range evals {
+		acc, lo := e.Metrics["task_pets_acc"], e.Metrics["task_pets_acc_lo"]
+		if _, ok := e.Metrics["task_pets_acc_bytes_hi"]; !ok || !(acc >= 0 && acc <= 1) || !(lo <= acc) {
+			t.Errorf("step %d: %v", e.Step, e.Metrics)
+		}
+		if e.ValLoss != without[i].ValLoss {
+			t.Errorf("step %d: loss %v, %v without tasks", e.Step, e.ValLoss, without[i].ValLoss)
+		}
+	}
+	if !slices.ContainsFunc(notes, func(n string) bool { return strings.HasPrefix(n, "pets, 12 questions: acc ") }) {
+		t.Errorf("%q", notes)
+	}
+	c, err := runs.Compare([]string{asked.Dir, plain.Dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := slices.IndexFunc(c.Rows, func(r runs.ComparedRow) bool { return r.Metric == "task_pets_acc" })
+	if at < 0 || c.Rows[at].Values[0].Missing || !c.Rows[at].Values[1].Missing {
+		t.Errorf("%+v", c.Rows)
+	}
+	if _, err := Run(t.Context(), tiny(t, append(settings, "eval.tasks="+path+".gone")...),
+		Options{Out: filepath.Join(t.TempDir(), "run")}); err == nil || !strings.Contains(err.Error(), "eval.tasks") {
+		t.Errorf("a task that is not there: %v", err)
+	}
+}

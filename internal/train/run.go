@@ -53,7 +53,8 @@ type run struct {
 	plan   *plan.Plan
 	checks *runlog.Preflight // nil: not made
 	text   *data.Text
-	kept   *data.Text // that the weights should not forget; nil: none was named
+	kept   *data.Text       // that the weights should not forget; nil: none was named
+	tasks  []*evaluate.Task // that each evaluation asks
 	opener engine.Opener
 	engine engine.Engine
 	opened engine.Spec   // of the engine

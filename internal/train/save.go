@@ -175,9 +175,8 @@ func (t *run) modelFiles() (map[string][]byte, error) {
 	files, err := hub.ModelFiles(t.plan.Spec.Arch, t.text.Tok, hub.Manner{Start: t.startToken(),
 		Template: t.start.chat, TurnEnds: t.text.Set.Chat().TurnEnds, Kept: t.start.kept})
 	if ad := t.plan.Spec.Adapter; err == nil && ad.Rank > 0 {
-		a := t.plan.Config.Adapter
 		var own map[string][]byte
-		own, err = hub.AdapterFiles(t.plan.Spec.Arch, ad, a.Alpha, a.RSLoRA, t.start.base)
+		own, err = hub.AdapterFiles(t.plan.Spec.Arch, ad, t.plan.Config.Adapter, t.start.base)
 		maps.Copy(files, own)
 	}
 	return files, err
