@@ -56,7 +56,7 @@ func TestPEFT(t *testing.T) {
 			for i, v := range views {
 				for k := range v.Len() {
 					at := k
-					if isConv1D(v) && set == m.params {
+					if v.conv1D && set == m.params {
 						at = k%v.Shape[0]*v.Shape[1] + k/v.Shape[0]
 					}
 					x := scale * math.Sin(0.37*float64(k)+float64(i))

@@ -25,7 +25,7 @@ func (t *run) newEvaluator() *evaluate.Evaluator {
 	cfg := t.plan.Config
 	return evaluate.New(evaluate.Options{Engine: t.engine, Text: t.text, Own: true, Old: t.kept, Tasks: t.tasks,
 		Prefer: t.acc.Prefer, MicroTokens: t.plan.Spec.MicroTokens,
-		Seed:        cfg.Train.Seed, SampleSize: t.plan.Writing.SampleSize, Start: t.startToken(), Samples: t.plan.Writing.Samples,
+		Seed: cfg.Train.Seed, SampleSize: t.plan.Writing.SampleSize, Start: t.startToken(), Samples: t.plan.Writing.Samples,
 		Encoder: cfg.Judge.Encoder, EncoderOrigin: cfg.Origin("judge.encoder"), Note: t.record.note})
 }
 
