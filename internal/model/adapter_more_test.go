@@ -80,6 +80,7 @@ func TestDoRA(t *testing.T) {
 			m.Rebase()
 			m.Refresh()
 			copy(plain.params.Flat, m.params.Flat)
+			plain.Refresh()
 			in := ragged(r, a.Vocab, 70, 3, 11)
 			if a, b := m.Loss(in), plain.Loss(in); math.Abs(a-b) > 1e-11*b {
 				t.Errorf("nats %v with a fresh adapter, %v without", a, b)
