@@ -144,16 +144,6 @@ func (e *deviceEngine) runOf(ctx context.Context, kind string, text func() graph
 	return e.run(ctx, x, lists...)
 }
 
-// ask runs a program of which an engine has one, and fetches its results.
-func (e *deviceEngine) ask(ctx context.Context, kind string, text func() graph.Program, lists [][]Array,
-	dst ...[]byte) error {
-	out, err := e.runOf(ctx, kind, text, lists...)
-	if err != nil {
-		return err
-	}
-	return e.take(ctx, 0, out, dst...)
-}
-
 // take fetches arrays from a device and gives them back.
 func (e *deviceEngine) take(ctx context.Context, device int, arrays []Array, dst ...[]byte) (err error) {
 	for i, a := range arrays {

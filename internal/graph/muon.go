@@ -1,62 +1,72 @@
 package graph
 
-import "gimbal/internal/optim"
+import (
+	"fmt"
 
-// Direct returns the program that computes Muon's directions: slots…, grads…, numbers, factors → directions…. It is
-// for an update by other factors than Propose had.
-func (o Optimizer) Direct() Program {
-	b, list := &builder{}, o.tensors()
-	a := values{slots: make([][]value, len(list))}
-	for _, s := range o.Slots() {
-		a.slots[s.Tensor] = append(a.slots[s.Tensor], b.argument(F32, s.Dims...))
-	}
-	a.grads = gradArguments(b, list)
-	scale := b.element(b.argument(F32, numNumbers), atScale)
-	factors := b.argument(F32, len(list))
-	var out []value
-	for i, t := range list {
-		if t.muon {
-			out = append(out, o.direction(b, a, t, i, b.mul(b.element(factors, i), scale)))
+	"gimbal/internal/optim"
+)
+
+// direct computes Muon's directions, each as its gradient lies. Tensors of one shape are computed together. On several
+// devices they are dealt: each device gets some of them whole, and gives to every device its part of the directions.
+func (u *update) direct(scales []value) {
+	var kinds []string // in their order
+	alike := map[string][]int{}
+	for i, t := range u.list {
+		if kind := fmt.Sprint(t.dims, t.Rows); t.muon {
+			if alike[kind] == nil {
+				kinds = append(kinds, kind)
+			}
+			alike[kind] = append(alike[kind], i)
 		}
 	}
-	return b.program("direct", o.Devices, out...)
-}
-
-// direction is the direction of tensor i, as the gradient lies. On several devices each of them computes all of it.
-func (o Optimizer) direction(b *builder, a values, t tensor, i int, scale value) value {
-	beta, g := o.Options.Momentum, a.grads[i]
-	x := b.add(b.mul(a.slots[i][0], b.constant(beta*beta, g.Dims...)),
-		b.mul(g, b.spread(b.mul(scale, b.constant((1-beta)*(1+beta))), g.Dims)))
-	x = b.whole(x, t.dims, o.Devices)
-	var matrices []value
-	for lo := 0; lo < x.Dims[0]; lo += t.Rows {
-		matrices = append(matrices, b.orthogonalize(b.cut(x, 0, lo, lo+t.Rows)))
+	for _, kind := range kinds {
+		u.directAlike(alike[kind], scales)
 	}
-	return b.shard(b.concat(0, matrices...), o.Devices)
 }
 
-// orthogonalize is x (r, c) with its singular values near 1, as optim.Optimizer computes it.
+// directAlike computes the directions of tensors of one shape.
+func (u *update) directAlike(tensors []int, scales []value) {
+	t, beta, d := u.list[tensors[0]], u.Options.Momentum, u.Devices
+	n, held := t.Hi-t.Lo, Shape{F32, t.part}.count()
+	var rows []value
+	for _, i := range tensors {
+		g := u.grads[i]
+		x := u.add(u.mul(u.slots[i][0], u.constant(beta*beta, g.Dims...)),
+			u.mul(g, u.spread(u.mul(scales[i], u.constant((1-beta)*(1+beta))), g.Dims)))
+		rows = append(rows, u.reshape(x, 1, held))
+	}
+	mine := (len(tensors) + d - 1) / d
+	x := u.deal(d, 0, 1, u.upTo(mine*d, u.concat(0, rows...)))
+	x = u.cut(x, 1, 0, n)
+	x = u.orthogonalize(u.reshape(x, mine*n/(t.Rows*t.Cols), t.Rows, t.Cols))
+	x = u.deal(d, 1, 0, u.pad(u.reshape(x, mine, n), held*d))
+	for k, i := range tensors {
+		u.directions[i] = u.reshape(u.cut(x, 0, k, k+1), t.part...)
+	}
+}
+
+// orthogonalize is matrices x (m, r, c) with their singular values near 1, as optim.Optimizer computes them.
 //
 // Numerics: multiplies of float32 at the highest precision.
 func (b *builder) orthogonalize(x value) value {
-	largest, squares := b.sizes([]value{b.reshape(x, 1, x.count())}, 1)
-	length := b.atLeast(b.reshape(b.mul(largest, b.unary("sqrt", squares))), optim.MuonLeast)
-	x = b.div(x, b.spread(length, x.Dims))
-	side, along := 0, 1 // the shorter dimension and the other
-	if x.Dims[0] > x.Dims[1] {
-		side, along = 1, 0
+	m, side, along := x.Dims[0], 1, 2 // the shorter dimension and the other
+	if x.Dims[1] > x.Dims[2] {
+		side, along = 2, 1
 	}
-	n := x.Dims[side]
-	times := func(x value, f float64) value { return b.mul(x, b.constant(f, n, n)) }
-	diagonal := b.choose(b.compare("EQ", b.count(I32, 0, n, n), b.count(I32, 1, n, n)), b.constant(optim.MuonA, n, n),
-		b.constant(0, n, n))
+	largest, squares := b.sizes([]value{b.reshape(x, m, x.count()/m)}, 1)
+	length := b.atLeast(b.mul(largest, b.unary("sqrt", squares)), optim.MuonLeast)
+	x = b.div(x, b.spread(length, x.Dims, 0))
+	dims := []int{m, x.Dims[side], x.Dims[side]}
+	times := func(x value, f float64) value { return b.mul(x, b.constant(f, dims...)) }
+	diagonal := b.choose(b.compare("EQ", b.count(I32, 1, dims...), b.count(I32, 2, dims...)),
+		b.constant(optim.MuonA, dims...), b.constant(0, dims...))
 	for range optim.MuonRounds {
-		gram := b.dot(F32, x, x, 0, along, along)
-		poly := b.add(b.add(times(gram, optim.MuonB), diagonal), times(b.dot(F32, gram, gram, 0, 1, 1), optim.MuonC))
-		if side == 0 {
-			x = b.dot(F32, poly, x, 0, 1, 0)
+		gram := b.dot(F32, x, x, 1, along, along)
+		poly := b.add(b.add(times(gram, optim.MuonB), diagonal), times(b.dot(F32, gram, gram, 1, 2, 2), optim.MuonC))
+		if side == 1 {
+			x = b.dot(F32, poly, x, 1, 2, 1)
 		} else {
-			x = b.dot(F32, x, poly, 0, 1, 0)
+			x = b.dot(F32, x, poly, 1, 2, 1)
 		}
 	}
 	return x

@@ -21,13 +21,13 @@ func shardDims(dims []int, devices int) []int {
 // Numerics: the order of a sum is that of the plugin; it is the same in every run.
 func (o Optimizer) Reduce() Program {
 	b, list := &builder{}, o.tensors()
-	var whole, out []value
+	var out []value
 	for _, t := range list {
-		whole = append(whole, b.argument(F32, t.dims...))
+		out = append(out, b.argument(F32, t.dims...))
 	}
 	for i, t := range list {
-		out = append(out, b.collect("reduce_scatter", "scatter_dimension = 0 : i64, ", "add", o.Devices,
-			b.padded(whole[i], o.Devices), t.part))
+		out[i] = b.collect("reduce_scatter", "scatter_dimension = 0 : i64, ", "add", o.Devices,
+			b.padded(out[i], o.Devices), t.part)
 	}
 	return b.program("reduce", o.Devices, out...)
 }
@@ -57,6 +57,19 @@ func (b *builder) across(op string, devices int, x value) value {
 		return x
 	}
 	return b.collect("all_reduce", "", op, devices, x, x.Dims)
+}
+
+// deal cuts x along one dimension into a piece for each device, and joins the pieces that this device gets along
+// another.
+func (b *builder) deal(devices, cut, join int, x value) value {
+	if devices == 1 {
+		return x
+	}
+	dims := slices.Clone(x.Dims)
+	dims[cut], dims[join] = dims[cut]/devices, dims[join]*devices
+	return b.put(x.Type, dims, `"stablehlo.all_to_all"(%s) <{split_dimension = %d : i64, concat_dimension = %d : i64, `+
+		`split_count = %d : i64, %s}> : (%s) -> %s`, x, cut, join, devices, group(devices), x.Shape,
+		Shape{x.Type, dims})
 }
 
 // padded is x flat, with zeros up to equal shards.
