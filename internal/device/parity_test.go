@@ -447,27 +447,28 @@ func TestProbeParity(t *testing.T) {
 				want := m.NewProbeStats()
 				m.Probe(b.in, want)
 				out := program.run(append(tensorsOf(m.Params().Views, m.Params().Flat), b.batch(false)...)...)
-				var got [6][]float32
-				for i, data := range out {
-					got[i] = floatsOf(data)
+				var got [][]float32
+				for _, data := range out {
+					got = append(got, floatsOf(data))
 				}
-				var numbers [4][]float64
-				for _, v := range want.Stream {
-					numbers[0] = append(numbers[0], v.RMS, v.Kept, v.Peak)
+				nats := gathered(got[0], b.at)
+				stats := must[*model.ProbeStats](t)(activations(got, b.in.Counts).Stats(a))
+				numbers := func(s *model.ProbeStats) (list []float64) {
+					for _, v := range s.Stream {
+						list = append(list, v.RMS, v.Kept, v.Peak)
+					}
+					for _, v := range s.Heads {
+						list = append(list, v.Logit, v.Entropy)
+					}
+					return append(append(list, s.Dead...), s.LogZ, s.Logit)
 				}
-				for _, v := range want.Heads {
-					numbers[1] = append(numbers[1], v.Logit, v.Entropy)
-				}
-				numbers[2], numbers[3] = want.Dead, []float64{want.LogZ, want.Logit}
-				for i, list := range numbers {
-					for j, w := range list {
-						g := float64(got[i][j])
-						if !(math.Abs(g-w) <= 1e-4*max(1, math.Abs(w))) && !(math.IsNaN(g) && math.IsNaN(w)) {
-							t.Errorf("%d positions: result %d, number %d: %g, want %g", n, i, j, g, w)
-						}
+				list := numbers(stats)
+				for i, w := range numbers(want) {
+					if g := list[i]; !(math.Abs(g-w) <= 1e-4*max(1, math.Abs(w))) && !(math.IsNaN(g) && math.IsNaN(w)) {
+						t.Errorf("%d positions: number %d: %g, want %g", n, i, g, w)
 					}
 				}
-				if d := distance(gathered(got[4], b.at), m.TokenNats()); !(d <= 1e-5) {
+				if d := distance(nats, m.TokenNats()); !(d <= 1e-5) {
 					t.Errorf("nats: off by %.2g", d)
 				}
 			}
