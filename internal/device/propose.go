@@ -47,8 +47,8 @@ func (e *deviceEngine) Propose(ctx context.Context, p engine.Proposal) (r engine
 		if err != nil {
 			return r, err
 		}
-		for _, values := range gradients {
-			r.Hashes = append(r.Hashes, engine.Hash(values))
+		for _, t := range e.opt.Segments {
+			r.Hashes = append(r.Hashes, engine.Hash(gradients[t.Lo:t.Hi]))
 		}
 	}
 	return r, nil

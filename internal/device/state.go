@@ -2,7 +2,6 @@ package device
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"gimbal/internal/engine"
@@ -125,18 +124,7 @@ func (e *deviceEngine) Get() (s engine.Snapshot, err error) {
 			return s, err
 		}
 	}
-	if name, index, value, bad := p.FirstNonFinite(p.Flat); bad {
-		return s, fmt.Errorf("device: weight %s[%d] is %v", name, index, value)
-	}
-	s = engine.Snapshot{Params: model.Entries(p), Slots: e.slotEntries()}
-	for _, slot := range s.Slots {
-		for i, value := range slot.Data {
-			if value-value != 0 {
-				return engine.Snapshot{}, fmt.Errorf("device: slot %s[%d] is %v", slot.Name, i, value)
-			}
-		}
-	}
-	return s, nil
+	return engine.Checked(p, e.slotEntries())
 }
 
 // slotEntries are the copies of the slots here, under their names in a checkpoint.
@@ -161,18 +149,9 @@ func (e *deviceEngine) Set(params, slots *safetensors.File) error {
 	if slots != nil {
 		own = e.slotEntries()
 	}
-	for _, s := range own {
-		if wrong := slots.Mismatch(s.Name, s.Shape); wrong != "" {
-			return fmt.Errorf("device: the state of the optimizer does not fit the model: %s", wrong)
-		}
-	}
-	if err := model.LoadEntries(h.params, params); err != nil {
+	err := engine.Restore(own, slots, func() error { return model.LoadEntries(h.params, params) })
+	if err != nil {
 		return err
-	}
-	for _, s := range own {
-		if err := slots.ReadF32(s.Data, s.Name); err != nil {
-			return err
-		}
 	}
 	if err := e.uploadParams(ctx); err != nil {
 		return err
