@@ -142,7 +142,7 @@ func (s *pass) gradient(i int, g value) { s.g[i] = s.add(s.g[i], g) }
 
 // allFinite tells whether all elements of x are.
 func (s *pass) allFinite(x value) value {
-	f := s.put(Bool, x.Dims, "stablehlo.is_finite %s : (%s) -> %s", x, x.Shape, Shape{Bool, x.Dims})
+	f := s.op("is_finite", "", Bool, x.Dims, x)
 	all := make([]int, len(x.Dims))
 	for i := range all {
 		all[i] = i

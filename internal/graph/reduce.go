@@ -43,12 +43,7 @@ func group(devices int) string {
 
 // collect is an operation that combines x of all devices by op.
 func (b *builder) collect(name, attribute, op string, devices int, x value, dims []int) value {
-	one := Shape{x.Type, nil}
-	return b.put(x.Type, dims, `"stablehlo.%s"(%s) <{%s%s}> ({
-  ^bb0(%%a: %[5]s, %%b: %[5]s):
-    %%s = stablehlo.%[6]s %%a, %%b : %[5]s
-    stablehlo.return %%s : %[5]s
-  }) : (%[7]s) -> %[8]s`, name, x, attribute, group(devices), one, op, x.Shape, Shape{x.Type, dims})
+	return b.opWith(combining(op, x.Type), name, attribute+group(devices), x.Type, dims, x)
 }
 
 // across combines x of all devices by op, element by element.
@@ -67,15 +62,13 @@ func (b *builder) deal(devices, cut, join int, x value) value {
 	}
 	dims := slices.Clone(x.Dims)
 	dims[cut], dims[join] = dims[cut]/devices, dims[join]*devices
-	return b.put(x.Type, dims, `"stablehlo.all_to_all"(%s) <{split_dimension = %d : i64, concat_dimension = %d : i64, `+
-		`split_count = %d : i64, %s}> : (%s) -> %s`, x, cut, join, devices, group(devices), x.Shape,
-		Shape{x.Type, dims})
+	return b.op("all_to_all", fmt.Sprintf("split_dimension = %d : i64, concat_dimension = %d : i64, split_count = %d : "+
+		"i64, %s", cut, join, devices, group(devices)), x.Type, dims, x)
 }
 
 // padded is x flat, with zeros up to equal shards.
 func (b *builder) padded(x value, devices int) value {
-	n := shardDims(x.Dims, devices)[0] * devices
-	return b.pad(b.flat(x), n)
+	return b.pad(b.flat(x), shardDims(x.Dims, devices)[0]*devices)
 }
 
 // pad appends zeros to the rows of x, up to n elements.
@@ -84,16 +77,15 @@ func (b *builder) pad(x value, n int) value {
 	if x.Dims[last] == n {
 		return x
 	}
-	none, more, dims, zero := make([]int, last+1), make([]int, last+1), slices.Clone(x.Dims), b.constant(0)
+	none, more, dims := make([]int, last+1), make([]int, last+1), slices.Clone(x.Dims)
 	more[last], dims[last] = n-x.Dims[last], n
-	return b.put(F32, dims, "stablehlo.pad %s, %s, low = %s, high = %s, interior = %s : (%s, %s) -> %s", x, zero,
-		list(none), list(more), list(none), x.Shape, zero.Shape, Shape{F32, dims})
+	return b.op("pad", fmt.Sprintf("edge_padding_low = %[1]s, edge_padding_high = %[2]s, interior_padding = %[1]s",
+		array(none...), array(more...)), F32, dims, x, b.constant(0))
 }
 
 // shardAt is the index of this device's first element of a tensor in shards of n, as a number of type U32.
 func (b *builder) shardAt(n int) value {
-	id := b.put(U32, nil, "stablehlo.replica_id : %s", Shape{U32, nil})
-	return b.mul(id, b.integer(U32, uint64(n)))
+	return b.mul(b.op("replica_id", "", U32, nil), b.integer(U32, uint64(n)))
 }
 
 // shard is what this device holds of the whole tensor x.
@@ -101,10 +93,8 @@ func (b *builder) shard(x value, devices int) value {
 	if devices == 1 {
 		return x
 	}
-	dims := shardDims(x.Dims, devices)
-	all, at := b.padded(x, devices), b.shardAt(dims[0])
-	return b.put(F32, dims, "stablehlo.dynamic_slice %s, %s, sizes = [%d] : (%s, %s) -> %s", all, at, dims[0],
-		all.Shape, at.Shape, Shape{F32, dims})
+	n := shardDims(x.Dims, devices)[0]
+	return b.part(b.padded(x, devices), 0, b.shardAt(n), n)
 }
 
 // whole is the tensor of the shape dims whose shards are x.
@@ -112,11 +102,6 @@ func (b *builder) whole(x value, dims []int, devices int) value {
 	if devices == 1 {
 		return x
 	}
-	all := []int{x.Dims[0] * devices}
-	y := b.put(F32, all, `"stablehlo.all_gather"(%s) <{all_gather_dim = 0 : i64, %s}> : (%s) -> %s`, x, group(devices),
-		x.Shape, Shape{F32, all})
-	if n := (Shape{F32, dims}).count(); n < all[0] {
-		y = b.cut(y, 0, 0, n)
-	}
-	return b.reshape(y, slices.Clone(dims)...)
+	y := b.op("all_gather", "all_gather_dim = 0 : i64, "+group(devices), F32, []int{x.Dims[0] * devices}, x)
+	return b.reshape(b.first(y, []int{(Shape{F32, dims}).count()}), dims...)
 }

@@ -176,9 +176,7 @@ func (b *builder) atLeast(x value, least float64) value {
 // tops is the largest absolute value of each row. Infinity is larger than all numbers, and NaN larger than that: bits
 // are compared, since plugins differ in the maximum of floats that are not numbers.
 func (b *builder) tops(xs []value, devices int) value {
-	bits := func(x value, t Type) value {
-		return b.put(t, x.Dims, "stablehlo.bitcast_convert %s : (%s) -> %s", x, x.Shape, Shape{t, x.Dims})
-	}
+	bits := func(x value, t Type) value { return b.op("bitcast_convert", "", t, x.Dims, x) }
 	list := make([]value, len(xs))
 	for i, x := range xs {
 		list[i] = b.reduce("maximum", b.integer(U32, 0), bits(b.unary("abs", x), U32), 1)
