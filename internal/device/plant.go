@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"gimbal/internal/engine"
+	"gimbal/internal/graph"
 	"gimbal/internal/model"
 )
 
@@ -116,9 +117,9 @@ func (e *deviceEngine) harm(ctx context.Context, f engine.Fault) error {
 	f.Spoil(p, grads)
 	e.changed()
 	e.free(&e.grads)
-	for i, v := range p.Views { // the sum on the first device, and zeros on the others
+	for _, v := range p.Views { // the sum on the first device, and zeros on the others
 		values := append(slices.Clone(grads[v.Lo:v.Hi]), make([]float32, (e.pass.Devices-1)*v.Len())...)
-		a, err := e.put(ctx, e.shapes()[i], bytesOf(values))
+		a, err := e.put(ctx, graph.Shape{Type: graph.F32, Dims: v.Shape}, bytesOf(values))
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 
 // block is block i: x (N, C) → (N, C).
 func (s *pass) block(i int, x value) (y value, back func(dy value) value) {
+	x = s.gathered(i, x)
 	middle, back1 := s.attentionHalf(i, x)
 	y, back2 := s.mlpHalf(i, middle)
 	if s.planted(model.FaultNaN, i) {
@@ -17,7 +18,7 @@ func (s *pass) block(i int, x value) (y value, back func(dy value) value) {
 		y = s.choose(first, s.constant(math.NaN(), y.Dims...), y)
 	}
 	return y, func(dy value) value {
-		d := back2(dy)
+		d := back2(s.gathered(i, dy))
 		if s.Checkpointing == model.CheckpointAttention && i < s.Arch.Layers-1 {
 			again := s.later(x, d)
 			_, back1 = s.attentionHalf(i, again[0])

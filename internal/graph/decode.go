@@ -4,7 +4,6 @@ import (
 	"math"
 
 	"gimbal/internal/config"
-	"gimbal/internal/model"
 )
 
 // Decode says which program of a decoder with a cache to write, for one device. Programs of one cache differ in
@@ -16,6 +15,7 @@ type Decode struct {
 	Tokens   int // T: most tokens that a run adds to a row
 	Capacity int // S: most positions of a row
 	Devices  int // that run the program, each on rows of its own
+	Sharded  bool
 }
 
 // Cache is the shape of the keys of one block, and of the values: (B·KV·S, D). A cache begins with zeros.
@@ -42,12 +42,8 @@ type cache struct {
 // Numerics: as model.Decoder: attention is in float32 in any mode. A row's bits do not depend on the other rows.
 func (d Decode) Program() Program {
 	a := d.Arch
-	s := &pass{builder: &builder{}, Pass: Pass{Arch: a, Rows: d.Rows, Length: d.Tokens, Mode: d.Mode},
-		tensors: layout(a), operand: F32, n: d.Rows * d.Tokens, cache: &cache{}}
-	if d.Mode == model.ModeBF16 {
-		s.operand = BF16
-	}
-	s.w = s.params(a)
+	s := begin(Pass{Arch: a, Rows: d.Rows, Length: d.Tokens, Mode: d.Mode, Devices: d.Devices, Sharded: d.Sharded})
+	s.cache = &cache{}
 	for i := range a.Layers {
 		keys := s.donate(2*i, F32, d.Cache().Dims...)
 		s.cache.blocks = append(s.cache.blocks, [2]value{keys, s.donate(2*i+1, F32, d.Cache().Dims...)})

@@ -37,36 +37,39 @@ func (u *update) directAlike(tensors []int, scales []value) {
 	}
 	mine := (len(tensors) + d - 1) / d
 	x := u.deal(d, 0, 1, u.upTo(mine*d, u.concat(0, rows...)))
-	x = u.cut(x, 1, 0, n)
-	x = u.orthogonalize(u.reshape(x, mine*n/(t.Rows*t.Cols), t.Rows, t.Cols))
-	x = u.deal(d, 1, 0, u.pad(u.reshape(x, mine, n), held*d))
+	x = u.reshape(u.cut(x, 1, 0, n), mine*n/t.Cols, t.Cols)
+	var matrices []value // each by multiplies of its own, so that the bits do not depend on how they are dealt
+	for lo := 0; lo < x.Dims[0]; lo += t.Rows {
+		matrices = append(matrices, u.orthogonalize(u.cut(x, 0, lo, lo+t.Rows)))
+	}
+	x = u.deal(d, 1, 0, u.pad(u.reshape(u.concat(0, matrices...), mine, n), held*d))
 	for k, i := range tensors {
 		u.directions[i] = u.reshape(u.cut(x, 0, k, k+1), t.part...)
 	}
 }
 
-// orthogonalize is matrices x (m, r, c) with their singular values near 1, as optim.Optimizer computes them.
+// orthogonalize is x (r, c) with its singular values near 1, as optim.Optimizer computes it.
 //
 // Numerics: multiplies of float32 at the highest precision.
 func (b *builder) orthogonalize(x value) value {
-	m, side, along := x.Dims[0], 1, 2 // the shorter dimension and the other
-	if x.Dims[1] > x.Dims[2] {
-		side, along = 2, 1
+	largest, squares := b.sizes(b.asRows([]value{x}), 1)
+	length := b.atLeast(b.reshape(b.mul(largest, b.unary("sqrt", squares))), optim.MuonLeast)
+	x = b.div(x, b.spread(length, x.Dims))
+	side, along := 0, 1 // the shorter dimension and the other
+	if x.Dims[0] > x.Dims[1] {
+		side, along = 1, 0
 	}
-	largest, squares := b.sizes([]value{b.reshape(x, m, x.count()/m)}, 1)
-	length := b.atLeast(b.mul(largest, b.unary("sqrt", squares)), optim.MuonLeast)
-	x = b.div(x, b.spread(length, x.Dims, 0))
-	dims := []int{m, x.Dims[side], x.Dims[side]}
-	times := func(x value, f float64) value { return b.mul(x, b.constant(f, dims...)) }
-	diagonal := b.choose(b.compare("EQ", b.count(I32, 1, dims...), b.count(I32, 2, dims...)),
-		b.constant(optim.MuonA, dims...), b.constant(0, dims...))
+	n := x.Dims[side]
+	times := func(x value, f float64) value { return b.mul(x, b.constant(f, n, n)) }
+	diagonal := b.choose(b.compare("EQ", b.count(I32, 0, n, n), b.count(I32, 1, n, n)), b.constant(optim.MuonA, n, n),
+		b.constant(0, n, n))
 	for range optim.MuonRounds {
-		gram := b.dot(F32, x, x, 1, along, along)
-		poly := b.add(b.add(times(gram, optim.MuonB), diagonal), times(b.dot(F32, gram, gram, 1, 2, 2), optim.MuonC))
-		if side == 1 {
-			x = b.dot(F32, poly, x, 1, 2, 1)
+		gram := b.dot(F32, x, x, 0, along, along)
+		poly := b.add(b.add(times(gram, optim.MuonB), diagonal), times(b.dot(F32, gram, gram, 0, 1, 1), optim.MuonC))
+		if side == 0 {
+			x = b.dot(F32, poly, x, 0, 1, 0)
 		} else {
-			x = b.dot(F32, x, poly, 1, 2, 1)
+			x = b.dot(F32, x, poly, 0, 1, 0)
 		}
 	}
 	return x

@@ -20,11 +20,14 @@ func (s *pass) norm(t normTensors, x value) (y value, back func(dy value) value)
 	if t.bias >= 0 {
 		centred = s.sub(x, mean(x))
 	}
-	squares := mean(s.mul(centred, centred))
+	// The CPU sums squares in float64. Here those of large numbers overflow: they are summed a second time, of numbers
+	// that are smaller by a power of two.
+	const small = 0x1p-80
+	less := s.mul(centred, s.constant(small, x.Dims...))
+	squares, few := mean(s.mul(centred, centred)), mean(s.mul(less, less))
 	r := s.unary("rsqrt", s.add(squares, s.constant(s.Arch.NormEps, x.Dims...)))
-	// A number whose square overflows would leave zeros, and a broken weight would look like a model that knows
-	// nothing.
-	r = s.choose(s.compare("EQ", squares, s.constant(math.Inf(1), x.Dims...)), s.constant(math.NaN(), x.Dims...), r)
+	r = s.choose(s.compare("EQ", squares, s.constant(math.Inf(1), x.Dims...)),
+		s.mul(s.unary("rsqrt", few), s.constant(small, x.Dims...)), r)
 	hat, gain := s.mul(centred, r), s.spread(s.w[t.gain], x.Dims, last)
 	y = s.mul(hat, gain)
 	if t.bias >= 0 {

@@ -3,6 +3,9 @@ package graph
 import (
 	"fmt"
 	"slices"
+
+	"gimbal/internal/config"
+	"gimbal/internal/model"
 )
 
 // On several devices every tensor is flat, and each device has an equal part of it, its shard, padded with zeros.
@@ -13,6 +16,19 @@ func shardDims(dims []int, devices int) []int {
 		return dims
 	}
 	return []int{(Shape{F32, dims}.count() + devices - 1) / devices}
+}
+
+// Params is what each device holds of the parameters of an architecture: all of them, or its shards.
+func Params(a config.Arch, devices int, sharded bool) (list []Shape) {
+	views, _ := model.Layout(a)
+	for _, v := range views {
+		dims := v.Shape
+		if sharded {
+			dims = shardDims(dims, devices)
+		}
+		list = append(list, Shape{F32, slices.Clone(dims)})
+	}
+	return list
 }
 
 // Reduce returns the program that adds up the gradients of all devices: grads… of each device, whole, → grads… as the

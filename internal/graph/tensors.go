@@ -1,8 +1,6 @@
 package graph
 
 import (
-	"slices"
-
 	"gimbal/internal/config"
 	"gimbal/internal/model"
 )
@@ -73,13 +71,4 @@ func layout(a config.Arch) tensors {
 		panic("graph: another layout")
 	}
 	return t
-}
-
-// params adds an argument for each tensor of an architecture.
-func (b *builder) params(a config.Arch) (list []value) {
-	views, _ := model.Layout(a)
-	for _, v := range views {
-		list = append(list, b.argument(F32, slices.Clone(v.Shape)...))
-	}
-	return list
 }

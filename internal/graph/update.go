@@ -12,7 +12,7 @@ import (
 // Optimizer writes the programs of an update, as optim.Optimizer makes it. Lists are in the order of model.Layout, and
 // n is the number of tensors:
 //
-//	params      (n) as model.Layout has them, whole on every device
+//	params      (n) as model.Layout has them, whole on every device; Sharded: as slots
 //	slots       as Slots lists them
 //	grads       (n) on one device as params; on several what Reduce returns: a shard of each tensor
 //	numbers     what Numbers returns
@@ -22,6 +22,7 @@ type Optimizer struct {
 	Segments []optim.Segment // engine.Segments
 	Options  optim.Options
 	Devices  int
+	Sharded  bool // each device holds a part of each parameter
 }
 
 // Slot is what an update remembers of a tensor.
@@ -107,14 +108,16 @@ func (o Optimizer) begin(numbers int, donated bool) *update {
 		out++
 		return u.donate(out-1, F32, dims...)
 	}
-	for _, t := range u.list {
-		u.params = append(u.params, add(t.dims))
+	for _, s := range Params(o.Arch, o.Devices, o.Sharded) {
+		u.params = append(u.params, add(s.Dims))
 	}
 	for _, s := range o.Slots() {
 		u.slots[s.Tensor] = append(u.slots[s.Tensor], add(s.Dims))
 	}
 	for i, t := range u.list {
-		u.grads, u.params[i] = append(u.grads, u.argument(F32, t.part...)), u.shard(u.params[i], o.Devices)
+		if u.grads = append(u.grads, u.argument(F32, t.part...)); !o.Sharded {
+			u.params[i] = u.shard(u.params[i], o.Devices)
+		}
 	}
 	all := u.argument(F32, numbers)
 	for i := range numbers {
@@ -140,7 +143,10 @@ func (o Optimizer) Update(direct bool) Program {
 			u.directions[i] = u.argument(F32, t.part...)
 		}
 		p, s := u.move(i, t.part, scales[i])
-		params, slots = append(params, u.whole(p, t.dims, o.Devices)), append(slots, s...)
+		if !o.Sharded {
+			p = u.whole(p, t.dims, o.Devices)
+		}
+		params, slots = append(params, p), append(slots, s...)
 	}
 	return u.program("update", o.Devices, append(params, slots...)...)
 }
