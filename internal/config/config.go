@@ -128,6 +128,8 @@ type Numeric struct {
 	Checkpointing string // auto, none, attention or block
 	Device        string // auto, cpu, cuda, rocm, oneapi, tpu, or the path of a plugin
 	Devices       int    // that train together; 0: all of the machine
+	Shard         string // moments or parameters: what each of several devices holds a part of
+	Fast          bool   // compilers may use operations whose sums have another order each time
 }
 
 // Checkpoint says when checkpoints are written and which are kept.
@@ -187,7 +189,7 @@ func Default() *Config {
 			Clip: 1},
 		Adapter:    Adapter{Rank: 16, Alpha: 32, Targets: []string{"all"}},
 		Schedule:   Schedule{Kind: "cosine-restarts", Warmup: Rule{Name: "auto"}, Floor: 0.1},
-		Numeric:    Numeric{Mode: "auto", Checkpointing: "auto", Device: "auto"},
+		Numeric:    Numeric{Mode: "auto", Checkpointing: "auto", Device: "auto", Shard: "moments"},
 		Checkpoint: Checkpoint{Keep: 3},
 		Eval:       Eval{Prompts: 20, Samples: 5, MaxTokens: 128},
 		Guard:      Guard{Mode: "act", Halve: "probation"},

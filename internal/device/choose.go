@@ -125,10 +125,13 @@ func openNamed(ctx context.Context, n config.Numeric, target string) (Session, E
 	}
 	o.Plugin = path
 	flags := os.Getenv("XLA_FLAGS")
-	if kind := cmp.Or(o.Kind, KindOf(o.Plugin)); kind == "cuda" || kind == "rocm" {
+	if kind := cmp.Or(o.Kind, KindOf(o.Plugin)); !n.Fast && (kind == "cuda" || kind == "rocm") {
 		o.Env = append(o.Env, "XLA_FLAGS="+sameBits)
 		flags = strings.TrimSpace(sameBits + " " + flags)
 	}
+	if n.Fast {
+		flags = strings.TrimSpace("fast " + flags)
+	}
 	s, err := Open(ctx, o)
-	return s, EngineOptions{Devices: n.Devices, Flags: flags}, err
+	return s, EngineOptions{Devices: n.Devices, Sharded: n.Shard == "parameters", Flags: flags}, err
 }

@@ -76,9 +76,8 @@ func begin(ctx context.Context, o Options) (*process, error) {
 	}
 	hello := wire.Request{Op: wire.Hello, Protocol: wire.Protocol, Build: wire.Build()}
 	a, err := p.ask(ctx, "start "+clean(path), o.Limit, hello, nil)
-	if err == nil && (a.Protocol != wire.Protocol || a.Build != wire.Build()) {
-		err = fmt.Errorf("%s is version %s (protocol %d), and this program is %s (protocol %d): "+
-			"build both from one source", clean(path), clean(a.Build), a.Protocol, wire.Build(), wire.Protocol)
+	if differs := wire.Differs(a.Protocol, a.Build); err == nil && differs != nil {
+		err = fmt.Errorf("%s: %s", clean(path), clean(differs.Error()))
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.close())
