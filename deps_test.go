@@ -59,10 +59,13 @@ var lattice = []struct {
 		"documents to ragged batches"},
 	{"internal/nn", "internal/kernel internal/par internal/rng", "layers, forward beside backward"},
 	{"internal/optim", "internal/kernel internal/par", "Muon and AdamW, schedules, clipping"},
-	{"internal/model", "internal/nn internal/config internal/kernel internal/par internal/rng internal/safetensors internal/strictjson", "the decoder"},
+	{"internal/family", "internal/config internal/strictjson",
+		"families of models: config.json in and out, names of tensors; knows no weights"},
+	{"internal/model", "internal/nn internal/config internal/family internal/kernel internal/par internal/rng " +
+		"internal/safetensors", "the decoder"},
 	{"internal/rundir", "internal/checkpoint internal/config internal/durable internal/runlog",
 		"what lies in the directory of a run, and how it is found and opened"},
-	{"internal/hub", "internal/bom internal/chat internal/model internal/checkpoint internal/safetensors " +
+	{"internal/hub", "internal/bom internal/chat internal/family internal/model internal/checkpoint internal/safetensors " +
 		"internal/tokenizer internal/config internal/durable internal/rundir",
 		"Hugging Face model directories, in and out; a checkpoint as a model"},
 	{"internal/generate", "internal/par internal/rng", "sampling over a decoder; knows no model"},

@@ -12,6 +12,7 @@ import (
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
+	"gimbal/internal/family"
 	"gimbal/internal/model"
 	"gimbal/internal/safetensors"
 	"gimbal/internal/tokenizer"
@@ -21,7 +22,7 @@ import (
 func TestExportConsultsTheCertificate(t *testing.T) {
 	arch := config.Arch{Shape: "qwen3", Layers: 1, Width: 8, Heads: 2, KVHeads: 1, HeadSize: 4, MLP: 8, Vocab: 257,
 		Context: 16, Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 1e4, QKNorm: true, MLPKind: "swiglu", Tie: true}
-	conf, err := model.HFConfig(arch, 256, 256, "float32")
+	conf, err := family.Config(arch, 256, 256, "float32")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"gimbal"
 	"gimbal/internal/config"
+	"gimbal/internal/family"
 	"gimbal/internal/model"
 	"gimbal/internal/rng"
 	"gimbal/internal/safetensors"
@@ -52,7 +53,7 @@ func knows(t *testing.T, end int, files map[string]string) (dir string) {
 	}
 	embed[begin*4], embed[begin*4+1] = 1, 0
 	head['a'*4], head[end*4+1] = 10, 10
-	conf, err := model.HFConfig(arch, textEnd, -1, "float32")
+	conf, err := family.Config(arch, textEnd, -1, "float32")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
+	"gimbal/internal/family"
 	"gimbal/internal/model"
 	"gimbal/internal/rng"
 	"gimbal/internal/tokenizer"
@@ -50,7 +51,7 @@ func saveRandom(t *testing.T, contextLen int) string {
 		p.Flat[i] = float32(0.5 * key.Normal(uint64(i)))
 	}
 	clear(p.Tensor("model.embed_tokens.weight")[256*arch.Width:]) // the end is never the most probable token
-	conf, err := model.HFConfig(arch, 256, 256, "float32")
+	conf, err := family.Config(arch, 256, 256, "float32")
 	if err != nil {
 		t.Fatal(err)
 	}

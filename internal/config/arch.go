@@ -7,7 +7,7 @@ import (
 
 // Arch is the resolved architecture of a decoder: every choice made, nothing left automatic.
 type Arch struct {
-	Shape     string  // qwen3, llama, mistral, qwen2 or gpt2: the Hugging Face family it is saved as
+	Shape     string  // the Hugging Face family that it is saved as, see Shapes
 	Layers    int     // blocks
 	Width     int     // channels of the residual stream
 	Heads     int     // query heads
@@ -17,7 +17,7 @@ type Arch struct {
 	Vocab     int     // token ids
 	Context   int     // longest sequence
 	Positions int     // longest sequence that users of the weights may ask for, where it is more than Context
-	Window    int     // mistral: keys that a query sees, at least Context; 0: all
+	Window    int     // keys that a query of a local layer sees, its own among them; 0: no layer is local
 	Norm      string  // rms or layer
 	NormEps   float64 // added to the mean square or variance
 	Position  string  // rope or learned
@@ -26,17 +26,85 @@ type Arch struct {
 	QKNorm    bool    // RMSNorm on each head of q and k
 	QKVBias   bool    // bias on q, k, v
 	Bias      bool    // bias on the attention output and the MLP (and, with layer norm, on norms)
-	MLPKind   string  // swiglu or gelu
+	MLPKind   string  // swiglu, geglu (GELU in its tanh form), gelu (the same) or gelu-exact
 	Tie       bool    // the head is the embedding
 	Dropout   float64 // share of dropped channels, embedding output and residual branches
+	Variant
 }
 
-// RopeScale stretches the slow rotary frequencies for contexts longer than the first training's, as Llama 3 does. The
-// zero value changes nothing.
+// Variant is what some families do otherwise than Llama and GPT-2. The zero value is a decoder like these.
+type Variant struct {
+	Pattern    string  // letters of the layers in turn: Full, Local, Plain; "": Local where Window is not 0, else Full
+	Norms      string  // of each half of a block: "": before it, after: on what it adds, both
+	UnitGain   bool    // norms multiply by 1 + weight
+	QKWide     bool    // QK-norm is over all heads together, with a gain for each channel
+	Parallel   bool    // both halves of a block read its input, and it is the sum of all three
+	Rotary     int     // channels of a head that RoPE turns, from the first on; 0: all
+	LocalTheta float64 // base of the rotary frequencies of local layers, unscaled; 0: as of the other layers
+	QueryScale float64 // scores are q·k/√QueryScale; 0: HeadSize
+	ScoreCap   float64 // scores become cap·tanh(score/cap); 0: they stay
+	LogitCap   float64 // logits likewise
+	EmbedScale bool    // embeddings are multiplied by √Width
+}
+
+// Letters of Variant.Pattern.
+const (
+	Full  = 'f' // sees all keys
+	Local = 'l' // sees Window keys
+	Plain = 'n' // sees all keys, without RoPE
+)
+
+// Layer is what may differ between the layers of a decoder.
+type Layer struct {
+	Window int     // keys that a query sees; 0: all
+	Theta  float64 // base of the rotary frequencies; 0: no RoPE
+	Scale  RopeScale
+}
+
+// Kind returns the letter of layer i.
+func (a Arch) Kind(i int) byte {
+	switch {
+	case a.Pattern != "":
+		return a.Pattern[i%len(a.Pattern)]
+	case a.Window > 0:
+		return Local
+	}
+	return Full
+}
+
+// Layer returns what layer i does.
+func (a Arch) Layer(i int) Layer {
+	l := Layer{Theta: a.RopeTheta, Scale: a.RopeScale}
+	switch a.Kind(i) {
+	case Plain:
+		return Layer{}
+	case Local:
+		if a.Window < a.Context {
+			l.Window = a.Window
+		}
+		if a.LocalTheta != 0 {
+			l.Theta, l.Scale = a.LocalTheta, RopeScale{}
+		}
+	}
+	return l
+}
+
+// Gated reports whether the MLP multiplies one half of its hidden layer by the activation of the other.
+func (a Arch) Gated() bool { return a.MLPKind == "swiglu" || a.MLPKind == "geglu" }
+
+// RotarySize is the channels of a head that RoPE turns.
+func (a Arch) RotarySize() int { return cmp.Or(a.Rotary, a.HeadSize) }
+
+// RopeScale stretches rotary frequencies for contexts longer than the first training's. The zero value changes nothing.
 type RopeScale struct {
-	Factor    float64 // divides the frequencies of long waves; 0: no scaling
-	Low, High float64 // waves longer than Original/Low are long; those shorter than Original/High do not change
-	Original  int     // context of the first training
+	Kind      string  // "", llama3, linear, dynamic, yarn or longrope
+	Factor    float64 // divides frequencies: all (linear), those of long waves (llama3, yarn); dynamic: none within Context
+	Low, High float64 // turns within Original: waves with fewer than Low are long, with more than High they do not change
+	Original  int     // context of the first training; longrope: Context is at most this
+	Gain      float64 // yarn, longrope: multiplies cosines and sines
+	Exact     bool    // yarn: channels where the ramp begins and ends are not rounded
+	Short     string  // longrope: divisors of all frequencies within Original, a JSON list
+	Long      string  // longrope: those beyond it, which are only kept
 }
 
 // Params counts the parameters: all of them, and those that are multiplied for every token. These are the matrices of
@@ -47,7 +115,7 @@ func (a Arch) Params() (total, multiplied int64) {
 	mlp, vocab, layers := int64(a.MLP), int64(a.Vocab), int64(a.Layers)
 
 	block := w*(q+2*kv) + q*w
-	if a.MLPKind == "swiglu" {
+	if a.Gated() {
 		block += 3 * w * mlp
 	} else {
 		block += 2 * w * mlp
@@ -59,7 +127,13 @@ func (a Arch) Params() (total, multiplied int64) {
 		norm = 2 * w
 	}
 	extra := 2 * norm
-	if a.QKNorm {
+	if a.Norms == "both" {
+		extra *= 2
+	}
+	switch {
+	case a.QKWide:
+		extra += q + kv
+	case a.QKNorm:
 		extra += 2 * int64(a.HeadSize)
 	}
 	if a.QKVBias {
@@ -67,7 +141,7 @@ func (a Arch) Params() (total, multiplied int64) {
 	}
 	if a.Bias {
 		extra += w + w + mlp // attention output, MLP output, MLP hidden
-		if a.MLPKind == "swiglu" {
+		if a.Gated() {
 			extra += mlp
 		}
 	}
@@ -115,20 +189,14 @@ func (c *Config) resolve(vocab int) Arch {
 	a := Arch{
 		Shape: m.Shape, Layers: m.Layers, Width: m.Width, Heads: m.Heads, KVHeads: m.KVHeads, HeadSize: m.HeadSize,
 		MLP: m.MLP, Vocab: vocab, Context: c.Train.Context, Tie: m.Tie, Dropout: m.Dropout,
-		Norm: "rms", NormEps: epsRMS, Position: "rope", RopeTheta: thetaShort, MLPKind: "swiglu",
+		NormEps: epsRMS, RopeTheta: thetaShort,
 	}
 	if a.Context > longest {
 		a.RopeTheta = thetaLong
 	}
-	gpt2 := m.Shape == "gpt2"
-	switch m.Shape {
-	case "gpt2":
-		a.Norm, a.NormEps, a.Position, a.RopeTheta, a.MLPKind = "layer", epsLayer, "learned", 0, "gelu"
-		a.QKVBias, a.Bias = true, true
-	case "qwen3":
-		a.QKNorm = true
-	case "qwen2":
-		a.QKVBias = true
+	f := families[m.Shape]
+	if f.Norm == "layer" {
+		a.NormEps = epsLayer
 	}
 	if a.Heads == 0 {
 		a.Heads = max(1, a.Width/cmp.Or(a.HeadSize, 64))
@@ -138,7 +206,7 @@ func (c *Config) resolve(vocab int) Arch {
 	}
 	if a.KVHeads == 0 {
 		a.KVHeads = 1
-		if half := a.Heads / 2; gpt2 {
+		if half := a.Heads / 2; f.ownKV {
 			a.KVHeads = a.Heads
 		} else if half >= 1 && a.Heads%half == 0 {
 			a.KVHeads = half
@@ -146,10 +214,13 @@ func (c *Config) resolve(vocab int) Arch {
 	}
 	switch {
 	case a.MLP != 0:
-	case gpt2:
+	case !f.Gated():
 		a.MLP = 4 * a.Width
 	default:
 		a.MLP = (8*a.Width + 3*64 - 1) / (3 * 64) * 64
 	}
-	return a
+	if f.usual != nil {
+		f.usual(&a)
+	}
+	return a.inFamily(f)
 }

@@ -72,15 +72,16 @@ func (c *Config) cross(skip map[string]bool, where map[string]string) []Fault {
 	a := c.resolve(0)
 	check(c.Model.HeadSize != 0 || a.Width%a.Heads == 0, "model.heads model.width",
 		"%d heads do not divide model.width %d; change one of them or set model.head_size", a.Heads, a.Width)
-	check(a.Shape != "llama" || a.Width%a.Heads == 0, "model.heads model.width model.shape",
-		"in the llama shape the width must be a multiple of the heads, and %d is not a multiple of %d", a.Width, a.Heads)
+	check(!strings.Contains("llama gemma2 gemma3_text", a.Shape) || a.Width%a.Heads == 0,
+		"model.heads model.width model.shape", "in the %s shape the width must be a multiple of the heads, and %d is not a "+
+			"multiple of %d", a.Shape, a.Width, a.Heads)
 	check(a.HeadSize%2 == 0 && a.HeadSize > 0, "model.head_size model.heads model.width",
 		"a head of %d channels is not even; set model.heads or model.head_size", a.HeadSize)
 	check(a.Heads%a.KVHeads == 0, "model.kv_heads model.heads model.width",
 		"%d does not divide the %d heads", a.KVHeads, a.Heads)
-	check(a.Shape != "gpt2" || a.KVHeads == a.Heads, "model.kv_heads model.shape model.heads",
-		"in the gpt2 shape this must equal model.heads, %d; use another model.shape for fewer", a.Heads)
-	check(a.Shape == "qwen3" || a.Shape == "llama" || a.Shape == "mistral" || a.Heads*a.HeadSize == a.Width,
+	check(!families[a.Shape].ownKV || a.KVHeads == a.Heads, "model.kv_heads model.shape model.heads",
+		"in the %s shape this must equal model.heads, %d; use another model.shape for fewer", a.Shape, a.Heads)
+	check(!strings.Contains("gpt2 gpt_neox qwen2 olmo2 phi3", a.Shape) || a.Heads*a.HeadSize == a.Width,
 		"model.head_size model.shape model.heads model.width",
 		"in the %s shape heads times head size must be the width, and %d x %d is not %d",
 		a.Shape, a.Heads, a.HeadSize, a.Width)

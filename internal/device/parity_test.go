@@ -46,7 +46,7 @@ func family(a config.Arch, change func(*config.Arch)) config.Arch {
 }
 
 func scaled(a *config.Arch) {
-	a.RopeScale = config.RopeScale{Factor: 8, Low: 1, High: 4, Original: 16}
+	a.RopeScale = config.RopeScale{Kind: "llama3", Factor: 8, Low: 1, High: 4, Original: 16}
 }
 
 // packed is sequences, and the rows in which they lie.

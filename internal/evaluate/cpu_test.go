@@ -10,8 +10,8 @@ import (
 	"gimbal/internal/data"
 	"gimbal/internal/durable"
 	"gimbal/internal/engine"
+	"gimbal/internal/family"
 	"gimbal/internal/hub"
-	"gimbal/internal/model"
 	"gimbal/internal/rundir"
 )
 
@@ -83,7 +83,7 @@ func saved(t testing.TB, e engine.Engine, text *data.Text) *hub.Model {
 	dir, eos := t.TempDir(), text.Tok.EOS()
 	files := map[string][]byte{}
 	for name, encode := range map[string]func() ([]byte, error){
-		"config.json":        func() ([]byte, error) { return model.HFConfig(e.Info().Arch, eos, eos, "float32") },
+		"config.json":        func() ([]byte, error) { return family.Config(e.Info().Arch, eos, eos, "float32") },
 		rundir.TokenizerFile: text.Tok.JSON,
 	} {
 		if files[name], err = encode(); err != nil {

@@ -11,9 +11,10 @@ import (
 // Numerics: a frequency is a share of a turn in 64 bits, so that whole turns fall off the product with a position by
 // themselves, and the angle is exact before it is rounded to float32.
 func (s *pass) rotation() (cos, sin value) {
-	turns := make([]uint64, s.Arch.HeadSize/2)
-	for j := range turns {
-		turns[j] = uint64(math.Ldexp(model.RopeFrequency(s.Arch, j)/(2*math.Pi), 64))
+	freqs := model.RopeFrequencies(s.Arch.Layer(0), s.Arch.HeadSize)
+	turns := make([]uint64, len(freqs))
+	for j, f := range freqs {
+		turns[j] = uint64(math.Ldexp(f/(2*math.Pi), 64))
 	}
 	dims := []int{s.n, len(turns)}
 	at := s.spread(s.cast(s.pos, U64), dims, 0)

@@ -26,6 +26,9 @@ type linearTensors struct{ weights, biases []int }
 
 // layout returns the numbers of an architecture's tensors.
 func layout(a config.Arch) tensors {
+	if Check(a) != nil {
+		panic("graph: an architecture that Check refuses")
+	}
 	views, _ := model.Layout(a)
 	next := -1
 	take := func(there bool) int {

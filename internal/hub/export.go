@@ -11,6 +11,7 @@ import (
 
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/durable"
+	"gimbal/internal/family"
 	"gimbal/internal/model"
 	"gimbal/internal/safetensors"
 )
@@ -101,7 +102,7 @@ func exported(c *checkpoint.Checkpoint, dtype string) (map[string][]byte, error)
 	if len(t.ends) > 0 {
 		eos, t.ends = t.ends[0], t.ends[1:]
 	}
-	conf, err := model.HFConfig(arch, eos, t.bos, dtype, t.ends...)
+	conf, err := family.Config(arch, eos, t.bos, dtype, t.ends...)
 	if err != nil {
 		return nil, &Error{c.Path(), configFile, err}
 	}

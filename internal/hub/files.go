@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"gimbal/internal/config"
-	"gimbal/internal/model"
+	"gimbal/internal/family"
 	"gimbal/internal/tokenizer"
 )
 
@@ -55,7 +55,7 @@ func ModelFiles(a config.Arch, tok *tokenizer.Tokenizer, m Manner) (map[string][
 	}
 	files := map[string][]byte{}
 	for name, write := range map[string]func() ([]byte, error){
-		configFile:     func() ([]byte, error) { return model.HFConfig(a, ends[0], m.Start, "float32", ends[1:]...) },
+		configFile:     func() ([]byte, error) { return family.Config(a, ends[0], m.Start, "float32", ends[1:]...) },
 		generationFile: func() ([]byte, error) { return generation(m, ends) },
 		tokenizerFile:  tok.JSON,
 		tokConfigFile:  func() ([]byte, error) { return tokConfig(a, tok, m) },
@@ -77,7 +77,7 @@ func ModelFiles(a config.Arch, tok *tokenizer.Tokenizer, m Manner) (map[string][
 
 // generation is the generation_config.json that came with the model, with the tokens as they are now.
 func generation(m Manner, ends []int32) ([]byte, error) {
-	now, err := model.GenerationConfig(ends[0], m.Start, ends[1:]...)
+	now, err := family.Generation(ends[0], m.Start, ends[1:]...)
 	if err != nil || m.Kept.Generation == nil {
 		return now, err
 	}
@@ -106,11 +106,11 @@ func tokConfig(a config.Arch, tok *tokenizer.Tokenizer, m Manner) ([]byte, error
 
 // edited returns the JSON object old with the values that keys have in now.
 func edited(old, now []byte, keys ...string) ([]byte, error) {
-	into, err := model.ReadObject(old, maxFile)
+	into, err := family.ReadObject(old, maxFile)
 	if err != nil {
 		return nil, err
 	}
-	from, err := model.ReadObject(now, maxFile)
+	from, err := family.ReadObject(now, maxFile)
 	if err != nil {
 		return nil, err
 	}

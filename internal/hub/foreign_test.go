@@ -13,6 +13,7 @@ import (
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
+	"gimbal/internal/family"
 	"gimbal/internal/model"
 	"gimbal/internal/rundir"
 	"gimbal/internal/safetensors"
@@ -43,7 +44,7 @@ func newForeign(t *testing.T, shape string) *foreignDir {
 	i := slices.IndexFunc(archs(), func(a config.Arch) bool { return a.Shape == shape })
 	d := &foreignDir{t: t, arch: archs()[i], files: map[string][]byte{}}
 	d.path = putModel(t, d.arch, "F32", 1)
-	conf, err := model.HFConfig(d.arch, textEnd, -1, "float32")
+	conf, err := family.Config(d.arch, textEnd, -1, "float32")
 	if err != nil {
 		t.Fatal(err)
 	}

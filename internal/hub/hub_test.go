@@ -19,6 +19,7 @@ import (
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
+	"gimbal/internal/family"
 	"gimbal/internal/model"
 	"gimbal/internal/safetensors"
 	"gimbal/internal/tokenizer"
@@ -32,7 +33,7 @@ func archs() []config.Arch {
 	qwen3.Shape, qwen3.QKNorm = "qwen3", true
 	qwen2.Shape, qwen2.QKVBias, qwen2.HeadSize, qwen2.RopeTheta = "qwen2", true, 4, 1e6
 	llama.Shape, llama.Tie, llama.NormEps, llama.RopeTheta = "llama", false, 1e-5, 5e5
-	llama.RopeScale = config.RopeScale{Factor: 8, Low: 1, High: 4, Original: 16}
+	llama.RopeScale = config.RopeScale{Kind: "llama3", Factor: 8, Low: 1, High: 4, Original: 16}
 	gpt2 := config.Arch{Shape: "gpt2", Layers: 2, Width: 16, Heads: 4, KVHeads: 4, HeadSize: 4, MLP: 64, Vocab: 264,
 		Context: 32, NormEps: 1e-5, Norm: "layer", Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true}
 	return []config.Arch{qwen3, qwen2, llama, gpt2}
@@ -93,7 +94,7 @@ func putBytes(t *testing.T, name string, data []byte) {
 func putModel(t *testing.T, a config.Arch, dtype string, shards int) string {
 	t.Helper()
 	dir := t.TempDir()
-	conf, err := model.HFConfig(a, 256, -1, "float32")
+	conf, err := family.Config(a, 256, -1, "float32")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
+	"gimbal/internal/family"
 	"gimbal/internal/model"
 )
 
@@ -94,7 +95,7 @@ func (d *directory) companions() (map[string][]byte, error) {
 			continue
 		case err != nil:
 		case name != templateFile:
-			_, err = model.ReadObject(data, maxFile)
+			_, err = family.ReadObject(data, maxFile)
 		case !utf8.Valid(data):
 			err = errors.New("not UTF-8")
 		}

@@ -10,7 +10,7 @@ import (
 
 	"gimbal/internal/chat"
 	"gimbal/internal/checkpoint"
-	"gimbal/internal/model"
+	"gimbal/internal/family"
 	"gimbal/internal/rundir"
 	"gimbal/internal/tokenizer"
 )
@@ -29,7 +29,7 @@ func mark(f source, tok *tokenizer.Tokenizer, conf tokens) (notes []string, err 
 	if raw, err := optional(f, generationFile); err != nil {
 		return nil, err
 	} else if raw != nil {
-		if gen.ends, gen.bos, err = model.ParseHFTokens(raw); err != nil {
+		if gen.ends, gen.bos, err = family.Tokens(raw); err != nil {
 			return nil, &Error{f.Path(), generationFile, err}
 		}
 	}
@@ -162,7 +162,7 @@ func readNames(f source) (n names, err error) {
 			}
 			continue
 		}
-		keys, err := model.ReadObject(raw, maxFile)
+		keys, err := family.ReadObject(raw, maxFile)
 		if err != nil {
 			return n, &Error{f.Path(), file, err}
 		}

@@ -8,6 +8,7 @@ import (
 
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
+	"gimbal/internal/family"
 	"gimbal/internal/model"
 	"gimbal/internal/rundir"
 	"gimbal/internal/safetensors"
@@ -72,7 +73,7 @@ type source interface {
 func readConfig(f source) (arch config.Arch, t tokens, err error) {
 	raw, err := f.File(configFile)
 	if err == nil {
-		arch, t.ends, t.bos, err = model.ParseHFConfig(raw)
+		arch, t.ends, t.bos, err = family.Parse(raw)
 	}
 	if err != nil {
 		err = &Error{f.Path(), configFile, err}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"gimbal/internal/config"
 	"gimbal/internal/safetensors"
 )
 
@@ -135,18 +136,17 @@ var quirks = []quirk{
 		d.set(configFile, "attention_bias", "true")
 		d.set(configFile, "mlp_bias", "true")
 	}, refuse: "config.json: attention_bias is true, which is not supported (only false); mlp_bias is true"},
-	{name: "RoPE scaling `yarn`, `linear`, `dynamic`", edit: func(d *foreignDir) {
-		d.set(configFile, "rope_scaling", `{"type":"yarn","factor":4.0,"original_max_position_embeddings":32768}`)
-	}, refuse: `rope_scaling: type is "yarn"`},
-	{name: "RoPE scaling `yarn`, `linear`, `dynamic`", edit: func(d *foreignDir) {
-		d.set(configFile, "rope_scaling", `{"type":"linear","rope_type":"linear","factor":8.0}`)
-	}, refuse: `rope_scaling: rope_type is "linear"`},
-	{name: "RoPE scaling `yarn`, `linear`, `dynamic`", edit: func(d *foreignDir) {
-		d.set(configFile, "rope_scaling", `{"rope_type":"dynamic","factor":2.0}`)
-	}, refuse: `rope_scaling: rope_type is "dynamic"`},
-	{name: "another `model_type` (Phi, Gemma, Pythia)", edit: func(d *foreignDir) {
-		d.set(configFile, "model_type", `"gpt_neox"`)
-	}, refuse: `model_type is "gpt_neox", which is not supported (only qwen3, llama, mistral, qwen2 or gpt2)`},
+	{name: "RoPE scaling `linear`, `dynamic`, `yarn`, `longrope`", edit: func(d *foreignDir) {
+		d.set(configFile, "rope_parameters", "null")
+		d.set(configFile, "rope_scaling", `{"type":"yarn","factor":4.0,"original_max_position_embeddings":32}`)
+		d.arch.RopeScale = config.RopeScale{Kind: "yarn", Factor: 4, Low: 1, High: 32, Original: 32, Gain: 1.138629436111989}
+	}},
+	{name: "another RoPE scaling (`ntk`, `mrope`)", edit: func(d *foreignDir) {
+		d.set(configFile, "rope_scaling", `{"rope_type":"ntk","factor":2.0}`)
+	}, refuse: `rope_scaling: rope_type is "ntk"`},
+	{name: "another `model_type` (Mixtral, Falcon, Phi 2)", edit: func(d *foreignDir) {
+		d.set(configFile, "model_type", `"falcon"`)
+	}, refuse: `model_type is "falcon", which is not supported (only qwen3, llama, mistral, qwen2, gpt2, gemma2`},
 	{name: "a tokenizer of SentencePiece (Llama 2, Gemma)", text: "a b", ids: []int32{261, 262, 261, 98},
 		edit: func(d *foreignDir) {
 			d.sentencePiece()

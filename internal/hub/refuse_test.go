@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"gimbal/internal/family"
 	"gimbal/internal/model"
 	"gimbal/internal/safetensors"
 	"gimbal/internal/tokenizer"
@@ -167,7 +168,7 @@ func TestNothingIsAllocatedOnFaith(t *testing.T) {
 	big := archs()[0]
 	big.Layers, big.Width, big.MLP, big.Vocab = 100, 8192, 65536, 1<<18
 	dir := putModel(t, archs()[0], "F32", 1)
-	conf, err := model.HFConfig(big, 256, -1, "float32")
+	conf, err := family.Config(big, 256, -1, "float32")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +221,7 @@ func FuzzDescribe(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, a := range archs() {
-		conf, err := model.HFConfig(a, 256, 256, "float32")
+		conf, err := family.Config(a, 256, 256, "float32")
 		if err != nil {
 			f.Fatal(err)
 		}

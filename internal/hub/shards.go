@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"gimbal/internal/checkpoint"
-	"gimbal/internal/model"
+	"gimbal/internal/family"
 	"gimbal/internal/safetensors"
 )
 
@@ -114,7 +114,7 @@ func list(names []string) string {
 
 // parseIndex reads the index of a model in shards: the file of each tensor.
 func parseIndex(data []byte) (where map[string]string, err error) {
-	keys, err := model.ReadObject(data, maxIndex)
+	keys, err := family.ReadObject(data, maxIndex)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func parseIndex(data []byte) (where map[string]string, err error) {
 	if keys["weight_map"] == nil {
 		return nil, errors.New("weight_map is missing")
 	}
-	list, err := model.ReadObject(keys["weight_map"], maxIndex)
+	list, err := family.ReadObject(keys["weight_map"], maxIndex)
 	if err != nil {
 		return nil, fmt.Errorf("weight_map: %w", err)
 	}

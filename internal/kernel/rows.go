@@ -1,5 +1,7 @@
 package kernel
 
+import "math"
+
 // The functions on rows are what layers do with one position, forward and backward. They take rows of either kind, run
 // on the calling goroutine and are safe for concurrent use. A tier may have a fused loop, which reads a row of bfloat16
 // once. Without it, and in full precision, the functions on slices follow one another. Rounding, and bounds on errors
@@ -111,6 +113,52 @@ func SwiGLUBackRow[T Float](x *Exec, dsrc, dy, src Row[T], bias, sum, temp []T) 
 	addTo(x, sum, v)
 	dsrc.Write(x, v)
 }
+
+// GEGLURow sets dst = gelu(gate)·up, as SwiGLURow does with silu.
+func GEGLURow[T Float](x *Exec, dst, src Row[T], bias, temp []T) {
+	v, in := dst.Target(temp), src.biased(x, bias, temp)
+	GELU(x, v, in[:len(v)])
+	Mul(x, v, v, in[len(v):])
+	dst.Write(x, v)
+}
+
+// GEGLUBackRow is SwiGLUBackRow for GEGLURow.
+func GEGLUBackRow[T Float](x *Exec, dsrc, dy, src Row[T], bias, sum, temp []T) {
+	in := src.biased(x, bias, temp)
+	n := len(in) / 2
+	v, d := dsrc.Target(temp[2*n:]), dy.Read(x, temp[4*n:])
+	GELU(x, v[n:], in[:n])
+	Mul(x, v[n:], v[n:], d)
+	Mul(x, v[:n], d, in[n:])
+	GELUBackward(x, v[:n], v[:n], in[:n])
+	addTo(x, sum, v)
+	dsrc.Write(x, v)
+}
+
+// GELUExactRow is GELURow without the approximation: x·Φ(x), with the distribution function Φ of the normal law. It is
+// the same on every tier, in float64 and rounded.
+func GELUExactRow[T Float](x *Exec, dst, src Row[T], bias, temp []T) {
+	v, in := dst.Target(temp), src.biased(x, bias, temp)
+	for i, z := range in {
+		v[i] = T(float64(z) * phi(float64(z)))
+	}
+	dst.Write(x, v)
+}
+
+// GELUExactBackRow is GELUBackRow for GELUExactRow.
+func GELUExactBackRow[T Float](x *Exec, dsrc, dy, src Row[T], bias, sum, temp []T) {
+	in := src.biased(x, bias, temp)
+	temp = temp[len(in):]
+	v, d := dsrc.Target(temp), dy.Read(x, temp)
+	for i, e := range in {
+		z := float64(e)
+		v[i] = T(float64(d[i]) * (phi(z) + z*math.Exp(-z*z/2)/math.Sqrt(2*math.Pi)))
+	}
+	addTo(x, sum, v)
+	dsrc.Write(x, v)
+}
+
+func phi(z float64) float64 { return math.Erfc(-z/math.Sqrt2) / 2 }
 
 // ScaleRow sets dst = scale·src, rounded. temp has src's length, and may be src.
 //

@@ -1,14 +1,17 @@
 package kernel
 
-// HeadsRow is what is done to neighbouring heads of one position: bias, RMSNorm over the channels of each head,
-// rotation of channels j and j+Size/2, scale.
+import "cmp"
+
+// HeadsRow is what is done to neighbouring heads of one position: bias, RMSNorm over the channels of each head or of all
+// of them, rotation of channels j and j+Rotary/2, scale.
 //
 // Formula: y = Scale·rotate(Gain·v·r) with v = src+Bias and r = 1/√(mean(v²)+Eps).
 type HeadsRow[T Float] struct {
 	Size     int // channels of a head, even
 	Bias     []T // (heads·Size), or nil
-	Gain     []T // (Size), or nil without the norm
-	Cos, Sin []T // (positions, Size/2), or nil without rotation
+	Gain     []T // (Size), or (heads·Size) for a norm over all heads, or nil without the norm
+	Rotary   int // channels of a head that are rotated, from the first on; 0: all
+	Cos, Sin []T // (positions, Rotary/2), or nil without rotation
 	Scale    T
 	Eps      float64
 }
@@ -48,19 +51,28 @@ func (h *HeadsRow[T]) angles(pos int) (cos, sin []T) {
 	if h.Cos == nil {
 		return nil, nil
 	}
-	lo, hi := pos*h.Size/2, (pos+1)*h.Size/2
+	n := h.rotary()
+	lo, hi := pos*n/2, (pos+1)*n/2
 	return h.Cos[lo:hi], h.Sin[lo:hi]
 }
+
+func (h *HeadsRow[T]) rotary() int { return cmp.Or(h.Rotary, h.Size) }
+
+// wide reports whether the norm is over all heads.
+func (h *HeadsRow[T]) wide() bool { return len(h.Gain) > h.Size }
+
+// fused reports whether assembly takes rows of bfloat16.
+func (h *HeadsRow[T]) fused() bool { return h.Size%headBlock == 0 && h.rotary() == h.Size && !h.wide() }
 
 // headBlock is the number of channels that assembly takes at a time: one vector of each half of a head.
 const headBlock = 32
 
-// Forward overwrites dst (heads·Size), which may be src, and where there is a norm rstd (heads), by each head's r. temp
-// has dst's length.
+// Forward overwrites dst (heads·Size), which may be src, and where there is a norm rstd (heads), by each head's r, or
+// its first by that of all. temp has dst's length.
 //
 // Numerics: squares are added in float64; bits depend on the values, Size and the tier only.
 func (h *HeadsRow[T]) Forward(x *Exec, pos int, dst, src Row[T], rstd, temp []T) {
-	if f, n := x.bf16.fused.heads, len(dst.H); f != nil && n > 0 && len(src.H) == n && h.Size%headBlock == 0 {
+	if f, n := x.bf16.fused.heads, len(dst.H); f != nil && n > 0 && len(src.H) == n && h.fused() {
 		f(h.args(pos, dst.H, src.H, rstd))
 		return
 	}
@@ -72,12 +84,15 @@ func (h *HeadsRow[T]) Forward(x *Exec, pos int, dst, src Row[T], rstd, temp []T)
 		Axpy(x, v, 1, h.Bias[:len(v)])
 	}
 	cos, sin := h.angles(pos)
+	if h.wide() {
+		rstd[0] = RMSNormRow(x, Row[T]{F: v}, v, h.Gain, h.Eps, nil)
+	}
 	for i, at := 0, 0; at < len(v) && (h.Gain != nil || cos != nil); i, at = i+1, at+h.Size {
 		head := v[at : at+h.Size]
-		if h.Gain != nil {
+		if h.Gain != nil && !h.wide() {
 			rstd[i] = RMSNormRow(x, Row[T]{F: head}, head, h.Gain, h.Eps, nil)
 		}
-		if a, b := head[:h.Size/2], head[h.Size/2:]; cos != nil {
+		if a, b := h.halves(head); cos != nil {
 			Rotate(x, a, b, a, b, cos, sin)
 		}
 	}
@@ -89,7 +104,7 @@ func (h *HeadsRow[T]) Forward(x *Exec, pos int, dst, src Row[T], rstd, temp []T)
 
 // Backward overwrites dst (heads·Size) by the gradient of Forward's src. dy (heads·group·Size) is the gradient of its
 // output before Scale: group gradients of each head, which are added in order. With a group of 1 dst may be dy. Where
-// there is a norm, Backward reads src and rstd as Forward did and adds to dgain (Size). It adds the result, before
+// there is a norm, Backward reads src and rstd as Forward did and adds to dgain (Gain). It adds the result, before
 // rounding, to sum (heads·Size) unless that is nil. temp has three times dst's length and dy's.
 //
 // Formula: with g the gradient rotated back, dv = r·(Gain·g − v·r²·mean(Gain·g·v)), dgain += r·g·v.
@@ -101,7 +116,7 @@ func (h *HeadsRow[T]) Backward(x *Exec, pos int, dst, dy Row[T], group int, src 
 		}
 		return
 	}
-	if f, n := x.bf16.fused.headsBack, len(dst.H); f != nil && n > 0 && len(dy.H) == n*group && h.Size%headBlock == 0 {
+	if f, n := x.bf16.fused.headsBack, len(dst.H); f != nil && n > 0 && len(dy.H) == n*group && h.fused() {
 		if h.Gain == nil {
 			src.H = nil
 		}
@@ -129,15 +144,24 @@ func (h *HeadsRow[T]) Backward(x *Exec, pos int, dst, dy Row[T], group int, src 
 		for j := 1; j < group; j++ {
 			Axpy(x, g, 1, part[j*h.Size:(j+1)*h.Size])
 		}
-		if a, b := g[:h.Size/2], g[h.Size/2:]; cos != nil { // the pair in the other order turns the other way
+		if a, b := h.halves(g); cos != nil { // the pair in the other order turns the other way
 			Rotate(x, b, a, b, a, cos, sin)
 		}
-		if h.Gain != nil {
+		if h.Gain != nil && !h.wide() {
 			headNormBack(x, g, dgain, v[at:at+h.Size], h.Gain, t[:h.Size], rstd[i])
 		}
 	}
+	if h.wide() {
+		headNormBack(x, d, dgain, v, h.Gain, t[:n], rstd[0])
+	}
 	addTo(x, sum, d)
 	dst.Write(x, d)
+}
+
+// halves are the channels of a head that are rotated.
+func (h *HeadsRow[T]) halves(head []T) (a, b []T) {
+	n := h.rotary()
+	return head[:n/2], head[n/2 : n]
 }
 
 // headNormBack turns dy, the gradient of a head after RMSNormRow, into that of the head v before it, and adds to dgain.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"gimbal/internal/config"
+	"gimbal/internal/family"
 	"gimbal/internal/kernel"
 	"gimbal/internal/par"
 	"gimbal/internal/rng"
@@ -26,7 +27,7 @@ type Adapter struct {
 // Targets is a set of the matrices of a block.
 type Targets uint8
 
-// The matrices of a block. Where one tensor holds q, k and v, TargetQ means it.
+// The matrices of a block. Where one tensor holds q, k and v, TargetQ means it, and TargetGate one of gate and up.
 const (
 	TargetQ Targets = 1 << iota
 	TargetK
@@ -47,11 +48,14 @@ const adapterPrefix = "base_model.model."
 func targets(a config.Arch) map[slot][]Targets {
 	t := map[slot][]Targets{slotQKV: {TargetQ, TargetK, TargetV}, slotO: {TargetO}, slotGateUp: {TargetGate, TargetUp},
 		slotDown: {TargetDown}}
-	if a.Shape == "gpt2" {
+	names := family.NamesOf(a.Shape)
+	if len(names.QKV) == 1 {
 		t[slotQKV] = []Targets{TargetQ}
 	}
-	if !gated(a) {
+	if !a.Gated() {
 		t[slotGateUp] = []Targets{TargetUp}
+	} else if len(names.GateUp) == 1 {
+		t[slotGateUp] = []Targets{TargetGate}
 	}
 	return t
 }
@@ -90,8 +94,12 @@ func AdapterLayout(a config.Arch, ad Adapter) (views []View, total int) {
 			shape []int
 		}{{".lora_A.weight", []int{ad.Rank, t.Shape[1]}}, {".lora_B.weight", []int{t.Shape[0], ad.Rank}}} {
 			n, isA := part.shape[0]*part.shape[1], strings.Contains(part.name, "_A.")
-			views = append(views, View{Name: name + part.name, Shape: part.shape, Lo: total, Hi: total + n, Decay: isA,
-				Kind: t.Kind, Block: t.Block, slot: t.slot})
+			v := View{Name: name + part.name, Shape: part.shape, Lo: total, Hi: total + n, Decay: isA, Kind: t.Kind,
+				Block: t.Block, slot: t.slot}
+			if !isA {
+				v.heads = t.heads
+			}
+			views = append(views, v)
 			total = roundUp(total + n)
 		}
 	}
@@ -224,20 +232,20 @@ func CheckAdapter(a config.Arch, ad Adapter, f *safetensors.File) error {
 }
 
 func checkAdapter(views []View, f *safetensors.File) error {
-	var bad faults
+	var bad family.Faults
 	expected := map[string]bool{}
 	for _, v := range views {
 		expected[v.Name] = true
 		if wrong := f.Mismatch(v.Name, v.Shape); wrong != "" {
-			bad.add("%s", wrong)
+			bad.Add("%s", wrong)
 		}
 	}
 	for _, t := range f.Tensors() {
 		if !expected[t.Name] {
-			bad.add("%s %v is unexpected", t.Name, t.Shape)
+			bad.Add("%s %v is unexpected", t.Name, t.Shape)
 		}
 	}
-	if err := bad.err(); err != nil {
+	if err := bad.Err(); err != nil {
 		return fmt.Errorf("model: load: the adapter does not fit its configuration: %w", err)
 	}
 	return nil
@@ -279,7 +287,7 @@ func Merged(a config.Arch, ad Adapter, base, adapter *safetensors.File) *safeten
 			}
 			for c, sum := range row {
 				at := o*in + c
-				if isConv1D(m.View) { // stored (in, out)
+				if m.conv1D {
 					at = c*out + o
 				}
 				w[at] += float32(ad.Scale * sum)
@@ -301,7 +309,7 @@ func (m *Model[T]) Load(f *safetensors.File) error {
 	err := checkAdapter(views, f)
 	for _, v := range views {
 		if err == nil {
-			err = f.ReadF32(float32s(m.adapter.params.Flat[v.Lo:v.Hi]), v.Name)
+			err = v.read(f, float32s(m.adapter.params.Flat[v.Lo:v.Hi]), v.Name)
 		}
 	}
 	return err

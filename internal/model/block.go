@@ -3,6 +3,7 @@ package model
 import (
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
+	"gimbal/internal/nn"
 )
 
 // from is s[lo:], or nil if there is no s.
@@ -14,40 +15,90 @@ func from[T any](s []T, lo int) []T {
 }
 
 // attentionHalf computes the first half of block i from its input: x + o(attention(norm(x))). With recompute it stops
-// before the projection, whose result is still there.
+// before the sum, whose result is still there, and before the projection unless a norm follows it.
 func (m *Model[T]) attentionHalf(i int, recompute bool) {
 	b, s, n, w := m.buf, &m.buf.saved[i], m.n, &m.blocks[i]
 	c, masks := m.arch.Width, m.site(1+2*i)
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
 		normed, qkv := s.normed1.From(lo), m.rawHeads(s, lo)
-		m.norm.Forward(normed, from(s.mean1, lo), s.rstd1[lo:], b.x[i][lo*c:],
-			w.tensors[slotGain1], w.tensors[slotBias1], k)
+		m.before(normed, from(s.mean1, lo), s.rstd1[lo:], b.x[i][lo*c:], &w.tensors, slotGain1, k)
 		m.did(PartNorms)
 		w.qkv.Forward(m.x, qkv, normed, k)
 		m.did(PartQKVForward)
-		m.heads.Forward(s.operands.From(lo), m.headStats(s, lo), qkv,
+		m.mixers[i].heads.Forward(s.operands.From(lo), m.headStats(s, lo), qkv,
 			w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[lo:n], k)
 		m.did(PartHeads)
 	}
-	if m.attention16 != nil {
-		m.attention16.Forward(mat32(s.heads), float32s(s.lse), mat32(s.operands), m.in.Bounds)
+	if m.mixers[i].attention16 != nil {
+		m.mixers[i].attention16.Forward(mat32(s.heads), float32s(s.lse), mat32(s.operands), m.in.Bounds)
 	} else {
 		q, k, v := splitHeads(m.arch, s.operands, s.qkv)
-		m.attention.Forward(s.heads, s.lse, q, k, v, m.in.Bounds)
+		m.mixers[i].attention.Forward(s.heads, s.lse, q, k, v, m.in.Bounds)
 	}
 	m.did(PartAttentionForward)
-	if recompute {
+	if recompute && s.post1.out == nil {
 		return
 	}
 	for lo := 0; lo < n; lo += m.chunk {
-		k, branch := min(m.chunk, n-lo), b.branch.From(lo)
-		w.o.Forward(m.x, branch, s.heads.From(lo), k)
-		m.did(PartOForward)
+		k := min(m.chunk, n-lo)
+		branch := m.project(w.o, &s.post1, w, slotPost1, s.heads.From(lo), lo, k, PartOForward)
+		if recompute {
+			continue
+		}
 		dst := s.middle[lo*c : (lo+k)*c]
 		m.residual.Forward(dst, m.skip(i, dst, b.x[i][lo*c:]), branch, w.tensors[slotOBias], masks.From(lo), k)
 		m.did(PartResiduals)
 	}
+}
+
+// project multiplies src by the last matrix of a half, for k positions from lo on, and norms the result where a norm
+// follows. It returns what is added to the residual stream.
+func (m *Model[T]) project(w *kernel.Weights[T], post *savedPost[T], t *block[T], gain slot, src kernel.Mat[T],
+	lo, k int, part string) kernel.Mat[T] {
+	branch := m.buf.branch.From(lo)
+	if post.out == nil {
+		w.Forward(m.x, branch, src, k)
+		m.did(part)
+		return branch
+	}
+	c := m.arch.Width
+	out := post.out[lo*c : (lo+k)*c]
+	w.Forward(m.x, kernel.Dense(out, k, c), src, k)
+	m.did(part)
+	m.norm.Forward(branch, from(post.mean, lo), post.rstd[lo:], out, t.tensors[gain], t.tensors[gain+1], k)
+	m.did(PartNorms)
+	return branch
+}
+
+// postBack returns the gradient of what the norm after a half reads, given d, that of what is added to the residual
+// stream: d itself without such a norm.
+func (m *Model[T]) postBack(i int, post *savedPost[T], gain slot, d kernel.Mat[T], lo, k int) kernel.Mat[T] {
+	if post.out == nil {
+		return d
+	}
+	c, g := m.arch.Width, &m.dblocks[i]
+	dout := m.buf.dpost[lo*c : (lo+k)*c]
+	clear(dout)
+	m.norm.Backward(dout, g[gain], g[gain+1], from(post.mean, lo), post.rstd[lo:], d, post.out[lo*c:],
+		m.blocks[i].tensors[gain], k)
+	if d = kernel.Dense(dout, k, c); m.bf16() {
+		d = m.buf.dropped.From(lo)
+		m.rounding.Forward(d, kernel.Dense(dout, k, c), k)
+	}
+	m.did(PartNorms)
+	return d
+}
+
+// beforeBack adds to dx the gradient of what a half reads, dnormed, by way of the norm before it.
+func (m *Model[T]) beforeBack(i int, gain slot, dx, mean, rstd []T, dnormed kernel.Mat[T], src []T, k int) {
+	g, w := &m.dblocks[i], &m.blocks[i].tensors
+	if w[gain] == nil {
+		m.residual.Forward(dx, dx, dnormed, nil, nn.Masks{}, k)
+	} else {
+		m.norm.Backward(dx, g[gain], g[gain+1], mean, rstd, dnormed, src, w[gain], k)
+	}
+	m.did(PartNorms)
 }
 
 // splitHeads returns the queries and the keys in qk, and the values in qkv.
@@ -78,86 +129,104 @@ func (m *Model[T]) attentionHalfBack(i int) {
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
 		d := m.residual.Backward(b.dropped.From(lo), g[slotOBias], b.dx[lo*c:], masks.From(lo), k)
+		m.did(PartResiduals)
+		d = m.postBack(i, &s.post1, slotPost1, d, lo, k)
 		if lo == 0 {
 			dout = d
 		}
-		m.did(PartResiduals)
 		w.o.BackInput(m.x, b.dheads.From(lo), d, k)
 		m.did(PartOBackInput)
 	}
 	m.backWeight(i, slotO, w.o, dout, s.heads)
 	m.did(PartOBackWeight)
-	if m.attention16 != nil {
-		m.attention16.Backward(mat32(b.dpart), mat32(b.dheads), mat32(s.heads), float32s(s.lse),
+	if m.mixers[i].attention16 != nil {
+		m.mixers[i].attention16.Backward(mat32(b.dpart), mat32(b.dheads), mat32(s.heads), float32s(s.lse),
 			mat32(s.operands), m.in.Bounds)
 	} else {
 		q, k, v := splitHeads(m.arch, s.operands, s.qkv)
 		dq, dk, dv := splitHeads(m.arch, b.dqkv, b.dqkv)
-		m.attention.Backward(dq, dk, dv, b.dheads, s.heads, s.lse, q, k, v, m.in.Bounds)
+		m.mixers[i].attention.Backward(dq, dk, dv, b.dheads, s.heads, s.lse, q, k, v, m.in.Bounds)
 	}
 	m.did(PartAttentionBackward)
 	for lo := 0; lo < n; lo += m.chunk {
 		k, dqkv, dnormed := min(m.chunk, n-lo), b.dqkv.From(lo), b.branch.From(lo)
-		m.heads.Backward(dqkv, g[slotQKVBias], g[slotQGain], g[slotKGain],
+		m.mixers[i].heads.Backward(dqkv, g[slotQKVBias], g[slotQGain], g[slotKGain],
 			b.dpart.From(lo), m.headStats(s, lo), m.rawHeads(s, lo),
 			w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[lo:n], k)
 		m.did(PartHeads)
 		w.qkv.BackInput(m.x, dnormed, dqkv, k)
 		m.did(PartQKVBackInput)
 		m.skipBack(i, b.dx[lo*c:(lo+k)*c])
-		m.norm.Backward(b.dx[lo*c:], g[slotGain1], g[slotBias1], from(s.mean1, lo), s.rstd1[lo:],
-			dnormed, b.x[i][lo*c:], w.tensors[slotGain1], k)
-		m.did(PartNorms)
+		m.beforeBack(i, slotGain1, b.dx[lo*c:], from(s.mean1, lo), s.rstd1[lo:], dnormed, b.x[i][lo*c:], k)
+	}
+	if m.arch.Parallel {
+		m.residual.Forward(b.dx, b.dx, kernel.Dense(b.dinput, n, c), nil, nn.Masks{}, n)
+		m.did(PartResiduals)
 	}
 	m.backWeight(i, slotQKV, w.qkv, b.dqkv, s.normed1)
 	m.did(PartQKVBackWeight)
 }
 
-// mlpHalf computes the second half of block i from the first: y + down(activation(gateUp(norm(y)))). With recompute it
-// stops before the projection, whose result is still there.
+// mlpHalf computes the second half of block i from the first: y + down(activation(gateUp(norm(y)))), or norm(x) where
+// the halves are parallel. With recompute it stops where attentionHalf does.
 func (m *Model[T]) mlpHalf(i int, recompute bool) {
 	b, s, n, w := m.buf, &m.buf.saved[i], m.n, &m.blocks[i]
 	c, masks := m.arch.Width, m.site(2+2*i)
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
-		normed, hidden, active, branch := s.normed2.From(lo), s.hidden.From(lo), s.active.From(lo), b.branch.From(lo)
-		m.norm.Forward(normed, from(s.mean2, lo), s.rstd2[lo:], s.middle[lo*c:],
-			w.tensors[slotGain2], w.tensors[slotBias2], k)
+		normed, hidden, active := s.normed2.From(lo), s.hidden.From(lo), s.active.From(lo)
+		m.before(normed, from(s.mean2, lo), s.rstd2[lo:], m.mlpInput(i)[lo*c:], &w.tensors, slotGain2, k)
 		m.did(PartNorms)
 		w.gateUp.Forward(m.x, hidden, normed, k)
 		m.did(PartMLPForward)
 		m.activation.Forward(active, hidden, w.tensors[slotGateUpBias], k)
 		m.did(PartActivation)
+		if recompute && s.post2.out == nil {
+			continue
+		}
+		branch := m.project(w.down, &s.post2, w, slotPost2, active, lo, k, PartMLPForward)
 		if recompute {
 			continue
 		}
-		w.down.Forward(m.x, branch, active, k)
-		m.did(PartMLPForward)
 		dst := b.x[i+1][lo*c : (lo+k)*c]
 		m.residual.Forward(dst, m.skip(i, dst, s.middle[lo*c:]), branch, w.tensors[slotDownBias], masks.From(lo), k)
 		m.did(PartResiduals)
 	}
 }
 
-// mlpHalfBack turns dx, the gradient of the block's output, into that of its first half.
+// mlpInput is what the second half of block i reads.
+func (m *Model[T]) mlpInput(i int) []T {
+	if m.arch.Parallel {
+		return m.buf.x[i]
+	}
+	return m.buf.saved[i].middle
+}
+
+// mlpHalfBack turns dx, the gradient of the block's output, into that of its first half. Where the halves are parallel
+// the gradient of the block's input is left in dinput.
 func (m *Model[T]) mlpHalfBack(i int) {
 	b, s, n, w, g := m.buf, &m.buf.saved[i], m.n, &m.blocks[i], &m.dblocks[i]
 	c, masks := m.arch.Width, m.site(2+2*i)
+	dinput := b.dx
+	if m.arch.Parallel {
+		dinput = b.dinput
+		clear(dinput[:n*c])
+	}
 	normBack := func(lo, k int) {
 		m.skipBack(i, b.dx[lo*c:(lo+k)*c])
-		m.norm.Backward(b.dx[lo*c:], g[slotGain2], g[slotBias2], from(s.mean2, lo), s.rstd2[lo:],
-			b.branch.From(lo), s.middle[lo*c:], w.tensors[slotGain2], k)
-		m.did(PartNorms)
+		m.beforeBack(i, slotGain2, dinput[lo*c:], from(s.mean2, lo), s.rstd2[lo:], b.branch.From(lo),
+			m.mlpInput(i)[lo*c:], k)
 	}
 	dout := b.dropped
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
 		dactive, dhidden, dnormed := b.dactive.From(lo), b.dhidden.From(lo), b.branch.From(lo)
 		d := m.residual.Backward(b.dropped.From(lo), g[slotDownBias], b.dx[lo*c:], masks.From(lo), k)
+		m.did(PartResiduals)
+		d = m.postBack(i, &s.post2, slotPost2, d, lo, k)
 		if lo == 0 {
 			dout = d
 		}
-		m.did(PartResiduals)
 		w.down.BackInput(m.x, dactive, d, k)
 		m.did(PartMLPBackInput)
 		m.activation.Backward(dhidden, g[slotGateUpBias], dactive, s.hidden.From(lo), w.tensors[slotGateUpBias], k)

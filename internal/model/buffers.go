@@ -31,6 +31,8 @@ type buffers[T kernel.Float] struct {
 	dhidden kernel.Mat[T] // (N, 2·F or F) operand
 	dheads  kernel.Mat[T] // (N, H·D)
 	dqkv    kernel.Mat[T] // (N, QKV) operand
+	dpost   []T           // (N, C): the gradient of what a half's last norm reads, where there is one
+	dinput  []T           // (N, C): the gradient of a block's input by way of its MLP, where the halves are parallel
 	dpart   kernel.Mat[T] // (N, 3·H·D) in bf16 mode: see nn.Heads; dqkv where that is the same, and in full precision
 	dfinal  kernel.Mat[T] // (N, C): the gradient of final, in full precision: its many terms are summed in parts
 	logits  kernel.Mat[T] // (chunk, V)
@@ -57,6 +59,13 @@ type savedAttention[T kernel.Float] struct {
 	qkRstd       []T           // (N, H+KV), with QK-norm only
 	heads        kernel.Mat[T] // (N, H·D) operand
 	lse          []T           // (N, H)
+	post1        savedPost[T]
+}
+
+// savedPost is what the norm after a half keeps. Without one it is empty.
+type savedPost[T kernel.Float] struct {
+	out        []T // (N, C): what it reads, in full precision
+	mean, rstd []T // (N)
 }
 
 type savedMLP[T kernel.Float] struct {
@@ -65,6 +74,7 @@ type savedMLP[T kernel.Float] struct {
 	normed2      kernel.Mat[T] // (N, C) operand
 	hidden       kernel.Mat[T] // (N, 2·F or F), without the bias
 	active       kernel.Mat[T] // (N, F) operand
+	post2        savedPost[T]
 }
 
 // newBuffers allocates, or with a dry arena counts, the memory of a model.
@@ -109,6 +119,12 @@ func newBuffers[T kernel.Float](ar *arena, a config.Arch, opt Options) *buffers[
 
 	b.branch = product[T](ar, partBackward, n, c)
 	b.dx = alloc[T](ar, partBackward, n*c)
+	if a.Norms != "" {
+		b.dpost = alloc[T](ar, partBackward, n*c)
+	}
+	if a.Parallel {
+		b.dinput = alloc[T](ar, partBackward, n*c)
+	}
 	if a.Dropout > 0 {
 		b.keys = alloc[rng.Key](ar, partBatch, n)
 	}
@@ -139,7 +155,7 @@ func (b *buffers[T]) wide(ar *arena, a config.Arch, n int) {
 	hidden, active := roundUp(n*hiddenWidth(a)), roundUp(n*a.MLP)
 	qkv, heads := roundUp(n*qkvWidth(a)), roundUp(n*queryWidth(a))
 	at := hidden
-	if a.MLPKind == "gelu" {
+	if !a.Gated() {
 		at = 0
 	}
 	all := alloc[T](ar, partBackward, max(at+active, qkv+heads))
@@ -161,7 +177,7 @@ func (b *buffers[T]) wide16(ar *arena, a config.Arch, n int) {
 	if !directHeads(a) {
 		qkv += size(3 * queryWidth(a))
 	}
-	if a.MLPKind != "gelu" {
+	if a.Gated() {
 		mlp += size(a.MLP)
 	}
 	var zero T
@@ -174,7 +190,7 @@ func (b *buffers[T]) wide16(ar *arena, a config.Arch, n int) {
 	rest := all
 	b.dhidden = cut[T](&rest, n, hiddenWidth(a))
 	b.dactive = b.dhidden
-	if a.MLPKind != "gelu" {
+	if a.Gated() {
 		b.dactive = cut[T](&rest, n, a.MLP)
 	}
 	rest = all
@@ -215,6 +231,7 @@ func newSavedAttention[T kernel.Float](ar *arena, a config.Arch, n int, qkv kern
 	}
 	s.heads = operand[T](ar, partActivations, n, queryWidth(a))
 	s.lse = alloc[T](ar, partActivations, n*a.Heads)
+	s.post1 = newSavedPost[T](ar, a, n)
 	return s
 }
 
@@ -224,5 +241,14 @@ func newSavedMLP[T kernel.Float](ar *arena, a config.Arch, n int) (s savedMLP[T]
 	s.normed2 = operand[T](ar, partActivations, n, a.Width)
 	s.hidden = product[T](ar, partActivations, n, hiddenWidth(a))
 	s.active = operand[T](ar, partActivations, n, a.MLP)
+	s.post2 = newSavedPost[T](ar, a, n)
+	return s
+}
+
+func newSavedPost[T kernel.Float](ar *arena, a config.Arch, n int) (s savedPost[T]) {
+	if a.Norms != "" {
+		s.out = alloc[T](ar, partActivations, n*a.Width)
+		s.mean, s.rstd = newStats[T](ar, a, n)
+	}
 	return s
 }

@@ -86,10 +86,9 @@ type Decoder[T kernel.Float] struct {
 
 	x0, mean, rstd []T // (N, C), (N), (N)
 	branch, normed kernel.Mat[T]
-	qkv, qk        kernel.Mat[T]   // qk is qkv, or with QK-norm (N, (H+KV)·D)
-	attended       kernel.Mat[T]   // (N, H·D)
-	rounding       *nn.Rounding[T] // bf16 mode only: of attended, to operand
-	operand        kernel.Mat[T]
+	qkv, qk        kernel.Mat[T] // qk is qkv, or with QK-norm (N, (H+KV)·D)
+	attended       kernel.Mat[T] // (N, H·D)
+	operand        kernel.Mat[T] // attended, rounded in bf16 mode
 	hidden, active kernel.Mat[T]
 	qkRstd         []T
 	last           []T // (rows, C)
@@ -144,7 +143,7 @@ func newDecoder[T kernel.Float](a config.Arch, x *kernel.Exec, shared *network[T
 	d.mean, d.rstd = alloc[T](ar, partActivations, max(n, opt.Rows)), alloc[T](ar, partActivations, max(n, opt.Rows))
 	d.qkv, d.attended = mat[T](ar, partActivations, n, qkvWidth(a)), mat[T](ar, partActivations, n, queryWidth(a))
 	if d.operand = d.attended; ar.bf16 {
-		d.operand, d.rounding = operand[T](ar, partActivations, n, queryWidth(a)), nn.NewRounding[T](x)
+		d.operand = operand[T](ar, partActivations, n, queryWidth(a))
 	}
 	if d.qk = d.qkv; a.QKNorm {
 		d.qk = mat[T](ar, partActivations, n, queryWidth(a)+keyWidth(a))
@@ -189,7 +188,9 @@ func (d *Decoder[T]) Decode(cache *Cache[T], tokens, rows []int32, logits []T) i
 		return 0
 	}
 	d.norm.Forward(d.lastNormed, d.mean, d.rstd, d.last, d.outside[slotGain], d.outside[slotBias], done)
-	d.headWeights.Forward(d.x, kernel.Dense(logits, done, d.arch.Vocab), d.lastNormed, done)
+	out := kernel.Dense(logits, done, d.arch.Vocab)
+	d.headWeights.Forward(d.x, out, d.lastNormed, done)
+	d.logitCap.Forward(out, done)
 	return done
 }
 
@@ -206,10 +207,7 @@ func (d *Decoder[T]) reach(positions int) {
 		return
 	}
 	a, mem := d.arch, workspace[T]{positions: positions}
-	if a.Position == "rope" {
-		n := nn.RopeLen(positions, a.HeadSize)
-		mem.cos, mem.sin = make([]T, n), make([]T, n)
-	}
+	mem.newTables(new(arena), a)
 	mem.score = make([]T, nn.AttentionLen(d.x.Workers(), positions))
 	d.positions = positions
 	d.attend(mem, nil)
@@ -232,21 +230,39 @@ func (d *Decoder[T]) chunk(cache *Cache[T], tokens, rows []int32, lo, hi int) {
 	tokens, pos := tokens[lo:hi], d.pos[:n]
 	d.embedding.Forward(d.x0, tokens, pos, d.outside[slotEmbed], d.outside[slotPosition], nn.Masks{})
 	for l := range d.blocks {
-		w := &d.blocks[l]
-		d.norm.Forward(d.normed, d.mean, d.rstd, d.x0, w.tensors[slotGain1], w.tensors[slotBias1], n)
-		w.qkv.Forward(d.x, d.qkv, d.normed, n)
-		d.heads.Forward(d.qk, d.qkRstd, d.qkv, w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], pos, n)
-		q, k, v := splitHeads(d.arch, d.qk, d.qkv)
-		d.attention.Cached(d.attended, q, k, v, cache.k[l], cache.v[l], cache.capacity, d.runs)
-		if d.rounding != nil {
-			d.rounding.Forward(d.operand, d.attended, n)
-		}
-		w.o.Forward(d.x, d.branch, d.operand, n)
-		d.residual.Forward(d.x0, d.x0, d.branch, w.tensors[slotOBias], nn.Masks{}, n)
-		d.norm.Forward(d.normed, d.mean, d.rstd, d.x0, w.tensors[slotGain2], w.tensors[slotBias2], n)
-		w.gateUp.Forward(d.x, d.hidden, d.normed, n)
-		d.activation.Forward(d.active, d.hidden, w.tensors[slotGateUpBias], n)
-		w.down.Forward(d.x, d.branch, d.active, n)
-		d.residual.Forward(d.x0, d.x0, d.branch, w.tensors[slotDownBias], nn.Masks{}, n)
+		d.block(cache, l, pos)
 	}
+}
+
+// block computes a block for the positions of a chunk, in place.
+func (d *Decoder[T]) block(cache *Cache[T], l int, pos []int32) {
+	w, m, n := &d.blocks[l], d.mixers[l], len(pos)
+	d.before(d.normed, d.mean, d.rstd, d.x0, &w.tensors, slotGain1, n)
+	w.qkv.Forward(d.x, d.qkv, d.normed, n)
+	m.heads.Forward(d.qk, d.qkRstd, d.qkv, w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], pos, n)
+	q, k, v := splitHeads(d.arch, d.qk, d.qkv)
+	m.attention.Cached(d.attended, q, k, v, cache.k[l], cache.v[l], cache.capacity, d.runs)
+	if d.operand.H != nil {
+		d.rounding.Forward(d.operand, d.attended, n)
+	}
+	w.o.Forward(d.x, d.branch, d.operand, n)
+	if d.arch.Parallel {
+		d.before(d.normed, d.mean, d.rstd, d.x0, &w.tensors, slotGain2, n)
+	}
+	d.add(w, slotOBias, slotPost1, n)
+	if !d.arch.Parallel {
+		d.before(d.normed, d.mean, d.rstd, d.x0, &w.tensors, slotGain2, n)
+	}
+	w.gateUp.Forward(d.x, d.hidden, d.normed, n)
+	d.activation.Forward(d.active, d.hidden, w.tensors[slotGateUpBias], n)
+	w.down.Forward(d.x, d.branch, d.active, n)
+	d.add(w, slotDownBias, slotPost2, n)
+}
+
+// add adds the branch to the residual stream, after its norm where there is one.
+func (d *Decoder[T]) add(w *block[T], bias, post slot, n int) {
+	if w.tensors[post] != nil {
+		d.norm.Forward(d.branch, d.mean, d.rstd, d.branch.F, w.tensors[post], w.tensors[post+1], n)
+	}
+	d.residual.Forward(d.x0, d.x0, d.branch, w.tensors[bias], nn.Masks{}, n)
 }

@@ -149,7 +149,7 @@ func TestContextCostsNothing(t *testing.T) {
 	x := newExec(t, 2, kernel.Tiers()[0])
 	short := testArch(0)
 	long := short
-	long.Context = maxPlaces
+	long.Context = 1 << 24
 	tokens, rows := []int32{1, 2, 3, 4, 5}, make([]int32, 5)
 	logits := func(a config.Arch, capacity int) []float32 {
 		m := newModel[float32](t, a, x, Options{MicroTokens: 8, Mode: ModeFP32})

@@ -11,6 +11,7 @@ import (
 
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
+	"gimbal/internal/family"
 	"gimbal/internal/kernel"
 	"gimbal/internal/model"
 	"gimbal/internal/rng"
@@ -72,11 +73,11 @@ func writeFixture(t *testing.T, dir string, arch config.Arch, x *kernel.Exec) {
 	m.Refresh()
 
 	out := computeLogits(m, arch)
-	conf, err := model.HFConfig(arch, 0, 0, "float32")
+	conf, err := family.Config(arch, 0, 0, "float32")
 	if err != nil {
 		t.Fatal(err)
 	}
-	gen, err := model.GenerationConfig(0, 0)
+	gen, err := family.Generation(0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +106,7 @@ func writeFixture(t *testing.T, dir string, arch config.Arch, x *kernel.Exec) {
 	}
 
 	// Back again.
-	arch2, _, _, err := model.ParseHFConfig(conf)
+	arch2, _, _, err := family.Parse(conf)
 	if err != nil || arch2 != arch {
 		t.Fatalf("%v: %+v", err, arch2)
 	}
@@ -127,7 +128,7 @@ func TestWriteCheckpointLogits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	arch, _, _, err := model.ParseHFConfig(conf)
+	arch, _, _, err := family.Parse(conf)
 	if err != nil {
 		t.Fatal(err)
 	}

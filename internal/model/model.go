@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
@@ -133,7 +134,7 @@ func New[T kernel.Float](a config.Arch, x *kernel.Exec, opt Options) (*Model[T],
 	if m.chunk = opt.MicroTokens; m.bf16() {
 		m.chunk = chunkRows * x.Workers()
 	}
-	m.head = nn.NewHead(x, m.stage, b.logits, b.dlogits, opt.ZLoss)
+	m.head = nn.NewHead(x, m.stage, b.logits, b.dlogits, opt.ZLoss, a.LogitCap)
 	m.prober = nn.NewProbe(x, a.Heads, a.KVHeads, a.HeadSize, a.MLP, probeRows(opt), b.probe)
 	return m, nil
 }
@@ -166,11 +167,19 @@ func check[T kernel.Float](a config.Arch, opt Options) error {
 		return fmt.Errorf("model: norm %q: want rms or layer", a.Norm)
 	case a.Position != "rope" && a.Position != "learned":
 		return fmt.Errorf("model: position %q: want rope or learned", a.Position)
-	case a.Position == "rope" && (a.HeadSize%2 != 0 || !(a.RopeTheta > 0)):
-		return fmt.Errorf("model: rope needs an even head size and a positive theta, not %d and %g",
-			a.HeadSize, a.RopeTheta)
-	case a.MLPKind != "swiglu" && a.MLPKind != "gelu":
-		return fmt.Errorf("model: mlp %q: want swiglu or gelu", a.MLPKind)
+	case a.Position == "rope" && (a.HeadSize%2 != 0 || a.RotarySize()%2 != 0 || a.RotarySize() > a.HeadSize ||
+		!(a.RopeTheta > 0)):
+		return fmt.Errorf("model: rope needs an even head size and a positive theta, not %d, of these %d, and %g",
+			a.HeadSize, a.RotarySize(), a.RopeTheta)
+	case a.RopeScale.Kind == "longrope" && a.Context > a.RopeScale.Original:
+		return fmt.Errorf("model: rope is the same for all texts within %d positions, and the context has %d",
+			a.RopeScale.Original, a.Context)
+	case !slices.Contains([]string{nn.SwiGLU, nn.GEGLU, nn.GELU, nn.GELUExact}, a.MLPKind):
+		return fmt.Errorf("model: mlp %q: want swiglu, geglu, gelu or gelu-exact", a.MLPKind)
+	case !slices.Contains([]string{"", "after", "both"}, a.Norms) || a.Norms != "" && a.Bias:
+		return fmt.Errorf("model: norms %q: want none, after or both, and the last without biases before them", a.Norms)
+	case strings.Trim(a.Pattern, "fln") != "" || strings.Contains(a.Pattern, "l") && a.Window <= 0:
+		return fmt.Errorf("model: pattern %q: want f, l or n for each layer, and a window for l", a.Pattern)
 	case !(a.Dropout >= 0 && a.Dropout < 1):
 		return fmt.Errorf("model: dropout %g is not in [0,1)", a.Dropout)
 	case !(a.NormEps > 0):

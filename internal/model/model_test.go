@@ -24,7 +24,7 @@ func newExec(t testing.TB, workers int, tier kernel.Tier) *kernel.Exec {
 	return x
 }
 
-// shapes are the four families, small; a span of 70 makes two blocks of queries.
+// shapes are families, small, which make every choice between them; a span of 70 makes two blocks of queries.
 func shapes() []config.Arch {
 	base := config.Arch{Layers: 2, Width: 16, Heads: 4, KVHeads: 2, HeadSize: 4, MLP: 24, Vocab: 29, Context: 80,
 		Norm: "rms", NormEps: 1e-5, Position: "rope", RopeTheta: 10000, MLPKind: "swiglu", Tie: true}
@@ -37,7 +37,24 @@ func shapes() []config.Arch {
 	gpt2 := base
 	gpt2.Shape, gpt2.Norm, gpt2.Position, gpt2.RopeTheta, gpt2.MLPKind = "gpt2", "layer", "learned", 0, "gelu"
 	gpt2.QKVBias, gpt2.Bias, gpt2.KVHeads, gpt2.MLP = true, true, 4, 64
-	return []config.Arch{qwen3, llama, qwen2, gpt2}
+	family := func(shape string, change func(a *config.Arch)) config.Arch {
+		a := base
+		a.Shape = shape
+		change(&a)
+		a, _ = a.InFamily()
+		return a
+	}
+	return []config.Arch{qwen3, llama, qwen2, gpt2,
+		family("olmo2", func(a *config.Arch) {
+			a.RopeScale = config.RopeScale{Kind: "yarn", Factor: 4, Low: 1, High: 4, Original: 40, Gain: 1.1}
+		}),
+		family("gpt_neox", func(a *config.Arch) { a.MLPKind, a.Parallel, a.Rotary, a.Tie = "gelu-exact", true, 2, false }),
+		family("gemma3_text", func(a *config.Arch) {
+			a.HeadSize, a.Window, a.Pattern, a.LocalTheta = 6, 20, "lf", 100
+			a.QueryScale, a.ScoreCap, a.LogitCap = 5, 3, 4
+		}),
+		family("gemma2", func(a *config.Arch) { a.Window, a.Pattern = 9, "ln" }),
+	}
 }
 
 func newModel[T kernel.Float](t testing.TB, a config.Arch, x *kernel.Exec, opt Options) *Model[T] {
@@ -153,7 +170,7 @@ func checkGradients(t *testing.T, plants ...PlantedFault) {
 					}
 					var want float64
 					near := false
-					for _, step := range []float64{3e-4, 5e-5} { // the shorter one where the loss is sharply curved
+					for _, step := range []float64{3e-4, 5e-5, 1e-5} { // a shorter one where the loss is sharply curved
 						want = derivative(&m.params.Flat[i], step, loss)
 						if near = math.Abs(m.grads[i]-want) <= 1e-6*math.Abs(want)+1e-10*norm; near {
 							break

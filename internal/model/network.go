@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"math"
 
 	"gimbal/internal/config"
@@ -25,15 +26,28 @@ type network[T kernel.Float] struct {
 
 	headWeights *kernel.Weights[T]
 
-	stage       *nn.Stage[T]
-	embedding   *nn.Embedding[T]
-	residual    *nn.Residual[T]
-	norm        *nn.Norm[T]
+	stage      *nn.Stage[T]
+	embedding  *nn.Embedding[T]
+	residual   *nn.Residual[T]
+	norm       *nn.Norm[T]
+	rounding   *nn.Rounding[T]
+	mixers     []*mixer[T] // (L): blocks that are alike share one
+	activation *nn.Activation[T]
+	logitCap   *nn.Cap[T]
+
+	unit []unitGain[T] // gains that are 1 + weight
+}
+
+// mixer is the layers of a block that know positions.
+type mixer[T kernel.Float] struct {
 	heads       *nn.Heads[T]
+	scores      nn.Scores        // as attention makes them of what heads leaves
 	attention   *nn.Attention[T] // nil where attention16 is not
 	attention16 *nn.Attention16  // training in bf16 mode
-	activation  *nn.Activation[T]
 }
+
+// unitGain is a gain that Refresh computes.
+type unitGain[T kernel.Float] struct{ gain, weight []T }
 
 // block is one block's parameters and the multiplies by its matrices.
 type block[T kernel.Float] struct {
@@ -47,15 +61,8 @@ func queryWidth(a config.Arch) int { return a.Heads * a.HeadSize }
 func keyWidth(a config.Arch) int   { return a.KVHeads * a.HeadSize }
 func qkvWidth(a config.Arch) int   { return queryWidth(a) + 2*keyWidth(a) }
 
-// RopeFrequency is the angle by which RoPE turns the pair of channels j and j+HeadSize/2 from one position to the next.
-func RopeFrequency(a config.Arch, j int) float64 {
-	return nn.RopeFrequency(j, a.HeadSize, a.RopeTheta, nn.RopeScale(a.RopeScale))
-}
-
-func gated(a config.Arch) bool { return a.MLPKind == "swiglu" }
-
 func hiddenWidth(a config.Arch) int {
-	if gated(a) {
+	if a.Gated() {
 		return 2 * a.MLP
 	}
 	return a.MLP
@@ -69,26 +76,28 @@ func directHeads(a config.Arch) bool {
 
 // sumsWidth is the widest gradient of a vector that is summed over positions.
 func sumsWidth(a config.Arch) int {
-	return max(2*a.Width, nn.HeadsSums(a.Heads, a.KVHeads, a.HeadSize), hiddenWidth(a))
+	q, k := gainWidths(a)
+	return max(2*a.Width, nn.HeadsSums(a.Heads, a.KVHeads, a.HeadSize, q+k), hiddenWidth(a))
 }
 
 // stageWidth is the widest row, or rows, that a layer computes in full precision on the way to bfloat16.
 func stageWidth(a config.Arch) int {
-	return max(a.Width, nn.ActivationStage(gated(a), a.MLP), nn.HeadsStage(a.Heads, a.KVHeads, a.HeadSize), nn.HeadStage)
+	return max(a.Width, nn.ActivationStage(a.MLPKind, a.MLP), nn.HeadsStage(a.Heads, a.KVHeads, a.HeadSize), nn.HeadStage)
 }
 
 // workspace is the memory of the layers of a network.
 type workspace[T kernel.Float] struct {
-	packed   []uint16 // weights as operands, in bf16 mode
-	coded    []byte   // weights of a decoder in another format
-	format   kernel.Format
-	cos, sin []T       // RoPE tables
-	stage    []T       // rows in full precision
-	score    []T       // attention in full precision
-	halves   []uint16  // attention on operands of bfloat16
-	floats   []float32 // the same
+	packed []uint16 // weights as operands, in bf16 mode
+	coded  []byte   // weights of a decoder in another format
+	format kernel.Format
+	ropes  map[config.Layer][2][]T // cosines and sines, by what layers do but for the window
+	gains  []T                     // that are 1 + weight
+	stage  []T                     // rows in full precision
+	score  []T                     // attention in full precision
+	halves []uint16                // attention on operands of bfloat16
+	floats []float32               // the same
 
-	positions int // of cos, sin and the memory of attention
+	positions int // of the tables and the memory of attention
 }
 
 // What a workspace is for.
@@ -102,9 +111,9 @@ const (
 // likes.
 func newWorkspace[T kernel.Float](ar *arena, a config.Arch, positions, workers, purpose int) (w workspace[T]) {
 	w.positions = positions
-	if a.Position == "rope" {
-		w.cos = alloc[T](ar, partScratch, nn.RopeLen(positions, a.HeadSize))
-		w.sin = alloc[T](ar, partScratch, nn.RopeLen(positions, a.HeadSize))
+	w.newTables(ar, a)
+	if a.UnitGain && purpose != sharing {
+		w.gains = alloc[T](ar, partScratch, gainsLen(a))
 	}
 	w.stage = alloc[T](ar, partScratch, nn.StageLen(workers, stageWidth(a)))
 	if ar.bf16 && purpose != sharing {
@@ -121,6 +130,35 @@ func newWorkspace[T kernel.Float](ar *arena, a config.Arch, positions, workers, 
 		w.score = alloc[T](ar, partScratch, nn.AttentionLen(workers, positions))
 	}
 	return w
+}
+
+// newTables allocates the tables of RoPE.
+func (mem *workspace[T]) newTables(ar *arena, a config.Arch) {
+	mem.ropes = map[config.Layer][2][]T{}
+	for i := range a.Layers {
+		l, n := tableOf(a, i), nn.RopeLen(mem.positions, a.RotarySize())
+		if _, there := mem.ropes[l]; !there && l.Theta > 0 {
+			mem.ropes[l] = [2][]T{alloc[T](ar, partScratch, n), alloc[T](ar, partScratch, n)}
+		}
+	}
+}
+
+// tableOf is what the tables of RoPE of layer i depend on.
+func tableOf(a config.Arch, i int) config.Layer {
+	l := a.Layer(i)
+	l.Window = 0
+	return l
+}
+
+// gainsLen is the elements of all gains.
+func gainsLen(a config.Arch) (n int) {
+	views, _ := Layout(a)
+	for _, v := range views {
+		if v.unit {
+			n += v.Len()
+		}
+	}
+	return n
 }
 
 // overMatrices sums length over all matrices (out, in).
@@ -158,35 +196,63 @@ func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], sha
 	net := network[T]{arch: a, x: x}
 	if shared != nil {
 		net.params, net.outside = shared.params, shared.outside
-		net.blocks, net.headWeights = shared.blocks, shared.headWeights
+		net.blocks, net.headWeights, net.unit = shared.blocks, shared.headWeights, shared.unit
 	} else {
 		net.params = p
 		net.newWeights(mem)
 	}
 	net.stage = nn.NewStage(x, stageWidth(a), mem.stage)
 	drop := nn.NewDropout[T](a.Dropout) // active only where masks are given
-	net.embedding = nn.NewEmbedding(x, a.Width, drop)
+	embedScale := 1.0
+	if a.EmbedScale {
+		embedScale = math.Sqrt(float64(a.Width))
+	}
+	net.embedding = nn.NewEmbedding(x, a.Width, embedScale, drop)
 	net.residual = nn.NewResidual(x, net.stage, sums, a.Width, drop)
 	net.norm = nn.NewNorm(x, net.stage, sums, a.Width, a.NormEps)
-	net.activation = nn.NewActivation(x, net.stage, sums, gated(a))
+	net.rounding = nn.NewRounding[T](x)
+	net.activation = nn.NewActivation(x, net.stage, sums, a.MLPKind)
+	net.logitCap = nn.NewCap[T](x, a.LogitCap)
 	net.attend(mem, sums)
 	return net
 }
 
 // attend makes the layers that know positions.
 func (net *network[T]) attend(mem workspace[T], sums *nn.BlockSums[T]) {
-	a, x, n := net.arch, net.x, mem.positions
-	if a.Position == "rope" {
-		nn.RopeTables(mem.cos, mem.sin, n, a.HeadSize, a.RopeTheta, nn.RopeScale(a.RopeScale))
+	a, n := net.arch, mem.positions
+	for l, table := range mem.ropes {
+		gain := cmp.Or(l.Scale.Gain, 1)
+		nn.RopeTables(table[0], table[1], n, RopeFrequencies(l, a.RotarySize()), gain)
 	}
+	alike := map[config.Layer]*mixer[T]{}
+	net.mixers = make([]*mixer[T], a.Layers)
+	for i := range net.mixers {
+		l := a.Layer(i)
+		if alike[l] == nil {
+			alike[l] = net.newMixer(mem, sums, l.Window, mem.ropes[tableOf(a, i)])
+		}
+		net.mixers[i] = alike[l]
+	}
+}
+
+// newMixer makes the layers of a block. Those of all blocks use the memory of mem in turn.
+func (net *network[T]) newMixer(mem workspace[T], sums *nn.BlockSums[T], window int, table [2][]T) *mixer[T] {
+	a, x, n := net.arch, net.x, mem.positions
+	m := &mixer[T]{scores: nn.PlainScores(a.HeadSize)}
+	if a.QueryScale > 0 {
+		m.scores.Scale = 1 / math.Sqrt(a.QueryScale)
+	}
+	m.scores.Cap, m.scores.Window = a.ScoreCap, window
 	scale := 1.0 // attention in full precision scales the scores itself
 	if mem.halves != nil {
-		net.attention16 = nn.NewAttention16(x, a.Heads, a.KVHeads, a.HeadSize, n, mem.halves, mem.floats)
-		scale = 1 / math.Sqrt(float64(a.HeadSize))
+		m.attention16 = nn.NewAttention16(x, a.Heads, a.KVHeads, a.HeadSize, n, m.scores, mem.halves, mem.floats)
+		scale, m.scores.Scale = m.scores.Scale, 1
 	} else {
-		net.attention = nn.NewAttention(x, a.Heads, a.KVHeads, a.HeadSize, n, mem.score)
+		m.attention = nn.NewAttention(x, a.Heads, a.KVHeads, a.HeadSize, n, m.scores, mem.score)
 	}
-	net.heads = nn.NewHeads(x, net.stage, sums, mem.cos, mem.sin, a.Heads, a.KVHeads, a.HeadSize, scale, a.NormEps)
+	m.heads = nn.NewHeads(x, net.stage, sums, table[0], table[1], a.Heads, a.KVHeads, a.HeadSize, a.RotarySize(), scale,
+		a.NormEps)
+	return m
 }
 
 // newWeights makes the handles of all matrices, with their packed or coded forms in mem.
@@ -202,6 +268,17 @@ func (net *network[T]) newWeights(mem workspace[T]) {
 			o:       mem.weights(t[slotO], a.Width, queryWidth(a)),
 			gateUp:  mem.weights(t[slotGateUp], hiddenWidth(a), a.Width),
 			down:    mem.weights(t[slotDown], a.Width, a.MLP),
+		}
+	}
+	for _, v := range net.params.Views {
+		if v.unit {
+			g := unitGain[T]{mem.gains[:v.Len():v.Len()], net.params.Flat[v.Lo:v.Hi]}
+			mem.gains, net.unit = mem.gains[v.Len():], append(net.unit, g)
+			if v.Block < 0 {
+				net.outside[v.slot] = g.gain
+			} else {
+				net.blocks[v.Block].tensors[v.slot] = g.gain
+			}
 		}
 	}
 	head := net.outside[slotHead]
@@ -221,6 +298,18 @@ func (net *network[T]) Refresh() {
 		}
 	}
 	net.headWeights.Refresh(net.x)
+	for _, u := range net.unit {
+		kernel.Affine(net.x, u.gain, u.weight, 1, 1)
+	}
+}
+
+// before computes what a half of a block reads: the norm of src, or src where there is no such norm.
+func (net *network[T]) before(dst kernel.Mat[T], mean, rstd, src []T, w *tensors[T], gain slot, n int) {
+	if w[gain] == nil {
+		net.rounding.Forward(dst, kernel.Dense(src, n, net.arch.Width), n)
+		return
+	}
+	net.norm.Forward(dst, mean, rstd, src, w[gain], w[gain+1], n)
 }
 
 // Arch returns the architecture.

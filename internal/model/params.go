@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"gimbal/internal/config"
+	"gimbal/internal/family"
 	"gimbal/internal/kernel"
 	"gimbal/internal/par"
 	"gimbal/internal/rng"
@@ -30,13 +31,16 @@ const (
 // View names a part of the flat parameters.
 type View struct {
 	Name   string // as in a Hugging Face checkpoint
-	Shape  []int  // matrices are (Out, In); Entries and LoadEntries transpose those of GPT-2
+	Shape  []int  // matrices are (Out, In); Entries and LoadEntries arrange them as the family stores them
 	Lo, Hi int    // elements of the flat slice
 	Decay  bool   // whether weight decay applies: matrices of the blocks and an untied head
 	Kind   Kind
 	Block  int // -1 outside the blocks
 
-	slot slot
+	slot   slot
+	conv1D bool // stored as (In, Out)
+	unit   bool // a gain less 1
+	heads  int  // stored with q, k and v of each of so many heads together; 0: all q, then all k, then all v
 }
 
 // Len is the number of elements.
@@ -57,12 +61,16 @@ const (
 	slotKGain
 	slotO
 	slotOBias
+	slotPost1
+	slotPostBias1
 	slotGain2
 	slotBias2
 	slotGateUp
 	slotGateUpBias
 	slotDown
 	slotDownBias
+	slotPost2
+	slotPostBias2
 	slotGain
 	slotBias
 	slotHead
@@ -77,39 +85,12 @@ const align = 16
 
 func roundUp(n int) int { return (n + align - 1) / align * align }
 
-// tensorNames are the Hugging Face names of a family, without .weight and .bias. Those of a block follow its prefix.
-type tensorNames struct {
-	embed, position, final, block string
-	norm1, norm2, qNorm, kNorm    string
-	qkv                           []string // one, or q, k and v apart
-	o, gate, up, down             string
-}
-
-var (
-	llamaNames = tensorNames{
-		embed: "model.embed_tokens", position: "model.embed_positions", final: "model.norm", block: "model.layers.%d.",
-		norm1: "input_layernorm", norm2: "post_attention_layernorm",
-		qNorm: "self_attn.q_norm", kNorm: "self_attn.k_norm",
-		qkv: []string{"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"},
-		o:   "self_attn.o_proj", gate: "mlp.gate_proj", up: "mlp.up_proj", down: "mlp.down_proj",
-	}
-	gpt2Names = tensorNames{
-		embed: "transformer.wte", position: "transformer.wpe", final: "transformer.ln_f", block: "transformer.h.%d.",
-		norm1: "ln_1", norm2: "ln_2", qNorm: "attn.q_norm", kNorm: "attn.k_norm",
-		qkv: []string{"attn.c_attn"},
-		o:   "attn.c_proj", gate: "mlp.c_gate", up: "mlp.c_fc", down: "mlp.c_proj",
-	}
-)
-
 // Layout returns the tensors of an architecture in their order, and the length of the flat slice that holds them.
 //
 // Each tensor begins on a multiple of 16 elements, except within a group that one multiply serves: q, k and v are
 // adjacent, gate and up are, and so are their biases.
 func Layout(a config.Arch) (views []View, total int) {
-	names := &llamaNames
-	if a.Shape == "gpt2" {
-		names = &gpt2Names
-	}
+	names := family.NamesOf(a.Shape)
 	c, q, kv := a.Width, queryWidth(a), keyWidth(a)
 	block, prefix := -1, ""
 	add := func(s slot, kind Kind, name string, shape ...int) {
@@ -120,9 +101,13 @@ func Layout(a config.Arch) (views []View, total int) {
 		if last := len(views) - 1; last < 0 || views[last].slot != s || views[last].Block != block {
 			total = roundUp(total)
 		}
-		decay := block >= 0 && len(shape) == 2 || kind == KindHead
-		views = append(views, View{Name: prefix + name, Shape: shape, Lo: total, Hi: total + n,
-			Decay: decay, Kind: kind, Block: block, slot: s})
+		v := View{Name: prefix + name, Shape: shape, Lo: total, Hi: total + n, Kind: kind, Block: block, slot: s,
+			Decay: block >= 0 && len(shape) == 2 || kind == KindHead, conv1D: names.Conv1D && block >= 0 && len(shape) == 2}
+		v.unit = kind == KindNorm && a.UnitGain
+		if names.Interleaved && (s == slotQKV || s == slotQKVBias) {
+			v.heads = a.Heads
+		}
+		views = append(views, v)
 		total += n
 	}
 	norm := func(gain slot, name string) {
@@ -131,8 +116,14 @@ func Layout(a config.Arch) (views []View, total int) {
 			add(gain+1, KindBias, name+".bias", c)
 		}
 	}
-	// linear adds the matrices of one multiply, with outs rows each and in columns, and then their biases.
+	// linear adds the matrices of one multiply, with outs rows each and in columns, and then their biases. With one name
+	// they are one matrix.
 	linear := func(s slot, kind Kind, in int, bias bool, names []string, outs ...int) {
+		if len(names) == 1 {
+			for _, n := range outs[1:] {
+				outs[0] += n
+			}
+		}
 		for i, name := range names {
 			add(s, kind, name+".weight", outs[i], in)
 		}
@@ -143,37 +134,52 @@ func Layout(a config.Arch) (views []View, total int) {
 		}
 	}
 
-	add(slotEmbed, KindEmbed, names.embed+".weight", a.Vocab, c)
+	add(slotEmbed, KindEmbed, names.Embed+".weight", a.Vocab, c)
 	if a.Position == "learned" {
-		add(slotPosition, KindPosition, names.position+".weight", a.Context, c)
+		add(slotPosition, KindPosition, names.Position+".weight", a.Context, c)
 	}
 	for block = range a.Layers {
-		prefix = fmt.Sprintf(names.block, block)
-		norm(slotGain1, names.norm1)
-		if len(names.qkv) == 1 {
-			linear(slotQKV, KindQKV, c, a.QKVBias, names.qkv, q+2*kv)
-		} else {
-			linear(slotQKV, KindQKV, c, a.QKVBias, names.qkv, q, kv, kv)
+		prefix = fmt.Sprintf(names.Block, block)
+		if a.Norms != "after" {
+			norm(slotGain1, names.Norm1)
 		}
+		linear(slotQKV, KindQKV, c, a.QKVBias, names.QKV, q, kv, kv)
 		if a.QKNorm {
-			add(slotQGain, KindNorm, names.qNorm+".weight", a.HeadSize)
-			add(slotKGain, KindNorm, names.kNorm+".weight", a.HeadSize)
+			qGain, kGain := gainWidths(a)
+			add(slotQGain, KindNorm, names.QNorm+".weight", qGain)
+			add(slotKGain, KindNorm, names.KNorm+".weight", kGain)
 		}
-		linear(slotO, KindO, q, a.Bias, []string{names.o}, c)
-		norm(slotGain2, names.norm2)
-		if a.MLPKind == "swiglu" {
-			linear(slotGateUp, KindGateUp, c, a.Bias, []string{names.gate, names.up}, a.MLP, a.MLP)
+		linear(slotO, KindO, q, a.Bias, []string{names.O}, c)
+		if a.Norms != "" {
+			norm(slotPost1, names.Post1)
+		}
+		if a.Norms != "after" {
+			norm(slotGain2, names.Norm2)
+		}
+		if a.Gated() {
+			linear(slotGateUp, KindGateUp, c, a.Bias, names.GateUp, a.MLP, a.MLP)
 		} else {
-			linear(slotGateUp, KindGateUp, c, a.Bias, []string{names.up}, a.MLP)
+			linear(slotGateUp, KindGateUp, c, a.Bias, names.GateUp[len(names.GateUp)-1:], a.MLP)
 		}
-		linear(slotDown, KindDown, a.MLP, a.Bias, []string{names.down}, c)
+		linear(slotDown, KindDown, a.MLP, a.Bias, []string{names.Down}, c)
+		if a.Norms != "" {
+			norm(slotPost2, names.Post2)
+		}
 	}
 	block, prefix = -1, ""
-	norm(slotGain, names.final)
+	norm(slotGain, names.Final)
 	if !a.Tie {
-		add(slotHead, KindHead, "lm_head.weight", a.Vocab, c)
+		add(slotHead, KindHead, names.Head+".weight", a.Vocab, c)
 	}
 	return views, roundUp(total)
+}
+
+// gainWidths are the widths of the gains of QK-norm.
+func gainWidths(a config.Arch) (q, k int) {
+	if a.QKWide {
+		return queryWidth(a), keyWidth(a)
+	}
+	return a.HeadSize, a.HeadSize
 }
 
 // Params is the parameters of a model: one flat slice, 64-byte aligned, whose gaps between tensors stay zero.
@@ -281,7 +287,9 @@ func (p *Params[T]) Init(pool *par.Pool, layers int, seed uint64) {
 		switch v.Kind {
 		case KindNorm:
 			for i := range dst {
-				dst[i] = 1
+				if dst[i] = 1; v.unit {
+					dst[i] = 0
+				}
 			}
 		case KindBias:
 			clear(dst)

@@ -50,7 +50,9 @@ func (m *Model[T]) Backward(in Input, scale float64) (nats float64) {
 func (m *Model[T]) Logits(dst []T, in Input) {
 	m.begin(in, false)
 	m.forward()
-	m.headWeights.Forward(m.x, kernel.Dense(dst, m.n, m.arch.Vocab), m.buf.final, m.n)
+	out := kernel.Dense(dst, m.n, m.arch.Vocab)
+	m.headWeights.Forward(m.x, out, m.buf.final, m.n)
+	m.logitCap.Forward(out, m.n)
 }
 
 func (m *Model[T]) sumNats() (sum float64) {

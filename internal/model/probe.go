@@ -63,11 +63,7 @@ func (m *Model[T]) Probe(in Input, dst *ProbeStats) {
 func (m *Model[T]) probeBlock(i int, dst *ProbeStats) {
 	s, a := &m.buf.saved[i], m.arch
 	q, k, _ := splitHeads(a, s.operands, s.qkv)
-	scale := 1.0
-	if m.attention16 == nil { // else the queries carry it
-		scale = 1 / math.Sqrt(float64(a.HeadSize))
-	}
-	m.prober.Focus(dst.Heads[i*a.Heads:(i+1)*a.Heads], q, k, scale, m.n)
+	m.prober.Focus(dst.Heads[i*a.Heads:(i+1)*a.Heads], q, k, m.mixers[i].scores, m.n)
 	dst.Dead[i] = float64(m.prober.Dead(s.active, m.n)) / float64(a.MLP)
 }
 

@@ -13,6 +13,13 @@ import (
 func naiveFocus(m *Model[float32], n int) []nn.HeadFocus {
 	a, s := m.arch, &m.buf.saved[0]
 	rows, scale := s.operands, 1/math.Sqrt(float64(a.HeadSize))
+	if a.QueryScale > 0 {
+		scale = 1 / math.Sqrt(a.QueryScale)
+	}
+	window := a.Layer(0).Window
+	if window == 0 {
+		window = n
+	}
 	if m.bf16() {
 		scale = 1
 	}
@@ -26,19 +33,22 @@ func naiveFocus(m *Model[float32], n int) []nn.HeadFocus {
 	for h := range out {
 		g, entropy := h/(a.Heads/a.KVHeads), 0.0
 		for i := range n {
-			p, sum := make([]float64, i+1), 0.0
+			p, sum := make([]float64, min(window, i+1)), 0.0
 			for j := range p {
 				z := 0.0
 				for c := range a.HeadSize {
-					z += at(i, h*a.HeadSize+c) * at(j, (a.Heads+g)*a.HeadSize+c)
+					z += scale * at(i, h*a.HeadSize+c) * at(i-j, (a.Heads+g)*a.HeadSize+c)
 				}
-				out[h].Logit = max(out[h].Logit, math.Abs(scale*z))
-				p[j] = math.Exp(scale * z)
+				if a.ScoreCap > 0 {
+					z = a.ScoreCap * math.Tanh(z/a.ScoreCap)
+				}
+				out[h].Logit = max(out[h].Logit, math.Abs(z))
+				p[j] = math.Exp(z)
 				sum += p[j]
 			}
 			for _, v := range p {
 				if i >= 8 {
-					entropy -= v / sum * math.Log(v/sum) / math.Log(float64(i+1))
+					entropy -= v / sum * math.Log(v/sum) / math.Log(float64(len(p)))
 				}
 			}
 		}

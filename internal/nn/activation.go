@@ -2,34 +2,46 @@ package nn
 
 import "gimbal/internal/kernel"
 
-// Activation is GELU of the hidden layer and its bias, or SwiGLU, which multiplies one half of it by the SiLU of the
-// other. GELU has the form with the hyperbolic tangent (gelu_new of Hugging Face, that of GPT-2).
+// Kinds of activations.
+const (
+	SwiGLU    = "swiglu"
+	GEGLU     = "geglu"
+	GELU      = "gelu"
+	GELUExact = "gelu-exact"
+)
+
+// Activation is GELU of the hidden layer and its bias, or of one half of it, multiplied by the other (GEGLU); SwiGLU has
+// SiLU in its place. GELU has the form with the hyperbolic tangent (gelu_new of Hugging Face, that of GPT-2), but for
+// GELUExact.
 //
-// Formula: GELU: y = gelu(src + bias), gelu(x) = x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))).
+// Formula: GELU: y = gelu(src + bias), gelu(x) = x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))), exactly x/2·(1 + erf(x/√2)).
 // SwiGLU: y = silu(gate)·up with (gate, up) = src + bias, silu(x) = x·σ(x), σ(x) = 1/(1+e^−x).
 // Source: Hendrycks and Gimpel 2016, arXiv:1606.08415; Shazeer 2020, arXiv:2002.05202.
 type Activation[T kernel.Float] struct {
 	rows[T]
-	gated bool
+	kind string
 
 	dst, dy, src kernel.Mat[T]
 	bias         []T
 }
 
+// Gated reports whether an activation multiplies two halves of its input.
+func Gated(kind string) bool { return kind == SwiGLU || kind == GEGLU }
+
 // ActivationStage is the width of the stage that an activation with width channels of output needs.
-func ActivationStage(gated bool, width int) int {
-	if gated {
+func ActivationStage(kind string, width int) int {
+	if Gated(kind) {
 		return 5 * width
 	}
 	return 2 * width
 }
 
-// NewActivation returns SwiGLU if gated, else GELU; sums may be nil where Backward is not called.
-func NewActivation[T kernel.Float](x *kernel.Exec, stage *Stage[T], sums *BlockSums[T], gated bool) *Activation[T] {
-	return &Activation[T]{rows: rows[T]{x: x, stage: stage, sums: sums}, gated: gated}
+// NewActivation returns an activation; sums may be nil where Backward is not called.
+func NewActivation[T kernel.Float](x *kernel.Exec, stage *Stage[T], sums *BlockSums[T], kind string) *Activation[T] {
+	return &Activation[T]{rows: rows[T]{x: x, stage: stage, sums: sums}, kind: kind}
 }
 
-// Forward overwrites dst (N, F). src (N, F), or for SwiGLU (N, 2·F): gate, then up. bias has src's columns or is nil.
+// Forward overwrites dst (N, F). src (N, F), or where it is gated (N, 2·F): gate, then up. bias has src's columns or is nil.
 func (l *Activation[T]) Forward(dst, src kernel.Mat[T], bias []T, n int) {
 	l.begin(dst, src, bias)
 	l.dst = dst
@@ -39,7 +51,7 @@ func (l *Activation[T]) Forward(dst, src kernel.Mat[T], bias []T, n int) {
 // begin takes the input. out is the output, or its gradient.
 func (l *Activation[T]) begin(out, src kernel.Mat[T], bias []T) {
 	width := out.Cols
-	if l.gated {
+	if Gated(l.kind) {
 		width *= 2
 	}
 	require(src.Cols == width && (bias == nil || len(bias) == width), "nn: activation: wrong shape")
@@ -50,14 +62,19 @@ type activationForward[T kernel.Float] Activation[T]
 
 func (l *activationForward[T]) row(worker, i int, _ []T) {
 	dst, src, temp := l.dst.Row(i), l.src.Row(i), l.stage.take(worker, l.src.Cols)
-	if l.gated {
+	switch l.kind {
+	case SwiGLU:
 		kernel.SwiGLURow(l.x, dst, src, l.bias, temp)
-	} else {
+	case GEGLU:
+		kernel.GEGLURow(l.x, dst, src, l.bias, temp)
+	case GELU:
 		kernel.GELURow(l.x, dst, src, l.bias, temp)
+	default:
+		kernel.GELUExactRow(l.x, dst, src, l.bias, temp)
 	}
 }
 
-// Backward overwrites dsrc, which for GELU may be dy, and adds to dbias unless it is nil. dy (N, F); dsrc and dbias
+// Backward overwrites dsrc, which may be dy unless it is gated, and adds to dbias unless it is nil. dy (N, F); dsrc and dbias
 // have the columns of src; src and bias as in Forward.
 //
 // Formula: SwiGLU: dup = dy·silu(gate), dgate = dy·up·σ·(1 + gate·(1−σ)).
@@ -73,10 +90,15 @@ type activationBackward[T kernel.Float] Activation[T]
 
 func (l *activationBackward[T]) row(worker, i int, sum []T) {
 	dst, dy, src := l.dst.Row(i), l.dy.Row(i), l.src.Row(i)
-	temp := l.stage.take(worker, ActivationStage(l.gated, l.dy.Cols))
-	if l.gated {
+	temp := l.stage.take(worker, ActivationStage(l.kind, l.dy.Cols))
+	switch l.kind {
+	case SwiGLU:
 		kernel.SwiGLUBackRow(l.x, dst, dy, src, l.bias, sum, temp)
-	} else {
+	case GEGLU:
+		kernel.GEGLUBackRow(l.x, dst, dy, src, l.bias, sum, temp)
+	case GELU:
 		kernel.GELUBackRow(l.x, dst, dy, src, l.bias, sum, temp)
+	default:
+		kernel.GELUExactBackRow(l.x, dst, dy, src, l.bias, sum, temp)
 	}
 }

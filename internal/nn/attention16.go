@@ -14,7 +14,7 @@ import (
 // once. In the backward pass it is a query head of a span.
 type Attention16 struct {
 	spans
-	scale   float32
+	Scores
 	workers []attention16Worker
 
 	out, qkv, dout, dpart kernel.Mat[float32]
@@ -51,11 +51,12 @@ func Attention16Len(workers, context, size int) (halves, floats int) {
 
 // NewAttention16 returns attention of heads query heads over kvHeads key and value heads of size channels, for spans of
 // at most context positions. halves and floats have the lengths that Attention16Len gives for x.Workers().
-func NewAttention16(x *kernel.Exec, heads, kvHeads, size, context int, halves []uint16, floats []float32) *Attention16 {
+func NewAttention16(x *kernel.Exec, heads, kvHeads, size, context int, scores Scores, halves []uint16,
+	floats []float32) *Attention16 {
 	h, f := Attention16Len(x.Workers(), context, size)
 	require(heads%kvHeads == 0 && len(halves) == h && len(floats) == f, "nn: attention: wrong shape")
 	l := &Attention16{spans: spans{x: x, heads: heads, kvHeads: kvHeads, size: size, context: context},
-		scale: float32(1 / math.Sqrt(float64(size))), workers: make([]attention16Worker, x.Workers())}
+		Scores: scores, workers: make([]attention16Worker, x.Workers())}
 	takeHalves := func(n int) (s []uint16) {
 		s, halves = halves[:n:n], halves[n:]
 		return s
@@ -129,13 +130,17 @@ func (l *attention16Forward) attend(worker, first, n, h, q0, q1 int) {
 		kernel.PackPair(l.x, w.vPair, a.values(first, g), n, d, l.qkv.Stride)
 		w.packed = this
 	}
-	q := a.queries(first+q0, h)
-	kernel.MulPacked(l.x, worker, dense(w.score, rows, q1, stride), q, l.qkv.Stride, w.kT, rows, q1, d, false)
+	q, k0 := a.queries(first+q0, h), l.first(q0)&^31
+	keys, block := q1-k0, k0/32*kernel.PackLen(d, 32)
+	kernel.MulPacked(l.x, worker, dense(w.score, rows, keys, stride), q, l.qkv.Stride, w.kT[block:], rows, keys, d, false)
 	var inverse [queryRows]float32
 	for i := range rows {
-		at, end := i*stride, i*stride+q0+i+1
-		top, sum := kernel.SoftmaxRow(l.x, w.p[at:end], w.score[at:end])
-		clear(w.p[end : at+q1])
+		row, from, end := i*stride, l.first(q0+i)-k0, q0+i+1-k0
+		score := w.score[row+from : row+end]
+		softCap(score, l.Cap)
+		top, sum := kernel.SoftmaxRow(l.x, w.p[row+from:row+end], score)
+		clear(w.p[row : row+from])
+		clear(w.p[row+end : row+keys])
 		inverse[i], l.lse[(first+q0+i)*l.heads+h] = sum, top
 	}
 	// A loop of its own, so that no row waits for the logarithm of the row before.
@@ -143,7 +148,7 @@ func (l *attention16Forward) attend(worker, first, n, h, q0, q1 int) {
 		inverse[i] = 1 / sum
 		l.lse[(first+q0+i)*l.heads+h] += float32(math.Log(float64(sum)))
 	}
-	a.mulTerms(worker, dense(w.o, rows, d, d), w.p, stride, w.vPair, n, rows, 0, q1)
+	a.mulTerms(worker, dense(w.o, rows, d, d), w.p, stride, w.vPair, n, rows, k0, keys)
 	for i := range rows {
 		o := w.o[i*d : (i+1)*d]
 		kernel.ScaleRow(l.x, l.out.Row(first+q0+i).Slice(h*d, (h+1)*d), o, inverse[i], o)
@@ -179,28 +184,40 @@ func (l *attention16Backward) attend(worker, first, n, h, _, _ int) {
 	}
 	dq := l.dpart.From(first).Columns(h*d, (h+1)*d)
 	dk, dv := dq.Columns(l.heads*d, (l.heads+1)*d), dq.Columns(2*l.heads*d, (2*l.heads+1)*d)
+	if l.Window > 0 { // else the first block writes all
+		clear(w.dq[:n*d])
+	}
 	for k0 := 0; k0 < n; k0 += queryRows {
-		rows, m := min(queryRows, n-k0), n-k0 // keys, and queries from the first of them on
+		rows := min(queryRows, n-k0)
+		m := l.end(k0+rows-1, n) - k0 // queries from the first of these keys on
 		block := k0 / 32 * kernel.PackLen(d, 32)
 		from := k0 * l.qkv.Stride
 		kernel.MulPacked(x, worker, dense(w.score, rows, m, stride),
 			k[from:], l.qkv.Stride, w.qT[block:], rows, m, d, false)
 		kernel.MulPacked(x, worker, dense(w.dscore, rows, m, stride),
 			v[from:], l.qkv.Stride, w.doT[block:], rows, m, d, false)
-		for j := range rows { // queries before the key do not see it
-			at, end := j*stride+j, j*stride+m
-			clear(w.p[j*stride : at])
-			clear(w.ds[j*stride : at])
-			kernel.SoftmaxBackRow(x, w.p[at:end], w.ds[at:end],
-				w.score[at:end], w.dscore[at:end], w.lse[k0+j:n], w.delta[k0+j:n])
+		for j := range rows { // queries before the key do not see it, nor those beyond the window
+			last := l.end(k0+j, n)
+			at, end := j*stride+j, j*stride+last-k0
+			for _, row := range [][]uint16{w.p, w.ds} {
+				clear(row[j*stride : at])
+				clear(row[end : j*stride+m])
+			}
+			score, dscore, delta := w.score[at:end], w.dscore[at:end], w.delta[k0+j:last]
+			if softCap(score, l.Cap); l.Cap > 0 {
+				for i, y := range score { // SoftmaxBackRow takes delta off
+					dscore[i] = (dscore[i]-delta[i])*float32(slope(float64(y), l.Cap)) + delta[i]
+				}
+			}
+			kernel.SoftmaxBackRow(x, w.p[at:end], w.ds[at:end], score, dscore, w.lse[k0+j:last], delta)
 		}
 		a.mulTerms(worker, dv.From(k0), w.p, stride, w.doPair, n, rows, k0, m)
 		a.mulTerms(worker, dk.From(k0), w.ds, stride, w.qPair, n, rows, k0, m)
 		kernel.PackPair(x, w.kPair, k[from:], rows, d, l.qkv.Stride)
-		kernel.MulTransPacked(x, worker, dense(w.dq[k0*d:], m, d, d), w.ds, stride, w.kPair, m, d, rows, k0 > 0)
+		kernel.MulTransPacked(x, worker, dense(w.dq[k0*d:], m, d, d), w.ds, stride, w.kPair, m, d, rows, k0 > 0 || l.Window > 0)
 	}
 	for i := range n {
 		sum := w.dq[i*d : (i+1)*d]
-		kernel.ScaleRow(x, dq.Row(i), sum, l.scale, sum)
+		kernel.ScaleRow(x, dq.Row(i), sum, float32(l.Scale), sum)
 	}
 }

@@ -55,27 +55,31 @@ func TestAttention16(t *testing.T) {
 		if x.BF16() == "" && tier != kernel.Generic {
 			continue
 		}
-		for _, c := range []struct{ heads, kvHeads, d int }{{1, 1, 2}, {4, 2, 6}, {3, 1, 64}, {2, 2, 128}} {
+		for _, c := range []struct {
+			heads, kvHeads, d int
+			Scores
+		}{{1, 1, 2, PlainScores(2)}, {4, 2, 6, PlainScores(6)}, {3, 1, 64, PlainScores(64)}, {2, 2, 128, PlainScores(128)},
+			{4, 2, 6, Scores{0.5, 2, 0}}, {3, 1, 64, Scores{0.1, 0, 40}}, {2, 2, 32, Scores{0.2, 3, 100}}} {
 			r := random(t)
 			hd, kd := c.heads*c.d, c.kvHeads*c.d
 			qkv, values := operand(x, r, n, hd+2*kd)
 			dout, dout64 := operand(x, r, n, hd)
 			out, _ := operand(x, r, n, hd)
 			halves, floats := Attention16Len(x.Workers(), context, c.d)
-			l := NewAttention16(x, c.heads, c.kvHeads, c.d, context, make([]uint16, halves), make([]float32, floats))
+			l := NewAttention16(x, c.heads, c.kvHeads, c.d, context, c.Scores, make([]uint16, halves),
+				make([]float32, floats))
 			lse := make([]float32, n*c.heads)
 			l.Forward(out, lse, qkv, bounds)
 
 			// The twin scales scores itself.
-			root := math.Sqrt(float64(c.d))
 			q := kernel.Dense(make([]float64, n*hd), n, hd)
 			for i := range n {
 				for j, v := range row(values.Columns(0, hd), i) {
-					row(q, i)[j] = v * root
+					row(q, i)[j] = v / c.Scale
 				}
 			}
 			k, v := values.Columns(hd, hd+kd), values.Columns(hd+kd, hd+2*kd)
-			twin := NewAttention(x, c.heads, c.kvHeads, c.d, context,
+			twin := NewAttention(x, c.heads, c.kvHeads, c.d, context, c.Scores,
 				make([]float64, AttentionLen(x.Workers(), context)))
 			out64, lse64 := kernel.Dense(make([]float64, n*hd), n, hd), make([]float64, n*c.heads)
 			twin.Forward(out64, lse64, q, k, v, bounds)
@@ -127,7 +131,7 @@ func TestAttention16(t *testing.T) {
 					t.Fatal(err)
 				}
 				halves, floats := Attention16Len(workers, context, c.d)
-				other := NewAttention16(y, c.heads, c.kvHeads, c.d, context, make([]uint16, halves),
+				other := NewAttention16(y, c.heads, c.kvHeads, c.d, context, c.Scores, make([]uint16, halves),
 					make([]float32, floats))
 				out2, lse2 := out, make([]float32, len(lse))
 				out2.H = slices.Clone(out.H)

@@ -11,16 +11,23 @@ import (
 )
 
 // attend is the definition: every pair of positions of a span, one at a time.
-func attend(q, k, v kernel.Mat[float64], heads, kvHeads, d int, bounds []int32) kernel.Mat[float64] {
+func attend(q, k, v kernel.Mat[float64], heads, kvHeads, d int, s Scores, bounds []int32) kernel.Mat[float64] {
 	out := kernel.Dense(make([]float64, q.Rows*heads*d), q.Rows, heads*d)
-	for s := 1; s < len(bounds); s++ {
-		for i := int(bounds[s-1]); i < int(bounds[s]); i++ {
+	for b := 1; b < len(bounds); b++ {
+		for i := int(bounds[b-1]); i < int(bounds[b]); i++ {
 			for h := range heads {
 				g := h * kvHeads / heads
 				total := 0.0
 				o := row(out, i)[h*d : (h+1)*d]
-				for j := int(bounds[s-1]); j <= i; j++ {
-					p := math.Exp(dot(row(q, i)[h*d:(h+1)*d], row(k, j)[g*d:(g+1)*d]) / math.Sqrt(float64(d)))
+				for j := int(bounds[b-1]); j <= i; j++ {
+					if s.Window > 0 && i-j >= s.Window {
+						continue
+					}
+					score := dot(row(q, i)[h*d:(h+1)*d], row(k, j)[g*d:(g+1)*d]) * s.Scale
+					if s.Cap > 0 {
+						score = s.Cap * math.Tanh(score/s.Cap)
+					}
+					p := math.Exp(score)
 					total += p
 					for c := range o {
 						o[c] += p * row(v, j)[g*d+c]
@@ -38,11 +45,16 @@ func attend(q, k, v kernel.Mat[float64], heads, kvHeads, d int, bounds []int32) 
 func TestAttention(t *testing.T) {
 	const context = 140
 	x := newExec(t, kernel.TierAuto)
-	for _, c := range []struct{ heads, kvHeads, d int }{{1, 1, 2}, {4, 2, 6}, {3, 1, 4}, {2, 2, 8}} {
+	for _, c := range []struct {
+		heads, kvHeads, d int
+		Scores
+	}{{1, 1, 2, PlainScores(2)}, {4, 2, 6, PlainScores(6)}, {3, 1, 4, Scores{0.3, 1.5, 0}}, {2, 2, 8, PlainScores(8)},
+		{2, 1, 4, Scores{0.5, 0, 1}}, {4, 2, 6, Scores{0.4, 0, 30}}, {2, 2, 4, Scores{0.7, 1, 100}}} {
 		r := random(t)
 		bounds := []int32{0, 1, 3, 3, 6, 76, 206, 213} // one is empty, two have several blocks of queries
 		n := int(bounds[len(bounds)-1])
-		l := NewAttention(x, c.heads, c.kvHeads, c.d, context, make([]float64, AttentionLen(x.Workers(), context)))
+		l := NewAttention(x, c.heads, c.kvHeads, c.d, context, c.Scores,
+			make([]float64, AttentionLen(x.Workers(), context)))
 		q, k, v := padded(r, n, c.heads*c.d), padded(r, n, c.kvHeads*c.d), padded(r, n, c.kvHeads*c.d)
 		out, dout, lse := padded(r, n, c.heads*c.d), padded(r, n, c.heads*c.d), make([]float64, n*c.heads)
 		forward := func() float64 {
@@ -50,7 +62,7 @@ func TestAttention(t *testing.T) {
 			return weigh(out, dout)
 		}
 		forward()
-		want := attend(q, k, v, c.heads, c.kvHeads, c.d, bounds)
+		want := attend(q, k, v, c.heads, c.kvHeads, c.d, c.Scores, bounds)
 		for i := range n {
 			for j, o := range row(out, i) {
 				if e := math.Abs(o - row(want, i)[j]); !(e < 1e-13) {
@@ -147,7 +159,7 @@ func TestAttentionIsCausal(t *testing.T) {
 	const n, d = 450, 8 // more keys than the multiplies sum at a time
 	for _, tier := range kernel.Tiers() {
 		x, r := newExec(t, tier), random(t)
-		l := NewAttention(x, 2, 2, d, n, make([]float32, AttentionLen(x.Workers(), n)))
+		l := NewAttention(x, 2, 2, d, n, PlainScores(d), make([]float32, AttentionLen(x.Workers(), n)))
 		lse := make([]float32, 2*n)
 		honest := func(out, q, k, v kernel.Mat[float32]) { l.Forward(out, lse, q, k, v, []int32{0, n}) }
 		// The planted fault turns time round: every position sees its future and not its past.
@@ -182,13 +194,13 @@ func TestMisusePanics(t *testing.T) {
 				make([]float64, 3), nil, 2)
 		},
 		"span beyond the context": func() {
-			NewAttention(x, 1, 1, 2, 4, make([]float64, AttentionLen(x.Workers(), 4))).
+			NewAttention(x, 1, 1, 2, 4, PlainScores(2), make([]float64, AttentionLen(x.Workers(), 4))).
 				Forward(mat(5, 2), make([]float64, 5), mat(5, 2), mat(5, 2), mat(5, 2), []int32{0, 5})
 		},
-		"odd head size": func() { RopeTables(make([]float64, 6), make([]float64, 6), 4, 3, 1e4, RopeScale{}) },
-		"all dropped":   func() { NewDropout[float64](1) },
+		"short tables": func() { RopeTables(make([]float64, 6), make([]float64, 6), 4, []float64{1, 0.1}, 1) },
+		"all dropped":  func() { NewDropout[float64](1) },
 		"token outside the table": func() {
-			NewEmbedding(x, 2, NewDropout[float64](0)).Forward(make([]float64, 2), []int32{9}, []int32{0},
+			NewEmbedding(x, 2, 1, NewDropout[float64](0)).Forward(make([]float64, 2), []int32{9}, []int32{0},
 				make([]float64, 8), nil, Masks{})
 		},
 	} {

@@ -20,7 +20,8 @@ func KeyCacheLen(capacity, size int) int {
 // with the attention of the queries q (N, H·D), each over its row up to its own position. keyCache holds (rows, KV) of
 // KeyCacheLen(capacity, D), valueCache (rows, KV, capacity, D).
 //
-// Numerics: a position's bits do not depend on how its row was cut into calls, nor on the other runs.
+// Numerics: a position's bits do not depend on how its row was cut into calls, nor on the other runs. So keys before a
+// window are multiplied, too, by zeros.
 func (l *Attention[T]) Cached(out, q, k, v kernel.Mat[T], keyCache, valueCache []T, capacity int, runs []Run) {
 	width := l.kvHeads * l.size
 	require(out.Cols == l.heads*l.size && q.Cols == out.Cols && k.Cols == width && v.Cols == width &&
@@ -115,7 +116,7 @@ func (l *attentionCached[T]) Part(worker, lo, hi int) {
 				if at >= begin && at < end {
 					q, out := l.q.F[(r.First+q0)*l.q.Stride+h*l.size:], l.out.F[(r.First+q0)*l.out.Stride+h*l.size:]
 					kernel.GemmBlocks(l.x, q1-q0, keys, l.size, l.scale, q, l.q.Stride, k, p, l.context)
-					a.softmaxValues(worker, out, l.out.Stride, nil, p, v, q1-q0, keys, r.Past+q0+1, 1)
+					a.softmaxValues(worker, out, l.out.Stride, nil, p, v, 0, keys, r.Past+q0, q1-q0, 1)
 				}
 				at += blockCost(keys)
 			}
@@ -134,6 +135,6 @@ func (l *attentionCached[T]) position(worker int, p []T, r Run, g int) {
 		rows := min(queryRows, (g+1)*group-h)
 		q := l.q.F[r.First*l.q.Stride+h*l.size:]
 		kernel.GemmBlocks(l.x, rows, keys, l.size, l.scale, q, l.size, k, p, l.context)
-		a.softmaxValues(worker, l.out.F[r.First*l.out.Stride+h*l.size:], l.size, nil, p, v, rows, keys, keys, 0)
+		a.softmaxValues(worker, l.out.F[r.First*l.out.Stride+h*l.size:], l.size, nil, p, v, 0, keys, r.Past, rows, 0)
 	}
 }

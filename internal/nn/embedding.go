@@ -2,12 +2,13 @@ package nn
 
 import "gimbal/internal/kernel"
 
-// Embedding looks tokens up, adds learned positions where there are any, and applies dropout.
+// Embedding looks tokens up, scales what it finds, adds learned positions where there are any, and applies dropout.
 //
-// Formula: y_i = dropout(table[token_i] + positions[pos_i]).
+// Formula: y_i = dropout(scale·table[token_i] + positions[pos_i]).
 type Embedding[T kernel.Float] struct {
 	rows[T]
 	width   int
+	scale   T
 	dropout Dropout[T]
 
 	dst              []T
@@ -17,8 +18,8 @@ type Embedding[T kernel.Float] struct {
 }
 
 // NewEmbedding returns the look-up of rows of width channels.
-func NewEmbedding[T kernel.Float](x *kernel.Exec, width int, dropout Dropout[T]) *Embedding[T] {
-	return &Embedding[T]{rows: rows[T]{x: x}, width: width, dropout: dropout}
+func NewEmbedding[T kernel.Float](x *kernel.Exec, width int, scale float64, dropout Dropout[T]) *Embedding[T] {
+	return &Embedding[T]{rows: rows[T]{x: x}, width: width, scale: T(scale), dropout: dropout}
 }
 
 // Forward overwrites dst (N, C). tokens and pos (N); table (V, C); positions (context, C) or nil.
@@ -35,6 +36,9 @@ func (l *embeddingForward[T]) row(_, i int, _ []T) {
 	dst := l.dst[i*l.width : (i+1)*l.width]
 	from := int(l.tokens[i]) * l.width
 	copy(dst, l.table[from:from+l.width])
+	if l.scale != 1 {
+		kernel.Affine(l.x, dst, dst, l.scale, 0)
+	}
 	if l.positions != nil {
 		from := int(l.pos[i]) * l.width
 		kernel.Axpy(l.x, dst, 1, l.positions[from:from+l.width])
@@ -68,7 +72,7 @@ func (l *embeddingBackward[T]) Part(_, lo, hi int) {
 	for i, token := range l.tokens {
 		dy := l.dst[i*l.width+lo : i*l.width+hi]
 		from := int(token) * l.width
-		kernel.Axpy(l.x, l.table[from+lo:from+hi], 1, dy)
+		kernel.Axpy(l.x, l.table[from+lo:from+hi], l.scale, dy)
 		if l.positions != nil {
 			from := int(l.pos[i]) * l.width
 			kernel.Axpy(l.x, l.positions[from+lo:from+hi], 1, dy)

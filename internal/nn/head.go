@@ -10,13 +10,14 @@ import (
 // of the logits overwrites them.
 //
 // Formula: nats_i = ln Σ_v e^z_iv − z_i,label. With Z the sum, the optional z-loss adds coefficient·ln²Z to the loss
-// whose gradient is computed (not to nats). It keeps logits from drifting.
+// whose gradient is computed (not to nats). It keeps logits from drifting. With a cap z is cap·tanh(z/cap) of the products.
 // Source: z-loss as in PaLM, Chowdhery et al. 2022, arXiv:2204.02311, section 5.
 type Head[T kernel.Float] struct {
 	rows[T]
 	logits  kernel.Mat[T] // (chunk, V)
 	dlogits kernel.Mat[T] // (chunk, V), in the memory of logits
 	zLoss   float64
+	cap     float64 // of logits; 0: none
 
 	nats, logZ []float64
 	labels     []int32
@@ -39,9 +40,9 @@ func HeadChunk16(n, vocab int) int {
 func headChunk(n, vocab, least int) int { return min(n, 2048, max(least, (1<<22/vocab+63)/64*64)) }
 
 // NewHead returns a head whose chunks have the rows of logits. dlogits is logits, or a bfloat16 operand whose row i
-// begins where row i of logits does. The stage has HeadStage elements.
-func NewHead[T kernel.Float](x *kernel.Exec, stage *Stage[T], logits, dlogits kernel.Mat[T], zLoss float64) *Head[T] {
-	return &Head[T]{rows: rows[T]{x: x, stage: stage}, logits: logits, dlogits: dlogits, zLoss: zLoss}
+// begins where row i of logits does. limit is the cap of the logits, 0 for none. The stage has HeadStage elements.
+func NewHead[T kernel.Float](x *kernel.Exec, stage *Stage[T], logits, dlogits kernel.Mat[T], zLoss, limit float64) *Head[T] {
+	return &Head[T]{rows: rows[T]{x: x, stage: stage}, logits: logits, dlogits: dlogits, zLoss: zLoss, cap: limit}
 }
 
 // HeadStage is the width of the stage that a Head needs.
@@ -94,20 +95,35 @@ func (l *crossEntropy[T]) row(worker, i int, _ []T) {
 		return
 	}
 	label := l.labels[at]
+	softCap(z, l.cap)
 	top, target := kernel.Max(l.x, z), z[label]
 	sum := float64(kernel.ExpSub(l.x, z, z, top))
 	logZ := float64(top) + math.Log(sum)
 	l.nats[at], l.logZ[at] = logZ-float64(target), logZ
 	if l.gradient {
 		factor := T(l.scale * (1 + 2*l.zLoss*logZ) / sum)
-		l.differentiate(worker, dz, z, factor, int(label))
+		bend := T(1)
+		if l.cap > 0 {
+			l.bend(z, top)
+			bend = T(slope(float64(target), l.cap))
+		}
+		l.differentiate(worker, dz, z, factor, bend, int(label))
+	}
+}
+
+// bend multiplies the exponentials of capped logits, which are less top, by the slope of the cap.
+func (l *crossEntropy[T]) bend(z []T, top T) {
+	for i, e := range z {
+		if e > 0 {
+			z[i] = e * T(slope(float64(top)+math.Log(float64(e)), l.cap))
+		}
 	}
 }
 
 // differentiate overwrites the exponentials z by the gradient dz, a piece at a time: no piece of dz ends beyond the
-// beginning of the next piece of z.
-func (l *crossEntropy[T]) differentiate(worker int, dz kernel.Row[T], z []T, factor T, label int) {
-	temp, target := l.stage.take(worker, HeadStage), T(z[label]*factor)-T(l.scale)
+// beginning of the next piece of z. bend is the slope of the cap at the label.
+func (l *crossEntropy[T]) differentiate(worker int, dz kernel.Row[T], z []T, factor, bend T, label int) {
+	temp, target := l.stage.take(worker, HeadStage), T(z[label]*factor)-T(l.scale)*bend
 	for lo := 0; lo < len(z); lo += HeadStage {
 		hi := min(len(z), lo+HeadStage)
 		kernel.ScaleRow(l.x, dz.Slice(lo, hi), z[lo:hi], factor, temp)
@@ -115,3 +131,27 @@ func (l *crossEntropy[T]) differentiate(worker int, dz kernel.Row[T], z []T, fac
 	temp[0] = target
 	dz.Slice(label, label+1).Write(l.x, temp[:1])
 }
+
+// Cap caps rows of logits.
+type Cap[T kernel.Float] struct {
+	rows[T]
+	dst   kernel.Mat[T]
+	limit float64
+}
+
+// NewCap returns a cap; 0 is none.
+func NewCap[T kernel.Float](x *kernel.Exec, limit float64) *Cap[T] {
+	return &Cap[T]{rows: rows[T]{x: x}, limit: limit}
+}
+
+// Forward caps n rows of dst.
+func (l *Cap[T]) Forward(dst kernel.Mat[T], n int) {
+	if l.limit > 0 {
+		l.dst = dst
+		l.each(n, (*capRow[T])(l))
+	}
+}
+
+type capRow[T kernel.Float] Cap[T]
+
+func (l *capRow[T]) row(_, i int, _ []T) { softCap(l.dst.RowF(i), l.limit) }

@@ -10,7 +10,7 @@ import (
 
 func ropeFor(context, size int) (cos, sin []float64) {
 	cos, sin = make([]float64, RopeLen(context, size)), make([]float64, RopeLen(context, size))
-	RopeTables(cos, sin, context, size, 1e4, RopeScale{})
+	RopeTables(cos, sin, context, frequencies(size), 1)
 	return cos, sin
 }
 
@@ -21,8 +21,12 @@ func TestHeads(t *testing.T) {
 	const n, heads, kvHeads, d, context, normed = 70, 4, 2, 6, 40, (4 + 2) * 6
 	const width = (heads + 2*kvHeads) * d
 	x := newExec(t, kernel.TierAuto)
-	for choice := range 8 {
-		norm, turn, apart := choice&1 != 0, choice&2 != 0, choice&4 != 0
+	for choice := range 16 {
+		norm, turn, apart, other := choice&1 != 0, choice&2 != 0, choice&4 != 0, choice&8 != 0
+		rotary, qWidth, kWidth := d, d, d
+		if other { // a part of each head is rotated, and the norm is over all
+			rotary, qWidth, kWidth = d-2, heads*d, kvHeads*d
+		}
 		r := random(t)
 		scale := 1.0
 		if apart {
@@ -30,15 +34,15 @@ func TestHeads(t *testing.T) {
 		}
 		var cos, sin []float64
 		if turn {
-			cos, sin = ropeFor(context, d)
+			cos, sin = ropeFor(context, rotary)
 		}
-		sums, stage := sumsFor(x, n, HeadsSums(heads, kvHeads, d)), stageFor(x, HeadsStage(heads, kvHeads, d))
-		l := NewHeads(x, stage, sums, cos, sin, heads, kvHeads, d, scale, 1e-6)
+		sums, stage := sumsFor(x, n, HeadsSums(heads, kvHeads, d, qWidth+kWidth)), stageFor(x, HeadsStage(heads, kvHeads, d))
+		l := NewHeads(x, stage, sums, cos, sin, heads, kvHeads, d, rotary, scale, 1e-6)
 		src, dst, w, bias := padded(r, n, width), padded(r, n, width), padded(r, n, width), normal(r, width)
 		var qGain, kGain, rstd, dqGain, dkGain []float64
 		if norm {
-			qGain, kGain, rstd = normal(r, d), normal(r, d), make([]float64, n*(heads+kvHeads))
-			dqGain, dkGain = make([]float64, d), make([]float64, d)
+			qGain, kGain, rstd = normal(r, qWidth), normal(r, kWidth), make([]float64, n*(heads+kvHeads))
+			dqGain, dkGain = make([]float64, qWidth), make([]float64, kWidth)
 		}
 		pos := make([]int32, n)
 		for i := range pos {
@@ -79,7 +83,7 @@ func TestHeads(t *testing.T) {
 			}
 		}
 		l.Backward(dsrc, dbias, dqGain, dkGain, dpart, rstd, src, bias, qGain, kGain, pos, n)
-		what := fmt.Sprintf("heads (norm %v, rotation %v, apart %v)", norm, turn, apart)
+		what := fmt.Sprintf("heads (norm %v, rotation %v, apart %v, other %v)", norm, turn, apart, other)
 		agree(t, r, what+" dsrc", dsrc.F, src.F, forward)
 		agree(t, r, what+" dbias", dbias, bias, forward)
 		if norm {
@@ -93,7 +97,7 @@ func TestRope(t *testing.T) {
 	const n, heads, d, context = 20, 2, 6, 50
 	x, r := newExec(t, kernel.TierAuto), random(t)
 	cos, sin := ropeFor(context, d)
-	l := NewHeads(x, stageFor(x, HeadsStage(heads, 1, d)), nil, cos, sin, heads, 1, d, 1, 1e-6)
+	l := NewHeads(x, stageFor(x, HeadsStage(heads, 1, d)), nil, cos, sin, heads, 1, d, d, 1, 1e-6)
 	// turn rotates the query heads that m holds; those of keys and values follow them.
 	turn := func(m kernel.Mat[float64], pos ...int32) {
 		l.Forward(m, nil, m, nil, nil, nil, pos, len(pos))
@@ -120,4 +124,13 @@ func TestRope(t *testing.T) {
 	if math.Abs(m.F[0]-math.Cos(2)) > 1e-15 || math.Abs(m.F[3]-math.Sin(2)) > 1e-15 {
 		t.Errorf("position 2 gives %v, want cos and sin of 2 at 0 and 3", m.F)
 	}
+}
+
+// frequencies are those of RoPE with base 10,000.
+func frequencies(size int) []float64 {
+	f := make([]float64, size/2)
+	for j := range f {
+		f[j] = math.Pow(1e4, -2*float64(j)/float64(size))
+	}
+	return f
 }

@@ -152,35 +152,23 @@ func TestNorms(t *testing.T) {
 func TestActivations(t *testing.T) {
 	const n, f = 70, 21
 	x, r := newExec(t, kernel.TierAuto), random(t)
-	stage, sums := stageFor(x, ActivationStage(true, f)), sumsFor(x, n, 2*f)
-	swiglu, gelu := NewActivation(x, stage, sums, true), NewActivation(x, stage, sums, false)
+	stage, sums := stageFor(x, ActivationStage(SwiGLU, f)), sumsFor(x, n, 2*f)
+	tanh := func(a float64) float64 { return a / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(a+0.044715*a*a*a))) }
 	for _, c := range []struct {
 		name  string
 		width int
-		run   func(dst, src kernel.Mat[float64], bias []float64)
-		back  func(dsrc kernel.Mat[float64], dbias []float64, dy, src kernel.Mat[float64], bias []float64)
 		value func(a, b float64) float64
 	}{
-		{"swiglu", 2 * f, func(dst, src kernel.Mat[float64], bias []float64) { swiglu.Forward(dst, src, bias, n) },
-			func(dsrc kernel.Mat[float64], dbias []float64, dy, src kernel.Mat[float64], bias []float64) {
-				swiglu.Backward(dsrc, dbias, dy, src, bias, n)
-			},
-			func(a, b float64) float64 { return a / (1 + math.Exp(-a)) * b }},
-		{"gelu", f, func(dst, src kernel.Mat[float64], bias []float64) { gelu.Forward(dst, src, bias, n) },
-			func(dsrc kernel.Mat[float64], dbias []float64, dy, src kernel.Mat[float64], bias []float64) {
-				for i := range n {
-					copy(row(dsrc, i), row(dy, i))
-				}
-				gelu.Backward(dsrc, dbias, dsrc, src, bias, n) // in place
-			},
-			func(a, _ float64) float64 {
-				return a / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(a+0.044715*a*a*a)))
-			}},
+		{SwiGLU, 2 * f, func(a, b float64) float64 { return a / (1 + math.Exp(-a)) * b }},
+		{GEGLU, 2 * f, func(a, b float64) float64 { return tanh(a) * b }},
+		{GELU, f, func(a, _ float64) float64 { return tanh(a) }},
+		{GELUExact, f, func(a, _ float64) float64 { return a / 2 * (1 + math.Erf(a/math.Sqrt2)) }},
 	} {
+		l := NewActivation(x, stage, sums, c.name)
 		src, dst, dy := padded(r, n, c.width), padded(r, n, f), padded(r, n, f)
 		for _, bias := range [][]float64{nil, normal(r, c.width)} {
 			forward := func() float64 {
-				c.run(dst, src, bias)
+				l.Forward(dst, src, bias, n)
 				return weigh(dst, dy)
 			}
 			forward()
@@ -199,7 +187,14 @@ func TestActivations(t *testing.T) {
 				dbias = make([]float64, c.width)
 				dbias[0] = 3 // added to
 			}
-			c.back(dx, dbias, dy, src, bias)
+			from := dy
+			if c.width == f { // in place
+				from = dx
+				for i := range n {
+					copy(row(dx, i), row(dy, i))
+				}
+			}
+			l.Backward(dx, dbias, from, src, bias, n)
 			agree(t, r, c.name, dx.F, src.F, forward)
 			if bias != nil {
 				dbias[0] -= 3
@@ -287,7 +282,7 @@ func TestEmbedding(t *testing.T) {
 		tokens[i] = int32(r.IntN(vocab - 1)) // the last token does not occur
 	}
 	table, positions, w := normal(r, vocab*c), normal(r, context*c), normal(r, n*c)
-	l := NewEmbedding(x, c, NewDropout[float64](0.2))
+	l := NewEmbedding(x, c, 2.5, NewDropout[float64](0.2))
 	dst := make([]float64, n*c)
 	forward := func() float64 {
 		l.Forward(dst, tokens, masks.Pos, table, positions, masks)
@@ -305,6 +300,13 @@ func TestEmbedding(t *testing.T) {
 }
 
 func TestHead(t *testing.T) {
+	for _, limit := range []float64{0, 1.5} {
+		checkHead(t, limit)
+	}
+}
+
+// checkHead checks a head with a cap on its logits.
+func checkHead(t *testing.T, limit float64) {
 	const n, c, vocab, chunk = 23, 5, 11, 4
 	x, r := newExec(t, kernel.TierAuto), random(t)
 	src, w := padded(r, n, c), normal(r, vocab*c)
@@ -319,7 +321,7 @@ func TestHead(t *testing.T) {
 	nats, logZ := make([]float64, n), make([]float64, n)
 	const scale, zLoss = 0.3, 0.01
 	rows := padded(r, chunk, vocab)
-	l := NewHead(x, stageFor(x, HeadStage), rows, rows, zLoss)
+	l := NewHead(x, stageFor(x, HeadStage), rows, rows, zLoss, limit)
 	forward := func() (sum float64) {
 		weights.Refresh(x)
 		l.Loss(nats, logZ, src, weights, labels, counts)
@@ -331,6 +333,7 @@ func TestHead(t *testing.T) {
 	forward()
 	logits := make([]float64, n*vocab)
 	weights.Forward(x, kernel.Dense(logits, n, vocab), src, n)
+	NewCap[float64](x, limit).Forward(kernel.Dense(logits, n, vocab), n)
 	for i := range n {
 		sum := 0.0
 		for _, z := range logits[i*vocab : (i+1)*vocab] {

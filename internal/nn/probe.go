@@ -14,10 +14,10 @@ type Probe[T kernel.Float] struct {
 	scratch              []T // (workers, probeWidth)
 	tops                 []T // (F): the largest activation of each unit
 
-	dst   []HeadFocus
-	q, k  kernel.Mat[T]
-	scale T
-	n     int
+	dst    []HeadFocus
+	q, k   kernel.Mat[T]
+	scores Scores
+	n      int
 
 	src kernel.Mat[T]
 }
@@ -59,15 +59,15 @@ func NewProbe[T kernel.Float](x *kernel.Exec, heads, kvHeads, size, units, rows 
 		scratch: scratch[units:], tops: scratch[:units]}
 }
 
-// Focus overwrites dst (H). q (n, H·D) and k (n, KV·D) are as attention reads them. scale is the factor on their
-// product: 1/√D, or 1 where the queries are scaled.
+// Focus overwrites dst (H). q (n, H·D) and k (n, KV·D) are as attention reads them. The scale of scores is 1 where the
+// queries are scaled.
 //
 // Numerics: scores and softmax in T, entropies in float64. A score that is not finite makes its head's numbers not
 // finite.
-func (l *Probe[T]) Focus(dst []HeadFocus, q, k kernel.Mat[T], scale float64, n int) {
+func (l *Probe[T]) Focus(dst []HeadFocus, q, k kernel.Mat[T], scores Scores, n int) {
 	require(len(dst) == l.heads && q.Cols == l.heads*l.size && k.Cols == l.kvHeads*l.size && n <= l.rows,
 		"nn: probe: wrong shape")
-	l.dst, l.q, l.k, l.scale, l.n = dst, q, k, T(scale), n
+	l.dst, l.q, l.k, l.scores, l.n = dst, q, k, scores, n
 	l.x.Pool().Do(l.heads, 1, (*probeFocus[T])(l))
 }
 
@@ -87,10 +87,12 @@ func (l *probeFocus[T]) Part(worker, lo, hi int) {
 		entropy := 0.0
 		for i := range l.n {
 			l.q.Row(i).Slice(h*d, (h+1)*d).Load(l.x, query)
-			s, e := scores[:i+1], weights[:i+1]
+			from := l.scores.first(i)
+			s, e := scores[from:i+1], weights[from:i+1]
 			for j := range s {
-				s[j] = l.scale * kernel.Dot(l.x, query, keys[j*d:(j+1)*d])
+				s[j] = T(l.scores.Scale) * kernel.Dot(l.x, query, keys[(from+j)*d:(from+j+1)*d])
 			}
+			softCap(s, l.scores.Cap)
 			top, low := s[0], s[0]
 			for _, v := range s {
 				top, low = max(top, v), min(low, v)
@@ -101,7 +103,7 @@ func (l *probeFocus[T]) Part(worker, lo, hi int) {
 			}
 			kernel.Affine(l.x, s, s, 1, -top)
 			sum := float64(kernel.ExpSub(l.x, e, s, 0))
-			entropy += (math.Log(sum) - float64(kernel.Dot(l.x, e, s))/sum) / math.Log(float64(i+1))
+			entropy += (math.Log(sum) - float64(kernel.Dot(l.x, e, s))/sum) / math.Log(float64(len(s)))
 		}
 		if l.n > firstFocused {
 			focus.Entropy = entropy / float64(l.n-firstFocused)

@@ -85,7 +85,7 @@ func (s *Stage[T]) take(worker, n int) []T {
 	return s.buf[worker*s.width : worker*s.width+n]
 }
 
-// Rounding copies rows in full precision to bfloat16 rows.
+// Rounding copies rows in full precision to rows of either kind.
 type Rounding[T kernel.Float] struct {
 	rows[T]
 	dst, src kernel.Mat[T]
@@ -98,7 +98,7 @@ func NewRounding[T kernel.Float](x *kernel.Exec) *Rounding[T] {
 
 // Forward overwrites n rows of dst by those of src, which has as many columns.
 func (l *Rounding[T]) Forward(dst, src kernel.Mat[T], n int) {
-	require(dst.H != nil && dst.Cols == src.Cols, "nn: rounding: wrong shape")
+	require(dst.Cols == src.Cols, "nn: rounding: wrong shape")
 	l.dst, l.src = dst, src
 	l.each(n, (*roundRow[T])(l))
 }

@@ -140,9 +140,10 @@ func (d *Draft) architecture() (config.Arch, error) {
 	a := *d.arch
 	a.Dropout = cfg.Model.Dropout
 	switch {
-	case a.Window > 0 && cfg.Train.Context > a.Window:
+	case a.RopeScale.Kind == "longrope" && cfg.Train.Context > a.RopeScale.Original:
 		return a, fault(cfg.Origin("train.context"), "train.context",
-			"%d is more than the %d positions that a query of these weights sees", cfg.Train.Context, a.Window)
+			"%d is more than the %d positions within which RoPE of these weights is the same for all texts",
+			cfg.Train.Context, a.RopeScale.Original)
 	case a.Position == "rope":
 		a.Context, a.Positions = cfg.Train.Context, max(a.Context, a.Positions)
 	case a.Context < cfg.Train.Context:

@@ -1,4 +1,4 @@
-package model
+package family
 
 import (
 	"bytes"
@@ -36,13 +36,14 @@ func ReadObject(data []byte, limit int) (map[string]json.RawMessage, error) {
 	return keys, nil
 }
 
-// faults gathers what is wrong with a file.
-type faults []string
+// Faults gathers what is wrong with a file.
+type Faults []string
 
-func (f *faults) add(format string, args ...any) { *f = append(*f, fmt.Sprintf(format, args...)) }
+// Add adds a fault.
+func (f *Faults) Add(format string, args ...any) { *f = append(*f, fmt.Sprintf(format, args...)) }
 
-// err returns the first faults and the number of the others, nil if there are none.
-func (f faults) err() error {
+// Err returns the first faults and the number of the others, nil if there are none.
+func (f Faults) Err() error {
 	const most = 8
 	if len(f) == 0 {
 		return nil
@@ -54,31 +55,31 @@ func (f faults) err() error {
 	return errors.New(text)
 }
 
-// hfReader reads keys of a JSON object and gathers the faults.
-type hfReader struct {
+// reader reads keys of a JSON object and gathers the faults.
+type reader struct {
 	keys  map[string]json.RawMessage
 	known map[string]bool // keys that were asked for
-	faults
+	Faults
 }
 
-func newHFReader(data []byte) (*hfReader, error) {
+func newReader(data []byte) (*reader, error) {
 	keys, err := ReadObject(data, maxObject)
-	return &hfReader{keys: keys, known: map[string]bool{}}, err
+	return &reader{keys: keys, known: map[string]bool{}}, err
 }
 
-func (r *hfReader) fault(key, format string, args ...any) {
-	r.add("%s "+format, append([]any{key}, args...)...)
+func (r *reader) fault(key, format string, args ...any) {
+	r.Add("%s "+format, append([]any{key}, args...)...)
 }
 
 // has reports whether key is there and not null.
-func (r *hfReader) has(key string) bool {
+func (r *reader) has(key string) bool {
 	r.known[key] = true
 	v, ok := r.keys[key]
 	return ok && string(v) != "null"
 }
 
 // need is has, with a fault where the key is missing.
-func (r *hfReader) need(key string) bool {
+func (r *reader) need(key string) bool {
 	ok := r.has(key)
 	if !ok {
 		r.fault(key, "is missing")
@@ -87,7 +88,7 @@ func (r *hfReader) need(key string) bool {
 }
 
 // read leaves dst as it is when key is missing or null.
-func (r *hfReader) read(key string, dst any) {
+func (r *reader) read(key string, dst any) {
 	if !r.has(key) {
 		return
 	}
@@ -97,7 +98,7 @@ func (r *hfReader) read(key string, dst any) {
 }
 
 // size reads a number from 1 to most. byDefault 0 means that the key must be there.
-func (r *hfReader) size(key string, byDefault, most int) int {
+func (r *reader) size(key string, byDefault, most int) int {
 	if byDefault > 0 && !r.has(key) {
 		return byDefault
 	}
@@ -113,7 +114,7 @@ func (r *hfReader) size(key string, byDefault, most int) int {
 	return n
 }
 
-func (r *hfReader) positive(key string) float64 {
+func (r *reader) positive(key string) float64 {
 	if !r.need(key) {
 		return 1
 	}
@@ -127,7 +128,7 @@ func (r *hfReader) positive(key string) float64 {
 
 // only refuses a key that is there with another value than those allowed (as JSON text). Where one of them is off, all
 // that is off is allowed.
-func (r *hfReader) only(key string, allowed ...string) {
+func (r *reader) only(key string, allowed ...string) {
 	if !r.has(key) || slices.Contains(allowed, string(r.keys[key])) {
 		return
 	}
@@ -137,7 +138,7 @@ func (r *hfReader) only(key string, allowed ...string) {
 }
 
 // rest refuses every key that nothing asked for and that is on: it may change what the model computes.
-func (r *hfReader) rest() {
+func (r *reader) rest() {
 	for _, key := range slices.Sorted(maps.Keys(r.keys)) {
 		if value := r.keys[key]; !r.known[key] && !off(key, value) {
 			r.fault(key, "is a key that this program does not know, so it cannot tell what it changes (it is %.40s; "+

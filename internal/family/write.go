@@ -1,9 +1,9 @@
-package model
+package family
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"reflect"
 	"strconv"
 	"strings"
@@ -15,18 +15,10 @@ import (
 // (bench/transformers).
 const transformersVersion = "5.23.0"
 
-var hfClass = map[string]string{
-	"qwen3":   "Qwen3ForCausalLM",
-	"qwen2":   "Qwen2ForCausalLM",
-	"llama":   "LlamaForCausalLM",
-	"mistral": "MistralForCausalLM",
-	"gpt2":    "GPT2LMHeadModel",
-}
+// float prints with a point or an exponent: readers of config.json tell floats from integers.
+type float float64
 
-// hfFloat prints with a point or an exponent: readers of config.json tell floats from integers.
-type hfFloat float64
-
-func (f hfFloat) MarshalJSON() ([]byte, error) {
+func (f float) MarshalJSON() ([]byte, error) {
 	s := strconv.FormatFloat(float64(f), 'g', -1, 64)
 	if !strings.ContainsAny(s, ".e") {
 		s += ".0"
@@ -34,8 +26,8 @@ func (f hfFloat) MarshalJSON() ([]byte, error) {
 	return []byte(s), nil
 }
 
-// hfToken is a token id, a list where there are more, null where there is none.
-func hfToken(id int32, more ...int32) any {
+// token is a token id, a list where there are more, null where there is none.
+func token(id int32, more ...int32) any {
 	switch {
 	case len(more) > 0:
 		return append([]int32{id}, more...)
@@ -45,21 +37,14 @@ func hfToken(id int32, more ...int32) any {
 	return id
 }
 
-// inFamily returns a with every choice as its Hugging Face family makes it. Sizes, base and epsilon stay.
+// inFamily is config.Arch.InFamily, with an error that names the families.
 func inFamily(a config.Arch) (config.Arch, error) {
-	switch a.Shape {
-	case "gpt2":
-		a.Norm, a.Position, a.RopeTheta, a.RopeScale, a.MLPKind = "layer", "learned", 0, config.RopeScale{}, "gelu"
-		a.Bias, a.QKVBias, a.QKNorm = true, true, false
-		a.KVHeads, a.HeadSize = a.Heads, a.Width/max(1, a.Heads)
-	case "llama", "mistral", "qwen2", "qwen3":
-		a.Norm, a.Position, a.MLPKind = "rms", "rope", "swiglu"
-		a.Bias, a.QKVBias, a.QKNorm = false, a.Shape == "qwen2", a.Shape == "qwen3"
-	default:
-		return a, fmt.Errorf("model: shape %q has no Hugging Face family (qwen3, llama, mistral, qwen2 and gpt2 "+
-			"have)", a.Shape)
+	f, ok := a.InFamily()
+	if !ok {
+		return a, fmt.Errorf("model: shape %q has no Hugging Face family (%s have)", a.Shape,
+			strings.Join(config.Shapes(), ", "))
 	}
-	return a, nil
+	return f, nil
 }
 
 // maxParams is more than any machine holds, and keeps every product of sizes small.
@@ -70,11 +55,13 @@ func checkSizes(a config.Arch) error {
 	switch {
 	case a.Heads%a.KVHeads != 0:
 		return fmt.Errorf("model: %d query heads do not share %d key heads evenly", a.Heads, a.KVHeads)
-	case (a.Shape == "gpt2" || a.Shape == "llama") && a.Width%a.Heads != 0:
+	case forms[a.Shape].even && a.Width%a.Heads != 0:
 		return fmt.Errorf("model: width %d is not a multiple of %d heads, which shape %s requires", a.Width, a.Heads,
 			a.Shape)
 	case a.HeadSize%2 != 0:
 		return fmt.Errorf("model: head size %d is odd", a.HeadSize)
+	case a.RotarySize()%2 != 0 || a.Rotary < 0 || a.Rotary > a.HeadSize:
+		return fmt.Errorf("model: RoPE cannot turn %d channels of a head of %d", a.RotarySize(), a.HeadSize)
 	}
 	block := (a.Heads+a.KVHeads)*a.HeadSize + a.MLP
 	if params := float64(a.Width) * (float64(a.Layers)*float64(block) + float64(a.Vocab+a.Context)); params > maxParams {
@@ -83,13 +70,13 @@ func checkSizes(a config.Arch) error {
 	return nil
 }
 
-// HFConfig returns the config.json that makes Hugging Face transformers build the decoder a.
+// Config returns the config.json that makes Hugging Face transformers build the decoder a.
 //
 // eos and bos are token ids; a negative one is written as null. more are further ids that end a text. RoPE is spelled
 // both ways (rope_theta and rope_parameters), for readers of either. Dropout is written as 0: it is a choice of a run.
 // dtype is that of the weights beside the file, float32 or bfloat16. It fails when a mixes choices in a way that its
 // family does not know.
-func HFConfig(a config.Arch, eos, bos int32, dtype string, more ...int32) ([]byte, error) {
+func Config(a config.Arch, eos, bos int32, dtype string, more ...int32) ([]byte, error) {
 	f, err := inFamily(a)
 	if err != nil {
 		return nil, err
@@ -103,15 +90,16 @@ func HFConfig(a config.Arch, eos, bos int32, dtype string, more ...int32) ([]byt
 	if err := checkSizes(a); err != nil {
 		return nil, err
 	}
+	form := forms[a.Shape]
 	c := map[string]any{
-		"architectures":        []string{hfClass[a.Shape]},
+		"architectures":        []string{form.class},
 		"model_type":           a.Shape,
 		"vocab_size":           a.Vocab,
-		"bos_token_id":         hfToken(bos),
-		"eos_token_id":         hfToken(eos, more...),
+		"bos_token_id":         token(bos),
+		"eos_token_id":         token(eos, more...),
 		"pad_token_id":         nil,
 		"tie_word_embeddings":  a.Tie,
-		"initializer_range":    hfFloat(0.02),
+		"initializer_range":    float(0.02),
 		"use_cache":            true,
 		"dtype":                dtype,
 		"torch_dtype":          dtype,
@@ -125,76 +113,95 @@ func HFConfig(a config.Arch, eos, bos int32, dtype string, more ...int32) ([]byt
 			c["n_inner"] = a.MLP
 		}
 		c["activation_function"] = "gelu_new"
-		c["layer_norm_epsilon"] = hfFloat(a.NormEps)
+		c["layer_norm_epsilon"] = float(a.NormEps)
 		for _, k := range []string{"embd_pdrop", "attn_pdrop", "resid_pdrop"} {
-			c[k] = hfFloat(0)
+			c[k] = float(0)
 		}
 		c["scale_attn_weights"] = true
 		c["scale_attn_by_inverse_layer_idx"] = false
 		c["reorder_and_upcast_attn"] = false
-		return hfJSON(c)
+		return indent(c)
 	}
 	c["hidden_size"], c["intermediate_size"], c["num_hidden_layers"] = a.Width, a.MLP, a.Layers
-	c["num_attention_heads"], c["num_key_value_heads"], c["head_dim"] = a.Heads, a.KVHeads, a.HeadSize
-	c["hidden_act"] = "silu"
-	c["max_position_embeddings"] = max(a.Context, a.Positions)
-	c["rms_norm_eps"] = hfFloat(a.NormEps)
-	c["attention_dropout"] = hfFloat(0)
-	c["rope_theta"] = hfFloat(a.RopeTheta)
-	c["rope_scaling"], c["rope_parameters"] = hfRope(a)
-	switch a.Shape {
-	case "llama":
-		c["attention_bias"], c["mlp_bias"] = false, false
-	case "qwen3":
-		c["attention_bias"] = false
+	c["num_attention_heads"] = a.Heads
+	if form.kv != ownKV {
+		c["num_key_value_heads"], c["head_dim"] = a.KVHeads, a.HeadSize
 	}
-	if a.Shape == "mistral" {
+	for _, act := range form.acts {
+		if act.kind == a.MLPKind {
+			c[form.act] = act.name
+			break
+		}
+	}
+	c["max_position_embeddings"] = max(a.Context, a.Positions)
+	c[form.eps] = float(a.NormEps)
+	c["attention_dropout"] = float(0)
+	writeRope(c, a, form)
+	for key, value := range form.fixed {
+		c[key] = json.RawMessage(value)
+	}
+	writeLayers(c, a, form)
+	switch a.Shape {
+	case "gpt_neox":
+		c["use_parallel_residual"], c["hidden_dropout"] = a.Parallel, float(0)
+	case "gemma2", "gemma3_text":
+		c["query_pre_attn_scalar"] = cmp.Or(a.QueryScale, float64(a.HeadSize)) // whole numbers without a point
+		c["attn_logit_softcapping"], c["final_logit_softcapping"] = orNull(a.ScoreCap), orNull(a.LogitCap)
+	}
+	return indent(c)
+}
+
+// orNull is x, or null for 0.
+func orNull(x float64) any {
+	if x == 0 {
+		return nil
+	}
+	return float(x)
+}
+
+// writeLayers writes what differs between layers.
+func writeLayers(c map[string]any, a config.Arch, f form) {
+	if f.window {
 		if c["sliding_window"] = nil; a.Window > 0 {
 			c["sliding_window"] = a.Window
 		}
-	} else if a.Shape != "llama" {
-		types := make([]string, a.Layers)
-		for i := range types {
-			types[i] = "full_attention"
+	}
+	if !f.types {
+		return
+	}
+	types, rope := make([]string, a.Layers), make([]int, a.Layers)
+	for i := range types {
+		types[i] = map[bool]string{false: fullAttention, true: localAttention}[a.Kind(i) == config.Local]
+		if a.Kind(i) != config.Plain {
+			rope[i] = 1
 		}
-		c["layer_types"], c["max_window_layers"] = types, a.Layers
+	}
+	c["layer_types"] = types
+	if a.Shape == "smollm3" {
+		c["no_rope_layers"] = rope
+	}
+	if !f.window {
 		c["use_sliding_window"], c["sliding_window"] = false, nil
 	}
-	return hfJSON(c)
+	if strings.HasPrefix(a.Shape, "qwen") {
+		c["max_window_layers"] = a.Layers
+	}
 }
 
-// hfRope returns RoPE as older and as newer readers look for it.
-func hfRope(a config.Arch) (scaling, parameters map[string]any) {
-	s := a.RopeScale
-	if s.Factor == 0 {
-		return nil, map[string]any{"rope_type": "default", "rope_theta": hfFloat(a.RopeTheta)}
-	}
-	scaling = map[string]any{
-		"rope_type":                        "llama3",
-		"factor":                           hfFloat(s.Factor),
-		"low_freq_factor":                  hfFloat(s.Low),
-		"high_freq_factor":                 hfFloat(s.High),
-		"original_max_position_embeddings": s.Original,
-	}
-	parameters = maps.Clone(scaling)
-	parameters["rope_theta"] = hfFloat(a.RopeTheta)
-	return scaling, parameters
-}
-
-// GenerationConfig returns the generation_config.json of a model: how to sample and where to stop. more are further
+// Generation returns the generation_config.json of a model: how to sample and where to stop. more are further
 // ids that end a text, such as the end of a turn.
-func GenerationConfig(eos, bos int32, more ...int32) ([]byte, error) {
-	return hfJSON(map[string]any{
-		"bos_token_id":         hfToken(bos),
-		"eos_token_id":         hfToken(eos, more...),
+func Generation(eos, bos int32, more ...int32) ([]byte, error) {
+	return indent(map[string]any{
+		"bos_token_id":         token(bos),
+		"eos_token_id":         token(eos, more...),
 		"do_sample":            true,
-		"temperature":          hfFloat(0.8),
+		"temperature":          float(0.8),
 		"top_k":                50,
 		"transformers_version": transformersVersion,
 	})
 }
 
-func hfJSON(c map[string]any) ([]byte, error) {
+func indent(c map[string]any) ([]byte, error) {
 	b, err := json.MarshalIndent(c, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("model: configuration for Hugging Face: %w", err)

@@ -1,21 +1,18 @@
-package model
+package family
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"gimbal/internal/config"
-	"gimbal/internal/safetensors"
 )
 
 // One architecture of each family, no size equal to another.
-func familyArchs() []config.Arch {
+func archs() []config.Arch {
 	base := config.Arch{
 		Layers: 3, Width: 48, Heads: 6, KVHeads: 2, HeadSize: 10, MLP: 40, Vocab: 37, Context: 24, NormEps: 1e-6,
 		Norm: "rms", Position: "rope", RopeTheta: 10000, MLPKind: "swiglu", Tie: true,
@@ -24,7 +21,7 @@ func familyArchs() []config.Arch {
 	qwen3.Shape, qwen3.QKNorm = "qwen3", true
 	qwen2.Shape, qwen2.QKVBias, qwen2.RopeTheta = "qwen2", true, 1e6
 	llama.Shape, llama.Tie, llama.NormEps = "llama", false, 1e-5
-	llama.RopeTheta, llama.RopeScale = 5e5, config.RopeScale{Factor: 8, Low: 1, High: 4, Original: 8192}
+	llama.RopeTheta, llama.RopeScale = 5e5, config.RopeScale{Kind: "llama3", Factor: 8, Low: 1, High: 4, Original: 8192}
 	gpt2 := config.Arch{
 		Shape: "gpt2", Layers: 2, Width: 32, Heads: 4, KVHeads: 4, HeadSize: 8, MLP: 128, Vocab: 37, Context: 24,
 		Norm: "layer", NormEps: 1e-5, Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true,
@@ -32,17 +29,69 @@ func familyArchs() []config.Arch {
 	wide := gpt2
 	wide.MLP, wide.Tie = 80, false
 	mistral := llama
-	mistral.Shape, mistral.RopeScale, mistral.Window, mistral.Positions = "mistral", config.RopeScale{}, 24, 96
-	return []config.Arch{qwen3, qwen2, llama, gpt2, wide, mistral}
+	mistral.Shape, mistral.RopeScale, mistral.Window, mistral.Positions = "mistral", config.RopeScale{}, 12, 0
+	list := []config.Arch{qwen3, qwen2, llama, gpt2, wide, mistral}
+	for _, shape := range []string{"olmo2", "smollm3", "phi3", "gpt_neox", "gemma2", "gemma3_text"} {
+		a := base
+		if a.Shape = shape; shape == "phi3" {
+			a.Heads, a.HeadSize, a.Rotary, a.Window = 4, 12, 6, 30
+		}
+		list = append(list, variants(a)...)
+	}
+	for _, s := range []config.RopeScale{
+		{Kind: "linear", Factor: 4}, {Kind: "dynamic", Factor: 2},
+		{Kind: "yarn", Factor: 4, Low: 1, High: 32, Original: 16, Gain: 1.25, Exact: true},
+		{Kind: "longrope", Original: 24, Gain: 1.2, Short: "[1,1.1,1.2,1.3,2]", Long: "[1,2,3,4,5]"}} {
+		a := llama
+		a.RopeScale = s
+		list = append(list, a)
+	}
+	return list
 }
 
-func TestHFConfigRoundTrip(t *testing.T) {
-	for _, a := range familyArchs() {
-		data, err := HFConfig(a, 5, -1, "float32")
+// variants are architectures of a family with the choices that its models make.
+func variants(a config.Arch) (list []config.Arch) {
+	a, _ = a.InFamily()
+	add := func(change func(*config.Arch)) {
+		b := a
+		change(&b)
+		list = append(list, b)
+	}
+	switch a.Shape {
+	case "smollm3":
+		add(func(a *config.Arch) { a.Pattern = "ffn" })
+		add(func(a *config.Arch) { a.Pattern = "nfn" })
+	case "phi3":
+		add(func(a *config.Arch) {})
+		add(func(a *config.Arch) {
+			a.Window, a.Positions = 0, 96
+			a.RopeScale = config.RopeScale{Kind: "longrope", Original: 24, Gain: longGain(96, 24), Short: "[1,1.5,2]",
+				Long: "[1,3,4.25]"}
+		})
+	case "gpt_neox":
+		add(func(a *config.Arch) { a.MLPKind, a.Parallel, a.Rotary = "gelu-exact", true, 2 })
+		add(func(a *config.Arch) { a.MLPKind, a.RopeScale = "gelu", config.RopeScale{Kind: "linear", Factor: 2} })
+	case "gemma2":
+		add(func(a *config.Arch) { a.Window, a.Pattern, a.ScoreCap, a.LogitCap = 8, "lfl", 50, 30 })
+		add(func(a *config.Arch) { a.Window, a.Pattern, a.QueryScale, a.LogitCap = 8, "llf", 144, 0.5 })
+	case "gemma3_text":
+		add(func(a *config.Arch) { a.Window, a.Pattern, a.LocalTheta = 8, "llf", 1e4 })
+		add(func(a *config.Arch) {
+			a.Window, a.LocalTheta, a.QueryScale, a.RopeScale = 8, 5e3, 7.5, config.RopeScale{Kind: "linear", Factor: 8}
+		})
+	default:
+		add(func(*config.Arch) {})
+	}
+	return list
+}
+
+func TestConfigRoundTrip(t *testing.T) {
+	for _, a := range archs() {
+		data, err := Config(a, 5, -1, "float32")
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, eos, bos, err := ParseHFConfig(data)
+		got, eos, bos, err := Parse(data)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,8 +102,8 @@ func TestHFConfigRoundTrip(t *testing.T) {
 }
 
 // The keys a reader needs, as text: floats must look like floats.
-func TestHFConfigKeys(t *testing.T) {
-	archs := familyArchs()
+func TestConfigKeys(t *testing.T) {
+	archs := archs()
 	for _, c := range []struct {
 		arch config.Arch
 		want map[string]string
@@ -82,7 +131,7 @@ func TestHFConfigKeys(t *testing.T) {
 		}},
 		{archs[4], map[string]string{"n_inner": "80", "tie_word_embeddings": "false"}},
 	} {
-		data, err := HFConfig(c.arch, 5, -1, "float32")
+		data, err := Config(c.arch, 5, -1, "float32")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +146,7 @@ func TestHFConfigKeys(t *testing.T) {
 			}
 		}
 	}
-	gen, err := GenerationConfig(5, 2)
+	gen, err := Generation(5, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +159,7 @@ func TestHFConfigKeys(t *testing.T) {
 	}
 }
 
-func TestHFConfigRefusesWhatNoFamilyHas(t *testing.T) {
+func TestConfigRefusesWhatNoFamilyHas(t *testing.T) {
 	for name, c := range map[string]struct {
 		family int
 		edit   func(*config.Arch)
@@ -124,9 +173,9 @@ func TestHFConfigRefusesWhatNoFamilyHas(t *testing.T) {
 		"do not share":       {0, func(a *config.Arch) { a.KVHeads = 4 }},
 		"head size 9 is odd": {0, func(a *config.Arch) { a.HeadSize = 9 }},
 	} {
-		a := familyArchs()[c.family]
+		a := archs()[c.family]
 		c.edit(&a)
-		if _, err := HFConfig(a, 0, 0, "float32"); err == nil || !strings.Contains(err.Error(), name) {
+		if _, err := Config(a, 0, 0, "float32"); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -134,7 +183,7 @@ func TestHFConfigRefusesWhatNoFamilyHas(t *testing.T) {
 
 // Every refusal names its key, and all of them are reported at once.
 func TestParseHFConfigRefuses(t *testing.T) {
-	archs := familyArchs()
+	archs := archs()
 	for _, c := range []struct {
 		family int
 		key    string
@@ -145,8 +194,9 @@ func TestParseHFConfigRefuses(t *testing.T) {
 		{0, "layer_types", `["full_attention","sliding_attention","full_attention"]`,
 			`layer_types has "sliding_attention" for layer 1`},
 		{0, "layer_types", `["full_attention"]`, "layer_types names 1 layers of 3"},
-		{0, "rope_scaling", `{"rope_type":"yarn","factor":4.0}`, `rope_scaling: rope_type is "yarn"`},
-		{0, "rope_scaling", `{"type":"linear","factor":2.0}`, `rope_scaling: type is "linear"`},
+		{0, "rope_scaling", `{"rope_type":"ntk","factor":4.0}`, `rope_scaling: rope_type is "ntk"`},
+		{0, "rope_scaling", `{"type":"linear","factor":2.0}`,
+			`rope_parameters: rope_type is "default", but rope_scaling has "linear"`},
 		{0, "rope_scaling", `{"rope_type":"llama3","factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0}`,
 			"rope_scaling: original_max_position_embeddings is missing"},
 		{0, "rope_scaling", `{"rope_type":"llama3","factor":0.5,"low_freq_factor":4.0,"high_freq_factor":4.0,` +
@@ -183,7 +233,7 @@ func TestParseHFConfigRefuses(t *testing.T) {
 		{3, "scale_attn_by_inverse_layer_idx", "true", "scale_attn_by_inverse_layer_idx is true"},
 		{3, "n_head", "5", "not a multiple"},
 	} {
-		data, err := HFConfig(archs[c.family], 0, 0, "float32")
+		data, err := Config(archs[c.family], 0, 0, "float32")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,13 +252,13 @@ func TestParseHFConfigRefuses(t *testing.T) {
 		if data, err = json.Marshal(keys); err != nil {
 			t.Fatal(err)
 		}
-		if a, _, _, err := ParseHFConfig(data); err == nil {
+		if a, _, _, err := Parse(data); err == nil {
 			t.Errorf("%s = %s was read as %+v", c.key, c.value, a)
 		} else if !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s = %s: %v", c.key, c.value, err)
 		}
 	}
-	_, _, _, err := ParseHFConfig([]byte(`{"model_type":"gpt2","n_layer":0}`))
+	_, _, _, err := Parse([]byte(`{"model_type":"gpt2","n_layer":0}`))
 	for _, want := range []string{"n_layer is 0", "n_embd is missing", "activation_function is missing",
 		"layer_norm_epsilon is missing"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -218,8 +268,56 @@ func TestParseHFConfigRefuses(t *testing.T) {
 	for _, bad := range []string{"", "{", "[]", "null", "{}", `{"model_type":3}`,
 		`{"model_type":"gpt2","model_type":"gpt2"}`, "{}{}", "{\"\xff\":1}", `{"a":NaN}`,
 		`{"a":` + strings.Repeat("[", 20000), `{"model_type":"` + strings.Repeat("x", maxObject) + `"}`} {
-		if _, _, _, err := ParseHFConfig([]byte(bad)); err == nil {
+		if _, _, _, err := Parse([]byte(bad)); err == nil {
 			t.Errorf("%q was read", bad)
+		}
+	}
+}
+
+// What models of the newer families may ask for and is not done is refused by its key.
+func TestParseRefusesByFamily(t *testing.T) {
+	for _, c := range []struct{ shape, key, value, want string }{
+		{"olmo2", "attention_bias", "true", "attention_bias is true"},
+		{"olmo2", "clip_qkv", "8.0", "clip_qkv"},
+		{"smollm3", "no_rope_layers", "[1]", "no_rope_layers names 1 layers of 3"},
+		{"smollm3", "use_sliding_window", "true", "use_sliding_window is true"},
+		{"smollm3", "layer_types", `["full_attention","sliding_attention","full_attention"]`, `"sliding_attention"`},
+		{"phi3", "partial_rotary_factor", "0.1", "turns no channels of a head of 12"},
+		{"phi3", "partial_rotary_factor", "1.5", "RoPE cannot turn 18 channels"},
+		{"phi3", "rope_scaling", `{"type":"longrope","short_factor":[1,2],"long_factor":[1,2]}`, "no list of 3 numbers"},
+		{"phi3", "hidden_act", `"gelu"`, `hidden_act is "gelu"`},
+		{"gpt_neox", "attention_bias", "false", "attention_bias is false"},
+		{"gpt_neox", "hidden_act", `"relu"`, `hidden_act is "relu"`},
+		{"gpt_neox", "rotary_pct", "0.45", "RoPE cannot turn 3 channels"},
+		{"gpt_neox", "num_key_value_heads", "2", "num_key_value_heads is a key that this program does not know"},
+		{"gemma2", "hidden_activation", `"gelu"`, `hidden_activation is "gelu"`},
+		{"gemma2", "sliding_window", "null", "sliding_window is missing"},
+		{"gemma2", "attn_logit_softcapping", "-1", "attn_logit_softcapping is -1"},
+		{"gemma2", "query_pre_attn_scalar", "0", "query_pre_attn_scalar is 0"},
+		{"gemma3_text", "use_bidirectional_attention", "true", "use_bidirectional_attention"},
+		{"gemma3_text", "layer_types", `["chunked_attention","full_attention","full_attention"]`, `"chunked_attention"`},
+		{"gemma3_text", "rope_local_base_freq", "7.0", "rope_theta is 10000, but 7 outside"},
+		{"gemma3_text", "rope_parameters", `{"rope_type":"default","rope_theta":10000.0}`, "full_attention is missing"},
+	} {
+		i := slices.IndexFunc(archs(), func(a config.Arch) bool { return a.Shape == c.shape })
+		data, err := Config(archs()[i], 0, 0, "float32")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var keys map[string]json.RawMessage
+		if err := json.Unmarshal(data, &keys); err != nil {
+			t.Fatal(err)
+		}
+		if keys[c.key] = json.RawMessage(c.value); c.key == "rotary_pct" || c.key == "partial_rotary_factor" {
+			delete(keys, "rope_parameters")
+		}
+		if data, err = json.Marshal(keys); err != nil {
+			t.Fatal(err)
+		}
+		if a, _, _, err := Parse(data); err == nil {
+			t.Errorf("%s: %s = %s was read as %+v", c.shape, c.key, c.value, a)
+		} else if !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %s = %s: %v", c.shape, c.key, c.value, err)
 		}
 	}
 }
@@ -249,142 +347,13 @@ func TestParseHFConfigOfOthers(t *testing.T) {
 			"num_hidden_layers": 6, "rms_norm_eps": 1e-05, "rope_parameters": {"rope_theta": 10000.0, "rope_type": "default"},
 			"vocab_size": 32000}`,
 	} {
-		if got, _, _, err := ParseHFConfig([]byte(text)); err != nil || got != want {
+		if got, _, _, err := Parse([]byte(text)); err != nil || got != want {
 			t.Errorf("%v\n got %+v\nwant %+v", err, got, want)
 		}
 	}
 }
 
-// filled returns parameters that are all different.
-func filled(a config.Arch) *Params[float32] {
-	p := NewParams[float32](a)
-	rnd := rand.New(rand.NewPCG(1, uint64(a.Vocab)))
-	for _, v := range p.Views {
-		for i := v.Lo; i < v.Hi; i++ {
-			p.Flat[i] = rnd.Float32() - 0.5
-		}
-	}
-	return p
-}
-
-func fileOf(t *testing.T, entries []safetensors.Entry) *safetensors.File {
-	t.Helper()
-	var b bytes.Buffer
-	if err := safetensors.Write(&b, entries, map[string]string{"format": "pt"}, "F32"); err != nil {
-		t.Fatal(err)
-	}
-	f, err := safetensors.Parse(bytes.NewReader(b.Bytes()), int64(b.Len()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
-}
-
-func TestEntriesRoundTrip(t *testing.T) {
-	for _, a := range familyArchs() {
-		p := filled(a)
-		entries := Entries(p)
-		f := fileOf(t, entries)
-		got := NewParams[float32](a)
-		if err := LoadEntries(got, f); err != nil {
-			t.Fatal(err)
-		}
-		if !slices.Equal(got.Flat, p.Flat) { // the gaps are zero in both
-			t.Errorf("%s: other parameters came back", a.Shape)
-		}
-		if _, ok := f.Lookup("lm_head.weight"); ok == a.Tie {
-			t.Errorf("%s: head in the file: %v, tied: %v", a.Shape, ok, a.Tie)
-		}
-		// The same file without the prefix of the family, as the bare decoder is saved, with its tables.
-		for i := range entries {
-			_, rest, _ := strings.Cut(entries[i].Name, ".")
-			if entries[i].Name != "lm_head.weight" {
-				entries[i].Name = rest
-			}
-		}
-		entries = append(entries, safetensors.Entry{Name: "h.0.attn.bias", Shape: []int{1, 1, 2, 2},
-			Data: make([]float32, 4)})
-		clear(got.Flat)
-		if err := LoadEntries(got, fileOf(t, entries)); err != nil {
-			t.Fatal(err)
-		}
-		if !slices.Equal(got.Flat, p.Flat) {
-			t.Errorf("%s: other parameters came back without the prefix", a.Shape)
-		}
-	}
-}
-
-// GPT-2 stores its block matrices as (In, Out), and only these.
-func TestEntriesOfGPT2AreTransposed(t *testing.T) {
-	a := familyArchs()[3]
-	p := filled(a)
-	transposed := 0
-	for _, e := range Entries(p) {
-		v, _ := p.Lookup(e.Name)
-		ours := p.Tensor(e.Name)
-		switch {
-		case strings.Contains(e.Name, ".h.") && len(v.Shape) == 2:
-			transposed++
-			out, in := v.Shape[0], v.Shape[1]
-			if !slices.Equal(e.Shape, []int{in, out}) || e.Data[1*out+2] != ours[2*in+1] {
-				t.Errorf("%s %v is not transposed", e.Name, e.Shape)
-			}
-		case !slices.Equal(e.Shape, v.Shape) || !slices.Equal(e.Data, ours):
-			t.Errorf("%s %v was changed", e.Name, e.Shape)
-		}
-	}
-	if transposed != 4*a.Layers {
-		t.Errorf("%d matrices were transposed, want %d", transposed, 4*a.Layers)
-	}
-}
-
-func TestLoadEntriesNamesWhatDoesNotFit(t *testing.T) {
-	archs := familyArchs()
-	for _, c := range []struct {
-		family int
-		edit   func(e []safetensors.Entry) []safetensors.Entry
-		want   []string
-	}{
-		{0, func(e []safetensors.Entry) []safetensors.Entry { return e[1:] },
-			[]string{"model.embed_tokens.weight [37 48] is missing"}},
-		{0, func(e []safetensors.Entry) []safetensors.Entry {
-			e[0].Name = "model.embed.weight"
-			e[1].Shape = []int{6, 8}
-			return e
-		}, []string{"model.embed_tokens.weight [37 48] is missing", "model.embed.weight [37 48] is unexpected",
-			"input_layernorm.weight has shape [6 8], want [48]"}},
-		{3, func(e []safetensors.Entry) []safetensors.Entry {
-			e[4].Shape = []int{96, 32} // c_attn as (Out, In)
-			return e
-		}, []string{"attn.c_attn.weight has shape [96 32], want [32 96]"}},
-		{0, func(e []safetensors.Entry) []safetensors.Entry {
-			other := e[0]
-			other.Name, other.Data = "lm_head.weight", slices.Clone(other.Data)
-			other.Data[7]++
-			return append(e, other)
-		}, []string{"lm_head.weight differs from model.embed_tokens.weight"}},
-		{2, func(e []safetensors.Entry) []safetensors.Entry { return e[:len(e)-1] },
-			[]string{"lm_head.weight [37 48] is missing"}},
-		{0, func([]safetensors.Entry) []safetensors.Entry { return nil }, []string{"is missing", "and 27 more"}},
-	} {
-		p := filled(archs[c.family])
-		err := LoadEntries(NewParams[float32](archs[c.family]), fileOf(t, c.edit(Entries(p))))
-		for _, want := range c.want {
-			if err == nil || !strings.Contains(err.Error(), want) {
-				t.Errorf("%v, want %q", err, want)
-			}
-		}
-	}
-	// A tied model's file may repeat the embedding.
-	p := filled(archs[0])
-	head := Entries(p)[0]
-	head.Name = "lm_head.weight"
-	if err := LoadEntries(NewParams[float32](archs[0]), fileOf(t, append(Entries(p), head))); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestHFTokens(t *testing.T) {
+func TestTokens(t *testing.T) {
 	for text, want := range map[string]struct {
 		ends []int32
 		bos  int32
@@ -396,7 +365,7 @@ func TestHFTokens(t *testing.T) {
 		`{"eos_token_id":[],"temperature":0.6,"do_sample":true}`:  {[]int32{}, -1},
 		`{"eos_token_id":[2,2],"_from_model_config":true,"x":[]}`: {[]int32{2, 2}, -1},
 	} {
-		if ends, bos, err := ParseHFTokens([]byte(text)); err != nil || !slices.Equal(ends, want.ends) || bos != want.bos {
+		if ends, bos, err := Tokens([]byte(text)); err != nil || !slices.Equal(ends, want.ends) || bos != want.bos {
 			t.Errorf("%s: %d, %d, %v", text, ends, bos, err)
 		}
 	}
@@ -409,7 +378,7 @@ func TestHFTokens(t *testing.T) {
 		`{"bos_token_id":99999999999}`:   "bos_token_id",
 		`[]`:                             "not a JSON object",
 	} {
-		if _, _, err := ParseHFTokens([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := Tokens([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
@@ -417,11 +386,11 @@ func TestHFTokens(t *testing.T) {
 
 // TestOffIsInert: what is off changes nothing, whatever it is called, and what is on is refused by its name.
 func TestOffIsInert(t *testing.T) {
-	plain, err := HFConfig(familyArchs()[1], 0, 0, "float32")
+	plain, err := Config(archs()[1], 0, 0, "float32")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, _, _, err := ParseHFConfig(plain)
+	want, _, _, err := Parse(plain)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -443,7 +412,7 @@ func TestOffIsInert(t *testing.T) {
 			if key == "rope_scaling" && strings.Contains(value, "0") {
 				continue // no number means anything there
 			}
-			if got, _, _, err := ParseHFConfig(data); err != nil || got != want {
+			if got, _, _, err := Parse(data); err != nil || got != want {
 				t.Errorf("%s = %s: %v", key, value, err)
 			}
 		}
@@ -453,11 +422,11 @@ func TestOffIsInert(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, _, _, err := ParseHFConfig(data); err != nil || got != want {
+		if got, _, _, err := Parse(data); err != nil || got != want {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
-	if got, _, _, err := ParseHFConfig(append([]byte("\ufeff"), plain...)); err != nil || got != want {
+	if got, _, _, err := Parse(append([]byte("\ufeff"), plain...)); err != nil || got != want {
 		t.Errorf("behind a mark: %v", err)
 	}
 	for key, value := range map[string]string{"use_mrope": "true", "auto_map": `{"AutoModel":"x.py"}`,
@@ -468,7 +437,7 @@ func TestOffIsInert(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, _, err := ParseHFConfig(data); err == nil || !strings.Contains(err.Error(), key) {
+		if _, _, _, err := Parse(data); err == nil || !strings.Contains(err.Error(), key) {
 			t.Errorf("%s = %s: %v", key, value, err)
 		}
 	}
@@ -476,8 +445,8 @@ func TestOffIsInert(t *testing.T) {
 
 // Whatever is read can be written, and means the same; reading takes memory in proportion.
 func FuzzParseHFConfig(f *testing.F) {
-	for _, a := range familyArchs() {
-		data, err := HFConfig(a, 0, 0, "float32")
+	for _, a := range archs() {
+		data, err := Config(a, 0, 0, "float32")
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -487,7 +456,7 @@ func FuzzParseHFConfig(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		a, ends, bos, err := ParseHFConfig(data)
+		a, ends, bos, err := Parse(data)
 		runtime.ReadMemStats(&after)
 		if got, most := after.TotalAlloc-before.TotalAlloc, uint64(100*len(data)+1<<20); got > most {
 			t.Fatalf("%d bytes allocated for %d", got, len(data))
@@ -499,18 +468,18 @@ func FuzzParseHFConfig(f *testing.F) {
 		if len(ends) > 0 {
 			eos, more = ends[0], ends[1:]
 		}
-		again, err := HFConfig(a, eos, bos, "float32", more...)
+		again, err := Config(a, eos, bos, "float32", more...)
 		if err != nil {
 			t.Fatalf("%+v was read and cannot be written: %v", a, err)
 		}
-		if b, ends2, bos2, err := ParseHFConfig(again); err != nil || b != a || !slices.Equal(ends, ends2) || bos2 != bos {
+		if b, ends2, bos2, err := Parse(again); err != nil || b != a || !slices.Equal(ends, ends2) || bos2 != bos {
 			t.Fatalf("%v: read %+v, then %+v", err, a, b)
 		}
 	})
 }
 
-// Mistral's window is the context, however far its positions go, and both come back.
-func TestHFMistral(t *testing.T) {
+// Mistral's window and its positions come back.
+func TestMistral(t *testing.T) {
 	const text = `{"model_type": "mistral", "architectures": ["MistralForCausalLM"], "vocab_size": 32000, "hidden_size": 64,
 		"intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
 		"hidden_act": "silu", "max_position_embeddings": 32768, "rms_norm_eps": 1e-05, "rope_theta": 10000.0,
@@ -519,21 +488,20 @@ func TestHFMistral(t *testing.T) {
 		more                       string
 		context, positions, window int
 	}{
-		{``, 4096, 32768, 4096}, {`, "sliding_window": 1024`, 1024, 32768, 1024}, {`, "sliding_window": null`, 32768,
-			0, 0},
+		{``, 32768, 0, 4096}, {`, "sliding_window": 1024`, 32768, 0, 1024}, {`, "sliding_window": null`, 32768, 0, 0},
 		{`, "sliding_window": 65536`, 32768, 0, 65536},
 	} {
-		a, _, _, err := ParseHFConfig(fmt.Appendf(nil, text, c.more))
+		a, _, _, err := Parse(fmt.Appendf(nil, text, c.more))
 		if err != nil || a.Context != c.context || a.Positions != c.positions || a.Window != c.window ||
 			a.HeadSize != 16 {
 			t.Errorf("%s: %+v, %v", c.more, a, err)
 			continue
 		}
-		again, err := HFConfig(a, 2, 1, "float32")
+		again, err := Config(a, 2, 1, "float32")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if b, _, _, err := ParseHFConfig(again); err != nil || b != a {
+		if b, _, _, err := Parse(again); err != nil || b != a {
 			t.Errorf("%s: read back %+v, %v", c.more, b, err)
 		}
 	}

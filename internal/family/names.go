@@ -1,0 +1,55 @@
+package family
+
+// Names are what a family calls its tensors, without .weight and .bias. Those of a block follow Block.
+type Names struct {
+	Embed, Position, Final, Head, Block string
+
+	Norm1, Post1, Norm2, Post2 string // before and after attention, before and after the MLP
+	QNorm, KNorm               string
+	QKV                        []string // one, or q, k and v apart
+	O                          string
+	GateUp                     []string // one, or gate and up apart
+	Down                       string
+
+	Conv1D      bool // matrices of the blocks are stored as (in, out)
+	Interleaved bool // q, k and v of a head lie together, head by head
+}
+
+var (
+	llama = Names{Embed: "model.embed_tokens", Final: "model.norm", Head: "lm_head", Block: "model.layers.%d.",
+		Norm1: "input_layernorm", Norm2: "post_attention_layernorm",
+		QNorm: "self_attn.q_norm", KNorm: "self_attn.k_norm",
+		QKV: []string{"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"}, O: "self_attn.o_proj",
+		GateUp: []string{"mlp.gate_proj", "mlp.up_proj"}, Down: "mlp.down_proj",
+	}
+	names = map[string]Names{
+		"gpt2": {Embed: "transformer.wte", Position: "transformer.wpe", Final: "transformer.ln_f", Head: "lm_head",
+			Block: "transformer.h.%d.", Norm1: "ln_1", Norm2: "ln_2", QKV: []string{"attn.c_attn"}, O: "attn.c_proj",
+			GateUp: []string{"mlp.c_fc"}, Down: "mlp.c_proj", Conv1D: true},
+		"olmo2": with(llama, func(n *Names) { n.Post1, n.Post2 = n.Norm2, "post_feedforward_layernorm" }),
+		"phi3": with(llama, func(n *Names) {
+			n.QKV, n.GateUp = []string{"self_attn.qkv_proj"}, []string{"mlp.gate_up_proj"}
+		}),
+		"gpt_neox": {Embed: "gpt_neox.embed_in", Final: "gpt_neox.final_layer_norm", Head: "embed_out",
+			Block: "gpt_neox.layers.%d.", Norm1: "input_layernorm", Norm2: "post_attention_layernorm",
+			QKV: []string{"attention.query_key_value"}, O: "attention.dense",
+			GateUp: []string{"mlp.dense_h_to_4h"}, Down: "mlp.dense_4h_to_h", Interleaved: true},
+		"gemma2": gemma, "gemma3_text": gemma,
+	}
+	gemma = with(llama, func(n *Names) {
+		n.Post1, n.Norm2, n.Post2 = n.Norm2, "pre_feedforward_layernorm", "post_feedforward_layernorm"
+	})
+)
+
+func with[T any](v T, change func(*T)) T {
+	change(&v)
+	return v
+}
+
+// NamesOf returns the names of a shape's tensors. What a shape has no names for is called as Llama does.
+func NamesOf(shape string) Names {
+	if n, ok := names[shape]; ok {
+		return n
+	}
+	return llama
+}
