@@ -45,6 +45,19 @@ func family(a config.Arch, change func(*config.Arch)) config.Arch {
 	return a
 }
 
+// inFamily is smallLlama with what a family does otherwise.
+func inFamily(t *testing.T, shape string, change func(*config.Arch)) config.Arch {
+	t.Helper()
+	a := smallLlama
+	a.Shape = shape
+	change(&a)
+	a, ok := a.InFamily()
+	if !ok {
+		t.Fatalf("no family %s", shape)
+	}
+	return a
+}
+
 func scaled(a *config.Arch) {
 	a.RopeScale = config.RopeScale{Kind: "llama3", Factor: 8, Low: 1, High: 4, Original: 16}
 }
@@ -264,6 +277,25 @@ func TestGradientParity(t *testing.T) {
 		"qwen2": {smallQwen2, graph.Pass{Attention: graph.Blocks, ZLoss: 0.001}, short},
 		"qwen3 scaled frequencies, blocks recomputed": {family(smallQwen3, scaled),
 			graph.Pass{Attention: graph.Blocks, Checkpointing: model.CheckpointBlock}, short},
+		"mistral with a window, in blocks": {
+			inFamily(t, "mistral", func(a *config.Arch) { a.Context, a.Window = 300, 70 }),
+			graph.Pass{Attention: graph.Blocks, Checkpointing: model.CheckpointAttention}, []int{300, 150, 40}},
+		"olmo2": {inFamily(t, "olmo2", func(a *config.Arch) {}), graph.Pass{Attention: graph.Plain}, short},
+		"smollm3": {inFamily(t, "smollm3", func(a *config.Arch) { a.Pattern = "fn" }),
+			graph.Pass{Attention: graph.Plain, Checkpointing: model.CheckpointBlock}, short},
+		"phi3": {inFamily(t, "phi3", func(a *config.Arch) {
+			a.Rotary, a.Window = 4, 10
+			a.RopeScale = config.RopeScale{Kind: "longrope", Original: 24, Gain: 1.2, Short: "[1, 2]", Long: "[1, 4]"}
+		}), graph.Pass{Attention: graph.Plain}, short},
+		"gpt_neox": {inFamily(t, "gpt_neox", func(a *config.Arch) {
+			a.KVHeads, a.Norm, a.Parallel, a.Rotary, a.MLPKind, a.Bias, a.QKVBias = 4, "layer", true, 2, "gelu-exact", true, true
+		}), graph.Pass{Attention: graph.Plain, Checkpointing: model.CheckpointAttention}, short},
+		"gemma3_text": {inFamily(t, "gemma3_text", func(a *config.Arch) {
+			a.Window, a.Pattern, a.LocalTheta, a.QueryScale = 7, "lf", 1e3, 12
+		}), graph.Pass{Attention: graph.Plain, Checkpointing: model.CheckpointBlock}, short},
+		"gemma2": {inFamily(t, "gemma2", func(a *config.Arch) {
+			a.Window, a.Pattern, a.QueryScale, a.ScoreCap, a.LogitCap = 7, "lf", 12, 2, 3
+		}), graph.Pass{Attention: graph.Plain, Checkpointing: model.CheckpointAttention, Piece: 10}, short},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 2))

@@ -52,20 +52,17 @@ func (o *opener) SelfTest(s engine.Spec) (difference string) {
 // shortRows is the length up to which plain attention needs little memory and is as fast as attention in blocks.
 const shortRows = 512
 
-// attentionOf returns the attention for a spec: the first that agrees with plain attention on these devices. It refuses
-// an architecture that no program computes.
+// attentionOf returns the attention for a spec: the first that agrees with plain attention on these devices.
 func (o *opener) attentionOf(ctx context.Context, s engine.Spec) (attention string, err error) {
 	defer func() { o.attention = attention }()
-	if err = graph.Check(s.Arch); err != nil {
-		return "", err
-	}
 	_, length := o.rowsOf(s)
 	var kinds []string
 	switch {
 	case o.options.Attention != "":
 		kinds = []string{o.options.Attention}
 	case o.session.Plugin().Platform == "cuda" && s.Mode == model.ModeBF16 && s.Arch.HeadSize%8 == 0 &&
-		s.Arch.HeadSize <= 128: // what the library takes
+		s.Arch.HeadSize <= 128 && s.Arch.ScoreCap == 0 &&
+		(s.Arch.Window == 0 || s.Arch.Window >= s.Arch.Context): // what the library takes
 		kinds = []string{graph.CuDNN, graph.Blocks}
 	case length > shortRows:
 		kinds = []string{graph.Blocks}

@@ -2,11 +2,14 @@ package graph
 
 import "math"
 
-// norm is RMSNorm of x (..., C), or with a bias LayerNorm.
+// norm is RMSNorm of x (..., C), or with a bias LayerNorm; x itself without a gain.
 //
 // Formula: RMSNorm: r = 1/√(mean(x²)+eps), y = gain·x·r. LayerNorm: r = 1/√(var+eps), y = gain·(x−mean)·r + bias.
 // Backward: with x̂ = x·r, or (x−mean)·r, and g = gain·dy: dx = r·(g − x̂·mean(g·x̂)), for LayerNorm less r·mean(g).
 func (s *pass) norm(t normTensors, x value) (y value, back func(dy value) value) {
+	if t.gain < 0 {
+		return x, func(dy value) value { return dy }
+	}
 	last := len(x.Dims) - 1
 	rows := make([]int, last) // dimensions of positions
 	for i := range rows {
@@ -29,6 +32,9 @@ func (s *pass) norm(t normTensors, x value) (y value, back func(dy value) value)
 	r = s.choose(s.compare("EQ", squares, s.constant(math.Inf(1), x.Dims...)),
 		s.mul(s.unary("rsqrt", few), s.constant(small, x.Dims...)), r)
 	hat, gain := s.mul(centred, r), s.spread(s.w[t.gain], x.Dims, last)
+	if s.Arch.UnitGain {
+		gain = s.add(gain, s.constant(1, x.Dims...))
+	}
 	y = s.mul(hat, gain)
 	if t.bias >= 0 {
 		y = s.add(y, s.spread(s.w[t.bias], x.Dims, last))

@@ -63,14 +63,14 @@ func TestStrips(t *testing.T) {
 		for n := 1; n <= 3000; n += 37 {
 			s := &pass{Pass: Pass{Attention: kind, Length: n}}
 			at := 0
-			for _, p := range s.strips() {
+			for _, p := range s.strips(0) {
 				if p.lo != at || p.hi <= p.lo || (p.hi-p.lo)%p.block != 0 || kind == Blocks && p.block > blockQueries {
-					t.Fatalf("%s of %d: %+v", kind, n, s.strips())
+					t.Fatalf("%s of %d: %+v", kind, n, s.strips(0))
 				}
 				at = p.hi
 			}
-			if at != n || kind == Plain && len(s.strips()) != 1 || len(s.strips()) > blockStrips+1 {
-				t.Fatalf("%s of %d: %+v", kind, n, s.strips())
+			if at != n || kind == Plain && len(s.strips(0)) != 1 || len(s.strips(0)) > blockStrips+1 {
+				t.Fatalf("%s of %d: %+v", kind, n, s.strips(0))
 			}
 		}
 	}
