@@ -119,6 +119,7 @@ if [ "$part" = 1 ]; then
   theirs 124m-torch-2 90 "$m124" "$rows" "$context"
   section parity 150 gimbal device check --json --device "$device"
   section planted 90 bash -c 'within planted'
+  ours 124m-fast 120 "$m124" "$rows" "$context" --fast # what the flags for the same bits cost
   for kind in plain blocks; do ours "124m-$kind" 60 "$m124" "$rows" "$context" --attention $kind; done
   for n in 4 8; do # times as many rows, until they do not fit
     ours "124m-rows-$((n * rows))" 90 "$m124" $((n * rows)) "$context" || break

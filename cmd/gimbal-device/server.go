@@ -13,6 +13,7 @@ import (
 // server holds what requests made.
 type server struct {
 	memory   *wire.Memory
+	greeted  bool // the other side has the same version
 	plugin   *pjrt.Plugin
 	client   *pjrt.Client
 	target   *pjrt.Topology // in place of a client
@@ -27,7 +28,11 @@ type array []pjrt.Buffer
 func (s *server) do(r wire.Request) (a wire.Answer, err error) {
 	switch {
 	case r.Op == wire.Hello:
-		return wire.Answer{Protocol: wire.Protocol, Build: wire.Build()}, nil
+		err := wire.Differs(r.Protocol, r.Build)
+		s.greeted = err == nil
+		return wire.Answer{Protocol: wire.Protocol, Build: wire.Build()}, err
+	case !s.greeted:
+		return a, fmt.Errorf("%s before versions were compared", r.Op)
 	case r.Op == wire.Open || r.Op == wire.Target:
 		return s.open(r)
 	case r.Op == wire.Compile && s.target != nil:

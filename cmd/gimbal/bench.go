@@ -94,13 +94,15 @@ type benchTrainCmd struct {
 	Device        string `default:"cpu" help:"Where to compute: cpu, cuda, rocm, oneapi, tpu, or a plugin." placeholder:"NAME|PATH"`
 	Devices       int    `help:"Devices that train together. Default: all there are." placeholder:"N"`
 	Attention     string `enum:",plain,blocks,cudnn" default:"" help:"Attention on a device: plain, blocks or cudnn." placeholder:"KIND"`
+	Fast          bool   `help:"As numeric.fast: a device need not have the same bits in every run."`
 	JSON          bool   `name:"json" help:"Print one JSON object."`
 }
 
 func (c *benchTrainCmd) Run(e *env) error {
 	r, err := bench.Train(e.ctx, bench.TrainOptions{Preset: c.Model, Vocab: c.Vocab, Tokens: c.Tokens,
 		Context: c.Context, Micro: c.Micro, Steps: c.Steps, Mode: c.Mode, Checkpointing: c.Checkpointing,
-		Workers: c.Workers, Device: c.Device, Devices: c.Devices, Attention: c.Attention})
+		Workers: c.Workers, Device: c.Device, Devices: c.Devices, Attention: c.Attention,
+		Fast: c.Fast})
 	if err != nil {
 		return err
 	}

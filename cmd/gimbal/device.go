@@ -35,12 +35,12 @@ func (c *deviceListCmd) Run(e *env) error {
 		return nil
 	}
 	fmt.Fprint(e.stdout, "no accelerator was found, so the CPU computes; looked in\n")
-	for _, place := range device.Places(true) {
+	for _, place := range device.Places() {
 		fmt.Fprintf(e.stdout, "  %s\n", runs.Escape(place))
 	}
 	fmt.Fprintln(e.stdout, "install one of")
-	for _, kind := range device.Kinds()[:4] { // the last is for tests
-		fmt.Fprintf(e.stdout, "  %s\n", device.Install(kind))
+	for _, kind := range device.Kinds[:4] { // the last is for tests
+		fmt.Fprintf(e.stdout, "  %s\n", kind.Install)
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ import (
 // numbers of the one before have come back to where its own do, so it has an update in it.
 func (t *trainer) trainOnDevice(ctx context.Context, cfg *config.Config) (r *TrainResult, err error) {
 	opt := t.opt
-	s, with, err := device.Start(ctx, config.Numeric{Device: opt.Device, Devices: opt.Devices}, "")
+	s, with, err := device.Start(ctx, config.Numeric{Device: opt.Device, Devices: opt.Devices, Fast: opt.Fast}, "")
 	if err != nil {
 		return nil, err
 	}

@@ -57,7 +57,7 @@ type Device struct {
 func Plugins(ctx context.Context, path string) (list []Plugin) {
 	found := []device.Found{{Path: path, Kind: device.KindOf(path)}}
 	if path == "" {
-		found = device.Find(true)
+		found = device.Find()
 	}
 	for _, f := range found {
 		p := Plugin{Kind: f.Kind, Path: f.Path}

@@ -28,6 +28,7 @@ type TrainOptions struct {
 	Device        string // as numeric.device; empty: the CPU
 	Devices       int    // 0: all there are
 	Attention     string // plain, blocks or cudnn, on a device; empty: as training takes it
+	Fast          bool   // as numeric.fast
 }
 
 // TrainResult is what training steps took. Seconds and what follows from them are medians over the steps.

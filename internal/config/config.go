@@ -139,6 +139,8 @@ type Numeric struct {
 	Checkpointing string // auto, none, attention or block
 	Device        string // auto, cpu, cuda, rocm, oneapi, tpu, or the path of a plugin
 	Devices       int    // that train together; 0: all of the machine
+	Shard         string // moments or parameters: what each of several devices holds a part of
+	Fast          bool   // compilers may use operations whose sums have another order each time
 }
 
 // Checkpoint says when checkpoints are written and which are kept.
@@ -206,7 +208,7 @@ func Default() *Config {
 		Adapter:    Adapter{Rank: 16, Alpha: 32, Targets: []string{"all"}, Base: "auto"},
 		DPO:        DPO{Beta: 0.1},
 		Schedule:   Schedule{Kind: "cosine-restarts", Warmup: Rule{Name: "auto"}, Floor: 0.1},
-		Numeric:    Numeric{Mode: "auto", Checkpointing: "auto", Device: "auto"},
+		Numeric:    Numeric{Mode: "auto", Checkpointing: "auto", Device: "auto", Shard: "moments"},
 		Checkpoint: Checkpoint{Keep: 3},
 		Eval:       Eval{Prompts: 20, Samples: 5, MaxTokens: 128, TaskLimit: 100},
 		Guard:      Guard{Mode: "act", Halve: "probation"},

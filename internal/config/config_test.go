@@ -71,7 +71,7 @@ func TestDefaults(t *testing.T) {
 		Optim: Optim{Kind: "auto", LR: Rule{Name: "auto"}, Momentum: 0.95, Beta1: 0.9, Eps: 1e-8, WeightDecay: 0.1,
 			Clip: 1},
 		Schedule:   Schedule{Kind: "cosine-restarts", Warmup: Rule{Name: "auto"}, Floor: 0.1},
-		Numeric:    Numeric{Mode: "auto", Checkpointing: "auto", Device: "auto"},
+		Numeric:    Numeric{Mode: "auto", Checkpointing: "auto", Device: "auto", Shard: "moments"},
 		Checkpoint: Checkpoint{Keep: 3},
 		Eval:       Eval{Prompts: 20, Samples: 5, MaxTokens: 128, TaskLimit: 100},
 		Guard:      Guard{Mode: "act", Halve: "probation"},

@@ -148,6 +148,10 @@ var keys = []key{
 			"tests, else the CPU"},
 	{name: "numeric.devices", auto: true, lo: 1, hi: 64, newer: true, older: "1",
 		doc: "devices that train together; auto: all of the machine"},
+	{name: "numeric.shard", choices: []string{"moments", "parameters"}, newer: true,
+		doc: "what each of several devices holds a part of; parameters: these, too, gathered block by block"},
+	{name: "numeric.fast", newer: true,
+		doc: "let the compiler of a device use operations whose bits differ from run to run"},
 
 	{name: "checkpoint.every", auto: true, lo: 1, hi: 1e12, doc: "steps between checkpoints; auto: at each evaluation"},
 	{name: "checkpoint.keep", lo: 1, hi: 1e6, doc: "newest checkpoints to keep, beside the named ones"},

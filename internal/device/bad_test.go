@@ -153,6 +153,31 @@ func TestBadPeers(t *testing.T) {
 	}
 }
 
+// TestOtherParent is a gimbal of another version, and one that does not say: gimbal-device refuses both.
+func TestOtherParent(t *testing.T) {
+	helper, err := buildHelper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, r := range map[string]wire.Request{
+		"the other side is version v9": {Op: wire.Hello, Protocol: wire.Protocol, Build: "v9"},
+		"(protocol 9)":                 {Op: wire.Hello, Protocol: 9, Build: wire.Build()},
+		"before versions were":         {Op: wire.Open, Plugin: "none"},
+	} {
+		p := must[*process](t)(start(helper, os.Environ()))
+		for _, r := range []wire.Request{r, {Op: wire.Open}} {
+			_, err = p.ask(t.Context(), "ask", time.Minute, r, nil)
+			if err == nil || !strings.Contains(err.Error(), want) || errors.Is(err, ErrLost) {
+				t.Errorf("%v, want %q", err, want)
+			}
+			want = "before versions were"
+		}
+		if err := p.close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestInterruptedCompile stops waiting for a program. The next call must not take the late answer for its own.
 func TestInterruptedCompile(t *testing.T) {
 	s := openOptions(t, peer(t, "slow"))

@@ -3,7 +3,7 @@ package device
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/binary"
+	"encoding/gob"
 	"encoding/hex"
 	"fmt"
 	"io/fs"
@@ -23,10 +23,8 @@ type cache struct {
 	base string // what all programs of a session have in common
 }
 
-const (
-	cacheBytes = 4 << 30 // of all programs; the oldest go first
-	cacheMagic = "gimbalx1"
-)
+// cacheBytes is the most of all programs; the oldest go first.
+const cacheBytes = 4 << 30
 
 // openCache opens the cache of a session. Without one, programs are compiled each time.
 func openCache(o Options, p Plugin) cache {
@@ -60,35 +58,39 @@ func (c cache) name(p graph.Program) string {
 	return filepath.Join(c.dir, hex.EncodeToString(sum[:]))
 }
 
+// entry is what the file of a program holds, after its own hash.
+type entry struct {
+	Memory Footprint
+	Data   []byte
+}
+
 // load returns a compiled program and its memory. One with anything wrong is not there.
-func (c cache) load(p graph.Program) (data []byte, m Footprint, ok bool) {
+func (c cache) load(p graph.Program) (e entry, ok bool) {
 	if c.dir == "" {
-		return nil, m, false
+		return e, false
 	}
 	file, err := durable.ReadFile(durable.OS, c.name(p), cacheBytes)
-	head := len(cacheMagic) + sha256.Size
-	if err != nil || len(file) < head || string(file[:len(cacheMagic)]) != cacheMagic {
-		return nil, m, false
+	if err != nil || len(file) < sha256.Size {
+		return e, false
 	}
-	sum, r := sha256.Sum256(file[head:]), bytes.NewReader(file[head:])
-	if !bytes.Equal(sum[:], file[len(cacheMagic):head]) || binary.Read(r, binary.LittleEndian, &m) != nil {
-		return nil, m, false
+	sum, body := sha256.Sum256(file[sha256.Size:]), bytes.NewReader(file[sha256.Size:])
+	if !bytes.HasPrefix(file, sum[:]) || gob.NewDecoder(body).Decode(&e) != nil {
+		return e, false
 	}
 	now := time.Now()
 	_ = os.Chtimes(c.name(p), now, now) // the oldest go first
-	return file[len(file)-r.Len():], m, true
+	return e, true
 }
 
 // save keeps a compiled program. One that cannot be kept is compiled again.
-func (c cache) save(p graph.Program, m Footprint, data []byte) {
+func (c cache) save(p graph.Program, e entry) {
 	if c.dir == "" {
 		return
 	}
 	var body bytes.Buffer
-	_ = binary.Write(&body, binary.LittleEndian, m) // a buffer takes everything
-	body.Write(data)
+	_ = gob.NewEncoder(&body).Encode(e) // a buffer takes everything
 	sum := sha256.Sum256(body.Bytes())
-	_ = durable.WriteFile(durable.OS, c.name(p), slices.Concat([]byte(cacheMagic), sum[:], body.Bytes()))
+	_ = durable.WriteFile(durable.OS, c.name(p), append(sum[:], body.Bytes()...))
 	c.trim(cacheBytes)
 }
 

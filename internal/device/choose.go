@@ -43,7 +43,11 @@ func Choose(ctx context.Context, n config.Numeric, workers int, note func(string
 
 // automatic returns the opener of the first plugin for accelerators whose devices work; nil: there is none.
 func automatic(ctx context.Context, n config.Numeric, note func(string, ...any)) (engine.Opener, error) {
-	for _, f := range Find(false) {
+	list := named()
+	if driven() { // to ask python takes a part of a second
+		list = Find()
+	}
+	for _, f := range list {
 		if f.Kind == "cpu" {
 			continue
 		}
@@ -69,13 +73,8 @@ func automatic(ctx context.Context, n config.Numeric, note func(string, ...any))
 
 // small is an engine that takes a moment to test.
 func small(hw engine.Hardware) engine.Spec {
-	cfg := config.Default()
-	err := cfg.UsePreset("nano", "test")
-	arch, wrong := cfg.Arch(256)
-	if cmp.Or(err, wrong) != nil {
-		panic("device: no preset to test with")
-	}
-	s := engine.Spec{Arch: arch, MicroTokens: arch.Context, Mode: "fp32", Checkpointing: "none"}
+	s := engine.Spec{MicroTokens: 64, Mode: "fp32", Checkpointing: "none", Arch: config.Arch{Layers: 1, Width: 64,
+		Heads: 1, KVHeads: 1, HeadSize: 64, MLP: 256, Vocab: 256, Context: 64, MLPKind: "gelu"}}
 	if hw.FasterBF16 {
 		s.Mode = "bf16"
 	}
@@ -110,14 +109,14 @@ func openNamed(ctx context.Context, n config.Numeric, target string) (Session, E
 	o := Options{Plugin: n.Device, Devices: cmp.Or(n.Devices, -1), Target: target}
 	if !strings.ContainsAny(n.Device, `/\`) {
 		o.Plugin = ""
-		for _, f := range Find(true) {
+		for _, f := range Find() {
 			if o.Plugin == "" && (f.Kind == n.Device || n.Device == "auto" && f.Kind != "cpu") {
 				o.Plugin, o.Kind = f.Path, f.Kind
 			}
 		}
 		if o.Plugin == "" {
 			return nil, EngineOptions{}, fmt.Errorf("no plugin was found; \"gimbal device\" says where it looked; "+
-				"to install one: %s", cmp.Or(Install(n.Device), Install(Kinds()[0])))
+				"to install one: %s", Kinds[rank(n.Device)%len(Kinds)].Install)
 		}
 	}
 	path, err := filepath.Abs(o.Plugin)
@@ -126,10 +125,13 @@ func openNamed(ctx context.Context, n config.Numeric, target string) (Session, E
 	}
 	o.Plugin = path
 	flags := os.Getenv("XLA_FLAGS")
-	if kind := cmp.Or(o.Kind, KindOf(o.Plugin)); kind == "cuda" || kind == "rocm" {
+	if kind := cmp.Or(o.Kind, KindOf(o.Plugin)); !n.Fast && (kind == "cuda" || kind == "rocm") {
 		o.Env = append(o.Env, "XLA_FLAGS="+sameBits)
 		flags = strings.TrimSpace(sameBits + " " + flags)
 	}
+	if n.Fast {
+		flags = strings.TrimSpace("fast " + flags)
+	}
 	s, err := Open(ctx, o)
-	return s, EngineOptions{Devices: n.Devices, Flags: flags}, err
+	return s, EngineOptions{Devices: n.Devices, Sharded: n.Shard == "parameters", Flags: flags}, err
 }

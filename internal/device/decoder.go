@@ -41,7 +41,7 @@ func (e *deviceEngine) Decoder(rows, capacity int) (generate.Decoder, error) {
 	}
 	devices := e.pass.Devices
 	of := graph.Decode{Arch: e.spec.Arch, Mode: e.spec.Mode, Rows: up(rows, devices), Capacity: capacity,
-		Devices: devices}
+		Devices: devices, Sharded: e.pass.Sharded}
 	if e.pool == nil {
 		e.pool = par.New(0)
 	}

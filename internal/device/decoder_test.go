@@ -25,6 +25,14 @@ func TestDecodeParity(t *testing.T) {
 			})
 		}
 	}
+	for _, a := range []config.Arch{
+		inFamily(t, "gemma2", func(a *config.Arch) {
+			a.Window, a.Pattern, a.QueryScale, a.ScoreCap, a.LogitCap = 7, "lf", 12, 2, 3
+		}),
+		inFamily(t, "gpt_neox", func(a *config.Arch) { a.Parallel, a.Rotary, a.MLPKind = true, 2, "gelu-exact" }),
+	} {
+		t.Run(a.Shape, func(t *testing.T) { testDecode(t, a, model.ModeFP32, 1, 1e-5) })
+	}
 	t.Run("bf16", func(t *testing.T) { testDecode(t, shapes[0], model.ModeBF16, 1, 0.1) })
 }
 

@@ -15,91 +15,91 @@ import (
 // Found is a plugin that was found. Whether it works, only Open tells.
 type Found struct {
 	Path  string `json:"path"`
-	Kind  string `json:"kind"`  // one of Kinds; "": unknown
+	Kind  string `json:"kind"`  // the name of one of Kinds; "": unknown
 	Where string `json:"where"` // the variable or the folder that it was found in
 }
 
 // envPlugin names a plugin, before all others.
 const envPlugin = "GIMBAL_PJRT_PLUGIN"
 
-// hardware is the kinds of devices, the best first: how the interface calls each, and how to install it.
-var hardware = []struct{ kind, platform, install string }{
-	{"cuda", "cuda", `pip install "jax-cuda13-plugin[with-cuda]" (NVIDIA; it needs a driver of version 580 or newer; ` +
-		`for an older one jax-cuda12-plugin[with-cuda])`},
-	{"rocm", "ROCM", "pip install jax-rocm7-plugin (AMD; it needs ROCm 7 in /opt/rocm)"},
-	{"oneapi", "SYCL", `pip install "jax-oneapi-plugin[with-oneapi]" (Intel)`},
-	{"tpu", "", "pip install libtpu (Google)"},
-	{"cpu", "", "pip install lammps-jax-pjrt-cpu (the compiler on the CPU, for tests)"},
+// Kind is a kind of devices.
+type Kind struct {
+	Name     string // for numeric.device
+	Install  string // how to install its plugin
+	platform string // as the interface calls it; "": its client has no options
 }
 
-// Kinds are the kinds of devices, the best first.
-func Kinds() (kinds []string) {
-	for _, h := range hardware {
-		kinds = append(kinds, h.kind)
-	}
-	return kinds
+// Kinds are the kinds of devices, the best first. The last is for tests.
+var Kinds = []Kind{
+	{"cuda", `pip install "jax-cuda13-plugin[with-cuda]" (NVIDIA; it needs a driver of version 580 or newer; ` +
+		`for an older one jax-cuda12-plugin[with-cuda])`, "cuda"},
+	{"rocm", "pip install jax-rocm7-plugin (AMD; it needs ROCm 7 in /opt/rocm)", "ROCM"},
+	{"oneapi", `pip install "jax-oneapi-plugin[with-oneapi]" (Intel)`, "SYCL"},
+	{"tpu", "pip install libtpu (Google)", ""},
+	{"cpu", "pip install lammps-jax-pjrt-cpu (the compiler on the CPU, for tests)", ""},
 }
 
-// Install says how to install the plugin of a kind of devices.
-func Install(kind string) string {
-	for _, h := range hardware {
-		if h.kind == kind {
-			return h.install
+// rank is the place of a kind among Kinds; their number where it is unknown.
+func rank(kind string) int {
+	for i, k := range Kinds {
+		if k.Name == kind {
+			return i
 		}
 	}
-	return ""
+	return len(Kinds)
 }
 
 // KindOf tells the kind of devices from the path of a plugin; "": it does not tell.
 func KindOf(path string) string {
 	dir, file := filepath.Split(path)
 	for _, name := range []string{file, filepath.Base(dir)} {
-		for _, h := range hardware {
-			if strings.Contains(strings.ToLower(name), h.kind) {
-				return h.kind
+		for _, k := range Kinds {
+			if strings.Contains(strings.ToLower(name), k.Name) {
+				return k.Name
 			}
 		}
 	}
 	return ""
 }
 
-// patterns are where plugins lie below a folder of Python packages, or of libraries. The first are those of
-// accelerators; with the others every package is looked into.
+// patterns are where plugins lie below a folder of Python packages, or of libraries.
 var patterns = []string{"jax_plugins/*/*plugin*.so", "libtpu/libtpu.so", "libtpu.so", "*pjrt*.so", "xla_plugins/*/*.so",
 	"*/*pjrt*.so"}
 
-const quickPatterns = 4
+// drivers are what drivers of accelerators put into a system. Without any, there is nothing to look for.
+var drivers = []string{"/dev/nvidia*", "/dev/dxg", "/dev/kfd", "/dev/dri/render*", "/dev/accel*", "/dev/vfio/*"}
+
+// driven tells whether a driver of accelerators is there.
+func driven() bool {
+	return slices.ContainsFunc(drivers, func(pattern string) bool {
+		files, _ := filepath.Glob(pattern) // the patterns are right
+		return len(files) > 0
+	})
+}
 
 // Places are where Find looks: the variable GIMBAL_PJRT_PLUGIN, the packages of the python3 in PATH, and the folders of
 // libraries of the system.
-func Places(ask bool) []string {
-	python := pythonFolders()
-	if ask {
-		for _, dir := range pythonPath() {
-			if !slices.Contains(python, dir) {
-				python = append(python, dir)
-			}
-		}
-	}
-	return slices.Concat([]string{envPlugin}, python, []string{"/usr/local/lib", "/usr/lib", "/usr/lib64",
+func Places() []string {
+	return slices.Concat([]string{envPlugin}, pythonPath(), []string{"/usr/local/lib", "/usr/lib", "/usr/lib64",
 		"/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"})
 }
 
-// Find looks for plugins. Those of the variable come first, then those of the kinds in their order. With ask it
-// starts python3 to ask where its packages are, and looks into every package: that takes longer, and finds what a
-// wrapper hides.
-func Find(ask bool) (found []Found) {
-	if runtime.GOOS != "linux" {
-		return nil
-	}
+// named are the plugins of the variable.
+func named() (found []Found) {
 	for _, p := range filepath.SplitList(os.Getenv(envPlugin)) {
 		found = append(found, Found{p, KindOf(p), envPlugin})
 	}
-	chosen, patterns := len(found), patterns
-	if !ask {
-		patterns = patterns[:quickPatterns]
+	return found
+}
+
+// Find looks for plugins. Those of the variable come first, then those of the kinds in their order.
+func Find() []Found {
+	if runtime.GOOS != "linux" {
+		return nil
 	}
-	for _, dir := range Places(ask)[1:] {
+	found := named()
+	chosen := len(found)
+	for _, dir := range Places()[1:] {
 		for _, pattern := range patterns {
 			files, _ := filepath.Glob(filepath.Join(dir, pattern)) // the patterns are right
 			for _, f := range slices.Backward(files) {             // the newest, such as xla_cuda13
@@ -109,8 +109,7 @@ func Find(ask bool) (found []Found) {
 			}
 		}
 	}
-	rank := func(f Found) int { return slices.Index(append(Kinds(), ""), f.Kind) }
-	slices.SortStableFunc(found[chosen:], func(a, b Found) int { return cmp.Compare(rank(a), rank(b)) })
+	slices.SortStableFunc(found[chosen:], func(a, b Found) int { return cmp.Compare(rank(a.Kind), rank(b.Kind)) })
 	return found
 }
 
@@ -150,33 +149,6 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// pythonFolders returns the folders of packages around the python3 in PATH, as it is named there and as it is, and that
-// of the user.
-func pythonFolders() (dirs []string) {
-	var roots []string
-	if at, err := exec.LookPath("python3"); err == nil {
-		roots = append(roots, filepath.Dir(filepath.Dir(at)))
-		if at, err = filepath.EvalSymlinks(at); err == nil {
-			roots = append(roots, filepath.Dir(filepath.Dir(at)))
-		}
-	}
-	if home, err := os.UserHomeDir(); err == nil {
-		roots = append(roots, filepath.Join(home, ".local"))
-	}
-	for _, root := range roots {
-		for _, pattern := range []string{"lib/python3*/site-packages", "lib/python3*/dist-packages",
-			"local/lib/python3*/dist-packages", "versions/*/lib/python3*/site-packages"} {
-			found, _ := filepath.Glob(filepath.Join(root, pattern)) // the patterns are right
-			for _, dir := range slices.Backward(found) {
-				if !slices.Contains(dirs, dir) {
-					dirs = append(dirs, dir)
-				}
-			}
-		}
-	}
-	return dirs
-}
-
 // pythonPath returns where the python3 in PATH looks for packages; nil: there is none that answers.
 func pythonPath() (dirs []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -188,7 +160,8 @@ func pythonPath() (dirs []string) {
 		return nil
 	}
 	for line := range strings.Lines(string(out)) {
-		if dir := strings.TrimSpace(line); filepath.IsAbs(dir) && strings.HasSuffix(dir, "-packages") {
+		dir := strings.TrimSpace(line)
+		if filepath.IsAbs(dir) && strings.HasSuffix(dir, "-packages") && !slices.Contains(dirs, dir) {
 			dirs = append(dirs, dir)
 		}
 	}

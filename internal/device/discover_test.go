@@ -41,10 +41,10 @@ func TestFind(t *testing.T) {
 	t.Setenv("XLA_FLAGS", "--mine")
 	t.Setenv(envPlugin, mine)
 
-	for dir, ask := range map[string]bool{"wrapped": true, "bin": false} { // a wrapper has to be asked
+	for dir, works := range map[string]bool{"wrapped": true, "bin": false} {
 		t.Setenv("PATH", filepath.Join(root, dir)+":/bin")
 		var got []string
-		for _, c := range Find(ask) {
+		for _, c := range Find() {
 			if strings.HasPrefix(c.Path, root) {
 				rel, _ := filepath.Rel(site, c.Path)
 				got = append(got, c.Kind+" "+rel)
@@ -64,19 +64,19 @@ func TestFind(t *testing.T) {
 				}
 			}
 		}
-		want := []string{"rocm ../../../mine_rocm.so", "cuda jax_plugins/xla_cuda13/xla_cuda_plugin.so",
-			"cuda jax_plugins/xla_cuda12/xla_cuda_plugin.so", "rocm jax_plugins/xla_rocm7/xla_rocm_plugin.so",
-			"tpu libtpu/libtpu.so"}
-		if ask {
-			want = append(want, "cpu some_cpu/libpjrt_cpu.so")
+		want := []string{"rocm ../../../mine_rocm.so"}
+		if works {
+			want = append(want, "cuda jax_plugins/xla_cuda13/xla_cuda_plugin.so",
+				"cuda jax_plugins/xla_cuda12/xla_cuda_plugin.so", "rocm jax_plugins/xla_rocm7/xla_rocm_plugin.so",
+				"tpu libtpu/libtpu.so", "cpu some_cpu/libpjrt_cpu.so")
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("found\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
 	}
-	for _, k := range Kinds() {
-		if !strings.Contains(Install(k), "pip install") {
-			t.Errorf("install %s: %q", k, Install(k))
+	for _, k := range Kinds {
+		if !strings.Contains(k.Install, "pip install") || KindOf("libpjrt_"+k.Name+".so") != k.Name {
+			t.Errorf("%+v", k)
 		}
 	}
 }
@@ -91,9 +91,9 @@ func last(env []string, name string) string {
 	return ""
 }
 
-// BenchmarkFind is what auto costs where there is no plugin.
-func BenchmarkFind(b *testing.B) {
+// BenchmarkDriven is what auto costs where there is no accelerator.
+func BenchmarkDriven(b *testing.B) {
 	for b.Loop() {
-		Find(false)
+		driven()
 	}
 }

@@ -67,13 +67,13 @@ func (o *opener) engine(s engine.Spec, attention string) *deviceEngine {
 		Tensors: engine.Tensors(s.Arch)}
 	count, length := o.rowsOf(s)
 	e.pass = graph.Pass{Arch: s.Arch, Rows: count, Length: length, Mode: s.Mode, Checkpointing: s.Checkpointing,
-		Attention: attention, Devices: o.options.Devices}
+		Attention: attention, Devices: o.options.Devices, Sharded: o.options.Sharded && o.options.Devices > 1}
 	if attention == graph.CuDNN {
 		e.pass.Segments = max(8, length/64)
 	}
 	if !s.Forward {
 		e.opt = &graph.Optimizer{Arch: s.Arch, Segments: engine.Segments(s.Arch), Options: s.Optim,
-			Devices: o.options.Devices}
+			Devices: o.options.Devices, Sharded: e.pass.Sharded}
 	}
 	return e
 }
@@ -82,7 +82,7 @@ func (o *opener) engine(s engine.Spec, attention string) *deviceEngine {
 func (o *opener) open(s engine.Spec, attention string) (*deviceEngine, error) {
 	e, ctx := o.engine(s, attention), context.Background()
 	var err error
-	if e.params, err = e.zeros(ctx, "params", e.shapes()); err == nil && e.opt != nil {
+	if e.params, err = e.zeros(ctx, "params", e.paramShapes()); err == nil && e.opt != nil {
 		e.slots, err = e.zeros(ctx, "slots", e.slotShapes())
 	}
 	if err != nil {
@@ -94,14 +94,9 @@ func (o *opener) open(s engine.Spec, attention string) (*deviceEngine, error) {
 // Info implements engine.Engine.
 func (e *deviceEngine) Info() engine.Info { return e.info }
 
-// shapes are those of the parameters.
-func (e *deviceEngine) shapes() []graph.Shape {
-	views, _ := model.Layout(e.spec.Arch)
-	list := make([]graph.Shape, len(views))
-	for i, v := range views {
-		list[i] = graph.Shape{Type: graph.F32, Dims: v.Shape}
-	}
-	return list
+// paramShapes are those of the parameters on each device.
+func (e *deviceEngine) paramShapes() []graph.Shape {
+	return graph.Params(e.spec.Arch, e.pass.Devices, e.pass.Sharded)
 }
 
 func (e *deviceEngine) slotShapes() (list []graph.Shape) {
@@ -142,16 +137,6 @@ func (e *deviceEngine) runOf(ctx context.Context, kind string, text func() graph
 		return nil, err
 	}
 	return e.run(ctx, x, lists...)
-}
-
-// ask runs a program of which an engine has one, and fetches its results.
-func (e *deviceEngine) ask(ctx context.Context, kind string, text func() graph.Program, lists [][]Array,
-	dst ...[]byte) error {
-	out, err := e.runOf(ctx, kind, text, lists...)
-	if err != nil {
-		return err
-	}
-	return e.take(ctx, 0, out, dst...)
 }
 
 // take fetches arrays from a device and gives them back.

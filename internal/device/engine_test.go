@@ -1,6 +1,7 @@
 package device
 
 import (
+	"math"
 	"reflect"
 	"slices"
 	"testing"
@@ -52,6 +53,38 @@ func TestStepsAreThoseOfTheCPU(t *testing.T) {
 			commit(t, w, v)
 		}
 	})
+}
+
+// AdamW at a high rate takes a device away from the CPU, step by step, and the last bit of one weight takes the CPU away
+// from itself as far: the first is rounding, which grows, and no mistake.
+func TestDriftOfOneBit(t *testing.T) {
+	c := cpu(t)
+	for _, lr := range []float64{1e-3, 1e-2, 5e-2} {
+		var all [3][]float64
+		for i, o := range []engine.Opener{c, c, on(t, 1)} {
+			e := open(t, o, spec(shapes[0], model.ModeFP32, false))
+			if i == 1 {
+				snapshot, err := e.Get()
+				if err != nil {
+					t.Fatal(err)
+				}
+				params := clone(snapshot).Params
+				params[1].Data[0] = math.Nextafter32(params[1].Data[0], 2)
+				if err := e.Set(safetensors.Memory(params), nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			all[i] = trainAt(t, e, 1, 50, lr)
+			e.Close()
+		}
+		for _, n := range []int{1, 10, 25, 50} {
+			own, other := apart(all[1][:n], all[0][:n]), apart(all[2][:n], all[0][:n])
+			t.Logf("rate %g, %d steps: one bit takes the CPU %.1e away, the device is %.1e away", lr, n, own, other)
+			if n == 50 && other > 20*max(own, 1e-7) {
+				t.Errorf("rate %g: the device is farther away than rounding explains", lr)
+			}
+		}
+	}
 }
 
 // A run moves between a CPU and devices: what one has another takes, and goes on.

@@ -12,6 +12,7 @@ import (
 // EngineOptions are the choices of engines.
 type EngineOptions struct {
 	Devices   int                              // that train together; 0: all of the session
+	Sharded   bool                             // each device holds a part of each parameter
 	Attention string                           // plain, blocks or cudnn; empty: the fastest that passes its test
 	Untested  bool                             // Attention is not tested: nothing can run
 	Flags     string                           // of the compiler: the bits depend on them
@@ -66,6 +67,9 @@ func (o *opener) numerics(mode string) string {
 	s := fmt.Sprintf("%s plugin %s %s", o.name(), p.Version, mode)
 	if o.options.Devices > 1 {
 		s += fmt.Sprintf(" devices %d", o.options.Devices)
+		if o.options.Sharded {
+			s += " parameters sharded"
+		}
 	}
 	if o.options.Flags != "" {
 		s += " " + o.options.Flags

@@ -15,7 +15,7 @@ var ErrMemory = errors.New("the device has too little memory")
 // Options says which devices a session opens, and how.
 type Options struct {
 	Plugin  string   // path of the plugin
-	Kind    string   // one of Kinds; "": what the path of the plugin tells
+	Kind    string   // a name of Kinds; "": what the path of the plugin tells
 	Devices int      // how many; 0: one; less: all that are there
 	Target  string   // one of Targets, in place of devices that are there: programs are compiled and not run
 	Memory  float32  // share of a card's memory to take at once; 0: 0.9

@@ -45,6 +45,19 @@ func family(a config.Arch, change func(*config.Arch)) config.Arch {
 	return a
 }
 
+// inFamily is smallLlama with what a family does otherwise.
+func inFamily(t *testing.T, shape string, change func(*config.Arch)) config.Arch {
+	t.Helper()
+	a := smallLlama
+	a.Shape = shape
+	change(&a)
+	a, ok := a.InFamily()
+	if !ok {
+		t.Fatalf("no family %s", shape)
+	}
+	return a
+}
+
 func scaled(a *config.Arch) {
 	a.RopeScale = config.RopeScale{Kind: "llama3", Factor: 8, Low: 1, High: 4, Original: 16}
 }
@@ -264,6 +277,25 @@ func TestGradientParity(t *testing.T) {
 		"qwen2": {smallQwen2, graph.Pass{Attention: graph.Blocks, ZLoss: 0.001}, short},
 		"qwen3 scaled frequencies, blocks recomputed": {family(smallQwen3, scaled),
 			graph.Pass{Attention: graph.Blocks, Checkpointing: model.CheckpointBlock}, short},
+		"mistral with a window, in blocks": {
+			inFamily(t, "mistral", func(a *config.Arch) { a.Context, a.Window = 300, 70 }),
+			graph.Pass{Attention: graph.Blocks, Checkpointing: model.CheckpointAttention}, []int{300, 150, 40}},
+		"olmo2": {inFamily(t, "olmo2", func(a *config.Arch) {}), graph.Pass{Attention: graph.Plain}, short},
+		"smollm3": {inFamily(t, "smollm3", func(a *config.Arch) { a.Pattern = "fn" }),
+			graph.Pass{Attention: graph.Plain, Checkpointing: model.CheckpointBlock}, short},
+		"phi3": {inFamily(t, "phi3", func(a *config.Arch) {
+			a.Rotary, a.Window = 4, 10
+			a.RopeScale = config.RopeScale{Kind: "longrope", Original: 24, Gain: 1.2, Short: "[1, 2]", Long: "[1, 4]"}
+		}), graph.Pass{Attention: graph.Plain}, short},
+		"gpt_neox": {inFamily(t, "gpt_neox", func(a *config.Arch) {
+			a.KVHeads, a.Norm, a.Parallel, a.Rotary, a.MLPKind, a.Bias, a.QKVBias = 4, "layer", true, 2, "gelu-exact", true, true
+		}), graph.Pass{Attention: graph.Plain, Checkpointing: model.CheckpointAttention}, short},
+		"gemma3_text": {inFamily(t, "gemma3_text", func(a *config.Arch) {
+			a.Window, a.Pattern, a.LocalTheta, a.QueryScale = 7, "lf", 1e3, 12
+		}), graph.Pass{Attention: graph.Plain, Checkpointing: model.CheckpointBlock}, short},
+		"gemma2": {inFamily(t, "gemma2", func(a *config.Arch) {
+			a.Window, a.Pattern, a.QueryScale, a.ScoreCap, a.LogitCap = 7, "lf", 12, 2, 3
+		}), graph.Pass{Attention: graph.Plain, Checkpointing: model.CheckpointAttention, Piece: 10}, short},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 2))
@@ -447,27 +479,28 @@ func TestProbeParity(t *testing.T) {
 				want := m.NewProbeStats()
 				m.Probe(b.in, want)
 				out := program.run(append(tensorsOf(m.Params().Views, m.Params().Flat), b.batch(false)...)...)
-				var got [6][]float32
-				for i, data := range out {
-					got[i] = floatsOf(data)
+				var got [][]float32
+				for _, data := range out {
+					got = append(got, floatsOf(data))
 				}
-				var numbers [4][]float64
-				for _, v := range want.Stream {
-					numbers[0] = append(numbers[0], v.RMS, v.Kept, v.Peak)
+				nats := gathered(got[0], b.at)
+				stats := must[*model.ProbeStats](t)(activations(got, b.in.Counts).Stats(a))
+				numbers := func(s *model.ProbeStats) (list []float64) {
+					for _, v := range s.Stream {
+						list = append(list, v.RMS, v.Kept, v.Peak)
+					}
+					for _, v := range s.Heads {
+						list = append(list, v.Logit, v.Entropy)
+					}
+					return append(append(list, s.Dead...), s.LogZ, s.Logit)
 				}
-				for _, v := range want.Heads {
-					numbers[1] = append(numbers[1], v.Logit, v.Entropy)
-				}
-				numbers[2], numbers[3] = want.Dead, []float64{want.LogZ, want.Logit}
-				for i, list := range numbers {
-					for j, w := range list {
-						g := float64(got[i][j])
-						if !(math.Abs(g-w) <= 1e-4*max(1, math.Abs(w))) && !(math.IsNaN(g) && math.IsNaN(w)) {
-							t.Errorf("%d positions: result %d, number %d: %g, want %g", n, i, j, g, w)
-						}
+				list := numbers(stats)
+				for i, w := range numbers(want) {
+					if g := list[i]; !(math.Abs(g-w) <= 1e-4*max(1, math.Abs(w))) && !(math.IsNaN(g) && math.IsNaN(w)) {
+						t.Errorf("%d positions: number %d: %g, want %g", n, i, g, w)
 					}
 				}
-				if d := distance(gathered(got[4], b.at), m.TokenNats()); !(d <= 1e-5) {
+				if d := distance(nats, m.TokenNats()); !(d <= 1e-5) {
 					t.Errorf("nats: off by %.2g", d)
 				}
 			}

@@ -74,7 +74,7 @@ func (u *updater) upload(t graph.Type, dims []int, data []float32) Array {
 func (u *updater) run(p graph.Program, in ...Array) []Array {
 	u.Helper()
 	e := u.compile[p.Name]
-	if e == nil {
+	if e == nil || e.Text != p.Text {
 		var err error
 		if e, err = u.s.Compile(u.Context(), p); err != nil {
 			u.Fatalf("%s: %v\n%s", p.Name, err, p.Text)
@@ -171,17 +171,20 @@ func (u *updater) noise(seed uint64) []float32 {
 	return flat
 }
 
-// propose runs Propose and returns its report and directions.
+// propose runs Propose in detail and returns its report and directions.
 func (u *updater) propose(grads []Array, step int64, lr, clip float64) (graph.Report, []Array) {
 	in := append(slices.Clone(u.arrays), grads...)
-	out := u.run(u.Propose(), append(in, u.vector(u.Numbers(step, lr, clip)))...)
-	return u.ReadReport(fetch[float32](u, out[0], u.Devices-1)), out[1:]
+	out := u.run(u.Propose(true), append(in, u.vector(u.Numbers(step, lr, clip)))...)
+	last := u.Devices - 1
+	return u.ReadReport(fetch[float32](u, out[0], last), fetch[float32](u, out[1], last),
+		fetch[uint32](u, out[2], last)), out[3:]
 }
 
-// update runs Update.
-func (u *updater) update(grads, directions []Array, step int64, lr, scale float64, factors []float32) {
-	in := append(append(slices.Clone(u.arrays), grads...), directions...)
-	u.arrays = u.run(u.Update(), append(in, u.vector(u.Numbers(step, lr, scale)), u.vector(factors))...)
+// update runs Update by directions, or where there are none lets it make its own.
+func (u *updater) update(grads, directions []Array, step int64, lr float64, scales ...float64) {
+	in := append(slices.Clone(u.arrays), grads...)
+	in = append(in, u.vector(u.Numbers(step, lr, scales...)))
+	u.arrays = u.run(u.Update(u.Options.Muon && directions == nil), append(in, directions...)...)
 }
 
 // everyUpdate runs a test for both shapes, AdamW and Muon, on one device and several, up to most.
@@ -203,7 +206,6 @@ func everyUpdate(t *testing.T, most int, test func(t *testing.T, u *updater)) {
 // Several updates are those of the CPU, and so are the reports before them.
 func TestUpdateParity(t *testing.T) {
 	everyUpdate(t, 8, func(t *testing.T, u *updater) {
-		ones := slices.Repeat([]float32{1}, len(u.views))
 		for step := int64(1); step <= 4; step++ {
 			flat := u.noise(uint64(step))
 			grads := u.gradients(flat)
@@ -228,7 +230,7 @@ func TestUpdateParity(t *testing.T) {
 					t.Errorf("step %d: %s: norm %g %g", step, u.views[i].Name, r.Norms[i], norms[i])
 				}
 			}
-			u.update(grads, directions, step, lr, r.Scale, ones)
+			u.update(grads, directions, step, lr, slices.Repeat([]float64{r.Scale}, len(u.views))...)
 			u.cpu.Update(u.params, flat, step, lr, scale)
 			for i, v := range u.views {
 				for d := range u.Devices {

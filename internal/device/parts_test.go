@@ -25,13 +25,13 @@ func TestCacheFiles(t *testing.T) {
 	c := openCache(o, p)
 	a, b := graph.Program{Text: "a", Devices: 1}, graph.Program{Text: "b", Devices: 1}
 	m := Footprint{1, 2, 3, 4, 5}
-	c.save(a, m, []byte("program a"))
-	c.save(b, m, nil)
+	c.save(a, entry{m, []byte("program a")})
+	c.save(b, entry{Memory: m})
 	check := func(what string, c cache, p graph.Program, want string) {
 		t.Helper()
-		data, got, ok := c.load(p)
-		if !ok || string(data) != want || got != m {
-			t.Errorf("%s: %q, %+v, %v", what, data, got, ok)
+		got, ok := c.load(p)
+		if !ok || string(got.Data) != want || got.Memory != m {
+			t.Errorf("%s: %+v, %v", what, got, ok)
 		}
 	}
 	check("saved", c, a, "program a")
@@ -51,14 +51,14 @@ func TestCacheFiles(t *testing.T) {
 	} {
 		o, p, q := o, p, a
 		change(&o, &p, &q)
-		if _, _, ok := openCache(o, p).load(q); ok {
+		if _, ok := openCache(o, p).load(q); ok {
 			t.Errorf("another %s finds the program", what)
 		}
 	}
 	if err := os.Chtimes(plugin, time.Unix(9, 0), time.Unix(9, 0)); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, ok := openCache(o, p).load(a); ok {
+	if _, ok := openCache(o, p).load(a); ok {
 		t.Error("another plugin finds the program")
 	}
 
@@ -73,24 +73,24 @@ func TestCacheFiles(t *testing.T) {
 			if err := os.WriteFile(c.name(a), bad, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if _, _, ok := c.load(a); ok {
+			if _, ok := c.load(a); ok {
 				t.Fatalf("a file that is damaged at byte %d is used", n)
 			}
 		}
 	}
-	c.save(a, m, []byte("program a"))
+	c.save(a, entry{m, []byte("program a")})
 	check("replaced", c, a, "program a")
 	old := time.Now().Add(-time.Hour)
 	if err := os.Chtimes(c.name(b), old, old); err != nil {
 		t.Fatal(err)
 	}
 	c.trim(int64(len(whole)))
-	if _, _, ok := c.load(b); ok {
+	if _, ok := c.load(b); ok {
 		t.Error("what was used longest ago is still there")
 	}
 	check("after trim", c, a, "program a")
 	c.remove(a)
-	if _, _, ok := c.load(a); ok {
+	if _, ok := c.load(a); ok {
 		t.Error("a removed program is there")
 	}
 
@@ -115,7 +115,7 @@ func TestCacheFiles(t *testing.T) {
 			t.Errorf("a folder that is %s is used", what)
 		}
 	}
-	cache{}.save(a, m, nil) // without a cache nothing happens
+	cache{}.save(a, entry{Memory: m}) // without a cache nothing happens
 	cache{}.remove(a)
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"gimbal/internal/engine"
+	"gimbal/internal/graph"
 	"gimbal/internal/model"
 )
 
@@ -15,37 +16,24 @@ import (
 func (e *deviceEngine) Inspect() (engine.Inspection, error) {
 	ctx := context.Background()
 	r := engine.Inspection{Pass: -1}
+	var grads []float32
 	if e.opt != nil { // else there are no gradients
-		if _, err := e.settle(ctx); err != nil {
-			return r, err
+		_, err := e.settle(ctx)
+		if err == nil {
+			err = e.inspectPasses(ctx, &r)
 		}
-		if err := e.inspectPasses(ctx, &r); err != nil {
-			return r, err
+		if err == nil {
+			grads, err = e.gradients(ctx)
 		}
-		gradients, err := e.gradients(ctx)
 		if err != nil {
 			return r, err
 		}
-		for i, values := range gradients {
-			if k := slices.IndexFunc(values, func(v float32) bool { return v-v != 0 }); k >= 0 {
-				r.Gradient = &engine.Element{Tensor: e.info.Tensors[i].Name, Index: k, Value: float64(values[k])}
-				break
-			}
-		}
 	}
 	p, err := e.fetchParams(ctx)
-	if err != nil {
-		return r, err
+	if err == nil {
+		r.Look(p, grads)
 	}
-	for _, v := range p.Views {
-		for i, w := range p.Flat[v.Lo:v.Hi] {
-			if !(w < engine.AbsurdWeight && w > -engine.AbsurdWeight) {
-				r.Weight = &engine.Element{Tensor: v.Name, Index: i, Value: float64(w)}
-				return r, nil
-			}
-		}
-	}
-	return r, nil
+	return r, err
 }
 
 // inspectPasses finds the first pass whose nats are not finite, and the first bad block in its rows.
@@ -73,19 +61,19 @@ func (e *deviceEngine) inspectPasses(ctx context.Context, r *engine.Inspection) 
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
-// gradients fetches the gradient of each tensor, over all devices.
-func (e *deviceEngine) gradients(ctx context.Context) (list [][]float32, err error) {
+// gradients fetches the gradient of all tensors, over all devices, as model.Params has them.
+func (e *deviceEngine) gradients(ctx context.Context) (flat []float32, err error) {
 	if err := e.reduce(ctx); err != nil {
 		return nil, err
 	}
-	for i, t := range e.info.Tensors {
-		values := make([]float32, t.Len())
-		if err := e.fetchShards(ctx, e.reduced[i], values); err != nil {
+	views, n := model.Layout(e.spec.Arch)
+	flat = make([]float32, n)
+	for i, v := range views {
+		if err := e.fetchShards(ctx, e.reduced[i], flat[v.Lo:v.Hi]); err != nil {
 			return nil, err
 		}
-		list = append(list, values)
 	}
-	return list, nil
+	return flat, nil
 }
 
 // faults are the planted faults, as a part of a key.
@@ -109,58 +97,29 @@ func (e *deviceEngine) Plant(faults ...engine.Fault) {
 
 // Harm implements engine.Planter: it fetches weights or gradients, changes them and puts them back.
 func (e *deviceEngine) Harm(f engine.Fault) {
-	var err error
-	switch f.Kind {
-	case engine.NaNGradient, engine.InfGradient, engine.ScaleGradients:
-		err = e.harmGradients(context.Background(), f)
-	case engine.FlipBit, engine.ScaleBlock, engine.RoundWeights:
-		err = e.harmWeights(context.Background(), f)
-	default:
-		panic("device: a fault that Harm does not know")
-	}
-	e.broken = errors.Join(e.broken, err)
+	e.broken = errors.Join(e.broken, e.harm(context.Background(), f))
 }
 
-func (e *deviceEngine) harmWeights(ctx context.Context, f engine.Fault) error {
-	p, err := e.fetchParams(ctx)
-	if err != nil {
-		return err
-	}
-	switch f.Kind {
-	case engine.FlipBit:
-		w := p.Tensor(f.Tensor)
-		w[0] = math.Float32frombits(math.Float32bits(w[0]) ^ 1<<30)
-	case engine.ScaleBlock:
-		p.ScaleBlock(f.Block, f.Factor)
-	case engine.RoundWeights:
-		for i, w := range p.Flat {
-			p.Flat[i] = engine.RoundBF16(w)
+func (e *deviceEngine) harm(ctx context.Context, f engine.Fault) error {
+	if !f.OfGradients() {
+		p, err := e.fetchParams(ctx)
+		if err != nil {
+			return err
 		}
+		f.Spoil(p, nil)
+		return e.uploadParams(ctx)
 	}
-	return e.uploadParams(ctx)
-}
-
-// harmGradients puts the sum of the changed gradients on the first device, and zeros on the others.
-func (e *deviceEngine) harmGradients(ctx context.Context, f engine.Fault) error {
-	gradients, err := e.gradients(ctx)
+	p := e.mirror().params
+	grads, err := e.gradients(ctx)
 	if err != nil {
 		return err
 	}
+	f.Spoil(p, grads)
 	e.changed()
-	shapes := e.shapes()
 	e.free(&e.grads)
-	for i, values := range gradients {
-		switch named := e.info.Tensors[i].Name == f.Tensor; {
-		case named && f.Kind == engine.NaNGradient:
-			values[0] = float32(math.NaN())
-		case named && f.Kind == engine.InfGradient:
-			values[0] = float32(math.Inf(1))
-		case f.Kind == engine.ScaleGradients:
-			for k := range values {
-				values[k] *= float32(f.Factor)
-			}
-		}
-		a, err := e.put(ctx, shapes[i], bytesOf(append(values, make([]float32, (e.pass.Devices-1)*len(values))...)))
+	for _, v := range p.Views { // the sum on the first device, and zeros on the others
+		values := append(slices.Clone(grads[v.Lo:v.Hi]), make([]float32, (e.pass.Devices-1)*v.Len())...)
+		a, err := e.put(ctx, graph.Shape{Type: graph.F32, Dims: v.Shape}, bytesOf(values))
 		if err != nil {
 			return err
 		}

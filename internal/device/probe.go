@@ -28,14 +28,14 @@ func (e *deviceEngine) probe(ctx context.Context, in engine.Input) (v engine.Val
 	if err == nil {
 		var out []Array
 		if out, err = e.run(ctx, x, e.params, rows); err == nil {
-			v, err = e.readProbe(ctx, out, len(in.Tokens))
+			v, err = e.readProbe(ctx, out, in)
 		}
 	}
 	return v, errors.Join(err, e.free(&rows))
 }
 
-// readProbe takes the results of graph.Probe for n positions.
-func (e *deviceEngine) readProbe(ctx context.Context, out []Array, n int) (v engine.Values, err error) {
+// readProbe takes the results of graph.Probe, of which empty places are left out.
+func (e *deviceEngine) readProbe(ctx context.Context, out []Array, in engine.Input) (v engine.Values, err error) {
 	results, raw := make([][]float32, len(out)), make([][]byte, len(out))
 	for i, a := range out {
 		results[i] = make([]float32, a.Bytes()/4)
@@ -44,18 +44,28 @@ func (e *deviceEngine) readProbe(ctx context.Context, out []Array, n int) (v eng
 	if err := e.take(ctx, 0, out, raw...); err != nil {
 		return v, err
 	}
-	s := &engine.ProbeStats{}
-	for stream := results[0]; len(stream) > 0; stream = stream[3:] {
-		s.Stream = append(s.Stream, model.StreamStats{RMS: float64(stream[0]), Kept: float64(stream[1]),
-			Peak: float64(stream[2])})
-	}
-	for heads := results[1]; len(heads) > 0; heads = heads[2:] {
-		s.Heads = append(s.Heads, struct{ Logit, Entropy float64 }{float64(heads[0]), float64(heads[1])})
-	}
-	s.Dead, s.LogZ, s.Logit = widen(results[2]), float64(results[3][0]), float64(results[3][1])
-	v.Probe, v.TokenNats, v.TokenLogZ = s, widen(results[4][:n]), widen(results[5][:n])
+	v.TokenNats = widen(results[0][:len(in.Tokens)])
 	v.Nats = total(v.TokenNats)
-	return v, nil
+	a := activations(results, in.Counts)
+	v.TokenLogZ = a.LogZ
+	v.Probe, err = a.Stats(e.spec.Arch)
+	return v, err
+}
+
+// activations takes the results of graph.Probe, without the empty places of the row.
+func activations(results [][]float32, counts []bool) model.Activations {
+	places := len(results[0])
+	for i, all := range results {
+		results[i] = all[:len(all)/places*len(counts)]
+	}
+	a := model.Activations{LogZ: widen(results[1]), Top: widen(results[2]), Counts: counts}
+	blocks := (len(results) - 4) / 4
+	a.Stream, results = results[3:4+blocks], results[4+blocks:]
+	for ; len(results) > 0; results = results[3:] {
+		a.Queries, a.Keys = append(a.Queries, results[0]), append(a.Keys, results[1])
+		a.Active = append(a.Active, results[2])
+	}
+	return a
 }
 
 func widen(values []float32) []float64 {

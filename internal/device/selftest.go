@@ -52,20 +52,17 @@ func (o *opener) SelfTest(s engine.Spec) (difference string) {
 // shortRows is the length up to which plain attention needs little memory and is as fast as attention in blocks.
 const shortRows = 512
 
-// attentionOf returns the attention for a spec: the first that agrees with plain attention on these devices. It refuses
-// an architecture that no program computes.
+// attentionOf returns the attention for a spec: the first that agrees with plain attention on these devices.
 func (o *opener) attentionOf(ctx context.Context, s engine.Spec) (attention string, err error) {
 	defer func() { o.attention = attention }()
-	if err = graph.Check(s.Arch); err != nil {
-		return "", err
-	}
 	_, length := o.rowsOf(s)
 	var kinds []string
 	switch {
 	case o.options.Attention != "":
 		kinds = []string{o.options.Attention}
 	case o.session.Plugin().Platform == "cuda" && s.Mode == model.ModeBF16 && s.Arch.HeadSize%8 == 0 &&
-		s.Arch.HeadSize <= 128: // what the library takes
+		s.Arch.HeadSize <= 128 && s.Arch.ScoreCap == 0 &&
+		(s.Arch.Window == 0 || s.Arch.Window >= s.Arch.Context): // what the library takes
 		kinds = []string{graph.CuDNN, graph.Blocks}
 	case length > shortRows:
 		kinds = []string{graph.Blocks}
@@ -117,21 +114,22 @@ func (o *opener) compareAttention(ctx context.Context, kind string, s engine.Spe
 	if err != nil {
 		return err
 	}
-	for i, t := range engine.Tensors(s.Arch) {
+	views, _ := model.Layout(s.Arch)
+	for _, v := range views {
 		var apart, norm float64
-		for k, w := range want[i] {
-			d := float64(got[i][k]) - float64(w)
-			apart, norm = apart+d*d, norm+float64(w)*float64(w)
+		for k := v.Lo; k < v.Hi; k++ {
+			d, w := float64(got[k])-float64(want[k]), float64(want[k])
+			apart, norm = apart+d*d, norm+w*w
 		}
-		if share := math.Sqrt(apart / norm); len(t.Shape) == 2 && !(share <= agree[s.Mode]) {
-			return fmt.Errorf("the gradient of %s is %.2g away from that of plain attention", t.Name, share)
+		if share := math.Sqrt(apart / norm); len(v.Shape) == 2 && !(share <= agree[s.Mode]) {
+			return fmt.Errorf("the gradient of %s is %.2g away from that of plain attention", v.Name, share)
 		}
 	}
 	return nil
 }
 
 // gradients are those of random weights, larger than fresh ones so that attention has an opinion.
-func (o *opener) gradients(ctx context.Context, attention string, s engine.Spec) (list [][]float32, err error) {
+func (o *opener) gradients(ctx context.Context, attention string, s engine.Spec) (flat []float32, err error) {
 	e, err := o.open(s, attention)
 	if err != nil {
 		return nil, err

@@ -76,9 +76,8 @@ func begin(ctx context.Context, o Options) (*process, error) {
 	}
 	hello := wire.Request{Op: wire.Hello, Protocol: wire.Protocol, Build: wire.Build()}
 	a, err := p.ask(ctx, "start "+clean(path), o.Limit, hello, nil)
-	if err == nil && (a.Protocol != wire.Protocol || a.Build != wire.Build()) {
-		err = fmt.Errorf("%s is version %s (protocol %d), and this program is %s (protocol %d): "+
-			"build both from one source", clean(path), clean(a.Build), a.Protocol, wire.Build(), wire.Protocol)
+	if differs := wire.Differs(a.Protocol, a.Build); err == nil && differs != nil {
+		err = fmt.Errorf("%s: %s", clean(path), clean(differs.Error()))
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.close())
@@ -107,17 +106,17 @@ func (o Options) client() (list []wire.Option) {
 	if o.kind() == "cpu" {
 		return []wire.Option{{Name: "cpu_device_count", Int: int64(max(1, o.Devices))}}
 	}
-	for _, h := range hardware {
-		if h.kind == o.kind() && h.platform != "" {
-			list = []wire.Option{{Name: "platform_name", Text: h.platform}, {Name: "memory_fraction", Float: o.Memory}}
-			if o.Devices > 0 {
-				visible := make([]int64, o.Devices)
-				for i := range visible {
-					visible[i] = int64(i)
-				}
-				list = append(list, wire.Option{Name: "visible_devices", Ints: visible})
-			}
+	i := rank(o.kind())
+	if i == len(Kinds) || Kinds[i].platform == "" {
+		return nil
+	}
+	list = []wire.Option{{Name: "platform_name", Text: Kinds[i].platform}, {Name: "memory_fraction", Float: o.Memory}}
+	if o.Devices > 0 {
+		visible := wire.Option{Name: "visible_devices"}
+		for i := range o.Devices {
+			visible.Ints = append(visible.Ints, int64(i))
 		}
+		list = append(list, visible)
 	}
 	return list
 }
@@ -126,32 +125,32 @@ func (s *session) Plugin() Plugin { return s.plugin }
 
 func (s *session) Compile(ctx context.Context, p graph.Program) (*Executable, error) {
 	r := wire.Request{Op: wire.Load, Devices: p.Devices}
-	data, m, ok := s.cache.load(p)
+	known, ok := s.cache.load(p)
 	if ok && s.options.Target == "" {
-		r.Bytes = int64(len(data))
-		a, err := s.ask(ctx, "load "+p.Name, s.options.CompileLimit, r, data)
+		r.Bytes = int64(len(known.Data))
+		a, err := s.ask(ctx, "load "+p.Name, s.options.CompileLimit, r, known.Data)
 		if err == nil {
-			return &Executable{a.ID, p, m, true}, nil
+			return &Executable{a.ID, p, known.Memory, true}, nil
 		}
 		if s.cache.remove(p); errors.Is(err, ErrLost) || ctx.Err() != nil {
 			return nil, err
 		}
 	} else if ok {
-		return &Executable{Program: p, Memory: m, Cached: true}, nil
+		return &Executable{Program: p, Memory: known.Memory, Cached: true}, nil
 	}
 	r.Op, r.Keep, r.Bytes = wire.Compile, s.cache.dir != "", int64(len(p.Text))
 	a, err := s.ask(ctx, "compile "+p.Name, s.options.CompileLimit, r, []byte(p.Text))
 	if err != nil {
 		return nil, err
 	}
-	m = Footprint(a.Memory)
-	if data, err = s.memory.Take(a.Bytes); err != nil {
+	data, err := s.memory.Take(a.Bytes)
+	if err != nil {
 		return nil, err
 	}
 	if len(data) > 0 || s.options.Target != "" {
-		s.cache.save(p, m, data)
+		s.cache.save(p, entry{Footprint(a.Memory), data})
 	}
-	return &Executable{a.ID, p, m, false}, nil
+	return &Executable{a.ID, p, Footprint(a.Memory), false}, nil
 }
 
 // call is ask for what must not be left halfway.

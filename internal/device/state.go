@@ -2,10 +2,10 @@ package device
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"gimbal/internal/engine"
+	"gimbal/internal/graph"
 	"gimbal/internal/model"
 	"gimbal/internal/par"
 	"gimbal/internal/safetensors"
@@ -50,50 +50,54 @@ func (e *deviceEngine) Init(seed uint64) error {
 }
 
 // uploadParams overwrites the parameters by the copy here.
-func (e *deviceEngine) uploadParams(ctx context.Context) error {
+func (e *deviceEngine) uploadParams(ctx context.Context) (err error) {
 	e.free(&e.params)
 	p := e.host.params
-	for i, s := range e.shapes() {
+	for i, s := range e.paramShapes() {
 		v := p.Views[i]
-		a, err := e.put(ctx, s, bytesOf(p.Flat[v.Lo:v.Hi]))
-		if err != nil {
-			return err
+		if err == nil {
+			e.params, err = e.upload(ctx, e.params, s, p.Flat[v.Lo:v.Hi], e.pass.Sharded)
 		}
-		e.params = append(e.params, a)
 	}
-	return nil
+	return err
 }
 
 // uploadSlots overwrites the slots by the copy here: on several devices each gets its part.
-func (e *deviceEngine) uploadSlots(ctx context.Context) error {
+func (e *deviceEngine) uploadSlots(ctx context.Context) (err error) {
 	e.free(&e.slots)
-	devices := e.pass.Devices
 	for i, s := range e.opt.Slots() {
-		data := e.host.slots[i]
-		if n := devices * s.Shape.Bytes() / 4; n > len(data) {
-			data = append(slices.Clip(data), make([]float32, n-len(data))...)
+		if err == nil {
+			e.slots, err = e.upload(ctx, e.slots, s.Shape, e.host.slots[i], true)
 		}
-		a, err := e.put(ctx, s.Shape, bytesOf(data))
-		if err != nil {
-			return err
-		}
-		e.slots = append(e.slots, a)
 	}
-	return nil
+	return err
+}
+
+// upload makes an array of a tensor and appends it to a list: each device gets its part, or all.
+func (e *deviceEngine) upload(ctx context.Context, list []Array, s graph.Shape, data []float32, parts bool) (
+	[]Array, error) {
+	if n := e.pass.Devices * s.Bytes() / 4; parts && n > len(data) {
+		data = append(slices.Clip(data), make([]float32, n-len(data))...)
+	}
+	a, err := e.put(ctx, s, bytesOf(data))
+	if err != nil {
+		return list, err
+	}
+	return append(list, a), nil
 }
 
 // fetchParams renews the copy of the parameters here.
 func (e *deviceEngine) fetchParams(ctx context.Context) (*model.Params[float32], error) {
 	p := e.mirror().params
 	for i, v := range p.Views {
-		if err := e.fetch(ctx, e.params[i], 0, bytesOf(p.Flat[v.Lo:v.Hi])); err != nil {
+		if err := e.fetchShards(ctx, e.params[i], p.Flat[v.Lo:v.Hi]); err != nil {
 			return nil, err
 		}
 	}
 	return p, nil
 }
 
-// fetchShards copies a tensor of which each device holds an equal part, the last one filled up.
+// fetchShards copies a tensor of which each device holds all, or an equal part, the last one filled up.
 func (e *deviceEngine) fetchShards(ctx context.Context, a Array, dst []float32) error {
 	part := a.Shape.Bytes() / 4
 	for d := range e.pass.Devices {
@@ -125,18 +129,7 @@ func (e *deviceEngine) Get() (s engine.Snapshot, err error) {
 			return s, err
 		}
 	}
-	if name, index, value, bad := p.FirstNonFinite(p.Flat); bad {
-		return s, fmt.Errorf("device: weight %s[%d] is %v", name, index, value)
-	}
-	s = engine.Snapshot{Params: model.Entries(p), Slots: e.slotEntries()}
-	for _, slot := range s.Slots {
-		for i, value := range slot.Data {
-			if value-value != 0 {
-				return engine.Snapshot{}, fmt.Errorf("device: slot %s[%d] is %v", slot.Name, i, value)
-			}
-		}
-	}
-	return s, nil
+	return engine.Checked(p, e.slotEntries())
 }
 
 // slotEntries are the copies of the slots here, under their names in a checkpoint.
@@ -161,18 +154,9 @@ func (e *deviceEngine) Set(params, slots *safetensors.File) error {
 	if slots != nil {
 		own = e.slotEntries()
 	}
-	for _, s := range own {
-		if wrong := slots.Mismatch(s.Name, s.Shape); wrong != "" {
-			return fmt.Errorf("device: the state of the optimizer does not fit the model: %s", wrong)
-		}
-	}
-	if err := model.LoadEntries(h.params, params); err != nil {
+	err := engine.Restore(own, slots, func() error { return model.LoadEntries(h.params, params) })
+	if err != nil {
 		return err
-	}
-	for _, s := range own {
-		if err := slots.ReadF32(s.Data, s.Name); err != nil {
-			return err
-		}
 	}
 	if err := e.uploadParams(ctx); err != nil {
 		return err

@@ -90,7 +90,7 @@ func (e *deviceEngine) accumulate(ctx context.Context, in engine.Input) error {
 // needGrads makes gradients of zero where there are none.
 func (e *deviceEngine) needGrads(ctx context.Context) (err error) {
 	if e.grads == nil {
-		e.grads, err = e.zeros(ctx, "grads", e.shapes())
+		e.grads, err = e.zeros(ctx, "grads", graph.Params(e.spec.Arch, 1, false))
 	}
 	return err
 }

@@ -45,20 +45,21 @@ func (e *cpuEngine) slots() (list []safetensors.Entry) {
 	return list
 }
 
-func (e *cpuEngine) Get() (s Snapshot, err error) {
-	p := e.model.Trained()
+func (e *cpuEngine) Get() (Snapshot, error) { return Checked(e.model.Trained(), e.slots()) }
+
+// Checked is parameters and slots as a snapshot. It fails if one of them is not finite.
+func Checked(p *model.Params[float32], slots []safetensors.Entry) (s Snapshot, err error) {
 	if name, index, value, bad := p.FirstNonFinite(p.Flat); bad {
 		return s, fmt.Errorf("engine: weight %s[%d] is %v", name, index, value)
 	}
-	s = Snapshot{Params: model.Entries(p), Slots: e.slots()}
-	for _, slot := range s.Slots {
+	for _, slot := range slots {
 		for i, value := range slot.Data {
 			if value-value != 0 {
-				return Snapshot{}, fmt.Errorf("engine: slot %s[%d] is %v", slot.Name, i, value)
+				return s, fmt.Errorf("engine: slot %s[%d] is %v", slot.Name, i, value)
 			}
 		}
 	}
-	return s, nil
+	return Snapshot{Params: model.Entries(p), Slots: slots}, nil
 }
 
 // Set leaves parameters and slots partly overwritten if reading fails.
@@ -69,12 +70,22 @@ func (e *cpuEngine) Set(params, slots *safetensors.File) error {
 			panic("engine: slots for an engine without an optimizer")
 		}
 	}
+	if err := Restore(own, slots, func() error { return e.model.Load(params) }); err != nil {
+		return err
+	}
+	e.model.Refresh()
+	e.Discard()
+	return nil
+}
+
+// Restore overwrites the slots own by those of a file that fits them, after load has overwritten the parameters.
+func Restore(own []safetensors.Entry, slots *safetensors.File, load func() error) error {
 	for _, s := range own {
 		if wrong := slots.Mismatch(s.Name, s.Shape); wrong != "" {
 			return fmt.Errorf("engine: the state of the optimizer does not fit the model: %s", wrong)
 		}
 	}
-	if err := e.model.Load(params); err != nil {
+	if err := load(); err != nil {
 		return err
 	}
 	for _, s := range own {
@@ -82,8 +93,6 @@ func (e *cpuEngine) Set(params, slots *safetensors.File) error {
 			return err
 		}
 	}
-	e.model.Refresh()
-	e.Discard()
 	return nil
 }
 

@@ -129,24 +129,32 @@ func (e *cpuEngine) Commit(u Update) (lr float64, err error) {
 	return u.LR, nil
 }
 
-// AbsurdWeight is larger than any weight of a model that still computes. One flipped bit of an exponent exceeds it.
-const AbsurdWeight = 1e6
+// absurdWeight is larger than any weight of a model that still computes. One flipped bit of an exponent exceeds it.
+const absurdWeight = 1e6
 
 func (e *cpuEngine) Inspect() (Inspection, error) {
-	p, b := e.model.Trained(), e.passes
-	r := Inspection{Pass: b.bad, Found: b.found, Block: b.block}
-	if e.opt != nil { // else there are no gradients
-		if name, index, value, bad := p.FirstNonFinite(e.model.Grads()); bad {
+	r := Inspection{Pass: e.passes.bad, Found: e.passes.found, Block: e.passes.block}
+	var grads []float32 // none without an optimizer
+	if e.opt != nil {
+		grads = e.model.Grads()
+	}
+	r.Look(e.model.Trained(), grads)
+	return r, nil
+}
+
+// Look finds the first gradient that is not finite, if there are gradients, and the first weight that is absurd.
+func (r *Inspection) Look(p *model.Params[float32], grads []float32) {
+	if grads != nil {
+		if name, index, value, bad := p.FirstNonFinite(grads); bad {
 			r.Gradient = &Element{name, index, value}
 		}
 	}
 	for _, v := range p.Views {
 		for i, w := range p.Flat[v.Lo:v.Hi] {
-			if !(w < AbsurdWeight && w > -AbsurdWeight) {
+			if !(w < absurdWeight && w > -absurdWeight) {
 				r.Weight = &Element{v.Name, i, float64(w)}
-				return r, nil
+				return
 			}
 		}
 	}
-	return r, nil
 }

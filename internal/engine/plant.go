@@ -51,39 +51,46 @@ func (e *cpuEngine) Plant(faults ...Fault) {
 }
 
 func (e *cpuEngine) Harm(f Fault) {
-	p, grads := e.model.Trained(), e.model.Grads()
-	switch f.Kind {
-	case NaNGradient:
-		grads[e.first(f.Tensor)] = float32(math.NaN())
-	case InfGradient:
-		grads[e.first(f.Tensor)] = float32(math.Inf(1))
-	case ScaleGradients:
-		for i := range grads {
-			grads[i] *= float32(f.Factor)
-		}
-	case FlipBit:
-		w := &p.Flat[e.first(f.Tensor)]
-		*w = math.Float32frombits(math.Float32bits(*w) ^ 1<<30)
+	f.Spoil(e.model.Trained(), e.model.Grads())
+	if !f.OfGradients() {
 		e.model.Refresh()
-	case ScaleBlock:
-		p.ScaleBlock(f.Block, f.Factor)
-		e.model.Refresh()
-	case RoundWeights:
-		for i, w := range p.Flat {
-			p.Flat[i] = RoundBF16(w)
-		}
-		e.model.Refresh()
-	default:
-		panic("engine: a fault that Harm does not know")
 	}
 	if e.opt != nil {
 		e.opt.Changed()
 	}
 }
 
-// first returns the index of the first element of the named tensor.
-func (e *cpuEngine) first(tensor string) int {
-	v, ok := e.model.Trained().Lookup(tensor)
+// OfGradients tells whether a fault for Harm is in the gradients, not in the parameters.
+func (f Fault) OfGradients() bool { return f.Kind <= ScaleGradients }
+
+// Spoil makes a fault for Harm in parameters, or in their gradients.
+func (f Fault) Spoil(p *model.Params[float32], grads []float32) {
+	switch f.Kind {
+	case NaNGradient:
+		grads[f.first(p)] = float32(math.NaN())
+	case InfGradient:
+		grads[f.first(p)] = float32(math.Inf(1))
+	case ScaleGradients:
+		for i := range grads {
+			grads[i] *= float32(f.Factor)
+		}
+	case FlipBit:
+		w := &p.Flat[f.first(p)]
+		*w = math.Float32frombits(math.Float32bits(*w) ^ 1<<30)
+	case ScaleBlock:
+		p.ScaleBlock(f.Block, f.Factor)
+	case RoundWeights:
+		for i, w := range p.Flat {
+			p.Flat[i] = RoundBF16(w)
+		}
+	default:
+		panic("engine: a fault that Harm does not know")
+	}
+}
+
+// first returns the index of the first element of the fault's tensor.
+func (f Fault) first(p *model.Params[float32]) int {
+	v, ok := p.Lookup(f.Tensor)
 	if !ok {
 		panic("engine: a fault in no tensor")
 	}

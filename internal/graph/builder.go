@@ -62,6 +62,37 @@ func (b *builder) put(t Type, dims []int, format string, a ...any) value {
 	return v
 }
 
+// op writes an operation with one result, in the form that MLIR has for all of them. attributes may be empty.
+func (b *builder) op(name, attributes string, t Type, dims []int, in ...value) value {
+	return b.opWith("", name, attributes, t, dims, in...)
+}
+
+// opWith is op with a body.
+func (b *builder) opWith(body, name, attributes string, t Type, dims []int, in ...value) value {
+	if attributes != "" {
+		attributes = " <{" + attributes + "}>"
+	}
+	names, types, _ := texts(in)
+	return b.put(t, dims, `"stablehlo.%s"(%s)%s%s : (%s) -> %s`, name, names, attributes, body, types, Shape{t, dims})
+}
+
+// combining is the body of an operation that combines two elements by op.
+func combining(op string, t Type) string {
+	return fmt.Sprintf(` ({
+  ^bb0(%%a: %[1]s, %%b: %[1]s):
+    %%s = stablehlo.%[2]s %%a, %%b : %[1]s
+    stablehlo.return %%s : %[1]s
+  })`, Shape{Type: t}, op)
+}
+
+// array is integers as an attribute.
+func array(d ...int) string {
+	if len(d) == 0 {
+		return "array<i64>"
+	}
+	return "array<i64: " + strings.Trim(list(d), "[]") + ">"
+}
+
 // program returns the program with the given results.
 func (b *builder) program(name string, devices int, outs ...value) Program {
 	names, types, shapes := texts(outs)
@@ -102,7 +133,7 @@ func (b *builder) binary(op string, x, y value) value {
 	if !slices.Equal(x.Dims, y.Dims) || x.Type != y.Type {
 		panic("graph: " + op + " of " + x.Shape.String() + " and " + y.Shape.String())
 	}
-	return b.put(x.Type, x.Dims, "stablehlo.%s %s, %s : %s", op, x, y, x.Shape)
+	return b.op(op, "", x.Type, x.Dims, x, y)
 }
 
 func (b *builder) add(x, y value) value { return b.binary("add", x, y) }
@@ -111,27 +142,26 @@ func (b *builder) mul(x, y value) value { return b.binary("multiply", x, y) }
 func (b *builder) div(x, y value) value { return b.binary("divide", x, y) }
 
 // unary is an operation on one value, such as exponential.
-func (b *builder) unary(op string, x value) value {
-	return b.put(x.Type, x.Dims, "stablehlo.%s %s : %s", op, x, x.Shape)
-}
+func (b *builder) unary(op string, x value) value { return b.op(op, "", x.Type, x.Dims, x) }
 
 // constant is a value of type f32 whose elements are all f.
 func (b *builder) constant(f float64, dims ...int) value {
-	s := Shape{F32, dims}
-	return b.put(F32, dims, "stablehlo.constant dense<0x%08X> : %s", math.Float32bits(float32(f)), s)
+	return b.dense(F32, fmt.Sprintf("0x%08X", math.Float32bits(float32(f))), dims...)
 }
 
 // integer is a value of integers that are all n.
 func (b *builder) integer(t Type, n uint64, dims ...int) value {
 	if t == Bool {
-		return b.put(t, dims, "stablehlo.constant dense<%t> : %s", n != 0, Shape{t, dims})
+		return b.dense(t, fmt.Sprint(n != 0), dims...)
 	}
-	return b.put(t, dims, "stablehlo.constant dense<%d> : %s", n, Shape{t, dims})
+	return b.dense(t, fmt.Sprint(n), dims...)
 }
 
 // integers is a vector of integers.
-func (b *builder) integers(t Type, n []uint64) value {
-	return b.put(t, []int{len(n)}, "stablehlo.constant dense<%s> : %s", list(n), Shape{t, []int{len(n)}})
+func (b *builder) integers(t Type, n []uint64) value { return b.dense(t, list(n), len(n)) }
+
+func (b *builder) dense(t Type, elements string, dims ...int) value {
+	return b.put(t, dims, "stablehlo.constant dense<%s> : %s", elements, Shape{t, dims})
 }
 
 // zeros is a value of numbers that are all 0.
@@ -142,20 +172,19 @@ func (b *builder) cast(x value, t Type) value {
 	if x.Type == t {
 		return x
 	}
-	return b.put(t, x.Dims, "stablehlo.convert %s : (%s) -> %s", x, x.Shape, Shape{t, x.Dims})
+	return b.op("convert", "", t, x.Dims, x)
 }
 
 // spread repeats x: dimension i of x is dimension at[i] of the result.
 func (b *builder) spread(x value, dims []int, at ...int) value {
-	return b.put(x.Type, dims, "stablehlo.broadcast_in_dim %s, dims = %s : (%s) -> %s", x, list(at), x.Shape,
-		Shape{x.Type, dims})
+	return b.op("broadcast_in_dim", "broadcast_dimensions = "+array(at...), x.Type, dims, x)
 }
 
 func (b *builder) reshape(x value, dims ...int) value {
 	if slices.Equal(x.Dims, dims) {
 		return x
 	}
-	return b.put(x.Type, dims, "stablehlo.reshape %s : (%s) -> %s", x, x.Shape, Shape{x.Type, dims})
+	return b.op("reshape", "", x.Type, dims, x)
 }
 
 func (b *builder) transpose(x value, order ...int) value {
@@ -163,21 +192,21 @@ func (b *builder) transpose(x value, order ...int) value {
 	for i, d := range order {
 		dims[i] = x.Dims[d]
 	}
-	return b.put(x.Type, dims, "stablehlo.transpose %s, dims = %s : (%s) -> %s", x, list(order), x.Shape,
-		Shape{x.Type, dims})
+	return b.op("transpose", "permutation = "+array(order...), x.Type, dims, x)
 }
 
-// cut is the part [lo, hi) of x in one dimension.
+// cut is the elements [lo, hi) along a dimension.
 func (b *builder) cut(x value, dim, lo, hi int) value {
-	dims, parts := slices.Clone(x.Dims), make([]string, len(x.Dims))
-	dims[dim] = hi - lo
-	for i, d := range x.Dims {
-		if parts[i] = fmt.Sprintf("0:%d", d); i == dim {
-			parts[i] = fmt.Sprintf("%d:%d", lo, hi)
-		}
+	if lo == 0 && hi == x.Dims[dim] {
+		return x
 	}
-	return b.put(x.Type, dims, "stablehlo.slice %s [%s] : (%s) -> %s", x, strings.Join(parts, ", "), x.Shape,
-		Shape{x.Type, dims})
+	starts, ends, steps, dims := make([]int, len(x.Dims)), slices.Clone(x.Dims), slices.Clone(x.Dims), slices.Clone(x.Dims)
+	for i := range steps {
+		steps[i] = 1
+	}
+	starts[dim], ends[dim], dims[dim] = lo, hi, hi-lo
+	return b.op("slice", fmt.Sprintf("start_indices = %s, limit_indices = %s, strides = %s", array(starts...),
+		array(ends...), array(steps...)), x.Type, dims, x)
 }
 
 // concat joins values in one dimension.
@@ -190,9 +219,7 @@ func (b *builder) concat(dim int, xs ...value) value {
 	for _, x := range xs {
 		dims[dim] += x.Dims[dim]
 	}
-	names, types, _ := texts(xs)
-	return b.put(xs[0].Type, dims, "stablehlo.concatenate %s, dim = %d : (%s) -> %s", names, dim, types,
-		Shape{xs[0].Type, dims})
+	return b.op("concatenate", fmt.Sprintf("dimension = %d : i64", dim), xs[0].Type, dims, xs...)
 }
 
 // reduce combines the elements along dims by op, beginning with a value of the type of x.
@@ -203,9 +230,7 @@ func (b *builder) reduce(op string, init, x value, along ...int) value {
 			dims = append(dims, d)
 		}
 	}
-	return b.put(x.Type, dims,
-		"stablehlo.reduce(%s init: %s) applies stablehlo.%s across dimensions = %s : (%s, %s) -> %s",
-		x, init, op, list(along), x.Shape, init.Shape, Shape{x.Type, dims})
+	return b.opWith(combining(op, x.Type), "reduce", "dimensions = "+array(along...), x.Type, dims, x, init)
 }
 
 func (b *builder) sum(x value, along ...int) value {
@@ -230,69 +255,54 @@ func (b *builder) dotTo(out, t Type, x, y value, batch, xc, yc int) value {
 	for i := range batch {
 		matched[i] = i
 	}
-	for i, d := range x.Dims {
-		if i >= batch && i != xc {
-			dims = append(dims, d)
-		}
-	}
-	for i, d := range y.Dims {
-		if i >= batch && i != yc {
-			dims = append(dims, d)
-		}
-	}
-	batching := ""
-	if batch > 0 {
-		batching = fmt.Sprintf("batching_dims = %s x %s, ", list(matched), list(matched))
+	for _, side := range []struct {
+		dims []int
+		sum  int
+	}{{x.Dims, xc}, {y.Dims, yc}} {
+		dims = slices.Concat(dims, side.dims[batch:side.sum], side.dims[side.sum+1:])
 	}
 	precision := "HIGHEST"
 	if t == BF16 {
 		precision = "DEFAULT"
 	}
-	return b.put(out, dims,
-		"stablehlo.dot_general %s, %s, %scontracting_dims = [%d] x [%d], precision = [%s, %s] : (%s, %s) -> %s",
-		x, y, batching, xc, yc, precision, precision, x.Shape, y.Shape, Shape{out, dims})
+	return b.op("dot_general", fmt.Sprintf("dot_dimension_numbers = #stablehlo.dot<lhs_batching_dimensions = %[1]s, "+
+		"rhs_batching_dimensions = %[1]s, lhs_contracting_dimensions = [%[2]d], rhs_contracting_dimensions = [%[3]d]>, "+
+		"precision_config = [#stablehlo<precision %[4]s>, #stablehlo<precision %[4]s>]", list(matched), xc, yc, precision),
+		out, dims, x, y)
 }
 
 // count numbers the elements along one dimension, from 0.
 func (b *builder) count(t Type, along int, dims ...int) value {
-	return b.put(t, dims, "stablehlo.iota dim = %d : %s", along, Shape{t, dims})
+	return b.op("iota", fmt.Sprintf("iota_dimension = %d : i64", along), t, dims)
 }
 
 // compare compares elements: EQ, NE, LT, LE, GT or GE.
 func (b *builder) compare(how string, x, y value) value {
-	return b.put(Bool, x.Dims, "stablehlo.compare %s, %s, %s : (%s, %s) -> %s", how, x, y, x.Shape, y.Shape,
-		Shape{Bool, x.Dims})
+	return b.op("compare", "comparison_direction = #stablehlo<comparison_direction "+how+">", Bool, x.Dims, x, y)
 }
 
 // choose takes the elements of x where p holds, else those of y.
-func (b *builder) choose(p, x, y value) value {
-	return b.put(x.Type, x.Dims, "stablehlo.select %s, %s, %s : %s, %s", p, x, y, p.Shape, x.Shape)
-}
+func (b *builder) choose(p, x, y value) value { return b.op("select", "", x.Type, x.Dims, p, x, y) }
 
 // gather takes rows of w (V, C) by ids (N, 1).
 func (b *builder) gather(w, ids value) value {
-	s := Shape{w.Type, []int{ids.Dims[0], w.Dims[1]}}
-	return b.put(s.Type, s.Dims,
-		`"stablehlo.gather"(%s, %s) <{dimension_numbers = #stablehlo.gather<offset_dims = [1], `+
-			`collapsed_slice_dims = [0], start_index_map = [0], index_vector_dim = 1>, slice_sizes = array<i64: 1, %d>}> : (%s, %s) -> %s`,
-		w, ids, w.Dims[1], w.Shape, ids.Shape, s)
+	return b.op("gather", "dimension_numbers = #stablehlo.gather<offset_dims = [1], collapsed_slice_dims = [0], "+
+		"start_index_map = [0], index_vector_dim = 1>, slice_sizes = "+array(1, w.Dims[1]), w.Type,
+		[]int{ids.Dims[0], w.Dims[1]}, w, ids)
 }
 
 // scatter adds the rows of x (N, C) to those of z (V, C) that ids (N, 1) name. No id comes twice. One that is not a row
 // of z is left out.
-func (b *builder) scatter(z, ids, x value) value {
-	return b.rows(z, ids, x, "%s = stablehlo.add %a, %b : tensor<f32>\n    stablehlo.return %s")
-}
+func (b *builder) scatter(z, ids, x value) value { return b.rows(combining("add", F32), z, ids, x) }
 
 // overwrite is scatter, but puts the rows of x in place of those of z.
-func (b *builder) overwrite(z, ids, x value) value { return b.rows(z, ids, x, "stablehlo.return %b") }
+func (b *builder) overwrite(z, ids, x value) value {
+	return b.rows(" ({\n  ^bb0(%a: tensor<f32>, %b: tensor<f32>):\n    stablehlo.return %b : tensor<f32>\n  })", z, ids, x)
+}
 
-// rows combines rows %a of z with rows %b of x.
-func (b *builder) rows(z, ids, x value, body string) value {
-	return b.put(z.Type, z.Dims, `"stablehlo.scatter"(%s, %s, %s) <{scatter_dimension_numbers = #stablehlo.scatter<`+
-		`update_window_dims = [1], inserted_window_dims = [0], scatter_dims_to_operand_dims = [0], index_vector_dim = 1>, `+
-		`unique_indices = true}> ({
-  ^bb0(%%a: tensor<f32>, %%b: tensor<f32>):
-    %s : tensor<f32>
-  }) : (%s, %s, %s) -> %s`, z, ids, x, body, z.Shape, ids.Shape, x.Shape, z.Shape)
+// rows combines rows of z with rows of x.
+func (b *builder) rows(body string, z, ids, x value) value {
+	return b.opWith(body, "scatter", "scatter_dimension_numbers = #stablehlo.scatter<update_window_dims = [1], "+
+		"inserted_window_dims = [0], scatter_dims_to_operand_dims = [0], index_vector_dim = 1>, unique_indices = true",
+		z.Type, z.Dims, z, ids, x)
 }

@@ -36,27 +36,25 @@ func (b *builder) loop(n int, carried []value, body func(i value, carried []valu
 func (b *builder) part(x value, dim int, at value, n int) value {
 	dims := slices.Clone(x.Dims)
 	dims[dim] = n
-	starts, types := b.starts(x, dim, at)
-	return b.put(x.Type, dims, "stablehlo.dynamic_slice %s, %s, sizes = %s : (%s, %s) -> %s", x, starts, list(dims),
-		x.Shape, types, Shape{x.Type, dims})
+	return b.op("dynamic_slice", "slice_sizes = "+array(dims...), x.Type, dims, b.startingAt(dim, at, x)...)
 }
 
 // place overwrites a part of x along a dimension, from at.
 func (b *builder) place(x, part value, dim int, at value) value {
-	starts, types := b.starts(x, dim, at)
-	return b.put(x.Type, x.Dims, "stablehlo.dynamic_update_slice %s, %s, %s : (%s, %s, %s) -> %s", x, part, starts,
-		x.Shape, part.Shape, types, x.Shape)
+	return b.op("dynamic_update_slice", "", x.Type, x.Dims, b.startingAt(dim, at, x, part)...)
 }
 
-func (b *builder) starts(x value, dim int, at value) (names, types string) {
-	zero, all := b.integer(I32, 0), make([]value, len(x.Dims))
-	for i := range all {
-		if all[i] = zero; i == dim {
-			all[i] = at
+// startingAt is operands and where they begin in each dimension: at in one, and 0 in the others.
+func (b *builder) startingAt(dim int, at value, operands ...value) []value {
+	zero := b.integer(at.Type, 0)
+	for i := range operands[0].Dims {
+		if i == dim {
+			operands = append(operands, at)
+		} else {
+			operands = append(operands, zero)
 		}
 	}
-	names, types, _ = texts(all)
-	return names, types
+	return operands
 }
 
 // later returns values that are not there before all of vs are. What is computed from them is computed again, and not

@@ -4,7 +4,6 @@ import (
 	"math"
 
 	"gimbal/internal/config"
-	"gimbal/internal/model"
 )
 
 // Decode says which program of a decoder with a cache to write, for one device. Programs of one cache differ in
@@ -16,6 +15,7 @@ type Decode struct {
 	Tokens   int // T: most tokens that a run adds to a row
 	Capacity int // S: most positions of a row
 	Devices  int // that run the program, each on rows of its own
+	Sharded  bool
 }
 
 // Cache is the shape of the keys of one block, and of the values: (B·KV·S, D). A cache begins with zeros.
@@ -27,7 +27,7 @@ func (d Decode) Cache() Shape {
 type cache struct {
 	blocks [][2]value // keys and values
 	at     value      // (N·KV, 1) where those of a position belong; of one that is not there, nowhere
-	see    value      // (B, T, S) which positions one sees
+	pos    value      // (B, T, S) positions of tokens
 }
 
 // Program returns the program that extends rows by tokens.
@@ -42,12 +42,8 @@ type cache struct {
 // Numerics: as model.Decoder: attention is in float32 in any mode. A row's bits do not depend on the other rows.
 func (d Decode) Program() Program {
 	a := d.Arch
-	s := &pass{builder: &builder{}, Pass: Pass{Arch: a, Rows: d.Rows, Length: d.Tokens, Mode: d.Mode},
-		tensors: layout(a), operand: F32, n: d.Rows * d.Tokens, cache: &cache{}}
-	if d.Mode == model.ModeBF16 {
-		s.operand = BF16
-	}
-	s.w = s.params(a)
+	s := begin(Pass{Arch: a, Rows: d.Rows, Length: d.Tokens, Mode: d.Mode, Devices: d.Devices, Sharded: d.Sharded})
+	s.cache = &cache{}
 	for i := range a.Layers {
 		keys := s.donate(2*i, F32, d.Cache().Dims...)
 		s.cache.blocks = append(s.cache.blocks, [2]value{keys, s.donate(2*i+1, F32, d.Cache().Dims...)})
@@ -61,7 +57,7 @@ func (d Decode) Program() Program {
 	s.tokens, s.pos = s.reshape(s.cut(rows, 1, 2, 2+d.Tokens), s.n), s.reshape(pos, s.n)
 	s.cache.at = s.reshape(d.places(s, pos, there), s.n*a.KVHeads, 1)
 	see := append(dims, d.Capacity)
-	s.cache.see = s.compare("LE", s.count(I32, 2, see...), s.spread(pos, see, 0, 1))
+	s.cache.pos = s.spread(pos, see, 0, 1)
 
 	x, _ := s.embedding()
 	for i := range a.Layers {
@@ -74,7 +70,7 @@ func (d Decode) Program() Program {
 	for _, b := range s.cache.blocks {
 		out = append(out, b[0], b[1])
 	}
-	logits := s.dot(s.operand, x, s.w[s.tensors.head], 0, 1, 1)
+	logits := s.capped(s.dot(s.operand, x, s.w[s.tensors.head], 0, 1, 1), a.LogitCap)
 	return s.program("decode", max(1, d.Devices), append(out, logits)...)
 }
 
@@ -90,17 +86,18 @@ func (d Decode) places(s *pass, pos, there value) value {
 
 // attendCache appends keys and values (N, KV, D) to the cache of the block and returns the attention of its queries
 // (N, H, D) to all that it holds: (N, H·D).
-func (s *pass) attendCache(parts [3]value) value {
+func (s *pass) attendCache(i int, parts [3]value) value {
 	a, c := s.Arch, s.cache
-	block := &c.blocks[len(s.parts)-1]
+	block := &c.blocks[i]
 	for i := range block {
 		block[i] = s.overwrite(block[i], c.at, s.reshape(parts[1+i], s.n*a.KVHeads, a.HeadSize))
 	}
-	b, t, g, capacity := s.Rows, s.Length, a.Heads/a.KVHeads, c.see.Dims[2]
+	b, t, g, capacity := s.Rows, s.Length, a.Heads/a.KVHeads, c.pos.Dims[2]
 	all := func(x value) value { return s.reshape(x, b, a.KVHeads, capacity, a.HeadSize) }
 	q := s.transpose(s.reshape(parts[0], b, t, a.KVHeads, g, a.HeadSize), 0, 2, 3, 1, 4)
 	z := s.reshape(s.dot(F32, s.flat(q), all(block[0]), 2, 3, 3), b, a.KVHeads, g, t, capacity)
-	z = s.choose(s.spread(c.see, z.Dims, 0, 3, 4), z, s.constant(math.Inf(-1), z.Dims...))
+	see := s.sees(c.pos, s.count(I32, 2, c.pos.Dims...), a.Layer(i).Window)
+	z = s.choose(s.spread(see, z.Dims, 0, 3, 4), s.capped(z, a.ScoreCap), s.constant(math.Inf(-1), z.Dims...))
 	e := s.unary("exponential", s.sub(z, s.spread(s.largest(z, 4), z.Dims, 0, 1, 2, 3)))
 	o := s.reshape(s.dot(F32, s.flat(e), all(block[1]), 2, 3, 2), q.Dims...)
 	o = s.div(o, s.spread(s.sum(e, 4), q.Dims, 0, 1, 2, 3))

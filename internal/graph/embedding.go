@@ -1,15 +1,20 @@
 package graph
 
-// embedding looks tokens up, adds learned positions where there are any, and applies dropout: x (N, C). back returns
+import "math"
+
+// embedding looks tokens up, scales them where Arch says so, adds learned positions where there are any, and applies dropout: x (N, C). back returns
 // nothing of use.
 func (s *pass) embedding() (x value, back func(dy value)) {
 	x = s.gather(s.w[s.embed], s.reshape(s.tokens, s.n, 1))
 	if s.position >= 0 {
 		x = s.add(x, s.gather(s.w[s.position], s.reshape(s.pos, s.n, 1)))
 	}
-	drop := s.dropout(0)
-	return drop(x), func(dy value) {
-		dy = drop(dy)
+	drop, scale := s.dropout(0), func(x value) value { return x }
+	if s.Arch.EmbedScale {
+		scale = func(x value) value { return s.mul(x, s.constant(math.Sqrt(float64(s.Arch.Width)), x.Dims...)) }
+	}
+	return drop(scale(x)), func(dy value) {
+		dy = scale(drop(dy))
 		s.g[s.embed] = s.addRows(s.g[s.embed], s.tokens, dy)
 		if s.position >= 0 {
 			s.g[s.position] = s.addRows(s.g[s.position], s.pos, dy)

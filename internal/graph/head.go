@@ -31,7 +31,8 @@ func (s *pass) head(x, scale value) (nats, logZ, top, dx value) {
 	result := s.loop(pieces, carried, func(i value, so []value) []value {
 		at := s.mul(i, s.integer(I32, uint64(piece)))
 		xi := s.part(x, 0, at, piece)
-		z := s.dot(s.operand, xi, w, 0, 1, 1)
+		z := s.capped(s.dot(s.operand, xi, w, 0, 1, 1), s.Arch.LogitCap)
+		logits := z
 		over := func(x value) value { return s.spread(x, z.Dims, 0) }
 		token := s.count(I32, 1, z.Dims...)
 		if v > s.Arch.Vocab {
@@ -55,6 +56,7 @@ func (s *pass) head(x, scale value) (nats, logZ, top, dx value) {
 		factor := s.add(s.constant(1, piece), s.mul(s.constant(2*s.ZLoss, piece), logZ))
 		dz := s.mul(e, over(s.div(s.mul(s.spread(scale, zero.Dims), factor), sum)))
 		dz = s.sub(dz, s.choose(hot, s.spread(scale, z.Dims), s.constant(0, z.Dims...)))
+		dz = s.cappedBack(logits, dz, s.Arch.LogitCap)
 		dz = s.cast(s.choose(over(counted), dz, s.constant(0, z.Dims...)), s.operand)
 		so[3] = s.place(so[3], s.dotTo(s.operand, s.operand, dz, w, 0, 1, 0), 0, at)
 		so[4] = s.add(so[4], s.dot(s.operand, dz, xi, 0, 0, 0))

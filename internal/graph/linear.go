@@ -3,8 +3,9 @@ package graph
 // linear is y = x·Wᵀ, x (N, In) and y (N, Out). Where several matrices serve one multiply, y has their columns side by
 // side. y, and the gradient of x, are rounded to the type of operands.
 func (s *pass) linear(weights []int, x value) (y value, back func(dy value) value) {
-	w := s.join(weights, s.operand)
-	return s.dotTo(s.operand, s.operand, x, w, 0, 1, 1), func(dy value) value {
+	y = s.dotTo(s.operand, s.operand, x, s.join(weights, s.operand), 0, 1, 1)
+	return y, func(dy value) value {
+		w := s.join(weights, s.operand) // gathered again, where parameters are
 		s.gradients(weights, s.dot(s.operand, dy, x, 0, 0, 0))
 		return s.cast(s.dotTo(s.operand, s.operand, dy, w, 0, 1, 0), F32)
 	}

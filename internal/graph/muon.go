@@ -1,45 +1,58 @@
 package graph
 
-import "gimbal/internal/optim"
+import (
+	"fmt"
 
-// Direct returns the program that computes Muon's directions: slots…, grads…, numbers, factors → directions…. It is
-// for an update by other factors than Propose had.
-func (o Optimizer) Direct() Program {
-	b, list := &builder{}, o.tensors()
-	a := values{slots: make([][]value, len(list))}
-	for _, s := range o.Slots() {
-		a.slots[s.Tensor] = append(a.slots[s.Tensor], b.argument(F32, s.Dims...))
-	}
-	a.grads = gradArguments(b, list)
-	scale := b.element(b.argument(F32, numNumbers), atScale)
-	factors := b.argument(F32, len(list))
-	var out []value
-	for i, t := range list {
-		if t.muon {
-			out = append(out, o.direction(b, a, t, i, b.mul(b.element(factors, i), scale)))
+	"gimbal/internal/optim"
+)
+
+// direct computes Muon's directions, each as its gradient lies. Tensors of one shape are computed together. On several
+// devices they are dealt: each device gets some of them whole, and gives to every device its part of the directions.
+func (u *update) direct(scales []value) {
+	var kinds []string // in their order
+	alike := map[string][]int{}
+	for i, t := range u.list {
+		if kind := fmt.Sprint(t.dims, t.Rows); t.muon {
+			if alike[kind] == nil {
+				kinds = append(kinds, kind)
+			}
+			alike[kind] = append(alike[kind], i)
 		}
 	}
-	return b.program("direct", o.Devices, out...)
+	for _, kind := range kinds {
+		u.directAlike(alike[kind], scales)
+	}
 }
 
-// direction is the direction of tensor i, as the gradient lies. On several devices each of them computes all of it.
-func (o Optimizer) direction(b *builder, a values, t tensor, i int, scale value) value {
-	beta, g := o.Options.Momentum, a.grads[i]
-	x := b.add(b.mul(a.slots[i][0], b.constant(beta*beta, g.Dims...)),
-		b.mul(g, b.spread(b.mul(scale, b.constant((1-beta)*(1+beta))), g.Dims)))
-	x = b.whole(x, t.dims, o.Devices)
-	var matrices []value
-	for lo := 0; lo < x.Dims[0]; lo += t.Rows {
-		matrices = append(matrices, b.orthogonalize(b.cut(x, 0, lo, lo+t.Rows)))
+// directAlike computes the directions of tensors of one shape.
+func (u *update) directAlike(tensors []int, scales []value) {
+	t, beta, d := u.list[tensors[0]], u.Options.Momentum, u.Devices
+	n, held := t.Hi-t.Lo, Shape{F32, t.part}.count()
+	var rows []value
+	for _, i := range tensors {
+		g := u.grads[i]
+		x := u.add(u.mul(u.slots[i][0], u.constant(beta*beta, g.Dims...)),
+			u.mul(g, u.spread(u.mul(scales[i], u.constant((1-beta)*(1+beta))), g.Dims)))
+		rows = append(rows, u.reshape(x, 1, held))
 	}
-	return b.shard(b.concat(0, matrices...), o.Devices)
+	mine := (len(tensors) + d - 1) / d
+	x := u.deal(d, 0, 1, u.upTo(mine*d, u.concat(0, rows...)))
+	x = u.reshape(u.cut(x, 1, 0, n), mine*n/t.Cols, t.Cols)
+	var matrices []value // each by multiplies of its own, so that the bits do not depend on how they are dealt
+	for lo := 0; lo < x.Dims[0]; lo += t.Rows {
+		matrices = append(matrices, u.orthogonalize(u.cut(x, 0, lo, lo+t.Rows)))
+	}
+	x = u.deal(d, 1, 0, u.pad(u.reshape(u.concat(0, matrices...), mine, n), held*d))
+	for k, i := range tensors {
+		u.directions[i] = u.reshape(u.cut(x, 0, k, k+1), t.part...)
+	}
 }
 
 // orthogonalize is x (r, c) with its singular values near 1, as optim.Optimizer computes it.
 //
 // Numerics: multiplies of float32 at the highest precision.
 func (b *builder) orthogonalize(x value) value {
-	largest, squares := b.sizes([]value{b.reshape(x, 1, x.count())}, 1)
+	largest, squares := b.sizes(b.asRows([]value{x}), 1)
 	length := b.atLeast(b.reshape(b.mul(largest, b.unary("sqrt", squares))), optim.MuonLeast)
 	x = b.div(x, b.spread(length, x.Dims))
 	side, along := 0, 1 // the shorter dimension and the other

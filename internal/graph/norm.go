@@ -2,11 +2,14 @@ package graph
 
 import "math"
 
-// norm is RMSNorm of x (..., C), or with a bias LayerNorm.
+// norm is RMSNorm of x (..., C), or with a bias LayerNorm; x itself without a gain.
 //
 // Formula: RMSNorm: r = 1/√(mean(x²)+eps), y = gain·x·r. LayerNorm: r = 1/√(var+eps), y = gain·(x−mean)·r + bias.
 // Backward: with x̂ = x·r, or (x−mean)·r, and g = gain·dy: dx = r·(g − x̂·mean(g·x̂)), for LayerNorm less r·mean(g).
 func (s *pass) norm(t normTensors, x value) (y value, back func(dy value) value) {
+	if t.gain < 0 {
+		return x, func(dy value) value { return dy }
+	}
 	last := len(x.Dims) - 1
 	rows := make([]int, last) // dimensions of positions
 	for i := range rows {
@@ -20,12 +23,18 @@ func (s *pass) norm(t normTensors, x value) (y value, back func(dy value) value)
 	if t.bias >= 0 {
 		centred = s.sub(x, mean(x))
 	}
-	squares := mean(s.mul(centred, centred))
+	// The CPU sums squares in float64. Here those of large numbers overflow: they are summed a second time, of numbers
+	// that are smaller by a power of two.
+	const small = 0x1p-80
+	less := s.mul(centred, s.constant(small, x.Dims...))
+	squares, few := mean(s.mul(centred, centred)), mean(s.mul(less, less))
 	r := s.unary("rsqrt", s.add(squares, s.constant(s.Arch.NormEps, x.Dims...)))
-	// A number whose square overflows would leave zeros, and a broken weight would look like a model that knows
-	// nothing.
-	r = s.choose(s.compare("EQ", squares, s.constant(math.Inf(1), x.Dims...)), s.constant(math.NaN(), x.Dims...), r)
+	r = s.choose(s.compare("EQ", squares, s.constant(math.Inf(1), x.Dims...)),
+		s.mul(s.unary("rsqrt", few), s.constant(small, x.Dims...)), r)
 	hat, gain := s.mul(centred, r), s.spread(s.w[t.gain], x.Dims, last)
+	if s.Arch.UnitGain {
+		gain = s.add(gain, s.constant(1, x.Dims...))
+	}
 	y = s.mul(hat, gain)
 	if t.bias >= 0 {
 		y = s.add(y, s.spread(s.w[t.bias], x.Dims, last))

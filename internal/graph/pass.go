@@ -1,6 +1,8 @@
 package graph
 
 import (
+	"slices"
+
 	"gimbal/internal/config"
 	"gimbal/internal/model"
 )
@@ -24,7 +26,8 @@ type Pass struct {
 	ZLoss         float64
 	Dropout       bool // whether masks are drawn; Arch says which share is dropped
 	Faults        []model.PlantedFault
-	Devices       int // that run the program
+	Devices       int  // that run the program
+	Sharded       bool // each device holds a part of each parameter, as Optimizer says
 }
 
 // pass writes one pass. Its layers return their output and a function, which takes the gradient of the output, adds to
@@ -33,8 +36,10 @@ type pass struct {
 	*builder
 	Pass
 	tensors
-	operand Type    // of multiplies
-	n       int     // positions: R·T
+	operand Type // of multiplies
+	n       int  // positions: R·T
+	views   []model.View
+	shards  []value // by tensor: the arguments
 	w, g    []value // by tensor: parameters, and gradients so far
 
 	tokens, labels, counts, seg, pos value // (N)
@@ -51,14 +56,10 @@ type pass struct {
 
 // newPass returns a pass with its first arguments: parameters, with gradient the gradients, and the batch.
 func newPass(p Pass, gradient bool) *pass {
-	s := &pass{builder: &builder{}, Pass: p, tensors: layout(p.Arch), operand: F32, n: p.Rows * p.Length}
-	if p.Mode == model.ModeBF16 {
-		s.operand = BF16
-	}
-	s.w = s.params(p.Arch)
+	s := begin(p)
 	if gradient {
-		for i, w := range s.w {
-			s.g = append(s.g, s.donate(i, F32, w.Dims...))
+		for i, v := range s.views {
+			s.g = append(s.g, s.donate(i, F32, v.Shape...))
 		}
 	}
 	batch := func(t Type) value { return s.argument(t, p.Rows, p.Length) }
@@ -111,6 +112,44 @@ func Forward(p Pass) Program {
 	return s.program("forward", max(1, p.Devices), s.reshape(nats, p.Rows, p.Length), s.reshape(logZ, p.Rows, p.Length))
 }
 
+// begin returns a pass with the arguments of its parameters. Those outside of blocks are gathered.
+func begin(p Pass) *pass {
+	s := &pass{builder: &builder{}, Pass: p, tensors: layout(p.Arch), operand: F32, n: p.Rows * p.Length}
+	if p.Mode == model.ModeBF16 {
+		s.operand = BF16
+	}
+	s.views, _ = model.Layout(s.Arch)
+	for _, p := range Params(s.Arch, s.Devices, s.Sharded) {
+		s.shards = append(s.shards, s.argument(F32, p.Dims...))
+	}
+	if s.w = slices.Clone(s.shards); s.Sharded {
+		for i, v := range s.views {
+			if v.Block < 0 {
+				s.w[i] = s.whole(s.shards[i], v.Shape, s.Devices)
+			}
+		}
+	}
+	return s
+}
+
+// gathered gathers the parameters of a block, after v is there: whole ones are on a device for one block at a time.
+func (s *pass) gathered(block int, v value) value {
+	if !s.Sharded {
+		return v
+	}
+	waiting, tensors := []value{v}, []int{}
+	for i, v := range s.views {
+		if v.Block == block {
+			waiting, tensors = append(waiting, s.shards[i]), append(tensors, i)
+		}
+	}
+	waiting = s.later(waiting...)
+	for k, i := range tensors {
+		s.w[i] = s.whole(waiting[1+k], s.views[i].Shape, s.Devices)
+	}
+	return waiting[0]
+}
+
 // decoder is everything but the head: x (N, C).
 func (s *pass) decoder() (x value, back func(dy value)) {
 	x, embedBack := s.embedding()
@@ -142,7 +181,7 @@ func (s *pass) gradient(i int, g value) { s.g[i] = s.add(s.g[i], g) }
 
 // allFinite tells whether all elements of x are.
 func (s *pass) allFinite(x value) value {
-	f := s.put(Bool, x.Dims, "stablehlo.is_finite %s : (%s) -> %s", x, x.Shape, Shape{Bool, x.Dims})
+	f := s.op("is_finite", "", Bool, x.Dims, x)
 	all := make([]int, len(x.Dims))
 	for i := range all {
 		all[i] = i

@@ -3,6 +3,9 @@ package graph
 import (
 	"fmt"
 	"slices"
+
+	"gimbal/internal/config"
+	"gimbal/internal/model"
 )
 
 // On several devices every tensor is flat, and each device has an equal part of it, its shard, padded with zeros.
@@ -15,19 +18,32 @@ func shardDims(dims []int, devices int) []int {
 	return []int{(Shape{F32, dims}.count() + devices - 1) / devices}
 }
 
+// Params is what each device holds of the parameters of an architecture: all of them, or its shards.
+func Params(a config.Arch, devices int, sharded bool) (list []Shape) {
+	views, _ := model.Layout(a)
+	for _, v := range views {
+		dims := v.Shape
+		if sharded {
+			dims = shardDims(dims, devices)
+		}
+		list = append(list, Shape{F32, slices.Clone(dims)})
+	}
+	return list
+}
+
 // Reduce returns the program that adds up the gradients of all devices: grads… of each device, whole, → grads… as the
 // other programs take them. On one device there is nothing to reduce, and no such program.
 //
 // Numerics: the order of a sum is that of the plugin; it is the same in every run.
 func (o Optimizer) Reduce() Program {
 	b, list := &builder{}, o.tensors()
-	var whole, out []value
+	var out []value
 	for _, t := range list {
-		whole = append(whole, b.argument(F32, t.dims...))
+		out = append(out, b.argument(F32, t.dims...))
 	}
 	for i, t := range list {
-		out = append(out, b.collect("reduce_scatter", "scatter_dimension = 0 : i64, ", "add", o.Devices,
-			b.padded(whole[i], o.Devices), t.part))
+		out[i] = b.collect("reduce_scatter", "scatter_dimension = 0 : i64, ", "add", o.Devices,
+			b.padded(out[i], o.Devices), t.part)
 	}
 	return b.program("reduce", o.Devices, out...)
 }
@@ -43,12 +59,7 @@ func group(devices int) string {
 
 // collect is an operation that combines x of all devices by op.
 func (b *builder) collect(name, attribute, op string, devices int, x value, dims []int) value {
-	one := Shape{x.Type, nil}
-	return b.put(x.Type, dims, `"stablehlo.%s"(%s) <{%s%s}> ({
-  ^bb0(%%a: %[5]s, %%b: %[5]s):
-    %%s = stablehlo.%[6]s %%a, %%b : %[5]s
-    stablehlo.return %%s : %[5]s
-  }) : (%[7]s) -> %[8]s`, name, x, attribute, group(devices), one, op, x.Shape, Shape{x.Type, dims})
+	return b.opWith(combining(op, x.Type), name, attribute+group(devices), x.Type, dims, x)
 }
 
 // across combines x of all devices by op, element by element.
@@ -59,10 +70,21 @@ func (b *builder) across(op string, devices int, x value) value {
 	return b.collect("all_reduce", "", op, devices, x, x.Dims)
 }
 
+// deal cuts x along one dimension into a piece for each device, and joins the pieces that this device gets along
+// another.
+func (b *builder) deal(devices, cut, join int, x value) value {
+	if devices == 1 {
+		return x
+	}
+	dims := slices.Clone(x.Dims)
+	dims[cut], dims[join] = dims[cut]/devices, dims[join]*devices
+	return b.op("all_to_all", fmt.Sprintf("split_dimension = %d : i64, concat_dimension = %d : i64, split_count = %d : "+
+		"i64, %s", cut, join, devices, group(devices)), x.Type, dims, x)
+}
+
 // padded is x flat, with zeros up to equal shards.
 func (b *builder) padded(x value, devices int) value {
-	n := shardDims(x.Dims, devices)[0] * devices
-	return b.pad(b.flat(x), n)
+	return b.pad(b.flat(x), shardDims(x.Dims, devices)[0]*devices)
 }
 
 // pad appends zeros to the rows of x, up to n elements.
@@ -71,16 +93,15 @@ func (b *builder) pad(x value, n int) value {
 	if x.Dims[last] == n {
 		return x
 	}
-	none, more, dims, zero := make([]int, last+1), make([]int, last+1), slices.Clone(x.Dims), b.constant(0)
+	none, more, dims := make([]int, last+1), make([]int, last+1), slices.Clone(x.Dims)
 	more[last], dims[last] = n-x.Dims[last], n
-	return b.put(F32, dims, "stablehlo.pad %s, %s, low = %s, high = %s, interior = %s : (%s, %s) -> %s", x, zero,
-		list(none), list(more), list(none), x.Shape, zero.Shape, Shape{F32, dims})
+	return b.op("pad", fmt.Sprintf("edge_padding_low = %[1]s, edge_padding_high = %[2]s, interior_padding = %[1]s",
+		array(none...), array(more...)), F32, dims, x, b.constant(0))
 }
 
 // shardAt is the index of this device's first element of a tensor in shards of n, as a number of type U32.
 func (b *builder) shardAt(n int) value {
-	id := b.put(U32, nil, "stablehlo.replica_id : %s", Shape{U32, nil})
-	return b.mul(id, b.integer(U32, uint64(n)))
+	return b.mul(b.op("replica_id", "", U32, nil), b.integer(U32, uint64(n)))
 }
 
 // shard is what this device holds of the whole tensor x.
@@ -88,10 +109,8 @@ func (b *builder) shard(x value, devices int) value {
 	if devices == 1 {
 		return x
 	}
-	dims := shardDims(x.Dims, devices)
-	all, at := b.padded(x, devices), b.shardAt(dims[0])
-	return b.put(F32, dims, "stablehlo.dynamic_slice %s, %s, sizes = [%d] : (%s, %s) -> %s", all, at, dims[0],
-		all.Shape, at.Shape, Shape{F32, dims})
+	n := shardDims(x.Dims, devices)[0]
+	return b.part(b.padded(x, devices), 0, b.shardAt(n), n)
 }
 
 // whole is the tensor of the shape dims whose shards are x.
@@ -99,11 +118,6 @@ func (b *builder) whole(x value, dims []int, devices int) value {
 	if devices == 1 {
 		return x
 	}
-	all := []int{x.Dims[0] * devices}
-	y := b.put(F32, all, `"stablehlo.all_gather"(%s) <{all_gather_dim = 0 : i64, %s}> : (%s) -> %s`, x, group(devices),
-		x.Shape, Shape{F32, all})
-	if n := (Shape{F32, dims}).count(); n < all[0] {
-		y = b.cut(y, 0, 0, n)
-	}
-	return b.reshape(y, slices.Clone(dims)...)
+	y := b.op("all_gather", "all_gather_dim = 0 : i64, "+group(devices), F32, []int{x.Dims[0] * devices}, x)
+	return b.reshape(b.first(y, []int{(Shape{F32, dims}).count()}), dims...)
 }

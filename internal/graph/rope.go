@@ -1,17 +1,20 @@
 package graph
 
 import (
+	"cmp"
 	"math"
 
+	"gimbal/internal/config"
 	"gimbal/internal/model"
 )
 
-// rotation returns the cosines and sines (N, D/2) of the angles at positions pos (N).
+// rotation returns the cosines and sines (N, R/2) of the angles of a layer at positions pos (N), R being the channels
+// of a head that are turned.
 //
 // Numerics: a frequency is a share of a turn in 64 bits, so that whole turns fall off the product with a position by
 // themselves, and the angle is exact before it is rounded to float32.
-func (s *pass) rotation() (cos, sin value) {
-	freqs := model.RopeFrequencies(s.Arch.Layer(0), s.Arch.HeadSize)
+func (s *pass) rotation(l config.Layer) (cos, sin value) {
+	freqs := model.RopeFrequencies(l, s.Arch.RotarySize())
 	turns := make([]uint64, len(freqs))
 	for j, f := range freqs {
 		turns[j] = uint64(math.Ldexp(f/(2*math.Pi), 64))
@@ -21,49 +24,59 @@ func (s *pass) rotation() (cos, sin value) {
 	turned := s.mul(at, s.spread(s.integers(U64, turns), dims, 1))
 	high := s.cast(s.cast(s.binary("shift_right_logical", turned, s.integer(U64, 32, dims...)), U32), I32)
 	angle := s.mul(s.cast(high, F32), s.constant(math.Ldexp(2*math.Pi, -32), dims...)) // of -π to π
-	return s.unary("cosine", angle), s.unary("sine", angle)
+	gain := s.constant(cmp.Or(l.Scale.Gain, 1), dims...)
+	return s.mul(s.unary("cosine", angle), gain), s.mul(s.unary("sine", angle), gain)
 }
 
-// turn rotates the pairs of channels j and j+D/2 of x (N, H, D), by -sin backwards.
+// turn rotates the pairs of channels j and j+R/2 of x (N, H, D), by -sin backwards. Channels from R on stay.
 func (s *pass) turn(x, cos, sin value) value {
-	half := s.Arch.HeadSize / 2
+	half, size := cos.Dims[1], s.Arch.HeadSize
 	a, b := s.cut(x, 2, 0, half), s.cut(x, 2, half, 2*half)
 	cos, sin = s.spread(cos, a.Dims, 0, 2), s.spread(sin, a.Dims, 0, 2)
-	return s.concat(2, s.sub(s.mul(a, cos), s.mul(b, sin)), s.add(s.mul(b, cos), s.mul(a, sin)))
+	parts := []value{s.sub(s.mul(a, cos), s.mul(b, sin)), s.add(s.mul(b, cos), s.mul(a, sin))}
+	if 2*half < size {
+		parts = append(parts, s.cut(x, 2, 2*half, size))
+	}
+	return s.concat(2, parts...)
 }
 
-// heads makes what attention reads from qkv (N, QKV): q (N, H, D), k and v (N, KV, D). It adds the biases, norms
-// queries and keys (QK-norm), rotates them, and scales the queries by 1/√D. back takes the gradients of q, k and v.
-func (s *pass) heads(t blockTensors, qkv value) (parts [3]value, back func(d [3]value) value) {
-	a := s.Arch
+// heads makes what attention of block i reads from qkv (N, QKV): q (N, H, D), k and v (N, KV, D). It adds the biases,
+// norms queries and keys (QK-norm, of each head or of all together), rotates them, and scales the queries by 1/√D. back
+// takes the gradients of q, k and v.
+func (s *pass) heads(i int, qkv value) (parts [3]value, back func(d [3]value) value) {
+	a, t, l := s.Arch, s.blocks[i], s.Arch.Layer(i)
+	rope, scale := a.Position == "rope" && l.Theta > 0, 1/math.Sqrt(cmp.Or(a.QueryScale, float64(a.HeadSize)))
 	count, gains := [3]int{a.Heads, a.KVHeads, a.KVHeads}, [3]int{t.qGain, t.kGain, -1}
 	var backs [3]func(value) value
 	var cos, sin value
-	if a.Position == "rope" {
-		cos, sin = s.rotation()
+	if rope {
+		cos, sin = s.rotation(l)
 	}
 	qkv, biasBack := s.biased(t.qkv.biases, qkv)
 	lo := 0
 	for i, n := range count {
 		hi := lo + n*a.HeadSize
-		x := s.reshape(s.cut(qkv, 1, lo, hi), s.n, n, a.HeadSize)
-		backs[i] = func(d value) value { return d }
-		if gains[i] >= 0 {
-			x, backs[i] = s.norm(normTensors{gains[i], -1}, x)
+		x, dims := s.cut(qkv, 1, lo, hi), []int{s.n, n, a.HeadSize}
+		if a.QKWide {
+			dims = x.Dims
 		}
-		if a.Position == "rope" && i < 2 {
+		x, backs[i] = s.norm(normTensors{gains[i], -1}, s.reshape(x, dims...))
+		if x = s.reshape(x, s.n, n, a.HeadSize); rope && i < 2 {
 			x = s.turn(x, cos, sin)
 		}
 		if i == 0 {
-			x = s.mul(x, s.constant(1/math.Sqrt(float64(a.HeadSize)), x.Dims...))
+			x = s.mul(x, s.constant(scale, x.Dims...))
 		}
 		parts[i], lo = x, hi
 	}
 	return parts, func(d [3]value) value {
-		d[0] = s.mul(d[0], s.constant(1/math.Sqrt(float64(a.HeadSize)), d[0].Dims...))
+		d[0] = s.mul(d[0], s.constant(scale, d[0].Dims...))
 		for i := range d {
-			if a.Position == "rope" && i < 2 {
+			if rope && i < 2 {
 				d[i] = s.turn(d[i], cos, s.unary("negate", sin))
+			}
+			if a.QKWide {
+				d[i] = s.reshape(d[i], s.n, count[i]*a.HeadSize)
 			}
 			d[i] = s.reshape(backs[i](d[i]), s.n, count[i]*a.HeadSize)
 		}

@@ -6,23 +6,117 @@ import (
 	"gimbal/internal/optim"
 )
 
-// Norms returns the program that measures gradients: grads… → norms (2n), for ReadNorms.
-func (o Optimizer) Norms() Program {
-	b := &builder{}
-	largest, squares := b.sizes(b.grouped(gradArguments(b, o.tensors())), o.Devices)
-	return b.program("norms", o.Devices, b.concat(0, largest, squares))
+// Propose returns the program that describes an update and changes nothing: params…, slots…, grads…, numbers → report
+// (5n+1), directions…. The gradients are clipped to the norm in numbers. In detail, sizes (6n) and counts (2n, of type
+// U32) follow the report. All three are for ReadReport.
+func (o Optimizer) Propose(detail bool) Program {
+	u := o.begin(atScales+1, false)
+	grads, scales := u.asRows(u.grads), make([]value, len(u.list))
+	largest, squares := u.sizes(grads, o.Devices)
+	scale := u.clip(largest, squares, u.numbers[atScales])
+	for i := range scales {
+		scales[i] = scale
+	}
+	u.direct(scales)
+	sample, _ := u.changes(optim.SampleLen, scales)
+	outs := []value{u.concat(0, largest, squares, sample, u.reshape(scale, 1))}
+	if detail {
+		var shares, broken []value
+		for i, g := range grads {
+			g = u.unary("abs", g)
+			finite := u.compare("LE", g, u.constant(math.MaxFloat32, g.Dims...))
+			grads[i] = u.choose(finite, g, u.constant(0, g.Dims...))
+			broken = append(broken, u.number(u.unary("not", finite)))
+		}
+		largest, squares := u.sizes(grads, o.Devices)
+		for _, x := range u.inUnits(grads, largest) {
+			shares = append(shares, u.total(x))
+		}
+		all, moved := u.changes(math.MaxInt, scales)
+		outs = append(outs, u.concat(0, largest, squares, u.across("add", o.Devices, u.concat(0, shares...)), all),
+			u.concat(0, u.across("add", o.Devices, u.concat(0, broken...)), moved))
+	}
+	for i, t := range u.list {
+		if t.muon {
+			outs = append(outs, u.directions[i])
+		}
+	}
+	return u.program("propose", o.Devices, outs...)
 }
 
-// ReadNorms reads norms: the Euclidean norm of each tensor, and that of all. They are NaN or infinite where an element
-// is.
-func (o Optimizer) ReadNorms(norms []float32) (tensors []float64, global float64) {
-	n := len(o.Segments)
-	tensors = make([]float64, n)
-	for i, k := range o.places() {
-		tensors[i] = norm(norms[k], norms[n+k])
-		global += tensors[i] * tensors[i]
+// changes measures what an update would do to the first elements of each tensor, at most so many. sizes (3n) are the
+// largest change and the sums of squares of changes and of weights. moved (n) counts the elements that change.
+func (u *update) changes(most int, scales []value) (sizes, moved value) {
+	var changes, weights, counts []value
+	for i, t := range u.list {
+		dims := t.part
+		if (Shape{F32, dims}).count() > most {
+			dims = []int{most}
+		}
+		none, p := u.constant(0, dims...), u.first(u.params[i], dims)
+		after, _ := u.move(i, dims, scales[i])
+		change := u.sub(after, p)
+		if u.Devices > 1 && t.Hi-t.Lo > most { // of the first elements, those in the shard of this device
+			inside := u.compare("LT", u.add(u.count(U32, 0, dims...), u.spread(u.shardAt(t.part[0]), dims)),
+				u.integer(U32, uint64(most), dims...))
+			change, p = u.choose(inside, change, none), u.choose(inside, p, none)
+		}
+		changes, weights = append(changes, change), append(weights, p)
+		counts = append(counts, u.number(u.asRows([]value{u.compare("NE", change, none)})[0]))
 	}
-	return tensors, math.Sqrt(global)
+	changes, weights = u.asRows(changes), u.asRows(weights)
+	return u.concat(0, u.tops(changes, u.Devices), u.squares(changes, u.Devices), u.squares(weights, u.Devices)),
+		u.across("add", u.Devices, u.concat(0, counts...))
+}
+
+// clip is the factor that brings the norm of tensors down to most: 1 where the norm is lower, and 0 where it is not
+// finite.
+func (b *builder) clip(largest, squares, most value) value {
+	top := b.atLeast(b.largest(largest, 0), tiniest)
+	share := b.div(largest, b.spread(top, largest.Dims))
+	root := b.unary("sqrt", b.sum(b.mul(b.mul(share, share), squares), 0))
+	factor, one := b.div(b.div(most, top), root), b.constant(1)
+	lower := b.choose(b.compare("GE", factor, one), one, b.constant(0))
+	return b.choose(b.compare("LT", factor, one), factor, lower)
+}
+
+// Report is what Propose says.
+type Report struct {
+	Norms []float64 // of gradients, by tensor
+	Norm  float64   // of all; it and those before are NaN or infinite where an element is
+	Scale float64   // factor that clips the gradients: that of the directions; 0 where the norm is not finite
+	Ratio float64   // as optim.Optimizer.UpdateRatio; 0 where the norm is not finite
+
+	Tensors []optim.TensorState // in detail: what optim.Optimizer.Stats and Trial say
+	Median  float64
+}
+
+// ReadReport reads the results of Propose. sizes and counts are empty where there is no detail.
+func (o Optimizer) ReadReport(report, sizes []float32, counts []uint32) (r Report) {
+	n, sample, squares := len(o.Segments), make([]optim.TensorState, len(o.Segments)), 0.0
+	r.Tensors, r.Scale = make([]optim.TensorState, n), float64(report[5*n])
+	for i, s := range o.Segments {
+		all, row := s.Hi-s.Lo, func(j int) float32 { return report[j*n+i] }
+		r.Norms = append(r.Norms, norm(row(0), row(1)))
+		squares += r.Norms[i] * r.Norms[i]
+		if s.Decay {
+			sample[i].Update = updateOf(row(2), row(3), row(4), float64(min(all, optim.SampleLen)))
+		}
+		if len(sizes) > 0 {
+			row := func(j int) float32 { return sizes[j*n+i] }
+			broken, largest := int64(counts[i]), float64(row(0))
+			finite := float64(max(1, int64(all)-broken))
+			r.Tensors[i] = optim.TensorState{Update: updateOf(row(3), row(4), row(5), float64(all)),
+				Grad: optim.TensorGrad{MeanAbs: largest * float64(row(2)) / finite,
+					RMS: norm(row(0), row(1)) / math.Sqrt(finite), Max: largest, NonFinite: broken}}
+			r.Tensors[i].Update.Unmoved = int64(all) - int64(counts[n+i])
+		}
+	}
+	if r.Norm = math.Sqrt(squares); r.Norm-r.Norm == 0 {
+		r.Ratio = optim.UpdateMedian(o.Segments, sample, nil)
+	}
+	r.Median = optim.UpdateMedian(o.Segments, r.Tensors, nil)
+	return r
 }
 
 // norm is the root of a sum of squares in units of the largest element.
@@ -31,79 +125,6 @@ func norm(largest, squares float32) float64 {
 		return float64(largest) // the squares are NaN
 	}
 	return float64(largest) * math.Sqrt(float64(squares))
-}
-
-// Propose returns the program that describes an update and changes nothing: params…, slots…, grads…, numbers → report
-// (2n+1+3d), for ReadReport, and directions…. The gradients are clipped to the norm in numbers.
-func (o Optimizer) Propose() Program {
-	b, list := &builder{}, o.tensors()
-	a := o.arguments(b, list, false)
-	a.numbers = b.scalars(b.argument(F32, numNumbers))
-	largest, squares := b.sizes(b.grouped(a.grads), o.Devices)
-	scale := b.clip(largest, squares, a.numbers[atScale])
-	a.directions = make([]value, len(list))
-	var directions, changes, weights []value
-	for i, t := range list {
-		if t.muon {
-			a.directions[i] = o.direction(b, a, t, i, scale)
-			directions = append(directions, a.directions[i])
-		}
-		if !t.Decay {
-			continue
-		}
-		dims := []int{min(t.len(), (Shape{F32, t.part}).count(), optim.SampleLen)}
-		p := b.first(b.shard(a.params[i], o.Devices), dims)
-		after, _ := o.move(b, a, t, i, dims, p, scale)
-		change := b.sub(after, p)
-		if o.Devices > 1 { // of the first elements of the tensor, those in the shard of this device
-			inside := b.compare("LT", b.add(b.count(U32, 0, dims...), b.spread(b.shardAt(t.part[0]), dims)),
-				b.integer(U32, optim.SampleLen, dims...))
-			none := b.constant(0, dims...)
-			change, p = b.choose(inside, change, none), b.choose(inside, p, none)
-		}
-		changes, weights = append(changes, change), append(weights, p)
-	}
-	changes, weights = b.grouped(changes), b.grouped(weights)
-	report := b.concat(0, largest, squares, b.reshape(scale, 1), b.tops(changes, o.Devices),
-		b.squares(changes, o.Devices), b.squares(weights, o.Devices))
-	return b.program("propose", o.Devices, append([]value{report}, directions...)...)
-}
-
-// clip is the factor that brings the norm of tensors down to most, 1 where the norm is lower or not a number.
-func (b *builder) clip(largest, squares, most value) value {
-	top := b.atLeast(b.largest(largest, 0), tiniest)
-	share := b.div(largest, b.spread(top, largest.Dims))
-	root := b.unary("sqrt", b.sum(b.mul(b.mul(share, share), squares), 0))
-	factor, one := b.div(b.div(most, top), root), b.constant(1)
-	return b.choose(b.compare("LT", factor, one), factor, one)
-}
-
-// Report is what Propose says.
-type Report struct {
-	Norms []float64 // of gradients, by tensor
-	Norm  float64   // of all
-	Scale float64   // factor that clips the gradients: that of the directions
-	Ratio float64   // as optim.Optimizer.UpdateRatio; 0 where the norm is not finite
-}
-
-// ReadReport reads the first result of Propose.
-func (o Optimizer) ReadReport(report []float32) (r Report) {
-	n := len(o.Segments)
-	r.Norms, r.Norm = o.ReadNorms(report)
-	if r.Scale = float64(report[2*n]); r.Norm-r.Norm != 0 {
-		r.Scale = 1
-		return r
-	}
-	rows, states, k := report[2*n+1:], make([]optim.TensorState, n), 0
-	for i, s := range o.Segments {
-		if s.Decay {
-			d, count := len(rows)/3, float64(min(s.Hi-s.Lo, optim.SampleLen))
-			states[i].Update = updateOf(rows[k], rows[d+k], rows[2*d+k], count)
-			k++
-		}
-	}
-	r.Ratio = optim.UpdateMedian(o.Segments, states, nil)
-	return r
 }
 
 // updateOf describes the change of n elements by their largest change, and the squares of changes and of weights.
@@ -116,109 +137,31 @@ func updateOf(top, changes, weights float32, n float64) optim.TensorUpdate {
 	return u
 }
 
-// Stats returns the program that describes gradients and an update in detail, and changes nothing: params…, slots…,
-// grads…, directions…, numbers → sizes (6n), counts (2n, of type U32), for ReadStats.
-func (o Optimizer) Stats() Program {
-	b, list := &builder{}, o.tensors()
-	a := o.arguments(b, list, false)
-	a.directions = directionArguments(b, list)
-	a.numbers = b.scalars(b.argument(F32, numNumbers))
-	var params, changes []value
-	for i, t := range list {
-		p := b.shard(a.params[i], o.Devices)
-		after, _ := o.move(b, a, t, i, t.part, p, a.numbers[atScale])
-		params, changes = append(params, p), append(changes, b.sub(after, p))
+// The functions below measure rows of matrices, of which each device has a shard. Results are by row.
+
+// asRows makes a matrix of one row of each value.
+func (b *builder) asRows(xs []value) []value {
+	list := make([]value, len(xs))
+	for i, x := range xs {
+		list[i] = b.reshape(x, 1, x.count())
 	}
-	grads, params, changes := b.grouped(a.grads), b.grouped(params), b.grouped(changes)
-	var shares, broken, moved []value
-	for i, g := range grads {
-		zero := b.constant(0, g.Dims...)
-		g = b.unary("abs", g)
-		finite := b.compare("LE", g, b.constant(math.MaxFloat32, g.Dims...))
-		grads[i] = b.choose(finite, g, zero)
-		broken = append(broken, b.number(b.unary("not", finite)))
-		moved = append(moved, b.number(b.compare("NE", changes[i], zero)))
-	}
-	largest, squares := b.sizes(grads, o.Devices)
-	for _, x := range b.inUnits(grads, largest) {
-		shares = append(shares, b.total(x))
-	}
-	sizes := b.concat(0, largest, squares, b.across("add", o.Devices, b.concat(0, shares...)),
-		b.tops(changes, o.Devices), b.squares(changes, o.Devices), b.squares(params, o.Devices))
-	counts := b.across("add", o.Devices, b.concat(0, append(broken, moved...)...))
-	return b.program("stats", o.Devices, sizes, counts)
+	return list
 }
 
-// ReadStats reads the results of Stats: what optim.Optimizer.Stats and Trial say.
-func (o Optimizer) ReadStats(sizes []float32, counts []uint32) (states []optim.TensorState, median float64) {
-	n, list := len(o.Segments), o.tensors()
-	states = make([]optim.TensorState, n)
-	for i, k := range o.places() {
-		row := func(j int) float32 { return sizes[j*n+k] }
-		all, broken, largest := int64(list[i].len()), int64(counts[k]), float64(row(0))
-		finite := float64(max(1, all-broken))
-		states[i].Grad = optim.TensorGrad{MeanAbs: largest * float64(row(2)) / finite,
-			RMS: norm(row(0), row(1)) / math.Sqrt(finite), Max: largest, NonFinite: broken}
-		states[i].Update = updateOf(row(3), row(4), row(5), float64(all))
-		states[i].Update.Unmoved = all - int64(counts[n+k])
-	}
-	return states, optim.UpdateMedian(o.Segments, states, nil)
-}
-
-// smallest is the elements of a shard up to which it is measured together with others, so that a device does not begin
-// hundreds of tiny sums.
-const smallest = 4096
-
-// grouped puts values into matrices, of which each row is measured apart: the small ones into the first, one above the
-// other and padded with zeros, and each of the others into one of its own.
-func (b *builder) grouped(xs []value) (groups []value) {
-	width, rows := 0, []value{}
-	for _, x := range xs {
-		if n := x.count(); n <= smallest {
-			width = max(width, n)
-		}
-	}
-	for _, x := range xs {
-		if n := x.count(); n <= smallest {
-			rows = append(rows, b.reshape(b.pad(b.flat(x), width), 1, width))
-		} else {
-			groups = append(groups, b.reshape(x, 1, n))
-		}
-	}
-	if len(rows) > 0 {
-		groups = append([]value{b.concat(0, rows...)}, groups...)
-	}
-	return groups
-}
-
-// places are the rows of tensors among those of their groups.
-func (o Optimizer) places() []int {
-	list := o.tensors()
-	places, next := make([]int, len(list)), 0
-	for _, small := range []bool{true, false} {
-		for i, t := range list {
-			if (Shape{F32, t.part}.count() <= smallest) == small {
-				places[i], next = next, next+1
-			}
-		}
-	}
-	return places
-}
-
-// sizes describes groups, of which each device has a shard: the largest absolute value of each row, and the sum of its
-// squares in units of the largest, so that no square overflows or vanishes. Shapes: (n).
-func (b *builder) sizes(groups []value, devices int) (largest, squares value) {
-	largest = b.tops(groups, devices)
-	return largest, b.squares(b.inUnits(groups, largest), devices)
+// sizes is the largest absolute value of each row, and the sum of its squares in units of the largest, so that no
+// square overflows or vanishes.
+func (b *builder) sizes(xs []value, devices int) (largest, squares value) {
+	largest = b.tops(xs, devices)
+	return largest, b.squares(b.inUnits(xs, largest), devices)
 }
 
 // tiniest is the smallest number with all its digits.
 const tiniest = 0x1p-126
 
-// inUnits is groups with each row in units of its largest element.
-func (b *builder) inUnits(groups []value, largest value) []value {
-	list, lo := make([]value, len(groups)), 0
-	for i, x := range groups {
+// inUnits is xs with each row in units of its largest element.
+func (b *builder) inUnits(xs []value, largest value) []value {
+	list, lo := make([]value, len(xs)), 0
+	for i, x := range xs {
 		hi := lo + x.Dims[0]
 		list[i] = b.div(x, b.spread(b.atLeast(b.cut(largest, 0, lo, hi), tiniest), x.Dims, 0))
 		lo = hi
@@ -232,23 +175,19 @@ func (b *builder) atLeast(x value, least float64) value {
 
 // tops is the largest absolute value of each row. Infinity is larger than all numbers, and NaN larger than that: bits
 // are compared, since plugins differ in the maximum of floats that are not numbers.
-func (b *builder) tops(groups []value, devices int) value {
-	list := make([]value, len(groups))
-	for i, x := range groups {
-		list[i] = b.reduce("maximum", b.integer(U32, 0), b.bitcast(b.unary("abs", x), U32), 1)
+func (b *builder) tops(xs []value, devices int) value {
+	bits := func(x value, t Type) value { return b.op("bitcast_convert", "", t, x.Dims, x) }
+	list := make([]value, len(xs))
+	for i, x := range xs {
+		list[i] = b.reduce("maximum", b.integer(U32, 0), bits(b.unary("abs", x), U32), 1)
 	}
-	return b.bitcast(b.across("maximum", devices, b.concat(0, list...)), F32)
-}
-
-// bitcast is the bits of x as a type of the same size.
-func (b *builder) bitcast(x value, t Type) value {
-	return b.put(t, x.Dims, "stablehlo.bitcast_convert %s : (%s) -> %s", x, x.Shape, Shape{t, x.Dims})
+	return bits(b.across("maximum", devices, b.concat(0, list...)), F32)
 }
 
 // squares is the sum of the squares of each row.
-func (b *builder) squares(groups []value, devices int) value {
-	list := make([]value, len(groups))
-	for i, x := range groups {
+func (b *builder) squares(xs []value, devices int) value {
+	list := make([]value, len(xs))
+	for i, x := range xs {
 		list[i] = b.total(b.mul(x, x))
 	}
 	return b.across("add", devices, b.concat(0, list...))

@@ -1,8 +1,6 @@
 package graph
 
 import (
-	"slices"
-
 	"gimbal/internal/config"
 	"gimbal/internal/model"
 )
@@ -16,7 +14,8 @@ type tensors struct {
 }
 
 type blockTensors struct {
-	norm1, norm2         normTensors
+	norm1, norm2         normTensors // gain -1: there is none
+	post1, post2         normTensors // on what each half adds
 	qGain, kGain         int
 	qkv, o, gateUp, down linearTensors
 }
@@ -28,9 +27,6 @@ type linearTensors struct{ weights, biases []int }
 
 // layout returns the numbers of an architecture's tensors.
 func layout(a config.Arch) tensors {
-	if Check(a) != nil {
-		panic("graph: an architecture that Check refuses")
-	}
 	views, _ := model.Layout(a)
 	next := -1
 	take := func(there bool) int {
@@ -40,7 +36,7 @@ func layout(a config.Arch) tensors {
 		next++
 		return next
 	}
-	norm := func() normTensors { return normTensors{take(true), take(a.Norm == "layer")} }
+	norm := func(there bool) normTensors { return normTensors{take(there), take(there && a.Norm == "layer")} }
 	linear := func(rows int, bias bool) (t linearTensors) {
 		for ; rows > 0; rows -= views[next].Shape[0] {
 			t.weights = append(t.weights, take(true))
@@ -53,22 +49,23 @@ func layout(a config.Arch) tensors {
 		return t
 	}
 	hidden := a.MLP
-	if a.MLPKind == "swiglu" {
+	if a.Gated() {
 		hidden *= 2
 	}
 	t := tensors{embed: take(true), position: take(a.Position == "learned")}
 	for range a.Layers {
 		var b blockTensors
-		b.norm1 = norm()
+		b.norm1 = norm(a.Norms != "after")
 		b.qkv = linear((a.Heads+2*a.KVHeads)*a.HeadSize, a.QKVBias)
 		b.qGain, b.kGain = take(a.QKNorm), take(a.QKNorm)
 		b.o = linear(a.Width, a.Bias)
-		b.norm2 = norm()
+		b.post1, b.norm2 = norm(a.Norms != ""), norm(a.Norms != "after")
 		b.gateUp = linear(hidden, a.Bias)
 		b.down = linear(a.Width, a.Bias)
+		b.post2 = norm(a.Norms != "")
 		t.blocks = append(t.blocks, b)
 	}
-	t.final, t.head = norm(), t.embed
+	t.final, t.head = norm(true), t.embed
 	if !a.Tie {
 		t.head = take(true)
 	}
@@ -76,13 +73,4 @@ func layout(a config.Arch) tensors {
 		panic("graph: another layout")
 	}
 	return t
-}
-
-// params adds an argument for each tensor of an architecture.
-func (b *builder) params(a config.Arch) (list []value) {
-	views, _ := model.Layout(a)
-	for _, v := range views {
-		list = append(list, b.argument(F32, slices.Clone(v.Shape)...))
-	}
-	return list
 }

@@ -12,17 +12,17 @@ import (
 // Optimizer writes the programs of an update, as optim.Optimizer makes it. Lists are in the order of model.Layout, and
 // n is the number of tensors:
 //
-//	params      (n) as model.Layout has them, whole on every device
-//	grads       (n) on one device as params; on several what Reduce returns: a shard of each tensor
+//	params      (n) as model.Layout has them, whole on every device; Sharded: as slots
 //	slots       as Slots lists them
+//	grads       (n) on one device as params; on several what Reduce returns: a shard of each tensor
+//	numbers     what Numbers returns
 //	directions  by tensor that Muon updates, as grads; none without Muon
-//	numbers     (5) what Numbers returns
-//	factors     (n) on the gradients
 type Optimizer struct {
 	Arch     config.Arch
 	Segments []optim.Segment // engine.Segments
 	Options  optim.Options
 	Devices  int
+	Sharded  bool // each device holds a part of each parameter
 }
 
 // Slot is what an update remembers of a tensor.
@@ -39,8 +39,6 @@ type tensor struct {
 	part []int // dims of what one device holds of gradient and slots
 	muon bool
 }
-
-func (t tensor) len() int { return t.Hi - t.Lo }
 
 func (o Optimizer) tensors() []tensor {
 	views, _ := model.Layout(o.Arch)
@@ -72,117 +70,111 @@ const (
 	atRoot         // the root of the second correction, inverted
 	atDecay        // the rate times the weight decay
 	atRate
-	atScale // on the gradients; in Propose the largest norm
-	numNumbers
+	atScales // on the gradients
 )
 
-// Numbers is the argument numbers of update number step, from 1. scale is the factor on the gradients; for Propose it
-// is the norm to which they are clipped.
-func (o Optimizer) Numbers(step int64, lr, scale float64) []float32 {
+// Numbers is the argument numbers of update number step, from 1. scales are the factors on the gradients, by tensor; for
+// Propose the norm to which they are clipped.
+func (o Optimizer) Numbers(step int64, lr float64, scales ...float64) []float32 {
 	first, second := 1-math.Pow(o.Options.Beta1, float64(step)), 1-math.Pow(o.Options.Beta2, float64(step))
-	return []float32{atStep: float32(lr / first), atRoot: float32(1 / math.Sqrt(second)),
-		atDecay: float32(lr * o.Options.WeightDecay), atRate: float32(lr), atScale: float32(scale)}
-}
-
-// values are the arguments of a program by tensor.
-type values struct {
-	params, grads []value
-	slots         [][]value
-	directions    []value // absent where AdamW updates
-	numbers       []value // scalars
-}
-
-// Update returns the program that makes an update: params… (donated), slots… (donated), grads…, directions…, numbers,
-// factors → params…, slots…. Directions are those of Propose or Direct for these gradients, scale and factors.
-//
-// Numerics: as optim.Optimizer.Update in float32, within the rounding of each operation.
-func (o Optimizer) Update() Program {
-	b, list := &builder{}, o.tensors()
-	a := o.arguments(b, list, true)
-	a.directions = directionArguments(b, list)
-	a.numbers = b.scalars(b.argument(F32, numNumbers))
-	factors := b.argument(F32, len(list))
-	params, slots := make([]value, len(list)), []value{}
-	for i, t := range list {
-		scale := b.mul(b.element(factors, i), a.numbers[atScale])
-		p, s := o.move(b, a, t, i, t.part, b.shard(a.params[i], o.Devices), scale)
-		params[i] = b.whole(p, t.dims, o.Devices)
-		slots = append(slots, s...)
-	}
-	return b.program("update", o.Devices, append(params, slots...)...)
-}
-
-// arguments adds params, slots and grads. With update the first two are donated to the results of Update.
-func (o Optimizer) arguments(b *builder, list []tensor, update bool) values {
-	a, out := values{slots: make([][]value, len(list))}, 0
-	add := func(dims []int) value {
-		if !update {
-			return b.argument(F32, dims...)
-		}
-		out++
-		return b.donate(out-1, F32, dims...)
-	}
-	for _, t := range list {
-		a.params = append(a.params, add(t.dims))
-	}
-	for _, s := range o.Slots() {
-		a.slots[s.Tensor] = append(a.slots[s.Tensor], add(s.Dims))
-	}
-	a.grads = gradArguments(b, list)
-	return a
-}
-
-func gradArguments(b *builder, list []tensor) (grads []value) {
-	for _, t := range list {
-		grads = append(grads, b.argument(F32, t.part...))
-	}
-	return grads
-}
-
-func directionArguments(b *builder, list []tensor) []value {
-	directions := make([]value, len(list))
-	for i, t := range list {
-		if t.muon {
-			directions[i] = b.argument(F32, t.part...)
-		}
-	}
-	return directions
-}
-
-// move returns elements of tensor i after the update, and their slots. p has the shape dims: all elements of this
-// device, or of all values the first ones.
-func (o Optimizer) move(b *builder, a values, t tensor, i int, dims []int, p, scale value) (value, []value) {
-	first := func(x value) value { return b.first(x, dims) }
-	all := func(x value) value { return b.spread(x, dims) }
-	times := func(x value, f float64) value { return b.mul(x, b.constant(f, dims...)) }
-	one, c := o.Options, a.numbers
-	g := b.mul(first(a.grads[i]), all(scale))
-	slots := make([]value, len(a.slots[i]))
-	var change value
-	if t.muon {
-		slots[0] = b.add(times(first(a.slots[i][0]), one.Momentum), times(g, 1-one.Momentum))
-		size := optim.MuonRMS * math.Sqrt(float64(max(t.Rows, t.Cols)))
-		change = b.mul(first(a.directions[i]), all(b.mul(c[atRate], b.constant(size))))
-	} else {
-		m := b.add(times(first(a.slots[i][0]), one.Beta1), times(g, 1-one.Beta1))
-		v := b.add(times(first(a.slots[i][1]), one.Beta2), times(b.mul(g, g), 1-one.Beta2))
-		root := b.add(b.mul(b.unary("sqrt", v), all(c[atRoot])), b.constant(one.Eps, dims...))
-		slots[0], slots[1] = m, v
-		change = b.div(b.mul(all(c[atStep]), m), root)
-	}
-	if t.Decay {
-		change = b.add(change, b.mul(all(c[atDecay]), p))
-	}
-	return b.sub(p, change), slots
-}
-
-// scalars are the elements of x.
-func (b *builder) scalars(x value) []value {
-	list := make([]value, x.Dims[0])
-	for i := range list {
-		list[i] = b.element(x, i)
+	list := []float32{atStep: float32(lr / first), atRoot: float32(1 / math.Sqrt(second)),
+		atDecay: float32(lr * o.Options.WeightDecay), atRate: float32(lr)}
+	for _, s := range scales {
+		list = append(list, float32(s))
 	}
 	return list
+}
+
+// update writes a program of an update.
+type update struct {
+	*builder
+	Optimizer
+	list       []tensor
+	params     []value // what this device holds, as slots
+	slots      [][]value
+	grads      []value
+	numbers    []value // scalars
+	directions []value // absent where AdamW updates
+}
+
+// begin adds params, slots, grads and as many numbers. The first two may be donated to the first results.
+func (o Optimizer) begin(numbers int, donated bool) *update {
+	u, out := &update{builder: &builder{}, Optimizer: o, list: o.tensors()}, 0
+	u.slots, u.directions = make([][]value, len(u.list)), make([]value, len(u.list))
+	add := func(dims []int) value {
+		if !donated {
+			return u.argument(F32, dims...)
+		}
+		out++
+		return u.donate(out-1, F32, dims...)
+	}
+	for _, s := range Params(o.Arch, o.Devices, o.Sharded) {
+		u.params = append(u.params, add(s.Dims))
+	}
+	for _, s := range o.Slots() {
+		u.slots[s.Tensor] = append(u.slots[s.Tensor], add(s.Dims))
+	}
+	for i, t := range u.list {
+		if u.grads = append(u.grads, u.argument(F32, t.part...)); !o.Sharded {
+			u.params[i] = u.shard(u.params[i], o.Devices)
+		}
+	}
+	all := u.argument(F32, numbers)
+	for i := range numbers {
+		u.numbers = append(u.numbers, u.element(all, i))
+	}
+	return u
+}
+
+// Update returns the program that makes an update: params… (donated), slots… (donated), grads…, numbers, directions… →
+// params…, slots…. Directions are those of Propose for these gradients and scales. With direct there are none, and the
+// program computes its own.
+//
+// Numerics: as optim.Optimizer.Update in float32, within the rounding of each operation.
+func (o Optimizer) Update(direct bool) Program {
+	u := o.begin(atScales+len(o.Segments), true)
+	scales := u.numbers[atScales:]
+	if direct {
+		u.direct(scales)
+	}
+	var params, slots []value
+	for i, t := range u.list {
+		if t.muon && !direct {
+			u.directions[i] = u.argument(F32, t.part...)
+		}
+		p, s := u.move(i, t.part, scales[i])
+		if !o.Sharded {
+			p = u.whole(p, t.dims, o.Devices)
+		}
+		params, slots = append(params, p), append(slots, s...)
+	}
+	return u.program("update", o.Devices, append(params, slots...)...)
+}
+
+// move returns elements of tensor i after the update, and their slots. dims is the shape of all that this device holds,
+// or of the first of it.
+func (u *update) move(i int, dims []int, scale value) (after value, slots []value) {
+	first := func(x value) value { return u.first(x, dims) }
+	all := func(x value) value { return u.spread(x, dims) }
+	times := func(x value, f float64) value { return u.mul(x, u.constant(f, dims...)) }
+	o, t, p := u.Options, u.list[i], first(u.params[i])
+	g := u.mul(first(u.grads[i]), all(scale))
+	var change value
+	if t.muon {
+		slots = []value{u.add(times(first(u.slots[i][0]), o.Momentum), times(g, 1-o.Momentum))}
+		size := optim.MuonRMS * math.Sqrt(float64(max(t.Rows, t.Cols)))
+		change = u.mul(first(u.directions[i]), all(u.mul(u.numbers[atRate], u.constant(size))))
+	} else {
+		m := u.add(times(first(u.slots[i][0]), o.Beta1), times(g, 1-o.Beta1))
+		v := u.add(times(first(u.slots[i][1]), o.Beta2), times(u.mul(g, g), 1-o.Beta2))
+		root := u.add(u.mul(u.unary("sqrt", v), all(u.numbers[atRoot])), u.constant(o.Eps, dims...))
+		slots = []value{m, v}
+		change = u.div(u.mul(all(u.numbers[atStep]), m), root)
+	}
+	if t.Decay {
+		change = u.add(change, u.mul(all(u.numbers[atDecay]), p))
+	}
+	return u.sub(p, change), slots
 }
 
 // element is the element i of x (n).

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"gimbal/internal/config"
 	"gimbal/internal/kernel"
 	"gimbal/internal/nn"
 )
@@ -54,7 +55,7 @@ func (m *Model[T]) Probe(in Input, dst *ProbeStats) {
 	m.forward()
 	m.probing = nil
 	m.head.Loss(m.buf.nats, m.buf.logZ, m.buf.final, m.headWeights, in.Labels, in.Counts, nil)
-	m.probeStream(dst)
+	streamStats(m.x, dst.Stream, m.buf.x, m.n, m.arch.Width, m.buf.dx)
 	m.probeLogits(dst)
 }
 
@@ -69,16 +70,15 @@ func (m *Model[T]) probeBlock(i int, dst *ProbeStats) {
 // probeSamples is the number of elements that the median size of the stream is taken of.
 const probeSamples = 4096
 
-func (m *Model[T]) probeStream(dst *ProbeStats) {
-	c := m.arch.Width
-	lo, hi := min(1, m.n-1)*c, m.n*c
-	for l := range dst.Stream {
-		x := m.buf.x[l][lo:hi]
-		s := StreamStats{RMS: math.Sqrt(kernel.SumSquares(m.x, x) / float64(len(x))), Kept: 1, Peak: m.peak(x)}
+// streamStats overwrites dst (L+1). stream holds n rows of c channels for each, and room as many.
+func streamStats[T kernel.Float](x *kernel.Exec, dst []StreamStats, stream [][]T, n, c int, room []T) {
+	lo, hi := min(1, n-1)*c, n*c
+	for l := range dst {
+		at := stream[l][lo:hi]
+		dst[l] = StreamStats{RMS: math.Sqrt(kernel.SumSquares(x, at) / float64(len(at))), Kept: 1, Peak: peak(at, room)}
 		if l > 0 {
-			s.Kept = kept(x, m.buf.x[l-1][lo:hi], c)
+			dst[l].Kept = kept(at, stream[l-1][lo:hi], c)
 		}
-		dst.Stream[l] = s
 	}
 }
 
@@ -98,11 +98,10 @@ func kept[T kernel.Float](after, before []T, c int) float64 {
 	return both / own
 }
 
-// peak is the largest size of an element of x over the median size of a sample of them. The sample lies in dx, which
-// the backward pass clears.
-func (m *Model[T]) peak(x []T) float64 {
+// peak is the largest size of an element of x over the median size of a sample of them, which lies in room.
+func peak[T kernel.Float](x, room []T) float64 {
 	step := len(x)/probeSamples | 1 // odd, so that it meets all channels
-	sizes := m.buf.dx[:0]
+	sizes := room[:0]
 	var top T
 	for i, v := range x {
 		if v < 0 {
@@ -133,4 +132,41 @@ func (m *Model[T]) probeLogits(dst *ProbeStats) {
 	if counted > 0 {
 		dst.LogZ = sum / float64(counted)
 	}
+}
+
+// Activations are what a pass over one sequence of n positions computed elsewhere than in a Model.
+type Activations struct {
+	Stream        [][]float32 // (L+1): (n, C) before each block and after the last
+	Queries, Keys [][]float32 // (L): (n, H·D), scaled, and (n, KV·D)
+	Active        [][]float32 // (L): (n, F)
+	LogZ, Top     []float64   // (n): of the logits, and the largest
+	Counts        []bool      // (n)
+}
+
+// Stats says how the sequence was computed. It fails where GIMBAL_KERNEL names a tier that this machine lacks.
+func (v Activations) Stats(a config.Arch) (*ProbeStats, error) {
+	x, err := kernel.NewExec(0, kernel.TierAuto)
+	if err != nil {
+		return nil, err
+	}
+	defer x.Close()
+	n, l, dense := len(v.Counts), a.Layers, kernel.Dense[float32]
+	s := &ProbeStats{Stream: make([]StreamStats, l+1), Heads: make([]nn.HeadFocus, l*a.Heads), Dead: make([]float64, l),
+		Logit: math.Inf(-1)}
+	streamStats(x, s.Stream, v.Stream, n, a.Width, make([]float32, n*a.Width))
+	room := make([]float32, nn.ProbeLen(x.Workers(), n, a.HeadSize, a.MLP))
+	p := nn.NewProbe(x, a.Heads, a.KVHeads, a.HeadSize, a.MLP, n, room)
+	for i := range l {
+		p.Focus(s.Heads[i*a.Heads:][:a.Heads], dense(v.Queries[i], n, a.Heads*a.HeadSize),
+			dense(v.Keys[i], n, a.KVHeads*a.HeadSize), nn.Scores{Scale: 1, Cap: a.ScoreCap, Window: a.Layer(i).Window}, n)
+		s.Dead[i] = float64(p.Dead(dense(v.Active[i], n, a.MLP), n)) / float64(a.MLP)
+	}
+	counted := 0.0
+	for i, counts := range v.Counts {
+		if counts {
+			s.LogZ, s.Logit, counted = s.LogZ+v.LogZ[i], max(s.Logit, v.Top[i]), counted+1
+		}
+	}
+	s.LogZ /= counted // NaN where nothing counts
+	return s, nil
 }

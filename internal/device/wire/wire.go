@@ -133,6 +133,15 @@ func Read(r io.Reader, message any) error {
 	return nil
 }
 
+// Differs says how another side's version differs from this one; nil: it does not.
+func Differs(protocol int, build string) error {
+	if protocol == Protocol && build == Build() {
+		return nil
+	}
+	return fmt.Errorf("the other side is version %s (protocol %d), and this one %s (protocol %d): build both from one "+
+		"source", build, protocol, Build(), Protocol)
+}
+
 // Build is the version of this module in this build. Both sides must have the same.
 func Build() string {
 	info, ok := debug.ReadBuildInfo()
