@@ -16,7 +16,10 @@ func (e *Evaluator) scorePairs(ctx context.Context, s *Score, b *data.Batch) (er
 	if e.nats, err = engine.SequenceNats(ctx, e.opt.Engine, e.nats[:0], e.passes); err != nil {
 		return err
 	}
-	s.Pairs.Add(e.opt.Prefer.Score(b, e.nats, nil))
+	if p := e.opt.Prefer; p != nil {
+		s.beta = p.Beta
+		s.Pairs.Add(p.Score(b, e.nats, nil))
+	}
 	for k := 0; k < len(b.Spans); k += 2 {
 		one := data.Batch{Labels: b.Labels, Counts: b.Counts, Spans: b.Spans[k : k+2]}
 		tokens, bytes := e.preferred(&one)
@@ -42,8 +45,10 @@ func (e *Evaluator) preferred(b *data.Batch) (tokens int, bytes int64) {
 }
 
 // Reference returns the nats of every document of the pairs that are trained or validated on, by the model as it is;
-// zero for the others. tell is told how many pairs are done, of how many.
-func (e *Evaluator) Reference(ctx context.Context, tell func(done, all int64)) (nats []float64, err error) {
+// zero for the others. likelier is the share of pairs of which it finds the preferred answer likelier, by the token.
+// tell is told how many pairs are done, of how many.
+func (e *Evaluator) Reference(ctx context.Context, tell func(done, all int64)) (nats []float64, likelier float64,
+	err error) {
 	text := e.opt.Text
 	nats = make([]float64, text.Set.Documents())
 	var b data.Batch
@@ -52,8 +57,14 @@ func (e *Evaluator) Reference(ctx context.Context, tell func(done, all int64)) (
 		if e.nats, err = engine.SequenceNats(ctx, e.opt.Engine, e.nats[:0], e.passes); err != nil {
 			return err
 		}
+		var token [2]float64
 		for i, s := range b.Spans {
 			nats[s.Index] = e.nats[i]
+			in := engine.SequenceInput(&b, s)
+			token[i%2] = e.nats[i] / float64(data.Micro{Counts: in.Counts}.CountedLabels())
+			if i%2 == 1 && token[0] < token[1] {
+				likelier++
+			}
 		}
 		b.Reset()
 		return ctx.Err()
@@ -63,7 +74,7 @@ func (e *Evaluator) Reference(ctx context.Context, tell func(done, all int64)) (
 		for i := range part.Sequences() {
 			if part.Read(&b, i); len(b.Tokens) >= e.opt.MicroTokens {
 				if err := flush(); err != nil {
-					return nil, err
+					return nil, 0, err
 				}
 			}
 			if done++; done%100 == 0 {
@@ -71,5 +82,6 @@ func (e *Evaluator) Reference(ctx context.Context, tell func(done, all int64)) (
 			}
 		}
 	}
-	return nats, flush()
+	err = flush()
+	return nats, likelier / float64(all), err
 }

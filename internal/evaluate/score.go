@@ -147,8 +147,8 @@ func (e *Evaluator) score(ctx context.Context, part *data.Split, order func(i in
 	err error) {
 	var batch data.Batch
 	scoreBatch := e.scoreBatch
-	if part.Pairs() && e.opt.Prefer != nil {
-		scoreBatch, s.beta = e.scorePairs, e.opt.Prefer.Beta
+	if part.Pairs() {
+		scoreBatch = e.scorePairs
 	}
 	for i := range part.Sequences() {
 		if len(batch.Tokens)+part.Context() > e.opt.MicroTokens {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"math"
 	"path/filepath"
+	"reflect"
 
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/durable"
@@ -32,6 +33,9 @@ type reference struct {
 }
 
 const referenceFormat = "gimbal-reference 1"
+
+// perhapsSwapped is the share of pairs below which a model would find the preferred answers strange.
+const perhapsSwapped = 0.25
 
 // mostReference is the most bytes of the file of a reference.
 const mostReference = 4 << 30
@@ -56,20 +60,27 @@ func (t *run) refer(ctx context.Context) error {
 	var r reference
 	switch broken := json.Unmarshal(raw, &r) != nil; {
 	case t.state.Step > 0 && sum != t.state.Reference:
-		return fmt.Errorf("%w: %s is missing or is not the one that the run was trained with: what preferences are compared "+
-			"with is lost; bring the file back, or start again with --from", rundir.ErrResume, name)
+		return fmt.Errorf("%w: %s is missing or is not the one that the run was trained with: what preferences are "+
+			"compared with is lost; bring the file back, or start again with --from", rundir.ErrResume, name)
 	case t.state.Step > 0 && (r.Data != fresh.Data || r.Template != fresh.Template):
 		return fmt.Errorf("%w: %s is of other data, or of another chat template", rundir.ErrResume, name)
 	case t.state.Step > 0 || !broken && same(r, *fresh):
 		p.Reference, t.state.Reference = r.Nats, sum
 		return nil
 	}
-	fresh.Nats, err = t.evaluator.Reference(ctx, func(done, all int64) {
+	likelier := 0.0
+	fresh.Nats, likelier, err = t.evaluator.Reference(ctx, func(done, all int64) {
 		t.record.detail("reference of the preferences: %d of %d pairs", done, all)
 	})
 	if err != nil {
 		return err
 	}
+	told := fmt.Sprintf("before step 1, the model finds the chosen answer likelier, by the token, in %.0f %% of pairs",
+		100*likelier)
+	if likelier < perhapsSwapped {
+		told = "warning: " + told + ": perhaps chosen and rejected are swapped"
+	}
+	t.record.note("%s", told)
 	if raw, err = json.Marshal(fresh); err != nil {
 		return fmt.Errorf("%s: a log-probability is not finite: %w", name, err)
 	}
@@ -83,8 +94,8 @@ func (t *run) refer(ctx context.Context) error {
 
 // same reports whether two references are of the same things.
 func same(a, b reference) bool {
-	return a.Format == b.Format && a.Data == b.Data && a.Template == b.Template && a.Model == b.Model && a.Base == b.Base &&
-		a.Numerics == b.Numerics
+	a.Nats, b.Nats = nil, nil
+	return reflect.DeepEqual(a, b)
 }
 
 // describeReference returns the reference that the run has at step 0, without its numbers. After that the weights are
