@@ -2,6 +2,7 @@ package evaluate
 
 import (
 	"context"
+	"maps"
 	"math"
 
 	"gimbal/internal/data"
@@ -55,13 +56,11 @@ func (l Loss) Record(at runlog.At, grams runlog.Baseline) runlog.Eval {
 			MetricLossLo: runlog.Float(lo), MetricLossHi: runlog.Float(hi),
 		},
 	}
-	if p := l.Reported.Pairs; p.Count > 0 {
-		for name, v := range map[string]float64{MetricPairs: float64(p.Count), MetricPairLoss: p.Mean(p.Loss),
-			MetricMargin: l.Reported.beta * p.Mean(p.Ratio[0]-p.Ratio[1]), MetricAccuracy: p.Mean(p.Correct),
-			MetricChosenReward:   l.Reported.beta * p.Mean(p.Ratio[0]),
-			MetricRejectedReward: l.Reported.beta * p.Mean(p.Ratio[1])} {
-			rec.Metrics[name] = runlog.Float(v)
-		}
+	if s := l.Reported; s.Pairs.Count > 0 {
+		p := PairsRecord(s.Pairs, s.beta)
+		maps.Copy(rec.Metrics, map[string]runlog.Float{MetricPairs: runlog.Float(p.Count), MetricMargin: p.Margin,
+			MetricPairLoss: runlog.Float(s.Objective()), MetricAccuracy: p.Accuracy, MetricChosenReward: p.ChosenReward,
+			MetricRejectedReward: p.RejectedReward})
 	}
 	return rec
 }
