@@ -21,6 +21,8 @@ func TestPreferences(t *testing.T) {
 		{`{"prompt":"q","chosen":"[` + strings.ReplaceAll(say("a"), `"`, `\"`) + `]","rejected":"b"}`, good, bad}, // a table
 		{`{"chosen":[` + user + "," + say("x") + "," + user + "," + say("a") +
 			`],"rejected":[` + user + "," + say("x") + "," + user + "," + say("b") + `]}`, "[user: q][assistant: x]" + good, "[user: q][assistant: x]" + bad},
+		{`{"prompt":"[INST] q","chosen":"[{\"a\":1}]","rejected":"[1] b"}`, `[user: [INST] q][assistant*: [{"a":1}]]`,
+			"[user: [INST] q][assistant*: [1] b]"},
 	} {
 		f, err := ParseFields(nil, true)
 		if err != nil {
