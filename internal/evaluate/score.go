@@ -27,7 +27,6 @@ const (
 	MetricAccuracy       = "accuracy"
 	MetricChosenReward   = "chosen_reward"
 	MetricRejectedReward = "rejected_reward"
-	MetricWritten        = "written_bytes" // of a text that the model writes, mean
 
 	MetricOld = "old_loss" // nats per token on text that the weights knew before they were fine-tuned
 

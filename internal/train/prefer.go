@@ -101,24 +101,21 @@ func (t *run) tell(at runlog.At, events []guard.Event) error {
 	return nil
 }
 
-// evaluatePairs adds to a record and a point what held-out pairs came to, and watches the length of what is written.
-func (t *run) evaluatePairs(s evaluate.Score, w *evaluate.Writing, rec *runlog.Eval, point *judge.Point) error {
+// evaluatePairs adds to a point what held-out pairs came to, and watches the length of what is written.
+func (t *run) evaluatePairs(s evaluate.Score, w *evaluate.Writing, point *judge.Point) error {
 	b := t.state.Before
 	if s.Pairs.Count == 0 || b == nil {
 		return nil
 	}
 	point.Metrics[evaluate.MetricAccuracy] = judge.Metric{
 		Estimate: judge.Estimate{Value: s.Pairs.Mean(s.Pairs.Correct)}}
-	written := 0.0
-	for _, text := range w.Texts {
-		written += float64(len(text.Text)) / float64(len(w.Texts))
-	}
-	rec.Metrics[evaluate.MetricWritten] = runlog.Float(written)
+	written := w.Metrics()["length"] // tokens per text; 0: nothing was written
 	if t.state.Step == 0 {
-		b.Pairs, b.Written = s.Pairs.Count, runlog.Float(written)
+		b.Pairs, b.Written = s.Pairs.Count, written
 	}
 	var events []guard.Event
-	t.state.Preferences, events = guard.NextLength(t.state.Preferences, t.state.Step, float64(b.Written), written)
+	t.state.Preferences, events = guard.NextLength(t.state.Preferences, t.state.Step, float64(b.Written),
+		float64(written))
 	return t.tell(t.at(), events)
 }
 

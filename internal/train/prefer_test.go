@@ -114,13 +114,16 @@ func TestPreferences(t *testing.T) {
 			if _, err := Run(ctx, cfg, Options{Out: again, From: first.Dir, Hooks: hooks}); !errors.Is(err, ErrInterrupted) {
 				t.Fatal(err)
 			}
+			name := filepath.Join(again, rundir.ReferenceFile)
+			if err := os.WriteFile(name, []byte(`{"format":"gimbal-ref`), 0o666); err != nil { // of a kill
+				t.Fatal(err)
+			}
 			for _, step := range []int64{3, 17} {
 				interruptAfter(t, again, step, func(ctx context.Context, h Hooks) error {
 					_, err := Resume(ctx, again, ResumeOptions{Hooks: h, Workers: int(step%2) + 1})
 					return err
 				})
 			}
-			name := filepath.Join(again, rundir.ReferenceFile)
 			raw, err := os.ReadFile(name)
 			if err != nil {
 				t.Fatal(err)
