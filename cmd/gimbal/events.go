@@ -44,6 +44,10 @@ func (p *progress) evaluation(e gimbal.Evaluation) {
 		clockText(now.Sub(p.began)), left, gradients, verdict)
 	p.say(p.screen.paint(colour, clip(line, width)))
 	m := e.Metrics
+	if pairs := m["pairs"]; pairs > 0 {
+		p.say(clip(fmt.Sprintf("        prefers the chosen answer in %.0f %% of %.0f pairs, loss %.3f, margin %.3g",
+			100*m["accuracy"], pairs, m["pair_loss"], m["margin"]), width))
+	}
 	people, compared := m["rep4_human"]
 	if m["rep4_lo"] > people && compared || p.level == verbose {
 		p.say(fmt.Sprintf("        repeats %.1f %% of 4-grams; people repeat %.1f %%", 100*m["rep4"], 100*people))

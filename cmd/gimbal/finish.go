@@ -80,6 +80,9 @@ func finish(e *env, r *gimbal.Result, err error, asJSON bool) error {
 
 // tuned says in words what became of weights from elsewhere, and what they forgot.
 func tuned(u *gimbal.Tuned) string {
+	if u.Pairs > 0 {
+		return preferred(u) + forgotten(u)
+	}
 	words := fmt.Sprintf("no better than where it began, on held-out text: %.3f, then %.3f nats/token", u.Before,
 		u.After)
 	if change := u.Before - u.After; change > asGood {
@@ -89,10 +92,30 @@ func tuned(u *gimbal.Tuned) string {
 		words = fmt.Sprintf("worse than where it began by %.3f nats/token on held-out text: %.3f, then %.3f", -change,
 			u.Before, u.After)
 	}
-	if u.OldBefore != 0 {
-		words += fmt.Sprintf("; on what it knew: %.3f, then %.3f", u.OldBefore, u.OldAfter)
+	return words + forgotten(u)
+}
+
+// preferred says in words what became of preferences, with the standard error of a share.
+func preferred(u *gimbal.Tuned) string {
+	n := float64(u.Pairs)
+	words := fmt.Sprintf("prefers the chosen answer in %.0f %% ± %.0f of %d held-out pairs, %.0f %% before; "+
+		"loss of a pair %.3f, then %.3f", 100*u.AccuracyAfter, 100*math.Sqrt(u.AccuracyAfter*(1-u.AccuracyAfter)/n), u.Pairs,
+		100*u.AccuracyBefore, u.Before, u.After)
+	switch change := u.Before - u.After; {
+	case change > asGood:
+		return words + ": better than where it began"
+	case change < -asGood:
+		return words + ": worse than where it began"
 	}
-	return words
+	return words + ": no better than where it began"
+}
+
+// forgotten says in words what became of what weights knew; empty where that was not measured.
+func forgotten(u *gimbal.Tuned) string {
+	if u.OldBefore == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; on what it knew: %.3f, then %.3f", u.OldBefore, u.OldAfter)
 }
 
 // beside is the loss of the n-grams on the tokens behind the loss of a result; NaN where it is not known.

@@ -51,9 +51,13 @@ func (p *progress) planLines(public *gimbal.Plan) string {
 		text = wrap(text, p.screen.width()-9, 0, 3)
 		lines = append(lines, fmt.Sprintf("%-8s ", name)+strings.ReplaceAll(text, "\n", "\n         "))
 	}
-	text := fmt.Sprintf("%s: %s in %s, %s tokens, %s held out", sources(set["data.paths"]),
-		runs.Plural(public.Documents, "document"), runs.Plural(public.Files, "file"),
-		plan.Count(public.TrainTokens), plan.Count(public.ValTokens))
+	documents := runs.Plural(public.Documents, "document")
+	if set["train.objective"] == "dpo" {
+		documents = runs.Plural(public.Documents/2, "pair") + " of answers"
+	}
+	text := fmt.Sprintf("%s: %s in %s, %s tokens, %s held out", sources(set["data.paths"]), documents,
+		runs.Plural(public.Files, "file"), plan.Count(public.TrainTokens),
+		plan.Count(public.ValTokens))
 	if public.HeldOut != "" {
 		text += " (" + public.HeldOut + ")"
 	}

@@ -64,7 +64,8 @@ func (c *Config) cross(skip map[string]bool, where map[string]string) []Fault {
 	dpo := t.Objective == "dpo"
 	check(!dpo || c.Model.Dropout == 0, "model.dropout train.objective",
 		"preferences are compared with a reference without dropout: leave it out")
-	check(!dpo || c.Optim.LR.Name != "probe", "optim.lr train.objective", "a range test measures no preferences; give a number")
+	check(!dpo || c.Optim.LR.Name != "probe", "optim.lr train.objective",
+		"a range test measures no preferences; give a number")
 	check(!dpo || d.Separator == "", "data.separator train.objective", "preferences are records, which it does not cut")
 
 	s := c.Schedule

@@ -90,8 +90,7 @@ var keys = []key{
 	{name: "train.adapter", newer: true, choices: []string{"none", "lora"},
 		doc: "what is trained with --from: none: all weights; lora: changes of low rank beside them, a PEFT adapter"},
 	{name: "train.objective", newer: true, choices: []string{"lm", "dpo"},
-		doc: "what is learned; lm: the next token; dpo: with --from, which of two answers is preferred, of records with " +
-			"chosen and rejected"},
+		doc: "what is learned; lm: the next token; dpo: with --from, which of two answers is preferred"},
 	{name: "train.seed", lo: 0, hi: 1e18, doc: "seed of all random numbers"},
 
 	{name: "adapter.rank", newer: true, lo: 1, hi: 1024, doc: "rank of the changes"},
@@ -105,9 +104,9 @@ var keys = []key{
 		doc: "how the weights beside them are held: bf16 takes a quarter of the memory; auto: as in their file"},
 
 	{name: "dpo.beta", newer: true, lo: 0, above: true, hi: 100,
-		doc: "how closely the model stays with the one it begins from: higher is closer"},
+		doc: "how closely the model stays with the one it begins from"},
 	{name: "dpo.label_smoothing", newer: true, lo: 0, hi: 0.5, below: true,
-		doc: "share of preferences that are taken to be the wrong way round"},
+		doc: "share of pairs taken to be the wrong way round"},
 
 	{name: "optim.kind", choices: []string{"auto", "muon", "adamw"}, newer: true, older: "adamw",
 		doc: "muon: matrices of the blocks by Muon, all else by AdamW; auto: muon for new models, unless the batch is " +

@@ -224,7 +224,8 @@ func (s *Source) Place(r Ref) string {
 func (s *Source) HasPlaces() bool     { return s.kind != table && s.Encoding == "" && s.pack == 0 }
 func (s *Source) HasTextPlaces() bool { return s.HasPlaces() && !s.kind.isRecords() }
 
-// Document is one text, one conversation or two answers of which one is preferred. It can be read once, until the next one is asked for.
+// Document is one text, one conversation or two answers of which one is preferred. It can be read once, until the next
+// one is asked for.
 type Document struct {
 	Ref  Ref
 	Text io.Reader      // ends with io.EOF; other errors are *Error or the context's; nil for a conversation

@@ -88,8 +88,8 @@ func (sp *Split) pairFindings() (f []corpus.Finding) {
 	tell(p.same, "both answers have the same tokens", "")
 	tell(p.silent, "the template leaves nothing of an answer that counts", "")
 	if ratio := float64(p.counted[0]) / float64(p.counted[1]); ratio > longerThan {
-		f = append(f, corpus.Finding{Warn: true, Text: fmt.Sprintf("preferred answers are %.1f times as long as the others: "+
-			"the model learns to write more", ratio), Advice: "choose pairs of like length, and watch the length of the samples"})
+		f = append(f, corpus.Finding{Warn: true, Advice: "choose pairs of like length, and watch the length of the samples",
+			Text: fmt.Sprintf("preferred answers are %.1f times as long as the others: the model learns to write more", ratio)})
 	}
 	return f
 }

@@ -64,7 +64,8 @@ func TestPairs(t *testing.T) {
 					counted++
 				}
 			}
-			if want := len("good") + len(strings.TrimRight(answer, "\n")) + 2; counted != want { // the end of the turn, and the EOS
+			const ends = 2 // of the turn and of the document
+			if want := len("good") + len(strings.TrimRight(answer, "\n")) + ends; counted != want {
 				t.Errorf("%q counts %d tokens, want %d", one, counted, want)
 			}
 		}

@@ -27,6 +27,7 @@ type Stats struct {
 	Unused    int64   `json:"unused_tokens"`      // ids that never come, but for start and EOS
 	Rare      int64   `json:"rare_tokens"`        // ids that come fewer than RareUses times, also never
 	Chat      string  `json:"chat,omitempty"`     // how roles are marked
+	Pairs     bool    `json:"pairs,omitempty"`    // documents of a side are pairs of answers
 	Mixture   []Share `json:"mixture,omitempty"`  // of each path, if there are weights
 	Scanned   int64   `json:"scanned_tokens"`     // of training, in which the runs were searched for
 	ValSample float64 `json:"validation_sampled"` // share of validation's runs that were searched for
@@ -57,7 +58,7 @@ const (
 func (s *Set) Stats(context int) (*Stats, error) {
 	train, val := s.Train(context), s.Val(context)
 	st := &Stats{Census: s.census, Context: context, SplitBy: s.SplitBy, Split: s.SplitNote, Train: train.sums,
-		Val: val.sums, VocabSize: s.tok.VocabSize(), Chat: s.Chat().Note}
+		Val: val.sums, VocabSize: s.tok.VocabSize(), Chat: s.Chat().Note, Pairs: s.pairs}
 	s.findCopies(st)
 	findRuns(st, train, val)
 	for id := range s.tok.VocabSize() {
@@ -209,12 +210,16 @@ func (st *Stats) String() string {
 		line("broken documents: %s", reasons)
 	}
 	line("split: %s", st.Split)
+	thing := "document"
+	if st.Pairs {
+		thing = "pair"
+	}
 	for _, side := range []struct {
 		name string
 		SideStats
 	}{{"training", st.Train}, {"validation", st.Val}} {
 		line("%s: %s in %s of at most %d, %s to predict, %s of them EOS (%s)",
-			side.name, count(side.Documents, "document"), count(side.Sequences, "sequence"),
+			side.name, count(side.Documents, thing), count(side.Sequences, "sequence"),
 			st.Context, count(side.Labels, "token"), group(side.EOS), share(side.EOS, side.Labels))
 		line("  longer than the context: %s (%s)",
 			count(side.Chunked, "document"), share(side.Chunked, side.Documents))

@@ -5,6 +5,7 @@ import (
 
 	"gimbal/internal/data"
 	"gimbal/internal/engine"
+	"gimbal/internal/runlog"
 )
 
 // scorePairs adds a batch of preferences to a score and empties it.
@@ -16,7 +17,10 @@ func (e *Evaluator) scorePairs(ctx context.Context, s *Score, b *data.Batch) (er
 	if e.nats, err = engine.SequenceNats(ctx, e.opt.Engine, e.nats[:0], e.passes); err != nil {
 		return err
 	}
-	s.Pairs.Add(e.opt.Prefer.Score(b, e.nats, nil))
+	if p := e.opt.Prefer; p != nil {
+		s.beta = p.Beta
+		s.Pairs.Add(p.Score(b, e.nats, nil))
+	}
 	for k := 0; k < len(b.Spans); k += 2 {
 		one := data.Batch{Labels: b.Labels, Counts: b.Counts, Spans: b.Spans[k : k+2]}
 		tokens, bytes := e.preferred(&one)
@@ -41,35 +45,10 @@ func (e *Evaluator) preferred(b *data.Batch) (tokens int, bytes int64) {
 	return tokens, bytes
 }
 
-// Reference returns the nats of every document of the pairs that are trained or validated on, by the model as it is;
-// zero for the others. tell is told how many pairs are done, of how many.
-func (e *Evaluator) Reference(ctx context.Context, tell func(done, all int64)) (nats []float64, err error) {
-	text := e.opt.Text
-	nats = make([]float64, text.Set.Documents())
-	var b data.Batch
-	flush := func() error {
-		e.passes = data.SplitMicro(e.passes[:0], &b, e.opt.MicroTokens)
-		if e.nats, err = engine.SequenceNats(ctx, e.opt.Engine, e.nats[:0], e.passes); err != nil {
-			return err
-		}
-		for i, s := range b.Spans {
-			nats[s.Index] = e.nats[i]
-		}
-		b.Reset()
-		return ctx.Err()
-	}
-	done, all := int64(0), text.Train.Sequences()+text.Val.Sequences()
-	for _, part := range []*data.Split{text.Train, text.Val} {
-		for i := range part.Sequences() {
-			if part.Read(&b, i); len(b.Tokens) >= e.opt.MicroTokens {
-				if err := flush(); err != nil {
-					return nil, err
-				}
-			}
-			if done++; done%100 == 0 {
-				tell(done, all)
-			}
-		}
-	}
-	return nats, flush()
+// PairsRecord is pairs as the log has them.
+func PairsRecord(p engine.Pairs, beta float64) *runlog.Pairs {
+	mean := func(sum float64) runlog.Float { return runlog.Float(p.Mean(sum)) }
+	return &runlog.Pairs{Count: p.Count, Margin: runlog.Float(p.Margin(beta)), Accuracy: mean(p.Correct),
+		ChosenReward: mean(beta * p.Ratio[0]), RejectedReward: mean(beta * p.Ratio[1]),
+		ChosenTokens: mean(float64(p.Tokens[0])), RejectedTokens: mean(float64(p.Tokens[1]))}
 }

@@ -2,6 +2,7 @@ package evaluate
 
 import (
 	"context"
+	"maps"
 	"math"
 
 	"gimbal/internal/data"
@@ -26,7 +27,6 @@ const (
 	MetricAccuracy       = "accuracy"
 	MetricChosenReward   = "chosen_reward"
 	MetricRejectedReward = "rejected_reward"
-	MetricWritten        = "written_bytes" // of a text that the model writes, mean
 
 	MetricOld = "old_loss" // nats per token on text that the weights knew before they were fine-tuned
 
@@ -57,13 +57,11 @@ func (l Loss) Record(at runlog.At, grams runlog.Baseline) runlog.Eval {
 			MetricLossLo: runlog.Float(lo), MetricLossHi: runlog.Float(hi),
 		},
 	}
-	if p := l.Reported.Pairs; p.Count > 0 {
-		for name, v := range map[string]float64{MetricPairs: float64(p.Count), MetricPairLoss: p.Mean(p.Loss),
-			MetricMargin: l.Reported.beta * p.Mean(p.Ratio[0]-p.Ratio[1]), MetricAccuracy: p.Mean(p.Correct),
-			MetricChosenReward:   l.Reported.beta * p.Mean(p.Ratio[0]),
-			MetricRejectedReward: l.Reported.beta * p.Mean(p.Ratio[1])} {
-			rec.Metrics[name] = runlog.Float(v)
-		}
+	if s := l.Reported; s.Pairs.Count > 0 {
+		p := PairsRecord(s.Pairs, s.beta)
+		maps.Copy(rec.Metrics, map[string]runlog.Float{MetricPairs: runlog.Float(p.Count), MetricMargin: p.Margin,
+			MetricPairLoss: runlog.Float(s.Objective()), MetricAccuracy: p.Accuracy, MetricChosenReward: p.ChosenReward,
+			MetricRejectedReward: p.RejectedReward})
 	}
 	return rec
 }
@@ -149,8 +147,8 @@ func (e *Evaluator) score(ctx context.Context, part *data.Split, order func(i in
 	err error) {
 	var batch data.Batch
 	scoreBatch := e.scoreBatch
-	if part.Pairs() && e.opt.Prefer != nil {
-		scoreBatch, s.beta = e.scorePairs, e.opt.Prefer.Beta
+	if part.Pairs() {
+		scoreBatch = e.scorePairs
 	}
 	for i := range part.Sequences() {
 		if len(batch.Tokens)+part.Context() > e.opt.MicroTokens {

@@ -32,6 +32,10 @@ func TestTune(t *testing.T) {
 		{"one pass", 10 << 20, 900, "train.batch_tokens=8192", "train.steps", "1280"},
 		{"steps given", 50_000, 900, "train.steps=7", "train.steps", "7"},
 		{"a budget plans the steps", 50_000, 900, "train.budget=3", "train.steps", "auto"},
+		{"preferences", 50_000, 900, "train.objective=dpo", "optim.lr", "5e-06"},
+		{"preferences do not decay", 50_000, 900, "train.objective=dpo", "optim.weight_decay", "0"},
+		{"preferences are seen once", 500_000, 900, "train.objective=dpo", "train.steps", "100"},
+		{"room for a pair", 50_000, 900, "train.objective=dpo", "train.batch_tokens", "1024"},
 		{"small text, small batches", 50_000, 900, "", "train.batch_tokens", "1500"},
 	} {
 		var sets []config.Assignment

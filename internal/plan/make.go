@@ -200,6 +200,9 @@ func (p *Plan) count(d *Draft) {
 	t := d.Text
 	p.Text = Text{Census: t.Set.Census(), SplitBy: t.Set.SplitNote, Train: t.Train.Tokens(), Val: t.Val.Tokens(),
 		Ends: t.Train.EOS()}
+	if t.Set.Pairs() {
+		p.Text.Pairs = [2]int64{t.Train.Sequences(), t.Val.Sequences()}
+	}
 	val, test := t.Docs.SplitNames()
 	if p.Text.LeftOut = test; t.Set.SplitBy == "name" {
 		p.Text.Held = val

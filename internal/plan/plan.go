@@ -44,13 +44,14 @@ type Plan struct {
 // Text is the numbers of what is read.
 type Text struct {
 	Census  data.Census
-	SplitBy string  // how the validation part was held out, in a sentence
-	Train   int64   // labels of one epoch
-	Val     int64   // labels of the validation part
-	Epochs  float64 // passes over the training part
-	Ends    int64   // documents that end in the training part
-	Held    string  // files that their names hold out for validation; empty: none
-	LeftOut string  // files that their names keep out of both parts; empty: none
+	SplitBy string   // how the validation part was held out, in a sentence
+	Train   int64    // labels of one epoch
+	Val     int64    // labels of the validation part
+	Epochs  float64  // passes over the training part
+	Ends    int64    // documents that end in the training part
+	Held    string   // files that their names hold out for validation; empty: none
+	LeftOut string   // files that their names keep out of both parts; empty: none
+	Pairs   [2]int64 // preferences to train on, and held out
 }
 
 // Rate is the learning rate and where it comes from.

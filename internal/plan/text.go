@@ -186,7 +186,8 @@ func discover(cfg *config.Config, own *chat.Template, out string) (*corpus.Corpu
 // reading is how files become documents.
 func reading(cfg *config.Config, own *chat.Template) corpus.Options {
 	d := cfg.Data
-	opt := corpus.Options{Pairs: cfg.Train.Objective == "dpo", Fields: d.Fields, Separator: d.Separator, BadDocuments: d.BadDocuments, BadShare: d.BadShare,
+	opt := corpus.Options{Pairs: cfg.Train.Objective == "dpo", Fields: d.Fields, Separator: d.Separator,
+		BadDocuments: d.BadDocuments, BadShare: d.BadShare,
 		Encoding: d.Encoding}
 	if own != nil {
 		opt.Shows = own.Shows
@@ -240,7 +241,9 @@ func OpenOther(ctx context.Context, cfg *config.Config, paths []string, m *hub.M
 	workers int) (*data.Text, error) {
 	own, broken := ownTemplate(cfg, m)
 	as := reading(cfg, own)
-	as.Pairs = false
+	if as.Pairs { // what preferences are compared with is texts and conversations
+		as.Pairs, as.Fields = false, nil
+	}
 	docs, err := corpus.Discover(paths, as)
 	if err == nil {
 		docs, err = docs.Identify(ctx, workers)

@@ -28,6 +28,10 @@ func (p *Plan) Write(w io.Writer) {
 	row("corpus", "%d documents in %d files: %s of text, %s tokens, %.2f bytes per token", census.Documents,
 		census.Sources, BytesText(census.TextBytes), Count(census.Tokens), census.BytesPerToken())
 	row("data", "%s tokens to train on, %s held out: %s", Count(p.Text.Train), Count(p.Text.Val), p.Text.SplitBy)
+	if c.Train.Objective == "dpo" {
+		row("objective", "preferences (DPO) with beta %g: %d pairs to train on, %d held out, beside the model as it begins",
+			c.DPO.Beta, p.Text.Pairs[0], p.Text.Pairs[1])
+	}
 	if note := EndsNote(p.Text.Ends); note != "" {
 		row("ends", "%s", note)
 	}

@@ -141,6 +141,9 @@ func (c *checker) checkOverlap(context.Context) finding {
 func (c *checker) checkDuplicates(context.Context) finding {
 	st := c.stats
 	documents := st.Census.Documents - st.Census.Empty
+	if st.Pairs {
+		documents /= 2
+	}
 	numbers := map[string]float64{"documents": float64(documents), "copies": float64(st.Duplicates),
 		"crossing": float64(st.Overlap)}
 	f := found(resultOK, "documents that are copies of others: %d of %d; held out with a copy in the training part: %d",

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"gimbal/internal/chat"
+	"gimbal/internal/strictjson"
 )
 
 // preference reads two answers to the same prompt, of which one is preferred: the preferred conversation into p.chat,
@@ -25,7 +26,7 @@ func (p *Parser) preference(shape Fields, start int64) error {
 	}
 	for _, key := range keys {
 		if v := p.get(key); v.json != nil && !isEmpty(v.json) {
-			if err := p.messages(key, inner(v), chat.User, false); err != nil {
+			if err := p.messages(key, spelled(v), chat.User, false); err != nil {
 				return err
 			}
 			break
@@ -67,7 +68,7 @@ func (p *Parser) preference(shape Fields, start int64) error {
 // answer reads one side of a preference, behind the messages of head, of which the first are the system's.
 func (p *Parser) answer(key string, head []chat.Message, system int, start int64) ([]chat.Message, error) {
 	p.chat = nil
-	v := inner(p.get(key))
+	v := spelled(p.get(key))
 	if err := p.messages(key, v, chat.Assistant, true); err != nil {
 		return nil, err
 	}
@@ -95,6 +96,27 @@ func (p *Parser) answer(key string, head []chat.Message, system int, start int64
 	}
 	side := append(slices.Clone(head), own...)
 	return side, oneSystem(side, system, start)
+}
+
+// spelled returns the messages that a string spells, as tables have them, or the value as it is: what people write may
+// begin with a bracket, too.
+func spelled(v part) part {
+	in, messages := inner(v), false
+	r := strictjson.New(in.json, strictjson.AllowDuplicates, strictjson.AllowInvalidUTF8)
+	r.Array(func(int) {
+		if r.Kind() != '{' {
+			r.Value()
+			return
+		}
+		r.Object(func(key []byte) {
+			messages = messages || string(key) == "role" || string(key) == "from"
+			r.Value()
+		})
+	})
+	if r.End() != nil || !messages {
+		return v
+	}
+	return in
 }
 
 // same reports whether two messages say the same.

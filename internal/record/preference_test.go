@@ -19,8 +19,10 @@ func TestPreferences(t *testing.T) {
 		{`{"chosen":[` + user + "," + say("a") + `],"rejected":[` + user + "," + say("b") + `]}`, good, bad},
 		{`{"prompt":"q","chosen":[` + user + "," + say("a") + `],"rejected":[` + user + "," + say("b") + `]}`, good, bad},
 		{`{"prompt":"q","chosen":"[` + strings.ReplaceAll(say("a"), `"`, `\"`) + `]","rejected":"b"}`, good, bad}, // a table
-		{`{"chosen":[` + user + "," + say("x") + "," + user + "," + say("a") + `],"rejected":[` + user + "," + say("x") + "," +
-			user + "," + say("b") + `]}`, "[user: q][assistant: x]" + good, "[user: q][assistant: x]" + bad},
+		{`{"chosen":[` + user + "," + say("x") + "," + user + "," + say("a") +
+			`],"rejected":[` + user + "," + say("x") + "," + user + "," + say("b") + `]}`, "[user: q][assistant: x]" + good, "[user: q][assistant: x]" + bad},
+		{`{"prompt":"[INST] q","chosen":"[{\"a\":1}]","rejected":"[1] b"}`, `[user: [INST] q][assistant*: [{"a":1}]]`,
+			"[user: [INST] q][assistant*: [1] b]"},
 	} {
 		f, err := ParseFields(nil, true)
 		if err != nil {
@@ -49,7 +51,8 @@ func TestPreferences(t *testing.T) {
 		{`{"chosen":[` + user + "," + say("a") + `],"rejected":[{"role":"user","content":"z"},` + say("b") + `]}`,
 			"no prompt in common"},
 		{`{"chosen":[` + user + "," + say("a") + `],"rejected":[` + user + `]}`, `"rejected" has no answer of its own`},
-		{`{"chosen":[` + user + "," + user + `],"rejected":[` + user + "," + say("b") + `]}`, "do not answer the same prompt"},
+		{`{"chosen":[` + user + "," + user + `],"rejected":[` + user + "," + say("b") + `]}`,
+			"do not answer the same prompt"},
 		{`{"prompt":"q","chosen":[],"rejected":"b"}`, `"chosen" has no message`},
 	} {
 		if got, err := read(New(Fields{pairs: true}), c[0]); err == nil || !strings.Contains(err.Error(), c[1]) {

@@ -81,8 +81,8 @@ func (p *Parser) get(key string) part {
 // alias it, and hold until the next call.
 //
 // Bytes that are not UTF-8 are kept as they are. A lone surrogate escape becomes its three bytes, which count as
-// invalid UTF-8. Only the keys that are read may not come twice. Errors are ErrNull, ErrUncounted, ErrSame, or an *Error
-// with Byte counted from 0.
+// invalid UTF-8. Only the keys that are read may not come twice. Errors are ErrNull, ErrUncounted, ErrSame, or an
+// *Error with Byte counted from 0.
 func (p *Parser) Parse(record []byte) (text []byte, turns []chat.Message, err error) {
 	r := &p.record
 	p.Known = false

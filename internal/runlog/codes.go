@@ -80,15 +80,14 @@ var stepCodes = CodePart{
 
 var pairCodes = CodePart{
 	Title: "Preferences",
-	Intro: "With `train.objective = \"dpo\"`: judged for each 64 pairs or more, and what is written at evaluations. They\n" +
-		"change nothing in training.",
+	Intro: "With `train.objective = \"dpo\"`. They change nothing in training.",
 	Codes: []Code{
 		{"W-PAIRS-EASY", "warning", "all of the first new pairs are told apart", "",
-			"look at pairs with `gimbal data inspect`: a mark, a language or a length may give the answer away"},
+			"read `gimbal data inspect`: a mark or a length may give the answer away"},
 		{"W-CHOSEN-FALLS", "warning", "preferred answers lose over 0.1 nats per token, and the others more", "",
-			"lower `optim.lr` or raise `dpo.beta`; train on the preferred answers first"},
+			"lower `optim.lr`, raise `dpo.beta`"},
 		{"W-LENGTH-GROWS", "warning", "texts are over 1.5 times as long as before step 1", "",
-			"choose pairs of like length, or raise `dpo.beta`"},
+			"take pairs of like length, or raise `dpo.beta`"},
 	},
 }
 

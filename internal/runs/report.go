@@ -58,7 +58,8 @@ type Writing struct {
 type Kept struct {
 	Last     int64
 	BestStep int64   // with the lowest loss on the evaluation sample; 0: there was no evaluation
-	Best     float64 // that loss, nats per token
+	Best     float64 // that loss, nats per token, or per pair of preferences
+	Unit     string  // of Best; empty: nats per token
 	Choice   judge.Choice
 }
 
@@ -81,6 +82,10 @@ func (r *Report) Write(w io.Writer) error {
 		line(fmt.Sprintf("model, step %d", r.Final.Step), r.Final.ValLoss, r.Final.BitsPerByte)
 		line(fmt.Sprintf("n-gram baseline (Witten-Bell, order %d)", r.Baseline.Order), r.Baseline.Loss, r.Baseline.Bits)
 		line("unigram", r.Baseline.Unigram, r.Baseline.UnigramBits)
+		if m := r.Final.Metrics; m["pairs"] > 0 {
+			fmt.Fprintf(&b, "\nThe model prefers the chosen answer in %.1f %% of %.0f held-out pairs: loss of a pair %.4f, "+
+				"margin %.4g.\n", 100*float64(m["accuracy"]), float64(m["pairs"]), float64(m["pair_loss"]), float64(m["margin"]))
+		}
 	}
 	g := r.Guard
 	fmt.Fprintf(&b, "\n## Guard\n\nThe guard checked %s before the update. Not finite: %d; outliers: %d; sustained: %d; "+
@@ -146,8 +151,8 @@ func (w Writing) Section() string {
 func (k Kept) write(b *strings.Builder) {
 	fmt.Fprintf(b, "\n## Checkpoints\n\n- last: step %d\n", k.Last)
 	if k.BestStep > 0 {
-		fmt.Fprintf(b, "- best-loss: step %d, validation loss %.4f nats per token (on the evaluation sample)\n",
-			k.BestStep, k.Best)
+		fmt.Fprintf(b, "- best-loss: step %d, validation loss %.4f %s (on the evaluation sample)\n",
+			k.BestStep, k.Best, cmp.Or(k.Unit, "nats per token"))
 	}
 	if k.Choice.Step < 0 {
 		fmt.Fprintf(b, "- stable: none; %s\n", k.Choice.Reason)

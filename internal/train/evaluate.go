@@ -70,9 +70,8 @@ func (t *run) evaluate(ctx context.Context) (*runlog.Eval, error) {
 		}
 		t.written = w
 	}
-	rec := loss.Record(t.at(), s.Baseline)
 	point := judge.NewPoint(s.Step, sample, s.disturbed(), w.FewDocuments, w.Report)
-	if err := t.evaluatePairs(loss.Sample, w, &rec, &point); err != nil {
+	if err := t.evaluatePairs(loss.Sample, w, &point); err != nil {
 		return nil, err
 	}
 	s.History = append(s.History, point)
@@ -80,6 +79,7 @@ func (t *run) evaluate(ctx context.Context) (*runlog.Eval, error) {
 		s.Writing = runs.Writing{Step: s.Step, Plan: w.Plan, Report: w.Report, Notes: w.Notes,
 			LossWarnings: judge.Illusion(s.History, w.Report)}.Section()
 	}
+	rec := loss.Record(t.at(), s.Baseline)
 	maps.Copy(rec.Metrics, w.Metrics())
 	for _, r := range answered {
 		r.Log(rec.Metrics)

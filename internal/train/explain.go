@@ -32,10 +32,8 @@ func (t *run) watch(ctx context.Context, o guard.Observation, r engine.Report) e
 				return err
 			}
 		}
-		for _, e := range events {
-			if err := t.event(eventOf(t.atObservation(o), e)); err != nil {
-				return err
-			}
+		if err := t.tell(t.atObservation(o), events); err != nil {
+			return err
 		}
 	}
 	if n := h.Unread(vocab); n > 0 && o.Step == t.plan.Config.Train.Steps {

@@ -90,8 +90,8 @@ func TestPreferences(t *testing.T) {
 			}
 			log := readLog(t, dir)
 			steps := runlog.All[runlog.Step](log)
-			if p := steps[0].Pairs; p == nil || math.Abs(float64(steps[0].Loss)-math.Ln2) > 1e-12 || p.Margin != 0 || p.Accuracy != 0.5 ||
-				p.ChosenReward != 0 || p.ChosenTokens != 3 {
+			if p := steps[0].Pairs; p == nil || math.Abs(float64(steps[0].Loss)-math.Ln2) > 1e-12 || p.Margin != 0 ||
+				p.Accuracy != 0.5 || p.ChosenReward != 0 || p.ChosenTokens != 3 {
 				t.Errorf("step 1: %+v, %+v", steps[0], steps[0].Pairs)
 			}
 			if p := steps[39].Pairs; !(p.Margin > 0) || p.Margin-(p.ChosenReward-p.RejectedReward) > 1e-9 {
@@ -114,13 +114,16 @@ func TestPreferences(t *testing.T) {
 			if _, err := Run(ctx, cfg, Options{Out: again, From: first.Dir, Hooks: hooks}); !errors.Is(err, ErrInterrupted) {
 				t.Fatal(err)
 			}
+			name := filepath.Join(again, rundir.ReferenceFile)
+			if err := os.WriteFile(name, []byte(`{"format":"gimbal-ref`), 0o666); err != nil { // of a kill
+				t.Fatal(err)
+			}
 			for _, step := range []int64{3, 17} {
 				interruptAfter(t, again, step, func(ctx context.Context, h Hooks) error {
 					_, err := Resume(ctx, again, ResumeOptions{Hooks: h, Workers: int(step%2) + 1})
 					return err
 				})
 			}
-			name := filepath.Join(again, rundir.ReferenceFile)
 			raw, err := os.ReadFile(name)
 			if err != nil {
 				t.Fatal(err)
@@ -156,13 +159,21 @@ func TestPreferences(t *testing.T) {
 
 // The guard tells pairs that something simple tells apart, and what cannot be learned is refused in words.
 func TestPreferencesAreWatched(t *testing.T) {
-	first, cfg := preferring(t, true, "optim.lr=0.005", "train.batch_tokens=1024", "train.steps=12", "schedule.kind=constant")
+	first, cfg := preferring(t, true, "optim.lr=0.005", "train.batch_tokens=1024", "train.steps=12",
+		"schedule.kind=constant")
 	dir := filepath.Join(t.TempDir(), "run")
 	finished(t, cfg, Options{From: first.Dir, Out: dir})
 	if events := runlog.All[runlog.Event](readLog(t, dir)); !slices.ContainsFunc(events, func(e runlog.Event) bool {
 		return e.Code == guard.CodePairsEasy
 	}) {
 		t.Errorf("events %v", events)
+	}
+	_, cfg = preferring(t, false, "train.steps=8")
+	dir = filepath.Join(t.TempDir(), "run")
+	finished(t, cfg, Options{From: first.Dir, Out: dir, Inject: []string{"nan-grad@5"}})
+	log := readLog(t, dir)
+	if r := runlog.All[runlog.Refused](log); len(r) != 1 || r[0].Step != 5 || len(runlog.All[runlog.Step](log)) != 8 {
+		t.Errorf("a gradient that is not finite: %+v", r)
 	}
 	for what, opt := range map[string]struct {
 		from string

@@ -72,7 +72,7 @@ type before struct {
 	Now    runlog.Float `json:"now"`             // Old at the last evaluation
 
 	Pairs   int64        `json:"pairs,omitempty"`   // of that sample, where Loss is that of a pair
-	Written runlog.Float `json:"written,omitempty"` // bytes of a text that they wrote, where there are pairs
+	Written runlog.Float `json:"written,omitempty"` // tokens of a text that they wrote, where there are pairs
 }
 
 // cursor is the place in the data that the run has come to.
