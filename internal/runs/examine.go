@@ -129,6 +129,10 @@ func (x *Examination) companions() (blocked error) {
 			Plural(log.Altered, "place"))
 	}
 	x.add(rundir.LogFile, logErr, false)
+	if logErr == nil && log.Torn {
+		x.Parts = append(x.Parts, Part{Name: rundir.LogFile, State: Litter,
+			Detail: "its last line is incomplete, and the next process leaves it there"})
+	}
 	x.add(filepath.Join(rundir.Checkpoints, "marks.json"), marksErr, x.marks() != nil)
 	return blocked
 }
