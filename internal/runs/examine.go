@@ -64,7 +64,7 @@ func Examine(dir string) (*Examination, error) {
 		case x.newest == nil:
 			x.newest = c
 		default:
-			err = c.Close()
+			c.Close() // it was only read
 		}
 	}
 	defer func() {
