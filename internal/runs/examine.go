@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -219,81 +218,6 @@ func (x *Examination) resume(blocked error) string {
 	return at
 }
 
-// Repair mends the parts of the run in dir that follow from others, and moves aside what killed processes left. It
-// deletes nothing, and holds the lock of the run. It returns the examination after it.
-func Repair(dir string) (*Examination, error) {
-	lock, err := rundir.Lock(dir)
-	if err != nil {
-		return nil, fmt.Errorf("repair %s: %w", dir, err)
-	}
-	defer lock.Unlock()
-	before, err := Examine(dir)
-	if err != nil {
-		return nil, err
-	}
-	var mended []Part
-	for _, p := range before.Parts {
-		if p.State == Whole || !p.Mends {
-			continue
-		}
-		if err := before.mend(p); err != nil {
-			return nil, fmt.Errorf("repair %s: %s: %w", dir, p.Name, err)
-		}
-		mended = append(mended, p)
-	}
-	after, err := Examine(dir)
-	if err == nil {
-		after.Mended = mended
-	}
-	return after, err
-}
-
-// mend moves a part aside and makes it anew, if it is no litter.
-func (x *Examination) mend(p Part) error {
-	fsys, at := durable.Inside(x.Dir), filepath.Join(x.Dir, p.Name)
-	var data []byte
-	from := map[string]string{rundir.ConfigFile: rundir.ConfigCopy, rundir.TokenizerFile: rundir.TokenizerFile}[p.Name]
-	if from != "" {
-		c, err := checkpoint.Open(fsys, x.newest.Path())
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		if data, err = c.File(from); err != nil {
-			return err
-		}
-	}
-	if err := moveAside(fsys, x.Dir, p.Name); err != nil {
-		return err
-	}
-	switch {
-	case from != "":
-		return durable.WriteFile(fsys, at, data)
-	case p.State != Litter:
-		return checkpoint.SetMarks(fsys, filepath.Dir(at), x.marks())
-	}
-	return nil
-}
-
-// moveAside gives a part of a run a name of its own in the folder aside. What is not there stays away.
-func moveAside(fsys durable.FS, dir, name string) error {
-	if err := durable.Mkdir(fsys, filepath.Join(dir, rundir.Aside)); err != nil {
-		return err
-	}
-	base := strings.NewReplacer(string(os.PathSeparator), "-", durable.TempPrefix, "").Replace(name)
-	to := filepath.Join(dir, rundir.Aside, base)
-	for i := 2; ; i++ {
-		if _, err := os.Lstat(to); errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		to = filepath.Join(dir, rundir.Aside, fmt.Sprintf("%s-%d", base, i))
-	}
-	if err := fsys.Rename(filepath.Join(dir, name), to); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
 // Err is an error that says how many parts are not whole; nil: all are.
 func (x *Examination) Err() error {
 	n := 0
@@ -325,80 +249,4 @@ func (x *Examination) Write(w io.Writer) error {
 	}
 	_, err := fmt.Fprintf(w, "resume:  %s\n", EscapeText(x.Resume))
 	return err
-}
-
-// Saved is a checkpoint of a run in a list.
-type Saved struct {
-	Name   string   `json:"name"`
-	Step   int64    `json:"step"`
-	Bytes  int64    `json:"bytes"`
-	Marks  []string `json:"marks,omitempty"`
-	Health string   `json:"health"`
-	Err    string   `json:"error,omitempty"` // why it cannot be used; empty: it looks complete, or is verified
-}
-
-// Checkpoints lists the checkpoints of the run in dir, newest first. With verify it reads all of each.
-func Checkpoints(dir string, verify bool) (list []Saved, err error) {
-	fsys := durable.Inside(dir)
-	infos, err := checkpoint.List(fsys, rundir.CheckpointsOf(dir))
-	if err != nil {
-		return nil, unreadable{err}
-	}
-	marks, _ := checkpoint.Marks(fsys, rundir.CheckpointsOf(dir)) // doctor says what is wrong with them
-	for _, info := range infos {
-		s := Saved{Name: filepath.Base(info.Path), Step: info.Step, Health: "unknown"}
-		if h, err := checkpoint.HealthOf(fsys, info.Path); err == nil {
-			s.Health = h.String()
-		}
-		if verify {
-			var c *checkpoint.Checkpoint
-			if c, info.Err = checkpoint.Open(fsys, info.Path); info.Err == nil {
-				info.Err = c.Close()
-			}
-		}
-		if info.Err != nil {
-			s.Err = info.Err.Error()
-		}
-		for name, step := range marks {
-			if step == info.Step {
-				s.Marks = append(s.Marks, name)
-			}
-		}
-		slices.Sort(s.Marks)
-		entries, _ := fsys.ReadDir(info.Path)
-		for _, e := range entries {
-			if i, err := e.Info(); err == nil && i.Mode().IsRegular() {
-				s.Bytes += i.Size()
-			}
-		}
-		list = append(list, s)
-	}
-	return list, nil
-}
-
-// Prune deletes the checkpoints of the run in dir that a resume would delete, with keep newest ones kept; 0: as many as
-// the configuration says. It holds the lock of the run, and returns the names of what it deleted.
-func Prune(dir string, keep int) ([]string, error) {
-	lock, err := rundir.Lock(dir)
-	if err != nil {
-		return nil, fmt.Errorf("prune %s: %w", dir, err)
-	}
-	defer lock.Unlock()
-	if keep == 0 {
-		cfg, err := rundir.Config(dir)
-		if err != nil {
-			return nil, err
-		}
-		keep = cfg.Checkpoint.Keep
-	}
-	c, _, err := rundir.Newest(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	f, err := rundir.ReadFacts(c)
-	if err != nil {
-		return nil, err
-	}
-	return checkpoint.Prune(durable.Inside(dir), rundir.CheckpointsOf(dir), keep, []string{checkpoint.StepName(f.Anchor)})
 }
