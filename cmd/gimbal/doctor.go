@@ -2,11 +2,11 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"gimbal"
+	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
+	"gimbal/internal/runs"
 )
 
 type doctorCmd struct {
@@ -15,12 +15,16 @@ type doctorCmd struct {
 	Out  string `help:"Directory of the new run, whose disk is checked." placeholder:"DIR"`
 	From string `help:"Run or checkpoint that the new run starts from." placeholder:"CHECKPOINT"`
 	JSON bool   `name:"json" help:"Print the checks as JSON."`
+
+	Repair bool `help:"Make anew what follows from the rest of a run, and move aside what killed processes left."`
 }
 
 // Help implements kong.HelpProvider.
 func (*doctorCmd) Help() string {
 	return `Makes the checks that train and resume make before their first step and prints all of them: leaks, labels,
 learning rates, memory, disk. It uses the run's own model, configuration and text, takes seconds and changes nothing.
+Of a run it first reads every file, and says what is whole, what a resume would do, and what --repair mends. Nothing is
+deleted.
 
 "gimbal train --dry-run" prints the plan of a run, "gimbal data stats" counts its text.`
 }
@@ -28,13 +32,19 @@ learning rates, memory, disk. It uses the run's own model, configuration and tex
 func (c *doctorCmd) Run(e *env) error {
 	tell := e.progress.tell
 	var d *gimbal.Diagnosis
-	info, err := os.Stat(filepath.Join(c.Target, "config.toml"))
+	var x *runs.Examination
+	var err error
 	switch {
-	case c.Target != "" && err == nil && !info.IsDir():
+	case c.Target != "" && rundir.IsRun(c.Target):
 		if c.given() || c.Out != "" || c.From != "" {
 			return usageError("a run is checked as it is: --data, --set, --steps, --seed, --out and --from are for a new run")
 		}
+		if x, err = c.examine(e); err != nil {
+			return err
+		}
 		d, err = gimbal.CheckRun(e.ctx, c.Target, gimbal.ResumeOptions{Progress: tell})
+	case c.Repair:
+		return usageError("--repair: name the directory of a run")
 	default:
 		opt, bad := c.options(c.Target)
 		if bad != nil {
@@ -52,10 +62,34 @@ func (c *doctorCmd) Run(e *env) error {
 			Kind string `json:"kind"`
 			runlog.At
 			*gimbal.Diagnosis
-			ExitCode int `json:"exit_code"`
-		}{Diagnosis: d, ExitCode: exitCodeOf(err)}))
+			Run      *runs.Examination `json:"run,omitempty"`
+			ExitCode int               `json:"exit_code"`
+		}{Diagnosis: d, Run: x, ExitCode: exitCodeOf(err)}))
+	}
+	if x != nil && (!x.Healthy() || x.Mended != nil) {
+		if err := x.Write(e.stdout); err != nil {
+			return err
+		}
 	}
 	printChecks(e.stdout, d.Checks)
 	_, failed := fmt.Fprintf(e.stdout, "%.1f s; docs/events.md says what each check means\n", d.Seconds)
 	return firstError(err, failed)
+}
+
+// examine reads all of the run, and repairs it if that is asked for. A run of which a part that is no litter is not
+// whole is shown, and is an error.
+func (c *doctorCmd) examine(e *env) (x *runs.Examination, err error) {
+	if c.Repair {
+		x, err = runs.Repair(c.Target)
+	} else {
+		x, err = runs.Examine(c.Target)
+	}
+	if err != nil || x.Err() == nil {
+		return x, err
+	}
+	write := func() error { return x.Write(e.stdout) }
+	if c.JSON {
+		write = func() error { return printJSON(e.stdout, x) }
+	}
+	return nil, firstError(write(), x.Err())
 }

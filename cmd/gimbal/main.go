@@ -45,7 +45,8 @@ type cli struct {
 	Compare    compareCmd    `cmd:"" help:"Compare runs, and tell real differences from noise."`
 	Why        whyCmd        `cmd:"" help:"Show what happened in a run, from its log."`
 	Runs       runsCmd       `cmd:"" help:"List runs, or delete them."`
-	Doctor     doctorCmd     `cmd:"" help:"Check a run before its first step."`
+	Checkpoint checkpointCmd `cmd:"" help:"List, verify or prune the checkpoints of a run."`
+	Doctor     doctorCmd     `cmd:"" help:"Check a run: before its first step, or what is whole of it."`
 	Device     deviceCmd     `cmd:"" help:"List accelerators, and test them."`
 	Data       dataCmd       `cmd:"" help:"Look at the text before training on it."`
 	Import     importCmd     `cmd:"" help:"Import a model in Hugging Face format."`

@@ -82,6 +82,10 @@ func FuzzDiffers(f *testing.F) {
 	}
 	format := For(vocabulary(chatMLTokens))
 	f.Add(format.Template("<|endoftext|>"))
+	// A template that comes to no end took seconds of instrumented code, so that ten were tried in twenty.
+	steps, bytes := mostSteps, mostBytes
+	mostSteps, mostBytes = 1<<12, 1<<20
+	f.Cleanup(func() { mostSteps, mostBytes = steps, bytes })
 	f.Fuzz(func(t *testing.T, template string) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)

@@ -189,6 +189,9 @@ func (t *Template) yield(c *Conversation,
 	}
 }
 
+// mostSteps and mostBytes are what a render may take beside the size of its variables.
+var mostSteps, mostBytes = 1 << 18, 32 << 20
+
 // run renders the first n messages, and what asks for an answer if ask is set.
 func (t *Template) run(v *view, n int, ask bool) (jinja.Output, error) {
 	vars := map[string]any{"messages": v.messages[:n:n], "tools": v.tools, "documents": v.documents,
@@ -208,7 +211,7 @@ func (t *Template) run(v *view, n int, ask bool) (jinja.Output, error) {
 		now = templateDate
 	}
 	return template.Render(context.Background(), vars,
-		jinja.Limits{Steps: 1<<18 + 64*v.size, Bytes: 32<<20 + 64*v.size, Now: now})
+		jinja.Limits{Steps: mostSteps + 64*v.size, Bytes: mostBytes + 64*v.size, Now: now})
 }
 
 // Shows reports whether the template has a place for a key of a record or a message. All names of thoughts are one.

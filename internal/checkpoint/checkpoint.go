@@ -253,9 +253,6 @@ func (c *Checkpoint) Model() *safetensors.File { return c.model }
 // Adapter reports whether Model is an adapter, beside a model that lies elsewhere.
 func (c *Checkpoint) Adapter() bool { return c.adapter }
 
-// FS is the file system that the checkpoint lies on.
-func (c *Checkpoint) FS() durable.FS { return c.fsys }
-
 // WeightsHash is the SHA-256 of the file of Model, in hex.
 func (c *Checkpoint) WeightsHash() (string, error) {
 	name := ModelFile

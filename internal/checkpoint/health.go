@@ -67,13 +67,18 @@ func ReadHealth(c *Checkpoint) (h Health, err error) {
 	return h, nil
 }
 
-// checkHealth returns nil if the checkpoint at path has a certificate that says healthy. It does not read the tensors.
-func checkHealth(fsys durable.FS, path string) error {
+// HealthOf is ReadHealth for the checkpoint at path, of which nothing but the certificate is verified.
+func HealthOf(fsys durable.FS, path string) (Health, error) {
 	m, err := readManifest(fsys, path)
 	if err != nil {
-		return err
+		return Health{}, err
 	}
-	h, err := ReadHealth(&Checkpoint{fsys: fsys, path: path, manifest: m})
+	return ReadHealth(&Checkpoint{fsys: fsys, path: path, manifest: m})
+}
+
+// checkHealth returns nil if the checkpoint at path has a certificate that says healthy. It does not read the tensors.
+func checkHealth(fsys durable.FS, path string) error {
+	h, err := HealthOf(fsys, path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("checkpoint: %s: its health is unknown: it has no %s", path, HealthFile)

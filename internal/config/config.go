@@ -221,6 +221,11 @@ func Default() *Config {
 	return c
 }
 
+// Plugin reports whether the device is a plugin, named by its path. Using it runs what is in that file.
+func (n Numeric) Plugin() bool {
+	return n.Device != "" && !slices.Contains(lookup("numeric.device").choices, n.Device)
+}
+
 // Clone returns an independent copy.
 func (c *Config) Clone() *Config {
 	d := *c

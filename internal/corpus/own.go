@@ -29,8 +29,8 @@ var ownKinds = []string{runFolder, runPart, checkFolder, checksPart, modelFolder
 	sniff.TokenizerFile, specialFile}
 
 // runNames are all names in the directory of a run.
-var runNames = []string{"checkpoints", "config.toml", "lock", "log.jsonl", "post-mortem.md", "refused", "report.md",
-	"samples", "tokenizer.json"}
+var runNames = []string{"aside", "checkpoints", "config.toml", "lock", "log.jsonl", "post-mortem.md", "refused",
+	"report.md", "samples", "tokenizer.json"}
 
 // ownFolder says what a folder is by what it holds, if it is none of the user's texts: a run, a checkpoint, a model
 // or a token cache. Names alone decide nothing but that there is nothing else.

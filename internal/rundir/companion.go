@@ -38,7 +38,7 @@ func Verify(dir string, c *checkpoint.Checkpoint) (f Facts, err error) {
 	if f, err = ReadFacts(c); err != nil {
 		return f, err
 	}
-	return f, errors.Join(f.checkLog(dir, c.Path()), f.checkTokenizer(dir, c))
+	return f, errors.Join(f.CheckLog(dir, c.Path()), f.CheckTokenizer(dir, c))
 }
 
 // Damage says what is wrong beside a checkpoint of the run that a person names; nil for a checkpoint without its run.
@@ -53,8 +53,8 @@ func Damage(name string, c *checkpoint.Checkpoint) error {
 	return errors.Join(err, other)
 }
 
-// checkLog compares the log with its beginning, or in runs from before that was recorded with the steps done.
-func (f Facts) checkLog(dir, saved string) error {
+// CheckLog compares the log with its beginning, or in runs from before that was recorded with the steps done.
+func (f Facts) CheckLog(dir, saved string) error {
 	r, err := durable.Inside(dir).Open(filepath.Join(dir, LogFile))
 	if err == nil {
 		if f.Log.Bytes > 0 {
@@ -87,8 +87,8 @@ func (f Facts) reached(r io.Reader) error {
 	return nil
 }
 
-// checkTokenizer compares the tokenizer beside the checkpoints with that of the run, which the checkpoint has too.
-func (f Facts) checkTokenizer(dir string, c *checkpoint.Checkpoint) error {
+// CheckTokenizer compares the tokenizer beside the checkpoints with that of the run, which the checkpoint has too.
+func (f Facts) CheckTokenizer(dir string, c *checkpoint.Checkpoint) error {
 	name := filepath.Join(dir, TokenizerFile)
 	raw, err := Read(dir, TokenizerFile, maxCompanion)
 	if sum := sha256.Sum256(raw); err == nil && hex.EncodeToString(sum[:]) != f.TokenizerHash {

@@ -199,9 +199,13 @@ type Sequence struct {
 // Facts is the part of a checkpoint's state that is of use outside of its run.
 type Facts struct {
 	Inputs
-	Step     int64           `json:"step"`
-	Log      runlog.Prefix   `json:"log"`     // when the checkpoint was saved; zero: not recorded
-	Stopped  string          `json:"stopped"` // why the judge ended the run
+	Step    int64         `json:"step"`
+	Log     runlog.Prefix `json:"log"`     // when the checkpoint was saved; zero: not recorded
+	Stopped string        `json:"stopped"` // why the judge ended the run
+	Anchor  int64         `json:"anchor"`  // step that a rewind goes back to
+
+	Marks map[string]int64 `json:"marks"` // names of checkpoints; a negative step: none has it; nil: not recorded
+
 	Baseline runlog.Baseline `json:"baseline"`
 
 	Quarantine []Sequence `json:"quarantine"` // left out, in the order in which they were

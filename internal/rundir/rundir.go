@@ -36,6 +36,7 @@ const (
 	Samples        = "samples"
 	Checkpoints    = "checkpoints"
 	Refused        = "refused"
+	Aside          = "aside" // what a repair replaced
 	Cache          = "cache" // of tokens, where there was no other place for it
 )
 

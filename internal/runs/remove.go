@@ -28,6 +28,7 @@ var owned = []entry{
 	{"averaged", matching("*")}, // of older versions
 	{rundir.Cache, matching(strings.Repeat("[0-9a-f]", 32))},
 	{rundir.Refused, matching("batch-*.json")},
+	{rundir.Aside, matching("*")},
 	{rundir.Samples, matching("eval-*.md")},
 	{rundir.ReportFile, nil},
 	{rundir.PostMortemFile, nil},

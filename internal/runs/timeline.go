@@ -176,9 +176,9 @@ func LastEval(dir string) (*runlog.Eval, error) {
 // Ended reports whether the run in dir has come to its end by itself: its last process says so in the log, and there
 // is a report.
 func Ended(dir string) bool {
-	s, err := summarize(dir)
+	s, _ := summarize(dir) // what is wrong with the log is told elsewhere
 	_, report := os.Lstat(filepath.Join(dir, rundir.ReportFile))
-	return err == nil && report == nil && s.end != nil && s.end.ExitCode == 0
+	return report == nil && s.end != nil && s.end.ExitCode == 0
 }
 
 // TextOf says how much text the run in dir was planned on, in a few words; empty if its log does not say.

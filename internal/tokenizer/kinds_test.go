@@ -115,7 +115,8 @@ func FuzzKinds(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte, cut uint16) {
 		k := min(int(cut)%(len(text)+1), len(text))
-		for name, tok := range toks {
+		for _, one := range all.Kinds[int(cut)%len(all.Kinds):][:1] { // all of them would take as long as all together
+			name, tok := one.Name, toks[one.Name]
 			for i, e := range encoders[name] {
 				whole, err := tok.Append(nil, text)
 				if i == 1 {

@@ -70,7 +70,7 @@ func TestKilledDevice(t *testing.T) {
 		_, err := Run(ctx, onDevice(t, device), Options{Out: stopped, Hooks: h, seams: unchecked})
 		return err
 	})
-	if _, err := Resume(t.Context(), stopped, ResumeOptions{seams: unchecked}); err != nil {
+	if _, err := Resume(t.Context(), stopped, ResumeOptions{Device: device, seams: unchecked}); err != nil {
 		t.Fatal(err)
 	}
 	sameRun(t, whole, stopped, 40)

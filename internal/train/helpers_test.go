@@ -119,6 +119,7 @@ func newRun(t *testing.T, cfg *config.Config, opt Options) *run {
 		t.Fatal(err)
 	}
 	r.store.dir = t.TempDir()
+	r.store.fs = durable.Inside(r.store.dir)
 	if err := r.openLog(); err != nil {
 		t.Fatal(err)
 	}

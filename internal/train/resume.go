@@ -134,10 +134,14 @@ func (s *saved) change(opt ResumeOptions) (extended bool, err error) {
 		}
 		s.changes = append(s.changes, "its text has moved with it")
 	}
-	if opt.Device != "" {
+	switch d := s.cfg.Numeric; {
+	case opt.Device != "" && opt.Device != d.Device:
 		if err := s.move(opt.Device); err != nil {
 			return false, err
 		}
+	case opt.Device == "" && d.Plugin():
+		return false, fmt.Errorf("%w: its %s names the plugin %s, which is a program: to run it, name it yourself with "+
+			"--device", rundir.ErrResume, rundir.ConfigFile, d.Device)
 	}
 	if opt.Steps == 0 || opt.Steps == before {
 		return false, nil
