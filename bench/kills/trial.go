@@ -180,13 +180,19 @@ func (h *harness) trial(ctx context.Context, s scenario, n int) (r result) {
 		return r
 	}
 	defer os.RemoveAll(parent)
-	for {
-		args, fetches := s.next(h, dir, id)
-		if s.mirror && !fetches && r.Kills > 0 && rnd.IntN(3) == 0 { // the machine is lost
+	for lost := false; ; {
+		if s.mirror && r.Kills > 0 && !lost && rnd.IntN(3) == 0 { // the machine is lost
+			lost = true
 			if err := os.RemoveAll(dir); err != nil {
 				wrong("%v", err)
 			}
-			args, fetches = []string{"resume", s.url(id), "--out", dir}, true
+		}
+		if _, err := os.Stat(dir); err == nil {
+			lost = false
+		}
+		args := s.next(h, dir, id)
+		if lost {
+			args = []string{"resume", s.url(id), "--out", dir}
 		}
 		call, after := "", time.Duration(0)
 		if r.Kills < killsOfTrial {
@@ -209,11 +215,11 @@ func (h *harness) trial(ctx context.Context, s scenario, n int) (r result) {
 				r.InCalls++
 			}
 			continue
-		case err != nil && s.tool != nil && r.Kills > 0 && strings.Contains(said, "is there already"):
+		case err != nil && s.tool != nil && r.Kills > 0 && (strings.Contains(said, "is there already") ||
+			strings.Contains(said, "exists and is not empty")):
 			// it was killed after it had made everything, which the comparison will show
-		case err != nil && fetches && strings.Contains(said, "no valid checkpoint"): // the machine was lost too early
-			id += "x"
-			os.RemoveAll(dir)
+		case err != nil && lost && strings.Contains(said, "no valid checkpoint"): // the machine was lost too early
+			id, lost = id+"x", false
 			continue
 		case err != nil:
 			wrong("after %d kills %q ends with %v: %s", r.Kills, args, err, said)
@@ -240,9 +246,9 @@ func (h *harness) trial(ctx context.Context, s scenario, n int) (r result) {
 }
 
 // next is the command that goes on with what is in dir.
-func (s scenario) next(h *harness, dir, id string) (args []string, fetches bool) {
+func (s scenario) next(h *harness, dir, id string) []string {
 	if saved, _ := filepath.Glob(filepath.Join(dir, "checkpoints", "step-*")); s.tool == nil && len(saved) > 0 {
-		return []string{"resume", dir}, false
+		return []string{"resume", dir}
 	}
-	return s.command(h, dir, id), false
+	return s.command(h, dir, id)
 }

@@ -201,8 +201,8 @@ func (m *Mirror) update(ctx context.Context) error {
 			continue
 		}
 		if err := m.checkpoint(ctx, there, name); err != nil {
-			if _, gone := m.root.Stat(path.Join(rundir.Checkpoints, name)); errors.Is(gone, fs.ErrNotExist) { // it was pruned: look again
-				m.Changed()
+			if _, gone := m.root.Stat(path.Join(rundir.Checkpoints, name)); errors.Is(gone, fs.ErrNotExist) {
+				m.Changed() // it was pruned: look again
 				delete(kept, name)
 				continue
 			}
