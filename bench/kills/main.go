@@ -1,5 +1,6 @@
 // Command kills ends gimbal at random moments and in chosen system calls, again and again, and compares what comes
-// of it with a run that was left alone: weights, moments, log, marks, report, what is kept, and that nothing is left over.
+// of it with a run that was left alone: weights, moments, log, marks, report, what is kept, and that nothing is left
+// over.
 // From the root of the module:
 //
 //	go -C bench run ./kills -kills 2000            # as many kills

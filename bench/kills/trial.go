@@ -29,17 +29,19 @@ type scenario struct {
 }
 
 // common are settings of all runs: a moment long, with many saves.
-var common = []string{`data.separator="\n\n"`, "tokenizer.kind=bytes", "model.layers=1", "model.width=16", "model.heads=1",
-	"model.mlp=32", "train.context=32", "train.batch_tokens=128", "optim.lr=1e-3", "checkpoint.keep=2", "eval.prompts=1",
+var common = []string{`data.separator="\n\n"`, "tokenizer.kind=bytes", "model.layers=1", "model.width=16",
+	"model.heads=1", "model.mlp=32", "train.context=32", "train.batch_tokens=128", "optim.lr=1e-3", "checkpoint.keep=2", "eval.prompts=1",
 	"eval.samples=1", "eval.max_tokens=4", "numeric.mode=fp32", "judge.early_stop=off", "data.val_fraction=0.05"}
 
 var scenarios = []scenario{
 	{name: "training", set: []string{"train.steps=40", "checkpoint.every=2", "eval.every=20"}},
-	{name: "beside", set: []string{"train.steps=60", "checkpoint.every=1", "eval.every=60", "model.width=128", "model.mlp=256"}},
+	{name: "beside", set: []string{"train.steps=60", "checkpoint.every=1", "eval.every=60", "model.width=128",
+		"model.mlp=256"}},
 	{name: "evaluation", set: []string{"train.steps=12", "checkpoint.every=12", "eval.every=2", "eval.prompts=4",
 		"eval.samples=4", "eval.max_tokens=24"}},
 	{name: "rewind", inject: "poison-batches@80", set: []string{"train.steps=130", "train.batch_tokens=768",
-		"schedule.warmup=20", "optim.lr=0.003", "eval.every=1000", "checkpoint.every=20", "model.layers=2", "model.heads=2"}},
+		"schedule.warmup=20", "optim.lr=0.003", "eval.every=1000", "checkpoint.every=20", "model.layers=2",
+		"model.heads=2"}},
 	{name: "export", tool: []string{"export", "FROM", "OUT"}},
 	{name: "import", tool: []string{"import", "FROM", "--out", "OUT"}},
 	{name: "mirror", mirror: true, set: []string{"train.steps=30", "checkpoint.every=5", "eval.every=15"}},
@@ -67,8 +69,8 @@ func (h *harness) prepare(ctx context.Context) error {
 	var text strings.Builder
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := range 900 {
-		fmt.Fprintf(&text, "%d: %s sees %d %s.\n\n", i, []string{"ann", "bob", "eve"}[r.IntN(3)], r.IntN(90), []string{"cats",
-			"dogs", "old houses by the sea"}[r.IntN(3)])
+		fmt.Fprintf(&text, "%d: %s sees %d %s.\n\n", i, []string{"ann", "bob", "eve"}[r.IntN(3)], r.IntN(90),
+			[]string{"cats", "dogs", "old houses by the sea"}[r.IntN(3)])
 	}
 	if err := os.WriteFile(filepath.Join(h.work, "text.txt"), []byte(text.String()), 0o666); err != nil {
 		return err
@@ -87,7 +89,8 @@ func (h *harness) prepare(ctx context.Context) error {
 			return fmt.Errorf("%s: %w: %s", s.name, err, said)
 		}
 		h.took[s.name] = time.Since(began)
-		if raw, _ := os.ReadFile(filepath.Join(dir, "log.jsonl")); s.inject != "" && !bytes.Contains(raw, []byte(`"kind":"rewind"`)) {
+		raw, _ := os.ReadFile(filepath.Join(dir, "log.jsonl"))
+		if s.inject != "" && !bytes.Contains(raw, []byte(`"kind":"rewind"`)) {
 			return fmt.Errorf("%s: there was none", s.name)
 		}
 	}

@@ -149,7 +149,8 @@ func TestThereAndBack(t *testing.T) {
 	}
 	save(t, dir, 100, 10, 2) // in place of another of that step
 	save(t, dir, 100, 15, 3)
-	if err := os.WriteFile(filepath.Join(dir, rundir.LogFile), fmt.Appendf(nil, "{\"begun\":%q}\n{}\n", dir), 0o666); err != nil {
+	longer := fmt.Appendf(nil, "{\"begun\":%q}\n{}\n", dir)
+	if err := os.WriteFile(filepath.Join(dir, rundir.LogFile), longer, 0o666); err != nil {
 		t.Fatal(err)
 	}
 	copied(t, dir)
@@ -194,7 +195,8 @@ func TestFetchTakesTheNewestWhole(t *testing.T) {
 	if err := Fetch(t.Context(), place, back); err != nil {
 		t.Fatal(err)
 	}
-	if infos, err := checkpoint.List(durable.OS, rundir.CheckpointsOf(back)); err != nil || len(infos) != 1 || infos[0].Step != 5 {
+	infos, err := checkpoint.List(durable.OS, rundir.CheckpointsOf(back))
+	if err != nil || len(infos) != 1 || infos[0].Step != 5 {
 		t.Errorf("%+v, %v", infos, err)
 	}
 	damage("checkpoints/step-5/state.json")
