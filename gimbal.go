@@ -189,8 +189,8 @@ func Train(ctx context.Context, opt TrainOptions) (_ *Result, err error) {
 }
 
 // Resume continues the run in dir from its newest checkpoint that verifies. Weights and log become the same, bit for
-// bit, as if it had never stopped. A run that is done is left as it is, unless ResumeOptions.Steps extends it. Where dir
-// is the checkpoint.mirror of a run (s3://…), the run is fetched from there first.
+// bit, as if it had never stopped. A run that is done is left as it is, unless ResumeOptions.Steps extends it. Where
+// dir is the checkpoint.mirror of a run (s3://…), the run is fetched from there first.
 //
 // Errors: [CheckpointError] where nothing valid is there to resume, since Resume never starts over; [DataError] if the
 // text has changed; [ErrLocked] if a process works on the run; else those of [Train].

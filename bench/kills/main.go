@@ -1,5 +1,6 @@
-// Command kills ends gimbal at random moments and in chosen system calls, again and again, and compares what comes of
-// it with a run that was left alone: weights, moments, log, marks, report, what is kept, and that nothing is left over.
+// Command kills ends gimbal at random moments and in chosen system calls, again and again, and compares what comes
+// of it with a run that was left alone: weights, moments, log, marks, report, what is kept, and that nothing is left
+// over.
 // From the root of the module:
 //
 //	go -C bench run ./kills -kills 2000            # as many kills
@@ -176,14 +177,17 @@ func (b *book) tell(w io.Writer) {
 	for _, r := range b.Trials {
 		for _, name := range []string{r.Scenario, "~ all"} {
 			s := sums[name]
-			s.Kills, s.InCalls, s.Lives, s.Wrong = s.Kills+r.Kills, s.InCalls+r.InCalls, s.Lives+r.Lives, append(s.Wrong, r.Wrong...)
+			s.Kills, s.InCalls, s.Lives = s.Kills+r.Kills, s.InCalls+r.InCalls, s.Lives+r.Lives
+			s.Wrong = append(s.Wrong, r.Wrong...)
 			sums[name] = s
 			trials[name]++
 		}
 	}
-	fmt.Fprint(w, "| scenario | trials | kills | in system calls | processes | differences |\n|---|---|---|---|---|---|\n")
+	fmt.Fprint(w, "| scenario | trials | kills | in system calls | processes | differences |\n"+
+		"|---|---|---|---|---|---|\n")
 	for _, name := range slices.Sorted(maps.Keys(sums)) {
 		s := sums[name]
-		fmt.Fprintf(w, "| %s | %d | %d | %d | %d | %d |\n", strings.TrimPrefix(name, "~ "), trials[name], s.Kills, s.InCalls, s.Lives, len(s.Wrong))
+		fmt.Fprintf(w, "| %s | %d | %d | %d | %d | %d |\n", strings.TrimPrefix(name, "~ "), trials[name], s.Kills,
+			s.InCalls, s.Lives, len(s.Wrong))
 	}
 }

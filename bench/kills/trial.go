@@ -29,17 +29,19 @@ type scenario struct {
 }
 
 // common are settings of all runs: a moment long, with many saves.
-var common = []string{`data.separator="\n\n"`, "tokenizer.kind=bytes", "model.layers=1", "model.width=16", "model.heads=1",
-	"model.mlp=32", "train.context=32", "train.batch_tokens=128", "optim.lr=1e-3", "checkpoint.keep=2", "eval.prompts=1",
+var common = []string{`data.separator="\n\n"`, "tokenizer.kind=bytes", "model.layers=1", "model.width=16",
+	"model.heads=1", "model.mlp=32", "train.context=32", "train.batch_tokens=128", "optim.lr=1e-3", "checkpoint.keep=2", "eval.prompts=1",
 	"eval.samples=1", "eval.max_tokens=4", "numeric.mode=fp32", "judge.early_stop=off", "data.val_fraction=0.05"}
 
 var scenarios = []scenario{
 	{name: "training", set: []string{"train.steps=40", "checkpoint.every=2", "eval.every=20"}},
-	{name: "beside", set: []string{"train.steps=60", "checkpoint.every=1", "eval.every=60", "model.width=128", "model.mlp=256"}},
+	{name: "beside", set: []string{"train.steps=60", "checkpoint.every=1", "eval.every=60", "model.width=128",
+		"model.mlp=256"}},
 	{name: "evaluation", set: []string{"train.steps=12", "checkpoint.every=12", "eval.every=2", "eval.prompts=4",
 		"eval.samples=4", "eval.max_tokens=24"}},
 	{name: "rewind", inject: "poison-batches@80", set: []string{"train.steps=130", "train.batch_tokens=768",
-		"schedule.warmup=20", "optim.lr=0.003", "eval.every=1000", "checkpoint.every=20", "model.layers=2", "model.heads=2"}},
+		"schedule.warmup=20", "optim.lr=0.003", "eval.every=1000", "checkpoint.every=20", "model.layers=2",
+		"model.heads=2"}},
 	{name: "export", tool: []string{"export", "FROM", "OUT"}},
 	{name: "import", tool: []string{"import", "FROM", "--out", "OUT"}},
 	{name: "mirror", mirror: true, set: []string{"train.steps=30", "checkpoint.every=5", "eval.every=15"}},
@@ -67,8 +69,8 @@ func (h *harness) prepare(ctx context.Context) error {
 	var text strings.Builder
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := range 900 {
-		fmt.Fprintf(&text, "%d: %s sees %d %s.\n\n", i, []string{"ann", "bob", "eve"}[r.IntN(3)], r.IntN(90), []string{"cats",
-			"dogs", "old houses by the sea"}[r.IntN(3)])
+		fmt.Fprintf(&text, "%d: %s sees %d %s.\n\n", i, []string{"ann", "bob", "eve"}[r.IntN(3)], r.IntN(90),
+			[]string{"cats", "dogs", "old houses by the sea"}[r.IntN(3)])
 	}
 	if err := os.WriteFile(filepath.Join(h.work, "text.txt"), []byte(text.String()), 0o666); err != nil {
 		return err
@@ -87,7 +89,8 @@ func (h *harness) prepare(ctx context.Context) error {
 			return fmt.Errorf("%s: %w: %s", s.name, err, said)
 		}
 		h.took[s.name] = time.Since(began)
-		if raw, _ := os.ReadFile(filepath.Join(dir, "log.jsonl")); s.inject != "" && !bytes.Contains(raw, []byte(`"kind":"rewind"`)) {
+		raw, _ := os.ReadFile(filepath.Join(dir, "log.jsonl"))
+		if s.inject != "" && !bytes.Contains(raw, []byte(`"kind":"rewind"`)) {
 			return fmt.Errorf("%s: there was none", s.name)
 		}
 	}
@@ -180,13 +183,19 @@ func (h *harness) trial(ctx context.Context, s scenario, n int) (r result) {
 		return r
 	}
 	defer os.RemoveAll(parent)
-	for {
-		args, fetches := s.next(h, dir, id)
-		if s.mirror && !fetches && r.Kills > 0 && rnd.IntN(3) == 0 { // the machine is lost
+	for lost := false; ; {
+		if s.mirror && r.Kills > 0 && !lost && rnd.IntN(3) == 0 { // the machine is lost
+			lost = true
 			if err := os.RemoveAll(dir); err != nil {
 				wrong("%v", err)
 			}
-			args, fetches = []string{"resume", s.url(id), "--out", dir}, true
+		}
+		if _, err := os.Stat(dir); err == nil {
+			lost = false
+		}
+		args := s.next(h, dir, id)
+		if lost {
+			args = []string{"resume", s.url(id), "--out", dir}
 		}
 		call, after := "", time.Duration(0)
 		if r.Kills < killsOfTrial {
@@ -209,11 +218,11 @@ func (h *harness) trial(ctx context.Context, s scenario, n int) (r result) {
 				r.InCalls++
 			}
 			continue
-		case err != nil && s.tool != nil && r.Kills > 0 && strings.Contains(said, "is there already"):
+		case err != nil && s.tool != nil && r.Kills > 0 && (strings.Contains(said, "is there already") ||
+			strings.Contains(said, "exists and is not empty")):
 			// it was killed after it had made everything, which the comparison will show
-		case err != nil && fetches && strings.Contains(said, "no valid checkpoint"): // the machine was lost too early
-			id += "x"
-			os.RemoveAll(dir)
+		case err != nil && lost && strings.Contains(said, "no valid checkpoint"): // the machine was lost too early
+			id, lost = id+"x", false
 			continue
 		case err != nil:
 			wrong("after %d kills %q ends with %v: %s", r.Kills, args, err, said)
@@ -240,9 +249,9 @@ func (h *harness) trial(ctx context.Context, s scenario, n int) (r result) {
 }
 
 // next is the command that goes on with what is in dir.
-func (s scenario) next(h *harness, dir, id string) (args []string, fetches bool) {
+func (s scenario) next(h *harness, dir, id string) []string {
 	if saved, _ := filepath.Glob(filepath.Join(dir, "checkpoints", "step-*")); s.tool == nil && len(saved) > 0 {
-		return []string{"resume", dir}, false
+		return []string{"resume", dir}
 	}
-	return s.command(h, dir, id), false
+	return s.command(h, dir, id)
 }

@@ -122,7 +122,7 @@ func (p *progress) dry(w io.Writer, d *gimbal.Diagnosis) {
 
 type resumeCmd struct {
 	Run_  string `arg:"" name:"run" help:"Run directory, or its copy in object storage (s3://BUCKET/PREFIX)."`
-	Out   string `help:"With s3://: directory for the run that is fetched. Default: runs/<last part of the name>." placeholder:"DIR"`
+	Out   string `help:"With s3://: directory to make. Default: runs/<last part of the name>." placeholder:"DIR"`
 	Steps *int64 `help:"New total number of steps: extends the run, even one that is done." placeholder:"N"`
 
 	Data []string `help:"Where the same text lies now, if it was moved; repeatable." placeholder:"PATH" sep:"none"`

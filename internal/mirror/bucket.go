@@ -38,7 +38,8 @@ func (b *bucket) String() string { return scheme + b.name + "/" + b.prefix }
 func open(at string) (*bucket, error) {
 	name, prefix, _ := strings.Cut(strings.TrimPrefix(at, scheme), "/")
 	prefix = strings.Trim(prefix, "/")
-	if !Is(at) || name == "" || prefix == "" || path.Clean(prefix) != prefix || strings.ContainsAny(at[len(scheme):], "@:?# ") {
+	if !Is(at) || name == "" || prefix == "" || path.Clean(prefix) != prefix ||
+		strings.ContainsAny(at[len(scheme):], "@:?# ") {
 		return nil, fmt.Errorf("mirror: want s3://BUCKET/PREFIX, without credentials: those come from the environment")
 	}
 	endpoint := cmp.Or(os.Getenv("AWS_ENDPOINT_URL_S3"), os.Getenv("AWS_ENDPOINT_URL"), "https://s3.amazonaws.com")
@@ -46,7 +47,8 @@ func open(at string) (*bucket, error) {
 	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, errors.New("mirror: AWS_ENDPOINT_URL is not an address such as https://storage.example.com")
 	}
-	secrets := []string{os.Getenv("AWS_ACCESS_KEY_ID"), os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN")}
+	secrets := []string{os.Getenv("AWS_ACCESS_KEY_ID"), os.Getenv("AWS_SECRET_ACCESS_KEY"),
+		os.Getenv("AWS_SESSION_TOKEN")}
 	creds := credentials.NewStaticV4(secrets[0], secrets[1], secrets[2])
 	if secrets[0] == "" {
 		creds = credentials.NewFileAWSCredentials("", "") // ~/.aws/credentials, or what AWS_SHARED_CREDENTIALS_FILE names

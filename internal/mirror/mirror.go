@@ -4,8 +4,8 @@
 // copies: what goes wrong is told by News, once for each change, and tried again. Fetch makes a run directory of a
 // copy, on another machine.
 //
-// A copy holds the files of the run and, below checkpoints/, the checkpoints that are kept. The log is written before
-// the checkpoints that bind it, and the manifest of a checkpoint last; every object is read back and compared. Only one
+// A copy holds the files of the run and, below checkpoints/, the checkpoints that are kept. Log and configuration are
+// written before the checkpoints that bind them, and the manifest of a checkpoint last; every object is read back and compared. Only one
 // process may write to a copy, the one that holds the lock of the run.
 //
 // Endpoint and credentials come from the usual variables (AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION,
@@ -191,7 +191,7 @@ func (m *Mirror) update(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := m.files(ctx, ".", rundir.LogFile); err != nil { // first: no checkpoint may be there without its log
+	if err := m.files(ctx, "."); err != nil { // first: no checkpoint may be there without its log and configuration
 		return err
 	}
 	kept := map[string]bool{}
@@ -201,19 +201,16 @@ func (m *Mirror) update(ctx context.Context) error {
 			continue
 		}
 		if err := m.checkpoint(ctx, there, name); err != nil {
-			if _, gone := m.root.Stat(path.Join(rundir.Checkpoints, name)); errors.Is(gone, fs.ErrNotExist) { // it was pruned: look again
-				m.Changed()
+			if _, gone := m.root.Stat(path.Join(rundir.Checkpoints, name)); errors.Is(gone, fs.ErrNotExist) {
+				m.Changed() // it was pruned: look again
 				delete(kept, name)
 				continue
 			}
 			return err
 		}
 	}
-	if err := m.files(ctx, ".", ""); err != nil {
-		return err
-	}
 	for _, below := range []string{rundir.Samples, rundir.Refused, rundir.Checkpoints} {
-		if err := m.files(ctx, below, ""); err != nil {
+		if err := m.files(ctx, below); err != nil {
 			return err
 		}
 	}
@@ -249,8 +246,8 @@ func (m *Mirror) identify(ctx context.Context, there map[string]int64) error {
 	return nil
 }
 
-// files copies the regular files of a directory of the run that have changed, or the one of a name.
-func (m *Mirror) files(ctx context.Context, below, only string) error {
+// files copies the regular files of a directory of the run that have changed.
+func (m *Mirror) files(ctx context.Context, below string) error {
 	entries, err := fs.ReadDir(m.root.FS(), below)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -260,7 +257,7 @@ func (m *Mirror) files(ctx context.Context, below, only string) error {
 	}
 	for _, e := range entries {
 		name := e.Name()
-		if !e.Type().IsRegular() || !checkpoint.PlainName(name) || name == rundir.LockFile || only != "" && name != only {
+		if !e.Type().IsRegular() || !checkpoint.PlainName(name) || name == rundir.LockFile {
 			continue
 		}
 		info, err := e.Info()

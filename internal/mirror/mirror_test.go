@@ -149,7 +149,8 @@ func TestThereAndBack(t *testing.T) {
 	}
 	save(t, dir, 100, 10, 2) // in place of another of that step
 	save(t, dir, 100, 15, 3)
-	if err := os.WriteFile(filepath.Join(dir, rundir.LogFile), fmt.Appendf(nil, "{\"begun\":%q}\n{}\n", dir), 0o666); err != nil {
+	longer := fmt.Appendf(nil, "{\"begun\":%q}\n{}\n", dir)
+	if err := os.WriteFile(filepath.Join(dir, rundir.LogFile), longer, 0o666); err != nil {
 		t.Fatal(err)
 	}
 	copied(t, dir)
@@ -194,7 +195,8 @@ func TestFetchTakesTheNewestWhole(t *testing.T) {
 	if err := Fetch(t.Context(), place, back); err != nil {
 		t.Fatal(err)
 	}
-	if infos, err := checkpoint.List(durable.OS, rundir.CheckpointsOf(back)); err != nil || len(infos) != 1 || infos[0].Step != 5 {
+	infos, err := checkpoint.List(durable.OS, rundir.CheckpointsOf(back))
+	if err != nil || len(infos) != 1 || infos[0].Step != 5 {
 		t.Errorf("%+v, %v", infos, err)
 	}
 	damage("checkpoints/step-5/state.json")
@@ -365,6 +367,63 @@ func TestLinks(t *testing.T) {
 	for name := range there {
 		if strings.Contains(name, "notes") || strings.Contains(name, "more") || strings.Contains(name, "private") {
 			t.Errorf("%s was copied", name)
+		}
+	}
+}
+
+// Cut off after any write or removal, a copy is none yet or a run that goes on: with its configuration, and with a log
+// that is as long as its newest checkpoint needs.
+func TestCutOff(t *testing.T) {
+	for k := 0; ; k++ {
+		s := serve(t)
+		whole, left := s.inner, k
+		s.inner = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPut || r.Method == http.MethodDelete {
+				if left--; left < 0 {
+					http.Error(w, "cut off", http.StatusForbidden)
+					return
+				}
+			}
+			whole.ServeHTTP(w, r)
+		})
+		dir := saved(t, 10, 5)
+		m, err := Open(place, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Close(time.Minute) == nil {
+			save(t, dir, 10, 10, 1)
+			if err := os.RemoveAll(filepath.Join(rundir.CheckpointsOf(dir), "step-5")); err != nil {
+				t.Fatal(err)
+			}
+			log := fmt.Appendf(nil, "{\"begun\":%q}\n{}\n", dir)
+			if err := os.WriteFile(filepath.Join(dir, rundir.LogFile), log, 0o666); err != nil {
+				t.Fatal(err)
+			}
+			if m, err = Open(place, dir); err != nil {
+				t.Fatal(err)
+			}
+			err = m.Close(time.Minute)
+		} else {
+			err = errors.New("cut off")
+		}
+		back := filepath.Join(t.TempDir(), "back")
+		switch ferr := Fetch(t.Context(), place, back); {
+		case errors.Is(ferr, checkpoint.ErrNone):
+		case ferr != nil:
+			t.Fatalf("after %d writes: %v", k, ferr)
+		default:
+			got, want := tree(t, back), tree(t, dir)
+			_, new := got["checkpoints/step-10/manifest.json"]
+			if got[rundir.ConfigFile] == "" || got[rundir.LogFile] == "" || new && got[rundir.LogFile] != want[rundir.LogFile] {
+				t.Errorf("after %d writes a run comes back that cannot go on: %d files", k, len(got))
+			}
+		}
+		if err == nil {
+			if k < 10 {
+				t.Errorf("only %d writes", k)
+			}
+			return
 		}
 	}
 }

@@ -177,3 +177,25 @@ func TestPlanTellsOfEnds(t *testing.T) {
 		}
 	}
 }
+
+// The copy that is saved beside training is planned only where all the rest leaves room for it.
+func TestCopy(t *testing.T) {
+	p := &Plan{Params: 1 << 20}
+	p.Memory.Model, p.Memory.Slots = 16<<20, 8<<20
+	need := p.Memory.Total() + 12<<20
+	for free, want := range map[int64]int64{0: 12 << 20, need*10/8 + 10: 12 << 20, need*10/8 - 10: 0} {
+		if p.Hardware.Free = free; free == 0 {
+			p.Hardware.Device = "cuda" // whose memory is not where the copy lies
+		} else {
+			p.Hardware.Device = ""
+		}
+		p.Memory.Copy = 0
+		if p.chooseCopy(); p.Memory.Copy != want {
+			t.Errorf("%d free: a copy of %d, want %d", free, p.Memory.Copy, want)
+		}
+	}
+	p.Trained, p.Hardware.Device, p.Hardware.Free = 1<<10, "", 0 // an adapter, and nobody knows what is free
+	if p.chooseCopy(); p.Memory.Copy != 4<<10+8<<20 {
+		t.Errorf("with an adapter: %d", p.Memory.Copy)
+	}
+}

@@ -284,6 +284,7 @@ func TestSaveBesideTrainingCrash(t *testing.T) {
 	if ops < 60 || old < 60 {
 		t.Errorf("%d operations, %d times the old one was the newest", ops, old)
 	}
+	t.Logf("%d operations, %d times the old one was the newest of %d", ops, old, 5*(ops+1))
 	for k := 1; k <= ops; k++ {
 		for _, cause := range []error{errors.New("input/output error"), durable.ErrNoSpace} {
 			fsys := setup()

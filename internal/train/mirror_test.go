@@ -56,7 +56,8 @@ func TestResumeFromTheCopy(t *testing.T) {
 	}
 	sameRun(t, whole, dir, 12)
 	again := filepath.Join(t.TempDir(), "run")
-	if r, err := Resume(context.Background(), copyOf, ResumeOptions{Out: again}); err != nil || r.Reason != "already done" {
+	r, err = Resume(context.Background(), copyOf, ResumeOptions{Out: again})
+	if err != nil || r.Reason != "already done" {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	a, b := derivedOf(t, dir), derivedOf(t, again)
@@ -82,7 +83,8 @@ func TestCopyFails(t *testing.T) {
 	var notes []string
 	r := finished(t, cfg, Options{Hooks: Hooks{Note: func(text string) { notes = append(notes, text) }}})
 	sameRun(t, whole, r.Dir, 12)
-	if got := runlog.All[runlog.Event](readLog(t, r.Dir)); len(got) > 1 || len(got) == 1 && got[0].Code != "F-MIRROR-FAILED" {
+	got := runlog.All[runlog.Event](readLog(t, r.Dir))
+	if len(got) > 1 || len(got) == 1 && got[0].Code != "F-MIRROR-FAILED" {
 		t.Errorf("events %q", got)
 	}
 	if !strings.Contains(strings.Join(notes, "\n"), "s3://bucket/runs/one lacks ") {

@@ -206,6 +206,7 @@ func (t *run) openMirror() error {
 		return t.eventMirror(err)
 	}
 	t.mirror = m
+	t.record.note("copying the run to %s", url) // the configuration of a run from elsewhere may name a place, too
 	return nil
 }
 
