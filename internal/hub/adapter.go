@@ -11,8 +11,8 @@ import (
 
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
-	"gimbal/internal/durable"
 	"gimbal/internal/model"
+	"gimbal/internal/rundir"
 	"gimbal/internal/safetensors"
 )
 
@@ -166,7 +166,7 @@ func openBase(c *checkpoint.Checkpoint, path string, nested int) (*Model, error)
 		return nil, fmt.Errorf("base_model_name_or_path: there is no directory %s with the model that the adapter "+
 			"was trained with: write there where it is", path)
 	}
-	b, err := checkpoint.OpenWeights(durable.Inside(path), path)
+	b, err := rundir.OpenWeights(path)
 	if err != nil {
 		return nil, err
 	}

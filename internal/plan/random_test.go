@@ -28,7 +28,8 @@ var values = []string{
 	"fp32", "bf16", "attention", "block", "act", "observe", "probation", "sound", "off", "loss", "stop", "skip",
 	"cosine-restarts", "cosine", "linear", "wsd", "constant", "qwen3", "llama", "qwen2", "gpt2", "[10,20]", "[3,4,7,9]",
 	"\n", "nano", "micro", "char-10m",
-	"gpt2-124m", "names", "ignore", "before_end", "end", "gbk", "text=a", "model", "builtin", "lm", "dpo"}
+	"gpt2-124m", "names", "ignore", "before_end", "end", "gbk", "text=a", "model", "builtin", "lm", "dpo",
+	"moments", "parameters", "s3://b/p"}
 
 // taken are the values that each key takes, one at a time.
 func taken(t *testing.T) map[string][]string {

@@ -153,12 +153,22 @@ func single(path, name string) (*checkpoint.Checkpoint, error) {
 	if info, err := os.Stat(path); err == nil && !info.IsDir() {
 		return nil, fmt.Errorf("%w: %s is a file: name the directory of a run, a checkpoint or a model", ErrCheckpoint, path)
 	}
-	c, err := checkpoint.OpenWeights(durable.Inside(path), path)
+	c, err := OpenWeights(path)
 	var none *checkpoint.NoneError
 	if errors.As(err, &none) {
 		err = fmt.Errorf("%w: %s is neither a run nor a model: %s", ErrCheckpoint, path, none.Why)
 	}
 	return c, err
+}
+
+// OpenWeights opens a directory that somebody named, of a checkpoint or of a model. A model's files may be links: those
+// of a download cache are. A checkpoint's are refused as those of a run are.
+func OpenWeights(path string) (*checkpoint.Checkpoint, error) {
+	fsys := durable.OS
+	if _, err := os.Lstat(filepath.Join(path, StateFile)); err == nil {
+		fsys = durable.Inside(path)
+	}
+	return checkpoint.OpenWeights(fsys, path)
 }
 
 // Newest opens the newest checkpoint of a run that verifies, and says which newer ones it refused and why.

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"gimbal/internal/checkpoint"
 )
 
 // TestOpenCheckpointSaysWhy: a path that is no model has one cause, said once, and what to do.
@@ -41,5 +43,37 @@ func TestOpenCheckpointSaysWhy(t *testing.T) {
 		if _, err := OpenCheckpoint(path, ""); !errors.Is(err, ErrCheckpoint) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
+	}
+}
+
+// The files of a model in a download cache are links into it. Those of a checkpoint may not be.
+func TestOpenLinkedModel(t *testing.T) {
+	cache, snapshot := t.TempDir(), t.TempDir()
+	for name, f := range map[string]func(path string) error{
+		checkpoint.ModelFile: func(path string) error {
+			return os.WriteFile(path, append([]byte{2, 0, 0, 0, 0, 0, 0, 0}, "{}"...), 0o666)
+		},
+		"config.json": func(path string) error { return os.WriteFile(path, []byte("{}"), 0o666) },
+	} {
+		if err := errors.Join(f(filepath.Join(cache, name)), os.Symlink(filepath.Join(cache, name),
+			filepath.Join(snapshot, name))); err != nil {
+			t.Skip(err) // where links need a privilege
+		}
+	}
+	c, err := OpenCheckpoint(snapshot, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if raw, err := c.File("config.json"); err != nil || string(raw) != "{}" {
+		t.Errorf("config.json: %q, %v", raw, err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := os.WriteFile(filepath.Join(snapshot, StateFile), []byte("{}"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenCheckpoint(snapshot, ""); err == nil {
+		t.Error("a checkpoint with links is opened")
 	}
 }
