@@ -47,7 +47,7 @@ type Tuned struct {
 	// Of preferences: pairs held out, on which Before and After are nats per pair; 0: they were not what was trained on.
 	Pairs          int64   `json:"pairs,omitempty"`
 	AccuracyBefore float64 `json:"accuracy_before,omitempty"` // share of them that was told apart; a tie counts half
-	AccuracyAfter  float64 `json:"accuracy_after,omitempty"`
+	AccuracyAfter  float64 `json:"accuracy_after,omitempty"`  // the same of the checkpoint that was chosen
 }
 
 // Baseline is the loss of n-gram models that counted the training part, on the text that a model is measured on. Losses
