@@ -19,9 +19,11 @@ adapter, merged = sys.argv[1:]
 base = json.loads((pathlib.Path(adapter) / "adapter_config.json").read_text())["base_model_name_or_path"]
 torch.manual_seed(1)
 with torch.no_grad():
-    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter).eval()
+    def load(path):
+        return AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+    model = PeftModel.from_pretrained(load(base), adapter).eval()
     ids = torch.randint(0, model.config.vocab_size, (2, 40))
-    theirs, ours = model(ids).logits, AutoModelForCausalLM.from_pretrained(merged).eval()(ids).logits
+    theirs, ours = model(ids).logits, load(merged).eval()(ids).logits
     with model.disable_adapter():
         without = model(ids).logits
 off, change = (theirs - ours).abs().max().item(), (theirs - without).abs().max().item()

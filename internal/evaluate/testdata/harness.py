@@ -1,7 +1,8 @@
 """Records what lm-evaluation-harness makes of the tasks beside this file: harness.json, and tokenizer.json for it.
 
     pip install torch transformers lm-eval
-    python harness.py
+    python harness.py                  # records
+    python harness.py MODEL OUT.json   # asks another model, for bench/transformers/tasks.py
 
 The model is a tiny Llama. Numbers of tensor number i, in the order of their names, are 0.3·sin(0.37·k² + i); those of
 gains are above 1. The tokenizer is trained on the tasks.
@@ -10,6 +11,7 @@ gains are above 1. The tokenizer is trained on the tasks.
 import json
 import os
 import pathlib
+import sys
 import tempfile
 
 os.environ["HF_DATASETS_OFFLINE"] = os.environ["HF_HUB_OFFLINE"] = "1"
@@ -72,7 +74,7 @@ def fill(model):
                 p.add_(1)
 
 
-def main():
+def record():
     texts = [p.read_text() for p in sorted((HERE / "tasks").glob("*.jsonl"))]
     tok = tokenizers.Tokenizer(tokenizers.models.BPE())
     tok.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -81,7 +83,6 @@ def main():
         vocab_size=320, special_tokens=[END], initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False))
     tok.save(str(HERE / "tokenizer.json"), pretty=False)
-    out = {"lm_eval": lm_eval.__version__, "tasks": {}}
     with tempfile.TemporaryDirectory() as dir:
         dir = pathlib.Path(dir)
         fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tok, eos_token=END, bos_token=END)
@@ -92,6 +93,13 @@ def main():
             bos_token_id=0, eos_token_id=0))
         fill(model)
         model.save_pretrained(dir / "model")
+        ask(dir / "model", HERE / "harness.json")
+
+
+def ask(model, path):
+    out = {"lm_eval": lm_eval.__version__, "tasks": {}}
+    with tempfile.TemporaryDirectory() as dir:
+        dir = pathlib.Path(dir)
         for name, text in TASKS.items():
             (dir / f"{name}.jsonl").write_text("".join(json.dumps(d) + "\n" for d in prepared(name)))
             (dir / f"{name}.yaml").write_text(
@@ -99,7 +107,7 @@ def main():
                 f"test_split: test\nfewshot_split: test\nfewshot_config:\n  sampler: first_n\n"
                 f"num_fewshot: {SHOTS.get(name, 0)}\n{text}")
         result = lm_eval.simple_evaluate(
-            model="hf", model_args={"pretrained": str(dir / "model"), "dtype": "float32", "device": "cpu"},
+            model="hf", model_args={"pretrained": str(model), "dtype": "float32", "device": "cpu"},
             tasks=[f"own_{n}" for n in TASKS], task_manager=TaskManager(include_path=str(dir), include_defaults=False),
             log_samples=True, bootstrap_iters=0, batch_size=1)
         for name in TASKS:
@@ -115,7 +123,7 @@ def main():
                 elif s["filter"] == "strict":
                     task["items"].append({"contexts": [arguments(s)[0][0]], "text": s["resps"][0][0]})
             out["tasks"][name] = task
-    (HERE / "harness.json").write_text(json.dumps(out) + "\n")
+    pathlib.Path(path).write_text(json.dumps(out) + "\n")
 
 
 def arguments(sample):
@@ -123,4 +131,4 @@ def arguments(sample):
     return [list(a.values()) if isinstance(a, dict) else a for a in (args.values() if isinstance(args, dict) else args)]
 
 
-main()
+ask(*sys.argv[1:]) if len(sys.argv) > 1 else record()
