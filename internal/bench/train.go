@@ -293,7 +293,7 @@ func partFLOPs(a config.Arch, part string) float64 {
 	l, c, f := float64(a.Layers), float64(a.Width), float64(a.MLP)
 	q, kv := float64(a.Heads*a.HeadSize), float64(a.KVHeads*a.HeadSize)
 	matrices := 2.0
-	if a.MLPKind == "swiglu" {
+	if a.Gated() {
 		matrices = 3
 	}
 	switch part {

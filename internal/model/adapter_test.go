@@ -9,6 +9,7 @@ import (
 
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
+	"gimbal/internal/safetensors"
 )
 
 // adaptedPair returns a model with an adapter that is nowhere zero, and one without whose weights are the sum.
@@ -139,5 +140,43 @@ func TestAdapterBegins(t *testing.T) {
 		Targets: AllTargets}}
 	if got, want := Memory(a, opt).Total, with.Footprint().Total; got != want {
 		t.Errorf("%d bytes are planned, %d were allocated", got, want)
+	}
+}
+
+// An adapter comes back from its file, and the file with its base gives the weights that the model computes with, also
+// where the family stores q, k and v another way.
+func TestAdapterFiles(t *testing.T) {
+	for _, a := range shapes() {
+		ad := Adapter{Rank: 3, Scale: 1.5, Targets: AllTargets}
+		base := fileOf(t, Entries(filled(a)))
+		load := func(files ...*safetensors.File) *Model[float32] {
+			m := newModel[float32](t, a, newExec(t, 2, kernel.TierAuto), Options{MicroTokens: 8, Adapter: ad})
+			for _, f := range files {
+				if err := m.Load(f); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return m
+		}
+		m, r := load(base), random(t)
+		for _, v := range m.Trained().Views {
+			for i := v.Lo; i < v.Hi; i++ {
+				m.Trained().Flat[i] = float32(r.NormFloat64())
+			}
+		}
+		m.Refresh()
+		file := fileOf(t, Entries(m.Trained()))
+		if !slices.Equal(load(base, file).Trained().Flat, m.Trained().Flat) {
+			t.Errorf("%s: another adapter came back", a.Shape)
+		}
+		merged := NewParams[float32](a)
+		if err := LoadEntries(merged, Merged(a, ad, base, file)); err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range merged.Flat {
+			if math.Abs(float64(v-m.params.Flat[i])) > 1e-4 {
+				t.Fatalf("%s: element %d is %v merged, and the model computes with %v", a.Shape, i, v, m.params.Flat[i])
+			}
+		}
 	}
 }

@@ -48,8 +48,35 @@ func TestWriteTransformersFixture(t *testing.T) {
 		Context: 64,
 		Norm:    "layer", NormEps: 1e-5, Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true}
 	mistral := llama
-	mistral.Shape, mistral.HeadSize, mistral.Window = "mistral", 32, 64
-	for _, arch := range []config.Arch{qwen3, gpt2, llama, mistral, qwen2} {
+	mistral.Shape, mistral.HeadSize, mistral.Window = "mistral", 32, 20
+	archs := []config.Arch{qwen3, gpt2, llama, mistral, qwen2}
+	for shape, change := range map[string]func(*config.Arch){
+		"olmo2": func(a *config.Arch) {
+			a.HeadSize, a.Tie = 48, false
+			a.RopeScale = config.RopeScale{Kind: "yarn", Factor: 4, Low: 1, High: 32, Original: 32, Gain: 1.25, Exact: true}
+		},
+		"smollm3": func(a *config.Arch) { a.Pattern, a.RopeScale = "fnf", config.RopeScale{Kind: "dynamic", Factor: 4} },
+		"phi3": func(a *config.Arch) {
+			a.HeadSize, a.Rotary, a.Window, a.Tie, a.Positions = 48, 36, 20, false, 256
+			a.RopeScale = config.RopeScale{Kind: "longrope", Original: 64, Gain: 1.1,
+				Short: "[1" + strings.Repeat(",1.25", 17) + "]", Long: "[1" + strings.Repeat(",3", 17) + "]"}
+		},
+		"gpt_neox": func(a *config.Arch) { a.MLPKind, a.Parallel, a.Rotary, a.Tie = "gelu-exact", true, 12, false },
+		"gemma2": func(a *config.Arch) {
+			a.Window, a.Pattern, a.QueryScale, a.ScoreCap, a.LogitCap = 20, "lfl", 40, 5, 8
+		},
+		"gemma3_text": func(a *config.Arch) {
+			a.Window, a.Pattern, a.LocalTheta, a.RopeTheta = 20, "llf", 1e4, 1e6
+			a.RopeScale = config.RopeScale{Kind: "linear", Factor: 8}
+		},
+	} {
+		a := rope
+		a.Shape = shape
+		change(&a)
+		a, _ = a.InFamily()
+		archs = append(archs, a)
+	}
+	for _, arch := range archs {
 		t.Run(arch.Shape, func(t *testing.T) { writeFixture(t, filepath.Join(dir, arch.Shape), arch, x) })
 	}
 }
