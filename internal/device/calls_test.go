@@ -127,7 +127,8 @@ func TestContext(t *testing.T) {
 // What the bits depend on is in the numerics that a run records.
 func TestNumerics(t *testing.T) {
 	var all []string
-	for _, o := range []EngineOptions{{Devices: 1}, {Devices: 2}, {Devices: 2, Sharded: true}, {Devices: 1, Flags: "fast"}} {
+	for _, o := range []EngineOptions{{Devices: 1}, {Devices: 2}, {Devices: 2, Sharded: true},
+		{Devices: 1, Flags: "fast"}} {
 		e := open(t, New(newFake(t, 2), o), spec(shapes[0], model.ModeFP32, false))
 		if n := e.Info().Numerics; slices.Contains(all, n) {
 			t.Errorf("%+v has the numerics of another: %s", o, n)

@@ -55,8 +55,8 @@ func TestStepsAreThoseOfTheCPU(t *testing.T) {
 	})
 }
 
-// AdamW at a high rate takes a device away from the CPU, step by step, and the last bit of one weight takes the CPU away
-// from itself as far: the first is rounding, which grows, and no mistake.
+// AdamW at a high rate takes a device away from the CPU, step by step, and the last bit of one weight takes the CPU
+// away from itself as far: the first is rounding, which grows, and no mistake.
 func TestDriftOfOneBit(t *testing.T) {
 	c := cpu(t)
 	for _, lr := range []float64{1e-3, 1e-2, 5e-2} {

@@ -22,7 +22,8 @@ func TestStatsParity(t *testing.T) {
 			u.cpu.Stats(flat, want)
 			wantMedian := u.cpu.Trial(u.params, flat, 1, 1e-3, 0.3, want)
 			got, _ := u.propose(u.gradients(flat), 1, 1e-3, 0.3*norm)
-			if !near(got.Median, wantMedian, 2e-5) && !(broken && got.Median != got.Median && wantMedian != wantMedian) {
+			if !near(got.Median, wantMedian, 2e-5) &&
+				!(broken && got.Median != got.Median && wantMedian != wantMedian) {
 				t.Errorf("broken %v: the median of an update is %g, on the CPU %g", broken, got.Median, wantMedian)
 			}
 			for i, v := range u.views {

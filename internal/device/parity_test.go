@@ -288,7 +288,7 @@ func TestGradientParity(t *testing.T) {
 			a.RopeScale = config.RopeScale{Kind: "longrope", Original: 24, Gain: 1.2, Short: "[1, 2]", Long: "[1, 4]"}
 		}), graph.Pass{Attention: graph.Plain}, short},
 		"gpt_neox": {inFamily(t, "gpt_neox", func(a *config.Arch) {
-			a.KVHeads, a.Norm, a.Parallel, a.Rotary, a.MLPKind, a.Bias, a.QKVBias = 4, "layer", true, 2, "gelu-exact", true, true
+			a.Parallel, a.Rotary, a.MLPKind = true, 2, "gelu-exact"
 		}), graph.Pass{Attention: graph.Plain, Checkpointing: model.CheckpointAttention}, short},
 		"gemma3_text": {inFamily(t, "gemma3_text", func(a *config.Arch) {
 			a.Window, a.Pattern, a.LocalTheta, a.QueryScale = 7, "lf", 1e3, 12

@@ -200,11 +200,9 @@ func (b *builder) cut(x value, dim, lo, hi int) value {
 	if lo == 0 && hi == x.Dims[dim] {
 		return x
 	}
-	starts, ends, steps, dims := make([]int, len(x.Dims)), slices.Clone(x.Dims), slices.Clone(x.Dims), slices.Clone(x.Dims)
-	for i := range steps {
-		steps[i] = 1
-	}
+	starts, ends, dims := make([]int, len(x.Dims)), slices.Clone(x.Dims), slices.Clone(x.Dims)
 	starts[dim], ends[dim], dims[dim] = lo, hi, hi-lo
+	steps := slices.Repeat([]int{1}, len(x.Dims))
 	return b.op("slice", fmt.Sprintf("start_indices = %s, limit_indices = %s, strides = %s", array(starts...),
 		array(ends...), array(steps...)), x.Type, dims, x)
 }
@@ -266,9 +264,10 @@ func (b *builder) dotTo(out, t Type, x, y value, batch, xc, yc int) value {
 		precision = "DEFAULT"
 	}
 	return b.op("dot_general", fmt.Sprintf("dot_dimension_numbers = #stablehlo.dot<lhs_batching_dimensions = %[1]s, "+
-		"rhs_batching_dimensions = %[1]s, lhs_contracting_dimensions = [%[2]d], rhs_contracting_dimensions = [%[3]d]>, "+
-		"precision_config = [#stablehlo<precision %[4]s>, #stablehlo<precision %[4]s>]", list(matched), xc, yc, precision),
-		out, dims, x, y)
+		"rhs_batching_dimensions = %[1]s, lhs_contracting_dimensions = [%[2]d], "+
+		"rhs_contracting_dimensions = [%[3]d]>, "+
+		"precision_config = [#stablehlo<precision %[4]s>, #stablehlo<precision %[4]s>]", list(matched), xc, yc,
+		precision), out, dims, x, y)
 }
 
 // count numbers the elements along one dimension, from 0.
@@ -297,7 +296,8 @@ func (b *builder) scatter(z, ids, x value) value { return b.rows(combining("add"
 
 // overwrite is scatter, but puts the rows of x in place of those of z.
 func (b *builder) overwrite(z, ids, x value) value {
-	return b.rows(" ({\n  ^bb0(%a: tensor<f32>, %b: tensor<f32>):\n    stablehlo.return %b : tensor<f32>\n  })", z, ids, x)
+	return b.rows(" ({\n  ^bb0(%a: tensor<f32>, %b: tensor<f32>):\n    stablehlo.return %b : tensor<f32>\n  })", z, ids,
+		x)
 }
 
 // rows combines rows of z with rows of x.

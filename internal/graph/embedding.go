@@ -2,8 +2,8 @@ package graph
 
 import "math"
 
-// embedding looks tokens up, scales them where Arch says so, adds learned positions where there are any, and applies dropout: x (N, C). back returns
-// nothing of use.
+// embedding looks tokens up, scales them where Arch says so, adds learned positions where there are any, and applies
+// dropout: x (N, C). back returns nothing of use.
 func (s *pass) embedding() (x value, back func(dy value)) {
 	x = s.gather(s.w[s.embed], s.reshape(s.tokens, s.n, 1))
 	if s.position >= 0 {

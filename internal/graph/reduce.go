@@ -78,8 +78,8 @@ func (b *builder) deal(devices, cut, join int, x value) value {
 	}
 	dims := slices.Clone(x.Dims)
 	dims[cut], dims[join] = dims[cut]/devices, dims[join]*devices
-	return b.op("all_to_all", fmt.Sprintf("split_dimension = %d : i64, concat_dimension = %d : i64, split_count = %d : "+
-		"i64, %s", cut, join, devices, group(devices)), x.Type, dims, x)
+	return b.op("all_to_all", fmt.Sprintf("split_dimension = %d : i64, concat_dimension = %d : i64, "+
+		"split_count = %d : i64, %s", cut, join, devices, group(devices)), x.Type, dims, x)
 }
 
 // padded is x flat, with zeros up to equal shards.

@@ -73,8 +73,8 @@ const (
 	atScales // on the gradients
 )
 
-// Numbers is the argument numbers of update number step, from 1. scales are the factors on the gradients, by tensor; for
-// Propose the norm to which they are clipped.
+// Numbers is the argument numbers of update number step, from 1. scales are the factors on the gradients, by tensor;
+// for Propose the norm to which they are clipped.
 func (o Optimizer) Numbers(step int64, lr float64, scales ...float64) []float32 {
 	first, second := 1-math.Pow(o.Options.Beta1, float64(step)), 1-math.Pow(o.Options.Beta2, float64(step))
 	list := []float32{atStep: float32(lr / first), atRoot: float32(1 / math.Sqrt(second)),
