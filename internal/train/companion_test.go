@@ -33,7 +33,12 @@ func TestCompanions(t *testing.T) {
 		want   string
 		mend   string // file to copy over it
 	}{
-		"config cut short": {rundir.ConfigFile, cut(func(n int) int { return n / 3 }), "cut short", conf},
+		"config cut short": {rundir.ConfigFile, func(b []byte) []byte {
+			return b[:bytes.LastIndexByte(b[:len(b)/3], '\n')+1]
+		}, "cut short", conf},
+		"config cut in a line": {rundir.ConfigFile, func(b []byte) []byte {
+			return b[:bytes.LastIndexByte(b[:len(b)/3], '\n')+3]
+		}, "not TOML", conf},
 		"config cut at its last line": {rundir.ConfigFile, func(b []byte) []byte {
 			return b[:bytes.LastIndexByte(b[:len(b)-1], '\n')+1]
 		}, "cut short: judge.encoder", conf},
