@@ -52,8 +52,8 @@ func (o *opener) SelfTest(s engine.Spec) (difference string) {
 // shortRows is the length up to which plain attention needs little memory and is as fast as attention in blocks.
 const shortRows = 512
 
-// attentionOf returns the attention for a spec: the first that agrees with plain attention on these devices. It refuses
-// an architecture that no program computes.
+// attentionOf returns the attention for a spec: the first that agrees with plain attention on these devices. It
+// refuses an architecture that no program computes.
 func (o *opener) attentionOf(ctx context.Context, s engine.Spec) (attention string, err error) {
 	defer func() { o.attention = attention }()
 	if err = graph.Check(s.Arch); err != nil {

@@ -10,8 +10,12 @@ import (
 // Check returns an error that names the first choice of an architecture that these programs do not compute.
 func Check(a config.Arch) error {
 	refuse := func(choice string, value any) error {
-		return fmt.Errorf("graph: accelerators do not compute shape %s with %s %v: set numeric.device=cpu", a.Shape, choice,
-			value)
+		return fmt.Errorf(
+			"graph: accelerators do not compute shape %s with %s %v: set numeric.device=cpu",
+			a.Shape,
+			choice,
+			value,
+		)
 	}
 	v := reflect.ValueOf(a.Variant)
 	for i := range v.NumField() {

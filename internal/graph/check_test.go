@@ -29,7 +29,8 @@ func TestCheck(t *testing.T) {
 		change(&a)
 		a, _ = a.InFamily()
 		err := Check(a)
-		if fine := strings.TrimSpace(want) == ""; fine != (err == nil) || !fine && !strings.Contains(err.Error(), want) {
+		if fine := strings.TrimSpace(want) == ""; fine != (err == nil) ||
+			!fine && !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", want, err)
 		}
 	}
