@@ -95,11 +95,12 @@ func (a Arch) Gated() bool { return a.MLPKind == "swiglu" || a.MLPKind == "geglu
 // RotarySize is the channels of a head that RoPE turns.
 func (a Arch) RotarySize() int { return cmp.Or(a.Rotary, a.HeadSize) }
 
-// RopeScale stretches rotary frequencies for contexts longer than the first training's. The zero value changes nothing.
+// RopeScale stretches rotary frequencies for contexts longer than the first training's. The zero value changes
+// nothing.
 type RopeScale struct {
 	Kind      string  // "", llama3, linear, dynamic, yarn or longrope
-	Factor    float64 // divides frequencies: all (linear), those of long waves (llama3, yarn); dynamic: none within Context
-	Low, High float64 // turns within Original: waves with fewer than Low are long, with more than High they do not change
+	Factor    float64 // divides frequencies: all (linear), those of long waves (llama3, yarn), none (dynamic)
+	Low, High float64 // turns within Original: waves with fewer than Low are long, with more than High they stay
 	Original  int     // context of the first training; longrope: Context is at most this
 	Gain      float64 // yarn, longrope: multiplies cosines and sines
 	Exact     bool    // yarn: channels where the ramp begins and ends are not rounded

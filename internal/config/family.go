@@ -26,7 +26,10 @@ var (
 		a.MLPKind, a.Norms, a.UnitGain, a.EmbedScale = "geglu", "both", true, true
 	})
 	families = map[string]family{
-		"gpt2":    {ownKV: true, Arch: Arch{Norm: "layer", Position: "learned", MLPKind: "gelu", QKVBias: true, Bias: true}},
+		"gpt2": {
+			ownKV: true,
+			Arch:  Arch{Norm: "layer", Position: "learned", MLPKind: "gelu", QKVBias: true, Bias: true},
+		},
 		"llama":   {Arch: rope, own: "RopeTheta RopeScale"},
 		"mistral": {Arch: rope, own: "RopeTheta RopeScale Window"},
 		"qwen2":   {Arch: with(rope, func(a *Arch) { a.QKVBias = true }), own: "RopeTheta RopeScale"},
@@ -79,7 +82,8 @@ func (a *Arch) Alternate(letters []byte) {
 	if bytes.IndexByte(letters, Local) < 0 {
 		a.Window = 0
 	}
-	if a.Pattern = string(letters); strings.Trim(a.Pattern, string(Full)) == "" || strings.Trim(a.Pattern, string(Local)) == "" {
+	if a.Pattern = string(letters); strings.Trim(a.Pattern, string(Full)) == "" ||
+		strings.Trim(a.Pattern, string(Local)) == "" {
 		a.Pattern = ""
 	}
 }

@@ -21,7 +21,13 @@ func archs() []config.Arch {
 	qwen3.Shape, qwen3.QKNorm = "qwen3", true
 	qwen2.Shape, qwen2.QKVBias, qwen2.RopeTheta = "qwen2", true, 1e6
 	llama.Shape, llama.Tie, llama.NormEps = "llama", false, 1e-5
-	llama.RopeTheta, llama.RopeScale = 5e5, config.RopeScale{Kind: "llama3", Factor: 8, Low: 1, High: 4, Original: 8192}
+	llama.RopeTheta, llama.RopeScale = 5e5, config.RopeScale{
+		Kind:     "llama3",
+		Factor:   8,
+		Low:      1,
+		High:     4,
+		Original: 8192,
+	}
 	gpt2 := config.Arch{
 		Shape: "gpt2", Layers: 2, Width: 32, Heads: 4, KVHeads: 4, HeadSize: 8, MLP: 128, Vocab: 37, Context: 24,
 		Norm: "layer", NormEps: 1e-5, Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true,
@@ -77,7 +83,10 @@ func variants(a config.Arch) (list []config.Arch) {
 	case "gemma3_text":
 		add(func(a *config.Arch) { a.Window, a.Pattern, a.LocalTheta = 8, "llf", 1e4 })
 		add(func(a *config.Arch) {
-			a.Window, a.LocalTheta, a.QueryScale, a.RopeScale = 8, 5e3, 7.5, config.RopeScale{Kind: "linear", Factor: 8}
+			a.Window, a.LocalTheta, a.QueryScale, a.RopeScale = 8, 5e3, 7.5, config.RopeScale{
+				Kind:   "linear",
+				Factor: 8,
+			}
 		})
 	default:
 		add(func(*config.Arch) {})

@@ -59,7 +59,9 @@ var (
 		}),
 		"qwen2": with(plain, func(f *form) { f.class, f.types = "Qwen2ForCausalLM", true }),
 		"qwen3": with(plain, func(f *form) {
-			f.class, f.types, f.head, f.fixed = "Qwen3ForCausalLM", true, true, map[string]string{"attention_bias": "false"}
+			f.class, f.types, f.head, f.fixed = "Qwen3ForCausalLM", true, true, map[string]string{
+				"attention_bias": "false",
+			}
 		}),
 		"olmo2": with(plain, func(f *form) {
 			f.class, f.kv, f.fixed = "Olmo2ForCausalLM", asHeads, map[string]string{"attention_bias": "false"}

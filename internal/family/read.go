@@ -26,8 +26,8 @@ const (
 //
 // Everything that the decoder is built from must be there. What this package cannot compute is refused by its key:
 // windows in families without, RoPE scaling of other kinds, biases where the family has none, other activations,
-// quantized weights, and every key that it does not know and that is on (see off). The error lists all faults. Keys known not to
-// change what the model computes are skipped. Dropout is 0.
+// quantized weights, and every key that it does not know and that is on (see off). The error lists all faults. Keys
+// known not to change what the model computes are skipped. Dropout is 0.
 func Parse(data []byte) (a config.Arch, ends []int32, bos int32, err error) {
 	r, err := newReader(data)
 	if err != nil {

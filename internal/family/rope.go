@@ -192,8 +192,11 @@ func (r *reader) ropeScale(a config.Arch, original int) (s config.RopeScale) {
 		if !r.has(key) {
 			key = "type"
 		}
-		r.fault(key, `is %q, which is not supported (only "default", "llama3", "linear", "dynamic", "yarn" or "longrope")`,
-			kind)
+		r.fault(
+			key,
+			`is %q, which is not supported (only "default", "llama3", "linear", "dynamic", "yarn" or "longrope")`,
+			kind,
+		)
 		for key := range r.keys { // of a kind that is refused already
 			r.known[key] = true
 		}

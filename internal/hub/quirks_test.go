@@ -139,7 +139,8 @@ var quirks = []quirk{
 	{name: "RoPE scaling `linear`, `dynamic`, `yarn`, `longrope`", edit: func(d *foreignDir) {
 		d.set(configFile, "rope_parameters", "null")
 		d.set(configFile, "rope_scaling", `{"type":"yarn","factor":4.0,"original_max_position_embeddings":32}`)
-		d.arch.RopeScale = config.RopeScale{Kind: "yarn", Factor: 4, Low: 1, High: 32, Original: 32, Gain: 1.138629436111989}
+		d.arch.RopeScale = config.RopeScale{Kind: "yarn", Factor: 4, Low: 1, High: 32, Original: 32,
+			Gain: 1.138629436111989}
 	}},
 	{name: "another RoPE scaling (`ntk`, `mrope`)", edit: func(d *foreignDir) {
 		d.set(configFile, "rope_scaling", `{"rope_type":"ntk","factor":2.0}`)

@@ -2,8 +2,8 @@ package kernel
 
 import "cmp"
 
-// HeadsRow is what is done to neighbouring heads of one position: bias, RMSNorm over the channels of each head or of all
-// of them, rotation of channels j and j+Rotary/2, scale.
+// HeadsRow is what is done to neighbouring heads of one position: bias, RMSNorm over the channels of each head or of
+// all of them, rotation of channels j and j+Rotary/2, scale.
 //
 // Formula: y = Scale·rotate(Gain·v·r) with v = src+Bias and r = 1/√(mean(v²)+Eps).
 type HeadsRow[T Float] struct {

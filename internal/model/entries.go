@@ -99,7 +99,10 @@ func CheckEntries(a config.Arch, f *safetensors.File) error {
 func checkEntries(views []View, f *safetensors.File) (missing, tiedHead string, err error) {
 	prefix, _, _ := strings.Cut(views[0].Name, ".")
 	prefix += "."
-	if !slices.ContainsFunc(f.Tensors(), func(t safetensors.Tensor) bool { return strings.HasPrefix(t.Name, prefix) }) {
+	if !slices.ContainsFunc(
+		f.Tensors(),
+		func(t safetensors.Tensor) bool { return strings.HasPrefix(t.Name, prefix) },
+	) {
 		missing = prefix
 	}
 	var bad family.Faults
@@ -118,7 +121,8 @@ func checkEntries(views []View, f *safetensors.File) (missing, tiedHead string, 
 		case slices.Contains(headNames, t.Name) && slices.Equal(t.Shape, views[0].Shape) && t.Float() && tied:
 			tiedHead = t.Name
 		case (strings.HasSuffix(t.Name, ".attn.bias") || strings.HasSuffix(t.Name, ".attention.bias")) && len(t.Shape) == 4,
-			strings.HasSuffix(t.Name, ".attn.masked_bias"), strings.HasSuffix(t.Name, ".attention.masked_bias"),
+			strings.HasSuffix(t.Name, ".attn.masked_bias"),
+			strings.HasSuffix(t.Name, ".attention.masked_bias"),
 			strings.HasSuffix(t.Name, ".rotary_emb.inv_freq"):
 		default:
 			bad.Add("%s %v is unexpected", t.Name, t.Shape)

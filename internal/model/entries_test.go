@@ -16,8 +16,20 @@ import (
 func familyArchs() (list []config.Arch) {
 	for _, shape := range []string{"qwen3", "qwen2", "llama", "gpt2", "mistral", "olmo2", "smollm3", "phi3", "gpt_neox",
 		"gemma2", "gemma3_text"} {
-		a, _ := config.Arch{Shape: shape, Layers: 3, Width: 48, Heads: 6, KVHeads: 2, HeadSize: 10, MLP: 40, Vocab: 37,
-			Context: 24, NormEps: 1e-6, RopeTheta: 10000, Tie: shape != "llama" && shape != "gpt_neox"}.InFamily()
+		a, _ := config.Arch{
+			Shape:     shape,
+			Layers:    3,
+			Width:     48,
+			Heads:     6,
+			KVHeads:   2,
+			HeadSize:  10,
+			MLP:       40,
+			Vocab:     37,
+			Context:   24,
+			NormEps:   1e-6,
+			RopeTheta: 10000,
+			Tie:       shape != "llama" && shape != "gpt_neox",
+		}.InFamily()
 		if shape == "gpt_neox" {
 			a.MLPKind = "gelu-exact"
 		}

@@ -44,9 +44,24 @@ func TestWriteTransformersFixture(t *testing.T) {
 	qwen3.Shape, qwen3.QKNorm = "qwen3", true
 	llama.Shape, llama.Tie, llama.NormEps = "llama", false, 1e-5
 	qwen2.Shape, qwen2.QKVBias, qwen2.RopeTheta = "qwen2", true, 1e6
-	gpt2 := config.Arch{Shape: "gpt2", Layers: 3, Width: 192, Heads: 3, KVHeads: 3, HeadSize: 64, MLP: 768, Vocab: 300,
-		Context: 64,
-		Norm:    "layer", NormEps: 1e-5, Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true}
+	gpt2 := config.Arch{
+		Shape:    "gpt2",
+		Layers:   3,
+		Width:    192,
+		Heads:    3,
+		KVHeads:  3,
+		HeadSize: 64,
+		MLP:      768,
+		Vocab:    300,
+		Context:  64,
+		Norm:     "layer",
+		NormEps:  1e-5,
+		Position: "learned",
+		QKVBias:  true,
+		Bias:     true,
+		MLPKind:  "gelu",
+		Tie:      true,
+	}
 	mistral := llama
 	mistral.Shape, mistral.HeadSize, mistral.Window = "mistral", 32, 20
 	archs := []config.Arch{qwen3, gpt2, llama, mistral, qwen2}

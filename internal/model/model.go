@@ -191,7 +191,10 @@ func check[T kernel.Float](a config.Arch, opt Options) error {
 	case !slices.Contains([]string{nn.SwiGLU, nn.GEGLU, nn.GELU, nn.GELUExact}, a.MLPKind):
 		return fmt.Errorf("model: mlp %q: want swiglu, geglu, gelu or gelu-exact", a.MLPKind)
 	case !slices.Contains([]string{"", "after", "both"}, a.Norms) || a.Norms != "" && a.Bias:
-		return fmt.Errorf("model: norms %q: want none, after or both, and the last without biases before them", a.Norms)
+		return fmt.Errorf(
+			"model: norms %q: want none, after or both, and the last without biases before them",
+			a.Norms,
+		)
 	case strings.Trim(a.Pattern, "fln") != "" || strings.Contains(a.Pattern, "l") && a.Window <= 0:
 		return fmt.Errorf("model: pattern %q: want f, l or n for each layer, and a window for l", a.Pattern)
 	case !(a.Dropout >= 0 && a.Dropout < 1):

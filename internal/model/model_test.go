@@ -48,7 +48,10 @@ func shapes() []config.Arch {
 		family("olmo2", func(a *config.Arch) {
 			a.RopeScale = config.RopeScale{Kind: "yarn", Factor: 4, Low: 1, High: 4, Original: 40, Gain: 1.1}
 		}),
-		family("gpt_neox", func(a *config.Arch) { a.MLPKind, a.Parallel, a.Rotary, a.Tie = "gelu-exact", true, 2, false }),
+		family(
+			"gpt_neox",
+			func(a *config.Arch) { a.MLPKind, a.Parallel, a.Rotary, a.Tie = "gelu-exact", true, 2, false },
+		),
 		family("gemma3_text", func(a *config.Arch) {
 			a.HeadSize, a.Window, a.Pattern, a.LocalTheta = 6, 20, "lf", 100
 			a.QueryScale, a.ScoreCap, a.LogitCap = 5, 3, 4

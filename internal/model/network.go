@@ -85,7 +85,8 @@ func sumsWidth(a config.Arch) int {
 
 // stageWidth is the widest row, or rows, that a layer computes in full precision on the way to bfloat16.
 func stageWidth(a config.Arch) int {
-	return max(a.Width, nn.ActivationStage(a.MLPKind, a.MLP), nn.HeadsStage(a.Heads, a.KVHeads, a.HeadSize), nn.HeadStage)
+	return max(a.Width, nn.ActivationStage(a.MLPKind, a.MLP), nn.HeadsStage(a.Heads, a.KVHeads, a.HeadSize),
+		nn.HeadStage)
 }
 
 // workspace is the memory of the layers of a network.
@@ -258,8 +259,8 @@ func (net *network[T]) newMixer(mem workspace[T], sums *nn.BlockSums[T], window 
 	} else {
 		m.attention = nn.NewAttention(x, a.Heads, a.KVHeads, a.HeadSize, n, m.scores, mem.score)
 	}
-	m.heads = nn.NewHeads(x, net.stage, sums, table[0], table[1], a.Heads, a.KVHeads, a.HeadSize, a.RotarySize(), scale,
-		a.NormEps)
+	m.heads = nn.NewHeads(x, net.stage, sums, table[0], table[1], a.Heads, a.KVHeads, a.HeadSize,
+		a.RotarySize(), scale, a.NormEps)
 	return m
 }
 

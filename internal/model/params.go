@@ -102,7 +102,8 @@ func Layout(a config.Arch) (views []View, total int) {
 			total = roundUp(total)
 		}
 		v := View{Name: prefix + name, Shape: shape, Lo: total, Hi: total + n, Kind: kind, Block: block, slot: s,
-			Decay: block >= 0 && len(shape) == 2 || kind == KindHead, conv1D: names.Conv1D && block >= 0 && len(shape) == 2}
+			Decay: block >= 0 && len(shape) == 2 ||
+				kind == KindHead, conv1D: names.Conv1D && block >= 0 && len(shape) == 2}
 		v.unit = kind == KindNorm && a.UnitGain
 		if names.Interleaved && (s == slotQKV || s == slotQKVBias) {
 			v.heads = a.Heads

@@ -249,8 +249,9 @@ func parity[T kernel.Float](t *testing.T, arch config.Arch, tier kernel.Tier,
 		for i, got := range p.Tensor(w.Name) {
 			// A key bias adds the same to all scores of a row: its true gradient is zero, and AdamW, which divides by
 			// the root of the second moment, makes steps of the size of the rate out of its rounding errors.
-			if single && ((strings.HasSuffix(w.Name, ".c_attn.bias") || strings.HasSuffix(w.Name, ".query_key_value.bias")) &&
-				i/arch.Width == 1 || strings.HasSuffix(w.Name, ".k_proj.bias")) {
+			if single &&
+				((strings.HasSuffix(w.Name, ".c_attn.bias") || strings.HasSuffix(w.Name, ".query_key_value.bias")) &&
+					i/arch.Width == 1 || strings.HasSuffix(w.Name, ".k_proj.bias")) {
 				continue
 			}
 			worst.params = max(worst.params, math.Abs(float64(got)-w.After[i]))

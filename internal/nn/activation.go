@@ -10,8 +10,8 @@ const (
 	GELUExact = "gelu-exact"
 )
 
-// Activation is GELU of the hidden layer and its bias, or of one half of it, multiplied by the other (GEGLU); SwiGLU has
-// SiLU in its place. GELU has the form with the hyperbolic tangent (gelu_new of Hugging Face, that of GPT-2), but for
+// Activation is GELU of the hidden layer and its bias, or of one half of it, multiplied by the other (GEGLU); SwiGLU
+// has SiLU in its place. GELU has the form with the hyperbolic tangent (gelu_new of Hugging Face, that of GPT-2), but for
 // GELUExact.
 //
 // Formula: GELU: y = gelu(src + bias), gelu(x) = x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))), exactly x/2·(1 + erf(x/√2)).

@@ -67,13 +67,15 @@ func (l *attentionForward[T]) attend(worker, first, _, h, q0, q1 int) {
 	k, v := l.k.F[(first+k0)*l.k.Stride+g*l.size:], l.v.F[(first+k0)*l.v.Stride+g*l.size:]
 	out := l.out.F[(first+q0)*l.out.Stride+h*l.size:]
 	p := l.scratch[worker*2*queryRows*l.context:][:queryRows*l.context]
-	kernel.Gemm(l.x, worker, false, true, q1-q0, q1-k0, l.size, l.scale, q, l.q.Stride, k, l.k.Stride, 0, p, l.context)
-	(*Attention[T])(l).softmaxValues(worker, out, l.out.Stride, l.lse[(first+q0)*l.heads+h:], p, v, k0, q1, q0, q1-q0, 1)
+	kernel.Gemm(l.x, worker, false, true, q1-q0, q1-k0, l.size,
+		l.scale, q, l.q.Stride, k, l.k.Stride, 0, p, l.context)
+	lse := l.lse[(first+q0)*l.heads+h:]
+	(*Attention[T])(l).softmaxValues(worker, out, l.out.Stride, lse, p, v, k0, q1, q0, q1-q0, 1)
 }
 
-// softmaxValues turns the scores p (rows, context) of a block of queries for the keys [k0, k1) into probabilities: row i
-// is that of query q0+i·step. It overwrites the block's rows of out, ldo apart, by the sums of v, the values from k0 on,
-// with these probabilities as weights, and the block's rows of lse unless that is nil.
+// softmaxValues turns the scores p (rows, context) of a block of queries for the keys [k0, k1) into probabilities: row
+// i is that of query q0+i·step. It overwrites the block's rows of out, ldo apart, by the sums of v, the values from k0
+// on, with these probabilities as weights, and the block's rows of lse unless that is nil.
 func (l *Attention[T]) softmaxValues(worker int, out []T, ldo int, lse, p, v []T, k0, k1, q0, rows, step int) {
 	var inverse [queryRows]T
 	keys := k1 - k0
@@ -131,8 +133,10 @@ func (l *attentionBackward[T]) attend(worker, first, n, g, _, _ int) {
 			dk, dv := dk[k0*l.dk.Stride:], dv[k0*l.dv.Stride:]
 			q := l.q.F[at*l.q.Stride+h*d:]
 			out, dout := l.out.F[at*l.out.Stride+h*d:], l.dout.F[at*l.dout.Stride+h*d:]
-			kernel.Gemm(l.x, worker, false, true, rows, keys, d, l.scale, q, l.q.Stride, k, l.k.Stride, 0, p, l.context)
-			kernel.Gemm(l.x, worker, false, true, rows, keys, d, 1, dout, l.dout.Stride, v, l.v.Stride, 0, ds, l.context)
+			kernel.Gemm(l.x, worker, false, true, rows, keys, d,
+				l.scale, q, l.q.Stride, k, l.k.Stride, 0, p, l.context)
+			kernel.Gemm(l.x, worker, false, true, rows, keys, d,
+				1, dout, l.dout.Stride, v, l.v.Stride, 0, ds, l.context)
 			for i := range rows {
 				from, end := l.first(q0+i)-k0, q0+i+1-k0
 				pi, dsi := p[i*l.context:i*l.context+keys], ds[i*l.context:i*l.context+keys]
@@ -150,7 +154,8 @@ func (l *attentionBackward[T]) attend(worker, first, n, g, _, _ int) {
 					clear(row[end:])
 				}
 			}
-			kernel.Gemm(l.x, worker, true, false, keys, d, rows, 1, p, l.context, dout, l.dout.Stride, 1, dv, l.dv.Stride)
+			kernel.Gemm(l.x, worker, true, false, keys, d, rows,
+				1, p, l.context, dout, l.dout.Stride, 1, dv, l.dv.Stride)
 			kernel.Gemm(l.x, worker, false, false, rows, d, keys,
 				l.scale, ds, l.context, k, l.k.Stride, 0, l.dq.F[at*l.dq.Stride+h*d:], l.dq.Stride)
 			kernel.Gemm(l.x, worker, true, false, keys, d, rows,

@@ -132,7 +132,8 @@ func (l *attention16Forward) attend(worker, first, n, h, q0, q1 int) {
 	}
 	q, k0 := a.queries(first+q0, h), l.first(q0)&^31
 	keys, block := q1-k0, k0/32*kernel.PackLen(d, 32)
-	kernel.MulPacked(l.x, worker, dense(w.score, rows, keys, stride), q, l.qkv.Stride, w.kT[block:], rows, keys, d, false)
+	kernel.MulPacked(l.x, worker, dense(w.score, rows, keys, stride),
+		q, l.qkv.Stride, w.kT[block:], rows, keys, d, false)
 	var inverse [queryRows]float32
 	for i := range rows {
 		row, from, end := i*stride, l.first(q0+i)-k0, q0+i+1-k0
@@ -214,7 +215,8 @@ func (l *attention16Backward) attend(worker, first, n, h, _, _ int) {
 		a.mulTerms(worker, dv.From(k0), w.p, stride, w.doPair, n, rows, k0, m)
 		a.mulTerms(worker, dk.From(k0), w.ds, stride, w.qPair, n, rows, k0, m)
 		kernel.PackPair(x, w.kPair, k[from:], rows, d, l.qkv.Stride)
-		kernel.MulTransPacked(x, worker, dense(w.dq[k0*d:], m, d, d), w.ds, stride, w.kPair, m, d, rows, k0 > 0 || l.Window > 0)
+		kernel.MulTransPacked(x, worker, dense(w.dq[k0*d:], m, d, d), w.ds, stride, w.kPair, m, d, rows,
+			k0 > 0 || l.Window > 0)
 	}
 	for i := range n {
 		sum := w.dq[i*d : (i+1)*d]

@@ -43,7 +43,12 @@ func headChunk(n, vocab, least int) int { return min(n, 2048, max(least, (1<<22/
 
 // NewHead returns a head whose chunks have the rows of logits. dlogits is logits, or a bfloat16 operand whose row i
 // begins where row i of logits does. limit is the cap of the logits, 0 for none. The stage has HeadStage elements.
-func NewHead[T kernel.Float](x *kernel.Exec, stage *Stage[T], logits, dlogits kernel.Mat[T], zLoss, limit float64) *Head[T] {
+func NewHead[T kernel.Float](
+	x *kernel.Exec,
+	stage *Stage[T],
+	logits, dlogits kernel.Mat[T],
+	zLoss, limit float64,
+) *Head[T] {
 	return &Head[T]{rows: rows[T]{x: x, stage: stage}, logits: logits, dlogits: dlogits, zLoss: zLoss, cap: limit}
 }
 

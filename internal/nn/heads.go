@@ -31,13 +31,14 @@ func HeadsStage(heads, kvHeads, size int) int { return (2*(heads+2*kvHeads) + 3*
 func HeadsSums(heads, kvHeads, size, gains int) int { return (heads+2*kvHeads)*size + gains }
 
 // NewHeads returns the pass for heads query heads and kvHeads key and value heads of size channels. scale is that of
-// the queries, eps that of QK-norm. cos and sin are the tables of RopeTables for the first rotary channels of a head, or
-// nil without rotation; sums may be nil where Backward is not called.
+// the queries, eps that of QK-norm. cos and sin are the tables of RopeTables for the first rotary channels of a head,
+// or nil without rotation; sums may be nil where Backward is not called.
 func NewHeads[T kernel.Float](x *kernel.Exec, stage *Stage[T], sums *BlockSums[T], cos, sin []T,
 	heads, kvHeads, size, rotary int, scale, eps float64) *Heads[T] {
 	hd, kd := heads*size, kvHeads*size
 	return &Heads[T]{rows: rows[T]{x: x, stage: stage, sums: sums}, cos: cos, sin: sin,
-		heads: heads, kvHeads: kvHeads, size: size, rotary: rotary, scale: scale, eps: eps, at: [4]int{0, hd, hd + kd, hd + 2*kd}}
+		heads: heads, kvHeads: kvHeads, size: size, rotary: rotary, scale: scale, eps: eps,
+		at: [4]int{0, hd, hd + kd, hd + 2*kd}}
 }
 
 // Forward overwrites dst (N, QKV), which may be src (N, QKV), and with QK-norm saves rstd (N, H+KV). A dst of the

@@ -36,7 +36,14 @@ func TestHeads(t *testing.T) {
 		if turn {
 			cos, sin = ropeFor(context, rotary)
 		}
-		sums, stage := sumsFor(x, n, HeadsSums(heads, kvHeads, d, qWidth+kWidth)), stageFor(x, HeadsStage(heads, kvHeads, d))
+		sums, stage := sumsFor(
+			x,
+			n,
+			HeadsSums(heads, kvHeads, d, qWidth+kWidth),
+		), stageFor(
+			x,
+			HeadsStage(heads, kvHeads, d),
+		)
 		l := NewHeads(x, stage, sums, cos, sin, heads, kvHeads, d, rotary, scale, 1e-6)
 		src, dst, w, bias := padded(r, n, width), padded(r, n, width), padded(r, n, width), normal(r, width)
 		var qGain, kGain, rstd, dqGain, dkGain []float64
