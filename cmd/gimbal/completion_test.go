@@ -20,7 +20,7 @@ func complete(t *testing.T, args ...string) string {
 
 // TestCompletions wants the words that may come next, for what is typed before the cursor.
 func TestCompletions(t *testing.T) {
-	commands := "train resume sample chat eval review compare why runs doctor device data import export bench " +
+	commands := "train resume sample chat eval review compare why runs checkpoint doctor device data import export bench " +
 		"version completion help"
 	global := "--help --version --verbose --quiet"
 	for typed, want := range map[string]string{

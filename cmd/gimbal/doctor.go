@@ -76,20 +76,20 @@ func (c *doctorCmd) Run(e *env) error {
 	return firstError(err, failed)
 }
 
-// examine reads all of the run, and repairs it if that is asked for. A run of which a part that is no litter is not
-// whole is shown, and is an error.
+// examine reads all of the run, and repairs it if that is asked for. A run that a resume would refuse is shown, and is
+// an error.
 func (c *doctorCmd) examine(e *env) (x *runs.Examination, err error) {
 	if c.Repair {
 		x, err = runs.Repair(c.Target)
 	} else {
 		x, err = runs.Examine(c.Target)
 	}
-	if err != nil || x.Err() == nil {
+	if err != nil || x.GoesOn {
 		return x, err
 	}
 	write := func() error { return x.Write(e.stdout) }
 	if c.JSON {
 		write = func() error { return printJSON(e.stdout, x) }
 	}
-	return nil, firstError(write(), x.Err())
+	return nil, firstError(write(), x.Err(), fmt.Errorf("%w: %s", rundir.ErrResume, x.Resume))
 }

@@ -35,7 +35,8 @@ type Part struct {
 type Examination struct {
 	Dir    string `json:"dir"`
 	Parts  []Part `json:"parts"`
-	Resume string `json:"resume"` // what a resume would do
+	Resume string `json:"resume"`  // what a resume would do
+	GoesOn bool   `json:"goes_on"` // it would go on, or there is nothing left to do
 	Mended []Part `json:"mended,omitempty"`
 
 	newest *checkpoint.Checkpoint // nil: none is whole
@@ -75,7 +76,7 @@ func Examine(dir string) (*Examination, error) {
 	if err := x.walk(); err != nil {
 		return nil, unreadablef("examine %s: %w", dir, err)
 	}
-	x.Resume = x.resume(blocked)
+	x.Resume, x.GoesOn = x.resume(blocked), x.newest != nil && blocked == nil
 	return x, nil
 }
 
