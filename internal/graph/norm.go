@@ -23,14 +23,12 @@ func (s *pass) norm(t normTensors, x value) (y value, back func(dy value) value)
 	if t.bias >= 0 {
 		centred = s.sub(x, mean(x))
 	}
-	// The CPU sums squares in float64. Here those of large numbers overflow: they are summed a second time, of numbers
-	// that are smaller by a power of two.
-	const small = 0x1p-80
-	less := s.mul(centred, s.constant(small, x.Dims...))
-	squares, few := mean(s.mul(centred, centred)), mean(s.mul(less, less))
+	squares := mean(s.mul(centred, centred))
 	r := s.unary("rsqrt", s.add(squares, s.constant(s.Arch.NormEps, x.Dims...)))
-	r = s.choose(s.compare("EQ", squares, s.constant(math.Inf(1), x.Dims...)),
-		s.mul(s.unary("rsqrt", few), s.constant(small, x.Dims...)), r)
+	// A number whose square overflows would leave zeros, and a broken weight would look like a model that knows
+	// nothing. The CPU sums squares in float64 and goes on, and its gradients are huge; here r would be right, too, but
+	// the gradients are products with numbers below 1e-38, which plugins flush to zero: nobody would see the weight.
+	r = s.choose(s.compare("EQ", squares, s.constant(math.Inf(1), x.Dims...)), s.constant(math.NaN(), x.Dims...), r)
 	hat, gain := s.mul(centred, r), s.spread(s.w[t.gain], x.Dims, last)
 	if s.Arch.UnitGain {
 		gain = s.add(gain, s.constant(1, x.Dims...))
