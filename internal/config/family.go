@@ -27,8 +27,9 @@ var (
 	})
 	families = map[string]family{
 		"gpt2": {
-			ownKV: true,
-			Arch:  Arch{Norm: "layer", Position: "learned", MLPKind: "gelu", QKVBias: true, Bias: true},
+			ownKV: true, own: "MLPKind",
+			Arch:  Arch{Norm: "layer", Position: "learned", QKVBias: true, Bias: true},
+			usual: func(a *Arch) { a.MLPKind = "gelu" },
 		},
 		"llama":   {Arch: rope, own: "RopeTheta RopeScale"},
 		"mistral": {Arch: rope, own: "RopeTheta RopeScale Window"},
@@ -42,6 +43,7 @@ var (
 		"gpt_neox": {ownKV: true, own: "RopeTheta RopeScale Rotary Parallel MLPKind",
 			Arch:  Arch{Norm: "layer", Position: "rope", MLPKind: "gelu-exact", QKVBias: true, Bias: true},
 			usual: func(a *Arch) { a.MLPKind, a.Parallel, a.Rotary = "gelu-exact", true, max(2, a.HeadSize/8*2) }},
+		"gemma": {Arch: with(gemma, func(a *Arch) { a.Norms = "" }), own: "RopeTheta RopeScale"},
 		"gemma2": {Arch: gemma, own: "RopeTheta RopeScale Window Pattern QueryScale ScoreCap LogitCap",
 			usual: func(a *Arch) {
 				a.Window, a.ScoreCap, a.LogitCap = 4096, 50, 30

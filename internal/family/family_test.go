@@ -33,11 +33,11 @@ func archs() []config.Arch {
 		Norm: "layer", NormEps: 1e-5, Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true,
 	}
 	wide := gpt2
-	wide.MLP, wide.Tie = 80, false
+	wide.MLP, wide.Tie, wide.MLPKind = 80, false, "gelu-exact"
 	mistral := llama
 	mistral.Shape, mistral.RopeScale, mistral.Window, mistral.Positions = "mistral", config.RopeScale{}, 12, 0
 	list := []config.Arch{qwen3, qwen2, llama, gpt2, wide, mistral}
-	for _, shape := range []string{"olmo2", "smollm3", "phi3", "gpt_neox", "gemma2", "gemma3_text"} {
+	for _, shape := range []string{"olmo2", "smollm3", "phi3", "gpt_neox", "gemma", "gemma2", "gemma3_text"} {
 		a := base
 		if a.Shape = shape; shape == "phi3" {
 			a.Heads, a.HeadSize, a.Rotary, a.Window = 4, 12, 6, 30

@@ -49,7 +49,8 @@ var (
 		fixed: map[string]string{"attention_bias": "false"}}
 
 	forms = map[string]form{
-		"gpt2": {class: "GPT2LMHeadModel", even: true},
+		"gpt2": {class: "GPT2LMHeadModel", even: true, act: "activation_function",
+			acts: []activation{{"gelu_new", "gelu"}, {"gelu_pytorch_tanh", "gelu"}, {"gelu", "gelu-exact"}}},
 		"llama": with(plain, func(f *form) {
 			f.class, f.kv, f.even = "LlamaForCausalLM", asHeads, true
 			f.fixed = map[string]string{"attention_bias": "false", "mlp_bias": "false"}
@@ -79,6 +80,10 @@ var (
 			acts: []activation{{"gelu", "gelu-exact"}, {"gelu_new", "gelu"}, {"gelu_pytorch_tanh", "gelu"}},
 			base: "rotary_emb_base", theta: 1e4, share: "rotary_pct", part: 0.25,
 			fixed: map[string]string{"attention_bias": "true"}},
+		"gemma": with(gemmas, func(f *form) { // whose first files say gelu and mean the other form
+			f.class, f.kv, f.theta, f.window, f.wide, f.types = "GemmaForCausalLM", asHeads, 1e4, false, 0, false
+			f.act, f.acts = "hidden_act", []activation{{"gelu_pytorch_tanh", "geglu"}, {"gelu", "geglu"}}
+		}),
 		"gemma2": with(gemmas, func(f *form) {
 			f.class, f.every, f.theta, f.caps = "Gemma2ForCausalLM", 2, 1e4, [2]float64{50, 30}
 		}),

@@ -118,8 +118,7 @@ func (r *reader) gpt2(a *config.Arch) {
 	a.NormEps = r.positive("layer_norm_epsilon")
 	a.Tie = true // the library leaves a true out
 	r.read("tie_word_embeddings", &a.Tie)
-	r.need("activation_function")
-	r.only("activation_function", `"gelu_new"`, `"gelu_pytorch_tanh"`)
+	r.activation(a, forms["gpt2"])
 	r.only("scale_attn_weights", "true")
 	r.only("scale_attn_by_inverse_layer_idx", "false")
 }

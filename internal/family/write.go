@@ -105,6 +105,12 @@ func Config(a config.Arch, eos, bos int32, dtype string, more ...int32) ([]byte,
 		"torch_dtype":          dtype,
 		"transformers_version": transformersVersion,
 	}
+	for _, act := range form.acts {
+		if act.kind == a.MLPKind {
+			c[form.act] = act.name
+			break
+		}
+	}
 	if a.Shape == "gpt2" {
 		c["n_positions"], c["n_ctx"] = a.Context, a.Context
 		c["n_embd"], c["n_layer"], c["n_head"] = a.Width, a.Layers, a.Heads
@@ -112,7 +118,6 @@ func Config(a config.Arch, eos, bos int32, dtype string, more ...int32) ([]byte,
 		if a.MLP != 4*a.Width {
 			c["n_inner"] = a.MLP
 		}
-		c["activation_function"] = "gelu_new"
 		c["layer_norm_epsilon"] = float(a.NormEps)
 		for _, k := range []string{"embd_pdrop", "attn_pdrop", "resid_pdrop"} {
 			c[k] = float(0)
@@ -126,12 +131,6 @@ func Config(a config.Arch, eos, bos int32, dtype string, more ...int32) ([]byte,
 	c["num_attention_heads"] = a.Heads
 	if form.kv != ownKV {
 		c["num_key_value_heads"], c["head_dim"] = a.KVHeads, a.HeadSize
-	}
-	for _, act := range form.acts {
-		if act.kind == a.MLPKind {
-			c[form.act] = act.name
-			break
-		}
 	}
 	c["max_position_embeddings"] = max(a.Context, a.Positions)
 	c[form.eps] = float(a.NormEps)

@@ -147,7 +147,7 @@ var quirks = []quirk{
 	}, refuse: `rope_scaling: rope_type is "ntk"`},
 	{name: "another `model_type` (Mixtral, Falcon, Phi 2)", edit: func(d *foreignDir) {
 		d.set(configFile, "model_type", `"falcon"`)
-	}, refuse: `model_type is "falcon", which is not supported (only qwen3, llama, mistral, qwen2, gpt2, gemma2`},
+	}, refuse: `model_type is "falcon", which is not supported (only qwen3, llama, mistral, qwen2, gpt2, gemma, gemma2`},
 	{name: "a tokenizer of SentencePiece (Llama 2, Gemma)", text: "a b", ids: []int32{261, 262, 261, 98},
 		edit: func(d *foreignDir) {
 			d.sentencePiece()

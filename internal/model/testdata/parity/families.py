@@ -46,6 +46,8 @@ FAMILIES = {
     "gemma3_text": ("Gemma3", dict(GEMMA, layer_types=["sliding_attention", "full_attention"], rope_parameters={
         "full_attention": {"rope_type": "linear", "rope_theta": 1000.0, "factor": 2.0},
         "sliding_attention": {"rope_type": "default", "rope_theta": 100.0}})),
+    "gemma": ("Gemma", dict(head_dim=6, num_key_value_heads=1, tie_word_embeddings=True, rms_norm_eps=1e-6,
+        intermediate_size=12, rope_parameters={"rope_type": "default", "rope_theta": 100.0})),
     "gemma2": ("Gemma2", dict(GEMMA, layer_types=["full_attention", "sliding_attention"], attn_logit_softcapping=2.0,
         final_logit_softcapping=3.0, rope_parameters={"rope_type": "default", "rope_theta": 100.0})),
 }
