@@ -94,6 +94,19 @@ func TestAdapter(t *testing.T) {
 		}
 	}
 
+	var notes []string
+	more := finished(t, tiny(t, "train.steps=2"), Options{From: dir, Hooks: Hooks{Note: func(text string) {
+		notes = append(notes, text)
+	}}})
+	if all := strings.Join(notes, "\n"); !strings.Contains(all, "is an adapter: it is added to its weights") {
+		t.Errorf("training all weights of an adapter is not told: %s", all)
+	}
+	if c, err := checkpoint.Open(durable.OS, more.Checkpoint); err != nil || c.Adapter() {
+		t.Errorf("%s: %v, or an adapter", more.Checkpoint, err)
+	} else {
+		defer c.Close()
+	}
+
 	weights := filepath.Join(base, checkpoint.ModelFile)
 	if err := os.Rename(base, base+"-moved"); err != nil {
 		t.Fatal(err)

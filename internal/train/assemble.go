@@ -55,10 +55,14 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 		if from.kept, err = base.Kept(); err != nil {
 			return nil, err
 		}
-		if cfg.Train.Adapter != "none" {
+		switch {
+		case cfg.Train.Adapter != "none":
 			if from.base, err = hub.BaseOf(base); err != nil {
 				return nil, err
 			}
+		case base.Base() != nil:
+			rec.note("%s is an adapter: it is added to its weights, and all of them are trained; train.adapter=lora "+
+				"trains a new one beside them", opt.From)
 		}
 		cfg = plan.Anew(cfg)
 	}
