@@ -203,14 +203,17 @@ func (k *key) values() string {
 		list = append(list, "`"+c+"`")
 	}
 	span := func(what string) string {
-		low, high := ">= ", "<= "
+		low, join, high := "", " to ", ""
+		if k.above || k.below {
+			low, join, high = ">= ", " and ", "<= "
+		}
 		if k.above {
 			low = "> "
 		}
 		if k.below {
 			high = "< "
 		}
-		return fmt.Sprintf("%s, %s%s and %s%s", what, low, formatFloat(k.lo), high, formatFloat(k.hi))
+		return what + ", " + low + formatFloat(k.lo) + join + high + formatFloat(k.hi)
 	}
 	switch k.at(new(Config)).(type) {
 	case *string:
