@@ -49,8 +49,8 @@ var keys = []key{
 		doc: "where a single text is cut for validation; before_end: its end is trained; end: it is held out"},
 	{name: "data.separator", doc: "text that splits a file into documents; empty: one file, one document"},
 	{name: "data.encoding", newer: true,
-		doc: "encoding of files without a byte order mark, such as gbk or windows-1252; empty: UTF-8; raw: UTF-8, and " +
-			"files are taken whatever their bytes are"},
+		doc: "encoding of files without a byte order mark, such as gbk or windows-1252; empty: UTF-8; raw: UTF-8, " +
+			"whatever the bytes are"},
 	{name: "data.template", choices: []string{"model", "builtin"}, newer: true, older: "builtin",
 		doc: "what writes conversations; model: its own chat template, if it has one; builtin: marks of ChatML or " +
 			"Llama 3"},
@@ -82,7 +82,7 @@ var keys = []key{
 
 	{name: "train.steps", auto: true, lo: 1, hi: 1e12, doc: "updates; auto: planned from time and data"},
 	{name: "train.budget", newer: true, lo: 0, above: true, hi: 1e6,
-		doc: "minutes that a whole run may take, with preparing, evaluations and saving, where train.steps is auto"},
+		doc: "minutes for a whole run, where train.steps is auto"},
 	{name: "train.context", lo: 1, hi: 1 << 20, doc: "tokens of the longest sequence"},
 	{name: "train.batch_tokens", lo: 1, hi: 1 << 28, doc: "most tokens of one update"},
 	{name: "train.micro_tokens", auto: true, lo: 1, hi: 1 << 28,
@@ -164,8 +164,8 @@ var keys = []key{
 	{name: "eval.max_tokens", lo: 1, hi: 1 << 20, doc: "longest text written, in tokens"},
 
 	{name: "eval.keep", newer: true, path: true,
-		doc: "files and folders of text that the weights know: what fine-tuning forgets of it is shown; empty: of " +
-			"texts that the model writes before step 1"},
+		doc: "files and folders of text that the weights know, to show what fine-tuning forgets; empty: texts " +
+			"that the model writes before step 1"},
 
 	{name: "eval.tasks", newer: true, path: true,
 		doc: "files of questions that each evaluation asks, see judge.md"},
