@@ -151,6 +151,9 @@ type ResumeOptions struct {
 	// Out is the directory for a run that is fetched from its copy in object storage. Empty: runs/ and the last part
 	// of the name of the copy.
 	Out string
+	// Mirror is the checkpoint.mirror of the run from here on. Empty: what its configuration says, if this user has named
+	// that place before.
+	Mirror string
 	// Data is where the text of the run lies now, in the order of its paths. Empty: where it was, or where it is now as
 	// seen from the run. It must be the same text.
 	Data []string
@@ -166,8 +169,8 @@ type ResumeOptions struct {
 }
 
 func (o ResumeOptions) options() train.ResumeOptions {
-	return train.ResumeOptions{Steps: o.Steps, Out: o.Out, Data: o.Data, Workers: o.Workers, Device: o.Device,
-		Hooks: hooks(o.Progress, o.Lost)}
+	return train.ResumeOptions{Steps: o.Steps, Out: o.Out, Mirror: o.Mirror, Data: o.Data, Workers: o.Workers,
+		Device: o.Device, Hooks: hooks(o.Progress, o.Lost)}
 }
 
 // Train trains a model in a new run directory and returns how that ended.

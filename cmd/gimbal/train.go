@@ -128,11 +128,13 @@ type resumeCmd struct {
 	Data []string `help:"Where the same text lies now, if it was moved; repeatable." placeholder:"PATH" sep:"none"`
 	JSON bool     `name:"json" help:"Print the result as JSON."`
 
+	Mirror string `help:"Where to copy the run from here on. Default: where its configuration says." placeholder:"s3://BUCKET/PREFIX"`
 	Device string `help:"Where to compute from here on. Default: where the run has computed." placeholder:"NAME|PATH"`
 }
 
 func (c *resumeCmd) Run(e *env) error {
-	opt := gimbal.ResumeOptions{Out: c.Out, Data: c.Data, Device: c.Device, Progress: e.progress.tell, Lost: e.lost}
+	opt := gimbal.ResumeOptions{Out: c.Out, Mirror: c.Mirror, Data: c.Data, Device: c.Device, Progress: e.progress.tell,
+		Lost: e.lost}
 	if c.Steps != nil {
 		opt.Steps = *c.Steps
 		if err := checkSteps(opt.Steps); err != nil {

@@ -2,12 +2,15 @@ package rundir
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"gimbal/internal/checkpoint"
+	"gimbal/internal/durable"
 )
 
 // TestOpenCheckpointSaysWhy: a path that is no model has one cause, said once, and what to do.
@@ -75,5 +78,25 @@ func TestOpenLinkedModel(t *testing.T) {
 	}
 	if _, err := OpenCheckpoint(snapshot, ""); err == nil {
 		t.Error("a checkpoint with links is opened")
+	}
+}
+
+// What is left of a run that was killed before its first file was whole is swept when the run is begun again.
+func TestCreateSweeps(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	left := durable.TempName(dir, ConfigFile)
+	if err := os.WriteFile(left, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	_, lock, err := Create(dir, "", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Unlock()
+	if _, err := os.Stat(left); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s: %v", left, err)
 	}
 }

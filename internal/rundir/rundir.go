@@ -83,12 +83,15 @@ func Create(name, label string, now time.Time) (dir string, lock *durable.FileLo
 	if err := os.MkdirAll(filepath.Join(name, Samples), 0o777); err != nil {
 		return "", nil, fmt.Errorf("make the run directory: %w", err)
 	}
-	if lock, err = Lock(name); err != nil || !there {
+	if lock, err = Lock(name); err != nil {
 		return name, lock, err
 	}
-	err = errors.Join(durable.Sweep(durable.OS, name), durable.Sweep(durable.OS, CheckpointsOf(name)))
-	if gone := os.Remove(filepath.Join(name, LogFile)); !errors.Is(gone, fs.ErrNotExist) {
-		err = errors.Join(err, gone)
+	err = durable.Sweep(durable.OS, name) // also where a run was killed before its first file was whole
+	if there {
+		err = errors.Join(err, durable.Sweep(durable.OS, CheckpointsOf(name)))
+		if gone := os.Remove(filepath.Join(name, LogFile)); !errors.Is(gone, fs.ErrNotExist) {
+			err = errors.Join(err, gone)
+		}
 	}
 	if err != nil {
 		return "", nil, errors.Join(fmt.Errorf("begin %s again: %w", name, err), lock.Unlock())

@@ -22,6 +22,7 @@ const copySecret = "do-not-tell-anybody"
 // storage serves S3 in this process. It makes buckets by itself, or has none.
 func storage(t *testing.T, buckets bool) {
 	t.Helper()
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	h := httptest.NewServer(gofakes3.New(s3mem.New(), gofakes3.WithAutoBucket(buckets)).Server())
 	t.Cleanup(h.Close)
 	for key, value := range map[string]string{"AWS_ENDPOINT_URL": h.URL, "AWS_ENDPOINT_URL_S3": "",
@@ -95,5 +96,44 @@ func TestCopyFails(t *testing.T) {
 		if err != nil || strings.Contains(string(raw), copySecret) {
 			t.Errorf("%s tells a secret, or is not there: %v", name, err)
 		}
+	}
+}
+
+// A run goes on to be copied to a place that this user has named. A run from elsewhere could name any.
+func TestPlacesOfCopiesAreNamed(t *testing.T) {
+	storage(t, true)
+	const place = "s3://bucket/runs/one"
+	cfg := tiny(t, "checkpoint.every=2", "checkpoint.mirror="+place)
+	dir := filepath.Join(t.TempDir(), "run")
+	interruptAfter(t, dir, 3, func(ctx context.Context, h Hooks) error {
+		_, err := Run(ctx, cfg, Options{Out: dir, Hooks: h})
+		return err
+	})
+	resume := func(steps int64, opt ResumeOptions) string {
+		t.Helper()
+		var notes []string
+		opt.Steps, opt.Hooks.Note = steps, func(text string) { notes = append(notes, text) }
+		if r, err := Resume(context.Background(), dir, opt); err != nil || r.Step != steps {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		return strings.Join(notes, "\n")
+	}
+	if said := resume(12, ResumeOptions{}); !strings.Contains(said, "copying the run to "+place) {
+		t.Errorf("who began the run must name its copy again: %s", said)
+	}
+	t.Setenv("XDG_STATE_HOME", t.TempDir()) // of somebody else
+	if said := resume(14, ResumeOptions{}); !strings.Contains(said, "resume it with --mirror "+place) ||
+		strings.Contains(said, "copying") {
+		t.Errorf("the place of a stranger is used: %s", said)
+	}
+	if said := resume(16, ResumeOptions{Mirror: place}); !strings.Contains(said, "copying the run to "+place) {
+		t.Errorf("a place that is named is not used: %s", said)
+	}
+	if said := resume(18, ResumeOptions{}); !strings.Contains(said, "copying the run to "+place) {
+		t.Errorf("a place must be named twice: %s", said)
+	}
+	other := filepath.Join(t.TempDir(), "other")
+	if r, err := Resume(context.Background(), place, ResumeOptions{Out: other}); err != nil || r.Step != 18 {
+		t.Errorf("the copy is at %+v, %v", r, err)
 	}
 }

@@ -25,6 +25,7 @@ import (
 // ResumeOptions say how a run is continued.
 type ResumeOptions struct {
 	Steps   int64    // new number of steps; 0: as planned
+	Mirror  string   // checkpoint.mirror from here on; empty: as it was, if this user has named that before
 	Out     string   // directory for a run that is fetched from its copy; empty: named after it
 	Data    []string // where the text of the run lies now; none: where it was
 	Workers int
@@ -75,8 +76,9 @@ func openSaved(dir string) (*saved, error) {
 // or the data changed, the error matches rundir.ErrResume or data.ErrUnusable: Resume never starts over. The name of a
 // copy in object storage (s3://…) is fetched first.
 func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error) {
+	var url string
 	if mirror.Is(dir) {
-		url := dir
+		url = dir
 		dir = cmp.Or(opt.Out, filepath.Join(rundir.Parent, mirror.Name(url)))
 		if err := mirror.Fetch(ctx, url, dir); err != nil {
 			return nil, fmt.Errorf("%w: %w", rundir.ErrResume, err)
@@ -114,6 +116,7 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 	if err = exit.Preparing(ctx, err, exit.AsItWas); err != nil {
 		return nil, err
 	}
+	t.named = opt.Mirror != "" || url == s.cfg.Checkpoint.Mirror
 	if err := t.goOn(s); err != nil {
 		return nil, err
 	}
@@ -123,6 +126,11 @@ func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error)
 // change puts into the configuration what the run is resumed with, and reports whether that is another number of steps.
 func (s *saved) change(opt ResumeOptions) (extended bool, err error) {
 	step, before := s.state.Step, s.cfg.Train.Steps
+	if opt.Mirror != "" && opt.Mirror != s.cfg.Checkpoint.Mirror {
+		if err := s.cfg.SetPlanned("checkpoint.mirror", opt.Mirror, "resume --mirror"); err != nil {
+			return false, err
+		}
+	}
 	if len(opt.Data) > 0 {
 		if err := s.cfg.SetPlanned("data.paths", opt.Data, "resume --data"); err != nil {
 			return false, err

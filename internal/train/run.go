@@ -69,6 +69,7 @@ type run struct {
 	record    *recorder
 	store     *store
 	mirror    *mirror.Mirror    // nil: the run has no second copy
+	named     bool              // somebody named its place with this command
 	files     map[string][]byte // of every checkpoint; nil: not yet made
 	state     state
 	whole     bool // the state is that after a step, and not of one in progress
@@ -89,7 +90,7 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) 
 	}
 	defer lock.Unlock()
 	t.store.dir, t.store.fs = dir, cmp.Or(t.store.fs, durable.Inside(dir))
-	t.state.Attempt = 1
+	t.state.Attempt, t.named = 1, true
 	if err := t.begin(); err != nil {
 		return nil, err
 	}

@@ -12,7 +12,6 @@ import (
 	"gimbal/internal/device"
 	"gimbal/internal/durable"
 	"gimbal/internal/hub"
-	"gimbal/internal/mirror"
 	"gimbal/internal/plan"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
@@ -192,55 +191,4 @@ func (t *run) watchDisk(p *saving) error {
 		Message: fmt.Sprintf("saving step %d took %.1f s for %s; a sound disk needs at most %.1f s", p.at.Step,
 			p.took.Seconds(), plan.BytesText(bytes), most.Seconds()),
 		Numbers: map[string]runlog.Float{"seconds": runlog.Float(p.took.Seconds()), "bytes": runlog.Float(bytes)}})
-}
-
-// openMirror begins to copy the run to object storage, if the configuration says where. No failure of a copy ends the
-// run.
-func (t *run) openMirror() error {
-	url := t.plan.Config.Checkpoint.Mirror
-	if url == "" {
-		return nil
-	}
-	m, err := mirror.Open(url, t.store.dir)
-	if err != nil {
-		return t.eventMirror(err)
-	}
-	t.mirror = m
-	t.record.note("copying the run to %s", url) // the configuration of a run from elsewhere may name a place, too
-	return nil
-}
-
-// watchMirror records what has changed with the copy.
-func (t *run) watchMirror() error {
-	if n := t.mirror.News(); n != nil {
-		return t.eventMirror(n.Err)
-	}
-	return nil
-}
-
-func (t *run) eventMirror(err error) error {
-	if err == nil {
-		return t.event(runlog.Event{At: t.at(), Code: "F-MIRROR-BACK", Severity: "info", Action: "none",
-			Message: t.plan.Config.Checkpoint.Mirror + " is whole again"})
-	}
-	return t.event(runlog.Event{At: t.at(), Code: "F-MIRROR-FAILED", Severity: "warning", Action: "go on, try again",
-		Message: err.Error()})
-}
-
-// A run waits so long for its copy when it ends, and when it is interrupted.
-const (
-	mirrorWait = time.Minute
-	mirrorHalt = 10 * time.Second
-)
-
-// endMirror waits for the rest of the copy, and says what it lacks.
-func (t *run) endMirror(interrupted bool) {
-	wait := mirrorWait
-	if interrupted {
-		wait = mirrorHalt
-	}
-	if err := t.mirror.Close(wait); err != nil {
-		t.record.note("warning: %v", err)
-	}
-	t.mirror = nil
 }
