@@ -19,6 +19,7 @@ func TestDoctorOfADamagedRun(t *testing.T) {
 	const newest = "checkpoints/step-8/"
 	cut := func(b []byte) []byte { return b[:len(b)/2] }
 	flip := func(b []byte) []byte { b[len(b)/2] ^= 1; return b }
+	unend := func(b []byte) []byte { return b[:bytes.LastIndexByte(b[:len(b)-1], '\n')+1] }
 	for name, c := range map[string]struct {
 		file   string
 		change func([]byte) []byte // nil: a directory of that name is made
@@ -31,6 +32,7 @@ func TestDoctorOfADamagedRun(t *testing.T) {
 		"tokenizer":         {"tokenizer.json", flip, "damaged  tokenizer.json", "it refuses", true},
 		"marks":             {"checkpoints/marks.json", flip, "damaged  checkpoints/marks.json", "all 8 steps are done", true},
 		"log":               {"log.jsonl", cut, "damaged  log.jsonl", "it refuses", false},
+		"end record":        {"log.jsonl", unend, "unended  log.jsonl", "all 8 steps are done", false},
 		"newest checkpoint": {newest + "model.safetensors", flip, "damaged  checkpoints/step-8", "goes on from step 7", false},
 		"state":             {newest + "state.json", flip, "damaged  checkpoints/step-8", "goes on from step 7", false},
 		"litter":            {"checkpoints/.tmp-4-0123456789ab", nil, "litter   checkpoints/.tmp-4", "all 8 steps", true},

@@ -21,6 +21,7 @@ const (
 	Damaged = "damaged" // or missing
 	Foreign = "refused" // a link, or what may belong to something else
 	Litter  = "litter"  // of a process that was killed
+	Unended = "unended" // a log whose last process left no end record
 )
 
 // Part is a file or directory of a run.
@@ -132,6 +133,10 @@ func (x *Examination) companions() (blocked error) {
 	if logErr == nil && log.Torn {
 		x.Parts = append(x.Parts, Part{Name: rundir.LogFile, State: Litter,
 			Detail: "its last line is incomplete, and the next process leaves it there"})
+	}
+	if logErr == nil && Read(x.Dir).State == Crashed {
+		x.Parts = append(x.Parts, Part{Name: rundir.LogFile, State: Unended,
+			Detail: "the last process left no end record: it was killed, or the end of the log was cut off"})
 	}
 	x.add(filepath.Join(rundir.Checkpoints, "marks.json"), marksErr, x.marks() != nil)
 	return blocked
