@@ -12,6 +12,7 @@ func TestKills(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and kills programs")
 	}
+	t.Chdir("..") // where the command is run
 	out := filepath.Join(t.TempDir(), "results.json")
 	var log bytes.Buffer
 	if err := run(t.Context(), []string{"-kills", "14", "-for", time.Minute.String(), "-out", out}, &log); err != nil {
