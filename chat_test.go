@@ -117,7 +117,8 @@ func TestKeptConversation(t *testing.T) {
 					if i == 1 && m.kept == nil {
 						t.Fatal("nothing is kept")
 					}
-					for token, err := range m.Chat(t.Context(), turns, GenerateOptions{MaxTokens: 5 + 9*turn, Keep: i == 0}) {
+					for token, err := range m.Chat(t.Context(), turns,
+						GenerateOptions{MaxTokens: 5 + 9*turn, Keep: i == 0}) {
 						if err != nil {
 							t.Fatal(err)
 						}

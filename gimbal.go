@@ -71,8 +71,8 @@ type TrainOptions struct {
 	// Steps is the number of updates. 0: train.steps of the configuration; where that is not set either, a number that
 	// follows from the measured speed and the amount of text.
 	Steps int64
-	// Budget is the time that the whole run may take where Steps is 0. 0: train.budget of the configuration, which is two
-	// and a half minutes by default.
+	// Budget is the time that the whole run may take where Steps is 0. 0: train.budget of the configuration, which is
+	// two and a half minutes by default.
 	Budget time.Duration
 	// Seed is that of every random number of the run. nil: train.seed of the configuration, which is 1 by default.
 	Seed *uint64
@@ -107,8 +107,8 @@ type TrainOptions struct {
 	// Progress hears what the run does. nil: nobody does. It is called by the goroutine that called Train, never twice
 	// at a time, and training waits until it returns. It may cancel the context.
 	Progress func(Progress)
-	// Lost is asked between two steps why what Progress heard was lost on its way to a person; nil: it was not. The first
-	// error is recorded as an event, and the training goes on.
+	// Lost is asked between two steps why what Progress heard was lost on its way to a person; nil: it was not. The
+	// first error is recorded as an event, and the training goes on.
 	Lost func() error
 }
 
@@ -151,8 +151,8 @@ type ResumeOptions struct {
 	// Out is the directory for a run that is fetched from its copy in object storage. Empty: runs/ and the last part
 	// of the name of the copy.
 	Out string
-	// Mirror is the checkpoint.mirror of the run from here on. Empty: what its configuration says, if this user has named
-	// that place before.
+	// Mirror is the checkpoint.mirror of the run from here on. Empty: what its configuration says, if this user has
+	// named that place before.
 	Mirror string
 	// Data is where the text of the run lies now, in the order of its paths. Empty: where it was, or where it is now as
 	// seen from the run. It must be the same text.

@@ -118,7 +118,8 @@ func (c *counts) missed() (n int) {
 }
 
 func (c *counts) print() {
-	fmt.Printf("%d damages, seed %d\n%-36s %8s %9s %7s %7s\n", c.Done, c.Seed, "file", "named", "harmless", "prose", "missed")
+	fmt.Printf("%d damages, seed %d\n%-36s %8s %9s %7s %7s\n", c.Done, c.Seed, "file", "named", "harmless", "prose",
+		"missed")
 	var all tally
 	for _, kind := range slices.Sorted(maps.Keys(c.By)) {
 		t := c.By[kind]

@@ -192,7 +192,8 @@ func (s *subject) damage(seed uint64, i int) (r result, err error) {
 
 // part is the part of a run or an export that a file belongs to.
 func part(inside string) string {
-	if dir, _, ok := strings.Cut(strings.TrimPrefix(inside, "checkpoints/"), "/"); ok && strings.HasPrefix(dir, "step-") {
+	if dir, _, ok := strings.Cut(strings.TrimPrefix(inside, "checkpoints/"), "/"); ok &&
+		strings.HasPrefix(dir, "step-") {
 		return "checkpoints/" + dir
 	}
 	return inside

@@ -56,7 +56,8 @@ func compare(alone, killed string, tool bool) (wrong []string) {
 			}
 		}
 	}
-	if at := filepath.Join("checkpoints", "marks.json"); !sameFile(filepath.Join(alone, at), filepath.Join(killed, at)) {
+	if at := filepath.Join("checkpoints", "marks.json"); !sameFile(filepath.Join(alone, at),
+		filepath.Join(killed, at)) {
 		differs("marks differ")
 	}
 	var logs [2]*runlog.Log

@@ -30,7 +30,8 @@ type scenario struct {
 
 // common are settings of all runs: a moment long, with many saves.
 var common = []string{`data.separator="\n\n"`, "tokenizer.kind=bytes", "model.layers=1", "model.width=16",
-	"model.heads=1", "model.mlp=32", "train.context=32", "train.batch_tokens=128", "optim.lr=1e-3", "checkpoint.keep=2", "eval.prompts=1",
+	"model.heads=1", "model.mlp=32", "train.context=32", "train.batch_tokens=128", "optim.lr=1e-3",
+	"checkpoint.keep=2", "eval.prompts=1",
 	"eval.samples=1", "eval.max_tokens=4", "numeric.mode=fp32", "judge.early_stop=off", "data.val_fraction=0.05"}
 
 var scenarios = []scenario{
@@ -108,7 +109,8 @@ func (s scenario) command(h *harness, dir, id string) []string {
 		if s.name == "import" {
 			from = h.alone["export"]
 		}
-		return strings.Split(strings.NewReplacer("FROM", from, "OUT", dir).Replace(strings.Join(s.tool, "\x00")), "\x00")
+		return strings.Split(strings.NewReplacer("FROM", from, "OUT", dir).Replace(strings.Join(s.tool, "\x00")),
+			"\x00")
 	}
 	args := []string{"train", filepath.Join(h.work, "text.txt"), "--out", dir}
 	if s.inject != "" {

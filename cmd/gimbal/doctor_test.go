@@ -13,7 +13,8 @@ import (
 // follows from the rest. What it replaces stays, beside the run.
 func TestDoctorOfADamagedRun(t *testing.T) {
 	texts(t, 30)
-	train := append([]string{"train", "--data", "texts", "--steps", "8", "--set", "checkpoint.every=4", "--out", "whole"},
+	train := append([]string{"train", "--data", "texts", "--steps", "8", "--set", "checkpoint.every=4", "--out",
+		"whole"},
 		smallest...)
 	gimbals(t, 0, train...)
 	const newest = "checkpoints/step-8/"
@@ -27,16 +28,19 @@ func TestDoctorOfADamagedRun(t *testing.T) {
 		resume string
 		mends  bool
 	}{ // a resume that refuses is an error
-		"nothing":           {"", nil, "", "", true},
-		"configuration":     {"config.toml", cut, "damaged  config.toml", "it refuses", true},
-		"tokenizer":         {"tokenizer.json", flip, "damaged  tokenizer.json", "it refuses", true},
-		"marks":             {"checkpoints/marks.json", flip, "damaged  checkpoints/marks.json", "all 8 steps are done", true},
-		"log":               {"log.jsonl", cut, "damaged  log.jsonl", "it refuses", false},
-		"end record":        {"log.jsonl", unend, "unended  log.jsonl", "all 8 steps are done", false},
-		"newest checkpoint": {newest + "model.safetensors", flip, "damaged  checkpoints/step-8", "goes on from step 7", false},
-		"state":             {newest + "state.json", flip, "damaged  checkpoints/step-8", "goes on from step 7", false},
-		"litter":            {"checkpoints/.tmp-4-0123456789ab", nil, "litter   checkpoints/.tmp-4", "all 8 steps", true},
-		"link":              {"samples/eval-1.md", nil, "refused  samples/eval-1.md", "all 8 steps are done", false},
+		"nothing":       {"", nil, "", "", true},
+		"configuration": {"config.toml", cut, "damaged  config.toml", "it refuses", true},
+		"tokenizer":     {"tokenizer.json", flip, "damaged  tokenizer.json", "it refuses", true},
+		"marks": {"checkpoints/marks.json", flip, "damaged  checkpoints/marks.json",
+			"all 8 steps are done", true},
+		"log":        {"log.jsonl", cut, "damaged  log.jsonl", "it refuses", false},
+		"end record": {"log.jsonl", unend, "unended  log.jsonl", "all 8 steps are done", false},
+		"newest checkpoint": {newest + "model.safetensors", flip, "damaged  checkpoints/step-8",
+			"goes on from step 7", false},
+		"state": {newest + "state.json", flip, "damaged  checkpoints/step-8", "goes on from step 7", false},
+		"litter": {"checkpoints/.tmp-4-0123456789ab", nil, "litter   checkpoints/.tmp-4", "all 8 steps",
+			true},
+		"link": {"samples/eval-1.md", nil, "refused  samples/eval-1.md", "all 8 steps are done", false},
 	} {
 		if name == "link" && runtime.GOOS == "windows" {
 			continue
@@ -72,7 +76,8 @@ func TestDoctorOfADamagedRun(t *testing.T) {
 		if after := listing(t, name); after != before {
 			t.Errorf("%s: the doctor changed the run:\n%s\nit was\n%s", name, after, before)
 		}
-		if code := run([]string{"doctor", name, "--repair"}, nil, &out, &messages); (code == 0) != (c.mends || !refuses) {
+		code = run([]string{"doctor", name, "--repair"}, nil, &out, &messages)
+		if (code == 0) != (c.mends || !refuses) {
 			t.Errorf("%s: repaired: exit code %d\n%s%s", name, code, out.String(), messages.String())
 		}
 		if c.mends && c.file != "" {

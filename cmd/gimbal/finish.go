@@ -99,7 +99,8 @@ func tuned(u *gimbal.Tuned) string {
 func preferred(u *gimbal.Tuned) string {
 	n := float64(u.Pairs)
 	words := fmt.Sprintf("prefers the chosen answer in %.0f %% ± %.0f of %d held-out pairs, %.0f %% before; "+
-		"loss of a pair %.3f, then %.3f", 100*u.AccuracyAfter, 100*math.Sqrt(u.AccuracyAfter*(1-u.AccuracyAfter)/n), u.Pairs,
+		"loss of a pair %.3f, then %.3f", 100*u.AccuracyAfter, 100*math.Sqrt(u.AccuracyAfter*(1-u.AccuracyAfter)/n),
+		u.Pairs,
 		100*u.AccuracyBefore, u.Before, u.After)
 	switch change := u.Before - u.After; {
 	case change > asGood:

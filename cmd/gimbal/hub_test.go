@@ -22,7 +22,8 @@ import (
 func writeForeign(dir string) error {
 	a := config.Arch{Shape: "llama", Layers: 2, Width: 16, Heads: 4, KVHeads: 2, HeadSize: 4, MLP: 24, Vocab: 272,
 		Context: 64, Norm: "rms", NormEps: 1e-5,
-		Position: "rope", RopeTheta: 5e5, RopeScale: config.RopeScale{Kind: "llama3", Factor: 4, Low: 1, High: 4, Original: 32},
+		Position: "rope", RopeTheta: 5e5, RopeScale: config.RopeScale{Kind: "llama3", Factor: 4, Low: 1, High: 4,
+			Original: 32},
 		MLPKind: "swiglu"}
 	conf, err := family.Config(a, 256, -1, "float32")
 	if err != nil {

@@ -35,7 +35,8 @@ func TestAFullPipeHangsNothing(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
 		begun := false
-		for until := time.Now().Add(time.Minute); !begun && time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+		for until := time.Now().Add(time.Minute); !begun &&
+			time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
 			raw, _ := os.ReadFile(filepath.Join(name, "log.jsonl"))
 			begun = strings.Contains(string(raw), `"kind":"step"`)
 		}

@@ -99,10 +99,12 @@ func TestARunOfAStranger(t *testing.T) {
 		}
 		do(t, dir)
 		before := contents(t, home)
-		for _, args := range [][]string{{"why", dir}, {"runs", dir}, {"review", dir, "--list"}, {"compare", dir, "whole"},
+		for _, args := range [][]string{{"why", dir}, {"runs", dir}, {"review", dir, "--list"},
+			{"compare", dir, "whole"},
 			{"checkpoint", dir}, {"checkpoint", "verify", dir}, {"sample", dir, "-n", "1"}, {"chat", dir},
 			{"eval", dir, "--loss-only"}, {"data", "inspect", dir}, {"export", dir, dir + "-out"},
-			append([]string{"train", "--from", dir, "--data", "texts", "--steps", "1", "--out", dir + "-new"}, smallest[8:]...),
+			append([]string{"train", "--from", dir, "--data", "texts", "--steps", "1", "--out", dir + "-new"},
+				smallest[8:]...),
 			{"doctor", dir}, {"resume", dir, "--steps", "5"}, {"checkpoint", "prune", dir}, {"doctor", dir, "--repair"},
 			{"runs", "rm", dir, "--yes"}} {
 			var out, messages bytes.Buffer

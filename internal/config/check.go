@@ -90,15 +90,9 @@ func (c *Config) cross(skip map[string]bool, where map[string]string) []Fault {
 	a := c.resolve(0)
 	check(c.Model.HeadSize != 0 || a.Width%a.Heads == 0, "model.heads model.width",
 		"%d heads do not divide model.width %d; change one of them or set model.head_size", a.Heads, a.Width)
-	check(
-		!strings.Contains("llama gemma2 gemma3_text", a.Shape) || a.Width%a.Heads == 0,
-		"model.heads model.width model.shape",
-		"in the %s shape the width must be a multiple of the heads, and %d is not a "+
-			"multiple of %d",
-		a.Shape,
-		a.Width,
-		a.Heads,
-	)
+	check(!slices.Contains([]string{"llama", "gemma", "gemma2", "gemma3_text"}, a.Shape) || a.Width%a.Heads == 0,
+		"model.heads model.width model.shape", "in the %s shape the width must be a multiple of the heads, and %d is "+
+			"not a multiple of %d", a.Shape, a.Width, a.Heads)
 	check(a.HeadSize%2 == 0 && a.HeadSize > 0, "model.head_size model.heads model.width",
 		"a head of %d channels is not even; set model.heads or model.head_size", a.HeadSize)
 	check(a.Heads%a.KVHeads == 0, "model.kv_heads model.heads model.width",

@@ -86,7 +86,8 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("%s: origin %q, doc %q", k, c.Origin(k), lookup(k).doc)
 		}
 		if v, ok := c.Value(k); !ok || (v == "auto") != (c.Auto(k) || k == "numeric.mode" || k == "numeric.checkpointing" ||
-			k == "numeric.device" || k == "adapter.base" || k == "optim.lr" || k == "optim.kind" || k == "schedule.warmup") {
+			k == "numeric.device" || k == "adapter.base" || k == "optim.lr" || k == "optim.kind" ||
+			k == "schedule.warmup") {
 			t.Errorf("%s: value %q, auto %t", k, v, c.Auto(k))
 		}
 		if k := lookup(k); !k.auto && !math.IsNaN(number(k.at(c))) { // a default is a value that a user may write

@@ -44,8 +44,8 @@ func TestChatBehindTokens(t *testing.T) {
 			continue // one that is read in its own test
 		}
 		end := tok.Name(tok.EOS())
-		format, err := chat.NewTemplate(chat.Source{Specials: []chat.Special{{Name: end, ID: tok.EOS()}}, Template: fmt.Sprintf(
-			"{%% for m in messages %%}{{ m.content }}%s{%% endfor %%}", end)})
+		format, err := chat.NewTemplate(chat.Source{Specials: []chat.Special{{Name: end, ID: tok.EOS()}},
+			Template: fmt.Sprintf("{%% for m in messages %%}{{ m.content }}%s{%% endfor %%}", end)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -59,7 +59,8 @@ func TestChatBehindTokens(t *testing.T) {
 		s := prepare(t, c, tok, PrepareOptions{Workers: 2, Format: format, Start: "none"})
 		for doc := range 2 {
 			got := s.row(nil, doc, 1, s.index.tokens(doc)+1)
-			if !slices.Equal(got, want) && !slices.Equal(got, want[:len(want)-1]) { // the last end may be the document's
+			// The last end may be the document's.
+			if !slices.Equal(got, want) && !slices.Equal(got, want[:len(want)-1]) {
 				t.Errorf("%s: conversation %d is stored as\n%v, want\n%v", one.Name, doc, got, want)
 			}
 		}

@@ -41,8 +41,9 @@ func TestInside(t *testing.T) {
 		fsys := durable.Inside(dir)
 		for name, want := range map[string]error{"file": nil, "sub/file": nil, "./sub/../file": nil,
 			"twin": durable.ErrLink, "leads": durable.ErrLink, "same": durable.ErrLink, "dangling": durable.ErrLink,
-			"out/file": durable.ErrLink, "within/file": durable.ErrLink, "none": fs.ErrNotExist, "none/file": fs.ErrNotExist,
-			"pipe": fs.ErrInvalid, "sub": fs.ErrInvalid, "../mine/file": fs.ErrInvalid, "..": fs.ErrInvalid} {
+			"out/file": durable.ErrLink, "within/file": durable.ErrLink, "none": fs.ErrNotExist,
+			"none/file": fs.ErrNotExist,
+			"pipe":      fs.ErrInvalid, "sub": fs.ErrInvalid, "../mine/file": fs.ErrInvalid, "..": fs.ErrInvalid} {
 			is := func(what string, err error) {
 				t.Helper()
 				if !errors.Is(err, want) && (want != fs.ErrInvalid || err == nil) {
@@ -68,7 +69,8 @@ func TestInside(t *testing.T) {
 				t.Errorf("%s: it waited", name)
 			}
 		}
-		for name, want := range map[string]error{".": nil, "sub": nil, "out": durable.ErrLink, "within": durable.ErrLink} {
+		for name, want := range map[string]error{".": nil, "sub": nil, "out": durable.ErrLink,
+			"within": durable.ErrLink} {
 			if _, err := fsys.ReadDir(filepath.Join(dir, name)); !errors.Is(err, want) {
 				t.Errorf("list %s: %v, want %v", name, err, want)
 			}

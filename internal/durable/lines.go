@@ -65,7 +65,8 @@ func OpenLines(name string) (_ *Lines, err error) {
 
 // isLine reports whether a text is a line as somebody types it: nothing that a terminal obeys.
 func isLine(text string) bool {
-	return text != "" && len(text) <= lineBytes && utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
+	return text != "" && len(text) <= lineBytes && utf8.ValidString(text) &&
+		!strings.ContainsFunc(text, unicode.IsControl)
 }
 
 // Add adds a line, unless it is the newest already. A disk that fails costs only the line.

@@ -19,8 +19,8 @@ const (
 	MetricTokens = "val_tokens"      // labels behind val_loss
 	MetricSample = "val_loss_sample" // nats per token on the sample that every evaluation scores
 
-	// Of preferences, per pair: the loss that is minimised, the margin, the share that is told apart, the rewards, and
-	// the tokens of an answer.
+	// Of preferences, per pair: the loss that is minimised, the margin, the share in which the right answer is
+	// preferred, the rewards, and the tokens of an answer.
 	MetricPairs          = "pairs"
 	MetricPairLoss       = "pair_loss"
 	MetricMargin         = "margin"

@@ -158,7 +158,8 @@ func TestEncodePair(t *testing.T) {
 		}
 		return ids
 	}
-	for _, c := range [][2]string{{"How many", " legs"}, {"How many ", "legs"}, {"How many \n ", " legs"}, {" ", "legs"}} {
+	for _, c := range [][2]string{{"How many", " legs"}, {"How many ", "legs"}, {"How many \n ", " legs"},
+		{" ", "legs"}} {
 		ids, from, err := encodePair(tok, 0, c[0], c[1])
 		bare := len(whole(strings.TrimRight(c[0], " \n")))
 		if err != nil || !slices.Equal(ids, whole(c[0]+c[1])) || from != bare {
@@ -176,7 +177,8 @@ func TestTaskThatIsTooLong(t *testing.T) {
 	e := asker(t)
 	path := filepath.Join(t.TempDir(), "long task!.jsonl")
 	line := func(context string) string {
-		raw, _ := json.Marshal(map[string]any{"context": context, "choices": []string{"yes", "no, never", "so"}, "label": 1})
+		raw, _ := json.Marshal(map[string]any{"context": context, "choices": []string{"yes", "no, never", "so"},
+			"label": 1})
 		return string(raw) + "\n"
 	}
 	put(t, path, line("short")+"\n"+line(strings.Repeat("How many birds? ", 300))+line("another"))
@@ -210,13 +212,14 @@ func TestTaskRefused(t *testing.T) {
 	for want, text := range map[string]string{
 		"x.jsonl, line 1: no JSON":                        "goal\n",
 		"x.jsonl, line 2: it has the fields of no layout": good + `{"text": "a"}`,
-		"x.jsonl, line 2: label \"\" is no number":        good + `{"goal": "a", "sol1": "b", "sol2": "c", "label": ""}`,
-		"the right answer is none of the 2":               `{"goal": "a", "sol1": "b", "sol2": "c", "label": 2}`,
-		"or an empty one":                                 `{"goal": "a", "sol1": "b", "sol2": "", "label": 0}`,
-		"another kind than those before":                  good + `{"question": "a", "answer": "b"}`,
-		"as many labels as choices":                       `{"question": "a", "choices": {"text": ["b"], "label": []}, "answerKey": "A"}`,
-		"has no questions":                                "\n\n",
-		"of the 2 that are to come":                       good,
+		"x.jsonl, line 2: label \"\" is no number": good +
+			`{"goal": "a", "sol1": "b", "sol2": "c", "label": ""}`,
+		"the right answer is none of the 2": `{"goal": "a", "sol1": "b", "sol2": "c", "label": 2}`,
+		"or an empty one":                   `{"goal": "a", "sol1": "b", "sol2": "", "label": 0}`,
+		"another kind than those before":    good + `{"question": "a", "answer": "b"}`,
+		"as many labels as choices":         `{"question": "a", "choices": {"text": ["b"], "label": []}, "answerKey": "A"}`,
+		"has no questions":                  "\n\n",
+		"of the 2 that are to come":         good,
 	} {
 		path := filepath.Join(dir, "x.jsonl")
 		put(t, path, text)
@@ -256,7 +259,8 @@ func TestWrittenAnswers(t *testing.T) {
 	for _, c := range []struct {
 		answer, right string
 		want          bool
-	}{{"1,200.", "so many.\n#### 1200", true}, {"$7", "#### 7", true}, {"grass", "Grass.", true}, {"[invalid]", "7", false}} {
+	}{{"1,200.", "so many.\n#### 1200", true}, {"$7", "#### 7", true}, {"grass", "Grass.", true},
+		{"[invalid]", "7", false}} {
 		if matches(c.answer, c.right) != c.want {
 			t.Errorf("%q is %q: %t", c.answer, c.right, !c.want)
 		}

@@ -4,7 +4,7 @@ import "math"
 
 // Codes of the events of a run that learns preferences. They change nothing in training.
 const (
-	CodePairsEasy   = "W-PAIRS-EASY"   // all new pairs are told apart almost at once
+	CodePairsEasy   = "W-PAIRS-EASY"   // all new pairs are answered rightly almost at once
 	CodeChosenFalls = "W-CHOSEN-FALLS" // preferred answers become less likely, the others even less
 	CodeLonger      = "W-LENGTH-GROWS" // what the model writes becomes longer
 )
@@ -51,8 +51,8 @@ func NextPreferences(s Preferences, step int64, p PairSums, again bool) (Prefere
 	if !s.Easy && !again && s.Seen <= max(pairsEarly, 2*w.Pairs) && w.Correct == float64(w.Pairs) {
 		s.Easy = true
 		events = append(events, warning(CodePairsEasy, step, map[string]float64{"pairs": float64(w.Pairs),
-			"seen": float64(s.Seen)}, "all of %d new pairs are told apart, after %d pairs in all: something simpler than their "+
-			"quality gives the answer away", w.Pairs, s.Seen))
+			"seen": float64(s.Seen)}, "the model prefers the right answer in all of %d new pairs, after %d pairs in all: "+
+			"something simpler than their quality gives the answer away", w.Pairs, s.Seen))
 	}
 	chosen, other := w.Ratio[0]/float64(max(1, w.Tokens[0])), w.Ratio[1]/float64(max(1, w.Tokens[1]))
 	if !s.Falls && chosen < -chosenFalls && other < chosen {

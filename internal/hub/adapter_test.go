@@ -28,7 +28,8 @@ const peft = `{"alora_invocation_tokens": null, "alpha_pattern": {}, "auto_mappi
 func TestAdapterOfOthers(t *testing.T) {
 	a := archs()[0]
 	base := putModel(t, a, "F32", 1)
-	ad, _, err := NewAdapter(a, config.Adapter{Rank: 5, Alpha: 7, RSLoRA: true, Targets: []string{"q_proj", "down_proj"}})
+	ad, _, err := NewAdapter(a, config.Adapter{Rank: 5, Alpha: 7, RSLoRA: true,
+		Targets: []string{"q_proj", "down_proj"}})
 	if err != nil {
 		t.Fatal(err)
 	}

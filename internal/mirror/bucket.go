@@ -51,7 +51,8 @@ func open(at string) (*bucket, error) {
 		os.Getenv("AWS_SESSION_TOKEN")}
 	creds := credentials.NewStaticV4(secrets[0], secrets[1], secrets[2])
 	if secrets[0] == "" {
-		creds = credentials.NewFileAWSCredentials("", "") // ~/.aws/credentials, or what AWS_SHARED_CREDENTIALS_FILE names
+		// ~/.aws/credentials, or what AWS_SHARED_CREDENTIALS_FILE names
+		creds = credentials.NewFileAWSCredentials("", "")
 	}
 	c, err := minio.New(u.Host, &minio.Options{Creds: creds, Secure: u.Scheme == "https", MaxRetries: 3,
 		Region: cmp.Or(os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION"))})
@@ -87,7 +88,8 @@ func (b *bucket) fail(what, name string, err error) error {
 // list returns all objects and their sizes.
 func (b *bucket) list(ctx context.Context) (map[string]int64, error) {
 	there := map[string]int64{}
-	for o := range b.client.ListObjects(ctx, b.name, minio.ListObjectsOptions{Prefix: b.prefix + "/", Recursive: true}) {
+	for o := range b.client.ListObjects(ctx, b.name,
+		minio.ListObjectsOptions{Prefix: b.prefix + "/", Recursive: true}) {
 		if o.Err != nil {
 			return nil, b.fail("list", "", o.Err)
 		}

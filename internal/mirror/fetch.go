@@ -27,7 +27,8 @@ func Fetch(ctx context.Context, url, dir string) error {
 		return err
 	}
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %s (continue it with \"gimbal resume %s\", or choose another --out)", rundir.ErrExists, dir,
+		return fmt.Errorf("%w: %s (continue it with \"gimbal resume %s\", or choose another --out)", rundir.ErrExists,
+			dir,
 			dir)
 	}
 	there, err := b.list(ctx)

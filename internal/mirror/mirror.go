@@ -5,8 +5,8 @@
 // copy, on another machine.
 //
 // A copy holds the files of the run and, below checkpoints/, the checkpoints that are kept. Log and configuration are
-// written before the checkpoints that bind them, and the manifest of a checkpoint last; every object is read back and compared. Only one
-// process may write to a copy, the one that holds the lock of the run.
+// written before the checkpoints that bind them, and the manifest of a checkpoint last; every object is read back and
+// compared. Only one process may write to a copy, the one that holds the lock of the run.
 //
 // Endpoint and credentials come from the usual variables (AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_REGION,
 // AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN). They are in no file, log or message.

@@ -68,7 +68,8 @@ func serve(t *testing.T) *server {
 func saved(t *testing.T, values int, steps ...int64) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	for name, text := range map[string]string{rundir.LogFile: fmt.Sprintf("{\"begun\":%q}\n", dir), rundir.LockFile: "me",
+	for name, text := range map[string]string{rundir.LogFile: fmt.Sprintf("{\"begun\":%q}\n", dir),
+		rundir.LockFile:   "me",
 		rundir.ConfigFile: "a = 1\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
 			t.Fatal(err)
@@ -415,7 +416,8 @@ func TestCutOff(t *testing.T) {
 		default:
 			got, want := tree(t, back), tree(t, dir)
 			_, new := got["checkpoints/step-10/manifest.json"]
-			if got[rundir.ConfigFile] == "" || got[rundir.LogFile] == "" || new && got[rundir.LogFile] != want[rundir.LogFile] {
+			if got[rundir.ConfigFile] == "" || got[rundir.LogFile] == "" ||
+				new && got[rundir.LogFile] != want[rundir.LogFile] {
 				t.Errorf("after %d writes a run comes back that cannot go on: %d files", k, len(got))
 			}
 		}

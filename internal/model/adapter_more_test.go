@@ -166,7 +166,8 @@ func TestBase16(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				ad := Adapter{Rank: 3, Scale: 1.5, Targets: []Targets{AllTargets, TargetQ | TargetDown}[n%2], DoRA: n == 2}
+				ad := Adapter{Rank: 3, Scale: 1.5, Targets: []Targets{AllTargets, TargetQ | TargetDown}[n%2],
+					DoRA: n == 2}
 				if n == 3 {
 					ad.Dropout = 0.2
 				}

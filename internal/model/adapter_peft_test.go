@@ -32,10 +32,12 @@ func TestPEFT(t *testing.T) {
 		t.Fatal(err, len(recorded.Cases))
 	}
 	archs := map[string]config.Arch{
-		"llama": {Shape: "llama", Layers: 2, Width: 16, Heads: 4, KVHeads: 2, HeadSize: 4, MLP: 24, Vocab: 19, Context: 32,
-			Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 1e4, MLPKind: "swiglu"},
-		"gpt2": {Shape: "gpt2", Layers: 1, Width: 16, Heads: 4, KVHeads: 4, HeadSize: 4, MLP: 24, Vocab: 19, Context: 32,
-			Norm: "layer", NormEps: 1e-5, Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true},
+		"llama": {Shape: "llama", Layers: 2, Width: 16, Heads: 4, KVHeads: 2, HeadSize: 4, MLP: 24, Vocab: 19,
+			Context: 32,
+			Norm:    "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 1e4, MLPKind: "swiglu"},
+		"gpt2": {Shape: "gpt2", Layers: 1, Width: 16, Heads: 4, KVHeads: 4, HeadSize: 4, MLP: 24, Vocab: 19,
+			Context: 32,
+			Norm:    "layer", NormEps: 1e-5, Position: "learned", QKVBias: true, Bias: true, MLPKind: "gelu", Tie: true},
 	}
 	n := len(recorded.Tokens)
 	in := Input{Tokens: recorded.Tokens[:n-1], Labels: recorded.Tokens[1:], Bounds: []int32{0, int32(n - 1)}}
@@ -44,7 +46,8 @@ func TestPEFT(t *testing.T) {
 	}
 	for _, c := range recorded.Cases {
 		a := archs[c.Shape]
-		ad := Adapter{Rank: 3, Scale: c.Scale, DoRA: c.DoRA, Targets: TargetQ | TargetV | TargetO | TargetUp | TargetDown}
+		ad := Adapter{Rank: 3, Scale: c.Scale, DoRA: c.DoRA,
+			Targets: TargetQ | TargetV | TargetO | TargetUp | TargetDown}
 		if c.Shape == "gpt2" {
 			ad.Targets = TargetQ | TargetUp
 		}

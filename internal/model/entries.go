@@ -120,7 +120,8 @@ func checkEntries(views []View, f *safetensors.File) (missing, tiedHead string, 
 		case expected[t.Name]:
 		case slices.Contains(headNames, t.Name) && slices.Equal(t.Shape, views[0].Shape) && t.Float() && tied:
 			tiedHead = t.Name
-		case (strings.HasSuffix(t.Name, ".attn.bias") || strings.HasSuffix(t.Name, ".attention.bias")) && len(t.Shape) == 4,
+		case (strings.HasSuffix(t.Name, ".attn.bias") || strings.HasSuffix(t.Name, ".attention.bias")) &&
+			len(t.Shape) == 4,
 			strings.HasSuffix(t.Name, ".attn.masked_bias"),
 			strings.HasSuffix(t.Name, ".attention.masked_bias"),
 			strings.HasSuffix(t.Name, ".rotary_emb.inv_freq"):

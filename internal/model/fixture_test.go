@@ -68,9 +68,12 @@ func TestWriteTransformersFixture(t *testing.T) {
 	for shape, change := range map[string]func(*config.Arch){
 		"olmo2": func(a *config.Arch) {
 			a.HeadSize, a.Tie = 48, false
-			a.RopeScale = config.RopeScale{Kind: "yarn", Factor: 4, Low: 1, High: 32, Original: 32, Gain: 1.25, Exact: true}
+			a.RopeScale = config.RopeScale{Kind: "yarn", Factor: 4, Low: 1, High: 32, Original: 32, Gain: 1.25,
+				Exact: true}
 		},
-		"smollm3": func(a *config.Arch) { a.Pattern, a.RopeScale = "fnf", config.RopeScale{Kind: "dynamic", Factor: 4} },
+		"smollm3": func(a *config.Arch) {
+			a.Pattern, a.RopeScale = "fnf", config.RopeScale{Kind: "dynamic", Factor: 4}
+		},
 		"phi3": func(a *config.Arch) {
 			a.HeadSize, a.Rotary, a.Window, a.Tie, a.Positions = 48, 36, 20, false, 256
 			a.RopeScale = config.RopeScale{Kind: "longrope", Original: 64, Gain: 1.1,

@@ -117,8 +117,8 @@ func Layout(a config.Arch) (views []View, total int) {
 			add(gain+1, KindBias, name+".bias", c)
 		}
 	}
-	// linear adds the matrices of one multiply, with outs rows each and in columns, and then their biases. With one name
-	// they are one matrix.
+	// linear adds the matrices of one multiply, with outs rows each and in columns, and then their biases. With one
+	// name they are one matrix.
 	linear := func(s slot, kind Kind, in int, bias bool, names []string, outs ...int) {
 		if len(names) == 1 {
 			for _, n := range outs[1:] {

@@ -158,7 +158,8 @@ func (v Activations) Stats(a config.Arch) (*ProbeStats, error) {
 	p := nn.NewProbe(x, a.Heads, a.KVHeads, a.HeadSize, a.MLP, n, room)
 	for i := range l {
 		p.Focus(s.Heads[i*a.Heads:][:a.Heads], dense(v.Queries[i], n, a.Heads*a.HeadSize),
-			dense(v.Keys[i], n, a.KVHeads*a.HeadSize), nn.Scores{Scale: 1, Cap: a.ScoreCap, Window: a.Layer(i).Window}, n)
+			dense(v.Keys[i], n, a.KVHeads*a.HeadSize),
+			nn.Scores{Scale: 1, Cap: a.ScoreCap, Window: a.Layer(i).Window}, n)
 		s.Dead[i] = float64(p.Dead(dense(v.Active[i], n, a.MLP), n)) / float64(a.MLP)
 	}
 	counted := 0.0

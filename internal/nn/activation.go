@@ -11,8 +11,8 @@ const (
 )
 
 // Activation is GELU of the hidden layer and its bias, or of one half of it, multiplied by the other (GEGLU); SwiGLU
-// has SiLU in its place. GELU has the form with the hyperbolic tangent (gelu_new of Hugging Face, that of GPT-2), but for
-// GELUExact.
+// has SiLU in its place. GELU has the form with the hyperbolic tangent (gelu_new of Hugging Face, that of GPT-2), but
+// for GELUExact.
 //
 // Formula: GELU: y = gelu(src + bias), gelu(x) = x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))), exactly x/2·(1 + erf(x/√2)).
 // SwiGLU: y = silu(gate)·up with (gate, up) = src + bias, silu(x) = x·σ(x), σ(x) = 1/(1+e^−x).
@@ -41,7 +41,8 @@ func NewActivation[T kernel.Float](x *kernel.Exec, stage *Stage[T], sums *BlockS
 	return &Activation[T]{rows: rows[T]{x: x, stage: stage, sums: sums}, kind: kind}
 }
 
-// Forward overwrites dst (N, F). src (N, F), or where it is gated (N, 2·F): gate, then up. bias has src's columns or is nil.
+// Forward overwrites dst (N, F). src (N, F), or where it is gated (N, 2·F): gate, then up. bias has src's columns or
+// is nil.
 func (l *Activation[T]) Forward(dst, src kernel.Mat[T], bias []T, n int) {
 	l.begin(dst, src, bias)
 	l.dst = dst
@@ -74,8 +75,8 @@ func (l *activationForward[T]) row(worker, i int, _ []T) {
 	}
 }
 
-// Backward overwrites dsrc, which may be dy unless it is gated, and adds to dbias unless it is nil. dy (N, F); dsrc and dbias
-// have the columns of src; src and bias as in Forward.
+// Backward overwrites dsrc, which may be dy unless it is gated, and adds to dbias unless it is nil. dy (N, F); dsrc
+// and dbias have the columns of src; src and bias as in Forward.
 //
 // Formula: SwiGLU: dup = dy·silu(gate), dgate = dy·up·σ·(1 + gate·(1−σ)).
 func (l *Activation[T]) Backward(dsrc kernel.Mat[T], dbias []T, dy, src kernel.Mat[T], bias []T, n int) {

@@ -10,7 +10,8 @@ import (
 // of the logits overwrites them.
 //
 // Formula: nats_i = ln Σ_v e^z_iv − z_i,label. With Z the sum, the optional z-loss adds coefficient·ln²Z to the loss
-// whose gradient is computed (not to nats). It keeps logits from drifting. With a cap z is cap·tanh(z/cap) of the products.
+// whose gradient is computed (not to nats). It keeps logits from drifting. With a cap z is cap·tanh(z/cap) of the
+// products.
 // Source: z-loss as in PaLM, Chowdhery et al. 2022, arXiv:2204.02311, section 5.
 type Head[T kernel.Float] struct {
 	rows[T]
@@ -55,9 +56,8 @@ func NewHead[T kernel.Float](
 // HeadStage is the width of the stage that a Head needs.
 const HeadStage = 2048
 
-// Loss overwrites nats and logZ (N). src (N, C), w (V, C), labels and counts (N).
-// Where counts is false nats is zero, and the label may be anything. Once stop, if it is not nil, is true, the rest is
-// left out.
+// Loss overwrites nats and logZ (N). src (N, C), w (V, C), labels and counts (N). Where counts is false nats is zero,
+// and the label may be anything. Once stop, if it is not nil, is true, the rest is left out.
 //
 // Numerics: maximum, exponentials and their sum in T, logarithms and nats in float64.
 func (l *Head[T]) Loss(nats, logZ []float64, src kernel.Mat[T], w *kernel.Weights[T], labels []int32, counts []bool,

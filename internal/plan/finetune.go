@@ -56,7 +56,8 @@ func (d *Draft) tune(have, longest int64) error {
 	}
 	if cfg.Train.Objective == "dpo" {
 		lr := min(dpoMost, max(dpoLeast, dpoRate/float64(d.arch.Width)))
-		why = fmt.Sprintf("planned: preferences move weights little: %g/width, from %g to %g", dpoRate, dpoLeast, dpoMost)
+		why = fmt.Sprintf("planned: preferences move weights little: %g/width, from %g to %g", dpoRate, dpoLeast,
+			dpoMost)
 		if cfg.Train.Adapter == "lora" {
 			lr *= dpoAdapter
 			why += fmt.Sprintf(", times %d for an adapter", dpoAdapter)

@@ -44,7 +44,8 @@ func (p *Plan) Write(w io.Writer) {
 		saving = "too little for a copy, so training waits for each save"
 	}
 	row("memory", "%s: weights, gradients and activations %s, moments %s, writing samples %s, the program %s, %s",
-		BytesText(m.Total()), BytesText(m.Model), BytesText(m.Slots), BytesText(m.Writing), BytesText(programBytes), saving)
+		BytesText(m.Total()), BytesText(m.Model), BytesText(m.Slots), BytesText(m.Writing), BytesText(programBytes),
+		saving)
 	texts, ends := p.Writing.Samples, ""
 	if p.Writing.Usual != (judge.Plan{}) {
 		texts, ends = p.Writing.Usual, fmt.Sprintf(", %d at the end of an epoch and of the run", texts.Texts())

@@ -82,7 +82,8 @@ func (c *checker) checkEOS(context.Context) finding {
 		ended, first := true, true
 		fault := c.walk(side, func(b engine.Input, s data.Span) finding {
 			if s.Index != before.Index && !first && !ended {
-				return found(resultError, "%s does not end in an EOS label", c.Text.Set.Describe(before.Doc)).do(adviceEnds)
+				return found(resultError, "%s does not end in an EOS label",
+					c.Text.Set.Describe(before.Doc)).do(adviceEnds)
 			}
 			if !chat && slices.Contains(b.Labels[:len(b.Labels)-1], eos) {
 				return found(resultError, "%s: a sequence has an EOS label before its end", c.Text.Set.Describe(s.Doc)).

@@ -89,7 +89,8 @@ func (p *Parser) answer(key string, head []chat.Message, system int, start int64
 			if !slices.ContainsFunc(own, func(o chat.Message) bool {
 				return strings.TrimSpace(string(o.Text)) == strings.TrimSpace(string(m.Text))
 			}) {
-				return nil, &Error{Byte: v.at, What: fmt.Sprintf("%q is a conversation that does not have the prompt", key)}
+				return nil, &Error{Byte: v.at, What: fmt.Sprintf("%q is a conversation that does not have the prompt",
+					key)}
 			}
 		}
 		head = head[:system]

@@ -17,10 +17,12 @@ func TestPreferences(t *testing.T) {
 			"[system: s][user: q!][assistant*: b]"},
 		{`{"prompt":[` + user + `],"chosen":[` + say("a") + `],"rejected":[` + say("b") + `]}`, good, bad},
 		{`{"chosen":[` + user + "," + say("a") + `],"rejected":[` + user + "," + say("b") + `]}`, good, bad},
-		{`{"prompt":"q","chosen":[` + user + "," + say("a") + `],"rejected":[` + user + "," + say("b") + `]}`, good, bad},
-		{`{"prompt":"q","chosen":"[` + strings.ReplaceAll(say("a"), `"`, `\"`) + `]","rejected":"b"}`, good, bad}, // a table
+		{`{"prompt":"q","chosen":[` + user + "," + say("a") + `],"rejected":[` + user + "," + say("b") + `]}`, good,
+			bad},
+		{`{"prompt":"q","chosen":"[` + strings.ReplaceAll(say("a"), `"`, `\"`) + `]","rejected":"b"}`, good, bad}, // table
 		{`{"chosen":[` + user + "," + say("x") + "," + user + "," + say("a") +
-			`],"rejected":[` + user + "," + say("x") + "," + user + "," + say("b") + `]}`, "[user: q][assistant: x]" + good, "[user: q][assistant: x]" + bad},
+			`],"rejected":[` + user + "," + say("x") + "," + user + "," + say("b") + `]}`,
+			"[user: q][assistant: x]" + good, "[user: q][assistant: x]" + bad},
 		{`{"prompt":"[INST] q","chosen":"[{\"a\":1}]","rejected":"[1] b"}`, `[user: [INST] q][assistant*: [{"a":1}]]`,
 			"[user: [INST] q][assistant*: [1] b]"},
 	} {
@@ -69,7 +71,8 @@ func TestPreferences(t *testing.T) {
 		t.Errorf("a preference without the objective: %v", err)
 	}
 	_, err = read(New(Fields{}), `{"prompt":"q","chosen":"a","rejected":"b"}`)
-	if e, ok := err.(*Error); !ok || !strings.Contains(e.What, "is a preference") || !strings.Contains(e.Advice, "dpo") {
+	if e, ok := err.(*Error); !ok || !strings.Contains(e.What, "is a preference") ||
+		!strings.Contains(e.Advice, "dpo") {
 		t.Errorf("a preference without the objective: %v", err)
 	}
 }

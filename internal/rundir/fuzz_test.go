@@ -15,7 +15,8 @@ import (
 // FuzzState: whatever state.json says, it is read or refused by name, and so is the log that it knows.
 func FuzzState(f *testing.F) {
 	for _, s := range []string{`{"version":1,"step":4,"log":{"bytes":9,"sha256":"00"},"marks":{"last":4}}`,
-		`{"version":1,"step":-1,"log":{"bytes":-9}}`, `{"version":2}`, `{"version":1,"quarantine":[{"source":-1}]}`, "{",
+		`{"version":1,"step":-1,"log":{"bytes":-9}}`, `{"version":2}`, `{"version":1,"quarantine":[{"source":-1}]}`,
+		"{",
 		`{"version":1,"log":{"bytes":9223372036854775807}}`} {
 		f.Add([]byte(s), []byte("{\"kind\":\"step\",\"step\":4}\n"))
 	}

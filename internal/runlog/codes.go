@@ -82,7 +82,7 @@ var pairCodes = CodePart{
 	Title: "Preferences",
 	Intro: "With `train.objective = \"dpo\"`. They change nothing in training.",
 	Codes: []Code{
-		{"W-PAIRS-EASY", "warning", "all of the first new pairs are told apart", "",
+		{"W-PAIRS-EASY", "warning", "the model prefers the right answer in all of the first new pairs", "",
 			"read `gimbal data inspect`: a mark or a length may give the answer away"},
 		{"W-CHOSEN-FALLS", "warning", "preferred answers lose over 0.1 nats per token, and the others more", "",
 			"lower `optim.lr`, raise `dpo.beta`"},

@@ -71,7 +71,8 @@ func (l *Log) Effective() *Log {
 // varies reports whether a field may differ between two identical runs: time, speed, memory, the attempt, and the sum
 // that follows from them.
 func varies(field string) bool {
-	return field == "time" || field == "sum" || field == "attempt" || field == "seconds" || strings.HasSuffix(field, "_seconds") ||
+	return field == "time" || field == "sum" || field == "attempt" || field == "seconds" ||
+		strings.HasSuffix(field, "_seconds") ||
 		strings.HasSuffix(field, "_per_second") || strings.HasPrefix(field, "memory_")
 }
 
@@ -79,8 +80,8 @@ func varies(field string) bool {
 // difference.
 //
 // It compares the effective records, without those about processes, and without events about files (F-) and preflight
-// (P-), which belong to a process too. Fields that hold time, speed, memory, the attempt or the sum are left out (see varies).
-// All other fields must have the same text, which for numbers means the same bits.
+// (P-), which belong to a process too. Fields that hold time, speed, memory, the attempt or the sum are left out (see
+// varies). All other fields must have the same text, which for numbers means the same bits.
 func Identical(a, b *Log) error {
 	as, bs := training(a), training(b)
 	kinds := slices.AppendSeq(slices.Collect(maps.Keys(as)), maps.Keys(bs))

@@ -121,7 +121,8 @@ func (x *Examination) companions() (blocked error) {
 		tok = x.facts.CheckTokenizer(x.Dir, x.newest)
 		x.add(rundir.TokenizerFile, tok, true)
 		if own := x.marks(); marksErr == nil && own != nil && x.Parts[0].State == Whole && !equalMarks(own, marks) {
-			marksErr = fmt.Errorf("its names are not those of the newest state: %v", own) // which nothing newer replaced
+			// Nothing newer replaced them.
+			marksErr = fmt.Errorf("its names are not those of the newest state: %v", own)
 		}
 	}
 	blocked = errors.Join(conf, logErr, tok)

@@ -84,7 +84,8 @@ func (r *Report) Write(w io.Writer) error {
 		line("unigram", r.Baseline.Unigram, r.Baseline.UnigramBits)
 		if m := r.Final.Metrics; m["pairs"] > 0 {
 			fmt.Fprintf(&b, "\nThe model prefers the chosen answer in %.1f %% of %.0f held-out pairs: loss of a pair %.4f, "+
-				"margin %.4g.\n", 100*float64(m["accuracy"]), float64(m["pairs"]), float64(m["pair_loss"]), float64(m["margin"]))
+				"margin %.4g.\n", 100*float64(m["accuracy"]), float64(m["pairs"]), float64(m["pair_loss"]),
+				float64(m["margin"]))
 		}
 	}
 	g := r.Guard

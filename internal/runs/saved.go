@@ -83,5 +83,6 @@ func Prune(dir string, keep int) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return checkpoint.Prune(durable.Inside(dir), rundir.CheckpointsOf(dir), keep, []string{checkpoint.StepName(f.Anchor)})
+	return checkpoint.Prune(durable.Inside(dir), rundir.CheckpointsOf(dir), keep,
+		[]string{checkpoint.StepName(f.Anchor)})
 }

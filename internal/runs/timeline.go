@@ -103,7 +103,8 @@ func Why(name string) (*Timeline, error) {
 
 // NewTimeline makes the timeline of a log, complete or not.
 func NewTimeline(l *runlog.Log) *Timeline {
-	s := &Timeline{Garbled: l.Garbled, Torn: l.Torn, Altered: l.Altered, Replay: replay(l), Rate: []Point{}, Loss: []Point{}}
+	s := &Timeline{Garbled: l.Garbled, Torn: l.Torn, Altered: l.Altered, Replay: replay(l), Rate: []Point{},
+		Loss: []Point{}}
 	// The entries include what a resume replaced, because it happened. Rates and losses are those of the run as it is.
 	for _, rec := range l.Records {
 		switch v := rec.Value.(type) {

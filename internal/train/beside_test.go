@@ -306,8 +306,9 @@ func TestSaveBesideTrainingPanics(t *testing.T) {
 		}
 	}()
 	_, err := Run(context.Background(), tiny(t, "train.steps=60", "checkpoint.every=20"), Options{
-		Out:   filepath.Join(t.TempDir(), "run"),
-		seams: seams{opener: opens{&scripted{loss: falling, norm: steady}}, unchecked: true, fs: panicking{durable.OS}}})
+		Out: filepath.Join(t.TempDir(), "run"),
+		seams: seams{opener: opens{&scripted{loss: falling, norm: steady}}, unchecked: true,
+			fs: panicking{durable.OS}}})
 	t.Error(err)
 }
 

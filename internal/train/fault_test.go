@@ -35,7 +35,8 @@ func TestFaultSavesWhatIsWhole(t *testing.T) {
 		}
 		c.Close()
 		ends := runlog.All[runlog.End](readLog(t, dir))
-		if len(ends) != 1 || ends[0].ExitCode != exit.Fault || ends[0].Reason != "failed: the program is wrong: planted" {
+		if len(ends) != 1 || ends[0].ExitCode != exit.Fault ||
+			ends[0].Reason != "failed: the program is wrong: planted" {
 			t.Errorf("in a step %v: %+v", inStep, ends)
 		}
 	}

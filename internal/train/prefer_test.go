@@ -98,7 +98,8 @@ func TestPreferences(t *testing.T) {
 				t.Errorf("step 40: %+v", p)
 			}
 			evals := runlog.All[runlog.Eval](log)
-			if e := evals[0]; float64(e.Metrics[evaluate.MetricPairLoss]) != u.Before || e.Metrics[evaluate.MetricMargin] != 0 ||
+			if e := evals[0]; float64(e.Metrics[evaluate.MetricPairLoss]) != u.Before ||
+				e.Metrics[evaluate.MetricMargin] != 0 ||
 				!(e.ValLoss > 0) {
 				t.Errorf("evaluation 0: %+v", e)
 			}
@@ -111,7 +112,8 @@ func TestPreferences(t *testing.T) {
 			again := filepath.Join(t.TempDir(), "again")
 			ctx, cancel := context.WithCancel(context.Background())
 			hooks := Hooks{Plan: func(*plan.Plan, string, plan.Expected) { cancel() }} // before the reference
-			if _, err := Run(ctx, cfg, Options{Out: again, From: first.Dir, Hooks: hooks}); !errors.Is(err, ErrInterrupted) {
+			_, err := Run(ctx, cfg, Options{Out: again, From: first.Dir, Hooks: hooks})
+			if !errors.Is(err, ErrInterrupted) {
 				t.Fatal(err)
 			}
 			name := filepath.Join(again, rundir.ReferenceFile)

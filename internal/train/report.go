@@ -31,7 +31,8 @@ func (t *run) writeReport(reason, next string, final *runlog.Eval) error {
 		Attempt: s.Attempt, Tokens: s.Tokens, Stopped: s.Stopped, Final: final, Baseline: s.Baseline, Guard: t.guarding(),
 		Events: t.record.events, Refused: t.record.refused, Human: human, Next: next, Plan: plan.String(),
 		Writing: s.Writing,
-		Kept:    runs.Kept{Last: t.store.saved, BestStep: s.BestStep, Best: float64(s.Best), Unit: unit, Choice: choice}}
+		Kept: runs.Kept{Last: t.store.saved, BestStep: s.BestStep, Best: float64(s.Best), Unit: unit,
+			Choice: choice}}
 	return durable.WriteWith(t.store.fs, filepath.Join(t.store.dir, rundir.ReportFile),
 		func(w io.Writer) error { return r.Write(w) })
 }

@@ -301,7 +301,7 @@ type Tuned struct {
 	Tokens              int64
 	OldBefore, OldAfter float64
 
-	// Of preferences: held-out pairs, the share of them that is told apart, and Before and After per pair.
+	// Of preferences: held-out pairs, the share in which the right answer is preferred, and Before and After per pair.
 	Pairs                         int64
 	AccuracyBefore, AccuracyAfter float64
 }
