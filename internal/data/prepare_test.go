@@ -422,6 +422,42 @@ func TestConcurrentPrepare(t *testing.T) {
 	}
 }
 
+// vanish moves a cache away as another process does that mends it, when the first of its shards is opened.
+type vanish struct {
+	durable.FS
+	once sync.Once
+}
+
+func (v *vanish) Open(name string) (durable.File, error) {
+	if filepath.Base(name) == shardFile(0) {
+		v.once.Do(func() { _ = os.Rename(filepath.Dir(name), filepath.Dir(name)+"-away") })
+	}
+	return v.FS.Open(name)
+}
+
+func TestCacheMovedAwayWhileRead(t *testing.T) {
+	r := random(t)
+	cache := t.TempDir()
+	c := discover(t, corpus.Options{}, jsonLines(t, t.TempDir(), "a.jsonl", randomTexts(r, 30, 100)))
+	var want []int32
+	for _, fsys := range []durable.FS{durable.OS, &vanish{FS: durable.OS}} {
+		s, err := Prepare(t.Context(), c, tokenizer.NewBytes(), PrepareOptions{CacheDir: cache, fs: fsys})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := epoch(s.All(20)).Labels
+		if want == nil {
+			want = got
+		}
+		if !slices.Equal(got, want) || len(got) == 0 {
+			t.Error("other tokens")
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestPrepareErrors(t *testing.T) {
 	dir := t.TempDir()
 	user := func(err error, wants ...string) {

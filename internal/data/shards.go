@@ -211,11 +211,15 @@ func (m *manifest) verify(fsys durable.FS, dir string, hashes bool) error {
 }
 
 func (e fileEntry) check(fsys durable.FS, dir string, content bool) error {
-	path := filepath.Join(dir, e.Name)
-	info, err := fsys.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	f, err := fsys.Open(filepath.Join(dir, e.Name))
+	if errors.Is(err, fs.ErrNotExist) {
 		return &damage{e.Name + " is missing"}
+	} else if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
 	case err != nil:
 		return err
 	case info.Size() != e.Bytes:
@@ -223,11 +227,6 @@ func (e fileEntry) check(fsys durable.FS, dir string, content bool) error {
 	case !content:
 		return nil
 	}
-	f, err := fsys.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
 	h := sha256.New()
 	if _, err := io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{f}, make([]byte, readBuffer)); err != nil {
 		return &damage{fmt.Sprintf("%s cannot be read: %v", e.Name, err)} // a bad sector is damage too

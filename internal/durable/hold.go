@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,10 +14,12 @@ import (
 // abandonedAge is how old unfinished work is that no lock tells about, when it is taken for what a killed process left.
 const abandonedAge = 24 * time.Hour
 
+var errSwept = errors.New("another process swept the folder before it was held")
+
 // Unfinished makes a directory in dir for what will be called base, under a name that says so (TempName). SweepFree
 // leaves it alone until held is closed or the process ends.
 func Unfinished(fsys FS, dir, base string) (tmp string, held io.Closer, err error) {
-	for range 3 {
+	for range 10 {
 		tmp = TempName(dir, base)
 		if err = fsys.Mkdir(tmp); err != nil {
 			return "", nil, err
@@ -28,12 +31,12 @@ func Unfinished(fsys FS, dir, base string) (tmp string, held io.Closer, err erro
 		if err = oerr; err != nil {
 			continue // swept before it was held
 		}
-		_, _ = lockFile(d) // where a directory cannot be locked, its age protects it
+		swept, _ := lockFile(d) // where a directory cannot be locked, its age protects it
 		there, serr := os.Stat(tmp)
-		if info, err := d.Stat(); err == nil && serr == nil && os.SameFile(there, info) {
+		if info, err := d.Stat(); !swept && err == nil && serr == nil && os.SameFile(there, info) {
 			return tmp, d, nil
 		}
-		err = errors.Join(serr, d.Close())
+		err = errors.Join(errSwept, serr, d.Close(), fsys.RemoveAll(tmp))
 	}
 	return "", nil, err
 }
@@ -53,11 +56,20 @@ func SweepFree(dir, stem string) error {
 		if err != nil || !isTemp(e.Name(), stem) || !mine(info) {
 			continue
 		}
-		if held, known := InUse(at); known && !held || !known && time.Since(info.ModTime()) > abandonedAge {
-			errs = append(errs, os.RemoveAll(at))
-		}
+		errs = append(errs, sweep(at, info))
 	}
 	return errors.Join(errs...)
+}
+
+// sweep removes what no process holds. It has the lock until all is gone, so that nobody begins to write there
+// meanwhile.
+func sweep(name string, info fs.FileInfo) error {
+	held, known, unlock := hold(name)
+	defer unlock()
+	if known && !held || !known && time.Since(info.ModTime()) > abandonedAge {
+		return os.RemoveAll(name)
+	}
+	return nil
 }
 
 // isTemp reports whether TempName made a name for stem; empty: for any.
@@ -70,16 +82,23 @@ func isTemp(name, stem string) bool {
 
 // InUse reports whether a process holds a directory, and whether that is known.
 func InUse(dir string) (held, known bool) {
+	held, known, unlock := hold(dir)
+	unlock()
+	return held, known
+}
+
+// hold takes the lock of a directory if it is free; unlock gives it back.
+func hold(dir string) (held, known bool, unlock func()) {
+	nothing := func() {}
 	if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
-		return false, false
+		return false, false, nothing
 	}
 	d, err := os.Open(dir)
 	if err != nil {
-		return false, false
+		return false, false, nothing
 	}
-	defer d.Close()
 	held, err = lockFile(d)
-	return held, err == nil
+	return held, err == nil, func() { _ = d.Close() }
 }
 
 // Private makes a folder that only the user can reach, or makes one that is there such a folder. It refuses one that
