@@ -58,9 +58,7 @@ func buildCache(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer,
 			if err := fsys.Rename(dir, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return nil, err
 			}
-			if err := fsys.RemoveAll(old); err != nil {
-				return nil, err
-			}
+			_ = fsys.RemoveAll(old) // a sweep takes what stays
 		}
 		if err = fsys.Rename(tmp, dir); err == nil {
 			return m, fsys.SyncDir(opt.CacheDir)

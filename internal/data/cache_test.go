@@ -99,6 +99,35 @@ func TestPlantedCache(t *testing.T) {
 	}
 }
 
+// A cache that another user made is made again, though its sums are right.
+func TestForeignCache(t *testing.T) {
+	if os.Geteuid() != 0 || runtime.GOOS == "windows" {
+		t.Skip("only root gives files to others")
+	}
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	docs := discover(t, corpus.Options{}, write(t, t.TempDir(), "a.txt", "some text"))
+	for _, foreign := range []bool{false, true} {
+		s, err := Prepare(t.Context(), docs, tokenizer.NewBytes(), PrepareOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again := len(s.Events) == 1 && s.Events[0].Code == "F-CACHE-DAMAGED"; again != foreign {
+			t.Errorf("foreign %v: events %v", foreign, s.Events)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(s.Dir); err != nil || durable.Foreign(s.Dir) {
+			t.Errorf("%v, %v", info, err)
+		}
+		if !foreign {
+			if err := os.Chown(s.Dir, 12345, 12345); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // A folder of somebody else, or a link to one, is no place.
 func TestPrivate(t *testing.T) {
 	dir := t.TempDir()

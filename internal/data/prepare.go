@@ -165,6 +165,9 @@ func prepareIn(ctx context.Context, work *corpus.Corpus, tok *tokenizer.Tokenize
 }
 
 func openCache(opt PrepareOptions, dir, key string) (*manifest, error) {
+	if opt.private && durable.Foreign(dir) { // its sums are no proof: whoever made the tokens made them, too
+		return nil, &damage{"another user made it"}
+	}
 	m, err := readManifest(opt.fs, dir, key)
 	if err != nil {
 		return nil, err

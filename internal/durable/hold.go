@@ -101,6 +101,12 @@ func hold(dir string) (held, known bool, unlock func()) {
 	return held, err == nil, func() { _ = d.Close() }
 }
 
+// Foreign reports whether what is there belongs to another user.
+func Foreign(name string) bool {
+	info, err := os.Lstat(name)
+	return err == nil && !mine(info)
+}
+
 // Private makes a folder that only the user can reach, or makes one that is there such a folder. It refuses one that
 // is somebody else's, and one that others could have written to.
 func Private(dir string) error {
