@@ -87,7 +87,7 @@ func ReadPage(page []byte) (sections []Section) {
 			switch {
 			case !ok:
 				text = append(text, line)
-			case ticked:
+			case ticked && !slices.Contains(s.Marks, mark):
 				s.Marks = append(s.Marks, mark)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"gimbal/internal/checkpoint"
+	"gimbal/internal/durable"
 	"gimbal/internal/plan"
 	"gimbal/internal/runlog"
 )
@@ -59,13 +60,30 @@ func TestFinetune(t *testing.T) {
 		again := filepath.Join(t.TempDir(), "again")
 		ctx, cancel := context.WithCancel(context.Background())
 		hooks := Hooks{Plan: func(*plan.Plan, string, plan.Expected) { cancel() }}
-		if _, err := Run(ctx, cfg, Options{Out: again, From: first.Dir, Hooks: hooks}); !errors.Is(err,
-			ErrInterrupted) {
+		disk := &counting{FS: durable.OS}
+		if _, err := Run(ctx, cfg, Options{Out: again, From: first.Dir, Hooks: hooks,
+			seams: seams{fs: disk}}); !errors.Is(err, ErrInterrupted) {
 			t.Fatal(err)
+		}
+		if disk.models != 1 { // the weights are those that were saved before the evaluation
+			t.Errorf("the interrupt saved: %d checkpoints were written", disk.models)
 		}
 		if _, err := Resume(context.Background(), again, ResumeOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		sameRun(t, dir, again, 30)
 	}
+}
+
+// counting counts the checkpoints that are written.
+type counting struct {
+	durable.FS
+	models int
+}
+
+func (c *counting) Create(name string) (durable.File, error) {
+	if filepath.Base(name) == checkpoint.ModelFile {
+		c.models++
+	}
+	return c.FS.Create(name)
 }

@@ -63,7 +63,7 @@ func (t *run) interrupt() error {
 	if err := t.awaitSave(); err != nil {
 		return err
 	}
-	if t.store.saved != t.state.Step || t.state.Due {
+	if t.store.saved != t.state.Step || t.store.due != t.state.Due {
 		if err := t.save(false); err != nil {
 			return fmt.Errorf("%w (and the save at the interrupt failed)", err)
 		}

@@ -364,7 +364,7 @@ func (t *run) takeState(s state) error {
 			return fmt.Errorf("%w: %w", rundir.ErrResume, err)
 		}
 	}
-	t.state, t.store.saved = s, s.Step
+	t.state, t.store.saved, t.store.due = s, s.Step, s.Due
 	return nil
 }
 

@@ -133,7 +133,7 @@ func (t *run) awaitSave() error {
 		}
 	}
 	if p.err == nil {
-		s.saved, s.marked, s.failed = p.at.Step, p.state.Marks, 0
+		s.saved, s.due, s.marked, s.failed = p.at.Step, p.state.Due, p.state.Marks, 0
 		t.mirror.Changed()
 		t.record.detail("saved step %d", p.at.Step)
 		return nil

@@ -15,6 +15,7 @@ type store struct {
 	fs     durable.FS
 	dir    string           // of the run
 	saved  int64            // step of the newest checkpoint; -1: none
+	due    bool             // it says that the evaluation of its step is due
 	marked map[string]int64 // of the newest save: which step has which name
 	failed int              // saves that failed since the last that did not
 	under  *saving          // the save whose end was not noted yet; nil: none
@@ -42,7 +43,7 @@ func (s *store) settle(st *state, cfg *config.Config) error {
 		}
 	}
 	err := s.derive(st, cfg)
-	s.saved, s.marked = st.Step, st.Marks
+	s.saved, s.due, s.marked = st.Step, st.Due, st.Marks
 	return err
 }
 
