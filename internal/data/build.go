@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"math"
 	"slices"
+	"strings"
 
 	"gimbal/internal/corpus"
 	"gimbal/internal/durable"
@@ -110,8 +111,11 @@ func (w *cacheWriter) write(ctx context.Context, c *corpus.Corpus, tok *tokenize
 	w.census.Lengths = w.lengths.quantiles()
 	if w.total == 0 {
 		note := ""
-		if t.Bad > 0 {
-			note = fmt.Sprintf(" (%s skipped, the first: %s)", count(t.Bad, "broken line"), t.FirstBad)
+		if left := skipped(t); len(left) > 0 {
+			note = " (skipped: " + strings.Join(left, ", ") + ")"
+		}
+		if t.FirstBad != "" {
+			note += ", the first broken one: " + t.FirstBad
 		}
 		return nil, &corpus.Error{What: "the corpus has no text" + note,
 			Advice: "pass --data with a file or folder of text"}

@@ -137,11 +137,7 @@ func (c Census) String() string {
 	if len(notes) > 0 {
 		s.WriteString("\ndocuments: " + strings.Join(notes, ", "))
 	}
-	notes = nil
-	note(c.Read.Bad, count(c.Read.Bad, "broken document"))
-	note(c.Read.Nulls, count(c.Read.Nulls, "record")+" without a text")
-	note(c.Read.Same, count(c.Read.Same, "preference")+" of which both answers are the same")
-	note(c.Read.Uncounted, count(c.Read.Uncounted, "conversation")+" in which nothing counts")
+	notes = skipped(&c.Read)
 	for _, reason := range slices.Sorted(maps.Keys(c.Skipped)) {
 		note(c.Skipped[reason], corpus.CountKind(c.Skipped[reason], reason))
 	}
@@ -152,6 +148,24 @@ func (c Census) String() string {
 		s.WriteString("\nfirst broken document: " + c.Read.FirstBad)
 	}
 	return s.String()
+}
+
+// skipped says which records gave no document.
+func skipped(r *corpus.Tally) (notes []string) {
+	for _, one := range []struct {
+		n          int64
+		what, rest string
+	}{
+		{r.Bad, "broken document", ""},
+		{r.Nulls, "record", " without a text"},
+		{r.Same, "preference", " of which both answers are the same"},
+		{r.Uncounted, "conversation", " in which nothing counts"},
+	} {
+		if one.n > 0 {
+			notes = append(notes, count(one.n, one.what)+one.rest)
+		}
+	}
+	return notes
 }
 
 func count(n int64, what string) string {

@@ -103,6 +103,17 @@ func TestPairs(t *testing.T) {
 	}
 }
 
+// Where nothing is left, the error says why.
+func TestAllPairsLeftOut(t *testing.T) {
+	same := write(t, t.TempDir(), "a.jsonl", strings.Repeat(`{"prompt":"q","chosen":"a","rejected":"a"}`+"\n", 3))
+	c := discover(t, corpus.Options{Pairs: true}, same)
+	tok := tokenizer.NewBytes().WithSpecial(chat.RoleTokens...)
+	_, err := Prepare(t.Context(), c, tok, PrepareOptions{CacheDir: t.TempDir()})
+	if err == nil || !strings.Contains(err.Error(), "3 preferences of which both answers are the same") {
+		t.Error(err)
+	}
+}
+
 // What cannot be learned from is left out, and told.
 func TestPairsLeftOut(t *testing.T) {
 	lines := pairLines(60) + `{"prompt":"q","chosen":"a","rejected":"a"}` + "\n" +

@@ -490,7 +490,7 @@ func TestPrepareErrors(t *testing.T) {
 	user(try(discover(t, corpus.Options{}, broken), PrepareOptions{}), "bad.jsonl:2:9", "not a string",
 		"data.bad_documents")
 	onlyBad := write(t, dir, "bad2.jsonl", "[]\n[]\n")
-	user(try(discover(t, corpus.Options{BadDocuments: "skip"}, onlyBad), PrepareOptions{}), "no text", "2 broken lines",
+	user(try(discover(t, corpus.Options{BadDocuments: "skip"}, onlyBad), PrepareOptions{}), "no text", "2 broken documents",
 		"bad2.jsonl:1:1")
 
 	gone := discover(t, corpus.Options{}, write(t, dir, "gone.txt", "a"))
