@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -247,7 +248,7 @@ func readItem(line []byte) (i Item, err error) {
 		}
 		return i, nil
 	default:
-		err = errors.New("it has the fields of no layout: see docs/judge.md")
+		err = unknown(line)
 	}
 	switch n := len(i.Choices); {
 	case err != nil:
@@ -259,12 +260,26 @@ func readItem(line []byte) (i Item, err error) {
 	return i, err
 }
 
+// unknown says what a question has, and what it may have.
+func unknown(line []byte) error {
+	var fields map[string]json.RawMessage
+	_ = json.Unmarshal(line, &fields) // it was read before
+	names := slices.Sorted(maps.Keys(fields))
+	return fmt.Errorf("its fields are %.200q; a question has context, choices, label; or question, answer; or those of "+
+		"HellaSwag (ctx_a, ctx_b, endings, label), PIQA (goal, sol1, sol2, label) or ARC (question, choices, answerKey)",
+		strings.Join(names, ", "))
+}
+
 // asked is the prompt of a question.
 func asked(question string) string { return "Question: " + question + "\nAnswer:" }
 
 // label reads a number, or its digits.
 func label(raw json.RawMessage) (int, error) {
-	n, err := strconv.Atoi(strings.Trim(string(raw), `"`))
+	digits := strings.Trim(string(raw), `"`)
+	if digits == "" || digits == "-1" {
+		return 0, errors.New("its label is empty: a test part often keeps its answers back; take the validation part")
+	}
+	n, err := strconv.Atoi(digits)
 	if err != nil {
 		return 0, fmt.Errorf("label %.20s is no number", raw)
 	}

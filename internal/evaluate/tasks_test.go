@@ -210,16 +210,16 @@ func TestTaskRefused(t *testing.T) {
 	dir := t.TempDir()
 	good := `{"goal": "a", "sol1": "b", "sol2": "c", "label": 1}` + "\n"
 	for want, text := range map[string]string{
-		"x.jsonl, line 1: no JSON":                        "goal\n",
-		"x.jsonl, line 2: it has the fields of no layout": good + `{"text": "a"}`,
-		"x.jsonl, line 2: label \"\" is no number": good +
-			`{"goal": "a", "sol1": "b", "sol2": "c", "label": ""}`,
-		"the right answer is none of the 2": `{"goal": "a", "sol1": "b", "sol2": "c", "label": 2}`,
-		"or an empty one":                   `{"goal": "a", "sol1": "b", "sol2": "", "label": 0}`,
-		"another kind than those before":    good + `{"question": "a", "answer": "b"}`,
-		"as many labels as choices":         `{"question": "a", "choices": {"text": ["b"], "label": []}, "answerKey": "A"}`,
-		"has no questions":                  "\n\n",
-		"of the 2 that are to come":         good,
+		"x.jsonl, line 1: no JSON":                               "goal\n",
+		`x.jsonl, line 2: its fields are "text"; a question has`: good + `{"text": "a"}`,
+		"x.jsonl, line 2: its label is empty":                    good + `{"goal": "a", "sol1": "b", "sol2": "c", "label": ""}`,
+		`label "b" is no number`:                                 `{"goal": "a", "sol1": "b", "sol2": "c", "label": "b"}`,
+		"the right answer is none of the 2":                      `{"goal": "a", "sol1": "b", "sol2": "c", "label": 2}`,
+		"or an empty one":                                        `{"goal": "a", "sol1": "b", "sol2": "", "label": 0}`,
+		"another kind than those before":                         good + `{"question": "a", "answer": "b"}`,
+		"as many labels as choices":                              `{"question": "a", "choices": {"text": ["b"], "label": []}, "answerKey": "A"}`,
+		"has no questions":                                       "\n\n",
+		"of the 2 that are to come":                              good,
 	} {
 		path := filepath.Join(dir, "x.jsonl")
 		put(t, path, text)
