@@ -34,9 +34,9 @@ var onSwitches = strings.Fields(`is_causal causal use_causal_mask use_rope use_r
 // factors are names of numbers for which 0 does not mean off.
 var factors = regexp.MustCompile(`(?i)(scal|factor|multiplier|theta|eps|norm|alpha|beta|base|_id$|_ids$|index)`)
 
-// off reports whether a value switches nothing on, whatever its key: false, null, nothing, or 0 where that is no
+// Off reports whether a value switches nothing on, whatever its key: false, null, nothing, or 0 where that is no
 // factor. The library ignores such keys too.
-func off(key string, value []byte) bool {
+func Off(key string, value []byte) bool {
 	if slices.Contains([]string{"false", "null", `""`, "[]", "{}"}, strings.Join(strings.Fields(string(value)), "")) {
 		return true
 	}

@@ -132,7 +132,7 @@ func (r *reader) only(key string, allowed ...string) {
 	if !r.has(key) || slices.Contains(allowed, string(r.keys[key])) {
 		return
 	}
-	if !off(key, r.keys[key]) || !off(key, []byte(allowed[0])) {
+	if !Off(key, r.keys[key]) || !Off(key, []byte(allowed[0])) {
 		r.fault(key, "is %.60s, which is not supported (only %s)", r.keys[key], strings.Join(allowed, " or "))
 	}
 }
@@ -140,7 +140,7 @@ func (r *reader) only(key string, allowed ...string) {
 // rest refuses every key that nothing asked for and that is on: it may change what the model computes.
 func (r *reader) rest() {
 	for _, key := range slices.Sorted(maps.Keys(r.keys)) {
-		if value := r.keys[key]; !r.known[key] && !off(key, value) {
+		if value := r.keys[key]; !r.known[key] && !Off(key, value) {
 			r.fault(key, "is a key that this program does not know, so it cannot tell what it changes (it is %.40s; "+
 				"delete it if the model computes the same without it)", value)
 		}

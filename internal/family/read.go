@@ -26,7 +26,7 @@ const (
 //
 // Everything that the decoder is built from must be there. What this package cannot compute is refused by its key:
 // windows in families without, RoPE scaling of other kinds, biases where the family has none, other activations,
-// quantized weights, and every key that it does not know and that is on (see off). The error lists all faults. Keys
+// quantized weights, and every key that it does not know and that is on (see Off). The error lists all faults. Keys
 // known not to change what the model computes are skipped. Dropout is 0.
 func Parse(data []byte) (a config.Arch, ends []int32, bos int32, err error) {
 	r, err := newReader(data)
@@ -202,7 +202,7 @@ func (r *reader) layers(a *config.Arch, f form) {
 	if a.Shape == "smollm3" {
 		r.plain(a, f)
 	}
-	if !r.has("layer_types") || off("layer_types", r.keys["layer_types"]) {
+	if !r.has("layer_types") || Off("layer_types", r.keys["layer_types"]) {
 		if f.window && f.types {
 			every := f.every
 			for _, key := range []string{"sliding_window_pattern", "_sliding_window_pattern"} {
@@ -256,7 +256,7 @@ func (r *reader) plain(a *config.Arch, f form) {
 	const key = "no_rope_layers"
 	every := r.size("no_rope_layer_interval", f.every, maxLayers)
 	a.Alternate(config.Layers(a.Layers, every, config.Full, config.Plain))
-	if !r.has(key) || off(key, r.keys[key]) {
+	if !r.has(key) || Off(key, r.keys[key]) {
 		return
 	}
 	var rope []int

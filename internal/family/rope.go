@@ -31,7 +31,7 @@ func (r *reader) rope(a *config.Arch, f form) {
 	}
 	scales := 0
 	for _, key := range []string{"rope_scaling", "rope_parameters"} {
-		if !r.has(key) || off(key, r.keys[key]) {
+		if !r.has(key) || Off(key, r.keys[key]) {
 			continue
 		}
 		in, err := newReader(r.keys[key])

@@ -5,12 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
 
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
+	"gimbal/internal/family"
 	"gimbal/internal/model"
 	"gimbal/internal/rundir"
 	"gimbal/internal/safetensors"
@@ -20,6 +25,8 @@ import (
 const (
 	adapterFile = "adapter_config.json"
 	baseFile    = "adapter_base.json"
+
+	maxAdapterConfig = 1 << 20
 )
 
 // Base is the model that an adapter stands beside.
@@ -55,6 +62,40 @@ type adapterConfig struct {
 	Alphas      map[string]any  `json:"alpha_pattern,omitempty"`
 	Layers      any             `json:"layers_to_transform"`
 	Replication any             `json:"layer_replication"`
+}
+
+// inertInAdapters are keys of adapter_config.json that change nothing once an adapter is trained.
+var inertInAdapters = strings.Fields(`auto_mapping peft_version revision runtime_config megatron_core layers_pattern
+	init_lora_weights loftq_config eva_config corda_config lora_ga_config velora_config qalora_group_size
+	ensure_weight_tying`)
+
+// inits are the values of init_lora_weights that leave the weights beside the adapter as they are.
+var inits = []string{"", "null", "true", "false", `"gaussian"`, `"eva"`, `"orthogonal"`, `"mica"`}
+
+// readAdapterConfig refuses what would change what is computed and is not known, by its key.
+func readAdapterConfig(raw []byte) (c adapterConfig, err error) {
+	keys, err := family.ReadObject(raw, maxAdapterConfig)
+	if err == nil {
+		err = json.Unmarshal(raw, &c)
+	}
+	if err != nil {
+		return c, err
+	}
+	known := slices.Clone(inertInAdapters)
+	for i := range reflect.TypeFor[adapterConfig]().NumField() {
+		name, _, _ := strings.Cut(reflect.TypeFor[adapterConfig]().Field(i).Tag.Get("json"), ",")
+		known = append(known, name)
+	}
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if !slices.Contains(known, key) && !family.Off(key, keys[key]) {
+			return c, fmt.Errorf("%s is %.60s, which is not computed", key, keys[key])
+		}
+	}
+	if init := string(keys["init_lora_weights"]); !slices.Contains(inits, init) {
+		return c, fmt.Errorf("init_lora_weights is %.60s, which may have changed the weights beside the adapter; let PEFT "+
+			"write it as a plain adapter (path_initial_model_for_weight_conversion)", init)
+	}
+	return c, nil
 }
 
 // AdapterFiles returns the files of an adapter, which NewAdapter made, beside its weights.
@@ -127,7 +168,7 @@ func openAdapter(c *checkpoint.Checkpoint, nested int) (_ *Model, err error) {
 	raw, err := c.File(adapterFile)
 	var conf adapterConfig
 	if err == nil {
-		err = json.Unmarshal(raw, &conf)
+		conf, err = readAdapterConfig(raw)
 	}
 	if err != nil {
 		return nil, fault(adapterFile, err)
@@ -159,6 +200,10 @@ func openAdapter(c *checkpoint.Checkpoint, nested int) (_ *Model, err error) {
 
 // openBase opens the model that an adapter stands beside, and checks that it is the one that it was trained with.
 func openBase(c *checkpoint.Checkpoint, path string, nested int) (*Model, error) {
+	if path == "" {
+		return nil, errors.New("base_model_name_or_path is missing: write there where the model is that the adapter was " +
+			"trained with")
+	}
 	if info, err := os.Stat(path); (err != nil || !info.IsDir()) && !filepath.IsAbs(path) {
 		path = filepath.Join(c.Path(), path)
 	}
