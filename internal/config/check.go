@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"io/fs"
 	"math"
 	"slices"
 	"strings"
@@ -40,7 +41,7 @@ func (c *Config) cross(skip map[string]bool, where map[string]string) []Fault {
 
 	if m := c.Checkpoint.Mirror; m != "" {
 		bucket, prefix, _ := strings.Cut(strings.TrimPrefix(m, "s3://"), "/")
-		check(strings.HasPrefix(m, "s3://") && bucket != "" && strings.Trim(prefix, "/") != "" &&
+		check(strings.HasPrefix(m, "s3://") && bucket != "" && fs.ValidPath(strings.Trim(prefix, "/")) &&
 			!strings.ContainsAny(bucket+prefix, "@:?# "), "checkpoint.mirror",
 			"%q is not s3://BUCKET/PREFIX; endpoint and credentials come from the environment (AWS_ENDPOINT_URL, "+
 				"AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)", m)

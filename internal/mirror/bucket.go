@@ -38,7 +38,7 @@ func (b *bucket) String() string { return scheme + b.name + "/" + b.prefix }
 func open(at string) (*bucket, error) {
 	name, prefix, _ := strings.Cut(strings.TrimPrefix(at, scheme), "/")
 	prefix = strings.Trim(prefix, "/")
-	if !Is(at) || name == "" || prefix == "" || path.Clean(prefix) != prefix ||
+	if !Is(at) || name == "" || !fs.ValidPath(prefix) || prefix == "." ||
 		strings.ContainsAny(at[len(scheme):], "@:?# ") {
 		return nil, fmt.Errorf("mirror: want s3://BUCKET/PREFIX, without credentials: those come from the environment")
 	}
@@ -53,6 +53,10 @@ func open(at string) (*bucket, error) {
 	if secrets[0] == "" {
 		// ~/.aws/credentials, or what AWS_SHARED_CREDENTIALS_FILE names
 		creds = credentials.NewFileAWSCredentials("", "")
+	}
+	if v, err := creds.GetWithContext(nil); err != nil || v.AccessKeyID == "" {
+		return nil, fmt.Errorf("mirror: no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or write "+
+			"~/.aws/credentials (%w)", cmp.Or(err, errors.New("the key is empty")))
 	}
 	c, err := minio.New(u.Host, &minio.Options{Creds: creds, Secure: u.Scheme == "https", MaxRetries: 3,
 		Region: cmp.Or(os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION"))})

@@ -325,10 +325,15 @@ func TestNames(t *testing.T) {
 	t.Setenv("AWS_ENDPOINT_URL", "")
 	t.Setenv("AWS_ENDPOINT_URL_S3", "")
 	for _, bad := range []string{"", "bucket/x", "s3://", "s3://bucket", "s3://bucket/", "s3://key:secret@bucket/x",
-		"s3://bucket/a/../b", "s3://bucket/x?y"} {
+		"s3://bucket/a/../b", "s3://bucket/../b", "s3://bucket/.", "s3://bucket/x?y"} {
 		if _, err := open(bad); err == nil {
 			t.Errorf("%q is taken", bad)
 		}
+	}
+	t.Setenv("AWS_ACCESS_KEY_ID", "") // nor a file with one
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(t.TempDir(), "none"))
+	if _, err := open(place); err == nil || !strings.Contains(err.Error(), "no credentials: set AWS_ACCESS_KEY_ID") {
+		t.Errorf("without credentials: %v", err)
 	}
 	t.Setenv("AWS_ENDPOINT_URL", "http://me:"+secret+"@host")
 	if _, err := open(place); err == nil || strings.Contains(err.Error(), secret) {
