@@ -127,8 +127,12 @@ func run(args []string, stdin io.Reader, results, messages io.Writer) (code int)
 		return exitCode
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "gimbal: error: %s\ngimbal: hint: \"gimbal --help\" shows examples\n",
-			runs.EscapeText(err.Error()))
+		help := "gimbal"
+		if bad := (*kong.ParseError)(nil); errors.As(err, &bad) && bad.Context.Selected() != nil {
+			help = bad.Context.Selected().FullPath()
+		}
+		fmt.Fprintf(stderr, "gimbal: error: %s\ngimbal: hint: \"%s --help\" shows how it is used\n",
+			runs.EscapeText(err.Error()), help)
 		return exit.Usage
 	}
 	p := newProgress(stderr, c.level())
