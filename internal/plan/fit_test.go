@@ -91,7 +91,7 @@ func TestTooLittleText(t *testing.T) {
 		set   string
 		want  string
 	}{
-		{0, "tokenizer.kind=bpe", "no text in 1 files: all documents are empty; pass --data"},
+		{0, "tokenizer.kind=bpe", "no text in 1 file: all documents are empty; pass --data"},
 		{1, "", "0 tokens to train on, and 16 are needed: add about 17 bytes"},
 		{10, "", "10 tokens to train on, and 16 are needed: add about 7 bytes"},
 		{100, "train.context=256", "96 tokens to train on, and 256 are needed: add about 169 bytes, or lower " +

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"gimbal/internal/config"
+	"gimbal/internal/corpus"
 	"gimbal/internal/optim"
 )
 
@@ -75,8 +76,8 @@ func schedule(cfg *config.Config, arch config.Arch) (r Rate, warning string, err
 	var warmup int64
 	warmup, r.Capped = optim.Warmup(want, steps, cfg.Schedule.WarmupExact)
 	if most := optim.WarmupPeak(warmup, sizes.Muon); cfg.Optim.LR.Name != "" && peak > most {
-		warning = fmt.Sprintf("the rule %s gives a peak of %.3g, but a warmup of %d steps allows only %.3g, which is used",
-			cfg.Optim.LR.Name, peak, warmup, most)
+		warning = fmt.Sprintf("the rule %s gives a peak of %.3g, but a warmup of %s allows only %.3g, which is used",
+			cfg.Optim.LR.Name, peak, corpus.CountKind(warmup, "step"), most)
 		peak = most
 	}
 	r.Schedule = optim.Schedule{Kind: cfg.Schedule.Kind, Peak: peak, Steps: steps, Warmup: warmup,

@@ -80,7 +80,8 @@ func OpenText(ctx context.Context, request *config.Config, opt TextOptions) (*Dr
 	if err := d.takeTemplate(own, broken, docs); err != nil {
 		return nil, err
 	}
-	opt.Note("found %s of text in %d files%s", BytesText(docs.Bytes()), len(docs.Sources), where(cfg))
+	opt.Note("found %s of text in %s%s", BytesText(docs.Bytes()),
+		corpus.CountKind(int64(len(docs.Sources)), "file"), where(cfg))
 	var tok *tokenizer.Tokenizer
 	if opt.Model != nil {
 		tok = opt.Model.Tok

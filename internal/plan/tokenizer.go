@@ -59,7 +59,8 @@ func trainBPE(ctx context.Context, cfg *config.Config, docs *corpus.Corpus, role
 	tok, report, err := tokenizer.TrainBPE(ctx, docs.Texts(ctx), tokenizer.TrainOptions{
 		VocabSize: asked - len(roles), Workers: opt.Workers, TotalBytes: docs.Bytes()})
 	if errors.Is(err, tokenizer.ErrNoText) {
-		return nil, &corpus.Error{What: fmt.Sprintf("no text in %d files: all documents are empty", len(docs.Sources)),
+		return nil, &corpus.Error{What: fmt.Sprintf("no text in %s: all documents are empty",
+			corpus.CountKind(int64(len(docs.Sources)), "file")),
 			Advice: "pass --data with a file or folder of text"}
 	}
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gimbal/internal/config"
+	"gimbal/internal/corpus"
 	"gimbal/internal/judge"
 )
 
@@ -25,8 +26,8 @@ func (p *Plan) Write(w io.Writer) {
 		a.Width, a.Heads, a.HeadSize, kv, a.MLP, a.Vocab, a.Context)
 	row("parameters", "%s, of which %s are multiplied for every token", Count(p.Params), Count(p.Multiplied))
 	census := p.Text.Census
-	row("corpus", "%d documents in %d files: %s of text, %s tokens, %.2f bytes per token", census.Documents,
-		census.Sources, BytesText(census.TextBytes), Count(census.Tokens), census.BytesPerToken())
+	row("corpus", "%s in %s: %s of text, %s tokens, %.2f bytes per token",
+		corpus.CountKind(census.Documents, "document"), corpus.CountKind(census.Sources, "file"), BytesText(census.TextBytes), Count(census.Tokens), census.BytesPerToken())
 	row("data", "%s tokens to train on, %s held out: %s", Count(p.Text.Train), Count(p.Text.Val), p.Text.SplitBy)
 	if c.Train.Objective == "dpo" {
 		row("objective", "preferences (DPO) with beta %g: %d pairs to train on, %d held out, beside the model as it begins",
@@ -87,7 +88,8 @@ func (p *Plan) writeRate(row func(name, format string, args ...any)) {
 		rates = append(rates, fmt.Sprintf("%s %.2g", r.Rule, r.LR))
 	}
 	row("lr", "peak %.3g (rules would give: %s)", s.Peak, strings.Join(rates, ", "))
-	warmup := fmt.Sprintf("%d steps, %.0f %% of the run", s.Warmup, 100*float64(s.Warmup)/float64(s.Steps))
+	warmup := fmt.Sprintf("%s, %.0f %% of the run", corpus.CountKind(s.Warmup, "step"),
+		100*float64(s.Warmup)/float64(s.Steps))
 	if p.Rate.Capped {
 		warmup += ", cut to a quarter of it"
 	}
