@@ -99,8 +99,7 @@ func Measure(ctx context.Context, path string, opt Options) (*evaluate.Result, e
 		for _, f := range with.Text.Findings() {
 			say("%s", f.Text)
 		}
-		docs := with.Text.Docs
-		with.On = fmt.Sprintf("%s of other text in %d files", plan.BytesText(docs.Bytes()), len(docs.Sources))
+		with.On = plan.SizeOf(with.Text.Docs, "other text")
 	}
 	numeric := config.Default().Numeric
 	numeric.Device = cmp.Or(opt.Device, numeric.Device)

@@ -80,8 +80,7 @@ func OpenText(ctx context.Context, request *config.Config, opt TextOptions) (*Dr
 	if err := d.takeTemplate(own, broken, docs); err != nil {
 		return nil, err
 	}
-	opt.Note("found %s of text in %s%s", BytesText(docs.Bytes()),
-		corpus.CountKind(int64(len(docs.Sources)), "file"), where(cfg))
+	opt.Note("found %s%s", SizeOf(docs, "text"), where(cfg))
 	var tok *tokenizer.Tokenizer
 	if opt.Model != nil {
 		tok = opt.Model.Tok
@@ -261,6 +260,11 @@ func OpenOther(ctx context.Context, cfg *config.Config, paths []string, m *hub.M
 		return nil, err
 	}
 	return &data.Text{Docs: docs, Tok: m.Tok, Set: set, Val: set.All(cfg.Train.Context)}, nil
+}
+
+// SizeOf writes how large a corpus is: "1.2 MB of text in 2 files".
+func SizeOf(docs *corpus.Corpus, what string) string {
+	return BytesText(docs.Bytes()) + " of " + what + " in " + corpus.CountKind(int64(len(docs.Sources)), "file")
 }
 
 // BytesText writes a number of bytes for a person.
