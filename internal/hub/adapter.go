@@ -31,8 +31,9 @@ const (
 
 // Base is the model that an adapter stands beside.
 type Base struct {
-	Path string `json:"path"`   // absolute
-	Hash string `json:"sha256"` // of its file of weights
+	Path string `json:"path"`           // absolute
+	Near string `json:"near,omitempty"` // from the directory of the adapter: both may have been moved
+	Hash string `json:"sha256"`         // of its file of weights
 }
 
 // BaseOf describes a model as the base of an adapter.
@@ -98,8 +99,8 @@ func readAdapterConfig(raw []byte) (c adapterConfig, err error) {
 	return c, nil
 }
 
-// AdapterFiles returns the files of an adapter, which NewAdapter made, beside its weights.
-func AdapterFiles(a config.Arch, ad model.Adapter, c config.Adapter, base Base) (map[string][]byte, error) {
+// AdapterFiles returns the files of an adapter, which NewAdapter made, beside its weights in the directory at.
+func AdapterFiles(a config.Arch, ad model.Adapter, c config.Adapter, base Base, at string) (map[string][]byte, error) {
 	targets, err := json.Marshal(model.ModuleNames(a, ad.Targets))
 	if err != nil {
 		return nil, err
@@ -110,6 +111,10 @@ func AdapterFiles(a config.Arch, ad model.Adapter, c config.Adapter, base Base) 
 	if err != nil {
 		return nil, err
 	}
+	if at, err = filepath.Abs(at); err == nil {
+		base.Near, err = filepath.Rel(at, base.Path) // it has none on another drive
+	}
+	base.Near = filepath.ToSlash(base.Near)
 	own, err := json.MarshalIndent(base, "", "  ")
 	return map[string][]byte{adapterFile: append(conf, '\n'), baseFile: append(own, '\n')}, err
 }
@@ -204,19 +209,37 @@ func openBase(c *checkpoint.Checkpoint, path string, nested int) (*Model, error)
 		return nil, errors.New("base_model_name_or_path is missing: write there where the model is that the adapter was " +
 			"trained with")
 	}
-	if info, err := os.Stat(path); (err != nil || !info.IsDir()) && !filepath.IsAbs(path) {
-		path = filepath.Join(c.Path(), path)
+	var was Base
+	if raw, err := c.File(baseFile); err == nil {
+		if err := json.Unmarshal(raw, &was); err != nil {
+			return nil, fmt.Errorf("%s: %w", baseFile, err)
+		}
 	}
-	if info, err := os.Stat(path); err != nil || !info.IsDir() {
-		return nil, fmt.Errorf("base_model_name_or_path: there is no directory %s with the model that the adapter "+
-			"was trained with: write there where it is", path)
+	places := []string{path}
+	if !filepath.IsAbs(path) {
+		places = append(places, filepath.Join(c.Path(), path))
 	}
+	if was.Near != "" {
+		places = append(places, filepath.Join(c.Path(), filepath.FromSlash(was.Near)))
+	}
+	at := slices.IndexFunc(places, func(place string) bool {
+		info, err := os.Stat(place)
+		return err == nil && info.IsDir()
+	})
+	if at < 0 {
+		advice := "write there where it is"
+		if was.Hash != "" { // the file has a sum
+			advice = "put it there, or a link to it"
+		}
+		return nil, fmt.Errorf("base_model_name_or_path: there is no directory %s with the model that the adapter was "+
+			"trained with: %s", strings.Join(places, ", nor "), advice)
+	}
+	path = places[at]
 	b, err := rundir.OpenWeights(path)
 	if err != nil {
 		return nil, err
 	}
-	var was Base
-	if raw, err := c.File(baseFile); err == nil && json.Unmarshal(raw, &was) == nil && was.Hash != "" {
+	if was.Hash != "" {
 		is, err := b.WeightsHash()
 		if err == nil && is != was.Hash {
 			err = fmt.Errorf("the weights in %s are not those that the adapter was trained with", path)

@@ -112,8 +112,23 @@ func TestAdapter(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := Resume(context.Background(), dir, ResumeOptions{Steps: 40}); !errors.Is(err, rundir.ErrResume) ||
-		!strings.Contains(err.Error(), base) {
+		!strings.Contains(err.Error(), base) || !strings.Contains(err.Error(), "or a link to it") {
 		t.Errorf("without its weights: %v", err)
+	}
+	// Both were moved together: "near" leads from the one to the other.
+	near, err := filepath.Rel(filepath.Dir(dir), base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := filepath.Join(t.TempDir(), "a", "b")
+	there := filepath.Join(elsewhere, near)
+	if err := errors.Join(os.MkdirAll(elsewhere, 0o777), os.MkdirAll(filepath.Dir(there), 0o777),
+		os.CopyFS(there, os.DirFS(base+"-moved")),
+		os.CopyFS(filepath.Join(elsewhere, "run"), os.DirFS(dir))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Resume(context.Background(), filepath.Join(elsewhere, "run"), ResumeOptions{Steps: 32}); err != nil {
+		t.Errorf("moved together with its weights: %v", err)
 	}
 	if err := os.Rename(base+"-moved", base); err != nil {
 		t.Fatal(err)

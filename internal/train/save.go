@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"time"
 
 	"gimbal/internal/checkpoint"
@@ -175,7 +176,8 @@ func (t *run) modelFiles() (map[string][]byte, error) {
 		Template: t.start.chat, TurnEnds: t.text.Set.Chat().TurnEnds, Kept: t.start.kept})
 	if ad := t.plan.Spec.Adapter; err == nil && ad.Rank > 0 {
 		var own map[string][]byte
-		own, err = hub.AdapterFiles(t.plan.Spec.Arch, ad, t.plan.Config.Adapter, t.start.base)
+		own, err = hub.AdapterFiles(t.plan.Spec.Arch, ad, t.plan.Config.Adapter, t.start.base,
+			filepath.Join(t.store.checkpoints(), "step"))
 		maps.Copy(files, own)
 	}
 	return files, err
