@@ -94,7 +94,13 @@ func (p *Parser) keep() {
 		return
 	}
 	for _, key := range shownKeys {
-		v := inner(p.get(key))
+		own := p.get(key)
+		v := inner(own)
+		if r := strictjson.New(v.json, strictjson.AllowDuplicates, strictjson.AllowInvalidUTF8); v.json != nil {
+			if r.Value(); r.End() != nil {
+				v = own // a string that only begins like a list
+			}
+		}
 		if v.json == nil || isEmpty(v.json) || key != "chat_template_kwargs" && !p.shown(key) {
 			continue
 		}

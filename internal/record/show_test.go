@@ -75,6 +75,7 @@ func FuzzShow(f *testing.F) {
 	for _, s := range []string{
 		q +
 			`{"tool_calls":[{"z":1,"a":"\n"}] , "role":"assistant","content":null },{"role":"assistant","content":"a"}]}`,
+		`{"tools": "[1]x", ` + q[1:] + `{"role":"assistant","content":"a"}]}`,
 		`{"tools": "[1]", "documents": {"a": 2},` + q[1:] + `{"role":"assistant","content":"a","x":1 }] }`,
 		`{"prompt":[{"role":"user","content":"a","name":"b"}],"completion":"c","chat_template_kwargs":{}}`,
 	} {
