@@ -185,17 +185,12 @@ func openAdapter(c *checkpoint.Checkpoint, nested int) (_ *Model, err error) {
 	if err != nil {
 		return nil, fault(adapterFile, err)
 	}
-	m := &Model{Checkpoint: c, Tok: base.Tok, Arch: base.Arch, Notes: base.Notes, base: base}
+	m := &Model{Checkpoint: c, Arch: base.Arch, base: base}
 	if m.adapter, err = conf.adapterOf(m.Arch); err == nil {
 		err = model.CheckAdapter(m.Arch, m.adapter, c.Model())
 	}
-	if err == nil { // a run has its own, which may say more
-		_, err = c.File(configFile)
-		if err == nil {
-			m.Tok, _, m.Notes, err = describe(c)
-		} else if errors.Is(err, fs.ErrNotExist) {
-			err = nil
-		}
+	if err == nil { // its own tokenizer and template are those that it was trained with
+		m.Tok, _, m.Notes, err = describe(m)
 	}
 	if err != nil {
 		return nil, errors.Join(fault(adapterFile, err), base.Close())
@@ -262,21 +257,17 @@ func (m *Model) Model() *safetensors.File {
 	return model.Merged(m.Arch, m.adapter, m.base.Model(), m.Checkpoint.Model())
 }
 
-// described is the checkpoint whose files say what the model is: its own, or for an adapter of others that of its base.
-func (m *Model) described() *checkpoint.Checkpoint {
-	if _, err := m.Checkpoint.File(configFile); m.base != nil && errors.Is(err, fs.ErrNotExist) {
-		return m.base.described()
-	}
-	return m.Checkpoint
-}
-
-// File returns a small file of the model. An adapter of others takes what it does not have from its base.
+// File returns a small file of the model. An adapter of others takes what it does not have from its base; one of a run
+// has all.
 func (m *Model) File(name string) ([]byte, error) {
 	raw, err := m.Checkpoint.File(name)
-	if errors.Is(err, fs.ErrNotExist) && m.described() != m.Checkpoint {
-		return m.base.File(name)
+	if m.base == nil || !errors.Is(err, fs.ErrNotExist) {
+		return raw, err
 	}
-	return raw, err
+	if _, own := m.Checkpoint.File(configFile); own == nil && name != configFile {
+		return raw, err
+	}
+	return m.base.File(name)
 }
 
 // Base is the model that its adapter stands beside; nil: it has none.

@@ -13,6 +13,7 @@ import (
 	"gimbal/internal/durable"
 	"gimbal/internal/model"
 	"gimbal/internal/safetensors"
+	"gimbal/internal/tokenizer"
 )
 
 // peft is an adapter_config.json as PEFT 0.21 writes it; the last two are the base and what is changed.
@@ -88,6 +89,10 @@ func TestAdapterOfOthers(t *testing.T) {
 			}
 		}
 	}
+	const template = "{{ messages }}" // its own, and the base has none: it was trained with it
+	if err := os.WriteFile(filepath.Join(dir, templateFile), []byte(template), 0o666); err != nil {
+		t.Fatal(err)
+	}
 	out := filepath.Join(t.TempDir(), "merged")
 	c, err := checkpoint.OpenWeights(durable.OS, dir)
 	if err != nil {
@@ -100,7 +105,24 @@ func TestAdapterOfOthers(t *testing.T) {
 	if merged, err := OpenModel(out, ""); err != nil || merged.Base() != nil {
 		t.Errorf("exported: %v", err)
 	} else {
+		if got, err := merged.File(templateFile); string(got) != template {
+			t.Errorf("the template of the export is %q, %v", got, err)
+		}
 		merged.Close()
+	}
+	more, err := tokenizer.NewBytes().WithSpecial(manyTokens(64)...).JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	grown := put(conf, entries)
+	if err := os.WriteFile(filepath.Join(grown, tokenizerFile), more, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := OpenModel(grown, ""); err == nil || !strings.Contains(err.Error(), "vocab_size") {
+		t.Errorf("a tokenizer with more tokens than the weights: %v", err)
+		if err == nil {
+			m.Close()
+		}
 	}
 
 	for key, with := range map[string][2]string{
@@ -135,4 +157,12 @@ func TestAdapterOfOthers(t *testing.T) {
 			t.Errorf("%s: %v", key, err)
 		}
 	}
+}
+
+// manyTokens makes special tokens.
+func manyTokens(n int) (tokens []string) {
+	for i := range n {
+		tokens = append(tokens, fmt.Sprintf("<|more %d|>", i))
+	}
+	return tokens
 }

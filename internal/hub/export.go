@@ -39,7 +39,7 @@ func Export(ctx context.Context, c *checkpoint.Checkpoint, dir, dtype string) (e
 			err = errors.Join(err, m.base.Close())
 		}
 	}()
-	files, err := exported(m.described(), types[1])
+	files, err := exported(m, types[1])
 	if err != nil {
 		return err
 	}
@@ -92,8 +92,8 @@ func (u untilWriter) Write(p []byte) (int, error) {
 	return u.Writer.Write(p)
 }
 
-// exported returns the small files of a checkpoint that belong to the model and not to the run.
-func exported(c *checkpoint.Checkpoint, dtype string) (map[string][]byte, error) {
+// exported returns the small files of a model that belong to the model and not to the run.
+func exported(c source, dtype string) (map[string][]byte, error) {
 	arch, t, err := readConfig(c)
 	if err != nil {
 		return nil, err
