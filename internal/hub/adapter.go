@@ -111,10 +111,11 @@ func AdapterFiles(a config.Arch, ad model.Adapter, c config.Adapter, base Base, 
 	if err != nil {
 		return nil, err
 	}
-	if at, err = filepath.Abs(at); err == nil {
-		base.Near, err = filepath.Rel(at, base.Path) // it has none on another drive
+	if at, err = filepath.Abs(at); err != nil {
+		return nil, err
 	}
-	base.Near = filepath.ToSlash(base.Near)
+	near, _ := filepath.Rel(at, base.Path) // there is none on another drive
+	base.Near = filepath.ToSlash(near)
 	own, err := json.MarshalIndent(base, "", "  ")
 	return map[string][]byte{adapterFile: append(conf, '\n'), baseFile: append(own, '\n')}, err
 }
