@@ -101,8 +101,8 @@ var keys = []key{
 	{name: "adapter.dropout", newer: true, lo: 0, hi: 0.9, doc: "share of their inputs that is dropped in training"},
 	{name: "adapter.dora", newer: true, doc: "train the lengths of rows, too (DoRA); slower"},
 	{name: "adapter.base", newer: true, choices: []string{"auto", "fp32", "bf16", "int8"},
-		doc: "how the weights beside them are held: bf16 takes a quarter of the memory, int8 an eighth; auto: as in " +
-			"their file"},
+		doc: "how the weights beside them are held: bf16 takes a quarter of the memory, int8 an eighth, for some " +
+			"thousandths of a nat; auto: as in their file, never int8"},
 
 	{name: "dpo.beta", newer: true, lo: 0, above: true, hi: 100,
 		doc: "how closely the model stays with the one it begins from"},
