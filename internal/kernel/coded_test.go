@@ -116,7 +116,8 @@ func TestInt8Properties(t *testing.T) {
 		if r.IntN(20) == 0 {
 			top = math.MaxFloat32
 		}
-		exact, w, got := r.IntN(2) == 0 && top < 1e38 && top > 1e-36, make([]float32, groupSize), make([]float32, groupSize)
+		exact := r.IntN(2) == 0 && top < 1e38 && top > 1e-36
+		w, got := make([]float32, groupSize), make([]float32, groupSize)
 		scale := widenBF16(uint16(math.Float32bits(float32(top/127)) >> 16))
 		for i := range w {
 			if w[i] = float32(top * (2*r.Float64() - 1)); exact {
