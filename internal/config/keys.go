@@ -100,8 +100,9 @@ var keys = []key{
 	{name: "adapter.rslora", newer: true, doc: "multiply by alpha/√rank, for high ranks"},
 	{name: "adapter.dropout", newer: true, lo: 0, hi: 0.9, doc: "share of their inputs that is dropped in training"},
 	{name: "adapter.dora", newer: true, doc: "train the lengths of rows, too (DoRA); slower"},
-	{name: "adapter.base", newer: true, choices: []string{"auto", "fp32", "bf16"},
-		doc: "how the weights beside them are held: bf16 takes a quarter of the memory; auto: as in their file"},
+	{name: "adapter.base", newer: true, choices: []string{"auto", "fp32", "bf16", "int8"},
+		doc: "how the weights beside them are held: bf16 takes a quarter of the memory, int8 an eighth, for some " +
+			"thousandths of a nat; auto: as in their file, never int8"},
 
 	{name: "dpo.beta", newer: true, lo: 0, above: true, hi: 100,
 		doc: "how closely the model stays with the one it begins from"},

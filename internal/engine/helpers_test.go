@@ -47,12 +47,12 @@ func every(t *testing.T, test func(t *testing.T, s Spec)) {
 		})
 		t.Run(a.Shape+" adapter", func(t *testing.T) {
 			s := spec(a, model.ModeFP32)
-			s.Adapter = model.Adapter{Rank: 4, Scale: 2, Targets: model.AllTargets, Dropout: 0.1, Base16: true}
+			s.Adapter = model.Adapter{Rank: 4, Scale: 2, Targets: model.AllTargets, Dropout: 0.1, Base: model.FormatBF16}
 			test(t, s)
 		})
 		t.Run(a.Shape+" dora", func(t *testing.T) {
 			s := spec(a, model.ModeFP32)
-			s.Adapter = model.Adapter{Rank: 4, Scale: 2, Targets: model.AllTargets, DoRA: true}
+			s.Adapter = model.Adapter{Rank: 4, Scale: 2, Targets: model.AllTargets, DoRA: true, Base: model.FormatInt8}
 			test(t, s)
 		})
 	}

@@ -124,7 +124,7 @@ func AdapterFiles(a config.Arch, ad model.Adapter, c config.Adapter, base Base, 
 // PEFT, or all.
 func NewAdapter(a config.Arch, c config.Adapter) (ad model.Adapter, n int64, err error) {
 	ad = model.Adapter{Rank: c.Rank, Scale: c.Alpha / float64(c.Rank), Dropout: c.Dropout, DoRA: c.DoRA,
-		Base16: c.Base == "bf16"}
+		Base: c.Base}
 	if c.RSLoRA {
 		ad.Scale = c.Alpha / math.Sqrt(float64(c.Rank))
 	}

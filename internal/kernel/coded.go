@@ -62,7 +62,33 @@ func NewWeightsCoded(w []float32, buf []byte, f Format, out, in int) *Weights[fl
 	return h
 }
 
-// encoding is the work of Refresh for coded weights, by panels.
+// EncodeInt8 writes W (out, in) in the format Int8 to dst, CodedLen(Int8, out, in) bytes. Same bits on every tier.
+func EncodeInt8(x *Exec, dst []byte, w []float32, out, in int) {
+	require(len(dst) == CodedLen(Int8, out, in) && len(w) == out*in, "kernel: wrong length of coded weights")
+	(&coded{Int8, dst, Int8.panelLen(in)}).encode(x, w, out, in)
+}
+
+// DecodeInt8 overwrites dst (hi-lo, in) by the values of rows [lo, hi) of what EncodeInt8 made. Same bits on every
+// tier. Safe for concurrent use.
+func DecodeInt8(dst []float32, src []byte, in, lo, hi int) {
+	for o := lo; o < hi; o++ {
+		row, panel, r := dst[(o-lo)*in:][:in], src[o/panelRows*Int8.panelLen(in):], o%panelRows
+		for ; len(row) > 0; panel = panel[groupLen:] {
+			scale, values := widenBF16(binary.LittleEndian.Uint16(panel[r*2:])), panel[groupHead+r:groupLen]
+			n := min(groupSize, len(row))
+			for i := range row[:n] {
+				row[i] = float32(int8(values[i*panelRows])) * scale
+			}
+			row = row[n:]
+		}
+	}
+}
+
+func (c *coded) encode(x *Exec, w []float32, out, in int) {
+	x.pool.Do(len(c.panels)/c.length, 1, &encoding{c, w, out, in})
+}
+
+// encoding is the work of encode, by panels.
 type encoding struct {
 	*coded
 	w       []float32

@@ -12,8 +12,13 @@ func newCoded(x *Exec, w []float32, f Format, out, in int) (h *Weights[float32],
 	h = NewWeightsCoded(w, make([]byte, CodedLen(f, out, in)), f, out, in)
 	h.Refresh(x)
 	values = slices.Clone(w)
-	for o := 0; f != FP32 && o < out; o++ {
+	for o := 0; f == BF16 && o < out; o++ {
 		h.coded.expandGo(&values[o*in], 1, o/panelRows, 0, o%panelRows, 1, in)
+	}
+	if f == Int8 {
+		EncodeInt8(x, h.coded.panels, w, out, in)
+		DecodeInt8(values, h.coded.panels, in, 0, out/3)
+		DecodeInt8(values[out/3*in:], h.coded.panels, in, out/3, out)
 	}
 	return h, values
 }
@@ -96,6 +101,53 @@ func TestCodedError(t *testing.T) {
 		_, values := newCoded(x, w, Int8, out, in)
 		if values[7*in+3] == values[7*in+3] || values[7*in+groupSize] != values[7*in+groupSize] {
 			t.Errorf("%v became %v, its neighbour in another group %v", bad, values[7*in+3], values[7*in+groupSize])
+		}
+	}
+}
+
+// TestInt8Properties checks that signs of the largest survive, that what has at most 127 steps of a scale in bfloat16 is
+// exact, that a group of zeros stays zero, that denormal numbers keep their error below half a scale, and that the
+// largest finite numbers stay finite.
+func TestInt8Properties(t *testing.T) {
+	x, r := newExec(t, 1, TierAuto), newRand(t)
+	code := make([]byte, CodedLen(Int8, 1, groupSize))
+	for range 2000 {
+		top := math.Exp2(float64(r.IntN(277)-149)) * (1 + r.Float64()) / 2
+		if r.IntN(20) == 0 {
+			top = math.MaxFloat32
+		}
+		exact := r.IntN(2) == 0 && top < 1e38 && top > 1e-36
+		w, got := make([]float32, groupSize), make([]float32, groupSize)
+		scale := widenBF16(uint16(math.Float32bits(float32(top/127)) >> 16))
+		for i := range w {
+			if w[i] = float32(top * (2*r.Float64() - 1)); exact {
+				w[i] = float32(r.IntN(255)-127) * scale
+			}
+		}
+		at := r.IntN(groupSize)
+		if w[at] = float32(-top); exact {
+			w[at] = -127 * scale
+		}
+		EncodeInt8(x, code, w, 1, groupSize)
+		DecodeInt8(got, code, groupSize, 0, 1)
+		top = math.Abs(float64(w[at]))
+		for i, v := range got {
+			// A scale in bfloat16 is at most 2⁻⁷ more than needed, or the smallest there is more.
+			half := math.Max(top/127*(1+1.0/128), top/127+0x1p-133) / 2 * (1 + 1e-6)
+			if e := math.Abs(float64(v) - float64(w[i])); exact && v != w[i] || !(e <= half) {
+				t.Fatalf("%g of a group up to %g became %g", w[i], top, v)
+			}
+			if math.Abs(float64(v)) > math.Abs(float64(got[at])) || got[at] > 0 {
+				t.Fatalf("%g of a group up to %g became %g, more than the largest, %g", w[i], top, v, got[at])
+			}
+		}
+		clear(w)
+		EncodeInt8(x, code, w, 1, groupSize)
+		DecodeInt8(got, code, groupSize, 0, 1)
+		for i, v := range got {
+			if v != 0 {
+				t.Fatalf("zero %d of a group became %g", i, v)
+			}
 		}
 	}
 }

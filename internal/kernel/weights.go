@@ -25,7 +25,7 @@ func (w *Weights[T]) Refresh(x *Exec) {
 		x.bf16.job.run(refresh, w.out)
 	}
 	if w.coded != nil {
-		x.pool.Do(len(w.coded.panels)/w.coded.length, 1, &encoding{w.coded, float32s(w.w), w.out, w.in})
+		w.coded.encode(x, float32s(w.w), w.out, w.in)
 	}
 }
 

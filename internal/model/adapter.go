@@ -18,7 +18,7 @@ type Adapter struct {
 	Targets Targets
 	Dropout float64 // share of what A reads that is dropped where the passes of training drop
 	DoRA    bool    // a trained magnitude is the length of each row of W + Scale·B·A (Liu 2024, arXiv:2402.09353)
-	Base16  bool    // matrices of blocks are held in bfloat16, and those of one block at a time in full
+	Base    string  // one of Formats for matrices of blocks, "" is fp32; of others one block at a time is there in full
 }
 
 // Targets is a set of the matrices of a block.

@@ -118,11 +118,7 @@ func (m *Model[T]) Load(f *safetensors.File) error {
 			m.Rebase()
 			return err
 		}
-		return loadEntries(p, f, func(block int) {
-			if block >= 0 {
-				m.adapter.keep(block)
-			}
-		})
+		return loadEntries(p, f, m.adapter.keep)
 	}
 	views := m.adapter.params.Views
 	err := checkAdapter(views, f)

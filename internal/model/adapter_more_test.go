@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"gimbal/internal/kernel"
@@ -147,28 +148,35 @@ func TestDoRA(t *testing.T) {
 	}
 }
 
-// A base in bfloat16 takes a part of the memory, and changes no bit of passes, gradients and texts where its file is in
-// bfloat16.
-func TestBase16(t *testing.T) {
+// A base in bfloat16 or 8 bits takes a part of the memory. Passes, gradients and texts are bit for bit those of a base
+// in fp32 that has the same values: with bfloat16 those of a file in bfloat16, and those that 8 bits leave.
+func TestBase(t *testing.T) {
 	for n, a := range shapes() {
-		for _, mode := range []string{ModeFP32, ModeBF16} {
-			t.Run(fmt.Sprint(a.Shape, " ", mode), func(t *testing.T) {
-				x := newExec(t, 2, kernel.TierAuto)
+		for k, mode := range []string{ModeFP32, ModeBF16, ModeFP32} {
+			base := []string{FormatBF16, FormatInt8}[(n+k)%2]
+			t.Run(fmt.Sprint(a.Shape, " ", base, " ", mode, k), func(t *testing.T) {
+				x := newExec(t, 2, []kernel.Tier{kernel.TierAuto, kernel.Generic}[k/2])
 				r := random(t)
 				source := newModel[float32](t, a, x, Options{MicroTokens: 1})
 				source.Init(3)
 				scramble(source, r)
-				var b bytes.Buffer
-				if err := safetensors.Write(&b, Entries(source.params), nil, "BF16"); err != nil {
-					t.Fatal(err)
+				f := fileOf(t, Entries(source.params))
+				if base == FormatBF16 {
+					f = rounded(t, source.params)
 				}
-				f, err := safetensors.Parse(bytes.NewReader(b.Bytes()), int64(b.Len()))
-				if err != nil {
-					t.Fatal(err)
+				files := []*safetensors.File{f, f}
+				if base == FormatInt8 {
+					for _, v := range adaptedViews(a, Adapter{Targets: AllTargets}) {
+						w, in := source.params.Flat[v.Lo:v.Hi], v.Shape[1]
+						code := make([]byte, kernel.CodedLen(kernel.Int8, v.Shape[0], in))
+						kernel.EncodeInt8(x, code, w, v.Shape[0], in)
+						kernel.DecodeInt8(w, code, in, 0, v.Shape[0])
+					}
+					files[0] = fileOf(t, Entries(source.params))
 				}
 				ad := Adapter{Rank: 3, Scale: 1.5, Targets: []Targets{AllTargets, TargetQ | TargetDown}[n%2],
-					DoRA: n == 2}
-				if n == 3 {
+					DoRA: n%3 == 2}
+				if n%3 == 0 {
 					ad.Dropout = 0.2
 				}
 				in := ragged(r, a.Vocab, 60, 2, 20)
@@ -176,8 +184,8 @@ func TestBase16(t *testing.T) {
 				var nats [2]float64
 				var grads, logits [2][]float32
 				var held [2]int64
-				for i, base16 := range []bool{false, true} {
-					ad.Base16 = base16
+				for i := range files {
+					ad.Base = []string{FormatFP32, base}[i]
 					opt := Options{MicroTokens: 128, Mode: mode, Adapter: ad, Workers: 2,
 						Checkpointing: []string{CheckpointNone, CheckpointAttention, CheckpointBlock}[n%3]}
 					m := newModel[float32](t, a, x, opt)
@@ -190,7 +198,7 @@ func TestBase16(t *testing.T) {
 						}
 					}
 					m.Init(1)
-					if err := m.Load(f); err != nil {
+					if err := m.Load(files[i]); err != nil {
 						t.Fatal(err)
 					}
 					p := m.Trained()
@@ -215,16 +223,80 @@ func TestBase16(t *testing.T) {
 					t.Errorf("nats %v; gradients are off by %v, logits by %v", nats, distance(grads[1], grads[0]),
 						distance(logits[1], logits[0]))
 				}
-				// Without: all in fp32, and what is adapted twice. With: all in bf16, and a block in fp32.
-				matrices, adapted := overMatrices(a, func(out, in int) int { return out * in })-a.Vocab*a.Width, 0
+				// Without: all in fp32, and what is adapted twice. With: all as the base, and a block in fp32.
+				matrices, adapted, bytes := 0, 0, 0
+				for _, v := range adaptedViews(a, Adapter{Targets: AllTargets}) {
+					matrices += v.Len()
+					if base == FormatInt8 {
+						bytes += kernel.CodedLen(kernel.Int8, v.Shape[0], v.Shape[1])
+					} else {
+						bytes += 2 * v.Len()
+					}
+				}
 				for _, v := range adaptedViews(a, ad) {
 					adapted += v.Len()
 				}
-				want := int64(4*(matrices+adapted) - 2*matrices - 4*matrices/a.Layers)
+				want := int64(4*(matrices+adapted) - bytes - 4*matrices/a.Layers)
 				if saved := held[0] - held[1]; math.Abs(float64(saved-want)) > 0.05*float64(want)+64*7*float64(a.Layers) {
 					t.Errorf("it saves %d bytes of %d, want %d", saved, held[0], want)
 				}
 			})
+		}
+	}
+}
+
+// rounded is a file of parameters in bfloat16.
+func rounded(t *testing.T, p *Params[float32]) *safetensors.File {
+	t.Helper()
+	var b bytes.Buffer
+	if err := safetensors.Write(&b, Entries(p), nil, "BF16"); err != nil {
+		t.Fatal(err)
+	}
+	f, err := safetensors.Parse(bytes.NewReader(b.Bytes()), int64(b.Len()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// A fresh adapter with DoRA changes nothing of a base that is rounded: its lengths are those of the rounded rows.
+func TestDoRAOfRounded(t *testing.T) {
+	a, x := shapes()[0], newExec(t, 2, kernel.TierAuto)
+	source := newModel[float32](t, a, x, Options{MicroTokens: 1})
+	source.Init(3)
+	scramble(source, random(t))
+	f, in := fileOf(t, Entries(source.params)), ragged(random(t), a.Vocab, 60)
+	for _, base := range []string{FormatBF16, FormatInt8} {
+		var logits [2][]float32
+		for i, dora := range []bool{false, true} {
+			m := newModel[float32](t, a, x, Options{MicroTokens: 64,
+				Adapter: Adapter{Rank: 3, Scale: 1, Targets: AllTargets, DoRA: dora, Base: base}})
+			m.Init(1)
+			if err := m.Load(f); err != nil {
+				t.Fatal(err)
+			}
+			m.Refresh()
+			logits[i] = make([]float32, 60*a.Vocab)
+			m.Logits(logits[i], in)
+		}
+		if off := distance(logits[1], logits[0]); off > 1e-5 {
+			t.Errorf("%s: logits with DoRA are off by %.2g", base, off)
+		}
+	}
+}
+
+// A weight that is not finite is refused by its name where 8 bits are to hold it.
+func TestInt8NotFinite(t *testing.T) {
+	a, x := shapes()[0], newExec(t, 2, kernel.TierAuto)
+	m := newModel[float32](t, a, x, Options{MicroTokens: 8,
+		Adapter: Adapter{Rank: 3, Scale: 1, Targets: TargetQ, Base: FormatInt8}})
+	for _, bad := range []float64{math.NaN(), math.Inf(-1)} {
+		p := NewParams[float32](a)
+		v := p.Views[len(p.Views)-3]
+		p.Flat[v.Lo+40] = float32(bad)
+		err := m.Load(fileOf(t, Entries(p)))
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%s[40] is %v", v.Name, bad)) {
+			t.Errorf("%v in %s: %v", bad, v.Name, err)
 		}
 	}
 }

@@ -23,18 +23,19 @@ type lowRank[T kernel.Float] struct {
 	dropout *nn.LowRank[T] // nil: nothing is dropped
 	dropped kernel.Mat[T]  // (N, In) operand: what A reads
 	scratch []T            // of dropout
-	held    int            // with Base16: the block whose matrices are there; -1: none
+	held    int            // the block whose matrices are there, if not all are; -1: none
 }
 
-// lowMatrix is one matrix W that is changed; with Base16 also one that is not, which has no a.
+// lowMatrix is one matrix W that is changed, or, with a base not in fp32, one that is not, which has no a.
 type lowMatrix[T kernel.Float] struct {
 	adapted
 	a, b               *kernel.Weights[T]
 	aw, bw, magnitude  []T // a and b multiply by the first two
 	da, db, dmagnitude []T
 	w                  []T       // (out, in) what the model computes with
-	base               []T       // W
-	base16             []uint16  // the same, with Base16
+	base               []T       // W, or as Base says one of the next two
+	base16             []uint16  // in bfloat16
+	base8              []byte    // in 8 bits, as kernel.EncodeInt8 has it
 	lengths            []float64 // with DoRA: of the rows of W + Scale·B·A
 }
 
@@ -46,15 +47,18 @@ func newLowRank[T kernel.Float](ar *arena, arch config.Arch, ad Adapter, n, work
 	l.u, l.t = product[T](ar, partBackward, n, ad.Rank), product[T](ar, partBackward, n, ad.Rank)
 	l.blocks = make([]map[slot][]lowMatrix[T], arch.Layers)
 	all := ad
-	if ad.Base16 {
+	if ad.resident() {
 		all.Targets = AllTargets
 	}
 	width := 0
 	for _, t := range adaptedViews(arch, all) {
 		m := lowMatrix[T]{adapted: t}
-		if ad.Base16 {
+		switch ad.Base {
+		case FormatInt8:
+			m.base8 = alloc[byte](ar, partParams, kernel.CodedLen(kernel.Int8, t.Shape[0], t.Shape[1]))
+		case FormatBF16:
 			m.base16 = alloc[uint16](ar, partParams, t.Len())
-		} else {
+		default:
 			m.base = alloc[T](ar, partParams, t.Len())
 		}
 		if ad.Targets&t.target != 0 {
@@ -125,23 +129,8 @@ func (l *lowRank[T]) bind(x *kernel.Exec, p *Params[T]) {
 	}
 }
 
-// rebase takes the weights of the model as those beside the adapter, and with DoRA the lengths of their rows as its
-// magnitudes.
+// rebase takes the weights of the model as those beside the adapter.
 func (l *lowRank[T]) rebase() { l.each(l.take) }
-
-func (l *lowRank[T]) take(m *lowMatrix[T]) {
-	if l.held = -1; l.Base16 {
-		for i, w := range float32s(m.w) {
-			bits := math.Float32bits(w)
-			m.base16[i] = uint16((bits + 0x7fff + bits>>16&1) >> 16) // to nearest; denormal numbers stay
-		}
-	} else {
-		copy(m.base, m.w)
-	}
-	for o := range m.magnitude {
-		m.magnitude[o] = T(length(m.w[o*m.Shape[1] : (o+1)*m.Shape[1]]))
-	}
-}
 
 // length is the Euclidean length of a row.
 func length[T kernel.Float](row []T) float64 {
@@ -176,7 +165,7 @@ func (l *lowRank[T]) refresh() {
 			m.a.Refresh(l.x)
 			m.b.Refresh(l.x)
 		}
-		if !l.Base16 {
+		if !l.resident() {
 			l.merge(m)
 		}
 	})
@@ -194,12 +183,7 @@ type merging[T kernel.Float] struct {
 func (l *merging[T]) Part(worker, lo, hi int) {
 	in, r := l.Shape[1], l.Rank
 	rows := l.w[lo*in : hi*in]
-	if l.Base16 {
-		kernel.FromBF16(l.x, float32s(rows), l.base16[lo*in:hi*in])
-	} else {
-		copy(rows, l.base[lo*in:hi*in])
-	}
-	if l.a == nil {
+	if l.restore(l.x, lo, hi); l.a == nil {
 		return
 	}
 	kernel.Gemm(l.x, worker, false, false, hi-lo, in, r, T(l.Scale), l.bw[lo*r:], r, l.aw, in, 1, rows, in)

@@ -142,18 +142,18 @@ func checkEntries(views []View, f *safetensors.File) (missing, tiedHead string, 
 // RoPE's frequencies) are skipped. If the file of a tied model has a head, it must equal the embedding. An error
 // while reading leaves p partly overwritten. The caller refreshes the model.
 func LoadEntries(p *Params[float32], f *safetensors.File) error {
-	return loadEntries(p, f, func(int) {})
+	return loadEntries(p, f, func(int) error { return nil })
 }
 
-// loadEntries is LoadEntries that calls after when the tensors of a block, or of what is outside, have been read.
-func loadEntries(p *Params[float32], f *safetensors.File, after func(block int)) error {
+// loadEntries is LoadEntries that calls after when the tensors of a block have been read.
+func loadEntries(p *Params[float32], f *safetensors.File, after func(block int) error) error {
 	missing, tiedHead, err := checkEntries(p.Views, f)
 	if err != nil {
 		return err
 	}
 	for i, v := range p.Views {
-		if i > 0 && p.Views[i-1].Block != v.Block {
-			after(p.Views[i-1].Block)
+		if i > 0 && p.Views[i-1].Block != v.Block && p.Views[i-1].Block >= 0 && err == nil {
+			err = after(p.Views[i-1].Block)
 		}
 		if err == nil {
 			err = v.read(f, p.Flat[v.Lo:v.Hi], v.nameIn(f, missing))

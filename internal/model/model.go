@@ -143,7 +143,9 @@ func New[T kernel.Float](a config.Arch, x *kernel.Exec, opt Options) (*Model[T],
 }
 
 // resident reports whether only the matrices of one block are there at a time.
-func (o Options) resident() bool { return o.Adapter.Rank > 0 && o.Adapter.Base16 && !o.Forward }
+func (o Options) resident() bool { return o.Adapter.resident() && !o.Forward }
+
+func (ad Adapter) resident() bool { return ad.Rank > 0 && ad.Base != "" && ad.Base != FormatFP32 }
 
 // bringBlock makes the matrices of a block, where they are not there.
 func (m *Model[T]) bringBlock(block int) {
@@ -205,8 +207,10 @@ func check[T kernel.Float](a config.Arch, opt Options) error {
 		return fmt.Errorf("model: micro-batch of %d positions", opt.MicroTokens)
 	case opt.Mode != ModeFP32 && opt.Mode != ModeBF16:
 		return fmt.Errorf("model: numeric.mode %q: want auto, fp32 or bf16", opt.Mode)
+	case opt.Adapter.Base != "" && !slices.Contains(Formats, opt.Adapter.Base):
+		return fmt.Errorf("model: base %q: want %s", opt.Adapter.Base, strings.Join(Formats, ", "))
 	case opt.resident() && isFloat64[T]():
-		return errors.New("model: a base in bf16 is for float32 only")
+		return fmt.Errorf("model: a base in %s is for float32 only", opt.Adapter.Base)
 	case opt.Adapter.DoRA && opt.Adapter.Dropout > 0:
 		return errors.New("model: dropout and DoRA are not computed together")
 	case opt.Mode == ModeBF16 && isFloat64[T]():

@@ -120,6 +120,9 @@ func (p *Plan) chooseAdapter(d *Draft) (err error) {
 		return fault(cfg.Origin("train.adapter"), "train.adapter",
 			"an adapter stands beside weights: name them with --from")
 	}
+	if cfg.Adapter.Base == "int8" && p.Hardware.Device != "" {
+		return fault(cfg.Origin("adapter.base"), "adapter.base", "int8 is for the CPU: set numeric.device=cpu")
+	}
 	if p.Hardware.Device != "" {
 		return fault(cfg.Origin("train.adapter"), "train.adapter",
 			"adapters are trained on the CPU: set numeric.device=cpu")

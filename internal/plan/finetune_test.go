@@ -2,6 +2,7 @@ package plan
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -78,6 +79,33 @@ func TestShorter(t *testing.T) {
 			t.Error(err)
 		case !given && (p.Config.Train.Context != 128 || d.Text.Train.Context() != 128):
 			t.Errorf("the context is %d, that of the text %d", p.Config.Train.Context, d.Text.Train.Context())
+		}
+	}
+}
+
+// The base of an adapter is held as in its file, unless somebody says otherwise; 8 bits are for the CPU.
+func TestAdapterBase(t *testing.T) {
+	arch := config.Arch{Shape: "qwen3", Layers: 1, Width: 8, Heads: 2, KVHeads: 1, HeadSize: 4, MLP: 8}
+	for _, c := range []struct {
+		set, device string
+		base16      bool
+		want        string
+	}{
+		{"adapter.rank=2", "", false, "fp32"},
+		{"adapter.rank=2", "", true, "bf16"},
+		{"adapter.base=int8", "", true, "int8"},
+		{"adapter.base=int8", "cuda", true, "adapter.base: int8 is for the CPU"},
+	} {
+		p := &Plan{Hardware: engine.Hardware{Device: c.device}}
+		p.Spec.Arch = arch
+		var err error
+		p.Config, err = config.Load("", []config.Assignment{config.Set("train.adapter=lora"), config.Set(c.set)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = p.chooseAdapter(&Draft{arch: &arch, base16: c.base16})
+		if got := fmt.Sprint(p.Spec.Adapter.Base, err); !strings.Contains(got, c.want) || err != nil && c.device == "" {
+			t.Errorf("%s %s: %s, want %s", c.set, c.device, got, c.want)
 		}
 	}
 }
