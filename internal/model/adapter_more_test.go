@@ -92,7 +92,7 @@ func TestDoRA(t *testing.T) {
 			m.Refresh()
 			type whole struct{ v, ratio, lengths []float64 }
 			all := map[string]whole{}
-			for i, t := range adaptedViews(a, ad) {
+			for i, t := range AdaptedViews(a, ad) {
 				low, high, magnitude := p.Views[3*i], p.Views[3*i+1], p.Views[3*i+2]
 				out, in := t.Shape[0], t.Shape[1]
 				w := whole{slices.Clone(m.adapter.blocks[t.Block][t.slot][0].base[:0]), make([]float64, out),
@@ -123,7 +123,7 @@ func TestDoRA(t *testing.T) {
 					t.Fatalf("nats %v, with merged weights %v", a, b)
 				}
 			}
-			for i, view := range adaptedViews(a, ad) {
+			for i, view := range AdaptedViews(a, ad) {
 				low, high, magnitude := p.Views[3*i], p.Views[3*i+1], p.Views[3*i+2]
 				w, dw, in := all[view.Name], plain.grads[view.Lo:view.Hi], view.Shape[1]
 				want := make([]float64, magnitude.Hi-low.Lo)
@@ -217,7 +217,7 @@ func TestBase16(t *testing.T) {
 				}
 				// Without: all in fp32, and what is adapted twice. With: all in bf16, and a block in fp32.
 				matrices, adapted := overMatrices(a, func(out, in int) int { return out * in })-a.Vocab*a.Width, 0
-				for _, v := range adaptedViews(a, ad) {
+				for _, v := range AdaptedViews(a, ad) {
 					adapted += v.Len()
 				}
 				want := int64(4*(matrices+adapted) - 2*matrices - 4*matrices/a.Layers)

@@ -6,7 +6,6 @@ import (
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
 	"gimbal/internal/nn"
-	"gimbal/internal/par"
 	"gimbal/internal/rng"
 )
 
@@ -28,7 +27,7 @@ type lowRank[T kernel.Float] struct {
 
 // lowMatrix is one matrix W that is changed; with Base16 also one that is not, which has no a.
 type lowMatrix[T kernel.Float] struct {
-	adapted
+	Adapted
 	a, b               *kernel.Weights[T]
 	aw, bw, magnitude  []T // a and b multiply by the first two
 	da, db, dmagnitude []T
@@ -50,8 +49,8 @@ func newLowRank[T kernel.Float](ar *arena, arch config.Arch, ad Adapter, n, work
 		all.Targets = AllTargets
 	}
 	width := 0
-	for _, t := range adaptedViews(arch, all) {
-		m := lowMatrix[T]{adapted: t}
+	for _, t := range AdaptedViews(arch, all) {
+		m := lowMatrix[T]{Adapted: t}
 		if ad.Base16 {
 			m.base16 = alloc[uint16](ar, partParams, t.Len())
 		} else {
@@ -138,8 +137,24 @@ func (l *lowRank[T]) take(m *lowMatrix[T]) {
 	} else {
 		copy(m.base, m.w)
 	}
-	for o := range m.magnitude {
-		m.magnitude[o] = T(length(m.w[o*m.Shape[1] : (o+1)*m.Shape[1]]))
+	lengths(m.magnitude, m.w)
+}
+
+// TakeLengths sets the magnitudes of an adapter with DoRA, whose parameters are p, to the lengths of the rows of base.
+func (ad Adapter) TakeLengths(p, base *Params[float32], a config.Arch) {
+	for i, m := range AdaptedViews(a, ad) {
+		if ad.DoRA {
+			v := p.Views[3*i+2]
+			lengths(p.Flat[v.Lo:v.Hi], base.Flat[m.Lo:m.Hi])
+		}
+	}
+}
+
+// lengths overwrites dst by the lengths of the rows of w.
+func lengths[T kernel.Float](dst, w []T) {
+	for o := range dst {
+		n := len(w) / len(dst)
+		dst[o] = T(length(w[o*n : (o+1)*n]))
 	}
 }
 
@@ -152,15 +167,15 @@ func length[T kernel.Float](row []T) float64 {
 	return math.Sqrt(sum)
 }
 
-// Init sets A to numbers that are uniform within ±1/√in, and B to zero, so that the model is as it was.
+// InitAdapter sets A to numbers that are uniform within ±1/√in, and B to zero, so that the model is as it was.
 //
 // Source: PEFT, after torch.nn.init.kaiming_uniform_ with a = √5.
-func (l *lowRank[T]) Init(pool *par.Pool, seed uint64) {
+func InitAdapter[T kernel.Float](p *Params[T], ad Adapter, seed uint64) {
 	base := rng.New(seed, rng.Init)
-	for i, v := range l.params.Views {
-		dst := l.params.Flat[v.Lo:v.Hi]
-		if clear(dst); i%l.parts() == 0 {
-			key, most := base.Sub(uint64(2*(i/l.parts()))).Sub(1), 1/math.Sqrt(float64(v.Shape[1]))
+	for i, v := range p.Views {
+		dst := p.Flat[v.Lo:v.Hi]
+		if clear(dst); i%ad.parts() == 0 {
+			key, most := base.Sub(uint64(2*(i/ad.parts()))).Sub(1), 1/math.Sqrt(float64(v.Shape[1]))
 			for j := range dst {
 				dst[j] = T((2*key.Float64(uint64(j)) - 1) * most)
 			}
@@ -221,9 +236,6 @@ func (m *lowMatrix[T]) ratio(o int) float64 {
 	return float64(m.magnitude[o]) / m.lengths[o]
 }
 
-// masks are those of dropout before a matrix.
-func (m *Model[T]) masks(block int, t Targets) nn.Masks { return m.site(1<<32 | block<<8 | int(t)) }
-
 // dropForward adds what dropout changes of a multiply of a block, whose product begins at position lo.
 func (m *Model[T]) dropForward(block int, s slot, dst, src kernel.Mat[T], lo, n int) {
 	if m.adapter == nil || m.adapter.dropout == nil || m.in.Dropout == nil {
@@ -231,7 +243,7 @@ func (m *Model[T]) dropForward(block int, s slot, dst, src kernel.Mat[T], lo, n 
 	}
 	for _, w := range m.adapter.blocks[block][s] {
 		if w.a != nil {
-			m.adapter.dropout.Forward(dst.Columns(w.lo, w.hi), src, w.aw, w.bw, m.masks(block, w.target).From(lo), n)
+			m.adapter.dropout.Forward(dst.Columns(w.lo, w.hi), src, w.aw, w.bw, m.site(w.Place).From(lo), n)
 		}
 	}
 }
@@ -243,7 +255,7 @@ func (m *Model[T]) dropBack(block int, s slot, dst, dy kernel.Mat[T], lo, n int)
 	}
 	for _, w := range m.adapter.blocks[block][s] {
 		if w.a != nil {
-			m.adapter.dropout.Backward(dst, dy.Columns(w.lo, w.hi), w.aw, w.bw, m.masks(block, w.target).From(lo), n)
+			m.adapter.dropout.Backward(dst, dy.Columns(w.lo, w.hi), w.aw, w.bw, m.site(w.Place).From(lo), n)
 		}
 	}
 }
@@ -265,7 +277,7 @@ func (m *Model[T]) adapterBackWeight(block int, s slot, w *kernel.Weights[T], dy
 		x := src
 		if l.dropout != nil && m.in.Dropout != nil {
 			x = l.dropped.Columns(0, src.Cols)
-			l.dropout.Drop(x, src, m.masks(block, w.target), n)
+			l.dropout.Drop(x, src, m.site(w.Place), n)
 		}
 		part := dy.Columns(w.lo, w.hi)
 		w.a.Forward(l.x, l.u, x, n)
