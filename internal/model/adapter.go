@@ -66,6 +66,9 @@ type Adapted struct {
 	target Targets
 }
 
+// adapterPlaces is the first place of masks of adapters.
+const adapterPlaces = 1 << 32
+
 // AdaptedViews are the matrices that an adapter changes, in the order of Layout.
 func AdaptedViews(a config.Arch, ad Adapter) (list []Adapted) {
 	views, _ := Layout(a)
@@ -77,7 +80,7 @@ func AdaptedViews(a config.Arch, ad Adapter) (list []Adapted) {
 		}
 		if all := kinds[v.slot]; v.Block >= 0 && all != nil {
 			if all[at]&ad.Targets != 0 {
-				place := 1<<32 | uint64(v.Block)<<8 | uint64(all[at])
+				place := adapterPlaces | uint64(v.Block)<<8 | uint64(all[at])
 				list = append(list, Adapted{v, i, place, row, row + v.Shape[0], all[at]})
 			}
 			at, row = at+1, row+v.Shape[0]

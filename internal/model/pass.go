@@ -89,6 +89,9 @@ func (m *Model[T]) site(place uint64) nn.Masks {
 		return nn.Masks{}
 	}
 	keys := m.buf.keys[:len(m.in.Dropout)]
+	if place >= adapterPlaces { // a branch has its own masks while those of its multiplies are drawn
+		keys = m.buf.keys[len(m.buf.keys)/2:][:len(m.in.Dropout)]
+	}
 	for i, k := range m.in.Dropout {
 		keys[i] = k.Sub(place)
 	}
