@@ -25,8 +25,15 @@ func (s *pass) head(x, scale value) (nats, logZ, top, dx value) {
 	x, w := s.upTo(n, s.cast(x, s.operand)), s.upTo(v, s.cast(s.w[s.tensors.head], s.operand))
 	labels, counts := s.upTo(n, s.labels), s.upTo(n, s.counts)
 	carried := []value{s.constant(0, n), s.constant(0, n), s.constant(0, n)}
+	weights, trained := value{}, s.tensors.head >= s.frozen
 	if gradient {
-		carried = append(carried, s.zeros(s.operand, n, c), s.upTo(v, s.g[s.tensors.head]))
+		carried = append(carried, s.zeros(s.operand, n, c))
+	}
+	if gradient && s.Weighted {
+		weights = s.upTo(n, s.weights)
+	}
+	if gradient && trained {
+		carried = append(carried, s.upTo(v, s.g[s.tensors.head]))
 	}
 	result := s.loop(pieces, carried, func(i value, so []value) []value {
 		at := s.mul(i, s.integer(I32, uint64(piece)))
@@ -54,19 +61,27 @@ func (s *pass) head(x, scale value) (nats, logZ, top, dx value) {
 			return so
 		}
 		factor := s.add(s.constant(1, piece), s.mul(s.constant(2*s.ZLoss, piece), logZ))
-		dz := s.mul(e, over(s.div(s.mul(s.spread(scale, zero.Dims), factor), sum)))
-		dz = s.sub(dz, s.choose(hot, s.spread(scale, z.Dims), s.constant(0, z.Dims...)))
+		scale := s.spread(scale, zero.Dims)
+		if s.Weighted {
+			scale = s.mul(scale, s.part(weights, 0, at, piece))
+		}
+		dz := s.mul(e, over(s.div(s.mul(scale, factor), sum)))
+		dz = s.sub(dz, s.choose(hot, over(scale), s.constant(0, z.Dims...)))
 		dz = s.cappedBack(logits, dz, s.Arch.LogitCap)
 		dz = s.cast(s.choose(over(counted), dz, s.constant(0, z.Dims...)), s.operand)
 		so[3] = s.place(so[3], s.dotTo(s.operand, s.operand, dz, w, 0, 1, 0), 0, at)
-		so[4] = s.add(so[4], s.dot(s.operand, dz, xi, 0, 0, 0))
+		if trained {
+			so[4] = s.add(so[4], s.dot(s.operand, dz, xi, 0, 0, 0))
+		}
 		return so
 	})
 	for i, v := range result[:3] {
 		result[i] = s.cut(v, 0, 0, s.n)
 	}
-	if gradient {
+	if gradient && trained {
 		s.g[s.tensors.head] = s.cut(result[4], 0, 0, s.Arch.Vocab)
+	}
+	if gradient {
 		dx = s.cast(s.cut(result[3], 0, 0, s.n), F32)
 	}
 	return result[0], result[1], result[2], dx
