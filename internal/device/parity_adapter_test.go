@@ -33,7 +33,7 @@ func adapted(r *rand.Rand, ad model.Adapter, m *model.Model[float64]) (base []fl
 	}
 	base = slices.Clone(m.Params().Flat)
 	m.Rebase()
-	for i, x := range m.Trained().Flat { // without an adapter the same again
+	for i, x := range m.Trained().Flat {
 		m.Trained().Flat[i] = float64(float32(x + 0.2*r.NormFloat64()))
 	}
 	m.Refresh()
@@ -114,6 +114,58 @@ func TestAdapterParity(t *testing.T) {
 				t.Errorf("nats: off by %.2g", d)
 			}
 			t.Logf("gradients off by %.2g, nats by %.2g", worst, d)
+		})
+	}
+}
+
+// TestAdapterBF16 asks that rounding on a device moves the gradients of adapters about as far as rounding on a CPU.
+func TestAdapterBF16(t *testing.T) {
+	s := openQuick(t)
+	x := must[*kernel.Exec](t)(kernel.NewExec(1, kernel.TierAuto))
+	defer x.Close()
+	for name, c := range map[string]struct {
+		arch    config.Arch
+		adapter model.Adapter
+	}{
+		"gpt2, dropout": {smallGPT2, model.Adapter{Rank: 3, Scale: 1.5, Targets: model.AllTargets, Dropout: 0.2}},
+		"qwen3, DoRA, base in bf16": {smallQwen3, model.Adapter{Rank: 3, Scale: 1.5, Targets: model.AllTargets, DoRA: true,
+			Base16: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(1, 2))
+			b := pack(r, c.arch.Vocab, c.arch.Context, 20, 11, 3, 13, 1, 24)
+			own, n := c.adapter, len(b.in.Tokens)
+			own.Base16 = false // of a model in float64, and the same numbers in float32
+			exact := newModel[float64](t, x, c.arch, n, model.Options{Adapter: own})
+			base := adapted(r, c.adapter, exact)
+			rounded := newModel[float32](t, x, c.arch, n, model.Options{Mode: model.ModeBF16, Adapter: own})
+			for i, v := range base {
+				rounded.Params().Flat[i] = float32(v)
+			}
+			rounded.Rebase()
+			for i, v := range exact.Trained().Flat {
+				rounded.Trained().Flat[i] = float32(v)
+			}
+			rounded.Refresh()
+			p := graph.Pass{Arch: c.arch, Adapter: c.adapter, Rows: b.rows, Length: b.length, Mode: model.ModeBF16,
+				Attention: graph.Plain, Dropout: c.adapter.Dropout > 0}
+			if !p.Dropout {
+				b.in.Dropout = nil
+			}
+			exact.Backward(b.in, 1.0/70)
+			rounded.Backward(b.in, 1.0/70)
+			trained := exact.Trained()
+			params := slices.Concat(tensorsOf(exact.Params().Views, base), tensorsOf(trained.Views, trained.Flat))
+			grads, _, _ := compile(t, s, graph.Gradient(p)).gradient(p, params, b, 1.0/70)
+			worst := 0.0
+			for i, v := range trained.Views {
+				right := exact.Grads()[v.Lo:v.Hi]
+				ours, want := distance(grads[i], right), distance(rounded.Grads()[v.Lo:v.Hi], right)
+				if worst = max(worst, ours/want); !(ours <= 3*want) {
+					t.Errorf("gradient of %s: off by %.2g, and by %.2g on a CPU", v.Name, ours, want)
+				}
+			}
+			t.Logf("at most %.2g times as far as on a CPU", worst)
 		})
 	}
 }

@@ -109,20 +109,12 @@ func roundUpTo(n, unit int) int { return (n + unit - 1) / unit * unit }
 // chooseAdapter decides what is trained beside weights that stay as they are.
 func (p *Plan) chooseAdapter(d *Draft) (err error) {
 	cfg := p.Config
-	if cfg.Train.Objective == "dpo" && p.Hardware.Device != "" {
-		return fault(cfg.Origin("train.objective"), "train.objective",
-			"preferences are learned on the CPU: set numeric.device=cpu")
-	}
 	if cfg.Train.Adapter == "none" {
 		return nil
 	}
 	if d.arch == nil {
 		return fault(cfg.Origin("train.adapter"), "train.adapter",
 			"an adapter stands beside weights: name them with --from")
-	}
-	if p.Hardware.Device != "" {
-		return fault(cfg.Origin("train.adapter"), "train.adapter",
-			"adapters are trained on the CPU: set numeric.device=cpu")
 	}
 	if cfg.Adapter.Base == "auto" {
 		value, origin := "fp32", "planned: as the weights beside the adapter are"
