@@ -3,6 +3,7 @@ package device
 import (
 	"math"
 	"reflect"
+	"strings"
 	"testing"
 
 	"gimbal/internal/config"
@@ -163,5 +164,51 @@ func TestTunedForward(t *testing.T) {
 	}
 	if d := farApart(logits[0], logits[1]); d > 1e-5 {
 		t.Errorf("logits are %.2g apart", d)
+	}
+}
+
+// Beside weights that are drawn or read an adapter is what it is on the CPU, in parts, too, and frozen weights in
+// bfloat16 take half of the memory.
+func TestAdapterState(t *testing.T) {
+	s := spec(shapes[0], model.ModeFP32, true)
+	s.Adapter = model.Adapter{Rank: 3, Scale: 1.5, Targets: model.AllTargets, DoRA: true, Base16: true}
+	whole := spec(shapes[0], model.ModeFP32, false)
+	base := clone(must[engine.Snapshot](t)(open(t, cpu(t), whole).Get())).Params
+	for i := range base[2].Data {
+		base[2].Data[i] *= 3
+	}
+	f := newFake(t, 3)
+	w, e := open(t, cpu(t), s), open(t, New(f, EngineOptions{Sharded: true}), s)
+	for i := range 3 {
+		params := base
+		if i == 1 { // and the adapter stays where its base is read again
+			params = clone(must[engine.Snapshot](t)(w.Get())).Params
+			params[0].Data[1] = 7
+		}
+		for _, e := range []engine.Engine{w, e} {
+			if err := e.Set(safetensors.Memory(params), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := must[engine.Snapshot](t)(w.Get())
+		if got, err := e.Get(); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%d: other weights or slots: %v", i, err)
+		}
+	}
+	own := e.(*deviceEngine)
+	for i, a := range own.frozen {
+		bytes, matrix := 4, strings.Contains(base[i].Name, "_proj")
+		if matrix {
+			bytes = 2
+		}
+		if n := up(len(base[i].Data), 3) * bytes; a.Bytes() != n {
+			t.Errorf("%s takes %d bytes of a device, want %d", base[i].Name, a.Bytes(), n)
+		}
+	}
+	if err := e.Set(safetensors.Memory(base[1:]), nil); err == nil || !strings.Contains(err.Error(), base[0].Name) {
+		t.Errorf("a base without a tensor: %v", err)
+	}
+	if err := e.Close(); err != nil || len(f.alive) > 0 {
+		t.Errorf("%d arrays after the end: %v", len(f.alive), err)
 	}
 }
