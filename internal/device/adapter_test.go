@@ -91,14 +91,13 @@ func (c tuned) steps(t *testing.T, e engine.Engine, first, last int64) (losses [
 // An adapter, and preferences, on one device and on several, take the steps that they take on the CPU: reports, losses
 // of ten steps, checkpoints that move from one to the other, and the same bits after a resume.
 func TestTuned(t *testing.T) {
-	all := model.Adapter{Rank: 3, Scale: 1.5, Targets: model.AllTargets}
 	for name, c := range map[string]tuned{
 		"dropout, base in bf16": {arch: shapes[2], devices: 1, adapter: model.Adapter{Rank: 4, Scale: 2,
 			Targets: model.AllTargets, Dropout: 0.2, Base16: true}},
 		"Muon, DoRA, on two": {arch: shapes[3], devices: 2, muon: true, adapter: model.Adapter{Rank: 3, Scale: 1.5,
 			Targets: model.TargetQ | model.TargetDown, DoRA: true}},
-		"preferences, dropout of branches, parts on four": {arch: shapes[1], devices: 4, sharded: true, prefer: true,
-			adapter: all},
+		"preferences, dropout of branches, parts in bf16 on four": {arch: shapes[1], devices: 4, sharded: true,
+			prefer: true, adapter: model.Adapter{Rank: 3, Scale: 1.5, Targets: model.AllTargets, Base16: true}},
 		"preferences of all weights": {arch: shapes[0], devices: 1, prefer: true},
 	} {
 		t.Run(name, func(t *testing.T) {
