@@ -40,7 +40,7 @@ func (e *deviceEngine) Decoder(rows, capacity int) (generate.Decoder, error) {
 		panic("device: cache of no positions or beyond the context")
 	}
 	devices := e.pass.Devices
-	of := graph.Decode{Arch: e.spec.Arch, Mode: e.spec.Mode, Rows: up(rows, devices), Capacity: capacity,
+	of := graph.Decode{Arch: e.spec.Arch, Adapter: e.spec.Adapter, Mode: e.spec.Mode, Rows: up(rows, devices), Capacity: capacity,
 		Devices: devices, Sharded: e.pass.Sharded}
 	if e.pool == nil {
 		e.pool = par.New(0)
@@ -124,7 +124,7 @@ func (d *decoder) extend(ctx context.Context, runs []reading, logits []float32) 
 	}
 	inputs := []Array{in}
 	kind := fmt.Sprintf("decode %d of %d, %d at once", of.Rows, of.Capacity, of.Tokens)
-	out, err := d.e.runOf(ctx, kind, of.Program, d.e.params, d.cache, inputs)
+	out, err := d.e.runOf(ctx, kind, of.Program, d.e.frozen, d.e.params, d.cache, inputs)
 	if err != nil {
 		return nil, errors.Join(err, d.e.free(&inputs))
 	}

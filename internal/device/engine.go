@@ -18,10 +18,11 @@ type deviceEngine struct {
 	spec   engine.Spec
 	info   engine.Info
 	opt    *graph.Optimizer // nil: for passes without gradient only
-	pass   graph.Pass       // of every program of the model, but for its rows, dropout and faults
+	pass   graph.Pass       // of every program of the model, but for its rows, dropout, weights and faults
 
 	programs      map[programKey]*Executable
-	params, slots []Array
+	frozen        []Array // the weights beside an adapter
+	params, slots []Array // what is trained
 	grads         []Array // what each device has added up; none: zero
 	reduced       []Array // grads over all devices, as an update takes them; none: grads have changed since
 	proposed      proposed
@@ -36,10 +37,10 @@ type deviceEngine struct {
 
 // programKey names a program that an engine has compiled.
 type programKey struct {
-	kind    string
-	rows    int
-	dropout bool
-	faults  string
+	kind              string
+	rows              int
+	dropout, weighted bool
+	faults            string
 }
 
 // Open implements engine.Opener.
@@ -49,7 +50,7 @@ func (o *opener) Open(s engine.Spec) (engine.Engine, error) {
 			s.Mode = model.ModeBF16
 		}
 	}
-	err := model.Check(s.Arch, model.Options{MicroTokens: s.MicroTokens, Checkpointing: s.Checkpointing, Mode: s.Mode})
+	err := model.Check(s.Arch, modelOptions(s))
 	if err != nil {
 		return nil, err
 	}
@@ -64,15 +65,15 @@ func (o *opener) Open(s engine.Spec) (engine.Engine, error) {
 func (o *opener) engine(s engine.Spec, attention string) *deviceEngine {
 	e := &deviceEngine{opener: o, spec: s, programs: map[programKey]*Executable{}}
 	e.info = engine.Info{Arch: s.Arch, Mode: s.Mode, Numerics: o.numerics(s.Mode) + " attention " + attention,
-		Tensors: engine.Tensors(s.Arch)}
+		Tensors: engine.Tensors(s.Arch, s.Adapter)}
 	count, length := o.rowsOf(s)
-	e.pass = graph.Pass{Arch: s.Arch, Rows: count, Length: length, Mode: s.Mode, Checkpointing: s.Checkpointing,
+	e.pass = graph.Pass{Arch: s.Arch, Adapter: s.Adapter, Rows: count, Length: length, Mode: s.Mode, Checkpointing: s.Checkpointing,
 		Attention: attention, Devices: o.options.Devices, Sharded: o.options.Sharded && o.options.Devices > 1}
 	if attention == graph.CuDNN {
 		e.pass.Segments = max(8, length/64)
 	}
 	if !s.Forward {
-		e.opt = &graph.Optimizer{Arch: s.Arch, Segments: engine.Segments(s.Arch), Options: s.Optim,
+		e.opt = &graph.Optimizer{Arch: s.Arch, Adapter: s.Adapter, Segments: engine.Segments(s.Arch, s.Adapter), Options: s.Optim,
 			Devices: o.options.Devices, Sharded: e.pass.Sharded}
 	}
 	return e
@@ -81,8 +82,15 @@ func (o *opener) engine(s engine.Spec, attention string) *deviceEngine {
 // open opens an engine with a kind of attention.
 func (o *opener) open(s engine.Spec, attention string) (*deviceEngine, error) {
 	e, ctx := o.engine(s, attention), context.Background()
+	frozen, params := e.paramShapes()
 	var err error
-	if e.params, err = e.zeros(ctx, "params", e.paramShapes()); err == nil && e.opt != nil {
+	if len(frozen) > 0 {
+		e.frozen, err = e.zeros(ctx, "frozen", frozen)
+	}
+	if err == nil {
+		e.params, err = e.zeros(ctx, "params", params)
+	}
+	if err == nil && e.opt != nil {
 		e.slots, err = e.zeros(ctx, "slots", e.slotShapes())
 	}
 	if err != nil {
@@ -95,8 +103,8 @@ func (o *opener) open(s engine.Spec, attention string) (*deviceEngine, error) {
 func (e *deviceEngine) Info() engine.Info { return e.info }
 
 // paramShapes are those of the parameters on each device.
-func (e *deviceEngine) paramShapes() []graph.Shape {
-	return graph.Params(e.spec.Arch, e.pass.Devices, e.pass.Sharded)
+func (e *deviceEngine) paramShapes() (frozen, trained []graph.Shape) {
+	return graph.Params(e.spec.Arch, e.spec.Adapter, e.pass.Devices, e.pass.Sharded)
 }
 
 func (e *deviceEngine) slotShapes() (list []graph.Shape) {
@@ -197,7 +205,7 @@ func (e *deviceEngine) Close() error {
 		return nil
 	}
 	e.Discard()
-	err := e.free(&e.params, &e.slots)
+	err := e.free(&e.frozen, &e.params, &e.slots)
 	for _, d := range e.decoders {
 		err = errors.Join(err, e.free(&d.cache))
 	}

@@ -86,16 +86,22 @@ func (o *opener) rowsOf(s engine.Spec) (count, length int) {
 // up is n/d, rounded up.
 func up(n, d int) int { return (n + d - 1) / d }
 
+// modelOptions are those of the model of a spec.
+func modelOptions(s engine.Spec) model.Options {
+	return model.Options{MicroTokens: s.MicroTokens, Checkpointing: s.Checkpointing, Mode: s.Mode, Adapter: s.Adapter,
+		Forward: s.Forward, Workers: 1}
+}
+
 // Estimate implements engine.Opener. It counts what the shapes tell: parameters, gradients, and what the layers of the
 // CPU engine keep of as many positions. Measure asks the compiler.
 func (o *opener) Estimate(s engine.Spec) engine.Memory {
 	count, length := o.rowsOf(s)
-	options := model.Options{MicroTokens: count * length, Checkpointing: s.Checkpointing, Mode: s.Mode,
-		Forward: s.Forward, Workers: 1}
-	m := engine.Memory{Model: model.Memory(s.Arch, options).Total}
+	rows := s
+	rows.MicroTokens = count * length
+	m := engine.Memory{Model: model.Memory(s.Arch, modelOptions(rows)).Total}
 	if !s.Forward {
-		params, _ := s.Arch.Params()
-		m.Slots = 8 * params / int64(o.options.Devices)
+		_, params := model.TrainedLayout(s.Arch, s.Adapter)
+		m.Slots = 8 * int64(params) / int64(o.options.Devices)
 	}
 	return m
 }
@@ -117,7 +123,7 @@ func (o *opener) Measure(ctx context.Context, s engine.Spec) (m engine.Memory, e
 	if s.Forward {
 		kind = "forward"
 	}
-	e.pass.Dropout = s.Arch.Dropout > 0 && !s.Forward
+	e.pass.Dropout = max(s.Arch.Dropout, s.Adapter.Dropout) > 0 && !s.Forward
 	x, err := e.program(ctx, kind, e.pass)
 	if err == nil {
 		m.Model = x.Memory.Peak()

@@ -67,7 +67,7 @@ type packed struct {
 	in                       model.Input
 	rows, length             int
 	tokens, labels, seg, pos []int32
-	counts                   []float32
+	counts, weights          []float32
 	keys                     []uint32
 	at                       []int // (N) the place of a position
 }
@@ -95,6 +95,7 @@ func pack(r *rand.Rand, vocab, length int, sizes ...int) *packed {
 	n := b.rows * length
 	b.tokens, b.labels, b.pos = make([]int32, n), make([]int32, n), make([]int32, n)
 	b.seg, b.counts, b.keys = slices.Repeat([]int32{-1}, n), make([]float32, n), make([]uint32, 4*n)
+	b.weights = make([]float32, n)
 	for i, start := range starts {
 		key := rng.New(7, rng.Dropout).Sub(uint64(i))
 		b.in.Dropout = append(b.in.Dropout, key)
@@ -183,24 +184,34 @@ func tensorsOf[T kernel.Float](views []model.View, flat []T) (list [][]byte) {
 	return list
 }
 
-// batch are the arguments for a batch, and its keys.
-func (b *packed) batch(keys bool) [][]byte {
+// batch are the arguments for a batch.
+func (b *packed) batch(p graph.Pass) [][]byte {
 	list := [][]byte{raw(b.tokens), raw(b.labels), raw(b.counts), raw(b.seg), raw(b.pos)}
-	if keys {
+	if p.Weighted {
+		list = append(list, raw(b.weights))
+	}
+	if p.Dropout {
 		list = append(list, raw(b.keys))
 	}
 	return list
 }
 
-// gradient runs graph.Gradient on parameters, gradients that are zero and a batch.
+// gradient runs graph.Gradient on parameters, of which the first are frozen, gradients that are zero and a batch.
 func (r runner) gradient(p graph.Pass, params [][]byte, b *packed, scale float64) (grads [][]float32, nats []float32,
 	finite []byte) {
 	r.t.Helper()
+	frozen, trained := graph.Params(p.Arch, p.Adapter, 1, false)
 	in := slices.Clone(params)
-	for _, w := range params {
-		in = append(in, make([]byte, len(w)))
+	for i, s := range frozen {
+		if s.Type == graph.BF16 {
+			in[i] = halves(in[i])
+		}
 	}
-	in = append(append(in, b.batch(p.Dropout)...), raw([]float32{float32(scale)}))
+	params = params[len(frozen):]
+	for _, s := range trained {
+		in = append(in, make([]byte, s.Bytes()))
+	}
+	in = append(append(in, b.batch(p)...), raw([]float32{float32(scale)}))
 	out := r.run(in...)
 	for _, g := range out[:len(params)] {
 		grads = append(grads, floatsOf(g))
@@ -396,7 +407,7 @@ func TestForwardParity(t *testing.T) {
 			program := compile(t, s, graph.Forward(p))
 			params := tensorsOf(m.Params().Views, m.Params().Flat)
 			run := func() (nats, logZ []float32) {
-				out := program.run(append(slices.Clone(params), b.batch(false)...)...)
+				out := program.run(append(slices.Clone(params), b.batch(p)...)...)
 				return floatsOf(out[0]), floatsOf(out[1])
 			}
 			nats, logZ := run()
@@ -478,7 +489,7 @@ func TestProbeParity(t *testing.T) {
 				m.Refresh()
 				want := m.NewProbeStats()
 				m.Probe(b.in, want)
-				out := program.run(append(tensorsOf(m.Params().Views, m.Params().Flat), b.batch(false)...)...)
+				out := program.run(append(tensorsOf(m.Params().Views, m.Params().Flat), b.batch(p)...)...)
 				var got [][]float32
 				for _, data := range out {
 					got = append(got, floatsOf(data))

@@ -43,8 +43,8 @@ func newUpdater(t testing.TB, a config.Arch, devices int, muon bool) *updater {
 	t.Cleanup(x.Close)
 	on(t, devices)
 	u := &updater{TB: t, s: sessions[devices], compile: map[string]*Executable{}}
-	u.Optimizer = graph.Optimizer{Arch: a, Segments: engine.Segments(a), Devices: devices, Options: optim.Options{
-		Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, WeightDecay: 0.1, Muon: muon, Momentum: 0.95}}
+	u.Optimizer = graph.Optimizer{Arch: a, Segments: engine.Segments(a, model.Adapter{}), Devices: devices,
+		Options: optim.Options{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, WeightDecay: 0.1, Muon: muon, Momentum: 0.95}}
 	views, total := model.Layout(a)
 	u.views, u.params = views, make([]float32, total)
 	u.cpu = optim.New[float32](x, total, u.Segments, u.Options)

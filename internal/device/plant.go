@@ -66,7 +66,7 @@ func (e *deviceEngine) gradients(ctx context.Context) (flat []float32, err error
 	if err := e.reduce(ctx); err != nil {
 		return nil, err
 	}
-	views, n := model.Layout(e.spec.Arch)
+	views, n := model.TrainedLayout(e.spec.Arch, e.spec.Adapter)
 	flat = make([]float32, n)
 	for i, v := range views {
 		if err := e.fetchShards(ctx, e.reduced[i], flat[v.Lo:v.Hi]); err != nil {

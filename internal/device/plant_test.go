@@ -81,7 +81,7 @@ func TestPlant(t *testing.T) {
 func TestHarm(t *testing.T) {
 	c := cpu(t)
 	s := spec(shapes[0], model.ModeFP32, false)
-	name := engine.Tensors(s.Arch)[2].Name
+	name := engine.Tensors(s.Arch, s.Adapter)[2].Name
 	for _, devices := range []int{1, 2} {
 		e, w := open(t, on(t, devices), s), open(t, c, s)
 		for _, f := range []engine.Fault{{Kind: engine.NaNGradient, Tensor: name},

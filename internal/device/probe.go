@@ -14,7 +14,7 @@ func (e *deviceEngine) probe(ctx context.Context, in engine.Input) (v engine.Val
 	if len(in.Bounds) != 2 || len(in.Tokens) == 0 || len(in.Tokens) > engine.ProbeTokens {
 		panic("device: probe of more than one short sequence")
 	}
-	in.Dropout = nil
+	in.Dropout, in.Weights = nil, nil
 	p := e.pass
 	p.Rows, p.Length, p.Attention, p.Segments = 1, min(p.Length, engine.ProbeTokens), graph.Plain, 0
 	key := programKey{kind: "probe", faults: e.faults()}
@@ -27,7 +27,7 @@ func (e *deviceEngine) probe(ctx context.Context, in engine.Input) (v engine.Val
 	rows, err := e.uploadRows(ctx, p, r, 0)
 	if err == nil {
 		var out []Array
-		if out, err = e.run(ctx, x, e.params, rows); err == nil {
+		if out, err = e.run(ctx, x, e.frozen, e.params, rows); err == nil {
 			v, err = e.readProbe(ctx, out, in)
 		}
 	}

@@ -15,7 +15,7 @@ type rows struct {
 	places []place // of the sequences
 
 	tokens, labels, segments, positions []int32 // (rows, length)
-	counts                              []float32
+	counts, weights                     []float32
 	keys                                []uint32 // (rows, length, 4) of dropout; nil: nothing is dropped
 }
 
@@ -49,6 +49,9 @@ func packRows(in engine.Input, length, most int) *rows {
 			if in.Counts[lo+i] {
 				r.counts[at+i] = 1
 			}
+			if in.Weights != nil {
+				r.weights[at+i] = float32(in.Weights[lo+i])
+			}
 			if in.Dropout != nil {
 				words := in.Dropout[s].Words()
 				copy(r.keys[4*(at+i):], words[:])
@@ -66,7 +69,7 @@ func (r *rows) grow(in engine.Input, n, position int) {
 	for range n*r.length - len(r.tokens) {
 		r.tokens, r.labels = append(r.tokens, in.Tokens[position]), append(r.labels, 0)
 		r.segments, r.positions = append(r.segments, -1), append(r.positions, 0)
-		r.counts = append(r.counts, 0)
+		r.counts, r.weights = append(r.counts, 0), append(r.weights, 0)
 		if in.Dropout != nil {
 			r.keys = append(r.keys, 0, 0, 0, 0)
 		}
@@ -74,7 +77,7 @@ func (r *rows) grow(in engine.Input, n, position int) {
 }
 
 // bytesOf are the bytes of s, whose memory they share.
-func bytesOf[T int32 | uint32 | float32](s []T) []byte {
+func bytesOf[T int32 | uint32 | uint16 | float32](s []T) []byte {
 	if len(s) == 0 {
 		return nil
 	}

@@ -104,6 +104,7 @@ var agree = map[string]float64{model.ModeFP32: 1e-4, model.ModeBF16: 5e-2}
 func (o *opener) compareAttention(ctx context.Context, kind string, s engine.Spec) error {
 	_, length := o.rowsOf(s)
 	s.Arch.Layers, s.Arch.Vocab, s.Arch.Dropout = 1, min(s.Arch.Vocab, 256), 0
+	s.Adapter = model.Adapter{}
 	s.MicroTokens, s.Forward = length*o.options.Devices, false
 	s.Optim = optim.Options{Beta1: 0.9, Beta2: 0.9, Eps: 1e-8}
 	want, err := o.gradients(ctx, graph.Plain, s)

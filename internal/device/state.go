@@ -2,6 +2,7 @@ package device
 
 import (
 	"context"
+	"math"
 	"slices"
 
 	"gimbal/internal/engine"
@@ -13,14 +14,14 @@ import (
 
 // mirror is the memory of this machine through which parameters and slots pass on their way to a device and back.
 type mirror struct {
-	params *model.Params[float32]
-	slots  [][]float32 // whole, in the order of the optimizer's slots
+	params *model.Params[float32] // what is trained
+	slots  [][]float32            // whole, in the order of the optimizer's slots
 }
 
 func (e *deviceEngine) mirror() *mirror {
 	h := &e.host
 	if h.params == nil {
-		h.params = model.NewParams[float32](e.spec.Arch)
+		h.params = model.NewTrained[float32](e.spec.Arch, e.spec.Adapter)
 	}
 	if h.slots == nil && e.opt != nil {
 		for _, s := range e.opt.Slots() {
@@ -35,8 +36,13 @@ func (e *deviceEngine) Init(seed uint64) error {
 	ctx, h := context.Background(), e.mirror()
 	pool := par.New(0)
 	defer pool.Close()
-	h.params.Init(pool, e.spec.Arch.Layers, seed)
-	if err := e.uploadParams(ctx); err != nil {
+	whole := h.params
+	if e.spec.Adapter.Rank > 0 {
+		whole = model.NewParams[float32](e.spec.Arch)
+		model.InitAdapter(h.params, e.spec.Adapter, seed)
+	}
+	whole.Init(pool, e.spec.Arch.Layers, seed)
+	if err := e.uploadWhole(ctx, whole); err != nil {
 		return err
 	}
 	e.Discard()
@@ -49,14 +55,32 @@ func (e *deviceEngine) Init(seed uint64) error {
 	return err
 }
 
-// uploadParams overwrites the parameters by the copy here.
-func (e *deviceEngine) uploadParams(ctx context.Context) (err error) {
-	e.free(&e.params)
-	p := e.host.params
-	for i, s := range e.paramShapes() {
+// uploadWhole overwrites the weights beside an adapter by p, and what is trained by the copy here.
+func (e *deviceEngine) uploadWhole(ctx context.Context, p *model.Params[float32]) (err error) {
+	if e.spec.Adapter.Rank > 0 {
+		e.spec.Adapter.TakeLengths(e.host.params, p, e.spec.Arch)
+		shapes, _ := e.paramShapes()
+		err = e.uploadTensors(ctx, &e.frozen, p, shapes)
+	}
+	if err != nil {
+		return err
+	}
+	return e.uploadParams(ctx)
+}
+
+// uploadParams overwrites what is trained by the copy here.
+func (e *deviceEngine) uploadParams(ctx context.Context) error {
+	_, shapes := e.paramShapes()
+	return e.uploadTensors(ctx, &e.params, e.host.params, shapes)
+}
+
+func (e *deviceEngine) uploadTensors(ctx context.Context, to *[]Array, p *model.Params[float32],
+	shapes []graph.Shape) (err error) {
+	e.free(to)
+	for i, s := range shapes {
 		v := p.Views[i]
 		if err == nil {
-			e.params, err = e.upload(ctx, e.params, s, p.Flat[v.Lo:v.Hi], e.pass.Sharded)
+			*to, err = e.upload(ctx, *to, s, p.Flat[v.Lo:v.Hi], e.pass.Sharded)
 		}
 	}
 	return err
@@ -76,10 +100,18 @@ func (e *deviceEngine) uploadSlots(ctx context.Context) (err error) {
 // upload makes an array of a tensor and appends it to a list: each device gets its part, or all.
 func (e *deviceEngine) upload(ctx context.Context, list []Array, s graph.Shape, data []float32, parts bool) (
 	[]Array, error) {
-	if n := e.pass.Devices * s.Bytes() / 4; parts && n > len(data) {
+	if n := e.pass.Devices * s.Bytes() / s.Type.Bytes(); parts && n > len(data) {
 		data = append(slices.Clip(data), make([]float32, n-len(data))...)
 	}
-	a, err := e.put(ctx, s, bytesOf(data))
+	raw := bytesOf(data)
+	if s.Type == graph.BF16 {
+		halves := make([]uint16, len(data))
+		for i, x := range data {
+			halves[i] = uint16(math.Float32bits(engine.RoundBF16(x)) >> 16)
+		}
+		raw = bytesOf(halves)
+	}
+	a, err := e.put(ctx, s, raw)
 	if err != nil {
 		return list, err
 	}
@@ -154,11 +186,24 @@ func (e *deviceEngine) Set(params, slots *safetensors.File) error {
 	if slots != nil {
 		own = e.slotEntries()
 	}
-	err := engine.Restore(own, slots, func() error { return model.LoadEntries(h.params, params) })
-	if err != nil {
+	load, upload := func() error { return model.LoadEntries(h.params, params) }, e.uploadParams
+	switch {
+	case e.spec.Adapter.Rank > 0 && model.IsAdapter(params):
+		load = func() error { return model.LoadAdapter(h.params, params) }
+	case e.spec.Adapter.Rank > 0:
+		whole := model.NewParams[float32](e.spec.Arch)
+		load = func() error { return model.LoadEntries(whole, params) }
+		upload = func(ctx context.Context) error {
+			if _, err := e.fetchParams(ctx); err != nil { // whose magnitudes will be others
+				return err
+			}
+			return e.uploadWhole(ctx, whole)
+		}
+	}
+	if err := engine.Restore(own, slots, load); err != nil {
 		return err
 	}
-	if err := e.uploadParams(ctx); err != nil {
+	if err := upload(ctx); err != nil {
 		return err
 	}
 	e.Discard()

@@ -87,7 +87,7 @@ func TestForwardOnly(t *testing.T) {
 	s := spec(shapes[3], model.ModeFP32, false)
 	s.Forward = true
 	f, e := fakeOn(t, 1, s)
-	if n := len(engine.Tensors(s.Arch)); len(f.alive) != n {
+	if n := len(engine.Tensors(s.Arch, s.Adapter)); len(f.alive) != n {
 		t.Errorf("%d arrays for %d tensors", len(f.alive), n)
 	}
 	if i, err := e.Inspect(); err != nil || i.Pass != -1 || i.Gradient != nil || i.Weight != nil {

@@ -30,8 +30,6 @@ func (e *deviceEngine) Pass(ctx context.Context, in engine.Input, want engine.Wa
 	switch gradient := want&engine.Gradient != 0; {
 	case gradient && (e.opt == nil || want&engine.Probe != 0):
 		panic("device: gradient of a pass, or on an engine, that has none")
-	case in.Weights != nil:
-		panic("device: weights of positions")
 	case gradient:
 		if err = e.accumulate(ctx, in); err == nil && want&engine.Nats != 0 {
 			_, err = e.settle(ctx)
@@ -76,7 +74,7 @@ func (e *deviceEngine) accumulate(ctx context.Context, in engine.Input) error {
 	defer e.free(&scale)
 	b, err := e.compute(ctx, in, "gradient", func(x *Executable, rows []Array) ([]Array, error) {
 		n := len(e.grads)
-		out, err := e.run(ctx, x, e.params, e.grads, rows, scale)
+		out, err := e.run(ctx, x, e.frozen, e.params, e.grads, rows, scale)
 		if err != nil {
 			return nil, err
 		}
@@ -90,7 +88,8 @@ func (e *deviceEngine) accumulate(ctx context.Context, in engine.Input) error {
 // needGrads makes gradients of zero where there are none.
 func (e *deviceEngine) needGrads(ctx context.Context) (err error) {
 	if e.grads == nil {
-		e.grads, err = e.zeros(ctx, "grads", graph.Params(e.spec.Arch, 1, false))
+		_, shapes := graph.Params(e.spec.Arch, e.spec.Adapter, 1, false)
+		e.grads, err = e.zeros(ctx, "grads", shapes)
 	}
 	return err
 }
@@ -111,7 +110,7 @@ func (e *deviceEngine) compute(ctx context.Context, in engine.Input, kind string
 		if up(b.count-first, p.Devices) <= often*few {
 			p.Rows = few
 		}
-		p.Dropout = in.Dropout != nil
+		p.Dropout, p.Weighted = in.Dropout != nil, in.Weights != nil
 		x, err := e.program(ctx, kind, p)
 		if err != nil {
 			return b, err
@@ -133,7 +132,7 @@ func (e *deviceEngine) compute(ctx context.Context, in engine.Input, kind string
 
 // program returns a compiled program of the model.
 func (e *deviceEngine) program(ctx context.Context, kind string, p graph.Pass) (*Executable, error) {
-	key := programKey{kind: kind, rows: p.Rows, dropout: p.Dropout, faults: e.faults()}
+	key := programKey{kind: kind, rows: p.Rows, dropout: p.Dropout, weighted: p.Weighted, faults: e.faults()}
 	return e.compiled(ctx, key, func() graph.Program {
 		if kind == "gradient" {
 			return graph.Gradient(p)
@@ -157,6 +156,9 @@ func (e *deviceEngine) uploadRows(ctx context.Context, p graph.Pass, r *rows, fi
 	put(graph.F32, bytesOf(r.counts[lo:hi]), r.length)
 	put(graph.I32, bytesOf(r.segments[lo:hi]), r.length)
 	put(graph.I32, bytesOf(r.positions[lo:hi]), r.length)
+	if p.Weighted {
+		put(graph.F32, bytesOf(r.weights[lo:hi]), r.length)
+	}
 	if p.Dropout {
 		put(graph.U32, bytesOf(r.keys[4*lo:4*hi]), r.length, 4)
 	}
@@ -209,9 +211,9 @@ func (e *deviceEngine) settle(ctx context.Context) (sum float64, err error) {
 
 // forward returns the values of a pass without gradient.
 func (e *deviceEngine) forward(ctx context.Context, in engine.Input, want engine.Want) (v engine.Values, err error) {
-	in.Dropout = nil
+	in.Dropout, in.Weights = nil, nil
 	b, err := e.compute(ctx, in, "forward", func(x *Executable, rows []Array) ([]Array, error) {
-		return e.run(ctx, x, e.params, rows)
+		return e.run(ctx, x, e.frozen, e.params, rows)
 	})
 	if err == nil {
 		v.TokenNats, err = e.fetchPositions(ctx, b, 0)

@@ -41,10 +41,8 @@ func (o *cpuOpener) Estimate(s Spec) Memory {
 	m := Memory{Model: model.Memory(s.Arch, o.modelOptions(s)).Total}
 	if !s.Forward {
 		n, _ := s.Arch.Params()
-		views, _ := model.Layout(s.Arch)
+		views, total := model.TrainedLayout(s.Arch, s.Adapter)
 		if s.Adapter.Rank > 0 {
-			var total int
-			views, total = model.AdapterLayout(s.Arch, s.Adapter)
 			n = int64(total)
 		}
 		m.Slots = optim.Bytes(n, segmentsOf(views), s.Optim, o.x.Workers())
@@ -70,9 +68,9 @@ func (o *cpuOpener) Open(s Spec) (Engine, error) {
 
 func (o *cpuOpener) Close() { o.x.Close() }
 
-// Tensors returns the tensors of an architecture in the order of every list by tensor.
-func Tensors(a config.Arch) []Tensor {
-	views, _ := model.Layout(a)
+// Tensors returns the trained tensors of an architecture in the order of every list by tensor.
+func Tensors(a config.Arch, ad model.Adapter) []Tensor {
+	views, _ := model.TrainedLayout(a, ad)
 	return tensorsOf(views)
 }
 
@@ -84,9 +82,9 @@ func tensorsOf(views []model.View) (list []Tensor) {
 	return list
 }
 
-// Segments returns the tensors of an architecture as an optimizer sees them.
-func Segments(a config.Arch) []optim.Segment {
-	views, _ := model.Layout(a)
+// Segments returns the trained tensors of an architecture as an optimizer sees them.
+func Segments(a config.Arch, ad model.Adapter) []optim.Segment {
+	views, _ := model.TrainedLayout(a, ad)
 	return segmentsOf(views)
 }
 

@@ -136,7 +136,7 @@ type Input struct {
 	Labels  []int32   // (N) the token that follows each
 	Counts  []bool    // (N) whether a position's loss counts
 	Bounds  []int32   // (S+1) sequence s is positions Bounds[s] to Bounds[s+1]
-	Weights []float64 // (N) a factor on the nats of each position in the gradient, on CPUs only; nil: 1
+	Weights []float64 // (N) a factor on the nats of each position in the gradient; nil: 1
 	Dropout []rng.Key // (S) the key of each sequence's masks; nil: nothing is dropped
 	Scale   float64   // with Gradient: the pass adds the gradient of Scale times the weighted sum of nats
 }

@@ -12,7 +12,7 @@ import (
 func TestSegments(t *testing.T) {
 	for _, a := range shapes {
 		views, _ := model.Layout(a)
-		for i, s := range Segments(a) {
+		for i, s := range Segments(a, model.Adapter{}) {
 			v := views[i]
 			matrix := slices.Contains([]model.Kind{model.KindQKV, model.KindO, model.KindGateUp, model.KindDown}, v.Kind)
 			if (s.Rows > 0) != matrix || s.Lo != v.Lo || s.Hi != v.Hi || s.Decay != v.Decay {

@@ -85,7 +85,7 @@ func (s *pass) mlpHalf(i int, x, from value) (y value, back halfBack) {
 func (s *pass) residual(i, place int, biases []int, x, branch value, branchBack func(d value) value) (y value,
 	back halfBack) {
 	y, biasBack := s.biased(biases, branch)
-	drop, cut := s.dropout(place), s.planted(model.FaultCutResidual, i)
+	drop, cut := s.dropout(uint64(place), s.Arch.Dropout, s.Arch.Width), s.planted(model.FaultCutResidual, i)
 	if y = drop(y); !cut {
 		y = s.add(x, y)
 	}

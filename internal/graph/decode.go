@@ -4,12 +4,14 @@ import (
 	"math"
 
 	"gimbal/internal/config"
+	"gimbal/internal/model"
 )
 
 // Decode says which program of a decoder with a cache to write, for one device. Programs of one cache differ in
 // Tokens: many read prompts, one writes.
 type Decode struct {
 	Arch     config.Arch
+	Adapter  model.Adapter
 	Mode     string
 	Rows     int // B: texts at a time
 	Tokens   int // T: most tokens that a run adds to a row
@@ -42,7 +44,7 @@ type cache struct {
 // Numerics: as model.Decoder: attention is in float32 in any mode. A row's bits do not depend on the other rows.
 func (d Decode) Program() Program {
 	a := d.Arch
-	s := begin(Pass{Arch: a, Rows: d.Rows, Length: d.Tokens, Mode: d.Mode, Devices: d.Devices, Sharded: d.Sharded})
+	s := begin(Pass{Arch: a, Adapter: d.Adapter, Rows: d.Rows, Length: d.Tokens, Mode: d.Mode, Devices: d.Devices, Sharded: d.Sharded})
 	s.cache = &cache{}
 	for i := range a.Layers {
 		keys := s.donate(2*i, F32, d.Cache().Dims...)

@@ -2,28 +2,28 @@ package graph
 
 import "math"
 
-// dropout returns the function that masks x (N, C) at a place of the model, as nn.Dropout does: 0 is the embedding,
-// 1+2l and 2+2l are the branches of block l. It is its own gradient.
-func (s *pass) dropout(place int) func(x value) value {
-	threshold := math.Min(math.Round(s.Arch.Dropout*65536), 65535)
+// dropout returns the function that masks a share of x (N, width) at a place of the model, as nn.Dropout does: 0 is the
+// embedding, 1+2l and 2+2l are the branches of block l. It is its own gradient.
+func (s *pass) dropout(place uint64, share float64, width int) func(x value) value {
+	threshold := math.Min(math.Round(share*65536), 65535)
 	if s.keys.Dims == nil || threshold == 0 {
 		return func(x value) value { return x }
 	}
-	keep := s.masks(uint64(place), uint64(threshold))
+	keep := s.masks(place, uint64(threshold), width)
 	scale := 65536 / (65536 - threshold)
 	return func(x value) value {
 		return s.choose(keep, s.mul(x, s.constant(scale, x.Dims...)), s.constant(0, x.Dims...))
 	}
 }
 
-// masks tells which channels (N, C) are kept. 128 random bits serve 8 channels, 16 bits each, the low ones first.
-func (s *pass) masks(place, threshold uint64) value {
-	c, blocks := s.Arch.Width, (s.Arch.Width+7)/8
+// masks tells which channels (N, c) are kept. 128 random bits serve 8 channels, 16 bits each, the low ones first.
+func (s *pass) masks(place, threshold uint64, c int) value {
+	blocks := (c + 7) / 8
 	word := func(i int) value { return s.reshape(s.cut(s.keys, 1, i, i+1), s.n) }
 	flip := s.integer(U32, math.MaxUint32, s.n)
-	zero := s.integer(U32, 0, s.n)
+	high := s.integer(U32, place>>32, s.n)
 	// The key of the place, as rng.Key.Sub.
-	key := s.philox([4]value{s.integer(U32, place, s.n), zero, word(2), word(3)},
+	key := s.philox([4]value{s.integer(U32, place&math.MaxUint32, s.n), high, word(2), word(3)},
 		[2]value{s.binary("xor", word(0), flip), s.binary("xor", word(1), flip)})
 	dims := []int{s.n, blocks}
 	for i := range key {

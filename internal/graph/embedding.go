@@ -9,11 +9,14 @@ func (s *pass) embedding() (x value, back func(dy value)) {
 	if s.position >= 0 {
 		x = s.add(x, s.gather(s.w[s.position], s.reshape(s.pos, s.n, 1)))
 	}
-	drop, scale := s.dropout(0), func(x value) value { return x }
+	drop, scale := s.dropout(0, s.Arch.Dropout, s.Arch.Width), func(x value) value { return x }
 	if s.Arch.EmbedScale {
 		scale = func(x value) value { return s.mul(x, s.constant(math.Sqrt(float64(s.Arch.Width)), x.Dims...)) }
 	}
 	return drop(scale(x)), func(dy value) {
+		if s.Adapter.Rank > 0 {
+			return
+		}
 		dy = scale(drop(dy))
 		s.g[s.embed] = s.addRows(s.g[s.embed], s.tokens, dy)
 		if s.position >= 0 {

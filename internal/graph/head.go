@@ -9,7 +9,7 @@ const (
 
 // head is the last multiply and cross-entropy, in pieces of positions: (N, V) is never there whole. It returns nats,
 // logZ and the largest logit of each position (N), zero where it does not count; and with a scale, it adds to the
-// gradient of the head and returns that of x (N, C).
+// gradient of the head, unless that is frozen, and returns that of x (N, C).
 //
 // Formula: as nn.Head.
 func (s *pass) head(x, scale value) (nats, logZ, top, dx value) {
@@ -25,8 +25,15 @@ func (s *pass) head(x, scale value) (nats, logZ, top, dx value) {
 	x, w := s.upTo(n, s.cast(x, s.operand)), s.upTo(v, s.cast(s.w[s.tensors.head], s.operand))
 	labels, counts := s.upTo(n, s.labels), s.upTo(n, s.counts)
 	carried := []value{s.constant(0, n), s.constant(0, n), s.constant(0, n)}
+	weights, trained := value{}, s.tensors.head >= s.frozen
 	if gradient {
-		carried = append(carried, s.zeros(s.operand, n, c), s.upTo(v, s.g[s.tensors.head]))
+		carried = append(carried, s.zeros(s.operand, n, c))
+		if trained {
+			carried = append(carried, s.upTo(v, s.g[s.tensors.head]))
+		}
+		if s.Weighted {
+			weights = s.upTo(n, s.weights)
+		}
 	}
 	result := s.loop(pieces, carried, func(i value, so []value) []value {
 		at := s.mul(i, s.integer(I32, uint64(piece)))
@@ -54,20 +61,29 @@ func (s *pass) head(x, scale value) (nats, logZ, top, dx value) {
 			return so
 		}
 		factor := s.add(s.constant(1, piece), s.mul(s.constant(2*s.ZLoss, piece), logZ))
-		dz := s.mul(e, over(s.div(s.mul(s.spread(scale, zero.Dims), factor), sum)))
-		dz = s.sub(dz, s.choose(hot, s.spread(scale, z.Dims), s.constant(0, z.Dims...)))
+		scales, all := s.spread(scale, zero.Dims), s.spread(scale, z.Dims)
+		if s.Weighted {
+			scales = s.mul(scales, s.part(weights, 0, at, piece))
+			all = over(scales)
+		}
+		dz := s.mul(e, over(s.div(s.mul(scales, factor), sum)))
+		dz = s.sub(dz, s.choose(hot, all, s.constant(0, z.Dims...)))
 		dz = s.cappedBack(logits, dz, s.Arch.LogitCap)
 		dz = s.cast(s.choose(over(counted), dz, s.constant(0, z.Dims...)), s.operand)
 		so[3] = s.place(so[3], s.dotTo(s.operand, s.operand, dz, w, 0, 1, 0), 0, at)
-		so[4] = s.add(so[4], s.dot(s.operand, dz, xi, 0, 0, 0))
+		if trained {
+			so[4] = s.add(so[4], s.dot(s.operand, dz, xi, 0, 0, 0))
+		}
 		return so
 	})
 	for i, v := range result[:3] {
 		result[i] = s.cut(v, 0, 0, s.n)
 	}
 	if gradient {
-		s.g[s.tensors.head] = s.cut(result[4], 0, 0, s.Arch.Vocab)
 		dx = s.cast(s.cut(result[3], 0, 0, s.n), F32)
+		if trained {
+			s.g[s.tensors.head] = s.cut(result[4], 0, 0, s.Arch.Vocab)
+		}
 	}
 	return result[0], result[1], result[2], dx
 }

@@ -3,6 +3,9 @@ package graph
 // linear is y = x·Wᵀ, x (N, In) and y (N, Out). Where several matrices serve one multiply, y has their columns side by
 // side. y, and the gradient of x, are rounded to the type of operands.
 func (s *pass) linear(weights []int, x value) (y value, back func(dy value) value) {
+	if s.Adapter.Rank > 0 {
+		return s.adapted(weights, x)
+	}
 	y = s.dotTo(s.operand, s.operand, x, s.join(weights, s.operand), 0, 1, 1)
 	return y, func(dy value) value {
 		w := s.join(weights, s.operand) // gathered again, where parameters are

@@ -17,14 +17,16 @@ const (
 // Pass says which pass to write, for one device.
 type Pass struct {
 	Arch          config.Arch
-	Rows, Length  int    // of a batch: R and T
-	Mode          string // model.ModeFP32, or model.ModeBF16: operands of multiplies are bfloat16, sums float32
-	Checkpointing string // model.CheckpointNone, CheckpointAttention or CheckpointBlock
-	Attention     string // Plain, Blocks or CuDNN
-	Segments      int    // most sequences of a row, for CuDNN: at least 2
-	Piece         int    // positions of a piece of the cross-entropy; 0: chosen by size
+	Adapter       model.Adapter // what is trained, with Rank above 0; else all parameters are
+	Rows, Length  int           // of a batch: R and T
+	Mode          string        // model.ModeFP32, or model.ModeBF16: operands of multiplies are bfloat16, sums float32
+	Checkpointing string        // model.CheckpointNone, CheckpointAttention or CheckpointBlock
+	Attention     string        // Plain, Blocks or CuDNN
+	Segments      int           // most sequences of a row, for CuDNN: at least 2
+	Piece         int           // positions of a piece of the cross-entropy; 0: chosen by size
 	ZLoss         float64
-	Dropout       bool // whether masks are drawn; Arch says which share is dropped
+	Dropout       bool // whether masks are drawn; Arch and Adapter say which share is dropped
+	Weighted      bool // each position has a factor on its loss
 	Faults        []model.PlantedFault
 	Devices       int  // that run the program
 	Sharded       bool // each device holds a part of each parameter, as Optimizer says
@@ -36,13 +38,16 @@ type pass struct {
 	*builder
 	Pass
 	tensors
-	operand Type // of multiplies
-	n       int  // positions: R·T
-	views   []model.View
-	shards  []value // by tensor: the arguments
-	w, g    []value // by tensor: parameters, and gradients so far
+	operand Type         // of multiplies
+	n       int          // positions: R·T
+	views   []model.View // those that are frozen, then those that are trained
+	frozen  int          // beside an adapter; else none are
+	shards  []value      // by tensor: the arguments
+	w, g    []value      // by tensor: parameters, and gradients so far; frozen ones have none
+	low     map[int]lowTensors
 
 	tokens, labels, counts, seg, pos value // (N)
+	weights                          value // (N), with Weighted
 	keys                             value // (N, 4)
 	flash                            [2]value
 	cache                            *cache // of a decoder; nil: attention inside the batch
@@ -58,8 +63,9 @@ type pass struct {
 func newPass(p Pass, gradient bool) *pass {
 	s := begin(p)
 	if gradient {
-		for i, v := range s.views {
-			s.g = append(s.g, s.donate(i, F32, v.Shape...))
+		s.g = make([]value, len(s.views))
+		for i, v := range s.views[s.frozen:] {
+			s.g[s.frozen+i] = s.donate(i, F32, v.Shape...)
 		}
 	}
 	batch := func(t Type) value { return s.argument(t, p.Rows, p.Length) }
@@ -67,6 +73,9 @@ func newPass(p Pass, gradient bool) *pass {
 	s.seg = batch(I32)
 	s.pos = s.reshape(batch(I32), s.n)
 	s.tokens, s.labels, s.counts = s.reshape(tokens, s.n), s.reshape(labels, s.n), s.reshape(counts, s.n)
+	if p.Weighted && gradient {
+		s.weights = s.reshape(batch(F32), s.n)
+	}
 	if p.Dropout && gradient {
 		s.keys = s.reshape(s.argument(U32, p.Rows, p.Length, 4), s.n, 4)
 	}
@@ -78,9 +87,9 @@ func newPass(p Pass, gradient bool) *pass {
 
 // Gradient is the program that adds the gradient of scale times the summed nats, and z-loss, of a batch.
 //
-// In: the parameters; the gradients so far, donated; tokens, labels (R, T) I32; counts (R, T) F32, 1 where a position's
+// In: the parameters, as Params; the gradients so far, donated; tokens, labels (R, T) I32; counts (R, T) F32, 1 where a position's
 // loss counts, else 0; seg (R, T) I32, the number of a position's sequence within its row, -1 where the place is empty;
-// pos (R, T) I32, the place in the sequence. With Dropout keys (R, T, 4) U32, rng.Key.Words of the key of a position's
+// pos (R, T) I32, the place in the sequence. With Weighted weights (R, T) F32. With Dropout keys (R, T, 4) U32, rng.Key.Words of the key of a position's
 // sequence. With CuDNN the two values of Packed. Then scale, F32. An empty place needs a token of its row.
 //
 // Out: the gradients; nats (R, T), zero where a position does not count; finite (L+2) Bool: the output of the embedding
@@ -98,7 +107,7 @@ func Gradient(p Pass) Program {
 	for _, x := range append(s.stream, nats) {
 		finite = append(finite, s.reshape(s.allFinite(x), 1))
 	}
-	outs := append(s.g, s.reshape(nats, p.Rows, p.Length), s.concat(0, finite...))
+	outs := append(s.g[s.frozen:], s.reshape(nats, p.Rows, p.Length), s.concat(0, finite...))
 	return s.program("gradient", max(1, p.Devices), outs...)
 }
 
@@ -119,8 +128,12 @@ func begin(p Pass) *pass {
 		s.operand = BF16
 	}
 	s.views, _ = model.Layout(s.Arch)
-	for _, p := range Params(s.Arch, s.Devices, s.Sharded) {
-		s.shards = append(s.shards, s.argument(F32, p.Dims...))
+	if s.Adapter.Rank > 0 {
+		s.adapt()
+	}
+	frozen, trained := Params(s.Arch, s.Adapter, s.Devices, s.Sharded)
+	for _, p := range slices.Concat(frozen, trained) {
+		s.shards = append(s.shards, s.argument(p.Type, p.Dims...))
 	}
 	if s.w = slices.Clone(s.shards); s.Sharded {
 		for i, v := range s.views {
@@ -176,8 +189,12 @@ func (s *pass) decoder() (x value, back func(dy value)) {
 	}
 }
 
-// gradient adds g to the gradient of tensor i.
-func (s *pass) gradient(i int, g value) { s.g[i] = s.add(s.g[i], g) }
+// gradient adds g to the gradient of tensor i, unless it is frozen.
+func (s *pass) gradient(i int, g value) {
+	if i >= s.frozen {
+		s.g[i] = s.add(s.g[i], g)
+	}
+}
 
 // allFinite tells whether all elements of x are.
 func (s *pass) allFinite(x value) value {

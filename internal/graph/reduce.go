@@ -18,17 +18,30 @@ func shardDims(dims []int, devices int) []int {
 	return []int{(Shape{F32, dims}.count() + devices - 1) / devices}
 }
 
-// Params is what each device holds of the parameters of an architecture: all of them, or its shards.
-func Params(a config.Arch, devices int, sharded bool) (list []Shape) {
-	views, _ := model.Layout(a)
-	for _, v := range views {
-		dims := v.Shape
-		if sharded {
-			dims = shardDims(dims, devices)
+// Params is what each device holds of the parameters: all of them, or its shards. They are those that training changes,
+// and the frozen ones beside an adapter.
+func Params(a config.Arch, ad model.Adapter, devices int, sharded bool) (frozen, trained []Shape) {
+	held := func(views []model.View) (list []Shape) {
+		for _, v := range views {
+			dims := v.Shape
+			if sharded {
+				dims = shardDims(dims, devices)
+			}
+			list = append(list, Shape{F32, slices.Clone(dims)})
 		}
-		list = append(list, Shape{F32, slices.Clone(dims)})
+		return list
 	}
-	return list
+	views, _ := model.TrainedLayout(a, ad)
+	if trained = held(views); ad.Rank > 0 {
+		views, _ = model.Layout(a)
+		frozen = held(views)
+		for i, v := range views {
+			if ad.Base == model.FormatBF16 && v.Block >= 0 && len(v.Shape) == 2 {
+				frozen[i].Type = BF16
+			}
+		}
+	}
+	return frozen, trained
 }
 
 // Reduce returns the program that adds up the gradients of all devices: grads… of each device, whole, → grads… as the
@@ -96,7 +109,7 @@ func (b *builder) pad(x value, n int) value {
 	none, more, dims := make([]int, last+1), make([]int, last+1), slices.Clone(x.Dims)
 	more[last], dims[last] = n-x.Dims[last], n
 	return b.op("pad", fmt.Sprintf("edge_padding_low = %[1]s, edge_padding_high = %[2]s, interior_padding = %[1]s",
-		array(none...), array(more...)), F32, dims, x, b.constant(0))
+		array(none...), array(more...)), x.Type, dims, x, b.zeros(x.Type))
 }
 
 // shardAt is the index of this device's first element of a tensor in shards of n, as a number of type U32.
@@ -118,6 +131,6 @@ func (b *builder) whole(x value, dims []int, devices int) value {
 	if devices == 1 {
 		return x
 	}
-	y := b.op("all_gather", "all_gather_dim = 0 : i64, "+group(devices), F32, []int{x.Dims[0] * devices}, x)
+	y := b.op("all_gather", "all_gather_dim = 0 : i64, "+group(devices), x.Type, []int{x.Dims[0] * devices}, x)
 	return b.reshape(b.first(y, []int{(Shape{F32, dims}).count()}), dims...)
 }

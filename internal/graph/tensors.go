@@ -25,6 +25,24 @@ type normTensors struct{ gain, bias int }
 // linearTensors are matrices that one multiply serves, one above the other, and their biases.
 type linearTensors struct{ weights, biases []int }
 
+// lowTensors are the numbers of an adapter's tensors for one matrix, and the place of its masks.
+type lowTensors struct {
+	a, b, magnitude int // the last with DoRA
+	place           uint64
+}
+
+// adapt adds the tensors of the adapter, and freezes the others.
+func (s *pass) adapt() {
+	views, _ := model.AdapterLayout(s.Arch, s.Adapter)
+	list := model.AdaptedViews(s.Arch, s.Adapter)
+	s.frozen, s.low = len(s.views), map[int]lowTensors{}
+	for i, m := range list {
+		at := s.frozen + i*len(views)/len(list)
+		s.low[m.Tensor] = lowTensors{at, at + 1, at + 2, m.Place}
+	}
+	s.views = append(s.views, views...)
+}
+
 // layout returns the numbers of an architecture's tensors.
 func layout(a config.Arch) tensors {
 	views, _ := model.Layout(a)

@@ -9,16 +9,17 @@ import (
 	"gimbal/internal/optim"
 )
 
-// Optimizer writes the programs of an update, as optim.Optimizer makes it. Lists are in the order of model.Layout, and
-// n is the number of tensors:
+// Optimizer writes the programs of an update, as optim.Optimizer makes it. Lists are in the order of
+// model.TrainedLayout, and n is the number of its tensors:
 //
-//	params      (n) as model.Layout has them, whole on every device; Sharded: as slots
+//	params      (n) as they are in the model, whole on every device; Sharded: as slots
 //	slots       as Slots lists them
 //	grads       (n) on one device as params; on several what Reduce returns: a shard of each tensor
 //	numbers     what Numbers returns
 //	directions  by tensor that Muon updates, as grads; none without Muon
 type Optimizer struct {
 	Arch     config.Arch
+	Adapter  model.Adapter   // what is trained, with Rank above 0; else all parameters are
 	Segments []optim.Segment // engine.Segments
 	Options  optim.Options
 	Devices  int
@@ -41,7 +42,7 @@ type tensor struct {
 }
 
 func (o Optimizer) tensors() []tensor {
-	views, _ := model.Layout(o.Arch)
+	views, _ := model.TrainedLayout(o.Arch, o.Adapter)
 	list := make([]tensor, len(views))
 	for i, v := range views {
 		s := o.Segments[i]
@@ -108,7 +109,8 @@ func (o Optimizer) begin(numbers int, donated bool) *update {
 		out++
 		return u.donate(out-1, F32, dims...)
 	}
-	for _, s := range Params(o.Arch, o.Devices, o.Sharded) {
+	_, params := Params(o.Arch, o.Adapter, o.Devices, o.Sharded)
+	for _, s := range params {
 		u.params = append(u.params, add(s.Dims))
 	}
 	for _, s := range o.Slots() {

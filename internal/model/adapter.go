@@ -57,15 +57,20 @@ func targets(a config.Arch) map[slot][]Targets {
 	return t
 }
 
-// adapted is one matrix that an adapter changes: its view, and the rows of the multiply that it has.
-type adapted struct {
+// Adapted is one matrix that an adapter changes.
+type Adapted struct {
 	View
-	lo, hi int
+	Tensor int    // its number in Layout
+	Place  uint64 // of the masks of dropout before A
+	lo, hi int    // rows of the multiply that it has
 	target Targets
 }
 
-// adaptedViews are the matrices that an adapter changes, in the order of Layout.
-func adaptedViews(a config.Arch, ad Adapter) (list []adapted) {
+// adapterPlaces is the first place of masks of adapters.
+const adapterPlaces = 1 << 32
+
+// AdaptedViews are the matrices that an adapter changes, in the order of Layout.
+func AdaptedViews(a config.Arch, ad Adapter) (list []Adapted) {
 	views, _ := Layout(a)
 	kinds := targets(a)
 	at, row := 0, 0 // of the multiply in progress
@@ -75,7 +80,8 @@ func adaptedViews(a config.Arch, ad Adapter) (list []adapted) {
 		}
 		if all := kinds[v.slot]; v.Block >= 0 && all != nil {
 			if all[at]&ad.Targets != 0 {
-				list = append(list, adapted{v, row, row + v.Shape[0], all[at]})
+				place := adapterPlaces | uint64(v.Block)<<8 | uint64(all[at])
+				list = append(list, Adapted{v, i, place, row, row + v.Shape[0], all[at]})
 			}
 			at, row = at+1, row+v.Shape[0]
 		}
@@ -100,7 +106,7 @@ func (ad Adapter) parts() int {
 
 // AdapterLayout returns the tensors of an adapter: those of each matrix together, by the names that PEFT gives them.
 func AdapterLayout(a config.Arch, ad Adapter) (views []View, total int) {
-	for _, t := range adaptedViews(a, ad) {
+	for _, t := range AdaptedViews(a, ad) {
 		name := adapterPrefix + strings.TrimSuffix(t.Name, ".weight")
 		for _, v := range []View{
 			{Name: name + suffixA, Shape: []int{ad.Rank, t.Shape[1]}, Hi: ad.Rank * t.Shape[1], Decay: true},
@@ -114,10 +120,18 @@ func AdapterLayout(a config.Arch, ad Adapter) (views []View, total int) {
 	return views, total
 }
 
+// TrainedLayout returns the tensors that training changes: those of an adapter, or without one all, as Layout.
+func TrainedLayout(a config.Arch, ad Adapter) (views []View, total int) {
+	if ad.Rank > 0 {
+		return AdapterLayout(a, ad)
+	}
+	return Layout(a)
+}
+
 // ModuleNames are the names of the matrices that targets mean, as PEFT's target_modules has them.
 func ModuleNames(a config.Arch, set Targets) (names []string) {
 	seen := map[string]bool{}
-	for _, t := range adaptedViews(a, Adapter{Rank: 1, Targets: set}) {
+	for _, t := range AdaptedViews(a, Adapter{Rank: 1, Targets: set}) {
 		name := strings.TrimSuffix(t.Name, ".weight")
 		name = name[strings.LastIndexByte(name, '.')+1:]
 		if !seen[name] {

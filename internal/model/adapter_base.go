@@ -82,8 +82,7 @@ func (l *lowRank[T]) take(m *lowMatrix[T]) {
 		kernel.EncodeInt8(l.x, m.base8, float32s(m.w), m.Shape[0], m.Shape[1])
 	case m.base16 != nil:
 		for i, w := range float32s(m.w) {
-			bits := math.Float32bits(w)
-			m.base16[i] = uint16((bits + 0x7fff + bits>>16&1) >> 16) // to nearest; denormal numbers stay
+			m.base16[i] = nearest16(w)
 		}
 	default:
 		copy(m.base, m.w)
@@ -91,9 +90,13 @@ func (l *lowRank[T]) take(m *lowMatrix[T]) {
 	if m.base == nil { // it is rounded
 		m.restore(l.x, 0, m.Shape[0])
 	}
-	for o := range m.magnitude {
-		m.magnitude[o] = T(length(m.w[o*m.Shape[1] : (o+1)*m.Shape[1]]))
-	}
+	lengths(m.magnitude, m.w)
+}
+
+// nearest16 is the bfloat16 number nearest to w; denormal numbers stay.
+func nearest16(w float32) uint16 {
+	bits := math.Float32bits(w)
+	return uint16((bits + 0x7fff + bits>>16&1) >> 16)
 }
 
 // restore overwrites rows of what the model computes with by those of the matrix beside the adapter.

@@ -52,8 +52,8 @@ func checkAdapter(views []View, f *safetensors.File) error {
 
 // Merged returns the weights in base with those of an adapter added.
 func Merged(a config.Arch, ad Adapter, base, adapter *safetensors.File) *safetensors.File {
-	places := map[string]adapted{}
-	for _, m := range adaptedViews(a, ad) {
+	places := map[string]Adapted{}
+	for _, m := range AdaptedViews(a, ad) {
 		places[m.Name] = m
 	}
 	return base.Changed(func(name string, w []float32) error {
@@ -120,11 +120,15 @@ func (m *Model[T]) Load(f *safetensors.File) error {
 		}
 		return loadEntries(p, f, m.adapter.keep)
 	}
-	views := m.adapter.params.Views
-	err := checkAdapter(views, f)
-	for _, v := range views {
+	return LoadAdapter(any(m.adapter.params).(*Params[float32]), f)
+}
+
+// LoadAdapter overwrites the parameters p of an adapter by those of a file, of which it checks names and shapes first.
+func LoadAdapter(p *Params[float32], f *safetensors.File) error {
+	err := checkAdapter(p.Views, f)
+	for _, v := range p.Views {
 		if err == nil {
-			err = v.read(f, float32s(m.adapter.params.Flat[v.Lo:v.Hi]), v.Name)
+			err = v.read(f, p.Flat[v.Lo:v.Hi], v.Name)
 		}
 	}
 	return err

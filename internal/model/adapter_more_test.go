@@ -18,6 +18,7 @@ func TestAdapterDropout(t *testing.T) {
 	for n, a := range shapes() {
 		t.Run(a.Shape, func(t *testing.T) {
 			r := random(t)
+			a.Dropout = []float64{0, 0.2}[n%2] // of the branches, too
 			ad := Adapter{Rank: 3, Scale: 1.5, Targets: []Targets{AllTargets, TargetQ | TargetV | TargetDown}[n%2]}
 			_, plain := adaptedPair[float64](t, a, ad, ModeFP32, CheckpointNone)
 			ad.Dropout = 0.3
@@ -93,7 +94,7 @@ func TestDoRA(t *testing.T) {
 			m.Refresh()
 			type whole struct{ v, ratio, lengths []float64 }
 			all := map[string]whole{}
-			for i, t := range adaptedViews(a, ad) {
+			for i, t := range AdaptedViews(a, ad) {
 				low, high, magnitude := p.Views[3*i], p.Views[3*i+1], p.Views[3*i+2]
 				out, in := t.Shape[0], t.Shape[1]
 				w := whole{slices.Clone(m.adapter.blocks[t.Block][t.slot][0].base[:0]), make([]float64, out),
@@ -124,7 +125,7 @@ func TestDoRA(t *testing.T) {
 					t.Fatalf("nats %v, with merged weights %v", a, b)
 				}
 			}
-			for i, view := range adaptedViews(a, ad) {
+			for i, view := range AdaptedViews(a, ad) {
 				low, high, magnitude := p.Views[3*i], p.Views[3*i+1], p.Views[3*i+2]
 				w, dw, in := all[view.Name], plain.grads[view.Lo:view.Hi], view.Shape[1]
 				want := make([]float64, magnitude.Hi-low.Lo)
@@ -166,7 +167,7 @@ func TestBase(t *testing.T) {
 				}
 				files := []*safetensors.File{f, f}
 				if base == FormatInt8 {
-					for _, v := range adaptedViews(a, Adapter{Targets: AllTargets}) {
+					for _, v := range AdaptedViews(a, Adapter{Targets: AllTargets}) {
 						w, in := source.params.Flat[v.Lo:v.Hi], v.Shape[1]
 						code := make([]byte, kernel.CodedLen(kernel.Int8, v.Shape[0], in))
 						kernel.EncodeInt8(x, code, w, v.Shape[0], in)
@@ -225,7 +226,7 @@ func TestBase(t *testing.T) {
 				}
 				// Without: all in fp32, and what is adapted twice. With: all as the base, and a block in fp32.
 				matrices, adapted, bytes := 0, 0, 0
-				for _, v := range adaptedViews(a, Adapter{Targets: AllTargets}) {
+				for _, v := range AdaptedViews(a, Adapter{Targets: AllTargets}) {
 					matrices += v.Len()
 					if base == FormatInt8 {
 						bytes += kernel.CodedLen(kernel.Int8, v.Shape[0], v.Shape[1])
@@ -233,7 +234,7 @@ func TestBase(t *testing.T) {
 						bytes += 2 * v.Len()
 					}
 				}
-				for _, v := range adaptedViews(a, ad) {
+				for _, v := range AdaptedViews(a, ad) {
 					adapted += v.Len()
 				}
 				want := int64(4*(matrices+adapted) - bytes - 4*matrices/a.Layers)

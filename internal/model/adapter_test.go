@@ -32,7 +32,7 @@ func adaptedPair[T kernel.Float](t *testing.T, a config.Arch, ad Adapter, mode, 
 		}
 	}
 	copy(plain.params.Flat, with.params.Flat)
-	for i, m := range adaptedViews(a, ad) {
+	for i, m := range AdaptedViews(a, ad) {
 		av, bv := p.Views[2*i], p.Views[2*i+1]
 		w, n := plain.params.Flat[m.Lo:m.Hi], m.Shape[1]
 		for o := range m.Shape[0] {
@@ -77,7 +77,7 @@ func compareAdapter[T kernel.Float](t *testing.T, with, plain *Model[T], limit f
 		}
 	}
 	ad, p := with.adapter.Adapter, with.Trained()
-	for i, m := range adaptedViews(with.arch, ad) {
+	for i, m := range AdaptedViews(with.arch, ad) {
 		av, bv := p.Views[2*i], p.Views[2*i+1]
 		dw, n := plain.grads[m.Lo:m.Hi], m.Shape[1]
 		da, db := make([]float64, av.Len()), make([]float64, bv.Len())

@@ -2,11 +2,11 @@ package model
 
 import (
 	"math"
+	"slices"
 
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
 	"gimbal/internal/nn"
-	"gimbal/internal/par"
 	"gimbal/internal/rng"
 )
 
@@ -28,7 +28,7 @@ type lowRank[T kernel.Float] struct {
 
 // lowMatrix is one matrix W that is changed, or, with a base not in fp32, one that is not, which has no a.
 type lowMatrix[T kernel.Float] struct {
-	adapted
+	Adapted
 	a, b               *kernel.Weights[T]
 	aw, bw, magnitude  []T // a and b multiply by the first two
 	da, db, dmagnitude []T
@@ -51,8 +51,8 @@ func newLowRank[T kernel.Float](ar *arena, arch config.Arch, ad Adapter, n, work
 		all.Targets = AllTargets
 	}
 	width := 0
-	for _, t := range adaptedViews(arch, all) {
-		m := lowMatrix[T]{adapted: t}
+	for _, t := range AdaptedViews(arch, all) {
+		m := lowMatrix[T]{Adapted: t}
 		switch ad.Base {
 		case FormatInt8:
 			m.base8 = alloc[byte](ar, partParams, kernel.CodedLen(kernel.Int8, t.Shape[0], t.Shape[1]))
@@ -132,6 +132,33 @@ func (l *lowRank[T]) bind(x *kernel.Exec, p *Params[T]) {
 // rebase takes the weights of the model as those beside the adapter.
 func (l *lowRank[T]) rebase() { l.each(l.take) }
 
+// TakeLengths sets the magnitudes of an adapter with DoRA, whose parameters are p, to the lengths of the rows of base,
+// as they are kept.
+func (ad Adapter) TakeLengths(p, base *Params[float32], a config.Arch) {
+	if !ad.DoRA {
+		return
+	}
+	for i, m := range AdaptedViews(a, ad) {
+		rows := base.Flat[m.Lo:m.Hi]
+		if ad.Base == FormatBF16 {
+			rows = slices.Clone(rows)
+			for k, w := range rows {
+				rows[k] = math.Float32frombits(uint32(nearest16(w)) << 16)
+			}
+		}
+		v := p.Views[3*i+2]
+		lengths(p.Flat[v.Lo:v.Hi], rows)
+	}
+}
+
+// lengths overwrites dst by the lengths of the rows of w.
+func lengths[T kernel.Float](dst, w []T) {
+	for o := range dst {
+		n := len(w) / len(dst)
+		dst[o] = T(length(w[o*n : (o+1)*n]))
+	}
+}
+
 // length is the Euclidean length of a row.
 func length[T kernel.Float](row []T) float64 {
 	sum := 0.0
@@ -141,15 +168,15 @@ func length[T kernel.Float](row []T) float64 {
 	return math.Sqrt(sum)
 }
 
-// Init sets A to numbers that are uniform within ±1/√in, and B to zero, so that the model is as it was.
+// InitAdapter sets A to numbers that are uniform within ±1/√in, and B to zero, so that the model is as it was.
 //
 // Source: PEFT, after torch.nn.init.kaiming_uniform_ with a = √5.
-func (l *lowRank[T]) Init(pool *par.Pool, seed uint64) {
+func InitAdapter[T kernel.Float](p *Params[T], ad Adapter, seed uint64) {
 	base := rng.New(seed, rng.Init)
-	for i, v := range l.params.Views {
-		dst := l.params.Flat[v.Lo:v.Hi]
-		if clear(dst); i%l.parts() == 0 {
-			key, most := base.Sub(uint64(2*(i/l.parts()))).Sub(1), 1/math.Sqrt(float64(v.Shape[1]))
+	for i, v := range p.Views {
+		dst := p.Flat[v.Lo:v.Hi]
+		if clear(dst); i%ad.parts() == 0 {
+			key, most := base.Sub(uint64(2*(i/ad.parts()))).Sub(1), 1/math.Sqrt(float64(v.Shape[1]))
 			for j := range dst {
 				dst[j] = T((2*key.Float64(uint64(j)) - 1) * most)
 			}
@@ -205,9 +232,6 @@ func (m *lowMatrix[T]) ratio(o int) float64 {
 	return float64(m.magnitude[o]) / m.lengths[o]
 }
 
-// masks are those of dropout before a matrix.
-func (m *Model[T]) masks(block int, t Targets) nn.Masks { return m.site(1<<32 | block<<8 | int(t)) }
-
 // dropForward adds what dropout changes of a multiply of a block, whose product begins at position lo.
 func (m *Model[T]) dropForward(block int, s slot, dst, src kernel.Mat[T], lo, n int) {
 	if m.adapter == nil || m.adapter.dropout == nil || m.in.Dropout == nil {
@@ -215,7 +239,7 @@ func (m *Model[T]) dropForward(block int, s slot, dst, src kernel.Mat[T], lo, n 
 	}
 	for _, w := range m.adapter.blocks[block][s] {
 		if w.a != nil {
-			m.adapter.dropout.Forward(dst.Columns(w.lo, w.hi), src, w.aw, w.bw, m.masks(block, w.target).From(lo), n)
+			m.adapter.dropout.Forward(dst.Columns(w.lo, w.hi), src, w.aw, w.bw, m.site(w.Place).From(lo), n)
 		}
 	}
 }
@@ -227,7 +251,7 @@ func (m *Model[T]) dropBack(block int, s slot, dst, dy kernel.Mat[T], lo, n int)
 	}
 	for _, w := range m.adapter.blocks[block][s] {
 		if w.a != nil {
-			m.adapter.dropout.Backward(dst, dy.Columns(w.lo, w.hi), w.aw, w.bw, m.masks(block, w.target).From(lo), n)
+			m.adapter.dropout.Backward(dst, dy.Columns(w.lo, w.hi), w.aw, w.bw, m.site(w.Place).From(lo), n)
 		}
 	}
 }
@@ -249,7 +273,7 @@ func (m *Model[T]) adapterBackWeight(block int, s slot, w *kernel.Weights[T], dy
 		x := src
 		if l.dropout != nil && m.in.Dropout != nil {
 			x = l.dropped.Columns(0, src.Cols)
-			l.dropout.Drop(x, src, m.masks(block, w.target), n)
+			l.dropout.Drop(x, src, m.site(w.Place), n)
 		}
 		part := dy.Columns(w.lo, w.hi)
 		w.a.Forward(l.x, l.u, x, n)

@@ -18,7 +18,7 @@ func from[T any](s []T, lo int) []T {
 // before the sum, whose result is still there, and before the projection unless a norm follows it.
 func (m *Model[T]) attentionHalf(i int, recompute bool) {
 	b, s, n, w := m.buf, &m.buf.saved[i], m.n, m.at(i)
-	c, masks := m.arch.Width, m.site(1+2*i)
+	c, masks := m.arch.Width, m.site(uint64(1+2*i))
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
 		normed, qkv := s.normed1.From(lo), m.rawHeads(s, lo)
@@ -131,7 +131,7 @@ func (m *Model[T]) headStats(s *saved[T], lo int) []T {
 // attentionHalfBack turns dx, the gradient of the first half's output, into that of its input.
 func (m *Model[T]) attentionHalfBack(i int) {
 	b, s, n, w, g := m.buf, &m.buf.saved[i], m.n, m.at(i), &m.dblocks[i]
-	c, masks := m.arch.Width, m.site(1+2*i)
+	c, masks := m.arch.Width, m.site(uint64(1+2*i))
 	dout := b.dropped
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
@@ -180,7 +180,7 @@ func (m *Model[T]) attentionHalfBack(i int) {
 // the halves are parallel. With recompute it stops where attentionHalf does.
 func (m *Model[T]) mlpHalf(i int, recompute bool) {
 	b, s, n, w := m.buf, &m.buf.saved[i], m.n, m.at(i)
-	c, masks := m.arch.Width, m.site(2+2*i)
+	c, masks := m.arch.Width, m.site(uint64(2+2*i))
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
 		normed, hidden, active := s.normed2.From(lo), s.hidden.From(lo), s.active.From(lo)
@@ -216,7 +216,7 @@ func (m *Model[T]) mlpInput(i int) []T {
 // the gradient of the block's input is left in dinput.
 func (m *Model[T]) mlpHalfBack(i int) {
 	b, s, n, w, g := m.buf, &m.buf.saved[i], m.n, m.at(i), &m.dblocks[i]
-	c, masks := m.arch.Width, m.site(2+2*i)
+	c, masks := m.arch.Width, m.site(uint64(2+2*i))
 	dinput := b.dx
 	if m.arch.Parallel {
 		dinput = b.dinput

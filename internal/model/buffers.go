@@ -42,7 +42,7 @@ type buffers[T kernel.Float] struct {
 	probe []T // of nn.Probe
 
 	pos, span []int32   // (N)
-	keys      []rng.Key // (S); only with dropout
+	keys      []rng.Key // (2, S): of branches and of the adapter; only with dropout
 }
 
 // saved is what one block keeps for its backward pass.
@@ -126,7 +126,7 @@ func newBuffers[T kernel.Float](ar *arena, a config.Arch, opt Options) *buffers[
 		b.dinput = alloc[T](ar, partBackward, n*c)
 	}
 	if a.Dropout > 0 || opt.Adapter.Dropout > 0 {
-		b.keys = alloc[rng.Key](ar, partBatch, n)
+		b.keys = alloc[rng.Key](ar, partBatch, 2*n)
 	}
 	if a.Dropout > 0 || ar.bf16 {
 		b.dropped = operand[T](ar, partBackward, n, c)

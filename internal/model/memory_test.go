@@ -258,7 +258,7 @@ func TestDropoutKeepsTheExpectation(t *testing.T) {
 	}
 	seen := map[rng.Key]bool{}
 	for place := range 2*a.Layers + 1 {
-		for _, k := range d.site(place).Keys {
+		for _, k := range d.site(uint64(place)).Keys {
 			if seen[k] {
 				t.Errorf("place %d shares a mask with another", place)
 			}

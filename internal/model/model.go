@@ -248,7 +248,7 @@ func (m *clearGrads[T]) Part(_, lo, hi int) { clear(m.grads[lo:hi]) }
 func (m *Model[T]) Init(seed uint64) {
 	m.params.Init(m.x.Pool(), m.arch.Layers, seed)
 	if m.adapter != nil {
-		m.adapter.Init(m.x.Pool(), seed)
+		InitAdapter(m.adapter.params, m.adapter.Adapter, seed)
 		m.adapter.rebase()
 	}
 	m.Refresh()

@@ -192,7 +192,12 @@ type Params[T kernel.Float] struct {
 
 // NewParams allocates the parameters of an architecture, all zero.
 func NewParams[T kernel.Float](a config.Arch) *Params[T] {
-	views, total := Layout(a)
+	return NewTrained[T](a, Adapter{})
+}
+
+// NewTrained allocates the parameters that training changes, all zero.
+func NewTrained[T kernel.Float](a config.Arch, ad Adapter) *Params[T] {
+	views, total := TrainedLayout(a, ad)
 	return newParams(alloc[T](new(arena), partParams, total), views)
 }
 

@@ -82,14 +82,18 @@ func (m *Model[T]) begin(in Input, labels bool) {
 	}
 }
 
-// site returns the masks of one place of the model: 0 is the embedding, 1+2l and 2+2l the branches of block l.
-func (m *Model[T]) site(place int) nn.Masks {
+// site returns the masks of one place of the model: 0 is the embedding, 1+2l and 2+2l the branches of block l, others
+// the adapters of matrices.
+func (m *Model[T]) site(place uint64) nn.Masks {
 	if m.in.Dropout == nil || m.buf.keys == nil {
 		return nn.Masks{}
 	}
 	keys := m.buf.keys[:len(m.in.Dropout)]
+	if place >= adapterPlaces { // a branch has its own masks while those of its multiplies are drawn
+		keys = m.buf.keys[len(m.buf.keys)/2:][:len(m.in.Dropout)]
+	}
 	for i, k := range m.in.Dropout {
-		keys[i] = k.Sub(uint64(place))
+		keys[i] = k.Sub(place)
 	}
 	return nn.Masks{Keys: keys, Span: m.buf.span, Pos: m.buf.pos}
 }

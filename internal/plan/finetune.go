@@ -109,10 +109,6 @@ func roundUpTo(n, unit int) int { return (n + unit - 1) / unit * unit }
 // chooseAdapter decides what is trained beside weights that stay as they are.
 func (p *Plan) chooseAdapter(d *Draft) (err error) {
 	cfg := p.Config
-	if cfg.Train.Objective == "dpo" && p.Hardware.Device != "" {
-		return fault(cfg.Origin("train.objective"), "train.objective",
-			"preferences are learned on the CPU: set numeric.device=cpu")
-	}
 	if cfg.Train.Adapter == "none" {
 		return nil
 	}
@@ -122,10 +118,6 @@ func (p *Plan) chooseAdapter(d *Draft) (err error) {
 	}
 	if cfg.Adapter.Base == "int8" && p.Hardware.Device != "" {
 		return fault(cfg.Origin("adapter.base"), "adapter.base", "int8 is for the CPU: set numeric.device=cpu")
-	}
-	if p.Hardware.Device != "" {
-		return fault(cfg.Origin("train.adapter"), "train.adapter",
-			"adapters are trained on the CPU: set numeric.device=cpu")
 	}
 	if cfg.Adapter.Base == "auto" {
 		value, origin := "fp32", "planned: as the weights beside the adapter are"

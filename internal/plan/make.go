@@ -163,7 +163,9 @@ func (p *Plan) chooseOptimizer(d *Draft) error {
 }
 
 // muonWork is the operations of an update by Muon.
-func (p *Plan) muonWork() float64 { return optim.MuonWork(engine.Segments(p.Spec.Arch)) }
+func (p *Plan) muonWork() float64 {
+	return optim.MuonWork(engine.Segments(p.Spec.Arch, p.Spec.Adapter))
+}
 
 // leastBatch is the tokens of a batch that the operations of an update by Muon ask for; 1 for AdamW.
 func (p *Plan) leastBatch() int {
