@@ -128,7 +128,7 @@ func TestAdapterBF16(t *testing.T) {
 		adapter model.Adapter
 	}{
 		"gpt2, dropout": {smallGPT2, model.Adapter{Rank: 3, Scale: 1.5, Targets: model.AllTargets, Dropout: 0.2}},
-		"qwen3, DoRA, base in bf16": {smallQwen3, model.Adapter{Rank: 3, Scale: 1.5, Targets: model.AllTargets, DoRA: true,
+		"llama, DoRA, base in bf16": {smallLlama, model.Adapter{Rank: 3, Scale: 1.5, Targets: model.AllTargets, DoRA: true,
 			Base: model.FormatBF16}},
 	} {
 		t.Run(name, func(t *testing.T) {

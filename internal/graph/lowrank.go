@@ -39,12 +39,12 @@ func (s *pass) lowRank(at int, x value) (y value, back func(dy value) value) {
 	if s.Adapter.DoRA {
 		y = s.mul(y, s.spread(s.ratio(at, t), y.Dims, 1))
 	}
-	exact := y
-	return s.cast(y, s.operand), func(dy value) value {
+	y = s.cast(y, s.operand)
+	return y, func(dy value) value {
 		if s.Adapter.DoRA {
 			dy = s.cast(dy, F32)
 			m := s.w[t.magnitude]
-			s.gradient(t.magnitude, s.over(s.sum(s.mul(dy, exact), 0), m))
+			s.gradient(t.magnitude, s.over(s.sum(s.mul(dy, s.cast(y, F32)), 0), m))
 			dy = s.mul(dy, s.spread(s.ratio(at, t), dy.Dims, 1))
 		}
 		du := s.dotTo(s.operand, s.operand, dy, s.w[t.b], 0, 1, 0)
