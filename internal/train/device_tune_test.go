@@ -12,8 +12,8 @@ import (
 // on where its weights are computed elsewhere.
 func TestTuneOnDevice(t *testing.T) {
 	device, dir := plugin(t), t.TempDir()
-	first, cfg := preferring(t, false, "train.adapter=lora", "adapter.rank=4", "adapter.dropout=0.1", "adapter.base=bf16",
-		"optim.lr=0.01", "numeric.device="+device)
+	first, cfg := preferring(t, false, "train.adapter=lora", "adapter.rank=4", "adapter.dropout=0.1",
+		"adapter.base=bf16", "optim.lr=0.01", "numeric.device="+device)
 	whole, stopped := filepath.Join(dir, "whole"), filepath.Join(dir, "stopped")
 	r := finished(t, cfg, Options{From: first.Dir, Out: whole})
 	if u := r.Tuned; u == nil || u.AccuracyBefore != 0.5 || !(u.After < 0.66 && u.AccuracyAfter > 0.65) {
@@ -29,7 +29,8 @@ func TestTuneOnDevice(t *testing.T) {
 	sameRun(t, whole, stopped, 40)
 	for i, to := range []string{"cpu", device} {
 		steps := int64(45 + 5*i)
-		if r, err := Resume(t.Context(), stopped, ResumeOptions{Steps: steps, Device: to}); err != nil || r.Step != steps {
+		r, err := Resume(t.Context(), stopped, ResumeOptions{Steps: steps, Device: to})
+		if err != nil || r.Step != steps {
 			t.Errorf("to %s: %+v, %v", to, r, err)
 		}
 	}
