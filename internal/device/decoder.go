@@ -40,8 +40,8 @@ func (e *deviceEngine) Decoder(rows, capacity int) (generate.Decoder, error) {
 		panic("device: cache of no positions or beyond the context")
 	}
 	devices := e.pass.Devices
-	of := graph.Decode{Arch: e.spec.Arch, Adapter: e.spec.Adapter, Mode: e.spec.Mode, Rows: up(rows, devices), Capacity: capacity,
-		Devices: devices, Sharded: e.pass.Sharded}
+	of := graph.Decode{Arch: e.spec.Arch, Adapter: e.spec.Adapter, Mode: e.spec.Mode, Rows: up(rows, devices),
+		Capacity: capacity, Devices: devices, Sharded: e.pass.Sharded}
 	if e.pool == nil {
 		e.pool = par.New(0)
 	}

@@ -67,14 +67,15 @@ func (o *opener) engine(s engine.Spec, attention string) *deviceEngine {
 	e.info = engine.Info{Arch: s.Arch, Mode: s.Mode, Numerics: o.numerics(s.Mode) + " attention " + attention,
 		Tensors: engine.Tensors(s.Arch, s.Adapter)}
 	count, length := o.rowsOf(s)
-	e.pass = graph.Pass{Arch: s.Arch, Adapter: s.Adapter, Rows: count, Length: length, Mode: s.Mode, Checkpointing: s.Checkpointing,
-		Attention: attention, Devices: o.options.Devices, Sharded: o.options.Sharded && o.options.Devices > 1}
+	e.pass = graph.Pass{Arch: s.Arch, Adapter: s.Adapter, Rows: count, Length: length, Mode: s.Mode,
+		Checkpointing: s.Checkpointing, Attention: attention, Devices: o.options.Devices,
+		Sharded: o.options.Sharded && o.options.Devices > 1}
 	if attention == graph.CuDNN {
 		e.pass.Segments = max(8, length/64)
 	}
 	if !s.Forward {
-		e.opt = &graph.Optimizer{Arch: s.Arch, Adapter: s.Adapter, Segments: engine.Segments(s.Arch, s.Adapter), Options: s.Optim,
-			Devices: o.options.Devices, Sharded: e.pass.Sharded}
+		e.opt = &graph.Optimizer{Arch: s.Arch, Adapter: s.Adapter, Segments: engine.Segments(s.Arch, s.Adapter),
+			Options: s.Optim, Devices: o.options.Devices, Sharded: e.pass.Sharded}
 	}
 	return e
 }

@@ -128,8 +128,8 @@ func TestAdapterBF16(t *testing.T) {
 		adapter model.Adapter
 	}{
 		"gpt2, dropout": {smallGPT2, model.Adapter{Rank: 3, Scale: 1.5, Targets: model.AllTargets, Dropout: 0.2}},
-		"llama, DoRA, base in bf16": {smallLlama, model.Adapter{Rank: 3, Scale: 1.5, Targets: model.AllTargets, DoRA: true,
-			Base: model.FormatBF16}},
+		"llama, DoRA, base in bf16": {smallLlama, model.Adapter{Rank: 3, Scale: 1.5, Targets: model.AllTargets,
+			DoRA: true, Base: model.FormatBF16}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 2))

@@ -44,7 +44,8 @@ type cache struct {
 // Numerics: as model.Decoder: attention is in float32 in any mode. A row's bits do not depend on the other rows.
 func (d Decode) Program() Program {
 	a := d.Arch
-	s := begin(Pass{Arch: a, Adapter: d.Adapter, Rows: d.Rows, Length: d.Tokens, Mode: d.Mode, Devices: d.Devices, Sharded: d.Sharded})
+	s := begin(Pass{Arch: a, Adapter: d.Adapter, Rows: d.Rows, Length: d.Tokens, Mode: d.Mode,
+		Devices: d.Devices, Sharded: d.Sharded})
 	s.cache = &cache{}
 	for i := range a.Layers {
 		keys := s.donate(2*i, F32, d.Cache().Dims...)

@@ -87,10 +87,11 @@ func newPass(p Pass, gradient bool) *pass {
 
 // Gradient is the program that adds the gradient of scale times the summed nats, and z-loss, of a batch.
 //
-// In: the parameters, as Params; the gradients so far, donated; tokens, labels (R, T) I32; counts (R, T) F32, 1 where a position's
-// loss counts, else 0; seg (R, T) I32, the number of a position's sequence within its row, -1 where the place is empty;
-// pos (R, T) I32, the place in the sequence. With Weighted weights (R, T) F32. With Dropout keys (R, T, 4) U32, rng.Key.Words of the key of a position's
-// sequence. With CuDNN the two values of Packed. Then scale, F32. An empty place needs a token of its row.
+// In: the parameters, as Params; the gradients so far, donated; tokens, labels (R, T) I32; counts (R, T) F32, 1 where a
+// position's loss counts, else 0; seg (R, T) I32, the number of a position's sequence within its row, -1 where the place
+// is empty; pos (R, T) I32, the place in the sequence. With Weighted weights (R, T) F32. With Dropout keys (R, T, 4)
+// U32, rng.Key.Words of the key of a position's sequence. With CuDNN the two values of Packed. Then scale, F32. An empty
+// place needs a token of its row.
 //
 // Out: the gradients; nats (R, T), zero where a position does not count; finite (L+2) Bool: the output of the embedding
 // and of each block, then the nats.
