@@ -11,16 +11,24 @@ import (
 	"gimbal/internal/runlog"
 )
 
-// A run of preferences with an adapter on a device begins at its reference. Cut off anywhere it is the same in every
-// bit, and it goes on elsewhere.
+// A run of preferences with an adapter on a device begins at its reference, and its losses are those of the CPU. Cut off
+// anywhere it is the same in every bit, and it goes on elsewhere.
 func TestTuneOnDevice(t *testing.T) {
 	device, dir := plugin(t), t.TempDir()
-	first, cfg := preferring(t, false, "train.adapter=lora", "adapter.rank=4", "adapter.dropout=0.1",
-		"adapter.base=bf16", "optim.lr=0.01", "numeric.device="+device)
+	settings := []string{"train.adapter=lora", "adapter.rank=4", "adapter.dropout=0.1", "adapter.base=bf16",
+		"optim.lr=0.01"}
+	first, onCPU := preferring(t, false, append(settings, "numeric.device=cpu")...)
+	_, cfg := preferring(t, false, append(settings, "numeric.device="+device)...)
 	whole, stopped := filepath.Join(dir, "whole"), filepath.Join(dir, "stopped")
 	r := finished(t, cfg, Options{From: first.Dir, Out: whole})
 	if u := r.Tuned; u == nil || u.Pairs == 0 || math.Abs(u.Before-math.Ln2) > 1e-12 || u.AccuracyBefore != 0.5 {
 		t.Errorf("before step 1: %+v", u)
+	}
+	there := runlog.All[runlog.Step](readLog(t, whole))
+	for i, here := range runlog.All[runlog.Step](readLog(t, finished(t, onCPU, Options{From: first.Dir}).Dir)) {
+		if a, b := float64(here.Loss), float64(there[i].Loss); math.Abs(a-b) > 1e-3*a {
+			t.Errorf("step %d: loss %.6f on the CPU, %.6f on the device", here.Step, a, b)
+		}
 	}
 	interruptAfter(t, stopped, 23, func(ctx context.Context, h Hooks) error {
 		_, err := Run(ctx, cfg, Options{From: first.Dir, Out: stopped, Hooks: h})
