@@ -9,7 +9,7 @@ import (
 func FuzzPage(f *testing.F) {
 	f.Add([]byte("# Evaluation 1, step 1\n\n## 1 of 2: a\n\n    text\n\n- [ ] good\n- [x] broken\n\n## 2 of 2: b\n"), 0)
 	f.Add([]byte("## \n- [x] good\r\n## \n"), 1)
-	f.Add([]byte("# E\n\n## 1 of 1: a\n\n- [ ] broken\n- [x] broken\n- [x] broken\n"), 0) // each mark counts once
+	f.Add([]byte("# E\n\n## 1 of 1: a\n\n- [ ] good\n- [x] broken\n- [x] good\n- [x] broken\n"), 0)
 	f.Fuzz(func(t *testing.T, page []byte, at int) {
 		sections := ReadPage(page)
 		Look(page)

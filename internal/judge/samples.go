@@ -72,7 +72,7 @@ func block(text string, chars int) string {
 // Section is one text of a page, as a person sees it.
 type Section struct {
 	Text  string   `json:"text"`  // everything but the boxes
-	Marks []string `json:"marks"` // ticked
+	Marks []string `json:"marks"` // ticked, each once and in the order of Marks
 }
 
 const heading = "\n## "
@@ -82,12 +82,18 @@ func ReadPage(page []byte) (sections []Section) {
 	for _, part := range strings.Split(string(page), heading)[1:] {
 		var s Section
 		var text []string
+		marked := map[string]bool{}
 		for _, line := range strings.Split(part, "\n") {
 			mark, ticked, ok := box(line)
 			switch {
 			case !ok:
 				text = append(text, line)
-			case ticked && !slices.Contains(s.Marks, mark):
+			case ticked:
+				marked[mark] = true
+			}
+		}
+		for _, mark := range Marks {
+			if marked[mark] {
 				s.Marks = append(s.Marks, mark)
 			}
 		}
