@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -144,10 +145,12 @@ func (r *reader) decoder(a *config.Arch, f form) {
 	r.activation(a, f)
 	r.rope(a, f)
 	r.layers(a, f)
-	for key, value := range f.fixed {
-		r.only(key, value)
+	for _, key := range slices.Sorted(maps.Keys(f.fixed)) { // faults have one order
+		r.only(key, f.fixed[key])
 	}
-	r.only("mlp_bias", "false")
+	if _, told := f.fixed["mlp_bias"]; !told {
+		r.only("mlp_bias", "false")
+	}
 	r.only("use_sliding_window", "false")
 	r.only("pretraining_tp", "1")
 	switch a.Shape {
