@@ -51,9 +51,11 @@ func (c *Corpus) recordFindings() (f []Finding) {
 		f = append(f, Finding{Text: "data.fields names keys of records, and no file has records", Warn: true,
 			Advice: "remove the setting, or name the files that have them"})
 	}
-	for as, what := range map[taken]string{asRecords: "as records by their content",
-		asText: "as text: the JSON has no records"} {
-		n, first := 0, ""
+	for _, as := range []taken{asRecords, asText} {
+		what, n, first := "as records by their content", 0, ""
+		if as == asText {
+			what = "as text: the JSON has no records"
+		}
 		for _, s := range c.Sources {
 			if s.taken == as {
 				if n++; n == 1 {

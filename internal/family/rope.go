@@ -124,7 +124,8 @@ func (r *reader) same(key string, x *float64) {
 
 // divisors returns what is wrong with the lists of longrope, which need n numbers each.
 func divisors(s config.RopeScale, n int) string {
-	for key, text := range map[string]string{"short_factor": s.Short, "long_factor": s.Long} {
+	for i, text := range []string{s.Short, s.Long} {
+		key := [...]string{"short_factor", "long_factor"}[i]
 		var list []float64
 		if err := json.Unmarshal([]byte(text), &list); err != nil || len(list) != n ||
 			slices.ContainsFunc(list, func(x float64) bool { return !(x > 0) }) {
