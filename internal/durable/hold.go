@@ -19,7 +19,7 @@ var errSwept = errors.New("another process swept the folder before it was held")
 // Unfinished makes a directory in dir for what will be called base, under a name that says so (TempName). SweepFree
 // leaves it alone until held is closed or the process ends.
 func Unfinished(fsys FS, dir, base string) (tmp string, held io.Closer, err error) {
-	for range 10 {
+	for range 100 {
 		tmp = TempName(dir, base)
 		if err = fsys.Mkdir(tmp); err != nil {
 			return "", nil, err

@@ -15,7 +15,7 @@ func TestSweepSparesWhatIsBegun(t *testing.T) {
 	dir := t.TempDir()
 	stop := make(chan struct{})
 	var sweepers, makers sync.WaitGroup
-	for range 4 {
+	for range 2 {
 		sweepers.Go(func() {
 			for {
 				select {
@@ -32,7 +32,7 @@ func TestSweepSparesWhatIsBegun(t *testing.T) {
 	}
 	for range 4 {
 		makers.Go(func() {
-			for range 200 {
+			for range 60 {
 				tmp, held, err := durable.Unfinished(durable.OS, dir, "cache")
 				if err != nil {
 					t.Error(err)
