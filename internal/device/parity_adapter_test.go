@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"gimbal/internal/config"
-	"gimbal/internal/engine"
 	"gimbal/internal/graph"
 	"gimbal/internal/kernel"
 	"gimbal/internal/model"
@@ -17,7 +16,7 @@ import (
 // halves are numbers of float32 in bfloat16.
 func halves(raw []byte) (list []byte) {
 	for _, x := range floatsOf(raw) {
-		list = binary.LittleEndian.AppendUint16(list, uint16(math.Float32bits(engine.RoundBF16(x))>>16))
+		list = binary.LittleEndian.AppendUint16(list, uint16(math.Float32bits(model.RoundBF16(x))>>16))
 	}
 	return list
 }
@@ -28,7 +27,7 @@ func adapted(r *rand.Rand, ad model.Adapter, m *model.Model[float64]) (base []fl
 	draw(r, m.Params())
 	for i, x := range m.Params().Flat {
 		if ad.Base == model.FormatBF16 {
-			m.Params().Flat[i] = float64(engine.RoundBF16(float32(x)))
+			m.Params().Flat[i] = float64(model.RoundBF16(float32(x)))
 		}
 	}
 	base = slices.Clone(m.Params().Flat)

@@ -107,7 +107,7 @@ func (e *deviceEngine) upload(ctx context.Context, list []Array, s graph.Shape, 
 	if s.Type == graph.BF16 {
 		halves := make([]uint16, len(data))
 		for i, x := range data {
-			halves[i] = uint16(math.Float32bits(engine.RoundBF16(x)) >> 16)
+			halves[i] = uint16(math.Float32bits(model.RoundBF16(x)) >> 16)
 		}
 		raw = bytesOf(halves)
 	}

@@ -81,7 +81,7 @@ func (f Fault) Spoil(p *model.Params[float32], grads []float32) {
 		p.ScaleBlock(f.Block, f.Factor)
 	case RoundWeights:
 		for i, w := range p.Flat {
-			p.Flat[i] = RoundBF16(w)
+			p.Flat[i] = model.RoundBF16(w)
 		}
 	default:
 		panic("engine: a fault that Harm does not know")
@@ -95,10 +95,4 @@ func (f Fault) first(p *model.Params[float32]) int {
 		panic("engine: a fault in no tensor")
 	}
 	return v.Lo
-}
-
-// RoundBF16 rounds to bfloat16, to nearest even.
-func RoundBF16(x float32) float32 {
-	bits := math.Float32bits(x)
-	return math.Float32frombits((bits + 0x7fff + bits>>16&1) &^ 0xffff)
 }

@@ -82,7 +82,7 @@ func (l *lowRank[T]) take(m *lowMatrix[T]) {
 		kernel.EncodeInt8(l.x, m.base8, float32s(m.w), m.Shape[0], m.Shape[1])
 	case m.base16 != nil:
 		for i, w := range float32s(m.w) {
-			m.base16[i] = nearest16(w)
+			m.base16[i] = uint16(math.Float32bits(RoundBF16(w)) >> 16)
 		}
 	default:
 		copy(m.base, m.w)
@@ -93,10 +93,10 @@ func (l *lowRank[T]) take(m *lowMatrix[T]) {
 	lengths(m.magnitude, m.w)
 }
 
-// nearest16 is the bfloat16 number nearest to w; denormal numbers stay.
-func nearest16(w float32) uint16 {
-	bits := math.Float32bits(w)
-	return uint16((bits + 0x7fff + bits>>16&1) >> 16)
+// RoundBF16 rounds to bfloat16, to nearest even. Unlike the kernels it leaves denormal numbers.
+func RoundBF16(x float32) float32 {
+	bits := math.Float32bits(x)
+	return math.Float32frombits((bits + 0x7fff + bits>>16&1) &^ 0xffff)
 }
 
 // restore overwrites rows of what the model computes with by those of the matrix beside the adapter.

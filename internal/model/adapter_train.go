@@ -143,7 +143,7 @@ func (ad Adapter) TakeLengths(p, base *Params[float32], a config.Arch) {
 		if ad.Base == FormatBF16 {
 			rows = slices.Clone(rows)
 			for k, w := range rows {
-				rows[k] = math.Float32frombits(uint32(nearest16(w)) << 16)
+				rows[k] = RoundBF16(w)
 			}
 		}
 		v := p.Views[3*i+2]
