@@ -94,12 +94,9 @@ func (p *Parser) keep() {
 		return
 	}
 	for _, key := range shownKeys {
-		own := p.get(key)
-		v := inner(own)
-		if r := strictjson.New(v.json, strictjson.AllowDuplicates, strictjson.AllowInvalidUTF8); v.json != nil {
-			if r.Value(); r.End() != nil {
-				v = own // a string that only begins like a list
-			}
+		v := p.get(key)
+		if in := inner(v); isJSON(in.json) { // else a string that only begins like a list
+			v = in
 		}
 		if v.json == nil || isEmpty(v.json) || key != "chat_template_kwargs" && !p.shown(key) {
 			continue
@@ -112,6 +109,12 @@ func (p *Parser) keep() {
 	if p.More != nil {
 		p.More = append(p.More, '}')
 	}
+}
+
+func isJSON(text []byte) bool {
+	r := strictjson.New(text, strictjson.AllowDuplicates, strictjson.AllowInvalidUTF8)
+	r.Value()
+	return r.End() == nil
 }
 
 // inner returns the JSON that a string spells, as tables have it, or the value as it is.
