@@ -44,8 +44,8 @@ type Tuned struct {
 	OldBefore float64 `json:"old_before,omitempty"` // on text that the weights knew; 0: none was measured
 	OldAfter  float64 `json:"old_after,omitempty"`  // on the same tokens at the end: what is higher was forgotten
 
-	// Of preferences: pairs held out, on which Before and After are nats per pair; 0: they were not what was trained
-	// on.
+	// Of preferences: pairs held out, on which Before and After are nats per pair; 0: there were no
+	// preferences.
 	Pairs          int64   `json:"pairs,omitempty"`
 	AccuracyBefore float64 `json:"accuracy_before,omitempty"` // share with the right answer preferred; a tie counts half
 	AccuracyAfter  float64 `json:"accuracy_after,omitempty"`  // the same of the checkpoint that was chosen

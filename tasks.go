@@ -12,8 +12,8 @@ type TaskOptions struct {
 	// Tasks are files of JSON lines, in the layout of HellaSwag, ARC, PIQA or gsm8k, or names of files NAME.jsonl in
 	// ~/.local/share/gimbal/tasks.
 	Tasks []string
-	// Shots is how many examples come before each question: the first ones of ShotsFrom, or of the task itself. 0:
-	// none.
+	// Shots is how many examples come before each question: the first ones of ShotsFrom, or of the task itself.
+	// 0: none.
 	Shots int
 	// ShotsFrom is a file of examples, in a layout of Tasks. Empty: the task's own, without the question.
 	ShotsFrom string

@@ -63,8 +63,8 @@ func (c *evalCmd) ask(e *env) error {
 		return usageError("--tasks goes without --data, and with numbers from 0 up")
 	}
 	list, err := gimbal.Ask(e.ctx, c.Run_, gimbal.TaskOptions{Tasks: c.Tasks, Shots: c.FewShot,
-		ShotsFrom: c.FewShotFrom,
-		Limit:     c.Limit, Pattern: c.Pattern, Checkpoint: c.Checkpoint, Device: c.Device, Progress: e.progress.tell})
+		ShotsFrom: c.FewShotFrom, Limit: c.Limit, Pattern: c.Pattern, Checkpoint: c.Checkpoint, Device: c.Device,
+		Progress: e.progress.tell})
 	e.progress.end()
 	if err != nil {
 		return err

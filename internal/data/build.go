@@ -59,7 +59,7 @@ func buildCache(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer,
 			if err := fsys.Rename(dir, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return nil, err
 			}
-			_ = fsys.RemoveAll(old) // a sweep takes what stays
+			_ = fsys.RemoveAll(old) // what stays takes room and does no harm
 		}
 		if err = fsys.Rename(tmp, dir); err == nil {
 			return m, fsys.SyncDir(opt.CacheDir)

@@ -265,8 +265,9 @@ func unknown(line []byte) error {
 	var fields map[string]json.RawMessage
 	_ = json.Unmarshal(line, &fields) // it was read before
 	names := slices.Sorted(maps.Keys(fields))
-	return fmt.Errorf("its fields are %.200q; a question has context, choices, label; or question, answer; or those of "+
-		"HellaSwag (ctx_a, ctx_b, endings, label), PIQA (goal, sol1, sol2, label) or ARC (question, choices, answerKey)",
+	return fmt.Errorf("its fields are %.200q; a question has context, choices, label; or question, answer; or "+
+		"those of HellaSwag (ctx_a, ctx_b, endings, label), PIQA (goal, sol1, sol2, label) or ARC (question, choices, "+
+		"answerKey)",
 		strings.Join(names, ", "))
 }
 

@@ -93,8 +93,8 @@ func readAdapterConfig(raw []byte) (c adapterConfig, err error) {
 		}
 	}
 	if init := string(keys["init_lora_weights"]); !slices.Contains(inits, init) {
-		return c, fmt.Errorf("init_lora_weights is %.60s, which may have changed the weights beside the adapter; let PEFT "+
-			"write it as a plain adapter (path_initial_model_for_weight_conversion)", init)
+		return c, fmt.Errorf("init_lora_weights is %.60s, which may have changed the weights beside the adapter; let "+
+			"PEFT write it as a plain adapter (path_initial_model_for_weight_conversion)", init)
 	}
 	return c, nil
 }
@@ -202,8 +202,8 @@ func openAdapter(c *checkpoint.Checkpoint, nested int) (_ *Model, err error) {
 // openBase opens the model that an adapter stands beside, and checks that it is the one that it was trained with.
 func openBase(c *checkpoint.Checkpoint, path string, nested int) (*Model, error) {
 	if path == "" {
-		return nil, errors.New("base_model_name_or_path is missing: write there where the model is that the adapter was " +
-			"trained with")
+		return nil, errors.New("base_model_name_or_path is missing: write there where the model is that the adapter " +
+			"was trained with")
 	}
 	var was Base
 	if raw, err := c.File(baseFile); err == nil {
