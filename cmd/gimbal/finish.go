@@ -83,14 +83,19 @@ func tuned(u *gimbal.Tuned) string {
 	if u.Pairs > 0 {
 		return preferred(u) + forgotten(u)
 	}
-	words := fmt.Sprintf("no better than where it began, on held-out text: %.3f, then %.3f nats/token", u.Before,
-		u.After)
-	if change := u.Before - u.After; change > asGood {
-		words = fmt.Sprintf("better than where it began by %.3f nats/token on held-out text: %.3f, then %.3f", change,
-			u.Before, u.After)
-	} else if change < -asGood {
-		words = fmt.Sprintf("worse than where it began by %.3f nats/token on held-out text: %.3f, then %.3f", -change,
-			u.Before, u.After)
+	change, chance := u.Before-u.After, ""
+	if u.ChangeError > 0 {
+		chance = fmt.Sprintf(" ± %.3f", u.ChangeError)
+	}
+	words := fmt.Sprintf("no better than where it began, on held-out text: %.3f, then %.3f%s nats/token", u.Before,
+		u.After, chance)
+	if math.Abs(change) > max(asGood, surely*u.ChangeError) {
+		how := "better"
+		if change < 0 {
+			how = "worse"
+		}
+		words = fmt.Sprintf("%s than where it began by %.3f%s nats/token on held-out text: %.3f, then %.3f", how,
+			math.Abs(change), chance, u.Before, u.After)
 	}
 	return words + forgotten(u)
 }
@@ -134,6 +139,9 @@ func (r *told) beside(res *gimbal.Result) float64 {
 
 // Losses that differ by less, in nats, are as good as each other.
 const asGood = 0.005
+
+// surely is how many standard errors a change has that is not chance.
+const surely = 2
 
 // verdict says in words how the loss compares with counting n-grams. Where it is worse, it says about how long a run
 // would take to get there, and returns its steps, if that can be estimated.

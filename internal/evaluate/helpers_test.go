@@ -129,7 +129,7 @@ func (f *fakeEngine) Info() engine.Info {
 }
 
 func (f *fakeEngine) Pass(_ context.Context, in engine.Input, want engine.Want) (v engine.Values, err error) {
-	if want != engine.Nats {
+	if want != engine.Nats|engine.PerToken {
 		panic("evaluate: an evaluation wants nats and nothing else")
 	}
 	if f.onPass != nil {
@@ -139,9 +139,11 @@ func (f *fakeEngine) Pass(_ context.Context, in engine.Input, want engine.Want) 
 	}
 	in.Tokens, in.Labels = append([]int32(nil), in.Tokens...), append([]int32(nil), in.Labels...)
 	f.passes = append(f.passes, in)
+	v.TokenNats = make([]float64, len(in.Labels))
 	for i, label := range in.Labels {
 		if in.Counts[i] {
-			v.Nats += f.nats(label)
+			v.TokenNats[i] = f.nats(label)
+			v.Nats += v.TokenNats[i]
 		}
 	}
 	return v, nil

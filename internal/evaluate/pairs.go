@@ -24,7 +24,8 @@ func (e *Evaluator) scorePairs(ctx context.Context, s *Score, b *data.Batch) (er
 	for k := 0; k < len(b.Spans); k += 2 {
 		one := data.Batch{Labels: b.Labels, Counts: b.Counts, Spans: b.Spans[k : k+2]}
 		tokens, bytes := e.preferred(&one)
-		s.add(e.nats[k], tokens)
+		s.add(e.nats[k], tokens, b.Spans[k].Index)
+		s.Nats += e.nats[k]
 		s.Tokens, s.Bytes = s.Tokens+int64(tokens), s.Bytes+bytes
 	}
 	b.Reset()

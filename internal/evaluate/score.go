@@ -28,6 +28,8 @@ const (
 	MetricChosenReward   = "chosen_reward"
 	MetricRejectedReward = "rejected_reward"
 
+	MetricChangeError = "val_loss_change_se" // standard error of how much val_loss_sample has changed since step 0
+
 	MetricOld = "old_loss" // nats per token on text that the weights knew before they were fine-tuned
 
 	MetricTask = "task_" // begins the names of what is measured on tasks: task_NAME_acc and so on
@@ -83,9 +85,17 @@ type Score struct {
 
 	beta float64 // of Pairs
 
-	passes                int
-	nats2, cross, tokens2 float64 // sums over the passes: of squares, and of nats times tokens
+	passes, sequences int
+	byDocument        bool          // the unit of groups is a document, not a sequence
+	groups            [groups]group // unit i is in group i modulo groups
 }
+
+// groups is how many groups of documents tell how a loss varies with the text: a standard error is right within a
+// tenth. Sequences of one document are alike, so they stay together where there are fewDocuments or more.
+const groups, fewDocuments = 64, 16
+
+// group is a part of what was scored.
+type group struct{ nats, tokens float64 }
 
 // Loss is in nats per token.
 func (s Score) Loss() float64 { return s.Nats / float64(s.Tokens) }
@@ -93,26 +103,57 @@ func (s Score) Loss() float64 { return s.Nats / float64(s.Tokens) }
 // BitsPerByte is the loss on a scale that does not depend on the tokenizer.
 func (s Score) BitsPerByte() float64 { return s.Nats / (math.Ln2 * float64(s.Bytes)) }
 
-// Interval is the 95 % interval of Loss over samples of as many sequences. The unit is a pass, which has whole
-// sequences; with fewer than two the interval is infinite.
-//
-// Source: the variance of a ratio, Cochran 1977, section 2.11.
+// Interval is the 95 % interval of Loss over other texts of this kind. With fewer than two units it is infinite.
 func (s Score) Interval() (lo, hi float64) {
-	loss, n := s.Loss(), float64(s.passes)
-	if n < 2 {
+	loss, half := s.Loss(), 1.96*s.standardError(make([]runlog.Float, groups))
+	if math.IsNaN(half) {
 		return math.Inf(-1), math.Inf(1)
 	}
-	rest := s.nats2 - 2*loss*s.cross + loss*loss*s.tokens2
-	half := 1.96 * math.Sqrt(max(0, rest)*n/(n-1)) / float64(s.Tokens)
 	return loss - half, loss + half
 }
 
-// add adds a pass with the given number of counted labels.
-func (s *Score) add(nats float64, tokens int) {
-	n := float64(tokens)
-	s.Nats += nats
-	s.passes++
-	s.nats2, s.cross, s.tokens2 = s.nats2+nats*nats, s.cross+nats*n, s.tokens2+n*n
+// Groups returns the nats of each group (groups), for ChangeError of a later score of the same sequences.
+func (s Score) Groups() []runlog.Float {
+	nats := make([]runlog.Float, groups)
+	for i, g := range s.groups {
+		nats[i] = runlog.Float(g.nats)
+	}
+	return nats
+}
+
+// ChangeError is the standard error of how much Loss differs from that of another score of the same sequences, whose
+// Groups are before: each text is compared with itself. It is NaN with fewer than two units.
+func (s Score) ChangeError(before []runlog.Float) float64 { return s.standardError(before) }
+
+// standardError is that of (Σ nats - Σ before) / Σ tokens. before (groups).
+//
+// Source: the variance of a ratio, Cochran 1977, section 2.11.
+func (s Score) standardError(before []runlog.Float) float64 {
+	n, nats, tokens, rest := 0.0, 0.0, 0.0, 0.0
+	for i, g := range s.groups {
+		if g.tokens > 0 {
+			n, nats, tokens = n+1, nats+g.nats-float64(before[i]), tokens+g.tokens
+		}
+	}
+	if n < 2 {
+		return math.NaN()
+	}
+	for i, g := range s.groups {
+		r := g.nats - float64(before[i]) - nats/tokens*g.tokens
+		rest += r * r
+	}
+	return math.Sqrt(rest*n/(n-1)) / tokens
+}
+
+// add adds a sequence of a document with the given number of counted labels.
+func (s *Score) add(nats float64, tokens, document int) {
+	unit := s.sequences
+	if s.byDocument {
+		unit = document
+	}
+	g := &s.groups[unit%groups]
+	g.nats, g.tokens = g.nats+nats, g.tokens+float64(tokens)
+	s.sequences++
 }
 
 // whole scores the validation part from its beginning.
@@ -146,6 +187,7 @@ func (e *Evaluator) sampled() (list []int64) {
 func (e *Evaluator) score(ctx context.Context, part *data.Split, order func(i int64) int64, limit int64) (s Score,
 	err error) {
 	var batch data.Batch
+	s.byDocument = part.Documents() >= fewDocuments
 	scoreBatch := e.scoreBatch
 	if part.Pairs() {
 		scoreBatch = e.scorePairs
@@ -174,11 +216,21 @@ func (e *Evaluator) scoreBatch(ctx context.Context, s *Score, b *data.Batch) err
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		v, err := e.opt.Engine.Pass(ctx, engine.MicroInput(m), engine.Nats)
+		v, err := e.opt.Engine.Pass(ctx, engine.MicroInput(m), engine.Nats|engine.PerToken)
 		if err != nil {
 			return err
 		}
-		s.add(v.Nats, m.CountedLabels())
+		s.Nats += v.Nats
+		s.passes++
+		for i := range m.Spans {
+			nats, tokens := 0.0, 0
+			for k := m.Bounds[i]; k < m.Bounds[i+1]; k++ {
+				if m.Counts[k] {
+					nats, tokens = nats+v.TokenNats[k], tokens+1
+				}
+			}
+			s.add(nats, tokens, m.Spans[i].Index)
+		}
 	}
 	s.Tokens += int64(b.Counted)
 	s.Bytes += b.Bytes

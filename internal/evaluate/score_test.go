@@ -160,10 +160,11 @@ func TestScoringAfterACancel(t *testing.T) {
 	}
 }
 
-// scoreOf adds passes.
-func scoreOf(passes [][2]float64) (s Score) {
-	for _, p := range passes {
-		s.add(p[0], int(p[1]))
+// scoreOf adds sequences.
+func scoreOf(sequences [][2]float64) (s Score) {
+	for _, p := range sequences {
+		s.add(p[0], int(p[1]), 0)
+		s.Nats += p[0]
 		s.Tokens += int64(p[1])
 	}
 	return s
@@ -171,32 +172,71 @@ func scoreOf(passes [][2]float64) (s Score) {
 
 func TestInterval(t *testing.T) {
 	if lo, hi := scoreOf([][2]float64{{20, 10}}).Interval(); !math.IsInf(lo, -1) || !math.IsInf(hi, 1) {
-		t.Errorf("of one pass: [%v, %v]", lo, hi)
+		t.Errorf("of one sequence: [%v, %v]", lo, hi)
 	}
-	// Passes of one size: the interval of a mean.
+	// Sequences of one size: the interval of a mean.
 	lo, hi := scoreOf([][2]float64{{10, 10}, {20, 10}, {30, 10}, {40, 10}}).Interval()
 	half := 1.96 * math.Sqrt((2.25+0.25+0.25+2.25)/3/4)
 	if math.Abs(lo-(2.5-half)) > 1e-12 || math.Abs(hi-(2.5+half)) > 1e-12 {
 		t.Errorf("[%v, %v], want 2.5 ± %v", lo, hi, half)
 	}
-	// The same loss in every pass, however long: nothing varies.
+	// The same loss in every sequence, however long: nothing varies.
 	if lo, hi = scoreOf([][2]float64{{10, 5}, {20, 10}, {80, 40}}).Interval(); lo != 2 || hi != 2 {
-		t.Errorf("[%v, %v] where every pass has a loss of 2", lo, hi)
+		t.Errorf("[%v, %v] where every sequence has a loss of 2", lo, hi)
+	}
+}
+
+// A change is measured on each sequence: however much these differ, one that is the same for all has no error.
+func TestChangeError(t *testing.T) {
+	before := scoreOf([][2]float64{{10, 5}, {90, 10}, {20, 20}})
+	if se := scoreOf([][2]float64{{5, 5}, {80, 10}, {0, 20}}).ChangeError(before.Groups()); se != 0 {
+		t.Errorf("every token gained a nat, with a standard error of %v", se)
+	}
+	// Gains of 1, 2 and 3 nats a token: the standard error of a mean of three.
+	before = scoreOf([][2]float64{{100, 10}, {50, 10}, {70, 10}})
+	after := scoreOf([][2]float64{{90, 10}, {30, 10}, {40, 10}})
+	if se, want := after.ChangeError(before.Groups()), 1/math.Sqrt(3); math.Abs(se-want) > 1e-12 {
+		t.Errorf("a standard error of %v, want %v", se, want)
+	}
+	if se := scoreOf([][2]float64{{5, 5}}).ChangeError(make([]runlog.Float, groups)); !math.IsNaN(se) {
+		t.Errorf("one sequence has a standard error of %v", se)
+	}
+}
+
+// Sequences of one document are alike, so they count as one where there are enough documents.
+func TestDocumentsAreUnits(t *testing.T) {
+	r := rand.New(rand.NewPCG(2, 2))
+	const documents, each, tokens = 50, 8, 10
+	sequences, whole := Score{Tokens: documents * each * tokens}, Score{byDocument: true}
+	for d := range documents {
+		mean := 3 + r.NormFloat64()
+		for range each {
+			sequences.add(mean*tokens, tokens, d)
+			whole.add(mean*tokens, tokens, d)
+		}
+	}
+	zero := make([]runlog.Float, groups)
+	got, want := whole.ChangeError(zero), 1/math.Sqrt(documents)
+	if math.Abs(got/want-1) > 0.3 {
+		t.Errorf("a standard error of %v with documents as units, want about %v", got, want)
+	}
+	if alike := sequences.ChangeError(zero); alike > 0.7*got {
+		t.Errorf("sequences as units: %v, documents: %v: no difference", alike, got)
 	}
 }
 
 // The interval holds the loss of the population in 95 of 100 samples. One that takes tokens for independent, when
-// those of a pass are alike, must not pass the same check.
+// those of a sequence are alike, must not pass the same check.
 func TestIntervalCovers(t *testing.T) {
-	const truth, trials, passes = 3.0, 2000, 40
+	const truth, trials, sequences = 3.0, 2000, 40
 	r := rand.New(rand.NewPCG(1, 1))
 	holds, naive := 0, 0
 	for range trials {
 		var sample [][2]float64
 		variance, tokens := 0.0, 0.0
-		for range passes {
+		for range sequences {
 			n := float64(20 + r.IntN(60))
-			mean := truth + 0.5*r.NormFloat64() // of the documents in a pass
+			mean := truth + 0.5*r.NormFloat64() // of the document
 			nats := 0.0
 			for range int(n) {
 				x := mean + r.NormFloat64()

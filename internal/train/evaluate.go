@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"path/filepath"
 	"strings"
 
@@ -89,8 +90,15 @@ func (t *run) evaluate(ctx context.Context) (*runlog.Eval, error) {
 		b.Now = runlog.Float(old.Loss())
 		rec.Metrics[evaluate.MetricOld] = b.Now
 	}
-	if s.Before != nil && s.Step == 0 {
-		s.Before.Loss, s.Before.Tokens, s.Before.Old = runlog.Float(sample), loss.Sample.Tokens, s.Before.Now
+	if se := s.Before.changeError(loss.Sample); !math.IsNaN(se) {
+		point.Metrics[evaluate.MetricChangeError] = judge.Metric{Estimate: judge.Estimate{Value: se}}
+		rec.Metrics[evaluate.MetricChangeError] = runlog.Float(se)
+	}
+	if b := s.Before; b != nil && s.Step == 0 {
+		b.Loss, b.Tokens, b.Old = runlog.Float(sample), loss.Sample.Tokens, b.Now
+		if loss.Sample.Pairs.Count == 0 {
+			b.Groups = loss.Sample.Groups()
+		}
 	}
 	if err := t.record.eval(rec, w.Shown(shownTexts)); err != nil {
 		return nil, err
@@ -110,6 +118,15 @@ func (t *run) old(ctx context.Context) (s evaluate.Score, err error) {
 		}
 	}
 	return t.evaluator.Old(ctx, b.Texts)
+}
+
+// changeError is the standard error of how much the loss of the sample has changed since step 0; NaN where it is not
+// known.
+func (b *before) changeError(now evaluate.Score) float64 {
+	if b == nil || len(b.Groups) == 0 {
+		return math.NaN()
+	}
+	return now.ChangeError(b.Groups)
 }
 
 // decide applies the rules of the judge to the history: an alarm becomes an event, a stop ends the run after the save

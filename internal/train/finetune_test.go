@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"gimbal/internal/checkpoint"
@@ -37,6 +38,11 @@ func TestFinetune(t *testing.T) {
 		if u == nil || u.Before != float64(evals[0].Metrics["val_loss_sample"]) ||
 			u.OldBefore != float64(evals[0].Metrics["old_loss"]) || u.OldBefore == 0 || u.Tokens == 0 {
 			t.Fatalf("%s: the result says %+v", c.name, u)
+		}
+		if c.better && !slices.ContainsFunc(evals[1:], func(e runlog.Eval) bool {
+			return float64(e.Metrics["val_loss_change_se"]) == u.ChangeError && u.ChangeError > 0
+		}) {
+			t.Errorf("%s: the standard error of the change is %v", c.name, u.ChangeError)
 		}
 		if better := u.After < u.Before; better != c.better {
 			t.Errorf("%s: %.3f, then %.3f", c.name, u.Before, u.After)

@@ -298,6 +298,7 @@ func (t *run) result(reason string, final *runlog.Eval) *Result {
 // they knew.
 type Tuned struct {
 	Before, After       float64 // After: of the stable checkpoint, or else at the last evaluation
+	ChangeError         float64 // standard error of their difference; 0: unknown
 	Tokens              int64
 	OldBefore, OldAfter float64
 
@@ -320,7 +321,7 @@ func (t *run) tuned() *Tuned {
 		}
 	}
 	return &Tuned{Before: float64(b.Loss), After: after.Loss, Tokens: b.Tokens, OldBefore: float64(b.Old),
-		OldAfter: float64(b.Now), Pairs: b.Pairs, AccuracyBefore: accuracy(h[0]), AccuracyAfter: accuracy(after)}
+		ChangeError: after.Metrics[evaluate.MetricChangeError].Value, OldAfter: float64(b.Now), Pairs: b.Pairs, AccuracyBefore: accuracy(h[0]), AccuracyAfter: accuracy(after)}
 }
 
 // report fills in an evaluation.

@@ -65,11 +65,12 @@ type state struct {
 
 // before is what weights from elsewhere could do at step 0.
 type before struct {
-	Loss   runlog.Float `json:"loss"`            // on the sample that every evaluation scores
-	Tokens int64        `json:"tokens"`          // of that sample
-	Old    runlog.Float `json:"old"`             // on what they knew; 0: nothing is known of it
-	Texts  [][]int32    `json:"texts,omitempty"` // that they wrote, where no old text was named
-	Now    runlog.Float `json:"now"`             // Old at the last evaluation
+	Loss   runlog.Float   `json:"loss"`             // on the sample that every evaluation scores
+	Tokens int64          `json:"tokens"`           // of that sample
+	Groups []runlog.Float `json:"groups,omitempty"` // its nats by groups of texts; none of preferences
+	Old    runlog.Float   `json:"old"`              // on what they knew; 0: nothing is known of it
+	Texts  [][]int32      `json:"texts,omitempty"`  // that they wrote, where no old text was named
+	Now    runlog.Float   `json:"now"`              // Old at the last evaluation
 
 	Pairs   int64        `json:"pairs,omitempty"`   // of that sample, where Loss is that of a pair
 	Written runlog.Float `json:"written,omitempty"` // tokens of a text that they wrote, where there are pairs
