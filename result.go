@@ -36,7 +36,7 @@ type Result struct {
 }
 
 // Tuned is what training made of weights that came from elsewhere: losses in nats per token before step 1 and of the
-// checkpoint that was chosen, or else at the end.
+// checkpoint that was chosen. Where that is the start, since nothing was better, they are those at the end.
 type Tuned struct {
 	Before float64 `json:"before"` // on text held out of what was trained on
 	After  float64 `json:"after"`  // on the same tokens
@@ -44,7 +44,7 @@ type Tuned struct {
 	ChangeError float64 `json:"change_se,omitempty"`
 	Tokens      int64   `json:"tokens"`               // of that text
 	OldBefore   float64 `json:"old_before,omitempty"` // on text that the weights knew; 0: none was measured
-	OldAfter    float64 `json:"old_after,omitempty"`  // on the same tokens at the end: what is higher was forgotten
+	OldAfter    float64 `json:"old_after,omitempty"`  // on the same tokens: what is higher was forgotten
 
 	// Of preferences: pairs held out, on which Before and After are nats per pair; 0: there were no
 	// preferences.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"path/filepath"
 	"strings"
 
@@ -86,19 +85,11 @@ func (t *run) evaluate(ctx context.Context) (*runlog.Eval, error) {
 		r.Log(rec.Metrics)
 		t.record.note("%s", r)
 	}
-	if b := s.Before; b != nil && old.Tokens > 0 {
-		b.Now = runlog.Float(old.Loss())
-		rec.Metrics[evaluate.MetricOld] = b.Now
-	}
-	if se := s.Before.changeError(loss.Sample); !math.IsNaN(se) {
-		point.Metrics[evaluate.MetricChangeError] = judge.Metric{Estimate: judge.Estimate{Value: se}}
-		rec.Metrics[evaluate.MetricChangeError] = runlog.Float(se)
-	}
-	if b := s.Before; b != nil && s.Step == 0 {
-		b.Loss, b.Tokens, b.Old = runlog.Float(sample), loss.Sample.Tokens, b.Now
-		if loss.Sample.Pairs.Count == 0 {
-			b.Groups = loss.Sample.Groups()
-		}
+	if b := s.Before; b != nil {
+		b.compare(s.Step, loss.Sample, old, func(name string, v float64) {
+			point.Metrics[name] = judge.Metric{Estimate: judge.Estimate{Value: v}}
+			rec.Metrics[name] = runlog.Float(v)
+		})
 	}
 	if err := t.record.eval(rec, w.Shown(shownTexts)); err != nil {
 		return nil, err
@@ -120,13 +111,25 @@ func (t *run) old(ctx context.Context) (s evaluate.Score, err error) {
 	return t.evaluator.Old(ctx, b.Texts)
 }
 
-// changeError is the standard error of how much the loss of the sample has changed since step 0; NaN where it is not
-// known.
-func (b *before) changeError(now evaluate.Score) float64 {
-	if b == nil || len(b.Groups) == 0 {
-		return math.NaN()
+// compare gives to put what an evaluation says beside that of step 0, which it remembers.
+func (b *before) compare(step int64, now, old evaluate.Score, put func(name string, v float64)) {
+	if step == 0 {
+		b.Loss, b.Tokens = runlog.Float(now.Objective()), now.Tokens
+		if now.Pairs.Count == 0 {
+			b.Groups = now.Groups()
+		}
+	} else if len(b.Groups) > 0 {
+		if se := now.ChangeError(b.Groups); se > 0 { // not a number where there is one text, or none is finite
+			put(evaluate.MetricChangeError, se)
+		}
 	}
-	return now.ChangeError(b.Groups)
+	if old.Tokens == 0 {
+		return
+	}
+	put(evaluate.MetricOld, old.Loss())
+	if step == 0 {
+		b.Old = runlog.Float(old.Loss())
+	}
 }
 
 // decide applies the rules of the judge to the history: an alarm becomes an event, a stop ends the run after the save

@@ -44,8 +44,9 @@ func TestFinetune(t *testing.T) {
 		}) {
 			t.Errorf("%s: the standard error of the change is %v", c.name, u.ChangeError)
 		}
-		if better := u.After < u.Before; better != c.better {
-			t.Errorf("%s: %.3f, then %.3f", c.name, u.Before, u.After)
+		if !(u.OldAfter > 0) || c.better && !(u.After < u.Before) || !c.better && !(u.After > u.Before) {
+			t.Errorf("%s: %.3f, then %.3f; on what it knew: %.3f, then %.3f", c.name, u.Before, u.After, u.OldBefore,
+				u.OldAfter)
 		}
 		if start := filepath.Base(r.Stable) == checkpoint.StepName(0); start == c.better {
 			t.Errorf("%s: stable is %s (%s)", c.name, r.Stable, r.StableReason)

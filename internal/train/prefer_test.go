@@ -66,8 +66,8 @@ func preferring(t testing.TB, words bool, settings ...string) (*Result, *config.
 		}
 		return cfg
 	}
-	first := finished(t, of(talks, "tokenizer.kind=bytes", "model.layers=2", "model.width=16", "model.heads=2",
-		"model.mlp=32", "train.batch_tokens=256", "train.steps=80", "optim.lr=0.004"), Options{})
+	first := finished(t, of(talks, "tokenizer.kind=bytes", "model.layers=2", "model.width=32", "model.heads=2",
+		"model.mlp=64", "train.batch_tokens=256", "train.steps=80", "optim.lr=0.003"), Options{})
 	return first, of(pairs, append([]string{"train.objective=dpo", "train.batch_tokens=512", "train.steps=40",
 		"optim.lr=0.002", "eval.every=10", "dpo.beta=0.5"}, settings...)...)
 }
@@ -76,7 +76,7 @@ func preferring(t testing.TB, words bool, settings ...string) (*Result, *config.
 // workers, it is the same run.
 func TestPreferences(t *testing.T) {
 	for _, settings := range [][]string{{"train.micro_tokens=64"}, {"train.adapter=lora", "adapter.rank=4",
-		"optim.lr=0.01"}} {
+		"optim.lr=0.003"}} {
 		t.Run(settings[0], func(t *testing.T) {
 			first, cfg := preferring(t, false, settings...)
 			dir := filepath.Join(t.TempDir(), "run")

@@ -295,9 +295,9 @@ func (t *run) result(reason string, final *runlog.Eval) *Result {
 }
 
 // Tuned is what became of weights from elsewhere, in nats per token: on the sample of every evaluation, and on what
-// they knew.
+// they knew. After is of the stable checkpoint; where that is the start, of the last evaluation.
 type Tuned struct {
-	Before, After       float64 // After: of the stable checkpoint, or else at the last evaluation
+	Before, After       float64
 	ChangeError         float64 // standard error of their difference; 0: unknown
 	Tokens              int64
 	OldBefore, OldAfter float64
@@ -313,15 +313,17 @@ func (t *run) tuned() *Tuned {
 	if b == nil || len(h) < 2 {
 		return nil
 	}
-	accuracy := func(p judge.Point) float64 { return p.Metrics[evaluate.MetricAccuracy].Value }
 	after := h[len(h)-1]
-	for _, p := range h {
+	for _, p := range h[1:] {
 		if step, ok := t.store.marked[markStable]; ok && p.Step == step {
 			after = p
 		}
 	}
+	measured := func(p judge.Point, name string) float64 { return p.Metrics[name].Value }
 	return &Tuned{Before: float64(b.Loss), After: after.Loss, Tokens: b.Tokens, OldBefore: float64(b.Old),
-		ChangeError: after.Metrics[evaluate.MetricChangeError].Value, OldAfter: float64(b.Now), Pairs: b.Pairs, AccuracyBefore: accuracy(h[0]), AccuracyAfter: accuracy(after)}
+		ChangeError: measured(after, evaluate.MetricChangeError), OldAfter: measured(after, evaluate.MetricOld),
+		Pairs: b.Pairs, AccuracyBefore: measured(h[0], evaluate.MetricAccuracy),
+		AccuracyAfter: measured(after, evaluate.MetricAccuracy)}
 }
 
 // report fills in an evaluation.

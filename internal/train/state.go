@@ -70,7 +70,6 @@ type before struct {
 	Groups []runlog.Float `json:"groups,omitempty"` // its nats by groups of texts; none of preferences
 	Old    runlog.Float   `json:"old"`              // on what they knew; 0: nothing is known of it
 	Texts  [][]int32      `json:"texts,omitempty"`  // that they wrote, where no old text was named
-	Now    runlog.Float   `json:"now"`              // Old at the last evaluation
 
 	Pairs   int64        `json:"pairs,omitempty"`   // of that sample, where Loss is that of a pair
 	Written runlog.Float `json:"written,omitempty"` // tokens of a text that they wrote, where there are pairs
