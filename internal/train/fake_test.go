@@ -104,6 +104,9 @@ func (o *scripted) Pass(_ context.Context, in engine.Input, want engine.Want) (v
 		o.passes++
 	}
 	v.Nats = float64(len(in.Labels))
+	if want&engine.PerToken != 0 {
+		v.TokenNats = slices.Repeat([]float64{1}, len(in.Labels))
+	}
 	if want&engine.Probe != 0 {
 		l, h := o.info.Arch.Layers, o.info.Arch.Layers*o.info.Arch.Heads
 		v.Probe = &engine.ProbeStats{Stream: slices.Repeat([]model.StreamStats{{RMS: 1, Kept: 1, Peak: 1}}, l+1),
