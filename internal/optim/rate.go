@@ -28,16 +28,23 @@ func AutoLR(params int64, batchTokens int) float64 {
 // diverged.
 const MaxAutoLR = 1.2e-2
 
-// TuneLR is the rule finetune, the rate for weights that are trained, with AdamW: 0.04/width, at most 3e-4. A width
-// of 2,048 gets 2e-5 and one of 4,096 gets 1e-5, which are usual for models of one and of seven billion weights. An
-// adapter gets ten times as much (Schulman et al. 2025, thinkingmachines.ai/blog/lora).
+// TuneLR is the rule finetune, the rate for weights that are trained, with AdamW: 0.04/width, below a width of 500
+// times 500/width, at most MaxTuneLR. An adapter gets ten times as much (Schulman et al. 2025,
+// thinkingmachines.ai/blog/lora).
+//
+// Widths from 128 to 576 were measured: about this rate gains most, less what is forgotten (bench/2026-11-29-finetune).
+// A width of 2,048 gets 2e-5 and one of 4,096 gets 1e-5, which are usual for models of one and of seven billion weights.
 func TuneLR(width int, adapter bool) float64 {
-	lr := min(3e-4, 0.04/float64(width))
+	w := float64(width)
+	lr := min(MaxTuneLR, 0.04/w*max(1, 500/w))
 	if adapter {
 		lr *= 10
 	}
 	return lr
 }
+
+// MaxTuneLR is the largest rate of TuneLR, about the best of the smallest width that was measured.
+const MaxTuneLR = 1e-3
 
 // WarmupPeak is the largest peak that a rule may give to a run with so many steps of warmup: 2.5e-4 for each step, with
 // Muon twice that.
