@@ -3,6 +3,7 @@ package chat
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,6 +103,42 @@ func TestTemplateCounts(t *testing.T) {
 	uneven := own(t, "{% generation %}{% endgeneration %}"+tagged)
 	if got := shown(t, uneven, &Conversation{Messages: two}); !strings.Contains(got, "3 generation blocks for 2") {
 		t.Errorf("blocks that are no answers: %q", got)
+	}
+}
+
+// TestLostMessages: words that a template does not write are counted, and others are not, however they are written.
+func TestLostMessages(t *testing.T) {
+	say := func(role, text string) Message {
+		return Message{Role: role, Text: []byte(text), Learn: role == Assistant}
+	}
+	turns := []Message{say("system", " be brief\n"), say(User, "q"), say(Assistant, "a"), say(User, "q \"2\""),
+		say(Assistant, "b")}
+	for name, c := range map[string]struct {
+		content string
+		want    []string // where all is written, and where what asks for an answer is
+	}{
+		"as they are":        {"m.content", nil},
+		"trimmed":            {"m.content | trim", nil},
+		"in JSON":            {"m.content | tojson", nil},
+		"changed":            {"(m.content if m.role == 'assistant' else m.content | replace('e', '') | upper)", nil},
+		"without the system": {"(m.content if m.role != 'system' else '')", []string{"system"}},
+		"the last two":       {"(m.content if loop.revindex <= 2 else '')", []string{"system", User}},
+		"by a default":       {"(m.content if m.role != 'system' else 'brief')", []string{"system"}},
+	} {
+		f := own(t, strings.Replace(plainTurns, "m.content", c.content, 1))
+		conversation := Conversation{Messages: turns}
+		for range f.Render(&conversation) {
+		}
+		if !slices.Equal(conversation.Lost, c.want) {
+			t.Errorf("%s: %q are left out, want %q", name, conversation.Lost, c.want)
+		}
+	}
+	f := own(t, strings.Replace(plainTurns, "m.content", "(m.content if m.role != 'system' else '')", 1))
+	asked := Conversation{Messages: turns[:2]}
+	for range f.Prompt(&asked) {
+	}
+	if !slices.Equal(asked.Lost, []string{"system"}) {
+		t.Errorf("before an answer %q are left out", asked.Lost)
 	}
 }
 

@@ -156,13 +156,14 @@ func (t *Template) Stop() string { return t.stop }
 // Hash says what decides what is written.
 func (t *Template) Hash() string { return t.hash }
 
-// Render writes a conversation, see Format. It sets c.Left.
+// Render writes a conversation, see Format. It sets c.Left and c.Lost.
 func (t *Template) Render(c *Conversation) iter.Seq2[Piece, error] { return t.yield(c, t.spans) }
 
-// Prompt writes a conversation and what asks for an answer, see Format.
+// Prompt writes a conversation and what asks for an answer, see Format. It sets c.Lost.
 func (t *Template) Prompt(c *Conversation) iter.Seq2[Piece, error] {
-	return t.yield(c, func(_ *Conversation, v *view) (string, [][2]int, error) {
+	return t.yield(c, func(c *Conversation, v *view) (string, [][2]int, error) {
 		out, err := t.run(v, len(v.messages), true)
+		c.Lost = t.lost(c, v, out.Text, true)
 		return out.Text, nil, err
 	})
 }

@@ -208,6 +208,7 @@ func TestTally(t *testing.T) {
 			counts.Answers != int64(150+c.empty) || counts.Ignored["name"] != 150 {
 			t.Errorf("%+v: %d texts, %+v, %v", c, len(texts), counts, err)
 		}
+		counts.Lost = int64(c.empty) // of 150 conversations and more
 		for _, f := range counts.Findings(int64(len(texts))) {
 			if info := strings.Contains(f.Text, `"name" (150 times)`); f.Warn != (c.warn && !info) {
 				t.Errorf("%+v: %+v", c, f)

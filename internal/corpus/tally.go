@@ -63,6 +63,8 @@ func (t *Tally) Findings(documents int64) (f []Finding) {
 				Advice: "the last answer of each conversation is learned; cut conversations behind each answer to " +
 					"learn all"})
 	}
+	tell(t.Lost, t.Chats, "say it in a message of the user, or set data.template = \"builtin\"", "the model's chat template "+
+		"leaves out %d messages in %d conversations, such as those of the system", t.Lost, t.Chats)
 	if len(t.Ignored) > 0 {
 		f = append(f, Finding{Text: "keys of messages that are not used: " + t.IgnoredText()})
 	}

@@ -54,6 +54,23 @@ func TestRefusedConversations(t *testing.T) {
 	}
 }
 
+// TestLostMessagesAreTold: words that the template has no place for, such as those of the system.
+func TestLostMessagesAreTold(t *testing.T) {
+	const template = `{% for m in messages %}{% if m.role != 'system' %}{{ m.content + ';' }}{% endif %}{% endfor %}`
+	format, err := chat.NewTemplate(chat.Source{Template: template})
+	if err != nil {
+		t.Fatal(err)
+	}
+	with, without := []turn{{"system", "be brief"}, {"user", "q"}, {"assistant", "a"}},
+		[]turn{{"user", "q"}, {"assistant", "a"}}
+	docs := discover(t, corpus.Options{}, chatLines(t, t.TempDir(), "a.jsonl", [][]turn{with, without, with}))
+	text := Text{Docs: docs, Set: prepare(t, docs, nil, PrepareOptions{Format: format})}
+	want := "the model's chat template leaves out 2 messages in 3 conversations"
+	if f := text.Findings(); len(f) != 1 || !f[0].Warn || !strings.HasPrefix(f[0].Text, want) {
+		t.Errorf("%+v", f)
+	}
+}
+
 // TestJointText: a token counts if a part of it does, whatever the tokenizer makes of the text.
 func TestJointText(t *testing.T) {
 	text := strings.Repeat("ab abab e\u0301 aba", 50)
