@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -122,6 +123,20 @@ func TestAdapterOfOthers(t *testing.T) {
 		t.Errorf("a tokenizer with more tokens than the weights: %v", err)
 		if err == nil {
 			m.Close()
+		}
+	}
+
+	broken := slices.Clone(entries)
+	broken[1].Data = slices.Clone(broken[1].Data)
+	broken[1].Data[3] = float32(math.NaN())
+	if c, err = checkpoint.OpenWeights(durable.OS, put(conf, broken)); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for name, err := range map[string]error{"lora_B.weight[3]": ExportAdapter(t.Context(), c, filepath.Join(t.TempDir(), "x")),
+		"proj.weight[": Export(t.Context(), c, filepath.Join(t.TempDir(), "x"), "fp32")} {
+		if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "is NaN") {
+			t.Errorf("weights that are not finite: %v", err)
 		}
 	}
 
