@@ -70,3 +70,11 @@ func TestNonFiniteWeights(t *testing.T) {
 		}
 	}
 }
+
+// TestAskNothing: no task is no result.
+func TestAskNothing(t *testing.T) {
+	var fault *DataError
+	if _, err := Ask(t.Context(), "nowhere", TaskOptions{}); !errors.As(err, &fault) {
+		t.Errorf("%v", err)
+	}
+}
