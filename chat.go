@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
+	"strings"
 
 	"gimbal/internal/chat"
 	"gimbal/internal/hub"
@@ -66,6 +68,9 @@ func (m *Model) converse(c *hub.Model) {
 func (m *Model) conversation(messages []Message) (ids []int32, err error) {
 	c := chat.Conversation{}
 	for _, turn := range messages {
+		if !slices.Contains(chat.Roles, turn.Role) {
+			return nil, fmt.Errorf("the role %q is none of %s", turn.Role, strings.Join(chat.Roles, ", "))
+		}
 		c.Messages = append(c.Messages, chat.Message{Role: turn.Role, Text: []byte(turn.Content)})
 	}
 	if _, own := m.format.(*chat.Template); !own { // which writes its own start

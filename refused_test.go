@@ -78,3 +78,10 @@ func TestAskNothing(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestEmptyStop: a text to stop at that spells nothing is everywhere, or nowhere.
+func TestEmptyStop(t *testing.T) {
+	if _, err := openRandom(t, 16).Generate(t.Context(), "hi", GenerateOptions{Stop: []string{"x", ""}}); err == nil {
+		t.Error("it is taken")
+	}
+}
