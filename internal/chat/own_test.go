@@ -142,6 +142,29 @@ func TestLostMessages(t *testing.T) {
 	}
 }
 
+// TestArguments: arguments of a call are written once, whether a record has an object or a string of JSON, as a template
+// wants them.
+func TestArguments(t *testing.T) {
+	const head = `{% for m in messages %}{{ m.content }}{% for c in m.tool_calls %}<s>{% set a = c.function.arguments %}`
+	const tail = `<e>{% endfor %}{% endfor %}`
+	for name, c := range map[string]struct{ write, arguments, want string }{
+		"as JSON":                {`{{ a | tojson }}`, `"{\"x\": \"é\\n\"}"`, `{"x": "é\n"}`},
+		"an object":              {`{{ a | tojson }}`, `{"x":"é\n"}`, `{"x": "é\n"}`},
+		"item by item":           {`{% for k, v in a.items() %}{{ k }}={{ v }}{% endfor %}`, `"{\"x\": 1}"`, "x=1"},
+		"as a string":            {`{{ a if a is string else a | tojson }}`, `"{\"x\":1}"`, `{"x":1}`},
+		"as a string of another": {`{{ 'args: ' + a }}`, `"{\"x\":1}"`, `args: {"x":1}`},
+		"no JSON":                {`{{ a | tojson }}`, `"x is 1"`, `"x is 1"`},
+		"with a token":           {`{{ a | tojson }}`, `"{\"x\": \"<e>\"}"`, `{"x": "<e>"}`},
+	} {
+		f := own(t, head+c.write+tail)
+		got := shown(t, f, &Conversation{Messages: []Message{{Role: User, Text: []byte("q")}, {Role: Assistant,
+			More: []byte(`{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":` + c.arguments + `}}]}`)}}})
+		if want := "|q‹<s>›|" + c.want + "‹<e>›"; got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
 // TestTextStaysText: whatever is said, also in a call or a tool, is no special token, and is written as it was.
 func TestTextStaysText(t *testing.T) {
 	const template = `{% for m in messages %}{{ '<s>' + (m.content or '') }}` +

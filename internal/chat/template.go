@@ -39,7 +39,7 @@ var templateDate = time.Date(2024, 7, 26, 0, 0, 0, 0, time.UTC)
 var ErrLimit = jinja.ErrLimit
 
 // templateVersion changes with what is written for the same source.
-const templateVersion = "1"
+const templateVersion = "2"
 
 // Template is the format that a model's own template writes. Text of a conversation never becomes a special token, and
 // what counts is found out from what is written: inside of {% generation %} where the template has it; else what
@@ -177,6 +177,7 @@ func (t *Template) yield(c *Conversation,
 			yield(Piece{}, err)
 			return
 		}
+		t.readArguments(v)
 		text, spans, err := write(c, v)
 		if err != nil {
 			yield(Piece{}, err)
