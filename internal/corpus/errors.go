@@ -69,6 +69,7 @@ type Tally struct {
 	Answers   int64            `json:"answers,omitempty"`       // that count
 	Empty     int64            `json:"empty_answers,omitempty"` // of Answers: without a word
 	Left      int64            `json:"left_answers,omitempty"`  // of Answers: not learned, as the template writes them
+	Seams     int64            `json:"seams,omitempty"`         // answers whose first token holds a part of the prompt
 	Lost      int64            `json:"lost_messages,omitempty"` // that the template does not write
 	Ignored   map[string]int64 `json:"ignored_keys,omitempty"`  // of messages, each with its number
 }

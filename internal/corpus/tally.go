@@ -63,6 +63,8 @@ func (t *Tally) Findings(documents int64) (f []Finding) {
 				Advice: "the last answer of each conversation is learned; cut conversations behind each answer to " +
 					"learn all"})
 	}
+	tell(t.Seams, t.Answers, "take the white space at their beginning away", "%d of %d answers begin within a token that "+
+		"also ends what asks for them: in a chat they cannot be written so", t.Seams, t.Answers)
 	tell(t.Lost, t.Chats, "say it in a message of the user, or set data.template = \"builtin\"", "the model's chat template "+
 		"leaves out %d messages in %d conversations, such as those of the system", t.Lost, t.Chats)
 	if len(t.Ignored) > 0 {
