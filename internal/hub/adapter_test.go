@@ -90,6 +90,27 @@ func TestAdapterOfOthers(t *testing.T) {
 			}
 		}
 	}
+	upper := put(fmt.Sprintf(peft, dir), entries) // the same adapter, on itself
+	twice, err := OpenModel(upper, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer twice.Close()
+	name := "model.layers.0.self_attn.q_proj.weight"
+	sizes, _ := own.Model().Lookup(name)
+	var levels [3][]float32
+	for i, m := range []*Model{own, m, twice} {
+		levels[i] = make([]float32, sizes.Len())
+		if err := m.Model().ReadF32(levels[i], name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range levels[0] {
+		was, once, is := levels[0][i], levels[1][i], levels[2][i]
+		if math.Abs(float64(is-once)-float64(once-was)) > 1e-5 {
+			t.Fatalf("%s[%d] is %v, then %v, and with an adapter on the adapter %v", name, i, was, once, is)
+		}
+	}
 	const template = "{{ messages }}" // its own, and the base has none: it was trained with it
 	if err := os.WriteFile(filepath.Join(dir, templateFile), []byte(template), 0o666); err != nil {
 		t.Fatal(err)
