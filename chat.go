@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
+	"strings"
 
 	"gimbal/internal/chat"
 	"gimbal/internal/hub"
@@ -21,7 +23,7 @@ type Message struct {
 // becomes a special token. GenerateOptions.Samples and Special say nothing.
 //
 // Errors are those of [Model.Generate]. A model without [ModelInfo].Chat has none to write: that is a [DataError], and
-// so is a conversation that the template refuses.
+// so is a conversation that the template refuses, or of which it leaves out a message.
 func (m *Model) Chat(ctx context.Context, messages []Message, opt GenerateOptions) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		if m.format == nil {
@@ -66,10 +68,19 @@ func (m *Model) converse(c *hub.Model) {
 func (m *Model) conversation(messages []Message) (ids []int32, err error) {
 	c := chat.Conversation{}
 	for _, turn := range messages {
+		if !slices.Contains(chat.Roles, turn.Role) {
+			return nil, fmt.Errorf("the role %q is none of %s", turn.Role, strings.Join(chat.Roles, ", "))
+		}
 		c.Messages = append(c.Messages, chat.Message{Role: turn.Role, Text: []byte(turn.Content)})
 	}
 	if _, own := m.format.(*chat.Template); !own { // which writes its own start
 		ids = append(ids, m.start)
 	}
-	return chat.Encode(ids, m.tok, m.format.Prompt(&c))
+	ids, err = chat.Encode(ids, m.tok, m.format.Prompt(&c))
+	for _, role := range c.Lost {
+		if err == nil && role != chat.Assistant { // of whose words a template may leave out thoughts
+			err = fmt.Errorf("the model's chat template leaves out a message of the %s", role)
+		}
+	}
+	return ids, err
 }

@@ -97,6 +97,33 @@ func TestNoConversation(t *testing.T) {
 	}
 }
 
+// A role that no conversation is trained with is refused.
+func TestUnknownRole(t *testing.T) {
+	m := openChat(t, `{% for m in messages %}{{ m.role + m.content + eos_token }}{% endfor %}`)
+	for _, role := range []string{"", "User", "bot"} {
+		for _, err := range m.Chat(t.Context(), []Message{{role, "Hi"}}, GenerateOptions{MaxTokens: 1}) {
+			if fault := new(DataError); !errors.As(err, &fault) || !strings.Contains(err.Error(), "is none of system, user") {
+				t.Errorf("%q: %v", role, err)
+			}
+		}
+	}
+}
+
+// A message that the template has no place for is refused: the answer would be one to something else.
+func TestLostMessage(t *testing.T) {
+	m := openChat(t, `{% for m in messages %}{% if m.role != "system" %}{{ m.role + m.content + eos_token }}{% endif %}`+
+		`{% endfor %}`)
+	for _, turns := range [][]Message{{{"user", "Hi"}}, {{"system", "Be brief."}, {"user", "Hi"}}} {
+		for _, err := range m.Chat(t.Context(), turns, GenerateOptions{MaxTokens: 1}) {
+			var fault *DataError
+			lost := errors.As(err, &fault) && strings.Contains(err.Error(), "leaves out a message of the system")
+			if lost != (len(turns) == 2) || !lost && err != nil {
+				t.Errorf("%v: %v", turns, err)
+			}
+		}
+	}
+}
+
 // A conversation that is kept between turns goes on with the text of one that is read anew, whatever the template
 // changes of what stood before, and in every format of the weights.
 func TestKeptConversation(t *testing.T) {

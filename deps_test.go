@@ -91,7 +91,7 @@ var lattice = []struct {
 		"internal/durable internal/memory internal/optim internal/rng internal/runlog",
 		"checks before step 1, on a plan and an engine"},
 	{"internal/evaluate", "internal/engine internal/generate internal/judge internal/baseline internal/data " +
-		"internal/hub internal/runlog internal/rng internal/tokenizer internal/config",
+		"internal/bom internal/hub internal/runlog internal/rng internal/tokenizer internal/config",
 		"the one evaluator: loss, baseline, writing; decides nothing and knows no model"},
 	{"internal/inspect", "internal/data internal/durable internal/engine internal/guard internal/memory internal/plan internal/runlog " +
 		"internal/safetensors", "health of a model, and what is behind a number that is not finite"},

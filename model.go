@@ -6,6 +6,7 @@ import (
 
 	"gimbal/internal/chat"
 	"gimbal/internal/config"
+	"gimbal/internal/engine"
 	"gimbal/internal/hub"
 	"gimbal/internal/kernel"
 	"gimbal/internal/model"
@@ -131,6 +132,9 @@ func (m *Model) load(c *hub.Model, weights string) (err error) {
 	}
 	if err := model.LoadEntries(m.writer.Params(), c.Model()); err != nil {
 		return err
+	}
+	if err := engine.Finite(m.writer.Params()); err != nil {
+		return &hub.Error{Dir: c.Path(), Err: err}
 	}
 	m.writer.Refresh()
 	return nil

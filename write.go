@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -37,7 +39,7 @@ type GenerateOptions struct {
 	Seed        uint64  // of the draws: the same seed gives the same texts
 	Special     bool    // special tokens that the prompt spells, such as <|im_start|>, become these; else they are text
 
-	// Stop ends a text where it spells one of these. What it spells is no part of the text.
+	// Stop ends a text where it spells one of these, none of which is empty. What it spells is no part of the text.
 	Stop []string
 
 	// Keep holds the keys and values of a single text when the call ends, so that a later one with Keep reads only what
@@ -99,13 +101,15 @@ func (m *Model) Generate(ctx context.Context, prompt string, opt GenerateOptions
 	return texts, nil
 }
 
-// check refuses numbers before anything is allocated for them.
+// check refuses what cannot be meant, and numbers before anything is allocated for them.
 func (o *GenerateOptions) check() error {
 	switch {
 	case o.Samples < 0 || o.Samples > MaxSamples:
 		return fmt.Errorf("gimbal: %d texts to write; ask for 1 to %d", o.Samples, MaxSamples)
 	case o.MaxTokens < 0:
 		return fmt.Errorf("gimbal: %d tokens to write; ask for at least 1", o.MaxTokens)
+	case slices.Contains(o.Stop, ""):
+		return errors.New("gimbal: an empty text to stop at; leave it out")
 	}
 	return nil
 }
@@ -251,7 +255,7 @@ func (m *Model) takeKept(capacity int) *kept {
 func told(b []byte, stops []string, ends bool) (text string, rest []byte, stopped bool) {
 	n := len(b)
 	for _, stop := range stops {
-		if at := bytes.Index(b, []byte(stop)); at >= 0 && stop != "" {
+		if at := bytes.Index(b, []byte(stop)); at >= 0 {
 			n, stopped = min(n, at), true
 		}
 	}

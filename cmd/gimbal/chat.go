@@ -54,6 +54,7 @@ type talk struct {
 	model *gimbal.Model
 	turns []gimbal.Message
 	text  string // of a model that continues text
+	typed bool   // by a person, who can begin anew
 }
 
 func (c *chatCmd) Run(e *env) error {
@@ -113,6 +114,7 @@ func (t *talk) lines() (next func() (string, error), done func()) {
 			return r.Text(), nil
 		}, func() {}
 	}
+	t.typed = true
 	editor := term.NewTerminal(struct {
 		io.Reader
 		io.Writer
@@ -210,7 +212,7 @@ func (t *talk) answer(line string) error {
 	for token, err := range tokens {
 		var full *gimbal.PromptError
 		switch {
-		case errors.As(err, &full):
+		case errors.As(err, &full) && t.typed:
 			t.env.progress.notef("the conversation is longer than the context of the model; /reset begins anew")
 			return nil
 		case err != nil && ctx.Err() != nil && t.env.ctx.Err() == nil:

@@ -36,6 +36,9 @@ func (c *evalCmd) Run(e *env) error {
 	if len(c.Tasks) > 0 {
 		return c.ask(e)
 	}
+	if c.FewShot != 0 || c.FewShotFrom != "" || c.Limit != 0 || c.Pattern != "" {
+		return usageError("--few-shot, --few-shot-from, --limit and --pattern go with --tasks")
+	}
 	r, err := gimbal.Evaluate(e.ctx, c.Run_, gimbal.EvalOptions{Data: c.Data, Checkpoint: c.Checkpoint,
 		LossOnly: c.LossOnly, Seed: c.Seed, Device: c.Device, Progress: e.progress.tell})
 	e.progress.end()
@@ -59,8 +62,13 @@ func (c *evalCmd) Run(e *env) error {
 
 // ask asks the questions of tasks.
 func (c *evalCmd) ask(e *env) error {
-	if len(c.Data) > 0 || c.FewShot < 0 || c.Limit < 0 {
-		return usageError("--tasks goes without --data, and with numbers from 0 up")
+	switch {
+	case len(c.Data) > 0 || c.LossOnly || c.Seed != nil:
+		return usageError("--tasks goes without --data, --loss-only and --seed")
+	case c.FewShot < 0 || c.Limit < 0:
+		return usageError("--few-shot and --limit: numbers from 0 up")
+	case c.FewShotFrom != "" && c.FewShot == 0:
+		return usageError("--few-shot-from FILE goes with --few-shot N")
 	}
 	list, err := gimbal.Ask(e.ctx, c.Run_, gimbal.TaskOptions{Tasks: c.Tasks, Shots: c.FewShot,
 		ShotsFrom: c.FewShotFrom, Limit: c.Limit, Pattern: c.Pattern, Checkpoint: c.Checkpoint, Device: c.Device,

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"gimbal"
@@ -39,6 +40,8 @@ func (c *sampling) check(maxTokens int) error {
 	switch {
 	case maxTokens < 1:
 		return usageError(fmt.Sprintf("--max-tokens %d: ask for at least one token", maxTokens))
+	case slices.Contains(c.Stop, ""):
+		return usageError("--stop: it is empty; leave it out")
 	case c.TopK < 0:
 		return usageError(fmt.Sprintf("--top-k %d: 0 draws from all tokens, K from the K most probable", c.TopK))
 	case !(c.TopP >= 0 && c.TopP <= 1) || !(c.MinP >= 0 && c.MinP < 1):

@@ -37,31 +37,39 @@ makes the checks of "gimbal doctor", which prints all of them.`
 
 // settings are the flags that describe a run, over its configuration file.
 type settings struct {
-	Data   []string      `help:"File or folder to read; repeatable." placeholder:"PATH" sep:"none"`
-	Steps  *int64        `help:"Updates to make. Default: planned from time and text." placeholder:"N"`
-	Budget time.Duration `help:"Time that the run may take, such as 10m or 2h. Default: 2.5m." placeholder:"TIME"`
-	Seed   *uint64       `help:"Seed of all random numbers. Default: 1." placeholder:"N"`
-	Device string        `help:"Where to compute: auto, cpu, cuda, rocm, oneapi, tpu, or a plugin." placeholder:"NAME|PATH"`
-	Set    []string      `help:"Set a key of the configuration; repeatable." placeholder:"KEY=VALUE" sep:"none"`
+	Data   []string       `help:"File or folder to read; repeatable." placeholder:"PATH" sep:"none"`
+	Steps  *int64         `help:"Updates to make. Default: planned from time and text." placeholder:"N"`
+	Budget *time.Duration `help:"Time that the run may take, such as 10m or 2h. Default: 2.5m." placeholder:"TIME"`
+	Seed   *uint64        `help:"Seed of all random numbers. Default: 1." placeholder:"N"`
+	Device string         `help:"Where to compute: auto, cpu, cuda, rocm, oneapi, tpu, or a plugin." placeholder:"NAME|PATH"`
+	Set    []string       `help:"Set a key of the configuration; repeatable." placeholder:"KEY=VALUE" sep:"none"`
 }
 
 // given reports whether there is any.
 func (c *settings) given() bool {
-	return len(c.Data) > 0 || c.Steps != nil || c.Budget != 0 || c.Seed != nil || c.Device != "" || len(c.Set) > 0
+	return len(c.Data) > 0 || c.Steps != nil || c.Budget != nil || c.Seed != nil || c.Device != "" || len(c.Set) > 0
+}
+
+// budget is --budget; 0: it is not given.
+func (c *settings) budget() time.Duration {
+	if c.Budget == nil {
+		return 0
+	}
+	return *c.Budget
 }
 
 // load reads the configuration file, if one is named, and applies the settings over it.
 func (c *settings) load(file string) (*config.Config, error) {
-	return config.Flags{Data: c.Data, Steps: c.Steps, Budget: c.Budget, Seed: c.Seed, Device: c.Device,
+	return config.Flags{Data: c.Data, Steps: c.Steps, Budget: c.budget(), Seed: c.Seed, Device: c.Device,
 		Set: c.Set}.Load(file)
 }
 
 // options are the settings for the library.
 func (c *settings) options(file string) (opt gimbal.TrainOptions, err error) {
-	if c.Budget < 0 {
-		return opt, usageError(fmt.Sprintf("--budget %v: a run takes some time", c.Budget))
+	if c.Budget != nil && *c.Budget <= 0 {
+		return opt, usageError(fmt.Sprintf("--budget %v: a run takes some time", *c.Budget))
 	}
-	opt = gimbal.TrainOptions{Data: c.Data, Budget: c.Budget, Seed: c.Seed, Device: c.Device, Config: file,
+	opt = gimbal.TrainOptions{Data: c.Data, Budget: c.budget(), Seed: c.Seed, Device: c.Device, Config: file,
 		Set: c.Set}
 	if c.Steps != nil {
 		opt.Steps, err = *c.Steps, checkSteps(*c.Steps)

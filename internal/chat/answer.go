@@ -14,7 +14,7 @@ func (t *Template) spans(c *Conversation, v *view) (text string, spans [][2]int,
 	if err != nil {
 		return "", nil, err
 	}
-	text, c.Left = out.Text, 0
+	text, c.Left, c.Lost = out.Text, 0, t.lost(c, v, out.Text, false)
 	if out.Generated != nil {
 		spans, err = t.generated(c, out)
 		return text, spans, err
@@ -96,10 +96,7 @@ func (t *Template) answer(v *view, text string, i int, last bool) (span [2]int, 
 
 // begins returns where message i begins in a text: where another message would make a difference. 0: nowhere.
 func (t *Template) begins(v *view, text string, i int) int {
-	other := new(*v)
-	other.messages = slices.Clone(v.messages)
-	other.messages[i] = t.plain([]Message{{Role: Assistant, Text: []byte(v.guard.mark)}})[0]
-	out, err := t.run(other, len(v.messages), false)
+	out, err := t.marked(v, i, Message{Role: Assistant}, false)
 	if err != nil {
 		return 0
 	}
@@ -108,4 +105,32 @@ func (t *Template) begins(v *view, text string, i int) int {
 		n++
 	}
 	return n
+}
+
+// fewBytes is the length of words that may well be elsewhere in a conversation, too.
+const fewBytes = 8
+
+// lost returns the roles of the messages whose words make no difference to the text that was rendered. Where the words
+// are found in it, no other text is rendered.
+func (t *Template) lost(c *Conversation, v *view, text string, ask bool) (roles []string) {
+	for i, m := range c.Messages {
+		words := strings.TrimSpace(v.guard.clean(string(m.Text)))
+		if m.Learn || words == "" || len(words) > fewBytes && strings.Contains(text, words) {
+			continue
+		}
+		if out, err := t.marked(v, i, m, ask); err == nil && out.Text == text {
+			roles = append(roles, m.Role)
+		}
+	}
+	return roles
+}
+
+// marked renders the messages with the mark as the words of message i, which becomes like another.
+func (t *Template) marked(v *view, i int, like Message, ask bool) (jinja.Output, error) {
+	like.Text = []byte(v.guard.mark)
+	other := new(*v)
+	other.messages = slices.Clone(v.messages)
+	d := decoder{clean: func(s string) string { return s }}
+	other.messages[i] = d.message(like)
+	return t.run(other, len(v.messages), ask)
 }

@@ -29,6 +29,9 @@ type Conversation struct {
 	// More is a JSON object with "tools", "documents" and "chat_template_kwargs", each of which may be missing.
 	More []byte
 	Left int // set by Render: answers that are to be learned and do not count, because of how they are written
+	// Lost is set by Render and Prompt: the roles of the messages whose words are not written, in their order. Answers
+	// that are to be learned are not among them.
+	Lost []string
 }
 
 // Piece is one special token, or a run of text that is encoded on its own.

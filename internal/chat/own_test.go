@@ -3,6 +3,7 @@ package chat
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -102,6 +103,65 @@ func TestTemplateCounts(t *testing.T) {
 	uneven := own(t, "{% generation %}{% endgeneration %}"+tagged)
 	if got := shown(t, uneven, &Conversation{Messages: two}); !strings.Contains(got, "3 generation blocks for 2") {
 		t.Errorf("blocks that are no answers: %q", got)
+	}
+}
+
+// TestLostMessages: words that a template does not write are counted, and others are not, however they are written.
+func TestLostMessages(t *testing.T) {
+	say := func(role, text string) Message {
+		return Message{Role: role, Text: []byte(text), Learn: role == Assistant}
+	}
+	turns := []Message{say("system", " be brief\n"), say(User, "q"), say(Assistant, "a"), say(User, "q \"2\""),
+		say(Assistant, "b")}
+	for name, c := range map[string]struct {
+		content string
+		want    []string // where all is written, and where what asks for an answer is
+	}{
+		"as they are":        {"m.content", nil},
+		"trimmed":            {"m.content | trim", nil},
+		"in JSON":            {"m.content | tojson", nil},
+		"changed":            {"(m.content if m.role == 'assistant' else m.content | replace('e', '') | upper)", nil},
+		"without the system": {"(m.content if m.role != 'system' else '')", []string{"system"}},
+		"the last two":       {"(m.content if loop.revindex <= 2 else '')", []string{"system", User}},
+		"by a default":       {"(m.content if m.role != 'system' else 'brief')", []string{"system"}},
+	} {
+		f := own(t, strings.Replace(plainTurns, "m.content", c.content, 1))
+		conversation := Conversation{Messages: turns}
+		for range f.Render(&conversation) {
+		}
+		if !slices.Equal(conversation.Lost, c.want) {
+			t.Errorf("%s: %q are left out, want %q", name, conversation.Lost, c.want)
+		}
+	}
+	f := own(t, strings.Replace(plainTurns, "m.content", "(m.content if m.role != 'system' else '')", 1))
+	asked := Conversation{Messages: turns[:2]}
+	for range f.Prompt(&asked) {
+	}
+	if !slices.Equal(asked.Lost, []string{"system"}) {
+		t.Errorf("before an answer %q are left out", asked.Lost)
+	}
+}
+
+// TestArguments: arguments of a call are written once, whether a record has an object or a string of JSON, as a template
+// wants them.
+func TestArguments(t *testing.T) {
+	const head = `{% for m in messages %}{{ m.content }}{% for c in m.tool_calls %}<s>{% set a = c.function.arguments %}`
+	const tail = `<e>{% endfor %}{% endfor %}`
+	for name, c := range map[string]struct{ write, arguments, want string }{
+		"as JSON":                {`{{ a | tojson }}`, `"{\"x\": \"é\\n\"}"`, `{"x": "é\n"}`},
+		"an object":              {`{{ a | tojson }}`, `{"x":"é\n"}`, `{"x": "é\n"}`},
+		"item by item":           {`{% for k, v in a.items() %}{{ k }}={{ v }}{% endfor %}`, `"{\"x\": 1}"`, "x=1"},
+		"as a string":            {`{{ a if a is string else a | tojson }}`, `"{\"x\":1}"`, `{"x":1}`},
+		"as a string of another": {`{{ 'args: ' + a }}`, `"{\"x\":1}"`, `args: {"x":1}`},
+		"no JSON":                {`{{ a | tojson }}`, `"x is 1"`, `"x is 1"`},
+		"with a token":           {`{{ a | tojson }}`, `"{\"x\": \"<e>\"}"`, `{"x": "<e>"}`},
+	} {
+		f := own(t, head+c.write+tail)
+		got := shown(t, f, &Conversation{Messages: []Message{{Role: User, Text: []byte("q")}, {Role: Assistant,
+			More: []byte(`{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":` + c.arguments + `}}]}`)}}})
+		if want := "|q‹<s>›|" + c.want + "‹<e>›"; got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
 	}
 }
 

@@ -39,7 +39,7 @@ var templateDate = time.Date(2024, 7, 26, 0, 0, 0, 0, time.UTC)
 var ErrLimit = jinja.ErrLimit
 
 // templateVersion changes with what is written for the same source.
-const templateVersion = "1"
+const templateVersion = "2"
 
 // Template is the format that a model's own template writes. Text of a conversation never becomes a special token, and
 // what counts is found out from what is written: inside of {% generation %} where the template has it; else what
@@ -156,13 +156,14 @@ func (t *Template) Stop() string { return t.stop }
 // Hash says what decides what is written.
 func (t *Template) Hash() string { return t.hash }
 
-// Render writes a conversation, see Format. It sets c.Left.
+// Render writes a conversation, see Format. It sets c.Left and c.Lost.
 func (t *Template) Render(c *Conversation) iter.Seq2[Piece, error] { return t.yield(c, t.spans) }
 
-// Prompt writes a conversation and what asks for an answer, see Format.
+// Prompt writes a conversation and what asks for an answer, see Format. It sets c.Lost.
 func (t *Template) Prompt(c *Conversation) iter.Seq2[Piece, error] {
-	return t.yield(c, func(_ *Conversation, v *view) (string, [][2]int, error) {
+	return t.yield(c, func(c *Conversation, v *view) (string, [][2]int, error) {
 		out, err := t.run(v, len(v.messages), true)
+		c.Lost = t.lost(c, v, out.Text, true)
 		return out.Text, nil, err
 	})
 }
@@ -176,6 +177,7 @@ func (t *Template) yield(c *Conversation,
 			yield(Piece{}, err)
 			return
 		}
+		t.readArguments(v)
 		text, spans, err := write(c, v)
 		if err != nil {
 			yield(Piece{}, err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,6 +19,56 @@ type view struct {
 	more             map[string]any
 	size             int // bytes
 	guard            guard
+	calls            []call
+}
+
+// call is a call of a tool whose arguments are a string that spells an object, as OpenAI writes them.
+type call struct {
+	of        *jinja.Dict
+	spelled   string
+	arguments any
+}
+
+// calls finds such calls in what a message has as tool_calls, or as function_call.
+func calls(v any) (all []call) {
+	switch v := v.(type) {
+	case []any:
+		for _, one := range v {
+			all = append(all, calls(one)...)
+		}
+	case *jinja.Dict:
+		if function, ok := v.Get("function"); ok {
+			return calls(function)
+		}
+		is, _ := v.Get("arguments")
+		text, ok := is.(string)
+		r := strictjson.New([]byte(text), strictjson.AllowDuplicates)
+		if !ok || r.Kind() != '{' {
+			return nil
+		}
+		d := decoder{clean: func(s string) string { return s }} // it is clean
+		arguments := d.value(r)
+		if d.end(r); d.err == nil {
+			all = append(all, call{v, text, arguments})
+		}
+	}
+	return all
+}
+
+// readArguments makes objects of arguments that are strings, where the template would write a string of JSON as one
+// more string, or does not take a string. Others want the string.
+func (t *Template) readArguments(v *view) {
+	if len(v.calls) == 0 {
+		return
+	}
+	out, err := t.run(v, len(v.messages), false)
+	twice := func(c call) bool { return strings.Contains(out.Text, string(strictjson.AppendQuote(nil, c.spelled))) }
+	if err == nil && !slices.ContainsFunc(v.calls, twice) {
+		return
+	}
+	for _, c := range v.calls {
+		c.of.Set("arguments", c.arguments)
+	}
 }
 
 // plain returns messages without anything but their text.
@@ -41,6 +92,7 @@ func (t *Template) view(c *Conversation) (v *view, err error) {
 	for _, m := range c.Messages {
 		v.messages = append(v.messages, d.message(m))
 	}
+	v.calls = d.calls
 	if c.More != nil {
 		r := strictjson.New(c.More, strictjson.AllowDuplicates, strictjson.AllowInvalidUTF8)
 		r.Object(func(key []byte) {
@@ -95,6 +147,7 @@ func escaped(mark string) string {
 // decoder turns JSON into values of templates.
 type decoder struct {
 	clean func(string) string
+	calls []call
 	err   error
 }
 
@@ -121,6 +174,9 @@ func (d *decoder) message(m Message) *jinja.Dict {
 		v := d.value(r)
 		switch {
 		case empty:
+		case name == "tool_calls", name == "function_call":
+			d.calls = append(d.calls, calls(v)...)
+			o.Set(name, v)
 		case name == "role", name == "from":
 			o.Set("role", m.Role)
 		case name == "content", name == "value":

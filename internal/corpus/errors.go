@@ -62,14 +62,17 @@ type Tally struct {
 	Reasons  map[string]int64 `json:"bad_reasons,omitempty"` // of Bad, each with its number
 	FirstBad string           `json:"first_bad,omitempty"`
 
-	Nulls     int64            `json:"nulls,omitempty"`         // records whose text is null
-	Uncounted int64            `json:"uncounted,omitempty"`     // conversations in which nothing counts: skipped
-	Same      int64            `json:"same_answers,omitempty"`  // preferences of which both answers are one: skipped
-	Chats     int64            `json:"conversations,omitempty"` // with something that counts
-	Answers   int64            `json:"answers,omitempty"`       // that count
-	Empty     int64            `json:"empty_answers,omitempty"` // of Answers: without a word
-	Left      int64            `json:"left_answers,omitempty"`  // of Answers: not learned, as the template writes them
-	Ignored   map[string]int64 `json:"ignored_keys,omitempty"`  // of messages, each with its number
+	Nulls      int64            `json:"nulls,omitempty"`          // records whose text is null
+	Uncounted  int64            `json:"uncounted,omitempty"`      // conversations in which nothing counts: skipped
+	Same       int64            `json:"same_answers,omitempty"`   // preferences of which both answers are one: skipped
+	Chats      int64            `json:"conversations,omitempty"`  // with something that counts
+	Answers    int64            `json:"answers,omitempty"`        // that count
+	Empty      int64            `json:"empty_answers,omitempty"`  // of Answers: without a word
+	NoRejected int64            `json:"empty_rejected,omitempty"` // without a word, of preferences
+	Left       int64            `json:"left_answers,omitempty"`   // of Answers: not learned, as the template writes them
+	Seams      int64            `json:"seams,omitempty"`          // answers whose first token holds a part of the prompt
+	Lost       int64            `json:"lost_messages,omitempty"`  // that the template does not write
+	Ignored    map[string]int64 `json:"ignored_keys,omitempty"`   // of messages, each with its number
 }
 
 // maxReasons bounds Tally.Reasons. There are few ways to be broken, whatever the files hold.

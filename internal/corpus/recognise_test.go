@@ -1,6 +1,7 @@
 package corpus
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -208,10 +209,37 @@ func TestTally(t *testing.T) {
 			counts.Answers != int64(150+c.empty) || counts.Ignored["name"] != 150 {
 			t.Errorf("%+v: %d texts, %+v, %v", c, len(texts), counts, err)
 		}
+		counts.Lost = int64(c.empty) // of 150 conversations and more
 		for _, f := range counts.Findings(int64(len(texts))) {
 			if info := strings.Contains(f.Text, `"name" (150 times)`); f.Warn != (c.warn && !info) {
 				t.Errorf("%+v: %+v", c, f)
 			}
+		}
+	}
+}
+
+// TestEmptyAnswers: an answer that calls a tool is not empty; of a preference both answers may be.
+func TestEmptyAnswers(t *testing.T) {
+	call := `{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":null,"tool_calls":[{"name":"f"}]}]}`
+	pair := `{"prompt":"q","chosen":"%s","rejected":"%s"}` + "\n"
+	shows := func(key string) bool { return key == "tool_calls" }
+	for name, c := range map[string]struct {
+		text            string
+		opt             Options
+		empty, rejected int64
+	}{
+		"a call": {call, Options{Shows: shows}, 0, 0},
+		"pairs": {fmt.Sprintf(pair, "a", "") + fmt.Sprintf(pair, "", "b") + fmt.Sprintf(pair, "a", " "),
+			Options{Pairs: true}, 1, 2},
+	} {
+		var counts Tally
+		_, _, err := readAll(discover(t, c.opt, write(t, t.TempDir(), "a.jsonl", c.text)), &counts)
+		if err != nil || counts.Empty != c.empty || counts.NoRejected != c.rejected || counts.Answers == 0 {
+			t.Errorf("%s: %+v, %v", name, counts, err)
+		}
+		found := counts.Findings(counts.Answers)
+		if told := c.rejected > 0 && strings.HasPrefix(found[1].Text, "2 rejected answers of 3 pairs"); len(found) > 0 != told {
+			t.Errorf("%s: %+v", name, found)
 		}
 	}
 }

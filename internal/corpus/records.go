@@ -50,7 +50,7 @@ func (r *records) take(raw []byte, ref Ref, line int64) error {
 		r.text.Reset(text)
 		doc.Text = &r.text
 	}
-	t.conversation(turns, r.parser.Ignored)
+	t.conversation(turns, doc.Rejected, r.parser.Ignored)
 	return r.d.give(doc)
 }
 

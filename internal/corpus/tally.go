@@ -12,20 +12,17 @@ import (
 	"gimbal/internal/record"
 )
 
-// conversation counts the answers of a conversation and the keys of its messages that are not used.
-func (t *Tally) conversation(turns []chat.Message, ignored []string) {
+// conversation counts the answers of a conversation, or of both of a preference, and the keys of its messages that are
+// not used.
+func (t *Tally) conversation(turns, rejected []chat.Message, ignored []string) {
 	if turns == nil {
 		return
 	}
 	t.Chats++
-	for _, m := range turns {
-		if m.Learn {
-			t.Answers++
-			if len(bytes.TrimSpace(m.Text)) == 0 {
-				t.Empty++
-			}
-		}
-	}
+	n, empty := answers(turns)
+	t.Answers, t.Empty = t.Answers+n, t.Empty+empty
+	_, empty = answers(rejected)
+	t.NoRejected += empty
 	for _, name := range ignored {
 		if t.Ignored == nil {
 			t.Ignored = map[string]int64{}
@@ -36,6 +33,19 @@ func (t *Tally) conversation(turns []chat.Message, ignored []string) {
 		}
 		t.Ignored[name]++
 	}
+}
+
+// answers counts those that count, and those of them without a word.
+func answers(turns []chat.Message) (n, empty int64) {
+	for _, m := range turns {
+		if m.Learn {
+			n++
+			if len(bytes.TrimSpace(m.Text)) == 0 && m.More == nil { // else it may call a tool
+				empty++
+			}
+		}
+	}
+	return n, empty
 }
 
 // many is the share, of records or of answers, from which a fault of them changes what is learned.
@@ -55,6 +65,8 @@ func (t *Tally) Findings(documents int64) (f []Finding) {
 		t.Same+documents/2)
 	tell(t.Empty, t.Answers, "the model learns to say nothing: remove these conversations",
 		"%d of %d answers are empty", t.Empty, t.Answers)
+	tell(t.NoRejected, t.Chats, "the model learns only to say something: look whether the records hold these answers",
+		"%d rejected answers of %d pairs are empty", t.NoRejected, t.Chats)
 	if t.Left > 0 {
 		f = append(f,
 			Finding{Text: fmt.Sprintf("%d of %d answers are not learned: the model's chat template writes them "+
@@ -63,6 +75,10 @@ func (t *Tally) Findings(documents int64) (f []Finding) {
 				Advice: "the last answer of each conversation is learned; cut conversations behind each answer to " +
 					"learn all"})
 	}
+	tell(t.Seams, t.Answers, "take the white space at their beginning away", "%d of %d answers begin within a token that "+
+		"also ends what asks for them: in a chat they cannot be written so", t.Seams, t.Answers)
+	tell(t.Lost, t.Chats, "say it in a message of the user, or set data.template = \"builtin\"", "the model's chat template "+
+		"leaves out %d messages in %d conversations, such as those of the system", t.Lost, t.Chats)
 	if len(t.Ignored) > 0 {
 		f = append(f, Finding{Text: "keys of messages that are not used: " + t.IgnoredText()})
 	}

@@ -42,6 +42,9 @@ func (e *encoder) endJoint(q *piece) error {
 		end, learn := at+int64(e.lengths[id]), false
 		for ; ; k++ { // the parts that the token has something of
 			learn = learn || h.parts[k].learn && (k == 0 || ends[k-1] < end) && at < ends[k]
+			if k > 0 && h.parts[k].learn && at < ends[k-1] && ends[k-1] < end {
+				q.seams++
+			}
 			if k == len(ends)-1 || ends[k] > end {
 				break
 			}

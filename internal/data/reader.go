@@ -204,6 +204,7 @@ func (p *pipeline) unmarked(c *chat.Conversation, own bool) iter.Seq2[chat.Piece
 			first = false
 		}
 		p.tally.Left += int64(c.Left)
+		p.tally.Lost += int64(len(c.Lost))
 	}
 }
 

@@ -54,6 +54,45 @@ func TestRefusedConversations(t *testing.T) {
 	}
 }
 
+// TestLostMessagesAreTold: words that the template has no place for, such as those of the system.
+func TestLostMessagesAreTold(t *testing.T) {
+	const template = `{% for m in messages %}{% if m.role != 'system' %}{{ m.content + ';' }}{% endif %}{% endfor %}`
+	format, err := chat.NewTemplate(chat.Source{Template: template})
+	if err != nil {
+		t.Fatal(err)
+	}
+	with, without := []turn{{"system", "be brief"}, {"user", "q"}, {"assistant", "a"}},
+		[]turn{{"user", "q"}, {"assistant", "a"}}
+	docs := discover(t, corpus.Options{}, chatLines(t, t.TempDir(), "a.jsonl", [][]turn{with, without, with}))
+	text := Text{Docs: docs, Set: prepare(t, docs, nil, PrepareOptions{Format: format})}
+	want := "the model's chat template leaves out 2 messages in 3 conversations"
+	if f := text.Findings(); len(f) != 1 || !f[0].Warn || !strings.HasPrefix(f[0].Text, want) {
+		t.Errorf("%+v", f)
+	}
+}
+
+// TestSeamsAreTold: an answer that begins within a token that ends its prompt cannot be written so in a chat.
+func TestSeamsAreTold(t *testing.T) {
+	docs := func(yield func([]byte, error) bool) { yield([]byte(strings.Repeat("b a", 99)), nil) }
+	tok, _, err := tokenizer.TrainBPE(t.Context(), docs, tokenizer.TrainOptions{VocabSize: 265})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const template = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}" +
+		"{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+	format, err := chat.NewTemplate(chat.Source{Template: template})
+	if err != nil {
+		t.Fatal(err)
+	}
+	chats := [][]turn{{{"user", "q"}, {"assistant", "a"}}, {{"user", "a"}, {"assistant", "q"}}}
+	c := discover(t, corpus.Options{}, chatLines(t, t.TempDir(), "a.jsonl", chats))
+	text := Text{Docs: c, Set: prepare(t, c, tok, PrepareOptions{Format: format})}
+	want := "1 of 2 answers begin within a token"
+	if f := text.Findings(); len(f) != 1 || !f[0].Warn || !strings.HasPrefix(f[0].Text, want) {
+		t.Errorf("%+v", f)
+	}
+}
+
 // TestJointText: a token counts if a part of it does, whatever the tokenizer makes of the text.
 func TestJointText(t *testing.T) {
 	text := strings.Repeat("ab abab e\u0301 aba", 50)
@@ -105,10 +144,17 @@ func TestJointText(t *testing.T) {
 				if name == "composed" {
 					lo, hi = len(composed(whole[:from])), len(composed(whole[:to]))
 				}
+				seams := int64(0)
 				for _, id := range ids {
 					end := at + len(tok.Bytes(id))
+					if at < lo && lo < end && from > 0 {
+						seams++
+					}
 					want += map[bool]string{true: "1", false: "0"}[at < hi && lo < end]
 					at = end
+				}
+				if q.seams != seams {
+					t.Fatalf("%s: of %q count [%d, %d): %d seams, want %d", name, whole, from, to, q.seams, seams)
 				}
 				if got != want || len(q.ids) != len(ids) {
 					t.Fatalf("%s: of %q count [%d, %d): %s, want %s", name, whole, from, to, got, want)

@@ -35,6 +35,8 @@ type piece struct {
 	ids  []int32
 	runs []run       // of ids: which count
 	docs []docRecord // that end in this piece, or are cut at its end
+
+	seams int64 // tokens of an answer that hold the end of what asks for it, too
 }
 
 // part is a run of text of one document, up to end in its piece, or a special token of it.
@@ -109,7 +111,7 @@ func tokenise(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, o
 			}
 		}))
 	}
-	total, done := c.Bytes(), int64(0)
+	total, done, seams := c.Bytes(), int64(0), int64(0)
 	for q := range p.order {
 		_, err := receive(ctx, q.done)
 		if err == nil {
@@ -119,6 +121,7 @@ func tokenise(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, o
 			cancel(err)
 			break
 		}
+		seams += q.seams
 		if done += int64(len(q.text)); opt.Progress != nil {
 			opt.Progress(min(done, total), total)
 		}
@@ -130,6 +133,7 @@ func tokenise(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, o
 	}
 	cancel(err) // release whoever waits to send
 	wg.Wait()
+	p.tally.Seams = seams
 	return &p.tally, err
 }
 

@@ -186,13 +186,13 @@ func (e *deviceEngine) Set(params, slots *safetensors.File) error {
 	if slots != nil {
 		own = e.slotEntries()
 	}
-	load, upload := func() error { return model.LoadEntries(h.params, params) }, e.uploadParams
+	load, read, upload := model.LoadEntries, h.params, e.uploadParams
 	switch {
 	case e.spec.Adapter.Rank > 0 && model.IsAdapter(params):
-		load = func() error { return model.LoadAdapter(h.params, params) }
+		load = model.LoadAdapter
 	case e.spec.Adapter.Rank > 0:
 		whole := model.NewParams[float32](e.spec.Arch)
-		load = func() error { return model.LoadEntries(whole, params) }
+		read = whole
 		upload = func(ctx context.Context) error {
 			if _, err := e.fetchParams(ctx); err != nil { // whose magnitudes will be others
 				return err
@@ -200,7 +200,13 @@ func (e *deviceEngine) Set(params, slots *safetensors.File) error {
 			return e.uploadWhole(ctx, whole)
 		}
 	}
-	if err := engine.Restore(own, slots, load); err != nil {
+	err := engine.Restore(own, slots, func() error {
+		if err := load(read, params); err != nil {
+			return err
+		}
+		return engine.Finite(read)
+	})
+	if err != nil {
 		return err
 	}
 	if err := upload(ctx); err != nil {

@@ -49,8 +49,8 @@ func (e *cpuEngine) Get() (Snapshot, error) { return Checked(e.model.Trained(), 
 
 // Checked is parameters and slots as a snapshot. It fails if one of them is not finite.
 func Checked(p *model.Params[float32], slots []safetensors.Entry) (s Snapshot, err error) {
-	if name, index, value, bad := p.FirstNonFinite(p.Flat); bad {
-		return s, fmt.Errorf("engine: weight %s[%d] is %v", name, index, value)
+	if err := Finite(p); err != nil {
+		return s, err
 	}
 	for _, slot := range slots {
 		for i, value := range slot.Data {
@@ -62,6 +62,14 @@ func Checked(p *model.Params[float32], slots []safetensors.Entry) (s Snapshot, e
 	return Snapshot{Params: model.Entries(p), Slots: slots}, nil
 }
 
+// Finite returns an error if a parameter is not finite.
+func Finite(p *model.Params[float32]) error {
+	if name, index, value, bad := p.FirstNonFinite(p.Flat); bad {
+		return fmt.Errorf("engine: weight %s[%d] is %v", name, index, value)
+	}
+	return nil
+}
+
 // Set leaves parameters and slots partly overwritten if reading fails.
 func (e *cpuEngine) Set(params, slots *safetensors.File) error {
 	var own []safetensors.Entry // the slots to overwrite
@@ -70,7 +78,13 @@ func (e *cpuEngine) Set(params, slots *safetensors.File) error {
 			panic("engine: slots for an engine without an optimizer")
 		}
 	}
-	if err := Restore(own, slots, func() error { return e.model.Load(params) }); err != nil {
+	err := Restore(own, slots, func() error {
+		if err := e.model.Load(params); err != nil {
+			return err
+		}
+		return Finite(e.model.Trained())
+	})
+	if err != nil {
 		return err
 	}
 	e.model.Refresh()

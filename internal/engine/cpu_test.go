@@ -107,6 +107,24 @@ func TestSetRefuses(t *testing.T) {
 	}
 }
 
+// Weights that are not finite are not taken: every number that is computed with them would be NaN.
+func TestSetRefusesNonFinite(t *testing.T) {
+	every(t, func(t *testing.T, s Spec) {
+		e := open(t, opener(t), s)
+		snap, err := e.Get()
+		if err != nil {
+			t.Fatal(err)
+		}
+		bad := slices.Clone(snap.Params)
+		bad[1].Data = slices.Clone(bad[1].Data)
+		bad[1].Data[0] = float32(math.Inf(1))
+		err = e.Set(safetensors.Memory(bad), nil)
+		if err == nil || !strings.Contains(err.Error(), bad[1].Name+"[0] is +Inf") {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
 // Nothing that is not finite is given out.
 func TestGetRefusesNonFinite(t *testing.T) {
 	e := open(t, opener(t), spec(shapes[0], model.ModeFP32))

@@ -124,7 +124,7 @@ func open(opt MeasureOptions) (engine.Engine, error) {
 	}
 	if err := eng.Set(opt.Model.Model(), nil); err != nil {
 		eng.Close()
-		return nil, err
+		return nil, &hub.Error{Dir: opt.Model.Path(), Err: err}
 	}
 	return eng, nil
 }

@@ -1,18 +1,11 @@
 package evaluate
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -43,7 +36,7 @@ type Item struct {
 
 // TaskOptions say how a task is read.
 type TaskOptions struct {
-	Shots     int    // examples before each question: the first ones of a file that are not the question itself
+	Shots     int    // examples before each question: the first ones of a file that do not give its answer away
 	ShotsFrom string // the file; empty: that of the task
 	Limit     int    // most questions, from the first; 0: all
 	Pattern   string // a regular expression that finds the answer in what is written; empty: by the kind of answers
@@ -85,17 +78,21 @@ func OpenTask(name string, opt TaskOptions) (*Task, error) {
 		}
 	}
 	t := &Task{Name: strings.Map(safe, strings.TrimSuffix(filepath.Base(path), ".jsonl")), Path: path, Shots: opt.Shots}
-	need := 0
-	if opt.Limit > 0 {
-		need = max(opt.Limit, opt.Shots+1)
+	if opt.Shots < 0 || opt.Limit < 0 {
+		return nil, fmt.Errorf("%w: %d examples before each of %d questions: numbers from 0 up", data.ErrUnusable,
+			opt.Shots, opt.Limit)
+	}
+	need := opt.Limit
+	if opt.Shots > 0 { // of which some may be the question
+		need = 0
 	}
 	items, err := readItems(path, need)
 	if err != nil {
 		return nil, err
 	}
 	from := items
-	if opt.ShotsFrom != "" {
-		if from, err = readItems(opt.ShotsFrom, opt.Shots); err != nil {
+	if opt.ShotsFrom != "" && opt.Shots > 0 {
+		if from, err = readItems(opt.ShotsFrom, 0); err != nil {
 			return nil, err
 		}
 	}
@@ -105,14 +102,14 @@ func OpenTask(name string, opt TaskOptions) (*Task, error) {
 	if err := t.find(items, opt.Pattern); err != nil {
 		return nil, err
 	}
-	for i, item := range items {
+	for _, item := range items {
 		var shots strings.Builder
 		for k, n := 0, 0; n < opt.Shots; k++ {
 			if k == len(from) {
 				return nil, fmt.Errorf("%w: %s has %d examples of the %d that are to come before a question",
 					data.ErrUnusable, cmp.Or(opt.ShotsFrom, path), n, opt.Shots)
 			}
-			if opt.ShotsFrom != "" || k != i {
+			if !from[k].tells(item) {
 				shots.WriteString(from[k].Context + from[k].delimiter + from[k].right() + "\n\n")
 				n++
 			}
@@ -131,177 +128,17 @@ func safe(r rune) rune {
 	return '-'
 }
 
+// tells reports whether an example is the question itself, or a copy of it, and gives the answer away.
+func (i *Item) tells(question Item) bool {
+	return i.Context == question.Context && i.right() == question.right()
+}
+
 // right is the right answer.
 func (i *Item) right() string {
 	if i.Choices != nil {
 		return i.Choices[i.Gold]
 	}
 	return i.Answer
-}
-
-// readItems reads the first items of a file; most 0: all.
-func readItems(path string, most int) (items []Item, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", data.ErrUnusable, err)
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > taskBytes {
-		return nil, fmt.Errorf("%w: %s is no file of at most %d MiB", data.ErrUnusable, path, taskBytes>>20)
-	}
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 16<<20)
-	for n := 1; lines.Scan() && (most == 0 || len(items) < most); n++ {
-		line := bytes.TrimSpace(lines.Bytes())
-		if len(line) == 0 {
-			continue
-		}
-		i, err := readItem(line)
-		if err == nil && len(items) > 0 && (i.Choices == nil) != (items[0].Choices == nil) {
-			err = errors.New("it is of another kind than those before it")
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%w: %s, line %d: %w", data.ErrUnusable, path, n, err)
-		}
-		items = append(items, i)
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", data.ErrUnusable, path, err)
-	}
-	if len(items) == 0 {
-		return nil, fmt.Errorf("%w: %s has no questions", data.ErrUnusable, path)
-	}
-	return items, nil
-}
-
-// item has the fields of all layouts: HellaSwag, PIQA, ARC as AI2 and as Hugging Face write it, questions that are
-// answered in words, and a plain one.
-type item struct {
-	Activity string          `json:"activity_label"` // HellaSwag
-	ContextA *string         `json:"ctx_a"`
-	ContextB string          `json:"ctx_b"`
-	Endings  []string        `json:"endings"`
-	Goal     *string         `json:"goal"` // PIQA
-	Sol1     string          `json:"sol1"`
-	Sol2     string          `json:"sol2"`
-	Label    json.RawMessage `json:"label"`
-	Question json.RawMessage `json:"question"` // ARC, or answered in words
-	Choices  json.RawMessage `json:"choices"`
-	Key      string          `json:"answerKey"`
-	Answer   json.RawMessage `json:"answer"`
-	Context  *string         `json:"context"` // plain: with choices and label
-}
-
-// arcChoices are the choices of ARC, by columns as Hugging Face writes them.
-type arcChoices struct {
-	Text  []string `json:"text"`
-	Label []string `json:"label"`
-}
-
-// arcQuestion is a question of ARC as AI2 writes it.
-type arcQuestion struct {
-	Stem    string `json:"stem"`
-	Choices []struct{ Text, Label string }
-}
-
-func readItem(line []byte) (i Item, err error) {
-	var raw item
-	if err := json.Unmarshal(line, &raw); err != nil {
-		return i, fmt.Errorf("no JSON of a question: %w", err)
-	}
-	i.delimiter = " "
-	var question string
-	inWords := json.Unmarshal(raw.Question, &question) == nil
-	switch {
-	case raw.ContextA != nil && raw.Endings != nil:
-		i.Context = hellaSwag(raw.Activity + ": " + *raw.ContextA + " " + capital(raw.ContextB))
-		for _, e := range raw.Endings {
-			i.Choices = append(i.Choices, hellaSwag(e))
-		}
-		i.Gold, err = label(raw.Label)
-	case raw.Goal != nil:
-		i.Context, i.Choices = asked(*raw.Goal), []string{raw.Sol1, raw.Sol2}
-		i.Gold, err = label(raw.Label)
-	case raw.Context != nil && raw.Choices != nil:
-		i.Context = *raw.Context
-		if err = json.Unmarshal(raw.Choices, &i.Choices); err == nil {
-			i.Gold, err = label(raw.Label)
-		}
-	case raw.Question != nil && raw.Key != "":
-		var c arcChoices
-		var q arcQuestion
-		if inWords {
-			err = json.Unmarshal(raw.Choices, &c)
-		} else if err = json.Unmarshal(raw.Question, &q); err == nil {
-			question = q.Stem
-			for _, choice := range q.Choices {
-				c.Text, c.Label = append(c.Text, choice.Text), append(c.Label, choice.Label)
-			}
-		}
-		if len(c.Text) != len(c.Label) {
-			err = errors.New("there are not as many labels as choices")
-		}
-		i.Context, i.Choices, i.Gold = asked(question), c.Text, slices.Index(c.Label, raw.Key)
-	case inWords && raw.Answer != nil && raw.Choices == nil:
-		if i.Context = asked(question); json.Unmarshal(raw.Answer, &i.Answer) != nil {
-			i.Answer = string(raw.Answer) // a number
-		}
-		return i, nil
-	default:
-		err = unknown(line)
-	}
-	switch n := len(i.Choices); {
-	case err != nil:
-	case n < 2 || n > taskChoices || slices.Contains(i.Choices, ""):
-		err = fmt.Errorf("it has %d choices, or an empty one", n)
-	case i.Gold < 0 || i.Gold >= n:
-		err = fmt.Errorf("the right answer is none of the %d choices", n)
-	}
-	return i, err
-}
-
-// unknown says what a question has, and what it may have.
-func unknown(line []byte) error {
-	var fields map[string]json.RawMessage
-	_ = json.Unmarshal(line, &fields) // it was read before
-	names := slices.Sorted(maps.Keys(fields))
-	return fmt.Errorf("its fields are %.200q; a question has context, choices, label; or question, answer; or "+
-		"those of HellaSwag (ctx_a, ctx_b, endings, label), PIQA (goal, sol1, sol2, label) or ARC (question, choices, "+
-		"answerKey)",
-		strings.Join(names, ", "))
-}
-
-// asked is the prompt of a question.
-func asked(question string) string { return "Question: " + question + "\nAnswer:" }
-
-// label reads a number, or its digits.
-func label(raw json.RawMessage) (int, error) {
-	digits := strings.Trim(string(raw), `"`)
-	if digits == "" || digits == "-1" {
-		return 0, errors.New("its label is empty: a test part often keeps its answers back; take the validation part")
-	}
-	n, err := strconv.Atoi(digits)
-	if err != nil {
-		return 0, fmt.Errorf("label %.20s is no number", raw)
-	}
-	return n, nil
-}
-
-// capital has a large first letter, and small ones behind it.
-func capital(s string) string {
-	first, n := utf8.DecodeRuneInString(s)
-	if n == 0 {
-		return s
-	}
-	return string(unicode.ToTitle(first)) + strings.ToLower(s[n:])
-}
-
-var brackets = regexp.MustCompile(`\[.*?\]`)
-
-// hellaSwag takes the marks of its source out of a text of HellaSwag.
-func hellaSwag(s string) string {
-	s = strings.ReplaceAll(strings.TrimSpace(s), " [title]", ". ")
-	return strings.ReplaceAll(brackets.ReplaceAllString(s, ""), "  ", " ")
 }
 
 // find chooses the patterns by which written answers are found. Those of gsm8k end with "#### NUMBER".

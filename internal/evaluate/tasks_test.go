@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -209,15 +210,24 @@ func TestTaskThatIsTooLong(t *testing.T) {
 func TestTaskRefused(t *testing.T) {
 	dir := t.TempDir()
 	good := `{"goal": "a", "sol1": "b", "sol2": "c", "label": 1}` + "\n"
+	arc := `{"question": "a", "answerKey": "A", "choices": `
+	words := `{"question": "a", "context": "", "answer": 7}` + "\n"
 	for want, text := range map[string]string{
 		"x.jsonl, line 1: no JSON":                               "goal\n",
 		`x.jsonl, line 2: its fields are "text"; a question has`: good + `{"text": "a"}`,
-		"x.jsonl, line 2: its label is empty":                    good + `{"goal": "a", "sol1": "b", "sol2": "c", "label": ""}`,
+		"x.jsonl, line 2: its answer is empty":                   good + `{"goal": "a", "sol1": "", "sol2": "", "label": ""}`,
 		`label "b" is no number`:                                 `{"goal": "a", "sol1": "b", "sol2": "c", "label": "b"}`,
 		"the right answer is none of the 2":                      `{"goal": "a", "sol1": "b", "sol2": "c", "label": 2}`,
 		"or an empty one":                                        `{"goal": "a", "sol1": "b", "sol2": "", "label": 0}`,
 		"another kind than those before":                         good + `{"question": "a", "answer": "b"}`,
-		"as many labels as choices":                              `{"question": "a", "choices": {"text": ["b"], "label": []}, "answerKey": "A"}`,
+		"as many labels as choices":                              arc + `{"text": ["b"], "label": []}}`,
+		"have the same label":                                    arc + `{"text": ["b", "c"], "label": ["A", "A"]}}`,
+		"x.jsonl, line 1: its answer is empty":                   `{"question": "a", "answer": null}`,
+		"line 3: its answer is empty":                            words + words + `{"question": "a", "answer": " "}`,
+		"write one text":                                         `{"question": "a", "answer": ["b", "c"]}`,
+		"shown its \"options\"":                                  `{"question": "a", "options": {"A": "b"}, "answer": "A"}`,
+		"shown its \"context\"":                                  `{"question": "a", "context": "b", "answer": "c"}`,
+		"choices, or an empty one":                               `{"context": "a", "choices": ["b", "  "], "label": 0}`,
 		"has no questions":                                       "\n\n",
 		"of the 2 that are to come":                              good,
 	} {
@@ -238,6 +248,45 @@ func TestTaskRefused(t *testing.T) {
 	}
 	if _, err := OpenTask("other", TaskOptions{}); !errors.Is(err, data.ErrUnusable) {
 		t.Errorf("no such task: %v", err)
+	}
+}
+
+// No example gives the answer away, wherever examples come from and however often a question is there.
+func TestNoExampleTellsTheAnswer(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.jsonl")
+	question := func(n int) string { return fmt.Sprintf(`{"question": "q%d", "answer": "a%d"}`+"\n", n, n) }
+	put(t, path, "\xef\xbb\xbf"+question(1)+question(2)+question(1)+question(3))
+	for name, opt := range map[string]TaskOptions{"its own": {Shots: 2}, "the same file": {Shots: 2, ShotsFrom: path},
+		"the first": {Shots: 2, Limit: 3}} {
+		task, err := OpenTask(path, opt)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		for _, i := range task.Items {
+			if strings.Contains(i.Context, i.Answer) || strings.Count(i.Context, "Question:") != 3 {
+				t.Errorf("%s: %q is asked behind %q", name, i.Answer, i.Context)
+			}
+		}
+	}
+	if _, err := OpenTask(path, TaskOptions{Shots: 3}); err == nil { // of four, two are one
+		t.Error("three examples of two other questions")
+	}
+	if _, err := OpenTask(path, TaskOptions{Shots: -1}); err == nil {
+		t.Error("-1 examples")
+	}
+}
+
+// One space is between a context and its choices, however they are written; of equal choices each is right.
+func TestPlainChoices(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.jsonl")
+	put(t, path, `{"context": "a ", "choices": [" b", "c", "c"], "label": 2}`)
+	task, err := OpenTask(path, TaskOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := task.Items[0]
+	if i.Context+i.delimiter+i.right() != "a c" || i.Choices[0] != "b" || i.Gold != 1 {
+		t.Errorf("%+v", i)
 	}
 }
 

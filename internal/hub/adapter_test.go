@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,6 +90,27 @@ func TestAdapterOfOthers(t *testing.T) {
 			}
 		}
 	}
+	upper := put(fmt.Sprintf(peft, dir), entries) // the same adapter, on itself
+	twice, err := OpenModel(upper, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer twice.Close()
+	name := "model.layers.0.self_attn.q_proj.weight"
+	sizes, _ := own.Model().Lookup(name)
+	var levels [3][]float32
+	for i, m := range []*Model{own, m, twice} {
+		levels[i] = make([]float32, sizes.Len())
+		if err := m.Model().ReadF32(levels[i], name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range levels[0] {
+		was, once, is := levels[0][i], levels[1][i], levels[2][i]
+		if math.Abs(float64(is-once)-float64(once-was)) > 1e-5 {
+			t.Fatalf("%s[%d] is %v, then %v, and with an adapter on the adapter %v", name, i, was, once, is)
+		}
+	}
 	const template = "{{ messages }}" // its own, and the base has none: it was trained with it
 	if err := os.WriteFile(filepath.Join(dir, templateFile), []byte(template), 0o666); err != nil {
 		t.Fatal(err)
@@ -122,6 +144,20 @@ func TestAdapterOfOthers(t *testing.T) {
 		t.Errorf("a tokenizer with more tokens than the weights: %v", err)
 		if err == nil {
 			m.Close()
+		}
+	}
+
+	broken := slices.Clone(entries)
+	broken[1].Data = slices.Clone(broken[1].Data)
+	broken[1].Data[3] = float32(math.NaN())
+	if c, err = checkpoint.OpenWeights(durable.OS, put(conf, broken)); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for name, err := range map[string]error{"lora_B.weight[3]": ExportAdapter(t.Context(), c, filepath.Join(t.TempDir(), "x")),
+		"proj.weight[": Export(t.Context(), c, filepath.Join(t.TempDir(), "x"), "fp32")} {
+		if err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "is NaN") {
+			t.Errorf("weights that are not finite: %v", err)
 		}
 	}
 

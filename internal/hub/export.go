@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/durable"
@@ -71,6 +72,9 @@ func ExportAdapter(ctx context.Context, c *checkpoint.Checkpoint, dir string) er
 		e := safetensors.Entry{Name: t.Name, Shape: t.Shape, Data: make([]float32, t.Len())}
 		if err := f.ReadF32(e.Data, t.Name); err != nil {
 			return &Error{c.Path(), checkpoint.AdapterFile, err}
+		}
+		if i := slices.IndexFunc(e.Data, func(v float32) bool { return v-v != 0 }); i >= 0 {
+			return &Error{c.Path(), checkpoint.AdapterFile, nonFinite(e.Name, i, float64(e.Data[i]))}
 		}
 		entries = append(entries, e)
 	}

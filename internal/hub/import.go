@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"maps"
 	"path/filepath"
@@ -52,10 +51,6 @@ func Import(ctx context.Context, dir, out string) (_ *Imported, err error) {
 	p, err := readParams(ctx, arch, w, dir, "")
 	if err != nil {
 		return nil, err
-	}
-	if name, i, v, found := p.FirstNonFinite(p.Flat); found {
-		return nil, &Error{dir, "", fmt.Errorf("weight %s[%d] is %v: a model with such a weight computes nothing", name, i,
-			v)}
 	}
 	kept, err := d.companions()
 	if err != nil {

@@ -128,7 +128,7 @@ func noTokenizer(f source, err error) error {
 }
 
 // readParams reads the parameters of an architecture, until ctx is done. It checks names and shapes before it allocates
-// memory. Errors name dir and file.
+// memory, and refuses weights that are not finite. Errors name dir and file.
 func readParams(ctx context.Context, a config.Arch, f *safetensors.File, dir, file string) (
 	p *model.Params[float32], err error) {
 	if err = model.CheckEntries(a, f); err == nil {
@@ -141,7 +141,15 @@ func readParams(ctx context.Context, a config.Arch, f *safetensors.File, dir, fi
 	case err != nil:
 		return nil, &Error{dir, file, err}
 	}
+	if name, i, v, found := p.FirstNonFinite(p.Flat); found {
+		return nil, &Error{dir, file, nonFinite(name, i, v)}
+	}
 	return p, nil
+}
+
+// nonFinite is the error of a weight.
+func nonFinite(name string, i int, value float64) error {
+	return fmt.Errorf("weight %s[%d] is %v: a model with such a weight computes nothing", name, i, value)
 }
 
 // share is ModelOf for a checkpoint that its caller closes: of the model, only the base is to be closed.

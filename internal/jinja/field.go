@@ -12,7 +12,7 @@ func (s *scope) field(v any, name string) any {
 	case undefined:
 		failf("%.60s is not there, and a field of it (%.40s) is used", string(v), name)
 	case *namespace:
-		if x, ok := v.get(name); ok {
+		if x, ok := v.Get(name); ok {
 			return x
 		}
 		return undefined(name)
@@ -26,7 +26,7 @@ func (s *scope) field(v any, name string) any {
 		return f
 	}
 	if d, ok := v.(*Dict); ok {
-		if x, ok := d.get(name); ok {
+		if x, ok := d.Get(name); ok {
 			return x
 		}
 	}
@@ -41,7 +41,7 @@ func (s *scope) item(v, key any) any {
 	}
 	if name, ok := key.(string); ok {
 		if d, ok := v.(*Dict); ok {
-			if x, ok := d.get(name); ok {
+			if x, ok := d.Get(name); ok {
 				return x
 			}
 		}

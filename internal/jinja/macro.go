@@ -38,7 +38,7 @@ func (p params) bind(s *scope, a values) {
 		failf("%d arguments for %d names of a macro", len(a.list), len(p.names))
 	}
 	for i, name := range p.names {
-		v, named := a.named.get(name)
+		v, named := a.named.Get(name)
 		switch {
 		case i < len(a.list) && named:
 			failf("a macro gets %q twice", name)
@@ -64,7 +64,7 @@ func (s *scope) macro(p params, body []node) function {
 	return func(a values) any {
 		defer s.deeper()()
 		in := s.inner()
-		if caller, ok := a.named.get("caller"); ok {
+		if caller, ok := a.named.Get("caller"); ok {
 			in.vars["caller"] = caller
 		}
 		p.bind(in, a)

@@ -33,7 +33,7 @@ func (s *scope) dictMethod(d *Dict, name string) any {
 		return function(func(a values) any {
 			got := a.only("get", "key", "default")
 			key, ok := got[0].(string)
-			if v, there := d.get(key); ok && there {
+			if v, there := d.Get(key); ok && there {
 				return v
 			}
 			return got[1]

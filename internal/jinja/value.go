@@ -51,8 +51,8 @@ func (d *Dict) Before(key string, value any) *Dict {
 // Len returns the number of keys.
 func (d *Dict) Len() int { return len(d.order) }
 
-// get returns the value of a key; a nil object has none.
-func (d *Dict) get(key string) (v any, ok bool) {
+// Get returns the value of a key; a nil object has none.
+func (d *Dict) Get(key string) (v any, ok bool) {
 	if d != nil {
 		v, ok = d.vals[key]
 	}

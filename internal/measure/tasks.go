@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"gimbal/internal/config"
+	"gimbal/internal/data"
 	"gimbal/internal/device"
 	"gimbal/internal/evaluate"
 	"gimbal/internal/hub"
@@ -24,6 +25,9 @@ type TaskOptions struct {
 
 // Tasks asks the questions of tasks. Its errors are those of hub.OpenModel and of evaluate.OpenTask.
 func Tasks(ctx context.Context, path string, opt TaskOptions) (list []evaluate.TaskResult, err error) {
+	if len(opt.Tasks) == 0 {
+		return nil, fmt.Errorf("%w: no task is named", data.ErrUnusable)
+	}
 	var tasks []*evaluate.Task
 	for _, name := range opt.Tasks {
 		t, err := evaluate.OpenTask(name, opt.How)

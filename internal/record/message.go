@@ -223,7 +223,7 @@ func (p *Parser) message(r *strictjson.Reader, json []byte, learn bool) (m chat.
 	if r.Kind() != '{' {
 		fail(r, start, "a message is not an object")
 	}
-	off, on, more := false, "", false
+	off, on, more, null := false, "", false, int64(-1)
 	r.Object(func(key []byte) {
 		at, kind := r.At(), r.Kind()
 		switch string(key) {
@@ -231,8 +231,16 @@ func (p *Parser) message(r *strictjson.Reader, json []byte, learn bool) (m chat.
 			if m.Role != "" {
 				fail(r, r.KeyAt(), "a second %q", key)
 			}
-			if m.Role = roleOf(r, kind); m.Role == "" {
-				fail(r, at, "%q is none of %s", key, strings.Join(chat.Roles, ", "))
+			said := ""
+			if kind == '"' {
+				said = r.Text()
+			}
+			if m.Role = roleOf(said); m.Role == "" {
+				what := fmt.Sprintf("%q is none of %s", key, strings.Join(chat.Roles, ", "))
+				if said != "" {
+					what += fmt.Sprintf(": it is %q", CutName(said))
+				}
+				fail(r, at, "%s", what)
 			}
 		case "content", "value":
 			if m.Text != nil {
@@ -247,6 +255,7 @@ func (p *Parser) message(r *strictjson.Reader, json []byte, learn bool) (m chat.
 				if p.shown == nil {
 					fail(r, at, "%q is not a string", key)
 				}
+				null = at
 				r.Value()
 			default:
 				fail(r, at, "%q is not a string", key)
@@ -289,6 +298,9 @@ func (p *Parser) message(r *strictjson.Reader, json []byte, learn bool) (m chat.
 	if more && !r.Failed() { // texts are unescaped in place later
 		m.More = bytes.Clone(bytes.TrimRight(json[start:r.At()], " \t\r\n,"))
 	}
+	if m.Role != "" && m.Text == nil && null >= 0 {
+		fail(r, null, "a message says nothing: its content is null")
+	}
 	if (m.Role == "" || m.Text == nil) && !r.Failed() {
 		r.Fail(&Error{Byte: start, What: `a message without "role" or "content"`,
 			Advice: "its keys are " + quoteNames(keysOf(json[start:]))})
@@ -300,12 +312,8 @@ func (p *Parser) message(r *strictjson.Reader, json []byte, learn bool) (m chat.
 	return m
 }
 
-// roleOf reads a role; "" if it is none.
-func roleOf(r *strictjson.Reader, kind byte) string {
-	if kind != '"' {
-		return ""
-	}
-	name := r.Text()
+// roleOf is the role of a name; "" if it is none.
+func roleOf(name string) string {
 	if alias := aliases[name]; alias != "" {
 		return alias
 	}

@@ -60,7 +60,7 @@ func TestShow(t *testing.T) {
 		{shows("tools"), q + `{"role":"assistant","content":"a","tool_calls":[1]}]}`, "words in it would be lost"},
 		{shows("tool_calls"), q + `{"role":"assistant","content":"a"}],"tools":[1]}`, `"tools" is not supported`},
 		{all, q + `{"role":"assistant","content":"a"}],"history":[1]}`, `"history" is not supported`},
-		{all, q + `{"role":"assistant","content":null}]}`, `a message without "role" or "content"`},
+		{all, q + `{"role":"assistant","content":null}]}`, "a message says nothing: its content is null"},
 		{nil, q + `{"role":"assistant","content":null,"name":"a"}]}`, `"content" is not a string`},
 	} {
 		if got, err := read(New(Fields{}).Show(c.shows), c.record); err == nil || !strings.Contains(err.Error(),

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"gimbal/internal/checkpoint"
@@ -134,7 +136,7 @@ func OpenCheckpoint(path, name string) (*checkpoint.Checkpoint, error) {
 	if name != "" {
 		at := filepath.Join(dir, filepath.Base(name))
 		if _, err := os.Stat(at); err != nil {
-			return nil, fmt.Errorf("%w: %s has no checkpoint %q (it has %v)", ErrCheckpoint, run, name, marks)
+			return nil, fmt.Errorf("%w: %s has no checkpoint %q: %w", ErrCheckpoint, run, name, there(run, marks))
 		}
 		return checkpoint.Open(fsys, at)
 	}
@@ -169,6 +171,19 @@ func OpenWeights(path string) (*checkpoint.Checkpoint, error) {
 		fsys = durable.Inside(path)
 	}
 	return checkpoint.OpenWeights(fsys, path)
+}
+
+// there lists the names of the checkpoints of a run.
+func there(run string, marks map[string]int64) error {
+	list, err := checkpoint.List(durable.Inside(run), CheckpointsOf(run))
+	if err != nil {
+		return err
+	}
+	names := slices.Sorted(maps.Keys(marks))
+	for _, info := range list {
+		names = append(names, filepath.Base(info.Path))
+	}
+	return fmt.Errorf("it has %s", strings.Join(names, ", "))
 }
 
 // Newest opens the newest checkpoint of a run that verifies, and says which newer ones it refused and why.

@@ -276,6 +276,15 @@ func (f *File) Until(ctx context.Context) *File {
 
 // Changed returns the same tensors, whose values change passes on from ReadF32: those of f, changed in place.
 func (f *File) Changed(change func(name string, values []float32) error) *File {
+	if first := f.change; first != nil {
+		second := change
+		change = func(name string, values []float32) error {
+			if err := first(name, values); err != nil {
+				return err
+			}
+			return second(name, values)
+		}
+	}
 	return &File{tensors: f.tensors, byName: f.byName, change: change}
 }
 

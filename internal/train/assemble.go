@@ -95,7 +95,10 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 		if err := e.Init(draft.Config.Train.Seed); err != nil || base == nil {
 			return err
 		}
-		return e.Set(base.Model(), nil)
+		if err := e.Set(base.Model(), nil); err != nil {
+			return &hub.Error{Dir: base.Path(), Err: err}
+		}
+		return nil
 	}
 	t, err := assemble(ctx, draft, opt.Workers, opt.seams, from, rec)
 	if err != nil {

@@ -36,7 +36,7 @@ func (t *run) watch(ctx context.Context, o guard.Observation, r engine.Report) e
 			return err
 		}
 	}
-	if n := h.Unread(vocab); n > 0 && o.Step == t.plan.Config.Train.Steps {
+	if n := h.Unread(vocab); n > 0 && t.state.Before == nil && o.Step == t.plan.Config.Train.Steps {
 		t.record.note("%d of %d vocabulary tokens never occurred in training; their embeddings are untrained", n, vocab)
 	}
 	return nil
