@@ -301,6 +301,8 @@ func TestGradientParity(t *testing.T) {
 		"gpt_neox": {inFamily(t, "gpt_neox", func(a *config.Arch) {
 			a.Parallel, a.Rotary, a.MLPKind = true, 2, "gelu-exact"
 		}), graph.Pass{Attention: graph.Plain, Checkpointing: model.CheckpointAttention}, short},
+		"stablelm": {inFamily(t, "stablelm", func(a *config.Arch) { a.Rotary, a.QKVBias = 2, true }),
+			graph.Pass{Attention: graph.Plain}, short},
 		"gemma3_text": {inFamily(t, "gemma3_text", func(a *config.Arch) {
 			a.Window, a.Pattern, a.LocalTheta, a.QueryScale = 7, "lf", 1e3, 12
 		}), graph.Pass{Attention: graph.Plain, Checkpointing: model.CheckpointBlock}, short},

@@ -37,10 +37,14 @@ func archs() []config.Arch {
 	mistral := llama
 	mistral.Shape, mistral.RopeScale, mistral.Window, mistral.Positions = "mistral", config.RopeScale{}, 12, 0
 	list := []config.Arch{qwen3, qwen2, llama, gpt2, wide, mistral}
-	for _, shape := range []string{"olmo2", "smollm3", "phi3", "gpt_neox", "gemma", "gemma2", "gemma3_text"} {
+	for _, shape := range []string{"olmo2", "smollm3", "phi3", "gpt_neox", "gemma", "gemma2", "gemma3_text",
+		"stablelm"} {
 		a := base
-		if a.Shape = shape; shape == "phi3" {
+		switch a.Shape = shape; shape {
+		case "phi3":
 			a.Heads, a.HeadSize, a.Rotary, a.Window = 4, 12, 6, 30
+		case "stablelm":
+			a.HeadSize, a.Rotary = 8, 2
 		}
 		list = append(list, variants(a)...)
 	}
@@ -74,6 +78,9 @@ func variants(a config.Arch) (list []config.Arch) {
 			a.RopeScale = config.RopeScale{Kind: "longrope", Original: 24, Gain: longGain(96, 24), Short: "[1,1.5,2]",
 				Long: "[1,3,4.25]"}
 		})
+	case "stablelm":
+		add(func(*config.Arch) {})
+		add(func(a *config.Arch) { a.QKVBias, a.Rotary = true, 0 })
 	case "gpt_neox":
 		add(func(a *config.Arch) { a.MLPKind, a.Parallel, a.Rotary = "gelu-exact", true, 2 })
 		add(func(a *config.Arch) { a.MLPKind, a.RopeScale = "gelu", config.RopeScale{Kind: "linear", Factor: 2} })
@@ -300,6 +307,8 @@ func TestParseRefusesByFamily(t *testing.T) {
 		{"gpt_neox", "hidden_act", `"relu"`, `hidden_act is "relu"`},
 		{"gpt_neox", "rotary_pct", "0.45", "RoPE cannot turn 3 channels"},
 		{"gpt_neox", "num_key_value_heads", "2", "num_key_value_heads is a key that this program does not know"},
+		{"stablelm", "qk_layernorm", "true", "qk_layernorm is true"},
+		{"stablelm", "use_parallel_residual", "true", "use_parallel_residual is true"},
 		{"gemma2", "hidden_activation", `"gelu"`, `hidden_activation is "gelu"`},
 		{"gemma2", "sliding_window", "null", "sliding_window is missing"},
 		{"gemma2", "attn_logit_softcapping", "-1", "attn_logit_softcapping is -1"},

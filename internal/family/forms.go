@@ -76,6 +76,11 @@ var (
 			f.share, f.part = "partial_rotary_factor", 1
 			f.fixed = map[string]string{"attention_bias": "false"}
 		}),
+		"stablelm": with(plain, func(f *form) {
+			f.class, f.eps, f.kv, f.even, f.theta = "StableLmForCausalLM", "layer_norm_eps", 32, true, 1e4
+			f.share, f.part = "partial_rotary_factor", 0.25
+			f.fixed = map[string]string{"qk_layernorm": "false", "use_parallel_residual": "false"}
+		}),
 		"gpt_neox": {class: "GPTNeoXForCausalLM", act: "hidden_act", eps: "layer_norm_eps", kv: ownKV, even: true,
 			acts: []activation{{"gelu", "gelu-exact"}, {"gelu_new", "gelu"}, {"gelu_pytorch_tanh", "gelu"}},
 			base: "rotary_emb_base", theta: 1e4, share: "rotary_pct", part: 0.25,

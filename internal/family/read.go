@@ -154,6 +154,8 @@ func (r *reader) decoder(a *config.Arch, f form) {
 	r.only("use_sliding_window", "false")
 	r.only("pretraining_tp", "1")
 	switch a.Shape {
+	case "stablelm":
+		r.read("use_qkv_bias", &a.QKVBias)
 	case "gpt_neox":
 		a.Parallel = true // where the library is not told
 		r.read("use_parallel_residual", &a.Parallel)

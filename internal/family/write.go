@@ -141,6 +141,8 @@ func Config(a config.Arch, eos, bos int32, dtype string, more ...int32) ([]byte,
 	}
 	writeLayers(c, a, form)
 	switch a.Shape {
+	case "stablelm":
+		c["use_qkv_bias"], c["hidden_dropout"] = a.QKVBias, float(0)
 	case "gpt_neox":
 		c["use_parallel_residual"], c["hidden_dropout"] = a.Parallel, float(0)
 	case "gemma2", "gemma3_text":

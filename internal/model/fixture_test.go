@@ -80,6 +80,7 @@ func TestWriteTransformersFixture(t *testing.T) {
 				Short: "[1" + strings.Repeat(",1.25", 17) + "]", Long: "[1" + strings.Repeat(",3", 17) + "]"}
 		},
 		"gpt_neox": func(a *config.Arch) { a.MLPKind, a.Parallel, a.Rotary, a.Tie = "gelu-exact", true, 12, false },
+		"stablelm": func(a *config.Arch) { a.HeadSize, a.Rotary, a.QKVBias = 48, 12, true },
 		"gemma2": func(a *config.Arch) {
 			a.Window, a.Pattern, a.QueryScale, a.ScoreCap, a.LogitCap = 20, "lfl", 40, 5, 8
 		},
