@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"math"
 )
 
 // Arch is the resolved architecture of a decoder: every choice made, nothing left automatic.
@@ -45,6 +46,11 @@ type Variant struct {
 	ScoreCap   float64 // scores become cap·tanh(score/cap); 0: they stay
 	LogitCap   float64 // logits likewise
 	EmbedScale bool    // embeddings are multiplied by √Width
+
+	EmbedFactor    float64 // embeddings are multiplied by it; 0: 1
+	ScoreFactor    float64 // scores are q·k·ScoreFactor; 0: as QueryScale says
+	ResidualFactor float64 // what a half of a block adds is multiplied by it; 0: 1
+	LogitDivisor   float64 // logits are divided by it, before they are capped; 0: 1
 }
 
 // Letters of Variant.Pattern.
@@ -87,6 +93,19 @@ func (a Arch) Layer(i int) Layer {
 		}
 	}
 	return l
+}
+
+// EmbedGain is what embeddings are multiplied by.
+func (a Arch) EmbedGain() float64 {
+	if a.EmbedScale {
+		return math.Sqrt(float64(a.Width))
+	}
+	return cmp.Or(a.EmbedFactor, 1)
+}
+
+// ScoreGain is what the products of queries and keys are multiplied by.
+func (a Arch) ScoreGain() float64 {
+	return cmp.Or(a.ScoreFactor, 1/math.Sqrt(cmp.Or(a.QueryScale, float64(a.HeadSize))))
 }
 
 // Gated reports whether the MLP multiplies one half of its hidden layer by the activation of the other.

@@ -43,6 +43,7 @@ var (
 		"gpt_neox": {ownKV: true, own: "RopeTheta RopeScale Rotary Parallel MLPKind",
 			Arch:  Arch{Norm: "layer", Position: "rope", MLPKind: "gelu-exact", QKVBias: true, Bias: true},
 			usual: func(a *Arch) { a.MLPKind, a.Parallel, a.Rotary = "gelu-exact", true, max(2, a.HeadSize/8*2) }},
+		"granite": {Arch: rope, own: "RopeTheta RopeScale EmbedFactor ScoreFactor ResidualFactor LogitDivisor"},
 		"stablelm": {Arch: with(rope, func(a *Arch) { a.Norm = "layer" }), own: "RopeTheta RopeScale Rotary QKVBias",
 			usual: func(a *Arch) { a.Rotary = max(2, a.HeadSize/8*2) }},
 		"gemma": {Arch: with(gemma, func(a *Arch) { a.Norms = "" }), own: "RopeTheta RopeScale"},

@@ -301,6 +301,9 @@ func TestGradientParity(t *testing.T) {
 		"gpt_neox": {inFamily(t, "gpt_neox", func(a *config.Arch) {
 			a.Parallel, a.Rotary, a.MLPKind = true, 2, "gelu-exact"
 		}), graph.Pass{Attention: graph.Plain, Checkpointing: model.CheckpointAttention}, short},
+		"granite": {inFamily(t, "granite", func(a *config.Arch) {
+			a.EmbedFactor, a.ScoreFactor, a.ResidualFactor, a.LogitDivisor = 3, 0.7, 0.6, 1.5
+		}), graph.Pass{Attention: graph.Plain, Checkpointing: model.CheckpointBlock}, short},
 		"stablelm": {inFamily(t, "stablelm", func(a *config.Arch) { a.Rotary, a.QKVBias = 2, true }),
 			graph.Pass{Attention: graph.Plain}, short},
 		"gemma3_text": {inFamily(t, "gemma3_text", func(a *config.Arch) {

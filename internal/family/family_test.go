@@ -38,7 +38,7 @@ func archs() []config.Arch {
 	mistral.Shape, mistral.RopeScale, mistral.Window, mistral.Positions = "mistral", config.RopeScale{}, 12, 0
 	list := []config.Arch{qwen3, qwen2, llama, gpt2, wide, mistral}
 	for _, shape := range []string{"olmo2", "smollm3", "phi3", "gpt_neox", "gemma", "gemma2", "gemma3_text",
-		"stablelm"} {
+		"stablelm", "granite"} {
 		a := base
 		switch a.Shape = shape; shape {
 		case "phi3":
@@ -77,6 +77,11 @@ func variants(a config.Arch) (list []config.Arch) {
 			a.Window, a.Positions = 0, 96
 			a.RopeScale = config.RopeScale{Kind: "longrope", Original: 24, Gain: longGain(96, 24), Short: "[1,1.5,2]",
 				Long: "[1,3,4.25]"}
+		})
+	case "granite":
+		add(func(*config.Arch) {})
+		add(func(a *config.Arch) {
+			a.EmbedFactor, a.ScoreFactor, a.ResidualFactor, a.LogitDivisor = 12, 0.1, 0.22, 8
 		})
 	case "stablelm":
 		add(func(*config.Arch) {})
@@ -307,6 +312,8 @@ func TestParseRefusesByFamily(t *testing.T) {
 		{"gpt_neox", "hidden_act", `"relu"`, `hidden_act is "relu"`},
 		{"gpt_neox", "rotary_pct", "0.45", "RoPE cannot turn 3 channels"},
 		{"gpt_neox", "num_key_value_heads", "2", "num_key_value_heads is a key that this program does not know"},
+		{"granite", "mlp_bias", "true", "mlp_bias is true"},
+		{"granite", "logits_scaling", "0", "logits_scaling is 0"},
 		{"stablelm", "qk_layernorm", "true", "qk_layernorm is true"},
 		{"stablelm", "use_parallel_residual", "true", "use_parallel_residual is true"},
 		{"gemma2", "hidden_activation", `"gelu"`, `hidden_activation is "gelu"`},

@@ -76,6 +76,10 @@ var (
 			f.share, f.part = "partial_rotary_factor", 1
 			f.fixed = map[string]string{"attention_bias": "false"}
 		}),
+		"granite": with(plain, func(f *form) {
+			f.class, f.kv, f.theta = "GraniteForCausalLM", asHeads, 1e4
+			f.fixed = map[string]string{"attention_bias": "false", "mlp_bias": "false"}
+		}),
 		"stablelm": with(plain, func(f *form) {
 			f.class, f.eps, f.kv, f.even, f.theta = "StableLmForCausalLM", "layer_norm_eps", 32, true, 1e4
 			f.share, f.part = "partial_rotary_factor", 0.25

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -154,6 +155,12 @@ func (r *reader) decoder(a *config.Arch, f form) {
 	r.only("use_sliding_window", "false")
 	r.only("pretraining_tp", "1")
 	switch a.Shape {
+	case "granite":
+		for key, factor := range graniteFactors(a) {
+			if *factor = r.number(key, 1); *factor == usualFactor(*a, key) {
+				*factor = 0
+			}
+		}
 	case "stablelm":
 		r.read("use_qkv_bias", &a.QKVBias)
 	case "gpt_neox":
@@ -167,6 +174,20 @@ func (r *reader) decoder(a *config.Arch, f form) {
 		a.LogitCap = r.number("final_logit_softcapping", f.caps[1])
 		r.only("hidden_act", `"gelu_pytorch_tanh"`) // which the library does not read
 	}
+}
+
+// graniteFactors are the factors of a Granite by their keys.
+func graniteFactors(a *config.Arch) map[string]*float64 {
+	return map[string]*float64{"embedding_multiplier": &a.EmbedFactor, "attention_multiplier": &a.ScoreFactor,
+		"residual_multiplier": &a.ResidualFactor, "logits_scaling": &a.LogitDivisor}
+}
+
+// usualFactor is the factor of a decoder that has none.
+func usualFactor(a config.Arch, key string) float64 {
+	if key == "attention_multiplier" {
+		return 1 / math.Sqrt(float64(a.HeadSize))
+	}
+	return 1
 }
 
 func (r *reader) activation(a *config.Arch, f form) {

@@ -141,6 +141,10 @@ func Config(a config.Arch, eos, bos int32, dtype string, more ...int32) ([]byte,
 	}
 	writeLayers(c, a, form)
 	switch a.Shape {
+	case "granite":
+		for key, factor := range graniteFactors(&a) {
+			c[key] = float(cmp.Or(*factor, usualFactor(a, key)))
+		}
 	case "stablelm":
 		c["use_qkv_bias"], c["hidden_dropout"] = a.QKVBias, float(0)
 	case "gpt_neox":

@@ -1,6 +1,9 @@
 package graph
 
-import "math"
+import (
+	"cmp"
+	"math"
+)
 
 const (
 	headLogits = 1 << 27 // about how many logits of a piece are there at once
@@ -38,7 +41,7 @@ func (s *pass) head(x, scale value) (nats, logZ, top, dx value) {
 	result := s.loop(pieces, carried, func(i value, so []value) []value {
 		at := s.mul(i, s.integer(I32, uint64(piece)))
 		xi := s.part(x, 0, at, piece)
-		z := s.capped(s.dot(s.operand, xi, w, 0, 1, 1), s.Arch.LogitCap)
+		z := s.logits(xi, w)
 		logits := z
 		over := func(x value) value { return s.spread(x, z.Dims, 0) }
 		token := s.count(I32, 1, z.Dims...)
@@ -68,7 +71,7 @@ func (s *pass) head(x, scale value) (nats, logZ, top, dx value) {
 		}
 		dz := s.mul(e, over(s.div(s.mul(scales, factor), sum)))
 		dz = s.sub(dz, s.choose(hot, all, s.constant(0, z.Dims...)))
-		dz = s.cappedBack(logits, dz, s.Arch.LogitCap)
+		dz = s.factor(1 / cmp.Or(s.Arch.LogitDivisor, 1))(s.cappedBack(logits, dz, s.Arch.LogitCap))
 		dz = s.cast(s.choose(over(counted), dz, s.constant(0, z.Dims...)), s.operand)
 		so[3] = s.place(so[3], s.dotTo(s.operand, s.operand, dz, w, 0, 1, 0), 0, at)
 		if trained {
@@ -86,6 +89,12 @@ func (s *pass) head(x, scale value) (nats, logZ, top, dx value) {
 		}
 	}
 	return result[0], result[1], result[2], dx
+}
+
+// logits are those of x (n, C), with the head w (V, C).
+func (s *pass) logits(x, w value) value {
+	z := s.factor(1 / cmp.Or(s.Arch.LogitDivisor, 1))(s.dot(s.operand, x, w, 0, 1, 1))
+	return s.capped(z, s.Arch.LogitCap)
 }
 
 // upTo adds rows of zeros to x, up to n.

@@ -137,7 +137,7 @@ func New[T kernel.Float](a config.Arch, x *kernel.Exec, opt Options) (*Model[T],
 	if m.chunk = opt.MicroTokens; m.bf16() {
 		m.chunk = chunkRows * x.Workers()
 	}
-	m.head = nn.NewHead(x, m.stage, b.logits, b.dlogits, opt.ZLoss, a.LogitCap)
+	m.head = nn.NewHead(x, m.stage, b.logits, b.dlogits, opt.ZLoss, m.logits)
 	m.prober = nn.NewProbe(x, a.Heads, a.KVHeads, a.HeadSize, a.MLP, probeRows(opt), b.probe)
 	return m, nil
 }

@@ -2,7 +2,6 @@ package model
 
 import (
 	"cmp"
-	"math"
 	"unsafe"
 
 	"gimbal/internal/config"
@@ -32,11 +31,12 @@ type network[T kernel.Float] struct {
 	stage      *nn.Stage[T]
 	embedding  *nn.Embedding[T]
 	residual   *nn.Residual[T]
+	sum        *nn.Residual[T] // without dropout and factor
 	norm       *nn.Norm[T]
 	rounding   *nn.Rounding[T]
 	mixers     []*mixer[T] // (L): blocks that are alike share one
 	activation *nn.Activation[T]
-	logitCap   *nn.Cap[T]
+	logits     *nn.Logits[T]
 
 	unit []unitGain[T] // gains that are 1 + weight
 }
@@ -212,16 +212,13 @@ func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], sha
 	}
 	net.stage = nn.NewStage(x, stageWidth(a), mem.stage)
 	drop := nn.NewDropout[T](a.Dropout) // active only where masks are given
-	embedScale := 1.0
-	if a.EmbedScale {
-		embedScale = math.Sqrt(float64(a.Width))
-	}
-	net.embedding = nn.NewEmbedding(x, a.Width, embedScale, drop)
-	net.residual = nn.NewResidual(x, net.stage, sums, a.Width, drop)
+	net.embedding = nn.NewEmbedding(x, a.Width, a.EmbedGain(), drop)
+	net.residual = nn.NewResidual(x, net.stage, sums, a.Width, cmp.Or(a.ResidualFactor, 1), drop)
+	net.sum = nn.NewResidual(x, net.stage, sums, a.Width, 1, nn.NewDropout[T](0))
 	net.norm = nn.NewNorm(x, net.stage, sums, a.Width, a.NormEps)
 	net.rounding = nn.NewRounding[T](x)
 	net.activation = nn.NewActivation(x, net.stage, sums, a.MLPKind)
-	net.logitCap = nn.NewCap[T](x, a.LogitCap)
+	net.logits = nn.NewLogits[T](x, cmp.Or(a.LogitDivisor, 1), a.LogitCap)
 	net.attend(mem, sums)
 	return net
 }
@@ -247,11 +244,7 @@ func (net *network[T]) attend(mem workspace[T], sums *nn.BlockSums[T]) {
 // newMixer makes the layers of a block. Those of all blocks use the memory of mem in turn.
 func (net *network[T]) newMixer(mem workspace[T], sums *nn.BlockSums[T], window int, table [2][]T) *mixer[T] {
 	a, x, n := net.arch, net.x, mem.positions
-	m := &mixer[T]{scores: nn.PlainScores(a.HeadSize)}
-	if a.QueryScale > 0 {
-		m.scores.Scale = 1 / math.Sqrt(a.QueryScale)
-	}
-	m.scores.Cap, m.scores.Window = a.ScoreCap, window
+	m := &mixer[T]{scores: nn.Scores{Scale: a.ScoreGain(), Cap: a.ScoreCap, Window: window}}
 	scale := 1.0 // attention in full precision scales the scores itself
 	if mem.halves != nil {
 		m.attention16 = nn.NewAttention16(x, a.Heads, a.KVHeads, a.HeadSize, n, m.scores, mem.halves, mem.floats)
