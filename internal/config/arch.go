@@ -38,6 +38,7 @@ type Variant struct {
 	Pattern    string  // letters of the layers in turn: Full, Local, Plain; "": Local where Window is not 0, else Full
 	Norms      string  // of each half of a block: "": before it, after: on what it adds, both
 	UnitGain   bool    // norms multiply by 1 + weight
+	NoGain     bool    // norms have neither gain nor bias
 	QKWide     bool    // QK-norm is over all heads together, with a gain for each channel
 	Parallel   bool    // both halves of a block read its input, and it is the sum of all three
 	Rotary     int     // channels of a head that RoPE turns, from the first on; 0: all
@@ -145,6 +146,9 @@ func (a Arch) Params() (total, multiplied int64) {
 	norm := w
 	if a.Norm == "layer" {
 		norm = 2 * w
+	}
+	if a.NoGain {
+		norm = 0
 	}
 	extra := 2 * norm
 	if a.Norms == "both" {

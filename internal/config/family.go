@@ -35,6 +35,7 @@ var (
 		"mistral": {Arch: rope, own: "RopeTheta RopeScale Window"},
 		"qwen2":   {Arch: with(rope, func(a *Arch) { a.QKVBias = true }), own: "RopeTheta RopeScale"},
 		"qwen3":   {Arch: with(rope, func(a *Arch) { a.QKNorm = true }), own: "RopeTheta RopeScale"},
+		"olmo":    {own: "RopeTheta RopeScale", Arch: with(rope, func(a *Arch) { a.Norm, a.NoGain = "layer", true })},
 		"olmo2": {own: "RopeTheta RopeScale",
 			Arch: with(rope, func(a *Arch) { a.Norms, a.QKNorm, a.QKWide = "after", true, true })},
 		"smollm3": {Arch: rope, own: "RopeTheta RopeScale Pattern",

@@ -304,6 +304,8 @@ func TestGradientParity(t *testing.T) {
 		"granite": {inFamily(t, "granite", func(a *config.Arch) {
 			a.EmbedFactor, a.ScoreFactor, a.ResidualFactor, a.LogitDivisor = 3, 0.7, 0.6, 1.5
 		}), graph.Pass{Attention: graph.Plain, Checkpointing: model.CheckpointBlock}, short},
+		"olmo": {inFamily(t, "olmo", func(*config.Arch) {}),
+			graph.Pass{Attention: graph.Plain, Checkpointing: model.CheckpointAttention}, short},
 		"stablelm": {inFamily(t, "stablelm", func(a *config.Arch) { a.Rotary, a.QKVBias = 2, true }),
 			graph.Pass{Attention: graph.Plain}, short},
 		"gemma3_text": {inFamily(t, "gemma3_text", func(a *config.Arch) {

@@ -38,11 +38,13 @@ func archs() []config.Arch {
 	mistral.Shape, mistral.RopeScale, mistral.Window, mistral.Positions = "mistral", config.RopeScale{}, 12, 0
 	list := []config.Arch{qwen3, qwen2, llama, gpt2, wide, mistral}
 	for _, shape := range []string{"olmo2", "smollm3", "phi3", "gpt_neox", "gemma", "gemma2", "gemma3_text",
-		"stablelm", "granite"} {
+		"stablelm", "granite", "olmo"} {
 		a := base
 		switch a.Shape = shape; shape {
 		case "phi3":
 			a.Heads, a.HeadSize, a.Rotary, a.Window = 4, 12, 6, 30
+		case "olmo":
+			a.NormEps = noGainEps
 		case "stablelm":
 			a.HeadSize, a.Rotary = 8, 2
 		}
@@ -192,6 +194,7 @@ func TestConfigRefusesWhatNoFamilyHas(t *testing.T) {
 		"no Hugging Face":    {0, func(a *config.Arch) { a.Shape = "mamba" }},
 		"is not a multiple":  {2, func(a *config.Arch) { a.Width = 50 }},
 		"do not share":       {0, func(a *config.Arch) { a.KVHeads = 4 }},
+		"is 1e-05 in shape":  {len(archs()) - 5, func(a *config.Arch) { a.NormEps = 1e-6 }},
 		"head size 9 is odd": {0, func(a *config.Arch) { a.HeadSize = 9 }},
 	} {
 		a := archs()[c.family]
@@ -312,6 +315,7 @@ func TestParseRefusesByFamily(t *testing.T) {
 		{"gpt_neox", "hidden_act", `"relu"`, `hidden_act is "relu"`},
 		{"gpt_neox", "rotary_pct", "0.45", "RoPE cannot turn 3 channels"},
 		{"gpt_neox", "num_key_value_heads", "2", "num_key_value_heads is a key that this program does not know"},
+		{"olmo", "clip_qkv", "8.0", "clip_qkv is 8.0"},
 		{"granite", "mlp_bias", "true", "mlp_bias is true"},
 		{"granite", "logits_scaling", "0", "logits_scaling is 0"},
 		{"stablelm", "qk_layernorm", "true", "qk_layernorm is true"},

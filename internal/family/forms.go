@@ -7,7 +7,7 @@ type form struct {
 	class  string
 	act    string            // key of the activation
 	acts   []activation      // that it may have; the first of a kind is written
-	eps    string            // key of the epsilon of norms
+	eps    string            // key of the epsilon of norms; "": it is noGainEps
 	kv     int               // num_key_value_heads where the file does not say; 0: it must say
 	head   bool              // head_dim must be there; else it is width/heads by default
 	even   bool              // the width must be a multiple of the heads
@@ -33,6 +33,9 @@ const (
 	ownKV   = -1 // there is no such key: each query head has its own
 	asHeads = -2 // as many as query heads
 )
+
+// noGainEps is the epsilon of norms of the family whose files do not say it.
+const noGainEps = 1e-5
 
 // Kinds of attention in layer_types.
 const (
@@ -63,6 +66,10 @@ var (
 			f.class, f.types, f.head, f.fixed = "Qwen3ForCausalLM", true, true, map[string]string{
 				"attention_bias": "false",
 			}
+		}),
+		"olmo": with(plain, func(f *form) {
+			f.class, f.eps, f.kv, f.theta = "OlmoForCausalLM", "", asHeads, 1e4
+			f.fixed = map[string]string{"attention_bias": "false", "clip_qkv": "null"}
 		}),
 		"olmo2": with(plain, func(f *form) {
 			f.class, f.kv, f.fixed = "Olmo2ForCausalLM", asHeads, map[string]string{"attention_bias": "false"}

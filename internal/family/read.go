@@ -140,7 +140,9 @@ func (r *reader) decoder(a *config.Arch, f form) {
 		a.KVHeads, a.HeadSize = r.size("num_key_value_heads", kv, maxHeads), r.size("head_dim", head, maxWide)
 	}
 	a.Context = r.size("max_position_embeddings", 0, maxPlaces)
-	a.NormEps = r.positive(f.eps)
+	if a.NormEps = noGainEps; f.eps != "" {
+		a.NormEps = r.positive(f.eps)
+	}
 	a.Tie = f.tie
 	r.read("tie_word_embeddings", &a.Tie)
 	r.activation(a, f)

@@ -58,6 +58,8 @@ func checkSizes(a config.Arch) error {
 	case forms[a.Shape].even && a.Width%a.Heads != 0:
 		return fmt.Errorf("model: width %d is not a multiple of %d heads, which shape %s requires", a.Width, a.Heads,
 			a.Shape)
+	case a.NoGain && a.NormEps != noGainEps:
+		return fmt.Errorf("model: the epsilon of norms is %v in shape %s, not %v", noGainEps, a.Shape, a.NormEps)
 	case a.HeadSize%2 != 0:
 		return fmt.Errorf("model: head size %d is odd", a.HeadSize)
 	case a.RotarySize()%2 != 0 || a.Rotary < 0 || a.Rotary > a.HeadSize:
@@ -133,7 +135,9 @@ func Config(a config.Arch, eos, bos int32, dtype string, more ...int32) ([]byte,
 		c["num_key_value_heads"], c["head_dim"] = a.KVHeads, a.HeadSize
 	}
 	c["max_position_embeddings"] = max(a.Context, a.Positions)
-	c[form.eps] = float(a.NormEps)
+	if form.eps != "" {
+		c[form.eps] = float(a.NormEps)
+	}
 	c["attention_dropout"] = float(0)
 	writeRope(c, a, form)
 	for key, value := range form.fixed {

@@ -61,7 +61,7 @@ type halfBack func(dy value) (skip, branch value)
 
 // post is the norm of what a half adds, where there is one. Its gradient is rounded like that of any multiply.
 func (s *pass) post(t normTensors, x value) (y value, back func(dy value) value) {
-	if t.gain < 0 {
+	if t.gain == -1 {
 		return x, func(dy value) value { return dy }
 	}
 	return s.norm(t, s.cast(x, F32))

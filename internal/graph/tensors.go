@@ -22,6 +22,9 @@ type blockTensors struct {
 
 type normTensors struct{ gain, bias int }
 
+// bare is a norm that has neither gain nor bias.
+var bare = normTensors{-2, -2}
+
 // linearTensors are matrices that one multiply serves, one above the other, and their biases.
 type linearTensors struct{ weights, biases []int }
 
@@ -54,7 +57,12 @@ func layout(a config.Arch) tensors {
 		next++
 		return next
 	}
-	norm := func(there bool) normTensors { return normTensors{take(there), take(there && a.Norm == "layer")} }
+	norm := func(there bool) normTensors {
+		if there && a.NoGain {
+			return bare
+		}
+		return normTensors{take(there), take(there && a.Norm == "layer")}
+	}
 	linear := func(rows int, bias bool) (t linearTensors) {
 		for ; rows > 0; rows -= views[next].Shape[0] {
 			t.weights = append(t.weights, take(true))

@@ -15,7 +15,7 @@ import (
 // familyArchs is one architecture of each family.
 func familyArchs() (list []config.Arch) {
 	for _, shape := range []string{"qwen3", "qwen2", "llama", "gpt2", "mistral", "olmo2", "smollm3", "phi3", "gpt_neox",
-		"gemma2", "gemma3_text", "stablelm", "granite"} {
+		"gemma2", "gemma3_text", "stablelm", "granite", "olmo"} {
 		a, _ := config.Arch{
 			Shape:     shape,
 			Layers:    3,

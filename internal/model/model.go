@@ -197,6 +197,8 @@ func check[T kernel.Float](a config.Arch, opt Options) error {
 			"model: norms %q: want none, after or both, and the last without biases before them",
 			a.Norms,
 		)
+	case a.NoGain && (a.Norm != "layer" || a.Norms != ""):
+		return fmt.Errorf("model: norms without gains: want layer, before each half, not %s %q", a.Norm, a.Norms)
 	case strings.Trim(a.Pattern, "fln") != "" || strings.Contains(a.Pattern, "l") && a.Window <= 0:
 		return fmt.Errorf("model: pattern %q: want f, l or n for each layer, and a window for l", a.Pattern)
 	case !(a.Dropout >= 0 && a.Dropout < 1):

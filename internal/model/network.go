@@ -95,7 +95,7 @@ type workspace[T kernel.Float] struct {
 	coded  []byte   // weights of a decoder in another format
 	format kernel.Format
 	ropes  map[config.Layer][2][]T // cosines and sines, by what layers do but for the window
-	gains  []T                     // that are 1 + weight
+	gains  []T                     // that are 1 + weight; or one of ones, and a bias of zeros, where norms have none
 	stage  []T                     // rows in full precision
 	score  []T                     // attention in full precision
 	halves []uint16                // attention on operands of bfloat16
@@ -118,6 +118,9 @@ func newWorkspace[T kernel.Float](ar *arena, a config.Arch, positions, workers, 
 	w.newTables(ar, a)
 	if a.UnitGain && purpose != sharing {
 		w.gains = alloc[T](ar, partScratch, gainsLen(a))
+	}
+	if a.NoGain && purpose != sharing {
+		w.gains = alloc[T](ar, partScratch, 2*a.Width)
 	}
 	w.stage = alloc[T](ar, partScratch, nn.StageLen(workers, stageWidth(a)))
 	if ar.bf16 && purpose != sharing {
@@ -261,6 +264,9 @@ func (net *network[T]) newMixer(mem workspace[T], sums *nn.BlockSums[T], window 
 func (net *network[T]) newWeights(mem workspace[T]) {
 	a := net.arch
 	all := split(net.params.Flat, net.params.Views, a.Layers)
+	if a.NoGain {
+		fillNorms(all, mem.gains[:a.Width], mem.gains[a.Width:])
+	}
 	net.outside, net.blocks = &all[a.Layers], make([]block[T], a.Layers)
 	packed := mem.packed
 	for l := range net.blocks {
@@ -292,6 +298,18 @@ func (net *network[T]) newWeights(mem workspace[T]) {
 		head = net.outside[slotEmbed]
 	}
 	net.headWeights = mem.weights(head, a.Vocab, a.Width)
+}
+
+// fillNorms gives norms that have neither a gain of ones and a bias of zeros.
+func fillNorms[T kernel.Float](all []tensors[T], ones, zeros []T) {
+	for i := range ones {
+		ones[i] = 1
+	}
+	for i := range all {
+		for _, gain := range []slot{slotGain1, slotGain2, slotGain} {
+			all[i][gain], all[i][gain+1] = ones, zeros
+		}
+	}
 }
 
 // Refresh renews what is derived from the parameters; call it after every change of them. A model and its decoders

@@ -112,6 +112,9 @@ func Layout(a config.Arch) (views []View, total int) {
 		total += n
 	}
 	norm := func(gain slot, name string) {
+		if a.NoGain {
+			return
+		}
 		add(gain, KindNorm, name+".weight", c)
 		if a.Norm == "layer" {
 			add(gain+1, KindBias, name+".bias", c)

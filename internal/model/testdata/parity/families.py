@@ -48,6 +48,8 @@ FAMILIES = {
     "granite": ("Granite", dict(num_key_value_heads=1, intermediate_size=12, embedding_multiplier=3.0,
         attention_multiplier=0.7, residual_multiplier=0.6, logits_scaling=1.5,
         rope_parameters={"rope_type": "default", "rope_theta": 100.0})),
+    "olmo": ("Olmo", dict(num_key_value_heads=1, intermediate_size=12, rope_parameters={
+        "rope_type": "default", "rope_theta": 100.0})),
     "gemma3_text": ("Gemma3", dict(GEMMA, layer_types=["sliding_attention", "full_attention"], rope_parameters={
         "full_attention": {"rope_type": "linear", "rope_theta": 1000.0, "factor": 2.0},
         "sliding_attention": {"rope_type": "default", "rope_theta": 100.0}})),
