@@ -41,6 +41,8 @@ type Variant struct {
 	NoGain     bool    // norms have neither gain nor bias
 	QKWide     bool    // QK-norm is over all heads together, with a gain for each channel
 	Parallel   bool    // both halves of a block read its input, and it is the sum of all three
+	SharedNorm bool    // of halves in parallel: they read one norm
+	HeadBias   bool    // the head has a bias
 	Rotary     int     // channels of a head that RoPE turns, from the first on; 0: all
 	LocalTheta float64 // base of the rotary frequencies of local layers, unscaled; 0: as of the other layers
 	QueryScale float64 // scores are q·k/√QueryScale; 0: HeadSize
@@ -151,6 +153,9 @@ func (a Arch) Params() (total, multiplied int64) {
 		norm = 0
 	}
 	extra := 2 * norm
+	if a.SharedNorm {
+		extra = norm
+	}
 	if a.Norms == "both" {
 		extra *= 2
 	}
@@ -172,6 +177,9 @@ func (a Arch) Params() (total, multiplied int64) {
 	total = multiplied + layers*extra + norm
 	if !a.Tie {
 		total += vocab * w
+	}
+	if a.HeadBias {
+		total += vocab
 	}
 	if a.Position == "learned" {
 		total += int64(a.Context) * w

@@ -38,7 +38,7 @@ func archs() []config.Arch {
 	mistral.Shape, mistral.RopeScale, mistral.Window, mistral.Positions = "mistral", config.RopeScale{}, 12, 0
 	list := []config.Arch{qwen3, qwen2, llama, gpt2, wide, mistral}
 	for _, shape := range []string{"olmo2", "smollm3", "phi3", "gpt_neox", "gemma", "gemma2", "gemma3_text",
-		"stablelm", "granite", "olmo"} {
+		"stablelm", "granite", "olmo", "phi"} {
 		a := base
 		switch a.Shape = shape; shape {
 		case "phi3":
@@ -85,6 +85,9 @@ func variants(a config.Arch) (list []config.Arch) {
 		add(func(a *config.Arch) {
 			a.EmbedFactor, a.ScoreFactor, a.ResidualFactor, a.LogitDivisor = 12, 0.1, 0.22, 8
 		})
+	case "phi":
+		add(func(a *config.Arch) { a.MLPKind, a.Rotary = "gelu", 4 })
+		add(func(a *config.Arch) { a.MLPKind = "gelu-exact" })
 	case "stablelm":
 		add(func(*config.Arch) {})
 		add(func(a *config.Arch) { a.QKVBias, a.Rotary = true, 0 })
@@ -194,7 +197,7 @@ func TestConfigRefusesWhatNoFamilyHas(t *testing.T) {
 		"no Hugging Face":    {0, func(a *config.Arch) { a.Shape = "mamba" }},
 		"is not a multiple":  {2, func(a *config.Arch) { a.Width = 50 }},
 		"do not share":       {0, func(a *config.Arch) { a.KVHeads = 4 }},
-		"is 1e-05 in shape":  {len(archs()) - 5, func(a *config.Arch) { a.NormEps = 1e-6 }},
+		"is 1e-05 in shape":  {slices.IndexFunc(archs(), func(a config.Arch) bool { return a.Shape == "olmo" }), func(a *config.Arch) { a.NormEps = 1e-6 }},
 		"head size 9 is odd": {0, func(a *config.Arch) { a.HeadSize = 9 }},
 	} {
 		a := archs()[c.family]
@@ -315,6 +318,7 @@ func TestParseRefusesByFamily(t *testing.T) {
 		{"gpt_neox", "hidden_act", `"relu"`, `hidden_act is "relu"`},
 		{"gpt_neox", "rotary_pct", "0.45", "RoPE cannot turn 3 channels"},
 		{"gpt_neox", "num_key_value_heads", "2", "num_key_value_heads is a key that this program does not know"},
+		{"phi", "qk_layernorm", "true", "qk_layernorm is true"},
 		{"olmo", "clip_qkv", "8.0", "clip_qkv is 8.0"},
 		{"granite", "mlp_bias", "true", "mlp_bias is true"},
 		{"granite", "logits_scaling", "0", "logits_scaling is 0"},

@@ -51,9 +51,10 @@ var (
 		head: true, even: true, tie: true, window: true, wide: 4096, types: true,
 		fixed: map[string]string{"attention_bias": "false"}}
 
+	tanhGELU = []activation{{"gelu_new", "gelu"}, {"gelu_pytorch_tanh", "gelu"}, {"gelu", "gelu-exact"}}
+
 	forms = map[string]form{
-		"gpt2": {class: "GPT2LMHeadModel", even: true, act: "activation_function",
-			acts: []activation{{"gelu_new", "gelu"}, {"gelu_pytorch_tanh", "gelu"}, {"gelu", "gelu-exact"}}},
+		"gpt2": {class: "GPT2LMHeadModel", even: true, act: "activation_function", acts: tanhGELU},
 		"llama": with(plain, func(f *form) {
 			f.class, f.kv, f.even = "LlamaForCausalLM", asHeads, true
 			f.fixed = map[string]string{"attention_bias": "false", "mlp_bias": "false"}
@@ -92,6 +93,8 @@ var (
 			f.share, f.part = "partial_rotary_factor", 0.25
 			f.fixed = map[string]string{"qk_layernorm": "false", "use_parallel_residual": "false"}
 		}),
+		"phi": {class: "PhiForCausalLM", act: "hidden_act", acts: tanhGELU, eps: "layer_norm_eps", kv: asHeads, theta: 1e4,
+			share: "partial_rotary_factor", part: 0.5, fixed: map[string]string{"qk_layernorm": "false"}},
 		"gpt_neox": {class: "GPTNeoXForCausalLM", act: "hidden_act", eps: "layer_norm_eps", kv: ownKV, even: true,
 			acts: []activation{{"gelu", "gelu-exact"}, {"gelu_new", "gelu"}, {"gelu_pytorch_tanh", "gelu"}},
 			base: "rotary_emb_base", theta: 1e4, share: "rotary_pct", part: 0.25,

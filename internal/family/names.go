@@ -30,6 +30,9 @@ var (
 		"phi3": with(llama, func(n *Names) {
 			n.QKV, n.GateUp = []string{"self_attn.qkv_proj"}, []string{"mlp.gate_up_proj"}
 		}),
+		"phi": with(llama, func(n *Names) {
+			n.Final, n.O, n.GateUp, n.Down = "model.final_layernorm", "self_attn.dense", []string{"mlp.fc1"}, "mlp.fc2"
+		}),
 		"gpt_neox": {Embed: "gpt_neox.embed_in", Final: "gpt_neox.final_layer_norm", Head: "embed_out",
 			Block: "gpt_neox.layers.%d.", Norm1: "input_layernorm", Norm2: "post_attention_layernorm",
 			QKV: []string{"attention.query_key_value"}, O: "attention.dense",

@@ -11,6 +11,7 @@ type tensors struct {
 	blocks          []blockTensors
 	final           normTensors
 	head            int // that of embed where they are tied
+	headBias        int
 }
 
 type blockTensors struct {
@@ -85,13 +86,16 @@ func layout(a config.Arch) tensors {
 		b.qkv = linear((a.Heads+2*a.KVHeads)*a.HeadSize, a.QKVBias)
 		b.qGain, b.kGain = take(a.QKNorm), take(a.QKNorm)
 		b.o = linear(a.Width, a.Bias)
-		b.post1, b.norm2 = norm(a.Norms != ""), norm(a.Norms != "after")
+		b.post1 = norm(a.Norms != "")
+		if b.norm2 = b.norm1; !a.SharedNorm {
+			b.norm2 = norm(a.Norms != "after")
+		}
 		b.gateUp = linear(hidden, a.Bias)
 		b.down = linear(a.Width, a.Bias)
 		b.post2 = norm(a.Norms != "")
 		t.blocks = append(t.blocks, b)
 	}
-	t.final, t.head = norm(true), t.embed
+	t.final, t.headBias, t.head = norm(true), take(a.HeadBias), t.embed
 	if !a.Tie {
 		t.head = take(true)
 	}

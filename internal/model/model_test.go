@@ -60,6 +60,7 @@ func shapes() []config.Arch {
 			a.EmbedFactor, a.ScoreFactor, a.ResidualFactor, a.LogitDivisor = 3, 0.7, 0.6, 1.5
 		}),
 		family("olmo", func(*config.Arch) {}),
+		family("phi", func(a *config.Arch) { a.MLPKind, a.Tie = "gelu", false }),
 		family("stablelm", func(a *config.Arch) { a.Rotary = 2 }),
 		family("gemma2", func(a *config.Arch) { a.Window, a.Pattern = 9, "ln" }),
 	}

@@ -221,7 +221,7 @@ func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], sha
 	net.norm = nn.NewNorm(x, net.stage, sums, a.Width, a.NormEps)
 	net.rounding = nn.NewRounding[T](x)
 	net.activation = nn.NewActivation(x, net.stage, sums, a.MLPKind)
-	net.logits = nn.NewLogits[T](x, cmp.Or(a.LogitDivisor, 1), a.LogitCap)
+	net.logits = nn.NewLogits(x, net.outside[slotHeadBias], cmp.Or(a.LogitDivisor, 1), a.LogitCap)
 	net.attend(mem, sums)
 	return net
 }
@@ -267,6 +267,7 @@ func (net *network[T]) newWeights(mem workspace[T]) {
 	if a.NoGain {
 		fillNorms(all, mem.gains[:a.Width], mem.gains[a.Width:])
 	}
+	shareNorms(a, all)
 	net.outside, net.blocks = &all[a.Layers], make([]block[T], a.Layers)
 	packed := mem.packed
 	for l := range net.blocks {
@@ -308,6 +309,15 @@ func fillNorms[T kernel.Float](all []tensors[T], ones, zeros []T) {
 	for i := range all {
 		for _, gain := range []slot{slotGain1, slotGain2, slotGain} {
 			all[i][gain], all[i][gain+1] = ones, zeros
+		}
+	}
+}
+
+// shareNorms makes the first norm of a block the second one, too, where they are one: of parameters or of gradients.
+func shareNorms[T kernel.Float](a config.Arch, all []tensors[T]) {
+	for i := range all {
+		if t := &all[i]; a.SharedNorm {
+			t[slotGain2], t[slotBias2] = t[slotGain1], t[slotBias1]
 		}
 	}
 }

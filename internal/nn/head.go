@@ -19,6 +19,7 @@ type Head[T kernel.Float] struct {
 	dlogits kernel.Mat[T] // (chunk, V), in the memory of logits
 	zLoss   float64
 	make    *Logits[T]
+	dbias   []T // (V), nil where nobody asks for it
 
 	nats, logZ []float64
 	labels     []int32
@@ -43,15 +44,18 @@ func HeadChunk16(n, vocab int) int {
 func headChunk(n, vocab, least int) int { return min(n, 2048, max(least, (1<<22/vocab+63)/64*64)) }
 
 // NewHead returns a head whose chunks have the rows of logits. dlogits is logits, or a bfloat16 operand whose row i
-// begins where row i of logits does. The stage has HeadStage elements.
+// begins where row i of logits does. Backward adds the gradient of the bias to dbias (V), unless that is nil. The stage
+// has HeadStage elements.
 func NewHead[T kernel.Float](
 	x *kernel.Exec,
 	stage *Stage[T],
 	logits, dlogits kernel.Mat[T],
 	zLoss float64,
 	make *Logits[T],
+	dbias []T,
 ) *Head[T] {
-	return &Head[T]{rows: rows[T]{x: x, stage: stage}, logits: logits, dlogits: dlogits, zLoss: zLoss, make: make}
+	return &Head[T]{rows: rows[T]{x: x, stage: stage}, logits: logits, dlogits: dlogits, zLoss: zLoss, make: make,
+		dbias: dbias}
 }
 
 // HeadStage is the width of the stage that a Head needs.
@@ -90,6 +94,22 @@ func (l *Head[T]) chunks(nats, logZ []float64, dsrc kernel.Mat[T], dw []T, src k
 			if dw != nil {
 				w.BackWeight(l.x, dw, l.dlogits, src.From(l.from), m)
 			}
+			l.n = m
+			l.x.Pool().Do(len(l.dbias), HeadStage, (*headBias[T])(l))
+		}
+	}
+}
+
+// headBias adds the gradients of a chunk to that of the bias.
+//
+// Numerics: workers share the tokens, so that each element is summed over positions in their order.
+type headBias[T kernel.Float] Head[T]
+
+func (l *headBias[T]) Part(worker, begin, end int) {
+	for lo := begin; lo < end; lo += HeadStage {
+		hi := min(end, lo+HeadStage)
+		for i := range l.n {
+			kernel.Axpy(l.x, l.dbias[lo:hi], 1, l.dlogits.Row(i).Slice(lo, hi).Read(l.x, l.stage.take(worker, HeadStage)))
 		}
 	}
 }
@@ -148,21 +168,22 @@ func (l *crossEntropy[T]) differentiate(worker int, dz kernel.Row[T], z []T, fac
 
 // Logits makes logits of the products of a head.
 //
-// Formula: z = product/divisor; with a cap cap·tanh(z/cap).
+// Formula: z = (product + bias)/divisor; with a cap cap·tanh(z/cap).
 type Logits[T kernel.Float] struct {
 	rows[T]
 	dst          kernel.Mat[T]
+	bias         []T // (V) or nil
 	divisor, cap float64
 }
 
-// NewLogits returns logits with a divisor, 1 for none, and a cap, 0 for none.
-func NewLogits[T kernel.Float](x *kernel.Exec, divisor, limit float64) *Logits[T] {
-	return &Logits[T]{rows: rows[T]{x: x}, divisor: divisor, cap: limit}
+// NewLogits returns logits with a bias (V), nil for none, a divisor, 1 for none, and a cap, 0 for none.
+func NewLogits[T kernel.Float](x *kernel.Exec, bias []T, divisor, limit float64) *Logits[T] {
+	return &Logits[T]{rows: rows[T]{x: x}, bias: bias, divisor: divisor, cap: limit}
 }
 
 // Forward overwrites n rows of products dst.
 func (l *Logits[T]) Forward(dst kernel.Mat[T], n int) {
-	if l.divisor != 1 || l.cap > 0 {
+	if l.bias != nil || l.divisor != 1 || l.cap > 0 {
 		l.dst = dst
 		l.each(n, (*logitsRow[T])(l))
 	}
@@ -170,6 +191,9 @@ func (l *Logits[T]) Forward(dst kernel.Mat[T], n int) {
 
 // of overwrites one row of products.
 func (l *Logits[T]) of(z []T) {
+	if l.bias != nil {
+		kernel.Axpy(l.x, z, 1, l.bias)
+	}
 	if l.divisor != 1 {
 		kernel.Affine(l.x, z, z, T(1/l.divisor), 0)
 	}

@@ -307,7 +307,7 @@ func TestHead(t *testing.T) {
 	}
 }
 
-// checkHead checks a head with a divisor and a cap of its logits.
+// checkHead checks a head with a bias, a divisor and a cap of its logits.
 func checkHead(t *testing.T, divisor, limit float64) {
 	const n, c, vocab, chunk = 23, 5, 11, 4
 	x, r := newExec(t, kernel.TierAuto), random(t)
@@ -323,8 +323,9 @@ func checkHead(t *testing.T, divisor, limit float64) {
 	nats, logZ := make([]float64, n), make([]float64, n)
 	const scale, zLoss = 0.3, 0.01
 	rows := padded(r, chunk, vocab)
-	made := NewLogits[float64](x, divisor, limit)
-	l := NewHead(x, stageFor(x, HeadStage), rows, rows, zLoss, made)
+	bias, dbias := normal(r, vocab), make([]float64, vocab)
+	made := NewLogits(x, bias, divisor, limit)
+	l := NewHead(x, stageFor(x, HeadStage), rows, rows, zLoss, made, dbias)
 	var factors []float64 // nil: ones
 	forward := func() (sum float64) {
 		weights.Refresh(x)
@@ -357,10 +358,12 @@ func checkHead(t *testing.T, divisor, limit float64) {
 	}
 	for _, factors = range [][]float64{nil, normal(r, n)} {
 		dsrc, dw := padded(r, n, c), make([]float64, vocab*c)
+		clear(dbias)
 		dw[0] = 5
 		l.Backward(nats, logZ, dsrc, dw, src, weights, labels, counts, factors, scale)
 		dw[0] -= 5
 		agree(t, r, "head dsrc", dsrc.F, src.F, forward)
 		agree(t, r, "head dw", dw, w, forward)
+		agree(t, r, "head dbias", dbias, bias, forward)
 	}
 }

@@ -50,6 +50,8 @@ FAMILIES = {
         rope_parameters={"rope_type": "default", "rope_theta": 100.0})),
     "olmo": ("Olmo", dict(num_key_value_heads=1, intermediate_size=12, rope_parameters={
         "rope_type": "default", "rope_theta": 100.0})),
+    "phi": ("Phi", dict(hidden_size=16, num_key_value_heads=1, intermediate_size=20, rope_parameters={
+        "rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5})),
     "gemma3_text": ("Gemma3", dict(GEMMA, layer_types=["sliding_attention", "full_attention"], rope_parameters={
         "full_attention": {"rope_type": "linear", "rope_theta": 1000.0, "factor": 2.0},
         "sliding_attention": {"rope_type": "default", "rope_theta": 100.0}})),
