@@ -45,6 +45,12 @@ var (
 			Arch: Arch{Norm: "layer", Position: "rope", QKVBias: true, Bias: true,
 				Variant: Variant{Parallel: true, SharedNorm: true, HeadBias: true}},
 			usual: func(a *Arch) { a.MLPKind, a.Rotary = "gelu", max(2, a.HeadSize/4*2) }},
+		"gpt_neo": {ownKV: true, own: "MLPKind Window Pattern",
+			Arch: Arch{Norm: "layer", Position: "learned", Bias: true, Variant: Variant{ScoreFactor: 1}},
+			usual: func(a *Arch) {
+				a.MLPKind, a.Window = "gelu", 256
+				a.Alternate(Layers(a.Layers, 2, Full, Local))
+			}},
 		"gpt_neox": {ownKV: true, own: "RopeTheta RopeScale Rotary Parallel MLPKind",
 			Arch:  Arch{Norm: "layer", Position: "rope", MLPKind: "gelu-exact", QKVBias: true, Bias: true},
 			usual: func(a *Arch) { a.MLPKind, a.Parallel, a.Rotary = "gelu-exact", true, max(2, a.HeadSize/8*2) }},

@@ -33,6 +33,7 @@ func TestDecodeParity(t *testing.T) {
 			a.EmbedFactor, a.ScoreFactor, a.ResidualFactor, a.LogitDivisor = 3, 0.7, 0.6, 1.5
 		}),
 		inFamily(t, "phi", func(a *config.Arch) { a.MLPKind, a.Rotary = "gelu", 2 }),
+		inFamily(t, "gpt_neo", func(a *config.Arch) { a.MLPKind, a.Window, a.Pattern = "gelu", 7, "fl" }),
 		inFamily(t, "gpt_neox", func(a *config.Arch) { a.Parallel, a.Rotary, a.MLPKind = true, 2, "gelu-exact" }),
 	} {
 		t.Run(a.Shape, func(t *testing.T) { testDecode(t, a, model.ModeFP32, 1, 1e-5) })

@@ -308,6 +308,8 @@ func TestGradientParity(t *testing.T) {
 			graph.Pass{Attention: graph.Plain, Checkpointing: model.CheckpointAttention}, short},
 		"phi": {inFamily(t, "phi", func(a *config.Arch) { a.MLPKind, a.Rotary = "gelu", 2 }),
 			graph.Pass{Attention: graph.Plain, Checkpointing: model.CheckpointAttention, Piece: 10}, short},
+		"gpt_neo": {inFamily(t, "gpt_neo", func(a *config.Arch) { a.MLPKind, a.Window, a.Pattern = "gelu", 7, "fl" }),
+			graph.Pass{Attention: graph.Plain, Checkpointing: model.CheckpointBlock}, short},
 		"stablelm": {inFamily(t, "stablelm", func(a *config.Arch) { a.Rotary, a.QKVBias = 2, true }),
 			graph.Pass{Attention: graph.Plain}, short},
 		"gemma3_text": {inFamily(t, "gemma3_text", func(a *config.Arch) {

@@ -38,11 +38,13 @@ func archs() []config.Arch {
 	mistral.Shape, mistral.RopeScale, mistral.Window, mistral.Positions = "mistral", config.RopeScale{}, 12, 0
 	list := []config.Arch{qwen3, qwen2, llama, gpt2, wide, mistral}
 	for _, shape := range []string{"olmo2", "smollm3", "phi3", "gpt_neox", "gemma", "gemma2", "gemma3_text",
-		"stablelm", "granite", "olmo", "phi"} {
+		"stablelm", "granite", "olmo", "phi", "gpt_neo"} {
 		a := base
 		switch a.Shape = shape; shape {
 		case "phi3":
 			a.Heads, a.HeadSize, a.Rotary, a.Window = 4, 12, 6, 30
+		case "gpt_neo":
+			a.RopeTheta, a.Width = 0, 36
 		case "olmo":
 			a.NormEps = noGainEps
 		case "stablelm":
@@ -91,6 +93,10 @@ func variants(a config.Arch) (list []config.Arch) {
 	case "stablelm":
 		add(func(*config.Arch) {})
 		add(func(a *config.Arch) { a.QKVBias, a.Rotary = true, 0 })
+	case "gpt_neo":
+		add(func(a *config.Arch) { a.MLPKind, a.Window, a.Pattern = "gelu", 8, "flf" })
+		add(func(a *config.Arch) { a.MLPKind, a.Window = "gelu-exact", 8 })
+		add(func(a *config.Arch) { a.MLPKind = "gelu" })
 	case "gpt_neox":
 		add(func(a *config.Arch) { a.MLPKind, a.Parallel, a.Rotary = "gelu-exact", true, 2 })
 		add(func(a *config.Arch) { a.MLPKind, a.RopeScale = "gelu", config.RopeScale{Kind: "linear", Factor: 2} })
@@ -319,6 +325,11 @@ func TestParseRefusesByFamily(t *testing.T) {
 		{"gpt_neox", "rotary_pct", "0.45", "RoPE cannot turn 3 channels"},
 		{"gpt_neox", "num_key_value_heads", "2", "num_key_value_heads is a key that this program does not know"},
 		{"phi", "qk_layernorm", "true", "qk_layernorm is true"},
+		{"gpt_neo", "attention_types", `[[["global"],2]]`, "attention_types names other layers than the 3"},
+		{"gpt_neo", "attention_layers", `["global","global","global"]`, "or than attention_layers"},
+		{"gpt_neo", "attention_types", `[["global",3]]`, "not kinds and how often"},
+		{"gpt_neo", "attention_types", `[[[],3]]`, "not kinds and how often"},
+		{"gpt_neo", "rope_theta", "10000.0", "rope_theta is a key that this program does not know"},
 		{"olmo", "clip_qkv", "8.0", "clip_qkv is 8.0"},
 		{"granite", "mlp_bias", "true", "mlp_bias is true"},
 		{"granite", "logits_scaling", "0", "logits_scaling is 0"},

@@ -22,6 +22,8 @@ type form struct {
 	part   float64           // that share where the file does not say
 	local  bool              // local layers have a base of their own
 	caps   [2]float64        // of scores and of logits, where the file does not say
+	own    map[string]string // keys of sizes that are called otherwise than in most families
+	places bool              // positions are learned
 	fixed  map[string]string // keys that may have one value, which is written
 }
 
@@ -42,6 +44,9 @@ const (
 	fullAttention  = "full_attention"
 	localAttention = "sliding_attention"
 )
+
+// key is what the family calls a key.
+func (f form) key(usual string) string { return cmp.Or(f.own[usual], usual) }
 
 func (f form) thetaKey() string { return cmp.Or(f.base, "rope_theta") }
 
@@ -95,6 +100,9 @@ var (
 		}),
 		"phi": {class: "PhiForCausalLM", act: "hidden_act", acts: tanhGELU, eps: "layer_norm_eps", kv: asHeads, theta: 1e4,
 			share: "partial_rotary_factor", part: 0.5, fixed: map[string]string{"qk_layernorm": "false"}},
+		"gpt_neo": {class: "GPTNeoForCausalLM", act: "activation_function", acts: tanhGELU, eps: "layer_norm_epsilon",
+			kv: ownKV, even: true, tie: true, places: true,
+			own: map[string]string{"num_hidden_layers": "num_layers", "num_attention_heads": "num_heads"}},
 		"gpt_neox": {class: "GPTNeoXForCausalLM", act: "hidden_act", eps: "layer_norm_eps", kv: ownKV, even: true,
 			acts: []activation{{"gelu", "gelu-exact"}, {"gelu_new", "gelu"}, {"gelu_pytorch_tanh", "gelu"}},
 			base: "rotary_emb_base", theta: 1e4, share: "rotary_pct", part: 0.25,

@@ -129,8 +129,10 @@ func Config(a config.Arch, eos, bos int32, dtype string, more ...int32) ([]byte,
 		c["reorder_and_upcast_attn"] = false
 		return indent(c)
 	}
-	c["hidden_size"], c["intermediate_size"], c["num_hidden_layers"] = a.Width, a.MLP, a.Layers
-	c["num_attention_heads"] = a.Heads
+	for key, size := range map[string]int{"hidden_size": a.Width, "intermediate_size": a.MLP,
+		"num_hidden_layers": a.Layers, "num_attention_heads": a.Heads} {
+		c[form.key(key)] = size
+	}
 	if form.kv != ownKV {
 		c["num_key_value_heads"], c["head_dim"] = a.KVHeads, a.HeadSize
 	}
@@ -139,7 +141,9 @@ func Config(a config.Arch, eos, bos int32, dtype string, more ...int32) ([]byte,
 		c[form.eps] = float(a.NormEps)
 	}
 	c["attention_dropout"] = float(0)
-	writeRope(c, a, form)
+	if !form.places {
+		writeRope(c, a, form)
+	}
 	for key, value := range form.fixed {
 		c[key] = json.RawMessage(value)
 	}
@@ -151,6 +155,13 @@ func Config(a config.Arch, eos, bos int32, dtype string, more ...int32) ([]byte,
 		}
 	case "stablelm":
 		c["use_qkv_bias"], c["hidden_dropout"] = a.QKVBias, float(0)
+	case "gpt_neo":
+		kinds := make([]string, a.Layers)
+		for i := range kinds {
+			kinds[i] = map[bool]string{false: globalAttention, true: nearAttention}[a.Kind(i) == config.Local]
+		}
+		c["attention_types"], c["attention_layers"] = []any{[]any{kinds, 1}}, kinds
+		c["window_size"], c["embed_dropout"], c["resid_dropout"] = cmp.Or(a.Window, usualWindow), float(0), float(0)
 	case "gpt_neox":
 		c["use_parallel_residual"], c["hidden_dropout"] = a.Parallel, float(0)
 	case "gemma2", "gemma3_text":

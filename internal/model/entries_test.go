@@ -15,7 +15,8 @@ import (
 // familyArchs is one architecture of each family.
 func familyArchs() (list []config.Arch) {
 	for _, shape := range []string{"qwen3", "qwen2", "llama", "gpt2", "mistral", "olmo2", "smollm3", "phi3", "gpt_neox",
-		"gemma2", "gemma3_text", "stablelm", "granite", "olmo", "phi"} {
+		"gemma2", "gemma3_text", "stablelm", "granite", "olmo", "phi",
+		"gpt_neo"} {
 		a, _ := config.Arch{
 			Shape:     shape,
 			Layers:    3,
@@ -30,7 +31,7 @@ func familyArchs() (list []config.Arch) {
 			RopeTheta: 10000,
 			Tie:       shape != "llama" && shape != "gpt_neox",
 		}.InFamily()
-		if shape == "gpt_neox" || shape == "phi" {
+		if slices.Contains([]string{"gpt_neox", "phi", "gpt_neo"}, shape) {
 			a.MLPKind = "gelu-exact"
 		}
 		list = append(list, a)

@@ -61,6 +61,7 @@ func shapes() []config.Arch {
 		}),
 		family("olmo", func(*config.Arch) {}),
 		family("phi", func(a *config.Arch) { a.MLPKind, a.Tie = "gelu", false }),
+		family("gpt_neo", func(a *config.Arch) { a.MLPKind, a.Window, a.Pattern = "gelu", 20, "fl" }),
 		family("stablelm", func(a *config.Arch) { a.Rotary = 2 }),
 		family("gemma2", func(a *config.Arch) { a.Window, a.Pattern = 9, "ln" }),
 	}
