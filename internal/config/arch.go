@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"math"
 )
 
 // Arch is the resolved architecture of a decoder: every choice made, nothing left automatic.
@@ -37,14 +38,22 @@ type Variant struct {
 	Pattern    string  // letters of the layers in turn: Full, Local, Plain; "": Local where Window is not 0, else Full
 	Norms      string  // of each half of a block: "": before it, after: on what it adds, both
 	UnitGain   bool    // norms multiply by 1 + weight
+	NoGain     bool    // norms have neither gain nor bias
 	QKWide     bool    // QK-norm is over all heads together, with a gain for each channel
 	Parallel   bool    // both halves of a block read its input, and it is the sum of all three
+	SharedNorm bool    // of halves in parallel: they read one norm
+	HeadBias   bool    // the head has a bias
 	Rotary     int     // channels of a head that RoPE turns, from the first on; 0: all
 	LocalTheta float64 // base of the rotary frequencies of local layers, unscaled; 0: as of the other layers
 	QueryScale float64 // scores are q·k/√QueryScale; 0: HeadSize
 	ScoreCap   float64 // scores become cap·tanh(score/cap); 0: they stay
 	LogitCap   float64 // logits likewise
 	EmbedScale bool    // embeddings are multiplied by √Width
+
+	EmbedFactor    float64 // embeddings are multiplied by it; 0: 1
+	ScoreFactor    float64 // scores are q·k·ScoreFactor; 0: as QueryScale says
+	ResidualFactor float64 // what a half of a block adds is multiplied by it; 0: 1
+	LogitDivisor   float64 // logits are divided by it, before they are capped; 0: 1
 }
 
 // Letters of Variant.Pattern.
@@ -89,6 +98,19 @@ func (a Arch) Layer(i int) Layer {
 	return l
 }
 
+// EmbedGain is what embeddings are multiplied by.
+func (a Arch) EmbedGain() float64 {
+	if a.EmbedScale {
+		return math.Sqrt(float64(a.Width))
+	}
+	return cmp.Or(a.EmbedFactor, 1)
+}
+
+// ScoreGain is what the products of queries and keys are multiplied by.
+func (a Arch) ScoreGain() float64 {
+	return cmp.Or(a.ScoreFactor, 1/math.Sqrt(cmp.Or(a.QueryScale, float64(a.HeadSize))))
+}
+
 // Gated reports whether the MLP multiplies one half of its hidden layer by the activation of the other.
 func (a Arch) Gated() bool { return a.MLPKind == "swiglu" || a.MLPKind == "geglu" }
 
@@ -127,7 +149,13 @@ func (a Arch) Params() (total, multiplied int64) {
 	if a.Norm == "layer" {
 		norm = 2 * w
 	}
+	if a.NoGain {
+		norm = 0
+	}
 	extra := 2 * norm
+	if a.SharedNorm {
+		extra = norm
+	}
 	if a.Norms == "both" {
 		extra *= 2
 	}
@@ -149,6 +177,9 @@ func (a Arch) Params() (total, multiplied int64) {
 	total = multiplied + layers*extra + norm
 	if !a.Tie {
 		total += vocab * w
+	}
+	if a.HeadBias {
+		total += vocab
 	}
 	if a.Position == "learned" {
 		total += int64(a.Context) * w

@@ -100,7 +100,7 @@ func (c *Config) cross(skip map[string]bool, where map[string]string) []Fault {
 		"%d does not divide the %d heads", a.KVHeads, a.Heads)
 	check(!families[a.Shape].ownKV || a.KVHeads == a.Heads, "model.kv_heads model.shape model.heads",
 		"in the %s shape this must equal model.heads, %d; use another model.shape for fewer", a.Shape, a.Heads)
-	check(!strings.Contains("gpt2 gpt_neox qwen2 olmo2 phi3", a.Shape) || a.Heads*a.HeadSize == a.Width,
+	check(strings.Contains("qwen3 llama mistral smollm3 gemma2 gemma3_text", a.Shape) || a.Heads*a.HeadSize == a.Width,
 		"model.head_size model.shape model.heads model.width",
 		"in the %s shape heads times head size must be the width, and %d x %d is not %d",
 		a.Shape, a.Heads, a.HeadSize, a.Width)

@@ -35,14 +35,28 @@ var (
 		"mistral": {Arch: rope, own: "RopeTheta RopeScale Window"},
 		"qwen2":   {Arch: with(rope, func(a *Arch) { a.QKVBias = true }), own: "RopeTheta RopeScale"},
 		"qwen3":   {Arch: with(rope, func(a *Arch) { a.QKNorm = true }), own: "RopeTheta RopeScale"},
+		"olmo":    {own: "RopeTheta RopeScale", Arch: with(rope, func(a *Arch) { a.Norm, a.NoGain = "layer", true })},
 		"olmo2": {own: "RopeTheta RopeScale",
 			Arch: with(rope, func(a *Arch) { a.Norms, a.QKNorm, a.QKWide = "after", true, true })},
 		"smollm3": {Arch: rope, own: "RopeTheta RopeScale Pattern",
 			usual: func(a *Arch) { a.Alternate(Layers(a.Layers, 4, Full, Plain)) }},
 		"phi3": {Arch: rope, own: "RopeTheta RopeScale Window Rotary"},
+		"phi": {own: "RopeTheta RopeScale Rotary MLPKind",
+			Arch: Arch{Norm: "layer", Position: "rope", QKVBias: true, Bias: true,
+				Variant: Variant{Parallel: true, SharedNorm: true, HeadBias: true}},
+			usual: func(a *Arch) { a.MLPKind, a.Rotary = "gelu", max(2, a.HeadSize/4*2) }},
+		"gpt_neo": {ownKV: true, own: "MLPKind Window Pattern",
+			Arch: Arch{Norm: "layer", Position: "learned", Bias: true, Variant: Variant{ScoreFactor: 1}},
+			usual: func(a *Arch) {
+				a.MLPKind, a.Window = "gelu", 256
+				a.Alternate(Layers(a.Layers, 2, Full, Local))
+			}},
 		"gpt_neox": {ownKV: true, own: "RopeTheta RopeScale Rotary Parallel MLPKind",
 			Arch:  Arch{Norm: "layer", Position: "rope", MLPKind: "gelu-exact", QKVBias: true, Bias: true},
 			usual: func(a *Arch) { a.MLPKind, a.Parallel, a.Rotary = "gelu-exact", true, max(2, a.HeadSize/8*2) }},
+		"granite": {Arch: rope, own: "RopeTheta RopeScale EmbedFactor ScoreFactor ResidualFactor LogitDivisor"},
+		"stablelm": {Arch: with(rope, func(a *Arch) { a.Norm = "layer" }), own: "RopeTheta RopeScale Rotary QKVBias",
+			usual: func(a *Arch) { a.Rotary = max(2, a.HeadSize/8*2) }},
 		"gemma": {Arch: with(gemma, func(a *Arch) { a.Norms = "" }), own: "RopeTheta RopeScale"},
 		"gemma2": {Arch: gemma, own: "RopeTheta RopeScale Window Pattern QueryScale ScoreCap LogitCap",
 			usual: func(a *Arch) {

@@ -29,6 +29,11 @@ func TestDecodeParity(t *testing.T) {
 		inFamily(t, "gemma2", func(a *config.Arch) {
 			a.Window, a.Pattern, a.QueryScale, a.ScoreCap, a.LogitCap = 7, "lf", 12, 2, 3
 		}),
+		inFamily(t, "granite", func(a *config.Arch) {
+			a.EmbedFactor, a.ScoreFactor, a.ResidualFactor, a.LogitDivisor = 3, 0.7, 0.6, 1.5
+		}),
+		inFamily(t, "phi", func(a *config.Arch) { a.MLPKind, a.Rotary = "gelu", 2 }),
+		inFamily(t, "gpt_neo", func(a *config.Arch) { a.MLPKind, a.Window, a.Pattern = "gelu", 7, "fl" }),
 		inFamily(t, "gpt_neox", func(a *config.Arch) { a.Parallel, a.Rotary, a.MLPKind = true, 2, "gelu-exact" }),
 	} {
 		t.Run(a.Shape, func(t *testing.T) { testDecode(t, a, model.ModeFP32, 1, 1e-5) })

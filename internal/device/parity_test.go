@@ -301,6 +301,17 @@ func TestGradientParity(t *testing.T) {
 		"gpt_neox": {inFamily(t, "gpt_neox", func(a *config.Arch) {
 			a.Parallel, a.Rotary, a.MLPKind = true, 2, "gelu-exact"
 		}), graph.Pass{Attention: graph.Plain, Checkpointing: model.CheckpointAttention}, short},
+		"granite": {inFamily(t, "granite", func(a *config.Arch) {
+			a.EmbedFactor, a.ScoreFactor, a.ResidualFactor, a.LogitDivisor = 3, 0.7, 0.6, 1.5
+		}), graph.Pass{Attention: graph.Plain, Checkpointing: model.CheckpointBlock}, short},
+		"olmo": {inFamily(t, "olmo", func(*config.Arch) {}),
+			graph.Pass{Attention: graph.Plain, Checkpointing: model.CheckpointAttention}, short},
+		"phi": {inFamily(t, "phi", func(a *config.Arch) { a.MLPKind, a.Rotary = "gelu", 2 }),
+			graph.Pass{Attention: graph.Plain, Checkpointing: model.CheckpointAttention, Piece: 10}, short},
+		"gpt_neo": {inFamily(t, "gpt_neo", func(a *config.Arch) { a.MLPKind, a.Window, a.Pattern = "gelu", 7, "fl" }),
+			graph.Pass{Attention: graph.Plain, Checkpointing: model.CheckpointBlock}, short},
+		"stablelm": {inFamily(t, "stablelm", func(a *config.Arch) { a.Rotary, a.QKVBias = 2, true }),
+			graph.Pass{Attention: graph.Plain}, short},
 		"gemma3_text": {inFamily(t, "gemma3_text", func(a *config.Arch) {
 			a.Window, a.Pattern, a.LocalTheta, a.QueryScale = 7, "lf", 1e3, 12
 		}), graph.Pass{Attention: graph.Plain, Checkpointing: model.CheckpointBlock}, short},

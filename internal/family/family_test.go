@@ -37,10 +37,18 @@ func archs() []config.Arch {
 	mistral := llama
 	mistral.Shape, mistral.RopeScale, mistral.Window, mistral.Positions = "mistral", config.RopeScale{}, 12, 0
 	list := []config.Arch{qwen3, qwen2, llama, gpt2, wide, mistral}
-	for _, shape := range []string{"olmo2", "smollm3", "phi3", "gpt_neox", "gemma", "gemma2", "gemma3_text"} {
+	for _, shape := range []string{"olmo2", "smollm3", "phi3", "gpt_neox", "gemma", "gemma2", "gemma3_text",
+		"stablelm", "granite", "olmo", "phi", "gpt_neo"} {
 		a := base
-		if a.Shape = shape; shape == "phi3" {
+		switch a.Shape = shape; shape {
+		case "phi3":
 			a.Heads, a.HeadSize, a.Rotary, a.Window = 4, 12, 6, 30
+		case "gpt_neo":
+			a.RopeTheta, a.Width = 0, 36
+		case "olmo":
+			a.NormEps = noGainEps
+		case "stablelm":
+			a.HeadSize, a.Rotary = 8, 2
 		}
 		list = append(list, variants(a)...)
 	}
@@ -74,6 +82,21 @@ func variants(a config.Arch) (list []config.Arch) {
 			a.RopeScale = config.RopeScale{Kind: "longrope", Original: 24, Gain: longGain(96, 24), Short: "[1,1.5,2]",
 				Long: "[1,3,4.25]"}
 		})
+	case "granite":
+		add(func(*config.Arch) {})
+		add(func(a *config.Arch) {
+			a.EmbedFactor, a.ScoreFactor, a.ResidualFactor, a.LogitDivisor = 12, 0.1, 0.22, 8
+		})
+	case "phi":
+		add(func(a *config.Arch) { a.MLPKind, a.Rotary = "gelu", 4 })
+		add(func(a *config.Arch) { a.MLPKind = "gelu-exact" })
+	case "stablelm":
+		add(func(*config.Arch) {})
+		add(func(a *config.Arch) { a.QKVBias, a.Rotary = true, 0 })
+	case "gpt_neo":
+		add(func(a *config.Arch) { a.MLPKind, a.Window, a.Pattern = "gelu", 8, "flf" })
+		add(func(a *config.Arch) { a.MLPKind, a.Window = "gelu-exact", 8 })
+		add(func(a *config.Arch) { a.MLPKind = "gelu" })
 	case "gpt_neox":
 		add(func(a *config.Arch) { a.MLPKind, a.Parallel, a.Rotary = "gelu-exact", true, 2 })
 		add(func(a *config.Arch) { a.MLPKind, a.RopeScale = "gelu", config.RopeScale{Kind: "linear", Factor: 2} })
@@ -180,6 +203,7 @@ func TestConfigRefusesWhatNoFamilyHas(t *testing.T) {
 		"no Hugging Face":    {0, func(a *config.Arch) { a.Shape = "mamba" }},
 		"is not a multiple":  {2, func(a *config.Arch) { a.Width = 50 }},
 		"do not share":       {0, func(a *config.Arch) { a.KVHeads = 4 }},
+		"is 1e-05 in shape":  {slices.IndexFunc(archs(), func(a config.Arch) bool { return a.Shape == "olmo" }), func(a *config.Arch) { a.NormEps = 1e-6 }},
 		"head size 9 is odd": {0, func(a *config.Arch) { a.HeadSize = 9 }},
 	} {
 		a := archs()[c.family]
@@ -300,6 +324,17 @@ func TestParseRefusesByFamily(t *testing.T) {
 		{"gpt_neox", "hidden_act", `"relu"`, `hidden_act is "relu"`},
 		{"gpt_neox", "rotary_pct", "0.45", "RoPE cannot turn 3 channels"},
 		{"gpt_neox", "num_key_value_heads", "2", "num_key_value_heads is a key that this program does not know"},
+		{"phi", "qk_layernorm", "true", "qk_layernorm is true"},
+		{"gpt_neo", "attention_types", `[[["global"],2]]`, "attention_types names other layers than the 3"},
+		{"gpt_neo", "attention_layers", `["global","global","global"]`, "or than attention_layers"},
+		{"gpt_neo", "attention_types", `[["global",3]]`, "not kinds and how often"},
+		{"gpt_neo", "attention_types", `[[[],3]]`, "not kinds and how often"},
+		{"gpt_neo", "rope_theta", "10000.0", "rope_theta is a key that this program does not know"},
+		{"olmo", "clip_qkv", "8.0", "clip_qkv is 8.0"},
+		{"granite", "mlp_bias", "true", "mlp_bias is true"},
+		{"granite", "logits_scaling", "0", "logits_scaling is 0"},
+		{"stablelm", "qk_layernorm", "true", "qk_layernorm is true"},
+		{"stablelm", "use_parallel_residual", "true", "use_parallel_residual is true"},
 		{"gemma2", "hidden_activation", `"gelu"`, `hidden_activation is "gelu"`},
 		{"gemma2", "sliding_window", "null", "sliding_window is missing"},
 		{"gemma2", "attn_logit_softcapping", "-1", "attn_logit_softcapping is -1"},

@@ -7,7 +7,7 @@ type form struct {
 	class  string
 	act    string            // key of the activation
 	acts   []activation      // that it may have; the first of a kind is written
-	eps    string            // key of the epsilon of norms
+	eps    string            // key of the epsilon of norms; "": it is noGainEps
 	kv     int               // num_key_value_heads where the file does not say; 0: it must say
 	head   bool              // head_dim must be there; else it is width/heads by default
 	even   bool              // the width must be a multiple of the heads
@@ -22,6 +22,8 @@ type form struct {
 	part   float64           // that share where the file does not say
 	local  bool              // local layers have a base of their own
 	caps   [2]float64        // of scores and of logits, where the file does not say
+	own    map[string]string // keys of sizes that are called otherwise than in most families
+	places bool              // positions are learned
 	fixed  map[string]string // keys that may have one value, which is written
 }
 
@@ -34,11 +36,17 @@ const (
 	asHeads = -2 // as many as query heads
 )
 
+// noGainEps is the epsilon of norms of the family whose files do not say it.
+const noGainEps = 1e-5
+
 // Kinds of attention in layer_types.
 const (
 	fullAttention  = "full_attention"
 	localAttention = "sliding_attention"
 )
+
+// key is what the family calls a key.
+func (f form) key(usual string) string { return cmp.Or(f.own[usual], usual) }
 
 func (f form) thetaKey() string { return cmp.Or(f.base, "rope_theta") }
 
@@ -48,9 +56,10 @@ var (
 		head: true, even: true, tie: true, window: true, wide: 4096, types: true,
 		fixed: map[string]string{"attention_bias": "false"}}
 
+	tanhGELU = []activation{{"gelu_new", "gelu"}, {"gelu_pytorch_tanh", "gelu"}, {"gelu", "gelu-exact"}}
+
 	forms = map[string]form{
-		"gpt2": {class: "GPT2LMHeadModel", even: true, act: "activation_function",
-			acts: []activation{{"gelu_new", "gelu"}, {"gelu_pytorch_tanh", "gelu"}, {"gelu", "gelu-exact"}}},
+		"gpt2": {class: "GPT2LMHeadModel", even: true, act: "activation_function", acts: tanhGELU},
 		"llama": with(plain, func(f *form) {
 			f.class, f.kv, f.even = "LlamaForCausalLM", asHeads, true
 			f.fixed = map[string]string{"attention_bias": "false", "mlp_bias": "false"}
@@ -64,6 +73,10 @@ var (
 				"attention_bias": "false",
 			}
 		}),
+		"olmo": with(plain, func(f *form) {
+			f.class, f.eps, f.kv, f.theta = "OlmoForCausalLM", "", asHeads, 1e4
+			f.fixed = map[string]string{"attention_bias": "false", "clip_qkv": "null"}
+		}),
 		"olmo2": with(plain, func(f *form) {
 			f.class, f.kv, f.fixed = "Olmo2ForCausalLM", asHeads, map[string]string{"attention_bias": "false"}
 		}),
@@ -76,6 +89,20 @@ var (
 			f.share, f.part = "partial_rotary_factor", 1
 			f.fixed = map[string]string{"attention_bias": "false"}
 		}),
+		"granite": with(plain, func(f *form) {
+			f.class, f.kv, f.theta = "GraniteForCausalLM", asHeads, 1e4
+			f.fixed = map[string]string{"attention_bias": "false", "mlp_bias": "false"}
+		}),
+		"stablelm": with(plain, func(f *form) {
+			f.class, f.eps, f.kv, f.even, f.theta = "StableLmForCausalLM", "layer_norm_eps", 32, true, 1e4
+			f.share, f.part = "partial_rotary_factor", 0.25
+			f.fixed = map[string]string{"qk_layernorm": "false", "use_parallel_residual": "false"}
+		}),
+		"phi": {class: "PhiForCausalLM", act: "hidden_act", acts: tanhGELU, eps: "layer_norm_eps", kv: asHeads, theta: 1e4,
+			share: "partial_rotary_factor", part: 0.5, fixed: map[string]string{"qk_layernorm": "false"}},
+		"gpt_neo": {class: "GPTNeoForCausalLM", act: "activation_function", acts: tanhGELU, eps: "layer_norm_epsilon",
+			kv: ownKV, even: true, tie: true, places: true,
+			own: map[string]string{"num_hidden_layers": "num_layers", "num_attention_heads": "num_heads"}},
 		"gpt_neox": {class: "GPTNeoXForCausalLM", act: "hidden_act", eps: "layer_norm_eps", kv: ownKV, even: true,
 			acts: []activation{{"gelu", "gelu-exact"}, {"gelu_new", "gelu"}, {"gelu_pytorch_tanh", "gelu"}},
 			base: "rotary_emb_base", theta: 1e4, share: "rotary_pct", part: 0.25,

@@ -17,7 +17,8 @@ var inert = strings.Fields(`
 	bos_token_id eos_token_id pad_token_id sep_token_id unk_token_id cls_token_id mask_token_id
 	decoder_start_token_id tokenizer_class model_max_length padding_side
 	task_specific_params problem_type id2label label2id _num_labels num_labels finetuning_task prefix
-	attention_dropout hidden_dropout residual_dropout embedding_dropout dropout classifier_dropout
+	attention_dropout hidden_dropout residual_dropout embedding_dropout resid_dropout
+	embed_dropout dropout classifier_dropout
 	hidden_dropout_prob attention_probs_dropout_prob embd_pdrop attn_pdrop resid_pdrop layerdrop
 	neftune_noise_alpha reorder_and_upcast_attn n_ctx max_window_layers sliding_window
 	summary_type summary_use_proj summary_activation summary_proj_to_labels summary_first_dropout

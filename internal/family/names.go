@@ -23,12 +23,17 @@ var (
 		GateUp: []string{"mlp.gate_proj", "mlp.up_proj"}, Down: "mlp.down_proj",
 	}
 	names = map[string]Names{
-		"gpt2": {Embed: "transformer.wte", Position: "transformer.wpe", Final: "transformer.ln_f", Head: "lm_head",
-			Block: "transformer.h.%d.", Norm1: "ln_1", Norm2: "ln_2", QKV: []string{"attn.c_attn"}, O: "attn.c_proj",
-			GateUp: []string{"mlp.c_fc"}, Down: "mlp.c_proj", Conv1D: true},
+		"gpt2": gpt2,
+		"gpt_neo": with(gpt2, func(n *Names) {
+			n.QKV = []string{"attn.attention.q_proj", "attn.attention.k_proj", "attn.attention.v_proj"}
+			n.O, n.Conv1D = "attn.attention.out_proj", false
+		}),
 		"olmo2": with(llama, func(n *Names) { n.Post1, n.Post2 = n.Norm2, "post_feedforward_layernorm" }),
 		"phi3": with(llama, func(n *Names) {
 			n.QKV, n.GateUp = []string{"self_attn.qkv_proj"}, []string{"mlp.gate_up_proj"}
+		}),
+		"phi": with(llama, func(n *Names) {
+			n.Final, n.O, n.GateUp, n.Down = "model.final_layernorm", "self_attn.dense", []string{"mlp.fc1"}, "mlp.fc2"
 		}),
 		"gpt_neox": {Embed: "gpt_neox.embed_in", Final: "gpt_neox.final_layer_norm", Head: "embed_out",
 			Block: "gpt_neox.layers.%d.", Norm1: "input_layernorm", Norm2: "post_attention_layernorm",
@@ -36,6 +41,9 @@ var (
 			GateUp: []string{"mlp.dense_h_to_4h"}, Down: "mlp.dense_4h_to_h", Interleaved: true},
 		"gemma2": gemma, "gemma3_text": gemma,
 	}
+	gpt2 = Names{Embed: "transformer.wte", Position: "transformer.wpe", Final: "transformer.ln_f", Head: "lm_head",
+		Block: "transformer.h.%d.", Norm1: "ln_1", Norm2: "ln_2", QKV: []string{"attn.c_attn"}, O: "attn.c_proj",
+		GateUp: []string{"mlp.c_fc"}, Down: "mlp.c_proj", Conv1D: true}
 	gemma = with(llama, func(n *Names) {
 		n.Post1, n.Norm2, n.Post2 = n.Norm2, "pre_feedforward_layernorm", "post_feedforward_layernorm"
 	})

@@ -1,11 +1,11 @@
 package family
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -126,8 +126,13 @@ func (r *reader) gpt2(a *config.Arch) {
 
 // decoder reads the keys of all families but GPT-2.
 func (r *reader) decoder(a *config.Arch, f form) {
-	a.Layers, a.Heads = r.size("num_hidden_layers", 0, maxLayers), r.size("num_attention_heads", 0, maxHeads)
-	a.Width, a.MLP = r.size("hidden_size", 0, maxWide), r.size("intermediate_size", 0, maxWide)
+	size := func(key string, byDefault, most int) int { return r.size(f.key(key), byDefault, most) }
+	a.Layers, a.Heads = size("num_hidden_layers", 0, maxLayers), size("num_attention_heads", 0, maxHeads)
+	a.Width, a.MLP = size("hidden_size", 0, maxWide), 0
+	if a.Shape == "gpt_neo" {
+		a.MLP = 4 * a.Width
+	}
+	a.MLP = size("intermediate_size", a.MLP, maxWide)
 	kv, head := f.kv, 0 // no default: the library's own is neither of these for Qwen
 	if kv == asHeads {
 		kv = a.Heads
@@ -139,11 +144,15 @@ func (r *reader) decoder(a *config.Arch, f form) {
 		a.KVHeads, a.HeadSize = r.size("num_key_value_heads", kv, maxHeads), r.size("head_dim", head, maxWide)
 	}
 	a.Context = r.size("max_position_embeddings", 0, maxPlaces)
-	a.NormEps = r.positive(f.eps)
+	if a.NormEps = noGainEps; f.eps != "" {
+		a.NormEps = r.positive(f.eps)
+	}
 	a.Tie = f.tie
 	r.read("tie_word_embeddings", &a.Tie)
 	r.activation(a, f)
-	r.rope(a, f)
+	if !f.places {
+		r.rope(a, f)
+	}
 	r.layers(a, f)
 	for _, key := range slices.Sorted(maps.Keys(f.fixed)) { // faults have one order
 		r.only(key, f.fixed[key])
@@ -154,6 +163,17 @@ func (r *reader) decoder(a *config.Arch, f form) {
 	r.only("use_sliding_window", "false")
 	r.only("pretraining_tp", "1")
 	switch a.Shape {
+	case "granite":
+		for key, factor := range graniteFactors(a) {
+			if *factor = r.number(key, 1); *factor == usualFactor(*a, key) {
+				*factor = 0
+			}
+		}
+	case "stablelm":
+		r.read("use_qkv_bias", &a.QKVBias)
+	case "gpt_neo":
+		a.Window = r.size("window_size", usualWindow, maxPlaces)
+		r.turns(a)
 	case "gpt_neox":
 		a.Parallel = true // where the library is not told
 		r.read("use_parallel_residual", &a.Parallel)
@@ -165,6 +185,20 @@ func (r *reader) decoder(a *config.Arch, f form) {
 		a.LogitCap = r.number("final_logit_softcapping", f.caps[1])
 		r.only("hidden_act", `"gelu_pytorch_tanh"`) // which the library does not read
 	}
+}
+
+// graniteFactors are the factors of a Granite by their keys.
+func graniteFactors(a *config.Arch) map[string]*float64 {
+	return map[string]*float64{"embedding_multiplier": &a.EmbedFactor, "attention_multiplier": &a.ScoreFactor,
+		"residual_multiplier": &a.ResidualFactor, "logits_scaling": &a.LogitDivisor}
+}
+
+// usualFactor is the factor of a decoder that has none.
+func usualFactor(a config.Arch, key string) float64 {
+	if key == "attention_multiplier" {
+		return 1 / math.Sqrt(float64(a.HeadSize))
+	}
+	return 1
 }
 
 func (r *reader) activation(a *config.Arch, f form) {
@@ -193,85 +227,4 @@ func (r *reader) number(key string, byDefault float64) float64 {
 		return 0
 	}
 	return r.positive(key)
-}
-
-// layers reads what differs between layers.
-func (r *reader) layers(a *config.Arch, f form) {
-	if _, there := r.keys["sliding_window"]; f.window && !there {
-		a.Window = f.wide
-	} else if f.window && r.has("sliding_window") {
-		a.Window = r.size("sliding_window", 0, maxPlaces)
-	}
-	if a.Shape == "smollm3" {
-		r.plain(a, f)
-	}
-	if !r.has("layer_types") || Off("layer_types", r.keys["layer_types"]) {
-		if f.window && f.types {
-			every := f.every
-			for _, key := range []string{"sliding_window_pattern", "_sliding_window_pattern"} {
-				every = r.size(key, every, maxLayers)
-			}
-			r.alternate(a, config.Layers(a.Layers, every, config.Local, config.Full))
-		}
-	} else if types := r.types(a); f.window && f.types {
-		r.alternate(a, types)
-	} else if i := bytes.IndexByte(types, config.Local); i >= 0 {
-		r.fault("layer_types", "has %q for layer %d; only %s is supported", localAttention, i, fullAttention)
-	}
-	for _, key := range []string{"sliding_window_pattern", "_sliding_window_pattern"} { // layer_types says it
-		r.known[key] = r.known[key] || f.window && f.types
-	}
-}
-
-// alternate sets local and full layers.
-func (r *reader) alternate(a *config.Arch, letters []byte) {
-	if a.Window == 0 && bytes.IndexByte(letters, config.Local) >= 0 {
-		r.fault("sliding_window", "is missing, and layer_types has %s", localAttention)
-	}
-	a.Alternate(letters)
-}
-
-// types reads layer_types.
-func (r *reader) types(a *config.Arch) []byte {
-	var types []string
-	r.read("layer_types", &types)
-	if len(types) != a.Layers {
-		r.fault("layer_types", "names %d layers of %d", len(types), a.Layers)
-		return nil
-	}
-	p := make([]byte, len(types))
-	for i, t := range types {
-		switch t {
-		case fullAttention:
-			p[i] = config.Full
-		case localAttention:
-			p[i] = config.Local
-		default:
-			r.fault("layer_types", "has %.40q for layer %d; only %s is supported", t, i, fullAttention)
-			return nil
-		}
-	}
-	return p
-}
-
-// plain reads the layers without RoPE.
-func (r *reader) plain(a *config.Arch, f form) {
-	const key = "no_rope_layers"
-	every := r.size("no_rope_layer_interval", f.every, maxLayers)
-	a.Alternate(config.Layers(a.Layers, every, config.Full, config.Plain))
-	if !r.has(key) || Off(key, r.keys[key]) {
-		return
-	}
-	var rope []int
-	if r.read(key, &rope); len(rope) < a.Layers {
-		r.fault(key, "names %d layers of %d", len(rope), a.Layers)
-		return
-	}
-	p := make([]byte, a.Layers)
-	for i := range p {
-		if p[i] = config.Full; rope[i] == 0 {
-			p[i] = config.Plain
-		}
-	}
-	a.Alternate(p)
 }

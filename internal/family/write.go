@@ -58,6 +58,8 @@ func checkSizes(a config.Arch) error {
 	case forms[a.Shape].even && a.Width%a.Heads != 0:
 		return fmt.Errorf("model: width %d is not a multiple of %d heads, which shape %s requires", a.Width, a.Heads,
 			a.Shape)
+	case a.NoGain && a.NormEps != noGainEps:
+		return fmt.Errorf("model: the epsilon of norms is %v in shape %s, not %v", noGainEps, a.Shape, a.NormEps)
 	case a.HeadSize%2 != 0:
 		return fmt.Errorf("model: head size %d is odd", a.HeadSize)
 	case a.RotarySize()%2 != 0 || a.Rotary < 0 || a.Rotary > a.HeadSize:
@@ -127,20 +129,39 @@ func Config(a config.Arch, eos, bos int32, dtype string, more ...int32) ([]byte,
 		c["reorder_and_upcast_attn"] = false
 		return indent(c)
 	}
-	c["hidden_size"], c["intermediate_size"], c["num_hidden_layers"] = a.Width, a.MLP, a.Layers
-	c["num_attention_heads"] = a.Heads
+	for key, size := range map[string]int{"hidden_size": a.Width, "intermediate_size": a.MLP,
+		"num_hidden_layers": a.Layers, "num_attention_heads": a.Heads} {
+		c[form.key(key)] = size
+	}
 	if form.kv != ownKV {
 		c["num_key_value_heads"], c["head_dim"] = a.KVHeads, a.HeadSize
 	}
 	c["max_position_embeddings"] = max(a.Context, a.Positions)
-	c[form.eps] = float(a.NormEps)
+	if form.eps != "" {
+		c[form.eps] = float(a.NormEps)
+	}
 	c["attention_dropout"] = float(0)
-	writeRope(c, a, form)
+	if !form.places {
+		writeRope(c, a, form)
+	}
 	for key, value := range form.fixed {
 		c[key] = json.RawMessage(value)
 	}
 	writeLayers(c, a, form)
 	switch a.Shape {
+	case "granite":
+		for key, factor := range graniteFactors(&a) {
+			c[key] = float(cmp.Or(*factor, usualFactor(a, key)))
+		}
+	case "stablelm":
+		c["use_qkv_bias"], c["hidden_dropout"] = a.QKVBias, float(0)
+	case "gpt_neo":
+		kinds := make([]string, a.Layers)
+		for i := range kinds {
+			kinds[i] = map[bool]string{false: globalAttention, true: nearAttention}[a.Kind(i) == config.Local]
+		}
+		c["attention_types"], c["attention_layers"] = []any{[]any{kinds, 1}}, kinds
+		c["window_size"], c["embed_dropout"], c["resid_dropout"] = cmp.Or(a.Window, usualWindow), float(0), float(0)
 	case "gpt_neox":
 		c["use_parallel_residual"], c["hidden_dropout"] = a.Parallel, float(0)
 	case "gemma2", "gemma3_text":

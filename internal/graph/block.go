@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -60,7 +61,7 @@ type halfBack func(dy value) (skip, branch value)
 
 // post is the norm of what a half adds, where there is one. Its gradient is rounded like that of any multiply.
 func (s *pass) post(t normTensors, x value) (y value, back func(dy value) value) {
-	if t.gain < 0 {
+	if t.gain == -1 {
 		return x, func(dy value) value { return dy }
 	}
 	return s.norm(t, s.cast(x, F32))
@@ -81,16 +82,17 @@ func (s *pass) mlpHalf(i int, x, from value) (y value, back halfBack) {
 	})
 }
 
-// residual is x + dropout(branch + biases). branchBack takes the gradient back through the branch.
+// residual is x + factor·dropout(branch + biases). branchBack takes the gradient back through the branch.
 func (s *pass) residual(i, place int, biases []int, x, branch value, branchBack func(d value) value) (y value,
 	back halfBack) {
 	y, biasBack := s.biased(biases, branch)
 	drop, cut := s.dropout(uint64(place), s.Arch.Dropout, s.Arch.Width), s.planted(model.FaultCutResidual, i)
-	if y = drop(y); !cut {
+	scale := s.factor(cmp.Or(s.Arch.ResidualFactor, 1))
+	if y = scale(drop(y)); !cut {
 		y = s.add(x, y)
 	}
 	return y, func(dy value) (skip, branch value) {
-		if branch, skip = branchBack(biasBack(drop(dy))), dy; cut {
+		if branch, skip = branchBack(biasBack(drop(scale(dy)))), dy; cut {
 			skip = s.constant(0, dy.Dims...)
 		}
 		return skip, branch

@@ -73,8 +73,7 @@ func (d Decode) Program() Program {
 	for _, b := range s.cache.blocks {
 		out = append(out, b[0], b[1])
 	}
-	logits := s.capped(s.dot(s.operand, x, s.w[s.tensors.head], 0, 1, 1), a.LogitCap)
-	return s.program("decode", max(1, d.Devices), append(out, logits)...)
+	return s.program("decode", max(1, d.Devices), append(out, s.logits(x, s.w[s.tensors.head]))...)
 }
 
 // places are the rows of a cache (B, T, KV) of positions pos that are there, and a row that is not for the others.

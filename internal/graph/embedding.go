@@ -1,27 +1,33 @@
 package graph
 
-import "math"
-
 // embedding looks tokens up, scales them where Arch says so, adds learned positions where there are any, and applies
 // dropout: x (N, C). back returns nothing of use.
 func (s *pass) embedding() (x value, back func(dy value)) {
-	x = s.gather(s.w[s.embed], s.reshape(s.tokens, s.n, 1))
+	scale := s.factor(s.Arch.EmbedGain())
+	x = scale(s.gather(s.w[s.embed], s.reshape(s.tokens, s.n, 1)))
 	if s.position >= 0 {
 		x = s.add(x, s.gather(s.w[s.position], s.reshape(s.pos, s.n, 1)))
 	}
-	drop, scale := s.dropout(0, s.Arch.Dropout, s.Arch.Width), func(x value) value { return x }
-	if s.Arch.EmbedScale {
-		scale = func(x value) value { return s.mul(x, s.constant(math.Sqrt(float64(s.Arch.Width)), x.Dims...)) }
-	}
-	return drop(scale(x)), func(dy value) {
+	drop := s.dropout(0, s.Arch.Dropout, s.Arch.Width)
+	return drop(x), func(dy value) {
 		if s.Adapter.Rank > 0 {
 			return
 		}
-		dy = scale(drop(dy))
-		s.g[s.embed] = s.addRows(s.g[s.embed], s.tokens, dy)
+		dy = drop(dy)
+		s.g[s.embed] = s.addRows(s.g[s.embed], s.tokens, scale(dy))
 		if s.position >= 0 {
 			s.g[s.position] = s.addRows(s.g[s.position], s.pos, dy)
 		}
+	}
+}
+
+// factor returns the function that multiplies by f. It is its own gradient.
+func (b *builder) factor(f float64) func(x value) value {
+	return func(x value) value {
+		if f == 1 {
+			return x
+		}
+		return b.mul(x, b.constant(f, x.Dims...))
 	}
 }
 

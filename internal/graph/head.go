@@ -1,6 +1,9 @@
 package graph
 
-import "math"
+import (
+	"cmp"
+	"math"
+)
 
 const (
 	headLogits = 1 << 27 // about how many logits of a piece are there at once
@@ -9,7 +12,7 @@ const (
 
 // head is the last multiply and cross-entropy, in pieces of positions: (N, V) is never there whole. It returns nats,
 // logZ and the largest logit of each position (N), zero where it does not count; and with a scale, it adds to the
-// gradient of the head, unless that is frozen, and returns that of x (N, C).
+// gradient of the head and its bias, unless they are frozen, and returns that of x (N, C).
 //
 // Formula: as nn.Head.
 func (s *pass) head(x, scale value) (nats, logZ, top, dx value) {
@@ -30,6 +33,9 @@ func (s *pass) head(x, scale value) (nats, logZ, top, dx value) {
 		carried = append(carried, s.zeros(s.operand, n, c))
 		if trained {
 			carried = append(carried, s.upTo(v, s.g[s.tensors.head]))
+			if s.headBias >= 0 {
+				carried = append(carried, s.upTo(v, s.g[s.headBias]))
+			}
 		}
 		if s.Weighted {
 			weights = s.upTo(n, s.weights)
@@ -38,7 +44,7 @@ func (s *pass) head(x, scale value) (nats, logZ, top, dx value) {
 	result := s.loop(pieces, carried, func(i value, so []value) []value {
 		at := s.mul(i, s.integer(I32, uint64(piece)))
 		xi := s.part(x, 0, at, piece)
-		z := s.capped(s.dot(s.operand, xi, w, 0, 1, 1), s.Arch.LogitCap)
+		z := s.logits(xi, w)
 		logits := z
 		over := func(x value) value { return s.spread(x, z.Dims, 0) }
 		token := s.count(I32, 1, z.Dims...)
@@ -68,11 +74,14 @@ func (s *pass) head(x, scale value) (nats, logZ, top, dx value) {
 		}
 		dz := s.mul(e, over(s.div(s.mul(scales, factor), sum)))
 		dz = s.sub(dz, s.choose(hot, all, s.constant(0, z.Dims...)))
-		dz = s.cappedBack(logits, dz, s.Arch.LogitCap)
+		dz = s.factor(1 / cmp.Or(s.Arch.LogitDivisor, 1))(s.cappedBack(logits, dz, s.Arch.LogitCap))
 		dz = s.cast(s.choose(over(counted), dz, s.constant(0, z.Dims...)), s.operand)
 		so[3] = s.place(so[3], s.dotTo(s.operand, s.operand, dz, w, 0, 1, 0), 0, at)
 		if trained {
 			so[4] = s.add(so[4], s.dot(s.operand, dz, xi, 0, 0, 0))
+			if s.headBias >= 0 {
+				so[5] = s.add(so[5], s.sum(s.cast(dz, F32), 0))
+			}
 		}
 		return so
 	})
@@ -83,9 +92,21 @@ func (s *pass) head(x, scale value) (nats, logZ, top, dx value) {
 		dx = s.cast(s.cut(result[3], 0, 0, s.n), F32)
 		if trained {
 			s.g[s.tensors.head] = s.cut(result[4], 0, 0, s.Arch.Vocab)
+			if s.headBias >= 0 {
+				s.g[s.headBias] = s.cut(result[5], 0, 0, s.Arch.Vocab)
+			}
 		}
 	}
 	return result[0], result[1], result[2], dx
+}
+
+// logits are those of x (n, C), with the head w (V, C).
+func (s *pass) logits(x, w value) value {
+	z := s.dot(s.operand, x, w, 0, 1, 1)
+	if s.headBias >= 0 {
+		z = s.add(z, s.spread(s.upTo(w.Dims[0], s.w[s.headBias]), z.Dims, 1))
+	}
+	return s.capped(s.factor(1/cmp.Or(s.Arch.LogitDivisor, 1))(z), s.Arch.LogitCap)
 }
 
 // upTo adds rows of zeros to x, up to n.

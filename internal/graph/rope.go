@@ -41,11 +41,11 @@ func (s *pass) turn(x, cos, sin value) value {
 }
 
 // heads makes what attention of block i reads from qkv (N, QKV): q (N, H, D), k and v (N, KV, D). It adds the biases,
-// norms queries and keys (QK-norm, of each head or of all together), rotates them, and scales the queries by 1/√D. back
+// norms queries and keys (QK-norm, of each head or of all together), rotates them, and scales the queries. back
 // takes the gradients of q, k and v.
 func (s *pass) heads(i int, qkv value) (parts [3]value, back func(d [3]value) value) {
 	a, t, l := s.Arch, s.blocks[i], s.Arch.Layer(i)
-	rope, scale := a.Position == "rope" && l.Theta > 0, 1/math.Sqrt(cmp.Or(a.QueryScale, float64(a.HeadSize)))
+	rope, scale := a.Position == "rope" && l.Theta > 0, a.ScoreGain()
 	count, gains := [3]int{a.Heads, a.KVHeads, a.KVHeads}, [3]int{t.qGain, t.kGain, -1}
 	var backs [3]func(value) value
 	var cos, sin value

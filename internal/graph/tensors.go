@@ -11,6 +11,7 @@ type tensors struct {
 	blocks          []blockTensors
 	final           normTensors
 	head            int // that of embed where they are tied
+	headBias        int
 }
 
 type blockTensors struct {
@@ -21,6 +22,9 @@ type blockTensors struct {
 }
 
 type normTensors struct{ gain, bias int }
+
+// bare is a norm that has neither gain nor bias.
+var bare = normTensors{-2, -2}
 
 // linearTensors are matrices that one multiply serves, one above the other, and their biases.
 type linearTensors struct{ weights, biases []int }
@@ -54,7 +58,12 @@ func layout(a config.Arch) tensors {
 		next++
 		return next
 	}
-	norm := func(there bool) normTensors { return normTensors{take(there), take(there && a.Norm == "layer")} }
+	norm := func(there bool) normTensors {
+		if there && a.NoGain {
+			return bare
+		}
+		return normTensors{take(there), take(there && a.Norm == "layer")}
+	}
 	linear := func(rows int, bias bool) (t linearTensors) {
 		for ; rows > 0; rows -= views[next].Shape[0] {
 			t.weights = append(t.weights, take(true))
@@ -77,13 +86,16 @@ func layout(a config.Arch) tensors {
 		b.qkv = linear((a.Heads+2*a.KVHeads)*a.HeadSize, a.QKVBias)
 		b.qGain, b.kGain = take(a.QKNorm), take(a.QKNorm)
 		b.o = linear(a.Width, a.Bias)
-		b.post1, b.norm2 = norm(a.Norms != ""), norm(a.Norms != "after")
+		b.post1 = norm(a.Norms != "")
+		if b.norm2 = b.norm1; !a.SharedNorm {
+			b.norm2 = norm(a.Norms != "after")
+		}
 		b.gateUp = linear(hidden, a.Bias)
 		b.down = linear(a.Width, a.Bias)
 		b.post2 = norm(a.Norms != "")
 		t.blocks = append(t.blocks, b)
 	}
-	t.final, t.head = norm(true), t.embed
+	t.final, t.headBias, t.head = norm(true), take(a.HeadBias), t.embed
 	if !a.Tie {
 		t.head = take(true)
 	}

@@ -145,7 +145,7 @@ var quirks = []quirk{
 	{name: "another RoPE scaling (`ntk`, `mrope`)", edit: func(d *foreignDir) {
 		d.set(configFile, "rope_scaling", `{"rope_type":"ntk","factor":2.0}`)
 	}, refuse: `rope_scaling: rope_type is "ntk"`},
-	{name: "another `model_type` (Mixtral, Falcon, Phi 2)", edit: func(d *foreignDir) {
+	{name: "another `model_type` (Mixtral, Falcon, Mamba)", edit: func(d *foreignDir) {
 		d.set(configFile, "model_type", `"falcon"`)
 	}, refuse: `model_type is "falcon", which is not supported (only qwen3, llama, mistral, qwen2, gpt2, gemma, gemma2`},
 	{name: "a tokenizer of SentencePiece (Llama 2, Gemma)", text: "a b", ids: []int32{261, 262, 261, 98},

@@ -101,7 +101,7 @@ func (m *Model[T]) postBack(i int, post *savedPost[T], gain slot, d kernel.Mat[T
 func (m *Model[T]) beforeBack(i int, gain slot, dx, mean, rstd []T, dnormed kernel.Mat[T], src []T, k int) {
 	g, w := &m.dblocks[i], &m.blocks[i].tensors
 	if w[gain] == nil {
-		m.residual.Forward(dx, dx, dnormed, nil, nn.Masks{}, k)
+		m.sum.Forward(dx, dx, dnormed, nil, nn.Masks{}, k)
 	} else {
 		m.norm.Backward(dx, g[gain], g[gain+1], mean, rstd, dnormed, src, w[gain], k)
 	}
@@ -169,7 +169,7 @@ func (m *Model[T]) attentionHalfBack(i int) {
 		m.beforeBack(i, slotGain1, b.dx[lo*c:], from(s.mean1, lo), s.rstd1[lo:], dnormed, b.x[i][lo*c:], k)
 	}
 	if m.arch.Parallel {
-		m.residual.Forward(b.dx, b.dx, kernel.Dense(b.dinput, n, c), nil, nn.Masks{}, n)
+		m.sum.Forward(b.dx, b.dx, kernel.Dense(b.dinput, n, c), nil, nn.Masks{}, n)
 		m.did(PartResiduals)
 	}
 	m.backWeight(i, slotQKV, w.qkv, b.dqkv, s.normed1)

@@ -26,7 +26,7 @@ type buffers[T kernel.Float] struct {
 	// Used within a half of a block.
 	branch  kernel.Mat[T] // (N, C): a branch before the residual sum; backward, the gradient of a normed input
 	dx      []T           // (N, C): the gradient of the residual stream
-	dropped kernel.Mat[T] // (N, C) operand: dx with a branch's mask; only with dropout or in bf16 mode
+	dropped kernel.Mat[T] // (N, C) operand: dx with a branch's mask and factor; only with these or in bf16 mode
 	dactive kernel.Mat[T] // (N, F)
 	dhidden kernel.Mat[T] // (N, 2·F or F) operand
 	dheads  kernel.Mat[T] // (N, H·D)
@@ -128,7 +128,7 @@ func newBuffers[T kernel.Float](ar *arena, a config.Arch, opt Options) *buffers[
 	if a.Dropout > 0 || opt.Adapter.Dropout > 0 {
 		b.keys = alloc[rng.Key](ar, partBatch, 2*n)
 	}
-	if a.Dropout > 0 || ar.bf16 {
+	if a.Dropout > 0 || a.ResidualFactor != 0 || ar.bf16 {
 		b.dropped = operand[T](ar, partBackward, n, c)
 	} else {
 		b.dropped = kernel.Mat[T]{Rows: n, Cols: c, Stride: c}

@@ -209,7 +209,7 @@ func (d *Decoder[T]) Decode(cache *Cache[T], tokens, rows []int32, logits []T) i
 	d.norm.Forward(d.lastNormed, d.mean, d.rstd, d.last, d.outside[slotGain], d.outside[slotBias], done)
 	out := kernel.Dense(logits, done, d.arch.Vocab)
 	d.headWeights.Forward(d.x, out, d.lastNormed, done)
-	d.logitCap.Forward(out, done)
+	d.logits.Forward(out, done)
 	return done
 }
 

@@ -152,11 +152,12 @@ func loadEntries(p *Params[float32], f *safetensors.File, after func(block int) 
 		return err
 	}
 	for i, v := range p.Views {
-		if i > 0 && p.Views[i-1].Block != v.Block && p.Views[i-1].Block >= 0 && err == nil {
-			err = after(p.Views[i-1].Block)
-		}
 		if err == nil {
 			err = v.read(f, p.Flat[v.Lo:v.Hi], v.nameIn(f, missing))
+		}
+		last := i == len(p.Views)-1 || p.Views[i+1].Block != v.Block
+		if last && v.Block >= 0 && err == nil {
+			err = after(v.Block)
 		}
 	}
 	embed := p.Views[0]

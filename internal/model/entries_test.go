@@ -15,7 +15,8 @@ import (
 // familyArchs is one architecture of each family.
 func familyArchs() (list []config.Arch) {
 	for _, shape := range []string{"qwen3", "qwen2", "llama", "gpt2", "mistral", "olmo2", "smollm3", "phi3", "gpt_neox",
-		"gemma2", "gemma3_text"} {
+		"gemma2", "gemma3_text", "stablelm", "granite", "olmo", "phi",
+		"gpt_neo"} {
 		a, _ := config.Arch{
 			Shape:     shape,
 			Layers:    3,
@@ -30,7 +31,7 @@ func familyArchs() (list []config.Arch) {
 			RopeTheta: 10000,
 			Tie:       shape != "llama" && shape != "gpt_neox",
 		}.InFamily()
-		if shape == "gpt_neox" {
+		if slices.Contains([]string{"gpt_neox", "phi", "gpt_neo"}, shape) {
 			a.MLPKind = "gelu-exact"
 		}
 		list = append(list, a)
@@ -67,6 +68,13 @@ func TestEntriesRoundTrip(t *testing.T) {
 	for _, a := range familyArchs() {
 		p := filled(a)
 		entries := Entries(p)
+		count := 0
+		for _, e := range entries {
+			count += len(e.Data)
+		}
+		if total, _ := a.Params(); int64(count) != total {
+			t.Errorf("%s: %d parameters, %d are counted", a.Shape, count, total)
+		}
 		f := fileOf(t, entries)
 		got := NewParams[float32](a)
 		if err := LoadEntries(got, f); err != nil {
@@ -81,7 +89,7 @@ func TestEntriesRoundTrip(t *testing.T) {
 		// The same file without the prefix of the family, as the bare decoder is saved, with its tables.
 		for i := range entries {
 			_, rest, _ := strings.Cut(entries[i].Name, ".")
-			if !slices.Contains(headNames, entries[i].Name) {
+			if !strings.HasPrefix(entries[i].Name, family.NamesOf(a.Shape).Head+".") {
 				entries[i].Name = rest
 			}
 		}

@@ -80,6 +80,14 @@ func TestWriteTransformersFixture(t *testing.T) {
 				Short: "[1" + strings.Repeat(",1.25", 17) + "]", Long: "[1" + strings.Repeat(",3", 17) + "]"}
 		},
 		"gpt_neox": func(a *config.Arch) { a.MLPKind, a.Parallel, a.Rotary, a.Tie = "gelu-exact", true, 12, false },
+		"granite": func(a *config.Arch) {
+			a.HeadSize = 48
+			a.EmbedFactor, a.ScoreFactor, a.ResidualFactor, a.LogitDivisor = 12, 0.1, 0.22, 4
+		},
+		"olmo":     func(a *config.Arch) { a.HeadSize, a.NormEps, a.Tie = 48, 1e-5, false },
+		"phi":      func(a *config.Arch) { a.HeadSize, a.MLPKind, a.Rotary, a.Tie = 48, "gelu", 24, false },
+		"gpt_neo":  func(a *config.Arch) { a.MLPKind, a.Window, a.Pattern, a.RopeTheta = "gelu", 20, "lfl", 0 },
+		"stablelm": func(a *config.Arch) { a.HeadSize, a.Rotary, a.QKVBias = 48, 12, true },
 		"gemma2": func(a *config.Arch) {
 			a.Window, a.Pattern, a.QueryScale, a.ScoreCap, a.LogitCap = 20, "lfl", 40, 5, 8
 		},

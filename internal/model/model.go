@@ -134,10 +134,15 @@ func New[T kernel.Float](a config.Arch, x *kernel.Exec, opt Options) (*Model[T],
 	case !opt.Forward:
 		m.dblocks = split(b.grads, views, a.Layers)
 	}
+	shareNorms(a, m.dblocks)
+	var dbias []T
+	if m.dblocks != nil {
+		dbias = m.dblocks[a.Layers][slotHeadBias]
+	}
 	if m.chunk = opt.MicroTokens; m.bf16() {
 		m.chunk = chunkRows * x.Workers()
 	}
-	m.head = nn.NewHead(x, m.stage, b.logits, b.dlogits, opt.ZLoss, a.LogitCap)
+	m.head = nn.NewHead(x, m.stage, b.logits, b.dlogits, opt.ZLoss, m.logits, dbias)
 	m.prober = nn.NewProbe(x, a.Heads, a.KVHeads, a.HeadSize, a.MLP, probeRows(opt), b.probe)
 	return m, nil
 }
@@ -197,6 +202,10 @@ func check[T kernel.Float](a config.Arch, opt Options) error {
 			"model: norms %q: want none, after or both, and the last without biases before them",
 			a.Norms,
 		)
+	case a.NoGain && (a.Norm != "layer" || a.Norms != ""):
+		return fmt.Errorf("model: norms without gains: want layer, before each half, not %s %q", a.Norm, a.Norms)
+	case a.SharedNorm && (!a.Parallel || a.Norms != "" || a.UnitGain):
+		return errors.New("model: halves of a block share a norm only in parallel, before them, and with a whole gain")
 	case strings.Trim(a.Pattern, "fln") != "" || strings.Contains(a.Pattern, "l") && a.Window <= 0:
 		return fmt.Errorf("model: pattern %q: want f, l or n for each layer, and a window for l", a.Pattern)
 	case !(a.Dropout >= 0 && a.Dropout < 1):

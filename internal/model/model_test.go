@@ -56,6 +56,13 @@ func shapes() []config.Arch {
 			a.HeadSize, a.Window, a.Pattern, a.LocalTheta = 6, 20, "lf", 100
 			a.QueryScale, a.ScoreCap, a.LogitCap = 5, 3, 4
 		}),
+		family("granite", func(a *config.Arch) {
+			a.EmbedFactor, a.ScoreFactor, a.ResidualFactor, a.LogitDivisor = 3, 0.7, 0.6, 1.5
+		}),
+		family("olmo", func(*config.Arch) {}),
+		family("phi", func(a *config.Arch) { a.MLPKind, a.Tie = "gelu", false }),
+		family("gpt_neo", func(a *config.Arch) { a.MLPKind, a.Window, a.Pattern = "gelu", 20, "fl" }),
+		family("stablelm", func(a *config.Arch) { a.Rotary = 2 }),
 		family("gemma2", func(a *config.Arch) { a.Window, a.Pattern = 9, "ln" }),
 	}
 }

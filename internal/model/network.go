@@ -2,7 +2,6 @@ package model
 
 import (
 	"cmp"
-	"math"
 	"unsafe"
 
 	"gimbal/internal/config"
@@ -32,11 +31,12 @@ type network[T kernel.Float] struct {
 	stage      *nn.Stage[T]
 	embedding  *nn.Embedding[T]
 	residual   *nn.Residual[T]
+	sum        *nn.Residual[T] // without dropout and factor
 	norm       *nn.Norm[T]
 	rounding   *nn.Rounding[T]
 	mixers     []*mixer[T] // (L): blocks that are alike share one
 	activation *nn.Activation[T]
-	logitCap   *nn.Cap[T]
+	logits     *nn.Logits[T]
 
 	unit []unitGain[T] // gains that are 1 + weight
 }
@@ -95,7 +95,7 @@ type workspace[T kernel.Float] struct {
 	coded  []byte   // weights of a decoder in another format
 	format kernel.Format
 	ropes  map[config.Layer][2][]T // cosines and sines, by what layers do but for the window
-	gains  []T                     // that are 1 + weight
+	gains  []T                     // that are 1 + weight; or one of ones, and a bias of zeros, where norms have none
 	stage  []T                     // rows in full precision
 	score  []T                     // attention in full precision
 	halves []uint16                // attention on operands of bfloat16
@@ -118,6 +118,9 @@ func newWorkspace[T kernel.Float](ar *arena, a config.Arch, positions, workers, 
 	w.newTables(ar, a)
 	if a.UnitGain && purpose != sharing {
 		w.gains = alloc[T](ar, partScratch, gainsLen(a))
+	}
+	if a.NoGain && purpose != sharing {
+		w.gains = alloc[T](ar, partScratch, 2*a.Width)
 	}
 	w.stage = alloc[T](ar, partScratch, nn.StageLen(workers, stageWidth(a)))
 	if ar.bf16 && purpose != sharing {
@@ -212,16 +215,13 @@ func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *Params[T], sha
 	}
 	net.stage = nn.NewStage(x, stageWidth(a), mem.stage)
 	drop := nn.NewDropout[T](a.Dropout) // active only where masks are given
-	embedScale := 1.0
-	if a.EmbedScale {
-		embedScale = math.Sqrt(float64(a.Width))
-	}
-	net.embedding = nn.NewEmbedding(x, a.Width, embedScale, drop)
-	net.residual = nn.NewResidual(x, net.stage, sums, a.Width, drop)
+	net.embedding = nn.NewEmbedding(x, a.Width, a.EmbedGain(), drop)
+	net.residual = nn.NewResidual(x, net.stage, sums, a.Width, cmp.Or(a.ResidualFactor, 1), drop)
+	net.sum = nn.NewResidual(x, net.stage, sums, a.Width, 1, nn.NewDropout[T](0))
 	net.norm = nn.NewNorm(x, net.stage, sums, a.Width, a.NormEps)
 	net.rounding = nn.NewRounding[T](x)
 	net.activation = nn.NewActivation(x, net.stage, sums, a.MLPKind)
-	net.logitCap = nn.NewCap[T](x, a.LogitCap)
+	net.logits = nn.NewLogits(x, net.outside[slotHeadBias], cmp.Or(a.LogitDivisor, 1), a.LogitCap)
 	net.attend(mem, sums)
 	return net
 }
@@ -247,11 +247,7 @@ func (net *network[T]) attend(mem workspace[T], sums *nn.BlockSums[T]) {
 // newMixer makes the layers of a block. Those of all blocks use the memory of mem in turn.
 func (net *network[T]) newMixer(mem workspace[T], sums *nn.BlockSums[T], window int, table [2][]T) *mixer[T] {
 	a, x, n := net.arch, net.x, mem.positions
-	m := &mixer[T]{scores: nn.PlainScores(a.HeadSize)}
-	if a.QueryScale > 0 {
-		m.scores.Scale = 1 / math.Sqrt(a.QueryScale)
-	}
-	m.scores.Cap, m.scores.Window = a.ScoreCap, window
+	m := &mixer[T]{scores: nn.Scores{Scale: a.ScoreGain(), Cap: a.ScoreCap, Window: window}}
 	scale := 1.0 // attention in full precision scales the scores itself
 	if mem.halves != nil {
 		m.attention16 = nn.NewAttention16(x, a.Heads, a.KVHeads, a.HeadSize, n, m.scores, mem.halves, mem.floats)
@@ -268,6 +264,10 @@ func (net *network[T]) newMixer(mem workspace[T], sums *nn.BlockSums[T], window 
 func (net *network[T]) newWeights(mem workspace[T]) {
 	a := net.arch
 	all := split(net.params.Flat, net.params.Views, a.Layers)
+	if a.NoGain {
+		fillNorms(all, mem.gains[:a.Width], mem.gains[a.Width:])
+	}
+	shareNorms(a, all)
 	net.outside, net.blocks = &all[a.Layers], make([]block[T], a.Layers)
 	packed := mem.packed
 	for l := range net.blocks {
@@ -299,6 +299,27 @@ func (net *network[T]) newWeights(mem workspace[T]) {
 		head = net.outside[slotEmbed]
 	}
 	net.headWeights = mem.weights(head, a.Vocab, a.Width)
+}
+
+// fillNorms gives norms that have neither a gain of ones and a bias of zeros.
+func fillNorms[T kernel.Float](all []tensors[T], ones, zeros []T) {
+	for i := range ones {
+		ones[i] = 1
+	}
+	for i := range all {
+		for _, gain := range []slot{slotGain1, slotGain2, slotGain} {
+			all[i][gain], all[i][gain+1] = ones, zeros
+		}
+	}
+}
+
+// shareNorms makes the first norm of a block the second one, too, where they are one: of parameters or of gradients.
+func shareNorms[T kernel.Float](a config.Arch, all []tensors[T]) {
+	for i := range all {
+		if t := &all[i]; a.SharedNorm {
+			t[slotGain2], t[slotBias2] = t[slotGain1], t[slotBias1]
+		}
+	}
 }
 
 // Refresh renews what is derived from the parameters; call it after every change of them. A model and its decoders

@@ -74,6 +74,7 @@ const (
 	slotGain
 	slotBias
 	slotHead
+	slotHeadBias
 	numSlots
 )
 
@@ -112,6 +113,9 @@ func Layout(a config.Arch) (views []View, total int) {
 		total += n
 	}
 	norm := func(gain slot, name string) {
+		if a.NoGain {
+			return
+		}
 		add(gain, KindNorm, name+".weight", c)
 		if a.Norm == "layer" {
 			add(gain+1, KindBias, name+".bias", c)
@@ -154,7 +158,7 @@ func Layout(a config.Arch) (views []View, total int) {
 		if a.Norms != "" {
 			norm(slotPost1, names.Post1)
 		}
-		if a.Norms != "after" {
+		if a.Norms != "after" && !a.SharedNorm {
 			norm(slotGain2, names.Norm2)
 		}
 		if a.Gated() {
@@ -169,7 +173,10 @@ func Layout(a config.Arch) (views []View, total int) {
 	}
 	block, prefix = -1, ""
 	norm(slotGain, names.Final)
-	if !a.Tie {
+	if a.HeadBias {
+		add(slotHeadBias, KindBias, names.Head+".bias", a.Vocab)
+	}
+	if !a.Tie { // the last one: see CheckEntries
 		add(slotHead, KindHead, names.Head+".weight", a.Vocab, c)
 	}
 	return views, roundUp(total)

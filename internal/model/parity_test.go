@@ -110,7 +110,8 @@ func readGolden(t *testing.T, shape string) *golden {
 // goldenArchs are the decoders that are recorded.
 func goldenArchs(t *testing.T) []config.Arch {
 	list := slices.Clone(parityArchs)
-	for _, shape := range []string{"olmo2", "smollm3", "phi3", "gpt_neox", "gemma3_text", "gemma2", "gemma"} {
+	for _, shape := range []string{"olmo2", "smollm3", "phi3", "gpt_neox", "gemma3_text", "gemma2", "gemma",
+		"stablelm", "granite", "olmo", "phi", "gpt_neo"} {
 		a, _, _, err := family.Parse(readGolden(t, shape).Config)
 		if err != nil {
 			t.Fatal(err)

@@ -55,7 +55,7 @@ func (m *Model[T]) Logits(dst []T, in Input) {
 	m.forward()
 	out := kernel.Dense(dst, m.n, m.arch.Vocab)
 	m.headWeights.Forward(m.x, out, m.buf.final, m.n)
-	m.logitCap.Forward(out, m.n)
+	m.logits.Forward(out, m.n)
 }
 
 func (m *Model[T]) sumNats() (sum float64) {

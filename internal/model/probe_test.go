@@ -12,10 +12,7 @@ import (
 // naiveFocus recomputes what Probe says of block 0's heads from its operands, in float64 and the plain way.
 func naiveFocus(m *Model[float32], n int) []nn.HeadFocus {
 	a, s := m.arch, &m.buf.saved[0]
-	rows, scale := s.operands, 1/math.Sqrt(float64(a.HeadSize))
-	if a.QueryScale > 0 {
-		scale = 1 / math.Sqrt(a.QueryScale)
-	}
+	rows, scale := s.operands, a.ScoreGain()
 	window := a.Layer(0).Window
 	if window == 0 {
 		window = n

@@ -58,8 +58,8 @@ func TestAttention16(t *testing.T) {
 		for _, c := range []struct {
 			heads, kvHeads, d int
 			Scores
-		}{{1, 1, 2, PlainScores(2)}, {4, 2, 6, PlainScores(6)}, {3, 1, 64, PlainScores(64)},
-			{2, 2, 128, PlainScores(128)},
+		}{{1, 1, 2, plainScores(2)}, {4, 2, 6, plainScores(6)}, {3, 1, 64, plainScores(64)},
+			{2, 2, 128, plainScores(128)},
 			{4, 2, 6, Scores{0.5, 2, 0}}, {3, 1, 64, Scores{0.1, 0, 40}}, {2, 2, 32, Scores{0.2, 3, 100}}} {
 			r := random(t)
 			hd, kd := c.heads*c.d, c.kvHeads*c.d

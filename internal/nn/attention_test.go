@@ -10,6 +10,9 @@ import (
 	"gimbal/internal/kernel"
 )
 
+// plainScores are those of most decoders, for heads of size channels.
+func plainScores(size int) Scores { return Scores{Scale: 1 / math.Sqrt(float64(size))} }
+
 // attend is the definition: every pair of positions of a span, one at a time.
 func attend(q, k, v kernel.Mat[float64], heads, kvHeads, d int, s Scores, bounds []int32) kernel.Mat[float64] {
 	out := kernel.Dense(make([]float64, q.Rows*heads*d), q.Rows, heads*d)
@@ -48,7 +51,7 @@ func TestAttention(t *testing.T) {
 	for _, c := range []struct {
 		heads, kvHeads, d int
 		Scores
-	}{{1, 1, 2, PlainScores(2)}, {4, 2, 6, PlainScores(6)}, {3, 1, 4, Scores{0.3, 1.5, 0}}, {2, 2, 8, PlainScores(8)},
+	}{{1, 1, 2, plainScores(2)}, {4, 2, 6, plainScores(6)}, {3, 1, 4, Scores{0.3, 1.5, 0}}, {2, 2, 8, plainScores(8)},
 		{2, 1, 4, Scores{0.5, 0, 1}}, {4, 2, 6, Scores{0.4, 0, 30}}, {2, 2, 4, Scores{0.7, 1, 100}}} {
 		r := random(t)
 		bounds := []int32{0, 1, 3, 3, 6, 76, 206, 213} // one is empty, two have several blocks of queries
@@ -159,7 +162,7 @@ func TestAttentionIsCausal(t *testing.T) {
 	const n, d = 450, 8 // more keys than the multiplies sum at a time
 	for _, tier := range kernel.Tiers() {
 		x, r := newExec(t, tier), random(t)
-		l := NewAttention(x, 2, 2, d, n, PlainScores(d), make([]float32, AttentionLen(x.Workers(), n)))
+		l := NewAttention(x, 2, 2, d, n, plainScores(d), make([]float32, AttentionLen(x.Workers(), n)))
 		lse := make([]float32, 2*n)
 		honest := func(out, q, k, v kernel.Mat[float32]) { l.Forward(out, lse, q, k, v, []int32{0, n}) }
 		// The planted fault turns time round: every position sees its future and not its past.
@@ -194,7 +197,7 @@ func TestMisusePanics(t *testing.T) {
 				make([]float64, 3), nil, 2)
 		},
 		"span beyond the context": func() {
-			NewAttention(x, 1, 1, 2, 4, PlainScores(2), make([]float64, AttentionLen(x.Workers(), 4))).
+			NewAttention(x, 1, 1, 2, 4, plainScores(2), make([]float64, AttentionLen(x.Workers(), 4))).
 				Forward(mat(5, 2), make([]float64, 5), mat(5, 2), mat(5, 2), mat(5, 2), []int32{0, 5})
 		},
 		"short tables": func() { RopeTables(make([]float64, 6), make([]float64, 6), 4, []float64{1, 0.1}, 1) },

@@ -10,15 +10,16 @@ import (
 // of the logits overwrites them.
 //
 // Formula: nats_i = ln Σ_v e^z_iv − z_i,label. With Z the sum, the optional z-loss adds coefficient·ln²Z to the loss
-// whose gradient is computed (not to nats). It keeps logits from drifting. With a cap z is cap·tanh(z/cap) of the
-// products.
+// whose gradient is computed (not to nats). It keeps logits from drifting. Z is what
+// Logits makes of the products.
 // Source: z-loss as in PaLM, Chowdhery et al. 2022, arXiv:2204.02311, section 5.
 type Head[T kernel.Float] struct {
 	rows[T]
 	logits  kernel.Mat[T] // (chunk, V)
 	dlogits kernel.Mat[T] // (chunk, V), in the memory of logits
 	zLoss   float64
-	cap     float64 // of logits; 0: none
+	make    *Logits[T]
+	dbias   []T // (V), nil where nobody asks for it
 
 	nats, logZ []float64
 	labels     []int32
@@ -43,14 +44,18 @@ func HeadChunk16(n, vocab int) int {
 func headChunk(n, vocab, least int) int { return min(n, 2048, max(least, (1<<22/vocab+63)/64*64)) }
 
 // NewHead returns a head whose chunks have the rows of logits. dlogits is logits, or a bfloat16 operand whose row i
-// begins where row i of logits does. limit is the cap of the logits, 0 for none. The stage has HeadStage elements.
+// begins where row i of logits does. Backward adds the gradient of the bias to dbias (V), unless that is nil. The stage
+// has HeadStage elements.
 func NewHead[T kernel.Float](
 	x *kernel.Exec,
 	stage *Stage[T],
 	logits, dlogits kernel.Mat[T],
-	zLoss, limit float64,
+	zLoss float64,
+	make *Logits[T],
+	dbias []T,
 ) *Head[T] {
-	return &Head[T]{rows: rows[T]{x: x, stage: stage}, logits: logits, dlogits: dlogits, zLoss: zLoss, cap: limit}
+	return &Head[T]{rows: rows[T]{x: x, stage: stage}, logits: logits, dlogits: dlogits, zLoss: zLoss, make: make,
+		dbias: dbias}
 }
 
 // HeadStage is the width of the stage that a Head needs.
@@ -89,6 +94,22 @@ func (l *Head[T]) chunks(nats, logZ []float64, dsrc kernel.Mat[T], dw []T, src k
 			if dw != nil {
 				w.BackWeight(l.x, dw, l.dlogits, src.From(l.from), m)
 			}
+			l.n = m
+			l.x.Pool().Do(len(l.dbias), HeadStage, (*headBias[T])(l))
+		}
+	}
+}
+
+// headBias adds the gradients of a chunk to that of the bias.
+//
+// Numerics: workers share the tokens, so that each element is summed over positions in their order.
+type headBias[T kernel.Float] Head[T]
+
+func (l *headBias[T]) Part(worker, begin, end int) {
+	for lo := begin; lo < end; lo += HeadStage {
+		hi := min(end, lo+HeadStage)
+		for i := range l.n {
+			kernel.Axpy(l.x, l.dbias[lo:hi], 1, l.dlogits.Row(i).Slice(lo, hi).Read(l.x, l.stage.take(worker, HeadStage)))
 		}
 	}
 }
@@ -105,20 +126,20 @@ func (l *crossEntropy[T]) row(worker, i int, _ []T) {
 		return
 	}
 	label := l.labels[at]
-	softCap(z, l.cap)
+	l.make.of(z)
 	top, target := kernel.Max(l.x, z), z[label]
 	sum := float64(kernel.ExpSub(l.x, z, z, top))
 	logZ := float64(top) + math.Log(sum)
 	l.nats[at], l.logZ[at] = logZ-float64(target), logZ
 	if l.gradient {
-		scale := l.scale
+		scale := l.scale / l.make.divisor
 		if l.weights != nil {
 			scale *= l.weights[at]
 		}
 		factor, bend := T(scale*(1+2*l.zLoss*logZ)/sum), T(1)
-		if l.cap > 0 {
+		if l.make.cap > 0 {
 			l.bend(z, top)
-			bend = T(slope(float64(target), l.cap))
+			bend = T(slope(float64(target), l.make.cap))
 		}
 		l.differentiate(worker, dz, z, factor, T(scale)*bend, int(label))
 	}
@@ -128,7 +149,7 @@ func (l *crossEntropy[T]) row(worker, i int, _ []T) {
 func (l *crossEntropy[T]) bend(z []T, top T) {
 	for i, e := range z {
 		if e > 0 {
-			z[i] = e * T(slope(float64(top)+math.Log(float64(e)), l.cap))
+			z[i] = e * T(slope(float64(top)+math.Log(float64(e)), l.make.cap))
 		}
 	}
 }
@@ -145,26 +166,40 @@ func (l *crossEntropy[T]) differentiate(worker int, dz kernel.Row[T], z []T, fac
 	dz.Slice(label, label+1).Write(l.x, temp[:1])
 }
 
-// Cap caps rows of logits.
-type Cap[T kernel.Float] struct {
+// Logits makes logits of the products of a head.
+//
+// Formula: z = (product + bias)/divisor; with a cap cap·tanh(z/cap).
+type Logits[T kernel.Float] struct {
 	rows[T]
-	dst   kernel.Mat[T]
-	limit float64
+	dst          kernel.Mat[T]
+	bias         []T // (V) or nil
+	divisor, cap float64
 }
 
-// NewCap returns a cap; 0 is none.
-func NewCap[T kernel.Float](x *kernel.Exec, limit float64) *Cap[T] {
-	return &Cap[T]{rows: rows[T]{x: x}, limit: limit}
+// NewLogits returns logits with a bias (V), nil for none, a divisor, 1 for none, and a cap, 0 for none.
+func NewLogits[T kernel.Float](x *kernel.Exec, bias []T, divisor, limit float64) *Logits[T] {
+	return &Logits[T]{rows: rows[T]{x: x}, bias: bias, divisor: divisor, cap: limit}
 }
 
-// Forward caps n rows of dst.
-func (l *Cap[T]) Forward(dst kernel.Mat[T], n int) {
-	if l.limit > 0 {
+// Forward overwrites n rows of products dst.
+func (l *Logits[T]) Forward(dst kernel.Mat[T], n int) {
+	if l.bias != nil || l.divisor != 1 || l.cap > 0 {
 		l.dst = dst
-		l.each(n, (*capRow[T])(l))
+		l.each(n, (*logitsRow[T])(l))
 	}
 }
 
-type capRow[T kernel.Float] Cap[T]
+// of overwrites one row of products.
+func (l *Logits[T]) of(z []T) {
+	if l.bias != nil {
+		kernel.Axpy(l.x, z, 1, l.bias)
+	}
+	if l.divisor != 1 {
+		kernel.Affine(l.x, z, z, T(1/l.divisor), 0)
+	}
+	softCap(z, l.cap)
+}
 
-func (l *capRow[T]) row(_, i int, _ []T) { softCap(l.dst.RowF(i), l.limit) }
+type logitsRow[T kernel.Float] Logits[T]
+
+func (l *logitsRow[T]) row(_, i int, _ []T) { (*Logits[T])(l).of(l.dst.RowF(i)) }

@@ -220,7 +220,7 @@ func TestResidualBiasAndDropout(t *testing.T) {
 	x, r := newExec(t, kernel.TierAuto), random(t)
 	src, branch, bias, w := normal(r, n*c), padded(r, n, c), normal(r, c), padded(r, n, c)
 	for _, masks := range []Masks{{}, masksFor(r, 0, 3, 3, n)} {
-		l := NewResidual(x, stageFor(x, c), sumsFor(x, n, c), c, NewDropout[float64](0.25))
+		l := NewResidual(x, stageFor(x, c), sumsFor(x, n, c), c, 0.3, NewDropout[float64](0.25))
 		dst := kernel.Dense(make([]float64, n*c), n, c)
 		forward := func() float64 {
 			l.Forward(dst.F, src, like(branch), bias, masks, n)
@@ -301,12 +301,14 @@ func TestEmbedding(t *testing.T) {
 
 func TestHead(t *testing.T) {
 	for _, limit := range []float64{0, 1.5} {
-		checkHead(t, limit)
+		for _, divisor := range []float64{1, 2.5} {
+			checkHead(t, divisor, limit)
+		}
 	}
 }
 
-// checkHead checks a head with a cap on its logits.
-func checkHead(t *testing.T, limit float64) {
+// checkHead checks a head with a bias, a divisor and a cap of its logits.
+func checkHead(t *testing.T, divisor, limit float64) {
 	const n, c, vocab, chunk = 23, 5, 11, 4
 	x, r := newExec(t, kernel.TierAuto), random(t)
 	src, w := padded(r, n, c), normal(r, vocab*c)
@@ -321,7 +323,9 @@ func checkHead(t *testing.T, limit float64) {
 	nats, logZ := make([]float64, n), make([]float64, n)
 	const scale, zLoss = 0.3, 0.01
 	rows := padded(r, chunk, vocab)
-	l := NewHead(x, stageFor(x, HeadStage), rows, rows, zLoss, limit)
+	bias, dbias := normal(r, vocab), make([]float64, vocab)
+	made := NewLogits(x, bias, divisor, limit)
+	l := NewHead(x, stageFor(x, HeadStage), rows, rows, zLoss, made, dbias)
 	var factors []float64 // nil: ones
 	forward := func() (sum float64) {
 		weights.Refresh(x)
@@ -338,7 +342,7 @@ func checkHead(t *testing.T, limit float64) {
 	forward()
 	logits := make([]float64, n*vocab)
 	weights.Forward(x, kernel.Dense(logits, n, vocab), src, n)
-	NewCap[float64](x, limit).Forward(kernel.Dense(logits, n, vocab), n)
+	made.Forward(kernel.Dense(logits, n, vocab), n)
 	for i := range n {
 		sum := 0.0
 		for _, z := range logits[i*vocab : (i+1)*vocab] {
@@ -354,10 +358,12 @@ func checkHead(t *testing.T, limit float64) {
 	}
 	for _, factors = range [][]float64{nil, normal(r, n)} {
 		dsrc, dw := padded(r, n, c), make([]float64, vocab*c)
+		clear(dbias)
 		dw[0] = 5
 		l.Backward(nats, logZ, dsrc, dw, src, weights, labels, counts, factors, scale)
 		dw[0] -= 5
 		agree(t, r, "head dsrc", dsrc.F, src.F, forward)
 		agree(t, r, "head dw", dw, w, forward)
+		agree(t, r, "head dbias", dbias, bias, forward)
 	}
 }

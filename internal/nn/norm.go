@@ -46,16 +46,21 @@ func (l *normForward[T]) row(worker, i int, _ []T) {
 	}
 }
 
-// Backward adds to dx (N, C) and dgain (C), and for LayerNorm to dbias (C), which is nil for RMSNorm. mean and rstd (N)
-// as Forward saved them, dy and src (N, C).
+// Backward adds to dx (N, C) and dgain (C), and for LayerNorm to dbias (C); either may be nil where nobody asks for it.
+// mean and rstd (N) as Forward saved them, dy and src (N, C). A mean that is nil makes it RMSNorm.
 //
 // Formula: with x̂ = x·r, or (x−mean)·r for LayerNorm, and g = gain·dy: dx += r·(g − x̂·mean(g·x̂)), for LayerNorm less
 // r·mean(g); dgain += Σ dy·x̂, dbias += Σ dy.
 func (l *Norm[T]) Backward(dx, dgain, dbias, mean, rstd []T, dy kernel.Mat[T], src, gain []T, n int) {
-	require(dy.Cols == l.width && len(gain) == l.width && len(dgain) == l.width && len(src) >= n*l.width &&
-		len(dx) >= n*l.width && (dbias == nil || len(dbias) == l.width), "nn: norm: wrong shape")
-	l.dx, l.mean, l.rstd, l.dy, l.src, l.gain, l.bias = dx, mean, rstd, dy, src, gain, dbias
-	l.eachSummed(n, l.width+len(dbias), (*normBackward[T])(l))
+	require(dy.Cols == l.width && len(gain) == l.width && (dgain == nil || len(dgain) == l.width) &&
+		len(src) >= n*l.width && len(dx) >= n*l.width && (dbias == nil || len(dbias) == l.width && mean != nil),
+		"nn: norm: wrong shape")
+	l.dx, l.mean, l.rstd, l.dy, l.src, l.gain = dx, mean, rstd, dy, src, gain
+	sums := l.width
+	if mean != nil {
+		sums *= 2
+	}
+	l.eachSummed(n, sums, (*normBackward[T])(l))
 	l.sums.addTo(dgain, 0, n)
 	l.sums.addTo(dbias, l.width, n)
 }
@@ -65,7 +70,7 @@ type normBackward[T kernel.Float] Norm[T]
 func (l *normBackward[T]) row(worker, i int, sum []T) {
 	dx, dy, src := l.dx[i*l.width:(i+1)*l.width], l.dy.Row(i), l.src[i*l.width:(i+1)*l.width]
 	dgain, dbias, temp := sum[:l.width], sum[l.width:], l.sums.temp(worker, 2*l.width)
-	if l.bias == nil {
+	if l.mean == nil {
 		kernel.RMSNormBackRow(l.x, dx, dgain, dy, src, l.gain, l.rstd[i], temp)
 	} else {
 		kernel.LayerNormBackRow(l.x, dx, dgain, dbias, dy, src, l.gain, l.mean[i], l.rstd[i], temp)

@@ -2,12 +2,13 @@ package nn
 
 import "gimbal/internal/kernel"
 
-// Residual adds the output of a branch, with its bias and dropout, to the residual stream.
+// Residual adds the output of a branch, with its bias, dropout and a factor, to the residual stream.
 //
-// Formula: y = x + dropout(branch + bias).
+// Formula: y = x + factor·dropout(branch + bias).
 type Residual[T kernel.Float] struct {
 	rows[T]
 	width   int
+	factor  T
 	dropout Dropout[T]
 
 	dst, src []T
@@ -18,8 +19,8 @@ type Residual[T kernel.Float] struct {
 
 // NewResidual returns the sum over width channels; sums may be nil where Backward is not called.
 func NewResidual[T kernel.Float](x *kernel.Exec, stage *Stage[T], sums *BlockSums[T], width int,
-	dropout Dropout[T]) *Residual[T] {
-	return &Residual[T]{rows: rows[T]{x: x, stage: stage, sums: sums}, width: width, dropout: dropout}
+	factor float64, dropout Dropout[T]) *Residual[T] {
+	return &Residual[T]{rows: rows[T]{x: x, stage: stage, sums: sums}, width: width, factor: T(factor), dropout: dropout}
 }
 
 // Forward overwrites dst (N, C), which may be src. src (N, C); branch (N, C), which it overwrites; bias (C) or nil.
@@ -35,24 +36,37 @@ type residualForward[T kernel.Float] Residual[T]
 func (l *residualForward[T]) row(worker, i int, _ []T) {
 	dst, src := l.dst[i*l.width:(i+1)*l.width], l.src[i*l.width:(i+1)*l.width]
 	branch, bias, temp := l.branch.Row(i), l.bias, l.stage.take(worker, l.width)
-	if l.dropout.active(l.masks) {
+	if r := (*Residual[T])(l); r.changes(l.masks) {
 		v := branch.Read(l.x, temp)
 		if bias != nil {
 			kernel.Axpy(l.x, v, 1, bias)
 		}
-		l.dropout.apply(v, l.masks, i)
+		r.change(v, i)
 		branch, bias = kernel.Row[T]{F: v}, nil
 	}
 	kernel.AddRow(l.x, dst, src, branch, bias, temp)
 }
 
+// changes reports whether there is dropout or a factor.
+func (l *Residual[T]) changes(masks Masks) bool { return l.factor != 1 || l.dropout.active(masks) }
+
+// change applies both to the values of position i. It is its own gradient.
+func (l *Residual[T]) change(v []T, i int) {
+	if l.dropout.active(l.masks) {
+		l.dropout.apply(v, l.masks, i)
+	}
+	if l.factor != 1 {
+		kernel.Affine(l.x, v, v, l.factor, 0)
+	}
+}
+
 // Backward returns the gradient of branch+bias and adds its sum to dbias (C) unless that is nil. In full precision
-// without dropout the gradient is dy (N, C) itself, else dbranch (N, C), which it overwrites. The gradient of src is
+// without dropout and factor the gradient is dy (N, C) itself, else dbranch (N, C), which it overwrites. The gradient of src is
 // dy.
 func (l *Residual[T]) Backward(dbranch kernel.Mat[T], dbias, dy []T, masks Masks, n int) kernel.Mat[T] {
 	require(dbranch.Cols == l.width && len(dy) >= n*l.width && (dbias == nil || len(dbias) == l.width),
 		"nn: residual: wrong shape")
-	if dbranch.H == nil && !l.dropout.active(masks) {
+	if dbranch.H == nil && !l.changes(masks) {
 		if dbranch = kernel.Dense(dy, n, l.width); dbias == nil {
 			return dbranch
 		}
@@ -67,10 +81,10 @@ type residualBackward[T kernel.Float] Residual[T]
 
 func (l *residualBackward[T]) row(worker, i int, sum []T) {
 	dst, d := l.branch.Row(i), l.src[i*l.width:(i+1)*l.width]
-	if l.dropout.active(l.masks) {
+	if r := (*Residual[T])(l); r.changes(l.masks) {
 		v := dst.Target(l.stage.take(worker, l.width))
 		copy(v, d)
-		l.dropout.apply(v, l.masks, i)
+		r.change(v, i)
 		d = v
 	}
 	kernel.RoundSumRow(l.x, dst, d, sum)

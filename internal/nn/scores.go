@@ -9,9 +9,6 @@ type Scores struct {
 	Window int     // keys that a query sees, its own and those before it; 0: all
 }
 
-// PlainScores are those of most decoders, for heads of size channels.
-func PlainScores(size int) Scores { return Scores{Scale: 1 / math.Sqrt(float64(size))} }
-
 // first is the first key that a query sees.
 func (s Scores) first(query int) int {
 	if s.Window == 0 {

@@ -43,6 +43,16 @@ FAMILIES = {
         "partial_rotary_factor": 0.75, "short_factor": [1.0, 1.5, 2.5], "long_factor": [1.0, 3.0, 9.0]})),
     "gpt_neox": ("GPTNeoX", dict(hidden_size=16, intermediate_size=20, rope_parameters={
         "rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5})),
+    "stablelm": ("StableLm", dict(hidden_size=16, num_key_value_heads=1, intermediate_size=12, use_qkv_bias=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5})),
+    "granite": ("Granite", dict(num_key_value_heads=1, intermediate_size=12, embedding_multiplier=3.0,
+        attention_multiplier=0.7, residual_multiplier=0.6, logits_scaling=1.5,
+        rope_parameters={"rope_type": "default", "rope_theta": 100.0})),
+    "olmo": ("Olmo", dict(num_key_value_heads=1, intermediate_size=12, rope_parameters={
+        "rope_type": "default", "rope_theta": 100.0})),
+    "phi": ("Phi", dict(hidden_size=16, num_key_value_heads=1, intermediate_size=20, rope_parameters={
+        "rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5})),
+    "gpt_neo": ("GPTNeo", dict(intermediate_size=20, attention_types=[[["local", "global"], 1]], window_size=4)),
     "gemma3_text": ("Gemma3", dict(GEMMA, layer_types=["sliding_attention", "full_attention"], rope_parameters={
         "full_attention": {"rope_type": "linear", "rope_theta": 1000.0, "factor": 2.0},
         "sliding_attention": {"rope_type": "default", "rope_theta": 100.0}})),
@@ -74,7 +84,8 @@ def record(name):
     base = dict(vocab_size=VOCAB, hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
                 max_position_embeddings=64, bos_token_id=0, eos_token_id=0, pad_token_id=None)
     kind = prefix + ("TextConfig" if name == "gemma3_text" else "Config")
-    config = getattr(transformers, kind)(**{**base, **changes})
+    own = {"num_hidden_layers": "num_layers", "num_attention_heads": "num_heads"} if name == "gpt_neo" else {}
+    config = getattr(transformers, kind)(**{own.get(k, k): v for k, v in {**base, **changes}.items()})
     config._attn_implementation = "eager"
     config.architectures = [prefix + "ForCausalLM"]
     model = getattr(transformers, prefix + "ForCausalLM")(config).double().eval()
@@ -91,7 +102,8 @@ def record(name):
     tokens, labels = torch.randint(VOCAB, (2, count), generator=g)
     counts = torch.ones(count, dtype=torch.bool)
     counts[[2, 6, 9, 10, 13]] = False
-    decayed = [n for n, x in named.items() if x.dim() == 2 and (".layers." in n or n in ("lm_head.weight", "embed_out.weight"))]
+    decayed = [n for n, x in named.items()
+               if x.dim() == 2 and (".layers." in n or ".h." in n or n in ("lm_head.weight", "embed_out.weight"))]
 
     def loss_of():
         logits = torch.cat([model(s[None], use_cache=False).logits[0] for s in tokens.split(SPANS)])
