@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 
 	"gimbal"
 	"gimbal/internal/rundir"
@@ -29,13 +30,31 @@ deleted.
 "gimbal train --dry-run" prints the plan of a run, "gimbal data stats" counts its text.`
 }
 
+// run returns the directory of the run that is named; "" if it is a configuration file.
+func (c *doctorCmd) run() (run string, err error) {
+	info, missing := os.Stat(c.Target)
+	if c.Target == "" || missing == nil && !info.IsDir() {
+		return "", nil
+	}
+	if run, err = rundir.Find(c.Target); err != nil { // a file that is not there is told as such
+		return "", nil
+	}
+	if run == "" {
+		err = usageError(c.Target + " is no run: name the directory of a run, or a configuration file")
+	}
+	return run, err
+}
+
 func (c *doctorCmd) Run(e *env) error {
 	tell := e.progress.tell
 	var d *gimbal.Diagnosis
 	var x *runs.Examination
-	var err error
+	run, err := c.run()
 	switch {
-	case c.Target != "" && rundir.IsRun(c.Target):
+	case err != nil:
+		return err
+	case run != "":
+		c.Target = run
 		if c.given() || c.Out != "" || c.From != "" {
 			return usageError("a run is checked as it is: --data, --set, --steps, --seed, --out and --from are for a new run")
 		}

@@ -142,6 +142,23 @@ func TestLostMessages(t *testing.T) {
 	}
 }
 
+// TestMarksThatAreLetters: marks of turns that the tokenizer does not have are told.
+func TestMarksThatAreLetters(t *testing.T) {
+	chatML := strings.NewReplacer("<s>", "<|im_start|>", "<e>", "<|im_end|>").Replace(plainTurns)
+	const want = "does not have <|im_start|>, <|im_end|>, which become letters"
+	if note := own(t, chatML).Note(); !strings.HasSuffix(note, want) {
+		t.Error(note)
+	}
+	known := own(t, chatML, func(s *Source) {
+		s.Specials = []Special{{Name: "<|im_start|>", ID: 1}, {Name: "<|im_end|>", ID: 2}}
+	})
+	for _, f := range []*Template{known, own(t, plainTurns)} {
+		if note := f.Note(); strings.Contains(note, "letters") {
+			t.Error(note)
+		}
+	}
+}
+
 // TestArguments: arguments of a call are written once, whether a record has an object or a string of JSON, as a template
 // wants them.
 func TestArguments(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -54,6 +55,7 @@ type Template struct {
 	stop          string  // what follows an answer, where no special token does
 	extra         string  // what follows the last answer and belongs to none
 	tagged, dated bool
+	letters       []string // what it writes that looks like a special token, and is none
 	hash          string
 }
 
@@ -89,7 +91,7 @@ func (t *Template) probe() error {
 		if err != nil {
 			return "", err
 		}
-		t.tagged = len(out.Generated) > 0
+		t.tagged, t.letters = len(out.Generated) > 0, t.noTokens(out.Text)
 		_, after, found := strings.Cut(out.Text, answeredProbe)
 		if !found {
 			err = errors.New("it does not write what the assistant says")
@@ -125,12 +127,29 @@ func (t *Template) probe() error {
 	return nil
 }
 
+// markLike is the spelling of tokens that begin and end turns.
+var markLike = regexp.MustCompile(`<\|[^|<>\s]+\|>|</?s>|<(start|end)_of_turn>`)
+
+// noTokens returns what is spelled in a text as special tokens are, and is none.
+func (t *Template) noTokens(text string) (names []string) {
+	for _, name := range markLike.FindAllString(text, -1) {
+		known := slices.ContainsFunc(t.source.Specials, func(s Special) bool { return s.Name == name })
+		if !known && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 func (t *Template) Name() string { return "template" }
 
 func (t *Template) Note() string {
 	note := "conversations are written by the model's own chat template"
 	if t.tagged {
 		note += "; its generation blocks say what counts"
+	}
+	if t.letters != nil {
+		note += "; the tokenizer does not have " + strings.Join(t.letters, ", ") + ", which become letters"
 	}
 	if t.dated {
 		note += "; it asks for the date, and is told " + templateDate.Format(time.DateOnly)

@@ -27,6 +27,8 @@ func Find(name string) (run string, err error) {
 		return below, nil
 	}
 	switch _, err := os.Stat(name); {
+	case name == "":
+		return "", fmt.Errorf("%w: the name of the run is empty", ErrCheckpoint)
 	case errors.Is(err, fs.ErrNotExist):
 		return "", fmt.Errorf("%w: there is no %s, here or in %s", ErrCheckpoint, name, Parent)
 	case err != nil:

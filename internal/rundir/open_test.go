@@ -42,7 +42,7 @@ func TestOpenCheckpointSaysWhy(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{file: "is a file: name the directory of a run",
-		filepath.Join(t.TempDir(), "none"): "here or in runs"} {
+		filepath.Join(t.TempDir(), "none"): "here or in runs", "": "the name of the run is empty"} {
 		if _, err := OpenCheckpoint(path, ""); !errors.Is(err, ErrCheckpoint) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
