@@ -27,7 +27,7 @@ type Arch struct {
 	QKNorm    bool    // RMSNorm on each head of q and k
 	QKVBias   bool    // bias on q, k, v
 	Bias      bool    // bias on the attention output and the MLP (and, with layer norm, on norms)
-	MLPKind   string  // swiglu, geglu (GELU in its tanh form), gelu (the same) or gelu-exact
+	MLPKind   string  // swiglu, geglu (GELU in its tanh form), gelu (the same), gelu-exact or relu
 	Tie       bool    // the head is the embedding
 	Dropout   float64 // share of dropped channels, embedding output and residual branches
 	Variant
@@ -43,6 +43,7 @@ type Variant struct {
 	Parallel   bool    // both halves of a block read its input, and it is the sum of all three
 	SharedNorm bool    // of halves in parallel: they read one norm
 	HeadBias   bool    // the head has a bias
+	Places     int     // rows of the table of learned positions before that of the first one
 	Rotary     int     // channels of a head that RoPE turns, from the first on; 0: all
 	LocalTheta float64 // base of the rotary frequencies of local layers, unscaled; 0: as of the other layers
 	QueryScale float64 // scores are q·k/√QueryScale; 0: HeadSize
@@ -182,7 +183,7 @@ func (a Arch) Params() (total, multiplied int64) {
 		total += vocab
 	}
 	if a.Position == "learned" {
-		total += int64(a.Context) * w
+		total += int64(a.Context+a.Places) * w
 	}
 	return total, multiplied
 }

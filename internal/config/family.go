@@ -41,6 +41,8 @@ var (
 		"smollm3": {Arch: rope, own: "RopeTheta RopeScale Pattern",
 			usual: func(a *Arch) { a.Alternate(Layers(a.Layers, 4, Full, Plain)) }},
 		"phi3": {Arch: rope, own: "RopeTheta RopeScale Window Rotary"},
+		"opt": {ownKV: true, Arch: Arch{Norm: "layer", Position: "learned", QKVBias: true, Bias: true, MLPKind: "relu",
+			Variant: Variant{Places: 2}}},
 		"phi": {own: "RopeTheta RopeScale Rotary MLPKind",
 			Arch: Arch{Norm: "layer", Position: "rope", QKVBias: true, Bias: true,
 				Variant: Variant{Parallel: true, SharedNorm: true, HeadBias: true}},

@@ -73,7 +73,7 @@ var keys = []key{
 	{name: "model.heads", auto: true, lo: 1, hi: 1 << 12,
 		doc: "query heads; auto: max(1, width/64), or width/head_size"},
 	{name: "model.kv_heads", auto: true, lo: 1, hi: 1 << 12,
-		doc: "key and value heads; auto: half of heads where that divides, else 1; gpt*: heads"},
+		doc: "key and value heads; auto: half of heads where that divides, else 1; gpt*, opt: heads"},
 	{name: "model.head_size", auto: true, lo: 2, hi: 1 << 12, doc: "channels of a head, even; auto: width/heads"},
 	{name: "model.mlp", auto: true, lo: 1, hi: 1 << 20,
 		doc: "channels of the MLP; auto: 8/3 of the width rounded up to 64; ungated: 4 times the width"},

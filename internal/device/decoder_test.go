@@ -34,6 +34,7 @@ func TestDecodeParity(t *testing.T) {
 		}),
 		inFamily(t, "phi", func(a *config.Arch) { a.MLPKind, a.Rotary = "gelu", 2 }),
 		inFamily(t, "gpt_neo", func(a *config.Arch) { a.MLPKind, a.Window, a.Pattern = "gelu", 7, "fl" }),
+		inFamily(t, "opt", func(*config.Arch) {}),
 		inFamily(t, "gpt_neox", func(a *config.Arch) { a.Parallel, a.Rotary, a.MLPKind = true, 2, "gelu-exact" }),
 	} {
 		t.Run(a.Shape, func(t *testing.T) { testDecode(t, a, model.ModeFP32, 1, 1e-5) })

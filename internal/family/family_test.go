@@ -38,15 +38,18 @@ func archs() []config.Arch {
 	mistral.Shape, mistral.RopeScale, mistral.Window, mistral.Positions = "mistral", config.RopeScale{}, 12, 0
 	list := []config.Arch{qwen3, qwen2, llama, gpt2, wide, mistral}
 	for _, shape := range []string{"olmo2", "smollm3", "phi3", "gpt_neox", "gemma", "gemma2", "gemma3_text",
-		"stablelm", "granite", "olmo", "phi", "gpt_neo"} {
+		"stablelm", "granite", "olmo", "phi", "gpt_neo",
+		"opt"} {
 		a := base
 		switch a.Shape = shape; shape {
 		case "phi3":
 			a.Heads, a.HeadSize, a.Rotary, a.Window = 4, 12, 6, 30
 		case "gpt_neo":
 			a.RopeTheta, a.Width = 0, 36
+		case "opt":
+			a.RopeTheta, a.Width, a.NormEps = 0, 36, usualEps
 		case "olmo":
-			a.NormEps = noGainEps
+			a.NormEps = usualEps
 		case "stablelm":
 			a.HeadSize, a.Rotary = 8, 2
 		}
@@ -330,6 +333,10 @@ func TestParseRefusesByFamily(t *testing.T) {
 		{"gpt_neo", "attention_types", `[["global",3]]`, "not kinds and how often"},
 		{"gpt_neo", "attention_types", `[[[],3]]`, "not kinds and how often"},
 		{"gpt_neo", "rope_theta", "10000.0", "rope_theta is a key that this program does not know"},
+		{"opt", "do_layer_norm_before", "false", "do_layer_norm_before is false"},
+		{"opt", "word_embed_proj_dim", "512", "word_embed_proj_dim is 512"},
+		{"opt", "enable_bias", "false", "enable_bias is false"},
+		{"opt", "activation_function", `"gelu"`, `activation_function is "gelu"`},
 		{"olmo", "clip_qkv", "8.0", "clip_qkv is 8.0"},
 		{"granite", "mlp_bias", "true", "mlp_bias is true"},
 		{"granite", "logits_scaling", "0", "logits_scaling is 0"},

@@ -7,7 +7,7 @@ type form struct {
 	class  string
 	act    string            // key of the activation
 	acts   []activation      // that it may have; the first of a kind is written
-	eps    string            // key of the epsilon of norms; "": it is noGainEps
+	eps    string            // key of the epsilon of norms; "": it is usualEps
 	kv     int               // num_key_value_heads where the file does not say; 0: it must say
 	head   bool              // head_dim must be there; else it is width/heads by default
 	even   bool              // the width must be a multiple of the heads
@@ -36,8 +36,8 @@ const (
 	asHeads = -2 // as many as query heads
 )
 
-// noGainEps is the epsilon of norms of the family whose files do not say it.
-const noGainEps = 1e-5
+// usualEps is the epsilon of norms of families whose files do not say it.
+const usualEps = 1e-5
 
 // Kinds of attention in layer_types.
 const (
@@ -59,7 +59,8 @@ var (
 	tanhGELU = []activation{{"gelu_new", "gelu"}, {"gelu_pytorch_tanh", "gelu"}, {"gelu", "gelu-exact"}}
 
 	forms = map[string]form{
-		"gpt2": {class: "GPT2LMHeadModel", even: true, act: "activation_function", acts: tanhGELU},
+		"gpt2": {class: "GPT2LMHeadModel", even: true, act: "activation_function", acts: tanhGELU,
+			eps: "layer_norm_epsilon"},
 		"llama": with(plain, func(f *form) {
 			f.class, f.kv, f.even = "LlamaForCausalLM", asHeads, true
 			f.fixed = map[string]string{"attention_bias": "false", "mlp_bias": "false"}
@@ -98,6 +99,10 @@ var (
 			f.share, f.part = "partial_rotary_factor", 0.25
 			f.fixed = map[string]string{"qk_layernorm": "false", "use_parallel_residual": "false"}
 		}),
+		"opt": {class: "OPTForCausalLM", act: "activation_function", acts: []activation{{"relu", "relu"}}, kv: ownKV,
+			even: true, tie: true, places: true, own: map[string]string{"intermediate_size": "ffn_dim"},
+			fixed: map[string]string{"do_layer_norm_before": "true", "_remove_final_layer_norm": "false",
+				"enable_bias": "true", "layer_norm_elementwise_affine": "true"}},
 		"phi": {class: "PhiForCausalLM", act: "hidden_act", acts: tanhGELU, eps: "layer_norm_eps", kv: asHeads, theta: 1e4,
 			share: "partial_rotary_factor", part: 0.5, fixed: map[string]string{"qk_layernorm": "false"}},
 		"gpt_neo": {class: "GPTNeoForCausalLM", act: "activation_function", acts: tanhGELU, eps: "layer_norm_epsilon",

@@ -13,7 +13,7 @@ var inert = strings.Fields(`
 	_name_or_path _model_name_or_path _commit_hash _attn_implementation _attn_implementation_autoset attn_implementation
 	_flash_attn_2_enabled use_flash_attn use_flash_attention transformers_version transformers.js_config
 	unsloth_version unsloth_fixed model_name description license language tags
-	dtype torch_dtype use_cache initializer_range initializer_factor rescale_every gradient_checkpointing
+	dtype torch_dtype use_cache initializer_range initializer_factor init_std rescale_every gradient_checkpointing
 	bos_token_id eos_token_id pad_token_id sep_token_id unk_token_id cls_token_id mask_token_id
 	decoder_start_token_id tokenizer_class model_max_length padding_side
 	task_specific_params problem_type id2label label2id _num_labels num_labels finetuning_task prefix

@@ -32,6 +32,12 @@ var (
 		"phi3": with(llama, func(n *Names) {
 			n.QKV, n.GateUp = []string{"self_attn.qkv_proj"}, []string{"mlp.gate_up_proj"}
 		}),
+		"opt": with(llama, func(n *Names) {
+			n.Embed, n.Position = "model.decoder.embed_tokens", "model.decoder.embed_positions"
+			n.Final, n.Block = "model.decoder.final_layer_norm", "model.decoder.layers.%d."
+			n.Norm1, n.Norm2 = "self_attn_layer_norm", "final_layer_norm"
+			n.O, n.GateUp, n.Down = "self_attn.out_proj", []string{"fc1"}, "fc2"
+		}),
 		"phi": with(llama, func(n *Names) {
 			n.Final, n.O, n.GateUp, n.Down = "model.final_layernorm", "self_attn.dense", []string{"mlp.fc1"}, "mlp.fc2"
 		}),

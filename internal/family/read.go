@@ -116,7 +116,7 @@ func (r *reader) gpt2(a *config.Arch) {
 	a.Layers, a.Width = r.size("n_layer", 0, maxLayers), r.size("n_embd", 0, maxWide)
 	a.Heads, a.Context = r.size("n_head", 0, maxHeads), r.size("n_positions", 0, maxPlaces)
 	a.MLP = r.size("n_inner", 4*a.Width, maxWide)
-	a.NormEps = r.positive("layer_norm_epsilon")
+	a.NormEps = r.positive(forms["gpt2"].eps)
 	a.Tie = true // the library leaves a true out
 	r.read("tie_word_embeddings", &a.Tie)
 	r.activation(a, forms["gpt2"])
@@ -144,7 +144,7 @@ func (r *reader) decoder(a *config.Arch, f form) {
 		a.KVHeads, a.HeadSize = r.size("num_key_value_heads", kv, maxHeads), r.size("head_dim", head, maxWide)
 	}
 	a.Context = r.size("max_position_embeddings", 0, maxPlaces)
-	if a.NormEps = noGainEps; f.eps != "" {
+	if a.NormEps = usualEps; f.eps != "" {
 		a.NormEps = r.positive(f.eps)
 	}
 	a.Tie = f.tie
@@ -171,6 +171,8 @@ func (r *reader) decoder(a *config.Arch, f form) {
 		}
 	case "stablelm":
 		r.read("use_qkv_bias", &a.QKVBias)
+	case "opt":
+		r.only("word_embed_proj_dim", strconv.Itoa(a.Width))
 	case "gpt_neo":
 		a.Window = r.size("window_size", usualWindow, maxPlaces)
 		r.turns(a)

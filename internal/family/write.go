@@ -58,8 +58,8 @@ func checkSizes(a config.Arch) error {
 	case forms[a.Shape].even && a.Width%a.Heads != 0:
 		return fmt.Errorf("model: width %d is not a multiple of %d heads, which shape %s requires", a.Width, a.Heads,
 			a.Shape)
-	case a.NoGain && a.NormEps != noGainEps:
-		return fmt.Errorf("model: the epsilon of norms is %v in shape %s, not %v", noGainEps, a.Shape, a.NormEps)
+	case forms[a.Shape].eps == "" && a.NormEps != usualEps:
+		return fmt.Errorf("model: the epsilon of norms is %v in shape %s, not %v", usualEps, a.Shape, a.NormEps)
 	case a.HeadSize%2 != 0:
 		return fmt.Errorf("model: head size %d is odd", a.HeadSize)
 	case a.RotarySize()%2 != 0 || a.Rotary < 0 || a.Rotary > a.HeadSize:
@@ -155,6 +155,8 @@ func Config(a config.Arch, eos, bos int32, dtype string, more ...int32) ([]byte,
 		}
 	case "stablelm":
 		c["use_qkv_bias"], c["hidden_dropout"] = a.QKVBias, float(0)
+	case "opt":
+		c["word_embed_proj_dim"], c["dropout"] = a.Width, float(0)
 	case "gpt_neo":
 		kinds := make([]string, a.Layers)
 		for i := range kinds {

@@ -5,8 +5,10 @@ package graph
 func (s *pass) embedding() (x value, back func(dy value)) {
 	scale := s.factor(s.Arch.EmbedGain())
 	x = scale(s.gather(s.w[s.embed], s.reshape(s.tokens, s.n, 1)))
+	place := s.pos
 	if s.position >= 0 {
-		x = s.add(x, s.gather(s.w[s.position], s.reshape(s.pos, s.n, 1)))
+		place = s.add(place, s.integer(I32, uint64(s.Arch.Places), s.n))
+		x = s.add(x, s.gather(s.w[s.position], s.reshape(place, s.n, 1)))
 	}
 	drop := s.dropout(0, s.Arch.Dropout, s.Arch.Width)
 	return drop(x), func(dy value) {
@@ -16,7 +18,7 @@ func (s *pass) embedding() (x value, back func(dy value)) {
 		dy = drop(dy)
 		s.g[s.embed] = s.addRows(s.g[s.embed], s.tokens, scale(dy))
 		if s.position >= 0 {
-			s.g[s.position] = s.addRows(s.g[s.position], s.pos, dy)
+			s.g[s.position] = s.addRows(s.g[s.position], place, dy)
 		}
 	}
 }

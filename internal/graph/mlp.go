@@ -2,7 +2,7 @@ package graph
 
 import "math"
 
-// activation is GELU of hidden (N, F) and its biases, exact or in its form with the hyperbolic tangent; or SwiGLU or
+// activation is GELU or ReLU of hidden (N, F) and its biases, exact or in its form with the hyperbolic tangent; or SwiGLU or
 // GEGLU of (N, 2·F), gate beside up.
 //
 // Formula: as nn.Activation.
@@ -15,7 +15,7 @@ func (s *pass) activation(biases []int, hidden value) (y value, back func(dy val
 // bend is the activation of x (N, F), or of (N, 2·F) where it is gated.
 func (s *pass) bend(x value) (y value, back func(dy value) value) {
 	f := map[string]func(value) (value, func(value) value){"swiglu": s.silu, "geglu": s.gelu, "gelu": s.gelu,
-		"gelu-exact": s.geluExact}[s.Arch.MLPKind]
+		"gelu-exact": s.geluExact, "relu": s.relu}[s.Arch.MLPKind]
 	if !s.Arch.Gated() {
 		return f(x)
 	}
@@ -56,5 +56,12 @@ func (s *pass) silu(x value) (y value, back func(dy value) value) {
 	return s.mul(x, sigmoid), func(dy value) value {
 		one := s.constant(1, x.Dims...)
 		return s.mul(dy, s.mul(sigmoid, s.add(one, s.mul(x, s.sub(one, sigmoid)))))
+	}
+}
+
+func (s *pass) relu(x value) (y value, back func(dy value) value) {
+	zero := s.constant(0, x.Dims...)
+	return s.binary("maximum", x, zero), func(dy value) value {
+		return s.choose(s.compare("GT", x, zero), dy, zero)
 	}
 }

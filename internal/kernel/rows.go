@@ -160,6 +160,29 @@ func GELUExactBackRow[T Float](x *Exec, dsrc, dy, src Row[T], bias, sum, temp []
 
 func phi(z float64) float64 { return math.Erfc(-z/math.Sqrt2) / 2 }
 
+// ReLURow sets dst = max(src+bias, 0). bias may be nil. temp has src's length.
+func ReLURow[T Float](x *Exec, dst, src Row[T], bias, temp []T) {
+	v, in := dst.Target(temp), src.biased(x, bias, temp)
+	for i, z := range in {
+		v[i] = max(z, 0)
+	}
+	dst.Write(x, v)
+}
+
+// ReLUBackRow is GELUBackRow for ReLURow: dy where src+bias is above 0.
+func ReLUBackRow[T Float](x *Exec, dsrc, dy, src Row[T], bias, sum, temp []T) {
+	in := src.biased(x, bias, temp)
+	temp = temp[len(in):]
+	v, d := dsrc.Target(temp), dy.Read(x, temp)
+	for i, z := range in {
+		if v[i] = d[i]; z <= 0 {
+			v[i] = 0
+		}
+	}
+	addTo(x, sum, v)
+	dsrc.Write(x, v)
+}
+
 // ScaleRow sets dst = scale·src, rounded. temp has src's length, and may be src.
 //
 // Memory: overwrites dst, which may share the beginning of src's memory.

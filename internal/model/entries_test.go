@@ -16,7 +16,7 @@ import (
 func familyArchs() (list []config.Arch) {
 	for _, shape := range []string{"qwen3", "qwen2", "llama", "gpt2", "mistral", "olmo2", "smollm3", "phi3", "gpt_neox",
 		"gemma2", "gemma3_text", "stablelm", "granite", "olmo", "phi",
-		"gpt_neo"} {
+		"gpt_neo", "opt"} {
 		a, _ := config.Arch{
 			Shape:     shape,
 			Layers:    3,

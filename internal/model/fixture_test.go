@@ -87,6 +87,7 @@ func TestWriteTransformersFixture(t *testing.T) {
 		"olmo":     func(a *config.Arch) { a.HeadSize, a.NormEps, a.Tie = 48, 1e-5, false },
 		"phi":      func(a *config.Arch) { a.HeadSize, a.MLPKind, a.Rotary, a.Tie = 48, "gelu", 24, false },
 		"gpt_neo":  func(a *config.Arch) { a.MLPKind, a.Window, a.Pattern, a.RopeTheta = "gelu", 20, "lfl", 0 },
+		"opt":      func(a *config.Arch) { a.NormEps, a.RopeTheta = 1e-5, 0 },
 		"stablelm": func(a *config.Arch) { a.HeadSize, a.Rotary, a.QKVBias = 48, 12, true },
 		"gemma2": func(a *config.Arch) {
 			a.Window, a.Pattern, a.QueryScale, a.ScoreCap, a.LogitCap = 20, "lfl", 40, 5, 8

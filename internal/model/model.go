@@ -134,7 +134,7 @@ func New[T kernel.Float](a config.Arch, x *kernel.Exec, opt Options) (*Model[T],
 	case !opt.Forward:
 		m.dblocks = split(b.grads, views, a.Layers)
 	}
-	shareNorms(a, m.dblocks)
+	overlay(a, m.dblocks)
 	var dbias []T
 	if m.dblocks != nil {
 		dbias = m.dblocks[a.Layers][slotHeadBias]
@@ -195,8 +195,8 @@ func check[T kernel.Float](a config.Arch, opt Options) error {
 	case a.RopeScale.Kind == "longrope" && a.Context > a.RopeScale.Original:
 		return fmt.Errorf("model: rope is the same for all texts within %d positions, and the context has %d",
 			a.RopeScale.Original, a.Context)
-	case !slices.Contains([]string{nn.SwiGLU, nn.GEGLU, nn.GELU, nn.GELUExact}, a.MLPKind):
-		return fmt.Errorf("model: mlp %q: want swiglu, geglu, gelu or gelu-exact", a.MLPKind)
+	case !slices.Contains([]string{nn.SwiGLU, nn.GEGLU, nn.GELU, nn.GELUExact, nn.ReLU}, a.MLPKind):
+		return fmt.Errorf("model: mlp %q: want swiglu, geglu, gelu, gelu-exact or relu", a.MLPKind)
 	case !slices.Contains([]string{"", "after", "both"}, a.Norms) || a.Norms != "" && a.Bias:
 		return fmt.Errorf(
 			"model: norms %q: want none, after or both, and the last without biases before them",

@@ -267,7 +267,7 @@ func (net *network[T]) newWeights(mem workspace[T]) {
 	if a.NoGain {
 		fillNorms(all, mem.gains[:a.Width], mem.gains[a.Width:])
 	}
-	shareNorms(a, all)
+	overlay(a, all)
 	net.outside, net.blocks = &all[a.Layers], make([]block[T], a.Layers)
 	packed := mem.packed
 	for l := range net.blocks {
@@ -313,11 +313,15 @@ func fillNorms[T kernel.Float](all []tensors[T], ones, zeros []T) {
 	}
 }
 
-// shareNorms makes the first norm of a block the second one, too, where they are one: of parameters or of gradients.
-func shareNorms[T kernel.Float](a config.Arch, all []tensors[T]) {
+// overlay sets what is a part of other tensors, of parameters or of gradients: a second norm that is the first one, and
+// positions, whose table may begin with rows that nothing reads.
+func overlay[T kernel.Float](a config.Arch, all []tensors[T]) {
 	for i := range all {
 		if t := &all[i]; a.SharedNorm {
 			t[slotGain2], t[slotBias2] = t[slotGain1], t[slotBias1]
+		}
+		if t := &all[i]; t[slotPosition] != nil {
+			t[slotPosition] = t[slotPosition][a.Places*a.Width:]
 		}
 	}
 }

@@ -141,7 +141,7 @@ func Layout(a config.Arch) (views []View, total int) {
 
 	add(slotEmbed, KindEmbed, names.Embed+".weight", a.Vocab, c)
 	if a.Position == "learned" {
-		add(slotPosition, KindPosition, names.Position+".weight", a.Context, c)
+		add(slotPosition, KindPosition, names.Position+".weight", a.Places+a.Context, c)
 	}
 	for block = range a.Layers {
 		prefix = fmt.Sprintf(names.Block, block)

@@ -8,13 +8,14 @@ const (
 	GEGLU     = "geglu"
 	GELU      = "gelu"
 	GELUExact = "gelu-exact"
+	ReLU      = "relu"
 )
 
-// Activation is GELU of the hidden layer and its bias, or of one half of it, multiplied by the other (GEGLU); SwiGLU
+// Activation is GELU or ReLU of the hidden layer and its bias, or of one half of it, multiplied by the other (GEGLU); SwiGLU
 // has SiLU in its place. GELU has the form with the hyperbolic tangent (gelu_new of Hugging Face, that of GPT-2), but
 // for GELUExact.
 //
-// Formula: GELU: y = gelu(src + bias), gelu(x) = x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))), exactly x/2·(1 + erf(x/√2)).
+// Formula: ReLU: y = max(src + bias, 0). GELU: y = gelu(src + bias), gelu(x) = x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³))), exactly x/2·(1 + erf(x/√2)).
 // SwiGLU: y = silu(gate)·up with (gate, up) = src + bias, silu(x) = x·σ(x), σ(x) = 1/(1+e^−x).
 // Source: Hendrycks and Gimpel 2016, arXiv:1606.08415; Shazeer 2020, arXiv:2002.05202.
 type Activation[T kernel.Float] struct {
@@ -70,6 +71,8 @@ func (l *activationForward[T]) row(worker, i int, _ []T) {
 		kernel.GEGLURow(l.x, dst, src, l.bias, temp)
 	case GELU:
 		kernel.GELURow(l.x, dst, src, l.bias, temp)
+	case ReLU:
+		kernel.ReLURow(l.x, dst, src, l.bias, temp)
 	default:
 		kernel.GELUExactRow(l.x, dst, src, l.bias, temp)
 	}
@@ -99,6 +102,8 @@ func (l *activationBackward[T]) row(worker, i int, sum []T) {
 		kernel.GEGLUBackRow(l.x, dst, dy, src, l.bias, sum, temp)
 	case GELU:
 		kernel.GELUBackRow(l.x, dst, dy, src, l.bias, sum, temp)
+	case ReLU:
+		kernel.ReLUBackRow(l.x, dst, dy, src, l.bias, sum, temp)
 	default:
 		kernel.GELUExactBackRow(l.x, dst, dy, src, l.bias, sum, temp)
 	}

@@ -162,11 +162,21 @@ func TestActivations(t *testing.T) {
 		{SwiGLU, 2 * f, func(a, b float64) float64 { return a / (1 + math.Exp(-a)) * b }},
 		{GEGLU, 2 * f, func(a, b float64) float64 { return tanh(a) * b }},
 		{GELU, f, func(a, _ float64) float64 { return tanh(a) }},
+		{ReLU, f, func(a, _ float64) float64 { return max(a, 0) }},
 		{GELUExact, f, func(a, _ float64) float64 { return a / 2 * (1 + math.Erf(a/math.Sqrt2)) }},
 	} {
 		l := NewActivation(x, stage, sums, c.name)
 		src, dst, dy := padded(r, n, c.width), padded(r, n, f), padded(r, n, f)
 		for _, bias := range [][]float64{nil, normal(r, c.width)} {
+			for i := range n * c.width { // where ReLU has a slope
+				x, b := &row(src, i/c.width)[i%c.width], 0.0
+				if bias != nil {
+					b = bias[i%c.width]
+				}
+				if math.Abs(*x+b) < 0.01 {
+					*x += 0.03
+				}
+			}
 			forward := func() float64 {
 				l.Forward(dst, src, bias, n)
 				return weigh(dst, dy)

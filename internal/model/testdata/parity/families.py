@@ -53,6 +53,7 @@ FAMILIES = {
     "phi": ("Phi", dict(hidden_size=16, num_key_value_heads=1, intermediate_size=20, rope_parameters={
         "rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5})),
     "gpt_neo": ("GPTNeo", dict(intermediate_size=20, attention_types=[[["local", "global"], 1]], window_size=4)),
+    "opt": ("OPT", dict(ffn_dim=20, do_layer_norm_before=True, dropout=0.0)),
     "gemma3_text": ("Gemma3", dict(GEMMA, layer_types=["sliding_attention", "full_attention"], rope_parameters={
         "full_attention": {"rope_type": "linear", "rope_theta": 1000.0, "factor": 2.0},
         "sliding_attention": {"rope_type": "default", "rope_theta": 100.0}})),
