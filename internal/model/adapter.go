@@ -142,19 +142,32 @@ func ModuleNames(a config.Arch, set Targets) (names []string) {
 	return names
 }
 
-// ParseTargets returns the targets that names mean: those of PEFT for the architecture, or "all".
+// ParseTargets returns the targets that names mean: the end of the names of modules, as in PEFT's target_modules, or
+// "all". It fails where a name means nothing, or where only some layers of a target are meant.
 func ParseTargets(a config.Arch, names []string) (set Targets, err error) {
-	for _, name := range names {
-		found := name == "all"
-		if found {
-			set |= AllTargets
-		}
-		for t := TargetQ; t < AllTargets; t <<= 1 {
-			if own := ModuleNames(a, t); len(own) == 1 && own[0] == name {
-				set, found = set|t, true
+	means := map[string]bool{"all": true}
+	for t := TargetQ; t < AllTargets; t <<= 1 {
+		views, meant := AdaptedViews(a, Adapter{Rank: 1, Targets: t}), 0
+		for _, v := range views {
+			module, here := strings.TrimSuffix(v.Name, ".weight"), false
+			for _, name := range names {
+				if name == "all" || module == name || strings.HasSuffix(module, "."+name) {
+					means[name], here = true, true
+				}
+			}
+			if here {
+				meant++
 			}
 		}
-		if !found {
+		if meant == len(views) && meant > 0 {
+			set |= t
+		} else if meant > 0 {
+			return 0, fmt.Errorf("an adapter of %s in %d of %d layers is not computed, only in all of them",
+				ModuleNames(a, t)[0], meant, len(views))
+		}
+	}
+	for _, name := range names {
+		if !means[name] {
 			return 0, fmt.Errorf("an adapter of %s has no target %q; it has %s", a.Shape, name,
 				strings.Join(ModuleNames(a, AllTargets), ", "))
 		}

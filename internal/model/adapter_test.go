@@ -133,6 +133,16 @@ func TestAdapterBegins(t *testing.T) {
 	if set, err := ParseTargets(a, []string{"q_proj", "down_proj"}); err != nil || set != TargetQ|TargetDown {
 		t.Errorf("%b, %v", set, err)
 	}
+	var whole []string // as PEFT writes the names of a small model
+	for i := range a.Layers {
+		whole = append(whole, fmt.Sprintf("model.layers.%d.self_attn.q_proj", i), fmt.Sprintf("%d.mlp.down_proj", i))
+	}
+	if set, err := ParseTargets(a, whole); err != nil || set != TargetQ|TargetDown {
+		t.Errorf("names of every layer: %v, %v", set, err)
+	}
+	if set, err := ParseTargets(a, whole[:1]); err == nil {
+		t.Errorf("names of one layer mean %v", set)
+	}
 	if _, err := ParseTargets(a, []string{"c_attn"}); err == nil {
 		t.Error("a target of another family was taken")
 	}
