@@ -2,6 +2,7 @@ package model
 
 import (
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -186,7 +187,9 @@ func TestProbeSeesACutResidual(t *testing.T) {
 		m.Init(uint64(shape))
 		m.PlantFaults(PlantedFault{FaultCutResidual, 2})
 		stats := m.NewProbeStats()
-		m.Probe(ragged(random(t), a.Vocab, 200), stats)
+		// One batch: what a cut has left is small beside a block with norms after its halves, which then keeps less by
+		// chance, in one of a hundred batches less than half.
+		m.Probe(ragged(rand.New(rand.NewPCG(1, 1)), a.Vocab, 200), stats)
 		for l, s := range stats.Stream {
 			if cut := l == 3; cut != (math.Abs(s.Kept) < 0.5) {
 				t.Errorf("%s: block %d keeps %g of its input", a.Shape, l-1, s.Kept)
