@@ -87,15 +87,16 @@ func tuned(u *gimbal.Tuned) string {
 	if u.ChangeError > 0 {
 		chance = fmt.Sprintf(" ± %.3f", u.ChangeError)
 	}
-	words := fmt.Sprintf("no better than where it began, on held-out text: %.3f, then %.3f%s nats/token", u.Before,
-		u.After, chance)
+	on := plan.Count(u.Tokens) + " held-out tokens"
+	words := fmt.Sprintf("no better than where it began, on %s: %.3f, then %.3f%s nats/token", on, u.Before, u.After,
+		chance)
 	if math.Abs(change) > max(asGood, surely*u.ChangeError) {
 		how := "better"
 		if change < 0 {
 			how = "worse"
 		}
-		words = fmt.Sprintf("%s than where it began by %.3f%s nats/token on held-out text: %.3f, then %.3f", how,
-			math.Abs(change), chance, u.Before, u.After)
+		words = fmt.Sprintf("%s than where it began by %.3f%s nats/token on %s: %.3f, then %.3f", how,
+			math.Abs(change), chance, on, u.Before, u.After)
 	}
 	return words + forgotten(u)
 }
