@@ -328,7 +328,7 @@ func TestTold(t *testing.T) {
 		{"a\n\nUser: b", "a\n\n", []string{"User:", "Assistant:"}, true},
 		{"aab", "a", []string{"ab"}, true},
 		{"xbcd", "x", []string{"cd", "bc"}, true},
-		{"ä€STOP", "ä€", []string{"STOP", ""}, true},
+		{"ä€STOP", "ä€", []string{"STOP"}, true},
 	} {
 		for size := 1; size <= len(c.text); size++ {
 			var got, rest string

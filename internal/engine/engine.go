@@ -79,8 +79,8 @@ type Engine interface {
 	// may share memory with the engine, and is valid until the next call.
 	Get() (Snapshot, error)
 	// Set overwrites parameters and slots, and clears the gradients. It checks names and shapes before it overwrites
-	// anything, and fails if a weight is not finite. If slots is nil the slots stay as they are: params may be those of another run. An engine with an
-	// adapter takes the weights beside it, or the adapter, as the names say.
+	// anything, and fails if a weight is not finite. If slots is nil the slots stay as they are: params may be those of
+	// another run. An engine with an adapter takes the weights beside it, or the adapter, as the names say.
 	Set(params, slots *safetensors.File) error
 	// Pass runs sequences through the model and returns the values that are wanted. Slices in the result are valid
 	// until the next call.

@@ -14,7 +14,6 @@ import (
 	"gimbal/internal/data"
 	"gimbal/internal/engine"
 	"gimbal/internal/runlog"
-	"gimbal/internal/safetensors"
 )
 
 func TestCleanRuns(t *testing.T) {
@@ -236,18 +235,17 @@ func TestWeightsOfZero(t *testing.T) {
 	}
 }
 
-// Weights that are not finite change no bit of anything, and are refused as well.
+// Weights that became NaN in memory change no bit of anything, and are refused as well.
 func TestWeightsThatAreNotFinite(t *testing.T) {
 	r := newRun(t)
 	s, err := r.Engine.Get()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, e := range s.Params {
-		s.Params[i].Data = slices.Repeat([]float32{float32(math.NaN())}, len(e.Data))
-	}
-	if err := r.Engine.Set(safetensors.Memory(s.Params), nil); err != nil {
-		t.Fatal(err)
+	for _, e := range s.Params { // which are the engine's own; Set takes no such weights
+		for i := range e.Data {
+			e.Data[i] = float32(math.NaN())
+		}
 	}
 	var refused *Refusal
 	if rec, err := r.Check(context.Background()); !errors.As(err, &refused) || refused.Exit != 3 {
