@@ -49,7 +49,7 @@ func TestRunOnDevice(t *testing.T) {
 				if fault != "" {
 					opt.Inject = []string{fault}
 				}
-				cfg := tiny(t, append([]string{"train.steps=110", "optim.lr=0.005",
+				cfg := tiny(t, append([]string{"train.steps=110", "optim.lr=0.005", "numeric.mode=fp32",
 					"eval.max_tokens=64"}, settings...)...)
 				t.Setenv("XDG_CACHE_HOME", cache)             // programs are compiled once
 				_, err := Run(context.Background(), cfg, opt) // the guard may stop it

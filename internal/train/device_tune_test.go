@@ -16,7 +16,7 @@ import (
 func TestTuneOnDevice(t *testing.T) {
 	device, dir := plugin(t), t.TempDir()
 	settings := []string{"train.adapter=lora", "adapter.rank=4", "adapter.dropout=0.1", "adapter.base=bf16",
-		"optim.lr=0.01"}
+		"optim.lr=0.003", "numeric.mode=fp32"}
 	first, onCPU := preferring(t, false, append(settings, "numeric.device=cpu")...)
 	_, cfg := preferring(t, false, append(settings, "numeric.device="+device)...)
 	whole, stopped := filepath.Join(dir, "whole"), filepath.Join(dir, "stopped")
