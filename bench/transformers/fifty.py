@@ -291,10 +291,11 @@ codecs.register_error("each", lambda e: ("\ufffd" * (e.end - e.start), e.end))
 def text_of(tok, ids):
     """The text of ids, with a mark for each byte that is no UTF-8: decoders differ in how many they write."""
     level = {c: b for b, c in BYTES.items()}
+    special = {i for i, t in tok.added_tokens_decoder.items() if t.special} | set(tok.all_special_ids)
     out = b""
     for i in ids:
         name = tok.convert_ids_to_tokens(int(i))
-        if name is None or int(i) in tok.all_special_ids:
+        if name is None or int(i) in special:
             continue
         if re.fullmatch("<0x[0-9A-F]{2}>", name):
             out += bytes([int(name[3:5], 16)])
