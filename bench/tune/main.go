@@ -155,8 +155,8 @@ func measure(j job) (o outcome, err error) {
 		return o, err
 	}
 	defer os.RemoveAll(dir)
-	args := []string{"train", "--from", bases.path(j.Base), "--data", texts.path(j.Text), "--out", filepath.Join(dir, "run"),
-		"--json", "--quiet", "--seed", fmt.Sprint(j.Seed), "--steps", fmt.Sprint(*steps)}
+	run := filepath.Join(dir, "run")
+	args := []string{"train", "--from", bases.path(j.Base), "--data", texts.path(j.Text), "--out", run, "--json", "--quiet", "--seed", fmt.Sprint(j.Seed), "--steps", fmt.Sprint(*steps)}
 	set := func(key string, value any) { args = append(args, "--set", fmt.Sprintf("%s=%v", key, value)) }
 	set("train.batch_tokens", *batch)
 	set("eval.every", *steps)
@@ -193,15 +193,15 @@ func measure(j job) (o outcome, err error) {
 	if err := json.Unmarshal(out, &r); err != nil {
 		return o, fmt.Errorf("%+v: %w", j, err)
 	}
-	log, err := runlog.Read(durable.OS, filepath.Join(dir, "run", "log.jsonl"))
+	log, err := runlog.Read(durable.OS, filepath.Join(run, "log.jsonl"))
 	if err != nil {
 		return o, err
 	}
 	evals := runlog.All[runlog.Eval](log)
 	first, last := evals[0].Metrics, evals[len(evals)-1].Metrics // the last weights, whatever was chosen
 	at := func(m map[string]runlog.Float, name string) float64 { return float64(m[name]) }
-	return outcome{job: j, Events: r.Events, Before: at(first, evaluate.MetricSample), After: at(last, evaluate.MetricSample),
-		Error: at(last, evaluate.MetricChangeError), OldBefore: at(first, evaluate.MetricOld),
+	return outcome{job: j, Events: r.Events, Before: at(first, evaluate.MetricSample),
+		After: at(last, evaluate.MetricSample), Error: at(last, evaluate.MetricChangeError), OldBefore: at(first, evaluate.MetricOld),
 		OldAfter: at(last, evaluate.MetricOld)}, nil
 }
 

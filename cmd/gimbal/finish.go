@@ -119,7 +119,7 @@ func preferred(u *gimbal.Tuned) string {
 
 // forgotten says in words what became of what weights knew; empty where that was not measured.
 func forgotten(u *gimbal.Tuned) string {
-	if u.OldBefore == 0 {
+	if u.OldBefore == 0 || u.OldAfter == 0 { // a run that an older program began has no measure of each checkpoint
 		return ""
 	}
 	return fmt.Sprintf("; on what it knew: %.3f, then %.3f", u.OldBefore, u.OldAfter)

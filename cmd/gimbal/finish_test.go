@@ -19,6 +19,8 @@ func TestTunedWords(t *testing.T) {
 			"worse than where it began by 0.500 ± 0.020 nats/token on 900 held-out tokens: 2.500, then 3.000"},
 		{gimbal.Tuned{Before: 3, After: 2.5, ChangeError: 0.3, Tokens: 900},
 			"no better than where it began, on 900 held-out tokens: 3.000, then 2.500 ± 0.300 nats/token"},
+		{gimbal.Tuned{Before: 3, After: 2.5, ChangeError: 0.1, Tokens: 900, OldBefore: 2}, // begun by an older program
+			"better than where it began by 0.500 ± 0.100 nats/token on 900 held-out tokens: 3.000, then 2.500"},
 		{gimbal.Tuned{Before: 3, After: 2.5, Tokens: 900}, // one text: no error is known
 			"better than where it began by 0.500 nats/token on 900 held-out tokens: 3.000, then 2.500"},
 	} {

@@ -105,7 +105,7 @@ func (s Score) BitsPerByte() float64 { return s.Nats / (math.Ln2 * float64(s.Byt
 
 // Interval is the 95 % interval of Loss over other texts of this kind. With fewer than two units it is infinite.
 func (s Score) Interval() (lo, hi float64) {
-	loss, half := s.Loss(), 1.96*s.standardError(make([]runlog.Float, groups))
+	loss, half := s.Loss(), 1.96*s.ChangeError(make([]runlog.Float, groups))
 	if math.IsNaN(half) {
 		return math.Inf(-1), math.Inf(1)
 	}
@@ -123,12 +123,10 @@ func (s Score) Groups() []runlog.Float {
 
 // ChangeError is the standard error of how much Loss differs from that of another score of the same sequences, whose
 // Groups are before: each text is compared with itself. It is NaN with fewer than two units.
-func (s Score) ChangeError(before []runlog.Float) float64 { return s.standardError(before) }
-
-// standardError is that of (Σ nats - Σ before) / Σ tokens. before (groups).
 //
+// Formula: that of (Σ nats - Σ before) / Σ tokens.
 // Source: the variance of a ratio, Cochran 1977, section 2.11.
-func (s Score) standardError(before []runlog.Float) float64 {
+func (s Score) ChangeError(before []runlog.Float) float64 {
 	n, nats, tokens, rest := 0.0, 0.0, 0.0, 0.0
 	for i, g := range s.groups {
 		if g.tokens > 0 {

@@ -199,14 +199,15 @@ func TestConfigRefusesWhatNoFamilyHas(t *testing.T) {
 		family int
 		edit   func(*config.Arch)
 	}{
-		"QKNorm":             {0, func(a *config.Arch) { a.QKNorm = false }},
-		"Norm":               {0, func(a *config.Arch) { a.Norm = "layer" }},
-		"KVHeads":            {3, func(a *config.Arch) { a.KVHeads = 2 }},
-		"HeadSize":           {3, func(a *config.Arch) { a.HeadSize = 10 }},
-		"no Hugging Face":    {0, func(a *config.Arch) { a.Shape = "mamba" }},
-		"is not a multiple":  {2, func(a *config.Arch) { a.Width = 50 }},
-		"do not share":       {0, func(a *config.Arch) { a.KVHeads = 4 }},
-		"is 1e-05 in shape":  {slices.IndexFunc(archs(), func(a config.Arch) bool { return a.Shape == "olmo" }), func(a *config.Arch) { a.NormEps = 1e-6 }},
+		"QKNorm":            {0, func(a *config.Arch) { a.QKNorm = false }},
+		"Norm":              {0, func(a *config.Arch) { a.Norm = "layer" }},
+		"KVHeads":           {3, func(a *config.Arch) { a.KVHeads = 2 }},
+		"HeadSize":          {3, func(a *config.Arch) { a.HeadSize = 10 }},
+		"no Hugging Face":   {0, func(a *config.Arch) { a.Shape = "mamba" }},
+		"is not a multiple": {2, func(a *config.Arch) { a.Width = 50 }},
+		"do not share":      {0, func(a *config.Arch) { a.KVHeads = 4 }},
+		"is 1e-05 in shape": {slices.IndexFunc(archs(), func(a config.Arch) bool { return a.Shape == "olmo" }),
+			func(a *config.Arch) { a.NormEps = 1e-6 }},
 		"head size 9 is odd": {0, func(a *config.Arch) { a.HeadSize = 9 }},
 	} {
 		a := archs()[c.family]

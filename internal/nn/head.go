@@ -10,8 +10,8 @@ import (
 // of the logits overwrites them.
 //
 // Formula: nats_i = ln Σ_v e^z_iv − z_i,label. With Z the sum, the optional z-loss adds coefficient·ln²Z to the loss
-// whose gradient is computed (not to nats). It keeps logits from drifting. Z is what
-// Logits makes of the products.
+// whose gradient is computed (not to nats). It keeps logits from drifting. z is what Logits makes
+// of the products.
 // Source: z-loss as in PaLM, Chowdhery et al. 2022, arXiv:2204.02311, section 5.
 type Head[T kernel.Float] struct {
 	rows[T]
