@@ -149,6 +149,14 @@ func (f *fakeEngine) Pass(_ context.Context, in engine.Input, want engine.Want) 
 	return v, nil
 }
 
+// holding is how many passes hold the first n sequences.
+func (f *fakeEngine) holding(n int) (passes int) {
+	for ; n > 0; passes++ {
+		n -= len(f.passes[passes].Bounds) - 1
+	}
+	return passes
+}
+
 func (f *fakeEngine) Decoder(rows, capacity int) (generate.Decoder, error) {
 	f.sizes = append(f.sizes, [2]int{rows, capacity})
 	f.decoder = &fakeDecoder{engine: f, capacity: capacity, rows: make([][]int32, rows)}

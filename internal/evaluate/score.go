@@ -85,9 +85,9 @@ type Score struct {
 
 	beta float64 // of Pairs
 
-	passes, sequences int
-	byDocument        bool          // the unit of groups is a document, not a sequence
-	groups            [groups]group // unit i is in group i modulo groups
+	sequences  int
+	byDocument bool          // the unit of groups is a document, not a sequence
+	groups     [groups]group // unit i is in group i modulo groups
 }
 
 // groups is how many groups of documents tell how a loss varies with the text: a standard error is right within a
@@ -219,7 +219,6 @@ func (e *Evaluator) scoreBatch(ctx context.Context, s *Score, b *data.Batch) err
 			return err
 		}
 		s.Nats += v.Nats
-		s.passes++
 		for i := range m.Spans {
 			nats, tokens := 0.0, 0
 			for k := m.Bounds[i]; k < m.Bounds[i+1]; k++ {

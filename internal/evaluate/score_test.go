@@ -41,11 +41,12 @@ func TestLossIsThatOfTheLabels(t *testing.T) {
 	if s := l.Sample; s.Tokens < 500 || s.Tokens >= 500+128 || s.Loss() == r.Loss() {
 		t.Errorf("the sample of 500 has %d tokens and a loss of %v; all have %v", s.Tokens, s.Loss(), r.Loss())
 	}
+	sampled := f.holding(l.Sample.sequences)
 	for i, in := range f.passes {
 		if len(in.Tokens) > 128 || in.Scale != 0 {
 			t.Errorf("a pass of %d tokens, scale %v", len(in.Tokens), in.Scale)
 		}
-		if i >= l.Sample.passes {
+		if i >= sampled {
 			scored = append(scored, in.Labels...)
 		}
 	}
@@ -68,7 +69,7 @@ func TestSampleIsTheSameAtEveryEvaluation(t *testing.T) {
 			t.Fatal(err)
 		}
 		var tokens []int32
-		for _, in := range f.passes[:l.Sample.passes] {
+		for _, in := range f.passes[:f.holding(l.Sample.sequences)] {
 			tokens = append(tokens, in.Tokens...)
 		}
 		return tokens
@@ -91,7 +92,7 @@ func TestWholeIsScoredOnce(t *testing.T) {
 	opt := options(f, text)
 	opt.SampleSize = 1 << 40
 	l, err := New(opt).Loss(t.Context(), true)
-	if err != nil || l.Sample != l.Reported || len(f.passes) != l.Sample.passes {
+	if err != nil || l.Sample != l.Reported || len(f.passes) != f.holding(l.Sample.sequences) {
 		t.Errorf("%+v after %d passes, %v", l, len(f.passes), err)
 	}
 
