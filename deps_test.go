@@ -101,6 +101,11 @@ var lattice = []struct {
 		"internal/checkpoint internal/config internal/durable internal/guard internal/judge internal/plain " +
 			"internal/rundir internal/runlog",
 		"readers of finished, running and crashed runs"},
+	{"internal/runstate",
+		"internal/checkpoint internal/config internal/data internal/durable internal/evaluate internal/faults " +
+			"internal/guard internal/hub internal/inspect internal/judge internal/optim internal/plan internal/rundir " +
+			"internal/runlog internal/runs",
+		"what a run is between two steps: its state, how that is saved, and opened again"},
 	{"internal/exit",
 		"internal/checkpoint internal/config internal/data internal/device internal/durable internal/hub " +
 			"internal/plan " +
@@ -115,7 +120,7 @@ var lattice = []struct {
 			"internal/evaluate internal/exit internal/faults internal/guard internal/hub internal/inspect " +
 			"internal/judge " +
 			"internal/memory internal/mirror internal/optim internal/plan internal/preflight internal/rundir internal/runlog " +
-			"internal/runs internal/tokenizer",
+			"internal/runs internal/runstate internal/tokenizer",
 		"the loop; sees numbers and events, and no array"},
 	{".",
 		"internal/chat internal/checkpoint internal/config internal/data internal/device internal/durable " +

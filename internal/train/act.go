@@ -60,11 +60,11 @@ func (t *run) stop(stop *StopError) error {
 	}
 	peak := t.plan.Rate.Schedule.Peak
 	stop.LR = max(leastLR, peak*min(1, cmp.Or(stop.LR, t.state.Guard.Scale()))/2)
-	stop.From, _, _ = checkpoint.NewestHealthy(t.store.fs, t.store.checkpoints()) // empty where there is none
-	m := runs.PostMortem{Run: filepath.Base(t.store.dir), Code: stop.Code, Step: stop.Step, Reason: stop.Reason,
-		Guard: t.guarding(), Peak: peak, Events: t.record.events, Next: runs.Again(t.store.dir, stop.From, stop.LR)}
-	name := filepath.Join(t.store.dir, rundir.PostMortemFile)
-	err := durable.WriteWith(t.store.fs, name, func(w io.Writer) error { return m.Write(w) })
+	stop.From, _, _ = checkpoint.NewestHealthy(t.store.FS, t.store.Checkpoints()) // empty where there is none
+	m := runs.PostMortem{Run: filepath.Base(t.store.Dir), Code: stop.Code, Step: stop.Step, Reason: stop.Reason,
+		Guard: t.guarding(), Peak: peak, Events: t.record.events, Next: runs.Again(t.store.Dir, stop.From, stop.LR)}
+	name := filepath.Join(t.store.Dir, rundir.PostMortemFile)
+	err := durable.WriteWith(t.store.FS, name, func(w io.Writer) error { return m.Write(w) })
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (t *run) rewind(ctx context.Context) error {
 	if err := t.awaitSave(); err != nil { // it may be the newest healthy checkpoint
 		return err
 	}
-	c, err := t.openAnchor()
+	c, err := t.store.OpenAnchor(t.state.Anchor, t.record.note)
 	if err != nil {
 		return t.stop(&StopError{Code: guard.CodeDiverged, Step: t.state.Step + 1,
 			Reason: fmt.Sprintf("no healthy checkpoint to rewind to: %v", err)})
@@ -97,7 +97,7 @@ func (t *run) rewind(ctx context.Context) error {
 	if err := t.record.log.Sync(); err != nil {
 		return err
 	}
-	if err := checkpoint.Forget(t.store.fs, t.store.checkpoints(), c.Step()); err != nil {
+	if err := checkpoint.Forget(t.store.FS, t.store.Checkpoints(), c.Step()); err != nil {
 		return err
 	}
 	before := t.state
@@ -112,27 +112,11 @@ func (t *run) rewind(ctx context.Context) error {
 	s.Trouble.Step = s.Step
 
 	skip := min(max(2*(before.Batch-was), leastSkipped), mostSkipped)
-	s.move(t.feed.pass(skip, before.cursor()))
-	if err := t.store.settle(s, t.plan.Config); err != nil {
+	s.Move(t.feed.pass(skip, before.Cursor()))
+	if err := t.store.Settle(s, t.plan.Config); err != nil {
 		return err
 	}
 	t.mirror.Changed()
 	t.record.note("rewound from step %d to step %d; skipped %d batches", before.Step, s.Step, s.Batch-was)
 	return t.record.write(runlog.Rewind{At: t.at(), From: before.Step, Skipped: skip})
-}
-
-// openAnchor opens the checkpoint to rewind to: the newest planned one that was healthy. If that is damaged, it opens
-// the newest healthy one that verifies, and says so.
-func (t *run) openAnchor() (*checkpoint.Checkpoint, error) {
-	fsys, dir := t.store.fs, t.store.checkpoints()
-	c, err := checkpoint.Open(fsys, filepath.Join(dir, checkpoint.StepName(t.state.Anchor)))
-	if err == nil {
-		return c, nil
-	}
-	path, _, none := checkpoint.NewestHealthy(fsys, dir)
-	if none != nil {
-		return nil, fmt.Errorf("%w; %w", err, none)
-	}
-	t.record.note("warning: %v; rewinding to %s instead", err, path)
-	return checkpoint.Open(fsys, path)
 }

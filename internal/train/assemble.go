@@ -20,6 +20,7 @@ import (
 	"gimbal/internal/preflight"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
+	"gimbal/internal/runstate"
 )
 
 // start is what a run begins or goes on with.
@@ -105,7 +106,7 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 		return t, err
 	}
 	if base != nil { // an evaluation comes before the first step
-		t.state.Before, t.state.Due = &before{}, true
+		t.state.Before, t.state.Due = &runstate.Before{}, true
 	}
 	if grams != nil {
 		t.state.Baseline = grams.On(t.evaluator)
@@ -124,7 +125,7 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 // The run that it returns owns the draft, and is there with an error, too.
 func assemble(ctx context.Context, draft *plan.Draft, workers int, with seams, from start,
 	rec *recorder) (*run, error) {
-	t := &run{start: from, text: draft.Text, record: rec, opener: with.opener, store: &store{fs: with.fs, saved: -1},
+	t := &run{start: from, text: draft.Text, record: rec, opener: with.opener, store: &runstate.Store{FS: with.fs, Saved: -1},
 		written: &evaluate.Writing{}, again: ResumeOptions{Workers: workers, seams: with}}
 	var err error
 	if t.opener == nil {
@@ -164,7 +165,7 @@ func assemble(ctx context.Context, draft *plan.Draft, workers int, with seams, f
 	if cfg.Optim.AGC {
 		t.layered = optim.NewLayered(len(t.engine.Info().Tensors))
 	}
-	t.state = state{Version: rundir.StateVersion, RateLimit: t.plan.Rate.Test.Limit(), Inputs: rundir.Inputs{
+	t.state = runstate.State{Version: rundir.StateVersion, RateLimit: t.plan.Rate.Test.Limit(), Inputs: rundir.Inputs{
 		ConfigHash: cfg.Hash(), DataHash: t.text.Set.Hash, TokenizerHash: t.text.Tok.Hash(),
 		Numerics: t.engine.Info().Numerics}}
 	t.state.Guard = guard.New(t.rules())

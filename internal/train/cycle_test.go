@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"gimbal/internal/runlog"
+	"gimbal/internal/runstate"
 )
 
 // Each cycle ends with an evaluation, and the run that goes on from a kill remembers the cycle before.
@@ -18,12 +19,12 @@ func TestCyclesEndWithAnEvaluation(t *testing.T) {
 	if want := []int64{26, 43, 50, 60}; !slices.Equal(steps, want) {
 		t.Errorf("evaluations at %v, want %v", steps, want)
 	}
-	s, err := openSaved(dir)
+	s, err := runstate.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.model.Close()
-	if c := s.state.Cycle; c.Step != 60 || !(c.Loss > 0) {
+	defer s.Model.Close()
+	if c := s.State.Cycle; c.Step != 60 || !(c.Loss > 0) {
 		t.Errorf("saved: %+v", c)
 	}
 }

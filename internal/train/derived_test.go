@@ -20,6 +20,7 @@ import (
 	"gimbal/internal/engine"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
+	"gimbal/internal/runstate"
 	"gimbal/internal/testseed"
 )
 
@@ -165,7 +166,7 @@ func TestDerivedFilesAreMadeAgain(t *testing.T) {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	want := derivedOf(t, dir)
-	if want.marks[markBest] != 20 || want.marks[markLast] != 60 {
+	if want.marks[runstate.MarkBest] != 20 || want.marks[runstate.MarkLast] != 60 {
 		t.Fatalf("%+v", want)
 	}
 	damage(marks, `{"last":`)

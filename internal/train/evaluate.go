@@ -64,13 +64,13 @@ func (t *run) evaluate(ctx context.Context) (*runlog.Eval, error) {
 		s.Best, s.BestStep = runlog.Float(sample), s.Step
 	}
 	if len(w.Texts) > 0 {
-		name := filepath.Join(t.store.dir, rundir.Samples, rundir.PageName(s.Evals))
-		if err := durable.WriteFile(t.store.fs, name, w.Page(s.Evals, s.Step)); err != nil {
+		name := filepath.Join(t.store.Dir, rundir.Samples, rundir.PageName(s.Evals))
+		if err := durable.WriteFile(t.store.FS, name, w.Page(s.Evals, s.Step)); err != nil {
 			return nil, err
 		}
 		t.written = w
 	}
-	point := judge.NewPoint(s.Step, sample, s.disturbed(), w.FewDocuments, w.Report)
+	point := judge.NewPoint(s.Step, sample, s.Disturbed(), w.FewDocuments, w.Report)
 	if err := t.evaluatePairs(loss.Sample, w, &point); err != nil {
 		return nil, err
 	}
@@ -86,7 +86,7 @@ func (t *run) evaluate(ctx context.Context) (*runlog.Eval, error) {
 		t.record.note("%s", r)
 	}
 	if b := s.Before; b != nil {
-		b.compare(s.Step, loss.Sample, old, func(name string, v float64) {
+		b.Compare(s.Step, loss.Sample, old, func(name string, v float64) {
 			point.Metrics[name] = judge.Metric{Estimate: judge.Estimate{Value: v}}
 			rec.Metrics[name] = runlog.Float(v)
 		})
@@ -109,27 +109,6 @@ func (t *run) old(ctx context.Context) (s evaluate.Score, err error) {
 		}
 	}
 	return t.evaluator.Old(ctx, b.Texts)
-}
-
-// compare gives to put what an evaluation says beside that of step 0, which it remembers.
-func (b *before) compare(step int64, now, old evaluate.Score, put func(name string, v float64)) {
-	if step == 0 {
-		b.Loss, b.Tokens = runlog.Float(now.Objective()), now.Tokens
-		if now.Pairs.Count == 0 {
-			b.Groups = now.Groups()
-		}
-	} else if len(b.Groups) > 0 {
-		if se := now.ChangeError(b.Groups); se > 0 { // not a number where there is one text, or none is finite
-			put(evaluate.MetricChangeError, se)
-		}
-	}
-	if old.Tokens == 0 {
-		return
-	}
-	put(evaluate.MetricOld, old.Loss())
-	if step == 0 {
-		b.Old = runlog.Float(old.Loss())
-	}
 }
 
 // decide applies the rules of the judge to the history: an alarm becomes an event, a stop ends the run after the save
@@ -183,9 +162,9 @@ func (t *run) stopEarly(ctx context.Context) (*runlog.Eval, error) {
 	}
 	if choice.Step < 0 {
 		return nil, fmt.Errorf("%w: %s was stopped early (%s), and no checkpoint of an evaluation is there",
-			rundir.ErrCheckpoint, t.store.dir, t.state.Stopped)
+			rundir.ErrCheckpoint, t.store.Dir, t.state.Stopped)
 	}
-	c, err := checkpoint.Open(t.store.fs, filepath.Join(t.store.checkpoints(), checkpoint.StepName(choice.Step)))
+	c, err := checkpoint.Open(t.store.FS, t.store.Checkpoint(choice.Step))
 	if err != nil {
 		return nil, err
 	}

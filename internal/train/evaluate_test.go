@@ -100,7 +100,7 @@ func TestWholeTextsAtTheEnds(t *testing.T) {
 	}
 	r.plan.Writing.Usual = judge.Plan{Prompts: 4, Samples: 2}
 	for _, name := range []string{rundir.Samples, rundir.Checkpoints} {
-		if err := os.MkdirAll(filepath.Join(r.store.dir, name), 0o777); err != nil {
+		if err := os.MkdirAll(filepath.Join(r.store.Dir, name), 0o777); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -161,8 +161,8 @@ func (t *run) setAside(spans []data.Span) {
 
 // keep saves the batch in progress, which was refused. A disk that is full does not end the run for it.
 func (t *run) keep(e *runlog.Event) {
-	dir := filepath.Join(t.store.dir, rundir.Refused)
-	if err := t.inspected().Save(t.store.fs, dir, t.text.Set.Describe, e); err != nil {
+	dir := filepath.Join(t.store.Dir, rundir.Refused)
+	if err := t.inspected().Save(t.store.FS, dir, t.text.Set.Describe, e); err != nil {
 		t.record.note("warning: the refused batch could not be saved: %v", err)
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"gimbal/internal/par"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
+	"gimbal/internal/runstate"
 	"gimbal/internal/safetensors"
 )
 
@@ -275,13 +276,13 @@ func TestScriptedRewind(t *testing.T) {
 	if got := updates(t, dir, 200); got != 200 {
 		t.Errorf("%v updates in the last checkpoint: the parameters did not go back", got)
 	}
-	s, err := openSaved(dir)
+	s, err := runstate.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.model.Close()
-	if s.state.Rewinds != 1 || s.state.Batch <= 200+rewinds[0].Skipped {
-		t.Errorf("state: %d rewinds, batch %d", s.state.Rewinds, s.state.Batch)
+	defer s.Model.Close()
+	if s.State.Rewinds != 1 || s.State.Batch <= 200+rewinds[0].Skipped {
+		t.Errorf("state: %d rewinds, batch %d", s.State.Rewinds, s.State.Batch)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"gimbal/internal/plan"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
+	"gimbal/internal/runstate"
 )
 
 // rates are the rates of the steps that count, by step.
@@ -211,10 +212,10 @@ func TestInterruptWhilePreparing(t *testing.T) {
 		}
 		if errors.Is(err, ErrInterrupted) {
 			after++
-			if s, err := openSaved(out); err != nil {
+			if s, err := runstate.Open(out); err != nil {
 				t.Errorf("after %d questions: %v", asked, err)
 			} else {
-				s.model.Close()
+				s.Model.Close()
 			}
 			continue
 		}

@@ -118,9 +118,9 @@ func newRun(t *testing.T, cfg *config.Config, opt Options) *run {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.store.dir = t.TempDir()
-	r.store.fs = durable.Inside(r.store.dir)
-	if err := r.openLog(); err != nil {
+	r.store.Dir = t.TempDir()
+	r.store.FS = durable.Inside(r.store.Dir)
+	if r.record.log, err = r.store.OpenLog(); err != nil {
 		t.Fatal(err)
 	}
 	return r

@@ -47,7 +47,7 @@ func (t *run) loop(ctx context.Context) (last *runlog.Eval, err error) {
 			return t.stopEarly(ctx)
 		case t.state.Step >= t.plan.Config.Train.Steps: // the last save was waited for
 			if last == nil { // all steps were done before
-				return runs.LastEval(t.store.dir)
+				return runs.LastEval(t.store.Dir)
 			}
 			return last, nil
 		}
@@ -63,7 +63,7 @@ func (t *run) interrupt() error {
 	if err := t.awaitSave(); err != nil {
 		return err
 	}
-	if t.store.saved != t.state.Step || t.store.due != t.state.Due {
+	if t.store.Saved != t.state.Step || t.store.Due != t.state.Due {
 		if err := t.save(false); err != nil {
 			return fmt.Errorf("%w (and the save at the interrupt failed)", err)
 		}
@@ -101,14 +101,14 @@ func (t *run) stepAndSave(ctx context.Context) error {
 // recorded either way; the record of an update that was made is the caller's to complete and write.
 func (t *run) step(ctx context.Context) (rec runlog.Step, d guard.Decision, err error) {
 	step := t.state.Step + 1
-	t.feed.take(step, t.state.cursor())
+	t.feed.take(step, t.state.Cursor())
 	b, next := &t.feed.batch, t.feed.next
 	switch {
 	case len(b.Spans) == 0:
 		return rec, d, fmt.Errorf("%w: no sequence is left to train on: all %d are quarantined", data.ErrUnusable,
 			len(t.state.Quarantine))
 	case b.Counted == 0: // only prompts without answers: there is no loss to average
-		t.state.move(next)
+		t.state.Move(next)
 		at := t.at()
 		at.Step = step
 		return rec, guard.Decision{Action: guard.Skip}, t.event(runlog.Event{At: at, Code: "W-NO-LABELS",
@@ -130,7 +130,7 @@ func (t *run) step(ctx context.Context) (rec runlog.Step, d guard.Decision, err 
 	if err := t.explain(ctx, o, d); err != nil {
 		return rec, d, err
 	}
-	t.state.move(next)
+	t.state.Move(next)
 	if d.Action != guard.Apply {
 		return rec, d, nil
 	}
@@ -207,7 +207,7 @@ func (t *run) at() runlog.At {
 // event records an event and remembers what disturbs the calm.
 func (t *run) event(e runlog.Event) error {
 	e.Injected = t.faults.Tainted(e.Batch)
-	t.state.Trouble.note(e)
+	t.state.Trouble.Note(e)
 	return t.record.event(e)
 }
 

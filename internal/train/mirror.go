@@ -21,7 +21,7 @@ func (t *run) openMirror() error {
 			"to copy it there, resume it with --mirror %s", url, url)
 		return nil
 	}
-	m, err := mirror.Open(url, t.store.dir)
+	m, err := mirror.Open(url, t.store.Dir)
 	if err != nil {
 		return t.eventMirror(err)
 	}

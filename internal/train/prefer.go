@@ -2,80 +2,30 @@ package train
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
 	"math"
-	"path/filepath"
 
-	"gimbal/internal/checkpoint"
-	"gimbal/internal/durable"
 	"gimbal/internal/evaluate"
 	"gimbal/internal/guard"
 	"gimbal/internal/judge"
-	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
 )
 
-// mostReference is the most bytes of the file of a reference.
-const mostReference = 4 << 30
-
-// refer makes sure that the reference of preferences is there: it reads that of the run, or makes it before step 1.
-func (t *run) refer(ctx context.Context) error {
+// refer makes sure that the reference of preferences is there.
+func (t *run) refer(ctx context.Context) (err error) {
 	p := t.acc.Prefer
 	if p == nil || p.Reference != nil {
 		return nil
 	}
-	name := filepath.Join(t.store.dir, rundir.ReferenceFile)
-	fresh, err := t.describeReference()
-	if err != nil {
-		return err
-	}
-	raw, err := durable.ReadFile(t.store.fs, name, mostReference)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	switch r, hash := evaluate.ParseReference(raw); {
-	case t.state.Step > 0 && hash != t.state.Reference:
-		return fmt.Errorf("%w: %s is missing or is not the one that the run was trained with: what preferences are "+
-			"compared with is lost; bring the file back, or start again with --from", rundir.ErrResume, name)
-	case t.state.Step > 0 && (r.Data != fresh.Data || r.Template != fresh.Template):
-		return fmt.Errorf("%w: %s is of other data, or of another chat template", rundir.ErrResume, name)
-	case t.state.Step > 0 || r.Same(fresh):
-		p.Reference, t.state.Reference = r.Nats, hash
-		return nil
-	}
-	told, err := t.evaluator.Refer(ctx, &fresh, t.record.detail)
-	if err != nil {
-		return err
-	}
-	t.record.note("%s", told)
-	raw, hash, err := fresh.Encode()
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	if err := durable.WriteFile(t.store.fs, name, raw); err != nil {
-		return err
-	}
-	p.Reference, t.state.Reference = fresh.Nats, hash
-	return nil
-}
-
-// describeReference returns the reference that the run has at step 0, without its numbers. After that the weights are
-// others.
-func (t *run) describeReference() (r evaluate.Reference, err error) {
-	r = evaluate.Reference{Data: t.text.Set.Hash, Template: evaluate.Hash(t.text.Set.Chat().Template),
+	like := evaluate.Reference{Data: t.text.Set.Hash, Template: evaluate.Hash(t.text.Set.Chat().Template),
 		Base: t.start.base.Hash, Numerics: t.engine.Info().Numerics}
-	if t.state.Step > 0 {
-		return r, nil
-	}
-	c, err := checkpoint.Open(t.store.fs, filepath.Join(t.store.checkpoints(), checkpoint.StepName(0)))
-	if err != nil {
-		return r, err
-	}
-	defer c.Close()
-	r.Model, err = c.WeightsHash()
-	return r, err
+	p.Reference, err = t.store.Reference(&t.state, like, func(r *evaluate.Reference) error {
+		told, err := t.evaluator.Refer(ctx, r, t.record.detail)
+		if err == nil {
+			t.record.note("%s", told)
+		}
+		return err
+	})
+	return err
 }
 
 // watchPairs records what the pairs of a step came to, and what the guard finds in them.

@@ -15,6 +15,7 @@ import (
 	"gimbal/internal/preflight"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
+	"gimbal/internal/runstate"
 )
 
 // A run with the preflight is, to the bit, the run without.
@@ -83,13 +84,13 @@ func TestPreflightOfAResume(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	saved, err := openSaved(dir)
+	saved, err := runstate.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	saved.model.Close()
-	s.Step, s.Files[rundir.StateFile] = saved.state.Step, nil
-	if s.Files[rundir.StateFile], err = saved.model.File(rundir.StateFile); err != nil {
+	saved.Model.Close()
+	s.Step, s.Files[rundir.StateFile] = saved.State.Step, nil
+	if s.Files[rundir.StateFile], err = saved.Model.File(rundir.StateFile); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := checkpoint.Save(durable.OS, rundir.CheckpointsOf(dir), s); err != nil {

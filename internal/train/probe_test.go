@@ -14,6 +14,7 @@ import (
 	"gimbal/internal/plan"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
+	"gimbal/internal/runstate"
 )
 
 // A run whose learning rate was probed is the run that was given the number: weights, moments and log, also through a
@@ -64,13 +65,13 @@ func TestProbeLeavesNoTrace(t *testing.T) {
 	if err != nil || again.Optim.LR.Value != lr {
 		t.Errorf("config.toml holds %v, %v", again.Optim.LR, err)
 	}
-	s, err := openSaved(dir)
+	s, err := runstate.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.model.Close()
-	if s.state.RateLimit != float64(p.Argmin) {
-		t.Errorf("the saved limit is %g, the argmin %g", s.state.RateLimit, float64(p.Argmin))
+	defer s.Model.Close()
+	if s.State.RateLimit != float64(p.Argmin) {
+		t.Errorf("the saved limit is %g, the argmin %g", s.State.RateLimit, float64(p.Argmin))
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"gimbal/internal/durable"
 	"gimbal/internal/exit"
 	"gimbal/internal/runlog"
+	"gimbal/internal/runstate"
 )
 
 // A run survives so many lost devices in so many steps: one that is lost more often will not come back.
@@ -40,7 +41,7 @@ func (t *run) fault(value any) {
 	defer func() { _ = recover() }() // it may be wrong here, too
 	reason := fmt.Sprintf("failed: the program is wrong: %v", value)
 	defer t.record.write(runlog.End{Kind: "end", At: t.at(), Process: t.process(reason), ExitCode: exit.Fault})
-	if t.whole && t.store.saved != t.state.Step {
+	if t.whole && t.store.Saved != t.state.Step {
 		_ = t.save(false) // what was saved before is intact
 	}
 }
@@ -52,7 +53,7 @@ func (t *run) outlast(ctx context.Context) (last *runlog.Eval, err error) {
 		lost = append(slices.DeleteFunc(lost, func(s int64) bool { return s <= t.state.Step-lostSteps }), t.state.Step)
 		if len(lost) > mostLost {
 			err = fmt.Errorf("%w: %d times in %d steps, so the run ends; \"gimbal resume %s\" goes on from its newest "+
-				"checkpoint", err, len(lost), lostSteps, t.store.dir)
+				"checkpoint", err, len(lost), lostSteps, t.store.Dir)
 			return last, errors.Join(err, t.eventLost(err, "end"))
 		}
 		if err = t.restart(ctx, err); err == nil {
@@ -74,23 +75,23 @@ func (t *run) restart(ctx context.Context, cause error) error {
 		t.opener.Close()
 		t.engine, t.opener = nil, nil
 	}
-	c, err := t.openAnchor()
+	c, err := t.store.OpenAnchor(t.state.Anchor, t.record.note)
 	if err != nil {
 		return err
 	}
 	c.Close()
-	if err := checkpoint.Forget(t.store.fs, t.store.checkpoints(), c.Step()); err != nil {
+	if err := checkpoint.Forget(t.store.FS, t.store.Checkpoints(), c.Step()); err != nil {
 		return err
 	}
-	s, err := openSaved(t.store.dir)
+	s, err := runstate.Open(t.store.Dir)
 	if err != nil {
 		return err
 	}
-	defer s.model.Close()
-	s.cfg, s.changes = t.plan.Config, []string{"the device was lost"}
+	defer s.Model.Close()
+	s.Config, s.Changes = t.plan.Config, []string{"the device was lost"}
 	rec := &recorder{hooks: t.record.hooks}
 	rec.hooks.Plan, rec.hooks.Check = nil, nil // they would say the same again
-	next, err := s.assemble(ctx, t.again, rec, false)
+	next, err := reassemble(ctx, s, t.again, rec, false)
 	if err != nil {
 		next.close()
 		return err

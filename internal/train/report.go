@@ -17,7 +17,7 @@ func (t *run) writeReport(reason, next string, final *runlog.Eval) error {
 	if err != nil {
 		return err
 	}
-	human, err := runs.ReadHumanCheck(t.store.fs, t.store.dir)
+	human, err := runs.ReadHumanCheck(t.store.FS, t.store.Dir)
 	if err != nil {
 		return err
 	}
@@ -27,13 +27,13 @@ func (t *run) writeReport(reason, next string, final *runlog.Eval) error {
 	if t.acc.Prefer != nil {
 		unit = "nats per pair"
 	}
-	r := &runs.Report{Run: filepath.Base(t.store.dir), Reason: reason, Step: s.Step, Steps: t.plan.Config.Train.Steps,
+	r := &runs.Report{Run: filepath.Base(t.store.Dir), Reason: reason, Step: s.Step, Steps: t.plan.Config.Train.Steps,
 		Attempt: s.Attempt, Tokens: s.Tokens, Stopped: s.Stopped, Final: final, Baseline: s.Baseline, Guard: t.guarding(),
 		Events: t.record.events, Refused: t.record.refused, Human: human, Next: next, Plan: plan.String(),
 		Writing: s.Writing,
-		Kept: runs.Kept{Last: t.store.saved, BestStep: s.BestStep, Best: float64(s.Best), Unit: unit,
+		Kept: runs.Kept{Last: t.store.Saved, BestStep: s.BestStep, Best: float64(s.Best), Unit: unit,
 			Choice: choice}}
-	return durable.WriteWith(t.store.fs, filepath.Join(t.store.dir, rundir.ReportFile),
+	return durable.WriteWith(t.store.FS, filepath.Join(t.store.Dir, rundir.ReportFile),
 		func(w io.Writer) error { return r.Write(w) })
 }
 

@@ -247,25 +247,3 @@ func (f failing) Create(name string) (durable.File, error) {
 	}
 	return f.FS.Create(name)
 }
-
-// What was planned for the hardware that a run leaves is left open again; what somebody asked for stays.
-func TestMoveLeavesOpen(t *testing.T) {
-	cfg := tiny(t, "numeric.mode=fp32")
-	for key, value := range map[string]any{"numeric.checkpointing": "block", "numeric.devices": 4,
-		"numeric.device":     "cuda",
-		"train.micro_tokens": 128} {
-		if err := cfg.SetPlanned(key, value, "planned: for a test"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s := &saved{cfg: cfg}
-	if err := s.move("cpu"); err != nil {
-		t.Fatal(err)
-	}
-	n := s.cfg.Numeric
-	if n.Device != "cpu" || n.Devices != 0 || n.Checkpointing != "auto" || n.Mode != "fp32" ||
-		s.cfg.Train.MicroTokens != 0 ||
-		len(s.changes) != 1 {
-		t.Errorf("%+v, passes of %d, %q", n, s.cfg.Train.MicroTokens, s.changes)
-	}
-}

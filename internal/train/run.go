@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
 	"gimbal/internal/data"
 	"gimbal/internal/durable"
@@ -16,7 +15,6 @@ import (
 	"gimbal/internal/evaluate"
 	"gimbal/internal/exit"
 	"gimbal/internal/faults"
-	"gimbal/internal/judge"
 	"gimbal/internal/mirror"
 	"gimbal/internal/optim"
 	"gimbal/internal/plan"
@@ -24,6 +22,7 @@ import (
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
 	"gimbal/internal/runs"
+	"gimbal/internal/runstate"
 )
 
 // Options say how a run is started, beside its configuration.
@@ -67,11 +66,11 @@ type run struct {
 	evaluator *evaluate.Evaluator
 	written   *evaluate.Writing // at the last evaluation of this attempt; zero: nothing was
 	record    *recorder
-	store     *store
+	store     *runstate.Store
 	mirror    *mirror.Mirror    // nil: the run has no second copy
 	named     bool              // somebody named its place with this command
 	files     map[string][]byte // of every checkpoint; nil: not yet made
-	state     state
+	state     runstate.State
 	whole     bool // the state is that after a step, and not of one in progress
 }
 
@@ -89,7 +88,7 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) (*Result, error) 
 		return nil, err
 	}
 	defer lock.Unlock()
-	t.store.dir, t.store.fs = dir, cmp.Or(t.store.fs, durable.Inside(dir))
+	t.store.Dir, t.store.FS = dir, cmp.Or(t.store.FS, durable.Inside(dir))
 	t.state.Attempt, t.named = 1, true
 	if err := t.begin(); err != nil {
 		return nil, err
@@ -113,17 +112,13 @@ func (t *run) begin() error {
 		return err
 	}
 	s := t.store
-	if err := durable.WriteFile(s.fs, filepath.Join(s.dir, rundir.TokenizerFile), tok); err != nil {
+	if err := durable.WriteFile(s.FS, filepath.Join(s.Dir, rundir.TokenizerFile), tok); err != nil {
 		return err
 	}
-	if err := durable.WriteFile(s.fs, filepath.Join(s.dir, rundir.ConfigFile), t.plan.Config.TOML()); err != nil {
+	if err := durable.WriteFile(s.FS, filepath.Join(s.Dir, rundir.ConfigFile), t.plan.Config.TOML()); err != nil {
 		return err
 	}
-	return t.openLog()
-}
-
-func (t *run) openLog() (err error) {
-	t.record.log, err = runlog.OpenWriter(t.store.fs, filepath.Join(t.store.dir, rundir.LogFile))
+	t.record.log, err = s.OpenLog()
 	return err
 }
 
@@ -137,7 +132,7 @@ func (t *run) process(reason string) runlog.Process {
 func (t *run) recordPlan() error {
 	p, b := t.plan, t.state.Baseline
 	expected := t.expected()
-	t.record.plan(p, t.store.dir, expected)
+	t.record.plan(p, t.store.Dir, expected)
 	rules, err := json.Marshal(t.rules())
 	if err != nil {
 		return err
@@ -211,7 +206,7 @@ func (t *run) train(ctx context.Context) (*Result, error) {
 	case errors.Is(err, ErrInterrupted):
 		reason = "interrupted"
 	case errors.As(err, &stop):
-		reason, next = "stopped: "+stop.Code, runs.Again(t.store.dir, stop.From, stop.LR)
+		reason, next = "stopped: "+stop.Code, runs.Again(t.store.Dir, stop.From, stop.LR)
 	case err != nil:
 		reason = "failed: " + err.Error()
 	case t.state.Stopped != "":
@@ -229,9 +224,7 @@ func (t *run) close() {
 	if t == nil {
 		return
 	}
-	if p := t.store.under; p != nil {
-		<-p.done
-	}
+	t.store.Close()
 	t.mirror.Close(0) // after an error
 	t.record.close()
 	if t.engine != nil {
@@ -261,7 +254,7 @@ type Result struct {
 	Checkpoint  string            `json:"checkpoint"`       // the last one
 	Stable      string            `json:"stable,omitempty"` // the one that was chosen, which sample and eval use
 	Expected    plan.Expected     `json:"-"`                // loss, as it was planned
-	Tuned       *Tuned            `json:"-"`                // nil: the weights were fresh
+	Tuned       *runstate.Tuned   `json:"-"`                // nil: the weights were fresh
 	Events      int               `json:"events"`           // of all attempts
 	Codes       map[string]int    `json:"event_codes"`      // of them, by code
 	Refused     int               `json:"refused"`          // updates that were not made, in all attempts
@@ -271,7 +264,7 @@ type Result struct {
 }
 
 func (t *run) result(reason string, final *runlog.Eval) *Result {
-	r := &Result{Dir: t.store.dir, Reason: reason, Step: t.state.Step, Tokens: t.state.Tokens, Params: t.plan.Params,
+	r := &Result{Dir: t.store.Dir, Reason: reason, Step: t.state.Step, Tokens: t.state.Tokens, Params: t.plan.Params,
 		Baseline: t.state.Baseline, Events: len(t.record.events), Codes: map[string]int{}, Refused: t.record.refused,
 		Samples: t.written.Shown(shownTexts), Expected: t.expected()}
 	for _, e := range t.record.events {
@@ -280,50 +273,17 @@ func (t *run) result(reason string, final *runlog.Eval) *Result {
 	if final != nil {
 		r.report(final)
 	}
-	at := func(step int64) string { return filepath.Join(t.store.checkpoints(), checkpoint.StepName(step)) }
-	r.Tuned = t.tuned()
-	if t.store.saved >= 0 {
-		r.Checkpoint = at(t.store.saved)
+	r.Tuned = t.state.Tuned(t.store.Marked)
+	if t.store.Saved >= 0 {
+		r.Checkpoint = t.store.Checkpoint(t.store.Saved)
 	}
-	if step, ok := t.store.marked[markStable]; ok && step >= 0 {
-		r.Stable = at(step)
+	if step, ok := t.store.Marked[runstate.MarkStable]; ok && step >= 0 {
+		r.Stable = t.store.Checkpoint(step)
 		if choice, err := t.choose(); err == nil && choice.Step == step {
 			r.StableReason = choice.Reason
 		}
 	}
 	return r
-}
-
-// Tuned is what became of weights from elsewhere, in nats per token: on the sample of every evaluation, and on what
-// they knew. After is of the stable checkpoint; where that is the start, of the last evaluation.
-type Tuned struct {
-	Before, After       float64
-	ChangeError         float64 // standard error of their difference; 0: unknown
-	Tokens              int64
-	OldBefore, OldAfter float64
-
-	// Of preferences: held-out pairs, the share in which the right answer is preferred, and Before and After per pair.
-	Pairs                         int64
-	AccuracyBefore, AccuracyAfter float64
-}
-
-// tuned is nil where nothing was evaluated since step 0.
-func (t *run) tuned() *Tuned {
-	b, h := t.state.Before, t.state.History
-	if b == nil || len(h) < 2 {
-		return nil
-	}
-	after := h[len(h)-1]
-	for _, p := range h[1:] {
-		if step, ok := t.store.marked[markStable]; ok && p.Step == step {
-			after = p
-		}
-	}
-	measured := func(p judge.Point, name string) float64 { return p.Metrics[name].Value }
-	return &Tuned{Before: float64(b.Loss), After: after.Loss, Tokens: b.Tokens, OldBefore: float64(b.Old),
-		ChangeError: measured(after, evaluate.MetricChangeError), OldAfter: measured(after, evaluate.MetricOld),
-		Pairs: b.Pairs, AccuracyBefore: measured(h[0], evaluate.MetricAccuracy),
-		AccuracyAfter: measured(after, evaluate.MetricAccuracy)}
 }
 
 // report fills in an evaluation.

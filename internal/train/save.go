@@ -6,36 +6,19 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
-	"time"
 
 	"gimbal/internal/checkpoint"
-	"gimbal/internal/config"
 	"gimbal/internal/device"
-	"gimbal/internal/durable"
 	"gimbal/internal/hub"
+	"gimbal/internal/judge"
 	"gimbal/internal/plan"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
+	"gimbal/internal/runstate"
 )
 
 // maxFailedSaves in a row end the run: training that cannot be saved is lost at the next failure.
 const maxFailedSaves = 3
-
-// saving is a save that was begun: what it writes, and what came of it once done is closed.
-type saving struct {
-	at     runlog.At      // where the run stood
-	anchor int64          // of the run before; it is restored where the save fails
-	state  state          // that is saved
-	cfg    *config.Config // of the run
-	log    *runlog.Writer // of the run
-	fs     durable.FS     // with the planted faults
-
-	snapshot *checkpoint.Snapshot
-	done     chan struct{}
-	took     time.Duration // to write the checkpoint; 0: it was not written
-	err      error
-	fault    any // what the program panicked with: the run panics where it looks for the outcome
-}
 
 // saveOrGoOn makes a planned save, beside training where a copy of the run fits the memory. If it fails (a full disk),
 // an event is recorded when that is known, and the run continues, because earlier checkpoints are intact. The last save
@@ -58,93 +41,58 @@ func (t *run) save(planned bool) error {
 		return err
 	}
 	t.beginSave(planned, false)
-	t.store.failed = maxFailedSaves // one more ends the run
+	t.store.Failed = maxFailedSaves // one more ends the run
 	return t.awaitSave()
 }
 
-// beginSave takes what a save needs of the run. It reports whether the rest goes on by itself, beside training: then it
-// works on a copy. Weights and moments that are not finite are never saved.
+// beginSave takes what a save needs of the run. It reports whether the rest goes on by itself, beside training. Weights
+// and moments that are not finite are never saved.
 func (t *run) beginSave(planned, beside bool) (under bool) {
-	p := &saving{at: t.at(), anchor: t.state.Anchor, cfg: t.plan.Config, log: t.record.log,
-		done: make(chan struct{})}
-	t.store.under = p
-	if planned && t.state.calm() {
+	p := &runstate.Save{At: t.at(), Anchor: t.state.Anchor, Config: t.plan.Config, Log: t.record.log,
+		FS: t.faults.Disk(t.store.FS, t.state.Step, t.state.Batch)}
+	if planned && t.state.Calm() {
 		t.state.Anchor = t.state.Step
 	}
-	p.fs = t.faults.Disk(t.store.fs, t.state.Step, t.state.Batch)
 	t.state.Faults, t.state.Log = t.faults.State(), t.record.log.Written()
-	held, err := t.store.held()
+	held, err := t.store.Held()
 	if err == nil {
-		t.state.name(func(step int64) bool { return held(step) || step == t.state.Step }, p.cfg.Judge.Select)
-		p.snapshot, err = t.snapshot()
+		t.state.Name(func(step int64) bool { return held(step) || step == t.state.Step }, p.Config.Judge.Select)
+		p.Snapshot, err = t.snapshot()
 	}
-	p.state = t.state
-	switch p.err = err; {
-	case err != nil:
-		close(p.done)
-	case beside:
-		t.store.copy.Take(p.snapshot)
-		go p.write(t.store)
-	default:
-		p.write(t.store)
-	}
-	return err == nil && beside
-}
-
-// write makes the log, the checkpoint and what follows from it durable, in this order.
-func (p *saving) write(s *store) {
-	defer close(p.done)
-	defer func() { p.fault = recover() }()
-	if p.err = p.log.Sync(); p.err != nil {
-		return
-	}
-	began := time.Now()
-	if _, p.err = checkpoint.Save(p.fs, s.checkpoints(), p.snapshot); p.err == nil {
-		p.took = time.Since(began)
-		p.err = s.derive(&p.state, p.cfg)
-	}
+	p.State, p.Err = t.state, err
+	return t.store.Begin(p, beside)
 }
 
 // watchSave takes note of a save that has ended since.
 func (t *run) watchSave() error {
-	if p := t.store.under; p != nil {
-		select {
-		case <-p.done:
-			return t.awaitSave()
-		default:
-		}
+	if t.store.Ended() {
+		return t.awaitSave()
 	}
 	return nil
 }
 
 // awaitSave waits for the save that is under way, if there is one, and records what came of it.
 func (t *run) awaitSave() error {
-	s, p := t.store, t.store.under
+	p := t.store.Await()
 	if p == nil {
 		return nil
 	}
-	<-p.done
-	s.under = nil
-	if p.fault != nil {
-		panic(p.fault)
-	}
-	if p.took > 0 {
+	if p.Took > 0 {
 		if err := t.watchDisk(p); err != nil {
 			return err
 		}
 	}
-	if p.err == nil {
-		s.saved, s.due, s.marked, s.failed = p.at.Step, p.state.Due, p.state.Marks, 0
+	if p.Err == nil {
 		t.mirror.Changed()
-		t.record.detail("saved step %d", p.at.Step)
+		t.record.detail("saved step %d", p.At.Step)
 		return nil
 	}
-	t.state.Anchor = p.anchor
-	if s.failed++; errors.Is(p.err, device.ErrLost) || s.failed >= maxFailedSaves || p.at.Step == p.cfg.Train.Steps {
-		return p.err
+	t.state.Anchor = p.Anchor
+	if errors.Is(p.Err, device.ErrLost) || t.store.Failed >= maxFailedSaves || p.At.Step == p.Config.Train.Steps {
+		return p.Err
 	}
-	return t.event(runlog.Event{At: p.at, Code: "F-SAVE-FAILED", Severity: "error", Action: "go on, save again later",
-		Message: p.err.Error()})
+	return t.event(runlog.Event{At: p.At, Code: "F-SAVE-FAILED", Severity: "error", Action: "go on, save again later",
+		Message: p.Err.Error()})
 }
 
 // snapshot describes the run as it stands; it may share memory with the engine.
@@ -163,7 +111,7 @@ func (t *run) snapshot() (_ *checkpoint.Snapshot, err error) {
 		return nil, fmt.Errorf("write %s: %w", rundir.StateFile, err)
 	}
 	files[rundir.ConfigCopy] = t.plan.Config.TOML()
-	if files[checkpoint.HealthFile], err = t.state.certificate().Encode(); err != nil {
+	if files[checkpoint.HealthFile], err = t.state.Certificate().Encode(); err != nil {
 		return nil, err
 	}
 	return &checkpoint.Snapshot{Step: t.state.Step, Files: files, Model: tensors.Params, Optimizer: tensors.Slots,
@@ -177,20 +125,26 @@ func (t *run) modelFiles() (map[string][]byte, error) {
 	if ad := t.plan.Spec.Adapter; err == nil && ad.Rank > 0 {
 		var own map[string][]byte
 		own, err = hub.AdapterFiles(t.plan.Spec.Arch, ad, t.plan.Config.Adapter, t.start.base,
-			filepath.Join(t.store.checkpoints(), "step"))
+			filepath.Join(t.store.Checkpoints(), "step"))
 		maps.Copy(files, own)
 	}
 	return files, err
 }
 
 // watchDisk reports a save that took longer than a sound disk needs.
-func (t *run) watchDisk(p *saving) error {
+func (t *run) watchDisk(p *runstate.Save) error {
 	bytes, most := t.plan.SlowSave()
-	if p.took < most {
+	if p.Took < most {
 		return nil
 	}
-	return t.event(runlog.Event{At: p.at, Code: "F-SLOW-DISK", Severity: "warning", Action: "go on",
-		Message: fmt.Sprintf("saving step %d took %.1f s for %s; a sound disk needs at most %.1f s", p.at.Step,
-			p.took.Seconds(), plan.BytesText(bytes), most.Seconds()),
-		Numbers: map[string]runlog.Float{"seconds": runlog.Float(p.took.Seconds()), "bytes": runlog.Float(bytes)}})
+	return t.event(runlog.Event{At: p.At, Code: "F-SLOW-DISK", Severity: "warning", Action: "go on",
+		Message: fmt.Sprintf("saving step %d took %.1f s for %s; a sound disk needs at most %.1f s", p.At.Step,
+			p.Took.Seconds(), plan.BytesText(bytes), most.Seconds()),
+		Numbers: map[string]runlog.Float{"seconds": runlog.Float(p.Took.Seconds()), "bytes": runlog.Float(bytes)}})
+}
+
+// choose is the choice among the checkpoints that are there now.
+func (t *run) choose() (judge.Choice, error) {
+	held, err := t.store.Held()
+	return t.state.Choose(held, t.plan.Config.Judge.Select), err
 }

@@ -1,4 +1,4 @@
-package train
+package runstate
 
 import (
 	"fmt"
@@ -17,8 +17,8 @@ import (
 	"gimbal/internal/runlog"
 )
 
-// state is the rest of a run beside weights and moments: everything that decides what comes next.
-type state struct {
+// State is the rest of a run beside weights and moments: everything that decides what comes next.
+type State struct {
 	Version  int   `json:"version"`
 	Step     int64 `json:"step"`     // updates done
 	Batch    int64 `json:"batch"`    // cursor into the data: batches taken
@@ -41,7 +41,7 @@ type state struct {
 	Rewinds    int               `json:"rewinds,omitempty"`    // times the run went back
 	Faults     []faults.Planted  `json:"faults,omitempty"`     // planted on purpose
 
-	Trouble trouble `json:"trouble"`
+	Trouble Trouble `json:"trouble"`
 
 	History  []judge.Point `json:"history,omitempty"`  // the evaluations so far
 	Stopped  string        `json:"stopped,omitempty"`  // why the judge ended the run
@@ -54,7 +54,7 @@ type state struct {
 	Marks map[string]int64 `json:"marks,omitempty"` // names of checkpoints; a negative step: none has it
 
 	Baseline runlog.Baseline `json:"baseline"`
-	Before   *before         `json:"before,omitempty"` // training on weights from elsewhere; nil: fresh ones
+	Before   *Before         `json:"before,omitempty"` // training on weights from elsewhere; nil: fresh ones
 
 	Cycle     optim.Cycle `json:"cycle"`                // the last cycle of the learning rate that ended
 	RateLimit float64     `json:"rate_limit,omitempty"` // where the range test's loss was least: no nudge goes above; 0: none
@@ -63,29 +63,17 @@ type state struct {
 	Log runlog.Prefix `json:"log,omitzero"` // as it was when this was saved
 }
 
-// before is what weights from elsewhere could do at step 0.
-type before struct {
-	Loss   runlog.Float   `json:"loss"`             // on the sample that every evaluation scores
-	Tokens int64          `json:"tokens"`           // of that sample
-	Groups []runlog.Float `json:"groups,omitempty"` // its nats by groups of texts; none of preferences
-	Old    runlog.Float   `json:"old"`              // on what they knew; 0: nothing is known of it
-	Texts  [][]int32      `json:"texts,omitempty"`  // that they wrote, where no old text was named
+// Cursor is the place in the data that the run has come to.
+func (s *State) Cursor() data.Cursor { return data.Cursor{Batch: s.Batch, Seq: s.Sequence} }
 
-	Pairs   int64        `json:"pairs,omitempty"`   // of that sample, where Loss is that of a pair
-	Written runlog.Float `json:"written,omitempty"` // tokens of a text that they wrote, where there are pairs
-}
-
-// cursor is the place in the data that the run has come to.
-func (s *state) cursor() data.Cursor { return data.Cursor{Batch: s.Batch, Seq: s.Sequence} }
-
-// move sets the place in the data.
-func (s *state) move(to data.Cursor) { s.Batch, s.Sequence = to.Batch, to.Seq }
+// Move sets the place in the data.
+func (s *State) Move(to data.Cursor) { s.Batch, s.Sequence = to.Batch, to.Seq }
 
 // calmSteps without an error make a checkpoint one to come back to.
 const calmSteps = 50
 
-// trouble is the last error of a run. It is saved with it, so that a resumed run certifies the same.
-type trouble struct {
+// Trouble is the last error of a run. It is saved with it, so that a resumed run certifies the same.
+type Trouble struct {
 	Step  int64    `json:"step"` // 0: there was none
 	Codes []string `json:"codes,omitempty"`
 
@@ -93,8 +81,8 @@ type trouble struct {
 	AlarmAt int64  `json:"alarm_at,omitempty"`
 }
 
-// note remembers an event that disturbs the calm: an error of training, not one of files or of the preflight.
-func (d *trouble) note(e runlog.Event) {
+// Note remembers an event that disturbs the calm: an error of training, not one of files or of the preflight.
+func (d *Trouble) Note(e runlog.Event) {
 	if strings.HasPrefix(e.Code, "A") {
 		d.Alarm, d.AlarmAt = e.Code, e.Step
 	}
@@ -110,13 +98,13 @@ func (d *trouble) note(e runlog.Event) {
 	}
 }
 
-// calm reports whether no error occurred in the last calmSteps steps, and the guard sees none coming.
-func (s *state) calm() bool {
+// Calm reports whether no error occurred in the last calmSteps steps, and the guard sees none coming.
+func (s *State) Calm() bool {
 	return s.Guard.Calm() && (s.Trouble.Step == 0 || s.Step-s.Trouble.Step >= calmSteps)
 }
 
-// disturbed reports whether the guard confirmed an instability since the evaluation before.
-func (s *state) disturbed() bool {
+// Disturbed reports whether the guard confirmed an instability since the evaluation before.
+func (s *State) Disturbed() bool {
 	before := int64(0)
 	if n := len(s.History); n > 0 {
 		before = s.History[n-1].Step
@@ -129,9 +117,9 @@ func (s *state) disturbed() bool {
 	})
 }
 
-// certificate is what a checkpoint says of its health. That all is finite is what the engine has checked.
-func (s *state) certificate() checkpoint.Health {
-	h := checkpoint.Health{Finite: true, Calm: s.calm()}
+// Certificate is what a checkpoint says of its health. That all is finite is what the engine has checked.
+func (s *State) Certificate() checkpoint.Health {
+	h := checkpoint.Health{Finite: true, Calm: s.Calm()}
 	if !h.Calm {
 		h.Events = s.Trouble.Codes
 	}
