@@ -21,6 +21,8 @@ type Batch struct {
 	Engine engine.Engine
 	Passes []data.Micro // in which the gradient was computed
 	Step   int64
+
+	Describe func([]data.Span) []string // names the documents of sequences
 }
 
 // freeBeside is the memory that is free beside an engine; 0: unknown. That of devices is known as a whole.

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,22 @@ import (
 	"gimbal/internal/durable"
 	"gimbal/internal/rundir"
 )
+
+// Here returns the directory of the run that a person names. That of a copy in object storage is fetched first, to out
+// or to a directory named after it, and url is where it was.
+func Here(ctx context.Context, run, out string) (dir, url string, err error) {
+	switch {
+	case !Is(run) && out != "":
+		return "", "", fmt.Errorf("%w: --out is for a copy in object storage; %s stays where it is", rundir.ErrResume, run)
+	case !Is(run):
+		return run, "", nil
+	}
+	dir = cmp.Or(out, filepath.Join(rundir.Parent, Name(run)))
+	if err := Fetch(ctx, run, dir); err != nil {
+		return "", "", fmt.Errorf("%w: %w", rundir.ErrResume, err)
+	}
+	return dir, run, nil
+}
 
 // Fetch makes the run directory dir of a copy, whole or not at all: the files of the run, and the checkpoints that have
 // a manifest and verify. There is an error if dir is there already, or if no checkpoint is whole: it matches

@@ -54,6 +54,17 @@ func (l *Layered) SetState(s LayeredState) error {
 	return nil
 }
 
+// Clip returns the factors of Factors, how many tensors they clip, and the factor that clips the global norm of what is
+// left to a limit; 1 where that norm is not finite, which only a guard that never acts lets through.
+func (l *Layered) Clip(norms []float64, limit float64) (factors []float64, scale float64, clipped int) {
+	factors, norm, clipped := l.Factors(norms)
+	scale, err := ClipScale(norm, limit)
+	if err != nil {
+		scale = 1
+	}
+	return factors, scale, clipped
+}
+
 // Factors returns the factor for each tensor's gradient, the global norm after scaling, and the number of tensors that
 // are clipped. Call it only for steps that are made: a refused step does not count as history.
 //

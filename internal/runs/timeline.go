@@ -161,6 +161,25 @@ func Standing(past *runlog.Log, at runlog.At) (events []runlog.Event, refused in
 	return events, refused, attempt
 }
 
+// NewlyAltered returns the event that lines behind the checkpoint are not those that were written. What was recorded
+// before is not new.
+func NewlyAltered(past *runlog.Log) (e runlog.Event, ok bool) {
+	const code, places = "F-LOG-ALTERED", "places"
+	known := 0
+	for _, e := range runlog.All[runlog.Event](past) {
+		if e.Code == code {
+			known = int(e.Numbers[places])
+		}
+	}
+	if past.Altered <= known {
+		return e, false
+	}
+	return runlog.Event{Code: code, Severity: "warning", Action: "go on",
+		Message: fmt.Sprintf("lines of %s behind the checkpoint were altered, removed or put in, in %s", rundir.LogFile,
+			Plural(past.Altered-known, "place")),
+		Numbers: map[string]runlog.Float{places: runlog.Float(past.Altered)}}, true
+}
+
 // LastEval returns the last evaluation in the log of the run in dir, nil if there is none.
 func LastEval(dir string) (*runlog.Eval, error) {
 	past, err := readLog(dir)

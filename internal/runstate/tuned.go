@@ -1,6 +1,7 @@
 package runstate
 
 import (
+	"context"
 	"gimbal/internal/evaluate"
 	"gimbal/internal/judge"
 	"gimbal/internal/runlog"
@@ -16,6 +17,20 @@ type Before struct {
 
 	Pairs   int64        `json:"pairs,omitempty"`   // of that sample, where Loss is that of a pair
 	Written runlog.Float `json:"written,omitempty"` // tokens of a text that they wrote, where there are pairs
+}
+
+// Score scores what the weights knew; the zero score where they are fresh and b is nil. At step 0 it remembers what they
+// write, where no old text was named.
+func (b *Before) Score(ctx context.Context, e *evaluate.Evaluator, step int64) (s evaluate.Score, err error) {
+	if b == nil {
+		return s, nil
+	}
+	if step == 0 {
+		if b.Texts, err = e.Remember(ctx); err != nil {
+			return s, err
+		}
+	}
+	return e.Old(ctx, b.Texts)
 }
 
 // Compare gives to put what an evaluation says beside that of step 0, which it remembers.

@@ -19,21 +19,6 @@ import (
 // leastLR is the least learning rate that a configuration takes.
 const leastLR = 1e-12
 
-// rules are what the guard needs to know of the run.
-func (t *run) rules() guard.Rules {
-	cfg, s := t.plan.Config, t.plan.Rate.Schedule
-	rules := guard.Rules{Act: cfg.Guard.Mode == "act", StayHalved: cfg.Guard.Halve == "article", Steps: cfg.Train.Steps,
-		Warmup: s.Warmup, LossLimit: t.knowsNothing(), Clip: cfg.Optim.Clip, MaxRate: s.Peak,
-		MaxScale: s.MostNudge(t.state.RateLimit), Limits: guard.Limits}
-	if t.acc.Prefer != nil {
-		rules.MaxScale = 1 // the loss of preferences falls slowly by itself
-	}
-	if cfg.Optim.Kind == "muon" {
-		rules.MaxRatio = guard.MuonRatio
-	}
-	return rules
-}
-
 // act carries out what the guard decided about a refused step. It is the only place that acts on a decision. It returns
 // an error if the run ends.
 func (t *run) act(ctx context.Context, d guard.Decision) error {
@@ -112,7 +97,7 @@ func (t *run) rewind(ctx context.Context) error {
 	s.Trouble.Step = s.Step
 
 	skip := min(max(2*(before.Batch-was), leastSkipped), mostSkipped)
-	s.Move(t.feed.pass(skip, before.Cursor()))
+	s.Move(t.feed.Pass(skip, before.Cursor()))
 	if err := t.store.Settle(s, t.plan.Config); err != nil {
 		return err
 	}

@@ -145,7 +145,7 @@ func assemble(ctx context.Context, draft *plan.Draft, workers int, with seams, f
 		return t, err
 	}
 	cfg := t.plan.Config
-	if t.feed, err = newFeed(t.text, cfg.Train.Seed, cfg.Train.BatchTokens); err != nil {
+	if t.feed, err = runstate.NewFeed(t.text, cfg.Train.Seed, cfg.Train.BatchTokens); err != nil {
 		return t, err
 	}
 	if len(cfg.Eval.Keep) > 0 && from.model != nil && !from.dry {
@@ -168,7 +168,7 @@ func assemble(ctx context.Context, draft *plan.Draft, workers int, with seams, f
 	t.state = runstate.State{Version: rundir.StateVersion, RateLimit: t.plan.Rate.Test.Limit(), Inputs: rundir.Inputs{
 		ConfigHash: cfg.Hash(), DataHash: t.text.Set.Hash, TokenizerHash: t.text.Tok.Hash(),
 		Numerics: t.engine.Info().Numerics}}
-	t.state.Guard = guard.New(t.rules())
+	t.state.Guard = guard.New(t.plan.Rules(t.state.RateLimit))
 	return t, nil
 }
 
@@ -202,7 +202,7 @@ func (t *run) plant(planted []faults.Planted) (err error) {
 	if err != nil {
 		return err
 	}
-	t.engine, t.feed.source = t.faults.Engine(t.engine), t.faults.Source(t.feed.source)
+	t.engine, t.feed.Source = t.faults.Engine(t.engine), t.faults.Source(t.feed.Source)
 	t.state.Faults = t.faults.State()
 	return nil
 }
@@ -215,7 +215,7 @@ func (t *run) check(ctx context.Context, skip bool) (err error) {
 	p := preflight.Run{Plan: t.plan, Engine: t.engine, Opener: t.opener, Text: t.text, Weights: t.start.weights,
 		Step: t.state.Step, Begun: t.start.begun(), Out: t.start.out}
 	if t.checks, err = p.Check(ctx); err == nil {
-		t.record.check(t.checks)
+		call(t.record.hooks.Check, t.checks)
 	}
 	return err
 }

@@ -52,7 +52,7 @@ func (t *run) evaluate(ctx context.Context) (*runlog.Eval, error) {
 		return nil, err
 	}
 	s := &t.state
-	old, err := t.old(ctx)
+	old, err := s.Before.Score(ctx, t.evaluator, s.Step)
 	if err != nil {
 		return nil, err
 	}
@@ -95,20 +95,6 @@ func (t *run) evaluate(ctx context.Context) (*runlog.Eval, error) {
 		return nil, err
 	}
 	return &rec, errors.Join(t.watchRestart(sample), t.decide())
-}
-
-// old scores what weights from elsewhere knew; the zero score where they are fresh.
-func (t *run) old(ctx context.Context) (s evaluate.Score, err error) {
-	b := t.state.Before
-	if b == nil {
-		return s, nil
-	}
-	if t.state.Step == 0 {
-		if b.Texts, err = t.evaluator.Remember(ctx); err != nil {
-			return s, err
-		}
-	}
-	return t.evaluator.Old(ctx, b.Texts)
 }
 
 // decide applies the rules of the judge to the history: an alarm becomes an event, a stop ends the run after the save

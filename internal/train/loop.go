@@ -11,7 +11,6 @@ import (
 	"gimbal/internal/engine"
 	"gimbal/internal/guard"
 	"gimbal/internal/memory"
-	"gimbal/internal/optim"
 	"gimbal/internal/runlog"
 	"gimbal/internal/runs"
 )
@@ -83,7 +82,7 @@ func (t *run) stepAndSave(ctx context.Context) error {
 		return t.act(ctx, d)
 	}
 	seconds := time.Since(began).Seconds()
-	rec.TokensPerSecond = runlog.Float(float64(t.feed.batch.Counted) / seconds)
+	rec.TokensPerSecond = runlog.Float(float64(t.feed.Batch.Counted) / seconds)
 	rec.MemoryBytes = memory.Resident()
 	if err := t.record.step(rec, seconds); err != nil {
 		return err
@@ -101,8 +100,8 @@ func (t *run) stepAndSave(ctx context.Context) error {
 // recorded either way; the record of an update that was made is the caller's to complete and write.
 func (t *run) step(ctx context.Context) (rec runlog.Step, d guard.Decision, err error) {
 	step := t.state.Step + 1
-	t.feed.take(step, t.state.Cursor())
-	b, next := &t.feed.batch, t.feed.next
+	t.feed.Take(step, t.state.Cursor())
+	b, next := &t.feed.Batch, t.feed.Next
 	switch {
 	case len(b.Spans) == 0:
 		return rec, d, fmt.Errorf("%w: no sequence is left to train on: all %d are quarantined", data.ErrUnusable,
@@ -113,7 +112,7 @@ func (t *run) step(ctx context.Context) (rec runlog.Step, d guard.Decision, err 
 		at.Step = step
 		return rec, guard.Decision{Action: guard.Skip}, t.event(runlog.Event{At: at, Code: "W-NO-LABELS",
 			Severity: "warning", Action: "take the next batch", Message: "the batch has no trainable tokens",
-			Documents: t.feed.describe(b.Spans)})
+			Documents: t.feed.Describe(b.Spans)})
 	}
 	t.engine.Discard()
 	if err := t.acc.Gradient(ctx, t.engine, b, step); err != nil {
@@ -142,10 +141,10 @@ func (t *run) step(ctx context.Context) (rec runlog.Step, d guard.Decision, err 
 
 // observe asks what the update would be, at the factor that the guard has in force.
 func (t *run) observe(ctx context.Context, step int64) (guard.Observation, engine.Report, error) {
-	counted := int64(t.feed.batch.Counted)
-	o := guard.Observation{Step: step, Batch: t.feed.next.Batch, Labels: counted, LR: t.plan.RateAt(step)}
+	counted := int64(t.feed.Batch.Counted)
+	o := guard.Observation{Step: step, Batch: t.feed.Next.Batch, Labels: counted, LR: t.plan.RateAt(step)}
 	p := engine.Proposal{Step: step, LR: o.LR * t.state.Guard.Scale(), Clip: t.plan.Config.Optim.Clip,
-		Scale: engine.Scale(&t.feed.batch)}
+		Scale: engine.Scale(&t.feed.Batch)}
 	if t.layered != nil {
 		p.Detail |= engine.Norms
 	}
@@ -165,7 +164,8 @@ func (t *run) update(o guard.Observation, d guard.Decision, r engine.Report) (re
 	u := engine.Update{Step: o.Step, LR: o.LR * d.Scale, Scale: r.ClipScale}
 	clipped := 0
 	if t.layered != nil {
-		u.Factors, u.Scale, clipped = t.clipLayered(r.Norms)
+		u.Factors, u.Scale, clipped = t.layered.Clip(r.Norms, t.plan.Config.Optim.Clip)
+		t.state.Layered = t.layered.LayeredState
 	}
 	lr, err := t.engine.Commit(u)
 	if err != nil {
@@ -185,18 +185,6 @@ func (t *run) update(o guard.Observation, d guard.Decision, r engine.Report) (re
 		rec.LRPlanned = runlog.Float(o.LR)
 	}
 	return rec, nil
-}
-
-// clipLayered returns the factors that clip each tensor by its own history, how many they clip, and the factor that
-// clips the global norm of what is left.
-func (t *run) clipLayered(norms []float64) (factors []float64, scale float64, clipped int) {
-	factors, norm, clipped := t.layered.Factors(norms)
-	t.state.Layered = t.layered.LayeredState
-	scale, err := optim.ClipScale(norm, t.plan.Config.Optim.Clip)
-	if err != nil { // only a guard that never acts comes here
-		scale = 1
-	}
-	return factors, scale, clipped
 }
 
 // at is where the run stands, as every record says it.

@@ -1,10 +1,8 @@
 package train
 
 import (
-	"path/filepath"
 	"time"
 
-	"gimbal/internal/durable"
 	"gimbal/internal/mirror"
 	"gimbal/internal/runlog"
 )
@@ -16,7 +14,7 @@ func (t *run) openMirror() error {
 	if url == "" {
 		return nil
 	}
-	if !mayCopy(url, t.named) {
+	if !mirror.May(url, t.named) {
 		t.record.note("the run is not copied to %s: its configuration names that place, and nobody here has; "+
 			"to copy it there, resume it with --mirror %s", url, url)
 		return nil
@@ -28,28 +26,6 @@ func (t *run) openMirror() error {
 	t.mirror = m
 	t.record.note("copying the run to %s", url)
 	return nil
-}
-
-// mayCopy reports whether this user has named a place for copies, now or before: a run from elsewhere could name any.
-func mayCopy(url string, named bool) bool {
-	dir, err := durable.StateDir()
-	if err != nil {
-		return named
-	}
-	places, err := durable.OpenLines(filepath.Join(dir, "mirrors"))
-	if err != nil {
-		return named
-	}
-	defer places.Close()
-	for i := range places.Len() {
-		if places.At(i) == url {
-			return true
-		}
-	}
-	if named {
-		places.Add(url)
-	}
-	return named
 }
 
 // watchMirror records what has changed with the copy.

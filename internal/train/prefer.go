@@ -2,10 +2,10 @@ package train
 
 import (
 	"context"
-	"math"
 
 	"gimbal/internal/evaluate"
 	"gimbal/internal/guard"
+	"gimbal/internal/inspect"
 	"gimbal/internal/judge"
 	"gimbal/internal/runlog"
 )
@@ -44,7 +44,7 @@ func (t *run) watchPairs(o guard.Observation, rec *runlog.Step) error {
 // tell records events of the guard.
 func (t *run) tell(at runlog.At, events []guard.Event) error {
 	for _, e := range events {
-		if err := t.event(eventOf(at, e)); err != nil {
+		if err := t.event(inspect.Event(at, e)); err != nil {
 			return err
 		}
 	}
@@ -67,12 +67,4 @@ func (t *run) evaluatePairs(s evaluate.Score, w *evaluate.Writing, point *judge.
 	t.state.Preferences, events = guard.NextLength(t.state.Preferences, t.state.Step, float64(b.Written),
 		float64(written))
 	return t.tell(t.at(), events)
-}
-
-// knowsNothing is the loss of a model that has learned nothing.
-func (t *run) knowsNothing() float64 {
-	if t.acc.Prefer != nil {
-		return math.Ln2
-	}
-	return math.Log(float64(t.plan.Spec.Arch.Vocab))
 }

@@ -24,6 +24,19 @@ type Hooks struct {
 	Lost   func() error                                     // why what was told before was not heard; nil: it was
 }
 
+// call calls a hook that may be nil.
+func call[A any](hook func(A), a A) {
+	if hook != nil {
+		hook(a)
+	}
+}
+
+func call2[A, B any](hook func(A, B), a A, b B) {
+	if hook != nil {
+		hook(a, b)
+	}
+}
+
 // recorder is the one sink of what a run does: its log, and whoever watches.
 type recorder struct {
 	hooks   Hooks
@@ -34,16 +47,12 @@ type recorder struct {
 
 // note tells a sentence. It does not go to the log.
 func (r *recorder) note(format string, args ...any) {
-	if r.hooks.Note != nil {
-		r.hooks.Note(fmt.Sprintf(format, args...))
-	}
+	call(r.hooks.Note, fmt.Sprintf(format, args...))
 }
 
 // detail tells a sentence to whoever wants to know more.
 func (r *recorder) detail(format string, args ...any) {
-	if r.hooks.Detail != nil {
-		r.hooks.Detail(fmt.Sprintf(format, args...))
-	}
+	call(r.hooks.Detail, fmt.Sprintf(format, args...))
 }
 
 // write appends a record that nobody watches.
@@ -55,19 +64,11 @@ func (r *recorder) plan(p *plan.Plan, dir string, e plan.Expected) {
 	}
 }
 
-func (r *recorder) check(rec *runlog.Preflight) {
-	if r.hooks.Check != nil {
-		r.hooks.Check(rec)
-	}
-}
-
 func (r *recorder) look(rec *runlog.Layers, alarms int) error {
 	if err := r.log.Write(*rec); err != nil {
 		return err
 	}
-	if r.hooks.Look != nil {
-		r.hooks.Look(rec, alarms)
-	}
+	call2(r.hooks.Look, rec, alarms)
 	return nil
 }
 
@@ -75,9 +76,7 @@ func (r *recorder) step(rec runlog.Step, seconds float64) error {
 	if err := r.log.Write(rec); err != nil {
 		return err
 	}
-	if r.hooks.Step != nil {
-		r.hooks.Step(rec, seconds)
-	}
+	call2(r.hooks.Step, rec, seconds)
 	return nil
 }
 
@@ -85,9 +84,7 @@ func (r *recorder) eval(rec runlog.Eval, samples []evaluate.Sample) error {
 	if err := r.log.Write(rec); err != nil {
 		return err
 	}
-	if r.hooks.Eval != nil {
-		r.hooks.Eval(rec, samples)
-	}
+	call2(r.hooks.Eval, rec, samples)
 	return nil
 }
 
@@ -95,9 +92,7 @@ func (r *recorder) event(e runlog.Event) error {
 	e.Kind = "event"
 	r.events = append(r.events, e)
 	r.sort()
-	if r.hooks.Event != nil {
-		r.hooks.Event(e)
-	}
+	call(r.hooks.Event, e)
 	return r.log.Write(e)
 }
 

@@ -44,15 +44,9 @@ func (o ResumeOptions) change() runstate.Change {
 // or the data changed, the error matches rundir.ErrResume or data.ErrUnusable: Resume never starts over. The name of a
 // copy in object storage (s3://…) is fetched first.
 func Resume(ctx context.Context, dir string, opt ResumeOptions) (*Result, error) {
-	var url string
-	if mirror.Is(dir) {
-		url = dir
-		dir = cmp.Or(opt.Out, filepath.Join(rundir.Parent, mirror.Name(url)))
-		if err := mirror.Fetch(ctx, url, dir); err != nil {
-			return nil, fmt.Errorf("%w: %w", rundir.ErrResume, err)
-		}
-	} else if opt.Out != "" {
-		return nil, fmt.Errorf("%w: --out is for a copy in object storage; %s stays where it is", rundir.ErrResume, dir)
+	dir, url, err := mirror.Here(ctx, dir, opt.Out)
+	if err != nil {
+		return nil, err
 	}
 	if _, err := rundir.Config(dir); err != nil { // before a lock file is made where no run is
 		return nil, err
@@ -162,8 +156,8 @@ func reassemble(ctx context.Context, s *runstate.Saved, opt ResumeOptions, rec *
 			t.state.Numerics, now.Numerics)
 	}
 	t.state.ConfigHash, t.state.Numerics = now.ConfigHash, now.Numerics
-	t.state.Guard.Rules = t.rules()
-	t.feed.leaveOut(t.state.Quarantine)
+	t.state.Guard.Rules = t.plan.Rules(t.state.RateLimit)
+	t.feed.LeaveOut(t.state.Quarantine)
 	return t, nil
 }
 
@@ -202,8 +196,11 @@ func (t *run) goOn(s *runstate.Saved) error {
 	if err != nil {
 		return err
 	}
-	if err := t.altered(past); err != nil {
-		return err
+	if e, ok := runs.NewlyAltered(past); ok {
+		e.At = t.at()
+		if err := t.event(e); err != nil {
+			return err
+		}
 	}
 	for _, r := range s.Refused {
 		err := t.event(runlog.Event{At: t.at(), Code: "F-CHECKPOINT-REFUSED", Severity: "error",
@@ -215,25 +212,6 @@ func (t *run) goOn(s *runstate.Saved) error {
 	t.record.note("resuming %s at step %d of %d, attempt %d", s.Dir, t.state.Step, t.plan.Config.Train.Steps,
 		t.state.Attempt)
 	return t.recordPlan()
-}
-
-// altered records that lines behind the checkpoint are not those that were written. What was recorded before is not
-// new.
-func (t *run) altered(past *runlog.Log) error {
-	const code, places = "F-LOG-ALTERED", "places"
-	known := 0
-	for _, e := range runlog.All[runlog.Event](past) {
-		if e.Code == code {
-			known = int(e.Numbers[places])
-		}
-	}
-	if past.Altered <= known {
-		return nil
-	}
-	return t.event(runlog.Event{At: t.at(), Code: code, Severity: "warning", Action: "go on",
-		Message: fmt.Sprintf("lines of %s behind the checkpoint were altered, removed or put in, in %s", rundir.LogFile,
-			runs.Plural(past.Altered-known, "place")),
-		Numbers: map[string]runlog.Float{places: runlog.Float(past.Altered)}})
 }
 
 // setAll gives an engine the weights and moments of a checkpoint.

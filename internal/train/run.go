@@ -60,7 +60,7 @@ type run struct {
 	faults *faults.Set   // planted on purpose; nil: none
 	again  ResumeOptions // with which the run goes on after a lost device
 
-	feed      *feed
+	feed      *runstate.Feed
 	acc       *engine.Accumulator
 	layered   *optim.Layered // nil without optim.agc
 	evaluator *evaluate.Evaluator
@@ -133,7 +133,7 @@ func (t *run) recordPlan() error {
 	p, b := t.plan, t.state.Baseline
 	expected := t.expected()
 	t.record.plan(p, t.store.Dir, expected)
-	rules, err := json.Marshal(t.rules())
+	rules, err := json.Marshal(t.plan.Rules(t.state.RateLimit))
 	if err != nil {
 		return err
 	}

@@ -71,8 +71,8 @@ func TestWorkersGiveTheSameBits(t *testing.T) {
 func TestOneDenominatorForTheWholeStep(t *testing.T) {
 	r := newRun(t, tiny(t, "train.micro_tokens=256"), Options{})
 	ctx := context.Background()
-	r.feed.take(1, data.Cursor{})
-	b := &r.feed.batch
+	r.feed.Take(1, data.Cursor{})
+	b := &r.feed.Batch
 	look := func(add func() error) engine.Report {
 		r.engine.Discard()
 		if err := add(); err != nil {
@@ -123,8 +123,8 @@ func TestOneDenominatorForTheWholeStep(t *testing.T) {
 // A document that makes the model's own arithmetic non-finite is named, and only it.
 func TestBlameNamesTheDocument(t *testing.T) {
 	r := newRun(t, tiny(t, "model.tie=false"), Options{}) // a tied head would carry the NaN to every logit
-	r.feed.take(1, data.Cursor{})
-	b := &r.feed.batch
+	r.feed.Take(1, data.Cursor{})
+	b := &r.feed.Batch
 	bad := b.Spans[1]
 	poison := b.Tokens[bad.Start+bad.Len-1]
 	for i, s := range b.Spans { // the poisoned token must stand in one sequence only
