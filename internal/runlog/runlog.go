@@ -13,57 +13,10 @@ package runlog
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"reflect"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
-
-// Float is a float64 that JSON can hold whatever its value: the shortest text that reads back to the same bits, and
-// strings for NaN and the infinities. All NaNs become one.
-type Float float64
-
-// MarshalJSON implements json.Marshaler.
-func (f Float) MarshalJSON() ([]byte, error) {
-	v := float64(f)
-	switch {
-	case math.IsNaN(v):
-		return []byte(`"NaN"`), nil
-	case math.IsInf(v, 1):
-		return []byte(`"+Inf"`), nil
-	case math.IsInf(v, -1):
-		return []byte(`"-Inf"`), nil
-	}
-	return strconv.AppendFloat(nil, v, 'g', -1, 64), nil
-}
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (f *Float) UnmarshalJSON(data []byte) error {
-	switch string(data) {
-	case `"NaN"`, `"+Inf"`, `"-Inf"`:
-		data = data[1 : len(data)-1]
-	default:
-		if len(data) == 0 || data[0] != '-' && (data[0] < '0' || data[0] > '9') {
-			return fmt.Errorf("runlog: %s is neither a number nor \"NaN\", \"+Inf\", \"-Inf\"", data)
-		}
-	}
-	v, err := strconv.ParseFloat(string(data), 64)
-	if err == nil {
-		*f = Float(v)
-	}
-	return err
-}
-
-// Floats converts numbers for a record.
-func Floats(list []float64) []Float {
-	out := make([]Float, len(list))
-	for i, v := range list {
-		out[i] = Float(v)
-	}
-	return out
-}
 
 // At says where and when a record was written. Every record has it.
 type At struct {
@@ -306,88 +259,4 @@ type Check struct {
 	Message string           `json:"message"`           // what was seen, or why it was skipped
 	Advice  string           `json:"advice,omitempty"`  // what to do; empty where nothing should be done
 	Numbers map[string]Float `json:"numbers,omitempty"` // behind the message
-}
-
-// Baseline is the n-gram losses on the validation tokens that the last evaluation scores.
-type Baseline struct {
-	Order       int   `json:"order"`
-	Loss        Float `json:"loss"` // nats per token
-	Bits        Float `json:"bits_per_byte"`
-	Unigram     Float `json:"unigram_loss"`
-	UnigramBits Float `json:"unigram_bits_per_byte"`
-	TrainTokens int64 `json:"train_tokens"` // counted
-	Tokens      int64 `json:"tokens"`       // scored
-
-	Sample       Float `json:"sample_loss,omitempty"` // nats per token on the sample that every evaluation scores
-	SampleTokens int64 `json:"sample_tokens,omitempty"`
-}
-
-// Of is the loss on so many scored tokens: those of the whole, beyond which a model may score part of one more pass, or
-// those of the sample; NaN where it is unknown.
-func (b Baseline) Of(tokens int64) Float {
-	switch {
-	case tokens >= b.Tokens:
-		return b.Loss
-	case tokens == b.SampleTokens:
-		return b.Sample
-	}
-	return Float(math.NaN())
-}
-
-// Eval is an evaluation. Metrics are written beside the other fields under their own names, such as rep3, rep3_lo and
-// rep3_hi. A metric must not have the name of a field.
-type Eval struct {
-	Kind string `json:"kind"` // "eval"
-	At
-	ValLoss      Float            `json:"val_loss"`      // nats per token
-	BitsPerByte  Float            `json:"bits_per_byte"` // Σ nats / (ln 2 · bytes spelled): compares across tokenizers
-	BaselineLoss Float            `json:"baseline_loss"` // nats per token of the best n-gram model on the same tokens
-	Metrics      map[string]Float `json:"-"`
-}
-
-// evalFields is Eval without its methods.
-type evalFields Eval
-
-// evalKeys are the keys that are not metrics.
-var evalKeys = []string{"kind", "step", "batch", "attempt", "time", "val_loss", "bits_per_byte", "baseline_loss"}
-
-// MarshalJSON implements json.Marshaler. Metrics come last, sorted by name.
-func (e Eval) MarshalJSON() ([]byte, error) {
-	data, err := json.Marshal(evalFields(e))
-	if err != nil || len(e.Metrics) == 0 {
-		return data, err
-	}
-	for _, name := range evalKeys {
-		if _, ok := e.Metrics[name]; ok {
-			return nil, fmt.Errorf("runlog: a metric must not be called %q", name)
-		}
-	}
-	metrics, err := json.Marshal(e.Metrics)
-	if err != nil {
-		return nil, err
-	}
-	return append(append(data[:len(data)-1], ','), metrics[1:]...), nil // two objects become one
-}
-
-// UnmarshalJSON implements json.Unmarshaler. It ignores keys that are neither fields nor numbers.
-func (e *Eval) UnmarshalJSON(data []byte) error {
-	var all map[string]json.RawMessage
-	if err := json.Unmarshal(data, (*evalFields)(e)); err != nil {
-		return err
-	}
-	if err := json.Unmarshal(data, &all); err != nil {
-		return err
-	}
-	e.Metrics = nil
-	for name, raw := range all {
-		var v Float
-		if slices.Contains(evalKeys, name) || v.UnmarshalJSON(raw) != nil {
-			continue
-		}
-		if e.Metrics == nil {
-			e.Metrics = map[string]Float{}
-		}
-		e.Metrics[name] = v
-	}
-	return nil
 }
