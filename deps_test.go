@@ -55,7 +55,10 @@ var lattice = []struct {
 		"knows no file"},
 	{"internal/corpus", "internal/bom internal/chat internal/par internal/parquet internal/record internal/sniff internal/strictjson",
 		"files to documents"},
-	{"internal/data", "internal/chat internal/corpus internal/par internal/sniff internal/tokenizer internal/durable internal/rng",
+	{"internal/shards", "internal/corpus internal/durable internal/par",
+		"the token cache: written, verified, mapped; knows no text and no tokenizer"},
+	{"internal/data", "internal/chat internal/corpus internal/par internal/shards internal/sniff internal/tokenizer " +
+		"internal/durable internal/rng",
 		"documents to ragged batches"},
 	{"internal/nn", "internal/kernel internal/par internal/rng", "layers, forward beside backward"},
 	{"internal/optim", "internal/kernel internal/par", "Muon and AdamW, schedules, clipping"},
@@ -86,7 +89,8 @@ var lattice = []struct {
 	{"internal/judge", "internal/baseline internal/bom internal/plain internal/rng internal/safetensors",
 		"metrics of what was written, early stop, choice of a checkpoint; knows no model"},
 	{"internal/plan", "internal/chat internal/config internal/corpus internal/data internal/durable internal/engine internal/judge " +
-		"internal/guard internal/optim internal/hub internal/tokenizer", "configuration, text and hardware to one immutable plan"},
+		"internal/guard internal/optim internal/hub internal/shards internal/tokenizer", "configuration, text and hardware to "+
+			"one immutable plan"},
 	{"internal/preflight", "internal/plan internal/engine internal/data internal/rundir internal/checkpoint " +
 		"internal/durable internal/memory internal/optim internal/rng internal/runlog",
 		"checks before step 1, on a plan and an engine"},
@@ -138,7 +142,7 @@ var lattice = []struct {
 	{"cmd/gimbal",
 		". internal/bench internal/bom internal/config internal/data internal/device internal/durable internal/exit " +
 			"internal/hub internal/kernel internal/par internal/plain internal/plan internal/rundir internal/runlog " +
-			"internal/runs internal/tokenizer",
+			"internal/runs internal/shards internal/tokenizer",
 		"main, one file per subcommand"},
 }
 

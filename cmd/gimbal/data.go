@@ -15,6 +15,7 @@ import (
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
 	"gimbal/internal/runs"
+	"gimbal/internal/shards"
 )
 
 type dataCmd struct {
@@ -248,11 +249,11 @@ func (c *cacheCmd) Run(e *env) error {
 	if c.Remove != nil && *c.Remove < 0 {
 		return usageError(fmt.Sprintf("--remove %d: days, from 0 up", *c.Remove))
 	}
-	list, err := data.Caches("")
+	list, err := shards.Caches("")
 	if err != nil {
 		return err
 	}
-	var kept []data.Cache
+	var kept []shards.Cache
 	var freed, total int64
 	for _, cache := range list {
 		if c.Remove != nil && time.Since(cache.Used).Hours() >= 24*float64(*c.Remove) && !cache.Busy() {
@@ -280,6 +281,6 @@ func (c *cacheCmd) Run(e *env) error {
 			cache.Used.Format("2006-01-02 15:04"), what)
 	}
 	_, err = fmt.Fprintf(e.stdout, "%s, %d MB, in %s\n", runs.Plural(len(kept), "cache"), (total+5e5)/1e6,
-		data.DefaultCacheDir())
+		shards.DefaultDir())
 	return err
 }

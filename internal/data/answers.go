@@ -10,9 +10,9 @@ import (
 // countAnswers counts the answers among the labels [lo, hi) of a conversation, and those that a sequence has without
 // the beginning of the conversation: in every sequence but the first, whoever answers has not seen the question whole.
 func (s *Set) countAnswers(n *SideStats, doc int, lo, hi, context int64) {
-	before := s.index.begin(doc) - 1
-	end := before + min(hi, s.index.tokens(doc)+1)
-	n.Answers += s.mask.runs(before+lo, end)
+	before := s.index.Begin(doc) - 1
+	end := before + min(hi, s.index.Tokens(doc)+1)
+	n.Answers += s.mask.Runs(before+lo, end)
 	first := int64(1)
 	if s.start < 0 {
 		first = 2
@@ -21,7 +21,7 @@ func (s *Set) countAnswers(n *SideStats, doc int, lo, hi, context int64) {
 		lo += context
 	}
 	if before+lo < end {
-		n.Cut += s.mask.runs(before+lo, end)
+		n.Cut += s.mask.Runs(before+lo, end)
 	}
 }
 
@@ -41,7 +41,7 @@ func (sp *Split) Findings() (f []corpus.Finding) {
 		Text: fmt.Sprintf("%s of %s are learned without the beginning of their conversation: it is longer than the "+
 			"context of %d tokens", group(n.Cut), count(n.Answers, "answer"), sp.context),
 		Advice: fmt.Sprintf("raise train.context (the longest document has %s), or shorten the conversations",
-			count(sp.set.census.Lengths[len(LengthQuantiles)-1], "token")),
+			count(sp.set.census.Lengths[len(sp.set.census.Lengths)-1], "token")),
 		Warn: float64(n.Cut) > manyCut*float64(n.Answers),
 	}}
 }
@@ -52,18 +52,18 @@ func (sp *Split) Findings() (f []corpus.Finding) {
 func (sp *Split) Answers(k int) (answers [][2]int64) {
 	s, doc := sp.set, int(sp.docs[k])
 	first, end := sp.part(k)
-	begin := s.index.begin(doc)
+	begin := s.index.Begin(doc)
 	ends := s.format.TurnEnds()
-	if s.mask == nil || s.mask.count(begin+first, begin+end) == end-first {
+	if s.mask == nil || s.mask.Count(begin+first, begin+end) == end-first {
 		return nil
 	}
 	for lo := first; lo < end; {
-		if !s.mask.at(begin + lo) {
+		if !s.mask.At(begin + lo) {
 			lo++
 			continue
 		}
 		hi := lo + 1
-		for hi < end && s.mask.at(begin+hi) {
+		for hi < end && s.mask.At(begin+hi) {
 			hi++
 		}
 		next := hi

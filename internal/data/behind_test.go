@@ -58,7 +58,7 @@ func TestChatBehindTokens(t *testing.T) {
 		c := discover(t, corpus.Options{}, chatLines(t, t.TempDir(), "a.jsonl", [][]turn{turns, turns}))
 		s := prepare(t, c, tok, PrepareOptions{Workers: 2, Format: format, Start: "none"})
 		for doc := range 2 {
-			got := s.row(nil, doc, 1, s.index.tokens(doc)+1)
+			got := s.row(nil, doc, 1, s.index.Tokens(doc)+1)
 			// The last end may be the document's.
 			if !slices.Equal(got, want) && !slices.Equal(got, want[:len(want)-1]) {
 				t.Errorf("%s: conversation %d is stored as\n%v, want\n%v", one.Name, doc, got, want)

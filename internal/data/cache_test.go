@@ -7,9 +7,11 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"gimbal/internal/corpus"
 	"gimbal/internal/durable"
+	"gimbal/internal/shards"
 	"gimbal/internal/tokenizer"
 )
 
@@ -56,7 +58,7 @@ func TestCachePlace(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			want := map[string]string{"out": filepath.Join(c.out, CacheName), "temp": temp, sealed: sealed}[c.want]
+			want := map[string]string{"out": filepath.Join(c.out, "cache"), "temp": temp, sealed: sealed}[c.want]
 			if !strings.HasPrefix(s.Dir, want) {
 				t.Errorf("the cache is %s, want it in %s", s.Dir, want)
 			}
@@ -146,5 +148,34 @@ func TestPrivate(t *testing.T) {
 	}
 	if info, err := os.Stat(filepath.Join(dir, "a", "b")); err != nil || info.Mode() != fs.ModeDir|0o700 {
 		t.Errorf("%v, %v", info, err)
+	}
+}
+
+// Opening a cache again makes it the newest.
+func TestOpenedCacheIsTheNewest(t *testing.T) {
+	parent := t.TempDir()
+	a := prepare(t, discover(t, corpus.Options{}, write(t, t.TempDir(), "a.txt", "abc")), nil,
+		PrepareOptions{CacheDir: parent})
+	b := prepare(t, discover(t, corpus.Options{}, write(t, t.TempDir(), "b.txt", "defg")), nil,
+		PrepareOptions{CacheDir: parent})
+	old := time.Now().Add(-1000 * time.Hour)
+	if err := os.Chtimes(a.Dir, old, old); err != nil {
+		t.Fatal(err)
+	}
+	list, err := shards.Caches(parent)
+	if err != nil || len(list) != 2 || list[0].Dir != b.Dir || list[1].Dir != a.Dir || list[1].Tokens != 3 ||
+		list[1].Documents != 1 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	s, err := Prepare(t.Context(), discover(t, corpus.Options{}, a.Sources[0]), tokenizer.NewBytes(),
+		PrepareOptions{CacheDir: parent})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if list, err = shards.Caches(parent); err != nil || list[0].Dir != a.Dir {
+		t.Errorf("%+v, %v", list, err)
 	}
 }

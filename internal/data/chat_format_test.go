@@ -55,7 +55,7 @@ func TestChatTokens(t *testing.T) {
 					counts = append(counts, p.Counted)
 				}
 			}
-			n := s.index.tokens(i)
+			n := s.index.Tokens(i)
 			if got := s.row(nil, i, 1, n+1); !slices.Equal(got, ids) {
 				t.Fatalf("%s: %v is stored as\n%v, want\n%v", f.Note(), turns, got, ids)
 			}

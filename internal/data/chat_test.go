@@ -143,7 +143,7 @@ func TestChatMask(t *testing.T) {
 			PrepareOptions{ValFraction: 0.3, shard: 1 + r.Int64N(300)})
 		rows, counts := map[Ref][]int32{}, map[Ref][]bool{}
 		for i, chat := range chats {
-			ref := s.index.ref(i)
+			ref := s.index.Ref(i)
 			rows[ref], counts[ref] = chatRow(tok, chat)
 		}
 		context := 1 + r.IntN(40)

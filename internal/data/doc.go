@@ -12,8 +12,8 @@
 // A document of n tokens is the virtual row v = start, t0 … tn-1, EOS. Labels are v[1] … v[n+1], and the input of
 // label j is v[j-1]. So the start token is never a label, EOS is the last label, and chunks overlap by one token. A
 // sequence is a run of at most `context` labels. Nothing is padded, so no padding can be learned. Only t0 … tn-1 are
-// stored; docs/format/shards.md describes the format. A conversation is a document too: package chat writes its
-// messages between marks of their roles, and says that only the assistant's words and the end of its turn count.
+// stored, by package shards. A conversation is a document too: package chat writes its messages between marks of their
+// roles, and says that only the assistant's words and the end of its turn count.
 //
 // The package knows no model and no schedule, keeps no state between batches (the Cursor is all there is to save), and
 // writes only into the cache.

@@ -149,7 +149,7 @@ func TestFamilies(t *testing.T) {
 			left, d, at := s.Census().Read.Left, 0, int64(0)
 			for i, line := range lines {
 				want := golden[f.name][i]
-				read := d < s.index.len() && s.index.ref(d).Offset == at
+				read := d < s.index.Len() && s.index.Ref(d).Offset == at
 				if at += int64(len(line)); !read {
 					lost := false // what the template has no place for
 					for _, key := range []string{"tools", "tool_calls", "thinking"} {
@@ -161,7 +161,7 @@ func TestFamilies(t *testing.T) {
 					continue
 				}
 				known++
-				n := s.index.tokens(d)
+				n := s.index.Tokens(d)
 				ids := s.row(nil, d, 1, n+2)
 				mask := ""
 				for j := range ids {
@@ -191,7 +191,7 @@ func TestFamilies(t *testing.T) {
 						spelled(f.tok, ids), mask, want.Mask)
 				}
 			}
-			if left != 0 || d != s.index.len() {
+			if left != 0 || d != s.index.Len() {
 				t.Errorf("%s, with blocks %v: %d answers are said to be left out, %d too many", f.name, tagged,
 					s.Census().Read.Left, left)
 			}

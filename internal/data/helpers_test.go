@@ -120,10 +120,12 @@ func randomTexts(r *rand.Rand, n, longest int) []string {
 	return texts
 }
 
-// bytes and invalid are what the index says of a document: the bytes that its tokens spell, and those of its text
-// that are not valid UTF-8. Readers of the format want them; the package sums them up and reads neither.
-func (x index) bytes(i int) int64    { return x.word(i, 16) }
-func (x index) invalid(i int) uint32 { return binary.LittleEndian.Uint32(x[i*recordBytes+44:]) }
+// spelledBytes and invalid are what the index says of a document: the bytes that its tokens spell, and those of its
+// text that are not valid UTF-8. Readers of the format want them; the package sums them up and reads neither.
+func spelledBytes(s *Set, doc int) int64 {
+	return int64(binary.LittleEndian.Uint64(s.index[doc*64+16:]))
+}
+func invalid(s *Set, doc int) uint32 { return binary.LittleEndian.Uint32(s.index[doc*64+44:]) }
 
 // epoch reads all sequences of a split into one batch.
 func epoch(sp *Split) *Batch {
@@ -152,8 +154,8 @@ func newOracle(t *testing.T, s *Set, texts []string, start string, context int) 
 	if !ok {
 		id = -1
 	}
-	if s.index.len() != len(texts) {
-		t.Fatalf("%d documents, want %d", s.index.len(), len(texts))
+	if s.index.Len() != len(texts) {
+		t.Fatalf("%d documents, want %d", s.index.Len(), len(texts))
 	}
 	o := &oracle{rows: map[Ref][]int32{}, eos: tok.EOS(), start: ok, context: context}
 	for i, text := range texts {
@@ -161,7 +163,7 @@ func newOracle(t *testing.T, s *Set, texts []string, start string, context int) 
 		if err != nil {
 			t.Fatal(err)
 		}
-		o.rows[s.index.ref(i)] = append(ids, tok.EOS())
+		o.rows[s.index.Ref(i)] = append(ids, tok.EOS())
 	}
 	return o
 }

@@ -42,8 +42,8 @@ func (s *Set) splitByName(c *corpus.Corpus, names string) bool {
 	h := sha256.New()
 	fmt.Fprintln(h, s.Hash)
 	var total, val, counted int64
-	for d := range s.index.len() {
-		n := s.index.tokens(d)
+	for d := range s.index.Len() {
+		n := s.index.Tokens(d)
 		total += n
 		lo, hi := s.labels(d, valSide, false)
 		if lo < hi {
@@ -72,8 +72,8 @@ func (s *Set) splitByName(c *corpus.Corpus, names string) bool {
 func (s *Set) splitByHash() {
 	f := s.held.fraction
 	var total, val, docs int64
-	for d := range s.index.len() {
-		n := s.index.tokens(d)
+	for d := range s.index.Len() {
+		n := s.index.Tokens(d)
 		if n > 0 {
 			docs++
 		}
@@ -111,17 +111,17 @@ func (s *Set) splitByPosition(total int64, why string) {
 	s.SplitBy = "position"
 	h := &s.held
 	h.doc, h.at, h.end = 0, cut, toEnd
-	for ; h.doc < s.index.len() && h.at >= s.index.tokens(h.doc); h.doc++ {
-		h.at -= s.index.tokens(h.doc)
+	for ; h.doc < s.index.Len() && h.at >= s.index.Tokens(h.doc); h.doc++ {
+		h.at -= s.index.Tokens(h.doc)
 	}
 	if s.pairs { // none is cut
-		h.doc, h.at = max(2, min(h.doc&^1, s.index.len()-2)), 0
-		s.SplitNote = fmt.Sprintf("validation is the last %s (%s)", count(int64(s.index.len()-h.doc)/2, "pair"), why)
+		h.doc, h.at = max(2, min(h.doc&^1, s.index.Len()-2)), 0
+		s.SplitNote = fmt.Sprintf("validation is the last %s (%s)", count(int64(s.index.Len()-h.doc)/2, "pair"), why)
 		return
 	}
 	val, where := total-cut, "the last %s of %s by position (%s)"
-	if h.beforeEnd && h.at == cut && s.index.tokens(h.doc) > 1 {
-		h.end = s.index.tokens(h.doc) - max(1, val/2)
+	if h.beforeEnd && h.at == cut && s.index.Tokens(h.doc) > 1 {
+		h.end = s.index.Tokens(h.doc) - max(1, val/2)
 		h.at = max(0, h.end-val)
 		val, where = h.end-h.at, "%s of %s, cut out before the end, by position (%s)"
 	}

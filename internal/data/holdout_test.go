@@ -76,7 +76,7 @@ func TestSplitEveryLabelOnce(t *testing.T) {
 			ref, n := train.Document(k)
 			docs[ref] = true
 			text := s.tok.Decode(nil, train.AppendText(nil, k, 0, n))
-			if ref != s.index.ref(int(train.docs[k])) || int64(len(text)) != n {
+			if ref != s.index.Ref(int(train.docs[k])) || int64(len(text)) != n {
 				t.Fatalf("round %d: part %d is not what it says", round, k)
 			}
 		}

@@ -100,7 +100,7 @@ func TestLoaderSkips(t *testing.T) {
 	s := prepareTexts(t, []string{strings.Repeat("a", 64), strings.Repeat("b", 64)}, PrepareOptions{})
 	sp := s.All(8)
 	l := loader(t, sp, 1, 16)
-	bad := id{s.index.ref(1), 24}
+	bad := id{s.index.Ref(1), 24}
 	l.Skip = func(s Span) bool { return s.Doc == bad.doc && s.First == bad.first }
 	seen := map[id]int{}
 	var b Batch

@@ -27,12 +27,12 @@ func (s *Set) Locate(span Span) string {
 
 // before is the bytes of the text of a document before a sequence.
 func (s *Set) before(span Span) (n int64) {
-	docs := s.index.len()
+	docs := s.index.Len()
 	earlier := func(r Ref) bool {
 		return r.Source < span.Doc.Source || r.Source == span.Doc.Source && r.Offset < span.Doc.Offset
 	}
-	doc := sort.Search(docs, func(i int) bool { return !earlier(s.index.ref(i)) })
-	if doc == docs || s.index.ref(doc) != span.Doc {
+	doc := sort.Search(docs, func(i int) bool { return !earlier(s.index.Ref(i)) })
+	if doc == docs || s.index.Ref(doc) != span.Doc {
 		return 0
 	}
 	var ids []int32

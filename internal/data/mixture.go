@@ -34,7 +34,7 @@ func newMixture(sp *Split) (*mixture, error) {
 	n := len(weights)
 	m := &mixture{begin: make([]int64, n), seqs: make([]int64, n), labels: make([]int64, n)}
 	for k, d := range sp.docs {
-		g := sp.set.roots[sp.set.index.source(int(d))]
+		g := sp.set.roots[sp.set.index.Source(int(d))]
 		lo, hi := sp.labels(k)
 		m.seqs[g] += sp.ends[k] - sp.sequencesBefore(k)
 		m.labels[g] += hi - lo

@@ -21,7 +21,7 @@ func (sp *Split) Pairs() bool { return sp.set.pairs }
 // context is left out.
 func (sp *Split) pair() {
 	s, n := sp.set, &sp.sums
-	for d := 0; d+1 < s.index.len(); d += 2 {
+	for d := 0; d+1 < s.index.Len(); d += 2 {
 		lo, hi := s.labels(d, sp.side, false)
 		lo2, hi2 := s.labels(d+1, sp.side, false)
 		counted, counted2 := s.counted(d, lo, hi), s.counted(d+1, lo2, hi2)
@@ -62,8 +62,8 @@ func (sp *Split) size(doc int, lo, hi int64) int64 {
 
 // pairHash is that of both answers of the pair that begins with a document.
 func (s *Set) pairHash(doc int) uint64 {
-	own := func(d int) uint64 { return binary.BigEndian.Uint64(s.index.hash(d)[promptHash:]) }
-	return own(doc) ^ 31*own(doc+1) ^ s.index.hash64(doc)
+	own := func(d int) uint64 { return binary.BigEndian.Uint64(s.index.Hash(d)[promptHash:]) }
+	return own(doc) ^ 31*own(doc+1) ^ s.index.Hash64(doc)
 }
 
 // manyPairs is the share of pairs left out from which a warning is due, and longerThan times as long are preferred
@@ -84,7 +84,7 @@ func (sp *Split) pairFindings() (f []corpus.Finding) {
 	}
 	tell(p.long, fmt.Sprintf("longer than the context of %d tokens", sp.context), fmt.Sprintf(
 		"raise train.context (the longest document has %s), or shorten the prompts",
-		count(sp.set.census.Lengths[len(LengthQuantiles)-1], "token")))
+		count(sp.set.census.Lengths[len(sp.set.census.Lengths)-1], "token")))
 	tell(p.same, "both answers have the same tokens", "")
 	tell(p.silent, "the template leaves nothing of an answer that counts", "")
 	if ratio := float64(p.counted[0]) / float64(p.counted[1]); ratio > longerThan {

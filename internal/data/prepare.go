@@ -3,20 +3,18 @@ package data
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"runtime"
 	"time"
 
 	"gimbal/internal/chat"
 	"gimbal/internal/corpus"
 	"gimbal/internal/durable"
+	"gimbal/internal/shards"
 	"gimbal/internal/tokenizer"
 )
 
@@ -37,7 +35,7 @@ type PrepareOptions struct {
 	Progress func(done, total int64) // bytes tokenised, if not nil; called from the goroutine of Prepare
 
 	fs     durable.FS // nil: durable.OS
-	shard  int64      // tokens in a shard; 0: shardTokens
+	shard  int64      // tokens in a shard; 0: shards.FullShard
 	opens  int32      // Start as a token; -1: none
 	hashed func()     // tests: called between hashing the sources and tokenising them
 
@@ -71,7 +69,7 @@ func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, op
 		start = -1
 	}
 	opt.opens = start
-	opt.shard = cmp.Or(opt.shard, shardTokens)
+	opt.shard = cmp.Or(opt.shard, shards.FullShard)
 	opt.fs = cmp.Or(opt.fs, durable.OS)
 	opt.Format = cmp.Or(opt.Format, chat.For(tok))
 	if opt.Workers <= 0 {
@@ -87,7 +85,7 @@ func Prepare(ctx context.Context, c *corpus.Corpus, tok *tokenizer.Tokenizer, op
 	if opt.CacheDir != "" {
 		return prepareIn(ctx, work, tok, opt)
 	}
-	dirs, why := places(opt.Out)
+	dirs, why := shards.Places(opt.Out)
 	for _, opt.CacheDir = range dirs {
 		opt.private = true
 		s, err := prepareIn(ctx, work, tok, opt)
@@ -115,7 +113,7 @@ func prepareIn(ctx context.Context, work *corpus.Corpus, tok *tokenizer.Tokenize
 		}
 	}
 	key := cacheKey(work, tok, opt)
-	s := &Set{Dir: filepath.Join(opt.CacheDir, key), tok: tok, format: opt.Format, start: opt.opens,
+	s := &Set{Dir: opt.folder().Path(key), tok: tok, format: opt.Format, start: opt.opens,
 		weights: work.Weights(), lengths: spelledLengths(tok), docs: work,
 		pairs: work.Pairs(),
 		held:  held{fraction: opt.ValFraction, beforeEnd: opt.ValFrom == "before_end"}}
@@ -127,16 +125,16 @@ func prepareIn(ctx context.Context, work *corpus.Corpus, tok *tokenizer.Tokenize
 		s.roots = append(s.roots, src.Root)
 	}
 	for attempt := 1; ; attempt++ {
-		m, err := openCache(opt, s.Dir, key)
-		var broken *damage
+		m, err := opt.folder().Open(key)
+		var broken *shards.Damage
 		switch {
 		case err == nil:
 		case errors.As(err, &broken):
-			what := fmt.Sprintf("token cache %s: %s; made again", s.Dir, broken.what)
+			what := fmt.Sprintf("token cache %s: %s; made again", s.Dir, broken)
 			s.Events = append(s.Events, Event{"F-CACHE-DAMAGED", what})
 			fallthrough
-		case errors.Is(err, errNoCache):
-			if m, err = buildCache(ctx, work, tok, opt, s.Dir, key); err != nil {
+		case errors.Is(err, shards.ErrNoCache):
+			if m, err = buildCache(ctx, work, tok, opt, key); err != nil {
 				return nil, err
 			}
 		default:
@@ -145,9 +143,10 @@ func prepareIn(ctx context.Context, work *corpus.Corpus, tok *tokenizer.Tokenize
 		if err := work.WithinBudget(&m.Census.Read, m.Census.Documents); err != nil {
 			return nil, err
 		}
-		s.census, s.Hash = m.Census, m.content()
+		s.census, s.Hash = m.Census, m.Content()
 		s.census.Skipped = maps.Clone(work.Skipped)
-		if err = s.open(m, s.Dir); err == nil {
+		if s.files, err = m.Map(s.Dir); err == nil {
+			s.index, s.mask = s.files.Index, s.files.Mask
 			s.split(work)
 			if err := s.tell(ctx, work); err != nil {
 				return nil, errors.Join(err, s.Close())
@@ -156,7 +155,7 @@ func prepareIn(ctx context.Context, work *corpus.Corpus, tok *tokenizer.Tokenize
 			_ = os.Chtimes(s.Dir, now, now) // for Caches; a failure only makes it look older
 			return s, nil
 		}
-		err = errors.Join(fmt.Errorf("data: open token cache %s: %w", s.Dir, err), s.Close())
+		err = fmt.Errorf("data: open token cache %s: %w", s.Dir, err)
 		if !errors.Is(err, fs.ErrNotExist) || attempt == 3 {
 			return nil, err
 		}
@@ -164,28 +163,21 @@ func prepareIn(ctx context.Context, work *corpus.Corpus, tok *tokenizer.Tokenize
 	}
 }
 
-func openCache(opt PrepareOptions, dir, key string) (*manifest, error) {
-	if opt.private && durable.Foreign(dir) { // its sums are no proof: whoever made the tokens made them, too
-		return nil, &damage{"another user made it"}
-	}
-	m, err := readManifest(opt.fs, dir, key)
-	if err != nil {
-		return nil, err
-	}
-	var total int64
-	for _, e := range m.Files {
-		total += e.Bytes
-	}
-	return m, m.verify(opt.fs, dir, total <= autoHashBytes)
+// folder is where the caches are.
+func (o *PrepareOptions) folder() shards.Folder {
+	return shards.Folder{FS: o.fs, Dir: o.CacheDir, Private: o.private}
+}
+
+// spec returns what a cache is made of.
+func spec(c *corpus.Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions) shards.Spec {
+	return shards.Spec{Sources: c.Sources, Tokenizer: tok.Hash(), VocabSize: tok.VocabSize(), Shard: opt.shard}
 }
 
 // cacheKey hashes everything that decides the content of a cache.
 func cacheKey(c *corpus.Corpus, tok *tokenizer.Tokenizer, opt PrepareOptions) string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%s %d\nshard %d\ntokenizer %s\n%s", formatName, formatVersion, opt.shard, tok.Hash(),
-		c.Fingerprint())
+	text := c.Fingerprint()
 	if t, ok := opt.Format.(*chat.Template); ok { // others follow from the tokenizer
-		fmt.Fprintf(h, "template %s start %q\n", t.Hash(), opt.Start)
+		text += fmt.Sprintf("template %s start %q\n", t.Hash(), opt.Start)
 	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
+	return spec(c, tok, opt).Key(text)
 }

@@ -1,7 +1,6 @@
 package data
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"gimbal/internal/corpus"
@@ -18,6 +17,7 @@ import (
 
 	"gimbal/internal/durable"
 	"gimbal/internal/durable/crash"
+	"gimbal/internal/shards"
 	"gimbal/internal/tokenizer"
 )
 
@@ -79,24 +79,24 @@ func TestPrepareEqualsAppend(t *testing.T) {
 			if workers > 1 {
 				continue
 			}
-			if len(s.shards.data) < 3 {
-				t.Errorf("%s: %d shards; the test wants documents across shards", tok.Kind(), len(s.shards.data))
+			if first["tokens-00002.bin"] == "" {
+				t.Errorf("%s: %d files; the test wants documents across shards", tok.Kind(), len(first))
 			}
-			if s.index.len() != len(texts) {
-				t.Fatalf("%d documents, want %d", s.index.len(), len(texts))
+			if s.index.Len() != len(texts) {
+				t.Fatalf("%d documents, want %d", s.index.Len(), len(texts))
 			}
-			var want Census
+			var want shards.Census
 			for d, text := range texts {
 				ids, err := tok.Append(nil, []byte(text))
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got := s.text(nil, d, 1, s.index.tokens(d)+1); !slices.Equal(got, ids) {
+				if got := s.text(nil, d, 1, s.index.Tokens(d)+1); !slices.Equal(got, ids) {
 					t.Fatalf("%s: document %d of %d bytes differs", tok.Kind(), d, len(text))
 				}
 				bad := naiveInvalid(text)
-				if int64(s.index.invalid(d)) != bad || s.index.bytes(d) != int64(len(text)) {
-					t.Errorf("document %d: %d invalid, %d bytes; want %d, %d", d, s.index.invalid(d), s.index.bytes(d), bad, len(text))
+				if int64(invalid(s, d)) != bad || spelledBytes(s, d) != int64(len(text)) {
+					t.Errorf("document %d: %d invalid, %d bytes; want %d, %d", d, invalid(s, d), spelledBytes(s, d), bad, len(text))
 				}
 				want.Documents++
 				want.Tokens += int64(len(ids))
@@ -145,7 +145,7 @@ func TestWideTokens(t *testing.T) {
 	text := string(alphabet[69_990:]) + string(alphabet[:5])
 	s := prepare(t, discover(t, corpus.Options{}, write(t, t.TempDir(), "a.txt", text)), tokenizer.NewChars(alphabet),
 		PrepareOptions{shard: 4})
-	if !s.shards.wide {
+	if len(contents(t, s.Dir)["tokens-00000.bin"]) != 4*4 {
 		t.Fatal("70,000 ids in two bytes")
 	}
 	sp := s.All(100)
@@ -269,37 +269,6 @@ func TestCacheDamage(t *testing.T) {
 	}
 }
 
-// TestVerifyWithoutHashes is what a cache above autoHashBytes gets: the index is still read whole, the shards are not.
-func TestVerifyWithoutHashes(t *testing.T) {
-	s := prepareTexts(t, []string{"some text"}, PrepareOptions{})
-	m, err := readManifest(durable.OS, s.Dir, filepath.Base(s.Dir))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		file          string
-		hashed, found bool
-	}{{"tokens-00000.bin", false, false}, {"tokens-00000.bin", true, true}, {indexFile, false, true},
-		{sourcesFile, false, true}} {
-		name := filepath.Join(s.Dir, c.file)
-		old, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b := bytes.Clone(old)
-		b[len(b)/2] ^= 1
-		if err := os.WriteFile(name, b, 0o666); err != nil {
-			t.Fatal(err)
-		}
-		if err := m.verify(durable.OS, s.Dir, c.hashed); (err != nil) != c.found {
-			t.Errorf("%s, hashes %v: %v", c.file, c.hashed, err)
-		}
-		if err := os.WriteFile(name, old, 0o666); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 func damageFile(name, old string, damage func(name, old string) error) error {
 	if err := os.WriteFile(name, []byte(old), 0o666); err != nil {
 		return err
@@ -319,10 +288,9 @@ func TestCacheCrash(t *testing.T) {
 	tok := tokenizer.NewBytes()
 	cache := filepath.Join(string(filepath.Separator), "home", "cache")
 	key := cacheKey(work, tok, PrepareOptions{shard: 100})
-	dir := filepath.Join(cache, key)
 	build := func(fsys durable.FS) error {
 		opt := PrepareOptions{CacheDir: cache, Workers: 2, fs: fsys, shard: 100}
-		_, err := buildCache(t.Context(), work, tok, opt, dir, key)
+		_, err := buildCache(t.Context(), work, tok, opt, key)
 		return err
 	}
 	calm := crash.New()
@@ -355,20 +323,20 @@ func TestCacheCrash(t *testing.T) {
 			}
 			for _, percent := range []int{0, 50, 100} {
 				after := disk.Clone(percent, r.Uint64())
-				_, err2 := openCache(PrepareOptions{fs: after}, dir, key)
-				broken := new(damage)
+				_, err2 := shards.Folder{FS: after, Dir: cache}.Open(key)
+				broken := new(shards.Damage)
 				switch {
 				case err2 == nil:
 					whole++
 				case err == nil:
 					t.Fatalf("operation %d (%s): the build said done, the disk says %v", k, how, err2)
-				case !errors.Is(err2, errNoCache) && !errors.As(err2, &broken):
+				case !errors.Is(err2, shards.ErrNoCache) && !errors.As(err2, &broken):
 					t.Fatalf("operation %d (%s): %v", k, how, err2)
 				}
 				if err := build(after); err != nil {
 					t.Fatalf("operation %d (%s): the next build: %v", k, how, err)
 				}
-				if _, err := openCache(PrepareOptions{fs: after}, dir, key); err != nil {
+				if _, err := (shards.Folder{FS: after, Dir: cache}).Open(key); err != nil {
 					t.Fatalf("operation %d (%s): after the next build: %v", k, how, err)
 				}
 			}
@@ -391,7 +359,7 @@ func TestConcurrentPrepare(t *testing.T) {
 			if err != nil || len(dirs) != 1 {
 				t.Fatalf("%v, %v", dirs, err)
 			}
-			if err := os.Remove(filepath.Join(cache, dirs[0].Name(), indexFile)); err != nil {
+			if err := os.Remove(filepath.Join(cache, dirs[0].Name(), "index.bin")); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -429,7 +397,7 @@ type vanish struct {
 }
 
 func (v *vanish) Open(name string) (durable.File, error) {
-	if filepath.Base(name) == shardFile(0) {
+	if filepath.Base(name) == "tokens-00000.bin" {
 		v.once.Do(func() { _ = os.Rename(filepath.Dir(name), filepath.Dir(name)+"-away") })
 	}
 	return v.FS.Open(name)
@@ -537,7 +505,7 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	list, err := Caches(cache)
+	list, err := shards.Caches(cache)
 	if err != nil || len(list) != 2 || !list[0].Busy() == !list[1].Busy() {
 		t.Errorf("caches %+v, %v", list, err)
 	}
@@ -567,10 +535,10 @@ tokens per document: least 0, 10 % 0, 25 % 0, median 1, 75 % 4, 90 % 4, most 1,2
 documents: 1 empty, 1 of one token, 1 with invalid UTF-8 (3 bytes, kept)
 skipped: 1 broken document, 1 binary file
 first broken document: data: ` + filepath.Join(dir, "e.jsonl") + `:1:1: not a JSON object`
-	if got := s.Census().String(); got != want {
+	if got := censusText(&s.census); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if got := (Census{}).String(); strings.Contains(got, "NaN") || strings.Contains(got, "\n") {
+	if got := censusText(&shards.Census{}); strings.Contains(got, "NaN") || strings.Contains(got, "\n") {
 		t.Errorf("of nothing: %s", got)
 	}
 	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1234567: "-1,234,567", -123: "-123"} {
@@ -579,11 +547,8 @@ first broken document: data: ` + filepath.Join(dir, "e.jsonl") + `:1:1: not a JS
 		}
 	}
 	want = filepath.Join(dir, "d2.txt") + ", bytes 0 to 4"
-	if got := s.Describe(s.index.ref(3)); got != want {
+	if got := s.Describe(s.index.Ref(3)); got != want {
 		t.Errorf("described as %s, want %s", got, want)
-	}
-	if m := new(manifest); func() bool { a, _ := m.encode(); b, _ := m.encode(); return !bytes.Equal(a, b) }() {
-		t.Error("a manifest encodes differently the second time")
 	}
 }
 

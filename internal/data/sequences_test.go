@@ -52,7 +52,7 @@ func TestSequencesExactly(t *testing.T) {
 		for i := range sp.Sequences() {
 			var b Batch
 			sp.Read(&b, i)
-			if b.Spans[0].Doc == s.index.ref(1) {
+			if b.Spans[0].Doc == s.index.Ref(1) {
 				got = append(got, ids(tok.EOS(), b.Tokens)+">"+ids(tok.EOS(), b.Labels))
 			}
 		}
@@ -277,7 +277,7 @@ func TestReadAppends(t *testing.T) {
 	if got := ids(eos, b.Tokens) + ">" + ids(eos, b.Labels); got != "$dab"[:2]+"$a>deab" {
 		t.Errorf("got %s", got)
 	}
-	want := []Span{{0, 2, s.index.ref(1), 1, 0}, {2, 2, s.index.ref(0), 0, 0}}
+	want := []Span{{0, 2, s.index.Ref(1), 1, 0}, {2, 2, s.index.Ref(0), 0, 0}}
 	if !slices.Equal(b.Spans, want) || b.Counted != 4 || b.Bytes != 4 {
 		t.Errorf("spans %v, counted %d, bytes %d; want %v, 4, 4", b.Spans, b.Counted, b.Bytes, want)
 	}
@@ -297,7 +297,7 @@ func TestAppendText(t *testing.T) {
 		want string
 	}{{s.All(8), text}, {s.Train(8), text[:75]}, {s.Val(8), text[75:]}} {
 		ref, n := c.sp.Document(0)
-		if c.sp.Documents() != 1 || n != int64(len(c.want)) || ref != s.index.ref(1) {
+		if c.sp.Documents() != 1 || n != int64(len(c.want)) || ref != s.index.Ref(1) {
 			t.Fatalf("%d documents, %d tokens, %v", c.sp.Documents(), n, ref)
 		}
 		if got := s.tok.Decode(nil, c.sp.AppendText(nil, 0, 0, n)); string(got) != c.want {

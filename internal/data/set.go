@@ -3,12 +3,12 @@ package data
 import (
 	"errors"
 	"math"
-	"path/filepath"
 	"slices"
 
 	"gimbal/internal/chat"
 	"gimbal/internal/corpus"
 	"gimbal/internal/durable"
+	"gimbal/internal/shards"
 	"gimbal/internal/tokenizer"
 )
 
@@ -58,7 +58,7 @@ type Set struct {
 	format  chat.Format // of its conversations
 	ends    []int32     // of turns, where a model's own template writes them: no EOS is learned behind one
 	start   int32       // opens a document; -1: nothing does
-	census  Census
+	census  shards.Census
 	docs    *corpus.Corpus
 	pairs   bool      // each two documents are a preference
 	roots   []int     // of each source, which of the corpus's paths it is from
@@ -66,7 +66,9 @@ type Set struct {
 	lengths []int32   // bytes spelled by each id
 	held    held
 	told    []corpus.Finding
-	cacheFiles
+	files   *shards.Files
+	index   shards.Index // of files
+	mask    shards.Mask  // of files
 }
 
 // held says what is held out.
@@ -80,48 +82,8 @@ type held struct {
 
 const toEnd = math.MaxInt64
 
-// cacheFiles are the mapped files of a cache.
-type cacheFiles struct {
-	mappings []*durable.Mapping
-	index    index
-	shards   shards
-	mask     mask   // which tokens count
-	uses     []byte // how often each id came, 8 bytes each
-}
-
-// open maps the files of a verified manifest in dir.
-func (f *cacheFiles) open(m *manifest, dir string) (err error) {
-	mapped := func(name string) (b []byte) {
-		var mapping *durable.Mapping
-		if err == nil {
-			mapping, err = durable.Map(filepath.Join(dir, name))
-		}
-		if err == nil {
-			f.mappings, b = append(f.mappings, mapping), mapping.Bytes()
-		}
-		return b
-	}
-	f.index = mapped(indexFile)
-	f.shards = shards{per: m.ShardTokens, wide: m.TokenBytes == 4}
-	for i := int64(0); i*m.ShardTokens < m.Tokens && err == nil; i++ {
-		f.shards.data = append(f.shards.data, mapped(shardFile(i)))
-	}
-	if m.has(countsFile) {
-		f.mask = mapped(countsFile)
-	}
-	f.uses = mapped(usesFile)
-	return err
-}
-
 // Close unmaps the files; the set and its splits cannot be used any more.
-func (f *cacheFiles) Close() error {
-	var errs []error
-	for _, m := range f.mappings {
-		errs = append(errs, m.Close())
-	}
-	f.mappings = nil
-	return errors.Join(errs...)
-}
+func (s *Set) Close() error { return s.files.Close() }
 
 // CatchShrunk makes an error of the panic where a mapped file of a set got shorter; see durable.CatchShrunk. Whoever
 // closes the set comes after it.
@@ -151,10 +113,10 @@ func (s *Set) Chat() (c Chat) {
 func (s *Set) Pairs() bool { return s.pairs }
 
 // Documents returns how many documents there are; Span.Index is below.
-func (s *Set) Documents() int { return s.index.len() }
+func (s *Set) Documents() int { return s.index.Len() }
 
 // Census returns the counts of the whole corpus.
-func (s *Set) Census() Census { return s.census }
+func (s *Set) Census() shards.Census { return s.census }
 
 // Describe names a document for a person: its file and its place there.
 func (s *Set) Describe(r Ref) string {
@@ -164,7 +126,7 @@ func (s *Set) Describe(r Ref) string {
 
 // heldOut decides by the document's text alone: it never moves, and exact copies stay together.
 func (s *Set) heldOut(doc int) bool {
-	return float64(s.index.hash64(doc)>>11)*0x1p-53 < s.held.fraction
+	return float64(s.index.Hash64(doc)>>11)*0x1p-53 < s.held.fraction
 }
 
 type side uint8
@@ -178,7 +140,7 @@ const (
 // part returns which text tokens [lo, hi) of a document fall on a side. A document whose middle is held out has a
 // second part in train, after it.
 func (s *Set) part(doc int, on side, second bool) (lo, hi int64) {
-	n, h := s.index.tokens(doc), &s.held
+	n, h := s.index.Tokens(doc), &s.held
 	val := false
 	switch {
 	case second && (s.SplitBy != "position" || doc != h.doc || on != trainSide):
@@ -186,7 +148,7 @@ func (s *Set) part(doc int, on side, second bool) (lo, hi int64) {
 	case on == allSides:
 		return 0, n
 	case s.SplitBy == "name":
-		val = h.sources[s.index.source(doc)]
+		val = h.sources[s.index.Source(doc)]
 	case s.SplitBy == "document":
 		val = s.heldOut(doc)
 	case s.SplitBy != "position":
@@ -214,7 +176,7 @@ func (s *Set) labels(doc int, on side, second bool) (lo, hi int64) {
 	if lo == hi {
 		return 0, 0
 	}
-	if hi == s.index.tokens(doc) {
+	if hi == s.index.Tokens(doc) {
 		hi++
 	}
 	if lo == 0 && s.start < 0 {
@@ -226,8 +188,8 @@ func (s *Set) labels(doc int, on side, second bool) (lo, hi int64) {
 // counts reports whether label j of a document's virtual row counts. The EOS counts if the last token does, unless that
 // has ended the answer already.
 func (s *Set) counts(doc int, j int64) bool {
-	n := s.index.tokens(doc)
-	if !s.mask.at(s.index.begin(doc) + min(j, n) - 1) {
+	n := s.index.Tokens(doc)
+	if !s.mask.At(s.index.Begin(doc) + min(j, n) - 1) {
 		return false
 	}
 	return j <= n || s.ends == nil || n == 0 || !slices.Contains(s.ends, s.text(nil, doc, n, n+1)[0])
@@ -238,8 +200,8 @@ func (s *Set) counted(doc int, lo, hi int64) int64 {
 	if s.mask == nil && s.ends == nil {
 		return hi - lo
 	}
-	begin, n := s.index.begin(doc)-1, s.index.tokens(doc)
-	sum := s.mask.count(begin+lo, begin+min(hi, n+1))
+	begin, n := s.index.Begin(doc)-1, s.index.Tokens(doc)
+	sum := s.mask.Count(begin+lo, begin+min(hi, n+1))
 	if hi == n+2 && s.counts(doc, n+1) {
 		sum++
 	}

@@ -35,7 +35,7 @@ func TestShrunkFileIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	name := filepath.Join(s.Dir, shardFile(0))
+	name := filepath.Join(s.Dir, "tokens-00000.bin")
 	if err := os.Truncate(name, 0); err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,7 @@ func (s *Set) newSplit(context int, on side) *Split {
 		return sp
 	}
 	sp.most = sp.context
-	for d := range s.index.len() {
+	for d := range s.index.Len() {
 		parts, before := 0, n.Sequences
 		for _, second := range []bool{false, true} {
 			lo, hi := s.labels(d, on, second)
@@ -45,7 +45,7 @@ func (s *Set) newSplit(context int, on side) *Split {
 			if counted < hi-lo { // a conversation: of a text everything counts
 				s.countAnswers(n, d, lo, hi, sp.context)
 			}
-			if hi == s.index.tokens(d)+2 {
+			if hi == s.index.Tokens(d)+2 {
 				n.EOS++
 			}
 			if second {
@@ -76,13 +76,13 @@ func (sp *Split) part(k int) (lo, hi int64) {
 
 // text appends [lo, hi) of a document's virtual row, which must be text tokens.
 func (s *Set) text(dst []int32, doc int, lo, hi int64) []int32 {
-	begin := s.index.begin(doc)
-	return s.shards.append(dst, begin+lo-1, begin+hi-1)
+	begin := s.index.Begin(doc)
+	return s.files.Append(dst, begin+lo-1, begin+hi-1)
 }
 
 // row appends [lo, hi) of a document's virtual row: the start token at 0, EOS after the last token.
 func (s *Set) row(dst []int32, doc int, lo, hi int64) []int32 {
-	n := s.index.tokens(doc)
+	n := s.index.Tokens(doc)
 	if lo == 0 {
 		dst = append(dst, s.start)
 		lo = 1
@@ -190,7 +190,7 @@ func (sp *Split) readOne(b *Batch, doc int, lo, hi int64) {
 
 // span describes the sequence of labels [lo, hi) of a document, with Start 0.
 func (sp *Split) span(doc int, lo, hi int64) Span {
-	return Span{Len: int(hi - lo), Doc: sp.set.index.ref(doc), Index: doc, First: lo - 1}
+	return Span{Len: int(hi - lo), Doc: sp.set.index.Ref(doc), Index: doc, First: lo - 1}
 }
 
 // labelPiece bounds what Labels holds of one document.
@@ -236,7 +236,7 @@ func (sp *Split) CountedLabels() iter.Seq2[[]int32, []bool] {
 // Document returns the document of the k-th part of the split, and how many of its text tokens are in the part.
 func (sp *Split) Document(k int) (ref Ref, tokens int64) {
 	lo, hi := sp.part(k)
-	return sp.set.index.ref(int(sp.docs[k])), hi - lo
+	return sp.set.index.Ref(int(sp.docs[k])), hi - lo
 }
 
 // AppendText appends text tokens [lo, hi) of the k-th part of the split, without start and EOS.

@@ -2,20 +2,21 @@ package data
 
 import (
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
+
+	"gimbal/internal/shards"
 )
 
 // Stats describes a prepared corpus before training: the census of its documents, the split, and what is in it twice.
 type Stats struct {
-	Census  Census    `json:"census"`
-	Context int       `json:"context"` // labels of the longest sequence
-	SplitBy string    `json:"split_by"`
-	Split   string    `json:"split"`
-	Train   SideStats `json:"train"`
-	Val     SideStats `json:"validation"`
+	Census  shards.Census `json:"census"`
+	Context int           `json:"context"` // labels of the longest sequence
+	SplitBy string        `json:"split_by"`
+	Split   string        `json:"split"`
+	Train   SideStats     `json:"train"`
+	Val     SideStats     `json:"validation"`
 
 	Duplicates      int64 `json:"duplicates"`       // documents with text that are exact copies of an earlier one
 	DuplicateTokens int64 `json:"duplicate_tokens"` // their tokens
@@ -62,7 +63,7 @@ func (s *Set) Stats(context int) (*Stats, error) {
 	s.findCopies(st)
 	findRuns(st, train, val)
 	for id := range s.tok.VocabSize() {
-		uses := s.timesUsed(int32(id))
+		uses := s.files.Uses(int32(id))
 		if int32(id) == s.tok.EOS() || int32(id) == s.start {
 			continue // added when sequences are formed
 		}
@@ -78,28 +79,19 @@ func (s *Set) Stats(context int) (*Stats, error) {
 	return st, err
 }
 
-// timesUsed returns how often a token comes in the documents. The tokenizer may have more ids than when the cache was
-// made; those never come.
-func (s *Set) timesUsed(id int32) int64 {
-	if at := 8 * int(id); at < len(s.uses) {
-		return int64(binary.LittleEndian.Uint64(s.uses[at:]))
-	}
-	return 0
-}
-
 // findCopies counts documents with equal texts, by the first 64 bits of their hashes.
 func (s *Set) findCopies(st *Stats) {
 	type document struct {
 		hash uint64
 		id   int
 	}
-	docs := make([]document, 0, s.index.len())
-	for d := range s.index.len() {
+	docs := make([]document, 0, s.index.Len())
+	for d := range s.index.Len() {
 		switch {
 		case s.pairs && d%2 == 0:
 			docs = append(docs, document{s.pairHash(d), d})
-		case !s.pairs && s.index.tokens(d) > 0:
-			docs = append(docs, document{s.index.hash64(d), d})
+		case !s.pairs && s.index.Tokens(d) > 0:
+			docs = append(docs, document{s.index.Hash64(d), d})
 		}
 	}
 	slices.SortFunc(docs, func(a, b document) int { return cmp.Or(cmp.Compare(a.hash, b.hash), a.id-b.id) })
@@ -109,7 +101,7 @@ func (s *Set) findCopies(st *Stats) {
 		for ; n < len(docs) && docs[n].hash == docs[0].hash; n++ {
 			if n > 0 {
 				st.Duplicates++
-				st.DuplicateTokens += s.index.tokens(docs[n].id)
+				st.DuplicateTokens += s.index.Tokens(docs[n].id)
 			}
 			if lo, hi := s.part(docs[n].id, valSide, false); lo < hi {
 				held++
@@ -205,7 +197,7 @@ func share(part, whole int64) string {
 func (st *Stats) String() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("%s", st.Census)
+	line("%s", censusText(&st.Census))
 	if reasons := st.Census.Read.ReasonsText(); reasons != "" {
 		line("broken documents: %s", reasons)
 	}

@@ -2,12 +2,9 @@ package data
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"gimbal/internal/corpus"
 	"gimbal/internal/tokenizer"
@@ -40,7 +37,7 @@ func TestStats(t *testing.T) {
 			letters[c] = true
 		}
 	}
-	if st.VocabSize != 257 || st.Unused != int64(256-len(letters)) || s.timesUsed('x') < 1 || s.timesUsed(0) != 0 {
+	if st.VocabSize != 257 || st.Unused != int64(256-len(letters)) || s.files.Uses('x') < 1 || s.files.Uses(0) != 0 {
 		t.Errorf("%d tokens unused, %d letters", st.Unused, len(letters))
 	}
 
@@ -70,32 +67,6 @@ func TestStats(t *testing.T) {
 		"validation in training: 10 of 10 runs of 32 tokens", "never used", "split: validation is the last"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say %q:\n%s", want, page)
-		}
-	}
-}
-
-func TestLengths(t *testing.T) {
-	r := random(t)
-	for range 50 {
-		var l lengths
-		var all []int64
-		for range r.IntN(60) {
-			n := r.Int64N(100)
-			if r.IntN(3) == 0 {
-				n = shortLength - 2 + r.Int64N(5)
-			}
-			l.add(n)
-			all = append(all, n)
-		}
-		slices.Sort(all)
-		for i, got := range l.quantiles() {
-			want := int64(0)
-			if len(all) > 0 {
-				want = all[int(LengthQuantiles[i]*float64(len(all)-1))]
-			}
-			if got != want {
-				t.Fatalf("quantile %d of %v is %d, want %d", i, all, got, want)
-			}
 		}
 	}
 }
@@ -150,7 +121,7 @@ func TestLongDocument(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got := s.text(nil, d, 1, s.index.tokens(d)+1); !slices.Equal(got, want) || s.index.bytes(d) != int64(len(text)) {
+				if got := s.text(nil, d, 1, s.index.Tokens(d)+1); !slices.Equal(got, want) || spelledBytes(s, d) != int64(len(text)) {
 					t.Fatalf("%s, %d workers: document %d differs", name, workers, d)
 				}
 			}
@@ -170,63 +141,5 @@ func TestLongDocument(t *testing.T) {
 		if got := safeCut([]byte(text)); got != want {
 			t.Errorf("%q is cut at %d, want %d", text, got, want)
 		}
-	}
-}
-
-// TestCaches lists a whole cache, a damaged one and litter, and leaves alone what is none of them.
-func TestCaches(t *testing.T) {
-	parent := t.TempDir()
-	if list, err := Caches(filepath.Join(parent, "nowhere")); err != nil || len(list) != 0 {
-		t.Errorf("%v, %v", list, err)
-	}
-	a := prepare(t, discover(t, corpus.Options{}, write(t, t.TempDir(), "a.txt", "abc")), nil,
-		PrepareOptions{CacheDir: parent})
-	b := prepare(t, discover(t, corpus.Options{}, write(t, t.TempDir(), "b.txt", "defg")), nil,
-		PrepareOptions{CacheDir: parent})
-	write(t, parent, ".tmp-litter/tokens-00000.bin", "xxxx")
-	write(t, parent, "notes/mine.txt", "x")
-	write(t, parent, "file", "x")
-	if err := os.Remove(filepath.Join(b.Dir, manifestFile)); err != nil {
-		t.Fatal(err)
-	}
-	old := time.Now().Add(-1000 * time.Hour)
-	if err := os.Chtimes(a.Dir, old, old); err != nil {
-		t.Fatal(err)
-	}
-	list, err := Caches(parent)
-	if err != nil || len(list) != 3 {
-		t.Fatalf("%+v, %v", list, err)
-	}
-	if last := list[2]; last.Dir != a.Dir || last.Tokens != 3 || last.Documents != 1 || last.Broken != "" ||
-		last.Bytes < 100 {
-		t.Errorf("%+v", last)
-	}
-	for _, c := range list[:2] {
-		if c.Broken == "" {
-			t.Errorf("%+v", c)
-		}
-	}
-	// Opening it again makes it the newest.
-	if err := os.Chtimes(a.Dir, old, old); err != nil {
-		t.Fatal(err)
-	}
-	s, err := Prepare(t.Context(), discover(t, corpus.Options{}, a.Sources[0]), tokenizer.NewBytes(),
-		PrepareOptions{CacheDir: parent})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if list, err = Caches(parent); err != nil || list[0].Dir != a.Dir {
-		t.Errorf("%+v, %v", list, err)
-	}
-	for _, c := range list {
-		if err := c.Remove(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if left, err := os.ReadDir(parent); err != nil || len(left) != 2 {
-		t.Errorf("%v, %v", left, err)
 	}
 }

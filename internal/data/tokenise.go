@@ -10,6 +10,7 @@ import (
 	"gimbal/internal/chat"
 	"gimbal/internal/corpus"
 	"gimbal/internal/par"
+	"gimbal/internal/shards"
 	"gimbal/internal/sniff"
 	"gimbal/internal/tokenizer"
 )
@@ -60,9 +61,7 @@ type run struct {
 }
 
 type docRecord struct {
-	record
-	text int64 // bytes of the document; not stored
-	chat bool
+	shards.Record
 	more bool // the document goes on in the next record
 }
 
@@ -249,8 +248,8 @@ func (e *encoder) part(q *piece, text []byte, part part) (err error) {
 	}
 	e.account(q, have)
 	d := &e.doc
-	d.chat = d.chat || part.chat
-	d.text += int64(len(text))
+	d.Chat = d.Chat || part.chat
+	d.Text += int64(len(text))
 	e.utf8.Write(text)
 	if !part.final && !part.more {
 		return nil

@@ -47,7 +47,7 @@ func (s *Set) tellEmpty() {
 		return
 	}
 	first := 0
-	for s.index.tokens(first) > 1 {
+	for s.index.Tokens(first) > 1 {
 		first++
 	}
 	var kinds []string
@@ -59,7 +59,7 @@ func (s *Set) tellEmpty() {
 	}
 	s.told = append(s.told, corpus.Finding{Warn: 2*(c.Empty+c.OneToken) > c.Documents,
 		Text: fmt.Sprintf("of %s, too short to teach anything: %s; the first is %s", count(c.Documents, "document"),
-			strings.Join(kinds, ", "), s.Describe(s.index.ref(first)))})
+			strings.Join(kinds, ", "), s.Describe(s.index.Ref(first)))})
 }
 
 // ownMarks are the marks of the tokenizer that are not among endMarks.
@@ -110,10 +110,10 @@ func (s *Set) tellSeparator(c *corpus.Corpus, escaped, crlf corpus.Spelling) {
 			cuttable++
 		}
 	}
-	for d := range s.index.len() {
-		src := int(s.index.source(d))
-		again := d > 0 && int(s.index.source(d-1)) == src
-		ref := s.index.ref(d)
+	for d := range s.index.Len() {
+		src := int(s.index.Source(d))
+		again := d > 0 && int(s.index.Source(d-1)) == src
+		ref := s.index.Ref(d)
 		atEnd := ref.Offset+ref.Length+int64(len(sep)) == c.Sources[src].Text
 		if c.Cuttable(src) && (again || atEnd) {
 			return

@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"gimbal/internal/config"
-	"gimbal/internal/data"
 	"gimbal/internal/engine"
 	"gimbal/internal/judge"
 	"gimbal/internal/optim"
+	"gimbal/internal/shards"
 )
 
 // ErrMemory says that a run would need more memory than the machine has.
@@ -43,7 +43,7 @@ type Plan struct {
 
 // Text is the numbers of what is read.
 type Text struct {
-	Census  data.Census
+	Census  shards.Census
 	SplitBy string   // how the validation part was held out, in a sentence
 	Train   int64    // labels of one epoch
 	Val     int64    // labels of the validation part

@@ -1,4 +1,4 @@
-package data
+package shards
 
 import (
 	"encoding/hex"
@@ -24,42 +24,37 @@ type Cache struct {
 	Broken    string    `json:"broken,omitempty"` // why it would be made again; also of one that was never finished
 }
 
-// CacheName is the folder of caches in a run, where there is no other place for them.
-const CacheName = "cache"
+// cacheName is the folder of caches in a run, where there is no other place for them.
+const cacheName = "cache"
 
-// DefaultCacheDir returns where caches are by default. Only the user may read them.
-func DefaultCacheDir() string {
+// DefaultDir returns where caches are by default. Only the user may read them.
+func DefaultDir() string {
 	if base, err := os.UserCacheDir(); err == nil {
 		return filepath.Join(base, "gimbal")
 	}
-	return tempCacheDir() // a container without a home
+	return tempDir() // a container without a home
 }
 
-// tempCacheDir is a folder of the user in the one that all users share.
-func tempCacheDir() string { return filepath.Join(os.TempDir(), fmt.Sprintf("gimbal-%d", os.Getuid())) }
+// tempDir is a folder of the user in the one that all users share.
+func tempDir() string { return filepath.Join(os.TempDir(), fmt.Sprintf("gimbal-%d", os.Getuid())) }
 
-// places are the folders for caches, in the order in which they are tried, and why the default is not the first; nil:
+// Places are the folders for caches, in the order in which they are tried, and why the default is not the first; nil:
 // it is. out is the directory of the run that the text is for; empty: there is none.
-func places(out string) (dirs []string, why error) {
+func Places(out string) (dirs []string, why error) {
 	base, err := os.UserCacheDir()
 	if err == nil {
 		dirs = append(dirs, filepath.Join(base, "gimbal"))
 	}
 	if out != "" {
-		dirs = append(dirs, filepath.Join(out, CacheName))
+		dirs = append(dirs, filepath.Join(out, cacheName))
 	}
-	return append(dirs, tempCacheDir()), err
+	return append(dirs, tempDir()), err
 }
-
-// noPlace is an error of the folder in which a cache is read or made, and not of the text.
-type noPlace struct{ error }
-
-func (e *noPlace) Unwrap() error { return e.error }
 
 // Caches lists the caches in a folder ("" for the default), the one last used first, without hashing them.
 func Caches(parent string) ([]Cache, error) {
 	if parent == "" {
-		parent = DefaultCacheDir()
+		parent = DefaultDir()
 	}
 	entries, err := os.ReadDir(parent)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

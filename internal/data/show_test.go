@@ -7,72 +7,8 @@ import (
 
 	"gimbal/internal/chat"
 	"gimbal/internal/corpus"
-	"gimbal/internal/durable/crash"
 	"gimbal/internal/tokenizer"
 )
-
-// TestMaskFile writes runs and reads them back bit by bit; it begins late, or not at all.
-func TestMaskFile(t *testing.T) {
-	r := random(t)
-	for range 300 {
-		fsys := crash.New()
-		if err := fsys.Mkdir("/d"); err != nil {
-			t.Fatal(err)
-		}
-		var w maskWriter
-		var want []bool
-		some := false
-		for range r.IntN(12) {
-			run := run{r.Int64N(40), r.IntN(3) > 0}
-			if run.n == 0 {
-				continue
-			}
-			some = some || !run.learn
-			for range run.n {
-				want = append(want, run.learn)
-			}
-			if err := w.add(run, func(string) (*fileWriter, error) { return createFile(fsys, "/d", countsFile) }); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := w.finish(); err != nil {
-			t.Fatal(err)
-		}
-		if (w.f != nil) != some {
-			t.Fatalf("a file: %v, tokens that do not count: %v", w.f != nil, some)
-		}
-		var m mask
-		if some {
-			m = bytes.Clone(w.f.buf)
-			if len(m) != (len(want)+7)/8 {
-				t.Fatalf("%d bytes for %d tokens", len(m), len(want))
-			}
-		}
-		for i, learn := range want {
-			if m.at(int64(i)) != learn {
-				t.Fatalf("token %d counts: %v, want %v", i, m.at(int64(i)), learn)
-			}
-		}
-		for range 20 {
-			lo := r.IntN(len(want) + 1)
-			hi := lo + r.IntN(len(want)-lo+1)
-			n, runs := int64(0), int64(0)
-			for i, learn := range want[lo:hi] {
-				if learn {
-					if n++; i == 0 || !want[lo+i-1] {
-						runs++
-					}
-				}
-			}
-			if got := m.runs(int64(lo), int64(hi)); got != runs {
-				t.Fatalf("%d runs of tokens %d to %d count, want %d", got, lo, hi, runs)
-			}
-			if got := m.count(int64(lo), int64(hi)); got != n {
-				t.Fatalf("%d of tokens %d to %d count, want %d", got, lo, hi, n)
-			}
-		}
-	}
-}
 
 // TestShow looks at a batch as a person would: marks where they belong, and nothing that moves a terminal's cursor.
 func TestShow(t *testing.T) {

@@ -1,14 +1,15 @@
-package data
+package shards
 
 import "math/bits"
 
-// mask says which tokens count, one bit each; nil: all do.
-type mask []byte
+// Mask says which tokens count, one bit each; nil: all do.
+type Mask []byte
 
-func (m mask) at(i int64) bool { return m == nil || m[i>>3]>>(i&7)&1 == 1 }
+// At reports whether a token counts.
+func (m Mask) At(i int64) bool { return m == nil || m[i>>3]>>(i&7)&1 == 1 }
 
-// count returns how many of the tokens [lo, hi) count.
-func (m mask) count(lo, hi int64) (n int64) {
+// Count returns how many of the tokens [lo, hi) count.
+func (m Mask) Count(lo, hi int64) (n int64) {
 	if m == nil {
 		return hi - lo
 	}
@@ -24,8 +25,8 @@ func (m mask) count(lo, hi int64) (n int64) {
 	return n
 }
 
-// runs returns how many runs of tokens that count lie in [lo, hi), wholly or in part.
-func (m mask) runs(lo, hi int64) (n int64) {
+// Runs returns how many runs of tokens that count lie in [lo, hi), wholly or in part.
+func (m Mask) Runs(lo, hi int64) (n int64) {
 	if m == nil {
 		return min(1, hi-lo)
 	}
@@ -55,36 +56,36 @@ type maskWriter struct {
 	bit byte  // the byte that is being filled
 }
 
-// add appends a run of tokens; create makes the file.
-func (w *maskWriter) add(r run, create func(name string) (*fileWriter, error)) (err error) {
-	if w.f == nil && r.learn {
-		w.n += r.n
+// add appends n tokens; create makes the file.
+func (w *maskWriter) add(n int64, counts bool, create func(name string) (*fileWriter, error)) (err error) {
+	if w.f == nil && counts {
+		w.n += n
 		return nil
 	}
 	if w.f == nil {
 		if w.f, err = create(countsFile); err != nil {
 			return err
 		}
-		before := run{w.n, true}
+		before := w.n
 		w.n = 0
-		if err = w.put(before); err != nil {
+		if err = w.put(before, true); err != nil {
 			return err
 		}
 	}
-	return w.put(r)
+	return w.put(n, counts)
 }
 
-func (w *maskWriter) put(r run) error {
+func (w *maskWriter) put(n int64, counts bool) error {
 	var fill byte
-	if r.learn {
+	if counts {
 		fill = 0xFF
 	}
-	for r.n > 0 {
+	for n > 0 {
 		at := w.n & 7
-		take := min(8-at, r.n)
+		take := min(8-at, n)
 		w.bit |= fill & (1<<take - 1) << at
 		w.n += take
-		r.n -= take
+		n -= take
 		if w.n&7 == 0 {
 			if err := w.flush(); err != nil {
 				return err
