@@ -89,8 +89,8 @@ var lattice = []struct {
 	{"internal/judge", "internal/baseline internal/bom internal/plain internal/rng internal/safetensors",
 		"metrics of what was written, early stop, choice of a checkpoint; knows no model"},
 	{"internal/plan", "internal/chat internal/config internal/corpus internal/data internal/durable internal/engine internal/judge " +
-		"internal/guard internal/optim internal/hub internal/shards internal/tokenizer", "configuration, text and hardware to "+
-			"one immutable plan"},
+		"internal/guard internal/optim internal/hub internal/shards internal/tokenizer", "configuration, text and hardware to " +
+		"one immutable plan"},
 	{"internal/preflight", "internal/plan internal/engine internal/data internal/rundir internal/checkpoint " +
 		"internal/durable internal/memory internal/optim internal/rng internal/runlog",
 		"checks before step 1, on a plan and an engine"},

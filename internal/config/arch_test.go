@@ -180,7 +180,7 @@ func TestDocs(t *testing.T) {
 	for _, p := range presets {
 		var list []string
 		for _, s := range p.values {
-			list = append(list, fmt.Sprintf("%s = %v", s.key, s.value))
+			list = append(list, fmt.Sprintf("%s=%v", s.key, s.value))
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", p.name, p.doc, strings.Join(list, ", "))
 	}
@@ -224,13 +224,13 @@ func (k *key) values() string {
 			list = append(list, "a path")
 		}
 	case *[]string:
-		list = append(list, "text or a list of texts")
+		list = append(list, "text or list")
 	case *bool:
 		list = append(list, "`true`, `false`")
 	case *Rule, *float64:
 		list = append(list, span("number"))
 	default:
-		list = append(list, span("whole number"))
+		list = append(list, span("integer"))
 	}
 	return strings.Join(list, ", ")
 }
@@ -238,17 +238,17 @@ func (k *key) values() string {
 // docsHead has ' where the page has a back quote.
 const docsHead = `# Configuration
 
-These keys describe a run. A configuration file is TOML with the sections below; on the command line a key has a
-dotted name: '--set train.steps=500'. Values come from the defaults, the preset ('model.preset'), the file
-('--config'), and '--set' and flags in their order; a later source overrides an earlier one. The 'config.toml' of a
-run holds every value and where it came from.
+A configuration file is TOML with the sections below; on the command line a key has a dotted name:
+'--set train.steps=500'. A later source overrides an earlier one: the defaults, the preset ('model.preset'), the file
+('--config'), then '--set' and flags in their order. The 'config.toml' of a run holds every value and where it came
+from.
 
 Unknown keys, keys given twice, values out of range, and values that do not fit together are errors (exit code 2).
-All are reported at once, with file and line. An unknown key comes with the nearest known one.
+All are reported at once, with file and line, an unknown key with the nearest known one.
 
 - 'auto': Gimbal chooses the value, prints it and records it.
 - 'article': a rule of the guide in [article.md](article.md). [guards.md](guards.md) and [judge.md](judge.md) explain
-  the other rules of the guard and the judge.
+  the other rules.
 - In '--set', strings need no quotes. A list is one path, or TOML: '["a", "b"]'.
 
 Values that must fit together:
@@ -259,7 +259,6 @@ Values that must fit together:
 - 'train.context' <= 'train.micro_tokens' <= 'train.batch_tokens'.
 - An exact warmup is shorter than the run. Only 'cosine-restarts' has a 'schedule.period'.
 
-What a shape includes: 'qwen3', 'llama' and 'qwen2' have RMSNorm (eps 1e-6), rotary positions (base 10,000 up to a
-context of 4,096, then 1,000,000) and SwiGLU. 'qwen3' normalises queries and keys. 'qwen2' has biases on queries, keys
-and values. 'gpt2' has LayerNorm (eps 1e-5), learned positions, GELU and biases.
+A new 'qwen3', 'llama' or 'qwen2' has RMSNorm (eps 1e-6), rotary positions (base 10,000 up to a context of 4,096, then
+1,000,000) and SwiGLU; 'gpt2' has LayerNorm (eps 1e-5) and GELU. [interop.md](interop.md#import) has how shapes differ.
 `

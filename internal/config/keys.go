@@ -43,17 +43,15 @@ var keys = []key{
 			"mean nothing"},
 	{name: "data.val_fraction", lo: 0, above: true, hi: 0.5, doc: "share of the corpus held out for validation"},
 	{name: "data.fields", newer: true,
-		doc: "keys of records, or columns, that are read: text=KEY, messages=KEY, or prompt=KEY,completion=KEY, with " +
-			"input=KEY and system=KEY; default: those that are known"},
+		doc: "keys or columns to read: text=KEY, messages=KEY, or prompt=KEY,completion=KEY, with input=KEY and " +
+			"system=KEY; default: the known ones"},
 	{name: "data.val_from", choices: []string{"before_end", "end"}, newer: true, older: "end",
 		doc: "where a single text is cut for validation; before_end: its end is trained; end: it is held out"},
 	{name: "data.separator", doc: "text that splits a file into documents; empty: one file, one document"},
 	{name: "data.encoding", newer: true,
-		doc: "encoding of files without a byte order mark, such as gbk or windows-1252; empty: UTF-8; raw: UTF-8, " +
-			"whatever the bytes are"},
+		doc: "encoding of files without a byte order mark, such as gbk; empty: UTF-8; raw: UTF-8, whatever the bytes are"},
 	{name: "data.template", choices: []string{"model", "builtin"}, newer: true, older: "builtin",
-		doc: "what writes conversations; model: its own chat template, if it has one; builtin: marks of ChatML or " +
-			"Llama 3"},
+		doc: "what writes conversations; model: its chat template, if it has one; builtin: marks of ChatML or Llama 3"},
 	{name: "data.start", choices: []string{"eos", "bos", "none"}, doc: "token before every document; it is input only"},
 	{name: "data.bad_documents", choices: []string{"stop", "skip"},
 		doc: "stop at a document that cannot be read, or skip it"},
@@ -82,40 +80,38 @@ var keys = []key{
 
 	{name: "train.steps", auto: true, lo: 1, hi: 1e12, doc: "updates; auto: planned from time and data"},
 	{name: "train.budget", newer: true, lo: 0, above: true, hi: 1e6,
-		doc: "minutes for a whole run, where train.steps is auto"},
+		doc: "minutes for a run, where train.steps is auto"},
 	{name: "train.context", lo: 1, hi: 1 << 20, doc: "tokens of the longest sequence"},
 	{name: "train.batch_tokens", lo: 1, hi: 1 << 28, doc: "most tokens of one update"},
 	{name: "train.micro_tokens", auto: true, lo: 1, hi: 1 << 28,
 		doc: "most tokens of one forward and backward pass; auto: by memory"},
 	{name: "train.adapter", newer: true, choices: []string{"none", "lora"},
-		doc: "what is trained with --from: none: all weights; lora: changes of low rank beside them, a PEFT adapter"},
+		doc: "with --from; none: train all weights; lora: train a PEFT adapter of low rank beside them"},
 	{name: "train.objective", newer: true, choices: []string{"lm", "dpo"},
-		doc: "what is learned; lm: the next token; dpo: with --from, which of two answers is preferred"},
+		doc: "lm: learn the next token; dpo: with --from, learn which of two answers is preferred"},
 	{name: "train.seed", lo: 0, hi: 1e18, doc: "seed of all random numbers"},
 
 	{name: "adapter.rank", newer: true, lo: 1, hi: 1024, doc: "rank of the changes"},
 	{name: "adapter.alpha", newer: true, lo: 0, above: true, hi: 1e6, doc: "they are multiplied by alpha/rank"},
 	{name: "adapter.targets", newer: true,
-		doc: "matrices of the blocks that are changed, by their names: q_proj, c_attn and so on; all: every one"},
+		doc: "matrices of the blocks to change, by name, such as q_proj or c_attn; all: every one"},
 	{name: "adapter.rslora", newer: true, doc: "multiply by alpha/√rank, for high ranks"},
-	{name: "adapter.dropout", newer: true, lo: 0, hi: 0.9, doc: "share of their inputs that is dropped in training"},
+	{name: "adapter.dropout", newer: true, lo: 0, hi: 0.9, doc: "share of their inputs dropped in training"},
 	{name: "adapter.dora", newer: true, doc: "train the lengths of rows, too (DoRA); slower"},
 	{name: "adapter.base", newer: true, choices: []string{"auto", "fp32", "bf16", "int8"},
-		doc: "how the weights beside them are held: bf16 takes a quarter of the memory, int8 an eighth, for some " +
+		doc: "precision of the weights beside them: bf16 takes a quarter of the memory, int8 an eighth, for some " +
 			"thousandths of a nat; auto: as in their file, never int8"},
 
 	{name: "dpo.beta", newer: true, lo: 0, above: true, hi: 100,
-		doc: "how closely the model stays with the one it begins from"},
+		doc: "how closely the model stays with its start"},
 	{name: "dpo.label_smoothing", newer: true, lo: 0, hi: 0.5, below: true,
-		doc: "share of pairs taken to be the wrong way round"},
+		doc: "share of pairs assumed to be reversed"},
 
 	{name: "optim.kind", choices: []string{"auto", "muon", "adamw"}, newer: true, older: "adamw",
-		doc: "muon: matrices of the blocks by Muon, all else by AdamW; auto: muon for new models, unless the batch is " +
-			"too small for it"},
+		doc: "muon: matrices of the blocks by Muon, all else by AdamW; auto: muon for new models with large enough batches"},
 	{name: "optim.lr", lo: 1e-12, hi: 10, choices: []string{"article", "article-literal", "auto", "finetune", "probe"},
-		doc: "peak learning rate, a number or a rule; auto: by model size and batch; finetune: by the width, for " +
-			"weights " +
-			"that are trained; probe: by a range test before the run; article, article-literal: by the width"},
+		doc: "peak learning rate, a number or a rule; auto: by model size and batch; finetune: by the width, for trained " +
+			"weights; probe: by a range test before the run; article, article-literal: by the width"},
 	{name: "optim.momentum", newer: true, lo: 0, hi: 1, below: true, doc: "Muon: decay of the moment"},
 	{name: "optim.beta1", lo: 0, hi: 1, below: true, doc: "AdamW: decay of the first moment"},
 	{name: "optim.beta2", auto: true, lo: 0, above: true, hi: 1, below: true,
@@ -124,7 +120,7 @@ var keys = []key{
 	{name: "optim.weight_decay", lo: 0, hi: 10, doc: "decoupled weight decay of matrices"},
 	{name: "optim.clip", lo: 0, above: true, hi: 1e9, doc: "largest global gradient norm"},
 	{name: "optim.agc",
-		doc: "layered clipping: after 100 steps, limit each tensor to 1.05 times its usual gradient norm"},
+		doc: "layered clipping: after 100 steps, clip each tensor at 1.05 times its usual gradient norm"},
 
 	{name: "schedule.kind", choices: []string{"cosine-restarts", "cosine", "linear", "wsd", "constant"},
 		doc: "course of the learning rate after the warmup"},
@@ -136,7 +132,7 @@ var keys = []key{
 		doc: "steps of one cycle of cosine-restarts; auto: min(steps, 10000)"},
 	{name: "schedule.floor", lo: 1e-6, hi: 1, doc: "learning rate at the end, as a share of the peak"},
 	{name: "schedule.extended", newer: true, lo: 1, hi: 1e12,
-		doc: "steps at which \"resume --steps\" changed the number of steps, each with the number before; it writes them"},
+		doc: "written by \"resume --steps\": where it changed the number of steps, each with the number before"},
 	{name: "schedule.late_restart", doc: "allow a restart in the last 500 steps, or the last fifth of a short run"},
 
 	{name: "numeric.mode", choices: []string{"auto", "fp32", "bf16"}, doc: "precision of the operands of multiplies"},
@@ -144,14 +140,14 @@ var keys = []key{
 		doc: "what the backward pass computes again to save memory"},
 	{name: "numeric.device", choices: []string{"auto", "cpu", "cuda", "rocm", "oneapi", "tpu"}, path: true, newer: true,
 		older: "cpu",
-		doc: "what computes, see devices.md; a path is that of a plugin; auto: an accelerator that passes its " +
-			"tests, else the CPU"},
+		doc: "what computes, see devices.md; a path names a plugin; auto: an accelerator that passes its tests, else the " +
+			"CPU"},
 	{name: "numeric.devices", auto: true, lo: 1, hi: 64, newer: true, older: "1",
-		doc: "devices that train together; auto: all of the machine"},
+		doc: "devices that train together; auto: all"},
 	{name: "numeric.shard", choices: []string{"moments", "parameters"}, newer: true,
-		doc: "what each of several devices holds a part of; parameters: these, too, gathered block by block"},
+		doc: "what is divided among devices; parameters: these, too, gathered block by block"},
 	{name: "numeric.fast", newer: true,
-		doc: "let the compiler of a device use operations whose bits differ from run to run"},
+		doc: "allow operations of a device whose bits differ from run to run"},
 
 	{name: "checkpoint.every", auto: true, lo: 1, hi: 1e12, doc: "steps between checkpoints; auto: at each evaluation"},
 	{name: "checkpoint.keep", lo: 1, hi: 1e6, doc: "newest checkpoints to keep, beside the named ones"},
@@ -165,11 +161,11 @@ var keys = []key{
 	{name: "eval.max_tokens", lo: 1, hi: 1 << 20, doc: "longest text written, in tokens"},
 
 	{name: "eval.keep", newer: true, path: true,
-		doc: "files and folders of text that the weights know, to show what fine-tuning forgets; empty: texts " +
-			"that the model writes before step 1"},
+		doc: "files and folders of text that the weights know, to show what fine-tuning forgets; empty: what the model " +
+			"writes before step 1"},
 
 	{name: "eval.tasks", newer: true, path: true,
-		doc: "files of questions that each evaluation asks, see judge.md"},
+		doc: "files of questions for each evaluation, see judge.md"},
 	{name: "eval.task_limit", newer: true, lo: 1, hi: 1e9, doc: "most questions of a task"},
 	{name: "eval.task_shots", newer: true, lo: 0, hi: 100, doc: "examples before each question"},
 
@@ -184,8 +180,7 @@ var keys = []key{
 	{name: "judge.patience", lo: 0, hi: 1e6,
 		doc: "stop after so many evaluations without a lower validation loss; 0: never"},
 	{name: "judge.encoder", path: true,
-		doc: "folder of a static embedding that compares texts (model.safetensors, tokenizer.json); empty: hash-sif, " +
-			"which needs no file"},
+		doc: "folder of a static embedding that compares texts (model.safetensors, tokenizer.json); empty: hash-sif"},
 }
 
 var byName = func() map[string]*key {

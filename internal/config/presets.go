@@ -20,20 +20,20 @@ type setting struct {
 // presets has the sizes from the smallest to the largest, then the benchmarks. The first four count the parameters
 // without the embedding, and have heads of size 64.
 var presets = []preset{
-	{"nano", "about 1M parameters: 4 x 128", []setting{{"model.layers", 4}, {"model.width", 128}}},
-	{"micro", "about 5M parameters: 6 x 256", []setting{{"model.layers", 6}, {"model.width", 256}}},
-	{"mini", "about 10M parameters: 6 x 384", []setting{{"model.layers", 6}, {"model.width", 384}}},
-	{"small", "about 30M parameters: 10 x 512", []setting{{"model.layers", 10}, {"model.width", 512}}},
-	{"gpt2-124m", "the smallest GPT-2: 12 x 768, context 1024, 50257 ids", []setting{
+	{"nano", "about 1M parameters", []setting{{"model.layers", 4}, {"model.width", 128}}},
+	{"micro", "about 5M parameters", []setting{{"model.layers", 6}, {"model.width", 256}}},
+	{"mini", "about 10M parameters", []setting{{"model.layers", 6}, {"model.width", 384}}},
+	{"small", "about 30M parameters", []setting{{"model.layers", 10}, {"model.width", 512}}},
+	{"gpt2-124m", "the smallest GPT-2", []setting{
 		{"model.shape", "gpt2"}, {"model.layers", 12}, {"model.width", 768}, {"model.heads", 12},
 		{"train.context", 1024}, {"tokenizer.vocab_size", 50257},
 	}},
-	{"gpt2-350m", "GPT-2 medium: 24 x 1024, context 1024, 50257 ids", []setting{
+	{"gpt2-350m", "GPT-2 medium", []setting{
 		{"model.shape", "gpt2"}, {"model.layers", 24}, {"model.width", 1024}, {"model.heads", 16},
 		{"train.context", 1024}, {"tokenizer.vocab_size", 50257},
 	}},
 	// karpathy/nanoGPT config/train_shakespeare_char.py, without its dropout: a benchmark of speed.
-	{"char-10m", "the 10.7M benchmark: GPT-2 shape, 6 x 384, 64 x 256 characters a step", []setting{
+	{"char-10m", "nanoGPT's 10.7M benchmark, 64 x 256 characters a step", []setting{
 		{"model.shape", "gpt2"}, {"model.layers", 6}, {"model.width", 384}, {"model.heads", 6},
 		{"tokenizer.kind", "chars"}, {"data.val_fraction", 0.1}, {"data.val_from", "end"},
 		{"train.context", 256}, {"train.batch_tokens", 64 * 256},
@@ -41,7 +41,7 @@ var presets = []preset{
 		{"schedule.kind", "cosine"}, {"schedule.warmup", 100},
 	}},
 	// karpathy/nanoGPT README, "I only have a macbook": the CPU run of config/train_shakespeare_char.py.
-	{"nanogpt-cpu", "nanoGPT's run on a CPU: GPT-2 shape, 4 x 128, 12 x 64 characters a step, 2000 steps", []setting{
+	{"nanogpt-cpu", "nanoGPT's run on a CPU, 12 x 64 characters a step", []setting{
 		{"model.shape", "gpt2"}, {"model.layers", 4}, {"model.width", 128}, {"model.heads", 4},
 		{"tokenizer.kind", "chars"}, {"data.val_fraction", 0.1}, {"data.val_from", "end"},
 		{"train.context", 64}, {"train.batch_tokens", 12 * 64}, {"train.steps", 2000},

@@ -27,18 +27,26 @@ type quirk struct {
 	refuse string  // in the error; "": it is taken
 }
 
+// Names of several quirks.
+const (
+	otherEnds    = "other ends in `generation_config.json`, `eos_token`, the chat template"
+	looseStart   = "a `bos_token` that nothing uses, or that opens a turn (Qwen, SmolLM instruct)"
+	unknownModel = "another RoPE scaling (`ntk`, `mrope`) or `model_type` (Mixtral, Falcon, Mamba)"
+	unknownText  = "a charsmap of SentencePiece (T5, XGLM), an unknown split of the text"
+)
+
 var quirks = []quirk{
 	{name: "`eos_token_id` is a list (Llama 3)", ends: []int32{textEnd, otherEnd, 65},
 		edit: func(d *foreignDir) { d.set(configFile, "eos_token_id", "[256, 260, 65]") }},
-	{name: "`generation_config.json` names other ends", ends: []int32{textEnd, otherEnd, turnEnd},
+	{name: otherEnds, ends: []int32{textEnd, otherEnd, turnEnd},
 		edit: func(d *foreignDir) { d.set(generationFile, "eos_token_id", "[260, 258]") }},
-	{name: "`eos_token` of the tokenizer is another", ends: []int32{textEnd, otherEnd}, edit: func(d *foreignDir) {
+	{name: otherEnds, ends: []int32{textEnd, otherEnd}, edit: func(d *foreignDir) {
 		d.set(specialFile, "eos_token", `{"content": "<|end|>", "lstrip": false}`)
 	}},
-	{name: "`eos_token` of the tokenizer is another", ends: []int32{textEnd, otherEnd}, edit: func(d *foreignDir) {
+	{name: otherEnds, ends: []int32{textEnd, otherEnd}, edit: func(d *foreignDir) {
 		d.set(tokConfigFile, "eos_token", `{"__type": "AddedToken", "content": "<|end|>", "normalized": true}`)
 	}},
-	{name: "only the chat template knows the end of a turn", ends: []int32{textEnd, turnEnd}, edit: func(d *foreignDir) {
+	{name: otherEnds, ends: []int32{textEnd, turnEnd}, edit: func(d *foreignDir) {
 		d.set(tokConfigFile, "chat_template", `[{"name":"default","template":"{{ '<|im_end|>' }}"}]`)
 	}},
 	{name: "the ends are of turns (SmolLM instruct)", ends: []int32{textEnd, turnEnd}, edit: func(d *foreignDir) {
@@ -82,8 +90,8 @@ var quirks = []quirk{
 		d.set(configFile, "bos_token_id", "259")
 		d.files[templateFile] = []byte("{{ bos_token }}")
 	}},
-	{name: "a `bos_token_id` that nothing uses", edit: func(d *foreignDir) { d.set(configFile, "bos_token_id", "259") }},
-	{name: "`bos_token` opens a turn (SmolLM instruct)", ends: []int32{textEnd, turnEnd}, edit: func(d *foreignDir) {
+	{name: looseStart, edit: func(d *foreignDir) { d.set(configFile, "bos_token_id", "259") }},
+	{name: looseStart, ends: []int32{textEnd, turnEnd}, edit: func(d *foreignDir) {
 		d.set(configFile, "bos_token_id", "257")
 		d.set(configFile, "eos_token_id", "258")
 		d.set(tokConfigFile, "bos_token", `"<|im_start|>"`)
@@ -142,10 +150,10 @@ var quirks = []quirk{
 		d.arch.RopeScale = config.RopeScale{Kind: "yarn", Factor: 4, Low: 1, High: 32, Original: 32,
 			Gain: 1.138629436111989}
 	}},
-	{name: "another RoPE scaling (`ntk`, `mrope`)", edit: func(d *foreignDir) {
+	{name: unknownModel, edit: func(d *foreignDir) {
 		d.set(configFile, "rope_scaling", `{"rope_type":"ntk","factor":2.0}`)
 	}, refuse: `rope_scaling: rope_type is "ntk"`},
-	{name: "another `model_type` (Mixtral, Falcon, Mamba)", edit: func(d *foreignDir) {
+	{name: unknownModel, edit: func(d *foreignDir) {
 		d.set(configFile, "model_type", `"falcon"`)
 	}, refuse: `model_type is "falcon", which is not supported (only qwen3, llama, mistral, qwen2, gpt2, gemma, gemma2`},
 	{name: "a tokenizer of SentencePiece (Llama 2, Gemma)", text: "a b", ids: []int32{261, 262, 261, 98},
@@ -159,10 +167,10 @@ var quirks = []quirk{
 			d.sentencePiece()
 			d.set(tokenizerFile, "pre_tokenizer", `{"type":"Metaspace","replacement":"▁","split":false}`)
 		}},
-	{name: "a charsmap of SentencePiece (T5, XGLM)", edit: func(d *foreignDir) {
+	{name: unknownText, edit: func(d *foreignDir) {
 		d.set(tokenizerFile, "normalizer", `{"type":"Precompiled","precompiled_charsmap":"AAAA"}`)
 	}, refuse: `tokenizer.json has normalizer.type = "Precompiled"`},
-	{name: "an unknown split of the text", edit: func(d *foreignDir) {
+	{name: unknownText, edit: func(d *foreignDir) {
 		digits := strings.Replace(llamaSplit, "(?i:", `\\p{N}{1,3}|(?i:`, 1)
 		d.set(tokenizerFile, "pre_tokenizer", sequence(digits, rawBytes))
 	}, refuse: "tokenizer.json has pre_tokenizer.pretokenizers[0].pattern.Regex = "},

@@ -34,8 +34,8 @@ func Advice(code string) string {
 
 const (
 	lowerRate = "lower `optim.lr`"
-	calmRate  = "use a longer warmup or a lower `optim.lr`"
-	report    = "report it, with the run's `config.toml`"
+	calmRate  = "lengthen the warmup or lower `optim.lr`"
+	report    = "report it with `config.toml`"
 	goOn      = "read `samples/`; `gimbal resume --steps N` continues"
 
 	refuseData   = "refuses (4)"
@@ -46,8 +46,7 @@ const (
 
 var stepCodes = CodePart{
 	Title: "Training steps",
-	Intro: "Checked at every step, before the update. \"Halves the rate\" is temporary: the rate grows back after\n" +
-		"20 calm steps.",
+	Intro: "Checked at every step, before the update. After E0 and E1 the rate grows back after 20 calm steps.",
 	Codes: []Code{
 		{"E0-NONFINITE", "error", "loss, gradient norm or update is NaN or infinite",
 			"skips the update, halves the rate, names tensor and documents",
@@ -59,11 +58,11 @@ var stepCodes = CodePart{
 			"returns to a healthy checkpoint, skips this data, halves the rate until I-REGAIN",
 			"nothing for one; if it recurs, " + lowerRate},
 		{"E3-DIVERGED", "error",
-			"the loss does not recover, a third rewind in 1,000 steps, or a rate below 1/16 of the schedule's",
+			"the loss does not recover, a third E2 in 1,000 steps, or a rate below 1/16 of the schedule's",
 			"stops (3), writes `post-mortem.md`", lowerRate + " or repair the data, and start again with `--from`"},
 		{"E3-RATE", "error", "the schedule's rate is outside (0, peak]", "stops (3)", report},
 		{"I-REGAIN", "info", "no error in 1,000 steps for each rewind so far",
-			"lets the rate grow back to twice as much over 100 steps", "nothing"},
+			"doubles the rate over 100 steps", ""},
 		{"I-NUDGE", "info", "early on, the loss falls slowly and calmly", "raises the rate by a tenth, at most three times",
 			""},
 		{"W-PEAK-LOW", "warning", "the third nudge", "", "start again with `optim.lr = \"probe\"`"},
@@ -80,7 +79,7 @@ var stepCodes = CodePart{
 
 var pairCodes = CodePart{
 	Title: "Preferences",
-	Intro: "With `train.objective = \"dpo\"`. They change nothing in training.",
+	Intro: "With `train.objective = \"dpo\"`.",
 	Codes: []Code{
 		{"W-PAIRS-EASY", "warning", "the model prefers the right answer in all of the first new pairs", "",
 			"read `gimbal data inspect`: a mark or a length may give the answer away"},
@@ -93,32 +92,37 @@ var pairCodes = CodePart{
 
 var healthCodes = CodePart{
 	Title: "Health of the model",
-	Intro: "Checked at step 1 and every 100 steps; activations also every 10 of the first 50. They change nothing\n" +
-		"in training; most name a block.",
+	Intro: "Checked at step 1 and every 100 steps; activations also every 10 of the first 50. Most name a block.",
 	Codes: []Code{
-		{"A1-ZERO-GRAD", "warning, error", "a tensor's gradient is exactly zero at three checks, or a matrix's at step 1",
-			"", "look at what is between that block and the loss; with `--from`, look for weights of zero"},
+		{"A1-ZERO-GRAD", "warning, error",
+			"a gradient is exactly zero at three checks in a row (error), or a matrix's at step 1 (warning)", "",
+			"look at what is between that block and the loss; with `--from`, look for weights of zero"},
 		{"A2-BOTTOM-STARVED", "warning, error",
-			"gradients of the bottom blocks are below a tenth of the top's at two checks, or at step 1", "",
+			"mean gradient of the bottom third of the blocks is below 0.1 (error: 0.01) of the top third's at two checks " +
+				"in a row after the warmup; or the weakest bottom block's below 0.1 of the median block's at step 1", "",
 			"at step 1 check the block's initial weights; later the residual paths and norms above it"},
-		{"A3-EXPLODING", "warning", "gradients of the bottom blocks are over 100 times the top's", "",
+		{"A3-EXPLODING", "warning", "mean gradient of the bottom third is over 100 times the top third's", "",
 			"check norms and the scale of residual branches"},
-		{"A4-FALLING", "warning", "a block's gradients are ten times below their recent median", "",
-			"check dead units and attention entropy of that block"},
+		{"A4-FALLING", "warning", "a block's gradient is ten times below its median of the last 20 checks; if all " +
+			"blocks fell, only when the loss did not halve", "", "check dead units and attention entropy of that block"},
 		{"A5-NONFINITE", "error", "gradient elements are NaN or infinite", "", "see E0-NONFINITE, which refuses the step"},
-		{"W-FROZEN-WEIGHTS", "warning", "updates of a matrix are lost in rounding at five checks", "",
+		{"W-FROZEN-WEIGHTS", "warning", "at five checks in a row an update leaves more than 1 % of a matrix unchanged " +
+			"and moves it by less than 1/100 of √(2·lr·weight decay)", "",
 			"compare the size of its weights with the rate"},
-		{"W-RESIDUAL-GROWTH", "warning", "the residual stream grows tenfold in ten steps or in one block", "",
-			calmRate + "; for one block, check its output projections"},
-		{"W-RESIDUAL-CUT", "error", "a block's output keeps less than half of its input", "",
+		{"W-RESIDUAL-GROWTH", "warning", "the stream after the last block grows tenfold in ten steps, to above 1; or " +
+			"one block makes it ten times as large", "", calmRate + "; for one block, check its output projections"},
+		{"W-RESIDUAL-CUT", "error", "a block's output keeps less than half of its input (sound: about 1)", "",
 			"look for f(x) where x + f(x) should be"},
-		{"W-ATTN-ENTROPY", "warning", "attention heads look at almost a single key", "", calmRate},
-		{"W-ATTN-LOGIT", "warning, error", "an attention score is above 300 (10,000: error)", "",
+		{"W-ATTN-ENTROPY", "warning", "in the first 1,000 steps, mean attention entropy is below 0.2 of the maximum; or " +
+			"a quarter of the heads are below 0.05 and falling", "", calmRate},
+		{"W-ATTN-LOGIT", "warning, error", "an attention score is above 300 (error: 10,000)", "",
 			lowerRate + ", or take a shape with QK-norm"},
-		{"W-DEAD-UNITS", "warning, error", "over 30 % (60 %: error) of a block's MLP units are silent", "", calmRate},
-		{"W-LOGIT-DRIFT", "warning", "mean ln Z of the logits is beyond ±20, or rises at five checks", "", lowerRate},
-		{"I-START-HEALTH", "info", "weights from elsewhere were beyond such limits when they came",
-			"reports them again only if they get worse", ""},
+		{"W-DEAD-UNITS", "warning, error",
+			"over 30 % (error: 60 %) of a block's MLP units are silent over at least 128 tokens", "", calmRate},
+		{"W-LOGIT-DRIFT", "warning", "mean ln Z of the logits is beyond ±20, or rises five times in a row by over 5 in all",
+			"", lowerRate},
+		{"I-START-HEALTH", "info",
+			"weights from elsewhere were beyond such limits when they came; told again only if they get worse", "", ""},
 	},
 }
 
@@ -140,33 +144,32 @@ var fileCodes = CodePart{
 	Title: "Files and devices",
 	Codes: []Code{
 		{"F-SAVE-FAILED", "error", "a checkpoint could not be written; earlier ones are intact",
-			"continues; the third failure in a row, or of the last save, ends the run", "free disk space, check the disk"},
+			"goes on; the third failure in a row, or of the last save, ends the run", "free disk space, check the disk"},
 		{"F-SLOW-DISK", "warning", "a save took over 2 s and was slower than 10 MiB/s", "",
 			"use another disk, or raise `checkpoint.every`"},
-		{"F-MIRROR-FAILED", "warning", "the second copy of the run could not be brought up to date",
-			"goes on, and tries again", "look at the endpoint and the credentials in the environment"},
-		{"F-MIRROR-BACK", "info", "the second copy is whole again", "", "nothing"},
+		{"F-MIRROR-FAILED", "warning", "the second copy of the run could not be updated",
+			"tries again", "check the endpoint and the credentials in the environment"},
+		{"F-MIRROR-BACK", "info", "the second copy is whole again", "", ""},
 		{"F-CHECKPOINT-REFUSED", "error", "a newer checkpoint does not verify",
 			"resumes from the newest that does; never starts over", "check the disk"},
-		{"F-LOG-ALTERED", "warning", "lines of the log behind the newest checkpoint are not those that were written",
-			"goes on from the checkpoint, which is whole", "do not edit a log; look for a disk that fails"},
-		{"F-OUTPUT-LOST", "warning", "what the run tells could not be written: a pipe was closed, or a terminal is gone",
-			"goes on", "nothing; the log and the report have everything"},
-		{"F-DEVICE-LOST", "error", "an accelerator, or the process that owns it, does not answer any more",
+		{"F-LOG-ALTERED", "warning", "lines of the log behind the newest checkpoint were altered",
+			"goes on from the checkpoint", "do not edit a log; check the disk"},
+		{"F-OUTPUT-LOST", "warning", "the output could not be written: a pipe was closed, or a terminal is gone",
+			"goes on", "nothing; the log has everything"},
+		{"F-DEVICE-LOST", "error", "an accelerator, or the process that owns it, does not answer",
 			"goes on from a healthy checkpoint in a new process; the fourth in 1,000 steps ends the run (6)",
 			"if it recurs, run `gimbal device check`"},
-		{"F-CACHE-PLACE", "warning", "the folder for token caches cannot be written, or there is none",
-			"takes the run's directory, or a temporary folder", "let `XDG_CACHE_HOME` name a folder with room"},
+		{"F-CACHE-PLACE", "warning", "no folder for token caches can be written",
+			"takes the run's directory, or a temporary one", "let `XDG_CACHE_HOME` name a folder with room"},
 		{"F-CACHE-DAMAGED", "warning", "cached tokens do not match their manifest", "makes them again", "check the disk"},
 	},
 }
 
 var preflightCodes = CodePart{
 	Title: "Checks before step 1",
-	Intro: "Made by `train`, `resume` and `doctor`. A refusal ends the run before its first step, with the exit\n" +
-		"code in brackets. Warnings become events.",
+	Intro: "Made by `train`, `resume` and `doctor`. A refusal ends the run before its first step; a warning is an event.",
 	Codes: []Code{
-		{"P-KERNEL", "warning, error", "a multiply differs from plain Go, or (warning) another kernel tier than asked for",
+		{"P-KERNEL", "warning, error", "a multiply differs from plain Go; warning: another kernel tier than asked for",
 			refuseRun, "choose a tier with `GIMBAL_KERNEL`; the CPU or a kernel computes wrongly"},
 		{"P-LEAK", "error", "a position's output depends on later tokens, or on no token", refuseRun, report},
 		{"P-LEAK-GRADIENT", "error", "a gradient changes with later tokens", refuseRun, report},
@@ -182,7 +185,7 @@ var preflightCodes = CodePart{
 			"remove repeated text"},
 		{"P-DUPLICATES", "warning", "over 5 % of documents are copies, or a held-out one is also in training", "",
 			"remove copies"},
-		{"P-DATA", "warning", "something was left out, or is hardly what it was meant to be; a line for each", "",
+		{"P-DATA", "warning", "something was left out or is strange; a line for each", "",
 			"read the line"},
 		{"P-SAMPLER", "error", "a sequence comes twice in an epoch, or a batch is empty", refuseRun, report},
 		{"P-LR-TRACE", "error", "a planned rate is outside (0, peak], or the last is not the floor", refuseConfig, report},

@@ -1,6 +1,7 @@
 package runlog
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"go/ast"
@@ -126,16 +127,19 @@ func TestEventsPage(t *testing.T) {
 		if part.Intro != "" {
 			b.WriteString(part.Intro + "\n\n")
 		}
-		b.WriteString("| code | when | what Gimbal does | what to do |\n|---|---|---|---|\n")
+		// Where Gimbal only reports, there is no column for what it does.
+		acts := slices.ContainsFunc(part.Codes, func(c Code) bool { return c.Does != "" })
+		if acts {
+			b.WriteString("| code | when | what Gimbal does | what to do |\n|---|---|---|---|\n")
+		} else {
+			b.WriteString("| code | when | what to do |\n|---|---|---|\n")
+		}
 		for _, c := range part.Codes {
-			does, advice := c.Does, c.Advice
-			if does == "" {
-				does = "reports"
+			fmt.Fprintf(&b, "| `%s` %s | %s |", c.Code, c.Severity, c.When)
+			if acts {
+				fmt.Fprintf(&b, " %s |", cmp.Or(c.Does, "reports"))
 			}
-			if advice == "" {
-				advice = "nothing"
-			}
-			fmt.Fprintf(&b, "| `%s` %s | %s | %s | %s |\n", c.Code, c.Severity, c.When, does, advice)
+			fmt.Fprintf(&b, " %s |\n", cmp.Or(c.Advice, "nothing"))
 		}
 	}
 	path := filepath.Join("..", "..", "docs", "events.md")
@@ -156,10 +160,11 @@ func TestEventsPage(t *testing.T) {
 // eventsHead has ' where the page has a back quote.
 const eventsHead = `# Event codes
 
-Every event of a run is in its 'log.jsonl', with one of these codes and its numbers. The command 'gimbal why RUN'
-prints them in order. The first letter is the kind: E an update that was refused, A an alarm about gradients, W a
-warning, I information, J a decision about the writing, F files, P a check before step 1. Numbers in brackets are exit
-codes. [guards.md](guards.md) explains how the guard decides.
+Every event of a run is in its 'log.jsonl', with one of these codes and its numbers; 'gimbal why RUN' prints them in
+order. The first letter is the kind: E a refused update, A an alarm about gradients, W a warning, I information, J a
+decision about the writing, F files, P a check before step 1. Numbers in brackets are exit codes. A table without a
+column for what Gimbal does has events that change nothing in training. [guards.md](guards.md) explains how the guard
+decides.
 
 This page is generated from 'internal/runlog/codes.go'.
 `
