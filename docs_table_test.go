@@ -112,8 +112,36 @@ func tableName(importPath string) string {
 	return "(root)"
 }
 
+// TestSizes keeps files and packages of a size that one can read: a file has at most 300 lines, a package 3,000, and the
+// loop of a run 2,000.
+func TestSizes(t *testing.T) {
+	for name := range importsOf(t) {
+		limit := 3000
+		if name == "train" {
+			limit = 2000
+		}
+		total := 0
+		for file, n := range linesByFile(t, name) {
+			if total += n; n > 300 {
+				t.Errorf("%s has %d lines, at most 300 are allowed", file, n)
+			}
+		}
+		if total > limit {
+			t.Errorf("%s has %d lines, at most %d are allowed", name, total, limit)
+		}
+	}
+}
+
 // linesOf counts the lines of Go of a package, without its tests.
 func linesOf(t *testing.T, name string) (lines int) {
+	for _, n := range linesByFile(t, name) {
+		lines += n
+	}
+	return lines
+}
+
+// linesByFile counts the lines of each file of a package that is not a test.
+func linesByFile(t *testing.T, name string) map[string]int {
 	dir := filepath.Join("internal", name)
 	switch name {
 	case "(root)":
@@ -125,6 +153,7 @@ func linesOf(t *testing.T, name string) (lines int) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no files of %s: %v", name, err)
 	}
+	lines := map[string]int{}
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") {
 			continue
@@ -133,7 +162,7 @@ func linesOf(t *testing.T, name string) (lines int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lines += bytes.Count(text, []byte("\n"))
+		lines[file] = bytes.Count(text, []byte("\n"))
 	}
 	return lines
 }
