@@ -103,7 +103,7 @@ func (c *chatCmd) Run(e *env) error {
 // lines returns what reads the next line: with an editor and its history on a terminal. done ends it.
 func (t *talk) lines() (next func() (string, error), done func()) {
 	in, _ := t.env.stdin.(*os.File)
-	out := newScreen(t.env.stdout).file
+	out := terminal(t.env.stdout)
 	if in == nil || out == nil || !term.IsTerminal(int(in.Fd())) {
 		r := bufio.NewScanner(t.env.stdin)
 		r.Buffer(nil, 1<<20)
@@ -196,7 +196,7 @@ func (t *talk) reset() {
 func (t *talk) answer(line string) error {
 	ctx, cancel := context.WithCancel(t.env.ctx)
 	defer cancel()
-	defer t.env.progress.insteadOfEnding(cancel)()
+	defer t.env.insteadOfEnding(cancel)()
 	opt := t.options(t.MaxTokens)
 	opt.Keep = true
 	tokens := t.model.Chat(ctx, append(t.turns, gimbal.Message{Role: "user", Content: line}), opt)

@@ -105,9 +105,9 @@ func (c *inspectCmd) Run(e *env) (err error) {
 		left.after(cur.Batch, &b)
 		cur = loader.Next(&b, cur)
 	}
-	marks, out := data.PlainMarks, e.stdout
+	marks, out := data.PlainMarks, io.Writer(e.stdout)
 	if coloured(c.Color, e.stdout) {
-		marks, out = data.ColourMarks, inColours{e.stdout}
+		marks, out = data.ColourMarks, e.stdout.inColours()
 	}
 	shown := len(b.Spans)
 	if c.Sequences > 0 {

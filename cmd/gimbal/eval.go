@@ -93,6 +93,17 @@ func (c *evalCmd) ask(e *env) error {
 	return nil
 }
 
+// printLosses prints a loss beside the n-gram baseline.
+func printLosses(w io.Writer, name string, loss, bits float64, b *gimbal.Baseline) {
+	fmt.Fprintf(w, "\n%-34s %12s %12s\n", "validation loss", "nats/token", "bits/byte")
+	row := func(name string, loss, bits float64) { fmt.Fprintf(w, "%-34s %12.4f %12.4f\n", name, loss, bits) }
+	row(name, loss, bits)
+	if b != nil {
+		row(fmt.Sprintf("n-gram (Witten-Bell, order %d)", b.Order), b.Loss, b.BitsPerByte)
+		row("unigram", b.UnigramLoss, b.UnigramBitsPerByte)
+	}
+}
+
 // printWriting prints the metrics of what a model wrote, beside those of human text.
 func printWriting(w io.Writer, r *gimbal.Writing) {
 	fmt.Fprintf(w, "\nwriting: %s, %d measured\n%-16s %10s   %-21s %10s\n", r.Plan, r.Counted, "", "model",

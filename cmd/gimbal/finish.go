@@ -18,27 +18,20 @@ import (
 // early is how a run ended that the judge stopped.
 const early = "stopped early"
 
-// finish prints what a run came to, also when it was interrupted or stopped: samples, the loss in words, what was kept,
-// and what to type next.
-func finish(e *env, r *gimbal.Result, err error, asJSON bool) error {
-	e.progress.end()
-	if r == nil {
-		return err
-	}
-	if asJSON {
-		return firstError(err, printJSON(e.stdout, r))
-	}
+// finish prints what a run came to, also when it was interrupted or stopped, which err says: samples, the loss in
+// words, what was kept, and what to type next to start the program.
+func (p *progress) finish(w io.Writer, program string, r *gimbal.Result, err error) {
 	if r.Dir == "" || r.Reason == "already done" {
-		return err
+		return
 	}
-	p, width := e.progress, newScreen(e.stdout).width()
+	width := newScreen(w).width()
 	line := func(format string, args ...any) {
-		fmt.Fprintln(e.stdout, wrap(fmt.Sprintf(format, args...), width, 2, 0))
+		fmt.Fprintln(w, wrap(fmt.Sprintf(format, args...), width, 2, 0))
 	}
 	if p.level > quiet {
 		for i, s := range r.Samples {
 			line("sample %d of %d, after %s:", i+1, len(r.Samples), ending(s.Prompt))
-			printBeginning(e.stdout, s.Text, width)
+			printBeginning(w, s.Text, width)
 		}
 	}
 	reason, _, _ := strings.Cut(r.Reason, ": ") // the error, or the event, is printed elsewhere
@@ -73,9 +66,8 @@ func finish(e *env, r *gimbal.Result, err error, asJSON bool) error {
 	line("saved to %s", r.Dir)
 	line("next:")
 	for _, command := range p.next(r, err, longer) {
-		fmt.Fprintf(e.stdout, "  %s %s\n", e.program, command)
+		fmt.Fprintf(w, "  %s %s\n", program, command)
 	}
-	return err
 }
 
 // tuned says in words what became of weights from elsewhere, and what they forgot.
@@ -266,27 +258,4 @@ func printBeginning(w io.Writer, text string, width int) {
 		fmt.Fprintln(w, "  "+strings.TrimRight(line, " "))
 		text = rest
 	}
-}
-
-// printLosses prints a loss beside the n-gram baseline.
-func printLosses(w io.Writer, name string, loss, bits float64, b *gimbal.Baseline) {
-	fmt.Fprintf(w, "\n%-34s %12s %12s\n", "validation loss", "nats/token", "bits/byte")
-	row := func(name string, loss, bits float64) { fmt.Fprintf(w, "%-34s %12.4f %12.4f\n", name, loss, bits) }
-	row(name, loss, bits)
-	if b != nil {
-		row(fmt.Sprintf("n-gram (Witten-Bell, order %d)", b.Order), b.Loss, b.BitsPerByte)
-		row("unigram", b.UnigramLoss, b.UnigramBitsPerByte)
-	}
-}
-
-// printSample prints a text with its prompt marked off. A terminal gets no control characters of others.
-func printSample(w io.Writer, prompt, text string) {
-	if newScreen(w).file != nil {
-		prompt, text = runs.EscapeText(prompt), runs.EscapeText(text)
-	}
-	fmt.Fprintf(w, "\n--- %s\n", strings.Repeat("-", 60))
-	if prompt != "" {
-		fmt.Fprintf(w, "[%s]", prompt)
-	}
-	fmt.Fprintln(w, strings.TrimRight(text, "\n"))
 }

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -72,17 +71,6 @@ Examples:
   gimbal why runs/books                  see what happened, and why
   gimbal import models/qwen              take a model in Hugging Face format`
 
-// env is what a subcommand may touch: where results and messages go, and when to stop.
-type env struct {
-	ctx      context.Context
-	stdin    io.Reader
-	stdout   io.Writer // results
-	stderr   io.Writer // messages
-	progress *progress // messages of what takes a while
-	program  string    // to type to start this program
-	outlives bool      // it goes on where nobody reads what it writes
-}
-
 // run is the whole program: it returns the exit code.
 func run(args []string, stdin io.Reader, results, messages io.Writer) (code int) {
 	stdout, stderr := newSink(results), newMessages(messages)
@@ -135,12 +123,12 @@ func run(args []string, stdin io.Reader, results, messages io.Writer) (code int)
 			runs.EscapeText(err.Error()), help)
 		return exit.Usage
 	}
-	p := newProgress(stderr, c.level())
-	ctx, stop := interruptible(p)
+	e.progress = newProgress(stderr, c.level())
+	ctx, stop := interruptible(e)
 	defer stop()
-	e.ctx, e.progress = ctx, p
+	e.ctx = ctx
 	err = k.Run(e)
-	p.end()
+	e.progress.end()
 	var own exit.Coder
 	switch {
 	case err == nil:

@@ -93,6 +93,17 @@ func (p *progress) planLines(public *gimbal.Plan) string {
 	return strings.Join(lines, "\n")
 }
 
+// dry prints what a run would do: the plan, and what the checks found.
+func (p *progress) dry(w io.Writer, d *gimbal.Diagnosis) {
+	out := newProgress(w, p.level)
+	out.run.checks = d.Checks
+	out.run.clock.start(d.Plan)
+	out.planned(d.Plan)
+	if p.level < verbose && len(d.Checks) > 0 {
+		out.say("checks   " + wrap(countChecks(d.Checks)+"; \"gimbal doctor\" prints all", pageWidth-9, 9, 0))
+	}
+}
+
 // sources names the text of a run, as the configuration has it.
 func sources(paths string) string {
 	if paths == "" || paths == "[]" {

@@ -29,9 +29,8 @@ type progress struct {
 	now   func() time.Time
 	began time.Time
 
-	checked atomic.Bool            // the checks are made: a run is about to begin
-	begun   atomic.Bool            // a run trains, and an interrupt saves it
-	instead atomic.Pointer[func()] // what an interrupt does; nil: it ends the program
+	checked atomic.Bool // the checks are made: a run is about to begin
+	begun   atomic.Bool // a run trains, and an interrupt saves it
 
 	mu     sync.Mutex
 	screen *screen
@@ -178,4 +177,29 @@ func (p *progress) pace(now time.Time) {
 		text = fmt.Sprintf("slower than planned: %s, not %s", text, plan.Count(int64(c.plan.TokensPerSecond)))
 	}
 	p.note(text)
+}
+
+// interrupted says what an interrupt does to a run that trains. Everything else ends without a word but its error.
+func (p *progress) interrupted() {
+	if !p.begun.Load() {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.say("gimbal: stopping after this step and saving; interrupt again to leave at once")
+}
+
+// leave removes the live line and says the error, if there is one, of a program that ends at once: it waits for nobody
+// who speaks, and nobody speaks after it.
+func (p *progress) leave(err error) {
+	if !p.mu.TryLock() {
+		return
+	}
+	p.screen.draw("")
+	if err != nil {
+		p.screen.say(fmt.Sprintf("gimbal: error: %v", err), "")
+	}
+	if o, ok := p.screen.w.(*sink); ok {
+		o.flush(hasty)
+	}
 }

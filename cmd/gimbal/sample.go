@@ -98,7 +98,7 @@ func (c *sampleCmd) Run(e *env) error {
 	}
 	opt := c.options(c.MaxTokens)
 	opt.Samples, opt.Special = c.N, c.Special
-	if newScreen(e.stdout).file != nil && !c.JSON {
+	if terminal(e.stdout) != nil && !c.JSON {
 		return streamSamples(e, m, prompt, opt)
 	}
 	texts, err := m.Generate(e.ctx, prompt, opt)
@@ -113,6 +113,18 @@ func (c *sampleCmd) Run(e *env) error {
 		cutNote(e, t.Finish)
 	}
 	return nil
+}
+
+// printSample prints a text with its prompt marked off. A terminal gets no control characters of others.
+func printSample(w io.Writer, prompt, text string) {
+	if terminal(w) != nil {
+		prompt, text = runs.EscapeText(prompt), runs.EscapeText(text)
+	}
+	fmt.Fprintf(w, "\n--- %s\n", strings.Repeat("-", 60))
+	if prompt != "" {
+		fmt.Fprintf(w, "[%s]", prompt)
+	}
+	fmt.Fprintln(w, strings.TrimRight(text, "\n"))
 }
 
 // cutNote tells that a text did not end by itself.

@@ -1,13 +1,9 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/term"
@@ -48,18 +44,16 @@ func (o *sink) Write(p []byte) (int, error) {
 	return o.safe.Write(p)
 }
 
-// inColours writes to a sink text that may have colours.
-type inColours struct{ w io.Writer }
+// inColours returns a writer of text that may have colours.
+func (o *sink) inColours() io.Writer { return inColours{o} }
+
+type inColours struct{ *sink }
 
 // Write implements io.Writer.
 func (c inColours) Write(p []byte) (int, error) {
-	o, ok := c.w.(*sink)
-	if !ok {
-		return c.w.Write(p)
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	io.WriteString(control{o}, colouredText(string(p)))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	io.WriteString(control{c.sink}, colouredText(string(p)))
 	return len(p), nil
 }
 
@@ -109,32 +103,4 @@ func terminal(w io.Writer) *os.File {
 		return f
 	}
 	return nil
-}
-
-// gone reports whether nobody reads any more: a pipe was closed, or the terminal is not there.
-func gone(err error) bool { return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.EIO) }
-
-// outlive lets a run outlive whoever reads its messages. What is then not read is no fault: the run has a report.
-func (e *env) outlive() {
-	signal.Ignore(syscall.SIGPIPE)
-	e.outlives = true
-}
-
-// lost says why what was told was not read; nil: it was, as far as is known.
-func (e *env) lost() error {
-	for _, w := range []io.Writer{e.stdout, e.stderr} {
-		if o, ok := w.(*sink); ok && o.failed() != nil {
-			return fmt.Errorf("what the run tells is lost from here on: %w", o.failed())
-		}
-	}
-	return nil
-}
-
-// unwritten is the error of a result that could not be written; nil: it was written, or nobody wants it.
-func (e *env) unwritten() error {
-	o, ok := e.stdout.(*sink)
-	if !ok || o.failed() == nil || e.outlives && gone(o.failed()) {
-		return nil
-	}
-	return fmt.Errorf("the result could not be written: %w", o.failed())
 }

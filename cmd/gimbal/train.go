@@ -117,17 +117,6 @@ func (c *trainCmd) Run(e *env) error {
 	return finish(e, r, err, c.JSON)
 }
 
-// dry prints what a run would do: the plan, and what the checks found.
-func (p *progress) dry(w io.Writer, d *gimbal.Diagnosis) {
-	out := newProgress(w, p.level)
-	out.run.checks = d.Checks
-	out.run.clock.start(d.Plan)
-	out.planned(d.Plan)
-	if p.level < verbose && len(d.Checks) > 0 {
-		out.say("checks   " + wrap(countChecks(d.Checks)+"; \"gimbal doctor\" prints all", pageWidth-9, 9, 0))
-	}
-}
-
 type resumeCmd struct {
 	Run_  string `arg:"" name:"run" help:"Run directory, or its copy in object storage (s3://BUCKET/PREFIX)."`
 	Out   string `help:"With s3://: directory to make. Default: runs/<last part of the name>." placeholder:"DIR"`
@@ -152,6 +141,19 @@ func (c *resumeCmd) Run(e *env) error {
 	e.outlive()
 	r, err := gimbal.Resume(e.ctx, c.Run_, opt)
 	return finish(e, r, err, c.JSON)
+}
+
+// finish prints what a run came to, also when it was interrupted or stopped.
+func finish(e *env, r *gimbal.Result, err error, asJSON bool) error {
+	e.progress.end()
+	switch {
+	case r == nil:
+		return err
+	case asJSON:
+		return firstError(err, printJSON(e.stdout, r))
+	}
+	e.progress.finish(e.stdout, e.program, r, err)
+	return err
 }
 
 func printJSON(w io.Writer, v any) error {
