@@ -13,17 +13,18 @@ import (
 	"syscall"
 
 	"gimbal/internal/runs"
+	"gimbal/internal/screen"
 )
 
 // env is what a subcommand may touch: where results and messages go, and when to stop.
 type env struct {
 	ctx      context.Context
 	stdin    io.Reader
-	stdout   *sink     // results
-	stderr   *sink     // messages
-	progress *progress // messages of what takes a while
-	program  string    // to type to start this program
-	outlives bool      // it goes on where nobody reads what it writes
+	stdout   *screen.Sink     // results
+	stderr   *screen.Sink     // messages
+	progress *screen.Progress // messages of what takes a while
+	program  string           // to type to start this program
+	outlives bool             // it goes on where nobody reads what it writes
 
 	instead atomic.Pointer[func()] // what an interrupt does; nil: it ends the program
 }
@@ -39,8 +40,8 @@ func (e *env) outlive() {
 
 // lost says why what was told was not read; nil: it was, as far as is known.
 func (e *env) lost() error {
-	for _, w := range []*sink{e.stdout, e.stderr} {
-		if err := w.failed(); err != nil {
+	for _, w := range []*screen.Sink{e.stdout, e.stderr} {
+		if err := w.Err(); err != nil {
 			return fmt.Errorf("what the run tells is lost from here on: %w", err)
 		}
 	}
@@ -49,7 +50,7 @@ func (e *env) lost() error {
 
 // unwritten is the error of a result that could not be written; nil: it was written, or nobody wants it.
 func (e *env) unwritten() error {
-	err := e.stdout.failed()
+	err := e.stdout.Err()
 	if err == nil || e.outlives && gone(err) {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 
 	"gimbal"
 	"gimbal/internal/runs"
+	"gimbal/internal/screen"
 )
 
 type evalCmd struct {
@@ -40,8 +41,8 @@ func (c *evalCmd) Run(e *env) error {
 		return usageError("--few-shot, --few-shot-from, --limit and --pattern go with --tasks")
 	}
 	r, err := gimbal.Evaluate(e.ctx, c.Run_, gimbal.EvalOptions{Data: c.Data, Checkpoint: c.Checkpoint,
-		LossOnly: c.LossOnly, Seed: c.Seed, Device: c.Device, Progress: e.progress.tell})
-	e.progress.end()
+		LossOnly: c.LossOnly, Seed: c.Seed, Device: c.Device, Progress: e.progress.Tell})
+	e.progress.End()
 	if err != nil {
 		return err
 	}
@@ -52,7 +53,7 @@ func (c *evalCmd) Run(e *env) error {
 		runs.Plural(r.Bytes, "byte"))
 	printLosses(e.stdout, fmt.Sprintf("model, step %d", r.Step), r.Loss, r.BitsPerByte, r.Baseline)
 	if b := r.Baseline; b != nil && r.Tokens >= b.Tokens {
-		fmt.Fprintln(e.stdout, compared(r.Loss, b.Loss))
+		fmt.Fprintln(e.stdout, screen.Compared(r.Loss, b.Loss))
 	}
 	if r.Writing != nil {
 		printWriting(e.stdout, r.Writing)
@@ -72,8 +73,8 @@ func (c *evalCmd) ask(e *env) error {
 	}
 	list, err := gimbal.Ask(e.ctx, c.Run_, gimbal.TaskOptions{Tasks: c.Tasks, Shots: c.FewShot,
 		ShotsFrom: c.FewShotFrom, Limit: c.Limit, Pattern: c.Pattern, Checkpoint: c.Checkpoint, Device: c.Device,
-		Progress: e.progress.tell})
-	e.progress.end()
+		Progress: e.progress.Tell})
+	e.progress.End()
 	if err != nil {
 		return err
 	}

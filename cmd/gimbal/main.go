@@ -16,14 +16,15 @@ import (
 	"gimbal/internal/exit"
 	"gimbal/internal/par"
 	"gimbal/internal/runs"
+	"gimbal/internal/screen"
 )
 
 func main() {
 	par.OnPanic = func(value any, stack []byte) {
 		text, code := fatal(value, stack)
-		stderr := newMessages(os.Stderr)
+		stderr := screen.NewMessages(os.Stderr)
 		io.WriteString(stderr, text)
-		stderr.flush(hasty)
+		stderr.Flush(screen.Hasty)
 		os.Exit(code)
 	}
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
@@ -73,8 +74,8 @@ Examples:
 
 // run is the whole program: it returns the exit code.
 func run(args []string, stdin io.Reader, results, messages io.Writer) (code int) {
-	stdout, stderr := newSink(results), newMessages(messages)
-	stdout.last = stderr.pump
+	stderr := screen.NewMessages(messages)
+	stdout := screen.NewResults(results, stderr)
 	debug.SetPanicOnFault(true) // a mapped file may shrink
 	defer func() {
 		if v := recover(); v != nil {
@@ -82,13 +83,14 @@ func run(args []string, stdin io.Reader, results, messages io.Writer) (code int)
 			text, code = fatal(v, debug.Stack())
 			io.WriteString(stderr, text)
 		}
-		stdout.flush(patient)
-		stderr.flush(patient)
+		stdout.Flush(screen.Patient)
+		stderr.Flush(screen.Patient)
 	}()
 	var c cli
 	exited, exitCode := false, 0
 	parser, err := kong.New(&c, kong.Name("gimbal"), kong.Description(description), kong.Writers(stdout, stderr),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: mostWidth}),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true,
+			WrapUpperBound: screen.MostWidth}),
 		kong.Vars{"top_k": fmt.Sprint(gimbal.DefaultTopK), "temperature": fmt.Sprint(gimbal.DefaultTemperature),
 			"max_tokens": fmt.Sprint(gimbal.DefaultMaxTokens),
 			"which":      "Checkpoint: stable, best-loss, last or step-N. Default: stable, else last."},
@@ -123,12 +125,12 @@ func run(args []string, stdin io.Reader, results, messages io.Writer) (code int)
 			runs.EscapeText(err.Error()), help)
 		return exit.Usage
 	}
-	e.progress = newProgress(stderr, c.level())
+	e.progress = screen.NewProgress(stderr, c.level())
 	ctx, stop := interruptible(e)
 	defer stop()
 	e.ctx = ctx
 	err = k.Run(e)
-	e.progress.end()
+	e.progress.End()
 	var own exit.Coder
 	switch {
 	case err == nil:

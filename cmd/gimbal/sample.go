@@ -9,6 +9,7 @@ import (
 	"gimbal"
 	"gimbal/internal/bom"
 	"gimbal/internal/runs"
+	"gimbal/internal/screen"
 )
 
 type sampleCmd struct {
@@ -92,13 +93,13 @@ func (c *sampleCmd) Run(e *env) error {
 		return err
 	}
 	defer m.Close()
-	e.progress.notef("%s, step %d", m.Info().Path, m.Info().Step)
+	e.progress.Notef("%s, step %d", m.Info().Path, m.Info().Step)
 	for _, note := range m.Info().Notes {
-		e.progress.notef("%s", note)
+		e.progress.Notef("%s", note)
 	}
 	opt := c.options(c.MaxTokens)
 	opt.Samples, opt.Special = c.N, c.Special
-	if terminal(e.stdout) != nil && !c.JSON {
+	if screen.Terminal(e.stdout) != nil && !c.JSON {
 		return streamSamples(e, m, prompt, opt)
 	}
 	texts, err := m.Generate(e.ctx, prompt, opt)
@@ -117,7 +118,7 @@ func (c *sampleCmd) Run(e *env) error {
 
 // printSample prints a text with its prompt marked off. A terminal gets no control characters of others.
 func printSample(w io.Writer, prompt, text string) {
-	if terminal(w) != nil {
+	if screen.Terminal(w) != nil {
 		prompt, text = runs.EscapeText(prompt), runs.EscapeText(text)
 	}
 	fmt.Fprintf(w, "\n--- %s\n", strings.Repeat("-", 60))
@@ -130,7 +131,7 @@ func printSample(w io.Writer, prompt, text string) {
 // cutNote tells that a text did not end by itself.
 func cutNote(e *env, f gimbal.Finish) {
 	if f != gimbal.FinishEOS && f != gimbal.FinishStop {
-		e.progress.notef("the text was cut: %s", f)
+		e.progress.Notef("the text was cut: %s", f)
 	}
 }
 

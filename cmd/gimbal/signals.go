@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gimbal/internal/exit"
+	"gimbal/internal/screen"
 )
 
 const (
@@ -42,7 +43,7 @@ func interruptible(e *env) (context.Context, func()) {
 			case <-done:
 				return
 			case <-late:
-				if !p.checked.Load() {
+				if !p.Checked() {
 					leave(p, &exit.NotBegun{Cause: ctx.Err(), Left: exit.NothingBegun})
 				}
 			case s := <-signals:
@@ -51,7 +52,7 @@ func interruptible(e *env) (context.Context, func()) {
 				} else if first.IsZero() {
 					first, late = time.Now(), time.After(patience)
 					cancel()
-					go p.interrupted() // a terminal may not take it now
+					go p.Interrupted() // a terminal may not take it now
 				} else if time.Since(first) >= sameInterrupt && s != syscall.SIGHUP {
 					leave(p, nil)
 				}
@@ -68,11 +69,11 @@ func (e *env) insteadOfEnding(f func()) (restore func()) {
 }
 
 // leave ends the program at once, for an error, or without one for a second signal.
-func leave(p *progress, err error) {
+func leave(p *screen.Progress, err error) {
 	code := exit.SecondInterrupt
 	if err != nil {
 		code = exit.Of(err)
 	}
-	p.leave(err)
+	p.Leave(err)
 	os.Exit(code)
 }

@@ -91,13 +91,13 @@ func (c *trainCmd) Run(e *env) error {
 		return err
 	}
 	opt.Data = append(opt.Data, c.Text...)
-	opt.Out, opt.From, opt.Keep, opt.Inject, opt.Progress = c.Out, c.From, c.Keep, c.Inject, e.progress.tell
+	opt.Out, opt.From, opt.Keep, opt.Inject, opt.Progress = c.Out, c.From, c.Keep, c.Inject, e.progress.Tell
 	if opt.Target = c.Target; c.Target != "" && !c.DryRun {
 		return usageError("--target: a card that is not here can only be planned for, with --dry-run")
 	}
 	if c.DryRun {
 		d, err := gimbal.Check(e.ctx, opt)
-		e.progress.end()
+		e.progress.End()
 		switch {
 		case d == nil:
 			return err
@@ -108,7 +108,7 @@ func (c *trainCmd) Run(e *env) error {
 				ExitCode int `json:"exit_code"`
 			}{d.Plan, d, exitCodeOf(err)}))
 		}
-		e.progress.dry(e.stdout, d)
+		e.progress.DryRun(e.stdout, d)
 		return err
 	}
 	e.outlive()
@@ -130,7 +130,7 @@ type resumeCmd struct {
 }
 
 func (c *resumeCmd) Run(e *env) error {
-	opt := gimbal.ResumeOptions{Out: c.Out, Mirror: c.Mirror, Data: c.Data, Device: c.Device, Progress: e.progress.tell,
+	opt := gimbal.ResumeOptions{Out: c.Out, Mirror: c.Mirror, Data: c.Data, Device: c.Device, Progress: e.progress.Tell,
 		Lost: e.lost}
 	if c.Steps != nil {
 		opt.Steps = *c.Steps
@@ -145,14 +145,14 @@ func (c *resumeCmd) Run(e *env) error {
 
 // finish prints what a run came to, also when it was interrupted or stopped.
 func finish(e *env, r *gimbal.Result, err error, asJSON bool) error {
-	e.progress.end()
+	e.progress.End()
 	switch {
 	case r == nil:
 		return err
 	case asJSON:
 		return firstError(err, printJSON(e.stdout, r))
 	}
-	e.progress.finish(e.stdout, e.program, r, err)
+	e.progress.Finish(e.stdout, e.program, r, err)
 	return err
 }
 

@@ -1,4 +1,4 @@
-package main
+package screen
 
 import (
 	"cmp"
@@ -18,9 +18,9 @@ import (
 // early is how a run ended that the judge stopped.
 const early = "stopped early"
 
-// finish prints what a run came to, also when it was interrupted or stopped, which err says: samples, the loss in
-// words, what was kept, and what to type next to start the program.
-func (p *progress) finish(w io.Writer, program string, r *gimbal.Result, err error) {
+// Finish prints what a run came to, also when it was interrupted or stopped: samples, the loss in words, what was kept,
+// and what to type next. program is what starts this program, err the error of the run.
+func (p *Progress) Finish(w io.Writer, program string, r *gimbal.Result, err error) {
 	if r.Dir == "" || r.Reason == "already done" {
 		return
 	}
@@ -28,7 +28,7 @@ func (p *progress) finish(w io.Writer, program string, r *gimbal.Result, err err
 	line := func(format string, args ...any) {
 		fmt.Fprintln(w, wrap(fmt.Sprintf(format, args...), width, 2, 0))
 	}
-	if p.level > quiet {
+	if p.level > Quiet {
 		for i, s := range r.Samples {
 			line("sample %d of %d, after %s:", i+1, len(r.Samples), ending(s.Prompt))
 			printBeginning(w, s.Text, width)
@@ -138,8 +138,8 @@ const surely = 2
 
 // verdict says in words how the loss compares with counting n-grams. Where it is worse, it says about how long a run
 // would take to get there, and returns its steps, if that can be estimated.
-func (p *progress) verdict(r *gimbal.Result, base float64) (words string, steps int64) {
-	words = compared(r.ValLoss, base)
+func (p *Progress) verdict(r *gimbal.Result, base float64) (words string, steps int64) {
+	words = Compared(r.ValLoss, base)
 	ratio := p.run.longer(r.ValLoss - base)
 	if r.Reason != "done" || ratio == 0 {
 		return words, 0
@@ -162,8 +162,8 @@ func against(loss float64, e gimbal.Range) string {
 	return fmt.Sprintf("%+.2f, in the range", loss-e.Value)
 }
 
-// compared says in words how a loss compares with that of the n-grams on the same tokens; empty where one is unknown.
-func compared(loss, base float64) string {
+// Compared says in words how a loss compares with that of the n-grams on the same tokens; empty where one is unknown.
+func Compared(loss, base float64) string {
 	switch behind := loss - base; {
 	case math.IsNaN(behind):
 		return ""
@@ -215,7 +215,7 @@ func roundUp(x float64) int64 {
 
 // next are the commands that come next, for how the run ended. longer is a number of steps that is worth a try; 0: none
 // is known.
-func (p *progress) next(r *gimbal.Result, err error, longer int64) []string {
+func (p *Progress) next(r *gimbal.Result, err error, longer int64) []string {
 	dir := runs.Quote(r.Dir)
 	sample, extend := "sample "+dir, fmt.Sprintf("resume %s --steps %d", dir, cmp.Or(longer, 2*r.Step))
 	var stop *gimbal.StopError

@@ -1,4 +1,4 @@
-package main
+package screen
 
 import (
 	"io"
@@ -11,10 +11,10 @@ import (
 	"gimbal/internal/plain"
 )
 
-// sink is where results or messages go. Whatever is written to it is made safe to show, so that no command can forget
+// Sink is where results or messages go. Whatever is written to it is made safe to show, so that no command can forget
 // it; only control passes as it is. Writing never fails: what could not be written is remembered, and the program says
 // so when it ends. It is safe for concurrent use.
-type sink struct {
+type Sink struct {
 	w    io.Writer
 	pump *pump // in front of it; nil: who writes waits
 	last *pump // what it has is written first, as far as it can be: both may be one terminal
@@ -24,41 +24,48 @@ type sink struct {
 	err  error         // the first
 }
 
-func newSink(w io.Writer) *sink {
-	o := &sink{w: w}
+func newSink(w io.Writer) *Sink {
+	o := &Sink{w: w}
 	o.safe = plain.NewWriter(control{o})
 	return o
 }
 
-// newMessages returns a sink whose writers wait for no reader.
-func newMessages(w io.Writer) *sink {
+// NewResults returns a sink of results. What messages hold is written first, as far as it can be.
+func NewResults(w io.Writer, messages *Sink) *Sink {
+	o := newSink(w)
+	o.last = messages.pump
+	return o
+}
+
+// NewMessages returns a sink of messages, whose writers wait for no reader.
+func NewMessages(w io.Writer) *Sink {
 	o := newSink(w)
 	o.pump = &pump{w: w}
 	return o
 }
 
 // Write implements io.Writer.
-func (o *sink) Write(p []byte) (int, error) {
+func (o *Sink) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.safe.Write(p)
 }
 
-// inColours returns a writer of text that may have colours.
-func (o *sink) inColours() io.Writer { return inColours{o} }
+// InColours returns a writer of text that may have colours.
+func (o *Sink) InColours() io.Writer { return inColours{o} }
 
-type inColours struct{ *sink }
+type inColours struct{ *Sink }
 
 // Write implements io.Writer.
 func (c inColours) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	io.WriteString(control{c.sink}, colouredText(string(p)))
+	io.WriteString(control(c), colouredText(string(p)))
 	return len(p), nil
 }
 
-// flush writes what is left of a character, and waits for a reader as drain does.
-func (o *sink) flush(limit time.Duration) {
+// Flush writes what is left of a character, and waits for a reader as long as it reads something within limit.
+func (o *Sink) Flush(limit time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.safe.Flush(); o.pump != nil {
@@ -67,7 +74,7 @@ func (o *sink) flush(limit time.Duration) {
 }
 
 // control writes to a sink what the screen makes: its lines are drawn in place.
-type control struct{ *sink }
+type control struct{ *Sink }
 
 // Write implements io.Writer. Who calls it holds the mutex.
 func (c control) Write(p []byte) (int, error) {
@@ -76,7 +83,7 @@ func (c control) Write(p []byte) (int, error) {
 		w = c.pump
 	}
 	if c.last != nil {
-		c.last.drain(hasty)
+		c.last.drain(Hasty)
 	}
 	if _, err := w.Write(p); err != nil && c.err == nil {
 		c.err = err
@@ -84,8 +91,8 @@ func (c control) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// failed is the first error of writing; nil: there was none.
-func (o *sink) failed() error {
+// Err is the first error of writing; nil: there was none.
+func (o *Sink) Err() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.err == nil && o.pump != nil {
@@ -94,9 +101,9 @@ func (o *sink) failed() error {
 	return o.err
 }
 
-// terminal is the terminal that w writes to; nil: it is none.
-func terminal(w io.Writer) *os.File {
-	if o, ok := w.(*sink); ok {
+// Terminal is the terminal that w writes to; nil: it is none.
+func Terminal(w io.Writer) *os.File {
+	if o, ok := w.(*Sink); ok {
 		w = o.w
 	}
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
