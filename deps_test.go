@@ -139,10 +139,12 @@ var lattice = []struct {
 			"internal/kernel internal/generate internal/tokenizer " +
 			"internal/rng internal/safetensors internal/corpus", "what gimbal bench tells; nothing depends on it " +
 			"but the command"},
+	{"internal/screen", ". internal/plain internal/plan internal/runlog internal/runs",
+		"shows a run to a person, on a terminal or through a pipe; for the command alone"},
 	{"cmd/gimbal",
 		". internal/bench internal/bom internal/config internal/data internal/device internal/durable internal/exit " +
-			"internal/hub internal/kernel internal/par internal/plain internal/plan internal/rundir internal/runlog " +
-			"internal/runs internal/shards internal/tokenizer",
+			"internal/hub internal/kernel internal/par internal/plan internal/rundir internal/runlog " +
+			"internal/runs internal/screen internal/shards internal/tokenizer",
 		"main, one file per subcommand"},
 }
 
@@ -162,6 +164,7 @@ var direct = map[string]string{
 	"internal/device": "golang.org/x/sys/unix",
 	"internal/mirror": "github.com/minio/minio-go/v7 github.com/minio/minio-go/v7/pkg/credentials",
 	"internal/pjrt":   "github.com/ebitengine/purego",
+	"internal/screen": "golang.org/x/term",
 	"cmd/gimbal":      "github.com/alecthomas/kong golang.org/x/term",
 }
 

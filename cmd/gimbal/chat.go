@@ -18,6 +18,7 @@ import (
 	"gimbal"
 	"gimbal/internal/durable"
 	"gimbal/internal/runs"
+	"gimbal/internal/screen"
 )
 
 type chatCmd struct {
@@ -73,12 +74,12 @@ func (c *chatCmd) Run(e *env) error {
 	t := &talk{chatCmd: c, env: e, model: m}
 	t.reset()
 	info := m.Info()
-	e.progress.notef("%s, step %d", info.Path, info.Step)
+	e.progress.Notef("%s, step %d", info.Path, info.Step)
 	for _, note := range info.Notes {
-		e.progress.notef("%s", note)
+		e.progress.Notef("%s", note)
 	}
 	if info.Chat == "" {
-		e.progress.notef("this model was not trained on conversations: it continues what you write")
+		e.progress.Notef("this model was not trained on conversations: it continues what you write")
 	}
 	next, done := t.lines()
 	defer done()
@@ -103,7 +104,7 @@ func (c *chatCmd) Run(e *env) error {
 // lines returns what reads the next line: with an editor and its history on a terminal. done ends it.
 func (t *talk) lines() (next func() (string, error), done func()) {
 	in, _ := t.env.stdin.(*os.File)
-	out := newScreen(t.env.stdout).file
+	out := screen.Terminal(t.env.stdout)
 	if in == nil || out == nil || !term.IsTerminal(int(in.Fd())) {
 		r := bufio.NewScanner(t.env.stdin)
 		r.Buffer(nil, 1<<20)
@@ -129,7 +130,7 @@ func (t *talk) lines() (next func() (string, error), done func()) {
 		if err == nil {
 			editor.History, done = history, func() { history.Close() }
 		} else {
-			t.env.progress.notef("the lines typed are not kept: %v", err)
+			t.env.progress.Notef("the lines typed are not kept: %v", err)
 		}
 	}
 	return func() (string, error) {
@@ -149,7 +150,7 @@ func (t *talk) lines() (next func() (string, error), done func()) {
 func (t *talk) take(line string) (quit bool, err error) {
 	name, rest, _ := strings.Cut(line, " ")
 	rest = strings.TrimSpace(rest)
-	tell := func(format string, a ...any) { t.env.progress.notef(format, a...) }
+	tell := func(format string, a ...any) { t.env.progress.Notef(format, a...) }
 	switch {
 	case !strings.HasPrefix(line, "/"):
 		return false, t.answer(line)
@@ -196,7 +197,7 @@ func (t *talk) reset() {
 func (t *talk) answer(line string) error {
 	ctx, cancel := context.WithCancel(t.env.ctx)
 	defer cancel()
-	defer t.env.progress.insteadOfEnding(cancel)()
+	defer t.env.insteadOfEnding(cancel)()
 	opt := t.options(t.MaxTokens)
 	opt.Keep = true
 	tokens := t.model.Chat(ctx, append(t.turns, gimbal.Message{Role: "user", Content: line}), opt)
@@ -213,7 +214,7 @@ func (t *talk) answer(line string) error {
 		var full *gimbal.PromptError
 		switch {
 		case errors.As(err, &full) && t.typed:
-			t.env.progress.notef("the conversation is longer than the context of the model; /reset begins anew")
+			t.env.progress.Notef("the conversation is longer than the context of the model; /reset begins anew")
 			return nil
 		case err != nil && ctx.Err() != nil && t.env.ctx.Err() == nil:
 			token.Finish = gimbal.FinishStop

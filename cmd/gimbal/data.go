@@ -15,6 +15,7 @@ import (
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
 	"gimbal/internal/runs"
+	"gimbal/internal/screen"
 	"gimbal/internal/shards"
 )
 
@@ -37,7 +38,7 @@ func (f *dataFlags) open(e *env) (*plan.Draft, error) {
 	if err != nil {
 		return nil, err
 	}
-	opt := plan.TextOptions{Little: true, Note: e.progress.detailf}
+	opt := plan.TextOptions{Little: true, Note: e.progress.Detailf}
 	if f.From != "" {
 		if opt.Model, err = hub.OpenModel(f.From, ""); err != nil {
 			return nil, err
@@ -45,18 +46,18 @@ func (f *dataFlags) open(e *env) (*plan.Draft, error) {
 		defer opt.Model.Close()
 	}
 	draft, err := plan.OpenText(e.ctx, cfg, opt)
-	e.progress.end()
+	e.progress.End()
 	if err != nil {
 		return nil, err
 	}
 	for _, note := range draft.Notes {
-		e.progress.notef("%s", note)
+		e.progress.Notef("%s", note)
 	}
 	for _, ev := range draft.Text.Set.Events {
-		e.progress.notef("%s: %s", ev.Code, ev.Text)
+		e.progress.Notef("%s: %s", ev.Code, ev.Text)
 	}
 	for _, f := range draft.Text.Findings() {
-		e.progress.notef("%s", strings.TrimSuffix("P-DATA: "+f.Text+"; "+f.Advice, "; "))
+		e.progress.Notef("%s", strings.TrimSuffix("P-DATA: "+f.Text+"; "+f.Advice, "; "))
 	}
 	return draft, nil
 }
@@ -106,9 +107,9 @@ func (c *inspectCmd) Run(e *env) (err error) {
 		left.after(cur.Batch, &b)
 		cur = loader.Next(&b, cur)
 	}
-	marks, out := data.PlainMarks, e.stdout
+	marks, out := data.PlainMarks, io.Writer(e.stdout)
 	if coloured(c.Color, e.stdout) {
-		marks, out = data.ColourMarks, inColours{e.stdout}
+		marks, out = data.ColourMarks, e.stdout.InColours()
 	}
 	shown := len(b.Spans)
 	if c.Sequences > 0 {
@@ -129,7 +130,7 @@ func (c *inspectCmd) Run(e *env) (err error) {
 		fmt.Fprintf(e.stdout, "and %d more (-n 0 shows all)\n", rest)
 	}
 	if note := text.Set.Chat().Note; note != "" {
-		e.progress.notef("%s", note)
+		e.progress.Notef("%s", note)
 	}
 	return nil
 }
@@ -173,8 +174,8 @@ func openRun(e *env, name string) (*plan.Draft, leftOut, error) {
 		left.refused[r.Batch] = true
 	}
 	draft, err := plan.OpenText(e.ctx, cfg, plan.TextOptions{Model: m, Hash: facts.DataHash, Little: true, Out: dir,
-		Note: e.progress.detailf})
-	e.progress.end()
+		Note: e.progress.Detailf})
+	e.progress.End()
 	return draft, left, err
 }
 
@@ -207,7 +208,7 @@ func coloured(choice string, w io.Writer) bool {
 	if choice != "auto" {
 		return choice == "always"
 	}
-	return terminal(w) != nil && os.Getenv("NO_COLOR") == ""
+	return screen.Terminal(w) != nil && os.Getenv("NO_COLOR") == ""
 }
 
 // Help implements kong.HelpProvider.
@@ -267,7 +268,7 @@ func (c *cacheCmd) Run(e *env) error {
 		kept = append(kept, cache)
 	}
 	if c.Remove != nil {
-		e.progress.notef("removed %s of %s", runs.Plural(len(list)-len(kept), "cache"), runs.Size(freed))
+		e.progress.Notef("removed %s of %s", runs.Plural(len(list)-len(kept), "cache"), runs.Size(freed))
 	}
 	if c.JSON {
 		return printJSON(e.stdout, kept)

@@ -8,6 +8,7 @@ import (
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
 	"gimbal/internal/runs"
+	"gimbal/internal/screen"
 )
 
 type doctorCmd struct {
@@ -46,7 +47,7 @@ func (c *doctorCmd) run() (run string, err error) {
 }
 
 func (c *doctorCmd) Run(e *env) error {
-	tell := e.progress.tell
+	tell := e.progress.Tell
 	var d *gimbal.Diagnosis
 	var x *runs.Examination
 	run, err := c.run()
@@ -72,7 +73,7 @@ func (c *doctorCmd) Run(e *env) error {
 		opt.Out, opt.From, opt.Progress = c.Out, c.From, tell
 		d, err = gimbal.Check(e.ctx, opt)
 	}
-	e.progress.end()
+	e.progress.End()
 	if d == nil {
 		return err
 	}
@@ -90,7 +91,7 @@ func (c *doctorCmd) Run(e *env) error {
 			return err
 		}
 	}
-	printChecks(e.stdout, d.Checks)
+	screen.PrintChecks(e.stdout, d.Checks)
 	_, failed := fmt.Fprintf(e.stdout, "%.1f s; docs/events.md says what each check means\n", d.Seconds)
 	return firstError(err, failed)
 }

@@ -8,6 +8,7 @@ import (
 
 	"gimbal"
 	"gimbal/internal/runs"
+	"gimbal/internal/screen"
 )
 
 type evalCmd struct {
@@ -40,8 +41,8 @@ func (c *evalCmd) Run(e *env) error {
 		return usageError("--few-shot, --few-shot-from, --limit and --pattern go with --tasks")
 	}
 	r, err := gimbal.Evaluate(e.ctx, c.Run_, gimbal.EvalOptions{Data: c.Data, Checkpoint: c.Checkpoint,
-		LossOnly: c.LossOnly, Seed: c.Seed, Device: c.Device, Progress: e.progress.tell})
-	e.progress.end()
+		LossOnly: c.LossOnly, Seed: c.Seed, Device: c.Device, Progress: e.progress.Tell})
+	e.progress.End()
 	if err != nil {
 		return err
 	}
@@ -52,7 +53,7 @@ func (c *evalCmd) Run(e *env) error {
 		runs.Plural(r.Bytes, "byte"))
 	printLosses(e.stdout, fmt.Sprintf("model, step %d", r.Step), r.Loss, r.BitsPerByte, r.Baseline)
 	if b := r.Baseline; b != nil && r.Tokens >= b.Tokens {
-		fmt.Fprintln(e.stdout, compared(r.Loss, b.Loss))
+		fmt.Fprintln(e.stdout, screen.Compared(r.Loss, b.Loss))
 	}
 	if r.Writing != nil {
 		printWriting(e.stdout, r.Writing)
@@ -72,8 +73,8 @@ func (c *evalCmd) ask(e *env) error {
 	}
 	list, err := gimbal.Ask(e.ctx, c.Run_, gimbal.TaskOptions{Tasks: c.Tasks, Shots: c.FewShot,
 		ShotsFrom: c.FewShotFrom, Limit: c.Limit, Pattern: c.Pattern, Checkpoint: c.Checkpoint, Device: c.Device,
-		Progress: e.progress.tell})
-	e.progress.end()
+		Progress: e.progress.Tell})
+	e.progress.End()
 	if err != nil {
 		return err
 	}
@@ -91,6 +92,17 @@ func (c *evalCmd) ask(e *env) error {
 		}
 	}
 	return nil
+}
+
+// printLosses prints a loss beside the n-gram baseline.
+func printLosses(w io.Writer, name string, loss, bits float64, b *gimbal.Baseline) {
+	fmt.Fprintf(w, "\n%-34s %12s %12s\n", "validation loss", "nats/token", "bits/byte")
+	row := func(name string, loss, bits float64) { fmt.Fprintf(w, "%-34s %12.4f %12.4f\n", name, loss, bits) }
+	row(name, loss, bits)
+	if b != nil {
+		row(fmt.Sprintf("n-gram (Witten-Bell, order %d)", b.Order), b.Loss, b.BitsPerByte)
+		row("unigram", b.UnigramLoss, b.UnigramBitsPerByte)
+	}
 }
 
 // printWriting prints the metrics of what a model wrote, beside those of human text.

@@ -22,7 +22,7 @@ func (c *importCmd) Run(e *env) error {
 		return printJSON(e.stdout, r)
 	}
 	for _, note := range r.Notes {
-		e.progress.notef("%s", note)
+		e.progress.Notef("%s", note)
 	}
 	fmt.Fprintf(e.stdout, "%s: %s shape, %d parameters, context %d\n", r.Dir, r.Shape, r.Parameters, r.Context)
 	const next = "next:\n  %[2]s sample %[1]s\n  %[2]s eval %[1]s --data TEXT\n  %[2]s train --from %[1]s --data TEXT\n"
@@ -48,7 +48,7 @@ func (c *exportCmd) Run(e *env) error {
 	if c.JSON {
 		return printJSON(e.stdout, r)
 	}
-	e.progress.notef("%s, step %d, health %s", r.Checkpoint, r.Step, r.Health)
+	e.progress.Notef("%s, step %d, health %s", r.Checkpoint, r.Step, r.Health)
 	fmt.Fprintf(e.stdout, "%s: %s, in Hugging Face format\n", r.Dir, r.DType)
 	return nil
 }

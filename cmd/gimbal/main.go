@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,14 +16,15 @@ import (
 	"gimbal/internal/exit"
 	"gimbal/internal/par"
 	"gimbal/internal/runs"
+	"gimbal/internal/screen"
 )
 
 func main() {
 	par.OnPanic = func(value any, stack []byte) {
 		text, code := fatal(value, stack)
-		stderr := newMessages(os.Stderr)
+		stderr := screen.NewMessages(os.Stderr)
 		io.WriteString(stderr, text)
-		stderr.flush(hasty)
+		stderr.Flush(screen.Hasty)
 		os.Exit(code)
 	}
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
@@ -72,21 +72,10 @@ Examples:
   gimbal why runs/books                  see what happened, and why
   gimbal import models/qwen              take a model in Hugging Face format`
 
-// env is what a subcommand may touch: where results and messages go, and when to stop.
-type env struct {
-	ctx      context.Context
-	stdin    io.Reader
-	stdout   io.Writer // results
-	stderr   io.Writer // messages
-	progress *progress // messages of what takes a while
-	program  string    // to type to start this program
-	outlives bool      // it goes on where nobody reads what it writes
-}
-
 // run is the whole program: it returns the exit code.
 func run(args []string, stdin io.Reader, results, messages io.Writer) (code int) {
-	stdout, stderr := newSink(results), newMessages(messages)
-	stdout.last = stderr.pump
+	stderr := screen.NewMessages(messages)
+	stdout := screen.NewResults(results, stderr)
 	debug.SetPanicOnFault(true) // a mapped file may shrink
 	defer func() {
 		if v := recover(); v != nil {
@@ -94,13 +83,14 @@ func run(args []string, stdin io.Reader, results, messages io.Writer) (code int)
 			text, code = fatal(v, debug.Stack())
 			io.WriteString(stderr, text)
 		}
-		stdout.flush(patient)
-		stderr.flush(patient)
+		stdout.Flush(screen.Patient)
+		stderr.Flush(screen.Patient)
 	}()
 	var c cli
 	exited, exitCode := false, 0
 	parser, err := kong.New(&c, kong.Name("gimbal"), kong.Description(description), kong.Writers(stdout, stderr),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: mostWidth}),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true,
+			WrapUpperBound: screen.MostWidth}),
 		kong.Vars{"top_k": fmt.Sprint(gimbal.DefaultTopK), "temperature": fmt.Sprint(gimbal.DefaultTemperature),
 			"max_tokens": fmt.Sprint(gimbal.DefaultMaxTokens),
 			"which":      "Checkpoint: stable, best-loss, last or step-N. Default: stable, else last."},
@@ -135,12 +125,12 @@ func run(args []string, stdin io.Reader, results, messages io.Writer) (code int)
 			runs.EscapeText(err.Error()), help)
 		return exit.Usage
 	}
-	p := newProgress(stderr, c.level())
-	ctx, stop := interruptible(p)
+	e.progress = screen.NewProgress(stderr, c.level())
+	ctx, stop := interruptible(e)
 	defer stop()
-	e.ctx, e.progress = ctx, p
+	e.ctx = ctx
 	err = k.Run(e)
-	p.end()
+	e.progress.End()
 	var own exit.Coder
 	switch {
 	case err == nil:

@@ -3,10 +3,14 @@ package main
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"gimbal/internal/runs"
 )
 
 // TestPathBytes trains on a folder whose name, and that of a file in it, is not UTF-8, and goes on with the run.
@@ -55,5 +59,43 @@ func TestPathBytes(t *testing.T) {
 	}
 	if list, err := os.ReadFile(sources[0]); err != nil || !bytes.Contains(list, []byte("/x%FF%1B%5B31m/a%E9.txt\"")) {
 		t.Errorf("%v: %s", err, list)
+	}
+}
+
+// TestQuote wants the shell to take a path as it is.
+func TestQuote(t *testing.T) {
+	sh, err := exec.LookPath("sh")
+	if err != nil || runtime.GOOS == "windows" {
+		t.Skip("no sh here that commands are typed into")
+	}
+	for _, path := range []string{"runs/a", "it's", "a b", "$HOME", "-n", "*", `back\slash`, "é", `"`, "a;b", "~"} {
+		out, err := exec.Command(sh, "-c", "printf %s "+runs.Quote(path)).Output()
+		if got := filepath.Clean(string(out)); err != nil || got != path {
+			t.Errorf("%q: %s gives %q, %v", path, runs.Quote(path), out, err)
+		}
+	}
+	if got := runs.Quote("runs/a-1"); got != "runs/a-1" {
+		t.Errorf("quoted for nothing: %s", got)
+	}
+}
+
+// TestProgramName wants commands to be typed as the program was started.
+func TestProgramName(t *testing.T) {
+	t.Chdir(t.TempDir())
+	built := "/tmp/go-build123/b001/exe/gimbal"
+	for arg, want := range map[string]string{"gimbal": "gimbal", "./gimbal": "./gimbal", built: "gimbal",
+		"../my bin/gimbal": runs.Quote("../my bin/gimbal")} {
+		if got := programName(arg); got != want {
+			t.Errorf("%s: %s, want %s", arg, got, want)
+		}
+	}
+	if err := os.MkdirAll(filepath.Join("cmd", "gimbal"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join("cmd", "gimbal", "main.go"), nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if got := programName(built); got != "go run ./cmd/gimbal" {
+		t.Errorf("by go run: %s", got)
 	}
 }

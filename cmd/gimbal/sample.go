@@ -9,6 +9,7 @@ import (
 	"gimbal"
 	"gimbal/internal/bom"
 	"gimbal/internal/runs"
+	"gimbal/internal/screen"
 )
 
 type sampleCmd struct {
@@ -92,13 +93,13 @@ func (c *sampleCmd) Run(e *env) error {
 		return err
 	}
 	defer m.Close()
-	e.progress.notef("%s, step %d", m.Info().Path, m.Info().Step)
+	e.progress.Notef("%s, step %d", m.Info().Path, m.Info().Step)
 	for _, note := range m.Info().Notes {
-		e.progress.notef("%s", note)
+		e.progress.Notef("%s", note)
 	}
 	opt := c.options(c.MaxTokens)
 	opt.Samples, opt.Special = c.N, c.Special
-	if newScreen(e.stdout).file != nil && !c.JSON {
+	if screen.Terminal(e.stdout) != nil && !c.JSON {
 		return streamSamples(e, m, prompt, opt)
 	}
 	texts, err := m.Generate(e.ctx, prompt, opt)
@@ -115,10 +116,22 @@ func (c *sampleCmd) Run(e *env) error {
 	return nil
 }
 
+// printSample prints a text with its prompt marked off. A terminal gets no control characters of others.
+func printSample(w io.Writer, prompt, text string) {
+	if screen.Terminal(w) != nil {
+		prompt, text = runs.EscapeText(prompt), runs.EscapeText(text)
+	}
+	fmt.Fprintf(w, "\n--- %s\n", strings.Repeat("-", 60))
+	if prompt != "" {
+		fmt.Fprintf(w, "[%s]", prompt)
+	}
+	fmt.Fprintln(w, strings.TrimRight(text, "\n"))
+}
+
 // cutNote tells that a text did not end by itself.
 func cutNote(e *env, f gimbal.Finish) {
 	if f != gimbal.FinishEOS && f != gimbal.FinishStop {
-		e.progress.notef("the text was cut: %s", f)
+		e.progress.Notef("the text was cut: %s", f)
 	}
 }
 

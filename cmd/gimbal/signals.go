@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
 
 	"gimbal/internal/exit"
+	"gimbal/internal/screen"
 )
 
 const (
@@ -26,7 +26,8 @@ const (
 // A second signal leaves at once: what was saved is complete, and what was being saved is litter that the next start
 // sweeps. A terminal that is closed is a signal, too, unless the program was started to outlive it; it may say so
 // twice.
-func interruptible(p *progress) (context.Context, func()) {
+func interruptible(e *env) (context.Context, func()) {
+	p := e.progress
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -42,18 +43,18 @@ func interruptible(p *progress) (context.Context, func()) {
 			case <-done:
 				return
 			case <-late:
-				if !p.checked.Load() {
-					p.leave(&exit.NotBegun{Cause: ctx.Err(), Left: exit.NothingBegun})
+				if !p.Checked() {
+					leave(p, &exit.NotBegun{Cause: ctx.Err(), Left: exit.NothingBegun})
 				}
 			case s := <-signals:
-				if f := p.instead.Load(); f != nil && s == os.Interrupt {
+				if f := e.instead.Load(); f != nil && s == os.Interrupt {
 					(*f)()
 				} else if first.IsZero() {
 					first, late = time.Now(), time.After(patience)
 					cancel()
-					go p.interrupted() // a terminal may not take it now
+					go p.Interrupted() // a terminal may not take it now
 				} else if time.Since(first) >= sameInterrupt && s != syscall.SIGHUP {
-					p.leave(nil)
+					leave(p, nil)
 				}
 			}
 		}
@@ -62,35 +63,17 @@ func interruptible(p *progress) (context.Context, func()) {
 }
 
 // insteadOfEnding makes an interrupt call f. What it returns makes an interrupt end the program again.
-func (p *progress) insteadOfEnding(f func()) (restore func()) {
-	p.instead.Store(&f)
-	return func() { p.instead.Store(nil) }
+func (e *env) insteadOfEnding(f func()) (restore func()) {
+	e.instead.Store(&f)
+	return func() { e.instead.Store(nil) }
 }
 
 // leave ends the program at once, for an error, or without one for a second signal.
-func (p *progress) leave(err error) {
+func leave(p *screen.Progress, err error) {
 	code := exit.SecondInterrupt
-	if p.mu.TryLock() {
-		p.screen.draw("")
-		if err != nil {
-			p.screen.say(fmt.Sprintf("gimbal: error: %v", err), "")
-		}
-		if o, ok := p.screen.w.(*sink); ok {
-			o.flush(hasty)
-		}
-	}
 	if err != nil {
 		code = exit.Of(err)
 	}
+	p.Leave(err)
 	os.Exit(code)
-}
-
-// interrupted says what an interrupt does to a run that trains. Everything else ends without a word but its error.
-func (p *progress) interrupted() {
-	if !p.begun.Load() {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.say("gimbal: stopping after this step and saving; interrupt again to leave at once")
 }

@@ -91,13 +91,13 @@ func (c *trainCmd) Run(e *env) error {
 		return err
 	}
 	opt.Data = append(opt.Data, c.Text...)
-	opt.Out, opt.From, opt.Keep, opt.Inject, opt.Progress = c.Out, c.From, c.Keep, c.Inject, e.progress.tell
+	opt.Out, opt.From, opt.Keep, opt.Inject, opt.Progress = c.Out, c.From, c.Keep, c.Inject, e.progress.Tell
 	if opt.Target = c.Target; c.Target != "" && !c.DryRun {
 		return usageError("--target: a card that is not here can only be planned for, with --dry-run")
 	}
 	if c.DryRun {
 		d, err := gimbal.Check(e.ctx, opt)
-		e.progress.end()
+		e.progress.End()
 		switch {
 		case d == nil:
 			return err
@@ -108,24 +108,13 @@ func (c *trainCmd) Run(e *env) error {
 				ExitCode int `json:"exit_code"`
 			}{d.Plan, d, exitCodeOf(err)}))
 		}
-		e.progress.dry(e.stdout, d)
+		e.progress.DryRun(e.stdout, d)
 		return err
 	}
 	e.outlive()
 	opt.Lost = e.lost
 	r, err := gimbal.Train(e.ctx, opt)
 	return finish(e, r, err, c.JSON)
-}
-
-// dry prints what a run would do: the plan, and what the checks found.
-func (p *progress) dry(w io.Writer, d *gimbal.Diagnosis) {
-	out := newProgress(w, p.level)
-	out.run.checks = d.Checks
-	out.run.clock.start(d.Plan)
-	out.planned(d.Plan)
-	if p.level < verbose && len(d.Checks) > 0 {
-		out.say("checks   " + wrap(countChecks(d.Checks)+"; \"gimbal doctor\" prints all", pageWidth-9, 9, 0))
-	}
 }
 
 type resumeCmd struct {
@@ -141,7 +130,7 @@ type resumeCmd struct {
 }
 
 func (c *resumeCmd) Run(e *env) error {
-	opt := gimbal.ResumeOptions{Out: c.Out, Mirror: c.Mirror, Data: c.Data, Device: c.Device, Progress: e.progress.tell,
+	opt := gimbal.ResumeOptions{Out: c.Out, Mirror: c.Mirror, Data: c.Data, Device: c.Device, Progress: e.progress.Tell,
 		Lost: e.lost}
 	if c.Steps != nil {
 		opt.Steps = *c.Steps
@@ -152,6 +141,19 @@ func (c *resumeCmd) Run(e *env) error {
 	e.outlive()
 	r, err := gimbal.Resume(e.ctx, c.Run_, opt)
 	return finish(e, r, err, c.JSON)
+}
+
+// finish prints what a run came to, also when it was interrupted or stopped.
+func finish(e *env, r *gimbal.Result, err error, asJSON bool) error {
+	e.progress.End()
+	switch {
+	case r == nil:
+		return err
+	case asJSON:
+		return firstError(err, printJSON(e.stdout, r))
+	}
+	e.progress.Finish(e.stdout, e.program, r, err)
+	return err
 }
 
 func printJSON(w io.Writer, v any) error {

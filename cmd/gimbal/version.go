@@ -11,6 +11,7 @@ import (
 	"gimbal/internal/bench"
 	"gimbal/internal/kernel"
 	"gimbal/internal/runs"
+	"gimbal/internal/screen"
 )
 
 // versionFlag prints the version in a line, and ends the program.
@@ -65,14 +66,14 @@ func (versionCmd) Run(e *env) error {
 }
 
 // level is how much the flags want to be told.
-func (c *cli) level() level {
+func (c *cli) level() screen.Level {
 	switch {
 	case c.Verbose:
-		return verbose
+		return screen.Verbose
 	case c.Quiet:
-		return quiet
+		return screen.Quiet
 	}
-	return normal
+	return screen.Normal
 }
 
 type helpCmd struct {

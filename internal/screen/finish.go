@@ -1,4 +1,4 @@
-package main
+package screen
 
 import (
 	"cmp"
@@ -18,27 +18,20 @@ import (
 // early is how a run ended that the judge stopped.
 const early = "stopped early"
 
-// finish prints what a run came to, also when it was interrupted or stopped: samples, the loss in words, what was kept,
-// and what to type next.
-func finish(e *env, r *gimbal.Result, err error, asJSON bool) error {
-	e.progress.end()
-	if r == nil {
-		return err
-	}
-	if asJSON {
-		return firstError(err, printJSON(e.stdout, r))
-	}
+// Finish prints what a run came to, also when it was interrupted or stopped: samples, the loss in words, what was kept,
+// and what to type next. program is what starts this program, err the error of the run.
+func (p *Progress) Finish(w io.Writer, program string, r *gimbal.Result, err error) {
 	if r.Dir == "" || r.Reason == "already done" {
-		return err
+		return
 	}
-	p, width := e.progress, newScreen(e.stdout).width()
+	width := newScreen(w).width()
 	line := func(format string, args ...any) {
-		fmt.Fprintln(e.stdout, wrap(fmt.Sprintf(format, args...), width, 2, 0))
+		fmt.Fprintln(w, wrap(fmt.Sprintf(format, args...), width, 2, 0))
 	}
-	if p.level > quiet {
+	if p.level > Quiet {
 		for i, s := range r.Samples {
 			line("sample %d of %d, after %s:", i+1, len(r.Samples), ending(s.Prompt))
-			printBeginning(e.stdout, s.Text, width)
+			printBeginning(w, s.Text, width)
 		}
 	}
 	reason, _, _ := strings.Cut(r.Reason, ": ") // the error, or the event, is printed elsewhere
@@ -73,9 +66,8 @@ func finish(e *env, r *gimbal.Result, err error, asJSON bool) error {
 	line("saved to %s", r.Dir)
 	line("next:")
 	for _, command := range p.next(r, err, longer) {
-		fmt.Fprintf(e.stdout, "  %s %s\n", e.program, command)
+		fmt.Fprintf(w, "  %s %s\n", program, command)
 	}
-	return err
 }
 
 // tuned says in words what became of weights from elsewhere, and what they forgot.
@@ -146,8 +138,8 @@ const surely = 2
 
 // verdict says in words how the loss compares with counting n-grams. Where it is worse, it says about how long a run
 // would take to get there, and returns its steps, if that can be estimated.
-func (p *progress) verdict(r *gimbal.Result, base float64) (words string, steps int64) {
-	words = compared(r.ValLoss, base)
+func (p *Progress) verdict(r *gimbal.Result, base float64) (words string, steps int64) {
+	words = Compared(r.ValLoss, base)
 	ratio := p.run.longer(r.ValLoss - base)
 	if r.Reason != "done" || ratio == 0 {
 		return words, 0
@@ -170,8 +162,8 @@ func against(loss float64, e gimbal.Range) string {
 	return fmt.Sprintf("%+.2f, in the range", loss-e.Value)
 }
 
-// compared says in words how a loss compares with that of the n-grams on the same tokens; empty where one is unknown.
-func compared(loss, base float64) string {
+// Compared says in words how a loss compares with that of the n-grams on the same tokens; empty where one is unknown.
+func Compared(loss, base float64) string {
 	switch behind := loss - base; {
 	case math.IsNaN(behind):
 		return ""
@@ -223,7 +215,7 @@ func roundUp(x float64) int64 {
 
 // next are the commands that come next, for how the run ended. longer is a number of steps that is worth a try; 0: none
 // is known.
-func (p *progress) next(r *gimbal.Result, err error, longer int64) []string {
+func (p *Progress) next(r *gimbal.Result, err error, longer int64) []string {
 	dir := runs.Quote(r.Dir)
 	sample, extend := "sample "+dir, fmt.Sprintf("resume %s --steps %d", dir, cmp.Or(longer, 2*r.Step))
 	var stop *gimbal.StopError
@@ -266,27 +258,4 @@ func printBeginning(w io.Writer, text string, width int) {
 		fmt.Fprintln(w, "  "+strings.TrimRight(line, " "))
 		text = rest
 	}
-}
-
-// printLosses prints a loss beside the n-gram baseline.
-func printLosses(w io.Writer, name string, loss, bits float64, b *gimbal.Baseline) {
-	fmt.Fprintf(w, "\n%-34s %12s %12s\n", "validation loss", "nats/token", "bits/byte")
-	row := func(name string, loss, bits float64) { fmt.Fprintf(w, "%-34s %12.4f %12.4f\n", name, loss, bits) }
-	row(name, loss, bits)
-	if b != nil {
-		row(fmt.Sprintf("n-gram (Witten-Bell, order %d)", b.Order), b.Loss, b.BitsPerByte)
-		row("unigram", b.UnigramLoss, b.UnigramBitsPerByte)
-	}
-}
-
-// printSample prints a text with its prompt marked off. A terminal gets no control characters of others.
-func printSample(w io.Writer, prompt, text string) {
-	if newScreen(w).file != nil {
-		prompt, text = runs.EscapeText(prompt), runs.EscapeText(text)
-	}
-	fmt.Fprintf(w, "\n--- %s\n", strings.Repeat("-", 60))
-	if prompt != "" {
-		fmt.Fprintf(w, "[%s]", prompt)
-	}
-	fmt.Fprintln(w, strings.TrimRight(text, "\n"))
 }

@@ -1,9 +1,7 @@
-package main
+package screen
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 	"unicode"
@@ -93,15 +91,4 @@ func wrap(s string, width, indent, most int) string {
 		lines = append(lines, pad+s[:n])
 		s = strings.TrimPrefix(s[n:], " ")
 	}
-}
-
-// programName is what to type to start this program again as it was started.
-func programName(arg string) string {
-	if !strings.Contains(filepath.ToSlash(arg), "/go-build") {
-		return runs.Quote(arg)
-	}
-	if _, err := os.Stat(filepath.Join("cmd", "gimbal", "main.go")); err == nil {
-		return "go run ./cmd/gimbal"
-	}
-	return "gimbal"
 }

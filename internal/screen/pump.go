@@ -1,4 +1,4 @@
-package main
+package screen
 
 import (
 	"errors"
@@ -7,10 +7,12 @@ import (
 	"time"
 )
 
+const pumpBytes = 1 << 20 // of messages that wait for their reader
+
+// Limits of Flush.
 const (
-	pumpBytes = 1 << 20         // of messages that wait for their reader
-	patient   = 5 * time.Second // how long the end of the program waits for a reader that reads nothing
-	hasty     = 200 * time.Millisecond
+	Patient = 5 * time.Second // how long the end of the program waits for a reader that reads nothing
+	Hasty   = 200 * time.Millisecond
 )
 
 var errUnread = errors.New("nobody reads it, and there is no room for more")

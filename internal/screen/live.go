@@ -1,4 +1,4 @@
-package main
+package screen
 
 import (
 	"fmt"
@@ -12,13 +12,13 @@ import (
 const redrawn = 200 * time.Millisecond
 
 // start begins to draw the live line.
-func (p *progress) start() {
-	if p.ticker == nil && p.screen.live && p.level > quiet {
+func (p *Progress) start() {
+	if p.ticker == nil && p.screen.live && p.level > Quiet {
 		p.ticker = time.AfterFunc(0, p.redraw)
 	}
 }
 
-func (p *progress) redraw() {
+func (p *Progress) redraw() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ticker != nil {
@@ -27,8 +27,8 @@ func (p *progress) redraw() {
 	}
 }
 
-// end removes the live line for good.
-func (p *progress) end() {
+// End removes the live line for good.
+func (p *Progress) End() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ticker != nil {
@@ -39,7 +39,7 @@ func (p *progress) end() {
 }
 
 // live is the live line: bar, step, losses, speed, elapsed and left, as far as there is room. Empty: there is none.
-func (p *progress) live() string {
+func (p *Progress) live() string {
 	r, now := &p.run, p.now()
 	if p.ticker == nil {
 		return ""

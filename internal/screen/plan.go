@@ -1,4 +1,4 @@
-package main
+package screen
 
 import (
 	"cmp"
@@ -14,11 +14,11 @@ import (
 	"gimbal/internal/runs"
 )
 
-// planned prints what a run will do, and what the checks found; everything of both at level verbose.
-func (p *progress) planned(public *gimbal.Plan) {
-	if p.level == verbose {
+// planned prints what a run will do, and what the checks found; everything of both at level Verbose.
+func (p *Progress) planned(public *gimbal.Plan) {
+	if p.level == Verbose {
 		all := &strings.Builder{}
-		printChecks(all, p.run.checks)
+		PrintChecks(all, p.run.checks)
 		p.say(fmt.Sprintf("plan\n%s  run         %s\n%s", runs.EscapeText(fmt.Sprint(public)), runs.Escape(public.Dir),
 			strings.TrimRight(all.String(), "\n")))
 		return
@@ -34,7 +34,7 @@ func (p *progress) planned(public *gimbal.Plan) {
 }
 
 // planLines is a plan in six lines, and one about the ends of texts where there are few.
-func (p *progress) planLines(public *gimbal.Plan) string {
+func (p *Progress) planLines(public *gimbal.Plan) string {
 	set := map[string]string{}
 	for _, s := range public.Settings {
 		set[s.Key] = s.Value
@@ -93,6 +93,17 @@ func (p *progress) planLines(public *gimbal.Plan) string {
 	return strings.Join(lines, "\n")
 }
 
+// DryRun prints what a run would do: the plan, and what the checks found.
+func (p *Progress) DryRun(w io.Writer, d *gimbal.Diagnosis) {
+	out := NewProgress(w, p.level)
+	out.run.checks = d.Checks
+	out.run.clock.start(d.Plan)
+	out.planned(d.Plan)
+	if p.level < Verbose && len(d.Checks) > 0 {
+		out.say("checks   " + wrap(countChecks(d.Checks)+"; \"gimbal doctor\" prints all", pageWidth-9, 9, 0))
+	}
+}
+
 // sources names the text of a run, as the configuration has it.
 func sources(paths string) string {
 	if paths == "" || paths == "[]" {
@@ -106,8 +117,8 @@ func sources(paths string) string {
 	return paths
 }
 
-// printChecks prints each check in a line, and what to do below those that want something done.
-func printChecks(w io.Writer, checks []gimbal.CheckResult) {
+// PrintChecks prints each check in a line, and what to do below those that want something done.
+func PrintChecks(w io.Writer, checks []gimbal.CheckResult) {
 	for _, c := range checks {
 		fmt.Fprintf(w, "%-21s %-8s %s\n", c.Code, c.Result, runs.Escape(c.Message))
 		if c.Advice != "" {

@@ -1,4 +1,4 @@
-package main
+package screen
 
 import (
 	"io"
@@ -113,7 +113,7 @@ func TestLiveLine(t *testing.T) {
 
 // TestLiveParts wants the live line to fit every width, and to drop what matters least first.
 func TestLiveParts(t *testing.T) {
-	p := played(t, normal)
+	p := played(t, Normal)
 	for width := 20; width <= 120; width++ {
 		p.screen.size = func() int { return width }
 		p.ticker = time.NewTimer(time.Hour)

@@ -1,4 +1,7 @@
-package main
+// Package screen shows a run to a person, on a terminal or through a pipe: its plan, its progress and what it came to.
+//
+// Nothing that others wrote acts on the terminal, and no reader that is slow or gone holds up a run.
+package screen
 
 import (
 	"fmt"
@@ -14,14 +17,13 @@ import (
 
 const (
 	pageWidth = 80  // columns of a line that goes to no terminal
-	mostWidth = 100 // columns of a message on a wide one
+	MostWidth = 100 // columns of a message on a wide one
 )
 
 // screen is where messages go. On a terminal its last line is live: it stands below the messages and is drawn again in
 // place. Not safe for concurrent use.
 type screen struct {
 	w      io.Writer
-	file   *os.File   // the terminal; nil: there is none
 	size   func() int // columns of it, now
 	live   bool       // whether lines can be drawn in place
 	colour bool
@@ -31,8 +33,8 @@ type screen struct {
 
 func newScreen(w io.Writer) *screen {
 	s := &screen{w: w, size: func() int { return pageWidth }}
-	if f := terminal(w); f != nil {
-		s.file, s.live = f, os.Getenv("TERM") != "dumb"
+	if f := Terminal(w); f != nil {
+		s.live = os.Getenv("TERM") != "dumb"
 		s.colour = s.live && os.Getenv("NO_COLOR") == ""
 		s.size = func() int {
 			if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
@@ -45,7 +47,7 @@ func newScreen(w io.Writer) *screen {
 }
 
 // width is the columns of a message.
-func (s *screen) width() int { return min(s.size(), mostWidth) }
+func (s *screen) width() int { return min(s.size(), MostWidth) }
 
 // say prints lines above the live line, which is drawn again.
 func (s *screen) say(text, live string) {
@@ -85,7 +87,7 @@ func (s *screen) put(erase string, texts ...string) {
 		out += safe(text)
 	}
 	w := s.w
-	if o, ok := w.(*sink); ok {
+	if o, ok := w.(*Sink); ok {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		w = control{o}

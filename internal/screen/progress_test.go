@@ -1,61 +1,56 @@
-package main
+package screen
 
 import (
 	"bytes"
 	"fmt"
 	"math"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 
 	"gimbal"
-	"gimbal/internal/runs"
 )
 
 // played is a progress that has heard of thirty of a hundred steps, of two seconds each, with losses that fall by a
 // nat for each e-fold of the tokens.
-func played(t *testing.T, l level) *progress {
+func played(t *testing.T, l Level) *Progress {
 	t.Helper()
-	p := newProgress(&bytes.Buffer{}, l)
+	p := NewProgress(&bytes.Buffer{}, l)
 	now := p.began
 	p.now = func() time.Time { return now }
-	p.tell(&gimbal.Plan{Dir: "runs/x", Steps: 100, EvalEvery: 5, Evaluations: 20, BatchTokens: 1000, Epochs: 1,
+	p.Tell(&gimbal.Plan{Dir: "runs/x", Steps: 100, EvalEvery: 5, Evaluations: 20, BatchTokens: 1000, Epochs: 1,
 		PeakLR: 0.01, Parameters: 1000})
-	p.tell(gimbal.Look{Step: 1, Bottom: 1e-3, Top: 2e-3})
+	p.Tell(gimbal.Look{Step: 1, Bottom: 1e-3, Top: 2e-3})
 	for n := int64(1); n <= 30; n++ {
 		now = now.Add(2 * time.Second)
-		p.tell(gimbal.Step{Step: n, Steps: 100, Tokens: 1000 * n, Loss: 4, Duration: 2 * time.Second, TokensPerSecond: 500})
+		p.Tell(gimbal.Step{Step: n, Steps: 100, Tokens: 1000 * n, Loss: 4, Duration: 2 * time.Second, TokensPerSecond: 500})
 		if n%5 == 0 {
 			loss := 3.5 - math.Log(float64(n)/30)
-			p.tell(gimbal.Evaluation{Step: n, Loss: loss, BaselineLoss: 3.2,
+			p.Tell(gimbal.Evaluation{Step: n, Loss: loss, BaselineLoss: 3.2,
 				Metrics: gimbal.Numbers{"val_loss_sample": loss}})
 		}
 	}
 	return p
 }
 
-func output(p *progress) string { return p.screen.w.(*bytes.Buffer).String() }
+func output(p *Progress) string { return p.screen.w.(*bytes.Buffer).String() }
 
 // TestEventsTold wants an event that comes again and again in a few lines, one that asks nothing in none, and one that
 // the checks have told not twice; and all of them where everything is told.
 func TestEventsTold(t *testing.T) {
-	for l, want := range map[level]string{
-		quiet:   "E1-OUTLIER 3, I-NUDGE 0, P-DUPLICATES 0, W-CLIP-REGIME 0, W-FROZEN-WEIGHTS 0",
-		normal:  "E1-OUTLIER 3, I-NUDGE 0, P-DUPLICATES 0, W-CLIP-REGIME 0, W-FROZEN-WEIGHTS 1",
-		verbose: "E1-OUTLIER 9, I-NUDGE 1, P-DUPLICATES 1, W-CLIP-REGIME 1, W-FROZEN-WEIGHTS 1",
+	for l, want := range map[Level]string{
+		Quiet:   "E1-OUTLIER 3, I-NUDGE 0, P-DUPLICATES 0, W-CLIP-REGIME 0, W-FROZEN-WEIGHTS 0",
+		Normal:  "E1-OUTLIER 3, I-NUDGE 0, P-DUPLICATES 0, W-CLIP-REGIME 0, W-FROZEN-WEIGHTS 1",
+		Verbose: "E1-OUTLIER 9, I-NUDGE 1, P-DUPLICATES 1, W-CLIP-REGIME 1, W-FROZEN-WEIGHTS 1",
 	} {
-		p := newProgress(&bytes.Buffer{}, l)
-		p.tell(gimbal.Checks{{Code: "P-DUPLICATES", Result: "warning"}})
+		p := NewProgress(&bytes.Buffer{}, l)
+		p.Tell(gimbal.Checks{{Code: "P-DUPLICATES", Result: "warning"}})
 		for range 9 {
-			p.tell(gimbal.Event{Step: 7, Code: "E1-OUTLIER", Severity: "error"})
+			p.Tell(gimbal.Event{Step: 7, Code: "E1-OUTLIER", Severity: "error"})
 		}
 		for _, code := range []string{"W-CLIP-REGIME", "I-NUDGE", "W-FROZEN-WEIGHTS", "P-DUPLICATES"} {
-			p.tell(gimbal.Event{Step: 7, Code: code, Severity: "warning"})
+			p.Tell(gimbal.Event{Step: 7, Code: code, Severity: "warning"})
 		}
 		var got []string
 		for _, code := range []string{"E1-OUTLIER", "I-NUDGE", "P-DUPLICATES", "W-CLIP-REGIME", "W-FROZEN-WEIGHTS"} {
@@ -72,7 +67,7 @@ func TestEventsTold(t *testing.T) {
 
 // TestVerdict wants a loss told beside that of the n-grams only where both are of the same tokens.
 func TestVerdict(t *testing.T) {
-	p := played(t, normal)
+	p := played(t, Normal)
 	base := gimbal.Baseline{Loss: 3.2, Tokens: 500}
 	for name, c := range map[string]struct {
 		r     gimbal.Result
@@ -106,32 +101,15 @@ func TestVerdict(t *testing.T) {
 
 // TestEvaluationWithoutBaseline wants a dash for what is not known.
 func TestEvaluationWithoutBaseline(t *testing.T) {
-	p := played(t, normal)
-	p.tell(gimbal.Look{Step: 30, Bottom: 1e-5, Top: 2e-3})
-	p.tell(gimbal.Evaluation{Step: 30, Loss: 2.5, BaselineLoss: math.NaN(),
+	p := played(t, Normal)
+	p.Tell(gimbal.Look{Step: 30, Bottom: 1e-5, Top: 2e-3})
+	p.Tell(gimbal.Evaluation{Step: 30, Loss: 2.5, BaselineLoss: math.NaN(),
 		Metrics: gimbal.Numbers{"rep4": 0.14, "rep4_lo": 0.1, "rep4_human": 0.04}})
 	lines := strings.Split(strings.TrimSpace(output(p)), "\n")
 	want := []string{"    30   2.500       -     500    1m00s   2m20s  1.0e-05 2.0e-03 starved",
 		"        repeats 14.0 % of 4-grams; people repeat 4.0 %"}
 	if got := lines[len(lines)-2:]; strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("%q", got)
-	}
-}
-
-// TestQuote wants the shell to take a path as it is.
-func TestQuote(t *testing.T) {
-	sh, err := exec.LookPath("sh")
-	if err != nil || runtime.GOOS == "windows" {
-		t.Skip("no sh here that commands are typed into")
-	}
-	for _, path := range []string{"runs/a", "it's", "a b", "$HOME", "-n", "*", `back\slash`, "é", `"`, "a;b", "~"} {
-		out, err := exec.Command(sh, "-c", "printf %s "+runs.Quote(path)).Output()
-		if got := filepath.Clean(string(out)); err != nil || got != path {
-			t.Errorf("%q: %s gives %q, %v", path, runs.Quote(path), out, err)
-		}
-	}
-	if got := runs.Quote("runs/a-1"); got != "runs/a-1" {
-		t.Errorf("quoted for nothing: %s", got)
 	}
 }
 
@@ -159,26 +137,5 @@ func TestLinesFit(t *testing.T) {
 				t.Errorf("%q lost words of %q", wrapped, s)
 			}
 		}
-	}
-}
-
-// TestProgramName wants commands to be typed as the program was started.
-func TestProgramName(t *testing.T) {
-	t.Chdir(t.TempDir())
-	built := "/tmp/go-build123/b001/exe/gimbal"
-	for arg, want := range map[string]string{"gimbal": "gimbal", "./gimbal": "./gimbal", built: "gimbal",
-		"../my bin/gimbal": runs.Quote("../my bin/gimbal")} {
-		if got := programName(arg); got != want {
-			t.Errorf("%s: %s, want %s", arg, got, want)
-		}
-	}
-	if err := os.MkdirAll(filepath.Join("cmd", "gimbal"), 0o777); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join("cmd", "gimbal", "main.go"), nil, 0o666); err != nil {
-		t.Fatal(err)
-	}
-	if got := programName(built); got != "go run ./cmd/gimbal" {
-		t.Errorf("by go run: %s", got)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package screen
 
 import (
 	"fmt"
@@ -15,11 +15,11 @@ import (
 
 // evaluation takes an evaluation and prints it in a line: the loss beside the n-grams on the same tokens, speed, time,
 // and the gradients of the last look.
-func (p *progress) evaluation(e gimbal.Evaluation) {
+func (p *Progress) evaluation(e gimbal.Evaluation) {
 	r, now := &p.run, p.now()
 	r.clock.evaluation(now)
 	r.evals = append(r.evals, evaluation{e, r.step.Tokens})
-	if p.level == quiet {
+	if p.level == Quiet {
 		return
 	}
 	speed, left, colour := "-", "-", ""
@@ -49,10 +49,10 @@ func (p *progress) evaluation(e gimbal.Evaluation) {
 			100*m["accuracy"], pairs, m["pair_loss"], m["margin"]), width))
 	}
 	people, compared := m["rep4_human"]
-	if m["rep4_lo"] > people && compared || p.level == verbose {
+	if m["rep4_lo"] > people && compared || p.level == Verbose {
 		p.say(fmt.Sprintf("        repeats %.1f %% of 4-grams; people repeat %.1f %%", 100*m["rep4"], 100*people))
 	}
-	if p.level == verbose {
+	if p.level == Verbose {
 		p.say(fmt.Sprintf("        %.4f bits/byte, prompt consistency %.3f, %s from human text", e.BitsPerByte,
 			m["consistency"], runs.Plural(int64(m["alarms"]), "difference")))
 	}
@@ -105,21 +105,21 @@ const repeated = 3
 
 // event prints an event in a line of its own. Where not everything is told, those that ask nothing of anybody are left
 // out, those that the checks have told, and those that come again and again.
-func (p *progress) event(e gimbal.Event) {
+func (p *Progress) event(e gimbal.Event) {
 	p.events[e.Code]++
 	severe, colour := e.Severity == "error", yellow
 	if severe {
 		colour = red
 	}
-	if p.level < verbose {
+	if p.level < Verbose {
 		checked := slices.ContainsFunc(p.run.checks, func(c gimbal.CheckResult) bool { return c.Code == e.Code })
-		if p.level == quiet && !severe || idle[e.Code] || checked || p.events[e.Code] > repeated {
+		if p.level == Quiet && !severe || idle[e.Code] || checked || p.events[e.Code] > repeated {
 			return
 		}
 		e.Documents = e.Documents[:min(1, len(e.Documents))]
 	}
 	p.say(p.screen.paint(colour, p.message(e.String())))
-	if p.events[e.Code] == repeated && p.level < verbose {
+	if p.events[e.Code] == repeated && p.level < Verbose {
 		p.say(fmt.Sprintf("  further %s events are in the log, which \"gimbal why\" shows", e.Code))
 	}
 }
