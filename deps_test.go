@@ -29,6 +29,7 @@ var lattice = []struct {
 	{"internal/memory", "", "what this process holds and can still take"},
 	{"internal/plain", "", "text of others, made safe to show"},
 	{"internal/testseed", "", "the seed of random tests; no line grants it, so only tests import it"},
+	{"internal/testmem", "", "memory that shows a touch beyond its edges; only tests import it, too"},
 	{"internal/durable", "", "the one door to disk"},
 	{"internal/durable/crash", "internal/durable", "its fault-injecting twin, for tests"},
 	{"internal/kernel", "internal/cpu internal/par", "SIMD kernels and tiers"},
