@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"testing"
+
+	"gimbal/internal/testmem"
 )
 
 // fma32 is a·b + c rounded once: the sum is rounded to odd in float64, which
@@ -49,8 +51,8 @@ func TestChain(t *testing.T) {
 				for n := 1; n <= x.f32.nr+1; n++ {
 					k := []int{1, 5, 40, kBlock + 3}[(m+n)%4]
 					for _, trans := range []bool{false, true} {
-						ar := &arena[float32]{r: r}
-						a, b, c := ar.random("a", m*k, true), ar.random("b", k*n, true), ar.random("c", m*n, false)
+						ar := testmem.NewArena[float32](r)
+						a, b, c := ar.Random("a", m*k, true), ar.Random("b", k*n, true), ar.Random("c", m*n, false)
 						lda, rs, ks := k, k, 1
 						if trans {
 							lda, rs, ks = m, 1, m
@@ -68,7 +70,7 @@ func TestChain(t *testing.T) {
 						what := fmt.Sprintf("m %d n %d k %d trans %v", m, n, k, trans)
 						Gemm(x, 0, trans, false, m, n, k, 1.25, a, lda, b, n, 1, c, n)
 						same(t, what, c, want)
-						ar.check(t, what)
+						ar.Check(t, what)
 					}
 				}
 			}
@@ -90,21 +92,21 @@ func TestPacking(t *testing.T) {
 						if cols > ldd {
 							continue
 						}
-						ar, lds := &arena[float32]{r: r}, cols+r.IntN(20)
-						src, dst := ar.random("src", (k-1)*lds+cols, true), ar.random("dst", k*ldd, false)
+						ar, lds := testmem.NewArena[float32](r), cols+r.IntN(20)
+						src, dst := ar.Random("src", (k-1)*lds+cols, true), ar.Random("dst", k*ldd, false)
 						want := make([]float32, len(dst))
 						packNGo(&want[0], ldd, &src[0], lds, k, cols)
 						e.packN(&dst[0], ldd, &src[0], lds, k, cols)
 						what := fmt.Sprintf("packN: %d columns, %d rows of %d", cols, k, ldd)
 						same(t, what, dst, want)
-						ar.check(t, what)
+						ar.Check(t, what)
 					}
 				}
 			}
 			for k := 1; k <= 40 && e.packRows != nil; k++ {
-				ar, rows := &arena[float32]{r: r}, 1+r.IntN(e.mr)
+				ar, rows := testmem.NewArena[float32](r), 1+r.IntN(e.mr)
 				lds, ldd := k+r.IntN(20), k+r.IntN(20)
-				src, dst := ar.random("src", (rows-1)*lds+k, true), ar.random("dst", (rows-1)*ldd+k, false)
+				src, dst := ar.Random("src", (rows-1)*lds+k, true), ar.Random("dst", (rows-1)*ldd+k, false)
 				want := append([]float32(nil), dst...)
 				for i := range rows {
 					copy(want[i*ldd:][:k], src[i*lds:])
@@ -112,11 +114,11 @@ func TestPacking(t *testing.T) {
 				what := fmt.Sprintf("packRows: %d rows of %d", rows, k)
 				e.packRows(&dst[0], ldd, &src[0], lds, rows, k)
 				same(t, what, dst, want)
-				ar.check(t, what)
+				ar.Check(t, what)
 			}
 			for k := 4; k <= 40; k += 4 {
-				ar, lds := &arena[float32]{r: r}, k+r.IntN(20)
-				src, dst := ar.random("src", (e.lanes-1)*lds+k, true), ar.random("dst", (k-1)*e.nr+e.lanes, false)
+				ar, lds := testmem.NewArena[float32](r), k+r.IntN(20)
+				src, dst := ar.Random("src", (e.lanes-1)*lds+k, true), ar.Random("dst", (k-1)*e.nr+e.lanes, false)
 				want := append([]float32(nil), dst...)
 				for i := range k * e.lanes {
 					want[i/e.lanes*e.nr+i%e.lanes] = src[i%e.lanes*lds+i/e.lanes]
@@ -124,7 +126,7 @@ func TestPacking(t *testing.T) {
 				what := fmt.Sprintf("packT: %d terms", k)
 				e.packT(&dst[0], e.nr, &src[0], lds, k)
 				same(t, what, dst, want)
-				ar.check(t, what)
+				ar.Check(t, what)
 			}
 		})
 	}

@@ -14,36 +14,14 @@ var avx512BF16 = bfTable{
 	name: "avx512_bf16", faster: cpu.Vendor == "AuthenticAMD",
 	panel: panelAVX512BF16, toBF16: toBF16AVX512, fromBF16: fromBF16AVX512,
 	packBlocks: packBlocksAVX512, packBlocksF32: packBlocksF32AVX512, packEdge: packEdgeAVX512,
-	fused: fusedAVX512,
-	peak:  peakLoop{operands: 20 * 16, sums: 12 * 16, flops: 2 * 24 * 32, run: onBF16(peakAVX512BF16)},
+	peak: peakLoop{operands: 20 * 16, sums: 12 * 16, flops: 2 * 24 * 32, run: onBF16(peakAVX512BF16)},
 }
 
 var amxBF16 = bfTable{
 	name: "amx", faster: true,
 	panel: panelAMX, toBF16: toBF16AVX512, fromBF16: fromBF16AVX512,
 	packBlocks: packBlocksAVX512, packBlocksF32: packBlocksF32AVX512, packEdge: packEdgeAVX512,
-	fused: fusedAVX512,
-	peak:  peakLoop{operands: 4 * 256, sums: 4 * 256, flops: 4 * 2 * 16 * 16 * 32, run: onBF16(peakAMX)},
-}
-
-// fusedAVX512 needs AVX-512 with bfloat16 conversions.
-var fusedAVX512 = rowTable{
-	softmax:       softmaxRow,
-	softmaxBack:   softmaxBackRow,
-	gelu:          geluRow,
-	geluBack:      geluBackRow,
-	swiglu:        swigluRow,
-	swigluBack:    swigluBackRow,
-	layerNorm:     layerNormRow,
-	layerNormBack: layerNormBackRow,
-	rmsNorm:       rmsNormRow,
-	rmsNormBack:   rmsNormBackRow,
-	heads:         func(a headsArgs) { headsRow(&a) },
-	headsBack:     func(a headsArgs) { headsBackRow(&a) },
-	add:           addRow,
-	roundSum:      roundSumRow,
-	scale:         scaleRow,
-	dot:           dotRow,
+	peak: peakLoop{operands: 4 * 256, sums: 4 * 256, flops: 4 * 2 * 16 * 16 * 32, run: onBF16(peakAMX)},
 }
 
 func packBlocksAVX512(kind packKind, dst *uint16, step int, src *uint16, stride, blocks int) {
@@ -90,21 +68,6 @@ func fromBF16AVX512(dst []float32, src []uint16)
 func peakAMX(operands, sums []float32, turns int)
 func peakAVX512BF16(operands, sums []float32, turns int)
 
-func softmaxRow(dst *uint16, src *float32, n int) (top, sum float32)
-func softmaxBackRow(p, dscore *uint16, score, dp, lse, delta *float32, n int)
-func geluRow(dst, src *uint16, bias *float32, n int)
-func geluBackRow(dsrc, dy, src *uint16, bias, sum *float32, n int)
-func layerNormRow(dst *uint16, src, gain, bias *float32, n int, eps float64) (mean, rstd float32)
-func layerNormBackRow(dx, dgain, dbias *float32, dy *uint16, src, gain *float32, mean, rstd float32, n int)
-func addRow(dst, src *float32, term *uint16, bias *float32, n int)
-func roundSumRow(dst *uint16, src, sum *float32, n int)
-func rmsNormRow(dst *uint16, src, gain *float32, n int, eps float64) (rstd float32)
-func rmsNormBackRow(dx, dgain *float32, dy *uint16, src, gain *float32, rstd float32, n int)
-func swigluRow(dst, gate, up *uint16, n int)
-func swigluBackRow(dgate, dup, dy, gate, up *uint16, n int)
-func scaleRow(dst *uint16, src *float32, scale float32, n int)
-func dotRow(a, b *uint16, n int) float32
-
 //go:noescape
 func packPairsAVX512(dst *uint16, step int, src *uint16, stride, blocks int)
 
@@ -119,9 +82,3 @@ func packPairsF32AVX512(dst *uint16, step int, src *float32, stride, blocks int)
 
 //go:noescape
 func packNaturalF32AVX512(dst *uint16, step int, src *float32, stride, blocks int)
-
-//go:noescape
-func headsRow(a *headsArgs)
-
-//go:noescape
-func headsBackRow(a *headsArgs)

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"gimbal/internal/testmem"
 )
 
 // TestMulPacked compares the serial multiplies with the oracle, on operands whose rows are surrounded by NaN.
@@ -40,7 +42,7 @@ func TestMulPacked(t *testing.T) {
 func mulPackedOnce(t *testing.T, x *Exec, r *rand.Rand, transA, transB, add bool, m, n, k int) {
 	t.Helper()
 	what := fmt.Sprintf("transA %v transB %v add %v m %d n %d k %d", transA, transB, add, m, n, k)
-	a16, a32 := &arena16{r: r}, &arena[float32]{r: r}
+	a16, a32 := &arena16{r: r}, testmem.NewArena[float32](r)
 	stored := func(name string, rows, cols int, trans bool) (m Mat[float32], rs, ks int) {
 		if trans {
 			rows, cols = cols, rows
@@ -66,7 +68,7 @@ func mulPackedOnce(t *testing.T, x *Exec, r *rand.Rand, transA, transB, add bool
 		PackPair(x, packed, b.H, k, n, b.Stride)
 	}
 	ldc := n + r.IntN(9)
-	c := Mat[float32]{F: a32.random("c", (m-1)*ldc+n, false), Rows: m, Cols: n, Stride: ldc}
+	c := Mat[float32]{F: a32.Random("c", (m-1)*ldc+n, false), Rows: m, Cols: n, Stride: ldc}
 	before := slices.Clone(c.F)
 	want, size := reference(m, n, k, widened(a.H), rs, ks, widened(b.H), bks, bcs)
 	for i := range m {
@@ -100,7 +102,7 @@ func mulPackedOnce(t *testing.T, x *Exec, r *rand.Rand, transA, transB, add bool
 		}
 	}
 	a16.check(t, what)
-	a32.check(t, what)
+	a32.Check(t, what)
 }
 
 // TestPackers compares the packed forms of every tier with their definition.
@@ -147,8 +149,8 @@ func TestConversions(t *testing.T) {
 	eachBF16(t, func(t *testing.T, x *Exec) {
 		r := newRand(t)
 		for _, n := range []int{0, 1, 5, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100} {
-			a16, a32 := &arena16{r: r}, &arena[float32]{r: r}
-			h, f := a16.random("h", n, false), a32.random("f", n, true)
+			a16, a32 := &arena16{r: r}, testmem.NewArena[float32](r)
+			h, f := a16.random("h", n, false), a32.Random("f", n, true)
 			ToBF16(x, h, f)
 			for i, v := range f {
 				if h[i] != roundBF16(v) {
@@ -156,9 +158,9 @@ func TestConversions(t *testing.T) {
 				}
 			}
 			a16.check(t, "ToBF16")
-			a32.check(t, "ToBF16")
-			a16, a32 = &arena16{r: r}, &arena[float32]{r: r}
-			h, f = a16.random("h", n, true), a32.random("f", n, false)
+			a32.Check(t, "ToBF16")
+			a16, a32 = &arena16{r: r}, testmem.NewArena[float32](r)
+			h, f = a16.random("h", n, true), a32.Random("f", n, false)
 			FromBF16(x, f, h)
 			for i, v := range h {
 				if f[i] != widenBF16(v) {
@@ -166,7 +168,7 @@ func TestConversions(t *testing.T) {
 				}
 			}
 			a16.check(t, "FromBF16")
-			a32.check(t, "FromBF16")
+			a32.Check(t, "FromBF16")
 		}
 		all := make([]uint16, 1<<16)
 		for i := range all {

@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"gimbal/internal/testmem"
 )
 
 // guarded16 returns n random bfloat16 numbers at any even address between guard
@@ -17,7 +19,10 @@ type arena16 struct {
 	names  []string
 }
 
-const guard16 = 0x7fb1 // a NaN: what is read by mistake is seen, too
+const (
+	guardWords = 40
+	guard16    = 0x7fb1 // a NaN: what is read by mistake is seen, too
+)
 
 func (a *arena16) random(name string, n int, input bool) []uint16 {
 	offset := guardWords + a.r.IntN(32)
@@ -109,8 +114,8 @@ func TestWeightsBF16(t *testing.T) {
 
 func weightsBF16(t *testing.T, x *Exec, r *rand.Rand, n, out, in int) {
 	what := fmt.Sprintf("n %d out %d in %d", n, out, in)
-	a16, a32 := &arena16{r: r}, &arena[float32]{r: r}
-	w := a32.random("w", out*in, true)
+	a16, a32 := &arena16{r: r}, testmem.NewArena[float32](r)
+	w := a32.Random("w", out*in, true)
 	rounded := make([]float32, len(w))
 	for i, v := range w {
 		rounded[i] = widenBF16(roundBF16(v))
@@ -125,7 +130,7 @@ func weightsBF16(t *testing.T, x *Exec, r *rand.Rand, n, out, in int) {
 	h.Refresh(x)
 	f32 := func(name string, cols int) Mat[float32] {
 		ld := cols + r.IntN(20)
-		return Mat[float32]{F: a32.random(name, (n-1)*ld+cols, false), Rows: n, Cols: cols, Stride: ld}
+		return Mat[float32]{F: a32.Random(name, (n-1)*ld+cols, false), Rows: n, Cols: cols, Stride: ld}
 	}
 	wantY, _ := reference(n, out, in, fsrc, src.Stride, 1, rounded, 1, in)
 	wantDX, _ := reference(n, in, out, fdy, dy.Stride, 1, rounded, in, 1)
@@ -158,7 +163,7 @@ func weightsBF16(t *testing.T, x *Exec, r *rand.Rand, n, out, in int) {
 			}
 		}
 	}
-	dw := a32.random("dw", out*in, false)
+	dw := a32.Random("dw", out*in, false)
 	before := append([]float32(nil), dw...)
 	h.BackWeight(x, dw, dy, src, n)
 	want, _ := reference(out, in, n, fdy, 1, dy.Stride, fsrc, src.Stride, 1)
@@ -167,7 +172,7 @@ func weightsBF16(t *testing.T, x *Exec, r *rand.Rand, n, out, in int) {
 	}
 	frobenius(t, what+" BackWeight", dw, in, out, in, want, 1e-5)
 	a16.check(t, what)
-	a32.check(t, what)
+	a32.Check(t, what)
 }
 
 // unwritten checks that what lies between the rows is what it was.

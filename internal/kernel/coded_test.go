@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"testing"
+
+	"gimbal/internal/testmem"
 )
 
 // newCoded returns W (out, in) in a format, and the values that stand for it.
@@ -36,17 +38,17 @@ func TestCodedIsItsValues(t *testing.T) {
 			for _, s := range shapes {
 				out, in := s[0], s[1]
 				for f := FP32; f <= Int8; f++ {
-					ar := &arena[float32]{r: r}
-					h, values := newCoded(x, ar.random("w", out*in, true), f, out, in)
-					src := ar.random("src", more*in, true)
+					ar := testmem.NewArena[float32](r)
+					h, values := newCoded(x, ar.Random("w", out*in, true), f, out, in)
+					src := ar.Random("src", more*in, true)
 					want := make([]float32, more*out)
 					NewWeights(values, out, in).Forward(x, Dense(want, more, out), Dense(src, more, in), more)
 					for _, n := range []int{1, 2, codedRows, codedRows + 1, fewRows + 1, more} {
-						got := ar.random("dst", n*out, false)
+						got := ar.Random("dst", n*out, false)
 						h.Forward(x, Dense(got, n, out), Dense(src, n, in), n)
 						what := fmt.Sprintf("%s, %d workers: format %d, W %v, %d rows", tier, workers, f, s, n)
 						same(t, what, got, want[:n*out])
-						ar.check(t, what)
+						ar.Check(t, what)
 					}
 				}
 			}

@@ -3,7 +3,6 @@ package kernel
 import (
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"os"
 	"testing"
 
@@ -34,58 +33,6 @@ func eachTier(t *testing.T, f32 func(t *testing.T, x *Exec), f64 func(t *testing
 	}
 	if f64 != nil {
 		t.Run("float64", func(t *testing.T) { f64(t, newExec(t, 2, Generic)) })
-	}
-}
-
-// arena hands out slices surrounded by guard words, so that a vector that runs
-// over an edge is seen, and remembers inputs to check that they stay unchanged.
-type arena[T Float] struct {
-	r       *rand.Rand
-	outer   [][]T
-	inner   []int
-	frozen  [][]T
-	guarded []string
-}
-
-const (
-	guardWords = 40
-	guardValue = -12345.678
-)
-
-// random returns n normal numbers between guard words. An input must still hold them at check.
-func (a *arena[T]) random(name string, n int, input bool) []T {
-	offset := guardWords + a.r.IntN(16) // any alignment
-	o := make([]T, offset+n+guardWords)
-	for i := range o {
-		o[i] = guardValue
-	}
-	s := o[offset : offset+n : offset+n]
-	for i := range s {
-		s[i] = T(a.r.NormFloat64())
-	}
-	a.outer, a.inner, a.guarded = append(a.outer, o), append(a.inner, offset), append(a.guarded, name)
-	var copied []T
-	if input {
-		copied = append(copied, s...)
-	}
-	a.frozen = append(a.frozen, copied)
-	return s
-}
-
-func (a *arena[T]) check(t *testing.T, what string) {
-	t.Helper()
-	for i, o := range a.outer {
-		n := len(o) - a.inner[i] - guardWords
-		for j, v := range o {
-			if (j < a.inner[i] || j >= a.inner[i]+n) && v != T(guardValue) {
-				t.Fatalf("%s: guard word %d of %s (length %d) overwritten", what, j-a.inner[i], a.guarded[i], n)
-			}
-		}
-		for j, v := range a.frozen[i] {
-			if w := o[a.inner[i]+j]; w != v && (w == w || v == v) {
-				t.Fatalf("%s: input %s[%d] changed from %g to %g", what, a.guarded[i], j, v, w)
-			}
-		}
 	}
 }
 

@@ -118,25 +118,10 @@ func (r Row[T]) Write(x *Exec, src []T) {
 	}
 }
 
-// same reports whether r and o are the same memory.
-func (r Row[T]) same(o Row[T]) bool {
-	return unsafe.SliceData(r.F) == unsafe.SliceData(o.F) && unsafe.SliceData(r.H) == unsafe.SliceData(o.H)
-}
-
 // Clear sets the elements of r to zero.
 func (r Row[T]) Clear() {
 	clear(r.F)
 	clear(r.H)
-}
-
-// biased returns the elements of r plus bias, unless that is nil, without changing r. temp has the row's length.
-func (r Row[T]) biased(x *Exec, bias, temp []T) []T {
-	if bias == nil {
-		return r.Read(x, temp)
-	}
-	v := r.Load(x, temp)
-	Axpy(x, v, 1, bias[:len(v)])
-	return v
 }
 
 // float32s is the identity where T is float32; there are no bfloat16 rows otherwise.

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"gimbal/internal/testmem"
 )
 
 // reference computes op(A)·op(B) of strided matrices in float64, and the sum of
@@ -72,14 +74,14 @@ func testGemm[T Float](t *testing.T, x *Exec) {
 }
 
 func gemmOnce[T Float](t *testing.T, x *Exec, r *rand.Rand, transA, transB, add bool, m, n, k int) {
-	ar := &arena[T]{r: r}
+	ar := testmem.NewArena[T](r)
 	what := fmt.Sprintf("transA %v transB %v add %v m %d n %d k %d", transA, transB, add, m, n, k)
 	stored := func(name string, rows, cols int, trans bool) ([]T, int, int, int) {
 		if trans {
 			rows, cols = cols, rows
 		}
 		ld := cols + r.IntN(9)
-		s := ar.random(name, max((rows-1)*ld+cols, 0), true)
+		s := ar.Random(name, max((rows-1)*ld+cols, 0), true)
 		if trans {
 			return s, ld, 1, ld
 		}
@@ -88,7 +90,7 @@ func gemmOnce[T Float](t *testing.T, x *Exec, r *rand.Rand, transA, transB, add 
 	a, lda, rs, ks := stored("a", m, k, transA)
 	b, ldb, bks, bcs := stored("b", k, n, transB)
 	ldc := n + r.IntN(9)
-	c := ar.random("c", (m-1)*ldc+n, false)
+	c := ar.Random("c", (m-1)*ldc+n, false)
 	alpha := T([]float64{1, 0.125, -1.7}[r.IntN(3)])
 	want, size := reference(m, n, k, a, rs, ks, b, bks, bcs)
 	before := append([]T(nil), c...)
@@ -113,7 +115,7 @@ func gemmOnce[T Float](t *testing.T, x *Exec, r *rand.Rand, transA, transB, add 
 			t.Fatalf("%s: wrote between the rows of c", what)
 		}
 	}
-	ar.check(t, what)
+	ar.Check(t, what)
 }
 
 // TestGemmBlocks wants the bits of Gemm on the same matrices.
@@ -132,9 +134,9 @@ func testSyrk[T Float](t *testing.T, x *Exec) {
 			if trans {
 				rows, lda = k, n+trial%3
 			}
-			a := (&arena[T]{r: r}).random("a", rows*lda, true)
+			a := testmem.NewArena[T](r).Random("a", rows*lda, true)
 			ldc := n + trial%2
-			c := (&arena[T]{r: r}).random("c", n*ldc, true)
+			c := testmem.NewArena[T](r).Random("c", n*ldc, true)
 			want := slices.Clone(c)
 			beta := T(trial % 2)
 			Gemm(x, 0, trans, !trans, n, n, k, 0.5, a, lda, a, lda, beta, want, ldc)
@@ -162,10 +164,10 @@ func testGemmBlocks[T Float](t *testing.T, x *Exec) {
 		if r.IntN(8) == 0 {
 			k += kBlock
 		}
-		ar := &arena[T]{r: r}
+		ar := testmem.NewArena[T](r)
 		lda, ldc := k+r.IntN(9), n+r.IntN(9)
-		a, b := ar.random("a", (m-1)*lda+k, true), ar.random("b", k*n, true)
-		blocks := ar.random("blocks", (n+BlockCols-1)/BlockCols*BlockCols*k, false)
+		a, b := ar.Random("a", (m-1)*lda+k, true), ar.Random("b", k*n, true)
+		blocks := ar.Random("blocks", (n+BlockCols-1)/BlockCols*BlockCols*k, false)
 		for i := range blocks {
 			blocks[i] = T(math.NaN()) // what is beyond column n must not matter
 		}
@@ -174,13 +176,13 @@ func testGemmBlocks[T Float](t *testing.T, x *Exec) {
 				blocks[(j/BlockCols*k+l)*BlockCols+j%BlockCols] = b[l*n+j]
 			}
 		}
-		c := ar.random("c", (m-1)*ldc+n, false)
+		c := ar.Random("c", (m-1)*ldc+n, false)
 		want := append([]T(nil), c...)
 		Gemm(x, 1, false, false, m, n, k, 0.125, a, lda, b, n, 0, want, ldc)
 		GemmBlocks(x, m, n, k, 0.125, a, lda, blocks, c, ldc)
 		what := fmt.Sprintf("blocks m %d n %d k %d", m, n, k)
 		same(t, what, c, want)
-		ar.check(t, what)
+		ar.Check(t, what)
 	}
 }
 
@@ -196,15 +198,15 @@ func testWeights[T Float](t *testing.T, x *Exec) {
 	for _, shape := range shapes {
 		n, out, in := shape[0], shape[1], shape[2]
 		what := fmt.Sprintf("n %d out %d in %d", n, out, in)
-		ar := &arena[T]{r: r}
-		w := ar.random("w", out*in, true)
+		ar := testmem.NewArena[T](r)
+		w := ar.Random("w", out*in, true)
 		mat := func(name string, cols int, input bool) Mat[T] {
 			ld := cols + r.IntN(3)*8
-			return Mat[T]{F: ar.random(name, (n-1)*ld+cols, input), Rows: n, Cols: cols, Stride: ld}
+			return Mat[T]{F: ar.Random(name, (n-1)*ld+cols, input), Rows: n, Cols: cols, Stride: ld}
 		}
 		src, dy := mat("src", in, true), mat("dy", out, true)
 		y, dx := mat("y", out, false), mat("dx", in, false)
-		dw := ar.random("dw", out*in, false)
+		dw := ar.Random("dw", out*in, false)
 		before := append([]T(nil), dw...)
 		h := NewWeights(w, out, in)
 		h.Refresh(x)
@@ -221,7 +223,7 @@ func testWeights[T Float](t *testing.T, x *Exec) {
 			size[i] += math.Abs(float64(v))
 		}
 		near(t, what+" BackWeight", dw, in, out, in, want, size)
-		ar.check(t, what)
+		ar.Check(t, what)
 	}
 }
 

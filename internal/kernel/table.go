@@ -1,7 +1,7 @@
 package kernel
 
-// tierTable holds all functions of a tier. These tables are the only dispatch: tiers_<arch>.go fills one for each tier
-// that its CPUs may have, and tableOf looks one up. The generic twin has one, too.
+// tierTable holds all functions of a tier. These tables are the only dispatch here: tiers_<arch>.go fills one for each
+// tier that its CPUs may have, and tableOf looks one up. The generic twin has one, too.
 type tierTable struct {
 	tier Tier
 	table[float32]
@@ -90,27 +90,5 @@ type bfTable struct {
 	packBlocksF32 func(kind packKind, dst *uint16, step int, src *float32, stride, blocks int)
 	packEdge      func(kind packKind, dst *uint16, step int, rows [tileSize]uint16)
 
-	fused rowTable
-	peak  peakLoop // of the multiplies; without a run for the twin
-}
-
-// rowTable is a tier's loops over a row of bfloat16; the functions of similar names document them. Nil where Go does
-// it, with the tier's functions on slices.
-type rowTable struct {
-	softmax       func(dst *uint16, src *float32, n int) (top, sum float32)
-	softmaxBack   func(p, dscore *uint16, score, dp, lse, delta *float32, n int)
-	gelu          func(dst, src *uint16, bias *float32, n int)
-	geluBack      func(dsrc, dy, src *uint16, bias, sum *float32, n int)
-	swiglu        func(dst, gate, up *uint16, n int)
-	swigluBack    func(dgate, dup, dy, gate, up *uint16, n int)
-	layerNorm     func(dst *uint16, src, gain, bias *float32, n int, eps float64) (mean, rstd float32)
-	layerNormBack func(dx, dgain, dbias *float32, dy *uint16, src, gain *float32, mean, rstd float32, n int)
-	rmsNorm       func(dst *uint16, src, gain *float32, n int, eps float64) (rstd float32)
-	rmsNormBack   func(dx, dgain *float32, dy *uint16, src, gain *float32, rstd float32, n int)
-	heads         func(a headsArgs) // by value, as packEdge
-	headsBack     func(a headsArgs)
-	add           func(dst, src *float32, term *uint16, bias *float32, n int)
-	roundSum      func(dst *uint16, src, sum *float32, n int)
-	scale         func(dst *uint16, src *float32, scale float32, n int)
-	dot           func(a, b *uint16, n int) float32
+	peak peakLoop // of the multiplies; without a run for the twin
 }

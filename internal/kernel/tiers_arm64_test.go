@@ -5,6 +5,8 @@ package kernel
 import (
 	"fmt"
 	"testing"
+
+	"gimbal/internal/testmem"
 )
 
 func machineTiers() []Tier { return []Tier{NEON, Generic} }
@@ -17,8 +19,8 @@ func archTables() []tierTable { return tiers }
 func TestLaneOrder(t *testing.T) {
 	x, r := newExec(t, 1, NEON), newRand(t)
 	for _, n := range lengths {
-		ar := &arena[float32]{r: r}
-		a, b := ar.random("a", n, true), ar.random("b", n, true)
+		ar := testmem.NewArena[float32](r)
+		a, b := ar.Random("a", n, true), ar.Random("b", n, true)
 		var sum, dot [16]float32
 		for i := range n {
 			lane := 0
@@ -42,6 +44,6 @@ func TestLaneOrder(t *testing.T) {
 				t.Errorf("%s of %d elements is %v, in the order of the lanes %v", what, n, c.got, want)
 			}
 		}
-		ar.check(t, fmt.Sprint("length ", n))
+		ar.Check(t, fmt.Sprint("length ", n))
 	}
 }

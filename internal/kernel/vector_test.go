@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"testing"
+
+	"gimbal/internal/testmem"
 )
 
 // lengths are slice lengths around the widths and unrolled blocks of all tiers.
@@ -183,13 +185,13 @@ func TestVectors(t *testing.T) {
 			eachTier(t, func(t *testing.T, x *Exec) {
 				r := newRand(t)
 				for _, n := range lengths {
-					ar := &arena[float32]{r: r}
+					ar := testmem.NewArena[float32](r)
 					var out, in [][]float32
 					for k := range c.outs {
-						out = append(out, ar.random(fmt.Sprint("out", k), n, false))
+						out = append(out, ar.Random(fmt.Sprint("out", k), n, false))
 					}
 					for k := range c.ins {
-						in = append(in, ar.random(fmt.Sprint("in", k), n, true))
+						in = append(in, ar.Random(fmt.Sprint("in", k), n, true))
 					}
 					out64, in64 := widen(out), widen(in)
 					before := make([][]float32, len(out))
@@ -197,7 +199,7 @@ func TestVectors(t *testing.T) {
 						before[k] = append([]float32(nil), out[k]...)
 					}
 					got := c.call(x, out, in)
-					ar.check(t, fmt.Sprintf("length %d", n))
+					ar.Check(t, fmt.Sprintf("length %d", n))
 					if c.reduces {
 						want := c.oracle(-1, out64, in64)[0]
 						if got != want &&

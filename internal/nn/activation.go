@@ -1,6 +1,9 @@
 package nn
 
-import "gimbal/internal/kernel"
+import (
+	"gimbal/internal/fused"
+	"gimbal/internal/kernel"
+)
 
 // Kinds of activations.
 const (
@@ -66,15 +69,15 @@ func (l *activationForward[T]) row(worker, i int, _ []T) {
 	dst, src, temp := l.dst.Row(i), l.src.Row(i), l.stage.take(worker, l.src.Cols)
 	switch l.kind {
 	case SwiGLU:
-		kernel.SwiGLURow(l.x, dst, src, l.bias, temp)
+		fused.SwiGLU(l.x, dst, src, l.bias, temp)
 	case GEGLU:
-		kernel.GEGLURow(l.x, dst, src, l.bias, temp)
+		fused.GEGLU(l.x, dst, src, l.bias, temp)
 	case GELU:
-		kernel.GELURow(l.x, dst, src, l.bias, temp)
+		fused.GELU(l.x, dst, src, l.bias, temp)
 	case ReLU:
-		kernel.ReLURow(l.x, dst, src, l.bias, temp)
+		fused.ReLU(l.x, dst, src, l.bias, temp)
 	default:
-		kernel.GELUExactRow(l.x, dst, src, l.bias, temp)
+		fused.GELUExact(l.x, dst, src, l.bias, temp)
 	}
 }
 
@@ -97,14 +100,14 @@ func (l *activationBackward[T]) row(worker, i int, sum []T) {
 	temp := l.stage.take(worker, ActivationStage(l.kind, l.dy.Cols))
 	switch l.kind {
 	case SwiGLU:
-		kernel.SwiGLUBackRow(l.x, dst, dy, src, l.bias, sum, temp)
+		fused.SwiGLUBack(l.x, dst, dy, src, l.bias, sum, temp)
 	case GEGLU:
-		kernel.GEGLUBackRow(l.x, dst, dy, src, l.bias, sum, temp)
+		fused.GEGLUBack(l.x, dst, dy, src, l.bias, sum, temp)
 	case GELU:
-		kernel.GELUBackRow(l.x, dst, dy, src, l.bias, sum, temp)
+		fused.GELUBack(l.x, dst, dy, src, l.bias, sum, temp)
 	case ReLU:
-		kernel.ReLUBackRow(l.x, dst, dy, src, l.bias, sum, temp)
+		fused.ReLUBack(l.x, dst, dy, src, l.bias, sum, temp)
 	default:
-		kernel.GELUExactBackRow(l.x, dst, dy, src, l.bias, sum, temp)
+		fused.GELUExactBack(l.x, dst, dy, src, l.bias, sum, temp)
 	}
 }

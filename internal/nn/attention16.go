@@ -3,6 +3,7 @@ package nn
 import (
 	"math"
 
+	"gimbal/internal/fused"
 	"gimbal/internal/kernel"
 )
 
@@ -139,7 +140,7 @@ func (l *attention16Forward) attend(worker, first, n, h, q0, q1 int) {
 		row, from, end := i*stride, l.first(q0+i)-k0, q0+i+1-k0
 		score := w.score[row+from : row+end]
 		softCap(score, l.Cap)
-		top, sum := kernel.SoftmaxRow(l.x, w.p[row+from:row+end], score)
+		top, sum := fused.Softmax(l.x, w.p[row+from:row+end], score)
 		clear(w.p[row : row+from])
 		clear(w.p[row+end : row+keys])
 		inverse[i], l.lse[(first+q0+i)*l.heads+h] = sum, top
@@ -152,7 +153,7 @@ func (l *attention16Forward) attend(worker, first, n, h, q0, q1 int) {
 	a.mulTerms(worker, dense(w.o, rows, d, d), w.p, stride, w.vPair, n, rows, k0, keys)
 	for i := range rows {
 		o := w.o[i*d : (i+1)*d]
-		kernel.ScaleRow(l.x, l.out.Row(first+q0+i).Slice(h*d, (h+1)*d), o, inverse[i], o)
+		fused.Scale(l.x, l.out.Row(first+q0+i).Slice(h*d, (h+1)*d), o, inverse[i], o)
 	}
 }
 
@@ -181,7 +182,7 @@ func (l *attention16Backward) attend(worker, first, n, h, _, _ int) {
 	kernel.PackPair(x, w.doPair, dout, n, d, l.dout.Stride)
 	for i := range n {
 		w.lse[i] = l.lse[(first+i)*l.heads+h]
-		w.delta[i] = kernel.DotRow(x, out[i*l.out.Stride:][:d], dout[i*l.dout.Stride:][:d], w.o)
+		w.delta[i] = fused.Dot(x, out[i*l.out.Stride:][:d], dout[i*l.dout.Stride:][:d], w.o)
 	}
 	dq := l.dpart.From(first).Columns(h*d, (h+1)*d)
 	dk, dv := dq.Columns(l.heads*d, (l.heads+1)*d), dq.Columns(2*l.heads*d, (2*l.heads+1)*d)
@@ -210,7 +211,7 @@ func (l *attention16Backward) attend(worker, first, n, h, _, _ int) {
 					dscore[i] = (dscore[i]-delta[i])*float32(slope(float64(y), l.Cap)) + delta[i]
 				}
 			}
-			kernel.SoftmaxBackRow(x, w.p[at:end], w.ds[at:end], score, dscore, w.lse[k0+j:last], delta)
+			fused.SoftmaxBack(x, w.p[at:end], w.ds[at:end], score, dscore, w.lse[k0+j:last], delta)
 		}
 		a.mulTerms(worker, dv.From(k0), w.p, stride, w.doPair, n, rows, k0, m)
 		a.mulTerms(worker, dk.From(k0), w.ds, stride, w.qPair, n, rows, k0, m)
@@ -220,6 +221,6 @@ func (l *attention16Backward) attend(worker, first, n, h, _, _ int) {
 	}
 	for i := range n {
 		sum := w.dq[i*d : (i+1)*d]
-		kernel.ScaleRow(x, dq.Row(i), sum, float32(l.Scale), sum)
+		fused.Scale(x, dq.Row(i), sum, float32(l.Scale), sum)
 	}
 }

@@ -16,8 +16,8 @@
 //
 // Every layer is generic over float32, which runs on the kernels of the chosen tier, and float64, the twin for
 // gradient checks. A buffer that enters or leaves a multiply is a kernel.Mat; everything else is a flat slice. A row of
-// such a matrix is in full precision or bfloat16, and a layer need not know which: the functions on rows of package
-// kernel widen and round a row at a time, in a Stage, and the arithmetic is float32 in either case. Attention and
+// such a matrix is in full precision or bfloat16, and a layer need not know which: the functions of package
+// fused widen and round a row at a time, in a Stage, and the arithmetic is float32 in either case. Attention and
 // Attention16 are apart because they multiply in another order.
 //
 // A layer that sees one position at a time embeds rows, which runs its method row over the positions of a call;

@@ -3,6 +3,7 @@ package nn
 import (
 	"math"
 
+	"gimbal/internal/fused"
 	"gimbal/internal/kernel"
 )
 
@@ -160,7 +161,7 @@ func (l *crossEntropy[T]) differentiate(worker int, dz kernel.Row[T], z []T, fac
 	temp, target := l.stage.take(worker, HeadStage), T(z[label]*factor)-less
 	for lo := 0; lo < len(z); lo += HeadStage {
 		hi := min(len(z), lo+HeadStage)
-		kernel.ScaleRow(l.x, dz.Slice(lo, hi), z[lo:hi], factor, temp)
+		fused.Scale(l.x, dz.Slice(lo, hi), z[lo:hi], factor, temp)
 	}
 	temp[0] = target
 	dz.Slice(label, label+1).Write(l.x, temp[:1])

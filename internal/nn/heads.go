@@ -1,6 +1,9 @@
 package nn
 
-import "gimbal/internal/kernel"
+import (
+	"gimbal/internal/fused"
+	"gimbal/internal/kernel"
+)
 
 // Heads makes what attention reads from the result of the multiply by q, k and v, in one pass: it adds the bias, norms
 // each head of queries and keys (QK-norm, all heads sharing one gain) or all heads together, rotates them (see
@@ -15,8 +18,8 @@ type Heads[T kernel.Float] struct {
 	rotary               int
 	scale, eps           float64
 
-	parts           [3]kernel.HeadsRow[T] // what is done to the heads of queries, keys and values
-	at              [4]int                // where each begin
+	parts           [3]fused.Heads[T] // what is done to the heads of queries, keys and values
+	at              [4]int            // where each begin
 	dst, src, dpart kernel.Mat[T]
 	rstd            []T
 	pos             []int32
@@ -59,7 +62,7 @@ func (l *Heads[T]) begin(dst kernel.Mat[T], rstd []T, src kernel.Mat[T], bias, q
 		"nn: heads: wrong shape")
 	l.dst, l.rstd, l.src, l.pos = dst, rstd, src, pos
 	for p := range l.parts {
-		l.parts[p] = kernel.HeadsRow[T]{Size: l.size, Rotary: l.rotary, Scale: 1, Eps: l.eps}
+		l.parts[p] = fused.Heads[T]{Size: l.size, Rotary: l.rotary, Scale: 1, Eps: l.eps}
 		if bias != nil {
 			l.parts[p].Bias = bias[l.at[p]:l.at[p+1]]
 		}

@@ -1,6 +1,9 @@
 package nn
 
-import "gimbal/internal/kernel"
+import (
+	"gimbal/internal/fused"
+	"gimbal/internal/kernel"
+)
 
 // Norm is RMSNorm, which divides each position by the root of its mean square and multiplies by a gain, or LayerNorm,
 // which centres the position first and adds a bias.
@@ -40,9 +43,9 @@ type normForward[T kernel.Float] Norm[T]
 func (l *normForward[T]) row(worker, i int, _ []T) {
 	dst, src, temp := l.dst.Row(i), l.src[i*l.width:(i+1)*l.width], l.stage.take(worker, l.width)
 	if l.bias == nil {
-		l.rstd[i] = kernel.RMSNormRow(l.x, dst, src, l.gain, l.eps, temp)
+		l.rstd[i] = fused.RMSNorm(l.x, dst, src, l.gain, l.eps, temp)
 	} else {
-		l.mean[i], l.rstd[i] = kernel.LayerNormRow(l.x, dst, src, l.gain, l.bias, l.eps, temp)
+		l.mean[i], l.rstd[i] = fused.LayerNorm(l.x, dst, src, l.gain, l.bias, l.eps, temp)
 	}
 }
 
@@ -71,8 +74,8 @@ func (l *normBackward[T]) row(worker, i int, sum []T) {
 	dx, dy, src := l.dx[i*l.width:(i+1)*l.width], l.dy.Row(i), l.src[i*l.width:(i+1)*l.width]
 	dgain, dbias, temp := sum[:l.width], sum[l.width:], l.sums.temp(worker, 2*l.width)
 	if l.mean == nil {
-		kernel.RMSNormBackRow(l.x, dx, dgain, dy, src, l.gain, l.rstd[i], temp)
+		fused.RMSNormBack(l.x, dx, dgain, dy, src, l.gain, l.rstd[i], temp)
 	} else {
-		kernel.LayerNormBackRow(l.x, dx, dgain, dbias, dy, src, l.gain, l.mean[i], l.rstd[i], temp)
+		fused.LayerNormBack(l.x, dx, dgain, dbias, dy, src, l.gain, l.mean[i], l.rstd[i], temp)
 	}
 }

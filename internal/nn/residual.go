@@ -1,6 +1,9 @@
 package nn
 
-import "gimbal/internal/kernel"
+import (
+	"gimbal/internal/fused"
+	"gimbal/internal/kernel"
+)
 
 // Residual adds the output of a branch, with its bias, dropout and a factor, to the residual stream.
 //
@@ -44,7 +47,7 @@ func (l *residualForward[T]) row(worker, i int, _ []T) {
 		r.change(v, i)
 		branch, bias = kernel.Row[T]{F: v}, nil
 	}
-	kernel.AddRow(l.x, dst, src, branch, bias, temp)
+	fused.Add(l.x, dst, src, branch, bias, temp)
 }
 
 // changes reports whether there is dropout or a factor.
@@ -87,5 +90,5 @@ func (l *residualBackward[T]) row(worker, i int, sum []T) {
 		r.change(v, i)
 		d = v
 	}
-	kernel.RoundSumRow(l.x, dst, d, sum)
+	fused.RoundSum(l.x, dst, d, sum)
 }

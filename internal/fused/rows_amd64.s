@@ -2,7 +2,6 @@
 
 #include "go_asm.h"
 #include "textflag.h"
-#include "amx_amd64.h"
 #include "rows_amd64.h"
 
 // The constants of EXP (see vector_amd64.h), in registers Z16-Z27.

@@ -2,9 +2,8 @@
 
 #include "go_asm.h"
 #include "textflag.h"
-#include "amx_amd64.h"
 #include "rows_amd64.h"
-#include "rows_norm_amd64.h"
+#include "norm_amd64.h"
 
 #define NORM_SUM(load, store, loadH, storeH) \
 	load(0, SI, K1, Z0);  \

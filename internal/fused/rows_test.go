@@ -1,10 +1,13 @@
-package kernel
+package fused
 
 import (
 	"math"
 	"slices"
 	"testing"
 	"unsafe"
+
+	"gimbal/internal/kernel"
+	"gimbal/internal/testmem"
 )
 
 // guardedBF16 returns n bfloat16 words to write inside others, and a check that the others are as they were.
@@ -25,7 +28,7 @@ func guardedBF16(n int) (inner []uint16, intact func() bool) {
 }
 
 // bf is a row of bfloat16.
-func bf(h []uint16) Row[float32] { return Row[float32]{H: h} }
+func bf(h []uint16) kernel.Row[float32] { return kernel.Row[float32]{H: h} }
 
 // roundsTo reports whether h is what v may be rounded to, when v itself is known to a relative error of 1e-5.
 func roundsTo(h uint16, v float64) bool {
@@ -33,7 +36,7 @@ func roundsTo(h uint16, v float64) bool {
 }
 
 func TestSoftmaxRows(t *testing.T) {
-	eachTier(t, func(t *testing.T, x *Exec) {
+	eachTier(t, func(t *testing.T, x *kernel.Exec) {
 		r := newRand(t)
 		for n := range 200 {
 			src, dp, lse, delta := make([]float32, n), make([]float32, n), make([]float32, n), make([]float32, n)
@@ -54,7 +57,7 @@ func TestSoftmaxRows(t *testing.T) {
 				sum += want[i]
 			}
 			dst, intact := guardedBF16(n)
-			gotTop, gotSum := SoftmaxRow(x, dst, append([]float32(nil), src...))
+			gotTop, gotSum := Softmax(x, dst, append([]float32(nil), src...))
 			if gotTop != top || math.Abs(float64(gotSum)-sum) > 1e-5*sum || !intact() {
 				t.Fatalf("%d elements: top %v, sum %v, want %v, %v; guards intact: %v",
 					n, gotTop, gotSum, top, sum, intact())
@@ -66,7 +69,7 @@ func TestSoftmaxRows(t *testing.T) {
 			}
 			p, intactP := guardedBF16(n)
 			ds, intactDS := guardedBF16(n)
-			SoftmaxBackRow(x, p, ds, append([]float32(nil), src...), append([]float32(nil), dp...), lse, delta)
+			SoftmaxBack(x, p, ds, append([]float32(nil), src...), append([]float32(nil), dp...), lse, delta)
 			for i := range p {
 				wantP := math.Exp(float64(src[i]) - float64(lse[i]))
 				if wantDS := wantP * float64(dp[i]-delta[i]); !roundsTo(p[i], wantP) || !roundsTo(ds[i], wantDS) {
@@ -80,21 +83,21 @@ func TestSoftmaxRows(t *testing.T) {
 			if n > 0 { // NaN is not lost, wherever it is
 				at := r.IntN(n)
 				src[at] = float32(math.NaN())
-				if _, sum := SoftmaxRow(x, dst, append([]float32(nil), src...)); sum == sum {
+				if _, sum := Softmax(x, dst, append([]float32(nil), src...)); sum == sum {
 					t.Fatalf("NaN at %d of %d is lost from the sum", at, n)
 				}
-				SoftmaxBackRow(x, p, ds, src, dp, lse, delta)
+				SoftmaxBack(x, p, ds, src, dp, lse, delta)
 				if v := bf16Value(ds[at]); v == v || bf16Value(p[at]) == bf16Value(p[at]) {
 					t.Fatalf("NaN at %d of %d is lost", at, n)
 				}
 			}
 		}
-	}, nil)
+	})
 }
 
 // An element's bits must not depend on its place: the softmax of a padded row and its gradient have the same.
 func TestSoftmaxRowsDoNotDependOnPosition(t *testing.T) {
-	eachTier(t, func(t *testing.T, x *Exec) {
+	eachTier(t, func(t *testing.T, x *kernel.Exec) {
 		r := newRand(t)
 		score, dp, lse, delta := make([]float32, 100), make([]float32, 100), make([]float32, 100), make([]float32, 100)
 		for i := range score {
@@ -102,10 +105,10 @@ func TestSoftmaxRowsDoNotDependOnPosition(t *testing.T) {
 				float32(r.NormFloat64())
 		}
 		p, ds := make([]uint16, 100), make([]uint16, 100)
-		SoftmaxBackRow(x, p, ds, append([]float32(nil), score...), append([]float32(nil), dp...), lse, delta)
+		SoftmaxBack(x, p, ds, append([]float32(nil), score...), append([]float32(nil), dp...), lse, delta)
 		for from := range 99 {
 			p2, ds2 := make([]uint16, 100-from), make([]uint16, 100-from)
-			SoftmaxBackRow(x, p2, ds2, append([]float32(nil), score[from:]...), append([]float32(nil), dp[from:]...),
+			SoftmaxBack(x, p2, ds2, append([]float32(nil), score[from:]...), append([]float32(nil), dp[from:]...),
 				lse[from:], delta[from:])
 			for i := range p2 {
 				if p2[i] != p[from+i] || ds2[i] != ds[from+i] {
@@ -113,20 +116,20 @@ func TestSoftmaxRowsDoNotDependOnPosition(t *testing.T) {
 				}
 			}
 		}
-	}, nil)
+	})
 }
 
 // TestGELURows compares with the definitions, with and without bias and sum, at every length, in place too.
 func TestGELURows(t *testing.T) {
-	eachTier(t, func(t *testing.T, x *Exec) {
+	eachTier(t, func(t *testing.T, x *kernel.Exec) {
 		r := newRand(t)
 		half := func(n int, scale float64) (h []uint16, f []float32) {
 			h, f = make([]uint16, n), make([]float32, n)
 			for i := range f {
 				f[i] = float32(scale * r.NormFloat64())
 			}
-			ToBF16(x, h, f)
-			FromBF16(x, f, h)
+			kernel.ToBF16(x, h, f)
+			kernel.FromBF16(x, f, h)
 			return h, f
 		}
 		for n := range 140 {
@@ -147,7 +150,7 @@ func TestGELURows(t *testing.T) {
 			}
 			temp := make([]float32, 2*n)
 			dst, intact := guardedBF16(n)
-			GELURow(x, bf(dst), bf(src), bias, temp)
+			GELU(x, bf(dst), bf(src), bias, temp)
 			for i, h := range dst {
 				if want := geluOracle(arg(i)); math.Abs(float64(bf16Value(h))-want) > math.Abs(want)/256+1e-5 {
 					t.Fatalf("%d elements: gelu(%v) is %v, want %v", n, arg(i), bf16Value(h), want)
@@ -161,7 +164,7 @@ func TestGELURows(t *testing.T) {
 				}
 			}
 			ds, intactDS := guardedBF16(n)
-			GELUBackRow(x, bf(ds), bf(dy), bf(src), bias, sum, temp)
+			GELUBack(x, bf(ds), bf(dy), bf(src), bias, sum, temp)
 			for i, h := range ds {
 				want := float64(d[i]) * geluSlopeOracle(arg(i))
 				if math.Abs(float64(bf16Value(h))-want) > math.Abs(want)/256+1e-4*math.Abs(float64(d[i]))+1e-6 {
@@ -179,8 +182,8 @@ func TestGELURows(t *testing.T) {
 			if !intact() || !intactDS() {
 				t.Fatalf("%d elements: written beyond the row", n)
 			}
-			GELUBackRow(x, bf(dy), bf(dy), bf(src), bias, nil, temp)
-			GELURow(x, bf(src), bf(src), bias, temp)
+			GELUBack(x, bf(dy), bf(dy), bf(src), bias, nil, temp)
+			GELU(x, bf(src), bf(src), bias, temp)
 			for i := range n {
 				if dy[i] != ds[i] || src[i] != dst[i] {
 					t.Fatalf("%d elements: element %d differs in place", n, i)
@@ -189,39 +192,37 @@ func TestGELURows(t *testing.T) {
 			if n > 0 {
 				at := r.IntN(n)
 				src[at] = 0x7fc0
-				GELURow(x, bf(dst), bf(src), bias, temp)
-				GELUBackRow(x, bf(ds), bf(dy), bf(src), bias, nil, temp)
+				GELU(x, bf(dst), bf(src), bias, temp)
+				GELUBack(x, bf(ds), bf(dy), bf(src), bias, nil, temp)
 				if v, w := bf16Value(dst[at]), bf16Value(ds[at]); v == v || w == w {
 					t.Fatalf("NaN at %d of %d is lost", at, n)
 				}
 			}
 		}
-	}, nil)
+	})
 }
-
-func bf16Value(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
 
 // TestScaleAndDotRows compares with the definitions at every length: rounding to the bit, over the row's own memory
 // too.
 func TestScaleAndDotRows(t *testing.T) {
-	eachTier(t, func(t *testing.T, x *Exec) {
+	eachTier(t, func(t *testing.T, x *kernel.Exec) {
 		r := newRand(t)
 		for n := range 140 {
-			ar := &arena[float32]{r: r}
-			src, temp := ar.random("src", n, true), make([]float32, 2*n)
+			ar := testmem.NewArena[float32](r)
+			src, temp := ar.Random("src", n, true), make([]float32, 2*n)
 			dst, intact := guardedBF16(n)
 			scale := float32(0.1 + r.Float64())
-			ScaleRow(x, bf(dst), src, scale, temp)
+			Scale(x, bf(dst), src, scale, temp)
 			for i, v := range src {
 				if want := roundBF16(v * scale); dst[i] != want {
 					t.Fatalf("%d elements: [%d] is %v, want %v", n, i, bf16Value(dst[i]), bf16Value(want))
 				}
 			}
-			ar.check(t, "ScaleRow")
+			ar.Check(t, "Scale")
 			if n > 0 {
 				over := append([]float32(nil), src...)
 				row := unsafe.Slice((*uint16)(unsafe.Pointer(&over[0])), n)
-				if ScaleRow(x, bf(row), over, scale, temp); !slices.Equal(row, dst) {
+				if Scale(x, bf(row), over, scale, temp); !slices.Equal(row, dst) {
 					t.Fatalf("%d elements: over its own memory the row is another", n)
 				}
 			}
@@ -231,12 +232,12 @@ func TestScaleAndDotRows(t *testing.T) {
 				product := float64(bf16Value(dst[i])) * float64(bf16Value(other[i]))
 				want, size = want+product, size+math.Abs(product)
 			}
-			if got := DotRow(x, dst, other, temp); !(math.Abs(float64(got)-want) <= 1e-6*size) {
+			if got := Dot(x, dst, other, temp); !(math.Abs(float64(got)-want) <= 1e-6*size) {
 				t.Fatalf("%d elements: the product is %v, want %v", n, got, want)
 			}
 			if !intact() {
 				t.Fatalf("%d elements: written beyond the row", n)
 			}
 		}
-	}, nil)
+	})
 }

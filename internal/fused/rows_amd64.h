@@ -51,3 +51,13 @@ tail:                           \
 	JEQ  done;                  \
 	BODY(LDT, STT, LDHT, STHT); \
 done:
+
+// An instruction that the assembler lacks, as bytes; vector registers are given by number.
+
+// EVEX is an instruction of map 0F38 on three 512-bit registers.
+#define EVEX(pp, op, s2, s1, dst) BYTE $0x62; \
+	BYTE $(0x02 | (1-((dst>>3)&1))<<7 | (1-((s2>>4)&1))<<6 | (1-((s2>>3)&1))<<5 | (1-((dst>>4)&1))<<4); \
+	BYTE $(0x04 | pp | (15-(s1&15))<<3); BYTE $(0x40 | (1-((s1>>4)&1))<<3); BYTE $op; BYTE $(0xC0 | (dst&7)<<3 | (s2&7))
+
+// dst = the 16 numbers of lo, then those of hi, as bfloat16
+#define VCVTNE2PS2BF16(lo, hi, dst) EVEX(3, 0x72, lo, hi, dst)

@@ -2,9 +2,8 @@
 
 #include "go_asm.h"
 #include "textflag.h"
-#include "amx_amd64.h"
 #include "rows_amd64.h"
-#include "rows_norm_amd64.h"
+#include "norm_amd64.h"
 
 // Heads of a row. AX and CX are the byte offsets, in bfloat16, of the same
 // channel of a head's two halves; float32 lies at twice that. R11 is the length

@@ -1,13 +1,16 @@
-package kernel
+package fused
 
 import (
 	"fmt"
 	"math"
 	"testing"
+
+	"gimbal/internal/kernel"
+	"gimbal/internal/testmem"
 )
 
 // headOracle computes one head in float64 and returns its output, and what Backward makes of the gradient g of it.
-func headOracle(h *HeadsRow[float32], at int, src []uint16, g []float64) (y, dv, dgain []float64, r float64) {
+func headOracle(h *Heads[float32], at int, src []uint16, g []float64) (y, dv, dgain []float64, r float64) {
 	n, half := h.Size, h.Size/2
 	v, w, ss := make([]float64, n), make([]float64, n), 0.0
 	for i := range v {
@@ -52,25 +55,25 @@ func headOracle(h *HeadsRow[float32], at int, src []uint16, g []float64) (y, dv,
 // TestHeadsRows compares with the definition for every choice, sizes of whole blocks and others, with guard words
 // around everything that is written.
 func TestHeadsRows(t *testing.T) {
-	eachTier(t, func(t *testing.T, x *Exec) {
+	eachTier(t, func(t *testing.T, x *kernel.Exec) {
 		r := newRand(t)
 		for _, size := range []int{2, 6, 32, 64, 80, 96, 128} {
 			for choice := range 32 {
 				heads, group := 1+r.IntN(3), 1+choice>>4*2
-				ar := &arena[float32]{r: r}
+				ar := testmem.NewArena[float32](r)
 				n := heads * size
-				h := &HeadsRow[float32]{Size: size, Scale: 0.125, Eps: 1e-6}
+				h := &Heads[float32]{Size: size, Scale: 0.125, Eps: 1e-6}
 				if choice&1 != 0 {
-					h.Bias = ar.random("bias", n, true)
+					h.Bias = ar.Random("bias", n, true)
 				}
 				if choice&2 != 0 {
-					h.Gain = ar.random("gain", size, true)
+					h.Gain = ar.Random("gain", size, true)
 				}
 				if choice&4 != 0 {
-					h.Cos, h.Sin = ar.random("cos", size/2, true), ar.random("sin", size/2, true)
+					h.Cos, h.Sin = ar.Random("cos", size/2, true), ar.Random("sin", size/2, true)
 				}
-				rstd, dgain, sum := ar.random("rstd", heads, false), ar.random("dgain", size, false),
-					ar.random("sum", n, false)
+				rstd, dgain, sum := ar.Random("rstd", heads, false), ar.Random("dgain", size, false),
+					ar.Random("sum", n, false)
 				if choice&8 == 0 {
 					sum = nil
 				}
@@ -80,7 +83,7 @@ func TestHeadsRows(t *testing.T) {
 					for i := range f {
 						f[i] = float32(r.NormFloat64())
 					}
-					ToBF16(x, s, f)
+					kernel.ToBF16(x, s, f)
 					return s
 				}
 				src, dy := draw(n), draw(n*group)
@@ -126,11 +129,11 @@ func TestHeadsRows(t *testing.T) {
 					near(fmt.Sprintf("dgain[%d]", i), float64(dgain[i]), before[0][i]+wantGain[i],
 						1e-4*(1+math.Abs(wantGain[i])))
 				}
-				ar.check(t, what)
+				ar.Check(t, what)
 				if !intact() || !dintact() {
 					t.Fatalf("%s: written beyond the row", what)
 				}
 			}
 		}
-	}, nil)
+	})
 }

@@ -1,12 +1,17 @@
-package kernel
+package fused
 
-import "cmp"
+import (
+	"cmp"
+	"unsafe"
 
-// HeadsRow is what is done to neighbouring heads of one position: bias, RMSNorm over the channels of each head or of
+	"gimbal/internal/kernel"
+)
+
+// Heads is what is done to neighbouring heads of one position: bias, RMSNorm over the channels of each head or of
 // all of them, rotation of channels j and j+Rotary/2, scale.
 //
 // Formula: y = Scale·rotate(Gain·v·r) with v = src+Bias and r = 1/√(mean(v²)+Eps).
-type HeadsRow[T Float] struct {
+type Heads[T kernel.Float] struct {
 	Size     int // channels of a head, even
 	Bias     []T // (heads·Size), or nil
 	Gain     []T // (Size), or (heads·Size) for a norm over all heads, or nil without the norm
@@ -30,9 +35,11 @@ type headsArgs struct {
 }
 
 // args returns the arguments that both directions need. Backward reads src and rstd only where there is a norm.
-func (h *HeadsRow[T]) args(pos int, dst, src []uint16, rstd []T) headsArgs {
+func (h *Heads[T]) args(pos int, dst, src []uint16, rstd []T) headsArgs {
 	n := len(dst)
-	require((h.Cos == nil) == (h.Sin == nil) && n%h.Size == 0, "kernel: heads: wrong shape")
+	if (h.Cos == nil) != (h.Sin == nil) || n%h.Size != 0 {
+		panic("fused: heads: wrong shape")
+	}
 	cos, sin := h.angles(pos)
 	a := headsArgs{dst: &dst[0], bias: first(h.Bias, n), gain: first(h.Gain, h.Size),
 		cos: first(cos, h.Size/2), sin: first(sin, h.Size/2),
@@ -47,7 +54,7 @@ func (h *HeadsRow[T]) args(pos int, dst, src []uint16, rstd []T) headsArgs {
 }
 
 // angles returns the cosines and sines of a position, nil without rotation.
-func (h *HeadsRow[T]) angles(pos int) (cos, sin []T) {
+func (h *Heads[T]) angles(pos int) (cos, sin []T) {
 	if h.Cos == nil {
 		return nil, nil
 	}
@@ -56,13 +63,13 @@ func (h *HeadsRow[T]) angles(pos int) (cos, sin []T) {
 	return h.Cos[lo:hi], h.Sin[lo:hi]
 }
 
-func (h *HeadsRow[T]) rotary() int { return cmp.Or(h.Rotary, h.Size) }
+func (h *Heads[T]) rotary() int { return cmp.Or(h.Rotary, h.Size) }
 
 // wide reports whether the norm is over all heads.
-func (h *HeadsRow[T]) wide() bool { return len(h.Gain) > h.Size }
+func (h *Heads[T]) wide() bool { return len(h.Gain) > h.Size }
 
 // fused reports whether assembly takes rows of bfloat16.
-func (h *HeadsRow[T]) fused() bool { return h.Size%headBlock == 0 && h.rotary() == h.Size && !h.wide() }
+func (h *Heads[T]) fused() bool { return h.Size%headBlock == 0 && h.rotary() == h.Size && !h.wide() }
 
 // headBlock is the number of channels that assembly takes at a time: one vector of each half of a head.
 const headBlock = 32
@@ -71,33 +78,33 @@ const headBlock = 32
 // its first by that of all. temp has dst's length.
 //
 // Numerics: squares are added in float64; bits depend on the values, Size and the tier only.
-func (h *HeadsRow[T]) Forward(x *Exec, pos int, dst, src Row[T], rstd, temp []T) {
-	if f, n := x.bf16.fused.heads, len(dst.H); f != nil && n > 0 && len(src.H) == n && h.fused() {
+func (h *Heads[T]) Forward(x *kernel.Exec, pos int, dst, src kernel.Row[T], rstd, temp []T) {
+	if f, n := loopsOf(x).heads, len(dst.H); f != nil && n > 0 && len(src.H) == n && h.fused() {
 		f(h.args(pos, dst.H, src.H, rstd))
 		return
 	}
 	v := dst.Target(temp)
-	if !dst.same(src) {
+	if !same(dst, src) {
 		copy(v, src.Read(x, v))
 	}
 	if h.Bias != nil {
-		Axpy(x, v, 1, h.Bias[:len(v)])
+		kernel.Axpy(x, v, 1, h.Bias[:len(v)])
 	}
 	cos, sin := h.angles(pos)
 	if h.wide() {
-		rstd[0] = RMSNormRow(x, Row[T]{F: v}, v, h.Gain, h.Eps, nil)
+		rstd[0] = RMSNorm(x, kernel.Row[T]{F: v}, v, h.Gain, h.Eps, nil)
 	}
 	for i, at := 0, 0; at < len(v) && (h.Gain != nil || cos != nil); i, at = i+1, at+h.Size {
 		head := v[at : at+h.Size]
 		if h.Gain != nil && !h.wide() {
-			rstd[i] = RMSNormRow(x, Row[T]{F: head}, head, h.Gain, h.Eps, nil)
+			rstd[i] = RMSNorm(x, kernel.Row[T]{F: head}, head, h.Gain, h.Eps, nil)
 		}
 		if a, b := h.halves(head); cos != nil {
-			Rotate(x, a, b, a, b, cos, sin)
+			kernel.Rotate(x, a, b, a, b, cos, sin)
 		}
 	}
 	if h.Scale != 1 {
-		Affine(x, v, v, h.Scale, 0)
+		kernel.Affine(x, v, v, h.Scale, 0)
 	}
 	dst.Write(x, v)
 }
@@ -109,14 +116,15 @@ func (h *HeadsRow[T]) Forward(x *Exec, pos int, dst, src Row[T], rstd, temp []T)
 //
 // Formula: with g the gradient rotated back, dv = r·(Gain·g − v·r²·mean(Gain·g·v)), dgain += r·g·v.
 // Numerics: T; bits depend on the values, Size and the tier only.
-func (h *HeadsRow[T]) Backward(x *Exec, pos int, dst, dy Row[T], group int, src Row[T], rstd, dgain, sum, temp []T) {
-	if h.Gain == nil && h.Cos == nil && dst.same(dy) { // the gradient is there: only that of the bias is missing
+func (h *Heads[T]) Backward(x *kernel.Exec, pos int, dst, dy kernel.Row[T], group int, src kernel.Row[T],
+	rstd, dgain, sum, temp []T) {
+	if h.Gain == nil && h.Cos == nil && same(dst, dy) { // the gradient is there: only that of the bias is missing
 		if sum != nil {
-			AddRow(x, sum, sum, dy, nil, temp)
+			Add(x, sum, sum, dy, nil, temp)
 		}
 		return
 	}
-	if f, n := x.bf16.fused.headsBack, len(dst.H); f != nil && n > 0 && len(dy.H) == n*group && h.fused() {
+	if f, n := loopsOf(x).headsBack, len(dst.H); f != nil && n > 0 && len(dy.H) == n*group && h.fused() {
 		if h.Gain == nil {
 			src.H = nil
 		}
@@ -133,7 +141,7 @@ func (h *HeadsRow[T]) Backward(x *Exec, pos int, dst, dy Row[T], group int, src 
 	temp = temp[n*group:]
 	d, v, t := dst.Target(temp[:n]), temp[n:2*n], temp[2*n:3*n]
 	if h.Gain != nil {
-		v = src.biased(x, h.Bias, v)
+		v = biased(x, src, h.Bias, v)
 	}
 	cos, sin := h.angles(pos)
 	for i, at := 0, 0; at < n; i, at = i+1, at+h.Size {
@@ -142,10 +150,10 @@ func (h *HeadsRow[T]) Backward(x *Exec, pos int, dst, dy Row[T], group int, src 
 			copy(g, part)
 		}
 		for j := 1; j < group; j++ {
-			Axpy(x, g, 1, part[j*h.Size:(j+1)*h.Size])
+			kernel.Axpy(x, g, 1, part[j*h.Size:(j+1)*h.Size])
 		}
 		if a, b := h.halves(g); cos != nil { // the pair in the other order turns the other way
-			Rotate(x, b, a, b, a, cos, sin)
+			kernel.Rotate(x, b, a, b, a, cos, sin)
 		}
 		if h.Gain != nil && !h.wide() {
 			headNormBack(x, g, dgain, v[at:at+h.Size], h.Gain, t[:h.Size], rstd[i])
@@ -158,19 +166,24 @@ func (h *HeadsRow[T]) Backward(x *Exec, pos int, dst, dy Row[T], group int, src 
 	dst.Write(x, d)
 }
 
+// same reports whether r and o are the same memory.
+func same[T kernel.Float](r, o kernel.Row[T]) bool {
+	return unsafe.SliceData(r.F) == unsafe.SliceData(o.F) && unsafe.SliceData(r.H) == unsafe.SliceData(o.H)
+}
+
 // halves are the channels of a head that are rotated.
-func (h *HeadsRow[T]) halves(head []T) (a, b []T) {
+func (h *Heads[T]) halves(head []T) (a, b []T) {
 	n := h.rotary()
 	return head[:n/2], head[n/2 : n]
 }
 
-// headNormBack turns dy, the gradient of a head after RMSNormRow, into that of the head v before it, and adds to dgain.
-// r is what RMSNormRow returned. temp has the length of a head.
-func headNormBack[T Float](x *Exec, dy, dgain, v, gain, temp []T, r T) {
-	Mul(x, temp, dy, v)
-	Axpy(x, dgain, r, temp)
-	m := Dot(x, temp, gain) * r * r / T(len(v))
-	Mul(x, dy, dy, gain)
-	Affine(x, dy, dy, r, 0)
-	Axpy(x, dy, -r*m, v)
+// headNormBack turns dy, the gradient of a head after RMSNorm, into that of the head v before it, and adds to dgain.
+// r is what RMSNorm returned. temp has the length of a head.
+func headNormBack[T kernel.Float](x *kernel.Exec, dy, dgain, v, gain, temp []T, r T) {
+	kernel.Mul(x, temp, dy, v)
+	kernel.Axpy(x, dgain, r, temp)
+	m := kernel.Dot(x, temp, gain) * r * r / T(len(v))
+	kernel.Mul(x, dy, dy, gain)
+	kernel.Affine(x, dy, dy, r, 0)
+	kernel.Axpy(x, dy, -r*m, v)
 }

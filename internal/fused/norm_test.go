@@ -1,9 +1,13 @@
-package kernel
+package fused
 
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
+
+	"gimbal/internal/kernel"
+	"gimbal/internal/testmem"
 )
 
 // normOracle returns the mean of src, 1/its standard deviation, and src normed.
@@ -24,15 +28,15 @@ func normOracle(src []float32, eps float64) (mean, rstd float64, norm []float64)
 // TestLayerNormRows compares with the definitions at every length, with guard words around everything.
 func TestLayerNormRows(t *testing.T) {
 	const eps = 1e-5
-	eachTier(t, func(t *testing.T, x *Exec) {
+	eachTier(t, func(t *testing.T, x *kernel.Exec) {
 		r := newRand(t)
 		for n := 1; n < 200; n++ {
-			ar := &arena[float32]{r: r}
-			src, gain, bias := ar.random("src", n, true), ar.random("gain", n, true), ar.random("bias", n, true)
-			dx, dgain, dbias := ar.random("dx", n, false), ar.random("dgain", n, false), ar.random("dbias", n, false)
+			ar := testmem.NewArena[float32](r)
+			src, gain, bias := ar.Random("src", n, true), ar.Random("gain", n, true), ar.Random("bias", n, true)
+			dx, dgain, dbias := ar.Random("dx", n, false), ar.Random("dgain", n, false), ar.Random("dbias", n, false)
 			temp := make([]float32, 2*n)
 			dst, intact := guardedBF16(n)
-			mean, rstd := LayerNormRow(x, bf(dst), src, gain, bias, eps, temp)
+			mean, rstd := LayerNorm(x, bf(dst), src, gain, bias, eps, temp)
 			wantMean, wantR, norm := normOracle(src, eps)
 			near := func(what string, got float32, want, size float64) {
 				t.Helper()
@@ -53,10 +57,10 @@ func TestLayerNormRows(t *testing.T) {
 			for i := range d {
 				d[i] = float32(r.NormFloat64())
 			}
-			ToBF16(x, dy, d)
-			FromBF16(x, d, dy)
+			kernel.ToBF16(x, dy, d)
+			kernel.FromBF16(x, d, dy)
 			before := widen([][]float32{dx, dgain, dbias})
-			LayerNormBackRow(x, dx, dgain, dbias, bf(dy), src, gain, mean, rstd, temp)
+			LayerNormBack(x, dx, dgain, dbias, bf(dy), src, gain, mean, rstd, temp)
 			g, gx := 0.0, 0.0
 			for i := range n {
 				g += float64(d[i]*gain[i]) / float64(n)
@@ -70,54 +74,54 @@ func TestLayerNormRows(t *testing.T) {
 				near(fmt.Sprintf("dgain[%d]", i), dgain[i], before[1][i]+float64(d[i])*norm[i], size)
 				near(fmt.Sprintf("dbias[%d]", i), dbias[i], before[2][i]+float64(d[i]), size)
 			}
-			ar.check(t, fmt.Sprintf("%d elements", n))
+			ar.Check(t, fmt.Sprintf("%d elements", n))
 			if !intact() {
 				t.Fatalf("%d elements: written beyond the row", n)
 			}
 			in := append([]float32(nil), src...) // NaN is not lost, wherever it is
 			in[r.IntN(n)] = float32(math.NaN())
-			if _, rstd := LayerNormRow(x, bf(dst), in, gain, bias, eps, temp); rstd == rstd ||
+			if _, rstd := LayerNorm(x, bf(dst), in, gain, bias, eps, temp); rstd == rstd ||
 				bf16Value(dst[0]) == bf16Value(dst[0]) {
 				t.Fatalf("%d elements: NaN is lost", n)
 			}
 		}
-	}, nil)
+	})
 }
 
 // A constant far from zero must not drown what varies: the variance is that of the centred elements.
 func TestLayerNormRowIsCentred(t *testing.T) {
-	eachTier(t, func(t *testing.T, x *Exec) {
+	eachTier(t, func(t *testing.T, x *kernel.Exec) {
 		src, ones, zeros := make([]float32, 100), make([]float32, 100), make([]float32, 100)
 		for i := range src {
 			src[i], ones[i] = 4096+float32(i%2), 1
 		}
 		dst := make([]uint16, 100)
-		mean, rstd := LayerNormRow(x, bf(dst), src, ones, zeros, 0, make([]float32, 100))
+		mean, rstd := LayerNorm(x, bf(dst), src, ones, zeros, 0, make([]float32, 100))
 		if mean != 4096.5 || rstd != 2 || bf16Value(dst[0]) != -1 || bf16Value(dst[99]) != 1 {
 			t.Errorf("mean %v, 1/deviation %v, elements %v and %v; want 4096.5, 2, -1, 1",
 				mean, rstd, bf16Value(dst[0]), bf16Value(dst[99]))
 		}
-	}, nil)
+	})
 }
 
 // TestSumRows compares the sums with their definitions, which are exact to the last bit, at every length.
 func TestSumRows(t *testing.T) {
-	eachTier(t, func(t *testing.T, x *Exec) {
+	eachTier(t, func(t *testing.T, x *kernel.Exec) {
 		r := newRand(t)
 		for n := range 140 {
-			ar := &arena[float32]{r: r}
-			dst, src, bias := ar.random("dst", n, false), ar.random("src", n, true), ar.random("bias", n, true)
-			sum, temp := ar.random("sum", n, false), make([]float32, n)
+			ar := testmem.NewArena[float32](r)
+			dst, src, bias := ar.Random("dst", n, false), ar.Random("src", n, true), ar.Random("bias", n, true)
+			sum, temp := ar.Random("sum", n, false), make([]float32, n)
 			term, wide := make([]uint16, n), make([]float32, n)
-			ToBF16(x, term, bias)
-			FromBF16(x, wide, term)
+			kernel.ToBF16(x, term, bias)
+			kernel.FromBF16(x, wide, term)
 			if n%2 == 0 {
 				bias = nil
 			}
-			AddRow(x, dst, src, bf(term), bias, temp)
+			Add(x, dst, src, bf(term), bias, temp)
 			before := append([]float32(nil), sum...)
 			rounded, intact := guardedBF16(n)
-			RoundSumRow(x, bf(rounded), src, sum)
+			RoundSum(x, bf(rounded), src, sum)
 			for i := range n {
 				added := wide[i]
 				if bias != nil {
@@ -131,7 +135,7 @@ func TestSumRows(t *testing.T) {
 						n, i, sum[i], want, bf16Value(rounded[i]), src[i])
 				}
 			}
-			ar.check(t, fmt.Sprintf("%d elements", n))
+			ar.Check(t, fmt.Sprintf("%d elements", n))
 			if !intact() {
 				t.Fatalf("%d elements: written beyond the row", n)
 			}
@@ -139,16 +143,16 @@ func TestSumRows(t *testing.T) {
 			for i := range want {
 				want[i] += wide[i]
 			}
-			if AddRow(x, dst, dst, bf(term), nil, temp); n > 0 {
-				same(t, "in place", dst, want)
+			if Add(x, dst, dst, bf(term), nil, temp); !slices.Equal(dst, want) {
+				t.Fatalf("%d elements: in place the sums are %v, not %v", n, dst, want)
 			}
 		}
-	}, nil)
+	})
 }
 
 // TestGELURowSweep checks the documented bounds at every bfloat16 between the limits, and the limits.
 func TestGELURowSweep(t *testing.T) {
-	eachTier(t, func(t *testing.T, x *Exec) {
+	eachTier(t, func(t *testing.T, x *kernel.Exec) {
 		var src []uint16
 		for h := range 1 << 16 {
 			if v := bf16Value(uint16(h)); v-v == 0 {
@@ -160,8 +164,8 @@ func TestGELURowSweep(t *testing.T) {
 		for i := range ones {
 			ones[i] = 0x3f80
 		}
-		GELURow(x, bf(dst), bf(src), nil, temp)
-		GELUBackRow(x, bf(make([]uint16, n)), bf(ones), bf(src), nil, slope, temp)
+		GELU(x, bf(dst), bf(src), nil, temp)
+		GELUBack(x, bf(make([]uint16, n)), bf(ones), bf(src), nil, slope, temp)
 		worst := 0.0
 		for i, h := range src {
 			v := float64(bf16Value(h))
@@ -181,21 +185,21 @@ func TestGELURowSweep(t *testing.T) {
 		if !(worst <= 1e-4) {
 			t.Errorf("the error of gelu' is %g", worst)
 		}
-	}, nil)
+	})
 }
 
 // TestRMSNormRows compares with the definitions at every length, with guard words around everything.
 func TestRMSNormRows(t *testing.T) {
 	const eps = 1e-5
-	eachTier(t, func(t *testing.T, x *Exec) {
+	eachTier(t, func(t *testing.T, x *kernel.Exec) {
 		r := newRand(t)
 		for n := 1; n < 200; n++ {
-			ar := &arena[float32]{r: r}
-			src, gain := ar.random("src", n, true), ar.random("gain", n, true)
-			dx, dgain := ar.random("dx", n, false), ar.random("dgain", n, false)
+			ar := testmem.NewArena[float32](r)
+			src, gain := ar.Random("src", n, true), ar.Random("gain", n, true)
+			dx, dgain := ar.Random("dx", n, false), ar.Random("dgain", n, false)
 			temp := make([]float32, n)
 			dst, intact := guardedBF16(n)
-			rstd := RMSNormRow(x, bf(dst), src, gain, eps, temp)
+			rstd := RMSNorm(x, bf(dst), src, gain, eps, temp)
 			square := 0.0
 			for _, v := range src {
 				square += float64(v) * float64(v) / float64(n)
@@ -213,13 +217,13 @@ func TestRMSNormRows(t *testing.T) {
 			for i := range d {
 				d[i] = float32(r.NormFloat64())
 			}
-			ToBF16(x, dy, d)
-			FromBF16(x, d, dy)
+			kernel.ToBF16(x, dy, d)
+			kernel.FromBF16(x, d, dy)
 			before, m := widen([][]float32{dx, dgain}), 0.0
 			for i := range n {
 				m += float64(d[i]) * float64(gain[i]) * float64(src[i]) * wantR / float64(n)
 			}
-			RMSNormBackRow(x, dx, dgain, bf(dy), src, gain, rstd, temp)
+			RMSNormBack(x, dx, dgain, bf(dy), src, gain, rstd, temp)
 			for i := range n {
 				norm := float64(src[i]) * wantR
 				wantX, wantGain := before[0][i]+wantR*(float64(d[i])*float64(gain[i])-norm*m),
@@ -229,28 +233,28 @@ func TestRMSNormRows(t *testing.T) {
 					t.Fatalf("%d elements: dx[%d] is %v, dgain %v; want %v, %v", n, i, dx[i], dgain[i], wantX, wantGain)
 				}
 			}
-			ar.check(t, fmt.Sprintf("%d elements", n))
+			ar.Check(t, fmt.Sprintf("%d elements", n))
 			in := append([]float32(nil), src...)
 			in[r.IntN(n)] = float32(math.NaN())
-			if rstd := RMSNormRow(x, bf(dst), in, gain, eps, temp); rstd == rstd ||
+			if rstd := RMSNorm(x, bf(dst), in, gain, eps, temp); rstd == rstd ||
 				bf16Value(dst[0]) == bf16Value(dst[0]) {
 				t.Fatalf("%d elements: NaN is lost", n)
 			}
 		}
-	}, nil)
+	})
 }
 
 // TestSwiGLURows compares with the definitions at every length, with guard words around the results.
 func TestSwiGLURows(t *testing.T) {
-	eachTier(t, func(t *testing.T, x *Exec) {
+	eachTier(t, func(t *testing.T, x *kernel.Exec) {
 		r := newRand(t)
 		half := func(n int, scale float64) (h []uint16, f []float32) {
 			h, f = make([]uint16, n), make([]float32, n)
 			for i := range f {
 				f[i] = float32(scale * r.NormFloat64())
 			}
-			ToBF16(x, h, f)
-			FromBF16(x, f, h)
+			kernel.ToBF16(x, h, f)
+			kernel.FromBF16(x, f, h)
 			return h, f
 		}
 		for n := range 140 {
@@ -263,8 +267,8 @@ func TestSwiGLURows(t *testing.T) {
 			temp := make([]float32, 5*n)
 			dst, intact := guardedBF16(n)
 			ds, intactDS := guardedBF16(2 * n)
-			SwiGLURow(x, bf(dst), bf(src), nil, temp)
-			SwiGLUBackRow(x, bf(ds), bf(dy), bf(src), nil, nil, temp)
+			SwiGLU(x, bf(dst), bf(src), nil, temp)
+			SwiGLUBack(x, bf(ds), bf(dy), bf(src), nil, nil, temp)
 			near := func(what string, i int, h uint16, want, size float64) {
 				t.Helper()
 				if !(math.Abs(float64(bf16Value(h))-want) <= math.Abs(want)/256+2e-4*size) {
@@ -284,12 +288,12 @@ func TestSwiGLURows(t *testing.T) {
 			if n > 0 {
 				at := r.IntN(n)
 				src[at] = 0x7fc0
-				SwiGLURow(x, bf(dst), bf(src), nil, temp)
-				SwiGLUBackRow(x, bf(ds), bf(dy), bf(src), nil, nil, temp)
+				SwiGLU(x, bf(dst), bf(src), nil, temp)
+				SwiGLUBack(x, bf(ds), bf(dy), bf(src), nil, nil, temp)
 				if a, b, c := bf16Value(dst[at]), bf16Value(ds[at]), bf16Value(ds[n+at]); a == a || b == b || c == c {
 					t.Fatalf("NaN at %d of %d is lost", at, n)
 				}
 			}
 		}
-	}, nil)
+	})
 }
