@@ -26,7 +26,7 @@ var lattice = []struct {
 	{"internal/cpu", "", "CPU features"},
 	{"internal/par", "", "persistent worker pool"},
 	{"internal/rng", "", "counter-based random numbers"},
-	{"internal/memory", "", "what this process holds and can still take"},
+	{"internal/memory", "", "what this process holds and can still take; aligned slices"},
 	{"internal/plain", "", "text of others, made safe to show"},
 	{"internal/testseed", "", "the seed of random tests; no line grants it, so only tests import it"},
 	{"internal/durable", "", "the one door to disk"},
@@ -61,8 +61,8 @@ var lattice = []struct {
 	{"internal/optim", "internal/kernel internal/par", "Muon and AdamW, schedules, clipping"},
 	{"internal/family", "internal/config internal/strictjson",
 		"families of models: config.json in and out, names of tensors; knows no weights"},
-	{"internal/model", "internal/nn internal/config internal/family internal/kernel internal/par internal/rng " +
-		"internal/safetensors", "the decoder"},
+	{"internal/model", "internal/nn internal/config internal/family internal/kernel internal/memory internal/par " +
+		"internal/rng internal/safetensors", "the decoder"},
 	{"internal/rundir", "internal/checkpoint internal/config internal/durable internal/runlog",
 		"what lies in the directory of a run, and how it is found and opened"},
 	{"internal/mirror", "internal/checkpoint internal/durable internal/rundir",
