@@ -26,7 +26,7 @@ var lattice = []struct {
 	{"internal/cpu", "", "CPU features"},
 	{"internal/par", "", "persistent worker pool"},
 	{"internal/rng", "", "counter-based random numbers"},
-	{"internal/memory", "", "what this process holds and can still take"},
+	{"internal/memory", "", "what this process holds and can still take; aligned slices"},
 	{"internal/plain", "", "text of others, made safe to show"},
 	{"internal/testseed", "", "the seed of random tests; no line grants it, so only tests import it"},
 	{"internal/testmem", "", "memory that shows a touch beyond its edges; only tests import it, too"},
@@ -66,26 +66,29 @@ var lattice = []struct {
 	{"internal/optim", "internal/kernel internal/par", "Muon and AdamW, schedules, clipping"},
 	{"internal/family", "internal/config internal/strictjson",
 		"families of models: config.json in and out, names of tensors; knows no weights"},
-	{"internal/model", "internal/nn internal/config internal/family internal/kernel internal/par internal/rng " +
-		"internal/safetensors", "the decoder"},
+	{"internal/param", "internal/config internal/family internal/kernel internal/memory internal/par internal/rng " +
+		"internal/safetensors",
+		"parameters of a decoder: names, shapes, initial values, files; computes nothing with them"},
+	{"internal/model", "internal/nn internal/param internal/config internal/kernel internal/memory internal/par " +
+		"internal/rng internal/safetensors", "the decoder"},
 	{"internal/rundir", "internal/checkpoint internal/config internal/durable internal/runlog",
 		"what lies in the directory of a run, and how it is found and opened"},
 	{"internal/mirror", "internal/checkpoint internal/durable internal/rundir",
 		"a second copy of a run in object storage; knows no model"},
-	{"internal/hub", "internal/bom internal/chat internal/family internal/model internal/checkpoint internal/safetensors " +
+	{"internal/hub", "internal/bom internal/chat internal/family internal/param internal/checkpoint internal/safetensors " +
 		"internal/tokenizer internal/config internal/durable internal/rundir",
 		"Hugging Face model directories, in and out; a checkpoint as a model"},
 	{"internal/generate", "internal/par internal/rng", "sampling over a decoder; knows no model"},
-	{"internal/engine", "internal/model internal/optim internal/kernel internal/generate internal/data internal/config " +
-		"internal/memory internal/rng internal/safetensors",
+	{"internal/engine", "internal/model internal/param internal/optim internal/kernel internal/generate internal/data " +
+		"internal/config internal/memory internal/rng internal/safetensors",
 		"what trains and runs a model, whatever the hardware; the CPU engine"},
-	{"internal/graph", "internal/config internal/model internal/optim",
+	{"internal/graph", "internal/config internal/model internal/optim internal/param",
 		"programs of a decoder for accelerators, as text"},
 	{"internal/device/wire", "", "what gimbal and gimbal-device say to each other"},
 	{"internal/pjrt", "", "client of the PJRT C interface; for gimbal-device only, since it makes a binary dynamic"},
 	{"internal/device",
 		"internal/config internal/device/wire internal/durable internal/engine internal/generate internal/graph " +
-			"internal/model internal/optim internal/par internal/rng internal/safetensors",
+			"internal/model internal/optim internal/par internal/param internal/rng internal/safetensors",
 		"the engine on accelerators, and the process that owns them"},
 	{"cmd/gimbal-device", "internal/device/wire internal/pjrt", "the process that owns accelerators"},
 	{"internal/judge", "internal/baseline internal/bom internal/plain internal/rng internal/safetensors",
@@ -133,8 +136,8 @@ var lattice = []struct {
 			"internal/engine internal/evaluate " +
 			"internal/exit internal/generate internal/hub internal/inspect internal/judge internal/kernel " +
 			"internal/measure " +
-			"internal/model internal/plan internal/preflight internal/rundir internal/runlog internal/runs " +
-			"internal/tokenizer internal/train",
+			"internal/model internal/param internal/plan internal/preflight internal/rundir internal/runlog " +
+			"internal/runs internal/tokenizer internal/train",
 		"the Go API: types of its own over what is internal"},
 	{"internal/bench",
 		"internal/config internal/device internal/engine internal/graph internal/model internal/optim " +

@@ -13,7 +13,7 @@ import (
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
 	"gimbal/internal/family"
-	"gimbal/internal/model"
+	"gimbal/internal/param"
 	"gimbal/internal/safetensors"
 	"gimbal/internal/tokenizer"
 )
@@ -44,7 +44,7 @@ func TestExportConsultsTheCertificate(t *testing.T) {
 			t.Fatal(err)
 		}
 		path, err := checkpoint.Save(durable.OS, filepath.Join(run, "checkpoints"), &checkpoint.Snapshot{Step: 5,
-			Model: model.Entries(model.NewParams[float32](arch)),
+			Model: param.Entries(param.New[float32](arch)),
 			Files: map[string][]byte{"config.json": conf, "tokenizer.json": tok, checkpoint.HealthFile: health}})
 		if err != nil {
 			t.Fatal(err)

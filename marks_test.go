@@ -12,7 +12,7 @@ import (
 	"gimbal"
 	"gimbal/internal/config"
 	"gimbal/internal/family"
-	"gimbal/internal/model"
+	"gimbal/internal/param"
 	"gimbal/internal/rng"
 	"gimbal/internal/safetensors"
 	"gimbal/internal/tokenizer"
@@ -37,12 +37,12 @@ func knows(t *testing.T, end int, files map[string]string) (dir string) {
 	dir = t.TempDir()
 	arch := config.Arch{Shape: "llama", Layers: 1, Width: 4, Heads: 2, KVHeads: 2, HeadSize: 2, MLP: 4, Vocab: 260,
 		Context: 64, Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 1e4, MLPKind: "swiglu"}
-	p := model.NewParams[float32](arch)
+	p := param.New[float32](arch)
 	key := rng.New(1, rng.Init)
 	for _, v := range p.Views { // blocks add next to nothing
 		for i := v.Lo; i < v.Hi; i++ {
 			p.Flat[i] = float32(0.05 * key.Normal(uint64(i)))
-			if v.Kind == model.KindNorm {
+			if v.Kind == param.KindNorm {
 				p.Flat[i] = 1
 			}
 		}
@@ -76,7 +76,7 @@ func knows(t *testing.T, end int, files map[string]string) (dir string) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := safetensors.Write(f, model.Entries(p), nil, "F32"); err != nil {
+	if err := safetensors.Write(f, param.Entries(p), nil, "F32"); err != nil {
 		t.Fatal(err)
 	}
 	return dir

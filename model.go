@@ -10,6 +10,7 @@ import (
 	"gimbal/internal/hub"
 	"gimbal/internal/kernel"
 	"gimbal/internal/model"
+	"gimbal/internal/param"
 	"gimbal/internal/tokenizer"
 )
 
@@ -130,7 +131,7 @@ func (m *Model) load(c *hub.Model, weights string) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := model.LoadEntries(m.writer.Params(), c.Model()); err != nil {
+	if err := param.LoadEntries(m.writer.Params(), c.Model()); err != nil {
 		return err
 	}
 	if err := engine.Finite(m.writer.Params()); err != nil {

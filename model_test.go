@@ -17,7 +17,7 @@ import (
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
 	"gimbal/internal/family"
-	"gimbal/internal/model"
+	"gimbal/internal/param"
 	"gimbal/internal/rng"
 	"gimbal/internal/tokenizer"
 )
@@ -45,7 +45,7 @@ func saveRandom(t *testing.T, contextLen int) string {
 	arch := config.Arch{Shape: "qwen3", Layers: 1, Width: 16, Heads: 2, KVHeads: 1, HeadSize: 8, MLP: 24, Vocab: 257,
 		Context: contextLen, Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 1e4, QKNorm: true,
 		MLPKind: "swiglu", Tie: true}
-	p := model.NewParams[float32](arch)
+	p := param.New[float32](arch)
 	key := rng.New(1, rng.Init)
 	for i := range p.Flat {
 		p.Flat[i] = float32(0.5 * key.Normal(uint64(i)))
@@ -60,7 +60,7 @@ func saveRandom(t *testing.T, contextLen int) string {
 		t.Fatal(err)
 	}
 	path, err := checkpoint.Save(durable.OS, filepath.Join(t.TempDir(), "checkpoints"), &checkpoint.Snapshot{Step: 7,
-		Model: model.Entries(p), Files: map[string][]byte{"config.json": conf, "tokenizer.json": tok}})
+		Model: param.Entries(p), Files: map[string][]byte{"config.json": conf, "tokenizer.json": tok}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"gimbal/internal/config"
-	"gimbal/internal/model"
+	"gimbal/internal/param"
 )
 
 // Types of values in a GGUF file (ggml/docs/gguf.md of llama.cpp).
@@ -48,7 +48,7 @@ func (w *ggufWriter) pad() {
 }
 
 // writeGGUF writes the parameters of a model of the llama family in float32, without a vocabulary.
-func writeGGUF(path string, a config.Arch, p *model.Params[float32]) error {
+func writeGGUF(path string, a config.Arch, p *param.Params[float32]) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 
 	"gimbal/internal/kernel"
 	"gimbal/internal/model"
+	"gimbal/internal/param"
 )
 
 // gimbal decodes with Gimbal.
@@ -26,7 +27,7 @@ func newGimbal(s size, x *kernel.Exec, format string) (*gimbal, error) {
 	}
 	d.Params().Init(x.Pool(), a.Layers, 1)
 	for _, v := range d.Params().Views { // larger weights than initial ones: the texts are less alike
-		if v.Kind != model.KindNorm {
+		if v.Kind != param.KindNorm {
 			kernel.Affine(x, d.Params().Flat[v.Lo:v.Hi], d.Params().Flat[v.Lo:v.Hi], 2, 0)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	"gimbal/internal/config"
 	"gimbal/internal/family"
 	"gimbal/internal/hub"
-	"gimbal/internal/model"
+	"gimbal/internal/param"
 	"gimbal/internal/rng"
 	"gimbal/internal/safetensors"
 	"gimbal/internal/tokenizer"
@@ -38,17 +38,17 @@ func writeForeign(dir string) error {
 	}
 	files := map[string][]byte{"config.json": conf, "tokenizer.json": tok,
 		"chat_template.jinja": []byte("{{ messages[0].content }}")}
-	p := model.NewParams[float32](a)
+	p := param.New[float32](a)
 	for i, v := range p.Views {
 		key := rng.New(1, rng.Init).Sub(uint64(i))
 		for j := v.Lo; j < v.Hi; j++ {
 			p.Flat[j] = float32(0.1 * key.Normal(uint64(j)))
-			if v.Kind == model.KindNorm {
+			if v.Kind == param.KindNorm {
 				p.Flat[j] = 1
 			}
 		}
 	}
-	entries, where := model.Entries(p), map[string]string{}
+	entries, where := param.Entries(p), map[string]string{}
 	half := len(entries) / 2
 	for i, part := range [][]safetensors.Entry{entries[:half], entries[half:]} {
 		name := fmt.Sprintf("model-0000%d-of-00002.safetensors", i+1)

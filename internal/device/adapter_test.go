@@ -9,13 +9,14 @@ import (
 	"gimbal/internal/config"
 	"gimbal/internal/engine"
 	"gimbal/internal/model"
+	"gimbal/internal/param"
 	"gimbal/internal/safetensors"
 )
 
 // tuned is what is trained from weights that exist, and how.
 type tuned struct {
 	arch                  config.Arch
-	adapter               model.Adapter
+	adapter               param.Adapter
 	muon, prefer, sharded bool
 	devices               int
 }
@@ -92,12 +93,13 @@ func (c tuned) steps(t *testing.T, e engine.Engine, first, last int64) (losses [
 // of ten steps, checkpoints that move from one to the other, and the same bits after a resume.
 func TestTuned(t *testing.T) {
 	for name, c := range map[string]tuned{
-		"dropout, base in bf16": {arch: shapes[2], devices: 1, adapter: model.Adapter{Rank: 4, Scale: 2,
-			Targets: model.AllTargets, Dropout: 0.2, Base: model.FormatBF16}},
-		"Muon, DoRA, on two": {arch: shapes[3], devices: 2, muon: true, adapter: model.Adapter{Rank: 3, Scale: 1.5,
-			Targets: model.TargetQ | model.TargetDown, DoRA: true}},
+		"dropout, base in bf16": {arch: shapes[2], devices: 1, adapter: param.Adapter{Rank: 4, Scale: 2,
+			Targets: param.AllTargets, Dropout: 0.2, Base: param.FormatBF16}},
+		"Muon, DoRA, on two": {arch: shapes[3], devices: 2, muon: true, adapter: param.Adapter{Rank: 3, Scale: 1.5,
+			Targets: param.TargetQ | param.TargetDown, DoRA: true}},
 		"preferences, dropout of branches, parts in bf16 on four": {arch: shapes[1], devices: 4, sharded: true,
-			prefer: true, adapter: model.Adapter{Rank: 3, Scale: 1.5, Targets: model.AllTargets, Base: model.FormatBF16}},
+			prefer: true, adapter: param.Adapter{Rank: 3, Scale: 1.5, Targets: param.AllTargets,
+				Base: param.FormatBF16}},
 		"preferences of all weights": {arch: shapes[0], devices: 1, prefer: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -138,8 +140,8 @@ func TestTuned(t *testing.T) {
 
 // What is evaluated and written with an adapter is what the CPU evaluates and writes.
 func TestTunedForward(t *testing.T) {
-	c := tuned{arch: shapes[0], devices: 1, adapter: model.Adapter{Rank: 3, Scale: 1.5, Targets: model.AllTargets,
-		DoRA: true, Base: model.FormatBF16}}
+	c := tuned{arch: shapes[0], devices: 1, adapter: param.Adapter{Rank: 3, Scale: 1.5, Targets: param.AllTargets,
+		DoRA: true, Base: param.FormatBF16}}
 	var values [2]engine.Values
 	var logits [2][]float32
 	for i, o := range []engine.Opener{c.opener(t), cpu(t)} {
@@ -170,7 +172,7 @@ func TestTunedForward(t *testing.T) {
 // bfloat16 take half of the memory.
 func TestAdapterState(t *testing.T) {
 	s := spec(shapes[0], model.ModeFP32, true)
-	s.Adapter = model.Adapter{Rank: 3, Scale: 1.5, Targets: model.AllTargets, DoRA: true, Base: model.FormatBF16}
+	s.Adapter = param.Adapter{Rank: 3, Scale: 1.5, Targets: param.AllTargets, DoRA: true, Base: param.FormatBF16}
 	whole := spec(shapes[0], model.ModeFP32, false)
 	base := clone(must[engine.Snapshot](t)(open(t, cpu(t), whole).Get())).Params
 	for i := range base[2].Data {

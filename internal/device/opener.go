@@ -7,6 +7,7 @@ import (
 
 	"gimbal/internal/engine"
 	"gimbal/internal/model"
+	"gimbal/internal/param"
 )
 
 // EngineOptions are the choices of engines.
@@ -100,7 +101,7 @@ func (o *opener) Estimate(s engine.Spec) engine.Memory {
 	rows.MicroTokens = count * length
 	m := engine.Memory{Model: model.Memory(s.Arch, modelOptions(rows)).Total}
 	if !s.Forward {
-		_, params := model.TrainedLayout(s.Arch, s.Adapter)
+		_, params := param.TrainedLayout(s.Arch, s.Adapter)
 		m.Slots = 8 * int64(params) / int64(o.options.Devices)
 	}
 	return m

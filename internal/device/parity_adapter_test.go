@@ -11,23 +11,24 @@ import (
 	"gimbal/internal/graph"
 	"gimbal/internal/kernel"
 	"gimbal/internal/model"
+	"gimbal/internal/param"
 )
 
 // halves are numbers of float32 in bfloat16.
 func halves(raw []byte) (list []byte) {
 	for _, x := range floatsOf(raw) {
-		list = binary.LittleEndian.AppendUint16(list, uint16(math.Float32bits(model.RoundBF16(x))>>16))
+		list = binary.LittleEndian.AppendUint16(list, uint16(math.Float32bits(param.RoundBF16(x))>>16))
 	}
 	return list
 }
 
 // adapted draws the parameters of a model with an adapter, and returns those that are not trained, which are numbers of
 // bfloat16 where the adapter holds them so.
-func adapted(r *rand.Rand, ad model.Adapter, m *model.Model[float64]) (base []float64) {
+func adapted(r *rand.Rand, ad param.Adapter, m *model.Model[float64]) (base []float64) {
 	draw(r, m.Params())
 	for i, x := range m.Params().Flat {
-		if ad.Base == model.FormatBF16 {
-			m.Params().Flat[i] = float64(model.RoundBF16(float32(x)))
+		if ad.Base == param.FormatBF16 {
+			m.Params().Flat[i] = float64(param.RoundBF16(float32(x)))
 		}
 	}
 	base = slices.Clone(m.Params().Flat)
@@ -44,33 +45,33 @@ func TestAdapterParity(t *testing.T) {
 	s := openQuick(t)
 	x := must[*kernel.Exec](t)(kernel.NewExec(1, kernel.TierAuto))
 	defer x.Close()
-	all := model.Adapter{Rank: 3, Scale: 1.5, Targets: model.AllTargets}
-	few := model.Adapter{Rank: 4, Scale: 8 / math.Sqrt(4), Targets: model.TargetQ | model.TargetV | model.TargetDown}
-	with := func(ad model.Adapter, change func(*model.Adapter)) model.Adapter {
+	all := param.Adapter{Rank: 3, Scale: 1.5, Targets: param.AllTargets}
+	few := param.Adapter{Rank: 4, Scale: 8 / math.Sqrt(4), Targets: param.TargetQ | param.TargetV | param.TargetDown}
+	with := func(ad param.Adapter, change func(*param.Adapter)) param.Adapter {
 		change(&ad)
 		return ad
 	}
-	dora := func(ad *model.Adapter) { ad.DoRA = true }
-	dropout := func(ad *model.Adapter) { ad.Dropout = 0.3 }
+	dora := func(ad *param.Adapter) { ad.DoRA = true }
+	dropout := func(ad *param.Adapter) { ad.Dropout = 0.3 }
 	for name, c := range map[string]struct {
 		arch     config.Arch
-		adapter  model.Adapter
+		adapter  param.Adapter
 		pass     graph.Pass
 		weighted bool
 	}{
 		"llama":                           {arch: smallLlama, adapter: all},
 		"qwen3, some, weighted, z-loss":   {smallQwen3, few, graph.Pass{ZLoss: 0.01, Piece: 10}, true},
-		"qwen2 without adapter, weighted": {smallQwen2, model.Adapter{}, graph.Pass{ZLoss: 0.01}, true},
+		"qwen2 without adapter, weighted": {smallQwen2, param.Adapter{}, graph.Pass{ZLoss: 0.01}, true},
 		"gpt2, dropout, blocks recomputed": {smallGPT2, with(all, dropout),
 			graph.Pass{Checkpointing: model.CheckpointBlock}, false},
 		"llama, dropout of both, attention recomputed, weighted": {
 			family(smallLlama, func(a *config.Arch) { a.Dropout, a.Bias = 0.2, true }), with(few, dropout),
 			graph.Pass{Checkpointing: model.CheckpointAttention}, true},
-		"qwen2, base in bf16": {smallQwen2, with(few, func(ad *model.Adapter) { ad.Base = model.FormatBF16 }),
+		"qwen2, base in bf16": {smallQwen2, with(few, func(ad *param.Adapter) { ad.Base = param.FormatBF16 }),
 			graph.Pass{}, false},
 		"llama, DoRA": {smallLlama, with(all, dora), graph.Pass{}, false},
 		"phi3, DoRA, base in bf16, blocks recomputed": {inFamily(t, "phi3", func(a *config.Arch) {}),
-			with(few, func(ad *model.Adapter) { ad.DoRA, ad.Base = true, model.FormatBF16 }),
+			with(few, func(ad *param.Adapter) { ad.DoRA, ad.Base = true, param.FormatBF16 }),
 			graph.Pass{Checkpointing: model.CheckpointBlock}, false},
 		"gemma2": {inFamily(t, "gemma2", func(a *config.Arch) {
 			a.Window, a.Pattern, a.QueryScale, a.ScoreCap, a.LogitCap = 7, "lf", 12, 2, 3
@@ -124,11 +125,11 @@ func TestAdapterBF16(t *testing.T) {
 	defer x.Close()
 	for name, c := range map[string]struct {
 		arch    config.Arch
-		adapter model.Adapter
+		adapter param.Adapter
 	}{
-		"gpt2, dropout": {smallGPT2, model.Adapter{Rank: 3, Scale: 1.5, Targets: model.AllTargets, Dropout: 0.2}},
-		"llama, DoRA, base in bf16": {smallLlama, model.Adapter{Rank: 3, Scale: 1.5, Targets: model.AllTargets,
-			DoRA: true, Base: model.FormatBF16}},
+		"gpt2, dropout": {smallGPT2, param.Adapter{Rank: 3, Scale: 1.5, Targets: param.AllTargets, Dropout: 0.2}},
+		"llama, DoRA, base in bf16": {smallLlama, param.Adapter{Rank: 3, Scale: 1.5, Targets: param.AllTargets,
+			DoRA: true, Base: param.FormatBF16}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 2))

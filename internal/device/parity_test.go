@@ -12,6 +12,7 @@ import (
 	"gimbal/internal/graph"
 	"gimbal/internal/kernel"
 	"gimbal/internal/model"
+	"gimbal/internal/param"
 	"gimbal/internal/rng"
 )
 
@@ -173,7 +174,7 @@ func (r runner) run(in ...[]byte) (out [][]byte) {
 }
 
 // tensorsOf are the tensors of parameters or gradients.
-func tensorsOf[T kernel.Float](views []model.View, flat []T) (list [][]byte) {
+func tensorsOf[T kernel.Float](views []param.View, flat []T) (list [][]byte) {
 	for _, v := range views {
 		f := make([]float32, v.Len())
 		for i, x := range flat[v.Lo:v.Hi] {
@@ -220,11 +221,11 @@ func (r runner) gradient(p graph.Pass, params [][]byte, b *packed, scale float64
 }
 
 // draw sets every parameter to something that is not its initial value.
-func draw(r *rand.Rand, p *model.Params[float64]) {
+func draw(r *rand.Rand, p *param.Params[float64]) {
 	for _, v := range p.Views {
 		for i := v.Lo; i < v.Hi; i++ {
 			p.Flat[i] = float64(float32(0.3 * r.NormFloat64()))
-			if v.Kind == model.KindNorm {
+			if v.Kind == param.KindNorm {
 				p.Flat[i] = float64(float32(1 + p.Flat[i]))
 			}
 		}
@@ -461,7 +462,7 @@ func TestFaultsAreFlagged(t *testing.T) {
 	a := family(smallGPT2, func(a *config.Arch) { a.Layers = 3 })
 	r := rand.New(rand.NewPCG(5, 6))
 	b := pack(r, a.Vocab, a.Context, 20, 3)
-	params := model.NewParams[float64](a)
+	params := param.New[float64](a)
 	draw(r, params)
 	p := graph.Pass{Arch: a, Rows: b.rows, Length: b.length, Mode: model.ModeFP32, Attention: graph.Plain,
 		Faults: []model.PlantedFault{{Fault: model.FaultNaN, Block: 1}}}
@@ -494,7 +495,7 @@ func TestProbeParity(t *testing.T) {
 				m := newModel[float64](t, x, a, n, model.Options{})
 				draw(r, m.Params())
 				for _, v := range m.Params().Views {
-					if v.Block == 0 && v.Kind == model.KindGateUp {
+					if v.Block == 0 && v.Kind == param.KindGateUp {
 						clear(m.Params().Flat[v.Lo : v.Lo+v.Len()/4]) // dead units, unless there is a bias
 					}
 				}

@@ -11,8 +11,8 @@ import (
 	"gimbal/internal/engine"
 	"gimbal/internal/graph"
 	"gimbal/internal/kernel"
-	"gimbal/internal/model"
 	"gimbal/internal/optim"
+	"gimbal/internal/param"
 )
 
 // parityArchs have q, k and v apart and in one tensor, and sizes that no number of devices divides.
@@ -29,7 +29,7 @@ type updater struct {
 	graph.Optimizer
 	s       Session
 	cpu     *optim.Optimizer[float32]
-	views   []model.View
+	views   []param.View
 	params  []float32
 	arrays  []Array // params, then slots
 	compile map[string]*Executable
@@ -43,9 +43,9 @@ func newUpdater(t testing.TB, a config.Arch, devices int, muon bool) *updater {
 	t.Cleanup(x.Close)
 	on(t, devices)
 	u := &updater{TB: t, s: sessions[devices], compile: map[string]*Executable{}}
-	u.Optimizer = graph.Optimizer{Arch: a, Segments: engine.Segments(a, model.Adapter{}), Devices: devices,
+	u.Optimizer = graph.Optimizer{Arch: a, Segments: engine.Segments(a, param.Adapter{}), Devices: devices,
 		Options: optim.Options{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, WeightDecay: 0.1, Muon: muon, Momentum: 0.95}}
-	views, total := model.Layout(a)
+	views, total := param.Layout(a)
 	u.views, u.params = views, make([]float32, total)
 	u.cpu = optim.New[float32](x, total, u.Segments, u.Options)
 	r := rand.New(rand.NewPCG(3, 4))

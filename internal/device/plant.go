@@ -10,6 +10,7 @@ import (
 	"gimbal/internal/engine"
 	"gimbal/internal/graph"
 	"gimbal/internal/model"
+	"gimbal/internal/param"
 )
 
 // Inspect implements engine.Engine. It fetches what it looks at: the passes first, then tensors.
@@ -61,12 +62,12 @@ func (e *deviceEngine) inspectPasses(ctx context.Context, r *engine.Inspection) 
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
-// gradients fetches the gradient of all tensors, over all devices, as model.Params has them.
+// gradients fetches the gradient of all tensors, over all devices, as param.Params has them.
 func (e *deviceEngine) gradients(ctx context.Context) (flat []float32, err error) {
 	if err := e.reduce(ctx); err != nil {
 		return nil, err
 	}
-	views, n := model.TrainedLayout(e.spec.Arch, e.spec.Adapter)
+	views, n := param.TrainedLayout(e.spec.Arch, e.spec.Adapter)
 	flat = make([]float32, n)
 	for i, v := range views {
 		if err := e.fetchShards(ctx, e.reduced[i], flat[v.Lo:v.Hi]); err != nil {

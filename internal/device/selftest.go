@@ -10,6 +10,7 @@ import (
 	"gimbal/internal/graph"
 	"gimbal/internal/model"
 	"gimbal/internal/optim"
+	"gimbal/internal/param"
 	"gimbal/internal/rng"
 )
 
@@ -104,7 +105,7 @@ var agree = map[string]float64{model.ModeFP32: 1e-4, model.ModeBF16: 5e-2}
 func (o *opener) compareAttention(ctx context.Context, kind string, s engine.Spec) error {
 	_, length := o.rowsOf(s)
 	s.Arch.Layers, s.Arch.Vocab, s.Arch.Dropout = 1, min(s.Arch.Vocab, 256), 0
-	s.Adapter = model.Adapter{}
+	s.Adapter = param.Adapter{}
 	s.MicroTokens, s.Forward = length*o.options.Devices, false
 	s.Optim = optim.Options{Beta1: 0.9, Beta2: 0.9, Eps: 1e-8}
 	want, err := o.gradients(ctx, graph.Plain, s)
@@ -115,7 +116,7 @@ func (o *opener) compareAttention(ctx context.Context, kind string, s engine.Spe
 	if err != nil {
 		return err
 	}
-	views, _ := model.Layout(s.Arch)
+	views, _ := param.Layout(s.Arch)
 	for _, v := range views {
 		var apart, norm float64
 		for k := v.Lo; k < v.Hi; k++ {

@@ -7,21 +7,21 @@ import (
 
 	"gimbal/internal/engine"
 	"gimbal/internal/graph"
-	"gimbal/internal/model"
 	"gimbal/internal/par"
+	"gimbal/internal/param"
 	"gimbal/internal/safetensors"
 )
 
 // mirror is the memory of this machine through which parameters and slots pass on their way to a device and back.
 type mirror struct {
-	params *model.Params[float32] // what is trained
+	params *param.Params[float32] // what is trained
 	slots  [][]float32            // whole, in the order of the optimizer's slots
 }
 
 func (e *deviceEngine) mirror() *mirror {
 	h := &e.host
 	if h.params == nil {
-		h.params = model.NewTrained[float32](e.spec.Arch, e.spec.Adapter)
+		h.params = param.NewTrained[float32](e.spec.Arch, e.spec.Adapter)
 	}
 	if h.slots == nil && e.opt != nil {
 		for _, s := range e.opt.Slots() {
@@ -38,8 +38,8 @@ func (e *deviceEngine) Init(seed uint64) error {
 	defer pool.Close()
 	whole := h.params
 	if e.spec.Adapter.Rank > 0 {
-		whole = model.NewParams[float32](e.spec.Arch)
-		model.InitAdapter(h.params, e.spec.Adapter, seed)
+		whole = param.New[float32](e.spec.Arch)
+		param.InitAdapter(h.params, e.spec.Adapter, seed)
 	}
 	whole.Init(pool, e.spec.Arch.Layers, seed)
 	if err := e.uploadWhole(ctx, whole); err != nil {
@@ -56,7 +56,7 @@ func (e *deviceEngine) Init(seed uint64) error {
 }
 
 // uploadWhole overwrites the weights beside an adapter by p, and what is trained by the copy here.
-func (e *deviceEngine) uploadWhole(ctx context.Context, p *model.Params[float32]) (err error) {
+func (e *deviceEngine) uploadWhole(ctx context.Context, p *param.Params[float32]) (err error) {
 	if e.spec.Adapter.Rank > 0 {
 		e.spec.Adapter.TakeLengths(e.host.params, p, e.spec.Arch)
 		shapes, _ := e.paramShapes()
@@ -74,7 +74,7 @@ func (e *deviceEngine) uploadParams(ctx context.Context) error {
 	return e.uploadTensors(ctx, &e.params, e.host.params, shapes)
 }
 
-func (e *deviceEngine) uploadTensors(ctx context.Context, to *[]Array, p *model.Params[float32],
+func (e *deviceEngine) uploadTensors(ctx context.Context, to *[]Array, p *param.Params[float32],
 	shapes []graph.Shape) (err error) {
 	e.free(to)
 	for i, s := range shapes {
@@ -107,7 +107,7 @@ func (e *deviceEngine) upload(ctx context.Context, list []Array, s graph.Shape, 
 	if s.Type == graph.BF16 {
 		halves := make([]uint16, len(data))
 		for i, x := range data {
-			halves[i] = uint16(math.Float32bits(model.RoundBF16(x)) >> 16)
+			halves[i] = uint16(math.Float32bits(param.RoundBF16(x)) >> 16)
 		}
 		raw = bytesOf(halves)
 	}
@@ -119,7 +119,7 @@ func (e *deviceEngine) upload(ctx context.Context, list []Array, s graph.Shape, 
 }
 
 // fetchParams renews the copy of the parameters here.
-func (e *deviceEngine) fetchParams(ctx context.Context) (*model.Params[float32], error) {
+func (e *deviceEngine) fetchParams(ctx context.Context) (*param.Params[float32], error) {
 	p := e.mirror().params
 	for i, v := range p.Views {
 		if err := e.fetchShards(ctx, e.params[i], p.Flat[v.Lo:v.Hi]); err != nil {
@@ -186,12 +186,12 @@ func (e *deviceEngine) Set(params, slots *safetensors.File) error {
 	if slots != nil {
 		own = e.slotEntries()
 	}
-	load, read, upload := model.LoadEntries, h.params, e.uploadParams
+	load, read, upload := param.LoadEntries, h.params, e.uploadParams
 	switch {
-	case e.spec.Adapter.Rank > 0 && model.IsAdapter(params):
-		load = model.LoadAdapter
+	case e.spec.Adapter.Rank > 0 && param.IsAdapter(params):
+		load = param.LoadAdapter
 	case e.spec.Adapter.Rank > 0:
-		whole := model.NewParams[float32](e.spec.Arch)
+		whole := param.New[float32](e.spec.Arch)
 		read = whole
 		upload = func(ctx context.Context) error {
 			if _, err := e.fetchParams(ctx); err != nil { // whose magnitudes will be others

@@ -9,6 +9,7 @@ import (
 	"gimbal/internal/memory"
 	"gimbal/internal/model"
 	"gimbal/internal/optim"
+	"gimbal/internal/param"
 )
 
 // CPU returns the opener of engines on this machine's CPUs: model.Model and optim.Optimizer on one kernel.Exec that all
@@ -41,7 +42,7 @@ func (o *cpuOpener) Estimate(s Spec) Memory {
 	m := Memory{Model: model.Memory(s.Arch, o.modelOptions(s)).Total}
 	if !s.Forward {
 		n, _ := s.Arch.Params()
-		views, total := model.TrainedLayout(s.Arch, s.Adapter)
+		views, total := param.TrainedLayout(s.Arch, s.Adapter)
 		if s.Adapter.Rank > 0 {
 			n = int64(total)
 		}
@@ -69,12 +70,12 @@ func (o *cpuOpener) Open(s Spec) (Engine, error) {
 func (o *cpuOpener) Close() { o.x.Close() }
 
 // Tensors returns the trained tensors of an architecture in the order of every list by tensor.
-func Tensors(a config.Arch, ad model.Adapter) []Tensor {
-	views, _ := model.TrainedLayout(a, ad)
+func Tensors(a config.Arch, ad param.Adapter) []Tensor {
+	views, _ := param.TrainedLayout(a, ad)
 	return tensorsOf(views)
 }
 
-func tensorsOf(views []model.View) (list []Tensor) {
+func tensorsOf(views []param.View) (list []Tensor) {
 	for _, v := range views {
 		list = append(list, Tensor{Name: v.Name, Kind: kindOf(v.Kind), Block: v.Block, Shape: v.Shape,
 			Waits: strings.HasSuffix(v.Name, ".lora_A.weight")})
@@ -83,20 +84,20 @@ func tensorsOf(views []model.View) (list []Tensor) {
 }
 
 // Segments returns the trained tensors of an architecture as an optimizer sees them.
-func Segments(a config.Arch, ad model.Adapter) []optim.Segment {
-	views, _ := model.TrainedLayout(a, ad)
+func Segments(a config.Arch, ad param.Adapter) []optim.Segment {
+	views, _ := param.TrainedLayout(a, ad)
 	return segmentsOf(views)
 }
 
 // segmentsOf are tensors as the optimizer sees them. Muon is for the matrices of blocks. Where q, k and v of one
 // size are a single tensor, each is a matrix of its own.
-func segmentsOf(views []model.View) []optim.Segment {
+func segmentsOf(views []param.View) []optim.Segment {
 	list := make([]optim.Segment, len(views))
 	for i, v := range views {
 		s := optim.Segment{Lo: v.Lo, Hi: v.Hi, Decay: v.Decay}
 		if v.Block >= 0 && len(v.Shape) == 2 {
 			s.Rows, s.Cols = v.Shape[0], v.Shape[1]
-			if v.Kind == model.KindQKV && s.Rows == 3*s.Cols {
+			if v.Kind == param.KindQKV && s.Rows == 3*s.Cols {
 				s.Rows = s.Cols
 			}
 		}
@@ -109,15 +110,15 @@ func segmentsOf(views []model.View) []optim.Segment {
 func numerics(x *kernel.Exec, mode string) string { return fmt.Sprintf("%s %s", x.Tier(), mode) }
 
 // kindOf is the kind under which a tensor is summed up.
-func kindOf(k model.Kind) string {
+func kindOf(k param.Kind) string {
 	switch k {
-	case model.KindEmbed, model.KindPosition:
+	case param.KindEmbed, param.KindPosition:
 		return "embed"
-	case model.KindQKV, model.KindO:
+	case param.KindQKV, param.KindO:
 		return "attn"
-	case model.KindGateUp, model.KindDown:
+	case param.KindGateUp, param.KindDown:
 		return "mlp"
-	case model.KindHead:
+	case param.KindHead:
 		return "head"
 	}
 	return "norm"

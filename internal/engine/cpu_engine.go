@@ -6,6 +6,7 @@ import (
 	"gimbal/internal/generate"
 	"gimbal/internal/model"
 	"gimbal/internal/optim"
+	"gimbal/internal/param"
 	"gimbal/internal/safetensors"
 )
 
@@ -48,7 +49,7 @@ func (e *cpuEngine) slots() (list []safetensors.Entry) {
 func (e *cpuEngine) Get() (Snapshot, error) { return Checked(e.model.Trained(), e.slots()) }
 
 // Checked is parameters and slots as a snapshot. It fails if one of them is not finite.
-func Checked(p *model.Params[float32], slots []safetensors.Entry) (s Snapshot, err error) {
+func Checked(p *param.Params[float32], slots []safetensors.Entry) (s Snapshot, err error) {
 	if err := Finite(p); err != nil {
 		return s, err
 	}
@@ -59,11 +60,11 @@ func Checked(p *model.Params[float32], slots []safetensors.Entry) (s Snapshot, e
 			}
 		}
 	}
-	return Snapshot{Params: model.Entries(p), Slots: slots}, nil
+	return Snapshot{Params: param.Entries(p), Slots: slots}, nil
 }
 
 // Finite returns an error if a parameter is not finite.
-func Finite(p *model.Params[float32]) error {
+func Finite(p *param.Params[float32]) error {
 	if name, index, value, bad := p.FirstNonFinite(p.Flat); bad {
 		return fmt.Errorf("engine: weight %s[%d] is %v", name, index, value)
 	}

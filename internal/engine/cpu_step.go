@@ -6,6 +6,7 @@ import (
 
 	"gimbal/internal/model"
 	"gimbal/internal/optim"
+	"gimbal/internal/param"
 )
 
 // passes describes the passes with Gradient since Discard.
@@ -143,7 +144,7 @@ func (e *cpuEngine) Inspect() (Inspection, error) {
 }
 
 // Look finds the first gradient that is not finite, if there are gradients, and the first weight that is absurd.
-func (r *Inspection) Look(p *model.Params[float32], grads []float32) {
+func (r *Inspection) Look(p *param.Params[float32], grads []float32) {
 	if grads != nil {
 		if name, index, value, bad := p.FirstNonFinite(grads); bad {
 			r.Gradient = &Element{name, index, value}

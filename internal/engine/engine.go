@@ -20,6 +20,7 @@ import (
 	"gimbal/internal/generate"
 	"gimbal/internal/model"
 	"gimbal/internal/optim"
+	"gimbal/internal/param"
 	"gimbal/internal/rng"
 	"gimbal/internal/safetensors"
 )
@@ -59,7 +60,7 @@ type Spec struct {
 	Checkpointing string // none, attention or block
 	Mode          string // fp32 or bf16
 	Optim         optim.Options
-	Adapter       model.Adapter // what is trained, with Rank above 0; else all parameters are
+	Adapter       param.Adapter // what is trained, with Rank above 0; else all parameters are
 	Forward       bool          // only passes without Gradient: no gradients and no slots are allocated
 }
 

@@ -11,6 +11,7 @@ import (
 	"gimbal/internal/data"
 	"gimbal/internal/model"
 	"gimbal/internal/optim"
+	"gimbal/internal/param"
 	"gimbal/internal/rng"
 )
 
@@ -47,12 +48,13 @@ func every(t *testing.T, test func(t *testing.T, s Spec)) {
 		})
 		t.Run(a.Shape+" adapter", func(t *testing.T) {
 			s := spec(a, model.ModeFP32)
-			s.Adapter = model.Adapter{Rank: 4, Scale: 2, Targets: model.AllTargets, Dropout: 0.1, Base: model.FormatBF16}
+			s.Adapter = param.Adapter{Rank: 4, Scale: 2, Targets: param.AllTargets, Dropout: 0.1,
+				Base: param.FormatBF16}
 			test(t, s)
 		})
 		t.Run(a.Shape+" dora", func(t *testing.T) {
 			s := spec(a, model.ModeFP32)
-			s.Adapter = model.Adapter{Rank: 4, Scale: 2, Targets: model.AllTargets, DoRA: true, Base: model.FormatInt8}
+			s.Adapter = param.Adapter{Rank: 4, Scale: 2, Targets: param.AllTargets, DoRA: true, Base: param.FormatInt8}
 			test(t, s)
 		})
 	}

@@ -5,21 +5,23 @@ import (
 	"testing"
 
 	"gimbal/internal/model"
+	"gimbal/internal/param"
 )
 
 // The matrices of blocks have their shape for Muon, and q, k and v of a GPT-2 are three; embeddings, heads, gains and
 // biases have none.
 func TestSegments(t *testing.T) {
 	for _, a := range shapes {
-		views, _ := model.Layout(a)
-		for i, s := range Segments(a, model.Adapter{}) {
+		views, _ := param.Layout(a)
+		for i, s := range Segments(a, param.Adapter{}) {
 			v := views[i]
-			matrix := slices.Contains([]model.Kind{model.KindQKV, model.KindO, model.KindGateUp, model.KindDown}, v.Kind)
+			matrix := slices.Contains([]param.Kind{param.KindQKV, param.KindO, param.KindGateUp, param.KindDown},
+				v.Kind)
 			if (s.Rows > 0) != matrix || s.Lo != v.Lo || s.Hi != v.Hi || s.Decay != v.Decay {
 				t.Errorf("%s %s: %+v", a.Shape, v.Name, s)
 			}
 			matrices := 1
-			if a.Shape == "gpt2" && v.Kind == model.KindQKV {
+			if a.Shape == "gpt2" && v.Kind == param.KindQKV {
 				matrices = 3
 			}
 			if matrix && (s.Cols != v.Shape[1] || matrices*s.Rows != v.Shape[0]) {
@@ -39,7 +41,7 @@ func TestUpdateFollowsItsGradient(t *testing.T) {
 		r := propose(t, e, 1, 0)
 		if harm {
 			views := e.model.Trained().Views
-			v := views[slices.IndexFunc(views, func(v model.View) bool { return v.Kind == model.KindO })]
+			v := views[slices.IndexFunc(views, func(v param.View) bool { return v.Kind == param.KindO })]
 			clear(e.model.Grads()[v.Lo : v.Lo+v.Shape[1]])
 			e.Harm(Fault{Kind: ScaleGradients, Factor: 1})
 		}

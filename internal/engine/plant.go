@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"gimbal/internal/model"
+	"gimbal/internal/param"
 )
 
 // Planter is an engine in which faults can be planted, to watch the guard find them.
@@ -64,7 +65,7 @@ func (e *cpuEngine) Harm(f Fault) {
 func (f Fault) OfGradients() bool { return f.Kind <= ScaleGradients }
 
 // Spoil makes a fault for Harm in parameters, or in their gradients.
-func (f Fault) Spoil(p *model.Params[float32], grads []float32) {
+func (f Fault) Spoil(p *param.Params[float32], grads []float32) {
 	switch f.Kind {
 	case NaNGradient:
 		grads[f.first(p)] = float32(math.NaN())
@@ -81,7 +82,7 @@ func (f Fault) Spoil(p *model.Params[float32], grads []float32) {
 		p.ScaleBlock(f.Block, f.Factor)
 	case RoundWeights:
 		for i, w := range p.Flat {
-			p.Flat[i] = model.RoundBF16(w)
+			p.Flat[i] = param.RoundBF16(w)
 		}
 	default:
 		panic("engine: a fault that Harm does not know")
@@ -89,7 +90,7 @@ func (f Fault) Spoil(p *model.Params[float32], grads []float32) {
 }
 
 // first returns the index of the first element of the fault's tensor.
-func (f Fault) first(p *model.Params[float32]) int {
+func (f Fault) first(p *param.Params[float32]) int {
 	v, ok := p.Lookup(f.Tensor)
 	if !ok {
 		panic("engine: a fault in no tensor")

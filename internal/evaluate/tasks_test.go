@@ -15,7 +15,7 @@ import (
 	"gimbal/internal/config"
 	"gimbal/internal/data"
 	"gimbal/internal/engine"
-	"gimbal/internal/model"
+	"gimbal/internal/param"
 	"gimbal/internal/runlog"
 	"gimbal/internal/safetensors"
 	"gimbal/internal/tokenizer"
@@ -47,20 +47,20 @@ func asker(t *testing.T) *Evaluator {
 	}
 	a := config.Arch{Shape: "llama", Layers: 2, Width: 32, Heads: 4, KVHeads: 2, HeadSize: 8, MLP: 48, Vocab: 320,
 		Context: 512, Norm: "rms", NormEps: 1e-6, Position: "rope", RopeTheta: 1e4, MLPKind: "swiglu"}
-	p := model.NewParams[float32](a)
+	p := param.New[float32](a)
 	views := slices.Clone(p.Views)
-	slices.SortFunc(views, func(a, b model.View) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(views, func(a, b param.View) int { return strings.Compare(a.Name, b.Name) })
 	for i, v := range views {
 		for k := range v.Len() {
 			x := 0.3 * math.Sin(0.37*float64(k*k)+float64(i))
-			if v.Kind == model.KindNorm {
+			if v.Kind == param.KindNorm {
 				x++
 			}
 			p.Flat[v.Lo+k] = float32(x)
 		}
 	}
 	var b bytes.Buffer
-	if err := safetensors.Write(&b, model.Entries(p), nil, "F32"); err != nil {
+	if err := safetensors.Write(&b, param.Entries(p), nil, "F32"); err != nil {
 		t.Fatal(err)
 	}
 	weights, err := safetensors.Parse(bytes.NewReader(b.Bytes()), int64(b.Len()))

@@ -4,14 +4,14 @@ import (
 	"math"
 
 	"gimbal/internal/config"
-	"gimbal/internal/model"
+	"gimbal/internal/param"
 )
 
 // Decode says which program of a decoder with a cache to write, for one device. Programs of one cache differ in
 // Tokens: many read prompts, one writes.
 type Decode struct {
 	Arch     config.Arch
-	Adapter  model.Adapter
+	Adapter  param.Adapter
 	Mode     string
 	Rows     int // B: texts at a time
 	Tokens   int // T: most tokens that a run adds to a row

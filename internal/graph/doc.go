@@ -6,7 +6,7 @@
 // Gradient, Forward and Probe write passes of a batch, Optimizer what package optim does, Decode a decoder with a
 // cache.
 //
-// Parameters, gradients and slots are one value per tensor, in the order of model.Layout. Batches are rows of a fixed
+// Parameters, gradients and slots are one value per tensor, in the order of param.Layout. Batches are rows of a fixed
 // length that hold whole sequences, told apart by segment numbers.
 package graph
 

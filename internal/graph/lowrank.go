@@ -24,7 +24,7 @@ func (s *pass) adapted(weights []int, x value) (y value, back func(dy value) val
 // lowRank is y = x·Wᵀ + Scale·drop(x)·Aᵀ·Bᵀ, with DoRA times a ratio for each column; x·Wᵀ where the adapter does not
 // change W. The gradient of x is not rounded.
 //
-// Formula: as model.Adapter; with DoRA lengths count as constant, and the gradient of the magnitude m is Σ dy·y/m.
+// Formula: as param.Adapter; with DoRA lengths count as constant, and the gradient of the magnitude m is Σ dy·y/m.
 func (s *pass) lowRank(at int, x value) (y value, back func(dy value) value) {
 	y = s.dot(s.operand, x, s.w[at], 0, 1, 1)
 	t, changed := s.low[at]

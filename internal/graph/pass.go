@@ -5,6 +5,7 @@ import (
 
 	"gimbal/internal/config"
 	"gimbal/internal/model"
+	"gimbal/internal/param"
 )
 
 // Kinds of attention. They compute the same function.
@@ -17,7 +18,7 @@ const (
 // Pass says which pass to write, for one device.
 type Pass struct {
 	Arch          config.Arch
-	Adapter       model.Adapter // what is trained, with Rank above 0; else all parameters are
+	Adapter       param.Adapter // what is trained, with Rank above 0; else all parameters are
 	Rows, Length  int           // of a batch: R and T
 	Mode          string        // model.ModeFP32, or model.ModeBF16: operands of multiplies are bfloat16, sums float32
 	Checkpointing string        // model.CheckpointNone, CheckpointAttention or CheckpointBlock
@@ -40,7 +41,7 @@ type pass struct {
 	tensors
 	operand Type         // of multiplies
 	n       int          // positions: R·T
-	views   []model.View // those that are frozen, then those that are trained
+	views   []param.View // those that are frozen, then those that are trained
 	frozen  int          // beside an adapter; else none are
 	shards  []value      // by tensor: the arguments
 	w, g    []value      // by tensor: parameters, and gradients so far; frozen ones have none
@@ -128,7 +129,7 @@ func begin(p Pass) *pass {
 	if p.Mode == model.ModeBF16 {
 		s.operand = BF16
 	}
-	s.views, _ = model.Layout(s.Arch)
+	s.views, _ = param.Layout(s.Arch)
 	if s.Adapter.Rank > 0 {
 		s.adapt()
 	}

@@ -6,6 +6,7 @@ import (
 
 	"gimbal/internal/config"
 	"gimbal/internal/model"
+	"gimbal/internal/param"
 )
 
 var (
@@ -19,7 +20,7 @@ var (
 // TestLayoutOfTensors asks which tensors a decoder reads where.
 func TestLayoutOfTensors(t *testing.T) {
 	for _, a := range []config.Arch{testGPT2, testQwen3} {
-		views, _ := model.Layout(a)
+		views, _ := param.Layout(a)
 		names := func(list ...int) (names []string) {
 			for _, i := range list {
 				if i >= 0 {
@@ -86,7 +87,7 @@ func TestPrograms(t *testing.T) {
 				p := Pass{Arch: a, Rows: 2, Length: 16, Mode: model.ModeBF16, Checkpointing: checkpointing,
 					Attention: kind, Segments: 3, Dropout: true, Devices: 2}
 				g := Gradient(p)
-				views, _ := model.Layout(a)
+				views, _ := param.Layout(a)
 				if g.Text != Gradient(p).Text || g.Devices != 2 || len(g.Donated) != len(views) ||
 					len(g.Out) != len(views)+2 {
 					t.Errorf("%s %s %s: text differs, or %d donated of %d and %d results", a.Shape, kind, checkpointing,

@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"gimbal/internal/config"
-	"gimbal/internal/model"
+	"gimbal/internal/param"
 )
 
 // On several devices every tensor is flat, and each device has an equal part of it, its shard, padded with zeros.
@@ -20,8 +20,8 @@ func shardDims(dims []int, devices int) []int {
 
 // Params is what each device holds of the parameters: all of them, or its shards. They are those that training changes,
 // and the frozen ones beside an adapter.
-func Params(a config.Arch, ad model.Adapter, devices int, sharded bool) (frozen, trained []Shape) {
-	held := func(views []model.View) (list []Shape) {
+func Params(a config.Arch, ad param.Adapter, devices int, sharded bool) (frozen, trained []Shape) {
+	held := func(views []param.View) (list []Shape) {
 		for _, v := range views {
 			dims := v.Shape
 			if sharded {
@@ -31,12 +31,12 @@ func Params(a config.Arch, ad model.Adapter, devices int, sharded bool) (frozen,
 		}
 		return list
 	}
-	views, _ := model.TrainedLayout(a, ad)
+	views, _ := param.TrainedLayout(a, ad)
 	if trained = held(views); ad.Rank > 0 {
-		views, _ = model.Layout(a)
+		views, _ = param.Layout(a)
 		frozen = held(views)
 		for i, v := range views {
-			if ad.Base == model.FormatBF16 && v.Block >= 0 && len(v.Shape) == 2 {
+			if ad.Base == param.FormatBF16 && v.Block >= 0 && len(v.Shape) == 2 {
 				frozen[i].Type = BF16
 			}
 		}

@@ -2,10 +2,10 @@ package graph
 
 import (
 	"gimbal/internal/config"
-	"gimbal/internal/model"
+	"gimbal/internal/param"
 )
 
-// tensors are the numbers of a decoder's tensors in the order of model.Layout. -1: there is none.
+// tensors are the numbers of a decoder's tensors in the order of param.Layout. -1: there is none.
 type tensors struct {
 	embed, position int
 	blocks          []blockTensors
@@ -37,8 +37,8 @@ type lowTensors struct {
 
 // adapt adds the tensors of the adapter, and freezes the others.
 func (s *pass) adapt() {
-	views, _ := model.AdapterLayout(s.Arch, s.Adapter)
-	list := model.AdaptedViews(s.Arch, s.Adapter)
+	views, _ := param.AdapterLayout(s.Arch, s.Adapter)
+	list := param.AdaptedViews(s.Arch, s.Adapter)
 	s.frozen, s.low = len(s.views), map[int]lowTensors{}
 	for i, m := range list {
 		at := s.frozen + i*len(views)/len(list)
@@ -49,7 +49,7 @@ func (s *pass) adapt() {
 
 // layout returns the numbers of an architecture's tensors.
 func layout(a config.Arch) tensors {
-	views, _ := model.Layout(a)
+	views, _ := param.Layout(a)
 	next := -1
 	take := func(there bool) int {
 		if !there {

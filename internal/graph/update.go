@@ -5,12 +5,12 @@ import (
 	"slices"
 
 	"gimbal/internal/config"
-	"gimbal/internal/model"
 	"gimbal/internal/optim"
+	"gimbal/internal/param"
 )
 
 // Optimizer writes the programs of an update, as optim.Optimizer makes it. Lists are in the order of
-// model.TrainedLayout, and n is the number of its tensors:
+// param.TrainedLayout, and n is the number of its tensors:
 //
 //	params      (n) as they are in the model, whole on every device; Sharded: as slots
 //	slots       as Slots lists them
@@ -19,7 +19,7 @@ import (
 //	directions  by tensor that Muon updates, as grads; none without Muon
 type Optimizer struct {
 	Arch     config.Arch
-	Adapter  model.Adapter   // what is trained, with Rank above 0; else all parameters are
+	Adapter  param.Adapter   // what is trained, with Rank above 0; else all parameters are
 	Segments []optim.Segment // engine.Segments
 	Options  optim.Options
 	Devices  int
@@ -42,7 +42,7 @@ type tensor struct {
 }
 
 func (o Optimizer) tensors() []tensor {
-	views, _ := model.TrainedLayout(o.Arch, o.Adapter)
+	views, _ := param.TrainedLayout(o.Arch, o.Adapter)
 	list := make([]tensor, len(views))
 	for i, v := range views {
 		s := o.Segments[i]

@@ -16,7 +16,7 @@ import (
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
 	"gimbal/internal/family"
-	"gimbal/internal/model"
+	"gimbal/internal/param"
 	"gimbal/internal/rundir"
 	"gimbal/internal/safetensors"
 )
@@ -100,8 +100,8 @@ func readAdapterConfig(raw []byte) (c adapterConfig, err error) {
 }
 
 // AdapterFiles returns the files of an adapter, which NewAdapter made, beside its weights in the directory at.
-func AdapterFiles(a config.Arch, ad model.Adapter, c config.Adapter, base Base, at string) (map[string][]byte, error) {
-	targets, err := json.Marshal(model.ModuleNames(a, ad.Targets))
+func AdapterFiles(a config.Arch, ad param.Adapter, c config.Adapter, base Base, at string) (map[string][]byte, error) {
+	targets, err := json.Marshal(param.ModuleNames(a, ad.Targets))
 	if err != nil {
 		return nil, err
 	}
@@ -122,21 +122,21 @@ func AdapterFiles(a config.Arch, ad model.Adapter, c config.Adapter, base Base, 
 
 // NewAdapter returns the adapter that a configuration describes, and how many parameters it has. targets are names of
 // PEFT, or all.
-func NewAdapter(a config.Arch, c config.Adapter) (ad model.Adapter, n int64, err error) {
-	ad = model.Adapter{Rank: c.Rank, Scale: c.Alpha / float64(c.Rank), Dropout: c.Dropout, DoRA: c.DoRA,
+func NewAdapter(a config.Arch, c config.Adapter) (ad param.Adapter, n int64, err error) {
+	ad = param.Adapter{Rank: c.Rank, Scale: c.Alpha / float64(c.Rank), Dropout: c.Dropout, DoRA: c.DoRA,
 		Base: c.Base}
 	if c.RSLoRA {
 		ad.Scale = c.Alpha / math.Sqrt(float64(c.Rank))
 	}
-	if ad.Targets, err = model.ParseTargets(a, c.Targets); err != nil {
+	if ad.Targets, err = param.ParseTargets(a, c.Targets); err != nil {
 		return ad, 0, err
 	}
-	_, total := model.AdapterLayout(a, ad)
+	_, total := param.AdapterLayout(a, ad)
 	return ad, int64(total), nil
 }
 
 // adapterOf reads what an adapter is, for a model of an architecture.
-func (c *adapterConfig) adapterOf(a config.Arch) (ad model.Adapter, err error) {
+func (c *adapterConfig) adapterOf(a config.Arch) (ad param.Adapter, err error) {
 	refuse := func(key string, value any) error { return fmt.Errorf("%s is %v, which is not computed", key, value) }
 	switch {
 	case c.Type != "LORA":
@@ -188,7 +188,7 @@ func openAdapter(c *checkpoint.Checkpoint, nested int) (_ *Model, err error) {
 	}
 	m := &Model{Checkpoint: c, Arch: base.Arch, base: base}
 	if m.adapter, err = conf.adapterOf(m.Arch); err == nil {
-		err = model.CheckAdapter(m.Arch, m.adapter, c.Model())
+		err = param.CheckAdapter(m.Arch, m.adapter, c.Model())
 	}
 	if err == nil { // its own tokenizer and template are those that it was trained with
 		m.Tok, _, m.Notes, err = describe(m)
@@ -248,14 +248,14 @@ func openBase(c *checkpoint.Checkpoint, path string, nested int) (*Model, error)
 }
 
 // BF16 reports whether the model computes with weights that are in bfloat16.
-func (m *Model) BF16() bool { return m.base == nil && model.IsBF16(m.Checkpoint.Model()) }
+func (m *Model) BF16() bool { return m.base == nil && param.IsBF16(m.Checkpoint.Model()) }
 
 // Model returns the weights that the model computes with.
 func (m *Model) Model() *safetensors.File {
 	if m.base == nil {
 		return m.Checkpoint.Model()
 	}
-	return model.Merged(m.Arch, m.adapter, m.base.Model(), m.Checkpoint.Model())
+	return param.Merged(m.Arch, m.adapter, m.base.Model(), m.Checkpoint.Model())
 }
 
 // File returns a small file of the model. An adapter of others takes what it does not have from its base; one of a run

@@ -12,7 +12,7 @@ import (
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
-	"gimbal/internal/model"
+	"gimbal/internal/param"
 	"gimbal/internal/safetensors"
 	"gimbal/internal/tokenizer"
 )
@@ -35,7 +35,7 @@ func TestAdapterOfOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	views, total := model.AdapterLayout(a, ad)
+	views, total := param.AdapterLayout(a, ad)
 	flat := make([]float32, total)
 	for i := range flat {
 		flat[i] = float32(i%11-5) / 8

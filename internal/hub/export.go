@@ -13,7 +13,7 @@ import (
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/durable"
 	"gimbal/internal/family"
-	"gimbal/internal/model"
+	"gimbal/internal/param"
 	"gimbal/internal/safetensors"
 )
 
@@ -50,7 +50,7 @@ func Export(ctx context.Context, c *checkpoint.Checkpoint, dir, dtype string) (e
 	}
 	return write(dir, c.Step(), files, weightsFile, func(w io.Writer) error {
 		w = untilWriter{w, ctx}
-		return safetensors.Write(w, model.Entries(p), map[string]string{"format": "pt"}, types[0])
+		return safetensors.Write(w, param.Entries(p), map[string]string{"format": "pt"}, types[0])
 	})
 }
 

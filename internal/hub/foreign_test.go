@@ -14,7 +14,7 @@ import (
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
 	"gimbal/internal/family"
-	"gimbal/internal/model"
+	"gimbal/internal/param"
 	"gimbal/internal/rundir"
 	"gimbal/internal/safetensors"
 	"gimbal/internal/tokenizer"
@@ -113,7 +113,7 @@ func sequence(parts ...string) string {
 
 // entries writes the weights, changed.
 func (d *foreignDir) entries(edit func([]safetensors.Entry) []safetensors.Entry) {
-	putFile(d.t, filepath.Join(d.path, weightsFile), edit(model.Entries(weights(d.arch))), "F32")
+	putFile(d.t, filepath.Join(d.path, weightsFile), edit(param.Entries(weights(d.arch))), "F32")
 }
 
 // add adds a tensor to the weights.
@@ -135,7 +135,7 @@ func (d *foreignDir) strays() {
 
 // shards puts the weights into n files without an index, named by a format, and leaves out those that are named.
 func (d *foreignDir) shards(format string, n int, without ...int) {
-	e := model.Entries(weights(d.arch))
+	e := param.Entries(weights(d.arch))
 	os.Remove(filepath.Join(d.path, weightsFile))
 	for i := range n {
 		if !slices.Contains(without, i+1) {
@@ -177,7 +177,7 @@ func TestRunKeepsItsEnd(t *testing.T) {
 			d.files[rundir.StateFile] = []byte("{}")
 		}
 		path, err := checkpoint.Save(durable.OS, t.TempDir(), &checkpoint.Snapshot{Files: d.files,
-			Model: model.Entries(weights(d.arch))})
+			Model: param.Entries(weights(d.arch))})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,7 +20,7 @@ import (
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
 	"gimbal/internal/family"
-	"gimbal/internal/model"
+	"gimbal/internal/param"
 	"gimbal/internal/safetensors"
 	"gimbal/internal/tokenizer"
 )
@@ -40,8 +40,8 @@ func archs() []config.Arch {
 }
 
 // weights returns parameters that are exact in each of the types of weights, and all nowhere at their initial value.
-func weights(a config.Arch) *model.Params[float32] {
-	p := model.NewParams[float32](a)
+func weights(a config.Arch) *param.Params[float32] {
+	p := param.New[float32](a)
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, v := range p.Views {
 		for i := v.Lo; i < v.Hi; i++ {
@@ -104,7 +104,7 @@ func putModel(t *testing.T, a config.Arch, dtype string, shards int) string {
 	}
 	putBytes(t, filepath.Join(dir, configFile), conf)
 	putBytes(t, filepath.Join(dir, tokenizerFile), tok)
-	entries := model.Entries(weights(a))
+	entries := param.Entries(weights(a))
 	if shards == 1 {
 		putFile(t, filepath.Join(dir, weightsFile), entries, dtype)
 		return dir
@@ -197,8 +197,8 @@ func TestRoundTrip(t *testing.T) {
 						}
 					}
 					back := mustImport(t, dir)
-					p := model.NewParams[float32](arch)
-					if err := model.LoadEntries(p, back.Model()); err != nil {
+					p := param.New[float32](arch)
+					if err := param.LoadEntries(p, back.Model()); err != nil {
 						t.Fatal(err)
 					}
 					if !slices.Equal(p.Flat, want.Flat) { // all are exact in bf16

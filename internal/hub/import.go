@@ -13,7 +13,7 @@ import (
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
 	"gimbal/internal/family"
-	"gimbal/internal/model"
+	"gimbal/internal/param"
 	"gimbal/internal/rundir"
 )
 
@@ -63,7 +63,7 @@ func Import(ctx context.Context, dir, out string) (_ *Imported, err error) {
 	maps.Copy(files, kept)
 	err = whole(out, func(tmp string) error {
 		at := rundir.CheckpointsOf(tmp)
-		_, err := checkpoint.Save(durable.OS, at, &checkpoint.Snapshot{Files: files, Model: model.Entries(p)})
+		_, err := checkpoint.Save(durable.OS, at, &checkpoint.Snapshot{Files: files, Model: param.Entries(p)})
 		if err == nil {
 			err = checkpoint.SetMark(durable.OS, at, "last", 0)
 		}

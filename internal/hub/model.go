@@ -9,7 +9,7 @@ import (
 	"gimbal/internal/checkpoint"
 	"gimbal/internal/config"
 	"gimbal/internal/family"
-	"gimbal/internal/model"
+	"gimbal/internal/param"
 	"gimbal/internal/rundir"
 	"gimbal/internal/safetensors"
 	"gimbal/internal/tokenizer"
@@ -23,7 +23,7 @@ type Model struct {
 	Notes []string // what its files say and is not done, or not as they say, a sentence each
 
 	base    *Model        // beside which the checkpoint is an adapter; nil: it is a model
-	adapter model.Adapter // of the checkpoint
+	adapter param.Adapter // of the checkpoint
 }
 
 // OpenModel opens a checkpoint, or the named one of a run, as a model; see rundir.OpenCheckpoint.
@@ -130,10 +130,10 @@ func noTokenizer(f source, err error) error {
 // readParams reads the parameters of an architecture, until ctx is done. It checks names and shapes before it allocates
 // memory, and refuses weights that are not finite. Errors name dir and file.
 func readParams(ctx context.Context, a config.Arch, f *safetensors.File, dir, file string) (
-	p *model.Params[float32], err error) {
-	if err = model.CheckEntries(a, f); err == nil {
-		p = model.NewParams[float32](a)
-		err = model.LoadEntries(p, f.Until(ctx))
+	p *param.Params[float32], err error) {
+	if err = param.CheckEntries(a, f); err == nil {
+		p = param.New[float32](a)
+		err = param.LoadEntries(p, f.Until(ctx))
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -159,7 +159,7 @@ func share(c *checkpoint.Checkpoint, nested int) (*Model, error) {
 	}
 	tok, arch, notes, err := describe(c)
 	if err == nil {
-		err = model.CheckEntries(arch, c.Model())
+		err = param.CheckEntries(arch, c.Model())
 	}
 	return &Model{Checkpoint: c, Tok: tok, Arch: arch, Notes: notes}, err
 }

@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"gimbal/internal/family"
-	"gimbal/internal/model"
+	"gimbal/internal/param"
 	"gimbal/internal/safetensors"
 	"gimbal/internal/tokenizer"
 )
@@ -52,7 +52,7 @@ func TestImportRefuses(t *testing.T) {
 	}
 	entries := func(dtype string, edit func(e []safetensors.Entry)) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {
-			e := model.Entries(weights(a))
+			e := param.Entries(weights(a))
 			edit(e)
 			putFile(t, filepath.Join(dir, weightsFile), e, dtype)
 		}
@@ -124,7 +124,7 @@ func TestImportRefuses(t *testing.T) {
 		{"link out", func(t *testing.T, dir string) {
 			os.Remove(filepath.Join(dir, weightsFile))
 			outside := filepath.Join(t.TempDir(), "w.safetensors")
-			putFile(t, outside, model.Entries(weights(a)), "F32")
+			putFile(t, outside, param.Entries(weights(a)), "F32")
 			if err := os.Symlink(outside, filepath.Join(dir, weightsFile)); err != nil {
 				t.Skip(err)
 			}

@@ -1,176 +1,178 @@
 package model
 
 import (
-	"fmt"
-	"strings"
-
 	"gimbal/internal/config"
-	"gimbal/internal/family"
+	"gimbal/internal/kernel"
+	"gimbal/internal/nn"
+	"gimbal/internal/param"
 )
 
-// Adapter is changes of low rank to matrices of the blocks, beside weights that stay as they are.
-//
-// For a matrix W (out, in) the model computes with W + Scale·B·A, where A (Rank, in) and B (out, Rank) are trained.
-// Source: Hu et al. 2021, arXiv:2106.09685; the names and shapes are those of PEFT.
-type Adapter struct {
-	Rank    int     // 0: there is none, and all weights are trained
-	Scale   float64 // alpha/Rank, or alpha/√Rank (Kalajdzievski 2023, arXiv:2312.03732)
-	Targets Targets
-	Dropout float64 // share of what A reads that is dropped where the passes of training drop
-	DoRA    bool    // a trained magnitude is the length of each row of W + Scale·B·A (Liu 2024, arXiv:2402.09353)
-	Base    string  // one of Formats for matrices of blocks, "" is fp32; of others one block at a time is there in full
+// lowRank is an adapter of a model: its parameters and gradients, the weights beside it, and the multiplies by it.
+type lowRank[T kernel.Float] struct {
+	param.Adapter
+	x      *kernel.Exec
+	params *param.Params[T]
+	grads  []T
+	blocks []map[param.Slot][]lowMatrix[T]
+	u, t   kernel.Mat[T] // (N, Rank) operands: x·Aᵀ and dy·B
+	part   []T           // a gradient without the scale; with DoRA that of a multiply by whole matrices
+
+	dropout *nn.LowRank[T] // nil: nothing is dropped
+	dropped kernel.Mat[T]  // (N, In) operand: what A reads
+	scratch []T            // of dropout
+	held    int            // the block whose matrices are there, if not all are; -1: none
 }
 
-// Targets is a set of the matrices of a block.
-type Targets uint8
+// lowMatrix is one matrix W that is changed, or, with a base not in fp32, one that is not, which has no a.
+type lowMatrix[T kernel.Float] struct {
+	param.Adapted
+	a, b               *kernel.Weights[T]
+	aw, bw, magnitude  []T // a and b multiply by the first two
+	da, db, dmagnitude []T
+	w                  []T       // (out, in) what the model computes with
+	base               []T       // W, or as Base says one of the next two
+	base16             []uint16  // in bfloat16
+	base8              []byte    // in 8 bits, as kernel.EncodeInt8 has it
+	lengths            []float64 // with DoRA: of the rows of W + Scale·B·A
+}
 
-// The matrices of a block. Where one tensor holds q, k and v, TargetQ means it, and TargetGate one of gate and up.
-const (
-	TargetQ Targets = 1 << iota
-	TargetK
-	TargetV
-	TargetO
-	TargetGate
-	TargetUp
-	TargetDown
-
-	AllTargets Targets = 1<<iota - 1
-)
-
-// adapterPrefix begins the names of an adapter's tensors.
-const adapterPrefix = "base_model.model."
-
-// targets are the matrices of an architecture that an adapter may change, by their place in a block: the multiplies by
-// q, k and v, by o, by gate and up, and by down.
-func targets(a config.Arch) map[slot][]Targets {
-	t := map[slot][]Targets{slotQKV: {TargetQ, TargetK, TargetV}, slotO: {TargetO}, slotGateUp: {TargetGate, TargetUp},
-		slotDown: {TargetDown}}
-	names := family.NamesOf(a.Shape)
-	if len(names.QKV) == 1 {
-		t[slotQKV] = []Targets{TargetQ}
+// newLowRank makes the adapter of a model whose parameters are p. With a dry arena it counts memory only.
+func newLowRank[T kernel.Float](ar *arena, arch config.Arch, ad param.Adapter, n, workers int) *lowRank[T] {
+	views, total := param.AdapterLayout(arch, ad)
+	l := &lowRank[T]{Adapter: ad, grads: alloc[T](ar, partGrads, total), held: -1}
+	l.params = param.NewIn(alloc[T](ar, partParams, total), views)
+	l.u, l.t = product[T](ar, partBackward, n, ad.Rank), product[T](ar, partBackward, n, ad.Rank)
+	l.blocks = make([]map[param.Slot][]lowMatrix[T], arch.Layers)
+	all := ad
+	if resident(ad) {
+		all.Targets = param.AllTargets
 	}
-	if !a.Gated() {
-		t[slotGateUp] = []Targets{TargetUp}
-	} else if len(names.GateUp) == 1 {
-		t[slotGateUp] = []Targets{TargetGate}
-	}
-	return t
-}
-
-// Adapted is one matrix that an adapter changes.
-type Adapted struct {
-	View
-	Tensor int    // its number in Layout
-	Place  uint64 // of the masks of dropout before A
-	lo, hi int    // rows of the multiply that it has
-	target Targets
-}
-
-// adapterPlaces is the first place of masks of adapters.
-const adapterPlaces = 1 << 32
-
-// AdaptedViews are the matrices that an adapter changes, in the order of Layout.
-func AdaptedViews(a config.Arch, ad Adapter) (list []Adapted) {
-	views, _ := Layout(a)
-	kinds := targets(a)
-	at, row := 0, 0 // of the multiply in progress
-	for i, v := range views {
-		if i == 0 || views[i-1].slot != v.slot || views[i-1].Block != v.Block {
-			at, row = 0, 0
+	width := 0
+	for _, t := range param.AdaptedViews(arch, all) {
+		m := lowMatrix[T]{Adapted: t}
+		switch ad.Base {
+		case param.FormatInt8:
+			m.base8 = alloc[byte](ar, partParams, kernel.CodedLen(kernel.Int8, t.Shape[0], t.Shape[1]))
+		case param.FormatBF16:
+			m.base16 = alloc[uint16](ar, partParams, t.Len())
+		default:
+			m.base = alloc[T](ar, partParams, t.Len())
 		}
-		if all := kinds[v.slot]; v.Block >= 0 && all != nil {
-			if all[at]&ad.Targets != 0 {
-				place := adapterPlaces | uint64(v.Block)<<8 | uint64(all[at])
-				list = append(list, Adapted{v, i, place, row, row + v.Shape[0], all[at]})
+		if ad.Targets&t.Target != 0 {
+			if !ar.dry {
+				m.take(ar, l, views[:ad.Parts()])
 			}
-			at, row = at+1, row+v.Shape[0]
+			if views = views[ad.Parts():]; ad.DoRA {
+				m.lengths = alloc[float64](ar, partParams, t.Shape[0])
+			}
+			width = max(width, t.Shape[0], t.Shape[1])
 		}
+		if l.blocks[t.Block] == nil {
+			l.blocks[t.Block] = map[param.Slot][]lowMatrix[T]{}
+		}
+		l.blocks[t.Block][t.Slot] = append(l.blocks[t.Block][t.Slot], m)
 	}
-	return list
-}
-
-// The tensors that belong to a matrix, in their order.
-const (
-	suffixA         = ".lora_A.weight"
-	suffixB         = ".lora_B.weight"
-	suffixMagnitude = ".lora_magnitude_vector" // with DoRA
-)
-
-// parts is how many tensors belong to a matrix.
-func (ad Adapter) parts() int {
+	part := ad.Rank * width
 	if ad.DoRA {
-		return 3
+		part = max(qkvWidth(arch)*arch.Width, arch.Width*queryWidth(arch), hiddenWidth(arch)*arch.Width)
 	}
-	return 2
+	l.part = alloc[T](ar, partBackward, part)
+	if ad.Dropout > 0 {
+		l.dropped = operand[T](ar, partBackward, n, width)
+		l.scratch = alloc[T](ar, partScratch, nn.LowRankLen(workers, width, ad.Rank))
+	}
+	return l
 }
 
-// AdapterLayout returns the tensors of an adapter: those of each matrix together, by the names that PEFT gives them.
-func AdapterLayout(a config.Arch, ad Adapter) (views []View, total int) {
-	for _, t := range AdaptedViews(a, ad) {
-		name := adapterPrefix + strings.TrimSuffix(t.Name, ".weight")
-		for _, v := range []View{
-			{Name: name + suffixA, Shape: []int{ad.Rank, t.Shape[1]}, Hi: ad.Rank * t.Shape[1], Decay: true},
-			{Name: name + suffixB, Shape: []int{t.Shape[0], ad.Rank}, Hi: t.Shape[0] * ad.Rank, heads: t.heads},
-			{Name: name + suffixMagnitude, Shape: t.Shape[:1], Hi: t.Shape[0], heads: t.heads},
-		}[:ad.parts()] {
-			v.Lo, v.Hi, v.Kind, v.Block, v.slot = total, total+v.Hi, t.Kind, t.Block, t.slot
-			views, total = append(views, v), roundUp(total+v.Len())
-		}
+// take gives a matrix its tensors.
+func (m *lowMatrix[T]) take(ar *arena, l *lowRank[T], views []param.View) {
+	part := func(i int) (w, dw []T) {
+		v := views[i]
+		return l.params.Flat[v.Lo:v.Hi], l.grads[v.Lo:v.Hi]
 	}
-	return views, total
+	m.aw, m.da = part(0)
+	m.bw, m.db = part(1)
+	m.a, m.b = newHandle[T](ar, m.aw, views[0].Shape), newHandle[T](ar, m.bw, views[1].Shape)
+	if l.DoRA {
+		m.magnitude, m.dmagnitude = part(2)
+	}
 }
 
-// TrainedLayout returns the tensors that training changes: those of an adapter, or without one all, as Layout.
-func TrainedLayout(a config.Arch, ad Adapter) (views []View, total int) {
-	if ad.Rank > 0 {
-		return AdapterLayout(a, ad)
+// newHandle returns the handle of a small matrix, in the numbers of the mode.
+func newHandle[T kernel.Float](ar *arena, w []T, shape []int) *kernel.Weights[T] {
+	if ar.bf16 {
+		return any(kernel.NewWeightsBF16(float32s(w), shape[0], shape[1])).(*kernel.Weights[T])
 	}
-	return Layout(a)
+	return kernel.NewWeights(w, shape[0], shape[1])
 }
 
-// ModuleNames are the names of the matrices that targets mean, as PEFT's target_modules has them.
-func ModuleNames(a config.Arch, set Targets) (names []string) {
-	seen := map[string]bool{}
-	for _, t := range AdaptedViews(a, Adapter{Rank: 1, Targets: set}) {
-		name := strings.TrimSuffix(t.Name, ".weight")
-		name = name[strings.LastIndexByte(name, '.')+1:]
-		if !seen[name] {
-			seen[name] = true
-			names = append(names, name)
-		}
-	}
-	return names
-}
-
-// ParseTargets returns the targets that names mean: the end of the names of modules, as in PEFT's target_modules, or
-// "all". It fails where a name means nothing, or where only some layers of a target are meant.
-func ParseTargets(a config.Arch, names []string) (set Targets, err error) {
-	means := map[string]bool{"all": true}
-	for t := TargetQ; t < AllTargets; t <<= 1 {
-		views, meant := AdaptedViews(a, Adapter{Rank: 1, Targets: t}), 0
-		for _, v := range views {
-			module, here := strings.TrimSuffix(v.Name, ".weight"), false
-			for _, name := range names {
-				if name == "all" || module == name || strings.HasSuffix(module, "."+name) {
-					means[name], here = true, true
-				}
-			}
-			if here {
-				meant++
+// each calls f for all matrices.
+func (l *lowRank[T]) each(f func(m *lowMatrix[T])) {
+	for _, block := range l.blocks {
+		for _, list := range block {
+			for i := range list {
+				f(&list[i])
 			}
 		}
-		if meant == len(views) && meant > 0 {
-			set |= t
-		} else if meant > 0 {
-			return 0, fmt.Errorf("an adapter of %s in %d of %d layers is not computed, only in all of them",
-				ModuleNames(a, t)[0], meant, len(views))
+	}
+}
+
+// bind tells the adapter of the weights that the model computes with.
+func (l *lowRank[T]) bind(x *kernel.Exec, p *param.Params[T]) {
+	l.x = x
+	l.each(func(m *lowMatrix[T]) { m.w = p.Tensor(m.Name) })
+	if l.Dropout > 0 {
+		l.dropout = nn.NewLowRank(x, l.Dropout, l.Scale, l.Rank, l.scratch)
+	}
+}
+
+// rebase takes the weights of the model as those beside the adapter.
+func (l *lowRank[T]) rebase() { l.each(l.take) }
+
+// refresh renews what is derived from the adapter's parameters.
+func (l *lowRank[T]) refresh() {
+	l.held = -1
+	l.each(func(m *lowMatrix[T]) {
+		if m.a != nil {
+			m.a.Refresh(l.x)
+			m.b.Refresh(l.x)
+		}
+		if !resident(l.Adapter) {
+			l.merge(m)
+		}
+	})
+}
+
+// merge renews a matrix that the model computes with.
+func (l *lowRank[T]) merge(m *lowMatrix[T]) { l.x.Pool().Do(m.Shape[0], 16, &merging[T]{l, m}) }
+
+// merging is the loop of merge over the rows of a matrix.
+type merging[T kernel.Float] struct {
+	*lowRank[T]
+	*lowMatrix[T]
+}
+
+func (l *merging[T]) Part(worker, lo, hi int) {
+	in, r := l.Shape[1], l.Rank
+	rows := l.w[lo*in : hi*in]
+	if l.restore(l.x, lo, hi); l.a == nil {
+		return
+	}
+	kernel.Gemm(l.x, worker, false, false, hi-lo, in, r, T(l.Scale), l.bw[lo*r:], r, l.aw, in, 1, rows, in)
+	for o := lo; l.DoRA && o < hi; o++ {
+		row := l.w[o*in : (o+1)*in]
+		param.RowLengths(l.lengths[o:o+1], row)
+		ratio := T(l.ratio(o))
+		for i := range row {
+			row[i] *= ratio
 		}
 	}
-	for _, name := range names {
-		if !means[name] {
-			return 0, fmt.Errorf("an adapter of %s has no target %q; it has %s", a.Shape, name,
-				strings.Join(ModuleNames(a, AllTargets), ", "))
-		}
+}
+
+// ratio is what DoRA multiplies a row by.
+func (m *lowMatrix[T]) ratio(o int) float64 {
+	if m.lengths[o] == 0 {
+		return 0
 	}
-	return set, nil
+	return float64(m.magnitude[o]) / m.lengths[o]
 }

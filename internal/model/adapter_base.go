@@ -4,46 +4,29 @@ import (
 	"fmt"
 	"math"
 
-	"gimbal/internal/config"
 	"gimbal/internal/kernel"
+	"gimbal/internal/param"
+	"gimbal/internal/safetensors"
 )
 
-// residentLayout is Layout where the matrices of all blocks share the place of those of the first: only one block's are
-// there at a time.
-func residentLayout(a config.Arch) (views []View, total int) {
-	views, total = Layout(a)
-	first, each, gone := -1, 0, 0
-	for i, v := range views {
-		if v.Block == 0 {
-			each++
-			if first < 0 {
-				first = i
-			}
+// Load overwrites the parameters by those of a file: an adapter's by an adapter, else all of the model, beside which
+// the adapter stays. See param.LoadEntries. The caller refreshes the model.
+func (m *Model[T]) Load(f *safetensors.File) error {
+	if m.adapter == nil || !param.IsAdapter(f) {
+		p := any(m.params).(*param.Params[float32])
+		if m.bring == nil {
+			err := param.LoadEntries(p, f)
+			m.Rebase()
+			return err
 		}
+		return param.LoadBlocks(p, f, m.adapter.keep)
 	}
-	all := targets(a)
-	for i := range views {
-		v, next := &views[i], total
-		if i+1 < len(views) {
-			next = views[i+1].Lo
-		}
-		if v.Block > 0 && all[v.slot] != nil {
-			gone += next - v.Lo
-			twin := views[first+(i-first)%each]
-			v.Lo, v.Hi = twin.Lo, twin.Hi
-		} else {
-			v.Lo, v.Hi = v.Lo-gone, v.Hi-gone
-		}
-	}
-	return views, total - gone
+	return param.LoadAdapter(any(m.adapter.params).(*param.Params[float32]), f)
 }
 
-// layout is the layout of a model's parameters.
-func layout(ar *arena, a config.Arch) ([]View, int) {
-	if ar.resident {
-		return residentLayout(a)
-	}
-	return Layout(a)
+// resident reports whether the matrices of blocks are held in fewer bits than the model computes with.
+func resident(ad param.Adapter) bool {
+	return ad.Rank > 0 && ad.Base != "" && ad.Base != param.FormatFP32
 }
 
 // bring makes the matrices of a block from what is held of them.
@@ -82,7 +65,7 @@ func (l *lowRank[T]) take(m *lowMatrix[T]) {
 		kernel.EncodeInt8(l.x, m.base8, float32s(m.w), m.Shape[0], m.Shape[1])
 	case m.base16 != nil:
 		for i, w := range float32s(m.w) {
-			m.base16[i] = uint16(math.Float32bits(RoundBF16(w)) >> 16)
+			m.base16[i] = uint16(math.Float32bits(param.RoundBF16(w)) >> 16)
 		}
 	default:
 		copy(m.base, m.w)
@@ -90,13 +73,7 @@ func (l *lowRank[T]) take(m *lowMatrix[T]) {
 	if m.base == nil { // it is rounded
 		m.restore(l.x, 0, m.Shape[0])
 	}
-	lengths(m.magnitude, m.w)
-}
-
-// RoundBF16 rounds to bfloat16, to nearest even. Unlike the kernels it leaves denormal numbers.
-func RoundBF16(x float32) float32 {
-	bits := math.Float32bits(x)
-	return math.Float32frombits((bits + 0x7fff + bits>>16&1) &^ 0xffff)
+	param.RowLengths(m.magnitude, m.w)
 }
 
 // restore overwrites rows of what the model computes with by those of the matrix beside the adapter.

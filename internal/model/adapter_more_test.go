@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"gimbal/internal/kernel"
+	"gimbal/internal/param"
 	"gimbal/internal/safetensors"
 )
 
@@ -19,7 +20,8 @@ func TestAdapterDropout(t *testing.T) {
 		t.Run(a.Shape, func(t *testing.T) {
 			r := random(t)
 			a.Dropout = []float64{0, 0.2}[n%2] // of the branches, too
-			ad := Adapter{Rank: 3, Scale: 1.5, Targets: []Targets{AllTargets, TargetQ | TargetV | TargetDown}[n%2]}
+			ad := param.Adapter{Rank: 3, Scale: 1.5,
+				Targets: []param.Targets{param.AllTargets, param.TargetQ | param.TargetV | param.TargetDown}[n%2]}
 			_, plain := adaptedPair[float64](t, a, ad, ModeFP32, CheckpointNone)
 			ad.Dropout = 0.3
 			m, _ := adaptedPair[float64](t, a, ad, ModeFP32, []string{CheckpointNone, CheckpointBlock}[n%2])
@@ -72,7 +74,7 @@ func TestAdapterDropout(t *testing.T) {
 func TestDoRA(t *testing.T) {
 	for _, a := range shapes() {
 		t.Run(a.Shape, func(t *testing.T) {
-			ad := Adapter{Rank: 3, Scale: 1.5, Targets: AllTargets, DoRA: true}
+			ad := param.Adapter{Rank: 3, Scale: 1.5, Targets: param.AllTargets, DoRA: true}
 			x := newExec(t, 2, kernel.TierAuto)
 			r := random(t)
 			m := newModel[float64](t, a, x, Options{MicroTokens: 128, Adapter: ad})
@@ -94,12 +96,12 @@ func TestDoRA(t *testing.T) {
 			m.Refresh()
 			type whole struct{ v, ratio, lengths []float64 }
 			all := map[string]whole{}
-			for i, t := range AdaptedViews(a, ad) {
+			for i, t := range param.AdaptedViews(a, ad) {
 				low, high, magnitude := p.Views[3*i], p.Views[3*i+1], p.Views[3*i+2]
 				out, in := t.Shape[0], t.Shape[1]
-				w := whole{slices.Clone(m.adapter.blocks[t.Block][t.slot][0].base[:0]), make([]float64, out),
+				w := whole{slices.Clone(m.adapter.blocks[t.Block][t.Slot][0].base[:0]), make([]float64, out),
 					make([]float64, out)}
-				for _, own := range m.adapter.blocks[t.Block][t.slot] {
+				for _, own := range m.adapter.blocks[t.Block][t.Slot] {
 					if own.Name == t.Name {
 						w.v = slices.Clone(own.base)
 					}
@@ -125,7 +127,7 @@ func TestDoRA(t *testing.T) {
 					t.Fatalf("nats %v, with merged weights %v", a, b)
 				}
 			}
-			for i, view := range AdaptedViews(a, ad) {
+			for i, view := range param.AdaptedViews(a, ad) {
 				low, high, magnitude := p.Views[3*i], p.Views[3*i+1], p.Views[3*i+2]
 				w, dw, in := all[view.Name], plain.grads[view.Lo:view.Hi], view.Shape[1]
 				want := make([]float64, magnitude.Hi-low.Lo)
@@ -154,29 +156,29 @@ func TestDoRA(t *testing.T) {
 func TestBase(t *testing.T) {
 	for n, a := range shapes() {
 		for k, mode := range []string{ModeFP32, ModeBF16, ModeFP32} {
-			base := []string{FormatBF16, FormatInt8}[(n+k)%2]
+			base := []string{param.FormatBF16, param.FormatInt8}[(n+k)%2]
 			t.Run(fmt.Sprint(a.Shape, " ", base, " ", mode, k), func(t *testing.T) {
 				x := newExec(t, 2, []kernel.Tier{kernel.TierAuto, kernel.Generic}[k/2])
 				r := random(t)
 				source := newModel[float32](t, a, x, Options{MicroTokens: 1})
 				source.Init(3)
 				scramble(source, r)
-				f := fileOf(t, Entries(source.params))
-				if base == FormatBF16 {
-					f = rounded(t, source.params)
+				f := written(t, source.params, "F32")
+				if base == param.FormatBF16 {
+					f = written(t, source.params, "BF16")
 				}
 				files := []*safetensors.File{f, f}
-				if base == FormatInt8 {
-					for _, v := range AdaptedViews(a, Adapter{Targets: AllTargets}) {
+				if base == param.FormatInt8 {
+					for _, v := range param.AdaptedViews(a, param.Adapter{Targets: param.AllTargets}) {
 						w, in := source.params.Flat[v.Lo:v.Hi], v.Shape[1]
 						code := make([]byte, kernel.CodedLen(kernel.Int8, v.Shape[0], in))
 						kernel.EncodeInt8(x, code, w, v.Shape[0], in)
 						kernel.DecodeInt8(w, code, in, 0, v.Shape[0])
 					}
-					files[0] = fileOf(t, Entries(source.params))
+					files[0] = written(t, source.params, "F32")
 				}
-				ad := Adapter{Rank: 3, Scale: 1.5, Targets: []Targets{AllTargets, TargetQ | TargetDown}[n%2],
-					DoRA: n%3 == 2}
+				ad := param.Adapter{Rank: 3, Scale: 1.5, DoRA: n%3 == 2,
+					Targets: []param.Targets{param.AllTargets, param.TargetQ | param.TargetDown}[n%2]}
 				if n%3 == 0 {
 					ad.Dropout = 0.2
 				}
@@ -186,7 +188,7 @@ func TestBase(t *testing.T) {
 				var grads, logits [2][]float32
 				var held [2]int64
 				for i := range files {
-					ad.Base = []string{FormatFP32, base}[i]
+					ad.Base = []string{param.FormatFP32, base}[i]
 					opt := Options{MicroTokens: 128, Mode: mode, Adapter: ad, Workers: 2,
 						Checkpointing: []string{CheckpointNone, CheckpointAttention, CheckpointBlock}[n%3]}
 					m := newModel[float32](t, a, x, opt)
@@ -204,7 +206,7 @@ func TestBase(t *testing.T) {
 					}
 					p := m.Trained()
 					for j, v := range p.Views {
-						if j%ad.parts() < 2 {
+						if j%ad.Parts() < 2 {
 							for k := v.Lo; k < v.Hi; k++ {
 								p.Flat[k] = float32(math.Sin(float64(k))) / 4
 							}
@@ -226,15 +228,15 @@ func TestBase(t *testing.T) {
 				}
 				// Without: all in fp32, and what is adapted twice. With: all as the base, and a block in fp32.
 				matrices, adapted, bytes := 0, 0, 0
-				for _, v := range AdaptedViews(a, Adapter{Targets: AllTargets}) {
+				for _, v := range param.AdaptedViews(a, param.Adapter{Targets: param.AllTargets}) {
 					matrices += v.Len()
-					if base == FormatInt8 {
+					if base == param.FormatInt8 {
 						bytes += kernel.CodedLen(kernel.Int8, v.Shape[0], v.Shape[1])
 					} else {
 						bytes += 2 * v.Len()
 					}
 				}
-				for _, v := range AdaptedViews(a, ad) {
+				for _, v := range param.AdaptedViews(a, ad) {
 					adapted += v.Len()
 				}
 				want := int64(4*(matrices+adapted) - bytes - 4*matrices/a.Layers)
@@ -246,11 +248,11 @@ func TestBase(t *testing.T) {
 	}
 }
 
-// rounded is a file of parameters in bfloat16.
-func rounded(t *testing.T, p *Params[float32]) *safetensors.File {
+// written is a file of parameters in a type of numbers.
+func written(t *testing.T, p *param.Params[float32], dtype string) *safetensors.File {
 	t.Helper()
 	var b bytes.Buffer
-	if err := safetensors.Write(&b, Entries(p), nil, "BF16"); err != nil {
+	if err := safetensors.Write(&b, param.Entries(p), nil, dtype); err != nil {
 		t.Fatal(err)
 	}
 	f, err := safetensors.Parse(bytes.NewReader(b.Bytes()), int64(b.Len()))
@@ -266,12 +268,12 @@ func TestDoRAOfRounded(t *testing.T) {
 	source := newModel[float32](t, a, x, Options{MicroTokens: 1})
 	source.Init(3)
 	scramble(source, random(t))
-	f, in := fileOf(t, Entries(source.params)), ragged(random(t), a.Vocab, 60)
-	for _, base := range []string{FormatBF16, FormatInt8} {
+	f, in := written(t, source.params, "F32"), ragged(random(t), a.Vocab, 60)
+	for _, base := range []string{param.FormatBF16, param.FormatInt8} {
 		var logits [2][]float32
 		for i, dora := range []bool{false, true} {
 			m := newModel[float32](t, a, x, Options{MicroTokens: 64,
-				Adapter: Adapter{Rank: 3, Scale: 1, Targets: AllTargets, DoRA: dora, Base: base}})
+				Adapter: param.Adapter{Rank: 3, Scale: 1, Targets: param.AllTargets, DoRA: dora, Base: base}})
 			m.Init(1)
 			if err := m.Load(f); err != nil {
 				t.Fatal(err)
@@ -290,12 +292,12 @@ func TestDoRAOfRounded(t *testing.T) {
 func TestInt8NotFinite(t *testing.T) {
 	a, x := shapes()[0], newExec(t, 2, kernel.TierAuto)
 	m := newModel[float32](t, a, x, Options{MicroTokens: 8,
-		Adapter: Adapter{Rank: 3, Scale: 1, Targets: TargetQ, Base: FormatInt8}})
+		Adapter: param.Adapter{Rank: 3, Scale: 1, Targets: param.TargetQ, Base: param.FormatInt8}})
 	for _, bad := range []float64{math.NaN(), math.Inf(-1)} {
-		p := NewParams[float32](a)
+		p := param.New[float32](a)
 		v := p.Views[len(p.Views)-3]
 		p.Flat[v.Lo+40] = float32(bad)
-		err := m.Load(fileOf(t, Entries(p)))
+		err := m.Load(written(t, p, "F32"))
 		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%s[40] is %v", v.Name, bad)) {
 			t.Errorf("%v in %s: %v", bad, v.Name, err)
 		}
@@ -306,12 +308,12 @@ func TestInt8NotFinite(t *testing.T) {
 func TestMerged(t *testing.T) {
 	for _, a := range shapes() {
 		for _, dora := range []bool{false, true} {
-			ad := Adapter{Rank: 3, Scale: 1.5, Targets: AllTargets, DoRA: dora}
+			ad := param.Adapter{Rank: 3, Scale: 1.5, Targets: param.AllTargets, DoRA: dora}
 			x := newExec(t, 2, kernel.TierAuto)
 			m := newModel[float32](t, a, x, Options{MicroTokens: 128, Adapter: ad})
 			plain := newModel[float32](t, a, x, Options{MicroTokens: 128})
 			plain.Init(1)
-			base := fileOf(t, Entries(plain.params))
+			base := written(t, plain.params, "F32")
 			m.Init(2)
 			if err := m.Load(base); err != nil {
 				t.Fatal(err)
@@ -320,7 +322,8 @@ func TestMerged(t *testing.T) {
 				m.Trained().Flat[i] += float32(0.2 * math.Sin(float64(i)))
 			}
 			m.Refresh()
-			if err := LoadEntries(plain.params, Merged(a, ad, base, fileOf(t, Entries(m.Trained())))); err != nil {
+			merged := param.Merged(a, ad, base, written(t, m.Trained(), "F32"))
+			if err := param.LoadEntries(plain.params, merged); err != nil {
 				t.Fatal(err)
 			}
 			plain.Refresh()

@@ -10,6 +10,7 @@ import (
 
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
+	"gimbal/internal/param"
 )
 
 // What PEFT computes with LoRA, rsLoRA and DoRA: nats, and the gradient of every tensor. Recorded by
@@ -46,24 +47,24 @@ func TestPEFT(t *testing.T) {
 	}
 	for _, c := range recorded.Cases {
 		a := archs[c.Shape]
-		ad := Adapter{Rank: 3, Scale: c.Scale, DoRA: c.DoRA,
-			Targets: TargetQ | TargetV | TargetO | TargetUp | TargetDown}
+		ad := param.Adapter{Rank: 3, Scale: c.Scale, DoRA: c.DoRA,
+			Targets: param.TargetQ | param.TargetV | param.TargetO | param.TargetUp | param.TargetDown}
 		if c.Shape == "gpt2" {
-			ad.Targets = TargetQ | TargetUp
+			ad.Targets = param.TargetQ | param.TargetUp
 		}
 		m := newModel[float64](t, a, newExec(t, 2, kernel.TierAuto), Options{MicroTokens: 32, Adapter: ad})
-		for _, set := range []*Params[float64]{m.params, m.Trained()} {
+		for _, set := range []*param.Params[float64]{m.params, m.Trained()} {
 			scale := map[bool]float64{true: 0.3, false: 0.5}[set == m.params]
 			views := slices.Clone(set.Views)
-			slices.SortFunc(views, func(a, b View) int { return strings.Compare(a.Name, b.Name) })
+			slices.SortFunc(views, func(a, b param.View) int { return strings.Compare(a.Name, b.Name) })
 			for i, v := range views {
 				for k := range v.Len() {
 					at := k
-					if v.conv1D && set == m.params {
+					if c.Shape == "gpt2" && v.Block >= 0 && len(v.Shape) == 2 && set == m.params {
 						at = k%v.Shape[0]*v.Shape[1] + k/v.Shape[0]
 					}
 					x := scale * math.Sin(0.37*float64(k)+float64(i))
-					if v.Kind == KindNorm || strings.HasSuffix(v.Name, suffixMagnitude) {
+					if v.Kind == param.KindNorm || strings.HasSuffix(v.Name, ".lora_magnitude_vector") {
 						x++
 					}
 					set.Flat[v.Lo+at] = x

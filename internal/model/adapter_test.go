@@ -3,17 +3,18 @@ package model
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
+	"gimbal/internal/param"
 	"gimbal/internal/safetensors"
 )
 
 // adaptedPair returns a model with an adapter that is nowhere zero, and one without whose weights are the sum.
-func adaptedPair[T kernel.Float](t *testing.T, a config.Arch, ad Adapter, mode, checkpointing string) (with,
+func adaptedPair[T kernel.Float](t *testing.T, a config.Arch, ad param.Adapter, mode, checkpointing string) (with,
 	plain *Model[T]) {
 	t.Helper()
 	x := newExec(t, 2, kernel.TierAuto)
@@ -32,7 +33,7 @@ func adaptedPair[T kernel.Float](t *testing.T, a config.Arch, ad Adapter, mode, 
 		}
 	}
 	copy(plain.params.Flat, with.params.Flat)
-	for i, m := range AdaptedViews(a, ad) {
+	for i, m := range param.AdaptedViews(a, ad) {
 		av, bv := p.Views[2*i], p.Views[2*i+1]
 		w, n := plain.params.Flat[m.Lo:m.Hi], m.Shape[1]
 		for o := range m.Shape[0] {
@@ -52,9 +53,10 @@ func adaptedPair[T kernel.Float](t *testing.T, a config.Arch, ad Adapter, mode, 
 // dA = Scale·Bᵀ·dW and dB = Scale·dW·Aᵀ. Every family, every target, every checkpointing, both modes.
 func TestAdapterGradients(t *testing.T) {
 	for _, a := range shapes() {
-		for _, set := range []Targets{AllTargets, TargetQ | TargetV, TargetDown | TargetO} {
-			ad := Adapter{Rank: 3, Scale: 1.5, Targets: set}
-			t.Run(fmt.Sprint(a.Shape, " ", ModuleNames(a, set)), func(t *testing.T) {
+		for _, set := range []param.Targets{param.AllTargets, param.TargetQ | param.TargetV,
+			param.TargetDown | param.TargetO} {
+			ad := param.Adapter{Rank: 3, Scale: 1.5, Targets: set}
+			t.Run(fmt.Sprint(a.Shape, " ", param.ModuleNames(a, set)), func(t *testing.T) {
 				checkpointing := []string{CheckpointNone, CheckpointAttention, CheckpointBlock}[int(set)%3]
 				with, plain := adaptedPair[float64](t, a, ad, ModeFP32, checkpointing)
 				compareAdapter(t, with, plain, 1e-11)
@@ -77,7 +79,7 @@ func compareAdapter[T kernel.Float](t *testing.T, with, plain *Model[T], limit f
 		}
 	}
 	ad, p := with.adapter.Adapter, with.Trained()
-	for i, m := range AdaptedViews(with.arch, ad) {
+	for i, m := range param.AdaptedViews(with.arch, ad) {
 		av, bv := p.Views[2*i], p.Views[2*i+1]
 		dw, n := plain.grads[m.Lo:m.Hi], m.Shape[1]
 		da, db := make([]float64, av.Len()), make([]float64, bv.Len())
@@ -91,7 +93,7 @@ func compareAdapter[T kernel.Float](t *testing.T, with, plain *Model[T], limit f
 			}
 		}
 		for _, c := range []struct {
-			view View
+			view param.View
 			want []float64
 		}{{av, da}, {bv, db}} {
 			off, size := 0.0, 0.0
@@ -106,12 +108,12 @@ func compareAdapter[T kernel.Float](t *testing.T, with, plain *Model[T], limit f
 	}
 }
 
-// A fresh adapter changes nothing, and the names are PEFT's.
+// A fresh adapter changes nothing.
 func TestAdapterBegins(t *testing.T) {
 	a := shapes()[0]
 	x := newExec(t, 1, kernel.TierAuto)
-	with := newModel[float32](t, a, x, Options{MicroTokens: 64, Adapter: Adapter{Rank: 4, Scale: 2,
-		Targets: AllTargets}})
+	with := newModel[float32](t, a, x, Options{MicroTokens: 64, Adapter: param.Adapter{Rank: 4, Scale: 2,
+		Targets: param.AllTargets}})
 	plain := newModel[float32](t, a, x, Options{MicroTokens: 64})
 	with.Init(7)
 	plain.Init(7)
@@ -119,46 +121,31 @@ func TestAdapterBegins(t *testing.T) {
 	if a, b := with.Loss(in), plain.Loss(in); a != b {
 		t.Errorf("nats %v with a fresh adapter, %v without", a, b)
 	}
-	v := with.Trained().Views
-	if v[0].Name != "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight" || !slices.Equal(v[0].Shape,
-		[]int{4, a.Width}) ||
-		v[1].Name != "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight" ||
-		!slices.Equal(v[1].Shape, []int{a.Heads * a.HeadSize, 4}) {
-		t.Errorf("%+v", v[:2])
-	}
-	if got, want := strings.Join(ModuleNames(a, AllTargets),
-		" "), "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj"; got != want {
-		t.Errorf("targets %s, want %s", got, want)
-	}
-	if set, err := ParseTargets(a, []string{"q_proj", "down_proj"}); err != nil || set != TargetQ|TargetDown {
-		t.Errorf("%b, %v", set, err)
-	}
-	var whole []string // as PEFT writes the names of a small model
-	for i := range a.Layers {
-		whole = append(whole, fmt.Sprintf("model.layers.%d.self_attn.q_proj", i), fmt.Sprintf("%d.mlp.down_proj", i))
-	}
-	if set, err := ParseTargets(a, whole); err != nil || set != TargetQ|TargetDown {
-		t.Errorf("names of every layer: %v, %v", set, err)
-	}
-	if set, err := ParseTargets(a, whole[:1]); err == nil {
-		t.Errorf("names of one layer mean %v", set)
-	}
-	if _, err := ParseTargets(a, []string{"c_attn"}); err == nil {
-		t.Error("a target of another family was taken")
-	}
-	opt := Options{MicroTokens: 64, Mode: ModeFP32, Workers: 1, Adapter: Adapter{Rank: 4, Scale: 2,
-		Targets: AllTargets}}
+	opt := Options{MicroTokens: 64, Mode: ModeFP32, Workers: 1, Adapter: param.Adapter{Rank: 4, Scale: 2,
+		Targets: param.AllTargets}}
 	if got, want := Memory(a, opt).Total, with.Footprint().Total; got != want {
 		t.Errorf("%d bytes are planned, %d were allocated", got, want)
 	}
+}
+
+// filled returns parameters that are all different.
+func filled(a config.Arch) *param.Params[float32] {
+	p := param.New[float32](a)
+	rnd := rand.New(rand.NewPCG(1, uint64(a.Vocab)))
+	for _, v := range p.Views {
+		for i := v.Lo; i < v.Hi; i++ {
+			p.Flat[i] = rnd.Float32() - 0.5
+		}
+	}
+	return p
 }
 
 // An adapter comes back from its file, and the file with its base gives the weights that the model computes with, also
 // where the family stores q, k and v another way.
 func TestAdapterFiles(t *testing.T) {
 	for _, a := range shapes() {
-		ad := Adapter{Rank: 3, Scale: 1.5, Targets: AllTargets}
-		base := fileOf(t, Entries(filled(a)))
+		ad := param.Adapter{Rank: 3, Scale: 1.5, Targets: param.AllTargets}
+		base := written(t, filled(a), "F32")
 		load := func(files ...*safetensors.File) *Model[float32] {
 			m := newModel[float32](t, a, newExec(t, 2, kernel.TierAuto), Options{MicroTokens: 8, Adapter: ad})
 			for _, f := range files {
@@ -175,12 +162,12 @@ func TestAdapterFiles(t *testing.T) {
 			}
 		}
 		m.Refresh()
-		file := fileOf(t, Entries(m.Trained()))
+		file := written(t, m.Trained(), "F32")
 		if !slices.Equal(load(base, file).Trained().Flat, m.Trained().Flat) {
 			t.Errorf("%s: another adapter came back", a.Shape)
 		}
-		merged := NewParams[float32](a)
-		if err := LoadEntries(merged, Merged(a, ad, base, file)); err != nil {
+		merged := param.New[float32](a)
+		if err := param.LoadEntries(merged, param.Merged(a, ad, base, file)); err != nil {
 			t.Fatal(err)
 		}
 		for i, v := range merged.Flat {

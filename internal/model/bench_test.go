@@ -8,6 +8,7 @@ import (
 
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
+	"gimbal/internal/param"
 )
 
 // char is a GPT-2 shape of 10.7M parameters, gpt2 the 124M of the original, qwen a small one with everything that GPT-2
@@ -121,7 +122,7 @@ func BenchmarkDecodeStep(b *testing.B) {
 		name string
 		arch config.Arch
 	}{{"char-10m", char}, {"gpt2-124m", gpt2}} {
-		for _, format := range Formats {
+		for _, format := range param.Formats {
 			for _, rows := range []int{1, 16} {
 				b.Run(fmt.Sprintf("%s/%s/rows=%d", c.name, format, rows), func(b *testing.B) {
 					benchmarkDecodeStep(b, c.arch, format, rows)
@@ -150,7 +151,7 @@ func benchmarkDecodeStep(b *testing.B, a config.Arch, format string, rows int) {
 	}
 	d.Decode(cache, prompt, owner, logits)
 	b.SetBytes(int64(overMatrices(a, func(out, in int) int {
-		if format == FormatFP32 {
+		if format == param.FormatFP32 {
 			return 4 * out * in
 		}
 		return kernel.CodedLen(kernelFormats[format], out, in)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"gimbal/internal/kernel"
+	"gimbal/internal/param"
 )
 
 // closeness compares two gradients of one tensor.
@@ -49,7 +50,7 @@ func TestBF16AgreesWithFP32(t *testing.T) {
 					full.params.Flat[i] += 0.02 * float32(r.NormFloat64())
 				}
 				for _, v := range full.params.Views {
-					if v.Kind != KindNorm {
+					if v.Kind != param.KindNorm {
 						for i := v.Lo; i < v.Hi; i++ {
 							full.params.Flat[i] *= factor
 						}

@@ -4,6 +4,7 @@ import (
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
 	"gimbal/internal/nn"
+	"gimbal/internal/param"
 )
 
 // from is s[lo:], or nil if there is no s.
@@ -22,13 +23,13 @@ func (m *Model[T]) attentionHalf(i int, recompute bool) {
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
 		normed, qkv := s.normed1.From(lo), m.rawHeads(s, lo)
-		m.before(normed, from(s.mean1, lo), s.rstd1[lo:], b.x[i][lo*c:], &w.tensors, slotGain1, k)
+		m.before(normed, from(s.mean1, lo), s.rstd1[lo:], b.x[i][lo*c:], &w.tensors, param.SlotGain1, k)
 		m.did(PartNorms)
 		w.qkv.Forward(m.x, qkv, normed, k)
-		m.dropForward(i, slotQKV, qkv, normed, lo, k)
+		m.dropForward(i, param.SlotQKV, qkv, normed, lo, k)
 		m.did(PartQKVForward)
 		m.mixers[i].heads.Forward(s.operands.From(lo), m.headStats(s, lo), qkv,
-			w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[lo:n], k)
+			w.tensors[param.SlotQKVBias], w.tensors[param.SlotQGain], w.tensors[param.SlotKGain], b.pos[lo:n], k)
 		m.did(PartHeads)
 	}
 	if m.mixers[i].attention16 != nil {
@@ -43,23 +44,23 @@ func (m *Model[T]) attentionHalf(i int, recompute bool) {
 	}
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
-		branch := m.project(i, slotO, s.heads.From(lo), lo, k)
+		branch := m.project(i, param.SlotO, s.heads.From(lo), lo, k)
 		if recompute {
 			continue
 		}
 		dst := s.middle[lo*c : (lo+k)*c]
-		m.residual.Forward(dst, m.skip(i, dst, b.x[i][lo*c:]), branch, w.tensors[slotOBias], masks.From(lo), k)
+		m.residual.Forward(dst, m.skip(i, dst, b.x[i][lo*c:]), branch, w.tensors[param.SlotOBias], masks.From(lo), k)
 		m.did(PartResiduals)
 	}
 }
 
 // project multiplies src by the last matrix of a half of block i, that of slot s, for k positions from lo on, and norms
 // the result where a norm follows. It returns what is added to the residual stream.
-func (m *Model[T]) project(i int, s slot, src kernel.Mat[T], lo, k int) kernel.Mat[T] {
+func (m *Model[T]) project(i int, s param.Slot, src kernel.Mat[T], lo, k int) kernel.Mat[T] {
 	b, t := &m.buf.saved[i], &m.blocks[i]
-	w, post, gain, part := t.o, &b.post1, slotPost1, PartOForward
-	if s == slotDown {
-		w, post, gain, part = t.down, &b.post2, slotPost2, PartMLPForward
+	w, post, gain, part := t.o, &b.post1, param.SlotPost1, PartOForward
+	if s == param.SlotDown {
+		w, post, gain, part = t.down, &b.post2, param.SlotPost2, PartMLPForward
 	}
 	branch := m.buf.branch.From(lo)
 	dst := branch
@@ -80,7 +81,7 @@ func (m *Model[T]) project(i int, s slot, src kernel.Mat[T], lo, k int) kernel.M
 
 // postBack returns the gradient of what the norm after a half reads, given d, that of what is added to the residual
 // stream: d itself without such a norm.
-func (m *Model[T]) postBack(i int, post *savedPost[T], gain slot, d kernel.Mat[T], lo, k int) kernel.Mat[T] {
+func (m *Model[T]) postBack(i int, post *savedPost[T], gain param.Slot, d kernel.Mat[T], lo, k int) kernel.Mat[T] {
 	if post.out == nil {
 		return d
 	}
@@ -98,7 +99,7 @@ func (m *Model[T]) postBack(i int, post *savedPost[T], gain slot, d kernel.Mat[T
 }
 
 // beforeBack adds to dx the gradient of what a half reads, dnormed, by way of the norm before it.
-func (m *Model[T]) beforeBack(i int, gain slot, dx, mean, rstd []T, dnormed kernel.Mat[T], src []T, k int) {
+func (m *Model[T]) beforeBack(i int, gain param.Slot, dx, mean, rstd []T, dnormed kernel.Mat[T], src []T, k int) {
 	g, w := &m.dblocks[i], &m.blocks[i].tensors
 	if w[gain] == nil {
 		m.sum.Forward(dx, dx, dnormed, nil, nn.Masks{}, k)
@@ -135,17 +136,17 @@ func (m *Model[T]) attentionHalfBack(i int) {
 	dout := b.dropped
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
-		d := m.residual.Backward(b.dropped.From(lo), g[slotOBias], b.dx[lo*c:], masks.From(lo), k)
+		d := m.residual.Backward(b.dropped.From(lo), g[param.SlotOBias], b.dx[lo*c:], masks.From(lo), k)
 		m.did(PartResiduals)
-		d = m.postBack(i, &s.post1, slotPost1, d, lo, k)
+		d = m.postBack(i, &s.post1, param.SlotPost1, d, lo, k)
 		if lo == 0 {
 			dout = d
 		}
 		w.o.BackInput(m.x, b.dheads.From(lo), d, k)
-		m.dropBack(i, slotO, b.dheads.From(lo), d, lo, k)
+		m.dropBack(i, param.SlotO, b.dheads.From(lo), d, lo, k)
 		m.did(PartOBackInput)
 	}
-	m.backWeight(i, slotO, w.o, dout, s.heads)
+	m.backWeight(i, param.SlotO, w.o, dout, s.heads)
 	m.did(PartOBackWeight)
 	if m.mixers[i].attention16 != nil {
 		m.mixers[i].attention16.Backward(mat32(b.dpart), mat32(b.dheads), mat32(s.heads), float32s(s.lse),
@@ -158,21 +159,21 @@ func (m *Model[T]) attentionHalfBack(i int) {
 	m.did(PartAttentionBackward)
 	for lo := 0; lo < n; lo += m.chunk {
 		k, dqkv, dnormed := min(m.chunk, n-lo), b.dqkv.From(lo), b.branch.From(lo)
-		m.mixers[i].heads.Backward(dqkv, g[slotQKVBias], g[slotQGain], g[slotKGain],
+		m.mixers[i].heads.Backward(dqkv, g[param.SlotQKVBias], g[param.SlotQGain], g[param.SlotKGain],
 			b.dpart.From(lo), m.headStats(s, lo), m.rawHeads(s, lo),
-			w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], b.pos[lo:n], k)
+			w.tensors[param.SlotQKVBias], w.tensors[param.SlotQGain], w.tensors[param.SlotKGain], b.pos[lo:n], k)
 		m.did(PartHeads)
 		w.qkv.BackInput(m.x, dnormed, dqkv, k)
-		m.dropBack(i, slotQKV, dnormed, dqkv, lo, k)
+		m.dropBack(i, param.SlotQKV, dnormed, dqkv, lo, k)
 		m.did(PartQKVBackInput)
 		m.skipBack(i, b.dx[lo*c:(lo+k)*c])
-		m.beforeBack(i, slotGain1, b.dx[lo*c:], from(s.mean1, lo), s.rstd1[lo:], dnormed, b.x[i][lo*c:], k)
+		m.beforeBack(i, param.SlotGain1, b.dx[lo*c:], from(s.mean1, lo), s.rstd1[lo:], dnormed, b.x[i][lo*c:], k)
 	}
 	if m.arch.Parallel {
 		m.sum.Forward(b.dx, b.dx, kernel.Dense(b.dinput, n, c), nil, nn.Masks{}, n)
 		m.did(PartResiduals)
 	}
-	m.backWeight(i, slotQKV, w.qkv, b.dqkv, s.normed1)
+	m.backWeight(i, param.SlotQKV, w.qkv, b.dqkv, s.normed1)
 	m.did(PartQKVBackWeight)
 }
 
@@ -184,22 +185,23 @@ func (m *Model[T]) mlpHalf(i int, recompute bool) {
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
 		normed, hidden, active := s.normed2.From(lo), s.hidden.From(lo), s.active.From(lo)
-		m.before(normed, from(s.mean2, lo), s.rstd2[lo:], m.mlpInput(i)[lo*c:], &w.tensors, slotGain2, k)
+		m.before(normed, from(s.mean2, lo), s.rstd2[lo:], m.mlpInput(i)[lo*c:], &w.tensors, param.SlotGain2, k)
 		m.did(PartNorms)
 		w.gateUp.Forward(m.x, hidden, normed, k)
-		m.dropForward(i, slotGateUp, hidden, normed, lo, k)
+		m.dropForward(i, param.SlotGateUp, hidden, normed, lo, k)
 		m.did(PartMLPForward)
-		m.activation.Forward(active, hidden, w.tensors[slotGateUpBias], k)
+		m.activation.Forward(active, hidden, w.tensors[param.SlotGateUpBias], k)
 		m.did(PartActivation)
 		if recompute && s.post2.out == nil {
 			continue
 		}
-		branch := m.project(i, slotDown, active, lo, k)
+		branch := m.project(i, param.SlotDown, active, lo, k)
 		if recompute {
 			continue
 		}
 		dst := b.x[i+1][lo*c : (lo+k)*c]
-		m.residual.Forward(dst, m.skip(i, dst, s.middle[lo*c:]), branch, w.tensors[slotDownBias], masks.From(lo), k)
+		m.residual.Forward(dst, m.skip(i, dst, s.middle[lo*c:]), branch, w.tensors[param.SlotDownBias],
+			masks.From(lo), k)
 		m.did(PartResiduals)
 	}
 }
@@ -224,33 +226,34 @@ func (m *Model[T]) mlpHalfBack(i int) {
 	}
 	normBack := func(lo, k int) {
 		m.skipBack(i, b.dx[lo*c:(lo+k)*c])
-		m.beforeBack(i, slotGain2, dinput[lo*c:], from(s.mean2, lo), s.rstd2[lo:], b.branch.From(lo),
+		m.beforeBack(i, param.SlotGain2, dinput[lo*c:], from(s.mean2, lo), s.rstd2[lo:], b.branch.From(lo),
 			m.mlpInput(i)[lo*c:], k)
 	}
 	dout := b.dropped
 	for lo := 0; lo < n; lo += m.chunk {
 		k := min(m.chunk, n-lo)
 		dactive, dhidden, dnormed := b.dactive.From(lo), b.dhidden.From(lo), b.branch.From(lo)
-		d := m.residual.Backward(b.dropped.From(lo), g[slotDownBias], b.dx[lo*c:], masks.From(lo), k)
+		d := m.residual.Backward(b.dropped.From(lo), g[param.SlotDownBias], b.dx[lo*c:], masks.From(lo), k)
 		m.did(PartResiduals)
-		d = m.postBack(i, &s.post2, slotPost2, d, lo, k)
+		d = m.postBack(i, &s.post2, param.SlotPost2, d, lo, k)
 		if lo == 0 {
 			dout = d
 		}
 		w.down.BackInput(m.x, dactive, d, k)
-		m.dropBack(i, slotDown, dactive, d, lo, k)
+		m.dropBack(i, param.SlotDown, dactive, d, lo, k)
 		m.did(PartMLPBackInput)
-		m.activation.Backward(dhidden, g[slotGateUpBias], dactive, s.hidden.From(lo), w.tensors[slotGateUpBias], k)
+		m.activation.Backward(dhidden, g[param.SlotGateUpBias], dactive, s.hidden.From(lo),
+			w.tensors[param.SlotGateUpBias], k)
 		m.did(PartActivation)
 		w.gateUp.BackInput(m.x, dnormed, dhidden, k)
-		m.dropBack(i, slotGateUp, dnormed, dhidden, lo, k)
+		m.dropBack(i, param.SlotGateUp, dnormed, dhidden, lo, k)
 		m.did(PartMLPBackInput)
 		if m.bf16() {
 			normBack(lo, k)
 		}
 	}
-	m.backWeight(i, slotDown, w.down, dout, s.active)
-	m.backWeight(i, slotGateUp, w.gateUp, b.dhidden, s.normed2)
+	m.backWeight(i, param.SlotDown, w.down, dout, s.active)
+	m.backWeight(i, param.SlotGateUp, w.gateUp, b.dhidden, s.normed2)
 	m.did(PartMLPBackWeight)
 	if !m.bf16() { // in full precision dx may be dout, and there is one chunk
 		normBack(0, n)

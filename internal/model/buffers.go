@@ -5,6 +5,7 @@ import (
 
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
+	"gimbal/internal/memory"
 	"gimbal/internal/nn"
 	"gimbal/internal/rng"
 )
@@ -152,8 +153,8 @@ func newBuffers[T kernel.Float](ar *arena, a config.Arch, opt Options) *buffers[
 // wide allocates the gradients inside the halves of a block. They share memory: one half follows the other, and the
 // gradient of GELU is computed in place.
 func (b *buffers[T]) wide(ar *arena, a config.Arch, n int) {
-	hidden, active := roundUp(n*hiddenWidth(a)), roundUp(n*a.MLP)
-	qkv, heads := roundUp(n*qkvWidth(a)), roundUp(n*queryWidth(a))
+	hidden, active := memory.RoundUp(n*hiddenWidth(a)), memory.RoundUp(n*a.MLP)
+	qkv, heads := memory.RoundUp(n*qkvWidth(a)), memory.RoundUp(n*queryWidth(a))
 	at := hidden
 	if !a.Gated() {
 		at = 0

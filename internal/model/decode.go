@@ -7,6 +7,7 @@ import (
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
 	"gimbal/internal/nn"
+	"gimbal/internal/param"
 )
 
 // Cache holds the keys and values of sequences that are being generated, one row each.
@@ -74,22 +75,11 @@ type DecoderOptions struct {
 	Tokens  int    // positions computed at once; longer calls are cut
 	Rows    int    // most rows that one call extends
 	Mode    string // as Options.Mode; a Model's decoder has the mode of the model
-	Weights string // a format of Formats for the matrices, multiplied in mode fp32; "": as the mode has them
+	Weights string // a format of param.Formats for the matrices, multiplied in mode fp32; "": as the mode has them
 }
 
-// Formats are the formats in which a decoder can hold its matrices: as they are, rounded to bfloat16, or in 8 bits with
-// a scale for 32 neighbours in a row. Fewer bytes are read for each token, at some cost of accuracy.
-var Formats = []string{FormatFP32, FormatBF16, FormatInt8}
-
-// Names of formats.
-const (
-	FormatFP32 = "fp32"
-	FormatBF16 = "bf16"
-	FormatInt8 = "int8"
-)
-
-var kernelFormats = map[string]kernel.Format{"": kernel.FP32, FormatFP32: kernel.FP32, FormatBF16: kernel.BF16,
-	FormatInt8: kernel.Int8}
+var kernelFormats = map[string]kernel.Format{"": kernel.FP32, param.FormatFP32: kernel.FP32,
+	param.FormatBF16: kernel.BF16, param.FormatInt8: kernel.Int8}
 
 // Decoder computes the logits after tokens that extend the rows of a cache. It needs no memory for training.
 // Not safe for concurrent use, nor together with the Model whose Exec it shares.
@@ -134,7 +124,7 @@ func newDecoder[T kernel.Float](a config.Arch, x *kernel.Exec, shared *network[T
 	opt.Mode = resolve[T](x, opt.Mode)
 	format, known := kernelFormats[opt.Weights]
 	if !known {
-		return nil, fmt.Errorf("model: weights %q: want %s", opt.Weights, strings.Join(Formats, ", "))
+		return nil, fmt.Errorf("model: weights %q: want %s", opt.Weights, strings.Join(param.Formats, ", "))
 	}
 	if format != kernel.FP32 && isFloat64[T]() {
 		return nil, fmt.Errorf("model: weights %s are for float32 only", opt.Weights)
@@ -147,10 +137,10 @@ func newDecoder[T kernel.Float](a config.Arch, x *kernel.Exec, shared *network[T
 	}
 	ar := &arena{bf16: opt.Mode == ModeBF16, format: format}
 	purpose := sharing
-	var p *Params[T]
+	var p *param.Params[T]
 	if shared == nil {
-		views, total := Layout(a)
-		purpose, p = generation, newParams(alloc[T](ar, partParams, total), views)
+		views, total := param.Layout(a)
+		purpose, p = generation, param.NewIn(alloc[T](ar, partParams, total), views)
 	}
 	n, c := opt.Tokens, a.Width
 	d := &Decoder[T]{opt: opt}
@@ -206,7 +196,7 @@ func (d *Decoder[T]) Decode(cache *Cache[T], tokens, rows []int32, logits []T) i
 	if done == 0 {
 		return 0
 	}
-	d.norm.Forward(d.lastNormed, d.mean, d.rstd, d.last, d.outside[slotGain], d.outside[slotBias], done)
+	d.norm.Forward(d.lastNormed, d.mean, d.rstd, d.last, d.outside[param.SlotGain], d.outside[param.SlotBias], done)
 	out := kernel.Dense(logits, done, d.arch.Vocab)
 	d.headWeights.Forward(d.x, out, d.lastNormed, done)
 	d.logits.Forward(out, done)
@@ -247,7 +237,7 @@ func (d *Decoder[T]) chunk(cache *Cache[T], tokens, rows []int32, lo, hi int) {
 		d.runs[len(d.runs)-1].Len++
 	}
 	tokens, pos := tokens[lo:hi], d.pos[:n]
-	d.embedding.Forward(d.x0, tokens, pos, d.outside[slotEmbed], d.outside[slotPosition], nn.Masks{})
+	d.embedding.Forward(d.x0, tokens, pos, d.outside[param.SlotEmbed], d.outside[param.SlotPosition], nn.Masks{})
 	for l := range d.blocks {
 		d.block(cache, l, pos)
 	}
@@ -256,9 +246,10 @@ func (d *Decoder[T]) chunk(cache *Cache[T], tokens, rows []int32, lo, hi int) {
 // block computes a block for the positions of a chunk, in place.
 func (d *Decoder[T]) block(cache *Cache[T], l int, pos []int32) {
 	w, m, n := d.at(l), d.mixers[l], len(pos)
-	d.before(d.normed, d.mean, d.rstd, d.x0, &w.tensors, slotGain1, n)
+	d.before(d.normed, d.mean, d.rstd, d.x0, &w.tensors, param.SlotGain1, n)
 	w.qkv.Forward(d.x, d.qkv, d.normed, n)
-	m.heads.Forward(d.qk, d.qkRstd, d.qkv, w.tensors[slotQKVBias], w.tensors[slotQGain], w.tensors[slotKGain], pos, n)
+	m.heads.Forward(d.qk, d.qkRstd, d.qkv, w.tensors[param.SlotQKVBias], w.tensors[param.SlotQGain],
+		w.tensors[param.SlotKGain], pos, n)
 	q, k, v := splitHeads(d.arch, d.qk, d.qkv)
 	m.attention.Cached(d.attended, q, k, v, cache.k[l], cache.v[l], cache.capacity, d.runs)
 	if d.operand.H != nil {
@@ -266,20 +257,20 @@ func (d *Decoder[T]) block(cache *Cache[T], l int, pos []int32) {
 	}
 	w.o.Forward(d.x, d.branch, d.operand, n)
 	if d.arch.Parallel {
-		d.before(d.normed, d.mean, d.rstd, d.x0, &w.tensors, slotGain2, n)
+		d.before(d.normed, d.mean, d.rstd, d.x0, &w.tensors, param.SlotGain2, n)
 	}
-	d.add(w, slotOBias, slotPost1, n)
+	d.add(w, param.SlotOBias, param.SlotPost1, n)
 	if !d.arch.Parallel {
-		d.before(d.normed, d.mean, d.rstd, d.x0, &w.tensors, slotGain2, n)
+		d.before(d.normed, d.mean, d.rstd, d.x0, &w.tensors, param.SlotGain2, n)
 	}
 	w.gateUp.Forward(d.x, d.hidden, d.normed, n)
-	d.activation.Forward(d.active, d.hidden, w.tensors[slotGateUpBias], n)
+	d.activation.Forward(d.active, d.hidden, w.tensors[param.SlotGateUpBias], n)
 	w.down.Forward(d.x, d.branch, d.active, n)
-	d.add(w, slotDownBias, slotPost2, n)
+	d.add(w, param.SlotDownBias, param.SlotPost2, n)
 }
 
 // add adds the branch to the residual stream, after its norm where there is one.
-func (d *Decoder[T]) add(w *block[T], bias, post slot, n int) {
+func (d *Decoder[T]) add(w *block[T], bias, post param.Slot, n int) {
 	if w.tensors[post] != nil {
 		d.norm.Forward(d.branch, d.mean, d.rstd, d.branch.F, w.tensors[post], w.tensors[post+1], n)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
+	"gimbal/internal/param"
 )
 
 // checkDecode feeds prompts of several lengths, then one token per row, and compares with Logits.
@@ -20,7 +21,7 @@ func checkDecode[T kernel.Float](t *testing.T, tier kernel.Tier, mode string, li
 		m := newModel[T](t, a, x, Options{MicroTokens: len(in.Tokens), Mode: mode})
 		m.Init(5)
 		for _, v := range m.params.Views {
-			for i := v.Lo; i < v.Hi && v.Kind != KindNorm; i++ {
+			for i := v.Lo; i < v.Hi && v.Kind != param.KindNorm; i++ {
 				m.params.Flat[i] *= 3
 			}
 		}
@@ -127,7 +128,7 @@ func decoderNeedsLittleMemory(t *testing.T, x *kernel.Exec, mode string, bytes i
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, total := Layout(a)
+	_, total := param.Layout(a)
 	if got := d.footprint.Total; got > int64(total)*bytes*13/10 {
 		t.Errorf("a decoder of %d bytes of parameters takes %d", total*4, got)
 	}

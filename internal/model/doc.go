@@ -1,4 +1,4 @@
-// Package model is the decoder: the layout of its parameters and the wiring of its forward and backward passes.
+// Package model is the decoder: the wiring of its forward and backward passes, over the parameters of package param.
 //
 // One decoder serves every architecture; config.Arch holds the choices (norm, positions, grouped queries, QK-norm,
 // biases, kind of MLP, tied head). The calls most readers want:

@@ -74,14 +74,3 @@ func (m *Model[T]) NonFiniteBlock() (block int, found bool) {
 	}
 	return 0, false
 }
-
-// ScaleBlock multiplies the matrices of a block by factor. Call Refresh after it.
-func (p *Params[T]) ScaleBlock(block int, factor float64) {
-	for _, v := range p.Views {
-		if v.Block == block && len(v.Shape) == 2 {
-			for i := v.Lo; i < v.Hi; i++ {
-				p.Flat[i] = T(float64(p.Flat[i]) * factor)
-			}
-		}
-	}
-}

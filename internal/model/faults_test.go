@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"gimbal/internal/kernel"
+	"gimbal/internal/param"
 )
 
 func TestCutResidualAgainstFiniteDifferences(t *testing.T) {
@@ -55,7 +56,7 @@ func TestStopGradient(t *testing.T) {
 		m.Backward(in, 1)
 		for _, v := range m.params.Views {
 			zero := !slices.ContainsFunc(m.grads[v.Lo:v.Hi], func(g float32) bool { return g != 0 })
-			below := v.Block >= 0 && v.Block < 2 || v.Kind == KindEmbed || v.Kind == KindPosition
+			below := v.Block >= 0 && v.Block < 2 || v.Kind == param.KindEmbed || v.Kind == param.KindPosition
 			if zero != below {
 				t.Errorf("%s: %s: gradient zero is %v, want %v", a.Shape, v.Name, zero, below)
 			}
@@ -87,27 +88,6 @@ func TestPlantedNaNIsFoundInItsBlock(t *testing.T) {
 		}
 		if block, found := m.NonFiniteBlock(); found {
 			t.Errorf("%s: block %d of a sound model called bad", a.Shape, block)
-		}
-	}
-}
-
-func TestScaleBlock(t *testing.T) {
-	x := newExec(t, 1, kernel.TierAuto)
-	a := testArch(3)
-	m := newModel[float32](t, a, x, Options{MicroTokens: 8})
-	m.Init(1)
-	before := slices.Clone(m.params.Flat)
-	m.params.ScaleBlock(1, 0.01)
-	for _, v := range m.params.Views {
-		factor := float32(1)
-		if v.Block == 1 && len(v.Shape) == 2 {
-			factor = 0.01
-		}
-		for i := v.Lo; i < v.Hi; i++ {
-			got, want := m.params.Flat[i], factor*before[i]
-			if math.Abs(float64(got-want)) > 1e-6*math.Abs(float64(want)) {
-				t.Fatalf("%s: %v, want %v", v.Name, got, want)
-			}
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"gimbal/internal/family"
 	"gimbal/internal/kernel"
 	"gimbal/internal/model"
+	"gimbal/internal/param"
 	"gimbal/internal/rng"
 	"gimbal/internal/safetensors"
 )
@@ -152,7 +153,7 @@ func writeFixture(t *testing.T, dir string, arch config.Arch, x *kernel.Exec) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := safetensors.Write(weights, model.Entries(p), map[string]string{"format": "pt"}, "F32"); err != nil {
+	if err := safetensors.Write(weights, param.Entries(p), map[string]string{"format": "pt"}, "F32"); err != nil {
 		t.Fatal(err)
 	}
 	if err := weights.Close(); err != nil {
@@ -237,7 +238,7 @@ func loadWeights(t *testing.T, m *model.Model[float32], name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := model.LoadEntries(m.Params(), f); err != nil {
+	if err := param.LoadEntries(m.Params(), f); err != nil {
 		t.Fatal(err)
 	}
 	m.Refresh()

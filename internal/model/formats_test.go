@@ -8,6 +8,7 @@ import (
 
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
+	"gimbal/internal/param"
 )
 
 // formatDecoder returns a decoder of weights far from their initial ones, in a format.
@@ -19,7 +20,7 @@ func formatDecoder(t *testing.T, a config.Arch, x *kernel.Exec, format string) *
 	}
 	d.Params().Init(x.Pool(), a.Layers, 3)
 	for _, v := range d.params.Views {
-		for i := v.Lo; i < v.Hi && v.Kind != KindNorm; i++ {
+		for i := v.Lo; i < v.Hi && v.Kind != param.KindNorm; i++ {
 			d.params.Flat[i] *= 3
 		}
 	}
@@ -32,9 +33,10 @@ func matricesOf(net *network[float32]) (handles []*kernel.Weights[float32], view
 	for l := range net.blocks {
 		b := &net.blocks[l]
 		handles = append(handles, b.qkv, b.o, b.gateUp, b.down)
-		views = append(views, b.tensors[slotQKV], b.tensors[slotO], b.tensors[slotGateUp], b.tensors[slotDown])
+		views = append(views, b.tensors[param.SlotQKV], b.tensors[param.SlotO], b.tensors[param.SlotGateUp],
+			b.tensors[param.SlotDown])
 	}
-	return append(handles, net.headWeights), append(views, net.outside[slotHead])
+	return append(handles, net.headWeights), append(views, net.outside[param.SlotHead])
 }
 
 // takeValues makes the values that from multiplies by the weights of to, which has the architecture of from.
@@ -89,9 +91,9 @@ func TestFormatIsItsValues(t *testing.T) {
 	for _, tier := range kernel.Tiers() {
 		x := newExec(t, 2, tier)
 		for shape := range shapes() {
-			for _, format := range []string{FormatBF16, FormatInt8} {
+			for _, format := range []string{param.FormatBF16, param.FormatInt8} {
 				a := testArch(shape)
-				coded, plain := formatDecoder(t, a, x, format), formatDecoder(t, a, x, FormatFP32)
+				coded, plain := formatDecoder(t, a, x, format), formatDecoder(t, a, x, param.FormatFP32)
 				before, _ := write(plain, 1, 5)
 				takeValues(plain, coded)
 				for _, rows := range []int{1, 2, 5} {
@@ -118,8 +120,8 @@ func TestBF16WeightsOfBF16Model(t *testing.T) {
 	x := newExec(t, 2, kernel.TierAuto)
 	for shape := range shapes() {
 		a := testArch(shape)
-		plain := formatDecoder(t, a, x, FormatFP32)
-		coded := formatDecoder(t, a, x, FormatBF16)
+		plain := formatDecoder(t, a, x, param.FormatFP32)
+		coded := formatDecoder(t, a, x, param.FormatBF16)
 		for _, d := range []*Decoder[float32]{plain, coded} {
 			for i, v := range d.params.Flat {
 				d.params.Flat[i] = math.Float32frombits(math.Float32bits(v) &^ 0xffff)
@@ -143,8 +145,8 @@ func TestFormatError(t *testing.T) {
 	for shape := range shapes() {
 		a := testArch(shape)
 		a.Width, a.MLP, a.HeadSize, a.Layers = 64, 160, 16, 4
-		for format, most := range map[string]float64{FormatBF16: 1.0 / 256, FormatInt8: 1.0 / 127} {
-			coded, plain := formatDecoder(t, a, x, format), formatDecoder(t, a, x, FormatFP32)
+		for format, most := range map[string]float64{param.FormatBF16: 1.0 / 256, param.FormatInt8: 1.0 / 127} {
+			coded, plain := formatDecoder(t, a, x, format), formatDecoder(t, a, x, param.FormatFP32)
 			want, _ := write(plain, 3, 1)
 			got, _ := write(coded, 3, 1)
 			_, views := matricesOf(&plain.network)
@@ -180,14 +182,14 @@ func distance[T kernel.Float](a, b []T) float64 {
 
 func TestFormatsNeedLittleMemory(t *testing.T) {
 	x := newExec(t, 2, kernel.TierAuto)
-	for format, bytes := range map[string]float64{FormatFP32: 4, FormatBF16: 6, FormatInt8: 5.0625} {
+	for format, bytes := range map[string]float64{param.FormatFP32: 4, param.FormatBF16: 6, param.FormatInt8: 5.0625} {
 		a := testArch(1)
 		a.Width, a.MLP, a.Layers = 128, 512, 6
 		d, err := NewDecoder[float32](a, x, DecoderOptions{Tokens: 64, Rows: 4, Weights: format})
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, total := Layout(a)
+		_, total := param.Layout(a)
 		if got := float64(d.footprint.Total) / float64(total); got > bytes*1.3 || got < bytes {
 			t.Errorf("a decoder in %s takes %.2f bytes for a parameter", format, got)
 		}

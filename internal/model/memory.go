@@ -7,6 +7,7 @@ import (
 
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
+	"gimbal/internal/memory"
 )
 
 // Footprint is the memory of a model, known before any of it is allocated.
@@ -58,20 +59,11 @@ func alloc[T any](a *arena, part string, n int) []T {
 	if n == 0 {
 		return nil
 	}
-	var zero T
-	size := int(unsafe.Sizeof(zero))
-	pad := (64 + size - 1) / size
-	a.footprint.add(part, int64(n+pad)*int64(size))
+	a.footprint.add(part, memory.AlignedBytes[T](n))
 	if a.dry {
 		return nil
 	}
-	s := make([]T, n+pad)
-	hugePages(s)
-	at := 0
-	for at < pad && uintptr(unsafe.Pointer(&s[at]))%64 != 0 {
-		at++
-	}
-	return s[at : at+n : at+n]
+	return memory.Aligned[T](n)
 }
 
 // operand returns a matrix that enters a multiply, in the numbers of the mode.
@@ -115,9 +107,9 @@ func mat[T kernel.Float](a *arena, part string, rows, cols int) kernel.Mat[T] {
 // Memory returns the bytes that New allocates for float32, by part. New takes the number of workers and the meaning
 // of the mode auto from its Exec; here they are Options.Workers and Options.Mode, which must not be auto (see
 // ResolveMode). The state of an optimizer is not counted.
-func Memory(a config.Arch, opt Options) Footprint { return memory[float32](a, opt) }
+func Memory(a config.Arch, opt Options) Footprint { return memoryOf[float32](a, opt) }
 
-func memory[T kernel.Float](a config.Arch, opt Options) Footprint {
+func memoryOf[T kernel.Float](a config.Arch, opt Options) Footprint {
 	if opt.Workers <= 0 {
 		opt.Workers = runtime.GOMAXPROCS(0)
 	}

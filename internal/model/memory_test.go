@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"gimbal/internal/kernel"
+	"gimbal/internal/param"
 	"gimbal/internal/rng"
 )
 
@@ -69,116 +70,6 @@ func TestPlanIsWhatIsAllocated(t *testing.T) {
 	}
 }
 
-func TestLayout(t *testing.T) {
-	for _, a := range append(shapes(), testArch(0), testArch(3)) {
-		views, total := Layout(a)
-		want, _ := a.Params()
-		var sum int64
-		names := map[string]bool{}
-		end := 0
-		for _, v := range views {
-			n := 1
-			for _, d := range v.Shape {
-				n *= d
-			}
-			if v.Len() != n || v.Lo < end || v.Lo-end >= align || v.Hi > total || names[v.Name] {
-				t.Fatalf("%s: bad view %+v after %d", a.Shape, v, end)
-			}
-			end, names[v.Name] = v.Hi, true
-			sum += int64(n)
-			matrix := len(v.Shape) == 2 && v.Kind != KindEmbed && v.Kind != KindPosition
-			if v.Decay != matrix {
-				t.Errorf("%s: decay of %s is %v", a.Shape, v.Name, v.Decay)
-			}
-			if (v.Block >= 0) != (strings.Contains(v.Name, ".layers.") || strings.Contains(v.Name, ".h.")) {
-				t.Errorf("%s: block of %s is %d", a.Shape, v.Name, v.Block)
-			}
-		}
-		if sum != want || total%align != 0 {
-			t.Errorf("%s: %d parameters in %d elements, the architecture has %d", a.Shape, sum, total, want)
-		}
-		if head := names["lm_head.weight"] || names["embed_out.weight"]; head == a.Tie {
-			t.Errorf("%s: tied %v, head stored %v", a.Shape, a.Tie, head)
-		}
-	}
-	p := NewParams[float32](shapes()[2])
-	q, _ := p.Lookup("model.layers.1.self_attn.q_proj.weight")
-	k, _ := p.Lookup("model.layers.1.self_attn.k_proj.weight")
-	v, _ := p.Lookup("model.layers.1.self_attn.v_proj.weight")
-	if q.Hi != k.Lo || k.Hi != v.Lo || q.Lo%align != 0 {
-		t.Errorf("q, k, v at %d-%d, %d-%d, %d-%d", q.Lo, q.Hi, k.Lo, k.Hi, v.Lo, v.Hi)
-	}
-	if p.Tensor("no such tensor") != nil || len(p.Tensor(q.Name)) != q.Len() {
-		t.Error("look-up by name")
-	}
-}
-
-func TestInit(t *testing.T) {
-	x := newExec(t, 2, kernel.TierAuto)
-	a := testArch(3)
-	a.Width, a.MLP, a.HeadSize = 64, 256, 16
-	m := newModel[float64](t, a, x, Options{MicroTokens: 100})
-	m.Init(7)
-	inside := make([]bool, len(m.params.Flat))
-	for _, v := range m.params.Views {
-		sum, squares := 0.0, 0.0
-		for i := v.Lo; i < v.Hi; i++ {
-			inside[i] = true
-			sum += m.params.Flat[i]
-			squares += m.params.Flat[i] * m.params.Flat[i]
-		}
-		n := float64(v.Len())
-		mean, rms := sum/n, math.Sqrt(squares/n)
-		want := 0.02
-		switch v.Kind {
-		case KindNorm:
-			want = 1
-		case KindBias:
-			want = 0
-		case KindO, KindDown:
-			want = 0.02 / math.Sqrt(2*float64(a.Layers))
-		}
-		tol := 5 * want / math.Sqrt(2*n)
-		if v.Kind == KindNorm {
-			tol = 0
-		} else if math.Abs(mean) > 5*want/math.Sqrt(n) {
-			t.Errorf("%s: mean %g", v.Name, mean)
-		}
-		if math.Abs(rms-want) > tol {
-			t.Errorf("%s: rms %g, want %g", v.Name, rms, want)
-		}
-	}
-	for i, v := range m.params.Flat {
-		if !inside[i] && v != 0 {
-			t.Fatalf("gap at %d holds %g", i, v)
-		}
-	}
-	firsts := map[float64]string{}
-	for _, v := range m.params.Views {
-		if v.Kind != KindNorm && v.Kind != KindBias {
-			first := math.Round(m.params.Flat[v.Lo] / m.params.Flat[v.Lo+1] * 1e9)
-			if firsts[first] != "" {
-				t.Errorf("%s and %s begin alike", firsts[first], v.Name)
-			}
-			firsts[first] = v.Name
-		}
-	}
-	// Values belong to names: one more layer moves them and changes none but the projections' scale.
-	b := a
-	b.Layers++
-	other := newModel[float64](t, b, x, Options{MicroTokens: 100})
-	other.Init(7)
-	for _, name := range []string{"transformer.wte.weight", "transformer.h.1.attn.c_attn.weight", "lm_head.weight"} {
-		if !slices.Equal(m.params.Tensor(name), other.params.Tensor(name)) {
-			t.Errorf("%s depends on the number of layers", name)
-		}
-	}
-	other.Init(8)
-	if slices.Equal(m.params.Tensor("lm_head.weight"), other.params.Tensor("lm_head.weight")) {
-		t.Error("another seed gives the same weights")
-	}
-}
-
 func TestLossAtInitIsNearUniform(t *testing.T) {
 	x := newExec(t, 2, kernel.TierAuto)
 	for i := range 2 * len(shapes()) {
@@ -211,7 +102,7 @@ func TestNonFiniteValuesFlow(t *testing.T) {
 			in := ragged(r, a.Vocab, 3, 70)
 			m := newModel[float32](t, a, x, Options{MicroTokens: 100, Mode: mode})
 			for n, v := range m.params.Views {
-				if v.Kind != KindEmbed && v.Kind != KindPosition { // whose rows might not be read
+				if v.Kind != param.KindEmbed && v.Kind != param.KindPosition { // whose rows might not be read
 					bad := []float64{math.NaN(), math.Inf(1)}[n%2]
 					m.Init(3)
 					at := r.IntN(v.Len())

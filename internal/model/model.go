@@ -10,6 +10,7 @@ import (
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
 	"gimbal/internal/nn"
+	"gimbal/internal/param"
 )
 
 // Checkpointing modes: what the forward pass does not keep and the backward pass computes again. That is never the
@@ -40,13 +41,13 @@ func ResolveMode(x *kernel.Exec, mode string) string {
 
 // Options are the choices of a model that do not change its function.
 type Options struct {
-	MicroTokens   int     // most positions of one call
-	Checkpointing string  // none (also ""), attention or block
-	Mode          string  // fp32 (also ""), bf16 or auto
-	ZLoss         float64 // coefficient of the z-loss, see nn.Head
-	Adapter       Adapter // what is trained, with Rank above 0; else all parameters are
-	Forward       bool    // no gradients are allocated: Backward panics
-	Workers       int     // for Memory: workers of the Exec, 0 for GOMAXPROCS; New asks its Exec
+	MicroTokens   int           // most positions of one call
+	Checkpointing string        // none (also ""), attention or block
+	Mode          string        // fp32 (also ""), bf16 or auto
+	ZLoss         float64       // coefficient of the z-loss, see nn.Head
+	Adapter       param.Adapter // what is trained, with Rank above 0; else all parameters are
+	Forward       bool          // no gradients are allocated: Backward panics
+	Workers       int           // for Memory: workers of the Exec, 0 for GOMAXPROCS; New asks its Exec
 
 	// Clock, if it is set, is called on the calling goroutine after each part of a pass, with the part that ended. That
 	// is one of the Part constants; each block names its parts again. What checkpointing computes again counts as the
@@ -122,7 +123,7 @@ func New[T kernel.Float](a config.Arch, x *kernel.Exec, opt Options) (*Model[T],
 	m := &Model[T]{opt: opt, footprint: ar.footprint, grads: b.grads, buf: b}
 	views, _ := layout(ar, a)
 	m.sums = nn.NewBlockSums(x, opt.MicroTokens, sumsWidth(a), b.sums)
-	m.network = newNetwork(a, x, newParams(b.params, views), nil, m.sums, b.workspace)
+	m.network = newNetwork(a, x, param.NewIn(b.params, views), nil, m.sums, b.workspace)
 	switch {
 	case b.adapter != nil:
 		m.adapter, m.grads = b.adapter, b.adapter.grads
@@ -137,7 +138,7 @@ func New[T kernel.Float](a config.Arch, x *kernel.Exec, opt Options) (*Model[T],
 	overlay(a, m.dblocks)
 	var dbias []T
 	if m.dblocks != nil {
-		dbias = m.dblocks[a.Layers][slotHeadBias]
+		dbias = m.dblocks[a.Layers][param.SlotHeadBias]
 	}
 	if m.chunk = opt.MicroTokens; m.bf16() {
 		m.chunk = chunkRows * x.Workers()
@@ -148,9 +149,7 @@ func New[T kernel.Float](a config.Arch, x *kernel.Exec, opt Options) (*Model[T],
 }
 
 // resident reports whether only the matrices of one block are there at a time.
-func (o Options) resident() bool { return o.Adapter.resident() && !o.Forward }
-
-func (ad Adapter) resident() bool { return ad.Rank > 0 && ad.Base != "" && ad.Base != FormatFP32 }
+func (o Options) resident() bool { return resident(o.Adapter) && !o.Forward }
 
 // bringBlock makes the matrices of a block, where they are not there.
 func (m *Model[T]) bringBlock(block int) {
@@ -216,8 +215,8 @@ func check[T kernel.Float](a config.Arch, opt Options) error {
 		return fmt.Errorf("model: micro-batch of %d positions", opt.MicroTokens)
 	case opt.Mode != ModeFP32 && opt.Mode != ModeBF16:
 		return fmt.Errorf("model: numeric.mode %q: want auto, fp32 or bf16", opt.Mode)
-	case opt.Adapter.Base != "" && !slices.Contains(Formats, opt.Adapter.Base):
-		return fmt.Errorf("model: base %q: want %s", opt.Adapter.Base, strings.Join(Formats, ", "))
+	case opt.Adapter.Base != "" && !slices.Contains(param.Formats, opt.Adapter.Base):
+		return fmt.Errorf("model: base %q: want %s", opt.Adapter.Base, strings.Join(param.Formats, ", "))
 	case opt.resident() && isFloat64[T]():
 		return fmt.Errorf("model: a base in %s is for float32 only", opt.Adapter.Base)
 	case opt.Adapter.DoRA && opt.Adapter.Dropout > 0:
@@ -257,14 +256,14 @@ func (m *clearGrads[T]) Part(_, lo, hi int) { clear(m.grads[lo:hi]) }
 func (m *Model[T]) Init(seed uint64) {
 	m.params.Init(m.x.Pool(), m.arch.Layers, seed)
 	if m.adapter != nil {
-		InitAdapter(m.adapter.params, m.adapter.Adapter, seed)
+		param.InitAdapter(m.adapter.params, m.adapter.Adapter, seed)
 		m.adapter.rebase()
 	}
 	m.Refresh()
 }
 
 // Trained returns the parameters that Grads are the gradients of: all, or those of the adapter.
-func (m *Model[T]) Trained() *Params[T] {
+func (m *Model[T]) Trained() *param.Params[T] {
 	if m.adapter != nil {
 		return m.adapter.params
 	}
@@ -289,7 +288,7 @@ func (m *Model[T]) Refresh() {
 }
 
 // backWeight adds the gradient of a multiply's weights, or that of their adapter.
-func (m *Model[T]) backWeight(i int, s slot, w *kernel.Weights[T], dy, src kernel.Mat[T]) {
+func (m *Model[T]) backWeight(i int, s param.Slot, w *kernel.Weights[T], dy, src kernel.Mat[T]) {
 	if m.adapter != nil {
 		m.adapterBackWeight(i, s, w, dy, src)
 		return

@@ -7,6 +7,7 @@ import (
 
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
+	"gimbal/internal/param"
 	"gimbal/internal/rng"
 	"gimbal/internal/testseed"
 )
@@ -84,7 +85,7 @@ func scramble[T kernel.Float](m *Model[T], r *rand.Rand) {
 	for _, v := range m.params.Views {
 		for i := v.Lo; i < v.Hi; i++ {
 			m.params.Flat[i] = T(0.3 * r.NormFloat64())
-			if v.Kind == KindNorm {
+			if v.Kind == param.KindNorm {
 				m.params.Flat[i] += 1
 			}
 		}
@@ -173,10 +174,10 @@ func checkGradients(t *testing.T, plants ...PlantedFault) {
 			for _, v := range m.params.Views {
 				for range 3 {
 					i := v.Lo + r.IntN(v.Len())
-					if v.Kind == KindEmbed || v.Kind == KindPosition { // a row that is read
+					if v.Kind == param.KindEmbed || v.Kind == param.KindPosition { // a row that is read
 						p := r.IntN(len(in.Tokens))
 						row := int(in.Tokens[p])
-						if v.Kind == KindPosition {
+						if v.Kind == param.KindPosition {
 							row = a.Places + int(m.buf.pos[p])
 						}
 						i = v.Lo + row*a.Width + r.IntN(a.Width)

@@ -3,6 +3,7 @@ package model
 import (
 	"gimbal/internal/kernel"
 	"gimbal/internal/nn"
+	"gimbal/internal/param"
 	"gimbal/internal/rng"
 )
 
@@ -89,7 +90,7 @@ func (m *Model[T]) site(place uint64) nn.Masks {
 		return nn.Masks{}
 	}
 	keys := m.buf.keys[:len(m.in.Dropout)]
-	if place >= adapterPlaces { // a branch has its own masks while those of its multiplies are drawn
+	if place >= param.AdapterPlaces { // a branch has its own masks while those of its multiplies are drawn
 		keys = m.buf.keys[len(m.buf.keys)/2:][:len(m.in.Dropout)]
 	}
 	for i, k := range m.in.Dropout {
@@ -101,7 +102,7 @@ func (m *Model[T]) site(place uint64) nn.Masks {
 func (m *Model[T]) forward() {
 	b, n, l := m.buf, m.n, m.arch.Layers
 	pos := b.pos[:n]
-	m.embedding.Forward(b.x[0], m.in.Tokens, pos, m.outside[slotEmbed], m.outside[slotPosition], m.site(0))
+	m.embedding.Forward(b.x[0], m.in.Tokens, pos, m.outside[param.SlotEmbed], m.outside[param.SlotPosition], m.site(0))
 	m.did(PartEmbedding)
 	for i := range l {
 		if m.in.Stop != nil && m.in.Stop() {
@@ -114,23 +115,23 @@ func (m *Model[T]) forward() {
 			m.probeBlock(i, m.probing)
 		}
 	}
-	m.norm.Forward(b.final, b.finalMean, b.finalRstd, b.x[l], m.outside[slotGain], m.outside[slotBias], n)
+	m.norm.Forward(b.final, b.finalMean, b.finalRstd, b.x[l], m.outside[param.SlotGain], m.outside[param.SlotBias], n)
 	m.did(PartNorms)
 }
 
 func (m *Model[T]) backward(scale float64) {
 	b, n, l := m.buf, m.n, m.arch.Layers
 	outside, grads := m.outside, &m.dblocks[l]
-	dhead := grads[slotHead]
+	dhead := grads[param.SlotHead]
 	if m.arch.Tie {
-		dhead = grads[slotEmbed]
+		dhead = grads[param.SlotEmbed]
 	}
 	m.head.Backward(b.nats, b.logZ, b.dfinal, dhead, b.final, m.headWeights, m.in.Labels, m.in.Counts, m.in.Weights,
 		scale)
 	m.did(PartHead)
 	clear(b.dx[:n*m.arch.Width])
-	m.norm.Backward(b.dx, grads[slotGain], grads[slotBias], b.finalMean, b.finalRstd, b.dfinal, b.x[l],
-		outside[slotGain], n)
+	m.norm.Backward(b.dx, grads[param.SlotGain], grads[param.SlotBias], b.finalMean, b.finalRstd, b.dfinal, b.x[l],
+		outside[param.SlotGain], n)
 	m.did(PartNorms)
 	for i := l - 1; i >= 0; i-- {
 		// The last block's activations are still there from the forward pass.
@@ -150,7 +151,7 @@ func (m *Model[T]) backward(scale float64) {
 		}
 	}
 	if m.adapter == nil {
-		m.embedding.Backward(grads[slotEmbed], grads[slotPosition], b.dx, m.in.Tokens, b.pos[:n], m.site(0))
+		m.embedding.Backward(grads[param.SlotEmbed], grads[param.SlotPosition], b.dx, m.in.Tokens, b.pos[:n], m.site(0))
 		m.did(PartEmbedding)
 	}
 }

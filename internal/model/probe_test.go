@@ -8,6 +8,7 @@ import (
 
 	"gimbal/internal/kernel"
 	"gimbal/internal/nn"
+	"gimbal/internal/param"
 )
 
 // naiveFocus recomputes what Probe says of block 0's heads from its operands, in float64 and the plain way.
@@ -127,16 +128,16 @@ func TestProbeCountsDeadUnits(t *testing.T) {
 			if slices.Max(stats.Dead) != 0 {
 				t.Errorf("%s: dead units %v in a model whose units all speak", a.Shape, stats.Dead)
 			}
-			gateUp := m.blocks[1].tensors[slotGateUp]
+			gateUp := m.blocks[1].tensors[param.SlotGateUp]
 			clear(gateUp[100*a.Width : 430*a.Width])
-			if bias := m.blocks[1].tensors[slotGateUpBias]; bias != nil {
+			if bias := m.blocks[1].tensors[param.SlotGateUpBias]; bias != nil {
 				clear(bias[100:430])
 			}
 			m.Refresh()
 			m.Probe(in, stats)
 			const starved = 2 // a block with small weights is not dead
 			m.params.ScaleBlock(starved, 1e-3)
-			if bias := m.blocks[starved].tensors[slotGateUpBias]; bias != nil {
+			if bias := m.blocks[starved].tensors[param.SlotGateUpBias]; bias != nil {
 				clear(bias)
 			}
 			m.Refresh()

@@ -9,6 +9,7 @@ import (
 
 	"gimbal/internal/config"
 	"gimbal/internal/kernel"
+	"gimbal/internal/param"
 )
 
 // Each checker below returns the first violation of a property. It is run on the model as it is, and on a model whose
@@ -120,7 +121,7 @@ func checkInputGradient(m *Model[float64], in Input, plant fault, at int) error 
 	in.Counts[at] = true
 	clear(m.grads)
 	m.Backward(plant(in), 1)
-	table := m.dblocks[m.arch.Layers][slotEmbed]
+	table := m.dblocks[m.arch.Layers][param.SlotEmbed]
 	zero := func(i int) bool {
 		row := table[int(in.Tokens[i])*m.arch.Width:][:m.arch.Width]
 		return !slices.ContainsFunc(row, func(v float64) bool { return v != 0 })
@@ -452,7 +453,7 @@ func TestFloat32AgreesWithItsTwin(t *testing.T) {
 				}
 				e := math.Sqrt(num) / max(math.Sqrt(den), 1e-6*math.Sqrt(norm))
 				// Where q and k are normed, their gradients come to 1.3e-4 for one seed in a hundred.
-				if !(e <= 3e-4) && (v.Kind != KindBias || den > 1e-6*norm) {
+				if !(e <= 3e-4) && (v.Kind != param.KindBias || den > 1e-6*norm) {
 					t.Errorf("%s, %s: %s differs from its twin by %.2g", tier, a.Shape, v.Name, e)
 				}
 			}

@@ -12,7 +12,7 @@ import (
 	"gimbal/internal/config"
 	"gimbal/internal/durable"
 	"gimbal/internal/hub"
-	"gimbal/internal/model"
+	"gimbal/internal/param"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
 )
@@ -38,7 +38,7 @@ func TestAdapter(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		if !c.Adapter() || len(c.Model().Tensors()) == 0 || !model.IsAdapter(c.Model()) {
+		if !c.Adapter() || len(c.Model().Tensors()) == 0 || !param.IsAdapter(c.Model()) {
 			t.Fatal("what was saved is no adapter")
 		}
 		hash, err := c.WeightsHash()

@@ -21,6 +21,7 @@ import (
 	"gimbal/internal/model"
 	"gimbal/internal/nn"
 	"gimbal/internal/par"
+	"gimbal/internal/param"
 	"gimbal/internal/rundir"
 	"gimbal/internal/runlog"
 	"gimbal/internal/runstate"
@@ -65,7 +66,7 @@ func (o opens) Open(spec engine.Spec) (engine.Engine, error) {
 		o.lost = nil // by a new process
 	}
 	o.info = engine.Info{Arch: spec.Arch, Mode: "fp32", Numerics: "scripted"}
-	views, _ := model.Layout(spec.Arch)
+	views, _ := param.Layout(spec.Arch)
 	for _, v := range views {
 		o.info.Tensors = append(o.info.Tensors, engine.Tensor{Name: v.Name, Kind: "attn", Block: v.Block, Shape: v.Shape})
 		o.params = append(o.params, safetensors.Entry{Name: v.Name, Shape: v.Shape, Data: make([]float32, v.Len())})

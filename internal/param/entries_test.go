@@ -1,4 +1,4 @@
-package model
+package param
 
 import (
 	"bytes"
@@ -41,7 +41,7 @@ func familyArchs() (list []config.Arch) {
 
 // filled returns parameters that are all different.
 func filled(a config.Arch) *Params[float32] {
-	p := NewParams[float32](a)
+	p := New[float32](a)
 	rnd := rand.New(rand.NewPCG(1, uint64(a.Vocab)))
 	for _, v := range p.Views {
 		for i := v.Lo; i < v.Hi; i++ {
@@ -76,7 +76,7 @@ func TestEntriesRoundTrip(t *testing.T) {
 			t.Errorf("%s: %d parameters, %d are counted", a.Shape, count, total)
 		}
 		f := fileOf(t, entries)
-		got := NewParams[float32](a)
+		got := New[float32](a)
 		if err := LoadEntries(got, f); err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +156,7 @@ func TestHeadHasTwoNames(t *testing.T) {
 	p := filled(a)
 	entries := Entries(p)
 	entries[len(entries)-1].Name = headNames[0]
-	got := NewParams[float32](a)
+	got := New[float32](a)
 	if err := LoadEntries(got, fileOf(t, entries)); err != nil || !slices.Equal(got.Flat, p.Flat) {
 		t.Errorf("other parameters came back: %v", err)
 	}
@@ -192,7 +192,7 @@ func TestLoadEntriesNamesWhatDoesNotFit(t *testing.T) {
 		{0, func([]safetensors.Entry) []safetensors.Entry { return nil }, []string{"is missing", "and 27 more"}},
 	} {
 		p := filled(archs[c.family])
-		err := LoadEntries(NewParams[float32](archs[c.family]), fileOf(t, c.edit(Entries(p))))
+		err := LoadEntries(New[float32](archs[c.family]), fileOf(t, c.edit(Entries(p))))
 		for _, want := range c.want {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%v, want %q", err, want)
@@ -203,7 +203,7 @@ func TestLoadEntriesNamesWhatDoesNotFit(t *testing.T) {
 	p := filled(archs[0])
 	head := Entries(p)[0]
 	head.Name = "lm_head.weight"
-	if err := LoadEntries(NewParams[float32](archs[0]), fileOf(t, append(Entries(p), head))); err != nil {
+	if err := LoadEntries(New[float32](archs[0]), fileOf(t, append(Entries(p), head))); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,4 +1,4 @@
-package model
+package param
 
 import (
 	"fmt"
@@ -142,11 +142,11 @@ func checkEntries(views []View, f *safetensors.File) (missing, tiedHead string, 
 // RoPE's frequencies) are skipped. If the file of a tied model has a head, it must equal the embedding. An error
 // while reading leaves p partly overwritten. The caller refreshes the model.
 func LoadEntries(p *Params[float32], f *safetensors.File) error {
-	return loadEntries(p, f, func(int) error { return nil })
+	return LoadBlocks(p, f, func(int) error { return nil })
 }
 
-// loadEntries is LoadEntries that calls after when the tensors of a block have been read.
-func loadEntries(p *Params[float32], f *safetensors.File, after func(block int) error) error {
+// LoadBlocks is LoadEntries that calls after when the tensors of a block have been read.
+func LoadBlocks(p *Params[float32], f *safetensors.File, after func(block int) error) error {
 	missing, tiedHead, err := checkEntries(p.Views, f)
 	if err != nil {
 		return err

@@ -1,5 +1,5 @@
 //go:build !linux
 
-package model
+package memory
 
 func hugePages[T any]([]T) {}

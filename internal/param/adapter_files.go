@@ -1,4 +1,4 @@
-package model
+package param
 
 import (
 	"fmt"
@@ -69,7 +69,7 @@ func Merged(a config.Arch, ad Adapter, base, adapter *safetensors.File) *safeten
 		stem := adapterPrefix + strings.TrimSuffix(m.Name, ".weight")
 		out, in, r := m.Shape[0], m.Shape[1], ad.Rank
 		low, high, lengths := make([]float32, r*in), make([]float32, out*r), make([]float32, out)
-		for i, dst := range [][]float32{low, high, lengths}[:ad.parts()] {
+		for i, dst := range [][]float32{low, high, lengths}[:ad.Parts()] {
 			if err := adapter.ReadF32(dst, stem+[]string{suffixA, suffixB, suffixMagnitude}[i]); err != nil {
 				return err
 			}
@@ -106,21 +106,6 @@ func Merged(a config.Arch, ad Adapter, base, adapter *safetensors.File) *safeten
 		}
 		return nil
 	})
-}
-
-// Load overwrites the parameters by those of a file: an adapter's by an adapter, else all of the model, beside which
-// the adapter stays. See LoadEntries. The caller refreshes the model.
-func (m *Model[T]) Load(f *safetensors.File) error {
-	if m.adapter == nil || !IsAdapter(f) {
-		p := any(m.params).(*Params[float32])
-		if m.bring == nil {
-			err := LoadEntries(p, f)
-			m.Rebase()
-			return err
-		}
-		return loadEntries(p, f, m.adapter.keep)
-	}
-	return LoadAdapter(any(m.adapter.params).(*Params[float32]), f)
 }
 
 // LoadAdapter overwrites the parameters p of an adapter by those of a file, of which it checks names and shapes first.
