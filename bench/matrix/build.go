@@ -75,7 +75,9 @@ func output(ctx context.Context, dir, name string, args ...string) (string, erro
 // tierNames are all tiers there are, on any machine.
 var tierNames = []string{"amx", "avx512", "avx2", "neon", "generic"}
 
-var tierLine = regexp.MustCompile(`(?m)^kernels: \S+ of \[([^\]]+)\]`)
+// tierLine is where "gimbal version" names the tiers: "kernels: [avx2 generic]", and "kernels: avx2 of [avx2 generic]" in
+// older builds.
+var tierLine = regexp.MustCompile(`(?m)\bkernels: (?:\S+ of )?\[([^\]]+)\]`)
 
 // tiers are the kernel tiers that a binary finds on this machine, the machine's own first.
 func (b binaries) tiers(ctx context.Context) ([]string, error) {

@@ -187,3 +187,12 @@ func TestRecording(t *testing.T) {
 		t.Errorf("%s: %v", &all, err)
 	}
 }
+
+func TestTierLine(t *testing.T) {
+	for _, text := range []string{"gimbal 1\n2 processors; kernels: [avx2 generic] (GIMBAL_KERNEL chooses)\n",
+		"gimbal 1\nkernels: avx2 of [avx2 generic]\n"} {
+		if m := tierLine.FindStringSubmatch(text); m == nil || m[1] != "avx2 generic" {
+			t.Errorf("%q: %q", text, m)
+		}
+	}
+}
