@@ -164,7 +164,7 @@ var direct = map[string]string{
 	"internal/normal":     "golang.org/x/text/unicode/norm",
 	"internal/parquet":    "github.com/andybalholm/brotli github.com/pierrec/lz4/v4 github.com/klauspost/compress/gzip github.com/klauspost/compress/snappy github.com/klauspost/compress/zstd",
 	"internal/strictjson": "github.com/go-json-experiment/json/jsontext",
-	"internal/sniff": "golang.org/x/text/encoding golang.org/x/text/encoding/htmlindex " +
+	"internal/sniff": "golang.org/x/text/encoding golang.org/x/text/encoding/charmap golang.org/x/text/encoding/htmlindex " +
 		"golang.org/x/text/encoding/ianaindex golang.org/x/text/encoding/unicode/utf32",
 	"internal/device": "golang.org/x/sys/unix",
 	"internal/mirror": "github.com/minio/minio-go/v7 github.com/minio/minio-go/v7/pkg/credentials",

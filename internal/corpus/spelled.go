@@ -22,9 +22,9 @@ type Spelling struct {
 }
 
 // Spelled counts texts, which may be empty, in a sample of at most 4 MiB of the documents, evenly taken from the files.
-// Broken documents are passed over. Errors are those of Documents.
-func (c *Corpus) Spelled(ctx context.Context, texts []string) ([]Spelling, error) {
-	l := lookout{found: make([]Spelling, len(texts)), plain: make([]int64, len(texts))}
+// also is given what is looked at, in pieces. Broken documents are passed over. Errors are those of Documents.
+func (c *Corpus) Spelled(ctx context.Context, texts []string, also func(piece []byte)) ([]Spelling, error) {
+	l := lookout{found: make([]Spelling, len(texts)), plain: make([]int64, len(texts)), also: also}
 	for i, t := range texts {
 		l.found[i].Text = t
 		l.longest = max(l.longest, len(t))
@@ -66,6 +66,7 @@ func (c *Corpus) Separator() string { return c.opt.Separator }
 type lookout struct {
 	found   []Spelling
 	plain   []int64 // of Times, in files that can be cut
+	also    func(piece []byte)
 	longest int
 	looked  int64
 	left    int  // bytes to look at in this source
@@ -107,6 +108,7 @@ func (l *lookout) read(text io.Reader) error {
 		n, err := io.ReadFull(text, l.buf[again:])
 		l.left -= n
 		piece := l.buf[:again+n]
+		l.also(piece[again:])
 		for i := range l.found {
 			what := l.found[i].Text
 			from := max(0, again-len(what)+1) // what ends before was counted

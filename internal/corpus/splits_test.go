@@ -155,6 +155,7 @@ func TestSpelled(t *testing.T) {
 	dir := t.TempDir()
 	const mark = "<|end|>"
 	var want int64
+	var looked int
 	var s strings.Builder
 	for s.Len() < 300<<10 { // every place relative to the pieces
 		s.WriteString(strings.Repeat("x", s.Len()%97) + mark + "<|en")
@@ -163,9 +164,13 @@ func TestSpelled(t *testing.T) {
 	write(t, dir, "a.txt", s.String())
 	write(t, dir, "b.jsonl", `{"text":"a<|end|>b"}`+"\n"+`{"text":"none"}`+"\n"+
 		`{"messages":[{"role":"user","content":"q<|end|>"},{"role":"assistant","content":"a<|end|>"}]}`)
-	found, err := discover(t, Options{}, dir).Spelled(t.Context(), []string{mark, "", "nowhere"})
+	found, err := discover(t, Options{}, dir).Spelled(t.Context(), []string{mark, "", "nowhere"},
+		func(piece []byte) { looked += len(piece) })
 	if err != nil {
 		t.Fatal(err)
+	}
+	if looked < s.Len() || looked > s.Len()+100 {
+		t.Errorf("%d bytes were looked at", looked)
 	}
 	if f := found[0]; f.Times != want+3 || f.Documents != 3 || f.Looked != 4 || !f.Plain {
 		t.Errorf("%+v, want %d times", f, want+3)
@@ -203,7 +208,8 @@ func FuzzSpelled(f *testing.F) {
 	f.Add("a<|end|>b", uint16(3))
 	f.Add(strings.Repeat("<|end|><|en", 20), uint16(9))
 	f.Fuzz(func(t *testing.T, text string, size uint16) {
-		l := lookout{found: []Spelling{{Text: mark}}, plain: make([]int64, 1), longest: len(mark), left: spelledBytes}
+		l := lookout{found: []Spelling{{Text: mark}}, plain: make([]int64, 1), longest: len(mark), left: spelledBytes,
+			also: func([]byte) {}}
 		l.buf = make([]byte, len(mark)+1+int(size)%100)
 		doc := Document{Text: strings.NewReader(text)}
 		if err := l.document(&doc); err != nil {

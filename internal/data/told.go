@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"gimbal/internal/corpus"
+	"gimbal/internal/sniff"
 )
 
 // endMarks are what other programs write where a text or a turn ends.
@@ -20,7 +21,7 @@ const (
 )
 
 // tell notes what a person should know of the documents: of those that teach nothing, of marks in them that stay plain
-// text, and of a separator that does nothing.
+// text, of a separator that does nothing, and of text that was mangled before it came here.
 func (s *Set) tell(ctx context.Context, c *corpus.Corpus) error {
 	if s.held.fraction == 0 {
 		return nil // nothing is learned from it
@@ -28,15 +29,17 @@ func (s *Set) tell(ctx context.Context, c *corpus.Corpus) error {
 	s.tellEmpty()
 	marks := append(endMarks[:len(endMarks):len(endMarks)], s.ownMarks()...)
 	escaped, crlf := otherSeparators(c.Separator())
-	found, err := c.Spelled(ctx, append(marks, escaped, crlf))
+	n := len(marks)
+	var twice sniff.Twice
+	found, err := c.Spelled(ctx, append(append(marks, escaped, crlf), mangled...), twice.Look)
 	if err != nil {
 		return err
 	}
-	n := len(marks)
 	for _, m := range found[:n] {
 		s.tellMark(m)
 	}
 	s.tellSeparator(c, found[n], found[n+1])
+	s.tellMangled(found[n+2:], &twice)
 	return nil
 }
 

@@ -78,6 +78,29 @@ func TestSeparatorIsTold(t *testing.T) {
 	}
 }
 
+// Text that other programs have mangled is told, whatever its format; sound text in other languages is not.
+func TestMangledTextIsTold(t *testing.T) {
+	repeat := func(text string) string { return strings.Repeat(text, 40) }
+	for _, c := range []struct{ name, content, told string }{
+		{"t%d.txt", repeat("Itâ€™s a cafÃ©. "), `look encoded twice, such as â€™ for ’`},
+		{"all.jsonl", repeat(`{"text":"Itâ€™s"}` + "\n"), `of 40 words beyond ASCII, 40 look encoded twice`},
+		{"all.jsonl", repeat(`{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"Itâ€™s"}]}` + "\n"),
+			"look encoded twice"},
+		{"t%d.txt", repeat("РџСЂРёРІРµС‚, РјРёСЂ! "), "for Привет"},
+		{"t%d.txt", repeat("It’s a café; Привет, мир! Дії і Ці. Ã is a letter. "), ""},
+		{"t%d.txt", repeat("caf\uFFFD "), "which stands for characters that were lost, comes 1,200 times in 30 of 30"},
+		{"t%d.txt", repeat("锟斤拷 "), "锟斤拷, which stands for"},
+		{"all.txt", repeat("a\r\nb\n"), "40 of 80 lines looked at end with CR LF"},
+		{"all.txt", repeat("a\r\n"), ""}, // told, and no warning
+		{"all.txt", repeat("a\n") + "b\r\n", ""},
+		{"all.txt", "caf\uFFFD", ""},
+	} {
+		if told := tellings(t, "", c.name, c.content); c.told == "" && told != "" || !strings.Contains(told, c.told) {
+			t.Errorf("%s with %q: told %q, want %q", c.name, c.content[:20], told, c.told)
+		}
+	}
+}
+
 // Documents that teach nothing are counted; it is a warning where they are most.
 func TestEmptyDocumentsAreTold(t *testing.T) {
 	s := prepareTexts(t, []string{"some text", "", "x", "", "more text", "and more"}, PrepareOptions{ValFraction: 0.1})
