@@ -9,7 +9,8 @@ import (
 )
 
 // varying are fields that differ from one run to the next of the same program.
-var varying = []string{"time", "attempt", "seconds", "began", "ended", "*_seconds", "*_per_second", "memory_*", "sum"}
+var varying = []string{"time", "attempt", "seconds", "began", "ended", "*_seconds", "*_per_second", "memory_*", "sum",
+	"log"} // of a state: how long the log was, whose lines have times
 
 // said are fields that people read: their words may change. A list of sentences or a sentence; not numbers.
 var said = []string{"message", "advice", "seen", "state", "on", "plan", "note", "notes", "reasons", "alarms", "verdict",

@@ -69,7 +69,7 @@ func (o *outcome) read(c cleaner, run string) error {
 		switch filepath.Base(path) {
 		case "log.jsonl":
 			return o.readLog(c, path)
-		case "manifest.json", "config.toml", "report.md", "lock":
+		case "manifest.json", "config.toml", "run.toml", "report.md", "lock":
 			return nil // sizes and times, paths, prose
 		}
 		if strings.HasPrefix(name, "samples") {
