@@ -47,7 +47,7 @@ func (f form) append(dst, text []byte, final bool) ([]byte, int) {
 	done := 0
 	for done < end {
 		rest := text[done:end]
-		n := f.whole.QuickSpan(rest)
+		n := f.quickSpan(rest)
 		if n == 0 {
 			n = f.firstSegment(rest)
 			dst = f.appendSegment(dst, rest[:n])
@@ -57,6 +57,23 @@ func (f form) append(dst, text []byte, final bool) ([]byte, int) {
 		done += n
 	}
 	return dst, done
+}
+
+// quickSpan returns the length of a beginning of b that the form does not change. x/text takes a byte near the end for
+// the first of a character that is cut, whatever follows it, and looks no further: so the end is looked at once more,
+// with spaces behind it.
+func (f form) quickSpan(b []byte) int {
+	const most = utf8.UTFMax - 1 // bytes of a character that is cut
+	n, end := f.whole.QuickSpan(b), max(0, len(b)-most)
+	if n < end {
+		return n
+	}
+	var padded [2 * most]byte
+	for i := range padded {
+		padded[i] = ' '
+	}
+	copy(padded[:], b[end:])
+	return min(n, end+f.whole.QuickSpan(padded[:]))
 }
 
 // firstSegment returns the length of the segment at the start of b, which is not empty.

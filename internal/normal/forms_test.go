@@ -14,7 +14,7 @@ import (
 func TestParts(t *testing.T) {
 	r := testseed.Rand(t)
 	parts := []string{"a", "caf", "e", "\u0301", "\u0323", "\u0315", "\u1100", "\u1161", "\u11a8", "\u00e9",
-		"a\u0344", "中", " ", "\n", "\xcc", "\x81", "\xff", "😀", "\uff76", "\uff9e", "ﬁ", "²", "\ufdfa", "İ",
+		"a\u0344", "中", " ", "\n", "\xcc", "\x81", "\xe2", "\xf2", "\xff", "😀", "\uff76", "\uff9e", "ﬁ", "²", "\ufdfa", "İ",
 		"SS", "-->", "--"}
 	for name, f := range map[string]struct {
 		form, library Form
@@ -53,8 +53,13 @@ func TestParts(t *testing.T) {
 	}
 }
 
+// library is the library's form of a text behind which more comes: at the end it leaves characters as they are behind a
+// byte that looks like the first of a longer one.
 func library(f norm.Form) Form {
-	return func(dst, text []byte, _ bool) ([]byte, int) { return append(dst, f.Bytes(text)...), len(text) }
+	const more = "    "
+	return func(dst, text []byte, _ bool) ([]byte, int) {
+		return append(dst, bytes.TrimSuffix(f.Bytes(append(bytes.Clone(text), more...)), []byte(more))...), len(text)
+	}
 }
 
 // TestSimple has what Hugging Face's library makes of single characters that Go's tables have otherwise.
