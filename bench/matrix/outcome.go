@@ -115,7 +115,7 @@ func (o *outcome) readLog(c cleaner, path string) error {
 	for _, r := range list {
 		where := r.Kind
 		if e, ok := r.Value.(runlog.Event); ok {
-			if where += "/" + e.Code; e.Code == "F-SLOW-DISK" && !e.Injected {
+			if where += "/" + e.Code; e.Code == codeSlowDisk && !e.Injected {
 				continue // the machine's own disk
 			}
 		}
@@ -189,6 +189,14 @@ func (c cleaner) clean(raw []byte) (any, error) {
 	return c.value(v), nil
 }
 
+const codeSlowDisk = "F-SLOW-DISK"
+
+// slowDisk reports an event of a story that is of the machine's own disk.
+func slowDisk(v any) bool {
+	event, ok := v.(map[string]any)
+	return ok && event["code"] == codeSlowDisk && event["injected"] != true
+}
+
 // dryRun is the folder of a dry run, which is removed at its end.
 var dryRun = regexp.MustCompile(`^.*gimbal-dry-run-\d+`)
 
@@ -211,9 +219,11 @@ func (c cleaner) value(v any) any {
 		}
 		return dryRun.ReplaceAllString(v, "$$work")
 	case []any:
-		list := make([]any, len(v))
-		for i, e := range v {
-			list[i] = c.value(e)
+		list := []any{}
+		for _, e := range v {
+			if !slowDisk(e) {
+				list = append(list, c.value(e))
+			}
 		}
 		return list
 	case map[string]any:
