@@ -47,60 +47,53 @@ func (s *pass) adapt() {
 	s.views = append(s.views, views...)
 }
 
+// place is where a tensor stands in the decoder.
+type place struct {
+	block int // -1 outside the blocks
+	slot  param.Slot
+}
+
 // layout returns the numbers of an architecture's tensors.
 func layout(a config.Arch) tensors {
 	views, _ := param.Layout(a)
-	next := -1
-	take := func(there bool) int {
-		if !there {
-			return -1
-		}
-		next++
-		return next
+	at := map[place][]int{}
+	for i, v := range views {
+		p := place{v.Block, v.Slot}
+		at[p] = append(at[p], i)
 	}
-	norm := func(there bool) normTensors {
+	one := func(block int, s param.Slot) int {
+		if list := at[place{block, s}]; list != nil {
+			return list[0]
+		}
+		return -1
+	}
+	norm := func(block int, s param.Slot, there bool) normTensors {
 		if there && a.NoGain {
 			return bare
 		}
-		return normTensors{take(there), take(there && a.Norm == "layer")}
+		return normTensors{one(block, s), one(block, s+1)}
 	}
-	linear := func(rows int, bias bool) (t linearTensors) {
-		for ; rows > 0; rows -= views[next].Shape[0] {
-			t.weights = append(t.weights, take(true))
-		}
-		for range t.weights {
-			if bias {
-				t.biases = append(t.biases, take(true))
-			}
-		}
-		return t
+	linear := func(block int, s param.Slot) linearTensors {
+		return linearTensors{at[place{block, s}], at[place{block, s + 1}]}
 	}
-	hidden := a.MLP
-	if a.Gated() {
-		hidden *= 2
+	t := tensors{embed: one(-1, param.SlotEmbed), position: one(-1, param.SlotPosition),
+		final: norm(-1, param.SlotGain, true), head: one(-1, param.SlotHead), headBias: one(-1, param.SlotHeadBias)}
+	if a.Tie {
+		t.head = t.embed
 	}
-	t := tensors{embed: take(true), position: take(a.Position == "learned")}
-	for range a.Layers {
-		var b blockTensors
-		b.norm1 = norm(a.Norms != "after")
-		b.qkv = linear((a.Heads+2*a.KVHeads)*a.HeadSize, a.QKVBias)
-		b.qGain, b.kGain = take(a.QKNorm), take(a.QKNorm)
-		b.o = linear(a.Width, a.Bias)
-		b.post1 = norm(a.Norms != "")
-		if b.norm2 = b.norm1; !a.SharedNorm {
-			b.norm2 = norm(a.Norms != "after")
+	before, after := a.Norms != "after", a.Norms != ""
+	for l := range a.Layers {
+		b := blockTensors{
+			norm1: norm(l, param.SlotGain1, before), qkv: linear(l, param.SlotQKV),
+			qGain: one(l, param.SlotQGain), kGain: one(l, param.SlotKGain),
+			o: linear(l, param.SlotO), post1: norm(l, param.SlotPost1, after),
+			norm2: norm(l, param.SlotGain2, before), gateUp: linear(l, param.SlotGateUp),
+			down: linear(l, param.SlotDown), post2: norm(l, param.SlotPost2, after),
 		}
-		b.gateUp = linear(hidden, a.Bias)
-		b.down = linear(a.Width, a.Bias)
-		b.post2 = norm(a.Norms != "")
+		if a.SharedNorm {
+			b.norm2 = b.norm1
+		}
 		t.blocks = append(t.blocks, b)
-	}
-	t.final, t.headBias, t.head = norm(true), take(a.HeadBias), t.embed
-	if !a.Tie {
-		t.head = take(true)
-	}
-	if next != len(views)-1 {
-		panic("graph: another layout")
 	}
 	return t
 }
