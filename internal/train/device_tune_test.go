@@ -11,8 +11,9 @@ import (
 	"gimbal/internal/runlog"
 )
 
-// A run of preferences with an adapter on a device begins at its reference, and its losses are those of the CPU. Cut off
-// anywhere it is the same in every bit, and it goes on elsewhere.
+// A run of preferences with an adapter on a device begins at its reference, and its first losses are those of the CPU:
+// its rate is high, and differences of rounding grow from 1e-8 to 2e-5 in 20 steps. Cut off anywhere it is the same in
+// every bit, and it goes on elsewhere.
 func TestTuneOnDevice(t *testing.T) {
 	device, dir := plugin(t), t.TempDir()
 	settings := []string{"train.adapter=lora", "adapter.rank=4", "adapter.dropout=0.1", "adapter.base=bf16",
@@ -25,8 +26,8 @@ func TestTuneOnDevice(t *testing.T) {
 		t.Errorf("before step 1: %+v", u)
 	}
 	there := runlog.All[runlog.Step](readLog(t, whole))
-	for i, here := range runlog.All[runlog.Step](readLog(t, finished(t, onCPU, Options{From: first.Dir}).Dir)) {
-		if a, b := float64(here.Loss), float64(there[i].Loss); math.Abs(a-b) > 1e-3*a {
+	for i, here := range runlog.All[runlog.Step](readLog(t, finished(t, onCPU, Options{From: first.Dir}).Dir))[:20] {
+		if a, b := float64(here.Loss), float64(there[i].Loss); math.Abs(a-b) > 3e-4*a {
 			t.Errorf("step %d: loss %.6f on the CPU, %.6f on the device", here.Step, a, b)
 		}
 	}
