@@ -53,7 +53,8 @@ var lattice = []struct {
 	{"internal/chat", "internal/jinja internal/strictjson",
 		"formats of conversations; knows no tokenizer, no file and no model"},
 	{"internal/sniff", "", "what bytes are: kinds of files, encodings; reads no file"},
-	{"internal/record", "internal/chat internal/strictjson", "records of JSON and of tables to texts and conversations; " +
+	{"internal/record", "internal/chat internal/strictjson", "records of JSON and of tables to texts and " +
+		"conversations; " +
 		"knows no file"},
 	{"internal/corpus", "internal/bom internal/chat internal/par internal/parquet internal/record internal/sniff internal/strictjson",
 		"files to documents"},
@@ -75,11 +76,13 @@ var lattice = []struct {
 		"what lies in the directory of a run, and how it is found and opened"},
 	{"internal/mirror", "internal/checkpoint internal/durable internal/rundir",
 		"a second copy of a run in object storage; knows no model"},
-	{"internal/hub", "internal/bom internal/chat internal/family internal/param internal/checkpoint internal/safetensors " +
+	{"internal/hub", "internal/bom internal/chat internal/family internal/param internal/checkpoint " +
+		"internal/safetensors " +
 		"internal/tokenizer internal/config internal/durable internal/rundir",
 		"Hugging Face model directories, in and out; a checkpoint as a model"},
 	{"internal/generate", "internal/par internal/rng", "sampling over a decoder; knows no model"},
-	{"internal/engine", "internal/model internal/param internal/optim internal/kernel internal/generate internal/data " +
+	{"internal/engine", "internal/model internal/param internal/optim internal/kernel internal/generate " +
+		"internal/data " +
 		"internal/config internal/memory internal/rng internal/safetensors",
 		"what trains and runs a model, whatever the hardware; the CPU engine"},
 	{"internal/graph", "internal/config internal/model internal/optim internal/param",
@@ -93,8 +96,10 @@ var lattice = []struct {
 	{"cmd/gimbal-device", "internal/device/wire internal/pjrt", "the process that owns accelerators"},
 	{"internal/judge", "internal/baseline internal/bom internal/plain internal/rng internal/safetensors",
 		"metrics of what was written, early stop, choice of a checkpoint; knows no model"},
-	{"internal/plan", "internal/chat internal/config internal/corpus internal/data internal/durable internal/engine internal/judge " +
-		"internal/guard internal/optim internal/hub internal/shards internal/tokenizer", "configuration, text and hardware to " +
+	{"internal/plan", "internal/chat internal/config internal/corpus internal/data internal/durable " +
+		"internal/engine internal/judge " +
+		"internal/guard internal/optim internal/hub internal/shards internal/tokenizer", "configuration, text and " +
+		"hardware to " +
 		"one immutable plan"},
 	{"internal/preflight", "internal/plan internal/engine internal/data internal/rundir internal/checkpoint " +
 		"internal/durable internal/memory internal/optim internal/rng internal/runlog",
@@ -102,7 +107,8 @@ var lattice = []struct {
 	{"internal/evaluate", "internal/engine internal/generate internal/judge internal/baseline internal/data " +
 		"internal/bom internal/hub internal/runlog internal/rng internal/tokenizer internal/config",
 		"the one evaluator: loss, baseline, writing; decides nothing and knows no model"},
-	{"internal/inspect", "internal/data internal/durable internal/engine internal/guard internal/memory internal/plan internal/runlog " +
+	{"internal/inspect", "internal/data internal/durable internal/engine internal/guard internal/memory " +
+		"internal/plan internal/runlog " +
 		"internal/safetensors", "health of a model, and what is behind a number that is not finite"},
 	{"internal/faults", "internal/config internal/data internal/durable internal/checkpoint internal/engine internal/rng",
 		"faults planted on purpose, around batches, engine and disk"},
@@ -112,7 +118,8 @@ var lattice = []struct {
 		"readers of finished, running and crashed runs"},
 	{"internal/runstate",
 		"internal/checkpoint internal/config internal/data internal/durable internal/evaluate internal/faults " +
-			"internal/guard internal/hub internal/inspect internal/judge internal/optim internal/plan internal/rundir " +
+			"internal/guard internal/hub internal/inspect internal/judge internal/optim internal/plan " +
+			"internal/rundir " +
 			"internal/runlog internal/runs",
 		"what a run is between two steps: its state, how that is saved, and opened again"},
 	{"internal/exit",
@@ -128,7 +135,8 @@ var lattice = []struct {
 		"internal/checkpoint internal/config internal/data internal/device internal/durable internal/engine " +
 			"internal/evaluate internal/exit internal/faults internal/guard internal/hub internal/inspect " +
 			"internal/judge " +
-			"internal/memory internal/mirror internal/optim internal/plan internal/preflight internal/rundir internal/runlog " +
+			"internal/memory internal/mirror internal/optim internal/plan internal/preflight internal/rundir " +
+			"internal/runlog " +
 			"internal/runs internal/runstate internal/tokenizer",
 		"the loop; sees numbers and events, and no array"},
 	{".",
@@ -164,8 +172,9 @@ var direct = map[string]string{
 	"internal/normal":     "golang.org/x/text/unicode/norm",
 	"internal/parquet":    "github.com/andybalholm/brotli github.com/pierrec/lz4/v4 github.com/klauspost/compress/gzip github.com/klauspost/compress/snappy github.com/klauspost/compress/zstd",
 	"internal/strictjson": "github.com/go-json-experiment/json/jsontext",
-	"internal/sniff": "golang.org/x/text/encoding golang.org/x/text/encoding/charmap golang.org/x/text/encoding/htmlindex " +
-		"golang.org/x/text/encoding/ianaindex golang.org/x/text/encoding/unicode/utf32",
+	"internal/sniff": "golang.org/x/text/encoding golang.org/x/text/encoding/charmap " +
+		"golang.org/x/text/encoding/htmlindex golang.org/x/text/encoding/ianaindex " +
+		"golang.org/x/text/encoding/unicode/utf32",
 	"internal/device": "golang.org/x/sys/unix",
 	"internal/mirror": "github.com/minio/minio-go/v7 github.com/minio/minio-go/v7/pkg/credentials",
 	"internal/pjrt":   "github.com/ebitengine/purego",

@@ -112,8 +112,8 @@ func tableName(importPath string) string {
 	return "(root)"
 }
 
-// TestSizes keeps files and packages of a size that one can read: a file has at most 300 lines, a package 3,000, and the
-// loop of a run 2,000.
+// TestSizes keeps files and packages of a size that one can read: a file has at most 300 lines, a package 3,000, and
+// the loop of a run 2,000.
 func TestSizes(t *testing.T) {
 	for name := range importsOf(t) {
 		limit := 3000

@@ -75,8 +75,8 @@ func output(ctx context.Context, dir, name string, args ...string) (string, erro
 // tierNames are all tiers there are, on any machine.
 var tierNames = []string{"amx", "avx512", "avx2", "neon", "generic"}
 
-// tierLine is where "gimbal version" names the tiers: "kernels: [avx2 generic]", and "kernels: avx2 of [avx2 generic]" in
-// older builds.
+// tierLine is where "gimbal version" names the tiers: "kernels: [avx2 generic]", and in older builds
+// "kernels: avx2 of [avx2 generic]".
 var tierLine = regexp.MustCompile(`(?m)\bkernels: (?:\S+ of )?\[([^\]]+)\]`)
 
 // tiers are the kernel tiers that a binary finds on this machine, the machine's own first.

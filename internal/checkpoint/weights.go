@@ -65,7 +65,8 @@ func noWeights(fsys durable.FS, path string) error {
 	why := "it has no " + ModelFile + "; name a run, a checkpoint or a directory that has one"
 	for _, e := range entries {
 		switch name := e.Name(); {
-		case name == ModelFile+".index.json", strings.HasPrefix(name, "model-") && strings.HasSuffix(name, ".safetensors"):
+		case name == ModelFile+".index.json",
+			strings.HasPrefix(name, "model-") && strings.HasSuffix(name, ".safetensors"):
 			return &NoneError{path, "its weights are in shards: make a checkpoint of it with gimbal import"}
 		case strings.HasPrefix(name, "pytorch_model") && strings.HasSuffix(name, ".bin"):
 			why = "pickle files can run code and are not read: convert " + name + " to " + ModelFile

@@ -39,8 +39,8 @@ var keys = []key{
 	{name: "data.weights", lo: 0, above: true, hi: 1e9,
 		doc: "share of the training tokens of each path, in the order of the paths; default: by size"},
 	{name: "data.splits", choices: []string{"names", "ignore"}, newer: true, older: "ignore",
-		doc: "names: files and folders named train, valid and test beside each other are what they say; ignore: names " +
-			"mean nothing"},
+		doc: "names: files and folders named train, valid and test beside each other are what they say; ignore: " +
+			"names mean nothing"},
 	{name: "data.val_fraction", lo: 0, above: true, hi: 0.5, doc: "share of the corpus held out for validation"},
 	{name: "data.fields", newer: true,
 		doc: "keys or columns to read: text=KEY, messages=KEY, or prompt=KEY,completion=KEY, with input=KEY and " +
@@ -49,7 +49,8 @@ var keys = []key{
 		doc: "where a single text is cut for validation; before_end: its end is trained; end: it is held out"},
 	{name: "data.separator", doc: "text that splits a file into documents; empty: one file, one document"},
 	{name: "data.encoding", newer: true,
-		doc: "encoding of files without a byte order mark, such as gbk; empty: UTF-8; raw: UTF-8, whatever the bytes are"},
+		doc: "encoding of files without a byte order mark, such as gbk; empty: UTF-8; raw: UTF-8, whatever the bytes " +
+			"are"},
 	{name: "data.template", choices: []string{"model", "builtin"}, newer: true, older: "builtin",
 		doc: "what writes conversations; model: its chat template, if it has one; builtin: marks of ChatML or Llama 3"},
 	{name: "data.start", choices: []string{"eos", "bos", "none"}, doc: "token before every document; it is input only"},
@@ -67,7 +68,8 @@ var keys = []key{
 	{name: "model.shape", choices: Shapes(),
 		doc: "family of the decoder"},
 	{name: "model.layers", auto: true, lo: 1, hi: 1024, doc: "blocks; auto: from the preset"},
-	{name: "model.width", auto: true, lo: 2, hi: 1 << 16, doc: "channels of the residual stream; auto: from the preset"},
+	{name: "model.width", auto: true, lo: 2, hi: 1 << 16, doc: "channels of the residual stream; auto: from the " +
+		"preset"},
 	{name: "model.heads", auto: true, lo: 1, hi: 1 << 12,
 		doc: "query heads; auto: max(1, width/64), or width/head_size"},
 	{name: "model.kv_heads", auto: true, lo: 1, hi: 1 << 12,
@@ -108,10 +110,11 @@ var keys = []key{
 		doc: "share of pairs assumed to be reversed"},
 
 	{name: "optim.kind", choices: []string{"auto", "muon", "adamw"}, newer: true, older: "adamw",
-		doc: "muon: matrices of the blocks by Muon, all else by AdamW; auto: muon for new models with large enough batches"},
+		doc: "muon: matrices of the blocks by Muon, all else by AdamW; auto: muon for new models with large enough " +
+			"batches"},
 	{name: "optim.lr", lo: 1e-12, hi: 10, choices: []string{"article", "article-literal", "auto", "finetune", "probe"},
-		doc: "peak learning rate, a number or a rule; auto: by model size and batch; finetune: by the width, for trained " +
-			"weights; probe: by a range test before the run; article, article-literal: by the width"},
+		doc: "peak learning rate, a number or a rule; auto: by model size and batch; finetune: by the width, for " +
+			"trained weights; probe: by a range test before the run; article, article-literal: by the width"},
 	{name: "optim.momentum", newer: true, lo: 0, hi: 1, below: true, doc: "Muon: decay of the moment"},
 	{name: "optim.beta1", lo: 0, hi: 1, below: true, doc: "AdamW: decay of the first moment"},
 	{name: "optim.beta2", auto: true, lo: 0, above: true, hi: 1, below: true,
@@ -125,8 +128,8 @@ var keys = []key{
 	{name: "schedule.kind", choices: []string{"cosine-restarts", "cosine", "linear", "wsd", "constant"},
 		doc: "course of the learning rate after the warmup"},
 	{name: "schedule.warmup", lo: 0, hi: 1e12, choices: []string{"auto", "article", "finetune"},
-		doc: "steps of linear warmup, at most a quarter of the run; auto: 10 % of the steps, more where the peak is high; " +
-			"article: 10 %, at least 500; finetune: 3 %, at least 10"},
+		doc: "steps of linear warmup, at most a quarter of the run; auto: 10 % of the steps, more where the peak is " +
+			"high; article: 10 %, at least 500; finetune: 3 %, at least 10"},
 	{name: "schedule.warmup_exact", doc: "do not limit the warmup to a quarter of the run"},
 	{name: "schedule.period", auto: true, lo: 10, hi: 1e12,
 		doc: "steps of one cycle of cosine-restarts; auto: min(steps, 10000)"},
@@ -140,8 +143,8 @@ var keys = []key{
 		doc: "what the backward pass computes again to save memory"},
 	{name: "numeric.device", choices: []string{"auto", "cpu", "cuda", "rocm", "oneapi", "tpu"}, path: true, newer: true,
 		older: "cpu",
-		doc: "what computes, see devices.md; a path names a plugin; auto: an accelerator that passes its tests, else the " +
-			"CPU"},
+		doc: "what computes, see devices.md; a path names a plugin; auto: an accelerator that passes its tests, else " +
+			"the CPU"},
 	{name: "numeric.devices", auto: true, lo: 1, hi: 64, newer: true, older: "1",
 		doc: "devices that train together; auto: all"},
 	{name: "numeric.shard", choices: []string{"moments", "parameters"}, newer: true,
@@ -161,8 +164,8 @@ var keys = []key{
 	{name: "eval.max_tokens", lo: 1, hi: 1 << 20, doc: "longest text written, in tokens"},
 
 	{name: "eval.keep", newer: true, path: true,
-		doc: "files and folders of text that the weights know, to show what fine-tuning forgets; empty: what the model " +
-			"writes before step 1"},
+		doc: "files and folders of text that the weights know, to show what fine-tuning forgets; empty: what the " +
+			"model writes before step 1"},
 
 	{name: "eval.tasks", newer: true, path: true,
 		doc: "files of questions for each evaluation, see judge.md"},

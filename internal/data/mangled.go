@@ -35,8 +35,9 @@ func (s *Set) tellMangled(found []corpus.Spelling, twice *sniff.Twice) {
 	for _, lost := range found[2:] {
 		if lost.Times >= manyMangled {
 			tell(true, "take the text from its source, in its own encoding",
-				"%s, which stands for characters that were lost, comes %s in %s of %s looked at", corpus.Printable(lost.Text),
-				count(lost.Times, "time"), group(lost.Documents), count(lost.Looked, "document"))
+				"%s, which stands for characters that were lost, comes %s in %s of %s looked at",
+				corpus.Printable(lost.Text), count(lost.Times, "time"), group(lost.Documents),
+				count(lost.Looked, "document"))
 		}
 	}
 	windows, lines := found[0].Times, found[1].Times
@@ -44,9 +45,11 @@ func (s *Set) tellMangled(found []corpus.Spelling, twice *sniff.Twice) {
 	switch {
 	case windows < manyMangled || float64(windows) < few:
 	case float64(lines-windows) < few:
-		tell(false, "prompts of several lines need them, too", "lines end with CR LF, as on Windows, and so will what is written")
+		tell(false, "prompts of several lines need them, too",
+			"lines end with CR LF, as on Windows; the model will write them so")
 	default:
-		tell(true, "give all files the same line ends", "%s of %s looked at end with CR LF, the others with LF alone: both are "+
-			"learned", group(windows), count(lines, "line"))
+		tell(true, "give all files the same line ends",
+			"%s of %s looked at end with CR LF, the others with LF alone: both are learned", group(windows),
+			count(lines, "line"))
 	}
 }

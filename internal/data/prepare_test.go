@@ -96,7 +96,8 @@ func TestPrepareEqualsAppend(t *testing.T) {
 				}
 				bad := naiveInvalid(text)
 				if int64(invalid(s, d)) != bad || spelledBytes(s, d) != int64(len(text)) {
-					t.Errorf("document %d: %d invalid, %d bytes; want %d, %d", d, invalid(s, d), spelledBytes(s, d), bad, len(text))
+					t.Errorf("document %d: %d invalid, %d bytes; want %d, %d", d, invalid(s, d),
+						spelledBytes(s, d), bad, len(text))
 				}
 				want.Documents++
 				want.Tokens += int64(len(ids))

@@ -121,7 +121,8 @@ func TestLongDocument(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got := s.text(nil, d, 1, s.index.Tokens(d)+1); !slices.Equal(got, want) || spelledBytes(s, d) != int64(len(text)) {
+				if got := s.text(nil, d, 1, s.index.Tokens(d)+1); !slices.Equal(got, want) ||
+					spelledBytes(s, d) != int64(len(text)) {
 					t.Fatalf("%s, %d workers: document %d differs", name, workers, d)
 				}
 			}

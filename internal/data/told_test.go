@@ -78,14 +78,14 @@ func TestSeparatorIsTold(t *testing.T) {
 	}
 }
 
-// Text that other programs have mangled is told, whatever its format; sound text in other languages is not.
+// Text that other programs have mangled is reported, whatever its format; sound text in other languages is not.
 func TestMangledTextIsTold(t *testing.T) {
 	repeat := func(text string) string { return strings.Repeat(text, 40) }
 	for _, c := range []struct{ name, content, told string }{
 		{"t%d.txt", repeat("Itâ€™s a cafÃ©. "), `look encoded twice, such as â€™ for ’`},
 		{"all.jsonl", repeat(`{"text":"Itâ€™s"}` + "\n"), `of 40 words beyond ASCII, 40 look encoded twice`},
-		{"all.jsonl", repeat(`{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"Itâ€™s"}]}` + "\n"),
-			"look encoded twice"},
+		{"all.jsonl", repeat(`{"messages":[{"role":"user","content":"q"},` +
+			`{"role":"assistant","content":"Itâ€™s"}]}` + "\n"), "look encoded twice"},
 		{"t%d.txt", repeat("РџСЂРёРІРµС‚, РјРёСЂ! "), "for Привет"},
 		{"t%d.txt", repeat("It’s a café; Привет, мир! Дії і Ці. Ã is a letter. "), ""},
 		{"t%d.txt", repeat("caf\uFFFD "), "which stands for characters that were lost, comes 1,200 times in 30 of 30"},

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestLoopsAreWhole finds loops that the table forgot, on CPUs without such loops, too: Go would do the work, slowly and
-// unnoticed.
+// TestLoopsAreWhole finds loops that the table forgot, on CPUs without such loops, too: Go would do the work, slowly
+// and unnoticed.
 func TestLoopsAreWhole(t *testing.T) {
 	l := avx512BF16
 	if names := lacks(l); len(names) > 0 {

@@ -24,7 +24,8 @@ import (
 func Here(ctx context.Context, run, out string) (dir, url string, err error) {
 	switch {
 	case !Is(run) && out != "":
-		return "", "", fmt.Errorf("%w: --out is for a copy in object storage; %s stays where it is", rundir.ErrResume, run)
+		return "", "", fmt.Errorf("%w: --out is for a copy in object storage; %s stays where it is", rundir.ErrResume,
+			run)
 	case !Is(run):
 		return run, "", nil
 	}

@@ -63,7 +63,8 @@ var stepCodes = CodePart{
 		{"E3-RATE", "error", "the schedule's rate is outside (0, peak]", "stops (3)", report},
 		{"I-REGAIN", "info", "no error in 1,000 steps for each rewind so far",
 			"doubles the rate over 100 steps", ""},
-		{"I-NUDGE", "info", "early on, the loss falls slowly and calmly", "raises the rate by a tenth, at most three times",
+		{"I-NUDGE", "info", "early on, the loss falls slowly and calmly",
+			"raises the rate by a tenth, at most three times",
 			""},
 		{"W-PEAK-LOW", "warning", "the third nudge", "", "start again with `optim.lr = \"probe\"`"},
 		{"W-CLIP-REGIME", "warning", "over half of the last 200 updates were clipped", "",
@@ -98,28 +99,32 @@ var healthCodes = CodePart{
 			"a gradient is exactly zero at three checks in a row (error), or a matrix's at step 1 (warning)", "",
 			"look at what is between that block and the loss; with `--from`, look for weights of zero"},
 		{"A2-BOTTOM-STARVED", "warning, error",
-			"mean gradient of the bottom third of the blocks is below 0.1 (error: 0.01) of the top third's at two checks " +
-				"in a row after the warmup; or the weakest bottom block's below 0.1 of the median block's at step 1", "",
+			"mean gradient of the bottom third of the blocks is below 0.1 (error: 0.01) of the top third's at two " +
+				"checks in a row after the warmup; or the weakest bottom block's below 0.1 of the median block's at " +
+				"step 1", "",
 			"at step 1 check the block's initial weights; later the residual paths and norms above it"},
 		{"A3-EXPLODING", "warning", "mean gradient of the bottom third is over 100 times the top third's", "",
 			"check norms and the scale of residual branches"},
 		{"A4-FALLING", "warning", "a block's gradient is ten times below its median of the last 20 checks; if all " +
-			"blocks fell, only when the loss did not halve", "", "check dead units and attention entropy of that block"},
-		{"A5-NONFINITE", "error", "gradient elements are NaN or infinite", "", "see E0-NONFINITE, which refuses the step"},
-		{"W-FROZEN-WEIGHTS", "warning", "at five checks in a row an update leaves more than 1 % of a matrix unchanged " +
-			"and moves it by less than 1/100 of √(2·lr·weight decay)", "",
+			"blocks fell, only when the loss did not halve", "",
+			"check dead units and attention entropy of that block"},
+		{"A5-NONFINITE", "error", "gradient elements are NaN or infinite", "",
+			"see E0-NONFINITE, which refuses the step"},
+		{"W-FROZEN-WEIGHTS", "warning", "at five checks in a row an update leaves more than 1 % of a matrix " +
+			"unchanged and moves it by less than 1/100 of √(2·lr·weight decay)", "",
 			"compare the size of its weights with the rate"},
 		{"W-RESIDUAL-GROWTH", "warning", "the stream after the last block grows tenfold in ten steps, to above 1; or " +
 			"one block makes it ten times as large", "", calmRate + "; for one block, check its output projections"},
 		{"W-RESIDUAL-CUT", "error", "a block's output keeps less than half of its input (sound: about 1)", "",
 			"look for f(x) where x + f(x) should be"},
-		{"W-ATTN-ENTROPY", "warning", "in the first 1,000 steps, mean attention entropy is below 0.2 of the maximum; or " +
-			"a quarter of the heads are below 0.05 and falling", "", calmRate},
+		{"W-ATTN-ENTROPY", "warning", "in the first 1,000 steps, mean attention entropy is below 0.2 of the maximum; " +
+			"or a quarter of the heads are below 0.05 and falling", "", calmRate},
 		{"W-ATTN-LOGIT", "warning, error", "an attention score is above 300 (error: 10,000)", "",
 			lowerRate + ", or take a shape with QK-norm"},
 		{"W-DEAD-UNITS", "warning, error",
 			"over 30 % (error: 60 %) of a block's MLP units are silent over at least 128 tokens", "", calmRate},
-		{"W-LOGIT-DRIFT", "warning", "mean ln Z of the logits is beyond ±20, or rises five times in a row by over 5 in all",
+		{"W-LOGIT-DRIFT", "warning",
+			"mean ln Z of the logits is beyond ±20, or rises five times in a row by over 5 in all",
 			"", lowerRate},
 		{"I-START-HEALTH", "info",
 			"weights from elsewhere were beyond such limits when they came; told again only if they get worse", "", ""},
@@ -135,7 +140,8 @@ var writingCodes = CodePart{
 		{"J-PATIENCE", "warning", "no lower validation loss for `judge.patience` evaluations", "stops", goOn},
 		{"W-REPETITION", "warning", "repetition alone is worse, twice in a row", "", "read `samples/`"},
 		{"W-CONSISTENCY", "warning", "prompt consistency alone is worse, twice in a row", "", "read `samples/`"},
-		{"W-ILLUSION", "warning", "the loss falls while the writing gets worse, or the validation text proves little", "",
+		{"W-ILLUSION", "warning", "the loss falls while the writing gets worse, or the validation text proves little",
+			"",
 			"do not judge this model by its loss"},
 	},
 }
@@ -144,7 +150,8 @@ var fileCodes = CodePart{
 	Title: "Files and devices",
 	Codes: []Code{
 		{"F-SAVE-FAILED", "error", "a checkpoint could not be written; earlier ones are intact",
-			"goes on; the third failure in a row, or of the last save, ends the run", "free disk space, check the disk"},
+			"goes on; the third failure in a row, or of the last save, ends the run",
+			"free disk space, check the disk"},
 		{"F-SLOW-DISK", "warning", "a save took over 2 s and was slower than 10 MiB/s", "",
 			"use another disk, or raise `checkpoint.every`"},
 		{"F-MIRROR-FAILED", "warning", "the second copy of the run could not be updated",
@@ -161,13 +168,15 @@ var fileCodes = CodePart{
 			"if it recurs, run `gimbal device check`"},
 		{"F-CACHE-PLACE", "warning", "no folder for token caches can be written",
 			"takes the run's directory, or a temporary one", "let `XDG_CACHE_HOME` name a folder with room"},
-		{"F-CACHE-DAMAGED", "warning", "cached tokens do not match their manifest", "makes them again", "check the disk"},
+		{"F-CACHE-DAMAGED", "warning", "cached tokens do not match their manifest", "makes them again",
+			"check the disk"},
 	},
 }
 
 var preflightCodes = CodePart{
 	Title: "Checks before step 1",
-	Intro: "Made by `train`, `resume` and `doctor`. A refusal ends the run before its first step; a warning is an event.",
+	Intro: "Made by `train`, `resume` and `doctor`. A refusal ends the run before its first step; a warning is an " +
+		"event.",
 	Codes: []Code{
 		{"P-KERNEL", "warning, error", "a multiply differs from plain Go; warning: another kernel tier than asked for",
 			refuseRun, "choose a tier with `GIMBAL_KERNEL`; the CPU or a kernel computes wrongly"},
@@ -175,7 +184,8 @@ var preflightCodes = CodePart{
 		{"P-LEAK-GRADIENT", "error", "a gradient changes with later tokens", refuseRun, report},
 		{"P-INVARIANCE", "error", "a sequence's loss depends on its neighbours, or gradients on how a batch is cut",
 			refuseRun, report},
-		{"P-START-LOSS", "warning, error", "the loss of fresh weights is not ln(vocabulary)", refuseRun + ", or reports",
+		{"P-START-LOSS", "warning, error",
+			"the loss of fresh weights is not ln(vocabulary)", refuseRun + ", or reports",
 			report},
 		{"P-LABELS", "error", "a label is not the next token, or none counts", refuseData,
 			"check which parts are marked as not trained on"},
@@ -188,7 +198,8 @@ var preflightCodes = CodePart{
 		{"P-DATA", "warning", "something was left out or is strange; a line for each", "",
 			"read the line"},
 		{"P-SAMPLER", "error", "a sequence comes twice in an epoch, or a batch is empty", refuseRun, report},
-		{"P-LR-TRACE", "error", "a planned rate is outside (0, peak], or the last is not the floor", refuseConfig, report},
+		{"P-LR-TRACE", "error", "a planned rate is outside (0, peak], or the last is not the floor", refuseConfig,
+			report},
 		{"W-WARMUP-SHARE", "warning", "the warmup takes over a quarter of the run", "",
 			"train longer, or set `schedule.warmup_exact = false`"},
 		{"P-WARMUP-SHORT", "warning", "there is no warmup", "", "leave `schedule.warmup` at its default"},
@@ -196,7 +207,8 @@ var preflightCodes = CodePart{
 			refuseConfig + "; reports with `schedule.late_restart`", "change `schedule.period` or `train.steps`"},
 		{"P-MEMORY", "warning, error", "the plan needs more memory than is free (error) or 80 % of it", refuseRoom,
 			"lower `train.micro_tokens`, `train.context` or the model's size"},
-		{"P-DISK", "warning, error", "the disk has no room for one checkpoint (error) or for all it will keep", refuseRoom,
+		{"P-DISK", "warning, error",
+			"the disk has no room for one checkpoint (error) or for all it will keep", refuseRoom,
 			"free space, lower `checkpoint.keep`, or change `--out`"},
 	},
 }

@@ -18,7 +18,8 @@ const mostReference = 4 << 30
 // Reference returns the nats of every document that preferences are compared with: it reads those of the run, or before
 // step 1 lets measure fill them in, and keeps them. like says what they are of, but for the weights; st remembers the
 // file. Later, when the weights are others, a reference that is missing or of something else cannot be made again.
-func (s *Store) Reference(st *State, like evaluate.Reference, measure func(*evaluate.Reference) error) ([]float64, error) {
+func (s *Store) Reference(st *State, like evaluate.Reference,
+	measure func(*evaluate.Reference) error) ([]float64, error) {
 	name := filepath.Join(s.Dir, rundir.ReferenceFile)
 	if st.Step == 0 {
 		var err error
@@ -32,8 +33,8 @@ func (s *Store) Reference(st *State, like evaluate.Reference, measure func(*eval
 	}
 	switch r, hash := evaluate.ParseReference(raw); {
 	case st.Step > 0 && hash != st.Reference:
-		return nil, fmt.Errorf("%w: %s is missing or is not the one that the run was trained with: what preferences are "+
-			"compared with is lost; bring the file back, or start again with --from", rundir.ErrResume, name)
+		return nil, fmt.Errorf("%w: %s is missing or is not the one that the run was trained with: what preferences "+
+			"are compared with is lost; bring the file back, or start again with --from", rundir.ErrResume, name)
 	case st.Step > 0 && (r.Data != like.Data || r.Template != like.Template):
 		return nil, fmt.Errorf("%w: %s is of other data, or of another chat template", rundir.ErrResume, name)
 	case st.Step > 0 || r.Same(like):

@@ -87,7 +87,7 @@ func (s *Store) Await() *Save {
 	return p
 }
 
-// Close waits for the save that is under way, and nothing is said about it.
+// Close waits for the save that is under way, and drops what came of it.
 func (s *Store) Close() {
 	if s.under != nil {
 		<-s.under.done

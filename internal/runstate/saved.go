@@ -80,14 +80,15 @@ func (s *Saved) Apply(c Change) (extended bool, err error) {
 			return false, err
 		}
 	case c.Device == "" && d.Plugin():
-		return false, fmt.Errorf("%w: its %s names the plugin %s, which is a program: to run it, name it yourself with "+
-			"--device", rundir.ErrResume, rundir.ConfigFile, d.Device)
+		return false, fmt.Errorf("%w: its %s names the plugin %s, which is a program: to run it, name it yourself "+
+			"with --device", rundir.ErrResume, rundir.ConfigFile, d.Device)
 	}
 	if c.Steps == 0 || c.Steps == before {
 		return false, nil
 	}
 	if c.Steps < step {
-		return false, fmt.Errorf("%w: --steps %d is less than the %d steps already done", rundir.ErrResume, c.Steps, step)
+		return false, fmt.Errorf("%w: --steps %d is less than the %d steps already done", rundir.ErrResume, c.Steps,
+			step)
 	}
 	origin := fmt.Sprintf("resume --steps at step %d, %d before", step, before)
 	s.Changes, s.State.Stopped = append(s.Changes, "extended: "+origin), "" // somebody wants it to go on

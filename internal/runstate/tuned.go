@@ -19,8 +19,8 @@ type Before struct {
 	Written runlog.Float `json:"written,omitempty"` // tokens of a text that they wrote, where there are pairs
 }
 
-// Score scores what the weights knew; the zero score where they are fresh and b is nil. At step 0 it remembers what they
-// write, where no old text was named.
+// Score scores what the weights knew; the zero score where they are fresh and b is nil. At step 0 it remembers what
+// they write, where no old text was named.
 func (b *Before) Score(ctx context.Context, e *evaluate.Evaluator, step int64) (s evaluate.Score, err error) {
 	if b == nil {
 		return s, nil

@@ -24,7 +24,8 @@ func played(t *testing.T, l Level) *Progress {
 	p.Tell(gimbal.Look{Step: 1, Bottom: 1e-3, Top: 2e-3})
 	for n := int64(1); n <= 30; n++ {
 		now = now.Add(2 * time.Second)
-		p.Tell(gimbal.Step{Step: n, Steps: 100, Tokens: 1000 * n, Loss: 4, Duration: 2 * time.Second, TokensPerSecond: 500})
+		p.Tell(gimbal.Step{Step: n, Steps: 100, Tokens: 1000 * n, Loss: 4, Duration: 2 * time.Second,
+			TokensPerSecond: 500})
 		if n%5 == 0 {
 			loss := 3.5 - math.Log(float64(n)/30)
 			p.Tell(gimbal.Evaluation{Step: n, Loss: loss, BaselineLoss: 3.2,

@@ -161,7 +161,8 @@ func TestCaches(t *testing.T) {
 	a, b := filepath.Join(parent, keyA), filepath.Join(parent, keyB)
 	for _, name := range []string{".tmp-litter/tokens-00000.bin", "notes/mine.txt", "file"} {
 		path := filepath.Join(parent, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte("xxxx"), 0o666)); err != nil {
+		err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o777), os.WriteFile(path, []byte("xxxx"), 0o666))
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -14,6 +14,8 @@ type Twice struct {
 	Found int64 // of them, those that are UTF-8 in one of these encodings
 
 	Text, Meant string // the first that was found, and what it was before
+
+	west, east []byte // the run that is looked at in these encodings, as far as they have its characters
 }
 
 // mostShown is the most bytes of Text.
@@ -33,7 +35,7 @@ func (t *Twice) Look(text []byte) {
 
 // run looks at the run that a text begins with, and returns its length in bytes.
 func (t *Twice) run(text []byte) (n int) {
-	var west, east []byte // the run in these encodings, as far as they have its characters
+	t.west, t.east = t.west[:0], t.east[:0]
 	inWest, inEast := true, true
 	for n < len(text) && text[n] >= utf8.RuneSelf {
 		r, size := utf8.DecodeRune(text[n:])
@@ -41,21 +43,21 @@ func (t *Twice) run(text []byte) (n int) {
 		if inWest {
 			var b byte
 			b, inWest = western(r)
-			west = append(west, b)
+			t.west = append(t.west, b)
 		}
 		if inEast {
 			var b byte
 			b, inEast = charmap.Windows1251.EncodeRune(r)
-			east = append(east, b)
+			t.east = append(t.east, b)
 		}
 	}
 	t.Runs++
 	var before []byte
 	switch {
-	case inWest && len(west) > 1 && utf8.Valid(west):
-		before = west
-	case inEast && len(east) > 1 && utf8.Valid(east) && bytes.IndexFunc(east, notRussian) < 0:
-		before = east
+	case inWest && len(t.west) > 1 && utf8.Valid(t.west):
+		before = t.west
+	case inEast && len(t.east) > 1 && utf8.Valid(t.east) && bytes.IndexFunc(t.east, notRussian) < 0:
+		before = t.east
 	default:
 		return n
 	}
@@ -65,8 +67,8 @@ func (t *Twice) run(text []byte) (n int) {
 	return n
 }
 
-// notRussian reports a character that a text in Windows-1251 does not have. Some words of Ukrainian are UTF-8 by chance,
-// but of such characters.
+// notRussian reports a character that a text in Windows-1251 does not have. Some words of Ukrainian are UTF-8 by
+// chance, but of such characters.
 func notRussian(r rune) bool {
 	_, ok := charmap.Windows1251.EncodeRune(r)
 	return !ok

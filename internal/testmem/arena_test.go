@@ -19,7 +19,8 @@ func TestArena(t *testing.T) {
 		input bool
 		at    int
 		fails bool
-	}{"before": {false, -1, true}, "behind": {false, 3, true}, "an input": {true, 1, true}, "a result": {false, 1, false}} {
+	}{"before": {false, -1, true}, "behind": {false, 3, true}, "an input": {true, 1, true},
+		"a result": {false, 1, false}} {
 		a := NewArena[float32](rand.New(rand.NewPCG(1, 2)))
 		s := a.Random("s", 3, c.input)
 		outer := a.outer[0][a.inner[0]-1:]

@@ -125,8 +125,9 @@ func prepare(ctx context.Context, cfg *config.Config, opt Options, dry bool) (*r
 // The run that it returns owns the draft, and is there with an error, too.
 func assemble(ctx context.Context, draft *plan.Draft, workers int, with seams, from start,
 	rec *recorder) (*run, error) {
-	t := &run{start: from, text: draft.Text, record: rec, opener: with.opener, store: &runstate.Store{FS: with.fs, Saved: -1},
-		written: &evaluate.Writing{}, again: ResumeOptions{Workers: workers, seams: with}}
+	t := &run{start: from, text: draft.Text, record: rec, opener: with.opener,
+		store: &runstate.Store{FS: with.fs, Saved: -1}, written: &evaluate.Writing{},
+		again: ResumeOptions{Workers: workers, seams: with}}
 	var err error
 	if t.opener == nil {
 		if t.opener, err = device.Choose(ctx, draft.Config.Numeric, workers, rec.note); err != nil {

@@ -14,7 +14,7 @@ func (t *run) openMirror() error {
 	if url == "" {
 		return nil
 	}
-	if !mirror.May(url, t.named) {
+	if !mirror.Allowed(url, t.named) {
 		t.record.note("the run is not copied to %s: its configuration names that place, and nobody here has; "+
 			"to copy it there, resume it with --mirror %s", url, url)
 		return nil

@@ -191,8 +191,8 @@ func (t *run) goOn(s *runstate.Saved) error {
 		reason = "continue with an edited configuration"
 		t.record.note("warning: %s was edited since the run began: from here on the new settings apply", rundir.ConfigFile)
 	}
-	err = t.record.write(runlog.Resume{Kind: "resume", At: t.at(), Process: t.process(reason), Checkpoint: s.Model.Path(),
-		Refused: s.Refused})
+	err = t.record.write(runlog.Resume{Kind: "resume", At: t.at(), Process: t.process(reason),
+		Checkpoint: s.Model.Path(), Refused: s.Refused})
 	if err != nil {
 		return err
 	}

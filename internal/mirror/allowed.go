@@ -6,8 +6,9 @@ import (
 	"gimbal/internal/durable"
 )
 
-// May reports whether this user has named a place for copies, now or before: a run from elsewhere could name any.
-func May(url string, named bool) bool {
+// Allowed reports whether this user has named a place for copies, now or before: a run from elsewhere could name any. A
+// place that is named now is remembered.
+func Allowed(url string, named bool) bool {
 	dir, err := durable.StateDir()
 	if err != nil {
 		return named
