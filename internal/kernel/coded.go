@@ -188,6 +188,9 @@ type codedTable struct {
 	// dot computes the products of the 32 rows of a panel with x over k terms, starting from zero, in ascending order: c
 	// = W·x, or c += W·x if add.
 	dot func(c *float32, src *byte, x *float32, k int, add bool)
+
+	// tile is table.tile for cols (<= 32) rows of a panel, which it reads where they lie. A's terms lie side by side.
+	tile func(rows, k int, a *float32, rs int, src *byte, c *float32, ldc, cols int, alpha float32, add bool)
 }
 
 func (t *table[T]) codedOf(f Format) *codedTable {

@@ -32,6 +32,10 @@ func TestCodedIsItsValues(t *testing.T) {
 	shapes := [][2]int{{1, 1}, {5, 3}, {16, 32}, {31, 33}, {32, 64}, {33, 31}, {48, kBlock}, {65, kBlock + 4},
 		{64, 2*kBlock + 7}, {100, kBlock - 1}, {47, 132}}
 	const more = 2 * fewRows // rows that make the tile kernel compute
+	var upTo []int           // and all numbers of rows that do not
+	for n := range fewRows + 1 {
+		upTo = append(upTo, n+1)
+	}
 	for _, tier := range Tiers() {
 		for _, workers := range []int{1, 3} {
 			x, r := newExec(t, workers, tier), newRand(t)
@@ -43,7 +47,7 @@ func TestCodedIsItsValues(t *testing.T) {
 					src := ar.Random("src", more*in, true)
 					want := make([]float32, more*out)
 					NewWeights(values, out, in).Forward(x, Dense(want, more, out), Dense(src, more, in), more)
-					for _, n := range []int{1, 2, codedRows, codedRows + 1, fewRows + 1, more} {
+					for _, n := range append(slices.Clip(upTo), more) {
 						got := ar.Random("dst", n*out, false)
 						h.Forward(x, Dense(got, n, out), Dense(src, n, in), n)
 						what := fmt.Sprintf("%s, %d workers: format %d, W %v, %d rows", tier, workers, f, s, n)

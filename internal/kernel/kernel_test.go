@@ -85,19 +85,17 @@ func TestSelfTestFallsBack(t *testing.T) {
 		if selfTest(&broken.table) == "" {
 			t.Errorf("%v: a tile without its last column passed the self-test", broken.tier)
 		}
-		for what, plant := range map[string]func(t *table[float32]){
-			"dots": func(t *table[float32]) { t.dots = shortDots(t.dots) },
-			"bf16": func(t *table[float32]) { t.codedBF16.dot = shortDot(t.codedBF16.dot) },
-			"int8": func(t *table[float32]) { t.codedInt8.dot = shortDot(t.codedInt8.dot) },
-			"expand": func(t *table[float32]) {
-				good := t.codedInt8.expand
-				t.codedInt8.expand = func(dst *float32, ldd int, src *byte, col, k int) { good(dst, ldd, src, 16-col, k) }
-			},
-		} {
-			if partly := tiers[i].table; partly.dots != nil {
-				if plant(&partly); selfTest(&partly) == "" {
-					t.Errorf("%v: a fault in %s passed the self-test", broken.tier, what)
+		for _, f := range []Format{BF16, Int8} {
+			for _, what := range []string{"dot", "tile", "expand"} {
+				partly := tiers[i].table
+				if breakCoded(partly.codedOf(f), what) && selfTest(&partly) == "" {
+					t.Errorf("%v: a fault in %s of format %d passed the self-test", broken.tier, what, f)
 				}
+			}
+		}
+		if partly := tiers[i].table; partly.dots != nil {
+			if partly.dots = shortDots(partly.dots); selfTest(&partly) == "" {
+				t.Errorf("%v: a fault in dots passed the self-test", broken.tier)
 			}
 		}
 		saved := tiers[i]
@@ -114,15 +112,28 @@ func TestSelfTestFallsBack(t *testing.T) {
 	}
 }
 
-// shortDots and shortDot forget the last terms.
+// shortDots forgets the last terms.
 func shortDots(good func(c, w *float32, ldw int, x, next *float32, k int, add bool)) func(
 	c, w *float32, ldw int, x, next *float32, k int, add bool) {
 	return func(c, w *float32, ldw int, x, next *float32, k int, add bool) { good(c, w, ldw, x, next, k-4, add) }
 }
 
-func shortDot(good func(c *float32, src *byte, x *float32, k int, add bool)) func(
-	c *float32, src *byte, x *float32, k int, add bool) {
-	return func(c *float32, src *byte, x *float32, k int, add bool) { good(c, src, x, k-1, add) }
+// breakCoded makes a kernel of c forget the last term, or expand the wrong rows. It reports whether c has that kernel.
+func breakCoded(c *codedTable, what string) bool {
+	good := *c
+	switch {
+	case what == "dot" && good.dot != nil:
+		c.dot = func(c *float32, src *byte, x *float32, k int, add bool) { good.dot(c, src, x, k-1, add) }
+	case what == "tile" && good.tile != nil:
+		c.tile = func(rows, k int, a *float32, rs int, src *byte, c *float32, ldc, cols int, alpha float32, add bool) {
+			good.tile(rows, k-1, a, rs, src, c, ldc, cols, alpha, add)
+		}
+	case what == "expand" && good.expand != nil:
+		c.expand = func(dst *float32, ldd int, src *byte, col, k int) { good.expand(dst, ldd, src, 16-col, k) }
+	default:
+		return false
+	}
+	return true
 }
 
 // TestAllocs checks that no operation allocates.

@@ -29,9 +29,10 @@ func selfTest(t *table[float32]) string {
 	return streamSelfTest(t)
 }
 
-// streamSelfTest compares the kernels that read W once with the twin, for one row and for several.
+// streamSelfTest compares the kernels that read W once with the twin, for one row, for several, and for so many that
+// coded weights are expanded.
 func streamSelfTest(t *table[float32]) string {
-	const n, k, rows = 2*panelRows + 3, 44, codedRows + 1
+	const n, k, rows = 2*panelRows + 3, 44, fewRows + 1
 	w, a := make([]float32, n*k), make([]float32, rows*k)
 	for i := range w {
 		w[i] = float32(i*i%29 - 14) // exact in every order of summation, and in bfloat16
@@ -51,7 +52,7 @@ func streamSelfTest(t *table[float32]) string {
 				b: w, ldb: k, transB: true, coded: h.coded, c: c, ldc: n, alpha: 1}, 0, m, 0, n)
 			return c
 		}
-		for _, m := range []int{1, rows} {
+		for _, m := range []int{1, codedRows + 1, rows} {
 			got, want := multiply(t, m), multiply(&generic32, m)
 			for i, v := range want {
 				if d := got[i] - v; !(d <= 0.01 && -d <= 0.01) { // sums of 8 bits are rounded

@@ -10,20 +10,21 @@ const (
 // are too many rows or the tier has no such kernel.
 func (e *engine[T]) stream(s *scratch[T], p *product[T], m0, m1, n0, n1 int) int {
 	switch {
-	case p.coded != nil && m1-m0 <= codedRows && n0%panelRows == 0:
-		return e.streamCoded(s, p, m0, m1, n0, n1)
+	case p.coded != nil && n0%panelRows == 0:
+		switch t, rows := e.codedOf(p.coded.format), m1-m0; {
+		case t.tile != nil && rows <= fewRows && (rows > 1 || t.dot == nil):
+			return e.streamTiles(p, m0, m1, n0, n1)
+		case t.dot != nil && rows <= codedRows:
+			return e.streamDots(s, p, m0, m1, n0, n1)
+		}
 	case p.coded == nil && m1-m0 == 1:
 		return e.streamRows(p.c[m0*p.ldc:], p.a[m0*p.rs:], p, n0, n1)
 	}
 	return n0
 }
 
-func (e *engine[T]) streamCoded(s *scratch[T], p *product[T], m0, m1, n0, n1 int) int {
-	dot := e.codedOf(p.coded.format).dot
-	if dot == nil {
-		return n0
-	}
-	edge := float32s(s.a)[:panelRows]
+func (e *engine[T]) streamDots(s *scratch[T], p *product[T], m0, m1, n0, n1 int) int {
+	dot, edge := e.codedOf(p.coded.format).dot, float32s(s.a)[:panelRows]
 	for j := n0; j < n1; j += panelRows {
 		for l0 := 0; l0 < p.k; l0 += kBlock {
 			src, k := p.coded.at(j/panelRows, l0), min(kBlock, p.k-l0)
@@ -36,6 +37,23 @@ func (e *engine[T]) streamCoded(s *scratch[T], p *product[T], m0, m1, n0, n1 int
 				copy(edge, to[:n1-j])
 				dot(&edge[0], src, &x[0], k, l0 > 0)
 				copy(to[:n1-j], edge)
+			}
+		}
+	}
+	return n1
+}
+
+// streamTiles takes tiles of equal height, so that none has too few rows to keep the multipliers busy.
+func (e *engine[T]) streamTiles(p *product[T], m0, m1, n0, n1 int) int {
+	tile := e.codedOf(p.coded.format).tile
+	tiles := (m1 - m0 + e.mr - 1) / e.mr
+	height := (m1 - m0 + tiles - 1) / tiles
+	for j := n0; j < n1; j += panelRows {
+		for l0 := 0; l0 < p.k; l0 += kBlock {
+			src, k := p.coded.at(j/panelRows, l0), min(kBlock, p.k-l0)
+			for i := m0; i < m1; i += height {
+				a, c := float32s(p.a[i*p.rs+l0:]), float32s(p.c[i*p.ldc+j:])
+				tile(min(height, m1-i), k, &a[0], p.rs, src, &c[0], p.ldc, min(panelRows, n1-j), 1, l0 > 0)
 			}
 		}
 	}

@@ -32,7 +32,7 @@ var avx512 = tierTable{
 	table: table[float32]{
 		mr: 14, nr: 32, tile: tileAVX512,
 		lanes: 16, packT: packTAVX512, packN: packNAVX512, packRows: packRowsAVX512,
-		dots: dotsAVX2, codedBF16: codedBF16AVX2, codedInt8: codedInt8AVX2,
+		dots: dotsAVX2, codedBF16: codedBF16AVX512, codedInt8: codedInt8AVX512,
 		vectors: vectors[float32]{
 			exp: expAVX512, gelu: geluAVX512, expSub: expSubAVX512,
 			max: maxAVX512, sum: sumAVX512, dot: dotAVX512, sumSquares: sumSquaresAVX512,
@@ -65,16 +65,23 @@ var avx2 = tierTable{
 	peak: peakLoop{operands: 6 * 8, sums: 10 * 8, flops: 2 * 20 * 8, run: peakAVX2},
 }
 
-// These serve the tiers above, too: decoding waits for the memory.
+// dot and expand serve AVX-512, too: one row waits for the memory. A tile of one row is as fast as dot for bfloat16.
 var (
-	codedBF16AVX2 = codedTable{expandBF16AVX2, dotBF16AVX2}
-	codedInt8AVX2 = codedTable{expandInt8AVX2, dotInt8AVX2}
+	codedBF16AVX2 = codedTable{expand: expandBF16AVX2, dot: dotBF16AVX2}
+	codedInt8AVX2 = codedTable{expand: expandInt8AVX2, dot: dotInt8AVX2}
+
+	codedBF16AVX512 = codedTable{expand: expandBF16AVX2, tile: tileBF16AVX512}
+	codedInt8AVX512 = codedTable{expand: expandInt8AVX2, dot: dotInt8AVX2, tile: tileInt8AVX512}
 )
 
 // The assembly. Calls go through the tables, where the compiler lets every pointer escape: //go:noescape would not
 // help.
 
 func tileAVX512(rows, k int, a *float32, rs, ks int, b *float32, bs int,
+	c *float32, ldc, cols int, alpha float32, add bool)
+func tileBF16AVX512(rows, k int, a *float32, rs int, src *byte,
+	c *float32, ldc, cols int, alpha float32, add bool)
+func tileInt8AVX512(rows, k int, a *float32, rs int, src *byte,
 	c *float32, ldc, cols int, alpha float32, add bool)
 func packNAVX512(dst *float32, ldd int, src *float32, lds, k, cols int)
 func packTAVX512(dst *float32, ldd int, src *float32, lds, k int)
