@@ -81,6 +81,9 @@ const headBlock = 32
 func (h *Heads[T]) Forward(x *kernel.Exec, pos int, dst, src kernel.Row[T], rstd, temp []T) {
 	if f, n := loopsOf(x).heads, len(dst.H); f != nil && n > 0 && len(src.H) == n && h.fused() {
 		f(h.args(pos, dst.H, src.H, rstd))
+		for i := 0; h.Gain != nil && i < n/h.Size; i++ {
+			rstd[i] = sound(x, dst.Slice(i*h.Size, (i+1)*h.Size), rstd[i], temp)
+		}
 		return
 	}
 	v := dst.Target(temp)

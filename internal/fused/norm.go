@@ -11,13 +11,13 @@ import (
 //
 // Memory: overwrites dst.
 // Numerics: the mean is summed in T, the squares of the centred elements in float64; bits depend on the values, the
-// length and the tier only.
+// length and the tier only. Squares whose sum is no finite float32 make dst and rstd NaN.
 func LayerNorm[T kernel.Float](x *kernel.Exec, dst kernel.Row[T], src, gain, bias []T, eps float64,
 	temp []T) (mean, rstd T) {
 	n := len(src)
 	if f := loopsOf(x).layerNorm; f != nil && n > 0 && len(dst.H) == n {
 		mean, rstd := f(&dst.H[0], first(src, n), first(gain, n), first(bias, n), n, eps)
-		return T(mean), T(rstd)
+		return T(mean), sound(x, dst, T(rstd), temp)
 	}
 	v := dst.Target(temp)
 	mean = kernel.Sum(x, src) / T(n)
@@ -27,7 +27,23 @@ func LayerNorm[T kernel.Float](x *kernel.Exec, dst kernel.Row[T], src, gain, bia
 	kernel.Mul(x, v, v, gain)
 	kernel.Axpy(x, v, 1, bias)
 	dst.Write(x, v)
-	return mean, rstd
+	return mean, sound(x, dst, rstd, temp)
+}
+
+// sound returns rstd. If it is that of squares whose sum is no finite float32, it makes dst and the result NaN: a weight
+// that broke would otherwise leave rows that look healthy, and gradients that vanish or explode some steps later. On a
+// device such a sum overflows, so both see the same step fail.
+func sound[T kernel.Float](x *kernel.Exec, dst kernel.Row[T], rstd T, temp []T) T {
+	v := dst.Target(temp)
+	if r := float64(rstd); r*r*math.MaxFloat32 >= float64(len(v)) {
+		return rstd
+	}
+	nan := T(math.NaN())
+	for i := range v {
+		v[i] = nan
+	}
+	dst.Write(x, v)
+	return nan
 }
 
 // LayerNormBack adds the gradients of a LayerNorm to dx, dgain and dbias, given dy, the gradient of its output,
@@ -63,14 +79,14 @@ func LayerNormBack[T kernel.Float](x *kernel.Exec, dx, dgain, dbias []T, dy kern
 func RMSNorm[T kernel.Float](x *kernel.Exec, dst kernel.Row[T], src, gain []T, eps float64, temp []T) (rstd T) {
 	n := len(src)
 	if f := loopsOf(x).rmsNorm; f != nil && n > 0 && len(dst.H) == n {
-		return T(f(&dst.H[0], first(src, n), first(gain, n), n, eps))
+		return sound(x, dst, T(f(&dst.H[0], first(src, n), first(gain, n), n, eps)), temp)
 	}
 	v := dst.Target(temp)
 	rstd = T(1 / math.Sqrt(kernel.SumSquares(x, src)/float64(n)+eps))
 	kernel.Affine(x, v, src, rstd, 0)
 	kernel.Mul(x, v, v, gain)
 	dst.Write(x, v)
-	return rstd
+	return sound(x, dst, rstd, temp)
 }
 
 // RMSNormBack adds the gradients of an RMSNorm to dx and dgain, given dy, the gradient of its output, and what it

@@ -25,9 +25,9 @@ func (s *pass) norm(t normTensors, x value) (y value, back func(dy value) value)
 	}
 	squares := mean(s.mul(centred, centred))
 	r := s.unary("rsqrt", s.add(squares, s.constant(s.Arch.NormEps, x.Dims...)))
-	// A number whose square overflows would leave zeros, and a broken weight would look like a model that knows
-	// nothing. The CPU sums squares in float64 and goes on, and its gradients are huge; here r would be right, too, but
-	// the gradients are products with numbers below 1e-38, which plugins flush to zero: nobody would see the weight.
+	// Squares that overflow would leave zeros, and a broken weight would look like a model that knows nothing. So they
+	// give NaN, here as on the CPU. (A root that cannot overflow was tried: the gradients are then products with numbers
+	// below 1e-38, which plugins flush to zero, and nobody sees the weight.)
 	r = s.choose(s.compare("EQ", squares, s.constant(math.Inf(1), x.Dims...)), s.constant(math.NaN(), x.Dims...), r)
 	hat := s.mul(centred, r)
 	if t == bare {
