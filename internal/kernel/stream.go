@@ -12,7 +12,7 @@ func (e *engine[T]) stream(s *scratch[T], p *product[T], m0, m1, n0, n1 int) int
 	switch {
 	case p.coded != nil && n0%panelRows == 0:
 		switch t, rows := e.codedOf(p.coded.format), m1-m0; {
-		case t.tile != nil && rows <= fewRows && (rows > 1 || t.dot == nil):
+		case t.tile != nil && rows > 1 && rows <= fewRows:
 			return e.streamTiles(p, m0, m1, n0, n1)
 		case t.dot != nil && rows <= codedRows:
 			return e.streamDots(s, p, m0, m1, n0, n1)

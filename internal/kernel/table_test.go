@@ -25,11 +25,8 @@ func lacks(k *tierTable) []string {
 	if k.bf16.name == "" { // the twin has no loop of its own to measure
 		may = append(may, "bf16.peak.run")
 	}
-	switch k.tier {
-	case AVX2: // expands coded weights for several rows
+	if k.tier == AVX2 { // it expands coded weights for several rows
 		may = append(may, "table.codedBF16.tile", "table.codedInt8.tile")
-	case AVX512, AMX: // the tile is as fast for one row
-		may = append(may, "table.codedBF16.dot")
 	}
 	if k.tier == Generic || k.tier == NEON { // decoding takes the tile kernel and Go
 		may = append(append(may, "table.dots"), missing(reflect.ValueOf(codedTable{}), "table.codedBF16.")...)

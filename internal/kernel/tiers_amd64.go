@@ -65,12 +65,12 @@ var avx2 = tierTable{
 	peak: peakLoop{operands: 6 * 8, sums: 10 * 8, flops: 2 * 20 * 8, run: peakAVX2},
 }
 
-// dot and expand serve AVX-512, too: one row waits for the memory. A tile of one row is as fast as dot for bfloat16.
+// dot and expand serve AVX-512, too: one row waits for the memory.
 var (
 	codedBF16AVX2 = codedTable{expand: expandBF16AVX2, dot: dotBF16AVX2}
 	codedInt8AVX2 = codedTable{expand: expandInt8AVX2, dot: dotInt8AVX2}
 
-	codedBF16AVX512 = codedTable{expand: expandBF16AVX2, tile: tileBF16AVX512}
+	codedBF16AVX512 = codedTable{expand: expandBF16AVX2, dot: dotBF16AVX2, tile: tileBF16AVX512}
 	codedInt8AVX512 = codedTable{expand: expandInt8AVX2, dot: dotInt8AVX2, tile: tileInt8AVX512}
 )
 
