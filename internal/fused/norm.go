@@ -30,9 +30,9 @@ func LayerNorm[T kernel.Float](x *kernel.Exec, dst kernel.Row[T], src, gain, bia
 	return mean, sound(x, dst, rstd, temp)
 }
 
-// sound returns rstd. If it is that of squares whose sum is no finite float32, it makes dst and the result NaN: a weight
-// that broke would otherwise leave rows that look healthy, and gradients that vanish or explode some steps later. On a
-// device such a sum overflows, so both see the same step fail.
+// sound returns rstd. If it is that of squares whose sum is no finite float32, it makes dst and the result NaN. A
+// weight that broke would otherwise leave rows that look healthy, and gradients that vanish or explode some steps
+// later. On a device such a sum overflows, so both see the same step fail.
 func sound[T kernel.Float](x *kernel.Exec, dst kernel.Row[T], rstd T, temp []T) T {
 	v := dst.Target(temp)
 	if r := float64(rstd); r*r*math.MaxFloat32 >= float64(len(v)) {

@@ -13,8 +13,22 @@
 	ADDQ $n, R11;  \
 	ADDQ $n, R12
 
-// PAIRS sums two terms at a time. Those of a pair of bfloat16 are the lower half moved up, and the upper half alone; Z31
-// has the mask.
+// BEGIN loads the arguments of both kernels.
+#define BEGIN            \
+	MOVQ rows+0(FP), AX; \
+	MOVQ c+40(FP), DI;   \
+	MOVQ ldc+48(FP), R9; \
+	SHLQ $2, R9;         \
+	FETCH;               \
+	MOVQ k+8(FP), CX;    \
+	MOVQ a+16(FP), R8;   \
+	MOVQ rs+24(FP), R13; \
+	MOVQ src+32(FP), SI; \
+	SHLQ $2, R13;        \
+	POINTERS
+
+// PAIRS sums two terms at a time. Those of a pair of bfloat16 are the lower half moved up, and the upper half alone;
+// Z31 has the mask.
 #define PAIRS(label, rows)   \
 label:                       \
 	PREFETCHT0 2048(SI);     \
@@ -35,18 +49,7 @@ label:                       \
 
 // func tileBF16AVX512(rows, k int, a *float32, rs int, src *byte, c *float32, ldc, cols int, alpha float32, add bool)
 TEXT ·tileBF16AVX512(SB), NOSPLIT, $0-69
-	MOVQ rows+0(FP), AX
-	MOVQ c+40(FP), DI
-	MOVQ ldc+48(FP), R9
-	SHLQ $2, R9
-	FETCH
-
-	MOVQ k+8(FP), CX
-	MOVQ a+16(FP), R8
-	MOVQ rs+24(FP), R13
-	MOVQ src+32(FP), SI
-	SHLQ $2, R13
-	POINTERS
+	BEGIN
 	VPTERNLOGD $0xff, Z31, Z31, Z31
 	VPSLLD     $16, Z31, Z31
 	ZEROALL
@@ -104,18 +107,7 @@ term:                                  \
 
 // func tileInt8AVX512(rows, k int, a *float32, rs int, src *byte, c *float32, ldc, cols int, alpha float32, add bool)
 TEXT ·tileInt8AVX512(SB), NOSPLIT, $64-69
-	MOVQ rows+0(FP), AX
-	MOVQ c+40(FP), DI
-	MOVQ ldc+48(FP), R9
-	SHLQ $2, R9
-	FETCH
-
-	MOVQ k+8(FP), CX
-	MOVQ a+16(FP), R8
-	MOVQ rs+24(FP), R13
-	MOVQ src+32(FP), SI
-	SHLQ $2, R13
-	POINTERS
+	BEGIN
 	ZEROALL
 	CHOOSE
 
