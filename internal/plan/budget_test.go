@@ -76,6 +76,35 @@ func TestOptimizer(t *testing.T) {
 	}
 }
 
+// Short runs have a moment that forgets sooner, unless somebody chose it, or the run has begun with another.
+func TestMomentum(t *testing.T) {
+	for _, tt := range []struct {
+		settings []string
+		begun    bool
+		want     float64
+	}{
+		{settings: []string{"train.steps=4999"}, want: shortMomentum},
+		{settings: []string{"train.steps=5000"}, want: 0.95},
+		{settings: []string{"train.steps=400"}, begun: true, want: 0.95},
+		{settings: []string{"train.steps=400", "optim.momentum=0.95"}, want: 0.95},
+		{settings: []string{"train.steps=400", "optim.momentum=0.8"}, want: 0.8},
+		{settings: []string{"train.steps=400", "optim.kind=adamw"}, want: 0.95},
+		{settings: []string{"train.steps=auto", "train.budget=10"}, want: shortMomentum},
+		{settings: []string{"train.steps=auto", "train.budget=11"}, want: 0.95},
+	} {
+		cfg := asked(t, append([]string{"optim.kind=muon"}, tt.settings...)...)
+		if err := chooseMomentum(cfg, tt.begun); err != nil || cfg.Optim.Momentum != tt.want {
+			t.Errorf("%v, begun %v: %v, %v", tt.settings, tt.begun, cfg.Optim.Momentum, err)
+		}
+		if want := "planned"; tt.want == shortMomentum && !strings.HasPrefix(cfg.Origin("optim.momentum"), want) {
+			t.Errorf("%v: the origin is %q", tt.settings, cfg.Origin("optim.momentum"))
+		}
+	}
+	if p := made(t, machine{}, "optim.kind=muon", "train.steps=400"); p.Spec.Optim.Momentum != shortMomentum {
+		t.Errorf("%+v", p.Spec.Optim)
+	}
+}
+
 // The operations of an update by Muon are those of its multiplies.
 func TestMuonWork(t *testing.T) {
 	p := made(t, machine{}, "optim.kind=muon", "model.layers=1", "model.width=64", "model.heads=1", "model.mlp=128")

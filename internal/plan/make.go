@@ -84,7 +84,7 @@ func (d *Draft) begin(ctx context.Context, r Request) (*trial, error) {
 	if err := p.recordHardware(); err != nil {
 		return nil, err
 	}
-	if err := p.chooseSpec(d); err != nil {
+	if err := p.chooseSpec(d, r.Begun); err != nil {
 		return nil, err
 	}
 	return &trial{draft: d, plan: p, request: r}, p.chooseMemory(ctx, d, r.Opener)
@@ -108,8 +108,8 @@ func (p *Plan) recordHardware() error {
 	return nil
 }
 
-// chooseSpec decides architecture, precision and the size of a pass.
-func (p *Plan) chooseSpec(d *Draft) error {
+// chooseSpec decides architecture, precision, the size of a pass and the optimizer.
+func (p *Plan) chooseSpec(d *Draft, begun bool) error {
 	cfg := p.Config
 	a, err := d.architecture()
 	if err != nil {
@@ -133,6 +133,9 @@ func (p *Plan) chooseSpec(d *Draft) error {
 		return err
 	}
 	if err := p.chooseOptimizer(d); err != nil {
+		return err
+	}
+	if err := chooseMomentum(cfg, begun); err != nil {
 		return err
 	}
 	o := cfg.Optim
@@ -160,6 +163,26 @@ func (p *Plan) chooseOptimizer(d *Draft) error {
 			cfg.Train.BatchTokens, 100*share)
 	}
 	return cfg.SetPlanned("optim.kind", kind, origin)
+}
+
+// A short run learns more with a moment that forgets sooner (bench/minutes/2026-11-29-bf16.md). Longer ones keep the
+// published decay: nothing was measured for them.
+const (
+	shortRun      = 5000 // steps, or
+	shortBudget   = 10   // minutes where the steps follow from the time
+	shortMomentum = 0.9
+)
+
+// chooseMomentum decides the decay of Muon's moment. A run that has begun keeps its own.
+func chooseMomentum(cfg *config.Config, begun bool) error {
+	short, why := cfg.Train.Steps < shortRun, fmt.Sprintf("planned: for fewer than %d steps", shortRun)
+	if cfg.Train.Steps == 0 {
+		short, why = cfg.Train.Budget <= shortBudget, fmt.Sprintf("planned: for at most %d minutes", shortBudget)
+	}
+	if begun || !short || cfg.Optim.Kind != "muon" || cfg.Origin("optim.momentum") != "default" {
+		return nil
+	}
+	return cfg.SetPlanned("optim.momentum", shortMomentum, why)
 }
 
 // muonWork is the operations of an update by Muon.
