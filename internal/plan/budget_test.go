@@ -83,14 +83,14 @@ func TestMomentum(t *testing.T) {
 		begun    bool
 		want     float64
 	}{
-		{settings: []string{"train.steps=4999"}, want: shortMomentum},
-		{settings: []string{"train.steps=5000"}, want: 0.95},
+		{settings: []string{"train.steps=1499"}, want: shortMomentum},
+		{settings: []string{"train.steps=1500"}, want: 0.95},
 		{settings: []string{"train.steps=400"}, begun: true, want: 0.95},
 		{settings: []string{"train.steps=400", "optim.momentum=0.95"}, want: 0.95},
 		{settings: []string{"train.steps=400", "optim.momentum=0.8"}, want: 0.8},
 		{settings: []string{"train.steps=400", "optim.kind=adamw"}, want: 0.95},
-		{settings: []string{"train.steps=auto", "train.budget=10"}, want: shortMomentum},
-		{settings: []string{"train.steps=auto", "train.budget=11"}, want: 0.95},
+		{settings: []string{"train.steps=auto", "train.budget=2.5"}, want: shortMomentum},
+		{settings: []string{"train.steps=auto", "train.budget=3"}, want: 0.95},
 	} {
 		cfg := asked(t, append([]string{"optim.kind=muon"}, tt.settings...)...)
 		if err := chooseMomentum(cfg, tt.begun); err != nil || cfg.Optim.Momentum != tt.want {
