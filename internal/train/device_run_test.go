@@ -48,8 +48,9 @@ func TestRunOnDevice(t *testing.T) {
 				if fault != "" {
 					opt.Inject = []string{fault}
 				}
-				cfg := tiny(t, append([]string{"train.steps=110", "optim.lr=0.005", "numeric.mode=fp32",
-					"eval.max_tokens=64"}, settings...)...)
+				// With the 0.9 of short runs rounding grows faster: to 1.6e-4 in 50 steps after starved-init.
+				cfg := tiny(t, append([]string{"train.steps=110", "optim.lr=0.005", "optim.momentum=0.95",
+					"numeric.mode=fp32", "eval.max_tokens=64"}, settings...)...)
 				t.Setenv("XDG_CACHE_HOME", cache)             // programs are compiled once
 				_, err := Run(context.Background(), cfg, opt) // the guard may stop it
 				events[i] = append(events[i], fmt.Sprint("exit ", exit.Of(err)))
