@@ -31,6 +31,7 @@ var variants = []candidate{
 	{name: "linear to 0.01", set: "schedule.kind=linear schedule.floor=0.01"},
 	{name: "no decay", set: "optim.weight_decay=0"},
 	{name: "betas 0.8 0.95", set: "optim.beta1=0.8 optim.beta2=0.95"},
+	{name: "momentum 0.95", set: "optim.momentum=0.95"},
 	{name: "momentum 0.9", set: "optim.momentum=0.9"},
 	{name: "momentum 0.85", set: "optim.momentum=0.85"},
 	{name: "warmup 20", set: "schedule.warmup=20"},

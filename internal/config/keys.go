@@ -115,7 +115,8 @@ var keys = []key{
 	{name: "optim.lr", lo: 1e-12, hi: 10, choices: []string{"article", "article-literal", "auto", "finetune", "probe"},
 		doc: "peak learning rate, a number or a rule; auto: by model size and batch; finetune: by the width, for " +
 			"trained weights; probe: by a range test before the run; article, article-literal: by the width"},
-	{name: "optim.momentum", newer: true, lo: 0, hi: 1, below: true, doc: "Muon: decay of the moment; short runs are planned with 0.9"},
+	{name: "optim.momentum", newer: true, lo: 0, hi: 1, below: true,
+		doc: "Muon: decay of the moment; short runs are planned with 0.9"},
 	{name: "optim.beta1", lo: 0, hi: 1, below: true, doc: "AdamW: decay of the first moment"},
 	{name: "optim.beta2", auto: true, lo: 0, above: true, hi: 1, below: true,
 		doc: "AdamW: decay of the second moment; auto: 0.99 below 500,000 tokens a step, else 0.95"},

@@ -76,16 +76,16 @@ func TestOptimizer(t *testing.T) {
 	}
 }
 
-// Short runs have a moment that forgets sooner, unless somebody chose it, or the run has begun with another.
+// Short runs have a moment that forgets sooner, unless somebody chose it or the weights are trained already.
 func TestMomentum(t *testing.T) {
 	for _, tt := range []struct {
 		settings []string
-		begun    bool
+		trained  bool
 		want     float64
 	}{
 		{settings: []string{"train.steps=1499"}, want: shortMomentum},
 		{settings: []string{"train.steps=1500"}, want: 0.95},
-		{settings: []string{"train.steps=400"}, begun: true, want: 0.95},
+		{settings: []string{"train.steps=400"}, trained: true, want: 0.95},
 		{settings: []string{"train.steps=400", "optim.momentum=0.95"}, want: 0.95},
 		{settings: []string{"train.steps=400", "optim.momentum=0.8"}, want: 0.8},
 		{settings: []string{"train.steps=400", "optim.kind=adamw"}, want: 0.95},
@@ -93,10 +93,10 @@ func TestMomentum(t *testing.T) {
 		{settings: []string{"train.steps=auto", "train.budget=3"}, want: 0.95},
 	} {
 		cfg := asked(t, append([]string{"optim.kind=muon"}, tt.settings...)...)
-		if err := chooseMomentum(cfg, tt.begun); err != nil || cfg.Optim.Momentum != tt.want {
-			t.Errorf("%v, begun %v: %v, %v", tt.settings, tt.begun, cfg.Optim.Momentum, err)
+		if err := chooseMomentum(cfg, tt.trained); err != nil || cfg.Optim.Momentum != tt.want {
+			t.Errorf("%v, trained %v: %v, %v", tt.settings, tt.trained, cfg.Optim.Momentum, err)
 		}
-		if want := "planned"; tt.want == shortMomentum && !strings.HasPrefix(cfg.Origin("optim.momentum"), want) {
+		if tt.want == shortMomentum && !strings.HasPrefix(cfg.Origin("optim.momentum"), "planned: ") {
 			t.Errorf("%v: the origin is %q", tt.settings, cfg.Origin("optim.momentum"))
 		}
 	}

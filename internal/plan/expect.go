@@ -13,7 +13,7 @@ type Expected struct {
 // The law of short runs of small models, fitted to the runs of bench/minutes and to default runs: between the unigram
 // loss and lawFloor of the n-gram loss n, the share that is left to learn is (tokens/begin)^-lawPower, with begin =
 // lawTokens·e^(lawSpread·n). Twelve of those 16 runs lie within 1 % of it, two more within 3 %, one at 5 % and one at
-// 9 %.
+// 10 %.
 const (
 	lawFloor  = 0.6845
 	lawPower  = 0.4385

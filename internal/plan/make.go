@@ -135,7 +135,7 @@ func (p *Plan) chooseSpec(d *Draft, begun bool) error {
 	if err := p.chooseOptimizer(d); err != nil {
 		return err
 	}
-	if err := chooseMomentum(cfg, begun); err != nil {
+	if err := chooseMomentum(cfg, begun || d.arch != nil); err != nil {
 		return err
 	}
 	o := cfg.Optim
@@ -173,13 +173,13 @@ const (
 	shortMomentum = 0.9
 )
 
-// chooseMomentum decides the decay of Muon's moment. A run that has begun keeps its own.
-func chooseMomentum(cfg *config.Config, begun bool) error {
+// chooseMomentum decides the decay of Muon's moment. A run that has begun, or begins with trained weights, keeps its own.
+func chooseMomentum(cfg *config.Config, trained bool) error {
 	short, why := cfg.Train.Steps < shortRun, fmt.Sprintf("planned: for fewer than %d steps", shortRun)
 	if cfg.Train.Steps == 0 {
 		short, why = cfg.Train.Budget <= shortBudget, fmt.Sprintf("planned: for at most %g minutes", shortBudget)
 	}
-	if begun || !short || cfg.Optim.Kind != "muon" || cfg.Origin("optim.momentum") != "default" {
+	if trained || !short || cfg.Optim.Kind != "muon" || cfg.Origin("optim.momentum") != "default" {
 		return nil
 	}
 	return cfg.SetPlanned("optim.momentum", shortMomentum, why)
