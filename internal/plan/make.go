@@ -173,7 +173,7 @@ const (
 	shortMomentum = 0.9
 )
 
-// chooseMomentum decides the decay of Muon's moment. A run that has begun, or begins with trained weights, keeps its own.
+// chooseMomentum decides the decay of Muon's moment. A run that has begun or starts from trained weights keeps its own.
 func chooseMomentum(cfg *config.Config, trained bool) error {
 	short, why := cfg.Train.Steps < shortRun, fmt.Sprintf("planned: for fewer than %d steps", shortRun)
 	if cfg.Train.Steps == 0 {
