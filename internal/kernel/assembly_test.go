@@ -88,7 +88,7 @@ func TestPacking(t *testing.T) {
 			e, r := &newExec(t, 1, tier).f32, newRand(t)
 			for cols := 1; cols <= e.nr; cols++ {
 				for _, k := range []int{1, 2, packStep} {
-					for _, ldd := range []int{aLanes, e.nr} {
+					for _, ldd := range []int{e.lanesA, e.nr} {
 						if cols > ldd {
 							continue
 						}
@@ -113,6 +113,21 @@ func TestPacking(t *testing.T) {
 				}
 				what := fmt.Sprintf("packRows: %d rows of %d", rows, k)
 				e.packRows(&dst[0], ldd, &src[0], lds, rows, k)
+				same(t, what, dst, want)
+				ar.Check(t, what)
+			}
+			for panels := 1; panels <= 5 && e.packTerms != nil; panels++ {
+				k, cols := 1+r.IntN(20), panels*e.mr+e.lanesA-e.mr
+				ar, lds, step := testmem.NewArena[float32](r), cols+r.IntN(20), k*e.lanesA+r.IntN(20)
+				src := ar.Random("src", (k-1)*lds+cols, true)
+				dst := ar.Random("dst", (panels-1)*step+k*e.lanesA, false)
+				want := append([]float32(nil), dst...)
+				for i := range panels * k * e.lanesA {
+					panel, l, row := i/e.lanesA/k, i/e.lanesA%k, i%e.lanesA
+					want[panel*step+l*e.lanesA+row] = src[l*lds+panel*e.mr+row]
+				}
+				what := fmt.Sprintf("packTerms: %d rows to %d panels", k, panels)
+				e.packTerms(&dst[0], step, &src[0], lds, k, panels)
 				same(t, what, dst, want)
 				ar.Check(t, what)
 			}

@@ -14,7 +14,7 @@ var (
 
 func genericTable[T Float]() table[T] {
 	return table[T]{
-		mr: 4, nr: 4, tile: tileGo[T], packN: packNGo[T],
+		mr: 4, nr: 4, lanesA: 4, tile: tileGo[T], packN: packNGo[T],
 		vectors: vectors[T]{
 			exp: expGo[T], gelu: geluGo[T], expSub: expSubGo[T],
 			max: maxGo[T], sum: sumGo[T], dot: dotGo[T], sumSquares: sumSquaresGo[T],

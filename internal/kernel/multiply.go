@@ -3,14 +3,12 @@ package kernel
 // Blocking. kBlock is part of the definition of every sum (see the package doc); the others only bound the scratch
 // memory.
 const (
-	kBlock   = 384           // terms summed from zero before they are added to the output
-	bBlock   = 1024 * kBlock // elements of B packed at a time: 1.6 MB
-	aPanels  = 8             // panels of A packed at a time
-	aLanes   = 16            // rows a panel may have
-	aPad     = 16            // keeps a panel's rows out of each other's cache sets
-	aPanel   = aLanes * (kBlock + aPad)
-	fewRows  = 32 // rows of A that make no use of a wide block of B
-	packStep = 8  // rows copied at a time from a row-major operand: streams a prefetcher can follow
+	kBlock   = 384                   // terms summed from zero before they are added to the output
+	bBlock   = 1024 * kBlock         // elements of B packed at a time: 1.6 MB
+	aPad     = 16                    // keeps a panel's rows out of each other's cache sets
+	aBlock   = 128 * (kBlock + aPad) // elements of A packed at a time: 0.2 MB
+	fewRows  = 32                    // rows of A that make no use of a wide block of B
+	packStep = 8                     // rows copied at a time from a row-major operand: streams a prefetcher can follow
 )
 
 // scratch is one worker's memory for packed operands.
@@ -20,7 +18,7 @@ type scratch[T Float] struct {
 
 func (s *scratch[T]) grow() {
 	if s.a == nil {
-		s.a, s.b = make([]T, aPanels*aPanel), make([]T, bBlock)
+		s.a, s.b = make([]T, aBlock), make([]T, bBlock)
 	}
 }
 
@@ -101,7 +99,8 @@ func (e *engine[T]) multiply(s *scratch[T], p *product[T], m0, m1, n0, n1 int) {
 	if p.transB && p.ks == 1 && p.alpha == 1 && !p.add {
 		n0 = e.stream(s, p, m0, m1, n0, n1)
 	}
-	width, height := bBlock/kBlock/e.nr*e.nr, aPanels*e.mr
+	panel := e.lanesA * (kBlock + aPad)
+	width, height := bBlock/kBlock/e.nr*e.nr, aBlock/panel*e.mr
 	few := m1-m0 <= e.mr || m1-m0 <= fewRows && p.transB && p.ks == 1
 	if few {
 		width = e.nr // a panel of B is used little: use it while it is in L1
@@ -122,14 +121,14 @@ func (e *engine[T]) multiply(s *scratch[T], p *product[T], m0, m1, n0, n1 int) {
 			for i0 := m0; i0 < m1; i0 += height {
 				i1 := min(i0+height, m1)
 				if !aInPlace {
-					e.packA(s.a, p, l0, k, i0, i1)
+					e.packA(s.a, panel, p, l0, k, i0, i1)
 				}
 				for i := i0; i < i1; i += e.mr {
-					a, rs, ks := s.a[(i-i0)/e.mr*aPanel:], kBlock+aPad, 1
+					a, rs, ks := s.a[(i-i0)/e.mr*panel:], kBlock+aPad, 1
 					if aInPlace {
 						a, rs, ks = p.a[i*p.rs+l0*p.ks:], p.rs, p.ks
 					} else if p.ks != 1 {
-						rs, ks = 1, aLanes
+						rs, ks = 1, e.lanesA
 					}
 					for j := j0; j < j1 && !(p.lower && j >= i+e.mr); j += e.nr {
 						var b []T
@@ -194,26 +193,33 @@ func (e *engine[T]) packPanelT(dst []T, p *product[T], l0, k, j, cols int) {
 	}
 }
 
-// packA copies the k terms from l0 of rows [i0, i1) of A to dst: panels of mr rows, in each one row after the other,
-// or one term after the other if that is how A is stored.
-func (e *engine[T]) packA(dst []T, p *product[T], l0, k, i0, i1 int) {
+// packA copies the k terms from l0 of rows [i0, i1) of A to dst: panels of mr rows, step elements apart, in each one
+// row after the other, or one term after the other if that is how A is stored.
+func (e *engine[T]) packA(dst []T, step int, p *product[T], l0, k, i0, i1 int) {
 	switch {
 	case p.ks == 1 && e.packRows != nil:
 		for i := i0; i < i1; i += e.mr {
-			e.packRows(&dst[(i-i0)/e.mr*aPanel], kBlock+aPad, &p.a[i*p.rs+l0], p.rs, min(e.mr, i1-i), k)
+			e.packRows(&dst[(i-i0)/e.mr*step], kBlock+aPad, &p.a[i*p.rs+l0], p.rs, min(e.mr, i1-i), k)
 		}
 		return
 	case p.ks == 1:
 		for i := i0; i < i1; i++ {
-			o := (i-i0)/e.mr*aPanel + (i-i0)%e.mr*(kBlock+aPad)
+			o := (i-i0)/e.mr*step + (i-i0)%e.mr*(kBlock+aPad)
 			copy(dst[o:o+k], p.a[i*p.rs+l0:])
 		}
 		return
 	}
+	if e.packTerms != nil {
+		// It reads lanesA elements a panel: the last panel of all has fewer.
+		if whole := (min(i1, p.m-(e.lanesA-e.mr)) - i0) / e.mr; whole > 0 {
+			e.packTerms(&dst[0], step, &p.a[i0+l0*p.ks], p.ks, k, whole)
+			dst, i0 = dst[whole*step:], i0+whole*e.mr
+		}
+	}
 	for l := 0; l < k; l += packStep {
 		for i := i0; i < i1; i += e.mr {
-			to, from := &dst[(i-i0)/e.mr*aPanel+l*aLanes], &p.a[i+(l0+l)*p.ks]
-			e.packN(to, aLanes, from, p.ks, min(packStep, k-l), min(e.mr, i1-i))
+			to, from := &dst[(i-i0)/e.mr*step+l*e.lanesA], &p.a[i+(l0+l)*p.ks]
+			e.packN(to, e.lanesA, from, p.ks, min(packStep, k-l), min(e.mr, i1-i))
 		}
 	}
 }

@@ -35,9 +35,15 @@ type table[T Float] struct {
 	// computes.
 	tile func(rows, k int, a *T, rs, ks int, b *T, bs int, c *T, ldc, cols int, alpha T, add bool)
 
+	lanesA int // elements of a term in a packed panel of A that is stored by terms, at least mr
+
 	// packN copies k rows of cols elements of src to rows of ldd elements of
-	// dst, without gaps and filled with zeros; ldd is nr or 16.
+	// dst, without gaps and filled with zeros; ldd is nr or lanesA.
 	packN func(dst *T, ldd int, src *T, lds, k, cols int)
+
+	// packTerms copies k rows of src (row stride lds) to panels that are step elements apart: to each panel mr elements
+	// of every row, as a row of lanesA, whose last elements are those that follow in src. Nil where packN does it.
+	packTerms func(dst *T, step int, src *T, lds, k, panels int)
 
 	// packT writes the transpose of lanes rows of src (row stride lds, k
 	// columns, a multiple of 4) to dst (row stride ldd). Nil where Go does it.

@@ -21,7 +21,7 @@ func missing(v reflect.Value, path string) (names []string) {
 
 // lacks returns the functions that a table must have and has not.
 func lacks(k *tierTable) []string {
-	may := []string{"table.packT", "table.packRows"}
+	may := []string{"table.packT", "table.packRows", "table.packTerms"}
 	if k.bf16.name == "" { // the twin has no loop of its own to measure
 		may = append(may, "bf16.peak.run")
 	}

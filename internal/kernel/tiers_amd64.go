@@ -31,7 +31,7 @@ var avx512 = tierTable{
 	tier: AVX512,
 	table: table[float32]{
 		mr: 14, nr: 32, tile: tileAVX512,
-		lanes: 16, packT: packTAVX512, packN: packNAVX512, packRows: packRowsAVX512,
+		lanes: 16, lanesA: 16, packT: packTAVX512, packN: packNAVX512, packRows: packRowsAVX512,
 		dots: dotsAVX2, codedBF16: codedBF16AVX512, codedInt8: codedInt8AVX512,
 		vectors: vectors[float32]{
 			exp: expAVX512, gelu: geluAVX512, expSub: expSubAVX512,
@@ -50,7 +50,7 @@ var avx2 = tierTable{
 	tier: AVX2,
 	table: table[float32]{
 		mr: 6, nr: 16, tile: tileAVX2,
-		lanes: 8, packT: packTAVX2, packN: packNAVX2,
+		lanes: 8, lanesA: 8, packT: packTAVX2, packN: packNAVX2, packRows: packRowsAVX2, packTerms: packTermsAVX2,
 		dots: dotsAVX2, codedBF16: codedBF16AVX2, codedInt8: codedInt8AVX2,
 		vectors: vectors[float32]{
 			exp: expAVX2, gelu: geluAVX2, expSub: expSubAVX2,
@@ -91,6 +91,8 @@ func tileAVX2(rows, k int, a *float32, rs, ks int, b *float32, bs int,
 	c *float32, ldc, cols int, alpha float32, add bool)
 func packNAVX2(dst *float32, ldd int, src *float32, lds, k, cols int)
 func packTAVX2(dst *float32, ldd int, src *float32, lds, k int)
+func packRowsAVX2(dst *float32, ldd int, src *float32, lds, rows, k int)
+func packTermsAVX2(dst *float32, step int, src *float32, lds, k, panels int)
 
 func dotsAVX2(c, w *float32, ldw int, x, next *float32, k int, add bool)
 func dotBF16AVX2(c *float32, src *byte, x *float32, k int, add bool)

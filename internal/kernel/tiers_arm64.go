@@ -7,7 +7,7 @@ var tiers = []tierTable{{
 	tier: NEON,
 	table: table[float32]{
 		mr: 6, nr: 16, tile: tileNEON,
-		lanes: 4, packT: packTNEON, packN: packNNEON,
+		lanes: 4, lanesA: 16, packT: packTNEON, packN: packNNEON,
 		vectors: vectors[float32]{
 			exp: expNEON, gelu: geluNEON, expSub: expSubNEON,
 			max: maxNEON, sum: sumNEON, dot: dotNEON, sumSquares: sumSquaresNEON,
