@@ -3,7 +3,7 @@
 
 Usage, from anywhere in the module:
   bench/peers/peers.py [--gimbal BINARY] [--shape char-10m:64x256] [--shape gpt2-124m:4x1024] [--rounds 3] [--steps 2]
-                       [--llmc COMMAND] [--gomlx COMMAND] [--no-torch] [--no-compile] [--threads 2]
+                       [--modes fp32,bf16] [--llmc COMMAND] [--gomlx COMMAND] [--no-torch] [--no-compile] [--threads 2]
 
 In every round each contestant makes some steps, in an order that rotates, so that what disturbs a shared machine
 disturbs all of them; ratios are taken within a round and the median over the rounds is what to quote. See README.md
@@ -215,9 +215,9 @@ def cpu_name():
 def compete(args, shape):
     """Runs all contestants on one shape; returns the lines of its report."""
     model, batch, context = shape
-    entries = [(Gimbal, mode) for mode in ("fp32", "bf16")]
+    entries = [(Gimbal, mode) for mode in args.modes]
     if not args.no_torch:
-        entries += [(Torch, precision, compiled) for compiled in ([False] if args.no_compile else [False, True]) for precision in ("fp32", "bf16")]
+        entries += [(Torch, precision, compiled) for compiled in ([False] if args.no_compile else [False, True]) for precision in args.modes]
     entries += [(Command, name, command) for name, command in (("llm.c", args.llmc), ("GoMLX", args.gomlx)) if command]
     runners, absent = [], []
     for kind, *what in entries:
@@ -277,6 +277,8 @@ def main():
     ap.add_argument("--shape", type=parse_shape, action="append", help="PRESET:BATCHxCONTEXT, repeatable")
     ap.add_argument("--rounds", type=int, default=3)
     ap.add_argument("--steps", type=int, default=2, help="steps of a round, each after its own warm-up")
+    ap.add_argument("--modes", type=lambda s: s.split(","), default=["fp32", "bf16"],
+                    help="fp32,bf16: leave out bf16 on a CPU without it, where a step takes minutes")
     ap.add_argument("--threads", type=int, default=os.cpu_count())
     ap.add_argument("--checkpointing", default="none", help="of Gimbal: none, attention or block")
     ap.add_argument("--no-torch", action="store_true")
