@@ -212,6 +212,13 @@ def cpu_name():
         return platform.processor() or platform.machine()
 
 
+def parse_modes(text):
+    modes = text.split(",")
+    if not set(modes) <= {"fp32", "bf16"}:
+        raise argparse.ArgumentTypeError("modes are fp32 and bf16")
+    return modes
+
+
 def compete(args, shape):
     """Runs all contestants on one shape; returns the lines of its report."""
     model, batch, context = shape
@@ -277,7 +284,7 @@ def main():
     ap.add_argument("--shape", type=parse_shape, action="append", help="PRESET:BATCHxCONTEXT, repeatable")
     ap.add_argument("--rounds", type=int, default=3)
     ap.add_argument("--steps", type=int, default=2, help="steps of a round, each after its own warm-up")
-    ap.add_argument("--modes", type=lambda s: s.split(","), default=["fp32", "bf16"],
+    ap.add_argument("--modes", type=parse_modes, default=["fp32", "bf16"],
                     help="fp32,bf16: leave out bf16 on a CPU without it, where a step takes minutes")
     ap.add_argument("--threads", type=int, default=os.cpu_count())
     ap.add_argument("--checkpointing", default="none", help="of Gimbal: none, attention or block")

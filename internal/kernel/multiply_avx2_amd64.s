@@ -102,7 +102,7 @@ label:                    \
 	JEQ         done
 
 // PUTPART and ADDPART do so for fewer than 16 columns, which Y12 and Y13 mask.
-// A masked store takes AMD some 30 cycles: as long as five terms.
+// A masked store takes AMD some 30 cycles: as long as four terms.
 #define PUTPART(c0, c1) \
 	VMULPS     Y14, c0, c0;       \
 	VMULPS     Y14, c1, c1;       \

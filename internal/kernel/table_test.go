@@ -21,7 +21,10 @@ func missing(v reflect.Value, path string) (names []string) {
 
 // lacks returns the functions that a table must have and has not.
 func lacks(k *tierTable) []string {
-	may := []string{"table.packT", "table.packRows", "table.packTerms"}
+	may := []string{"table.packT", "table.packRows"}
+	if k.tier != AVX2 {
+		may = append(may, "table.packTerms")
+	}
 	if k.bf16.name == "" { // the twin has no loop of its own to measure
 		may = append(may, "bf16.peak.run")
 	}
