@@ -67,7 +67,7 @@ var stepCodes = CodePart{
 			"raises the rate by a tenth, at most three times",
 			""},
 		{"W-PEAK-LOW", "warning", "the third nudge", "", "start again with `optim.lr = \"probe\"`"},
-		{"W-CLIP-REGIME", "warning", "over half of the last 200 updates were clipped", "",
+		{"W-CLIP-REGIME", "warning", "over half of 200 updates were clipped, after the warmup and the first 200 steps", "",
 			"nothing if the loss falls well; else raise `optim.clip`"},
 		{"W-UPDATE-RATIO", "warning", "an update moves the median matrix by over 0.05 of its size, with Muon 0.1", "",
 			calmRate},
