@@ -24,6 +24,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"gimbal/internal/durable"
+	"gimbal/internal/runlog"
 )
 
 // model is a shape and a size.
@@ -42,6 +45,7 @@ var (
 	binary = flag.String("gimbal", "gimbal", "binary to measure")
 	text   = flag.String("text", "", "first corpus, read as bytes")
 	chat   = flag.String("chat", "", "second corpus, with a vocabulary of its own")
+	muon   = flag.Bool("muon", false, "sweep the rate of Muon around that of the rule auto instead")
 	steps  = flag.Int("steps", 500, "updates of a run")
 	seeds  = flag.Int("seeds", 3, "seeds of each arm")
 	ramp   = flag.Int("ramp", 200, "steps of the range test, as a run of twenty times as many would make it")
@@ -57,7 +61,11 @@ var rates = []string{"5e-4", "1e-3", "2e-3", "4e-3", "8e-3", "1.6e-2", "3.2e-2"}
 
 func main() {
 	flag.Parse()
-	if err := report(os.Stdout); err != nil {
+	write := report
+	if *muon {
+		write = reportMuon
+	}
+	if err := write(os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "lr:", err)
 		os.Exit(1)
 	}
@@ -247,14 +255,14 @@ func (t *table) mean(m model, c corpus, rule string) (mean, sd, lr float64) {
 }
 
 // command is a run of the binary that nothing but the learning rate is to decide: the guard looks on, the judge does
-// not stop.
-func command(ctx context.Context, m model, c corpus, seed, steps int, lr, out string) *exec.Cmd {
+// not stop. Settings come last, over those of all runs.
+func command(ctx context.Context, m model, c corpus, seed, steps int, lr, out string, settings ...string) *exec.Cmd {
 	args := []string{"train", "--json", "--data", c.path, "--out", out, "--steps", strconv.Itoa(steps), "--seed",
 		strconv.Itoa(seed)}
-	for _, set := range []string{"optim.lr=" + lr, "tokenizer.kind=" + c.tokenizer, "model.shape=" + m.shape,
+	for _, set := range append([]string{"optim.lr=" + lr, "tokenizer.kind=" + c.tokenizer, "model.shape=" + m.shape,
 		fmt.Sprint("model.width=", m.width), fmt.Sprint("model.layers=", m.layers),
 		"train.context=64", "train.batch_tokens=768", "guard.mode=observe", "judge.early_stop=off",
-		fmt.Sprint("eval.every=", steps), "eval.prompts=1", "eval.samples=1", "eval.max_tokens=1"} {
+		fmt.Sprint("eval.every=", steps), "eval.prompts=1", "eval.samples=1", "eval.max_tokens=1"}, settings...) {
 		args = append(args, "--set", set)
 	}
 	cmd := exec.CommandContext(ctx, *binary, args...)
@@ -267,35 +275,46 @@ func (t *table) measure(m model, c corpus, seed int, rule, lr string) error {
 		t.get(m, c, seed, rule).loss > 0 {
 		return err
 	}
+	p, err := train(m, c, seed, lr)
+	if err != nil {
+		return fmt.Errorf("%v, %s, seed %d, %s: %w", m, c.name, seed, rule, err)
+	}
+	fmt.Fprintf(os.Stderr, "%v, %s, seed %d, %s: peak %g, loss %.4f\n", m, c.name, seed, rule, p.lr, p.loss)
+	t.add(m, c, seed, rule, p)
+	return nil
+}
+
+// train makes a run: its peak and its loss on the held-out part.
+func train(m model, c corpus, seed int, lr string, settings ...string) (p point, err error) {
 	dir, err := os.MkdirTemp("", "lr-")
 	if err != nil {
-		return err
+		return p, err
 	}
 	defer os.RemoveAll(dir)
 	var messages strings.Builder
-	cmd := command(context.Background(), m, c, seed, *steps, lr, filepath.Join(dir, "run"))
+	cmd := command(context.Background(), m, c, seed, *steps, lr, filepath.Join(dir, "run"), settings...)
 	cmd.Stderr = &messages
 	out, err := cmd.Output()
 	if err != nil {
-		return fmt.Errorf("%v, %s, seed %d, %s: %w\n%s", m, c.name, seed, rule, err, messages.String())
+		return p, fmt.Errorf("%w\n%s", err, messages.String())
 	}
 	var r struct {
 		Loss float64 `json:"val_loss"`
 	}
 	if err := json.Unmarshal(out, &r); err != nil {
-		return err
+		return p, err
 	}
-	peak := regexp.MustCompile(`lr +peak ([0-9.e-]+)`).FindStringSubmatch(messages.String())
-	if peak == nil || !(r.Loss > 0) {
-		return fmt.Errorf("%v, %s, %s: no peak or no loss in the output\n%s", m, c.name, rule, messages.String())
-	}
-	value, err := strconv.ParseFloat(peak[1], 64)
+	log, err := runlog.Read(durable.OS, filepath.Join(dir, "run", "log.jsonl"))
 	if err != nil {
-		return err
+		return p, err
 	}
-	fmt.Fprintf(os.Stderr, "%v, %s, seed %d, %s: peak %g, loss %.4f\n", m, c.name, seed, rule, value, r.Loss)
-	t.add(m, c, seed, rule, point{lr: value, loss: r.Loss})
-	return nil
+	for _, s := range runlog.All[runlog.Step](log) {
+		p.lr = max(p.lr, float64(s.LR))
+	}
+	if p.loss = r.Loss; !(p.lr > 0 && p.loss > 0) {
+		return p, fmt.Errorf("peak %g and loss %g", p.lr, p.loss)
+	}
+	return p, nil
 }
 
 // probe starts a run of twenty ramps, reads what its range test recommends, and ends it.
