@@ -50,9 +50,7 @@ var variants = []candidate{
 var varied = []string{"default"}
 
 // combined are candidates of more than one change, such as the winners of the first round together. A line is one.
-var combined = []candidate{
-	{name: "default, batch grows to 4096", set: "train.batch_tokens=4096 optim.lr=0.007 optim.momentum=0.9"},
-}
+var combined = []candidate{}
 
 // peers are trained by other programs: peers.py says what each is.
 var peers = []candidate{

@@ -2,12 +2,9 @@ package engine
 
 import (
 	"context"
-	"os"
 	"slices"
-	"strconv"
 
 	"gimbal/internal/data"
-	"gimbal/internal/kernel"
 	"gimbal/internal/rng"
 )
 
@@ -28,9 +25,6 @@ type Accumulator struct {
 
 // Gradient runs the passes of update step on b. Propose then returns the loss and the norm, with Scale(b).
 func (a *Accumulator) Gradient(ctx context.Context, e Engine, b *data.Batch, step int64) error {
-	if kernel.Try("grow") {
-		grow(b, step)
-	}
 	a.Passes = data.SplitMicro(a.Passes[:0], b, a.MicroTokens)
 	if a.Prefer != nil {
 		var err error
@@ -86,31 +80,4 @@ func (a *Accumulator) dropoutKeys(sequences int, step int64) []rng.Key {
 		a.keys = append(a.keys, key.Sub(uint64(i)))
 	}
 	return a.keys
-}
-
-// grow is for a run of GIMBAL_GROW steps. It leaves a quarter of the batch in the first third of the run, and half in the second.
-func grow(b *data.Batch, step int64) {
-	total, _ := strconv.ParseInt(os.Getenv("GIMBAL_GROW"), 10, 64)
-	part := 4
-	if step >= total/3 {
-		part = 2
-	}
-	if step >= 2*total/3 {
-		return
-	}
-	most, end, spans := len(b.Tokens)/part, 0, 0
-	for _, s := range b.Spans {
-		if end = s.Start + s.Len; spans > 0 && end > most {
-			end = s.Start
-			break
-		}
-		spans++
-	}
-	b.Tokens, b.Labels, b.Counts, b.Spans = b.Tokens[:end], b.Labels[:end], b.Counts[:end], b.Spans[:spans]
-	b.Counted = 0
-	for _, c := range b.Counts {
-		if c {
-			b.Counted++
-		}
-	}
 }

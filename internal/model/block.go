@@ -32,9 +32,6 @@ func (m *Model[T]) attentionHalf(i int, recompute bool) {
 			w.tensors[param.SlotQKVBias], w.tensors[param.SlotQGain], w.tensors[param.SlotKGain], b.pos[lo:n], k)
 		m.did(PartHeads)
 	}
-	if kernel.Try("values") {
-		m.mixValues(i)
-	}
 	if m.mixers[i].attention16 != nil {
 		m.mixers[i].attention16.Forward(mat32(s.heads), float32s(s.lse), mat32(s.operands), m.in.Bounds)
 	} else {
@@ -159,9 +156,6 @@ func (m *Model[T]) attentionHalfBack(i int) {
 		dq, dk, dv := splitHeads(m.arch, b.dqkv, b.dqkv)
 		m.mixers[i].attention.Backward(dq, dk, dv, b.dheads, s.heads, s.lse, q, k, v, m.in.Bounds)
 	}
-	if kernel.Try("values") {
-		m.mixValuesBack(i)
-	}
 	m.did(PartAttentionBackward)
 	for lo := 0; lo < n; lo += m.chunk {
 		k, dqkv, dnormed := min(m.chunk, n-lo), b.dqkv.From(lo), b.branch.From(lo)
@@ -263,61 +257,5 @@ func (m *Model[T]) mlpHalfBack(i int) {
 	m.did(PartMLPBackWeight)
 	if !m.bf16() { // in full precision dx may be dout, and there is one chunk
 		normBack(0, n)
-	}
-}
-
-// mixValues sets the values of block i, beside the first, to the mean of them and of those of the first block.
-//
-// Source: the value residual of Zhou et al. 2024, arXiv:2410.17897, with both factors one half.
-func (m *Model[T]) mixValues(i int) {
-	s := &m.buf.saved[i]
-	_, _, v := splitHeads(m.arch, s.operands, s.qkv)
-	if m.mixers[i].attention16 != nil {
-		_, _, v = splitHeads(m.arch, s.operands, s.operands)
-	}
-	if len(m.first) < m.n*v.Cols {
-		m.first, m.dfirst = make([]T, m.n*v.Cols), make([]T, m.n*v.Cols)
-	}
-	temp := make([]T, v.Cols)
-	for p := range m.n {
-		own, first := v.Row(p).Read(m.x, temp), m.first[p*v.Cols:][:v.Cols]
-		if i == 0 {
-			copy(first, own)
-			continue
-		}
-		kernel.Affine(m.x, temp, own, 0.5, 0)
-		kernel.Axpy(m.x, temp, 0.5, first)
-		v.Row(p).Write(m.x, temp)
-	}
-}
-
-// mixValuesBack turns the gradients of mixed values into those of the block's own, and gives the rest to the first.
-func (m *Model[T]) mixValuesBack(i int) {
-	_, _, dv := splitHeads(m.arch, m.buf.dqkv, m.buf.dqkv)
-	if m.mixers[i].attention16 != nil {
-		hd := queryWidth(m.arch)
-		if dv = m.buf.dpart; dv.Cols == 3*hd {
-			dv = dv.Columns(2*hd, 3*hd)
-		} else {
-			_, _, dv = splitHeads(m.arch, dv, dv)
-		}
-	}
-	if len(m.dfirst) < m.n*dv.Cols {
-		m.dfirst = make([]T, m.n*dv.Cols)
-	}
-	temp := make([]T, dv.Cols)
-	for p := range m.n {
-		first := m.dfirst[p*dv.Cols:][:dv.Cols]
-		own := dv.Row(p).Read(m.x, temp)
-		if i > 0 {
-			kernel.Affine(m.x, temp, own, 0.5, 0)
-			kernel.Axpy(m.x, first, 1, temp)
-			dv.Row(p).Write(m.x, temp)
-			continue
-		}
-		kernel.Affine(m.x, temp, own, 1, 0)
-		kernel.Axpy(m.x, temp, 1, first)
-		dv.Row(p).Write(m.x, temp)
-		clear(first)
 	}
 }

@@ -105,8 +105,6 @@ type Model[T kernel.Float] struct {
 	faults  []PlantedFault // none in a sound model
 	probing *ProbeStats    // of the Probe in progress
 
-	first, dfirst []T // of the values of the first block
-
 	in Input // the call in progress
 	n  int
 }

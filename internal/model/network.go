@@ -80,9 +80,6 @@ func newNetwork[T kernel.Float](a config.Arch, x *kernel.Exec, p *param.Params[T
 	net.norm = nn.NewNorm(x, net.stage, sums, a.Width, a.NormEps)
 	net.rounding = nn.NewRounding[T](x)
 	net.activation = nn.NewActivation(x, net.stage, sums, a.MLPKind)
-	if kernel.Try("cap") {
-		a.LogitCap = 15
-	}
 	net.logits = nn.NewLogits(x, net.outside[param.SlotHeadBias], cmp.Or(a.LogitDivisor, 1), a.LogitCap)
 	net.attend(mem, sums)
 	return net

@@ -37,37 +37,6 @@ type muon[T kernel.Float] struct {
 
 	shares [][]matrix // by worker, of about equal work
 	room   []room[T]  // by worker
-
-	squares map[int][]float64 // by the place of a matrix: the second moment of each row's direction
-}
-
-// normalize divides each row of the direction d by the root of its second moment, and gives all of d the norm that an
-// orthogonal matrix has.
-//
-// Formula: v_i = 0.95·v_i + 0.05·mean_j d_ij²; d_ij /= √v_i + 1e-10; d *= √min(r,c)/|d|.
-// Source: NorMuon, Li et al. 2025, arXiv:2510.05491, algorithm 1, with the norm of Muon's update.
-func (u *muon[T]) normalize(d []T, m matrix) {
-	const beta = 0.95
-	v := u.squares[m.lo]
-	sum := 0.0
-	for i := range m.rows {
-		row := d[i*m.cols : (i+1)*m.cols]
-		mean := 0.0
-		for _, e := range row {
-			mean += float64(e) * float64(e)
-		}
-		mean /= float64(m.cols)
-		v[i] = beta*v[i] + (1-beta)*mean
-		f := 1 / (math.Sqrt(v[i]) + 1e-10)
-		sum += f * f * mean * float64(m.cols)
-		for j := range row {
-			row[j] *= T(f)
-		}
-	}
-	f := T(math.Sqrt(float64(m.side()) / max(sum, 1e-20)))
-	for i := range d {
-		d[i] *= f
-	}
 }
 
 // matrix is the place of one matrix in the flat parameters.
@@ -91,12 +60,6 @@ func newMuon[T kernel.Float](segments []Segment, workers int) *muon[T] {
 	u := &muon[T]{shares: shares, room: make([]room[T], workers)}
 	for w, s := range sizes {
 		u.room[w] = room[T]{make([]T, s.most), make([]T, s.side*s.side), make([]T, s.side*s.side)}
-	}
-	u.squares = map[int][]float64{}
-	for _, share := range shares {
-		for _, m := range share {
-			u.squares[m.lo] = make([]float64, m.rows)
-		}
 	}
 	return u
 }
@@ -173,9 +136,6 @@ func (l *directLoop[T]) Part(worker, lo, hi int) {
 			r, end := &l.muon.room[share], m.lo+m.len()
 			r.ahead(l, m.lo, end)
 			r.orthogonalize(l.x, worker, l.V[m.lo:end], m.rows, m.cols)
-			if kernel.Try("normuon") {
-				l.muon.normalize(l.V[m.lo:end], m)
-			}
 		}
 	}
 }
@@ -222,14 +182,6 @@ func (a *Optimizer[T]) muonRemember(m, g []T) {
 // muonMove moves part of a matrix in its direction d by the step in progress.
 func (a *Optimizer[T]) muonMove(p, d []T, s Segment) {
 	step := a.stepOf(s)
-	if kernel.Try("cautious") { // only weights that the update makes smaller decay
-		for i, w := range p {
-			if w*d[i] > 0 {
-				p[i] -= T(step.LR*step.Decay) * w
-			}
-		}
-		step.Decay = 0
-	}
 	kernel.Affine(a.x, p, p, T(1-step.LR*step.Decay), 0)
 	kernel.Axpy(a.x, p, T(-step.LR*MuonRMS*math.Sqrt(float64(max(s.Rows, s.Cols)))), d)
 }

@@ -90,18 +90,10 @@ func (p *Params[T]) Init(pool *par.Pool, layers int, seed uint64) {
 			std := 0.02
 			if v.Kind == KindO || v.Kind == KindDown {
 				std /= math.Sqrt(2 * float64(layers))
-				if kernel.Try("zero") {
-					std = 0
-				}
 			}
 			h := fnv.New64a()
 			h.Write([]byte(v.Name))
 			pool.Do(len(dst), 1024, &normalFill[T]{dst, base.Sub(h.Sum64()), std})
-			if kernel.Try("small") && (v.Kind == KindO || v.Kind == KindDown) {
-				for i := range dst {
-					dst[i] *= T(0.01)
-				}
-			}
 		}
 	}
 }
