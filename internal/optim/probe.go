@@ -89,10 +89,10 @@ func (r *RangeTest) Argmin() (rate, loss float64, ok bool) {
 	return r.Rates[r.best], r.Smoothed[r.best], true
 }
 
-// Peak returns the peak learning rate that the test recommends: half of the argmin, at most MaxAutoLR.
+// Peak returns the peak learning rate that the test recommends: half of the argmin, at most Sizes.MaxLR.
 //
 // The steepest point, which others take, lies six times below the best peak of small decoders.
-func (r *RangeTest) Peak() (lr float64, ok bool) {
+func (r *RangeTest) Peak(s Sizes) (lr float64, ok bool) {
 	rate, _, ok := r.Argmin()
-	return min(MaxAutoLR, rate/probeDivide), ok
+	return min(s.MaxLR(), rate/probeDivide), ok
 }

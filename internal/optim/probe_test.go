@@ -23,8 +23,10 @@ func TestRangeTestRamp(t *testing.T) {
 			t.Fatalf("factor %g at %d", q, i)
 		}
 	}
-	if lr, ok := r.Peak(); !ok || lr != MaxAutoLR {
-		t.Errorf("a loss that only falls: %g, %v", lr, ok)
+	for _, s := range []Sizes{{}, {Muon: true, Params: 1, BatchTokens: 1 << 20}} { // auto is at its end, too
+		if lr, ok := r.Peak(s); !ok || lr != s.MaxLR() || s.Muon && lr != s.auto() || !s.Muon && lr != MaxAutoLR {
+			t.Errorf("a loss that only falls: %g, %v", lr, ok)
+		}
 	}
 }
 
@@ -61,7 +63,7 @@ func TestRangeTestStops(t *testing.T) {
 	if !r.Diverged || !ok || at < 0.8e-2 || at > 1e-2 {
 		t.Errorf("a cliff at 1e-2: argmin %g, diverged %v", at, r.Diverged)
 	}
-	if lr, ok := r.Peak(); !ok || lr != at/2 {
+	if lr, ok := r.Peak(Sizes{}); !ok || lr != at/2 {
 		t.Errorf("peak %g of argmin %g", lr, at)
 	}
 	last := len(r.Smoothed) - 1
@@ -84,7 +86,7 @@ func TestRangeTestStops(t *testing.T) {
 		"rising": func(rate float64) float64 { return 2 + rate },
 		"NaN":    func(float64) float64 { return math.NaN() },
 	} {
-		if lr, ok := walk(50, f).Peak(); ok {
+		if lr, ok := walk(50, f).Peak(Sizes{}); ok {
 			t.Errorf("%s: recommends %g", name, lr)
 		}
 	}

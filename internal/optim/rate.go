@@ -24,8 +24,7 @@ func AutoLR(params int64, batchTokens int) float64 {
 	return min(MaxAutoLR, 0.00235*math.Pow(n, -1.0/3)*math.Sqrt(float64(batchTokens)/best))
 }
 
-// MaxAutoLR is the largest rate of AutoLR and of the rule probe: above it, range tests of small models with AdamW only
-// diverged.
+// MaxAutoLR is the largest rate of AutoLR: above it, range tests of small models with AdamW only diverged.
 const MaxAutoLR = 1.2e-2
 
 // TuneLR is the rule finetune, the rate for weights that are trained, with AdamW: 0.04/width, below a width of 500
@@ -89,15 +88,21 @@ func Rates(s Sizes) []Rate {
 }
 
 // muonRate is the peak of Muon in peaks of AdamW. An update of Muon has the size of one of AdamW late in a run, which
-// is less than that of an early one. Fitted in bench/minutes.
+// is less than that of an early one. Fitted in bench/minutes, and over shapes, sizes and batches in bench/lr.
 const muonRate = 2
 
 // auto is the rate of the rule auto.
-func (s Sizes) auto() float64 {
+func (s Sizes) auto() float64 { return s.factor() * AutoLR(s.Params, s.BatchTokens) }
+
+// MaxLR is the largest rate of the rules auto and probe.
+func (s Sizes) MaxLR() float64 { return s.factor() * MaxAutoLR }
+
+// factor is the rates of the optimizer in rates of AdamW.
+func (s Sizes) factor() float64 {
 	if s.Muon {
-		return muonRate * AutoLR(s.Params, s.BatchTokens)
+		return muonRate
 	}
-	return AutoLR(s.Params, s.BatchTokens)
+	return 1
 }
 
 // Peak returns the peak learning rate of one of Rates. The rule probe is not among them: it takes a RangeTest.

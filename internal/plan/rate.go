@@ -178,7 +178,7 @@ func (p *Plan) probe(ctx context.Context, t *trial) error {
 	}
 	r := &RangeTest{RangeTest: test, Seconds: seconds}
 	p.Rate.Test = r
-	lr, ok := test.Peak()
+	lr, ok := test.Peak(sizesFor(cfg, p.Spec.Arch))
 	if !ok {
 		r.Message = "the loss never fell"
 		return p.standIn(fmt.Sprintf("in %d steps the loss never fell", len(test.Rates)))

@@ -39,7 +39,7 @@ func TestProbeLeavesNoTrace(t *testing.T) {
 	p := probes[0]
 	lr := float64(p.LR)
 	if n := len(p.Rates); p.Planned != 150 || n < 50 || n > 150 || len(p.Losses) != n || len(p.Smoothed) != n ||
-		!(lr > 0 && lr <= optim.MaxAutoLR && lr <= float64(p.Argmin)/2) {
+		!(lr > 0 && lr <= optim.Sizes{Muon: planned.Spec.Optim.Muon}.MaxLR() && lr <= float64(p.Argmin)/2) {
 		t.Errorf("probe of %d steps: rate %g, argmin %g: %+v", n, lr, float64(p.Argmin), p)
 	}
 	if i := slices.IndexFunc(planned.Rate.Rules, func(r optim.Rate) bool { return r.Rule == "probe" }); i < 0 ||
