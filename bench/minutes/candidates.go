@@ -47,6 +47,7 @@ var variants = []candidate{
 	{name: "4x256", set: "model.width=256"},
 	{name: "2 keys", set: "model.kv_heads=2 optim.momentum=0.9"},
 	{name: "4 heads", set: "model.heads=4 model.kv_heads=4 optim.momentum=0.9"},
+	{name: "context 64", set: "train.context=64 optim.momentum=0.9"},
 	{name: "context 128", set: "train.context=128 optim.momentum=0.9"},
 	{name: "context 512", set: "train.context=512 optim.momentum=0.9"},
 	{name: "context 1024", set: "train.context=1024 optim.momentum=0.9"},
