@@ -15,7 +15,7 @@ const (
 	ratioQuiet = 1000 // observations between two warnings
 
 	clipSpan  = 200 // accepted steps over which the share of clipped ones is computed
-	clipFrom  = 200 // steps, and the warmup if that is longer, in which gradients are large in every run
+	clipFrom  = 200 // steps, and the warmup if that is longer, in which gradients are usually large
 	clipShare = 0.5 // share above which a warning is given
 	clipQuiet = 0.4 // share at or below which another warning may follow
 )
@@ -88,9 +88,9 @@ func (s *State) watchRatio(o Observation) []Event {
 }
 
 // watchClip warns once when more than half of the updates are clipped: then clipping acts as a second learning rate.
-// The beginning does not count.
 func (s *State) watchClip(o Observation) []Event {
-	if !(s.Rules.Clip > 0) || o.Step <= max(clipFrom, s.Rules.Warmup) {
+	beginning := s.Rules.Limits >= 2 && o.Step <= max(clipFrom, s.Rules.Warmup)
+	if !(s.Rules.Clip > 0) || beginning {
 		return nil
 	}
 	s.ClipSteps++

@@ -42,12 +42,13 @@ type Rules struct {
 	// MaxRatio is the largest update of the median matrix, as a share of its size; 0: 0.1.
 	MaxRatio float64 `json:"max_ratio,omitempty"`
 	// Limits is the version of the limits, so that an old log is replayed as it was decided. 0: the size of a batch is
-	// not looked at and a rewind halves the rate for good. 1: see docs/guards.md.
+	// not looked at and a rewind halves the rate for good. 1: clipping counts from the first step. 2: see
+	// docs/guards.md.
 	Limits int64 `json:"limits,omitempty"`
 }
 
 // Limits is the newest version of the limits.
-const Limits = 1
+const Limits = 2
 
 // MuonRatio is Rules.MaxRatio for Muon, whose updates move a matrix in all directions alike. Rates that reach half of
 // it learn as well as lower ones.

@@ -128,27 +128,25 @@ func TestNudgeWindow(t *testing.T) {
 	}
 }
 
-// TestClipRegime: large gradients of the first 200 steps mean nothing; later ones are told.
 func TestClipRegime(t *testing.T) {
 	r := newStream(acting, 1)
-	r.step = 0
 	var seen []string
 	for _, part := range []struct {
 		steps int
 		norm  float64
-	}{{200, 2}, {400, 0.5}, {600, 2}, {200, 0.95}, {600, 0.5}, {400, 2}} {
+	}{{400, 0.5}, {600, 2}, {200, 0.95}, {600, 0.5}, {400, 2}} {
 		r.norm = part.norm
 		r.s.Norms = ring{} // how the norm got there is another rule's matter
 		for range part.steps {
 			if d := r.give(r.next()); codes(d) != "" {
-				seen = append(seen, fmt.Sprint(r.step, " ", codes(d)))
+				seen = append(seen, fmt.Sprint(r.step-acting.Warmup, " ", codes(d)))
 				if n := d.Events[0].Numbers; !(n["clip_share"] > clipShare) || n["clip"] != 1 {
 					t.Errorf("numbers %v", n)
 				}
 			}
 		}
 	}
-	if got := strings.Join(seen, ", "); got != "800 W-CLIP-REGIME, 2200 W-CLIP-REGIME" {
+	if got := strings.Join(seen, ", "); got != "600 W-CLIP-REGIME, 2000 W-CLIP-REGIME" {
 		t.Errorf("said at %s", got)
 	}
 	rules := acting
@@ -223,6 +221,26 @@ func TestResumeDecidesTheSame(t *testing.T) {
 			if !sameDecision(got[i], want[cut+i]) {
 				t.Fatalf("saved before observation %d: %d is %+v, was %+v", cut, cut+i, got[i], want[cut+i])
 			}
+		}
+	}
+}
+
+// Large gradients in the first 200 steps, and in a longer warmup, are no clip regime; logs of older limits are replayed
+// with the warning that they have.
+func TestClipRegimeBeginning(t *testing.T) {
+	for _, tt := range []struct{ limits, warmup, want int64 }{{1, 100, 200}, {2, 100, 400}, {2, 300, 500}} {
+		rules := acting
+		rules.Limits, rules.Warmup = tt.limits, tt.warmup
+		r := newStream(rules, 1)
+		r.step, r.norm = 0, 2
+		said := int64(0)
+		for range 600 {
+			if d := r.give(r.next()); codes(d) == CodeClipRegime {
+				said = r.step
+			}
+		}
+		if said != tt.want {
+			t.Errorf("limits %d, warmup %d: said at step %d, want %d", tt.limits, tt.warmup, said, tt.want)
 		}
 	}
 }
