@@ -1,15 +1,15 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 )
 
-// factors are peaks in peaks of the rule auto.
+// factors are the multiples of the peak of the rule auto that are tried. 1 is among them.
 var factors = []float64{0.5, 1, 2, 4}
 
 // sweep is one model, batch and momentum over the factors.
@@ -47,8 +47,7 @@ func sweeps() (all []sweep) {
 	return all
 }
 
-// reportMuon sweeps the rate of Muon around that of the rule auto, and writes what each multiple of it reaches. The rule
-// is asked first, by a run of its own, with which the sweep begins.
+// reportMuon trains with multiples of the peak that the rule auto gives Muon, and writes what each reaches.
 func reportMuon(w io.Writer) error {
 	all := sweeps()
 	work := make([]func() error, len(all))
@@ -101,14 +100,7 @@ func (s *sweep) run() error {
 }
 
 // auto is the point of the rule.
-func (s *sweep) auto() point {
-	for i, f := range factors {
-		if f == 1 {
-			return s.points[i]
-		}
-	}
-	panic(errors.New("lr: factors lack 1"))
-}
+func (s *sweep) auto() point { return s.points[slices.Index(factors, 1)] }
 
 // best is the multiple of auto at which the parabola through the least loss and its neighbors is least, over the
 // logarithm of the rate, and how far above that least auto lies, in nats. At an end it is the end.

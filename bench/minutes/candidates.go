@@ -23,7 +23,8 @@ var learners = []candidate{
 	{name: "muon 0.014", set: "optim.kind=muon optim.lr=0.014"},
 }
 
-// variants are tried over the learners that varied names: each changes one thing.
+// variants are tried over the learners that varied names: each changes one thing, some on top of the momentum that
+// short runs have.
 var variants = []candidate{
 	{name: "linear", set: "schedule.kind=linear"},
 	{name: "wsd", set: "schedule.kind=wsd"},

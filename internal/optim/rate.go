@@ -88,7 +88,7 @@ func Rates(s Sizes) []Rate {
 }
 
 // muonRate is the peak of Muon in peaks of AdamW. An update of Muon has the size of one of AdamW late in a run, which
-// is less than that of an early one. Fitted in bench/minutes, and over shapes, sizes and batches in bench/lr.
+// is less than that of an early one. bench/minutes and, over shapes, sizes and batches, bench/lr have the evidence.
 const muonRate = 2
 
 // auto is the rate of the rule auto.
